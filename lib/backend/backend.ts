@@ -1,0 +1,60 @@
+// The contract between a worker and what computes in it. ort.ts is the real one; reference.ts is slow, obvious and
+// only for tests; conformance.ts is the one suite that both pass.
+//
+// A backend runs ONE call at a time (ONNX Runtime Web hangs or lies otherwise); pool/worker.ts keeps that order, a
+// backend may rely on it. It knows nothing of batches, deadlines, images or pages.
+import type { Assignment } from "../bundle.ts";
+import type { AdapterFacts } from "../device.ts";
+import type { Port, Tensor } from "../tensor.ts";
+
+/** Names a backend that computes in a worker. */
+export type BackendName = "webgpu" | "wasm";
+
+/** What a backend is started with. */
+export interface StartOptions {
+  readonly backend: BackendName;
+  /** Address of the wasm binary; nothing else is fetched. */
+  readonly wasmUrl: string;
+  /** Threads of the wasm build; above 1 only where the page is cross-origin isolated. */
+  readonly threads: number;
+  /** Hands ONNX Runtime's own log to `onLog`, to tell where operators run. */
+  readonly verbose: boolean;
+}
+
+/** What started. */
+export interface BackendFacts {
+  readonly backend: BackendName;
+  readonly gpu: AdapterFacts | null;
+  readonly version: string;
+  readonly startMs: number;
+}
+
+/** A model as files: the first is the ONNX file, others its external data by the path that the model names. */
+export interface ModelFiles {
+  readonly files: readonly { readonly path: string; readonly data: Blob }[];
+  /** ONNX Runtime session configuration entries, as `{ "session.disable_quant_qdq": "1" }`. */
+  readonly session: Readonly<Record<string, string>>;
+}
+
+/** What a loaded model takes and gives, by its own metadata; batchAxis 0 is assumed where dim 0 is symbolic. */
+export interface ModelFacts {
+  readonly inputs: readonly Port[];
+  readonly outputs: readonly Port[];
+  readonly loadMs: number;
+  /** Where the operators run; null unless started verbose. */
+  readonly assignment: Assignment | null;
+}
+
+/** Something that loads models and runs them, one call at a time. */
+export interface Backend {
+  /** Starts; called once, before anything else. Rejects with `no-backend` where it can't run here. */
+  start(options: StartOptions): Promise<BackendFacts>;
+  /** Loads a model under an id that the caller chose. Rejects with `model-invalid` or `out-of-memory`. */
+  load(modelId: number, model: ModelFiles): Promise<ModelFacts>;
+  /** Runs once; outputs are on the CPU and the caller's own. A wrong input rejects with TypeError or RangeError. */
+  run(modelId: number, feeds: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>>;
+  /** Frees a model; unknown ids are ignored. */
+  unload(modelId: number): Promise<void>;
+  /** Called when the device under the backend is lost, with the reason; the worker is ended after it. */
+  onLost: ((reason: string) => void) | null;
+}

@@ -1,0 +1,81 @@
+// The thread line: every message between the page and a worker, as types alone.
+// Calls go through Comlink (pool/worker-client.ts here, pool/worker.ts there) and always resolve, to a value or to an
+// error as a plain object. Messages are imperative down, past tense up. Everything is cloneable; transfer is an
+// optimisation.
+import type { BackendFacts, ModelFacts, StartOptions } from "../backend/backend.ts";
+import type { DecodeSpec, ImageSpec } from "../bundle.ts";
+import type { WireError } from "../errors.ts";
+import type { Tensor } from "../tensor.ts";
+
+/** A result or an error; what every call resolves to. */
+export type Reply<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: WireError };
+
+/** An image on the wire: a bitmap (transferred), or RGBA pixels, 4 bytes each, rows from the top. */
+export type WireImage = ImageBitmap | WirePixels;
+/** RGBA pixels, 4 bytes each, rows from the top, not premultiplied. */
+export interface WirePixels {
+  readonly width: number;
+  readonly height: number;
+  readonly data: Uint8ClampedArray<ArrayBuffer>;
+}
+
+/** One input value of a step. Handles to tensors kept on the lane become a third kind. */
+export type WireValue =
+  | { readonly kind: "tensor"; readonly tensor: Tensor }
+  | { readonly kind: "image"; readonly image: WireImage };
+
+/** Loads a model into a worker. */
+export interface LoadMessage {
+  readonly modelId: number;
+  readonly files: readonly { readonly path: string; readonly data: Blob }[];
+  readonly session: Readonly<Record<string, string>>;
+  /** Images to tensors, by input name. */
+  readonly images: Readonly<Record<string, ImageSpec>>;
+  /** Outputs to answers, by output name; `assets` holds the text that they name. */
+  readonly decodes: Readonly<Record<string, DecodeSpec>>;
+  readonly assets: Readonly<Record<string, string>>;
+}
+
+/** Runs a batch: inputs are already concatenated along the batch axis. */
+export interface RunMessage {
+  readonly modelId: number;
+  readonly feeds: Readonly<Record<string, WireValue>>;
+}
+
+/** What came out of a batch. */
+export interface Ran {
+  readonly outputs: Readonly<Record<string, Tensor>>;
+  /** Answers by output name, one per item of the batch. */
+  readonly decoded: Readonly<Record<string, readonly Decoded[]>>;
+  /** Images to tensors. */
+  readonly preprocessMs: number;
+  /** The backend's run alone. */
+  readonly runMs: number;
+  /** Outputs to answers. */
+  readonly decodeMs: number;
+}
+
+/** The answer decoded from one item of an output. */
+export type Decoded =
+  | { readonly kind: "text"; readonly text: string; readonly confidence: number }
+  | { readonly kind: "labels"; readonly labels: readonly { readonly label: string; readonly index: number; readonly score: number }[] }
+  | { readonly kind: "index"; readonly index: number; readonly score: number }
+  | { readonly kind: "probabilities"; readonly probabilities: Float32Array };
+
+/** What a worker offers. One call is in flight inside at a time; further ones wait in order. */
+export interface WorkerApi {
+  start(options: StartOptions): Promise<Reply<BackendFacts>>;
+  load(message: LoadMessage): Promise<Reply<ModelFacts>>;
+  run(message: RunMessage): Promise<Reply<Ran>>;
+  unload(modelId: number): Promise<Reply<null>>;
+}
+
+/** What a worker says unasked, beside Comlink's own messages. */
+export type WorkerNotice =
+  | { readonly selvedge: "lost"; readonly reason: string }
+  | { readonly selvedge: "log"; readonly line: string };
+
+/** Tells a notice from Comlink's traffic. */
+export function isNotice(data: unknown): data is WorkerNotice {
+  return typeof data === "object" && data !== null && "selvedge" in data;
+}

@@ -1,0 +1,55 @@
+// What a tensor is, and the checks that a caller's tensor passes before anything is queued.
+// Not a maths library: nothing here computes on values.
+
+/** Holds the array type that carries each dtype. float16 takes a Float16Array or its bits in a Uint16Array. */
+export interface DtypeArrays {
+  float32: Float32Array;
+  float64: Float64Array;
+  float16: Uint16Array;
+  int8: Int8Array;
+  uint8: Uint8Array;
+  int16: Int16Array;
+  uint16: Uint16Array;
+  int32: Int32Array;
+  uint32: Uint32Array;
+  int64: BigInt64Array;
+  uint64: BigUint64Array;
+  bool: Uint8Array;
+  string: string[];
+}
+
+/** Names an element type, as ONNX Runtime Web does. */
+export type Dtype = keyof DtypeArrays;
+
+/** Holds a dense row-major array with its element type and its dims. */
+export interface Tensor<D extends Dtype = Dtype> {
+  readonly dtype: D;
+  readonly dims: readonly number[];
+  readonly data: DtypeArrays[D];
+}
+
+/** Describes one input or output of a model. A string dim is symbolic: any size, the same wherever the name recurs. */
+export interface Port {
+  readonly name: string;
+  readonly dtype: Dtype;
+  readonly dims: readonly (number | string)[];
+  /** Which axis counts independent items, or null where the model takes one item at a time. */
+  readonly batchAxis: number | null;
+}
+
+/** Gives the bytes of one element; 0 for strings, which have no fixed size. */
+export const DTYPE_BYTES: Readonly<Record<Dtype, number>> = {
+  float32: 4,
+  float64: 8,
+  float16: 2,
+  int8: 1,
+  uint8: 1,
+  int16: 2,
+  uint16: 2,
+  int32: 4,
+  uint32: 4,
+  int64: 8,
+  uint64: 8,
+  bool: 1,
+  string: 0,
+};
