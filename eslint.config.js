@@ -1,0 +1,52 @@
+// What the types can't say: promises nobody waits for, escapes from the type checker, exports without a name.
+// Layout is Prettier's business and borders between folders are lib/borders.test.ts's.
+import { defineConfig } from "eslint/config";
+import tseslint from "typescript-eslint";
+
+export default defineConfig(
+  {
+    ignores: ["dist/", "demo-dist/", "models/dist/", "e2e/.cache/", "e2e/results/", "test-results/", "**/*.gen.ts"],
+  },
+  {
+    files: ["**/*.ts", "**/*.js"],
+    extends: [tseslint.configs.strictTypeChecked],
+    languageOptions: {
+      parserOptions: {
+        projectService: { allowDefaultProject: ["*.config.js"] },
+        tsconfigRootDir: import.meta.dirname,
+      },
+    },
+    linterOptions: { reportUnusedDisableDirectives: "error" },
+    rules: {
+      eqeqeq: ["error", "always", { null: "ignore" }],
+      "no-console": "error",
+      "prefer-const": "error",
+      "@typescript-eslint/ban-ts-comment": ["error", { "ts-expect-error": true, minimumDescriptionLength: 1000 }],
+      "@typescript-eslint/consistent-type-imports": ["error", { fixStyle: "separate-type-imports" }],
+      "@typescript-eslint/no-import-type-side-effects": "error",
+      "@typescript-eslint/switch-exhaustiveness-check": ["error", { considerDefaultExhaustiveForUnions: true }],
+      "@typescript-eslint/no-unused-vars": ["error", { argsIgnorePattern: "^_", caughtErrors: "none" }],
+      // Numbers and booleans read well in a message; objects do not.
+      "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true, allowBoolean: true }],
+      "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
+      // lib.dom promises what not every browser keeps (`navigator.gpu`), so such a check is needed all the same.
+      "@typescript-eslint/no-unnecessary-condition": "off",
+      // A method may be async because its interface is.
+      "@typescript-eslint/require-await": "off",
+      "no-restricted-syntax": [
+        "error",
+        { selector: "ExportDefaultDeclaration", message: "An export has a name." },
+        { selector: "[accessibility='private']", message: "Use #private." },
+      ],
+    },
+  },
+  {
+    // Tools speak to a terminal, and configurations are read by their default export.
+    files: ["*.config.ts", "*.config.js", "verify.ts", "lib/build.ts", "lib/compress/**", "models/**", "e2e/**"],
+    rules: { "no-console": "off" },
+  },
+  {
+    files: ["*.config.ts", "*.config.js"],
+    rules: { "no-restricted-syntax": "off" },
+  },
+);

@@ -1,0 +1,289 @@
+// The borders between folders, read from the source itself: who imports whom, what touches the outside world, what
+// lives as long as the module. lib/README.md draws the same picture for people.
+//
+// Works on the syntax trees of TypeScript with its checker, not on text: a field named `fetch` is no fetch. The rules
+// are tried on a file that breaks them all, so that a rule which finds nothing is known to look.
+import { existsSync, readdirSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import ts from "typescript";
+import { beforeAll, describe, expect, test } from "vitest";
+import { readProgram, ROOT } from "./program.ts";
+
+/** Names of the files straight in lib/ that say what things are and import nothing but each other. */
+const CONTRACTS = ["bundle", "bundle-schema", "device", "effects", "errors", "tensor"];
+
+/**
+ * Says what each folder of lib/ may import beside itself. `contracts` are the files above, `root` all others straight in
+ * lib/; `type:` admits types alone. What is not listed is forbidden.
+ */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  contracts: [],
+  schedule: ["contracts", "type:backend"],
+  cache: ["contracts"],
+  observe: ["contracts"],
+  backend: ["contracts"],
+  preprocess: ["contracts", "type:pool"],
+  postprocess: ["contracts", "type:pool"],
+  pool: ["contracts", "backend", "preprocess", "postprocess"],
+  compress: ["contracts", "preprocess", "postprocess"],
+  root: ["contracts", "schedule", "cache", "observe", "pool", "preprocess", "postprocess", "type:backend"],
+};
+
+/** Names what only lib/effects*.ts, the inside of a worker, and tools that run in Node may touch. */
+const EFFECTS: ReadonlySet<string> = new Set([
+  ...["fetch", "setTimeout", "setInterval", "requestAnimationFrame", "requestIdleCallback", "performance", "navigator"],
+  ...[
+    "Worker",
+    "SharedWorker",
+    "BroadcastChannel",
+    "localStorage",
+    "sessionStorage",
+    "indexedDB",
+    "caches",
+    "location",
+  ],
+  ...[
+    "createImageBitmap",
+    "Date.now",
+    "Math.random",
+    "crypto.getRandomValues",
+    "crypto.randomUUID",
+    "AbortSignal.timeout",
+  ],
+]);
+
+/** Tells the files that esbuild makes a worker of: ONNX Runtime is theirs alone. */
+const ENTRY = /\/worker-(jspi|wasm)\.ts$/;
+
+const WRONG_PATH = join(ROOT, "lib/schedule/wrong.ts");
+const WRONG = `
+import { engine } from "../pool/worker-client.ts";
+import * as ort from "onnxruntime-web";
+import { again } from "./wrong.ts";
+let count = 0;
+const seen = new Map<string, number>();
+const known: ReadonlySet<string> = new Set(["a"]);
+export const table = { fetch: 1, now: 2 };
+export function tick(effects: { fetch(url: string): void; Worker: number }): number {
+  effects.fetch("/");
+  const setTimeout = (ms: number): number => ms;
+  setTimeout(effects.Worker);
+  void globalThis.fetch("/");
+  new Worker("/worker.js");
+  count += Date.now() + performance.now() + table.fetch;
+  return count + Math.random() + new Date(0).getTime() + Number(new Date()) + seen.size + known.size;
+}
+export const kept = [engine, ort, again];
+`;
+
+interface Import {
+  readonly from: string;
+  /** The file that is imported, or the name of the package. */
+  readonly to: string;
+  readonly isPackage: boolean;
+  readonly isType: boolean;
+}
+
+/** Lists the TypeScript files under a folder, tests and generated code left out. */
+function sources(folder: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .map((path) => join(folder, path))
+    .filter((path) => path.endsWith(".ts") && !/\.(test|gen|d)\.ts$/.test(path));
+}
+
+/** Tells whether an import or export brings in types alone. */
+function isTypeOnly(statement: ts.ImportDeclaration | ts.ExportDeclaration): boolean {
+  if (ts.isExportDeclaration(statement)) return statement.isTypeOnly;
+  return statement.importClause?.phaseModifier === ts.SyntaxKind.TypeKeyword;
+}
+
+/** Reads the imports of a file, static and dynamic. */
+function importsOf(file: ts.SourceFile): Import[] {
+  const found: Import[] = [];
+  const add = (specifier: ts.Expression | undefined, isType: boolean): void => {
+    if (specifier === undefined || !ts.isStringLiteralLike(specifier)) return;
+    const isPackage = !specifier.text.startsWith(".");
+    const to = isPackage ? specifier.text : resolve(dirname(file.fileName), specifier.text);
+    found.push({ from: file.fileName, to, isPackage, isType });
+  };
+  const visit = (node: ts.Node): void => {
+    if (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) add(node.moduleSpecifier, isTypeOnly(node));
+    else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword)
+      add(node.arguments[0], false);
+    else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) {
+      if (ts.isStringLiteral(node.argument.literal)) add(node.argument.literal, true);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(file);
+  return found;
+}
+
+/** Names the part of lib/ that a file belongs to. */
+function folderOf(path: string): string {
+  const parts = relative(join(ROOT, "lib"), path).split("/");
+  if (parts[0] === "..") return "outside";
+  if (parts.length > 1) return parts[0] ?? "";
+  return CONTRACTS.includes((parts[0] ?? "").replace(/\.ts$/, "")) ? "contracts" : "root";
+}
+
+/** Says which border an import crosses, or null. */
+function crossing({ from, to, isPackage, isType }: Import): string | null {
+  const [here, there] = [folderOf(from), folderOf(to)];
+  const name = `${relative(ROOT, from)} imports ${isPackage ? to : relative(ROOT, to)}`;
+  if (here === "outside") return isPackage || folderOf(to) === "outside" ? null : `${name}: not by the package's name`;
+  if (isPackage) {
+    return /^onnxruntime-web\b/.test(to) && !isType && !ENTRY.test(from) ? `${name}: only a worker's entry may` : null;
+  }
+  const allowed = MAY_IMPORT[here] ?? [];
+  if (here === there || allowed.includes(there) || (isType && allowed.includes(`type:${there}`))) return null;
+  return `${name}: ${here} may import ${allowed.join(", ") || "nothing"}`;
+}
+
+/** Finds the cycles among imports: each as the way round. */
+function cycles(imports: readonly Import[]): string[] {
+  const next = new Map(imports.map(({ from }) => [from, imports.filter((x) => x.from === from)]));
+  const [done, found]: [Set<string>, string[]] = [new Set(), []];
+  const walk = (path: string, way: readonly string[]): void => {
+    if (way.includes(path)) {
+      const round = [...way.slice(way.indexOf(path)), path];
+      found.push(round.map((x) => relative(ROOT, x)).join(" -> "));
+    } else if (!done.has(path)) {
+      for (const { to } of next.get(path) ?? []) walk(to, [...way, path]);
+      done.add(path);
+    }
+  };
+  for (const path of next.keys()) walk(path, []);
+  return found;
+}
+
+/** Collects what is loaded at run time with some files, packages too. */
+function reach(entries: readonly string[], imports: readonly Import[]): Set<string> {
+  const seen = new Set(entries);
+  for (const path of seen) for (const x of imports) if (x.from === path && !x.isType) seen.add(x.to);
+  return seen;
+}
+
+/** Lists the effects that a file has on the world, by name. */
+function effectsOf(file: ts.SourceFile, checker: ts.TypeChecker): string[] {
+  const found: string[] = [];
+  const isGlobal = (node: ts.Node): boolean => {
+    const declarations = checker.getSymbolAtLocation(node)?.declarations ?? [];
+    return declarations.length > 0 && declarations.every((x) => x.getSourceFile().isDeclarationFile);
+  };
+  const visit = (node: ts.Node): void => {
+    if (ts.isTypeNode(node) || ts.isImportDeclaration(node)) return;
+    if (ts.isNewExpression(node) && node.expression.getText(file) === "Date" && !node.arguments?.length)
+      found.push("new Date()");
+    if (ts.isIdentifier(node)) {
+      const parent = node.parent;
+      const isMember = ts.isPropertyAccessExpression(parent) && parent.name === node;
+      const owner = isMember ? parent.expression.getText(file) : "";
+      const name = isMember && !/^(globalThis|self|window)$/.test(owner) ? `${owner}.${node.text}` : node.text;
+      if (EFFECTS.has(name) && isGlobal(node)) found.push(name);
+    }
+    ts.forEachChild(node, visit);
+  };
+  visit(file);
+  return found;
+}
+
+/** Lists what a module keeps and may change: top-level `let`, and collections that are not typed as read-only. */
+function stateOf(file: ts.SourceFile): string[] {
+  return file.statements.filter(ts.isVariableStatement).flatMap(({ declarationList }) =>
+    declarationList.declarations
+      .filter(({ type, initializer }) => {
+        if ((declarationList.flags & ts.NodeFlags.Const) === 0) return true;
+        if (type !== undefined && /^(Readonly|readonly)/.test(type.getText(file))) return false;
+        if (initializer === undefined) return false;
+        if (ts.isArrayLiteralExpression(initializer)) return initializer.elements.length === 0;
+        return ts.isNewExpression(initializer) && /^(Weak)?(Map|Set)$/.test(initializer.expression.getText(file));
+      })
+      .map(({ name }) => name.getText(file)),
+  );
+}
+
+let program: ts.Program;
+let paths: string[];
+let imports: Import[];
+
+const source = (path: string): ts.SourceFile => {
+  const file = program.getSourceFile(path);
+  if (file === undefined) throw new Error(`${path} was not read`);
+  return file;
+};
+
+beforeAll(() => {
+  paths = [...sources(join(ROOT, "lib")), ...sources(join(ROOT, "demo"))];
+  program = readProgram(paths, WRONG_PATH, WRONG);
+  imports = paths.flatMap((path) => importsOf(source(path)));
+}, 120_000);
+
+describe("the source", () => {
+  test("is read", () => {
+    expect(paths.map((path) => relative(ROOT, path))).toContain("lib/index.ts");
+    expect(paths.filter((path) => ENTRY.test(path)).length).toBeGreaterThan(0);
+    expect(imports.length).toBeGreaterThan(10);
+  });
+
+  test("crosses no border between folders", () => {
+    expect(imports.map(crossing).filter((x) => x !== null)).toEqual([]);
+  });
+
+  test("has no import cycles", () => {
+    expect(cycles(imports)).toEqual([]);
+  });
+
+  test("loads on the page neither ONNX Runtime nor what runs in a worker or in Node", () => {
+    const page = [...reach([join(ROOT, "lib/index.ts")], imports)].map((path) => relative(ROOT, path));
+    const foreign =
+      /onnxruntime|^lib\/compress\/|^lib\/backend\/(ort|reference)|^lib\/pool\/worker(-jspi|-wasm)?\.ts$|node:/;
+    expect(page.filter((path) => foreign.test(path))).toEqual([]);
+  });
+
+  test("touches the world only through the injected effects", () => {
+    const entries = paths.filter((path) => ENTRY.test(path));
+    const page = reach([join(ROOT, "lib/index.ts")], imports);
+    const inWorker = new Set([...reach(entries, imports)].filter((path) => !page.has(path)));
+    const free = (path: string): boolean =>
+      inWorker.has(path) ||
+      /^lib\/(effects[a-z-]*\.ts|(build|program)\.ts|compress\/)|^demo\//.test(relative(ROOT, path));
+    const touched = paths
+      .filter((path) => !free(path))
+      .flatMap((path) => effectsOf(source(path), program.getTypeChecker()).map((x) => `${relative(ROOT, path)}: ${x}`));
+    expect(touched).toEqual([]);
+  });
+
+  test("keeps nothing at module level on the page", () => {
+    const page = [...reach([join(ROOT, "lib/index.ts")], imports)].filter((path) => existsSync(path));
+    const kept = page.flatMap((path) => stateOf(source(path)).map((x) => `${relative(ROOT, path)}: ${x}`));
+    expect(kept).toEqual([]);
+  });
+});
+
+describe("a file that breaks every rule", () => {
+  test("is caught at each border that it crosses", () => {
+    const found = importsOf(source(WRONG_PATH)).map(crossing);
+    expect(found).toEqual([
+      "lib/schedule/wrong.ts imports lib/pool/worker-client.ts: schedule may import contracts, type:backend",
+      "lib/schedule/wrong.ts imports onnxruntime-web: only a worker's entry may",
+      null,
+    ]);
+    const demo = { from: join(ROOT, "demo/page.ts"), to: join(ROOT, "lib/index.ts"), isPackage: false, isType: true };
+    expect(crossing(demo)).toBe("demo/page.ts imports lib/index.ts: not by the package's name");
+  });
+
+  test("is caught in its cycle", () => {
+    expect(cycles(importsOf(source(WRONG_PATH)))).toEqual(["lib/schedule/wrong.ts -> lib/schedule/wrong.ts"]);
+  });
+
+  test("is caught at each effect, and at no field or local of the same name", () => {
+    const found = effectsOf(source(WRONG_PATH), program.getTypeChecker());
+    expect(found.sort()).toEqual(["Date.now", "Math.random", "Worker", "fetch", "new Date()", "performance"]);
+  });
+
+  test("is caught with its state, and not with its constants", () => {
+    expect(stateOf(source(WRONG_PATH))).toEqual(["count", "seen"]);
+  });
+});
