@@ -1,0 +1,252 @@
+// A graph as the transforms see it: nodes in order, constants by name, who makes a value and who uses it.
+//
+// It wraps the GraphProto and keeps an index that each change drops; it is no second representation. Names of an outer
+// graph are visible in a subgraph (If, Loop, Scan), so uses are counted through subgraphs, and constants are looked up
+// outwards.
+import { create } from "@bufbuild/protobuf";
+import { AttributeProto_AttributeType, AttributeProtoSchema, NodeProtoSchema } from "./onnx.gen.js";
+import type { AttributeProto, GraphProto, NodeProto, TensorProto } from "./onnx.gen.js";
+
+/** What an attribute may be set to: an integer, integers, or text; floats by `{ float }`. */
+export type AttributeValue = number | readonly number[] | string | { readonly float: number };
+
+/** Describes a node to be added. */
+export interface NodeSpec {
+  readonly opType: string;
+  readonly input: readonly string[];
+  readonly output: readonly string[];
+  readonly attributes?: Readonly<Record<string, AttributeValue>>;
+}
+
+/** A node's place: the nodes that make and use a value, counting subgraphs' uses. */
+interface Index {
+  producers: Map<string, NodeProto>;
+  consumers: Map<string, NodeProto[]>;
+  initializers: Map<string, TensorProto>;
+  outputs: Set<string>;
+  names: Set<string>;
+}
+
+/** Reads and edits one graph; subgraphs have a `Graph` of their own, with this one as `parent`. */
+export class Graph {
+  readonly proto: GraphProto;
+  readonly parent: Graph | null;
+  #index: Index | null = null;
+
+  constructor(proto: GraphProto, parent: Graph | null = null) {
+    this.proto = proto;
+    this.parent = parent;
+  }
+
+  /** Lists the nodes, in the file's order, which is one of execution. */
+  get nodes(): readonly NodeProto[] {
+    return this.proto.node;
+  }
+
+  /** Lists this graph and all below it. */
+  *all(): Generator<Graph> {
+    yield this;
+    for (const node of this.proto.node)
+      for (const graph of subgraphs(node)) yield* new Graph(graph, this).all();
+  }
+
+  /** Gives the node of this graph that makes a value. */
+  producer(name: string): NodeProto | undefined {
+    return this.#indexed().producers.get(name);
+  }
+
+  /** Lists the nodes of this graph that use a value; a node whose subgraph uses it counts. */
+  consumers(name: string): readonly NodeProto[] {
+    return this.#indexed().consumers.get(name) ?? [];
+  }
+
+  /** Tells whether a value is an output of this graph. */
+  isOutput(name: string): boolean {
+    return this.#indexed().outputs.has(name);
+  }
+
+  /** Gives the only node that uses a value, where there is just one use of it and it is no output of the graph. */
+  onlyConsumer(name: string): NodeProto | undefined {
+    const users = this.consumers(name);
+    const user = users[0];
+    if (user === undefined || users.length > 1 || this.isOutput(name)) return undefined;
+    return user.input.filter((x) => x === name).length === 1 ? user : undefined;
+  }
+
+  /** Gives the value of a name that is an initializer or a Constant node's tensor, here or in an outer graph. */
+  constant(name: string): TensorProto | undefined {
+    const index = this.#indexed();
+    const own = index.initializers.get(name);
+    // An initializer that is also an input of the graph is a default, which a caller may override.
+    if (own !== undefined) return this.proto.input.some((x) => x.name === name) ? undefined : own;
+    const producer = index.producers.get(name);
+    if (producer === undefined) return index.names.has(name) ? undefined : this.parent?.constant(name);
+    if (producer.opType !== "Constant" || producer.domain !== "") return undefined;
+    return producer.attribute.find((x) => x.name === "value")?.t;
+  }
+
+  /** Makes a name that no graph of the model uses. */
+  freshName(stem: string): string {
+    const taken = (name: string): boolean => {
+      for (let graph: Graph | null = this; graph !== null; graph = graph.parent)
+        if (graph.#indexed().names.has(name)) return true;
+      return false;
+    };
+    if (!taken(stem)) return stem;
+    for (let i = 1; ; i++) if (!taken(`${stem}_${i}`)) return `${stem}_${i}`;
+  }
+
+  /** Adds a constant and returns its name. */
+  addInitializer(tensor: TensorProto): string {
+    this.proto.initializer.push(tensor);
+    if (this.#index !== null) {
+      this.#index.initializers.set(tensor.name, tensor);
+      this.#index.names.add(tensor.name);
+    }
+    return tensor.name;
+  }
+
+  /** Puts a node before another one and returns it. */
+  insertBefore(place: NodeProto, spec: NodeSpec): NodeProto {
+    const node = makeNode(spec);
+    this.proto.node.splice(this.proto.node.indexOf(place), 0, node);
+    this.changed();
+    return node;
+  }
+
+  /** Puts a node after another one and returns it. */
+  insertAfter(place: NodeProto, spec: NodeSpec): NodeProto {
+    const node = makeNode(spec);
+    this.proto.node.splice(this.proto.node.indexOf(place) + 1, 0, node);
+    this.changed();
+    return node;
+  }
+
+  /** Takes nodes out. */
+  remove(nodes: ReadonlySet<NodeProto>): void {
+    this.proto.node = this.proto.node.filter((x) => !nodes.has(x));
+    this.changed();
+  }
+
+  /** Lets every user of one value, subgraphs too, use another. Outputs of the graph keep their names. */
+  replaceUses(from: string, to: string): void {
+    for (const user of this.consumers(from)) renameInputs(user, from, to);
+    this.changed();
+  }
+
+  /** Must be called after a change that was made on the protos themselves. */
+  changed(): void {
+    this.#index = null;
+  }
+
+  #indexed(): Index {
+    if (this.#index !== null) return this.#index;
+    const producers = new Map<string, NodeProto>();
+    const consumers = new Map<string, NodeProto[]>();
+    const names = new Set(this.proto.input.map((x) => x.name));
+    const initializers = new Map(this.proto.initializer.map((x) => [x.name, x]));
+    for (const name of initializers.keys()) names.add(name);
+    for (const node of this.proto.node) {
+      for (const name of node.output) {
+        producers.set(name, node);
+        names.add(name);
+      }
+      for (const name of uses(node)) {
+        const users = consumers.get(name);
+        if (users === undefined) consumers.set(name, [node]);
+        else users.push(node);
+      }
+    }
+    const outputs = new Set(this.proto.output.map((x) => x.name));
+    this.#index = { producers, consumers, initializers, outputs, names };
+    return this.#index;
+  }
+}
+
+/** Lists the graphs that a node holds. */
+export function subgraphs(node: NodeProto): GraphProto[] {
+  return node.attribute.flatMap((x) => (x.g === undefined ? x.graphs : [x.g, ...x.graphs]));
+}
+
+/** Lists each value that a node uses, itself or in its subgraphs, once. */
+export function uses(node: NodeProto): Set<string> {
+  const names = new Set(node.input.filter((x) => x !== ""));
+  for (const graph of subgraphs(node)) {
+    const own = new Set([...graph.input, ...graph.initializer].map((x) => x.name));
+    for (const inner of graph.node) for (const name of inner.output) own.add(name);
+    for (const inner of graph.node) for (const name of uses(inner)) if (!own.has(name)) names.add(name);
+    for (const { name } of graph.output) if (!own.has(name)) names.add(name);
+  }
+  return names;
+}
+
+function renameInputs(node: NodeProto, from: string, to: string): void {
+  node.input = node.input.map((x) => (x === from ? to : x));
+  for (const graph of subgraphs(node)) {
+    if ([...graph.input, ...graph.initializer].some((x) => x.name === from)) continue;
+    for (const inner of graph.node) renameInputs(inner, from, to);
+    for (const output of graph.output) if (output.name === from) output.name = to;
+  }
+}
+
+/** Gives an integer attribute, or the operator's default where it is not set. */
+export function integerOf(node: NodeProto, name: string, otherwise: number): number {
+  const attribute = node.attribute.find((x) => x.name === name);
+  return attribute === undefined ? otherwise : Number(attribute.i);
+}
+
+/** Gives an attribute of integers, or undefined where it is not set. */
+export function integersAt(node: NodeProto, name: string): number[] | undefined {
+  return node.attribute.find((x) => x.name === name)?.ints.map(Number);
+}
+
+/** Gives a float attribute, or the operator's default where it is not set. */
+export function floatOf(node: NodeProto, name: string, otherwise: number): number {
+  return node.attribute.find((x) => x.name === name)?.f ?? otherwise;
+}
+
+/** Gives a text attribute, or the operator's default where it is not set. */
+export function textOf(node: NodeProto, name: string, otherwise: string): string {
+  const attribute = node.attribute.find((x) => x.name === name);
+  return attribute === undefined ? otherwise : new TextDecoder().decode(attribute.s);
+}
+
+/** Drops attributes of a node. */
+export function dropAttributes(node: NodeProto, ...names: readonly string[]): void {
+  node.attribute = node.attribute.filter((x) => !names.includes(x.name));
+}
+
+/** Sets an attribute of a node, in place of one of the same name. */
+export function setAttribute(node: NodeProto, name: string, value: AttributeValue): void {
+  dropAttributes(node, name);
+  node.attribute.push(makeAttribute(name, value));
+}
+
+/** Makes a node of the default operator set, with its first output as its name. */
+export function makeNode(spec: NodeSpec): NodeProto {
+  return create(NodeProtoSchema, {
+    opType: spec.opType,
+    name: `${spec.output[0] ?? ""}/${spec.opType}`,
+    input: [...spec.input],
+    output: [...spec.output],
+    attribute: Object.entries(spec.attributes ?? {}).map(([name, value]) => makeAttribute(name, value)),
+  });
+}
+
+function makeAttribute(name: string, value: AttributeValue): AttributeProto {
+  const attribute = create(AttributeProtoSchema, { name });
+  if (typeof value === "number") {
+    attribute.type = AttributeProto_AttributeType.INT;
+    attribute.i = BigInt(value);
+  } else if (typeof value === "string") {
+    attribute.type = AttributeProto_AttributeType.STRING;
+    attribute.s = new TextEncoder().encode(value);
+  } else if ("float" in value) {
+    attribute.type = AttributeProto_AttributeType.FLOAT;
+    attribute.f = value.float;
+  } else {
+    attribute.type = AttributeProto_AttributeType.INTS;
+    attribute.ints = value.map(BigInt);
+  }
+  return attribute;
+}

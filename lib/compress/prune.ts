@@ -1,0 +1,24 @@
+// Takes out what no output depends on: nodes, initializers, and recorded shapes of values that are gone.
+import type { Transform } from "./onnx.ts";
+import type { Graph } from "./graph.ts";
+import type { NodeProto } from "./onnx.gen.js";
+
+/** Drops dead nodes and initializers, in subgraphs too. Inputs of the model are kept: they are its interface. */
+export function prune(): Transform {
+  return (model) => {
+    for (const graph of model.graph.all()) pruneGraph(graph);
+  };
+}
+
+function pruneGraph(graph: Graph): void {
+  const isUsed = (name: string): boolean => graph.isOutput(name) || graph.consumers(name).length > 0;
+  for (;;) {
+    const dead = new Set<NodeProto>(graph.nodes.filter((node) => !node.output.some((x) => x !== "" && isUsed(x))));
+    if (dead.size === 0) break;
+    graph.remove(dead);
+  }
+  const inputs = new Set(graph.proto.input.map((x) => x.name));
+  graph.proto.initializer = graph.proto.initializer.filter((x) => isUsed(x.name) || inputs.has(x.name));
+  graph.proto.valueInfo = graph.proto.valueInfo.filter((x) => isUsed(x.name));
+  graph.changed();
+}
