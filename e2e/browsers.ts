@@ -1,0 +1,88 @@
+// The one place that knows the three browsers of the tests: where they lie, by which flags and preferences WebGPU is on,
+// and how they are installed. Chromium draws WebGPU with SwiftShader, Firefox with Mesa's lavapipe; WebKitGTK has none.
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { chromium } from "@playwright/test";
+import type { LaunchOptions } from "@playwright/test";
+
+/** Names a browser of the tests. */
+export type BrowserName = "chromium" | "firefox" | "webkit";
+
+const isRoot = (): boolean => process.getuid?.() === 0;
+
+/** Paths of Debian's binaries. */
+export const BROWSER_PATHS = {
+  chromium: "/usr/bin/chromium",
+  firefox: "/usr/bin/firefox-esr",
+  webkitDriver: "/usr/bin/WebKitWebDriver",
+  webkitBrowser: "/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser",
+  xvfb: "/usr/bin/xvfb-run",
+} as const;
+
+/** Gives Playwright's options for Chromium with WebGPU on a software adapter, headless. */
+export function chromiumLaunch(): LaunchOptions {
+  return {
+    ...(existsSync(BROWSER_PATHS.chromium) ? { executablePath: BROWSER_PATHS.chromium } : {}),
+    headless: true,
+    args: [
+      "--enable-unsafe-webgpu",
+      "--use-webgpu-adapter=swiftshader",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      ...(isRoot() ? ["--no-sandbox"] : []),
+    ],
+  };
+}
+
+/** Gives Playwright's options for Firefox ESR, driven by WebDriver BiDi, with WebGPU on a software adapter, headless. */
+export function firefoxLaunch(): LaunchOptions {
+  return {
+    channel: "moz-firefox",
+    ...(existsSync(BROWSER_PATHS.firefox) ? { executablePath: BROWSER_PATHS.firefox } : {}),
+    headless: true,
+    firefoxUserPrefs: {
+      "dom.webgpu.enabled": true,
+      "gfx.webgpu.ignore-blocklist": true,
+    },
+  };
+}
+
+/** What each browser needs: the file that shows it is there, and the Debian package that brings it. */
+const NEEDS: readonly { readonly path: string; readonly debian: string }[] = [
+  { path: BROWSER_PATHS.chromium, debian: "chromium" },
+  { path: BROWSER_PATHS.firefox, debian: "firefox-esr" },
+  { path: BROWSER_PATHS.webkitDriver, debian: "webkitgtk-webdriver" },
+  { path: BROWSER_PATHS.webkitBrowser, debian: "libwebkit2gtk-4.1-0" },
+  { path: BROWSER_PATHS.xvfb, debian: "xvfb" },
+  { path: "/usr/bin/xauth", debian: "xauth" },
+  { path: "/usr/share/vulkan/icd.d", debian: "mesa-vulkan-drivers" },
+];
+
+/**
+ * Installs the browsers that are missing: with apt where this process is root, else Playwright's own Chromium, and says
+ * plainly what else is missing. Returns the names of the Debian packages that are still missing.
+ */
+export function ensureBrowsers(): string[] {
+  const missing = (): string[] => NEEDS.filter(({ path }) => !existsSync(path)).map(({ debian }) => debian);
+  const wanted = missing();
+  if (wanted.length === 0) return [];
+  if (isRoot() && existsSync("/usr/bin/apt-get")) {
+    const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+    const aptGet = (...args: string[]): void => {
+      execFileSync("apt-get", args, { env, stdio: ["ignore", "ignore", "inherit"] });
+    };
+    console.log(`installing ${wanted.join(" ")}`);
+    aptGet("update", "-qq");
+    aptGet("install", "-y", "-qq", "--no-install-recommends", ...wanted);
+  } else if (wanted.includes("chromium") && !existsSync(chromium.executablePath())) {
+    execFileSync("npx", ["playwright", "install", "chromium"], { stdio: "inherit" });
+  }
+  const left = missing();
+  if (left.length > 0) {
+    console.error(`browsers: missing ${left.join(" ")}; as root: apt-get install ${left.join(" ")}`);
+  }
+  return left;
+}
