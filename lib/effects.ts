@@ -1,6 +1,7 @@
 // Every effect that Selvedge has on the world, behind one injected object: the clock, timers, chance, the network,
 // workers, the GPU, small remembered values, decoding of images. `browserEffects` is the real one; tests and the
 // simulation hand in their own. Nothing else in lib/ (the worker's inside excepted) may touch these globals.
+import { adapterFacts } from "./device.ts";
 import type { AdapterFacts } from "./device.ts";
 
 /** What a worker looks like from the page: `Worker`, or a simulated one. */
@@ -20,10 +21,12 @@ export interface Effects {
   /** A number in [0, 1). */
   random(): number;
   fetch(url: string, init: RequestInit): Promise<Response>;
-  /** Starts a worker from a script's URL. */
-  createWorker(url: string | TrustedScriptUrl): WorkerHandle;
+  /** Starts a worker from a script's URL, or from what a Trusted Types policy made of it. */
+  createWorker(url: ScriptUrl): WorkerHandle;
   /** Facts of the GPU adapter, or null where there is none; never rejects. */
   probeGpu(): Promise<AdapterFacts | null>;
+  /** Resolves once the page is shown for the first time: at once, unless it is being prerendered. */
+  activated(): Promise<void>;
   /** Small values that outlive the page, as localStorage; get gives null where nothing is kept. */
   readonly memo: { get(key: string): string | null; set(key: string, value: string): void };
   /** Decodes or copies an image source without touching the caller's object. */
@@ -31,8 +34,8 @@ export interface Effects {
   readonly facts: HostFacts;
 }
 
-/** What a TrustedTypePolicy makes; a plain string where there are no Trusted Types. */
-export interface TrustedScriptUrl {
+/** A script's address: a string, or the TrustedScriptURL that a Trusted Types policy made of it. */
+export interface ScriptUrl {
   toString(): string;
 }
 
@@ -48,4 +51,76 @@ export interface HostFacts {
   readonly workers: boolean;
   /** The page's address, against which relative URLs are resolved. */
   readonly baseUrl: string;
+}
+
+/** The real effects, in a page or in a worker that holds an engine. */
+export function browserEffects(): Effects {
+  return {
+    now: () => performance.now(),
+    setTimer(callback, ms) {
+      const timer = setTimeout(callback, ms);
+      return () => {
+        clearTimeout(timer);
+      };
+    },
+    random: () => Math.random(),
+    fetch: (url, init) => fetch(url, init),
+    // The bundled worker is a classic script; as a module it gets the CSP and credentials rules of today.
+    createWorker: (url) => new Worker(url as string, { type: "module", name: "selvedge" }),
+    probeGpu,
+    activated,
+    memo: { get: readMemo, set: writeMemo },
+    createImageBitmap: (source) =>
+      createImageBitmap(source, {
+        imageOrientation: "from-image",
+        premultiplyAlpha: "none",
+        colorSpaceConversion: "default",
+      }),
+    facts: hostFacts(),
+  };
+}
+
+function hostFacts(): HostFacts {
+  const cores = typeof navigator === "undefined" ? 1 : navigator.hardwareConcurrency;
+  return {
+    cores: Number.isInteger(cores) && cores > 0 ? cores : 1,
+    isolated: typeof crossOriginIsolated !== "undefined" && crossOriginIsolated,
+    jspi: typeof WebAssembly !== "undefined" && "Suspending" in WebAssembly,
+    wasm: typeof WebAssembly !== "undefined",
+    workers: typeof Worker !== "undefined",
+    baseUrl: typeof document === "undefined" ? (globalThis.location?.href ?? "") : document.baseURI,
+  };
+}
+
+async function probeGpu(): Promise<AdapterFacts | null> {
+  try {
+    const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+    return adapter == null ? null : adapterFacts(adapter);
+  } catch {
+    return null; // Firefox may throw where WebGPU is off
+  }
+}
+
+/** A prerendered page must not start workers: browsers hold them back, and a watchdog would count that time. */
+async function activated(): Promise<void> {
+  if (typeof document === "undefined" || Reflect.get(document, "prerendering") !== true) return;
+  await new Promise<void>((resolve) => {
+    document.addEventListener("prerenderingchange", () => { resolve(); }, { once: true });
+  });
+}
+
+function readMemo(key: string): string | null {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null; // no storage in workers, sandboxed frames and some private modes
+  }
+}
+
+function writeMemo(key: string, value: string): void {
+  try {
+    localStorage.setItem(key, value);
+  } catch {
+    // Remembering is an optimisation: without it the next page measures again.
+  }
 }

@@ -53,3 +53,22 @@ export const DTYPE_BYTES: Readonly<Record<Dtype, number>> = {
   bool: 1,
   string: 0,
 };
+
+/** Looks at a whole buffer as the array that carries a dtype. */
+export function arrayOver<D extends Exclude<Dtype, "string">>(dtype: D, buffer: ArrayBuffer): DtypeArrays[D] {
+  const constructors = {
+    float32: Float32Array,
+    float64: Float64Array,
+    float16: Uint16Array,
+    int8: Int8Array,
+    uint8: Uint8Array,
+    int16: Int16Array,
+    uint16: Uint16Array,
+    int32: Int32Array,
+    uint32: Uint32Array,
+    int64: BigInt64Array,
+    uint64: BigUint64Array,
+    bool: Uint8Array,
+  } as const;
+  return new constructors[dtype](buffer) as DtypeArrays[D];
+}

@@ -1,0 +1,125 @@
+// Which variant on which backend: pure functions of facts and measurements. Measuring is engine.ts's job.
+//
+// A GPU that is there is not a GPU that is faster: on a software adapter wasm wins by 10–100 times, and some models are
+// too small to pay for the way to a real one. So WebGPU is taken only where it was measured faster on this device, for
+// this bundle; the measurement is remembered. Among variants, accuracy was settled when the bundle was packed; here
+// the fastest wins, and within 15 % of it the smallest, since those bytes must come over the wire.
+import type { BackendName } from "./backend/backend.ts";
+import type { Bundle, Variant } from "./bundle.ts";
+import { meetsNeeds } from "./device.ts";
+import type { DeviceFacts } from "./device.ts";
+import { SelvedgeError } from "./errors.ts";
+
+/** Why a model runs where it runs. */
+export interface Why {
+  readonly code: WhyCode;
+  /** One sentence with the numbers behind it. */
+  readonly text: string;
+}
+
+/** Names the reasons for a placement. */
+export type WhyCode =
+  | "pinned"
+  | "webgpu-missing"
+  | "wasm-missing"
+  | "software-adapter"
+  | "not-measured"
+  | "measured-faster"
+  | "measured-slower"
+  | "webgpu-failed";
+
+/** A variant on a backend. */
+export interface Candidate {
+  readonly backend: BackendName;
+  readonly variant: Variant;
+}
+
+/** Where a model runs, and why. */
+export interface Placement {
+  readonly backend: BackendName;
+  readonly why: Why;
+}
+
+/** What the caller pinned. */
+export interface Pins {
+  readonly backend: BackendName | undefined;
+  readonly variant: string | undefined;
+}
+
+/** What was measured on this device for this bundle, in ms for the typical input; null where it failed or took too long. */
+export interface Measured {
+  readonly wasm: number | null;
+  readonly webgpu: number | null;
+}
+
+const SIMILAR = 1.15;
+/** WebGPU must win by this much: a tie goes to wasm, which can't be lost. */
+const WIN = 0.95;
+
+/** Gives the best variant for each backend that may be used, WebGPU first. */
+export function candidates(
+  bundle: Bundle,
+  device: DeviceFacts,
+  backends: readonly BackendName[],
+  pins: Pins,
+): Candidate[] {
+  if (pins.variant !== undefined && !bundle.variants.some((x) => x.id === pins.variant)) {
+    const ids = bundle.variants.map((x) => `"${x.id}"`).join(", ");
+    throw new RangeError(`variant: ${bundle.model.name} has no "${pins.variant}", only ${ids}`);
+  }
+  const wanted = pins.backend === undefined ? backends : backends.filter((x) => x === pins.backend);
+  const found: Candidate[] = [];
+  for (const backend of ["webgpu", "wasm"] as const) {
+    if (!wanted.includes(backend)) continue;
+    const fits = bundle.variants.filter(
+      (x) => (pins.variant === undefined || x.id === pins.variant) && meetsNeeds(x.needs, backend, device),
+    );
+    const variant = best(fits, backend);
+    if (variant !== undefined) found.push({ backend, variant });
+  }
+  if (found.length === 0) {
+    const needs = bundle.variants.map((x) => `${x.id} (${x.needs.join(", ") || "nothing"})`).join(", ");
+    const usable = wanted.length === 0 ? "none" : wanted.join(", ");
+    const message = `${bundle.model.name} can't run here: usable backends: ${usable}; variants and their needs: ${needs}.`;
+    throw new SelvedgeError("no-backend", message, { model: bundle.model.name, usable: [...wanted] });
+  }
+  return found;
+}
+
+/** Gives the fastest variant by what the bundle tells, the smallest among those that are about as fast. */
+export function best(variants: readonly Variant[], backend: BackendName): Variant | undefined {
+  const speed = (x: Variant): number => x.speed?.[backend] ?? 1;
+  const fastest = Math.min(...variants.map(speed));
+  const similar = variants.filter((x) => speed(x) <= fastest * SIMILAR);
+  return similar.reduce<Variant | undefined>((a, b) => (a === undefined || sizeOf(b) < sizeOf(a) ? b : a), undefined);
+}
+
+/** Decides between WebGPU and wasm without measuring where that is possible; null where it must be measured. */
+export function settled(found: readonly Candidate[], device: DeviceFacts, pins: Pins): Placement | null {
+  const backend = found.length === 1 ? found[0]?.backend : undefined;
+  if (backend !== undefined && pins.backend !== undefined)
+    return place(backend, "pinned", "pinned by the caller");
+  if (backend === "wasm" && device.gpu === null) return place("wasm", "webgpu-missing", "there is no WebGPU here");
+  if (backend === "wasm") return place("wasm", "webgpu-missing", "no variant may run on this GPU");
+  if (backend === "webgpu") return place("webgpu", "wasm-missing", "no variant may run on wasm here");
+  if (device.gpu?.software !== true) return null;
+  const { vendor, architecture, description } = device.gpu;
+  const name = [vendor, architecture, description].filter((x) => x !== "").join(" ");
+  return place("wasm", "software-adapter", `the GPU is a software adapter (${name || "unnamed"})`);
+}
+
+/** Decides between WebGPU and wasm by what was measured. */
+export function decide({ wasm, webgpu }: Measured): Placement {
+  if (webgpu === null) return place("wasm", "webgpu-failed", "WebGPU failed or took too long when it was tried");
+  if (wasm === null) return place("webgpu", "measured-faster", "wasm failed when it was tried");
+  const numbers = `webgpu ${webgpu.toFixed(1)} ms, wasm ${wasm.toFixed(1)} ms for a typical input`;
+  return webgpu < wasm * WIN ? place("webgpu", "measured-faster", numbers) : place("wasm", "measured-slower", numbers);
+}
+
+function place(backend: BackendName, code: WhyCode, text: string): Placement {
+  return { backend, why: { code, text: `${backend}: ${text}` } };
+}
+
+function sizeOf(variant: Variant): number {
+  return variant.files.reduce((sum, file) => sum + file.bytes, 0);
+}

@@ -1,0 +1,19 @@
+// The public surface of Selvedge.
+export { createEngine } from "./engine.ts";
+export type { Engine, EngineStats } from "./engine.ts";
+export type { MapOptions, Model, RunInfo, RunOptions, RunResult } from "./model.ts";
+export type { EngineOptions, LoadOptions } from "./options.ts";
+export type { ImageInput, Inputs, TensorInput } from "./inputs.ts";
+export type { ModelSource } from "./source.ts";
+export type { Progress } from "./cache/download.ts";
+export type { Dtype, DtypeArrays, Port, Tensor } from "./tensor.ts";
+export type { Decoded } from "./pool/protocol.ts";
+export type { BackendName } from "./backend/backend.ts";
+export type { AdapterFacts, DeviceFacts } from "./device.ts";
+export type { Why, WhyCode } from "./choose.ts";
+export type { LaneStats } from "./pool/lane.ts";
+export type { RequestCounts } from "./observe/counters.ts";
+export { isSelvedgeError, SelvedgeError } from "./errors.ts";
+export type { ErrorCode, ErrorDetails } from "./errors.ts";
+export type { Assignment, Bundle, DecodeSpec, ImageSpec } from "./bundle.ts";
+export type { Effects, HostFacts, ScriptUrl, WorkerHandle } from "./effects.ts";

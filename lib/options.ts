@@ -1,0 +1,94 @@
+// The options of the public surface, and their checks: each error names the option and shows what came.
+import type { BackendName } from "./backend/backend.ts";
+import type { Progress } from "./cache/download.ts";
+import type { Effects, ScriptUrl } from "./effects.ts";
+
+/** Options of an engine; a newcomer needs none. */
+export interface EngineOptions {
+  /** Which backends may be used. Default `["webgpu", "wasm"]`. */
+  readonly backends?: readonly BackendName[] | undefined;
+  /** How many wasm workers, 1 to 64. Default: one a core, at most 4. */
+  readonly workers?: number | undefined;
+  /** Threads of each wasm worker, 1 to 64; above 1 only where the page is cross-origin isolated. Default 1. */
+  readonly threads?: number | undefined;
+  /** Where the package's worker and wasm files are served. Default: beside the package's own script. */
+  readonly assetsBase?: string | URL | undefined;
+  /** Vouches for the worker's address where the page enforces Trusted Types. */
+  readonly trustedTypesPolicy?: { createScriptURL(url: string): ScriptUrl } | undefined;
+  /** Ends a worker whose call takes longer, in ms. Default: 3 minutes to load and for a first run, then 20 times the slowest run so far, at least 10 s. */
+  readonly callTimeoutMs?: number | undefined;
+  /** Ends a worker that has had no work for so long, in ms; its next work starts another. Default 120,000. */
+  readonly idleMs?: number | undefined;
+  /** Has ONNX Runtime tell where each operator runs (`model.assignment`, `onLog`). Slow to load. Default false. */
+  readonly verbose?: boolean | undefined;
+  /** Gets each line of ONNX Runtime's log where `verbose` is true. */
+  readonly onLog?: ((line: string) => void) | undefined;
+  /** Replaces clock, network, workers and GPU, for tests. Default: the browser's. */
+  readonly effects?: Effects | undefined;
+}
+
+/** Options of a load. */
+export interface LoadOptions {
+  /** Called as bytes arrive. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Cancels the load; rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Pins the backend. Default: the one measured faster on this device. */
+  readonly backend?: BackendName | undefined;
+  /** Pins the variant by its id. Default: the fastest that this device can run, the smallest among equals. */
+  readonly variant?: string | undefined;
+}
+
+const BACKENDS: readonly BackendName[] = ["webgpu", "wasm"];
+
+/** Checks the options of `createEngine`. */
+export function checkEngineOptions(options: EngineOptions): void {
+  known("createEngine", options, [
+    "backends",
+    "workers",
+    "threads",
+    "assetsBase",
+    "trustedTypesPolicy",
+    "callTimeoutMs",
+    "idleMs",
+    "verbose",
+    "onLog",
+    "effects",
+  ]);
+  const { backends } = options;
+  if (backends !== undefined && (!Array.isArray(backends) || backends.length === 0))
+    throw new TypeError(`backends: expected a list of "webgpu" and "wasm", got ${show(backends)}`);
+  for (const backend of backends ?? []) oneOf("backends", backend, BACKENDS);
+  whole("workers", options.workers, 1, 64);
+  whole("threads", options.threads, 1, 64);
+  whole("callTimeoutMs", options.callTimeoutMs, 1, 2 ** 31 - 1);
+  whole("idleMs", options.idleMs, 0, 2 ** 31 - 1);
+}
+
+/** Checks the options of `engine.load`. */
+export function checkLoadOptions(options: LoadOptions): void {
+  known("load", options, ["onProgress", "signal", "backend", "variant"]);
+  if (options.backend !== undefined) oneOf("backend", options.backend, BACKENDS);
+  if (options.variant !== undefined && typeof options.variant !== "string")
+    throw new TypeError(`variant: expected a string, got ${show(options.variant)}`);
+}
+
+function known(call: string, options: object, names: readonly string[]): void {
+  for (const name of Object.keys(options))
+    if (!names.includes(name)) throw new TypeError(`${call}: there is no option "${name}", only ${names.join(", ")}`);
+}
+
+function oneOf(option: string, value: unknown, values: readonly string[]): void {
+  if (!values.includes(value as string))
+    throw new TypeError(`${option}: expected ${values.map((x) => `"${x}"`).join(" or ")}, got ${show(value)}`);
+}
+
+function whole(option: string, value: number | undefined, min: number, max: number): void {
+  if (value === undefined) return;
+  if (!Number.isInteger(value) || value < min || value > max)
+    throw new RangeError(`${option}: expected a whole number from ${min} to ${max}, got ${show(value)}`);
+}
+
+function show(value: unknown): string {
+  return typeof value === "string" ? JSON.stringify(value) : String(value);
+}
