@@ -23,7 +23,10 @@ export interface DeviceFacts {
 /** The names by which software adapters are known; browsers do not all set `isFallbackAdapter`. */
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|microsoft basic render|\bwarp\b/i;
 
-/** Reads the facts of an adapter. */
+/**
+ * Reads the facts of an adapter.
+ * @internal left out of the published declarations, which must not need WebGPU types
+ */
 export function adapterFacts(adapter: GPUAdapter): AdapterFacts {
   const { vendor, architecture, description } = adapter.info;
   const limits: Record<string, number> = {};

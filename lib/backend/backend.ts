@@ -57,4 +57,6 @@ export interface Backend {
   unload(modelId: number): Promise<void>;
   /** Called when the device under the backend is lost, with the reason; the worker is ended after it. */
   onLost: ((reason: string) => void) | null;
+  /** Called for each line of the runtime's own log, where started verbose. */
+  onLog: ((line: string) => void) | null;
 }

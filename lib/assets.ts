@@ -1,0 +1,75 @@
+// Where the worker scripts and wasm binaries are. Bundlers find and copy them by the literal
+// `new URL("./x", import.meta.url)` below: keep each in one piece. Functions, so that nothing is resolved at import and
+// a bundle whose `import.meta.url` is empty (esbuild's iife) works with `assetsBase`.
+import type { HostFacts } from "./effects.ts";
+
+/** Names a build of ONNX Runtime Web: `jspi` serves both backends, `wasm` browsers that cannot suspend wasm. */
+export type OrtBuild = "jspi" | "wasm";
+
+/** The addresses of one build. */
+export interface Assets {
+  readonly build: OrtBuild;
+  readonly workerUrl: string;
+  readonly wasmUrl: string;
+}
+
+/** Picks the smallest build that this browser can use. */
+export function chooseBuild(facts: HostFacts): OrtBuild {
+  return facts.jspi ? "jspi" : "wasm";
+}
+
+/**
+ * Resolves the addresses of a build: below `assetsBase` where given (relative to `baseUrl`), else beside the package.
+ * Throws a TypeError that names the setting where a bundler has broken them.
+ */
+export function resolveAssets(build: OrtBuild, assetsBase: string | undefined, baseUrl: string): Assets {
+  if (assetsBase !== undefined) {
+    const base = new URL(assetsBase.endsWith("/") ? assetsBase : `${assetsBase}/`, baseUrl);
+    return {
+      build,
+      workerUrl: new URL(`worker-${build}.js`, base).href,
+      wasmUrl: new URL(`ort-${build}.wasm`, base).href,
+    };
+  }
+  const found = attempt(build === "jspi" ? jspiUrls : wasmUrls);
+  return { build, workerUrl: mend(found.worker.href), wasmUrl: mend(found.wasm.href) };
+}
+
+function jspiUrls(): { worker: URL; wasm: URL } {
+  return {
+    worker: new URL("./worker-jspi.js", import.meta.url),
+    wasm: new URL("./ort-jspi.wasm", import.meta.url),
+  };
+}
+
+function wasmUrls(): { worker: URL; wasm: URL } {
+  return {
+    worker: new URL("./worker-wasm.js", import.meta.url),
+    wasm: new URL("./ort-wasm.wasm", import.meta.url),
+  };
+}
+
+function attempt<T>(resolve: () => T): T {
+  try {
+    return resolve();
+  } catch (error) {
+    const fix = "Copy the package's dist files to your site and set `assetsBase` to where they are.";
+    throw new TypeError(`The address of Selvedge's worker is not known in this bundle. ${fix}`, { cause: error });
+  }
+}
+
+/** Undoes what a bundler did to an address, or says which setting keeps it from doing so. */
+function mend(href: string): string {
+  if (href.startsWith("data:")) {
+    const fix = "Set `build.assetsInlineLimit: 0` (Vite) or the like, or serve the files and set `assetsBase`.";
+    throw new TypeError(`A bundler inlined Selvedge's worker or wasm as a data: URL. ${fix}`);
+  }
+  // Vite up to 7 serves a pre-bundled package from its cache folder, where only scripts are: the files themselves are
+  // in the package. Delete when Vite 7 is out of use.
+  const mended = href.replace(/\/node_modules\/\.vite\/deps[^/]*\//, "/node_modules/selvedge/dist/");
+  if (mended === href && /\/\.?vite\/deps[^/]*\//.test(href)) {
+    const fix = 'Add `optimizeDeps: { exclude: ["selvedge"] }` to its configuration, or set `assetsBase`.';
+    throw new TypeError(`Vite moved Selvedge away from its worker (${href}). ${fix}`);
+  }
+  return mended;
+}

@@ -1,0 +1,272 @@
+// The real backend: ONNX Runtime Web. It is handed `ort`, so that only each worker's entry names a build.
+//
+// One provider at a time: a list of two may run on the second with nothing to say so. The GPUDevice is ours, since a
+// lost device can be silent: a run with GPU outputs resolved after it. Nor does a validation error reject a run; it
+// shows only as `uncapturederror`, with wrong outputs, so a run that saw one fails here.
+import type * as Ort from "onnxruntime-web";
+import type { Assignment } from "../bundle.ts";
+import { adapterFacts } from "../device.ts";
+import type { AdapterFacts } from "../device.ts";
+import { SelvedgeError } from "../errors.ts";
+import type { Dtype, DtypeArrays, Port, Tensor } from "../tensor.ts";
+import { assignmentFromLog } from "./assignment.ts";
+import type { Backend, BackendFacts, BackendName, ModelFacts, ModelFiles, StartOptions } from "./backend.ts";
+import { failureOf } from "./failure.ts";
+import { checkFeeds } from "./feeds.ts";
+
+/** The part of onnxruntime-web that is used; every build has it. */
+export type OrtModule = Pick<typeof Ort, "InferenceSession" | "Tensor" | "env">;
+
+/** Makes the backend that computes with ONNX Runtime Web. */
+export function createOrtBackend(ort: OrtModule): Backend {
+  return new OrtBackend(ort);
+}
+
+/** An Identity over one float, in ONNX's protobuf: loading it starts the runtime and its provider. */
+const STARTER = Uint8Array.from(
+  "\b\b:8\n\x10\n\x01x\x12\x01y\"\bIdentity\x12\x02idZ\x0f\n\x01x\x12\n\n\b\b\x01\x12\x04\n\x02\b\x01b\x0f\n\x01y\x12\n\n\b\b\x01\x12\x04\n\x02\b\x01B\x02\x10\r",
+  (character) => character.charCodeAt(0),
+);
+
+/** What ONNX Runtime's kernels use where the adapter has it. */
+const FEATURES = ["shader-f16", "subgroups"] as const;
+const LIMITS = [
+  "maxBindGroups",
+  "maxBufferSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupSizeY",
+  "maxComputeWorkgroupSizeZ",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeWorkgroupsPerDimension",
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+] as const;
+
+interface Loaded {
+  readonly session: Ort.InferenceSession;
+  readonly inputs: readonly Port[];
+}
+
+class OrtBackend implements Backend {
+  onLost: ((reason: string) => void) | null = null;
+  onLog: ((line: string) => void) | null = null;
+
+  readonly #ort: OrtModule;
+  readonly #models: Map<number, Loaded> = new Map();
+  #backend: BackendName = "wasm";
+  #verbose = false;
+  #device: GPUDevice | null = null;
+  #lost: string | null = null;
+  /** The first GPU error since the current call began. */
+  #gpuError: GPUError | null = null;
+  #log: string[] = [];
+
+  constructor(ort: OrtModule) {
+    this.#ort = ort;
+  }
+
+  async start(options: StartOptions): Promise<BackendFacts> {
+    const began = performance.now();
+    this.#backend = options.backend;
+    this.#verbose = options.verbose;
+    const { env } = this.#ort;
+    env.logLevel = options.verbose ? "verbose" : "error";
+    env.wasm.wasmPaths = { wasm: options.wasmUrl };
+    env.wasm.numThreads = options.threads;
+    env.wasm.proxy = false;
+    if (options.verbose) this.#listen();
+    const gpu = options.backend === "webgpu" ? await this.#openDevice() : null;
+    try {
+      const session = await this.#ort.InferenceSession.create(STARTER, this.#sessionOptions({}));
+      await session.release();
+    } catch (error) {
+      const answer = await describe(options.wasmUrl);
+      const message = `ONNX Runtime did not start on ${options.backend}: ${failureOf(error, "run").message}`;
+      const details = { backend: options.backend, wasmUrl: options.wasmUrl, answer };
+      throw new SelvedgeError("no-backend", `${message} (${options.wasmUrl}: ${answer})`, details, error);
+    }
+    const version = env.versions.web ?? env.versions.common;
+    return { backend: options.backend, gpu, version, startMs: performance.now() - began };
+  }
+
+  async load(modelId: number, model: ModelFiles): Promise<ModelFacts> {
+    const began = performance.now();
+    await this.unload(modelId);
+    const [first, ...others] = model.files;
+    if (first === undefined) throw new SelvedgeError("model-invalid", "A model needs at least one file.");
+    this.#beginCall();
+    let session: Ort.InferenceSession;
+    try {
+      const bytes = new Uint8Array(await first.data.arrayBuffer());
+      // Blobs are read where they lie by the JSPI build; the other one copies them.
+      const externalData = others.map((file) => ({ path: file.path, data: file.data }));
+      session = await this.#ort.InferenceSession.create(bytes, {
+        ...this.#sessionOptions(model.session),
+        externalData,
+      });
+    } catch (error) {
+      throw this.#failure(error, "load");
+    }
+    try {
+      await this.#settleGpu("load");
+      const inputs = session.inputMetadata.map((each) => portOf(each));
+      const outputs = session.outputMetadata.map((each) => portOf(each));
+      this.#models.set(modelId, { session, inputs });
+      const assignment = this.#assignment();
+      return { inputs, outputs, loadMs: performance.now() - began, assignment };
+    } catch (error) {
+      await session.release();
+      throw error;
+    }
+  }
+
+  async run(modelId: number, feeds: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
+    const model = this.#models.get(modelId);
+    if (model === undefined) throw new SelvedgeError("internal", `Model ${modelId} is not loaded here.`, { modelId });
+    checkFeeds(model.inputs, feeds);
+    this.#beginCall();
+    const values: Record<string, Ort.Tensor> = {};
+    for (const [name, tensor] of Object.entries(feeds)) values[name] = this.#toOrt(tensor);
+    let results: Ort.InferenceSession.OnnxValueMapType;
+    try {
+      results = await model.session.run(values);
+    } catch (error) {
+      throw this.#failure(error, "run");
+    }
+    const outputs: Record<string, Tensor> = {};
+    for (const [name, value] of Object.entries(results)) {
+      outputs[name] = fromOrt(value);
+      value.dispose();
+    }
+    await this.#settleGpu("run");
+    return outputs;
+  }
+
+  async unload(modelId: number): Promise<void> {
+    const model = this.#models.get(modelId);
+    if (model === undefined) return;
+    this.#models.delete(modelId);
+    await model.session.release();
+  }
+
+  async #openDevice(): Promise<AdapterFacts> {
+    try {
+      const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
+      if (adapter === null) throw new Error("no adapter");
+      const requiredLimits: Record<string, number> = {};
+      for (const limit of LIMITS) requiredLimits[limit] = adapter.limits[limit];
+      const device = await adapter.requestDevice({
+        requiredFeatures: FEATURES.filter((feature) => adapter.features.has(feature)),
+        requiredLimits,
+      });
+      device.addEventListener("uncapturederror", (event) => {
+        event.preventDefault(); // it is told by the call that it fails, not by the console
+        this.#gpuError ??= event.error;
+      });
+      void device.lost.then((info) => {
+        this.#lost = info.message === "" ? info.reason : info.message;
+        this.onLost?.(this.#lost);
+      });
+      this.#device = device;
+      // Else ONNX Runtime asks for an adapter of its own, only to see that there is one.
+      this.#ort.env.webgpu.adapter = adapter;
+      return adapterFacts(adapter);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new SelvedgeError("no-backend", `WebGPU is not available here: ${reason}.`, { backend: "webgpu" }, error);
+    }
+  }
+
+  #sessionOptions(session: Readonly<Record<string, string>>): Ort.InferenceSession.SessionOptions {
+    const provider = this.#device === null ? { name: "wasm" } : { name: "webgpu", device: this.#device };
+    return {
+      executionProviders: [provider],
+      logSeverityLevel: this.#verbose ? 0 : 3,
+      extra: { ...session },
+    };
+  }
+
+  #beginCall(): void {
+    this.#gpuError = null;
+    this.#log = [];
+  }
+
+  /** Fails the call where the GPU reported an error meanwhile; its event is a task of its own, so let that one run. */
+  async #settleGpu(during: "load" | "run"): Promise<void> {
+    if (this.#device === null) return;
+    await new Promise<void>((resolve) => {
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = () => {
+        port1.close();
+        resolve();
+      };
+      port2.postMessage(null);
+    });
+    if (this.#lost !== null || this.#gpuError !== null) throw this.#failure(this.#gpuError, during);
+  }
+
+  #failure(error: unknown, during: "load" | "run"): Error {
+    if (this.#lost !== null) {
+      const details = { reason: this.#lost };
+      return new SelvedgeError("device-lost", `The GPU device was lost: ${this.#lost}`, details, error);
+    }
+    if (this.#gpuError === null) return failureOf(error, during);
+    const { message } = this.#gpuError;
+    const code = this.#gpuError instanceof GPUOutOfMemoryError ? "out-of-memory" : "internal";
+    return new SelvedgeError(code, `The GPU reported an error during a ${during}: ${message}`, { message }, error);
+  }
+
+  #toOrt({ dtype, dims, data }: Tensor): Ort.Tensor {
+    return new this.#ort.Tensor(dtype as "float32", data as Float32Array, dims);
+  }
+
+  #assignment(): Assignment | null {
+    return this.#verbose ? assignmentFromLog(this.#log) : null;
+  }
+
+  /** ONNX Runtime's log has no hook: it writes to the console, whose methods its glue binds when it starts. */
+  #listen(): void {
+    for (const level of ["debug", "log", "info", "warn", "error"] as const) {
+      console[level] = (...parts: unknown[]): void => {
+        const line = parts.map(String).join(" ");
+        this.#log.push(line);
+        this.onLog?.(line);
+      };
+    }
+  }
+}
+
+/** Describes an input or output; ONNX Runtime gives "" or −1 for a dim without a name, and no dims for an open rank. */
+function portOf(metadata: Ort.InferenceSession.ValueMetadata): Port {
+  const { name } = metadata;
+  if (!metadata.isTensor) {
+    throw new SelvedgeError("model-invalid", `"${name}" is no tensor; sequences, maps and optionals are not supported.`, { name });
+  }
+  if (metadata.type === "int4" || metadata.type === "uint4") {
+    throw new SelvedgeError("model-invalid", `"${name}" is ${metadata.type}, which no browser holds.`, { name });
+  }
+  const dims = metadata.shape.map((dim, axis) => (dim === "" || (typeof dim === "number" && dim < 0) ? `${name}_${axis}` : dim));
+  return { name, dtype: metadata.type, dims, batchAxis: typeof dims[0] === "string" ? 0 : null };
+}
+
+/** Takes an output over; ONNX Runtime has copied it out of its memory. float16 is handed on as its bits. */
+function fromOrt(value: Ort.Tensor): Tensor {
+  const dtype = value.type as Dtype;
+  let data = value.data as DtypeArrays[Dtype];
+  if (dtype === "float16" && !(data instanceof Uint16Array)) {
+    const view = data as unknown as ArrayBufferView;
+    data = new Uint16Array(view.buffer, view.byteOffset, view.byteLength / 2);
+  }
+  return { dtype, dims: [...value.dims], data };
+}
+
+/** Says what the server answers for the wasm: an HTML page where a binary should be is told as nothing by itself. */
+async function describe(url: string): Promise<string> {
+  try {
+    const response = await fetch(url, { method: "HEAD" });
+    return `status ${response.status}, ${response.headers.get("content-type") ?? "no content type"}`;
+  } catch (error) {
+    return `not reachable: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}

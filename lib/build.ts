@@ -1,0 +1,75 @@
+// Builds the package into dist/, in the layout that every bundler tried takes (`npm run build`):
+//   *.js, *.d.ts          by tsc from lib/index.ts: the page's side, one file each, no bundling
+//   worker-<build>.js     by esbuild: the worker with ONNX Runtime's glue inside, one classic-format file per build
+//   ort-<build>.wasm      copied from onnxruntime-web, which is a development dependency for that reason
+// A bundler's library mode is no choice here: it rewrites the worker's URL and inlines the wasm as base64.
+import { execFileSync } from "node:child_process";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const DIST = join(ROOT, "dist");
+const require = createRequire(import.meta.url);
+const ORT_DIST = dirname(require.resolve("onnxruntime-web/jspi"));
+
+/** Each build of ONNX Runtime Web that ships, with the name of its binary there. */
+const BUILDS = [
+  { name: "jspi", wasm: "ort-wasm-simd-threaded.jspi.wasm" },
+  { name: "wasm", wasm: "ort-wasm-simd-threaded.wasm" },
+];
+
+rmSync(DIST, { recursive: true, force: true });
+mkdirSync(DIST, { recursive: true });
+
+await Promise.all(
+  BUILDS.map((each) =>
+    build({
+      entryPoints: [join(ROOT, `lib/pool/worker-${each.name}.ts`)],
+      outfile: join(DIST, `worker-${each.name}.js`),
+      bundle: true,
+      minify: true,
+      format: "iife",
+      platform: "browser",
+      target: "es2022",
+      legalComments: "eof",
+      // ONNX Runtime starts threads from its own address, which is this worker's.
+      define: { "import.meta.url": "self.location.href" },
+      logLevel: "warning",
+    }),
+  ),
+);
+for (const each of BUILDS) copyFileSync(join(ORT_DIST, each.wasm), join(DIST, `ort-${each.name}.wasm`));
+
+if (existsSync(join(ROOT, "lib/index.ts"))) {
+  execFileSync(process.execPath, [require.resolve("typescript/bin/tsc"), "-p", "tsconfig.build.json"], {
+    cwd: ROOT,
+    stdio: "inherit",
+  });
+}
+
+const files = readdirSync(DIST, { recursive: true, encoding: "utf8" }).filter((x) => statSync(join(DIST, x)).isFile());
+
+// Users compile against our declarations with whatever WebGPU types they have, or none.
+for (const file of files.filter((x) => x.endsWith(".d.ts"))) {
+  const code = readFileSync(join(DIST, file), "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, "");
+  const name = /\bGPU[A-Z]\w*/.exec(code);
+  if (name !== null) throw new Error(`dist/${file} names ${name[0]}: keep GPU types out of the published declarations.`);
+}
+
+let page = 0;
+for (const file of files.filter((x) => /\.(js|wasm)$/.test(x)).sort()) {
+  const bytes = readFileSync(join(DIST, file));
+  const gzip = file.endsWith(".wasm") ? null : gzipSync(bytes).byteLength;
+  if (file.startsWith("worker-") || gzip === null) {
+    console.log(`${file}  ${kilobytes(bytes.byteLength)}${gzip === null ? "" : `, gzip ${kilobytes(gzip)}`}`);
+  } else page += gzip;
+}
+console.log(`page side, unbundled  gzip ${kilobytes(page)}`);
+
+function kilobytes(bytes: number): string {
+  return `${(bytes / 1000).toFixed(1)} kB`;
+}

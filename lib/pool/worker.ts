@@ -1,0 +1,179 @@
+// The worker's side of the thread line: one call in flight, in order, every call answered by a value or an error as a
+// plain object. Images become tensors and outputs become answers here, so that the page's thread does neither.
+import * as Comlink from "comlink";
+import type { Backend, BackendFacts, ModelFacts, StartOptions } from "../backend/backend.ts";
+import type { ImageSpec } from "../bundle.ts";
+import { SelvedgeError, toWireError } from "../errors.ts";
+import { createDecoder } from "../postprocess/decode.ts";
+import type { Decoder } from "../postprocess/decode.ts";
+import { imageToTensor } from "../preprocess/image.ts";
+import { pixelsOf } from "../preprocess/pixels.ts";
+import type { Dtype, Tensor } from "../tensor.ts";
+import type { Decoded, LoadMessage, Ran, Reply, RunMessage, WorkerApi, WorkerNotice } from "./protocol.ts";
+
+/** What the worker keeps of a loaded model, beside the backend's own. */
+interface ServedModel {
+  readonly images: Readonly<Record<string, ImageSpec>>;
+  readonly dtypes: Readonly<Record<string, Dtype>>;
+  readonly decoders: Readonly<Record<string, Decoder>>;
+}
+
+/** Serves a backend to the page at the other end; in a worker, that is `self`. */
+export function serve(backend: Backend, endpoint: Comlink.Endpoint = self as unknown as Comlink.Endpoint): void {
+  const models = new Map<number, ServedModel>();
+  const inOrder = createQueue();
+  const notify = (notice: WorkerNotice): void => {
+    endpoint.postMessage(notice);
+  };
+  backend.onLost = (reason) => {
+    notify({ selvedge: "lost", reason });
+  };
+  backend.onLog = (line) => {
+    notify({ selvedge: "log", line });
+  };
+
+  const api: WorkerApi = {
+    start: (options) => inOrder(() => start(backend, options)),
+    load: (message) => inOrder(() => load(backend, models, message)),
+    run: (message) =>
+      inOrder(async () => run(backend, models, message)).then((reply) =>
+        reply.ok ? Comlink.transfer(reply, buffersOf(reply.value)) : reply,
+      ),
+    unload: (modelId) =>
+      inOrder(async () => {
+        models.delete(modelId);
+        await backend.unload(modelId);
+        return null;
+      }),
+  };
+  Comlink.expose(api, endpoint);
+}
+
+function start(backend: Backend, options: StartOptions): Promise<BackendFacts> {
+  if (options.threads > 1) vouchForThreads();
+  return backend.start(options);
+}
+
+async function load(backend: Backend, models: Map<number, ServedModel>, message: LoadMessage): Promise<ModelFacts> {
+  const decoders: Record<string, Decoder> = {};
+  for (const [name, spec] of Object.entries(message.decodes)) decoders[name] = createDecoder(name, spec, message.assets);
+  const facts = await backend.load(message.modelId, { files: message.files, session: message.session });
+  const dtypes = Object.fromEntries(facts.inputs.map((port) => [port.name, port.dtype]));
+  models.set(message.modelId, { images: message.images, dtypes, decoders });
+  return facts;
+}
+
+async function run(backend: Backend, models: ReadonlyMap<number, ServedModel>, message: RunMessage): Promise<Ran> {
+  const model = models.get(message.modelId);
+  if (model === undefined) {
+    const details = { modelId: message.modelId };
+    throw new SelvedgeError("internal", `Model ${message.modelId} is not loaded in this worker.`, details);
+  }
+  const began = performance.now();
+  const feeds: Record<string, Tensor> = {};
+  for (const [name, value] of Object.entries(message.feeds)) {
+    feeds[name] = value.kind === "tensor" ? value.tensor : tensorOf(model, name, value.image);
+  }
+  const prepared = performance.now();
+  const outputs = await backend.run(message.modelId, feeds);
+  const ran = performance.now();
+  const decoded: Record<string, readonly Decoded[]> = {};
+  for (const [name, decode] of Object.entries(model.decoders)) {
+    const output = outputs[name];
+    if (output === undefined) throw new SelvedgeError("bundle-invalid", `The model has no output "${name}" to decode.`);
+    decoded[name] = decode(output);
+  }
+  const decodeMs = performance.now() - ran;
+  return { outputs, decoded, preprocessMs: prepared - began, runMs: ran - prepared, decodeMs };
+}
+
+function tensorOf(model: ServedModel, name: string, image: Parameters<typeof pixelsOf>[0]): Tensor {
+  const spec = model.images[name];
+  const dtype = model.dtypes[name];
+  if (spec === undefined) throw new TypeError(`Input "${name}" takes a tensor; its bundle declares no image there.`);
+  if (dtype === undefined) throw new TypeError(`The model has no input "${name}".`);
+  return imageToTensor(pixelsOf(image), spec, dtype);
+}
+
+/** Runs calls one after another, each to a reply; calls that wait let the worker's events in between. */
+function createQueue(): <T>(call: () => Promise<T>) => Promise<Reply<T>> {
+  let tail: Promise<void> = Promise.resolve();
+  let pending = 0;
+  const { port1, port2 } = new MessageChannel();
+  // Messages and lost devices are tasks: a chain of promises alone would starve them. A timer would wait 4 ms.
+  const nextTask = (): Promise<void> =>
+    new Promise((resolve) => {
+      port1.onmessage = () => {
+        resolve();
+      };
+      port2.postMessage(null);
+    });
+  return (call) => {
+    const before = tail;
+    const mustWait = pending > 0;
+    pending += 1;
+    const reply = before.then(async () => {
+      if (mustWait) await nextTask();
+      return settle(call);
+    });
+    tail = reply.then(() => {
+      pending -= 1;
+    });
+    return reply;
+  };
+}
+
+async function settle<T>(call: () => Promise<T>): Promise<Reply<T>> {
+  try {
+    return { ok: true, value: await call() };
+  } catch (error) {
+    return { ok: false, error: toWireError(error) };
+  }
+}
+
+/** Lists what a result is made of, each buffer once; shared memory cannot be moved. */
+function buffersOf(ran: Ran): ArrayBuffer[] {
+  const buffers = new Set<ArrayBuffer>();
+  const add = (data: Tensor["data"]): void => {
+    if (!Array.isArray(data) && data.buffer instanceof ArrayBuffer) buffers.add(data.buffer);
+  };
+  for (const output of Object.values(ran.outputs)) add(output.data);
+  for (const items of Object.values(ran.decoded)) {
+    for (const item of items) if (item.kind === "probabilities") add(item.probabilities);
+  }
+  return [...buffers];
+}
+
+/** What is used of `trustedTypes`; not every TypeScript knows it. */
+interface TrustedTypes {
+  createPolicy(name: string, rules: { createScriptURL: (url: string) => string }): {
+    createScriptURL(url: string): string;
+  };
+}
+
+/**
+ * ONNX Runtime starts its threads by `new Worker` with this script's own address, which a page that enforces Trusted
+ * Types refuses. Vouches for that one address, under the policy name `selvedge#worker`.
+ */
+function vouchForThreads(): void {
+  const trustedTypes = Reflect.get(globalThis, "trustedTypes") as TrustedTypes | undefined;
+  if (trustedTypes === undefined) return;
+  const own = self.location.href;
+  let vouch: (url: string) => string;
+  try {
+    const policy = trustedTypes.createPolicy("selvedge#worker", {
+      createScriptURL(url) {
+        if (url !== own) throw new TypeError(`Selvedge's worker starts no script but itself, so not ${url}.`);
+        return url;
+      },
+    });
+    vouch = (url) => policy.createScriptURL(url);
+  } catch {
+    return; // the page's policy does not list the name: if it enforces Trusted Types, the browser says so next
+  }
+  globalThis.Worker = class extends Worker {
+    constructor(url: string | URL, options?: WorkerOptions) {
+      super(vouch(String(url)), options);
+    }
+  };
+}

@@ -1,0 +1,145 @@
+// Outputs to answers, from a closed list of operations that a bundle declares. Pure, and made once per model, so that a
+// label table is parsed once. Not here: anything that needs the input, as drawing boxes over an image.
+import type { DecodeSpec } from "../bundle.ts";
+import { SelvedgeError } from "../errors.ts";
+import type { Decoded } from "../pool/protocol.ts";
+import type { Tensor } from "../tensor.ts";
+
+/** Turns an output into one answer per item of its first axis. */
+export type Decoder = (output: Tensor) => Decoded[];
+
+const TOP_DEFAULT = 5;
+
+/** Makes the decoder of an output; throws `bundle-invalid` where the text that it names is missing. */
+export function createDecoder(name: string, spec: DecodeSpec, assets: Readonly<Record<string, string>>): Decoder {
+  switch (spec.op) {
+    case "softmax":
+      return (output) => rows(name, output).map((row) => ({ kind: "probabilities", probabilities: softmax(row) }));
+    case "argmax":
+      return (output) =>
+        rows(name, output).map((row) => {
+          const index = argmax(row);
+          return { kind: "index", index, score: row[index] ?? Number.NaN };
+        });
+    case "labels": {
+      const labels = linesOf(name, spec.asset, assets);
+      return (output) =>
+        rows(name, output).map((row) => {
+          checkTable(name, spec.asset, labels.length, row.length);
+          return { kind: "labels", labels: best(spec.logits === true ? softmax(row) : row, labels, spec.top) };
+        });
+    }
+    case "ctc": {
+      const table = linesOf(name, spec.asset, assets);
+      return (output) => ctc(name, spec.asset, output, table);
+    }
+  }
+}
+
+/** Normalises exponentials, shifted by the largest value so that none overflows. */
+export function softmax(row: Float32Array): Float32Array {
+  let largest = -Infinity;
+  for (const value of row) largest = Math.max(largest, value);
+  const result = row.map((value) => Math.exp(value - largest));
+  let sum = 0;
+  for (const value of result) sum += value;
+  return result.map((value) => value / sum);
+}
+
+/** Greedy decoding: the best class of each step, repeats merged, class 0 left out (Graves 2006, best path). */
+function ctc(name: string, asset: string, output: Tensor, table: readonly string[]): Decoded[] {
+  const [items, steps, classes] = output.dims;
+  if (output.dims.length !== 3 || items === undefined || steps === undefined || classes === undefined) {
+    throw mismatch(`Output "${name}" must be [batch, time, class] for ctc, not [${output.dims.join(", ")}].`);
+  }
+  checkTable(name, asset, table.length + 1, classes);
+  const values = floatsOf(name, output);
+  const answers: Decoded[] = [];
+  for (let item = 0; item < items; item++) {
+    let text = "";
+    let sum = 0;
+    let kept = 0;
+    let previous = 0;
+    for (let step = 0; step < steps; step++) {
+      const offset = (item * steps + step) * classes;
+      const row = values.subarray(offset, offset + classes);
+      const index = argmax(row);
+      if (index !== 0 && index !== previous) {
+        text += table[index - 1] ?? "";
+        sum += row[index] ?? 0;
+        kept += 1;
+      }
+      previous = index;
+    }
+    answers.push({ kind: "text", text, confidence: kept === 0 ? 0 : sum / kept });
+  }
+  return answers;
+}
+
+function best(scores: Float32Array, labels: readonly string[], top: number = TOP_DEFAULT): { label: string; index: number; score: number }[] {
+  const order = Array.from(scores, (score, index) => ({ label: labels[index] ?? "", index, score }));
+  return order.sort((a, b) => b.score - a.score || a.index - b.index).slice(0, top);
+}
+
+/** The first of the largest values; NaN never wins over a number. */
+function argmax(row: Float32Array): number {
+  let index = 0;
+  let largest = -Infinity;
+  for (let i = 0; i < row.length; i++) {
+    const value = row[i] as number;
+    if (value > largest) {
+      largest = value;
+      index = i;
+    }
+  }
+  return index;
+}
+
+/** Splits [batch, class] or [class] into one row per item; axes of size 1 in between do not count. */
+function rows(name: string, output: Tensor): Float32Array[] {
+  const { dims } = output;
+  const classes = dims.at(-1) ?? 1;
+  const items = dims.length > 1 ? (dims[0] ?? 1) : 1;
+  if (dims.slice(1, -1).some((dim) => dim !== 1)) {
+    throw mismatch(`Output "${name}" must be [batch, class] to be decoded, not [${dims.join(", ")}].`);
+  }
+  const values = floatsOf(name, output);
+  return Array.from({ length: items }, (_, item) => values.slice(item * classes, (item + 1) * classes));
+}
+
+function floatsOf(name: string, { dtype, data }: Tensor): Float32Array {
+  if (dtype === "string") throw mismatch(`Output "${name}" is text and cannot be decoded.`);
+  if (data instanceof Float32Array) return data;
+  const values = new Float32Array(data.length);
+  for (let i = 0; i < values.length; i++) {
+    const value = data[i] as number | bigint;
+    values[i] = dtype === "float16" ? float16Value(Number(value)) : Number(value);
+  }
+  return values;
+}
+
+/** IEEE 754 binary16: 1 bit sign, 5 bits exponent, 10 bits fraction. */
+function float16Value(bits: number): number {
+  const sign = (bits & 0x8000) === 0 ? 1 : -1;
+  const exponent = (bits >> 10) & 31;
+  const fraction = bits & 1023;
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : Number.NaN;
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+function linesOf(name: string, asset: string, assets: Readonly<Record<string, string>>): string[] {
+  const text = assets[asset];
+  if (text === undefined) throw mismatch(`Output "${name}" is decoded by "${asset}", which the bundle does not have.`);
+  const lines = text.split(/\r?\n/);
+  if (lines.at(-1) === "") lines.pop();
+  return lines;
+}
+
+function checkTable(name: string, asset: string, known: number, classes: number): void {
+  if (classes <= known) return;
+  throw mismatch(`Output "${name}" has ${classes} classes, "${asset}" is for ${known}.`);
+}
+
+function mismatch(message: string): SelvedgeError {
+  return new SelvedgeError("bundle-invalid", message);
+}
