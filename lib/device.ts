@@ -41,7 +41,7 @@ export function adapterFacts(adapter: GPUAdapter): AdapterFacts {
     architecture,
     description,
     software: fallback === true || SOFTWARE.test(`${vendor} ${architecture} ${description}`),
-    features: [...adapter.features].map(String).sort(),
+    features: [...adapter.features].sort(),
     limits,
   };
 }
