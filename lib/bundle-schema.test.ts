@@ -1,0 +1,119 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { bundleIdentity, canonicalJson } from "./bundle.ts";
+import type { Bundle } from "./bundle.ts";
+import { parseBundle } from "./bundle-schema.ts";
+import { isSelvedgeError } from "./errors.ts";
+
+const hash = "a".repeat(64);
+const file = { path: "model.onnx", bytes: 10, chunks: [{ sha256: hash, bytes: 10 }] };
+const input = { name: "x", dtype: "float32", dims: ["batch", 3, 8, "width"], batchAxis: 0 };
+const output = { name: "y", dtype: "float32", dims: ["batch", 5], batchAxis: 0 };
+const valid = {
+  schema: "selvedge/bundle@1",
+  model: { name: "m", version: "1.0.0", licence: "MIT", inputs: [input], outputs: [output] },
+  variants: [{ id: "f32", needs: [], files: [file] }],
+};
+const image = { resize: { mode: "exact", width: 8, height: 8 }, channels: "rgb", layout: "nchw" };
+const withFile = (change: object): unknown => ({
+  ...valid,
+  variants: [{ id: "f32", needs: [], files: [{ ...file, ...change }] }],
+});
+const withInput = (change: object): unknown => ({
+  ...valid,
+  model: { ...valid.model, inputs: [{ ...input, ...change }] },
+});
+const withOutput = (change: object): unknown => ({
+  ...valid,
+  model: { ...valid.model, outputs: [{ ...output, ...change }] },
+});
+
+test("a valid bundle is taken as it is", () => {
+  expect(parseBundle(valid)).toEqual(valid);
+});
+
+test("a capability word that this version does not know is no error", () => {
+  expect(parseBundle({ ...valid, variants: [{ id: "f32", needs: ["npu-int4"], files: [file] }] })).toBeTruthy();
+});
+
+test.each<[string, unknown]>([
+  ["no object", "text"],
+  ["null", null],
+  ["an unknown schema", { ...valid, schema: "selvedge/bundle@2" }],
+  ["no variant", { ...valid, variants: [] }],
+  ["an unknown field", { ...valid, extra: 1 }],
+  ["a .. in a path", withFile({ path: "../model.onnx" })],
+  ["a .. inside a path", withFile({ path: "a/../b" })],
+  ["an absolute path", withFile({ path: "/model.onnx" })],
+  ["a foreign URL for a path", withFile({ path: "https://elsewhere.example/model.onnx" })],
+  ["a protocol-relative path", withFile({ path: "//elsewhere.example/m" })],
+  ["a backslash in a path", withFile({ path: "a\\b" })],
+  ["an encoded path", withFile({ path: "%2e%2e/m" })],
+  ["a negative size", withFile({ bytes: -10 })],
+  ["a huge size", withFile({ bytes: 2 ** 60 })],
+  ["a size that its chunks do not fill", withFile({ bytes: 11 })],
+  ["a chunk over 4 MiB", withFile({ bytes: 2 ** 23, chunks: [{ sha256: hash, bytes: 2 ** 23 }] })],
+  ["an empty chunk", withFile({ chunks: [{ sha256: hash, bytes: 10 }, { sha256: hash, bytes: 0 }] })],
+  ["a hash that is a path", withFile({ chunks: [{ sha256: `../${hash.slice(3)}`, bytes: 10 }] })],
+  ["a short hash", withFile({ chunks: [{ sha256: "abc", bytes: 10 }] })],
+  ["two variants of one id", { ...valid, variants: [valid.variants[0], valid.variants[0]] }],
+  ["two files of one path", { ...valid, variants: [{ id: "f32", needs: [], files: [file, file] }] }],
+  ["a NaN dim", withInput({ dims: [Number.NaN] })],
+  ["an unknown dtype", withInput({ dtype: "complex64" })],
+  ["a batch axis outside the dims", withInput({ batchAxis: 4 })],
+  ["an image input of two dims", withInput({ dims: ["batch", "width"], image })],
+  ["an image input of strings", withInput({ dtype: "string", image })],
+  ["two means for three channels", withInput({ image: { ...image, mean: [0, 0] } })],
+  ["a std of zero", withInput({ image: { ...image, std: [1, 0, 1] } })],
+  ["an endless mean", withInput({ image: { ...image, mean: [0, 0, Number.POSITIVE_INFINITY] } })],
+  ["an output that feeds no input", withOutput({ feeds: "state" })],
+  ["a decoder without its asset", withOutput({ decode: { op: "ctc", asset: "keys.txt" } })],
+  ["an unknown decoder", withOutput({ decode: { op: "eval", code: "1" } })],
+])("%s is refused as bundle-invalid", (_, json) => {
+  let error: unknown;
+  try {
+    parseBundle(json);
+  } catch (caught) {
+    error = caught;
+  }
+  expect(isSelvedgeError(error) && error.code).toBe("bundle-invalid");
+});
+
+test("prototype keys do not get in", () => {
+  const json: unknown = JSON.parse(`{"__proto__":{"polluted":true},${JSON.stringify(valid).slice(1)}`);
+  try {
+    parseBundle(json);
+  } catch (error) {
+    expect(isSelvedgeError(error) && error.code).toBe("bundle-invalid");
+  }
+  expect(Reflect.get({}, "polluted")).toBeUndefined();
+});
+
+test("whatever JSON comes, it is a bundle or bundle-invalid, never a crash", () => {
+  fc.assert(
+    fc.property(fc.jsonValue(), fc.constantFrom("schema", "model", "variants", "assets"), (json, key) => {
+      for (const candidate of [json, { ...valid, [key]: json }]) {
+        try {
+          expect(parseBundle(candidate).schema).toBe("selvedge/bundle@1");
+        } catch (error) {
+          expect(isSelvedgeError(error) && error.code).toBe("bundle-invalid");
+        }
+      }
+    }),
+  );
+});
+
+test("the identity does not depend on the order of keys, and changes with any value", async () => {
+  const a = parseBundle(valid);
+  const shuffled = JSON.parse(JSON.stringify({ variants: valid.variants, model: valid.model, schema: valid.schema })) as Bundle;
+  expect(await bundleIdentity(shuffled)).toBe(await bundleIdentity(a));
+  expect(await bundleIdentity({ ...a, model: { ...a.model, version: "1.0.1" } })).not.toBe(await bundleIdentity(a));
+});
+
+test("canonical JSON parses back to the same value", () => {
+  fc.assert(
+    fc.property(fc.jsonValue(), (json) => {
+      expect(JSON.parse(canonicalJson(json))).toEqual(JSON.parse(JSON.stringify(json)));
+    }),
+  );
+});

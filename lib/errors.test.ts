@@ -1,0 +1,45 @@
+import { expect, test } from "vitest";
+import { ERROR_CODES, fromWireError, isSelvedgeError, SelvedgeError, toWireError } from "./errors.ts";
+import type { WireError } from "./errors.ts";
+
+async function acrossTheLine(error: unknown): Promise<Error> {
+  const { port1, port2 } = new MessageChannel();
+  const arrived = new Promise<WireError>((resolve) => {
+    port2.onmessage = (event: MessageEvent<WireError>) => {
+      resolve(event.data);
+    };
+  });
+  port1.postMessage(toWireError(error));
+  const wire = await arrived;
+  port1.close();
+  return fromWireError(wire);
+}
+
+test.each(ERROR_CODES)("%s keeps class, code, details, retryable and cause across a message channel", async (code) => {
+  const sent = new SelvedgeError(code, `it was ${code}`, { url: "x", bytes: 3 }, new RangeError("under it"));
+  const got = await acrossTheLine(sent);
+  expect(got).toBeInstanceOf(SelvedgeError);
+  expect(isSelvedgeError(got) && [got.code, got.details, got.retryable]).toEqual([code, sent.details, sent.retryable]);
+  expect(got.message).toBe(sent.message);
+  expect(got.stack).toBe(sent.stack);
+  expect(got.cause).toBeInstanceOf(RangeError);
+});
+
+test("the caller's mistakes and foreign errors keep their class or name", async () => {
+  expect(await acrossTheLine(new TypeError("t"))).toBeInstanceOf(TypeError);
+  expect(await acrossTheLine(new RangeError("r"))).toBeInstanceOf(RangeError);
+  expect((await acrossTheLine(new DOMException("gone", "AbortError"))).name).toBe("AbortError");
+  expect((await acrossTheLine("text alone")).message).toBe("text alone");
+});
+
+test("a chain of causes without end is cut", () => {
+  const loop = new Error("loop");
+  loop.cause = loop;
+  expect(JSON.stringify(toWireError(loop)).length).toBeLessThan(100_000);
+});
+
+test("an error of another copy of the package is recognised", () => {
+  const foreign = Object.defineProperty(new Error("x"), Symbol.for("selvedge.error"), { value: true });
+  expect(isSelvedgeError(foreign)).toBe(true);
+  expect(isSelvedgeError(new Error("x"))).toBe(false);
+});

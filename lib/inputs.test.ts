@@ -1,0 +1,136 @@
+// The table of bad inputs at the border of `run`, and what must hold for the good ones.
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { browserEffects } from "./effects.ts";
+import { takeInputs } from "./inputs.ts";
+import type { Inputs } from "./inputs.ts";
+import { arrayOver, DTYPE_BYTES } from "./tensor.ts";
+import type { Dtype, Port } from "./tensor.ts";
+
+const effects = browserEffects();
+const x: Port = { name: "x", dtype: "float32", dims: ["batch", 3, "width"], batchAxis: 0 };
+const mask: Port = { name: "mask", dtype: "int64", dims: ["batch", "width"], batchAxis: 0 };
+const accepts = { ports: [x, mask], images: {} };
+const good = {
+  x: { dtype: "float32", dims: [2, 3, 4], data: new Float32Array(24) },
+  mask: { dtype: "int64", dims: [2, 4], data: new BigInt64Array(8) },
+} as const;
+
+function detached(): Float32Array {
+  const data = new Float32Array(24);
+  structuredClone(data.buffer, { transfer: [data.buffer] });
+  return data;
+}
+
+const with_ = (change: object): unknown => ({ ...good, x: { ...good.x, ...change } });
+
+test.each<[string, unknown, typeof TypeError | typeof RangeError, RegExp]>([
+  ["no object", null, TypeError, /expected an object/],
+  ["a missing input", { x: good.x }, TypeError, /"mask" is missing/],
+  ["an extra input", { ...good, y: good.x }, TypeError, /no input "y"/],
+  ["a prototype's name", { ...good, constructor: good.x }, TypeError, /no input "constructor"/],
+  ["no tensor", { ...good, x: [1, 2, 3] }, TypeError, /expected \{ dtype, dims, data \}, got Array/],
+  ["a wrong dtype", with_({ dtype: "float16" }), TypeError, /expected dtype float32, got "float16"/],
+  ["a wrong array class", with_({ data: new Float64Array(24) }), TypeError, /must be a Float32Array, got Float64Array/],
+  ["a plain array", with_({ data: Array.from({ length: 24 }, () => 0) }), TypeError, /got Array/],
+  ["dims that are no array", with_({ dims: 24 }), TypeError, /dims must be an array/],
+  ["NaN dims", with_({ dims: [2, 3, Number.NaN] }), RangeError, /whole numbers/],
+  ["negative dims", with_({ dims: [2, 3, -4] }), RangeError, /whole numbers/],
+  ["broken dims", with_({ dims: [2, 3, 4.5] }), RangeError, /whole numbers/],
+  ["huge dims", with_({ dims: [2, 3, 2 ** 53 - 1] }), RangeError, /need \d/],
+  ["a wrong rank", with_({ dims: [2, 12] }), RangeError, /expected 3 dims \[batch, 3, width\]/],
+  ["a wrong fixed dim", with_({ dims: [2, 4, 3] }), RangeError, /dim 1 must be 3/],
+  ["an empty batch", with_({ dims: [0, 3, 4], data: new Float32Array(0) }), RangeError, /batch is empty/],
+  ["too few elements", with_({ data: new Float32Array(23) }), RangeError, /need 24 elements, data has 23/],
+  ["inputs that disagree", { ...good, x: { ...good.x, dims: [2, 3, 5], data: new Float32Array(30) } }, RangeError, /"width" is 4, but 5/],
+  ["a detached buffer", with_({ data: detached() }), TypeError, /empty or detached/],
+  ["an image where none is declared", { ...good, x: new Blob(["x"]) }, TypeError, /declares no image input/],
+])("%s is refused with a clear error", async (_, inputs, kind, message) => {
+  const taken = takeInputs(effects, accepts, inputs as Inputs, false);
+  await expect(taken).rejects.toThrow(kind);
+  await expect(takeInputs(effects, accepts, inputs as Inputs, false)).rejects.toThrow(message);
+});
+
+test("a corrupt image is refused by the name of its input", async () => {
+  const image = { resize: { mode: "exact", width: 4, height: 4 }, channels: "rgb", layout: "nchw" } as const;
+  const broken = { ...effects, createImageBitmap: () => Promise.reject(new Error("decode")) };
+  const taken = takeInputs(broken, { ports: [x], images: { x: image } }, { x: new Blob(["no image"]) }, false);
+  await expect(taken).rejects.toThrow(/input "x": this browser can't decode it/);
+});
+
+test("what the caller does to the data after the call does not reach the request", async () => {
+  const data = new Float32Array(24).fill(1);
+  const taken = await takeInputs(effects, accepts, { ...good, x: { ...good.x, data } }, false);
+  data.fill(2);
+  expect(taken.feeds["x"]).toMatchObject({ kind: "tensor", tensor: { data: new Float32Array(24).fill(1) } });
+});
+
+test("with transfer the buffer is moved, not copied, and detached for the caller", async () => {
+  const data = new Float32Array(24).fill(3);
+  const taken = await takeInputs(effects, accepts, { ...good, x: { ...good.x, data } }, true);
+  expect(data.byteLength).toBe(0);
+  expect(taken.feeds["x"]).toMatchObject({ kind: "tensor", tensor: { data: new Float32Array(24).fill(3) } });
+});
+
+test("one buffer behind two inputs is copied even with transfer", async () => {
+  const port = (name: string): Port => ({ name, dtype: "float32", dims: [2], batchAxis: null });
+  const data = new Float32Array([1, 2]);
+  const tensor = { dtype: "float32", dims: [2], data } as const;
+  const taken = await takeInputs(effects, { ports: [port("a"), port("b")], images: {} }, { a: tensor, b: tensor }, true);
+  expect(taken.feeds["a"]).toMatchObject({ tensor: { data: new Float32Array([1, 2]) } });
+  expect(taken.feeds["b"]).toMatchObject({ tensor: { data: new Float32Array([1, 2]) } });
+});
+
+test("a wrong second input moves no buffer of the first", async () => {
+  const data = new Float32Array(24);
+  const inputs = { x: { ...good.x, data }, mask: { ...good.mask, dtype: "int32" } } as const;
+  await expect(takeInputs(effects, accepts, inputs, true)).rejects.toThrow(TypeError);
+  expect(data.byteLength).toBe(96);
+});
+
+test("every dtype passes with dims that fit and fails with one element less", async () => {
+  const numeric = Object.keys(DTYPE_BYTES).filter((dtype) => dtype !== "string") as Exclude<Dtype, "string">[];
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...numeric),
+      fc.array(fc.integer({ min: 1, max: 5 }), { maxLength: 4 }),
+      async (dtype, dims) => {
+        const count = dims.reduce((a, b) => a * b, 1);
+        const port: Port = { name: "x", dtype, dims: dims.map((_, i) => `d${i}`), batchAxis: null };
+        const tensor = (n: number) => ({ dtype, dims, data: arrayOver(dtype, new ArrayBuffer(n * DTYPE_BYTES[dtype])) });
+        const taken = await takeInputs(effects, { ports: [port], images: {} }, { x: tensor(count) }, false);
+        expect(taken.feeds["x"]).toMatchObject({ kind: "tensor", tensor: { dtype, dims } });
+        await expect(
+          takeInputs(effects, { ports: [port], images: {} }, { x: tensor(count - 1) }, false),
+        ).rejects.toThrow(count === 1 ? /detached|need 1/ : RangeError);
+      },
+    ),
+  );
+});
+
+test("no garbage gets through: either the feeds are exactly what the ports take, or an error names the input", async () => {
+  const value = fc.oneof(
+    fc.anything(),
+    fc.record({
+      dtype: fc.oneof(fc.constantFrom("float32", "int64", "string"), fc.anything()),
+      dims: fc.oneof(fc.array(fc.oneof(fc.integer({ min: -1, max: 4 }), fc.double()), { maxLength: 4 }), fc.anything()),
+      data: fc.oneof(
+        fc.integer({ min: 0, max: 30 }).map((n) => new Float32Array(n)),
+        fc.integer({ min: 0, max: 30 }).map((n) => new BigInt64Array(n)),
+        fc.anything(),
+      ),
+    }),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.dictionary(fc.constantFrom("x", "mask", "y"), value), async (inputs) => {
+      try {
+        const { feeds } = await takeInputs(effects, accepts, inputs as Inputs, false);
+        expect(Object.keys(feeds)).toEqual(["x", "mask"]);
+      } catch (error) {
+        expect(error instanceof TypeError || error instanceof RangeError).toBe(true);
+        expect((error as Error).message).toMatch(/input/);
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
