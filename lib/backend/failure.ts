@@ -2,32 +2,37 @@
 // an aborted wasm, and bare numbers (a C++ exception that nothing caught). The numbers are OrtErrorCode of
 // onnxruntime_c_api.h.
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
-import type { ErrorCode } from "../errors.ts";
 
-const MEMORY = /bad_alloc|out of memory|cannot enlarge memory|failed to allocate|OOM|grow(ing)? memory|invalid array length|array buffer allocation/i;
+const MEMORY =
+  /bad_alloc|out of memory|OOM|cannot enlarge memory|failed to (allocate|grow)|storage size overflow|shape is too large|invalid (typed )?array length|array buffer allocation/i;
+/** The one way in which a run's input is wrong that checkFeeds can't see: a rank that the metadata leaves open. */
+const WRONG_INPUT = /^(Invalid rank for input|Got invalid dimensions for input)/;
+/** Where in its sources ONNX Runtime was, and how often it wrapped the message. */
+const ORIGIN = /\/\S+\.(cc|h):\d+ .*?(\[ONNXRuntimeError\] : \d+ : \w+ : |\) (?=\w))/g;
+
+/** An operator, or an operator for this dtype, without a kernel: told in one way by each provider. */
+const NO_KERNEL = /^Could not find an implementation for|Provider type for .* is not set/;
 /** EP_FAIL: the device, not the model. */
 const PROVIDER_FAILED = 11;
-const INVALID_ARGUMENT = 2;
 
 /** Makes one of our errors of whatever a load or a run threw; our own and the caller's mistakes pass untouched. */
 export function failureOf(error: unknown, during: "load" | "run"): Error {
-  if (isSelvedgeError(error) || error instanceof TypeError || isCallersRange(error)) return error;
+  if (isSelvedgeError(error) || error instanceof TypeError) return error;
   const text = textOf(error);
+  if (error instanceof RangeError && !MEMORY.test(text)) return error;
   const status = /ERROR_CODE: (\d+), ERROR_MESSAGE: ?([\s\S]*)/.exec(text);
   const ortCode = status === null ? null : Number(status[1]);
-  const message = status?.[2] ?? text;
-  const details = ortCode === null ? { message } : { message, ortCode };
-  if (MEMORY.test(text)) return new SelvedgeError("out-of-memory", `Out of memory: ${message}`, details, error);
-  if (during === "run" && ortCode === INVALID_ARGUMENT) return new RangeError(message, { cause: error });
-  const code: ErrorCode =
-    during === "load" && ortCode !== null && ortCode !== PROVIDER_FAILED ? "model-invalid" : "internal";
-  const what = code === "model-invalid" ? "This is no model that ONNX Runtime can load" : "ONNX Runtime failed";
-  return new SelvedgeError(code, `${what}: ${message}`, details, error);
-}
-
-/** A RangeError is the caller's, unless an allocation threw it. */
-function isCallersRange(error: unknown): error is RangeError {
-  return error instanceof RangeError && !MEMORY.test(error.message);
+  const raw = status?.[2]?.trim() ?? text;
+  const message = raw.replaceAll(ORIGIN, "");
+  const details = ortCode === null ? { message: raw } : { message: raw, ortCode };
+  if (MEMORY.test(raw)) return new SelvedgeError("out-of-memory", `Out of memory: ${message}`, details, error);
+  if (during === "run" && WRONG_INPUT.test(raw)) return new RangeError(message, { cause: error });
+  if (during === "run" || ortCode === null || ortCode === PROVIDER_FAILED) {
+    return new SelvedgeError("internal", `ONNX Runtime failed during a ${during}: ${message}`, details, error);
+  }
+  const hint = NO_KERNEL.test(message) ? " (its browser builds leave out most float64 and int16 kernels)" : "";
+  const what = `ONNX Runtime can't load this model: ${message}${hint}`;
+  return new SelvedgeError("model-invalid", what, details, error);
 }
 
 function textOf(error: unknown): string {

@@ -71,7 +71,7 @@ class OrtBackend implements Backend {
     this.#backend = options.backend;
     this.#verbose = options.verbose;
     const { env } = this.#ort;
-    env.logLevel = options.verbose ? "verbose" : "error";
+    env.logLevel = options.verbose ? "verbose" : "fatal";
     env.wasm.wasmPaths = { wasm: options.wasmUrl };
     env.wasm.numThreads = options.threads;
     env.wasm.proxy = false;
@@ -130,7 +130,7 @@ class OrtBackend implements Backend {
     for (const [name, tensor] of Object.entries(feeds)) values[name] = this.#toOrt(tensor);
     let results: Ort.InferenceSession.OnnxValueMapType;
     try {
-      results = await model.session.run(values);
+      results = await model.session.run(values, { logSeverityLevel: this.#severity() });
     } catch (error) {
       throw this.#failure(error, "run");
     }
@@ -182,9 +182,14 @@ class OrtBackend implements Backend {
     const provider = this.#device === null ? { name: "wasm" } : { name: "webgpu", device: this.#device };
     return {
       executionProviders: [provider],
-      logSeverityLevel: this.#verbose ? 0 : 3,
+      logSeverityLevel: this.#severity(),
       extra: { ...session },
     };
+  }
+
+  /** Verbose, or silent: a failure is told by the call that failed, not by the console. */
+  #severity(): 0 | 4 {
+    return this.#verbose ? 0 : 4;
   }
 
   #beginCall(): void {
