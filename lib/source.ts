@@ -28,7 +28,12 @@ export async function openSource(source: ModelSource, options: DownloadOptions):
   if (typeof source === "string" || source instanceof URL) {
     const url = resolve(source, options.effects.facts.baseUrl);
     if (url.pathname.endsWith(".json")) return openBundle(url.href, options);
-    return openBare(url.pathname.split("/").pop() ?? "", await fetchBare(url.href, options));
+    const data = await fetchBare(url.href, options);
+    if (await looksLikeHtml(data)) {
+      const message = `${url.href} is an HTML page, not an ONNX model: is the path right?`;
+      throw new SelvedgeError("model-invalid", message, { url: url.href });
+    }
+    return openBare(url.pathname.split("/").pop() ?? "", data);
   }
   if (source instanceof Blob) return openBare("name" in source ? String(source.name) : "", source);
   if (source instanceof ArrayBuffer || source instanceof Uint8Array)
@@ -65,6 +70,11 @@ async function openBundle(url: string, options: DownloadOptions): Promise<Opened
       return Object.fromEntries(files.map((file, i) => [file.path, texts[i] as string]));
     },
   };
+}
+
+/** Many servers answer a wrong path with their start page and status 200. */
+async function looksLikeHtml(data: Blob): Promise<boolean> {
+  return /^\s*<(!doctype|html)/i.test(await data.slice(0, 100).text());
 }
 
 async function openBare(name: string, data: Blob): Promise<Opened> {

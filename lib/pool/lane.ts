@@ -5,7 +5,7 @@ import type { BackendFacts, BackendName, ModelFacts } from "../backend/backend.t
 import type { Effects } from "../effects.ts";
 import { SelvedgeError } from "../errors.ts";
 import type { LoadMessage, Ran, RunMessage, WireValue } from "./protocol.ts";
-import { describe, WorkerClient } from "./worker-client.ts";
+import { WorkerClient } from "./worker-client.ts";
 import type { WorkerSource } from "./worker-client.ts";
 
 /** What every lane of a pool shares. */
@@ -34,12 +34,19 @@ const RUN_BOUND_FACTOR = 20;
 
 /** What a lane counted. */
 export interface LaneStats {
+  /** Name of the lane, as `wasm-0`. */
   readonly id: string;
+  /** The backend that its worker runs. */
   readonly backend: BackendName;
+  /** What it does now; `off` where no worker is up. */
   readonly state: "off" | "starting" | "idle" | "busy";
+  /** How often a worker was started. */
   readonly starts: number;
+  /** How often a worker ended by itself, hung, or lost its device. */
   readonly crashes: number;
+  /** Batches run. */
   readonly runs: number;
+  /** Time spent on them, in ms. */
   readonly busyMs: number;
 }
 
@@ -190,7 +197,7 @@ export class Lane {
       return client;
     } catch (error) {
       client.end(error instanceof Error ? error : new Error(String(error)));
-      throw await explainStart(effects, wasmUrl, error);
+      throw error;
     }
   }
 
@@ -227,13 +234,4 @@ function countElements(feeds: RunMessage["feeds"]): number {
     total += value.kind === "tensor" ? value.tensor.data.length : value.image.width * value.image.height;
   }
   return total;
-}
-
-/** ONNX Runtime says "BufferSource argument is empty" for a wasm that a server answered with its 404 page. */
-async function explainStart(effects: Effects, wasmUrl: string, error: unknown): Promise<unknown> {
-  if (!(error instanceof SelvedgeError) || error.code !== "no-backend") return error;
-  const answer = await describe(effects, wasmUrl);
-  if (answer.startsWith("status 200") && answer.includes("application/wasm")) return error;
-  const message = `${error.message} The wasm binary ${wasmUrl} answered: ${answer}. Serve it as application/wasm.`;
-  return new SelvedgeError("no-backend", message, { ...error.details, url: wasmUrl, answer }, error);
 }

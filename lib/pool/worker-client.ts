@@ -141,8 +141,8 @@ export class WorkerClient {
   }
 }
 
-/** Says in a few words what a server answers for an asset: status and type. Never rejects. */
-export async function describe(effects: Effects, url: string): Promise<string> {
+/** Says in a few words what a server answers for the script: status and type. Never rejects. */
+async function describe(effects: Effects, url: string): Promise<string> {
   try {
     const response = await effects.fetch(url, { method: "HEAD" });
     return `status ${response.status}, ${response.headers.get("content-type") ?? "no content type"}`;
