@@ -5,7 +5,7 @@ import tseslint from "typescript-eslint";
 
 export default defineConfig(
   {
-    ignores: ["dist/", "demo-dist/", "models/dist/", "e2e/.cache/", "e2e/results/", "test-results/", "**/*.gen.ts"],
+    ignores: ["dist/", "demo-dist/", "models/dist/", "e2e/.cache/", "e2e/results/", "test-results/", "**/*.gen.*"],
   },
   {
     files: ["**/*.ts", "**/*.js"],

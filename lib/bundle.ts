@@ -11,6 +11,7 @@ export const CHUNK_MAX_BYTES: number = 4 * 1024 * 1024;
 
 /** How an image becomes a tensor; every sum is done by lib/preprocess, the same way in every place. */
 export interface ImageSpec {
+  /** To which size the image is brought first. */
   readonly resize: ResizeSpec;
   /** Order of the channels in the tensor. */
   readonly channels: "rgb" | "bgr" | "gray";
@@ -129,7 +130,9 @@ export interface Variant {
 
 /** A validated `bundle.json`. */
 export interface Bundle {
+  /** Names the schema; another one is refused. */
   readonly schema: typeof BUNDLE_SCHEMA;
+  /** What all variants have in common. */
   readonly model: {
     readonly name: string;
     readonly version: string;

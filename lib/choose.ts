@@ -12,6 +12,7 @@ import { SelvedgeError } from "./errors.ts";
 
 /** Why a model runs where it runs. */
 export interface Why {
+  /** Names the reason, for code to branch on. */
   readonly code: WhyCode;
   /** One sentence with the numbers behind it. */
   readonly text: string;

@@ -2,19 +2,27 @@
 
 /** Facts of a GPU adapter, as WebGPU reports them; strings may be empty where the browser hides them. */
 export interface AdapterFacts {
+  /** Who made it, as `nvidia`. */
   readonly vendor: string;
+  /** Its family, as `ampere`. */
   readonly architecture: string;
+  /** Its name in full. */
   readonly description: string;
   /** Whether the adapter runs on the CPU, as far as the browser tells. */
   readonly software: boolean;
+  /** Names of the WebGPU features that it has, sorted. */
   readonly features: readonly string[];
+  /** WebGPU limits by name. */
   readonly limits: Readonly<Record<string, number>>;
 }
 
 /** Describes the device that an engine runs on. */
 export interface DeviceFacts {
+  /** Logical cores, at least 1. */
   readonly cores: number;
+  /** Whether the page is cross-origin isolated, so that wasm threads may be used. */
   readonly isolated: boolean;
+  /** Whether WebAssembly can suspend on promises, without which there is no WebGPU here. */
   readonly jspi: boolean;
   /** Null where WebGPU is missing, blocked, or left out by the `backends` option. */
   readonly gpu: AdapterFacts | null;

@@ -6,9 +6,13 @@ import type { AdapterFacts } from "./device.ts";
 
 /** What a worker looks like from the page: `Worker`, or a simulated one. */
 export interface WorkerHandle {
+  /** Sends a message, moving the listed objects. */
   postMessage(message: unknown, transfer: Transferable[]): void;
+  /** Listens to messages and failures. */
   addEventListener(type: "message" | "error" | "messageerror", listener: (event: Event) => void): void;
+  /** Stops listening. */
   removeEventListener(type: "message" | "error" | "messageerror", listener: (event: Event) => void): void;
+  /** Ends the worker at once. */
   terminate(): void;
 }
 
@@ -20,6 +24,7 @@ export interface Effects {
   setTimer(callback: () => void, ms: number): () => void;
   /** A number in [0, 1). */
   random(): number;
+  /** Fetches, as the global does. */
   fetch(url: string, init: RequestInit): Promise<Response>;
   /** Starts a worker from a script's URL, or from what a Trusted Types policy made of it. */
   createWorker(url: ScriptUrl): WorkerHandle;
@@ -31,11 +36,13 @@ export interface Effects {
   readonly memo: { get(key: string): string | null; set(key: string, value: string): void };
   /** Decodes or copies an image source without touching the caller's object. */
   createImageBitmap(source: ImageBitmapSource): Promise<ImageBitmap>;
+  /** What does not change while the page lives. */
   readonly facts: HostFacts;
 }
 
 /** A script's address: a string, or the TrustedScriptURL that a Trusted Types policy made of it. */
 export interface ScriptUrl {
+  /** Gives the address as text. */
   toString(): string;
 }
 
@@ -47,7 +54,9 @@ export interface HostFacts {
   readonly isolated: boolean;
   /** Whether WebAssembly can suspend on promises (JSPI), so that the small build runs. */
   readonly jspi: boolean;
+  /** Whether there is WebAssembly. */
   readonly wasm: boolean;
+  /** Whether there are workers. */
   readonly workers: boolean;
   /** The page's address, against which relative URLs are resolved. */
   readonly baseUrl: string;

@@ -28,8 +28,11 @@ import type { Port } from "./tensor.ts";
 
 /** What an engine counts. */
 export interface EngineStats {
+  /** Counts requests by how they ended, and those that wait or run now. */
   readonly requests: RequestCounts & { readonly queued: number; readonly running: number };
+  /** Counts per lane. */
   readonly lanes: readonly LaneStats[];
+  /** How many models are loaded. */
   readonly models: number;
 }
 

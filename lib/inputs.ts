@@ -19,8 +19,11 @@ export type ImageInput =
 
 /** A tensor as callers may give it: float16 also as Float16Array, uint8 also as Uint8ClampedArray. */
 export interface TensorInput {
+  /** Element type; must be the one that the model's input has. */
   readonly dtype: Dtype;
+  /** Size of each axis, the slowest first. */
   readonly dims: readonly number[];
+  /** The elements, row by row; as many as the dims multiply to. */
   readonly data: ArrayBufferView | readonly string[];
 }
 

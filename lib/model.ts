@@ -27,19 +27,27 @@ export interface MapOptions extends RunOptions {
 
 /** Says what produced an answer, and how long it took. Times in ms. */
 export interface RunInfo {
+  /** The backend that really ran it. */
   readonly backend: BackendName;
+  /** The variant that really ran it. */
   readonly variant: string;
   /** The lane that ran it, as `wasm-0`. */
   readonly lane: string;
   /** How many requests ran together. */
   readonly batchSize: number;
+  /** From the call until a lane took it. */
   readonly queuedMs: number;
   /** The backend's run alone. */
   readonly ranMs: number;
+  /** Images to tensors; 0 where tensors came. */
   readonly preprocessMs: number;
+  /** Outputs to answers; 0 where the bundle declares none. */
   readonly decodeMs: number;
+  /** How often it was started, at least 1. */
   readonly attempts: number;
+  /** Where it ran: on this device. */
   readonly placement: "local";
+  /** Why it ran there. */
   readonly why: Why;
 }
 
@@ -49,6 +57,7 @@ export interface RunResult {
   readonly outputs: Readonly<Record<string, Tensor>>;
   /** Answers by output name, one per item of the batch, where the bundle declares how to decode the output. */
   readonly decoded: Readonly<Record<string, readonly Decoded[]>>;
+  /** What produced the answer, and how long it took. */
   readonly info: RunInfo;
 }
 

@@ -2,7 +2,7 @@
 // Not a maths library: nothing here computes on values.
 
 /** Holds the array type that carries each dtype. float16 takes a Float16Array or its bits in a Uint16Array. */
-export interface DtypeArrays {
+export type DtypeArrays = {
   float32: Float32Array;
   float64: Float64Array;
   float16: Uint16Array;
@@ -16,22 +16,28 @@ export interface DtypeArrays {
   uint64: BigUint64Array;
   bool: Uint8Array;
   string: string[];
-}
+};
 
 /** Names an element type, as ONNX Runtime Web does. */
 export type Dtype = keyof DtypeArrays;
 
 /** Holds a dense row-major array with its element type and its dims. */
 export interface Tensor<D extends Dtype = Dtype> {
+  /** Element type. */
   readonly dtype: D;
+  /** Size of each axis, the slowest first. */
   readonly dims: readonly number[];
+  /** The elements, row by row; as many as the dims multiply to. */
   readonly data: DtypeArrays[D];
 }
 
 /** Describes one input or output of a model. A string dim is symbolic: any size, the same wherever the name recurs. */
 export interface Port {
+  /** Name in the model. */
   readonly name: string;
+  /** Element type. */
   readonly dtype: Dtype;
+  /** Size of each axis, the slowest first; a name where any size will do. */
   readonly dims: readonly (number | string)[];
   /** Which axis counts independent items, or null where the model takes one item at a time. */
   readonly batchAxis: number | null;

@@ -8,6 +8,7 @@ import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 
 /** Tells how far a download is. */
 export interface Progress {
+  /** Bytes that arrived so far. */
   readonly loadedBytes: number;
   /** Null while the server has not told. */
   readonly totalBytes: number | null;

@@ -2,8 +2,11 @@
 
 /** Counts of requests by how they ended, and how long they took. */
 export interface RequestCounts {
+  /** Requests answered. */
   readonly done: number;
+  /** Requests rejected, cancelled ones aside. */
   readonly failed: number;
+  /** Requests that the caller cancelled. */
   readonly cancelled: number;
   /** From the call to the answer, in ms, over all that are done; bucket borders, so exact to 10 %; 0 where none is. */
   readonly latencyMs: { readonly p50: number; readonly p95: number; readonly p99: number };

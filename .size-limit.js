@@ -1,0 +1,10 @@
+// What the page itself loads, Comlink and Valibot included. The workers are files of their own, with ONNX Runtime.
+export default [
+  {
+    name: "JavaScript on the main thread, gzip",
+    path: "dist/index.js",
+    limit: "15 kB",
+    gzip: true,
+    modifyEsbuildConfig: (config) => ({ ...config, format: "esm" }),
+  },
+];
