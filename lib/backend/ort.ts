@@ -227,7 +227,7 @@ class OrtBackend implements Backend {
   }
 
   #assignment(): Assignment | null {
-    return this.#verbose ? assignmentFromLog(this.#log) : null;
+    return this.#verbose ? assignmentFromLog(this.#log, this.#backend) : null;
   }
 
   /** ONNX Runtime's log has no hook: it writes to the console, whose methods its glue binds when it starts. */
