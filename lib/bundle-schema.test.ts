@@ -53,7 +53,15 @@ test.each<[string, unknown]>([
   ["a huge size", withFile({ bytes: 2 ** 60 })],
   ["a size that its chunks do not fill", withFile({ bytes: 11 })],
   ["a chunk over 4 MiB", withFile({ bytes: 2 ** 23, chunks: [{ sha256: hash, bytes: 2 ** 23 }] })],
-  ["an empty chunk", withFile({ chunks: [{ sha256: hash, bytes: 10 }, { sha256: hash, bytes: 0 }] })],
+  [
+    "an empty chunk",
+    withFile({
+      chunks: [
+        { sha256: hash, bytes: 10 },
+        { sha256: hash, bytes: 0 },
+      ],
+    }),
+  ],
   ["a hash that is a path", withFile({ chunks: [{ sha256: `../${hash.slice(3)}`, bytes: 10 }] })],
   ["a short hash", withFile({ chunks: [{ sha256: "abc", bytes: 10 }] })],
   ["two variants of one id", { ...valid, variants: [valid.variants[0], valid.variants[0]] }],
@@ -105,7 +113,9 @@ test("whatever JSON comes, it is a bundle or bundle-invalid, never a crash", () 
 
 test("the identity does not depend on the order of keys, and changes with any value", async () => {
   const a = parseBundle(valid);
-  const shuffled = JSON.parse(JSON.stringify({ variants: valid.variants, model: valid.model, schema: valid.schema })) as Bundle;
+  const shuffled = JSON.parse(
+    JSON.stringify({ variants: valid.variants, model: valid.model, schema: valid.schema }),
+  ) as Bundle;
   expect(await bundleIdentity(shuffled)).toBe(await bundleIdentity(a));
   expect(await bundleIdentity({ ...a, model: { ...a.model, version: "1.0.1" } })).not.toBe(await bundleIdentity(a));
 });

@@ -145,13 +145,29 @@ export function parseBundle(json: unknown): Bundle {
     throw invalid(`${at === "" ? "the bundle" : at}: ${issue.message}`, at);
   }
   const parsed = result.output;
-  unique(parsed.variants.map((x) => x.id), "variants", "id");
-  unique(parsed.model.inputs.map((x) => x.name), "model.inputs", "name");
-  unique(parsed.model.outputs.map((x) => x.name), "model.outputs", "name");
+  unique(
+    parsed.variants.map((x) => x.id),
+    "variants",
+    "id",
+  );
+  unique(
+    parsed.model.inputs.map((x) => x.name),
+    "model.inputs",
+    "name",
+  );
+  unique(
+    parsed.model.outputs.map((x) => x.name),
+    "model.outputs",
+    "name",
+  );
   const assets = new Set((parsed.assets ?? []).map((x) => x.path));
   for (const file of parsed.assets ?? []) checkFile(file, `assets.${file.path}`);
   for (const variant of parsed.variants) {
-    unique(variant.files.map((x) => x.path), `variants.${variant.id}.files`, "path");
+    unique(
+      variant.files.map((x) => x.path),
+      `variants.${variant.id}.files`,
+      "path",
+    );
     for (const file of variant.files) checkFile(file, `variants.${variant.id}.files.${file.path}`);
   }
   const inputs = new Map(parsed.model.inputs.map((x) => [x.name, x]));

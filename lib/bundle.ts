@@ -118,14 +118,12 @@ export interface Variant {
   readonly files: readonly BundleFile[];
   /** What it scored over `n` samples where the toolchain measured it, beside the reference variant; higher is better. */
   readonly metric?:
-    | { readonly name: string; readonly value: number; readonly reference: number; readonly n: number }
-    | undefined;
+    { readonly name: string; readonly value: number; readonly reference: number; readonly n: number } | undefined;
   /** Milliseconds against the reference variant on the same backend, as measured when packed; below 1 is faster. */
   readonly speed?: { readonly webgpu?: number | undefined; readonly wasm?: number | undefined } | undefined;
   /** Where its operators run, by ONNX Runtime's own log. */
   readonly assignment?:
-    | { readonly webgpu?: Assignment | undefined; readonly wasm?: Assignment | undefined }
-    | undefined;
+    { readonly webgpu?: Assignment | undefined; readonly wasm?: Assignment | undefined } | undefined;
 }
 
 /** A validated `bundle.json`. */

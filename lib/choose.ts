@@ -98,8 +98,7 @@ export function best(variants: readonly Variant[], backend: BackendName): Varian
 /** Decides between WebGPU and wasm without measuring where that is possible; null where it must be measured. */
 export function settled(found: readonly Candidate[], device: DeviceFacts, pins: Pins): Placement | null {
   const backend = found.length === 1 ? found[0]?.backend : undefined;
-  if (backend !== undefined && pins.backend !== undefined)
-    return place(backend, "pinned", "pinned by the caller");
+  if (backend !== undefined && pins.backend !== undefined) return place(backend, "pinned", "pinned by the caller");
   if (backend === "wasm" && device.gpu === null) return place("wasm", "webgpu-missing", "there is no WebGPU here");
   if (backend === "wasm") return place("wasm", "webgpu-missing", "no variant may run on this GPU");
   if (backend === "webgpu") return place("webgpu", "wasm-missing", "no variant may run on wasm here");

@@ -114,7 +114,13 @@ async function probeGpu(): Promise<AdapterFacts | null> {
 async function activated(): Promise<void> {
   if (typeof document === "undefined" || Reflect.get(document, "prerendering") !== true) return;
   await new Promise<void>((resolve) => {
-    document.addEventListener("prerenderingchange", () => { resolve(); }, { once: true });
+    document.addEventListener(
+      "prerenderingchange",
+      () => {
+        resolve();
+      },
+      { once: true },
+    );
   });
 }
 

@@ -42,7 +42,12 @@ test.each<[string, unknown, typeof TypeError | typeof RangeError, RegExp]>([
   ["a wrong fixed dim", with_({ dims: [2, 4, 3] }), RangeError, /dim 1 must be 3/],
   ["an empty batch", with_({ dims: [0, 3, 4], data: new Float32Array(0) }), RangeError, /batch is empty/],
   ["too few elements", with_({ data: new Float32Array(23) }), RangeError, /need 24 elements, data has 23/],
-  ["inputs that disagree", { ...good, x: { ...good.x, dims: [2, 3, 5], data: new Float32Array(30) } }, RangeError, /"width" is 4, but 5/],
+  [
+    "inputs that disagree",
+    { ...good, x: { ...good.x, dims: [2, 3, 5], data: new Float32Array(30) } },
+    RangeError,
+    /"width" is 4, but 5/,
+  ],
   ["a detached buffer", with_({ data: detached() }), TypeError, /empty or detached/],
   ["an image where none is declared", { ...good, x: new Blob(["x"]) }, TypeError, /declares no image input/],
 ])("%s is refused with a clear error", async (_, inputs, kind, message) => {
@@ -76,7 +81,12 @@ test("one buffer behind two inputs is copied even with transfer", async () => {
   const port = (name: string): Port => ({ name, dtype: "float32", dims: [2], batchAxis: null });
   const data = new Float32Array([1, 2]);
   const tensor = { dtype: "float32", dims: [2], data } as const;
-  const taken = await takeInputs(effects, { ports: [port("a"), port("b")], images: {} }, { a: tensor, b: tensor }, true);
+  const taken = await takeInputs(
+    effects,
+    { ports: [port("a"), port("b")], images: {} },
+    { a: tensor, b: tensor },
+    true,
+  );
   expect(taken.feeds["a"]).toMatchObject({ tensor: { data: new Float32Array([1, 2]) } });
   expect(taken.feeds["b"]).toMatchObject({ tensor: { data: new Float32Array([1, 2]) } });
 });
@@ -97,7 +107,11 @@ test("every dtype passes with dims that fit and fails with one element less", as
       async (dtype, dims) => {
         const count = dims.reduce((a, b) => a * b, 1);
         const port: Port = { name: "x", dtype, dims: dims.map((_, i) => `d${i}`), batchAxis: null };
-        const tensor = (n: number) => ({ dtype, dims, data: arrayOver(dtype, new ArrayBuffer(n * DTYPE_BYTES[dtype])) });
+        const tensor = (n: number) => ({
+          dtype,
+          dims,
+          data: arrayOver(dtype, new ArrayBuffer(n * DTYPE_BYTES[dtype])),
+        });
         const taken = await takeInputs(effects, { ports: [port], images: {} }, { x: tensor(count) }, false);
         expect(taken.feeds["x"]).toMatchObject({ kind: "tensor", tensor: { dtype, dims } });
         await expect(

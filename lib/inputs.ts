@@ -106,7 +106,8 @@ function checkInputs(
       checkSymbols(port, value.dims, symbols);
       tensors.push([port.name, value]);
     } else if (Object.hasOwn(accepts.images, port.name)) {
-      if (!isImage(value)) throw new TypeError(`input "${port.name}": expected an image or a tensor, got ${show(value)}`);
+      if (!isImage(value))
+        throw new TypeError(`input "${port.name}": expected an image or a tensor, got ${show(value)}`);
       images.push([port.name, value]);
     } else {
       const hint = isImage(value) ? "; the bundle declares no image input of this name" : "";
@@ -149,7 +150,8 @@ function checkData(at: string, dtype: Dtype, dims: readonly number[], data: unkn
     throw new TypeError(`${at}: its buffer is empty or detached (was it transferred before?)`);
   }
   const { length } = data as { length: number };
-  if (length !== count) throw new RangeError(`${at}: dims ${showDims(dims)} need ${count} elements, data has ${length}`);
+  if (length !== count)
+    throw new RangeError(`${at}: dims ${showDims(dims)} need ${count} elements, data has ${length}`);
 }
 
 function checkSymbols(port: Port, dims: readonly number[], seen: Map<string, { size: number; input: string }>): void {

@@ -75,7 +75,8 @@ export async function fetchFiles(
   const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
   const waiting = chunks.values();
   const worker = async (): Promise<void> => {
-    for (const chunk of waiting) blobs.set(chunk.sha256, await fetchChunk(bundleUrl, chunk, { ...options, signal }, report));
+    for (const chunk of waiting)
+      blobs.set(chunk.sha256, await fetchChunk(bundleUrl, chunk, { ...options, signal }, report));
   };
   try {
     await Promise.all(Array.from({ length: PARALLEL }, worker));

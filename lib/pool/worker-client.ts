@@ -37,7 +37,7 @@ export class WorkerClient {
     this.#effects = effects;
     this.#source = source;
     this.#worker = effects.createWorker(source.script);
-    this.#api = Comlink.wrap<WorkerApi>(this.#worker as unknown as Comlink.Endpoint);
+    this.#api = Comlink.wrap<WorkerApi>(this.#worker);
     this.#worker.addEventListener("message", (event) => {
       this.#notice(event);
     });

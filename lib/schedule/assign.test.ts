@@ -45,7 +45,12 @@ test("no lane gets two steps, no step two lanes, and nothing waits that could st
             lanes.filter((x) => x.backend === backend && x.free).length,
           );
           const started = decisions.filter((x) => x.step.backend === backend).map((x) => x.step.id);
-          expect(started).toEqual(steps.filter((x) => x.backend === backend).slice(0, could).map((x) => x.id));
+          expect(started).toEqual(
+            steps
+              .filter((x) => x.backend === backend)
+              .slice(0, could)
+              .map((x) => x.id),
+          );
         }
       },
     ),

@@ -1,0 +1,105 @@
+// Where a model runs: settles it by facts where they suffice (choose.ts), else measures both backends (probe.ts), and
+// remembers the numbers per device and bundle, so that the next page need not measure again.
+import type { BackendName } from "./backend/backend.ts";
+import { decide, settled } from "./choose.ts";
+import type { Candidate, Measured, Pins, Placement } from "./choose.ts";
+import type { DeviceFacts } from "./device.ts";
+import type { Effects } from "./effects.ts";
+import { isSelvedgeError, SelvedgeError } from "./errors.ts";
+import type { Loader } from "./loader.ts";
+import type { RunMessage } from "./pool/protocol.ts";
+import { probe, typicalFeeds } from "./probe.ts";
+import type { Opened } from "./source.ts";
+
+/** A variant on a backend, and why there. */
+export type Chosen = Placement & Candidate;
+
+/** Places the models of one engine. */
+export class Placer {
+  readonly #effects: Effects;
+  readonly #device: DeviceFacts;
+  readonly #threads: number;
+
+  constructor(effects: Effects, device: DeviceFacts, threads: number) {
+    this.#effects = effects;
+    this.#device = device;
+    this.#threads = threads;
+  }
+
+  /** Decides where a model runs; `measurable` where only a first request's inputs can tell. */
+  async place(
+    loader: Loader,
+    found: readonly Candidate[],
+    pins: Pins,
+    { bundle, identity }: Opened,
+  ): Promise<{ placement: Chosen; measurable: boolean }> {
+    const certain = settled(found, this.#device, pins);
+    if (certain !== null) return { placement: withVariant(certain, found), measurable: false };
+    const remembered = this.#recall(identity, found);
+    if (remembered !== null) {
+      const placement = withVariant(decide(remembered), found);
+      try {
+        await loader.placed(placement);
+        return { placement, measurable: false };
+      } catch (error) {
+        if (placement.backend === "wasm" || !isSelvedgeError(error)) throw error;
+        const failed = { wasm: remembered.wasm, webgpu: null };
+        return { placement: withVariant(decide(failed), found), measurable: false };
+      }
+    }
+    await loader.on(candidateOf(found, "wasm"));
+    const feeds = typicalFeeds(loader.inputs, bundle.model.typical ?? {});
+    if (feeds !== null) return { placement: await this.measure(loader, found, identity, feeds), measurable: false };
+    const why = { code: "not-measured", text: "wasm: until a first request gives the means to measure" } as const;
+    return { placement: { ...candidateOf(found, "wasm"), why }, measurable: true };
+  }
+
+  /** Measures both backends with the same inputs, and remembers. */
+  async measure(
+    loader: Loader,
+    found: readonly Candidate[],
+    identity: string,
+    feeds: RunMessage["feeds"],
+  ): Promise<Chosen> {
+    const on = async (backend: BackendName): Promise<number | null> => {
+      try {
+        const { message, lane } = await loader.on(candidateOf(found, backend));
+        return await probe(this.#effects, lane, message, feeds);
+      } catch {
+        return null; // can't be loaded there: that is the answer
+      }
+    };
+    const measured: Measured = { wasm: await on("wasm"), webgpu: await on("webgpu") };
+    const placement = decide(measured);
+    this.#effects.memo.set(this.#memoKey(identity, found), JSON.stringify(measured));
+    return withVariant(placement, found);
+  }
+
+  #recall(identity: string, found: readonly Candidate[]): Measured | null {
+    try {
+      const kept: unknown = JSON.parse(this.#effects.memo.get(this.#memoKey(identity, found)) ?? "null");
+      if (typeof kept !== "object" || kept === null || !("wasm" in kept) || !("webgpu" in kept)) return null;
+      const { wasm, webgpu } = kept;
+      const known = (x: unknown): x is number | null => x === null || typeof x === "number";
+      return known(wasm) && known(webgpu) ? { wasm, webgpu } : null;
+    } catch {
+      return null;
+    }
+  }
+
+  #memoKey(identity: string, found: readonly Candidate[]): string {
+    const { gpu, cores } = this.#device;
+    const device = [gpu?.vendor, gpu?.architecture, gpu?.description, cores, this.#threads].join("|");
+    return ["selvedge/measured/1", identity, found.map((x) => x.variant.id).join("+"), device].join("/");
+  }
+}
+
+function candidateOf(found: readonly Candidate[], backend: BackendName): Candidate {
+  const candidate = found.find((x) => x.backend === backend);
+  if (candidate === undefined) throw new SelvedgeError("internal", `There is no candidate for ${backend}.`);
+  return candidate;
+}
+
+function withVariant(placement: Placement, found: readonly Candidate[]): Chosen {
+  return { ...placement, variant: candidateOf(found, placement.backend).variant };
+}
