@@ -1,4 +1,5 @@
 // What the page itself loads, Comlink and Valibot included. The workers are files of their own, with ONNX Runtime.
+/** @type {import("size-limit").SizeLimitConfig} */
 export default [
   {
     name: "JavaScript on the main thread, gzip",
