@@ -125,7 +125,8 @@ function make(
 }
 
 function aligned(bytes: Uint8Array, size: number): { buffer: ArrayBufferLike; byteOffset: number; length: number } {
-  return bytes.byteOffset % size === 0 ? bytes : bytes.slice();
+  // Not slice(): a Buffer's gives a view.
+  return bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);
 }
 
 function wrongType(tensor: TensorProto, wanted: string): SelvedgeError {

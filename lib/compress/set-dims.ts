@@ -1,0 +1,38 @@
+// Names the symbolic dims of a model's inputs and outputs, or fixes them, as a bundle declares them: exporters write
+// "p2o.DynamicDimension.0", and the same size under two names.
+import { create } from "@bufbuild/protobuf";
+import { SelvedgeError } from "../errors.ts";
+import { TensorShapeProto_DimensionSchema, TensorShapeProtoSchema } from "./onnx.gen.js";
+import type { Transform } from "./onnx.ts";
+
+/** Gives the dims of some inputs and outputs by name: a number for a fixed size, a text for a symbolic one. */
+export type DimsByName = Readonly<Record<string, readonly (number | string)[]>>;
+
+/**
+ * Sets the declared dims of inputs and outputs; recorded shapes of values between them are dropped, since they may name
+ * the old ones.
+ * @throws SelvedgeError `model-invalid` where a name or a rank is not the model's.
+ */
+export function setDims(dims: DimsByName): Transform {
+  return (model) => {
+    const { input, output } = model.graph.proto;
+    for (const [name, sizes] of Object.entries(dims)) {
+      const type = [...input, ...output].find((x) => x.name === name)?.type?.value;
+      if (type?.case !== "tensorType")
+        throw new SelvedgeError("model-invalid", `the model has no input or output "${name}"`, { name });
+      const rank = type.value.shape?.dim.length ?? sizes.length;
+      if (rank !== sizes.length)
+        throw new SelvedgeError("model-invalid", `"${name}" has ${rank} dims, not ${sizes.length}`, { name });
+      type.value.shape = create(TensorShapeProtoSchema, {
+        dim: sizes.map((size) =>
+          create(TensorShapeProto_DimensionSchema, {
+            value:
+              typeof size === "number" ? { case: "dimValue", value: BigInt(size) } : { case: "dimParam", value: size },
+          }),
+        ),
+      });
+    }
+    model.graph.proto.valueInfo = [];
+    model.graph.changed();
+  };
+}
