@@ -1,11 +1,11 @@
-// Unit tests alone: no browser, no network. vite.config.ts, which serves the demo, is left out on purpose;
-// `*.spec.ts` in e2e/ are Playwright's.
+// Unit tests, in Node: everything that needs no browser. What needs one is in e2e/, run by Playwright.
+import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
-  resolve: { alias: { selvedge: new URL("lib/index.ts", import.meta.url).pathname } },
+  resolve: { alias: { selvedge: fileURLToPath(new URL("lib/index.ts", import.meta.url)) } },
   test: {
-    include: ["{lib,demo,models,e2e}/**/*.test.ts"],
-    exclude: ["**/node_modules/**", "**/dist/**", "**/*.browser.test.ts"],
+    include: ["lib", "demo", "models", "e2e"].map((folder) => `${folder}/**/*.test.ts`),
+    environment: "node",
   },
 });

@@ -1,0 +1,89 @@
+// The ways in which a page comes in: dropped, pasted, picked or photographed. Each ends in one callback with a file;
+// whether it is a picture at all, decoding will tell.
+
+/** Calls back with each picture that comes in by drop, paste or the file input. */
+export function takePictures(input: HTMLInputElement, onPicture: (file: Blob) => void): void {
+  input.addEventListener("change", () => {
+    const file = input.files?.[0];
+    if (file !== undefined) onPicture(file);
+    input.value = ""; // so that the same file can be chosen again
+  });
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    document.body.classList.add("dropping");
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (event.relatedTarget === null) document.body.classList.remove("dropping");
+  });
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    document.body.classList.remove("dropping");
+    const file = event.dataTransfer?.files[0];
+    if (file !== undefined) onPicture(file);
+  });
+  document.addEventListener("paste", (event) => {
+    const file = event.clipboardData?.files[0];
+    if (file !== undefined) onPicture(file);
+  });
+}
+
+/** The parts of the camera dialog. */
+export interface Camera {
+  readonly open: HTMLButtonElement;
+  readonly dialog: HTMLDialogElement;
+  readonly video: HTMLVideoElement;
+  readonly shoot: HTMLButtonElement;
+  readonly close: HTMLButtonElement;
+}
+
+/** Calls back with each photograph: by the phone's own camera where there is one, else from a video in a dialog. */
+export function takePhotographs(camera: Camera, onPicture: (file: Blob) => void, onError: (error: Error) => void): void {
+  const isPhone = matchMedia("(pointer: coarse)").matches;
+  const canFilm = typeof navigator.mediaDevices?.getUserMedia === "function";
+  camera.open.hidden = !isPhone && !canFilm;
+  camera.open.addEventListener("click", () => {
+    if (isPhone) askPhone(onPicture);
+    else startVideo(camera).catch(() => onError(new Error("The camera is not there, or its use was not allowed.")));
+  });
+  camera.shoot.addEventListener("click", () => {
+    void grabFrame(camera.video).then((file) => {
+      camera.dialog.close();
+      if (file !== null) onPicture(file);
+    });
+  });
+  camera.close.addEventListener("click", () => camera.dialog.close());
+  camera.dialog.addEventListener("close", () => stopVideo(camera.video));
+}
+
+function askPhone(onPicture: (file: Blob) => void): void {
+  const input = document.createElement("input");
+  input.type = "file";
+  input.accept = "image/*";
+  input.setAttribute("capture", "environment");
+  input.addEventListener("change", () => {
+    const file = input.files?.[0];
+    if (file !== undefined) onPicture(file);
+  });
+  input.click();
+}
+
+async function startVideo({ dialog, video }: Camera): Promise<void> {
+  const video4k = { facingMode: "environment", width: { ideal: 3840 }, height: { ideal: 2160 } };
+  video.srcObject = await navigator.mediaDevices.getUserMedia({ video: video4k });
+  dialog.showModal();
+}
+
+function stopVideo(video: HTMLVideoElement): void {
+  if (video.srcObject instanceof MediaStream) for (const track of video.srcObject.getTracks()) track.stop();
+  video.srcObject = null;
+}
+
+function grabFrame(video: HTMLVideoElement): Promise<Blob | null> {
+  const canvas = document.createElement("canvas");
+  canvas.width = video.videoWidth;
+  canvas.height = video.videoHeight;
+  canvas.getContext("2d")?.drawImage(video, 0, 0);
+  return new Promise((resolve) => {
+    canvas.toBlob(resolve, "image/jpeg", 0.95);
+  });
+}

@@ -1,0 +1,143 @@
+// The order in which people read the boxes of a page. Pure; it merges nothing and drops nothing.
+//
+// The page is set straight first (the boxes agree on a direction), then cut: where a gutter runs between two columns of
+// prose, the left column comes whole before the right one, and lines that cross the gutter (titles, footers) divide the
+// page into bands. Where there is no gutter, boxes are read in rows. What looks like a gutter in a table or on a
+// receipt is none: its cells are short, and they belong to their rows.
+import { pageSkew } from "./boxes.ts";
+import type { Box } from "./boxes.ts";
+
+/** Lines that each side of a gutter must have: two rows that happen to break at one place are no columns. */
+const MIN_LINES = 3;
+/** Prose is this much wider than high, in the median of its lines; the cell of a table is not. */
+const MIN_ASPECT = 6;
+/** A gutter is at least this wide, in heights of a line. */
+const MIN_GUTTER = 0.2;
+
+/** A box set straight, with its index in the caller's list. */
+interface Item {
+  readonly index: number;
+  readonly left: number;
+  readonly right: number;
+  readonly top: number;
+  readonly bottom: number;
+}
+
+/** Gives the indices of boxes in reading order: rows from the top, columns of prose from the left. */
+export function readingOrder(boxes: readonly Box[]): number[] {
+  const angle = pageDirection(boxes);
+  const items = boxes.map((box, index) => straighten(box, index, angle));
+  return orderRegion(items).map((item) => item.index);
+}
+
+/** The direction in which most of the text on a page is read, in radians: near 0, ±π/2 or π where the page lies on its side. */
+export function pageDirection(boxes: readonly Box[]): number {
+  const votes = [0, 0, 0, 0];
+  for (const box of boxes) {
+    const quarter = quarterTurns(box.angle);
+    votes[quarter] = (votes[quarter] ?? 0) + box.width;
+  }
+  const quarter = votes.indexOf(Math.max(...votes));
+  return quarter * (Math.PI / 2) + pageSkew(boxes.filter((box) => quarterTurns(box.angle) === quarter));
+}
+
+function quarterTurns(angle: number): number {
+  return ((Math.round(angle / (Math.PI / 2)) % 4) + 4) % 4;
+}
+
+function straighten(box: Box, index: number, angle: number): Item {
+  const x = box.x * Math.cos(angle) + box.y * Math.sin(angle);
+  const y = box.y * Math.cos(angle) - box.x * Math.sin(angle);
+  const across = quarterTurns(box.angle - angle) % 2 === 1;
+  const width = across ? box.height : box.width;
+  const height = across ? box.width : box.height;
+  return { index, left: x - width / 2, right: x + width / 2, top: y - height / 2, bottom: y + height / 2 };
+}
+
+function orderRegion(items: readonly Item[]): Item[] {
+  const bands = bestBands(items);
+  if (bands === null) return orderRows(items);
+  return bands.flatMap(({ left, right }) =>
+    right.length === 0 ? orderRegion(left) : [...orderRegion(left), ...orderRegion(right)],
+  );
+}
+
+/** A stretch of the page: two columns, or what is read as one, with nothing on the right. */
+interface Band {
+  readonly left: readonly Item[];
+  readonly right: readonly Item[];
+}
+
+/** Cuts a region at the gutter that has the most boxes beside it; null where there is none. */
+function bestBands(items: readonly Item[]): Band[] | null {
+  let best: Band[] | null = null;
+  let bestCount = 0;
+  for (const candidate of items) {
+    const bands = cutAt(items, candidate.left - 1e-6);
+    const count = bands.reduce((sum, band) => sum + (band.right.length === 0 ? 0 : band.left.length + band.right.length), 0);
+    if (count > bestCount) [best, bestCount] = [bands, count];
+  }
+  return best;
+}
+
+/** Cuts a region at an x: boxes across it divide the others into bands, from the top. */
+function cutAt(items: readonly Item[], x: number): Band[] {
+  const sorted = [...items].sort((a, b) => middle(a) - middle(b));
+  const bands: Band[] = [];
+  let plain: Item[] = [];
+  let left: Item[] = [];
+  let right: Item[] = [];
+  const close = (): void => {
+    if (areColumns(left, right)) {
+      if (plain.length > 0) bands.push({ left: plain, right: [] });
+      bands.push({ left, right });
+      plain = [];
+    } else plain.push(...left, ...right);
+    left = [];
+    right = [];
+  };
+  for (const item of sorted) {
+    if (item.right <= x) left.push(item);
+    else if (item.left >= x) right.push(item);
+    else {
+      close();
+      plain.push(item);
+    }
+  }
+  close();
+  if (plain.length > 0) bands.push({ left: plain, right: [] });
+  return bands;
+}
+
+function areColumns(left: readonly Item[], right: readonly Item[]): boolean {
+  if (left.length < MIN_LINES || right.length < MIN_LINES) return false;
+  const gutter = Math.min(...right.map((item) => item.left)) - Math.max(...left.map((item) => item.right));
+  const height = median([...left, ...right].map((item) => item.bottom - item.top));
+  return gutter >= MIN_GUTTER * height && isProse(left) && isProse(right);
+}
+
+function isProse(items: readonly Item[]): boolean {
+  return median(items.map((item) => (item.right - item.left) / (item.bottom - item.top))) >= MIN_ASPECT;
+}
+
+/** Rows from the top, each from the left: a box is in the row whose middle lies within half of the lower one's height. */
+function orderRows(items: readonly Item[]): Item[] {
+  const rows: Item[][] = [];
+  for (const item of [...items].sort((a, b) => middle(a) - middle(b))) {
+    const row = rows.at(-1);
+    const last = row?.at(-1);
+    const reach = last === undefined ? 0 : Math.min(last.bottom - last.top, item.bottom - item.top) / 2;
+    if (row !== undefined && last !== undefined && middle(item) - middle(last) < reach) row.push(item);
+    else rows.push([item]);
+  }
+  return rows.flatMap((row) => row.sort((a, b) => a.left - b.left));
+}
+
+function middle(item: Item): number {
+  return (item.top + item.bottom) / 2;
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? 0;
+}

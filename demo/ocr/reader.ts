@@ -1,0 +1,210 @@
+// Reads pages: detection, boxes, crops, recognition of all lines at once, reading order. This is the part of the demo
+// that a user of Selvedge would write; the page around it is main.ts and view.ts.
+//
+// Which way up a line is, the third model tells (ocr-cls). It is loaded and asked only when a page reads so badly that
+// it may stand on its head: an upright page never pays for it.
+import * as Comlink from "comlink";
+import { createEngine } from "selvedge";
+import type { BackendName, Engine, Model } from "selvedge";
+import { flipBox } from "./boxes.ts";
+import type { Box } from "./boxes.ts";
+import type { Pixels } from "./crops.ts";
+import { readingOrder } from "./order.ts";
+import type { PageWorker } from "./page-worker.ts";
+
+/** A line that was read. */
+export interface ReadLine {
+  readonly box: Box;
+  readonly text: string;
+  /** Mean probability of its characters, 0…1. */
+  readonly confidence: number;
+}
+
+/** How long one stage took and what ran it. */
+export interface Stage {
+  readonly name: string;
+  readonly ranOn: string;
+  readonly ms: number;
+}
+
+/** A page that was read: its lines in reading order. */
+export interface Reading {
+  readonly width: number;
+  readonly height: number;
+  readonly lines: readonly ReadLine[];
+  readonly stages: readonly Stage[];
+}
+
+/** Options of a reader. */
+export interface ReaderOptions {
+  /** Pins every model's backend. Default: the fastest here. */
+  readonly backend?: BackendName | undefined;
+  /** Pins the recogniser's variant. Default: the fastest here. */
+  readonly variant?: string | undefined;
+  /** Has ONNX Runtime tell where operators run. Default false. */
+  readonly verbose?: boolean | undefined;
+  /** Called as models arrive, with the share that is here, 0…1. */
+  readonly onProgress?: ((share: number) => void) | undefined;
+}
+
+/** Lines below this confidence are specks and ornaments. */
+const MIN_CONFIDENCE = 0.5;
+/** A page whose lines read worse than this may be upside down. */
+const DOUBTFUL = 0.8;
+/** A line is turned where the classifier is at least this sure. */
+const SURE = 0.9;
+
+/** Loads what reading needs, then reads pages one at a time. */
+export async function createReader(options: ReaderOptions = {}): Promise<Reader> {
+  const { backend, variant, verbose, onProgress } = options;
+  const engine = await createEngine({ verbose, backends: backend === undefined ? undefined : [backend] });
+  const shares = [0, 0];
+  const progress = (index: number) => (x: { loadedBytes: number; totalBytes: number }) => {
+    shares[index] = x.totalBytes > 0 ? x.loadedBytes / x.totalBytes : 0;
+    onProgress?.(shares.reduce((sum, share) => sum + share / shares.length, 0));
+  };
+  const [detector, recogniser] = await Promise.all([
+    engine.load(bundleUrl("ocr-det"), { backend, onProgress: progress(0) }),
+    engine.load(bundleUrl("ocr-rec"), { backend, variant, onProgress: progress(1) }),
+  ]);
+  return new Reader(engine, detector, recogniser);
+}
+
+function bundleUrl(name: string): string {
+  return new URL(`../models/${name}/bundle.json`, document.baseURI).href;
+}
+
+/** Reads pages; made by `createReader`. */
+export class Reader {
+  readonly engine: Engine;
+  readonly detector: Model;
+  readonly recogniser: Model;
+  readonly #page: Comlink.Remote<PageWorker> = Comlink.wrap<PageWorker>(
+    new Worker(new URL("./page-worker.ts", import.meta.url), { type: "module" }),
+  );
+  #classifier: Promise<Model> | null = null;
+
+  /** Not for callers: `createReader` makes readers. */
+  constructor(engine: Engine, detector: Model, recogniser: Model) {
+    this.engine = engine;
+    this.detector = detector;
+    this.recogniser = recogniser;
+  }
+
+  /**
+   * Reads a page. Calls must not overlap: abort the signal and await the end of one before the next.
+   * @throws Error where the file is no picture that this browser can show; the signal's reason for a cancel
+   */
+  async read(file: Blob, signal: AbortSignal): Promise<Reading> {
+    const watch = new Stopwatch(signal);
+    const size = await this.#page.open(file).catch((error: unknown) => {
+      throw new Error("This file is no picture that the browser can show.", { cause: error });
+    });
+    watch.lap("Decode", "worker");
+
+    const { outputs, info } = await this.detector.run({ [inputOf(this.detector)]: file }, { signal });
+    watch.lap("Detect", `${info.variant} on ${info.backend}`);
+
+    const boxes = await this.#page.findLines(toMap(outputs[outputOf(this.detector)]));
+    const crops = await this.#page.crop(boxes);
+    watch.lap(`Find and cut ${count(boxes.length, "line")}`, "worker");
+
+    let lines = await this.#recognise(boxes, crops, signal);
+    watch.lap(`Recognise ${count(lines.length, "line")}`, `${this.recogniser.variant} on ${this.recogniser.backend}`);
+
+    if (median(lines.map((line) => line.confidence)) < DOUBTFUL) {
+      const turned = await this.#findTurned(lines, signal);
+      if (turned.size > 0) {
+        const flipped = boxes.map((box, index) => (turned.has(index) ? flipBox(box) : box));
+        lines = await this.#recognise(flipped, await this.#page.crop(flipped), signal);
+      }
+      watch.lap(`Turn ${count(turned.size, "line")}`, "ocr-cls");
+    }
+
+    const order = readingOrder(lines.map((line) => line.box));
+    const read = order.flatMap((index) => lines[index] ?? []).filter(isText);
+    watch.lap("Order", "main thread");
+    return { ...size, lines: read, stages: watch.stages };
+  }
+
+  /** Recognises all lines at once; the engine spreads them over its lanes. */
+  #recognise(boxes: readonly Box[], crops: readonly Pixels[], signal: AbortSignal): Promise<ReadLine[]> {
+    return Promise.all(
+      boxes.map(async (box, index) => {
+        const crop = toImage(crops[index]);
+        const { decoded } = await this.recogniser.run({ [inputOf(this.recogniser)]: crop }, { signal });
+        const answer = decoded[outputOf(this.recogniser)]?.[0];
+        if (answer?.kind !== "text") throw new Error("The recogniser's bundle does not decode to text.");
+        return { box, text: answer.text, confidence: answer.confidence };
+      }),
+    );
+  }
+
+  /** Gives the indices of the lines that stand on their head. */
+  async #findTurned(lines: readonly ReadLine[], signal: AbortSignal): Promise<Set<number>> {
+    this.#classifier ??= this.engine.load(bundleUrl("ocr-cls"), { backend: this.recogniser.backend });
+    const classifier = await this.#classifier;
+    const crops = await this.#page.crop(lines.map((line) => line.box));
+    const turned = await Promise.all(
+      crops.map(async (crop) => {
+        const { outputs } = await classifier.run({ [inputOf(classifier)]: toImage(crop) }, { signal });
+        const scores = outputs[outputOf(classifier)]?.data;
+        return Number(scores?.[1] ?? 0) >= SURE;
+      }),
+    );
+    return new Set(turned.flatMap((isTurned, index) => (isTurned ? [index] : [])));
+  }
+}
+
+/** Times stages one after the other, and stops at the first one that ends after a cancel. */
+class Stopwatch {
+  readonly stages: Stage[] = [];
+  readonly #signal: AbortSignal;
+  #startMs = performance.now();
+
+  constructor(signal: AbortSignal) {
+    this.#signal = signal;
+  }
+
+  lap(name: string, ranOn: string): void {
+    this.#signal.throwIfAborted();
+    const nowMs = performance.now();
+    this.stages.push({ name, ranOn, ms: nowMs - this.#startMs });
+    this.#startMs = nowMs;
+  }
+}
+
+function isText(line: ReadLine): boolean {
+  return line.confidence >= MIN_CONFIDENCE && line.text.trim() !== "";
+}
+
+function inputOf(model: Model): string {
+  return model.inputs[0]?.name ?? "";
+}
+
+function outputOf(model: Model): string {
+  return model.outputs[0]?.name ?? "";
+}
+
+function toMap(tensor: { dims: readonly number[]; data: unknown } | undefined): {
+  width: number;
+  height: number;
+  data: Float32Array;
+} {
+  const [height = 0, width = 0] = tensor?.dims.slice(-2) ?? [];
+  if (!(tensor?.data instanceof Float32Array)) throw new Error("The detector gave no map of probabilities.");
+  return { width, height, data: tensor.data };
+}
+
+function toImage(crop: Pixels | undefined): ImageData {
+  if (crop === undefined) throw new Error("A line was not cut out.");
+  return new ImageData(crop.data, crop.width, crop.height);
+}
+
+function count(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? "" : "s"}`;
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 1;
+}

@@ -1,0 +1,74 @@
+// `npm start`: builds what is missing or older than its sources (the package, the bundles), builds the site, and serves
+// it. For work on the site itself, `npx vite` serves it from its sources.
+import { spawn } from "node:child_process";
+import { readdirSync, statSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build, preview } from "vite";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const HOST = "127.0.0.1";
+const port = Number(process.env["PORT"] ?? 5173);
+
+try {
+  await start();
+} catch (error) {
+  process.stderr.write(`npm start: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+}
+
+async function start(): Promise<void> {
+  if (!Number.isInteger(port) || port < 1 || port > 65_535)
+    throw new Error(`PORT is "${process.env["PORT"] ?? ""}"; it must be a whole number from 1 to 65535.`);
+  await assertFree(port);
+  await buildIfOld("the package", "build", "dist/index.js", ["lib"]);
+  await buildIfOld("the models' bundles", "models", "models/dist", ["models", "lib/compress"]);
+  say("Building the site …");
+  const configFile = join(ROOT, "vite.config.ts");
+  await build({ configFile, logLevel: "warn" });
+  const server = await preview({ configFile, logLevel: "warn" });
+  say(`Selvedge is served at ${server.resolvedUrls?.local[0] ?? `http://${HOST}:${port}/`}`);
+}
+
+/** Runs a script of package.json where what it builds is missing, or older than the newest of its sources. */
+async function buildIfOld(what: string, script: string, result: string, sources: readonly string[]): Promise<void> {
+  const builtMs = newest(join(ROOT, result));
+  if (builtMs >= Math.max(...sources.map((source) => newest(join(ROOT, source))))) return;
+  say(`Building ${what} (npm run ${script}) …`);
+  await new Promise<void>((resolve, reject) => {
+    const child = spawn("npm", ["run", "--silent", script], { cwd: ROOT, stdio: "inherit" });
+    child.once("error", reject);
+    child.once("exit", (code, signal) => {
+      if (code === 0) resolve();
+      else reject(new Error(`npm run ${script} ended with ${String(code ?? signal)}.`));
+    });
+  });
+}
+
+/** When the newest file at or below a path was written, tests aside; 0 where there is none. */
+function newest(path: string): number {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return 0;
+  if (!stat.isDirectory()) return stat.mtimeMs;
+  const inside = readdirSync(path).filter((name) => name !== "dist" && !name.endsWith(".test.ts"));
+  return Math.max(0, ...inside.map((name) => newest(join(path, name))));
+}
+
+async function assertFree(port: number): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    const probe = createServer();
+    probe.once("error", () => {
+      reject(new Error(`Port ${port} can't be had: it is taken, or needs rights. Choose another: PORT=8080 npm start`));
+    });
+    probe.listen(port, HOST, () => {
+      probe.close(() => {
+        resolve();
+      });
+    });
+  });
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

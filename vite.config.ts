@@ -1,0 +1,91 @@
+// Serves and builds the site in demo/. The package itself is built by lib/build.ts; the site imports it by its name and
+// gets dist/, so that what runs here is what ships.
+//
+//   PORT=8080    the port, 5173 otherwise
+//   ISOLATED=0   leaves the cross-origin isolation headers out: the site must work without them too
+import { createReadStream } from "node:fs";
+import { cp, stat } from "node:fs/promises";
+import { extname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { defineConfig } from "vite";
+import type { Connect, Plugin } from "vite";
+
+const ROOT = fileURLToPath(new URL(".", import.meta.url));
+const MODELS = join(ROOT, "models/dist");
+
+const ISOLATION = {
+  "Cross-Origin-Opener-Policy": "same-origin",
+  "Cross-Origin-Embedder-Policy": "require-corp",
+};
+/** What the built site needs and no more; Vite's development client needs inline styles, so it goes without. */
+const POLICY = {
+  "Content-Security-Policy": [
+    "default-src 'none'",
+    "script-src 'self' 'wasm-unsafe-eval'",
+    "worker-src 'self'",
+    "style-src 'self'",
+    "img-src 'self' blob: data:",
+    "media-src 'self' blob:",
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "form-action 'none'",
+  ].join("; "),
+};
+const isolation = process.env["ISOLATED"] === "0" ? {} : ISOLATION;
+const port = Number(process.env["PORT"] ?? 5173);
+
+export default defineConfig({
+  root: join(ROOT, "demo"),
+  appType: "mpa",
+  resolve: { alias: { selvedge: join(ROOT, "dist/index.js") } },
+  plugins: [models()],
+  optimizeDeps: { include: ["comlink", "valibot"], exclude: ["onnxruntime-web/wasm"], noDiscovery: true },
+  server: { port, strictPort: true, host: "127.0.0.1", headers: isolation, fs: { allow: [ROOT] } },
+  preview: { port, strictPort: true, host: "127.0.0.1", headers: { ...isolation, ...POLICY } },
+  worker: { format: "es" },
+  build: {
+    outDir: join(ROOT, "demo-dist"),
+    emptyOutDir: true,
+    target: "es2022",
+    // Workers and wasm must stay files: a policy without data: blocks them otherwise.
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    rolldownOptions: {
+      input: ["index.html", "ocr/index.html", "latency/index.html"].map((page) => join(ROOT, "demo", page)),
+    },
+  },
+});
+
+/** Serves the bundles at /models/, and copies them beside the built site. */
+function models(): Plugin {
+  return {
+    name: "models",
+    configureServer: (server) => {
+      server.middlewares.use("/models", serveModels);
+    },
+    writeBundle: async ({ dir }) => {
+      if (dir !== undefined && (await exists(MODELS))) await cp(MODELS, join(dir, "models"), { recursive: true });
+    },
+  };
+}
+
+const serveModels: Connect.NextHandleFunction = (request, response) => {
+  const path = resolve(MODELS, `.${decodeURIComponent(new URL(request.url ?? "/", "http://localhost").pathname)}`);
+  const type = extname(path) === ".json" ? "application/json" : "application/octet-stream";
+  const stream = createReadStream(path.startsWith(MODELS) ? path : MODELS);
+  stream.once("open", () => {
+    response.writeHead(200, { "Content-Type": type, "Cache-Control": "no-cache", ...isolation });
+  });
+  stream.once("error", () => {
+    if (!response.headersSent) response.writeHead(404, { "Content-Type": "text/plain" });
+    response.end("There is no such file.");
+  });
+  stream.pipe(response);
+};
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
