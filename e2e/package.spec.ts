@@ -2,7 +2,7 @@
 // previewed, and served by Vite's dev server; and the package imported in Node and compiled against.
 // Needs dist/ (`npm run build`).
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -81,6 +81,19 @@ function doubleModel(): Uint8Array {
   return toBinary(ModelProtoSchema, model);
 }
 
+/** Takes the code that the README shows a newcomer. */
+function readmeCode(): string {
+  const [, section = ""] = readFileSync(join(ROOT, "README.md"), "utf8").split(/^## Five minutes$/m);
+  const blocks = [
+    ...section
+      .split(/^## /m, 1)
+      .join()
+      .matchAll(/^```ts\n(.*?)^```/gms),
+  ].map((match) => match[1]);
+  if (blocks.length !== 2) throw new Error(`README.md shows ${blocks.length} pieces of code, not 2`);
+  return `declare const file: File;\n${blocks.join("\n")}`;
+}
+
 /** Packs the package and installs it in a new folder beside no other code. */
 function makeApp(): { app: string; packed: string[] } {
   const app = mkdtempSync(join(tmpdir(), "selvedge-app-"));
@@ -90,9 +103,13 @@ function makeApp(): { app: string; packed: string[] } {
   ];
   writeFileSync(join(app, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }));
   npm("install", `./${pack[0].filename}`, "--prefer-offline", "--no-audit", "--no-fund");
-  writeFileSync(join(app, "tsconfig.json"), JSON.stringify({ compilerOptions: COMPILER, files: ["main.ts"] }));
+  writeFileSync(
+    join(app, "tsconfig.json"),
+    JSON.stringify({ compilerOptions: COMPILER, files: ["main.ts", "readme.ts"] }),
+  );
   writeFileSync(join(app, "index.html"), PAGE);
   writeFileSync(join(app, "main.ts"), MAIN);
+  writeFileSync(join(app, "readme.ts"), readmeCode());
   mkdirSync(join(app, "public"));
   writeFileSync(join(app, "public/double.onnx"), doubleModel());
   return { app, packed: pack[0].files.map((file) => file.path) };
@@ -160,7 +177,7 @@ test.describe("the packed package, installed in a fresh app", () => {
     expect({ stdout, stderr }).toEqual({ stdout: "function\n", stderr: "" });
   });
 
-  test("is compiled against, its declarations checked too", () => {
+  test("is compiled against, declarations and the code of the README too", () => {
     const { stdout } = spawnSync(process.execPath, [require.resolve("typescript/bin/tsc"), "-p", "."], {
       cwd: app,
       encoding: "utf8",
