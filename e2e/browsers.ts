@@ -58,7 +58,7 @@ const NEEDS: readonly { readonly path: string; readonly debian: string }[] = [
   { path: BROWSER_PATHS.webkitBrowser, debian: "libwebkit2gtk-4.1-0" },
   { path: BROWSER_PATHS.xvfb, debian: "xvfb" },
   { path: "/usr/bin/xauth", debian: "xauth" },
-  { path: "/usr/share/vulkan/icd.d", debian: "mesa-vulkan-drivers" },
+  { path: "/usr/share/vulkan/icd.d/lvp_icd.json", debian: "mesa-vulkan-drivers" },
 ];
 
 /**

@@ -56,7 +56,10 @@ export interface PageSpec extends Wear {
 /** A picture as base64 of its file. */
 export interface Picture {
   readonly base64: string;
+  /** The lines in reading order. */
   readonly lines: readonly string[];
+  /** The same lines from top to bottom right across the columns, as a reader that knows no columns takes them. */
+  readonly across: readonly string[];
 }
 
 type Canvas2D = OffscreenCanvasRenderingContext2D;
@@ -82,7 +85,7 @@ export async function drawLine(spec: LineSpec): Promise<Picture> {
   setFace(canvas, spec.face);
   canvas.fillStyle = spec.ink;
   canvas.fillText(spec.text, spec.pad.x * sizePx, spec.pad.y * sizePx + ascent);
-  return { base64: await finish(canvas, spec), lines: [spec.text] };
+  return { base64: await finish(canvas, spec), lines: [spec.text], across: [spec.text] };
 }
 
 /** Draws one page; its lines come back in reading order: the heading, then column by column. */
@@ -117,7 +120,12 @@ export async function drawPage(spec: PageSpec): Promise<Picture> {
     setFace(canvas, face);
     canvas.fillText(text, x, y);
   }
-  return { base64: await finish(canvas, spec), lines: placed.map(({ text }) => text) };
+  const across = [...placed].sort((a, b) => a.y - b.y || a.x - b.x);
+  return {
+    base64: await finish(canvas, spec),
+    lines: placed.map(({ text }) => text),
+    across: across.map(({ text }) => text),
+  };
 }
 
 function surface(width: number, height: number, paper: string): Canvas2D {

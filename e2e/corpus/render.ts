@@ -31,6 +31,8 @@ export interface Line {
 export interface CorpusPage {
   readonly file: string;
   readonly lines: readonly string[];
+  /** The same lines right across the columns: the truth for a reader that knows no columns. */
+  readonly across: readonly string[];
   readonly columns: number;
   readonly degrees: number;
 }
@@ -54,9 +56,10 @@ export async function lines(count: number): Promise<Line[]> {
 export async function pages(count: number): Promise<CorpusPage[]> {
   const specs = Array.from({ length: count }, (_, index) => layPage(index));
   const pictures = await rendered("pages", specs, () => "jpg");
-  return pictures.map(({ file, lines }, at) => ({
+  return pictures.map(({ file, lines, across }, at) => ({
     file,
     lines,
+    across,
     columns: specs[at]?.columns.length ?? 1,
     degrees: specs[at]?.degrees ?? 0,
   }));
@@ -72,6 +75,7 @@ export async function corpusFolder(): Promise<string> {
 interface Kept {
   readonly file: string;
   readonly lines: readonly string[];
+  readonly across: readonly string[];
 }
 
 async function rendered<Spec extends LineSpec | PageSpec>(
@@ -94,13 +98,13 @@ async function rendered<Spec extends LineSpec | PageSpec>(
           if (spec === undefined) throw new Error("more pictures than specs");
           const file = join(kind, `${String(start + at).padStart(6, "0")}.${extension(spec)}`);
           await writeFile(join(folder, file), Buffer.from(picture.base64, "base64"));
-          kept.push({ file, lines: picture.lines });
+          kept.push({ file, lines: picture.lines, across: picture.across });
         }
       }
     });
     await writeFile(index, JSON.stringify(kept));
   }
-  return kept.slice(0, specs.length).map(({ file, lines }) => ({ file: join(folder, file), lines }));
+  return kept.slice(0, specs.length).map((one) => ({ ...one, file: join(folder, one.file) }));
 }
 
 function draw(page: Page, kind: "lines" | "pages", specs: readonly (LineSpec | PageSpec)[]): Promise<Picture[]> {

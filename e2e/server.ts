@@ -1,0 +1,93 @@
+// Serves the tests' own pages (e2e/pages), the built package as "selvedge", the bundles under /models/, and the corpus
+// under /corpus/. The demo has its own server; here stand pages that a demo has no use for.
+//
+//   npx tsx e2e/server.ts --port 43118 [--isolated]
+import { createReadStream, existsSync, statSync } from "node:fs";
+import { dirname, extname, join, normalize, sep } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+import { createServer } from "vite";
+import type { ViteDevServer } from "vite";
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const ROOT = join(HERE, "..");
+const TYPES: Readonly<Record<string, string>> = {
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+  ".wasm": "application/wasm",
+  ".json": "application/json",
+  ".jpg": "image/jpeg",
+  ".png": "image/png",
+  ".txt": "text/plain; charset=utf-8",
+};
+
+/** How the tests' pages are served. */
+export interface ServeOptions {
+  readonly port: number;
+  /** Cross-origin isolated by header (COOP, COEP), so that threads may be used. */
+  readonly isolated: boolean;
+}
+
+/** Starts the server; it runs until it is closed. */
+export async function servePages(options: ServeOptions): Promise<ViteDevServer> {
+  const server = await createServer({
+    configFile: false,
+    root: join(HERE, "pages"),
+    cacheDir: join(HERE, ".cache", "vite"),
+    logLevel: "warn",
+    resolve: { alias: { selvedge: join(ROOT, "dist", "index.js") } },
+    // Dependencies are served as they are: discovering them would reload a page in the middle of a test.
+    optimizeDeps: { noDiscovery: true, include: [] },
+    server: {
+      host: "127.0.0.1",
+      port: options.port,
+      strictPort: true,
+      hmr: false,
+      watch: null,
+      fs: { allow: [ROOT] },
+      headers: options.isolated
+        ? { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" }
+        : {},
+    },
+    plugins: [
+      {
+        name: "folders",
+        configureServer(server) {
+          folder(server, "/models/", join(ROOT, "models", "dist"));
+          folder(server, "/corpus/", join(HERE, ".cache"));
+          folder(server, "/onnxruntime-web/", join(ROOT, "node_modules", "onnxruntime-web", "dist"));
+        },
+      },
+    ],
+  });
+  return server.listen();
+}
+
+function folder(server: ViteDevServer, prefix: string, path: string): void {
+  server.middlewares.use((request, response, next) => {
+    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    if (!pathname.startsWith(prefix)) {
+      next();
+      return;
+    }
+    const file = normalize(join(path, decodeURIComponent(pathname.slice(prefix.length))));
+    if (!file.startsWith(path + sep) || !existsSync(file) || !statSync(file).isFile()) {
+      response.statusCode = 404;
+      response.end();
+      return;
+    }
+    response.setHeader("content-type", TYPES[extname(file)] ?? "application/octet-stream");
+    response.setHeader("content-length", statSync(file).size);
+    response.setHeader("cross-origin-resource-policy", "same-origin");
+    if (server.config.server.headers?.["cross-origin-embedder-policy"] !== undefined) {
+      response.setHeader("cross-origin-embedder-policy", "require-corp");
+    }
+    createReadStream(file).pipe(response);
+  });
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  const { values } = parseArgs({ options: { port: { type: "string" }, isolated: { type: "boolean" } } });
+  const server = await servePages({ port: Number(values.port ?? 43118), isolated: values.isolated ?? false });
+  console.log(server.resolvedUrls?.local[0] ?? "");
+}

@@ -1,0 +1,20 @@
+// Playwright's test runner with a WebKitGTK window, driven by WebDriver, in place of its own page.
+import { test as base } from "@playwright/test";
+import { WebDriver } from "./webdriver.ts";
+
+/** Gives tests `webkit`, one window for each test file's worker, and `pages`, the address of the tests' own pages. */
+export const test = base.extend<{ pages: string }, { webkit: WebDriver }>({
+  webkit: [
+    async ({}, use) => {
+      const webkit = await WebDriver.start();
+      await use(webkit);
+      await webkit.close();
+    },
+    { scope: "worker" },
+  ],
+  pages: async ({}, use, info) => {
+    await use((info.config.metadata as { pages: string }).pages);
+  },
+});
+
+export { expect } from "@playwright/test";

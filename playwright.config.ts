@@ -1,0 +1,47 @@
+// Browser tests: Chromium and Firefox by Playwright, WebKitGTK by WebDriver inside tests of the `webkit` project. One
+// browser at a time: the machines that run this have two cores, and WebGPU is drawn by them.
+import { defineConfig } from "@playwright/test";
+import { chromiumLaunch, firefoxLaunch } from "./e2e/browsers.ts";
+
+const DEMO_PORT = Number(process.env["SELVEDGE_DEMO_PORT"] ?? 43117);
+const PAGES_PORT = Number(process.env["SELVEDGE_PAGES_PORT"] ?? 43118);
+const { channel, ...firefox } = firefoxLaunch();
+
+export default defineConfig({
+  testDir: "e2e",
+  testMatch: "*.spec.ts",
+  outputDir: "test-results",
+  workers: 1,
+  fullyParallel: false,
+  forbidOnly: true,
+  retries: 0,
+  timeout: 300_000,
+  reporter: [["list"], ["json", { outputFile: "test-results/playwright.json" }]],
+  use: { baseURL: `http://127.0.0.1:${DEMO_PORT}`, trace: "off" },
+  metadata: { pages: `http://127.0.0.1:${PAGES_PORT}` },
+  webServer: [
+    {
+      command: `npx vite --host 127.0.0.1 --port ${DEMO_PORT} --strictPort`,
+      url: `http://127.0.0.1:${DEMO_PORT}/`,
+      timeout: 120_000,
+    },
+    {
+      command: `npx tsx e2e/server.ts --port ${PAGES_PORT} --isolated`,
+      url: `http://127.0.0.1:${PAGES_PORT}/blank.html`,
+      timeout: 60_000,
+    },
+  ],
+  projects: [
+    {
+      name: "chromium",
+      testIgnore: "*.webkit.spec.ts",
+      use: { browserName: "chromium", launchOptions: chromiumLaunch() },
+    },
+    {
+      name: "firefox",
+      testIgnore: "*.webkit.spec.ts",
+      use: { browserName: "firefox", ...(channel === undefined ? {} : { channel }), launchOptions: firefox },
+    },
+    { name: "webkit", testMatch: "*.webkit.spec.ts" },
+  ],
+});
