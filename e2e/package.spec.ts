@@ -97,7 +97,8 @@ function readmeCode(): string {
 /** Packs the package and installs it in a new folder beside no other code. */
 function makeApp(): { app: string; packed: string[] } {
   const app = mkdtempSync(join(tmpdir(), "selvedge-app-"));
-  const npm = (...words: string[]): string => execFileSync("npm", words, { cwd: app, encoding: "utf8" });
+  const npm = (...words: string[]): string =>
+    execFileSync("npm", [...words, "--loglevel=error"], { cwd: app, encoding: "utf8" });
   const pack = JSON.parse(npm("pack", ROOT, "--json", "--ignore-scripts")) as [
     { filename: string; files: { path: string }[] },
   ];
