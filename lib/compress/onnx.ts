@@ -70,6 +70,15 @@ export function readModel(bytes: Uint8Array): OnnxModel {
   return model;
 }
 
+/** Lists the offsets at which the larger tensors of an ONNX file begin, for chunks to be cut at. */
+export function tensorBorders(bytes: Uint8Array): number[] {
+  const borders: number[] = [];
+  for (const graph of readModel(bytes).graph.all())
+    for (const { rawData } of graph.proto.initializer)
+      if (rawData.length >= 4096 && rawData.buffer === bytes.buffer) borders.push(rawData.byteOffset - bytes.byteOffset);
+  return borders.sort((a, b) => a - b);
+}
+
 function checkGraph(graph: GraphProto, outer: ReadonlySet<string>, depth: number): void {
   if (depth > DEPTH_MAX) throw invalid(`its graphs are nested deeper than ${DEPTH_MAX}`);
   const known = new Set(outer);

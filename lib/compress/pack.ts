@@ -1,0 +1,120 @@
+// Writes a bundle: `bundle.json` and `chunks/<sha256>`. The same input gives the same bytes, and so the same identity.
+//
+// The directory appears whole or not at all: everything is written beside it and then renamed into place. Chunks end at
+// the borders of tensors where that is near, so that a weight which did not change keeps its chunk in the next version,
+// and two variants that share weights share files.
+import { randomUUID } from "node:crypto";
+import { mkdir, rename, rm, writeFile } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { parseBundle } from "../bundle-schema.ts";
+import { BUNDLE_SCHEMA, bundleIdentity, canonicalJson, CHUNK_MAX_BYTES, sha256Hex } from "../bundle.ts";
+import type { Bundle, BundleFile, Variant } from "../bundle.ts";
+
+/** A file to be packed. */
+export interface PackFile {
+  readonly path: string;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Offsets at which a chunk may best begin, ascending; `tensorBorders` gives those of a model. Default none. */
+  readonly borders?: readonly number[];
+}
+
+/** A variant to be packed: as in a bundle, with the bytes of its files. */
+export type PackVariant = Omit<Variant, "files"> & { readonly files: readonly PackFile[] };
+
+/** All that a bundle is made of. */
+export interface PackInput {
+  readonly model: Bundle["model"];
+  readonly variants: readonly PackVariant[];
+  readonly assets?: readonly PackFile[];
+}
+
+/** What was written. */
+export interface Packed {
+  readonly bundle: Bundle;
+  readonly identity: string;
+  /** Bytes of all chunks, each counted once. */
+  readonly chunkBytes: number;
+}
+
+/**
+ * Makes a bundle in memory: its description, and its chunks by their hash.
+ * @throws SelvedgeError `bundle-invalid` where the description breaks the schema.
+ */
+export async function packBundle(
+  input: PackInput,
+): Promise<{ bundle: Bundle; chunks: ReadonlyMap<string, Uint8Array<ArrayBuffer>> }> {
+  const chunks = new Map<string, Uint8Array<ArrayBuffer>>();
+  const pack = async (file: PackFile): Promise<BundleFile> => {
+    const list: { sha256: string; bytes: number }[] = [];
+    for (const chunk of cutChunks(file.bytes, file.borders)) {
+      const sha256 = await sha256Hex(chunk);
+      chunks.set(sha256, chunk);
+      list.push({ sha256, bytes: chunk.length });
+    }
+    return { path: file.path, bytes: file.bytes.length, chunks: list };
+  };
+  const packAll = async (files: readonly PackFile[]): Promise<BundleFile[]> => {
+    const packed: BundleFile[] = [];
+    for (const file of files) packed.push(await pack(file));
+    return packed;
+  };
+  const variants: Variant[] = [];
+  for (const variant of input.variants) variants.push({ ...variant, files: await packAll(variant.files) });
+  const assets = await packAll(input.assets ?? []);
+  const bundle = { schema: BUNDLE_SCHEMA, model: input.model, variants, ...(assets.length > 0 ? { assets } : {}) };
+  return { bundle: parseBundle(bundle), chunks };
+}
+
+/**
+ * Writes a bundle to a directory, in place of what was there.
+ * @throws SelvedgeError `bundle-invalid`, before anything is written.
+ */
+export async function writeBundle(directory: string, input: PackInput): Promise<Packed> {
+  const { bundle, chunks } = await packBundle(input);
+  const target = resolve(directory);
+  const aside = (what: string): string => join(dirname(target), `.${basename(target)}.${what}-${randomUUID()}`);
+  const fresh = aside("new");
+  const old = aside("old");
+  try {
+    await mkdir(join(fresh, "chunks"), { recursive: true });
+    for (const [sha256, bytes] of chunks) await writeFile(join(fresh, "chunks", sha256), bytes);
+    await writeFile(join(fresh, "bundle.json"), `${canonicalJson(bundle)}\n`);
+    await rename(target, old).catch((error: unknown) => {
+      if (!isMissing(error)) throw error;
+    });
+    await rename(fresh, target);
+  } finally {
+    await rm(fresh, { recursive: true, force: true });
+    await rm(old, { recursive: true, force: true });
+  }
+  const chunkBytes = [...chunks.values()].reduce((sum, x) => sum + x.length, 0);
+  return { bundle, identity: await bundleIdentity(bundle), chunkBytes };
+}
+
+/**
+ * Cuts bytes into chunks of at most `max`: at the last border in reach where one lies in its second half, else at `max`.
+ * The chunks are views.
+ */
+export function cutChunks(
+  bytes: Uint8Array<ArrayBuffer>,
+  borders: readonly number[] = [],
+  max: number = CHUNK_MAX_BYTES,
+): Uint8Array<ArrayBuffer>[] {
+  const chunks: Uint8Array<ArrayBuffer>[] = [];
+  let next = 0;
+  for (let start = 0; start < bytes.length; ) {
+    let end = Math.min(start + max, bytes.length);
+    if (end < bytes.length) {
+      let border = 0;
+      for (; next < borders.length && (borders[next] ?? 0) <= end; next++) border = borders[next] ?? 0;
+      if (border > start + max / 2) end = border;
+    }
+    chunks.push(bytes.subarray(start, end));
+    start = end;
+  }
+  return chunks;
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ENOENT";
+}

@@ -1,0 +1,53 @@
+// Builds the bundles of models/ into models/dist: `npm run models`, with `--force` where nothing changed.
+//
+// A bundle is built again where its sources, the recipes or the toolchain changed; the mark of what it was built from
+// stands beside it, written last.
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { writeBundle } from "../lib/compress/pack.ts";
+import { ocrCls } from "./ocr-cls.ts";
+import { ocrDet } from "./ocr-det.ts";
+import { ocrRec } from "./ocr-rec.ts";
+import type { Recipe } from "./recipe.ts";
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const RECIPES: readonly Recipe[] = [ocrDet, ocrRec, ocrCls];
+
+/** Hashes all that a bundle's bytes depend on. */
+function fingerprint(recipe: Recipe): string {
+  const hash = createHash("sha256");
+  const lib = join(HERE, "../lib");
+  const code = [HERE, join(lib, "compress")].flatMap((folder) =>
+    readdirSync(folder)
+      .filter((x) => /\.[jt]s$/.test(x) && !x.endsWith(".test.ts"))
+      .sort()
+      .map((x) => join(folder, x)),
+  );
+  for (const path of [...recipe.sources, ...code, join(lib, "bundle.ts"), join(lib, "bundle-schema.ts")])
+    hash.update(readFileSync(path)).update("\0");
+  return hash.digest("hex");
+}
+
+const { values } = parseArgs({ options: { force: { type: "boolean", default: false } } });
+for (const recipe of RECIPES) {
+  const started = performance.now();
+  const directory = join(HERE, "dist", recipe.name);
+  const mark = join(HERE, "dist", `${recipe.name}.from`);
+  const from = fingerprint(recipe);
+  const isFresh = existsSync(join(directory, "bundle.json")) && existsSync(mark) && readFileSync(mark, "utf8") === from;
+  if (isFresh && !values.force) {
+    console.log(`${recipe.name}  up to date`);
+    continue;
+  }
+  await mkdir(dirname(directory), { recursive: true });
+  const { bundle, identity } = await writeBundle(directory, recipe.build());
+  await writeFile(mark, from);
+  const sizes = bundle.variants.map((x) => `${x.id} ${x.files.reduce((sum, file) => sum + file.bytes, 0)} bytes`);
+  console.log(
+    `${recipe.name}  ${sizes.join(", ")}  ${identity.slice(0, 12)}  ${Math.round(performance.now() - started)} ms`,
+  );
+}

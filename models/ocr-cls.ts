@@ -1,0 +1,53 @@
+// PaddleOCR's orientation classifier (PP-OCRv2, used with v4 as well): tells whether a line stands on its head.
+import { readModel, tensorBorders } from "../lib/compress/onnx.ts";
+import { setDims } from "../lib/compress/set-dims.ts";
+import { simplify } from "../lib/compress/simplify.ts";
+import { ocrAsset, readBytes } from "./recipe.ts";
+import type { Recipe } from "./recipe.ts";
+
+const MODEL = ocrAsset("ch_ppocr_mobile_v2.0_cls_infer.onnx");
+
+/** Builds the bundle ocr-cls. */
+export const ocrCls: Recipe = {
+  name: "ocr-cls",
+  sources: [MODEL],
+  build() {
+    const dims = setDims({ x: ["batch", 3, 48, 192], "softmax_0.tmp_0": ["batch", 2] });
+    const bytes = readModel(readBytes(MODEL)).transform(dims, simplify()).write();
+    return {
+      model: {
+        name: "ocr-cls",
+        version: "2.0.0",
+        licence: "Apache-2.0",
+        description: "PP-OCR line orientation: upright or turned by 180 degrees.",
+        inputs: [
+          {
+            name: "x",
+            dtype: "float32",
+            dims: ["batch", 3, 48, 192],
+            batchAxis: 0,
+            image: {
+              resize: { mode: "fit", width: 192, height: 48 },
+              channels: "bgr",
+              mean: [0.5, 0.5, 0.5],
+              std: [0.5, 0.5, 0.5],
+              layout: "nchw",
+            },
+          },
+        ],
+        outputs: [
+          {
+            name: "softmax_0.tmp_0",
+            dtype: "float32",
+            dims: ["batch", 2],
+            batchAxis: 0,
+            decode: { op: "labels", asset: "labels.txt", top: 2 },
+          },
+        ],
+        typical: { batch: 1 },
+      },
+      variants: [{ id: "f32", needs: [], files: [{ path: "model.onnx", bytes, borders: tensorBorders(bytes) }] }],
+      assets: [{ path: "labels.txt", bytes: new TextEncoder().encode("0\n180\n") }],
+    };
+  },
+};

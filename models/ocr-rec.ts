@@ -1,0 +1,80 @@
+// PP-OCRv4's recogniser: the picture of one line of text, brought to 48 pixels high, to Chinese and English characters.
+//
+// Pixels go in as BGR in −1…1, as it was trained (PaddleOCR reads pictures with OpenCV). Columns past the picture are 0
+// after normalising; any other filling changes texts. Its time steps are 8 pixels wide.
+import { readFileSync } from "node:fs";
+import { readModel, tensorBorders } from "../lib/compress/onnx.ts";
+import type { Transform } from "../lib/compress/onnx.ts";
+import type { PackFile } from "../lib/compress/pack.ts";
+import { isDepthwise, isStem, quantizeWeights } from "../lib/compress/quantize-weights.ts";
+import { setDims } from "../lib/compress/set-dims.ts";
+import { simplify } from "../lib/compress/simplify.ts";
+import { FOLD_WEIGHTS, ocrAsset, readBytes } from "./recipe.ts";
+import type { Recipe } from "./recipe.ts";
+
+const MODEL = ocrAsset("ch_PP-OCRv4_rec_infer.onnx");
+const KEYS = ocrAsset("ppocr_keys_v1.txt");
+const CLASSES = 6625;
+
+/** Builds the bundle ocr-rec, of two variants. */
+export const ocrRec: Recipe = {
+  name: "ocr-rec",
+  sources: [MODEL, KEYS],
+  build() {
+    const source = readBytes(MODEL);
+    const make = (...transforms: Transform[]): PackFile => {
+      const dims = setDims({ x: ["batch", 3, 48, "width"], "softmax_11.tmp_0": ["batch", "time", CLASSES] });
+      const bytes = readModel(source)
+        .transform(dims, simplify(), ...transforms)
+        .write();
+      return { path: "model.onnx", bytes, borders: tensorBorders(bytes) };
+    };
+    const int8 = quantizeWeights({ minElements: 256, store: (x) => (isDepthwise(x) || isStem(x) ? "float16" : "int8") });
+    return {
+      model: {
+        name: "ocr-rec",
+        version: "4.0.0",
+        licence: "Apache-2.0",
+        description: "PP-OCRv4 text recogniser (Chinese, English): one line of text to characters.",
+        inputs: [
+          {
+            name: "x",
+            dtype: "float32",
+            dims: ["batch", 3, 48, "width"],
+            batchAxis: 0,
+            image: {
+              resize: { mode: "height", height: 48, minWidth: 48, maxWidth: 4096, multipleOf: 8 },
+              channels: "bgr",
+              mean: [0.5, 0.5, 0.5],
+              std: [0.5, 0.5, 0.5],
+              layout: "nchw",
+            },
+          },
+        ],
+        outputs: [
+          {
+            name: "softmax_11.tmp_0",
+            dtype: "float32",
+            dims: ["batch", "time", CLASSES],
+            batchAxis: 0,
+            decode: { op: "ctc", asset: "keys.txt" },
+          },
+        ],
+        typical: { batch: 1, width: 320, time: 40 },
+      },
+      variants: [
+        { id: "int8", needs: [], session: FOLD_WEIGHTS, files: [make(int8)] },
+        { id: "f32", needs: [], files: [make()] },
+      ],
+      assets: [{ path: "keys.txt", bytes: keys() }],
+    };
+  },
+};
+
+/** Gives the characters, one a line: those of the package, and the space that PaddleOCR adds as the last class. */
+function keys(): Uint8Array<ArrayBuffer> {
+  const lines = [...readFileSync(KEYS, "utf8").replace(/\r?\n$/, "").split(/\r?\n/), " "];
+  // Class 0 is "no character".
+  if (lines.length !== CLASSES - 1) throw new Error(`${KEYS} has ${lines.length - 1} characters, not ${CLASSES - 2}`);
+  return new TextEncoder().encode(`${lines.join("\n")}\n`);
+}

