@@ -74,7 +74,10 @@ function bestBands(items: readonly Item[]): Band[] | null {
   let bestCount = 0;
   for (const candidate of items) {
     const bands = cutAt(items, candidate.left - 1e-6);
-    const count = bands.reduce((sum, band) => sum + (band.right.length === 0 ? 0 : band.left.length + band.right.length), 0);
+    const count = bands.reduce(
+      (sum, band) => sum + (band.right.length === 0 ? 0 : band.left.length + band.right.length),
+      0,
+    );
     if (count > bestCount) [best, bestCount] = [bands, count];
   }
   return best;

@@ -25,7 +25,20 @@ const WORDS =
     .split(/\s+/)
     .filter((word) => word !== "");
 
-const NAMES = ["mara", "jonas", "helen", "peter", "anna", "david", "ruth", "martin", "sophie", "oscar", "nadia", "hugo"];
+const NAMES = [
+  "mara",
+  "jonas",
+  "helen",
+  "peter",
+  "anna",
+  "david",
+  "ruth",
+  "martin",
+  "sophie",
+  "oscar",
+  "nadia",
+  "hugo",
+];
 const HOSTS = ["example.org", "example.com", "example.net", "mail.example.org", "shop.example.com"];
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const CODE_LETTERS = [..."ABCDEFHKMNPRTXY"];

@@ -46,8 +46,7 @@ export class Graph {
   /** Lists this graph and all below it. */
   *all(): Generator<Graph> {
     yield this;
-    for (const node of this.proto.node)
-      for (const graph of subgraphs(node)) yield* new Graph(graph, this).all();
+    for (const node of this.proto.node) for (const graph of subgraphs(node)) yield* new Graph(graph, this).all();
   }
 
   /** Gives the node of this graph that makes a value. */

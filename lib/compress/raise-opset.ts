@@ -48,7 +48,8 @@ const RAISE: Readonly<Record<string, Raise>> = {
   Clip(node, graph, from, to) {
     if (from >= 11 || to < 11) return;
     // The bounds become inputs and must have the value's type; without types at hand only float32 models are certain.
-    if (usesOtherFloats(graph)) throw refused(node, "the model is not float32 throughout, so its bounds' type is unknown");
+    if (usesOtherFloats(graph))
+      throw refused(node, "the model is not float32 throughout, so its bounds' type is unknown");
     const bound = (name: "min" | "max"): string =>
       node.attribute.some((x) => x.name === name)
         ? graph.addInitializer(scalar(graph, `${node.output[0] ?? ""}/${name}`, floatOf(node, name, 0)))
@@ -77,7 +78,8 @@ const RAISE: Readonly<Record<string, Raise>> = {
     if (from >= 11 || to < 11) return;
     attributesToInputs(node, graph, ["pads"]);
     if (textOf(node, "mode", "constant") === "constant" && floatOf(node, "value", 0) !== 0) {
-      if (usesOtherFloats(graph)) throw refused(node, "the model is not float32 throughout, so its filling's type is unknown");
+      if (usesOtherFloats(graph))
+        throw refused(node, "the model is not float32 throughout, so its filling's type is unknown");
       node.input.push(graph.addInitializer(scalar(graph, `${node.output[0] ?? ""}/value`, floatOf(node, "value", 0))));
     }
     dropAttributes(node, "value");
@@ -96,7 +98,11 @@ const RAISE: Readonly<Record<string, Raise>> = {
     if (from >= 10 || to < 10) return;
     if (integersAt(node, "axes") === undefined) {
       const starts = integersAt(node, "starts") ?? [];
-      setAttribute(node, "axes", starts.map((_, i) => i));
+      setAttribute(
+        node,
+        "axes",
+        starts.map((_, i) => i),
+      );
     }
     attributesToInputs(node, graph, ["starts", "ends", "axes"]);
   },
@@ -138,9 +144,13 @@ export function raiseOpset(version: number): Transform {
     const from = model.opset;
     if (from >= version) return;
     if (from < FROM_MIN)
-      throw new SelvedgeError("model-invalid", `operator set ${from} is too old to be raised; ${FROM_MIN} is the oldest`, {
-        opset: from,
-      });
+      throw new SelvedgeError(
+        "model-invalid",
+        `operator set ${from} is too old to be raised; ${FROM_MIN} is the oldest`,
+        {
+          opset: from,
+        },
+      );
     for (const graph of model.graph.all()) {
       for (const node of [...graph.nodes]) {
         if (node.domain !== "" && node.domain !== "ai.onnx") continue;
@@ -205,7 +215,11 @@ function scalar(graph: Graph, stem: string, value: number): ReturnType<typeof fl
 }
 
 function usesOtherFloats(graph: Graph): boolean {
-  const others: readonly number[] = [TensorProto_DataType.FLOAT16, TensorProto_DataType.DOUBLE, TensorProto_DataType.BFLOAT16];
+  const others: readonly number[] = [
+    TensorProto_DataType.FLOAT16,
+    TensorProto_DataType.DOUBLE,
+    TensorProto_DataType.BFLOAT16,
+  ];
   let root = graph;
   while (root.parent !== null) root = root.parent;
   for (const { proto } of root.all()) {

@@ -21,8 +21,7 @@ export interface WirePixels {
 
 /** One input value of a step. Handles to tensors kept on the lane become a third kind. */
 export type WireValue =
-  | { readonly kind: "tensor"; readonly tensor: Tensor }
-  | { readonly kind: "image"; readonly image: WireImage };
+  { readonly kind: "tensor"; readonly tensor: Tensor } | { readonly kind: "image"; readonly image: WireImage };
 
 /** Loads a model into a worker. */
 export interface LoadMessage {
@@ -58,7 +57,10 @@ export interface Ran {
 /** The answer decoded from one item of an output. */
 export type Decoded =
   | { readonly kind: "text"; readonly text: string; readonly confidence: number }
-  | { readonly kind: "labels"; readonly labels: readonly { readonly label: string; readonly index: number; readonly score: number }[] }
+  | {
+      readonly kind: "labels";
+      readonly labels: readonly { readonly label: string; readonly index: number; readonly score: number }[];
+    }
   | { readonly kind: "index"; readonly index: number; readonly score: number }
   | { readonly kind: "probabilities"; readonly probabilities: Float32Array };
 
@@ -72,8 +74,7 @@ export interface WorkerApi {
 
 /** What a worker says unasked, beside Comlink's own messages. */
 export type WorkerNotice =
-  | { readonly selvedge: "lost"; readonly reason: string }
-  | { readonly selvedge: "log"; readonly line: string };
+  { readonly selvedge: "lost"; readonly reason: string } | { readonly selvedge: "log"; readonly line: string };
 
 /** Tells a notice from Comlink's traffic. */
 export function isNotice(data: unknown): data is WorkerNotice {

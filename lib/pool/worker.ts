@@ -56,7 +56,8 @@ function start(backend: Backend, options: StartOptions): Promise<BackendFacts> {
 
 async function load(backend: Backend, models: Map<number, ServedModel>, message: LoadMessage): Promise<ModelFacts> {
   const decoders: Record<string, Decoder> = {};
-  for (const [name, spec] of Object.entries(message.decodes)) decoders[name] = createDecoder(name, spec, message.assets);
+  for (const [name, spec] of Object.entries(message.decodes))
+    decoders[name] = createDecoder(name, spec, message.assets);
   const facts = await backend.load(message.modelId, { files: message.files, session: message.session });
   const dtypes = Object.fromEntries(facts.inputs.map((port) => [port.name, port.dtype]));
   models.set(message.modelId, { images: message.images, dtypes, decoders });
@@ -146,7 +147,10 @@ function buffersOf(ran: Ran): ArrayBuffer[] {
 
 /** What is used of `trustedTypes`; not every TypeScript knows it. */
 interface TrustedTypes {
-  createPolicy(name: string, rules: { createScriptURL: (url: string) => string }): {
+  createPolicy(
+    name: string,
+    rules: { createScriptURL: (url: string) => string },
+  ): {
     createScriptURL(url: string): string;
   };
 }

@@ -76,7 +76,11 @@ function ctc(name: string, asset: string, output: Tensor, table: readonly string
   return answers;
 }
 
-function best(scores: Float32Array, labels: readonly string[], top: number = TOP_DEFAULT): { label: string; index: number; score: number }[] {
+function best(
+  scores: Float32Array,
+  labels: readonly string[],
+  top: number = TOP_DEFAULT,
+): { label: string; index: number; score: number }[] {
   const order = Array.from(scores, (score, index) => ({ label: labels[index] ?? "", index, score }));
   return order.sort((a, b) => b.score - a.score || a.index - b.index).slice(0, top);
 }

@@ -57,8 +57,7 @@ export function imageToTensor(pixels: WirePixels, spec: ImageSpec, dtype: Dtype)
   const picture = resample(pixels, plan.pictureWidth, plan.pictureHeight);
   const values = arrange(picture, plan, spec);
   const channels = spec.channels === "gray" ? 1 : 3;
-  const dims =
-    spec.layout === "nchw" ? [1, channels, plan.height, plan.width] : [1, plan.height, plan.width, channels];
+  const dims = spec.layout === "nchw" ? [1, channels, plan.height, plan.width] : [1, plan.height, plan.width, channels];
   if (dtype === "float16") return { dtype, dims, data: Uint16Array.from(values, float16Bits) };
   if (dtype === "uint8") return { dtype, dims, data: new Uint8Array(Uint8ClampedArray.from(values).buffer) };
   return { dtype, dims, data: values };
@@ -114,7 +113,8 @@ function resample(pixels: WirePixels, width: number, height: number): Float32Arr
       }
       const weight = down.weights[i * down.stride + y - (down.starts[i] as number)] as number;
       const offset = i * size;
-      for (let k = 0; k < size; k++) picture[offset + k] = (picture[offset + k] as number) + weight * (row[k] as number);
+      for (let k = 0; k < size; k++)
+        picture[offset + k] = (picture[offset + k] as number) + weight * (row[k] as number);
     }
   }
   return picture;
