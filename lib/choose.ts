@@ -27,7 +27,8 @@ export type WhyCode =
   | "not-measured"
   | "measured-faster"
   | "measured-slower"
-  | "webgpu-failed";
+  | "webgpu-failed"
+  | "gpu-lost";
 
 /** A variant on a backend. */
 export interface Candidate {

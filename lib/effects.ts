@@ -20,6 +20,8 @@ export interface WorkerHandle {
 export interface Effects {
   /** Monotonic time in milliseconds. */
   now(): number;
+  /** Milliseconds since 1970, for what outlives the page. */
+  wallClock(): number;
   /** Calls back once after `ms`; the returned function cancels. */
   setTimer(callback: () => void, ms: number): () => void;
   /** A number in [0, 1). */
@@ -66,6 +68,7 @@ export interface HostFacts {
 export function browserEffects(): Effects {
   return {
     now: () => performance.now(),
+    wallClock: () => Date.now(),
     setTimer(callback, ms) {
       const timer = setTimeout(callback, ms);
       return () => {

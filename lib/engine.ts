@@ -10,7 +10,7 @@ import type { DeviceFacts } from "./device.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { browserEffects } from "./effects.ts";
 import type { Effects } from "./effects.ts";
-import { SelvedgeError } from "./errors.ts";
+import { isSelvedgeError, SelvedgeError } from "./errors.ts";
 import { Loader } from "./loader.ts";
 import { Model } from "./model.ts";
 import { Counters } from "./observe/counters.ts";
@@ -19,6 +19,7 @@ import { checkEngineOptions, checkLoadOptions } from "./options.ts";
 import type { EngineOptions, LoadOptions } from "./options.ts";
 import { Placer } from "./placer.ts";
 import type { LaneStats } from "./pool/lane.ts";
+import { GpuLedger } from "./pool/ledger.ts";
 import { Pool } from "./pool/pool.ts";
 import { openSource } from "./source.ts";
 import type { ModelSource } from "./source.ts";
@@ -76,6 +77,7 @@ export class Engine {
     this.#backends = (["webgpu", "wasm"] as const).filter(usable);
     const threads = device.isolated ? (options.threads ?? 1) : 1;
     this.#placer = new Placer(effects, device, threads);
+    const ledger = new GpuLedger(effects);
     const base = options.assetsBase?.toString();
     const assets = (): Assets => resolveAssets(chooseBuild(facts), base, facts.baseUrl);
     const size = {
@@ -95,11 +97,14 @@ export class Engine {
       onLog: options.onLog ?? null,
       idleMs: options.idleMs ?? 120_000,
       callTimeoutMs: options.callTimeoutMs ?? null,
+      onCrash: (error) => {
+        if (isSelvedgeError(error) && error.code === "device-lost") ledger.note();
+      },
       onFree: () => {
         this.#dispatcher.pump();
       },
     });
-    this.#dispatcher = new Dispatcher(effects, this.#pool.lanes);
+    this.#dispatcher = new Dispatcher(effects, this.#pool.lanes, ledger);
     if (Symbol.asyncDispose !== undefined)
       Object.defineProperty(this, Symbol.asyncDispose, { value: () => this.close() });
   }
@@ -144,7 +149,7 @@ export class Engine {
     const found = candidates(opened.bundle, this.device, this.#backends, pins);
     const loader = new Loader(this.#pool, opened, download, () => this.#nextModelId++);
     const { placement, measurable } = await this.#placer.place(loader, found, pins, opened);
-    const placed = await loader.placed(placement);
+    const placed = await loader.placed(placement, found);
     const model: Model = new Model({
       effects: this.#effects,
       dispatcher: this.#dispatcher,
@@ -156,7 +161,7 @@ export class Engine {
       placed,
       laneCount: (backend) => this.#pool.lanes.filter((lane) => lane.backend === backend).length,
       measure: measurable
-        ? async (feeds) => loader.placed(await this.#placer.measure(loader, found, opened.identity, feeds))
+        ? async (feeds) => loader.placed(await this.#placer.measure(loader, found, opened.identity, feeds), found)
         : null,
       unload: () => {
         this.#models.delete(model);

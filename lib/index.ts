@@ -8,6 +8,7 @@ export type { ModelSource } from "./source.ts";
 export type { Progress } from "./cache/download.ts";
 export type { Dtype, DtypeArrays, Port, Tensor } from "./tensor.ts";
 export type { Decoded } from "./pool/protocol.ts";
+export type { Attempt } from "./dispatcher.ts";
 export type { BackendName } from "./backend/backend.ts";
 export type { AdapterFacts, DeviceFacts } from "./device.ts";
 export type { Why, WhyCode } from "./choose.ts";

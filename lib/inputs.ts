@@ -2,7 +2,7 @@
 // nothing wrong is ever queued and nothing that the caller does afterwards can reach a queued request.
 import type { ImageSpec } from "./bundle.ts";
 import type { Effects } from "./effects.ts";
-import type { WireImage, WireValue } from "./pool/protocol.ts";
+import type { RunMessage, WireImage, WireValue } from "./pool/protocol.ts";
 import { arrayOver } from "./tensor.ts";
 import type { Dtype, Port, Tensor } from "./tensor.ts";
 
@@ -36,12 +36,6 @@ export interface Accepts {
   readonly images: Readonly<Record<string, ImageSpec>>;
 }
 
-/** Inputs that were checked and taken over. */
-export interface Feeds {
-  readonly feeds: Readonly<Record<string, WireValue>>;
-  readonly transfer: Transferable[];
-}
-
 const ARRAYS: Readonly<Record<Exclude<Dtype, "string">, string>> = {
   float32: "Float32Array",
   float64: "Float64Array",
@@ -67,22 +61,19 @@ export async function takeInputs(
   accepts: Accepts,
   inputs: Inputs,
   transfer: boolean,
-): Promise<Feeds> {
+): Promise<RunMessage["feeds"]> {
   const { tensors, images } = checkInputs(accepts, inputs);
   const feeds: Record<string, WireValue> = {};
-  const moved: Transferable[] = [];
   const shared = countBuffers(tensors);
   for (const [name, tensor] of tensors) {
     const taken = takeTensor(tensor, transfer && shared.get(bufferOf(tensor)) === 1);
     feeds[name] = { kind: "tensor", tensor: taken };
-    if (taken.dtype !== "string") moved.push((taken.data as Uint8Array<ArrayBuffer>).buffer);
   }
   for (const [name, source] of images) {
     const image = await takeImage(effects, name, source);
     feeds[name] = { kind: "image", image };
-    moved.push("data" in image ? image.data.buffer : image);
   }
-  return { feeds, transfer: moved };
+  return feeds;
 }
 
 /** Checks inputs without taking them; separate so that all tensors are known good before any buffer moves. */

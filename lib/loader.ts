@@ -4,6 +4,7 @@ import type { BackendName, ModelFacts } from "./backend/backend.ts";
 import type { Bundle, DecodeSpec, ImageSpec } from "./bundle.ts";
 import type { DownloadOptions } from "./cache/download.ts";
 import type { Candidate, Placement } from "./choose.ts";
+import type { Route } from "./dispatcher.ts";
 import { SelvedgeError } from "./errors.ts";
 import type { Placed } from "./model.ts";
 import type { Lane } from "./pool/lane.ts";
@@ -67,11 +68,23 @@ export class Loader {
     return { message, lane, facts };
   }
 
-  /** Loads where a placement says, and gives what a model holds of it. */
-  async placed(placement: Placement & Candidate): Promise<Placed> {
+  /** Loads where a placement says, and gives what a model holds of it; the other candidates are what it can go down to. */
+  async placed(placement: Placement & Candidate, found: readonly Candidate[]): Promise<Placed> {
     const { message, facts } = await this.on(placement);
     const { backend, variant, why } = placement;
-    return { backend, variant: variant.id, why, message, assignment: facts.assignment };
+    const chosen: Route = { backend, variant: variant.id, why, message: () => this.#message(placement) };
+    // Down means away from the GPU; wasm can't be lost, and a model that wasm can't run finds no help on a GPU.
+    const others = backend === "webgpu" ? found.filter((x) => x.backend !== backend) : [];
+    const down = others.map((x): Route => {
+      const text = `${x.backend}: the GPU was lost or failed, so this ran there instead`;
+      return {
+        backend: x.backend,
+        variant: x.variant.id,
+        why: { code: "gpu-lost", text },
+        message: () => this.#message(x),
+      };
+    });
+    return { routes: [chosen, ...down], message, assignment: facts.assignment };
   }
 
   #message({ backend, variant }: Candidate): Promise<LoadMessage> {

@@ -2,11 +2,11 @@
 import type { BackendName } from "./backend/backend.ts";
 import type { Assignment } from "./bundle.ts";
 import type { Why } from "./choose.ts";
-import type { Dispatcher, Done } from "./dispatcher.ts";
+import type { Attempt, Dispatcher, Done, Route } from "./dispatcher.ts";
 import type { Effects } from "./effects.ts";
 import { SelvedgeError } from "./errors.ts";
 import { takeInputs } from "./inputs.ts";
-import type { Accepts, Feeds, Inputs } from "./inputs.ts";
+import type { Accepts, Inputs } from "./inputs.ts";
 import type { Counters } from "./observe/counters.ts";
 import type { Decoded, LoadMessage, RunMessage } from "./pool/protocol.ts";
 import type { Port, Tensor } from "./tensor.ts";
@@ -44,7 +44,10 @@ export interface RunInfo {
   /** Outputs to answers; 0 where the bundle declares none. */
   readonly decodeMs: number;
   /** How often it was started, at least 1. */
+  /** How often it was tried: more than once where a lane died and the work was run again. */
   readonly attempts: number;
+  /** Every try, the answer's last. */
+  readonly history: readonly Attempt[];
   /** Where it ran: on this device. */
   readonly placement: "local";
   /** Why it ran there. */
@@ -63,9 +66,8 @@ export interface RunResult {
 
 /** Where a model runs now. May change once, when a first request gave the means to measure. */
 export interface Placed {
-  readonly backend: BackendName;
-  readonly variant: string;
-  readonly why: Why;
+  /** The ways to run it: the chosen one first, then those to go down to. */
+  readonly routes: readonly [Route, ...Route[]];
   readonly message: LoadMessage;
   readonly assignment: Assignment | null;
 }
@@ -123,17 +125,17 @@ export class Model {
 
   /** Names the backend that runs the model now. */
   get backend(): BackendName {
-    return this.#placed.backend;
+    return this.#placed.routes[0].backend;
   }
 
   /** Names the variant that runs now. */
   get variant(): string {
-    return this.#placed.variant;
+    return this.#placed.routes[0].variant;
   }
 
   /** Says why it runs there. */
   get why(): Why {
-    return this.#placed.why;
+    return this.#placed.routes[0].why;
   }
 
   /** Counts the operators by where they run; null unless the engine was created `verbose`. */
@@ -156,7 +158,9 @@ export class Model {
       if (this.#unloaded) throw new SelvedgeError("closed", `The model "${this.name}" is unloaded.`);
       signal?.throwIfAborted();
       const feeds = await takeInputs(effects, accepts, inputs, transfer);
-      const result = await this.#submit(feeds, signal);
+      const result = await this.#submit(feeds, signal).finally(() => {
+        release(feeds);
+      });
       counters.done(effects.now() - startMs);
       return result;
     } catch (error) {
@@ -200,37 +204,41 @@ export class Model {
     this.#parts.unload();
   }
 
-  async #submit({ feeds, transfer }: Feeds, signal: AbortSignal | undefined): Promise<RunResult> {
-    const placed = this.#placed;
+  async #submit(feeds: RunMessage["feeds"], signal: AbortSignal | undefined): Promise<RunResult> {
+    const { routes, message } = this.#placed;
     const measure = this.#measure;
-    const kept = measure === null ? null : structuredClone(feeds);
     this.#measure = null;
-    const { dispatcher } = this.#parts;
-    const done = await dispatcher.submit({ model: placed.message, backend: placed.backend, feeds, transfer, signal });
-    if (measure !== null && kept !== null)
-      measure(kept).then(
+    const done = await this.#parts.dispatcher.submit({ routes, message, feeds, signal });
+    if (measure !== null)
+      measure(feeds).then(
         (better) => {
           this.#placed = better;
         },
         () => undefined, // stays where it is: a failed measurement must not fail a request that was answered
       );
-    return toResult(placed, done);
+    return toResult(done);
   }
 }
 
-function toResult(placed: Placed, { ran, queuedMs, lane }: Done): RunResult {
+function toResult({ ran, route, queuedMs, attempts }: Done): RunResult {
   const info: RunInfo = {
-    backend: placed.backend,
-    variant: placed.variant,
-    lane,
+    backend: route.backend,
+    variant: route.variant,
+    lane: attempts.at(-1)?.lane ?? "",
     batchSize: 1,
     queuedMs,
     ranMs: ran.runMs,
     preprocessMs: ran.preprocessMs,
     decodeMs: ran.decodeMs,
-    attempts: 1,
+    attempts: attempts.length,
+    history: attempts,
     placement: "local",
-    why: placed.why,
+    why: route.why,
   };
   return { outputs: ran.outputs, decoded: ran.decoded, info };
+}
+
+/** Frees the copies that were made of images; a measurement still under way has posted its own. */
+function release(feeds: RunMessage["feeds"]): void {
+  for (const value of Object.values(feeds)) if (value.kind === "image" && "close" in value.image) value.image.close();
 }

@@ -39,7 +39,7 @@ export class Placer {
     if (remembered !== null) {
       const placement = withVariant(decide(remembered), found);
       try {
-        await loader.placed(placement);
+        await loader.on(placement);
         return { placement, measurable: false };
       } catch (error) {
         if (placement.backend === "wasm" || !isSelvedgeError(error)) throw error;

@@ -43,7 +43,7 @@ export async function probe(
   feeds: RunMessage["feeds"],
 ): Promise<number | null> {
   const run = async (): Promise<number> => {
-    const { runMs } = await lane.run(model, feeds, [], PROBE_BUDGET_MS);
+    const { runMs } = await lane.run(model, feeds, PROBE_BUDGET_MS);
     return runMs;
   };
   try {

@@ -21,6 +21,8 @@ export interface LaneOptions {
   readonly idleMs: number;
   /** Bounds every call, in ms; null lets the lane bound runs by what it has seen. */
   readonly callTimeoutMs: number | null;
+  /** Called when a worker ended by a fault, before its calls reject. */
+  readonly onCrash: (error: Error) => void;
   /** Called whenever the lane became free. */
   readonly onFree: () => void;
 }
@@ -100,7 +102,7 @@ export class Lane {
   }
 
   /** Runs a batch, loading its model first where it is not. `boundMs` overrides the lane's own bound. */
-  run(model: LoadMessage, feeds: RunMessage["feeds"], transfer: Transferable[], boundMs?: number): Promise<Ran> {
+  run(model: LoadMessage, feeds: RunMessage["feeds"], boundMs?: number): Promise<Ran> {
     return this.#serial(async () => {
       const client = this.#client !== null ? this.#client : await this.#ensureStarted();
       const loaded = this.#loaded.get(model.modelId) ?? this.#ensureLoaded(client, model);
@@ -108,7 +110,7 @@ export class Lane {
       const elements = countElements(feeds);
       const startMs = this.#options.effects.now();
       const bound = boundMs ?? this.#runBound(loaded, elements);
-      const ran = await client.run({ modelId: model.modelId, feeds }, transfer, bound);
+      const ran = await client.run({ modelId: model.modelId, feeds }, bound);
       const ms = this.#options.effects.now() - startMs;
       loaded.slowestMsPerElement = Math.max(loaded.slowestMsPerElement, ms / elements);
       this.#runs += 1;
@@ -186,8 +188,8 @@ export class Lane {
     const wasmUrl = this.#options.wasmUrl();
     const client = new WorkerClient(effects, this.#options.source());
     client.onLog = this.#options.onLog;
-    client.onEnd = () => {
-      this.#forget(client);
+    client.onEnd = (error) => {
+      this.#forget(client, error);
     };
     this.#client = client;
     this.#starts += 1;
@@ -201,10 +203,13 @@ export class Lane {
     }
   }
 
-  #forget(client: WorkerClient): void {
+  #forget(client: WorkerClient, error: Error): void {
     if (this.#client !== client) return;
     // A worker ends itself only by a fault; idling and closing leave nothing outstanding or a closed lane.
-    if (this.#outstanding > 0 && !this.#closed) this.#crashes += 1;
+    if (this.#outstanding > 0 && !this.#closed) {
+      this.#crashes += 1;
+      this.#options.onCrash(error);
+    }
     this.#client = null;
     this.#facts = null;
     this.#loaded = new Map();

@@ -13,7 +13,7 @@ export function throughWorker(client: WorkerClient): Backend {
     load: (modelId, model) => client.load({ ...model, modelId, images: {}, decodes: {}, assets: {} }, BOUND_MS),
     async run(modelId, tensors) {
       const entries = Object.entries(tensors).map(([name, tensor]) => [name, { kind: "tensor", tensor }] as const);
-      return { ...(await client.run({ modelId, feeds: Object.fromEntries(entries) }, [], BOUND_MS)).outputs };
+      return { ...(await client.run({ modelId, feeds: Object.fromEntries(entries) }, BOUND_MS)).outputs };
     },
     async unload(modelId) {
       await client.unload(modelId, BOUND_MS);

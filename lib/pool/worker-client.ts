@@ -66,9 +66,9 @@ export class WorkerClient {
     return this.#call("load", boundMs, () => this.#api.load(message));
   }
 
-  /** Runs a batch; `transfer` lists what is moved instead of copied. */
-  run(message: RunMessage, transfer: Transferable[], boundMs: number): Promise<Ran> {
-    return this.#call("run", boundMs, () => this.#api.run(Comlink.transfer(message, transfer)));
+  /** Runs a batch. Inputs are copied to the worker, never moved: they are needed again should it die. */
+  run(message: RunMessage, boundMs: number): Promise<Ran> {
+    return this.#call("run", boundMs, () => this.#api.run(message));
   }
 
   /** Frees a model. */
@@ -81,10 +81,10 @@ export class WorkerClient {
     if (this.#ended !== null) return;
     this.#ended = error;
     this.#worker.terminate();
+    this.onEnd?.(error);
     const pending = [...this.#pending];
     this.#pending.clear();
     for (const fail of pending) fail(error);
-    this.onEnd?.(error);
   }
 
   #call<T>(name: string, boundMs: number, send: () => Promise<Reply<T>>): Promise<T> {
