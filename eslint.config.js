@@ -29,6 +29,8 @@ export default defineConfig(
       // Numbers and booleans read well in a message; objects do not.
       "@typescript-eslint/restrict-template-expressions": ["error", { allowNumber: true, allowBoolean: true }],
       "@typescript-eslint/no-confusing-void-expression": ["error", { ignoreArrowShorthand: true }],
+      "@typescript-eslint/no-this-alias": "off",
+      "@typescript-eslint/unbound-method": "off",
       // A string spread into code points is what a text metric wants.
       "@typescript-eslint/no-misused-spread": "off",
       "@typescript-eslint/no-meaningless-void-operator": "off",
@@ -41,7 +43,7 @@ export default defineConfig(
       "no-restricted-syntax": [
         "error",
         { selector: "ExportDefaultDeclaration", message: "An export has a name." },
-        { selector: "[accessibility='private']", message: "Use #private." },
+        { selector: ":not(MethodDefinition[kind='constructor'])[accessibility='private']", message: "Use #private." },
       ],
     },
   },
