@@ -88,7 +88,10 @@ const EVERYWHERE = {
 };
 
 /** Gives what a browser of the tests is known to have, on an isolated page. */
-export function expectedFeatures(browser: BrowserName): { page: Partial<RealmFeatures>; worker: Partial<RealmFeatures> } {
+export function expectedFeatures(browser: BrowserName): {
+  page: Partial<RealmFeatures>;
+  worker: Partial<RealmFeatures>;
+} {
   switch (browser) {
     case "chromium": {
       const all = { ...EVERYWHERE, webgpu: true, device: true, opfs: true };

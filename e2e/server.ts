@@ -53,6 +53,7 @@ export async function servePages(options: ServeOptions): Promise<ViteDevServer> 
       {
         name: "folders",
         configureServer(server) {
+          folder(server, "/dist/", join(ROOT, "dist"));
           folder(server, "/models/", join(ROOT, "models", "dist"));
           folder(server, "/corpus/", join(HERE, ".cache"));
           folder(server, "/onnxruntime-web/", join(ROOT, "node_modules", "onnxruntime-web", "dist"));

@@ -23,7 +23,8 @@ export class WebDriver {
   /** The capabilities that the browser reported, such as `browserVersion`. */
   capabilities: Readonly<Record<string, unknown>> = {};
 
-  private constructor(child: ChildProcess, base: string) {
+  /** Not for callers: `start` makes sessions. */
+  constructor(child: ChildProcess, base: string) {
     this.#child = child;
     this.#base = base;
     this.#reap = () => {
@@ -99,7 +100,10 @@ export class WebDriver {
     if (this.#session !== "") await this.#call("DELETE", this.#session).catch(() => undefined);
     const ended = new Promise<void>((resolve) => {
       if (this.#child.exitCode !== null || this.#child.signalCode !== null) resolve();
-      else this.#child.once("exit", () => { resolve(); });
+      else
+        this.#child.once("exit", () => {
+          resolve();
+        });
     });
     endGroup(this.#child);
     await ended;

@@ -18,10 +18,15 @@ import type { Reading } from "./score.ts";
 
 const HEIGHT = 48;
 
+/** What this file uses of @gutenye/ocr-node, whose own types are missing. */
+interface Reader {
+  create(): Promise<{ detect(file: string): Promise<{ text: string }[]> }>;
+}
+
 /** Reads pages with @gutenye/ocr-node; gives its lines per page, in its own order. */
 export async function readPages(files: readonly string[]): Promise<string[][]> {
   // Imported late: it brings OpenCV, which prints its own source when anything else in the process fails.
-  const { default: Ocr } = await import("@gutenye/ocr-node");
+  const { default: Ocr } = (await import("@gutenye/ocr-node")) as { default: Reader };
   const ocr = await Ocr.create();
   const read: string[][] = [];
   for (const file of files) read.push((await ocr.detect(file)).map(({ text }) => text));
@@ -62,7 +67,7 @@ export async function readLines(files: readonly string[]): Promise<string[]> {
 async function lineTensor(file: string): Promise<Tensor> {
   const { width = 1, height = 1 } = await sharp(file).metadata();
   const scaled = Math.max(1, Math.ceil((HEIGHT * width) / height));
-  const pixels = await sharp(file).resize(scaled, HEIGHT, { fit: "fill", kernel: "linear" }).removeAlpha().raw().toBuffer();
+  const pixels = await sharp(file).resize(scaled, HEIGHT, { fit: "fill" }).removeAlpha().raw().toBuffer();
   const plane = scaled * HEIGHT;
   const data = new Float32Array(3 * plane);
   for (let at = 0; at < plane; at++) {

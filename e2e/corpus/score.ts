@@ -66,7 +66,9 @@ export interface Interval {
 /** Compares two readers on the same items: the mean of a − b and its 95 % interval (normal, paired). */
 export function pairedDifference(a: readonly number[], b: readonly number[]): Interval {
   if (a.length !== b.length || a.length < 2) {
-    throw new RangeError(`pairedDifference: needs two lists of one length of at least 2, got ${a.length} and ${b.length}`);
+    throw new RangeError(
+      `pairedDifference: needs two lists of one length of at least 2, got ${a.length} and ${b.length}`,
+    );
   }
   const differences = a.map((value, at) => value - (b[at] ?? Number.NaN));
   const n = differences.length;

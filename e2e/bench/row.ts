@@ -1,0 +1,103 @@
+// A row of the benchmark: what was measured, on what, and whether it met its goal. The schema is the last gate before a
+// row is kept: one without the backend that really ran, or without samples, is refused.
+import * as v from "valibot";
+
+/** Names how a row's value comes from its samples. */
+export type Statistic = "mean" | "median" | "min" | "max" | "p90" | "p95" | "p99";
+
+const STATISTICS = ["mean", "median", "min", "max", "p90", "p95", "p99"] as const;
+const QUANTILES: Readonly<Record<Exclude<Statistic, "mean">, number>> = {
+  min: 0,
+  median: 0.5,
+  p90: 0.9,
+  p95: 0.95,
+  p99: 0.99,
+  max: 1,
+};
+
+const text = v.pipe(v.string(), v.minLength(1));
+const finite = v.pipe(v.number(), v.finite());
+
+/** Checks a row. `backend` is "none" where nothing ran; `goal` reads as "ratio <= 1.03". */
+const ROW = v.pipe(
+  v.strictObject({
+    scenario: text,
+    case: text,
+    subject: text,
+    unit: text,
+    samples: v.pipe(v.array(finite), v.minLength(1)),
+    value: finite,
+    statistic: v.picklist(STATISTICS),
+    ratio: v.optional(finite),
+    of: v.optional(text),
+    goal: v.optional(text),
+    pass: v.optional(v.boolean()),
+    n: v.pipe(v.number(), v.integer(), v.minValue(1)),
+    command: text,
+    commit: text,
+    date: v.pipe(v.string(), v.isoTimestamp()),
+    machine: text,
+    browser: text,
+    adapter: text,
+    backend: v.picklist(["webgpu", "wasm", "remote", "node", "none"]),
+    model: text,
+    variant: text,
+    versions: v.record(v.string(), text),
+  }),
+  v.check((row) => row.n === row.samples.length, "n is not the number of samples"),
+  v.check((row) => (row.ratio === undefined) === (row.of === undefined), "ratio and of come together"),
+  v.check((row) => (row.goal === undefined) === (row.pass === undefined), "goal and pass come together"),
+  v.check(
+    (row) => Math.abs(row.value - statistic(row.samples, row.statistic)) <= 1e-9 * Math.abs(row.value),
+    "value is not that statistic of the samples",
+  ),
+);
+
+/** One row of `e2e/results/<scenario>.jsonl`. */
+export type Row = v.InferOutput<typeof ROW>;
+
+/**
+ * Checks a row from outside or from a scenario.
+ * @throws TypeError naming the field
+ */
+export function checkRow(row: unknown): Row {
+  const result = v.safeParse(ROW, row);
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  const path = v.getDotPath(issue) ?? "row";
+  throw new TypeError(`a row is refused: ${path}: ${issue.message}`);
+}
+
+/** Gives a statistic of samples; quantiles are interpolated between the two nearest (type 7 of Hyndman and Fan). */
+export function statistic(samples: readonly number[], name: Statistic): number {
+  if (samples.length === 0) throw new RangeError("statistic: no samples");
+  if (name === "mean") return samples.reduce((sum, value) => sum + value, 0) / samples.length;
+  const sorted = [...samples].sort((a, b) => a - b);
+  const position = QUANTILES[name] * (sorted.length - 1);
+  const low = sorted[Math.floor(position)] ?? Number.NaN;
+  const high = sorted[Math.ceil(position)] ?? Number.NaN;
+  return low + (high - low) * (position - Math.floor(position));
+}
+
+/** A bound on a row's ratio or value. */
+export interface Bound {
+  readonly on: "ratio" | "value";
+  readonly atMost?: number;
+  readonly atLeast?: number;
+}
+
+/** Writes a bound as a row's goal, as "ratio <= 1.03". */
+export function goalText({ on, atMost, atLeast }: Bound): string {
+  const parts: string[] = [];
+  if (atLeast !== undefined) parts.push(`${on} >= ${atLeast}`);
+  if (atMost !== undefined) parts.push(`${on} <= ${atMost}`);
+  if (parts.length === 0) throw new TypeError("a goal needs atMost or atLeast");
+  return parts.join(", ");
+}
+
+/** Tells whether a row meets a bound. */
+export function meets({ on, atMost, atLeast }: Bound, row: Pick<Row, "value" | "ratio">): boolean {
+  const measured = on === "ratio" ? row.ratio : row.value;
+  if (measured === undefined) return false;
+  return (atMost === undefined || measured <= atMost) && (atLeast === undefined || measured >= atLeast);
+}
