@@ -25,8 +25,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   preprocess: ["contracts", "type:pool"],
   postprocess: ["contracts", "type:pool"],
   pool: ["contracts", "backend", "preprocess", "postprocess"],
-  compress: ["contracts", "preprocess", "postprocess"],
-  root: ["contracts", "schedule", "cache", "observe", "pool", "preprocess", "postprocess", "type:backend"],
+  compress: ["contracts", "backend", "preprocess", "postprocess"],
+  simulate: ["contracts", "root", "schedule", "pool", "backend"],
+  root: ["contracts", "schedule", "cache", "observe", "pool", "type:backend"],
 };
 
 /** Names what only lib/effects*.ts, the inside of a worker, and tools that run in Node may touch. */
