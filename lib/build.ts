@@ -57,7 +57,8 @@ const files = readdirSync(DIST, { recursive: true, encoding: "utf8" }).filter((x
 for (const file of files.filter((x) => x.endsWith(".d.ts"))) {
   const code = readFileSync(join(DIST, file), "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, "");
   const name = /\bGPU[A-Z]\w*/.exec(code);
-  if (name !== null) throw new Error(`dist/${file} names ${name[0]}: keep GPU types out of the published declarations.`);
+  if (name !== null)
+    throw new Error(`dist/${file} names ${name[0]}: keep GPU types out of the published declarations.`);
 }
 
 let page = 0;

@@ -93,6 +93,10 @@ function isCopy({ operator }: Placement): boolean {
 
 /** One line each, without the colours that warnings carry. */
 function split(lines: readonly string[]): string[] {
-  // eslint-disable-next-line no-control-regex -- the escape character is what is looked for
-  return lines.flatMap((line) => line.replaceAll(/\u001b\[[\d;]*m/g, "").split("\n").map((each) => each.trimEnd()));
+  return lines.flatMap((line) =>
+    line
+      .replaceAll(/\u001b\[[\d;]*m/g, "")
+      .split("\n")
+      .map((each) => each.trimEnd()),
+  );
 }

@@ -90,7 +90,7 @@ function node(operator: string, inputs: string[], outputs: string[], attributes:
   return join([
     ...inputs.map((name) => text(1, name)),
     ...outputs.map((name) => text(2, name)),
-    text(3, operator.toLowerCase()),
+    text(3, `${operator} to ${outputs.join()}`),
     text(4, operator),
     ...attributes.map((each) => field(5, each)),
   ]);

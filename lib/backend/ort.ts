@@ -24,7 +24,7 @@ export function createOrtBackend(ort: OrtModule): Backend {
 
 /** An Identity over one float, in ONNX's protobuf: loading it starts the runtime and its provider. */
 const STARTER = Uint8Array.from(
-  "\b\b:8\n\x10\n\x01x\x12\x01y\"\bIdentity\x12\x02idZ\x0f\n\x01x\x12\n\n\b\b\x01\x12\x04\n\x02\b\x01b\x0f\n\x01y\x12\n\n\b\b\x01\x12\x04\n\x02\b\x01B\x02\x10\r",
+  '\b\b:8\n\x10\n\x01x\x12\x01y"\bIdentity\x12\x02idZ\x0f\n\x01x\x12\n\n\b\b\x01\x12\x04\n\x02\b\x01b\x0f\n\x01y\x12\n\n\b\b\x01\x12\x04\n\x02\b\x01B\x02\x10\r',
   (character) => character.charCodeAt(0),
 );
 
@@ -170,6 +170,7 @@ class OrtBackend implements Backend {
       });
       this.#device = device;
       // Else ONNX Runtime asks for an adapter of its own, only to see that there is one.
+      // eslint-disable-next-line @typescript-eslint/no-deprecated -- there is no other way to hand it over
       this.#ort.env.webgpu.adapter = adapter;
       return adapterFacts(adapter);
     } catch (error) {
@@ -233,6 +234,7 @@ class OrtBackend implements Backend {
   /** ONNX Runtime's log has no hook: it writes to the console, whose methods its glue binds when it starts. */
   #listen(): void {
     for (const level of ["debug", "log", "info", "warn", "error"] as const) {
+      // eslint-disable-next-line no-console -- the console is where ONNX Runtime writes
       console[level] = (...parts: unknown[]): void => {
         const line = parts.map(String).join(" ");
         this.#log.push(line);
@@ -246,12 +248,18 @@ class OrtBackend implements Backend {
 function portOf(metadata: Ort.InferenceSession.ValueMetadata): Port {
   const { name } = metadata;
   if (!metadata.isTensor) {
-    throw new SelvedgeError("model-invalid", `"${name}" is no tensor; sequences, maps and optionals are not supported.`, { name });
+    throw new SelvedgeError(
+      "model-invalid",
+      `"${name}" is no tensor; sequences, maps and optionals are not supported.`,
+      { name },
+    );
   }
   if (metadata.type === "int4" || metadata.type === "uint4") {
     throw new SelvedgeError("model-invalid", `"${name}" is ${metadata.type}, which no browser holds.`, { name });
   }
-  const dims = metadata.shape.map((dim, axis) => (dim === "" || (typeof dim === "number" && dim < 0) ? `${name}_${axis}` : dim));
+  const dims = metadata.shape.map((dim, axis) =>
+    dim === "" || (typeof dim === "number" && dim < 0) ? `${name}_${axis}` : dim,
+  );
   return { name, dtype: metadata.type, dims, batchAxis: typeof dims[0] === "string" ? 0 : null };
 }
 

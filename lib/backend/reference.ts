@@ -61,7 +61,10 @@ interface ReferenceModel {
 const OPERATORS: ReadonlySet<string> = new Set(["Identity", "Add", "Mul", "ConstantOfShape", "Loop"]);
 const OUTPUT_MAX = 2 ** 30;
 
-async function compute(model: ReferenceModel, feeds: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
+async function compute(
+  model: ReferenceModel,
+  feeds: Readonly<Record<string, Tensor>>,
+): Promise<Record<string, Tensor>> {
   const values = new Map<string, Tensor>([...model.constants, ...Object.entries(feeds)]);
   for (const node of model.nodes) {
     const given = node.inputs.filter((name) => name !== "").map((name) => valueOf(values, name));

@@ -1,0 +1,63 @@
+// ONNX Runtime in the browsers, held to the contract of lib/backend: the shipped workers, each build and each backend.
+import { expect, test } from "@playwright/test";
+import type { Page } from "@playwright/test";
+import type { BackendPage, Setup } from "./pages/backend.ts";
+
+const SETUPS: readonly Setup[] = [
+  { build: "jspi", backend: "wasm", threads: 1 },
+  { build: "jspi", backend: "wasm", threads: 2 },
+  { build: "jspi", backend: "webgpu", threads: 1 },
+  { build: "wasm", backend: "wasm", threads: 1 },
+  { build: "wasm", backend: "wasm", threads: 2 },
+];
+const WASM = SETUPS[0] as Setup;
+const WEBGPU = SETUPS[2] as Setup;
+
+test.beforeEach(async ({ page }) => {
+  const { pages } = test.info().config.metadata as { pages: string };
+  await page.goto(`${pages}/backend.html`);
+  await page.waitForFunction("globalThis.backendPage !== undefined");
+});
+
+for (const setup of SETUPS) {
+  test(`the ${setup.build} worker on ${setup.backend} with ${setup.threads} threads does what a backend must`, async ({
+    page,
+  }) => {
+    const outcomes = await ask(page, "conform", setup);
+    expect(outcomes.filter(({ error }) => error !== null)).toEqual([]);
+    expect(outcomes.length).toBeGreaterThan(40);
+  });
+}
+
+test("a run that never ends is ended by the watchdog, within its bound", async ({ page }) => {
+  const { code, ms } = await ask(page, "hang", WASM, 2_000);
+  expect(code).toBe("worker-crashed");
+  expect(ms).toBeLessThan(10_000);
+});
+
+test("a verbose worker tells where an operator runs", async ({ page }) => {
+  expect(await ask(page, "assign", WEBGPU)).toEqual({ device: 1, shape: 0, cpu: 0, copies: 0 });
+  expect(await ask(page, "assign", WASM)).toEqual({ device: 1, shape: 0, cpu: 0, copies: 0 });
+});
+
+test("a wasm that is not there is named, with what the server said", async ({ page }) => {
+  const { code, message } = await ask(page, "startWithout", WASM);
+  expect(code).toBe("no-backend");
+  expect(message).toMatch(/missing\.wasm: status 404/);
+});
+
+test("the wasm build has no WebGPU and says so", async ({ page }) => {
+  const outcome = await ask(page, "startWithout", { build: "wasm", backend: "webgpu", threads: 1 });
+  expect(outcome.code).toBe("no-backend");
+});
+
+/** Calls what the page offers. */
+async function ask<Name extends keyof BackendPage>(
+  page: Page,
+  name: Name,
+  ...given: Parameters<BackendPage[Name]>
+): Promise<Awaited<ReturnType<BackendPage[Name]>>> {
+  return page.evaluate<Awaited<ReturnType<BackendPage[Name]>>>(
+    `globalThis.backendPage.${name}(...${JSON.stringify(given)})`,
+  );
+}

@@ -1,0 +1,95 @@
+// Runs the conformance suite on the worker that ships, through the page's own side of the thread line.
+import type { BackendName } from "../../lib/backend/backend.ts";
+import { CONFORMANCE } from "../../lib/backend/conformance.ts";
+import { endlessModel, identityModel } from "../../lib/backend/fixtures.ts";
+import { browserEffects } from "../../lib/effects.ts";
+import { isSelvedgeError } from "../../lib/errors.ts";
+import { throughWorker } from "../../lib/pool/through-worker.ts";
+import { WorkerClient } from "../../lib/pool/worker-client.ts";
+
+/** What one worker is started with. */
+export interface Setup {
+  readonly build: "jspi" | "wasm";
+  readonly backend: BackendName;
+  readonly threads: number;
+}
+
+/** What a check came to: null where it held. */
+export interface Outcome {
+  readonly name: string;
+  readonly error: string | null;
+}
+
+/** What this page offers its tests. */
+export interface BackendPage {
+  /** Runs every check on one worker. */
+  conform(setup: Setup): Promise<Outcome[]>;
+  /** Gives the code of the error of a run that never ends, and how long it took. */
+  hang(setup: Setup, boundMs: number): Promise<{ code: string; ms: number }>;
+  /** Loads y = x verbosely, and gives where ONNX Runtime put its one operator. */
+  assign(setup: Setup): Promise<unknown>;
+  /** Gives the code of the error of a start with a wasm that is not there. */
+  startWithout(setup: Setup): Promise<{ code: string; message: string }>;
+}
+
+const page: BackendPage = {
+  async conform(setup) {
+    const client = await started(setup);
+    const backend = throughWorker(client);
+    const outcomes: Outcome[] = [];
+    for (const { name, run } of CONFORMANCE) {
+      const error = await run(backend).then(
+        () => null,
+        (reason: unknown) => String(reason),
+      );
+      outcomes.push({ name, error });
+    }
+    client.end(new Error("done"));
+    return outcomes;
+  },
+  async hang(setup, boundMs) {
+    const client = await started(setup);
+    await throughWorker(client).load(1, { files: [{ path: "m", data: new Blob([endlessModel()]) }], session: {} });
+    const began = performance.now();
+    const x = { kind: "tensor", tensor: { dtype: "float32", dims: [1], data: new Float32Array(1) } } as const;
+    const code = await client.run({ modelId: 1, feeds: { x } }, boundMs).then(() => "ended", codeOf);
+    return { code, ms: performance.now() - began };
+  },
+  async assign(setup) {
+    const client = await started(setup, true);
+    const model = { files: [{ path: "m", data: new Blob([identityModel("float32")]) }], session: {} };
+    const { assignment } = await throughWorker(client).load(1, model);
+    client.end(new Error("done"));
+    return assignment;
+  },
+  async startWithout(setup) {
+    const client = clientOf(setup);
+    const wasmUrl = new URL("/dist/missing.wasm", location.href).href;
+    try {
+      await client.start({ ...setup, wasmUrl, verbose: false }, 60_000);
+      return { code: "started", message: "" };
+    } catch (error) {
+      return { code: codeOf(error), message: error instanceof Error ? error.message : "" };
+    } finally {
+      client.end(new Error("done"));
+    }
+  },
+};
+
+async function started(setup: Setup, verbose = false): Promise<WorkerClient> {
+  const client = clientOf(setup);
+  const wasmUrl = new URL(`/dist/ort-${setup.build}.wasm`, location.href).href;
+  await client.start({ backend: setup.backend, wasmUrl, threads: setup.threads, verbose }, 60_000);
+  return client;
+}
+
+function clientOf(setup: Setup): WorkerClient {
+  const { href } = new URL(`/dist/worker-${setup.build}.js`, location.href);
+  return new WorkerClient(browserEffects(), { href, script: href });
+}
+
+function codeOf(error: unknown): string {
+  return isSelvedgeError(error) ? error.code : String(error);
+}
+
+Reflect.set(globalThis, "backendPage", page);
