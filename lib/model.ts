@@ -43,7 +43,6 @@ export interface RunInfo {
   readonly preprocessMs: number;
   /** Outputs to answers; 0 where the bundle declares none. */
   readonly decodeMs: number;
-  /** How often it was started, at least 1. */
   /** How often it was tried: more than once where a lane died and the work was run again. */
   readonly attempts: number;
   /** Every try, the answer's last. */
