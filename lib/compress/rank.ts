@@ -1,6 +1,6 @@
 // Tells a value's number of dims where that follows from the graph; undefined where it does not. Enough to know which
 // axis is the last one; no shape inference.
-import { integersAt } from "./graph.ts";
+import { integerOf, integersAt } from "./graph.ts";
 import type { Graph } from "./graph.ts";
 import type { NodeProto, ValueInfoProto } from "./onnx.gen.js";
 import { integersOf } from "./weights.ts";
@@ -54,6 +54,7 @@ class Search {
       const ranks = node.input.map((x) => this.rank(graph, x, depth));
       return ranks.includes(undefined) ? undefined : Math.max(...ranks.map((x) => x ?? 0));
     }
+    if (op.startsWith("Reduce") && integerOf(node, "keepdims", 1) === 1) return this.rank(graph, first, depth);
     if (op === "Flatten" || op === "Gemm") return 2;
     if (op === "Reshape") return this.#length(graph, node.input[1] ?? "", depth);
     if (op === "Squeeze" || op === "Unsqueeze") {

