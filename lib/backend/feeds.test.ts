@@ -29,7 +29,7 @@ test("float16 comes as its bits or as a Float16Array", () => {
   const native = { [Symbol.toStringTag]: "Float16Array", length: 1 };
   checkFeeds([port("x", ["n"], "float16")], { x: bits });
   checkFeeds([port("x", ["n"], "float16")], { x: { ...bits, data: native as unknown as Uint16Array } });
-  const wrong: Tensor = { ...bits, data: new Float32Array(1) as unknown as Uint16Array };
+  const wrong: Tensor = { ...bits, data: new Float32Array(1) };
   expect(() => {
     checkFeeds([port("x", ["n"], "float16")], { x: wrong });
   }).toThrow('Input "x" of dtype float16 must hold its data in Uint16Array, not Float32Array.');

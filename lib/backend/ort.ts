@@ -8,7 +8,7 @@ import type { Assignment } from "../bundle.ts";
 import { adapterFacts } from "../device.ts";
 import type { AdapterFacts } from "../device.ts";
 import { SelvedgeError } from "../errors.ts";
-import type { Dtype, DtypeArrays, Port, Tensor } from "../tensor.ts";
+import type { Dtype, Port, Tensor } from "../tensor.ts";
 import { assignmentFromLog } from "./assignment.ts";
 import type { Backend, BackendFacts, BackendName, ModelFacts, ModelFiles, StartOptions } from "./backend.ts";
 import { failureOf } from "./failure.ts";
@@ -266,7 +266,7 @@ function portOf(metadata: Ort.InferenceSession.ValueMetadata): Port {
 /** Takes an output over; ONNX Runtime has copied it out of its memory. float16 is handed on as its bits. */
 function fromOrt(value: Ort.Tensor): Tensor {
   const dtype = value.type as Dtype;
-  let data = value.data as DtypeArrays[Dtype];
+  let data = value.data;
   if (dtype === "float16" && !(data instanceof Uint16Array)) {
     const view = data as unknown as ArrayBufferView;
     data = new Uint16Array(view.buffer, view.byteOffset, view.byteLength / 2);

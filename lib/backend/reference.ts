@@ -2,7 +2,7 @@
 // knows Identity, Add, Mul, ConstantOfShape, and a Loop that never ends. What goes wrong is up to the test: it may
 // delay, hang or fail any call by `beforeCall`, and call `onLost` when it likes.
 import { SelvedgeError } from "../errors.ts";
-import type { Dtype, DtypeArrays, Port, Tensor } from "../tensor.ts";
+import type { Dtype, Port, Tensor } from "../tensor.ts";
 import type { Backend, BackendFacts, ModelFacts, ModelFiles, StartOptions } from "./backend.ts";
 import { checkFeeds } from "./feeds.ts";
 
@@ -99,7 +99,7 @@ function zeros(dims: number[]): Tensor {
 }
 
 function copy({ dtype, dims, data }: Tensor): Tensor {
-  return { dtype, dims: [...dims], data: data.slice() as DtypeArrays[Dtype] };
+  return { dtype, dims: [...dims], data: data.slice() };
 }
 
 function valueOf(values: ReadonlyMap<string, Tensor>, name: string): Tensor {

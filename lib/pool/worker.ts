@@ -18,8 +18,12 @@ interface ServedModel {
   readonly decoders: Readonly<Record<string, Decoder>>;
 }
 
-/** Serves a backend to the page at the other end; in a worker, that is `self`. */
-export function serve(backend: Backend, endpoint: Comlink.Endpoint = self as unknown as Comlink.Endpoint): void {
+/** Serves a backend to the page at the other end; in a worker, that is `self`. `now` gives ms, for the times told. */
+export function serve(
+  backend: Backend,
+  endpoint: Comlink.Endpoint = self as unknown as Comlink.Endpoint,
+  now: () => number = () => performance.now(),
+): void {
   const models = new Map<number, ServedModel>();
   const inOrder = createQueue();
   const notify = (notice: WorkerNotice): void => {
@@ -36,7 +40,7 @@ export function serve(backend: Backend, endpoint: Comlink.Endpoint = self as unk
     start: (options) => inOrder(() => start(backend, options)),
     load: (message) => inOrder(() => load(backend, models, message)),
     run: (message) =>
-      inOrder(async () => run(backend, models, message)).then((reply) =>
+      inOrder(async () => run(backend, models, message, now)).then((reply) =>
         reply.ok ? Comlink.transfer(reply, buffersOf(reply.value)) : reply,
       ),
     unload: (modelId) =>
@@ -64,27 +68,32 @@ async function load(backend: Backend, models: Map<number, ServedModel>, message:
   return facts;
 }
 
-async function run(backend: Backend, models: ReadonlyMap<number, ServedModel>, message: RunMessage): Promise<Ran> {
+async function run(
+  backend: Backend,
+  models: ReadonlyMap<number, ServedModel>,
+  message: RunMessage,
+  now: () => number,
+): Promise<Ran> {
   const model = models.get(message.modelId);
   if (model === undefined) {
     const details = { modelId: message.modelId };
     throw new SelvedgeError("internal", `Model ${message.modelId} is not loaded in this worker.`, details);
   }
-  const began = performance.now();
+  const began = now();
   const feeds: Record<string, Tensor> = {};
   for (const [name, value] of Object.entries(message.feeds)) {
     feeds[name] = value.kind === "tensor" ? value.tensor : tensorOf(model, name, value.image);
   }
-  const prepared = performance.now();
+  const prepared = now();
   const outputs = await backend.run(message.modelId, feeds);
-  const ran = performance.now();
+  const ran = now();
   const decoded: Record<string, readonly Decoded[]> = {};
   for (const [name, decode] of Object.entries(model.decoders)) {
     const output = outputs[name];
     if (output === undefined) throw new SelvedgeError("bundle-invalid", `The model has no output "${name}" to decode.`);
     decoded[name] = decode(output);
   }
-  const decodeMs = performance.now() - ran;
+  const decodeMs = now() - ran;
   return { outputs, decoded, preprocessMs: prepared - began, runMs: ran - prepared, decodeMs };
 }
 
@@ -100,14 +109,15 @@ function tensorOf(model: ServedModel, name: string, image: Parameters<typeof pix
 function createQueue(): <T>(call: () => Promise<T>) => Promise<Reply<T>> {
   let tail: Promise<void> = Promise.resolve();
   let pending = 0;
-  const { port1, port2 } = new MessageChannel();
+  let channel: MessageChannel | null = null;
   // Messages and lost devices are tasks: a chain of promises alone would starve them. A timer would wait 4 ms.
   const nextTask = (): Promise<void> =>
     new Promise((resolve) => {
-      port1.onmessage = () => {
+      channel ??= new MessageChannel();
+      channel.port1.onmessage = () => {
         resolve();
       };
-      port2.postMessage(null);
+      channel.port2.postMessage(null);
     });
   return (call) => {
     const before = tail;

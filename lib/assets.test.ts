@@ -1,0 +1,27 @@
+import { describe, expect, test } from "vitest";
+import { resolveAssets } from "./assets.ts";
+
+const PAGE = "https://example.com/app/index.html";
+
+describe("assetsBase", () => {
+  test.each([
+    ["/static/selvedge/", "https://example.com/static/selvedge/"],
+    ["/static/selvedge", "https://example.com/static/selvedge/"],
+    ["vendor", "https://example.com/app/vendor/"],
+    ["https://assets.example.com/1/", "https://assets.example.com/1/"],
+  ])("%s is resolved against the page", (base, folder) => {
+    expect(resolveAssets("jspi", base, PAGE)).toEqual({
+      build: "jspi",
+      workerUrl: `${folder}worker-jspi.js`,
+      wasmUrl: `${folder}ort-jspi.wasm`,
+    });
+  });
+});
+
+describe("without assetsBase", () => {
+  test.each(["jspi", "wasm"] as const)("the %s build lies beside the package", (build) => {
+    const { workerUrl, wasmUrl } = resolveAssets(build, undefined, PAGE);
+    expect(workerUrl).toBe(new URL(`./worker-${build}.js`, import.meta.url).href);
+    expect(wasmUrl).toBe(new URL(`./ort-${build}.wasm`, import.meta.url).href);
+  });
+});
