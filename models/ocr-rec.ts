@@ -29,7 +29,10 @@ export const ocrRec: Recipe = {
         .write();
       return { path: "model.onnx", bytes, borders: tensorBorders(bytes) };
     };
-    const int8 = quantizeWeights({ minElements: 256, store: (x) => (isDepthwise(x) || isStem(x) ? "float16" : "int8") });
+    const int8 = quantizeWeights({
+      minElements: 256,
+      store: (x) => (isDepthwise(x) || isStem(x) ? "float16" : "int8"),
+    });
     return {
       model: {
         name: "ocr-rec",
@@ -73,7 +76,12 @@ export const ocrRec: Recipe = {
 
 /** Gives the characters, one a line: those of the package, and the space that PaddleOCR adds as the last class. */
 function keys(): Uint8Array<ArrayBuffer> {
-  const lines = [...readFileSync(KEYS, "utf8").replace(/\r?\n$/, "").split(/\r?\n/), " "];
+  const lines = [
+    ...readFileSync(KEYS, "utf8")
+      .replace(/\r?\n$/, "")
+      .split(/\r?\n/),
+    " ",
+  ];
   // Class 0 is "no character".
   if (lines.length !== CLASSES - 1) throw new Error(`${KEYS} has ${lines.length - 1} characters, not ${CLASSES - 2}`);
   return new TextEncoder().encode(`${lines.join("\n")}\n`);

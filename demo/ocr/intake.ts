@@ -37,7 +37,11 @@ export interface Camera {
 }
 
 /** Calls back with each photograph: by the phone's own camera where there is one, else from a video in a dialog. */
-export function takePhotographs(camera: Camera, onPicture: (file: Blob) => void, onError: (error: Error) => void): void {
+export function takePhotographs(
+  camera: Camera,
+  onPicture: (file: Blob) => void,
+  onError: (error: Error) => void,
+): void {
   const isPhone = matchMedia("(pointer: coarse)").matches;
   const canFilm = typeof navigator.mediaDevices?.getUserMedia === "function";
   camera.open.hidden = !isPhone && !canFilm;

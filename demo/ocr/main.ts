@@ -33,7 +33,10 @@ async function next(): Promise<void> {
     showReading(set, read);
     describe(reader);
     const { length } = read.lines;
-    status.show("done", length === 0 ? "There is no text on this page." : `Read ${length} line${length === 1 ? "" : "s"}.`);
+    status.show(
+      "done",
+      length === 0 ? "There is no text on this page." : `Read ${length} line${length === 1 ? "" : "s"}.`,
+    );
   } catch (error) {
     if (!stop.signal.aborted) fail(error);
   } finally {

@@ -56,7 +56,7 @@ async function decode(file: Blob): Promise<Pixels> {
   context.drawImage(bitmap, 0, 0, width, height);
   bitmap.close();
   const { data } = context.getImageData(0, 0, width, height);
-  return { width, height, data: data as Uint8ClampedArray<ArrayBuffer> };
+  return { width, height, data };
 }
 
 Comlink.expose(pageWorker);

@@ -5,7 +5,7 @@
 // it may stand on its head: an upright page never pays for it.
 import * as Comlink from "comlink";
 import { createEngine } from "selvedge";
-import type { BackendName, Engine, Model } from "selvedge";
+import type { BackendName, Engine, Model, Progress } from "selvedge";
 import { flipBox } from "./boxes.ts";
 import type { Box } from "./boxes.ts";
 import type { Pixels } from "./crops.ts";
@@ -59,8 +59,8 @@ export async function createReader(options: ReaderOptions = {}): Promise<Reader>
   const { backend, variant, verbose, onProgress } = options;
   const engine = await createEngine({ verbose, backends: backend === undefined ? undefined : [backend] });
   const shares = [0, 0];
-  const progress = (index: number) => (x: { loadedBytes: number; totalBytes: number }) => {
-    shares[index] = x.totalBytes > 0 ? x.loadedBytes / x.totalBytes : 0;
+  const progress = (index: number) => ({ loadedBytes, totalBytes }: Progress) => {
+    shares[index] = totalBytes === null ? 0 : loadedBytes / totalBytes;
     onProgress?.(shares.reduce((sum, share) => sum + share / shares.length, 0));
   };
   const [detector, recogniser] = await Promise.all([

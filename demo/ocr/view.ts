@@ -117,7 +117,7 @@ function cell(text: string, className = ""): HTMLElement {
 }
 
 function element(name: string, attributes: Readonly<Record<string, string>>): SVGElement {
-  const made = document.createElementNS(SVG, name) as SVGElement;
+  const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
   return made;
 }

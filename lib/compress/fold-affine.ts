@@ -63,7 +63,10 @@ function foldBehind(graph: Graph, conv: NodeProto): boolean {
   const kernel = elementCount(weight) / ((dims[0] ?? 1) * (dims[1] ?? 1));
   const inner = isTransposed ? kernel : elementCount(weight) / channels;
   const weights = floatsOf(weight).map((w, i) => w * at(affine.scale, Math.floor(i / inner) % channels));
-  const biases = Float32Array.from({ length: channels }, (_, c) => at(bias, c) * at(affine.scale, c) + at(affine.shift, c));
+  const biases = Float32Array.from(
+    { length: channels },
+    (_, c) => at(bias, c) * at(affine.scale, c) + at(affine.shift, c),
+  );
   setWeights(graph, conv, dims, weights, biases);
   conv.output = [next.output[0] ?? ""];
   graph.remove(new Set([next]));
@@ -82,7 +85,8 @@ function foldBefore(graph: Graph, conv: NodeProto): boolean {
   const affine = affineOf(graph, previous);
   if (affine === undefined || affine.scale.length > 1 || affine.shift.length > 1) return false;
   const [scale, shift] = [at(affine.scale, 0), at(affine.shift, 0)];
-  const isPadded = textOf(conv, "auto_pad", "NOTSET") !== "NOTSET" || (integersAt(conv, "pads") ?? []).some((x) => x !== 0);
+  const isPadded =
+    textOf(conv, "auto_pad", "NOTSET") !== "NOTSET" || (integersAt(conv, "pads") ?? []).some((x) => x !== 0);
   const dims = weight.dims.map(Number);
   const channels = dims[0] ?? 0;
   const values = floatsOf(weight);
@@ -96,7 +100,13 @@ function foldBefore(graph: Graph, conv: NodeProto): boolean {
     for (let i = c * inner; i < (c + 1) * inner; i++) sum += values[i] ?? 0;
     return at(bias, c) + shift * sum;
   });
-  setWeights(graph, conv, dims, values.map((w) => w * scale), biases);
+  setWeights(
+    graph,
+    conv,
+    dims,
+    values.map((w) => w * scale),
+    biases,
+  );
   conv.input[0] = affine.input;
   graph.remove(new Set([previous]));
   return true;
@@ -115,12 +125,24 @@ function scaleThroughShift(graph: Graph, conv: NodeProto, add: NodeProto, shift:
   const value = graph.addInitializer(floatTensor(name, [1], Float32Array.of(at(shift.shift, 0) / scale)));
   graph.insertBefore(add, { opType: "Add", input: [affine.input, value], output: add.output });
   const bias = biasOf(graph, conv);
-  setWeights(graph, conv, weight.dims.map(Number), floatsOf(weight).map((w) => w * scale), Float32Array.from(bias ?? []));
+  setWeights(
+    graph,
+    conv,
+    weight.dims.map(Number),
+    floatsOf(weight).map((w) => w * scale),
+    Float32Array.from(bias ?? []),
+  );
   graph.remove(new Set([multiply, add]));
   return true;
 }
 
-function setWeights(graph: Graph, conv: NodeProto, dims: readonly number[], weights: Float32Array, bias: Float32Array): void {
+function setWeights(
+  graph: Graph,
+  conv: NodeProto,
+  dims: readonly number[],
+  weights: Float32Array,
+  bias: Float32Array,
+): void {
   const stem = conv.output[0] ?? "";
   const weightName = graph.addInitializer(floatTensor(graph.freshName(`${stem}/weight`), dims, weights));
   conv.input = [conv.input[0] ?? "", weightName];

@@ -75,7 +75,8 @@ export function tensorBorders(bytes: Uint8Array): number[] {
   const borders: number[] = [];
   for (const graph of readModel(bytes).graph.all())
     for (const { rawData } of graph.proto.initializer)
-      if (rawData.length >= 4096 && rawData.buffer === bytes.buffer) borders.push(rawData.byteOffset - bytes.byteOffset);
+      if (rawData.length >= 4096 && rawData.buffer === bytes.buffer)
+        borders.push(rawData.byteOffset - bytes.byteOffset);
   return borders.sort((a, b) => a - b);
 }
 
@@ -105,8 +106,7 @@ function checkGraph(graph: GraphProto, outer: ReadonlySet<string>, depth: number
       known.add(name);
     }
   }
-  for (const { name } of graph.output)
-    if (!known.has(name)) throw invalid(`its output "${name}" is made by nothing`);
+  for (const { name } of graph.output) if (!known.has(name)) throw invalid(`its output "${name}" is made by nothing`);
 }
 
 function invalid(what: string, cause?: unknown): SelvedgeError {

@@ -102,7 +102,7 @@ export function cutChunks(
 ): Uint8Array<ArrayBuffer>[] {
   const chunks: Uint8Array<ArrayBuffer>[] = [];
   let next = 0;
-  for (let start = 0; start < bytes.length; ) {
+  for (let start = 0; start < bytes.length;) {
     let end = Math.min(start + max, bytes.length);
     if (end < bytes.length) {
       let border = 0;

@@ -113,7 +113,9 @@ function toFloat16(graph: Graph, tensor: TensorProto, users: readonly NodeProto[
   if (values.some((x) => !Number.isFinite(x) || Math.abs(x) > 65_504)) return;
   replace(graph, tensor, users, (widened) => {
     const name = graph.freshName(`${tensor.name}/float16`);
-    const input = [graph.addInitializer(float16Tensor(name, tensor.dims.map(Number), Uint16Array.from(values, float16Bits)))];
+    const input = [
+      graph.addInitializer(float16Tensor(name, tensor.dims.map(Number), Uint16Array.from(values, float16Bits))),
+    ];
     return { opType: "Cast", input, output: [widened], attributes: { to: TensorProto_DataType.FLOAT } };
   });
 }

@@ -18,8 +18,7 @@ type Element = number | { readonly of: string; readonly axis: number };
 export function settleReshapes(): Transform {
   return (model) => {
     for (const graph of model.graph.all())
-      for (const node of graph.nodes)
-        if (node.opType === "Reshape" && node.domain === "") settle(graph, node);
+      for (const node of graph.nodes) if (node.opType === "Reshape" && node.domain === "") settle(graph, node);
   };
 }
 
@@ -58,7 +57,8 @@ function elementsOf(graph: Graph, name: string, depth: number): Element[] | unde
     }
     case "Slice": {
       const [start, end] = [listAt(graph, node, "starts", 1)?.[0], listAt(graph, node, "ends", 2)?.[0]];
-      if (start === undefined || end === undefined || (listAt(graph, node, "steps", 4)?.[0] ?? 1) !== 1) return undefined;
+      if (start === undefined || end === undefined || (listAt(graph, node, "steps", 4)?.[0] ?? 1) !== 1)
+        return undefined;
       return elementsOf(graph, first, depth - 1)?.slice(start, end);
     }
     case "Gather": {

@@ -10,14 +10,7 @@ import { settleReshapes } from "./settle-reshapes.ts";
 
 /** Raises a model to operator set 13 and takes out what need not be computed in a run; results change by rounding alone. */
 export function simplify(): Transform {
-  const passes = [
-    raiseOpset(13),
-    constantsToInitializers(),
-    settleReshapes(),
-    fuseHardSwish(),
-    foldAffine(),
-    prune(),
-  ];
+  const passes = [raiseOpset(13), constantsToInitializers(), settleReshapes(), fuseHardSwish(), foldAffine(), prune()];
   return (model) => {
     model.transform(...passes);
   };

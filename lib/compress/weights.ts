@@ -119,7 +119,7 @@ function make(
   values: Float32Array | BigInt64Array | Int8Array | Uint16Array,
 ): TensorProto {
   const tensor = create(TensorProtoSchema, { name, dataType, dims: dims.map(BigInt) });
-  tensor.rawData = new Uint8Array(values.buffer, values.byteOffset, values.byteLength) as Uint8Array<ArrayBuffer>;
+  tensor.rawData = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   checkTensor(tensor, `the new tensor "${name}"`);
   return tensor;
 }
