@@ -1,0 +1,87 @@
+// What computes in a simulated worker: y = factor · x, after a time drawn from the seed, acting out the fault that the
+// worker drew. The model is in the session's entries, since reading a blob would be real I/O.
+import type { Backend, ModelFacts } from "../backend/backend.ts";
+import { SelvedgeError } from "../errors.ts";
+import type { Tensor } from "../tensor.ts";
+import type { SimulatedWorker, World } from "./world.ts";
+
+const PORT = { dtype: "float32", dims: ["n", 2], batchAxis: 0 } as const;
+
+/** Makes the backend of one simulated worker. */
+export function createToyBackend(world: World, worker: SimulatedWorker): Backend {
+  const factors = new Map<number, number>();
+  let isLost = false;
+  const act = async (usualMs: number, backend: Backend): Promise<void> => {
+    const { fault } = worker;
+    worker.fault = null;
+    const slow = fault === "slow" ? 50 : 1;
+    await new Promise<void>((resolve) => {
+      if (fault !== "hang") world.at(slow * usualMs * (0.5 + world.random.next()), resolve);
+    });
+    if (fault === "lost") {
+      isLost = true;
+      backend.onLost?.("simulated");
+    }
+    if (isLost) throw new SelvedgeError("device-lost", "The GPU device was lost: simulated");
+    if (fault === "out-of-memory") throw new SelvedgeError("out-of-memory", "simulated");
+    if (fault === "error") throw new SelvedgeError("internal", "simulated");
+  };
+  const backend: Backend = {
+    onLost: null,
+    onLog: null,
+    async start(options) {
+      await act(300, backend);
+      return { backend: options.backend, gpu: null, version: "toy", startMs: 0 };
+    },
+    async load(modelId, { session }): Promise<ModelFacts> {
+      await act(80, backend);
+      factors.set(modelId, Number(session["toy.factor"]));
+      return { inputs: [{ ...PORT, name: "x" }], outputs: [{ ...PORT, name: "y" }], loadMs: 0, assignment: null };
+    },
+    async run(modelId, feeds): Promise<Record<string, Tensor>> {
+      await act(20, backend);
+      const factor = factors.get(modelId);
+      const x = feeds["x"];
+      if (factor === undefined || x === undefined) throw new SelvedgeError("internal", "not loaded");
+      const data = Float32Array.from(x.data as Float32Array, (value) => value * factor);
+      return { y: { dtype: "float32", dims: x.dims, data } };
+    },
+    unload(modelId) {
+      factors.delete(modelId);
+      return Promise.resolve();
+    },
+  };
+  return backend;
+}
+
+/** Writes a bundle of one toy model. */
+export function toyBundle(name: string, factor: number): string {
+  const session = { "toy.factor": String(factor) };
+  // One byte "m": the file is fetched and checked like any other, and then not looked at.
+  const sha256 = "62c66a7a5dd70c3146618063c344e531e6d4b59e379808443ce962b3abd63c5a";
+  return JSON.stringify({
+    schema: "selvedge/bundle@1",
+    model: {
+      name,
+      version: "1",
+      licence: "MIT",
+      inputs: [{ ...PORT, name: "x" }],
+      outputs: [{ ...PORT, name: "y" }],
+      typical: {},
+    },
+    variants: [
+      {
+        id: "f32",
+        needs: [],
+        session: { wasm: session, webgpu: session },
+        files: [{ path: "m.onnx", bytes: 1, chunks: [{ sha256, bytes: 1 }] }],
+      },
+    ],
+  });
+}
+
+/** The chunk that every toy bundle names: its path below the bundle, and its content. */
+export const TOY_CHUNK = {
+  path: "chunks/62c66a7a5dd70c3146618063c344e531e6d4b59e379808443ce962b3abd63c5a",
+  content: "m",
+} as const;

@@ -1,0 +1,223 @@
+// A simulated world for the engine: a clock that jumps from event to event, workers that are objects, a network that is
+// a map, and faults drawn from a seed. The engine in it is the real one, down to Comlink; only its effects are these.
+// One seed is one story: the same events in the same order, thousands of times faster than real time, as SQLite,
+// FoundationDB and TigerBeetle are tested.
+//
+// Determinism rests on two rules. Between two events all microtasks run to their end (`settle`). And while faults
+// happen nothing waits for the real world: models are loaded before, since hashing and blobs are real I/O.
+import type * as Comlink from "comlink";
+import type { Backend } from "../backend/backend.ts";
+import type { AdapterFacts } from "../device.ts";
+import type { Effects, WorkerHandle } from "../effects.ts";
+import { serve } from "../pool/worker.ts";
+import type { Random } from "./random.ts";
+
+/** What a fault does to a worker as a message goes to it. */
+export type Fault = "crash" | "hang" | "lost" | "out-of-memory" | "error" | "slow" | "never-starts" | "messageerror";
+
+/** How a world is made. */
+export interface WorldOptions {
+  readonly random: Random;
+  readonly gpu: AdapterFacts | null;
+  readonly cores: number;
+  /** Files by URL. */
+  readonly files: ReadonlyMap<string, string>;
+  /** Makes what computes inside a worker. */
+  readonly createBackend: (world: World, worker: SimulatedWorker) => Backend;
+  /** Draws a fault for a message to a worker, or null; asked only after `faults` was switched on. */
+  readonly drawFault: (world: World) => Fault | null;
+  readonly log: ((line: string) => void) | null;
+}
+
+interface Event {
+  readonly at: number;
+  readonly order: number;
+  readonly act: () => void;
+  /** Stands still while the page is frozen: work in a worker, not a timer by the wall. */
+  readonly frozen: boolean;
+}
+
+/** A simulated world. */
+export class World {
+  readonly random: Random;
+  readonly effects: Effects;
+  readonly log: (line: string) => void;
+  /** Workers that have not ended. */
+  readonly alive: Set<SimulatedWorker> = new Set();
+  /** How many workers were started, and how many ended by a fault. */
+  started = 0;
+  killed = 0;
+  faults = false;
+  now = 0;
+  readonly #options: WorldOptions;
+  #events: Event[] = [];
+  #order = 0;
+
+  constructor(options: WorldOptions) {
+    this.#options = options;
+    this.random = options.random;
+    const { log } = options;
+    this.log = (line) => log?.(`${this.now.toFixed(1).padStart(10)} ms  ${line}`);
+    this.effects = this.#makeEffects();
+  }
+
+  /** Calls back after `ms`; the returned function cancels. */
+  at(ms: number, act: () => void, frozen = true): () => void {
+    const event = { at: this.now + Math.max(0, ms), order: this.#order++, act, frozen };
+    // Kept sorted: the queue is short, and a binary search is simpler than a heap.
+    let low = 0;
+    let high = this.#events.length;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      const other = this.#events[middle] as Event;
+      if (other.at < event.at || (other.at === event.at && other.order < event.order)) low = middle + 1;
+      else high = middle;
+    }
+    this.#events.splice(low, 0, event);
+    return () => {
+      const index = this.#events.indexOf(event);
+      if (index >= 0) this.#events.splice(index, 1);
+    };
+  }
+
+  /** Lets the wall clock run on while page and workers stand still: a frozen tab, a laptop asleep. */
+  freeze(ms: number): void {
+    this.log(`frozen for ${ms} ms`);
+    this.now += ms;
+    this.#events = this.#events.map((event) => (event.frozen ? { ...event, at: event.at + ms } : event));
+    this.#events.sort((a, b) => a.at - b.at || a.order - b.order);
+  }
+
+  /** Runs events until `done` says so, or until nothing happens any more, or until the time is up. */
+  async run(done: () => boolean, untilMs: number): Promise<void> {
+    await settle();
+    while (!done()) {
+      const event = this.#events[0];
+      if (event === undefined || event.at > untilMs) return;
+      this.#events.shift();
+      this.now = Math.max(this.now, event.at);
+      event.act();
+      await settle();
+    }
+  }
+
+  /** Runs events until a promise is settled, waiting for the real world where it must: only while faults are off. */
+  async finish<T>(promise: Promise<T>): Promise<T> {
+    let settled = false;
+    const watched = promise.finally(() => {
+      settled = true;
+    });
+    watched.catch(() => undefined);
+    while (!settled) {
+      await this.run(() => settled || this.#events.length === 0, this.now + 1_000);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    return watched;
+  }
+
+  /** Draws a fault for a message that goes to a worker. */
+  drawFault(): Fault | null {
+    return this.faults ? this.#options.drawFault(this) : null;
+  }
+
+  #makeEffects(): Effects {
+    const { gpu, cores, files, random } = this.#options;
+    const memo = new Map<string, string>();
+    return {
+      now: () => this.now,
+      wallClock: () => 1_700_000_000_000 + this.now,
+      setTimer: (callback, ms) => this.at(ms, callback, false),
+      random: () => random.next(),
+      fetch: (url) => {
+        const body = files.get(url);
+        return Promise.resolve(body === undefined ? new Response("", { status: 404 }) : new Response(body));
+      },
+      createWorker: (url): WorkerHandle => new SimulatedWorker(this, String(url), this.#options.createBackend),
+      probeGpu: () => Promise.resolve(gpu),
+      activated: () => Promise.resolve(),
+      memo: {
+        get: (key) => memo.get(key) ?? null,
+        set: (key, value) => {
+          memo.set(key, value);
+        },
+      },
+      createImageBitmap: () => Promise.reject(new Error("There are no images here.")),
+      facts: { cores, isolated: false, jspi: true, wasm: true, workers: true, baseUrl: "https://app.test/" },
+    };
+  }
+}
+
+type Listener = (event: globalThis.Event) => void;
+
+/** A worker: the real worker side (pool/worker.ts) on a simulated backend, its messages events of the world. */
+export class SimulatedWorker implements WorkerHandle {
+  readonly id: number;
+  /** A fault that the backend is to act out in its current call. */
+  fault: Fault | null = null;
+  readonly #world: World;
+  readonly #listeners: Map<string, Set<Listener>> = new Map();
+  readonly #inside: Set<Listener> = new Set();
+
+  constructor(world: World, url: string, createBackend: WorldOptions["createBackend"]) {
+    this.#world = world;
+    this.id = ++world.started;
+    world.alive.add(this);
+    world.log(`worker ${this.id} started from ${url}`);
+    const endpoint = {
+      postMessage: (message: unknown) => {
+        this.#deliver(this.#listeners.get("message"), message);
+      },
+      addEventListener: (_type: string, listener: Listener) => this.#inside.add(listener),
+      removeEventListener: (_type: string, listener: Listener) => this.#inside.delete(listener),
+    };
+    serve(createBackend(world, this), endpoint as unknown as Comlink.Endpoint, () => world.now);
+  }
+
+  postMessage(message: unknown): void {
+    // Comlink says goodbye when the collector takes a proxy: chance, which must not reach the story.
+    if (!this.#world.alive.has(this)) return;
+    const fault = this.#world.drawFault();
+    if (fault !== null) this.#world.log(`worker ${this.id}: ${fault}`);
+    this.fault = fault;
+    if (fault === "crash" || fault === "messageerror" || fault === "never-starts") {
+      const type = fault === "messageerror" ? "messageerror" : "error";
+      const event = fault === "crash" ? { type, message: "it crashed" } : { type, message: "" };
+      this.#world.at(this.#world.random.upTo(20), () => {
+        this.#emit(this.#listeners.get(type), event);
+      });
+      if (fault !== "messageerror") return; // the message is gone with it
+    }
+    this.#deliver(this.#inside, message);
+  }
+
+  addEventListener(type: string, listener: Listener): void {
+    const listeners = this.#listeners.get(type) ?? new Set();
+    this.#listeners.set(type, listeners.add(listener));
+  }
+
+  removeEventListener(type: string, listener: Listener): void {
+    this.#listeners.get(type)?.delete(listener);
+  }
+
+  terminate(): void {
+    if (this.#world.alive.delete(this)) this.#world.log(`worker ${this.id} ended`);
+  }
+
+  #deliver(listeners: Set<Listener> | undefined, message: unknown): void {
+    const data: unknown = structuredClone(message);
+    this.#world.at(this.#world.random.upTo(0.2), () => {
+      this.#emit(listeners, { type: "message", data, origin: "" });
+    });
+  }
+
+  #emit(listeners: Set<Listener> | undefined, event: object): void {
+    if (!this.#world.alive.has(this)) return; // nothing comes from, or goes to, a worker that has ended
+    const full = { preventDefault: () => undefined, ...event } as unknown as globalThis.Event;
+    for (const listener of listeners ?? []) listener(full);
+  }
+}
+
+/** Lets every microtask run: a macrotask comes after all of them. */
+function settle(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
