@@ -59,10 +59,12 @@ export async function createReader(options: ReaderOptions = {}): Promise<Reader>
   const { backend, variant, verbose, onProgress } = options;
   const engine = await createEngine({ verbose, backends: backend === undefined ? undefined : [backend] });
   const shares = [0, 0];
-  const progress = (index: number) => ({ loadedBytes, totalBytes }: Progress) => {
-    shares[index] = totalBytes === null ? 0 : loadedBytes / totalBytes;
-    onProgress?.(shares.reduce((sum, share) => sum + share / shares.length, 0));
-  };
+  const progress =
+    (index: number) =>
+    ({ loadedBytes, totalBytes }: Progress) => {
+      shares[index] = totalBytes === null ? 0 : loadedBytes / totalBytes;
+      onProgress?.(shares.reduce((sum, share) => sum + share / shares.length, 0));
+    };
   const [detector, recogniser] = await Promise.all([
     engine.load(bundleUrl("ocr-det"), { backend, onProgress: progress(0) }),
     engine.load(bundleUrl("ocr-rec"), { backend, variant, onProgress: progress(1) }),
