@@ -185,6 +185,7 @@ export class Lane {
   async #start(): Promise<WorkerClient> {
     const { effects, threads, verbose, callTimeoutMs } = this.#options;
     await effects.activated();
+    if (this.#closed) throw new SelvedgeError("closed", "The engine is closed.");
     const wasmUrl = this.#options.wasmUrl();
     const client = new WorkerClient(effects, this.#options.source());
     client.onLog = this.#options.onLog;

@@ -48,7 +48,7 @@ export interface Story {
 interface Outcome {
   settled: number;
   answered: boolean;
-  error: unknown;
+  error: Error | null;
   cancelled: boolean;
 }
 
@@ -150,7 +150,7 @@ function run(world: World, model: Model, factor: number, i: number, stop: AbortC
     },
     (error: unknown) => {
       out.settled += 1;
-      out.error = error;
+      out.error = error instanceof Error ? error : new Error("something else than an error was thrown");
       out.cancelled = stop?.signal.aborted === true && error === stop.signal.reason;
       world.log(`request ${i} failed: ${String(error)}`);
     },
@@ -179,6 +179,7 @@ async function end(world: World, engine: Engine, models: readonly Model[], broke
   const { queued, running } = engine.stats().requests;
   if (queued + running > 0) broken.push(`${queued} queued and ${running} running are left over`);
   await engine.close();
-  await world.run(() => false, world.now + END_MS);
   if (world.alive.size > 0) broken.push(`${world.alive.size} workers were leaked`);
+  await world.run(() => false, world.now + END_MS);
+  if (world.alive.size > 0) broken.push(`${world.alive.size} workers were leaked later`);
 }

@@ -5,7 +5,6 @@
 //
 // Determinism rests on two rules. Between two events all microtasks run to their end (`settle`). And while faults
 // happen nothing waits for the real world: models are loaded before, since hashing and blobs are real I/O.
-import type * as Comlink from "comlink";
 import type { Backend } from "../backend/backend.ts";
 import type { AdapterFacts } from "../device.ts";
 import type { Effects, WorkerHandle } from "../effects.ts";
@@ -170,7 +169,7 @@ export class SimulatedWorker implements WorkerHandle {
       addEventListener: (_type: string, listener: Listener) => this.#inside.add(listener),
       removeEventListener: (_type: string, listener: Listener) => this.#inside.delete(listener),
     };
-    serve(createBackend(world, this), endpoint as unknown as Comlink.Endpoint, () => world.now);
+    serve(createBackend(world, this), endpoint, () => world.now);
   }
 
   postMessage(message: unknown): void {

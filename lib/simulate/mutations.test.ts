@@ -1,0 +1,135 @@
+// Shows that the simulation would notice: for each invariant one line of the real code is broken on purpose, and some
+// seed must catch it. The source is changed in memory, on its way through esbuild; a line that is not there any more
+// fails the test.
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { build } from "esbuild";
+import { expect, test } from "vitest";
+import type { simulate as Simulate } from "./simulate.ts";
+
+const LIB = resolve(import.meta.dirname, "..");
+const SEEDS = 150;
+
+interface Mutation {
+  readonly breaks: string;
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+  readonly caught: RegExp;
+}
+
+const MUTATIONS: readonly Mutation[] = [
+  {
+    breaks: "no request is lost: a dead worker's calls are not rejected",
+    file: "pool/worker-client.ts",
+    from: "for (const fail of pending) fail(error);",
+    to: "",
+    caught: /was lost|answers no more/,
+  },
+  {
+    breaks: "no request is lost: nobody starts what waits when a lane becomes free",
+    file: "engine.ts",
+    from: "this.#dispatcher.pump();",
+    to: "",
+    caught: /was lost|left over|answers no more/,
+  },
+  {
+    breaks: "no request is lost: a hung worker is not watched",
+    file: "pool/watchdog.ts",
+    from: "else expire();",
+    to: "",
+    caught: /was lost|answers no more/,
+  },
+  {
+    breaks: "no request is answered wrongly: a lane runs another model than it was told",
+    file: "pool/lane.ts",
+    from: "client.run({ modelId: model.modelId, feeds }, bound)",
+    to: "client.run({ modelId: 1, feeds }, bound)",
+    caught: /wrongly|simulated|not loaded|answers no more/,
+  },
+  {
+    breaks: "tries are bounded: a step is tried for ever",
+    file: "schedule/recover.ts",
+    from: "if (code === null || attempts >= MAX_ATTEMPTS) return",
+    to: 'if (code !== null) return "again";\n  if (code === null) return',
+    caught: /tries|workers were started|was lost|answers no more/,
+  },
+  {
+    breaks: "no worker is leaked: closing forgets the workers",
+    file: "pool/pool.ts",
+    from: "for (const lane of this.lanes) lane.close(error);",
+    to: "",
+    caught: /leaked/,
+  },
+  {
+    breaks: "no healthy worker is ended: the watchdog counts time in which the page stood still",
+    file: "pool/watchdog.ts",
+    from: "const ms = Math.min(left, TICK_MS);",
+    to: "const ms = left;",
+    caught: /healthy workers/,
+  },
+];
+
+async function simulateWith(mutation: Mutation | null): Promise<typeof Simulate> {
+  const folder = await mkdtemp(join(tmpdir(), "selvedge-mutation-"));
+  let applied = 0;
+  try {
+    const outfile = join(folder, "simulate.mjs");
+    await build({
+      entryPoints: [join(LIB, "simulate/simulate.ts")],
+      outfile,
+      bundle: true,
+      format: "esm",
+      platform: "node",
+      logLevel: "silent",
+      plugins: [
+        {
+          name: "mutate",
+          setup({ onLoad }) {
+            onLoad({ filter: /\.ts$/ }, async ({ path }) => {
+              const text = await readFile(path, "utf8");
+              if (mutation === null || path !== join(LIB, mutation.file)) return { contents: text, loader: "ts" };
+              applied += text.split(mutation.from).length - 1;
+              return { contents: text.replace(mutation.from, mutation.to), loader: "ts" };
+            });
+          },
+        },
+      ],
+    });
+    expect(applied).toBe(mutation === null ? 0 : 1);
+    return ((await import(pathToFileURL(outfile).href)) as { simulate: typeof Simulate }).simulate;
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+async function firstBroken(simulate: typeof Simulate): Promise<string | null> {
+  for (let seed = 1; seed <= SEEDS; seed += 1) {
+    const { broken } = await simulate({ seed });
+    if (broken.length > 0) return broken.join("; ");
+  }
+  return null;
+}
+
+test("the code as it is breaks nothing, and one seed tells the same story twice", async () => {
+  const simulate = await simulateWith(null);
+  expect(await firstBroken(simulate)).toBeNull();
+  const tell = async (): Promise<string[]> => {
+    const lines: string[] = [];
+    await simulate({ seed: 7, log: (line) => lines.push(line) });
+    return lines;
+  };
+  const first = await tell();
+  expect(first.length).toBeGreaterThan(50);
+  expect(await tell()).toEqual(first);
+}, 60_000);
+
+test.each(MUTATIONS)(
+  "caught: $breaks",
+  async (mutation) => {
+    expect(await firstBroken(await simulateWith(mutation))).toMatch(mutation.caught);
+  },
+  60_000,
+);
