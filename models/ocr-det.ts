@@ -27,7 +27,7 @@ export const ocrDet: Recipe = {
             dims: ["batch", 3, "height", "width"],
             batchAxis: 0,
             image: {
-              resize: { mode: "side", maxSide: 960, multipleOf: 32 },
+              resize: { mode: "side", maxSide: 1536, multipleOf: 32 },
               channels: "bgr",
               mean: [0.485, 0.456, 0.406],
               std: [0.229, 0.224, 0.225],

@@ -45,8 +45,8 @@ export interface BoxOptions {
   readonly growth: number;
 }
 
-/** Holds the options that read best over rendered pages; DB's own are the same. */
-export const BOX_DEFAULTS: BoxOptions = { threshold: 0.3, minScore: 0.6, minSide: 3, growth: 1.5 };
+/** Holds the options that read best over rendered pages; DB's own grow by 1.5. */
+export const BOX_DEFAULTS: BoxOptions = { threshold: 0.3, minScore: 0.6, minSide: 3, growth: 1.4 };
 
 /** A blob at least this many times longer than high shows its own direction. */
 const LONG = 3;

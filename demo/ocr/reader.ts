@@ -11,6 +11,7 @@ import type { Box } from "./boxes.ts";
 import type { Pixels } from "./crops.ts";
 import { readingOrder } from "./order.ts";
 import type { PageWorker } from "./page-worker.ts";
+import { narrowPunctuation } from "./punctuation.ts";
 
 /** A line that was read. */
 export interface ReadLine {
@@ -137,7 +138,7 @@ export class Reader {
         const { decoded } = await this.recogniser.run({ [inputOf(this.recogniser)]: crop }, { signal });
         const answer = decoded[outputOf(this.recogniser)]?.[0];
         if (answer?.kind !== "text") throw new Error("The recogniser's bundle does not decode to text.");
-        return { box, text: answer.text, confidence: answer.confidence };
+        return { box, text: narrowPunctuation(answer.text), confidence: answer.confidence };
       }),
     );
   }

@@ -1,0 +1,19 @@
+// What the page knows about a series of times. Pure.
+
+/** The nearest-rank percentile of samples: the smallest one with at least `share` of them at or below it; NaN for none. */
+export function percentile(samples: readonly number[], share: number): number {
+  const sorted = [...samples].sort((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? NaN;
+}
+
+/** Counts samples in bins of equal ratio between two bounds: times spread over decades. Outer bins take what lies outside. */
+export function histogram(samples: readonly number[], min: number, max: number, bins: number): number[] {
+  const counts = Array.from({ length: bins }, () => 0);
+  const span = Math.log(max / min);
+  for (const sample of samples) {
+    const at = span > 0 ? Math.floor((Math.log(sample / min) / span) * bins) : 0;
+    const bin = Math.min(bins - 1, Math.max(0, at));
+    counts[bin] = (counts[bin] ?? 0) + 1;
+  }
+  return counts;
+}

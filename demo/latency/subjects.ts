@@ -1,0 +1,93 @@
+// What is compared: the recogniser on every backend and variant of this device, and the same model run by plain ONNX
+// Runtime Web on the main thread, as its documentation shows it.
+import { createEngine } from "selvedge";
+import type { BackendName, Bundle, Engine } from "selvedge";
+import ortWasmUrl from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
+
+/** Something that is measured. */
+export interface Subject {
+  readonly name: string;
+  /** Runs one line. */
+  run(): Promise<void>;
+}
+
+/** A subject that can't run here, and why. */
+export interface Absent {
+  readonly name: string;
+  readonly reason: string;
+}
+
+const DIMS = [1, 3, 48, 320];
+const BACKENDS: readonly BackendName[] = ["wasm", "webgpu"];
+
+/** Loads every subject; what can't run here is told, not hidden. */
+export async function loadSubjects(
+  onProgress: (share: number, name: string) => void,
+): Promise<{ subjects: Subject[]; absent: Absent[] }> {
+  const bundleUrl = new URL("../models/ocr-rec/bundle.json", document.baseURI);
+  const response = await fetch(bundleUrl);
+  if (!response.ok) throw new Error(`The recogniser's bundle did not come (${response.status}).`);
+  const bundle = (await response.json()) as Bundle;
+  const engine = await createEngine();
+  const line = typicalLine();
+  const makers: { name: string; make: () => Promise<Subject["run"]> }[] = BACKENDS.flatMap((backend) =>
+    bundle.variants.map(({ id }) => ({
+      name: `Selvedge, ${backend}, ${id}`,
+      make: () => engineRun(engine, bundleUrl, { backend, variant: id }, line),
+    })),
+  );
+  makers.push({ name: "onnxruntime-web, main thread, f32", make: () => plainRun(bundle, bundleUrl, line) });
+  const subjects: Subject[] = [];
+  const absent: Absent[] = [];
+  for (const [index, { name, make }] of makers.entries()) {
+    onProgress(index / makers.length, name);
+    try {
+      const run = await make();
+      await run(); // the first run compiles and is no measure of the others
+      subjects.push({ name, run });
+    } catch (error) {
+      absent.push({ name, reason: error instanceof Error ? error.message : String(error) });
+    }
+  }
+  return { subjects, absent };
+}
+
+async function engineRun(
+  engine: Engine,
+  bundleUrl: URL,
+  pins: { backend: BackendName; variant: string },
+  line: Float32Array<ArrayBuffer>,
+): Promise<Subject["run"]> {
+  const model = await engine.load(bundleUrl.href, pins);
+  const input = model.inputs[0]?.name ?? "x";
+  return async () => {
+    await model.run({ [input]: { dtype: "float32", dims: DIMS, data: line } });
+  };
+}
+
+async function plainRun(bundle: Bundle, bundleUrl: URL, line: Float32Array<ArrayBuffer>): Promise<Subject["run"]> {
+  const ort = await import("onnxruntime-web/wasm");
+  ort.env.wasm.numThreads = 1; // as the engine's workers
+  ort.env.wasm.wasmPaths = { wasm: new URL(ortWasmUrl, document.baseURI).href };
+  const session = await ort.InferenceSession.create(await modelBytes(bundle, bundleUrl));
+  const input = session.inputNames[0] ?? "x";
+  return async () => {
+    await session.run({ [input]: new ort.Tensor("float32", line, DIMS) });
+  };
+}
+
+/** Joins the chunks of the f32 variant: the very bytes that the engine loads. */
+async function modelBytes(bundle: Bundle, bundleUrl: URL): Promise<Uint8Array> {
+  const file = bundle.variants.find(({ id }) => id === "f32")?.files[0];
+  if (file === undefined) throw new Error("The bundle has no variant f32.");
+  const parts = await Promise.all(
+    file.chunks.map(async ({ sha256 }) => (await fetch(new URL(`chunks/${sha256}`, bundleUrl))).blob()),
+  );
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
+}
+
+/** A line of dark strokes on paper: values do not matter for the time, but zeros would be a special case. */
+function typicalLine(): Float32Array<ArrayBuffer> {
+  const size = DIMS.reduce((product, dim) => product * dim, 1);
+  return Float32Array.from({ length: size }, (_, index) => (Math.sin(index / 7) > 0.6 ? -0.9 : 0.95));
+}
