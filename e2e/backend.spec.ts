@@ -40,6 +40,12 @@ test("a verbose worker tells where an operator runs", async ({ page }) => {
   expect(await ask(page, "assign", WASM)).toEqual({ device: 1, shape: 0, cpu: 0, copies: 0 });
 });
 
+test("an ImageBitmap becomes the same tensor as its pixels", async ({ page }) => {
+  const { bitmap, pixels } = await ask(page, "paint", WASM);
+  expect(pixels).toEqual([0, 10, 20, 40, 50, 60, 255, 255, 255, 120, 130, 140, 160, 170, 180, 200, 210, 220]);
+  expect(bitmap).toEqual(pixels);
+});
+
 test("a wasm that is not there is named, with what the server said", async ({ page }) => {
   const { code, message } = await ask(page, "startWithout", WASM);
   expect(code).toBe("no-backend");

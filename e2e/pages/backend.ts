@@ -28,6 +28,8 @@ export interface BackendPage {
   hang(setup: Setup, boundMs: number): Promise<{ code: string; ms: number }>;
   /** Loads y = x verbosely, and gives where ONNX Runtime put its one operator. */
   assign(setup: Setup): Promise<unknown>;
+  /** Sends a picture as an ImageBitmap and as its pixels; gives the tensors that both became. */
+  paint(setup: Setup): Promise<{ bitmap: number[]; pixels: number[] }>;
   /** Gives the code of the error of a start with a wasm that is not there. */
   startWithout(setup: Setup): Promise<{ code: string; message: string }>;
 }
@@ -61,6 +63,23 @@ const page: BackendPage = {
     const { assignment } = await throughWorker(client).load(1, model);
     client.end(new Error("done"));
     return assignment;
+  },
+  async paint(setup) {
+    const client = await started(setup);
+    const size = { width: 3, height: 2 };
+    const images = { x: { channels: "rgb", layout: "nhwc", scale: 1, resize: { mode: "exact", ...size } } } as const;
+    const model = { files: [{ path: "m", data: new Blob([identityModel("float32", [1, 2, 3, 3])]) }], session: {} };
+    await client.load({ ...model, modelId: 1, images, decodes: {}, assets: {} }, 60_000);
+    // Opaque and fully transparent alone: a canvas keeps colours premultiplied, so others lose a bit there.
+    const data = Uint8ClampedArray.from({ length: 24 }, (_, i) => (i % 4 === 3 ? (i === 11 ? 0 : 255) : i * 10));
+    const bitmap = await createImageBitmap(new ImageData(data, 3, 2), { premultiplyAlpha: "none" });
+    const tensors: number[][] = [];
+    for (const image of [bitmap, { ...size, data }]) {
+      const { outputs } = await client.run({ modelId: 1, feeds: { x: { kind: "image", image } } }, 60_000);
+      tensors.push([...(outputs["y"]?.data as Float32Array)]);
+    }
+    client.end(new Error("done"));
+    return { bitmap: tensors[0] ?? [], pixels: tensors[1] ?? [] };
   },
   async startWithout(setup) {
     const client = clientOf(setup);

@@ -13,6 +13,7 @@ import { assignmentFromLog } from "./assignment.ts";
 import type { Backend, BackendFacts, BackendName, ModelFacts, ModelFiles, StartOptions } from "./backend.ts";
 import { failureOf } from "./failure.ts";
 import { checkFeeds } from "./feeds.ts";
+import { createNextTask } from "./task.ts";
 
 /** The part of onnxruntime-web that is used; every build has it. */
 export type OrtModule = Pick<typeof Ort, "InferenceSession" | "Tensor" | "env">;
@@ -54,6 +55,7 @@ class OrtBackend implements Backend {
 
   readonly #ort: OrtModule;
   readonly #models: Map<number, Loaded> = new Map();
+  readonly #nextTask: () => Promise<void> = createNextTask();
   #backend: BackendName = "wasm";
   #verbose = false;
   #device: GPUDevice | null = null;
@@ -201,14 +203,7 @@ class OrtBackend implements Backend {
   /** Fails the call where the GPU reported an error meanwhile; its event is a task of its own, so let that one run. */
   async #settleGpu(during: "load" | "run"): Promise<void> {
     if (this.#device === null) return;
-    await new Promise<void>((resolve) => {
-      const { port1, port2 } = new MessageChannel();
-      port1.onmessage = () => {
-        port1.close();
-        resolve();
-      };
-      port2.postMessage(null);
-    });
+    await this.#nextTask();
     if (this.#lost !== null || this.#gpuError !== null) throw this.#failure(this.#gpuError, during);
   }
 

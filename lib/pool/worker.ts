@@ -2,6 +2,7 @@
 // plain object. Images become tensors and outputs become answers here, so that the page's thread does neither.
 import * as Comlink from "comlink";
 import type { Backend, BackendFacts, ModelFacts, StartOptions } from "../backend/backend.ts";
+import { createNextTask } from "../backend/task.ts";
 import type { ImageSpec } from "../bundle.ts";
 import { SelvedgeError, toWireError } from "../errors.ts";
 import { createDecoder } from "../postprocess/decode.ts";
@@ -109,16 +110,7 @@ function tensorOf(model: ServedModel, name: string, image: Parameters<typeof pix
 function createQueue(): <T>(call: () => Promise<T>) => Promise<Reply<T>> {
   let tail: Promise<void> = Promise.resolve();
   let pending = 0;
-  let channel: MessageChannel | null = null;
-  // Messages and lost devices are tasks: a chain of promises alone would starve them. A timer would wait 4 ms.
-  const nextTask = (): Promise<void> =>
-    new Promise((resolve) => {
-      channel ??= new MessageChannel();
-      channel.port1.onmessage = () => {
-        resolve();
-      };
-      channel.port2.postMessage(null);
-    });
+  const nextTask = createNextTask();
   return (call) => {
     const before = tail;
     const mustWait = pending > 0;
