@@ -7,6 +7,9 @@ const DEMO_PORT = Number(process.env["SELVEDGE_DEMO_PORT"] ?? 43117);
 const PAGES_PORT = Number(process.env["SELVEDGE_PAGES_PORT"] ?? 43118);
 const { channel, ...firefox } = firefoxLaunch();
 
+/** Tests that are run once, not in each of the browsers that Playwright drives. */
+const BY_THEMSELVES = ["*.webkit.spec.ts", "*.together.spec.ts"];
+
 export default defineConfig({
   testDir: "e2e",
   testMatch: "*.spec.ts",
@@ -21,9 +24,11 @@ export default defineConfig({
   metadata: { pages: `http://127.0.0.1:${PAGES_PORT}` },
   webServer: [
     {
-      command: `npx vite --host 127.0.0.1 --port ${DEMO_PORT} --strictPort`,
+      // What users start: the built site, under its content security policy.
+      command: "npx tsx demo/start.ts",
+      env: { PORT: String(DEMO_PORT) },
       url: `http://127.0.0.1:${DEMO_PORT}/`,
-      timeout: 120_000,
+      timeout: 150_000,
     },
     {
       command: `npx tsx e2e/server.ts --port ${PAGES_PORT} --isolated`,
@@ -34,14 +39,16 @@ export default defineConfig({
   projects: [
     {
       name: "chromium",
-      testIgnore: "*.webkit.spec.ts",
+      testIgnore: BY_THEMSELVES,
       use: { browserName: "chromium", launchOptions: chromiumLaunch() },
     },
     {
       name: "firefox",
-      testIgnore: "*.webkit.spec.ts",
+      testIgnore: BY_THEMSELVES,
       use: { browserName: "firefox", ...(channel === undefined ? {} : { channel }), launchOptions: firefox },
     },
     { name: "webkit", testMatch: "*.webkit.spec.ts" },
+    // Tests that compare browsers start them themselves.
+    { name: "together", testMatch: "*.together.spec.ts" },
   ],
 });

@@ -60,6 +60,30 @@ export function layPage(index: number): PageSpec {
   };
 }
 
+/** Lays out a page of a few short lines, for backends on which a whole page takes minutes. */
+export function laySmallPage(index: number): PageSpec {
+  const seed = `small page ${index}`;
+  const random = seeded(seed);
+  const face: Face = { family: "open-sans", weight: 400, sizePx: 24 };
+  const rows = Array.from({ length: 3 }, () => row(random, face, 4, 1, 0));
+  const [ink, paper] = colours(random, 0);
+  return {
+    seed,
+    widthPx: 420,
+    marginPx: 30,
+    gutterPx: 0,
+    leading: 1.6,
+    degrees: 0,
+    ink,
+    paper,
+    heading: [],
+    columns: [rows],
+    noise: 2,
+    blur: 0,
+    quality: 0.9,
+  };
+}
+
 function paragraphs(random: Random, face: Face, count: number, words: number): RowSpec[] {
   const rows: RowSpec[] = [];
   let left = 0;

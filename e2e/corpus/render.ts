@@ -16,7 +16,7 @@ import { parseArgs } from "node:util";
 import { chromium } from "@playwright/test";
 import { chromiumLaunch } from "../browsers.ts";
 import { FAMILIES, WEIGHTS, faceBase64 } from "./fonts.ts";
-import { layLine, layPage } from "./layout.ts";
+import { layLine, layPage, laySmallPage } from "./layout.ts";
 import type { Page } from "@playwright/test";
 import type { LineSpec, PageSpec, Picture } from "./draw.ts";
 
@@ -53,13 +53,25 @@ export async function lines(count: number): Promise<Line[]> {
 }
 
 /** Gives the first `count` pages of the corpus, rendering those that are missing. */
-export async function pages(count: number): Promise<CorpusPage[]> {
-  const specs = Array.from({ length: count }, (_, index) => layPage(index));
-  const pictures = await rendered("pages", specs, () => "jpg");
-  return pictures.map(({ file, lines, across }, at) => ({
-    file,
-    lines,
-    across,
+export function pages(count: number): Promise<CorpusPage[]> {
+  return renderedPages(
+    "pages",
+    Array.from({ length: count }, (_, index) => layPage(index)),
+  );
+}
+
+/** Gives the first `count` small pages: three short lines each. */
+export function smallPages(count: number): Promise<CorpusPage[]> {
+  return renderedPages(
+    "small-pages",
+    Array.from({ length: count }, (_, index) => laySmallPage(index)),
+  );
+}
+
+async function renderedPages(kind: "pages" | "small-pages", specs: readonly PageSpec[]): Promise<CorpusPage[]> {
+  const pictures = await rendered(kind, specs, () => "jpg");
+  return pictures.map((picture, at) => ({
+    ...picture,
     columns: specs[at]?.columns.length ?? 1,
     degrees: specs[at]?.degrees ?? 0,
   }));
@@ -72,6 +84,8 @@ export async function corpusFolder(): Promise<string> {
   return join(HERE, "..", ".cache", `corpus-${hash.digest("hex").slice(0, 12)}`);
 }
 
+type Kind = "lines" | "pages" | "small-pages";
+
 interface Kept {
   readonly file: string;
   readonly lines: readonly string[];
@@ -79,7 +93,7 @@ interface Kept {
 }
 
 async function rendered<Spec extends LineSpec | PageSpec>(
-  kind: "lines" | "pages",
+  kind: Kind,
   specs: readonly Spec[],
   extension: (spec: Spec) => string,
 ): Promise<Kept[]> {
@@ -107,7 +121,7 @@ async function rendered<Spec extends LineSpec | PageSpec>(
   return kept.slice(0, specs.length).map((one) => ({ ...one, file: join(folder, one.file) }));
 }
 
-function draw(page: Page, kind: "lines" | "pages", specs: readonly (LineSpec | PageSpec)[]): Promise<Picture[]> {
+function draw(page: Page, kind: Kind, specs: readonly (LineSpec | PageSpec)[]): Promise<Picture[]> {
   return page.evaluate(
     async ([kind, specs]) => {
       const { drawLine, drawPage } = (globalThis as unknown as { corpus: typeof import("./draw.ts") }).corpus;
