@@ -9,13 +9,11 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { writeBundle } from "../lib/compress/pack.ts";
-import { ocrCls } from "./ocr-cls.ts";
-import { ocrDet } from "./ocr-det.ts";
-import { ocrRec } from "./ocr-rec.ts";
+import { addMeasurements, MEASURED_PATH, readMeasurements } from "./measured.ts";
+import { RECIPES } from "./recipes.ts";
 import type { Recipe } from "./recipe.ts";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const RECIPES: readonly Recipe[] = [ocrDet, ocrRec, ocrCls];
 
 /** Hashes all that a bundle's bytes depend on. */
 function fingerprint(recipe: Recipe): string {
@@ -27,8 +25,8 @@ function fingerprint(recipe: Recipe): string {
       .sort()
       .map((x) => join(folder, x)),
   );
-  for (const path of [...recipe.sources, ...code, join(lib, "bundle.ts"), join(lib, "bundle-schema.ts")])
-    hash.update(readFileSync(path)).update("\0");
+  const rest = [join(lib, "bundle.ts"), join(lib, "bundle-schema.ts"), MEASURED_PATH].filter((x) => existsSync(x));
+  for (const path of [...recipe.sources, ...code, ...rest]) hash.update(readFileSync(path)).update("\0");
   return hash.digest("hex");
 }
 
@@ -44,9 +42,12 @@ for (const recipe of RECIPES) {
     continue;
   }
   await mkdir(dirname(directory), { recursive: true });
-  const { bundle, identity } = await writeBundle(directory, recipe.build());
+  const { input, missing } = await addMeasurements(recipe.build(), readMeasurements());
+  const { bundle, identity } = await writeBundle(directory, input);
   await writeFile(mark, from);
   const sizes = bundle.variants.map((x) => `${x.id} ${x.files.reduce((sum, file) => sum + file.bytes, 0)} bytes`);
+  if (missing.length > 0)
+    console.log(`not measured as they are now: ${missing.join(", ")} (npx tsx models/measure.ts)`);
   console.log(
     `${recipe.name}  ${sizes.join(", ")}  ${identity.slice(0, 12)}  ${Math.round(performance.now() - started)} ms`,
   );

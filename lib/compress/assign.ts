@@ -39,7 +39,11 @@ export async function assign(
     const assignment = code === 0 ? assignmentFromLog(log.split("\n"), backend) : null;
     if (assignment === null) {
       const message = `onnxruntime-node did not load the model on ${backend}`;
-      throw new SelvedgeError("no-backend", message, { backend, exit: code ?? "ended by a signal", log: log.slice(-2000) });
+      throw new SelvedgeError("no-backend", message, {
+        backend,
+        exit: code ?? "ended by a signal",
+        log: log.slice(-2000),
+      });
     }
     return assignment;
   } finally {

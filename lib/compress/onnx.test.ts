@@ -81,7 +81,11 @@ describe("readModel", () => {
     ["values both raw and typed", (m) => m.graph.proto.initializer[0]?.floatData.push(1, 2), /twice/],
     ["too few values", (m) => (m.graph.proto.initializer[0]!.dims = [3n]), /8 bytes/],
     ["negative dims", (m) => (m.graph.proto.initializer[0]!.dims = [-2n]), /impossible dims/],
-    ["dims whose product overflows", (m) => (m.graph.proto.initializer[0]!.dims = [1n << 40n, 1n << 40n]), /impossible/],
+    [
+      "dims whose product overflows",
+      (m) => (m.graph.proto.initializer[0]!.dims = [1n << 40n, 1n << 40n]),
+      /impossible/,
+    ],
     ["an unknown element type", (m) => (m.graph.proto.initializer[0]!.dataType = 99), /element type 99/],
     ["values in another file", (m) => (m.graph.proto.initializer[0]!.dataLocation = 1), /another file/],
     ["an input that nothing makes", (m) => (m.graph.proto.node[0]!.input[1] = "nowhere"), /"nowhere"/],

@@ -16,7 +16,9 @@ const input = (): PackInput => ({
     version: "1.0.0",
     licence: "MIT",
     inputs: [{ name: "x", dtype: "float32", dims: ["batch", 3], batchAxis: 0 }],
-    outputs: [{ name: "y", dtype: "float32", dims: ["batch", 3], batchAxis: 0, decode: { op: "labels", asset: "l.txt" } }],
+    outputs: [
+      { name: "y", dtype: "float32", dims: ["batch", 3], batchAxis: 0, decode: { op: "labels", asset: "l.txt" } },
+    ],
   },
   variants: [
     { id: "int8", needs: ["wasm"], files: [{ path: "model.onnx", bytes: bytesOf(100, 3) }] },
@@ -46,7 +48,11 @@ describe("cutChunks", () => {
         fc.array(fc.nat(400), { maxLength: 20 }),
         fc.integer({ min: 1, max: 70 }),
         (bytes, borders, max) => {
-          const chunks = cutChunks(bytes, borders.sort((a, b) => a - b), max);
+          const chunks = cutChunks(
+            bytes,
+            borders.sort((a, b) => a - b),
+            max,
+          );
           expect(Buffer.concat(chunks)).toEqual(Buffer.from(bytes));
           for (const chunk of chunks) {
             expect(chunk.length).toBeGreaterThan(0);

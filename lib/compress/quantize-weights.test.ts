@@ -8,7 +8,15 @@ import { simplify } from "./simplify.ts";
 import { floatTensor } from "./weights.ts";
 
 const FOLD = { extra: { "session.disable_quant_qdq": "1" } };
-const floats = (name: string, dims: number[]) => floatTensor(name, dims, seededFloats(dims.reduce((a, b) => a * b, 1), 5));
+const floats = (name: string, dims: number[]) =>
+  floatTensor(
+    name,
+    dims,
+    seededFloats(
+      dims.reduce((a, b) => a * b, 1),
+      5,
+    ),
+  );
 
 /** One operator with a constant weight "w" each, and the axis that its scales must lie on. */
 const USERS: readonly [string, number, Omit<SmallModel, "opset">][] = [
@@ -101,7 +109,9 @@ describe("quantizeWeights", () => {
       weight[7] = value;
       const initializers = [floatTensor("w", [24, 24], weight)];
       const store = () => (value === 1e38 ? "float16" : "int8");
-      const model = smallModel({ opset: 13, ...parts, initializers }).transform(quantizeWeights({ minElements: 1, store }));
+      const model = smallModel({ opset: 13, ...parts, initializers }).transform(
+        quantizeWeights({ minElements: 1, store }),
+      );
       expect(model.graph.nodes).toHaveLength(1);
     }
   });
@@ -113,9 +123,15 @@ describe("quantizeWeights", () => {
 
   test.each(REAL_MODELS)("brings $name to less than half its bytes, and it runs", async ({ read, dims }) => {
     const store = (x: Parameters<typeof isStem>[0]) => (isDepthwise(x) || isStem(x) ? "float16" : "int8");
-    const bytes = readModel(read()).transform(simplify(), quantizeWeights({ minElements: 256, store })).write();
+    const bytes = readModel(read())
+      .transform(simplify(), quantizeWeights({ minElements: 256, store }))
+      .write();
     expect(bytes.length).toBeLessThan(read().length / 2);
-    const [values = []] = await runModel(bytes, { x: { dims, data: seededFloats(dims.reduce((a, b) => a * b, 1)) } }, FOLD);
+    const [values = []] = await runModel(
+      bytes,
+      { x: { dims, data: seededFloats(dims.reduce((a, b) => a * b, 1)) } },
+      FOLD,
+    );
     expect(values.every((x) => x >= 0 && x <= 1)).toBe(true);
   });
 });
@@ -196,4 +212,3 @@ describe("float16Bits", () => {
     );
   });
 });
-

@@ -169,7 +169,9 @@ describe("raiseOpset", () => {
     });
     const model = smallModel({ opset: 9, ...one({ opType: "If" }) });
     const node = model.graph.proto.node[0]!;
-    node.attribute = [{ $typeName: "onnx.AttributeProto", name: "then_branch", type: 5, g: branch.graph.proto } as never];
+    node.attribute = [
+      { $typeName: "onnx.AttributeProto", name: "then_branch", type: 5, g: branch.graph.proto } as never,
+    ];
     node.attribute[0]!.graphs = [];
     model.transform(raiseOpset(13));
     expect(branch.graph.proto.node[0]?.input).toEqual(["x", "b/min"]);
@@ -184,4 +186,3 @@ describe("raiseOpset", () => {
     expect(() => model.transform(raiseOpset(13))).toThrow(/too old/);
   });
 });
-

@@ -39,7 +39,8 @@ class Search {
     const node = graph.producer(name);
     let rank = declared === undefined ? undefined : declaredRank(declared);
     if (rank === undefined && node?.domain === "" && depth < DEPTH_MAX) rank = this.#after(graph, node, depth + 1);
-    else if (rank === undefined && node === undefined && graph.parent !== null) rank = this.rank(graph.parent, name, depth);
+    else if (rank === undefined && node === undefined && graph.parent !== null)
+      rank = this.rank(graph.parent, name, depth);
     this.#ranks.set(name, rank);
     return rank;
   }
@@ -77,7 +78,11 @@ class Search {
     if (node.opType === "Shape") return this.rank(graph, first, depth + 1);
     if (node.opType === "Unsqueeze") return 1;
     if (node.opType === "Slice") {
-      const [start, end, step] = [listAt(graph, node, "starts", 1), listAt(graph, node, "ends", 2), listAt(graph, node, "steps", 4)];
+      const [start, end, step] = [
+        listAt(graph, node, "starts", 1),
+        listAt(graph, node, "ends", 2),
+        listAt(graph, node, "steps", 4),
+      ];
       if (start?.[0] === undefined || end?.[0] === undefined || (step?.[0] ?? 1) !== 1) return undefined;
       return start[0] < 0 || end[0] < start[0] ? undefined : end[0] - start[0];
     }

@@ -15,7 +15,14 @@ import { floatTensor, int64Tensor } from "./weights.ts";
 const DIMS = [2, 4, 5, 6];
 const feeds = { x: { dims: DIMS, data: seededFloats(240) } };
 const floats = (name: string, dims: number[], seed: number) =>
-  floatTensor(name, dims, seededFloats(dims.reduce((a, b) => a * b, 1), seed));
+  floatTensor(
+    name,
+    dims,
+    seededFloats(
+      dims.reduce((a, b) => a * b, 1),
+      seed,
+    ),
+  );
 const scalar = (name: string, value: number) => floatTensor(name, [1], Float32Array.of(value));
 const operators = (model: OnnxModel): string[] => model.graph.nodes.map((node) => node.opType);
 
@@ -29,14 +36,19 @@ async function after(parts: Omit<SmallModel, "opset">, ...transforms: Transform[
 }
 
 describe("simplify", () => {
-  test.each(REAL_MODELS)("keeps what $name computes, with fewer operators and none that counts dims", async ({ read, dims }) => {
-    const x = { x: { dims, data: seededFloats(dims.reduce((a, b) => a * b, 1)) } };
-    const model = readModel(read()).transform(simplify());
-    const [[before = []], [now = []]] = [await runModel(read(), x), await runModel(model.write(), x)];
-    expect(largestDifference(before, now)).toBeLessThan(1e-4);
-    expect(operators(model).filter((x) => ["Shape", "Cast", "Clip", "BatchNormalization", "Constant"].includes(x))).toEqual([]);
-    expect(model.graph.nodes.length).toBeLessThan(readModel(read()).graph.nodes.length / 2);
-  });
+  test.each(REAL_MODELS)(
+    "keeps what $name computes, with fewer operators and none that counts dims",
+    async ({ read, dims }) => {
+      const x = { x: { dims, data: seededFloats(dims.reduce((a, b) => a * b, 1)) } };
+      const model = readModel(read()).transform(simplify());
+      const [[before = []], [now = []]] = [await runModel(read(), x), await runModel(model.write(), x)];
+      expect(largestDifference(before, now)).toBeLessThan(1e-4);
+      expect(
+        operators(model).filter((x) => ["Shape", "Cast", "Clip", "BatchNormalization", "Constant"].includes(x)),
+      ).toEqual([]);
+      expect(model.graph.nodes.length).toBeLessThan(readModel(read()).graph.nodes.length / 2);
+    },
+  );
 });
 
 describe("foldAffine", () => {
@@ -60,7 +72,11 @@ describe("foldAffine", () => {
           ...statistics,
           floats("s", [8, 1, 1], 7),
           scalar("t", 0.25),
-          floatTensor("v", [8], seededFloats(8, 9).map((x) => x + 1.5)),
+          floatTensor(
+            "v",
+            [8],
+            seededFloats(8, 9).map((x) => x + 1.5),
+          ),
         ],
       },
       foldAffine(),
@@ -205,7 +221,12 @@ test("constantsToInitializers leaves a constant that is an output, and prune tak
 
 describe("setDims", () => {
   const identity = () =>
-    smallModel({ opset: 13, inputs: { x: DIMS }, outputs: ["y"], nodes: [{ opType: "Relu", input: ["x"], output: ["y"] }] });
+    smallModel({
+      opset: 13,
+      inputs: { x: DIMS },
+      outputs: ["y"],
+      nodes: [{ opType: "Relu", input: ["x"], output: ["y"] }],
+    });
 
   test("names and fixes dims", () => {
     const model = identity().transform(setDims({ x: ["batch", 4, "height", 6] }));

@@ -1,0 +1,42 @@
+import { describe, expect, test } from "vitest";
+import { bundleIdentity } from "../lib/bundle.ts";
+import { assign } from "../lib/compress/assign.ts";
+import { packBundle } from "../lib/compress/pack.ts";
+import { addMeasurements, readMeasurements } from "./measured.ts";
+import { RECIPES } from "./recipes.ts";
+
+describe.each(RECIPES)("$name", (recipe) => {
+  test("is built into a valid bundle, the same each time", async () => {
+    const [first, second] = [await packBundle(recipe.build()), await packBundle(recipe.build())];
+    expect(first.bundle.model.name).toBe(recipe.name);
+    expect(await bundleIdentity(first.bundle)).toBe(await bundleIdentity(second.bundle));
+  });
+
+  test("was measured as it is now, and loses no more than half a point", async () => {
+    const { input, missing } = await addMeasurements(recipe.build(), readMeasurements());
+    expect(missing, "run: npx tsx models/measure.ts").toEqual([]);
+    for (const { metric } of input.variants)
+      if (metric !== undefined) {
+        expect(metric.value).toBeGreaterThanOrEqual(metric.reference - 0.005);
+        expect(metric.n).toBeGreaterThanOrEqual(2_000);
+      }
+  });
+
+  test("has nothing on the CPU and no copy in a run on WebGPU", async () => {
+    for (const { files, session } of recipe.build().variants) {
+      const assignment = await assign(files[0]?.bytes ?? new Uint8Array(), "webgpu", session?.webgpu);
+      expect(assignment).toMatchObject({ cpu: 0, shape: 0, copies: 0 });
+      expect(assignment.device).toBeGreaterThan(0);
+    }
+  });
+});
+
+test("ocr-rec names each of its 6625 classes but the first, and the last is a space", async () => {
+  const input = RECIPES.find((x) => x.name === "ocr-rec")?.build();
+  const lines = new TextDecoder().decode(input?.assets?.[0]?.bytes).split("\n");
+  expect(lines.pop()).toBe("");
+  expect(lines).toHaveLength(6_624);
+  expect(lines.at(-1)).toBe(" ");
+  expect(lines.filter((x) => [...x].length !== 1)).toEqual([]);
+  expect(new Set(lines).size).toBe(lines.length);
+});

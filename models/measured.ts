@@ -1,0 +1,48 @@
+// What was measured on a variant, kept in measured.json beside the recipes, so that building a bundle takes seconds, needs
+// no GPU, and gives the same bytes everywhere. A measurement counts for the very bytes that it was made on: it carries
+// their hash, and is left out of the bundle where the model changed since. measure.ts makes it anew.
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { sha256Hex } from "../lib/bundle.ts";
+import type { Variant } from "../lib/bundle.ts";
+import type { PackInput, PackVariant } from "../lib/compress/pack.ts";
+
+/** Where measurements are kept. */
+export const MEASURED_PATH: string = join(import.meta.dirname, "measured.json");
+
+/** What was measured, and on which model file. */
+export type Measurement = Pick<Variant, "metric" | "assignment"> & { readonly sha256: string };
+
+/** Measurements by `bundle/variant`. */
+export type Measurements = Readonly<Record<string, Measurement>>;
+
+/** Reads what has been measured. */
+export function readMeasurements(): Measurements {
+  return existsSync(MEASURED_PATH) ? (JSON.parse(readFileSync(MEASURED_PATH, "utf8")) as Measurements) : {};
+}
+
+/** Adds to each variant what was measured on it; `missing` names those on whose bytes nothing was. */
+export async function addMeasurements(
+  input: PackInput,
+  measurements: Measurements,
+): Promise<{ input: PackInput; missing: string[] }> {
+  const missing: string[] = [];
+  const variants: PackVariant[] = [];
+  for (const variant of input.variants) {
+    const key = `${input.model.name}/${variant.id}`;
+    const measured = measurements[key];
+    if (measured?.sha256 !== (await modelHash(variant))) {
+      missing.push(key);
+      variants.push(variant);
+      continue;
+    }
+    const { metric, assignment } = measured;
+    variants.push({ ...variant, ...(metric && { metric }), ...(assignment && { assignment }) });
+  }
+  return { input: { ...input, variants }, missing };
+}
+
+/** Hashes the model file of a variant. */
+export async function modelHash(variant: PackVariant): Promise<string> {
+  return sha256Hex(variant.files[0]?.bytes ?? new Uint8Array());
+}
