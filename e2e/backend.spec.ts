@@ -23,7 +23,10 @@ for (const setup of SETUPS) {
   test(`the ${setup.build} worker on ${setup.backend} with ${setup.threads} threads does what a backend must`, async ({
     page,
   }) => {
+    const workers: string[] = [];
+    page.on("worker", (worker) => workers.push(worker.url()));
     const outcomes = await ask(page, "conform", setup);
+    expect(workers).toHaveLength(setup.threads);
     expect(outcomes.filter(({ error }) => error !== null)).toEqual([]);
     expect(outcomes.length).toBeGreaterThan(40);
   });

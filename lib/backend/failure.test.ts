@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { SelvedgeError } from "../errors.ts";
-import { failureOf } from "./failure.ts";
+import { failureOf, startFailureOf } from "./failure.ts";
 
 // As onnxruntime-web 1.30.0 words them.
 const KERNEL = "Non-zero status code returned while running ConstantOfShape node. Name:'c' Status Message:";
@@ -49,4 +49,29 @@ test("our own errors and the caller's pass untouched", () => {
 test("where ONNX Runtime was in its sources is left out of the message", () => {
   const text = `ERROR_CODE: 1, ERROR_MESSAGE: ${KERNEL} ${AT} [ONNXRuntimeError] : 1 : FAIL : it broke`;
   expect(failureOf(new Error(text), "run").message).toBe(`ONNX Runtime failed during a run: ${KERNEL} it broke`);
+});
+
+describe("a start that fails", () => {
+  const WASM = "status 200, application/wasm";
+  const start = (message: string, answer: string = WASM): SelvedgeError =>
+    startFailureOf(new Error(`no available backend found. ERR: [wasm] ${message}`), "wasm", "/ort.wasm", answer);
+
+  test.each([
+    ["This document requires 'TrustedScriptURL' assignment.", WASM, "trusted-types selvedge selvedge#worker"],
+    ["Compiling WebAssembly violates … 'unsafe-eval' is not allowed", WASM, "script-src 'self' 'wasm-unsafe-eval'"],
+    ["call to WebAssembly.instantiate() blocked by CSP", WASM, "script-src 'self' 'wasm-unsafe-eval'"],
+    ["BufferSource argument is empty", "status 200, text/html", "assetsBase"],
+    ["failed to asynchronously prepare wasm", "status 404, no content type", "assetsBase"],
+  ])("%s (%s): names %s", (message, answer, fix) => {
+    const error = start(message, answer);
+    expect(error).toMatchObject({ code: "no-backend", details: { answer, message } });
+    expect(error.message).toContain(fix);
+    expect(error.message).toContain(answer);
+  });
+
+  test("for want of memory is told as such", () => {
+    expect(start("RangeError: WebAssembly.Memory(): could not allocate memory")).toMatchObject({
+      code: "out-of-memory",
+    });
+  });
 });

@@ -4,7 +4,7 @@
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 
 const MEMORY =
-  /bad_alloc|out of memory|OOM|cannot enlarge memory|failed to (allocate|grow)|storage size overflow|shape is too large|invalid (typed )?array length|array buffer allocation/i;
+  /bad_alloc|out of memory|OOM|could not allocate memory|cannot enlarge memory|failed to (allocate|grow)|storage size overflow|shape is too large|invalid (typed )?array length|array buffer allocation/i;
 /** The one way in which a run's input is wrong that checkFeeds can't see: a rank that the metadata leaves open. */
 const WRONG_INPUT = /^(Invalid rank for input|Got invalid dimensions for input)/;
 /** Where in its sources ONNX Runtime was, and how often it wrapped the message. */
@@ -33,6 +33,27 @@ export function failureOf(error: unknown, during: "load" | "run"): Error {
   const hint = NO_KERNEL.test(message) ? " (its browser builds leave out most float64 and int16 kernels)" : "";
   const what = `ONNX Runtime can't load this model: ${message}${hint}`;
   return new SelvedgeError("model-invalid", what, details, error);
+}
+
+/** Says why ONNX Runtime did not start, and which setting lets it; `answer` is what the server says of the wasm. */
+export function startFailureOf(error: unknown, backend: string, wasmUrl: string, answer: string): SelvedgeError {
+  // It wraps each cause in "no available backend found. ERR: [name] …".
+  const message = textOf(error).replace(/^no available backend found\. ERR: (\[\w+\] )?/, "");
+  const details = { backend, wasmUrl, answer, message };
+  if (MEMORY.test(message)) return new SelvedgeError("out-of-memory", `Out of memory: ${message}`, details, error);
+  const text = `ONNX Runtime did not start on ${backend}: ${message} (${wasmUrl}: ${answer}).`;
+  return new SelvedgeError("no-backend", `${text}${startHint(message, answer)}`, details, error);
+}
+
+function startHint(message: string, answer: string): string {
+  if (message.includes("TrustedScript")) {
+    return " Allow `trusted-types selvedge selvedge#worker` in the Content-Security-Policy, or set `threads: 1`.";
+  }
+  if (/unsafe-eval|Content Security Policy|blocked by CSP/.test(message)) {
+    return " Allow `script-src 'self' 'wasm-unsafe-eval'` in the Content-Security-Policy.";
+  }
+  if (/^status 200, application\/wasm/.test(answer)) return "";
+  return " Serve the package's files beside it as `application/wasm`, or set `assetsBase`.";
 }
 
 function textOf(error: unknown): string {

@@ -11,7 +11,7 @@ import { SelvedgeError } from "../errors.ts";
 import type { Dtype, Port, Tensor } from "../tensor.ts";
 import { assignmentFromLog } from "./assignment.ts";
 import type { Backend, BackendFacts, BackendName, ModelFacts, ModelFiles, StartOptions } from "./backend.ts";
-import { failureOf } from "./failure.ts";
+import { failureOf, startFailureOf } from "./failure.ts";
 import { checkFeeds } from "./feeds.ts";
 import { createNextTask } from "./task.ts";
 
@@ -83,10 +83,7 @@ class OrtBackend implements Backend {
       const session = await this.#ort.InferenceSession.create(STARTER, this.#sessionOptions({}));
       await session.release();
     } catch (error) {
-      const answer = await describe(options.wasmUrl);
-      const message = `ONNX Runtime did not start on ${options.backend}: ${failureOf(error, "run").message}`;
-      const details = { backend: options.backend, wasmUrl: options.wasmUrl, answer };
-      throw new SelvedgeError("no-backend", `${message} (${options.wasmUrl}: ${answer})`, details, error);
+      throw startFailureOf(error, options.backend, options.wasmUrl, await describe(options.wasmUrl));
     }
     const version = env.versions.web ?? env.versions.common;
     return { backend: options.backend, gpu, version, startMs: performance.now() - began };
