@@ -3,6 +3,7 @@ import type { BackendName } from "../../lib/backend/backend.ts";
 import { CONFORMANCE } from "../../lib/backend/conformance.ts";
 import { endlessModel, identityModel } from "../../lib/backend/fixtures.ts";
 import { browserEffects } from "../../lib/effects.ts";
+import type { ScriptUrl } from "../../lib/effects.ts";
 import { isSelvedgeError } from "../../lib/errors.ts";
 import { throughWorker } from "../../lib/pool/through-worker.ts";
 import { WorkerClient } from "../../lib/pool/worker-client.ts";
@@ -30,6 +31,8 @@ export interface BackendPage {
   assign(setup: Setup): Promise<unknown>;
   /** Sends a picture as an ImageBitmap and as its pixels; gives the tensors that both became. */
   paint(setup: Setup): Promise<{ bitmap: number[]; pixels: number[] }>;
+  /** Starts a worker and ends it. */
+  startPlain(setup: Setup): Promise<void>;
   /** Gives the code of the error of a start with a wasm that is not there. */
   startWithout(setup: Setup): Promise<{ code: string; message: string }>;
 }
@@ -81,6 +84,10 @@ const page: BackendPage = {
     client.end(new Error("done"));
     return { bitmap: tensors[0] ?? [], pixels: tensors[1] ?? [] };
   },
+  async startPlain(setup) {
+    const client = await started(setup);
+    client.end(new Error("done"));
+  },
   async startWithout(setup) {
     const client = clientOf(setup);
     const wasmUrl = new URL("/dist/missing.wasm", location.href).href;
@@ -104,7 +111,16 @@ async function started(setup: Setup, verbose = false): Promise<WorkerClient> {
 
 function clientOf(setup: Setup): WorkerClient {
   const { href } = new URL(`/dist/worker-${setup.build}.js`, location.href);
-  return new WorkerClient(browserEffects(), { href, script: href });
+  return new WorkerClient(browserEffects(), { href, script: vouch(href) });
+}
+
+/** The page's own Trusted Types policy, where the browser has them. */
+const trustedTypes = Reflect.get(globalThis, "trustedTypes") as
+  { createPolicy(name: string, rules: object): { createScriptURL(url: string): ScriptUrl } } | undefined;
+const policy = trustedTypes?.createPolicy("selvedge", { createScriptURL: (url: string) => url });
+
+function vouch(href: string): ScriptUrl {
+  return policy?.createScriptURL(href) ?? href;
 }
 
 function codeOf(error: unknown): string {

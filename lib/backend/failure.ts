@@ -46,7 +46,8 @@ export function startFailureOf(error: unknown, backend: string, wasmUrl: string,
 }
 
 function startHint(message: string, answer: string): string {
-  if (message.includes("TrustedScript")) {
+  // Chromium's words, Firefox's words.
+  if (/TrustedScript|Sink type mismatch/.test(message)) {
     return " Allow `trusted-types selvedge selvedge#worker` in the Content-Security-Policy, or set `threads: 1`.";
   }
   if (/unsafe-eval|Content Security Policy|blocked by CSP/.test(message)) {
