@@ -13,6 +13,7 @@ describe("assetsBase", () => {
     expect(resolveAssets("jspi", base, PAGE)).toEqual({
       build: "jspi",
       workerUrl: `${folder}worker-jspi.js`,
+      cacheUrl: `${folder}worker-cache.js`,
       wasmUrl: `${folder}ort-jspi.wasm`,
     });
   });
@@ -20,7 +21,8 @@ describe("assetsBase", () => {
 
 describe("without assetsBase", () => {
   test.each(["jspi", "wasm"] as const)("the %s build lies beside the package", (build) => {
-    const { workerUrl, wasmUrl } = resolveAssets(build, undefined, PAGE);
+    const { workerUrl, cacheUrl, wasmUrl } = resolveAssets(build, undefined, PAGE);
+    expect(cacheUrl).toBe(new URL("./worker-cache.js", import.meta.url).href);
     expect(workerUrl).toBe(new URL(`./worker-${build}.js`, import.meta.url).href);
     expect(wasmUrl).toBe(new URL(`./ort-${build}.wasm`, import.meta.url).href);
   });

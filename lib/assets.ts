@@ -10,6 +10,8 @@ export type OrtBuild = "jspi" | "wasm";
 export interface Assets {
   readonly build: OrtBuild;
   readonly workerUrl: string;
+  /** The worker that fetches models; the same for every build. */
+  readonly cacheUrl: string;
   readonly wasmUrl: string;
 }
 
@@ -28,11 +30,18 @@ export function resolveAssets(build: OrtBuild, assetsBase: string | undefined, b
     return {
       build,
       workerUrl: new URL(`worker-${build}.js`, base).href,
+      cacheUrl: new URL("worker-cache.js", base).href,
       wasmUrl: new URL(`ort-${build}.wasm`, base).href,
     };
   }
   const found = attempt(build === "jspi" ? jspiUrls : wasmUrls);
-  return { build, workerUrl: mend(found.worker.href), wasmUrl: mend(found.wasm.href) };
+  const cache = attempt(() => new URL("./worker-cache.js", import.meta.url));
+  return {
+    build,
+    workerUrl: mend(found.worker.href),
+    cacheUrl: mend(cache.href),
+    wasmUrl: mend(found.wasm.href),
+  };
 }
 
 function jspiUrls(): { worker: URL; wasm: URL } {

@@ -10,7 +10,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { readProgram, ROOT } from "./program.ts";
 
 /** Names of the files straight in lib/ that say what things are and import nothing but each other. */
-const CONTRACTS = ["bundle", "bundle-schema", "device", "effects", "errors", "tensor"];
+const CONTRACTS = ["bundle", "bundle-schema", "device", "effects", "errors", "link", "reply", "tensor", "watchdog"];
 
 /**
  * Says what each folder of lib/ may import beside itself. `contracts` are the files above, `root` all others straight in
@@ -26,7 +26,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   postprocess: ["contracts", "type:pool"],
   pool: ["contracts", "backend", "preprocess", "postprocess"],
   compress: ["contracts", "backend", "preprocess", "postprocess"],
-  simulate: ["contracts", "root", "schedule", "pool", "backend"],
+  simulate: ["contracts", "root", "schedule", "cache", "pool", "backend"],
   root: ["contracts", "schedule", "cache", "observe", "pool", "type:backend"],
 };
 
@@ -54,7 +54,7 @@ const EFFECTS: ReadonlySet<string> = new Set([
 ]);
 
 /** Tells the files that esbuild makes a worker of: ONNX Runtime is theirs alone. */
-const ENTRY = /\/worker-(jspi|wasm)\.ts$/;
+const ENTRY = /\/worker-(jspi|wasm|cache)\.ts$/;
 
 const WRONG_PATH = join(ROOT, "lib/schedule/wrong.ts");
 const WRONG = `

@@ -1,12 +1,13 @@
 // Builds the package into dist/, in the layout that every bundler tried takes (`npm run build`):
 //   *.js, *.d.ts          by tsc from lib/index.ts: the page's side, one file each, no bundling
 //   worker-<build>.js     by esbuild: the worker with ONNX Runtime's glue inside, one classic-format file per build
+//   worker-cache.js       by esbuild: the worker that fetches models
 //   ort-<build>.wasm      copied from onnxruntime-web, which is a development dependency for that reason
 // A bundler's library mode is no choice here: it rewrites the worker's URL and inlines the wasm as base64.
 import { execFileSync } from "node:child_process";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
@@ -25,11 +26,12 @@ const BUILDS = [
 rmSync(DIST, { recursive: true, force: true });
 mkdirSync(DIST, { recursive: true });
 
+const workers = ["cache/worker-cache", ...BUILDS.map((each) => `pool/worker-${each.name}`)];
 await Promise.all(
-  BUILDS.map((each) =>
+  workers.map((entry) =>
     build({
-      entryPoints: [join(ROOT, `lib/pool/worker-${each.name}.ts`)],
-      outfile: join(DIST, `worker-${each.name}.js`),
+      entryPoints: [join(ROOT, `lib/${entry}.ts`)],
+      outfile: join(DIST, `${basename(entry)}.js`),
       bundle: true,
       minify: true,
       format: "iife",

@@ -3,7 +3,8 @@
 import { chooseBuild, resolveAssets } from "./assets.ts";
 import type { Assets } from "./assets.ts";
 import type { BackendName } from "./backend/backend.ts";
-import type { DownloadOptions } from "./cache/download.ts";
+import { CacheClient } from "./cache/client.ts";
+import type { FetchOptions } from "./cache/client.ts";
 import { candidates } from "./choose.ts";
 import type { Pins } from "./choose.ts";
 import type { DeviceFacts } from "./device.ts";
@@ -11,6 +12,7 @@ import { Dispatcher } from "./dispatcher.ts";
 import { browserEffects } from "./effects.ts";
 import type { Effects } from "./effects.ts";
 import { isSelvedgeError, SelvedgeError } from "./errors.ts";
+import type { WorkerSource } from "./link.ts";
 import { Loader } from "./loader.ts";
 import { Model } from "./model.ts";
 import { Counters } from "./observe/counters.ts";
@@ -58,6 +60,7 @@ export class Engine {
   readonly device: DeviceFacts;
   readonly #effects: Effects;
   readonly #backends: readonly BackendName[];
+  readonly #cache: CacheClient;
   readonly #pool: Pool;
   readonly #dispatcher: Dispatcher;
   readonly #counters: Counters = new Counters();
@@ -85,12 +88,14 @@ export class Engine {
       wasm: usable("wasm") ? (options.workers ?? wasmLanes(facts.cores)) : 0,
     };
     const { trustedTypesPolicy: policy } = options;
+    const sourceOf = (href: string): WorkerSource => ({
+      href,
+      script: policy === undefined ? href : policy.createScriptURL(href),
+    });
+    this.#cache = new CacheClient(effects, () => sourceOf(assets().cacheUrl));
     this.#pool = new Pool(size, {
       effects,
-      source: () => {
-        const { workerUrl } = assets();
-        return { href: workerUrl, script: policy === undefined ? workerUrl : policy.createScriptURL(workerUrl) };
-      },
+      source: () => sourceOf(assets().workerUrl),
       wasmUrl: () => assets().wasmUrl,
       threads,
       verbose: options.verbose ?? false,
@@ -123,7 +128,7 @@ export class Engine {
     const signal =
       options.signal === undefined ? this.#stop.signal : AbortSignal.any([options.signal, this.#stop.signal]);
     signal.throwIfAborted();
-    const loading = this.#load(source, options, { effects: this.#effects, signal, onProgress: options.onProgress });
+    const loading = this.#load(source, options, { signal, onProgress: options.onProgress });
     return untilAborted(loading, signal);
   }
 
@@ -138,13 +143,14 @@ export class Engine {
     const error = new SelvedgeError("closed", "The engine is closed.");
     this.#stop.abort(error);
     this.#dispatcher.close();
+    this.#cache.close(error);
     this.#pool.close(error);
     this.#models.clear();
     return Promise.resolve();
   }
 
-  async #load(source: ModelSource, options: LoadOptions, download: DownloadOptions): Promise<Model> {
-    const opened = await openSource(source, download);
+  async #load(source: ModelSource, options: LoadOptions, download: FetchOptions): Promise<Model> {
+    const opened = await openSource(source, this.#effects.facts.baseUrl, this.#cache, download);
     const pins: Pins = { backend: options.backend, variant: options.variant };
     const found = candidates(opened.bundle, this.device, this.#backends, pins);
     const loader = new Loader(this.#pool, opened, download, () => this.#nextModelId++);

@@ -5,7 +5,7 @@ export type { MapOptions, Model, RunInfo, RunOptions, RunResult } from "./model.
 export type { EngineOptions, LoadOptions } from "./options.ts";
 export type { ImageInput, Inputs, TensorInput } from "./inputs.ts";
 export type { ModelSource } from "./source.ts";
-export type { Progress } from "./cache/download.ts";
+export type { Progress } from "./cache/protocol.ts";
 export type { Dtype, DtypeArrays, Port, Tensor } from "./tensor.ts";
 export type { Decoded } from "./pool/protocol.ts";
 export type { Attempt } from "./dispatcher.ts";

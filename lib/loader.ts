@@ -2,7 +2,7 @@
 // first. Other lanes of the backend load it by themselves when their first request comes.
 import type { BackendName, ModelFacts } from "./backend/backend.ts";
 import type { Bundle, DecodeSpec, ImageSpec } from "./bundle.ts";
-import type { DownloadOptions } from "./cache/download.ts";
+import type { FetchOptions } from "./cache/client.ts";
 import type { Candidate, Placement } from "./choose.ts";
 import type { Route } from "./dispatcher.ts";
 import { SelvedgeError } from "./errors.ts";
@@ -29,14 +29,14 @@ export class Loader {
   readonly #decodes: Record<string, DecodeSpec> = {};
   readonly #pool: Pool;
   readonly #opened: Opened;
-  readonly #download: DownloadOptions;
+  readonly #download: FetchOptions;
   readonly #newId: () => number;
   readonly #files: Map<string, Promise<LoadMessage["files"]>> = new Map();
   readonly #messages: Map<string, Promise<LoadMessage>> = new Map();
   #assets: Promise<Record<string, string>> | null = null;
   #facts: ModelFacts | null = null;
 
-  constructor(pool: Pool, opened: Opened, download: DownloadOptions, newId: () => number) {
+  constructor(pool: Pool, opened: Opened, download: FetchOptions, newId: () => number) {
     this.#pool = pool;
     this.#opened = opened;
     this.#download = download;

@@ -1,6 +1,6 @@
 // The options of the public surface, and their checks: each error names the option and shows what came.
 import type { BackendName } from "./backend/backend.ts";
-import type { Progress } from "./cache/download.ts";
+import type { Progress } from "./cache/protocol.ts";
 import type { Effects, ScriptUrl } from "./effects.ts";
 
 /** Options of an engine; a newcomer needs none. */

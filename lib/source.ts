@@ -1,10 +1,8 @@
 // What `engine.load` was given, brought to one form: a bundle. A bare `.onnx` (URL, bytes, Blob or File) becomes a
 // bundle of one variant that needs nothing, so that nobody must pack before trying.
-import { BUNDLE_SCHEMA, bundleIdentity, sha256Hex } from "./bundle.ts";
+import { BUNDLE_SCHEMA, sha256Hex } from "./bundle.ts";
 import type { Bundle, BundleFile, Variant } from "./bundle.ts";
-import { parseBundle } from "./bundle-schema.ts";
-import { fetchBare, fetchFiles, fetchJson } from "./cache/download.ts";
-import type { DownloadOptions } from "./cache/download.ts";
+import type { CacheClient, FetchOptions } from "./cache/client.ts";
 import { SelvedgeError } from "./errors.ts";
 
 /** What a model may be loaded from: the URL of a bundle.json or of an `.onnx`, or the bytes of an `.onnx`. */
@@ -18,17 +16,22 @@ export interface Opened {
   /** Whether the bundle declares the model's inputs and outputs; a bare model tells them once it is loaded. */
   readonly declared: boolean;
   /** Fetches a variant's files. */
-  files(variant: Variant, options: DownloadOptions): Promise<{ path: string; data: Blob }[]>;
+  files(variant: Variant, options: FetchOptions): Promise<{ path: string; data: Blob }[]>;
   /** Fetches the assets as text, by path. */
-  assets(options: DownloadOptions): Promise<Record<string, string>>;
+  assets(options: FetchOptions): Promise<Record<string, string>>;
 }
 
 /** Opens a source; fetches `bundle.json`, or the whole of a bare model. */
-export async function openSource(source: ModelSource, options: DownloadOptions): Promise<Opened> {
+export async function openSource(
+  source: ModelSource,
+  baseUrl: string,
+  cache: CacheClient,
+  options: FetchOptions,
+): Promise<Opened> {
   if (typeof source === "string" || source instanceof URL) {
-    const url = resolve(source, options.effects.facts.baseUrl);
-    if (url.pathname.endsWith(".json")) return openBundle(url.href, options);
-    const data = await fetchBare(url.href, options);
+    const url = resolve(source, baseUrl);
+    if (url.pathname.endsWith(".json")) return openBundle(url.href, cache, options);
+    const data = await cache.bare(url.href, options);
     if (await looksLikeHtml(data)) {
       const message = `${url.href} is an HTML page, not an ONNX model: is the path right?`;
       throw new SelvedgeError("model-invalid", message, { url: url.href });
@@ -53,19 +56,20 @@ function resolve(source: string | URL, base: string): URL {
   return url;
 }
 
-async function openBundle(url: string, options: DownloadOptions): Promise<Opened> {
-  const bundle = parseBundle(await fetchJson(url, options));
+async function openBundle(url: string, cache: CacheClient, options: FetchOptions): Promise<Opened> {
+  const { bundle, identity } = await cache.bundle(url, options);
   return {
     bundle,
-    identity: await bundleIdentity(bundle),
+    identity,
     declared: true,
     async files(variant, fetching) {
-      const blobs = await fetchFiles(url, variant.files, fetching);
+      const blobs = await cache.files(url, variant.files, fetching);
       return variant.files.map((file, i) => ({ path: file.path, data: blobs[i] as Blob }));
     },
     async assets(fetching) {
       const files: readonly BundleFile[] = bundle.assets ?? [];
-      const blobs = await fetchFiles(url, files, { ...fetching, onProgress: undefined });
+      if (files.length === 0) return {};
+      const blobs = await cache.files(url, files, { ...fetching, onProgress: undefined });
       const texts = await Promise.all(blobs.map((blob) => blob.text()));
       return Object.fromEntries(files.map((file, i) => [file.path, texts[i] as string]));
     },

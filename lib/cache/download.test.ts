@@ -5,10 +5,9 @@ import type { AddressInfo } from "node:net";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { sha256Hex } from "../bundle.ts";
 import type { BundleFile } from "../bundle.ts";
-import { browserEffects } from "../effects.ts";
 import { isSelvedgeError } from "../errors.ts";
 import { fetchBare, fetchFiles, fetchJson } from "./download.ts";
-import type { Progress } from "./download.ts";
+import type { Progress } from "./protocol.ts";
 
 type Answer = (response: ServerResponse, nth: number) => void;
 
@@ -38,7 +37,7 @@ afterEach(() => {
 });
 
 const options = (more: { signal?: AbortSignal; onProgress?: (progress: Progress) => void } = {}) => ({
-  effects: browserEffects(),
+  fetch: (url: string, init: RequestInit) => fetch(url, init),
   signal: more.signal,
   onProgress: more.onProgress,
 });

@@ -1,22 +1,16 @@
 // Bytes from a URL, checked. A bundle's files come chunk by chunk, each verified by its SHA-256 before it is used; one
 // that is wrong is fetched once more, then refused. Knows nothing of models, lanes or the schedule. The store that
-// keeps chunks on the device, resumes and shares downloads between tabs comes in here, behind `fetchChunk`.
+// keeps chunks on the device, resumes and shares downloads between tabs comes in here, behind `fetchChunk`. Runs in a
+// worker (worker.ts), never in the page.
 import { sha256Hex } from "../bundle.ts";
 import type { BundleChunk, BundleFile } from "../bundle.ts";
 import type { Effects } from "../effects.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
-
-/** Tells how far a download is. */
-export interface Progress {
-  /** Bytes that arrived so far. */
-  readonly loadedBytes: number;
-  /** Null while the server has not told. */
-  readonly totalBytes: number | null;
-}
+import type { Progress } from "./protocol.ts";
 
 /** What a download needs beside the address. */
 export interface DownloadOptions {
-  readonly effects: Effects;
+  readonly fetch: Effects["fetch"];
   readonly signal: AbortSignal | undefined;
   readonly onProgress: ((progress: Progress) => void) | undefined;
 }
@@ -162,7 +156,7 @@ async function fetchBytes(
 async function request(url: string, options: DownloadOptions): Promise<Response> {
   let response: Response;
   try {
-    response = await options.effects.fetch(url, options.signal === undefined ? {} : { signal: options.signal });
+    response = await options.fetch(url, options.signal === undefined ? {} : { signal: options.signal });
   } catch (error) {
     throw new SelvedgeError("download-failed", `${url} could not be fetched.`, { url }, error);
   }

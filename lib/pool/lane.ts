@@ -4,9 +4,9 @@
 import type { BackendFacts, BackendName, ModelFacts } from "../backend/backend.ts";
 import type { Effects } from "../effects.ts";
 import { SelvedgeError } from "../errors.ts";
+import type { WorkerSource } from "../link.ts";
 import type { LoadMessage, Ran, RunMessage, WireValue } from "./protocol.ts";
 import { WorkerClient } from "./worker-client.ts";
-import type { WorkerSource } from "./worker-client.ts";
 
 /** What every lane of a pool shares. */
 export interface LaneOptions {

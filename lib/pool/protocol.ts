@@ -4,11 +4,8 @@
 // optimisation.
 import type { BackendFacts, ModelFacts, StartOptions } from "../backend/backend.ts";
 import type { DecodeSpec, ImageSpec } from "../bundle.ts";
-import type { WireError } from "../errors.ts";
+import type { Reply } from "../reply.ts";
 import type { Tensor } from "../tensor.ts";
-
-/** A result or an error; what every call resolves to. */
-export type Reply<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: WireError };
 
 /** An image on the wire: a bitmap (transferred), or RGBA pixels, 4 bytes each, rows from the top. */
 export type WireImage = ImageBitmap | WirePixels;

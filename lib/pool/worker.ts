@@ -4,13 +4,15 @@ import * as Comlink from "comlink";
 import type { Backend, BackendFacts, ModelFacts, StartOptions } from "../backend/backend.ts";
 import { createNextTask } from "../backend/task.ts";
 import type { ImageSpec } from "../bundle.ts";
-import { SelvedgeError, toWireError } from "../errors.ts";
+import { SelvedgeError } from "../errors.ts";
 import { createDecoder } from "../postprocess/decode.ts";
 import type { Decoder } from "../postprocess/decode.ts";
 import { imageToTensor } from "../preprocess/image.ts";
 import { pixelsOf } from "../preprocess/pixels.ts";
+import { reply } from "../reply.ts";
+import type { Reply } from "../reply.ts";
 import type { Dtype, Tensor } from "../tensor.ts";
-import type { Decoded, LoadMessage, Ran, Reply, RunMessage, WorkerApi, WorkerNotice } from "./protocol.ts";
+import type { Decoded, LoadMessage, Ran, RunMessage, WorkerApi, WorkerNotice } from "./protocol.ts";
 
 /** What the worker keeps of a loaded model, beside the backend's own. */
 interface ServedModel {
@@ -41,8 +43,8 @@ export function serve(
     start: (options) => inOrder(() => start(backend, options)),
     load: (message) => inOrder(() => load(backend, models, message)),
     run: (message) =>
-      inOrder(async () => run(backend, models, message, now)).then((reply) =>
-        reply.ok ? Comlink.transfer(reply, buffersOf(reply.value)) : reply,
+      inOrder(async () => run(backend, models, message, now)).then((answer) =>
+        answer.ok ? Comlink.transfer(answer, buffersOf(answer.value)) : answer,
       ),
     unload: (modelId) =>
       inOrder(async () => {
@@ -115,23 +117,15 @@ function createQueue(): <T>(call: () => Promise<T>) => Promise<Reply<T>> {
     const before = tail;
     const mustWait = pending > 0;
     pending += 1;
-    const reply = before.then(async () => {
+    const answer = before.then(async () => {
       if (mustWait) await nextTask();
-      return settle(call);
+      return reply(call);
     });
-    tail = reply.then(() => {
+    tail = answer.then(() => {
       pending -= 1;
     });
-    return reply;
+    return answer;
   };
-}
-
-async function settle<T>(call: () => Promise<T>): Promise<Reply<T>> {
-  try {
-    return { ok: true, value: await call() };
-  } catch (error) {
-    return { ok: false, error: toWireError(error) };
-  }
 }
 
 /** Lists what a result is made of, each buffer once; shared memory cannot be moved. */

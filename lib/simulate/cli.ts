@@ -56,7 +56,7 @@ async function tell(from: number, seeds: number): Promise<void> {
 }
 
 async function tellAll(from: number, seeds: number): Promise<void> {
-  const startMs = Date.now();
+  const startS = process.uptime();
   const shares = Math.min(seeds, availableParallelism());
   const totals = { stories: 0, answered: 0, failed: 0, cancelled: 0, faults: 0 };
   const broken: string[] = [];
@@ -76,7 +76,7 @@ async function tellAll(from: number, seeds: number): Promise<void> {
   const codes = await Promise.all(exits);
   for (const line of broken) console.error(line);
   const { stories, answered, failed, cancelled, faults } = totals;
-  const seconds = ((Date.now() - startMs) / 1_000).toFixed(1);
+  const seconds = (process.uptime() - startS).toFixed(1);
   console.log(
     `${stories} stories, ${faults} faults: ${answered} answered, ${failed} failed with a typed error, ${cancelled} cancelled; ${broken.length} broken; ${seconds} s`,
   );

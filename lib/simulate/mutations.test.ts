@@ -23,7 +23,7 @@ interface Mutation {
 const MUTATIONS: readonly Mutation[] = [
   {
     breaks: "no request is lost: a dead worker's calls are not rejected",
-    file: "pool/worker-client.ts",
+    file: "link.ts",
     from: "for (const fail of pending) fail(error);",
     to: "",
     caught: /was lost|answers no more/,
@@ -37,7 +37,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     breaks: "no request is lost: a hung worker is not watched",
-    file: "pool/watchdog.ts",
+    file: "watchdog.ts",
     from: "else expire();",
     to: "",
     caught: /was lost|answers no more/,
@@ -65,7 +65,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     breaks: "no healthy worker is ended: the watchdog counts time in which the page stood still",
-    file: "pool/watchdog.ts",
+    file: "watchdog.ts",
     from: "const ms = Math.min(left, TICK_MS);",
     to: "const ms = left;",
     caught: /healthy workers/,

@@ -88,7 +88,8 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
   const broken: string[] = [];
   const lanes = engine.stats().lanes.length;
   await world.run(() => {
-    if (world.alive.size > lanes) broken.push(`${world.alive.size} workers for ${lanes} lanes`);
+    const computing = [...world.alive].filter((worker) => worker.computes).length;
+    if (computing > lanes) broken.push(`${computing} workers for ${lanes} lanes`);
     return outcomes.every((x) => x.settled > 0);
   }, world.now + END_MS);
   check(outcomes, broken);

@@ -8,6 +8,7 @@
 import type { Backend } from "../backend/backend.ts";
 import type { AdapterFacts } from "../device.ts";
 import type { Effects, WorkerHandle } from "../effects.ts";
+import { serveCache } from "../cache/worker.ts";
 import { serve } from "../pool/worker.ts";
 import type { Random } from "./random.ts";
 
@@ -151,6 +152,8 @@ type Listener = (event: globalThis.Event) => void;
 /** A worker: the real worker side (pool/worker.ts) on a simulated backend, its messages events of the world. */
 export class SimulatedWorker implements WorkerHandle {
   readonly id: number;
+  /** Whether it is a lane's, not the one that fetches models. */
+  readonly computes: boolean;
   /** A fault that the backend is to act out in its current call. */
   fault: Fault | null = null;
   readonly #world: World;
@@ -169,13 +172,15 @@ export class SimulatedWorker implements WorkerHandle {
       addEventListener: (_type: string, listener: Listener) => this.#inside.add(listener),
       removeEventListener: (_type: string, listener: Listener) => this.#inside.delete(listener),
     };
-    serve(createBackend(world, this), endpoint, () => world.now);
+    this.computes = !url.endsWith("/worker-cache.js");
+    if (this.computes) serve(createBackend(world, this), endpoint, () => world.now);
+    else serveCache(endpoint, world.effects.fetch, () => world.now);
   }
 
   postMessage(message: unknown): void {
     // Comlink says goodbye when the collector takes a proxy: chance, which must not reach the story.
     if (!this.#world.alive.has(this)) return;
-    const fault = this.#world.drawFault();
+    const fault = this.computes ? this.#world.drawFault() : null;
     if (fault !== null) this.#world.log(`worker ${this.id}: ${fault}`);
     this.fault = fault;
     if (fault === "crash" || fault === "messageerror" || fault === "never-starts") {

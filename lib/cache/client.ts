@@ -1,0 +1,104 @@
+// The page's side of the worker that fetches models. The worker starts with the first download and ends when it idles;
+// a blob that it made stays.
+import type { BundleFile } from "../bundle.ts";
+import type { Effects } from "../effects.ts";
+import { SelvedgeError } from "../errors.ts";
+import { Link } from "../link.ts";
+import type { WorkerSource } from "../link.ts";
+import type { Reply } from "../reply.ts";
+import { isProgress } from "./protocol.ts";
+import type { CacheApi, FetchedBundle, Progress } from "./protocol.ts";
+
+/** What a download is started with. */
+export interface FetchOptions {
+  readonly signal: AbortSignal;
+  readonly onProgress: ((progress: Progress) => void) | undefined;
+}
+
+const IDLE_MS = 5_000;
+
+/** Fetches what models are made of. */
+export class CacheClient {
+  readonly #effects: Effects;
+  readonly #source: () => WorkerSource;
+  readonly #listeners: Map<number, (progress: Progress) => void> = new Map();
+  #link: Link<CacheApi> | null = null;
+  #nextTicket = 1;
+  #running = 0;
+  #cancelIdle: (() => void) | null = null;
+
+  constructor(effects: Effects, source: () => WorkerSource) {
+    this.#effects = effects;
+    this.#source = source;
+  }
+
+  /** Fetches and checks a `bundle.json`. */
+  bundle(url: string, options: FetchOptions): Promise<FetchedBundle> {
+    return this.#fetch("bundle", { ...options, onProgress: undefined }, (api, ticket) => api.bundle(ticket, url));
+  }
+
+  /** Fetches files of a bundle, each a blob of verified chunks. */
+  files(bundleUrl: string, files: readonly BundleFile[], options: FetchOptions): Promise<Blob[]> {
+    return this.#fetch("files", options, (api, ticket) => api.files(ticket, bundleUrl, files));
+  }
+
+  /** Fetches a file of unknown hash: a bare `.onnx`. */
+  bare(url: string, options: FetchOptions): Promise<Blob> {
+    return this.#fetch("bare", options, (api, ticket) => api.bare(ticket, url));
+  }
+
+  /** Ends the worker for good. */
+  close(error: Error): void {
+    this.#cancelIdle?.();
+    this.#link?.end(error);
+  }
+
+  async #fetch<T>(
+    name: string,
+    { signal, onProgress }: FetchOptions,
+    send: (api: Link<CacheApi>["api"], ticket: number) => Promise<Reply<T>>,
+  ): Promise<T> {
+    await this.#effects.activated();
+    signal.throwIfAborted();
+    const link = this.#ensureLink();
+    const ticket = this.#nextTicket++;
+    if (onProgress !== undefined) this.#listeners.set(ticket, onProgress);
+    const cancel = (): void => {
+      void link.call("cancel", Number.POSITIVE_INFINITY, () => link.api.cancel(ticket)).catch(() => undefined);
+    };
+    signal.addEventListener("abort", cancel, { once: true });
+    this.#running += 1;
+    this.#cancelIdle?.();
+    try {
+      // Without a bound: how long a download may take is for the caller's signal to say.
+      return await link.call(name, Number.POSITIVE_INFINITY, () => send(link.api, ticket));
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    } finally {
+      signal.removeEventListener("abort", cancel);
+      this.#listeners.delete(ticket);
+      this.#running -= 1;
+      if (this.#running === 0) this.#startIdling(link);
+    }
+  }
+
+  #ensureLink(): Link<CacheApi> {
+    if (this.#link !== null) return this.#link;
+    const link = new Link<CacheApi>(this.#effects, this.#source());
+    link.onNotice = (data) => {
+      if (isProgress(data)) this.#listeners.get(data.ticket)?.(data);
+    };
+    link.onEnd = () => {
+      this.#link = null;
+    };
+    this.#link = link;
+    return link;
+  }
+
+  #startIdling(link: Link<CacheApi>): void {
+    this.#cancelIdle = this.#effects.setTimer(() => {
+      link.end(new SelvedgeError("closed", "The worker idled out."));
+    }, IDLE_MS);
+  }
+}
