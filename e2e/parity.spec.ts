@@ -19,7 +19,7 @@ for (const { model, dims } of CASES) {
     const { largest, backends } = await page.evaluate(
       async ({ model, dims }) => {
         const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
-        const length = dims.reduce((product, size) => product * size, 1);
+        const length = dims.reduce((product: number, size) => product * size, 1);
         const data = Float32Array.from({ length }, (_, at) => Math.sin(at / 7) * Math.cos(at / 911));
         const results: Float32Array[] = [];
         const backends: string[] = [];
@@ -27,7 +27,7 @@ for (const { model, dims } of CASES) {
           const engine = await createEngine({ backends: [backend], workers: 1 });
           const loaded = await engine.load(`/models/${model}/bundle.json`, { backend, variant: "f32" });
           const input = loaded.inputs[0]?.name ?? "";
-          const { outputs, info } = await loaded.run({ [input]: { dtype: "float32", dims: [...dims], data } });
+          const { outputs, info } = await loaded.run({ [input]: { dtype: "float32", dims, data } });
           const output = outputs[loaded.outputs[0]?.name ?? ""];
           results.push(output?.data as Float32Array);
           backends.push(info.backend);
