@@ -10,7 +10,18 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { readProgram, ROOT } from "./program.ts";
 
 /** Names of the files straight in lib/ that say what things are and import nothing but each other. */
-const CONTRACTS = ["bundle", "bundle-schema", "device", "effects", "errors", "link", "reply", "tensor", "watchdog"];
+const CONTRACTS = [
+  "bundle",
+  "bundle-schema",
+  "device",
+  "effects",
+  "errors",
+  "feeds",
+  "link",
+  "reply",
+  "tensor",
+  "watchdog",
+];
 
 /**
  * Says what each folder of lib/ may import beside itself. `contracts` are the files above, `root` all others straight in

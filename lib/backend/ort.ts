@@ -12,7 +12,7 @@ import type { Dtype, Port, Tensor } from "../tensor.ts";
 import { assignmentFromLog } from "./assignment.ts";
 import type { Backend, BackendFacts, BackendName, ModelFacts, ModelFiles, StartOptions } from "./backend.ts";
 import { failureOf, startFailureOf } from "./failure.ts";
-import { checkFeeds } from "./feeds.ts";
+import { checkFeeds } from "../feeds.ts";
 import { createNextTask } from "./task.ts";
 
 /** The part of onnxruntime-web that is used; every build has it. */

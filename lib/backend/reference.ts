@@ -4,7 +4,7 @@
 import { SelvedgeError } from "../errors.ts";
 import type { Dtype, Port, Tensor } from "../tensor.ts";
 import type { Backend, BackendFacts, ModelFacts, ModelFiles, StartOptions } from "./backend.ts";
-import { checkFeeds } from "./feeds.ts";
+import { checkFeeds } from "../feeds.ts";
 
 /** How a test steers the reference backend. */
 export interface ReferenceOptions {

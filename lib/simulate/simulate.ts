@@ -171,6 +171,7 @@ function check(outcomes: readonly Outcome[], broken: string[]): void {
 /** After the faults the same models must still answer, and closing must leave nothing behind. */
 async function end(world: World, engine: Engine, models: readonly Model[], broken: string[]): Promise<void> {
   world.faults = false;
+  await world.run(() => false, world.now + TIMEOUT_MS); // faults that were drawn before still happen
   for (const [i, model] of models.entries()) {
     const outcome: Outcome = { settled: 0, answered: false, error: null, cancelled: false };
     run(world, model, FACTORS[i] as number, 1_000, null, outcome);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { Dtype, Port, Tensor } from "../tensor.ts";
+import type { Dtype, Port, Tensor } from "./tensor.ts";
 import { checkFeeds } from "./feeds.ts";
 
 const port = (name: string, dims: Port["dims"], dtype: Dtype = "float32"): Port => ({
@@ -12,12 +12,12 @@ const floats = (...dims: number[]): Tensor => {
   return { dtype: "float32", dims, data: new Float32Array(dims.reduce((a, b) => a * b, 1)) };
 };
 
-test("a detached buffer is a RangeError that says so", () => {
+test("a detached buffer is a TypeError that says so", () => {
   const x = floats(2);
   structuredClone(x.data, { transfer: [(x.data as Float32Array<ArrayBuffer>).buffer] });
   expect(() => {
     checkFeeds([port("x", ["n"])], { x });
-  }).toThrow(/"x" has 0 values \(a detached buffer is empty\) for dims \[2\], not 2/);
+  }).toThrow(/"x": its buffer is empty or detached/);
 });
 
 test("any rank passes where the model leaves it open", () => {
@@ -26,20 +26,20 @@ test("any rank passes where the model leaves it open", () => {
 
 test("float16 comes as its bits or as a Float16Array", () => {
   const bits: Tensor = { dtype: "float16", dims: [1], data: new Uint16Array(1) };
-  const native = { [Symbol.toStringTag]: "Float16Array", length: 1 };
+  const native = { [Symbol.toStringTag]: "Float16Array", length: 1, buffer: new ArrayBuffer(2) };
   checkFeeds([port("x", ["n"], "float16")], { x: bits });
-  checkFeeds([port("x", ["n"], "float16")], { x: { ...bits, data: native as unknown as Uint16Array } });
+  checkFeeds([port("x", ["n"], "float16")], { x: { ...bits, data: native } });
   const wrong: Tensor = { ...bits, data: new Float32Array(1) };
   expect(() => {
     checkFeeds([port("x", ["n"], "float16")], { x: wrong });
-  }).toThrow('Input "x" of dtype float16 must hold its data in Uint16Array, not Float32Array.');
+  }).toThrow('input "x": float16 data must be a Uint16Array, got Float32Array');
 });
 
 test("the message names what came and what the model takes", () => {
   expect(() => {
     checkFeeds([port("a", ["n", 3]), port("b", ["n"])], { z: floats(1) });
-  }).toThrow('The model has no input "z"; it takes "a", "b".');
+  }).toThrow('inputs: the model has no input "z", only "a", "b"');
   expect(() => {
     checkFeeds([port("a", ["n", 3]), port("b", ["n"])], { a: floats(2, 3), b: floats(4) });
-  }).toThrow('Input "b" has 4 for the dim "n", of which "a" has 2.');
+  }).toThrow('input "b": "n" is 4, but 2 in input "a"');
 });

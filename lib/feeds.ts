@@ -1,0 +1,116 @@
+// The checks of tensors against what a model takes, in one place for both ends of the thread line: the page checks
+// before anything is queued, against what the bundle declares; the worker against what the model really has. ONNX
+// Runtime's own messages come late, name indices, and for some mistakes (a short array) never come.
+import type { Dtype, Port } from "./tensor.ts";
+
+/** A tensor as it may be given: nothing of it is believed yet. */
+export interface TensorLike {
+  readonly dtype: unknown;
+  readonly dims: unknown;
+  readonly data: unknown;
+}
+
+const ARRAYS: Readonly<Record<Dtype, readonly string[]>> = {
+  float32: ["Float32Array"],
+  float64: ["Float64Array"],
+  float16: ["Uint16Array", "Float16Array"],
+  int8: ["Int8Array"],
+  uint8: ["Uint8Array", "Uint8ClampedArray"],
+  int16: ["Int16Array"],
+  uint16: ["Uint16Array"],
+  int32: ["Int32Array"],
+  uint32: ["Uint32Array"],
+  int64: ["BigInt64Array"],
+  uint64: ["BigUint64Array"],
+  bool: ["Uint8Array"],
+  string: ["Array"],
+};
+
+/**
+ * Checks a run's tensors against the ports.
+ * @throws TypeError for a wrong kind (name, dtype, array, detached buffer), RangeError for a wrong size
+ */
+export function checkFeeds(ports: readonly Port[], feeds: Readonly<Record<string, TensorLike>>): void {
+  checkNames(ports, feeds);
+  const symbols: Symbols = new Map();
+  for (const port of ports) {
+    const tensor = feeds[port.name] as TensorLike;
+    checkTensor(port, tensor);
+    checkSymbols(port, tensor.dims as number[], symbols);
+  }
+}
+
+/** Checks that every input is there and no other. */
+export function checkNames(ports: readonly Port[], feeds: object): void {
+  const names = ports.map((port) => `"${port.name}"`).join(", ");
+  for (const name of Object.keys(feeds))
+    if (!ports.some((port) => port.name === name))
+      throw new TypeError(`inputs: the model has no input "${name}", only ${names}`);
+  for (const { name } of ports)
+    if (!Object.hasOwn(feeds, name) || Reflect.get(feeds, name) === undefined)
+      throw new TypeError(`inputs: "${name}" is missing; the model takes ${names}`);
+}
+
+/** Checks one tensor. No dims in a port mean a scalar or an open rank, which ONNX Runtime does not tell apart. */
+export function checkTensor(port: Port, { dtype, dims, data }: TensorLike): void {
+  const at = `input "${port.name}"`;
+  if (dtype !== port.dtype) throw new TypeError(`${at}: expected dtype ${port.dtype}, got ${show(dtype)}`);
+  if (!Array.isArray(dims)) throw new TypeError(`${at}: dims must be an array, got ${show(dims)}`);
+  for (const dim of dims as unknown[])
+    if (typeof dim !== "number" || !Number.isSafeInteger(dim) || dim < 0)
+      throw new RangeError(`${at}: dims must be whole numbers of 0 and up, got ${showDims(dims)}`);
+  const sizes = dims as number[];
+  if (port.dims.length > 0 && sizes.length !== port.dims.length)
+    throw new RangeError(`${at}: expected ${port.dims.length} dims ${showDims(port.dims)}, got ${showDims(sizes)}`);
+  for (const [axis, want] of port.dims.entries())
+    if (typeof want === "number" && sizes[axis] !== want)
+      throw new RangeError(`${at}: dim ${axis} must be ${want} (${showDims(port.dims)}), got ${showDims(sizes)}`);
+  checkData(at, port.dtype, sizes, data);
+}
+
+/** The sizes of symbolic dims so far, and the input that gave each. */
+export type Symbols = Map<string, { readonly size: number; readonly input: string }>;
+
+/** Checks that a symbolic dim has one size wherever it stands, and notes new ones. */
+export function checkSymbols(port: Port, dims: readonly number[], seen: Symbols): void {
+  for (const [axis, want] of port.dims.entries()) {
+    if (typeof want !== "string") continue;
+    const size = dims[axis] ?? 0;
+    const before = seen.get(want);
+    if (before !== undefined && before.size !== size)
+      throw new RangeError(`input "${port.name}": "${want}" is ${size}, but ${before.size} in input "${before.input}"`);
+    seen.set(want, { size, input: port.name });
+  }
+}
+
+/** Shows a value in a message: short, by its kind where it is large. */
+export function show(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === "string") return JSON.stringify(value.slice(0, 60));
+  if (typeof value === "object") return kindOf(value);
+  return typeof value === "number" ? String(value) : typeof value;
+}
+
+/** Names the kind of an object; `instanceof` would fail on one of another realm. */
+export function kindOf(value: unknown): string {
+  return Object.prototype.toString.call(value).slice("[object ".length, -1);
+}
+
+function checkData(at: string, dtype: Dtype, dims: readonly number[], data: unknown): void {
+  if (!ARRAYS[dtype].includes(kindOf(data)))
+    throw new TypeError(`${at}: ${dtype} data must be a ${ARRAYS[dtype][0]}, got ${show(data)}`);
+  const array = data as ArrayLike<unknown>;
+  const count = dims.reduce((product, dim) => product * dim, 1);
+  if (dtype === "string") {
+    const wrong = Array.from(array).findIndex((value) => typeof value !== "string");
+    if (wrong >= 0) throw new TypeError(`${at}: string data holds ${show(array[wrong])}`);
+  } else if (count > 0 && (data as ArrayBufferView).buffer.byteLength === 0) {
+    throw new TypeError(`${at}: its buffer is empty or detached (was it transferred before?)`);
+  }
+  if (array.length !== count)
+    throw new RangeError(`${at}: dims ${showDims(dims)} need ${count} elements, data has ${array.length}`);
+}
+
+function showDims(dims: readonly unknown[]): string {
+  return `[${dims.map(String).join(", ")}]`;
+}
