@@ -1,0 +1,160 @@
+// Scenario `overhead`: what Selvedge costs beside ONNX Runtime Web used by hand, same model, same backend, same threads.
+import { readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+import type { Page } from "@playwright/test";
+import { corpusFolder, lines } from "../corpus/render.ts";
+import { ROOT } from "../prepare.ts";
+import { firstResultCases } from "./first-result.ts";
+import type { Case, Sample, Subject } from "./kernel.ts";
+import type { Bench } from "./run.ts";
+
+/** What e2e/pages/overhead.ts puts on its page. */
+interface PageBench {
+  setUp(model: string, names: readonly string[], dims: Readonly<Record<string, number[]>>): Promise<void>;
+  sample(name: string, count: number, slowBy: number): Promise<Measured>;
+  stall(name: string, count: number, slowBy: number): Promise<Measured>;
+  stallReading(urls: readonly string[]): Promise<Measured>;
+}
+interface Measured {
+  readonly ms: number;
+  readonly backend: string;
+}
+
+const REC = { model: "ocr-rec", variant: "f32" };
+const TINY = { model: "add", variant: "f32" };
+const LINES = 100;
+
+/** Gives the cases, one after the other; each has a page of its own. */
+export async function* scenario(bench: Bench): AsyncGenerator<Case> {
+  yield* withPage(
+    bench,
+    "/models/ocr-rec/bundle.json",
+    ["selvedge", "raw worker", "raw worker 2"],
+    { x: [1, 3, 48, 320] },
+    (page) => ({
+      name: "one run of ocr-rec",
+      unit: "ms",
+      statistic: "median",
+      subjects: ["raw worker", "raw worker 2", "selvedge"].map((name) => timed(page, name, 1, REC)),
+      of: "raw worker",
+      goals: [{ subject: "selvedge", on: "ratio", atMost: 1.03 }],
+      control: "selvedge",
+      rounds: bench.rounds(60),
+      warmups: 3,
+    }),
+  );
+  yield* withPage(bench, "add", ["selvedge", "raw worker", "raw worker 2"], { a: [8, 3], b: [8, 3] }, (page) => ({
+    name: "one run of a tiny model",
+    unit: "ms",
+    statistic: "median",
+    subjects: ["raw worker", "raw worker 2", "selvedge"].map((name) => timed(page, name, 100, TINY)),
+    of: "raw worker",
+    goals: [{ subject: "selvedge", minus: "raw worker", on: "value", atMost: 0.1 }],
+    control: "selvedge",
+    rounds: bench.rounds(30),
+    warmups: 3,
+  }));
+  yield* stallCase(bench);
+  if (bench.browserName === "chromium") yield await sizeCase();
+  yield* firstResultCases(bench);
+}
+
+async function* withPage(
+  bench: Bench,
+  model: string,
+  names: readonly string[],
+  dims: Readonly<Record<string, number[]>>,
+  make: (page: Page) => Case,
+): AsyncGenerator<Case> {
+  const page = await openPage(bench);
+  await call(page, "setUp", model, names, dims);
+  yield make(page);
+  await page.close();
+}
+
+/** The longest time for which the main thread answered nothing while 100 lines were read. */
+async function* stallCase(bench: Bench): AsyncGenerator<Case> {
+  const corpus = await lines(LINES);
+  const folder = basename(await corpusFolder());
+  const urls = corpus.map(({ file }) => `/corpus/${folder}/lines/${basename(file)}`);
+  const page = await openPage(bench);
+  await call(page, "setUp", "/models/ocr-rec/bundle.json", ["raw main thread"], { x: [1, 3, 48, 320] });
+  yield {
+    name: `longest stall of the main thread, ${LINES} lines`,
+    unit: "ms",
+    statistic: "median",
+    subjects: [
+      {
+        name: "raw main thread",
+        sample: async (slowBy) => sampleOf(await call(page, "stall", "raw main thread", LINES, slowBy), REC),
+      },
+      {
+        name: "selvedge",
+        sample: async () => sampleOf(await call(page, "stallReading", urls), { ...REC, variant: "int8" }),
+      },
+    ],
+    of: "raw main thread",
+    goals: [{ subject: "selvedge", on: "value", atMost: 50 }],
+    rounds: bench.rounds(5),
+    warmups: 1,
+  };
+  await page.close();
+}
+
+/** JavaScript that a page loads, minified and compressed as a server sends it; workers and wasm are files of their own. */
+async function sizeCase(): Promise<Case> {
+  const { outputFiles } = await build({
+    entryPoints: [join(ROOT, "dist/index.js")],
+    bundle: true,
+    minify: true,
+    format: "esm",
+    write: false,
+  });
+  const gzip = gzipSync(outputFiles[0]?.contents ?? "", { level: 9 }).byteLength;
+  const peer = gzipSync(readFileSync(join(ROOT, "node_modules/onnxruntime-web/dist/ort.bundle.min.mjs")), { level: 9 });
+  const none = { backend: "none", model: "none", variant: "none" };
+  return {
+    name: "JavaScript on the main thread, gzip",
+    unit: "kB",
+    statistic: "median",
+    subjects: [
+      { name: "onnxruntime-web, default import", sample: async () => ({ ...none, value: peer.byteLength / 1_000 }) },
+      { name: "selvedge", sample: async () => ({ ...none, value: gzip / 1_000 }) },
+    ],
+    of: "onnxruntime-web, default import",
+    goals: [{ subject: "selvedge", on: "value", atMost: 15 }],
+    rounds: 1,
+    warmups: 0,
+  };
+}
+
+function timed(page: Page, name: string, count: number, ran: { model: string; variant: string }): Subject {
+  return { name, sample: async (slowBy) => sampleOf(await call(page, "sample", name, count, slowBy), ran) };
+}
+
+function sampleOf({ ms, backend }: Measured, ran: { model: string; variant: string }): Sample {
+  return { value: ms, backend, ...ran };
+}
+
+async function openPage({ browser, url }: Bench): Promise<Page> {
+  const page = await browser.newPage();
+  await page.goto(`${url}overhead.html`);
+  await page.waitForFunction("globalThis.bench !== undefined");
+  return page;
+}
+
+function call<N extends keyof PageBench>(
+  page: Page,
+  name: N,
+  ...args: Parameters<PageBench[N]>
+): Promise<Awaited<ReturnType<PageBench[N]>>> {
+  return page.evaluate(
+    ([name, args]) => {
+      const { bench } = globalThis as unknown as { bench: Record<string, (...args: unknown[]) => unknown> };
+      return bench[name]?.(...args);
+    },
+    [name, args] as const,
+  ) as Promise<Awaited<ReturnType<PageBench[N]>>>;
+}

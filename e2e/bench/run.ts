@@ -1,0 +1,115 @@
+// `npm run bench -- S`: runs scenario S in Chromium and Firefox, appends its rows to e2e/results/S.jsonl, prints them,
+// and exits 1 on a missed goal or a void run. A scenario is a module beside this one that says which cases it has in a
+// browser; it is handed an open browser and the address of the tests' pages.
+/* eslint-disable no-console -- a command line talks */
+import { appendFileSync, mkdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { parseArgs } from "node:util";
+import { chromium, firefox } from "@playwright/test";
+import type { Browser } from "@playwright/test";
+import { chromiumLaunch, ensureBrowsers, firefoxLaunch } from "../browsers.ts";
+import { seeded } from "../corpus/random.ts";
+import { commit, machine, versions } from "../origin.ts";
+import { prepare, ROOT } from "../prepare.ts";
+import { servePages } from "../server.ts";
+import { rowLine, runCase, voidReason } from "./kernel.ts";
+import type { Case, Setting } from "./kernel.ts";
+import type { Row } from "./row.ts";
+
+/** What a scenario is handed. */
+export interface Bench {
+  readonly browserName: "chromium" | "firefox";
+  readonly browser: Browser;
+  /** Where the tests' pages are, with a slash at the end. */
+  readonly url: string;
+  /** Scales the number of rounds. */
+  readonly rounds: (usual: number) => number;
+}
+
+/** A scenario's cases, each with what it holds open; they run one after the other. */
+export type Scenario = (bench: Bench) => AsyncIterable<Case>;
+
+const SCENARIOS = ["overhead"] as const;
+const BROWSERS = ["chromium", "firefox"] as const;
+const HELP = `Runs a benchmark scenario and appends its rows to e2e/results/<scenario>.jsonl.
+
+  npm run bench -- <scenario> [--browser chromium|firefox] [--rounds 0.5] [--case text] [--dry-run]
+
+  scenarios   ${SCENARIOS.join(", ")}
+  --browser   one browser only (default: both)
+  --rounds    scales the rounds of every case (default 1)
+  --case      only cases whose name holds this text
+  --dry-run   prints the rows and appends nothing
+
+Exits 1 where a goal is missed, or where the run is void: a subject slowed by 20 % on purpose must show.`;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    browser: { type: "string" },
+    rounds: { type: "string", default: "1" },
+    case: { type: "string", default: "" },
+    "dry-run": { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  },
+});
+const name = SCENARIOS.find((x) => x === positionals[0]);
+const browsers = BROWSERS.filter((x) => values.browser === undefined || x === values.browser);
+if (values.help || name === undefined || browsers.length === 0) {
+  console.log(HELP);
+  process.exit(values.help ? 0 : 2);
+}
+if (ensureBrowsers().length > 0) process.exit(1);
+prepare();
+
+const { scenario } = (await import(`./${name}.ts`)) as { scenario: Scenario };
+const port = 43_119;
+const server = await servePages({ port, isolated: true });
+const rows: Row[] = [];
+try {
+  for (const browserName of browsers) rows.push(...(await runIn(browserName)));
+} finally {
+  await server.close();
+}
+const reason = voidReason(rows);
+if (reason !== null) console.error(reason);
+const missed = rows.filter((row) => row.pass === false).length;
+console.log(`${rows.length} rows, ${missed} missed`);
+process.exit(reason === null && missed === 0 ? 0 : 1);
+
+async function runIn(browserName: (typeof BROWSERS)[number]): Promise<Row[]> {
+  const browser =
+    browserName === "chromium" ? await chromium.launch(chromiumLaunch()) : await firefox.launch(firefoxLaunch());
+  const found: Row[] = [];
+  try {
+    const setting: Setting = {
+      scenario: String(name),
+      command: ["npm run bench --", ...process.argv.slice(2)].join(" "),
+      commit: commit(),
+      date: new Date().toISOString(),
+      machine: machine(),
+      browser: `${browserName} ${browser.version()}`,
+      adapter: browserName === "chromium" ? "swiftshader (software)" : "lavapipe (software)",
+      versions: versions(),
+    };
+    const rounds = (usual: number): number => Math.max(3, Math.round(usual * Number(values.rounds)));
+    for await (const item of scenario({ browserName, browser, url: `http://127.0.0.1:${port}/`, rounds })) {
+      if (!item.name.includes(values.case)) continue;
+      const rows = await runCase(item, setting, seeded(`${browserName} ${item.name}`));
+      for (const row of rows) {
+        console.log(rowLine(row));
+        if (!values["dry-run"]) append(row);
+      }
+      found.push(...rows);
+    }
+  } finally {
+    await browser.close();
+  }
+  return found;
+}
+
+function append(row: Row): void {
+  const path = join(ROOT, "e2e/results", `${row.scenario}.jsonl`);
+  mkdirSync(dirname(path), { recursive: true });
+  appendFileSync(path, `${JSON.stringify(row)}\n`);
+}
