@@ -11,7 +11,7 @@ import { backendIn, find, Status } from "../status.ts";
 
 const query = new URLSearchParams(location.search);
 const status = new Status(find("status"), find("progress", HTMLProgressElement));
-const set = { result: find("result"), figure: find("page"), lines: find("lines"), stages: find("stages") };
+const places = { result: find("result"), figure: find("page"), lines: find("lines"), stages: find("stages") };
 
 let reader: Reader | null = null;
 let reading: Reading | null = null;
@@ -26,11 +26,11 @@ async function next(): Promise<void> {
   stop = new AbortController();
   try {
     reading = null;
-    showPicture(set, file);
+    showPicture(places, file);
     status.show("busy", "Reading the page …");
     const read = await reader.read(file, stop.signal);
     reading = read;
-    showReading(set, read);
+    showReading(places, read);
     describe(reader);
     const { length } = read.lines;
     status.show(
@@ -53,7 +53,7 @@ function take(file: Blob): void {
 }
 
 function fail(error: unknown): void {
-  clear(set);
+  clear(places);
   status.show("error", error instanceof Error ? error.message : String(error));
 }
 
@@ -84,7 +84,7 @@ takePhotographs(
   fail,
 );
 find("sample").addEventListener("click", () => void takeSample().catch(fail));
-find("overlay").addEventListener("change", () => set.figure.classList.toggle("with-text"));
+find("overlay").addEventListener("change", () => places.figure.classList.toggle("with-text"));
 find("copy").addEventListener("click", () => {
   if (reading === null) return;
   navigator.clipboard.writeText(textOf(reading)).then(

@@ -7,7 +7,7 @@ import * as Comlink from "comlink";
 import { createEngine } from "selvedge";
 import type { BackendName, Engine, Model, Progress } from "selvedge";
 import { flipBox } from "./boxes.ts";
-import type { Box } from "./boxes.ts";
+import type { Box, ProbabilityMap } from "./boxes.ts";
 import type { Pixels } from "./crops.ts";
 import { readingOrder } from "./order.ts";
 import type { PageWorker } from "./page-worker.ts";
@@ -52,8 +52,6 @@ export interface ReaderOptions {
 const MIN_CONFIDENCE = 0.5;
 /** A page whose lines read worse than this may be upside down. */
 const DOUBTFUL = 0.8;
-/** A line is turned where the classifier is at least this sure. */
-const SURE = 0.9;
 
 /** Loads what reading needs, then reads pages one at a time. */
 export async function createReader(options: ReaderOptions = {}): Promise<Reader> {
@@ -85,7 +83,7 @@ export class Reader {
   readonly #page: Comlink.Remote<PageWorker> = Comlink.wrap<PageWorker>(
     new Worker(new URL("./page-worker.ts", import.meta.url), { type: "module" }),
   );
-  #classifier: Promise<Model> | null = null;
+  #classifier: Model | null = null;
 
   /** Not for callers: `createReader` makes readers. */
   constructor(engine: Engine, detector: Model, recogniser: Model) {
@@ -108,7 +106,8 @@ export class Reader {
     const { outputs, info } = await this.detector.run({ [inputOf(this.detector)]: file }, { signal });
     watch.lap("Detect", `${info.variant} on ${info.backend}`);
 
-    const boxes = await this.#page.findLines(toMap(outputs[outputOf(this.detector)]));
+    const map = toMap(outputs[outputOf(this.detector)]);
+    const boxes = await this.#page.findLines(Comlink.transfer(map, [map.data.buffer]));
     const crops = await this.#page.crop(boxes);
     watch.lap(`Find and cut ${count(boxes.length, "line")}`, "worker");
 
@@ -116,12 +115,12 @@ export class Reader {
     watch.lap(`Recognise ${count(lines.length, "line")}`, `${this.recogniser.variant} on ${this.recogniser.backend}`);
 
     if (median(lines.map((line) => line.confidence)) < DOUBTFUL) {
-      const turned = await this.#findTurned(lines, signal);
-      if (turned.size > 0) {
-        const flipped = boxes.map((box, index) => (turned.has(index) ? flipBox(box) : box));
+      const isTurned = await this.#isUpsideDown(crops, signal);
+      if (isTurned) {
+        const flipped = boxes.map(flipBox);
         lines = await this.#recognise(flipped, await this.#page.crop(flipped), signal);
       }
-      watch.lap(`Turn ${count(turned.size, "line")}`, "ocr-cls");
+      watch.lap(isTurned ? "Turn the page and recognise again" : "See which way up it is", "ocr-cls");
     }
 
     const order = readingOrder(lines.map((line) => line.box));
@@ -143,19 +142,18 @@ export class Reader {
     );
   }
 
-  /** Gives the indices of the lines that stand on their head. */
-  async #findTurned(lines: readonly ReadLine[], signal: AbortSignal): Promise<Set<number>> {
-    this.#classifier ??= this.engine.load(bundleUrl("ocr-cls"), { backend: this.recogniser.backend });
-    const classifier = await this.#classifier;
-    const crops = await this.#page.crop(lines.map((line) => line.box));
-    const turned = await Promise.all(
+  /** Asks the classifier of line directions; the majority of the lines decides for the page. */
+  async #isUpsideDown(crops: readonly Pixels[], signal: AbortSignal): Promise<boolean> {
+    this.#classifier ??= await this.engine.load(bundleUrl("ocr-cls"), { backend: this.recogniser.backend });
+    const classifier = this.#classifier;
+    const votes = await Promise.all(
       crops.map(async (crop) => {
         const { outputs } = await classifier.run({ [inputOf(classifier)]: toImage(crop) }, { signal });
-        const scores = outputs[outputOf(classifier)]?.data;
-        return Number(scores?.[1] ?? 0) >= SURE;
+        const [upright = 0, turned = 0] = outputs[outputOf(classifier)]?.data ?? [];
+        return turned > upright ? 1 : 0;
       }),
     );
-    return new Set(turned.flatMap((isTurned, index) => (isTurned ? [index] : [])));
+    return votes.reduce<number>((sum, vote) => sum + vote, 0) > votes.length / 2;
   }
 }
 
@@ -189,11 +187,7 @@ function outputOf(model: Model): string {
   return model.outputs[0]?.name ?? "";
 }
 
-function toMap(tensor: { dims: readonly number[]; data: unknown } | undefined): {
-  width: number;
-  height: number;
-  data: Float32Array;
-} {
+function toMap(tensor: { dims: readonly number[]; data: unknown } | undefined): ProbabilityMap {
   const [height = 0, width = 0] = tensor?.dims.slice(-2) ?? [];
   if (!(tensor?.data instanceof Float32Array)) throw new Error("The detector gave no map of probabilities.");
   return { width, height, data: tensor.data };

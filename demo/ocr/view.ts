@@ -10,7 +10,7 @@ const TEXT_SHARE = 0.72;
 const UNSURE = 0.9;
 
 /** The elements that a reading is drawn into. */
-export interface Stageset {
+export interface Places {
   readonly result: HTMLElement;
   readonly figure: HTMLElement;
   readonly lines: HTMLElement;
@@ -18,8 +18,8 @@ export interface Stageset {
 }
 
 /** Shows a picture without anything read yet. */
-export function showPicture(set: Stageset, file: Blob): void {
-  clear(set);
+export function showPicture(places: Places, file: Blob): void {
+  clear(places);
   const image = document.createElement("img");
   image.alt = "The page";
   image.decoding = "async";
@@ -27,18 +27,18 @@ export function showPicture(set: Stageset, file: Blob): void {
   image.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
   image.addEventListener("error", () => URL.revokeObjectURL(url), { once: true });
   image.src = url;
-  set.figure.replaceChildren(image);
-  set.result.hidden = false;
+  places.figure.replaceChildren(image);
+  places.result.hidden = false;
 }
 
 /** Removes whatever is shown. */
-export function clear(set: Stageset): void {
-  set.result.hidden = true;
-  for (const element of [set.figure, set.lines, set.stages]) element.replaceChildren();
+export function clear(places: Places): void {
+  places.result.hidden = true;
+  for (const element of [places.figure, places.lines, places.stages]) element.replaceChildren();
 }
 
 /** Shows what was read, over the picture and beside it. */
-export function showReading(set: Stageset, reading: Reading): void {
+export function showReading(places: Places, reading: Reading): void {
   const overlay = element("svg", {
     viewBox: `0 0 ${reading.width} ${reading.height}`,
     preserveAspectRatio: "none",
@@ -58,13 +58,13 @@ export function showReading(set: Stageset, reading: Reading): void {
     shape.addEventListener("click", () => item.scrollIntoView({ block: "nearest" }));
     item.dataset["index"] = String(index);
     overlay.append(shape);
-    set.lines.append(item);
+    places.lines.append(item);
   }
-  set.figure.append(overlay);
+  places.figure.append(overlay);
   for (const { name, ranOn, ms } of [...reading.stages, total(reading)]) {
     const row = document.createElement("tr");
     row.append(cell(name), cell(ranOn), cell(ms.toFixed(0), "number"));
-    set.stages.append(row);
+    places.stages.append(row);
   }
 }
 
