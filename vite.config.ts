@@ -38,7 +38,7 @@ export default defineConfig({
   root: join(ROOT, "demo"),
   appType: "mpa",
   resolve: { alias: { selvedge: join(ROOT, "dist/index.js") } },
-  plugins: [models()],
+  plugins: [headersAlways(), models()],
   optimizeDeps: { include: ["comlink", "valibot"], exclude: ["onnxruntime-web/wasm"], noDiscovery: true },
   server: { port, strictPort: true, host: "127.0.0.1", headers: isolation, fs: { allow: [ROOT] } },
   preview: { port, strictPort: true, host: "127.0.0.1", headers: { ...isolation, ...POLICY } },
@@ -55,6 +55,24 @@ export default defineConfig({
     },
   },
 });
+
+/**
+ * Sets headers on every response. Vite leaves them out of a 304, and WebKit judges a worker's script by the headers of
+ * that 304: without the isolation headers, every second start of a worker failed there, with no message.
+ */
+function headersAlways(): Plugin {
+  const always =
+    (headers: Readonly<Record<string, string>>): Connect.NextHandleFunction =>
+    (_request, response, next) => {
+      for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
+      next();
+    };
+  return {
+    name: "headers-always",
+    configureServer: (server) => void server.middlewares.use(always(isolation)),
+    configurePreviewServer: (server) => void server.middlewares.use(always({ ...isolation, ...POLICY })),
+  };
+}
 
 /** Serves the bundles at /models/, and copies them beside the built site. */
 function models(): Plugin {

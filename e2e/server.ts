@@ -21,6 +21,11 @@ const TYPES: Readonly<Record<string, string>> = {
   ".txt": "text/plain; charset=utf-8",
 };
 
+const ISOLATION = [
+  ["cross-origin-opener-policy", "same-origin"],
+  ["cross-origin-embedder-policy", "require-corp"],
+] as const;
+
 /** How the tests' pages are served. */
 export interface ServeOptions {
   readonly port: number;
@@ -45,14 +50,16 @@ export async function servePages(options: ServeOptions): Promise<ViteDevServer> 
       hmr: false,
       watch: null,
       fs: { allow: [ROOT] },
-      headers: options.isolated
-        ? { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" }
-        : {},
     },
     plugins: [
       {
         name: "folders",
         configureServer(server) {
+          // On every response: Vite leaves its headers out of a 304, and WebKit judges a worker's script by that.
+          server.middlewares.use((_request, response, next) => {
+            if (options.isolated) for (const [name, value] of ISOLATION) response.setHeader(name, value);
+            next();
+          });
           folder(server, "/dist/", join(ROOT, "dist"));
           folder(server, "/models/", join(ROOT, "models", "dist"));
           folder(server, "/corpus/", join(HERE, ".cache"));
@@ -80,9 +87,6 @@ function folder(server: ViteDevServer, prefix: string, path: string): void {
     response.setHeader("content-type", TYPES[extname(file)] ?? "application/octet-stream");
     response.setHeader("content-length", statSync(file).size);
     response.setHeader("cross-origin-resource-policy", "same-origin");
-    if (server.config.server.headers?.["cross-origin-embedder-policy"] !== undefined) {
-      response.setHeader("cross-origin-embedder-policy", "require-corp");
-    }
     createReadStream(file).pipe(response);
   });
 }
