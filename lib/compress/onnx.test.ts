@@ -87,6 +87,18 @@ describe("readModel", () => {
       /impossible/,
     ],
     ["an unknown element type", (m) => (m.graph.proto.initializer[0]!.dataType = 99), /element type 99/],
+    [
+      "a cycle",
+      (m) => {
+        m.graph.proto.node[0]!.input[1] = "y";
+      },
+      /"y", which nothing before it makes/,
+    ],
+    [
+      "an initializer that stands there twice",
+      (m) => m.graph.proto.initializer.push(m.graph.proto.initializer[0]!),
+      /twice/,
+    ],
     ["values in another file", (m) => (m.graph.proto.initializer[0]!.dataLocation = 1), /another file/],
     ["an input that nothing makes", (m) => (m.graph.proto.node[0]!.input[1] = "nowhere"), /"nowhere"/],
     ["an output that nothing makes", (m) => (m.graph.proto.output[0]!.name = "z"), /"z"/],
@@ -97,6 +109,17 @@ describe("readModel", () => {
     const model = scaled();
     spoil(model);
     expect(() => readModel(toBinary(ModelProtoSchema, model.proto))).toThrow(message);
+  });
+
+  test("refuses messages nested without end", () => {
+    const within = (field: number, bytes: Uint8Array): Uint8Array => {
+      const { length } = bytes;
+      return Uint8Array.from([field, (length & 127) | 128, ((length >> 7) & 127) | 128, length >> 14, ...bytes]);
+    };
+    // A graph (field 6) in an attribute (5) of a node (1) of a graph …, and the outermost as the model's (7).
+    let graph: Uint8Array = new Uint8Array();
+    for (let depth = 0; depth < 200; depth++) graph = within(0x0a, within(0x2a, within(0x32, graph)));
+    expect(() => readModel(within(0x3a, graph))).toThrow(/nested too deep/);
   });
 
   test("refuses no bytes at all, and text", () => {

@@ -4,12 +4,13 @@
 // schema does not know is kept and written again, so that a model which nothing changed is written byte for byte.
 // Reading checks what a runtime would trip over later and less clearly: no graph, names that nothing makes, tensors
 // that hold too little, or their values twice.
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { fromBinary } from "@bufbuild/protobuf";
 import { SelvedgeError, isSelvedgeError } from "../errors.ts";
 import { Graph, subgraphs } from "./graph.ts";
 import { ModelProtoSchema } from "./onnx.gen.js";
-import type { GraphProto, ModelProto } from "./onnx.gen.js";
+import type { GraphProto, ModelProto, NodeProto } from "./onnx.gen.js";
 import { checkTensor } from "./weights.ts";
+import { joinPieces, modelPieces } from "./wire.ts";
 
 /** Changes a model in place. */
 export type Transform = (model: OnnxModel) => void;
@@ -39,9 +40,9 @@ export class OnnxModel {
     return this;
   }
 
-  /** Writes the model as the bytes of an ONNX file. */
+  /** Writes the model as the bytes of an ONNX file: one copy of the weights. */
   write(): Uint8Array<ArrayBuffer> {
-    return toBinary(ModelProtoSchema, this.proto);
+    return joinPieces(modelPieces(this.proto));
   }
 }
 
@@ -50,24 +51,45 @@ export class OnnxModel {
  * @throws SelvedgeError `model-invalid` for anything that is no whole ONNX model.
  */
 export function readModel(bytes: Uint8Array): OnnxModel {
+  const model = decodeModel(bytes);
+  checkModel(model);
+  return model;
+}
+
+/** Reads the bytes of an ONNX file without looking at what they say; `checkModel` does that. */
+export function decodeModel(bytes: Uint8Array): OnnxModel {
   if (bytes.length === 0) throw invalid("it is empty");
   let proto: ModelProto;
   try {
     proto = fromBinary(ModelProtoSchema, bytes);
   } catch (error) {
-    throw invalid("it is cut short or no ONNX file", error);
+    const isDeep = error instanceof Error && error.message.includes("recursion depth");
+    throw invalid(isDeep ? "its messages are nested too deep" : "it is cut short or no ONNX file", error);
   }
+  return new OnnxModel(proto);
+}
+
+/**
+ * Checks a model: versions, names, order, tensors.
+ * @throws SelvedgeError `model-invalid`, naming the place.
+ */
+export function checkModel({ proto, graph }: OnnxModel): void {
   if (proto.irVersion < 1n) throw invalid("it names no version of the format");
-  const model = new OnnxModel(proto);
-  if (model.opset < 1) throw invalid("it names no operator set");
-  if (model.graph.proto.output.length === 0) throw invalid("its graph has no output");
+  if (!proto.opsetImport.some((x) => x.version > 0n)) throw invalid("it names no operator set");
+  if (graph.proto.output.length === 0) throw invalid("its graph has no output");
   try {
-    checkGraph(model.graph.proto, new Set(), 0);
+    checkGraph(graph.proto, new Set(), 0);
+    for (const each of proto.functions) {
+      const known = new Set(each.input);
+      checkNodes(each.node, known, 0);
+      for (const name of each.output)
+        if (!known.has(name)) throw invalid(`the output "${name}" of its function "${each.name}" is made by nothing`);
+    }
+    checkCalls(proto);
   } catch (error) {
     if (isSelvedgeError(error)) throw error;
     throw invalid("its graph cannot be read", error);
   }
-  return model;
 }
 
 /** Lists the offsets at which the larger tensors of an ONNX file begin, for chunks to be cut at. */
@@ -84,13 +106,26 @@ function checkGraph(graph: GraphProto, outer: ReadonlySet<string>, depth: number
   if (depth > DEPTH_MAX) throw invalid(`its graphs are nested deeper than ${DEPTH_MAX}`);
   const known = new Set(outer);
   for (const { name } of graph.input) known.add(name);
+  const stored = new Set<string>();
   for (const tensor of graph.initializer) {
     checkTensor(tensor, `the initializer "${tensor.name}"`);
+    if (stored.has(tensor.name)) throw invalid(`it holds the initializer "${tensor.name}" twice`);
+    stored.add(tensor.name);
     known.add(tensor.name);
   }
-  for (const { values } of graph.sparseInitializer) if (values !== undefined) known.add(values.name);
+  for (const { values, indices } of graph.sparseInitializer) {
+    if (values === undefined || indices === undefined) throw invalid("a sparse initializer has no values");
+    for (const tensor of [values, indices]) checkTensor(tensor, `the sparse initializer "${values.name}"`);
+    known.add(values.name);
+  }
+  checkNodes(graph.node, known, depth);
+  for (const { name } of graph.output) if (!known.has(name)) throw invalid(`its output "${name}" is made by nothing`);
+}
+
+/** Checks nodes in their order, and adds to `known` what they make. */
+function checkNodes(nodes: readonly NodeProto[], known: Set<string>, depth: number): void {
   const made = new Set<string>();
-  for (const node of graph.node) {
+  for (const node of nodes) {
     const label = `the ${node.opType} node "${node.name === "" ? (node.output[0] ?? "") : node.name}"`;
     if (node.opType === "") throw invalid("a node names no operator");
     for (const name of node.input)
@@ -106,7 +141,21 @@ function checkGraph(graph: GraphProto, outer: ReadonlySet<string>, depth: number
       known.add(name);
     }
   }
-  for (const { name } of graph.output) if (!known.has(name)) throw invalid(`its output "${name}" is made by nothing`);
+}
+
+/** Refuses functions that call one another in a circle: a runtime that expands them would never end. */
+function checkCalls({ functions }: ModelProto): void {
+  const keyOf = (domain: string, name: string): string => `${domain}:${name}`;
+  const byKey = new Map(functions.map((x) => [keyOf(x.domain, x.name), x]));
+  const done = new Set<string>();
+  const visit = (key: string, way: readonly string[]): void => {
+    const each = byKey.get(key);
+    if (each === undefined || done.has(key)) return;
+    if (way.includes(key)) throw invalid(`its function "${each.name}" calls itself`);
+    for (const node of each.node) visit(keyOf(node.domain, node.opType), [...way, key]);
+    done.add(key);
+  };
+  for (const key of byKey.keys()) visit(key, []);
 }
 
 function invalid(what: string, cause?: unknown): SelvedgeError {

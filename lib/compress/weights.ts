@@ -46,13 +46,9 @@ export function checkTensor(tensor: TensorProto, where: string): void {
     throw new SelvedgeError("model-invalid", `${where} ${what}`, { tensor: tensor.name });
   };
   if (tensor.dataLocation === TensorProto_DataLocation.EXTERNAL || tensor.externalData.length > 0)
-    fail("keeps its values in another file, which this version does not read");
+    fail("keeps its values in another file: read the model by its path");
   if (tensor.segment !== undefined) fail("is a segment of a larger tensor, which no runtime reads");
-  let count = 1;
-  for (const dim of tensor.dims) {
-    count *= Number(dim);
-    if (dim < 0n || !Number.isSafeInteger(count)) fail(`has impossible dims [${tensor.dims.join(", ")}]`);
-  }
+  const count = checkedCount(tensor, where);
   const { floatData, int32Data, int64Data, doubleData, uint64Data, stringData, rawData } = tensor;
   const lengths = [floatData, int32Data, int64Data, doubleData, uint64Data, stringData].map((x) => x.length);
   const filled = lengths.filter((x) => x > 0).length + (rawData.length > 0 ? 1 : 0);
@@ -69,6 +65,29 @@ export function checkTensor(tensor: TensorProto, where: string): void {
     if (length !== count * (complex ? 2 : 1))
       fail(`holds ${length} values, which does not fit its dims [${tensor.dims.join(", ")}]`);
   }
+}
+
+/**
+ * Counts the bytes that a tensor's raw data must have.
+ * @throws SelvedgeError `model-invalid` where its dims or its type are impossible.
+ */
+export function byteCount(tensor: TensorProto, where: string): number {
+  const bits = BITS.get(tensor.dataType);
+  if (bits === undefined)
+    throw new SelvedgeError("model-invalid", `${where} has no elements of a fixed size`, { tensor: tensor.name });
+  return Math.ceil((checkedCount(tensor, where) * bits) / 8);
+}
+
+function checkedCount(tensor: TensorProto, where: string): number {
+  let count = 1;
+  for (const dim of tensor.dims) {
+    count *= Number(dim);
+    if (dim < 0n || !Number.isSafeInteger(count))
+      throw new SelvedgeError("model-invalid", `${where} has impossible dims [${tensor.dims.join(", ")}]`, {
+        tensor: tensor.name,
+      });
+  }
+  return count;
 }
 
 /** Reads a float32 tensor; the array may be a view into the file: do not write to it. */

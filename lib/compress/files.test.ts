@@ -1,0 +1,137 @@
+import { create } from "@bufbuild/protobuf";
+import { existsSync, mkdtempSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { readModelFile, writeModelFile, writeWhole } from "./files.ts";
+import { seededFloats, smallModel } from "./fixtures.ts";
+import { FunctionProtoSchema, NodeProtoSchema, StringStringEntryProtoSchema } from "./onnx.gen.js";
+import type { TensorProto } from "./onnx.gen.js";
+import { readModel } from "./onnx.ts";
+import { floatsOf, floatTensor } from "./weights.ts";
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "selvedge-files-"));
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const model = () =>
+  smallModel({
+    opset: 13,
+    inputs: { x: [512] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "Mul", input: ["x", "a"], output: ["z"] },
+      { opType: "Add", input: ["z", "b"], output: ["y"] },
+    ],
+    initializers: [floatTensor("a", [512], seededFloats(512, 1)), floatTensor("b", [512], seededFloats(512, 2))],
+  });
+
+/** Writes a model whose two tensors name places in other files, and gives its path. */
+function written(
+  a: Record<string, string>,
+  b: Record<string, string> = { location: "w.data", offset: "2048" },
+): string {
+  const made = model();
+  const place = (tensor: TensorProto | undefined, entries: Record<string, string>) => {
+    if (tensor === undefined) return;
+    tensor.rawData = new Uint8Array();
+    tensor.dataLocation = 1;
+    tensor.externalData = Object.entries(entries).map(([key, value]) =>
+      create(StringStringEntryProtoSchema, { key, value }),
+    );
+  };
+  place(made.graph.proto.initializer[0], a);
+  place(made.graph.proto.initializer[1], b);
+  const inner = join(folder, "model");
+  mkdirSync(inner, { recursive: true });
+  const values = new Uint8Array(seededFloats(1024, 7).buffer);
+  writeFileSync(join(inner, "w.data"), values);
+  writeFileSync(join(folder, "secret.data"), values);
+  if (!existsSync(join(inner, "link.data"))) symlinkSync(join(folder, "secret.data"), join(inner, "link.data"));
+  const path = join(inner, "model.onnx");
+  writeFileSync(path, made.write());
+  return path;
+}
+
+describe("readModelFile", () => {
+  test("reads external data into the model, by offset and by default from the start to what the dims need", () => {
+    const read = readModelFile(written({ location: "w.data" }));
+    const whole = seededFloats(1024, 7);
+    expect(floatsOf(read.graph.proto.initializer[0]!)).toEqual(whole.slice(0, 512));
+    expect(floatsOf(read.graph.proto.initializer[1]!)).toEqual(whole.slice(512));
+    expect(() => readModel(read.write())).not.toThrow();
+  });
+
+  test.each<[string, Record<string, string>, RegExp]>([
+    ["the folder above", { location: "../secret.data" }, /"a".*not inside the model's folder/],
+    ["a climb in the middle", { location: "x/../../secret.data" }, /not inside/],
+    ["a climb by backslashes", { location: "..\\secret.data" }, /not inside/],
+    ["an absolute path", { location: "/etc/passwd" }, /not inside/],
+    ["a drive", { location: "C:secret.data" }, /not inside/],
+    ["no name", { location: "" }, /not inside/],
+    ["a link out of the folder", { location: "link.data" }, /leads out/],
+    ["a file that is not there", { location: "none.data" }, /not there/],
+    ["a range past the end", { location: "w.data", offset: "4096" }, /a file of 4096 bytes/],
+    ["a negative offset", { location: "w.data", offset: "-8" }, /no number of bytes/],
+    ["an offset in exponents", { location: "w.data", offset: "1e3" }, /no number of bytes/],
+    ["a length that its dims do not need", { location: "w.data", length: "8" }, /dims need 2048/],
+    ["a range over another tensor's", { location: "w.data", offset: "1024" }, /lies over the external data of "a"/],
+    ["another tensor's range", { location: "w.data", offset: "2048" }, /lies over/],
+  ])("refuses %s", (_, place, message) => {
+    expect(() => readModelFile(written(place))).toThrow(message);
+  });
+
+  test("refuses values both inside and outside", () => {
+    const made = model();
+    const [first] = made.graph.proto.initializer;
+    first!.dataLocation = 1;
+    first!.externalData = [create(StringStringEntryProtoSchema, { key: "location", value: "w.data" })];
+    const path = written({ location: "w.data" });
+    writeFileSync(path, made.write());
+    expect(() => readModelFile(path)).toThrow(/twice, inside and outside/);
+  });
+
+  test("refuses a folder", () => {
+    expect(() => readModelFile(folder)).toThrow();
+  });
+});
+
+describe("writeModelFile", () => {
+  test("writes weights outside and gives the same model back", async () => {
+    const [made, path] = [model(), join(folder, "int8-static.onnx")];
+    const before = made.write();
+    await writeModelFile(path, made, { external: true });
+    expect(readdirSync(folder).sort()).toEqual(["int8-static.onnx", "int8-static.onnx.data"]);
+    expect(Buffer.compare(made.write(), before)).toBe(0);
+    expect(Buffer.compare(readModelFile(path).write(), before)).toBe(0);
+  });
+
+  test("leaves the old file where writing fails, and nothing beside it", async () => {
+    const path = join(folder, "model.onnx");
+    writeFileSync(path, "old");
+    await expect(writeWhole(path, [new Uint8Array(8), null as unknown as Uint8Array])).rejects.toThrow();
+    expect(readdirSync(folder)).toEqual(["model.onnx"]);
+  });
+});
+
+test("functions that call each other in a circle are refused, and others kept", () => {
+  const make = (name: string, calls: string) =>
+    create(FunctionProtoSchema, {
+      name,
+      domain: "own",
+      input: ["x"],
+      output: ["y"],
+      node: [
+        create(NodeProtoSchema, { opType: calls, domain: calls === "Relu" ? "" : "own", input: ["x"], output: ["y"] }),
+      ],
+    });
+  const made = model();
+  made.proto.functions = [make("f", "g"), make("g", "Relu")];
+  expect(Buffer.compare(readModel(made.write()).write(), made.write())).toBe(0);
+  made.proto.functions = [make("f", "g"), make("g", "f")];
+  expect(() => readModel(made.write())).toThrow(/"f" calls itself/);
+});

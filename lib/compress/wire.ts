@@ -1,0 +1,78 @@
+// Writes a model as a list of pieces, of which the weights are views: joining them once is the only copy, and writing
+// them to a file needs none. The protobuf library joins at every level of nesting, which triples a large model.
+//
+// Only what grows large is taken apart here: the model around its graph, the graph around its initializers, a tensor
+// around its raw_data. The library writes the rest, and fields come out in the order of their numbers, as it does it.
+import { create, isFieldSet, toBinary } from "@bufbuild/protobuf";
+import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
+import { GraphProtoSchema, ModelProtoSchema, TensorProtoSchema } from "./onnx.gen.js";
+import type { GraphProto, ModelProto, TensorProto } from "./onnx.gen.js";
+
+/** Tensors below this are written by the library. */
+const LARGE_BYTES = 4096;
+const LENGTH_DELIMITED = 2;
+
+/** Gives the bytes of a model, in pieces. */
+export function modelPieces(model: ModelProto): Uint8Array[] {
+  return around(ModelProtoSchema, model, "graph", () => (model.graph === undefined ? [] : [graphPieces(model.graph)]));
+}
+
+/** Joins pieces. */
+export function joinPieces(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const joined = new Uint8Array(countBytes(pieces));
+  let at = 0;
+  for (const piece of pieces) {
+    joined.set(piece, at);
+    at += piece.length;
+  }
+  return joined;
+}
+
+/** Counts the bytes of pieces. */
+export function countBytes(pieces: readonly Uint8Array[]): number {
+  return pieces.reduce((sum, x) => sum + x.length, 0);
+}
+
+function graphPieces(graph: GraphProto): Uint8Array[] {
+  return around(GraphProtoSchema, graph, "initializer", () => graph.initializer.map(tensorPieces));
+}
+
+function tensorPieces(tensor: TensorProto): Uint8Array[] {
+  if (tensor.rawData.length < LARGE_BYTES) return [toBinary(TensorProtoSchema, tensor)];
+  return around(TensorProtoSchema, tensor, "rawData", () => [[tensor.rawData]]);
+}
+
+/** Writes a message whose one field is given as pieces, an item for each time that it stands there. */
+function around<Desc extends DescMessage>(
+  schema: Desc,
+  message: MessageShape<Desc>,
+  name: string,
+  items: () => readonly (readonly Uint8Array[])[],
+): Uint8Array[] {
+  const large = schema.fields.find((x) => x.localName === name);
+  if (large === undefined) throw new Error(`${schema.typeName} has no field ${name}`);
+  const [before, after] = [create(schema), create(schema)];
+  const from = message as unknown as Readonly<Record<string, unknown>>;
+  for (const field of schema.fields) {
+    if (field === large || !isFieldSet(message, field)) continue;
+    const part = (field.number < large.number ? before : after) as unknown as Record<string, unknown>;
+    part[field.localName] = from[field.localName];
+  }
+  if (message.$unknown !== undefined) after.$unknown = message.$unknown;
+  const pieces: Uint8Array[] = [toBinary(schema, before)];
+  for (const item of items()) {
+    pieces.push(Uint8Array.from([...varint((large.number << 3) | LENGTH_DELIMITED), ...varint(countBytes(item))]));
+    // No spread into push(): a model may have more initializers than a call may have arguments.
+    for (const piece of item) pieces.push(piece);
+  }
+  pieces.push(toBinary(schema, after));
+  return pieces;
+}
+
+function varint(value: number): number[] {
+  const bytes: number[] = [];
+  let rest = value;
+  for (; rest >= 128; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 128);
+  bytes.push(rest);
+  return bytes;
+}
