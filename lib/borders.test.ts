@@ -33,7 +33,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   cache: ["contracts"],
   observe: ["contracts"],
   backend: ["contracts"],
-  preprocess: ["contracts", "type:pool"],
+  preprocess: ["contracts", "type:backend", "type:pool"],
   postprocess: ["contracts", "type:pool"],
   pool: ["contracts", "backend", "preprocess", "postprocess"],
   compress: ["contracts", "backend", "preprocess", "postprocess"],

@@ -7,7 +7,7 @@ import type { Dtype, Port } from "./tensor.ts";
 export interface TensorLike {
   readonly dtype: unknown;
   readonly dims: unknown;
-  readonly data: unknown;
+  readonly data?: unknown;
 }
 
 const ARRAYS: Readonly<Record<Dtype, readonly string[]>> = {
@@ -35,7 +35,8 @@ export function checkFeeds(ports: readonly Port[], feeds: Readonly<Record<string
   const symbols: Symbols = new Map();
   for (const port of ports) {
     const tensor = feeds[port.name] as TensorLike;
-    checkTensor(port, tensor);
+    if ("buffer" in tensor) checkShape(port, tensor);
+    else checkTensor(port, tensor);
     checkSymbols(port, tensor.dims as number[], symbols);
   }
 }
@@ -52,7 +53,12 @@ export function checkNames(ports: readonly Port[], feeds: object): void {
 }
 
 /** Checks one tensor. No dims in a port mean a scalar or an open rank, which ONNX Runtime does not tell apart. */
-export function checkTensor(port: Port, { dtype, dims, data }: TensorLike): void {
+export function checkTensor(port: Port, tensor: TensorLike): void {
+  checkData(`input "${port.name}"`, port.dtype, checkShape(port, tensor), tensor.data);
+}
+
+/** Checks all of a tensor but its elements, which may lie on a device; gives its dims. */
+function checkShape(port: Port, { dtype, dims }: TensorLike): number[] {
   const at = `input "${port.name}"`;
   if (dtype !== port.dtype) throw new TypeError(`${at}: expected dtype ${port.dtype}, got ${show(dtype)}`);
   if (!Array.isArray(dims)) throw new TypeError(`${at}: dims must be an array, got ${show(dims)}`);
@@ -65,7 +71,7 @@ export function checkTensor(port: Port, { dtype, dims, data }: TensorLike): void
   for (const [axis, want] of port.dims.entries())
     if (typeof want === "number" && sizes[axis] !== want)
       throw new RangeError(`${at}: dim ${axis} must be ${want} (${showDims(port.dims)}), got ${showDims(sizes)}`);
-  checkData(at, port.dtype, sizes, data);
+  return sizes;
 }
 
 /** The sizes of symbolic dims so far, and the input that gave each. */

@@ -5,7 +5,7 @@
 // backend may rely on it. It knows nothing of batches, deadlines, images or pages.
 import type { Assignment } from "../bundle.ts";
 import type { AdapterFacts } from "../device.ts";
-import type { Port, Tensor } from "../tensor.ts";
+import type { Dtype, Port, Tensor } from "../tensor.ts";
 
 /** Names a backend that computes in a worker. */
 export type BackendName = "webgpu" | "wasm";
@@ -45,14 +45,30 @@ export interface ModelFacts {
   readonly assignment: Assignment | null;
 }
 
-/** Something that loads models and runs them, one call at a time. */
+/**
+ * A tensor in a buffer on the backend's own device, made by what runs beside the backend in the worker. The buffer stays
+ * its maker's, who leaves it alone until the run has ended.
+ * @internal left out of the published declarations, which must not need WebGPU types
+ */
+export interface DeviceTensor {
+  readonly dtype: Dtype;
+  readonly dims: readonly number[];
+  readonly buffer: GPUBuffer;
+}
+
+/**
+ * Something that loads models and runs them, one call at a time.
+ * @internal
+ */
 export interface Backend {
+  /** The device on which it computes, once started; its errors fail the run into which they fall. */
+  readonly device?: GPUDevice | null;
   /** Starts; called once, before anything else. Rejects with `no-backend` where it can't run here. */
   start(options: StartOptions): Promise<BackendFacts>;
   /** Loads a model under an id that the caller chose. Rejects with `model-invalid` or `out-of-memory`. */
   load(modelId: number, model: ModelFiles): Promise<ModelFacts>;
   /** Runs once; outputs are on the CPU and the caller's own. A wrong input rejects with TypeError or RangeError. */
-  run(modelId: number, feeds: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>>;
+  run(modelId: number, feeds: Readonly<Record<string, Tensor | DeviceTensor>>): Promise<Record<string, Tensor>>;
   /** Frees a model; unknown ids are ignored. */
   unload(modelId: number): Promise<void>;
   /** Called when the device under the backend is lost, with the reason; the worker is ended after it. */

@@ -10,7 +10,15 @@ import type { AdapterFacts } from "../device.ts";
 import { SelvedgeError } from "../errors.ts";
 import type { Dtype, Port, Tensor } from "../tensor.ts";
 import { assignmentFromLog } from "./assignment.ts";
-import type { Backend, BackendFacts, BackendName, ModelFacts, ModelFiles, StartOptions } from "./backend.ts";
+import type {
+  Backend,
+  BackendFacts,
+  BackendName,
+  DeviceTensor,
+  ModelFacts,
+  ModelFiles,
+  StartOptions,
+} from "./backend.ts";
 import { failureOf, startFailureOf } from "./failure.ts";
 import { checkFeeds } from "../feeds.ts";
 import { createNextTask } from "./task.ts";
@@ -68,6 +76,10 @@ class OrtBackend implements Backend {
     this.#ort = ort;
   }
 
+  get device(): GPUDevice | null {
+    return this.#device;
+  }
+
   async start(options: StartOptions): Promise<BackendFacts> {
     const began = performance.now();
     this.#backend = options.backend;
@@ -120,7 +132,7 @@ class OrtBackend implements Backend {
     }
   }
 
-  async run(modelId: number, feeds: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
+  async run(modelId: number, feeds: Readonly<Record<string, Tensor | DeviceTensor>>): Promise<Record<string, Tensor>> {
     const model = this.#models.get(modelId);
     if (model === undefined) throw new SelvedgeError("internal", `Model ${modelId} is not loaded here.`, { modelId });
     checkFeeds(model.inputs, feeds);
@@ -215,7 +227,11 @@ class OrtBackend implements Backend {
     return new SelvedgeError(code, `The GPU reported an error during a ${during}: ${message}`, { message }, error);
   }
 
-  #toOrt({ dtype, dims, data }: Tensor): Ort.Tensor {
+  #toOrt(tensor: Tensor | DeviceTensor): Ort.Tensor {
+    const { dtype, dims } = tensor;
+    if ("buffer" in tensor)
+      return this.#ort.Tensor.fromGpuBuffer(tensor.buffer, { dataType: dtype as "float32", dims });
+    const { data } = tensor;
     return new this.#ort.Tensor(dtype as "float32", data as Float32Array, dims);
   }
 

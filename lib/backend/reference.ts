@@ -31,7 +31,7 @@ export function createReferenceBackend(options: ReferenceOptions = {}): Backend 
       models.set(modelId, model);
       return { inputs: model.inputs, outputs: model.outputs, loadMs: 0, assignment: null };
     },
-    async run(modelId, feeds): Promise<Record<string, Tensor>> {
+    async run(modelId, feeds: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
       await before("run", modelId);
       const model = models.get(modelId);
       if (model === undefined) throw new SelvedgeError("internal", `Model ${modelId} is not loaded here.`);

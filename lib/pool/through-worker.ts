@@ -1,5 +1,6 @@
 // A worker seen as a backend, for tests: the conformance suite runs through the whole thread line this way.
 import type { Backend } from "../backend/backend.ts";
+import type { Tensor } from "../tensor.ts";
 import type { WorkerClient } from "./worker-client.ts";
 
 const BOUND_MS = 60_000;
@@ -11,7 +12,7 @@ export function throughWorker(client: WorkerClient): Backend {
     onLog: null,
     start: (options) => client.start(options, BOUND_MS),
     load: (modelId, model) => client.load({ ...model, modelId, images: {}, decodes: {}, assets: {} }, BOUND_MS),
-    async run(modelId, tensors) {
+    async run(modelId, tensors: Readonly<Record<string, Tensor>>) {
       const entries = Object.entries(tensors).map(([name, tensor]) => [name, { kind: "tensor", tensor }] as const);
       return { ...(await client.run({ modelId, feeds: Object.fromEntries(entries) }, BOUND_MS)).outputs };
     },

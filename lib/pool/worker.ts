@@ -1,24 +1,26 @@
 // The worker's side of the thread line: one call in flight, in order, every call answered by a value or an error as a
 // plain object. Images become tensors and outputs become answers here, so that the page's thread does neither.
 import * as Comlink from "comlink";
-import type { Backend, BackendFacts, ModelFacts, StartOptions } from "../backend/backend.ts";
+import type { Backend, BackendFacts, DeviceTensor, ModelFacts, StartOptions } from "../backend/backend.ts";
 import { createNextTask } from "../backend/task.ts";
 import type { ImageSpec } from "../bundle.ts";
 import { SelvedgeError } from "../errors.ts";
 import { createDecoder } from "../postprocess/decode.ts";
 import type { Decoder } from "../postprocess/decode.ts";
-import { imageToTensor } from "../preprocess/image.ts";
-import { pixelsOf } from "../preprocess/pixels.ts";
+import { GpuImages } from "../preprocess/gpu.ts";
+import { prepareImage } from "../preprocess/prepare.ts";
 import { reply } from "../reply.ts";
 import type { Reply } from "../reply.ts";
 import type { Dtype, Tensor } from "../tensor.ts";
-import type { Decoded, LoadMessage, Ran, RunMessage, WorkerApi, WorkerNotice } from "./protocol.ts";
+import type { Decoded, LoadMessage, Ran, RunMessage, WireImage, WorkerApi, WorkerNotice } from "./protocol.ts";
 
 /** What the worker keeps of a loaded model, beside the backend's own. */
 interface ServedModel {
   readonly images: Readonly<Record<string, ImageSpec>>;
   readonly dtypes: Readonly<Record<string, Dtype>>;
   readonly decoders: Readonly<Record<string, Decoder>>;
+  /** Brings its images to tensors on the backend's own device, where there is one. */
+  readonly gpu: GpuImages | null;
 }
 
 /** Serves a backend to the page at the other end; in a worker, that is `self`. `now` gives ms, for the times told. */
@@ -48,7 +50,7 @@ export function serve(
       ),
     unload: (modelId) =>
       inOrder(async () => {
-        models.delete(modelId);
+        forget(models, modelId);
         await backend.unload(modelId);
         return null;
       }),
@@ -67,8 +69,15 @@ async function load(backend: Backend, models: Map<number, ServedModel>, message:
     decoders[name] = createDecoder(name, spec, message.assets);
   const facts = await backend.load(message.modelId, { files: message.files, session: message.session });
   const dtypes = Object.fromEntries(facts.inputs.map((port) => [port.name, port.dtype]));
-  models.set(message.modelId, { images: message.images, dtypes, decoders });
+  const gpu = backend.device == null ? null : new GpuImages(backend.device);
+  forget(models, message.modelId);
+  models.set(message.modelId, { images: message.images, dtypes, decoders, gpu });
   return facts;
+}
+
+function forget(models: Map<number, ServedModel>, modelId: number): void {
+  models.get(modelId)?.gpu?.close();
+  models.delete(modelId);
 }
 
 async function run(
@@ -83,7 +92,8 @@ async function run(
     throw new SelvedgeError("internal", `Model ${message.modelId} is not loaded in this worker.`, details);
   }
   const began = now();
-  const feeds: Record<string, Tensor> = {};
+  const feeds: Record<string, Tensor | DeviceTensor> = {};
+  model.gpu?.trim();
   for (const [name, value] of Object.entries(message.feeds)) {
     feeds[name] = value.kind === "tensor" ? value.tensor : tensorOf(model, name, value.image);
   }
@@ -100,12 +110,12 @@ async function run(
   return { outputs, decoded, preprocessMs: prepared - began, runMs: ran - prepared, decodeMs };
 }
 
-function tensorOf(model: ServedModel, name: string, image: Parameters<typeof pixelsOf>[0]): Tensor {
-  const spec = model.images[name];
-  const dtype = model.dtypes[name];
-  if (spec === undefined) throw new TypeError(`Input "${name}" takes a tensor; its bundle declares no image there.`);
-  if (dtype === undefined) throw new TypeError(`The model has no input "${name}".`);
-  return imageToTensor(pixelsOf(image), spec, dtype);
+function tensorOf(model: ServedModel, input: string, image: WireImage): Tensor | DeviceTensor {
+  const spec = model.images[input];
+  const dtype = model.dtypes[input];
+  if (spec === undefined) throw new TypeError(`Input "${input}" takes a tensor; its bundle declares no image there.`);
+  if (dtype === undefined) throw new TypeError(`The model has no input "${input}".`);
+  return prepareImage(model.gpu, image, { input, spec, dtype });
 }
 
 /** Runs calls one after another, each to a reply; calls that wait let the worker's events in between. */

@@ -1,4 +1,4 @@
-// RGBA pixels to a tensor, on the CPU: the reference that a GPU version must agree with. Nothing here rounds to bytes in
+// RGBA pixels to a tensor, on the CPU: the reference that gpu.ts must agree with. Nothing here rounds to bytes in
 // between. The sum, for a picture of w × h pixels brought to W × H:
 //
 //   p(x, y, c)  = (rgba[c] · a + 255 · (255 − a)) / 255          alpha, not premultiplied, over white; 0…255
@@ -158,21 +158,47 @@ function shrink(source: Float32Array, filter: Filter, row: Float32Array): void {
   }
 }
 
+/** How a picture's values are normalised and laid out: the same for the GPU. */
+export interface Normalising {
+  /** Channels of the tensor. */
+  readonly channels: number;
+  /** Values from one pixel to the next in a row. */
+  readonly step: number;
+  /** Values from one channel to the next. */
+  readonly plane: number;
+  /** Per channel: value = (red, green, blue) · shares · factor − shift. */
+  readonly mix: readonly {
+    readonly shares: readonly [number, number, number];
+    readonly factor: number;
+    readonly shift: number;
+  }[];
+}
+
+/** Works out how a picture's values are normalised and laid out. */
+export function normalising(plan: ImagePlan, spec: ImageSpec): Normalising {
+  const channels = spec.channels === "gray" ? 1 : 3;
+  const scale = spec.scale ?? 1 / 255;
+  const mix = Array.from({ length: channels }, (_, channel) => {
+    const std = spec.std?.[channel] ?? 1;
+    return {
+      shares: sharesOf(spec.channels, channel),
+      factor: scale / std,
+      shift: (spec.mean?.[channel] ?? 0) / std,
+    };
+  });
+  const planar = spec.layout === "nchw";
+  return { channels, step: planar ? 1 : channels, plane: planar ? plan.width * plan.height : 1, mix };
+}
+
 /** Normalises, orders the channels and lays the picture into a tensor of zeros. */
 function arrange(picture: Float32Array, plan: ImagePlan, spec: ImageSpec): Float32Array<ArrayBuffer> {
-  const channels = spec.channels === "gray" ? 1 : 3;
+  const { channels, step, plane, mix } = normalising(plan, spec);
   const values = new Float32Array(plan.width * plan.height * channels);
-  const scale = spec.scale ?? 1 / 255;
-  for (let channel = 0; channel < channels; channel++) {
-    const std = spec.std?.[channel] ?? 1;
-    const factor = scale / std;
-    const shift = (spec.mean?.[channel] ?? 0) / std;
-    const [red, green, blue] = shares(spec.channels, channel);
-    const step = spec.layout === "nchw" ? 1 : channels;
-    const begin = spec.layout === "nchw" ? channel * plan.width * plan.height : channel;
+  for (const [channel, { shares, factor, shift }] of mix.entries()) {
+    const [red, green, blue] = shares;
     for (let y = 0; y < plan.pictureHeight; y++) {
       let from = y * plan.pictureWidth * 3;
-      let to = begin + y * plan.width * step;
+      let to = channel * plane + y * plan.width * step;
       for (let x = 0; x < plan.pictureWidth; x++, from += 3, to += step) {
         const value =
           (picture[from] as number) * red +
@@ -186,7 +212,7 @@ function arrange(picture: Float32Array, plan: ImagePlan, spec: ImageSpec): Float
 }
 
 /** How much of red, green and blue a channel of the tensor takes. */
-function shares(channels: ImageSpec["channels"], channel: number): readonly [number, number, number] {
+function sharesOf(channels: ImageSpec["channels"], channel: number): readonly [number, number, number] {
   if (channels === "gray") return [0.299, 0.587, 0.114];
   const source = channels === "rgb" ? channel : 2 - channel;
   return [source === 0 ? 1 : 0, source === 1 ? 1 : 0, source === 2 ? 1 : 0];

@@ -4,17 +4,22 @@ import type { WireImage, WirePixels } from "../pool/protocol.ts";
 /** The side that every browser's canvas takes. */
 const SIDE_MAX = 16384;
 
-/** Reads the pixels of an image and closes its bitmap; throws a RangeError on an empty or a huge one. */
-export function pixelsOf(image: WireImage): WirePixels {
+/** Throws a RangeError on an image that is empty, huge, or has not the bytes that its size says. */
+export function checkImage(image: WireImage): void {
   const { width, height } = image;
   if (!(width >= 1 && height >= 1 && width <= SIDE_MAX && height <= SIDE_MAX)) {
     throw new RangeError(`An image must be 1 to ${SIDE_MAX} pixels on each side, not ${width} × ${height}.`);
   }
-  if ("data" in image) {
-    const bytes = width * height * 4;
-    if (image.data.length === bytes) return image;
+  const bytes = width * height * 4;
+  if ("data" in image && image.data.length !== bytes) {
     throw new RangeError(`An image of ${width} × ${height} has ${bytes} bytes of RGBA, not ${image.data.length}.`);
   }
+}
+
+/** Reads the pixels of a checked image and closes its bitmap. */
+export function pixelsOf(image: WireImage): WirePixels {
+  if ("data" in image) return image;
+  const { width, height } = image;
   try {
     const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
     if (context === null) throw new RangeError("no canvas of that size");

@@ -38,7 +38,7 @@ export function createToyBackend(world: World, worker: SimulatedWorker): Backend
       factors.set(modelId, Number(session["toy.factor"]));
       return { inputs: [{ ...PORT, name: "x" }], outputs: [{ ...PORT, name: "y" }], loadMs: 0, assignment: null };
     },
-    async run(modelId, feeds): Promise<Record<string, Tensor>> {
+    async run(modelId, feeds: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
       await act(20, backend);
       const factor = factors.get(modelId);
       const x = feeds["x"];

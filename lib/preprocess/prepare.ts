@@ -1,0 +1,24 @@
+// Which of the twins brings an image to a tensor: the one place where that is chosen. On the GPU where the backend
+// computes there, for what gpu.ts can do; else on the CPU.
+import type { DeviceTensor } from "../backend/backend.ts";
+import type { ImageSpec } from "../bundle.ts";
+import type { WireImage } from "../pool/protocol.ts";
+import type { Dtype, Tensor } from "../tensor.ts";
+import type { GpuImages } from "./gpu.ts";
+import { imageToTensor } from "./image.ts";
+import { checkImage, pixelsOf } from "./pixels.ts";
+
+/** The input of a model that an image is for. */
+export interface ImageTarget {
+  readonly input: string;
+  readonly spec: ImageSpec;
+  readonly dtype: Dtype;
+}
+
+/** Brings an image to the tensor that its input takes, and closes its bitmap. Throws a RangeError on a wrong size. */
+export function prepareImage(gpu: GpuImages | null, image: WireImage, target: ImageTarget): Tensor | DeviceTensor {
+  checkImage(image);
+  const { input, spec, dtype } = target;
+  const kept = dtype === "float32" ? gpu?.prepare(input, image, spec) : null;
+  return kept ?? imageToTensor(pixelsOf(image), spec, dtype);
+}
