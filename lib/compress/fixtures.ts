@@ -100,3 +100,11 @@ export const REAL_MODELS: readonly { readonly name: string; readonly dims: reado
     return new Uint8Array(readFileSync(join(dirname(entry), "assets", `${model.name}.onnx`)));
   },
 }));
+
+/** Gives the ratio of signal to error of numbers beside a reference, in dB. */
+export function decibels(reference: readonly number[], now: readonly number[]): number {
+  if (reference.length !== now.length) throw new Error(`${reference.length} values beside ${now.length}`);
+  const power = reference.reduce((sum, x) => sum + x * x, 0);
+  const error = reference.reduce((sum, x, i) => sum + (x - (now[i] ?? Number.NaN)) ** 2, 0);
+  return 10 * Math.log10(power / error);
+}

@@ -13,6 +13,8 @@ export type AttributeValue = number | readonly number[] | string | { readonly fl
 /** Describes a node to be added. */
 export interface NodeSpec {
   readonly opType: string;
+  /** Domain of the operator. Default "", ONNX's own. */
+  readonly domain?: string;
   readonly input: readonly string[];
   readonly output: readonly string[];
   readonly attributes?: Readonly<Record<string, AttributeValue>>;
@@ -221,10 +223,11 @@ export function setAttribute(node: NodeProto, name: string, value: AttributeValu
   node.attribute.push(makeAttribute(name, value));
 }
 
-/** Makes a node of the default operator set, with its first output as its name. */
+/** Makes a node, with its first output as its name. */
 export function makeNode(spec: NodeSpec): NodeProto {
   return create(NodeProtoSchema, {
     opType: spec.opType,
+    ...(spec.domain === undefined ? {} : { domain: spec.domain }),
     name: `${spec.output[0] ?? ""}/${spec.opType}`,
     input: [...spec.input],
     output: [...spec.output],

@@ -4,16 +4,19 @@
 // schema does not know is kept and written again, so that a model which nothing changed is written byte for byte.
 // Reading checks what a runtime would trip over later and less clearly: no graph, names that nothing makes, tensors
 // that hold too little, or their values twice.
-import { fromBinary } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import { SelvedgeError, isSelvedgeError } from "../errors.ts";
 import { Graph, subgraphs } from "./graph.ts";
-import { ModelProtoSchema } from "./onnx.gen.js";
+import { ModelProtoSchema, OperatorSetIdProtoSchema } from "./onnx.gen.js";
 import type { GraphProto, ModelProto, NodeProto } from "./onnx.gen.js";
 import { checkTensor } from "./weights.ts";
 import { joinPieces, modelPieces } from "./wire.ts";
 
 /** Changes a model in place. */
 export type Transform = (model: OnnxModel) => void;
+
+/** Domain of the operators that ONNX Runtime adds to ONNX's own. */
+export const CONTRIB = "com.microsoft";
 
 /** Bounds the nesting of subgraphs; real models stay below 5. */
 const DEPTH_MAX = 32;
@@ -32,6 +35,12 @@ export class OnnxModel {
   /** The version of the default operator set. */
   get opset(): number {
     return Number(this.proto.opsetImport.find((x) => x.domain === "" || x.domain === "ai.onnx")?.version ?? 0n);
+  }
+
+  /** Declares that the model uses ONNX Runtime's own operators. */
+  useContribOperators(): void {
+    if (this.proto.opsetImport.some((x) => x.domain === CONTRIB)) return;
+    this.proto.opsetImport.push(create(OperatorSetIdProtoSchema, { domain: CONTRIB, version: 1n }));
   }
 
   /** Applies transforms in order. */

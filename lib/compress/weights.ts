@@ -126,6 +126,11 @@ export function int8Tensor(name: string, dims: readonly number[], values: Int8Ar
   return make(name, TensorProto_DataType.INT8, dims, values);
 }
 
+/** Makes a uint8 tensor that holds the array's bytes, not a copy. */
+export function uint8Tensor(name: string, dims: readonly number[], values: Uint8Array): TensorProto {
+  return make(name, TensorProto_DataType.UINT8, dims, values);
+}
+
 /** Makes a float16 tensor from the bits of its values. */
 export function float16Tensor(name: string, dims: readonly number[], bits: Uint16Array): TensorProto {
   return make(name, TensorProto_DataType.FLOAT16, dims, bits);
@@ -135,7 +140,7 @@ function make(
   name: string,
   dataType: TensorProto_DataType,
   dims: readonly number[],
-  values: Float32Array | BigInt64Array | Int8Array | Uint16Array,
+  values: Float32Array | BigInt64Array | Int8Array | Uint8Array | Uint16Array,
 ): TensorProto {
   const tensor = create(TensorProtoSchema, { name, dataType, dims: dims.map(BigInt) });
   tensor.rawData = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);

@@ -1,0 +1,168 @@
+// Stores the weights of MatMul, Gemm and embeddings in blocks of 4 or 8 bits, which ONNX Runtime's own kernels read as
+// they are (MatMulNBits, GatherBlockQuantized): on WebGPU they stay small in GPU memory too.
+//
+// A table that is both looked up and multiplied by (tied embeddings) is stored once. Other weights, such as those of
+// convolutions, have no such kernel; quantizeWeights takes them. Data is uint8 with a `bits` attribute: with uint4 data
+// and no zero points WebGPU's GatherBlockQuantized answers wrongly (ONNX Runtime 1.30).
+import { quantizeBlocks as toBlocks } from "./blocks.ts";
+import type { Blocks, Rows } from "./blocks.ts";
+import { floatOf, integerOf, integersAt } from "./graph.ts";
+import type { Graph } from "./graph.ts";
+import { TensorProto_DataType } from "./onnx.gen.js";
+import type { NodeProto, TensorProto } from "./onnx.gen.js";
+import { CONTRIB } from "./onnx.ts";
+import type { Transform } from "./onnx.ts";
+import { elementCount, floatsOf, floatTensor, int64Tensor, uint8Tensor } from "./weights.ts";
+
+/** Options of `quantizeBlocks`. */
+export interface QuantizeBlocksOptions {
+  /** Bits of a weight, or null for one that stays as it is. Default 4 for all. */
+  readonly bits?: (name: string) => 4 | 8 | null;
+  /** Values that share a scale. Default 32. */
+  readonly block?: 16 | 32 | 64 | 128 | 256;
+  /** Weights of fewer elements stay as they are. Default 1024. */
+  readonly minElements?: number;
+  /** Mean square of each input of the layer that a weight belongs to, by the weight's name: errors count by it. */
+  readonly importance?: ReadonlyMap<string, ArrayLike<number>>;
+}
+
+/** What `quantizeBlocks` does unless told otherwise. */
+export const QUANTIZE_BLOCKS_DEFAULTS: Required<QuantizeBlocksOptions> = {
+  bits: () => 4,
+  block: 32,
+  minElements: 1024,
+  importance: new Map(),
+};
+
+/** How a node uses a weight: looked up by row, or multiplied with its rows or its columns as outputs. */
+interface Use {
+  readonly node: NodeProto;
+  readonly kind: "gather" | "multiply";
+  /** A Transpose between weight and node, that nothing else uses. */
+  readonly transpose?: NodeProto;
+  /** Whether rows of the stored weight are the outputs. */
+  readonly isByRow: boolean;
+}
+
+/** Quantizes constant float32 matrices block by block along the axis that is summed over. */
+export function quantizeBlocks(options: QuantizeBlocksOptions = {}): Transform {
+  const { bits, block, minElements, importance } = { ...QUANTIZE_BLOCKS_DEFAULTS, ...options };
+  return (model) => {
+    for (const graph of model.graph.all())
+      for (const tensor of [...graph.proto.initializer]) {
+        const width = bits(tensor.name);
+        if (width === null || elementCount(tensor) < minElements) continue;
+        const uses = usesOf(graph, tensor);
+        const first = uses?.[0];
+        if (uses === undefined || first === undefined) continue;
+        const rows = rowsOf(tensor, first.isByRow);
+        const blocks = toBlocks(rows, { bits: width, block, importance: importance.get(tensor.name) });
+        if (blocks.scales.some((x) => !Number.isFinite(x))) continue;
+        replace(graph, tensor, rows, uses, blocks, width, block);
+        model.useContribOperators();
+      }
+  };
+}
+
+/** Lists the uses of a weight; undefined where one is of another kind, or where they differ in what they sum over. */
+function usesOf(graph: Graph, tensor: TensorProto): Use[] | undefined {
+  if (tensor.dataType !== TensorProto_DataType.FLOAT || tensor.dims.length !== 2) return undefined;
+  if (graph.constant(tensor.name) !== tensor || graph.isOutput(tensor.name)) return undefined;
+  const uses: Use[] = [];
+  for (const node of graph.consumers(tensor.name)) {
+    const isTransposed = node.opType === "Transpose" && integersAt(node, "perm")?.join() !== "0,1";
+    const transposed = node.output[0] ?? "";
+    const users = isTransposed && !graph.isOutput(transposed) ? graph.consumers(transposed) : [node];
+    for (const user of users) {
+      const use = useOf(user, isTransposed ? transposed : tensor.name, isTransposed ? node : undefined);
+      if (use === undefined) return undefined;
+      uses.push(use);
+    }
+  }
+  return new Set(uses.map((x) => x.isByRow)).size === 1 ? uses : undefined;
+}
+
+function useOf(node: NodeProto, name: string, transpose: NodeProto | undefined): Use | undefined {
+  if (node.domain !== "") return undefined;
+  const between = transpose === undefined ? {} : { transpose };
+  const isSecond = node.input[1] === name && node.input.indexOf(name) === node.input.lastIndexOf(name);
+  switch (node.opType) {
+    case "Gather":
+      if (transpose !== undefined || node.input[0] !== name || node.input[1] === name) return undefined;
+      return integerOf(node, "axis", 0) === 0 ? { node, kind: "gather", isByRow: true } : undefined;
+    case "MatMul":
+      return isSecond ? { node, kind: "multiply", isByRow: transpose !== undefined, ...between } : undefined;
+    case "Gemm": {
+      const isPlain = floatOf(node, "alpha", 1) === 1 && floatOf(node, "beta", 1) === 1;
+      if (!isSecond || !isPlain || integerOf(node, "transA", 0) !== 0) return undefined;
+      const isByRow = (integerOf(node, "transB", 0) === 1) !== (transpose !== undefined);
+      return { node, kind: "multiply", isByRow, ...between };
+    }
+    default:
+      return undefined;
+  }
+}
+
+function rowsOf(tensor: TensorProto, isByRow: boolean): Rows {
+  const values = floatsOf(tensor);
+  const [height = 0, width = 0] = tensor.dims.map(Number);
+  return isByRow
+    ? { rows: height, columns: width, at: (row, column) => values[row * width + column] ?? 0 }
+    : { rows: width, columns: height, at: (row, column) => values[column * width + row] ?? 0 };
+}
+
+function replace(
+  graph: Graph,
+  tensor: TensorProto,
+  { rows, columns }: Rows,
+  uses: readonly Use[],
+  blocks: Blocks,
+  bits: 4 | 8,
+  block: number,
+): void {
+  const count = Math.ceil(columns / block);
+  const rowBytes = blocks.values.length / rows;
+  const name = (what: string): string => graph.freshName(`${tensor.name}/${what}`);
+  const flat = uses.every((x) => x.kind === "gather");
+  const dims = flat ? [rows, rowBytes] : [rows, count, rowBytes / count];
+  const values = graph.addInitializer(uint8Tensor(name(`int${bits}`), dims, blocks.values));
+  const scales = graph.addInitializer(floatTensor(name("scale"), [rows, count], blocks.scales));
+  const zeros =
+    blocks.zeros === undefined
+      ? []
+      : [graph.addInitializer(uint8Tensor(name("zero"), [rows, blocks.zeros.length / rows], blocks.zeros))];
+  for (const { node, kind, transpose } of uses) {
+    const [output = ""] = node.output;
+    if (kind === "gather") {
+      let table = values;
+      if (!flat) {
+        table = name("table");
+        const shape = graph.addInitializer(int64Tensor(name("table-shape"), [2], [rows, rowBytes]));
+        graph.insertBefore(node, { opType: "Reshape", input: [values, shape], output: [table] });
+      }
+      graph.insertBefore(node, {
+        opType: "GatherBlockQuantized",
+        domain: CONTRIB,
+        input: [table, node.input[1] ?? "", scales, ...zeros],
+        output: [output],
+        attributes: { gather_axis: 0, quantize_axis: 1, block_size: block, bits },
+      });
+    } else {
+      const bias = node.opType === "Gemm" ? (node.input[2] ?? "") : "";
+      const product = bias === "" ? output : graph.freshName(`${output}/product`);
+      graph.insertBefore(node, {
+        opType: "MatMulNBits",
+        domain: CONTRIB,
+        input: [node.input[0] ?? "", values, scales, ...zeros],
+        output: [product],
+        attributes: { K: columns, N: rows, bits, block_size: block },
+      });
+      if (bias !== "") graph.insertBefore(node, { opType: "Add", input: [product, bias], output: [output] });
+    }
+    graph.remove(new Set([node]));
+    if (transpose !== undefined && graph.consumers(transpose.output[0] ?? "").length === 0)
+      graph.remove(new Set([transpose]));
+  }
+  graph.proto.initializer.splice(graph.proto.initializer.indexOf(tensor), 1);
+  graph.changed();
+}
