@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { ensureBrowsers } from "./browsers.ts";
 import { commit, machine, versions } from "./origin.ts";
 import { prepare, ROOT } from "./prepare.ts";
-import { isSoak } from "./slice.ts";
+import { isSoak, slice } from "./slice.ts";
 import { addCounts, playwrightCounts, playwrightMeasured, settled, vitestCounts } from "./tally.ts";
 import type { Counts, PlaywrightReport, VitestReport } from "./tally.ts";
 
@@ -30,10 +30,17 @@ const unit = run(
   "vitest.json",
   (report) => vitestCounts(JSON.parse(report) as VitestReport),
 );
+console.log("\nSimulation");
+// Only where it can fail by itself: the mutations among the unit tests show that it would notice.
+const simulation = spawnSync("npm", ["run", "--silent", "simulate", "--", "--seeds", String(slice(10_000, 200_000))], {
+  cwd: ROOT,
+  stdio: "inherit",
+});
+const stories: Counts = simulation.status === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
 const browsers = run("Browsers", ["playwright", "test"], "playwright.json", (report) =>
   playwrightCounts(JSON.parse(report) as PlaywrightReport),
 );
-const { passed, failed } = addCounts(unit, browsers);
+const { passed, failed } = addCounts(addCounts(unit, stories), browsers);
 
 if (isSoak) {
   const date = new Date().toISOString();

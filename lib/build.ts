@@ -5,7 +5,16 @@
 //   ort-<build>.wasm      copied from onnxruntime-web, which is a development dependency for that reason
 // A bundler's library mode is no choice here: it rewrites the worker's URL and inlines the wasm as base64.
 import { execFileSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -44,6 +53,11 @@ await Promise.all(
     }),
   ),
 );
+for (const entry of workers) {
+  // Vite reads worker scripts that it serves and warns of ONNX Runtime's import of a variable, which is never reached.
+  const path = join(DIST, `${basename(entry)}.js`);
+  writeFileSync(path, readFileSync(path, "utf8").replaceAll(/\bimport\((?=[\w$]+\))/g, "import(/* @vite-ignore */ "));
+}
 for (const each of BUILDS) copyFileSync(join(ORT_DIST, each.wasm), join(DIST, `ort-${each.name}.wasm`));
 
 if (existsSync(join(ROOT, "lib/index.ts"))) {
