@@ -40,7 +40,7 @@ const stories: Counts = simulation.status === 0 ? { passed: 1, failed: 0 } : { p
 const browsers = run("Browsers", ["playwright", "test"], "playwright.json", (report) =>
   playwrightCounts(JSON.parse(report) as PlaywrightReport),
 );
-const { passed, failed } = addCounts(addCounts(unit, stories), browsers);
+const { passed, failed } = addCounts(unit, stories, browsers);
 
 if (isSoak) {
   const date = new Date().toISOString();
