@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { largestDifference, REAL_MODELS, runModel, seededFloats, smallModel } from "./fixtures.ts";
+import { decibels, largestDifference, REAL_MODELS, runModel, seededFloats, smallModel } from "./fixtures.ts";
 import type { SmallModel } from "./fixtures.ts";
 import { readModel } from "./onnx.ts";
 import { float16Bits, isDepthwise, isStem, quantizeInt8, quantizeWeights } from "./quantize-weights.ts";
@@ -55,6 +55,46 @@ describe("quantizeWeights", () => {
       expect(largestDifference(before, now)).toBeLessThan((72 / 254) * 1.01);
       expect(largestDifference(before, now)).toBeGreaterThan(0);
     }
+  });
+
+  test("stores a table that is looked up and multiplied by once, with a scale for each row", async () => {
+    const make = () =>
+      smallModel({
+        opset: 13,
+        inputs: { x: [3] },
+        outputs: ["y"],
+        nodes: [
+          { opType: "Cast", input: ["x"], output: ["i"], attributes: { to: 7 } },
+          { opType: "Gather", input: ["w", "i"], output: ["e"] },
+          { opType: "Transpose", input: ["w"], output: ["t"], attributes: { perm: [1, 0] } },
+          { opType: "MatMul", input: ["e", "t"], output: ["y"] },
+        ],
+        initializers: [floats("w", [40, 64])],
+      });
+    const feeds = { x: { dims: [3], data: Float32Array.of(7, 0, 39) } };
+    const [before = []] = await runModel(make().write(), feeds);
+    const model = make().transform(quantizeWeights());
+    expect(model.graph.nodes.filter((x) => x.opType === "DequantizeLinear")).toHaveLength(1);
+    expect(model.graph.proto.initializer.find((x) => x.name.endsWith("scale"))?.dims).toEqual([40n]);
+    const [now = []] = await runModel(model.write(), feeds);
+    expect(decibels(before, now)).toBeGreaterThan(40);
+  });
+
+  test("stores both weights of an LSTM", async () => {
+    const make = () =>
+      smallModel({
+        opset: 13,
+        inputs: { x: [4, 2, 16] },
+        outputs: ["y"],
+        nodes: [{ opType: "LSTM", input: ["x", "w", "r"], output: ["y"], attributes: { hidden_size: 16 } }],
+        initializers: [floats("w", [1, 64, 16]), floats("r", [1, 64, 16])],
+      });
+    const feeds = { x: { dims: [4, 2, 16], data: seededFloats(128) } };
+    const [before = []] = await runModel(make().write(), feeds);
+    const model = make().transform(quantizeWeights());
+    expect(model.graph.nodes.map((x) => x.opType)).toEqual(["DequantizeLinear", "DequantizeLinear", "LSTM"]);
+    const [now = []] = await runModel(model.write(), feeds);
+    expect(decibels(before, now)).toBeGreaterThan(35);
   });
 
   test("leaves small weights, biases and inputs alone", () => {

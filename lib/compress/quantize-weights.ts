@@ -5,7 +5,7 @@
 // Scheme of ONNX's DequantizeLinear (operator set 13, `axis`): w ≈ q · scale[channel], q in −127…127, so that no zero
 // point is needed; rounding is to the nearest, ties to even, and the error at most scale / 2 for each weight.
 import { SelvedgeError } from "../errors.ts";
-import { integerOf } from "./graph.ts";
+import { integerOf, integersAt } from "./graph.ts";
 import type { Graph } from "./graph.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
 import type { NodeProto, TensorProto } from "./onnx.gen.js";
@@ -14,7 +14,7 @@ import { elementCount, float16Tensor, floatsOf, floatTensor, int8Tensor } from "
 
 /** Describes a weight that may be quantized. */
 export interface WeightFacts {
-  /** The operator that uses it: Conv, ConvTranspose, MatMul or Gemm. */
+  /** The operator that uses it: Conv, ConvTranspose, MatMul, Gemm, Gather, Transpose, LSTM, GRU or RNN. */
   readonly opType: string;
   readonly dims: readonly number[];
   /** The number of groups of a convolution; 1 for other operators. */
@@ -48,7 +48,7 @@ export function isStem(weight: WeightFacts): boolean {
 }
 
 /**
- * Quantizes the constant float32 weights of Conv, ConvTranspose, MatMul and Gemm. A weight that several nodes share is
+ * Quantizes the constant float32 weights of convolutions, products, recurrent layers and tables. A weight that several nodes share is
  * stored once; one that they read along different axes stays float32.
  * @throws SelvedgeError `model-invalid` below operator set 13.
  */
@@ -65,7 +65,7 @@ export function quantizeWeights(options: QuantizeOptions = {}): Transform {
         const users = graph.consumers(tensor.name);
         const first = users[0];
         if (first === undefined || graph.constant(tensor.name) !== tensor || graph.isOutput(tensor.name)) continue;
-        const axes = new Set(users.map((x) => channelAxis(x, tensor)));
+        const axes = new Set(users.map((x) => channelAxis(graph, x, tensor)));
         const axis = [...axes][0];
         if (axes.size !== 1 || axis === undefined) continue;
         const dims = tensor.dims.map(Number);
@@ -79,10 +79,19 @@ export function quantizeWeights(options: QuantizeOptions = {}): Transform {
 }
 
 /** Gives the axis of a weight that counts output channels, or undefined where the node does not use it as a weight. */
-function channelAxis(node: NodeProto, weight: TensorProto): number | undefined {
-  if (node.domain !== "" || node.input.indexOf(weight.name) !== 1 || node.input.lastIndexOf(weight.name) !== 1)
-    return undefined;
+function channelAxis(graph: Graph, node: NodeProto, weight: TensorProto): number | undefined {
+  const at = node.input.indexOf(weight.name);
+  if (node.domain !== "" || at < 0 || node.input.lastIndexOf(weight.name) !== at) return undefined;
   const rank = weight.dims.length;
+  if (node.opType === "Gather") return at === 0 && rank === 2 && integerOf(node, "axis", 0) === 0 ? 0 : undefined;
+  if (node.opType === "Transpose" && rank === 2) {
+    const [output = ""] = node.output;
+    const isByRow = graph.consumers(output).every((x) => x.opType === "MatMul" && x.input[1] === output);
+    return isByRow && integersAt(node, "perm")?.join() !== "0,1" && !graph.isOutput(output) ? 0 : undefined;
+  }
+  // [directions, gates · hidden, inputs]: the scales of both directions are one.
+  if (["LSTM", "GRU", "RNN"].includes(node.opType)) return at === 1 || at === 2 ? 1 : undefined;
+  if (at !== 1) return undefined;
   switch (node.opType) {
     case "Conv":
       return 0;
