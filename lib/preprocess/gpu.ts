@@ -126,12 +126,13 @@ export class GpuImages {
     const frame = this.#frames.get(key) ?? allocate(this.#device, program, image, plan, spec);
     this.#frames.delete(key);
     this.#frames.set(key, frame);
+    const { height } = image; // a bitmap has none once it is closed
     this.#upload(image, frame.texture);
     const encoder = this.#device.createCommandEncoder();
     const pass = encoder.beginComputePass();
     pass.setBindGroup(0, frame.group);
     pass.setPipeline(program.across);
-    pass.dispatchWorkgroups(Math.ceil(plan.pictureWidth / TILE), Math.ceil(image.height / TILE));
+    pass.dispatchWorkgroups(Math.ceil(plan.pictureWidth / TILE), Math.ceil(height / TILE));
     pass.setPipeline(program.down);
     pass.dispatchWorkgroups(Math.ceil(plan.width / TILE), Math.ceil(plan.height / TILE));
     pass.end();
