@@ -1,7 +1,6 @@
 // `npm run bench -- S`: runs scenario S in Chromium and Firefox, appends its rows to e2e/results/S.jsonl, prints them,
 // and exits 1 on a missed goal or a void run. A scenario is a module beside this one that says which cases it has in a
 // browser; it is handed an open browser and the address of the tests' pages.
-/* eslint-disable no-console -- a command line talks */
 import { appendFileSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
