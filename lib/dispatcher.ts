@@ -1,12 +1,12 @@
 // The hands of the scheduler: keeps the steps that wait, asks lib/schedule what starts where and what becomes of a step
-// whose lane failed, and tells the lanes. It decides nothing itself. A step is what a lane executes for a request; one
-// for each run today. A step keeps its inputs until it is settled, so that it can be run again.
+// whose lane failed, and tells the lanes. It decides nothing itself. A step is what a lane executes for a request: one
+// for each run. A step keeps its inputs until it is settled, so that it can be run again.
 import type { BackendName } from "./backend/backend.ts";
 import type { Why } from "./choose.ts";
 import type { Effects } from "./effects.ts";
 import { isSelvedgeError, SelvedgeError } from "./errors.ts";
 import type { ErrorCode } from "./errors.ts";
-import type { Lane } from "./pool/lane.ts";
+import type { Lane, StateStep } from "./pool/lane.ts";
 import type { GpuLedger } from "./pool/ledger.ts";
 import type { LoadMessage, Ran, RunMessage } from "./pool/protocol.ts";
 import { assign } from "./schedule/assign.ts";
@@ -30,6 +30,8 @@ export interface Work {
   readonly message: LoadMessage;
   readonly feeds: RunMessage["feeds"];
   readonly signal: AbortSignal | undefined;
+  /** Present where this is a step of a recurrent state. */
+  readonly state?: StateStep | undefined;
 }
 
 /** One try of a step. */
@@ -106,6 +108,7 @@ export class Dispatcher {
         id: this.#nextId++,
         modelId: work.message.modelId,
         backend: work.routes[0]?.backend ?? "wasm",
+        state: work.state,
         work,
         enqueuedMs: this.#effects.now(),
         attempts: [],
@@ -142,7 +145,7 @@ export class Dispatcher {
       const note = (error: ErrorCode | null): void => {
         step.attempts.push({ lane: lane.id, backend: lane.backend, ms: this.#effects.now() - startMs, error });
       };
-      lane.run(step.message, step.work.feeds).then(
+      lane.run(step.message, step.work.feeds, undefined, step.work.state).then(
         (ran) => {
           note(null);
           const route = step.work.routes[step.route] as Route;

@@ -1,17 +1,20 @@
 // What an app holds: finds out about the device, loads models onto lanes, and closes everything again. Everything it
 // does to the world goes through its effects; nothing is kept at module level, so two engines on a page never meet.
+import { untilAborted } from "./abort.ts";
 import { chooseBuild, resolveAssets } from "./assets.ts";
 import type { Assets } from "./assets.ts";
 import type { BackendName } from "./backend/backend.ts";
 import { CacheClient } from "./cache/client.ts";
 import type { FetchOptions } from "./cache/client.ts";
-import { candidates } from "./choose.ts";
-import type { Pins } from "./choose.ts";
+import { candidates, whySpared } from "./choose.ts";
+import type { Candidate, Pins } from "./choose.ts";
+import { CrashMarkers } from "./crash-markers.ts";
 import type { DeviceFacts } from "./device.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import { browserEffects } from "./effects.ts";
 import type { Effects } from "./effects.ts";
 import { isSelvedgeError, SelvedgeError } from "./errors.ts";
+import { followLife } from "./life.ts";
 import type { WorkerSource } from "./link.ts";
 import { Loader } from "./loader.ts";
 import { Model } from "./model.ts";
@@ -66,8 +69,11 @@ export class Engine {
   readonly #counters: Counters = new Counters();
   readonly #models: Set<Model> = new Set();
   readonly #placer: Placer;
+  readonly #markers: CrashMarkers;
+  readonly #stopLife: () => void;
   readonly #stop: AbortController = new AbortController();
   #nextModelId = 1;
+  #lastMark = 0;
 
   /** Not for callers: `createEngine` makes engines. */
   constructor(effects: Effects, options: EngineOptions, device: DeviceFacts) {
@@ -102,6 +108,9 @@ export class Engine {
       onLog: options.onLog ?? null,
       idleMs: options.idleMs ?? 120_000,
       callTimeoutMs: options.callTimeoutMs ?? null,
+      onTrying: (modelId, isTrying) => {
+        this.#markers.set(modelId, isTrying);
+      },
       onCrash: (error) => {
         if (isSelvedgeError(error) && error.code === "device-lost") ledger.note();
       },
@@ -110,6 +119,8 @@ export class Engine {
       },
     });
     this.#dispatcher = new Dispatcher(effects, this.#pool.lanes, ledger);
+    this.#markers = new CrashMarkers(effects);
+    this.#stopLife = followLife(effects, this.#pool, this.#markers);
     if (Symbol.asyncDispose !== undefined)
       Object.defineProperty(this, Symbol.asyncDispose, { value: () => this.close() });
   }
@@ -142,6 +153,8 @@ export class Engine {
   close(): Promise<void> {
     const error = new SelvedgeError("closed", "The engine is closed.");
     this.#stop.abort(error);
+    this.#stopLife();
+    this.#markers.clear();
     this.#dispatcher.close();
     this.#cache.close(error);
     this.#pool.close(error);
@@ -152,10 +165,18 @@ export class Engine {
   async #load(source: ModelSource, options: LoadOptions, download: FetchOptions): Promise<Model> {
     const opened = await openSource(source, this.#effects.facts.baseUrl, this.#cache, download);
     const pins: Pins = { backend: options.backend, variant: options.variant };
-    const found = candidates(opened.bundle, this.device, this.#backends, pins);
-    const loader = new Loader(this.#pool, opened, download, () => this.#nextModelId++);
+    const { bundle, identity } = opened;
+    const markers = this.#markers;
+    const hasCrashed = (x: Candidate): boolean => markers.has(identity, x);
+    const usual = candidates(bundle, this.device, this.#backends, pins);
+    const died = usual.find(hasCrashed);
+    const found = died === undefined ? usual : candidates(bundle, this.device, this.#backends, pins, hasCrashed);
+    const loader = new Loader(this.#pool, opened, download, (candidate) => {
+      markers.name(this.#nextModelId, identity, candidate);
+      return this.#nextModelId++;
+    });
     const { placement, measurable } = await this.#placer.place(loader, found, pins, opened);
-    const placed = await loader.placed(placement, found);
+    const placed = await loader.placed(died === undefined ? placement : { ...placement, why: whySpared(died) }, found);
     const model: Model = new Model({
       effects: this.#effects,
       dispatcher: this.#dispatcher,
@@ -164,16 +185,23 @@ export class Engine {
       identity: opened.identity,
       accepts: { ports: loader.inputs, images: loader.images },
       outputs: loader.outputs,
+      states: loader.states,
+      typical: opened.bundle.model.typical ?? {},
       placed,
       laneCount: (backend) => this.#pool.lanes.filter((lane) => lane.backend === backend).length,
       measure: measurable
         ? async (feeds) => loader.placed(await this.#placer.measure(loader, found, opened.identity, feeds), found)
         : null,
+      newMark: () => ++this.#lastMark,
+      forget: (stateId) => {
+        this.#pool.forget(stateId).catch(() => undefined); // a worker that ended has freed it already
+      },
       unload: () => {
         this.#models.delete(model);
         const error = new SelvedgeError("closed", `The model "${opened.bundle.model.name}" is unloaded.`);
         for (const modelId of loader.modelIds) {
           this.#dispatcher.drop(modelId, error);
+          markers.forget(modelId);
           this.#pool.unload(modelId).catch(() => undefined); // a worker that ended has freed it already
         }
       },
@@ -190,17 +218,4 @@ export class Engine {
 /** One lane a core, four at most: more only cost memory, since each holds its own copy of the weights. */
 function wasmLanes(cores: number): number {
   return Math.min(4, Math.max(1, cores));
-}
-
-function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    const abort = (): void => {
-      // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a signal's reason may be anything
-      reject(signal.reason);
-    };
-    signal.addEventListener("abort", abort, { once: true });
-    void promise.then(resolve, reject).finally(() => {
-      signal.removeEventListener("abort", abort);
-    });
-  });
 }

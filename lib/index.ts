@@ -1,8 +1,10 @@
 // The public surface of Selvedge.
 export { createEngine } from "./engine.ts";
 export type { Engine, EngineStats } from "./engine.ts";
-export type { MapOptions, Model, RunInfo, RunOptions, RunResult } from "./model.ts";
-export type { EngineOptions, LoadOptions } from "./options.ts";
+export type { Model } from "./model.ts";
+export type { RunInfo, RunResult } from "./result.ts";
+export type { EngineOptions, LoadOptions, MapOptions, RunOptions, StatefulOptions } from "./options.ts";
+export type { Stateful } from "./stateful.ts";
 export type { ImageInput, Inputs, TensorInput } from "./inputs.ts";
 export type { ModelSource } from "./source.ts";
 export type { Progress } from "./cache/protocol.ts";

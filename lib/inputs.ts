@@ -106,7 +106,7 @@ function bufferOf(tensor: TensorInput): unknown {
 }
 
 /** Copies a tensor, or moves its buffer without a copy; float16 becomes its bits. */
-function takeTensor(value: TensorInput, transfer: boolean): Tensor {
+export function takeTensor(value: TensorInput, transfer: boolean): Tensor {
   const dims = [...value.dims];
   if (value.dtype === "string") return { dtype: "string", dims, data: [...(value.data as string[])] };
   const view = value.data as Uint8Array<ArrayBuffer>;
@@ -116,6 +116,11 @@ function takeTensor(value: TensorInput, transfer: boolean): Tensor {
       ? structuredClone(view.buffer, { transfer: [view.buffer] })
       : new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice().buffer;
   return { dtype: value.dtype, dims, data: arrayOver(value.dtype, buffer) };
+}
+
+/** Frees the copies that were made of images; a measurement still under way has posted its own. */
+export function release(feeds: RunMessage["feeds"]): void {
+  for (const value of Object.values(feeds)) if (value.kind === "image" && "close" in value.image) value.image.close();
 }
 
 function isTensorLike(value: unknown): value is TensorInput {

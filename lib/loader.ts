@@ -26,23 +26,28 @@ export class Loader {
   readonly modelIds: number[] = [];
   /** Images to tensors, by input name. */
   readonly images: Record<string, ImageSpec> = {};
+  /** Which output feeds which input at the next step. */
+  readonly states: Record<string, string> = {};
   readonly #decodes: Record<string, DecodeSpec> = {};
   readonly #pool: Pool;
   readonly #opened: Opened;
   readonly #download: FetchOptions;
-  readonly #newId: () => number;
+  readonly #newId: (candidate: Candidate) => number;
   readonly #files: Map<string, Promise<LoadMessage["files"]>> = new Map();
   readonly #messages: Map<string, Promise<LoadMessage>> = new Map();
   #assets: Promise<Record<string, string>> | null = null;
   #facts: ModelFacts | null = null;
 
-  constructor(pool: Pool, opened: Opened, download: FetchOptions, newId: () => number) {
+  constructor(pool: Pool, opened: Opened, download: FetchOptions, newId: (candidate: Candidate) => number) {
     this.#pool = pool;
     this.#opened = opened;
     this.#download = download;
     this.#newId = newId;
     for (const x of opened.bundle.model.inputs) if (x.image !== undefined) this.images[x.name] = x.image;
-    for (const x of opened.bundle.model.outputs) if (x.decode !== undefined) this.#decodes[x.name] = x.decode;
+    for (const x of opened.bundle.model.outputs) {
+      if (x.decode !== undefined) this.#decodes[x.name] = x.decode;
+      if (x.feeds !== undefined) this.states[x.name] = x.feeds;
+    }
   }
 
   /** Describes the inputs; known for a bare model once it was loaded. */
@@ -87,11 +92,12 @@ export class Loader {
     return { routes: [chosen, ...down], message, assignment: facts.assignment };
   }
 
-  #message({ backend, variant }: Candidate): Promise<LoadMessage> {
+  #message(candidate: Candidate): Promise<LoadMessage> {
+    const { backend, variant } = candidate;
     const key = `${variant.id} ${backend}`;
     const known = this.#messages.get(key);
     if (known !== undefined) return known;
-    const modelId = this.#newId();
+    const modelId = this.#newId(candidate);
     this.modelIds.push(modelId);
     const made = this.#make(modelId, backend, variant);
     this.#messages.set(key, made);
@@ -106,6 +112,7 @@ export class Loader {
       modelId,
       files: await files,
       session: variant.session?.[backend] ?? {},
+      states: this.states,
       images: this.images,
       decodes: this.#decodes,
       assets: await this.#assets,

@@ -2,66 +2,19 @@
 import type { BackendName } from "./backend/backend.ts";
 import type { Assignment } from "./bundle.ts";
 import type { Why } from "./choose.ts";
-import type { Attempt, Dispatcher, Done, Route } from "./dispatcher.ts";
+import type { Dispatcher, Route } from "./dispatcher.ts";
 import type { Effects } from "./effects.ts";
-import { SelvedgeError } from "./errors.ts";
-import { takeInputs } from "./inputs.ts";
+import { isSelvedgeError, SelvedgeError } from "./errors.ts";
+import { release, takeInputs } from "./inputs.ts";
 import type { Accepts, Inputs } from "./inputs.ts";
 import type { Counters } from "./observe/counters.ts";
-import type { Decoded, LoadMessage, RunMessage } from "./pool/protocol.ts";
-import type { Port, Tensor } from "./tensor.ts";
-
-/** Options of one run. */
-export interface RunOptions {
-  /** Cancels: a queued request is removed, a running one is settled at once; rejects with the signal's reason. */
-  readonly signal?: AbortSignal | undefined;
-  /** Moves the inputs' buffers instead of copying them; they are detached afterwards. Default false. */
-  readonly transfer?: boolean | undefined;
-}
-
-/** Options of a map over many inputs. */
-export interface MapOptions extends RunOptions {
-  /** How many runs may be under way at once, 1 to 1,024. Default: twice the lanes of the model's backend. */
-  readonly concurrency?: number | undefined;
-}
-
-/** Says what produced an answer, and how long it took. Times in ms. */
-export interface RunInfo {
-  /** The backend that really ran it. */
-  readonly backend: BackendName;
-  /** The variant that really ran it. */
-  readonly variant: string;
-  /** The lane that ran it, as `wasm-0`. */
-  readonly lane: string;
-  /** How many requests ran together. */
-  readonly batchSize: number;
-  /** From the call until a lane took it. */
-  readonly queuedMs: number;
-  /** The backend's run alone. */
-  readonly ranMs: number;
-  /** Images to tensors; 0 where tensors came. */
-  readonly preprocessMs: number;
-  /** Outputs to answers; 0 where the bundle declares none. */
-  readonly decodeMs: number;
-  /** How often it was tried: more than once where a lane died and the work was run again. */
-  readonly attempts: number;
-  /** Every try, the answer's last. */
-  readonly history: readonly Attempt[];
-  /** Where it ran: on this device. */
-  readonly placement: "local";
-  /** Why it ran there. */
-  readonly why: Why;
-}
-
-/** The answer to one run. */
-export interface RunResult {
-  /** Tensors by output name; the caller's own. */
-  readonly outputs: Readonly<Record<string, Tensor>>;
-  /** Answers by output name, one per item of the batch, where the bundle declares how to decode the output. */
-  readonly decoded: Readonly<Record<string, readonly Decoded[]>>;
-  /** What produced the answer, and how long it took. */
-  readonly info: RunInfo;
-}
+import type { MapOptions, RunOptions, StatefulOptions } from "./options.ts";
+import type { StateStep } from "./pool/lane.ts";
+import type { LoadMessage, RunMessage } from "./pool/protocol.ts";
+import { toResult } from "./result.ts";
+import type { RunResult } from "./result.ts";
+import { Stateful } from "./stateful.ts";
+import type { Port } from "./tensor.ts";
 
 /** Where a model runs now. May change once, when a first request gave the means to measure. */
 export interface Placed {
@@ -80,11 +33,19 @@ export interface ModelParts {
   readonly identity: string;
   readonly accepts: Accepts;
   readonly outputs: readonly Port[];
+  /** Which output feeds which input at the next step. */
+  readonly states: Readonly<Record<string, string>>;
+  /** A usual size for each symbolic dim. */
+  readonly typical: Readonly<Record<string, number>>;
   readonly placed: Placed;
   /** How many lanes a backend has. */
   readonly laneCount: (backend: BackendName) => number;
   /** Measures with the inputs of a first request, where nothing could be measured at load; else null. */
   readonly measure: ((feeds: RunMessage["feeds"]) => Promise<Placed>) | null;
+  /** Gives a number that no state and no step of one has had. */
+  readonly newMark: () => number;
+  /** Frees a state on every lane. */
+  readonly forget: (stateId: number) => void;
   readonly unload: () => void;
 }
 
@@ -150,22 +111,31 @@ export class Model {
    * const { outputs, info } = await model.run({ x: { dtype: "float32", dims: [1, 784], data } });
    */
   async run(inputs: Inputs, options: RunOptions = {}): Promise<RunResult> {
-    const { effects, counters, accepts } = this.#parts;
-    const { signal, transfer = false } = options;
-    const startMs = effects.now();
-    try {
-      if (this.#unloaded) throw new SelvedgeError("closed", `The model "${this.name}" is unloaded.`);
-      signal?.throwIfAborted();
-      const feeds = await takeInputs(effects, accepts, inputs, transfer);
-      const result = await this.#submit(feeds, signal).finally(() => {
+    const { accepts } = this.#parts;
+    return this.#count(accepts, inputs, options, (feeds) =>
+      this.#submit(feeds, options.signal).finally(() => {
         release(feeds);
-      });
-      counters.done(effects.now() - startMs);
-      return result;
-    } catch (error) {
-      counters.failed(signal?.aborted === true && error === signal.reason);
-      throw error;
-    }
+      }),
+    );
+  }
+
+  /**
+   * Begins a recurrent state, for a model whose bundle says which output feeds which input at the next step. Each
+   * `run` is a step; the state stays on its lane between them.
+   * @throws TypeError for a model without a state, or an initial state of another kind; RangeError for a wrong size
+   * @example
+   * const state = model.stateful();
+   * for (const chunk of chunks) show((await state.run({ input: chunk })).outputs);
+   */
+  stateful(options: StatefulOptions = {}): Stateful {
+    this.#assertLoaded();
+    const { accepts, states, typical, newMark, forget } = this.#parts;
+    const count = this.#count.bind(this);
+    const submit = (feeds: RunMessage["feeds"], signal: AbortSignal, state: StateStep): Promise<RunResult> => {
+      this.#assertLoaded();
+      return this.#dispatch(feeds, signal, state);
+    };
+    return new Stateful(options, { name: this.name, accepts, states, typical, newMark, forget, count, submit });
   }
 
   /**
@@ -203,11 +173,40 @@ export class Model {
     this.#parts.unload();
   }
 
-  async #submit(feeds: RunMessage["feeds"], signal: AbortSignal | undefined): Promise<RunResult> {
+  #assertLoaded(): void {
+    if (this.#unloaded) throw new SelvedgeError("closed", `The model "${this.name}" is unloaded.`);
+  }
+
+  /** Checks and takes inputs, has them worked on, and counts what comes of it. */
+  async #count(
+    accepts: Accepts,
+    inputs: Inputs,
+    { signal, transfer = false }: RunOptions,
+    work: (feeds: RunMessage["feeds"]) => Promise<RunResult>,
+  ): Promise<RunResult> {
+    const { effects, counters } = this.#parts;
+    const startMs = effects.now();
+    try {
+      this.#assertLoaded();
+      signal?.throwIfAborted();
+      const result = await work(await takeInputs(effects, accepts, inputs, transfer));
+      counters.done(effects.now() - startMs);
+      return result;
+    } catch (error) {
+      counters.failed(signal?.aborted === true && error === signal.reason && !isSelvedgeError(error));
+      throw error;
+    }
+  }
+
+  async #dispatch(feeds: RunMessage["feeds"], signal?: AbortSignal, state?: StateStep): Promise<RunResult> {
     const { routes, message } = this.#placed;
+    return toResult(await this.#parts.dispatcher.submit({ routes, message, feeds, signal, state }));
+  }
+
+  async #submit(feeds: RunMessage["feeds"], signal: AbortSignal | undefined): Promise<RunResult> {
     const measure = this.#measure;
     this.#measure = null;
-    const done = await this.#parts.dispatcher.submit({ routes, message, feeds, signal });
+    const result = await this.#dispatch(feeds, signal);
     if (measure !== null)
       measure(feeds).then(
         (better) => {
@@ -215,29 +214,6 @@ export class Model {
         },
         () => undefined, // stays where it is: a failed measurement must not fail a request that was answered
       );
-    return toResult(done);
+    return result;
   }
-}
-
-function toResult({ ran, route, queuedMs, attempts }: Done): RunResult {
-  const info: RunInfo = {
-    backend: route.backend,
-    variant: route.variant,
-    lane: attempts.at(-1)?.lane ?? "",
-    batchSize: 1,
-    queuedMs,
-    ranMs: ran.runMs,
-    preprocessMs: ran.preprocessMs,
-    decodeMs: ran.decodeMs,
-    attempts: attempts.length,
-    history: attempts,
-    placement: "local",
-    why: route.why,
-  };
-  return { outputs: ran.outputs, decoded: ran.decoded, info };
-}
-
-/** Frees the copies that were made of images; a measurement still under way has posted its own. */
-function release(feeds: RunMessage["feeds"]): void {
-  for (const value of Object.values(feeds)) if (value.kind === "image" && "close" in value.image) value.image.close();
 }

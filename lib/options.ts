@@ -2,6 +2,7 @@
 import type { BackendName } from "./backend/backend.ts";
 import type { Progress } from "./cache/protocol.ts";
 import type { Effects, ScriptUrl } from "./effects.ts";
+import type { TensorInput } from "./inputs.ts";
 
 /** Options of an engine; a newcomer needs none. */
 export interface EngineOptions {
@@ -39,6 +40,28 @@ export interface LoadOptions {
   readonly variant?: string | undefined;
 }
 
+/** Options of one run. */
+export interface RunOptions {
+  /** Cancels: a queued request is removed, a running one is settled at once; rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Moves the inputs' buffers instead of copying them; they are detached afterwards. Default false. */
+  readonly transfer?: boolean | undefined;
+}
+
+/** Options of a map over many inputs. */
+export interface MapOptions extends RunOptions {
+  /** How many runs may be under way at once, 1 to 1,024. Default: twice the lanes of the model's backend. */
+  readonly concurrency?: number | undefined;
+}
+
+/** Options of a recurrent state. */
+export interface StatefulOptions {
+  /** Has a copy of the state come to the page every so many steps, 1 to 1,024: what is run again at the most where a lane is lost. Default 16. */
+  readonly checkpointEvery?: number | undefined;
+  /** The state to begin with, by the names of its inputs. Default: zeros. */
+  readonly initial?: Readonly<Record<string, TensorInput>> | undefined;
+}
+
 const BACKENDS: readonly BackendName[] = ["webgpu", "wasm"];
 
 /** Checks the options of `createEngine`. */
@@ -71,6 +94,12 @@ export function checkLoadOptions(options: LoadOptions): void {
   if (options.backend !== undefined) oneOf("backend", options.backend, BACKENDS);
   if (options.variant !== undefined && typeof options.variant !== "string")
     throw new TypeError(`variant: expected a string, got ${show(options.variant)}`);
+}
+
+/** Checks the options of `model.stateful`, but for what the initial state holds. */
+export function checkStatefulOptions(options: StatefulOptions): void {
+  known("stateful", options, ["checkpointEvery", "initial"]);
+  whole("checkpointEvery", options.checkpointEvery, 1, 1_024);
 }
 
 function known(call: string, options: object, names: readonly string[]): void {

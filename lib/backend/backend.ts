@@ -34,6 +34,17 @@ export interface ModelFiles {
   readonly files: readonly { readonly path: string; readonly data: Blob }[];
   /** ONNX Runtime session configuration entries, as `{ "session.disable_quant_qdq": "1" }`. */
   readonly session: Readonly<Record<string, string>>;
+  /** Which output feeds which input at the next step, where the model keeps a recurrent state. */
+  readonly states?: Readonly<Record<string, string>> | undefined;
+}
+
+/** What a run does with a recurrent state that the backend keeps between runs. */
+export interface StateCall {
+  readonly stateId: number;
+  /** Sets the state first, by the names of its inputs; null goes on from what the run before left. */
+  readonly restore: Readonly<Record<string, Tensor>> | null;
+  /** Whether the outputs that make up the state come back as well. */
+  readonly checkpoint: boolean;
 }
 
 /** What a loaded model takes and gives, by its own metadata; batchAxis 0 is assumed where dim 0 is symbolic. */
@@ -67,10 +78,20 @@ export interface Backend {
   start(options: StartOptions): Promise<BackendFacts>;
   /** Loads a model under an id that the caller chose. Rejects with `model-invalid` or `out-of-memory`. */
   load(modelId: number, model: ModelFiles): Promise<ModelFacts>;
-  /** Runs once; outputs are on the CPU and the caller's own. A wrong input rejects with TypeError or RangeError. */
-  run(modelId: number, feeds: Readonly<Record<string, Tensor | DeviceTensor>>): Promise<Record<string, Tensor>>;
-  /** Frees a model; unknown ids are ignored. */
+  /**
+   * Runs once; outputs are on the CPU and the caller's own. A wrong input rejects with TypeError or RangeError.
+   * With a state, its inputs are not among the feeds, and its outputs stay here for the next run; where the run fails
+   * nothing is kept.
+   */
+  run(
+    modelId: number,
+    feeds: Readonly<Record<string, Tensor | DeviceTensor>>,
+    state?: StateCall,
+  ): Promise<Record<string, Tensor>>;
+  /** Frees a model and the states of it; unknown ids are ignored. */
   unload(modelId: number): Promise<void>;
+  /** Frees what is kept of a state; unknown ids are ignored. */
+  forget(stateId: number): Promise<void>;
   /** Called when the device under the backend is lost, with the reason; the worker is ended after it. */
   onLost: ((reason: string) => void) | null;
   /** Called for each line of the runtime's own log, where started verbose. */

@@ -4,7 +4,7 @@
 import { isSelvedgeError } from "../errors.ts";
 import type { Dtype, DtypeArrays, Tensor } from "../tensor.ts";
 import type { Backend, ModelFacts } from "./backend.ts";
-import { addModel, externalModel, identityModel, unknownOperatorModel, zerosModel } from "./fixtures.ts";
+import { addModel, externalModel, identityModel, sumModel, unknownOperatorModel, zerosModel } from "./fixtures.ts";
 
 /** One thing that a backend must do. */
 export interface Check {
@@ -140,6 +140,74 @@ export const CONFORMANCE: readonly Check[] = [
     },
   },
   {
+    name: "keeps a state from run to run, and gives it at a checkpoint alone",
+    async run(backend) {
+      await withSum(backend, async (id) => {
+        const [x, stateId] = [floats([1, 3], [1, 2, 3]), nextId()];
+        const first = await backend.run(
+          id,
+          { x },
+          { stateId, restore: { sum: floats([1, 3], 10) }, checkpoint: false },
+        );
+        same(first, { y: floats([1, 3], [11, 12, 13]) });
+        const second = await backend.run(id, { x }, { stateId, restore: null, checkpoint: true });
+        same(second, { y: floats([1, 3], [12, 14, 16]), next: floats([1, 3], [12, 14, 16]) });
+        (second["next"]?.data as Float32Array).fill(99);
+        const third = await backend.run(id, { x }, { stateId, restore: null, checkpoint: false });
+        same(third, { y: floats([1, 3], [13, 16, 19]) });
+      });
+    },
+  },
+  {
+    name: "keeps two states of one model apart, and from runs without one",
+    async run(backend) {
+      await withSum(backend, async (id) => {
+        const x = floats([1, 3], 1);
+        const sum = floats([1, 3], 100);
+        const states = [nextId(), nextId()];
+        const restore = { sum: floats([1, 3], 0) };
+        for (const stateId of states) await backend.run(id, { x }, { stateId, restore, checkpoint: false });
+        same(await backend.run(id, { x, sum }), { y: floats([1, 3], 101), next: floats([1, 3], 101) });
+        for (const [i, stateId] of [...states, states[0] ?? 0].entries()) {
+          const step = await backend.run(id, { x }, { stateId, restore: null, checkpoint: false });
+          same(step, { y: floats([1, 3], i < 2 ? 2 : 3) });
+        }
+      });
+    },
+  },
+  {
+    name: "sets a state anew where it is restored",
+    async run(backend) {
+      await withSum(backend, async (id) => {
+        const [x, stateId] = [floats([1, 3], 1), nextId()];
+        for (const value of [5, 7]) {
+          const restore = { sum: floats([1, 3], value) };
+          same(await backend.run(id, { x }, { stateId, restore, checkpoint: false }), { y: floats([1, 3], value + 1) });
+        }
+        const last = await backend.run(id, { x }, { stateId, restore: null, checkpoint: false });
+        same(last, { y: floats([1, 3], 9) });
+      });
+    },
+  },
+  {
+    name: "has no state that was never set, was forgotten, or met a failed run",
+    async run(backend) {
+      await withSum(backend, async (id) => {
+        const [x, stateId] = [floats([1, 3], 1), nextId()];
+        const goOn = { stateId, restore: null, checkpoint: false };
+        const begin = { ...goOn, restore: { sum: floats([1, 3], 0) } };
+        await rejects("internal", backend.run(id, { x }, goOn));
+        await backend.run(id, { x }, begin);
+        await backend.forget(stateId);
+        await rejects("internal", backend.run(id, { x }, goOn));
+        await backend.run(id, { x }, begin);
+        await rejects("TypeError", backend.run(id, {}, goOn));
+        await rejects("internal", backend.run(id, { x }, goOn));
+        same(await backend.run(id, { x }, begin), { y: floats([1, 3], 1) });
+      });
+    },
+  },
+  {
     name: "gives an output of 64 MB whole",
     async run(backend) {
       await withModel(backend, zerosModel(2), async (id) => {
@@ -239,6 +307,14 @@ async function withModel(
   const id = nextId();
   const facts = await backend.load(id, files(bytes));
   await use(id, facts);
+  await backend.unload(id);
+}
+
+/** Loads the running sum, whose output `next` feeds `sum`. */
+async function withSum(backend: Backend, use: (id: number) => Promise<void>): Promise<void> {
+  const id = nextId();
+  await backend.load(id, { ...files(sumModel()), states: { next: "sum" } });
+  await use(id);
   await backend.unload(id);
 }
 

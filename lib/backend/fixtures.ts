@@ -37,6 +37,16 @@ export function addModel(dtype: Dtype = "float32"): Bytes {
   );
 }
 
+/** y = next = x + sum, of [n, 3]: a running sum, where `next` feeds `sum`. */
+export function sumModel(): Bytes {
+  const dims = ["n", 3];
+  return model(
+    [node("Add", ["x", "sum"], ["next"]), node("Identity", ["next"], ["y"])],
+    [value("x", "float32", dims), value("sum", "float32", dims)],
+    [value("y", "float32", dims), value("next", "float32", dims)],
+  );
+}
+
 /** y = x · c, of [n]; c is a float32 scalar that lies in another file, at the given path. */
 export function externalModel(path: string): Bytes {
   const location = join([text(1, "location"), text(2, path)]);

@@ -18,6 +18,7 @@ import type {
   ModelFacts,
   ModelFiles,
   StartOptions,
+  StateCall,
 } from "./backend.ts";
 import { failureOf, startFailureOf } from "./failure.ts";
 import { checkFeeds } from "../feeds.ts";
@@ -55,6 +56,13 @@ const LIMITS = [
 interface Loaded {
   readonly session: Ort.InferenceSession;
   readonly inputs: readonly Port[];
+  readonly states: Readonly<Record<string, string>>;
+}
+
+/** A state between two runs: on the device, or in the worker's memory, by the names of its inputs. */
+interface Kept {
+  readonly modelId: number;
+  readonly tensors: Readonly<Record<string, Ort.Tensor>>;
 }
 
 class OrtBackend implements Backend {
@@ -63,6 +71,7 @@ class OrtBackend implements Backend {
 
   readonly #ort: OrtModule;
   readonly #models: Map<number, Loaded> = new Map();
+  readonly #states: Map<number, Kept> = new Map();
   readonly #nextTask: () => Promise<void> = createNextTask();
   #backend: BackendName = "wasm";
   #verbose = false;
@@ -115,6 +124,7 @@ class OrtBackend implements Backend {
       session = await this.#ort.InferenceSession.create(bytes, {
         ...this.#sessionOptions(model.session),
         externalData,
+        ...(this.#device === null ? {} : { preferredOutputLocation: onDevice(model.states ?? {}) }),
       });
     } catch (error) {
       throw this.#failure(error, "load");
@@ -123,7 +133,7 @@ class OrtBackend implements Backend {
       await this.#settleGpu("load");
       const inputs = session.inputMetadata.map((each) => portOf(each));
       const outputs = session.outputMetadata.map((each) => portOf(each));
-      this.#models.set(modelId, { session, inputs });
+      this.#models.set(modelId, { session, inputs, states: model.states ?? {} });
       const assignment = this.#assignment();
       return { inputs, outputs, loadMs: performance.now() - began, assignment };
     } catch (error) {
@@ -132,33 +142,70 @@ class OrtBackend implements Backend {
     }
   }
 
-  async run(modelId: number, feeds: Readonly<Record<string, Tensor | DeviceTensor>>): Promise<Record<string, Tensor>> {
+  async run(
+    modelId: number,
+    feeds: Readonly<Record<string, Tensor | DeviceTensor>>,
+    state?: StateCall,
+  ): Promise<Record<string, Tensor>> {
     const model = this.#models.get(modelId);
     if (model === undefined) throw new SelvedgeError("internal", `Model ${modelId} is not loaded here.`, { modelId });
-    checkFeeds(model.inputs, feeds);
-    this.#beginCall();
-    const values: Record<string, Ort.Tensor> = {};
-    for (const [name, tensor] of Object.entries(feeds)) values[name] = this.#toOrt(tensor);
-    let results: Ort.InferenceSession.OnnxValueMapType;
+    const kept = state === undefined ? {} : this.#takeState(state);
+    const done = new Set<Ort.Tensor>(Object.values(kept));
     try {
-      results = await model.session.run(values, { logSeverityLevel: this.#severity() });
-    } catch (error) {
-      throw this.#failure(error, "run");
+      const ports = model.inputs.filter(({ name }) => !Object.hasOwn(kept, name));
+      checkFeeds(ports, feeds);
+      this.#beginCall();
+      const values: Record<string, Ort.Tensor> = { ...kept };
+      for (const [name, tensor] of Object.entries(feeds)) values[name] = this.#toOrt(tensor);
+      const outputs: Record<string, Tensor> = {};
+      const next: Record<string, Ort.Tensor> = {};
+      try {
+        const results = await model.session.run(values, { logSeverityLevel: this.#severity() });
+        for (const value of Object.values(results)) done.add(value);
+        for (const [name, value] of Object.entries(results)) {
+          const input = state && model.states[name];
+          if (input !== undefined) next[input] = value;
+          if (input !== undefined && state?.checkpoint !== true) continue;
+          if (value.location === "gpu-buffer") await value.getData(true); // now on the CPU, to be copied and kept
+          const output = fromOrt(value);
+          outputs[name] = input === undefined ? output : { ...output, data: output.data.slice() };
+        }
+      } catch (error) {
+        throw this.#failure(error, "run");
+      }
+      await this.#settleGpu("run");
+      for (const value of Object.values(next)) done.delete(value);
+      if (state !== undefined) this.#states.set(state.stateId, { modelId, tensors: next });
+      return outputs;
+    } finally {
+      for (const value of done) value.dispose();
     }
-    const outputs: Record<string, Tensor> = {};
-    for (const [name, value] of Object.entries(results)) {
-      outputs[name] = fromOrt(value);
-      value.dispose();
-    }
-    await this.#settleGpu("run");
-    return outputs;
   }
 
   async unload(modelId: number): Promise<void> {
     const model = this.#models.get(modelId);
     if (model === undefined) return;
     this.#models.delete(modelId);
+    for (const [stateId, kept] of this.#states) if (kept.modelId === modelId) await this.forget(stateId);
     await model.session.release();
+  }
+
+  forget(stateId: number): Promise<void> {
+    for (const value of Object.values(this.#states.get(stateId)?.tensors ?? {})) value.dispose();
+    this.#states.delete(stateId);
+    return Promise.resolve();
+  }
+
+  /** Takes a state out, for a run that goes on from it; whoever takes it disposes of it. */
+  #takeState({ stateId, restore }: StateCall): Readonly<Record<string, Ort.Tensor>> {
+    const kept = this.#states.get(stateId);
+    if (restore === null) {
+      if (kept === undefined) throw new SelvedgeError("internal", `State ${stateId} is not kept here.`, { stateId });
+      this.#states.delete(stateId);
+      return kept.tensors;
+    }
+    void this.forget(stateId);
+    return Object.fromEntries(Object.entries(restore).map(([name, tensor]) => [name, this.#toOrt(tensor)]));
   }
 
   async #openDevice(): Promise<AdapterFacts> {
@@ -269,6 +316,11 @@ function portOf(metadata: Ort.InferenceSession.ValueMetadata): Port {
     dim === "" || (typeof dim === "number" && dim < 0) ? `${name}_${axis}` : dim,
   );
   return { name, dtype: metadata.type, dims, batchAxis: typeof dims[0] === "string" ? 0 : null };
+}
+
+/** Says that the outputs of a state stay on the device. */
+function onDevice(states: Readonly<Record<string, string>>): Record<string, "gpu-buffer"> {
+  return Object.fromEntries(Object.keys(states).map((output) => [output, "gpu-buffer"]));
 }
 
 /** Takes an output over; ONNX Runtime has copied it out of its memory. float16 is handed on as its bits. */

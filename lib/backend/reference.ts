@@ -3,7 +3,7 @@
 // delay, hang or fail any call by `beforeCall`, and call `onLost` when it likes.
 import { SelvedgeError } from "../errors.ts";
 import type { Dtype, Port, Tensor } from "../tensor.ts";
-import type { Backend, BackendFacts, ModelFacts, ModelFiles, StartOptions } from "./backend.ts";
+import type { Backend, BackendFacts, ModelFacts, ModelFiles, StartOptions, StateCall } from "./backend.ts";
 import { checkFeeds } from "../feeds.ts";
 
 /** How a test steers the reference backend. */
@@ -15,6 +15,7 @@ export interface ReferenceOptions {
 /** Makes a backend that computes in plain JavaScript. */
 export function createReferenceBackend(options: ReferenceOptions = {}): Backend {
   const models = new Map<number, ReferenceModel>();
+  const kept = new Map<number, Kept>();
   const before = async (call: "start" | "load" | "run" | "unload", modelId = 0): Promise<void> => {
     await options.beforeCall?.(call, modelId);
   };
@@ -25,24 +26,52 @@ export function createReferenceBackend(options: ReferenceOptions = {}): Backend 
       await before("start");
       return { backend, gpu: null, version: "reference", startMs: 0 };
     },
-    async load(modelId: number, { files }: ModelFiles): Promise<ModelFacts> {
+    async load(modelId: number, { files, states = {} }: ModelFiles): Promise<ModelFacts> {
       await before("load", modelId);
-      const model = await readModel(files);
+      const model = await readModel(files, states);
       models.set(modelId, model);
       return { inputs: model.inputs, outputs: model.outputs, loadMs: 0, assignment: null };
     },
-    async run(modelId, feeds: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
+    async run(modelId, feeds: Readonly<Record<string, Tensor>>, state): Promise<Record<string, Tensor>> {
       await before("run", modelId);
       const model = models.get(modelId);
       if (model === undefined) throw new SelvedgeError("internal", `Model ${modelId} is not loaded here.`);
-      checkFeeds(model.inputs, feeds);
-      return compute(model, feeds);
+      const restored = state === undefined ? {} : takeState(kept, state);
+      const ports = model.inputs.filter(({ name }) => !Object.hasOwn(restored, name));
+      checkFeeds(ports, feeds);
+      const outputs = await compute(model, { ...feeds, ...restored });
+      if (state === undefined) return outputs;
+      const next: Record<string, Tensor> = {};
+      for (const [output, input] of Object.entries(model.states)) {
+        next[input] = copy(outputs[output] as Tensor);
+        if (!state.checkpoint) Reflect.deleteProperty(outputs, output);
+      }
+      kept.set(state.stateId, { modelId, tensors: next });
+      return outputs;
     },
     async unload(modelId: number): Promise<void> {
       await before("unload", modelId);
       models.delete(modelId);
+      for (const [stateId, state] of kept) if (state.modelId === modelId) kept.delete(stateId);
+    },
+    forget(stateId: number): Promise<void> {
+      kept.delete(stateId);
+      return Promise.resolve();
     },
   };
+}
+
+/** A state between two runs, by the names of its inputs. */
+interface Kept {
+  readonly modelId: number;
+  readonly tensors: Readonly<Record<string, Tensor>>;
+}
+
+function takeState(kept: Map<number, Kept>, { stateId, restore }: StateCall): Readonly<Record<string, Tensor>> {
+  const before = restore ?? kept.get(stateId)?.tensors;
+  kept.delete(stateId);
+  if (before === undefined) throw new SelvedgeError("internal", `State ${stateId} is not kept here.`, { stateId });
+  return before;
 }
 
 interface ReferenceNode {
@@ -56,6 +85,7 @@ interface ReferenceModel {
   readonly outputs: readonly Port[];
   readonly nodes: readonly ReferenceNode[];
   readonly constants: ReadonlyMap<string, Tensor>;
+  readonly states: Readonly<Record<string, string>>;
 }
 
 const OPERATORS: ReadonlySet<string> = new Set(["Identity", "Add", "Mul", "ConstantOfShape", "Loop"]);
@@ -112,7 +142,7 @@ function valueOf(values: ReadonlyMap<string, Tensor>, name: string): Tensor {
 
 type Fields = ReadonlyMap<number, readonly (number | Uint8Array)[]>;
 
-async function readModel(files: ModelFiles["files"]): Promise<ReferenceModel> {
+async function readModel(files: ModelFiles["files"], states: ReferenceModel["states"]): Promise<ReferenceModel> {
   const first = files[0];
   if (first === undefined) throw new SelvedgeError("model-invalid", "A model needs at least one file.");
   const graph = messages(fields(new Uint8Array(await first.data.arrayBuffer())), 7)[0];
@@ -138,7 +168,8 @@ async function readModel(files: ModelFiles["files"]): Promise<ReferenceModel> {
     if (raw.byteLength < 4) throw new SelvedgeError("model-invalid", `The external data "${path}" is too short.`);
     constants.set(name, { dtype: "float32", dims: [], data: new Float32Array(raw.buffer.slice(0, 4)) });
   }
-  return { inputs: messages(graph, 11).map(readPort), outputs: messages(graph, 12).map(readPort), nodes, constants };
+  const [inputs, outputs] = [messages(graph, 11).map(readPort), messages(graph, 12).map(readPort)];
+  return { inputs, outputs, nodes, constants, states };
 }
 
 const DTYPES: readonly (Dtype | undefined)[] = [

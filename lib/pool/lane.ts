@@ -3,8 +3,9 @@
 // their blobs. A lane does what it is told, in order; what runs where and when is lib/schedule's business.
 import type { BackendFacts, BackendName, ModelFacts } from "../backend/backend.ts";
 import type { Effects } from "../effects.ts";
-import { SelvedgeError } from "../errors.ts";
+import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 import type { WorkerSource } from "../link.ts";
+import type { Tensor } from "../tensor.ts";
 import type { LoadMessage, Ran, RunMessage, WireValue } from "./protocol.ts";
 import { WorkerClient } from "./worker-client.ts";
 
@@ -21,6 +22,8 @@ export interface LaneOptions {
   readonly idleMs: number;
   /** Bounds every call, in ms; null lets the lane bound runs by what it has seen. */
   readonly callTimeoutMs: number | null;
+  /** Called before and after what may take the page down with it: a load, and a first run. */
+  readonly onTrying: (modelId: number, isTrying: boolean) => void;
   /** Called when a worker ended by a fault, before its calls reject. */
   readonly onCrash: (error: Error) => void;
   /** Called whenever the lane became free. */
@@ -31,6 +34,8 @@ const START_BOUND_MS = 60_000;
 /** Loading, and the first run, which compiles shaders: minutes on a software adapter. */
 const FIRST_BOUND_MS = 180_000;
 const RUN_BOUND_MIN_MS = 10_000;
+/** For an idle worker to say that it is there; the first thing after a page was frozen may be slow. */
+const CHECK_BOUND_MS = 5_000;
 /** A run may take this many times the slowest per element so far. */
 const RUN_BOUND_FACTOR = 20;
 
@@ -55,6 +60,23 @@ export interface LaneStats {
 interface Loaded {
   readonly facts: Promise<ModelFacts>;
   slowestMsPerElement: number;
+  /** The states that lie in the worker, each with the mark of the step that left it. */
+  readonly states: Map<number, number>;
+}
+
+/** A step of a recurrent state, and what the state is rebuilt from on a lane that does not keep it. */
+export interface StateStep {
+  readonly id: number;
+  /** The mark of the step before. */
+  readonly after: number;
+  /** Names what this step leaves; no two steps have the same. */
+  readonly mark: number;
+  /** The state as it was a few steps ago, by the names of its inputs. */
+  readonly checkpoint: Readonly<Record<string, Tensor>>;
+  /** The inputs of the steps since. */
+  readonly since: readonly RunMessage["feeds"][];
+  /** Whether the outputs that make up the state are to come back with the answer. */
+  readonly isCheckpoint: boolean;
 }
 
 /** A place where one batch runs at a time. */
@@ -96,26 +118,65 @@ export class Lane {
     return this.#loaded.has(modelId);
   }
 
+  /** Gives how many states lie in the worker. */
+  get stateCount(): number {
+    let count = 0;
+    for (const { states } of this.#loaded.values()) count += states.size;
+    return count;
+  }
+
+  /** Tells whether a state lies here as the step before left it. */
+  keeps(modelId: number, { id, after }: Pick<StateStep, "id" | "after">): boolean {
+    return this.#loaded.get(modelId)?.states.get(id) === after;
+  }
+
   /** Loads a model, starting the worker where there is none. */
   load(message: LoadMessage): Promise<ModelFacts> {
     return this.#serial(async () => this.#ensureLoaded(await this.#ensureStarted(), message).facts);
   }
 
-  /** Runs a batch, loading its model first where it is not. `boundMs` overrides the lane's own bound. */
-  run(model: LoadMessage, feeds: RunMessage["feeds"], boundMs?: number): Promise<Ran> {
+  /**
+   * Runs a batch, loading its model first where it is not, and rebuilding its state where that is not here.
+   * `boundMs` overrides the lane's own bound.
+   */
+  run(model: LoadMessage, feeds: RunMessage["feeds"], boundMs?: number, state?: StateStep): Promise<Ran> {
     return this.#serial(async () => {
       const client = this.#client !== null ? this.#client : await this.#ensureStarted();
       const loaded = this.#loaded.get(model.modelId) ?? this.#ensureLoaded(client, model);
       await loaded.facts;
-      const elements = countElements(feeds);
-      const startMs = this.#options.effects.now();
-      const bound = boundMs ?? this.#runBound(loaded, elements);
-      const ran = await client.run({ modelId: model.modelId, feeds }, bound);
-      const ms = this.#options.effects.now() - startMs;
-      loaded.slowestMsPerElement = Math.max(loaded.slowestMsPerElement, ms / elements);
-      this.#runs += 1;
-      this.#busyMs += ms;
+      const call = async (message: RunMessage): Promise<Ran> => {
+        const elements = countElements(message.feeds);
+        const startMs = this.#options.effects.now();
+        const send = (): Promise<Ran> => client.run(message, boundMs ?? this.#runBound(loaded, elements));
+        const ran = await (loaded.slowestMsPerElement === 0 ? this.#try(model.modelId, send) : send());
+        const ms = this.#options.effects.now() - startMs;
+        loaded.slowestMsPerElement = Math.max(loaded.slowestMsPerElement, ms / elements);
+        this.#runs += 1;
+        this.#busyMs += ms;
+        return ran;
+      };
+      if (state === undefined) return call({ modelId: model.modelId, feeds });
+      let restore = loaded.states.get(state.id) === state.after ? null : state.checkpoint;
+      loaded.states.delete(state.id); // until it is through: a step that fails leaves nothing to go on from
+      for (const past of restore === null ? [] : state.since) {
+        await call({ modelId: model.modelId, feeds: past, state: { stateId: state.id, restore, checkpoint: false } });
+        restore = null;
+      }
+      const { id: stateId, isCheckpoint: checkpoint } = state;
+      const ran = await call({ modelId: model.modelId, feeds, state: { stateId, restore, checkpoint } });
+      loaded.states.set(stateId, state.mark);
       return ran;
+    });
+  }
+
+  /** Frees what is kept of a state. */
+  async forget(stateId: number): Promise<void> {
+    const client = this.#client;
+    if (client === null) return;
+    await this.#serial(async () => {
+      if (this.#client !== client) return;
+      for (const { states } of this.#loaded.values()) states.delete(stateId);
+      await client.forget(stateId, this.#options.callTimeoutMs ?? RUN_BOUND_MIN_MS);
     });
   }
 
@@ -128,6 +189,15 @@ export class Lane {
       this.#loaded.delete(modelId);
       await client.unload(modelId, this.#options.callTimeoutMs ?? RUN_BOUND_MIN_MS);
     });
+  }
+
+  /** Asks an idle worker whether it still answers, and ends it where it does not. A busy one has its watchdog. */
+  check(): void {
+    const client = this.#client;
+    if (client === null || this.#outstanding > 0) return;
+    const bound = this.#options.callTimeoutMs ?? CHECK_BOUND_MS;
+    // No model has this id: freeing it does nothing, and is answered.
+    this.#serial(() => client.unload(0, bound)).catch(() => undefined);
   }
 
   /** Ends the worker now; what is pending rejects with the error. The next work starts another. */
@@ -206,8 +276,9 @@ export class Lane {
 
   #forget(client: WorkerClient, error: Error): void {
     if (this.#client !== client) return;
-    // A worker ends itself only by a fault; idling and closing leave nothing outstanding or a closed lane.
-    if (this.#outstanding > 0 && !this.#closed) {
+    // What ends an idle worker is the pool's own will, unless its device was lost: a loss counts whenever it comes.
+    const isLost = isSelvedgeError(error) && error.code === "device-lost";
+    if ((this.#outstanding > 0 || isLost) && !this.#closed) {
       this.#crashes += 1;
       this.#options.onCrash(error);
     }
@@ -219,11 +290,19 @@ export class Lane {
   #ensureLoaded(client: WorkerClient, message: LoadMessage): Loaded {
     const known = this.#loaded.get(message.modelId);
     if (known !== undefined) return known;
-    const facts = client.load(message, this.#options.callTimeoutMs ?? FIRST_BOUND_MS);
-    const loaded: Loaded = { facts, slowestMsPerElement: 0 };
+    const bound = this.#options.callTimeoutMs ?? FIRST_BOUND_MS;
+    const facts = this.#try(message.modelId, () => client.load(message, bound));
+    const loaded: Loaded = { facts, slowestMsPerElement: 0, states: new Map() };
     this.#loaded.set(message.modelId, loaded);
     facts.catch(() => this.#loaded.delete(message.modelId));
     return loaded;
+  }
+
+  #try<T>(modelId: number, work: () => Promise<T>): Promise<T> {
+    this.#options.onTrying(modelId, true);
+    return work().finally(() => {
+      this.#options.onTrying(modelId, false);
+    });
   }
 
   #runBound(loaded: Loaded, elements: number): number {

@@ -30,6 +30,22 @@ export class Pool {
     await Promise.all(this.lanes.map((lane) => lane.unload(modelId)));
   }
 
+  /** Frees what is kept of a state, wherever that is. */
+  async forget(stateId: number): Promise<void> {
+    await Promise.all(this.lanes.map((lane) => lane.forget(stateId)));
+  }
+
+  /** Asks each idle worker whether it still answers; one that does not is ended. */
+  check(): void {
+    for (const lane of this.lanes) lane.check();
+  }
+
+  /** Ends idle workers, all but one on wasm; the next work starts them again. */
+  shrink(error: Error): void {
+    const kept = this.lanes.find((lane) => lane.backend === "wasm" && lane.facts !== null);
+    for (const lane of this.lanes) if (lane !== kept && lane.free) lane.end(error);
+  }
+
   /** Ends all workers for good. */
   close(error: Error): void {
     for (const lane of this.lanes) lane.close(error);

@@ -2,7 +2,7 @@
 // Calls go through Comlink (pool/worker-client.ts here, pool/worker.ts there) and always resolve, to a value or to an
 // error as a plain object. Messages are imperative down, past tense up. Everything is cloneable; transfer is an
 // optimisation.
-import type { BackendFacts, ModelFacts, StartOptions } from "../backend/backend.ts";
+import type { BackendFacts, ModelFacts, StartOptions, StateCall } from "../backend/backend.ts";
 import type { DecodeSpec, ImageSpec } from "../bundle.ts";
 import type { Reply } from "../reply.ts";
 import type { Tensor } from "../tensor.ts";
@@ -16,7 +16,7 @@ export interface WirePixels {
   readonly data: Uint8ClampedArray<ArrayBuffer>;
 }
 
-/** One input value of a step. Handles to tensors kept on the lane become a third kind. */
+/** One input value of a step; a recurrent state stays on the lane and is none of them. */
 export type WireValue =
   { readonly kind: "tensor"; readonly tensor: Tensor } | { readonly kind: "image"; readonly image: WireImage };
 
@@ -25,6 +25,8 @@ export interface LoadMessage {
   readonly modelId: number;
   readonly files: readonly { readonly path: string; readonly data: Blob }[];
   readonly session: Readonly<Record<string, string>>;
+  /** Which output feeds which input at the next step, where the model keeps a recurrent state. */
+  readonly states?: Readonly<Record<string, string>> | undefined;
   /** Images to tensors, by input name. */
   readonly images: Readonly<Record<string, ImageSpec>>;
   /** Outputs to answers, by output name; `assets` holds the text that they name. */
@@ -36,6 +38,8 @@ export interface LoadMessage {
 export interface RunMessage {
   readonly modelId: number;
   readonly feeds: Readonly<Record<string, WireValue>>;
+  /** Present where this is a step of a recurrent state: its inputs are then not among the feeds. */
+  readonly state?: StateCall | undefined;
 }
 
 /** What came out of a batch. */
@@ -67,6 +71,7 @@ export interface WorkerApi {
   load(message: LoadMessage): Promise<Reply<ModelFacts>>;
   run(message: RunMessage): Promise<Reply<Ran>>;
   unload(modelId: number): Promise<Reply<null>>;
+  forget(stateId: number): Promise<Reply<null>>;
 }
 
 /** What a worker says unasked, beside Comlink's own messages. */

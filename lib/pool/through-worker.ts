@@ -12,12 +12,15 @@ export function throughWorker(client: WorkerClient): Backend {
     onLog: null,
     start: (options) => client.start(options, BOUND_MS),
     load: (modelId, model) => client.load({ ...model, modelId, images: {}, decodes: {}, assets: {} }, BOUND_MS),
-    async run(modelId, tensors: Readonly<Record<string, Tensor>>) {
+    async run(modelId, tensors: Readonly<Record<string, Tensor>>, state) {
       const entries = Object.entries(tensors).map(([name, tensor]) => [name, { kind: "tensor", tensor }] as const);
-      return { ...(await client.run({ modelId, feeds: Object.fromEntries(entries) }, BOUND_MS)).outputs };
+      return { ...(await client.run({ modelId, feeds: Object.fromEntries(entries), state }, BOUND_MS)).outputs };
     },
     async unload(modelId) {
       await client.unload(modelId, BOUND_MS);
+    },
+    async forget(stateId) {
+      await client.forget(stateId, BOUND_MS);
     },
   };
 }

@@ -49,6 +49,11 @@ export class WorkerClient {
     return this.#link.call("unload", boundMs, () => this.#link.api.unload(modelId));
   }
 
+  /** Frees what is kept of a state. */
+  forget(stateId: number, boundMs: number): Promise<null> {
+    return this.#link.call("forget", boundMs, () => this.#link.api.forget(stateId));
+  }
+
   /** Ends the worker now and rejects what is pending. */
   end(error: Error): void {
     this.#link.end(error);

@@ -54,6 +54,11 @@ export function serve(
         await backend.unload(modelId);
         return null;
       }),
+    forget: (stateId) =>
+      inOrder(async () => {
+        await backend.forget(stateId);
+        return null;
+      }),
   };
   Comlink.expose(api, endpoint);
 }
@@ -67,7 +72,7 @@ async function load(backend: Backend, models: Map<number, ServedModel>, message:
   const decoders: Record<string, Decoder> = {};
   for (const [name, spec] of Object.entries(message.decodes))
     decoders[name] = createDecoder(name, spec, message.assets);
-  const facts = await backend.load(message.modelId, { files: message.files, session: message.session });
+  const facts = await backend.load(message.modelId, message);
   const dtypes = Object.fromEntries(facts.inputs.map((port) => [port.name, port.dtype]));
   const gpu = backend.device == null ? null : new GpuImages(backend.device);
   forget(models, message.modelId);
@@ -98,7 +103,7 @@ async function run(
     feeds[name] = value.kind === "tensor" ? value.tensor : tensorOf(model, name, value.image);
   }
   const prepared = now();
-  const outputs = await backend.run(message.modelId, feeds);
+  const outputs = await backend.run(message.modelId, feeds, message.state);
   const ran = now();
   const decoded: Record<string, readonly Decoded[]> = {};
   for (const [name, decode] of Object.entries(model.decoders)) {

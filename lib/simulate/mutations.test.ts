@@ -45,9 +45,23 @@ const MUTATIONS: readonly Mutation[] = [
   {
     breaks: "no request is answered wrongly: a lane runs another model than it was told",
     file: "pool/lane.ts",
-    from: "client.run({ modelId: model.modelId, feeds }, bound)",
-    to: "client.run({ modelId: 1, feeds }, bound)",
+    from: "return call({ modelId: model.modelId, feeds });",
+    to: "return call({ modelId: 1, feeds });",
     caught: /wrongly|simulated|not loaded|answers no more/,
+  },
+  {
+    breaks: "no step of a state is answered wrongly: a rebuilt state leaves out the steps since its checkpoint",
+    file: "pool/lane.ts",
+    from: "restore === null ? [] : state.since",
+    to: "[] as typeof state.since",
+    caught: /stream . was answered wrongly/,
+  },
+  {
+    breaks: "no step of a state is answered wrongly: a lane goes on from a step that was cancelled",
+    file: "pool/lane.ts",
+    from: "loaded.states.get(state.id) === state.after ? null",
+    to: "loaded.states.has(state.id) ? null",
+    caught: /stream/,
   },
   {
     breaks: "tries are bounded: a step is tried for ever",

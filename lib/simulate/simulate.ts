@@ -7,6 +7,7 @@ import { isSelvedgeError } from "../errors.ts";
 import type { Model } from "../model.ts";
 import { MAX_ATTEMPTS } from "../schedule/recover.ts";
 import { Random } from "./random.ts";
+import { Stream } from "./stream.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy.ts";
 import { World } from "./world.ts";
 import type { Fault } from "./world.ts";
@@ -24,6 +25,8 @@ const FAULTS: readonly Fault[] = [
 ];
 const GPU = { vendor: "toy", architecture: "", description: "", software: false, features: [], limits: {} };
 const FACTORS = [2, 3];
+const SUM_URL = "https://app.test/sum.json";
+const STREAMS = ["a", "b", "c"];
 /** All that a story may take: a hundred requests whose every try runs into the longest bound. */
 const END_MS = 3 * 3_600_000;
 const TIMEOUT_MS = 5_000;
@@ -61,6 +64,7 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
   let faults = 0;
   const files = new Map<string, string>([["https://app.test/" + TOY_CHUNK.path, TOY_CHUNK.content]]);
   for (const factor of FACTORS) files.set(`https://app.test/m${factor}.json`, toyBundle(`m${factor}`, factor));
+  files.set(SUM_URL, toyBundle("sum", null));
   const world = new World({
     random,
     gpu: random.chance(0.7) ? GPU : null,
@@ -82,17 +86,20 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
     // Half of the stories on the GPU, by chance and not by the probe, so that both paths are walked.
     models.push(await world.finish(engine.load(`https://app.test/m${factor}.json`, backend && { backend })));
   }
+  const sum = await world.finish(engine.load(SUM_URL, backend && { backend }));
   world.faults = true;
   const startsBefore = world.started;
   const outcomes = ask(world, models);
+  const streams = STREAMS.map((name) => new Stream(world, name, sum));
   const broken: string[] = [];
   const lanes = engine.stats().lanes.length;
   await world.run(() => {
     const computing = [...world.alive].filter((worker) => worker.computes).length;
     if (computing > lanes) broken.push(`${computing} workers for ${lanes} lanes`);
-    return outcomes.every((x) => x.settled > 0);
+    return outcomes.every((x) => x.settled > 0) && streams.every((x) => x.isDone);
   }, world.now + END_MS);
   check(outcomes, broken);
+  broken.push(...streams.flatMap((x) => x.end(every > 0)));
   if (every === 0) {
     const failed = outcomes.find((x) => !x.answered && !x.cancelled);
     if (failed !== undefined) broken.push(`without a fault a request failed: ${String(failed.error)}`);

@@ -1,15 +1,22 @@
-// What computes in a simulated worker: y = factor · x, after a time drawn from the seed, acting out the fault that the
-// worker drew. The model is in the session's entries, since reading a blob would be real I/O.
+// What computes in a simulated worker: y = factor · x, or a step of a state where the model is loaded with one, after a
+// time drawn from the seed, acting out the fault that the worker drew. The model is in the session's entries, since reading a blob would be real I/O.
 import type { Backend, ModelFacts } from "../backend/backend.ts";
+import type { BundleInput, BundleOutput } from "../bundle.ts";
 import { SelvedgeError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
 import type { SimulatedWorker, World } from "./world.ts";
+
+/** The state's only sum: the next sum, which is the answer too. It forgets, so that no step can stand for two others. */
+export function toyStep(sum: number, x: number): number {
+  return Math.fround(Math.fround(sum / 2) + x);
+}
 
 const PORT = { dtype: "float32", dims: ["n", 2], batchAxis: 0 } as const;
 
 /** Makes the backend of one simulated worker. */
 export function createToyBackend(world: World, worker: SimulatedWorker): Backend {
   const factors = new Map<number, number>();
+  const sums = new Map<number, { readonly modelId: number; readonly sum: Float32Array<ArrayBuffer> }>();
   let isLost = false;
   const act = async (usualMs: number, backend: Backend): Promise<void> => {
     const { fault } = worker;
@@ -33,13 +40,24 @@ export function createToyBackend(world: World, worker: SimulatedWorker): Backend
       await act(300, backend);
       return { backend: options.backend, gpu: null, version: "toy", startMs: 0 };
     },
-    async load(modelId, { session }): Promise<ModelFacts> {
+    async load(modelId, { session, states = {} }): Promise<ModelFacts> {
       await act(80, backend);
       factors.set(modelId, Number(session["toy.factor"]));
-      return { inputs: [{ ...PORT, name: "x" }], outputs: [{ ...PORT, name: "y" }], loadMs: 0, assignment: null };
+      const { inputs, outputs } = portsOf("next" in states);
+      return { inputs, outputs, loadMs: 0, assignment: null };
     },
-    async run(modelId, feeds: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> {
+    async run(modelId, feeds: Readonly<Record<string, Tensor>>, state): Promise<Record<string, Tensor>> {
+      const before = state && (state.restore?.["sum"]?.data ?? sums.get(state.stateId)?.sum);
+      if (state !== undefined) sums.delete(state.stateId);
       await act(20, backend);
+      if (state !== undefined) {
+        const { data, dims } = feeds["x"] as Tensor<"float32">;
+        if (before === undefined) throw new SelvedgeError("internal", "the state is not kept");
+        const sum = Float32Array.from(data, (x, i) => toyStep(before[i] as number, x));
+        sums.set(state.stateId, { modelId, sum });
+        const y: Tensor = { dtype: "float32", dims, data: sum.slice() };
+        return state.checkpoint ? { y, next: { ...y, data: sum.slice() } } : { y };
+      }
       const factor = factors.get(modelId);
       const x = feeds["x"];
       if (factor === undefined || x === undefined) throw new SelvedgeError("internal", "not loaded");
@@ -48,14 +66,28 @@ export function createToyBackend(world: World, worker: SimulatedWorker): Backend
     },
     unload(modelId) {
       factors.delete(modelId);
+      for (const [stateId, kept] of sums) if (kept.modelId === modelId) sums.delete(stateId);
+      return Promise.resolve();
+    },
+    forget(stateId) {
+      sums.delete(stateId);
       return Promise.resolve();
     },
   };
   return backend;
 }
 
-/** Writes a bundle of one toy model. */
-export function toyBundle(name: string, factor: number): string {
+function portsOf(hasState: boolean): { inputs: readonly BundleInput[]; outputs: readonly BundleOutput[] } {
+  const [x, y] = [
+    { ...PORT, name: "x" },
+    { ...PORT, name: "y" },
+  ];
+  if (!hasState) return { inputs: [x], outputs: [y] };
+  return { inputs: [x, { ...PORT, name: "sum" }], outputs: [y, { ...PORT, name: "next", feeds: "sum" }] };
+}
+
+/** Writes a bundle of one toy model: a factor, or a running sum. */
+export function toyBundle(name: string, factor: number | null): string {
   const session = { "toy.factor": String(factor) };
   // One byte "m": the file is fetched and checked like any other, and then not looked at.
   const sha256 = "62c66a7a5dd70c3146618063c344e531e6d4b59e379808443ce962b3abd63c5a";
@@ -65,8 +97,7 @@ export function toyBundle(name: string, factor: number): string {
       name,
       version: "1",
       licence: "MIT",
-      inputs: [{ ...PORT, name: "x" }],
-      outputs: [{ ...PORT, name: "y" }],
+      ...portsOf(factor === null),
       typical: {},
     },
     variants: [

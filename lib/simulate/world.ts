@@ -7,7 +7,7 @@
 // happen nothing waits for the real world: models are loaded before, since hashing and blobs are real I/O.
 import type { Backend } from "../backend/backend.ts";
 import type { AdapterFacts } from "../device.ts";
-import type { Effects, WorkerHandle } from "../effects.ts";
+import type { Effects, LifeChange, WorkerHandle } from "../effects.ts";
 import { serveCache } from "../cache/worker.ts";
 import { serve } from "../pool/worker.ts";
 import type { Random } from "./random.ts";
@@ -50,6 +50,7 @@ export class World {
   faults = false;
   now = 0;
   readonly #options: WorldOptions;
+  readonly #lives: Set<(change: LifeChange) => void> = new Set();
   #events: Event[] = [];
   #order = 0;
 
@@ -80,12 +81,19 @@ export class World {
     };
   }
 
+  /** Tells what becomes of the page. */
+  live(change: LifeChange): void {
+    for (const listener of this.#lives) listener(change);
+  }
+
   /** Lets the wall clock run on while page and workers stand still: a frozen tab, a laptop asleep. */
   freeze(ms: number): void {
     this.log(`frozen for ${ms} ms`);
+    this.live("left");
     this.now += ms;
     this.#events = this.#events.map((event) => (event.frozen ? { ...event, at: event.at + ms } : event));
     this.#events.sort((a, b) => a.at - b.at || a.order - b.order);
+    this.live("back");
   }
 
   /** Runs events until `done` says so, or until nothing happens any more, or until the time is up. */
@@ -135,6 +143,10 @@ export class World {
       createWorker: (url): WorkerHandle => new SimulatedWorker(this, String(url), this.#options.createBackend),
       probeGpu: () => Promise.resolve(gpu),
       activated: () => Promise.resolve(),
+      onLife: (listener) => {
+        this.#lives.add(listener);
+        return () => this.#lives.delete(listener);
+      },
       memo: {
         get: (key) => memo.get(key) ?? null,
         set: (key, value) => {
@@ -201,6 +213,11 @@ export class SimulatedWorker implements WorkerHandle {
 
   removeEventListener(type: string, listener: Listener): void {
     this.#listeners.get(type)?.delete(listener);
+  }
+
+  /** Dies without a word, as a worker does that the browser ended while the page was frozen. */
+  silence(): void {
+    this.#inside.clear();
   }
 
   terminate(): void {
