@@ -1,0 +1,63 @@
+import { expect, test } from "vitest";
+import { runModel, seededFloats, smallModel } from "./fixtures.ts";
+import { foldConstants, inferValues } from "./infer.ts";
+import { floatTensor, floatsOf } from "./weights.ts";
+
+test("types and dims are those that ONNX Runtime infers", async () => {
+  const model = smallModel({
+    opset: 13,
+    inputs: { x: ["n", 3] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "Shape", input: ["x"], output: ["s"] },
+      { opType: "Relu", input: ["x"], output: ["r"] },
+      { opType: "Cast", input: ["s"], output: ["y"], attributes: { to: 1 } },
+    ],
+  });
+  const values = await inferValues(model);
+  expect(values.get("s")).toEqual({ type: "int64", dims: [2] });
+  expect(values.get("r")).toEqual({ type: "float32", dims: ["n", 3] });
+  expect(model.graph.proto.output).toHaveLength(1);
+});
+
+test("what depends on constants alone is computed once; what would grow the file is not", async () => {
+  const make = () =>
+    smallModel({
+      opset: 13,
+      inputs: { x: [4] },
+      outputs: ["y"],
+      nodes: [
+        { opType: "Add", input: ["a", "b"], output: ["c"] },
+        { opType: "Mul", input: ["c", "b"], output: ["d"] },
+        { opType: "Expand", input: ["d", "shape"], output: ["e"] },
+        { opType: "ReduceMax", input: ["e"], output: ["m"], attributes: { keepdims: 0 } },
+        { opType: "Mul", input: ["x", "m"], output: ["y"] },
+      ],
+      initializers: [
+        floatTensor("a", [4], Float32Array.of(1, 2, 3, 4)),
+        floatTensor("b", [4], Float32Array.of(2, 2, 2, 2)),
+        { ...floatTensor("shape", [2], new Float32Array(2)), dataType: 7, dims: [2n], rawData: shape(1000, 4) },
+      ],
+    });
+  const feeds = { x: { dims: [4], data: seededFloats(4) } };
+  const before = await runModel(make().write(), feeds);
+  const model = make();
+  await foldConstants(model);
+  expect(model.graph.nodes.map((x) => x.opType)).toContain("Expand");
+  expect(floatsOf(model.graph.constant("d")!)).toEqual(Float32Array.of(6, 8, 10, 12));
+  expect(await runModel(model.write(), feeds)).toEqual(before);
+});
+
+test("a model that ONNX Runtime refuses is refused with its reason", async () => {
+  const model = smallModel({
+    opset: 13,
+    inputs: { x: [1] },
+    outputs: ["y"],
+    nodes: [{ opType: "NoSuchThing", input: ["x"], output: ["y"] }],
+  });
+  await expect(inferValues(model)).rejects.toThrow(/NoSuchThing/);
+});
+
+function shape(...dims: number[]): Uint8Array {
+  return new Uint8Array(BigInt64Array.from(dims, BigInt).buffer);
+}

@@ -1,0 +1,84 @@
+import { expect, test } from "vitest";
+import { decibels, runModel, seededFloats, smallModel } from "./fixtures.ts";
+import type { SmallModel } from "./fixtures.ts";
+import { quantizeDynamic } from "./quantize-dynamic.ts";
+import { floatTensor } from "./weights.ts";
+
+const floats = (name: string, dims: number[], seed = 5) =>
+  floatTensor(
+    name,
+    dims,
+    seededFloats(
+      dims.reduce((a, b) => a * b, 1),
+      seed,
+    ),
+  );
+
+const LAYERS: readonly [string, Omit<SmallModel, "opset" | "outputs">][] = [
+  ["MatMul", layer("MatMul", [3, 5, 48], [48, 32])],
+  ["Gemm with a transposed weight", layer("Gemm", [5, 48], [32, 48], { transB: 1 }, [32])],
+  ["a 1×1 Conv", layer("Conv", [2, 32, 6, 6], [48, 32, 1, 1], {}, [48])],
+  ["a padded 1×3 Conv", layer("Conv", [2, 32, 6, 6], [48, 32, 1, 3], { pads: [0, 1, 0, 1] }, [48])],
+];
+
+function layer(opType: string, input: number[], weight: number[], attributes = {}, bias?: number[]) {
+  return {
+    inputs: { x: input },
+    nodes: [{ opType, input: ["x", "w", ...(bias ? ["b"] : [])], output: ["y"], attributes }],
+    initializers: [floats("w", weight), ...(bias ? [floats("b", bias, 6)] : [])],
+  };
+}
+
+test.each(LAYERS)("%s computes with integers, to 8 bits", async (_, parts) => {
+  const make = () => smallModel({ opset: 13, outputs: ["y"], ...parts });
+  const dims = parts.inputs["x"] as number[];
+  // All to one side, so that a wrong zero point or padding shows.
+  const feeds = { x: { dims, data: seededFloats(dims.reduce((a, b) => a * b, 1)).map((x) => x + 0.5) } };
+  const [before = []] = await runModel(make().write(), feeds);
+  const model = make().transform(quantizeDynamic());
+  const operators = model.graph.nodes.map((x) => x.opType);
+  expect(operators[0]).toBe("DynamicQuantizeLinear");
+  expect(operators.some((x) => x === "MatMulInteger" || x === "ConvInteger")).toBe(true);
+  for (const graphOptimizationLevel of ["disabled", "all"] as const) {
+    const [now = []] = await runModel(model.write(), feeds, { graphOptimizationLevel });
+    expect(decibels(before, now)).toBeGreaterThan(35);
+  }
+});
+
+test("layers that read the same value quantize it once, and larger convolutions stay", () => {
+  const model = smallModel({
+    opset: 13,
+    inputs: { x: [4, 64] },
+    outputs: ["y", "z"],
+    nodes: [
+      { opType: "MatMul", input: ["x", "a"], output: ["y"] },
+      { opType: "MatMul", input: ["x", "b"], output: ["z"] },
+    ],
+    initializers: [floats("a", [64, 64]), floats("b", [64, 64], 6)],
+  }).transform(quantizeDynamic());
+  expect(model.graph.nodes.filter((x) => x.opType === "DynamicQuantizeLinear")).toHaveLength(1);
+  const conv = smallModel({ opset: 13, outputs: ["y"], ...layer("Conv", [1, 32, 8, 8], [32, 32, 3, 3]) });
+  expect(conv.transform(quantizeDynamic()).graph.nodes.map((x) => x.opType)).toEqual(["Conv"]);
+});
+
+test("a table that is looked up and multiplied by is stored once", async () => {
+  const make = () =>
+    smallModel({
+      opset: 13,
+      inputs: { x: [3] },
+      outputs: ["y"],
+      nodes: [
+        { opType: "Cast", input: ["x"], output: ["i"], attributes: { to: 7 } },
+        { opType: "Gather", input: ["w", "i"], output: ["e"] },
+        { opType: "Transpose", input: ["w"], output: ["t"], attributes: { perm: [1, 0] } },
+        { opType: "MatMul", input: ["e", "t"], output: ["y"] },
+      ],
+      initializers: [floats("w", [40, 64])],
+    });
+  const feeds = { x: { dims: [3], data: Float32Array.of(7, 0, 39) } };
+  const [before = []] = await runModel(make().write(), feeds);
+  const model = make().transform(quantizeDynamic());
+  expect(model.graph.proto.initializer.filter((x) => x.rawData.length >= 40 * 64)).toHaveLength(1);
+  const [now = []] = await runModel(model.write(), feeds);
+  expect(decibels(before, now)).toBeGreaterThan(35);
+});

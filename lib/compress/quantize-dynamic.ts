@@ -1,0 +1,197 @@
+// Dynamic int8 for wasm: inputs of a layer are quantized in the run, weights beforehand, the sum is of integers. No GPU
+// kernel exists for it.
+//
+// The form is the one that was measured best on wasm (of seven; two are slower than float32): weights symmetric int8,
+// shifted to uint8 with the one zero point 128, since signed weights take a slow path; a scale for each output, applied
+// in a Mul behind the product, where ONNX Runtime fuses it; on products and on convolutions of 1×1, 1×3 and 3×1 alone,
+// whose columns need not be gathered first.
+import { floatOf, integerOf, integersAt } from "./graph.ts";
+import type { Graph, NodeSpec } from "./graph.ts";
+import { TensorProto_DataType } from "./onnx.gen.js";
+import type { NodeProto, TensorProto } from "./onnx.gen.js";
+import type { Transform } from "./onnx.ts";
+import { quantizeInt8 } from "./quantize-weights.ts";
+import { elementCount, floatsOf, floatTensor, int64Tensor, uint8Tensor } from "./weights.ts";
+
+/** Options of `quantizeDynamic`. */
+export interface QuantizeDynamicOptions {
+  /** Weights of fewer elements stay as they are. Default 1024. */
+  readonly minElements?: number;
+  /** Chooses the layers, by their weight's name. Default all that the form suits. */
+  readonly choose?: (name: string) => boolean;
+}
+
+/** What `quantizeDynamic` does unless told otherwise. */
+export const QUANTIZE_DYNAMIC_DEFAULTS: Required<QuantizeDynamicOptions> = { minElements: 1024, choose: () => true };
+
+/** Replaces products and small convolutions by constant float32 weights with integer ones. */
+export function quantizeDynamic(options: QuantizeDynamicOptions = {}): Transform {
+  const { minElements, choose } = { ...QUANTIZE_DYNAMIC_DEFAULTS, ...options };
+  return (model) => {
+    for (const graph of model.graph.all()) {
+      const layers = new Layers(graph);
+      for (const node of [...graph.nodes]) {
+        const weight = layers.weightOf(node);
+        if (weight !== undefined && elementCount(weight) >= minElements && choose(weight.name))
+          layers.replace(node, weight);
+      }
+      layers.dropUnused();
+    }
+  };
+}
+
+/** What one input or weight became, so that several layers share it. */
+interface Quantized {
+  readonly values: string;
+  readonly scale: string;
+  readonly zero: string;
+}
+
+class Layers {
+  readonly #graph: Graph;
+  readonly #inputs = new Map<string, Quantized>();
+  readonly #weights = new Map<string, Quantized>();
+
+  constructor(graph: Graph) {
+    this.#graph = graph;
+  }
+
+  /** Gives the weight of a layer that the form suits. */
+  weightOf(node: NodeProto): TensorProto | undefined {
+    if (node.domain !== "") return undefined;
+    const weight = this.#graph.constant(node.input[1] ?? "") ?? this.#transposed(node.input[1] ?? "");
+    if (weight?.dataType !== TensorProto_DataType.FLOAT) return undefined;
+    const dims = weight.dims.map(Number);
+    switch (node.opType) {
+      case "MatMul":
+        return dims.length === 2 ? weight : undefined;
+      case "Gemm": {
+        const isPlain = floatOf(node, "alpha", 1) === 1 && floatOf(node, "beta", 1) === 1;
+        return isPlain && integerOf(node, "transA", 0) === 0 && weight.name === node.input[1] ? weight : undefined;
+      }
+      case "Conv": {
+        const isSmall = dims.length === 4 && (dims[2] ?? 0) * (dims[3] ?? 0) <= 3;
+        return isSmall && integerOf(node, "group", 1) === 1 && weight.name === node.input[1] ? weight : undefined;
+      }
+      default:
+        return undefined;
+    }
+  }
+
+  replace(node: NodeProto, weight: TensorProto): void {
+    const graph = this.#graph;
+    const [input = "", weightName = "", bias = ""] = node.input;
+    const [output = ""] = node.output;
+    const isConv = node.opType === "Conv";
+    const isByRow = isConv || weightName !== weight.name || integerOf(node, "transB", 0) === 1;
+    const x = this.#input(node, input);
+    const w = this.#weight(node, weight, isByRow, isConv);
+    const name = (what: string): string => graph.freshName(`${output}/${what}`);
+    const [sum, wide, scale, product] = [name("sum"), name("float32"), name("scale"), name("product")];
+    const put = (spec: NodeSpec): NodeProto => graph.insertBefore(node, spec);
+    const integer = put({
+      opType: isConv ? "ConvInteger" : "MatMulInteger",
+      input: [x.values, w.values, x.zero, w.zero],
+      output: [sum],
+    });
+    if (isConv) integer.attribute = node.attribute;
+    put({ opType: "Cast", input: [sum], output: [wide], attributes: { to: TensorProto_DataType.FLOAT } });
+    put({ opType: "Mul", input: [x.scale, w.scale], output: [scale] });
+    put({ opType: "Mul", input: [wide, scale], output: [bias === "" ? output : product] });
+    if (bias !== "") {
+      let shift = bias;
+      if (isConv) {
+        shift = name("bias");
+        const shape = graph.addInitializer(int64Tensor(name("bias-shape"), [3], [-1, 1, 1]));
+        const constant = graph.constant(bias);
+        if (constant?.dataType === TensorProto_DataType.FLOAT)
+          graph.addInitializer(floatTensor(shift, [Number(weight.dims[0]), 1, 1], floatsOf(constant)));
+        else put({ opType: "Reshape", input: [bias, shape], output: [shift] });
+      }
+      put({ opType: "Add", input: [product, shift], output: [output] });
+    }
+    graph.remove(new Set([node]));
+  }
+
+  /** Drops weights, and the Transposes of weights, that nothing uses any more. */
+  dropUnused(): void {
+    const graph = this.#graph;
+    const isUsed = (name: string): boolean => graph.consumers(name).length > 0 || graph.isOutput(name);
+    graph.remove(
+      new Set(
+        graph.nodes.filter(
+          (x) => x.opType === "Transpose" && !isUsed(x.output[0] ?? "") && graph.constant(x.input[0] ?? ""),
+        ),
+      ),
+    );
+    const inputs = new Set(graph.proto.input.map((x) => x.name));
+    graph.proto.initializer = graph.proto.initializer.filter((x) => isUsed(x.name) || inputs.has(x.name));
+    graph.changed();
+  }
+
+  /** Gives the matrix whose transposition a value is: a table that is multiplied by. */
+  #transposed(name: string): TensorProto | undefined {
+    const node = this.#graph.producer(name);
+    if (node?.opType !== "Transpose" || integersAt(node, "perm")?.join() === "0,1") return undefined;
+    const table = this.#graph.constant(node.input[0] ?? "");
+    return table?.dims.length === 2 ? table : undefined;
+  }
+
+  #input(node: NodeProto, input: string): Quantized {
+    const known = this.#inputs.get(input);
+    if (known !== undefined) return known;
+    const name = (what: string): string => this.#graph.freshName(`${input}/${what}`);
+    const made = { values: name("uint8"), scale: name("scale"), zero: name("zero") };
+    const output = [made.values, made.scale, made.zero];
+    this.#graph.insertBefore(node, { opType: "DynamicQuantizeLinear", input: [input], output });
+    this.#inputs.set(input, made);
+    return made;
+  }
+
+  #weight(node: NodeProto, weight: TensorProto, isByRow: boolean, isConv: boolean): Quantized {
+    const key = `${weight.name} ${isByRow}`;
+    const known = this.#weights.get(key);
+    if (known !== undefined) return known;
+    const graph = this.#graph;
+    const dims = weight.dims.map(Number);
+    const [axis, outputs] = isByRow ? [0, dims[0] ?? 0] : [1, dims[1] ?? 0];
+    const { values, scales } = quantizeInt8(floatsOf(weight), dims, axis);
+    const shifted = Uint8Array.from(values, (x) => x + 128);
+    const name = (what: string): string => graph.freshName(`${weight.name}/${what}`);
+    const stored = graph.addInitializer(uint8Tensor(name("uint8"), dims, shifted));
+    const zero = graph.addInitializer(uint8Tensor(name("zero"), [], Uint8Array.of(128)));
+    const scale = graph.addInitializer(floatTensor(name("scale"), isConv ? [outputs, 1, 1] : [outputs], scales));
+    let table = stored;
+    if (isByRow && !isConv) {
+      table = name("columns");
+      graph.insertBefore(node, { opType: "Transpose", input: [stored], output: [table], attributes: { perm: [1, 0] } });
+    }
+    this.#lookUp(weight, stored, scales);
+    const made = { values: table, scale, zero };
+    this.#weights.set(key, made);
+    return made;
+  }
+
+  /** Lets look-ups in a table that is multiplied by, too, read the same bytes. */
+  #lookUp(weight: TensorProto, stored: string, scales: Float32Array): void {
+    const graph = this.#graph;
+    const isLookUp = (x: NodeProto): boolean => x.opType === "Gather" && x.input[0] === weight.name;
+    const users = graph.consumers(weight.name).filter(isLookUp);
+    const first = graph.nodes.find((x) => users.includes(x));
+    if (first === undefined || scales.length !== Number(weight.dims[0])) return;
+    const name = (what: string): string => graph.freshName(`${weight.name}/${what}`);
+    const scale = graph.addInitializer(floatTensor(name("row-scale"), [scales.length], scales));
+    const zero = graph.addInitializer(
+      uint8Tensor(name("row-zero"), [scales.length], new Uint8Array(scales.length).fill(128)),
+    );
+    const output = name("float32");
+    graph.insertBefore(first, {
+      opType: "DequantizeLinear",
+      input: [stored, scale, zero],
+      output: [output],
+      attributes: { axis: 0 },
+    });
+    for (const user of users) user.input[0] = output;
+    graph.changed();
+  }
+}
