@@ -76,3 +76,15 @@ test("WebGPU is taken only where it was measured clearly faster", () => {
   expect(decide({ wasm: 30, webgpu: null })).toMatchObject({ backend: "wasm", why: { code: "webgpu-failed" } });
   expect(decide({ wasm: null, webgpu: 5 })).toMatchObject({ backend: "webgpu" });
 });
+
+test("what a page died of is left out, as long as anything is left", () => {
+  const b = bundle(variant("f32", 10), variant("int8", 5));
+  const died =
+    (...names: string[]) =>
+    (x: { backend: string; variant: Variant }): boolean =>
+      names.includes(`${x.backend}:${x.variant.id}`);
+  expect(ids(candidates(b, device(gpu), both, free, died("wasm:int8")))).toEqual(["webgpu:int8", "wasm:f32"]);
+  expect(ids(candidates(b, device(gpu), both, free, died("webgpu:int8", "webgpu:f32")))).toEqual(["wasm:int8"]);
+  const pinned = { backend: "wasm", variant: "f32" } as const;
+  expect(ids(candidates(b, device(gpu), both, pinned, died("wasm:f32")))).toEqual(["wasm:f32"]);
+});

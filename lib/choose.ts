@@ -28,7 +28,8 @@ export type WhyCode =
   | "measured-faster"
   | "measured-slower"
   | "webgpu-failed"
-  | "gpu-lost";
+  | "gpu-lost"
+  | "crashed-before";
 
 /** A variant on a backend. */
 export interface Candidate {
@@ -58,12 +59,16 @@ const SIMILAR = 1.15;
 /** WebGPU must win by this much: a tie goes to wasm, which can't be lost. */
 const WIN = 0.95;
 
-/** Gives the best variant for each backend that may be used, WebGPU first. */
+/**
+ * Gives the best variant for each backend that may be used, WebGPU first; without those that a page died of, as long
+ * as anything is left.
+ */
 export function candidates(
   bundle: Bundle,
   device: DeviceFacts,
   backends: readonly BackendName[],
   pins: Pins,
+  hasCrashed?: (candidate: Candidate) => boolean,
 ): Candidate[] {
   if (pins.variant !== undefined && !bundle.variants.some((x) => x.id === pins.variant)) {
     const ids = bundle.variants.map((x) => `"${x.id}"`).join(", ");
@@ -74,11 +79,15 @@ export function candidates(
   for (const backend of ["webgpu", "wasm"] as const) {
     if (!wanted.includes(backend)) continue;
     const fits = bundle.variants.filter(
-      (x) => (pins.variant === undefined || x.id === pins.variant) && meetsNeeds(x.needs, backend, device),
+      (variant) =>
+        (pins.variant === undefined || variant.id === pins.variant) &&
+        meetsNeeds(variant.needs, backend, device) &&
+        hasCrashed?.({ backend, variant }) !== true,
     );
     const variant = best(fits, backend);
     if (variant !== undefined) found.push({ backend, variant });
   }
+  if (found.length === 0 && hasCrashed !== undefined) return candidates(bundle, device, backends, pins);
   if (found.length === 0) {
     const needs = bundle.variants.map((x) => `${x.id} (${x.needs.join(", ") || "nothing"})`).join(", ");
     const usable = wanted.length === 0 ? "none" : wanted.join(", ");
@@ -115,6 +124,11 @@ export function decide({ wasm, webgpu }: Measured): Placement {
   if (wasm === null) return place("webgpu", "measured-faster", "wasm failed when it was tried");
   const numbers = `webgpu ${webgpu.toFixed(1)} ms, wasm ${wasm.toFixed(1)} ms for a typical input`;
   return webgpu < wasm * WIN ? place("webgpu", "measured-faster", numbers) : place("wasm", "measured-slower", numbers);
+}
+
+/** Says why another candidate is taken than the best one, where one is left. */
+export function whySpared({ backend, variant }: Candidate): Why {
+  return { code: "crashed-before", text: `a page died while it tried ${variant.id} on ${backend}` };
 }
 
 function place(backend: BackendName, code: WhyCode, text: string): Placement {

@@ -34,6 +34,8 @@ export interface Effects {
   probeGpu(): Promise<AdapterFacts | null>;
   /** Resolves once the page is shown for the first time: at once, unless it is being prerendered. */
   activated(): Promise<void>;
+  /** Tells what becomes of the page; the returned function stops listening. */
+  onLife(listener: (change: LifeChange) => void): () => void;
   /** Small values that outlive the page, as localStorage; get gives null where nothing is kept. */
   readonly memo: { get(key: string): string | null; set(key: string, value: string): void };
   /** Decodes or copies an image source without touching the caller's object. */
@@ -41,6 +43,12 @@ export interface Effects {
   /** What does not change while the page lives. */
   readonly facts: HostFacts;
 }
+
+/**
+ * What becomes of a page: out of sight or in sight again; left (unloaded, frozen, or into the back/forward cache) or
+ * shown again after that.
+ */
+export type LifeChange = "hidden" | "visible" | "left" | "back";
 
 /** A script's address: a string, or the TrustedScriptURL that a Trusted Types policy made of it. */
 export interface ScriptUrl {
@@ -64,6 +72,8 @@ export interface HostFacts {
   readonly baseUrl: string;
 }
 
+const LIFE_EVENTS = ["pagehide", "freeze", "pageshow", "resume", "visibilitychange"];
+
 /** The real effects, in a page or in a worker that holds an engine. */
 export function browserEffects(): Effects {
   return {
@@ -81,6 +91,7 @@ export function browserEffects(): Effects {
     createWorker: (url) => new Worker(url as string, { type: "module", name: "selvedge" }),
     probeGpu,
     activated,
+    onLife,
     memo: { get: readMemo, set: writeMemo },
     createImageBitmap: (source) =>
       createImageBitmap(source, {
@@ -125,6 +136,19 @@ async function activated(): Promise<void> {
       { once: true },
     );
   });
+}
+
+function onLife(listener: (change: LifeChange) => void): () => void {
+  if (typeof document === "undefined") return () => undefined;
+  const tell = ({ type }: Event): void => {
+    if (type === "visibilitychange") listener(document.hidden ? "hidden" : "visible");
+    else listener(type === "pagehide" || type === "freeze" ? "left" : "back");
+  };
+  // Captured: not all of these events bubble from the document up to the window.
+  for (const type of LIFE_EVENTS) addEventListener(type, tell, true);
+  return () => {
+    for (const type of LIFE_EVENTS) removeEventListener(type, tell, true);
+  };
 }
 
 function readMemo(key: string): string | null {
