@@ -51,7 +51,9 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     rolldownOptions: {
-      input: ["index.html", "ocr/index.html", "latency/index.html"].map((page) => join(ROOT, "demo", page)),
+      input: ["index.html", "ocr/index.html", "camera/index.html", "latency/index.html"].map((page) =>
+        join(ROOT, "demo", page),
+      ),
     },
   },
 });

@@ -2,7 +2,7 @@
 import type { BackendName } from "selvedge";
 
 /** What a page is doing. */
-export type State = "loading" | "ready" | "busy" | "done" | "error";
+export type State = "loading" | "ready" | "busy" | "running" | "done" | "error";
 
 /** The status of a page: a line of text with its state as `data-state`, and a bar while something loads. */
 export class Status {

@@ -1,8 +1,9 @@
 // The models of this folder, in the order in which they are built.
+import { face } from "./face.ts";
 import { ocrCls } from "./ocr-cls.ts";
 import { ocrDet } from "./ocr-det.ts";
 import { ocrRec } from "./ocr-rec.ts";
 import type { Recipe } from "./recipe.ts";
 
 /** Lists all recipes. */
-export const RECIPES: readonly Recipe[] = [ocrDet, ocrRec, ocrCls];
+export const RECIPES: readonly Recipe[] = [ocrDet, ocrRec, ocrCls, face];
