@@ -1,9 +1,9 @@
 // What `engine.load` was given, brought to one form: a bundle. A bare `.onnx` (URL, bytes, Blob or File) becomes a
-// bundle of one variant that needs nothing, so that nobody must pack before trying.
-import { BUNDLE_SCHEMA, sha256Hex } from "./bundle.ts";
+// bundle of one variant that needs nothing, so that nobody must pack before trying. The work is done in the worker that
+// fetches models (cache/open.ts).
 import type { Bundle, BundleFile, Variant } from "./bundle.ts";
 import type { CacheClient, FetchOptions } from "./cache/client.ts";
-import { SelvedgeError } from "./errors.ts";
+import { show } from "./feeds.ts";
 
 /** What a model may be loaded from: the URL of a bundle.json or of an `.onnx`, or the bytes of an `.onnx`. */
 export type ModelSource = string | URL | ArrayBuffer | Uint8Array | Blob;
@@ -28,69 +28,38 @@ export async function openSource(
   cache: CacheClient,
   options: FetchOptions,
 ): Promise<Opened> {
-  if (typeof source === "string" || source instanceof URL) {
-    const url = resolve(source, baseUrl);
-    if (url.pathname.endsWith(".json")) return openBundle(url.href, cache, options);
-    const data = await cache.bare(url.href, options);
-    if (await looksLikeHtml(data)) {
-      const message = `${url.href} is an HTML page, not an ONNX model: is the path right?`;
-      throw new SelvedgeError("model-invalid", message, { url: url.href });
-    }
-    return openBare(url.pathname.split("/").pop() ?? "", data);
-  }
-  if (source instanceof Blob) return openBare("name" in source ? String(source.name) : "", source);
-  if (source instanceof ArrayBuffer || source instanceof Uint8Array)
-    return openBare("", new Blob([source as Uint8Array<ArrayBuffer>]));
-  const got = Object.prototype.toString.call(source).slice(8, -1);
-  throw new TypeError(`source: expected a URL, an ArrayBuffer, a Uint8Array, a Blob or a File, got ${got}`);
-}
-
-function resolve(source: string | URL, base: string): URL {
-  let url: URL;
-  try {
-    url = base === "" ? new URL(source) : new URL(source, base);
-  } catch (error) {
-    throw new TypeError(`source: "${String(source)}" is not a URL`, { cause: error });
-  }
-  if (!/^(https?|blob|data):$/.test(url.protocol)) throw new TypeError(`source: can't load from ${url.protocol} URLs`);
-  return url;
-}
-
-async function openBundle(url: string, cache: CacheClient, options: FetchOptions): Promise<Opened> {
-  const { bundle, identity } = await cache.bundle(url, options);
+  const from = resolve(source, baseUrl);
+  const { bundle, identity, data } = await cache.open(from, options);
+  const fetch = (files: readonly BundleFile[], fetching: FetchOptions): Promise<Blob[]> =>
+    typeof from === "string" && data === null ? cache.files(from, files, fetching) : Promise.resolve([data as Blob]);
   return {
     bundle,
     identity,
-    declared: true,
-    async files(variant, fetching) {
-      const blobs = await cache.files(url, variant.files, fetching);
-      return variant.files.map((file, i) => ({ path: file.path, data: blobs[i] as Blob }));
+    declared: data === null,
+    async files({ files }, fetching) {
+      const blobs = await fetch(files, fetching);
+      return files.map(({ path }, i) => ({ path, data: blobs[i] as Blob }));
     },
     async assets(fetching) {
-      const files: readonly BundleFile[] = bundle.assets ?? [];
-      if (files.length === 0) return {};
-      const blobs = await cache.files(url, files, { ...fetching, onProgress: undefined });
+      const { assets = [] } = bundle;
+      const blobs = assets.length === 0 ? [] : await fetch(assets, { ...fetching, onProgress: undefined });
       const texts = await Promise.all(blobs.map((blob) => blob.text()));
-      return Object.fromEntries(files.map((file, i) => [file.path, texts[i] as string]));
+      return Object.fromEntries(assets.map(({ path }, i) => [path, texts[i] as string]));
     },
   };
 }
 
-/** Many servers answer a wrong path with their start page and status 200. */
-async function looksLikeHtml(data: Blob): Promise<boolean> {
-  return /^\s*<(!doctype|html)/i.test(await data.slice(0, 100).text());
-}
-
-async function openBare(name: string, data: Blob): Promise<Opened> {
-  if (data.size === 0) throw new SelvedgeError("model-invalid", "The model is empty (0 bytes).", { bytes: 0 });
-  const path = "model.onnx";
-  const variant: Variant = { id: "model", needs: [], files: [{ path, bytes: data.size, chunks: [] }] };
-  const model = { name: name || "model", version: "0", licence: "unknown", inputs: [], outputs: [] };
-  return {
-    bundle: { schema: BUNDLE_SCHEMA, model, variants: [variant] },
-    identity: await sha256Hex(await data.arrayBuffer()),
-    declared: false,
-    files: () => Promise.resolve([{ path, data }]),
-    assets: () => Promise.resolve({}),
-  };
+/** Gives an absolute address, or the bytes. */
+function resolve(source: ModelSource, base: string): string | Blob {
+  if (typeof source === "string" || source instanceof URL) {
+    try {
+      return new URL(source, base || undefined).href;
+    } catch (error) {
+      throw new TypeError(`source: "${String(source)}" is not a URL`, { cause: error });
+    }
+  }
+  if (source instanceof Blob) return source;
+  if (source instanceof ArrayBuffer || source instanceof Uint8Array)
+    return new Blob([source as Uint8Array<ArrayBuffer>]);
+  throw new TypeError(`source: expected a URL, an ArrayBuffer, a Uint8Array, a Blob or a File, got ${show(source)}`);
 }

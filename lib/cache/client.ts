@@ -7,7 +7,7 @@ import { Link } from "../link.ts";
 import type { WorkerSource } from "../link.ts";
 import type { Reply } from "../reply.ts";
 import { isProgress } from "./protocol.ts";
-import type { CacheApi, FetchedBundle, Progress } from "./protocol.ts";
+import type { CacheApi, OpenedBundle, Progress } from "./protocol.ts";
 
 /** What a download is started with. */
 export interface FetchOptions {
@@ -32,19 +32,14 @@ export class CacheClient {
     this.#source = source;
   }
 
-  /** Fetches and checks a `bundle.json`. */
-  bundle(url: string, options: FetchOptions): Promise<FetchedBundle> {
-    return this.#fetch("bundle", { ...options, onProgress: undefined }, (api, ticket) => api.bundle(ticket, url));
+  /** Opens an address, or a bare model's bytes. */
+  open(from: string | Blob, options: FetchOptions): Promise<OpenedBundle> {
+    return this.#fetch("open", options, (api, ticket) => api.open(ticket, from));
   }
 
   /** Fetches files of a bundle, each a blob of verified chunks. */
   files(bundleUrl: string, files: readonly BundleFile[], options: FetchOptions): Promise<Blob[]> {
     return this.#fetch("files", options, (api, ticket) => api.files(ticket, bundleUrl, files));
-  }
-
-  /** Fetches a file of unknown hash: a bare `.onnx`. */
-  bare(url: string, options: FetchOptions): Promise<Blob> {
-    return this.#fetch("bare", options, (api, ticket) => api.bare(ticket, url));
   }
 
   /** Ends the worker for good. */

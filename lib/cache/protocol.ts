@@ -11,21 +11,22 @@ export interface Progress {
   readonly totalBytes: number | null;
 }
 
-/** A validated bundle. */
-export interface FetchedBundle {
+/** A model found. */
+export interface OpenedBundle {
+  /** Validated; made up for a bare model. */
   readonly bundle: Bundle;
-  /** 64 hex digits: the SHA-256 of its canonical JSON. */
+  /** 64 hex digits: the SHA-256 of the bundle's canonical JSON, or of a bare model's bytes. */
   readonly identity: string;
+  /** The bytes of a bare model; null for a bundle, whose files are fetched when a variant is chosen. */
+  readonly data: Blob | null;
 }
 
 /** What the worker offers. Each call carries a ticket, by which it is cancelled and its progress told. */
 export interface CacheApi {
-  /** Fetches and checks a `bundle.json`. */
-  bundle(ticket: number, url: string): Promise<Reply<FetchedBundle>>;
+  /** Opens an address (`bundle.json`, or a bare model, which is fetched) or a bare model's bytes. */
+  open(ticket: number, from: string | Blob): Promise<Reply<OpenedBundle>>;
   /** Fetches files of a bundle, each verified chunk by chunk. */
   files(ticket: number, bundleUrl: string, files: readonly BundleFile[]): Promise<Reply<Blob[]>>;
-  /** Fetches a file of unknown hash. */
-  bare(ticket: number, url: string): Promise<Reply<Blob>>;
   /** Cancels a call. */
   cancel(ticket: number): Promise<Reply<null>>;
 }

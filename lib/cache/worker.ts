@@ -1,11 +1,10 @@
 // The inside of the worker that fetches models. Progress is told at most every 50 ms: a fast network would flood the
 // page otherwise.
 import * as Comlink from "comlink";
-import { bundleIdentity } from "../bundle.ts";
-import { parseBundle } from "../bundle-schema.ts";
 import { reply } from "../reply.ts";
-import { fetchBare, fetchFiles, fetchJson } from "./download.ts";
+import { fetchFiles } from "./download.ts";
 import type { DownloadOptions } from "./download.ts";
+import { open } from "./open.ts";
 import type { CacheApi, Progress, ProgressNotice } from "./protocol.ts";
 
 const PROGRESS_EVERY_MS = 50;
@@ -33,13 +32,8 @@ export function serveCache(endpoint: Comlink.Endpoint, fetch: DownloadOptions["f
   };
 
   const api: CacheApi = {
-    bundle: (ticket, url) =>
-      reply(async () => {
-        const bundle = parseBundle(await track(ticket, (options) => fetchJson(url, options)));
-        return { bundle, identity: await bundleIdentity(bundle) };
-      }),
+    open: (ticket, from) => reply(() => track(ticket, (options) => open(from, options))),
     files: (ticket, bundleUrl, files) => reply(() => track(ticket, (options) => fetchFiles(bundleUrl, files, options))),
-    bare: (ticket, url) => reply(() => track(ticket, (options) => fetchBare(url, options))),
     cancel: (ticket) =>
       reply(() => {
         running.get(ticket)?.abort();
