@@ -58,6 +58,8 @@ const NEEDS: readonly { readonly path: string; readonly debian: string }[] = [
   { path: BROWSER_PATHS.webkitBrowser, debian: "libwebkit2gtk-4.1-0" },
   { path: BROWSER_PATHS.xvfb, debian: "xvfb" },
   { path: "/usr/bin/xauth", debian: "xauth" },
+  // Says what the sound tests listen to.
+  { path: "/usr/bin/espeak-ng", debian: "espeak-ng" },
   { path: "/usr/share/vulkan/icd.d/lvp_icd.json", debian: "mesa-vulkan-drivers" },
 ];
 

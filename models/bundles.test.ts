@@ -22,8 +22,9 @@ describe.each(RECIPES)("$name", (recipe) => {
       }
   });
 
-  test("has nothing on the CPU and no copy in a run on WebGPU", async () => {
-    for (const { files, session } of recipe.build().variants) {
+  test("has nothing on the CPU and no copy in a run on WebGPU, where it may run there", async () => {
+    for (const { files, session, needs } of recipe.build().variants) {
+      if (needs.includes("wasm")) continue;
       const assignment = await assign(files[0]?.bytes ?? new Uint8Array(), "webgpu", session?.webgpu);
       expect(assignment).toMatchObject({ cpu: 0, shape: 0, copies: 0 });
       expect(assignment.device).toBeGreaterThan(0);

@@ -43,7 +43,7 @@ function isReader(input: PackInput): boolean {
 async function assignments(variant: PackVariant): Promise<NonNullable<Variant["assignment"]>> {
   const bytes = variant.files[0]?.bytes ?? new Uint8Array();
   return {
-    webgpu: await assign(bytes, "webgpu", variant.session?.webgpu),
+    ...(!variant.needs.includes("wasm") && { webgpu: await assign(bytes, "webgpu", variant.session?.webgpu) }),
     wasm: await assign(bytes, "wasm", variant.session?.wasm),
   };
 }

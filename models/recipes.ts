@@ -3,7 +3,8 @@ import { face } from "./face.ts";
 import { ocrCls } from "./ocr-cls.ts";
 import { ocrDet } from "./ocr-det.ts";
 import { ocrRec } from "./ocr-rec.ts";
+import { vad } from "./vad.ts";
 import type { Recipe } from "./recipe.ts";
 
 /** Lists all recipes. */
-export const RECIPES: readonly Recipe[] = [ocrDet, ocrRec, ocrCls, face];
+export const RECIPES: readonly Recipe[] = [ocrDet, ocrRec, ocrCls, face, vad];

@@ -299,7 +299,10 @@ class OrtBackend implements Backend {
   }
 }
 
-/** Describes an input or output; ONNX Runtime gives "" or −1 for a dim without a name, and no dims for an open rank. */
+/**
+ * Describes an input or output; ONNX Runtime gives "" or −1, as an unsigned number too, for a dim without a name, and no
+ * dims for an open rank.
+ */
 function portOf(metadata: Ort.InferenceSession.ValueMetadata): Port {
   const { name } = metadata;
   if (!metadata.isTensor) {
@@ -313,7 +316,7 @@ function portOf(metadata: Ort.InferenceSession.ValueMetadata): Port {
     throw new SelvedgeError("model-invalid", `"${name}" is ${metadata.type}, which no browser holds.`, { name });
   }
   const dims = metadata.shape.map((dim, axis) =>
-    dim === "" || (typeof dim === "number" && dim < 0) ? `${name}_${axis}` : dim,
+    dim === "" || (typeof dim === "number" && (dim < 0 || dim === 2 ** 32 - 1)) ? `${name}_${axis}` : dim,
   );
   return { name, dtype: metadata.type, dims, batchAxis: typeof dims[0] === "string" ? 0 : null };
 }
