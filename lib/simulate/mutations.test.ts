@@ -133,7 +133,7 @@ test("the code as it is breaks nothing, and one seed tells the same story twice"
   const tell = async (): Promise<string[]> => {
     const lines: string[] = [];
     await simulate({ seed: 7, log: (line) => lines.push(line) });
-    return lines;
+    return lines.slice(lines.findIndex((line) => line.endsWith("faults begin")));
   };
   const first = await tell();
   expect(first.length).toBeGreaterThan(50);

@@ -2,9 +2,14 @@
 
 /** Draws from a seed. The algorithm is Mulberry32 (Tommy Ettinger, public domain): 32 bits of state, plenty for tests. */
 export class Random {
-  #state: number;
+  #state = 0;
 
   constructor(seed: number) {
+    this.reset(seed);
+  }
+
+  /** Starts again from a seed. */
+  reset(seed: number): void {
     this.#state = seed >>> 0;
   }
 

@@ -87,7 +87,7 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
     models.push(await world.finish(engine.load(`https://app.test/m${factor}.json`, backend && { backend })));
   }
   const sum = await world.finish(engine.load(SUM_URL, backend && { backend }));
-  world.faults = true;
+  await world.begin(seed);
   const startsBefore = world.started;
   const outcomes = ask(world, models);
   const streams = STREAMS.map((name) => new Stream(world, name, sum));

@@ -37,6 +37,9 @@ interface Event {
   readonly frozen: boolean;
 }
 
+/** When the faults begin: long after the last model was loaded. */
+const BEGIN_MS = 60_000;
+
 /** A simulated world. */
 export class World {
   readonly random: Random;
@@ -121,6 +124,18 @@ export class World {
       await new Promise((resolve) => setImmediate(resolve));
     }
     return watched;
+  }
+
+  /**
+   * Ends the quiet time, in which loading waited for the real world in an order of its own: lets all that came of it
+   * settle, then sets clock and chance to where they are for this seed every time. From here on there are faults.
+   */
+  async begin(seed: number): Promise<void> {
+    await this.run(() => false, BEGIN_MS);
+    this.now = BEGIN_MS;
+    this.random.reset(seed ^ 0x5e1fed9e);
+    this.faults = true;
+    this.log("faults begin");
   }
 
   /** Draws a fault for a message that goes to a worker. */
