@@ -10,7 +10,7 @@ import { Graph, subgraphs } from "./graph.ts";
 import { ModelProtoSchema, OperatorSetIdProtoSchema } from "./onnx.gen.js";
 import type { GraphProto, ModelProto, NodeProto } from "./onnx.gen.js";
 import { checkTensor } from "./weights.ts";
-import { joinPieces, modelPieces } from "./wire.ts";
+import { countBytes, joinPieces, modelPieces } from "./wire.ts";
 
 /** Changes a model in place. */
 export type Transform = (model: OnnxModel) => void;
@@ -35,6 +35,11 @@ export class OnnxModel {
   /** The version of the default operator set. */
   get opset(): number {
     return Number(this.proto.opsetImport.find((x) => x.domain === "" || x.domain === "ai.onnx")?.version ?? 0n);
+  }
+
+  /** The bytes that the model takes when written. */
+  get byteLength(): number {
+    return countBytes(modelPieces(this.proto));
   }
 
   /** Declares that the model uses ONNX Runtime's own operators. */

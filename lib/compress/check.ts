@@ -1,0 +1,153 @@
+// Checks a form on the targets that it is made for: it loads, its operators run on the backend, its outputs are those of
+// the float32 model there, and how long it takes beside float32. A target that this machine has no means to check is
+// `unchecked`, which is no failure of the form, and never makes it a default.
+import type { Assignment } from "../bundle.ts";
+import { isSelvedgeError } from "../errors.ts";
+import { assign } from "./assign.ts";
+import type { Form, Target } from "./forms.ts";
+import { sqnr } from "./metric.ts";
+import type { Outputs } from "./metric.ts";
+import { openModel } from "./session.ts";
+import type { Feed } from "./samples.ts";
+
+/** What came of one form on one target. */
+export interface Check {
+  readonly target: Target;
+  /** "unchecked" where this machine cannot tell. */
+  readonly verdict: "passed" | "failed" | "unchecked";
+  /** Says why, where it did not pass. */
+  readonly why?: string;
+  readonly assignment?: Assignment;
+  /** Ratio of signal to error beside the same form on onnxruntime-node's CPU, in dB. */
+  readonly parityDb?: number;
+  /** Time against float32 on the same backend; on WebGPU not told, since the adapter here may be software. */
+  readonly speed?: number;
+}
+
+/** What a check needs to know of a form. */
+export interface CheckInput {
+  readonly form: Pick<Form, "id" | "needs" | "session">;
+  readonly bytes: Uint8Array;
+  /** The form's outputs on onnxruntime-node's CPU, one for each feed. */
+  readonly expected: readonly Outputs[];
+}
+
+/** Two backends round differently; past this something is computed differently. */
+const PARITY_DB = 20;
+const ROUNDS = 15;
+const ROUND_BUDGET_MS = 6_000;
+
+/** Checks forms of one model. */
+export class Checker {
+  readonly #reference: Uint8Array;
+  readonly #feeds: readonly Feed[];
+  #adapter: Promise<boolean> | null = null;
+
+  /** Takes the float32 form, to be timed beside, and the samples. */
+  constructor(reference: Uint8Array, feeds: readonly Feed[]) {
+    this.#reference = reference;
+    this.#feeds = feeds;
+  }
+
+  /** Checks a form on some targets; WebGPU with and without float16 is one check. */
+  async check(input: CheckInput, targets: readonly Target[]): Promise<Check[]> {
+    const checks: Check[] = [];
+    let onGpu: Check | undefined;
+    for (const target of targets) {
+      if (target === "wasm") checks.push(await this.#settle(input, target));
+      else {
+        onGpu ??= await this.#settle(input, target);
+        checks.push({ ...onGpu, target });
+      }
+    }
+    return checks;
+  }
+
+  async #settle(input: CheckInput, target: Target): Promise<Check> {
+    try {
+      return target === "wasm" ? await this.#onWasm(input) : await this.#onWebGpu(input, target);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      const isMissing = isSelvedgeError(error) && "package" in error.details;
+      // An adapter without float16 cannot load what needs it; the float32 form did load.
+      const isBeyond = target !== "wasm" && input.form.needs.includes("shader-f16");
+      return { target, verdict: isMissing || isBeyond ? "unchecked" : "failed", why };
+    }
+  }
+
+  async #onWasm(input: CheckInput): Promise<Check> {
+    const { bytes, form } = input;
+    const extra = form.session?.wasm ?? {};
+    const assignment = await assign(bytes, "wasm", extra);
+    const parityDb = await this.#parity(input, "wasm", extra);
+    const told = { target: "wasm", assignment, parityDb } as const;
+    if (parityDb < PARITY_DB)
+      return { ...told, verdict: "failed", why: `its outputs on wasm are off by ${parityDb.toFixed(1)} dB` };
+    const speed = form.id === "f32" ? 1 : await this.#time(bytes, extra);
+    return { ...told, speed, verdict: "passed" };
+  }
+
+  async #onWebGpu(input: CheckInput, target: Target): Promise<Check> {
+    const { bytes, form } = input;
+    const extra = form.session?.webgpu ?? {};
+    this.#adapter ??= this.#hasAdapter();
+    if (!(await this.#adapter))
+      return { target, verdict: "unchecked", why: "there is no WebGPU adapter on this machine" };
+    const assignment = await assign(bytes, "webgpu", extra);
+    const parityDb = await this.#parity(input, "webgpu", extra);
+    const told = { target, assignment, parityDb };
+    const off = `its outputs on WebGPU are off by ${parityDb.toFixed(1)} dB`;
+    const strays = `${assignment.cpu} operators run on the CPU that are no shape arithmetic`;
+    if (assignment.cpu > 0) return { ...told, verdict: "failed", why: strays };
+    if (parityDb < PARITY_DB) return { ...told, verdict: "failed", why: off };
+    return { ...told, verdict: "passed" };
+  }
+
+  /** Tells whether WebGPU is there: whether the float32 form loads on it. */
+  async #hasAdapter(): Promise<boolean> {
+    try {
+      await assign(this.#reference, "webgpu");
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  async #parity(input: CheckInput, place: "wasm" | "webgpu", extra: Readonly<Record<string, string>>): Promise<number> {
+    const model = await openModel(input.bytes, place, extra);
+    try {
+      const pairs: { outputs: Outputs; reference: Outputs }[] = [];
+      for (const [i, feed] of this.#feeds.slice(0, place === "wasm" ? 8 : 3).entries())
+        pairs.push({ outputs: await model.run(feed), reference: input.expected[i] ?? {} });
+      return sqnr(pairs);
+    } finally {
+      await model.release();
+    }
+  }
+
+  /** Gives the time of a form over that of float32 on wasm: of each the least of interleaved rounds. */
+  async #time(bytes: Uint8Array, extra: Readonly<Record<string, string>>): Promise<number> {
+    const [feed] = this.#feeds;
+    if (feed === undefined) return 1;
+    const models = [await openModel(bytes, "wasm", extra), await openModel(this.#reference, "wasm")] as const;
+    try {
+      const started = performance.now();
+      const one = async (model: (typeof models)[number], times: number): Promise<number> => {
+        const start = performance.now();
+        for (let i = 0; i < times; i++) await model.run(feed);
+        return performance.now() - start;
+      };
+      for (const model of models) await one(model, 2);
+      // A round lasts long enough for the clock.
+      const times = Math.max(1, Math.min(200, Math.ceil(8 / (await one(models[1], 1)))));
+      const least: [number, number] = [Infinity, Infinity];
+      for (let round = 0; round < ROUNDS && performance.now() - started < ROUND_BUDGET_MS; round++) {
+        least[0] = Math.min(least[0], await one(models[0], times));
+        least[1] = Math.min(least[1], await one(models[1], times));
+      }
+      return least[0] / least[1];
+    } finally {
+      for (const model of models) await model.release();
+    }
+  }
+}

@@ -1,0 +1,27 @@
+// What `selvedge/compress` gives: the toolchain as an API, for Node alone.
+export { compress, planCompression } from "./compress.ts";
+export type { CompressOptions, CompressReport, FormReport, Plan } from "./compress.ts";
+export type { Check } from "./check.ts";
+export type { Target } from "./forms.ts";
+export { readModelFile, writeModelFile } from "./files.ts";
+export { foldAffine } from "./fold-affine.ts";
+export { fuseHardSwish } from "./fuse-hard-swish.ts";
+export { toHalf } from "./half.ts";
+export type { HalfOptions } from "./half.ts";
+export { foldConstants, inferValues } from "./infer.ts";
+export type { ValueFacts } from "./infer.ts";
+export { readModel, tensorBorders } from "./onnx.ts";
+export type { OnnxModel, Transform } from "./onnx.ts";
+export { packBundle, writeBundle } from "./pack.ts";
+export type { PackFile, PackInput, PackVariant, Packed } from "./pack.ts";
+export { prune } from "./prune.ts";
+export { quantizeBlocks } from "./quantize-blocks.ts";
+export type { QuantizeBlocksOptions } from "./quantize-blocks.ts";
+export { quantizeDynamic } from "./quantize-dynamic.ts";
+export type { QuantizeDynamicOptions } from "./quantize-dynamic.ts";
+export { isDepthwise, isStem, quantizeWeights } from "./quantize-weights.ts";
+export type { QuantizeOptions, WeightFacts, WeightStore } from "./quantize-weights.ts";
+export { raiseOpset } from "./raise-opset.ts";
+export { setDims } from "./set-dims.ts";
+export type { DimsByName } from "./set-dims.ts";
+export { simplify } from "./simplify.ts";
