@@ -53,6 +53,9 @@ const LIMITS = [
   "maxStorageBuffersPerShaderStage",
 ] as const;
 
+/** How long a run that failed waits to hear that its device was lost. */
+const LOSS_MS = 500;
+
 interface Loaded {
   readonly session: Ort.InferenceSession;
   readonly inputs: readonly Port[];
@@ -171,6 +174,7 @@ class OrtBackend implements Backend {
           outputs[name] = input === undefined ? output : { ...output, data: output.data.slice() };
         }
       } catch (error) {
+        await this.#settleLoss();
         throw this.#failure(error, "run");
       }
       await this.#settleGpu("run");
@@ -261,6 +265,13 @@ class OrtBackend implements Backend {
     if (this.#device === null) return;
     await this.#nextTask();
     if (this.#lost !== null || this.#gpuError !== null) throw this.#failure(this.#gpuError, during);
+  }
+
+  /** Firefox tells that a device is gone only after the run that it spoiled: wait for that before blaming the run. */
+  async #settleLoss(): Promise<void> {
+    if (this.#device === null || this.#lost !== null) return;
+    const late = new Promise((resolve) => setTimeout(resolve, LOSS_MS));
+    await Promise.race([this.#device.lost, late]);
   }
 
   #failure(error: unknown, during: "load" | "run"): Error {
