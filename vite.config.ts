@@ -51,7 +51,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     rolldownOptions: {
-      input: ["index.html", "ocr/index.html", "camera/index.html", "latency/index.html"].map((page) =>
+      input: ["index.html", "ocr/index.html", "camera/index.html", "vad/index.html", "latency/index.html"].map((page) =>
         join(ROOT, "demo", page),
       ),
     },

@@ -3,3 +3,9 @@ declare module "*?url" {
   export const url: string;
   export { url as default };
 }
+
+// The same of a script for another thread, compiled.
+declare module "*?worker&url" {
+  export const url: string;
+  export { url as default };
+}
