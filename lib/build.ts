@@ -2,6 +2,7 @@
 //   *.js, *.d.ts          by tsc from lib/index.ts: the page's side, one file each, no bundling
 //   worker-<build>.js     by esbuild: the worker with ONNX Runtime's glue inside, one classic-format file per build
 //   worker-cache.js       by esbuild: the worker that fetches models
+//   cli.js, compress.js   by esbuild: the toolchain for Node, with what it needs but the optional peers
 //   ort-<build>.wasm      copied from onnxruntime-web, which is a development dependency for that reason
 // A bundler's library mode is no choice here: it rewrites the worker's URL and inlines the wasm as base64.
 import { execFileSync } from "node:child_process";
@@ -58,13 +59,30 @@ for (const entry of workers) {
   const path = join(DIST, `${basename(entry)}.js`);
   writeFileSync(path, readFileSync(path, "utf8").replaceAll(/\bimport\((?=[\w$]+\))/g, "import(/* @vite-ignore */ "));
 }
+await build({
+  entryPoints: [
+    { in: join(ROOT, "lib/compress/cli.ts"), out: "cli" },
+    { in: join(ROOT, "lib/compress/index.ts"), out: "compress" },
+  ],
+  outdir: DIST,
+  bundle: true,
+  splitting: true,
+  chunkNames: "compress-[hash]",
+  format: "esm",
+  platform: "node",
+  target: "node20",
+  external: ["onnxruntime-node", "onnxruntime-web", "sharp"],
+  legalComments: "eof",
+  logLevel: "warning",
+});
 for (const each of BUILDS) copyFileSync(join(ORT_DIST, each.wasm), join(DIST, `ort-${each.name}.wasm`));
 
 if (existsSync(join(ROOT, "lib/index.ts"))) {
-  execFileSync(process.execPath, [require.resolve("typescript/bin/tsc"), "-p", "tsconfig.build.json"], {
-    cwd: ROOT,
-    stdio: "inherit",
-  });
+  for (const project of ["tsconfig.build.json", "tsconfig.compress.json"])
+    execFileSync(process.execPath, [require.resolve("typescript/bin/tsc"), "-p", project], {
+      cwd: ROOT,
+      stdio: "inherit",
+    });
 }
 
 const files = readdirSync(DIST, { recursive: true, encoding: "utf8" }).filter((x) => statSync(join(DIST, x)).isFile());
@@ -83,7 +101,7 @@ for (const file of files.filter((x) => /\.(js|wasm)$/.test(x)).sort()) {
   const gzip = file.endsWith(".wasm") ? null : gzipSync(bytes).byteLength;
   if (file.startsWith("worker-") || gzip === null) {
     console.log(`${file}  ${kilobytes(bytes.byteLength)}${gzip === null ? "" : `, gzip ${kilobytes(gzip)}`}`);
-  } else page += gzip;
+  } else if (!/^(cli|compress)\b/.test(file)) page += gzip;
 }
 console.log(`page side, unbundled  gzip ${kilobytes(page)}`);
 

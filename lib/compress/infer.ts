@@ -129,7 +129,7 @@ async function compute(
   return results;
 }
 
-/** Opens a model, unoptimised, with more of its values as outputs. */
+/** @internal Opens a model, unoptimised, with more of its values as outputs. */
 export async function openWith(model: OnnxModel, names: readonly string[]): Promise<InferenceSession> {
   const runtime = await loadRuntime();
   const { proto } = model.graph;

@@ -23,9 +23,12 @@ const DEPTH_MAX = 32;
 
 /** Holds a model while it is being changed; made by `readModel`. */
 export class OnnxModel {
+  /** @internal The message itself. */
   readonly proto: ModelProto;
+  /** @internal Its main graph. */
   readonly graph: Graph;
 
+  /** @internal Made by `readModel`. */
   constructor(proto: ModelProto) {
     if (proto.graph === undefined) throw invalid("it holds no graph");
     this.proto = proto;
