@@ -138,3 +138,24 @@ test("synthesised speech is told from noise", async ({ page }) => {
   await keep(test.info(), { clips: all.length, right: 1 - wrong.length / all.length, wrong: wrong.join(", ") });
   expect(wrong.length / all.length).toBeLessThanOrEqual(0.03);
 });
+
+test("the page hears the two sentences of its sample, and says so", async ({ page }) => {
+  await page.goto("/vad/");
+  const status = page.getByTestId("status");
+  await expect(status).toHaveAttribute("data-state", "ready", { timeout: 60_000 });
+  await page.getByTestId("sample").click();
+  await expect(status).toHaveAttribute("data-state", "done", { timeout: 60_000 });
+  const probability = page.getByTestId("probability");
+  const count = Number(await probability.getAttribute("data-count"));
+  const mean = Number(await probability.getAttribute("data-mean"));
+  expect(count).toBeGreaterThan(100);
+  expect(mean).toBeGreaterThan(0.2);
+  expect(mean).toBeLessThan(0.8);
+  await expect(status).toContainText(/% of it speech/);
+  await expect(page.getByTestId("heard")).toHaveText("No speech");
+  const drawn = await page.locator("#plot").evaluate((canvas: HTMLCanvasElement) => {
+    const pixels = canvas.getContext("2d")?.getImageData(0, 0, canvas.width, canvas.height).data ?? [];
+    return pixels.some((value) => value > 0);
+  });
+  expect(drawn).toBe(true);
+});
