@@ -3,11 +3,8 @@
 import { existsSync } from "node:fs";
 
 const source = new URL("../lib/compress/cli.ts", import.meta.url);
-if (existsSync(source)) {
-  const { tsImport } = await import("tsx/esm/api");
-  const { start } = await tsImport(source.href, import.meta.url);
-  await start();
-} else {
-  const { start } = await import("../dist/cli.js");
-  await start();
-}
+const isCheckout = existsSync(source);
+/** @type {{ tsImport(path: string, from: string): Promise<unknown> }} */
+const { tsImport } = isCheckout ? await import("tsx/esm/api") : { tsImport: () => import("../dist/cli.js") };
+const cli = /** @type {{ start(): Promise<void> }} */ (await tsImport(source.href, import.meta.url));
+await cli.start();

@@ -1,0 +1,146 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { parseBundle } from "../bundle-schema.ts";
+import { main } from "./cli.ts";
+import type { CompressReport } from "./compress.ts";
+import { seededFloats, smallModel } from "./fixtures.ts";
+import { readModelFile } from "./files.ts";
+import { floatTensor } from "./weights.ts";
+
+let folder: string;
+let said: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "selvedge-cli-"));
+  said = "";
+  for (const stream of [process.stdout, process.stderr])
+    vi.spyOn(stream, "write").mockImplementation((text) => {
+      said += String(text);
+      return true;
+    });
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Two layers, as a file. */
+function modelFile(): string {
+  const model = smallModel({
+    opset: 11,
+    inputs: { x: ["batch", 64] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "MatMul", input: ["x", "a"], output: ["h"] },
+      { opType: "Relu", input: ["h"], output: ["r"] },
+      { opType: "Gemm", input: ["r", "b", "c"], output: ["y"] },
+    ],
+    initializers: [
+      floatTensor("a", [64, 96], seededFloats(64 * 96, 3)),
+      floatTensor("b", [96, 32], seededFloats(96 * 32, 4)),
+      floatTensor("c", [32], seededFloats(32, 5)),
+    ],
+  });
+  const path = join(folder, "model.onnx");
+  writeFileSync(path, model.write());
+  return path;
+}
+
+const reportOf = (out: string): CompressReport =>
+  JSON.parse(readFileSync(join(out, "report.json"), "utf8")) as CompressReport;
+
+describe("compress", () => {
+  test("writes the forms of its targets, the bundle and the reports", { timeout: 120_000 }, async () => {
+    const [path, out] = [modelFile(), join(folder, "out")];
+    const samples = join(folder, "samples.jsonl");
+    const lines = [1, 2, 3].map((seed) => JSON.stringify({ x: [[...seededFloats(64, seed)]] }));
+    writeFileSync(samples, lines.join("\n"));
+    const words = ["compress", path, "--out", out, "--targets", "webgpu-f16,wasm", "--samples", samples];
+    expect(await main([...words, "--max-drop", "10dB"]), said).toBe(0);
+    const forms = ["f16.onnx", "f32.onnx", "int4.onnx", "int8-dynamic.onnx", "int8.onnx"];
+    expect(readdirSync(out).sort()).toEqual(["bundle", ...forms, "report.html", "report.json", "report.md"].sort());
+    for (const form of forms) {
+      const { graph } = readModelFile(join(out, form));
+      expect(graph.proto.input.map((x) => x.name)).toEqual(["x"]);
+      expect(graph.proto.output.map((x) => x.name)).toEqual(["y"]);
+    }
+    const report = reportOf(out);
+    expect(report.samples).toEqual({ n: 3, isMadeUp: false });
+    const scores = Object.fromEntries(report.forms.map((x) => [x.id, x.sqnrDb]));
+    expect(scores["f32"]).toBeGreaterThan(90);
+    expect(scores["f16"]).toBeGreaterThan(55);
+    expect(scores["int8"]).toBeGreaterThan(38);
+    expect(scores["int8-dynamic"]).toBeGreaterThan(33);
+    expect(scores["int4"]).toBeGreaterThan(15);
+    const int8 = report.forms.find((x) => x.id === "int8");
+    expect(int8?.bytes).toBeLessThan(report.sourceBytes * 0.4);
+    const bundle = parseBundle(JSON.parse(readFileSync(join(out, "bundle", "bundle.json"), "utf8")));
+    expect(bundle.variants.map((x) => x.id)).toContain("int8");
+    for (const id of Object.values(report.defaults)) expect(bundle.variants.map((x) => x.id)).toContain(id);
+  });
+
+  test(
+    "a form past its budget is written, told, kept out of the bundle, and gives 2",
+    { timeout: 120_000 },
+    async () => {
+      const out = join(folder, "out");
+      const words = ["compress", modelFile(), "--out", out, "--targets", "wasm", "--max-drop", "60dB"];
+      expect(await main(words)).toBe(2);
+      expect(existsSync(join(out, "int8.onnx"))).toBe(true);
+      const report = reportOf(out);
+      expect(report.defaults).toEqual({ wasm: "f32" });
+      const bundle = parseBundle(JSON.parse(readFileSync(join(out, "bundle", "bundle.json"), "utf8")));
+      expect(bundle.variants.map((x) => x.id)).toEqual(["f32"]);
+      expect(said).toMatch(/int8 missed its budget/);
+    },
+  );
+
+  test("stopped before it began, it makes no form and says so", async () => {
+    const out = join(folder, "out");
+    await main(["compress", modelFile(), "--out", out, "--targets", "wasm"], AbortSignal.abort());
+    expect(reportOf(out)).toMatchObject({ isStopped: true, forms: [] });
+  });
+
+  test("--dry-run writes a recipe, and makes nothing", async () => {
+    const out = join(folder, "out");
+    expect(await main(["compress", modelFile(), "--out", out, "--targets", "wasm", "--dry-run"])).toBe(0);
+    expect(readdirSync(out)).toEqual(["recipe.json"]);
+    const recipe = JSON.parse(readFileSync(join(out, "recipe.json"), "utf8")) as { forms: string[] };
+    expect(recipe.forms).toEqual(["f32", "int8", "int8-dynamic"]);
+  });
+
+  test.each<[string, string[], RegExp]>([
+    ["no --out", ["compress", "MODEL"], /--out/],
+    ["an unknown target", ["compress", "MODEL", "--out", "o", "--targets", "tpu"], /"tpu"/],
+    [
+      "a form that is not made",
+      ["compress", "MODEL", "--out", "o", "--forms", "int8-static"],
+      /"int8-static" is not made/,
+    ],
+    ["an unknown command", ["squeeze", "MODEL"], /"squeeze"/],
+    ["an unknown option", ["inspect", "MODEL", "--fast"], /--fast/],
+  ])("%s is refused by name", async (_, words, message) => {
+    const path = modelFile();
+    expect(await main(words.map((x) => (x === "MODEL" ? path : x)))).toBe(1);
+    expect(said).toMatch(message);
+  });
+
+  test("a file that is no model is refused, and nothing is written", async () => {
+    const path = join(folder, "bad.onnx");
+    writeFileSync(path, "<!doctype html>");
+    expect(await main(["compress", path, "--out", join(folder, "out")])).toBe(1);
+    expect(said).toMatch(/model-invalid/);
+    expect(existsSync(join(folder, "out"))).toBe(false);
+  });
+});
+
+test("inspect, check and diff speak of a model", { timeout: 60_000 }, async () => {
+  const path = modelFile();
+  expect(await main(["inspect", path])).toBe(0);
+  expect(said).toMatch(/ai\.onnx 11.*MatMul 1/s);
+  expect(await main(["diff", path, path])).toBe(0);
+  expect(said).toMatch(/y {2}200\.0 dB/);
+  expect(await main(["check", path, "--targets", "wasm"])).toBe(0);
+  expect(said).toMatch(/"verdict":"passed"/);
+});

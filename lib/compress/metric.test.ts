@@ -1,0 +1,59 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { EXACT_DB, makeMetric, readLabels, sqnr } from "./metric.ts";
+
+const outputs = (...data: number[]) => ({ y: { dims: [1, data.length], data } });
+const measured = (now: number[], was: number[], label?: number[]) => ({
+  outputs: outputs(...now),
+  reference: outputs(...was),
+  feed: {},
+  label,
+});
+
+test("sqnr is the ratio of powers in dB, the worst output's, and the most where nothing differs", () => {
+  expect(sqnr([measured([1.1, 0], [1, 0])])).toBeCloseTo(20, 5);
+  expect(sqnr([measured([1, 2], [1, 2])])).toBe(EXACT_DB);
+  const [both, one] = [
+    { ...outputs(1), z: { dims: [1], data: [1] } },
+    { ...outputs(1), z: { dims: [1], data: [2] } },
+  ];
+  expect(sqnr([{ outputs: one, reference: both }])).toBeCloseTo(0, 5);
+  expect(sqnr([measured([Number.NaN], [1])])).toBe(-EXACT_DB);
+  expect(sqnr([measured([1], [1, 2])])).toBe(-EXACT_DB);
+});
+
+test("top1 counts right answers, by label or by the reference", async () => {
+  const metric = await makeMetric("top1", { hasLabels: true, maxDrop: "10%" });
+  const samples = [measured([0, 1], [0, 1], [1]), measured([0, 1], [1, 0], [0]), measured([3, 1], [3, 1])];
+  expect(metric.score(samples)).toBeCloseTo(2 / 3);
+  expect(metric.passes(0.85, 0.9)).toBe(true);
+  expect(metric.passes(0.75, 0.9)).toBe(false);
+});
+
+test("perplexity is that of the right classes, negative so that more is better", async () => {
+  const metric = await makeMetric("perplexity", { hasLabels: true });
+  expect(metric.score([measured([0, 0, 0, 0], [0, 0, 0, 0], [2])])).toBeCloseTo(-4);
+  await expect(makeMetric("perplexity", { hasLabels: false })).rejects.toThrow(/labels/);
+});
+
+test("a drop in another unit, and an unknown metric, are refused by name", async () => {
+  await expect(makeMetric("sqnr", { hasLabels: false, maxDrop: "0.5%" })).rejects.toThrow(/30dB/);
+  await expect(makeMetric("top1", { hasLabels: false, maxDrop: "much" })).rejects.toThrow(/"much"/);
+  await expect(makeMetric("bleu", { hasLabels: false })).rejects.toThrow(/"bleu"/);
+  expect((await makeMetric("sqnr", { hasLabels: false, maxDrop: "42dB" })).passes(41, 0)).toBe(false);
+});
+
+test("labels are read from lines of whole numbers", () => {
+  const folder = mkdtempSync(join(tmpdir(), "selvedge-labels-"));
+  try {
+    const path = join(folder, "labels.txt");
+    writeFileSync(path, "3\n1 2\n");
+    expect(readLabels(path)).toEqual([[3], [1, 2]]);
+    writeFileSync(path, "cat\n");
+    expect(() => readLabels(path)).toThrow(/"cat"/);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});

@@ -1,0 +1,33 @@
+import { zipSync } from "fflate";
+import { expect, test } from "vitest";
+import { readNpy, readNpz } from "./npy.ts";
+
+/** Writes an array as NumPy does. */
+function npy(descr: string, shape: string, data: ArrayBufferView, order = "False"): Uint8Array {
+  const header = `{'descr': '${descr}', 'fortran_order': ${order}, 'shape': ${shape}, }`.padEnd(117) + "\n";
+  const head = Uint8Array.from([0x93, ...new TextEncoder().encode("NUMPY"), 1, 0, header.length, 0]);
+  const values = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  return Uint8Array.from([...head, ...new TextEncoder().encode(header), ...values]);
+}
+
+test("arrays are read with their shape", () => {
+  const floats = readNpy(npy("<f4", "(2, 3)", Float32Array.of(1, 2, 3, 4, 5, 6)));
+  expect(floats).toEqual({ dims: [2, 3], data: Float32Array.of(1, 2, 3, 4, 5, 6) });
+  expect(readNpy(npy("<i8", "(2,)", BigInt64Array.of(7n, -1n)))).toEqual({ dims: [2], data: Float64Array.of(7, -1) });
+  expect(readNpy(npy("|u1", "()", Uint8Array.of(9))).dims).toEqual([]);
+});
+
+test("archives are read by name", () => {
+  const zip = zipSync({ "x.npy": npy("<f4", "(1,)", Float32Array.of(5)), "readme.txt": new Uint8Array(3) });
+  expect(readNpz(zip)).toEqual({ x: { dims: [1], data: Float32Array.of(5) } });
+});
+
+test.each<[string, Uint8Array, RegExp]>([
+  ["another file", new TextEncoder().encode("<!doctype html>"), /no NumPy array/],
+  ["fewer values than its shape", npy("<f4", "(3, 3)", new Float32Array(2)), /holds 8 bytes/],
+  ["columns first", npy("<f4", "(2,)", new Float32Array(2), "True"), /Fortran/],
+  ["big-endian numbers", npy(">f4", "(2,)", new Float32Array(2)), /big-endian/],
+  ["complex numbers", npy("<c8", "(1,)", new Float32Array(2)), /c8/],
+])("%s is refused", (_, bytes, message) => {
+  expect(() => readNpy(bytes)).toThrow(message);
+});
