@@ -51,9 +51,14 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     rolldownOptions: {
-      input: ["index.html", "ocr/index.html", "camera/index.html", "vad/index.html", "latency/index.html"].map((page) =>
-        join(ROOT, "demo", page),
-      ),
+      input: [
+        "index.html",
+        "ocr/index.html",
+        "camera/index.html",
+        "vad/index.html",
+        "latency/index.html",
+        "faults/index.html",
+      ].map((page) => join(ROOT, "demo", page)),
     },
   },
 });

@@ -1,0 +1,143 @@
+// Never hang, never lie: each fault, from outside, with 20 requests in flight. Every request gets its right answer, later
+// ones work, no worker is left behind, and it costs no more than the fault's detection and a new worker.
+import { expect, test } from "@playwright/test";
+import type { Page } from "@playwright/test";
+import { isSoak, keep, slice } from "./slice.ts";
+import type { Case, FaultsPage } from "./pages/faults.ts";
+
+/** Bound of every call, so of finding out that a worker is silent. A start must fit into it on a busy machine. */
+const BOUND_MS = 4_000;
+/** How late a watchdog may be. */
+const LATE_MS = 250;
+const SILENT = ["kill", "close", "hang"];
+
+interface Named extends Case {
+  readonly name: string;
+  /** Left to the soak where another case stands for it. */
+  readonly inSoak?: true;
+}
+
+const wasm = { backend: "wasm", lanes: 2, boundMs: BOUND_MS, duringRun: false } as const;
+const webgpu = { backend: "webgpu", lanes: 1, boundMs: 20_000, duringRun: true } as const;
+
+const CASES: readonly Named[] = [
+  { name: "a worker that is ended from outside", fault: "kill", ...wasm },
+  { name: "a worker that ends itself", fault: "close", ...wasm, inSoak: true },
+  { name: "a worker that throws", fault: "throw", ...wasm },
+  { name: "a worker that throws during a run", fault: "throw", ...wasm, duringRun: true, inSoak: true },
+  { name: "a call that never returns", fault: "hang", ...wasm, duringRun: true },
+  { name: "a message that can't be read", fault: "messageerror", ...wasm },
+  { name: "wasm out of memory", fault: "out-of-memory", ...wasm, lanes: 1 },
+  { name: "an ONNX Runtime that does not start", fault: "no-wasm", ...wasm },
+  { name: "a worker script that is not there", fault: "missing", ...wasm, inSoak: true },
+  { name: "a worker script that is HTML", fault: "html", ...wasm },
+  { name: "a GPU device destroyed between runs", fault: "destroy", ...webgpu, duringRun: false },
+  { name: "a GPU device destroyed during a run", fault: "destroy", ...webgpu },
+  { name: "a GPU validation error that no promise tells", fault: "invalid", ...webgpu },
+];
+
+test.beforeEach(async ({ page }) => {
+  await open(page);
+});
+
+for (const { name, inSoak = false, ...given } of CASES) {
+  if (inSoak && !isSoak) continue;
+  test(`${name}: nothing is lost, nothing is wrong`, async ({ page }) => {
+    for (let round = 0; round < slice(1, 10); round += 1) {
+      if (round > 0) await page.reload();
+      const result = await ask(page, "suffer", given);
+      const extraMs = result.faultMs - result.plainMs;
+      const detectionMs = SILENT.includes(given.fault) ? given.boundMs + LATE_MS : 0;
+      const boundMs = detectionMs + 1.5 * result.coldStartMs;
+      await keep(test.info(), {
+        fault: given.fault,
+        backend: given.backend,
+        plainMs: Math.round(result.plainMs),
+        extraMs: Math.round(extraMs),
+        coldStartMs: Math.round(result.coldStartMs),
+        again: result.again,
+        codes: result.codes.join(),
+        backends: result.backends.join(),
+      });
+      expect(result).toMatchObject({ answered: result.sent, wrong: 0, failed: [], later: 5, leaked: 0 });
+      expect(result.again).toBeGreaterThan(0);
+      expect(extraMs).toBeLessThanOrEqual(boundMs);
+    }
+  });
+}
+
+test("the model that never ends is ended within its bound, and others are answered meanwhile", async ({ page }) => {
+  const boundMs = 2_000;
+  const { endedMs, ...rest } = await ask(page, "endless", boundMs);
+  await keep(test.info(), { boundMs, endedMs });
+  expect(rest).toEqual({ code: "worker-crashed", right: 20, leaked: 0 });
+  expect(endedMs).toBeGreaterThanOrEqual(boundMs);
+  expect(endedMs).toBeLessThanOrEqual(boundMs + LATE_MS);
+});
+
+test("the second lost device within two minutes leaves the GPU alone", async ({ page }) => {
+  const { first, second, why } = await ask(page, "loseTwice", webgpu.boundMs);
+  expect(first).toEqual(["webgpu", "webgpu", "webgpu"]);
+  expect(second).toEqual(["wasm", "wasm", "wasm"]);
+  expect(why).toBe("gpu-lost");
+});
+
+test("a load fails with one clear error where the worker can't start", async ({ page }) => {
+  const missing = await ask(page, "startWith", "missing");
+  expect(missing).toMatchObject({ code: "worker-crashed", leaked: 0 });
+  expect(missing.message).toContain("did not load");
+  const wasmless = await ask(page, "startWith", "no-wasm");
+  expect(wasmless).toMatchObject({ code: "no-backend", leaked: 0 });
+});
+
+test("two engines on a page do not meet", async ({ page }) => {
+  expect(await ask(page, "two", BOUND_MS)).toEqual({ right: 25, leaked: 0, restarts: 0 });
+});
+
+test("a page that died while it loaded makes the next one choose less", async ({ page, context, browserName }) => {
+  const usual = await ask(page, "loadReader");
+  expect(usual).toMatchObject({ markers: 0 });
+  const key = await ask(page, "hangOnLoad");
+  expect(key).toContain(`/${usual.variant}/wasm`);
+  const next = await context.newPage();
+  if (browserName === "chromium") {
+    const session = await context.newCDPSession(page);
+    session.send("Page.crash").catch(() => undefined); // a page that died answers nothing
+    await page.waitForEvent("crash");
+    await open(next);
+  } else {
+    // Nothing that Playwright offers kills a tab of Firefox: the page leaves in good order, and its marker is put back.
+    await page.close();
+    await open(next);
+    await ask(next, "leaveMarker", key);
+  }
+  const after = await ask(next, "loadReader");
+  expect(after.code).toBe("crashed-before");
+  expect(after.variant).not.toBe(usual.variant);
+  expect(after.text).toContain(usual.variant);
+});
+
+test("a page that is left in good order leaves no marker", async ({ page }) => {
+  const usual = await ask(page, "loadReader");
+  await ask(page, "hangOnLoad");
+  await page.reload();
+  await page.waitForFunction(() => Reflect.has(globalThis, "faultsPage"));
+  expect(await ask(page, "loadReader")).toEqual(usual);
+});
+
+async function open(page: Page): Promise<void> {
+  const { pages } = test.info().config.metadata as { pages: string };
+  await page.goto(`${pages}/faults.html`);
+  await page.waitForFunction(() => Reflect.has(globalThis, "faultsPage"));
+}
+
+/** Calls what the page offers. */
+async function ask<Name extends keyof FaultsPage>(
+  page: Page,
+  name: Name,
+  ...given: Parameters<FaultsPage[Name]>
+): Promise<Awaited<ReturnType<FaultsPage[Name]>>> {
+  return page.evaluate<Awaited<ReturnType<FaultsPage[Name]>>>(
+    `globalThis.faultsPage.${name}(...${JSON.stringify(given)})`,
+  );
+}

@@ -1,0 +1,300 @@
+// Harms the engine's workers while requests are in flight, and tells what became of the requests. The engine is the one
+// that ships; what harms it comes from the demo (demo/faults/saboteur.ts).
+import { createEngine, isSelvedgeError } from "selvedge";
+import type { Engine, EngineOptions, Inputs, Model, RunResult } from "selvedge";
+import { addModel, endlessModel, zerosModel } from "../../lib/backend/fixtures.ts";
+import { Saboteur } from "../../demo/faults/saboteur.ts";
+import type { Fault, Held, StartFault } from "../../demo/faults/saboteur.ts";
+
+/** One fault, and the engine that suffers it. */
+export interface Case {
+  readonly fault: Fault | StartFault;
+  readonly duringRun: boolean;
+  readonly backend: "webgpu" | "wasm";
+  readonly lanes: number;
+  readonly boundMs: number;
+}
+
+/** What became of the requests; times in ms. */
+export interface Suffered {
+  readonly sent: number;
+  readonly answered: number;
+  readonly wrong: number;
+  /** Codes of the errors of those that were rejected. */
+  readonly failed: readonly string[];
+  /** How many were tried more than once. */
+  readonly again: number;
+  /** Codes of the tries that failed. */
+  readonly codes: readonly string[];
+  readonly backends: readonly string[];
+  /** The requests without a fault, and with it. */
+  readonly plainMs: number;
+  readonly faultMs: number;
+  readonly coldStartMs: number;
+  /** How many of five later requests were answered rightly. */
+  readonly later: number;
+  /** Workers that are up after `close`. */
+  readonly leaked: number;
+}
+
+/** What this page offers its tests. */
+export interface FaultsPage {
+  suffer(given: Case): Promise<Suffered>;
+  /** Destroys the device twice; gives the backends of the answers after each, and the reason of the last. */
+  loseTwice(boundMs: number): Promise<{ first: string[]; second: string[]; why: string }>;
+  /** Runs the model that never ends beside others; gives when its worker was ended, and what became of all. */
+  endless(boundMs: number): Promise<{ endedMs: number; code: string; right: number; leaked: number }>;
+  /** Loads where the worker's script is not what it should be; gives the error's code and message. */
+  startWith(fault: StartFault): Promise<{ code: string; message: string; leaked: number }>;
+  /** Starts a load that never ends; resolves once the crash marker is written. */
+  hangOnLoad(): Promise<string>;
+  /** Writes what a page that died left behind. */
+  leaveMarker(key: string): void;
+  /** Loads the recogniser on wasm; gives what was chosen and why. */
+  loadReader(): Promise<{ variant: string; code: string; text: string; markers: number }>;
+  /** Loads, runs and unloads; gives what is held after each tenth. */
+  wear(rounds: number, runsPerRound: number, backend: "webgpu" | "wasm"): Promise<readonly Worn[]>;
+  /** Harms one of two engines, and closes it; gives how many requests of the other were answered rightly. */
+  two(boundMs: number): Promise<{ right: number; leaked: number; restarts: number }>;
+}
+
+/** What is held at one time. */
+export interface Worn extends Held {
+  readonly workers: number;
+  readonly heapBytes: number;
+}
+
+const COUNT = 20;
+const START_FAULTS: readonly string[] = ["missing", "html", "no-wasm", "hang-on-load"];
+const BIG = 30_000_000;
+
+const saboteur = new Saboteur();
+
+interface Round {
+  readonly ms: number;
+  readonly answers: readonly RunResult[];
+  readonly wrong: number;
+  readonly failed: readonly string[];
+}
+
+const page: FaultsPage = {
+  async suffer(given) {
+    const { fault, duringRun, backend, lanes, boundMs } = given;
+    if (backend === "webgpu") preferGpu();
+    const atStart = START_FAULTS.includes(fault);
+    const grows = fault === "out-of-memory";
+    const engine = await createEngine({ backends: withFallback(backend), workers: lanes, callTimeoutMs: boundMs });
+    const began = performance.now();
+    const model = await engine.load(grows ? zerosModel(1) : addModel());
+    const loadMs = performance.now() - began;
+    let plain: Round | null = null;
+    let coldStartMs = loadMs;
+    if (!atStart) {
+      const { answers } = await ask(model, [], 2 * lanes);
+      coldStartMs = Math.max(...answers.map(({ info }) => info.history[0]?.ms ?? 0), loadMs);
+      plain = await ask(model, [], COUNT);
+    }
+    if (atStart) saboteur.nextStarts.push(fault as StartFault);
+    else if (fault === "destroy" && !duringRun) saboteur.harm(fault, false);
+    const hurt = await ask(model, grows ? [7] : [], COUNT, async () => {
+      while (engine.stats().requests.running < lanes) await Promise.resolve(); // until the lanes are at work
+      if (!atStart && (fault !== "destroy" || duringRun)) saboteur.harm(fault as Fault, duringRun);
+    });
+    plain ??= await ask(model, [], COUNT);
+    const later = await ask(model, [], 5);
+    await engine.close();
+    const tries = hurt.answers.flatMap(({ info }) => info.history);
+    return {
+      sent: COUNT,
+      answered: hurt.answers.length,
+      wrong: hurt.wrong,
+      failed: hurt.failed,
+      again: hurt.answers.filter(({ info }) => info.attempts > 1).length,
+      codes: [...new Set(tries.flatMap(({ error }) => error ?? []))],
+      backends: [...new Set(hurt.answers.map(({ info }) => info.backend))],
+      plainMs: plain.ms,
+      faultMs: hurt.ms,
+      coldStartMs,
+      later: later.answers.length - later.wrong,
+      leaked: saboteur.alive,
+    };
+  },
+
+  async loseTwice(boundMs) {
+    preferGpu();
+    const engine = await createEngine({ backends: ["webgpu", "wasm"], workers: 1, callTimeoutMs: boundMs });
+    const model = await engine.load(addModel());
+    await ask(model, [], 1);
+    const backends: string[][] = [];
+    let why = "";
+    for (let loss = 0; loss < 2; loss += 1) {
+      saboteur.harm("destroy", true);
+      await ask(model, [], 1);
+      const { answers } = await ask(model, [], 3);
+      backends.push(answers.map(({ info }) => info.backend));
+      why = answers[0]?.info.why.code ?? "";
+    }
+    await engine.close();
+    return { first: backends[0] ?? [], second: backends[1] ?? [], why };
+  },
+
+  async endless(boundMs) {
+    const engine = await createEngine({ backends: ["wasm"], workers: 2, callTimeoutMs: boundMs });
+    const add = await engine.load(addModel());
+    await ask(add, [], 4);
+    const endless = await engine.load(endlessModel());
+    const began = performance.now();
+    let endedMs = 0;
+    const running = endless
+      .run({ x: { dtype: "float32", dims: [1], data: new Float32Array(1) } })
+      .then(() => "answered", codeOf);
+    const watching = until(() => saboteur.lastEndMs > began).then(() => {
+      endedMs = saboteur.lastEndMs - began;
+    });
+    const { answers, wrong } = await ask(add, [], COUNT);
+    await watching;
+    const code = await running;
+    await engine.close();
+    return { endedMs, code, right: answers.length - wrong, leaked: saboteur.alive };
+  },
+
+  async startWith(fault) {
+    const engine = await createEngine({ backends: ["wasm"], workers: 1 });
+    saboteur.nextStarts.push(fault);
+    const error: unknown = await engine.load(addModel()).catch((reason: unknown) => reason);
+    await engine.close();
+    return { code: codeOf(error), message: String(error), leaked: saboteur.alive };
+  },
+
+  async hangOnLoad() {
+    saboteur.nextStarts.push("hang-on-load");
+    const engine = await createEngine({ backends: ["wasm"], workers: 1 });
+    engine.load("/models/ocr-rec/bundle.json", { backend: "wasm" }).catch(() => undefined);
+    const isMarked = (key: string): boolean => localStorage.getItem(key) !== "";
+    const marked = (): string | undefined => markerKeys().find(isMarked);
+    await until(() => marked() !== undefined);
+    return marked() ?? "";
+  },
+
+  leaveMarker(key) {
+    localStorage.setItem(key, String(Date.now()));
+  },
+
+  async loadReader() {
+    const engine = await createEngine({ backends: ["wasm"], workers: 1 });
+    const model = await engine.load("/models/ocr-rec/bundle.json", { backend: "wasm" });
+    const { variant, why } = model;
+    await engine.close();
+    return { variant, ...why, markers: markerKeys().filter((key) => localStorage.getItem(key) !== "").length };
+  },
+
+  async wear(rounds, runsPerRound, backend) {
+    const engine = await createEngine({ backends: [backend], workers: 2 });
+    const worn: Worn[] = [];
+    for (let round = 0; round < rounds; round += 1) {
+      const model = await engine.load(addModel(), { backend });
+      const { wrong, failed } = await ask(model, [], runsPerRound);
+      if (wrong + failed.length > 0) throw new Error(`round ${round}: ${wrong} wrong, ${failed.join()} failed`);
+      model.unload();
+      if ((round + 1) % Math.max(1, Math.round(rounds / 10)) !== 0) continue;
+      const held = await saboteur.held();
+      worn.push({
+        workers: saboteur.alive,
+        heapBytes: await heapBytes(),
+        gpuBuffers: held.reduce((sum, x) => sum + x.gpuBuffers, 0),
+        wasmBytes: held.reduce((sum, x) => sum + x.wasmBytes, 0),
+      });
+    }
+    await engine.close();
+    return worn;
+  },
+
+  async two(boundMs) {
+    const make = (): Promise<Engine> =>
+      createEngine({ backends: ["wasm"], workers: 1, callTimeoutMs: boundMs } satisfies EngineOptions);
+    const [one, other] = [await make(), await make()];
+    const kept = await one.load(addModel());
+    const harmed = await other.load(addModel());
+    await Promise.all([ask(kept, [], 2), ask(harmed, [], 2)]);
+    const both = Promise.all([ask(kept, [], COUNT), ask(harmed, [], COUNT)]);
+    saboteur.harm("throw", false); // the other's worker: it started last
+    const [{ answers, wrong }] = await both;
+    await other.close();
+    const later = await ask(kept, [], 5);
+    const restarts = one.stats().lanes.reduce((sum, lane) => sum + lane.starts - 1, 0);
+    await one.close();
+    return { right: answers.length - wrong + later.answers.length - later.wrong, leaked: saboteur.alive, restarts };
+  },
+};
+
+/** Sends requests at once, those at `big` asking for much memory; `harm` comes when all are sent. */
+async function ask(model: Model, big: readonly number[], count: number, harm?: () => Promise<void>): Promise<Round> {
+  const began = performance.now();
+  const answers: RunResult[] = [];
+  const failed: string[] = [];
+  let wrong = 0;
+  const isAdd = model.inputs.length === 2;
+  const sent = Array.from({ length: count }, async (_, i) => {
+    try {
+      const answer = await model.run(isAdd ? addends(i) : size(big.includes(i) ? BIG : 1_000 + i));
+      const y = answer.outputs["y"];
+      const data = y?.data as Float32Array | undefined;
+      const isRight = isAdd
+        ? data?.length === 3 && data[0] === 3 * i && data[2] === 3 * i + 0.5
+        : data?.length === (big.includes(i) ? BIG : 1_000 + i) && data.at(-1) === 0;
+      if (!isRight) wrong += 1;
+      answers.push(answer);
+    } catch (error) {
+      failed.push(codeOf(error));
+    }
+  });
+  await harm?.();
+  await Promise.all(sent);
+  return { ms: performance.now() - began, answers, wrong, failed };
+}
+
+function addends(i: number): Inputs {
+  const a = { dtype: "float32", dims: [1, 3], data: Float32Array.of(i, i, i) } as const;
+  const b = { dtype: "float32", dims: [1, 3], data: Float32Array.of(2 * i, 2 * i, 2 * i + 0.5) } as const;
+  return { a, b };
+}
+
+function size(n: number): Inputs {
+  return { x: { dtype: "int64", dims: [1], data: BigInt64Array.of(BigInt(n)) } };
+}
+
+function withFallback(backend: "webgpu" | "wasm"): ("webgpu" | "wasm")[] {
+  return backend === "webgpu" ? ["webgpu", "wasm"] : ["wasm"];
+}
+
+/** Makes the software adapter look like a GPU that was measured and won, so that wasm stays what to go down to. */
+function preferGpu(): void {
+  const info = { vendor: "acme", architecture: "", device: "", description: "", isFallbackAdapter: false };
+  Object.defineProperty(GPUAdapter.prototype, "info", { get: () => info });
+  const { getItem } = Storage.prototype;
+  Storage.prototype.getItem = function (this: Storage, key: string) {
+    return key.startsWith("selvedge/measured/") ? '{"wasm":1000,"webgpu":1}' : getItem.call(this, key);
+  };
+}
+
+function markerKeys(): string[] {
+  return Object.keys(localStorage).filter((key) => key.startsWith("selvedge/trying/"));
+}
+
+function codeOf(error: unknown): string {
+  return isSelvedgeError(error) ? error.code : String(error);
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+/** JavaScript heap of the page and its workers where the browser tells, else 0. */
+async function heapBytes(): Promise<number> {
+  const measure: unknown = Reflect.get(performance, "measureUserAgentSpecificMemory");
+  if (typeof measure !== "function") return 0;
+  const { bytes } = (await measure.call(performance)) as { bytes: number };
+  return bytes;
+}
+
+Reflect.set(globalThis, "faultsPage", page);
