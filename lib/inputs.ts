@@ -142,6 +142,10 @@ async function takeImage(effects: Effects, name: string, source: ImageInput): Pr
     return { width, height, data: new Uint8ClampedArray(data) };
   }
   try {
+    // A frame is shared with the worker; a bitmap would be copied twice, on the main thread.
+    if (kindOf(source) === "VideoFrame") return (source as VideoFrame).clone();
+    if (kindOf(source) === "HTMLVideoElement" && "VideoFrame" in globalThis)
+      return new VideoFrame(source as HTMLVideoElement);
     return await effects.createImageBitmap(source);
   } catch (error) {
     throw new TypeError(`input "${name}": this browser can't decode it as an image`, { cause: error });

@@ -7,7 +7,7 @@ import { identityModel } from "../../lib/backend/fixtures.ts";
 import type { ImageSpec } from "../../lib/bundle.ts";
 import { browserEffects } from "../../lib/effects.ts";
 import { isSelvedgeError } from "../../lib/errors.ts";
-import type { WireImage } from "../../lib/pool/protocol.ts";
+import type { StillImage } from "../../lib/pool/protocol.ts";
 import { WorkerClient } from "../../lib/pool/worker-client.ts";
 import { GpuImages } from "../../lib/preprocess/gpu.ts";
 import { seeded } from "../corpus/random.ts";
@@ -137,7 +137,7 @@ async function loadIdentity(client: WorkerClient, spec: ImageSpec): Promise<numb
   return modelId;
 }
 
-async function imageOf({ kind, width, height, alpha, seed, as }: Picture): Promise<WireImage> {
+async function imageOf({ kind, width, height, alpha, seed, as }: Picture): Promise<StillImage> {
   if (kind === "photograph") {
     const response = await fetch(photograph);
     const resize = { resizeWidth: width, resizeHeight: height };

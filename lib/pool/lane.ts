@@ -6,7 +6,7 @@ import type { Effects } from "../effects.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 import type { WorkerSource } from "../link.ts";
 import type { Tensor } from "../tensor.ts";
-import type { LoadMessage, Ran, RunMessage, WireValue } from "./protocol.ts";
+import type { LoadMessage, Ran, RunMessage, WireImage, WireValue } from "./protocol.ts";
 import { WorkerClient } from "./worker-client.ts";
 
 /** What every lane of a pool shares. */
@@ -316,7 +316,11 @@ function countElements(feeds: RunMessage["feeds"]): number {
   let total = 1;
   for (const name in feeds) {
     const value = feeds[name] as WireValue;
-    total += value.kind === "tensor" ? value.tensor.data.length : value.image.width * value.image.height;
+    total += value.kind === "tensor" ? value.tensor.data.length : pixelCount(value.image);
   }
   return total;
+}
+
+function pixelCount(image: WireImage): number {
+  return "displayWidth" in image ? image.displayWidth * image.displayHeight : image.width * image.height;
 }

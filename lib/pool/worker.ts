@@ -12,7 +12,16 @@ import { prepareImage } from "../preprocess/prepare.ts";
 import { reply } from "../reply.ts";
 import type { Reply } from "../reply.ts";
 import type { Dtype, Tensor } from "../tensor.ts";
-import type { Decoded, LoadMessage, Ran, RunMessage, WireImage, WorkerApi, WorkerNotice } from "./protocol.ts";
+import type {
+  Decoded,
+  LoadMessage,
+  Ran,
+  RunMessage,
+  StillImage,
+  WireImage,
+  WorkerApi,
+  WorkerNotice,
+} from "./protocol.ts";
 
 /** What the worker keeps of a loaded model, beside the backend's own. */
 interface ServedModel {
@@ -100,7 +109,7 @@ async function run(
   const feeds: Record<string, Tensor | DeviceTensor> = {};
   model.gpu?.trim();
   for (const [name, value] of Object.entries(message.feeds)) {
-    feeds[name] = value.kind === "tensor" ? value.tensor : tensorOf(model, name, value.image);
+    feeds[name] = value.kind === "tensor" ? value.tensor : tensorOf(model, name, await still(value.image));
   }
   const prepared = now();
   const outputs = await backend.run(message.modelId, feeds, message.state);
@@ -115,7 +124,17 @@ async function run(
   return { outputs, decoded, preprocessMs: prepared - began, runMs: ran - prepared, decodeMs };
 }
 
-function tensorOf(model: ServedModel, input: string, image: WireImage): Tensor | DeviceTensor {
+/** Takes the picture of a frame here, where that costs the page nothing, and closes the frame. */
+async function still(image: WireImage): Promise<StillImage> {
+  if (!("displayWidth" in image)) return image;
+  try {
+    return await createImageBitmap(image, { premultiplyAlpha: "none", colorSpaceConversion: "default" });
+  } finally {
+    image.close();
+  }
+}
+
+function tensorOf(model: ServedModel, input: string, image: StillImage): Tensor | DeviceTensor {
   const spec = model.images[input];
   const dtype = model.dtypes[input];
   if (spec === undefined) throw new TypeError(`Input "${input}" takes a tensor; its bundle declares no image there.`);

@@ -9,7 +9,7 @@
 // an error of the GPU falls into the run that it spoils; ort.ts listens for it.
 import type { DeviceTensor } from "../backend/backend.ts";
 import type { ImageSpec } from "../bundle.ts";
-import type { WireImage } from "../pool/protocol.ts";
+import type { StillImage } from "../pool/protocol.ts";
 import { normalising, planImage } from "./image.ts";
 import type { ImagePlan } from "./image.ts";
 
@@ -118,7 +118,7 @@ export class GpuImages {
    * Brings an image to a float32 tensor that stays on the device, valid until `trim` or the next image of the same input
    * and size; closes a bitmap. Gives null, and leaves the image alone, where the device can't hold it.
    */
-  prepare(input: string, image: WireImage, spec: ImageSpec): DeviceTensor | null {
+  prepare(input: string, image: StillImage, spec: ImageSpec): DeviceTensor | null {
     const plan = planImage(image.width, image.height, spec.resize);
     if (!this.#canHold(image, plan)) return null;
     const program = (this.#program ??= compile(this.#device));
@@ -156,7 +156,7 @@ export class GpuImages {
     for (const [key, frame] of this.#frames) this.#free(key, frame);
   }
 
-  #canHold(image: WireImage, plan: ImagePlan): boolean {
+  #canHold(image: StillImage, plan: ImagePlan): boolean {
     const { maxTextureDimension2D, maxStorageBufferBindingSize, maxBufferSize } = this.#device.limits;
     const most = Math.min(maxStorageBufferBindingSize, maxBufferSize);
     return (
@@ -166,7 +166,7 @@ export class GpuImages {
     );
   }
 
-  #upload(image: WireImage, texture: GPUTexture): void {
+  #upload(image: StillImage, texture: GPUTexture): void {
     const { queue } = this.#device;
     const { width, height } = image;
     if ("data" in image) {
@@ -207,7 +207,7 @@ function compile(device: GPUDevice): Program {
   return { layout, across: pipeline("across"), down: pipeline("down") };
 }
 
-function allocate(device: GPUDevice, program: Program, image: WireImage, plan: ImagePlan, spec: ImageSpec): Frame {
+function allocate(device: GPUDevice, program: Program, image: StillImage, plan: ImagePlan, spec: ImageSpec): Frame {
   const channels = spec.channels === "gray" ? 1 : 3;
   const { COPY_DST, COPY_SRC, STORAGE, UNIFORM } = GPUBufferUsage;
   const texture = device.createTexture({
@@ -238,12 +238,12 @@ function allocate(device: GPUDevice, program: Program, image: WireImage, plan: I
 }
 
 /** Bytes of the picture after its rows are shrunk: four floats for each pixel. */
-function rowBytes(image: WireImage, plan: ImagePlan): number {
+function rowBytes(image: StillImage, plan: ImagePlan): number {
   return plan.pictureWidth * image.height * 16;
 }
 
 /** Writes the shader's Plan. */
-function describe(image: WireImage, plan: ImagePlan, spec: ImageSpec): ArrayBuffer {
+function describe(image: StillImage, plan: ImagePlan, spec: ImageSpec): ArrayBuffer {
   const buffer = new ArrayBuffer(96);
   const { channels, step, plane, mix } = normalising(plan, spec);
   const { pictureWidth, pictureHeight } = plan;

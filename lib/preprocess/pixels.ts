@@ -1,11 +1,11 @@
 // An image as it crossed the thread line, to RGBA pixels, by a canvas that belongs to no page. Runs in a worker.
-import type { WireImage, WirePixels } from "../pool/protocol.ts";
+import type { StillImage, WirePixels } from "../pool/protocol.ts";
 
 /** The side that every browser's canvas takes. */
 const SIDE_MAX = 16384;
 
 /** Throws a RangeError on an image that is empty, huge, or has not the bytes that its size says. */
-export function checkImage(image: WireImage): void {
+export function checkImage(image: StillImage): void {
   const { width, height } = image;
   if (!(width >= 1 && height >= 1 && width <= SIDE_MAX && height <= SIDE_MAX)) {
     throw new RangeError(`An image must be 1 to ${SIDE_MAX} pixels on each side, not ${width} × ${height}.`);
@@ -17,7 +17,7 @@ export function checkImage(image: WireImage): void {
 }
 
 /** Reads the pixels of a checked image and closes its bitmap. */
-export function pixelsOf(image: WireImage): WirePixels {
+export function pixelsOf(image: StillImage): WirePixels {
   if ("data" in image) return image;
   const { width, height } = image;
   try {

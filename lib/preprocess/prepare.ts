@@ -2,7 +2,7 @@
 // computes there, for what gpu.ts can do; else on the CPU.
 import type { DeviceTensor } from "../backend/backend.ts";
 import type { ImageSpec } from "../bundle.ts";
-import type { WireImage } from "../pool/protocol.ts";
+import type { StillImage } from "../pool/protocol.ts";
 import type { Dtype, Tensor } from "../tensor.ts";
 import type { GpuImages } from "./gpu.ts";
 import { imageToTensor } from "./image.ts";
@@ -16,7 +16,7 @@ export interface ImageTarget {
 }
 
 /** Brings an image to the tensor that its input takes, and closes its bitmap. Throws a RangeError on a wrong size. */
-export function prepareImage(gpu: GpuImages | null, image: WireImage, target: ImageTarget): Tensor | DeviceTensor {
+export function prepareImage(gpu: GpuImages | null, image: StillImage, target: ImageTarget): Tensor | DeviceTensor {
   checkImage(image);
   const { input, spec, dtype } = target;
   const kept = dtype === "float32" ? gpu?.prepare(input, image, spec) : null;
