@@ -14,3 +14,8 @@ export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promi
     });
   });
 }
+
+/** Gives a signal that is aborted as soon as one of the two is. */
+export function eitherOf(signal: AbortSignal | undefined, other: AbortSignal): AbortSignal {
+  return AbortSignal.any([signal ?? other, other]);
+}

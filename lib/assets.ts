@@ -34,51 +34,23 @@ export function resolveAssets(build: OrtBuild, assetsBase: string | undefined, b
       wasmUrl: new URL(`ort-${build}.wasm`, base).href,
     };
   }
-  const found = attempt(build === "jspi" ? jspiUrls : wasmUrls);
-  const cache = attempt(() => new URL("./worker-cache.js", import.meta.url));
-  return {
-    build,
-    workerUrl: mend(found.worker.href),
-    cacheUrl: mend(cache.href),
-    wasmUrl: mend(found.wasm.href),
-  };
-}
-
-function jspiUrls(): { worker: URL; wasm: URL } {
-  return {
-    worker: new URL("./worker-jspi.js", import.meta.url),
-    wasm: new URL("./ort-jspi.wasm", import.meta.url),
-  };
-}
-
-function wasmUrls(): { worker: URL; wasm: URL } {
-  return {
-    worker: new URL("./worker-wasm.js", import.meta.url),
-    wasm: new URL("./ort-wasm.wasm", import.meta.url),
-  };
-}
-
-function attempt<T>(resolve: () => T): T {
   try {
-    return resolve();
+    const [worker, wasm] =
+      build === "jspi"
+        ? [new URL("./worker-jspi.js", import.meta.url), new URL("./ort-jspi.wasm", import.meta.url)]
+        : [new URL("./worker-wasm.js", import.meta.url), new URL("./ort-wasm.wasm", import.meta.url)];
+    const cache = new URL("./worker-cache.js", import.meta.url);
+    return { build, workerUrl: mend(worker.href), cacheUrl: mend(cache.href), wasmUrl: mend(wasm.href) };
   } catch (error) {
-    const fix = "Copy the package's dist files to your site and set `assetsBase` to where they are.";
-    throw new TypeError(`The address of Selvedge's worker is not known in this bundle. ${fix}`, { cause: error });
+    const fix = "Serve the package's dist files and set `assetsBase` to where they are.";
+    throw new TypeError(`A bundler moved Selvedge away from its worker: ${String(error)}. ${fix}`, { cause: error });
   }
 }
 
 /** Undoes what a bundler did to an address, or says which setting keeps it from doing so. */
 function mend(href: string): string {
-  if (href.startsWith("data:")) {
-    const fix = "Set `build.assetsInlineLimit: 0` (Vite) or the like, or serve the files and set `assetsBase`.";
-    throw new TypeError(`A bundler inlined Selvedge's worker or wasm as a data: URL. ${fix}`);
-  }
+  if (href.startsWith("data:")) throw new TypeError("inlined as data:, as if `build.assetsInlineLimit` were not 0");
   // Vite up to 7 serves a pre-bundled package from its cache folder, where only scripts are: the files themselves are
   // in the package. Delete when Vite 7 is out of use.
-  const mended = href.replace(/\/node_modules\/\.vite\/deps[^/]*\//, "/node_modules/selvedge/dist/");
-  if (mended === href && /\/\.?vite\/deps[^/]*\//.test(href)) {
-    const fix = 'Add `optimizeDeps: { exclude: ["selvedge"] }` to its configuration, or set `assetsBase`.';
-    throw new TypeError(`Vite moved Selvedge away from its worker (${href}). ${fix}`);
-  }
-  return mended;
+  return href.replace(/\/\.vite\/deps[^/]*\//, "/selvedge/dist/");
 }

@@ -91,7 +91,7 @@ export function candidates(
   if (found.length === 0) {
     const needs = bundle.variants.map((x) => `${x.id} (${x.needs.join(", ") || "nothing"})`).join(", ");
     const usable = wanted.length === 0 ? "none" : wanted.join(", ");
-    const message = `${bundle.model.name} can't run here: usable backends: ${usable}; variants and their needs: ${needs}.`;
+    const message = `${bundle.model.name} can't run here: backends: ${usable}; variants and their needs: ${needs}.`;
     throw new SelvedgeError("no-backend", message, { model: bundle.model.name, usable: [...wanted] });
   }
   return found;
@@ -109,9 +109,13 @@ export function best(variants: readonly Variant[], backend: BackendName): Varian
 export function settled(found: readonly Candidate[], device: DeviceFacts, pins: Pins): Placement | null {
   const backend = found.length === 1 ? found[0]?.backend : undefined;
   if (backend !== undefined && pins.backend !== undefined) return place(backend, "pinned", "pinned by the caller");
-  if (backend === "wasm" && device.gpu === null) return place("wasm", "webgpu-missing", "there is no WebGPU here");
-  if (backend === "wasm") return place("wasm", "webgpu-missing", "no variant may run on this GPU");
-  if (backend === "webgpu") return place("webgpu", "wasm-missing", "no variant may run on wasm here");
+  if (backend === "wasm")
+    return place(
+      "wasm",
+      "webgpu-missing",
+      device.gpu === null ? "there is no WebGPU here" : "no variant fits this GPU",
+    );
+  if (backend === "webgpu") return place("webgpu", "wasm-missing", "no variant fits wasm");
   if (device.gpu?.software !== true) return null;
   const { vendor, architecture, description } = device.gpu;
   const name = [vendor, architecture, description].filter((x) => x !== "").join(" ");

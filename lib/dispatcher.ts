@@ -72,7 +72,7 @@ export class Dispatcher {
   readonly #effects: Effects;
   readonly #lanes: readonly Lane[];
   readonly #ledger: GpuLedger;
-  readonly #waiting: Map<number, Step> = new Map();
+  #waiting: Map<number, Step> = new Map();
   /** Steps on a lane, and steps that fetch a fallback's weights. */
   readonly #running: Set<Step> = new Set();
   #nextId = 1;
@@ -204,15 +204,10 @@ export class Dispatcher {
     );
   }
 
+  /** To the front: what was failed has waited longest. */
   #queueAgain(step: Step): void {
     if (!this.#running.delete(step)) return; // settled meanwhile
-    // Ids count up, so what was queued first goes first: a step that was failed has waited longest.
-    const later = [...this.#waiting.values()].filter((x) => x.id > step.id);
-    this.#waiting.set(step.id, step);
-    for (const other of later) {
-      this.#waiting.delete(other.id);
-      this.#waiting.set(other.id, other);
-    }
+    this.#waiting = new Map([[step.id, step], ...this.#waiting]);
     this.pump();
   }
 }

@@ -104,14 +104,18 @@ export function browserEffects(): Effects {
 }
 
 function hostFacts(): HostFacts {
-  const cores = typeof navigator === "undefined" ? 1 : navigator.hardwareConcurrency;
+  // Each of these is missing somewhere: in Node, in workers, in old browsers.
+  const { navigator, crossOriginIsolated, WebAssembly, Worker, document, location } = globalThis as Partial<
+    typeof globalThis
+  >;
+  const cores = navigator?.hardwareConcurrency ?? 1;
   return {
-    cores: Number.isInteger(cores) && cores > 0 ? cores : 1,
-    isolated: typeof crossOriginIsolated !== "undefined" && crossOriginIsolated,
-    jspi: typeof WebAssembly !== "undefined" && "Suspending" in WebAssembly,
-    wasm: typeof WebAssembly !== "undefined",
-    workers: typeof Worker !== "undefined",
-    baseUrl: typeof document === "undefined" ? (globalThis.location?.href ?? "") : document.baseURI,
+    cores: cores > 0 ? cores : 1,
+    isolated: crossOriginIsolated === true,
+    jspi: WebAssembly !== undefined && "Suspending" in WebAssembly,
+    wasm: WebAssembly !== undefined,
+    workers: Worker !== undefined,
+    baseUrl: document?.baseURI ?? location?.href ?? "",
   };
 }
 

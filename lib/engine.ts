@@ -1,6 +1,6 @@
 // What an app holds: finds out about the device, loads models onto lanes, and closes everything again. Everything it
 // does to the world goes through its effects; nothing is kept at module level, so two engines on a page never meet.
-import { untilAborted } from "./abort.ts";
+import { eitherOf, untilAborted } from "./abort.ts";
 import { chooseBuild, resolveAssets } from "./assets.ts";
 import type { Assets } from "./assets.ts";
 import type { BackendName } from "./backend/backend.ts";
@@ -136,8 +136,7 @@ export class Engine {
   async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
     checkLoadOptions(options);
     this.#assertOpen();
-    const signal =
-      options.signal === undefined ? this.#stop.signal : AbortSignal.any([options.signal, this.#stop.signal]);
+    const signal = eitherOf(options.signal, this.#stop.signal);
     signal.throwIfAborted();
     const loading = this.#load(source, options, { signal, onProgress: options.onProgress });
     return untilAborted(loading, signal);

@@ -1,6 +1,7 @@
 // The checks of tensors against what a model takes, in one place for both ends of the thread line: the page checks
 // before anything is queued, against what the bundle declares; the worker against what the model really has. ONNX
 // Runtime's own messages come late, name indices, and for some mistakes (a short array) never come.
+import { ARRAY_TYPES } from "./tensor.ts";
 import type { Dtype, Port } from "./tensor.ts";
 
 /** A tensor as it may be given: nothing of it is believed yet. */
@@ -10,21 +11,8 @@ export interface TensorLike {
   readonly data?: unknown;
 }
 
-const ARRAYS: Readonly<Record<Dtype, readonly string[]>> = {
-  float32: ["Float32Array"],
-  float64: ["Float64Array"],
-  float16: ["Uint16Array", "Float16Array"],
-  int8: ["Int8Array"],
-  uint8: ["Uint8Array", "Uint8ClampedArray"],
-  int16: ["Int16Array"],
-  uint16: ["Uint16Array"],
-  int32: ["Int32Array"],
-  uint32: ["Uint32Array"],
-  int64: ["BigInt64Array"],
-  uint64: ["BigUint64Array"],
-  bool: ["Uint8Array"],
-  string: ["Array"],
-};
+/** Arrays that are as good as the one that carries a dtype. */
+const ALSO: Partial<Record<Dtype, string>> = { float16: "Float16Array", uint8: "Uint8ClampedArray" };
 
 /**
  * Checks a run's tensors against the ports.
@@ -103,8 +91,9 @@ export function kindOf(value: unknown): string {
 }
 
 function checkData(at: string, dtype: Dtype, dims: readonly number[], data: unknown): void {
-  if (!ARRAYS[dtype].includes(kindOf(data)))
-    throw new TypeError(`${at}: ${dtype} data must be a ${ARRAYS[dtype][0]}, got ${show(data)}`);
+  const wanted = dtype === "string" ? "Array" : ARRAY_TYPES[dtype].name;
+  if (kindOf(data) !== wanted && kindOf(data) !== ALSO[dtype])
+    throw new TypeError(`${at}: ${dtype} data must be a ${wanted}, got ${show(data)}`);
   const array = data as ArrayLike<unknown>;
   const count = dims.reduce((product, dim) => product * dim, 1);
   if (dtype === "string") {

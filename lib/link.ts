@@ -44,7 +44,7 @@ export class Link<Api> {
       this.#crash(event);
     });
     this.#worker.addEventListener("messageerror", () => {
-      this.end(new SelvedgeError("worker-crashed", "A message to or from the worker could not be read."));
+      this.end(new SelvedgeError("worker-crashed", "A message could not be read."));
     });
   }
 
@@ -74,7 +74,7 @@ export class Link<Api> {
         },
         (error: unknown) => {
           if (!this.#pending.delete(fail)) return;
-          fail(new SelvedgeError("internal", `The call "${name}" could not be sent to the worker.`, {}, error));
+          fail(new SelvedgeError("internal", `The call "${name}" could not be sent.`, {}, error));
         },
       );
     });
@@ -102,7 +102,8 @@ export class Link<Api> {
     }
     const { href } = this.#source;
     void describe(this.#effects, href).then((answer) => {
-      const fix = "Serve the package's files beside it, or set `assetsBase`; under CSP allow `worker-src 'self'`.";
+      const fix =
+        "Serve it there or set `assetsBase`; exclude selvedge from Vite's `optimizeDeps`; under CSP allow `worker-src 'self'`.";
       const message = `The worker script ${href} did not load (${answer}). ${fix}`;
       this.end(new SelvedgeError("worker-crashed", message, { url: href, answer }));
     });

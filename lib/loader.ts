@@ -1,7 +1,7 @@
 // One model on its way onto lanes: fetches each variant once, loads each candidate once on the lane that serves it
 // first. Other lanes of the backend load it by themselves when their first request comes.
 import type { BackendName, ModelFacts } from "./backend/backend.ts";
-import type { Bundle, DecodeSpec, ImageSpec } from "./bundle.ts";
+import type { DecodeSpec, ImageSpec } from "./bundle.ts";
 import type { FetchOptions } from "./cache/client.ts";
 import type { Candidate, Placement } from "./choose.ts";
 import type { Route } from "./dispatcher.ts";
@@ -68,7 +68,6 @@ export class Loader {
     const lane = this.#pool.pick(candidate.backend, message.modelId);
     if (lane === undefined) throw new SelvedgeError("no-backend", `There is no ${candidate.backend} lane.`);
     const facts = await lane.load(message);
-    checkDeclared(this.#opened.bundle, this.#opened.declared, facts);
     this.#facts ??= facts;
     return { message, lane, facts };
   }
@@ -116,22 +115,7 @@ export class Loader {
       images: this.images,
       decodes: this.#decodes,
       assets: await this.#assets,
+      declared: this.#opened.declared ? this.#opened.bundle.model : undefined,
     };
   }
-}
-
-/** A bundle that declares other ports than its model has would fail later and less clearly. */
-function checkDeclared(bundle: Bundle, declared: boolean, facts: ModelFacts): void {
-  if (!declared) return;
-  const check = (kind: string, ports: readonly Port[], real: readonly Port[]): void => {
-    for (const port of ports) {
-      const match = real.find((x) => x.name === port.name);
-      if (match?.dtype === port.dtype && match.dims.length === port.dims.length) continue;
-      const got = match === undefined ? "none" : `${match.dtype} [${match.dims.join(", ")}]`;
-      const message = `${bundle.model.name}: the bundle declares ${kind} "${port.name}" as ${port.dtype} [${port.dims.join(", ")}], the model has ${got}.`;
-      throw new SelvedgeError("bundle-invalid", message, { at: port.name });
-    }
-  };
-  check("input", bundle.model.inputs, facts.inputs);
-  check("output", bundle.model.outputs, facts.outputs);
 }

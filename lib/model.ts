@@ -1,4 +1,5 @@
 // What an app holds of a loaded model. It checks what goes in, hands it to the dispatcher, and shapes what comes out.
+import { eitherOf } from "./abort.ts";
 import type { BackendName } from "./backend/backend.ts";
 import type { Assignment } from "./bundle.ts";
 import type { Why } from "./choose.ts";
@@ -151,7 +152,7 @@ export class Model {
     if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 1_024)
       throw new RangeError(`concurrency: expected a whole number from 1 to 1,024, got ${String(concurrency)}`);
     const stop = new AbortController();
-    const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
+    const signal = eitherOf(options.signal, stop.signal);
     const underWay: Promise<RunResult>[] = [];
     try {
       for await (const inputs of source) {

@@ -2,6 +2,7 @@
 import type { BackendName } from "./backend/backend.ts";
 import type { Progress } from "./cache/protocol.ts";
 import type { Effects, ScriptUrl } from "./effects.ts";
+import { show } from "./feeds.ts";
 import type { TensorInput } from "./inputs.ts";
 
 /** Options of an engine; a newcomer needs none. */
@@ -116,8 +117,4 @@ function whole(option: string, value: number | undefined, min: number, max: numb
   if (value === undefined) return;
   if (!Number.isInteger(value) || value < min || value > max)
     throw new RangeError(`${option}: expected a whole number from ${min} to ${max}, got ${show(value)}`);
-}
-
-function show(value: unknown): string {
-  return typeof value === "string" ? JSON.stringify(value) : String(value);
 }

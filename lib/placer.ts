@@ -14,6 +14,8 @@ import type { Opened } from "./source.ts";
 /** A variant on a backend, and why there. */
 export type Chosen = Placement & Candidate;
 
+const FAILED = "failed";
+
 /** Places the models of one engine. */
 export class Placer {
   readonly #effects: Effects;
@@ -71,26 +73,19 @@ export class Placer {
     };
     const measured: Measured = { wasm: await on("wasm"), webgpu: await on("webgpu") };
     const placement = decide(measured);
-    this.#effects.memo.set(this.#memoKey(identity, found), JSON.stringify(measured));
+    this.#effects.memo.set(this.#memoKey(identity, found), `${measured.wasm ?? FAILED} ${measured.webgpu ?? FAILED}`);
     return withVariant(placement, found);
   }
 
   #recall(identity: string, found: readonly Candidate[]): Measured | null {
-    try {
-      const kept: unknown = JSON.parse(this.#effects.memo.get(this.#memoKey(identity, found)) ?? "null");
-      if (typeof kept !== "object" || kept === null || !("wasm" in kept) || !("webgpu" in kept)) return null;
-      const { wasm, webgpu } = kept;
-      const known = (x: unknown): x is number | null => x === null || typeof x === "number";
-      return known(wasm) && known(webgpu) ? { wasm, webgpu } : null;
-    } catch {
-      return null;
-    }
+    const [wasm, webgpu] = (this.#effects.memo.get(this.#memoKey(identity, found)) ?? "").split(" ").map(parseMs);
+    return wasm === undefined || webgpu === undefined ? null : { wasm, webgpu };
   }
 
   #memoKey(identity: string, found: readonly Candidate[]): string {
     const { gpu, cores } = this.#device;
     const device = [gpu?.vendor, gpu?.architecture, gpu?.description, cores, this.#threads].join("|");
-    return ["selvedge/measured/1", identity, found.map((x) => x.variant.id).join("+"), device].join("/");
+    return ["selvedge/measured/2", identity, found.map((x) => x.variant.id).join("+"), device].join("/");
   }
 }
 
@@ -102,4 +97,9 @@ function candidateOf(found: readonly Candidate[], backend: BackendName): Candida
 
 function withVariant(placement: Placement, found: readonly Candidate[]): Chosen {
   return { ...placement, variant: candidateOf(found, placement.backend).variant };
+}
+
+/** Reads what was remembered; undefined for what is no measurement. */
+function parseMs(text: string): number | null | undefined {
+  return text === FAILED ? null : Number(text) > 0 ? Number(text) : undefined;
 }

@@ -4,7 +4,7 @@ import type { Effects } from "./effects.ts";
 import { SelvedgeError } from "./errors.ts";
 import type { Lane } from "./pool/lane.ts";
 import type { LoadMessage, RunMessage } from "./pool/protocol.ts";
-import { arrayOver, DTYPE_BYTES } from "./tensor.ts";
+import { zeros } from "./tensor.ts";
 import type { Port, Tensor } from "./tensor.ts";
 
 /** Bounds a probe's warm-up, and the timed runs together, in ms. */
@@ -29,7 +29,7 @@ export function typicalFeeds(
       dims.push(size);
     }
     const count = dims.reduce((product, x) => product * x, 1);
-    const data = arrayOver(port.dtype, new ArrayBuffer(count * DTYPE_BYTES[port.dtype]));
+    const data = zeros(port.dtype, count);
     feeds[port.name] = { kind: "tensor", tensor: { dtype: port.dtype, dims, data } };
   }
   return feeds;
@@ -55,7 +55,7 @@ export async function probe(
     return fastest;
   } catch {
     // Whatever it was, this lane is not the faster one; the worker starts afresh if it is ever needed.
-    lane.end(new SelvedgeError("worker-crashed", "The worker was ended after a failed probe."));
+    lane.end(new SelvedgeError("worker-crashed", "A probe failed."));
     return null;
   }
 }

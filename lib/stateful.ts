@@ -4,7 +4,7 @@
 //
 // A stream must not lie by leaving a step out: a step that failed for good ends the state with `state-lost`. A mistake
 // in the inputs is told before the step begins, and a cancelled step did not happen: neither touches the state.
-import { untilAborted } from "./abort.ts";
+import { eitherOf, untilAborted } from "./abort.ts";
 import { isSelvedgeError, SelvedgeError } from "./errors.ts";
 import { checkFeeds } from "./feeds.ts";
 import { release, takeTensor } from "./inputs.ts";
@@ -76,8 +76,7 @@ export class Stateful {
    * was; SelvedgeError `state-lost` where it can't go on, `closed`
    */
   run(inputs: Inputs, options: RunOptions = {}): Promise<RunResult> {
-    const stop = this.#stop.signal;
-    const signal = AbortSignal.any(options.signal === undefined ? [stop] : [options.signal, stop]);
+    const signal = eitherOf(options.signal, this.#stop.signal);
     const before = this.#tail;
     const step = this.#parts.count(this.#accepts, inputs, { ...options, signal }, (feeds) =>
       this.#step(before, feeds, signal),

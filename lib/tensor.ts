@@ -43,38 +43,31 @@ export interface Port {
   readonly batchAxis: number | null;
 }
 
-/** Gives the bytes of one element; 0 for strings, which have no fixed size. */
-export const DTYPE_BYTES: Readonly<Record<Dtype, number>> = {
-  float32: 4,
-  float64: 8,
-  float16: 2,
-  int8: 1,
-  uint8: 1,
-  int16: 2,
-  uint16: 2,
-  int32: 4,
-  uint32: 4,
-  int64: 8,
-  uint64: 8,
-  bool: 1,
-  string: 0,
-};
+/** The array that carries each dtype, but for strings. */
+export const ARRAY_TYPES = {
+  float32: Float32Array,
+  float64: Float64Array,
+  float16: Uint16Array,
+  int8: Int8Array,
+  uint8: Uint8Array,
+  int16: Int16Array,
+  uint16: Uint16Array,
+  int32: Int32Array,
+  uint32: Uint32Array,
+  int64: BigInt64Array,
+  uint64: BigUint64Array,
+  bool: Uint8Array,
+} as const;
+
+/** A dtype whose elements have a size: any but string. */
+export type NumericDtype = keyof typeof ARRAY_TYPES;
 
 /** Looks at a whole buffer as the array that carries a dtype. */
-export function arrayOver<D extends Exclude<Dtype, "string">>(dtype: D, buffer: ArrayBuffer): DtypeArrays[D] {
-  const constructors = {
-    float32: Float32Array,
-    float64: Float64Array,
-    float16: Uint16Array,
-    int8: Int8Array,
-    uint8: Uint8Array,
-    int16: Int16Array,
-    uint16: Uint16Array,
-    int32: Int32Array,
-    uint32: Uint32Array,
-    int64: BigInt64Array,
-    uint64: BigUint64Array,
-    bool: Uint8Array,
-  } as const;
-  return new constructors[dtype](buffer) as DtypeArrays[D];
+export function arrayOver<D extends NumericDtype>(dtype: D, buffer: ArrayBuffer): DtypeArrays[D] {
+  return new ARRAY_TYPES[dtype](buffer) as DtypeArrays[D];
+}
+
+/** Makes the array that carries a dtype, all zeros. */
+export function zeros<D extends NumericDtype>(dtype: D, count: number): DtypeArrays[D] {
+  return new ARRAY_TYPES[dtype](count) as DtypeArrays[D];
 }

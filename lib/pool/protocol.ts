@@ -5,7 +5,7 @@
 import type { BackendFacts, ModelFacts, StartOptions, StateCall } from "../backend/backend.ts";
 import type { DecodeSpec, ImageSpec } from "../bundle.ts";
 import type { Reply } from "../reply.ts";
-import type { Tensor } from "../tensor.ts";
+import type { Port, Tensor } from "../tensor.ts";
 
 /** An image on the wire: a bitmap, a frame (cheap to clone, which a bitmap is not), or RGBA pixels, rows from the top. */
 export type WireImage = ImageBitmap | VideoFrame | WirePixels;
@@ -34,6 +34,8 @@ export interface LoadMessage {
   /** Outputs to answers, by output name; `assets` holds the text that they name. */
   readonly decodes: Readonly<Record<string, DecodeSpec>>;
   readonly assets: Readonly<Record<string, string>>;
+  /** What the bundle says that the model takes and gives; a model that has other ports is refused. */
+  readonly declared?: { readonly inputs: readonly Port[]; readonly outputs: readonly Port[] } | undefined;
 }
 
 /** Runs a batch: inputs are already concatenated along the batch axis. */

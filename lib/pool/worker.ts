@@ -11,7 +11,7 @@ import { GpuImages } from "../preprocess/gpu.ts";
 import { prepareImage } from "../preprocess/prepare.ts";
 import { reply } from "../reply.ts";
 import type { Reply } from "../reply.ts";
-import type { Dtype, Tensor } from "../tensor.ts";
+import type { Dtype, Port, Tensor } from "../tensor.ts";
 import type {
   Decoded,
   LoadMessage,
@@ -82,11 +82,32 @@ async function load(backend: Backend, models: Map<number, ServedModel>, message:
   for (const [name, spec] of Object.entries(message.decodes))
     decoders[name] = createDecoder(name, spec, message.assets);
   const facts = await backend.load(message.modelId, message);
+  if (message.declared !== undefined) {
+    try {
+      checkPorts("input", message.declared.inputs, facts.inputs);
+      checkPorts("output", message.declared.outputs, facts.outputs);
+    } catch (error) {
+      await backend.unload(message.modelId);
+      throw error;
+    }
+  }
   const dtypes = Object.fromEntries(facts.inputs.map((port) => [port.name, port.dtype]));
   const gpu = backend.device == null ? null : new GpuImages(backend.device);
   forget(models, message.modelId);
   models.set(message.modelId, { images: message.images, dtypes, decoders, gpu });
   return facts;
+}
+
+/** A bundle that declares other ports than its model has would fail later and less clearly. */
+function checkPorts(kind: string, ports: readonly Port[], real: readonly Port[]): void {
+  const say = ({ dtype, dims }: Port): string => `${dtype} [${dims.join(", ")}]`;
+  for (const port of ports) {
+    const match = real.find(({ name }) => name === port.name);
+    if (match?.dtype === port.dtype && match.dims.length === port.dims.length) continue;
+    const got = match === undefined ? "none" : say(match);
+    const message = `The bundle declares ${kind} "${port.name}" as ${say(port)}, the model has ${got}.`;
+    throw new SelvedgeError("bundle-invalid", message, { at: port.name });
+  }
 }
 
 function forget(models: Map<number, ServedModel>, modelId: number): void {
