@@ -1,0 +1,89 @@
+// Goes away and comes back by itself, again and again, with requests in flight, and leaves what it saw in localStorage:
+// a test's own connection to a page does not survive the back/forward cache in every browser.
+//
+//   ?rounds=5&backend=wasm&away=200
+import { createEngine } from "selvedge";
+import type { Model } from "selvedge";
+import { addModel } from "../../lib/backend/fixtures.ts";
+
+/** What a page saw of its life. */
+export interface Lived {
+  /** How often it came back as it was. */
+  restored: number;
+  /** Why it did not, where the browser tells. */
+  reasons: string;
+  /** Requests that were under way when it left, and those made after it came back. */
+  sent: number;
+  right: number;
+  /** Codes of errors. */
+  failed: string[];
+  /** Workers that were started again: healthy ones that were ended. */
+  restarts: number;
+}
+
+const KEY = "life";
+const query = new URLSearchParams(location.search);
+const ROUNDS = Number(query.get("rounds"));
+const AWAY = `./away.html?ms=${Number(query.get("away"))}`;
+
+const lived: Lived = { restored: 0, reasons: "", sent: 0, right: 0, failed: [], restarts: 0 };
+
+async function ask(model: Model, count: number): Promise<void> {
+  const all = Array.from({ length: count }, async (_, i) => {
+    lived.sent += 1;
+    const a = { dtype: "float32", dims: [1, 3], data: Float32Array.of(i, i, i) } as const;
+    try {
+      const { outputs } = await model.run({ a, b: a });
+      if (Number(outputs["y"]?.data[2]) === 2 * i) lived.right += 1;
+    } catch (error) {
+      lived.failed.push(String(error));
+    }
+  });
+  await Promise.all(all);
+}
+
+function end(): void {
+  localStorage.setItem(KEY, JSON.stringify(lived));
+  location.replace("./blank.html?done");
+}
+
+async function live(): Promise<void> {
+  if (localStorage.getItem(KEY) === "away") {
+    const [entry] = performance.getEntriesByType("navigation");
+    lived.reasons = JSON.stringify(entry === undefined ? null : Reflect.get(entry, "notRestoredReasons"));
+    end();
+    return;
+  }
+  const backend = query.get("backend") === "webgpu" ? "webgpu" : "wasm";
+  const engine = await createEngine({ backends: [backend], workers: 2, callTimeoutMs: 10_000 });
+  const model = await engine.load(addModel());
+  await ask(model, 8);
+  const starts = (): number => engine.stats().lanes.reduce((sum, lane) => sum + lane.starts, 0);
+  const before = starts();
+  let underWay: Promise<void> = Promise.resolve();
+  const leave = (): void => {
+    localStorage.setItem(KEY, "away");
+    underWay = ask(model, 20);
+    location.href = AWAY;
+  };
+  addEventListener("pageshow", ({ persisted }) => {
+    if (!persisted) return;
+    lived.restored += 1;
+    void underWay
+      .then(() => ask(model, 8))
+      .then(async () => {
+        lived.restarts = starts() - before;
+        if (lived.restored < ROUNDS) {
+          leave();
+          return;
+        }
+        await engine.close();
+        end();
+      });
+  });
+  // Only a page that is shown and loaded can be left so that it comes back.
+  if (document.readyState !== "complete") await new Promise((resolve) => addEventListener("load", resolve));
+  setTimeout(leave, 100);
+}
+
+await live();
