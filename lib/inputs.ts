@@ -132,7 +132,7 @@ async function takeImage(effects: Effects, name: string, source: ImageInput): Pr
   if ("data" in source) {
     const { width, height, data } = source;
     if (data.length !== width * height * 4 || data.length === 0)
-      throw new TypeError(`input "${name}": its pixels are empty or detached (was it transferred before?)`);
+      throw new TypeError(`input "${name}": its buffer is empty or detached (was it transferred before?)`);
     return { width, height, data: new Uint8ClampedArray(data) };
   }
   try {

@@ -9,6 +9,7 @@ import { isSelvedgeError, SelvedgeError } from "./errors.ts";
 import { release, takeInputs } from "./inputs.ts";
 import type { Accepts, Inputs } from "./inputs.ts";
 import type { Counters } from "./observe/counters.ts";
+import { checkMapOptions } from "./options.ts";
 import type { MapOptions, RunOptions, StatefulOptions } from "./options.ts";
 import type { StateStep } from "./pool/lane.ts";
 import type { LoadMessage, RunMessage } from "./pool/protocol.ts";
@@ -148,9 +149,8 @@ export class Model {
     source: Iterable<Inputs> | AsyncIterable<Inputs>,
     options: MapOptions = {},
   ): AsyncGenerator<RunResult, void, undefined> {
+    checkMapOptions(options);
     const concurrency = options.concurrency ?? 2 * this.#parts.laneCount(this.backend);
-    if (!Number.isInteger(concurrency) || concurrency < 1 || concurrency > 1_024)
-      throw new RangeError(`concurrency: expected a whole number from 1 to 1,024, got ${String(concurrency)}`);
     const stop = new AbortController();
     const signal = eitherOf(options.signal, stop.signal);
     const underWay: Promise<RunResult>[] = [];

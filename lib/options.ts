@@ -97,6 +97,11 @@ export function checkLoadOptions(options: LoadOptions): void {
     throw new TypeError(`variant: expected a string, got ${show(options.variant)}`);
 }
 
+/** Checks the options of `model.map`. */
+export function checkMapOptions(options: MapOptions): void {
+  whole("concurrency", options.concurrency, 1, 1_024);
+}
+
 /** Checks the options of `model.stateful`, but for what the initial state holds. */
 export function checkStatefulOptions(options: StatefulOptions): void {
   known("stateful", options, ["checkpointEvery", "initial"]);

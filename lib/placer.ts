@@ -52,7 +52,7 @@ export class Placer {
     await loader.on(candidateOf(found, "wasm"));
     const feeds = typicalFeeds(loader.inputs, bundle.model.typical ?? {});
     if (feeds !== null) return { placement: await this.measure(loader, found, identity, feeds), measurable: false };
-    const why = { code: "not-measured", text: "wasm: until a first request gives the means to measure" } as const;
+    const why = { code: "not-measured", text: "wasm: until a first request can be measured" } as const;
     return { placement: { ...candidateOf(found, "wasm"), why }, measurable: true };
   }
 

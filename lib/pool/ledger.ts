@@ -3,7 +3,7 @@
 // loss costs a retry, and after the second the GPU is left alone for a while.
 import type { Effects } from "../effects.ts";
 
-const KEY = "selvedge/gpu-losses/1";
+const KEY = "selvedge/gpu-losses/2";
 /** How long a loss counts, in ms: Chromium's two minutes. */
 export const LOSS_WINDOW_MS = 120_000;
 const LOSSES_MAX = 2;
@@ -15,7 +15,7 @@ export class GpuLedger {
 
   constructor(effects: Effects) {
     this.#effects = effects;
-    this.#losses = parse(effects.memo.get(KEY));
+    this.#losses = (effects.memo.get(KEY) ?? "").split(" ").map(Number);
   }
 
   /** Tells whether the GPU may be used now. */
@@ -26,21 +26,12 @@ export class GpuLedger {
   /** Notes a loss now. */
   note(): void {
     this.#losses = [...this.#recent(), this.#effects.wallClock()];
-    this.#effects.memo.set(KEY, JSON.stringify(this.#losses));
+    this.#effects.memo.set(KEY, this.#losses.join(" "));
   }
 
   #recent(): number[] {
     const now = this.#effects.wallClock();
-    // A wall clock may be set back: a loss from the future would count for ever.
+    // A wall clock may be set back: a loss from the future would count for ever. What is no number never counts.
     return this.#losses.filter((at) => at <= now && now - at < LOSS_WINDOW_MS);
-  }
-}
-
-function parse(kept: string | null): number[] {
-  try {
-    const list: unknown = JSON.parse(kept ?? "[]");
-    return Array.isArray(list) ? list.filter((x): x is number => typeof x === "number") : [];
-  } catch {
-    return [];
   }
 }
