@@ -1,8 +1,9 @@
 // From a float32 model to every form that its targets need, each measured, checked and written: read, simplify, make,
 // measure, check, pack. Every form asked for is written to `out`, whether it met its budget or not; the bundle holds what
 // passed. The model is read once; each form is made from the simplified one, whose weights are views into its bytes.
-import { mkdir, readFile } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { readFileSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { brotliCompressSync, constants } from "node:zlib";
 import type { Bundle } from "../bundle.ts";
 import { parseBundle } from "../bundle-schema.ts";
@@ -18,7 +19,7 @@ import type { Metric, Outputs } from "./metric.ts";
 import { readModel, tensorBorders } from "./onnx.ts";
 import type { OnnxModel } from "./onnx.ts";
 import { writeBundle } from "./pack.ts";
-import type { PackVariant } from "./pack.ts";
+import type { PackFile, PackVariant } from "./pack.ts";
 import { prune } from "./prune.ts";
 import { htmlReport, markdownReport } from "./report.ts";
 import { readSamples } from "./samples.ts";
@@ -26,6 +27,7 @@ import type { Feed, Samples } from "./samples.ts";
 import { openModel } from "./session.ts";
 import { simplify } from "./simplify.ts";
 import { elementCount } from "./weights.ts";
+import { joinPieces } from "./wire.ts";
 
 /** Options of `compress`. */
 export interface CompressOptions {
@@ -113,14 +115,15 @@ export async function compress(path: string, options: CompressOptions): Promise<
   const { out, signal, onProgress = () => undefined, limit = 256 } = options;
   const targets = options.targets ?? TARGETS;
   const forms = formsFor(targets, options.forms);
-  const metric = await makeMetric(options.metric, {
-    maxDrop: options.maxDrop,
-    hasLabels: options.labels !== undefined,
-  });
   const labels = options.labels === undefined ? undefined : readLabels(options.labels);
   onProgress(`reading ${path}`);
   const source = readModelFile(path);
   const described = await describe(source, path, options.bundle);
+  const metric = await makeMetric(options.metric, {
+    maxDrop: options.maxDrop,
+    hasLabels: labels !== undefined,
+    isCtc: described.outputs[0]?.decode?.op === "ctc",
+  });
   const samples = await readSamples(options.samples, described.inputs, {
     limit,
     typical: described.typical ?? {},
@@ -184,7 +187,8 @@ export async function compress(path: string, options: CompressOptions): Promise<
     isStopped: reports.length < forms.length,
   };
   const kept = reports.filter((x) => isKept(x, defaults)).flatMap((x) => made.get(x.id) ?? []);
-  if (kept.length > 0) await writeBundle(join(out, "bundle"), { model: described, variants: kept });
+  if (kept.length > 0)
+    await writeBundle(join(out, "bundle"), { model: described, variants: kept, assets: assetsOf(options.bundle) });
   const encode = (text: string): Uint8Array[] => [new TextEncoder().encode(text)];
   await writeWhole(join(out, "report.json"), encode(`${JSON.stringify(report, null, 2)}\n`));
   await writeWhole(join(out, "report.md"), encode(markdownReport(report)));
@@ -301,7 +305,7 @@ function isKept(report: FormReport, defaults: CompressReport["defaults"]): boole
 
 /** Describes a model as a bundle does: from a bundle.json that is given, else from the model itself. */
 async function describe(model: OnnxModel, path: string, bundle: string | undefined): Promise<Bundle["model"]> {
-  if (bundle !== undefined) return parseBundle(JSON.parse(await readFile(bundle, "utf8")) as unknown).model;
+  if (bundle !== undefined) return parseBundle(JSON.parse(readFileSync(bundle, "utf8")) as unknown).model;
   const { inputs, outputs } = await describePorts(model);
   const word = basename(path, ".onnx")
     .toLowerCase()
@@ -314,6 +318,14 @@ async function describe(model: OnnxModel, path: string, bundle: string | undefin
     inputs,
     outputs,
   };
+}
+
+/** Reads the label tables and the like of the bundle that describes the model, for the new one. */
+function assetsOf(bundle: string | undefined): PackFile[] {
+  if (bundle === undefined) return [];
+  const { assets = [] } = parseBundle(JSON.parse(readFileSync(bundle, "utf8")) as unknown);
+  const chunk = (sha256: string): Uint8Array => readFileSync(join(dirname(bundle), "chunks", sha256));
+  return assets.map(({ path, chunks }) => ({ path, bytes: joinPieces(chunks.map((x) => chunk(x.sha256))) }));
 }
 
 /** Gives the number of rows of the smallest table that is looked up: made-up indices stay below it. */

@@ -3,15 +3,15 @@
 // DequantizeLinear, for no integer convolution or product; wasm is fastest with dynamic int8 where it is faster at all.
 import type { Variant } from "../bundle.ts";
 import { toHalf } from "./half.ts";
-import { inferValues, openWith } from "./infer.ts";
+import { inferValues } from "./infer.ts";
 import type { OnnxModel } from "./onnx.ts";
 import { prune } from "./prune.ts";
 import { quantizeBlocks } from "./quantize-blocks.ts";
 import { quantizeDynamic } from "./quantize-dynamic.ts";
 import { isDepthwise, isStem, quantizeWeights } from "./quantize-weights.ts";
 import type { WeightStore } from "./quantize-weights.ts";
-import { loadRuntime } from "./runtime.ts";
 import type { Feed } from "./samples.ts";
+import { measureImportance, measurePeaks } from "./statistics.ts";
 
 /** Where a form shall run. */
 export type Target = "webgpu-f16" | "webgpu" | "wasm";
@@ -57,7 +57,13 @@ const FORMS: readonly Form[] = [
     targets: ["webgpu-f16", "webgpu"],
     needs: ["webgpu"],
     session: FOLD,
-    make: async (model) => void model.transform(quantizeBlocks(), quantizeWeights({ store: storeWeight }), prune()),
+    make: async (model, feeds) => {
+      // A table that is looked up carries every token: it keeps 8 bits.
+      const isTable = (name: string): boolean => model.graph.consumers(name).some((x) => x.opType === "Gather");
+      const importance = await measureImportance(model, feeds.slice(0, 32));
+      const blocks = quantizeBlocks({ bits: (name) => (isTable(name) ? 8 : 4), importance });
+      model.transform(blocks, quantizeWeights({ store: storeWeight }), prune());
+    },
   },
   {
     id: "f16",
@@ -94,43 +100,4 @@ export function formsFor(targets: readonly Target[], named?: readonly string[]):
     if (named !== undefined && x.id !== "f32") return named.includes(x.id);
     return x.id === "f32" || x.id === "int8" || x.targets.some((y) => targets.includes(y));
   });
-}
-
-/** Gives the largest size of each float32 value over samples; the maxima are taken inside the graph. */
-async function measurePeaks(model: OnnxModel, feeds: readonly Feed[]): Promise<Map<string, number>> {
-  const { graph } = model;
-  const values = await inferValues(model);
-  const floats = graph.nodes
-    .flatMap((x) => x.output)
-    .filter((x) => values.get(x)?.type === "float32" && graph.constant(x) === undefined);
-  const nodes = [...graph.nodes];
-  const names = new Map<string, string>();
-  for (const value of floats) {
-    const [size, peak] = [graph.freshName(`${value}/size`), graph.freshName(`${value}/peak`)];
-    const last = graph.nodes.at(-1);
-    if (last === undefined) break;
-    graph.insertAfter(last, { opType: "ReduceMax", input: [size], output: [peak], attributes: { keepdims: 0 } });
-    graph.insertAfter(last, { opType: "Abs", input: [value], output: [size] });
-    names.set(peak, value);
-  }
-  const peaks = new Map<string, number>();
-  const { Tensor } = await loadRuntime();
-  const session = await openWith(model, [...names.keys()]);
-  try {
-    for (const feed of feeds) {
-      const tensors = Object.entries(feed).map(
-        ([name, { dtype, dims, data }]) => [name, new Tensor(dtype as "float32", data as Float32Array, dims)] as const,
-      );
-      const results = await session.run(Object.fromEntries(tensors), [...names.keys()]);
-      for (const [peak, value] of names) {
-        const size = (results[peak]?.data as Float32Array | undefined)?.[0] ?? 0;
-        peaks.set(value, Math.max(peaks.get(value) ?? 0, size));
-      }
-    }
-    return peaks;
-  } finally {
-    await session.release();
-    graph.proto.node = nodes;
-    graph.changed();
-  }
 }

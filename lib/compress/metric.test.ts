@@ -32,6 +32,17 @@ test("top1 counts right answers, by label or by the reference", async () => {
   expect(metric.passes(0.75, 0.9)).toBe(false);
 });
 
+test("exact asks for every position, and of a text only what is read", async () => {
+  const rows = (...winners: number[]) => ({
+    y: { dims: [1, winners.length, 3], data: winners.flatMap((x) => [0, 1, 2].map((c) => (c === x ? 1 : 0))) },
+  });
+  const sample = { outputs: rows(1, 1, 0, 2), reference: rows(1, 0, 2, 2), feed: {}, label: undefined };
+  expect((await makeMetric("exact", { hasLabels: false })).score([sample])).toBe(0);
+  const reading = await makeMetric("exact", { hasLabels: false, isCtc: true });
+  expect(reading.score([sample])).toBe(1);
+  expect(reading.score([{ ...sample, outputs: rows(1, 1, 0, 1) }])).toBe(0);
+});
+
 test("perplexity is that of the right classes, negative so that more is better", async () => {
   const metric = await makeMetric("perplexity", { hasLabels: true });
   expect(metric.score([measured([0, 0, 0, 0], [0, 0, 0, 0], [2])])).toBeCloseTo(-4);

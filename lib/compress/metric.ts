@@ -33,12 +33,12 @@ export const EXACT_DB = 200;
 const SQNR_DB = 30;
 
 /**
- * Makes a metric by its name, or from a module that exports `score(samples)`.
+ * Makes a metric by its name (with `isCtc`, "exact" compares what the first output reads), or from a module that exports `score(samples)`.
  * @throws TypeError where it is unknown, or `maxDrop` is in another unit.
  */
 export async function makeMetric(
   name: string | undefined,
-  options: { maxDrop?: string | undefined; hasLabels: boolean },
+  options: { maxDrop?: string | undefined; hasLabels: boolean; isCtc?: boolean },
 ): Promise<Metric> {
   const chosen = name ?? (options.hasLabels ? "top1" : "sqnr");
   if (chosen === "sqnr") {
@@ -58,7 +58,12 @@ export async function makeMetric(
     case "top1":
       return { name: "top1", score: (x) => mean(x.map(top1)), passes: points, budget };
     case "exact":
-      return { name: "exact", score: (x) => mean(x.map(exact)), passes: points, budget };
+      return {
+        name: "exact",
+        score: (x) => mean(x.map((y) => exact(y, options.isCtc ?? false))),
+        passes: points,
+        budget,
+      };
     case "perplexity":
       if (!options.hasLabels) throw new TypeError("metric: perplexity needs labels, the right class at each position");
       return { name: "negative-perplexity", score: negativePerplexity, passes: relative, budget };
@@ -123,9 +128,12 @@ function top1({ outputs, reference, label }: Measured): number {
   return mean(now.map((x, i) => (x === right[i % right.length] ? 1 : 0)));
 }
 
-function exact({ outputs, reference, label }: Measured): number {
-  const now = winners(outputs);
-  return (label ?? winners(reference)).every((x, i) => x === now[i]) ? 1 : 0;
+function exact({ outputs, reference, label }: Measured, isCtc: boolean): number {
+  // What is read is the same where repeats and blanks (class 0) differ.
+  const read = (x: Outputs): number[] =>
+    isCtc ? winners(x).filter((y, i, all) => y !== 0 && y !== all[i - 1]) : winners(x);
+  const [now, right] = [read(outputs), label ?? read(reference)];
+  return right.length === now.length && right.every((x, i) => x === now[i]) ? 1 : 0;
 }
 
 function negativePerplexity(samples: readonly Measured[]): number {
