@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { parseBundle } from "../bundle-schema.ts";
 import { main } from "./cli.ts";
-import type { CompressReport } from "./compress.ts";
+import type { CompressReport } from "./outcome.ts";
 import { seededFloats, smallModel } from "./fixtures.ts";
 import { readModelFile } from "./files.ts";
 import { floatTensor } from "./weights.ts";

@@ -1,6 +1,7 @@
 // What `selvedge/compress` gives: the toolchain as an API, for Node alone.
 export { compress, planCompression } from "./compress.ts";
-export type { CompressOptions, CompressReport, FormReport, Plan } from "./compress.ts";
+export type { CompressOptions, Plan } from "./compress.ts";
+export type { CompressReport, FormReport } from "./outcome.ts";
 export type { Check } from "./check.ts";
 export type { Target } from "./forms.ts";
 export { readModelFile, writeModelFile } from "./files.ts";

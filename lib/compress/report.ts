@@ -1,7 +1,7 @@
 // One report, three faces: terminal, Markdown for a pull request, and an HTML page of one file. All are made from
 // report.json's contents alone; the page's plots are drawn here as SVG, so that it needs no script.
 import type { Check } from "./check.ts";
-import type { CompressReport, FormReport } from "./compress.ts";
+import type { CompressReport, FormReport } from "./outcome.ts";
 
 /** Writes the report for a pull request. */
 export function markdownReport(report: CompressReport): string {
