@@ -119,7 +119,7 @@ export function settled(found: readonly Candidate[], device: DeviceFacts, pins: 
   if (device.gpu?.software !== true) return null;
   const { vendor, architecture, description } = device.gpu;
   const name = [vendor, architecture, description].filter((x) => x !== "").join(" ");
-  return place("wasm", "software-adapter", `the GPU is a software adapter (${name || "unnamed"})`);
+  return place("wasm", "software-adapter", `the GPU is a software adapter (${name})`);
 }
 
 /** Decides between WebGPU and wasm by what was measured. */

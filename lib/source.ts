@@ -61,5 +61,5 @@ function resolve(source: ModelSource, base: string): string | Blob {
   if (source instanceof Blob) return source;
   if (source instanceof ArrayBuffer || source instanceof Uint8Array)
     return new Blob([source as Uint8Array<ArrayBuffer>]);
-  throw new TypeError(`source: expected a URL, an ArrayBuffer, a Uint8Array, a Blob or a File, got ${show(source)}`);
+  throw new TypeError(`source: expected a URL, bytes, a Blob or a File, got ${show(source)}`);
 }

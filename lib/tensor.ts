@@ -43,8 +43,16 @@ export interface Port {
   readonly batchAxis: number | null;
 }
 
+/** A dtype whose elements have a size: any but string. */
+export type NumericDtype = Exclude<Dtype, "string">;
+
 /** The array that carries each dtype, but for strings. */
-export const ARRAY_TYPES = {
+export const ARRAY_TYPES: {
+  readonly [D in NumericDtype]: {
+    readonly name: string;
+    new (from: ArrayBuffer | number): DtypeArrays[D];
+  };
+} = {
   float32: Float32Array,
   float64: Float64Array,
   float16: Uint16Array,
@@ -57,17 +65,14 @@ export const ARRAY_TYPES = {
   int64: BigInt64Array,
   uint64: BigUint64Array,
   bool: Uint8Array,
-} as const;
-
-/** A dtype whose elements have a size: any but string. */
-export type NumericDtype = keyof typeof ARRAY_TYPES;
+};
 
 /** Looks at a whole buffer as the array that carries a dtype. */
 export function arrayOver<D extends NumericDtype>(dtype: D, buffer: ArrayBuffer): DtypeArrays[D] {
-  return new ARRAY_TYPES[dtype](buffer) as DtypeArrays[D];
+  return new ARRAY_TYPES[dtype](buffer);
 }
 
 /** Makes the array that carries a dtype, all zeros. */
 export function zeros<D extends NumericDtype>(dtype: D, count: number): DtypeArrays[D] {
-  return new ARRAY_TYPES[dtype](count) as DtypeArrays[D];
+  return new ARRAY_TYPES[dtype](count);
 }

@@ -7,6 +7,7 @@ import type { Page } from "@playwright/test";
 import { corpusFolder, lines } from "../corpus/render.ts";
 import { ROOT } from "../prepare.ts";
 import { firstResultCases } from "./first-result.ts";
+import { frameCases } from "./frames.ts";
 import type { Case, Sample, Subject } from "./kernel.ts";
 import type { Bench } from "./run.ts";
 
@@ -58,6 +59,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   }));
   yield* stallCase(bench);
   if (bench.browserName === "chromium") yield await sizeCase();
+  yield* frameCases(bench);
   yield* firstResultCases(bench);
 }
 
