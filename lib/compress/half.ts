@@ -11,7 +11,7 @@ import type { Graph } from "./graph.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
 import type { NodeProto, TensorProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
-import { float16Bits } from "./quantize-weights.ts";
+import { float16Bits, float16BitsOf } from "./quantize-weights.ts";
 import { elementCount, float16Tensor, floatsOf } from "./weights.ts";
 
 /** Options of `toHalf`. */
@@ -122,7 +122,7 @@ class Halving {
     let half = this.#casts.get(`${constant.name} half`);
     if (half === undefined) {
       half = graph.freshName(`${constant.name}/float16`);
-      const bits = Uint16Array.from(floatsOf(constant), float16Bits);
+      const bits = float16BitsOf(floatsOf(constant));
       graph.addInitializer(float16Tensor(half, constant.dims.map(Number), bits));
       this.#casts.set(`${constant.name} half`, half);
     }

@@ -156,7 +156,8 @@ class Layers {
     const dims = weight.dims.map(Number);
     const [axis, outputs] = isByRow ? [0, dims[0] ?? 0] : [1, dims[1] ?? 0];
     const { values, scales } = quantizeInt8(floatsOf(weight), dims, axis);
-    const shifted = Uint8Array.from(values, (x) => x + 128);
+    const shifted = new Uint8Array(values.length);
+    for (let i = 0; i < values.length; i++) shifted[i] = (values[i] ?? 0) + 128;
     const name = (what: string): string => graph.freshName(`${weight.name}/${what}`);
     const stored = graph.addInitializer(uint8Tensor(name("uint8"), dims, shifted));
     const zero = graph.addInitializer(uint8Tensor(name("zero"), [], Uint8Array.of(128)));

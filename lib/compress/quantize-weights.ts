@@ -122,9 +122,7 @@ function toFloat16(graph: Graph, tensor: TensorProto, users: readonly NodeProto[
   if (values.some((x) => !Number.isFinite(x) || Math.abs(x) > 65_504)) return;
   replace(graph, tensor, users, (widened) => {
     const name = graph.freshName(`${tensor.name}/float16`);
-    const input = [
-      graph.addInitializer(float16Tensor(name, tensor.dims.map(Number), Uint16Array.from(values, float16Bits))),
-    ];
+    const input = [graph.addInitializer(float16Tensor(name, tensor.dims.map(Number), float16BitsOf(values)))];
     return { opType: "Cast", input, output: [widened], attributes: { to: TensorProto_DataType.FLOAT } };
   });
 }
@@ -153,16 +151,20 @@ export function quantizeInt8(
   const channels = dims[axis] ?? 1;
   const inner = dims.slice(axis + 1).reduce((a, b) => a * b, 1);
   const peaks = new Float32Array(channels);
-  values.forEach((value, i) => {
+  const quantized = new Int8Array(values.length);
+  // Plain loops: `from` with a function collects a list of numbers first, ten times the size of its result.
+  for (let i = 0; i < values.length; i++) {
     const channel = Math.floor(i / inner) % channels;
-    peaks[channel] = Math.max(peaks[channel] ?? 0, Math.abs(value));
-  });
+    const size = Math.abs(values[i] ?? 0);
+    // A NaN comes through, so that the weight is left alone.
+    peaks[channel] = Math.max(peaks[channel] ?? 0, size);
+  }
   // Kept normal: a subnormal scale has too few bits to bound the error, and some GPUs take it as 0.
   const scales = peaks.map((peak) => Math.max(peak / 127, 2 ** -126));
-  const quantized = Int8Array.from(values, (value, i) => {
+  for (let i = 0; i < values.length; i++) {
     const scale = scales[Math.floor(i / inner) % channels] ?? 1;
-    return Math.max(-127, Math.min(127, roundToEven(value / scale)));
-  });
+    quantized[i] = Math.max(-127, Math.min(127, roundToEven((values[i] ?? 0) / scale)));
+  }
   return { values: quantized, scales };
 }
 
@@ -171,6 +173,13 @@ function roundToEven(value: number): number {
   const rest = value - low;
   if (rest !== 0.5) return Math.round(value);
   return low % 2 === 0 ? low : low + 1;
+}
+
+/** Gives the bits of the float16 nearest to each value. */
+export function float16BitsOf(values: Float32Array): Uint16Array {
+  const bits = new Uint16Array(values.length);
+  for (let i = 0; i < values.length; i++) bits[i] = float16Bits(values[i] ?? 0);
+  return bits;
 }
 
 /** Gives the bits of the float16 nearest to a value, ties to even (IEEE 754). */
