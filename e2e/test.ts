@@ -1,6 +1,7 @@
 // `npm test`: installs browsers that are missing, builds, and runs every suite: unit tests, then the browsers, one at a
 // time. `npm run soak` is the same with full counts, and writes what was measured to e2e/results. The last line is
 // `N passed, N failed`; what was skipped counts as failed, and so does a suite that broke before it could count.
+// Words after `--` name browser suites: then only those run, and a soak's report says so.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -24,29 +25,34 @@ function run(suite: string, command: readonly string[], report: string, count: (
 ensureBrowsers();
 prepare();
 mkdirSync(REPORTS, { recursive: true });
-const unit = run(
-  "Unit tests",
-  ["vitest", "run", "--reporter=default", "--reporter=json", "--outputFile.json=test-results/vitest.json"],
-  "vitest.json",
-  (report) => vitestCounts(JSON.parse(report) as VitestReport),
+const suites = process.argv.slice(2);
+const counts: Counts[] = [];
+if (suites.length === 0) {
+  const json = ["--reporter=default", "--reporter=json", "--outputFile.json=test-results/vitest.json"];
+  counts.push(
+    run("Unit tests", ["vitest", "run", ...json], "vitest.json", (report) =>
+      vitestCounts(JSON.parse(report) as VitestReport),
+    ),
+  );
+  console.log("\nSimulation");
+  // Only where it can fail by itself: the mutations among the unit tests show that it would notice.
+  const stories = ["run", "--silent", "simulate", "--", "--seeds", String(slice(10_000, 200_000))];
+  const { status } = spawnSync("npm", stories, { cwd: ROOT, stdio: "inherit" });
+  counts.push(status === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 });
+}
+counts.push(
+  run("Browsers", ["playwright", "test", ...suites], "playwright.json", (report) =>
+    playwrightCounts(JSON.parse(report) as PlaywrightReport),
+  ),
 );
-console.log("\nSimulation");
-// Only where it can fail by itself: the mutations among the unit tests show that it would notice.
-const simulation = spawnSync("npm", ["run", "--silent", "simulate", "--", "--seeds", String(slice(10_000, 200_000))], {
-  cwd: ROOT,
-  stdio: "inherit",
-});
-const stories: Counts = simulation.status === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
-const browsers = run("Browsers", ["playwright", "test"], "playwright.json", (report) =>
-  playwrightCounts(JSON.parse(report) as PlaywrightReport),
-);
-const { passed, failed } = addCounts(unit, stories, browsers);
+const { passed, failed } = addCounts(...counts);
 
 if (isSoak) {
   const date = new Date().toISOString();
   const report = JSON.parse(readFileSync(join(REPORTS, "playwright.json"), "utf8")) as PlaywrightReport;
   const soak = {
     date,
+    suites: suites.length === 0 ? "all" : suites,
     commit: commit(),
     machine: machine(),
     versions: versions(),
@@ -56,7 +62,9 @@ if (isSoak) {
   };
   const folder = join(ROOT, "e2e", "results");
   mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, `soak-${date.slice(0, 10)}.json`), `${JSON.stringify(soak, null, 2)}\n`);
+  const path = join(folder, `soak-${date.slice(0, 10)}.json`);
+  const before = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as unknown[]) : [];
+  writeFileSync(path, `${JSON.stringify([...before, soak], null, 2)}\n`);
 }
 
 console.log(`\n${passed} passed, ${failed} failed`);

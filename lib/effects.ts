@@ -105,13 +105,13 @@ export function browserEffects(): Effects {
 
 function hostFacts(): HostFacts {
   // Each of these is missing somewhere: in Node, in workers, in old browsers.
-  const { navigator, crossOriginIsolated, WebAssembly, Worker, document, location } = globalThis as Partial<
-    typeof globalThis
-  >;
+  const { navigator, crossOriginIsolated, SharedArrayBuffer, WebAssembly, Worker, document, location } =
+    globalThis as Partial<typeof globalThis>;
   const cores = navigator?.hardwareConcurrency ?? 1;
   return {
     cores: cores > 0 ? cores : 1,
-    isolated: crossOriginIsolated === true,
+    // WebKitGTK says that it is isolated and has no shared memory.
+    isolated: crossOriginIsolated === true && SharedArrayBuffer !== undefined,
     jspi: WebAssembly !== undefined && "Suspending" in WebAssembly,
     wasm: WebAssembly !== undefined,
     workers: Worker !== undefined,
