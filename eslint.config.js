@@ -12,7 +12,7 @@ export default defineConfig(
     extends: [tseslint.configs.strictTypeChecked],
     languageOptions: {
       parserOptions: {
-        projectService: { allowDefaultProject: ["*.config.js", ".size-limit.js", "bin/*.js"] },
+        projectService: { allowDefaultProject: ["*.config.js", ".size-limit.js", "lib/compress/bin.js"] },
         tsconfigRootDir: import.meta.dirname,
       },
     },
