@@ -2,6 +2,7 @@
 // that keeps people out, and nothing is wider than the screen.
 import AxeBuilder from "@axe-core/playwright";
 import { expect, test } from "@playwright/test";
+import type * as Selvedge from "selvedge";
 
 const PAGES = ["/", "/ocr/", "/latency/", "/vad/", "/camera/", "/faults/"];
 
@@ -25,3 +26,34 @@ for (const path of PAGES) {
     expect(errors).toEqual([]);
   });
 }
+
+test("a file that is no picture is refused with a reason, and the next one is read", async ({ page }) => {
+  await page.goto("/ocr/?backend=wasm");
+  const status = page.getByTestId("status");
+  await expect(status).toHaveAttribute("data-state", "ready", { timeout: 120_000 });
+  const picker = page.locator("input[type=file]").first();
+  await picker.setInputFiles({ name: "page.jpg", mimeType: "image/jpeg", buffer: Buffer.from("this is no picture") });
+  await expect(status).toHaveAttribute("data-state", "error");
+  await expect(status).not.toBeEmpty();
+  await picker.setInputFiles("demo/ocr/sample.jpg");
+  await expect(status).toHaveAttribute("data-state", "done", { timeout: 120_000 });
+  await expect(page.getByTestId("line").first()).not.toBeEmpty();
+});
+
+test("a model refuses a corrupt picture by the name of its input", async ({ page }) => {
+  const { pages } = test.info().config.metadata as { pages: string };
+  await page.goto(`${pages}/engine.html`);
+  await page.waitForFunction("globalThis.selvedge !== undefined");
+  const message = await page.evaluate(async () => {
+    const { selvedge } = globalThis as unknown as { selvedge: typeof Selvedge };
+    const engine = await selvedge.createEngine({ backends: ["wasm"], workers: 1 });
+    const model = await engine.load("/models/ocr-cls/bundle.json");
+    const refused = await model.run({ x: new Blob(["no picture"]) }).then(
+      () => "answered",
+      (error: unknown) => String(error),
+    );
+    await engine.close();
+    return refused;
+  });
+  expect(message).toMatch(/^TypeError: input "x": this browser can't decode it as an image/);
+});

@@ -135,11 +135,12 @@ async function takeImage(effects: Effects, name: string, source: ImageInput): Pr
       throw new TypeError(`input "${name}": its buffer is empty or detached (was it transferred before?)`);
     return { width, height, data: new Uint8ClampedArray(data) };
   }
+  if (source instanceof Blob) return source; // decoded in the worker: it can't change meanwhile
   try {
     // A frame is shared with the worker; a bitmap would be copied twice, on the main thread.
     if (kindOf(source) === "VideoFrame") return (source as VideoFrame).clone();
     if (kindOf(source) === "HTMLVideoElement" && "VideoFrame" in globalThis)
-      return new VideoFrame(source as HTMLVideoElement);
+      return new VideoFrame(source);
     return await effects.createImageBitmap(source);
   } catch (error) {
     throw new TypeError(`input "${name}": this browser can't decode it as an image`, { cause: error });

@@ -322,5 +322,6 @@ function countElements(feeds: RunMessage["feeds"]): number {
 }
 
 function pixelCount(image: WireImage): number {
+  if (image instanceof Blob) return image.size; // how many pixels that makes is not known here
   return "displayWidth" in image ? image.displayWidth * image.displayHeight : image.width * image.height;
 }

@@ -7,10 +7,10 @@ import type { DecodeSpec, ImageSpec } from "../bundle.ts";
 import type { Reply } from "../reply.ts";
 import type { Port, Tensor } from "../tensor.ts";
 
-/** An image on the wire: a bitmap, a frame (cheap to clone, which a bitmap is not), or RGBA pixels, rows from the top. */
-export type WireImage = ImageBitmap | VideoFrame | WirePixels;
-/** An image with a size of its own; a frame becomes a bitmap in the worker. */
-export type StillImage = Exclude<WireImage, VideoFrame>;
+/** An image on the wire: a file or a frame (cheap to clone, which a bitmap is not), a bitmap, or RGBA pixels, rows from the top. */
+export type WireImage = Blob | VideoFrame | ImageBitmap | WirePixels;
+/** An image with a size of its own; files and frames become bitmaps in the worker. */
+export type StillImage = Exclude<WireImage, Blob | VideoFrame>;
 /** RGBA pixels, 4 bytes each, rows from the top, not premultiplied. */
 export interface WirePixels {
   readonly width: number;

@@ -130,7 +130,7 @@ async function run(
   const feeds: Record<string, Tensor | DeviceTensor> = {};
   model.gpu?.trim();
   for (const [name, value] of Object.entries(message.feeds)) {
-    feeds[name] = value.kind === "tensor" ? value.tensor : tensorOf(model, name, await still(value.image));
+    feeds[name] = value.kind === "tensor" ? value.tensor : tensorOf(model, name, await still(name, value.image));
   }
   const prepared = now();
   const outputs = await backend.run(message.modelId, feeds, message.state);
@@ -145,13 +145,19 @@ async function run(
   return { outputs, decoded, preprocessMs: prepared - began, runMs: ran - prepared, decodeMs };
 }
 
-/** Takes the picture of a frame here, where that costs the page nothing, and closes the frame. */
-async function still(image: WireImage): Promise<StillImage> {
-  if (!("displayWidth" in image)) return image;
+/** Decodes a file, or takes the picture of a frame and closes it, here, where that costs the page nothing. */
+async function still(input: string, image: WireImage): Promise<StillImage> {
+  if (!(image instanceof Blob) && !("displayWidth" in image)) return image;
   try {
-    return await createImageBitmap(image, { premultiplyAlpha: "none", colorSpaceConversion: "default" });
+    return await createImageBitmap(image, {
+      imageOrientation: "from-image",
+      premultiplyAlpha: "none",
+      colorSpaceConversion: "default",
+    });
+  } catch (error) {
+    throw new TypeError(`input "${input}": this browser can't decode it as an image`, { cause: error });
   } finally {
-    image.close();
+    if ("close" in image) image.close();
   }
 }
 
