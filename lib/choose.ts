@@ -90,8 +90,7 @@ export function candidates(
   if (found.length === 0 && hasCrashed !== undefined) return candidates(bundle, device, backends, pins);
   if (found.length === 0) {
     const needs = bundle.variants.map((x) => `${x.id} (${x.needs.join(", ") || "nothing"})`).join(", ");
-    const usable = wanted.length === 0 ? "none" : wanted.join(", ");
-    const message = `${bundle.model.name} can't run here: backends: ${usable}; variants and their needs: ${needs}.`;
+    const message = `${bundle.model.name} can't run here: backends: ${wanted.join(", ") || "none"}; variants and their needs: ${needs}.`;
     throw new SelvedgeError("no-backend", message, { model: bundle.model.name, usable: [...wanted] });
   }
   return found;

@@ -197,7 +197,7 @@ export class Engine {
       },
       unload: () => {
         this.#models.delete(model);
-        const error = new SelvedgeError("closed", `The model "${opened.bundle.model.name}" is unloaded.`);
+        const error = new SelvedgeError("closed", `The model "${model.name}" is unloaded.`);
         for (const modelId of loader.modelIds) {
           this.#dispatcher.drop(modelId, error);
           markers.forget(modelId);

@@ -139,8 +139,7 @@ async function takeImage(effects: Effects, name: string, source: ImageInput): Pr
   try {
     // A frame is shared with the worker; a bitmap would be copied twice, on the main thread.
     if (kindOf(source) === "VideoFrame") return (source as VideoFrame).clone();
-    if (kindOf(source) === "HTMLVideoElement" && "VideoFrame" in globalThis)
-      return new VideoFrame(source);
+    if (kindOf(source) === "HTMLVideoElement" && "VideoFrame" in globalThis) return new VideoFrame(source);
     return await effects.createImageBitmap(source);
   } catch (error) {
     throw new TypeError(`input "${name}": this browser can't decode it as an image`, { cause: error });

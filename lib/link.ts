@@ -56,7 +56,7 @@ export class Link<Api> {
         return;
       }
       const stop = watch(this.#effects, boundMs, () => {
-        const text = `The worker did not answer "${name}" within ${Math.round(boundMs)} ms and was ended.`;
+        const text = `The worker did not answer "${name}" within ${Math.round(boundMs)} ms.`;
         this.end(new SelvedgeError("worker-crashed", text, { call: name, boundMs, cause: "watchdog" }));
       });
       const fail = (error: Error): void => {

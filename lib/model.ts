@@ -133,10 +133,7 @@ export class Model {
     this.#assertLoaded();
     const { accepts, states, typical, newMark, forget } = this.#parts;
     const count = this.#count.bind(this);
-    const submit = (feeds: RunMessage["feeds"], signal: AbortSignal, state: StateStep): Promise<RunResult> => {
-      this.#assertLoaded();
-      return this.#dispatch(feeds, signal, state);
-    };
+    const submit = this.#dispatch.bind(this);
     return new Stateful(options, { name: this.name, accepts, states, typical, newMark, forget, count, submit });
   }
 
@@ -200,6 +197,7 @@ export class Model {
   }
 
   async #dispatch(feeds: RunMessage["feeds"], signal?: AbortSignal, state?: StateStep): Promise<RunResult> {
+    this.#assertLoaded(); // inputs take time to come in; a lane would load the model again
     const { routes, message } = this.#placed;
     return toResult(await this.#parts.dispatcher.submit({ routes, message, feeds, signal, state }));
   }

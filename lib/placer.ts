@@ -45,8 +45,7 @@ export class Placer {
         return { placement, measurable: false };
       } catch (error) {
         if (placement.backend === "wasm" || !isSelvedgeError(error)) throw error;
-        const failed = { wasm: remembered.wasm, webgpu: null };
-        return { placement: withVariant(decide(failed), found), measurable: false };
+        return { placement: withVariant(decide({ ...remembered, webgpu: null }), found), measurable: false };
       }
     }
     await loader.on(candidateOf(found, "wasm"));

@@ -1,0 +1,187 @@
+// The engine as callers see it, in the simulated world: what is refused and how, order, back-pressure, cancels, the end.
+import { expect, test } from "vitest";
+import { createEngine } from "../engine.ts";
+import type { Engine } from "../engine.ts";
+import { isSelvedgeError } from "../errors.ts";
+import type { Model } from "../model.ts";
+import type { EngineOptions } from "../options.ts";
+import { Random } from "./random.ts";
+import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy.ts";
+import { World } from "./world.ts";
+
+const BASE = "https://app.test/";
+const URL_OF_DOUBLE = `${BASE}double.json`;
+const GPU = { vendor: "toy", architecture: "", description: "", software: false, features: [], limits: {} };
+
+function makeWorld(gpu: typeof GPU | null = null): World {
+  const files = new Map([
+    [`${BASE}${TOY_CHUNK.path}`, TOY_CHUNK.content],
+    [URL_OF_DOUBLE, toyBundle("double", 2)],
+    [`${BASE}altered.json`, toyBundle("altered", 2).replaceAll("62c66a", "000000")],
+    [`${BASE}page.json`, "<!doctype html><title>not here</title>"],
+  ]);
+  return new World({
+    random: new Random(1),
+    gpu,
+    cores: 2,
+    files,
+    createBackend: createToyBackend,
+    drawFault: () => null,
+    log: null,
+  });
+}
+
+async function start(options: EngineOptions = {}, gpu: typeof GPU | null = null) {
+  const world = makeWorld(gpu);
+  const engine = await createEngine({ effects: world.effects, ...options });
+  return { world, engine };
+}
+
+async function startDouble(): Promise<{ world: World; engine: Engine; model: Model }> {
+  const { world, engine } = await start();
+  return { world, engine, model: await world.finish(engine.load(URL_OF_DOUBLE)) };
+}
+
+const x = (value: number) => ({ x: { dtype: "float32", dims: [1, 2], data: Float32Array.of(value, value) } }) as const;
+const first = (outputs: Readonly<Record<string, { data: ArrayLike<unknown> }>>): unknown => outputs["y"]?.data[0];
+
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  const error: unknown = await promise.then(
+    () => "none",
+    (caught: unknown) => caught,
+  );
+  return isSelvedgeError(error) ? error.code : String(error);
+}
+
+test.each<[string, unknown, RegExp]>([
+  ["an unknown option", { worker: 2 }, /no option "worker", only backends, workers/],
+  ["no backends", { backends: [] }, /backends: expected a list/],
+  ["an unknown backend", { backends: ["cuda"] }, /backends: expected "webgpu" or "wasm", got "cuda"/],
+  ["no worker", { workers: 0 }, /workers: expected a whole number from 1 to 64, got 0/],
+  ["half a thread", { threads: 1.5 }, /threads: expected a whole number/],
+  ["a NaN timeout", { callTimeoutMs: Number.NaN }, /callTimeoutMs: expected a whole number/],
+])("createEngine refuses %s and says what came", async (_, options, message) => {
+  await expect(createEngine(options as EngineOptions)).rejects.toThrow(message);
+});
+
+test.each<[string, string, string]>([
+  ["a bundle that is not there", `${BASE}none.json`, "download-failed"],
+  ["a web page for a bundle", `${BASE}page.json`, "bundle-invalid"],
+  ["a chunk that is not there", `${BASE}altered.json`, "download-failed"],
+  ["a model that is not there", `${BASE}none.onnx`, "download-failed"],
+])("load ends with a code for %s", async (_, url, code) => {
+  const { world, engine } = await start();
+  expect(await codeOf(world.finish(engine.load(url)))).toBe(code);
+});
+
+test("load refuses what is no source, no address, and an empty file", async () => {
+  const { world, engine } = await start();
+  const load = (source: unknown) => world.finish(engine.load(source as string));
+  await expect(load(42)).rejects.toThrow(/source: expected a URL, bytes, a Blob or a File, got 42/);
+  await expect(load("http://")).rejects.toThrow(/"http:\/\/" is not a URL/);
+  await expect(load("ftp://app.test/m.onnx")).rejects.toThrow(/can't load from ftp:/);
+  expect(await codeOf(load(new Uint8Array()))).toBe("model-invalid");
+});
+
+test("no WebGPU and no wasm is no-backend, with what the model needs", async () => {
+  const world = makeWorld();
+  const effects = { ...world.effects, facts: { ...world.effects.facts, wasm: false } };
+  const engine = await createEngine({ effects });
+  expect(await codeOf(world.finish(engine.load(URL_OF_DOUBLE)))).toBe("no-backend");
+  await expect(world.finish(engine.load(URL_OF_DOUBLE))).rejects.toThrow(/double can't run here: backends: none/);
+});
+
+test("a pinned backend that is not here is no-backend, an unknown variant the caller's mistake", async () => {
+  const { world, engine } = await start();
+  expect(await codeOf(world.finish(engine.load(URL_OF_DOUBLE, { backend: "webgpu" })))).toBe("no-backend");
+  await expect(world.finish(engine.load(URL_OF_DOUBLE, { variant: "int2" }))).rejects.toThrow(RangeError);
+});
+
+test("a real GPU is measured once, and the next engine remembers", async () => {
+  const { world, engine } = await start({}, GPU);
+  const model = await world.finish(engine.load(URL_OF_DOUBLE));
+  expect(["measured-faster", "measured-slower"]).toContain(model.why.code);
+  expect(engine.stats().lanes.every((lane) => lane.backend === "wasm" || lane.starts === 1)).toBe(true);
+  await engine.close();
+  const startedBefore = world.started;
+  const next = await createEngine({ effects: world.effects });
+  const again = await world.finish(next.load(URL_OF_DOUBLE));
+  expect(again.backend).toBe(model.backend);
+  expect(world.started - startedBefore).toBe(2); // one that fetches, one that computes
+});
+
+test("map keeps the order and reads no further ahead than its concurrency", async () => {
+  const { world, model } = await startDouble();
+  let read = 0;
+  let taken = 0;
+  let furthest = 0;
+  const source = function* (): Generator<ReturnType<typeof x>> {
+    for (let i = 0; i < 200; i += 1) {
+      read += 1;
+      furthest = Math.max(furthest, read - taken);
+      yield x(i);
+    }
+  };
+  const answers: unknown[] = [];
+  await world.finish(
+    (async () => {
+      for await (const { outputs } of model.map(source(), { concurrency: 3 })) {
+        answers.push(first(outputs));
+        taken += 1;
+      }
+    })(),
+  );
+  expect(answers).toEqual(Array.from({ length: 200 }, (_, i) => 2 * i));
+  expect(furthest).toBeLessThanOrEqual(3);
+});
+
+test("leaving a map cancels what is under way, and nothing of it stays queued", async () => {
+  const { world, engine, model } = await startDouble();
+  const some = (async () => {
+    for await (const { outputs } of model.map(Array.from({ length: 50 }, (_, i) => x(i)))) return first(outputs);
+    return null;
+  })();
+  expect(await world.finish(some)).toBe(0);
+  expect(engine.stats().requests).toMatchObject({ queued: 0, running: 0 });
+});
+
+test("a cancel rejects with the signal's own reason, queued or running, and the lane goes on", async () => {
+  const { world, engine, model } = await startDouble();
+  const stop = new AbortController();
+  const reason = new Error("the user left");
+  const all = Array.from({ length: 6 }, (_, i) => model.run(x(i), { signal: stop.signal }));
+  const settled = Promise.allSettled(all);
+  world.at(5, () => {
+    stop.abort(reason);
+  });
+  const results = await world.finish(settled);
+  expect(results.every((result) => result.status === "rejected" && result.reason === reason)).toBe(true);
+  expect(engine.stats().requests).toMatchObject({ cancelled: 6, failed: 0, queued: 0 });
+  expect(first((await world.finish(model.run(x(4)))).outputs)).toBe(8);
+});
+
+test("an unloaded model and a closed engine refuse everything with closed, and leave no worker", async () => {
+  const { world, engine, model } = await startDouble();
+  const waiting = Array.from({ length: 5 }, (_, i) => codeOf(model.run(x(i))));
+  model.unload();
+  model.unload();
+  expect(await codeOf(model.run(x(1)))).toBe("closed");
+  expect(new Set(await world.finish(Promise.all(waiting)))).toEqual(new Set(["closed"]));
+  const other = await world.finish(engine.load(URL_OF_DOUBLE));
+  const pending = codeOf(other.run(x(1)));
+  await engine.close();
+  await engine.close();
+  expect(await pending).toBe("closed");
+  expect(await codeOf(engine.load(URL_OF_DOUBLE))).toBe("closed");
+  expect(world.alive.size).toBe(0);
+});
+
+test("two engines on a page do not meet", async () => {
+  const world = makeWorld();
+  const one = await createEngine({ effects: world.effects });
+  const two = await createEngine({ effects: world.effects });
+  const [a, b] = await world.finish(Promise.all([one.load(URL_OF_DOUBLE), two.load(URL_OF_DOUBLE)]));
+  await one.close();
+  expect(await codeOf(a.run(x(1)))).toBe("closed");
+  expect(first((await world.finish(b.run(x(3)))).outputs)).toBe(6);
+});
