@@ -273,7 +273,7 @@ function preferGpu(): void {
   Object.defineProperty(GPUAdapter.prototype, "info", { get: () => info });
   const { getItem } = Storage.prototype;
   Storage.prototype.getItem = function (this: Storage, key: string) {
-    return key.startsWith("selvedge/measured/") ? '{"wasm":1000,"webgpu":1}' : getItem.call(this, key);
+    return key.startsWith("selvedge/measured/") ? "1000 1" : getItem.call(this, key);
   };
 }
 
