@@ -13,6 +13,7 @@ import { readProgram, ROOT } from "./program.ts";
 const CONTRACTS = [
   "bundle",
   "bundle-schema",
+  "choose",
   "device",
   "effects",
   "errors",

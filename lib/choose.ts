@@ -1,13 +1,13 @@
-// Which variant on which backend: pure functions of facts and measurements. Measuring is engine.ts's job.
+// Which variant on which backend: pure functions of facts and measurements. Those of facts run in the worker that opens
+// bundles (cache/plan.ts); `decide`, which takes what was measured, runs on the page (placer.ts).
 //
 // A GPU that is there is not a GPU that is faster: on a software adapter wasm wins by 10–100 times, and some models are
 // too small to pay for the way to a real one. So WebGPU is taken only where it was measured faster on this device, for
 // this bundle; the measurement is remembered. Among variants, accuracy was settled when the bundle was packed; here
 // the fastest wins, and within 15 % of it the smallest, since those bytes must come over the wire.
-import type { BackendName } from "./backend/backend.ts";
 import type { Bundle, Variant } from "./bundle.ts";
 import { meetsNeeds } from "./device.ts";
-import type { DeviceFacts } from "./device.ts";
+import type { BackendName, DeviceFacts } from "./device.ts";
 import { SelvedgeError } from "./errors.ts";
 
 /** Why a model runs where it runs. */
@@ -62,6 +62,7 @@ const WIN = 0.95;
 /**
  * Gives the best variant for each backend that may be used, WebGPU first; without those that a page died of, as long
  * as anything is left.
+ * @throws RangeError for a pinned variant that is not there, SelvedgeError `no-backend` where none can run here
  */
 export function candidates(
   bundle: Bundle,

@@ -1,5 +1,8 @@
 // What this device is and can do, as facts. Choosing by them is choose.ts's job.
 
+/** Names a backend that computes in a worker. */
+export type BackendName = "webgpu" | "wasm";
+
 /** Facts of a GPU adapter, as WebGPU reports them; strings may be empty where the browser hides them. */
 export interface AdapterFacts {
   /** Who made it, as `nvidia`. */
@@ -55,7 +58,7 @@ export function adapterFacts(adapter: GPUAdapter): AdapterFacts {
 }
 
 /** Tells whether every capability word holds for a backend on a device; an unknown word does not. */
-export function meetsNeeds(needs: readonly string[], backend: "webgpu" | "wasm", device: DeviceFacts): boolean {
+export function meetsNeeds(needs: readonly string[], backend: BackendName, device: DeviceFacts): boolean {
   return needs.every((need) => {
     if (need === "webgpu" || need === "wasm") return need === backend;
     if (backend !== "webgpu" || device.gpu === null) return false;

@@ -6,8 +6,8 @@ import type { Assets } from "./assets.ts";
 import type { BackendName } from "./backend/backend.ts";
 import { CacheClient } from "./cache/client.ts";
 import type { FetchOptions } from "./cache/client.ts";
-import { candidates, whySpared } from "./choose.ts";
-import type { Candidate, Pins } from "./choose.ts";
+import type { Plan } from "./cache/protocol.ts";
+import type { Candidate } from "./choose.ts";
 import { CrashMarkers } from "./crash-markers.ts";
 import type { DeviceFacts } from "./device.ts";
 import { Dispatcher } from "./dispatcher.ts";
@@ -26,7 +26,7 @@ import { Placer } from "./placer.ts";
 import type { LaneStats } from "./pool/lane.ts";
 import { GpuLedger } from "./pool/ledger.ts";
 import { Pool } from "./pool/pool.ts";
-import { openSource } from "./source.ts";
+import { resolveSource } from "./source.ts";
 import type { ModelSource } from "./source.ts";
 
 /** What an engine counts. */
@@ -162,35 +162,35 @@ export class Engine {
   }
 
   async #load(source: ModelSource, options: LoadOptions, download: FetchOptions): Promise<Model> {
-    const opened = await openSource(source, this.#effects.facts.baseUrl, this.#cache, download);
-    const pins: Pins = { backend: options.backend, variant: options.variant };
-    const { bundle, identity } = opened;
+    const from = resolveSource(source, this.#effects.facts.baseUrl);
     const markers = this.#markers;
-    const hasCrashed = (x: Candidate): boolean => markers.has(identity, x);
-    const usual = candidates(bundle, this.device, this.#backends, pins);
-    const died = usual.find(hasCrashed);
-    const found = died === undefined ? usual : candidates(bundle, this.device, this.#backends, pins, hasCrashed);
-    const loader = new Loader(this.#pool, opened, download, (candidate) => {
-      markers.name(this.#nextModelId, identity, candidate);
-      return this.#nextModelId++;
+    const plan = await this.#plan(from, options, download);
+    const { identity, name, spared } = plan;
+    const loader = new Loader(plan, {
+      pool: this.#pool,
+      cache: this.#cache,
+      from,
+      download,
+      newId: (candidate) => {
+        markers.name(this.#nextModelId, identity, candidate);
+        return this.#nextModelId++;
+      },
     });
-    const { placement, measurable } = await this.#placer.place(loader, found, pins, opened);
-    const placed = await loader.placed(died === undefined ? placement : { ...placement, why: whySpared(died) }, found);
+    const { placement, measurable } = await this.#placer.place(loader);
+    const placed = await loader.placed(spared === null ? placement : { ...placement, why: spared });
     const model: Model = new Model({
       effects: this.#effects,
       dispatcher: this.#dispatcher,
       counters: this.#counters,
-      name: opened.bundle.model.name,
-      identity: opened.identity,
-      accepts: { ports: loader.inputs, images: loader.images },
+      name,
+      identity,
+      accepts: { ports: loader.inputs, images: plan.images },
       outputs: loader.outputs,
-      states: loader.states,
-      typical: opened.bundle.model.typical ?? {},
+      states: plan.states,
+      typical: plan.typical,
       placed,
       laneCount: (backend) => this.#pool.lanes.filter((lane) => lane.backend === backend).length,
-      measure: measurable
-        ? async (feeds) => loader.placed(await this.#placer.measure(loader, found, opened.identity, feeds), found)
-        : null,
+      measure: measurable ? async (feeds) => loader.placed(await this.#placer.measure(loader, feeds)) : null,
       newMark: () => ++this.#lastMark,
       forget: (stateId) => {
         this.#pool.forget(stateId).catch(() => undefined); // a worker that ended has freed it already
@@ -209,9 +209,26 @@ export class Engine {
     return model;
   }
 
+  /** Opens a source; where a page died of what is best here, asks again for something else. */
+  async #plan(from: string | Blob, { backend, variant }: LoadOptions, download: FetchOptions): Promise<Plan> {
+    const crashed: Candidate[] = [];
+    for (;;) {
+      const wish = { device: this.device, backends: this.#backends, pins: { backend, variant }, crashed };
+      const plan = await this.#cache.open(from, wish, download);
+      const died = plan.candidates.filter((x) => this.#markers.has(plan.identity, x));
+      const known = crashed.length;
+      for (const x of died) if (!crashed.some((y) => isSame(x, y))) crashed.push(x);
+      if (crashed.length === known) return plan;
+    }
+  }
+
   #assertOpen(): void {
     if (this.#stop.signal.aborted) throw new SelvedgeError("closed", "The engine is closed.");
   }
+}
+
+function isSame(a: Candidate, b: Candidate): boolean {
+  return a.backend === b.backend && a.variant.id === b.variant.id;
 }
 
 /** One lane a core, four at most: more only cost memory, since each holds its own copy of the weights. */

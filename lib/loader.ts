@@ -1,8 +1,9 @@
 // One model on its way onto lanes: fetches each variant once, loads each candidate once on the lane that serves it
 // first. Other lanes of the backend load it by themselves when their first request comes.
 import type { BackendName, ModelFacts } from "./backend/backend.ts";
-import type { DecodeSpec, ImageSpec } from "./bundle.ts";
-import type { FetchOptions } from "./cache/client.ts";
+import type { BundleFile } from "./bundle.ts";
+import type { CacheClient, FetchOptions } from "./cache/client.ts";
+import type { Plan } from "./cache/protocol.ts";
 import type { Candidate, Placement } from "./choose.ts";
 import type { Route } from "./dispatcher.ts";
 import { SelvedgeError } from "./errors.ts";
@@ -10,7 +11,6 @@ import type { Placed } from "./model.ts";
 import type { Lane } from "./pool/lane.ts";
 import type { Pool } from "./pool/pool.ts";
 import type { LoadMessage } from "./pool/protocol.ts";
-import type { Opened } from "./source.ts";
 import type { Port } from "./tensor.ts";
 
 /** A candidate that is loaded on a lane. */
@@ -20,52 +20,47 @@ export interface OnLane {
   readonly facts: ModelFacts;
 }
 
+/** What a loader works with. */
+export interface LoaderParts {
+  readonly pool: Pool;
+  readonly cache: CacheClient;
+  /** Where the model comes from. */
+  readonly from: string | Blob;
+  readonly download: FetchOptions;
+  /** Gives the id under which lanes are to know a candidate. */
+  readonly newId: (candidate: Candidate) => number;
+}
+
 /** One model on its way onto lanes. */
 export class Loader {
   /** The ids under which lanes may hold it, one per candidate. */
   readonly modelIds: number[] = [];
-  /** Images to tensors, by input name. */
-  readonly images: Record<string, ImageSpec> = {};
-  /** Which output feeds which input at the next step. */
-  readonly states: Record<string, string> = {};
-  readonly #decodes: Record<string, DecodeSpec> = {};
-  readonly #pool: Pool;
-  readonly #opened: Opened;
-  readonly #download: FetchOptions;
-  readonly #newId: (candidate: Candidate) => number;
+  readonly plan: Plan;
+  readonly #parts: LoaderParts;
   readonly #files: Map<string, Promise<LoadMessage["files"]>> = new Map();
   readonly #messages: Map<string, Promise<LoadMessage>> = new Map();
   #assets: Promise<Record<string, string>> | null = null;
   #facts: ModelFacts | null = null;
 
-  constructor(pool: Pool, opened: Opened, download: FetchOptions, newId: (candidate: Candidate) => number) {
-    this.#pool = pool;
-    this.#opened = opened;
-    this.#download = download;
-    this.#newId = newId;
-    for (const x of opened.bundle.model.inputs) if (x.image !== undefined) this.images[x.name] = x.image;
-    for (const x of opened.bundle.model.outputs) {
-      if (x.decode !== undefined) this.#decodes[x.name] = x.decode;
-      if (x.feeds !== undefined) this.states[x.name] = x.feeds;
-    }
+  constructor(plan: Plan, parts: LoaderParts) {
+    this.plan = plan;
+    this.#parts = parts;
   }
 
   /** Describes the inputs; known for a bare model once it was loaded. */
   get inputs(): readonly Port[] {
-    const { bundle, declared } = this.#opened;
-    return declared ? bundle.model.inputs : (this.#facts?.inputs ?? []);
+    return this.plan.declared?.inputs ?? this.#facts?.inputs ?? [];
   }
 
   /** Describes the outputs; known for a bare model once it was loaded. */
   get outputs(): readonly Port[] {
-    const { bundle, declared } = this.#opened;
-    return declared ? bundle.model.outputs : (this.#facts?.outputs ?? []);
+    return this.plan.declared?.outputs ?? this.#facts?.outputs ?? [];
   }
 
   /** Loads a candidate onto a lane of its backend. */
   async on(candidate: Candidate): Promise<OnLane> {
     const message = await this.#message(candidate);
-    const lane = this.#pool.pick(candidate.backend, message.modelId);
+    const lane = this.#parts.pool.pick(candidate.backend, message.modelId);
     if (lane === undefined) throw new SelvedgeError("no-backend", `There is no ${candidate.backend} lane.`);
     const facts = await lane.load(message);
     this.#facts ??= facts;
@@ -73,12 +68,12 @@ export class Loader {
   }
 
   /** Loads where a placement says, and gives what a model holds of it; the other candidates are what it can go down to. */
-  async placed(placement: Placement & Candidate, found: readonly Candidate[]): Promise<Placed> {
+  async placed(placement: Placement & Candidate): Promise<Placed> {
     const { message, facts } = await this.on(placement);
     const { backend, variant, why } = placement;
     const chosen: Route = { backend, variant: variant.id, why, message: () => this.#message(placement) };
     // Down means away from the GPU; wasm can't be lost, and a model that wasm can't run finds no help on a GPU.
-    const others = backend === "webgpu" ? found.filter((x) => x.backend !== backend) : [];
+    const others = backend === "webgpu" ? this.plan.candidates.filter((x) => x.backend !== backend) : [];
     const down = others.map((x): Route => {
       const text = `${x.backend}: the GPU was lost or failed, so this ran there instead`;
       return {
@@ -96,7 +91,7 @@ export class Loader {
     const key = `${variant.id} ${backend}`;
     const known = this.#messages.get(key);
     if (known !== undefined) return known;
-    const modelId = this.#newId(candidate);
+    const modelId = this.#parts.newId(candidate);
     this.modelIds.push(modelId);
     const made = this.#make(modelId, backend, variant);
     this.#messages.set(key, made);
@@ -104,18 +99,35 @@ export class Loader {
   }
 
   async #make(modelId: number, backend: BackendName, variant: Candidate["variant"]): Promise<LoadMessage> {
-    const files = this.#files.get(variant.id) ?? this.#opened.files(variant, this.#download);
+    const { states, images, decodes, declared } = this.plan;
+    const files = this.#files.get(variant.id) ?? this.#fetch(variant.files);
     this.#files.set(variant.id, files);
-    this.#assets ??= this.#opened.assets(this.#download);
+    this.#assets ??= this.#fetchAssets();
     return {
       modelId,
       files: await files,
       session: variant.session?.[backend] ?? {},
-      states: this.states,
-      images: this.images,
-      decodes: this.#decodes,
+      states,
+      images,
+      decodes,
       assets: await this.#assets,
-      declared: this.#opened.declared ? this.#opened.bundle.model : undefined,
+      declared: declared ?? undefined,
     };
+  }
+
+  async #fetch(files: readonly BundleFile[], download = this.#parts.download): Promise<LoadMessage["files"]> {
+    const { cache, from } = this.#parts;
+    const { data } = this.plan;
+    const blobs = data === null && typeof from === "string" ? await cache.files(from, files, download) : [data as Blob];
+    return files.map(({ path }, i) => ({ path, data: blobs[i] as Blob }));
+  }
+
+  async #fetchAssets(): Promise<Record<string, string>> {
+    const { assets } = this.plan;
+    const { signal } = this.#parts.download;
+    const files = assets.length === 0 ? [] : await this.#fetch(assets, { signal, onProgress: undefined });
+    return Object.fromEntries(
+      await Promise.all(files.map(async ({ path, data }) => [path, await data.text()] as const)),
+    );
   }
 }

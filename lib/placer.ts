@@ -1,15 +1,15 @@
 // Where a model runs: settles it by facts where they suffice (choose.ts), else measures both backends (probe.ts), and
 // remembers the numbers per device and bundle, so that the next page need not measure again.
 import type { BackendName } from "./backend/backend.ts";
-import { decide, settled } from "./choose.ts";
-import type { Candidate, Measured, Pins, Placement } from "./choose.ts";
+import type { Plan } from "./cache/protocol.ts";
+import { decide } from "./choose.ts";
+import type { Candidate, Measured, Placement } from "./choose.ts";
 import type { DeviceFacts } from "./device.ts";
 import type { Effects } from "./effects.ts";
 import { isSelvedgeError, SelvedgeError } from "./errors.ts";
 import type { Loader } from "./loader.ts";
 import type { RunMessage } from "./pool/protocol.ts";
 import { probe, typicalFeeds } from "./probe.ts";
-import type { Opened } from "./source.ts";
 
 /** A variant on a backend, and why there. */
 export type Chosen = Placement & Candidate;
@@ -29,15 +29,10 @@ export class Placer {
   }
 
   /** Decides where a model runs; `measurable` where only a first request's inputs can tell. */
-  async place(
-    loader: Loader,
-    found: readonly Candidate[],
-    pins: Pins,
-    { bundle, identity }: Opened,
-  ): Promise<{ placement: Chosen; measurable: boolean }> {
-    const certain = settled(found, this.#device, pins);
-    if (certain !== null) return { placement: withVariant(certain, found), measurable: false };
-    const remembered = this.#recall(identity, found);
+  async place(loader: Loader): Promise<{ placement: Chosen; measurable: boolean }> {
+    const { candidates: found, settled, typical } = loader.plan;
+    if (settled !== null) return { placement: withVariant(settled, found), measurable: false };
+    const remembered = this.#recall(loader.plan);
     if (remembered !== null) {
       const placement = withVariant(decide(remembered), found);
       try {
@@ -49,19 +44,15 @@ export class Placer {
       }
     }
     await loader.on(candidateOf(found, "wasm"));
-    const feeds = typicalFeeds(loader.inputs, bundle.model.typical ?? {});
-    if (feeds !== null) return { placement: await this.measure(loader, found, identity, feeds), measurable: false };
+    const feeds = typicalFeeds(loader.inputs, typical);
+    if (feeds !== null) return { placement: await this.measure(loader, feeds), measurable: false };
     const why = { code: "not-measured", text: "wasm: until a first request can be measured" } as const;
     return { placement: { ...candidateOf(found, "wasm"), why }, measurable: true };
   }
 
   /** Measures both backends with the same inputs, and remembers. */
-  async measure(
-    loader: Loader,
-    found: readonly Candidate[],
-    identity: string,
-    feeds: RunMessage["feeds"],
-  ): Promise<Chosen> {
+  async measure(loader: Loader, feeds: RunMessage["feeds"]): Promise<Chosen> {
+    const found = loader.plan.candidates;
     const on = async (backend: BackendName): Promise<number | null> => {
       try {
         const { message, lane } = await loader.on(candidateOf(found, backend));
@@ -72,19 +63,19 @@ export class Placer {
     };
     const measured: Measured = { wasm: await on("wasm"), webgpu: await on("webgpu") };
     const placement = decide(measured);
-    this.#effects.memo.set(this.#memoKey(identity, found), `${measured.wasm ?? FAILED} ${measured.webgpu ?? FAILED}`);
+    this.#effects.memo.set(this.#memoKey(loader.plan), `${measured.wasm ?? FAILED} ${measured.webgpu ?? FAILED}`);
     return withVariant(placement, found);
   }
 
-  #recall(identity: string, found: readonly Candidate[]): Measured | null {
-    const [wasm, webgpu] = (this.#effects.memo.get(this.#memoKey(identity, found)) ?? "").split(" ").map(parseMs);
+  #recall(plan: Plan): Measured | null {
+    const [wasm, webgpu] = (this.#effects.memo.get(this.#memoKey(plan)) ?? "").split(" ").map(parseMs);
     return wasm === undefined || webgpu === undefined ? null : { wasm, webgpu };
   }
 
-  #memoKey(identity: string, found: readonly Candidate[]): string {
+  #memoKey({ identity, candidates }: Plan): string {
     const { gpu, cores } = this.#device;
     const device = [gpu?.vendor, gpu?.architecture, gpu?.description, cores, this.#threads].join("|");
-    return ["selvedge/measured/2", identity, found.map((x) => x.variant.id).join("+"), device].join("/");
+    return ["selvedge/measured/2", identity, candidates.map((x) => x.variant.id).join("+"), device].join("/");
   }
 }
 

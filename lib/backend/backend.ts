@@ -4,11 +4,10 @@
 // A backend runs ONE call at a time (ONNX Runtime Web hangs or lies otherwise); pool/worker.ts keeps that order, a
 // backend may rely on it. It knows nothing of batches, deadlines, images or pages.
 import type { Assignment } from "../bundle.ts";
-import type { AdapterFacts } from "../device.ts";
+import type { AdapterFacts, BackendName } from "../device.ts";
 import type { Dtype, Port, Tensor } from "../tensor.ts";
 
-/** Names a backend that computes in a worker. */
-export type BackendName = "webgpu" | "wasm";
+export type { BackendName } from "../device.ts";
 
 /** What a backend is started with. */
 export interface StartOptions {

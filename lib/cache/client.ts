@@ -7,7 +7,7 @@ import { Link } from "../link.ts";
 import type { WorkerSource } from "../link.ts";
 import type { Reply } from "../reply.ts";
 import { isProgress } from "./protocol.ts";
-import type { CacheApi, OpenedBundle, Progress } from "./protocol.ts";
+import type { CacheApi, Plan, Progress, Wish } from "./protocol.ts";
 
 /** What a download is started with. */
 export interface FetchOptions {
@@ -32,9 +32,9 @@ export class CacheClient {
     this.#source = source;
   }
 
-  /** Opens an address, or a bare model's bytes. */
-  open(from: string | Blob, options: FetchOptions): Promise<OpenedBundle> {
-    return this.#fetch("open", options, (api, ticket) => api.open(ticket, from));
+  /** Opens an address, or a bare model's bytes, and plans how to run what is there. */
+  open(from: string | Blob, wish: Wish, options: FetchOptions): Promise<Plan> {
+    return this.#fetch("open", options, (api, ticket) => api.open(ticket, from, wish));
   }
 
   /** Fetches files of a bundle, each a blob of verified chunks. */

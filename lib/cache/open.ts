@@ -5,7 +5,17 @@ import { parseBundle } from "../bundle-schema.ts";
 import { SelvedgeError } from "../errors.ts";
 import { fetchBare, fetchJson } from "./download.ts";
 import type { DownloadOptions } from "./download.ts";
-import type { OpenedBundle } from "./protocol.ts";
+import type { Bundle } from "../bundle.ts";
+
+/** A bundle found, and what it is known by. */
+export interface OpenedBundle {
+  /** Validated; made up for a bare model. */
+  readonly bundle: Bundle;
+  /** 64 hex digits: the SHA-256 of the bundle's canonical JSON, or of a bare model's bytes. */
+  readonly identity: string;
+  /** The bytes of a bare model; null for a bundle. */
+  readonly data: Blob | null;
+}
 
 /** Opens an absolute address, or bytes. */
 export async function open(from: string | Blob, options: DownloadOptions): Promise<OpenedBundle> {

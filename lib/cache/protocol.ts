@@ -1,7 +1,10 @@
 // The thread line to the worker that fetches models: messages as types. Downloading, hashing and checking a bundle
 // happen there, so that none of it costs the page's thread or its first bytes of script.
-import type { Bundle, BundleFile } from "../bundle.ts";
+import type { BundleFile, DecodeSpec, ImageSpec } from "../bundle.ts";
+import type { Candidate, Pins, Placement, Why } from "../choose.ts";
+import type { BackendName, DeviceFacts } from "../device.ts";
 import type { Reply } from "../reply.ts";
+import type { Port } from "../tensor.ts";
 
 /** Tells how far a download is. */
 export interface Progress {
@@ -11,12 +14,38 @@ export interface Progress {
   readonly totalBytes: number | null;
 }
 
-/** A model found. */
-export interface OpenedBundle {
-  /** Validated; made up for a bare model. */
-  readonly bundle: Bundle;
+/** What a variant is chosen by. */
+export interface Wish {
+  readonly device: DeviceFacts;
+  /** The backends that may be used. */
+  readonly backends: readonly BackendName[];
+  readonly pins: Pins;
+  /** What a page died of while it tried it. */
+  readonly crashed: readonly Candidate[];
+}
+
+/** A model found, and how it may be run here. */
+export interface Plan {
+  readonly name: string;
   /** 64 hex digits: the SHA-256 of the bundle's canonical JSON, or of a bare model's bytes. */
   readonly identity: string;
+  /** What the bundle says that the model takes and gives; null for a bare model, which tells it once it is loaded. */
+  readonly declared: { readonly inputs: readonly Port[]; readonly outputs: readonly Port[] } | null;
+  /** Images to tensors, by input name. */
+  readonly images: Readonly<Record<string, ImageSpec>>;
+  /** Outputs to answers, by output name. */
+  readonly decodes: Readonly<Record<string, DecodeSpec>>;
+  /** Which output feeds which input at the next step. */
+  readonly states: Readonly<Record<string, string>>;
+  /** A usual size for each symbolic dim. */
+  readonly typical: Readonly<Record<string, number>>;
+  readonly assets: readonly BundleFile[];
+  /** The best variant for each backend that can run one, WebGPU first. */
+  readonly candidates: readonly Candidate[];
+  /** Where it runs, where facts suffice to tell; null where it must be measured. */
+  readonly settled: Placement | null;
+  /** Says why the best candidate was passed over, where a page died of it. */
+  readonly spared: Why | null;
   /** The bytes of a bare model; null for a bundle, whose files are fetched when a variant is chosen. */
   readonly data: Blob | null;
 }
@@ -24,7 +53,7 @@ export interface OpenedBundle {
 /** What the worker offers. Each call carries a ticket, by which it is cancelled and its progress told. */
 export interface CacheApi {
   /** Opens an address (`bundle.json`, or a bare model, which is fetched) or a bare model's bytes. */
-  open(ticket: number, from: string | Blob): Promise<Reply<OpenedBundle>>;
+  open(ticket: number, from: string | Blob, wish: Wish): Promise<Reply<Plan>>;
   /** Fetches files of a bundle, each verified chunk by chunk. */
   files(ticket: number, bundleUrl: string, files: readonly BundleFile[]): Promise<Reply<Blob[]>>;
   /** Cancels a call. */

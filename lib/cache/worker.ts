@@ -5,6 +5,7 @@ import { reply } from "../reply.ts";
 import { fetchFiles } from "./download.ts";
 import type { DownloadOptions } from "./download.ts";
 import { open } from "./open.ts";
+import { plan } from "./plan.ts";
 import type { CacheApi, Progress, ProgressNotice } from "./protocol.ts";
 
 const PROGRESS_EVERY_MS = 50;
@@ -32,7 +33,7 @@ export function serveCache(endpoint: Comlink.Endpoint, fetch: DownloadOptions["f
   };
 
   const api: CacheApi = {
-    open: (ticket, from) => reply(() => track(ticket, (options) => open(from, options))),
+    open: (ticket, from, wish) => reply(() => track(ticket, async (options) => plan(await open(from, options), wish))),
     files: (ticket, bundleUrl, files) => reply(() => track(ticket, (options) => fetchFiles(bundleUrl, files, options))),
     cancel: (ticket) =>
       reply(() => {

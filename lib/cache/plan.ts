@@ -1,0 +1,39 @@
+// What the page needs to know of an opened bundle, and no more: how the model may be run on this device, and what goes in
+// and comes out. The choice is made here, in the worker, because its rules and sentences would weigh on every page.
+import type { DecodeSpec, ImageSpec } from "../bundle.ts";
+import { candidates, settled, whySpared } from "../choose.ts";
+import type { Candidate } from "../choose.ts";
+import type { OpenedBundle } from "./open.ts";
+import type { Plan, Wish } from "./protocol.ts";
+
+/** Plans how an opened model may be run. */
+export function plan({ bundle, identity, data }: OpenedBundle, { device, backends, pins, crashed }: Wish): Plan {
+  const { name, inputs, outputs, typical = {} } = bundle.model;
+  const hasCrashed = (x: Candidate): boolean =>
+    crashed.some(({ backend, variant }) => backend === x.backend && variant.id === x.variant.id);
+  const usual = candidates(bundle, device, backends, pins);
+  const died = usual.find(hasCrashed);
+  const found = died === undefined ? usual : candidates(bundle, device, backends, pins, hasCrashed);
+  const images: Record<string, ImageSpec> = {};
+  const decodes: Record<string, DecodeSpec> = {};
+  const states: Record<string, string> = {};
+  for (const x of inputs) if (x.image !== undefined) images[x.name] = x.image;
+  for (const x of outputs) {
+    if (x.decode !== undefined) decodes[x.name] = x.decode;
+    if (x.feeds !== undefined) states[x.name] = x.feeds;
+  }
+  return {
+    name,
+    identity,
+    declared: data === null ? { inputs, outputs } : null,
+    images,
+    decodes,
+    states,
+    typical,
+    assets: bundle.assets ?? [],
+    candidates: found,
+    settled: settled(found, device, pins),
+    spared: died === undefined ? null : whySpared(died),
+    data,
+  };
+}
