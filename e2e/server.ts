@@ -60,6 +60,7 @@ export async function servePages(options: ServeOptions): Promise<ViteDevServer> 
             if (options.isolated) for (const [name, value] of ISOLATION) response.setHeader(name, value);
             next();
           });
+          withoutClient(server);
           folder(server, "/dist/", join(ROOT, "dist"));
           folder(server, "/models/", join(ROOT, "models", "dist"));
           folder(server, "/corpus/", join(HERE, ".cache"));
@@ -69,6 +70,21 @@ export async function servePages(options: ServeOptions): Promise<ViteDevServer> 
     ],
   });
   return server.listen();
+}
+
+/**
+ * Puts a module that does nothing in the place of Vite's client. Nothing here is replaced while it runs, and the WebSocket that it
+ * opens keeps a page out of Firefox's back/forward cache.
+ */
+function withoutClient(server: ViteDevServer): void {
+  server.middlewares.use((request, response, next) => {
+    if (request.url?.startsWith("/@vite/client") !== true) {
+      next();
+      return;
+    }
+    response.setHeader("content-type", "text/javascript");
+    response.end("export const injectQuery = (url) => url;"); // what Vite has each dynamic import call
+  });
 }
 
 function folder(server: ViteDevServer, prefix: string, path: string): void {
