@@ -11,7 +11,8 @@ import { quantizeDynamic } from "./quantize-dynamic.ts";
 import { isDepthwise, isStem, quantizeWeights } from "./quantize-weights.ts";
 import type { WeightStore } from "./quantize-weights.ts";
 import type { Feed } from "./samples.ts";
-import { measureImportance, measurePeaks } from "./statistics.ts";
+import { measureImportance } from "./moments.ts";
+import { measurePeaks } from "./statistics.ts";
 
 /** Where a form shall run. */
 export type Target = "webgpu-f16" | "webgpu" | "wasm";

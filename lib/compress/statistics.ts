@@ -1,102 +1,175 @@
-// What values do over samples: gathered inside the graph, so that of each value only a number or a row comes out, one
-// sample at a time. The nodes that gather are put in for the measurement and taken out after it.
-import type { NodeProto } from "./onnx.gen.js";
-import type { OnnxModel } from "./onnx.ts";
+// What values do over samples: gathered inside the graph, so that of each value only a number, a row or a table comes
+// out, one sample at a time. The nodes that gather are put in for the measurement and taken out after it.
 import { inferValues, openWith } from "./infer.ts";
+import type { Graph, NodeSpec } from "./graph.ts";
+import { makeNode } from "./graph.ts";
+import { TensorProto_DataType } from "./onnx.gen.js";
+import type { OnnxModel } from "./onnx.ts";
 import { loadRuntime } from "./runtime.ts";
 import type { Feed } from "./samples.ts";
-import { int64Tensor } from "./weights.ts";
+import { floatTensor, int64Tensor } from "./weights.ts";
 
-/** Gives the largest size of each float32 value that a node makes. */
-export async function measurePeaks(model: OnnxModel, feeds: readonly Feed[]): Promise<Map<string, number>> {
+/** Samples, one at a time; gone through from the start by each pass. */
+export type Feeds = Iterable<Feed> | AsyncIterable<Feed>;
+
+/** The smallest and the largest number that a value took. */
+export interface Range {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** How often a value lay in each of equal parts of its range. */
+export interface Histogram extends Range {
+  readonly counts: Float64Array;
+}
+
+/** A histogram's parts, as rows and columns of the product that counts them. */
+const PARTS = { rows: 64, columns: 32 } as const;
+/** Of each value so many numbers a sample are counted, evenly spread. */
+const COUNTED_MAX = 16_384;
+
+/**
+ * Gives the range of each float32 value of the main graph, or of those named; an input of the model is a value too.
+ * What is not finite on some sample has an infinite range.
+ */
+export async function measureRanges(
+  model: OnnxModel,
+  feeds: Feeds,
+  names?: ReadonlySet<string>,
+): Promise<Map<string, Range>> {
+  const { graph } = model;
+  const wanted = (await floatValues(model)).filter((x) => names?.has(x) ?? true);
+  const ranges = new Map<string, Range>();
+  await observe(model, feeds, () =>
+    wanted.map((value) => ({
+      outputs: ["ReduceMin", "ReduceMax"].map((opType) => {
+        const [output] = append(graph, `${value}/${opType}`, { opType, input: [value], attributes: { keepdims: 0 } });
+        return output;
+      }),
+      take([low, high]) {
+        const { min, max } = ranges.get(value) ?? { min: Infinity, max: -Infinity };
+        const [a, b] = [low?.[0] ?? Infinity, high?.[0] ?? -Infinity];
+        const isBroken = Number.isNaN(a) || Number.isNaN(b);
+        ranges.set(
+          value,
+          isBroken ? { min: -Infinity, max: Infinity } : { min: Math.min(min, a), max: Math.max(max, b) },
+        );
+      },
+    })),
+  );
+  return ranges;
+}
+
+/** Gives the largest size of each float32 value of the main graph. */
+export async function measurePeaks(model: OnnxModel, feeds: Feeds): Promise<Map<string, number>> {
+  const ranges = await measureRanges(model, feeds);
+  return new Map([...ranges].map(([name, { min, max }]) => [name, Math.max(-min, max)]));
+}
+
+/** Counts how values are spread over the ranges given, in 2,048 parts each. */
+export async function measureHistograms(
+  model: OnnxModel,
+  feeds: Feeds,
+  ranges: ReadonlyMap<string, Range>,
+): Promise<Map<string, Histogram>> {
+  const { graph } = model;
+  const histograms = new Map<string, Histogram>();
+  const bounded = [...ranges].filter(([, { min, max }]) => Number.isFinite(max - min) && max > min);
+  await observe(model, feeds, () =>
+    bounded.map(([value, { min, max }]) => {
+      const counts = new Float64Array(PARTS.rows * PARTS.columns);
+      histograms.set(value, { min, max, counts });
+      return {
+        outputs: [countParts(graph, value, min, max)],
+        take([table]) {
+          for (let i = 0; i < counts.length; i++) counts[i] = (counts[i] ?? 0) + (table?.[i] ?? 0);
+        },
+      };
+    }),
+  );
+  return histograms;
+}
+
+/** Appends what counts a value's numbers by the part of the range that they lie in. */
+function countParts(graph: Graph, value: string, min: number, max: number): string {
+  const node = (what: string, spec: Omit<NodeSpec, "output">): string => append(graph, `${value}/${what}`, spec)[0];
+  const whole = (values: readonly number[], dims: readonly number[] = [values.length]): string =>
+    graph.addInitializer(int64Tensor(graph.freshName(`${value}/integer`), dims, values));
+  const float = (number: number): string =>
+    graph.addInitializer(floatTensor(graph.freshName(`${value}/number`), [], Float32Array.of(number)));
+  const count = PARTS.rows * PARTS.columns;
+  const picked = everyNth(graph, node("flat", { opType: "Reshape", input: [value, whole([-1])] }), COUNTED_MAX);
+  const above = node("above", { opType: "Sub", input: [picked, float(min)] });
+  const scaled = node("scaled", { opType: "Mul", input: [above, float(count / (max - min))] });
+  const clipped = node("clipped", { opType: "Clip", input: [scaled, float(0), float(count - 1)] });
+  const part = node("part", {
+    opType: "Cast",
+    input: [node("floor", { opType: "Floor", input: [clipped] })],
+    attributes: { to: TensorProto_DataType.INT64 },
+  });
+  const bounds = graph.addInitializer(floatTensor(graph.freshName(`${value}/bounds`), [2], Float32Array.of(0, 1)));
+  const marks = (opType: "Div" | "Mod", size: number): string =>
+    node("marks", {
+      opType: "OneHot",
+      input: [node("index", { opType, input: [part, whole([PARTS.columns])] }), whole([size]), bounds],
+    });
+  const rows = node("turned", { opType: "Transpose", input: [marks("Div", PARTS.rows)], attributes: { perm: [1, 0] } });
+  return node("counts", { opType: "MatMul", input: [rows, marks("Mod", PARTS.columns)] });
+}
+
+/** @internal Appends a Slice that keeps every n-th row of a value, so that about `most` are left. */
+export function everyNth(graph: Graph, value: string, most: number): string {
+  const node = (what: string, spec: Omit<NodeSpec, "output">): string => append(graph, `${value}/${what}`, spec)[0];
+  const whole = (number: number): string =>
+    graph.addInitializer(int64Tensor(graph.freshName(`${value}/integer`), [1], [number]));
+  const zero = whole(0);
+  const shape = node("shape", { opType: "Shape", input: [value] });
+  const length = node("length", { opType: "Slice", input: [shape, zero, whole(1)] });
+  const times = node("times", { opType: "Div", input: [length, whole(most)] });
+  const step = node("step", { opType: "Add", input: [times, whole(1)] });
+  return node("picked", { opType: "Slice", input: [value, zero, whole(Number.MAX_SAFE_INTEGER), zero, step] });
+}
+
+/** Names the float32 values of the main graph that depend on the inputs. */
+async function floatValues(model: OnnxModel): Promise<string[]> {
   const { graph } = model;
   const values = await inferValues(model);
-  const isFloat = (name: string): boolean => values.get(name)?.type === "float32" && graph.constant(name) === undefined;
-  const peaks = new Map<string, number>();
-  const tap: Tap = (value, last) => {
-    const [size, peak] = [graph.freshName(`${value}/size`), graph.freshName(`${value}/peak`)];
-    graph.insertAfter(last, { opType: "ReduceMax", input: [size], output: [peak], attributes: { keepdims: 0 } });
-    graph.insertAfter(last, { opType: "Abs", input: [value], output: [size] });
-    return peak;
-  };
-  const names = graph.nodes.flatMap((x) => x.output).filter(isFloat);
-  await gather(model, feeds, names, tap, (value, data) => {
-    peaks.set(value, Math.max(peaks.get(value) ?? 0, data[0] ?? 0));
-  });
-  return peaks;
+  const names = [...graph.proto.input.map((x) => x.name), ...graph.nodes.flatMap((x) => x.output)];
+  return [...new Set(names)].filter((x) => values.get(x)?.type === "float32" && graph.constant(x) === undefined);
 }
 
-/** Gives the sum of squares of each input of the products by constant matrices, by the matrix's name. */
-export async function measureImportance(model: OnnxModel, feeds: readonly Feed[]): Promise<Map<string, Float64Array>> {
-  const { graph } = model;
-  const weights = new Map<string, string[]>();
-  for (const { opType, domain, input } of graph.nodes) {
-    if (domain !== "" || (opType !== "MatMul" && opType !== "Gemm")) continue;
-    const [value = "", weight = ""] = input;
-    const source = graph.producer(weight);
-    const name = source?.opType === "Transpose" ? (source.input[0] ?? "") : weight;
-    if (graph.constant(name)?.dims.length === 2 && graph.constant(value) === undefined)
-      weights.set(value, [...(weights.get(value) ?? []), name]);
-  }
-  const importance = new Map<string, Float64Array>();
-  const tap: Tap = (value, last) => {
-    const name = (what: string): string => graph.freshName(`${value}/${what}`);
-    const [square, rows, sum] = [name("square"), name("rows"), name("energy")];
-    const [name0 = ""] = weights.get(value) ?? [];
-    const dims = graph.constant(name0)?.dims.map(Number) ?? [];
-    const isByRow = graph
-      .consumers(name0)
-      .some((x) => x.opType === "Transpose" || x.attribute.some((y) => y.name === "transB" && y.i === 1n));
-    const columns = dims[isByRow ? 1 : 0] ?? 1;
-    const shape = graph.addInitializer(int64Tensor(name("shape"), [2], [-1, columns]));
-    const axes = graph.addInitializer(int64Tensor(name("axes"), [1], [0]));
-    graph.insertAfter(last, { opType: "ReduceSum", input: [rows, axes], output: [sum], attributes: { keepdims: 0 } });
-    graph.insertAfter(last, { opType: "Reshape", input: [square, shape], output: [rows] });
-    graph.insertAfter(last, { opType: "Mul", input: [value, value], output: [square] });
-    return sum;
-  };
-  await gather(model, feeds, [...weights.keys()], tap, (value, data) => {
-    for (const name of weights.get(value) ?? []) {
-      const total = importance.get(name) ?? new Float64Array(data.length);
-      if (total.length !== data.length) continue;
-      for (let i = 0; i < data.length; i++) total[i] = (total[i] ?? 0) + (data[i] ?? 0);
-      importance.set(name, total);
-    }
-  });
-  // An input that was 0 on all samples may not be on the next: it keeps a little weight.
-  for (const total of importance.values()) {
-    const floor = (total.reduce((a, b) => a + b, 0) / total.length) * 1e-3 || 1;
-    for (let i = 0; i < total.length; i++) total[i] = Math.max(total[i] ?? 0, floor);
-  }
-  return importance;
+/** @internal What comes out of each run beside the model's own outputs, and who takes it. */
+export interface Tap {
+  readonly outputs: readonly string[];
+  take(results: readonly ArrayLike<number>[]): void;
 }
 
-/** Puts nodes behind the last one that measure a value, and names what they make. */
-type Tap = (value: string, last: NodeProto) => string;
+/** @internal Appends a node to a graph and names its output after `stem`. */
+export function append(graph: Graph, stem: string, spec: Omit<NodeSpec, "output">): [string] {
+  const output = graph.freshName(stem);
+  graph.proto.node.push(makeNode({ ...spec, output: [output] }));
+  graph.changed();
+  return [output];
+}
 
-async function gather(
-  model: OnnxModel,
-  feeds: readonly Feed[],
-  values: readonly string[],
-  tap: Tap,
-  take: (value: string, data: ArrayLike<number>) => void,
-): Promise<void> {
+/** @internal Runs a model over samples with more outputs, which `tap` appends nodes for; the model is afterwards as it was. */
+export async function observe(model: OnnxModel, feeds: Feeds, tap: () => readonly Tap[]): Promise<void> {
   const { graph } = model;
   const [nodes, initializers] = [[...graph.nodes], [...graph.proto.initializer]];
-  const last = nodes.at(-1);
-  if (last === undefined || values.length === 0 || feeds.length === 0) return;
-  const taps = new Map(values.map((value) => [tap(value, last), value]));
-  const { Tensor } = await loadRuntime();
   try {
-    const session = await openWith(model, [...taps.keys()]);
+    const taps = tap();
+    const names = taps.flatMap((x) => x.outputs);
+    if (names.length === 0) return;
+    const { Tensor } = await loadRuntime();
+    const session = await openWith(model, names);
     try {
-      for (const feed of feeds) {
+      for await (const feed of feeds) {
         const tensors = Object.entries(feed).map(
           ([name, { dtype, dims, data }]) =>
             [name, new Tensor(dtype as "float32", data as Float32Array, dims)] as const,
         );
-        const results = await session.run(Object.fromEntries(tensors), [...taps.keys()]);
-        for (const [name, value] of taps) take(value, (results[name]?.data as Float32Array | undefined) ?? []);
+        const results = await session.run(Object.fromEntries(tensors), names);
+        for (const { outputs, take } of taps) take(outputs.map((x) => numbers(results[x]?.data)));
       }
     } finally {
       await session.release();
@@ -106,4 +179,8 @@ async function gather(
     graph.proto.initializer = initializers;
     graph.changed();
   }
+}
+
+function numbers(data: unknown): ArrayLike<number> {
+  return data instanceof BigInt64Array ? Float64Array.from(data, Number) : ((data as Float32Array | undefined) ?? []);
 }

@@ -1,0 +1,62 @@
+// A layer as the quantizers see it: a product or a convolution by constant float32 weights. Each output is a sum over
+// `columns` inputs, with a row of weights of its own; a convolution's groups are products of their own.
+import { floatOf, integerOf, integersAt } from "./graph.ts";
+import type { Graph } from "./graph.ts";
+import { TensorProto_DataType } from "./onnx.gen.js";
+import type { NodeProto, TensorProto } from "./onnx.gen.js";
+
+/** A node whose second input is constant weights. */
+export interface Layer {
+  readonly node: NodeProto;
+  /** The weights, perhaps behind a Transpose. */
+  readonly weight: TensorProto;
+  readonly groups: number;
+  /** Inputs that each output sums over. */
+  readonly columns: number;
+  /** Outputs over all groups. */
+  readonly outputs: number;
+  /** Whether the weights are stored as a row for each output; else as a column. */
+  readonly isByRow: boolean;
+}
+
+/** Gives the layer that a node of `graph` is, where it is one: a MatMul, Gemm or Conv by a constant matrix or kernel. */
+export function layerOf(graph: Graph, node: NodeProto): Layer | undefined {
+  if (node.domain !== "") return undefined;
+  const [input = "", name = ""] = node.input;
+  const source = graph.constant(name) === undefined ? graph.producer(name) : undefined;
+  const isTurned = source?.opType === "Transpose" && source.domain === "" && isSwap(source);
+  const weight = graph.constant(isTurned ? (source.input[0] ?? "") : name);
+  if (weight?.dataType !== TensorProto_DataType.FLOAT || input === name) return undefined;
+  const dims = weight.dims.map(Number);
+  switch (node.opType) {
+    case "MatMul":
+      return dims.length === 2 ? matrix(node, weight, isTurned) : undefined;
+    case "Gemm": {
+      const isPlain = floatOf(node, "alpha", 1) === 1 && floatOf(node, "beta", 1) === 1;
+      if (dims.length !== 2 || !isPlain || integerOf(node, "transA", 0) !== 0) return undefined;
+      return matrix(node, weight, (integerOf(node, "transB", 0) === 1) !== isTurned);
+    }
+    case "Conv": {
+      const columns = dims.slice(1).reduce((a, b) => a * b, 1);
+      if (isTurned || dims.length < 3) return undefined;
+      return { node, weight, groups: integerOf(node, "group", 1), columns, outputs: dims[0] ?? 0, isByRow: true };
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** Gives where the value of an output's weight for an input lies in the weights. */
+export function indexOf(layer: Pick<Layer, "isByRow" | "columns" | "outputs">, output: number, column: number): number {
+  return layer.isByRow ? output * layer.columns + column : column * layer.outputs + output;
+}
+
+function matrix(node: NodeProto, weight: TensorProto, isByRow: boolean): Layer {
+  const [height = 0, width = 0] = weight.dims.map(Number);
+  const [outputs, columns] = isByRow ? [height, width] : [width, height];
+  return { node, weight, groups: 1, columns, outputs, isByRow };
+}
+
+function isSwap(transpose: NodeProto): boolean {
+  return (integersAt(transpose, "perm") ?? [1, 0]).join() === "1,0";
+}

@@ -1,0 +1,171 @@
+// What the inputs of layers are like over samples: for each layer the sum of x·xᵀ and of x over all rows x that are
+// multiplied with its weights. That is all that decides which errors of weights show in the layer's output.
+//
+// A row of a convolution is a patch. Patches come from the convolution itself, with one-hot weights, so that pads, strides
+// and groups are right whatever they are. Products are large (K × K for K inputs): layers are measured in turns whose
+// products fit the budget, each turn going through the samples again; what a caller does not keep is dropped.
+import type { Graph, NodeSpec } from "./graph.ts";
+import { layerOf } from "./layer.ts";
+import type { Layer } from "./layer.ts";
+import type { NodeProto } from "./onnx.gen.js";
+import type { OnnxModel } from "./onnx.ts";
+import { append, everyNth, observe } from "./statistics.ts";
+import type { Feeds, Tap } from "./statistics.ts";
+import { floatTensor, int64Tensor } from "./weights.ts";
+
+/** Sums over the rows that a layer's weights are multiplied with; each group of a convolution has its own. */
+export interface Moments {
+  readonly groups: number;
+  /** Values in a row: inputs of a product; channels · height · width of a kernel, in the order of its weights. */
+  readonly columns: number;
+  readonly rows: number;
+  /** Sums of the rows: groups × columns. */
+  readonly sums: Float64Array;
+  /** Sums of the products of each two columns: groups × columns × columns, symmetric. */
+  readonly products: Float64Array;
+}
+
+/** Options of `measureMoments`. */
+export interface MomentsOptions {
+  /** Bytes that products may take at once. Default 256 MiB. */
+  readonly budgetBytes?: number;
+  /** Rows that are taken of one sample, evenly spread. Default 1,024. */
+  readonly rowsMax?: number;
+  /** Layers with longer rows are left out: their products would take minutes. Default 4,608. */
+  readonly columnsMax?: number;
+}
+
+/** What `measureMoments` does unless told otherwise. */
+export const MOMENTS_DEFAULTS: Required<MomentsOptions> = {
+  budgetBytes: 256 * 2 ** 20,
+  rowsMax: 1024,
+  columnsMax: 4608,
+};
+
+/** Layers of the same input, and what it is like. */
+export interface LayerMoments {
+  readonly layers: readonly Layer[];
+  readonly moments: Moments;
+}
+
+/**
+ * Measures the inputs of products and convolutions by constant weights, of all or of those named by node; the model is
+ * afterwards as it was, and must not be changed before the next is asked for.
+ */
+export async function* measureMoments(
+  model: OnnxModel,
+  feeds: Feeds,
+  nodes: readonly NodeProto[] = model.graph.nodes,
+  options: MomentsOptions = {},
+): AsyncGenerator<LayerMoments> {
+  const { budgetBytes, rowsMax, columnsMax } = { ...MOMENTS_DEFAULTS, ...options };
+  const byInput = new Map<string, Layer[]>();
+  for (const node of nodes) {
+    const layer = layerOf(model.graph, node);
+    if (layer === undefined || layer.columns > columnsMax) continue;
+    const window = node.opType === "Conv" ? [node.attribute.map(textOf).sort(), layer.weight.dims.slice(1)] : [];
+    const key = [node.input[0], layer.columns, layer.groups, ...window].join(" ");
+    const known = byInput.get(key);
+    if (known === undefined) byInput.set(key, [layer]);
+    else known.push(layer);
+  }
+  const waiting = [...byInput.values()];
+  while (waiting.length > 0) {
+    const turn: { layers: Layer[]; first: Layer; sums: Sums }[] = [];
+    let bytes = 0;
+    for (let next = waiting[0]; next !== undefined; next = waiting[0]) {
+      const [first] = next;
+      if (first === undefined) break;
+      bytes += 8 * first.groups * first.columns ** 2;
+      if (turn.length > 0 && bytes > budgetBytes) break;
+      turn.push({ layers: next, first, sums: new Sums(first.groups, first.columns) });
+      waiting.shift();
+    }
+    await observe(model, feeds, () => turn.map(({ first, sums }) => tapOf(model.graph, first, rowsMax, sums)));
+    for (const { layers, sums } of turn) if (sums.rows > 0) yield { layers, moments: sums };
+  }
+}
+
+/**
+ * Gives the sum of squares of each input of products by constant matrices, by the matrix's name. An input that was 0 on
+ * all samples may not be on the next: it keeps a little weight.
+ */
+export async function measureImportance(model: OnnxModel, feeds: Feeds): Promise<Map<string, Float64Array>> {
+  const importance = new Map<string, Float64Array>();
+  for await (const { layers, moments } of measureMoments(model, feeds)) {
+    if (layers[0]?.node.opType === "Conv") continue;
+    const { columns, products } = moments;
+    for (const { weight } of layers) {
+      const total = importance.get(weight.name) ?? new Float64Array(columns);
+      for (let i = 0; i < columns; i++) total[i] = (total[i] ?? 0) + (products[i * columns + i] ?? 0);
+      importance.set(weight.name, total);
+    }
+  }
+  for (const total of importance.values()) {
+    const floor = (total.reduce((a, b) => a + b, 0) / total.length) * 1e-3 || 1;
+    for (let i = 0; i < total.length; i++) total[i] = Math.max(total[i] ?? 0, floor);
+  }
+  return importance;
+}
+
+class Sums implements Moments {
+  readonly groups: number;
+  readonly columns: number;
+  readonly sums: Float64Array;
+  readonly products: Float64Array;
+  rows = 0;
+
+  constructor(groups: number, columns: number) {
+    this.groups = groups;
+    this.columns = columns;
+    this.sums = new Float64Array(groups * columns);
+    this.products = new Float64Array(groups * columns ** 2);
+  }
+
+  add(sums: ArrayLike<number>, products: ArrayLike<number>, rows: number): void {
+    for (let i = 0; i < this.sums.length; i++) this.sums[i] = (this.sums[i] ?? 0) + (sums[i] ?? 0);
+    for (let i = 0; i < this.products.length; i++) this.products[i] = (this.products[i] ?? 0) + (products[i] ?? 0);
+    this.rows += rows;
+  }
+}
+
+function tapOf(graph: Graph, layer: Layer, rowsMax: number, into: Sums): Tap {
+  const { groups, columns } = layer;
+  const [input = ""] = layer.node.input;
+  const node = (what: string, spec: Omit<NodeSpec, "output">): string => append(graph, `${input}/${what}`, spec)[0];
+  const whole = (...values: number[]): string =>
+    graph.addInitializer(int64Tensor(graph.freshName(`${input}/integers`), [values.length], values));
+  const turned = (value: string, ...perm: number[]): string =>
+    node("turned", { opType: "Transpose", input: [value], attributes: { perm } });
+  let rows = input;
+  if (layer.node.opType === "Conv") {
+    const patches = node("patches", { opType: "Conv", input: [input, graph.addInitializer(oneHot(graph, layer))] });
+    const conv = graph.proto.node.at(-1);
+    if (conv !== undefined) conv.attribute = layer.node.attribute;
+    rows = turned(node("flat", { opType: "Reshape", input: [patches, whole(0, groups * columns, -1)] }), 0, 2, 1);
+  }
+  const listed = node("rows", { opType: "Reshape", input: [rows, whole(-1, groups * columns)] });
+  const picked = everyNth(graph, listed, rowsMax);
+  const split = turned(node("split", { opType: "Reshape", input: [picked, whole(-1, groups, columns)] }), 1, 2, 0);
+  const products = node("products", { opType: "MatMul", input: [split, turned(split, 0, 2, 1)] });
+  const sums = node("sums", { opType: "ReduceSum", input: [split, whole(2)], attributes: { keepdims: 0 } });
+  const shape = node("shape", { opType: "Shape", input: [picked] });
+  return {
+    outputs: [sums, products, shape],
+    take: ([sum = [], product = [], dims = []]) => {
+      into.add(sum, product, dims[0] ?? 0);
+    },
+  };
+}
+
+/** Makes weights that copy each value of a patch to an output of its own. */
+function oneHot(graph: Graph, { groups, columns, weight, node }: Layer): ReturnType<typeof floatTensor> {
+  const values = new Float32Array(groups * columns ** 2);
+  for (let i = 0; i < groups * columns; i++) values[i * columns + (i % columns)] = 1;
+  const dims = [groups * columns, ...weight.dims.slice(1).map(Number)];
+  return floatTensor(graph.freshName(`${node.output[0] ?? ""}/one-hot`), dims, values);
+}
+
+function textOf({ name, i, ints, s }: NodeProto["attribute"][number]): string {
+  return [name, i, ...ints, ...s].join(",");
+}
