@@ -1,8 +1,9 @@
 // The page's side of one worker, whatever it serves: every call is settled when the worker ends, by whatever cause.
 //
-// Comlink's calls never reject when a worker ends and its release never settles, so Comlink stays inside this file:
-// each call is raced with the end of the worker and with a watchdog, and nothing is ever released, only ended.
-import * as Comlink from "comlink";
+// Comlink serves the calls at the worker's end. Here its messages are spoken without it: `wrap` gives calls that never
+// reject when a worker ends and a release that never settles (comlink issue 601), so each call would have to be tracked a
+// second time to race it with that end and with a watchdog; and it would be a tenth of what a page loads. The messages
+// are those of comlink 4: delete this in favour of `wrap` once a call of it rejects with its worker.
 import type { Effects, ScriptUrl, WorkerHandle } from "./effects.ts";
 import { fromWireError, SelvedgeError } from "./errors.ts";
 import type { Reply } from "./reply.ts";
@@ -16,19 +17,36 @@ export interface WorkerSource {
   readonly script: ScriptUrl;
 }
 
+/** What a worker serves: calls that resolve to a value or to an error as a plain object. */
+export type Served<Api> = { readonly [K in keyof Api]: (...args: never[]) => Promise<Reply<unknown>> };
+
+/** What a call gives. */
+type Value<Call> = Call extends (...args: never[]) => Promise<Reply<infer T>> ? T : never;
+
+/** An answer as Comlink sends it; of type HANDLER where the answer could not be cloned. */
+interface Answer {
+  readonly id: number;
+  readonly type: "RAW" | "HANDLER";
+  readonly value: unknown;
+}
+
+interface Pending {
+  answer(reply: Reply<unknown>): void;
+  fail(error: Error): void;
+}
+
 /** One worker that serves an Api, from its start to its end. */
-export class Link<Api> {
+export class Link<Api extends Served<Api>> {
   /** Called once when the worker has ended, before its calls reject, with the error that they reject with. */
   onEnd: ((error: Error) => void) | null = null;
   /** Called for each message that is not an answer. */
   onNotice: ((data: unknown) => void) | null = null;
-  /** The calls that the worker serves; to be made inside `call`. */
-  readonly api: Comlink.Remote<Api>;
 
   readonly #effects: Effects;
   readonly #source: WorkerSource;
   readonly #worker: WorkerHandle;
-  readonly #pending: Set<(error: Error) => void> = new Set();
+  readonly #pending: Map<number, Pending> = new Map();
+  #nextId = 1;
   #ended: Error | null = null;
   #answered = false;
 
@@ -36,9 +54,8 @@ export class Link<Api> {
     this.#effects = effects;
     this.#source = source;
     this.#worker = effects.createWorker(source.script);
-    this.api = Comlink.wrap<Api>(this.#worker);
     this.#worker.addEventListener("message", (event) => {
-      this.onNotice?.((event as MessageEvent).data);
+      this.#take((event as MessageEvent<Answer>).data);
     });
     this.#worker.addEventListener("error", (event) => {
       this.#crash(event);
@@ -49,34 +66,37 @@ export class Link<Api> {
   }
 
   /** Makes a call that must be answered within `boundMs` of running time, without bound where that is Infinity. */
-  call<T>(name: string, boundMs: number, send: () => Promise<Reply<T>>): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
+  call<K extends keyof Api & string>(name: K, boundMs: number, ...args: Parameters<Api[K]>): Promise<Value<Api[K]>> {
+    return new Promise((resolve, reject) => {
       if (this.#ended !== null) {
         reject(this.#ended);
         return;
       }
+      const id = this.#nextId++;
       const stop = watch(this.#effects, boundMs, () => {
         const text = `The worker did not answer "${name}" within ${Math.round(boundMs)} ms.`;
         this.end(new SelvedgeError("worker-crashed", text, { call: name, boundMs, cause: "watchdog" }));
       });
       const fail = (error: Error): void => {
         stop();
+        this.#pending.delete(id);
         reject(error);
       };
-      this.#pending.add(fail);
-      send().then(
-        (reply) => {
-          if (!this.#pending.delete(fail)) return;
+      const answer = (reply: Reply<unknown>): void => {
+        if (!reply.ok) fail(fromWireError(reply.error));
+        else {
           stop();
-          this.#answered = true;
-          if (reply.ok) resolve(reply.value);
-          else reject(fromWireError(reply.error));
-        },
-        (error: unknown) => {
-          if (!this.#pending.delete(fail)) return;
-          fail(new SelvedgeError("internal", `The call "${name}" could not be sent.`, {}, error));
-        },
-      );
+          this.#pending.delete(id);
+          resolve(reply.value as Value<Api[K]>);
+        }
+      };
+      this.#pending.set(id, { answer, fail });
+      const argumentList = args.map((value) => ({ type: "RAW", value }));
+      try {
+        this.#worker.postMessage({ id, type: "APPLY", path: [name], argumentList }, []);
+      } catch (error) {
+        fail(new SelvedgeError("internal", `The call "${name}" could not be sent.`, {}, error));
+      }
     });
   }
 
@@ -86,9 +106,18 @@ export class Link<Api> {
     this.#ended = error;
     this.#worker.terminate();
     this.onEnd?.(error);
-    const pending = [...this.#pending];
-    this.#pending.clear();
-    for (const fail of pending) fail(error);
+    for (const { fail } of [...this.#pending.values()]) fail(error);
+  }
+
+  #take(data: Answer): void {
+    const pending = this.#pending.get(data.id);
+    if (pending === undefined) {
+      this.onNotice?.(data);
+      return;
+    }
+    this.#answered = true;
+    if (data.type === "RAW") pending.answer(data.value as Reply<unknown>);
+    else pending.fail(new SelvedgeError("internal", "The worker's answer could not be sent.", {}, data.value));
   }
 
   /** A script that never loads gives an error event without a message: ask the server what it answers. */

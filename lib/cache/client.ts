@@ -5,7 +5,6 @@ import type { Effects } from "../effects.ts";
 import { SelvedgeError } from "../errors.ts";
 import { Link } from "../link.ts";
 import type { WorkerSource } from "../link.ts";
-import type { Reply } from "../reply.ts";
 import { isProgress } from "./protocol.ts";
 import type { CacheApi, Plan, Progress, Wish } from "./protocol.ts";
 
@@ -16,6 +15,8 @@ export interface FetchOptions {
 }
 
 const IDLE_MS = 5_000;
+/** Without a bound: how long a download may take is for the caller's signal to say. */
+const FOREVER: number = Number.POSITIVE_INFINITY;
 
 /** Fetches what models are made of. */
 export class CacheClient {
@@ -34,12 +35,12 @@ export class CacheClient {
 
   /** Opens an address, or a bare model's bytes, and plans how to run what is there. */
   open(from: string | Blob, wish: Wish, options: FetchOptions): Promise<Plan> {
-    return this.#fetch("open", options, (api, ticket) => api.open(ticket, from, wish));
+    return this.#fetch(options, (link, ticket) => link.call("open", FOREVER, ticket, from, wish));
   }
 
   /** Fetches files of a bundle, each a blob of verified chunks. */
   files(bundleUrl: string, files: readonly BundleFile[], options: FetchOptions): Promise<Blob[]> {
-    return this.#fetch("files", options, (api, ticket) => api.files(ticket, bundleUrl, files));
+    return this.#fetch(options, (link, ticket) => link.call("files", FOREVER, ticket, bundleUrl, files));
   }
 
   /** Ends the worker for good. */
@@ -49,9 +50,8 @@ export class CacheClient {
   }
 
   async #fetch<T>(
-    name: string,
     { signal, onProgress }: FetchOptions,
-    send: (api: Link<CacheApi>["api"], ticket: number) => Promise<Reply<T>>,
+    send: (link: Link<CacheApi>, ticket: number) => Promise<T>,
   ): Promise<T> {
     await this.#effects.activated();
     signal.throwIfAborted();
@@ -59,14 +59,13 @@ export class CacheClient {
     const ticket = this.#nextTicket++;
     if (onProgress !== undefined) this.#listeners.set(ticket, onProgress);
     const cancel = (): void => {
-      void link.call("cancel", Number.POSITIVE_INFINITY, () => link.api.cancel(ticket)).catch(() => undefined);
+      void link.call("cancel", FOREVER, ticket).catch(() => undefined);
     };
     signal.addEventListener("abort", cancel, { once: true });
     this.#running += 1;
     this.#cancelIdle?.();
     try {
-      // Without a bound: how long a download may take is for the caller's signal to say.
-      return await link.call(name, Number.POSITIVE_INFINITY, () => send(link.api, ticket));
+      return await send(link, ticket);
     } catch (error) {
       signal.throwIfAborted();
       throw error;

@@ -31,27 +31,27 @@ export class WorkerClient {
 
   /** Starts the backend inside. */
   start(options: StartOptions, boundMs: number): Promise<BackendFacts> {
-    return this.#link.call("start", boundMs, () => this.#link.api.start(options));
+    return this.#link.call("start", boundMs, options);
   }
 
   /** Loads a model. */
   load(message: LoadMessage, boundMs: number): Promise<ModelFacts> {
-    return this.#link.call("load", boundMs, () => this.#link.api.load(message));
+    return this.#link.call("load", boundMs, message);
   }
 
   /** Runs a batch. Inputs are copied to the worker, never moved: they are needed again should it die. */
   run(message: RunMessage, boundMs: number): Promise<Ran> {
-    return this.#link.call("run", boundMs, () => this.#link.api.run(message));
+    return this.#link.call("run", boundMs, message);
   }
 
   /** Frees a model. */
   unload(modelId: number, boundMs: number): Promise<null> {
-    return this.#link.call("unload", boundMs, () => this.#link.api.unload(modelId));
+    return this.#link.call("unload", boundMs, modelId);
   }
 
   /** Frees what is kept of a state. */
   forget(stateId: number, boundMs: number): Promise<null> {
-    return this.#link.call("forget", boundMs, () => this.#link.api.forget(stateId));
+    return this.#link.call("forget", boundMs, stateId);
   }
 
   /** Ends the worker now and rejects what is pending. */

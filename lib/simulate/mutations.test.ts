@@ -24,7 +24,7 @@ const MUTATIONS: readonly Mutation[] = [
   {
     breaks: "no request is lost: a dead worker's calls are not rejected",
     file: "link.ts",
-    from: "for (const fail of pending) fail(error);",
+    from: "for (const { fail } of [...this.#pending.values()]) fail(error);",
     to: "",
     caught: /was lost|answers no more/,
   },
@@ -45,8 +45,8 @@ const MUTATIONS: readonly Mutation[] = [
   {
     breaks: "no request is answered wrongly: a lane runs another model than it was told",
     file: "pool/lane.ts",
-    from: "return call({ modelId: model.modelId, feeds });",
-    to: "return call({ modelId: 1, feeds });",
+    from: "return call({ modelId: model.modelId, items });",
+    to: "return call({ modelId: 1, items });",
     caught: /wrongly|simulated|not loaded|answers no more/,
   },
   {
