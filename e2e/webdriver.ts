@@ -148,7 +148,8 @@ function endGroup(child: ChildProcess): void {
   }
 }
 
-async function freePort(): Promise<number> {
+/** Gives a port of this machine that is free now. */
+export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const address = server.address();

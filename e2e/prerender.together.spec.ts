@@ -1,0 +1,47 @@
+// A page that a browser prerenders starts its engine at once: nothing may be lost, and no worker ended for the time in
+// which it was not shown. Chromium alone prerenders, and no page that a debugger is attached to: so this starts the
+// browser without Playwright, and reads from its list of tabs the address under which the page tells what it saw.
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium, expect, test } from "@playwright/test";
+import { chromiumLaunch } from "./browsers.ts";
+import { keep } from "./slice.ts";
+import { freePort } from "./webdriver.ts";
+import type { Prerendered } from "./pages/prerendered.ts";
+
+const AWAY_MS = 4_000;
+
+test("a prerendered page starts its engine when it is shown, and all is answered", async () => {
+  const { pages } = test.info().config.metadata as { pages: string };
+  const folder = mkdtempSync(join(tmpdir(), "selvedge-prerender-"));
+  const port = await freePort();
+  const { executablePath = chromium.executablePath(), args = [] } = chromiumLaunch();
+  const url = `${pages}/prerender.html?ms=${AWAY_MS}`;
+  const own = ["--headless", `--remote-debugging-port=${port}`, `--user-data-dir=${folder}`, url];
+  const browser = spawn(executablePath, [...args, ...own], { stdio: "ignore" });
+  const ended = new Promise((resolve) => browser.once("exit", resolve));
+  try {
+    await expect.poll(() => addressOf(port), { timeout: 60_000 }).toContain("?done=");
+    const address = new URL(await addressOf(port));
+    const seen = JSON.parse(address.searchParams.get("done") ?? "null") as Prerendered;
+    await keep(test.info(), { ...seen, failed: seen.failed.join(), wasPrerendered: String(seen.wasPrerendered) });
+    expect(seen).toMatchObject({ wasPrerendered: true, early: 0, right: 8, failed: [], restarts: 0 });
+    expect(seen.waitedMs).toBeGreaterThan(AWAY_MS / 2);
+  } finally {
+    browser.kill("SIGKILL");
+    await ended;
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+});
+
+/** Gives the address of the tab, "" as long as the browser has none. */
+async function addressOf(port: number): Promise<string> {
+  try {
+    const tabs = (await (await fetch(`http://127.0.0.1:${port}/json/list`)).json()) as { type: string; url: string }[];
+    return tabs.find(({ type }) => type === "page")?.url ?? "";
+  } catch {
+    return "";
+  }
+}
