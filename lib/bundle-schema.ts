@@ -2,7 +2,7 @@
 // may grow: `needs` are capability words, and one that this version does not know means "not here", never an error.
 import * as v from "valibot";
 import { BUNDLE_SCHEMA, CHUNK_MAX_BYTES } from "./bundle.ts";
-import type { Bundle, BundleFile, BundleInput } from "./bundle.ts";
+import type { Bundle, BundleFile, BundleInput, BundleOutput, CutSpec } from "./bundle.ts";
 import { SelvedgeError } from "./errors.ts";
 
 const FILE_MAX_BYTES = 16 * 1024 ** 3;
@@ -78,20 +78,35 @@ const decode = v.variant("op", [
   v.strictObject({ op: v.literal("ctc"), asset: path }),
 ]);
 
+const axis = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(15));
+const pad = v.strictObject({
+  axis,
+  value: v.optional(finite),
+  upTo: v.pipe(v.number(), v.finite(), v.gtValue(0), v.maxValue(1)),
+});
+const cut = v.strictObject({
+  axis,
+  input: name,
+  inputAxis: axis,
+  per: size,
+  plus: v.pipe(v.number(), v.integer(), v.minValue(-32_768), v.maxValue(32_768)),
+});
 const input = v.strictObject({
   name,
   dtype,
   dims,
-  batchAxis: v.nullable(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(15))),
+  batchAxis: v.nullable(axis),
   image: v.optional(image),
+  pad: v.optional(pad),
 });
 const output = v.strictObject({
   name,
   dtype,
   dims,
-  batchAxis: v.nullable(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(15))),
+  batchAxis: v.nullable(axis),
   feeds: v.optional(name),
   decode: v.optional(decode),
+  cut: v.optional(cut),
 });
 const chunk = v.strictObject({
   sha256,
@@ -174,12 +189,16 @@ export function parseBundle(json: unknown): Bundle {
   for (const port of [...parsed.model.inputs, ...parsed.model.outputs])
     if (port.batchAxis !== null && port.batchAxis >= port.dims.length)
       throw invalid(`${port.name}: batchAxis ${port.batchAxis} is outside its ${port.dims.length} dims`, port.name);
-  for (const input of parsed.model.inputs) checkImage(input);
+  for (const input of parsed.model.inputs) {
+    checkImage(input);
+    checkPad(input, parsed.model.inputs);
+  }
   for (const output of parsed.model.outputs) {
     if (output.feeds !== undefined && !inputs.has(output.feeds))
       throw invalid(`${output.name}.feeds names no input: "${output.feeds}"`, output.name);
     if (output.decode !== undefined && "asset" in output.decode && !assets.has(output.decode.asset))
       throw invalid(`${output.name}.decode names no asset: "${output.decode.asset}"`, output.name);
+    if (output.cut !== undefined) checkCut(output, output.cut, inputs.get(output.cut.input));
   }
   return parsed;
 }
@@ -200,6 +219,25 @@ function checkImage(input: BundleInput): void {
     if (list !== undefined && list.length !== channels)
       throw invalid(`${input.name}.image.${key} has ${list.length} values for ${channels} channels`, input.name);
   }
+}
+
+/** Padding is of an axis of any size, and of every input that shares that size. */
+function checkPad({ name, dtype, dims, batchAxis, pad }: BundleInput, inputs: readonly BundleInput[]): void {
+  if (pad === undefined) return;
+  const symbol = dims[pad.axis];
+  if (typeof symbol !== "string" || pad.axis === batchAxis)
+    throw invalid(`${name}.pad: axis ${pad.axis} has no size of its own to pad`, name);
+  if (dtype === "string") throw invalid(`${name}.pad: text can't be padded`, name);
+  for (const other of inputs)
+    if (other.dims.some((dim, axis) => dim === symbol && (axis !== other.pad?.axis || other.pad.upTo !== pad.upTo)))
+      throw invalid(`${name}.pad: "${symbol}" is also in "${other.name}", which must be padded by as much`, name);
+}
+
+function checkCut({ name, dims, batchAxis }: BundleOutput, cut: CutSpec, input: BundleInput | undefined): void {
+  if (cut.axis >= dims.length || cut.axis === batchAxis)
+    throw invalid(`${name}.cut: axis ${cut.axis} is not one that can be cut`, name);
+  if (input?.pad?.axis !== cut.inputAxis)
+    throw invalid(`${name}.cut: axis ${cut.inputAxis} of "${cut.input}" is not padded`, name);
 }
 
 function unique(values: readonly string[], at: string, key: string): void {

@@ -63,10 +63,34 @@ export type DecodeSpec =
   /** Greedy connectionist temporal classification over [batch, time, class]: class 0 separates, class i + 1 is line i of the asset. */
   | { readonly op: "ctc"; readonly asset: string };
 
+/** How an input may be made longer, so that requests of unlike sizes run together. */
+export interface PadSpec {
+  /** Which axis; one of any size, and not the batch's. */
+  readonly axis: number;
+  /** What is put past the end. Default 0. */
+  readonly value?: number | undefined;
+  /** How much longer without harm, as a share: 0.2 for 20 %. */
+  readonly upTo: number;
+}
+
+/** How long an output is without padding: ⌊(size + plus) / per⌋ of an input's size. */
+export interface CutSpec {
+  /** Which axis of the output. */
+  readonly axis: number;
+  /** Names the input that was padded. */
+  readonly input: string;
+  /** Which axis of that input. */
+  readonly inputAxis: number;
+  readonly per: number;
+  readonly plus: number;
+}
+
 /** One input of a bundle's model. */
 export interface BundleInput extends Port {
   /** Present where an image may be given instead of a tensor. */
   readonly image?: ImageSpec | undefined;
+  /** Present where it may be padded to run together with others; no model is padded unless its bundle says so. */
+  readonly pad?: PadSpec | undefined;
 }
 
 /** One output of a bundle's model. */
@@ -75,6 +99,8 @@ export interface BundleOutput extends Port {
   readonly feeds?: string | undefined;
   /** Present where the output is decoded to an answer. */
   readonly decode?: DecodeSpec | undefined;
+  /** Present where padding an input makes this output longer. */
+  readonly cut?: CutSpec | undefined;
 }
 
 /** A piece of a file: `chunks/<sha256>` beside bundle.json, hash and size of the uncompressed bytes. */

@@ -8,7 +8,7 @@ import { isSelvedgeError, SelvedgeError } from "./errors.ts";
 import type { ErrorCode } from "./errors.ts";
 import type { Lane, StateStep } from "./pool/lane.ts";
 import type { GpuLedger } from "./pool/ledger.ts";
-import type { LoadMessage, Ran, RunMessage } from "./pool/protocol.ts";
+import type { Feeds, LoadMessage, Ran, RanItem } from "./pool/protocol.ts";
 import { assign } from "./schedule/assign.ts";
 import type { WaitingStep } from "./schedule/assign.ts";
 import { recover } from "./schedule/recover.ts";
@@ -28,7 +28,7 @@ export interface Work {
   readonly routes: readonly Route[];
   /** The first route's message, which is here already. */
   readonly message: LoadMessage;
-  readonly feeds: RunMessage["feeds"];
+  readonly feeds: Feeds;
   readonly signal: AbortSignal | undefined;
   /** Present where this is a step of a recurrent state. */
   readonly state?: StateStep | undefined;
@@ -48,6 +48,8 @@ export interface Attempt {
 
 /** What came of it. */
 export interface Done {
+  readonly item: RanItem;
+  /** The batch that it was part of. */
   readonly ran: Ran;
   readonly route: Route;
   readonly queuedMs: number;
@@ -145,11 +147,13 @@ export class Dispatcher {
       const note = (error: ErrorCode | null): void => {
         step.attempts.push({ lane: lane.id, backend: lane.backend, ms: this.#effects.now() - startMs, error });
       };
-      lane.run(step.message, step.work.feeds, undefined, step.work.state).then(
+      lane.run(step.message, [step.work.feeds], undefined, step.work.state).then(
         (ran) => {
           note(null);
           const route = step.work.routes[step.route] as Route;
-          step.resolve({ ran, route, queuedMs: step.queuedMs, attempts: step.attempts });
+          const [item] = ran.items; // a batch of one is answered, or rejects
+          if (item?.ok === true)
+            step.resolve({ item: item.value, ran, route, queuedMs: step.queuedMs, attempts: step.attempts });
         },
         (error: unknown) => {
           note(isSelvedgeError(error) ? error.code : null);

@@ -2,7 +2,7 @@
 // nothing wrong is ever queued and nothing that the caller does afterwards can reach a queued request.
 import type { ImageSpec } from "./bundle.ts";
 import type { Effects } from "./effects.ts";
-import type { RunMessage, WireImage, WireValue } from "./pool/protocol.ts";
+import type { Feeds, WireImage, WireValue } from "./pool/protocol.ts";
 import { checkNames, checkSymbols, checkTensor, kindOf, show } from "./feeds.ts";
 import type { Symbols } from "./feeds.ts";
 import { arrayOver } from "./tensor.ts";
@@ -48,7 +48,7 @@ export async function takeInputs(
   accepts: Accepts,
   inputs: Inputs,
   transfer: boolean,
-): Promise<RunMessage["feeds"]> {
+): Promise<Feeds> {
   const { tensors, images } = checkInputs(accepts, inputs);
   const feeds: Record<string, WireValue> = {};
   const shared = countBuffers(tensors);
@@ -120,7 +120,7 @@ export function takeTensor(value: TensorInput, transfer: boolean): Tensor {
 }
 
 /** Frees the copies that were made of images; a measurement still under way has posted its own. */
-export function release(feeds: RunMessage["feeds"]): void {
+export function release(feeds: Feeds): void {
   for (const value of Object.values(feeds)) if (value.kind === "image" && "close" in value.image) value.image.close();
 }
 

@@ -12,7 +12,7 @@ import type { Counters } from "./observe/counters.ts";
 import { checkMapOptions } from "./options.ts";
 import type { MapOptions, RunOptions, StatefulOptions } from "./options.ts";
 import type { StateStep } from "./pool/lane.ts";
-import type { LoadMessage, RunMessage } from "./pool/protocol.ts";
+import type { Feeds, LoadMessage } from "./pool/protocol.ts";
 import { toResult } from "./result.ts";
 import type { RunResult } from "./result.ts";
 import { Stateful } from "./stateful.ts";
@@ -43,7 +43,7 @@ export interface ModelParts {
   /** How many lanes a backend has. */
   readonly laneCount: (backend: BackendName) => number;
   /** Measures with the inputs of a first request, where nothing could be measured at load; else null. */
-  readonly measure: ((feeds: RunMessage["feeds"]) => Promise<Placed>) | null;
+  readonly measure: ((feeds: Feeds) => Promise<Placed>) | null;
   /** Gives a number that no state and no step of one has had. */
   readonly newMark: () => number;
   /** Frees a state on every lane. */
@@ -180,7 +180,7 @@ export class Model {
     accepts: Accepts,
     inputs: Inputs,
     { signal, transfer = false }: RunOptions,
-    work: (feeds: RunMessage["feeds"]) => Promise<RunResult>,
+    work: (feeds: Feeds) => Promise<RunResult>,
   ): Promise<RunResult> {
     const { effects, counters } = this.#parts;
     const startMs = effects.now();
@@ -196,13 +196,13 @@ export class Model {
     }
   }
 
-  async #dispatch(feeds: RunMessage["feeds"], signal?: AbortSignal, state?: StateStep): Promise<RunResult> {
+  async #dispatch(feeds: Feeds, signal?: AbortSignal, state?: StateStep): Promise<RunResult> {
     this.#assertLoaded(); // inputs take time to come in; a lane would load the model again
     const { routes, message } = this.#placed;
     return toResult(await this.#parts.dispatcher.submit({ routes, message, feeds, signal, state }));
   }
 
-  async #submit(feeds: RunMessage["feeds"], signal: AbortSignal | undefined): Promise<RunResult> {
+  async #submit(feeds: Feeds, signal: AbortSignal | undefined): Promise<RunResult> {
     const measure = this.#measure;
     this.#measure = null;
     const result = await this.#dispatch(feeds, signal);

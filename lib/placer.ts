@@ -8,7 +8,7 @@ import type { DeviceFacts } from "./device.ts";
 import type { Effects } from "./effects.ts";
 import { isSelvedgeError, SelvedgeError } from "./errors.ts";
 import type { Loader } from "./loader.ts";
-import type { RunMessage } from "./pool/protocol.ts";
+import type { Feeds } from "./pool/protocol.ts";
 import { probe, typicalFeeds } from "./probe.ts";
 
 /** A variant on a backend, and why there. */
@@ -51,7 +51,7 @@ export class Placer {
   }
 
   /** Measures both backends with the same inputs, and remembers. */
-  async measure(loader: Loader, feeds: RunMessage["feeds"]): Promise<Chosen> {
+  async measure(loader: Loader, feeds: Feeds): Promise<Chosen> {
     const found = loader.plan.candidates;
     const on = async (backend: BackendName): Promise<number | null> => {
       try {

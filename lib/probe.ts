@@ -3,7 +3,7 @@
 import type { Effects } from "./effects.ts";
 import { SelvedgeError } from "./errors.ts";
 import type { Lane } from "./pool/lane.ts";
-import type { LoadMessage, RunMessage } from "./pool/protocol.ts";
+import type { Feeds, LoadMessage } from "./pool/protocol.ts";
 import { zeros } from "./tensor.ts";
 import type { Port, Tensor } from "./tensor.ts";
 
@@ -15,10 +15,7 @@ const TIMED_RUNS = 3;
  * Builds typical inputs: symbolic dims by `typical`, a batch of one. Null where a size is not known, or where a model
  * takes strings.
  */
-export function typicalFeeds(
-  ports: readonly Port[],
-  typical: Readonly<Record<string, number>>,
-): RunMessage["feeds"] | null {
+export function typicalFeeds(ports: readonly Port[], typical: Readonly<Record<string, number>>): Feeds | null {
   const feeds: Record<string, { kind: "tensor"; tensor: Tensor }> = {};
   for (const port of ports) {
     if (port.dtype === "string") return null;
@@ -36,14 +33,9 @@ export function typicalFeeds(
 }
 
 /** Measures ms a run; null where the lane failed or took longer than the budget. */
-export async function probe(
-  effects: Effects,
-  lane: Lane,
-  model: LoadMessage,
-  feeds: RunMessage["feeds"],
-): Promise<number | null> {
+export async function probe(effects: Effects, lane: Lane, model: LoadMessage, feeds: Feeds): Promise<number | null> {
   const run = async (): Promise<number> => {
-    const { runMs } = await lane.run(model, feeds, PROBE_BUDGET_MS);
+    const { runMs } = await lane.run(model, [feeds], PROBE_BUDGET_MS);
     return runMs;
   };
   try {

@@ -37,19 +37,19 @@ export interface RunInfo {
 export interface RunResult {
   /** Tensors by output name; the caller's own. */
   readonly outputs: Readonly<Record<string, Tensor>>;
-  /** Answers by output name, one per item of the batch, where the bundle declares how to decode the output. */
+  /** Answers by output name, one per row of the request, where the bundle declares how to decode the output. */
   readonly decoded: Readonly<Record<string, readonly Decoded[]>>;
   /** What produced the answer, and how long it took. */
   readonly info: RunInfo;
 }
 
 /** Shapes what a dispatcher gives. */
-export function toResult({ ran, route, queuedMs, attempts }: Done): RunResult {
+export function toResult({ item, ran, route, queuedMs, attempts }: Done): RunResult {
   const info: RunInfo = {
     backend: route.backend,
     variant: route.variant,
     lane: attempts.at(-1)?.lane ?? "",
-    batchSize: 1,
+    batchSize: ran.items.length,
     queuedMs,
     ranMs: ran.runMs,
     preprocessMs: ran.preprocessMs,
@@ -59,5 +59,5 @@ export function toResult({ ran, route, queuedMs, attempts }: Done): RunResult {
     placement: "local",
     why: route.why,
   };
-  return { outputs: ran.outputs, decoded: ran.decoded, info };
+  return { outputs: item.outputs, decoded: item.decoded, info };
 }

@@ -12,12 +12,11 @@ import type { Accepts, Inputs } from "./inputs.ts";
 import { checkStatefulOptions } from "./options.ts";
 import type { RunOptions, StatefulOptions } from "./options.ts";
 import type { StateStep } from "./pool/lane.ts";
-import type { RunMessage } from "./pool/protocol.ts";
+import type { Feeds } from "./pool/protocol.ts";
 import { typicalFeeds } from "./probe.ts";
 import type { RunResult } from "./result.ts";
 import type { Port, Tensor } from "./tensor.ts";
 
-type Feeds = RunMessage["feeds"];
 type State = StateStep["checkpoint"];
 
 /** What a model hands to its states. */

@@ -5,7 +5,7 @@ import { endlessModel, identityModel } from "../../lib/backend/fixtures.ts";
 import { browserEffects } from "../../lib/effects.ts";
 import type { ScriptUrl } from "../../lib/effects.ts";
 import { isSelvedgeError } from "../../lib/errors.ts";
-import { throughWorker } from "../../lib/pool/through-worker.ts";
+import { runAlone, throughWorker } from "../../lib/pool/through-worker.ts";
 import { WorkerClient } from "../../lib/pool/worker-client.ts";
 
 /** What one worker is started with. */
@@ -57,7 +57,7 @@ const page: BackendPage = {
     await throughWorker(client).load(1, { files: [{ path: "m", data: new Blob([endlessModel()]) }], session: {} });
     const began = performance.now();
     const x = { kind: "tensor", tensor: { dtype: "float32", dims: [1], data: new Float32Array(1) } } as const;
-    const code = await client.run({ modelId: 1, feeds: { x } }, boundMs).then(() => "ended", codeOf);
+    const code = await client.run({ modelId: 1, items: [{ x }] }, boundMs).then(() => "ended", codeOf);
     return { code, ms: performance.now() - began };
   },
   async assign(setup) {
@@ -78,7 +78,7 @@ const page: BackendPage = {
     const bitmap = await createImageBitmap(new ImageData(data, 3, 2), { premultiplyAlpha: "none" });
     const tensors: number[][] = [];
     for (const image of [bitmap, { ...size, data }]) {
-      const { outputs } = await client.run({ modelId: 1, feeds: { x: { kind: "image", image } } }, 60_000);
+      const { outputs } = await runAlone(client, { modelId: 1, items: [{ x: { kind: "image", image } }] }, 60_000);
       tensors.push([...(outputs["y"]?.data as Float32Array)]);
     }
     client.end(new Error("done"));

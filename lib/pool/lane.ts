@@ -6,7 +6,7 @@ import type { Effects } from "../effects.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 import type { WorkerSource } from "../link.ts";
 import type { Tensor } from "../tensor.ts";
-import type { LoadMessage, Ran, RunMessage, WireImage, WireValue } from "./protocol.ts";
+import type { Feeds, LoadMessage, Ran, RunMessage, WireImage, WireValue } from "./protocol.ts";
 import { WorkerClient } from "./worker-client.ts";
 
 /** What every lane of a pool shares. */
@@ -74,7 +74,7 @@ export interface StateStep {
   /** The state as it was a few steps ago, by the names of its inputs. */
   readonly checkpoint: Readonly<Record<string, Tensor>>;
   /** The inputs of the steps since. */
-  readonly since: readonly RunMessage["feeds"][];
+  readonly since: readonly Feeds[];
   /** Whether the outputs that make up the state are to come back with the answer. */
   readonly isCheckpoint: boolean;
 }
@@ -139,13 +139,13 @@ export class Lane {
    * Runs a batch, loading its model first where it is not, and rebuilding its state where that is not here.
    * `boundMs` overrides the lane's own bound.
    */
-  run(model: LoadMessage, feeds: RunMessage["feeds"], boundMs?: number, state?: StateStep): Promise<Ran> {
+  run(model: LoadMessage, items: readonly Feeds[], boundMs?: number, state?: StateStep): Promise<Ran> {
     return this.#serial(async () => {
       const client = this.#client !== null ? this.#client : await this.#ensureStarted();
       const loaded = this.#loaded.get(model.modelId) ?? this.#ensureLoaded(client, model);
       await loaded.facts;
       const call = async (message: RunMessage): Promise<Ran> => {
-        const elements = countElements(message.feeds);
+        const elements = countElements(message.items);
         const startMs = this.#options.effects.now();
         const send = (): Promise<Ran> => client.run(message, boundMs ?? this.#runBound(loaded, elements));
         const ran = await (loaded.slowestMsPerElement === 0 ? this.#try(model.modelId, send) : send());
@@ -155,15 +155,15 @@ export class Lane {
         this.#busyMs += ms;
         return ran;
       };
-      if (state === undefined) return call({ modelId: model.modelId, feeds });
+      if (state === undefined) return call({ modelId: model.modelId, items });
       let restore = loaded.states.get(state.id) === state.after ? null : state.checkpoint;
       loaded.states.delete(state.id); // until it is through: a step that fails leaves nothing to go on from
       for (const past of restore === null ? [] : state.since) {
-        await call({ modelId: model.modelId, feeds: past, state: { stateId: state.id, restore, checkpoint: false } });
+        await call({ modelId: model.modelId, items: [past], state: { stateId: state.id, restore, checkpoint: false } });
         restore = null;
       }
       const { id: stateId, isCheckpoint: checkpoint } = state;
-      const ran = await call({ modelId: model.modelId, feeds, state: { stateId, restore, checkpoint } });
+      const ran = await call({ modelId: model.modelId, items, state: { stateId, restore, checkpoint } });
       loaded.states.set(stateId, state.mark);
       return ran;
     });
@@ -312,12 +312,13 @@ export class Lane {
   }
 }
 
-function countElements(feeds: RunMessage["feeds"]): number {
+function countElements(items: readonly Feeds[]): number {
   let total = 1;
-  for (const name in feeds) {
-    const value = feeds[name] as WireValue;
-    total += value.kind === "tensor" ? value.tensor.data.length : pixelCount(value.image);
-  }
+  for (const feeds of items)
+    for (const name in feeds) {
+      const value = feeds[name] as WireValue;
+      total += value.kind === "tensor" ? value.tensor.data.length : pixelCount(value.image);
+    }
   return total;
 }
 

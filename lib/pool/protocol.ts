@@ -3,9 +3,9 @@
 // error as a plain object. Messages are imperative down, past tense up. Everything is cloneable; transfer is an
 // optimisation.
 import type { BackendFacts, ModelFacts, StartOptions, StateCall } from "../backend/backend.ts";
-import type { DecodeSpec, ImageSpec } from "../bundle.ts";
+import type { BundleInput, BundleOutput, DecodeSpec, ImageSpec } from "../bundle.ts";
 import type { Reply } from "../reply.ts";
-import type { Port, Tensor } from "../tensor.ts";
+import type { Tensor } from "../tensor.ts";
 
 /** An image on the wire: a file or a frame (cheap to clone, which a bitmap is not), a bitmap, or RGBA pixels, rows from the top. */
 export type WireImage = Blob | VideoFrame | ImageBitmap | WirePixels;
@@ -35,25 +35,40 @@ export interface LoadMessage {
   readonly decodes: Readonly<Record<string, DecodeSpec>>;
   readonly assets: Readonly<Record<string, string>>;
   /** What the bundle says that the model takes and gives; a model that has other ports is refused. */
-  readonly declared?: { readonly inputs: readonly Port[]; readonly outputs: readonly Port[] } | undefined;
+  readonly declared?:
+    { readonly inputs: readonly BundleInput[]; readonly outputs: readonly BundleOutput[] } | undefined;
 }
 
-/** Runs a batch: inputs are already concatenated along the batch axis. */
+/** The inputs of one request by name. */
+export type Feeds = Readonly<Record<string, WireValue>>;
+
+/** Runs a batch. What fits together is joined in the worker; what does not runs by itself there. */
 export interface RunMessage {
   readonly modelId: number;
-  readonly feeds: Readonly<Record<string, WireValue>>;
-  /** Present where this is a step of a recurrent state: its inputs are then not among the feeds. */
+  /** The requests of the batch; one or more. */
+  readonly items: readonly Feeds[];
+  /** Present where this is a step of a recurrent state: its inputs are then not among the feeds, and it is alone. */
   readonly state?: StateCall | undefined;
 }
 
-/** What came out of a batch. */
-export interface Ran {
+/** What came out of one request of a batch. */
+export interface RanItem {
   readonly outputs: Readonly<Record<string, Tensor>>;
-  /** Answers by output name, one per item of the batch. */
+  /** Answers by output name, one per row of the request. */
   readonly decoded: Readonly<Record<string, readonly Decoded[]>>;
+}
+
+/** What came out of a batch. A batch of one that fails rejects as a whole; in a larger one each item may fail by itself. */
+export interface Ran {
+  /** In the order of the requests. */
+  readonly items: readonly Reply<RanItem>[];
+  /** How often the backend ran: 1 where all were joined. More says that they could not be, or not yet. */
+  readonly runs: number;
+  /** Whether joining is any use: false once the model proved not to be one whose requests can run together. */
+  readonly canJoin: boolean;
   /** Images to tensors. */
   readonly preprocessMs: number;
-  /** The backend's run alone. */
+  /** The backend's runs alone, with joining and splitting. */
   readonly runMs: number;
   /** Outputs to answers. */
   readonly decodeMs: number;

@@ -1,9 +1,21 @@
 // A worker seen as a backend, for tests: the conformance suite runs through the whole thread line this way.
 import type { Backend } from "../backend/backend.ts";
 import type { Tensor } from "../tensor.ts";
+import type { Ran, RanItem, RunMessage } from "./protocol.ts";
 import type { WorkerClient } from "./worker-client.ts";
 
 const BOUND_MS = 60_000;
+
+/** Runs a batch of one and gives what came out of it, with the times. */
+export async function runAlone(
+  client: WorkerClient,
+  message: RunMessage,
+  boundMs: number,
+): Promise<RanItem & Omit<Ran, "items">> {
+  const { items, ...times } = await client.run(message, boundMs);
+  if (items[0]?.ok !== true) throw new Error("A batch of one was answered without an answer.");
+  return { ...items[0].value, ...times };
+}
 
 /** Makes a Backend of a worker's page side. */
 export function throughWorker(client: WorkerClient): Backend {
@@ -14,7 +26,9 @@ export function throughWorker(client: WorkerClient): Backend {
     load: (modelId, model) => client.load({ ...model, modelId, images: {}, decodes: {}, assets: {} }, BOUND_MS),
     async run(modelId, tensors: Readonly<Record<string, Tensor>>, state) {
       const entries = Object.entries(tensors).map(([name, tensor]) => [name, { kind: "tensor", tensor }] as const);
-      return { ...(await client.run({ modelId, feeds: Object.fromEntries(entries), state }, BOUND_MS)).outputs };
+      return {
+        ...(await runAlone(client, { modelId, items: [Object.fromEntries(entries)], state }, BOUND_MS)).outputs,
+      };
     },
     async unload(modelId) {
       await client.unload(modelId, BOUND_MS);

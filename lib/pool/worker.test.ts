@@ -8,7 +8,7 @@ import type { Effects, WorkerHandle } from "../effects.ts";
 import { ERROR_CODES, SelvedgeError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
 import type { LoadMessage, WirePixels, WireValue } from "./protocol.ts";
-import { throughWorker } from "./through-worker.ts";
+import { runAlone, throughWorker } from "./through-worker.ts";
 import { serve } from "./worker.ts";
 import { WorkerClient } from "./worker-client.ts";
 
@@ -114,10 +114,10 @@ test("calls run one at a time, in order, and a failed one does not stop the next
   await client.load(message(identityModel("float32")), BOUND_MS);
   order.length = 0;
   const arrived = messages(4);
-  const feeds = { x: floats([1], [1]) };
-  const first = client.run({ modelId: 1, feeds }, BOUND_MS);
-  const missing = client.run({ modelId: 7, feeds }, BOUND_MS);
-  const wrong = client.run({ modelId: 1, feeds: {} }, BOUND_MS);
+  const items = [{ x: floats([1], [1]) }];
+  const first = runAlone(client, { modelId: 1, items }, BOUND_MS);
+  const missing = client.run({ modelId: 7, items }, BOUND_MS);
+  const wrong = client.run({ modelId: 1, items: [{}] }, BOUND_MS);
   const unload = client.unload(1, BOUND_MS);
   await arrived;
   gate.resolve();
@@ -147,7 +147,7 @@ test("outputs are moved to the page, not copied", async () => {
   };
   const client = connect(backend);
   await client.load(message(identityModel("float32")), BOUND_MS);
-  const { outputs } = await client.run({ modelId: 1, feeds: { x: floats([3], [1, 2, 3]) } }, BOUND_MS);
+  const { outputs } = await runAlone(client, { modelId: 1, items: [{ x: floats([3], [1, 2, 3]) }] }, BOUND_MS);
   expect(outputs["y"]?.data).toEqual(new Float32Array([1, 2, 3]));
   expect(kept["y"]?.data).toHaveLength(0);
 });
@@ -158,7 +158,7 @@ test("two outputs over one buffer arrive both", async () => {
   const backend: Backend = { ...createReferenceBackend(), run: () => Promise.resolve({ y, z: y }) };
   const client = connect(backend);
   await client.load(message(identityModel("float32")), BOUND_MS);
-  const { outputs } = await client.run({ modelId: 1, feeds: {} }, BOUND_MS);
+  const { outputs } = await runAlone(client, { modelId: 1, items: [{}] }, BOUND_MS);
   expect([outputs["y"]?.data, outputs["z"]?.data]).toEqual([new Float32Array([1, 2]), new Float32Array([1, 2])]);
 });
 
@@ -197,8 +197,9 @@ describe("images and answers", () => {
   test("an image becomes the tensor that the bundle declares", async () => {
     const client = connect(createReferenceBackend());
     await client.load(message(model, { images: { x: spec } }), BOUND_MS);
-    const { outputs, preprocessMs } = await client.run(
-      { modelId: 1, feeds: { x: { kind: "image", image } } },
+    const { outputs, preprocessMs } = await runAlone(
+      client,
+      { modelId: 1, items: [{ x: { kind: "image", image } }] },
       BOUND_MS,
     );
     expect(outputs["y"]).toEqual({ dtype: "float32", dims: [1, 3, 1, 2], data: new Float32Array([1, 0, 0, 0, 0, 1]) });
@@ -208,7 +209,7 @@ describe("images and answers", () => {
   test("an image where none is declared is a TypeError", async () => {
     const client = connect(createReferenceBackend());
     await client.load(message(model), BOUND_MS);
-    const run = client.run({ modelId: 1, feeds: { x: { kind: "image", image } } }, BOUND_MS);
+    const run = client.run({ modelId: 1, items: [{ x: { kind: "image", image } }] }, BOUND_MS);
     await expect(run).rejects.toThrow(new TypeError('Input "x" takes a tensor; its bundle declares no image there.'));
   });
 
@@ -221,7 +222,7 @@ describe("images and answers", () => {
     const client = connect(createReferenceBackend());
     await client.load(message(model, { images: { x: spec } }), BOUND_MS);
     const empty = { width, height, data: new Uint8ClampedArray(0) };
-    const run = client.run({ modelId: 1, feeds: { x: { kind: "image", image: empty } } }, BOUND_MS);
+    const run = client.run({ modelId: 1, items: [{ x: { kind: "image", image: empty } }] }, BOUND_MS);
     await expect(run).rejects.toBeInstanceOf(RangeError);
   });
 
@@ -229,7 +230,7 @@ describe("images and answers", () => {
     const client = connect(createReferenceBackend());
     await client.load(message(model, { images: { x: spec } }), BOUND_MS);
     const short = { ...image, width: 3 };
-    const run = client.run({ modelId: 1, feeds: { x: { kind: "image", image: short } } }, BOUND_MS);
+    const run = client.run({ modelId: 1, items: [{ x: { kind: "image", image: short } }] }, BOUND_MS);
     await expect(run).rejects.toThrow("An image of 3 × 1 has 12 bytes of RGBA, not 8.");
   });
 
@@ -238,7 +239,11 @@ describe("images and answers", () => {
     const decodes = { y: { op: "labels", asset: "labels.txt", top: 1 } } as const;
     const assets = { "labels.txt": "cat\ndog" };
     await client.load(message(identityModel("float32", ["n", 2]), { decodes, assets }), BOUND_MS);
-    const { decoded } = await client.run({ modelId: 1, feeds: { x: floats([2, 2], [1, 0, 0.25, 0.75]) } }, BOUND_MS);
+    const { decoded } = await runAlone(
+      client,
+      { modelId: 1, items: [{ x: floats([2, 2], [1, 0, 0.25, 0.75]) }] },
+      BOUND_MS,
+    );
     expect(decoded["y"]).toEqual([
       { kind: "labels", labels: [{ label: "cat", index: 0, score: 1 }] },
       { kind: "labels", labels: [{ label: "dog", index: 1, score: 0.75 }] },
@@ -248,7 +253,7 @@ describe("images and answers", () => {
   test("a bundle that decodes an output that is not there is invalid", async () => {
     const client = connect(createReferenceBackend());
     await client.load(message(identityModel("float32"), { decodes: { z: { op: "argmax" } } }), BOUND_MS);
-    const run = client.run({ modelId: 1, feeds: { x: floats([1], [1]) } }, BOUND_MS);
+    const run = client.run({ modelId: 1, items: [{ x: floats([1], [1]) }] }, BOUND_MS);
     await expect(run).rejects.toMatchObject({ code: "bundle-invalid" });
   });
 });

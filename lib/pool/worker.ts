@@ -1,36 +1,19 @@
 // The worker's side of the thread line: one call in flight, in order, every call answered by a value or an error as a
-// plain object. Images become tensors and outputs become answers here, so that the page's thread does neither.
+// plain object. What a run does with a batch is in run.ts.
 import * as Comlink from "comlink";
-import type { Backend, BackendFacts, DeviceTensor, ModelFacts, StartOptions } from "../backend/backend.ts";
+import type { Backend, BackendFacts, ModelFacts, StartOptions } from "../backend/backend.ts";
 import { createNextTask } from "../backend/task.ts";
-import type { ImageSpec } from "../bundle.ts";
 import { SelvedgeError } from "../errors.ts";
 import { createDecoder } from "../postprocess/decode.ts";
 import type { Decoder } from "../postprocess/decode.ts";
 import { GpuImages } from "../preprocess/gpu.ts";
-import { prepareImage } from "../preprocess/prepare.ts";
 import { reply } from "../reply.ts";
 import type { Reply } from "../reply.ts";
-import type { Dtype, Port, Tensor } from "../tensor.ts";
-import type {
-  Decoded,
-  LoadMessage,
-  Ran,
-  RunMessage,
-  StillImage,
-  WireImage,
-  WorkerApi,
-  WorkerNotice,
-} from "./protocol.ts";
-
-/** What the worker keeps of a loaded model, beside the backend's own. */
-interface ServedModel {
-  readonly images: Readonly<Record<string, ImageSpec>>;
-  readonly dtypes: Readonly<Record<string, Dtype>>;
-  readonly decoders: Readonly<Record<string, Decoder>>;
-  /** Brings its images to tensors on the backend's own device, where there is one. */
-  readonly gpu: GpuImages | null;
-}
+import type { Port, Tensor } from "../tensor.ts";
+import { batchingOf } from "./batch.ts";
+import type { LoadMessage, Ran, WorkerApi, WorkerNotice } from "./protocol.ts";
+import { run } from "./run.ts";
+import type { ServedModel } from "./run.ts";
 
 /** Serves a backend to the page at the other end; in a worker, that is `self`. `now` gives ms, for the times told. */
 export function serve(
@@ -54,7 +37,7 @@ export function serve(
     start: (options) => inOrder(() => start(backend, options)),
     load: (message) => inOrder(() => load(backend, models, message)),
     run: (message) =>
-      inOrder(async () => run(backend, models, message, now)).then((answer) =>
+      inOrder(async () => run(backend, served(models, message.modelId), message, now)).then((answer) =>
         answer.ok ? Comlink.transfer(answer, buffersOf(answer.value)) : answer,
       ),
     unload: (modelId) =>
@@ -93,8 +76,10 @@ async function load(backend: Backend, models: Map<number, ServedModel>, message:
   }
   const dtypes = Object.fromEntries(facts.inputs.map((port) => [port.name, port.dtype]));
   const gpu = backend.device == null ? null : new GpuImages(backend.device);
+  const { inputs, outputs } = message.declared ?? facts;
+  const batching = batchingOf(inputs, outputs, message.declared !== undefined);
   forget(models, message.modelId);
-  models.set(message.modelId, { images: message.images, dtypes, decoders, gpu });
+  models.set(message.modelId, { images: message.images, dtypes, decoders, batching, gpu });
   return facts;
 }
 
@@ -110,63 +95,15 @@ function checkPorts(kind: string, ports: readonly Port[], real: readonly Port[])
   }
 }
 
+function served(models: ReadonlyMap<number, ServedModel>, modelId: number): ServedModel {
+  const model = models.get(modelId);
+  if (model !== undefined) return model;
+  throw new SelvedgeError("internal", `Model ${modelId} is not loaded in this worker.`, { modelId });
+}
+
 function forget(models: Map<number, ServedModel>, modelId: number): void {
   models.get(modelId)?.gpu?.close();
   models.delete(modelId);
-}
-
-async function run(
-  backend: Backend,
-  models: ReadonlyMap<number, ServedModel>,
-  message: RunMessage,
-  now: () => number,
-): Promise<Ran> {
-  const model = models.get(message.modelId);
-  if (model === undefined) {
-    const details = { modelId: message.modelId };
-    throw new SelvedgeError("internal", `Model ${message.modelId} is not loaded in this worker.`, details);
-  }
-  const began = now();
-  const feeds: Record<string, Tensor | DeviceTensor> = {};
-  model.gpu?.trim();
-  for (const [name, value] of Object.entries(message.feeds)) {
-    feeds[name] = value.kind === "tensor" ? value.tensor : tensorOf(model, name, await still(name, value.image));
-  }
-  const prepared = now();
-  const outputs = await backend.run(message.modelId, feeds, message.state);
-  const ran = now();
-  const decoded: Record<string, readonly Decoded[]> = {};
-  for (const [name, decode] of Object.entries(model.decoders)) {
-    const output = outputs[name];
-    if (output === undefined) throw new SelvedgeError("bundle-invalid", `The model has no output "${name}" to decode.`);
-    decoded[name] = decode(output);
-  }
-  const decodeMs = now() - ran;
-  return { outputs, decoded, preprocessMs: prepared - began, runMs: ran - prepared, decodeMs };
-}
-
-/** Decodes a file, or takes the picture of a frame and closes it, here, where that costs the page nothing. */
-async function still(input: string, image: WireImage): Promise<StillImage> {
-  if (!(image instanceof Blob) && !("displayWidth" in image)) return image;
-  try {
-    return await createImageBitmap(image, {
-      imageOrientation: "from-image",
-      premultiplyAlpha: "none",
-      colorSpaceConversion: "default",
-    });
-  } catch (error) {
-    throw new TypeError(`input "${input}": this browser can't decode it as an image`, { cause: error });
-  } finally {
-    if ("close" in image) image.close();
-  }
-}
-
-function tensorOf(model: ServedModel, input: string, image: StillImage): Tensor | DeviceTensor {
-  const spec = model.images[input];
-  const dtype = model.dtypes[input];
-  if (spec === undefined) throw new TypeError(`Input "${input}" takes a tensor; its bundle declares no image there.`);
-  if (dtype === undefined) throw new TypeError(`The model has no input "${input}".`);
-  return prepareImage(model.gpu, image, { input, spec, dtype });
 }
 
 /** Runs calls one after another, each to a reply; calls that wait let the worker's events in between. */
@@ -195,9 +132,11 @@ function buffersOf(ran: Ran): ArrayBuffer[] {
   const add = (data: Tensor["data"]): void => {
     if (!Array.isArray(data) && data.buffer instanceof ArrayBuffer) buffers.add(data.buffer);
   };
-  for (const output of Object.values(ran.outputs)) add(output.data);
-  for (const items of Object.values(ran.decoded)) {
-    for (const item of items) if (item.kind === "probabilities") add(item.probabilities);
+  for (const item of ran.items) {
+    if (!item.ok) continue;
+    for (const output of Object.values(item.value.outputs)) add(output.data);
+    for (const rows of Object.values(item.value.decoded))
+      for (const row of rows) if (row.kind === "probabilities") add(row.probabilities);
   }
   return [...buffers];
 }

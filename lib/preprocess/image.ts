@@ -222,7 +222,7 @@ const single = new Float32Array(1);
 const singleBits = new Uint32Array(single.buffer);
 
 /** Rounds to IEEE 754 binary16, to nearest even, as its bits. */
-function float16Bits(value: number): number {
+export function float16Bits(value: number): number {
   single[0] = value;
   const bits = singleBits[0] as number;
   const sign = (bits >>> 16) & 0x8000;

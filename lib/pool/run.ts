@@ -1,0 +1,120 @@
+// One run message inside a worker: images become tensors, the backend computes, outputs become answers. Here, so that
+// the page's thread does none of it.
+import type { Backend } from "../backend/backend.ts";
+import type { ImageSpec } from "../bundle.ts";
+import { SelvedgeError, toWireError } from "../errors.ts";
+import type { Decoder } from "../postprocess/decode.ts";
+import type { GpuImages } from "../preprocess/gpu.ts";
+import { planImage } from "../preprocess/image.ts";
+import { checkImage } from "../preprocess/pixels.ts";
+import { prepareImage } from "../preprocess/prepare.ts";
+import type { Reply } from "../reply.ts";
+import type { Dtype, Tensor } from "../tensor.ts";
+import { drawn, runBatch } from "./batch.ts";
+import type { Batching, BatchRun, Outcome, Part, Parts } from "./batch.ts";
+import type { Decoded, Feeds, Ran, RanItem, RunMessage, StillImage, WireImage } from "./protocol.ts";
+
+/** What the worker keeps of a loaded model, beside the backend's own. */
+export interface ServedModel {
+  readonly images: Readonly<Record<string, ImageSpec>>;
+  readonly dtypes: Readonly<Record<string, Dtype>>;
+  readonly decoders: Readonly<Record<string, Decoder>>;
+  readonly batching: Batching;
+  /** Brings its images to tensors on the backend's own device, where there is one. */
+  readonly gpu: GpuImages | null;
+}
+
+/** Runs a batch. A request that is alone rejects with its own error; among several, each has a reply of its own. */
+export async function run(backend: Backend, model: ServedModel, message: RunMessage, now: () => number): Promise<Ran> {
+  const began = now();
+  model.gpu?.trim();
+  const failed = new Map<Feeds, unknown>();
+  const fail = (feeds: Feeds, error: unknown): void => {
+    if (message.items.length === 1) throw error;
+    failed.set(feeds, error);
+  };
+  const ready = new Map<Feeds, Parts>();
+  for (const feeds of message.items)
+    try {
+      ready.set(feeds, await prepare(model, feeds));
+    } catch (error) {
+      fail(feeds, error);
+    }
+  const readyMs = now();
+  const { outcomes, runs } = await compute(backend, model, message, [...ready.values()]);
+  const ranMs = now();
+  const answers = new Map<Feeds, RanItem>();
+  for (const [i, feeds] of [...ready.keys()].entries())
+    try {
+      answers.set(feeds, decode(model, outcomes[i] as Outcome));
+    } catch (error) {
+      fail(feeds, error);
+    }
+  const items = message.items.map((feeds): Reply<RanItem> => {
+    const value = answers.get(feeds);
+    return value === undefined ? { ok: false, error: toWireError(failed.get(feeds)) } : { ok: true, value };
+  });
+  const { canJoin } = model.batching;
+  return { items, runs, canJoin, preprocessMs: readyMs - began, runMs: ranMs - readyMs, decodeMs: now() - ranMs };
+}
+
+async function compute(
+  backend: Backend,
+  { batching }: ServedModel,
+  { modelId, state }: RunMessage,
+  items: readonly Parts[],
+): Promise<BatchRun> {
+  if (state === undefined) return runBatch(backend, modelId, batching, items);
+  const outputs = await backend.run(modelId, drawn(items[0] ?? {}), state);
+  return { outcomes: [{ outputs }], runs: 1 };
+}
+
+/** Brings inputs to what a batch is made of; pictures for the GPU are only drawn once their place in it is known. */
+async function prepare(model: ServedModel, feeds: Feeds): Promise<Parts> {
+  const parts: Record<string, Part> = {};
+  for (const [name, value] of Object.entries(feeds))
+    parts[name] = value.kind === "tensor" ? value.tensor : partOf(model, name, await still(name, value.image));
+  return parts;
+}
+
+function partOf(model: ServedModel, input: string, image: StillImage): Part {
+  const spec = model.images[input];
+  const dtype = model.dtypes[input];
+  if (spec === undefined) throw new TypeError(`Input "${input}" takes a tensor; its bundle declares no image there.`);
+  if (dtype === undefined) throw new TypeError(`The model has no input "${input}".`);
+  checkImage(image);
+  const target = { input, spec, dtype };
+  if (model.gpu === null || dtype !== "float32") return prepareImage(null, image, target) as Tensor;
+  const { width, height } = planImage(image.width, image.height, spec.resize);
+  const channels = spec.channels === "gray" ? 1 : 3;
+  const dims = spec.layout === "nchw" ? [1, channels, height, width] : [1, height, width, channels];
+  return { dims, draw: () => prepareImage(model.gpu, image, target) };
+}
+
+function decode(model: ServedModel, outcome: Outcome): RanItem {
+  if ("error" in outcome) throw outcome.error;
+  const { outputs } = outcome;
+  const decoded: Record<string, readonly Decoded[]> = {};
+  for (const [name, decoder] of Object.entries(model.decoders)) {
+    const output = outputs[name];
+    if (output === undefined) throw new SelvedgeError("bundle-invalid", `The model has no output "${name}" to decode.`);
+    decoded[name] = decoder(output);
+  }
+  return { outputs, decoded };
+}
+
+/** Decodes a file, or takes the picture of a frame and closes it, here, where that costs the page nothing. */
+async function still(input: string, image: WireImage): Promise<StillImage> {
+  if (!(image instanceof Blob) && !("displayWidth" in image)) return image;
+  try {
+    return await createImageBitmap(image, {
+      imageOrientation: "from-image",
+      premultiplyAlpha: "none",
+      colorSpaceConversion: "default",
+    });
+  } catch (error) {
+    throw new TypeError(`input "${input}": this browser can't decode it as an image`, { cause: error });
+  } finally {
+    if ("close" in image) image.close();
+  }
+}
