@@ -1,0 +1,153 @@
+// Answers kept: the same inputs to the same model are answered from memory. Exact, never similar: the key is the
+// SHA-256 of model, variant and every input byte, so another version of a model never answers for this one. Opt-in,
+// since it costs a hash per request; a model for which hashing costs more than a twentieth of what it saves turns it
+// off by itself. Bounded by bytes, the least recently used goes first.
+//
+// Knows nothing of requests: it takes tensors and keeps values. Answers in flight are the scheduler's business.
+import { sha256Hex } from "../bundle.ts";
+import type { Tensor } from "../tensor.ts";
+
+/** How answers are kept. */
+export interface ResultsOptions {
+  /** How many bytes of outputs to keep, 1 to 2 ** 40. Default 64 MiB. */
+  readonly maxBytes?: number | undefined;
+  /** How long an answer is good, in ms. Default: until the page is left. */
+  readonly ttlMs?: number | undefined;
+}
+
+/** Counts what became of requests that asked for a kept answer. */
+export interface ResultCounts {
+  /** Requests answered from memory. */
+  readonly hits: number;
+  /** Requests that had to run. */
+  readonly misses: number;
+  /** Answers kept now. */
+  readonly entries: number;
+  /** Their size in bytes. */
+  readonly bytes: number;
+}
+
+/** What an answer is made of, as far as it is kept. */
+export interface Answer {
+  readonly outputs: Readonly<Record<string, Tensor>>;
+}
+
+interface Entry {
+  readonly value: Answer;
+  readonly bytes: number;
+  readonly untilMs: number;
+  readonly ranMs: number;
+}
+
+/** What keeping answers costs and saves for one model. */
+interface Worth {
+  spentMs: number;
+  savedMs: number;
+  lookups: number;
+}
+
+/** RESULTS_DEFAULTS says what a caller need not. */
+export const RESULTS_DEFAULTS = { maxBytes: 64 * 2 ** 20, ttlMs: Number.POSITIVE_INFINITY } as const;
+
+/** What hashing may cost of what it saves. */
+const COST_MAX = 0.05;
+/** Lookups before that is judged, and how many are skipped before it is tried again. */
+const TRIAL = 32;
+const PAUSE = 1_000;
+
+/** Keeps answers by what was asked. */
+export class Results {
+  readonly #maxBytes: number;
+  readonly #ttlMs: number;
+  readonly #now: () => number;
+  readonly #entries: Map<string, Entry> = new Map();
+  readonly #worth: Map<string, Worth> = new Map();
+  #bytes = 0;
+  #hits = 0;
+  #misses = 0;
+
+  constructor({ maxBytes, ttlMs }: ResultsOptions, now: () => number) {
+    this.#maxBytes = maxBytes ?? RESULTS_DEFAULTS.maxBytes;
+    this.#ttlMs = ttlMs ?? RESULTS_DEFAULTS.ttlMs;
+    this.#now = now;
+  }
+
+  /** Gives the key of a question, or null where asking does not pay for this model. */
+  async key(model: string, inputs: Readonly<Record<string, Tensor>>): Promise<string | null> {
+    const worth = this.#worth.get(model) ?? { spentMs: 0, savedMs: 0, lookups: 0 };
+    this.#worth.set(model, worth);
+    worth.lookups += 1;
+    if (worth.lookups > TRIAL && worth.spentMs > COST_MAX * worth.savedMs) {
+      if (worth.lookups < PAUSE) return null;
+      Object.assign(worth, { spentMs: 0, savedMs: 0, lookups: 0 });
+    }
+    const startMs = this.#now();
+    const key = await keyOf(model, inputs);
+    worth.spentMs += this.#now() - startMs;
+    return key;
+  }
+
+  /** Gives a copy of a kept answer, or null. */
+  get(model: string, key: string): Answer | null {
+    const entry = this.#entries.get(key);
+    if (entry === undefined || entry.untilMs < this.#now()) {
+      this.#misses += 1;
+      this.#drop(key);
+      return null;
+    }
+    this.#hits += 1;
+    const worth = this.#worth.get(model);
+    if (worth !== undefined) worth.savedMs += entry.ranMs;
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    return copyOf(entry.value);
+  }
+
+  /** Keeps a copy of an answer, and says how long it took to find. */
+  set(key: string, value: Answer, ranMs: number): void {
+    this.#drop(key);
+    const bytes = Object.values(value.outputs).reduce((sum, tensor) => sum + sizeOf(tensor), 0);
+    if (bytes > this.#maxBytes) return;
+    this.#entries.set(key, { value: copyOf(value), bytes, untilMs: this.#now() + this.#ttlMs, ranMs });
+    this.#bytes += bytes;
+    for (const oldest of this.#entries.keys()) {
+      if (this.#bytes <= this.#maxBytes) break;
+      this.#drop(oldest);
+    }
+  }
+
+  /** Gives the counts so far. */
+  read(): ResultCounts {
+    return { hits: this.#hits, misses: this.#misses, entries: this.#entries.size, bytes: this.#bytes };
+  }
+
+  #drop(key: string): void {
+    this.#bytes -= this.#entries.get(key)?.bytes ?? 0;
+    this.#entries.delete(key);
+  }
+}
+
+/** Hashes a question: model, and for each input in the order of the names its name, dtype, dims and bytes. */
+async function keyOf(model: string, inputs: Readonly<Record<string, Tensor>>): Promise<string> {
+  const encoder = new TextEncoder();
+  const parts = Object.keys(inputs)
+    .sort()
+    .map(async (name) => {
+      const { dtype, dims, data } = inputs[name] as Tensor;
+      const bytes = Array.isArray(data)
+        ? encoder.encode(JSON.stringify(data))
+        : new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
+      return [name, dtype, dims, await sha256Hex(bytes)];
+    });
+  return sha256Hex(encoder.encode(JSON.stringify([model, await Promise.all(parts)])));
+}
+
+function copyOf(value: Answer): Answer {
+  const outputs = Object.entries(value.outputs).map(([name, x]) => [name, { ...x, data: x.data.slice() }] as const);
+  return { ...value, outputs: Object.fromEntries(outputs) };
+}
+
+function sizeOf({ data }: Tensor): number {
+  if (!Array.isArray(data)) return data.byteLength;
+  return data.reduce((sum, text) => sum + 2 * text.length, 0);
+}
