@@ -23,6 +23,16 @@ const withInput = (change: object): unknown => ({
   ...valid,
   model: { ...valid.model, inputs: [{ ...input, ...change }] },
 });
+const pad = { axis: 3, upTo: 0.2 };
+const cut = { axis: 1, input: "x", inputAxis: 3, per: 8, plus: 3 };
+const withPad = (padChange: object, cutChange: object = {}, more: object[] = []): unknown => ({
+  ...valid,
+  model: {
+    ...valid.model,
+    inputs: [{ ...input, pad: { ...pad, ...padChange } }, ...more],
+    outputs: [{ ...output, dims: ["batch", "time"], cut: { ...cut, ...cutChange } }],
+  },
+});
 const withOutput = (change: object): unknown => ({
   ...valid,
   model: { ...valid.model, outputs: [{ ...output, ...change }] },
@@ -32,12 +42,32 @@ test("a valid bundle is taken as it is", () => {
   expect(parseBundle(valid)).toEqual(valid);
 });
 
+test("an input that may be padded, and an output that is cut back, are taken as they are", () => {
+  expect(parseBundle(withPad({}))).toEqual(withPad({}));
+});
+
 test("a capability word that this version does not know is no error", () => {
   expect(parseBundle({ ...valid, variants: [{ id: "f32", needs: ["npu-int4"], files: [file] }] })).toBeTruthy();
 });
 
 test.each<[string, unknown]>([
   ["no object", "text"],
+  ["padding an axis of fixed size", withPad({ axis: 1 })],
+  ["padding the batch", withPad({ axis: 0 })],
+  ["padding an axis that is not there", withPad({ axis: 4 })],
+  ["padding by nothing", withPad({ upTo: 0 })],
+  ["padding to more than double", withPad({ upTo: 1.5 })],
+  ["padding one of two inputs of one size", withPad({}, {}, [{ ...input, name: "mask" }])],
+  [
+    "padding two inputs of one size by unlike shares",
+    withPad({}, {}, [{ ...input, name: "m", pad: { ...pad, upTo: 0.1 } }]),
+  ],
+  ["padding text", withInput({ dtype: "string", pad })],
+  ["cutting after an input that is not there", withPad({}, { input: "z" })],
+  ["cutting after an axis that is not padded", withPad({}, { inputAxis: 2 })],
+  ["cutting the batch", withPad({}, { axis: 0 })],
+  ["cutting an axis that is not there", withPad({}, { axis: 2 })],
+  ["cutting by nothing", withPad({}, { per: 0 })],
   ["null", null],
   ["an unknown schema", { ...valid, schema: "selvedge/bundle@2" }],
   ["no variant", { ...valid, variants: [] }],
