@@ -20,6 +20,7 @@ const CONTRACTS = [
   "feeds",
   "link",
   "reply",
+  "signature",
   "shape",
   "tensor",
   "watchdog",

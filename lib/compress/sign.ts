@@ -1,0 +1,141 @@
+// Signing a bundle, and looking whether a signed one is whole: what the command line's `sign` and `verify` do.
+// lib/signature.ts says what is signed and what a page refuses.
+import { readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { bundleIdentity, sha256Hex } from "../bundle.ts";
+import type { Bundle } from "../bundle.ts";
+import { parseBundle } from "../bundle-schema.ts";
+import { SelvedgeError } from "../errors.ts";
+import { isSignature, sign, toBase64, verify } from "../signature.ts";
+import type { Claim, Signature } from "../signature.ts";
+import { writeWhole } from "./files.ts";
+
+/** How a bundle is signed. */
+export interface SignOptions {
+  /** The file of the private key, as `createKey` writes it. */
+  readonly key: string;
+  /** A whole number that grows with each release. Default: one more than the last signature's, else 1. */
+  readonly release?: number | undefined;
+  /** For how many days the signature is good, 1 to 36,500. Default 365. */
+  readonly days?: number | undefined;
+  /** The time of signing, in ms since 1970. Default: now. */
+  readonly nowMs?: number | undefined;
+}
+
+const ALGORITHM = "Ed25519";
+const DAY_MS = 86_400_000;
+const DAYS = 365;
+
+/** Writes a new private key as a JSON Web Key to a file that is not there yet, and gives the public key as text. */
+export async function createKey(path: string): Promise<string> {
+  const pair = await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
+  const jwk = await crypto.subtle.exportKey("jwk", pair.privateKey);
+  try {
+    await writeFile(path, `${JSON.stringify(jwk, null, 2)}\n`, { mode: 0o600, flag: "wx" });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    throw new TypeError(`${path} is there already: a key is never overwritten`, { cause: error });
+  }
+  return toBase64(await crypto.subtle.exportKey("raw", pair.publicKey));
+}
+
+/** Signs the bundle in a folder: writes `signature.json` beside its `bundle.json`. */
+export async function signBundle(folder: string, options: SignOptions): Promise<Signature> {
+  const { bundle, identity } = await readBundle(folder);
+  await checkChunks(folder, bundle);
+  const before = await readSignature(folder);
+  const isSame = before?.identity === identity;
+  const release = options.release ?? (isSame ? before.release : (before?.release ?? 0) + 1);
+  if (!Number.isSafeInteger(release) || release < 0)
+    throw new RangeError(`release: expected a whole number, got ${release}`);
+  if (before !== null && release < before.release)
+    throw new RangeError(`release: ${release} is older than ${before.release}, which pages may have seen already`);
+  const days = options.days ?? DAYS;
+  if (!(days >= 1 && days <= 36_500)) throw new RangeError(`days: expected 1 to 36500, got ${days}`);
+  // A second key signs the very same claim, so that either is enough.
+  const until = (options.nowMs ?? Date.now()) + days * DAY_MS;
+  const isSecond = isSame && before.release === release && options.days === undefined;
+  const expires = isSecond ? before.expires : new Date(until).toISOString();
+  const claim = { identity, model: bundle.model.name, release, expires };
+  const signature = await sign(claim, await readKey(options.key), before ?? undefined);
+  await writeWhole(join(folder, "signature.json"), [
+    new TextEncoder().encode(`${JSON.stringify(signature, null, 2)}\n`),
+  ]);
+  return signature;
+}
+
+/**
+ * Looks whether the bundle in a folder is whole and signed by one of the keys.
+ * @throws SelvedgeError `integrity-failed` where it is not, with the reason in its details
+ */
+export async function verifyBundle(
+  folder: string,
+  trust: readonly string[],
+  nowMs: number = Date.now(),
+): Promise<Claim> {
+  const { bundle, identity } = await readBundle(folder);
+  const signature = await readSignature(folder);
+  const claim = await verify(signature, { identity, model: bundle.model.name }, trust, nowMs);
+  await checkChunks(folder, bundle);
+  return claim;
+}
+
+async function readBundle(folder: string): Promise<{ bundle: Bundle; identity: string }> {
+  const path = join(folder, "bundle.json");
+  const text = await readIfThere(path);
+  if (text === null) throw new TypeError(`${folder} holds no bundle.json: name the bundle's own folder`);
+  const bundle = parseBundle(parseJson(path, text));
+  return { bundle, identity: await bundleIdentity(bundle) };
+}
+
+async function checkChunks(folder: string, { variants, assets = [] }: Bundle): Promise<void> {
+  const files = [...variants.flatMap((x) => x.files), ...assets];
+  const chunks = new Map(files.flatMap((x) => x.chunks).map((x) => [x.sha256, x.bytes]));
+  for (const [sha256, bytes] of chunks) {
+    const path = join(folder, "chunks", sha256);
+    const data = await readFile(path).catch(() => null);
+    const isWhole = data?.byteLength === bytes && (await sha256Hex(Uint8Array.from(data))) === sha256;
+    if (isWhole) continue;
+    const what = data === null ? "is missing" : "holds other bytes than its name says";
+    throw new SelvedgeError("integrity-failed", `${path} ${what}.`, { reason: "altered", chunk: sha256 });
+  }
+}
+
+async function readSignature(folder: string): Promise<Signature | null> {
+  const path = join(folder, "signature.json");
+  const text = await readIfThere(path);
+  if (text === null) return null;
+  const json = parseJson(path, text);
+  if (isSignature(json)) return json;
+  throw new SelvedgeError("integrity-failed", `${path} breaks its schema.`, { reason: "malformed" });
+}
+
+async function readKey(path: string): Promise<{ publicKey: CryptoKey; privateKey: CryptoKey }> {
+  const text = await readIfThere(path);
+  if (text === null) throw new TypeError(`key: there is no ${path}; make one by: selvedge sign --new-key ${path}`);
+  try {
+    const jwk = JSON.parse(text) as JsonWebKey;
+    const { kty = "", crv = "", x = "" } = jwk;
+    const publicKey = await crypto.subtle.importKey("jwk", { kty, crv, x }, ALGORITHM, true, ["verify"]);
+    return { publicKey, privateKey: await crypto.subtle.importKey("jwk", jwk, ALGORITHM, false, ["sign"]) };
+  } catch (error) {
+    throw new TypeError(`key: ${path} is no Ed25519 private key as a JSON Web Key`, { cause: error });
+  }
+}
+
+async function readIfThere(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return null;
+    throw error;
+  }
+}
+
+function parseJson(path: string, text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    throw new SelvedgeError("integrity-failed", `${path} is not JSON.`, { reason: "malformed" }, error);
+  }
+}

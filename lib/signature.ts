@@ -1,0 +1,158 @@
+// Who vouches for a bundle. `signature.json` beside `bundle.json` holds Ed25519 signatures over the bundle's identity,
+// its model's name, a release number that only grows, and a date after which it is no good. The identity is the hash of
+// bundle.json, which holds the hash of every chunk: one small signature covers every byte that runs.
+//
+// An app that trusts keys refuses, before a byte of weights is fetched: a bundle without a signature, one that was
+// altered, one signed by another key, one that has expired, and one older than what this device has seen (`verify` gives
+// the release; engine.ts remembers it). Parts of two releases can't be mixed, since all hang on one hash. Rotation is a
+// list: sign with the old and the new key, ship apps that trust both, then drop the old one. After The Update Framework's
+// attacks, without its roles: one key signs all, and the app itself carries the root of trust.
+import { canonicalJson } from "./bundle.ts";
+import { SelvedgeError } from "./errors.ts";
+
+/** Names the schema that this version reads and writes. */
+export const SIGNATURE_SCHEMA = "selvedge/signature@1";
+
+/** Bounds a signature file, in bytes: a server that never stops sending is cut off there. */
+export const SIGNATURE_MAX_BYTES: number = 64 * 1024;
+
+/** What is signed. */
+export interface Claim {
+  readonly schema: typeof SIGNATURE_SCHEMA;
+  /** The bundle's identity, 64 hex digits. */
+  readonly identity: string;
+  /** The model's name, as in the bundle. */
+  readonly model: string;
+  /** A whole number that grows with each release of the model: an older one is refused. */
+  readonly release: number;
+  /** When it stops to be good, in ISO 8601, UTC. */
+  readonly expires: string;
+}
+
+/** A signature file. */
+export interface Signature extends Claim {
+  /** One for each key that signed. */
+  readonly signatures: readonly { readonly key: string; readonly signature: string }[];
+}
+
+const ALGORITHM = "Ed25519";
+const KEY_BYTES = 32;
+const SIGNATURE_BYTES = 64;
+
+/** Gives the bytes that a key signs: the claim as canonical JSON, in UTF-8. */
+export function signedBytes({ schema, identity, model, release, expires }: Claim): Uint8Array<ArrayBuffer> {
+  return new TextEncoder().encode(canonicalJson({ schema, identity, model, release, expires }));
+}
+
+/**
+ * Reads public keys as `selvedge sign --new-key` prints them: the 32 bytes of an Ed25519 key in base64url.
+ * @throws TypeError for anything else
+ */
+export function importKeys(keys: readonly string[]): Promise<CryptoKey[]> {
+  return Promise.all(
+    keys.map(async (key) => {
+      const bytes = fromBase64(key);
+      if (bytes?.length !== KEY_BYTES)
+        throw new TypeError(`trust: "${key.slice(0, 60)}" is no Ed25519 public key (32 bytes in base64url)`);
+      return crypto.subtle.importKey("raw", bytes, ALGORITHM, true, ["verify"]);
+    }),
+  );
+}
+
+/**
+ * Tells whether one of the trusted keys vouches for a bundle, now; gives the release.
+ * @param json - what signature.json holds, or null where there is none
+ * @throws SelvedgeError `integrity-failed`, with `details.reason`: unsigned, malformed, altered, wrong-key, expired
+ */
+export async function verify(
+  json: unknown,
+  bundle: { readonly identity: string; readonly model: string },
+  trust: readonly string[],
+  nowMs: number,
+): Promise<Claim> {
+  if (json === null) throw refused("unsigned", `${bundle.model} has no signature.json beside it`);
+  if (!isSignature(json)) throw refused("malformed", `${bundle.model}'s signature.json breaks its schema`);
+  const keys = await importKeys(trust);
+  let isKnown = false;
+  for (const { key, signature } of json.signatures) {
+    const index = trust.indexOf(key);
+    const known = keys[index];
+    const bytes = fromBase64(signature);
+    if (known === undefined || bytes === null) continue;
+    isKnown = true;
+    if (!(await crypto.subtle.verify(ALGORITHM, known, bytes, signedBytes(json)))) continue;
+    // Only what a trusted key has signed is worth a look: of all else nothing is believed, not even its date.
+    if (json.identity !== bundle.identity || json.model !== bundle.model)
+      throw refused("altered", `the signature is for ${json.model} ${json.identity}, not for ${bundle.identity}`);
+    if (nowMs >= Date.parse(json.expires)) throw refused("expired", `the signature was good until ${json.expires}`);
+    return json;
+  }
+  if (isKnown) throw refused("altered", "no trusted key's signature fits");
+  throw refused("wrong-key", "it is signed by none of the trusted keys");
+}
+
+/**
+ * Signs a bundle with an Ed25519 private key.
+ * @param signed - an older file for the same claim, whose other signatures are kept: rotation signs with two keys
+ */
+export async function sign(
+  claim: Omit<Claim, "schema">,
+  pair: { readonly publicKey: CryptoKey; readonly privateKey: CryptoKey },
+  signed?: Signature,
+): Promise<Signature> {
+  const full: Claim = { schema: SIGNATURE_SCHEMA, ...claim };
+  const key = toBase64(await crypto.subtle.exportKey("raw", pair.publicKey));
+  const signature = toBase64(await crypto.subtle.sign(ALGORITHM, pair.privateKey, signedBytes(full)));
+  const isSame = signed !== undefined && canonicalJson(claimOf(signed)) === canonicalJson(full);
+  const others = isSame ? signed.signatures.filter((x) => x.key !== key) : [];
+  return { ...full, signatures: [...others, { key, signature }] };
+}
+
+/** Tells a signature file from anything else. */
+export function isSignature(json: unknown): json is Signature {
+  if (typeof json !== "object" || json === null) return false;
+  const { schema, identity, model, release, expires, signatures } = json as Record<string, unknown>;
+  return (
+    schema === SIGNATURE_SCHEMA &&
+    typeof identity === "string" &&
+    /^[0-9a-f]{64}$/.test(identity) &&
+    typeof model === "string" &&
+    Number.isSafeInteger(release) &&
+    (release as number) >= 0 &&
+    typeof expires === "string" &&
+    /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?Z$/.test(expires) &&
+    !Number.isNaN(Date.parse(expires)) &&
+    Array.isArray(signatures) &&
+    signatures.length <= 16 &&
+    signatures.every(isSigned)
+  );
+}
+
+/** Writes bytes in base64url, without padding. */
+export function toBase64(bytes: ArrayBuffer): string {
+  const text = btoa(String.fromCharCode(...new Uint8Array(bytes)));
+  return text.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+function isSigned(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { key, signature } = value as Record<string, unknown>;
+  return typeof key === "string" && typeof signature === "string" && fromBase64(signature)?.length === SIGNATURE_BYTES;
+}
+
+function claimOf({ schema, identity, model, release, expires }: Claim): Claim {
+  return { schema, identity, model, release, expires };
+}
+
+function fromBase64(text: string): Uint8Array<ArrayBuffer> | null {
+  if (!/^[A-Za-z0-9_-]*$/.test(text)) return null;
+  try {
+    return Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (x) => x.charCodeAt(0));
+  } catch {
+    return null; // a length that no bytes have
+  }
+}
+
+function refused(reason: string, why: string): SelvedgeError {
+  return new SelvedgeError("integrity-failed", `The bundle is not trusted: ${why}.`, { reason });
+}
