@@ -1,0 +1,118 @@
+// Takes units out of a model, or sets them to 0: the two sides of one equality, which tests hold this folder to.
+import { create } from "@bufbuild/protobuf";
+import type { Dependencies, Group } from "./dependency.ts";
+import type { Labels } from "./dependency-units.ts";
+import type { TensorProto } from "./onnx.gen.js";
+import { TensorProto_DataType, TensorProtoSchema } from "./onnx.gen.js";
+import type { OnnxModel } from "./onnx.ts";
+import { sliceTensor } from "./slice-tensor.ts";
+
+/** Says which units of a model go; made from scores, or by hand in tests. */
+export type Removal = ReadonlySet<number>;
+
+/**
+ * Makes a choice of units lawful: no axis of any value loses its last index. Units are taken in the order given, until
+ * each group has lost as many as asked for.
+ */
+export function chooseUnits(
+  { walk }: Dependencies,
+  wishes: readonly { readonly group: Group; readonly order: readonly number[]; readonly count: number }[],
+): Set<number> {
+  const axes = [...distinctAxes([...walk.values.values()].flat(), (x) => walk.units.find(x))];
+  const byUnit = new Map<number, { left: number }[]>();
+  for (const roots of axes) {
+    const axis = { left: roots.size };
+    for (const root of roots) byUnit.set(root, [...(byUnit.get(root) ?? []), axis]);
+  }
+  const removed = new Set<number>();
+  for (const { order, count, group } of wishes) {
+    const allowed = new Set(group.units);
+    let open = count;
+    for (const unit of order) {
+      if (open <= 0) break;
+      const on = byUnit.get(unit) ?? [];
+      if (!allowed.has(unit) || removed.has(unit) || on.some((x) => x.left <= 1)) continue;
+      for (const axis of on) axis.left--;
+      removed.add(unit);
+      open--;
+    }
+  }
+  return removed;
+}
+
+/** Lists the sets of units that axes are made of, each once; one that holds something that stays needs no guard. */
+function* distinctAxes(all: readonly (Labels | null)[], find: (unit: number) => number): Generator<Set<number>> {
+  const seen = new Set<string>();
+  const arrays = new Set<Labels>();
+  for (const labels of all) {
+    if (labels === null || arrays.has(labels)) continue;
+    arrays.add(labels);
+    const roots = new Set<number>();
+    for (const unit of labels) {
+      const root = find(unit);
+      if (root === 0) break;
+      roots.add(root);
+    }
+    if (labels.some((x) => find(x) === 0)) continue;
+    const key = [...roots].sort((a, b) => a - b).join();
+    if (seen.has(key)) continue;
+    seen.add(key);
+    yield roots;
+  }
+}
+
+/** Takes units out of the model that the dependencies were found in: every constant cut, every count made right. */
+export function removeUnits(model: OnnxModel, { walk }: Dependencies, removed: Removal): void {
+  const { graph } = model;
+  const kept = (unit: number): boolean => !removed.has(walk.units.find(unit));
+  const count = (labels: Labels): number => labels.reduce((sum, x) => sum + (kept(x) ? 1 : 0), 0);
+  for (const adapt of walk.adaptations) adapt(kept, count);
+  for (const [name, axes] of walk.values) {
+    const constant = graph.constant(name);
+    if (constant === undefined) continue;
+    const lists = axes.map((labels) => (labels === null ? null : keptIndices(labels, kept)));
+    if (lists.every((x) => x === null)) continue;
+    replaceConstant(model, sliceTensor(constant, lists));
+  }
+  // Recorded shapes of what lies between are no longer true.
+  graph.proto.valueInfo = [];
+  graph.changed();
+}
+
+/** Lists the indices of an axis that stay; null where all do. */
+export function keptIndices(labels: Labels, kept: (unit: number) => boolean): number[] | null {
+  const list = [...labels.keys()].filter((i) => kept(labels[i] ?? 0));
+  return list.length === labels.length ? null : list;
+}
+
+/** Puts another tensor in the place of the constant of its name. */
+export function replaceConstant({ graph }: OnnxModel, tensor: TensorProto): void {
+  const at = graph.proto.initializer.findIndex((x) => x.name === tensor.name);
+  if (at >= 0) graph.proto.initializer[at] = tensor;
+  else {
+    const value = graph.producer(tensor.name)?.attribute.find((x) => x.name === "value");
+    if (value !== undefined) value.t = tensor;
+  }
+  graph.changed();
+}
+
+/** Sets units of the model to 0 wherever they are read, by a multiplication: as large as before, and equal to `removeUnits`. */
+export function maskUnits(model: OnnxModel, { walk }: Dependencies, removed: Removal): void {
+  const { graph } = model;
+  for (const { node, input, axis, rank, labels } of walk.reads) {
+    const kept = Float32Array.from(labels, (x) => (removed.has(walk.units.find(x)) ? 0 : 1));
+    if (kept.every((x) => x === 1)) continue;
+    const value = node.input[input] ?? "";
+    const mask = create(TensorProtoSchema, {
+      name: graph.freshName(`${value}/mask`),
+      dataType: TensorProto_DataType.FLOAT,
+      dims: Array.from({ length: rank - axis }, (_, i) => (i === 0 ? BigInt(labels.length) : 1n)),
+      rawData: new Uint8Array(kept.buffer),
+    });
+    const output = graph.freshName(`${value}/masked`);
+    graph.addInitializer(mask);
+    graph.insertBefore(node, { opType: "Mul", input: [value, mask.name], output: [output] });
+    node.input[input] = output;
+    graph.changed();
+  }
+}
