@@ -4,15 +4,20 @@
 import type { Variant } from "../bundle.ts";
 import { toHalf } from "./half.ts";
 import { inferValues } from "./infer.ts";
-import type { OnnxModel } from "./onnx.ts";
+import type { OnnxModel, Transform } from "./onnx.ts";
 import { prune } from "./prune.ts";
 import { quantizeBlocks } from "./quantize-blocks.ts";
 import { quantizeDynamic } from "./quantize-dynamic.ts";
-import { isDepthwise, isStem, quantizeWeights } from "./quantize-weights.ts";
+import { isDepthwise, isStem, QUANTIZE_DEFAULTS, quantizeWeights } from "./quantize-weights.ts";
 import type { WeightStore } from "./quantize-weights.ts";
-import type { Feed } from "./samples.ts";
-import { measureImportance } from "./moments.ts";
+import type { Layer } from "./layer.ts";
+import { packConstants } from "./pack-constants.ts";
+import { roundLayers } from "./rounding.ts";
+import type { Rounded } from "./rounding.ts";
 import { measurePeaks } from "./statistics.ts";
+import type { Feeds } from "./statistics.ts";
+import { strip } from "./strip.ts";
+import { elementCount } from "./weights.ts";
 
 /** Where a form shall run. */
 export type Target = "webgpu-f16" | "webgpu" | "wasm";
@@ -30,8 +35,8 @@ export interface Form {
   readonly targets: readonly Target[];
   readonly needs: Variant["needs"];
   readonly session?: Variant["session"];
-  /** Brings the simplified model to this form. */
-  make(model: OnnxModel, feeds: readonly Feed[]): Promise<void>;
+  /** Brings the simplified model to this form, by what its layers are given on samples; on made-up ones, without. */
+  make(model: OnnxModel, feeds: Feeds, isMadeUp?: boolean): Promise<void>;
 }
 
 /** Weights stored as int8 are computed once, while loading, and run at the speed of float32. */
@@ -44,6 +49,9 @@ const FOLD: NonNullable<Variant["session"]> = {
 const storeWeight = (weight: Parameters<typeof isStem>[0]): WeightStore =>
   isDepthwise(weight) || isStem(weight) ? "float16" : "int8";
 
+/** What ends every form that stores weights in fewer bits. */
+const REST: readonly Transform[] = [packConstants({ isExact: false }), prune(), strip()];
+
 const FORMS: readonly Form[] = [
   { id: "f32", targets: TARGETS, needs: [], make: async () => undefined },
   {
@@ -51,19 +59,22 @@ const FORMS: readonly Form[] = [
     targets: TARGETS,
     needs: [],
     session: FOLD,
-    make: async (model) => void model.transform(quantizeWeights({ store: storeWeight }), prune()),
+    make: async (model, feeds, isMadeUp) => {
+      const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, int8Grid);
+      model.transform(quantizeWeights({ store: storeWeight, rounded }), ...REST);
+    },
   },
   {
     id: "int4",
     targets: ["webgpu-f16", "webgpu"],
     needs: ["webgpu"],
     session: FOLD,
-    make: async (model, feeds) => {
+    make: async (model, feeds, isMadeUp) => {
       // A table that is looked up carries every token: it keeps 8 bits.
       const isTable = (name: string): boolean => model.graph.consumers(name).some((x) => x.opType === "Gather");
-      const importance = await measureImportance(model, feeds.slice(0, 32));
-      const blocks = quantizeBlocks({ bits: (name) => (isTable(name) ? 8 : 4), importance });
-      model.transform(blocks, quantizeWeights({ store: storeWeight }), prune());
+      const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, int4Grid);
+      const blocks = quantizeBlocks({ bits: (name) => (isTable(name) ? 8 : 4), rounded });
+      model.transform(blocks, quantizeWeights({ store: storeWeight, rounded }), ...REST);
     },
   },
   {
@@ -72,7 +83,7 @@ const FORMS: readonly Form[] = [
     needs: ["webgpu", "shader-f16"],
     make: async (model, feeds) => {
       const values = await inferValues(model);
-      model.transform(toHalf({ values, peaks: await measurePeaks(model, feeds.slice(0, 8)) }), prune());
+      model.transform(toHalf({ values, peaks: await measurePeaks(model, feeds) }), prune(), strip());
     },
   },
   {
@@ -80,9 +91,28 @@ const FORMS: readonly Form[] = [
     targets: ["wasm"],
     needs: ["wasm"],
     session: FOLD,
-    make: async (model) => void model.transform(quantizeDynamic(), quantizeWeights({ store: storeWeight }), prune()),
+    make: async (model, feeds, isMadeUp) => {
+      const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, int8Grid);
+      model.transform(quantizeDynamic({ rounded }), quantizeWeights({ store: storeWeight, rounded }), ...REST);
+    },
   },
 ];
+
+const NONE: ReadonlyMap<string, Rounded> = new Map();
+
+/** A scale for each output, the same for both signs, as quantizeWeights stores it. */
+function int8Grid(layer: Layer): ReturnType<Parameters<typeof roundLayers>[2]> {
+  const dims = layer.weight.dims.map(Number);
+  const facts = { opType: layer.node.opType, dims, group: layer.groups, name: layer.weight.name };
+  if (elementCount(layer.weight) < QUANTIZE_DEFAULTS.minElements || storeWeight(facts) !== "int8") return undefined;
+  return { bits: 8, block: layer.columns, isEven: true, isHalf: true };
+}
+
+/** Blocks of 4 bits for products, which quantizeBlocks stores; the rest as int8. */
+function int4Grid(layer: Layer): ReturnType<typeof int8Grid> {
+  if (elementCount(layer.weight) < QUANTIZE_DEFAULTS.minElements) return undefined;
+  return layer.node.opType === "Conv" ? int8Grid(layer) : { bits: 4, block: 32, hasZeros: true, isHalf: true };
+}
 
 /** Names what a recipe may ask for that this version does not make. */
 const NOT_MADE: readonly string[] = ["int8-static"];

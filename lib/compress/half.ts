@@ -11,7 +11,7 @@ import type { Graph } from "./graph.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
 import type { NodeProto, TensorProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
-import { float16Bits, float16BitsOf } from "./quantize-weights.ts";
+import { float16Bits, float16BitsOf } from "./float16.ts";
 import { elementCount, float16Tensor, floatsOf } from "./weights.ts";
 
 /** Options of `toHalf`. */

@@ -4,15 +4,19 @@
 // A table that is both looked up and multiplied by (tied embeddings) is stored once. Other weights, such as those of
 // convolutions, have no such kernel; quantizeWeights takes them. Data is uint8 with a `bits` attribute: with uint4 data
 // and no zero points WebGPU's GatherBlockQuantized answers wrongly (ONNX Runtime 1.30).
-import { quantizeBlocks as toBlocks } from "./blocks.ts";
-import type { Blocks, Rows } from "./blocks.ts";
+import { packBlocks } from "./blocks.ts";
+import type { Blocks } from "./blocks.ts";
+import { fitGrid, roundRows } from "./grid.ts";
+import type { Rows } from "./grid.ts";
+import { areHalf, float16BitsOf } from "./float16.ts";
 import { floatOf, integerOf, integersAt } from "./graph.ts";
 import type { Graph } from "./graph.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
 import type { NodeProto, TensorProto } from "./onnx.gen.js";
 import { CONTRIB } from "./onnx.ts";
 import type { Transform } from "./onnx.ts";
-import { elementCount, floatsOf, floatTensor, int64Tensor, uint8Tensor } from "./weights.ts";
+import type { Rounded } from "./rounding.ts";
+import { elementCount, float16Tensor, floatsOf, floatTensor, int64Tensor, uint8Tensor } from "./weights.ts";
 
 /** Options of `quantizeBlocks`. */
 export interface QuantizeBlocksOptions {
@@ -22,8 +26,8 @@ export interface QuantizeBlocksOptions {
   readonly block?: 16 | 32 | 64 | 128 | 256;
   /** Weights of fewer elements stay as they are. Default 1024. */
   readonly minElements?: number;
-  /** Mean square of each input of the layer that a weight belongs to, by the weight's name: errors count by it. */
-  readonly importance?: ReadonlyMap<string, ArrayLike<number>>;
+  /** Weights that are rounded already, by name. Default none: each is rounded to the nearest. */
+  readonly rounded?: ReadonlyMap<string, Rounded>;
 }
 
 /** What `quantizeBlocks` does unless told otherwise. */
@@ -31,8 +35,11 @@ export const QUANTIZE_BLOCKS_DEFAULTS: Required<QuantizeBlocksOptions> = {
   bits: () => 4,
   block: 32,
   minElements: 1024,
-  importance: new Map(),
+  rounded: new Map(),
 };
+
+/** From so many scales on, the bytes of a Cast are fewer than those that it saves. */
+const HALF_MIN = 64;
 
 /** How a node uses a weight: looked up by row, or multiplied with its rows or its columns as outputs. */
 interface Use {
@@ -46,7 +53,7 @@ interface Use {
 
 /** Quantizes constant float32 matrices block by block along the axis that is summed over. */
 export function quantizeBlocks(options: QuantizeBlocksOptions = {}): Transform {
-  const { bits, block, minElements, importance } = { ...QUANTIZE_BLOCKS_DEFAULTS, ...options };
+  const { bits, block, minElements, rounded } = { ...QUANTIZE_BLOCKS_DEFAULTS, ...options };
   return (model) => {
     for (const graph of model.graph.all())
       for (const tensor of [...graph.proto.initializer]) {
@@ -56,9 +63,14 @@ export function quantizeBlocks(options: QuantizeBlocksOptions = {}): Transform {
         const first = uses?.[0];
         if (uses === undefined || first === undefined) continue;
         const rows = rowsOf(tensor, first.isByRow);
-        const blocks = toBlocks(rows, { bits: width, block, importance: importance.get(tensor.name) });
-        if (blocks.scales.some((x) => !Number.isFinite(x))) continue;
-        replace(graph, tensor, rows, uses, blocks, width, block);
+        let { grid, codes } = rounded.get(tensor.name) ?? {};
+        if (grid === undefined || codes === undefined) {
+          grid = fitGrid(rows, { bits: width, block, hasZeros: true, isHalf: true });
+          if (!grid.scales.every(Number.isFinite)) continue;
+          codes = roundRows(rows, grid);
+        }
+        const blocks = packBlocks(rows.rows, rows.columns, grid, codes);
+        replace(graph, tensor, rows, uses, blocks, grid.bits, grid.block);
         model.useContribOperators();
       }
   };
@@ -126,7 +138,7 @@ function replace(
   const flat = uses.every((x) => x.kind === "gather");
   const dims = flat ? [rows, rowBytes] : [rows, count, rowBytes / count];
   const values = graph.addInitializer(uint8Tensor(name(`int${bits}`), dims, blocks.values));
-  const scales = graph.addInitializer(floatTensor(name("scale"), [rows, count], blocks.scales));
+  const scales = addScales(graph, name("scale"), [rows, count], blocks.scales);
   const zeros =
     blocks.zeros === undefined
       ? []
@@ -165,4 +177,15 @@ function replace(
   }
   graph.proto.initializer.splice(graph.proto.initializer.indexOf(tensor), 1);
   graph.changed();
+}
+
+/** Adds scales, in half the bytes where float16 holds them: ONNX Runtime widens them once, while loading. */
+export function addScales(graph: Graph, name: string, dims: readonly number[], scales: Float32Array): string {
+  if (scales.length < HALF_MIN || !areHalf(scales)) return graph.addInitializer(floatTensor(name, dims, scales));
+  const half = graph.addInitializer(float16Tensor(graph.freshName(`${name}/float16`), dims, float16BitsOf(scales)));
+  const [first] = graph.nodes;
+  const spec = { opType: "Cast", input: [half], output: [name], attributes: { to: TensorProto_DataType.FLOAT } };
+  if (first === undefined) return name;
+  graph.insertBefore(first, spec);
+  return name;
 }

@@ -10,26 +10,33 @@ import type { Graph, NodeSpec } from "./graph.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
 import type { NodeProto, TensorProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
-import { quantizeInt8 } from "./quantize-weights.ts";
+import type { Rounded } from "./rounding.ts";
+import { toInt8 } from "./quantize-weights.ts";
 import { elementCount, floatsOf, floatTensor, int64Tensor, uint8Tensor } from "./weights.ts";
 
 /** Options of `quantizeDynamic`. */
 export interface QuantizeDynamicOptions {
   /** Weights of fewer elements stay as they are. Default 1024. */
   readonly minElements?: number;
+  /** Weights that are rounded already, by name: to a positive scale for each output. Default none. */
+  readonly rounded?: ReadonlyMap<string, Rounded>;
   /** Chooses the layers, by their weight's name. Default all that the form suits. */
   readonly choose?: (name: string) => boolean;
 }
 
 /** What `quantizeDynamic` does unless told otherwise. */
-export const QUANTIZE_DYNAMIC_DEFAULTS: Required<QuantizeDynamicOptions> = { minElements: 1024, choose: () => true };
+export const QUANTIZE_DYNAMIC_DEFAULTS: Required<QuantizeDynamicOptions> = {
+  minElements: 1024,
+  rounded: new Map(),
+  choose: () => true,
+};
 
 /** Replaces products and small convolutions by constant float32 weights with integer ones. */
 export function quantizeDynamic(options: QuantizeDynamicOptions = {}): Transform {
-  const { minElements, choose } = { ...QUANTIZE_DYNAMIC_DEFAULTS, ...options };
+  const { minElements, rounded, choose } = { ...QUANTIZE_DYNAMIC_DEFAULTS, ...options };
   return (model) => {
     for (const graph of model.graph.all()) {
-      const layers = new Layers(graph);
+      const layers = new Layers(graph, rounded);
       for (const node of [...graph.nodes]) {
         const weight = layers.weightOf(node);
         if (weight !== undefined && elementCount(weight) >= minElements && choose(weight.name))
@@ -52,8 +59,11 @@ class Layers {
   readonly #inputs = new Map<string, Quantized>();
   readonly #weights = new Map<string, Quantized>();
 
-  constructor(graph: Graph) {
+  readonly #rounded: ReadonlyMap<string, Rounded>;
+
+  constructor(graph: Graph, rounded: ReadonlyMap<string, Rounded>) {
     this.#graph = graph;
+    this.#rounded = rounded;
   }
 
   /** Gives the weight of a layer that the form suits. */
@@ -155,7 +165,7 @@ class Layers {
     const graph = this.#graph;
     const dims = weight.dims.map(Number);
     const [axis, outputs] = isByRow ? [0, dims[0] ?? 0] : [1, dims[1] ?? 0];
-    const { values, scales } = quantizeInt8(floatsOf(weight), dims, axis);
+    const { values, scales } = toInt8(weight, axis, this.#rounded.get(weight.name));
     const shifted = new Uint8Array(values.length);
     for (let i = 0; i < values.length; i++) shifted[i] = (values[i] ?? 0) + 128;
     const name = (what: string): string => graph.freshName(`${weight.name}/${what}`);

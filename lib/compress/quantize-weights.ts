@@ -5,12 +5,16 @@
 // Scheme of ONNX's DequantizeLinear (operator set 13, `axis`): w ≈ q · scale[channel], q in −127…127, so that no zero
 // point is needed; rounding is to the nearest, ties to even, and the error at most scale / 2 for each weight.
 import { SelvedgeError } from "../errors.ts";
+import { float16BitsOf, halfAbove, roundToEven } from "./float16.ts";
 import { integerOf, integersAt } from "./graph.ts";
 import type { Graph } from "./graph.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
 import type { NodeProto, TensorProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
-import { elementCount, float16Tensor, floatsOf, floatTensor, int8Tensor } from "./weights.ts";
+export { float16Bits } from "./float16.ts";
+import { addScales } from "./quantize-blocks.ts";
+import type { Rounded } from "./rounding.ts";
+import { elementCount, float16Tensor, floatsOf, int8Tensor } from "./weights.ts";
 
 /** Describes a weight that may be quantized. */
 export interface WeightFacts {
@@ -29,13 +33,19 @@ export interface QuantizeOptions {
   readonly minElements?: number;
   /** Chooses how a weight is stored. Default "int8" for all. */
   readonly store?: (weight: WeightFacts) => WeightStore;
+  /** Weights that are rounded already, by name. Default none: each is rounded to the nearest. */
+  readonly rounded?: ReadonlyMap<string, Rounded>;
 }
 
 /** How a weight is stored: int8 behind DequantizeLinear, float16 behind Cast, or as it is. */
 export type WeightStore = "int8" | "float16" | "float32";
 
 /** What `quantizeWeights` does unless told otherwise. */
-export const QUANTIZE_DEFAULTS: Required<QuantizeOptions> = { minElements: 1024, store: () => "int8" };
+export const QUANTIZE_DEFAULTS: Required<QuantizeOptions> = {
+  minElements: 1024,
+  store: () => "int8",
+  rounded: new Map(),
+};
 
 /** Tells whether each channel is convolved alone: few weights, each of which matters much. */
 export function isDepthwise(weight: WeightFacts): boolean {
@@ -53,7 +63,7 @@ export function isStem(weight: WeightFacts): boolean {
  * @throws SelvedgeError `model-invalid` below operator set 13.
  */
 export function quantizeWeights(options: QuantizeOptions = {}): Transform {
-  const { minElements, store } = { ...QUANTIZE_DEFAULTS, ...options };
+  const { minElements, store, rounded } = { ...QUANTIZE_DEFAULTS, ...options };
   return (model) => {
     if (model.opset < 13)
       throw new SelvedgeError("model-invalid", `per-channel weights need operator set 13, not ${model.opset}`, {
@@ -71,7 +81,7 @@ export function quantizeWeights(options: QuantizeOptions = {}): Transform {
         const dims = tensor.dims.map(Number);
         const facts = { opType: first.opType, dims, group: integerOf(first, "group", 1), name: tensor.name };
         const form = store(facts);
-        if (form === "int8") toInt8(graph, tensor, axis, users);
+        if (form === "int8") storeInt8(graph, tensor, axis, users, rounded.get(tensor.name));
         else if (form === "float16") toFloat16(graph, tensor, users);
       }
     }
@@ -106,15 +116,45 @@ function channelAxis(graph: Graph, node: NodeProto, weight: TensorProto): number
   }
 }
 
-function toInt8(graph: Graph, tensor: TensorProto, axis: number, users: readonly NodeProto[]): void {
-  const { values, scales } = quantizeInt8(floatsOf(tensor), tensor.dims.map(Number), axis);
+function storeInt8(
+  graph: Graph,
+  tensor: TensorProto,
+  axis: number,
+  users: readonly NodeProto[],
+  rounded: Rounded | undefined,
+): void {
+  const dims = tensor.dims.map(Number);
+  const { values, scales } = toInt8(tensor, axis, rounded);
   if (scales.some((x) => !Number.isFinite(x))) return;
   replace(graph, tensor, users, (dequantized) => {
-    const quantized = int8Tensor(graph.freshName(`${tensor.name}/int8`), tensor.dims.map(Number), values);
-    const scale = floatTensor(graph.freshName(`${tensor.name}/scale`), [scales.length], scales);
-    const input = [graph.addInitializer(quantized), graph.addInitializer(scale)];
-    return { opType: "DequantizeLinear", input, output: [dequantized], attributes: { axis } };
+    const quantized = int8Tensor(graph.freshName(`${tensor.name}/int8`), dims, values);
+    const scale = addScales(graph, graph.freshName(`${tensor.name}/scale`), [scales.length], scales);
+    return {
+      opType: "DequantizeLinear",
+      input: [graph.addInitializer(quantized), scale],
+      output: [dequantized],
+      attributes: { axis },
+    };
   });
+}
+
+/** Gives a weight's int8 values and a scale for each index of `axis`: as rounded, else to the nearest. */
+export function toInt8(
+  tensor: TensorProto,
+  axis: number,
+  rounded: Rounded | undefined,
+): { values: Int8Array; scales: Float32Array } {
+  const dims = tensor.dims.map(Number);
+  if (rounded === undefined) return quantizeInt8(floatsOf(tensor), dims, axis, { isHalf: true });
+  return { values: axis === 0 ? rounded.codes : turned(rounded.codes, dims), scales: rounded.grid.scales };
+}
+
+/** Turns a row for each output into the order of a matrix of `dims`, whose columns the outputs are. */
+function turned(codes: Int8Array, [height = 0, width = 0]: readonly number[]): Int8Array {
+  const values = new Int8Array(codes.length);
+  for (let row = 0; row < height; row++)
+    for (let column = 0; column < width; column++) values[row * width + column] = codes[column * height + row] ?? 0;
+  return values;
 }
 
 function toFloat16(graph: Graph, tensor: TensorProto, users: readonly NodeProto[]): void {
@@ -142,11 +182,12 @@ function replace(
   graph.changed();
 }
 
-/** Quantizes values to int8, symmetric, with a scale for each index of `axis`. */
+/** Quantizes values to int8, symmetric, with a scale for each index of `axis`; `isHalf`: such as float16 holds. */
 export function quantizeInt8(
   values: Float32Array,
   dims: readonly number[],
   axis: number,
+  options: { readonly isHalf?: boolean } = {},
 ): { values: Int8Array; scales: Float32Array } {
   const channels = dims[axis] ?? 1;
   const inner = dims.slice(axis + 1).reduce((a, b) => a * b, 1);
@@ -161,37 +202,10 @@ export function quantizeInt8(
   }
   // Kept normal: a subnormal scale has too few bits to bound the error, and some GPUs take it as 0.
   const scales = peaks.map((peak) => Math.max(peak / 127, 2 ** -126));
+  if (options.isHalf === true) for (const [i, scale] of scales.entries()) scales[i] = halfAbove(scale);
   for (let i = 0; i < values.length; i++) {
     const scale = scales[Math.floor(i / inner) % channels] ?? 1;
     quantized[i] = Math.max(-127, Math.min(127, roundToEven((values[i] ?? 0) / scale)));
   }
   return { values: quantized, scales };
-}
-
-function roundToEven(value: number): number {
-  const low = Math.floor(value);
-  const rest = value - low;
-  if (rest !== 0.5) return Math.round(value);
-  return low % 2 === 0 ? low : low + 1;
-}
-
-/** Gives the bits of the float16 nearest to each value. */
-export function float16BitsOf(values: Float32Array): Uint16Array {
-  const bits = new Uint16Array(values.length);
-  for (let i = 0; i < values.length; i++) bits[i] = float16Bits(values[i] ?? 0);
-  return bits;
-}
-
-/** Gives the bits of the float16 nearest to a value, ties to even (IEEE 754). */
-export function float16Bits(value: number): number {
-  if (Number.isNaN(value)) return 0x7e00;
-  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
-  const size = Math.abs(value);
-  if (size >= 65_520) return sign | 0x7c00;
-  if (size < 2 ** -14) return sign | roundToEven(size * 2 ** 24);
-  const exponent = Math.floor(Math.log2(size));
-  // log2 may round up to the next whole number.
-  const power = 2 ** exponent > size ? exponent - 1 : exponent;
-  // A fraction that rounds up to 1024 carries into the exponent, as it should.
-  return sign | (((power + 15) << 10) + roundToEven((size / 2 ** power - 1) * 1024));
 }

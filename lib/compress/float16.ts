@@ -1,0 +1,57 @@
+// Reads and writes float16, for which Node 20 has no array.
+
+/** Gives the value of a float16's bits (IEEE 754). */
+export function float16Value(bits: number): number {
+  const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : Number.NaN;
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
+}
+
+/** Gives the bits of the float16 nearest to each value. */
+export function float16BitsOf(values: Float32Array): Uint16Array {
+  const bits = new Uint16Array(values.length);
+  for (let i = 0; i < values.length; i++) bits[i] = float16Bits(values[i] ?? 0);
+  return bits;
+}
+
+/** Gives the bits of the float16 nearest to a value, ties to even (IEEE 754). */
+export function float16Bits(value: number): number {
+  if (Number.isNaN(value)) return 0x7e00;
+  const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
+  const size = Math.abs(value);
+  if (size >= 65_520) return sign | 0x7c00;
+  if (size < 2 ** -14) return sign | roundToEven(size * 2 ** 24);
+  const exponent = Math.floor(Math.log2(size));
+  // log2 may round up to the next whole number.
+  const power = 2 ** exponent > size ? exponent - 1 : exponent;
+  // A fraction that rounds up to 1024 carries into the exponent, as it should.
+  return sign | (((power + 15) << 10) + roundToEven((size / 2 ** power - 1) * 1024));
+}
+
+/** Rounds to the nearest whole number, ties to even. */
+export function roundToEven(value: number): number {
+  const low = Math.floor(value);
+  const rest = value - low;
+  if (rest !== 0.5) return Math.round(value);
+  return low % 2 === 0 ? low : low + 1;
+}
+
+/** The smallest float16 with all its bits, and the largest. */
+const FULL = { min: 2 ** -14, max: 65_504 } as const;
+
+/** Gives the nearest float16 of full precision; what is beyond those stays as it is. */
+export function nearestHalf(value: number): number {
+  const size = Math.abs(value);
+  return size < FULL.min || size > FULL.max ? Math.fround(value) : float16Value(float16Bits(value));
+}
+
+/** Gives the smallest float16 of full precision that is no less; what is beyond those stays as it is. */
+export function halfAbove(value: number): number {
+  const near = nearestHalf(value);
+  return near < value && near < FULL.max ? float16Value(float16Bits(near) + 1) : near;
+}
+
+/** Tells whether all numbers are float16s of full precision, or 0. */
+export function areHalf(values: Float32Array): boolean {
+  return values.every((x) => x === 0 || (x === nearestHalf(x) && Math.abs(x) >= FULL.min && Math.abs(x) <= FULL.max));
+}

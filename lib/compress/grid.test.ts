@@ -1,0 +1,75 @@
+import { expect, test } from "vitest";
+import { packBlocks } from "./blocks.ts";
+import { largestDifference, seededFloats } from "./fixtures.ts";
+import { areHalf } from "./float16.ts";
+import { fitGrid, roundRows } from "./grid.ts";
+import type { Grid } from "./grid.ts";
+
+const rowsOf = (values: Float32Array, columns: number) => ({
+  rows: values.length / columns,
+  columns,
+  at: (row: number, column: number) => values[row * columns + column] ?? 0,
+});
+const back = (values: Float32Array, columns: number, grid: Grid): number[] => {
+  const blocks = Math.ceil(columns / grid.block);
+  return Array.from(roundRows(rowsOf(values, columns), grid), (code, at) => {
+    const i = Math.floor(at / columns) * blocks + Math.floor((at % columns) / grid.block);
+    return (code - (grid.zeros?.[i] ?? 0)) * (grid.scales[i] ?? 0);
+  });
+};
+
+test("zero points are taken where values lie to one side, and none where they are even", () => {
+  const options = { bits: 4, block: 32, hasZeros: true } as const;
+  expect(fitGrid(rowsOf(seededFloats(320), 32), options).zeros).toBeUndefined();
+  const values = seededFloats(320).map((x) => x + 1);
+  const shifted = fitGrid(rowsOf(values, 32), options);
+  expect(shifted.zeros).toBeDefined();
+  expect(largestDifference([...values], back(values, 32, shifted))).toBeLessThan(0.15);
+});
+
+test("scales are better than the extremes', and zeros stay zeros", () => {
+  const values = seededFloats(32 * 64).map((x) => x ** 3);
+  const { error } = fitGrid(rowsOf(values, 32), { bits: 4, block: 32 });
+  let plain = 0;
+  for (let row = 0; row < 64; row++) {
+    const block = values.slice(row * 32, row * 32 + 32);
+    const scale = Math.max(...block.map(Math.abs)) / 7;
+    plain += block.reduce((sum, x) => sum + (x - Math.round(x / scale) * scale) ** 2, 0);
+  }
+  expect(error).toBeLessThan(plain * 0.8);
+  const nothing = rowsOf(new Float32Array(32), 32);
+  const grid = fitGrid(nothing, { bits: 4, block: 32 });
+  expect(packBlocks(1, 32, grid, roundRows(nothing, grid)).values).toEqual(new Uint8Array(16).fill(0x88));
+});
+
+test("the errors of a column count by its importance", () => {
+  const values = seededFloats(32 * 64).map((x, i) => (i % 32 === 0 ? x * 0.1 : x));
+  const importance = Float32Array.from({ length: 32 }, (_, i) => (i === 0 ? 1e4 : 1));
+  const offBy = (grid: Grid): number =>
+    back(values, 32, grid).reduce((sum, x, i) => sum + (i % 32 === 0 ? (x - (values[i] ?? 0)) ** 2 : 0), 0);
+  const rows = rowsOf(values, 32);
+  const weighted = offBy(fitGrid(rows, { bits: 4, block: 32, importance }));
+  expect(weighted).toBeLessThan(offBy(fitGrid(rows, { bits: 4, block: 32 })) * 0.5);
+});
+
+test("an even grid of 8 bits has positive scales and errs by half a step at most", () => {
+  const values = seededFloats(100, 3);
+  const grid = fitGrid(rowsOf(values, 50), { bits: 8, block: 50, isEven: true });
+  expect(grid.scales.every((x) => x > 0)).toBe(true);
+  expect([...roundRows(rowsOf(values, 50), grid)].every((x) => x >= -127)).toBe(true);
+  expect(largestDifference([...values], back(values, 50, grid))).toBeLessThanOrEqual(Math.max(...grid.scales) * 0.501);
+});
+
+test("scales are such as float16 holds, where it holds them in full", () => {
+  const values = seededFloats(640, 4);
+  expect(areHalf(fitGrid(rowsOf(values, 32), { bits: 4, block: 32, isHalf: true }).scales)).toBe(true);
+  const small = values.map((x) => x * 1e-6);
+  const grid = fitGrid(rowsOf(small, 32), { bits: 4, block: 32, isHalf: true });
+  expect(areHalf(grid.scales)).toBe(false);
+  expect(largestDifference([...small], back(small, 32, grid))).toBeLessThan(2e-7);
+});
+
+test("a weight that is not finite has a scale that says so", () => {
+  const grid = fitGrid(rowsOf(Float32Array.of(1, Infinity), 2), { bits: 8, block: 2 });
+  expect(grid.scales[0]).toBeNaN();
+});

@@ -1,0 +1,141 @@
+// The steps that quantized weights stand on. Rows of values are cut into blocks of columns; each block has a scale and,
+// where that pays, a zero point: w ≈ (code − zero) · scale, codes being whole numbers from −2^(bits−1) on. One block that
+// is a whole row is a scale per channel.
+//
+// Scales are searched, not taken from the extremes: at 4 bits, clipping the largest values a little loses less than a
+// coarse step for all others. Errors may be weighted, by how strongly each input of a layer is driven.
+import { nearestHalf } from "./float16.ts";
+
+/** Rows of values to be quantized; `at` reads without a copy, in whatever order they are stored. */
+export interface Rows {
+  readonly rows: number;
+  readonly columns: number;
+  at(row: number, column: number): number;
+}
+
+/** How to quantize rows. */
+export interface GridOptions {
+  readonly bits: 4 | 8;
+  /** Columns that share a scale. */
+  readonly block: number;
+  /** Whether blocks may have zero points, where they pay. Default false. */
+  readonly hasZeros?: boolean;
+  /** Whether scales are such as float16 holds, where it holds them well. Default false. */
+  readonly isHalf?: boolean;
+  /** Whether the lowest code is left out, so that a scale is the same for both signs and positive. Default false. */
+  readonly isEven?: boolean;
+  /** A weight for each column's squared error. Default 1. */
+  readonly importance?: ArrayLike<number> | undefined;
+}
+
+/** Scales and zero points: rows × blocks of each. */
+export interface Grid {
+  readonly bits: 4 | 8;
+  readonly block: number;
+  /** The lowest and the highest code. */
+  readonly low: number;
+  readonly high: number;
+  readonly scales: Float32Array;
+  /** Absent where every zero point is 0. */
+  readonly zeros?: Int8Array;
+  /** Sum of weighted squared errors of rounding to the nearest. */
+  readonly error: number;
+}
+
+/** How much of the full range a scale may cover, the best of which is taken. */
+const SHRINK: Readonly<Record<4 | 8, readonly number[]>> = {
+  4: [1, 0.97, 0.94, 0.91, 0.88, 0.85, 0.81, 0.77, 0.72, 0.66],
+  8: [1, 0.94, 0.88, 0.8, 0.7, 0.6],
+};
+/** Zero points must lower the error to this share of what it was to be worth their bytes. */
+const ZEROS_PAY = 0.9;
+/** Kept normal: a subnormal scale has too few bits to bound the error, and some GPUs take it as 0. */
+const SCALE_MIN = 2 ** -126;
+
+/** Finds the scales, and zero points where they pay, of least error. */
+export function fitGrid(rows: Rows, options: GridOptions): Grid {
+  const plain = fit(rows, options, false);
+  // At 8 bits a zero point gains next to nothing.
+  if (options.hasZeros !== true || options.bits === 8) return plain;
+  const shifted = fit(rows, options, true);
+  return shifted.error < plain.error * ZEROS_PAY ? shifted : plain;
+}
+
+/** Gives the code nearest to each value: rows × columns. */
+export function roundRows({ rows, columns, at }: Rows, grid: Grid): Int8Array {
+  const codes = new Int8Array(rows * columns);
+  const blocks = Math.ceil(columns / grid.block);
+  for (let row = 0; row < rows; row++)
+    for (let column = 0; column < columns; column++) {
+      const i = row * blocks + Math.floor(column / grid.block);
+      codes[row * columns + column] = nearest(at(row, column) / (grid.scales[i] ?? 1) + (grid.zeros?.[i] ?? 0), grid);
+    }
+  return codes;
+}
+
+/** Gives the code nearest to a number of steps. */
+export function nearest(steps: number, { low, high }: Pick<Grid, "low" | "high">): number {
+  return Math.max(low, Math.min(high, Math.round(steps)));
+}
+
+function fit({ rows, columns, at }: Rows, options: GridOptions, hasZeros: boolean): Grid {
+  const { bits, block, importance, isEven = false } = options;
+  const blocks = Math.ceil(columns / block);
+  const high = 2 ** (bits - 1) - 1;
+  const low = isEven ? -high : -high - 1;
+  const scales = new Float32Array(rows * blocks);
+  const zeros = new Int8Array(hasZeros ? rows * blocks : 0);
+  const weights = new Float64Array(Math.min(block, columns));
+  const cost = new Float64Array(weights.length).fill(1);
+  let error = 0;
+  for (let row = 0; row < rows; row++)
+    for (let b = 0; b < blocks; b++) {
+      const length = Math.min(block, columns - b * block);
+      for (let i = 0; i < length; i++) {
+        weights[i] = at(row, b * block + i);
+        if (importance !== undefined) cost[i] = importance[b * block + i] ?? 1;
+      }
+      const best = bestStep(weights, cost, length, { ...options, low, high, hasZeros });
+      error += best.error;
+      scales[row * blocks + b] = best.scale;
+      if (hasZeros) zeros[row * blocks + b] = best.zero;
+    }
+  return { bits, block, low, high, scales, error, ...(hasZeros ? { zeros } : {}) };
+}
+
+/** Finds the scale and zero point of least error for one block. */
+function bestStep(
+  weights: Float64Array,
+  cost: Float64Array,
+  length: number,
+  on: GridOptions & Pick<Grid, "low" | "high">,
+): { scale: number; zero: number; error: number } {
+  let [least, most] = [0, 0];
+  for (let i = 0; i < length; i++) {
+    const weight = weights[i] ?? 0;
+    // What is not finite comes through, so that the weight is left alone.
+    if (!Number.isFinite(weight)) return { scale: Number.NaN, zero: 0, error: 0 };
+    least = Math.min(least, weight);
+    most = Math.max(most, weight);
+  }
+  let best = { scale: 1, zero: 0, error: Number.POSITIVE_INFINITY };
+  if (least === 0 && most === 0) return { ...best, error: 0 };
+  const { low, high } = on;
+  let wide = Math.max(most, -least) / high;
+  // Without a zero point the extreme value takes the one step that the range has more on its lower side.
+  if (on.hasZeros === true) wide = (most - least) / (high - low);
+  else if (on.isEven !== true) wide = (most > -least ? -most : -least) / -low;
+  for (const shrink of SHRINK[on.bits]) {
+    const scale = on.isHalf === true ? nearestHalf(wide * shrink) : Math.fround(wide * shrink);
+    if (Math.abs(scale) < SCALE_MIN) continue;
+    const zero = on.hasZeros === true ? nearest(low - least / wide, on) : 0;
+    let error = 0;
+    for (let i = 0; i < length && error < best.error; i++) {
+      const weight = weights[i] ?? 0;
+      const off = weight - (nearest(weight / scale + zero, on) - zero) * scale;
+      error += off * off * (cost[i] ?? 1);
+    }
+    if (error < best.error) best = { scale, zero, error };
+  }
+  return Number.isFinite(best.error) ? best : { scale: SCALE_MIN, zero: 0, error: 0 };
+}

@@ -1,0 +1,81 @@
+// Stores constants that are no weights in fewer bytes: masks, tables of positions, bounds. Few different values, all whole
+// multiples of one number, become 8 bits exactly; numbers that float16 holds become float16 exactly; with `isExact` false
+// others become the nearest float16. ONNX Runtime widens them once, while loading.
+import { areHalf, float16BitsOf } from "./float16.ts";
+import type { Graph } from "./graph.ts";
+import { TensorProto_DataType } from "./onnx.gen.js";
+import type { TensorProto } from "./onnx.gen.js";
+import type { Transform } from "./onnx.ts";
+import { elementCount, float16Tensor, floatsOf, floatTensor, int8Tensor } from "./weights.ts";
+
+/** Options of `packConstants`. */
+export interface PackConstantsOptions {
+  /** Constants of fewer elements stay as they are: the node costs more. Default 256. */
+  readonly minElements?: number;
+  /** Whether values must stay exactly what they are. Default true. */
+  readonly isExact?: boolean;
+}
+
+/** What `packConstants` does unless told otherwise. */
+export const PACK_CONSTANTS_DEFAULTS: Required<PackConstantsOptions> = { minElements: 256, isExact: true };
+
+/** Past this a float16 is coarse in absolute terms, and such a number is no weight but a bound. */
+const SIZE_MAX = 256;
+
+/** Narrows float32 constants of the main graph and of its subgraphs. */
+export function packConstants(options: PackConstantsOptions = {}): Transform {
+  const { minElements, isExact } = { ...PACK_CONSTANTS_DEFAULTS, ...options };
+  return (model) => {
+    for (const graph of model.graph.all())
+      for (const tensor of [...graph.proto.initializer]) {
+        if (tensor.dataType !== TensorProto_DataType.FLOAT || elementCount(tensor) < minElements) continue;
+        if (graph.constant(tensor.name) !== tensor || graph.isOutput(tensor.name)) continue;
+        const values = floatsOf(tensor);
+        const step = stepOf(values);
+        if (step !== undefined) toInt8(graph, tensor, values, step);
+        else if (areHalf(values) || (!isExact && values.every((x) => Math.abs(x) < SIZE_MAX)))
+          toFloat16(graph, tensor, values);
+      }
+  };
+}
+
+/** Gives the number that all values are multiples of, by −127 to 127. */
+function stepOf(values: Float32Array): number | undefined {
+  let step = Infinity;
+  for (const value of values) if (value !== 0) step = Math.min(step, Math.abs(value));
+  if (!Number.isFinite(step)) return values.every((x) => x === 0) ? 1 : undefined;
+  for (const value of values) {
+    const times = Math.round(value / step);
+    if (!(Math.abs(times) <= 127) || Math.fround(times * step) !== value) return undefined;
+  }
+  return step;
+}
+
+function toInt8(graph: Graph, tensor: TensorProto, values: Float32Array, step: number): void {
+  const codes = new Int8Array(values.length);
+  for (let i = 0; i < values.length; i++) codes[i] = Math.round((values[i] ?? 0) / step);
+  const stored = int8Tensor(graph.freshName(`${tensor.name}/int8`), tensor.dims.map(Number), codes);
+  const scale = floatTensor(graph.freshName(`${tensor.name}/step`), [], Float32Array.of(step));
+  replace(graph, tensor, "DequantizeLinear", [stored, scale], {});
+}
+
+function toFloat16(graph: Graph, tensor: TensorProto, values: Float32Array): void {
+  const name = graph.freshName(`${tensor.name}/float16`);
+  const stored = float16Tensor(name, tensor.dims.map(Number), float16BitsOf(values));
+  replace(graph, tensor, "Cast", [stored], { to: TensorProto_DataType.FLOAT });
+}
+
+/** Makes the constant's name that of a value, which a node at the front makes. */
+function replace(
+  graph: Graph,
+  tensor: TensorProto,
+  opType: string,
+  inputs: readonly TensorProto[],
+  attributes: Readonly<Record<string, number>>,
+): void {
+  const [first] = graph.nodes;
+  if (first === undefined) return;
+  graph.proto.initializer = graph.proto.initializer.filter((x) => x !== tensor);
+  const input = inputs.map((x) => graph.addInitializer(x));
+  graph.insertBefore(first, { opType, input, output: [tensor.name], attributes });
+}

@@ -1,0 +1,135 @@
+// Rounds the weights of a whole model by what its layers' inputs are like on samples, before the transforms store them:
+// one that has its codes here needs only be packed. The mean of what an output still errs by goes into the bias behind it.
+//
+// A weight of several layers of different inputs, or one that is a table of vectors too, is left to rounding to the
+// nearest: what is good for the one is not for the other.
+import { Algebra } from "./algebra.ts";
+import type { Graph } from "./graph.ts";
+import { roundByMoments } from "./gptq.ts";
+import { fitGrid } from "./grid.ts";
+import type { Grid, GridOptions, Rows } from "./grid.ts";
+import { indexOf, layerOf } from "./layer.ts";
+import type { Layer } from "./layer.ts";
+import { measureMoments } from "./moments.ts";
+import type { Moments } from "./moments.ts";
+import type { NodeProto } from "./onnx.gen.js";
+import { TensorProto_DataType } from "./onnx.gen.js";
+import type { OnnxModel } from "./onnx.ts";
+import type { Feeds } from "./statistics.ts";
+import { elementCount, floatsOf, floatTensor } from "./weights.ts";
+
+/** A weight's grid, and the code of each of its values: a row for each output. */
+export interface Rounded {
+  readonly grid: Grid;
+  readonly codes: Int8Array;
+}
+
+/** Says on what grid a layer's weights are to be rounded; undefined for one that is not. */
+export type ChooseGrid = (layer: Layer) => Omit<GridOptions, "importance"> | undefined;
+
+/** Rounds the layers that `choose` gives a grid, by the weight's name; changes the biases behind them in the model. */
+export async function roundLayers(model: OnnxModel, feeds: Feeds, choose: ChooseGrid): Promise<Map<string, Rounded>> {
+  const { graph } = model;
+  const rounded = new Map<string, Rounded>();
+  const shifts: { readonly place: BiasPlace; readonly shift: Float64Array }[] = [];
+  const nodes = graph.nodes.filter((node) => {
+    const layer = layerOf(graph, node);
+    return layer !== undefined && hasOneUse(graph, layer) && choose(layer) !== undefined;
+  });
+  if (nodes.length === 0) return rounded;
+  const algebra = await Algebra.open();
+  try {
+    for await (const { layers, moments } of measureMoments(model, feeds, nodes))
+      for (const layer of layers) {
+        const options = choose(layer);
+        if (options === undefined) continue;
+        const rows = rowsOf(layer);
+        const grid = fitGrid(rows, { ...options, importance: importanceOf(moments) });
+        if (!grid.scales.every(Number.isFinite) || moments.products.some((x) => !Number.isFinite(x))) continue;
+        const place = biasOf(graph, layer);
+        const codes = await roundByMoments(algebra, rows, grid, moments, { isCentred: place !== undefined });
+        rounded.set(layer.weight.name, { grid, codes });
+        if (place !== undefined) shifts.push({ place, shift: meanError(rows, { grid, codes }, moments) });
+      }
+  } finally {
+    await algebra.release();
+  }
+  for (const { place, shift } of shifts) shiftBias(graph, place, shift);
+  return rounded;
+}
+
+/** Reads a layer's weights as a row for each output. */
+export function rowsOf(layer: Layer): Rows {
+  const values = floatsOf(layer.weight);
+  return { rows: layer.outputs, columns: layer.columns, at: (row, column) => values[indexOf(layer, row, column)] ?? 0 };
+}
+
+/** Where a layer's bias stands: an input of a node that nothing else reads. */
+interface BiasPlace {
+  readonly node: NodeProto;
+  readonly input: number;
+}
+
+function hasOneUse(graph: Graph, { node, weight }: Layer): boolean {
+  const users = graph.consumers(weight.name);
+  const [user] = users;
+  if (users.length !== 1 || user === undefined) return false;
+  return user === node || graph.onlyConsumer(user.output[0] ?? "") === node;
+}
+
+function biasOf(graph: Graph, { node, outputs }: Layer): BiasPlace | undefined {
+  const isBias = (name: string | undefined): boolean => {
+    const tensor = name === undefined || name === "" ? undefined : graph.constant(name);
+    return (
+      tensor?.dataType === TensorProto_DataType.FLOAT &&
+      elementCount(tensor) === outputs &&
+      Number(tensor.dims.at(-1)) === outputs
+    );
+  };
+  if (node.opType !== "MatMul") return isBias(node.input[2]) ? { node, input: 2 } : undefined;
+  const add = graph.onlyConsumer(node.output[0] ?? "");
+  if (add?.opType !== "Add" || add.domain !== "") return undefined;
+  const input = add.input.findIndex((x) => x !== node.output[0]);
+  return isBias(add.input[input]) ? { node: add, input } : undefined;
+}
+
+/** Gives the mean over all rows of what each output lacks. */
+function meanError(
+  { rows, columns, at }: Rows,
+  { grid, codes }: Rounded,
+  { groups, sums, rows: count }: Moments,
+): Float64Array {
+  const blocks = Math.ceil(columns / grid.block);
+  return Float64Array.from({ length: rows }, (_, row) => {
+    const group = Math.floor((row * groups) / rows);
+    let sum = 0;
+    for (let column = 0; column < columns; column++) {
+      const i = row * blocks + Math.floor(column / grid.block);
+      const now = ((codes[row * columns + column] ?? 0) - (grid.zeros?.[i] ?? 0)) * (grid.scales[i] ?? 0);
+      sum += (at(row, column) - now) * ((sums[group * columns + column] ?? 0) / count);
+    }
+    return sum;
+  });
+}
+
+function shiftBias(graph: Graph, { node, input }: BiasPlace, shift: Float64Array): void {
+  const name = node.input[input] ?? "";
+  const tensor = graph.constant(name);
+  if (tensor === undefined) return;
+  const values = floatsOf(tensor).map((x, i) => x + (shift[i] ?? 0));
+  // A tensor of its own: others may read the same one.
+  node.input[input] = graph.addInitializer(
+    floatTensor(graph.freshName(`${name}/shifted`), tensor.dims.map(Number), values),
+  );
+  graph.changed();
+}
+
+/** Gives the mean energy of each column over all groups; one that was 0 on all samples keeps a little weight. */
+function importanceOf({ groups, columns, products }: Moments): Float64Array {
+  const energy = new Float64Array(columns);
+  for (let group = 0; group < groups; group++)
+    for (let i = 0; i < columns; i++)
+      energy[i] = (energy[i] ?? 0) + (products[(group * columns + i) * columns + i] ?? 0);
+  const floor = (energy.reduce((a, b) => a + b, 0) / columns) * 1e-3 || 1;
+  return energy.map((x) => Math.max(x, floor));
+}
