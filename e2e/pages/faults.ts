@@ -52,16 +52,20 @@ export interface FaultsPage {
   leaveMarker(key: string): void;
   /** Loads the recogniser on wasm; gives what was chosen and why. */
   loadReader(): Promise<{ variant: string; code: string; text: string; markers: number }>;
-  /** Loads, runs and unloads; gives what is held after each tenth. */
-  wear(rounds: number, runsPerRound: number, backend: "webgpu" | "wasm"): Promise<readonly Worn[]>;
+  /** Loads, runs and unloads, on one engine however often it is called; gives what is held then. */
+  wear(rounds: number, runsPerRound: number, backend: "webgpu" | "wasm"): Promise<Worn>;
+  /** Closes that engine; gives how many workers are left. */
+  rest(): Promise<number>;
   /** Harms one of two engines, and closes it; gives how many requests of the other were answered rightly. */
   two(boundMs: number): Promise<{ right: number; leaked: number; restarts: number }>;
 }
 
-/** What is held at one time. */
+/** What is held at one time: by all workers that compute, and by the engine. */
 export interface Worn extends Held {
   readonly workers: number;
-  readonly heapBytes: number;
+  /** How many workers were started so far. */
+  readonly starts: number;
+  readonly models: number;
 }
 
 const COUNT = 20;
@@ -69,6 +73,7 @@ const START_FAULTS: readonly string[] = ["missing", "html", "no-wasm", "hang-on-
 const BIG = 30_000_000;
 
 const saboteur = new Saboteur();
+let worn: Engine | null = null;
 
 interface Round {
   readonly ms: number;
@@ -189,24 +194,27 @@ const page: FaultsPage = {
   },
 
   async wear(rounds, runsPerRound, backend) {
-    const engine = await createEngine({ backends: [backend], workers: 2 });
-    const worn: Worn[] = [];
+    worn ??= await createEngine({ backends: [backend], workers: 2 });
     for (let round = 0; round < rounds; round += 1) {
-      const model = await engine.load(addModel(), { backend });
+      const model = await worn.load(addModel(), { backend });
       const { wrong, failed } = await ask(model, [], runsPerRound);
       if (wrong + failed.length > 0) throw new Error(`round ${round}: ${wrong} wrong, ${failed.join()} failed`);
       model.unload();
-      if ((round + 1) % Math.max(1, Math.round(rounds / 10)) !== 0) continue;
-      const held = await saboteur.held();
-      worn.push({
-        workers: saboteur.alive,
-        heapBytes: await heapBytes(),
-        gpuBuffers: held.reduce((sum, x) => sum + x.gpuBuffers, 0),
-        wasmBytes: held.reduce((sum, x) => sum + x.wasmBytes, 0),
-      });
     }
-    await engine.close();
-    return worn;
+    const held = await saboteur.held();
+    return {
+      workers: held.length,
+      starts: worn.stats().lanes.reduce((sum, { starts }) => sum + starts, 0),
+      models: worn.stats().models,
+      gpuBuffers: held.reduce((sum, x) => sum + x.gpuBuffers, 0),
+      wasmBytes: held.reduce((sum, x) => sum + x.wasmBytes, 0),
+    };
+  },
+
+  async rest() {
+    await worn?.close();
+    worn = null;
+    return saboteur.alive;
   },
 
   async two(boundMs) {
@@ -287,14 +295,6 @@ function codeOf(error: unknown): string {
 
 async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
-}
-
-/** JavaScript heap of the page and its workers where the browser tells, else 0. */
-async function heapBytes(): Promise<number> {
-  const measure: unknown = Reflect.get(performance, "measureUserAgentSpecificMemory");
-  if (typeof measure !== "function") return 0;
-  const { bytes } = (await measure.call(performance)) as { bytes: number };
-  return bytes;
 }
 
 Reflect.set(globalThis, "faultsPage", page);

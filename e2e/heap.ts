@@ -1,0 +1,111 @@
+// How much JavaScript heap a page and its workers hold after everything that can be collected was. Each browser tells it
+// in its own way: Chromium by its debugger, also of each worker; Firefox by the report that about:memory shows, which it
+// writes where a pipe of its asks for it.
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
+import { chromium, firefox } from "@playwright/test";
+import type { Browser, Page } from "@playwright/test";
+import { chromiumLaunch, firefoxLaunch } from "./browsers.ts";
+
+/** A browser whose heap can be asked for. */
+export interface Weighed {
+  readonly browser: Browser;
+  /** Prepares a page, before its first worker starts, and gives what tells its heap, in bytes. */
+  weigh(page: Page): Promise<() => Promise<number>>;
+  /** Ends the browser. */
+  close(): Promise<void>;
+}
+
+/** Starts Chromium. */
+export async function weighedChromium(): Promise<Weighed> {
+  const browser = await chromium.launch(chromiumLaunch());
+  return { browser, weigh: weighChromium, close: () => browser.close() };
+}
+
+/** Starts Firefox; its heap is that of all pages of one site, so open no other. */
+export async function weighedFirefox(): Promise<Weighed> {
+  const folder = mkdtempSync(join(tmpdir(), "selvedge-heap-"));
+  const launch = firefoxLaunch();
+  const browser = await firefox.launch({
+    ...launch,
+    env: { ...process.env, TMPDIR: folder }, // where it writes the report
+    firefoxUserPrefs: {
+      ...launch.firefoxUserPrefs,
+      "memory_info_dumper.watch_fifo.enabled": true,
+      "memory_info_dumper.watch_fifo.directory": folder,
+    },
+  });
+  return {
+    browser,
+    weigh: () => Promise.resolve(() => reportedBytes(folder)),
+    async close() {
+      await browser.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+interface HeapUsage {
+  readonly usedSize: number;
+  readonly backingStorageSize: number;
+}
+
+/** Playwright hides the debugger's sessions of workers, so these are spoken to inside the page's own. */
+async function weighChromium(page: Page): Promise<() => Promise<number>> {
+  const session = await page.context().newCDPSession(page);
+  const workers = new Set<string>();
+  const waiting = new Map<string, (result: unknown) => void>();
+  let lastId = 0;
+  session.on("Target.attachedToTarget", ({ sessionId }) => workers.add(sessionId));
+  session.on("Target.detachedFromTarget", ({ sessionId }) => {
+    workers.delete(sessionId);
+    for (const [key, resolve] of waiting) if (key.startsWith(sessionId)) resolve(undefined);
+  });
+  session.on("Target.receivedMessageFromTarget", ({ sessionId, message }) => {
+    const { id, result } = JSON.parse(message) as { id?: number; result?: unknown };
+    waiting.get(`${sessionId} ${id}`)?.(result);
+    waiting.delete(`${sessionId} ${id}`);
+  });
+  await session.send("Target.setAutoAttach", { autoAttach: true, waitForDebuggerOnStart: false, flatten: false });
+  const ask = (sessionId: string, method: string): Promise<unknown> =>
+    new Promise((resolve) => {
+      const id = ++lastId;
+      waiting.set(`${sessionId} ${id}`, resolve);
+      const message = JSON.stringify({ id, method });
+      session.send("Target.sendMessageToTarget", { sessionId, message }).catch(resolve);
+    });
+  const bytesOf = (usage: HeapUsage | undefined): number => (usage?.usedSize ?? 0) + (usage?.backingStorageSize ?? 0);
+  return async () => {
+    let bytes = 0;
+    for (const worker of workers) {
+      await ask(worker, "HeapProfiler.collectGarbage");
+      bytes += bytesOf((await ask(worker, "Runtime.getHeapUsage")) as HeapUsage | undefined);
+    }
+    await session.send("HeapProfiler.collectGarbage");
+    return bytes + bytesOf(await session.send("Runtime.getHeapUsage"));
+  };
+}
+
+interface Report {
+  readonly reports: readonly { readonly process: string; readonly path: string; readonly amount: number }[];
+}
+
+const HEAPS = /^explicit\/(workers|window-objects|js-non-window)\//;
+const REPORT_MS = 60_000;
+
+async function reportedBytes(folder: string): Promise<number> {
+  const finished = (): string | undefined => readdirSync(folder).find((name) => name.startsWith("unified-")); // "incomplete-" before;
+  appendFileSync(join(folder, "debug_info_trigger"), "minimize memory report\n");
+  const untilMs = Date.now() + REPORT_MS;
+  while (finished() === undefined) {
+    if (Date.now() > untilMs) throw new Error("Firefox wrote no report of its memory");
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  const path = join(folder, finished() ?? "");
+  const { reports } = JSON.parse(gunzipSync(readFileSync(path)).toString()) as Report;
+  rmSync(path);
+  const own = reports.filter(({ process, path }) => process.startsWith("webCOOP+COEP=") && HEAPS.test(path));
+  return own.reduce((sum, { amount }) => sum + amount, 0);
+}
