@@ -98,7 +98,7 @@ export class Engine {
       href,
       script: policy === undefined ? href : policy.createScriptURL(href),
     });
-    this.#cache = new CacheClient(effects, () => sourceOf(assets().cacheUrl));
+    this.#cache = new CacheClient(effects, () => sourceOf(assets().cacheUrl), options.store ?? "auto");
     this.#pool = new Pool(size, {
       effects,
       source: () => sourceOf(assets().workerUrl),

@@ -117,8 +117,11 @@ export class Loader {
 
   async #fetch(files: readonly BundleFile[], download = this.#parts.download): Promise<LoadMessage["files"]> {
     const { cache, from } = this.#parts;
-    const { data } = this.plan;
-    const blobs = data === null && typeof from === "string" ? await cache.files(from, files, download) : [data as Blob];
+    const { data, identity } = this.plan;
+    const blobs =
+      data === null && typeof from === "string"
+        ? await cache.files({ url: from, identity }, files, download)
+        : [data as Blob];
     return files.map(({ path }, i) => ({ path, data: blobs[i] as Blob }));
   }
 

@@ -1,6 +1,6 @@
 // The options of the public surface, and their checks: each error names the option and shows what came.
 import type { BackendName } from "./backend/backend.ts";
-import type { Progress } from "./cache/protocol.ts";
+import type { Progress, StoreChoice } from "./cache/protocol.ts";
 import type { Effects, ScriptUrl } from "./effects.ts";
 import { show } from "./feeds.ts";
 import type { TensorInput } from "./inputs.ts";
@@ -15,6 +15,8 @@ export interface EngineOptions {
   readonly threads?: number | undefined;
   /** Where the package's worker and wasm files are served. Default: beside the package's own script. */
   readonly assetsBase?: string | URL | undefined;
+  /** Where models are kept: on the device, so that the next page need not fetch them (`"auto"`); while the engine lives (`"memory"`); not at all (false). Default `"auto"`. */
+  readonly store?: StoreChoice | undefined;
   /** Vouches for the worker's address where the page enforces Trusted Types. */
   readonly trustedTypesPolicy?: { createScriptURL(url: string): ScriptUrl } | undefined;
   /** Ends a worker whose call takes longer, in ms. Default: 3 minutes to load and for a first run, then 20 times the slowest run so far, at least 10 s. */
@@ -72,6 +74,7 @@ export function checkEngineOptions(options: EngineOptions): void {
     "workers",
     "threads",
     "assetsBase",
+    "store",
     "trustedTypesPolicy",
     "callTimeoutMs",
     "idleMs",
@@ -83,6 +86,8 @@ export function checkEngineOptions(options: EngineOptions): void {
   if (backends !== undefined && (!Array.isArray(backends) || backends.length === 0))
     throw new TypeError(`backends: expected a list of "webgpu" and "wasm", got ${show(backends)}`);
   for (const backend of backends ?? []) oneOf("backends", backend, BACKENDS);
+  if (![undefined, "auto", "memory", false].includes(options.store))
+    throw new TypeError(`store: expected "auto", "memory" or false, got ${show(options.store)}`);
   whole("workers", options.workers, 1, 64);
   whole("threads", options.threads, 1, 64);
   whole("callTimeoutMs", options.callTimeoutMs, 1, 2 ** 31 - 1);

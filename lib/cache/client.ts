@@ -6,7 +6,7 @@ import { SelvedgeError } from "../errors.ts";
 import { Link } from "../link.ts";
 import type { WorkerSource } from "../link.ts";
 import { isProgress } from "./protocol.ts";
-import type { CacheApi, Plan, Progress, Wish } from "./protocol.ts";
+import type { BundleAddress, CacheApi, Plan, Progress, StoreChoice, Wish } from "./protocol.ts";
 
 /** What a download is started with. */
 export interface FetchOptions {
@@ -22,15 +22,21 @@ const FOREVER: number = Number.POSITIVE_INFINITY;
 export class CacheClient {
   readonly #effects: Effects;
   readonly #source: () => WorkerSource;
+  readonly #store: StoreChoice;
+  readonly #stopLife: () => void;
   readonly #listeners: Map<number, (progress: Progress) => void> = new Map();
   #link: Link<CacheApi> | null = null;
   #nextTicket = 1;
   #running = 0;
   #cancelIdle: (() => void) | null = null;
 
-  constructor(effects: Effects, source: () => WorkerSource) {
+  constructor(effects: Effects, source: () => WorkerSource, store: StoreChoice) {
     this.#effects = effects;
     this.#source = source;
+    this.#store = store;
+    this.#stopLife = effects.onLife((change) => {
+      this.#tell((link) => link.call("life", FOREVER, change));
+    });
   }
 
   /** Opens an address, or a bare model's bytes, and plans how to run what is there. */
@@ -39,12 +45,13 @@ export class CacheClient {
   }
 
   /** Fetches files of a bundle, each a blob of verified chunks. */
-  files(bundleUrl: string, files: readonly BundleFile[], options: FetchOptions): Promise<Blob[]> {
-    return this.#fetch(options, (link, ticket) => link.call("files", FOREVER, ticket, bundleUrl, files));
+  files(bundle: BundleAddress, files: readonly BundleFile[], options: FetchOptions): Promise<Blob[]> {
+    return this.#fetch(options, (link, ticket) => link.call("files", FOREVER, ticket, bundle, files));
   }
 
   /** Ends the worker for good. */
   close(error: Error): void {
+    this.#stopLife();
     this.#cancelIdle?.();
     this.#link?.end(error);
   }
@@ -59,7 +66,7 @@ export class CacheClient {
     const ticket = this.#nextTicket++;
     if (onProgress !== undefined) this.#listeners.set(ticket, onProgress);
     const cancel = (): void => {
-      void link.call("cancel", FOREVER, ticket).catch(() => undefined);
+      this.#tell((link) => link.call("cancel", FOREVER, ticket));
     };
     signal.addEventListener("abort", cancel, { once: true });
     this.#running += 1;
@@ -87,10 +94,17 @@ export class CacheClient {
       this.#link = null;
     };
     this.#link = link;
+    this.#tell(() => link.call("begin", FOREVER, this.#store));
     return link;
   }
 
+  /** Says something to the worker if there is one; how it takes that is its own affair. */
+  #tell(say: (link: Link<CacheApi>) => Promise<unknown>): void {
+    if (this.#link !== null) say(this.#link).catch(() => undefined);
+  }
+
   #startIdling(link: Link<CacheApi>): void {
+    if (this.#store === "memory") return; // what is kept there would end with it
     this.#cancelIdle = this.#effects.setTimer(() => {
       link.end(new SelvedgeError("closed", "The worker idled out."));
     }, IDLE_MS);

@@ -1,52 +1,80 @@
-// Downloads from a real HTTP server that misbehaves. Counts requests, not only results.
-import { createServer } from "node:http";
-import type { Server, ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+// Downloads of bundles from a real HTTP server that misbehaves. Counts requests and what is stored, not only results.
+import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { sha256Hex } from "../bundle.ts";
-import type { BundleFile } from "../bundle.ts";
+import type { Bundle } from "../bundle.ts";
 import { isSelvedgeError } from "../errors.ts";
-import { fetchBare, fetchFiles, fetchJson } from "./download.ts";
+import { Downloader } from "./download.ts";
+import type { DownloadEffects } from "./download.ts";
+import { BadServer, serveBundle, weights } from "./fixtures.ts";
+import type { Trick } from "./fixtures.ts";
+import { MemoryStore } from "./memory.ts";
+import { identityOf } from "./manifest.ts";
 import type { Progress } from "./protocol.ts";
+import { Shelf } from "./shelf.ts";
+import type { Store } from "./store.ts";
 
-type Answer = (response: ServerResponse, nth: number) => void;
+/** Time runs this much faster: what waits for seconds must not make tests wait. */
+const HURRY = 100;
+const CHUNK = 1_000;
 
-let server: Server;
-let base = "";
-let answers: Map<string, Answer>;
-let requests: string[];
+let server: BadServer;
 
 beforeEach(async () => {
-  answers = new Map();
-  requests = [];
-  server = createServer((request, response) => {
-    const path = request.url ?? "";
-    const nth = requests.filter((x) => x === path).length;
-    requests.push(path);
-    const answer = answers.get(path);
-    if (answer === undefined) response.writeHead(404).end("not here");
-    else answer(response, nth);
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  server = await BadServer.start();
 });
 
 afterEach(() => {
-  server.closeAllConnections();
   server.close();
 });
 
-const options = (more: { signal?: AbortSignal; onProgress?: (progress: Progress) => void } = {}) => ({
-  fetch: (url: string, init: RequestInit) => fetch(url, init),
-  signal: more.signal,
-  onProgress: more.onProgress,
-});
+const effects: DownloadEffects = {
+  fetch: (url, init) => fetch(url, init),
+  now: () => performance.now() * HURRY,
+  random: () => 0.5,
+  setTimer(callback, ms) {
+    const timer = setTimeout(callback, ms / HURRY);
+    return () => {
+      clearTimeout(timer);
+    };
+  },
+  isOwn: () => true,
+  locks: null,
+  estimate: () => Promise.resolve(null),
+};
 
-async function serve(content: string, answer?: Answer): Promise<BundleFile> {
-  const bytes = new TextEncoder().encode(content);
-  const sha256 = await sha256Hex(bytes);
-  answers.set(`/chunks/${sha256}`, answer ?? ((response) => response.end(bytes)));
-  return { path: "f", bytes: bytes.length, chunks: [{ sha256, bytes: bytes.length }] };
+const idle = new AbortController().signal;
+
+async function bundleOf(...sizes: number[]): Promise<{ bundle: Bundle; identity: string; contents: Uint8Array[] }> {
+  const contents = sizes.map((size, i) => weights(size, i + 1));
+  const files = Object.fromEntries(contents.map((bytes, i) => [`file-${i}`, bytes]));
+  const bundle = await serveBundle(server, "/m", files, { chunkBytes: CHUNK });
+  return { bundle, identity: await identityOf(bundle), contents };
+}
+
+interface Given {
+  readonly bundle: Bundle;
+  readonly identity: string;
+}
+
+async function load(
+  { bundle, identity }: Given,
+  store: Store | null = null,
+  more: { signal?: AbortSignal; onProgress?: (progress: Progress) => void; mustStore?: boolean } = {},
+): Promise<Uint8Array[]> {
+  const downloader = new Downloader(effects, store === null ? null : new Shelf(store, () => Date.now()));
+  return loadWith(downloader, { bundle, identity }, more);
+}
+
+async function loadWith(
+  downloader: Downloader,
+  { bundle, identity }: Given,
+  more: { signal?: AbortSignal; onProgress?: (progress: Progress) => void; mustStore?: boolean } = {},
+): Promise<Uint8Array[]> {
+  const files = bundle.variants[0]?.files ?? [];
+  const options = { signal: more.signal ?? idle, onProgress: more.onProgress };
+  const blobs = await downloader.files(`${server.url}/m/bundle.json`, identity, files, options, more.mustStore);
+  return Promise.all(blobs.map(async (x) => new Uint8Array(await x.arrayBuffer())));
 }
 
 async function codeOf(promise: Promise<unknown>): Promise<string> {
@@ -57,95 +85,254 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
   return isSelvedgeError(error) ? error.code : String(error);
 }
 
-const fetchOne = (file: BundleFile, more = {}) => fetchFiles(`${base}/bundle.json`, [file], options(more));
+/** Fails where a chunk in the store is not what its name says. */
+async function expectOnlyRight(store: Store): Promise<void> {
+  for (const name of await store.names()) {
+    const [, sha256, bytes] = /^chunk-([0-9a-f]{64})-(\d+)$/.exec(name) ?? [];
+    const found = await store.read(name);
+    if (sha256 === undefined || found === null) continue;
+    expect(found.length).toBe(Number(bytes));
+    expect(await sha256Hex(found)).toBe(sha256);
+  }
+}
 
-test("files come whole and in order, a chunk that recurs is fetched once", async () => {
-  const a = await serve("hello ");
-  const b = await serve("world");
-  const both: BundleFile = { path: "both", bytes: 11, chunks: [...a.chunks, ...b.chunks] };
+test("files come whole and in order, and the second load asks the server for nothing", async () => {
+  const given = await bundleOf(2_500, 700);
+  const store = new MemoryStore();
   const seen: Progress[] = [];
-  const blobs = await fetchFiles(`${base}/bundle.json`, [both, a], options({ onProgress: (x) => seen.push(x) }));
-  expect(await Promise.all(blobs.map((x) => x.text()))).toEqual(["hello world", "hello "]);
-  expect(requests.length).toBe(2);
-  expect(seen.at(0)).toEqual({ loadedBytes: 0, totalBytes: 11 });
-  expect(seen.at(-1)).toEqual({ loadedBytes: 11, totalBytes: 11 });
+  expect(await load(given, store, { onProgress: (x) => seen.push(x) })).toEqual(given.contents);
+  expect(server.chunkRequests).toBe(4);
+  expect(seen.at(0)).toMatchObject({ loadedBytes: 0, totalBytes: 3_200, cachedBytes: 0 });
+  expect(seen.at(-1)).toMatchObject({ loadedBytes: 3_200, totalBytes: 3_200, cachedBytes: 0, secondsLeft: 0 });
+  expect(seen.at(-1)?.files).toEqual([
+    { path: "file-0", loadedBytes: 2_500, totalBytes: 2_500 },
+    { path: "file-1", loadedBytes: 700, totalBytes: 700 },
+  ]);
+  expect(await load(given, store, { onProgress: (x) => seen.push(x) })).toEqual(given.contents);
+  expect(server.chunkRequests).toBe(4);
+  expect(seen.at(-1)).toMatchObject({ loadedBytes: 3_200, cachedBytes: 3_200 });
 });
 
-test("a wrong chunk is fetched once more, and used if it is right then", async () => {
-  const file = await serve("right", (response, nth) => response.end(nth === 0 ? "wrong" : "right"));
+test("a chunk that recurs is fetched once", async () => {
+  const twice = weights(CHUNK);
+  const bytes = new Uint8Array([...twice, ...twice]);
+  const bundle = await serveBundle(server, "/m", { a: bytes, b: twice }, { chunkBytes: CHUNK });
   const seen: Progress[] = [];
-  const [blob] = await fetchOne(file, { onProgress: (x: Progress) => seen.push(x) });
-  expect(await blob?.text()).toBe("right");
-  expect(requests.length).toBe(2);
-  expect(seen.at(-1)).toEqual({ loadedBytes: 5, totalBytes: 5 });
+  const found = await load({ bundle, identity: "" }, null, { onProgress: (x) => seen.push(x) });
+  expect(found).toEqual([bytes, twice]);
+  expect(server.chunkRequests).toBe(1);
+  expect(seen.at(-1)).toMatchObject({ loadedBytes: CHUNK, totalBytes: CHUNK });
 });
 
-test.each<[string, string, Answer]>([
-  ["one bit flipped", "integrity-failed", (response) => response.end("sight")],
-  ["a truncated body", "integrity-failed", (response) => response.end("rig")],
-  ["a body that is too long", "integrity-failed", (response) => response.end("right and more")],
-  ["an empty body", "integrity-failed", (response) => response.end()],
-  ["an SPA's HTML", "integrity-failed", (response) => response.end("<!doctype html><title>app</title>")],
-  ["status 500", "download-failed", (response) => response.writeHead(500).end()],
-  ["a partial answer nobody asked for", "download-failed", (response) => response.writeHead(206).end("right")],
-  [
-    "a connection cut in the middle",
-    "download-failed",
-    (response) => {
-      response.writeHead(200, { "content-length": "5" });
-      response.write("ri", () => response.destroy());
-    },
-  ],
-])("%s ends in %s after one more try", async (_, code, answer) => {
-  const file = await serve("right", answer);
-  expect(await codeOf(fetchOne(file))).toBe(code);
-  expect(requests.length).toBe(2);
+test.each<[string, Trick]>([
+  ["one bit flipped", { kind: "flip", at: 77 }],
+  ["a body cut before its first byte", { kind: "cut", at: 0 }],
+  ["a body cut in the middle", { kind: "cut", at: 500 }],
+  ["a body cut before its last byte", { kind: "cut", at: 999 }],
+  ["a body that is too short", { kind: "length", bytes: 999 }],
+  ["a body that is too long", { kind: "length", bytes: 1_001 }],
+  ["an empty body", { kind: "length", bytes: 0 }],
+  ["an app's start page", { kind: "html" }],
+  ["status 500", { kind: "status", status: 500 }],
+  ["status 503 with a time", { kind: "status", status: 503, headers: { "retry-after": "1" } }],
+  ["status 429 with a time", { kind: "status", status: 429, headers: { "retry-after": "2" } }],
+  ["status 408", { kind: "status", status: 408 }],
+  ["a part that nobody asked for", { kind: "range", shift: 100 }],
+  ["a redirect", { kind: "redirect" }],
+  ["a compressed body", { kind: "gzip" }],
+  ["a compressed body that is broken", { kind: "gzip", broken: true }],
+  ["a slow trickle", { kind: "trickle", parts: 20, pauseMs: 2 }],
+  ["a stall before the first byte", { kind: "stall", at: 0 }],
+  ["a stall in the middle", { kind: "stall", at: 400 }],
+  ["a body without end", { kind: "endless" }],
+])("%s, once for each chunk: the right bytes come", async (_, trick) => {
+  const given = await bundleOf(2_500);
+  server.trick = (path, nth) => (path.includes("chunks") && nth === 0 ? trick : null);
+  const store = new MemoryStore();
+  const seen: Progress[] = [];
+  expect(await load(given, store, { onProgress: (x) => seen.push(x) })).toEqual(given.contents);
+  expect(seen.at(-1)).toMatchObject({ loadedBytes: 2_500, totalBytes: 2_500 });
+  await expectOnlyRight(store);
 });
 
-test("a missing chunk is not asked for twice", async () => {
-  const file = await serve("right", (response) => response.writeHead(404).end());
-  expect(await codeOf(fetchOne(file))).toBe("download-failed");
-  expect(requests.length).toBe(1);
+test.each<[string, string, Trick, number]>([
+  ["one bit flipped", "integrity-failed", { kind: "flip", at: 77 }, 2],
+  ["a body that is too short", "integrity-failed", { kind: "length", bytes: 10 }, 2],
+  ["a body that is too long", "integrity-failed", { kind: "length", bytes: 2_000 }, 2],
+  ["an app's start page", "integrity-failed", { kind: "html" }, 2],
+  ["a body without end", "integrity-failed", { kind: "endless" }, 2],
+  ["a body that is always cut", "download-failed", { kind: "cut", at: 500 }, 5],
+  ["status 500", "download-failed", { kind: "status", status: 500 }, 5],
+  ["status 404", "download-failed", { kind: "status", status: 404 }, 1],
+  ["status 416", "download-failed", { kind: "status", status: 416 }, 1],
+  ["a server that wants to be asked in an hour", "download-failed", later(3_600), 1],
+  ["a part that nobody asked for", "download-failed", { kind: "range", shift: 0 }, 5],
+  ["a stall", "download-failed", { kind: "stall", at: 400 }, 5],
+])("%s, for ever, ends in %s; nothing of it is stored", async (_, code, trick, requests) => {
+  const given = await bundleOf(CHUNK);
+  server.trick = (path) => (path.includes("chunks") ? trick : null);
+  const store = new MemoryStore();
+  expect(await codeOf(load(given, store))).toBe(code);
+  expect(server.chunkRequests).toBe(requests);
+  expect((await store.names()).filter((x) => x.startsWith("chunk-"))).toEqual([]);
+});
+
+function later(seconds: number): Trick {
+  return { kind: "status", status: 429, headers: { "retry-after": String(seconds) } };
+}
+
+test("a server that is not there is download-failed", async () => {
+  const given = await bundleOf(CHUNK);
+  server.close();
+  expect(await codeOf(load(given))).toBe("download-failed");
 });
 
 test("a server that never ends is left at the declared size", async () => {
-  let sent = 0;
-  const file = await serve("right", (response) => {
-    const push = (): void => {
-      sent += 65_536;
-      if (!response.destroyed) response.write(Buffer.alloc(65_536), push);
-    };
-    push();
-  });
-  expect(await codeOf(fetchOne(file))).toBe("integrity-failed");
-  expect(sent).toBeLessThan(64 * 1024 * 1024);
+  const given = await bundleOf(CHUNK);
+  server.trick = () => ({ kind: "endless" });
+  expect(await codeOf(load(given))).toBe("integrity-failed");
+  expect(server.sentBytes).toBeLessThan(64 * 1024 * 1024);
 });
 
-test("a cancel rejects with the signal's own reason and asks for nothing more", async () => {
+test("whatever goes wrong, the right bytes come or a typed error does, and nothing wrong is ever stored", async () => {
+  const trick = fc.oneof(
+    fc.record({ kind: fc.constant("cut" as const), at: fc.nat(CHUNK) }),
+    fc.record({ kind: fc.constant("flip" as const), at: fc.nat(CHUNK) }),
+    fc.record({ kind: fc.constant("length" as const), bytes: fc.nat(2 * CHUNK) }),
+    fc.record({
+      kind: fc.constant("status" as const),
+      status: fc.constantFrom(204, 301, 400, 403, 416, 429, 500, 503),
+    }),
+    fc.record({ kind: fc.constant("range" as const), shift: fc.nat(CHUNK) }),
+    fc.constant<Trick>({ kind: "html" }),
+    fc.constant<Trick>({ kind: "gzip" }),
+    fc.constant<Trick>({ kind: "gzip", broken: true }),
+  );
+  const given = await bundleOf(3_500, 1_200);
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.option(trick, { freq: 2 }), { maxLength: 24 }), async (tricks) => {
+      server.asked = [];
+      let next = 0;
+      server.trick = (path) => (path.includes("chunks") ? (tricks[next++] ?? null) : null);
+      const store = new MemoryStore();
+      const first = await load(given, store).catch((error: unknown) => error);
+      if (Array.isArray(first)) expect(first).toEqual(given.contents);
+      else expect(["download-failed", "integrity-failed"]).toContain((first as { code: string }).code);
+      await expectOnlyRight(store);
+      const have = (await store.names()).filter((x) => x.startsWith("chunk-")).length;
+      server.trick = () => null;
+      server.asked = [];
+      expect(await load(given, store)).toEqual(given.contents);
+      // By address: a request of the first load may come in late.
+      expect(new Set(server.asked.map((x) => x.path)).size).toBe(6 - have);
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test("a chunk that went wrong on the disk is fetched once more", async () => {
+  const given = await bundleOf(2_500);
+  const store = new MemoryStore();
+  await load(given, store);
+  const [name] = (await store.names()).filter((x) => x.startsWith("chunk-"));
+  const bytes = (await store.read(name as string)) as Uint8Array<ArrayBuffer>;
+  bytes[10] = (bytes[10] as number) ^ 1;
+  await store.remove(name as string);
+  await store.write(name as string, bytes);
+  server.asked = [];
+  expect(await load(given, store)).toEqual(given.contents);
+  expect(server.chunkRequests).toBe(1);
+  await expectOnlyRight(store);
+});
+
+test("a cancel rejects with the signal's own reason, and what is under way stops", async () => {
+  const given = await bundleOf(2_500);
   const stop = new AbortController();
   const reason = new Error("the user left");
-  const file = await serve("right", (response) => {
-    response.writeHead(200, { "content-length": "5" });
-    response.write("ri");
-    stop.abort(reason);
-  });
-  await expect(fetchOne(file, { signal: stop.signal })).rejects.toBe(reason);
-  expect(requests.length).toBe(1);
+  server.trick = (path) => {
+    if (path.includes("chunks")) stop.abort(reason);
+    return { kind: "stall", at: 100 };
+  };
+  await expect(load(given, null, { signal: stop.signal })).rejects.toBe(reason);
 });
 
-test("an HTML page for a bundle.json is named as such", async () => {
-  answers.set("/bundle.json", (response) => response.end("<!doctype html>"));
-  await expect(fetchJson(`${base}/bundle.json`, options())).rejects.toThrow(/looks like an HTML page/);
-});
-
-test("a bare model comes with its progress", async () => {
-  answers.set("/m.onnx", (response) => response.end("onnx"));
+test("two callers share one flight, and one that cancels does not take it from the other", async () => {
+  const given = await bundleOf(CHUNK);
+  server.trick = () => ({ kind: "trickle", parts: 10, pauseMs: 5 });
+  const downloader = new Downloader(effects, null);
+  const stop = new AbortController();
+  const first = loadWith(downloader, given, { signal: stop.signal });
   const seen: Progress[] = [];
-  const blob = await fetchBare(`${base}/m.onnx`, options({ onProgress: (x) => seen.push(x) }));
-  expect(await blob.text()).toBe("onnx");
-  expect(seen.at(-1)?.loadedBytes).toBe(4);
+  const second = loadWith(downloader, given, {
+    onProgress: (x) => {
+      seen.push(x);
+      if (x.loadedBytes > 200) stop.abort(new Error("the first left"));
+    },
+  });
+  await expect(first).rejects.toThrow("the first left");
+  expect(await second).toEqual(given.contents);
+  expect(seen.at(-1)?.loadedBytes).toBe(CHUNK);
+  expect(server.chunkRequests).toBe(1);
 });
 
-test("a server that is not there is download-failed", async () => {
-  expect(await codeOf(fetchBare("http://127.0.0.1:1/m.onnx", options()))).toBe("download-failed");
+test("two tabs that start at once download once", async () => {
+  const given = await bundleOf(6_500);
+  server.trick = () => ({ kind: "trickle", parts: 3, pauseMs: 2 });
+  const store: Store = Object.assign(new MemoryStore(), { kind: "opfs" as const });
+  const locks = new Locks();
+  const tab = (): Downloader => new Downloader({ ...effects, locks }, new Shelf(store, () => Date.now()));
+  const [a, b] = await Promise.all([loadWith(tab(), given), loadWith(tab(), given)]);
+  expect(a).toEqual(given.contents);
+  expect(b).toEqual(given.contents);
+  expect(server.chunkRequests).toBe(7);
 });
+
+test("a page that is left lets go of its locks, and goes on when it is back", async () => {
+  const given = await bundleOf(CHUNK);
+  const store: Store = Object.assign(new MemoryStore(), { kind: "opfs" as const });
+  const locks = new Locks();
+  let tell = (): void => undefined;
+  const asked = new Promise<void>((resolve) => {
+    tell = resolve;
+  });
+  server.trick = (_, nth) => {
+    tell();
+    return nth === 0 ? { kind: "stall", at: 10 } : null;
+  };
+  const downloader = new Downloader({ ...effects, locks }, new Shelf(store, () => Date.now()));
+  const loading = loadWith(downloader, given);
+  await asked;
+  downloader.leave();
+  await locks.free();
+  expect(server.chunkRequests).toBe(1);
+  downloader.back();
+  expect(await loading).toEqual(given.contents);
+});
+
+test("where there is no room the model is still given; who wants it stored is told what is missing", async () => {
+  const given = await bundleOf(CHUNK);
+  expect(await load(given, new MemoryStore(500))).toEqual(given.contents);
+  const error: unknown = await load(given, new MemoryStore(500), { mustStore: true }).catch((x: unknown) => x);
+  expect(error).toMatchObject({ code: "quota-exceeded", details: { missingBytes: CHUNK } });
+});
+
+/** Locks as tabs share them: one at a time by name, in order. */
+class Locks {
+  readonly #last: Map<string, Promise<unknown>> = new Map();
+
+  async request<T>(name: string, options: { signal?: AbortSignal }, work: () => Promise<T>): Promise<T> {
+    const before = this.#last.get(name) ?? Promise.resolve();
+    const mine = before
+      .catch(() => undefined)
+      .then(() => {
+        options.signal?.throwIfAborted();
+        return work();
+      });
+    this.#last.set(name, mine);
+    return mine;
+  }
+
+  async free(): Promise<void> {
+    for (const held of this.#last.values()) await held.catch(() => undefined);
+  }
+}

@@ -1,174 +1,263 @@
-// Bytes from a URL, checked. A bundle's files come chunk by chunk, each verified by its SHA-256 before it is used; one
-// that is wrong is fetched once more, then refused. Knows nothing of models, lanes or the schedule. The store that
-// keeps chunks on the device, resumes and shares downloads between tabs comes in here, behind `fetchChunk`. Runs in a
-// worker (worker.ts), never in the page.
+// A bundle's files: each chunk from the store or the network, its hash checked either way before anybody gets it. One
+// that is wrong is fetched once more, past every HTTP cache, then refused. Callers that want the same chunk share one
+// flight, and so do tabs: who holds the chunk's lock fetches it, the others find it in the store. Runs in a worker
+// (worker.ts), never in the page.
+//
+// What can't be stored is still given: a full disk makes the next load slower, not this one impossible.
 import { sha256Hex } from "../bundle.ts";
 import type { BundleChunk, BundleFile } from "../bundle.ts";
-import type { Effects } from "../effects.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
+import { Flights } from "./flights.ts";
+import { readAll, request, retry } from "./http.ts";
+import type { NetEffects } from "./http.ts";
+import { Meter } from "./meter.ts";
 import type { Progress } from "./protocol.ts";
+import { keyOf } from "./shelf.ts";
+import type { Shelf } from "./shelf.ts";
+import type { Bytes } from "./store.ts";
 
-/** What a download needs beside the address. */
+/** What a download does to the world. */
+export interface DownloadEffects extends NetEffects {
+  /** Monotonic time in milliseconds. */
+  now(): number;
+  /** Tells whether an address is of the page's own origin. */
+  isOwn(url: string): boolean;
+  /** Locks that tabs share; null where there are none. */
+  readonly locks: Locks | null;
+  /** How much the browser says that may be stored, and is; null where it does not say. */
+  estimate(): Promise<{ readonly quota: number; readonly usage: number } | null>;
+}
+
+/** Lets one at a time do its work, among all tabs: as the browser's LockManager. */
+export interface Locks {
+  /** Does the work once the lock of that name is free; the signal ends the wait for it. */
+  request<T>(name: string, options: { readonly signal: AbortSignal }, work: () => Promise<T>): Promise<T>;
+}
+
+/** What a download is asked with. */
 export interface DownloadOptions {
-  readonly fetch: Effects["fetch"];
-  readonly signal: AbortSignal | undefined;
+  readonly signal: AbortSignal;
   readonly onProgress: ((progress: Progress) => void) | undefined;
+}
+
+/** A chunk that is here, and where it came from. */
+interface Here {
+  readonly blob: Blob;
+  readonly from: "store" | "network";
+  readonly isStored: boolean;
 }
 
 /** Chunks in flight at once: enough to fill a link, few enough not to starve the page's own requests. */
 const PARALLEL = 4;
-const ATTEMPTS = 2;
 const JSON_MAX_BYTES = 16 * 1024 * 1024;
-const MODEL_MAX_BYTES = 4 * 1024 ** 3;
+/** After a write that did not fit, no other is tried for so long. */
+const FULL_MS = 30_000;
 
-type Bytes = Uint8Array<ArrayBuffer>;
+/** Fetches, stores and shares what models are made of. */
+export class Downloader {
+  /** What is kept on the device; null where nothing is. */
+  readonly shelf: Shelf | null;
+  /** What the downloader does to the world. */
+  readonly effects: DownloadEffects;
+  readonly #flights: Flights<Here> = new Flights();
+  #fullUntilMs = Number.NEGATIVE_INFINITY;
+  #period: AbortController = new AbortController();
+  #here: Promise<void> = Promise.resolve();
+  #comeBack: () => void = () => undefined;
 
-/** Fetches and parses a `bundle.json`; whether it is a valid bundle is for the caller to check. */
-export async function fetchJson(url: string, options: DownloadOptions): Promise<unknown> {
-  const parts = await retry(options, () => fetchBytes(url, JSON_MAX_BYTES, null, options, () => undefined));
-  const text = await new Blob(parts).text();
-  try {
-    return JSON.parse(text) as unknown;
-  } catch (error) {
-    const shown = text.trimStart().startsWith("<") ? " It looks like an HTML page: is the path right?" : "";
-    throw new SelvedgeError("bundle-invalid", `${url} is not JSON.${shown}`, { url }, error);
+  constructor(effects: DownloadEffects, shelf: Shelf | null) {
+    this.effects = effects;
+    this.shelf = shelf;
   }
-}
 
-/** Fetches a whole file of unknown hash: a bare `.onnx`. */
-export async function fetchBare(url: string, options: DownloadOptions): Promise<Blob> {
-  let loadedBytes = 0;
-  const parts = await retry(options, () => {
-    loadedBytes = 0;
-    return fetchBytes(url, MODEL_MAX_BYTES, null, options, (bytes, totalBytes) => {
-      loadedBytes += bytes;
-      options.onProgress?.({ loadedBytes, totalBytes });
+  /** Lets go of all locks, since the page may go into the back/forward cache, which no page with a lock gets into. */
+  leave(): void {
+    this.#period.abort();
+    this.#here = new Promise((resolve) => {
+      this.#comeBack = resolve;
     });
-  });
-  return new Blob(parts);
-}
-
-/** Fetches files of a bundle, each a blob of verified chunks, in the order given; a chunk that recurs is fetched once. */
-export async function fetchFiles(
-  bundleUrl: string,
-  files: readonly BundleFile[],
-  options: DownloadOptions,
-): Promise<Blob[]> {
-  const chunks = new Map<string, BundleChunk>();
-  for (const file of files) for (const chunk of file.chunks) chunks.set(chunk.sha256, chunk);
-  const totalBytes = [...chunks.values()].reduce((sum, chunk) => sum + chunk.bytes, 0);
-  let loadedBytes = 0;
-  const report = (bytes: number): void => {
-    loadedBytes += bytes;
-    options.onProgress?.({ loadedBytes, totalBytes });
-  };
-  report(0);
-  const blobs = new Map<string, Blob>();
-  // One failure stops the others: nobody waits for their bytes any more.
-  const stop = new AbortController();
-  const signal = options.signal === undefined ? stop.signal : AbortSignal.any([options.signal, stop.signal]);
-  const waiting = chunks.values();
-  const worker = async (): Promise<void> => {
-    for (const chunk of waiting)
-      blobs.set(chunk.sha256, await fetchChunk(bundleUrl, chunk, { ...options, signal }, report));
-  };
-  try {
-    await Promise.all(Array.from({ length: PARALLEL }, worker));
-  } catch (error) {
-    stop.abort(error);
-    throw error;
   }
-  return files.map((file) => new Blob(file.chunks.map((chunk) => blobs.get(chunk.sha256) as Blob)));
-}
 
-/** Fetches one chunk and checks its hash. */
-async function fetchChunk(
-  bundleUrl: string,
-  chunk: BundleChunk,
-  options: DownloadOptions,
-  report: (bytes: number) => void,
-): Promise<Blob> {
-  const url = new URL(`chunks/${chunk.sha256}`, bundleUrl).href;
-  return retry(options, async () => {
-    let counted = 0;
+  /** Goes on with what `leave` interrupted. */
+  back(): void {
+    this.#period = new AbortController();
+    this.#comeBack();
+  }
+
+  /** Fetches and parses JSON; whether it is what it should be is for the caller to check. */
+  async json(url: string, signal: AbortSignal, attempts?: number): Promise<unknown> {
+    const net = { effects: this.effects, signal };
+    const bytes = await retry(
+      net,
+      async () => {
+        // The browser asks the server whether its own copy is still right: one small request where it is.
+        const body = await request(url, { cache: "no-cache" }, net);
+        return readAll(url, body, JSON_MAX_BYTES, null, () => undefined);
+      },
+      attempts,
+    );
+    const text = new TextDecoder().decode(bytes);
     try {
-      const parts = await fetchBytes(url, chunk.bytes, chunk.bytes, options, (bytes) => {
-        counted += bytes;
-        report(bytes);
-      });
-      const blob = new Blob(parts);
-      const hash = await sha256Hex(await blob.arrayBuffer());
-      if (hash !== chunk.sha256)
-        throw new SelvedgeError("integrity-failed", `${url} holds other bytes than its name says.`, { url, hash });
-      return blob;
+      return JSON.parse(text) as unknown;
     } catch (error) {
-      report(-counted);
+      const shown = text.trimStart().startsWith("<") ? " It looks like an HTML page: is the path right?" : "";
+      throw new SelvedgeError("bundle-invalid", `${url} is not JSON.${shown}`, { url }, error);
+    }
+  }
+
+  /**
+   * Gives files of a bundle, each a blob of verified chunks, in the order given. `identity` is the bundle's, whose
+   * chunks stay when room is made for it. With `mustStore` it rejects with `quota-exceeded` where they can't be kept.
+   */
+  async files(
+    bundleUrl: string,
+    identity: string,
+    files: readonly BundleFile[],
+    { signal, onProgress }: DownloadOptions,
+    mustStore = false,
+  ): Promise<Blob[]> {
+    const chunks = new Map<string, { chunk: BundleChunk; file: number }>();
+    for (const [file, { chunks: list }] of files.entries())
+      for (const chunk of list) if (!chunks.has(keyOf(chunk))) chunks.set(keyOf(chunk), { chunk, file });
+    const own = files.map(({ path }, i) => ({ path, bytes: sum([...chunks.values()].filter((x) => x.file === i)) }));
+    const meter = new Meter(own, this.effects.now, onProgress ?? (() => undefined));
+    meter.tell();
+    await this.prepareRoom(
+      [...chunks.values()].map((x) => x.chunk),
+      identity,
+    );
+    const found = new Map<string, Here>();
+    // One failure stops the others: nobody waits for their bytes any more.
+    const stop = new AbortController();
+    const both = AbortSignal.any([signal, stop.signal]);
+    const waiting = chunks.entries();
+    const worker = async (): Promise<void> => {
+      for (const [key, { chunk, file }] of waiting) {
+        const url = new URL(`chunks/${chunk.sha256}`, bundleUrl).href;
+        const here = await this.#chunk(url, chunk, identity, both, (bytes) => {
+          meter.add(file, bytes, "network");
+        });
+        if (here.from === "store") meter.add(file, chunk.bytes, "store");
+        found.set(key, here);
+      }
+    };
+    try {
+      await Promise.all(Array.from({ length: PARALLEL }, worker));
+    } catch (error) {
+      stop.abort(error);
       throw error;
     }
-  });
-}
+    const unstored = sum([...chunks].filter(([key]) => found.get(key)?.isStored === false).map(([, x]) => x));
+    if (mustStore && unstored > 0) throw noRoom(unstored);
+    return files.map((file) => new Blob(file.chunks.map((chunk) => (found.get(keyOf(chunk)) as Here).blob)));
+  }
 
-/** Tries once more what failed for a reason that may pass; a cancel passes through untouched. */
-async function retry<T>(options: DownloadOptions, attempt: () => Promise<T>): Promise<T> {
-  for (let tried = 1; ; tried += 1) {
-    options.signal?.throwIfAborted();
+  /** Keeps a verified chunk where there is a store and room in it; tells whether it is kept. */
+  async keep(chunk: BundleChunk, bytes: Bytes, identity: string): Promise<boolean> {
+    if (this.shelf === null || this.effects.now() < this.#fullUntilMs) return false;
     try {
-      return await attempt();
+      await this.shelf.keep(chunk, bytes, new Set([identity]));
+      return true;
     } catch (error) {
-      if (options.signal?.aborted === true) throw options.signal.reason;
-      if (tried >= ATTEMPTS || !isSelvedgeError(error) || error.details["final"] === true) throw error;
+      if (isSelvedgeError(error) && error.code === "quota-exceeded") this.#fullUntilMs = this.effects.now() + FULL_MS;
+      return false; // a store that fails is a store that is not there
     }
   }
-}
 
-/** Fetches a body in parts, never more than `maxBytes`, exactly `exactBytes` where that is known. */
-async function fetchBytes(
-  url: string,
-  maxBytes: number,
-  exactBytes: number | null,
-  options: DownloadOptions,
-  onPart: (bytes: number, totalBytes: number | null) => void,
-): Promise<Bytes[]> {
-  const response = await request(url, options);
-  const parts: Bytes[] = [];
-  let size = 0;
-  try {
-    // With a content encoding the length counts compressed bytes, which say nothing of the body.
-    const length = response.headers.get("content-encoding") === null ? response.headers.get("content-length") : null;
-    const reader = response.body?.getReader();
-    for (let part = await reader?.read(); part?.done === false; part = await reader?.read()) {
-      size += part.value.byteLength;
-      if (size > maxBytes) {
-        await reader?.cancel();
-        throw sizeError(url, exactBytes, `more than ${maxBytes}`);
+  /** Removes what was not used for long where the browser says that these chunks won't fit. */
+  async prepareRoom(chunks: readonly BundleChunk[], identity: string): Promise<void> {
+    if (this.shelf === null) return;
+    try {
+      const here = await this.shelf.chunks();
+      const missing = chunks.filter((x) => !here.has(keyOf(x))).reduce((total, x) => total + x.bytes, 0);
+      const estimate = missing === 0 ? null : await this.effects.estimate();
+      if (estimate === null) return;
+      const lacking = missing - (estimate.quota - estimate.usage);
+      if (lacking > 0) await this.shelf.makeRoom(lacking, new Set([identity]));
+    } catch {
+      // Room is made again where a write fails; a store that can't be read is met there, too.
+    }
+  }
+
+  /** Does work that one tab at a time may do; gives the lock back while the page is left, and begins anew after. */
+  async locked<T>(name: string, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const { locks } = this.effects;
+    if (locks === null || this.shelf === null || this.shelf.store.kind === "memory") return work(signal);
+    for (;;) {
+      await this.#here;
+      signal.throwIfAborted();
+      const period = this.#period.signal;
+      const both = AbortSignal.any([signal, period]);
+      try {
+        return await locks.request(`selvedge/${name}`, { signal: both }, () => work(both));
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!period.aborted) throw error;
       }
-      parts.push(part.value);
-      onPart(part.value.byteLength, length === null ? null : Number(length));
     }
-  } catch (error) {
-    if (isSelvedgeError(error)) throw error;
-    throw new SelvedgeError("download-failed", `The download of ${url} broke off after ${size} bytes.`, { url }, error);
   }
-  if (exactBytes !== null && size !== exactBytes) throw sizeError(url, exactBytes, String(size));
-  return parts;
+
+  /** Gives a chunk that is stored, its hash checked; null where it is not, or the store fails. */
+  async stored(chunk: BundleChunk): Promise<Bytes | null> {
+    return this.shelf?.chunk(chunk).catch(() => null) ?? null;
+  }
+
+  #chunk(
+    url: string,
+    chunk: BundleChunk,
+    identity: string,
+    signal: AbortSignal,
+    onBytes: (bytes: number) => void,
+  ): Promise<Here> {
+    return this.#flights.join(keyOf(chunk), signal, onBytes, async (signal, report) => {
+      const fromStore = async (): Promise<Here | null> => {
+        const bytes = await this.stored(chunk);
+        return bytes === null ? null : { blob: new Blob([bytes]), from: "store", isStored: true };
+      };
+      return (
+        (await fromStore()) ??
+        this.locked(chunk.sha256, signal, async (signal) => {
+          const found = await fromStore();
+          if (found !== null) return found;
+          const bytes = await this.#fetch(url, chunk, signal, report);
+          const isStored = await this.keep(chunk, bytes, identity);
+          return { blob: new Blob([bytes]), from: "network", isStored };
+        })
+      );
+    });
+  }
+
+  async #fetch(url: string, chunk: BundleChunk, signal: AbortSignal, report: (bytes: number) => void): Promise<Bytes> {
+    const net = { effects: this.effects, signal };
+    let isWrong = false;
+    return retry(net, async () => {
+      let counted = 0;
+      try {
+        // What goes into the store need not lie in the browser's own cache as well; what was wrong may come from there.
+        const cache = isWrong ? "reload" : this.shelf === null ? "default" : "no-store";
+        const body = await request(url, { cache }, net);
+        const bytes = await readAll(url, body, chunk.bytes, chunk.bytes, (part) => {
+          counted += part;
+          report(part);
+        });
+        const hash = await sha256Hex(bytes);
+        if (hash === chunk.sha256) return bytes;
+        throw new SelvedgeError("integrity-failed", `${url} holds other bytes than its name says.`, { url, hash });
+      } catch (error) {
+        report(-counted);
+        isWrong ||= isSelvedgeError(error) && error.code === "integrity-failed";
+        throw error;
+      }
+    });
+  }
 }
 
-async function request(url: string, options: DownloadOptions): Promise<Response> {
-  let response: Response;
-  try {
-    response = await options.fetch(url, options.signal === undefined ? {} : { signal: options.signal });
-  } catch (error) {
-    throw new SelvedgeError("download-failed", `${url} could not be fetched.`, { url }, error);
-  }
-  if (response.ok && response.status !== 206) return response;
-  await response.body?.cancel();
-  const { status } = response;
-  const final = status >= 400 && status < 500 && status !== 408 && status !== 429;
-  throw new SelvedgeError("download-failed", `${url} answered with status ${status}.`, { url, status, final });
+/** Makes the error for what can't be kept, with the bytes that are missing. */
+function noRoom(missingBytes: number): SelvedgeError {
+  const message = `This device's storage has no room for ${missingBytes} bytes of the model.`;
+  return new SelvedgeError("quota-exceeded", message, { missingBytes });
 }
 
-function sizeError(url: string, exactBytes: number | null, got: string): SelvedgeError {
-  const code = exactBytes === null ? "download-failed" : "integrity-failed";
-  const limit = exactBytes === null ? "the limit" : `its ${exactBytes} bytes`;
-  return new SelvedgeError(code, `${url} does not hold ${limit}: got ${got} bytes.`, { url });
+function sum(chunks: readonly { readonly chunk: BundleChunk }[]): number {
+  return chunks.reduce((total, { chunk }) => total + chunk.bytes, 0);
 }

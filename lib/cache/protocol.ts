@@ -3,14 +3,33 @@
 import type { BundleFile, DecodeSpec, ImageSpec } from "../bundle.ts";
 import type { Candidate, Pins, Placement, Why } from "../choose.ts";
 import type { BackendName, DeviceFacts } from "../device.ts";
+import type { LifeChange } from "../effects.ts";
 import type { Reply } from "../reply.ts";
 import type { Port } from "../tensor.ts";
 
-/** Tells how far a download is. */
+/** Tells how far a load is. */
 export interface Progress {
-  /** How many bytes have come. */
+  /** How many bytes are here, from the store and from the network. */
   readonly loadedBytes: number;
-  /** How many will have come in the end; null while the server has not told. */
+  /** How many will be here in the end; null while the server has not told. */
+  readonly totalBytes: number | null;
+  /** How many of them were in the store already. */
+  readonly cachedBytes: number;
+  /** How fast the network was in the last seconds; null where that can't be told yet. */
+  readonly bytesPerSecond: number | null;
+  /** How long it will take at that rate; null where that can't be told yet. */
+  readonly secondsLeft: number | null;
+  /** The same by file; what two files share counts for the first. */
+  readonly files: readonly FileProgress[];
+}
+
+/** Tells how far a file is. */
+export interface FileProgress {
+  /** The file's path in its bundle. */
+  readonly path: string;
+  /** How many of its bytes are here. */
+  readonly loadedBytes: number;
+  /** Its size; null while the server has not told. */
   readonly totalBytes: number | null;
 }
 
@@ -27,7 +46,7 @@ export interface Wish {
 /** A model found, and how it may be run here. */
 export interface Plan {
   readonly name: string;
-  /** 64 hex digits: the SHA-256 of the bundle's canonical JSON, or of a bare model's bytes. */
+  /** 64 hex digits: the SHA-256 of the bundle's canonical JSON, or of the list of a bare model's chunks. */
   readonly identity: string;
   /** What the bundle says that the model takes and gives; null for a bare model, which tells it once it is loaded. */
   readonly declared: { readonly inputs: readonly Port[]; readonly outputs: readonly Port[] } | null;
@@ -50,12 +69,25 @@ export interface Plan {
   readonly data: Blob | null;
 }
 
+/** Where models are kept: on the device, in memory while the engine lives, or not at all. */
+export type StoreChoice = "auto" | "memory" | false;
+
+/** A bundle, and what its chunks' addresses are relative to. */
+export interface BundleAddress {
+  readonly url: string;
+  readonly identity: string;
+}
+
 /** What the worker offers. Each call carries a ticket, by which it is cancelled and its progress told. */
 export interface CacheApi {
+  /** Says where models are kept; the first call. */
+  begin(store: StoreChoice): Promise<Reply<null>>;
   /** Opens an address (`bundle.json`, or a bare model, which is fetched) or a bare model's bytes. */
   open(ticket: number, from: string | Blob, wish: Wish): Promise<Reply<Plan>>;
   /** Fetches files of a bundle, each verified chunk by chunk. */
-  files(ticket: number, bundleUrl: string, files: readonly BundleFile[]): Promise<Reply<Blob[]>>;
+  files(ticket: number, bundle: BundleAddress, files: readonly BundleFile[]): Promise<Reply<Blob[]>>;
+  /** Tells what becomes of the page: one that is left lets go of its locks. */
+  life(change: LifeChange): Promise<Reply<null>>;
   /** Cancels a call. */
   cancel(ticket: number): Promise<Reply<null>>;
 }

@@ -1,9 +1,31 @@
 // The entry of the worker that fetches models; esbuild makes dist/worker-cache.js of it.
 import type { Endpoint } from "comlink";
+import { MemoryStore } from "./memory.ts";
+import { openStore } from "./stores.ts";
 import { serveCache } from "./worker.ts";
 
-serveCache(
-  self as unknown as Endpoint,
-  (url, init) => fetch(url, init),
-  () => performance.now(),
-);
+// Each of these is missing on pages that are not secure.
+const { storage, locks } = navigator as Partial<Navigator>;
+
+serveCache(self as unknown as Endpoint, {
+  fetch: (url, init) => fetch(url, init),
+  now: () => performance.now(),
+  wallClock: () => Date.now(),
+  random: () => Math.random(),
+  setTimer(callback, ms) {
+    const timer = setTimeout(callback, ms);
+    return () => {
+      clearTimeout(timer);
+    };
+  },
+  isOwn: (url) => new URL(url).origin === self.location.origin,
+  locks: locks ?? null,
+  async estimate() {
+    const { quota, usage } = (await storage?.estimate()) ?? {};
+    return quota === undefined || usage === undefined ? null : { quota, usage };
+  },
+  async openStore(choice) {
+    if (choice === false) return null;
+    return choice === "memory" ? new MemoryStore() : openStore(() => Date.now());
+  },
+});

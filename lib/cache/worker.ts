@@ -2,39 +2,70 @@
 // page otherwise.
 import * as Comlink from "comlink";
 import { reply } from "../reply.ts";
-import { fetchFiles } from "./download.ts";
-import type { DownloadOptions } from "./download.ts";
+import { Downloader } from "./download.ts";
+import type { DownloadEffects, DownloadOptions } from "./download.ts";
 import { open } from "./open.ts";
 import { plan } from "./plan.ts";
-import type { CacheApi, Progress, ProgressNotice } from "./protocol.ts";
+import type { CacheApi, Progress, ProgressNotice, StoreChoice } from "./protocol.ts";
+import { Shelf } from "./shelf.ts";
+import type { Store } from "./store.ts";
+
+/** All that the worker does to the world. */
+export interface CacheEffects extends DownloadEffects {
+  /** Milliseconds since 1970. */
+  wallClock(): number;
+  /** Opens what keeps bytes on the device; null where nothing is to be kept. */
+  openStore(choice: StoreChoice): Promise<Store | null>;
+}
 
 const PROGRESS_EVERY_MS = 50;
 
 /** Serves downloads to the page at the other end. */
-export function serveCache(endpoint: Comlink.Endpoint, fetch: DownloadOptions["fetch"], now: () => number): void {
+export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): void {
   const running = new Map<number, AbortController>();
+  let downloader: Promise<Downloader> | null = null;
 
-  const track = async <T>(ticket: number, work: (options: DownloadOptions) => Promise<T>): Promise<T> => {
-    const stop = new AbortController();
-    running.set(ticket, stop);
-    let toldMs = Number.NEGATIVE_INFINITY;
-    const onProgress = (progress: Progress): void => {
-      const isLast = progress.loadedBytes === progress.totalBytes;
-      if (!isLast && now() - toldMs < PROGRESS_EVERY_MS) return;
-      toldMs = now();
-      const notice: ProgressNotice = { selvedge: "progress", ticket, ...progress };
-      endpoint.postMessage(notice);
-    };
-    try {
-      return await work({ fetch, signal: stop.signal, onProgress });
-    } finally {
-      running.delete(ticket);
-    }
+  const begin = async (choice: StoreChoice): Promise<Downloader> => {
+    const store = await effects.openStore(choice);
+    return new Downloader(effects, store === null ? null : new Shelf(store, () => effects.wallClock()));
   };
 
+  const track = <T>(ticket: number, work: (downloader: Downloader, options: DownloadOptions) => Promise<T>) =>
+    reply(async (): Promise<T> => {
+      const stop = new AbortController();
+      running.set(ticket, stop);
+      let toldMs = Number.NEGATIVE_INFINITY;
+      const onProgress = (progress: Progress): void => {
+        const isLast = progress.loadedBytes === progress.totalBytes;
+        if (!isLast && effects.now() - toldMs < PROGRESS_EVERY_MS) return;
+        toldMs = effects.now();
+        const notice: ProgressNotice = { selvedge: "progress", ticket, ...progress };
+        endpoint.postMessage(notice);
+      };
+      try {
+        return await work(await (downloader ??= begin("auto")), { signal: stop.signal, onProgress });
+      } finally {
+        running.delete(ticket);
+      }
+    });
+
   const api: CacheApi = {
-    open: (ticket, from, wish) => reply(() => track(ticket, async (options) => plan(await open(from, options), wish))),
-    files: (ticket, bundleUrl, files) => reply(() => track(ticket, (options) => fetchFiles(bundleUrl, files, options))),
+    begin: (choice) =>
+      reply(async () => {
+        await (downloader ??= begin(choice));
+        return null;
+      }),
+    open: (ticket, from, wish) =>
+      track(ticket, async (downloader, options) => plan(await open(from, downloader, options), wish)),
+    files: (ticket, { url, identity }, files) =>
+      track(ticket, (downloader, options) => downloader.files(url, identity, files, options)),
+    life: (change) =>
+      reply(async () => {
+        const found = await downloader;
+        if (change === "left") found?.leave();
+        if (change === "back") found?.back();
+        return null;
+      }),
     cancel: (ticket) =>
       reply(() => {
         running.get(ticket)?.abort();

@@ -9,6 +9,7 @@ import type { Backend } from "../backend/backend.ts";
 import type { AdapterFacts } from "../device.ts";
 import type { Effects, LifeChange, WorkerHandle } from "../effects.ts";
 import { serveCache } from "../cache/worker.ts";
+import type { CacheEffects } from "../cache/worker.ts";
 import { serve } from "../pool/worker.ts";
 import type { Random } from "./random.ts";
 
@@ -174,6 +175,17 @@ export class World {
   }
 }
 
+/** Nothing is kept in this world, and no other tab is there. */
+function cacheEffects(effects: Effects): CacheEffects {
+  return {
+    ...effects,
+    isOwn: () => true,
+    locks: null,
+    estimate: () => Promise.resolve(null),
+    openStore: () => Promise.resolve(null),
+  };
+}
+
 type Listener = (event: globalThis.Event) => void;
 
 /** A worker: the real worker side (pool/worker.ts) on a simulated backend, its messages events of the world. */
@@ -201,7 +213,7 @@ export class SimulatedWorker implements WorkerHandle {
     };
     this.computes = !url.endsWith("/worker-cache.js");
     if (this.computes) serve(createBackend(world, this), endpoint, () => world.now);
-    else serveCache(endpoint, world.effects.fetch, () => world.now);
+    else serveCache(endpoint, cacheEffects(world.effects));
   }
 
   postMessage(message: unknown): void {

@@ -1,0 +1,80 @@
+// The worker's side of stores.ts.
+import { checkStore } from "../../lib/cache/conformance.ts";
+import type { Bytes, Store, StoreKind } from "../../lib/cache/store.ts";
+import { openStore, STORES } from "../../lib/cache/stores.ts";
+
+interface Ask {
+  readonly ask: "check" | "best" | "write" | "survey" | "fill";
+  readonly kind: StoreKind;
+}
+
+const SIZE = 1_000_000;
+
+async function open(kind: StoreKind): Promise<Store | null> {
+  const found = STORES.find(([name]) => name === kind);
+  return found === undefined ? null : found[1](() => Date.now());
+}
+
+/** An entry that says itself what it must hold. */
+function entry(n: number, size: number): { name: string; bytes: Bytes } {
+  return { name: `whole-${n}-${size}`, bytes: new Uint8Array(size).fill(n % 251) };
+}
+
+async function survey(store: Store): Promise<{ whole: number; torn: string[] }> {
+  const torn: string[] = [];
+  let whole = 0;
+  for (const name of await store.names()) {
+    const [, n, size] = /^whole-(\d+)-(\d+)$/.exec(name) ?? [];
+    if (n === undefined) continue;
+    const bytes = await store.read(name);
+    if (bytes?.length === Number(size) && bytes.every((x) => x === Number(n) % 251)) whole += 1;
+    else torn.push(name);
+  }
+  return { whole, torn };
+}
+
+async function answer({ ask, kind }: Ask): Promise<unknown> {
+  if (ask === "best") return (await openStore(() => Date.now())).kind;
+  const store = await open(kind);
+  if (store === null) return null;
+  // Memory lasts as long as the one that opened it.
+  if (ask === "check") return checkStore(async () => (kind === "memory" ? store : ((await open(kind)) as Store)));
+  if (ask === "survey") return survey(store);
+  for (const name of await store.names()) await store.remove(name);
+  if (ask === "write") {
+    void (async () => {
+      for (let n = 0; ; n += 4)
+        await Promise.all(
+          [n, n + 1, n + 2, n + 3].map((x) => {
+            const { name, bytes } = entry(x, SIZE);
+            return store.write(name, bytes);
+          }),
+        );
+    })();
+    return null;
+  }
+  let code = "none";
+  let written = 0;
+  try {
+    for (; written < 4_000; written += 1) {
+      const { name, bytes } = entry(written, 4 * SIZE);
+      await store.write(name, bytes);
+    }
+  } catch (error) {
+    code = error instanceof Error && "code" in error ? String(error.code) : String(error);
+  }
+  const found = { code, written, torn: (await survey(store)).torn };
+  for (const name of await store.names()) await store.remove(name);
+  return found;
+}
+
+self.onmessage = ({ data }: MessageEvent<Ask>) => {
+  answer(data).then(
+    (value) => {
+      self.postMessage({ value });
+    },
+    (error: unknown) => {
+      self.postMessage({ error: String(error) });
+    },
+  );
+};

@@ -1,0 +1,54 @@
+// Runs checks of the stores in a worker, where they live.
+import type { StoreKind } from "../../lib/cache/store.ts";
+
+/** What the page does for the spec, as `globalThis.stores`. */
+export interface StoresPage {
+  /** Runs the conformance suite; gives what failed, or null where the browser has no such store. */
+  check(kind: StoreKind): Promise<Record<string, string> | null>;
+  /** Says which store the browser gets by itself. */
+  best(): Promise<StoreKind>;
+  /** Ends a worker `afterMs` into writing entries, then says how many are there whole, and which are not. */
+  kill(kind: StoreKind, afterMs: number): Promise<{ whole: number; torn: string[] }>;
+  /** Fills a store until there is no room; gives the error's code, and what is not whole after it. */
+  fill(kind: StoreKind): Promise<{ code: string; written: number; torn: string[] }>;
+}
+
+function start(): Worker {
+  return new Worker(new URL("./stores-worker.ts", import.meta.url), { type: "module" });
+}
+
+async function ask<T>(worker: Worker, message: unknown): Promise<T> {
+  worker.postMessage(message);
+  return new Promise<T>((resolve, reject) => {
+    worker.onmessage = ({ data }: MessageEvent<{ value?: T; error?: string }>) => {
+      if (data.error === undefined) resolve(data.value as T);
+      else reject(new Error(data.error));
+    };
+    worker.onerror = (event) => {
+      reject(new Error(event.message));
+    };
+  });
+}
+
+async function once<T>(message: unknown): Promise<T> {
+  const worker = start();
+  try {
+    return await ask<T>(worker, message);
+  } finally {
+    worker.terminate();
+  }
+}
+
+const page: StoresPage = {
+  check: (kind) => once({ ask: "check", kind }),
+  best: () => once({ ask: "best" }),
+  fill: (kind) => once({ ask: "fill", kind }),
+  async kill(kind, afterMs) {
+    const worker = start();
+    await ask(worker, { ask: "write", kind });
+    await new Promise((resolve) => setTimeout(resolve, afterMs));
+    worker.terminate();
+    return once({ ask: "survey", kind });
+  },
+};
+Object.assign(globalThis, { stores: page });

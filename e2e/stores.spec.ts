@@ -1,0 +1,45 @@
+// Every store that a browser has does what a store must: the same suite as in Node, then a worker that is killed while
+// it writes, then a disk that is full.
+import { expect, test } from "@playwright/test";
+import type { Page } from "@playwright/test";
+import { slice } from "./slice.ts";
+import type { StoresPage } from "./pages/stores.ts";
+
+const KINDS = ["opfs", "cache", "indexeddb", "memory"] as const;
+
+async function ask<Name extends keyof StoresPage>(
+  page: Page,
+  name: Name,
+  ...args: Parameters<StoresPage[Name]>
+): Promise<Awaited<ReturnType<StoresPage[Name]>>> {
+  const call = `globalThis.stores.${name}(...${JSON.stringify(args)})`;
+  return page.evaluate<Awaited<ReturnType<StoresPage[Name]>>>(call);
+}
+
+test.beforeEach(async ({ page }) => {
+  const { pages } = test.info().config.metadata as { pages: string };
+  await page.goto(`${pages}/stores.html`);
+  await page.waitForFunction("globalThis.stores !== undefined");
+});
+
+for (const kind of KINDS) {
+  test(`${kind} passes the conformance suite`, async ({ page }) => {
+    expect(await ask(page, "check", kind)).toEqual({});
+  });
+}
+
+for (const kind of ["opfs", "cache", "indexeddb"] as const) {
+  test(`${kind}: a worker that is killed while it writes leaves nothing half there`, async ({ page }) => {
+    let whole = 0;
+    for (let round = 0; round < slice(4, 50); round += 1) {
+      const found = await ask(page, "kill", kind, 100 + ((round * 237) % 600));
+      expect(found.torn).toEqual([]);
+      whole += found.whole;
+    }
+    expect(whole).toBeGreaterThan(0);
+  });
+}
+
+test("OPFS is what this browser gets", async ({ page }) => {
+  expect(await ask(page, "best")).toBe("opfs");
+});

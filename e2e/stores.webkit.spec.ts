@@ -1,0 +1,32 @@
+// The stores of WebKitGTK, whose file system has no sync handles: the Cache API serves instead.
+import { expect, test } from "./webkit.ts";
+
+test.beforeEach(async ({ webkit, pages }) => {
+  await webkit.navigate(`${pages}/stores.html`);
+  await webkit.run("while (globalThis.stores === undefined) await new Promise((resolve) => setTimeout(resolve, 20));");
+});
+
+for (const kind of ["cache", "indexeddb", "memory"]) {
+  test(`${kind} passes the conformance suite`, async ({ webkit }) => {
+    expect(await webkit.run("return stores.check(args[0])", kind)).toEqual({});
+  });
+}
+
+for (const kind of ["cache", "indexeddb"]) {
+  test(`${kind}: a worker that is killed while it writes leaves nothing half there`, async ({ webkit }) => {
+    let whole = 0;
+    for (let round = 0; round < 4; round += 1) {
+      const found = (await webkit.run("return stores.kill(args[0], args[1])", kind, 200 + round * 237)) as {
+        whole: number;
+        torn: string[];
+      };
+      expect(found.torn).toEqual([]);
+      whole += found.whole;
+    }
+    expect(whole).toBeGreaterThan(0);
+  });
+}
+
+test("the Cache API is what this browser gets", async ({ webkit }) => {
+  expect(await webkit.run("return stores.best()")).toBe("cache");
+});

@@ -1,0 +1,52 @@
+// The store in the Cache API: for browsers whose file system has no sync handles (WebKitGTK). An entry is a response
+// under an address that nobody serves; a put takes effect whole or not at all.
+import { isQuotaError, outOfSpace } from "./store.ts";
+import type { Bytes, Store } from "./store.ts";
+
+const NAME = "selvedge";
+/** The Cache API takes no other schemes; `.invalid` is never a real host (RFC 6761). */
+const PREFIX = "https://selvedge.invalid/";
+
+/** Opens the store; null where there is no Cache API, as on pages that are not secure. */
+export async function openCacheStorage(): Promise<Store | null> {
+  const { caches } = globalThis as Partial<typeof globalThis>;
+  return caches === undefined ? null : new CacheStorageStore(await caches.open(NAME));
+}
+
+class CacheStorageStore implements Store {
+  readonly kind = "cache";
+  readonly #cache: Cache;
+
+  constructor(cache: Cache) {
+    this.#cache = cache;
+  }
+
+  async names(): Promise<string[]> {
+    const requests = await this.#cache.keys();
+    return requests.map(({ url }) => url.slice(PREFIX.length));
+  }
+
+  async read(name: string): Promise<Bytes | null> {
+    const response = await this.#cache.match(PREFIX + name);
+    if (response === undefined) return null;
+    try {
+      const bytes = new Uint8Array(await response.arrayBuffer());
+      return bytes.byteLength === Number(response.headers.get("content-length")) ? bytes : null;
+    } catch {
+      return null; // removed while it was read
+    }
+  }
+
+  async write(name: string, bytes: Bytes): Promise<void> {
+    const headers = { "content-type": "application/octet-stream", "content-length": String(bytes.byteLength) };
+    try {
+      await this.#cache.put(PREFIX + name, new Response(bytes, { headers }));
+    } catch (error) {
+      throw isQuotaError(error) ? outOfSpace(name, bytes.byteLength, error) : error;
+    }
+  }
+
+  async remove(name: string): Promise<void> {
+    await this.#cache.delete(PREFIX + name);
+  }
+}

@@ -1,0 +1,242 @@
+// For tests of downloads, in Node and in browsers: a server that does on purpose what servers and networks do wrong,
+// and counts what it is asked for.
+import { createServer } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { gzipSync } from "node:zlib";
+import { BUNDLE_SCHEMA, CHUNK_MAX_BYTES, sha256Hex } from "../bundle.ts";
+import type { Bundle, BundleFile } from "../bundle.ts";
+import type { Bytes } from "./store.ts";
+
+/** What the server does wrong with one request. */
+export type Trick =
+  /** Breaks the connection after so many bytes of the body. */
+  | { readonly kind: "cut"; readonly at: number }
+  /** Flips one bit of the body. */
+  | { readonly kind: "flip"; readonly at: number }
+  /** Sends a body of another length, as if that were right. */
+  | { readonly kind: "length"; readonly bytes: number }
+  /** Answers with a status, and headers. */
+  | { readonly kind: "status"; readonly status: number; readonly headers?: Readonly<Record<string, string>> }
+  /** Answers with a range that was not asked for. */
+  | { readonly kind: "range"; readonly shift: number }
+  /** Answers with an app's start page, status 200. */
+  | { readonly kind: "html" }
+  /** Sends the client elsewhere, where the file is. */
+  | { readonly kind: "redirect" }
+  /** Compresses the body; `broken` damages it then. */
+  | { readonly kind: "gzip"; readonly broken?: boolean }
+  /** Sends the body in parts, with pauses. */
+  | { readonly kind: "trickle"; readonly parts: number; readonly pauseMs: number }
+  /** Sends so many bytes, then nothing more. */
+  | { readonly kind: "stall"; readonly at: number }
+  /** Never stops sending. */
+  | { readonly kind: "endless" };
+
+/** A file that the server has. */
+export interface ServedFile {
+  readonly bytes: Bytes;
+  readonly etag?: string | undefined;
+  readonly lastModified?: string | undefined;
+  /** Whether parts of it may be asked for. Default true. */
+  readonly hasRanges?: boolean | undefined;
+  readonly type?: string | undefined;
+}
+
+/** A request that came. */
+export interface Asked {
+  readonly method: string;
+  readonly path: string;
+  readonly range: string | null;
+}
+
+/** A server on a free port of this machine. */
+export class BadServer {
+  /** Files by path, with a slash at the beginning. */
+  readonly files: Map<string, ServedFile> = new Map();
+  /** What came, in order. */
+  asked: Asked[] = [];
+  /** Its address, without a slash at the end. */
+  url = "";
+  /** Bytes of bodies that were sent. */
+  sentBytes = 0;
+  /** Says what is done wrong with the n-th request for a path; null for nothing. */
+  trick: (path: string, nth: number) => Trick | null = () => null;
+  /** Headers on every answer. */
+  headers: Readonly<Record<string, string>> = {};
+  readonly #server: Server = createServer((request, response) => {
+    this.#answer(request, response);
+  });
+
+  /** Starts a server. */
+  static async start(port = 0): Promise<BadServer> {
+    const server = new BadServer();
+    await new Promise<void>((resolve) => server.#server.listen(port, "127.0.0.1", resolve));
+    server.url = `http://127.0.0.1:${(server.#server.address() as AddressInfo).port}`;
+    return server;
+  }
+
+  /** Ends it, and what it is sending. */
+  close(): void {
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+
+  /** Counts the requests for chunks. */
+  get chunkRequests(): number {
+    return this.asked.filter(({ path }) => path.includes("/chunks/")).length;
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    const { pathname, search } = new URL(request.url ?? "/", "http://localhost");
+    const range = request.headers.range ?? null;
+    const nth = this.asked.filter((x) => x.path === pathname).length;
+    const method = request.method ?? "GET";
+    this.asked.push({ method, path: pathname, range });
+    for (const [name, value] of Object.entries(this.headers)) response.setHeader(name, value);
+    const file = this.files.get(pathname);
+    const trick = search === "?found" ? null : this.trick(pathname, nth);
+    if (trick?.kind === "status") response.writeHead(trick.status, trick.headers).end("no");
+    else if (trick?.kind === "html")
+      response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><title>An app</title>");
+    else if (trick?.kind === "redirect") response.writeHead(302, { location: `${pathname}?found` }).end();
+    else if (file === undefined) response.writeHead(404).end("not here");
+    else this.#send(file, trick, method, range, String(request.headers["if-range"] ?? ""), response);
+  }
+
+  #send(
+    file: ServedFile,
+    trick: Trick | null,
+    method: string,
+    range: string | null,
+    ifRange: string,
+    response: ServerResponse,
+  ): void {
+    let { bytes } = file;
+    const total = bytes.length;
+    if (file.etag !== undefined) response.setHeader("etag", file.etag);
+    if (file.lastModified !== undefined) response.setHeader("last-modified", file.lastModified);
+    response.setHeader("content-type", file.type ?? "application/octet-stream");
+    const start = Number(/^bytes=(\d+)-$/.exec(range ?? "")?.[1] ?? Number.NaN);
+    const isSame = ifRange === "" || ifRange === file.etag || ifRange === file.lastModified;
+    if (Number.isFinite(start) && isSame && file.hasRanges !== false) {
+      if (start >= total) {
+        response.writeHead(416, { "content-range": `bytes */${total}` }).end();
+        return;
+      }
+      const from = Math.max(0, start + (trick?.kind === "range" ? trick.shift : 0));
+      response.statusCode = 206;
+      response.setHeader("content-range", `bytes ${from}-${total - 1}/${total}`);
+      bytes = bytes.slice(from);
+    } else if (trick?.kind === "range") {
+      response.statusCode = 206;
+      response.setHeader("content-range", `bytes ${trick.shift}-${total - 1}/${total}`);
+      bytes = bytes.slice(trick.shift);
+    }
+    if (trick?.kind === "flip" && bytes.length > 0) {
+      bytes = bytes.slice();
+      bytes[trick.at % bytes.length] = (bytes[trick.at % bytes.length] ?? 0) ^ 1;
+    }
+    if (trick?.kind === "length") {
+      const other = new Uint8Array(trick.bytes);
+      other.set(bytes.subarray(0, trick.bytes));
+      bytes = other;
+    }
+    if (trick?.kind === "gzip") {
+      bytes = new Uint8Array(gzipSync(bytes));
+      if (trick.broken === true) bytes = bytes.fill(0, bytes.length >> 1);
+      response.setHeader("content-encoding", "gzip");
+    }
+    if (trick?.kind !== "endless") response.setHeader("content-length", bytes.length);
+    if (method === "HEAD") {
+      response.end();
+      return;
+    }
+    void this.#write(bytes, trick, response);
+  }
+
+  async #write(bytes: Bytes, trick: Trick | null, response: ServerResponse): Promise<void> {
+    const write = (part: Bytes): Promise<boolean> => {
+      this.sentBytes += part.length;
+      return new Promise((resolve) => {
+        response.once("close", () => {
+          resolve(false);
+        });
+        response.write(part, (error) => {
+          resolve(error == null);
+        });
+      });
+    };
+    switch (trick?.kind) {
+      case "cut":
+        response.flushHeaders();
+        if (trick.at > 0) await write(bytes.slice(0, Math.min(trick.at, bytes.length)));
+        setImmediate(() => {
+          response.destroy();
+        });
+        return;
+      case "stall":
+        response.flushHeaders();
+        if (trick.at > 0) await write(bytes.slice(0, Math.min(trick.at, bytes.length - 1)));
+        return;
+      case "endless":
+        while (await write(new Uint8Array(65_536))) if (response.destroyed) return;
+        return;
+      case "trickle": {
+        const size = Math.max(1, Math.ceil(bytes.length / trick.parts));
+        for (let at = 0; at < bytes.length; at += size) {
+          if (!(await write(bytes.slice(at, at + size)))) return;
+          await new Promise((resolve) => setTimeout(resolve, trick.pauseMs));
+        }
+        response.end();
+        return;
+      }
+      case undefined:
+      default:
+        this.sentBytes += bytes.length;
+        response.end(bytes);
+    }
+  }
+}
+
+/** Bytes that look like weights: no two chunks alike, the same for a seed. */
+export function weights(size: number, seed = 1): Bytes {
+  const bytes = new Uint8Array(size);
+  let state = seed >>> 0 || 1;
+  for (let i = 0; i < size; i += 1) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    bytes[i] = state;
+  }
+  return bytes;
+}
+
+/** Serves a bundle of one variant under a folder; gives its description. */
+export async function serveBundle(
+  server: BadServer,
+  folder: string,
+  files: Readonly<Record<string, Bytes>>,
+  { chunkBytes = CHUNK_MAX_BYTES, version = "1" }: { chunkBytes?: number; version?: string } = {},
+): Promise<Bundle> {
+  const described: BundleFile[] = [];
+  for (const [path, bytes] of Object.entries(files)) {
+    const chunks: { sha256: string; bytes: number }[] = [];
+    for (let at = 0; at < bytes.length; at += chunkBytes) {
+      const chunk = bytes.slice(at, at + chunkBytes);
+      const sha256 = await sha256Hex(chunk);
+      chunks.push({ sha256, bytes: chunk.length });
+      server.files.set(`${folder}/chunks/${sha256}`, { bytes: chunk });
+    }
+    described.push({ path, bytes: bytes.length, chunks });
+  }
+  const port = { name: "x", dtype: "float32", dims: [1], batchAxis: null } as const;
+  const bundle: Bundle = {
+    schema: BUNDLE_SCHEMA,
+    model: { name: "test", version, licence: "MIT", inputs: [port], outputs: [{ ...port, name: "y" }] },
+    variants: [{ id: "f32", needs: [], files: described }],
+  };
+  const text = new TextEncoder().encode(JSON.stringify(bundle));
+  server.files.set(`${folder}/bundle.json`, { bytes: text, type: "application/json" });
+  return bundle;
+}

@@ -1,0 +1,67 @@
+// One flight per thing: callers that want the same bytes at the same time share one download. It goes on as long as one
+// of them wants it.
+
+/** A share in something that is under way. */
+interface Flight<T> {
+  readonly result: Promise<T>;
+  readonly stop: AbortController;
+  readonly listeners: Set<(bytes: number) => void>;
+  /** Bytes so far, for those who join later. */
+  bytes: number;
+}
+
+/** What is under way, by key. */
+export class Flights<T> {
+  readonly #flights: Map<string, Flight<T>> = new Map();
+
+  /**
+   * Starts something, or joins it. `onBytes` is told each number of bytes that came (negative where they count for
+   * nothing after all). Rejects with the signal's reason for a caller that cancels; the others go on.
+   */
+  async join(
+    key: string,
+    signal: AbortSignal,
+    onBytes: (bytes: number) => void,
+    start: (signal: AbortSignal, report: (bytes: number) => void) => Promise<T>,
+  ): Promise<T> {
+    signal.throwIfAborted();
+    const flight = this.#flights.get(key) ?? this.#start(key, start);
+    if (flight.bytes > 0) onBytes(flight.bytes);
+    flight.listeners.add(onBytes);
+    let leave = (): void => undefined;
+    const left = new Promise<never>((_, reject) => {
+      leave = () => {
+        // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a signal's reason may be anything
+        reject(signal.reason);
+      };
+      signal.addEventListener("abort", leave, { once: true });
+    });
+    try {
+      return await Promise.race([flight.result, left]);
+    } finally {
+      signal.removeEventListener("abort", leave);
+      flight.listeners.delete(onBytes);
+      if (flight.listeners.size === 0) {
+        if (this.#flights.get(key) === flight) this.#flights.delete(key);
+        flight.stop.abort(signal.reason);
+      }
+    }
+  }
+
+  #start(key: string, start: (signal: AbortSignal, report: (bytes: number) => void) => Promise<T>): Flight<T> {
+    const stop = new AbortController();
+    const listeners = new Set<(bytes: number) => void>();
+    const report = (bytes: number): void => {
+      flight.bytes += bytes;
+      for (const tell of listeners) tell(bytes);
+    };
+    const result = Promise.resolve().then(() => start(stop.signal, report));
+    const flight: Flight<T> = { result, stop, listeners, bytes: 0 };
+    this.#flights.set(key, flight);
+    const forget = (): void => {
+      if (this.#flights.get(key) === flight) this.#flights.delete(key);
+    };
+    result.then(forget, forget);
+    return flight;
+  }
+}

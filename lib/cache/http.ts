@@ -1,0 +1,189 @@
+// One request, watched: what servers and networks do wrong becomes a typed error, and what may pass is tried again.
+// Knows nothing of bundles or stores.
+//
+// A request that is silent for long is given up: a stalled connection is otherwise open for minutes. One that trickles
+// is not, since how long is too long is for the caller's signal to say. Attempts back off with jitter, so that a
+// server which comes back is not met by all its visitors at once; a server that says when to come back is believed.
+import type { Effects } from "../effects.ts";
+import { isSelvedgeError, SelvedgeError } from "../errors.ts";
+
+/** What a request does to the world. */
+export type NetEffects = Pick<Effects, "fetch" | "setTimer" | "random">;
+
+/** What a request needs beside the address. */
+export interface NetOptions {
+  readonly effects: NetEffects;
+  readonly signal: AbortSignal;
+}
+
+/** A body as it comes. */
+export interface Body {
+  readonly status: number;
+  readonly headers: Headers;
+  /** Gives the next bytes, or null at the end; rejects where the connection breaks or is silent for too long. */
+  read(): Promise<Uint8Array | null>;
+  /** Stops the request. */
+  cancel(): void;
+}
+
+const SILENT_MS = 20_000;
+const BACKOFF_MS = 250;
+const BACKOFF_MAX_MS = 8_000;
+/** A server that wants to be left alone for longer than this has failed. */
+const RETRY_AFTER_MAX_MS = 60_000;
+
+/** How often something is tried: with the network to blame, and with the bytes to blame. */
+export const ATTEMPTS = { network: 5, wrongBytes: 2 } as const;
+
+/** Begins a request; the answers in `accepted` are given, others are `download-failed`. */
+export async function request(
+  url: string,
+  init: RequestInit,
+  { effects, signal }: NetOptions,
+  accepted: readonly number[] = [200],
+): Promise<Body> {
+  signal.throwIfAborted();
+  const stop = new AbortController();
+  const follow = (): void => {
+    stop.abort(signal.reason);
+  };
+  signal.addEventListener("abort", follow, { once: true });
+  let size = 0;
+  const end = (): void => {
+    signal.removeEventListener("abort", follow);
+    stop.abort();
+  };
+  /** Waits for the network, but not for ever. */
+  const watched = async <T>(wait: Promise<T>): Promise<T> => {
+    let cancel = (): void => undefined;
+    const silence = new Promise<never>((_, reject) => {
+      cancel = effects.setTimer(() => {
+        reject(new SelvedgeError("download-failed", `${url} was silent for ${SILENT_MS} ms.`, { url, size }));
+        stop.abort();
+      }, SILENT_MS);
+    });
+    try {
+      return await Promise.race([wait, silence]);
+    } catch (error) {
+      end();
+      if (signal.aborted) throw signal.reason;
+      if (isSelvedgeError(error)) throw error;
+      const text = size === 0 ? `${url} could not be fetched.` : `${url} broke off after ${size} bytes.`;
+      throw new SelvedgeError("download-failed", text, { url, size }, error);
+    } finally {
+      cancel();
+    }
+  };
+  const response = await watched(effects.fetch(url, { ...init, signal: stop.signal }));
+  const { status, headers } = response;
+  if (!accepted.includes(status)) {
+    end();
+    throw statusError(url, status, headers.get("retry-after"));
+  }
+  const reader = response.body?.getReader();
+  return {
+    status,
+    headers,
+    cancel: end,
+    async read() {
+      const part = await watched(reader?.read() ?? Promise.resolve({ done: true as const, value: undefined }));
+      if (part.done) {
+        end();
+        return null;
+      }
+      size += part.value.byteLength;
+      return part.value;
+    },
+  };
+}
+
+/**
+ * Tries again what failed for a reason that may pass; `attempt` calls `onward` where it got on, which starts the count
+ * anew: on a train many connections break, and each brings something.
+ */
+export async function retry<T>(
+  { effects, signal }: NetOptions,
+  attempt: (tried: number, onward: () => void) => Promise<T>,
+  attempts: number = ATTEMPTS.network,
+): Promise<T> {
+  let failed = 0;
+  let wrong = 0;
+  for (let tried = 1; ; tried += 1) {
+    signal.throwIfAborted();
+    try {
+      return await attempt(tried, () => {
+        failed = 0;
+      });
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      if (!isSelvedgeError(error) || error.details["final"] === true) throw error;
+      failed += 1;
+      if (error.code === "integrity-failed") wrong += 1;
+      if (failed >= attempts || wrong >= ATTEMPTS.wrongBytes) throw error;
+      const told = error.details["retryAfterMs"];
+      const usual = Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** (failed - 1)) * (0.5 + effects.random());
+      await pause(typeof told === "number" ? told : usual, { effects, signal });
+    }
+  }
+}
+
+/** Reads a body whole: at most `maxBytes`, exactly `exactBytes` where that is known; never holds more than that. */
+export async function readAll(
+  url: string,
+  body: Body,
+  maxBytes: number,
+  exactBytes: number | null,
+  onPart: (bytes: number) => void,
+): Promise<Uint8Array<ArrayBuffer>> {
+  let bytes = new Uint8Array(exactBytes ?? 65_536);
+  let size = 0;
+  for (let part = await body.read(); part !== null; part = await body.read()) {
+    if (size + part.byteLength > maxBytes) {
+      body.cancel();
+      throw sizeError(url, maxBytes, exactBytes, `more than ${maxBytes}`);
+    }
+    if (size + part.byteLength > bytes.byteLength) {
+      const larger = new Uint8Array(Math.min(maxBytes, 2 * (size + part.byteLength)));
+      larger.set(bytes.subarray(0, size));
+      bytes = larger;
+    }
+    bytes.set(part, size);
+    size += part.byteLength;
+    onPart(part.byteLength);
+  }
+  if (exactBytes !== null && size !== exactBytes) throw sizeError(url, maxBytes, exactBytes, String(size));
+  return bytes.subarray(0, size);
+}
+
+/** Waits, unless the signal ends it. */
+async function pause(ms: number, { effects, signal }: NetOptions): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const cancel = effects.setTimer(resolve, ms);
+    signal.addEventListener(
+      "abort",
+      () => {
+        cancel();
+        resolve();
+      },
+      { once: true },
+    );
+  });
+  signal.throwIfAborted();
+}
+
+function statusError(url: string, status: number, retryAfter: string | null): SelvedgeError {
+  const isTransient = status < 400 || status >= 500 || status === 408 || status === 429;
+  const seconds = Number(retryAfter ?? Number.NaN);
+  const details = { url, status, final: !isTransient || seconds * 1_000 > RETRY_AFTER_MAX_MS };
+  const after = Number.isFinite(seconds) && seconds >= 0 ? { retryAfterMs: seconds * 1_000 } : {};
+  return new SelvedgeError("download-failed", `${url} answered with status ${status}.`, { ...details, ...after });
+}
+
+function sizeError(url: string, maxBytes: number, exactBytes: number | null, got: string): SelvedgeError {
+  if (exactBytes !== null)
+    return new SelvedgeError("integrity-failed", `${url} does not hold its ${exactBytes} bytes: got ${got} bytes.`, {
+      url,
+    });
+  const message = `${url} is larger than the ${maxBytes} bytes that are allowed.`;
+  return new SelvedgeError("download-failed", message, { url, final: true });
+}

@@ -1,0 +1,63 @@
+// What is stored of a model: a bundle, or a bare model as the list of its chunks. Either is known by the SHA-256 of its
+// canonical JSON, its identity.
+import * as v from "valibot";
+import { canonicalJson, CHUNK_MAX_BYTES, sha256Hex } from "../bundle.ts";
+import type { Bundle, BundleChunk } from "../bundle.ts";
+import { parseBundle } from "../bundle-schema.ts";
+
+/** Names the schema of a bare model's list of chunks. */
+const BARE_SCHEMA = "selvedge/bare@1";
+
+/** A bare model as its chunks. */
+export interface BareManifest {
+  readonly schema: typeof BARE_SCHEMA;
+  readonly chunks: readonly BundleChunk[];
+}
+
+/** A bundle, or a bare model. */
+export type Manifest = Bundle | BareManifest;
+
+const bare: v.GenericSchema<unknown, BareManifest> = v.strictObject({
+  schema: v.literal(BARE_SCHEMA),
+  chunks: v.pipe(
+    v.array(
+      v.strictObject({
+        sha256: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/)),
+        bytes: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(CHUNK_MAX_BYTES)),
+      }),
+    ),
+    v.minLength(1),
+    v.maxLength(4_096),
+  ),
+});
+
+/** Makes the manifest of a bare model. */
+export function bareManifest(chunks: readonly BundleChunk[]): BareManifest {
+  return { schema: BARE_SCHEMA, chunks };
+}
+
+/**
+ * Checks a parsed manifest.
+ * @throws SelvedgeError `bundle-invalid`, or an error of the schema
+ */
+export function parseManifest(json: unknown): Manifest {
+  const isBareJson = typeof json === "object" && json !== null && "schema" in json && json.schema === BARE_SCHEMA;
+  return isBareJson ? v.parse(bare, json) : parseBundle(json);
+}
+
+/** Tells a bare model from a bundle. */
+export function isBare(manifest: Manifest): manifest is BareManifest {
+  return manifest.schema === BARE_SCHEMA;
+}
+
+/** Computes the identity: 64 hex digits. */
+export function identityOf(manifest: Manifest): Promise<string> {
+  return sha256Hex(new TextEncoder().encode(canonicalJson(manifest)));
+}
+
+/** Lists all chunks, those of every variant and of the assets. */
+export function allChunks(manifest: Manifest): readonly BundleChunk[] {
+  if (isBare(manifest)) return manifest.chunks;
+  const files = [...manifest.variants.flatMap((x) => x.files), ...(manifest.assets ?? [])];
+  return files.flatMap((x) => x.chunks);
+}

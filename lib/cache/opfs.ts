@@ -1,0 +1,102 @@
+// The store in the origin private file system, by sync access handles, which only workers have.
+//
+// An entry is written under a temporary name, flushed, and then renamed: at no time is there a file of its name that is
+// not whole. `write()` lies where space runs out (a short count, 0, or 4294967288, without throwing), so its count is
+// compared. A handle locks its file, and a page in the back/forward cache keeps its locks: none is held across an await.
+import { isQuotaError, outOfSpace } from "./store.ts";
+import type { Bytes, Store } from "./store.ts";
+
+/** What lib.dom leaves out, since pages do not have it. */
+interface SyncFile extends FileSystemFileHandle {
+  createSyncAccessHandle(): Promise<{
+    write(bytes: Bytes, options: { at: number }): number;
+    read(bytes: Bytes, options: { at: number }): number;
+    getSize(): number;
+    flush(): void;
+    close(): void;
+  }>;
+  move(name: string): Promise<void>;
+}
+
+const FOLDER = "selvedge";
+const TEMPORARY = /^temp-(\d+)-/;
+/** Another tab may be writing a younger one. */
+const ABANDONED_MS = 600_000;
+
+/** Opens the store; null where there is no file system, no sync handle or no rename. */
+export async function openOpfs(now: () => number): Promise<Store | null> {
+  const { FileSystemFileHandle: File } = globalThis as Partial<typeof globalThis>;
+  if (File === undefined || !("createSyncAccessHandle" in File.prototype) || !("move" in File.prototype)) return null;
+  const root = await navigator.storage.getDirectory();
+  return openFolder(await root.getDirectoryHandle(FOLDER, { create: true }), now);
+}
+
+/** Opens the store in a folder, and clears away what pages that died were writing. */
+export async function openFolder(folder: FileSystemDirectoryHandle, now: () => number): Promise<Store> {
+  for await (const name of folder.keys()) {
+    const begun = TEMPORARY.exec(name)?.[1];
+    if (begun !== undefined && now() - Number(begun) > ABANDONED_MS)
+      await folder.removeEntry(name).catch(() => undefined);
+  }
+  return new OpfsStore(folder, now);
+}
+
+class OpfsStore implements Store {
+  readonly kind = "opfs";
+  readonly #folder: FileSystemDirectoryHandle;
+  readonly #now: () => number;
+
+  constructor(folder: FileSystemDirectoryHandle, now: () => number) {
+    this.#folder = folder;
+    this.#now = now;
+  }
+
+  async names(): Promise<string[]> {
+    const names: string[] = [];
+    for await (const name of this.#folder.keys()) if (!TEMPORARY.test(name)) names.push(name);
+    return names;
+  }
+
+  async read(name: string): Promise<Bytes | null> {
+    try {
+      const file = await this.#folder.getFileHandle(name);
+      // A file's own bytes, not a sync handle: two tabs may read at once.
+      return new Uint8Array(await (await file.getFile()).arrayBuffer());
+    } catch {
+      return null; // not there, or removed by another tab while it was read
+    }
+  }
+
+  async write(name: string, bytes: Bytes): Promise<void> {
+    const temporary = `temp-${this.#now()}-${crypto.randomUUID()}`;
+    try {
+      const file = (await this.#folder.getFileHandle(temporary, { create: true })) as SyncFile;
+      const handle = await file.createSyncAccessHandle();
+      try {
+        if (handle.write(bytes, { at: 0 }) !== bytes.byteLength) throw outOfSpace(name, bytes.byteLength);
+        handle.flush();
+      } finally {
+        handle.close();
+      }
+      await file.move(name);
+    } catch (error) {
+      await this.#folder.removeEntry(temporary).catch(() => undefined);
+      // Another tab was faster: the same name is the same bytes.
+      if (await this.#has(name)) return;
+      throw isQuotaError(error) ? outOfSpace(name, bytes.byteLength, error) : error;
+    }
+  }
+
+  async remove(name: string): Promise<void> {
+    await this.#folder.removeEntry(name).catch((error: unknown) => {
+      if (!(error instanceof Error && error.name === "NotFoundError")) throw error;
+    });
+  }
+
+  async #has(name: string): Promise<boolean> {
+    return this.#folder.getFileHandle(name).then(
+      () => true,
+      () => false,
+    );
+  }
+}

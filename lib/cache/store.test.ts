@@ -1,0 +1,168 @@
+// The stores that run in Node: memory, and OPFS's code over a folder that fails on purpose. The browsers' own stores
+// pass the same suite in e2e/stores.spec.ts.
+import { expect, test } from "vitest";
+import { isSelvedgeError } from "../errors.ts";
+import { checkStore } from "./conformance.ts";
+import { MemoryStore } from "./memory.ts";
+import { openFolder } from "./opfs.ts";
+import type { Store } from "./store.ts";
+import { openStore } from "./stores.ts";
+
+/** A folder in memory that does what OPFS does, and dies or lies at its n-th effect. */
+class Folder {
+  readonly files: Map<string, Uint8Array> = new Map();
+  /** Counts effects; the one with this number throws, and so do all after it: the page is dead. */
+  dieAt = Number.POSITIVE_INFINITY;
+  /** What `write` claims to have written, where space ran out. */
+  claimed: number | null = null;
+  held = 0;
+  effects = 0;
+
+  effect(): void {
+    this.effects += 1;
+    if (this.effects >= this.dieAt) throw new DOMException("The page is gone.", "InvalidStateError");
+  }
+
+  handle(): FileSystemDirectoryHandle {
+    const missing = (): never => {
+      throw new DOMException("not there", "NotFoundError");
+    };
+    const fileHandle = (first: string): object => {
+      let name = first;
+      return {
+        createSyncAccessHandle: async () => {
+          await Promise.resolve();
+          this.effect();
+          this.held += 1;
+          return {
+            write: (bytes: Uint8Array) => {
+              this.effect();
+              const space = this.claimed === null ? bytes.length : 3;
+              this.files.set(name, bytes.slice(0, space));
+              return this.claimed ?? bytes.length;
+            },
+            flush: () => {
+              this.effect();
+            },
+            close: () => {
+              this.held -= 1;
+            },
+          };
+        },
+        move: async (to: string) => {
+          await Promise.resolve();
+          this.effect();
+          this.files.set(to, this.files.get(name) ?? missing());
+          this.files.delete(name);
+          name = to;
+        },
+        getFile: () => Promise.resolve(new Blob([(this.files.get(name) ?? missing()).slice()])),
+      };
+    };
+    return {
+      keys: () =>
+        (async function* (names) {
+          for (const name of names) yield await Promise.resolve(name);
+        })([...this.files.keys()]),
+      getFileHandle: async (name: string, options?: { create?: boolean }) => {
+        await Promise.resolve();
+        this.effect();
+        if (!this.files.has(name)) {
+          if (options?.create !== true) missing();
+          this.files.set(name, new Uint8Array(0));
+        }
+        return fileHandle(name);
+      },
+      removeEntry: async (name: string) => {
+        await Promise.resolve();
+        this.effect();
+        if (!this.files.delete(name)) missing();
+      },
+    } as unknown as FileSystemDirectoryHandle;
+  }
+}
+
+const bytes = Uint8Array.from({ length: 1_000 }, (_, i) => i % 251);
+
+test("memory passes the conformance suite", async () => {
+  const store = new MemoryStore();
+  expect(await checkStore(() => Promise.resolve(store))).toEqual({});
+});
+
+test("OPFS's code passes the conformance suite", async () => {
+  const folder = new Folder();
+  expect(await checkStore(() => openFolder(folder.handle(), () => 0))).toEqual({});
+  expect(folder.held).toBe(0);
+});
+
+test("a page that dies at any effect of a write leaves the entry whole or not at all", async () => {
+  const whole = new Folder();
+  await (await openFolder(whole.handle(), () => 0)).write("check-a", bytes);
+  expect(whole.effects).toBeGreaterThan(4);
+  for (let dieAt = 1; dieAt <= whole.effects; dieAt += 1) {
+    const folder = new Folder();
+    folder.dieAt = dieAt;
+    const dying = await openFolder(folder.handle(), () => 0);
+    await expect(dying.write("check-a", bytes)).rejects.toThrow("The page is gone.");
+    folder.dieAt = Number.POSITIVE_INFINITY;
+    const next = await openFolder(folder.handle(), () => 1_000_000);
+    expect(await next.names()).toEqual([]);
+    expect(await next.read("check-a")).toBeNull();
+    expect([...folder.files.keys()], "what was half written is cleared away").toEqual([]);
+    await next.write("check-a", bytes);
+    expect(await next.read("check-a")).toEqual(bytes);
+  }
+});
+
+test("what another tab is writing is not cleared away", async () => {
+  const folder = new Folder();
+  folder.files.set("temp-500-x", bytes);
+  await openFolder(folder.handle(), () => 1_000);
+  expect([...folder.files.keys()]).toEqual(["temp-500-x"]);
+});
+
+test.each([0, 3, 4294967288])(
+  "a write that claims %d bytes is quota-exceeded, and nothing is left",
+  async (claimed) => {
+    const folder = new Folder();
+    const store = await openFolder(folder.handle(), () => 0);
+    folder.claimed = claimed;
+    const error: unknown = await store.write("check-a", bytes).catch((caught: unknown) => caught);
+    expect(isSelvedgeError(error) && error.code).toBe("quota-exceeded");
+    expect([...folder.files.keys()]).toEqual([]);
+    expect(folder.held).toBe(0);
+  },
+);
+
+test("memory that is full is quota-exceeded", async () => {
+  const store = new MemoryStore(1_500);
+  await store.write("check-a", bytes);
+  await expect(store.write("check-b", bytes)).rejects.toMatchObject({ code: "quota-exceeded" });
+  await store.remove("check-a");
+  await store.write("check-b", bytes);
+});
+
+test("the first store that keeps what is written is taken", async () => {
+  const liar: Store = {
+    kind: "opfs",
+    names: () => Promise.resolve([]),
+    read: () => Promise.resolve(null),
+    write: () => Promise.resolve(),
+    remove: () => Promise.resolve(),
+  };
+  const memory = new MemoryStore();
+  const refused = (): never => {
+    throw new DOMException("private window", "SecurityError");
+  };
+  const store = await openStore(
+    () => 0,
+    [
+      ["cache", () => Promise.resolve(null)],
+      ["indexeddb", async () => Promise.resolve().then(refused)],
+      ["opfs", () => Promise.resolve(liar)],
+      ["memory", () => Promise.resolve(memory)],
+    ],
+  );
+  expect(store).toBe(memory);
+  expect(await memory.names()).toEqual([]);
+});

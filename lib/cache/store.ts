@@ -1,0 +1,41 @@
+// Where bytes are kept on the device: the contract. stores.ts says which implementation a browser gets; one suite
+// runs over all of them.
+//
+// An entry never changes: a name means the same bytes for ever, or is gone. What changes (when a bundle was last used,
+// what an address points to) is told by new names (shelf.ts). So nothing is ever overwritten, two tabs can't tear each
+// other's writes, and there is no index beside the names themselves that a crash could leave behind.
+import { SelvedgeError } from "../errors.ts";
+
+/** Bytes that nobody else holds. */
+export type Bytes = Uint8Array<ArrayBuffer>;
+
+/** Names where bytes are kept. */
+export type StoreKind = "opfs" | "cache" | "indexeddb" | "memory";
+
+/** Keeps named bytes. Names are of lower-case letters, digits and `-`; nothing here is a path. */
+export interface Store {
+  /** Names where the bytes are. */
+  readonly kind: StoreKind;
+  /** Lists what is there whole. */
+  names(): Promise<string[]>;
+  /** Gives an entry's bytes, or null where it is not there whole. Whether they are the right ones is not checked. */
+  read(name: string): Promise<Bytes | null>;
+  /**
+   * Writes an entry: it is there whole or not at all, whenever the page dies.
+   * @throws SelvedgeError `quota-exceeded`
+   */
+  write(name: string, bytes: Bytes): Promise<void>;
+  /** Removes an entry; one that is not there is no error. */
+  remove(name: string): Promise<void>;
+}
+
+/** Makes the error for a write that did not fit; what the browser threw is its cause. */
+export function outOfSpace(name: string, bytes: number, cause?: unknown): SelvedgeError {
+  const message = `There is no room on this device for ${bytes} more bytes.`;
+  return new SelvedgeError("quota-exceeded", message, { name, missingBytes: bytes }, cause);
+}
+
+/** Tells whether a browser's error means that space ran out. */
+export function isQuotaError(error: unknown): boolean {
+  return error instanceof Error && /^(QuotaExceededError|NS_ERROR_FILE_NO_DEVICE_SPACE)$/.test(error.name);
+}
