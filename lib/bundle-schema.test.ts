@@ -33,6 +33,19 @@ const withPad = (padChange: object, cutChange: object = {}, more: object[] = [])
     outputs: [{ ...output, dims: ["batch", "time"], cut: { ...cut, ...cutChange } }],
   },
 });
+const ids = { name: "ids", dtype: "int64", dims: ["batch", "length"], batchAxis: 0 };
+const text = { tokenizer: "tokenizer.json", maxLength: 512, mask: "mask" };
+const withText = (change: object, portChange: object = {}, maskChange: object = {}): unknown => ({
+  ...valid,
+  model: {
+    ...valid.model,
+    inputs: [
+      { ...ids, ...portChange, text: { ...text, ...change } },
+      { ...ids, name: "mask", dtype: "float32", ...maskChange },
+    ],
+  },
+  assets: [{ ...file, path: "tokenizer.json" }],
+});
 const withOutput = (change: object): unknown => ({
   ...valid,
   model: { ...valid.model, outputs: [{ ...output, ...change }] },
@@ -46,12 +59,25 @@ test("an input that may be padded, and an output that is cut back, are taken as 
   expect(parseBundle(withPad({}))).toEqual(withPad({}));
 });
 
+test("an input that takes texts is taken as it is", () => {
+  expect(parseBundle(withText({}))).toEqual(withText({}));
+});
+
 test("a capability word that this version does not know is no error", () => {
   expect(parseBundle({ ...valid, variants: [{ id: "f32", needs: ["npu-int4"], files: [file] }] })).toBeTruthy();
 });
 
 test.each<[string, unknown]>([
   ["no object", "text"],
+  ["texts without a tokenizer", withText({ tokenizer: "other.json" })],
+  ["texts of no length", withText({ maxLength: 0 })],
+  ["a mask that is no input", withText({ mask: "masks" })],
+  ["a mask that is the input itself", withText({ mask: "ids" })],
+  ["pieces as fractions", withText({}, { dtype: "float32" })],
+  ["pieces without a batch", withText({}, { dims: ["length"], batchAxis: null })],
+  ["a mask of texts", withText({}, {}, { dtype: "string" })],
+  ["more pieces than the model takes", withText({}, { dims: ["batch", 128] })],
+  ["images and texts at once", withText({}, { image })],
   ["padding an axis of fixed size", withPad({ axis: 1 })],
   ["padding the batch", withPad({ axis: 0 })],
   ["padding an axis that is not there", withPad({ axis: 4 })],
