@@ -47,6 +47,18 @@ export type ResizeSpec =
       readonly multipleOf?: number | undefined;
     };
 
+/** How texts become the numbers that a model reads. */
+export interface TextSpec {
+  /** Path of the asset that is the tokenizer's file, as Hugging Face writes it (tokenizer.json). */
+  readonly tokenizer: string;
+  /** The most pieces that a text may have, marks counted; the rest of a longer text is left out. */
+  readonly maxLength: number;
+  /** Names the input that says where a piece is: 1, and 0 where a shorter text was filled up. */
+  readonly mask?: string | undefined;
+  /** Names the input that tells the first text of a pair from the second: 0 everywhere. */
+  readonly types?: string | undefined;
+}
+
 /** How an output becomes an answer. */
 export type DecodeSpec =
   /** Softmax over the last axis: a probability per class. */
@@ -89,6 +101,8 @@ export interface CutSpec {
 export interface BundleInput extends Port {
   /** Present where an image may be given instead of a tensor. */
   readonly image?: ImageSpec | undefined;
+  /** Present where texts may be given instead of a tensor; the inputs that it names are then filled as well. */
+  readonly text?: TextSpec | undefined;
   /** Present where it may be padded to run together with others; no model is padded unless its bundle says so. */
   readonly pad?: PadSpec | undefined;
 }
@@ -144,12 +158,27 @@ export interface Variant {
   readonly files: readonly BundleFile[];
   /** What it scored over `n` samples where the toolchain measured it, beside the reference variant; higher is better. */
   readonly metric?:
-    { readonly name: string; readonly value: number; readonly reference: number; readonly n: number } | undefined;
+    | {
+        readonly name: string;
+        readonly value: number;
+        readonly reference: number;
+        readonly n: number;
+      }
+    | undefined;
   /** Milliseconds against the reference variant on the same backend, as measured when packed; below 1 is faster. */
-  readonly speed?: { readonly webgpu?: number | undefined; readonly wasm?: number | undefined } | undefined;
+  readonly speed?:
+    | {
+        readonly webgpu?: number | undefined;
+        readonly wasm?: number | undefined;
+      }
+    | undefined;
   /** Where its operators run, by ONNX Runtime's own log. */
   readonly assignment?:
-    { readonly webgpu?: Assignment | undefined; readonly wasm?: Assignment | undefined } | undefined;
+    | {
+        readonly webgpu?: Assignment | undefined;
+        readonly wasm?: Assignment | undefined;
+      }
+    | undefined;
 }
 
 /** A validated `bundle.json`. */
@@ -167,7 +196,11 @@ export interface Bundle {
     /** A usual size for each symbolic dim: what a probe runs on. */
     readonly typical?: Readonly<Record<string, number>> | undefined;
     /** Sketches of inputs and outputs over the samples, so that drift can be told later. */
-    readonly baseline?: Readonly<Record<string, Readonly<Record<string, number | readonly number[]>>>> | undefined;
+    readonly baseline?:
+      | Readonly<
+          Record<string, Readonly<Record<string, number | readonly number[]>>>
+        >
+      | undefined;
   };
   /** In the order of preference where nothing has been measured. */
   readonly variants: readonly Variant[];
@@ -195,7 +228,9 @@ export function canonicalJson(value: unknown): string {
 }
 
 /** Hashes bytes with WebCrypto, as 64 hex digits. */
-export async function sha256Hex(bytes: Uint8Array<ArrayBuffer> | ArrayBuffer): Promise<string> {
+export async function sha256Hex(
+  bytes: Uint8Array<ArrayBuffer> | ArrayBuffer,
+): Promise<string> {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return Array.from(digest, (x) => x.toString(16).padStart(2, "0")).join("");
 }

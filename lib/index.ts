@@ -5,7 +5,7 @@ export type { Model } from "./model.ts";
 export type { RunInfo, RunResult } from "./result.ts";
 export type { EngineOptions, LoadOptions, MapOptions, RunOptions, StatefulOptions } from "./options.ts";
 export type { Stateful } from "./stateful.ts";
-export type { ImageInput, Inputs, TensorInput } from "./inputs.ts";
+export type { ImageInput, Inputs, TensorInput, TextInput } from "./inputs.ts";
 export type { ModelSource } from "./source.ts";
 export type { Progress } from "./cache/protocol.ts";
 export type { Dtype, DtypeArrays, Port, Tensor } from "./tensor.ts";

@@ -1,6 +1,7 @@
 // The table of bad inputs at the border of `run`, and what must hold for the good ones.
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import type { BundleInput } from "./bundle.ts";
 import { browserEffects } from "./effects.ts";
 import { takeInputs } from "./inputs.ts";
 import type { ImageInput, Inputs } from "./inputs.ts";
@@ -152,4 +153,28 @@ test("no garbage gets through: either the feeds are exactly what the ports take,
     }),
     { numRuns: 500 },
   );
+});
+
+test("a text stands for its pieces and for what goes with them; several are a batch", async () => {
+  const ids: BundleInput = {
+    name: "ids",
+    dtype: "int64",
+    dims: ["batch", "length"],
+    batchAxis: 0,
+    text: { tokenizer: "tokenizer.json", maxLength: 8, mask: "mask" },
+  };
+  const reads = { ports: [ids, { ...ids, name: "mask", text: undefined }], images: {} };
+  const take = (inputs: unknown): Promise<unknown> => takeInputs(effects, reads, inputs as Inputs, false);
+  expect(await take({ ids: "a" })).toEqual({ ids: { kind: "text", texts: ["a"] } });
+  expect(await take({ ids: ["a", ""] })).toEqual({ ids: { kind: "text", texts: ["a", ""] } });
+  const tensor = { dtype: "int64", dims: [1, 1], data: BigInt64Array.of(1n) };
+  expect(await take({ ids: tensor, mask: tensor })).toMatchObject({ mask: { kind: "tensor" } });
+  await expect(take({ ids: "a", mask: tensor })).rejects.toThrow('no input "mask"');
+  await expect(take({ ids: tensor })).rejects.toThrow('"mask" is missing');
+  await expect(take({ ids: [] })).rejects.toThrow('input "ids": expected a text, or one or more');
+  await expect(take({ ids: ["a", 1] })).rejects.toThrow('input "ids": expected a text, or one or more');
+  await expect(take({ ids: 1, mask: tensor })).rejects.toThrow("or a text, got 1");
+  await expect(
+    takeInputs(effects, { ports: [{ ...ids, text: undefined }], images: {} }, { ids: "a" }, false),
+  ).rejects.toThrow('expected { dtype, dims, data }, got "a"');
 });

@@ -1,12 +1,12 @@
 // The public border of `run`: checks what a caller gave against what the model takes, and takes it over, so that
 // nothing wrong is ever queued and nothing that the caller does afterwards can reach a queued request.
-import type { ImageSpec } from "./bundle.ts";
+import type { BundleInput, ImageSpec } from "./bundle.ts";
 import type { Effects } from "./effects.ts";
 import type { Feeds, WireImage, WireValue } from "./pool/protocol.ts";
 import { checkNames, checkSymbols, checkTensor, kindOf, show } from "./feeds.ts";
 import type { Symbols } from "./feeds.ts";
 import { arrayOver } from "./tensor.ts";
-import type { Dtype, Port, Tensor } from "./tensor.ts";
+import type { Dtype, Tensor } from "./tensor.ts";
 
 /** An image that a model may take where its bundle declares an image input. */
 export type ImageInput =
@@ -29,12 +29,15 @@ export interface TensorInput {
   readonly data: ArrayBufferView | readonly string[];
 }
 
+/** A text, or several that become a row each, which a model may take where its bundle declares a text input. */
+export type TextInput = string | readonly string[];
+
 /** Inputs by name. */
-export type Inputs = Readonly<Record<string, TensorInput | ImageInput>>;
+export type Inputs = Readonly<Record<string, TensorInput | ImageInput | TextInput>>;
 
 /** What the checks need to know of a model. */
 export interface Accepts {
-  readonly ports: readonly Port[];
+  readonly ports: readonly BundleInput[];
   readonly images: Readonly<Record<string, ImageSpec>>;
 }
 
@@ -49,8 +52,9 @@ export async function takeInputs(
   inputs: Inputs,
   transfer: boolean,
 ): Promise<Feeds> {
-  const { tensors, images } = checkInputs(accepts, inputs);
+  const { tensors, images, texts } = checkInputs(accepts, inputs);
   const feeds: Record<string, WireValue> = {};
+  for (const [name, each] of texts) feeds[name] = { kind: "text", texts: each };
   const shared = countBuffers(tensors);
   for (const [name, tensor] of tensors) {
     const taken = takeTensor(tensor, transfer && shared.get(bufferOf(tensor)) === 1);
@@ -67,15 +71,28 @@ export async function takeInputs(
 function checkInputs(
   { ports, images: specs }: Accepts,
   inputs: Inputs,
-): { tensors: [string, TensorInput][]; images: [string, ImageInput][] } {
+): { tensors: [string, TensorInput][]; images: [string, ImageInput][]; texts: Map<string, readonly string[]> } {
   if (typeof inputs !== "object" || inputs === null)
     throw new TypeError(`inputs: expected an object of named tensors, got ${show(inputs)}`);
-  checkNames(ports, inputs);
+  const texts = new Map<string, readonly string[]>();
+  const filled = new Set<string | undefined>();
+  for (const { name, text } of ports) {
+    const value: unknown = inputs[name];
+    if (!text || (typeof value !== "string" && !Array.isArray(value))) continue;
+    const each = [value].flat() as string[];
+    if (each.length === 0 || each.some((x) => typeof x !== "string"))
+      throw new TypeError(`input "${name}": expected a text, or one or more in an array`);
+    texts.set(name, each);
+    filled.add(text.mask).add(text.types);
+  }
+  const wanted = ports.filter(({ name }) => !filled.has(name));
+  checkNames(wanted, inputs);
   const symbols: Symbols = new Map();
   const tensors: [string, TensorInput][] = [];
   const images: [string, ImageInput][] = [];
-  for (const port of ports) {
+  for (const port of wanted) {
     const { name, batchAxis } = port;
+    if (texts.has(name)) continue;
     const value: unknown = inputs[name];
     if (isTensorLike(value)) {
       checkTensor(port, value);
@@ -87,12 +104,12 @@ function checkInputs(
       const mayBeImage = Object.hasOwn(specs, name);
       if (!mayBeImage || typeof value !== "object" || value === null)
         throw new TypeError(
-          `input "${name}": expected { dtype, dims, data }${mayBeImage ? " or an image" : ""}, got ${show(value)}`,
+          `input "${name}": expected { dtype, dims, data }${mayBeImage ? " or an image" : port.text ? " or a text" : ""}, got ${show(value)}`,
         );
       images.push([name, value as ImageInput]); // what is none, createImageBitmap refuses
     }
   }
-  return { tensors, images };
+  return { tensors, images, texts };
 }
 
 /** Counts how many tensors look at each buffer: one that serves two inputs can't be moved. */

@@ -18,9 +18,11 @@ export interface WirePixels {
   readonly data: Uint8ClampedArray<ArrayBuffer>;
 }
 
-/** One input value of a step; a recurrent state stays on the lane and is none of them. */
+/** One input value of a step; a recurrent state stays on the lane and is none of them. Texts are a row each. */
 export type WireValue =
-  { readonly kind: "tensor"; readonly tensor: Tensor } | { readonly kind: "image"; readonly image: WireImage };
+  | { readonly kind: "tensor"; readonly tensor: Tensor }
+  | { readonly kind: "image"; readonly image: WireImage }
+  | { readonly kind: "text"; readonly texts: readonly string[] };
 
 /** Loads a model into a worker. */
 export interface LoadMessage {

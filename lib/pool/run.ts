@@ -8,6 +8,7 @@ import type { GpuImages } from "../preprocess/gpu.ts";
 import { planImage } from "../preprocess/image.ts";
 import { checkImage } from "../preprocess/pixels.ts";
 import { prepareImage } from "../preprocess/prepare.ts";
+import type { TextReader } from "../preprocess/text.ts";
 import type { Reply } from "../reply.ts";
 import type { Dtype, Tensor } from "../tensor.ts";
 import { drawn, runBatch } from "./batch.ts";
@@ -17,6 +18,7 @@ import type { Decoded, Feeds, Ran, RanItem, RunMessage, StillImage, WireImage } 
 /** What the worker keeps of a loaded model, beside the backend's own. */
 export interface ServedModel {
   readonly images: Readonly<Record<string, ImageSpec>>;
+  readonly texts: Readonly<Record<string, TextReader>>;
   readonly dtypes: Readonly<Record<string, Dtype>>;
   readonly decoders: Readonly<Record<string, Decoder>>;
   readonly batching: Batching;
@@ -73,7 +75,9 @@ async function compute(
 async function prepare(model: ServedModel, feeds: Feeds): Promise<Parts> {
   const parts: Record<string, Part> = {};
   for (const [name, value] of Object.entries(feeds))
-    parts[name] = value.kind === "tensor" ? value.tensor : partOf(model, name, await still(name, value.image));
+    if (value.kind === "tensor") parts[name] = value.tensor;
+    else if (value.kind === "text") Object.assign(parts, model.texts[name]?.(value.texts));
+    else parts[name] = partOf(model, name, await still(name, value.image));
   return parts;
 }
 

@@ -7,6 +7,7 @@ import { SelvedgeError } from "../errors.ts";
 import { createDecoder } from "../postprocess/decode.ts";
 import type { Decoder } from "../postprocess/decode.ts";
 import { GpuImages } from "../preprocess/gpu.ts";
+import { createTextReaders } from "../preprocess/text.ts";
 import { reply } from "../reply.ts";
 import type { Reply } from "../reply.ts";
 import type { Port, Tensor } from "../tensor.ts";
@@ -79,7 +80,8 @@ async function load(backend: Backend, models: Map<number, ServedModel>, message:
   const { inputs, outputs } = message.declared ?? facts;
   const batching = batchingOf(inputs, outputs, message.declared !== undefined);
   forget(models, message.modelId);
-  models.set(message.modelId, { images: message.images, dtypes, decoders, batching, gpu });
+  const texts = createTextReaders(message.declared?.inputs ?? [], message.assets);
+  models.set(message.modelId, { images: message.images, texts, dtypes, decoders, batching, gpu });
   return facts;
 }
 

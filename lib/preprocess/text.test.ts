@@ -1,0 +1,72 @@
+import { expect, test } from "vitest";
+import type { BundleInput } from "../bundle.ts";
+import { createTextReaders } from "./text.ts";
+
+const WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "##s", "sat"];
+const mark = (id: string): object => ({ SpecialToken: { id, type_id: 0 } });
+/** A tokenizer like BERT's, in small. */
+const TOKENIZER = JSON.stringify({
+  version: "1.0",
+  added_tokens: WORDS.slice(0, 4).map((content, id) => ({ id, content, special: true, normalized: false })),
+  normalizer: { type: "BertNormalizer", lowercase: true },
+  pre_tokenizer: { type: "BertPreTokenizer" },
+  post_processor: {
+    type: "TemplateProcessing",
+    single: [mark("[CLS]"), { Sequence: { id: "A", type_id: 0 } }, mark("[SEP]")],
+    pair: [],
+    special_tokens: {
+      "[CLS]": { id: "[CLS]", ids: [2], tokens: ["[CLS]"] },
+      "[SEP]": { id: "[SEP]", ids: [3], tokens: ["[SEP]"] },
+    },
+  },
+  decoder: null,
+  model: {
+    type: "WordPiece",
+    unk_token: "[UNK]",
+    continuing_subword_prefix: "##",
+    max_input_chars_per_word: 100,
+    vocab: Object.fromEntries(WORDS.map((x, i) => [x, i])),
+  },
+});
+
+const ids: BundleInput = {
+  name: "input_ids",
+  dtype: "int64",
+  dims: ["batch", "length"],
+  batchAxis: 0,
+  text: { tokenizer: "tokenizer.json", maxLength: 6, mask: "attention_mask", types: "token_type_ids" },
+};
+const others = [
+  { ...ids, name: "attention_mask", dtype: "float32", text: undefined },
+  { ...ids, name: "token_type_ids", text: undefined },
+] as const;
+const read = (
+  input: BundleInput,
+  texts: readonly string[],
+  assets: Record<string, string> = { "tokenizer.json": TOKENIZER },
+) => createTextReaders([input, ...others], assets)[input.name]?.(texts);
+
+test("texts of unlike length become rows of one length, with a mask of what is there", () => {
+  expect(read(ids, ["The cats sat", "dog"])).toEqual({
+    input_ids: { dtype: "int64", dims: [2, 6], data: BigInt64Array.of(2n, 4n, 5n, 6n, 7n, 3n, 2n, 1n, 3n, 0n, 0n, 0n) },
+    attention_mask: { dtype: "float32", dims: [2, 6], data: Float32Array.of(1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0) },
+    token_type_ids: { dtype: "int64", dims: [2, 6], data: new BigInt64Array(12) },
+  });
+});
+
+test("a text that is too long keeps its begin and both marks", () => {
+  const tensors = read({ ...ids, dtype: "int32" }, ["the cat sat the cat sat"]);
+  expect(tensors?.["input_ids"]).toEqual({ dtype: "int32", dims: [1, 6], data: Int32Array.of(2, 4, 5, 7, 4, 3) });
+});
+
+test("a model of fixed length gets that length", () => {
+  const tensors = read({ ...ids, dtype: "int32", dims: ["batch", 4] }, [""]);
+  expect(tensors?.["input_ids"]).toEqual({ dtype: "int32", dims: [1, 4], data: Int32Array.of(2, 3, 0, 0) });
+});
+
+test.each([
+  ["is missing", {}],
+  ["is no tokenizer", { "tokenizer.json": "{}" }],
+])("a tokenizer that %s is told by the name of the input and the file", (what, assets) => {
+  expect(() => read(ids, ["cat"], assets)).toThrow(new RegExp(`"input_ids".*"tokenizer.json".*${what}`));
+});
