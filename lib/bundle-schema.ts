@@ -2,46 +2,23 @@
 // may grow: `needs` are capability words, and one that this version does not know means "not here", never an error.
 import * as v from "valibot";
 import { BUNDLE_SCHEMA, CHUNK_MAX_BYTES } from "./bundle.ts";
-import type {
-  Bundle,
-  BundleFile,
-  BundleInput,
-  BundleOutput,
-  CutSpec,
-} from "./bundle.ts";
+import type { Bundle, BundleFile, BundleInput, BundleOutput, CutSpec } from "./bundle.ts";
 import { SelvedgeError } from "./errors.ts";
 
 const FILE_MAX_BYTES = 16 * 1024 ** 3;
 const DIM_MAX = 2 ** 31 - 1;
 
 const name = v.pipe(v.string(), v.minLength(1), v.maxLength(200));
-const word = v.pipe(
-  v.string(),
-  v.regex(
-    /^[a-z0-9][a-z0-9._-]{0,63}$/,
-    "lower-case letters, digits, . _ and -",
-  ),
-);
+const word = v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, "lower-case letters, digits, . _ and -"));
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const finite = v.pipe(v.number(), v.finite());
-const size = v.pipe(
-  v.number(),
-  v.safeInteger(),
-  v.minValue(1),
-  v.maxValue(32_768),
-);
-const sha256 = v.pipe(
-  v.string(),
-  v.regex(/^[0-9a-f]{64}$/, "64 lower-case hex digits"),
-);
+const size = v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(32_768));
+const sha256 = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "64 lower-case hex digits"));
 /** A relative path inside a model: no scheme, no root, no `..`, no query, nothing that a URL parser would fold. */
 const path = v.pipe(
   v.string(),
   v.maxLength(200),
-  v.regex(
-    /^[A-Za-z0-9_-][A-Za-z0-9._-]*(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/,
-    "a relative path without . or .. parts",
-  ),
+  v.regex(/^[A-Za-z0-9_-][A-Za-z0-9._-]*(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/, "a relative path without . or .. parts"),
 );
 const dtype = v.picklist([
   "float32",
@@ -59,12 +36,7 @@ const dtype = v.picklist([
   "string",
 ]);
 const dims = v.pipe(
-  v.array(
-    v.union([
-      v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(DIM_MAX)),
-      name,
-    ]),
-  ),
+  v.array(v.union([v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(DIM_MAX)), name])),
   v.maxLength(16),
 );
 
@@ -96,12 +68,7 @@ const image = v.strictObject({
 
 const text = v.strictObject({
   tokenizer: path,
-  maxLength: v.pipe(
-    v.number(),
-    v.safeInteger(),
-    v.minValue(1),
-    v.maxValue(1_048_576),
-  ),
+  maxLength: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(1_048_576)),
   mask: v.optional(name),
   types: v.optional(name),
 });
@@ -129,12 +96,7 @@ const cut = v.strictObject({
   input: name,
   inputAxis: axis,
   per: size,
-  plus: v.pipe(
-    v.number(),
-    v.integer(),
-    v.minValue(-32_768),
-    v.maxValue(32_768),
-  ),
+  plus: v.pipe(v.number(), v.integer(), v.minValue(-32_768), v.maxValue(32_768)),
 });
 const input = v.strictObject({
   name,
@@ -156,61 +118,25 @@ const output = v.strictObject({
 });
 const chunk = v.strictObject({
   sha256,
-  bytes: v.pipe(
-    v.number(),
-    v.safeInteger(),
-    v.minValue(1),
-    v.maxValue(CHUNK_MAX_BYTES),
-  ),
+  bytes: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(CHUNK_MAX_BYTES)),
 });
 const file = v.strictObject({
   path,
-  bytes: v.pipe(
-    v.number(),
-    v.safeInteger(),
-    v.minValue(1),
-    v.maxValue(FILE_MAX_BYTES),
-  ),
+  bytes: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(FILE_MAX_BYTES)),
   chunks: v.pipe(v.array(chunk), v.minLength(1), v.maxLength(65_536)),
 });
-const session = v.record(
-  v.pipe(v.string(), v.regex(/^[a-z][a-z0-9_.]*$/)),
-  v.string(),
-);
+const session = v.record(v.pipe(v.string(), v.regex(/^[a-z][a-z0-9_.]*$/)), v.string());
 const variant = v.strictObject({
   id: word,
-  needs: v.pipe(
-    v.array(v.pipe(v.string(), v.minLength(1), v.maxLength(100))),
-    v.maxLength(32),
-  ),
-  session: v.optional(
-    v.strictObject({ webgpu: v.optional(session), wasm: v.optional(session) }),
-  ),
+  needs: v.pipe(v.array(v.pipe(v.string(), v.minLength(1), v.maxLength(100))), v.maxLength(32)),
+  session: v.optional(v.strictObject({ webgpu: v.optional(session), wasm: v.optional(session) })),
   files: v.pipe(v.array(file), v.minLength(1), v.maxLength(64)),
-  metric: v.optional(
-    v.strictObject({ name, value: finite, reference: finite, n: count }),
-  ),
-  speed: v.optional(
-    v.strictObject({ webgpu: v.optional(finite), wasm: v.optional(finite) }),
-  ),
+  metric: v.optional(v.strictObject({ name, value: finite, reference: finite, n: count })),
+  speed: v.optional(v.strictObject({ webgpu: v.optional(finite), wasm: v.optional(finite) })),
   assignment: v.optional(
     v.strictObject({
-      webgpu: v.optional(
-        v.strictObject({
-          device: count,
-          shape: count,
-          cpu: count,
-          copies: count,
-        }),
-      ),
-      wasm: v.optional(
-        v.strictObject({
-          device: count,
-          shape: count,
-          cpu: count,
-          copies: count,
-        }),
-      ),
+      webgpu: v.optional(v.strictObject({ device: count, shape: count, cpu: count, copies: count })),
+      wasm: v.optional(v.strictObject({ device: count, shape: count, cpu: count, copies: count })),
     }),
   ),
 });
@@ -223,15 +149,8 @@ const bundle: v.GenericSchema<unknown, Bundle> = v.strictObject({
     description: v.optional(v.pipe(v.string(), v.maxLength(2_000))),
     inputs: v.pipe(v.array(input), v.minLength(1), v.maxLength(256)),
     outputs: v.pipe(v.array(output), v.minLength(1), v.maxLength(256)),
-    typical: v.optional(
-      v.record(
-        name,
-        v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_536)),
-      ),
-    ),
-    baseline: v.optional(
-      v.record(name, v.record(name, v.union([finite, v.array(finite)]))),
-    ),
+    typical: v.optional(v.record(name, v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_536)))),
+    baseline: v.optional(v.record(name, v.record(name, v.union([finite, v.array(finite)])))),
   }),
   variants: v.pipe(v.array(variant), v.minLength(1), v.maxLength(32)),
   assets: v.optional(v.pipe(v.array(file), v.maxLength(64))),
@@ -265,24 +184,19 @@ export function parseBundle(json: unknown): Bundle {
     "name",
   );
   const assets = new Set((parsed.assets ?? []).map((x) => x.path));
-  for (const file of parsed.assets ?? [])
-    checkFile(file, `assets.${file.path}`);
+  for (const file of parsed.assets ?? []) checkFile(file, `assets.${file.path}`);
   for (const variant of parsed.variants) {
     unique(
       variant.files.map((x) => x.path),
       `variants.${variant.id}.files`,
       "path",
     );
-    for (const file of variant.files)
-      checkFile(file, `variants.${variant.id}.files.${file.path}`);
+    for (const file of variant.files) checkFile(file, `variants.${variant.id}.files.${file.path}`);
   }
   const inputs = new Map(parsed.model.inputs.map((x) => [x.name, x]));
   for (const port of [...parsed.model.inputs, ...parsed.model.outputs])
     if (port.batchAxis !== null && port.batchAxis >= port.dims.length)
-      throw invalid(
-        `${port.name}: batchAxis ${port.batchAxis} is outside its ${port.dims.length} dims`,
-        port.name,
-      );
+      throw invalid(`${port.name}: batchAxis ${port.batchAxis} is outside its ${port.dims.length} dims`, port.name);
   for (const input of parsed.model.inputs) {
     checkImage(input);
     checkText(input, inputs, assets);
@@ -290,52 +204,29 @@ export function parseBundle(json: unknown): Bundle {
   }
   for (const output of parsed.model.outputs) {
     if (output.feeds !== undefined && !inputs.has(output.feeds))
-      throw invalid(
-        `${output.name}.feeds names no input: "${output.feeds}"`,
-        output.name,
-      );
-    if (
-      output.decode !== undefined &&
-      "asset" in output.decode &&
-      !assets.has(output.decode.asset)
-    )
-      throw invalid(
-        `${output.name}.decode names no asset: "${output.decode.asset}"`,
-        output.name,
-      );
-    if (output.cut !== undefined)
-      checkCut(output, output.cut, inputs.get(output.cut.input));
+      throw invalid(`${output.name}.feeds names no input: "${output.feeds}"`, output.name);
+    if (output.decode !== undefined && "asset" in output.decode && !assets.has(output.decode.asset))
+      throw invalid(`${output.name}.decode names no asset: "${output.decode.asset}"`, output.name);
+    if (output.cut !== undefined) checkCut(output, output.cut, inputs.get(output.cut.input));
   }
   return parsed;
 }
 
 function checkFile(file: BundleFile, at: string): void {
   const sum = file.chunks.reduce((total, x) => total + x.bytes, 0);
-  if (sum !== file.bytes)
-    throw invalid(`${at}: its chunks hold ${sum} bytes, not ${file.bytes}`, at);
+  if (sum !== file.bytes) throw invalid(`${at}: its chunks hold ${sum} bytes, not ${file.bytes}`, at);
 }
 
 function checkImage(input: BundleInput): void {
   if (input.image === undefined) return;
   const channels = input.image.channels === "gray" ? 1 : 3;
-  if (input.dims.length !== 4)
-    throw invalid(`${input.name}: an image input has 4 dims`, input.name);
-  if (
-    input.dtype !== "float32" &&
-    input.dtype !== "float16" &&
-    input.dtype !== "uint8"
-  )
-    throw invalid(
-      `${input.name}: an image input is float32, float16 or uint8, not ${input.dtype}`,
-      input.name,
-    );
+  if (input.dims.length !== 4) throw invalid(`${input.name}: an image input has 4 dims`, input.name);
+  if (input.dtype !== "float32" && input.dtype !== "float16" && input.dtype !== "uint8")
+    throw invalid(`${input.name}: an image input is float32, float16 or uint8, not ${input.dtype}`, input.name);
   for (const key of ["mean", "std"] as const) {
     const list = input.image[key];
     if (list !== undefined && list.length !== channels)
-      throw invalid(
-        `${input.name}.image.${key} has ${list.length} values for ${channels} channels`,
-        input.name,
-      );
+      throw invalid(`${input.name}.image.${key} has ${list.length} values for ${channels} channels`, input.name);
   }
 }
 
@@ -346,100 +237,49 @@ function checkText(
   assets: ReadonlySet<string>,
 ): void {
   if (text === undefined) return;
-  if (!assets.has(text.tokenizer))
-    throw invalid(`${name}.text names no asset: "${text.tokenizer}"`, name);
-  if (image !== undefined)
-    throw invalid(`${name}: an input takes images or texts, not both`, name);
+  if (!assets.has(text.tokenizer)) throw invalid(`${name}.text names no asset: "${text.tokenizer}"`, name);
+  if (image !== undefined) throw invalid(`${name}: an input takes images or texts, not both`, name);
   const filled = [name, text.mask, text.types].filter((x) => x !== undefined);
   unique(filled, `model.inputs.${name}.text`, "input");
   for (const each of filled) {
     const port = inputs.get(each);
-    if (port === undefined)
-      throw invalid(`${name}.text names no input: "${each}"`, name);
-    const isRow =
-      port.dims.length === 2 &&
-      port.batchAxis === 0 &&
-      typeof port.dims[0] === "string";
-    if (!isRow)
-      throw invalid(
-        `${each}: what texts fill is [batch, length], with the batch on axis 0`,
-        each,
-      );
-    if (
-      !["int64", "int32", ...(each === name ? [] : ["float32"])].includes(
-        port.dtype,
-      )
-    )
-      throw invalid(
-        `${each}: texts can't fill an input of ${port.dtype}`,
-        each,
-      );
+    if (port === undefined) throw invalid(`${name}.text names no input: "${each}"`, name);
+    const isRow = port.dims.length === 2 && port.batchAxis === 0 && typeof port.dims[0] === "string";
+    if (!isRow) throw invalid(`${each}: what texts fill is [batch, length], with the batch on axis 0`, each);
+    if (!["int64", "int32", ...(each === name ? [] : ["float32"])].includes(port.dtype))
+      throw invalid(`${each}: texts can't fill an input of ${port.dtype}`, each);
     if (typeof port.dims[1] === "number" && port.dims[1] < text.maxLength)
-      throw invalid(
-        `${name}.text.maxLength is ${text.maxLength}, more than "${each}" takes`,
-        name,
-      );
+      throw invalid(`${name}.text.maxLength is ${text.maxLength}, more than "${each}" takes`, name);
   }
 }
 
 /** Padding is of an axis of any size, and of every input that shares that size. */
-function checkPad(
-  { name, dtype, dims, batchAxis, pad }: BundleInput,
-  inputs: readonly BundleInput[],
-): void {
+function checkPad({ name, dtype, dims, batchAxis, pad }: BundleInput, inputs: readonly BundleInput[]): void {
   if (pad === undefined) return;
   const symbol = dims[pad.axis];
   if (typeof symbol !== "string" || pad.axis === batchAxis)
-    throw invalid(
-      `${name}.pad: axis ${pad.axis} has no size of its own to pad`,
-      name,
-    );
-  if (dtype === "string")
-    throw invalid(`${name}.pad: text can't be padded`, name);
+    throw invalid(`${name}.pad: axis ${pad.axis} has no size of its own to pad`, name);
+  if (dtype === "string") throw invalid(`${name}.pad: text can't be padded`, name);
   for (const other of inputs)
-    if (
-      other.dims.some(
-        (dim, axis) =>
-          dim === symbol &&
-          (axis !== other.pad?.axis || other.pad.upTo !== pad.upTo),
-      )
-    )
-      throw invalid(
-        `${name}.pad: "${symbol}" is also in "${other.name}", which must be padded by as much`,
-        name,
-      );
+    if (other.dims.some((dim, axis) => dim === symbol && (axis !== other.pad?.axis || other.pad.upTo !== pad.upTo)))
+      throw invalid(`${name}.pad: "${symbol}" is also in "${other.name}", which must be padded by as much`, name);
 }
 
-function checkCut(
-  { name, dims, batchAxis }: BundleOutput,
-  cut: CutSpec,
-  input: BundleInput | undefined,
-): void {
+function checkCut({ name, dims, batchAxis }: BundleOutput, cut: CutSpec, input: BundleInput | undefined): void {
   if (cut.axis >= dims.length || cut.axis === batchAxis)
-    throw invalid(
-      `${name}.cut: axis ${cut.axis} is not one that can be cut`,
-      name,
-    );
+    throw invalid(`${name}.cut: axis ${cut.axis} is not one that can be cut`, name);
   if (input?.pad?.axis !== cut.inputAxis)
-    throw invalid(
-      `${name}.cut: axis ${cut.inputAxis} of "${cut.input}" is not padded`,
-      name,
-    );
+    throw invalid(`${name}.cut: axis ${cut.inputAxis} of "${cut.input}" is not padded`, name);
 }
 
 function unique(values: readonly string[], at: string, key: string): void {
   const seen = new Set<string>();
   for (const value of values) {
-    if (seen.has(value))
-      throw invalid(`${at}: the ${key} "${value}" stands twice`, at);
+    if (seen.has(value)) throw invalid(`${at}: the ${key} "${value}" stands twice`, at);
     seen.add(value);
   }
 }
 
 function invalid(message: string, at: string): SelvedgeError {
-  return new SelvedgeError(
-    "bundle-invalid",
-    `bundle.json is not valid: ${message}`,
-    { at },
-  );
+  return new SelvedgeError("bundle-invalid", `bundle.json is not valid: ${message}`, { at });
 }

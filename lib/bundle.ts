@@ -158,27 +158,12 @@ export interface Variant {
   readonly files: readonly BundleFile[];
   /** What it scored over `n` samples where the toolchain measured it, beside the reference variant; higher is better. */
   readonly metric?:
-    | {
-        readonly name: string;
-        readonly value: number;
-        readonly reference: number;
-        readonly n: number;
-      }
-    | undefined;
+    { readonly name: string; readonly value: number; readonly reference: number; readonly n: number } | undefined;
   /** Milliseconds against the reference variant on the same backend, as measured when packed; below 1 is faster. */
-  readonly speed?:
-    | {
-        readonly webgpu?: number | undefined;
-        readonly wasm?: number | undefined;
-      }
-    | undefined;
+  readonly speed?: { readonly webgpu?: number | undefined; readonly wasm?: number | undefined } | undefined;
   /** Where its operators run, by ONNX Runtime's own log. */
   readonly assignment?:
-    | {
-        readonly webgpu?: Assignment | undefined;
-        readonly wasm?: Assignment | undefined;
-      }
-    | undefined;
+    { readonly webgpu?: Assignment | undefined; readonly wasm?: Assignment | undefined } | undefined;
 }
 
 /** A validated `bundle.json`. */
@@ -196,11 +181,7 @@ export interface Bundle {
     /** A usual size for each symbolic dim: what a probe runs on. */
     readonly typical?: Readonly<Record<string, number>> | undefined;
     /** Sketches of inputs and outputs over the samples, so that drift can be told later. */
-    readonly baseline?:
-      | Readonly<
-          Record<string, Readonly<Record<string, number | readonly number[]>>>
-        >
-      | undefined;
+    readonly baseline?: Readonly<Record<string, Readonly<Record<string, number | readonly number[]>>>> | undefined;
   };
   /** In the order of preference where nothing has been measured. */
   readonly variants: readonly Variant[];
@@ -228,9 +209,7 @@ export function canonicalJson(value: unknown): string {
 }
 
 /** Hashes bytes with WebCrypto, as 64 hex digits. */
-export async function sha256Hex(
-  bytes: Uint8Array<ArrayBuffer> | ArrayBuffer,
-): Promise<string> {
+export async function sha256Hex(bytes: Uint8Array<ArrayBuffer> | ArrayBuffer): Promise<string> {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return Array.from(digest, (x) => x.toString(16).padStart(2, "0")).join("");
 }

@@ -1,23 +1,12 @@
 // A lane: a place where one batch runs at a time. It outlives its worker: the worker starts with the first work, ends
 // when it idles, crashes or loses its device, and the next work starts another, which loads its models again from
 // their blobs. A lane does what it is told, in order; what runs where and when is lib/schedule's business.
-import type {
-  BackendFacts,
-  BackendName,
-  ModelFacts,
-} from "../backend/backend.ts";
+import type { BackendFacts, BackendName, ModelFacts } from "../backend/backend.ts";
 import type { Effects } from "../effects.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 import type { WorkerSource } from "../link.ts";
 import type { Tensor } from "../tensor.ts";
-import type {
-  Feeds,
-  LoadMessage,
-  Ran,
-  RunMessage,
-  WireImage,
-  WireValue,
-} from "./protocol.ts";
+import type { Feeds, LoadMessage, Ran, RunMessage, WireImage, WireValue } from "./protocol.ts";
 import { WorkerClient } from "./worker-client.ts";
 
 /** What every lane of a pool shares. */
@@ -137,72 +126,44 @@ export class Lane {
   }
 
   /** Tells whether a state lies here as the step before left it. */
-  keeps(
-    modelId: number,
-    { id, after }: Pick<StateStep, "id" | "after">,
-  ): boolean {
+  keeps(modelId: number, { id, after }: Pick<StateStep, "id" | "after">): boolean {
     return this.#loaded.get(modelId)?.states.get(id) === after;
   }
 
   /** Loads a model, starting the worker where there is none. */
   load(message: LoadMessage): Promise<ModelFacts> {
-    return this.#serial(
-      async () =>
-        this.#ensureLoaded(await this.#ensureStarted(), message).facts,
-    );
+    return this.#serial(async () => this.#ensureLoaded(await this.#ensureStarted(), message).facts);
   }
 
   /**
    * Runs a batch, loading its model first where it is not, and rebuilding its state where that is not here.
    * `boundMs` overrides the lane's own bound.
    */
-  run(
-    model: LoadMessage,
-    items: readonly Feeds[],
-    boundMs?: number,
-    state?: StateStep,
-  ): Promise<Ran> {
+  run(model: LoadMessage, items: readonly Feeds[], boundMs?: number, state?: StateStep): Promise<Ran> {
     return this.#serial(async () => {
-      const client =
-        this.#client !== null ? this.#client : await this.#ensureStarted();
-      const loaded =
-        this.#loaded.get(model.modelId) ?? this.#ensureLoaded(client, model);
+      const client = this.#client !== null ? this.#client : await this.#ensureStarted();
+      const loaded = this.#loaded.get(model.modelId) ?? this.#ensureLoaded(client, model);
       await loaded.facts;
       const call = async (message: RunMessage): Promise<Ran> => {
         const elements = countElements(message.items);
         const startMs = this.#options.effects.now();
-        const send = (): Promise<Ran> =>
-          client.run(message, boundMs ?? this.#runBound(loaded, elements));
-        const ran = await (loaded.slowestMsPerElement === 0
-          ? this.#try(model.modelId, send)
-          : send());
+        const send = (): Promise<Ran> => client.run(message, boundMs ?? this.#runBound(loaded, elements));
+        const ran = await (loaded.slowestMsPerElement === 0 ? this.#try(model.modelId, send) : send());
         const ms = this.#options.effects.now() - startMs;
-        loaded.slowestMsPerElement = Math.max(
-          loaded.slowestMsPerElement,
-          ms / elements,
-        );
+        loaded.slowestMsPerElement = Math.max(loaded.slowestMsPerElement, ms / elements);
         this.#runs += 1;
         this.#busyMs += ms;
         return ran;
       };
       if (state === undefined) return call({ modelId: model.modelId, items });
-      let restore =
-        loaded.states.get(state.id) === state.after ? null : state.checkpoint;
+      let restore = loaded.states.get(state.id) === state.after ? null : state.checkpoint;
       loaded.states.delete(state.id); // until it is through: a step that fails leaves nothing to go on from
       for (const past of restore === null ? [] : state.since) {
-        await call({
-          modelId: model.modelId,
-          items: [past],
-          state: { stateId: state.id, restore, checkpoint: false },
-        });
+        await call({ modelId: model.modelId, items: [past], state: { stateId: state.id, restore, checkpoint: false } });
         restore = null;
       }
       const { id: stateId, isCheckpoint: checkpoint } = state;
-      const ran = await call({
-        modelId: model.modelId,
-        items,
-        state: { stateId, restore, checkpoint },
-      });
+      const ran = await call({ modelId: model.modelId, items, state: { stateId, restore, checkpoint } });
       loaded.states.set(stateId, state.mark);
       return ran;
     });
@@ -215,10 +176,7 @@ export class Lane {
     await this.#serial(async () => {
       if (this.#client !== client) return;
       for (const { states } of this.#loaded.values()) states.delete(stateId);
-      await client.forget(
-        stateId,
-        this.#options.callTimeoutMs ?? RUN_BOUND_MIN_MS,
-      );
+      await client.forget(stateId, this.#options.callTimeoutMs ?? RUN_BOUND_MIN_MS);
     });
   }
 
@@ -229,10 +187,7 @@ export class Lane {
     await this.#serial(async () => {
       if (this.#client !== client) return;
       this.#loaded.delete(modelId);
-      await client.unload(
-        modelId,
-        this.#options.callTimeoutMs ?? RUN_BOUND_MIN_MS,
-      );
+      await client.unload(modelId, this.#options.callTimeoutMs ?? RUN_BOUND_MIN_MS);
     });
   }
 
@@ -260,32 +215,14 @@ export class Lane {
   /** Gives what the lane counted. */
   stats(): LaneStats {
     const on = this.#client !== null;
-    const state =
-      this.#starting !== null
-        ? "starting"
-        : this.#outstanding > 0
-          ? "busy"
-          : on
-            ? "idle"
-            : "off";
+    const state = this.#starting !== null ? "starting" : this.#outstanding > 0 ? "busy" : on ? "idle" : "off";
     const { id, backend } = this;
-    return {
-      id,
-      backend,
-      state,
-      starts: this.#starts,
-      crashes: this.#crashes,
-      runs: this.#runs,
-      busyMs: this.#busyMs,
-    };
+    return { id, backend, state, starts: this.#starts, crashes: this.#crashes, runs: this.#runs, busyMs: this.#busyMs };
   }
 
   /** Runs one thing after the other: a watchdog must not count the time in which its call waited for another. */
   #serial<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#closed)
-      return Promise.reject(
-        new SelvedgeError("closed", "The engine is closed."),
-      );
+    if (this.#closed) return Promise.reject(new SelvedgeError("closed", "The engine is closed."));
     this.#cancelIdle?.();
     this.#cancelIdle = null;
     const result = this.#outstanding === 0 ? work() : this.#tail.then(work);
@@ -318,8 +255,7 @@ export class Lane {
   async #start(): Promise<WorkerClient> {
     const { effects, threads, verbose, callTimeoutMs } = this.#options;
     await effects.activated();
-    if (this.#closed)
-      throw new SelvedgeError("closed", "The engine is closed.");
+    if (this.#closed) throw new SelvedgeError("closed", "The engine is closed.");
     const wasmUrl = this.#options.wasmUrl();
     const client = new WorkerClient(effects, this.#options.source());
     client.onLog = this.#options.onLog;
@@ -330,10 +266,7 @@ export class Lane {
     this.#starts += 1;
     try {
       const options = { backend: this.backend, wasmUrl, threads, verbose };
-      this.#facts = await client.start(
-        options,
-        callTimeoutMs ?? START_BOUND_MS,
-      );
+      this.#facts = await client.start(options, callTimeoutMs ?? START_BOUND_MS);
       return client;
     } catch (error) {
       client.end(error instanceof Error ? error : new Error(String(error)));
@@ -373,13 +306,9 @@ export class Lane {
   }
 
   #runBound(loaded: Loaded, elements: number): number {
-    if (this.#options.callTimeoutMs !== null)
-      return this.#options.callTimeoutMs;
+    if (this.#options.callTimeoutMs !== null) return this.#options.callTimeoutMs;
     if (loaded.slowestMsPerElement === 0) return FIRST_BOUND_MS;
-    return Math.max(
-      RUN_BOUND_MIN_MS,
-      RUN_BOUND_FACTOR * loaded.slowestMsPerElement * elements,
-    );
+    return Math.max(RUN_BOUND_MIN_MS, RUN_BOUND_FACTOR * loaded.slowestMsPerElement * elements);
   }
 }
 
@@ -389,18 +318,12 @@ function countElements(items: readonly Feeds[]): number {
     for (const name in feeds) {
       const value = feeds[name] as WireValue;
       if (value.kind === "text") total += value.texts.join("").length;
-      else
-        total +=
-          value.kind === "tensor"
-            ? value.tensor.data.length
-            : pixelCount(value.image);
+      else total += value.kind === "tensor" ? value.tensor.data.length : pixelCount(value.image);
     }
   return total;
 }
 
 function pixelCount(image: WireImage): number {
   if (image instanceof Blob) return image.size; // how many pixels that makes is not known here
-  return "displayWidth" in image
-    ? image.displayWidth * image.displayHeight
-    : image.width * image.height;
+  return "displayWidth" in image ? image.displayWidth * image.displayHeight : image.width * image.height;
 }
