@@ -133,6 +133,7 @@ const variant = v.strictObject({
   files: v.pipe(v.array(file), v.minLength(1), v.maxLength(64)),
   metric: v.optional(v.strictObject({ name, value: finite, reference: finite, n: count })),
   speed: v.optional(v.strictObject({ webgpu: v.optional(finite), wasm: v.optional(finite) })),
+  unchecked: v.optional(v.pipe(v.array(v.picklist(["webgpu", "wasm"])), v.maxLength(2))),
   assignment: v.optional(
     v.strictObject({
       webgpu: v.optional(v.strictObject({ device: count, shape: count, cpu: count, copies: count })),

@@ -161,6 +161,8 @@ export interface Variant {
     { readonly name: string; readonly value: number; readonly reference: number; readonly n: number } | undefined;
   /** Milliseconds against the reference variant on the same backend, as measured when packed; below 1 is faster. */
   readonly speed?: { readonly webgpu?: number | undefined; readonly wasm?: number | undefined } | undefined;
+  /** Backends on which it was not checked, or not found good, when packed: it is taken there only by name. */
+  readonly unchecked?: readonly ("webgpu" | "wasm")[] | undefined;
   /** Where its operators run, by ONNX Runtime's own log. */
   readonly assignment?:
     { readonly webgpu?: Assignment | undefined; readonly wasm?: Assignment | undefined } | undefined;

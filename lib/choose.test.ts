@@ -39,6 +39,14 @@ test("each backend gets a variant whose needs this device meets; an unknown word
   expect(ids(candidates(b, device({ ...gpu, features: [] }), both, free))).toEqual(["webgpu:f32", "wasm:f32"]);
 });
 
+test("what was not checked on a backend is taken there by its name alone", () => {
+  const b = bundle(variant("f32", 10), { ...variant("int8", 3), unchecked: ["webgpu"] });
+  expect(ids(candidates(b, device(gpu), both, free))).toEqual(["webgpu:f32", "wasm:int8"]);
+  expect(ids(candidates(b, device(gpu), both, { ...free, variant: "int8" }))).toEqual(["webgpu:int8", "wasm:int8"]);
+  const none = bundle({ ...variant("f32", 10), unchecked: ["webgpu", "wasm"] });
+  expect(() => candidates(none, device(gpu), both, free)).toThrow(/unchecked on webgpu: only by its name/);
+});
+
 test("a limit among the needs is compared with the adapter's", () => {
   const b = bundle(variant("f32", 10, ["webgpu", "maxBufferSize>=1000"]));
   expect(ids(candidates(b, device(gpu), both, free))).toEqual(["webgpu:f32"]);

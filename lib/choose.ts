@@ -81,7 +81,7 @@ export function candidates(
     if (!wanted.includes(backend)) continue;
     const fits = bundle.variants.filter(
       (variant) =>
-        (pins.variant === undefined || variant.id === pins.variant) &&
+        (pins.variant === undefined ? isChecked(variant, backend) : variant.id === pins.variant) &&
         meetsNeeds(variant.needs, backend, device) &&
         hasCrashed?.({ backend, variant }) !== true,
     );
@@ -90,11 +90,18 @@ export function candidates(
   }
   if (found.length === 0 && hasCrashed !== undefined) return candidates(bundle, device, backends, pins);
   if (found.length === 0) {
-    const needs = bundle.variants.map((x) => `${x.id} (${x.needs.join(", ") || "nothing"})`).join(", ");
+    const facts = (x: Variant): string =>
+      [...x.needs, ...(x.unchecked ?? []).map((backend) => `unchecked on ${backend}: only by its name`)].join(", ");
+    const needs = bundle.variants.map((x) => `${x.id} (${facts(x) || "nothing"})`).join(", ");
     const message = `${bundle.model.name} can't run here: backends: ${wanted.join(", ") || "none"}; variants and their needs: ${needs}.`;
     throw new SelvedgeError("no-backend", message, { model: bundle.model.name, usable: [...wanted] });
   }
   return found;
+}
+
+/** What was not checked on a backend when it was packed is nobody's default there. */
+function isChecked(variant: Variant, backend: BackendName): boolean {
+  return variant.unchecked?.includes(backend) !== true;
 }
 
 /** Gives the fastest variant by what the bundle tells, the smallest among those that are about as fast. */

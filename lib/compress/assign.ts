@@ -1,25 +1,12 @@
 // Tells where the operators of a model run, from ONNX Runtime's own log, in Node: onnxruntime-node has a WebGPU provider
-// too, and takes the same decisions as the browser builds. The log goes to the process's standard error, hence a process
-// of its own for each model.
-import { spawn } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+// too, and takes the same decisions as the browser builds.
 import { assignmentFromLog } from "../backend/assignment.ts";
 import type { Assignment } from "../bundle.ts";
 import { SelvedgeError } from "../errors.ts";
+import { runApart } from "./apart.ts";
+import type { RunApart } from "./apart.ts";
 
 const PROVIDERS = { webgpu: "webgpu", wasm: "cpu" } as const;
-const TIMEOUT_MS = 120_000;
-
-/** Loads the model at argv[2] and ends; the module onnxruntime-node is named by argv[1]. */
-const LOAD = `
-const [runtime, path, provider, extra] = process.argv.slice(1);
-require(runtime).InferenceSession.create(path, {
-  executionProviders: [provider], logSeverityLevel: 0, logVerbosityLevel: 0, extra: JSON.parse(extra),
-}).then(() => process.exit(0), (error) => { console.error(error.message); process.exit(1); });
-`;
 
 /**
  * Counts the operators of a model by where they run. Needs the package onnxruntime-node and, for `webgpu`, a Vulkan, Metal
@@ -31,38 +18,21 @@ export async function assign(
   backend: "webgpu" | "wasm",
   session: Readonly<Record<string, string>> = {},
 ): Promise<Assignment> {
-  const folder = await mkdtemp(join(tmpdir(), "selvedge-assign-"));
-  try {
-    const path = join(folder, "model.onnx");
-    await writeFile(path, bytes);
-    const { code, log } = await load(path, backend, session);
-    const assignment = code === 0 ? assignmentFromLog(log.split("\n"), backend) : null;
-    if (assignment === null) {
-      const message = `onnxruntime-node did not load the model on ${backend}`;
-      throw new SelvedgeError("no-backend", message, {
-        backend,
-        exit: code ?? "ended by a signal",
-        log: log.slice(-2000),
-      });
-    }
-    return assignment;
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  return assignmentOf(await runApart(bytes, PROVIDERS[backend], session), backend);
 }
 
-function load(
-  path: string,
-  backend: "webgpu" | "wasm",
-  session: Readonly<Record<string, string>>,
-): Promise<{ code: number | null; log: string }> {
-  const runtime = createRequire(import.meta.url).resolve("onnxruntime-node");
-  const args = ["-e", LOAD, runtime, path, PROVIDERS[backend], JSON.stringify(session)];
-  const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "pipe"], timeout: TIMEOUT_MS });
-  const parts: Buffer[] = [];
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (part: Buffer) => parts.push(part));
-  return new Promise((resolve, reject) => {
-    child.on("error", reject);
-    child.on("close", (code) => resolve({ code, log: Buffer.concat(parts).toString("utf8") }));
+/**
+ * Counts the operators of a model that ran apart by where they ran.
+ * @throws SelvedgeError `no-backend` where it did not run.
+ */
+export function assignmentOf({ exit, isLate, log }: RunApart, backend: "webgpu" | "wasm"): Assignment {
+  const assignment = exit === 0 ? assignmentFromLog(log.split("\n"), backend) : null;
+  if (assignment !== null) return assignment;
+  const reason = isLate ? "it took too long" : (log.trim().split("\n").at(-1) ?? "").slice(0, 300);
+  throw new SelvedgeError("no-backend", `onnxruntime-node did not run the model on ${backend}: ${reason}`, {
+    backend,
+    isLate,
+    exit: exit ?? "ended by a signal",
+    log: log.slice(-2000),
   });
 }

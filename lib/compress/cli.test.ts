@@ -85,7 +85,7 @@ describe("compress", () => {
     { timeout: 120_000 },
     async () => {
       const out = join(folder, "out");
-      const words = ["compress", modelFile(), "--out", out, "--targets", "wasm", "--max-drop", "60dB"];
+      const words = ["compress", modelFile(), "--out", out, "--targets", "wasm", "--max-drop", "150dB"];
       expect(await main(words)).toBe(2);
       expect(existsSync(join(out, "int8.onnx"))).toBe(true);
       const report = reportOf(out);
@@ -142,5 +142,5 @@ test("inspect, check and diff speak of a model", { timeout: 60_000 }, async () =
   expect(await main(["diff", path, path])).toBe(0);
   expect(said).toMatch(/y {2}200\.0 dB/);
   expect(await main(["check", path, "--targets", "wasm"])).toBe(0);
-  expect(said).toMatch(/"verdict":"passed"/);
+  expect(said).toMatch(/wasm: passed; 3 operators there, 0 of shapes and 0 others on the CPU/);
 });

@@ -1,35 +1,26 @@
 // The command line: parses, calls, prints. Results go to standard output, progress to standard error.
-// Exit codes: 0 done; 1 failed; 2 a form missed its budget or failed a check; 3 a target could not be checked here.
-import { readFileSync } from "node:fs";
+// Exit codes: 0 done; 1 failed; 2 a form missed its budget or failed a check; 3 a target could not be checked here;
+// 130 stopped by Ctrl-C, with what was done until then written and packed.
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { isSelvedgeError } from "../errors.ts";
 import { Checker } from "./check.ts";
-import { compress, planCompression, runAll } from "./compress.ts";
+import type { Check } from "./check.ts";
+import { compress, makeUpSamples, planCompression, runAll } from "./compress.ts";
 import type { CompressOptions } from "./compress.ts";
+import { smallestTable } from "./describe.ts";
+import type { Feed } from "./feed.ts";
 import { readModelFile, writeWhole } from "./files.ts";
 import { TARGETS } from "./forms.ts";
 import type { Target } from "./forms.ts";
+import { COMPRESS_HELP, HELP } from "./help.ts";
 import { compare, describePorts, inspect } from "./inspect.ts";
+import type { OnnxModel } from "./onnx.ts";
+import type { CompressReport } from "./outcome.ts";
+import { readRecipe } from "./recipe.ts";
 import { terminalReport } from "./report.ts";
-import { readSamples } from "./samples.ts";
-
-const HELP = `selvedge compress MODEL.onnx --out FOLDER [options]   every form that the targets need, measured and packed
-selvedge inspect MODEL.onnx                            what a model holds
-selvedge check MODEL.onnx [--targets …] [--samples …]  where it runs, and whether it answers the same there
-selvedge diff A.onnx B.onnx [--samples …]              how far B's outputs are from A's
-
-  --targets LIST   of webgpu-f16, webgpu, wasm (all)
-  --samples PATH   .npy, .npz, .jsonl, a folder of arrays or images, a module (made-up inputs)
-  --labels PATH    .npy, or whole numbers, a line for each sample
-  --metric NAME    sqnr, top1, exact, perplexity, or a module that exports score (top1 with labels, else sqnr)
-  --max-drop DROP  what the metric may lose, as 0.5%; for sqnr the least ratio, as 30dB
-  --bundle PATH    a bundle.json that describes inputs and preprocessing
-  --forms LIST     of int8, int4, f16, int8-dynamic (those that suit the targets)
-  --recipe PATH    forms and targets as --dry-run wrote them
-  --limit N        samples that are used (256)
-  --dry-run        writes recipe.json to --out, and makes nothing
-`;
+import { firstFeeds, openSamples } from "./samples.ts";
+import { createKey, signBundle, verifyBundle } from "./sign.ts";
 
 const OPTIONS = {
   out: { type: "string" },
@@ -43,8 +34,15 @@ const OPTIONS = {
   recipe: { type: "string" },
   limit: { type: "string" },
   "dry-run": { type: "boolean", default: false },
+  key: { type: "string" },
+  "new-key": { type: "string" },
+  release: { type: "string" },
+  days: { type: "string" },
+  trust: { type: "string", multiple: true },
   help: { type: "boolean", short: "h", default: false },
 } as const;
+
+type Values = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>["values"];
 
 /** Runs the command line and gives its exit code. */
 export async function main(words: readonly string[], signal?: AbortSignal): Promise<number> {
@@ -52,54 +50,55 @@ export async function main(words: readonly string[], signal?: AbortSignal): Prom
     const { values, positionals } = parseArgs({ args: [...words], options: OPTIONS, allowPositionals: true });
     const [command = "help", ...paths] = positionals;
     if (values.help || command === "help") {
-      process.stdout.write(HELP);
+      process.stdout.write([command, ...paths].includes("compress") ? COMPRESS_HELP : HELP);
       return 0;
     }
-    const [first, second] = paths;
-    if (first === undefined) throw new TypeError(`${command} needs the path of a model`);
-    switch (command) {
-      case "compress":
-        return await runCompress(first, values, signal);
-      case "inspect":
-        process.stdout.write(`${inspect(readModelFile(first))}\n`);
-        return 0;
-      case "check":
-        return await runCheck(first, values);
-      case "diff":
-        if (second === undefined) throw new TypeError("diff needs the paths of two models");
-        return await runDiff(first, second, values);
-      default:
-        throw new TypeError(`"${command}" is none of compress, inspect, check, diff`);
-    }
+    const run = COMMANDS[command];
+    if (run === undefined)
+      throw new TypeError(`"${command}" is none of ${Object.keys(COMMANDS).join(", ")}; selvedge --help says more`);
+    return await run(paths, values, signal);
   } catch (error) {
-    const text = error instanceof Error ? error.message : String(error);
-    process.stderr.write(`selvedge: ${isSelvedgeError(error) ? `${error.code}: ` : ""}${text}\n`);
+    process.stderr.write(`selvedge: ${textOf(error)}\n`);
     return 1;
   }
 }
 
-type Values = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>["values"];
+type Command = (paths: readonly string[], values: Values, signal: AbortSignal | undefined) => Promise<number>;
 
-async function runCompress(path: string, values: Values, signal: AbortSignal | undefined): Promise<number> {
-  if (values.out === undefined) throw new TypeError("compress needs --out, the folder to write to");
+const COMMANDS: Readonly<Record<string, Command>> = {
+  compress: runCompress,
+  inspect: async (paths) => {
+    process.stdout.write(`${inspect(readModelFile(only(paths, "inspect")))}\n`);
+    return 0;
+  },
+  check: runCheck,
+  diff: runDiff,
+  sign: runSign,
+  verify: runVerify,
+};
+
+async function runCompress(paths: readonly string[], values: Values, signal: AbortSignal | undefined): Promise<number> {
+  const path = only(paths, "compress");
+  if (values.out === undefined)
+    throw new TypeError(
+      "compress needs --out, the folder to write to, as: selvedge compress model.onnx --out dist/model",
+    );
   const recipe = values.recipe === undefined ? undefined : readRecipe(values.recipe);
   const options: CompressOptions = {
     out: values.out,
-    targets:
-      values.targets === undefined && recipe !== undefined
-        ? targetsOf(recipe.targets.join())
-        : targetsOf(values.targets),
-    samples: values.samples,
-    labels: values.labels,
-    metric: values.metric,
-    maxDrop: values["max-drop"],
-    bundle: values.bundle,
-    forms: values.forms?.split(",") ?? recipe?.forms,
-    limit: limitOf(values.limit),
-    ...(signal && { signal }),
+    targets: values.targets === undefined ? recipe?.targets : targetsOf(values.targets),
+    samples: values.samples ?? recipe?.samples,
+    labels: values.labels ?? recipe?.labels,
+    metric: values.metric ?? recipe?.metric,
+    maxDrop: values["max-drop"] ?? recipe?.maxDrop,
+    bundle: values.bundle ?? recipe?.bundle,
+    forms: values.forms?.split(",").map((x) => x.trim()) ?? recipe?.forms,
+    limit: limitOf(values.limit) ?? recipe?.limit,
+    signal,
     onProgress: (line) => void process.stderr.write(`${line}\n`),
   };
   if (values["dry-run"]) {
+    readModelFile(path);
     const plan = `${JSON.stringify(await planCompression(options), null, 2)}\n`;
     await writeWhole(join(values.out, "recipe.json"), [new TextEncoder().encode(plan)]);
     process.stdout.write(plan);
@@ -107,64 +106,129 @@ async function runCompress(path: string, values: Values, signal: AbortSignal | u
   }
   const report = await compress(path, options);
   process.stdout.write(`${terminalReport(report)}\n`);
-  if (report.forms.some((x) => !x.isWithinBudget)) return 2;
-  return report.forms.some((x) => x.checks.some((y) => y.verdict === "unchecked")) ? 3 : 0;
+  return exitCode(report);
 }
 
-async function runCheck(path: string, values: Values): Promise<number> {
+/** Gives the exit code that a report means. */
+function exitCode(report: CompressReport): number {
+  if (report.isStopped) return 130;
+  const isMissed = report.forms.some((x) => !x.isWithinBudget && report.samples.n > 0);
+  const checks = report.forms.flatMap((x) => x.checks);
+  if (isMissed || checks.some((x) => x.verdict === "failed")) return 2;
+  return report.samples.n === 0 || checks.some((x) => x.verdict === "unchecked") ? 3 : 0;
+}
+
+async function runCheck(paths: readonly string[], values: Values): Promise<number> {
+  const path = only(paths, "check");
   const model = readModelFile(path);
   const bytes = model.write();
-  const { inputs } = await describePorts(model);
-  const { feeds } = await readSamples(values.samples, inputs, { limit: limitOf(values.limit), typical: {}, bound: 16 });
+  const feeds = await feedsFor(path, model, values);
   const expected = await runAll(bytes, feeds, {});
   const form = { id: "f32", needs: [] } as const;
   const checks = await new Checker(bytes, feeds).check({ form, bytes, expected }, targetsOf(values.targets));
-  let code = 0;
-  for (const check of checks) {
-    process.stdout.write(`${JSON.stringify(check)}\n`);
-    if (check.verdict === "failed") code = 2;
-    if (check.verdict === "unchecked" && code === 0) code = 3;
-  }
-  return code;
+  for (const check of checks) process.stdout.write(`${checkLine(check)}\n`);
+  if (checks.some((x) => x.verdict === "failed")) return 2;
+  return checks.some((x) => x.verdict === "unchecked") ? 3 : 0;
 }
 
-async function runDiff(first: string, second: string, values: Values): Promise<number> {
-  const { inputs } = await describePorts(readModelFile(first));
-  const { feeds } = await readSamples(values.samples, inputs, { limit: limitOf(values.limit), typical: {}, bound: 16 });
+function checkLine({ target, verdict, why, assignment, parityDb }: Check): string {
+  const parts = [
+    why,
+    assignment &&
+      `${assignment.device} operators there, ${assignment.shape} of shapes and ${assignment.cpu} others on the CPU, ${assignment.copies} copies a run`,
+    parityDb === undefined ? undefined : `${parityDb.toFixed(1)} dB beside the CPU`,
+  ];
+  return `${target}: ${verdict}; ${parts.filter((x) => x !== undefined).join("; ")}`;
+}
+
+async function runDiff(paths: readonly string[], values: Values): Promise<number> {
+  const [first, second] = paths;
+  if (first === undefined || second === undefined)
+    throw new TypeError("diff needs the paths of two models, as: selvedge diff model.onnx dist/model/int8.onnx");
+  const feeds = await feedsFor(first, readModelFile(first), values);
   const pair = [await runAll(first, feeds, {}), await runAll(second, feeds, {})] as const;
+  process.stdout.write(`over ${feeds.length} ${values.samples === undefined ? "made-up inputs" : "samples"}:\n`);
   for (const line of compare(...pair)) process.stdout.write(`${line}\n`);
   return 0;
 }
 
+async function runSign(paths: readonly string[], values: Values): Promise<number> {
+  const { key, release, days } = values;
+  if (values["new-key"] !== undefined) {
+    process.stdout.write(`${await createKey(values["new-key"])}\n`);
+    process.stderr.write(`${values["new-key"]} is the private key: keep it secret. The line above is the public one.\n`);
+    return 0;
+  }
+  if (key === undefined) throw new TypeError("sign needs --key, or --new-key to make one");
+  const options = { key, release: numberOf("release", release), days: numberOf("days", days) };
+  const signed = await signBundle(only(paths, "sign"), options);
+  process.stdout.write(`${signed.model}, release ${signed.release}, good until ${signed.expires}\n`);
+  return 0;
+}
+
+async function runVerify(paths: readonly string[], { trust = [] }: Values): Promise<number> {
+  if (trust.length === 0) throw new TypeError("verify needs --trust, the public key that sign --new-key printed");
+  const claim = await verifyBundle(only(paths, "verify"), trust);
+  process.stdout.write(`whole and trusted: ${claim.model}, release ${claim.release}, until ${claim.expires}\n`);
+  return 0;
+}
+
+function numberOf(option: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^\d+$/.test(text)) throw new TypeError(`${option}: expected a whole number, got "${text}"`);
+  return Number(text);
+}
+
+/** Reads some samples into memory, or makes inputs up. */
+async function feedsFor(path: string, model: OnnxModel, values: Values): Promise<Feed[]> {
+  const { inputs } = await describePorts(model);
+  const limit = limitOf(values.limit) ?? 64;
+  if (values.samples !== undefined) return firstFeeds(await openSamples(values.samples, inputs, limit), limit);
+  const notes: string[] = [];
+  const feeds = await firstFeeds(
+    await makeUpSamples(path, inputs, { typical: {}, bound: smallestTable(model) }, notes),
+    limit,
+  );
+  if (feeds.length === 0) throw new TypeError(notes.join(" "));
+  return feeds;
+}
+
+function only(paths: readonly string[], command: string): string {
+  const [path, other] = paths;
+  if (path === undefined) throw new TypeError(`${command} needs the path of a model`);
+  if (other !== undefined) throw new TypeError(`${command} takes one model, and "${other}" is a second`);
+  return path;
+}
+
 function targetsOf(text: string | undefined): readonly Target[] {
   if (text === undefined) return TARGETS;
-  return text.split(",").map((word) => {
+  const named = text.split(",").map((word) => {
     const target = TARGETS.find((x) => x === word.trim());
     if (target === undefined) throw new TypeError(`targets: "${word}" is none of ${TARGETS.join(", ")}`);
     return target;
   });
+  return TARGETS.filter((x) => named.includes(x));
 }
 
-function limitOf(text: string | undefined): number {
-  if (text === undefined) return 256;
+function limitOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
   if (!/^[1-9]\d{0,6}$/.test(text)) throw new TypeError(`limit: "${text}" is no count of samples`);
   return Number(text);
 }
 
-function readRecipe(path: string): { targets: readonly string[]; forms: readonly string[] } {
-  const json = JSON.parse(readFileSync(path, "utf8")) as { schema?: unknown; targets?: unknown; forms?: unknown };
-  const isList = (x: unknown): x is string[] => Array.isArray(x) && x.every((y) => typeof y === "string");
-  if (json.schema !== "selvedge/recipe@1" || !isList(json.targets) || !isList(json.forms))
-    throw new TypeError(`recipe: ${path} is no selvedge/recipe@1`);
-  return { targets: json.targets, forms: json.forms };
+function textOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if ("code" in error && error.code === "ENOENT" && "path" in error) return `${String(error.path)} is not there`;
+  return isSelvedgeError(error) ? `${error.code}: ${error.message}` : error.message;
 }
 
 /** Runs the command line of this process; the first Ctrl-C packs what is done, the second ends at once. */
 export async function start(): Promise<void> {
   const stop = new AbortController();
   process.once("SIGINT", () => {
-    process.stderr.write("stopping after this form; once more to end now\n");
+    process.stderr.write("stopping; what is done will be packed; once more to end now\n");
     stop.abort();
+    process.once("SIGINT", () => process.exit(130));
   });
   process.exitCode = await main(process.argv.slice(2), stop.signal);
   // ONNX Runtime's WebGPU keeps threads that would hold the process.

@@ -1,81 +1,83 @@
 // From a float32 model to every form that its targets need, each measured, checked and written: read, simplify, make,
 // measure, check, pack. Every form asked for is written to `out`, whether it met its budget or not; the bundle holds what
-// passed. The model is read once; each form is made from the simplified one, whose weights are views into its bytes.
-import { readFileSync } from "node:fs";
+// passed. A form that cannot be made or run is told in the report, and takes no other down with it.
 import { mkdir } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
-import { brotliCompressSync, constants } from "node:zlib";
-import type { Bundle } from "../bundle.ts";
-import { parseBundle } from "../bundle-schema.ts";
+import { basename, join } from "node:path";
+import { Sketches } from "./baseline.ts";
 import { Checker } from "./check.ts";
-import type { Check } from "./check.ts";
+import { defaultFor, isKept, uncheckedOn } from "./choose-forms.ts";
+import { assetsOf, describe, smallestTable, withBatchAxis, withTypical } from "./describe.ts";
+import type { Description } from "./describe.ts";
+import { every, examine } from "./examine.ts";
+import type { Examination } from "./examine.ts";
+import type { Feed } from "./feed.ts";
 import { readModelFile, writeWhole } from "./files.ts";
 import { formsFor, TARGETS } from "./forms.ts";
 import type { Form, Target } from "./forms.ts";
 import { foldConstants } from "./infer.ts";
-import { describePorts } from "./inspect.ts";
-import { makeMetric, readLabels } from "./metric.ts";
+import { madeUp } from "./made-up.ts";
+import { makeMetric, readLabels, sqnr } from "./metric.ts";
 import type { Metric, Outputs } from "./metric.ts";
 import { readModel, tensorBorders } from "./onnx.ts";
 import type { OnnxModel } from "./onnx.ts";
-import { writeBundle } from "./pack.ts";
-import type { PackFile, PackVariant } from "./pack.ts";
-import { prune } from "./prune.ts";
 import type { CompressReport, FormReport } from "./outcome.ts";
-import { htmlReport, markdownReport } from "./report.ts";
-import { readSamples } from "./samples.ts";
-import type { Feed, Samples } from "./samples.ts";
+import { packBundle, writePacked } from "./pack.ts";
+import type { PackVariant } from "./pack.ts";
+import { prune } from "./prune.ts";
+import type { Recipe } from "./recipe.ts";
+import { References } from "./references.ts";
+import { htmlReport } from "./report-page.ts";
+import { markdownReport } from "./report.ts";
+import { firstFeeds, openSamples, samplesOf } from "./samples.ts";
+import type { Samples } from "./samples.ts";
+import { measureSensitivity } from "./sensitivity.ts";
 import { openModel } from "./session.ts";
+import { settleInputs } from "./settle-inputs.ts";
 import { simplify } from "./simplify.ts";
-import { elementCount } from "./weights.ts";
-import { joinPieces } from "./wire.ts";
 
 /** Options of `compress`. */
 export interface CompressOptions {
   /** Folder that is written to. */
   readonly out: string;
   /** Default all three. */
-  readonly targets?: readonly Target[];
+  readonly targets?: readonly Target[] | undefined;
   /** Path of .npy, .npz, JSON lines, a folder, or a module. Default: inputs are made up. */
   readonly samples?: string | undefined;
   /** Path of the labels, one for each sample. */
   readonly labels?: string | undefined;
   /** sqnr, top1, exact, perplexity, or a module's path. Default "top1" with labels, else "sqnr". */
   readonly metric?: string | undefined;
-  /** Share that the metric may lose, as "0.5%"; for sqnr the least ratio, as "30dB". */
+  /** Share that the metric may lose, as "0.5%"; for sqnr the least ratio, as "30dB", or the energy that may be error. */
   readonly maxDrop?: string | undefined;
   /** Path of a bundle.json whose model is described the same: names, preprocessing. */
   readonly bundle?: string | undefined;
   /** Names of the forms to make. Default those that suit the targets. */
   readonly forms?: readonly string[] | undefined;
-  /** Bounds the samples that are used. Default 256. */
-  readonly limit?: number;
-  /** Only tells what would be made. Default false. */
-  readonly dryRun?: boolean;
-  /** Ends the work after the form at hand; what is done is packed. */
-  readonly signal?: AbortSignal;
+  /** Bounds the samples that are used. Default: as many as the model answers in a minute. */
+  readonly limit?: number | undefined;
+  /** Bounds the time for the sensitivity of each weight. Default 20,000 ms; 0 leaves it out. */
+  readonly sensitivityMs?: number | undefined;
+  /** Stops the work; what is done is packed, and the report says so. */
+  readonly signal?: AbortSignal | undefined;
   /** Is told each step. */
-  readonly onProgress?: (line: string) => void;
+  readonly onProgress?: ((line: string) => void) | undefined;
 }
 
-/** What a run would make, without making it. */
-export interface Plan {
-  readonly schema: "selvedge/recipe@1";
-  readonly targets: readonly Target[];
-  readonly forms: readonly string[];
-  readonly metric: string;
-  readonly budget: string;
-}
+/** Without a limit, a set of samples is cut where the source model took this long for it; never below the least. */
+const PATIENCE = { ms: 60_000, least: 32, most: 100_000 } as const;
+/** Samples that statistics are gathered on. */
+const CALIBRATION = 256;
+const SENSITIVITY = { ms: 20_000, feeds: 4 } as const;
+/** A simplified model's outputs are the source's but for rounding. */
+const SIMPLIFIED_DB = 60;
 
-/** Tells what `compress` would make. */
-export async function planCompression(options: CompressOptions): Promise<Plan> {
-  const targets = options.targets ?? TARGETS;
-  const metric = await makeMetric(options.metric, {
-    maxDrop: options.maxDrop,
-    hasLabels: options.labels !== undefined,
-  });
+/** Tells what `compress` would make, as a recipe that can be given back. */
+export async function planCompression(options: CompressOptions): Promise<Recipe> {
+  const { samples, labels, maxDrop, bundle, limit, targets = TARGETS } = options;
+  const { name } = await makeMetric(options.metric, { maxDrop, hasLabels: labels !== undefined });
+  const metric = options.metric ?? name;
   const forms = formsFor(targets, options.forms).map((x) => x.id);
-  return { schema: "selvedge/recipe@1", targets, forms, metric: metric.name, budget: metric.budget };
+  return { schema: "selvedge/recipe@1", targets, forms, samples, labels, metric, maxDrop, bundle, limit };
 }
 
 /**
@@ -84,96 +86,277 @@ export async function planCompression(options: CompressOptions): Promise<Plan> {
  * @example await compress("model.onnx", { out: "dist/model", targets: ["wasm"], samples: "samples.npz" })
  */
 export async function compress(path: string, options: CompressOptions): Promise<CompressReport> {
-  const { out, signal, onProgress = () => undefined, limit = 256 } = options;
-  const targets = options.targets ?? TARGETS;
+  const { out, signal, onProgress = () => undefined, targets = TARGETS } = options;
+  const started = performance.now();
   const forms = formsFor(targets, options.forms);
   const labels = options.labels === undefined ? undefined : readLabels(options.labels);
   onProgress(`reading ${path}`);
   const source = readModelFile(path);
-  const described = await describe(source, path, options.bundle);
+  const sourceBytes = source.byteLength;
+  let described = await describe(source, path, options.bundle);
   const metric = await makeMetric(options.metric, {
     maxDrop: options.maxDrop,
     hasLabels: labels !== undefined,
     isCtc: described.outputs[0]?.decode?.op === "ctc",
   });
-  const samples = await readSamples(options.samples, described.inputs, {
-    limit,
-    typical: described.typical ?? {},
-    bound: smallestTable(source),
-  });
-  if (labels !== undefined && labels.length < samples.feeds.length)
-    throw new TypeError(`labels: there are ${labels.length} for ${samples.feeds.length} samples`);
-  onProgress(`running the model on ${samples.feeds.length} samples`);
-  const reference = await runAll(path, samples.feeds, {});
-  const sourceBytes = source.byteLength;
+  const notes: string[] = [];
+  const isStopped = (): boolean => signal?.aborted === true;
+  const given = isStopped() ? samplesOf([]) : await samplesFor(path, described, source, options, notes);
+  const { samples, score: referenceScore, baseline } = await runReference(path, given, metric, labels, options, notes);
+  const references = new References(path, samples);
+  const feeds = await firstFeeds(samples, CALIBRATION);
+  described = withTypical(described, feeds[0]);
   onProgress("simplifying");
-  const simple = await simplified(source);
-  const scoreOf = (outputs: readonly Outputs[]): number =>
-    metric.score(
-      outputs.map((x, i) => ({
-        outputs: x,
-        reference: reference[i] ?? {},
-        feed: samples.feeds[i] ?? {},
-        label: labels?.[i],
-      })),
-    );
-  const referenceScore = scoreOf(reference);
-  const checker = new Checker(simple, samples.feeds);
+  const simple = isStopped() ? source.write() : await simplified(source, path, feeds, notes);
+  if (options.bundle === undefined && !isStopped()) described = await settleBatch(described, simple, feeds);
+  const checker = new Checker(simple, feeds);
+  const examination: Examination = { references, labels, metric, referenceScore, checker, targets, signal, onProgress };
   const reports: FormReport[] = [];
-  const made = new Map<string, PackVariant>();
-  const started = performance.now();
+  const made = new Map<string, { form: Form; bytes: Uint8Array<ArrayBuffer> }>();
   await mkdir(out, { recursive: true });
+  const begun = performance.now();
   for (const [i, form] of forms.entries()) {
-    if (signal?.aborted === true) break;
-    const left =
-      i === 0 ? "" : `, about ${Math.ceil(((performance.now() - started) / i / 1000) * (forms.length - i))} s left`;
-    onProgress(`[${i + 1}/${forms.length}] ${form.id}${left}`);
-    const model = readModel(simple);
-    await form.make(model, samples.feeds);
-    const bytes = form.id === "f32" ? simple : model.write();
-    await writeWhole(join(out, `${form.id}.onnx`), [bytes]);
-    const report = await examine(form, bytes, {
-      checker,
-      samples,
-      targets,
-      metric,
-      referenceScore,
-      scoreOf,
-      reference,
-    });
-    reports.push(report);
-    made.set(form.id, variantOf(form, bytes, report, metric, referenceScore, samples));
+    if (isStopped()) break;
+    const left = i === 0 ? "" : `, about ${secondsLeft(begun, i, forms.length)} s left`;
+    onProgress(`[${i + 1}/${forms.length}] making ${form.id}${left}`);
+    const formStarted = performance.now();
+    try {
+      const bytes = await make(form, simple, feeds, samples.isMadeUp);
+      await writeWhole(join(out, `${form.id}.onnx`), [bytes]);
+      const report = await examine(form, bytes, examination);
+      reports.push({ ...report, seconds: since(formStarted) });
+      made.set(form.id, { form, bytes });
+    } catch (error) {
+      if (isStopped()) break;
+      reports.push({ ...notMade(form.id, error), seconds: since(formStarted) });
+    }
   }
+  const sensitivity = await sensitivityOf(simple, feeds, options, notes);
   const defaults = Object.fromEntries(targets.map((x) => [x, defaultFor(x, reports)]));
+  const variants = reports
+    .filter((x) => isKept(x, defaults, reports))
+    .flatMap((x) => {
+      const one = made.get(x.id);
+      return one === undefined ? [] : [variantOf(one.form, one.bytes, x, metric, referenceScore, samples)];
+    });
+  onProgress("packing");
+  const model = { ...described, ...(Object.keys(baseline).length > 0 && { baseline }) };
+  const bundle = await pack(join(out, "bundle"), { model, variants, assets: assetsOf(options.bundle) }, notes);
   const report: CompressReport = {
     schema: "selvedge/report@1",
     model: basename(path),
     sourceBytes,
     targets,
     metric: { name: metric.name, budget: metric.budget, reference: referenceScore },
-    samples: { n: samples.feeds.length, isMadeUp: samples.isMadeUp },
+    samples: { n: samples.n, isMadeUp: samples.isMadeUp },
     forms: reports,
     defaults,
+    bundle,
     tensors: largest(readModel(simple)),
-    notes: samples.isMadeUp ? ["The inputs were made up: give samples to know what accuracy is."] : [],
-    isStopped: reports.length < forms.length,
+    sensitivity,
+    notes: [...samples.notes, ...notes],
+    isStopped: isStopped(),
+    seconds: since(started),
+    peakBytes: process.resourceUsage().maxRSS * 1024,
   };
-  const kept = reports.filter((x) => isKept(x, defaults)).flatMap((x) => made.get(x.id) ?? []);
-  if (kept.length > 0)
-    await writeBundle(join(out, "bundle"), { model: described, variants: kept, assets: assetsOf(options.bundle) });
   const encode = (text: string): Uint8Array[] => [new TextEncoder().encode(text)];
-  await writeWhole(join(out, "report.json"), encode(`${JSON.stringify(report, null, 2)}\n`));
   await writeWhole(join(out, "report.md"), encode(markdownReport(report)));
   await writeWhole(join(out, "report.html"), encode(htmlReport(report)));
+  await writeWhole(join(out, "report.json"), encode(`${JSON.stringify(report, null, 2)}\n`));
   return report;
 }
 
-/** Gives a model's simplified form, as bytes. */
-async function simplified(model: OnnxModel): Promise<Uint8Array<ArrayBuffer>> {
-  model.transform(simplify());
-  await foldConstants(model);
-  model.transform(prune());
+/** Opens the samples that are given, or makes inputs up with which the model runs. */
+async function samplesFor(
+  path: string,
+  { inputs, typical = {} }: Description,
+  source: OnnxModel,
+  options: CompressOptions,
+  notes: string[],
+): Promise<Samples> {
+  if (options.samples !== undefined) return openSamples(options.samples, inputs, options.limit ?? PATIENCE.most);
+  return makeUpSamples(path, inputs, { typical, bound: smallestTable(source) }, notes);
+}
+
+/** Makes inputs up with which a model runs; none where it runs with no guess. */
+export async function makeUpSamples(
+  path: string,
+  inputs: Description["inputs"],
+  hints: Parameters<typeof madeUp>[1],
+  notes: string[] = [],
+): Promise<Samples> {
+  const model = await openModel(path, "cpu");
+  let reason = "";
+  try {
+    for (const feeds of madeUp(inputs, hints))
+      try {
+        for (const feed of feeds) await model.run(feed);
+        return samplesOf(feeds, true);
+      } catch (error) {
+        reason = error instanceof Error ? error.message : String(error);
+      }
+  } finally {
+    await model.release();
+  }
+  notes.push(`The model ran on no made-up input, so nothing was measured; give --samples. The last error: ${reason}`);
+  return samplesOf([]);
+}
+
+/** Runs the source model over the samples, for its own score and the sketches of the bundle. */
+async function runReference(
+  path: string,
+  given: Samples,
+  metric: Metric,
+  labels: readonly (readonly number[])[] | undefined,
+  { limit, signal, onProgress = () => undefined }: CompressOptions,
+  notes: string[],
+): Promise<{ samples: Samples; score: number | null; baseline: ReturnType<Sketches["value"]> }> {
+  if (labels !== undefined && labels.length < given.n)
+    throw new TypeError(`labels: there are ${labels.length} for ${given.n} samples`);
+  const [tally, sketches] = [metric.start(), new Sketches()];
+  if (given.n === 0) return { samples: given, score: null, baseline: {} };
+  onProgress(`running the model on ${given.n} samples`);
+  const started = performance.now();
+  const tell = every(5_000, (i) => onProgress(`running the model: ${i} of ${given.n} samples`));
+  let n = 0;
+  for await (const { feed, reference } of new References(path, given).each()) {
+    tally.add({ outputs: reference, reference, feed, label: labels?.[n] });
+    sketches.add(feed, reference);
+    tell(++n);
+    const isLate = limit === undefined && n >= PATIENCE.least && performance.now() - started > PATIENCE.ms;
+    if (isLate || signal?.aborted === true) break;
+  }
+  if (n < given.n && signal?.aborted !== true)
+    notes.push(`The first ${n} of ${given.n} samples were used, which took a minute; --limit ${given.n} takes all.`);
+  return { samples: cutTo(given, n), score: await tally.value(), baseline: sketches.value() };
+}
+
+function cutTo(samples: Samples, n: number): Samples {
+  return {
+    ...samples,
+    n,
+    async *each() {
+      let left = n;
+      for await (const feed of samples.each()) {
+        yield feed;
+        if (--left <= 0) break;
+      }
+    },
+  };
+}
+
+/** Gives a model's simplified form, as bytes; the model as it is where simplifying fails or changes what it answers. */
+async function simplified(
+  source: OnnxModel,
+  path: string,
+  feeds: readonly Feed[],
+  notes: string[],
+): Promise<Uint8Array<ArrayBuffer>> {
+  const whole = source.write();
+  try {
+    const model = readModel(whole);
+    model.transform(settleInputs(), simplify());
+    await foldConstants(model);
+    model.transform(prune());
+    const bytes = model.write();
+    const few = feeds.slice(0, 4);
+    const [was, now] = [await runAll(path, few, {}), await runAll(bytes, few, {})];
+    const ratio = sqnr(now.map((outputs, i) => ({ outputs, reference: was[i] ?? {} })));
+    if (few.length === 0 || ratio >= SIMPLIFIED_DB) return bytes;
+    notes.push(
+      `Simplifying changed the outputs (${ratio.toFixed(1)} dB), so the forms are made from the model as it is.`,
+    );
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    notes.push(`The model could not be simplified (${reason}), so the forms are made from it as it is.`);
+  }
+  return whole;
+}
+
+async function settleBatch(described: Description, bytes: Uint8Array, feeds: readonly Feed[]): Promise<Description> {
+  const model = await openModel(bytes, "cpu");
+  try {
+    return await withBatchAxis(described, feeds.slice(0, 16), model);
+  } finally {
+    await model.release();
+  }
+}
+
+async function make(
+  form: Form,
+  simple: Uint8Array<ArrayBuffer>,
+  feeds: readonly Feed[],
+  isMadeUp: boolean,
+): Promise<Uint8Array<ArrayBuffer>> {
+  if (form.id === "f32") return simple;
+  const model = readModel(simple);
+  await form.make(model, feeds, isMadeUp);
   return model.write();
+}
+
+function notMade(id: string, error: unknown): Omit<FormReport, "seconds"> {
+  const why = `it could not be made: ${error instanceof Error ? error.message : String(error)}`;
+  const nothing = { bytes: 0, brotliBytes: 0, score: null, sqnrDb: null, isWithinBudget: false, checks: [] };
+  return { id, file: `${id}.onnx`, ...nothing, why };
+}
+
+async function sensitivityOf(
+  simple: Uint8Array,
+  feeds: readonly Feed[],
+  { sensitivityMs = SENSITIVITY.ms, signal, onProgress = () => undefined }: CompressOptions,
+  notes: string[],
+): Promise<CompressReport["sensitivity"]> {
+  if (sensitivityMs === 0 || signal?.aborted === true || feeds.length === 0) return [];
+  onProgress(`measuring how sensitive each weight is, ${Math.ceil(sensitivityMs / 1000)} s at most`);
+  try {
+    return await measureSensitivity(simple, feeds.slice(0, SENSITIVITY.feeds), { budgetMs: sensitivityMs, signal });
+  } catch (error) {
+    notes.push(`The weights' sensitivity is not known: ${error instanceof Error ? error.message : String(error)}`);
+    return [];
+  }
+}
+
+async function pack(
+  directory: string,
+  input: Parameters<typeof packBundle>[0],
+  notes: string[],
+): Promise<CompressReport["bundle"]> {
+  if (input.variants.length === 0) return null;
+  let packed: Awaited<ReturnType<typeof packBundle>>;
+  try {
+    packed = await packBundle(input);
+  } catch (error) {
+    notes.push(`There is no bundle: ${error instanceof Error ? error.message : String(error)}`);
+    return null;
+  }
+  const { identity, chunkBytes, brotliBytes } = await writePacked(directory, packed);
+  return { identity, variants: input.variants.map((x) => x.id), bytes: chunkBytes, brotliBytes };
+}
+
+function variantOf(
+  form: Form,
+  bytes: Uint8Array<ArrayBuffer>,
+  report: FormReport,
+  metric: Metric,
+  reference: number | null,
+  samples: Samples,
+): PackVariant {
+  const at = (target: Target): FormReport["checks"][number] | undefined =>
+    report.checks.find((x) => x.target === target);
+  const webgpu = (at("webgpu") ?? at("webgpu-f16"))?.assignment;
+  const wasm = at("wasm");
+  const unchecked = uncheckedOn(report, form.needs);
+  return {
+    id: form.id,
+    needs: form.needs,
+    ...(form.session === undefined ? {} : { session: form.session }),
+    files: [{ path: "model.onnx", bytes, borders: tensorBorders(bytes) }],
+    ...(report.score !== null &&
+      reference !== null && { metric: { name: metric.name, value: report.score, reference, n: samples.n } }),
+    ...(wasm?.speed === undefined ? {} : { speed: { wasm: wasm.speed } }),
+    assignment: { ...(webgpu && { webgpu }), ...(wasm?.assignment && { wasm: wasm.assignment }) },
+    ...(unchecked.length > 0 && { unchecked }),
+  };
 }
 
 /** Runs a model on onnxruntime-node's CPU, on every feed. */
@@ -192,127 +375,17 @@ export async function runAll(
   }
 }
 
-interface Examination {
-  readonly checker: Checker;
-  readonly samples: Samples;
-  readonly targets: readonly Target[];
-  readonly metric: Metric;
-  readonly referenceScore: number;
-  readonly scoreOf: (outputs: readonly Outputs[]) => number;
-  readonly reference: readonly Outputs[];
-}
-
-async function examine(form: Form, bytes: Uint8Array, on: Examination): Promise<FormReport> {
-  const expected = await runAll(bytes, on.samples.feeds, form.session?.wasm ?? {});
-  const score = on.scoreOf(expected);
-  const sqnr = await makeMetric("sqnr", { hasLabels: false });
-  const sqnrDb = sqnr.score(
-    expected.map((x, i) => ({ outputs: x, reference: on.reference[i] ?? {}, feed: {}, label: undefined })),
-  );
-  const isWithinBudget = form.id === "f32" || on.metric.passes(score, on.referenceScore);
-  const checks = await on.checker.check(
-    { form, bytes, expected },
-    form.targets.filter((x) => on.targets.includes(x)),
-  );
-  // A quick setting: what a host that compresses on the fly would send, within a few percent of the best.
-  const quality = { params: { [constants.BROTLI_PARAM_QUALITY]: 5, [constants.BROTLI_PARAM_LGWIN]: 22 } };
-  const brotliBytes = brotliCompressSync(bytes, quality).length;
-  return {
-    id: form.id,
-    file: `${form.id}.onnx`,
-    bytes: bytes.length,
-    brotliBytes,
-    score,
-    isWithinBudget,
-    sqnrDb,
-    checks,
-  };
-}
-
-function variantOf(
-  form: Form,
-  bytes: Uint8Array<ArrayBuffer>,
-  report: FormReport,
-  metric: Metric,
-  reference: number,
-  samples: Samples,
-): PackVariant {
-  const at = (target: Target): Check | undefined => report.checks.find((x) => x.target === target);
-  const webgpu = (at("webgpu") ?? at("webgpu-f16"))?.assignment;
-  const wasm = at("wasm");
-  return {
-    id: form.id,
-    needs: form.needs,
-    ...(form.session === undefined ? {} : { session: form.session }),
-    files: [{ path: "model.onnx", bytes, borders: tensorBorders(bytes) }],
-    metric: { name: metric.name, value: report.score, reference, n: samples.feeds.length },
-    ...(wasm?.speed === undefined ? {} : { speed: { wasm: wasm.speed } }),
-    assignment: { ...(webgpu && { webgpu }), ...(wasm?.assignment && { wasm: wasm.assignment }) },
-  };
-}
-
-/** A form slower than this beside float32 replaces nothing; the rest is noise of the clock. */
-const SLOWER = 1.05;
-/** Among forms about as fast as the fastest, the smallest is taken. */
-const SIMILAR = 1.15;
-
-/** Chooses a target's form: within budget, checked, not slower; the fastest, and among the similar the smallest. */
-function defaultFor(target: Target, reports: readonly FormReport[]): string | null {
-  const able = reports.filter((x) => {
-    const check = x.checks.find((y) => y.target === target);
-    return x.isWithinBudget && check?.verdict === "passed" && (check.speed ?? 1) <= SLOWER;
-  });
-  const speed = (x: FormReport): number => x.checks.find((y) => y.target === target)?.speed ?? 1;
-  const fastest = Math.min(...able.map(speed));
-  const similar = able.filter((x) => speed(x) <= fastest * SIMILAR);
-  return similar.sort((a, b) => a.bytes - b.bytes)[0]?.id ?? null;
-}
-
-/** A form goes into the bundle if it kept its budget and failed nowhere; where nothing was checked, so that it is there. */
-function isKept(report: FormReport, defaults: CompressReport["defaults"]): boolean {
-  if (Object.values(defaults).includes(report.id) || report.id === "f32") return true;
-  const isSlow = report.checks.some((x) => (x.speed ?? 1) > SLOWER);
-  return report.isWithinBudget && !isSlow && report.checks.every((x) => x.verdict !== "failed");
-}
-
-/** Describes a model as a bundle does: from a bundle.json that is given, else from the model itself. */
-async function describe(model: OnnxModel, path: string, bundle: string | undefined): Promise<Bundle["model"]> {
-  if (bundle !== undefined) return parseBundle(JSON.parse(readFileSync(bundle, "utf8")) as unknown).model;
-  const { inputs, outputs } = await describePorts(model);
-  const word = basename(path, ".onnx")
-    .toLowerCase()
-    .replace(/[^a-z0-9._-]+/g, "-")
-    .replace(/^[^a-z0-9]+/, "");
-  return {
-    name: word === "" ? "model" : word.slice(0, 64),
-    version: "1",
-    licence: "unknown",
-    inputs,
-    outputs,
-  };
-}
-
-/** Reads the label tables and the like of the bundle that describes the model, for the new one. */
-function assetsOf(bundle: string | undefined): PackFile[] {
-  if (bundle === undefined) return [];
-  const { assets = [] } = parseBundle(JSON.parse(readFileSync(bundle, "utf8")) as unknown);
-  const chunk = (sha256: string): Uint8Array => readFileSync(join(dirname(bundle), "chunks", sha256));
-  return assets.map(({ path, chunks }) => ({ path, bytes: joinPieces(chunks.map((x) => chunk(x.sha256))) }));
-}
-
-/** Gives the number of rows of the smallest table that is looked up: made-up indices stay below it. */
-function smallestTable({ graph }: OnnxModel): number {
-  const rows = graph.nodes
-    .filter((x) => x.opType === "Gather")
-    .map((x) => graph.constant(x.input[0] ?? ""))
-    .filter((x) => x !== undefined && x.dims.length === 2 && elementCount(x) >= 64)
-    .map((x) => Number(x?.dims[0]));
-  return Math.min(256, ...rows);
-}
-
 function largest({ graph }: OnnxModel): CompressReport["tensors"] {
   return graph.proto.initializer
     .map(({ name, rawData }) => ({ name, bytes: rawData.length }))
     .sort((a, b) => b.bytes - a.bytes)
     .slice(0, 20);
+}
+
+function since(start: number): number {
+  return Number(((performance.now() - start) / 1000).toFixed(1));
+}
+
+function secondsLeft(begun: number, done: number, all: number): number {
+  return Math.ceil(((performance.now() - begun) / 1000 / done) * (all - done));
 }

@@ -1,7 +1,8 @@
 // What `selvedge/compress` gives: the toolchain as an API, for Node alone.
 export { compress, planCompression } from "./compress.ts";
-export type { CompressOptions, Plan } from "./compress.ts";
-export type { CompressReport, FormReport } from "./outcome.ts";
+export type { CompressOptions } from "./compress.ts";
+export type { Recipe } from "./recipe.ts";
+export type { CompressReport, FormReport, SensitivityRow } from "./outcome.ts";
 export type { Check } from "./check.ts";
 export type { Target } from "./forms.ts";
 export { readModelFile, writeModelFile } from "./files.ts";
@@ -13,8 +14,8 @@ export { foldConstants, inferValues } from "./infer.ts";
 export type { ValueFacts } from "./infer.ts";
 export { readModel, tensorBorders } from "./onnx.ts";
 export type { OnnxModel, Transform } from "./onnx.ts";
-export { packBundle, writeBundle } from "./pack.ts";
-export type { PackFile, PackInput, PackVariant, Packed } from "./pack.ts";
+export { packBundle, writeBundle, writePacked } from "./pack.ts";
+export type { PackFile, PackInput, PackVariant, Packed, PackedBundle } from "./pack.ts";
 export { prune } from "./prune.ts";
 export { quantizeBlocks } from "./quantize-blocks.ts";
 export type { QuantizeBlocksOptions } from "./quantize-blocks.ts";

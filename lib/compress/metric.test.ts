@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { EXACT_DB, makeMetric, readLabels, sqnr } from "./metric.ts";
+import type { Measured, Metric } from "./metric.ts";
 
 const outputs = (...data: number[]) => ({ y: { dims: [1, data.length], data } });
 const measured = (now: number[], was: number[], label?: number[]) => ({
@@ -11,6 +12,13 @@ const measured = (now: number[], was: number[], label?: number[]) => ({
   feed: {},
   label,
 });
+
+/** Scores samples, one after the other. */
+async function scoreOf(metric: Metric, samples: readonly Measured[]): Promise<number> {
+  const tally = metric.start();
+  for (const sample of samples) tally.add(sample);
+  return tally.value();
+}
 
 test("sqnr is the ratio of powers in dB, the worst output's, and the most where nothing differs", () => {
   expect(sqnr([measured([1.1, 0], [1, 0])])).toBeCloseTo(20, 5);
@@ -27,7 +35,7 @@ test("sqnr is the ratio of powers in dB, the worst output's, and the most where 
 test("top1 counts right answers, by label or by the reference", async () => {
   const metric = await makeMetric("top1", { hasLabels: true, maxDrop: "10%" });
   const samples = [measured([0, 1], [0, 1], [1]), measured([0, 1], [1, 0], [0]), measured([3, 1], [3, 1])];
-  expect(metric.score(samples)).toBeCloseTo(2 / 3);
+  expect(await scoreOf(metric, samples)).toBeCloseTo(2 / 3);
   expect(metric.passes(0.85, 0.9)).toBe(true);
   expect(metric.passes(0.75, 0.9)).toBe(false);
 });
@@ -37,23 +45,46 @@ test("exact asks for every position, and of a text only what is read", async () 
     y: { dims: [1, winners.length, 3], data: winners.flatMap((x) => [0, 1, 2].map((c) => (c === x ? 1 : 0))) },
   });
   const sample = { outputs: rows(1, 1, 0, 2), reference: rows(1, 0, 2, 2), feed: {}, label: undefined };
-  expect((await makeMetric("exact", { hasLabels: false })).score([sample])).toBe(0);
+  expect(await scoreOf(await makeMetric("exact", { hasLabels: false }), [sample])).toBe(0);
   const reading = await makeMetric("exact", { hasLabels: false, isCtc: true });
-  expect(reading.score([sample])).toBe(1);
-  expect(reading.score([{ ...sample, outputs: rows(1, 1, 0, 1) }])).toBe(0);
+  expect(await scoreOf(reading, [sample])).toBe(1);
+  expect(await scoreOf(reading, [{ ...sample, outputs: rows(1, 1, 0, 1) }])).toBe(0);
 });
 
 test("perplexity is that of the right classes, negative so that more is better", async () => {
   const metric = await makeMetric("perplexity", { hasLabels: true });
-  expect(metric.score([measured([0, 0, 0, 0], [0, 0, 0, 0], [2])])).toBeCloseTo(-4);
+  expect(await scoreOf(metric, [measured([0, 0, 0, 0], [0, 0, 0, 0], [2])])).toBeCloseTo(-4);
+  await expect(scoreOf(metric, [measured([0, 0], [0, 0], [2])])).rejects.toThrow(/position 0 is 2/);
   await expect(makeMetric("perplexity", { hasLabels: false })).rejects.toThrow(/labels/);
 });
 
 test("a drop in another unit, and an unknown metric, are refused by name", async () => {
-  await expect(makeMetric("sqnr", { hasLabels: false, maxDrop: "0.5%" })).rejects.toThrow(/30dB/);
+  await expect(makeMetric("sqnr", { hasLabels: false, maxDrop: "0.5" })).rejects.toThrow(/"30dB".*"0.5%" \(23 dB\)/);
+  await expect(makeMetric("top1", { hasLabels: false, maxDrop: "30dB" })).rejects.toThrow(/top1.*"0.5%"/);
   await expect(makeMetric("top1", { hasLabels: false, maxDrop: "much" })).rejects.toThrow(/"much"/);
   await expect(makeMetric("bleu", { hasLabels: false })).rejects.toThrow(/"bleu"/);
   expect((await makeMetric("sqnr", { hasLabels: false, maxDrop: "42dB" })).passes(41, 0)).toBe(false);
+});
+
+test("for sqnr a share is the energy that may be error", async () => {
+  const metric = await makeMetric("sqnr", { hasLabels: false, maxDrop: "0.1%" });
+  expect(metric.budget).toBe("at least 30 dB (error below 0.1% of the outputs' energy)");
+  expect([29.9, 30.1].map((x) => metric.passes(x, 200))).toEqual([false, true]);
+});
+
+test("a module's score sees all samples, and must give a number", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "selvedge-metric-"));
+  try {
+    const path = join(folder, "metric.mjs");
+    writeFileSync(path, "export const score = (samples) => samples.filter((x) => x.outputs.y.data[0] > 0).length;");
+    const metric = await makeMetric(path, { hasLabels: false });
+    expect(await scoreOf(metric, [measured([1], [1]), measured([-1], [1]), measured([2], [1])])).toBe(2);
+    const other = join(folder, "other.mjs");
+    writeFileSync(other, 'export const score = () => "good";');
+    await expect(scoreOf(await makeMetric(other, { hasLabels: false }), [])).rejects.toThrow(/gave good/);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test("labels are read from lines of whole numbers", () => {

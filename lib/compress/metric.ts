@@ -18,10 +18,17 @@ export interface Measured {
   readonly label: readonly number[] | undefined;
 }
 
-/** Scores all samples. */
+/** A score as it comes together, one sample after the other; nothing of a sample is kept. */
+export interface Tally {
+  add(sample: Measured): void;
+  value(): number | Promise<number>;
+}
+
+/** Scores samples. */
 export interface Metric {
   readonly name: string;
-  score(samples: readonly Measured[]): number;
+  /** Begins a score. */
+  start(): Tally;
   /** Tells whether a score is good enough beside the reference's own. */
   passes(score: number, reference: number): boolean;
   /** Says what `passes` asks for. */
@@ -33,7 +40,8 @@ export const EXACT_DB = 200;
 const SQNR_DB = 30;
 
 /**
- * Makes a metric by its name (with `isCtc`, "exact" compares what the first output reads), or from a module that exports `score(samples)`.
+ * Makes a metric by its name (with `isCtc`, "exact" compares what the first output reads), or from a module that exports
+ * `score(samples)`, which is handed all samples at once.
  * @throws TypeError where it is unknown, or `maxDrop` is in another unit.
  */
 export async function makeMetric(
@@ -41,40 +49,67 @@ export async function makeMetric(
   options: { maxDrop?: string | undefined; hasLabels: boolean; isCtc?: boolean },
 ): Promise<Metric> {
   const chosen = name ?? (options.hasLabels ? "top1" : "sqnr");
-  if (chosen === "sqnr") {
-    const least =
-      options.maxDrop === undefined
-        ? SQNR_DB
-        : Number(/^(\d+(?:\.\d+)?) ?dB$/i.exec(options.maxDrop)?.[1] ?? Number.NaN);
-    if (!(least > 0)) throw new TypeError(`maxDrop: for sqnr it is the least ratio, as "30dB", not ${options.maxDrop}`);
-    return { name: "sqnr", score: sqnr, passes: (score) => score >= least, budget: `at least ${least} dB` };
-  }
-  const drop = share(options.maxDrop ?? "0.5%");
+  if (chosen === "sqnr") return sqnrMetric(options.maxDrop);
+  const drop = share(options.maxDrop ?? "0.5%", chosen);
   const budget = `at most ${(drop * 100).toFixed(2)} % below float32`;
   const points = (score: number, reference: number): boolean => score >= reference - drop - 1e-9;
   const relative = (score: number, reference: number): boolean =>
     score >= reference - Math.abs(reference) * drop - 1e-9;
   switch (chosen) {
     case "top1":
-      return { name: "top1", score: (x) => mean(x.map(top1)), passes: points, budget };
+      return { name: "top1", start: () => meanOf(top1), passes: points, budget };
     case "exact":
       return {
         name: "exact",
-        score: (x) => mean(x.map((y) => exact(y, options.isCtc ?? false))),
+        start: () => meanOf((x) => exact(x, options.isCtc ?? false)),
         passes: points,
         budget,
       };
     case "perplexity":
-      if (!options.hasLabels) throw new TypeError("metric: perplexity needs labels, the right class at each position");
-      return { name: "negative-perplexity", score: negativePerplexity, passes: relative, budget };
-    default: {
-      if (!/\.m?[jt]s$/.test(chosen))
-        throw new TypeError(`metric: "${chosen}" is none of sqnr, top1, exact, perplexity, or a module`);
-      const module = (await import(pathToFileURL(resolve(chosen)).href)) as { score?: unknown };
-      if (typeof module.score !== "function") throw new TypeError(`metric: ${chosen} exports no function "score"`);
-      return { name: "module", score: module.score as Metric["score"], passes: relative, budget };
-    }
+      if (!options.hasLabels)
+        throw new TypeError("metric: perplexity needs --labels, the right class at each position of each sample");
+      return { name: "negative-perplexity", start: negativePerplexity, passes: relative, budget };
+    default:
+      return { name: "module", start: await moduleTally(chosen), passes: relative, budget };
   }
+}
+
+/** A drop of the ratio is told as the least ratio, or as the share of the signal's energy that may be error. */
+function sqnrMetric(maxDrop: string | undefined): Metric {
+  const least = leastRatio(maxDrop);
+  const text = `at least ${Number(least.toFixed(1))} dB`;
+  const told = maxDrop?.includes("%") === true ? `${text} (error below ${maxDrop} of the outputs' energy)` : text;
+  return { name: "sqnr", start: sqnrTally, passes: (score) => score >= least, budget: told };
+}
+
+function leastRatio(maxDrop: string | undefined): number {
+  if (maxDrop === undefined) return SQNR_DB;
+  const decibels = /^(\d+(?:\.\d+)?) ?dB$/i.exec(maxDrop)?.[1];
+  if (decibels !== undefined && Number(decibels) > 0) return Number(decibels);
+  const energy = /^\d+(?:\.\d+)? ?%$/.test(maxDrop) ? share(maxDrop, "sqnr") : Number.NaN;
+  if (energy > 0 && energy < 1) return -10 * Math.log10(energy);
+  throw new TypeError(
+    `maxDrop: for sqnr it is the least ratio, as "30dB", or the energy that may be error, as "0.5%" (23 dB), not "${maxDrop}"`,
+  );
+}
+
+async function moduleTally(path: string): Promise<() => Tally> {
+  if (!/\.m?[jt]s$/.test(path))
+    throw new TypeError(`metric: "${path}" is none of sqnr, top1, exact, perplexity, or a module's path`);
+  const module = (await import(pathToFileURL(resolve(path)).href)) as { score?: unknown };
+  const { score } = module;
+  if (typeof score !== "function") throw new TypeError(`metric: ${path} exports no function "score"`);
+  return () => {
+    const all: Measured[] = [];
+    return {
+      add: (x) => void all.push(x),
+      value: async () => {
+        const given: unknown = await (score as (samples: readonly Measured[]) => unknown)(all);
+        if (typeof given === "number" && !Number.isNaN(given)) return given;
+        throw new TypeError(`metric: score of ${path} gave ${String(given)}, which is no number`);
+      },
+    };
+  };
 }
 
 /** Reads labels, one list for each sample: .npy by its first axis, or a line of whole numbers each. */
@@ -100,26 +135,58 @@ export function readLabels(path: string): number[][] {
 
 /** Gives the ratio of signal to error over all outputs and samples, in dB: the worst output's. */
 export function sqnr(samples: readonly Pick<Measured, "outputs" | "reference">[]): number {
-  const names = Object.keys(samples[0]?.reference ?? {});
-  const ratios = names.map((name) => {
-    let [signal, noise] = [0, 0];
-    for (const { outputs, reference } of samples) {
-      const [now, was] = [outputs[name], reference[name]];
-      if (now === undefined || was === undefined || now.data.length !== was.data.length) return -EXACT_DB;
-      for (let i = 0; i < was.data.length; i++) {
-        const [a, b] = [was.data[i] ?? 0, now.data[i] ?? 0];
-        if (Object.is(a, b) || a === b) signal += Number.isFinite(a) ? a * a : 0;
-        else {
-          signal += a * a;
-          noise += (a - b) ** 2;
-        }
+  const tally = sqnrTally();
+  for (const { outputs, reference } of samples) tally.add({ outputs, reference });
+  return tally.value();
+}
+
+/** Begins a ratio of signal to error. */
+export function sqnrTally(): { add(sample: Pick<Measured, "outputs" | "reference">): void; value(): number } {
+  const sums = new Map<string, { signal: number; noise: number }>();
+  return {
+    add({ outputs, reference }) {
+      for (const [name, was] of Object.entries(reference)) {
+        const sum = sums.get(name) ?? { signal: 0, noise: 0 };
+        sums.set(name, sum);
+        const now = outputs[name];
+        if (now === undefined || now.data.length !== was.data.length) sum.noise = Number.NaN;
+        else addError(sum, was.data, now.data);
       }
-    }
-    if (noise === 0) return EXACT_DB;
-    const ratio = 10 * Math.log10(signal / noise);
-    return Number.isNaN(ratio) ? -EXACT_DB : Math.max(-EXACT_DB, Math.min(EXACT_DB, ratio));
-  });
-  return ratios.length === 0 ? -EXACT_DB : Math.min(...ratios);
+    },
+    value() {
+      const ratios = [...sums.values()].map(({ signal, noise }) => {
+        if (noise === 0) return EXACT_DB;
+        const ratio = 10 * Math.log10(signal / noise);
+        return Number.isNaN(ratio) ? -EXACT_DB : Math.max(-EXACT_DB, Math.min(EXACT_DB, ratio));
+      });
+      return ratios.length === 0 ? -EXACT_DB : Math.min(...ratios);
+    },
+  };
+}
+
+function addError(sum: { signal: number; noise: number }, was: ArrayLike<number>, now: ArrayLike<number>): void {
+  let { signal, noise } = sum;
+  for (let i = 0; i < was.length; i++) {
+    const a = was[i] ?? 0;
+    const b = now[i] ?? 0;
+    const isFinite = a - a === 0;
+    if (isFinite) signal += a * a;
+    // What is not finite must be the same; no difference can be told.
+    if (isFinite || !Object.is(a, b)) noise += (a - b) ** 2;
+  }
+  sum.signal = signal;
+  sum.noise = noise;
+}
+
+function meanOf(score: (sample: Measured) => number): Tally {
+  let [sum, count] = [0, 0];
+  return {
+    add(sample) {
+      sum += score(sample);
+      count++;
+    },
+    value: () => sum / count,
+  };
 }
 
 function top1({ outputs, reference, label }: Measured): number {
@@ -136,21 +203,25 @@ function exact({ outputs, reference, label }: Measured, isCtc: boolean): number 
   return right.length === now.length && right.every((x, i) => x === now[i]) ? 1 : 0;
 }
 
-function negativePerplexity(samples: readonly Measured[]): number {
+function negativePerplexity(): Tally {
   let [sum, count] = [0, 0];
-  for (const { outputs, label = [] } of samples) {
-    const { dims, data } = first(outputs);
-    const classes = dims.at(-1) ?? 1;
-    for (const [i, right] of label.entries()) {
-      let peak = -Infinity;
-      for (let c = 0; c < classes; c++) peak = Math.max(peak, data[i * classes + c] ?? 0);
-      let total = 0;
-      for (let c = 0; c < classes; c++) total += Math.exp((data[i * classes + c] ?? 0) - peak);
-      sum += peak + Math.log(total) - (data[i * classes + right] ?? 0);
-      count++;
-    }
-  }
-  return -Math.exp(sum / count);
+  return {
+    add({ outputs, label = [] }) {
+      const { dims, data } = first(outputs);
+      const classes = dims.at(-1) ?? 1;
+      for (const [i, right] of label.entries()) {
+        if (!(right >= 0 && right < classes) || (i + 1) * classes > data.length)
+          throw new TypeError(`labels: position ${i} is ${right}, and the output is [${dims.join(", ")}]`);
+        let peak = -Infinity;
+        for (let c = 0; c < classes; c++) peak = Math.max(peak, data[i * classes + c] ?? 0);
+        let total = 0;
+        for (let c = 0; c < classes; c++) total += Math.exp((data[i * classes + c] ?? 0) - peak);
+        sum += peak + Math.log(total) - (data[i * classes + right] ?? 0);
+        count++;
+      }
+    },
+    value: () => -Math.exp(sum / count),
+  };
 }
 
 /** Lists the index of the largest value along the last axis of the first output. */
@@ -174,8 +245,8 @@ function mean(values: readonly number[]): number {
   return values.reduce((a, b) => a + b, 0) / values.length;
 }
 
-function share(text: string): number {
-  const value = /^(\d+(?:\.\d+)?)(%?)$/.exec(text);
-  if (value === null) throw new TypeError(`maxDrop: "${text}" is no share, as "0.5%"`);
+function share(text: string, metric: string): number {
+  const value = /^(\d+(?:\.\d+)?) ?(%?)$/.exec(text);
+  if (value === null) throw new TypeError(`maxDrop: for ${metric} it is a share, as "0.5%", not "${text}"`);
   return Number(value[1]) / (value[2] === "%" ? 100 : 1);
 }

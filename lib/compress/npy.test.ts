@@ -1,6 +1,9 @@
 import { zipSync } from "fflate";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
-import { readNpy, readNpz } from "./npy.ts";
+import { openNpy, openNpz, readNpy, readNpz } from "./npy.ts";
 
 /** Writes an array as NumPy does. */
 function npy(descr: string, shape: string, data: ArrayBufferView, order = "False"): Uint8Array {
@@ -25,9 +28,32 @@ test("archives are read by name", () => {
 test.each<[string, Uint8Array, RegExp]>([
   ["another file", new TextEncoder().encode("<!doctype html>"), /no NumPy array/],
   ["fewer values than its shape", npy("<f4", "(3, 3)", new Float32Array(2)), /holds 8 bytes/],
-  ["columns first", npy("<f4", "(2,)", new Float32Array(2), "True"), /Fortran/],
   ["big-endian numbers", npy(">f4", "(2,)", new Float32Array(2)), /big-endian/],
   ["complex numbers", npy("<c8", "(1,)", new Float32Array(2)), /c8/],
 ])("%s is refused", (_, bytes, message) => {
   expect(() => readNpy(bytes)).toThrow(message);
+});
+
+test("values that run down the columns are brought into rows; halves and texts are read", () => {
+  const columns = readNpy(npy("<f4", "(2, 3)", Float32Array.of(1, 4, 2, 5, 3, 6), "True"));
+  expect([...Array.from(columns.data)]).toEqual([1, 2, 3, 4, 5, 6]);
+  expect(readNpy(npy("<f2", "(2,)", Uint16Array.of(0x3c00, 0xc000))).data).toEqual(Float32Array.of(1, -2));
+  expect(() => readNpy(npy("<U2", "(1,)", Uint32Array.of(0x61, 0)))).toThrow(/texts/);
+});
+
+test("a file is read part by part", () => {
+  const folder = mkdtempSync(join(tmpdir(), "selvedge-npy-"));
+  try {
+    const path = join(folder, "x.npy");
+    writeFileSync(path, npy("<i4", "(3, 2)", Int32Array.of(1, 2, 3, 4, 5, 6)));
+    const source = openNpy(path);
+    expect(source.dims).toEqual([3, 2]);
+    expect(source.read(2, 3)).toEqual(Int32Array.of(3, 4, 5));
+    writeFileSync(path, npy("<U2", "(2,)", Uint32Array.of(0x61, 0x62, 0x63, 0)));
+    expect(openNpy(path).read(0, 2)).toEqual(["ab", "c"]);
+    writeFileSync(join(folder, "x.npz"), "no archive");
+    expect(() => openNpz(join(folder, "x.npz"))).toThrow(/no \.npz archive/);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });

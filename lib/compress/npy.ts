@@ -1,73 +1,196 @@
 // Reads NumPy's array files (.npy, format 1 to 3) and archives of them (.npz). The size of the array is checked against
-// its shape, which is what the libraries for it leave out.
+// its shape, which is what the libraries for it leave out. A file's values are read part by part, when they are asked
+// for: a set of samples may be larger than memory.
 import { unzipSync } from "fflate";
-import { SelvedgeError } from "../errors.ts";
+import { closeSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
 
-/** An array as numbers; whole numbers of 64 bits are exact up to 2^53. */
+import { SelvedgeError } from "../errors.ts";
+import { float16Value } from "./float16.ts";
+
+/** Values of an array: numbers, of which whole ones of 64 bits are exact up to 2^53, or texts. */
+export type ArrayValues = ArrayLike<number> | readonly string[];
+
+/** An array as numbers. */
 export interface NumberArray {
   readonly dims: readonly number[];
   readonly data: ArrayLike<number>;
 }
 
-const MAGIC = "\u0093NUMPY";
+/** An array whose values are read when they are asked for. */
+export interface ArraySource {
+  readonly dims: readonly number[];
+  /** Reads `count` values from the place `start` on, row by row. */
+  read(start: number, count: number): ArrayValues;
+}
 
-/** Reads one array. */
+const MAGIC = "\u0093NUMPY";
+/** Bounds the text that describes an array. */
+const HEADER_MAX_BYTES = 1 << 20;
+
+/** Reads one array of numbers. */
 export function readNpy(bytes: Uint8Array, name = "the .npy file"): NumberArray {
-  const fail = (what: string): never => {
-    throw new SelvedgeError("model-invalid", `${name}: ${what}`, { file: name });
-  };
-  if (bytes.length < 12 || String.fromCharCode(...bytes.subarray(0, 6)) !== MAGIC) fail("is no NumPy array");
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const isShort = bytes[6] === 1;
-  const start = isShort ? 10 : 12;
-  const end = start + (isShort ? view.getUint16(8, true) : view.getUint32(8, true));
-  const header = new TextDecoder("latin1").decode(bytes.subarray(start, end));
-  const type = /'descr':\s*'([<>|=])([a-z])(\d+)'/.exec(header);
-  const shape = /'shape':\s*\(([\d,\s]*)\)/.exec(header)?.[1];
-  if (type === null || shape === undefined) return fail("has a header that is not understood");
-  if (/'fortran_order':\s*True/.test(header)) fail("is in Fortran order; save it with np.ascontiguousarray");
-  if (type[1] === ">") fail("is big-endian");
-  const dims = shape
-    .split(",")
-    .filter((x) => x.trim() !== "")
-    .map(Number);
-  const count = dims.reduce((a, b) => a * b, 1);
-  const size = Number(type[3]);
-  if (bytes.length - end !== count * size) fail(`holds ${bytes.length - end} bytes for the shape [${dims.join(", ")}]`);
-  const { buffer } = bytes.slice(end);
-  return { dims, data: numbersOf(`${type[2]}${size}`, buffer) ?? fail(`has the element type ${type[2]}${size}`) };
+  const source = arrayIn(bytes, name);
+  const data = source.read(
+    0,
+    source.dims.reduce((a, b) => a * b, 1),
+  );
+  if (isText(data)) throw invalid(name, "holds texts, not numbers");
+  return { dims: source.dims, data };
 }
 
 /** Reads all arrays of an archive, by name. */
 export function readNpz(bytes: Uint8Array): Record<string, NumberArray> {
-  const files = Object.entries(unzipSync(bytes)).filter(([name]) => name.endsWith(".npy"));
-  return Object.fromEntries(files.map(([name, x]) => [name.slice(0, -4), readNpy(x, name)]));
+  return Object.fromEntries(
+    entriesOf(bytes, "the .npz file").map(([name, x]) => [name.slice(0, -4), readNpy(x, name)]),
+  );
 }
 
-function numbersOf(type: string, buffer: ArrayBuffer): ArrayLike<number> | undefined {
-  switch (type) {
-    case "f4":
-      return new Float32Array(buffer);
-    case "f8":
-      return new Float64Array(buffer);
-    case "i8":
-      return Float64Array.from(new BigInt64Array(buffer), Number);
-    case "u8":
-      return Float64Array.from(new BigUint64Array(buffer), Number);
-    case "i4":
-      return new Int32Array(buffer);
-    case "u4":
-      return new Uint32Array(buffer);
-    case "i2":
-      return new Int16Array(buffer);
-    case "u2":
-      return new Uint16Array(buffer);
-    case "i1":
-      return new Int8Array(buffer);
-    case "u1":
-    case "b1":
-      return new Uint8Array(buffer);
-    default:
-      return undefined;
+/** Opens an array file; its values are read from it later. */
+export function openNpy(path: string): ArraySource {
+  const file = openSync(path, "r");
+  try {
+    const { size } = fstatSync(file);
+    const head = new Uint8Array(Math.min(size, HEADER_MAX_BYTES));
+    readSync(file, head, 0, head.length, 0);
+    const header = headerOf(head, size, path);
+    return sourceOf(header, path, (start, length) => readRange(path, start, length));
+  } finally {
+    closeSync(file);
   }
+}
+
+/** Opens an archive of arrays, by name. */
+export function openNpz(path: string): Record<string, ArraySource> {
+  const entries = entriesOf(new Uint8Array(readFileSync(path)), path);
+  return Object.fromEntries(entries.map(([name, x]) => [name.slice(0, -4), arrayIn(x, `${path}: ${name}`)]));
+}
+
+function entriesOf(bytes: Uint8Array, name: string): [string, Uint8Array][] {
+  try {
+    return Object.entries(unzipSync(bytes, { filter: (x) => x.name.endsWith(".npy") }));
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw invalid(name, `is no .npz archive (${reason}); past 2 GB, save one .npy for each input into a folder`);
+  }
+}
+
+/** Tells whether an array's values are texts. */
+export function isText(values: ArrayValues): values is readonly string[] {
+  return Array.isArray(values) && typeof values[0] === "string";
+}
+
+interface Header {
+  readonly dims: readonly number[];
+  readonly type: string;
+  readonly size: number;
+  readonly start: number;
+  readonly isColumnMajor: boolean;
+}
+
+function arrayIn(bytes: Uint8Array, name: string): ArraySource {
+  const header = headerOf(bytes, bytes.length, name);
+  return sourceOf(header, name, (start, length) => bytes.slice(start, start + length));
+}
+
+function headerOf(bytes: Uint8Array, fileBytes: number, name: string): Header {
+  if (bytes.length < 12 || String.fromCharCode(...bytes.subarray(0, 6)) !== MAGIC)
+    throw invalid(name, "is no NumPy array");
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const isShort = bytes[6] === 1;
+  const at = isShort ? 10 : 12;
+  const start = at + (isShort ? view.getUint16(8, true) : view.getUint32(8, true));
+  const text = new TextDecoder("latin1").decode(bytes.subarray(at, start));
+  const type = /'descr':\s*'([<>|=])([a-zA-Z])(\d+)'/.exec(text);
+  const shape = /'shape':\s*\(([\d,\s]*)\)/.exec(text)?.[1];
+  if (type === null || shape === undefined)
+    throw invalid(name, "has a header that is not understood; save plain numbers, as np.save(path, array) does");
+  if (type[1] === ">") throw invalid(name, "is big-endian; save array.astype(array.dtype.newbyteorder('<'))");
+  const dims = shape
+    .split(",")
+    .filter((x) => x.trim() !== "")
+    .map(Number);
+  const size = Number(type[3]) * (type[2] === "U" ? 4 : 1);
+  const count = dims.reduce((a, b) => a * b, 1);
+  if (fileBytes - start !== count * size)
+    throw invalid(name, `holds ${fileBytes - start} bytes for the shape [${dims.join(", ")}]`);
+  const isColumnMajor = /'fortran_order':\s*True/.test(text);
+  return { dims, type: type[2] === "U" ? "U" : `${type[2]}${type[3]}`, size, start, isColumnMajor };
+}
+
+function sourceOf(header: Header, name: string, bytesAt: (start: number, length: number) => Uint8Array): ArraySource {
+  const { dims, type, size, start, isColumnMajor } = header;
+  const decode = DECODERS[type];
+  if (decode === undefined) throw invalid(name, `has the element type ${type}`);
+  const values = (from: number, count: number): ArrayValues => {
+    // A copy at offset 0, so that a typed array can lie on it.
+    const { buffer } = Uint8Array.from(bytesAt(start + from * size, count * size));
+    return decode(buffer, size);
+  };
+  if (!isColumnMajor) return { dims, read: values };
+  const total = dims.reduce((a, b) => a * b, 1);
+  let rows: number[] | string[] | undefined;
+  return {
+    dims,
+    read: (from, count) => {
+      rows ??= rowMajor(values(0, total), dims);
+      return rows.slice(from, from + count);
+    },
+  };
+}
+
+/** Brings values whose first axis runs fastest into the order in which the last does. */
+function rowMajor(values: ArrayValues, dims: readonly number[]): number[] | string[] {
+  const steps = dims.map((_, i) => dims.slice(0, i).reduce((a, b) => a * b, 1));
+  const placeOf = (index: number): number => {
+    let [rest, from] = [index, 0];
+    for (let axis = dims.length - 1; axis >= 0; axis--) {
+      const dim = dims[axis] ?? 1;
+      from += (rest % dim) * (steps[axis] ?? 1);
+      rest = Math.floor(rest / dim);
+    }
+    return from;
+  };
+  if (isText(values)) return values.map((_, i) => values[placeOf(i)] ?? "");
+  return Array.from(values, (_, i) => values[placeOf(i)] ?? 0);
+}
+
+function readRange(path: string, start: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  const file = openSync(path, "r");
+  try {
+    for (let at = 0; at < length;) {
+      const read = readSync(file, bytes, at, Math.min(length - at, 2 ** 30), start + at);
+      if (read === 0) throw invalid(path, "became shorter while it was read");
+      at += read;
+    }
+    return bytes;
+  } finally {
+    closeSync(file);
+  }
+}
+
+const DECODERS: Readonly<Record<string, (buffer: ArrayBuffer, size: number) => ArrayValues>> = {
+  f2: (x) => Float32Array.from(new Uint16Array(x), float16Value),
+  f4: (x) => new Float32Array(x),
+  f8: (x) => new Float64Array(x),
+  i8: (x) => Float64Array.from(new BigInt64Array(x), Number),
+  u8: (x) => Float64Array.from(new BigUint64Array(x), Number),
+  i4: (x) => new Int32Array(x),
+  u4: (x) => new Uint32Array(x),
+  i2: (x) => new Int16Array(x),
+  u2: (x) => new Uint16Array(x),
+  i1: (x) => new Int8Array(x),
+  u1: (x) => new Uint8Array(x),
+  b1: (x) => new Uint8Array(x),
+  U: (x, size) => {
+    const letters = new Uint32Array(x);
+    const length = size / 4;
+    return Array.from({ length: length === 0 ? 0 : letters.length / length }, (_, i) =>
+      String.fromCodePoint(...letters.subarray(i * length, (i + 1) * length)).replace(/\0+$/, ""),
+    );
+  },
+};
+
+function invalid(name: string, what: string): SelvedgeError {
+  return new SelvedgeError("model-invalid", `${name}: ${what}`, { file: name });
 }

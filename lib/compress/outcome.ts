@@ -6,12 +6,29 @@ import type { Target } from "./forms.ts";
 export interface FormReport {
   readonly id: string;
   readonly file: string;
+  /** 0 where it could not be made. */
   readonly bytes: number;
   readonly brotliBytes: number;
-  readonly score: number;
+  /** Null where it could not be measured. */
+  readonly score: number | null;
   readonly isWithinBudget: boolean;
-  readonly sqnrDb: number;
+  /** Ratio of signal to error of the outputs beside the source model's, in dB; null where it could not be measured. */
+  readonly sqnrDb: number | null;
+  /** Says why it could not be made or measured. */
+  readonly why?: string;
   readonly checks: readonly Check[];
+  /** What making, measuring and checking it took. */
+  readonly seconds: number;
+}
+
+/** How much of the outputs' accuracy hangs on one weight. */
+export interface SensitivityRow {
+  readonly name: string;
+  readonly operator: string;
+  readonly bytes: number;
+  /** Ratio of signal to error of the outputs, in dB, where this weight alone is stored in so many bits. */
+  readonly int8Db: number;
+  readonly int4Db: number;
 }
 
 /** What came of all: `report.json`. */
@@ -20,13 +37,25 @@ export interface CompressReport {
   readonly model: string;
   readonly sourceBytes: number;
   readonly targets: readonly Target[];
-  readonly metric: { readonly name: string; readonly budget: string; readonly reference: number };
+  readonly metric: { readonly name: string; readonly budget: string; readonly reference: number | null };
   readonly samples: { readonly n: number; readonly isMadeUp: boolean };
   readonly forms: readonly FormReport[];
-  /** The form that each target gets, or why it gets none. */
+  /** The form that each target gets, or null where it gets none. */
   readonly defaults: Readonly<Partial<Record<Target, string | null>>>;
+  /** What `bundle/` holds; null where nothing could be packed. */
+  readonly bundle: {
+    readonly identity: string;
+    readonly variants: readonly string[];
+    readonly bytes: number;
+    readonly brotliBytes: number;
+  } | null;
   /** The largest tensors of the simplified model, by bytes. */
   readonly tensors: readonly { readonly name: string; readonly bytes: number }[];
+  /** The weights, the most sensitive first; those that time did not suffice for are left out. */
+  readonly sensitivity: readonly SensitivityRow[];
   readonly notes: readonly string[];
   readonly isStopped: boolean;
+  readonly seconds: number;
+  /** The most memory that the process held. */
+  readonly peakBytes: number;
 }

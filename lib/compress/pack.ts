@@ -6,9 +6,13 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { promisify } from "node:util";
+import { brotliCompress, constants } from "node:zlib";
 import { parseBundle } from "../bundle-schema.ts";
 import { BUNDLE_SCHEMA, bundleIdentity, canonicalJson, CHUNK_MAX_BYTES, sha256Hex } from "../bundle.ts";
 import type { Bundle, BundleFile, Variant } from "../bundle.ts";
+
+const brotli = promisify(brotliCompress);
 
 /** A file to be packed. */
 export interface PackFile {
@@ -28,21 +32,30 @@ export interface PackInput {
   readonly assets?: readonly PackFile[];
 }
 
+/** A bundle in memory: its description, and its chunks by their hash. */
+export interface PackedBundle {
+  readonly bundle: Bundle;
+  readonly chunks: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
+}
+
 /** What was written. */
 export interface Packed {
   readonly bundle: Bundle;
   readonly identity: string;
   /** Bytes of all chunks, each counted once. */
   readonly chunkBytes: number;
+  /** Bytes of all chunks as brotli; 0 where none was asked for. */
+  readonly brotliBytes: number;
 }
+
+/** Past so many bytes brotli's best takes minutes; the level below costs a percent or two of the size. */
+const BEST_MAX_BYTES = 8 * 2 ** 20;
 
 /**
  * Makes a bundle in memory: its description, and its chunks by their hash.
  * @throws SelvedgeError `bundle-invalid` where the description breaks the schema.
  */
-export async function packBundle(
-  input: PackInput,
-): Promise<{ bundle: Bundle; chunks: ReadonlyMap<string, Uint8Array<ArrayBuffer>> }> {
+export async function packBundle(input: PackInput): Promise<PackedBundle> {
   const chunks = new Map<string, Uint8Array<ArrayBuffer>>();
   const pack = async (file: PackFile): Promise<BundleFile> => {
     const list: { sha256: string; bytes: number }[] = [];
@@ -70,14 +83,28 @@ export async function packBundle(
  * @throws SelvedgeError `bundle-invalid`, before anything is written.
  */
 export async function writeBundle(directory: string, input: PackInput): Promise<Packed> {
-  const { bundle, chunks } = await packBundle(input);
+  return writePacked(directory, await packBundle(input), { precompress: false });
+}
+
+/**
+ * Writes a bundle that was made in memory. With `precompress` (the default) each chunk stands there a second time as
+ * `<sha256>.br`, for hosts that serve such a file with `Content-Encoding: br`.
+ */
+export async function writePacked(
+  directory: string,
+  { bundle, chunks }: PackedBundle,
+  { precompress = true }: { precompress?: boolean } = {},
+): Promise<Packed> {
   const target = resolve(directory);
   const aside = (what: string): string => join(dirname(target), `.${basename(target)}.${what}-${randomUUID()}`);
   const fresh = aside("new");
   const old = aside("old");
+  const chunkBytes = [...chunks.values()].reduce((sum, x) => sum + x.length, 0);
+  let brotliBytes = 0;
   try {
     await mkdir(join(fresh, "chunks"), { recursive: true });
     for (const [sha256, bytes] of chunks) await writeFile(join(fresh, "chunks", sha256), bytes);
+    if (precompress) brotliBytes = await writeCompressed(join(fresh, "chunks"), chunks, chunkBytes);
     await writeFile(join(fresh, "bundle.json"), `${canonicalJson(bundle)}\n`);
     await rename(target, old).catch((error: unknown) => {
       if (!isMissing(error)) throw error;
@@ -87,8 +114,29 @@ export async function writeBundle(directory: string, input: PackInput): Promise<
     await rm(fresh, { recursive: true, force: true });
     await rm(old, { recursive: true, force: true });
   }
-  const chunkBytes = [...chunks.values()].reduce((sum, x) => sum + x.length, 0);
-  return { bundle, identity: await bundleIdentity(bundle), chunkBytes };
+  return { bundle, identity: await bundleIdentity(bundle), chunkBytes, brotliBytes };
+}
+
+/** Compresses chunks two at a time, on the threads that Node keeps for it; one that would not shrink has no second file. */
+async function writeCompressed(folder: string, chunks: PackedBundle["chunks"], total: number): Promise<number> {
+  const level = total > BEST_MAX_BYTES ? 9 : 11;
+  let sum = 0;
+  const left = [...chunks];
+  const work = async (): Promise<void> => {
+    for (let next = left.pop(); next !== undefined; next = left.pop()) {
+      const [sha256, bytes] = next;
+      const params = {
+        [constants.BROTLI_PARAM_QUALITY]: level,
+        [constants.BROTLI_PARAM_LGWIN]: constants.BROTLI_MAX_WINDOW_BITS,
+        [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length,
+      };
+      const small = await brotli(bytes, { params });
+      sum += Math.min(small.length, bytes.length);
+      if (small.length < bytes.length) await writeFile(join(folder, `${sha256}.br`), small);
+    }
+  };
+  await Promise.all([work(), work()]);
+  return sum;
 }
 
 /**

@@ -1,192 +1,314 @@
 // Inputs on which a model is measured: from .npy, .npz, JSON lines, a folder of arrays or of images, or a module. Each
-// becomes a feed of the model's own types, one sample at a time. Without any, inputs are made up from the declared dims:
-// enough to tell whether a form computes the same, and the report says so.
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { extname, join, resolve } from "node:path";
+// becomes a feed of the model's own types when its turn comes: a set of samples may be larger than memory, so it is gone
+// through again for each form, and never held.
+import { createReadStream, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { basename, extname, join, resolve } from "node:path";
+import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
-import type { BundleInput } from "../bundle.ts";
+import type { BundleInput, ImageSpec } from "../bundle.ts";
 import { imageToTensor } from "../preprocess/image.ts";
-import { arrayOver } from "../tensor.ts";
-import type { Dtype, Port, Tensor } from "../tensor.ts";
-import { readNpy, readNpz } from "./npy.ts";
-import type { NumberArray } from "./npy.ts";
-import { float16Bits } from "./quantize-weights.ts";
+import type { Port } from "../tensor.ts";
+import { countOf, fit, tensorOf } from "./feed.ts";
+import type { Feed, GivenArray } from "./feed.ts";
+import { openNpy, openNpz } from "./npy.ts";
+import type { ArraySource } from "./npy.ts";
 import { loadSharp } from "./runtime.ts";
 
-/** One sample: a tensor for each input. */
-export type Feed = Readonly<Record<string, Tensor>>;
+export type { Feed } from "./feed.ts";
 
-/** Samples and where they came from. */
+/** A set of samples, gone through as often as needed. */
 export interface Samples {
-  readonly feeds: readonly Feed[];
+  /** How many there are. */
+  readonly n: number;
   /** Whether they were made up. */
   readonly isMadeUp: boolean;
+  /** What a report must say of them. */
+  readonly notes: readonly string[];
+  /** Goes through all of them. */
+  each(): AsyncIterable<Feed>;
 }
 
 const IMAGES = /\.(png|jpe?g|webp|gif|avif|tiff?)$/i;
-/** A made-up size for a symbolic dim: the first axis counts items, others must be large enough for a kernel. */
-const SYMBOLIC = { first: 1, other: 32 } as const;
+const ARRAYS = /\.np[yz]$/;
+const MODULES: ReadonlySet<string> = new Set([".js", ".mjs", ".ts", ".mts"]);
 
-/** Reads samples; `bound` is the number below which made-up whole numbers stay. */
-export async function readSamples(
-  path: string | undefined,
-  inputs: readonly BundleInput[],
-  options: { limit: number; typical: Readonly<Record<string, number>>; bound: number },
-): Promise<Samples> {
-  if (path === undefined) return { feeds: madeUp(inputs, options.typical, options.bound), isMadeUp: true };
-  const feeds = (await readAll(path, inputs, options.limit)).slice(0, options.limit);
-  if (feeds.length === 0) throw new TypeError(`samples: ${path} holds no sample`);
-  return { feeds, isMadeUp: false };
+/** Makes a set of samples of feeds that are at hand. */
+export function samplesOf(feeds: readonly Feed[], isMadeUp = false): Samples {
+  return {
+    n: feeds.length,
+    isMadeUp,
+    notes: isMadeUp ? ["The inputs were made up: give --samples to know what accuracy is."] : [],
+    async *each() {
+      yield* feeds;
+    },
+  };
 }
 
-async function readAll(path: string, inputs: readonly BundleInput[], limit: number): Promise<Feed[]> {
-  if (!existsSync(path)) throw new TypeError(`samples: ${path} is not there`);
-  if (statSync(path).isDirectory()) return readFolder(path, inputs, limit);
-  switch (extname(path)) {
-    case ".npy":
-      return cut({ [only(inputs, path).name]: readNpy(new Uint8Array(readFileSync(path)), path) }, inputs);
-    case ".npz":
-      return cut(readNpz(new Uint8Array(readFileSync(path))), inputs);
-    case ".jsonl":
-    case ".ndjson":
-      return readFileSync(path, "utf8")
-        .split("\n")
-        .filter((x) => x.trim() !== "")
-        .map((line) => fromJson(JSON.parse(line), inputs));
-    case ".js":
-    case ".mjs":
-    case ".ts":
-    case ".mts":
-      return readModule(path, inputs, limit);
-    default:
-      throw new TypeError(`samples: ${path} is no .npy, .npz, .jsonl, module or folder`);
-  }
-}
-
-async function readFolder(path: string, inputs: readonly BundleInput[], limit: number): Promise<Feed[]> {
-  const files = readdirSync(path).sort();
-  const arrays = files.filter((x) => /\.np[yz]$/.test(x));
+/** Reads some samples from the front into memory, as many as `count` and as fit into `bytes`. */
+export async function firstFeeds(samples: Samples, count: number, bytes: number = 2 ** 28): Promise<Feed[]> {
   const feeds: Feed[] = [];
-  if (arrays.length > 0) {
-    for (const file of arrays.slice(0, limit)) feeds.push(...(await readAll(join(path, file), inputs, limit)));
-    return feeds;
-  }
-  const input = only(inputs, path);
-  if (input.image === undefined)
-    throw new TypeError(
-      `samples: ${path} holds images, and nothing says how they become "${input.name}"; give --bundle`,
-    );
-  const sharp = await loadSharp();
-  for (const file of files.filter((x) => IMAGES.test(x)).slice(0, limit)) {
-    const { data, info } = await sharp(join(path, file)).ensureAlpha().raw().toBuffer({ resolveWithObject: true });
-    const pixels = { width: info.width, height: info.height, data: new Uint8ClampedArray(data) };
-    feeds.push({ [input.name]: imageToTensor(pixels, input.image, input.dtype) });
+  let left = bytes;
+  for await (const feed of samples.each()) {
+    left -= Object.values(feed).reduce((sum, x) => sum + ("byteLength" in x.data ? x.data.byteLength : 0), 0);
+    if (feeds.length >= count || (left < 0 && feeds.length > 0)) break;
+    feeds.push(feed);
   }
   return feeds;
 }
 
-async function readModule(path: string, inputs: readonly BundleInput[], limit: number): Promise<Feed[]> {
+/**
+ * Opens samples and counts them, up to `limit`; each is checked against the inputs when its turn comes.
+ * @throws TypeError naming what does not fit.
+ */
+export async function openSamples(path: string, inputs: readonly BundleInput[], limit: number): Promise<Samples> {
+  if (!existsSync(path)) throw new TypeError(`samples: ${path} is not there`);
+  const { each: all, count, notes = [] } = await open(path, inputs);
+  let n = count ?? 0;
+  // What can't tell its count is gone through once.
+  if (count === undefined)
+    for await (const _ of all()) {
+      void _;
+      n++;
+      if (n >= limit) break;
+    }
+  if (n === 0) throw new TypeError(`samples: ${path} holds no sample`);
+  n = Math.min(n, limit);
+  return {
+    n,
+    isMadeUp: false,
+    notes,
+    async *each() {
+      let left = n;
+      for await (const feed of all()) {
+        yield feed;
+        if (--left <= 0) break;
+      }
+    },
+  };
+}
+
+/** What a kind of source gives. */
+interface Opened {
+  each(): AsyncIterable<Feed> | Iterable<Feed>;
+  readonly count?: number;
+  readonly notes?: readonly string[];
+}
+
+async function open(path: string, inputs: readonly BundleInput[]): Promise<Opened> {
+  if (statSync(path).isDirectory()) return openFolder(path, inputs);
+  const extension = extname(path).toLowerCase();
+  if (extension === ".npy") return cut({ [only(inputs, path).name]: openNpy(path) }, inputs);
+  if (extension === ".npz") return cut(openNpz(path), inputs);
+  if (extension === ".json") {
+    const list: unknown = JSON.parse(readFileSync(path, "utf8"));
+    if (!Array.isArray(list)) throw new TypeError(`samples: ${path} holds no list of samples`);
+    return { count: list.length, each: () => list.map((x) => fromJson(x, inputs)) };
+  }
+  if (extension === ".jsonl" || extension === ".ndjson") return { each: () => jsonLines(path, inputs) };
+  if (MODULES.has(extension)) return openModule(path, inputs);
+  if (IMAGES.test(path)) return openImages([path], only(inputs, path));
+  throw new TypeError(`samples: ${path} is no .npy, .npz, .json, .jsonl, image, module or folder`);
+}
+
+async function openFolder(path: string, inputs: readonly BundleInput[]): Promise<Opened> {
+  const names = readdirSync(path).sort();
+  const arrays = names.filter((x) => ARRAYS.test(x));
+  const images = names.filter((x) => IMAGES.test(x));
+  if (arrays.length === 0 && images.length === 0)
+    throw new TypeError(`samples: the folder ${path} holds no .npy, .npz or image`);
+  if (arrays.length === 0)
+    return openImages(
+      images.map((x) => join(path, x)),
+      only(inputs, path),
+    );
+  // A file for each input, or files that each hold samples.
+  const byInput = inputs.map((input) => arrays.find((x) => x === `${fileWord(input.name)}.npy`));
+  if (byInput.every((x) => x !== undefined))
+    return cut(Object.fromEntries(inputs.map((x, i) => [x.name, openNpy(join(path, byInput[i] ?? ""))])), inputs);
+  const parts = await Promise.all(arrays.map((file) => open(join(path, file), inputs)));
+  return {
+    count: parts.reduce((sum, x) => sum + (x.count ?? 0), 0),
+    *each() {
+      for (const part of parts) yield* part.each() as Iterable<Feed>;
+    },
+  };
+}
+
+/** Spells an input's name as a file can be named. */
+function fileWord(name: string): string {
+  return name.replace(/[/\\:]/g, "_");
+}
+
+async function openImages(paths: readonly string[], input: BundleInput): Promise<Opened> {
+  const image = input.image ?? guessedImage(input);
+  const notes =
+    input.image === undefined
+      ? [`Images were brought to "${input.name}" with pixels as 0…1: give --bundle if the model wants them otherwise.`]
+      : [];
+  const sharp = await loadSharp();
+  return {
+    count: paths.length,
+    notes,
+    async *each() {
+      for (const path of paths) {
+        const { data, info } = await sharp(path).ensureAlpha().raw().toBuffer({ resolveWithObject: true });
+        const pixels = { width: info.width, height: info.height, data: new Uint8ClampedArray(data) };
+        yield { [input.name]: imageToTensor(pixels, image, input.dtype) };
+      }
+    },
+  };
+}
+
+/** Guesses how an image becomes an input of four dims; its size where that is open is what most networks take. */
+function guessedImage({ name, dims }: BundleInput): ImageSpec {
+  const [, a, b, c] = dims;
+  const layout = a === 1 || a === 3 ? "nchw" : c === 1 || c === 3 ? "nhwc" : undefined;
+  if (dims.length !== 4 || layout === undefined)
+    throw new TypeError(
+      `samples: nothing says how images become "${name}" [${dims.join(", ")}]; give --bundle, or .npz samples`,
+    );
+  const [height, width, channels] = layout === "nchw" ? [b, c, a] : [a, b, c];
+  const size = (x: number | string | undefined): number => (typeof x === "number" ? x : 224);
+  return {
+    resize: { mode: "exact", width: size(width), height: size(height) },
+    channels: channels === 1 ? "gray" : "rgb",
+    layout,
+  };
+}
+
+async function openModule(path: string, inputs: readonly BundleInput[]): Promise<Opened> {
   const module = (await import(pathToFileURL(resolve(path)).href)) as Record<string, unknown>;
   const given = module["samples"] ?? module["default"];
-  const made = (typeof given === "function" ? (given as () => unknown)() : given) as AsyncIterable<unknown> | undefined;
-  if (made === undefined) throw new TypeError(`samples: ${path} exports no "samples"`);
-  const feeds: Feed[] = [];
-  for await (const each of made) {
-    feeds.push(fromJson(each, inputs));
-    if (feeds.length >= limit) break;
+  if (given === undefined) throw new TypeError(`samples: ${path} exports no "samples"`);
+  const list = (): unknown => (typeof given === "function" ? (given as () => unknown)() : given);
+  return {
+    async *each() {
+      const made = (await list()) as AsyncIterable<unknown> | Iterable<unknown> | undefined;
+      const isList =
+        typeof made === "object" && made !== null && (Symbol.iterator in made || Symbol.asyncIterator in made);
+      if (!isList) throw new TypeError(`samples: what ${path} exports as "samples" yields nothing`);
+      if ("next" in made && typeof given !== "function")
+        throw new TypeError(`samples: ${path} exports a generator, which ends after one use; export its function`);
+      for await (const each of made) yield fromJson(each, inputs);
+    },
+  };
+}
+
+async function* jsonLines(path: string, inputs: readonly Port[]): AsyncGenerator<Feed> {
+  let number = 0;
+  for await (const line of createInterface({ input: createReadStream(path), crlfDelay: Infinity })) {
+    number++;
+    if (line.trim() === "") continue;
+    let value: unknown;
+    try {
+      value = JSON.parse(line);
+    } catch (error) {
+      throw new TypeError(`samples: line ${number} of ${path} is no JSON`, { cause: error });
+    }
+    yield fromJson(value, inputs);
   }
-  return feeds;
 }
 
 /** Cuts arrays into samples along their first axis. */
-function cut(arrays: Record<string, NumberArray>, inputs: readonly Port[]): Feed[] {
-  const lists = inputs.map((input) => {
-    const single = inputs.length === 1 ? Object.values(arrays)[0] : undefined;
-    const array = arrays[input.name] ?? single;
-    if (array === undefined) throw new TypeError(`samples: there is no array for the input "${input.name}"`);
-    const { dims, data } = array;
-    const isStacked = dims.length === input.dims.length + 1;
-    if (!isStacked && dims.length !== input.dims.length)
-      throw new TypeError(`samples: "${input.name}" has ${input.dims.length} dims, and the array ${dims.length}`);
-    const step = isStacked || typeof input.dims[0] !== "number" ? 1 : input.dims[0];
-    const inner = dims.slice(1);
-    const count = Math.floor((dims[0] ?? 1) / step);
-    const length = step * inner.reduce((a, b) => a * b, 1);
-    const shape = isStacked ? inner : [step, ...inner];
-    return Array.from({ length: count }, (_, i) => ({ dims: shape, data: part(data, i * length, length) }));
+function cut(arrays: Readonly<Record<string, ArraySource>>, inputs: readonly Port[]): Opened {
+  const lists = inputs.map((input, i) => {
+    const array =
+      arrays[input.name] ?? arrays[`arr_${i}`] ?? (inputs.length === 1 ? Object.values(arrays)[0] : undefined);
+    if (array === undefined)
+      throw new TypeError(
+        `samples: there is no array for the input "${input.name}", only ${Object.keys(arrays).join(", ")}`,
+      );
+    return slices(input, array, inputs.length === 1);
   });
-  const counts = new Set(lists.map((x) => x.length));
-  if (counts.size > 1) throw new TypeError(`samples: the arrays hold ${[...counts].join(" and ")} samples`);
-  return Array.from({ length: lists[0]?.length ?? 0 }, (_, i) =>
-    Object.fromEntries(inputs.map((input, j) => [input.name, tensorOf(input, lists[j]?.[i])])),
-  );
+  const counts = lists.map((x) => x.count);
+  const count = Math.max(...counts);
+  // An array of one sample stands for all.
+  if (counts.some((x) => x !== 1 && x !== count))
+    throw new TypeError(`samples: ${inputs.map((x, i) => `"${x.name}" has ${counts[i]}`).join(", ")}`);
+  return {
+    count,
+    *each() {
+      for (let at = 0; at < count; at++)
+        yield Object.fromEntries(
+          inputs.map((input, i) => [input.name, tensorOf(input, lists[i]?.at(counts[i] === 1 ? 0 : at))]),
+        );
+    },
+  };
 }
 
-function part(data: ArrayLike<number>, start: number, length: number): number[] {
-  return Array.from({ length }, (_, i) => data[start + i] ?? 0);
+/** Tells how an array holds an input's samples: as they are, one after the other, or with an axis more in front. */
+function slices(
+  input: Port,
+  { dims, read }: ArraySource,
+  isOnly: boolean,
+): { count: number; at(index: number): GivenArray } {
+  const [first = 1, ...inner] = dims;
+  const [batch, ...rest] = input.dims;
+  const isLike = (dims: readonly number[], wanted: readonly (number | string)[]): boolean =>
+    dims.length === wanted.length && wanted.every((x, i) => typeof x === "string" || x === dims[i]);
+  let [step, shape] = [1, inner as readonly number[]];
+  if (isLike(inner, input.dims)) step = 1;
+  // A single axis without a size is a length, not a number of items: the array is one sample.
+  else if (isOnly && input.dims.length === 1 && typeof batch === "string" && dims.length === 1)
+    [step, shape] = [first, dims];
+  else if (isLike(inner, rest)) {
+    step = typeof batch === "number" ? batch : 1;
+    shape = [step, ...inner];
+  } else if (isLike(dims, input.dims) || fit(input.dims, inner) === undefined) [step, shape] = [first, dims];
+  const length = countOf(shape);
+  if (first < step)
+    throw new TypeError(`samples: "${input.name}" takes ${step} items at a time, and there are ${first}`);
+  return {
+    count: Math.floor(first / Math.max(1, step)),
+    at: (index) => ({ dims: shape, data: read(index * length, length) }),
+  };
 }
 
 function fromJson(value: unknown, inputs: readonly Port[]): Feed {
-  const isNamed = typeof value === "object" && value !== null && !Array.isArray(value) && !("dims" in value);
+  const isNamed =
+    typeof value === "object" &&
+    value !== null &&
+    !Array.isArray(value) &&
+    !ArrayBuffer.isView(value) &&
+    !("data" in value);
   return Object.fromEntries(
     inputs.map((input) => {
       const given = isNamed ? (value as Record<string, unknown>)[input.name] : value;
-      return [input.name, tensorOf(input, Array.isArray(given) ? nested(given) : (given as NumberArray | undefined))];
+      return [input.name, tensorOf(input, given === undefined ? undefined : arrayOf(given, input.name))];
     }),
   );
 }
 
-function nested(value: readonly unknown[]): NumberArray {
+/** Reads nested lists, a single value, a typed array, or `{ dims, data }`. */
+function arrayOf(value: unknown, name: string): GivenArray {
+  if (typeof value === "object" && value !== null && "data" in value) {
+    const { dims, data } = value as { dims?: unknown; data: unknown };
+    const inner = arrayOf(data, name);
+    return { dims: Array.isArray(dims) ? dims.map(Number) : inner.dims, data: inner.data };
+  }
+  if (ArrayBuffer.isView(value)) {
+    const values = value as unknown as ArrayLike<number | bigint>;
+    return { dims: [values.length], data: Array.from(values, Number) };
+  }
   const dims: number[] = [];
   for (let at: unknown = value; Array.isArray(at); at = at[0]) dims.push(at.length);
-  return { dims, data: value.flat(Infinity) as number[] };
-}
-
-function tensorOf(input: Port, array: NumberArray | undefined): Tensor {
-  if (array === undefined) throw new TypeError(`samples: one has nothing for the input "${input.name}"`);
-  const { dims, data } = array;
-  if (dims.length !== input.dims.length || input.dims.some((x, i) => typeof x === "number" && x !== dims[i]))
-    throw new TypeError(`samples: "${input.name}" is [${input.dims.join(", ")}], and one is [${dims.join(", ")}]`);
-  const count = dims.reduce((a, b) => a * b, 1);
-  if (data.length !== count) throw new TypeError(`samples: "${input.name}" has ${data.length} values, not ${count}`);
-  return { dtype: input.dtype, dims, data: fill(input.dtype, data) };
-}
-
-function fill(dtype: Dtype, values: ArrayLike<number>): Tensor["data"] {
-  if (dtype === "string") throw new TypeError("samples: inputs of text are not supported");
-  if (dtype === "int64") return BigInt64Array.from(Array.from(values, BigInt));
-  if (dtype === "uint64") return BigUint64Array.from(Array.from(values, BigInt));
-  if (dtype === "float16") return Uint16Array.from(values, float16Bits);
-  const array = arrayOver(dtype, new ArrayBuffer(0));
-  return (array.constructor as unknown as { from(x: ArrayLike<number>): Tensor["data"] }).from(values);
-}
-
-function madeUp(inputs: readonly BundleInput[], typical: Readonly<Record<string, number>>, bound: number): Feed[] {
-  let state = 7;
-  const next = (): number => {
-    state = (state * 16_807) % 2_147_483_647;
-    return state / 2_147_483_647;
-  };
-  return Array.from({ length: 4 }, () =>
-    Object.fromEntries(
-      inputs.map((input) => {
-        const dims = input.dims.map((x, i) =>
-          typeof x === "number" ? x : (typical[x] ?? (i === 0 ? SYMBOLIC.first : SYMBOLIC.other)),
-        );
-        const isWhole = !input.dtype.startsWith("float");
-        const most = input.dtype === "bool" ? 2 : bound;
-        const values = Array.from({ length: dims.reduce((a, b) => a * b, 1) }, () =>
-          isWhole ? Math.floor(next() * most) : next() * 2 - 1,
-        );
-        return [input.name, { dtype: input.dtype, dims, data: fill(input.dtype, values) }];
-      }),
-    ),
-  );
+  const flat: unknown[] = Array.isArray(value) ? value.flat(Infinity) : [value];
+  if (flat.length !== countOf(dims))
+    throw new TypeError(`samples: the lists of "${name}" are not all of the same length`);
+  if (flat.some((x) => typeof x === "string")) return { dims, data: flat.map(String) };
+  const data = flat.map(Number);
+  const bad = data.findIndex((x, i) => Number.isNaN(x) && flat[i] !== null);
+  if (bad !== -1) throw new TypeError(`samples: "${name}" holds ${JSON.stringify(flat[bad])}, which is no number`);
+  return { dims, data };
 }
 
 function only(inputs: readonly BundleInput[], path: string): BundleInput {
   const [input] = inputs;
-  if (input === undefined || inputs.length > 1)
-    throw new TypeError(`samples: ${path} is for one input, and the model has ${inputs.length}; use .npz or .jsonl`);
+  if (input === undefined || inputs.length > 1) {
+    const names = inputs.map((x) => `"${x.name}"`).join(", ");
+    throw new TypeError(
+      `samples: ${basename(path)} is for one input, and the model has ${inputs.length} (${names}); use .npz with an array for each, or .jsonl`,
+    );
+  }
   return input;
 }

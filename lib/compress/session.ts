@@ -1,6 +1,7 @@
 // Runs a model on one backend in Node, whichever it is: onnxruntime-node's CPU as the reference, its WebGPU, or the very
 // WebAssembly that browsers run.
 import type { Tensor } from "../tensor.ts";
+import { float16Value } from "./float16.ts";
 import type { Outputs } from "./metric.ts";
 import { loadRuntime, loadWebRuntime } from "./runtime.ts";
 import type { Feed } from "./samples.ts";
@@ -37,19 +38,23 @@ export async function openModel(
       const results = await session.run(Object.fromEntries(tensors));
       const outputs: Record<string, Outputs[string]> = {};
       for (const [name, { type, dims, data }] of Object.entries(results))
-        if (type !== "string") outputs[name] = { dims, data: numbers(type, data) };
+        outputs[name] = { dims, data: numbersOf(type, data) };
       return outputs;
     },
     release: () => session.release(),
   };
 }
 
-function numbers(type: string, data: Tensor["data"]): ArrayLike<number> {
+/** Gives an output's values as numbers; texts as their hashes, since all that is asked of them is whether they are the same. */
+export function numbersOf(type: string, data: Tensor["data"]): ArrayLike<number> {
+  if (Array.isArray(data)) return data.map(hashOf);
   if (data instanceof BigInt64Array || data instanceof BigUint64Array) return Float64Array.from(data, Number);
-  if (type !== "float16" || !(data instanceof Uint16Array)) return data as Float32Array;
-  return Float32Array.from(data, (bits) => {
-    const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
-    if (exponent === 31) return fraction === 0 ? sign * Infinity : Number.NaN;
-    return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
-  });
+  return type === "float16" && data instanceof Uint16Array ? Float32Array.from(data, float16Value) : data;
+}
+
+/** Hashes a text to 32 bits (FNV-1a). */
+function hashOf(text: string): number {
+  let hash = 0x811c9dc5;
+  for (const letter of text) hash = Math.imul(hash ^ (letter.codePointAt(0) ?? 0), 0x01000193);
+  return hash >>> 0;
 }

@@ -1,0 +1,50 @@
+// Which form a target gets, which forms go into the bundle, and where each of them must not be chosen by itself.
+import type { BackendName } from "../backend/backend.ts";
+import type { Target } from "./forms.ts";
+import type { CompressReport, FormReport } from "./outcome.ts";
+
+/** A form slower than this beside float32 replaces nothing; the rest is noise of the clock. */
+export const SLOWER = 1.05;
+/** Among forms about as fast as the fastest, the smallest is taken. */
+const SIMILAR = 1.15;
+
+/** Chooses a target's form: within budget, checked, not slower; the fastest, and among the similar the smallest. */
+export function defaultFor(target: Target, reports: readonly FormReport[]): string | null {
+  const able = reports.filter((x) => x.isWithinBudget && isGood(x, target));
+  const speed = (x: FormReport): number => x.checks.find((y) => y.target === target)?.speed ?? 1;
+  const fastest = Math.min(...able.map(speed));
+  const similar = able.filter((x) => speed(x) <= fastest * SIMILAR);
+  return similar.sort((a, b) => a.bytes - b.bytes)[0]?.id ?? null;
+}
+
+/**
+ * A form goes into the bundle if it kept its budget, failed nowhere and saves bytes, or is some target's default; float32
+ * if it runs.
+ */
+export function isKept(
+  report: FormReport,
+  defaults: CompressReport["defaults"],
+  reports: readonly FormReport[],
+): boolean {
+  if (report.bytes === 0 || report.why !== undefined) return false;
+  if (Object.values(defaults).includes(report.id) || report.id === "f32") return true;
+  const isSlow = report.checks.some((x) => (x.speed ?? 1) > SLOWER);
+  const whole = reports.find((x) => x.id === "f32")?.bytes ?? Infinity;
+  return report.isWithinBudget && !isSlow && report.bytes < whole && report.checks.every((x) => x.verdict !== "failed");
+}
+
+/** Lists the backends on which a form was not checked, or not found good: it is never the default there. */
+export function uncheckedOn(report: FormReport, needs: readonly string[]): BackendName[] {
+  const backends: readonly { name: BackendName; other: BackendName; targets: readonly Target[] }[] = [
+    { name: "webgpu", other: "wasm", targets: ["webgpu-f16", "webgpu"] },
+    { name: "wasm", other: "webgpu", targets: ["wasm"] },
+  ];
+  return backends
+    .filter((x) => !needs.includes(x.other) && !x.targets.some((target) => isGood(report, target)))
+    .map((x) => x.name);
+}
+
+function isGood(report: FormReport, target: Target): boolean {
+  const check = report.checks.find((x) => x.target === target);
+  return check?.verdict === "passed" && (check.speed ?? 1) <= SLOWER;
+}

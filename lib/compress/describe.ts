@@ -1,0 +1,121 @@
+// Describes a model as a bundle does: from a bundle.json that is given, else from the model itself and from what it did
+// with the samples.
+import { readFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import type { Bundle } from "../bundle.ts";
+import { parseBundle } from "../bundle-schema.ts";
+import type { Tensor } from "../tensor.ts";
+import { countOf } from "./feed.ts";
+import type { Feed } from "./feed.ts";
+import { describePorts } from "./inspect.ts";
+import type { Outputs } from "./metric.ts";
+import type { OnnxModel } from "./onnx.ts";
+import type { PackFile } from "./pack.ts";
+import type { LoadedModel } from "./session.ts";
+import { elementCount } from "./weights.ts";
+import { joinPieces } from "./wire.ts";
+
+/** What a bundle says of its model. */
+export type Description = Bundle["model"];
+
+/** Describes a model: as the bundle.json at `bundle` does, where one is given. */
+export async function describe(model: OnnxModel, path: string, bundle: string | undefined): Promise<Description> {
+  if (bundle !== undefined) return parseBundle(JSON.parse(readFileSync(bundle, "utf8")) as unknown).model;
+  const { inputs, outputs } = await describePorts(model);
+  const word = basename(path, ".onnx")
+    .toLowerCase()
+    .replace(/[^a-z0-9._-]+/g, "-")
+    .replace(/^[^a-z0-9]+/, "");
+  return {
+    name: word === "" ? "model" : word.slice(0, 64),
+    version: "1",
+    licence: "unknown",
+    inputs,
+    outputs,
+  };
+}
+
+/** Adds what a sample tells: usual sizes of the symbolic dims, where the description has none. */
+export function withTypical(description: Description, feed: Feed | undefined): Description {
+  if (description.typical !== undefined || feed === undefined) return description;
+  const typical: Record<string, number> = {};
+  for (const { name, dims } of description.inputs)
+    for (const [i, dim] of dims.entries()) {
+      const size = feed[name]?.dims[i] ?? 0;
+      if (typeof dim === "string" && size >= 1 && size <= 65_536) typical[dim] ??= size;
+    }
+  return Object.keys(typical).length === 0 ? description : { ...description, typical };
+}
+
+/**
+ * Keeps a batch axis only where the model was seen to treat its items apart: two samples run together must answer as each
+ * alone. A first axis may as well be time, or feed a mean over all items.
+ */
+export async function withBatchAxis(
+  description: Description,
+  feeds: readonly Feed[],
+  model: LoadedModel,
+): Promise<Description> {
+  const ports = [...description.inputs, ...description.outputs];
+  if (ports.every((x) => x.batchAxis === null)) return description;
+  const none = <P extends { readonly batchAxis: number | null }>(x: P): P => ({ ...x, batchAxis: null });
+  const without = {
+    ...description,
+    inputs: description.inputs.map(none),
+    outputs: description.outputs.map(none),
+  };
+  if (ports.some((x) => x.batchAxis !== 0)) return without;
+  const sizes = (x: Feed): string => JSON.stringify(Object.values(x).map(({ dims }) => dims));
+  const [first, ...others] = feeds;
+  const second = others.find((x) => first !== undefined && sizes(x) === sizes(first));
+  if (first === undefined || second === undefined) return without;
+  try {
+    const alone = [await model.run(first), await model.run(second)] as const;
+    return isTogether(await model.run(joined(first, second)), alone) ? description : without;
+  } catch {
+    return without;
+  }
+}
+
+function joined(first: Feed, second: Feed): Feed {
+  return Object.fromEntries(
+    Object.entries(first).map(([name, { dtype, dims, data }]) => {
+      const values = [...(data as Iterable<unknown>), ...((second[name]?.data ?? []) as Iterable<unknown>)];
+      const make = data.constructor as unknown as { from(x: readonly unknown[]): Tensor["data"] };
+      return [name, { dtype, dims: [2 * (dims[0] ?? 1), ...dims.slice(1)], data: make.from(values) }];
+    }),
+  );
+}
+
+function isTogether(both: Outputs, [first, second]: readonly [Outputs, Outputs]): boolean {
+  return Object.entries(both).every(([name, { dims, data }]) => {
+    const [a, b] = [first[name], second[name]];
+    if (a === undefined || b === undefined || dims[0] !== (a.dims[0] ?? 0) + (b.dims[0] ?? 0)) return false;
+    if (countOf(dims) !== a.data.length + b.data.length) return false;
+    let [signal, noise] = [0, 0];
+    for (let i = 0; i < data.length; i++) {
+      const alone = (i < a.data.length ? a.data[i] : b.data[i - a.data.length]) ?? 0;
+      signal += alone ** 2;
+      noise += (alone - (data[i] ?? 0)) ** 2;
+    }
+    return noise <= signal * 1e-6;
+  });
+}
+
+/** Reads the label tables and the like of the bundle that describes the model, for the new one. */
+export function assetsOf(bundle: string | undefined): PackFile[] {
+  if (bundle === undefined) return [];
+  const { assets = [] } = parseBundle(JSON.parse(readFileSync(bundle, "utf8")) as unknown);
+  const chunk = (sha256: string): Uint8Array => readFileSync(join(dirname(bundle), "chunks", sha256));
+  return assets.map(({ path, chunks }) => ({ path, bytes: joinPieces(chunks.map((x) => chunk(x.sha256))) }));
+}
+
+/** Gives the number of rows of the smallest table that is looked up: made-up indices stay below it. */
+export function smallestTable({ graph }: OnnxModel): number {
+  const rows = graph.nodes
+    .filter((x) => x.opType === "Gather")
+    .map((x) => graph.constant(x.input[0] ?? ""))
+    .filter((x) => x !== undefined && x.dims.length === 2 && elementCount(x) >= 64)
+    .map((x) => Number(x?.dims[0]));
+  return Math.min(256, ...rows);
+}

@@ -1,0 +1,101 @@
+// Examines one form: what it scores over the samples, whether it keeps its budget, what it weighs on the wire, and what
+// each target says of it.
+import { brotliCompress, constants } from "node:zlib";
+import { promisify } from "node:util";
+import { CHECK_FEEDS } from "./check.ts";
+import type { Checker } from "./check.ts";
+import type { Form, Target } from "./forms.ts";
+import { sqnrTally } from "./metric.ts";
+import type { Metric, Outputs } from "./metric.ts";
+import type { FormReport } from "./outcome.ts";
+import type { References } from "./references.ts";
+import { openModel } from "./session.ts";
+
+const brotli = promisify(brotliCompress);
+
+/** What a form is examined against. */
+export interface Examination {
+  readonly references: References;
+  readonly labels: readonly (readonly number[])[] | undefined;
+  readonly metric: Metric;
+  readonly referenceScore: number | null;
+  readonly checker: Checker;
+  readonly targets: readonly Target[];
+  readonly signal: AbortSignal | undefined;
+  readonly onProgress: (line: string) => void;
+}
+
+/** Examines a form; what it cannot do is told in the report, not thrown, but for an abort. */
+export async function examine(form: Form, bytes: Uint8Array, on: Examination): Promise<Omit<FormReport, "seconds">> {
+  const told = { id: form.id, file: `${form.id}.onnx`, bytes: bytes.length, brotliBytes: await wireBytes(bytes) };
+  const targets = form.targets.filter((x) => on.targets.includes(x));
+  let expected: Outputs[] = [];
+  let measured: { score: number | null; sqnrDb: number | null; why?: string } = {
+    score: null,
+    sqnrDb: null,
+    why: "it was not measured: there is no sample on which the model runs",
+  };
+  if (on.references.samples.n > 0)
+    try {
+      const { score, sqnrDb, first } = await measure(form, bytes, on);
+      measured = { score, sqnrDb };
+      expected = first;
+    } catch (error) {
+      on.signal?.throwIfAborted();
+      measured = { ...measured, why: `it does not run: ${error instanceof Error ? error.message : String(error)}` };
+      return { ...told, ...measured, isWithinBudget: false, checks: [] };
+    }
+  on.onProgress(`checking ${form.id} on ${targets.join(", ")}`);
+  const checks = await on.checker.check({ form, bytes, expected }, targets);
+  on.signal?.throwIfAborted();
+  const { score } = measured;
+  const isWithinBudget =
+    form.id === "f32" || (score !== null && on.referenceScore !== null && on.metric.passes(score, on.referenceScore));
+  return { ...told, ...measured, isWithinBudget, checks };
+}
+
+/** Scores a form over all samples, one at a time; gives its first outputs too, to check backends against. */
+async function measure(
+  form: Form,
+  bytes: Uint8Array,
+  { references, labels, metric, signal, onProgress }: Examination,
+): Promise<{ score: number; sqnrDb: number; first: Outputs[] }> {
+  const model = await openModel(bytes, "cpu", form.session?.wasm ?? {});
+  const [tally, ratio, first]: [ReturnType<Metric["start"]>, ReturnType<typeof sqnrTally>, Outputs[]] = [
+    metric.start(),
+    sqnrTally(),
+    [],
+  ];
+  const { n } = references.samples;
+  const tell = every(5_000, (i) => onProgress(`measuring ${form.id}: ${i} of ${n} samples`));
+  let i = 0;
+  try {
+    for await (const { feed, reference } of references.each()) {
+      signal?.throwIfAborted();
+      const outputs = await model.run(feed);
+      tally.add({ outputs, reference, feed, label: labels?.[i] });
+      ratio.add({ outputs, reference });
+      if (first.length < CHECK_FEEDS) first.push(outputs);
+      tell(++i);
+    }
+  } finally {
+    await model.release();
+  }
+  return { score: await tally.value(), sqnrDb: ratio.value(), first };
+}
+
+/** Calls back at most once in so many milliseconds. */
+export function every(ms: number, tell: (count: number) => void): (count: number) => void {
+  let last = performance.now();
+  return (count) => {
+    if (performance.now() - last < ms) return;
+    last = performance.now();
+    tell(count);
+  };
+}
+
+/** Counts what bytes weigh with a quick brotli: what a host that compresses on the fly sends, a few percent off the best. */
+async function wireBytes(bytes: Uint8Array): Promise<number> {
+  const params = { [constants.BROTLI_PARAM_QUALITY]: 5, [constants.BROTLI_PARAM_LGWIN]: 22 };
+  return (await brotli(bytes, { params })).length;
+}

@@ -1,0 +1,73 @@
+// Makes tensors of a model's own types out of what samples are written in. What is lenient here is lenient where only one
+// reading is possible: a missing axis of 1 item, values in another arrangement of the same count, another type of number.
+import { ARRAY_TYPES } from "../tensor.ts";
+import type { Dtype, Port, Tensor } from "../tensor.ts";
+import { isText } from "./npy.ts";
+import type { ArrayValues } from "./npy.ts";
+import { float16Bits } from "./float16.ts";
+
+/** One sample: a tensor for each input. */
+export type Feed = Readonly<Record<string, Tensor>>;
+
+/** An array as it was given. */
+export interface GivenArray {
+  readonly dims: readonly number[];
+  readonly data: ArrayValues;
+}
+
+/**
+ * Makes an input's tensor of a given array.
+ * @throws TypeError naming the input, and what does not fit.
+ */
+export function tensorOf(input: Port, array: GivenArray | undefined): Tensor {
+  if (array === undefined) throw new TypeError(`samples: one has nothing for the input "${input.name}"`);
+  const count = countOf(array.dims);
+  if (array.data.length !== count)
+    throw new TypeError(`samples: "${input.name}" has ${array.data.length} values, and its dims need ${count}`);
+  const dims = fit(input.dims, array.dims);
+  if (dims === undefined)
+    throw new TypeError(
+      `samples: "${input.name}" is [${input.dims.join(", ")}], and one is [${array.dims.join(", ")}]`,
+    );
+  return { dtype: input.dtype, dims, data: valuesOf(input, array.data) };
+}
+
+/** Counts the values of dims. */
+export function countOf(dims: readonly number[]): number {
+  return dims.reduce((a, b) => a * b, 1);
+}
+
+/** Gives the dims in which values of the dims `given` go into an input, where they do. */
+export function fit(wanted: readonly (number | string)[], given: readonly number[]): readonly number[] | undefined {
+  const matches = (dims: readonly number[]): boolean =>
+    dims.length === wanted.length && wanted.every((x, i) => typeof x === "string" || x === dims[i]);
+  if (matches(given)) return given;
+  if (matches([1, ...given])) return [1, ...given];
+  if (given[0] === 1 && matches(given.slice(1))) return given.slice(1);
+  // Other arrangements: as long as at most one axis is open, the count says how long that is.
+  const open = wanted.filter((x) => typeof x === "string").length;
+  const fixed = wanted.reduce<number>((product, x) => product * (typeof x === "number" ? x : 1), 1);
+  const count = countOf(given);
+  if (open > 1 || fixed === 0 || count % fixed !== 0 || (open === 0 && count !== fixed)) return undefined;
+  return wanted.map((x) => (typeof x === "number" ? x : count / fixed));
+}
+
+/** Brings values to an input's type. */
+export function valuesOf(input: Pick<Port, "name" | "dtype">, values: ArrayValues): Tensor["data"] {
+  if (input.dtype === "string") return Array.from<unknown, string>(values, String);
+  if (isText(values)) throw new TypeError(`samples: "${input.name}" is ${input.dtype}, and one is text`);
+  return numbersOf(input.dtype, values, input.name);
+}
+
+function numbersOf(dtype: Exclude<Dtype, "string">, values: ArrayLike<number>, name: string): Tensor["data"] {
+  if (dtype === "int64" || dtype === "uint64") {
+    const wide = Array.from(values, (x) => {
+      if (!Number.isInteger(x)) throw new TypeError(`samples: "${name}" is ${dtype}, and one value is ${x}`);
+      return BigInt(x);
+    });
+    return dtype === "int64" ? BigInt64Array.from(wide) : BigUint64Array.from(wide);
+  }
+  if (dtype === "float16") return Uint16Array.from(values, float16Bits);
+  if (dtype === "bool") return Uint8Array.from(values, (x) => (x ? 1 : 0));
+  return (ARRAY_TYPES[dtype] as unknown as { from(x: ArrayLike<number>): Tensor["data"] }).from(values);
+}

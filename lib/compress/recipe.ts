@@ -1,0 +1,49 @@
+// A recipe: all that a compression was asked for, as a file that can be kept, changed and given back.
+import { readFileSync } from "node:fs";
+import * as v from "valibot";
+import { TARGETS } from "./forms.ts";
+import type { Target } from "./forms.ts";
+
+/** What a recipe says. Paths are as given: from the folder in which the command runs. */
+export interface Recipe {
+  readonly schema: "selvedge/recipe@1";
+  readonly targets?: readonly Target[] | undefined;
+  /** Names of the forms to make. Default those that suit the targets. */
+  readonly forms?: readonly string[] | undefined;
+  readonly samples?: string | undefined;
+  readonly labels?: string | undefined;
+  readonly metric?: string | undefined;
+  readonly maxDrop?: string | undefined;
+  readonly bundle?: string | undefined;
+  readonly limit?: number | undefined;
+}
+
+const text = v.pipe(v.string(), v.minLength(1));
+const SCHEMA: v.GenericSchema<unknown, Recipe> = v.strictObject({
+  schema: v.literal("selvedge/recipe@1"),
+  targets: v.optional(v.pipe(v.array(v.picklist(TARGETS)), v.minLength(1))),
+  forms: v.optional(v.array(text)),
+  samples: v.optional(text),
+  labels: v.optional(text),
+  metric: v.optional(text),
+  maxDrop: v.optional(text),
+  bundle: v.optional(text),
+  limit: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
+});
+
+/**
+ * Reads a recipe's file.
+ * @throws TypeError naming the place that is wrong.
+ */
+export function readRecipe(path: string): Recipe {
+  let json: unknown;
+  try {
+    json = JSON.parse(readFileSync(path, "utf8"));
+  } catch (error) {
+    throw new TypeError(`recipe: ${path} cannot be read as JSON; --dry-run writes one`, { cause: error });
+  }
+  const result = v.safeParse(SCHEMA, json);
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  throw new TypeError(`recipe: ${path}: ${v.getDotPath(issue) ?? "it"}: ${issue.message}`);
+}
