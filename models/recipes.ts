@@ -1,5 +1,7 @@
 // The models of this folder, in the order in which they are built.
 import { face } from "./face.ts";
+import { fashionCnn } from "./fashion-cnn.ts";
+import { fashionMlp } from "./fashion-mlp.ts";
 import { ocrCls } from "./ocr-cls.ts";
 import { ocrDet } from "./ocr-det.ts";
 import { ocrRec } from "./ocr-rec.ts";
@@ -7,4 +9,4 @@ import { vad } from "./vad.ts";
 import type { Recipe } from "./recipe.ts";
 
 /** Lists all recipes. */
-export const RECIPES: readonly Recipe[] = [ocrDet, ocrRec, ocrCls, face, vad];
+export const RECIPES: readonly Recipe[] = [ocrDet, ocrRec, ocrCls, face, vad, fashionCnn, fashionMlp];

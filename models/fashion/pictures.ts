@@ -1,0 +1,26 @@
+// The 10,000 test pictures of Fashion-MNIST, from Debian's `dataset-fashion-mnist`: for measuring alone, so that no build
+// needs them.
+import { existsSync, readFileSync } from "node:fs";
+import { gunzipSync } from "node:zlib";
+
+const FOLDER = "/usr/share/datasets/fashion-mnist";
+
+/** Pictures as the models take them, and their classes. */
+export interface Pictures {
+  readonly count: number;
+  /** 784 values for each, in −1…1. */
+  readonly pixels: Float32Array;
+  readonly classes: Uint8Array;
+}
+
+/** Reads the test pictures. */
+export function testPictures(): Pictures {
+  const read = (name: string, header: number): Uint8Array => {
+    const path = `${FOLDER}/t10k-${name}-ubyte.gz`;
+    if (!existsSync(path)) throw new Error(`${path} is not there: apt-get install dataset-fashion-mnist`);
+    return gunzipSync(readFileSync(path)).subarray(header);
+  };
+  const bytes = read("images-idx3", 16);
+  const pixels = Float32Array.from(bytes, (x) => (x / 255 - 0.5) / 0.5);
+  return { count: bytes.length / 784, pixels, classes: read("labels-idx1", 8) };
+}
