@@ -6,7 +6,6 @@ import { closeSync, fstatSync, openSync, readFileSync, readSync } from "node:fs"
 
 import { SelvedgeError } from "../errors.ts";
 import { float16Value } from "./float16.ts";
-import { float16Value } from "./float16.ts";
 
 /** Values of an array: numbers, of which whole ones of 64 bits are exact up to 2^53, or texts. */
 export type ArrayValues = ArrayLike<number> | readonly string[];
