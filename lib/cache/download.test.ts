@@ -5,8 +5,7 @@ import { sha256Hex } from "../bundle.ts";
 import type { Bundle } from "../bundle.ts";
 import { isSelvedgeError } from "../errors.ts";
 import { Downloader } from "./download.ts";
-import type { DownloadEffects } from "./download.ts";
-import { BadServer, serveBundle, weights } from "./fixtures.ts";
+import { BadServer, hurried, serveBundle, weights } from "./fixtures.ts";
 import type { Trick } from "./fixtures.ts";
 import { MemoryStore } from "./memory.ts";
 import { identityOf } from "./manifest.ts";
@@ -14,8 +13,6 @@ import type { Progress } from "./protocol.ts";
 import { Shelf } from "./shelf.ts";
 import type { Store } from "./store.ts";
 
-/** Time runs this much faster: what waits for seconds must not make tests wait. */
-const HURRY = 100;
 const CHUNK = 1_000;
 
 let server: BadServer;
@@ -27,21 +24,6 @@ beforeEach(async () => {
 afterEach(() => {
   server.close();
 });
-
-const effects: DownloadEffects = {
-  fetch: (url, init) => fetch(url, init),
-  now: () => performance.now() * HURRY,
-  random: () => 0.5,
-  setTimer(callback, ms) {
-    const timer = setTimeout(callback, ms / HURRY);
-    return () => {
-      clearTimeout(timer);
-    };
-  },
-  isOwn: () => true,
-  locks: null,
-  estimate: () => Promise.resolve(null),
-};
 
 const idle = new AbortController().signal;
 
@@ -62,7 +44,7 @@ async function load(
   store: Store | null = null,
   more: { signal?: AbortSignal; onProgress?: (progress: Progress) => void; mustStore?: boolean } = {},
 ): Promise<Uint8Array[]> {
-  const downloader = new Downloader(effects, store === null ? null : new Shelf(store, () => Date.now()));
+  const downloader = new Downloader(hurried, store === null ? null : new Shelf(store, () => Date.now()));
   return loadWith(downloader, { bundle, identity }, more);
 }
 
@@ -259,7 +241,7 @@ test("a cancel rejects with the signal's own reason, and what is under way stops
 test("two callers share one flight, and one that cancels does not take it from the other", async () => {
   const given = await bundleOf(CHUNK);
   server.trick = () => ({ kind: "trickle", parts: 10, pauseMs: 5 });
-  const downloader = new Downloader(effects, null);
+  const downloader = new Downloader(hurried, null);
   const stop = new AbortController();
   const first = loadWith(downloader, given, { signal: stop.signal });
   const seen: Progress[] = [];
@@ -280,7 +262,7 @@ test("two tabs that start at once download once", async () => {
   server.trick = () => ({ kind: "trickle", parts: 3, pauseMs: 2 });
   const store: Store = Object.assign(new MemoryStore(), { kind: "opfs" as const });
   const locks = new Locks();
-  const tab = (): Downloader => new Downloader({ ...effects, locks }, new Shelf(store, () => Date.now()));
+  const tab = (): Downloader => new Downloader({ ...hurried, locks }, new Shelf(store, () => Date.now()));
   const [a, b] = await Promise.all([loadWith(tab(), given), loadWith(tab(), given)]);
   expect(a).toEqual(given.contents);
   expect(b).toEqual(given.contents);
@@ -299,7 +281,7 @@ test("a page that is left lets go of its locks, and goes on when it is back", as
     tell();
     return nth === 0 ? { kind: "stall", at: 10 } : null;
   };
-  const downloader = new Downloader({ ...effects, locks }, new Shelf(store, () => Date.now()));
+  const downloader = new Downloader({ ...hurried, locks }, new Shelf(store, () => Date.now()));
   const loading = loadWith(downloader, given);
   await asked;
   downloader.leave();

@@ -158,15 +158,13 @@ export async function readAll(
 /** Waits, unless the signal ends it. */
 async function pause(ms: number, { effects, signal }: NetOptions): Promise<void> {
   await new Promise<void>((resolve) => {
-    const cancel = effects.setTimer(resolve, ms);
-    signal.addEventListener(
-      "abort",
-      () => {
-        cancel();
-        resolve();
-      },
-      { once: true },
-    );
+    const end = (): void => {
+      cancel();
+      signal.removeEventListener("abort", end);
+      resolve();
+    };
+    const cancel = effects.setTimer(end, ms);
+    signal.addEventListener("abort", end);
   });
   signal.throwIfAborted();
 }

@@ -1,0 +1,217 @@
+// A bare model from a real HTTP server that misbehaves: taken up where it broke, never mixed of two files.
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { CHUNK_MAX_BYTES, sha256Hex } from "../bundle.ts";
+import { isSelvedgeError } from "../errors.ts";
+import { bareBytes, fetchBare } from "./bare.ts";
+import { Downloader } from "./download.ts";
+import { BadServer, hurried, weights } from "./fixtures.ts";
+import type { Trick } from "./fixtures.ts";
+import { MemoryStore } from "./memory.ts";
+import type { Progress } from "./protocol.ts";
+import { Shelf } from "./shelf.ts";
+import type { Store } from "./store.ts";
+
+const SIZE = 2 * CHUNK_MAX_BYTES + 500_000;
+const OLD = weights(SIZE, 1);
+const NEW = weights(SIZE, 2);
+const PATH = "/model.onnx";
+
+let server: BadServer;
+let now = 1_000;
+
+beforeEach(async () => {
+  server = await BadServer.start();
+  server.files.set(PATH, { bytes: OLD, etag: '"old"' });
+});
+
+afterEach(() => {
+  server.close();
+});
+
+interface Loaded {
+  readonly hash: string;
+  readonly identity: string;
+  readonly last: Progress | undefined;
+}
+
+/** Loads as a new page would, from what earlier ones stored. */
+async function load(store: Store | null, signal: AbortSignal = new AbortController().signal): Promise<Loaded> {
+  const seen: Progress[] = [];
+  const downloader = new Downloader(hurried, store === null ? null : new Shelf(store, () => now++));
+  const options = { signal, onProgress: (x: Progress) => seen.push(x) };
+  const { identity, data } = await fetchBare(server.url + PATH, downloader, options);
+  return { identity, hash: await sha256Hex(await data.arrayBuffer()), last: seen.at(-1) };
+}
+
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  const error: unknown = await promise.then(
+    () => "none",
+    (caught: unknown) => caught,
+  );
+  return isSelvedgeError(error) ? error.code : String(error);
+}
+
+/** Begins a load in a page that dies after so many bytes of the body. */
+async function dieAfter(store: Store, bytes: number): Promise<void> {
+  server.trick = (_, nth) => (nth === 0 ? { kind: "stall", at: bytes } : { kind: "status", status: 404 });
+  const stop = new AbortController();
+  const downloader = new Downloader(hurried, new Shelf(store, () => now++));
+  const onProgress = ({ loadedBytes }: Progress): void => {
+    if (loadedBytes >= bytes) stop.abort(new Error("the page died"));
+  };
+  await expect(fetchBare(server.url + PATH, downloader, { signal: stop.signal, onProgress })).rejects.toThrow("died");
+  server.trick = () => null;
+  server.asked = [];
+  server.sentBytes = 0;
+}
+
+const ranges = (): (string | null)[] => server.asked.map((x) => x.range);
+
+test("it comes whole, and the next page asks only whether it is still the same", async () => {
+  const store = new MemoryStore();
+  const first = await load(store);
+  expect(first.hash).toBe(await sha256Hex(OLD));
+  expect(first.last).toMatchObject({ loadedBytes: SIZE, totalBytes: SIZE, cachedBytes: 0, secondsLeft: 0 });
+  server.asked = [];
+  const second = await load(store);
+  expect(second).toMatchObject({ hash: first.hash, identity: first.identity });
+  expect(second.last).toMatchObject({ loadedBytes: SIZE, cachedBytes: SIZE });
+  expect(server.asked).toEqual([{ method: "HEAD", path: PATH, range: null }]);
+});
+
+test("its identity is that of the same bytes from elsewhere", async () => {
+  const { identity } = await load(null);
+  expect((await bareBytes(new Blob([OLD]))).identity).toBe(identity);
+  expect((await bareBytes(new Blob([NEW]))).identity).not.toBe(identity);
+});
+
+test("a changed file is fetched anew", async () => {
+  const store = new MemoryStore();
+  await load(store);
+  server.files.set(PATH, { bytes: NEW, etag: '"new"' });
+  expect((await load(store)).hash).toBe(await sha256Hex(NEW));
+});
+
+test("without a network the stored one is used", async () => {
+  const store = new MemoryStore();
+  const { hash } = await load(store);
+  server.close();
+  expect((await load(store)).hash).toBe(hash);
+  expect(await codeOf(load(new MemoryStore()))).toBe("download-failed");
+});
+
+test("a server that does not say which file it is gets nothing stored", async () => {
+  server.files.set(PATH, { bytes: OLD });
+  const store = new MemoryStore();
+  await load(store);
+  expect(await store.names()).toEqual([]);
+});
+
+test("what is stored and went wrong is fetched again", async () => {
+  const store = new MemoryStore();
+  const { hash } = await load(store);
+  const [name] = (await store.names()).filter((x) => x.startsWith("chunk-"));
+  const bytes = (await store.read(name as string)) as Uint8Array<ArrayBuffer>;
+  bytes[7] = (bytes[7] as number) ^ 4;
+  await store.remove(name as string);
+  await store.write(name as string, bytes);
+  expect((await load(store)).hash).toBe(hash);
+});
+
+test.each([1, CHUNK_MAX_BYTES - 1, CHUNK_MAX_BYTES, CHUNK_MAX_BYTES + 1, 2 * CHUNK_MAX_BYTES, SIZE - 1])(
+  "a connection that breaks after %d bytes is taken up there",
+  async (at) => {
+    server.trick = (_, nth) => (nth === 0 ? { kind: "cut", at } : null);
+    const { hash, last } = await load(new MemoryStore());
+    expect(hash).toBe(await sha256Hex(OLD));
+    expect(last).toMatchObject({ loadedBytes: SIZE, totalBytes: SIZE });
+    const [first, second] = ranges();
+    expect(first).toBeNull();
+    // What the system's buffers held may be lost with a connection, no more.
+    const from = Number(/^bytes=(\d+)-$/.exec(second ?? "bytes=0-")?.[1]);
+    expect(from).toBeLessThanOrEqual(at);
+  },
+);
+
+test("on a connection that breaks ten times it still arrives, as long as each brings something", async () => {
+  server.trick = (_, nth) => (nth < 10 ? { kind: "cut", at: 600_000 } : null);
+  expect((await load(null)).hash).toBe(await sha256Hex(OLD));
+});
+
+test.each([10, CHUNK_MAX_BYTES + 10, 2 * CHUNK_MAX_BYTES + 10])(
+  "a page that dies after %d bytes loses less than a chunk",
+  async (at) => {
+    const store = new MemoryStore();
+    await dieAfter(store, at);
+    const { hash, last } = await load(store);
+    expect(hash).toBe(await sha256Hex(OLD));
+    const kept = Math.floor(at / CHUNK_MAX_BYTES) * CHUNK_MAX_BYTES;
+    expect(server.sentBytes).toBe(SIZE - kept);
+    expect(last).toMatchObject({ loadedBytes: SIZE, cachedBytes: kept });
+    expect((await store.names()).filter((x) => x.startsWith("draft-"))).toEqual([]);
+  },
+);
+
+test("a file that changed between two pages is begun anew", async () => {
+  const store = new MemoryStore();
+  await dieAfter(store, CHUNK_MAX_BYTES + 10);
+  server.files.set(PATH, { bytes: NEW, etag: '"new"' });
+  expect((await load(store)).hash).toBe(await sha256Hex(NEW));
+});
+
+test("a file that changes while it comes is begun anew, even where the server ignores the condition", async () => {
+  for (const shorter of [NEW, NEW.slice(0, 100_000)]) {
+    server.files.set(PATH, { bytes: OLD, etag: '"old"' });
+    server.asked = [];
+    server.trick = (_, nth) => {
+      if (nth !== 0) return null;
+      setImmediate(() => server.files.set(PATH, { bytes: shorter, etag: '"new"' }));
+      return { kind: "cut", at: CHUNK_MAX_BYTES + 5 };
+    };
+    expect((await load(new MemoryStore())).hash).toBe(await sha256Hex(shorter));
+  }
+});
+
+test("a server without ranges is asked from the beginning", async () => {
+  server.files.set(PATH, { bytes: OLD, etag: '"old"', hasRanges: false });
+  server.trick = (_, nth) => (nth === 0 ? { kind: "cut", at: 3_000_000 } : null);
+  const { hash, last } = await load(new MemoryStore());
+  expect(hash).toBe(await sha256Hex(OLD));
+  expect(last).toMatchObject({ loadedBytes: SIZE, totalBytes: SIZE });
+});
+
+test("a part that begins elsewhere than it was asked to is not used", async () => {
+  server.trick = (_, nth) =>
+    nth === 0 ? { kind: "cut", at: 3_000_000 } : nth === 1 ? { kind: "range", shift: -4_096 } : null;
+  expect((await load(new MemoryStore())).hash).toBe(await sha256Hex(OLD));
+});
+
+test.each<[string, Trick]>([
+  ["a compressed body", { kind: "gzip" }],
+  ["a redirect", { kind: "redirect" }],
+  ["status 503", { kind: "status", status: 503 }],
+  ["a stall", { kind: "stall", at: 100_000 }],
+  ["a slow trickle", { kind: "trickle", parts: 20, pauseMs: 2 }],
+])("%s once: the right bytes come", async (_, trick) => {
+  server.trick = (_path, nth) => (nth === 0 ? trick : null);
+  expect((await load(new MemoryStore())).hash).toBe(await sha256Hex(OLD));
+});
+
+test.each<[string, string, Trick]>([
+  ["an HTML page", "model-invalid", { kind: "html" }],
+  ["an empty file", "model-invalid", { kind: "length", bytes: 0 }],
+  ["status 404", "download-failed", { kind: "status", status: 404 }],
+  ["status 500 for ever", "download-failed", { kind: "status", status: 500 }],
+  ["a stall for ever", "download-failed", { kind: "stall", at: 0 }],
+  ["a broken compression", "download-failed", { kind: "gzip", broken: true }],
+])("%s ends in %s", async (_, code, trick) => {
+  server.trick = () => trick;
+  const store = new MemoryStore();
+  expect(await codeOf(load(store))).toBe(code);
+  expect((await store.names()).filter((x) => x.startsWith("bundle-"))).toEqual([]);
+});
+
+test("a model larger than the room there is comes all the same", async () => {
+  const { hash } = await load(new MemoryStore(CHUNK_MAX_BYTES + 1_000));
+  expect(hash).toBe(await sha256Hex(OLD));
+});
