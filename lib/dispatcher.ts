@@ -1,17 +1,23 @@
-// The hands of the scheduler: keeps the steps that wait, asks lib/schedule what starts where and what becomes of a step
-// whose lane failed, and tells the lanes. It decides nothing itself. A step is what a lane executes for a request: one
-// for each run. A step keeps its inputs until it is settled, so that it can be run again.
+// The hands of the scheduler: keeps what it needs to run steps, tells lib/schedule what happens, and does what that
+// decides: starts batches on lanes, rejects, and sets the one timer. A step is what a lane executes for a request: one
+// for each run. A step keeps its inputs until it is settled, so that it can be run again; what becomes of one whose lane
+// failed is decided by schedule/recover.ts.
 import type { BackendName } from "./backend/backend.ts";
 import type { Why } from "./choose.ts";
 import type { Effects } from "./effects.ts";
-import { isSelvedgeError, SelvedgeError } from "./errors.ts";
+import { fromWireError, isSelvedgeError, SelvedgeError } from "./errors.ts";
 import type { ErrorCode } from "./errors.ts";
 import type { Lane, StateStep } from "./pool/lane.ts";
 import type { GpuLedger } from "./pool/ledger.ts";
+import { PRIORITIES } from "./options.ts";
+import type { RunOptions } from "./options.ts";
 import type { Feeds, LoadMessage, Ran, RanItem } from "./pool/protocol.ts";
-import { assign } from "./schedule/assign.ts";
-import type { WaitingStep } from "./schedule/assign.ts";
+import { Estimate } from "./schedule/estimate.ts";
+import type { Batching, Decision, Event, Place } from "./schedule/protocol.ts";
 import { recover } from "./schedule/recover.ts";
+import { Scheduler } from "./schedule/scheduler.ts";
+import type { Settings } from "./schedule/scheduler.ts";
+import type { Shape } from "./shape.ts";
 
 /** A way to execute a model: a variant on a backend. */
 export interface Route {
@@ -24,12 +30,24 @@ export interface Route {
 
 /** What is to be executed. */
 export interface Work {
+  /** Names the model's bytes, for what is remembered of it. */
+  readonly identity: string;
   /** The ways to do it, the chosen one first, then those to go down to. */
   readonly routes: readonly Route[];
   /** The first route's message, which is here already. */
   readonly message: LoadMessage;
   readonly feeds: Feeds;
-  readonly signal: AbortSignal | undefined;
+  /** What it can run together with; null where it runs alone. */
+  readonly shape: Shape | null;
+  readonly batching: Batching;
+  /** On how many lanes the model may run at once. */
+  readonly concurrency: number;
+  /** How it is to be scheduled, and when it is no longer wanted. */
+  readonly options: RunOptions;
+  /** When it was asked for: deadlines count from here. */
+  readonly calledMs: number;
+  /** Whose it is: callers of one priority get equal time. */
+  readonly caller: number;
   /** Present where this is a step of a recurrent state. */
   readonly state?: StateStep | undefined;
 }
@@ -56,140 +74,256 @@ export interface Done {
   readonly attempts: readonly Attempt[];
 }
 
-interface Step extends WaitingStep {
-  modelId: number;
-  backend: BackendName;
+interface Step {
+  readonly id: number;
   readonly work: Work;
-  readonly enqueuedMs: number;
+  readonly arrivedMs: number;
   readonly attempts: Attempt[];
   route: number;
   message: LoadMessage;
+  /** Whether it runs alone from now on: a batch of it failed, and its neighbours must not suffer for it. */
+  isAlone: boolean;
   queuedMs: number;
   resolve(done: Done): void;
   reject(error: unknown): void;
 }
 
-/** Keeps the queue and moves steps onto lanes. */
+/** A batch on a lane. */
+interface Running {
+  readonly lane: Lane;
+  readonly steps: readonly Step[];
+  readonly place: Place;
+  readonly batch: number;
+  readonly isCold: boolean;
+  /** When it began; null while it is staged. */
+  startMs: number | null;
+}
+
+const MEMO_KEY = "selvedge/estimate/1";
+/** How often what was learnt is written down, in ms, at the most. */
+const SAVE_MS = 10_000;
+
+/** Keeps the steps and moves them onto lanes. */
 export class Dispatcher {
   readonly #effects: Effects;
   readonly #lanes: readonly Lane[];
   readonly #ledger: GpuLedger;
-  #waiting: Map<number, Step> = new Map();
-  /** Steps on a lane, and steps that fetch a fallback's weights. */
-  readonly #running: Set<Step> = new Set();
+  readonly #scheduler: Scheduler;
+  readonly #estimate: Estimate = new Estimate();
+  readonly #steps: Map<number, Step> = new Map();
+  /** Models of which batches proved that they can't be joined. */
+  readonly #apart: Set<number> = new Set();
   #nextId = 1;
   #closed: Error | null = null;
+  #isPumping = false;
+  #cancelWake: (() => void) | null = null;
+  #wakeMs = Infinity;
+  #savedMs = 0;
 
-  constructor(effects: Effects, lanes: readonly Lane[], ledger: GpuLedger) {
+  constructor(effects: Effects, lanes: readonly Lane[], ledger: GpuLedger, settings: Settings) {
     this.#effects = effects;
     this.#lanes = lanes;
     this.#ledger = ledger;
+    this.#estimate.restore(effects.memo.get(MEMO_KEY));
+    this.#scheduler = new Scheduler(settings, this.#estimate);
   }
 
   /** How many steps wait, and how many run. */
   get depth(): { readonly queued: number; readonly running: number } {
-    return { queued: this.#waiting.size, running: this.#running.size };
+    const queued = this.#scheduler.queued;
+    return { queued, running: this.#steps.size - queued };
   }
 
   /** Queues a step. A signal removes it while it waits and settles it at once while it runs. */
   submit(work: Work): Promise<Done> {
     return new Promise<Done>((resolve, reject) => {
-      const { signal } = work;
+      const { signal } = work.options;
       if (this.#closed !== null || signal?.aborted === true) {
         reject(this.#closed ?? (signal?.reason as Error));
         return;
       }
+      const id = this.#nextId++;
       const abort = (): void => {
         step.reject(signal?.reason);
       };
       const finish = (): boolean => {
         signal?.removeEventListener("abort", abort);
-        return this.#waiting.delete(step.id) || this.#running.delete(step);
+        return this.#steps.delete(id);
       };
       const step: Step = {
-        id: this.#nextId++,
-        modelId: work.message.modelId,
-        backend: work.routes[0]?.backend ?? "wasm",
-        state: work.state,
+        id,
         work,
-        enqueuedMs: this.#effects.now(),
+        arrivedMs: work.calledMs,
         attempts: [],
         route: 0,
         message: work.message,
+        isAlone: false,
         queuedMs: 0,
         resolve: (done) => {
           if (finish()) resolve(done);
         },
         reject: (error) => {
+          if (!finish()) return;
+          this.#tell({ type: "cancelled", id });
           // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a signal's reason may be anything
-          if (finish()) reject(error);
+          reject(error);
         },
       };
       signal?.addEventListener("abort", abort, { once: true });
-      if (step.backend === "webgpu" && work.routes.length > 1 && !this.#ledger.allowed) {
-        this.#running.add(step);
-        this.#stepDown(step);
-      } else {
-        this.#waiting.set(step.id, step);
-        this.pump();
-      }
+      this.#steps.set(id, step);
+      const { routes } = work;
+      if (routes[0]?.backend === "webgpu" && routes.length > 1 && !this.#ledger.allowed) this.#stepDown(step);
+      else this.#arrive(step, false);
     });
   }
 
-  /** Starts what can start now; called when a step arrives and when a lane becomes free. */
+  /** Starts what can start, once all that happens at this moment has happened. */
   pump(): void {
-    if (this.#waiting.size === 0) return;
-    for (const { step, lane } of assign(this.#waiting.values(), this.#lanes)) {
-      this.#waiting.delete(step.id);
-      this.#running.add(step);
-      const startMs = this.#effects.now();
-      if (step.attempts.length === 0) step.queuedMs = startMs - step.enqueuedMs;
-      const note = (error: ErrorCode | null): void => {
-        step.attempts.push({ lane: lane.id, backend: lane.backend, ms: this.#effects.now() - startMs, error });
-      };
-      lane.run(step.message, [step.work.feeds], undefined, step.work.state).then(
-        (ran) => {
-          note(null);
-          const route = step.work.routes[step.route] as Route;
-          const [item] = ran.items; // a batch of one is answered, or rejects
-          if (item?.ok === true)
-            step.resolve({ item: item.value, ran, route, queuedMs: step.queuedMs, attempts: step.attempts });
-        },
-        (error: unknown) => {
-          note(isSelvedgeError(error) ? error.code : null);
-          this.#recover(step, lane, error);
-        },
-      );
-    }
+    if (this.#isPumping) return;
+    this.#isPumping = true;
+    void Promise.resolve().then(() => {
+      this.#isPumping = false;
+      this.#tell({ type: "tick" });
+      this.#setWake();
+    });
   }
 
   /** Rejects everything of one model that waits; what runs is left to end. */
   drop(modelId: number, error: Error): void {
-    for (const step of [...this.#waiting.values()]) if (step.modelId === modelId) step.reject(error);
+    for (const step of [...this.#steps.values()])
+      if (step.message.modelId === modelId && this.#scheduler.waits(step.id)) step.reject(error);
   }
 
   /** Rejects everything, now and later. */
   close(): void {
     this.#closed = new SelvedgeError("closed", "The engine is closed.");
-    for (const step of [...this.#waiting.values(), ...this.#running]) step.reject(this.#closed);
+    for (const step of [...this.#steps.values()]) step.reject(this.#closed);
+    this.#cancelWake?.();
+    this.#save();
   }
 
-  #recover(step: Step, lane: Lane, error: unknown): void {
+  #arrive(step: Step, isAgain: boolean): void {
+    const { work, arrivedMs } = step;
+    const { priority = "normal", deadlineMs = Infinity, onLate, preempt = false } = work.options;
+    const { variant, backend } = work.routes[step.route] as Route;
+    const place = { backend, modelId: step.message.modelId, key: `${work.identity} ${variant} ${backend}` };
+    const isAlone = step.isAlone || work.state !== undefined || this.#apart.has(place.modelId);
+    this.#tell({
+      type: "arrived",
+      isAgain,
+      step: {
+        id: step.id,
+        places: [place],
+        priority: PRIORITIES.indexOf(priority),
+        arrivedMs,
+        dueMs: arrivedMs + deadlineMs,
+        isRefusable: onLate !== "finish",
+        caller: work.state?.id ?? work.caller,
+        rows: work.shape?.rows ?? 1,
+        shape: isAlone ? null : (work.shape?.key ?? null),
+        batching: work.batching,
+        concurrency: work.concurrency,
+        preempt,
+        state: work.state && { id: work.state.id, after: work.state.after },
+      },
+    });
+    this.pump();
+  }
+
+  #tell(event: Event): void {
+    for (const decision of this.#scheduler.handle(event, this.#effects.now(), this.#lanes)) this.#act(decision);
+  }
+
+  #act(decision: Decision): void {
+    if (decision.type === "reject") {
+      const { id, code, expected } = decision;
+      const text =
+        code === "overloaded" ? `${expected} requests wait already.` : `It would take ${Math.round(expected)} ms.`;
+      this.#steps.get(id)?.reject(new SelvedgeError(code, text, { expected }));
+      return;
+    }
+    const lane = this.#lanes.find(({ id }) => id === decision.lane) as Lane;
+    if (decision.type === "end") lane.end(new SelvedgeError("closed", "What it ran was cancelled."));
+    else if (decision.type === "warm") {
+      const startMs = this.#effects.now();
+      const { message } = this.#steps.get(decision.id) as Step;
+      lane.load(message).then(
+        () => {
+          this.#tell({ type: "loaded", key: decision.place.key, ms: this.#effects.now() - startMs });
+        },
+        () => undefined, // told again should it be needed
+      );
+    } else this.#start(decision, lane);
+  }
+
+  #start({ ids, place, batch }: Decision & { type: "start" }, lane: Lane): void {
+    const now = this.#effects.now();
+    const steps = ids.map((id) => this.#steps.get(id) as Step);
+    for (const step of steps) if (step.attempts.length === 0) step.queuedMs = now - step.arrivedMs;
+    const [first] = steps as [Step];
+    const running: Running = { lane, steps, place, batch, isCold: !lane.held.has(place.modelId), startMs: null };
+    const items = steps.map(({ work }) => work.feeds);
+    const onBegin = (): void => {
+      running.startMs = this.#effects.now();
+    };
+    lane.run(first.message, items, { state: first.work.state, onBegin }).then(
+      (ran) => {
+        this.#ended(running, ran, null);
+      },
+      (error: unknown) => {
+        this.#ended(running, null, error);
+      },
+    );
+  }
+
+  #ended(running: Running, ran: Ran | null, error: unknown): void {
+    const { lane, steps, place, batch, isCold, startMs } = running;
+    const now = this.#effects.now();
+    const ms = ran && ran.preprocessMs + ran.runMs + ran.decodeMs;
     const code = isSelvedgeError(error) ? error.code : null;
     // What a worker ran out of it can't give back: only a new one has its memory again.
-    if (isSelvedgeError(error) && code === "out-of-memory") lane.end(error);
-    if (!this.#running.has(step)) return; // settled meanwhile: cancelled, or the engine is closed
+    if (code === "out-of-memory") lane.end(error as Error);
+    this.#tell({ type: "ended", lane: lane.id, batch, ms });
+    if (isCold && startMs !== null && ms !== null)
+      this.#tell({ type: "loaded", key: place.key, ms: now - startMs - ms });
+    if (ran?.canJoin === false) this.#apart.add(place.modelId);
+    for (const [i, step] of steps.entries()) {
+      if (!this.#steps.has(step.id)) continue; // settled meanwhile: cancelled, or the engine is closed
+      const item = ran?.items[i];
+      const failure: unknown = item?.ok === false ? fromWireError(item.error) : error;
+      const attempt = (of: unknown): void => {
+        const told = isSelvedgeError(of) ? of.code : null;
+        step.attempts.push({ lane: lane.id, backend: lane.backend, ms: now - (startMs ?? now), error: told });
+      };
+      if (ran !== null && item?.ok === true) {
+        attempt(null);
+        const route = step.work.routes[step.route] as Route;
+        step.resolve({ item: item.value, ran, route, queuedMs: step.queuedMs, attempts: step.attempts });
+      } else if (startMs === null)
+        this.#arrive(step, true); // it never began: no try of it
+      else {
+        attempt(failure);
+        this.#recover(step, lane, failure, steps.length > 1);
+      }
+    }
+    if (now - this.#savedMs > SAVE_MS) this.#save();
+    this.pump();
+  }
+
+  /** What failed in a batch is tried alone before it is given up: it may have been a neighbour's fault. */
+  #recover(step: Step, lane: Lane, error: unknown, wasBatch: boolean): void {
+    step.isAlone ||= wasBatch;
     const recovery = recover({
-      code,
+      code: isSelvedgeError(error) ? error.code : null,
       backend: lane.backend,
       attempts: step.attempts.length,
       attemptsHere: step.attempts.filter((x) => x.backend === lane.backend).length,
       gpuAllowed: this.#ledger.allowed,
       hasFallback: step.route + 1 < step.work.routes.length,
     });
-    if (recovery === "reject") step.reject(error);
+    if (recovery === "reject" && !wasBatch) step.reject(error);
     else if (recovery === "step-down") this.#stepDown(step);
-    else this.#queueAgain(step);
+    else this.#arrive(step, true);
   }
 
   #stepDown(step: Step): void {
@@ -198,9 +332,7 @@ export class Dispatcher {
     route.message().then(
       (message) => {
         step.message = message;
-        step.modelId = message.modelId;
-        step.backend = route.backend;
-        this.#queueAgain(step);
+        if (this.#steps.has(step.id)) this.#arrive(step, true);
       },
       (error: unknown) => {
         step.reject(error);
@@ -208,10 +340,19 @@ export class Dispatcher {
     );
   }
 
-  /** To the front: what was failed has waited longest. */
-  #queueAgain(step: Step): void {
-    if (!this.#running.delete(step)) return; // settled meanwhile
-    this.#waiting = new Map([[step.id, step], ...this.#waiting]);
-    this.pump();
+  #setWake(): void {
+    const { wakeMs } = this.#scheduler;
+    if (wakeMs >= this.#wakeMs) return; // one that comes too early only looks and sets another
+    this.#cancelWake?.();
+    this.#wakeMs = wakeMs;
+    this.#cancelWake = this.#effects.setTimer(() => {
+      this.#wakeMs = Infinity;
+      this.pump();
+    }, wakeMs - this.#effects.now());
+  }
+
+  #save(): void {
+    this.#savedMs = this.#effects.now();
+    this.#effects.memo.set(MEMO_KEY, this.#estimate.save());
   }
 }

@@ -92,6 +92,7 @@ export class Engine {
     const size = {
       webgpu: usable("webgpu") ? 1 : 0,
       wasm: usable("wasm") ? (options.workers ?? wasmLanes(facts.cores)) : 0,
+      hasExpress: usable("wasm") && options.workers === undefined,
     };
     const { trustedTypesPolicy: policy } = options;
     const sourceOf = (href: string): WorkerSource => ({
@@ -118,7 +119,8 @@ export class Engine {
         this.#dispatcher.pump();
       },
     });
-    this.#dispatcher = new Dispatcher(effects, this.#pool.lanes, ledger);
+    const settings = { ageingMs: options.ageing ?? 2_000, maxSize: options.queue?.maxSize ?? 100_000 };
+    this.#dispatcher = new Dispatcher(effects, this.#pool.lanes, ledger, settings);
     this.#markers = new CrashMarkers(effects);
     this.#stopLife = followLife(effects, this.#pool, this.#markers);
     if (Symbol.asyncDispose !== undefined)
@@ -189,7 +191,9 @@ export class Engine {
       states: plan.states,
       typical: plan.typical,
       placed,
-      laneCount: (backend) => this.#pool.lanes.filter((lane) => lane.backend === backend).length,
+      batching: options.batching,
+      concurrency: options.concurrency ?? Infinity,
+      laneCount: (backend) => this.#pool.lanes.filter((lane) => lane.backend === backend && !lane.isExpress).length,
       measure: measurable ? async (feeds) => loader.placed(await this.#placer.measure(loader, feeds)) : null,
       newMark: () => ++this.#lastMark,
       forget: (stateId) => {

@@ -2,6 +2,7 @@
 export { createEngine } from "./engine.ts";
 export type { Engine, EngineStats } from "./engine.ts";
 export type { Model } from "./model.ts";
+export type { Mapped, Unmapped } from "./map.ts";
 export type { RunInfo, RunResult } from "./result.ts";
 export type { EngineOptions, LoadOptions, MapOptions, RunOptions, StatefulOptions } from "./options.ts";
 export type { Stateful } from "./stateful.ts";

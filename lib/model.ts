@@ -1,20 +1,24 @@
 // What an app holds of a loaded model. It checks what goes in, hands it to the dispatcher, and shapes what comes out.
-import { eitherOf } from "./abort.ts";
 import type { BackendName } from "./backend/backend.ts";
 import type { Assignment } from "./bundle.ts";
 import type { Why } from "./choose.ts";
 import type { Dispatcher, Route } from "./dispatcher.ts";
 import type { Effects } from "./effects.ts";
 import { isSelvedgeError, SelvedgeError } from "./errors.ts";
+import { mapRuns } from "./map.ts";
+import type { Mapped, Unmapped } from "./map.ts";
 import { release, takeInputs } from "./inputs.ts";
 import type { Accepts, Inputs } from "./inputs.ts";
 import type { Counters } from "./observe/counters.ts";
-import { checkMapOptions } from "./options.ts";
-import type { MapOptions, RunOptions, StatefulOptions } from "./options.ts";
+import { checkMapOptions, checkRunOptions } from "./options.ts";
+import type { LoadOptions, MapOptions, RunOptions, StatefulOptions } from "./options.ts";
 import type { StateStep } from "./pool/lane.ts";
 import type { Feeds, LoadMessage } from "./pool/protocol.ts";
 import { toResult } from "./result.ts";
 import type { RunResult } from "./result.ts";
+import type { Batching } from "./schedule/protocol.ts";
+import { canBatch, shapeOf } from "./shape.ts";
+import type { Shape } from "./shape.ts";
 import { Stateful } from "./stateful.ts";
 import type { Port } from "./tensor.ts";
 
@@ -40,6 +44,9 @@ export interface ModelParts {
   /** A usual size for each symbolic dim. */
   readonly typical: Readonly<Record<string, number>>;
   readonly placed: Placed;
+  readonly batching: LoadOptions["batching"];
+  /** On how many lanes it may run at once. */
+  readonly concurrency: number;
   /** How many lanes a backend has. */
   readonly laneCount: (backend: BackendName) => number;
   /** Measures with the inputs of a first request, where nothing could be measured at load; else null. */
@@ -54,6 +61,7 @@ export interface ModelParts {
 /** A loaded model; made by `engine.load`. */
 export class Model {
   readonly #parts: ModelParts;
+  readonly #batching: Batching;
   #placed: Placed;
   #measure: ModelParts["measure"];
   #unloaded = false;
@@ -61,6 +69,8 @@ export class Model {
   /** Not for callers: `engine.load` makes models. */
   constructor(parts: ModelParts) {
     this.#parts = parts;
+    const { maxBatchSize = 64, maxQueueDelayMs = 0, preferredBatchSizes = [] } = parts.batching || {};
+    this.#batching = { maxBatchSize, maxQueueDelayMs, preferredBatchSizes };
     this.#placed = parts.placed;
     this.#measure = parts.measure;
   }
@@ -114,8 +124,8 @@ export class Model {
    */
   async run(inputs: Inputs, options: RunOptions = {}): Promise<RunResult> {
     const { accepts } = this.#parts;
-    return this.#count(accepts, inputs, options, (feeds) =>
-      this.#submit(feeds, options.signal).finally(() => {
+    return this.#count(accepts, inputs, options, (feeds, calledMs) =>
+      this.#submit(feeds, options, calledMs).finally(() => {
         release(feeds);
       }),
     );
@@ -138,30 +148,29 @@ export class Model {
   }
 
   /**
-   * Runs the model over many inputs, with as many under way as `concurrency` allows; answers come in the order of the
-   * inputs. Reads the source no further ahead than that, so an endless one takes constant memory. The first error
-   * ends the iteration and cancels what is under way.
+   * Runs the model over many inputs, with as many under way as `concurrency` allows. Answers come in the order of the
+   * inputs, or with `ordered: false` as soon as they are there; each says by `index` which input it answers. Reads the
+   * source no further ahead than that, so an endless one takes constant memory. The first error ends the iteration and
+   * cancels what is under way; with `errors: "yield"` an input that fails is given as `{ index, error }`.
    */
-  async *map(
+  map(
+    source: Iterable<Inputs> | AsyncIterable<Inputs>,
+    options?: MapOptions & { readonly errors?: "stop" | undefined },
+  ): AsyncGenerator<Mapped, void, undefined>;
+  map(
+    source: Iterable<Inputs> | AsyncIterable<Inputs>,
+    options: MapOptions,
+  ): AsyncGenerator<Mapped | Unmapped, void, undefined>;
+  map(
     source: Iterable<Inputs> | AsyncIterable<Inputs>,
     options: MapOptions = {},
-  ): AsyncGenerator<RunResult, void, undefined> {
+  ): AsyncGenerator<Mapped | Unmapped, void, undefined> {
     checkMapOptions(options);
-    const concurrency = options.concurrency ?? 2 * this.#parts.laneCount(this.backend);
-    const stop = new AbortController();
-    const signal = eitherOf(options.signal, stop.signal);
-    const underWay: Promise<RunResult>[] = [];
-    try {
-      for await (const inputs of source) {
-        const run = this.run(inputs, { ...options, signal });
-        run.catch(() => undefined); // reported when its turn comes
-        underWay.push(run);
-        if (underWay.length >= concurrency) yield await (underWay.shift() as Promise<RunResult>);
-      }
-      while (underWay.length > 0) yield await (underWay.shift() as Promise<RunResult>);
-    } finally {
-      stop.abort(new DOMException("The iteration was left.", "AbortError"));
-    }
+    const { accepts, outputs, batching, laneCount } = this.#parts;
+    const atLeast = 2 * laneCount(this.backend);
+    const isJoined = batching !== false && canBatch(accepts.ports, outputs);
+    const atMost = isJoined ? atLeast * this.#batching.maxBatchSize : atLeast;
+    return mapRuns({ run: this.run.bind(this), atLeast, atMost }, source, options);
   }
 
   /** Frees the model on every lane. Requests that wait are rejected with `closed`. */
@@ -179,15 +188,17 @@ export class Model {
   async #count(
     accepts: Accepts,
     inputs: Inputs,
-    { signal, transfer = false }: RunOptions,
-    work: (feeds: Feeds) => Promise<RunResult>,
+    options: RunOptions,
+    work: (feeds: Feeds, calledMs: number) => Promise<RunResult>,
   ): Promise<RunResult> {
     const { effects, counters } = this.#parts;
+    const { signal, transfer = false } = options;
     const startMs = effects.now();
     try {
       this.#assertLoaded();
+      checkRunOptions(options);
       signal?.throwIfAborted();
-      const result = await work(await takeInputs(effects, accepts, inputs, transfer));
+      const result = await work(await takeInputs(effects, accepts, inputs, transfer), startMs);
       counters.done(effects.now() - startMs);
       return result;
     } catch (error) {
@@ -196,16 +207,31 @@ export class Model {
     }
   }
 
-  async #dispatch(feeds: Feeds, signal?: AbortSignal, state?: StateStep): Promise<RunResult> {
+  async #dispatch(feeds: Feeds, options: RunOptions, calledMs: number, state?: StateStep): Promise<RunResult> {
     this.#assertLoaded(); // inputs take time to come in; a lane would load the model again
+    const { dispatcher, identity, concurrency } = this.#parts;
     const { routes, message } = this.#placed;
-    return toResult(await this.#parts.dispatcher.submit({ routes, message, feeds, signal, state }));
+    const work = { identity, routes, message, feeds, batching: this.#batching, concurrency };
+    const shape = this.#parts.batching === false || state !== undefined ? null : this.#shapeOf(feeds);
+    return toResult(await dispatcher.submit({ ...work, shape, caller: 0, options, calledMs, state }));
   }
 
-  async #submit(feeds: Feeds, signal: AbortSignal | undefined): Promise<RunResult> {
+  /** Gives what a request can run together with; null where it runs alone. */
+  #shapeOf(feeds: Feeds): Shape | null {
+    const { accepts, outputs } = this.#parts;
+    if (!canBatch(accepts.ports, outputs)) return null;
+    const dims: Record<string, readonly number[]> = {};
+    for (const [name, value] of Object.entries(feeds)) {
+      if (value.kind !== "tensor") return null;
+      dims[name] = value.tensor.dims;
+    }
+    return shapeOf(accepts.ports, dims);
+  }
+
+  async #submit(feeds: Feeds, options: RunOptions, calledMs: number): Promise<RunResult> {
     const measure = this.#measure;
     this.#measure = null;
-    const result = await this.#dispatch(feeds, signal);
+    const result = await this.#dispatch(feeds, options, calledMs);
     if (measure !== null)
       measure(feeds).then(
         (better) => {

@@ -19,6 +19,10 @@ export interface EngineOptions {
   readonly store?: StoreChoice | undefined;
   /** Vouches for the worker's address where the page enforces Trusted Types. */
   readonly trustedTypesPolicy?: { createScriptURL(url: string): ScriptUrl } | undefined;
+  /** Bounds what waits: `maxSize` requests, 1 to 1,000,000; further ones are rejected with `overloaded`. Default 100,000. */
+  readonly queue?: { readonly maxSize?: number | undefined } | undefined;
+  /** After how long without service requests count as one priority higher, in ms, 1 to 3,600,000. Default 2,000. */
+  readonly ageing?: number | undefined;
   /** Ends a worker whose call takes longer, in ms. Default: 3 minutes to load and for a first run, then 20 times the slowest run so far, at least 10 s. */
   readonly callTimeoutMs?: number | undefined;
   /** Ends a worker that has had no work for so long, in ms; its next work starts another. Default 120,000. */
@@ -41,10 +45,35 @@ export interface LoadOptions {
   readonly backend?: BackendName | undefined;
   /** Pins the variant by its id. Default: the fastest that this device can run, the smallest among equals. */
   readonly variant?: string | undefined;
+  /** Which requests may run together, where the model has a batch axis; false for none. */
+  readonly batching?: BatchingOptions | false | undefined;
+  /** On how many lanes the model may run at once, 1 to 64. Default: on all. */
+  readonly concurrency?: number | undefined;
 }
+
+/** Which requests may run together. */
+export interface BatchingOptions {
+  /** How many rows may run together, 1 to 1,024. Default 64; what is cheapest is learnt. */
+  readonly maxBatchSize?: number | undefined;
+  /** How long a request may wait on a free lane for others to join it, in ms, 0 to 10,000. Default 0. */
+  readonly maxQueueDelayMs?: number | undefined;
+  /** Sizes to prefer, each 1 to 1,024. Default: none. */
+  readonly preferredBatchSizes?: readonly number[] | undefined;
+}
+
+/** Names what goes first, the most urgent first. */
+export const PRIORITIES = ["interactive", "normal", "background"] as const;
 
 /** Options of one run. */
 export interface RunOptions {
+  /** What goes first; within one the earliest deadline does. Default `"normal"`. */
+  readonly priority?: (typeof PRIORITIES)[number] | undefined;
+  /** When the answer is needed, in ms from the call, 1 to 86,400,000. Default: whenever it comes. */
+  readonly deadlineMs?: number | undefined;
+  /** What becomes of a request that can't be on time: rejected with `deadline-exceeded`, or finished late. Default `"reject"`. */
+  readonly onLate?: "reject" | "finish" | undefined;
+  /** Allows to end the worker when this is cancelled while it runs, where that is sooner than to wait. Default false. */
+  readonly preempt?: boolean | undefined;
   /** Cancels: a queued request is removed, a running one is settled at once; rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
   /** Moves the inputs' buffers instead of copying them; they are detached afterwards. Default false. */
@@ -53,8 +82,12 @@ export interface RunOptions {
 
 /** Options of a map over many inputs. */
 export interface MapOptions extends RunOptions {
-  /** How many runs may be under way at once, 1 to 1,024. Default: twice the lanes of the model's backend. */
+  /** How many inputs may be under way at once, 1 to 100,000. Default: what keeps every lane of the model's backend in full batches, within 64 MiB of inputs. */
   readonly concurrency?: number | undefined;
+  /** Whether answers come in the order of the inputs, or as soon as they are there. Default true. */
+  readonly ordered?: boolean | undefined;
+  /** What an input that fails does: ends the iteration with its error, or is given as `{ index, error }` in its place. Default `"stop"`. */
+  readonly errors?: "stop" | "yield" | undefined;
 }
 
 /** Options of a recurrent state. */
@@ -76,6 +109,8 @@ export function checkEngineOptions(options: EngineOptions): void {
     "assetsBase",
     "store",
     "trustedTypesPolicy",
+    "queue",
+    "ageing",
     "callTimeoutMs",
     "idleMs",
     "verbose",
@@ -90,21 +125,42 @@ export function checkEngineOptions(options: EngineOptions): void {
     throw new TypeError(`store: expected "auto", "memory" or false, got ${show(options.store)}`);
   whole("workers", options.workers, 1, 64);
   whole("threads", options.threads, 1, 64);
+  if (options.queue !== undefined) known("queue", options.queue, ["maxSize"]);
+  whole("queue.maxSize", options.queue?.maxSize, 1, 1_000_000);
+  whole("ageing", options.ageing, 1, 3_600_000);
   whole("callTimeoutMs", options.callTimeoutMs, 1, 2 ** 31 - 1);
   whole("idleMs", options.idleMs, 0, 2 ** 31 - 1);
 }
 
 /** Checks the options of `engine.load`. */
 export function checkLoadOptions(options: LoadOptions): void {
-  known("load", options, ["onProgress", "signal", "backend", "variant"]);
+  known("load", options, ["onProgress", "signal", "backend", "variant", "batching", "concurrency"]);
+  const { batching } = options;
+  if (batching !== undefined && batching !== false) {
+    known("batching", batching, ["maxBatchSize", "maxQueueDelayMs", "preferredBatchSizes"]);
+    whole("batching.maxBatchSize", batching.maxBatchSize, 1, 1_024);
+    range("batching.maxQueueDelayMs", batching.maxQueueDelayMs, 0, 10_000);
+    for (const size of batching.preferredBatchSizes ?? []) whole("batching.preferredBatchSizes", size, 1, 1_024);
+  }
+  whole("concurrency", options.concurrency, 1, 64);
   if (options.backend !== undefined) oneOf("backend", options.backend, BACKENDS);
   if (options.variant !== undefined && typeof options.variant !== "string")
     throw new TypeError(`variant: expected a string, got ${show(options.variant)}`);
 }
 
+/** Checks the options of a run. */
+export function checkRunOptions({ priority, deadlineMs, onLate }: RunOptions): void {
+  if (priority !== undefined) oneOf("priority", priority, PRIORITIES);
+  if (onLate !== undefined) oneOf("onLate", onLate, ["reject", "finish"]);
+  range("deadlineMs", deadlineMs, 1, 86_400_000);
+}
+
 /** Checks the options of `model.map`. */
 export function checkMapOptions(options: MapOptions): void {
-  whole("concurrency", options.concurrency, 1, 1_024);
+  whole("concurrency", options.concurrency, 1, 100_000);
+  if (options.errors !== undefined) oneOf("errors", options.errors, ["stop", "yield"]);
+  if (options.ordered !== undefined && typeof options.ordered !== "boolean")
+    throw new TypeError(`ordered: expected true or false, got ${show(options.ordered)}`);
 }
 
 /** Checks the options of `model.stateful`, but for what the initial state holds. */
@@ -121,6 +177,11 @@ function known(call: string, options: object, names: readonly string[]): void {
 function oneOf(option: string, value: unknown, values: readonly string[]): void {
   if (!values.includes(value as string))
     throw new TypeError(`${option}: expected ${values.map((x) => `"${x}"`).join(" or ")}, got ${show(value)}`);
+}
+
+function range(option: string, value: number | undefined, min: number, max: number): void {
+  if (value === undefined || (value >= min && value <= max)) return;
+  throw new RangeError(`${option}: expected a number from ${min} to ${max}, got ${show(value)}`);
 }
 
 function whole(option: string, value: number | undefined, min: number, max: number): void {

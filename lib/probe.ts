@@ -35,7 +35,7 @@ export function typicalFeeds(ports: readonly Port[], typical: Readonly<Record<st
 /** Measures ms a run; null where the lane failed or took longer than the budget. */
 export async function probe(effects: Effects, lane: Lane, model: LoadMessage, feeds: Feeds): Promise<number | null> {
   const run = async (): Promise<number> => {
-    const { runMs } = await lane.run(model, [feeds], PROBE_BUDGET_MS);
+    const { runMs } = await lane.run(model, [feeds], { boundMs: PROBE_BUDGET_MS });
     return runMs;
   };
   try {

@@ -31,9 +31,9 @@ export interface StatefulParts {
     accepts: Accepts,
     inputs: Inputs,
     options: RunOptions,
-    work: (feeds: Feeds) => Promise<RunResult>,
+    work: (feeds: Feeds, calledMs: number) => Promise<RunResult>,
   ) => Promise<RunResult>;
-  readonly submit: (feeds: Feeds, signal: AbortSignal, state: StateStep) => Promise<RunResult>;
+  readonly submit: (feeds: Feeds, options: RunOptions, calledMs: number, state: StateStep) => Promise<RunResult>;
 }
 
 /** A recurrent state; made by `model.stateful`. */
@@ -77,8 +77,8 @@ export class Stateful {
   run(inputs: Inputs, options: RunOptions = {}): Promise<RunResult> {
     const signal = eitherOf(options.signal, this.#stop.signal);
     const before = this.#tail;
-    const step = this.#parts.count(this.#accepts, inputs, { ...options, signal }, (feeds) =>
-      this.#step(before, feeds, signal),
+    const step = this.#parts.count(this.#accepts, inputs, { ...options, signal }, (feeds, calledMs) =>
+      this.#step(before, feeds, { ...options, signal }, calledMs),
     );
     this.#tail = before.then(() => step).catch(() => undefined);
     return step;
@@ -89,13 +89,19 @@ export class Stateful {
     this.#end(new SelvedgeError("closed", "The state is closed."));
   }
 
-  async #step(before: Promise<unknown>, feeds: Feeds, signal: AbortSignal): Promise<RunResult> {
+  async #step(
+    before: Promise<unknown>,
+    feeds: Feeds,
+    options: RunOptions & { readonly signal: AbortSignal },
+    calledMs: number,
+  ): Promise<RunResult> {
+    const { signal } = options;
     try {
       await untilAborted(before, signal);
       const [checkpoint, since, mark] = [this.#checkpoint, this.#since, this.#parts.newMark()];
       const isCheckpoint = since.length + 1 >= this.#every;
       const state = { id: this.#id, after: this.#after, mark, checkpoint, since, isCheckpoint };
-      const result = await this.#parts.submit(feeds, signal, state);
+      const result = await this.#parts.submit(feeds, options, calledMs, state);
       this.#after = mark;
       since.push(feeds);
       return isCheckpoint ? this.#keep(result) : result;

@@ -57,8 +57,25 @@ export interface LaneStats {
   readonly busyMs: number;
 }
 
-interface Loaded {
+/** What a caller of `run` may want. */
+export interface LaneRunOptions {
+  /** Overrides the lane's own bound, in ms. */
+  readonly boundMs?: number | undefined;
+  readonly state?: StateStep | undefined;
+  /** Called when the batch begins, which a staged one does not where its worker ends before. */
+  readonly onBegin?: (() => void) | undefined;
+}
+
+interface Sent {
+  readonly boundMs: number;
+  readonly onBegin: (() => void) | undefined;
+}
+
+/** A model in a worker. */
+export interface Loaded {
   readonly facts: Promise<ModelFacts>;
+  /** Whether the load is through. */
+  isReady: boolean;
   slowestMsPerElement: number;
   /** The states that lie in the worker, each with the mark of the step that left it. */
   readonly states: Map<number, number>;
@@ -83,6 +100,8 @@ export interface StateStep {
 export class Lane {
   readonly id: string;
   readonly backend: BackendName;
+  /** Whether it is one more than there are cores, for what is short and urgent. */
+  readonly isExpress: boolean;
   readonly #options: LaneOptions;
   #client: WorkerClient | null = null;
   #starting: Promise<WorkerClient> | null = null;
@@ -90,6 +109,10 @@ export class Lane {
   #loaded: Map<number, Loaded> = new Map();
   #tail: Promise<unknown> = Promise.resolve();
   #outstanding = 0;
+  /** Runs among them, and those that were sent: the first runs, the others are staged behind it. */
+  #batches = 0;
+  readonly #sent: Sent[] = [];
+  #answeredMs = 0;
   #cancelIdle: (() => void) | null = null;
   #closed = false;
   #starts = 0;
@@ -97,9 +120,10 @@ export class Lane {
   #runs = 0;
   #busyMs = 0;
 
-  constructor(id: string, backend: BackendName, options: LaneOptions) {
+  constructor(id: string, backend: BackendName, options: LaneOptions, isExpress: boolean) {
     this.id = id;
     this.backend = backend;
+    this.isExpress = isExpress;
     this.#options = options;
   }
 
@@ -113,21 +137,14 @@ export class Lane {
     return this.#facts;
   }
 
-  /** Tells whether a model is loaded, or being loaded, in the worker that runs now. */
-  holds(modelId: number): boolean {
-    return this.#loaded.has(modelId);
+  /** Tells whether it does nothing but runs, so that one more may be given to it. */
+  get isOpen(): boolean {
+    return this.#outstanding === this.#batches && !this.#closed;
   }
 
-  /** Gives how many states lie in the worker. */
-  get stateCount(): number {
-    let count = 0;
-    for (const { states } of this.#loaded.values()) count += states.size;
-    return count;
-  }
-
-  /** Tells whether a state lies here as the step before left it. */
-  keeps(modelId: number, { id, after }: Pick<StateStep, "id" | "after">): boolean {
-    return this.#loaded.get(modelId)?.states.get(id) === after;
+  /** Gives the models that are loaded, or being loaded, in the worker that runs now. */
+  get held(): ReadonlyMap<number, Loaded> {
+    return this.#loaded;
   }
 
   /** Loads a model, starting the worker where there is none. */
@@ -136,37 +153,38 @@ export class Lane {
   }
 
   /**
-   * Runs a batch, loading its model first where it is not, and rebuilding its state where that is not here.
-   * `boundMs` overrides the lane's own bound.
+   * Runs a batch, loading its model first where it is not, and rebuilding its state where that is not here. A batch
+   * whose model is here goes to the worker at once, behind what runs there: it begins when that ends, however busy the
+   * page is then.
    */
-  run(model: LoadMessage, items: readonly Feeds[], boundMs?: number, state?: StateStep): Promise<Ran> {
-    return this.#serial(async () => {
+  run(model: LoadMessage, items: readonly Feeds[], options: LaneRunOptions = {}): Promise<Ran> {
+    const { modelId } = model;
+    const { state } = options;
+    const isStaged =
+      this.#sent.length > 0 &&
+      this.#sent.length === this.#outstanding &&
+      state === undefined &&
+      this.#loaded.get(modelId)?.isReady === true;
+    const work = async (): Promise<Ran> => {
+      if (!isStaged) options.onBegin?.();
       const client = this.#client !== null ? this.#client : await this.#ensureStarted();
-      const loaded = this.#loaded.get(model.modelId) ?? this.#ensureLoaded(client, model);
-      await loaded.facts;
-      const call = async (message: RunMessage): Promise<Ran> => {
-        const elements = countElements(message.items);
-        const startMs = this.#options.effects.now();
-        const send = (): Promise<Ran> => client.run(message, boundMs ?? this.#runBound(loaded, elements));
-        const ran = await (loaded.slowestMsPerElement === 0 ? this.#try(model.modelId, send) : send());
-        const ms = this.#options.effects.now() - startMs;
-        loaded.slowestMsPerElement = Math.max(loaded.slowestMsPerElement, ms / elements);
-        this.#runs += 1;
-        this.#busyMs += ms;
-        return ran;
-      };
-      if (state === undefined) return call({ modelId: model.modelId, items });
+      const loaded = this.#loaded.get(modelId) ?? this.#ensureLoaded(client, model);
+      if (!loaded.isReady) await loaded.facts;
+      if (state === undefined) return this.#call(client, loaded, { modelId, items }, options);
       let restore = loaded.states.get(state.id) === state.after ? null : state.checkpoint;
       loaded.states.delete(state.id); // until it is through: a step that fails leaves nothing to go on from
-      for (const past of restore === null ? [] : state.since) {
-        await call({ modelId: model.modelId, items: [past], state: { stateId: state.id, restore, checkpoint: false } });
+      const { id: stateId, isCheckpoint } = state;
+      const step = async (feeds: readonly Feeds[], checkpoint: boolean): Promise<Ran> => {
+        const message = { modelId, items: feeds, state: { stateId, restore, checkpoint } };
         restore = null;
-      }
-      const { id: stateId, isCheckpoint: checkpoint } = state;
-      const ran = await call({ modelId: model.modelId, items, state: { stateId, restore, checkpoint } });
+        return this.#call(client, loaded, message, { boundMs: options.boundMs });
+      };
+      for (const past of restore === null ? [] : state.since) await step([past], false);
+      const ran = await step(items, isCheckpoint);
       loaded.states.set(stateId, state.mark);
       return ran;
-    });
+    };
+    return this.#serial(work, isStaged ? "staged" : "run");
   }
 
   /** Frees what is kept of a state. */
@@ -220,15 +238,44 @@ export class Lane {
     return { id, backend, state, starts: this.#starts, crashes: this.#crashes, runs: this.#runs, busyMs: this.#busyMs };
   }
 
-  /** Runs one thing after the other: a watchdog must not count the time in which its call waited for another. */
-  #serial<T>(work: () => Promise<T>): Promise<T> {
+  async #call(client: WorkerClient, loaded: Loaded, message: RunMessage, options: LaneRunOptions): Promise<Ran> {
+    const { now } = this.#options.effects;
+    const elements = countElements(message.items);
+    const boundMs = options.boundMs ?? this.#runBound(loaded, elements);
+    const isFirst = loaded.slowestMsPerElement === 0;
+    const sentMs = now();
+    this.#sent.push({ boundMs, onBegin: options.onBegin });
+    // What runs before it in the worker may take its own time.
+    const allMs = this.#sent.reduce((sum, sent) => sum + sent.boundMs, 0);
+    const send = (): Promise<Ran> =>
+      client.run(message, allMs).finally(() => {
+        this.#sent.shift();
+        if (this.#client === client) this.#sent[0]?.onBegin?.();
+      });
+    const ran = await (isFirst ? this.#try(message.modelId, send) : send());
+    const ms = now() - Math.max(sentMs, this.#answeredMs);
+    this.#answeredMs = now();
+    loaded.slowestMsPerElement = Math.max(loaded.slowestMsPerElement, ms / elements);
+    this.#runs += 1;
+    this.#busyMs += ms;
+    return ran;
+  }
+
+  /**
+   * Runs one thing after the other, but what is staged: that only waits in the worker. A watchdog must not count the
+   * time in which its call waited for another.
+   */
+  #serial<T>(work: () => Promise<T>, kind: "run" | "staged" | "other" = "other"): Promise<T> {
     if (this.#closed) return Promise.reject(new SelvedgeError("closed", "The engine is closed."));
     this.#cancelIdle?.();
     this.#cancelIdle = null;
-    const result = this.#outstanding === 0 ? work() : this.#tail.then(work);
+    const result = this.#outstanding === 0 || kind === "staged" ? work() : this.#tail.then(work);
+    const batches = kind === "other" ? 0 : 1;
     this.#outstanding += 1;
+    this.#batches += batches;
     const settled = (): void => {
       this.#outstanding -= 1;
+      this.#batches -= batches;
       if (this.#outstanding > 0 || this.#closed) return;
       this.#startIdling();
       this.#options.onFree();
@@ -292,9 +339,14 @@ export class Lane {
     if (known !== undefined) return known;
     const bound = this.#options.callTimeoutMs ?? FIRST_BOUND_MS;
     const facts = this.#try(message.modelId, () => client.load(message, bound));
-    const loaded: Loaded = { facts, slowestMsPerElement: 0, states: new Map() };
+    const loaded: Loaded = { facts, isReady: false, slowestMsPerElement: 0, states: new Map() };
     this.#loaded.set(message.modelId, loaded);
-    facts.catch(() => this.#loaded.delete(message.modelId));
+    facts.then(
+      () => {
+        loaded.isReady = true;
+      },
+      () => this.#loaded.delete(message.modelId),
+    );
     return loaded;
   }
 

@@ -1,4 +1,5 @@
-// The pool: one lane for WebGPU, n for wasm. It only holds them; they start by themselves with their first work.
+// The pool: one lane for WebGPU, n for wasm, and an express lane. It only holds them; they start by themselves with
+// their first work.
 import type { BackendName } from "../backend/backend.ts";
 import { Lane } from "./lane.ts";
 import type { LaneOptions, LaneStats } from "./lane.ts";
@@ -7,6 +8,8 @@ import type { LaneOptions, LaneStats } from "./lane.ts";
 export interface PoolSize {
   readonly webgpu: number;
   readonly wasm: number;
+  /** Whether there is one wasm lane more, for what is short and urgent while all others run what is long. */
+  readonly hasExpress: boolean;
 }
 
 /** All lanes of an engine. */
@@ -15,14 +18,15 @@ export class Pool {
 
   constructor(size: PoolSize, options: LaneOptions) {
     const make = (backend: BackendName, count: number): Lane[] =>
-      Array.from({ length: count }, (_, i) => new Lane(`${backend}-${i}`, backend, options));
-    this.lanes = [...make("webgpu", size.webgpu), ...make("wasm", size.wasm)];
+      Array.from({ length: count }, (_, i) => new Lane(`${backend}-${i}`, backend, options, false));
+    const express = size.hasExpress ? [new Lane("wasm-express", "wasm", options, true)] : [];
+    this.lanes = [...make("webgpu", size.webgpu), ...make("wasm", size.wasm), ...express];
   }
 
   /** Gives the first lane of a backend that already holds the model, else the first free one, else the first. */
   pick(backend: BackendName, modelId: number): Lane | undefined {
-    const lanes = this.lanes.filter((lane) => lane.backend === backend);
-    return lanes.find((lane) => lane.holds(modelId)) ?? lanes.find((lane) => lane.free) ?? lanes[0];
+    const lanes = this.lanes.filter((lane) => lane.backend === backend && !lane.isExpress);
+    return lanes.find((lane) => lane.held.has(modelId)) ?? lanes.find((lane) => lane.free) ?? lanes[0];
   }
 
   /** Frees a model on every lane. */

@@ -1,0 +1,133 @@
+// Many inputs through one model: a source that is read no further ahead than answers are taken, so that an endless one
+// takes constant memory. Answers are given while the source is still being waited for.
+import { eitherOf } from "./abort.ts";
+import type { Inputs } from "./inputs.ts";
+import type { MapOptions, RunOptions } from "./options.ts";
+import type { RunResult } from "./result.ts";
+
+/** The answer to one input of a map. */
+export interface Mapped extends RunResult {
+  /** Which input it answers, counted from 0. */
+  readonly index: number;
+}
+
+/** An input of a map that failed, where `errors` is `"yield"`. */
+export interface Unmapped {
+  /** Which input failed, counted from 0. */
+  readonly index: number;
+  /** What its run rejected with. */
+  readonly error: unknown;
+}
+
+/** What a map runs on. */
+export interface MapParts {
+  readonly run: (inputs: Inputs, options: RunOptions) => Promise<RunResult>;
+  /** How many inputs may be under way at the least, and at the most where they are small. */
+  readonly atLeast: number;
+  readonly atMost: number;
+}
+
+/** What inputs under way may hold, unless the caller says how many they may be. */
+const HELD_BYTES = 64 * 2 ** 20;
+
+/** Runs a model over a source. */
+export async function* mapRuns(
+  parts: MapParts,
+  source: Iterable<Inputs> | AsyncIterable<Inputs>,
+  options: MapOptions,
+): AsyncGenerator<Mapped | Unmapped, void, undefined> {
+  const { ordered = true, errors = "stop", concurrency: given, ...own } = options;
+  const stop = new AbortController();
+  const signal = eitherOf(own.signal, stop.signal);
+  const iterator: Iterator<Inputs, unknown> | AsyncIterator<Inputs, unknown> =
+    Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+  /** What is through and was not given yet, in the order in which it came. */
+  const through = new Map<number, Mapped | Unmapped>();
+  let concurrency = given ?? parts.atLeast;
+  let begun = 0;
+  let taken = 0;
+  let isReading = false;
+  let isOver = false;
+  const failures: { readonly error: unknown }[] = [];
+  let wake = (): void => undefined;
+  const begin = (inputs: Inputs): void => {
+    const index = begun++;
+    if (index === 0 && given === undefined)
+      concurrency = Math.max(parts.atLeast, Math.min(parts.atMost, Math.floor(HELD_BYTES / bytesOf(inputs))));
+    const settle = (outcome: Mapped | Unmapped): void => {
+      through.set(index, outcome);
+      wake();
+    };
+    parts.run(inputs, { ...own, signal }).then(
+      (result) => {
+        settle({ ...result, index });
+      },
+      (error: unknown) => {
+        settle({ index, error });
+      },
+    );
+  };
+  const read = async (): Promise<void> => {
+    isReading = true;
+    try {
+      const result = await Promise.resolve().then(() => iterator.next());
+      if (result.done === true) isOver = true;
+      else if (!signal.aborted) begin(result.value);
+    } catch (error) {
+      failures.push({ error });
+    }
+    isReading = false;
+    wake();
+  };
+  const aborted = (): void => {
+    wake();
+  };
+  signal.addEventListener("abort", aborted);
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      for (const { error } of failures) throw error;
+      if (!isOver && !isReading && begun - taken < concurrency) void read();
+      const [index = taken] = ordered ? [] : through.keys();
+      const next = through.get(index);
+      if (next !== undefined) {
+        if ("error" in next && errors === "stop") throw next.error;
+        through.delete(index);
+        yield next;
+        taken += 1;
+      } else if (isOver && taken === begun) return;
+      else
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+    }
+  } finally {
+    signal.removeEventListener("abort", aborted);
+    stop.abort(new DOMException("The iteration was left.", "AbortError"));
+    // A source that is being waited for may never answer: it is told, and left.
+    const left = isOver ? undefined : iterator.return?.();
+    if (isReading) Promise.resolve(left).catch(() => undefined);
+    else await left;
+  }
+}
+
+/** Estimates what an input holds, at least one byte. */
+function bytesOf(inputs: Inputs): number {
+  let bytes = 1;
+  for (const value of Object.values(inputs ?? {}) as unknown[]) {
+    if (typeof value !== "object" || value === null) continue; // told by its run
+    const {
+      byteLength,
+      size,
+      width = 0,
+      height = 0,
+    } = ("data" in value ? (value.data ?? {}) : value) as {
+      byteLength?: number;
+      size?: number;
+      width?: number;
+      height?: number;
+    };
+    bytes += byteLength ?? size ?? width * height * 4;
+  }
+  return bytes;
+}

@@ -1,0 +1,102 @@
+// What goes into the scheduler and what comes out of it: plain messages that can be cloned, so that it may live in another
+// thread than its caller, and so that a trace of them runs again anywhere. Times in ms of the caller's clock.
+
+/** A way to execute a step: which model a lane of that backend is to run. */
+export interface Place {
+  readonly backend: string;
+  /** The id under which lanes know the model. */
+  readonly modelId: number;
+  /** Names the model's bytes and the backend for the estimate: the same on every page load. */
+  readonly key: string;
+}
+
+/** How far the requests of a model may run together. */
+export interface Batching {
+  /** How many rows a batch may have. */
+  readonly maxBatchSize: number;
+  /** How long a step may wait on a free lane for others to join it. */
+  readonly maxQueueDelayMs: number;
+  /** The sizes to prefer; empty for any. */
+  readonly preferredBatchSizes: readonly number[];
+}
+
+/** Names what a step of a recurrent state goes on from. */
+export interface StatePlace {
+  readonly id: number;
+  /** The mark of the step before. */
+  readonly after: number;
+}
+
+/** A step as it arrives. Its id says in which order steps came: one that is run again keeps it. */
+export interface Step {
+  readonly id: number;
+  /** Where it may run, the preferred place first. */
+  readonly places: readonly [Place, ...Place[]];
+  /** 0 is interactive, 1 normal, 2 background. */
+  readonly priority: number;
+  readonly arrivedMs: number;
+  /** Infinity where there is no deadline. */
+  readonly dueMs: number;
+  /** Whether it is refused when it can't be on time, and dropped when it is late. */
+  readonly isRefusable: boolean;
+  /** Whose it is: callers of one priority get equal time. */
+  readonly caller: number;
+  /** How many rows it has along the batch axis. */
+  readonly rows: number;
+  /** The same for steps that can run together; null where it runs alone. */
+  readonly shape: string | null;
+  readonly batching: Batching;
+  /** On how many lanes the model may run at once. */
+  readonly concurrency: number;
+  /** Whether the lane may be ended where nobody waits for this any more. */
+  readonly preempt: boolean;
+  /** Present where the step belongs to a recurrent state. */
+  readonly state?: StatePlace | undefined;
+}
+
+/** A lane as the scheduler sees it. */
+export interface LaneView {
+  readonly id: string;
+  readonly backend: string;
+  /** Whether it is one more than there are cores: for what would be late elsewhere, and short. */
+  readonly isExpress: boolean;
+  /** False while it does something that the scheduler did not ask for, and once it is closed. */
+  readonly isOpen: boolean;
+  /** The models in its worker, each with its states by the mark that their last step left. */
+  readonly held: ReadonlyMap<number, { readonly states: ReadonlyMap<number, number> }>;
+}
+
+/** What happened. */
+export type Event =
+  | { readonly type: "arrived"; readonly step: Step; readonly isAgain: boolean }
+  /** Nobody waits for the step any more. */
+  | { readonly type: "cancelled"; readonly id: number }
+  /** A batch is through; `ms` is what it took in the worker, null where it failed. */
+  | { readonly type: "ended"; readonly lane: string; readonly batch: number; readonly ms: number | null }
+  /** A model was loaded, a worker started for it where there was none. */
+  | { readonly type: "loaded"; readonly key: string; readonly ms: number }
+  /** Time has passed, or a lane became free. */
+  | { readonly type: "tick" };
+
+/** What is to be done. */
+export type Decision =
+  | {
+      readonly type: "start";
+      readonly batch: number;
+      readonly lane: string;
+      readonly place: Place;
+      readonly ids: readonly number[];
+      /** What the batch is expected to take, in ms. */
+      readonly ms: number;
+    }
+  | {
+      readonly type: "reject";
+      readonly id: number;
+      readonly code: "deadline-exceeded" | "overloaded";
+      /** When it would have been through, in ms from now, or how many wait. */
+      readonly expected: number;
+    }
+  /** Load the model of a waiting step onto a lane that idles. */
+  | { readonly type: "warm"; readonly lane: string; readonly id: number; readonly place: Place }
+  /** End the worker of a lane: what it runs is of no use to anybody. */
+  | { readonly type: "end"; readonly lane: string };
