@@ -7,7 +7,8 @@ import { main } from "./cli.ts";
 import type { CompressReport } from "./outcome.ts";
 import { seededFloats, smallModel } from "./fixtures.ts";
 import { readModelFile } from "./files.ts";
-import { floatTensor } from "./weights.ts";
+import { OnnxModel } from "./onnx.ts";
+import { floatTensor, int64Tensor } from "./weights.ts";
 
 let folder: string;
 let said: string;
@@ -101,6 +102,83 @@ describe("compress", () => {
     await main(["compress", modelFile(), "--out", out, "--targets", "wasm"], AbortSignal.abort());
     expect(reportOf(out)).toMatchObject({ isStopped: true, forms: [] });
   });
+
+  test("what is stopped on its way keeps what was done, and gives 130", { timeout: 120_000 }, async () => {
+    const out = join(folder, "out");
+    const stop = new AbortController();
+    vi.mocked(process.stderr.write).mockImplementation((text) => {
+      if (/making int8-dynamic/.test(String(text))) stop.abort();
+      return true;
+    });
+    expect(await main(["compress", modelFile(), "--out", out, "--targets", "wasm"], stop.signal)).toBe(130);
+    const report = reportOf(out);
+    expect(report.isStopped).toBe(true);
+    expect(report.forms.map((x) => x.id)).toEqual(["f32", "int8"]);
+    expect(parseBundle(JSON.parse(readFileSync(join(out, "bundle", "bundle.json"), "utf8"))).variants[0]?.id).toBe(
+      "f32",
+    );
+    expect(readFileSync(join(out, "report.html"), "utf8")).toMatch(/Stopped before the last form/);
+  });
+
+  test("a recipe that is given back is what --dry-run wrote; options win over it", { timeout: 120_000 }, async () => {
+    const [path, out] = [modelFile(), join(folder, "out")];
+    const samples = join(folder, "x.jsonl");
+    writeFileSync(samples, JSON.stringify([[...seededFloats(64, 1)]]));
+    const words = ["compress", path, "--out", out];
+    const asked = ["--targets", "wasm", "--forms", "int8", "--samples", samples, "--max-drop", "0.1%"];
+    expect(await main([...words, ...asked, "--dry-run"])).toBe(0);
+    const recipe = join(folder, "out", "recipe.json");
+    expect(await main([...words, "--recipe", recipe, "--limit", "1"]), said).toBe(0);
+    expect(reportOf(out)).toMatchObject({
+      targets: ["wasm"],
+      samples: { n: 1, isMadeUp: false },
+      metric: { budget: "at least 30 dB (error below 0.1% of the outputs' energy)" },
+      forms: [{ id: "f32" }, { id: "int8" }],
+    });
+    writeFileSync(recipe, JSON.stringify({ schema: "selvedge/recipe@1", targets: ["tpu"] }));
+    expect(await main([...words, "--recipe", recipe])).toBe(1);
+    expect(said).toMatch(/recipe.*targets\.0/);
+  });
+
+  test("a form that cannot be made is told, takes no other down, and gives 2", { timeout: 120_000 }, async () => {
+    const out = join(folder, "out");
+    vi.spyOn(OnnxModel.prototype, "useContribOperators").mockImplementation(() => {
+      throw new Error("no contrib operators today");
+    });
+    const words = ["compress", modelFile(), "--out", out, "--targets", "webgpu", "--forms", "int8,int4"];
+    expect(await main(words)).toBe(2);
+    const [f32, int8, int4] = reportOf(out).forms;
+    expect([f32?.why, int8?.why]).toEqual([undefined, undefined]);
+    expect(int4).toMatchObject({ id: "int4", bytes: 0, why: expect.stringMatching(/no contrib operators/) as string });
+    expect(existsSync(join(out, "int8.onnx"))).toBe(true);
+    expect(said).toMatch(/int4: it could not be made/);
+  });
+
+  test(
+    "a model that runs on no made-up input has its forms, unchecked, and gives 3",
+    { timeout: 120_000 },
+    async () => {
+      const out = join(folder, "out");
+      const model = smallModel({
+        opset: 13,
+        inputs: { x: ["n", 64], y: ["m", 7] },
+        outputs: ["z"],
+        nodes: [
+          { opType: "MatMul", input: ["x", "a"], output: ["h"] },
+          { opType: "Reshape", input: ["y", "shape"], output: ["r"] },
+          { opType: "Add", input: ["h", "r"], output: ["z"] },
+        ],
+        initializers: [floatTensor("a", [64, 96], seededFloats(64 * 96, 3)), int64Tensor("shape", [2], [11, 96])],
+      });
+      const path = join(folder, "odd.onnx");
+      writeFileSync(path, model.write());
+      expect(await main(["compress", path, "--out", out, "--targets", "wasm"]), said).toBe(3);
+      expect(existsSync(join(out, "int8.onnx"))).toBe(true);
+      expect(said).toMatch(/ran on no made-up input.*give --samples/);
+      const bundle = parseBundle(JSON.parse(readFileSync(join(out, "bundle", "bundle.json"), "utf8")));
+      expect(bundle.variants).toMatchObject([{ id: "f32", unchecked: ["webgpu", "wasm"] }]);
+    },
+  );
 
   test("--dry-run writes a recipe, and makes nothing", async () => {
     const out = join(folder, "out");

@@ -121,7 +121,7 @@ export async function compress(path: string, options: CompressOptions): Promise<
     onProgress(`[${i + 1}/${forms.length}] making ${form.id}${left}`);
     const formStarted = performance.now();
     try {
-      const bytes = await make(form, simple, feeds, samples.isMadeUp);
+      const bytes = await make(form, simple, { feeds, isMadeUp: samples.isMadeUp }, notes);
       await writeWhole(join(out, `${form.id}.onnx`), [bytes]);
       const report = await examine(form, bytes, examination);
       reports.push({ ...report, seconds: since(formStarted) });
@@ -282,16 +282,25 @@ async function settleBatch(described: Description, bytes: Uint8Array, feeds: rea
   }
 }
 
+/** Makes a form; where what was gathered over the samples spoils it, without that. */
 async function make(
   form: Form,
   simple: Uint8Array<ArrayBuffer>,
-  feeds: readonly Feed[],
-  isMadeUp: boolean,
+  { feeds, isMadeUp }: { readonly feeds: readonly Feed[]; readonly isMadeUp: boolean },
+  notes: string[],
 ): Promise<Uint8Array<ArrayBuffer>> {
   if (form.id === "f32") return simple;
   const model = readModel(simple);
-  await form.make(model, feeds, isMadeUp);
-  return model.write();
+  try {
+    await form.make(model, feeds, isMadeUp);
+    return model.write();
+  } catch (error) {
+    if (feeds.length === 0) throw error;
+    const plain = readModel(simple);
+    await form.make(plain, [], true);
+    notes.push(`${form.id} was made without the samples: ${error instanceof Error ? error.message : String(error)}.`);
+    return plain.write();
+  }
 }
 
 function notMade(id: string, error: unknown): Omit<FormReport, "seconds"> {

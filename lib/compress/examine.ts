@@ -30,11 +30,7 @@ export async function examine(form: Form, bytes: Uint8Array, on: Examination): P
   const told = { id: form.id, file: `${form.id}.onnx`, bytes: bytes.length, brotliBytes: await wireBytes(bytes) };
   const targets = form.targets.filter((x) => on.targets.includes(x));
   let expected: Outputs[] = [];
-  let measured: { score: number | null; sqnrDb: number | null; why?: string } = {
-    score: null,
-    sqnrDb: null,
-    why: "it was not measured: there is no sample on which the model runs",
-  };
+  let measured: { score: number | null; sqnrDb: number | null } = { score: null, sqnrDb: null };
   if (on.references.samples.n > 0)
     try {
       const { score, sqnrDb, first } = await measure(form, bytes, on);
@@ -42,8 +38,8 @@ export async function examine(form: Form, bytes: Uint8Array, on: Examination): P
       expected = first;
     } catch (error) {
       on.signal?.throwIfAborted();
-      measured = { ...measured, why: `it does not run: ${error instanceof Error ? error.message : String(error)}` };
-      return { ...told, ...measured, isWithinBudget: false, checks: [] };
+      const why = `it does not run: ${error instanceof Error ? error.message : String(error)}`;
+      return { ...told, ...measured, why, isWithinBudget: false, checks: [] };
     }
   on.onProgress(`checking ${form.id} on ${targets.join(", ")}`);
   const checks = await on.checker.check({ form, bytes, expected }, targets);

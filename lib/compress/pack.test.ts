@@ -5,7 +5,8 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parseBundle } from "../bundle-schema.ts";
 import { CHUNK_MAX_BYTES, sha256Hex } from "../bundle.ts";
-import { cutChunks, packBundle, writeBundle } from "./pack.ts";
+import { brotliDecompressSync } from "node:zlib";
+import { cutChunks, packBundle, writeBundle, writePacked } from "./pack.ts";
 import type { PackInput } from "./pack.ts";
 
 const bytesOf = (length: number, step: number) => Uint8Array.from({ length }, (_, i) => (i * step) % 251);
@@ -119,4 +120,16 @@ describe("writeBundle", () => {
     const empty = { ...input(), assets: [{ path: "l.txt", bytes: new Uint8Array() }] };
     await expect(packBundle(empty)).rejects.toMatchObject({ code: "bundle-invalid" });
   });
+});
+
+test("each chunk stands beside it as brotli where that is smaller, and is the same when opened", async () => {
+  const { chunkBytes, brotliBytes } = await writePacked(join(folder, "b"), await packBundle(input()));
+  const names = await readdir(join(folder, "b", "chunks"));
+  const small = names.filter((x) => x.endsWith(".br"));
+  expect(small.length).toBeGreaterThan(0);
+  for (const name of small) {
+    const opened = brotliDecompressSync(await readFile(join(folder, "b", "chunks", name)));
+    expect(await sha256Hex(new Uint8Array(opened))).toBe(name.slice(0, -3));
+  }
+  expect(brotliBytes).toBeLessThan(chunkBytes / 10);
 });
