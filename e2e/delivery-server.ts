@@ -1,0 +1,45 @@
+// The server of the delivery tests: a bundle with a small model and some megabytes beside it, as a page of another
+// origin may fetch them.
+import type { Bundle } from "../lib/bundle.ts";
+import { addModel } from "../lib/backend/fixtures.ts";
+import { BadServer, serveBundle, weights } from "../lib/cache/fixtures.ts";
+
+/** Size of a chunk: small, so that many borders are met. */
+export const CHUNK_BYTES = 64 * 1024;
+
+/** Bytes beside the model, as external data that it does not use. */
+const BALLAST_BYTES = 3_000_000;
+
+/** Starts a server with the bundle under `/m/`; `chunks` is how many it has. */
+export async function startDelivery(): Promise<{ server: BadServer; url: string; bundle: Bundle; chunks: number }> {
+  const server = await BadServer.start();
+  server.headers = {
+    "access-control-allow-origin": "*",
+    "access-control-expose-headers": "etag, content-range",
+    "cross-origin-resource-policy": "cross-origin",
+  };
+  const files = { "model.onnx": new Uint8Array(addModel()), "ballast.bin": weights(BALLAST_BYTES) };
+  const bundle = await describeAdd(server, files);
+  const chunks = bundle.variants[0]?.files.flatMap((x) => x.chunks).length ?? 0;
+  return { server, url: `${server.url}/m/bundle.json`, bundle, chunks };
+}
+
+/** Serves the model that adds, its inputs and outputs described. */
+async function describeAdd(server: BadServer, files: Record<string, Uint8Array<ArrayBuffer>>): Promise<Bundle> {
+  const bundle = await serveBundle(server, "/m", files, { chunkBytes: CHUNK_BYTES });
+  const port = { dtype: "float32", dims: ["n", 3], batchAxis: 0 } as const;
+  const described: Bundle = {
+    ...bundle,
+    model: {
+      ...bundle.model,
+      inputs: [
+        { ...port, name: "a" },
+        { ...port, name: "b" },
+      ],
+      outputs: [{ ...port, name: "y" }],
+    },
+  };
+  const bytes = new TextEncoder().encode(JSON.stringify(described));
+  server.files.set("/m/bundle.json", { bytes, type: "application/json" });
+  return described;
+}

@@ -1,0 +1,188 @@
+// A model arrives once: over a bad network, in a tab that is killed, in two tabs, without a network at all. Counts what
+// the server was asked for.
+import { expect, test } from "@playwright/test";
+import type { Page } from "@playwright/test";
+import { sha256Hex } from "../lib/bundle.ts";
+import { weights } from "../lib/cache/fixtures.ts";
+import type { Trick } from "../lib/cache/fixtures.ts";
+import { CHUNK_BYTES, startDelivery } from "./delivery-server.ts";
+import { keep, slice } from "./slice.ts";
+import type { DeliveryPage } from "./pages/delivery.ts";
+
+/** Chunks that one load has under way. */
+const PARALLEL = 4;
+
+type Delivery = Awaited<ReturnType<typeof startDelivery>>;
+let delivery: Delivery;
+
+test.beforeEach(async ({ page }) => {
+  delivery = await startDelivery();
+  await open(page);
+});
+
+test.afterEach(() => {
+  delivery.server.close();
+});
+
+async function open(page: Page): Promise<void> {
+  const { pages } = test.info().config.metadata as { pages: string };
+  await page.goto(`${pages}/delivery.html`);
+  await page.waitForFunction("globalThis.delivery !== undefined");
+}
+
+async function ask<Name extends keyof DeliveryPage>(
+  page: Page,
+  name: Name,
+  ...args: Parameters<DeliveryPage[Name]>
+): Promise<Awaited<ReturnType<DeliveryPage[Name]>>> {
+  const call = `globalThis.delivery.${name}(...${JSON.stringify(args)})`;
+  return page.evaluate<Awaited<ReturnType<DeliveryPage[Name]>>>(call);
+}
+
+test("a second page loads from the store, and the server sends one small file", async ({ page }) => {
+  const { server, url, chunks, bundle } = delivery;
+  const total = bundle.variants[0]?.files.reduce((sum, x) => sum + x.bytes, 0) ?? 0;
+  const first = await ask(page, "load", url);
+  expect(first).toMatchObject({ result: "right", last: { loadedBytes: total, totalBytes: total, cachedBytes: 0 } });
+  expect(server.chunkRequests).toBe(chunks);
+  await page.reload();
+  await open(page);
+  server.asked = [];
+  const second = await ask(page, "load", url);
+  expect(second).toMatchObject({ result: "right", last: { loadedBytes: total, cachedBytes: total, secondsLeft: 0 } });
+  expect(server.asked.map((x) => x.path)).toEqual(["/m/bundle.json"]);
+});
+
+test("two tabs that start at once download once", async ({ page, context }) => {
+  const { server, url, chunks } = delivery;
+  server.trick = (path) => (path.includes("chunks") ? { kind: "trickle", parts: 4, pauseMs: 3 } : null);
+  const other = await context.newPage();
+  await open(other);
+  const both = await Promise.all([ask(page, "load", url), ask(other, "load", url)]);
+  expect(both.map((x) => x.result)).toEqual(["right", "right"]);
+  expect(server.chunkRequests).toBe(chunks);
+});
+
+test("a tab that is killed at any point costs the next one a chunk per stream at the most", async ({
+  page,
+  context,
+}) => {
+  const { server, url, chunks, bundle } = delivery;
+  server.trick = (path) => (path.includes("chunks") ? { kind: "trickle", parts: 4, pauseMs: 5 } : null);
+  const rounds = slice(5, 50);
+  const total = bundle.variants[0]?.files.reduce((sum, x) => sum + x.bytes, 0) ?? 0;
+  let kills = 0;
+  let refetched = 0;
+  for (let round = 0; round < rounds; round += 1) {
+    const tab = await context.newPage();
+    await open(tab);
+    // Each round begins with an empty store, and is killed at another point: twice on its way.
+    for (const part of [0.1 + 0.55 * ((round * 0.37) % 1), 0.7 + 0.25 * ((round * 0.61) % 1)]) {
+      await ask(tab, "begin", url, Math.floor(part * total));
+      kills += 1;
+      await kill(tab);
+      await open(tab);
+    }
+    const { result } = await ask(tab, "load", url);
+    expect(result).toBe("right");
+    const extra = server.chunkRequests - chunks;
+    expect(extra).toBeLessThanOrEqual(2 * PARALLEL);
+    refetched += extra;
+    server.asked = [];
+    await tab.evaluate(async () => {
+      const root = await navigator.storage.getDirectory();
+      await root.removeEntry("selvedge", { recursive: true });
+    });
+    await tab.close();
+  }
+  await keep(test.info(), { kills, refetched });
+  expect(page.url()).toContain("delivery");
+});
+
+/** Ends a page and all its workers without a word; nothing it could do about it would be waited for. */
+async function kill(page: Page): Promise<void> {
+  await page.goto("about:blank");
+}
+
+test("without a network what is stored is used", async ({ page }) => {
+  const { server, url } = delivery;
+  expect((await ask(page, "load", url)).result).toBe("right");
+  server.close();
+  await page.reload();
+  await open(page);
+  expect((await ask(page, "load", url)).result).toBe("right");
+});
+
+test("without a store it loads again and again", async ({ page }) => {
+  const { server, url, chunks } = delivery;
+  expect((await ask(page, "load", url, false)).result).toBe("right");
+  expect((await ask(page, "load", url, "memory")).result).toBe("right");
+  expect(server.chunkRequests).toBeGreaterThanOrEqual(chunks);
+});
+
+const TRICKS: readonly (readonly [string, Trick])[] = [
+  ["one bit flipped", { kind: "flip", at: 77 }],
+  ["a body cut before its first byte", { kind: "cut", at: 0 }],
+  ["a body cut in the middle", { kind: "cut", at: 30_000 }],
+  ["a body cut before its last byte", { kind: "cut", at: CHUNK_BYTES - 1 }],
+  ["a body that is too short", { kind: "length", bytes: 999 }],
+  ["a body that is too long", { kind: "length", bytes: CHUNK_BYTES + 1 }],
+  ["an app's start page", { kind: "html" }],
+  ["status 500", { kind: "status", status: 500 }],
+  ["status 429 with a time", { kind: "status", status: 429, headers: { "retry-after": "1" } }],
+  ["a part that nobody asked for", { kind: "range", shift: 100 }],
+  ["a redirect", { kind: "redirect" }],
+  ["a compressed body", { kind: "gzip" }],
+  ["a compressed body that is broken", { kind: "gzip", broken: true }],
+  ["a body without end", { kind: "endless" }],
+];
+
+test("whatever the server does wrong with a chunk once, the model comes right", async ({ page }) => {
+  const { server, url } = delivery;
+  for (const [name, trick] of TRICKS) {
+    // Every twelfth chunk, so that waiting for the server does not make a test of hours.
+    server.asked = [];
+    server.trick = (path, nth) => (nth === 0 && /chunks\/[0-3]/.test(path) ? trick : null);
+    expect((await ask(page, "load", url, false)).result, name).toBe("right");
+  }
+});
+
+test("what the server does wrong for ever ends in a typed error, and nothing of it is stored", async ({ page }) => {
+  const { server, url } = delivery;
+  const forever: readonly (readonly [string, Trick])[] = [
+    ["integrity-failed", { kind: "flip", at: 77 }],
+    ["integrity-failed", { kind: "html" }],
+    ["integrity-failed", { kind: "endless" }],
+    ["download-failed", { kind: "status", status: 404 }],
+  ];
+  for (const [code, trick] of forever) {
+    server.trick = (path) => (path.includes("chunks") ? trick : null);
+    expect((await ask(page, "load", url)).result, trick.kind).toBe(code);
+  }
+  server.trick = () => null;
+  server.asked = [];
+  expect((await ask(page, "load", url)).result).toBe("right");
+  expect(server.chunkRequests).toBe(delivery.chunks);
+});
+
+test("a bare model goes on where a killed tab was, and is asked for no more than once", async ({ page }) => {
+  const { server } = delivery;
+  const path = "/bare/model.onnx";
+  const bytes = weights(9_000_000, 9);
+  server.files.set(path, { bytes, etag: `"${(await sha256Hex(bytes)).slice(0, 8)}"` });
+  server.trick = (at) => (at === path ? { kind: "trickle", parts: 40, pauseMs: 10 } : null);
+  await ask(page, "begin", server.url + path, 6_000_000);
+  await kill(page);
+  await open(page);
+  server.trick = () => null;
+  server.asked = [];
+  server.sentBytes = 0;
+  // These bytes are no model, but they come whole.
+  const { result, last } = await ask(page, "load", server.url + path);
+  expect(result).toBe("model-invalid");
+  expect(last).toMatchObject({ loadedBytes: bytes.length, totalBytes: bytes.length });
+  expect(server.asked.map((x) => x.range)).toEqual([`bytes=${4 * 1024 * 1024}-`]);
+  server.asked = [];
+  expect((await ask(page, "load", server.url + path)).last?.cachedBytes).toBe(bytes.length);
+  expect(server.asked.map((x) => x.method)).toEqual(["HEAD"]);
+});
