@@ -6,7 +6,9 @@ import type { WebDriver } from "./webdriver.ts";
 
 async function load(webkit: WebDriver, pages: string, url: string): Promise<Delivered> {
   await webkit.navigate(`${pages}/delivery.html`);
-  await webkit.run("while (globalThis.delivery === undefined) await new Promise((resolve) => setTimeout(resolve, 20));");
+  await webkit.run(
+    "while (globalThis.delivery === undefined) await new Promise((resolve) => setTimeout(resolve, 20));",
+  );
   return (await webkit.run("return delivery.load(args[0])", url)) as Delivered;
 }
 
