@@ -22,27 +22,35 @@ export interface Hints {
 export function* madeUp(inputs: readonly BundleInput[], hints: Hints): Generator<readonly Feed[]> {
   const isOpen = inputs.some((x) => x.dims.some((dim) => typeof dim === "string" && hints.typical[dim] === undefined));
   const isWhole = inputs.some(({ dtype }) => dtype.includes("int"));
-  for (const size of isOpen ? SIZES : SIZES.slice(0, 1))
-    for (const bound of isWhole ? [hints.bound, 2, 1] : [hints.bound]) yield feedsOf(inputs, hints, size, bound);
+  // What only the first input has a length of, the others may have a state for.
+  for (const others of isOpen && inputs.length > 1 ? [undefined, 1] : [undefined])
+    for (const size of isOpen ? SIZES : SIZES.slice(0, 1))
+      for (const bound of isWhole ? [hints.bound, 2, 1] : [hints.bound])
+        yield feedsOf(inputs, hints, { size, others: others ?? size, bound });
 }
 
-function feedsOf(inputs: readonly BundleInput[], { typical }: Hints, size: number, bound: number): Feed[] {
+function feedsOf(
+  inputs: readonly BundleInput[],
+  { typical }: Hints,
+  { size, others, bound }: { readonly size: number; readonly others: number; readonly bound: number },
+): Feed[] {
   let state = 7;
   const next = (): number => {
     state = (state * 16_807) % 2_147_483_647;
     return state / 2_147_483_647;
   };
-  const sizeOf = (name: string, axis: number, rank: number): number => {
+  const sizeOf = (input: BundleInput, name: string, axis: number): number => {
     if (typical[name] !== undefined) return typical[name];
     if (/batch|^n$|^b$/i.test(name)) return 1;
     // The first axis counts items, unless it is the only one: then it may as well be a length.
-    return axis === 0 && rank > 1 ? 1 : size;
+    if (axis === 0 && input.dims.length > 1) return 1;
+    return input === inputs[0] ? size : others;
   };
   return Array.from({ length: FEEDS }, () =>
     Object.fromEntries(
       inputs.map((input): [string, Tensor] => {
         const { name, dtype } = input;
-        const dims = input.dims.map((x, i) => (typeof x === "number" ? x : sizeOf(x, i, input.dims.length)));
+        const dims = input.dims.map((x, i) => (typeof x === "number" ? x : sizeOf(input, x, i)));
         const count = countOf(dims);
         const value = valueFor(name, dtype, bound, next);
         const values = Array.from({ length: count }, (_, i) => value(i % (dims.at(-1) ?? 1)));
@@ -57,6 +65,7 @@ function valueFor(name: string, dtype: string, bound: number, next: () => number
   if (dtype.startsWith("float")) return () => next() * 2 - 1;
   if (dtype === "bool") return () => Number(next() < 0.5);
   if (/mask/i.test(name)) return () => 1;
+  if (/^sr$|sampl\w*_?rate/i.test(name)) return () => 16_000;
   if (/token_type|segment/i.test(name)) return () => 0;
   if (/position/i.test(name)) return (column) => column;
   return () => Math.floor(next() * bound);

@@ -1,0 +1,26 @@
+// Makes one form of a model with the toolchain, in a process of its own, so that its time and memory can be told:
+// FORM MODEL SAMPLES OUT, as compress-reference.py. Prints one line of JSON.
+import { writeFileSync } from "node:fs";
+import { formsFor, TARGETS } from "../../lib/compress/forms.ts";
+import { readModelFile } from "../../lib/compress/files.ts";
+import { foldConstants } from "../../lib/compress/infer.ts";
+import { describePorts } from "../../lib/compress/inspect.ts";
+import { prune } from "../../lib/compress/prune.ts";
+import { firstFeeds, openSamples } from "../../lib/compress/samples.ts";
+import { simplify } from "../../lib/compress/simplify.ts";
+
+const [name = "", path = "", samples = "", out = ""] = process.argv.slice(2);
+const started = performance.now();
+const model = readModelFile(path);
+const { inputs } = await describePorts(model);
+const feeds = await firstFeeds(await openSamples(samples, inputs, 256), 256);
+model.transform(simplify());
+await foldConstants(model);
+model.transform(prune());
+const form = formsFor(TARGETS, [name]).find((x) => x.id === name);
+if (form === undefined) throw new Error(`there is no form ${name}`);
+await form.make(model, feeds, false);
+writeFileSync(out, model.write());
+const peakBytes = process.resourceUsage().maxRSS * 1024;
+process.stdout.write(`${JSON.stringify({ seconds: (performance.now() - started) / 1000, peakBytes })}\n`);
+process.exit();

@@ -1,0 +1,294 @@
+// Scenario `compress`: what the toolchain makes of three models, beside Debian's onnxruntime.quantization on the same
+// model and samples: bytes, the outputs' ratio of signal to error, the metric, time and memory; and how fast the variant
+// that the engine chooses is beside float32. The files are the same in every browser, so those rows are made once.
+import { join, relative } from "node:path";
+import type { Page } from "@playwright/test";
+import type { CompressReport } from "../../lib/compress/outcome.ts";
+import { compress } from "../../lib/compress/compress.ts";
+import type * as Selvedge from "selvedge";
+import { FOLDER, makeForm, open, ratioOf, wireBytes, works, writeWork } from "./compress-subjects.ts";
+import type { Made, Work } from "./compress-subjects.ts";
+import type { Case, Goal, Sample, Subject } from "./kernel.ts";
+import type { Bench } from "./run.ts";
+
+/** What is compared: a form of ours, the reference's form, and the goals beside it. */
+interface Pairing {
+  readonly form: string;
+  readonly reference: string;
+  /** Bytes over the reference's. */
+  readonly bytesAtMost: number;
+  /** Decibels over the reference's, or in all. */
+  readonly gain?: number;
+  readonly leastDb?: number;
+}
+
+const PAIRINGS: Readonly<Record<string, readonly Pairing[]>> = {
+  "fashion-cnn": [
+    { form: "int8", reference: "int8-static", bytesAtMost: 1, gain: 2 },
+    { form: "f16", reference: "f16", bytesAtMost: 1.01, leastDb: 70 },
+  ],
+  "byte-lm": [
+    { form: "int4", reference: "int4", bytesAtMost: 0.88, gain: 5 },
+    { form: "int8", reference: "int8-dynamic", bytesAtMost: 1, leastDb: 42 },
+    { form: "f16", reference: "f16", bytesAtMost: 1.01, leastDb: 70 },
+  ],
+  "ocr-rec": [{ form: "int8", reference: "int8-static", bytesAtMost: 1, gain: 2 }],
+};
+/** Bytes on the wire over those of float32, at most. */
+const WIRE: Readonly<Record<string, Readonly<Record<string, number>>>> = {
+  "fashion-cnn": { int8: 0.26 },
+  "byte-lm": { int8: 0.26 },
+  "ocr-rec": { int8: 0.26, int4: 0.21, "int8-dynamic": 0.3 },
+};
+/** How much faster than float32 the chosen variant is on wasm, at least. */
+const SPEED: Readonly<Record<string, number>> = { "fashion-cnn": 1, "byte-lm": 1.5, "ocr-rec": 1.4 };
+
+/** Gives the cases, one after the other. */
+export async function* scenario(bench: Bench): AsyncGenerator<Case> {
+  for (const work of await works(bench.rounds)) {
+    const at = writeWork(work);
+    const report = await compress(at.model, {
+      out: join(at.folder, "out"),
+      targets: ["webgpu", "wasm"],
+      samples: at.samples,
+      sensitivityMs: 0,
+    });
+    // The browser that comes second would make the same files again.
+    if (bench.browserName === "chromium") yield* fileCases(work, at);
+    yield* speedCases(bench, work, report, at.folder);
+  }
+}
+
+async function* fileCases(work: Work, at: ReturnType<typeof writeWork>): AsyncGenerator<Case> {
+  const made = new Map<string, Made>();
+  const make = (by: "selvedge" | "reference", form: string): Made => {
+    const key = `${by} ${form}`;
+    const found = made.get(key) ?? makeForm(by, form, at);
+    made.set(key, found);
+    return found;
+  };
+  for (const pairing of PAIRINGS[work.name] ?? []) {
+    const { form, reference, bytesAtMost, gain, leastDb } = pairing;
+    const name = `${work.name}, ${form} against ${reference}`;
+    const pair = { ours: make("selvedge", form), theirs: make("reference", reference) };
+    const once = (
+      unit: string,
+      of: (x: Made) => number | Promise<number>,
+      goals: readonly Goal[],
+      ending = "",
+    ): Case => ({
+      name: `${name}: ${unit}${ending}`,
+      unit,
+      statistic: "median",
+      subjects: [
+        fixed("selvedge", work, form, () => of(pair.ours)),
+        fixed("reference", work, reference, () => of(pair.theirs)),
+      ],
+      of: "reference",
+      goals,
+      rounds: 1,
+      warmups: 0,
+    });
+    yield once("bytes", (x) => x.bytes, [{ subject: "selvedge", on: "ratio", atMost: bytesAtMost }]);
+    const ratios = new Map<string, Promise<number>>();
+    const ratio = (x: Made): Promise<number> => {
+      const found = ratios.get(x.path) ?? ratioOf(work, x.path);
+      ratios.set(x.path, found);
+      return found;
+    };
+    yield once("dB", ratio, [
+      ...(gain === undefined ? [] : [{ subject: "selvedge", minus: "reference", on: "value", atLeast: gain } as const]),
+      ...(leastDb === undefined ? [] : [{ subject: "selvedge", on: "value", atLeast: leastDb } as const]),
+    ]);
+    yield once("s", (x) => x.seconds, [], " to make it");
+    yield once("MB", (x) => x.peakBytes / 1e6, [], " of memory at the most");
+    yield await metricCase(work, name, pair.ours, pair.theirs, form, reference);
+  }
+  const whole = wireBytes(at.model);
+  for (const [form, atMost] of Object.entries(WIRE[work.name] ?? {})) {
+    const ours = make("selvedge", form);
+    yield {
+      name: `${work.name}, ${form}: bytes on the wire, brotli`,
+      unit: "bytes",
+      statistic: "median",
+      subjects: [fixed("selvedge", work, form, () => ours.wireBytes), fixed("float32", work, "f32", () => whole)],
+      of: "float32",
+      goals: [{ subject: "selvedge", on: "ratio", atMost }],
+      rounds: 1,
+      warmups: 0,
+    };
+  }
+}
+
+/** Every sample is a round, in which float32, our form and the reference's answer the same. */
+async function metricCase(
+  work: Work,
+  name: string,
+  ours: Made,
+  theirs: Made,
+  form: string,
+  reference: string,
+): Promise<Case> {
+  const feeds = await work.feeds(work.samples);
+  const subject = async (who: string, variant: string, path: string): Promise<Subject> => {
+    const model = await open(path);
+    let next = 0;
+    return {
+      name: who,
+      sample: async () => {
+        const index = next++;
+        const value = work.score(await model.run(feeds[index] ?? {}), index);
+        if (index === feeds.length - 1) await model.release();
+        return { value, backend: "node", model: work.name, variant };
+      },
+    };
+  };
+  const goals: Goal[] =
+    work.unit === "nats"
+      ? // A perplexity of 1.002 times float32's.
+        [
+          {
+            subject: "selvedge",
+            minus: "float32",
+            on: "value",
+            ...(form === "int4" ? {} : { atMost: Math.log(1.002) }),
+          },
+        ]
+      : [{ subject: "selvedge", minus: "float32", on: "value", atLeast: -0.005 }];
+  return {
+    name: `${name}: ${work.unit}`,
+    unit: work.unit,
+    statistic: "mean",
+    subjects: [
+      await subject("float32", "f32", join(ours.path, "../model.onnx")),
+      await subject("selvedge", form, ours.path),
+      await subject("reference", reference, theirs.path),
+    ],
+    of: "float32",
+    goals: [
+      ...goals.filter((x) => x.atMost !== undefined || x.atLeast !== undefined),
+      ...(form === "int4" ? [{ subject: "selvedge", minus: "reference", on: "value", atMost: 0 } as const] : []),
+    ],
+    rounds: feeds.length,
+    warmups: 0,
+  };
+}
+
+/** The variant that the engine chooses beside float32, on each backend that this browser really has. */
+async function* speedCases(bench: Bench, work: Work, report: CompressReport, folder: string): AsyncGenerator<Case> {
+  const [feed] = work.calibration;
+  if (report.bundle === null || feed === undefined) throw new Error(`${work.name} was not packed`);
+  const page = await bench.browser.newPage();
+  await page.goto(`${bench.url}engine.html`);
+  await page.waitForFunction("globalThis.selvedge !== undefined");
+  const bundle = `/corpus/${relative(join(FOLDER, ".."), join(folder, "out/bundle"))}/bundle.json`;
+  for (const backend of ["wasm", "webgpu"] as const) {
+    if (backend === "webgpu" && (await isSoftware(page))) {
+      console.log(`${work.name}: no row of speed on WebGPU, since there is no adapter or one in software`);
+      continue;
+    }
+    const input = Object.entries(feed).map(([name, x]) => ({ ...x, name, data: Array.from(x.data as Float32Array) }));
+    await page.evaluate(setUp, { bundle, backend, input });
+    yield {
+      name: `${work.name}: one run, variant chosen by the engine, ${backend}`,
+      unit: "ms",
+      statistic: "min",
+      subjects: ["float32", "chosen"].map((name) => ({
+        name,
+        sample: async (slowBy) => ({ ...(await page.evaluate(sample, { name, slowBy })), model: work.name }),
+      })),
+      of: "float32",
+      ratio: "under",
+      goals: backend === "wasm" ? [{ subject: "chosen", on: "ratio", atLeast: SPEED[work.name] ?? 1 }] : [],
+      rounds: bench.rounds(40),
+      warmups: 3,
+    };
+    yield {
+      name: `${work.name}: float32 beside itself, ${backend}`,
+      unit: "ms",
+      statistic: "median",
+      subjects: [
+        {
+          name: "float32",
+          sample: async (slowBy) => ({
+            ...(await page.evaluate(sample, { name: "float32", slowBy })),
+            model: work.name,
+          }),
+        },
+      ],
+      goals: [],
+      control: "float32",
+      rounds: bench.rounds(20),
+      warmups: 2,
+    };
+  }
+  await page.close();
+}
+
+function fixed(name: string, work: Work, variant: string, value: () => number | Promise<number>): Subject {
+  return {
+    name,
+    sample: async () => ({ value: await value(), backend: "none", model: work.name, variant }),
+  };
+}
+
+async function isSoftware(page: Page): Promise<boolean> {
+  return page.evaluate(async () => {
+    const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
+    const engine = await createEngine();
+    const { gpu } = engine.device;
+    await engine.close();
+    return gpu === null || gpu.software;
+  });
+}
+
+interface Asked {
+  readonly bundle: string;
+  readonly backend: "wasm" | "webgpu";
+  readonly input: readonly { name: string; dtype: string; dims: readonly number[]; data: readonly number[] }[];
+}
+
+interface Loaded {
+  run(): Promise<Omit<Sample, "value" | "model">>;
+  /** Runs in one sample: what is quick runs more often, so that the clock can tell. */
+  times: number;
+}
+
+/** Runs in the page: loads float32 and what the engine chooses. */
+async function setUp({ bundle, backend, input }: Asked): Promise<void> {
+  const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
+  const engine = await createEngine({ backends: [backend], workers: 1 });
+  const inputs = Object.fromEntries(
+    input.map(({ name, dtype, dims, data }) => {
+      const values = dtype === "int32" ? Int32Array.from(data) : Float32Array.from(data);
+      return [name, { dtype, dims, data: values } as Selvedge.Tensor];
+    }),
+  );
+  const loaded: Record<string, Loaded> = {};
+  for (const [name, variant] of [["float32", "f32"] as const, ["chosen", undefined] as const]) {
+    const model = await engine.load(bundle, variant === undefined ? {} : { variant });
+    const run = async (): ReturnType<Loaded["run"]> => {
+      const { info } = await model.run(inputs);
+      return { backend: info.backend, variant: info.variant };
+    };
+    await run();
+    const start = performance.now();
+    await run();
+    loaded[name] = { run, times: Math.max(1, Math.min(50, Math.ceil(20 / (performance.now() - start)))) };
+  }
+  (globalThis as unknown as { loaded: typeof loaded }).loaded = loaded;
+}
+
+/** Runs in the page: times one sample. */
+async function sample({ name, slowBy }: { name: string; slowBy: number }): Promise<Omit<Sample, "model">> {
+  const { loaded } = globalThis as unknown as { loaded: Readonly<Record<string, Loaded>> };
+  const one = loaded[name];
+  if (one === undefined) throw new Error(`nothing is loaded as ${name}`);
+  const { times } = one;
+  const start = performance.now();
+  let ran = await one.run();
+  for (let i = 1; i < times; i++) ran = await one.run();
+  const until = performance.now() + (performance.now() - start) * slowBy;
+  while (performance.now() < until);
+  return { ...ran, value: (performance.now() - start) / times };
+}
