@@ -7,6 +7,7 @@ import type { BackendName } from "./backend/backend.ts";
 import { CacheClient } from "./cache/client.ts";
 import type { FetchOptions } from "./cache/client.ts";
 import type { Plan } from "./cache/protocol.ts";
+import type { ResultCounts, Results } from "./cache/results.ts";
 import type { Candidate } from "./choose.ts";
 import { CrashMarkers } from "./crash-markers.ts";
 import type { DeviceFacts } from "./device.ts";
@@ -37,6 +38,8 @@ export interface EngineStats {
   readonly lanes: readonly LaneStats[];
   /** How many models are loaded. */
   readonly models: number;
+  /** Counts answers that were kept; null where none was asked for. */
+  readonly results: ResultCounts | null;
 }
 
 /**
@@ -72,6 +75,9 @@ export class Engine {
   readonly #markers: CrashMarkers;
   readonly #stopLife: () => void;
   readonly #stop: AbortController = new AbortController();
+  readonly #makeResults: () => Promise<Results>;
+  #results: Promise<Results> | null = null;
+  #kept: Results | null = null;
   #nextModelId = 1;
   #lastMark = 0;
 
@@ -112,6 +118,9 @@ export class Engine {
       onTrying: (modelId, isTrying) => {
         this.#markers.set(modelId, isTrying);
       },
+      onLoaded: (modelId, ms) => {
+        this.#dispatcher.loaded(modelId, ms);
+      },
       onCrash: (error) => {
         if (isSelvedgeError(error) && error.code === "device-lost") ledger.note();
       },
@@ -122,6 +131,11 @@ export class Engine {
     const settings = { ageingMs: options.ageing ?? 2_000, maxSize: options.queue?.maxSize ?? 100_000 };
     this.#dispatcher = new Dispatcher(effects, this.#pool.lanes, ledger, settings);
     this.#markers = new CrashMarkers(effects);
+    // On demand: most pages never keep an answer.
+    this.#makeResults = async () => {
+      const { Results } = await import("./cache/results.ts");
+      return (this.#kept = new Results(options.results ?? {}, () => effects.now()));
+    };
     this.#stopLife = followLife(effects, this.#pool, this.#markers);
     if (Symbol.asyncDispose !== undefined)
       Object.defineProperty(this, Symbol.asyncDispose, { value: () => this.close() });
@@ -147,7 +161,7 @@ export class Engine {
   /** Gives what the engine counted so far. */
   stats(): EngineStats {
     const requests = { ...this.#counters.read(), ...this.#dispatcher.depth };
-    return { requests, lanes: this.#pool.stats(), models: this.#models.size };
+    return { requests, lanes: this.#pool.stats(), models: this.#models.size, results: this.#kept?.read() ?? null };
   }
 
   /** Ends all workers and rejects everything that is pending with `closed`. Safe to call twice. */
@@ -195,6 +209,8 @@ export class Engine {
       concurrency: options.concurrency ?? Infinity,
       laneCount: (backend) => this.#pool.lanes.filter((lane) => lane.backend === backend && !lane.isExpress).length,
       measure: measurable ? async (feeds) => loader.placed(await this.#placer.measure(loader, feeds)) : null,
+      cache: options.cache ?? false,
+      results: () => (this.#results ??= this.#makeResults()),
       newMark: () => ++this.#lastMark,
       forget: (stateId) => {
         this.#pool.forget(stateId).catch(() => undefined); // a worker that ended has freed it already

@@ -1,6 +1,7 @@
 // What an app holds of a loaded model. It checks what goes in, hands it to the dispatcher, and shapes what comes out.
 import type { BackendName } from "./backend/backend.ts";
 import type { Assignment } from "./bundle.ts";
+import type { Results } from "./cache/results.ts";
 import type { Why } from "./choose.ts";
 import type { Dispatcher, Route } from "./dispatcher.ts";
 import type { Effects } from "./effects.ts";
@@ -20,7 +21,7 @@ import type { Batching } from "./schedule/protocol.ts";
 import { canBatch, shapeOf } from "./shape.ts";
 import type { Shape } from "./shape.ts";
 import { Stateful } from "./stateful.ts";
-import type { Port } from "./tensor.ts";
+import type { Port, Tensor } from "./tensor.ts";
 
 /** Where a model runs now. May change once, when a first request gave the means to measure. */
 export interface Placed {
@@ -56,6 +57,10 @@ export interface ModelParts {
   /** Frees a state on every lane. */
   readonly forget: (stateId: number) => void;
   readonly unload: () => void;
+  /** Whether answers are kept, where a run does not say. */
+  readonly cache: boolean;
+  /** Gives what keeps answers, which is loaded when it is first asked for. */
+  readonly results: () => Promise<Results>;
 }
 
 /** A loaded model; made by `engine.load`. */
@@ -125,7 +130,7 @@ export class Model {
   async run(inputs: Inputs, options: RunOptions = {}): Promise<RunResult> {
     const { accepts } = this.#parts;
     return this.#count(accepts, inputs, options, (feeds, calledMs) =>
-      this.#submit(feeds, options, calledMs).finally(() => {
+      this.#answer(feeds, options, calledMs).finally(() => {
         release(feeds);
       }),
     );
@@ -228,6 +233,15 @@ export class Model {
     return shapeOf(accepts.ports, dims);
   }
 
+  /** Answers from what is kept, where that is asked for and the inputs can be told from others by their bytes. */
+  async #answer(feeds: Feeds, options: RunOptions, calledMs: number): Promise<RunResult> {
+    const { identity, results, cache } = this.#parts;
+    const inputs = (options.cache ?? cache) ? tensorsOf(feeds) : null;
+    if (inputs === null) return this.#submit(feeds, options, calledMs);
+    const kept = await results();
+    return kept.answer(`${identity} ${this.variant}`, inputs, () => this.#submit(feeds, options, calledMs));
+  }
+
   async #submit(feeds: Feeds, options: RunOptions, calledMs: number): Promise<RunResult> {
     const measure = this.#measure;
     this.#measure = null;
@@ -241,4 +255,15 @@ export class Model {
       );
     return result;
   }
+}
+
+/** Gives the inputs as tensors, texts too; null where one is an image. */
+function tensorsOf(feeds: Feeds): Record<string, Tensor> | null {
+  const tensors: Record<string, Tensor> = {};
+  for (const [name, value] of Object.entries(feeds)) {
+    if (value.kind === "image") return null;
+    tensors[name] =
+      value.kind === "tensor" ? value.tensor : { dtype: "string", dims: [value.texts.length], data: [...value.texts] };
+  }
+  return tensors;
 }

@@ -1,6 +1,7 @@
 // The options of the public surface, and their checks: each error names the option and shows what came.
 import type { BackendName } from "./backend/backend.ts";
 import type { Progress, StoreChoice } from "./cache/protocol.ts";
+import type { ResultsOptions } from "./cache/results.ts";
 import type { Effects, ScriptUrl } from "./effects.ts";
 import { show } from "./feeds.ts";
 import type { TensorInput } from "./inputs.ts";
@@ -31,6 +32,8 @@ export interface EngineOptions {
   readonly verbose?: boolean | undefined;
   /** Gets each line of ONNX Runtime's log where `verbose` is true. */
   readonly onLog?: ((line: string) => void) | undefined;
+  /** Bounds the answers that are kept for runs with `cache`. Default 64 MiB, as long as the page is there. */
+  readonly results?: ResultsOptions | undefined;
   /** Replaces clock, network, workers and GPU, for tests. Default: the browser's. */
   readonly effects?: Effects | undefined;
 }
@@ -49,6 +52,8 @@ export interface LoadOptions {
   readonly batching?: BatchingOptions | false | undefined;
   /** On how many lanes the model may run at once, 1 to 64. Default: on all. */
   readonly concurrency?: number | undefined;
+  /** Whether answers are kept, where a run does not say. Default false. */
+  readonly cache?: boolean | undefined;
 }
 
 /** Which requests may run together. */
@@ -78,6 +83,8 @@ export interface RunOptions {
   readonly signal?: AbortSignal | undefined;
   /** Moves the inputs' buffers instead of copying them; they are detached afterwards. Default false. */
   readonly transfer?: boolean | undefined;
+  /** Answers from memory where the same inputs were asked before, and keeps the answer; tensors and texts only. Default: as the load says. */
+  readonly cache?: boolean | undefined;
 }
 
 /** Options of a map over many inputs. */
@@ -115,8 +122,12 @@ export function checkEngineOptions(options: EngineOptions): void {
     "idleMs",
     "verbose",
     "onLog",
+    "results",
     "effects",
   ]);
+  if (options.results !== undefined) known("results", options.results, ["maxBytes", "ttlMs"]);
+  whole("results.maxBytes", options.results?.maxBytes, 1, 2 ** 40);
+  whole("results.ttlMs", options.results?.ttlMs, 1, 2 ** 31 - 1);
   const { backends } = options;
   if (backends !== undefined && (!Array.isArray(backends) || backends.length === 0))
     throw new TypeError(`backends: expected a list of "webgpu" and "wasm", got ${show(backends)}`);
@@ -134,7 +145,8 @@ export function checkEngineOptions(options: EngineOptions): void {
 
 /** Checks the options of `engine.load`. */
 export function checkLoadOptions(options: LoadOptions): void {
-  known("load", options, ["onProgress", "signal", "backend", "variant", "batching", "concurrency"]);
+  known("load", options, ["onProgress", "signal", "backend", "variant", "batching", "concurrency", "cache"]);
+  truth("cache", options.cache);
   const { batching } = options;
   if (batching !== undefined && batching !== false) {
     known("batching", batching, ["maxBatchSize", "maxQueueDelayMs", "preferredBatchSizes"]);
@@ -149,7 +161,8 @@ export function checkLoadOptions(options: LoadOptions): void {
 }
 
 /** Checks the options of a run. */
-export function checkRunOptions({ priority, deadlineMs, onLate }: RunOptions): void {
+export function checkRunOptions({ priority, deadlineMs, onLate, cache }: RunOptions): void {
+  truth("cache", cache);
   if (priority !== undefined) oneOf("priority", priority, PRIORITIES);
   if (onLate !== undefined) oneOf("onLate", onLate, ["reject", "finish"]);
   range("deadlineMs", deadlineMs, 1, 86_400_000);
@@ -159,8 +172,7 @@ export function checkRunOptions({ priority, deadlineMs, onLate }: RunOptions): v
 export function checkMapOptions(options: MapOptions): void {
   whole("concurrency", options.concurrency, 1, 100_000);
   if (options.errors !== undefined) oneOf("errors", options.errors, ["stop", "yield"]);
-  if (options.ordered !== undefined && typeof options.ordered !== "boolean")
-    throw new TypeError(`ordered: expected true or false, got ${show(options.ordered)}`);
+  truth("ordered", options.ordered);
 }
 
 /** Checks the options of `model.stateful`, but for what the initial state holds. */
@@ -177,6 +189,11 @@ function known(call: string, options: object, names: readonly string[]): void {
 function oneOf(option: string, value: unknown, values: readonly string[]): void {
   if (!values.includes(value as string))
     throw new TypeError(`${option}: expected ${values.map((x) => `"${x}"`).join(" or ")}, got ${show(value)}`);
+}
+
+function truth(option: string, value: unknown): void {
+  if (value !== undefined && typeof value !== "boolean")
+    throw new TypeError(`${option}: expected true or false, got ${show(value)}`);
 }
 
 function range(option: string, value: number | undefined, min: number, max: number): void {

@@ -27,6 +27,8 @@ export interface RunInfo {
   readonly attempts: number;
   /** Every try, the answer's last. */
   readonly history: readonly Attempt[];
+  /** Whether it was kept from an earlier run of the same inputs, whose times these are. */
+  readonly isCached: boolean;
   /** Where it ran: on this device. */
   readonly placement: "local";
   /** Why it ran there. */
@@ -56,6 +58,7 @@ export function toResult({ item, ran, route, queuedMs, attempts }: Done): RunRes
     decodeMs: ran.decodeMs,
     attempts: attempts.length,
     history: attempts,
+    isCached: false,
     placement: "local",
     why: route.why,
   };

@@ -4,46 +4,56 @@ import type { Tensor } from "../tensor.ts";
 import { Results } from "./results.ts";
 import type { Answer } from "./results.ts";
 
+type Question = Record<string, Tensor>;
+
 const tensor = (...values: number[]): Tensor => ({
   dtype: "float32",
   dims: [1, values.length],
   data: Float32Array.from(values),
 });
-const answer = (...values: number[]): Answer => ({ outputs: { y: tensor(...values) } });
-/** A clock that stands still unless it is told otherwise: hashing then costs nothing. */
-function clock(): { now: () => number; pass: (ms: number) => void } {
-  let ms = 0;
-  return {
-    now: () => ms,
-    pass: (by) => {
-      ms += by;
-    },
-  };
-}
-async function keyOf(results: Results, inputs: Record<string, Tensor>, model = "m"): Promise<string> {
-  const key = await results.key(model, inputs);
-  if (key === null) throw new Error("the model was turned off");
-  return key;
+const answerOf = (values: readonly number[], ranMs = 100): Answer => ({
+  outputs: { y: tensor(...values) },
+  info: { ranMs, isCached: false },
+});
+const still = (): number => 0;
+/** Asks, and says whether it had to run. */
+async function ask(results: Results, inputs: Question, model = "m", values = [1]): Promise<boolean> {
+  let ran = false;
+  const { info } = await results.answer(model, inputs, () => {
+    ran = true;
+    return Promise.resolve(answerOf(values));
+  });
+  expect(info.isCached).toBe(!ran);
+  return ran;
 }
 
 test("the same question gets the kept answer, as a copy of its own", async () => {
-  const results = new Results({}, clock().now);
-  const key = await keyOf(results, { x: tensor(1, 2) });
-  expect(results.get("m", key)).toBeNull();
-  const kept = answer(3);
-  results.set(key, kept, 5);
-  (kept.outputs["y"]?.data as Float32Array)[0] = 9; // the caller's own, to be written to
-  const first = results.get("m", await keyOf(results, { x: tensor(1, 2) }));
-  expect(first?.outputs["y"]?.data).toEqual(Float32Array.of(3));
-  (first?.outputs["y"]?.data as Float32Array)[0] = 7;
-  expect(results.get("m", key)?.outputs["y"]?.data).toEqual(Float32Array.of(3));
+  const results = new Results({}, still);
+  const own = await results.answer("m", { x: tensor(1, 2) }, () => Promise.resolve(answerOf([3])));
+  expect(own.info.isCached).toBe(false);
+  for (let i = 0; i < 2; i += 1) {
+    const { outputs, info } = await results.answer("m", { x: tensor(1, 2) }, () =>
+      Promise.reject<Answer>(new Error("it ran")),
+    );
+    expect(outputs["y"]?.data).toEqual(Float32Array.of(3));
+    expect(info).toEqual({ ranMs: 100, isCached: true });
+    (outputs["y"]?.data as Float32Array)[0] = 7;
+    (own.outputs["y"]?.data as Float32Array)[0] = 9;
+  }
   expect(results.read()).toEqual({ hits: 2, misses: 1, entries: 1, bytes: 4 });
 });
 
+test("what fails is not kept", async () => {
+  const results = new Results({}, still);
+  const fail = results.answer("m", { x: tensor(1) }, () => Promise.reject(new Error("it failed")));
+  await expect(fail).rejects.toThrow("it failed");
+  expect(await ask(results, { x: tensor(1) })).toBe(true);
+});
+
 test("what differs in model, name, dtype, dims or any element is another question", async () => {
-  const results = new Results({}, clock().now);
+  const results = new Results({}, still);
   const data = Float32Array.of(1, 2, 3, 4);
-  const questions: [string, Record<string, Tensor>][] = [
+  const questions: [string, Question][] = [
     ["m", { x: { dtype: "float32", dims: [2, 2], data } }],
     ["m2", { x: { dtype: "float32", dims: [2, 2], data } }],
     ["m", { z: { dtype: "float32", dims: [2, 2], data } }],
@@ -54,57 +64,60 @@ test("what differs in model, name, dtype, dims or any element is another questio
     ["m", { x: { dtype: "float32", dims: [1], data: Float32Array.of(-0) } }],
     ["m", { x: { dtype: "string", dims: [2], data: ["a", "b"] } }],
     ["m", { x: { dtype: "string", dims: [2], data: ["a,b", ""] } }],
+    ["m", { a: tensor(1), b: tensor(2) }],
+    ["m", { a: tensor(2), b: tensor(1) }],
   ];
-  const keys = await Promise.all(questions.map(([model, inputs]) => results.key(model, inputs)));
-  expect(new Set(keys).size).toBe(questions.length);
-  const swapped = await keyOf(results, { a: tensor(1), b: tensor(2) });
-  expect(await keyOf(results, { b: tensor(2), a: tensor(1) })).toBe(swapped);
-  expect(await keyOf(results, { a: tensor(2), b: tensor(1) })).not.toBe(swapped);
+  for (const [model, inputs] of questions) expect(await ask(results, inputs, model)).toBe(true);
+  expect(await ask(results, { b: tensor(2), a: tensor(1) })).toBe(false); // the order of the names says nothing
 });
 
 test("the bytes kept never pass the bound, and what was used last stays", async () => {
-  const results = new Results({ maxBytes: 12 }, clock().now);
-  const keys = await Promise.all([1, 2, 3, 4].map((x) => keyOf(results, { x: tensor(x) })));
-  for (const key of keys.slice(0, 3)) results.set(key, answer(1), 1);
-  results.get("m", keys[0] as string);
-  results.set(keys[3] as string, answer(1), 1);
-  expect(keys.map((key) => results.get("m", key) !== null)).toEqual([true, false, true, true]);
-  results.set(keys[1] as string, answer(1, 2, 3, 4), 1); // larger than all there is room for
+  const results = new Results({ maxBytes: 12 }, still);
+  for (const x of [1, 2, 3]) await ask(results, { x: tensor(x) });
+  await ask(results, { x: tensor(1) });
+  await ask(results, { x: tensor(4) });
+  expect(await ask(results, { x: tensor(1) })).toBe(false);
+  expect(await ask(results, { x: tensor(5) }, "m", [1, 2, 3, 4])).toBe(true);
+  expect(await ask(results, { x: tensor(5) }, "m", [1, 2, 3, 4])).toBe(true); // larger than all there is room for
+  expect(await ask(results, { x: tensor(2) })).toBe(true);
   expect(results.read().bytes).toBe(12);
-  fc.assert(
-    fc.property(fc.array(fc.tuple(fc.nat(20), fc.nat(8))), (sets) => {
-      const bounded = new Results({ maxBytes: 40 }, () => 0);
-      for (const [key, length] of sets) bounded.set(String(key), answer(...Array<number>(length).fill(0)), 1);
-      expect(bounded.read().bytes).toBeLessThanOrEqual(40);
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.tuple(fc.nat(20), fc.nat(8)), { maxLength: 30 }), async (asked) => {
+      const bounded = new Results({ maxBytes: 40 }, still);
+      for (const [x, length] of asked) {
+        await ask(bounded, { x: tensor(x) }, "m", Array<number>(length).fill(0));
+        expect(bounded.read().bytes).toBeLessThanOrEqual(40);
+      }
     }),
+    { numRuns: 30 },
   );
 });
 
 test("an answer that is too old is found no more", async () => {
-  const { now, pass } = clock();
-  const results = new Results({ ttlMs: 100 }, now);
-  const key = await keyOf(results, { x: tensor(1) });
-  results.set(key, answer(1), 1);
-  pass(100);
-  expect(results.get("m", key)).not.toBeNull();
-  pass(1);
-  expect(results.get("m", key)).toBeNull();
-  expect(results.read()).toMatchObject({ entries: 0, bytes: 0 });
+  let ms = 0;
+  const results = new Results({ ttlMs: 100 }, () => ms);
+  await ask(results, { x: tensor(1) });
+  ms = 100;
+  expect(await ask(results, { x: tensor(1) })).toBe(false);
+  ms = 101;
+  expect(await ask(results, { x: tensor(1) })).toBe(true);
+  expect(results.read()).toMatchObject({ entries: 1, bytes: 4 });
 });
 
-test("a model whose questions never recur, or run faster than they hash, is asked no more until later", async () => {
+test("a model whose questions never recur is asked no more, until much later", async () => {
   let ms = 0;
-  const results = new Results({}, () => (ms += 1)); // each look at the clock costs 1 ms, so each hash does
-  const lookups = async (count: number): Promise<boolean[]> => {
-    const asked: boolean[] = [];
-    for (let i = 0; i < count; i += 1) asked.push((await results.key("m", { x: tensor(i) })) !== null);
-    return asked;
-  };
-  expect(await lookups(32)).toEqual(Array<boolean>(32).fill(true));
-  const later = await lookups(1_000);
-  expect(later[0]).toBe(false);
-  expect(later).toContain(true);
-  const key = await keyOf(results, { x: tensor(1) }, "slow");
-  results.set(key, answer(1), 10_000);
-  for (let i = 0; i < 100; i += 1) results.get("slow", await keyOf(results, { x: tensor(1) }, "slow"));
+  const results = new Results({}, () => (ms += 1)); // each look at the clock takes a millisecond, so hashing does
+  for (let i = 0; i < 32; i += 1) await ask(results, { x: tensor(i) });
+  expect(results.read().misses).toBe(32);
+  for (let i = 0; i < 900; i += 1) await ask(results, { x: tensor(i) });
+  expect(results.read().misses).toBe(32);
+  for (let i = 0; i < 100; i += 1) await ask(results, { x: tensor(i) });
+  expect(results.read().misses).toBeGreaterThan(32);
+});
+
+test("a model for which it pays goes on", async () => {
+  let ms = 0;
+  const results = new Results({}, () => (ms += 0.5));
+  for (let i = 0; i < 200; i += 1) await ask(results, { x: tensor(i % 10) });
+  expect(results.read()).toMatchObject({ hits: 190, misses: 10 });
 });

@@ -27,16 +27,16 @@ export interface ResultCounts {
   readonly bytes: number;
 }
 
-/** What an answer is made of, as far as it is kept. */
+/** What an answer is made of, as far as keeping it goes; all of it must be cloneable. */
 export interface Answer {
   readonly outputs: Readonly<Record<string, Tensor>>;
+  readonly info: { readonly ranMs: number; readonly isCached: boolean };
 }
 
 interface Entry {
   readonly value: Answer;
   readonly bytes: number;
   readonly untilMs: number;
-  readonly ranMs: number;
 }
 
 /** What keeping answers costs and saves for one model. */
@@ -46,8 +46,7 @@ interface Worth {
   lookups: number;
 }
 
-/** RESULTS_DEFAULTS says what a caller need not. */
-export const RESULTS_DEFAULTS = { maxBytes: 64 * 2 ** 20, ttlMs: Number.POSITIVE_INFINITY } as const;
+const MAX_BYTES = 64 * 2 ** 20;
 
 /** What hashing may cost of what it saves. */
 const COST_MAX = 0.05;
@@ -67,58 +66,61 @@ export class Results {
   #misses = 0;
 
   constructor({ maxBytes, ttlMs }: ResultsOptions, now: () => number) {
-    this.#maxBytes = maxBytes ?? RESULTS_DEFAULTS.maxBytes;
-    this.#ttlMs = ttlMs ?? RESULTS_DEFAULTS.ttlMs;
+    this.#maxBytes = maxBytes ?? MAX_BYTES;
+    this.#ttlMs = ttlMs ?? Number.POSITIVE_INFINITY;
     this.#now = now;
   }
 
-  /** Gives the key of a question, or null where asking does not pay for this model. */
-  async key(model: string, inputs: Readonly<Record<string, Tensor>>): Promise<string | null> {
+  /**
+   * Answers a question: from memory where that was asked before, else by running it, and keeps that.
+   * @param model - names model and variant; no two versions have the same
+   */
+  async answer<T extends Answer>(
+    model: string,
+    inputs: Readonly<Record<string, Tensor>>,
+    run: () => Promise<T>,
+  ): Promise<T> {
     const worth = this.#worth.get(model) ?? { spentMs: 0, savedMs: 0, lookups: 0 };
     this.#worth.set(model, worth);
     worth.lookups += 1;
     if (worth.lookups > TRIAL && worth.spentMs > COST_MAX * worth.savedMs) {
-      if (worth.lookups < PAUSE) return null;
+      if (worth.lookups < PAUSE) return run();
       Object.assign(worth, { spentMs: 0, savedMs: 0, lookups: 0 });
     }
     const startMs = this.#now();
     const key = await keyOf(model, inputs);
     worth.spentMs += this.#now() - startMs;
-    return key;
-  }
-
-  /** Gives a copy of a kept answer, or null. */
-  get(model: string, key: string): Answer | null {
-    const entry = this.#entries.get(key);
-    if (entry === undefined || entry.untilMs < this.#now()) {
-      this.#misses += 1;
-      this.#drop(key);
-      return null;
-    }
-    this.#hits += 1;
-    const worth = this.#worth.get(model);
-    if (worth !== undefined) worth.savedMs += entry.ranMs;
+    const kept = this.#entries.get(key);
     this.#entries.delete(key);
-    this.#entries.set(key, entry);
-    return copyOf(entry.value);
-  }
-
-  /** Keeps a copy of an answer, and says how long it took to find. */
-  set(key: string, value: Answer, ranMs: number): void {
-    this.#drop(key);
-    const bytes = Object.values(value.outputs).reduce((sum, tensor) => sum + sizeOf(tensor), 0);
-    if (bytes > this.#maxBytes) return;
-    this.#entries.set(key, { value: copyOf(value), bytes, untilMs: this.#now() + this.#ttlMs, ranMs });
-    this.#bytes += bytes;
-    for (const oldest of this.#entries.keys()) {
-      if (this.#bytes <= this.#maxBytes) break;
-      this.#drop(oldest);
+    if (kept !== undefined && kept.untilMs >= this.#now()) {
+      this.#entries.set(key, kept); // the last of them: the first is the one that was not used for longest
+      this.#hits += 1;
+      worth.savedMs += kept.value.info.ranMs;
+      const value = structuredClone(kept.value) as T;
+      return { ...value, info: { ...value.info, isCached: true } };
     }
+    this.#bytes -= kept?.bytes ?? 0;
+    this.#misses += 1;
+    const value = await run();
+    this.#keep(key, value);
+    return value;
   }
 
   /** Gives the counts so far. */
   read(): ResultCounts {
     return { hits: this.#hits, misses: this.#misses, entries: this.#entries.size, bytes: this.#bytes };
+  }
+
+  #keep(key: string, value: Answer): void {
+    const bytes = Object.values(value.outputs).reduce((sum, tensor) => sum + sizeOf(tensor), 0);
+    if (bytes > this.#maxBytes) return;
+    this.#drop(key);
+    this.#entries.set(key, { value: structuredClone(value), bytes, untilMs: this.#now() + this.#ttlMs });
+    this.#bytes += bytes;
+    for (const oldest of this.#entries.keys()) {
+      if (this.#bytes <= this.#maxBytes) break;
+      this.#drop(oldest);
+    }
   }
 
   #drop(key: string): void {
@@ -140,11 +142,6 @@ async function keyOf(model: string, inputs: Readonly<Record<string, Tensor>>): P
       return [name, dtype, dims, await sha256Hex(bytes)];
     });
   return sha256Hex(encoder.encode(JSON.stringify([model, await Promise.all(parts)])));
-}
-
-function copyOf(value: Answer): Answer {
-  const outputs = Object.entries(value.outputs).map(([name, x]) => [name, { ...x, data: x.data.slice() }] as const);
-  return { ...value, outputs: Object.fromEntries(outputs) };
 }
 
 function sizeOf({ data }: Tensor): number {
