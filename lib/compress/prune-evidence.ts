@@ -1,0 +1,129 @@
+// What is known of the places where units are read: how their inputs vary together over samples, and by which weights
+// they are summed up. Scores and repair are computed from this alone, for any number of prunings of one model.
+//
+// Of a convolution with large patches only the products of channels are kept, averaged over the places of the kernel:
+// its rows are then one for each output and place.
+import type { Dependencies } from "./dependency.ts";
+import type { Read } from "./dependency-walk.ts";
+import type { Layer } from "./layer.ts";
+import { indexOf, layerOf } from "./layer.ts";
+import type { Moments } from "./moments.ts";
+import { measureMoments } from "./moments.ts";
+import type { NodeProto } from "./onnx.gen.js";
+import type { OnnxModel } from "./onnx.ts";
+import type { Feeds } from "./statistics.ts";
+
+/** How the inputs of one reading node vary together; symmetric, for each group of a convolution by itself. */
+export interface Evidence {
+  readonly groups: number;
+  /** Columns of a group. */
+  readonly columns: number;
+  /** Columns that belong to one channel, side by side: the places of a kernel, or 1. */
+  readonly span: number;
+  /** Means: groups × columns. */
+  readonly means: Float64Array;
+  /** Means of products: groups × columns × columns. */
+  readonly products: Float64Array;
+}
+
+/** Patches longer than this are brought down to channels. */
+const PATCH_MAX = 1_200;
+/** Inputs longer than this are not measured: their products would take minutes and gigabytes. */
+const COLUMNS_MAX = 4_608;
+
+/** Measures the inputs of all nodes that read units; keyed by the node's first output. */
+export async function gatherEvidence(
+  model: OnnxModel,
+  { groups, walk }: Dependencies,
+  feeds: Feeds,
+): Promise<Map<string, Evidence>> {
+  const wanted = new Set<NodeProto>();
+  for (const { reads } of groups)
+    for (const { node } of reads) if (layerOf(walk.graph, node) !== undefined) wanted.add(node);
+  const evidence = new Map<string, Evidence>();
+  const nodes = walk.graph.nodes.filter((x) => wanted.has(x));
+  for await (const { layers, moments } of measureMoments(model, feeds, nodes, { columnsMax: COLUMNS_MAX })) {
+    const [first] = layers;
+    if (first === undefined) continue;
+    const made = fromMoments(moments, spanOf(first));
+    for (const { node } of layers) evidence.set(node.output[0] ?? "", made);
+  }
+  return evidence;
+}
+
+function spanOf({ node, weight }: Layer): number {
+  return node.opType === "Conv" ? weight.dims.slice(2).reduce((a, b) => a * Number(b), 1) : 1;
+}
+
+function fromMoments({ groups, columns, rows, sums, products }: Moments, span: number): Evidence {
+  const patches: Evidence = {
+    groups,
+    columns,
+    span,
+    means: sums.map((x) => x / rows),
+    products: products.map((x) => x / rows),
+  };
+  return span > 1 && columns > PATCH_MAX ? byChannel(patches) : patches;
+}
+
+/** Brings patches down to channels. */
+export function byChannel(patches: Evidence): Evidence {
+  const { groups, columns, span, means, products } = patches;
+  if (span === 1) return patches;
+  const channels = columns / span;
+  const made: Evidence = {
+    groups,
+    columns: channels,
+    span: 1,
+    means: new Float64Array(groups * channels),
+    products: new Float64Array(groups * channels ** 2),
+  };
+  for (let g = 0; g < groups; g++)
+    for (let a = 0; a < channels; a++) {
+      let mean = 0;
+      for (let o = 0; o < span; o++) mean += means[g * columns + a * span + o] ?? 0;
+      made.means[g * channels + a] = mean / span;
+      for (let b = 0; b < channels; b++) {
+        let sum = 0;
+        for (let o = 0; o < span; o++) sum += products[g * columns ** 2 + (a * span + o) * columns + b * span + o] ?? 0;
+        made.products[g * channels ** 2 + a * channels + b] = sum / span;
+      }
+    }
+  return made;
+}
+
+/** Weights of a reading node, seen as the matrix that evidence speaks of: a row for each output, a column for each input. */
+export interface WeightView {
+  readonly rows: number;
+  /** Gives where a row's weight for a column of a group lies. */
+  at(group: number, row: number, column: number): number;
+}
+
+/** Sees a layer's weights as the matrix that `evidence` speaks of. */
+export function viewWeights(layer: Layer, evidence: Evidence): WeightView {
+  const { groups, columns } = evidence;
+  const kernel = spanOf(layer);
+  if (layer.node.opType !== "Conv")
+    return { rows: layer.outputs, at: (_group, row, column) => indexOf(layer, row, column) };
+  const outputs = layer.outputs / groups;
+  if (evidence.span === kernel)
+    return { rows: outputs, at: (group, row, column) => (group * outputs + row) * columns + column };
+  return {
+    rows: outputs * kernel,
+    at: (group, row, column) =>
+      ((group * outputs + Math.floor(row / kernel)) * columns + column) * kernel + (row % kernel),
+  };
+}
+
+/** Gives the unit of each column of one group. */
+export function columnUnits(
+  { walk }: Dependencies,
+  { labels }: Read,
+  { columns, span, groups }: Evidence,
+  group: number,
+): number[] {
+  const channels = labels.length / groups;
+  return Array.from({ length: columns }, (_, i) =>
+    walk.units.find(labels[group * channels + Math.floor(i / span)] ?? 0),
+  );
+}
