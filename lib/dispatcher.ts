@@ -134,6 +134,11 @@ export class Dispatcher {
     return { queued, running: this.#steps.size - queued };
   }
 
+  /** Gives how long one request takes, as learnt on this device; null where it never ran here. */
+  expectedMs(identity: string, variant: string, backend: BackendName): number | null {
+    return this.#estimate.ms(`${identity} ${variant} ${backend}`, 1) ?? null;
+  }
+
   /** Queues a step. A signal removes it while it waits and settles it at once while it runs. */
   submit(work: Work): Promise<Done> {
     return new Promise<Done>((resolve, reject) => {

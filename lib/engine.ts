@@ -1,12 +1,14 @@
 // What an app holds: finds out about the device, loads models onto lanes, and closes everything again. Everything it
 // does to the world goes through its effects; nothing is kept at module level, so two engines on a page never meet.
 import { eitherOf, untilAborted } from "./abort.ts";
+import { assess } from "./availability.ts";
+import type { Availability } from "./availability.ts";
 import { chooseBuild, resolveAssets } from "./assets.ts";
 import type { Assets } from "./assets.ts";
 import type { BackendName } from "./backend/backend.ts";
 import { CacheClient } from "./cache/client.ts";
 import type { FetchOptions } from "./cache/client.ts";
-import type { Plan } from "./cache/protocol.ts";
+import type { Plan, Updated, Wish } from "./cache/protocol.ts";
 import type { ResultCounts, Results } from "./cache/results.ts";
 import type { Candidate } from "./choose.ts";
 import { CrashMarkers } from "./crash-markers.ts";
@@ -21,13 +23,13 @@ import { Loader } from "./loader.ts";
 import { Model } from "./model.ts";
 import { Counters } from "./observe/counters.ts";
 import type { RequestCounts } from "./observe/counters.ts";
-import { checkEngineOptions, checkLoadOptions } from "./options.ts";
-import type { EngineOptions, LoadOptions } from "./options.ts";
+import { checkAvailabilityOptions, checkEngineOptions, checkLoadOptions } from "./options.ts";
+import type { AvailabilityOptions, EngineOptions, LoadOptions } from "./options.ts";
 import { Placer } from "./placer.ts";
 import type { LaneStats } from "./pool/lane.ts";
 import { GpuLedger } from "./pool/ledger.ts";
 import { Pool } from "./pool/pool.ts";
-import { resolveSource } from "./source.ts";
+import { resolveAddress, resolveSource } from "./source.ts";
 import type { ModelSource } from "./source.ts";
 
 /** What an engine counts. */
@@ -67,6 +69,7 @@ export class Engine {
   readonly #effects: Effects;
   readonly #backends: readonly BackendName[];
   readonly #cache: CacheClient;
+  readonly #trust: readonly string[];
   readonly #pool: Pool;
   readonly #dispatcher: Dispatcher;
   readonly #counters: Counters = new Counters();
@@ -106,6 +109,7 @@ export class Engine {
       script: policy === undefined ? href : policy.createScriptURL(href),
     });
     this.#cache = new CacheClient(effects, () => sourceOf(assets().cacheUrl), options.store ?? "auto");
+    this.#trust = options.trust ?? [];
     this.#pool = new Pool(size, {
       effects,
       source: () => sourceOf(assets().workerUrl),
@@ -156,6 +160,39 @@ export class Engine {
     signal.throwIfAborted();
     const loading = this.#load(source, options, { signal, onProgress: options.onProgress });
     return untilAborted(loading, signal);
+  }
+
+  /**
+   * Says what a model would cost before it is fetched: bytes, time, room, and whether a deadline can be met here. Fetches
+   * `bundle.json` and no weights.
+   * @throws the signal's reason for a cancel
+   * @example
+   * const { state, bytesToFetch, saveData } = await engine.availability("/models/ocr-rec/bundle.json");
+   */
+  async availability(source: string | URL, options: AvailabilityOptions = {}): Promise<Availability> {
+    checkAvailabilityOptions(options);
+    this.#assertOpen();
+    const from = resolveAddress(source, this.#effects.facts.baseUrl);
+    const signal = eitherOf(options.signal, this.#stop.signal);
+    const look = await this.#cache.look(from, this.#wish(options), { signal, onProgress: undefined });
+    const { plan } = look;
+    const { placement = null, ms = null } = plan === null ? {} : this.#placer.expect(plan);
+    const at = plan?.candidates.find((x) => x.backend === placement?.backend);
+    const learnt = plan && at && this.#dispatcher.expectedMs(plan.identity, at.variant.id, at.backend);
+    return assess(look, placement, learnt ?? ms, options.deadlineMs);
+  }
+
+  /**
+   * Stores the newest version of a bundle for later loads, fetching the chunks that changed; the models that are loaded
+   * go on as they are. Before a first load it fetches all, while nothing hurries.
+   * @throws SelvedgeError as `load` does, and `quota-exceeded` with `details.missingBytes`
+   */
+  async update(source: string | URL, options: LoadOptions = {}): Promise<Updated> {
+    checkLoadOptions(options);
+    this.#assertOpen();
+    const from = resolveAddress(source, this.#effects.facts.baseUrl);
+    const signal = eitherOf(options.signal, this.#stop.signal);
+    return this.#cache.update(from, this.#wish(options), { signal, onProgress: options.onProgress });
   }
 
   /** Gives what the engine counted so far. */
@@ -226,15 +263,24 @@ export class Engine {
       },
     });
     this.#models.add(model);
+    if (options.update === "later" && typeof from === "string")
+      // For the next load; what fails is tried then.
+      this.#cache
+        .update(from, this.#wish(options), { signal: this.#stop.signal, onProgress: undefined })
+        .catch(() => undefined);
     return model;
   }
 
+  #wish({ backend, variant, update = "first", identity }: LoadOptions, crashed: readonly Candidate[] = []): Wish {
+    const pins = { backend, variant };
+    return { device: this.device, backends: this.#backends, pins, crashed, trust: this.#trust, update, identity };
+  }
+
   /** Opens a source; where a page died of what is best here, asks again for something else. */
-  async #plan(from: string | Blob, { backend, variant }: LoadOptions, download: FetchOptions): Promise<Plan> {
+  async #plan(from: string | Blob, options: LoadOptions, download: FetchOptions): Promise<Plan> {
     const crashed: Candidate[] = [];
     for (;;) {
-      const wish = { device: this.device, backends: this.#backends, pins: { backend, variant }, crashed };
-      const plan = await this.#cache.open(from, wish, download);
+      const plan = await this.#cache.open(from, this.#wish(options, crashed), download);
       const died = plan.candidates.filter((x) => this.#markers.has(plan.identity, x));
       const known = crashed.length;
       for (const x of died) if (!crashed.some((y) => isSame(x, y))) crashed.push(x);

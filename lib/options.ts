@@ -1,6 +1,6 @@
 // The options of the public surface, and their checks: each error names the option and shows what came.
 import type { BackendName } from "./backend/backend.ts";
-import type { Progress, StoreChoice } from "./cache/protocol.ts";
+import type { Progress, StoreChoice, UpdatePolicy } from "./cache/protocol.ts";
 import type { ResultsOptions } from "./cache/results.ts";
 import type { Effects, ScriptUrl } from "./effects.ts";
 import { show } from "./feeds.ts";
@@ -18,6 +18,8 @@ export interface EngineOptions {
   readonly assetsBase?: string | URL | undefined;
   /** Where models are kept: on the device, so that the next page need not fetch them (`"auto"`); while the engine lives (`"memory"`); not at all (false). Default `"auto"`. */
   readonly store?: StoreChoice | undefined;
+  /** Public keys as `selvedge sign` prints them: a bundle that none of them has signed is refused before its weights are fetched, and so is one that was altered, has expired, or is older than one seen before. Default: anything is taken. */
+  readonly trust?: readonly string[] | undefined;
   /** Vouches for the worker's address where the page enforces Trusted Types. */
   readonly trustedTypesPolicy?: { createScriptURL(url: string): ScriptUrl } | undefined;
   /** Bounds what waits: `maxSize` requests, 1 to 1,000,000; further ones are rejected with `overloaded`. Default 100,000. */
@@ -48,6 +50,10 @@ export interface LoadOptions {
   readonly backend?: BackendName | undefined;
   /** Pins the variant by its id. Default: the fastest that this device can run, the smallest among equals. */
   readonly variant?: string | undefined;
+  /** Which version is used where one is stored: the server's if it answers (`"first"`); the stored one, and the server's from the next load on (`"later"`); the stored one until `engine.update` (`"never"`). Default `"first"`. */
+  readonly update?: UpdatePolicy | undefined;
+  /** Pins the version by the bundle's identity, 64 hex digits; another one is refused. Default: any. */
+  readonly identity?: string | undefined;
   /** Which requests may run together, where the model has a batch axis; false for none. */
   readonly batching?: BatchingOptions | false | undefined;
   /** On how many lanes the model may run at once, 1 to 64. Default: on all. */
@@ -115,6 +121,7 @@ export function checkEngineOptions(options: EngineOptions): void {
     "threads",
     "assetsBase",
     "store",
+    "trust",
     "trustedTypesPolicy",
     "queue",
     "ageing",
@@ -134,6 +141,9 @@ export function checkEngineOptions(options: EngineOptions): void {
   for (const backend of backends ?? []) oneOf("backends", backend, BACKENDS);
   if (![undefined, "auto", "memory", false].includes(options.store))
     throw new TypeError(`store: expected "auto", "memory" or false, got ${show(options.store)}`);
+  const { trust = [] } = options;
+  if (!Array.isArray(trust) || !trust.every((key) => /^[A-Za-z0-9_-]{43}$/.test(String(key))))
+    throw new TypeError(`trust: expected a list of Ed25519 public keys (32 bytes in base64url), got ${show(trust)}`);
   whole("workers", options.workers, 1, 64);
   whole("threads", options.threads, 1, 64);
   if (options.queue !== undefined) known("queue", options.queue, ["maxSize"]);
@@ -143,9 +153,28 @@ export function checkEngineOptions(options: EngineOptions): void {
   whole("idleMs", options.idleMs, 0, 2 ** 31 - 1);
 }
 
+/** Options of a look at what a model would cost. */
+export interface AvailabilityOptions {
+  /** Within how many ms an answer is needed, 1 to 86,400,000. Default: not asked. */
+  readonly deadlineMs?: number | undefined;
+  /** Cancels the look; rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Pins the backend. Default: the one that a load would take. */
+  readonly backend?: BackendName | undefined;
+  /** Pins the variant by its id. Default: the one that a load would take. */
+  readonly variant?: string | undefined;
+}
+
+/** Checks the options of `engine.availability`. */
+export function checkAvailabilityOptions(options: AvailabilityOptions): void {
+  known("availability", options, ["deadlineMs", "signal", "backend", "variant"]);
+  if (options.backend !== undefined) oneOf("backend", options.backend, BACKENDS);
+  whole("deadlineMs", options.deadlineMs, 1, 86_400_000);
+}
+
 /** Checks the options of `engine.load`. */
 export function checkLoadOptions(options: LoadOptions): void {
-  known("load", options, ["onProgress", "signal", "backend", "variant", "batching", "concurrency", "cache"]);
+  known("load", options, ["onProgress", "signal", "backend", "variant", "update", "identity", "batching", "concurrency", "cache"]);
   truth("cache", options.cache);
   const { batching } = options;
   if (batching !== undefined && batching !== false) {
@@ -156,6 +185,9 @@ export function checkLoadOptions(options: LoadOptions): void {
   }
   whole("concurrency", options.concurrency, 1, 64);
   if (options.backend !== undefined) oneOf("backend", options.backend, BACKENDS);
+  if (options.update !== undefined) oneOf("update", options.update, ["first", "later", "never"]);
+  if (options.identity !== undefined && !/^[0-9a-f]{64}$/.test(options.identity))
+    throw new TypeError(`identity: expected 64 hex digits, got ${show(options.identity)}`);
   if (options.variant !== undefined && typeof options.variant !== "string")
     throw new TypeError(`variant: expected a string, got ${show(options.variant)}`);
 }

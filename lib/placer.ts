@@ -50,6 +50,13 @@ export class Placer {
     return { placement: { ...candidateOf(found, "wasm"), why }, measurable: true };
   }
 
+  /** Says where a model will run, as far as that is known without a try, and how long a usual request took there. */
+  expect(plan: Plan): { placement: Placement | null; ms: number | null } {
+    const measured = this.#recall(plan);
+    const placement = plan.settled ?? (measured === null ? null : decide(measured));
+    return { placement, ms: placement === null ? null : (measured?.[placement.backend] ?? null) };
+  }
+
   /** Measures both backends with the same inputs, and remembers. */
   async measure(loader: Loader, feeds: Feeds): Promise<Chosen> {
     const found = loader.plan.candidates;

@@ -6,6 +6,16 @@ import { show } from "./feeds.ts";
 export type ModelSource = string | URL | ArrayBuffer | Uint8Array | Blob;
 
 /**
+ * Gives an absolute address.
+ * @throws TypeError for bytes and anything else
+ */
+export function resolveAddress(source: string | URL, base: string): string {
+  const from = resolveSource(source, base);
+  if (typeof from === "string") return from;
+  throw new TypeError(`source: expected the URL of a bundle.json or of an .onnx, got bytes`);
+}
+
+/**
  * Gives an absolute address, or the bytes.
  * @throws TypeError for anything else
  */

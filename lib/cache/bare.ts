@@ -128,7 +128,7 @@ class BareDownload {
     const validator = this.#validator;
     if (shelf !== null && this.#isKept && validator !== null && canTell(validator))
       await shelf
-        .remember(manifest, { url: this.#url, identity, validator })
+        .remember(manifest, { url: this.#url, identity, validator, signature: null })
         .then(() => shelf.endDraft(this.#url))
         .catch(() => undefined); // not stored: the next load fetches it again
     return { identity, data: new Blob(this.#blobs) };

@@ -6,7 +6,7 @@ import { SelvedgeError } from "../errors.ts";
 import { Link } from "../link.ts";
 import type { WorkerSource } from "../link.ts";
 import { isProgress } from "./protocol.ts";
-import type { BundleAddress, CacheApi, Plan, Progress, StoreChoice, Wish } from "./protocol.ts";
+import type { BundleAddress, CacheApi, Look, Plan, Progress, StoreChoice, Updated, Wish } from "./protocol.ts";
 
 /** What a download is started with. */
 export interface FetchOptions {
@@ -47,6 +47,16 @@ export class CacheClient {
   /** Fetches files of a bundle, each a blob of verified chunks. */
   files(bundle: BundleAddress, files: readonly BundleFile[], options: FetchOptions): Promise<Blob[]> {
     return this.#fetch(options, (link, ticket) => link.call("files", FOREVER, ticket, bundle, files));
+  }
+
+  /** Looks at what a model would cost, without fetching it. */
+  look(from: string, wish: Wish, options: FetchOptions): Promise<Look> {
+    return this.#fetch(options, (link, ticket) => link.call("look", FOREVER, ticket, from, wish));
+  }
+
+  /** Stores the newest version of a bundle, for later loads. */
+  update(from: string, wish: Wish, options: FetchOptions): Promise<Updated> {
+    return this.#fetch(options, (link, ticket) => link.call("update", FOREVER, ticket, from, wish));
   }
 
   /** Ends the worker for good. */

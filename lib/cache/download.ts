@@ -20,10 +20,16 @@ import type { Bytes } from "./store.ts";
 export interface DownloadEffects extends NetEffects {
   /** Monotonic time in milliseconds. */
   now(): number;
+  /** Milliseconds since 1970. */
+  wallClock(): number;
   /** Tells whether an address is of the page's own origin. */
   isOwn(url: string): boolean;
   /** Locks that tabs share; null where there are none. */
   readonly locks: Locks | null;
+  /** Names the locks that are held, by any tab. */
+  heldLocks(): Promise<readonly string[]>;
+  /** What the browser says of the connection: whether the user wants to save bytes, and how fast it is, where it says so. */
+  connection(): { readonly saveData: boolean; readonly bytesPerSecond: number | null };
   /** How much the browser says that may be stored, and is; null where it does not say. */
   estimate(): Promise<{ readonly quota: number; readonly usage: number } | null>;
 }
@@ -49,7 +55,6 @@ interface Here {
 
 /** Chunks in flight at once: enough to fill a link, few enough not to starve the page's own requests. */
 const PARALLEL = 4;
-const JSON_MAX_BYTES = 16 * 1024 * 1024;
 /** After a write that did not fit, no other is tried for so long. */
 const FULL_MS = 30_000;
 
@@ -85,14 +90,14 @@ export class Downloader {
   }
 
   /** Fetches and parses JSON; whether it is what it should be is for the caller to check. */
-  async json(url: string, signal: AbortSignal, attempts?: number): Promise<unknown> {
+  async json(url: string, maxBytes: number, signal: AbortSignal, attempts?: number): Promise<unknown> {
     const net = { effects: this.effects, signal };
     const bytes = await retry(
       net,
       async () => {
         // The browser asks the server whether its own copy is still right: one small request where it is.
         const body = await request(url, { cache: "no-cache" }, net);
-        return readAll(url, body, JSON_MAX_BYTES, null, () => undefined);
+        return readAll(url, body, maxBytes, null, () => undefined);
       },
       attempts,
     );
@@ -147,9 +152,16 @@ export class Downloader {
       stop.abort(error);
       throw error;
     }
+    const { bytesPerSecond } = meter;
+    if (bytesPerSecond !== null) await this.shelf?.noteRate(bytesPerSecond).catch(() => undefined);
     const unstored = sum([...chunks].filter(([key]) => found.get(key)?.isStored === false).map(([, x]) => x));
     if (mustStore && unstored > 0) throw noRoom(unstored);
     return files.map((file) => new Blob(file.chunks.map((chunk) => (found.get(keyOf(chunk)) as Here).blob)));
+  }
+
+  /** Tells whether a chunk is on its way. */
+  isUnderWay(chunk: BundleChunk): boolean {
+    return this.#flights.has(keyOf(chunk));
   }
 
   /** Keeps a verified chunk where there is a store and room in it; tells whether it is kept. */

@@ -23,8 +23,11 @@ export const hurried: DownloadEffects = {
       clearTimeout(timer);
     };
   },
+  wallClock: () => Date.now(),
   isOwn: () => true,
   locks: null,
+  heldLocks: () => Promise.resolve([]),
+  connection: () => ({ saveData: false, bytesPerSecond: null }),
   estimate: () => Promise.resolve(null),
 };
 

@@ -14,6 +14,11 @@ interface Flight<T> {
 export class Flights<T> {
   readonly #flights: Map<string, Flight<T>> = new Map();
 
+  /** Tells whether something is under way. */
+  has(key: string): boolean {
+    return this.#flights.has(key);
+  }
+
   /**
    * Starts something, or joins it. `onBytes` is told each number of bytes that came (negative where they count for
    * nothing after all). Rejects with the signal's reason for a caller that cancels; the others go on.

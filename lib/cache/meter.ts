@@ -43,13 +43,18 @@ export class Meter {
     this.tell();
   }
 
-  /** Tells how far the load is. */
-  tell(): void {
+  /** Gives the rate of the last seconds; null where that can't be told yet. */
+  get bytesPerSecond(): number | null {
     const nowMs = this.#now();
     while (this.#arrivals.length > 2 && (this.#arrivals[1]?.atMs ?? nowMs) < nowMs - WINDOW_MS) this.#arrivals.shift();
     const sinceMs = nowMs - (this.#arrivals[0]?.atMs ?? nowMs);
     const recent = this.#arrivals.slice(1).reduce((sum, x) => sum + x.bytes, 0);
-    const bytesPerSecond = sinceMs < LEAST_MS || recent <= 0 ? null : (recent / sinceMs) * 1_000;
+    return sinceMs < LEAST_MS || recent <= 0 ? null : (recent / sinceMs) * 1_000;
+  }
+
+  /** Tells how far the load is. */
+  tell(): void {
+    const { bytesPerSecond } = this;
     const loadedBytes = this.#files.reduce((sum, x) => sum + x.loadedBytes, 0);
     const totalBytes = this.#files.reduce<number | null>(
       (sum, x) => (sum === null || x.totalBytes === null ? null : sum + x.totalBytes),

@@ -1,12 +1,18 @@
 // Opens what a model is loaded from: a bundle by its `bundle.json`, or a bare `.onnx`, which becomes a bundle of one
 // variant that needs nothing. What was found is remembered, so that the next page finds it without a network.
+//
+// Which of two versions is used is the caller's policy: the server's, the stored one where the server is away (`first`);
+// the stored one at once, the server's for the next time (`later`); the stored one for as long as there is one, until
+// `engine.update` says otherwise (`never`); or none but the one with a given identity.
 import { BUNDLE_SCHEMA, bundleIdentity } from "../bundle.ts";
 import type { Bundle } from "../bundle.ts";
 import { parseBundle } from "../bundle-schema.ts";
-import { isSelvedgeError } from "../errors.ts";
+import { isSelvedgeError, SelvedgeError } from "../errors.ts";
+import { SIGNATURE_MAX_BYTES, verify } from "../signature.ts";
 import { bareBytes, fetchBare } from "./bare.ts";
 import type { Downloader, DownloadOptions } from "./download.ts";
 import { isBare } from "./manifest.ts";
+import type { Wish } from "./protocol.ts";
 
 /** A bundle found, and what it is known by. */
 export interface OpenedBundle {
@@ -16,75 +22,199 @@ export interface OpenedBundle {
   readonly identity: string;
   /** The bytes of a bare model; null for a bundle. */
   readonly data: Blob | null;
+  /** The release that a trusted key signed; null where no key is asked for. */
+  readonly release: number | null;
 }
+
+/** What of a wish says which version is wanted, and who must vouch for it. */
+export type Policy = Pick<Wish, "trust" | "update" | "identity">;
 
 /** How long a bundle that is stored waits for the server's `bundle.json`, before it is used as it is. */
 const ASK_MS = 5_000;
+const JSON_MAX_BYTES = 16 * 1024 * 1024;
 
 /** Opens an absolute address, or bytes. */
 export async function open(
   from: string | Blob,
+  policy: Policy,
   downloader: Downloader,
   options: DownloadOptions,
 ): Promise<OpenedBundle> {
+  // Bytes are the app's own; whether they are good is for it to say.
   if (typeof from !== "string") {
     const { identity, data } = await bareBytes(from);
-    return { bundle: madeUp("name" in from ? String(from.name) : "", data), identity, data };
+    return asked(madeUp("name" in from ? String(from.name) : "", data), identity, data);
   }
-  const { protocol, pathname } = new URL(from);
-  if (!/^(https?|blob|data):$/.test(protocol)) throw new TypeError(`source: can't load from ${protocol} URLs`);
-  if (pathname.endsWith(".json")) return openBundle(from, downloader, options.signal);
+  const { pathname } = addressOf(from);
+  if (pathname.endsWith(".json")) {
+    const opened = await openBundle(from, policy, downloader, options.signal);
+    // Not stored is not remembered, no more.
+    await downloader.shelf?.touch(opened.identity).catch(() => undefined);
+    return opened;
+  }
+  if (policy.trust.length > 0)
+    throw new SelvedgeError(
+      "integrity-failed",
+      `${from} is a bare model, which no key can vouch for: pack and sign it.`,
+      {
+        reason: "unsigned",
+      },
+    );
   const { identity, data } = await fetchBare(from, downloader, options);
-  return { bundle: madeUp(pathname.split("/").pop() ?? "", data), identity, data };
+  if (policy.identity !== undefined && identity !== policy.identity)
+    throw otherVersion(from, identity, policy.identity);
+  return asked(madeUp(pathname.split("/").pop() ?? "", data), identity, data);
 }
 
-/** Opens a `bundle.json`: the server's, or the stored one where the server can't be reached. */
-async function openBundle(url: string, downloader: Downloader, signal: AbortSignal): Promise<OpenedBundle> {
-  const { shelf, effects } = downloader;
-  const stored = await storedBundle(url, downloader);
+/** Asks the server for the newest version of a bundle, whatever is stored, and remembers it. */
+export function openNewest(
+  url: string,
+  policy: Policy,
+  downloader: Downloader,
+  signal: AbortSignal,
+): Promise<OpenedBundle> {
+  return fromServer(url, policy, downloader, signal, true);
+}
+
+/** Gives what an address leads to, without remembering it: the server's version, or the stored one where it is away. */
+export async function lookUp(
+  url: string,
+  policy: Policy,
+  downloader: Downloader,
+  signal: AbortSignal,
+): Promise<OpenedBundle> {
+  addressOf(url);
+  return openBundle(url, policy, downloader, signal, false);
+}
+
+async function openBundle(
+  url: string,
+  policy: Policy,
+  downloader: Downloader,
+  signal: AbortSignal,
+  remembers = true,
+): Promise<OpenedBundle> {
+  const stored = await fromShelf(url, policy, downloader);
+  if (stored !== null && (policy.update !== "first" || stored.identity === policy.identity)) return stored;
+  if (stored === null) return fromServer(url, policy, downloader, signal, remembers);
   const late = new AbortController();
-  const cancel =
-    stored === null
-      ? (): void => undefined
-      : effects.setTimer(() => {
-          late.abort();
-        }, ASK_MS);
+  const cancel = downloader.effects.setTimer(() => {
+    late.abort();
+  }, ASK_MS);
   try {
     const both = AbortSignal.any([signal, late.signal]);
-    const bundle = parseBundle(await downloader.json(url, both, stored === null ? undefined : 1));
-    const identity = await bundleIdentity(bundle);
-    // Not stored is not remembered, no more.
-    await shelf?.remember(bundle, { url, identity, validator: null }).catch(() => undefined);
-    return { bundle, identity, data: null };
+    return await fromServer(url, policy, downloader, both, remembers, 1);
   } catch (error) {
     signal.throwIfAborted();
-    const isAway =
-      late.signal.aborted || (isSelvedgeError(error) && isUnreachable(error.details["status"], error.code));
-    if (stored === null || !isAway) throw error;
-    await shelf?.touch(stored.identity).catch(() => undefined);
-    return stored;
+    if (late.signal.aborted || isAway(error)) return stored;
+    throw error;
   } finally {
     cancel();
   }
 }
 
-/** Gives the bundle that an address led to last. */
-async function storedBundle(url: string, { shelf }: Downloader): Promise<OpenedBundle | null> {
+async function fromServer(
+  url: string,
+  { trust, identity: wanted }: Policy,
+  downloader: Downloader,
+  signal: AbortSignal,
+  remembers: boolean,
+  attempts?: number,
+): Promise<OpenedBundle> {
+  const [json, signature] = await Promise.all([
+    downloader.json(url, JSON_MAX_BYTES, signal, attempts),
+    trust.length === 0 ? null : fetchSignature(url, downloader, signal, attempts),
+  ]);
+  const bundle = parseBundle(json);
+  const identity = await bundleIdentity(bundle);
+  const release = await checkTrust(bundle, identity, signature, trust, downloader);
+  if (wanted !== undefined && identity !== wanted) throw otherVersion(url, identity, wanted);
+  if (release !== null && wanted === undefined) await checkRelease(url, release, downloader);
+  if (remembers)
+    await downloader.shelf?.remember(bundle, { url, identity, validator: null, signature }).catch(() => undefined);
+  return { ...asked(bundle, identity, null), release };
+}
+
+/** Gives the bundle that an address led to last; null where there is none that is whole, wanted and trusted. */
+async function fromShelf(
+  url: string,
+  { trust, identity: wanted }: Policy,
+  downloader: Downloader,
+): Promise<OpenedBundle | null> {
+  const { shelf } = downloader;
   if (shelf === null) return null;
   try {
     const source = await shelf.source(url);
-    const bundle = source === null ? null : await shelf.bundle(source.identity);
-    return source === null || bundle === null || isBare(bundle)
-      ? null
-      : { bundle, identity: source.identity, data: null };
+    const identity = wanted ?? source?.identity;
+    const bundle = identity === undefined ? null : await shelf.bundle(identity);
+    if (identity === undefined || bundle === null || isBare(bundle)) return null;
+    const signature = source?.identity === identity ? source.signature : null;
+    const release = await checkTrust(bundle, identity, signature, trust, downloader);
+    return { ...asked(bundle, identity, null), release };
   } catch {
     return null; // a store that fails is a store that is not there
   }
 }
 
+async function fetchSignature(
+  url: string,
+  downloader: Downloader,
+  signal: AbortSignal,
+  attempts?: number,
+): Promise<unknown> {
+  try {
+    return await downloader.json(new URL("signature.json", url).href, SIGNATURE_MAX_BYTES, signal, attempts);
+  } catch (error) {
+    const status = isSelvedgeError(error) ? error.details["status"] : undefined;
+    if (status === 404 || status === 410) return null;
+    // A start page in place of it is no signature either.
+    if (isSelvedgeError(error) && error.code === "bundle-invalid") return null;
+    throw error;
+  }
+}
+
+async function checkTrust(
+  bundle: Bundle,
+  identity: string,
+  signature: unknown,
+  trust: readonly string[],
+  { effects }: Downloader,
+): Promise<number | null> {
+  if (trust.length === 0) return null;
+  return (await verify(signature, { identity, model: bundle.model.name }, trust, effects.wallClock())).release;
+}
+
+/** Refuses a release older than the newest that this device has seen at this address: a replayed one. */
+async function checkRelease(url: string, release: number, { shelf }: Downloader): Promise<void> {
+  const newest = (await shelf?.release(url).catch(() => null)) ?? null;
+  if (newest !== null && release < newest) {
+    const message = `${url} is release ${release}, older than ${newest}, which this device has seen.`;
+    throw new SelvedgeError("integrity-failed", message, { url, release, newest, reason: "older" });
+  }
+  if (release !== newest) await shelf?.noteRelease(url, release).catch(() => undefined);
+}
+
 /** Tells a network or a server that is away from one that says what is wrong. */
-function isUnreachable(status: unknown, code: string): boolean {
-  return code === "download-failed" && (typeof status !== "number" || status >= 500 || status === 429);
+function isAway(error: unknown): boolean {
+  if (!isSelvedgeError(error) || error.code !== "download-failed") return false;
+  const { status } = error.details;
+  return typeof status !== "number" || status >= 500 || status === 429;
+}
+
+function addressOf(url: string): URL {
+  const address = new URL(url);
+  if (!/^(https?|blob|data):$/.test(address.protocol))
+    throw new TypeError(`source: can't load from ${address.protocol} URLs`);
+  return address;
+}
+
+function otherVersion(url: string, identity: string, wanted: string): SelvedgeError {
+  const message = `${url} is ${identity}, not the version that is asked for (${wanted}), and that one is not stored.`;
+  return new SelvedgeError("integrity-failed", message, { url, identity, wanted, reason: "other-version" });
+}
+
+function asked(bundle: Bundle, identity: string, data: Blob | null): OpenedBundle {
+  return { bundle, identity, data, release: null };
 }
 
 function madeUp(name: string, data: Blob): Bundle {

@@ -7,7 +7,10 @@ import type { OpenedBundle } from "./open.ts";
 import type { Plan, Wish } from "./protocol.ts";
 
 /** Plans how an opened model may be run. */
-export function plan({ bundle, identity, data }: OpenedBundle, { device, backends, pins, crashed }: Wish): Plan {
+export function plan(
+  { bundle, identity, data }: Pick<OpenedBundle, "bundle" | "identity" | "data">,
+  { device, backends, pins, crashed }: Wish,
+): Plan {
   const { name, inputs, outputs, typical = {} } = bundle.model;
   const hasCrashed = (x: Candidate): boolean =>
     crashed.some(({ backend, variant }) => backend === x.backend && variant.id === x.variant.id);

@@ -41,6 +41,52 @@ export interface Wish {
   readonly pins: Pins;
   /** What a page died of while it tried it. */
   readonly crashed: readonly Candidate[];
+  /** Public keys, one of which must vouch for a bundle; none where anything is taken. */
+  readonly trust: readonly string[];
+  /** Which version is used where one is stored. */
+  readonly update: UpdatePolicy;
+  /** The only version that is taken. */
+  readonly identity: string | undefined;
+}
+
+/**
+ * Which version of a bundle is used where one is stored: the server's if it answers (`first`), the stored one and the
+ * server's from the next load on (`later`), the stored one until it is updated (`never`).
+ */
+export type UpdatePolicy = "first" | "later" | "never";
+
+/** What a candidate costs to have. */
+export interface Cost {
+  /** Null for a bare model. */
+  readonly backend: BackendName | null;
+  /** Its size with the assets; null where the server does not tell. */
+  readonly bytes: number | null;
+  /** What of that is not stored yet. */
+  readonly bytesToFetch: number | null;
+  /** Whether a tab is fetching it now. */
+  readonly isUnderWay: boolean;
+}
+
+/** What the worker sees of a model before it is fetched. */
+export interface Look {
+  /** Null for a bare model, and where it can't be had. */
+  readonly plan: Plan | null;
+  readonly costs: readonly Cost[];
+  /** Why it can't be had. */
+  readonly failed: string | null;
+  readonly freeBytes: number | null;
+  readonly bytesPerSecond: number | null;
+  readonly saveData: boolean;
+}
+
+/** What an update did. */
+export interface Updated {
+  /** The newest version, which the next load gets. */
+  readonly identity: string;
+  /** Whether it is another one than was stored. */
+  readonly isNew: boolean;
+  /** Bytes of its chunks that came from the network; the others were stored already. */
+  readonly fetchedBytes: number;
 }
 
 /** A model found, and how it may be run here. */
@@ -86,6 +132,10 @@ export interface CacheApi {
   open(ticket: number, from: string | Blob, wish: Wish): Promise<Reply<Plan>>;
   /** Fetches files of a bundle, each verified chunk by chunk. */
   files(ticket: number, bundle: BundleAddress, files: readonly BundleFile[]): Promise<Reply<Blob[]>>;
+  /** Looks at what a model would cost, without fetching it. */
+  look(ticket: number, from: string, wish: Wish): Promise<Reply<Look>>;
+  /** Stores the newest version of a bundle, for later loads. */
+  update(ticket: number, from: string, wish: Wish): Promise<Reply<Updated>>;
   /** Tells what becomes of the page: one that is left lets go of its locks. */
   life(change: LifeChange): Promise<Reply<null>>;
   /** Cancels a call. */

@@ -40,7 +40,7 @@ function clock(): () => number {
 }
 
 async function store(shelf: Shelf, { bundle, identity, url, chunks }: Made): Promise<void> {
-  await shelf.remember(bundle, { url, identity, validator: null });
+  await shelf.remember(bundle, { url, identity, validator: null, signature: null });
   for (const { chunk, bytes } of chunks) await shelf.keep(chunk, bytes, new Set([identity]));
 }
 
@@ -51,7 +51,7 @@ test("a bundle is found by its address and by its identity, after opening anew",
   const a = await make("a", 1, 2);
   await store(new Shelf(memory, clock()), a);
   const shelf = new Shelf(memory, clock());
-  expect(await shelf.source(a.url)).toEqual({ url: a.url, identity: a.identity, validator: null });
+  expect(await shelf.source(a.url)).toEqual({ url: a.url, identity: a.identity, validator: null, signature: null });
   expect(await shelf.bundle(a.identity)).toEqual(a.bundle);
   expect(await shelf.bundles()).toMatchObject([
     { identity: a.identity, name: "a", version: "1", urls: [a.url], bytes: 2_000, isPinned: false, variants: ["f32"] },
@@ -65,7 +65,7 @@ test("of what an address led to the newest counts, and only that is kept", async
   const shelf = new Shelf(memory, () => 5_000); // a clock that stands still
   const [a, b] = [await make("a", 1), await make("b", 2)];
   for (const { bundle, identity } of [a, b, a, b])
-    await shelf.remember(bundle, { url: a.url, identity, validator: null });
+    await shelf.remember(bundle, { url: a.url, identity, validator: null, signature: null });
   expect((await shelf.source(a.url))?.identity).toBe(b.identity);
   expect((await memory.names()).filter((x) => x.startsWith("source-")).length).toBe(1);
   expect((await memory.names()).filter((x) => x.startsWith("used-")).length).toBe(2);

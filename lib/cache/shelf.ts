@@ -4,6 +4,8 @@
 //   source-<address>-<ms>       what an address led to last; the newest counts
 //   used-<identity>-<ms>        when a bundle was last used; the newest counts
 //   pin-<identity>              kept when room is made
+//   release-<address>-<n>       the newest signed release seen there; kept for as long as the store is
+//   rate-<bytes a second>-<ms>  how fast the network was last
 //   draft-<address>-head-<ms>   a bare model on its way: which file it is, by its validators
 //   draft-<address>-<n>-<sha256>-<bytes>   … and its n-th chunk
 // <address> is the SHA-256 of a URL. The names are the whole index: it is read anew where a decision hangs on it, so
@@ -21,6 +23,8 @@ export interface Source {
   readonly identity: string;
   /** How the server tells this file from the next; null for a bundle, whose identity does. */
   readonly validator: Validator | null;
+  /** What vouches for a bundle, as it came; null where nobody asked. */
+  readonly signature: unknown;
 }
 
 /** What a server says of a file, by which a changed one is told. */
@@ -192,6 +196,35 @@ export class Shelf {
       freed = await this.#sweep(null);
     }
     return freed;
+  }
+
+  /** Gives the newest signed release that was seen at an address; null where none was. */
+  async release(url: string): Promise<number | null> {
+    const name = newest(await this.store.names(), `release-${await addressOf(url)}`);
+    return name === null ? null : timeOf(name);
+  }
+
+  /** Notes a signed release that was seen. */
+  async noteRelease(url: string, release: number): Promise<void> {
+    const names = await this.store.names();
+    const prefix = `release-${await addressOf(url)}`;
+    await this.store.write(`${prefix}-${release}`, new Uint8Array(0));
+    for (const old of names) if (old.startsWith(`${prefix}-`) && timeOf(old) < release) await this.store.remove(old);
+  }
+
+  /** Gives how fast the network was last, in bytes a second; null where that was not seen. */
+  async rate(): Promise<number | null> {
+    const rates = (await this.store.names()).filter((x) => /^rate-\d+-\d+$/.test(x));
+    const last = rates.reduce<string | null>((a, b) => (a === null || timeOf(b) > timeOf(a) ? b : a), null);
+    return last === null ? null : Number(last.split("-")[1]);
+  }
+
+  /** Notes how fast the network was. */
+  async noteRate(bytesPerSecond: number): Promise<void> {
+    const names = await this.store.names();
+    const name = `rate-${Math.round(bytesPerSecond)}-${this.#now()}`;
+    await this.store.write(name, new Uint8Array(0));
+    for (const old of names) if (old.startsWith("rate-") && old !== name) await this.store.remove(old);
   }
 
   /** Gives the draft of a bare model: which file it is, and the chunks that are here from its beginning on. */

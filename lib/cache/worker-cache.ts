@@ -7,6 +7,13 @@ import { serveCache } from "./worker.ts";
 // Each of these is missing on pages that are not secure.
 const { storage, locks } = navigator as Partial<Navigator>;
 
+/** What Chromium says of the connection, and others do not. */
+interface Connection {
+  readonly saveData?: boolean;
+  /** In megabits a second. */
+  readonly downlink?: number;
+}
+
 serveCache(self as unknown as Endpoint, {
   fetch: (url, init) => fetch(url, init),
   now: () => performance.now(),
@@ -20,6 +27,11 @@ serveCache(self as unknown as Endpoint, {
   },
   isOwn: (url) => new URL(url).origin === self.location.origin,
   locks: locks ?? null,
+  heldLocks: async () => ((await locks?.query())?.held ?? []).map(({ name = "" }) => name),
+  connection() {
+    const { saveData = false, downlink } = (Reflect.get(navigator, "connection") ?? {}) as Connection;
+    return { saveData, bytesPerSecond: downlink === undefined ? null : (downlink * 1e6) / 8 };
+  },
   async estimate() {
     const { quota, usage } = (await storage?.estimate()) ?? {};
     return quota === undefined || usage === undefined ? null : { quota, usage };

@@ -4,16 +4,16 @@ import * as Comlink from "comlink";
 import { reply } from "../reply.ts";
 import { Downloader } from "./download.ts";
 import type { DownloadEffects, DownloadOptions } from "./download.ts";
+import { look } from "./look.ts";
 import { open } from "./open.ts";
 import { plan } from "./plan.ts";
 import type { CacheApi, Progress, ProgressNotice, StoreChoice } from "./protocol.ts";
 import { Shelf } from "./shelf.ts";
 import type { Store } from "./store.ts";
+import { update } from "./update.ts";
 
 /** All that the worker does to the world. */
 export interface CacheEffects extends DownloadEffects {
-  /** Milliseconds since 1970. */
-  wallClock(): number;
   /** Opens what keeps bytes on the device; null where nothing is to be kept. */
   openStore(choice: StoreChoice): Promise<Store | null>;
 }
@@ -56,7 +56,9 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
         return null;
       }),
     open: (ticket, from, wish) =>
-      track(ticket, async (downloader, options) => plan(await open(from, downloader, options), wish)),
+      track(ticket, async (downloader, options) => plan(await open(from, wish, downloader, options), wish)),
+    look: (ticket, from, wish) => track(ticket, (downloader, { signal }) => look(from, wish, downloader, signal)),
+    update: (ticket, from, wish) => track(ticket, (downloader, options) => update(from, wish, downloader, options)),
     files: (ticket, { url, identity }, files) =>
       track(ticket, (downloader, options) => downloader.files(url, identity, files, options)),
     life: (change) =>

@@ -10,6 +10,7 @@ import type { AdapterFacts } from "../device.ts";
 import type { Effects, LifeChange, WorkerHandle } from "../effects.ts";
 import { serveCache } from "../cache/worker.ts";
 import type { CacheEffects } from "../cache/worker.ts";
+import type { RunMessage } from "../pool/protocol.ts";
 import { serve } from "../pool/worker.ts";
 import type { Random } from "./random.ts";
 
@@ -27,6 +28,8 @@ export interface WorldOptions {
   readonly createBackend: (world: World, worker: SimulatedWorker) => Backend;
   /** Draws a fault for a message to a worker, or null; asked only after `faults` was switched on. */
   readonly drawFault: (world: World) => Fault | null;
+  /** How many times slower than usual each new worker is, and by which factor the times that it tells are wrong. */
+  readonly drawPace?: (world: World) => [slowness: number, lie: number];
   readonly log: ((line: string) => void) | null;
 }
 
@@ -53,6 +56,13 @@ export class World {
   killed = 0;
   faults = false;
   now = 0;
+  /** When a GPU device was lost, by the wall clock. */
+  readonly gpuLosses: number[] = [];
+  /** What workers were told to do that they must not be told. */
+  readonly wrong: string[] = [];
+  /** How many runs there were, and how many rows they had. */
+  runs = 0;
+  rows = 0;
   readonly #options: WorldOptions;
   readonly #lives: Set<(change: LifeChange) => void> = new Set();
   #events: Event[] = [];
@@ -139,6 +149,26 @@ export class World {
     this.log("faults begin");
   }
 
+  /** Draws how fast a new worker is, and how truthful. */
+  drawPace(): [slowness: number, lie: number] {
+    return this.faults ? (this.#options.drawPace?.(this) ?? [1, 1]) : [1, 1];
+  }
+
+  /** Looks into a message to a worker: what runs together is of one shape. */
+  checkRun(message: unknown): void {
+    const { path, argumentList } = message as { path?: string[]; argumentList?: { value: unknown }[] };
+    if (path?.[0] !== "run") return;
+    const { items } = argumentList?.[0]?.value as RunMessage;
+    const shapes = items.map(({ x }) => (x?.kind === "tensor" ? x.tensor.dims.slice(1).join() : ""));
+    if (new Set(shapes).size > 1) this.wrong.push(`a batch mixes shapes: ${shapes.join(" and ")}`);
+  }
+
+  /** Counts a run. */
+  noteBatch(rows: number): void {
+    this.runs += 1;
+    this.rows += rows;
+  }
+
   /** Draws a fault for a message that goes to a worker. */
   drawFault(): Fault | null {
     return this.faults ? this.#options.drawFault(this) : null;
@@ -181,6 +211,8 @@ function cacheEffects(effects: Effects): CacheEffects {
     ...effects,
     isOwn: () => true,
     locks: null,
+    heldLocks: () => Promise.resolve([]),
+    connection: () => ({ saveData: false, bytesPerSecond: null }),
     estimate: () => Promise.resolve(null),
     openStore: () => Promise.resolve(null),
   };
@@ -195,6 +227,12 @@ export class SimulatedWorker implements WorkerHandle {
   readonly computes: boolean;
   /** A fault that the backend is to act out in its current call. */
   fault: Fault | null = null;
+  /** How many times slower than usual it is, and by how much the times that it tells are wrong. */
+  readonly slowness: number;
+  readonly lie: number;
+  isBusy = false;
+  /** The models that are loaded in it. */
+  readonly models: Set<number> = new Set();
   readonly #world: World;
   readonly #listeners: Map<string, Set<Listener>> = new Map();
   readonly #inside: Set<Listener> = new Set();
@@ -212,13 +250,19 @@ export class SimulatedWorker implements WorkerHandle {
       removeEventListener: (_type: string, listener: Listener) => this.#inside.delete(listener),
     };
     this.computes = !url.endsWith("/worker-cache.js");
-    if (this.computes) serve(createBackend(world, this), endpoint, () => world.now);
+    [this.slowness, this.lie] = world.drawPace();
+    const nextTask = (): Promise<void> =>
+      new Promise((resolve) => {
+        world.at(0, resolve);
+      });
+    if (this.computes) serve(createBackend(world, this), endpoint, () => world.now * this.lie, nextTask);
     else serveCache(endpoint, cacheEffects(world.effects));
   }
 
   postMessage(message: unknown): void {
     // Comlink says goodbye when the collector takes a proxy: chance, which must not reach the story.
     if (!this.#world.alive.has(this)) return;
+    if (this.computes) this.#world.checkRun(message);
     const fault = this.computes ? this.#world.drawFault() : null;
     if (fault !== null) this.#world.log(`worker ${this.id}: ${fault}`);
     this.fault = fault;

@@ -1,0 +1,38 @@
+// A newer version of a bundle, for later loads: its `bundle.json`, and of its chunks those that are not stored yet. What
+// did not change is not fetched, since chunks are known by their bytes.
+import type { Downloader, DownloadOptions } from "./download.ts";
+import { openNewest } from "./open.ts";
+import { plan } from "./plan.ts";
+import type { Updated, Wish } from "./protocol.ts";
+
+/**
+ * Stores the newest version of a bundle: every variant that this device might run, since only running tells which one.
+ * @throws SelvedgeError `quota-exceeded` where it can't be stored
+ */
+export async function update(
+  url: string,
+  wish: Wish,
+  downloader: Downloader,
+  { signal, onProgress }: DownloadOptions,
+): Promise<Updated> {
+  const before = (await downloader.shelf?.source(url).catch(() => null))?.identity;
+  const opened = await openNewest(url, wish, downloader, signal);
+  const { candidates, settled, assets } = plan(opened, wish);
+  const wanted = candidates.filter((x) => settled === null || x.backend === settled.backend);
+  const files = [...wanted.flatMap((x) => x.variant.files), ...assets];
+  let fetchedBytes = 0;
+  await downloader.files(
+    url,
+    opened.identity,
+    files,
+    {
+      signal,
+      onProgress: (progress) => {
+        fetchedBytes = progress.loadedBytes - progress.cachedBytes;
+        onProgress?.(progress);
+      },
+    },
+    true,
+  );
+  return { identity: opened.identity, isNew: opened.identity !== before, fetchedBytes };
+}
