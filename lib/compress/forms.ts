@@ -8,6 +8,7 @@ import type { OnnxModel, Transform } from "./onnx.ts";
 import { prune } from "./prune.ts";
 import { quantizeBlocks } from "./quantize-blocks.ts";
 import { quantizeDynamic } from "./quantize-dynamic.ts";
+import { measureSteps, quantizeStatic } from "./quantize-static.ts";
 import { isDepthwise, isStem, QUANTIZE_DEFAULTS, quantizeWeights } from "./quantize-weights.ts";
 import type { WeightStore } from "./quantize-weights.ts";
 import type { Layer } from "./layer.ts";
@@ -26,13 +27,15 @@ export type Target = "webgpu-f16" | "webgpu" | "wasm";
 export const TARGETS: readonly Target[] = ["webgpu-f16", "webgpu", "wasm"];
 
 /** A form by the name of its file. */
-export type FormId = "f32" | "int8" | "int4" | "f16" | "int8-dynamic";
+export type FormId = "f32" | "int8" | "int4" | "f16" | "int8-dynamic" | "int8-static";
 
 /** One form, before it is made. */
 export interface Form {
   readonly id: FormId;
   /** Targets that it is made for and checked on. */
   readonly targets: readonly Target[];
+  /** Whether it is made only where it is asked for by name. Default false. */
+  readonly isOnDemand?: boolean;
   readonly needs: Variant["needs"];
   readonly session?: Variant["session"];
   /** Brings the simplified model to this form, by what its layers are given on samples; on made-up ones, without. */
@@ -96,6 +99,17 @@ const FORMS: readonly Form[] = [
       model.transform(quantizeDynamic({ rounded }), quantizeWeights({ store: storeWeight, rounded }), ...REST);
     },
   },
+  {
+    id: "int8-static",
+    isOnDemand: true,
+    targets: ["wasm"],
+    needs: ["wasm"],
+    make: async (model, feeds, isMadeUp) => {
+      const steps = await measureSteps(model, feeds);
+      const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, int8Grid);
+      model.transform(quantizeStatic({ steps, rounded }), quantizeWeights({ store: storeWeight, rounded }), ...REST);
+    },
+  },
 ];
 
 const NONE: ReadonlyMap<string, Rounded> = new Map();
@@ -114,21 +128,17 @@ function int4Grid(layer: Layer): ReturnType<typeof int8Grid> {
   return layer.node.opType === "Conv" ? int8Grid(layer) : { bits: 4, block: 32, hasZeros: true, isHalf: true };
 }
 
-/** Names what a recipe may ask for that this version does not make. */
-const NOT_MADE: readonly string[] = ["int8-static"];
-
 /**
  * Lists the forms for some targets, or those named.
- * @throws TypeError naming a form that is unknown or not made yet.
+ * @throws TypeError naming a form that is unknown.
  */
 export function formsFor(targets: readonly Target[], named?: readonly string[]): readonly Form[] {
   for (const id of named ?? []) {
-    if (NOT_MADE.includes(id)) throw new TypeError(`forms: "${id}" is not made by this version`);
     if (!FORMS.some((x) => x.id === id))
       throw new TypeError(`forms: "${id}" is none of ${FORMS.map((x) => x.id).join(", ")}`);
   }
   return FORMS.filter((x) => {
     if (named !== undefined && x.id !== "f32") return named.includes(x.id);
-    return x.id === "f32" || x.id === "int8" || x.targets.some((y) => targets.includes(y));
+    return x.id === "f32" || x.id === "int8" || (x.isOnDemand !== true && x.targets.some((y) => targets.includes(y)));
   });
 }

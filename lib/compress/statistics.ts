@@ -74,6 +74,7 @@ export async function measureHistograms(
 ): Promise<Map<string, Histogram>> {
   const { graph } = model;
   const histograms = new Map<string, Histogram>();
+  if (ranges.size === 0) return histograms;
   const bounded = [...ranges].filter(([, { min, max }]) => Number.isFinite(max - min) && max > min);
   await observe(model, feeds, () =>
     bounded.map(([value, { min, max }]) => {

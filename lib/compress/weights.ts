@@ -121,6 +121,11 @@ export function int64Tensor(name: string, dims: readonly number[], values: reado
   return make(name, TensorProto_DataType.INT64, dims, BigInt64Array.from(values, BigInt));
 }
 
+/** Makes an int32 tensor that holds the array's bytes, not a copy. */
+export function int32Tensor(name: string, dims: readonly number[], values: Int32Array): TensorProto {
+  return make(name, TensorProto_DataType.INT32, dims, values);
+}
+
 /** Makes an int8 tensor that holds the array's bytes, not a copy. */
 export function int8Tensor(name: string, dims: readonly number[], values: Int8Array): TensorProto {
   return make(name, TensorProto_DataType.INT8, dims, values);
@@ -140,7 +145,7 @@ function make(
   name: string,
   dataType: TensorProto_DataType,
   dims: readonly number[],
-  values: Float32Array | BigInt64Array | Int8Array | Uint8Array | Uint16Array,
+  values: Float32Array | BigInt64Array | Int32Array | Int8Array | Uint8Array | Uint16Array,
 ): TensorProto {
   const tensor = create(TensorProtoSchema, { name, dataType, dims: dims.map(BigInt) });
   tensor.rawData = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);

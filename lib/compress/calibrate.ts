@@ -1,0 +1,102 @@
+// Chooses the range that each activation's 8 bits cover, from how its numbers are spread over samples. The extremes make
+// steps coarse for the sake of a few numbers; what is cut off costs too. "mse" weighs the two, a percentile cuts a share.
+//
+// A value whose 8 bits would hold little of it gets no range: what reads it stays float32. An additive mask of −10,000
+// beside scores near 0 is the known case: the scores all fall into one step. That does not show in the error, which is
+// small beside the mask, but in how few of the histogram's parts are used; `crowded` gives the part to look into.
+import type { Histogram, Range } from "./statistics.ts";
+
+/** How a range is found. */
+export type Calibration = "mse" | "percentile" | "min-max";
+
+/** Options of `chooseStep`. */
+export interface StepOptions {
+  /** Default "mse". */
+  readonly calibration?: Calibration;
+  /** Share of the numbers that "percentile" keeps in, in percent. Default 99.99. */
+  readonly percentile?: number;
+  /** The least ratio of a value to the error of its 8 bits, in dB; with less it gets no range. Default 20. */
+  readonly minDb?: number;
+}
+
+/** What `chooseStep` does unless told otherwise. */
+export const STEP_DEFAULTS: Required<StepOptions> = { calibration: "mse", percentile: 99.99, minDb: 20 };
+
+/** Steps of an unsigned 8-bit number: value ≈ (code − zero) · scale. */
+export interface Step {
+  readonly scale: number;
+  readonly zero: number;
+}
+
+const CODES = 255;
+/** How far "mse" draws in each end. */
+const DRAWN: readonly number[] = [1, 0.95, 0.9, 0.85, 0.8, 0.74, 0.68, 0.62, 0.55, 0.48, 0.4, 0.32, 0.24, 0.16, 0.1];
+
+/** Gives the steps for a value, or undefined where 8 bits would ruin it. */
+export function chooseStep(histogram: Histogram, options: StepOptions = {}): Step | undefined {
+  const { calibration, percentile, minDb } = { ...STEP_DEFAULTS, ...options };
+  const whole: Range = { min: Math.min(0, histogram.min), max: Math.max(0, histogram.max) };
+  if (!(whole.max > whole.min) || !Number.isFinite(whole.max - whole.min)) return undefined;
+  let range = whole;
+  if (calibration === "percentile") range = cutShare(histogram, percentile);
+  else if (calibration === "mse") range = leastError(histogram, whole);
+  const { energy, error } = errorOf(histogram, range);
+  // The spread counts, not the offset: a value that hardly changes is held well by any steps.
+  if (!(10 * Math.log10(energy / error) >= minDb)) return undefined;
+  const scale = Math.fround((range.max - range.min) / CODES);
+  return scale < 2 ** -126 ? undefined : { scale, zero: Math.round(Math.abs(range.min) / scale) };
+}
+
+/** Parts of a histogram: with fewer in use, 8 bits have a handful of codes for all numbers. */
+const CROWDED_PARTS = 24;
+
+/** Gives the fullest part of a histogram where numbers crowd into few of them; undefined where they are spread. */
+export function crowded({ min, max, counts }: Histogram): Range | undefined {
+  if (counts.reduce((used, x) => used + (x > 0 ? 1 : 0), 0) >= CROWDED_PARTS) return undefined;
+  const width = (max - min) / counts.length;
+  const fullest = counts.indexOf(Math.max(...counts));
+  return { min: min + fullest * width, max: min + (fullest + 1) * width };
+}
+
+function leastError(histogram: Histogram, whole: Range): Range {
+  let best = whole;
+  let least = errorOf(histogram, whole).error;
+  for (const low of whole.min < 0 ? DRAWN : [1])
+    for (const high of whole.max > 0 ? DRAWN : [1]) {
+      const range = { min: whole.min * low, max: whole.max * high };
+      const { error } = errorOf(histogram, range);
+      if (error < least) [best, least] = [range, error];
+    }
+  return best;
+}
+
+function cutShare({ min, max, counts }: Histogram, percentile: number): Range {
+  const total = counts.reduce((a, b) => a + b, 0);
+  const cut = (total * (100 - percentile)) / 200;
+  const width = (max - min) / counts.length;
+  const end = (order: readonly number[]): number => {
+    let seen = 0;
+    return order.find((i) => (seen += counts[i] ?? 0) > cut) ?? 0;
+  };
+  const parts = [...counts.keys()];
+  const [low, high] = [end(parts), end([...parts].reverse())];
+  return { min: Math.min(0, min + low * width), max: Math.max(0, min + (high + 1) * width) };
+}
+
+/** Gives the energy of a value around its mean, and of the error of its 8 bits over a range. */
+function errorOf({ min, max, counts }: Histogram, range: Range): { energy: number; error: number } {
+  const width = (max - min) / counts.length;
+  const within = ((range.max - range.min) / CODES) ** 2 / 12;
+  let [total, sum, squares, error] = [0, 0, 0, 0];
+  for (let i = 0; i < counts.length; i++) {
+    const count = counts[i] ?? 0;
+    if (count === 0) continue;
+    const value = min + (i + 0.5) * width;
+    const off = Math.max(0, value - range.max, range.min - value);
+    total += count;
+    sum += count * value;
+    squares += count * value * value;
+    error += count * (off > width ? off * off : within);
+  }
+  return { energy: Math.max(squares - (sum * sum) / total, squares * 1e-3), error };
+}
