@@ -13,7 +13,7 @@ import { PRIORITIES } from "./options.ts";
 import type { RunOptions } from "./options.ts";
 import type { Feeds, LoadMessage, Ran, RanItem } from "./pool/protocol.ts";
 import { Estimate } from "./schedule/estimate.ts";
-import type { Batching, Decision, Event, Place } from "./schedule/protocol.ts";
+import type { Batching, Decision, Event } from "./schedule/protocol.ts";
 import { recover } from "./schedule/recover.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
 import type { Settings } from "./schedule/scheduler.ts";
@@ -92,9 +92,7 @@ interface Step {
 interface Running {
   readonly lane: Lane;
   readonly steps: readonly Step[];
-  readonly place: Place;
   readonly batch: number;
-  readonly isCold: boolean;
   /** When it began; null while it is staged. */
   startMs: number | null;
 }
@@ -109,10 +107,8 @@ export class Dispatcher {
   readonly #lanes: readonly Lane[];
   readonly #ledger: GpuLedger;
   readonly #scheduler: Scheduler;
-  readonly #estimate: Estimate = new Estimate();
+  readonly #estimate: Estimate;
   readonly #steps: Map<number, Step> = new Map();
-  /** Models of which batches proved that they can't be joined. */
-  readonly #apart: Set<number> = new Set();
   #nextId = 1;
   #closed: Error | null = null;
   #isPumping = false;
@@ -124,7 +120,7 @@ export class Dispatcher {
     this.#effects = effects;
     this.#lanes = lanes;
     this.#ledger = ledger;
-    this.#estimate.restore(effects.memo.get(MEMO_KEY));
+    this.#estimate = new Estimate(effects.memo.get(MEMO_KEY));
     this.#scheduler = new Scheduler(settings, this.#estimate);
   }
 
@@ -176,9 +172,7 @@ export class Dispatcher {
       };
       signal?.addEventListener("abort", abort, { once: true });
       this.#steps.set(id, step);
-      const { routes } = work;
-      if (routes[0]?.backend === "webgpu" && routes.length > 1 && !this.#ledger.allowed) this.#stepDown(step);
-      else this.#arrive(step, false);
+      this.#arrive(step, false);
     });
   }
 
@@ -191,6 +185,11 @@ export class Dispatcher {
       this.#tell({ type: "tick" });
       this.#setWake();
     });
+  }
+
+  /** Takes note of what it took to load a model. */
+  loaded(modelId: number, ms: number): void {
+    this.#tell({ type: "loaded", modelId, ms });
   }
 
   /** Rejects everything of one model that waits; what runs is left to end. */
@@ -212,7 +211,7 @@ export class Dispatcher {
     const { priority = "normal", deadlineMs = Infinity, onLate, preempt = false } = work.options;
     const { variant, backend } = work.routes[step.route] as Route;
     const place = { backend, modelId: step.message.modelId, key: `${work.identity} ${variant} ${backend}` };
-    const isAlone = step.isAlone || work.state !== undefined || this.#apart.has(place.modelId);
+    const isAlone = step.isAlone || work.state !== undefined;
     this.#tell({
       type: "arrived",
       isAgain,
@@ -249,24 +248,22 @@ export class Dispatcher {
     }
     const lane = this.#lanes.find(({ id }) => id === decision.lane) as Lane;
     if (decision.type === "end") lane.end(new SelvedgeError("closed", "What it ran was cancelled."));
-    else if (decision.type === "warm") {
-      const startMs = this.#effects.now();
-      const { message } = this.#steps.get(decision.id) as Step;
-      lane.load(message).then(
-        () => {
-          this.#tell({ type: "loaded", key: decision.place.key, ms: this.#effects.now() - startMs });
-        },
-        () => undefined, // told again should it be needed
-      );
-    } else this.#start(decision, lane);
+    else if (decision.type === "start") this.#start(decision, lane);
+    // One that fails is told again should it be needed.
+    else lane.load((this.#steps.get(decision.id) as Step).message).catch(() => undefined);
   }
 
-  #start({ ids, place, batch }: Decision & { type: "start" }, lane: Lane): void {
+  #start({ ids, batch }: Decision & { type: "start" }, lane: Lane): void {
     const now = this.#effects.now();
     const steps = ids.map((id) => this.#steps.get(id) as Step);
     for (const step of steps) if (step.attempts.length === 0) step.queuedMs = now - step.arrivedMs;
     const [first] = steps as [Step];
-    const running: Running = { lane, steps, place, batch, isCold: !lane.held.has(place.modelId), startMs: null };
+    if (lane.backend === "webgpu" && !this.#ledger.allowed && first.route + 1 < first.work.routes.length) {
+      this.#tell({ type: "ended", lane: lane.id, batch, ms: null });
+      for (const step of steps) this.#stepDown(step);
+      return;
+    }
+    const running: Running = { lane, steps, batch, startMs: null };
     const items = steps.map(({ work }) => work.feeds);
     const onBegin = (): void => {
       running.startMs = this.#effects.now();
@@ -282,16 +279,13 @@ export class Dispatcher {
   }
 
   #ended(running: Running, ran: Ran | null, error: unknown): void {
-    const { lane, steps, place, batch, isCold, startMs } = running;
+    const { lane, steps, batch, startMs } = running;
     const now = this.#effects.now();
     const ms = ran && ran.preprocessMs + ran.runMs + ran.decodeMs;
     const code = isSelvedgeError(error) ? error.code : null;
     // What a worker ran out of it can't give back: only a new one has its memory again.
     if (code === "out-of-memory") lane.end(error as Error);
     this.#tell({ type: "ended", lane: lane.id, batch, ms });
-    if (isCold && startMs !== null && ms !== null)
-      this.#tell({ type: "loaded", key: place.key, ms: now - startMs - ms });
-    if (ran?.canJoin === false) this.#apart.add(place.modelId);
     for (const [i, step] of steps.entries()) {
       if (!this.#steps.has(step.id)) continue; // settled meanwhile: cancelled, or the engine is closed
       const item = ran?.items[i];

@@ -24,6 +24,8 @@ export interface LaneOptions {
   readonly callTimeoutMs: number | null;
   /** Called before and after what may take the page down with it: a load, and a first run. */
   readonly onTrying: (modelId: number, isTrying: boolean) => void;
+  /** Called when a model was loaded, with what that took, the start of a worker included. */
+  readonly onLoaded: (modelId: number, ms: number) => void;
   /** Called when a worker ended by a fault, before its calls reject. */
   readonly onCrash: (error: Error) => void;
   /** Called whenever the lane became free. */
@@ -114,6 +116,8 @@ export class Lane {
   readonly #sent: Sent[] = [];
   #answeredMs = 0;
   #cancelIdle: (() => void) | null = null;
+  /** What it took to start the worker. */
+  #startMs = 0;
   #closed = false;
   #starts = 0;
   #crashes = 0;
@@ -313,7 +317,9 @@ export class Lane {
     this.#starts += 1;
     try {
       const options = { backend: this.backend, wasmUrl, threads, verbose };
+      const startMs = effects.now();
       this.#facts = await client.start(options, callTimeoutMs ?? START_BOUND_MS);
+      this.#startMs = effects.now() - startMs;
       return client;
     } catch (error) {
       client.end(error instanceof Error ? error : new Error(String(error)));
@@ -337,13 +343,16 @@ export class Lane {
   #ensureLoaded(client: WorkerClient, message: LoadMessage): Loaded {
     const known = this.#loaded.get(message.modelId);
     if (known !== undefined) return known;
-    const bound = this.#options.callTimeoutMs ?? FIRST_BOUND_MS;
+    const { effects, onLoaded, callTimeoutMs } = this.#options;
+    const bound = callTimeoutMs ?? FIRST_BOUND_MS;
+    const startMs = effects.now();
     const facts = this.#try(message.modelId, () => client.load(message, bound));
     const loaded: Loaded = { facts, isReady: false, slowestMsPerElement: 0, states: new Map() };
     this.#loaded.set(message.modelId, loaded);
     facts.then(
       () => {
         loaded.isReady = true;
+        onLoaded(message.modelId, effects.now() - startMs + this.#startMs);
       },
       () => this.#loaded.delete(message.modelId),
     );

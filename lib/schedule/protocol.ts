@@ -74,7 +74,7 @@ export type Event =
   /** A batch is through; `ms` is what it took in the worker, null where it failed. */
   | { readonly type: "ended"; readonly lane: string; readonly batch: number; readonly ms: number | null }
   /** A model was loaded, a worker started for it where there was none. */
-  | { readonly type: "loaded"; readonly key: string; readonly ms: number }
+  | { readonly type: "loaded"; readonly modelId: number; readonly ms: number }
   /** Time has passed, or a lane became free. */
   | { readonly type: "tick" };
 
@@ -93,7 +93,7 @@ export type Decision =
       readonly type: "reject";
       readonly id: number;
       readonly code: "deadline-exceeded" | "overloaded";
-      /** When it would have been through, in ms from now, or how many wait. */
+      /** When it would have been through, in ms from the call, or how many wait. */
       readonly expected: number;
     }
   /** Load the model of a waiting step onto a lane that idles. */

@@ -1,43 +1,38 @@
-// What waits, so that the next to run is found without looking at all of it. Steps of one priority, model and caller
-// that have a deadline, or have none, make one *flow*: earliest deadline first, else in their order. Between flows: the
-// priority first, which grows with each `ageingMs` in which a flow was not served, so that none starves and yet a long
-// backlog that aged as a whole does not overtake what is urgent; then the earliest deadline; then the flow that has had
-// the least time on lanes. A second order holds those steps together that can run together.
+// What waits, so that the next to run is found without looking at all of it. Steps that can run together, of one caller
+// and one priority, make a *group*, with those that have a deadline apart from those that have none: in it the earliest
+// deadline is first, else their order. Between groups: the priority first, which grows with each `ageingMs` in which a
+// group was not served, so that none starves and yet a long backlog that aged as a whole does not overtake what is urgent;
+// then the earliest deadline; then whose model and caller had the least time on lanes.
 import { Heap } from "./heap.ts";
 import type { Step } from "./protocol.ts";
 
 /** A step that waits. */
 export interface Waiting extends Step {
   gone: boolean;
-  readonly flow: Flow;
-  /** Those that can run with it, itself included; null where it runs alone. */
-  readonly peers: Heap<Waiting> | null;
-  /** What it was thought to cost when it came, in whole µs: sums must come back to 0. */
-  readonly cost: number;
+  readonly group: Group;
+  /** What it was thought to cost when it came, in ms. */
+  readonly costMs: number;
 }
 
 /** Steps among which only deadline and order count. */
-export interface Flow {
+export interface Group {
   readonly key: string;
-  readonly priority: number;
+  /** The same for groups that can run together; the model, where steps run alone. */
+  readonly together: string;
   readonly steps: Heap<Waiting>;
+  /** What all of it was thought to cost, in ms. */
+  costMs: number;
+  lastDueMs: number;
   servedAtMs: number;
-  /** The time it has had on lanes, in ms, counted from that of the flow served last when this one began. */
+  /** The time that its model and caller had on lanes, in ms, counted from what was served last when this one began. */
   usedMs: number;
 }
-
-/** Work is summed by slots of deadlines this long; work due after so many slots is not summed: who knows till then. */
-const SLOT_MS = 20;
-const SLOTS = 250;
 
 /** Keeps what waits. */
 export class Queue {
   readonly #ageingMs: number;
   readonly #steps: Map<number, Waiting> = new Map();
-  readonly #flows: Map<string, Flow> = new Map();
-  readonly #peers: Map<string, Heap<Waiting>> = new Map();
-  /** By backend and priority. */
-  readonly #work: Map<string, Work[]> = new Map();
+  readonly #groups: Map<string, Group> = new Map();
   #usedMs = 0;
 
   constructor(ageingMs: number) {
@@ -51,28 +46,20 @@ export class Queue {
 
   /** Adds a step. */
   add(step: Step, costMs: number, now: number): void {
-    const key = flowOf(step);
-    const flow: Flow = this.#flows.get(key) ?? {
-      key,
-      priority: step.priority,
-      steps: new Heap<Waiting>((a, b) => (compare(a.dueMs, b.dueMs) || a.id - b.id) < 0),
-      servedAtMs: now,
-      usedMs: this.#usedMs,
-    };
-    this.#flows.set(key, flow);
-    const together = peersOf(step);
-    let peers: Heap<Waiting> | null = null;
-    if (together !== null) {
-      peers =
-        this.#peers.get(together) ??
-        new Heap<Waiting>((a, b) => (a.priority - b.priority || compare(a.dueMs, b.dueMs) || a.id - b.id) < 0);
-      this.#peers.set(together, peers);
+    const { dueMs } = step;
+    const together = `${step.places[0].modelId} ${step.shape}`;
+    const key = [together, step.priority, step.caller, dueMs < Infinity].join();
+    let group = this.#groups.get(key);
+    if (group === undefined) {
+      const steps = new Heap<Waiting>((a, b) => a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.id < b.id));
+      group = { key, together, steps, costMs: 0, lastDueMs: dueMs, servedAtMs: now, usedMs: this.#usedMs };
+      this.#groups.set(key, group);
     }
-    const waiting: Waiting = { ...step, gone: false, flow, peers, cost: Math.round(1_000 * costMs) };
-    flow.steps.push(waiting);
-    peers?.push(waiting);
+    const waiting: Waiting = { ...step, gone: false, group, costMs };
+    group.steps.push(waiting);
+    group.costMs += costMs;
+    group.lastDueMs = Math.max(group.lastDueMs, dueMs);
     this.#steps.set(step.id, waiting);
-    this.#count(waiting, waiting.cost);
   }
 
   /** Gives a step that waits. */
@@ -82,101 +69,58 @@ export class Queue {
 
   /** Takes a step out. */
   remove(step: Waiting): void {
-    const { flow, peers } = step;
+    const { group } = step;
     step.gone = true;
     this.#steps.delete(step.id);
-    this.#count(step, -step.cost);
-    flow.steps.left();
-    if (flow.steps.size === 0) this.#flows.delete(flow.key);
-    peers?.left();
-    if (peers?.size === 0) this.#peers.delete(peersOf(step) as string);
+    group.costMs -= step.costMs;
+    group.steps.left();
+    if (group.steps.size === 0) this.#groups.delete(group.key);
   }
 
-  /** Takes a step out to run it, which its flow pays for. */
+  /** Takes a step out to run it, which its model and caller pay for. */
   serve(step: Waiting, ms: number, now: number): void {
-    const { flow } = step;
-    this.#usedMs = Math.max(this.#usedMs, flow.usedMs);
-    flow.usedMs += ms;
-    flow.servedAtMs = now;
+    const { group, caller, places } = step;
+    this.#usedMs = Math.max(this.#usedMs, group.usedMs);
+    group.servedAtMs = now;
+    for (const first of this.firsts())
+      if (first.caller === caller && first.places[0].modelId === places[0].modelId) first.group.usedMs += ms;
     this.remove(step);
   }
 
-  /** Gives the step that is to run next, of the flows that are not passed over. */
-  next(now: number, passed: ReadonlySet<Flow>): Waiting | undefined {
+  /** Gives the first step of each group. */
+  firsts(): Waiting[] {
+    return [...this.#groups.values()].map(({ steps }) => steps.first() as Waiting);
+  }
+
+  /** Gives the step that is to run next, of the groups that are not passed over. */
+  next(now: number, passed: ReadonlySet<Group>): Waiting | undefined {
+    const level = ({ priority, group }: Waiting): number =>
+      priority - Math.floor((now - group.servedAtMs) / this.#ageingMs);
     let best: Waiting | undefined;
-    let bestLevel = 0;
-    for (const flow of this.#flows.values()) {
-      const step = passed.has(flow) ? undefined : flow.steps.first();
-      if (step === undefined) continue;
-      const level = flow.priority - Math.floor((now - flow.servedAtMs) / this.#ageingMs);
-      const isBehind =
-        best !== undefined &&
-        (level - bestLevel || compare(step.dueMs, best.dueMs) || flow.usedMs - best.flow.usedMs || step.id - best.id) >
-          0;
-      if (isBehind) continue;
-      best = step;
-      bestLevel = level;
+    for (const step of this.firsts()) {
+      if (passed.has(step.group)) continue;
+      const order =
+        best === undefined ||
+        level(step) - level(best) ||
+        (step.dueMs === best.dueMs
+          ? step.group.usedMs - best.group.usedMs || step.id - best.id
+          : step.dueMs - best.dueMs);
+      if (order === true || order < 0) best = step;
     }
     return best;
-  }
-
-  /** Gives the first step of each flow that has deadlines: the earliest there. */
-  due(): Waiting[] {
-    const found: Waiting[] = [];
-    for (const { steps } of this.#flows.values()) {
-      const step = steps.first();
-      if (step !== undefined && step.dueMs < Infinity) found.push(step);
-    }
-    return found;
-  }
-
-  /** Counts the steps of the flow that a step belongs, or would belong, to. */
-  flowSize(step: Step): number {
-    return this.#flows.get(flowOf(step))?.steps.size ?? 0;
   }
 
   /** Gives how much work is to run before a step on the backend that it prefers, in ms. */
   aheadMs({ places: [{ backend }], priority, dueMs }: Step): number {
     let sum = 0;
-    for (const [level, { total, slots }] of (this.#work.get(backend) ?? []).entries()) {
-      if (level < priority) sum += total;
-      else if (level === priority) for (const [slot, cost] of slots) if (slot <= slotOf(dueMs)) sum += cost;
+    for (const first of this.firsts()) {
+      const { costMs, lastDueMs } = first.group;
+      if (first.places[0].backend !== backend || first.priority > priority || costMs <= 0) continue;
+      // Of one priority, what is due before: as if deadlines lay evenly between the first and the last.
+      const isBefore = first.priority < priority || lastDueMs <= dueMs;
+      const part = isBefore ? 1 : (dueMs - first.dueMs) / (lastDueMs - first.dueMs);
+      if (part > 0) sum += part * costMs; // not so where neither ends
     }
-    return sum / 1_000;
+    return sum;
   }
-
-  #count({ places: [{ backend }], priority, arrivedMs, dueMs }: Step, cost: number): void {
-    const levels = this.#work.get(backend) ?? [0, 1, 2].map((): Work => ({ total: 0, slots: new Map() }));
-    this.#work.set(backend, levels);
-    const level = levels[priority] as Work;
-    level.total += cost;
-    if (dueMs > arrivedMs + SLOT_MS * SLOTS) return;
-    const slot = slotOf(dueMs);
-    const sum = (level.slots.get(slot) ?? 0) + cost;
-    if (sum === 0) level.slots.delete(slot);
-    else level.slots.set(slot, sum);
-  }
-}
-
-/** The cost of what waits at one priority: all of it, and by slot of its deadline. */
-interface Work {
-  total: number;
-  readonly slots: Map<number, number>;
-}
-
-function flowOf({ priority, places, caller, dueMs }: Step): string {
-  return [priority, places[0].modelId, caller, dueMs < Infinity].join();
-}
-
-function peersOf({ places, shape }: Step): string | null {
-  return shape === null ? null : `${places[0].modelId} ${shape}`;
-}
-
-function slotOf(dueMs: number): number {
-  return Math.floor(dueMs / SLOT_MS);
-}
-
-/** Compares times, of which both may be Infinity. */
-function compare(a: number, b: number): number {
-  return a === b ? 0 : a - b;
 }
