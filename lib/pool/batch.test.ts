@@ -13,6 +13,7 @@ const floats = (dims: readonly number[], ...values: number[]): Tensor => ({
   dims,
   data: Float32Array.from(values),
 });
+const numbersOf = ({ data }: Tensor): number[] => Array.from(data as Float32Array);
 const port = (name: string, dims: BundleInput["dims"], more: Partial<BundleInput & BundleOutput> = {}) => ({
   name,
   dtype: "float32" as Dtype,
@@ -109,7 +110,7 @@ test("requests that a bundle lets be padded run as one, and their outputs are cu
 
 test("a model whose outputs don't follow the batch runs one at a time, and is never joined again", async () => {
   for (const change of [
-    (x: Tensor) => floats([x.dims[0]! * 2], ...x.data.slice().map(Number), ...x.data.slice().map(Number)),
+    (x: Tensor) => floats([x.dims[0]! * 2], ...numbersOf(x), ...numbersOf(x)),
     () => floats([], 1),
   ]) {
     const { backend, seen } = changing(change);
@@ -131,7 +132,7 @@ test("a batch axis that nobody declared is believed once a batch came out as its
   const model = batchingOf(...ports, false);
   expect((await runBatch(fine.backend, 1, model, items)).runs).toBe(3);
   expect((await runBatch(fine.backend, 1, model, items)).runs).toBe(1);
-  const mixing = changing((x) => floats(x.dims, ...Array.from(x.data, (value) => Number(value) / x.data.length)));
+  const mixing = changing((x) => floats(x.dims, ...numbersOf(x).map((value) => value / x.data.length)));
   const other = batchingOf(...ports, false);
   expect(outputsOf(await runBatch(mixing.backend, 1, other, items))).toEqual(items.map(({ x }) => x));
   expect(other.canJoin).toBe(false);

@@ -329,9 +329,10 @@ export class Lane {
 
   #forget(client: WorkerClient, error: Error): void {
     if (this.#client !== client) return;
-    // What ends an idle worker is the pool's own will, unless its device was lost: a loss counts whenever it comes.
-    const isLost = isSelvedgeError(error) && error.code === "device-lost";
-    if ((this.#outstanding > 0 || isLost) && !this.#closed) {
+    // What ends an idle worker, or one whose work was cancelled, is our own will; the loss of a device counts whenever
+    // it comes.
+    const code = isSelvedgeError(error) ? error.code : null;
+    if ((code === "device-lost" || (this.#outstanding > 0 && code !== "closed")) && !this.#closed) {
       this.#crashes += 1;
       this.#options.onCrash(error);
     }

@@ -16,14 +16,18 @@ import type { LoadMessage, Ran, WorkerApi, WorkerNotice } from "./protocol.ts";
 import { run } from "./run.ts";
 import type { ServedModel } from "./run.ts";
 
-/** Serves a backend to the page at the other end; in a worker, that is `self`. `now` gives ms, for the times told. */
+/**
+ * Serves a backend to the page at the other end; in a worker, that is `self`. `now` gives ms, for the times told;
+ * `nextTask` lets other events in between two calls.
+ */
 export function serve(
   backend: Backend,
   endpoint: Comlink.Endpoint = self as unknown as Comlink.Endpoint,
   now: () => number = () => performance.now(),
+  nextTask: () => Promise<void> = createNextTask(),
 ): void {
   const models = new Map<number, ServedModel>();
-  const inOrder = createQueue();
+  const inOrder = createQueue(nextTask);
   const notify = (notice: WorkerNotice): void => {
     endpoint.postMessage(notice);
   };
@@ -109,10 +113,9 @@ function forget(models: Map<number, ServedModel>, modelId: number): void {
 }
 
 /** Runs calls one after another, each to a reply; calls that wait let the worker's events in between. */
-function createQueue(): <T>(call: () => Promise<T>) => Promise<Reply<T>> {
+function createQueue(nextTask: () => Promise<void>): <T>(call: () => Promise<T>) => Promise<Reply<T>> {
   let tail: Promise<void> = Promise.resolve();
   let pending = 0;
-  const nextTask = createNextTask();
   return (call) => {
     const before = tail;
     const mustWait = pending > 0;

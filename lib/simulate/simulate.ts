@@ -1,12 +1,17 @@
-// One story from a seed: an engine with lanes, a hundred requests and more, cancels, frozen tabs, and a fault at every
-// n-th message to a worker. Afterwards the invariants: no request lost, answered twice or answered wrongly, no worker
-// leaked, tries bounded, and no healthy worker ended. Returns what was broken, as sentences.
+// One story from a seed: an engine with lanes, a hundred requests and more of all priorities, deadlines and sizes,
+// cancels, frozen tabs, slow lanes and such as lie about their times, and a fault at every n-th message to a worker.
+// Afterwards the invariants: no request lost, answered twice or answered with anything but what it gets alone; none
+// starved, and none refused beside a lane that was free for it; no batch of unlike shapes; no worker leaked, tries and
+// losses of the GPU bounded, no healthy worker ended; the same events decided the same way again. Returns what was
+// broken, as sentences.
 import { createEngine } from "../engine.ts";
 import type { Engine } from "../engine.ts";
-import { isSelvedgeError } from "../errors.ts";
 import type { Model } from "../model.ts";
+import { LOSS_WINDOW_MS } from "../pool/ledger.ts";
 import { MAX_ATTEMPTS } from "../schedule/recover.ts";
 import { Random } from "./random.ts";
+import { Recording } from "./replay.ts";
+import { Request } from "./requests.ts";
 import { Stream } from "./stream.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy.ts";
 import { World } from "./world.ts";
@@ -24,7 +29,13 @@ const FAULTS: readonly Fault[] = [
   "messageerror",
 ];
 const GPU = { vendor: "toy", architecture: "", description: "", software: false, features: [], limits: {} };
+/** By which factor each model multiplies; rows of the first run together for next to nothing, those of the second do not. */
 const FACTORS = [2, 3];
+const COSTS = ["together", "apart"] as const;
+const PRIORITIES = ["interactive", "normal", "background"] as const;
+const AGEING_MS = 200;
+/** A request of any priority is served once its flow aged past the most urgent, and what runs then is through. */
+const STARVED_MS = 4 * AGEING_MS + 500;
 const SUM_URL = "https://app.test/sum.json";
 const STREAMS = ["a", "b", "c"];
 /** All that a story may take: a hundred requests whose every try runs into the longest bound. */
@@ -45,14 +56,11 @@ export interface Story {
   readonly answered: number;
   readonly failed: number;
   readonly cancelled: number;
+  /** Refused or dropped, as their deadlines and a full queue allow. */
+  readonly refused: number;
   readonly faults: number;
-}
-
-interface Outcome {
-  settled: number;
-  answered: boolean;
-  error: Error | null;
-  cancelled: boolean;
+  readonly runs: number;
+  readonly rows: number;
 }
 
 /** Tells one story. */
@@ -60,130 +68,181 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
   const random = new Random(seed);
   // No faults in one story of eight: then no worker may end, no request fail.
   const every = random.chance(1 / 8) ? 0 : 1 + random.whole(30);
+  // In one of eight, lanes are crowded by urgent requests, and nothing else happens.
+  const isCrowded = random.chance(1 / 8);
+  const mayFail = every > 0 && !isCrowded;
+  const isPaced = mayFail && random.chance(0.5);
   let messages = 0;
   let faults = 0;
   const files = new Map<string, string>([["https://app.test/" + TOY_CHUNK.path, TOY_CHUNK.content]]);
-  for (const factor of FACTORS) files.set(`https://app.test/m${factor}.json`, toyBundle(`m${factor}`, factor));
+  for (const [i, factor] of FACTORS.entries())
+    files.set(`https://app.test/m${factor}.json`, toyBundle(`m${factor}`, factor, COSTS[i]));
   files.set(SUM_URL, toyBundle("sum", null));
   const world = new World({
     random,
-    gpu: random.chance(0.7) ? GPU : null,
-    cores: 1 + random.whole(4),
+    gpu: random.chance(0.7) && !isCrowded ? GPU : null,
+    cores: isCrowded ? 1 : 1 + random.whole(4),
     files,
     createBackend: createToyBackend,
     drawFault: () => {
       messages += 1;
-      if (every === 0 || messages % every !== 0) return null;
+      if (!mayFail || messages % every !== 0) return null;
       faults += 1;
       return random.pick(FAULTS);
     },
+    drawPace: () => (isPaced && random.chance(0.3) ? [random.pick([1, 4, 15]), random.pick([0.1, 1, 10])] : [1, 1]),
     log: log ?? null,
   });
-  const engine = await createEngine({ effects: world.effects, callTimeoutMs: TIMEOUT_MS, idleMs: 2_000 });
-  const backend = world.random.chance(0.5) && engine.device.gpu !== null ? "webgpu" : undefined;
-  const models: Model[] = [];
-  for (const factor of FACTORS) {
-    // Half of the stories on the GPU, by chance and not by the probe, so that both paths are walked.
-    models.push(await world.finish(engine.load(`https://app.test/m${factor}.json`, backend && { backend })));
+  const recording = random.chance(1 / 4) ? Recording.begin() : null;
+  try {
+    const maxSize = random.chance(0.2) ? 20 : 100_000;
+    const queue = { maxSize };
+    const engine = await createEngine({
+      effects: world.effects,
+      callTimeoutMs: TIMEOUT_MS,
+      idleMs: 2_000,
+      ageing: AGEING_MS,
+      queue,
+      ...(isCrowded ? { workers: 1 } : {}),
+    });
+    const backend = world.random.chance(0.5) && engine.device.gpu !== null ? "webgpu" : undefined;
+    const models: Model[] = [];
+    for (const factor of FACTORS) {
+      const batching = isCrowded
+        ? { maxBatchSize: 4 }
+        : random.pick([undefined, { maxBatchSize: 4 }, { maxQueueDelayMs: 5 }]);
+      // Half of the stories on the GPU, by chance and not by the probe, so that both paths are walked.
+      models.push(await world.finish(engine.load(`https://app.test/m${factor}.json`, { backend, batching })));
+    }
+    const sum = await world.finish(engine.load(SUM_URL, { backend }));
+    await world.begin(seed);
+    const startsBefore = world.started;
+    const freezes = isCrowded ? 0 : random.whole(3);
+    for (let i = 0; i < freezes; i += 1)
+      world.at(random.upTo(3_000), () => {
+        world.freeze(random.upTo(3_600_000));
+      });
+    const requests = isCrowded ? crowd(world, engine, models) : ask(world, engine, models, !mayFail && freezes === 0);
+    const streams = isCrowded ? [] : STREAMS.map((name) => new Stream(world, name, sum));
+    const broken: string[] = [];
+    const lanes = engine.stats().lanes.length;
+    await world.run(() => {
+      const computing = [...world.alive].filter((worker) => worker.computes).length;
+      if (computing > lanes) broken.push(`${computing} workers for ${lanes} lanes`);
+      return requests.every((x) => x.settled > 0) && streams.every((x) => x.isDone);
+    }, world.now + END_MS);
+    broken.push(...requests.flatMap((x) => x.check()), ...world.wrong);
+    broken.push(...streams.flatMap((x) => x.end(mayFail)));
+    if (isCrowded) broken.push(...starved(requests));
+    if (!mayFail) {
+      const failed = requests.find((x) => !x.answered && !x.cancelled && !x.refused);
+      if (failed !== undefined) broken.push(`without a fault ${failed.asked.name} failed: ${String(failed.error)}`);
+      const crashes = engine.stats().lanes.reduce((total, lane) => total + lane.crashes, 0);
+      if (crashes > 0) broken.push(`${crashes} healthy workers were ended`);
+    }
+    const startsMax = startsBefore + lanes * 4 + requests.length * MAX_ATTEMPTS;
+    if (world.started > startsMax) broken.push(`${world.started} workers were started for ${requests.length} requests`);
+    await end(world, engine, models, broken);
+    broken.push(...overBudget(world.gpuLosses));
+    const difference = recording?.differs({ ageingMs: AGEING_MS, maxSize }) ?? null;
+    if (difference !== null) broken.push(`the same events were decided otherwise when told again: ${difference}`);
+    const count = (is: (x: Request) => boolean): number => requests.filter(is).length;
+    return {
+      broken,
+      answered: count((x) => x.answered),
+      failed: count((x) => !x.answered && !x.cancelled && !x.refused),
+      cancelled: count((x) => x.cancelled),
+      refused: count((x) => x.refused),
+      faults,
+      runs: world.runs,
+      rows: world.rows,
+    };
+  } finally {
+    recording?.end();
   }
-  const sum = await world.finish(engine.load(SUM_URL, backend && { backend }));
-  await world.begin(seed);
-  const startsBefore = world.started;
-  const outcomes = ask(world, models);
-  const streams = STREAMS.map((name) => new Stream(world, name, sum));
-  const broken: string[] = [];
-  const lanes = engine.stats().lanes.length;
-  await world.run(() => {
-    const computing = [...world.alive].filter((worker) => worker.computes).length;
-    if (computing > lanes) broken.push(`${computing} workers for ${lanes} lanes`);
-    return outcomes.every((x) => x.settled > 0) && streams.every((x) => x.isDone);
-  }, world.now + END_MS);
-  check(outcomes, broken);
-  broken.push(...streams.flatMap((x) => x.end(every > 0)));
-  if (every === 0) {
-    const failed = outcomes.find((x) => !x.answered && !x.cancelled);
-    if (failed !== undefined) broken.push(`without a fault a request failed: ${String(failed.error)}`);
-    const crashes = engine.stats().lanes.reduce((sum, lane) => sum + lane.crashes, 0);
-    if (crashes > 0) broken.push(`${crashes} healthy workers were ended`);
-  }
-  const startsMax = startsBefore + lanes * 4 + REQUESTS * MAX_ATTEMPTS;
-  if (world.started > startsMax) broken.push(`${world.started} workers were started for ${REQUESTS} requests`);
-  await end(world, engine, models, broken);
-  const count = (is: (x: Outcome) => boolean): number => outcomes.filter(is).length;
-  return {
-    broken,
-    answered: count((x) => x.answered),
-    failed: count((x) => !x.answered && !x.cancelled),
-    cancelled: count((x) => x.cancelled),
-    faults,
-  };
 }
 
-function ask(world: World, models: readonly Model[]): Outcome[] {
+/** Requests of all kinds, at random times. */
+function ask(world: World, engine: Engine, models: readonly Model[], isCalm: boolean): Request[] {
   const { random } = world;
-  const outcomes: Outcome[] = [];
-  for (let i = 0; i < REQUESTS; i += 1) {
-    const outcome: Outcome = { settled: 0, answered: false, error: null, cancelled: false };
-    outcomes.push(outcome);
+  return Array.from({ length: REQUESTS }, (_, i) => {
     const which = random.whole(models.length);
     const stop = random.chance(0.1) ? new AbortController() : null;
     const startMs = random.upTo(3_000);
+    const request = new Request(world, {
+      name: `request ${i}`,
+      model: models[which] as Model,
+      factor: FACTORS[which] as number,
+      dims: [random.chance(0.8) ? 1 : 2 + random.whole(3), random.chance(0.8) ? 2 : 3],
+      options: {
+        priority: random.pick(PRIORITIES),
+        deadlineMs: random.chance(0.4) ? random.pick([40, 120, 500, 5_000]) : undefined,
+        onLate: random.chance(0.2) ? "finish" : undefined,
+        preempt: random.chance(0.2),
+      },
+      stop,
+    });
     world.at(startMs, () => {
-      run(world, models[which] as Model, FACTORS[which] as number, i, stop, outcome);
+      request.call(engine, isCalm);
     });
     if (stop !== null)
       world.at(startMs + random.upTo(100), () => {
         stop.abort(new Error(`cancel ${i}`));
       });
-  }
-  for (let i = random.whole(3); i > 0; i -= 1)
-    world.at(random.upTo(3_000), () => {
-      world.freeze(random.upTo(3_600_000));
+    return request;
+  });
+}
+
+/** More urgent requests than the one lane can take, for three seconds, and now and then one that is not. */
+function crowd(world: World, engine: Engine, models: readonly Model[]): Request[] {
+  const requests: Request[] = [];
+  for (let atMs = 0; atMs < 3_000; atMs += 12) {
+    const isPatient = atMs % 996 === 0;
+    const request = new Request(world, {
+      name: `${isPatient ? "patient" : "urgent"} request at ${atMs} ms`,
+      model: models[isPatient ? 0 : 1] as Model,
+      factor: FACTORS[isPatient ? 0 : 1] as number,
+      dims: [1, 2],
+      options: { priority: isPatient ? world.random.pick(["normal", "background"] as const) : "interactive" },
+      stop: null,
     });
-  return outcomes;
-}
-
-function run(world: World, model: Model, factor: number, i: number, stop: AbortController | null, out: Outcome): void {
-  const data = Float32Array.of(i, i + 0.5);
-  const options = stop === null ? {} : { signal: stop.signal };
-  model.run({ x: { dtype: "float32", dims: [1, 2], data } }, options).then(
-    ({ outputs, info }) => {
-      out.settled += 1;
-      const y = outputs["y"]?.data as Float32Array | undefined;
-      out.answered = y?.length === 2 && y[0] === i * factor && y[1] === (i + 0.5) * factor;
-      if (!out.answered) out.error = new Error(`request ${i} was answered wrongly: ${String(y)}`);
-      if (info.attempts > MAX_ATTEMPTS || info.attempts !== info.history.length)
-        out.error = new Error(`request ${i} took ${info.attempts} tries`);
-      world.log(`request ${i} answered by ${info.lane} after ${info.attempts}`);
-    },
-    (error: unknown) => {
-      out.settled += 1;
-      out.error = error instanceof Error ? error : new Error("something else than an error was thrown");
-      out.cancelled = stop?.signal.aborted === true && error === stop.signal.reason;
-      world.log(`request ${i} failed: ${String(error)}`);
-    },
-  );
-}
-
-function check(outcomes: readonly Outcome[], broken: string[]): void {
-  for (const [i, { settled, answered, cancelled, error }] of outcomes.entries()) {
-    if (settled === 0) broken.push(`request ${i} was lost`);
-    if (settled > 1) broken.push(`request ${i} was answered ${settled} times`);
-    if (answered && error !== null) broken.push(String(error));
-    if (!answered && !cancelled && settled > 0 && !isSelvedgeError(error))
-      broken.push(`request ${i}: ${String(error)}`);
+    requests.push(request);
+    world.at(atMs, () => {
+      request.call(engine, false);
+    });
   }
+  return requests;
+}
+
+function starved(requests: readonly Request[]): string[] {
+  return requests
+    .filter(({ asked, settledMs, calledMs }) => asked.name.startsWith("patient") && settledMs - calledMs > STARVED_MS)
+    .map(({ asked, settledMs, calledMs }) => `${asked.name} starved for ${Math.round(settledMs - calledMs)} ms`);
+}
+
+/** Browsers take the GPU away after the second loss within a window, so there must be no third in one. */
+function overBudget(losses: readonly number[]): string[] {
+  return losses
+    .filter((at, i) => at - (losses[i - 2] ?? -Infinity) < LOSS_WINDOW_MS)
+    .map((at) => `the GPU was lost three times within ${LOSS_WINDOW_MS} ms, the last at ${at}`);
 }
 
 /** After the faults the same models must still answer, and closing must leave nothing behind. */
 async function end(world: World, engine: Engine, models: readonly Model[], broken: string[]): Promise<void> {
   world.faults = false;
-  await world.run(() => false, world.now + TIMEOUT_MS); // faults that were drawn before still happen
+  // Faults that were drawn before still happen, and the GPU is left alone for a while.
+  let isOver = false;
+  world.at(TIMEOUT_MS + LOSS_WINDOW_MS, () => {
+    isOver = true;
+  });
+  await world.run(() => isOver, Infinity);
   for (const [i, model] of models.entries()) {
-    const outcome: Outcome = { settled: 0, answered: false, error: null, cancelled: false };
-    run(world, model, FACTORS[i] as number, 1_000, null, outcome);
-    await world.run(() => outcome.settled > 0, world.now + END_MS);
-    if (!outcome.answered) broken.push(`after the faults ${model.name} answers no more: ${String(outcome.error)}`);
+    const name = `request after the faults to ${model.name}`;
+    const factor = FACTORS[i] as number;
+    const request = new Request(world, { name, model, factor, dims: [1, 2], options: {}, stop: null });
+    request.call(engine, false);
+    await world.run(() => request.settled > 0, world.now + END_MS);
+    if (!request.answered) broken.push(`after the faults ${model.name} answers no more: ${String(request.error)}`);
   }
   const { queued, running } = engine.stats().requests;
   if (queued + running > 0) broken.push(`${queued} queued and ${running} running are left over`);

@@ -1,5 +1,6 @@
 // What computes in a simulated worker: y = factor · x, or a step of a state where the model is loaded with one, after a
-// time drawn from the seed, acting out the fault that the worker drew. The model is in the session's entries, since reading a blob would be real I/O.
+// time drawn from the seed, acting out the fault that the worker drew. A row of a batch costs as much as one alone, or
+// next to nothing, as the model's session says; the model is there too, since reading a blob would be real I/O.
 import type { Backend, ModelFacts } from "../backend/backend.ts";
 import type { BundleInput, BundleOutput } from "../bundle.ts";
 import { SelvedgeError } from "../errors.ts";
@@ -11,22 +12,29 @@ export function toyStep(sum: number, x: number): number {
   return Math.fround(Math.fround(sum / 2) + x);
 }
 
-const PORT = { dtype: "float32", dims: ["n", 2], batchAxis: 0 } as const;
+const PORT = { dtype: "float32", dims: ["n", "w"], batchAxis: 0 } as const;
+const STATE_PORT = { dtype: "float32", dims: ["n", 2], batchAxis: 0 } as const;
+/** What a run costs in ms: all of it for each row, or most of it once. */
+const COST = { apart: { run: 0, row: 20 }, together: { run: 18, row: 2 } } as const;
 
 /** Makes the backend of one simulated worker. */
 export function createToyBackend(world: World, worker: SimulatedWorker): Backend {
-  const factors = new Map<number, number>();
+  const models = new Map<number, { readonly factor: number; readonly cost: keyof typeof COST }>();
   const sums = new Map<number, { readonly modelId: number; readonly sum: Float32Array<ArrayBuffer> }>();
   let isLost = false;
+  let name = "";
   const act = async (usualMs: number, backend: Backend): Promise<void> => {
     const { fault } = worker;
     worker.fault = null;
-    const slow = fault === "slow" ? 50 : 1;
+    const slow = (fault === "slow" ? 50 : 1) * worker.slowness;
+    worker.isBusy = true;
     await new Promise<void>((resolve) => {
       if (fault !== "hang") world.at(slow * usualMs * (0.5 + world.random.next()), resolve);
     });
+    worker.isBusy = false;
     if (fault === "lost") {
       isLost = true;
+      if (name === "webgpu") world.gpuLosses.push(world.effects.wallClock());
       backend.onLost?.("simulated");
     }
     if (isLost) throw new SelvedgeError("device-lost", "The GPU device was lost: simulated");
@@ -37,19 +45,26 @@ export function createToyBackend(world: World, worker: SimulatedWorker): Backend
     onLost: null,
     onLog: null,
     async start(options) {
+      name = options.backend;
       await act(300, backend);
       return { backend: options.backend, gpu: null, version: "toy", startMs: 0 };
     },
     async load(modelId, { session, states = {} }): Promise<ModelFacts> {
       await act(80, backend);
-      factors.set(modelId, Number(session["toy.factor"]));
+      const cost = session["toy.cost"] === "together" ? "together" : "apart";
+      models.set(modelId, { factor: Number(session["toy.factor"]), cost });
+      worker.models.add(modelId);
       const { inputs, outputs } = portsOf("next" in states);
       return { inputs, outputs, loadMs: 0, assignment: null };
     },
     async run(modelId, feeds: Readonly<Record<string, Tensor>>, state): Promise<Record<string, Tensor>> {
       const before = state && (state.restore?.["sum"]?.data ?? sums.get(state.stateId)?.sum);
       if (state !== undefined) sums.delete(state.stateId);
-      await act(20, backend);
+      const model = models.get(modelId);
+      const cost = COST[model?.cost ?? "apart"];
+      const rows = Object.values(feeds)[0]?.dims[0] ?? 1;
+      world.noteBatch(rows);
+      await act(cost.run + cost.row * rows, backend);
       if (state !== undefined) {
         const { data, dims } = feeds["x"] as Tensor<"float32">;
         if (before === undefined) throw new SelvedgeError("internal", "the state is not kept");
@@ -58,14 +73,14 @@ export function createToyBackend(world: World, worker: SimulatedWorker): Backend
         const y: Tensor = { dtype: "float32", dims, data: sum.slice() };
         return state.checkpoint ? { y, next: { ...y, data: sum.slice() } } : { y };
       }
-      const factor = factors.get(modelId);
       const x = feeds["x"];
-      if (factor === undefined || x === undefined) throw new SelvedgeError("internal", "not loaded");
-      const data = Float32Array.from(x.data as Float32Array, (value) => value * factor);
+      if (model === undefined || x === undefined) throw new SelvedgeError("internal", "not loaded");
+      const data = Float32Array.from(x.data as Float32Array, (value) => value * model.factor);
       return { y: { dtype: "float32", dims: x.dims, data } };
     },
     unload(modelId) {
-      factors.delete(modelId);
+      models.delete(modelId);
+      worker.models.delete(modelId);
       for (const [stateId, kept] of sums) if (kept.modelId === modelId) sums.delete(stateId);
       return Promise.resolve();
     },
@@ -78,17 +93,18 @@ export function createToyBackend(world: World, worker: SimulatedWorker): Backend
 }
 
 function portsOf(hasState: boolean): { inputs: readonly BundleInput[]; outputs: readonly BundleOutput[] } {
+  const port = hasState ? STATE_PORT : PORT;
   const [x, y] = [
-    { ...PORT, name: "x" },
-    { ...PORT, name: "y" },
+    { ...port, name: "x" },
+    { ...port, name: "y" },
   ];
   if (!hasState) return { inputs: [x], outputs: [y] };
-  return { inputs: [x, { ...PORT, name: "sum" }], outputs: [y, { ...PORT, name: "next", feeds: "sum" }] };
+  return { inputs: [x, { ...port, name: "sum" }], outputs: [y, { ...port, name: "next", feeds: "sum" }] };
 }
 
 /** Writes a bundle of one toy model: a factor, or a running sum. */
-export function toyBundle(name: string, factor: number | null): string {
-  const session = { "toy.factor": String(factor) };
+export function toyBundle(name: string, factor: number | null, cost: keyof typeof COST = "apart"): string {
+  const session = { "toy.factor": String(factor), "toy.cost": cost };
   // One byte "m": the file is fetched and checked like any other, and then not looked at.
   const sha256 = "62c66a7a5dd70c3146618063c344e531e6d4b59e379808443ce962b3abd63c5a";
   return JSON.stringify({
@@ -98,7 +114,7 @@ export function toyBundle(name: string, factor: number | null): string {
       version: "1",
       licence: "MIT",
       ...portsOf(factor === null),
-      typical: {},
+      typical: { w: 2 },
     },
     variants: [
       {
