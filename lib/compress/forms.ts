@@ -15,6 +15,7 @@ import type { Layer } from "./layer.ts";
 import { packConstants } from "./pack-constants.ts";
 import { roundLayers } from "./rounding.ts";
 import type { Rounded } from "./rounding.ts";
+import { spendBits } from "./spend-bits.ts";
 import { measurePeaks } from "./statistics.ts";
 import type { Feeds } from "./statistics.ts";
 import { strip } from "./strip.ts";
@@ -27,7 +28,18 @@ export type Target = "webgpu-f16" | "webgpu" | "wasm";
 export const TARGETS: readonly Target[] = ["webgpu-f16", "webgpu", "wasm"];
 
 /** A form by the name of its file. */
-export type FormId = "f32" | "int8" | "int4" | "f16" | "int8-dynamic" | "int8-static";
+export type FormId =
+  | "f32"
+  | "int8"
+  | "int4"
+  | "f16"
+  | "int8-dynamic"
+  | "int8-static"
+  | "pruned"
+  | "pruned-int8"
+  | "masked"
+  | "searched"
+  | "searched-fast";
 
 /** One form, before it is made. */
 export interface Form {
@@ -38,8 +50,11 @@ export interface Form {
   readonly isOnDemand?: boolean;
   readonly needs: Variant["needs"];
   readonly session?: Variant["session"];
-  /** Brings the simplified model to this form, by what its layers are given on samples; on made-up ones, without. */
-  make(model: OnnxModel, feeds: Feeds, isMadeUp?: boolean): Promise<void>;
+  /**
+   * Brings the simplified model to this form, by what its layers are given on samples; on made-up ones, without. Weights
+   * that `isLeft` names keep 16 bits or more.
+   */
+  make(model: OnnxModel, feeds: Feeds, isMadeUp?: boolean, isLeft?: (name: string) => boolean): Promise<void>;
 }
 
 /** Weights stored as int8 are computed once, while loading, and run at the speed of float32. */
@@ -51,6 +66,15 @@ const FOLD: NonNullable<Variant["session"]> = {
 /** Depthwise and first convolutions hold few weights, each of which matters much: they keep 16 bits. */
 const storeWeight = (weight: Parameters<typeof isStem>[0]): WeightStore =>
   isDepthwise(weight) || isStem(weight) ? "float16" : "int8";
+const storeUnless =
+  (isLeft: (name: string) => boolean) =>
+  (weight: Parameters<typeof isStem>[0]): WeightStore =>
+    isLeft(weight.name) ? "float16" : storeWeight(weight);
+const gridUnless =
+  (isLeft: (name: string) => boolean, grid: typeof int8Grid): typeof int8Grid =>
+  (layer) =>
+    isLeft(layer.weight.name) ? undefined : grid(layer);
+const none = (): boolean => false;
 
 /** What ends every form that stores weights in fewer bits. */
 const REST: readonly Transform[] = [packConstants({ isExact: false }), prune(), strip()];
@@ -62,9 +86,9 @@ const FORMS: readonly Form[] = [
     targets: TARGETS,
     needs: [],
     session: FOLD,
-    make: async (model, feeds, isMadeUp) => {
-      const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, int8Grid);
-      model.transform(quantizeWeights({ store: storeWeight, rounded }), ...REST);
+    make: async (model, feeds, isMadeUp, isLeft = none) => {
+      const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, int8Grid));
+      model.transform(quantizeWeights({ store: storeUnless(isLeft), rounded }), ...REST);
     },
   },
   {
@@ -72,12 +96,14 @@ const FORMS: readonly Form[] = [
     targets: ["webgpu-f16", "webgpu"],
     needs: ["webgpu"],
     session: FOLD,
-    make: async (model, feeds, isMadeUp) => {
+    make: async (model, feeds, isMadeUp, isLeft = none) => {
       // A table that is looked up carries every token: it keeps 8 bits.
       const isTable = (name: string): boolean => model.graph.consumers(name).some((x) => x.opType === "Gather");
-      const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, int4Grid);
-      const blocks = quantizeBlocks({ bits: (name) => (isTable(name) ? 8 : 4), rounded });
-      model.transform(blocks, quantizeWeights({ store: storeWeight, rounded }), ...REST);
+      const wide = isMadeUp === true ? new Set<string>() : await spendBits(model, feeds);
+      const bits = (name: string): 4 | 8 => (isTable(name) || wide.has(name) ? 8 : 4);
+      const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, (x) => int4Grid(x, bits));
+      const blocks = quantizeBlocks({ bits, rounded });
+      model.transform(blocks, quantizeWeights({ store: storeUnless(isLeft), rounded }), ...REST);
     },
   },
   {
@@ -94,9 +120,13 @@ const FORMS: readonly Form[] = [
     targets: ["wasm"],
     needs: ["wasm"],
     session: FOLD,
-    make: async (model, feeds, isMadeUp) => {
-      const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, int8Grid);
-      model.transform(quantizeDynamic({ rounded }), quantizeWeights({ store: storeWeight, rounded }), ...REST);
+    make: async (model, feeds, isMadeUp, isLeft = none) => {
+      const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, int8Grid));
+      model.transform(
+        quantizeDynamic({ rounded, choose: (name) => !isLeft(name) }),
+        quantizeWeights({ store: storeUnless(isLeft), rounded }),
+        ...REST,
+      );
     },
   },
   {
@@ -104,10 +134,14 @@ const FORMS: readonly Form[] = [
     isOnDemand: true,
     targets: ["wasm"],
     needs: ["wasm"],
-    make: async (model, feeds, isMadeUp) => {
+    make: async (model, feeds, isMadeUp, isLeft = none) => {
       const steps = await measureSteps(model, feeds);
-      const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, int8Grid);
-      model.transform(quantizeStatic({ steps, rounded }), quantizeWeights({ store: storeWeight, rounded }), ...REST);
+      const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, int8Grid));
+      model.transform(
+        quantizeStatic({ steps, rounded }),
+        quantizeWeights({ store: storeUnless(isLeft), rounded }),
+        ...REST,
+      );
     },
   },
 ];
@@ -123,9 +157,16 @@ function int8Grid(layer: Layer): ReturnType<Parameters<typeof roundLayers>[2]> {
 }
 
 /** Blocks of 4 bits for products, which quantizeBlocks stores; the rest as int8. */
-function int4Grid(layer: Layer): ReturnType<typeof int8Grid> {
+function int4Grid(layer: Layer, bits: (name: string) => 4 | 8): ReturnType<typeof int8Grid> {
   if (elementCount(layer.weight) < QUANTIZE_DEFAULTS.minElements) return undefined;
-  return layer.node.opType === "Conv" ? int8Grid(layer) : { bits: 4, block: 32, hasZeros: true, isHalf: true };
+  return layer.node.opType === "Conv"
+    ? int8Grid(layer)
+    : {
+        bits: bits(layer.weight.name),
+        block: 32,
+        hasZeros: true,
+        isHalf: true,
+      };
 }
 
 /**

@@ -7,10 +7,19 @@ import type { Transform } from "./onnx.ts";
 import { prune } from "./prune.ts";
 import { raiseOpset } from "./raise-opset.ts";
 import { settleReshapes } from "./settle-reshapes.ts";
+import { shareConstants } from "./share-constants.ts";
 
 /** Raises a model to operator set 13 and takes out what need not be computed in a run; results change by rounding alone. */
 export function simplify(): Transform {
-  const passes = [raiseOpset(13), constantsToInitializers(), settleReshapes(), fuseHardSwish(), foldAffine(), prune()];
+  const passes = [
+    raiseOpset(13),
+    constantsToInitializers(),
+    settleReshapes(),
+    fuseHardSwish(),
+    foldAffine(),
+    shareConstants(),
+    prune(),
+  ];
   return (model) => {
     model.transform(...passes);
   };
