@@ -162,7 +162,8 @@ test("what the server does wrong for ever ends in a typed error, and nothing of 
   server.trick = () => null;
   server.asked = [];
   expect((await ask(page, "load", url)).result).toBe("right");
-  expect(server.chunkRequests).toBe(delivery.chunks);
+  // By address: requests of the load before may come in late.
+  expect(new Set(server.asked.map((x) => x.path)).size).toBe(delivery.chunks + 1);
 });
 
 test("a bare model goes on where a killed tab was, and is asked for no more than once", async ({ page }) => {

@@ -1,4 +1,4 @@
-// A model arrives once in WebKitGTK too, where the Cache API keeps it.
+// A model arrives once in WebKitGTK too, where IndexedDB keeps it.
 import { startDelivery } from "./delivery-server.ts";
 import type { Delivered } from "./pages/delivery.ts";
 import { expect, test } from "./webkit.ts";

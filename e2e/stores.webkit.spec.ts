@@ -1,4 +1,4 @@
-// The stores of WebKitGTK, whose file system has no sync handles: the Cache API serves instead.
+// The stores of WebKitGTK, whose file system has no sync handles: IndexedDB serves instead.
 import { expect, test } from "./webkit.ts";
 
 test.beforeEach(async ({ webkit, pages }) => {
@@ -23,10 +23,11 @@ for (const kind of ["cache", "indexeddb"]) {
       expect(found.torn).toEqual([]);
       whole += found.whole;
     }
-    expect(whole).toBeGreaterThan(0);
+    // What a worker put into the Cache API is gone with it in a private session, as these are.
+    if (kind === "indexeddb") expect(whole).toBeGreaterThan(0);
   });
 }
 
-test("the Cache API is what this browser gets", async ({ webkit }) => {
-  expect(await webkit.run("return stores.best()")).toBe("cache");
+test("IndexedDB is what this browser gets", async ({ webkit }) => {
+  expect(await webkit.run("return stores.best()")).toBe("indexeddb");
 });

@@ -1,4 +1,4 @@
-// The store in the Cache API: for browsers whose file system has no sync handles (WebKitGTK). An entry is a response
+// The store in the Cache API: for browsers that have neither sync handles nor IndexedDB. An entry is a response
 // under an address that nobody serves; a put takes effect whole or not at all.
 import { isQuotaError, outOfSpace } from "./store.ts";
 import type { Bytes, Store } from "./store.ts";

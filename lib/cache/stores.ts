@@ -1,5 +1,6 @@
 // Which store a browser gets. OPFS is the fastest; WebKitGTK has no sync handles there, private windows have neither at
-// times, so the Cache API, IndexedDB and memory stand behind it.
+// times, so IndexedDB, the Cache API and memory stand behind it. In WebKit's private sessions what a worker put into the
+// Cache API is gone with that worker (WebKitGTK 2.54), so IndexedDB goes before it.
 import { openCacheStorage } from "./cachestorage.ts";
 import { openIndexed } from "./indexed.ts";
 import { MemoryStore } from "./memory.ts";
@@ -12,8 +13,8 @@ export type OpenStore = (now: () => number) => Promise<Store | null>;
 /** Every kind of store, the best first. */
 export const STORES: readonly (readonly [kind: StoreKind, open: OpenStore])[] = [
   ["opfs", openOpfs],
-  ["cache", openCacheStorage],
   ["indexeddb", openIndexed],
+  ["cache", openCacheStorage],
   ["memory", () => Promise.resolve(new MemoryStore())],
 ];
 
