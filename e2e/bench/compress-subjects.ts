@@ -211,7 +211,7 @@ export function makeForm(by: "selvedge" | "reference", form: string, at: ReturnT
 }
 
 /** Counts what a file weighs on the wire: brotli's best, in one piece. */
-export function wireBytes(path: string): number {
+function wireBytes(path: string): number {
   const bytes = readFileSync(path);
   const params = { [constants.BROTLI_PARAM_LGWIN]: 24, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length };
   return brotliCompressSync(bytes, { params }).length;

@@ -1,14 +1,17 @@
 // Checks a form on the targets that it is made for: it loads, its operators run on the backend, its outputs are those of
 // the same form on onnxruntime-node's CPU, and how long it takes beside float32. A target that this machine has no means
 // to check is `unchecked`, which is no failure of the form, and never makes it a default.
-import type { Assignment } from "../bundle.ts";
+import type { Assignment, Bundle } from "../bundle.ts";
 import { isSelvedgeError } from "../errors.ts";
 import { hasAdapter, runApart } from "./apart.ts";
 import { assign, assignmentOf } from "./assign.ts";
+import { CheckBrowser } from "./browser.ts";
+import type { BrowserName } from "./browser.ts";
 import { SLOWER } from "./choose-forms.ts";
 import type { Form, Target } from "./forms.ts";
 import { sqnr } from "./metric.ts";
 import type { Outputs } from "./metric.ts";
+import { packBundle } from "./pack.ts";
 import { openModel } from "./session.ts";
 import type { Feed } from "./feed.ts";
 
@@ -34,6 +37,12 @@ export interface CheckInput {
   readonly expected: readonly Outputs[];
 }
 
+/** A browser to check in, and how a bundle describes the model. */
+export interface InBrowser {
+  readonly browser: BrowserName;
+  readonly model: Bundle["model"];
+}
+
 /** How many samples a form's answers are compared on; a software adapter is slow. */
 export const CHECK_FEEDS = 8;
 const WEBGPU_FEEDS = 3;
@@ -48,12 +57,24 @@ const ROUND_BUDGET_MS = 8_000;
 export class Checker {
   readonly #reference: Uint8Array;
   readonly #feeds: readonly Feed[];
+  readonly #where: InBrowser | undefined;
+  #browser: Promise<CheckBrowser> | null = null;
   #adapter: Promise<boolean> | null = null;
 
-  /** Takes the float32 form, to be timed beside, and the samples. */
-  constructor(reference: Uint8Array, feeds: readonly Feed[]) {
+  /** Takes the float32 form, to be timed beside, the samples, and which browser to check in, if any. */
+  constructor(reference: Uint8Array, feeds: readonly Feed[], where?: InBrowser) {
     this.#reference = reference;
     this.#feeds = feeds.slice(0, CHECK_FEEDS);
+    this.#where = where;
+  }
+
+  /** Ends the browser, where one was started. */
+  async close(): Promise<void> {
+    await this.#browser?.then(
+      (x) => x.close(),
+      () => undefined,
+    );
+    this.#browser = null;
   }
 
   /** Checks a form on some targets; WebGPU with and without float16 is one check. */
@@ -74,6 +95,7 @@ export class Checker {
     if (this.#feeds.length === 0)
       return { target, verdict: "unchecked", why: "there is no sample on which the model runs; give --samples" };
     try {
+      if (this.#where !== undefined) return await this.#inBrowser(input, target, this.#where);
       return target === "wasm" ? await this.#onWasm(input) : await this.#onWebGpu(input, target);
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
@@ -112,6 +134,33 @@ export class Checker {
     if (assignment.cpu > 0) return { ...told, verdict: "failed", why: strays };
     if (parityDb < PARITY_DB) return { ...told, verdict: "failed", why: off };
     return { ...told, verdict: "passed" };
+  }
+
+  async #inBrowser(input: CheckInput, target: Target, { browser, model }: InBrowser): Promise<Check> {
+    this.#browser ??= CheckBrowser.start(browser);
+    const started = await this.#browser;
+    const backend = target === "wasm" ? "wasm" : "webgpu";
+    this.#adapter ??= started.hasWebGpu();
+    if (backend === "webgpu" && !(await this.#adapter))
+      return { target, verdict: "unchecked", why: `${started.name} has no WebGPU on this machine` };
+    const { id, needs, session } = input.form;
+    const files = [{ path: "model.onnx", bytes: new Uint8Array(input.bytes) }];
+    const bundle = await packBundle({ model, variants: [{ id, needs, ...(session && { session }), files }] });
+    const { assignment, outputs } = await started.run(bundle, id, backend, this.#feeds.slice(0, WEBGPU_FEEDS));
+    const parityDb = parity(outputs, input.expected);
+    const told = { target, ...(assignment && { assignment }), parityDb };
+    const where = `on ${backend} in ${started.name}`;
+    if (backend === "webgpu" && (assignment?.cpu ?? 1) > 0)
+      return {
+        ...told,
+        verdict: "failed",
+        why: `${assignment?.cpu ?? "an unknown number of"} operators run on the CPU ${where}`,
+      };
+    if (parityDb < PARITY_DB)
+      return { ...told, verdict: "failed", why: `its outputs are off by ${parityDb.toFixed(1)} dB ${where}` };
+    if (backend === "webgpu") return { ...told, verdict: "passed" };
+    const speed = id === "f32" ? 1 : await this.#time(input.bytes, session?.wasm ?? {});
+    return { ...told, speed, verdict: "passed" };
   }
 
   async #outputsOnWasm(bytes: Uint8Array, extra: Readonly<Record<string, string>>): Promise<Outputs[]> {

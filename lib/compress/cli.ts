@@ -8,7 +8,8 @@ import { Checker } from "./check.ts";
 import type { Check } from "./check.ts";
 import { compress, makeUpSamples, planCompression, runAll } from "./compress.ts";
 import type { CompressOptions } from "./compress.ts";
-import { smallestTable } from "./describe.ts";
+import type { BrowserName } from "./browser.ts";
+import { describe, smallestTable } from "./describe.ts";
 import type { Feed } from "./feed.ts";
 import { readModelFile, writeWhole } from "./files.ts";
 import { TARGETS } from "./forms.ts";
@@ -33,6 +34,7 @@ const OPTIONS = {
   forms: { type: "string" },
   recipe: { type: "string" },
   limit: { type: "string" },
+  browser: { type: "string" },
   "dry-run": { type: "boolean", default: false },
   key: { type: "string" },
   "new-key": { type: "string" },
@@ -94,6 +96,7 @@ async function runCompress(paths: readonly string[], values: Values, signal: Abo
     bundle: values.bundle ?? recipe?.bundle,
     forms: values.forms?.split(",").map((x) => x.trim()) ?? recipe?.forms,
     limit: limitOf(values.limit) ?? recipe?.limit,
+    browser: browserOf(values.browser),
     signal,
     onProgress: (line) => void process.stderr.write(`${line}\n`),
   };
@@ -125,7 +128,10 @@ async function runCheck(paths: readonly string[], values: Values): Promise<numbe
   const feeds = await feedsFor(path, model, values);
   const expected = await runAll(bytes, feeds, {});
   const form = { id: "f32", needs: [] } as const;
-  const checks = await new Checker(bytes, feeds).check({ form, bytes, expected }, targetsOf(values.targets));
+  const browser = browserOf(values.browser);
+  const checker = new Checker(bytes, feeds, browser && { browser, model: await describe(model, path, values.bundle) });
+  const checks = await checker.check({ form, bytes, expected }, targetsOf(values.targets));
+  await checker.close();
   for (const check of checks) process.stdout.write(`${checkLine(check)}\n`);
   if (checks.some((x) => x.verdict === "failed")) return 2;
   return checks.some((x) => x.verdict === "unchecked") ? 3 : 0;
@@ -156,7 +162,9 @@ async function runSign(paths: readonly string[], values: Values): Promise<number
   const { key, release, days } = values;
   if (values["new-key"] !== undefined) {
     process.stdout.write(`${await createKey(values["new-key"])}\n`);
-    process.stderr.write(`${values["new-key"]} is the private key: keep it secret. The line above is the public one.\n`);
+    process.stderr.write(
+      `${values["new-key"]} is the private key: keep it secret. The line above is the public one.\n`,
+    );
     return 0;
   }
   if (key === undefined) throw new TypeError("sign needs --key, or --new-key to make one");
@@ -208,6 +216,11 @@ function targetsOf(text: string | undefined): readonly Target[] {
     return target;
   });
   return TARGETS.filter((x) => named.includes(x));
+}
+
+function browserOf(text: string | undefined): BrowserName | undefined {
+  if (text === undefined || text === "chromium" || text === "firefox") return text;
+  throw new TypeError(`browser: "${text}" is none of chromium, firefox`);
 }
 
 function limitOf(text: string | undefined): number | undefined {

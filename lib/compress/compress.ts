@@ -4,6 +4,7 @@
 import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Sketches } from "./baseline.ts";
+import type { BrowserName } from "./browser.ts";
 import { Checker } from "./check.ts";
 import { defaultFor, isKept, uncheckedOn } from "./choose-forms.ts";
 import { assetsOf, describe, smallestTable, withBatchAxis, withTypical } from "./describe.ts";
@@ -57,6 +58,8 @@ export interface CompressOptions {
   readonly limit?: number | undefined;
   /** Bounds the time for the sensitivity of each weight. Default 20,000 ms; 0 leaves it out. */
   readonly sensitivityMs?: number | undefined;
+  /** Checks the targets in this browser, which playwright-core drives, in place of onnxruntime-node. Default none. */
+  readonly browser?: BrowserName | undefined;
   /** Stops the work; what is done is packed, and the report says so. */
   readonly signal?: AbortSignal | undefined;
   /** Is told each step. */
@@ -109,7 +112,8 @@ export async function compress(path: string, options: CompressOptions): Promise<
   onProgress("simplifying");
   const simple = isStopped() ? source.write() : await simplified(source, path, feeds, notes);
   if (options.bundle === undefined && !isStopped()) described = await settleBatch(described, simple, feeds);
-  const checker = new Checker(simple, feeds);
+  const { browser } = options;
+  const checker = new Checker(simple, feeds, browser && { browser, model: described });
   const examination: Examination = { references, labels, metric, referenceScore, checker, targets, signal, onProgress };
   const reports: FormReport[] = [];
   const made = new Map<string, { form: Form; bytes: Uint8Array<ArrayBuffer> }>();
@@ -131,6 +135,7 @@ export async function compress(path: string, options: CompressOptions): Promise<
       reports.push({ ...notMade(form.id, error), seconds: since(formStarted) });
     }
   }
+  await checker.close();
   const sensitivity = await sensitivityOf(simple, feeds, options, notes);
   const defaults = Object.fromEntries(targets.map((x) => [x, defaultFor(x, reports)]));
   const variants = reports

@@ -31,6 +31,7 @@ export const COMPRESS_HELP = `selvedge compress MODEL.onnx --out FOLDER [options
   --bundle PATH    a bundle.json that describes the inputs and how images become them
   --forms LIST     names of forms to make beside f32 (those that suit the targets)
   --limit N        uses the first N samples (as many as the model answers in a minute)
+  --browser NAME   chromium or firefox: checks there, not in onnxruntime-node (npm install playwright-core)
   --dry-run        writes the plan to FOLDER/recipe.json, and makes nothing
   --recipe PATH    does what such a file says; options on the line win over it
 

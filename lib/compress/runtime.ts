@@ -18,6 +18,11 @@ export async function loadSharp(): Promise<typeof import("sharp")> {
   return sharp;
 }
 
+/** Loads Playwright, which drives browsers. */
+export async function loadPlaywright(): Promise<typeof import("playwright-core")> {
+  return demand("playwright-core", () => import("playwright-core"));
+}
+
 async function demand<Module>(name: string, load: () => Promise<Module>): Promise<Module> {
   try {
     return await load();

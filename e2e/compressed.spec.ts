@@ -1,0 +1,180 @@
+// What the toolchain makes runs on the GPU: of each model the forms with weights of 8 and of 4 bits, pinned to WebGPU, with
+// nothing on the CPU but shape arithmetic, the answers of wasm within tolerance, and how much memory of the device it takes.
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "@playwright/test";
+import type { Page } from "@playwright/test";
+import { sqnr } from "../lib/compress/metric.ts";
+import { formsFor } from "../lib/compress/forms.ts";
+import { foldConstants } from "../lib/compress/infer.ts";
+import { describePorts } from "../lib/compress/inspect.ts";
+import { readModel, tensorBorders } from "../lib/compress/onnx.ts";
+import { packBundle, writePacked } from "../lib/compress/pack.ts";
+import type { PackVariant } from "../lib/compress/pack.ts";
+import { simplify } from "../lib/compress/simplify.ts";
+import { ocrDet } from "../models/ocr-det.ts";
+import { ocrRec } from "../models/ocr-rec.ts";
+import { byteLm, POSITIONS } from "./bench/byte-lm.ts";
+import { ROOT } from "./prepare.ts";
+import { keep } from "./slice.ts";
+import type * as Selvedge from "selvedge";
+
+const FOLDER = join(ROOT, "e2e/.cache/compressed");
+/** Two backends round differently; a kernel that is wrong is off by far more. */
+const LEAST_DB = 30;
+
+const MODELS = [
+  {
+    name: "ocr-rec",
+    read: () => readSource(ocrRec.sources[0]),
+    forms: ["int8"],
+    dims: [1, 3, 48, 96],
+    dtype: "float32",
+  },
+  {
+    name: "ocr-det",
+    read: () => readSource(ocrDet.sources[0]),
+    forms: ["int8"],
+    dims: [1, 3, 64, 96],
+    dtype: "float32",
+  },
+  { name: "byte-lm", read: () => byteLm().write(), forms: ["int8", "int4"], dims: [1, POSITIONS], dtype: "int32" },
+] as const;
+
+for (const { name, read, forms, dims, dtype } of MODELS)
+  test(`${name}: ${forms.join(" and ")} run on WebGPU alone, and answer as on wasm`, async ({ page }) => {
+    const { pages } = test.info().config.metadata as { pages: string };
+    await pack(name, read(), forms);
+    await countDeviceBytes(page);
+    await page.goto(`${pages}/engine.html`);
+    await page.waitForFunction("globalThis.selvedge !== undefined");
+    const bundle = `/corpus/compressed/${name}/bundle.json`;
+    const ranOn = async (backend: Asked["backend"], variant: string): Promise<Ran> => {
+      const asked: Asked = { bundle, variant, backend, dims: [...dims], dtype };
+      return page.evaluate(run, asked);
+    };
+    const whole = await ranOn("webgpu", "f32");
+    for (const variant of forms) {
+      const [webgpu, wasm] = [await ranOn("webgpu", variant), await ranOn("wasm", variant)];
+      expect([webgpu.backend, wasm.backend]).toEqual(["webgpu", "wasm"]);
+      expect(webgpu.assignment).toMatchObject({ cpu: 0 });
+      expect(webgpu.assignment?.device).toBeGreaterThan(0);
+      const ratio = sqnr([{ outputs: outputsOf(webgpu), reference: outputsOf(wasm) }]);
+      await keep(test.info(), {
+        model: name,
+        variant,
+        ratio,
+        deviceBytes: webgpu.deviceBytes,
+        deviceBytesOfFloat32: whole.deviceBytes,
+        ...(webgpu.assignment ?? {}),
+      });
+      expect(ratio).toBeGreaterThan(LEAST_DB);
+    }
+  });
+
+/** What came of one run. */
+interface Ran {
+  readonly backend: string;
+  readonly assignment: { device: number; shape: number; cpu: number; copies: number } | null;
+  readonly outputs: readonly { readonly name: string; readonly data: readonly number[] }[];
+  /** The most that buffers of the device held at a time. */
+  readonly deviceBytes: number;
+}
+
+interface Asked {
+  readonly bundle: string;
+  readonly variant: string;
+  readonly backend: "webgpu" | "wasm";
+  readonly dims: readonly number[];
+  readonly dtype: "float32" | "int32";
+}
+
+/** Runs in the page. */
+async function run({ bundle, variant, backend, dims, dtype }: Asked): Promise<Ran> {
+  const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
+  let deviceBytes = 0;
+  const channel = new BroadcastChannel("device-bytes");
+  channel.onmessage = ({ data }) => (deviceBytes = Math.max(deviceBytes, Number(data)));
+  const engine = await createEngine({ backends: [backend], workers: 1, verbose: true });
+  try {
+    const model = await engine.load(bundle, { backend, variant });
+    const length = dims.reduce((product, size) => product * size, 1);
+    const data =
+      dtype === "int32"
+        ? Int32Array.from({ length }, (_, i) => (i * 37) % 256)
+        : Float32Array.from({ length }, (_, i) => {
+            // A white page with black strokes: on noise the detector's outputs are all but 0, and no ratio says anything.
+            const [height = 1, width = 1] = dims.slice(-2);
+            const [row, column] = [Math.floor((i % (height * width)) / width), i % width];
+            return row % 24 > 8 && row % 24 < 20 && column % 9 > 3 ? -2 : 2.2;
+          });
+    const { outputs, info } = await model.run({
+      [model.inputs[0]?.name ?? ""]: { dtype, dims, data },
+    });
+    const told = Object.entries(outputs).map(([name, x]) => ({ name, data: Array.from(x.data as Float32Array) }));
+    return { backend: info.backend, assignment: model.assignment, outputs: told, deviceBytes };
+  } finally {
+    await engine.close();
+    channel.close();
+  }
+}
+
+function outputsOf({ outputs }: Ran): Record<string, { dims: number[]; data: readonly number[] }> {
+  return Object.fromEntries(outputs.map(({ name, data }) => [name, { dims: [data.length], data }]));
+}
+
+/** Has the worker tell the page how many bytes its buffers hold: no interface of WebGPU does. */
+async function countDeviceBytes(page: Page): Promise<void> {
+  const count = `if (self.GPUDevice && !self.name.startsWith("em-pthread")) {
+    const channel = new BroadcastChannel("device-bytes");
+    const { createBuffer } = GPUDevice.prototype;
+    let bytes = 0;
+    GPUDevice.prototype.createBuffer = function (options) {
+      const buffer = createBuffer.call(this, options);
+      const { destroy } = buffer;
+      bytes += options.size;
+      channel.postMessage(bytes);
+      let isGone = false;
+      buffer.destroy = () => {
+        if (!isGone) bytes -= options.size;
+        isGone = true;
+        destroy.call(buffer);
+      };
+      return buffer;
+    };
+  }\n`;
+  await page.route("**/worker-jspi.js", async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: count + (await response.text()) });
+  });
+}
+
+/** Makes the forms of a model as the toolchain does, and packs them; once for both browsers. */
+async function pack(name: string, bytes: Uint8Array, forms: readonly string[]): Promise<void> {
+  const folder = join(FOLDER, name);
+  const simple = readModel(bytes).transform(simplify());
+  await foldConstants(simple);
+  const whole = simple.write();
+  const variants: PackVariant[] = [];
+  for (const form of formsFor(["webgpu"], forms)) {
+    const model = readModel(whole);
+    if (form.id !== "f32") await form.make(model, [], true);
+    const file = model.write();
+    const { id, needs, session } = form;
+    variants.push({
+      id,
+      needs: needs.filter((x) => x !== "webgpu"),
+      ...(session && { session }),
+      files: [{ path: "model.onnx", bytes: file, borders: tensorBorders(file) }],
+    });
+  }
+  const { inputs, outputs } = await describePorts(readModel(whole));
+  const packed = await packBundle({ model: { name, version: "1", licence: "unknown", inputs, outputs }, variants });
+  const text = existsSync(join(folder, "bundle.json")) ? readFileSync(join(folder, "bundle.json"), "utf8") : "";
+  if (!packed.bundle.variants.every((x) => text.includes(x.files[0]?.chunks[0]?.sha256 ?? "-")))
+    await writePacked(folder, packed, { precompress: false });
+}
+
+function readSource(path: string | undefined): Uint8Array {
+  return new Uint8Array(readFileSync(path ?? ""));
+}
