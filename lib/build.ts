@@ -71,7 +71,7 @@ await build({
   format: "esm",
   platform: "node",
   target: "node20",
-  external: ["onnxruntime-node", "onnxruntime-web", "sharp"],
+  external: ["onnxruntime-node", "onnxruntime-web", "sharp", "playwright-core"],
   legalComments: "eof",
   logLevel: "warning",
 });
