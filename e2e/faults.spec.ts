@@ -85,11 +85,15 @@ test("the second lost device within two minutes leaves the GPU alone", async ({ 
 });
 
 test("a load fails with one clear error where the worker can't start", async ({ page }) => {
-  const missing = await ask(page, "startWith", "missing");
+  const missing = await ask(page, "startWith", "missing", 2);
   expect(missing).toMatchObject({ code: "worker-crashed", leaked: 0 });
   expect(missing.message).toContain("did not load");
-  const wasmless = await ask(page, "startWith", "no-wasm");
+  const wasmless = await ask(page, "startWith", "no-wasm", 1);
   expect(wasmless).toMatchObject({ code: "no-backend", leaked: 0 });
+});
+
+test("a load whose worker fails once starts another", async ({ page }) => {
+  expect(await ask(page, "startWith", "missing", 1)).toEqual({ code: "loaded", message: "loaded", leaked: 0 });
 });
 
 test("two engines on a page do not meet", async ({ page }) => {

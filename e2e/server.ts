@@ -11,6 +11,8 @@ import type { ViteDevServer } from "vite";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = join(HERE, "..");
+/** The ONNX Runtime Web that transformers.js brings along. */
+const TRANSFORMERS_ORT = join(ROOT, "node_modules/@huggingface/transformers/node_modules/onnxruntime-web/dist");
 const TYPES: Readonly<Record<string, string>> = {
   ".js": "text/javascript",
   ".mjs": "text/javascript",
@@ -65,6 +67,7 @@ export async function servePages(options: ServeOptions): Promise<ViteDevServer> 
           folder(server, "/models/", join(ROOT, "models", "dist"));
           folder(server, "/corpus/", join(HERE, ".cache"));
           folder(server, "/onnxruntime-web/", join(ROOT, "node_modules", "onnxruntime-web", "dist"));
+          folder(server, "/transformers-ort/", TRANSFORMERS_ORT);
         },
       },
     ],

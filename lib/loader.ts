@@ -6,7 +6,7 @@ import type { CacheClient, FetchOptions } from "./cache/client.ts";
 import type { Plan } from "./cache/protocol.ts";
 import type { Candidate, Placement } from "./choose.ts";
 import type { Route } from "./dispatcher.ts";
-import { SelvedgeError } from "./errors.ts";
+import { isSelvedgeError, SelvedgeError } from "./errors.ts";
 import type { Placed } from "./model.ts";
 import type { Lane } from "./pool/lane.ts";
 import type { Pool } from "./pool/pool.ts";
@@ -62,7 +62,12 @@ export class Loader {
     const message = await this.#message(candidate);
     const lane = this.#parts.pool.pick(candidate.backend, message.modelId);
     if (lane === undefined) throw new SelvedgeError("no-backend", `There is no ${candidate.backend} lane.`);
-    const facts = await lane.load(message);
+    const facts = await lane.load(message).catch((error: unknown) => {
+      // Once more in a new worker, unless this one was silent: a model that hangs will hang again.
+      const isCrash = isSelvedgeError(error) && error.code === "worker-crashed" && error.details["cause"] === undefined;
+      if (isCrash) return lane.load(message);
+      throw error;
+    });
     this.#facts ??= facts;
     return { message, lane, facts };
   }

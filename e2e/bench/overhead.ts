@@ -6,6 +6,7 @@ import { build } from "esbuild";
 import type { Page } from "@playwright/test";
 import { corpusFolder, lines } from "../corpus/render.ts";
 import { ROOT } from "../prepare.ts";
+import { scenario as faults } from "./faults.ts";
 import { firstResultCases } from "./first-result.ts";
 import { frameCases } from "./frames.ts";
 import type { Case, Sample, Subject } from "./kernel.ts";
@@ -61,6 +62,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   if (bench.browserName === "chromium") yield await sizeCase();
   yield* frameCases(bench);
   yield* firstResultCases(bench);
+  yield* faults(bench);
 }
 
 async function* withPage(

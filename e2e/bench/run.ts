@@ -28,7 +28,7 @@ export interface Bench {
 /** A scenario's cases, each with what it holds open; they run one after the other. */
 export type Scenario = (bench: Bench) => AsyncIterable<Case>;
 
-const SCENARIOS = ["overhead", "compress"] as const;
+const SCENARIOS = ["overhead", "faults", "compress"] as const;
 const BROWSERS = ["chromium", "firefox"] as const;
 const HELP = `Runs a benchmark scenario and appends its rows to e2e/results/<scenario>.jsonl.
 
@@ -62,7 +62,7 @@ if (ensureBrowsers().length > 0) process.exit(1);
 prepare();
 
 const { scenario } = (await import(`./${name}.ts`)) as { scenario: Scenario };
-const port = 43_119;
+const port = Number(process.env["SELVEDGE_PAGES_PORT"] ?? 43_119);
 const server = await servePages({ port, isolated: true });
 const rows: Row[] = [];
 try {

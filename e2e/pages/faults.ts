@@ -4,6 +4,7 @@ import { createEngine, isSelvedgeError } from "selvedge";
 import type { Engine, EngineOptions, Inputs, Model, RunResult } from "selvedge";
 import { addModel, endlessModel, zerosModel } from "../../lib/backend/fixtures.ts";
 import { Saboteur } from "../../demo/faults/saboteur.ts";
+import { preferGpu } from "./prefer-gpu.ts";
 import type { Fault, Held, StartFault } from "../../demo/faults/saboteur.ts";
 
 /** One fault, and the engine that suffers it. */
@@ -44,8 +45,8 @@ export interface FaultsPage {
   loseTwice(boundMs: number): Promise<{ first: string[]; second: string[]; why: string }>;
   /** Runs the model that never ends beside others; gives when its worker was ended, and what became of all. */
   endless(boundMs: number): Promise<{ endedMs: number; code: string; right: number; leaked: number }>;
-  /** Loads where the worker's script is not what it should be; gives the error's code and message. */
-  startWith(fault: StartFault): Promise<{ code: string; message: string; leaked: number }>;
+  /** Loads where the worker's script is not what it should be, so many times; gives the error's code and message, or "loaded". */
+  startWith(fault: StartFault, times: number): Promise<{ code: string; message: string; leaked: number }>;
   /** Starts a load that never ends; resolves once the crash marker is written. */
   hangOnLoad(): Promise<string>;
   /** Writes what a page that died left behind. */
@@ -163,10 +164,13 @@ const page: FaultsPage = {
     return { endedMs, code, right: answers.length - wrong, leaked: saboteur.alive };
   },
 
-  async startWith(fault) {
+  async startWith(fault, times) {
     const engine = await createEngine({ backends: ["wasm"], workers: 1 });
-    saboteur.nextStarts.push(fault);
-    const error: unknown = await engine.load(addModel()).catch((reason: unknown) => reason);
+    for (let i = 0; i < times; i += 1) saboteur.nextStarts.push(fault);
+    const error: unknown = await engine.load(addModel()).then(
+      () => "loaded",
+      (reason: unknown) => reason,
+    );
     await engine.close();
     return { code: codeOf(error), message: String(error), leaked: saboteur.alive };
   },
@@ -273,16 +277,6 @@ function size(n: number): Inputs {
 
 function withFallback(backend: "webgpu" | "wasm"): ("webgpu" | "wasm")[] {
   return backend === "webgpu" ? ["webgpu", "wasm"] : ["wasm"];
-}
-
-/** Makes the software adapter look like a GPU that was measured and won, so that wasm stays what to go down to. */
-function preferGpu(): void {
-  const info = { vendor: "acme", architecture: "", device: "", description: "", isFallbackAdapter: false };
-  Object.defineProperty(GPUAdapter.prototype, "info", { get: () => info });
-  const { getItem } = Storage.prototype;
-  Storage.prototype.getItem = function (this: Storage, key: string) {
-    return key.startsWith("selvedge/measured/") ? "1000 1" : getItem.call(this, key);
-  };
 }
 
 function markerKeys(): string[] {
