@@ -9,7 +9,7 @@ import { prune } from "./prune.ts";
 import { quantizeBlocks } from "./quantize-blocks.ts";
 import { quantizeDynamic } from "./quantize-dynamic.ts";
 import { measureSteps, quantizeStatic } from "./quantize-static.ts";
-import { isDepthwise, isStem, QUANTIZE_DEFAULTS, quantizeWeights } from "./quantize-weights.ts";
+import { isDepthwise, isStem, quantizeWeights } from "./quantize-weights.ts";
 import type { WeightStore } from "./quantize-weights.ts";
 import type { Layer } from "./layer.ts";
 import { packConstants } from "./pack-constants.ts";
@@ -63,9 +63,12 @@ const FOLD: NonNullable<Variant["session"]> = {
   wasm: { "session.disable_quant_qdq": "1" },
 };
 
+/** From so many elements on, a weight in 8 bits is smaller with its scales and the node than in 32. */
+const MIN_ELEMENTS = 256;
+
 /** Depthwise and first convolutions hold few weights, each of which matters much: they keep 16 bits. */
 const storeWeight = (weight: Parameters<typeof isStem>[0]): WeightStore =>
-  isDepthwise(weight) || isStem(weight) ? "float16" : "int8";
+  process.env.DW ? (isStem(weight) ? "float16" : "int8") : isDepthwise(weight) || isStem(weight) ? "float16" : "int8";
 const storeUnless =
   (isLeft: (name: string) => boolean) =>
   (weight: Parameters<typeof isStem>[0]): WeightStore =>
@@ -101,8 +104,9 @@ const FORMS: readonly Form[] = [
       const isTable = (name: string): boolean => model.graph.consumers(name).some((x) => x.opType === "Gather");
       const wide = isMadeUp === true ? new Set<string>() : await spendBits(model, feeds);
       const bits = (name: string): 4 | 8 => (isTable(name) || wide.has(name) ? 8 : 4);
-      const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, (x) => int4Grid(x, bits));
-      const blocks = quantizeBlocks({ bits, rounded });
+      const grid = gridUnless(isLeft, (x) => int4Grid(x, bits));
+      const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, grid);
+      const blocks = quantizeBlocks({ bits: (name) => (isLeft(name) ? null : bits(name)), rounded });
       model.transform(blocks, quantizeWeights({ store: storeUnless(isLeft), rounded }), ...REST);
     },
   },
@@ -152,13 +156,13 @@ const NONE: ReadonlyMap<string, Rounded> = new Map();
 function int8Grid(layer: Layer): ReturnType<Parameters<typeof roundLayers>[2]> {
   const dims = layer.weight.dims.map(Number);
   const facts = { opType: layer.node.opType, dims, group: layer.groups, name: layer.weight.name };
-  if (elementCount(layer.weight) < QUANTIZE_DEFAULTS.minElements || storeWeight(facts) !== "int8") return undefined;
+  if (elementCount(layer.weight) < MIN_ELEMENTS || storeWeight(facts) !== "int8") return undefined;
   return { bits: 8, block: layer.columns, isEven: true, isHalf: true };
 }
 
 /** Blocks of 4 bits for products, which quantizeBlocks stores; the rest as int8. */
 function int4Grid(layer: Layer, bits: (name: string) => 4 | 8): ReturnType<typeof int8Grid> {
-  if (elementCount(layer.weight) < QUANTIZE_DEFAULTS.minElements) return undefined;
+  if (elementCount(layer.weight) < MIN_ELEMENTS) return undefined;
   return layer.node.opType === "Conv"
     ? int8Grid(layer)
     : {

@@ -1,0 +1,132 @@
+// The forms that pruning gives: the pruned model, and that in 8 bits. A model of which nothing can be pruned has none, and
+// the report says why.
+import { isSelvedgeError } from "../errors.ts";
+import * as v from "valibot";
+import type { Form, FormId } from "./forms.ts";
+import { formsFor, TARGETS } from "./forms.ts";
+import { totalMacs } from "./macs.ts";
+import { maskWeights, parseMask } from "./mask-weights.ts";
+import { readModel } from "./onnx.ts";
+import type { OnnxModel } from "./onnx.ts";
+import { Pruner } from "./prune-structure.ts";
+import type { PrunedGroup, PruneOptions, PruneShares } from "./prune-structure.ts";
+import type { Feed } from "./feed.ts";
+
+/** What is asked of pruning, in a recipe. */
+export type PruneRequest = PruneShares & PruneOptions;
+
+const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
+
+/** Checks what a recipe asks of pruning. */
+export const PRUNE_REQUEST: v.GenericSchema<unknown, PruneRequest> = v.strictObject({
+  share,
+  heads: v.optional(share),
+  width: v.optional(share),
+  groups: v.optional(v.record(v.string(), share)),
+  multipleOf: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
+  importance: v.optional(v.picklist(["magnitude", "activation", "reconstruction"])),
+  repair: v.optional(v.boolean()),
+}) as v.GenericSchema<unknown, PruneRequest>;
+
+/** What came of pruning, for the report. */
+export interface PruneOutcome {
+  readonly groups: readonly PrunedGroup[];
+  /** Groups that did not prove to be prunable, by name. */
+  readonly refused: readonly string[];
+  /** Multiply-adds of one run before and after; null where no input is known. */
+  readonly macs: { readonly before: number; readonly after: number } | null;
+}
+
+/**
+ * Reads a share as it stands on the command line: "25%", or "0.25".
+ * @throws TypeError for anything else.
+ */
+export function parseShare(text: string): number {
+  const value = /^(\d+(?:\.\d+)?)(%?)$/.exec(text);
+  const number = value === null ? Number.NaN : Number(value[1]) / (value[2] === "%" ? 100 : 1);
+  if (!(number > 0 && number < 1)) throw new TypeError(`prune: "${text}" is no share, as "25%"`);
+  return number;
+}
+
+/** Prunes a simplified model and gives the forms of it; none, with the reason among `notes`, where nothing can go. */
+export async function pruneForms(
+  simple: Uint8Array,
+  request: PruneRequest,
+  { feeds, isMadeUp }: { readonly feeds: readonly Feed[]; readonly isMadeUp: boolean },
+  notes: string[],
+): Promise<{ forms: Form[]; outcome: PruneOutcome | null }> {
+  const nothing = { forms: [], outcome: null };
+  try {
+    const pruner = await Pruner.open(simple, isMadeUp ? [] : feeds, feeds[0], request);
+    const { model, groups } = await pruner.prune(request);
+    if (groups.every((x) => x.removed === 0)) {
+      notes.push(
+        pruner.groups.length === 0
+          ? "Nothing could be pruned: no channels or hidden units that only this model sees were found."
+          : `Nothing was pruned: the share is less than one unit of each of ${pruner.groups.length} groups, or they are heads and widths, which only a recipe prunes.`,
+      );
+      return nothing;
+    }
+    const bytes = model.write();
+    const [feed] = feeds;
+    const macs =
+      feed === undefined
+        ? null
+        : { before: await totalMacs(readModel(simple), feed), after: await totalMacs(readModel(bytes), feed) };
+    const outcome = { groups, refused: pruner.refused, macs };
+    notes.push(...describeOutcome(outcome, isMadeUp));
+    const plain = formsFor(TARGETS, ["int8"]);
+    const forms = plain.map((x) => formOn(x, x.id === "f32" ? "pruned" : "pruned-int8", bytes));
+    return { forms, outcome };
+  } catch (error) {
+    if (error instanceof TypeError) throw error;
+    const reason = error instanceof Error ? error.message : String(error);
+    notes.push(`Nothing was pruned: ${isSelvedgeError(error) ? reason : `pruning failed (${reason})`}.`);
+    return nothing;
+  }
+}
+
+/** Makes a form of another model than the simplified one. */
+export function formOn(base: Form, id: FormId, bytes: Uint8Array, isLeft?: (name: string) => boolean): Form {
+  return {
+    ...base,
+    id,
+    make: async (model, feeds, isMadeUp) => {
+      become(model, readModel(bytes));
+      await base.make(model, feeds, isMadeUp, isLeft);
+    },
+  };
+}
+
+/** Makes the form of which the smallest weights are 0, for the wire alone. */
+export function maskedForm(pattern: string, notes: string[]): Form {
+  const parsed = parseMask(pattern);
+  const [whole] = formsFor(TARGETS, []);
+  if (whole === undefined) throw new TypeError("mask: there is no float32 form");
+  return {
+    ...whole,
+    id: "masked",
+    make: async (model) => {
+      const zeros = maskWeights(model, parsed);
+      notes.push(
+        `masked: ${(zeros * 100).toFixed(0)} % of the weights are 0. That makes the file smaller on the wire; it speeds nothing up, on no target.`,
+      );
+    },
+  };
+}
+
+function become(model: OnnxModel, other: OnnxModel): void {
+  Object.assign(model.graph.proto, other.graph.proto);
+  model.proto.opsetImport = other.proto.opsetImport;
+  model.graph.changed();
+}
+
+function describeOutcome({ groups, refused, macs }: PruneOutcome, isMadeUp: boolean): string[] {
+  const [units, gone] = [groups.reduce((a, x) => a + x.size, 0), groups.reduce((a, x) => a + x.removed, 0)];
+  const work = macs === null ? "" : `, ${((1 - macs.after / macs.before) * 100).toFixed(1)} % fewer multiply-adds`;
+  const notes = [`pruned: ${gone} of ${units} units in ${groups.length} groups are gone${work}.`];
+  if (isMadeUp)
+    notes.push("Without samples units were judged by the size of their weights, and nothing made up for them.");
+  if (refused.length > 0) notes.push(`Not pruned, since it did not prove to be safe: ${refused.join(", ")}.`);
+  return notes;
+}
