@@ -2,8 +2,10 @@
 // with the samples.
 import { readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import type { Bundle } from "../bundle.ts";
+import type { Bundle, BundleInput } from "../bundle.ts";
 import { parseBundle } from "../bundle-schema.ts";
+import { createTextReaders } from "../preprocess/text.ts";
+import type { TextReader } from "../preprocess/text.ts";
 import type { Tensor } from "../tensor.ts";
 import { countOf } from "./feed.ts";
 import type { Feed } from "./feed.ts";
@@ -100,6 +102,12 @@ function isTogether(both: Outputs, [first, second]: readonly [Outputs, Outputs])
     }
     return noise <= signal * 1e-6;
   });
+}
+
+/** Makes what reads texts for the inputs, by the tokenizers of the bundle that describes them. */
+export function readersOf(bundle: string | undefined, inputs: readonly BundleInput[]): Record<string, TextReader> {
+  const files = inputs.some((x) => x.text !== undefined) ? assetsOf(bundle) : [];
+  return createTextReaders(inputs, Object.fromEntries(files.map((x) => [x.path, new TextDecoder().decode(x.bytes)])));
 }
 
 /** Reads the label tables and the like of the bundle that describes the model, for the new one. */

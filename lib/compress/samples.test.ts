@@ -207,3 +207,25 @@ test("made-up inputs follow what is declared, and names that every exporter uses
   expect(tries.map((x) => x[0]?.["ids"]?.dims[1])).toContain(224);
   expect(tries.map((x) => largest(x[0]))).toContain(0);
 });
+
+test("texts are read where a bundle says how: a folder, lines, or beside other inputs", async () => {
+  const inputs = [input("ids", [1, "length"], "int32"), input("weight", [1])];
+  const readers = {
+    ids: ([text = ""]: readonly string[]) => ({
+      ids: { dtype: "int32", dims: [1, text.length], data: Int32Array.from(text, (x) => x.charCodeAt(0)) } as const,
+    }),
+  };
+  const all = async (path: string, ports = inputs): Promise<Feed[]> =>
+    firstFeeds(await openSamples(path, ports, 10, readers), 10);
+  writeFileSync(join(folder, "x.jsonl"), '{"ids": "ab", "weight": 1}\n{"ids": [[7]], "weight": 2}\n');
+  const lines = await all(join(folder, "x.jsonl"));
+  expect(lines.map((x) => x["ids"]?.data)).toEqual([Int32Array.of(97, 98), Int32Array.of(7)]);
+  mkdirSync(join(folder, "texts"));
+  writeFileSync(join(folder, "texts", "a.txt"), "c");
+  writeFileSync(join(folder, "texts", "b.txt"), "de");
+  const texts = await all(join(folder, "texts"), inputs.slice(0, 1));
+  expect(texts.map((x) => x["ids"]?.dims)).toEqual([
+    [1, 1],
+    [1, 2],
+  ]);
+});

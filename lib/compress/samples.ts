@@ -1,4 +1,4 @@
-// Inputs on which a model is measured: from .npy, .npz, JSON lines, a folder of arrays or of images, or a module. Each
+// Inputs on which a model is measured: from .npy, .npz, JSON lines, a folder of arrays, images or texts, or a module. Each
 // becomes a feed of the model's own types when its turn comes: a set of samples may be larger than memory, so it is gone
 // through again for each form, and never held.
 import { createReadStream, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
@@ -7,7 +7,8 @@ import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 import type { BundleInput, ImageSpec } from "../bundle.ts";
 import { imageToTensor } from "../preprocess/image.ts";
-import type { Port } from "../tensor.ts";
+import type { TextReader } from "../preprocess/text.ts";
+import type { Port, Tensor } from "../tensor.ts";
 import { countOf, fit, tensorOf } from "./feed.ts";
 import type { Feed, GivenArray } from "./feed.ts";
 import { openNpy, openNpz } from "./npy.ts";
@@ -15,6 +16,9 @@ import type { ArraySource } from "./npy.ts";
 import { loadSharp } from "./runtime.ts";
 
 export type { Feed } from "./feed.ts";
+
+/** What reads texts, by the input that they are given for. */
+type Readers = Readonly<Record<string, TextReader>>;
 
 /** A set of samples, gone through as often as needed. */
 export interface Samples {
@@ -29,6 +33,7 @@ export interface Samples {
 }
 
 const IMAGES = /\.(png|jpe?g|webp|gif|avif|tiff?)$/i;
+const TEXTS = /\.(txt|md)$/i;
 const ARRAYS = /\.np[yz]$/;
 const MODULES: ReadonlySet<string> = new Set([".js", ".mjs", ".ts", ".mts"]);
 
@@ -57,12 +62,18 @@ export async function firstFeeds(samples: Samples, count: number, bytes: number 
 }
 
 /**
- * Opens samples and counts them, up to `limit`; each is checked against the inputs when its turn comes.
+ * Opens samples and counts them, up to `limit`; each is checked against the inputs when its turn comes. Where `readers`
+ * has one for an input, a sample may be a text.
  * @throws TypeError naming what does not fit.
  */
-export async function openSamples(path: string, inputs: readonly BundleInput[], limit: number): Promise<Samples> {
+export async function openSamples(
+  path: string,
+  inputs: readonly BundleInput[],
+  limit: number,
+  readers: Readers = {},
+): Promise<Samples> {
   if (!existsSync(path)) throw new TypeError(`samples: ${path} is not there`);
-  const { each: all, count, notes = [] } = await open(path, inputs);
+  const { each: all, count, notes = [] } = await open(path, inputs, readers);
   let n = count ?? 0;
   // What can't tell its count is gone through once.
   if (count === undefined)
@@ -94,26 +105,34 @@ interface Opened {
   readonly notes?: readonly string[];
 }
 
-async function open(path: string, inputs: readonly BundleInput[]): Promise<Opened> {
-  if (statSync(path).isDirectory()) return openFolder(path, inputs);
+async function open(path: string, inputs: readonly BundleInput[], readers: Readers): Promise<Opened> {
+  if (statSync(path).isDirectory()) return openFolder(path, inputs, readers);
   const extension = extname(path).toLowerCase();
   if (extension === ".npy") return cut({ [only(inputs, path).name]: openNpy(path) }, inputs);
   if (extension === ".npz") return cut(openNpz(path), inputs);
   if (extension === ".json") {
     const list: unknown = JSON.parse(readFileSync(path, "utf8"));
     if (!Array.isArray(list)) throw new TypeError(`samples: ${path} holds no list of samples`);
-    return { count: list.length, each: () => list.map((x) => fromJson(x, inputs)) };
+    return { count: list.length, each: () => list.map((x) => fromJson(x, inputs, readers)) };
   }
-  if (extension === ".jsonl" || extension === ".ndjson") return { each: () => jsonLines(path, inputs) };
-  if (MODULES.has(extension)) return openModule(path, inputs);
+  if (extension === ".jsonl" || extension === ".ndjson") return { each: () => jsonLines(path, inputs, readers) };
+  if (MODULES.has(extension)) return openModule(path, inputs, readers);
   if (IMAGES.test(path)) return openImages([path], only(inputs, path));
   throw new TypeError(`samples: ${path} is no .npy, .npz, .json, .jsonl, image, module or folder`);
 }
 
-async function openFolder(path: string, inputs: readonly BundleInput[]): Promise<Opened> {
+async function openFolder(path: string, inputs: readonly BundleInput[], readers: Readers): Promise<Opened> {
   const names = readdirSync(path).sort();
   const arrays = names.filter((x) => ARRAYS.test(x));
   const images = names.filter((x) => IMAGES.test(x));
+  const texts = names.filter((x) => TEXTS.test(x));
+  if (texts.length > 0 && arrays.length === 0 && images.length === 0 && Object.keys(readers).length > 0)
+    return {
+      count: texts.length,
+      *each() {
+        for (const name of texts) yield fromJson(readFileSync(join(path, name), "utf8"), inputs, readers);
+      },
+    };
   if (arrays.length === 0 && images.length === 0)
     throw new TypeError(`samples: the folder ${path} holds no .npy, .npz or image`);
   if (arrays.length === 0)
@@ -125,7 +144,7 @@ async function openFolder(path: string, inputs: readonly BundleInput[]): Promise
   const byInput = inputs.map((input) => arrays.find((x) => x === `${fileWord(input.name)}.npy`));
   if (byInput.every((x) => x !== undefined))
     return cut(Object.fromEntries(inputs.map((x, i) => [x.name, openNpy(join(path, byInput[i] ?? ""))])), inputs);
-  const parts = await Promise.all(arrays.map((file) => open(join(path, file), inputs)));
+  const parts = await Promise.all(arrays.map((file) => open(join(path, file), inputs, readers)));
   return {
     count: parts.reduce((sum, x) => sum + (x.count ?? 0), 0),
     *each() {
@@ -176,7 +195,7 @@ function guessedImage({ name, dims }: BundleInput): ImageSpec {
   };
 }
 
-async function openModule(path: string, inputs: readonly BundleInput[]): Promise<Opened> {
+async function openModule(path: string, inputs: readonly BundleInput[], readers: Readers): Promise<Opened> {
   const module = (await import(pathToFileURL(resolve(path)).href)) as Record<string, unknown>;
   const given = module["samples"] ?? module["default"];
   if (given === undefined) throw new TypeError(`samples: ${path} exports no "samples"`);
@@ -189,12 +208,12 @@ async function openModule(path: string, inputs: readonly BundleInput[]): Promise
       if (!isList) throw new TypeError(`samples: what ${path} exports as "samples" yields nothing`);
       if ("next" in made && typeof given !== "function")
         throw new TypeError(`samples: ${path} exports a generator, which ends after one use; export its function`);
-      for await (const each of made) yield fromJson(each, inputs);
+      for await (const each of made) yield fromJson(each, inputs, readers);
     },
   };
 }
 
-async function* jsonLines(path: string, inputs: readonly Port[]): AsyncGenerator<Feed> {
+async function* jsonLines(path: string, inputs: readonly Port[], readers: Readers): AsyncGenerator<Feed> {
   let number = 0;
   for await (const line of createInterface({ input: createReadStream(path), crlfDelay: Infinity })) {
     number++;
@@ -205,7 +224,7 @@ async function* jsonLines(path: string, inputs: readonly Port[]): AsyncGenerator
     } catch (error) {
       throw new TypeError(`samples: line ${number} of ${path} is no JSON`, { cause: error });
     }
-    yield fromJson(value, inputs);
+    yield fromJson(value, inputs, readers);
   }
 }
 
@@ -264,15 +283,22 @@ function slices(
   };
 }
 
-function fromJson(value: unknown, inputs: readonly Port[]): Feed {
+function fromJson(value: unknown, inputs: readonly Port[], readers: Readers): Feed {
   const isNamed =
     typeof value === "object" &&
     value !== null &&
     !Array.isArray(value) &&
     !ArrayBuffer.isView(value) &&
     !("data" in value);
+  const read: Record<string, Tensor> = {};
+  for (const [name, reader] of Object.entries(readers)) {
+    const text = isNamed ? (value as Record<string, unknown>)[name] : value;
+    if (typeof text === "string") Object.assign(read, reader([text]));
+  }
   return Object.fromEntries(
     inputs.map((input) => {
+      const filled = read[input.name];
+      if (filled !== undefined) return [input.name, filled];
       const given = isNamed ? (value as Record<string, unknown>)[input.name] : value;
       return [input.name, tensorOf(input, given === undefined ? undefined : arrayOf(given, input.name))];
     }),
