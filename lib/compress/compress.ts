@@ -7,7 +7,7 @@ import { Sketches } from "./baseline.ts";
 import type { BrowserName } from "./browser.ts";
 import { Checker } from "./check.ts";
 import { defaultFor, isKept, uncheckedOn } from "./choose-forms.ts";
-import { assetsOf, describe, smallestTable, withBatchAxis, withTypical } from "./describe.ts";
+import { assetsOf, describe, readersOf, smallestTable, withBatchAxis, withTypical } from "./describe.ts";
 import type { Description } from "./describe.ts";
 import { every, examine } from "./examine.ts";
 import type { Examination } from "./examine.ts";
@@ -179,7 +179,8 @@ async function samplesFor(
   options: CompressOptions,
   notes: string[],
 ): Promise<Samples> {
-  if (options.samples !== undefined) return openSamples(options.samples, inputs, options.limit ?? PATIENCE.most);
+  if (options.samples !== undefined)
+    return openSamples(options.samples, inputs, options.limit ?? PATIENCE.most, readersOf(options.bundle, inputs));
   return makeUpSamples(path, inputs, { typical, bound: smallestTable(source) }, notes);
 }
 
