@@ -1,4 +1,3 @@
-import fc from "fast-check";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -6,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { parseBundle } from "../bundle-schema.ts";
 import { CHUNK_MAX_BYTES, sha256Hex } from "../bundle.ts";
 import { brotliDecompressSync } from "node:zlib";
-import { cutChunks, packBundle, writeBundle, writePacked } from "./pack.ts";
+import { packBundle, writeBundle, writePacked } from "./pack.ts";
 import type { PackInput } from "./pack.ts";
 
 const bytesOf = (length: number, step: number) => Uint8Array.from({ length }, (_, i) => (i * step) % 251);
@@ -40,38 +39,6 @@ beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), "selvedge-pack-"));
 });
 afterEach(() => rm(folder, { recursive: true, force: true }));
-
-describe("cutChunks", () => {
-  test("gives chunks that are the whole, none empty, none above the bound", () => {
-    fc.assert(
-      fc.property(
-        fc.uint8Array({ maxLength: 400 }),
-        fc.array(fc.nat(400), { maxLength: 20 }),
-        fc.integer({ min: 1, max: 70 }),
-        (bytes, borders, max) => {
-          const chunks = cutChunks(
-            bytes,
-            borders.sort((a, b) => a - b),
-            max,
-          );
-          expect(Buffer.concat(chunks)).toEqual(Buffer.from(bytes));
-          for (const chunk of chunks) {
-            expect(chunk.length).toBeGreaterThan(0);
-            expect(chunk.length).toBeLessThanOrEqual(max);
-          }
-          expect(chunks.length).toBeLessThanOrEqual(Math.ceil((2 * bytes.length) / max) + 1);
-        },
-      ),
-    );
-  });
-
-  test("cuts at the last border in reach, and at the bound where none is near", () => {
-    const cuts = (borders: number[]) => cutChunks(bytesOf(100, 1), borders, 40).map((x) => x.length);
-    expect(cuts([25, 35, 70])).toEqual([35, 35, 30]);
-    expect(cuts([10, 41, 99])).toEqual([40, 40, 20]);
-    expect(cuts([])).toEqual([40, 40, 20]);
-  });
-});
 
 describe("writeBundle", () => {
   test("writes a bundle that parses, and chunks that hash to their names and make up the files", async () => {

@@ -1,16 +1,17 @@
 // Writes a bundle: `bundle.json` and `chunks/<sha256>`. The same input gives the same bytes, and so the same identity.
 //
-// The directory appears whole or not at all: everything is written beside it and then renamed into place. Chunks end at
-// the borders of tensors where that is near, so that a weight which did not change keeps its chunk in the next version,
-// and two variants that share weights share files.
+// The directory appears whole or not at all: everything is written beside it and then renamed into place. Where chunks
+// end is said by cut.ts: a weight that did not change keeps its chunk in the next version, and two variants that share
+// weights share files.
 import { randomUUID } from "node:crypto";
 import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { brotliCompress, constants } from "node:zlib";
 import { parseBundle } from "../bundle-schema.ts";
-import { BUNDLE_SCHEMA, bundleIdentity, canonicalJson, CHUNK_MAX_BYTES, sha256Hex } from "../bundle.ts";
+import { BUNDLE_SCHEMA, bundleIdentity, canonicalJson, sha256Hex } from "../bundle.ts";
 import type { Bundle, BundleFile, Variant } from "../bundle.ts";
+import { cutChunks } from "./cut.ts";
 
 const brotli = promisify(brotliCompress);
 
@@ -137,30 +138,6 @@ async function writeCompressed(folder: string, chunks: PackedBundle["chunks"], t
   };
   await Promise.all([work(), work()]);
   return sum;
-}
-
-/**
- * Cuts bytes into chunks of at most `max`: at the last border in reach where one lies in its second half, else at `max`.
- * The chunks are views.
- */
-export function cutChunks(
-  bytes: Uint8Array<ArrayBuffer>,
-  borders: readonly number[] = [],
-  max: number = CHUNK_MAX_BYTES,
-): Uint8Array<ArrayBuffer>[] {
-  const chunks: Uint8Array<ArrayBuffer>[] = [];
-  let next = 0;
-  for (let start = 0; start < bytes.length;) {
-    let end = Math.min(start + max, bytes.length);
-    if (end < bytes.length) {
-      let border = 0;
-      for (; next < borders.length && (borders[next] ?? 0) <= end; next++) border = borders[next] ?? 0;
-      if (border > start + max / 2) end = border;
-    }
-    chunks.push(bytes.subarray(start, end));
-    start = end;
-  }
-  return chunks;
 }
 
 function isMissing(error: unknown): boolean {
