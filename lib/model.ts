@@ -122,7 +122,7 @@ export class Model {
 
   /**
    * Runs the model once.
-   * @param inputs - tensors by input name, or images where the bundle declares an image input
+   * @param inputs - tensors by input name, or images or texts where the bundle declares such an input
    * @throws TypeError or RangeError for wrong inputs, the signal's reason for a cancel, else SelvedgeError
    * @example
    * const { outputs, info } = await model.run({ x: { dtype: "float32", dims: [1, 784], data } });
