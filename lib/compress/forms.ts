@@ -68,7 +68,7 @@ const MIN_ELEMENTS = 256;
 
 /** Depthwise and first convolutions hold few weights, each of which matters much: they keep 16 bits. */
 const storeWeight = (weight: Parameters<typeof isStem>[0]): WeightStore =>
-  process.env.DW ? (isStem(weight) ? "float16" : "int8") : isDepthwise(weight) || isStem(weight) ? "float16" : "int8";
+  isDepthwise(weight) || isStem(weight) ? "float16" : "int8";
 const storeUnless =
   (isLeft: (name: string) => boolean) =>
   (weight: Parameters<typeof isStem>[0]): WeightStore =>
@@ -77,6 +77,8 @@ const gridUnless =
   (isLeft: (name: string) => boolean, grid: typeof int8Grid): typeof int8Grid =>
   (layer) =>
     isLeft(layer.weight.name) ? undefined : grid(layer);
+const narrowed = (isLeft: (name: string) => boolean, rounded: ReadonlyMap<string, Rounded>): Transform =>
+  quantizeWeights({ minElements: MIN_ELEMENTS, store: storeUnless(isLeft), rounded });
 const none = (): boolean => false;
 
 /** What ends every form that stores weights in fewer bits. */
@@ -91,7 +93,7 @@ const FORMS: readonly Form[] = [
     session: FOLD,
     make: async (model, feeds, isMadeUp, isLeft = none) => {
       const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, int8Grid));
-      model.transform(quantizeWeights({ store: storeUnless(isLeft), rounded }), ...REST);
+      model.transform(narrowed(isLeft, rounded), ...REST);
     },
   },
   {
@@ -107,7 +109,7 @@ const FORMS: readonly Form[] = [
       const grid = gridUnless(isLeft, (x) => int4Grid(x, bits));
       const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, grid);
       const blocks = quantizeBlocks({ bits: (name) => (isLeft(name) ? null : bits(name)), rounded });
-      model.transform(blocks, quantizeWeights({ store: storeUnless(isLeft), rounded }), ...REST);
+      model.transform(blocks, narrowed(isLeft, rounded), ...REST);
     },
   },
   {
@@ -128,7 +130,7 @@ const FORMS: readonly Form[] = [
       const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, int8Grid));
       model.transform(
         quantizeDynamic({ rounded, choose: (name) => !isLeft(name) }),
-        quantizeWeights({ store: storeUnless(isLeft), rounded }),
+        narrowed(isLeft, rounded),
         ...REST,
       );
     },
@@ -141,11 +143,7 @@ const FORMS: readonly Form[] = [
     make: async (model, feeds, isMadeUp, isLeft = none) => {
       const steps = await measureSteps(model, feeds);
       const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, int8Grid));
-      model.transform(
-        quantizeStatic({ steps, rounded }),
-        quantizeWeights({ store: storeUnless(isLeft), rounded }),
-        ...REST,
-      );
+      model.transform(quantizeStatic({ steps, rounded }), narrowed(isLeft, rounded), ...REST);
     },
   },
 ];
