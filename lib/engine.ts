@@ -74,6 +74,8 @@ export class Engine {
   readonly #dispatcher: Dispatcher;
   readonly #counters: Counters = new Counters();
   readonly #models: Set<Model> = new Set();
+  /** What stays in memory, by the ids of lanes. */
+  readonly #pinned: Set<number> = new Set();
   readonly #placer: Placer;
   readonly #markers: CrashMarkers;
   readonly #stopLife: () => void;
@@ -124,6 +126,9 @@ export class Engine {
       },
       onLoaded: (modelId, ms) => {
         this.#dispatcher.loaded(modelId, ms);
+      },
+      onGrown: () => {
+        this.#pool.trim(options.memoryBudgetBytes ?? Infinity, (modelId) => this.#pinned.has(modelId));
       },
       onCrash: (error) => {
         if (isSelvedgeError(error) && error.code === "device-lost") ledger.note();
@@ -226,6 +231,7 @@ export class Engine {
       download,
       newId: (candidate) => {
         markers.name(this.#nextModelId, identity, candidate);
+        if (options.pinned === true) this.#pinned.add(this.#nextModelId);
         return this.#nextModelId++;
       },
     });
@@ -258,6 +264,7 @@ export class Engine {
         for (const modelId of loader.modelIds) {
           this.#dispatcher.drop(modelId, error);
           markers.forget(modelId);
+          this.#pinned.delete(modelId);
           this.#pool.unload(modelId).catch(() => undefined); // a worker that ended has freed it already
         }
       },

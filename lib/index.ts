@@ -4,7 +4,14 @@ export type { Engine, EngineStats } from "./engine.ts";
 export type { Model } from "./model.ts";
 export type { Mapped, Unmapped } from "./map.ts";
 export type { RunInfo, RunResult } from "./result.ts";
-export type { AvailabilityOptions, EngineOptions, LoadOptions, MapOptions, RunOptions, StatefulOptions } from "./options.ts";
+export type {
+  AvailabilityOptions,
+  EngineOptions,
+  LoadOptions,
+  MapOptions,
+  RunOptions,
+  StatefulOptions,
+} from "./options.ts";
 export type { Stateful } from "./stateful.ts";
 export type { ImageInput, Inputs, TensorInput, TextInput } from "./inputs.ts";
 export type { ModelSource } from "./source.ts";

@@ -34,6 +34,8 @@ export interface EngineOptions {
   readonly verbose?: boolean | undefined;
   /** Gets each line of ONNX Runtime's log where `verbose` is true. */
   readonly onLog?: ((line: string) => void) | undefined;
+  /** How much memory loaded models may take in all workers, in bytes: those used least recently leave it, and come back with their next run. Default: no bound. */
+  readonly memoryBudgetBytes?: number | undefined;
   /** Bounds the answers that are kept for runs with `cache`. Default 64 MiB, as long as the page is there. */
   readonly results?: ResultsOptions | undefined;
   /** Replaces clock, network, workers and GPU, for tests. Default: the browser's. */
@@ -60,6 +62,8 @@ export interface LoadOptions {
   readonly concurrency?: number | undefined;
   /** Whether answers are kept, where a run does not say. Default false. */
   readonly cache?: boolean | undefined;
+  /** Whether it stays in memory whatever `memoryBudgetBytes` says. Default false. */
+  readonly pinned?: boolean | undefined;
 }
 
 /** Which requests may run together. */
@@ -130,9 +134,11 @@ export function checkEngineOptions(options: EngineOptions): void {
     "verbose",
     "onLog",
     "results",
+    "memoryBudgetBytes",
     "effects",
   ]);
   if (options.results !== undefined) known("results", options.results, ["maxBytes", "ttlMs"]);
+  whole("memoryBudgetBytes", options.memoryBudgetBytes, 1, 2 ** 53);
   whole("results.maxBytes", options.results?.maxBytes, 1, 2 ** 40);
   whole("results.ttlMs", options.results?.ttlMs, 1, 2 ** 31 - 1);
   const { backends } = options;
@@ -174,8 +180,20 @@ export function checkAvailabilityOptions(options: AvailabilityOptions): void {
 
 /** Checks the options of `engine.load`. */
 export function checkLoadOptions(options: LoadOptions): void {
-  known("load", options, ["onProgress", "signal", "backend", "variant", "update", "identity", "batching", "concurrency", "cache"]);
+  known("load", options, [
+    "onProgress",
+    "signal",
+    "backend",
+    "variant",
+    "update",
+    "identity",
+    "batching",
+    "concurrency",
+    "cache",
+    "pinned",
+  ]);
   truth("cache", options.cache);
+  truth("pinned", options.pinned);
   const { batching } = options;
   if (batching !== undefined && batching !== false) {
     known("batching", batching, ["maxBatchSize", "maxQueueDelayMs", "preferredBatchSizes"]);

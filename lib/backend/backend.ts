@@ -73,6 +73,8 @@ export interface DeviceTensor {
 export interface Backend {
   /** The device on which it computes, once started; its errors fail the run into which they fall. */
   readonly device?: GPUDevice | null;
+  /** How much memory it holds, in bytes, as far as can be told; only a new worker gives WebAssembly's back. */
+  readonly memoryBytes?: number;
   /** Starts; called once, before anything else. Rejects with `no-backend` where it can't run here. */
   start(options: StartOptions): Promise<BackendFacts>;
   /** Loads a model under an id that the caller chose. Rejects with `model-invalid` or `out-of-memory`. */

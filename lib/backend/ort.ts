@@ -21,6 +21,7 @@ import type {
   StateCall,
 } from "./backend.ts";
 import { failureOf, startFailureOf } from "./failure.ts";
+import { watchDeviceMemory, watchWasmMemory } from "./memory.ts";
 import { checkFeeds } from "../feeds.ts";
 import { createNextTask } from "./task.ts";
 
@@ -83,9 +84,15 @@ class OrtBackend implements Backend {
   /** The first GPU error since the current call began. */
   #gpuError: GPUError | null = null;
   #log: string[] = [];
+  readonly #wasmBytes: () => number = watchWasmMemory();
+  #deviceBytes = (): number => 0;
 
   constructor(ort: OrtModule) {
     this.#ort = ort;
+  }
+
+  get memoryBytes(): number {
+    return this.#wasmBytes() + this.#deviceBytes();
   }
 
   get device(): GPUDevice | null {
@@ -231,6 +238,7 @@ class OrtBackend implements Backend {
         this.onLost?.(this.#lost);
       });
       this.#device = device;
+      this.#deviceBytes = watchDeviceMemory(device);
       // Else ONNX Runtime asks for an adapter of its own, only to see that there is one.
       // eslint-disable-next-line @typescript-eslint/no-deprecated -- there is no other way to hand it over
       this.#ort.env.webgpu.adapter = adapter;

@@ -26,6 +26,8 @@ export interface LaneOptions {
   readonly onTrying: (modelId: number, isTrying: boolean) => void;
   /** Called when a model was loaded, with what that took, the start of a worker included. */
   readonly onLoaded: (modelId: number, ms: number) => void;
+  /** Called when a model was loaded or first run, and takes memory. */
+  readonly onGrown: () => void;
   /** Called when a worker ended by a fault, before its calls reject. */
   readonly onCrash: (error: Error) => void;
   /** Called whenever the lane became free. */
@@ -40,6 +42,11 @@ const RUN_BOUND_MIN_MS = 10_000;
 const CHECK_BOUND_MS = 5_000;
 /** A run may take this many times the slowest per element so far. */
 const RUN_BOUND_FACTOR = 20;
+/** Past so much memory a worker is exchanged, where a new one would hold clearly less: WebAssembly gives nothing back. */
+const MEMORY_LIMIT_BYTES = 2 * 2 ** 30;
+const MEMORY_WASTE = 1.25;
+/** A worker that fills up again within so many runs needs what it takes: its bound is doubled. */
+const RUNS_MIN = 16;
 
 /** What a lane counted. */
 export interface LaneStats {
@@ -57,6 +64,8 @@ export interface LaneStats {
   readonly runs: number;
   /** Time spent on them, in ms. */
   readonly busyMs: number;
+  /** How much memory the worker holds, as far as it can tell: WebAssembly's, and buffers on the GPU. */
+  readonly memoryBytes: number;
 }
 
 /** What a caller of `run` may want. */
@@ -78,6 +87,12 @@ export interface Loaded {
   readonly facts: Promise<ModelFacts>;
   /** Whether the load is through. */
   isReady: boolean;
+  /** Whether it is being unloaded. */
+  isLeaving: boolean;
+  /** By how much the worker grew for it, its files' size at least. */
+  bytes: number;
+  /** When it last ran. */
+  usedMs: number;
   slowestMsPerElement: number;
   /** The states that lie in the worker, each with the mark of the step that left it. */
   readonly states: Map<number, number>;
@@ -118,6 +133,12 @@ export class Lane {
   #cancelIdle: (() => void) | null = null;
   /** What it took to start the worker. */
   #startMs = 0;
+  /** What the worker held before its first model, and the runs since. */
+  #startBytes = 0;
+  #startRuns = 0;
+  #limitBytes = MEMORY_LIMIT_BYTES;
+  /** By how much the worker grew for each model: one that comes again may fit where another was. */
+  readonly #grown: WeakMap<LoadMessage, number> = new WeakMap();
   #closed = false;
   #starts = 0;
   #crashes = 0;
@@ -143,7 +164,16 @@ export class Lane {
 
   /** Tells whether it does nothing but runs, so that one more may be given to it. */
   get isOpen(): boolean {
-    return this.#outstanding === this.#batches && !this.#closed;
+    return this.#outstanding === this.#batches && !this.#closed && !this.#isFull;
+  }
+
+  /** Tells whether the worker holds much that a new one would not. */
+  get #isFull(): boolean {
+    const { memoryBytes = 0 } = this.#client ?? {};
+    if (memoryBytes <= this.#limitBytes) return false;
+    let needed = this.#startBytes;
+    for (const { bytes } of this.#loaded.values()) needed += bytes;
+    return memoryBytes > needed * MEMORY_WASTE;
   }
 
   /** Gives the models that are loaded, or being loaded, in the worker that runs now. */
@@ -205,7 +235,9 @@ export class Lane {
   /** Frees a model where it is loaded. */
   async unload(modelId: number): Promise<void> {
     const client = this.#client;
-    if (client === null || !this.#loaded.has(modelId)) return;
+    const leaving = this.#loaded.get(modelId);
+    if (client === null || leaving === undefined) return;
+    leaving.isLeaving = true;
     await this.#serial(async () => {
       if (this.#client !== client) return;
       this.#loaded.delete(modelId);
@@ -239,7 +271,9 @@ export class Lane {
     const on = this.#client !== null;
     const state = this.#starting !== null ? "starting" : this.#outstanding > 0 ? "busy" : on ? "idle" : "off";
     const { id, backend } = this;
-    return { id, backend, state, starts: this.#starts, crashes: this.#crashes, runs: this.#runs, busyMs: this.#busyMs };
+    const { memoryBytes = 0 } = this.#client ?? {};
+    const [starts, crashes, runs, busyMs] = [this.#starts, this.#crashes, this.#runs, this.#busyMs];
+    return { id, backend, state, starts, crashes, runs, busyMs, memoryBytes };
   }
 
   async #call(client: WorkerClient, loaded: Loaded, message: RunMessage, options: LaneRunOptions): Promise<Ran> {
@@ -256,7 +290,13 @@ export class Lane {
         this.#sent.shift();
         if (this.#client === client) this.#sent[0]?.onBegin?.();
       });
+    const beforeBytes = client.memoryBytes;
     const ran = await (isFirst ? this.#try(message.modelId, send) : send());
+    loaded.usedMs = now();
+    if (isFirst) {
+      loaded.bytes += client.memoryBytes - beforeBytes;
+      this.#options.onGrown();
+    }
     const ms = now() - Math.max(sentMs, this.#answeredMs);
     this.#answeredMs = now();
     loaded.slowestMsPerElement = Math.max(loaded.slowestMsPerElement, ms / elements);
@@ -281,11 +321,17 @@ export class Lane {
       this.#outstanding -= 1;
       this.#batches -= batches;
       if (this.#outstanding > 0 || this.#closed) return;
+      if (this.#isFull) this.#recycle();
       this.#startIdling();
       this.#options.onFree();
     };
     this.#tail = result.then(settled, settled);
     return result;
+  }
+
+  #recycle(): void {
+    if (this.#runs - this.#startRuns < RUNS_MIN) this.#limitBytes *= 2;
+    this.end(new SelvedgeError("closed", "The worker held more memory than its models need."));
   }
 
   #startIdling(): void {
@@ -320,6 +366,8 @@ export class Lane {
       const startMs = effects.now();
       this.#facts = await client.start(options, callTimeoutMs ?? START_BOUND_MS);
       this.#startMs = effects.now() - startMs;
+      this.#startBytes = client.memoryBytes;
+      this.#startRuns = this.#runs;
       return client;
     } catch (error) {
       client.end(error instanceof Error ? error : new Error(String(error)));
@@ -344,15 +392,28 @@ export class Lane {
   #ensureLoaded(client: WorkerClient, message: LoadMessage): Loaded {
     const known = this.#loaded.get(message.modelId);
     if (known !== undefined) return known;
-    const { effects, onLoaded, callTimeoutMs } = this.#options;
+    const { effects, onLoaded, onGrown, callTimeoutMs } = this.#options;
+    const beforeBytes = client.memoryBytes;
+    const knownBytes = this.#grown.get(message) ?? message.files.reduce((sum, { data }) => sum + data.size, 0);
     const bound = callTimeoutMs ?? FIRST_BOUND_MS;
     const startMs = effects.now();
     const facts = this.#try(message.modelId, () => client.load(message, bound));
-    const loaded: Loaded = { facts, isReady: false, slowestMsPerElement: 0, states: new Map() };
+    const loaded: Loaded = {
+      facts,
+      isReady: false,
+      isLeaving: false,
+      bytes: knownBytes,
+      usedMs: startMs,
+      slowestMsPerElement: 0,
+      states: new Map(),
+    };
     this.#loaded.set(message.modelId, loaded);
     facts.then(
       () => {
         loaded.isReady = true;
+        loaded.bytes = Math.max(knownBytes, client.memoryBytes - beforeBytes);
+        this.#grown.set(message, loaded.bytes);
+        onGrown();
         onLoaded(message.modelId, effects.now() - startMs + this.#startMs);
       },
       () => this.#loaded.delete(message.modelId),

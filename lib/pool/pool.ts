@@ -34,6 +34,24 @@ export class Pool {
     await Promise.all(this.lanes.map((lane) => lane.unload(modelId)));
   }
 
+  /**
+   * Unloads models from workers, the least recently used first, until what they hold fits; their next run loads them
+   * again. Leaves those that hold a state, and those that `isPinned` names.
+   */
+  trim(budgetBytes: number, isPinned: (modelId: number) => boolean): void {
+    const all = this.lanes.flatMap((lane) => [...lane.held].map(([modelId, loaded]) => ({ lane, modelId, loaded })));
+    const here = all.filter(({ loaded }) => !loaded.isLeaving);
+    let bytes = here.reduce((sum, { loaded }) => sum + loaded.bytes, 0);
+    here.sort((a, b) => a.loaded.usedMs - b.loaded.usedMs);
+    here.pop(); // the last stays, whatever it takes: something must run
+    for (const { lane, modelId, loaded } of here) {
+      if (bytes <= budgetBytes) return;
+      if (!loaded.isReady || loaded.states.size > 0 || isPinned(modelId)) continue;
+      bytes -= loaded.bytes;
+      lane.unload(modelId).catch(() => undefined); // a worker that ended has freed it already
+    }
+  }
+
   /** Frees what is kept of a state, wherever that is. */
   async forget(stateId: number): Promise<void> {
     await Promise.all(this.lanes.map((lane) => lane.forget(stateId)));

@@ -97,7 +97,10 @@ export interface WorkerApi {
 
 /** What a worker says unasked, beside Comlink's own messages. */
 export type WorkerNotice =
-  { readonly selvedge: "lost"; readonly reason: string } | { readonly selvedge: "log"; readonly line: string };
+  | { readonly selvedge: "lost"; readonly reason: string }
+  | { readonly selvedge: "log"; readonly line: string }
+  /** Comes before the answer of the call that changed it. */
+  | { readonly selvedge: "memory"; readonly bytes: number };
 
 /** Tells a notice from Comlink's traffic. */
 export function isNotice(data: unknown): data is WorkerNotice {

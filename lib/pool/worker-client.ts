@@ -11,6 +11,8 @@ import type { LoadMessage, Ran, RunMessage, WorkerApi } from "./protocol.ts";
 export class WorkerClient {
   /** Called for each line of the runtime's log, where the worker was started verbose. */
   onLog: ((line: string) => void) | null = null;
+  /** How much memory the worker holds, in bytes, as far as it can tell. */
+  memoryBytes = 0;
 
   readonly #link: Link<WorkerApi>;
 
@@ -19,6 +21,7 @@ export class WorkerClient {
     this.#link.onNotice = (data) => {
       if (!isNotice(data)) return;
       if (data.selvedge === "log") this.onLog?.(data.line);
+      else if (data.selvedge === "memory") this.memoryBytes = data.bytes;
       else
         this.end(new SelvedgeError("device-lost", `The GPU device was lost: ${data.reason}`, { reason: data.reason }));
     };

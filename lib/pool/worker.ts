@@ -27,7 +27,13 @@ export function serve(
   nextTask: () => Promise<void> = createNextTask(),
 ): void {
   const models = new Map<number, ServedModel>();
-  const inOrder = createQueue(nextTask);
+  let toldBytes = 0;
+  const inOrder = createQueue(nextTask, () => {
+    const { memoryBytes: bytes = 0 } = backend;
+    if (bytes === toldBytes) return;
+    toldBytes = bytes;
+    notify({ selvedge: "memory", bytes });
+  });
   const notify = (notice: WorkerNotice): void => {
     endpoint.postMessage(notice);
   };
@@ -113,7 +119,10 @@ function forget(models: Map<number, ServedModel>, modelId: number): void {
 }
 
 /** Runs calls one after another, each to a reply; calls that wait let the worker's events in between. */
-function createQueue(nextTask: () => Promise<void>): <T>(call: () => Promise<T>) => Promise<Reply<T>> {
+function createQueue(
+  nextTask: () => Promise<void>,
+  afterEach: () => void,
+): <T>(call: () => Promise<T>) => Promise<Reply<T>> {
   let tail: Promise<void> = Promise.resolve();
   let pending = 0;
   return (call) => {
@@ -122,7 +131,9 @@ function createQueue(nextTask: () => Promise<void>): <T>(call: () => Promise<T>)
     pending += 1;
     const answer = before.then(async () => {
       if (mustWait) await nextTask();
-      return reply(call);
+      const answer = await reply(call);
+      afterEach();
+      return answer;
     });
     tail = answer.then(() => {
       pending -= 1;
