@@ -23,7 +23,7 @@ export class Recording {
 
   /** Begins to take down what every scheduler is told; one recording at a time. */
   static begin(): Recording {
-    const handle = Reflect.get(Scheduler.prototype, "handle") as Scheduler["handle"];
+    const handle = Object.getOwnPropertyDescriptor(Scheduler.prototype, "handle")?.value as Scheduler["handle"];
     const recording = new Recording(handle);
     Scheduler.prototype.handle = function (event, now, lanes): Decision[] {
       const before = { event: structuredClone(event), now, lanes: copyOf(lanes) };
