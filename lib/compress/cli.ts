@@ -18,6 +18,7 @@ import { COMPRESS_HELP, HELP } from "./help.ts";
 import { compare, describePorts, inspect } from "./inspect.ts";
 import type { OnnxModel } from "./onnx.ts";
 import type { CompressReport } from "./outcome.ts";
+import { parseShare } from "./prune-forms.ts";
 import { readRecipe } from "./recipe.ts";
 import { terminalReport } from "./report.ts";
 import { firstFeeds, openSamples } from "./samples.ts";
@@ -34,6 +35,8 @@ const OPTIONS = {
   forms: { type: "string" },
   recipe: { type: "string" },
   limit: { type: "string" },
+  prune: { type: "string" },
+  mask: { type: "string" },
   browser: { type: "string" },
   "dry-run": { type: "boolean", default: false },
   key: { type: "string" },
@@ -96,6 +99,8 @@ async function runCompress(paths: readonly string[], values: Values, signal: Abo
     bundle: values.bundle ?? recipe?.bundle,
     forms: values.forms?.split(",").map((x) => x.trim()) ?? recipe?.forms,
     limit: limitOf(values.limit) ?? recipe?.limit,
+    prune: values.prune === undefined ? recipe?.prune : { ...recipe?.prune, share: parseShare(values.prune) },
+    mask: values.mask ?? recipe?.mask,
     browser: browserOf(values.browser),
     signal,
     onProgress: (line) => void process.stderr.write(`${line}\n`),

@@ -24,6 +24,8 @@ import type { OnnxModel } from "./onnx.ts";
 import type { CompressReport, FormReport } from "./outcome.ts";
 import { packBundle, writePacked } from "./pack.ts";
 import type { PackVariant } from "./pack.ts";
+import { maskedForm, pruneForms } from "./prune-forms.ts";
+import type { PruneOutcome, PruneRequest } from "./prune-forms.ts";
 import { prune } from "./prune.ts";
 import type { Recipe } from "./recipe.ts";
 import { References } from "./references.ts";
@@ -58,6 +60,10 @@ export interface CompressOptions {
   readonly limit?: number | undefined;
   /** Bounds the time for the sensitivity of each weight. Default 20,000 ms; 0 leaves it out. */
   readonly sensitivityMs?: number | undefined;
+  /** Prunes units too, by this share or these; adds the forms "pruned" and "pruned-int8". Default none. */
+  readonly prune?: PruneRequest | undefined;
+  /** Sets the smallest weights to 0 for the wire alone, as "50%" or "2:4"; adds the form "masked". Default none. */
+  readonly mask?: string | undefined;
   /** Checks the targets in this browser, which playwright-core drives, in place of onnxruntime-node. Default none. */
   readonly browser?: BrowserName | undefined;
   /** Stops the work; what is done is packed, and the report says so. */
@@ -80,7 +86,8 @@ export async function planCompression(options: CompressOptions): Promise<Recipe>
   const { name } = await makeMetric(options.metric, { maxDrop, hasLabels: labels !== undefined });
   const metric = options.metric ?? name;
   const forms = formsFor(targets, options.forms).map((x) => x.id);
-  return { schema: "selvedge/recipe@1", targets, forms, samples, labels, metric, maxDrop, bundle, limit };
+  const { prune, mask } = options;
+  return { schema: "selvedge/recipe@1", targets, forms, samples, labels, metric, maxDrop, bundle, limit, prune, mask };
 }
 
 /**
@@ -91,7 +98,9 @@ export async function planCompression(options: CompressOptions): Promise<Recipe>
 export async function compress(path: string, options: CompressOptions): Promise<CompressReport> {
   const { out, signal, onProgress = () => undefined, targets = TARGETS } = options;
   const started = performance.now();
-  const forms = formsFor(targets, options.forms);
+  const notes: string[] = [];
+  const forms = [...formsFor(targets, options.forms)];
+  if (options.mask !== undefined) forms.push(maskedForm(options.mask, notes));
   const labels = options.labels === undefined ? undefined : readLabels(options.labels);
   onProgress(`reading ${path}`);
   const source = readModelFile(path);
@@ -102,7 +111,6 @@ export async function compress(path: string, options: CompressOptions): Promise<
     hasLabels: labels !== undefined,
     isCtc: described.outputs[0]?.decode?.op === "ctc",
   });
-  const notes: string[] = [];
   const isStopped = (): boolean => signal?.aborted === true;
   const given = isStopped() ? samplesOf([]) : await samplesFor(path, described, source, options, notes);
   const { samples, score: referenceScore, baseline } = await runReference(path, given, metric, labels, options, notes);
@@ -112,6 +120,13 @@ export async function compress(path: string, options: CompressOptions): Promise<
   onProgress("simplifying");
   const simple = isStopped() ? source.write() : await simplified(source, path, feeds, notes);
   if (options.bundle === undefined && !isStopped()) described = await settleBatch(described, simple, feeds);
+  let pruning: PruneOutcome | null = null;
+  if (options.prune !== undefined && !isStopped()) {
+    onProgress("pruning");
+    const pruned = await pruneForms(simple, options.prune, { feeds, isMadeUp: samples.isMadeUp }, notes);
+    forms.push(...pruned.forms);
+    pruning = pruned.outcome;
+  }
   const { browser } = options;
   const checker = new Checker(simple, feeds, browser && { browser, model: described });
   const examination: Examination = { references, labels, metric, referenceScore, checker, targets, signal, onProgress };
@@ -159,6 +174,7 @@ export async function compress(path: string, options: CompressOptions): Promise<
     bundle,
     tensors: largest(readModel(simple)),
     sensitivity,
+    ...(pruning !== null && { pruning }),
     notes: [...samples.notes, ...notes],
     isStopped: isStopped(),
     seconds: since(started),

@@ -31,6 +31,9 @@ export const COMPRESS_HELP = `selvedge compress MODEL.onnx --out FOLDER [options
   --bundle PATH    a bundle.json that describes the inputs and how images become them
   --forms LIST     names of forms to make beside f32 (those that suit the targets)
   --limit N        uses the first N samples (as many as the model answers in a minute)
+  --prune SHARE    takes this share, as 25%, of hidden units and of convolutions' channels, and repairs what reads them:
+                   the forms pruned and pruned-int8; heads, widths and single groups by "prune" in a recipe
+  --mask PATTERN   sets weights to 0, as 50% or 2:4: smaller on the wire, no faster anywhere; the form masked
   --browser NAME   chromium or firefox: checks there, not in onnxruntime-node (npm install playwright-core)
   --dry-run        writes the plan to FOLDER/recipe.json, and makes nothing
   --recipe PATH    does what such a file says; options on the line win over it

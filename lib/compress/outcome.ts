@@ -1,6 +1,7 @@
 // What a compression came to: the contents of report.json, which every face of the report is drawn from.
 import type { Check } from "./check.ts";
 import type { Target } from "./forms.ts";
+import type { PruneOutcome } from "./prune-forms.ts";
 
 /** What came of one form. */
 export interface FormReport {
@@ -53,6 +54,8 @@ export interface CompressReport {
   readonly tensors: readonly { readonly name: string; readonly bytes: number }[];
   /** The weights, the most sensitive first; those that time did not suffice for are left out. */
   readonly sensitivity: readonly SensitivityRow[];
+  /** What was pruned, where something was. */
+  readonly pruning?: PruneOutcome;
   readonly notes: readonly string[];
   readonly isStopped: boolean;
   readonly seconds: number;

@@ -3,6 +3,8 @@ import { readFileSync } from "node:fs";
 import * as v from "valibot";
 import { TARGETS } from "./forms.ts";
 import type { Target } from "./forms.ts";
+import { PRUNE_REQUEST } from "./prune-forms.ts";
+import type { PruneRequest } from "./prune-forms.ts";
 
 /** What a recipe says. Paths are as given: from the folder in which the command runs. */
 export interface Recipe {
@@ -16,6 +18,9 @@ export interface Recipe {
   readonly maxDrop?: string | undefined;
   readonly bundle?: string | undefined;
   readonly limit?: number | undefined;
+  /** How much is pruned of what; shares are of 0 to 1. */
+  readonly prune?: PruneRequest | undefined;
+  readonly mask?: string | undefined;
 }
 
 const text = v.pipe(v.string(), v.minLength(1));
@@ -29,6 +34,8 @@ const SCHEMA: v.GenericSchema<unknown, Recipe> = v.strictObject({
   maxDrop: v.optional(text),
   bundle: v.optional(text),
   limit: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
+  prune: v.optional(PRUNE_REQUEST),
+  mask: v.optional(text),
 });
 
 /**
