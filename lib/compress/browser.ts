@@ -1,14 +1,15 @@
 // Runs forms in a browser: the built package loads a bundle's variant, pinned to a backend, in a page served from this
 // machine, and answers; what ran where is read from ONNX Runtime's log. The browser is driven by playwright-core, an
 // optional peer; which browser is told by name, and where it lies by SELVEDGE_CHROMIUM or SELVEDGE_FIREFOX.
-import { createReadStream, existsSync, statSync } from "node:fs";
+import { createReadStream, existsSync, readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
+import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
-import { extname, join } from "node:path";
+import { dirname, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { canonicalJson } from "../bundle.ts";
 import type { Assignment } from "../bundle.ts";
-import { SelvedgeError } from "../errors.ts";
+import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 import type { Feed } from "./feed.ts";
 import type { Outputs } from "./metric.ts";
 import type { PackedBundle } from "./pack.ts";
@@ -34,7 +35,9 @@ const TYPES: Readonly<Record<string, string>> = {
   ".json": "application/json",
   ".wasm": "application/wasm",
 };
+/** The page's own code imports Comlink by its name, as in any package. */
 const PAGE = `<!doctype html><meta charset="utf-8"><title>check</title>
+<script type="importmap">{ "imports": { "comlink": "/comlink.js" } }</script>
 <script type="module">import * as selvedge from "/dist/index.js"; globalThis.selvedge = selvedge;</script>`;
 const TIMEOUT_MS = 120_000;
 
@@ -58,7 +61,14 @@ export class CheckBrowser {
    * @throws SelvedgeError where the package is not built, or playwright-core or the browser is missing, naming the fix
    */
   static async start(browser: BrowserName): Promise<CheckBrowser> {
-    return new CheckBrowser(await openPage(browser));
+    try {
+      return new CheckBrowser(await openPage(browser));
+    } catch (error) {
+      if (isSelvedgeError(error)) throw error;
+      const reason = error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error);
+      const fix = `set SELVEDGE_${browser.toUpperCase()} to its path, or: npx playwright-core install ${browser}`;
+      throw new SelvedgeError("internal", `${browser} did not start (${reason}); ${fix}`, { package: browser }, error);
+    }
   }
 
   /** Tells whether the browser has WebGPU here. */
@@ -138,7 +148,8 @@ async function openPage(browser: BrowserName) {
   const dist = distFolder();
   const playwright = await loadPlaywright();
   const files = new Map<string, Uint8Array>();
-  const [server, url] = await serve(dist, files);
+  const comlink = join(dirname(createRequire(import.meta.url).resolve("comlink")), "../esm/comlink.mjs");
+  const [server, url] = await serve(dist, new Map([["/comlink.js", readFileSync(comlink)]]), files);
   try {
     const started = await playwright[browser].launch(launchOf(browser));
     const close = async (): Promise<void> => {
@@ -185,6 +196,7 @@ function launchOf(browser: BrowserName): Record<string, unknown> {
 /** Serves the built package and the files that are in memory now. */
 async function serve(
   dist: string,
+  own: ReadonlyMap<string, Uint8Array>,
   files: ReadonlyMap<string, Uint8Array>,
 ): Promise<[server: { close(): void }, url: string]> {
   const server = createServer((request, response) => {
@@ -196,7 +208,7 @@ async function serve(
       "content-type",
       pathname === "/" ? "text/html; charset=utf-8" : (TYPES[extname(pathname)] ?? ""),
     );
-    const held = pathname === "/" ? PAGE : files.get(pathname);
+    const held = pathname === "/" ? PAGE : (own.get(pathname) ?? files.get(pathname));
     if (held !== undefined) {
       response.end(held);
       return;
