@@ -258,9 +258,16 @@ export class Dispatcher {
     const steps = ids.map((id) => this.#steps.get(id) as Step);
     for (const step of steps) if (step.attempts.length === 0) step.queuedMs = now - step.arrivedMs;
     const [first] = steps as [Step];
-    if (lane.backend === "webgpu" && !this.#ledger.allowed && first.route + 1 < first.work.routes.length) {
+    if (lane.backend === "webgpu" && !this.#ledger.allowed) {
       this.#tell({ type: "ended", lane: lane.id, batch, ms: null });
-      for (const step of steps) this.#stepDown(step);
+      const error = new SelvedgeError(
+        "device-lost",
+        "The GPU was lost repeatedly, so it is left alone for two minutes.",
+      );
+      for (const step of steps)
+        if (step.route + 1 < step.work.routes.length) this.#stepDown(step);
+        else step.reject(error);
+      this.pump(); // the lane is free for what else waits
       return;
     }
     const running: Running = { lane, steps, batch, startMs: null };

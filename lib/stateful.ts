@@ -6,6 +6,7 @@
 // in the inputs is told before the step begins, and a cancelled step did not happen: neither touches the state.
 import { eitherOf, untilAborted } from "./abort.ts";
 import { isSelvedgeError, SelvedgeError } from "./errors.ts";
+import type { ErrorCode } from "./errors.ts";
 import { checkFeeds } from "./feeds.ts";
 import { release, takeTensor } from "./inputs.ts";
 import type { Accepts, Inputs } from "./inputs.ts";
@@ -18,6 +19,9 @@ import type { RunResult } from "./result.ts";
 import type { Port, Tensor } from "./tensor.ts";
 
 type State = StateStep["checkpoint"];
+
+/** What leaves a state as it was. */
+const REFUSED: readonly ErrorCode[] = ["closed", "overloaded", "deadline-exceeded"];
 
 /** What a model hands to its states. */
 export interface StatefulParts {
@@ -108,7 +112,8 @@ export class Stateful {
     } catch (error) {
       release(feeds);
       const isCallers = signal.aborted || error instanceof TypeError || error instanceof RangeError;
-      if (isCallers || (isSelvedgeError(error) && error.code === "closed")) throw error;
+      // What was refused did not begin.
+      if (isCallers || (isSelvedgeError(error) && REFUSED.includes(error.code))) throw error;
       const text = `The state of "${this.#parts.name}" is lost: ${String(error)}`;
       const lost = new SelvedgeError("state-lost", text, { cause: isSelvedgeError(error) ? error.code : null }, error);
       this.#end(lost);

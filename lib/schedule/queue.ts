@@ -23,7 +23,8 @@ export interface Group {
   /** What all of it was thought to cost, in ms. */
   costMs: number;
   lastDueMs: number;
-  servedAtMs: number;
+  /** Until when it was served. */
+  servedMs: number;
   /** The time that its model and caller had on lanes, in ms, counted from what was served last when this one began. */
   usedMs: number;
 }
@@ -52,7 +53,7 @@ export class Queue {
     let group = this.#groups.get(key);
     if (group === undefined) {
       const steps = new Heap<Waiting>((a, b) => a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.id < b.id));
-      group = { key, together, steps, costMs: 0, lastDueMs: dueMs, servedAtMs: now, usedMs: this.#usedMs };
+      group = { key, together, steps, costMs: 0, lastDueMs: dueMs, servedMs: now, usedMs: this.#usedMs };
       this.#groups.set(key, group);
     }
     const waiting: Waiting = { ...step, gone: false, group, costMs };
@@ -77,11 +78,11 @@ export class Queue {
     if (group.steps.size === 0) this.#groups.delete(group.key);
   }
 
-  /** Takes a step out to run it, which its model and caller pay for. */
-  serve(step: Waiting, ms: number, now: number): void {
+  /** Takes a step out to run it until `endMs`, which its model and caller pay for. */
+  serve(step: Waiting, ms: number, endMs: number): void {
     const { group, caller, places } = step;
     this.#usedMs = Math.max(this.#usedMs, group.usedMs);
-    group.servedAtMs = now;
+    group.servedMs = endMs;
     for (const first of this.firsts())
       if (first.caller === caller && first.places[0].modelId === places[0].modelId) first.group.usedMs += ms;
     this.remove(step);
@@ -95,7 +96,7 @@ export class Queue {
   /** Gives the step that is to run next, of the groups that are not passed over. */
   next(now: number, passed: ReadonlySet<Group>): Waiting | undefined {
     const level = ({ priority, group }: Waiting): number =>
-      priority - Math.floor((now - group.servedAtMs) / this.#ageingMs);
+      priority - Math.max(0, Math.floor((now - group.servedMs) / this.#ageingMs));
     let best: Waiting | undefined;
     for (const step of this.firsts()) {
       if (passed.has(step.group)) continue;

@@ -154,6 +154,7 @@ export class Scheduler {
         running?.ids.delete(id) === true &&
         running.ids.size === 0 &&
         running.preempt &&
+        this.#estimate.ms(running.key, 1) !== undefined &&
         this.#queue.size > 0 &&
         endOf(running, now) - now > this.#loadOf(running.place)
       )
@@ -313,7 +314,7 @@ export class Scheduler {
       const withNext = this.#estimate.ms(key, rows + next.rows) ?? chance.ms;
       dueMs = Math.min(dueMs, next.dueMs);
       if (rows > 0 && (rows + next.rows > wanted || endMs - chance.ms + withNext > dueMs)) break;
-      this.#queue.serve(next, withNext - ms, now);
+      this.#queue.serve(next, withNext - ms, freeMs + withNext);
       rows += next.rows;
       ms = withNext;
       preempt &&= next.preempt;
