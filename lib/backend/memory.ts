@@ -6,14 +6,15 @@
 export function watchWasmMemory(): () => number {
   const memories = new Set<WebAssembly.Memory>();
   const wasm = WebAssembly;
-  wasm.Memory = class extends WebAssembly.Memory {
+  const { Memory } = wasm;
+  wasm.Memory = class extends Memory {
     constructor(descriptor: WebAssembly.MemoryDescriptor) {
       super(descriptor);
       memories.add(this);
     }
   };
   const note = (instance: WebAssembly.Instance): void => {
-    for (const value of Object.values(instance.exports)) if (value instanceof WebAssembly.Memory) memories.add(value);
+    for (const value of Object.values(instance.exports)) if (value instanceof Memory) memories.add(value);
   };
   const { instantiate, instantiateStreaming } = wasm;
   wasm.instantiate = (async (source: WebAssembly.Module, imports?: WebAssembly.Imports) => {

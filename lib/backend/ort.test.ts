@@ -14,6 +14,8 @@ class StandInMemoryError {
 }
 
 class StandInDevice extends EventTarget {
+  createBuffer = ({ size }: { size: number }) => ({ size, destroy: (): void => undefined });
+
   lose: (info: { reason: string; message: string }) => void = () => undefined;
   readonly lost = new Promise((resolve) => {
     this.lose = resolve;
