@@ -7,6 +7,8 @@ import { SelvedgeError } from "./errors.ts";
 
 const FILE_MAX_BYTES = 16 * 1024 ** 3;
 const DIM_MAX = 2 ** 31 - 1;
+/** How often chunks may recur in a variant, on average: a little zero goes a long way, but not to any length. */
+const REPEATED = 16;
 
 const name = v.pipe(v.string(), v.minLength(1), v.maxLength(200));
 const word = v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, "lower-case letters, digits, . _ and -"));
@@ -184,6 +186,7 @@ export function parseBundle(json: unknown): Bundle {
     "model.outputs",
     "name",
   );
+  checkChunks(parsed);
   const assets = new Set((parsed.assets ?? []).map((x) => x.path));
   for (const file of parsed.assets ?? []) checkFile(file, `assets.${file.path}`);
   for (const variant of parsed.variants) {
@@ -211,6 +214,29 @@ export function parseBundle(json: unknown): Bundle {
     if (output.cut !== undefined) checkCut(output, output.cut, inputs.get(output.cut.input));
   }
   return parsed;
+}
+
+/** What a chunk may be named for is settled once, and little can't claim to be much: no bundle is a bomb. */
+function checkChunks({ variants, assets = [] }: Bundle): void {
+  const sizes = new Map<string, number>();
+  for (const [at, files] of [
+    ...variants.map((x) => [`variants.${x.id}`, x.files] as const),
+    ["assets", assets] as const,
+  ]) {
+    const own = new Map<string, number>();
+    for (const { sha256, bytes } of files.flatMap((x) => x.chunks)) {
+      if ((sizes.get(sha256) ?? bytes) !== bytes) throw invalid(`${at}: the chunk ${sha256} has two sizes`, at);
+      sizes.set(sha256, bytes);
+      own.set(sha256, bytes);
+    }
+    const distinct = [...own.values()].reduce((sum, x) => sum + x, 0);
+    const claimed = files.reduce((sum, x) => sum + x.bytes, 0);
+    if (claimed > REPEATED * distinct + CHUNK_MAX_BYTES)
+      throw invalid(`${at}: ${claimed} bytes of ${distinct} that repeat`, at);
+    const paths = files.map((x) => x.path);
+    const folder = paths.find((x) => paths.some((y) => y.startsWith(`${x}/`)));
+    if (folder !== undefined) throw invalid(`${at}: "${folder}" is a file and a folder`, at);
+  }
 }
 
 function checkFile(file: BundleFile, at: string): void {
