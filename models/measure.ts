@@ -3,7 +3,8 @@
 //
 // Where its operators run comes from ONNX Runtime's log, on WebGPU (a software adapter decides the same) and on the CPU.
 // A variant of the recogniser also reads rendered lines, of which the share read exactly is its metric, spaces aside, in
-// onnxruntime-node with the package's own pre- and post-processing. One that tells clothing apart sees 10,000 pictures.
+// onnxruntime-node with the package's own pre- and post-processing. One that tells clothing apart sees 10,000 pictures, and
+// the one that judges mails reads those held out.
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { InferenceSession, Tensor } from "onnxruntime-node";
@@ -19,6 +20,8 @@ import { testPictures } from "./fashion/pictures.ts";
 import { MEASURED_PATH, modelHash, readMeasurements } from "./measured.ts";
 import type { Measurement } from "./measured.ts";
 import { RECIPES } from "./recipes.ts";
+import { judgeMails, judgementOf, TRAINED_ON } from "./spam/judge.ts";
+import { readMails, splitMails } from "./spam/mails.ts";
 
 /** The variant that others are compared with. */
 const REFERENCE = "f32";
@@ -47,12 +50,25 @@ writeFileSync(MEASURED_PATH, `${JSON.stringify(measurements, null, 2)}\n`);
 
 async function ratesOf(input: PackInput): Promise<Rates | undefined> {
   if (input.model.outputs[0]?.decode?.op === "ctc") return readLines(input, Number(values.lines));
+  if (input.model.name === "spam") return readHeldOut(input);
   return input.model.name.startsWith("fashion-") ? seePictures(input) : undefined;
 }
 
 async function open({ files, session }: PackVariant): Promise<InferenceSession> {
   const options = { logSeverityLevel: 3, intraOpNumThreads: 1, extra: { ...session?.wasm } } as const;
   return InferenceSession.create(files[0]?.bytes ?? new Uint8Array(), options);
+}
+
+/** Lets every variant judge the mails that were held out. */
+async function readHeldOut({ variants, model }: PackInput): Promise<Rates> {
+  const { test } = splitMails(readMails(), TRAINED_ON);
+  const right = new Map<string, number>();
+  for (const { id, files, session } of variants) {
+    const odds = await judgeMails(files[0]?.bytes ?? new Uint8Array(), model.inputs, test, session?.wasm);
+    right.set(id, judgementOf(odds, test).accuracy);
+  }
+  const rate = (id: string): number => right.get(id) ?? Number.NaN;
+  return (id) => ({ name: "accuracy", value: rate(id), reference: rate(REFERENCE), n: test.length });
 }
 
 /** Lets every variant tell the same pictures; gives the share that each told right. */

@@ -1,0 +1,22 @@
+// What the classifier must not be worse than: TF-IDF of words and of pairs of words, with logistic regression. Words are
+// runs of letters, digits and marks of money and stress.
+import { fitLinear } from "./linear.ts";
+
+/** Fits the baseline; gives the log odds of spam of a text. */
+export function fitBaseline(texts: readonly string[], isSpam: readonly boolean[]): (text: string) => number {
+  const { score } = fitLinear(texts.map(count), isSpam);
+  return (text) => score(count(text));
+}
+
+/** Counts the words and the pairs of words of a text. */
+function count(text: string): Map<string, number> {
+  const words = text.toLowerCase().match(/[\p{L}\p{N}$!%']+/gu) ?? [];
+  const counts = new Map<string, number>();
+  const add = (key: string): void => void counts.set(key, (counts.get(key) ?? 0) + 1);
+  for (const [i, word] of words.entries()) {
+    add(word);
+    const next = words[i + 1];
+    if (next !== undefined) add(`${word} ${next}`);
+  }
+  return counts;
+}
