@@ -82,7 +82,7 @@ const narrowed = (isLeft: (name: string) => boolean, rounded: ReadonlyMap<string
 const none = (): boolean => false;
 
 /** What ends every form that stores weights in fewer bits. */
-const REST: readonly Transform[] = [packConstants({ isExact: false }), prune(), strip()];
+const REST: readonly Transform[] = [packConstants({ minElements: 64, isExact: false }), prune(), strip()];
 
 const FORMS: readonly Form[] = [
   { id: "f32", targets: TARGETS, needs: [], make: async () => undefined },
