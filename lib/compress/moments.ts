@@ -27,7 +27,7 @@ export interface Moments {
 
 /** Options of `measureMoments`. */
 export interface MomentsOptions {
-  /** Bytes that products may take at once. Default 256 MiB. */
+  /** Bytes that products may take at once. Default 128 MiB. */
   readonly budgetBytes?: number;
   /** Rows that are taken of one sample, evenly spread. Default 1,024. */
   readonly rowsMax?: number;
@@ -37,7 +37,7 @@ export interface MomentsOptions {
 
 /** What `measureMoments` does unless told otherwise. */
 export const MOMENTS_DEFAULTS: Required<MomentsOptions> = {
-  budgetBytes: 256 * 2 ** 20,
+  budgetBytes: 128 * 2 ** 20,
   rowsMax: 1024,
   columnsMax: 4608,
 };
@@ -84,28 +84,6 @@ export async function* measureMoments(
     await observe(model, feeds, () => turn.map(({ first, sums }) => tapOf(model.graph, first, rowsMax, sums)));
     for (const { layers, sums } of turn) if (sums.rows > 0) yield { layers, moments: sums };
   }
-}
-
-/**
- * Gives the sum of squares of each input of products by constant matrices, by the matrix's name. An input that was 0 on
- * all samples may not be on the next: it keeps a little weight.
- */
-export async function measureImportance(model: OnnxModel, feeds: Feeds): Promise<Map<string, Float64Array>> {
-  const importance = new Map<string, Float64Array>();
-  for await (const { layers, moments } of measureMoments(model, feeds)) {
-    if (layers[0]?.node.opType === "Conv") continue;
-    const { columns, products } = moments;
-    for (const { weight } of layers) {
-      const total = importance.get(weight.name) ?? new Float64Array(columns);
-      for (let i = 0; i < columns; i++) total[i] = (total[i] ?? 0) + (products[i * columns + i] ?? 0);
-      importance.set(weight.name, total);
-    }
-  }
-  for (const total of importance.values()) {
-    const floor = (total.reduce((a, b) => a + b, 0) / total.length) * 1e-3 || 1;
-    for (let i = 0; i < total.length; i++) total[i] = Math.max(total[i] ?? 0, floor);
-  }
-  return importance;
 }
 
 class Sums implements Moments {

@@ -11,7 +11,6 @@ import type { Graph } from "./graph.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
 import type { NodeProto, TensorProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
-export { float16Bits } from "./float16.ts";
 import { addScales } from "./quantize-blocks.ts";
 import type { Rounded } from "./rounding.ts";
 import { elementCount, float16Tensor, floatsOf, int8Tensor } from "./weights.ts";
