@@ -1,0 +1,398 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { Estimate } from "./estimate.ts";
+import { lane, Stage, step } from "./fixtures.ts";
+import { Scheduler } from "./scheduler.ts";
+
+const at = (arrivedMs: number, deadlineMs = Infinity) => ({ arrivedMs, dueMs: arrivedMs + deadlineMs });
+const order = (stage: Stage): number[] =>
+  [...stage.fates].sort(([, a], [, b]) => a.startMs - b.startMs || a.batch - b.batch).map(([id]) => id);
+
+describe("order", () => {
+  test("the more urgent priority goes first, and within one the earliest deadline", () => {
+    const stage = new Stage([lane("wasm-0")], () => 10);
+    stage.teach(1, [1]);
+    stage.arrives(step(1, { priority: 2 }));
+    stage.arrives(step(2, { priority: 0 }));
+    stage.arrives(step(3, { priority: 1, ...at(0, 900) }));
+    stage.arrives(step(4, { priority: 1, ...at(0, 300) }));
+    stage.arrives(step(5, { priority: 1 }));
+    stage.play();
+    expect(order(stage)).toEqual([2, 4, 3, 5, 1]);
+  });
+
+  test("earliest deadline first within a priority, whatever order they came in", () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 5_000, max: 9_000 }), { minLength: 2, maxLength: 40 }), (deadlines) => {
+        const stage = new Stage([lane("wasm-0")], () => 10);
+        stage.teach(1, [1]);
+        deadlines.forEach((deadlineMs, id) => {
+          stage.arrives(step(id, at(0, deadlineMs)));
+        });
+        stage.play();
+        const dues = order(stage).map((id) => deadlines[id] as number);
+        expect(dues).toEqual([...dues].sort((a, b) => a - b));
+      }),
+    );
+  });
+
+  test("what waits long enough is served under any load of what is more urgent, and a backlog that aged does not overtake it all", () => {
+    const stage = new Stage([lane("wasm-0")], () => 10, { ageingMs: 500 });
+    stage.teach(1, [1]);
+    for (let i = 0; i < 1_000; i += 1) stage.arrives(step(i, { priority: 0, ...at(i * 9) }));
+    for (let i = 0; i < 50; i += 1) stage.arrives(step(5_000 + i, { priority: 2, caller: 1 }));
+    stage.play(9_000);
+    const starts = [...stage.fates].filter(([id]) => id >= 5_000).map(([, { startMs }]) => startMs);
+    expect(Math.min(...starts)).toBeLessThan(1_200);
+    expect(starts.length).toBeGreaterThan(5); // one for each two periods or so
+    expect(starts.length).toBeLessThan(20);
+  });
+
+  test("callers, and models, of one priority get equal time", () => {
+    const stage = new Stage([lane("wasm-0", [1, 2])], (model) => (model === 1 ? 10 : 30));
+    stage.teach(1, [1]);
+    stage.teach(2, [1]);
+    for (let i = 0; i < 300; i += 1) {
+      stage.arrives(step(i, { model: 1, caller: 1 }));
+      stage.arrives(step(1_000 + i, { model: 2, caller: 2 }));
+    }
+    stage.play(3_000);
+    const used = (from: number): number =>
+      [...stage.fates].reduce((sum, [id, x]) => (id >= from && id < from + 1_000 ? sum + x.endMs - x.startMs : sum), 0);
+    expect(used(0) / used(1_000)).toBeGreaterThan(0.9);
+    expect(used(0) / used(1_000)).toBeLessThan(1.1);
+  });
+});
+
+describe("batches", () => {
+  const SHARED = { shape: "a" };
+
+  test("never mix models or shapes, and hold no more than they may", () => {
+    const kind = fc.record({
+      model: fc.integer({ min: 1, max: 3 }),
+      shape: fc.constantFrom("a", "b", null),
+      arrivedMs: fc.integer({ min: 0, max: 200 }),
+      priority: fc.integer({ min: 0, max: 2 }),
+      caller: fc.integer({ min: 0, max: 2 }),
+      deadlineMs: fc.option(fc.integer({ min: 1, max: 500 })),
+      isRefusable: fc.boolean(),
+    });
+    fc.assert(
+      fc.property(fc.array(kind, { maxLength: 120 }), fc.integer({ min: 1, max: 16 }), (kinds, maxBatchSize) => {
+        const stage = new Stage([lane("wasm-0", [1, 2]), lane("wasm-1", [3])], (_, rows) => 5 + rows / 10);
+        const batching = { maxBatchSize, maxQueueDelayMs: 3, preferredBatchSizes: [] };
+        const steps = kinds.map(({ deadlineMs, ...rest }, id) =>
+          step(id, { ...rest, ...at(rest.arrivedMs, deadlineMs ?? Infinity), batching }),
+        );
+        for (const it of steps) stage.arrives(it);
+        stage.play();
+        for (const decision of stage.decisions) {
+          if (decision.type !== "start") continue;
+          const together = decision.ids.map((id) => steps[id]!);
+          expect(new Set(together.map((x) => `${x.places[0].modelId} ${x.shape}`)).size).toBe(1);
+          expect(together.length).toBeLessThanOrEqual(together[0]?.shape === null ? 1 : maxBatchSize);
+        }
+        // And each step is either run once or refused, never both or neither.
+        for (const { id } of steps) expect(Number(stage.fates.has(id)) + Number(stage.rejected.has(id))).toBe(1);
+        expect(stage.scheduler.queued).toBe(0);
+      }),
+    );
+  });
+
+  test("grow where a row gets cheaper by it, and stay at one where it does not", () => {
+    const sizes = (cost: (rows: number) => number): number[] => {
+      const stage = new Stage([lane("wasm-0")], (_, rows) => cost(rows));
+      for (let i = 0; i < 1_200; i += 1) stage.arrives(step(i, SHARED));
+      stage.play();
+      return stage.decisions.flatMap((x) => (x.type === "start" ? [x.ids.length] : []));
+    };
+    const perceptron = sizes((rows) => 2.5 + 0.2 * rows);
+    expect(Math.max(...perceptron)).toBe(64);
+    expect(perceptron.length).toBeLessThan(50);
+    const convolution = sizes((rows) => 54 * rows * (rows > 1 ? 1.04 : 1));
+    expect(convolution.filter((size) => size > 1).length).toBeLessThan(convolution.length / 50);
+  });
+
+  test("shrink again where what was cheap together no longer is", () => {
+    let isCheap = true;
+    const stage = new Stage([lane("wasm-0")], (_, rows) => (isCheap ? 10 + rows / 10 : 10 * rows));
+    for (let i = 0; i < 1_500; i += 1) stage.arrives(step(i, SHARED));
+    stage.at(150, () => {
+      isCheap = false;
+    });
+    stage.play();
+    const sizes = stage.decisions.flatMap((x) => (x.type === "start" ? [x.ids.length] : []));
+    expect(Math.max(...sizes)).toBe(64);
+    expect(sizes.slice(-20).every((size) => size <= 2)).toBe(true);
+  });
+
+  test("take in no more than the earliest deadline in them allows", () => {
+    const stage = new Stage([lane("wasm-0")], (_, rows) => 10 + rows);
+    stage.teach(1, [1, 2, 4, 8, 16, 32, 64]);
+    for (let i = 0; i < 64; i += 1) stage.arrives(step(i, { ...SHARED, ...at(0, i === 0 ? 30 : 10_000) }));
+    stage.play();
+    expect(stage.fates.get(0)?.endMs).toBeLessThanOrEqual(30);
+    expect(stage.rejected.size).toBe(0);
+  });
+
+  test("wait on a free lane for as long as the model allows, no longer, and not where it does not pay", () => {
+    const batching = { maxBatchSize: 64, maxQueueDelayMs: 20, preferredBatchSizes: [] };
+    const startOf = (cost: (rows: number) => number): number | undefined => {
+      const stage = new Stage([lane("wasm-0")], (_, rows) => cost(rows));
+      stage.teach(1, [1, 2, 4, 8, 16, 32, 64]);
+      stage.arrives(step(1, { ...SHARED, batching }));
+      stage.arrives(step(2, { ...SHARED, batching, ...at(7) }));
+      stage.play();
+      return stage.fates.get(1)?.startMs;
+    };
+    expect(startOf((rows) => 10 + rows / 10)).toBe(20);
+    expect(startOf((rows) => 10 * rows)).toBe(0);
+  });
+
+  test("have a preferred size where one fits", () => {
+    const stage = new Stage([lane("wasm-0")], (_, rows) => 10 + rows / 10);
+    stage.teach(1, [1, 2, 4, 8, 16, 32, 64]);
+    const batching = { maxBatchSize: 64, maxQueueDelayMs: 0, preferredBatchSizes: [4, 12] };
+    for (let i = 0; i < 40; i += 1) stage.arrives(step(i, { ...SHARED, batching }));
+    stage.play();
+    expect(stage.decisions.flatMap((x) => (x.type === "start" ? [x.ids.length] : []))).toEqual([12, 12, 12, 4]);
+  });
+});
+
+describe("deadlines", () => {
+  test("a short one is never refused while a lane that could make it is free", () => {
+    const arrival = fc.record({
+      arrivedMs: fc.integer({ min: 0, max: 1_000 }),
+      model: fc.integer({ min: 1, max: 2 }),
+      deadlineMs: fc.option(fc.constantFrom(12, 40, 300)),
+      priority: fc.integer({ min: 0, max: 2 }),
+    });
+    fc.assert(
+      fc.property(fc.array(arrival, { maxLength: 150 }), (arrivals) => {
+        const cost = (model: number): number => (model === 1 ? 8 : 60);
+        const stage = new Stage([lane("wasm-0", [1, 2]), lane("wasm-1", [1, 2])], cost);
+        stage.teach(1, [1]);
+        stage.teach(2, [1]);
+        arrivals.forEach(({ deadlineMs, ...rest }, id) => {
+          stage.arrives(step(id, { ...rest, ...at(rest.arrivedMs, deadlineMs ?? Infinity) }));
+        });
+        stage.play();
+        for (const [id, { atMs }] of stage.rejected) {
+          const { model, deadlineMs, arrivedMs } = arrivals[id]!;
+          if (atMs > arrivedMs) continue; // dropped late, after others came in between
+          const isBusy = (name: string): boolean =>
+            [...stage.fates.values()].some((x) => x.lane === name && x.startMs <= atMs && x.endMs > atMs);
+          expect(cost(model) > (deadlineMs ?? Infinity) || (isBusy("wasm-0") && isBusy("wasm-1"))).toBe(true);
+        }
+      }),
+    );
+  });
+
+  test("what can't be on time is refused at once, what is to be finished late is, and what is unknown is accepted", () => {
+    const stage = new Stage([lane("wasm-0", [1, 2])], () => 100);
+    stage.arrives(step(1, { model: 2, ...at(0, 1_000) })); // unknown
+    stage.teach(1, [1]);
+    for (let i = 10; i < 15; i += 1) stage.arrives(step(i, at(1)));
+    stage.arrives(step(20, at(2, 150)));
+    stage.arrives(step(21, { isRefusable: false, ...at(3, 150) }));
+    stage.play();
+    expect(stage.rejected.get(20)).toEqual({ code: "deadline-exceeded", atMs: 2 });
+    expect(stage.fates.has(1)).toBe(true);
+    expect(stage.fates.has(21)).toBe(true);
+  });
+
+  test("admission lists lanes instead of averaging over them: short work beside a free lane is taken", () => {
+    const stage = new Stage([lane("wasm-0", [1, 2]), lane("wasm-1", [1, 2])], (model) => (model === 1 ? 5 : 400));
+    stage.teach(1, [1]);
+    stage.teach(2, [1]);
+    stage.arrives(step(1, { model: 2 }));
+    stage.arrives(step(2, { model: 1, ...at(10) }));
+    stage.arrives(step(3, { model: 1, ...at(50, 10) })); // the average backlog is 175 ms a lane
+    stage.play();
+    expect(stage.fates.get(3)?.endMs).toBe(55);
+  });
+
+  test("an estimate that was never right again does not refuse for ever", () => {
+    const stage = new Stage([lane("wasm-0")], () => 5);
+    for (let i = 0; i < 9; i += 1) stage.estimate.learn("m1", 1, 500); // it was slow once
+    for (let i = 0; i < 400; i += 1) stage.arrives(step(i, at(i * 100, 60)));
+    stage.play();
+    expect([...stage.fates.keys()].filter((id) => id >= 350).length).toBe(50);
+  });
+
+  test("what waits past its deadline is dropped then, and nothing that is dropped runs", () => {
+    const stage = new Stage([lane("wasm-0")], () => 300);
+    stage.arrives(step(1));
+    stage.arrives(step(2, at(0))); // staged
+    stage.arrives(step(3, at(1, 50)));
+    stage.play();
+    expect(stage.rejected.get(3)?.atMs).toBeLessThan(60);
+    expect(stage.fates.has(3)).toBe(false);
+  });
+
+  test("the queue is bounded", () => {
+    const stage = new Stage([lane("wasm-0")], () => 10, { maxSize: 5 });
+    for (let i = 0; i < 10; i += 1) stage.arrives(step(i));
+    stage.play();
+    expect([...stage.rejected].map(([id, { code }]) => [id, code])).toEqual(
+      [5, 6, 7, 8, 9].map((id) => [id, "overloaded"]),
+    );
+  });
+});
+
+describe("lanes", () => {
+  test("each holds one batch and at most one more, and that is always there while work waits", () => {
+    const stage = new Stage([lane("wasm-0"), lane("wasm-1")], () => 50);
+    stage.teach(1, [1]);
+    for (let i = 0; i < 10; i += 1) stage.arrives(step(i));
+    stage.play(0);
+    expect([...stage.fates.values()].map((x) => x.lane).sort()).toEqual(["wasm-0", "wasm-0", "wasm-1", "wasm-1"]);
+  });
+
+  test("a slow lane gets work only when that finishes sooner", () => {
+    const lanes = [lane("webgpu-0", [1], { backend: "webgpu" }), lane("wasm-0", [2])];
+    const places = [
+      { backend: "webgpu", modelId: 1, key: "m1 webgpu" },
+      { backend: "wasm", modelId: 2, key: "m1 wasm" },
+    ] as const;
+    const stage = new Stage(lanes, (_, __, on) => (on === "wasm-0" ? 100 : 10));
+    for (let i = 0; i < 3; i += 1) {
+      stage.estimate.learn("m1 webgpu", 1, 10);
+      stage.estimate.learn("m1 wasm", 1, 100);
+    }
+    for (let i = 0; i < 6; i += 1) stage.arrives(step(i, { places: [...places] }));
+    for (let i = 6; i < 40; i += 1) stage.arrives(step(i, { places: [...places], ...at(1_000) }));
+    stage.play();
+    const slow = [...stage.fates].filter(([, x]) => x.lane === "wasm-0").map(([id]) => id);
+    expect(slow.filter((id) => id < 6)).toEqual([]);
+    expect(slow.length).toBeGreaterThan(1);
+    expect(slow.length).toBeLessThan(6);
+  });
+
+  test("a lane that idles without the model loads it once its work has waited for as long as that takes", () => {
+    const stage = new Stage([lane("wasm-0"), lane("wasm-1", [])], () => 20);
+    stage.teach(1, [1]);
+    const pairs = (count: number, fromMs: number): void => {
+      for (let i = 0; i < 2 * count; i += 1) stage.arrives(step(fromMs + i, at(fromMs + 40 * (i >> 1))));
+    };
+    pairs(10, 0);
+    stage.play();
+    expect(stage.decisions.some((x) => x.type === "warm")).toBe(false);
+    pairs(10, 1_000);
+    stage.play();
+    expect(stage.decisions.filter((x) => x.type === "warm")).toMatchObject([{ lane: "wasm-1" }]);
+  });
+
+  test("while short deadlines are live the express lane takes what would be late elsewhere, and nothing long", () => {
+    const express = lane("wasm-express", [1, 2], { isExpress: true });
+    const stage = new Stage([lane("wasm-0", [1, 2]), lane("wasm-1", [1, 2]), express], (model) =>
+      model === 1 ? 1 : 50,
+    );
+    stage.teach(1, [1]);
+    stage.teach(2, [1]);
+    for (let i = 0; i < 200; i += 1) stage.arrives(step(i, { model: 2 }));
+    for (let i = 0; i < 100; i += 1) stage.arrives(step(1_000 + i, { ...at(1 + i * 30, 10) }));
+    stage.play();
+    expect(stage.rejected.size).toBe(0);
+    const on = [...stage.fates].filter(([, x]) => x.lane === "wasm-express").map(([id]) => id);
+    expect(on.length).toBeGreaterThan(50);
+    expect(on.every((id) => id >= 1_000)).toBe(true);
+  });
+
+  test("without an express lane one of the others is kept free of what is long", () => {
+    const stage = new Stage([lane("wasm-0", [1, 2]), lane("wasm-1", [1, 2])], (model) => (model === 1 ? 1 : 50));
+    stage.teach(1, [1]);
+    stage.teach(2, [1]);
+    stage.arrives(step(999, at(0, 10)));
+    for (let i = 0; i < 100; i += 1) stage.arrives(step(i, { model: 2, ...at(1) }));
+    for (let i = 0; i < 60; i += 1) stage.arrives(step(1_000 + i, at(20 + i * 30, 10)));
+    stage.play();
+    expect(stage.rejected.size).toBe(0);
+  });
+
+  test("a model runs on no more lanes than it may", () => {
+    const stage = new Stage([lane("wasm-0"), lane("wasm-1")], () => 10);
+    for (let i = 0; i < 10; i += 1) stage.arrives(step(i, { concurrency: 1 }));
+    stage.play();
+    expect(new Set([...stage.fates.values()].map((x) => x.lane)).size).toBe(1);
+  });
+
+  test("a step of a state waits for the lane that keeps it, and holds nobody up; else it goes where the fewest are", () => {
+    const lanes = [lane("wasm-0"), lane("wasm-1")];
+    lanes[1]?.held.set(1, { states: new Map([[3, 7]]) });
+    const stage = new Stage(lanes, () => 10);
+    stage.tell({ type: "arrived", isAgain: false, step: step(1, { caller: 3, state: { id: 3, after: 7 } }) });
+    stage.tell({ type: "arrived", isAgain: false, step: step(2, { caller: 4, state: { id: 4, after: 1 } }) });
+    stage.tell({ type: "tick" });
+    expect(stage.fates.get(1)?.lane).toBe("wasm-1");
+    expect(stage.fates.get(2)?.lane).toBe("wasm-0");
+  });
+});
+
+test("a cancelled step is gone from the queue, and one that runs frees its lane only where that is cheaper", () => {
+  const stage = new Stage([lane("wasm-0")], () => 2_000);
+  stage.teach(1, [1]);
+  for (let id = 1; id <= 4; id += 1) stage.arrives(step(id, { preempt: id !== 3 }));
+  stage.play(0);
+  stage.tell({ type: "cancelled", id: 4 });
+  expect(stage.scheduler.queued).toBe(1);
+  stage.tell({ type: "cancelled", id: 1 });
+  expect(stage.decisions.at(-1)).toEqual({ type: "end", lane: "wasm-0" });
+});
+
+test("the same events give the same decisions", () => {
+  const arrival = fc.record({
+    arrivedMs: fc.integer({ min: 0, max: 300 }),
+    deadlineMs: fc.option(fc.integer({ min: 1, max: 200 })),
+    priority: fc.integer({ min: 0, max: 2 }),
+    shape: fc.constantFrom("a", null),
+    model: fc.integer({ min: 1, max: 2 }),
+  });
+  fc.assert(
+    fc.property(fc.array(arrival, { maxLength: 80 }), (arrivals) => {
+      const stage = new Stage([lane("wasm-0", [1]), lane("wasm-1", [2])], (model, rows) => 4 * model + rows / 3);
+      arrivals.forEach(({ deadlineMs, ...rest }, id) => {
+        stage.arrives(step(id, { ...rest, ...at(rest.arrivedMs, deadlineMs ?? Infinity) }));
+      });
+      stage.play();
+      const again = new Scheduler({ ageingMs: 2_000, maxSize: 100_000 }, new Estimate());
+      const decisions = structuredClone(stage.told).flatMap(({ event, now, lanes }) => again.handle(event, now, lanes));
+      expect(decisions).toEqual(stage.decisions);
+    }),
+  );
+});
+
+test("what a request costs grows less than the queue does", () => {
+  const costUs = (queued: number): number => {
+    const scheduler = new Scheduler({ ageingMs: 2_000, maxSize: 1_000_000 }, new Estimate());
+    const lanes = [lane("wasm-0"), lane("wasm-1")];
+    let id = 0;
+    const arrive = (): void => {
+      const now = id;
+      scheduler.handle(
+        { type: "arrived", step: step(id++, { ...at(now, 1e6 + ((id * 7_919) % 1e6)) }), isAgain: false },
+        now,
+        lanes,
+      );
+    };
+    for (let i = 0; i < queued; i += 1) arrive();
+    const running: [string, number][] = [];
+    const tick = (): void => {
+      for (const x of scheduler.handle({ type: "tick" }, id, lanes))
+        if (x.type === "start") running.push([x.lane, x.batch]);
+    };
+    tick();
+    const startMs = performance.now();
+    const rounds = 2_000;
+    for (let i = 0; i < rounds; i += 1) {
+      arrive();
+      const [on, batch] = running.shift() as [string, number];
+      scheduler.handle({ type: "ended", lane: on, batch, ms: 5 }, id, lanes);
+      tick();
+    }
+    return (1_000 * (performance.now() - startMs)) / rounds;
+  };
+  costUs(100);
+  const [few, many] = [costUs(1_000), costUs(100_000)];
+  expect(many).toBeLessThan(20 * few + 20); // a hundred times as many
+});
