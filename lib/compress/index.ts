@@ -2,7 +2,8 @@
 export { compress, planCompression } from "./compress.ts";
 export type { CompressOptions } from "./compress.ts";
 export type { Recipe } from "./recipe.ts";
-export type { CompressReport, FormReport, SensitivityRow } from "./outcome.ts";
+export type { CompressReport, FormReport } from "./outcome.ts";
+export type { SensitivityRow } from "./sensitivity.ts";
 export type { Check } from "./check.ts";
 export type { Target } from "./forms.ts";
 export { readModelFile, writeModelFile } from "./files.ts";

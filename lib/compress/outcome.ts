@@ -2,6 +2,7 @@
 import type { Check } from "./check.ts";
 import type { Target } from "./forms.ts";
 import type { PruneOutcome } from "./prune-forms.ts";
+import type { SensitivityRow } from "./sensitivity.ts";
 
 /** What came of one form. */
 export interface FormReport {
@@ -20,16 +21,6 @@ export interface FormReport {
   readonly checks: readonly Check[];
   /** What making, measuring and checking it took. */
   readonly seconds: number;
-}
-
-/** How much of the outputs' accuracy hangs on one weight. */
-export interface SensitivityRow {
-  readonly name: string;
-  readonly operator: string;
-  readonly bytes: number;
-  /** Ratio of signal to error of the outputs, in dB, where this weight alone is stored in so many bits. */
-  readonly int8Db: number;
-  readonly int4Db: number;
 }
 
 /** What came of all: `report.json`. */

@@ -1,6 +1,7 @@
 // The report as a page of one file: its plots are SVG drawn here, so that it needs no script, no network and no policy
 // that allows either. Every plot has its numbers beside it as a table, for those who do not see it.
-import type { CompressReport, SensitivityRow } from "./outcome.ts";
+import type { CompressReport } from "./outcome.ts";
+import type { SensitivityRow } from "./sensitivity.ts";
 import { cells, heads, number, reasons, summary } from "./report.ts";
 
 const STYLE = `

@@ -9,13 +9,22 @@ import type { Outputs } from "./metric.ts";
 import { TensorProto_DataType, ValueInfoProtoSchema } from "./onnx.gen.js";
 import type { NodeProto, TensorProto } from "./onnx.gen.js";
 import { readModel } from "./onnx.ts";
-import type { SensitivityRow } from "./outcome.ts";
 import { openModel } from "./session.ts";
 import { floatsOf } from "./weights.ts";
 
 const OPERATORS: ReadonlySet<string> = new Set(["Conv", "ConvTranspose", "MatMul", "Gemm", "Gather"]);
 /** Weights smaller than this are not worth a byte. */
 const LEAST_ELEMENTS = 64;
+
+/** How much of the outputs' accuracy hangs on one weight. */
+export interface SensitivityRow {
+  readonly name: string;
+  readonly operator: string;
+  readonly bytes: number;
+  /** Ratio of signal to error of the outputs, in dB, where this weight alone is stored in so many bits. */
+  readonly int8Db: number;
+  readonly int4Db: number;
+}
 
 /** Measures how sensitive the outputs are to each weight, the largest weights first, as long as the time suffices. */
 export async function measureSensitivity(
