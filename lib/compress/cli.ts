@@ -37,6 +37,8 @@ const OPTIONS = {
   limit: { type: "string" },
   prune: { type: "string" },
   mask: { type: "string" },
+  search: { type: "boolean", default: false },
+  "budget-minutes": { type: "string" },
   browser: { type: "string" },
   "dry-run": { type: "boolean", default: false },
   key: { type: "string" },
@@ -101,6 +103,7 @@ async function runCompress(paths: readonly string[], values: Values, signal: Abo
     limit: limitOf(values.limit) ?? recipe?.limit,
     prune: values.prune === undefined ? recipe?.prune : { ...recipe?.prune, share: parseShare(values.prune) },
     mask: values.mask ?? recipe?.mask,
+    search: values.search ? { budgetMs: minutesOf(values["budget-minutes"]) } : undefined,
     browser: browserOf(values.browser),
     signal,
     onProgress: (line) => void process.stderr.write(`${line}\n`),
@@ -226,6 +229,12 @@ function targetsOf(text: string | undefined): readonly Target[] {
 function browserOf(text: string | undefined): BrowserName | undefined {
   if (text === undefined || text === "chromium" || text === "firefox") return text;
   throw new TypeError(`browser: "${text}" is none of chromium, firefox`);
+}
+
+function minutesOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (!(Number(text) > 0)) throw new TypeError(`budget-minutes: expected a number of minutes, got "${text}"`);
+  return Number(text) * 60_000;
 }
 
 function limitOf(text: string | undefined): number | undefined {

@@ -33,6 +33,9 @@ import { htmlReport } from "./report-page.ts";
 import { markdownReport } from "./report.ts";
 import { firstFeeds, openSamples, samplesOf } from "./samples.ts";
 import type { Samples } from "./samples.ts";
+import { describeSearch } from "./search-report.ts";
+import { search } from "./search.ts";
+import type { SearchOutcome } from "./search.ts";
 import { measureSensitivity } from "./sensitivity.ts";
 import { openModel } from "./session.ts";
 import { settleInputs } from "./settle-inputs.ts";
@@ -64,6 +67,8 @@ export interface CompressOptions {
   readonly prune?: PruneRequest | undefined;
   /** Sets the smallest weights to 0 for the wire alone, as "50%" or "2:4"; adds the form "masked". Default none. */
   readonly mask?: string | undefined;
+  /** Looks for the smallest and the fastest model within the budget; adds "searched" and "searched-fast". Default not. */
+  readonly search?: { readonly budgetMs?: number | undefined } | undefined;
   /** Checks the targets in this browser, which playwright-core drives, in place of onnxruntime-node. Default none. */
   readonly browser?: BrowserName | undefined;
   /** Stops the work; what is done is packed, and the report says so. */
@@ -127,6 +132,22 @@ export async function compress(path: string, options: CompressOptions): Promise<
     forms.push(...pruned.forms);
     pruning = pruned.outcome;
   }
+  let searched: SearchOutcome | null = null;
+  if (options.search !== undefined && samples.n > 0 && !isStopped()) {
+    const statePath = join(out, "search.json");
+    await mkdir(out, { recursive: true });
+    // What is learnt of layers must not come from the half of the samples that the end is judged by.
+    const first = feeds.slice(0, Math.max(1, Math.ceil(samples.n / 2)));
+    const input = { references, metric, labels, simple, feeds: first, isMadeUp: samples.isMadeUp, targets, statePath };
+    try {
+      const found = await search({ ...input, budgetMs: options.search.budgetMs, signal, onProgress });
+      forms.push(...found.forms);
+      searched = found.outcome;
+      notes.push(...describeSearch(searched, metric.name));
+    } catch (error) {
+      notes.push(`The search failed: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
   const { browser } = options;
   const checker = new Checker(simple, feeds, browser && { browser, model: described });
   const examination: Examination = { references, labels, metric, referenceScore, checker, targets, signal, onProgress };
@@ -175,6 +196,7 @@ export async function compress(path: string, options: CompressOptions): Promise<
     tensors: largest(readModel(simple)),
     sensitivity,
     ...(pruning !== null && { pruning }),
+    ...(searched !== null && { search: searched }),
     notes: [...samples.notes, ...notes],
     isStopped: isStopped(),
     seconds: since(started),

@@ -33,6 +33,9 @@ export const COMPRESS_HELP = `selvedge compress MODEL.onnx --out FOLDER [options
   --limit N        uses the first N samples (as many as the model answers in a minute)
   --prune SHARE    takes this share, as 25%, of hidden units and of convolutions' channels, and repairs what reads them:
                    the forms pruned and pruned-int8; heads, widths and single groups by "prune" in a recipe
+  --search         looks for the smallest and the fastest model within --max-drop: which weights keep 16 bits, what is
+                   pruned of each layer; judged on the half of the samples that took part in nothing; goes on where it
+                   was cut short; --budget-minutes N (10): the forms searched and searched-fast
   --mask PATTERN   sets weights to 0, as 50% or 2:4: smaller on the wire, no faster anywhere; the form masked
   --browser NAME   chromium or firefox: checks there, not in onnxruntime-node (npm install playwright-core)
   --dry-run        writes the plan to FOLDER/recipe.json, and makes nothing

@@ -3,6 +3,7 @@ import type { Check } from "./check.ts";
 import type { Target } from "./forms.ts";
 import type { PruneOutcome } from "./prune-forms.ts";
 import type { SensitivityRow } from "./sensitivity.ts";
+import type { SearchOutcome } from "./search.ts";
 
 /** What came of one form. */
 export interface FormReport {
@@ -47,6 +48,8 @@ export interface CompressReport {
   readonly sensitivity: readonly SensitivityRow[];
   /** What was pruned, where something was. */
   readonly pruning?: PruneOutcome;
+  /** What was searched, where it was asked for. */
+  readonly search?: SearchOutcome;
   readonly notes: readonly string[];
   readonly isStopped: boolean;
   readonly seconds: number;

@@ -1,0 +1,70 @@
+// How a search is told: in lines, as a table, and as a plot of the frontier. From the outcome alone, so that any face of
+// the report can draw it.
+import type { Candidate, SearchOutcome } from "./search.ts";
+import { PRICES } from "./search-shares.ts";
+
+/** Tells a search in lines. */
+export function describeSearch(
+  { candidates, chosen, uniform, isCutShort, seconds }: SearchOutcome,
+  metric: string,
+): string[] {
+  const lines = chosen.map(({ id, bytes, form, left, price, heldOut }) => {
+    const { loss, n } = heldOut;
+    const points = (x: number): string => (x * 100).toFixed(2);
+    const told =
+      loss === null
+        ? `${metric} ${heldOut.score.toFixed(4)} beside ${heldOut.reference.toFixed(4)}`
+        : `${points(loss.mean)} points lost (95 %: ${points(loss.low)} to ${points(loss.high)})`;
+    const beside =
+      uniform === null || id !== "searched"
+        ? ""
+        : ` The smallest uniform setting that passed: ${uniform.form}, ${uniform.bytes} bytes.`;
+    return `${id}: ${form}, ${left} weights at 16 bits, pruned at ${price} of ${PRICES}, ${bytes} bytes; on ${n} samples that took part in nothing, ${told}.${beside}`;
+  });
+  const passed = candidates.filter((x) => x.isPassed).length;
+  lines.push(`The search tried ${candidates.length} models in ${seconds} s, of which ${passed} passed.`);
+  if (isCutShort) lines.push("The search was cut short: the same command goes on from there.");
+  return lines;
+}
+
+/** Gives those candidates that passed and that none beats in bytes and multiply-adds at once, the smallest first. */
+export function frontier(candidates: readonly Candidate[]): Candidate[] {
+  const passed = candidates.filter((x) => x.isPassed);
+  return passed
+    .filter(
+      (x) => !passed.some((y) => y.bytes <= x.bytes && y.macs <= x.macs && (y.bytes < x.bytes || y.macs < x.macs)),
+    )
+    .sort((a, b) => a.bytes - b.bytes);
+}
+
+/** Gives the frontier as rows of text, the head first. */
+export function frontierRows({ candidates }: SearchOutcome): string[][] {
+  return [
+    ["form", "weights at 16 bits", "pruned", "bytes", "multiply-adds", "score"],
+    ...frontier(candidates).map((x) => [
+      x.form,
+      String(x.left),
+      `${x.price} of ${PRICES}`,
+      String(x.bytes),
+      String(Math.round(x.macs)),
+      x.score.toFixed(4),
+    ]),
+  ];
+}
+
+/** Draws all candidates as an SVG, score against bytes: filled where they passed, joined along the frontier. */
+export function frontierPlot({ candidates }: SearchOutcome): string {
+  const most = Math.max(1, ...candidates.map((x) => x.bytes));
+  const scores = candidates.map((x) => x.score);
+  const [low, high] = [Math.min(...scores), Math.max(...scores)];
+  const left = (x: Candidate): number => 60 + (x.bytes / most) * 600;
+  const top = (x: Candidate): number => 280 - ((x.score - low) / Math.max(high - low, 1e-9)) * 240;
+  const dots = candidates.map(
+    (x) =>
+      `<circle cx="${left(x).toFixed(1)}" cy="${top(x).toFixed(1)}" r="4" fill="${x.isPassed ? "#285" : "none"}" stroke="${x.isPassed ? "#285" : "#a33"}"><title>${x.form}, ${x.left} weights at 16 bits, pruned at ${x.price}: ${x.bytes} bytes, ${x.score.toFixed(4)}</title></circle>`,
+  );
+  const line = frontier(candidates).map((x) => `${left(x).toFixed(1)},${top(x).toFixed(1)}`);
+  return `<svg viewBox="0 0 700 320" role="img" aria-label="Score against bytes of all candidates of the search" font-size="12">
+<path d="M60 20V280H680" fill="none" stroke="#888"/><text x="4" y="44">${high.toFixed(3)}</text><text x="4" y="284">${low.toFixed(3)}</text>
+<text x="560" y="305">${most} bytes</text><polyline points="${line.join(" ")}" fill="none" stroke="#285"/>${dots.join("")}</svg>`;
+}

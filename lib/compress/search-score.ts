@@ -1,0 +1,77 @@
+// Scores of candidates in a search: over the first half of the samples while it looks, over the other half, which took
+// part in nothing, when it ends. Where a metric is a share of samples that are right, candidates are compared with the
+// source model sample by sample, and the loss has an interval.
+import type { Form } from "./forms.ts";
+import type { Metric } from "./metric.ts";
+import type { References } from "./references.ts";
+import { openModel } from "./session.ts";
+
+/** What scores are made of. */
+export interface Judge {
+  readonly references: References;
+  readonly metric: Metric;
+  readonly labels: readonly (readonly number[])[] | undefined;
+}
+
+/** Samples by their place: from the first to before the last. */
+export interface Span {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** A candidate beside the source model, over some samples. */
+export interface Verdict {
+  readonly n: number;
+  readonly score: number;
+  readonly reference: number;
+  readonly isPassed: boolean;
+  /** What is lost by sample, with the bounds of its 95 % interval; null for a metric that is no mean over samples. */
+  readonly loss: { readonly mean: number; readonly low: number; readonly high: number } | null;
+}
+
+const BY_SAMPLE: ReadonlySet<string> = new Set(["top1", "exact"]);
+
+/** Scores a model over a span of the samples. */
+export async function judge(
+  bytes: Uint8Array,
+  session: Form["session"],
+  { references, metric, labels }: Judge,
+  { from, to }: Span,
+): Promise<Verdict> {
+  const [now, was] = [metric.start(), metric.start()];
+  const losses: number[] = [];
+  const model = await openModel(bytes, "cpu", session?.wasm ?? {});
+  let [i, n] = [0, 0];
+  try {
+    for await (const { feed, reference } of references.each()) {
+      if (i >= to) break;
+      const label = labels?.[i];
+      if (i++ < from) continue;
+      const outputs = await model.run(feed);
+      const samples = [outputs, reference].map((x) => ({ outputs: x, reference, feed, label }));
+      const [mine, its] = samples;
+      if (mine === undefined || its === undefined) continue;
+      now.add(mine);
+      was.add(its);
+      n++;
+      if (!BY_SAMPLE.has(metric.name)) continue;
+      const [a, b] = [metric.start(), metric.start()];
+      a.add(mine);
+      b.add(its);
+      losses.push((await b.value()) - (await a.value()));
+    }
+  } finally {
+    await model.release();
+  }
+  const [score, reference] = [await now.value(), await was.value()];
+  return { n, score, reference, isPassed: n > 0 && metric.passes(score, reference), loss: interval(losses) };
+}
+
+/** Gives the mean of paired differences and its 95 % interval. */
+export function interval(losses: readonly number[]): Verdict["loss"] {
+  if (losses.length === 0) return null;
+  const mean = losses.reduce((a, b) => a + b, 0) / losses.length;
+  const variance = losses.reduce((sum, x) => sum + (x - mean) ** 2, 0) / Math.max(1, losses.length - 1);
+  const half = 1.96 * Math.sqrt(variance / losses.length);
+  return { mean, low: mean - half, high: mean + half };
+}

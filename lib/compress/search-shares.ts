@@ -1,0 +1,79 @@
+// How much to prune of each group: each is pruned alone, a little and a lot, and the error of the outputs that this makes
+// says what a share of it costs. At one price for all, errors are weighed against the bytes and multiply-adds saved; the
+// search then looks for the price that the budget bears.
+import type { Feed } from "./feed.ts";
+import { totalMacs } from "./macs.ts";
+import { sqnr } from "./metric.ts";
+import type { Outputs } from "./metric.ts";
+import { readModel } from "./onnx.ts";
+import type { Pruner } from "./prune-structure.ts";
+import { openModel } from "./session.ts";
+
+/** What pruning one group costs and saves: error = scale · share ^ power. */
+export interface GroupCost {
+  readonly id: string;
+  readonly scale: number;
+  readonly power: number;
+  /** Shares of the model's bytes and multiply-adds that go with all of the group, added up. */
+  readonly worth: number;
+}
+
+const TRIALS = [0.25, 0.5] as const;
+const GRID: readonly number[] = Array.from({ length: 13 }, (_, i) => i / 16);
+/** Prices that are tried, from next to nothing to nearly all. */
+export const PRICES = 25;
+
+/** Measures what pruning each group alone costs, on a few samples; stops where it is told to. */
+export async function measureCosts(
+  simple: Uint8Array,
+  pruner: Pruner,
+  feeds: readonly Feed[],
+  isLate: () => boolean,
+): Promise<GroupCost[]> {
+  const [feed] = feeds;
+  if (feed === undefined) return [];
+  const reference = await answers(simple, feeds);
+  const whole = { bytes: simple.length, macs: Math.max(1, await totalMacs(readModel(simple), feed)) };
+  const costs: GroupCost[] = [];
+  for (const { id, kind } of pruner.groups) {
+    if (isLate()) break;
+    if (kind !== "channels" && kind !== "hidden") continue;
+    const errors: number[] = [];
+    let worth = 0;
+    for (const share of TRIALS) {
+      const { model, groups } = await pruner.prune({ share: 0, groups: { [id]: share } });
+      if (groups.every((x) => x.removed === 0)) continue;
+      const bytes = model.write();
+      worth = (1 - bytes.length / whole.bytes + 1 - (await totalMacs(model, feed)) / whole.macs) / share;
+      const now = await answers(bytes, feeds);
+      errors.push(10 ** (-sqnr(now.map((outputs, i) => ({ outputs, reference: reference[i] ?? {} }))) / 10));
+    }
+    const [little, much] = errors;
+    if (little === undefined || much === undefined || worth <= 0) continue;
+    const power = Math.min(6, Math.max(1, Math.log2(Math.max(much, 1e-12) / Math.max(little, 1e-12))));
+    costs.push({ id, power, scale: Math.max(much, 1e-12) / TRIALS[1] ** power, worth });
+  }
+  return costs;
+}
+
+/** Gives the shares that are worth it at a price, from 0, where nothing is, to `PRICES`. */
+export function sharesAt(costs: readonly GroupCost[], price: number): Record<string, number> {
+  const weight = price <= 0 ? 0 : 10 ** (-6 + (price / PRICES) * 6.5);
+  return Object.fromEntries(
+    costs.map(({ id, scale, power, worth }) => {
+      const gain = (share: number): number => weight * worth * share - scale * share ** power;
+      return [id, GRID.reduce((best, x) => (gain(x) > gain(best) ? x : best), 0)];
+    }),
+  );
+}
+
+async function answers(bytes: Uint8Array, feeds: readonly Feed[]): Promise<Outputs[]> {
+  const model = await openModel(bytes, "cpu");
+  try {
+    const outputs: Outputs[] = [];
+    for (const feed of feeds) outputs.push(await model.run(feed));
+    return outputs;
+  } finally {
+    await model.release();
+  }
+}

@@ -1,0 +1,277 @@
+// Looks for the smallest and the fastest model within the budget: how each weight is stored, which weights are left at 16
+// bits because much hangs on them, and how much of each group of channels goes.
+//
+// For each way to store weights that suits the targets, first the fewest weights that must be left alone are found, then
+// the most that can be pruned besides: both are searched for by halving, along orders that were measured beforehand
+// (sensitivity.ts, search-shares.ts). Every candidate is scored on the first half of the samples; those that come out
+// best must pass on the other half too, else the next best is taken. Float32 as it was passes always, so the search never
+// ends with nothing. All scores are kept in a file: a search that was cut short goes on from there.
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import type { Feed } from "./feed.ts";
+import { writeWhole } from "./files.ts";
+import { formsFor } from "./forms.ts";
+import type { Form, Target } from "./forms.ts";
+import { totalMacs } from "./macs.ts";
+import { readModel } from "./onnx.ts";
+import { formOn } from "./prune-forms.ts";
+import { Pruner } from "./prune-structure.ts";
+import { judge } from "./search-score.ts";
+import type { Judge, Verdict } from "./search-score.ts";
+import { measureCosts, PRICES, sharesAt } from "./search-shares.ts";
+import type { GroupCost } from "./search-shares.ts";
+import { measureSensitivity } from "./sensitivity.ts";
+
+/** What a search is given. */
+export interface SearchInput extends Judge {
+  /** The simplified model. */
+  readonly simple: Uint8Array<ArrayBuffer>;
+  /** Samples for statistics; they belong to the first half. */
+  readonly feeds: readonly Feed[];
+  readonly isMadeUp: boolean;
+  readonly targets: readonly Target[];
+  /** The file that keeps what was found. */
+  readonly statePath: string;
+  /** Default 10 minutes. The candidate at hand is finished, and the best are checked after it. */
+  readonly budgetMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress: (line: string) => void;
+}
+
+/** One candidate: how it is made, what it weighs, and how it scored. */
+export interface Candidate {
+  /** How weights are stored: the name of a form. */
+  readonly form: string;
+  /** How many of the most sensitive weights keep 16 bits. */
+  readonly left: number;
+  /** The price of pruning, from 0 for none to 25. */
+  readonly price: number;
+  readonly bytes: number;
+  readonly macs: number;
+  readonly score: number;
+  readonly isPassed: boolean;
+}
+
+/** What a search came to, for the report. */
+export interface SearchOutcome {
+  /** All that was tried, the smallest first. */
+  readonly candidates: readonly Candidate[];
+  /** The smallest and the fastest that passed on the samples that took part in nothing. */
+  readonly chosen: readonly (Candidate & { readonly id: "searched" | "searched-fast"; readonly heldOut: Verdict })[];
+  /** The smallest that stores all weights one way and prunes nothing, for comparison; null where none passed. */
+  readonly uniform: Candidate | null;
+  /** Names of the weights that keep 16 bits, the most sensitive first. */
+  readonly leftAlone: readonly string[];
+  readonly isCutShort: boolean;
+  readonly seconds: number;
+}
+
+const BUDGET_MS = 600_000;
+const PROBES = 16;
+/** Of the time, so much goes into measuring what is sensitive. */
+const MEASURING = 0.25;
+
+/** Searches, and gives the forms that came out best: one, or two where the smallest is not the fastest. */
+export async function search(input: SearchInput): Promise<{ forms: Form[]; outcome: SearchOutcome }> {
+  return new Search(input).run();
+}
+
+interface State {
+  readonly key: string;
+  readonly scores: Record<string, Candidate>;
+  costs: GroupCost[] | null;
+  sensitive: string[] | null;
+}
+
+class Search {
+  readonly #input: SearchInput;
+  readonly #started = performance.now();
+  readonly #bases: readonly Form[];
+  readonly #half: number;
+  #state: State;
+  #pruner: Pruner | null = null;
+  /** The highest price of pruning that is worth trying. */
+  #dearest: number = PRICES;
+
+  constructor(input: SearchInput) {
+    this.#input = input;
+    this.#bases = formsFor(input.targets);
+    const { n } = input.references.samples;
+    this.#half = n < 4 ? n : Math.ceil(n / 2);
+    const hash = createHash("sha256").update(input.simple);
+    hash.update(JSON.stringify([n, input.metric.name, input.metric.budget, input.isMadeUp]));
+    this.#state = { key: hash.digest("hex"), scores: {}, costs: null, sensitive: null };
+  }
+
+  async run(): Promise<{ forms: Form[]; outcome: SearchOutcome }> {
+    this.#resume();
+    const { simple, feeds, isMadeUp, onProgress } = this.#input;
+    try {
+      this.#pruner = await Pruner.open(simple, isMadeUp ? [] : feeds, feeds[0]);
+    } catch (error) {
+      onProgress(`search: nothing is pruned (${error instanceof Error ? error.message : String(error)})`);
+    }
+    await this.#measure();
+    for (const base of this.#bases) {
+      // Float32 as it was is tried whatever the time, so that there is always something that passed.
+      if (this.#isLate() && base.id !== "f32") break;
+      try {
+        await this.#along(base);
+      } catch (error) {
+        onProgress(`search: ${base.id} is left out (${error instanceof Error ? error.message : String(error)})`);
+      }
+    }
+    return this.#finish();
+  }
+
+  /** Finds the fewest weights that must be left alone, then the most that can be pruned. */
+  async #along(base: Form): Promise<void> {
+    const most = base.id === "f32" || base.id === "f16" ? 0 : (this.#state.sensitive?.length ?? 0);
+    const left = await this.#least(0, most, (x) => this.#try(base, x, 0));
+    if (left === null) return;
+    // A form that found nothing of its own to do is that which was tried before.
+    const { bytes } = await this.#try(base, left, 0);
+    const isSame = (x: Candidate): boolean =>
+      x.form !== base.id && x.bytes === bytes && x.left === left && x.price === 0;
+    if (Object.values(this.#state.scores).some((x) => isSame(x) && x.form !== "f32")) return;
+    // What float32 does not bear, fewer bits do not bear either.
+    let [low, high] = [0, (this.#state.costs?.length ?? 0) === 0 ? 0 : this.#dearest];
+    while (low < high && !this.#isLate()) {
+      const middle = Math.ceil((low + high) / 2);
+      if ((await this.#try(base, left, middle)).isPassed) low = middle;
+      else high = middle - 1;
+    }
+    if (base.id === "f32") this.#dearest = low;
+  }
+
+  /** Finds the least number that passes, by doubling and then halving; null where none does. */
+  async #least(from: number, to: number, attempt: (x: number) => Promise<Candidate>): Promise<number | null> {
+    if ((await attempt(from)).isPassed) return from;
+    let [failed, passed] = [from, -1];
+    for (let x = 1; x <= to && !this.#isLate(); x = Math.min(x * 2, Math.max(to, x + 1))) {
+      if ((await attempt(x)).isPassed) {
+        passed = x;
+        break;
+      }
+      failed = x;
+    }
+    if (passed === -1) return null;
+    while (passed - failed > 1 && !this.#isLate()) {
+      const middle = Math.floor((passed + failed) / 2);
+      if ((await attempt(middle)).isPassed) passed = middle;
+      else failed = middle;
+    }
+    return passed;
+  }
+
+  async #try(base: Form, left: number, price: number): Promise<Candidate> {
+    const key = `${base.id} ${left} ${price}`;
+    const known = this.#state.scores[key];
+    if (known !== undefined) return known;
+    const { bytes, macs } = await this.#build(base, left, price);
+    const verdict = await judge(bytes, base.session, this.#input, { from: 0, to: this.#half });
+    const { score, isPassed } = verdict;
+    const candidate = { form: base.id, left, price, bytes: bytes.length, macs, score, isPassed };
+    this.#state.scores[key] = candidate;
+    const told = `${base.id}, ${left} weights left, pruning at ${price} of ${PRICES}: ${bytes.length} bytes`;
+    this.#input.onProgress(`search: ${told}, ${score.toFixed(4)}, ${isPassed ? "passed" : "failed"}`);
+    await this.#save();
+    return candidate;
+  }
+
+  async #build(
+    base: Form,
+    left: number,
+    price: number,
+  ): Promise<{ bytes: Uint8Array<ArrayBuffer>; macs: number; form: Form }> {
+    const { simple, feeds, isMadeUp } = this.#input;
+    const pruned =
+      price === 0 || this.#pruner === null
+        ? simple
+        : (await this.#pruner.prune({ share: 0, groups: sharesAt(this.#state.costs ?? [], price) })).model.write();
+    const names = new Set(this.#state.sensitive?.slice(0, left));
+    const form = formOn(base, "searched", pruned, (name) => names.has(name));
+    const model = readModel(simple);
+    await form.make(model, feeds, isMadeUp);
+    const [feed] = feeds;
+    return { form, bytes: model.write(), macs: feed === undefined ? 0 : await totalMacs(readModel(pruned), feed) };
+  }
+
+  async #measure(): Promise<void> {
+    const { simple, feeds, signal, onProgress } = this.#input;
+    const ends = this.#started + this.#budgetMs() * MEASURING;
+    const few = feeds.slice(0, PROBES);
+    onProgress("search: measuring what each weight and each group is worth");
+    if (this.#state.sensitive === null) {
+      const budgetMs = Math.max(1_000, (ends - performance.now()) / 2);
+      const rows = await measureSensitivity(simple, few.slice(0, 4), { budgetMs, signal }).catch(() => []);
+      this.#state.sensitive = rows.map((x) => x.name);
+    }
+    if (this.#pruner !== null && this.#state.costs === null)
+      this.#state.costs = await measureCosts(simple, this.#pruner, few, () => performance.now() > ends).catch(() => []);
+    await this.#save();
+  }
+
+  /** Takes the smallest and the fastest that pass on samples that took part in nothing. */
+  async #finish(): Promise<{ forms: Form[]; outcome: SearchOutcome }> {
+    const { references, onProgress } = this.#input;
+    const isCutShort = this.#isLate();
+    const all = Object.values(this.#state.scores).sort((a, b) => a.bytes - b.bytes || a.macs - b.macs);
+    const passed = all.filter((x) => x.isPassed);
+    const fast = [...passed].sort((a, b) => a.macs - b.macs || a.bytes - b.bytes);
+    const span = { from: this.#half === references.samples.n ? 0 : this.#half, to: references.samples.n };
+    const forms: Form[] = [];
+    const chosen: SearchOutcome["chosen"][number][] = [];
+    for (const [id, list] of [
+      ["searched", passed],
+      ["searched-fast", fast],
+    ] as const)
+      for (const candidate of list) {
+        if (chosen.some((x) => x.form === candidate.form && x.left === candidate.left && x.price === candidate.price))
+          break;
+        const base = this.#bases.find((x) => x.id === candidate.form);
+        if (base === undefined) continue;
+        const { bytes, form } = await this.#build(base, candidate.left, candidate.price);
+        const heldOut = await judge(bytes, base.session, this.#input, span);
+        if (!heldOut.isPassed && !(candidate.form === "f32" && candidate.price === 0)) {
+          onProgress(`search: ${candidate.form} at ${candidate.bytes} bytes fails on the other half of the samples`);
+          continue;
+        }
+        chosen.push({ ...candidate, id, heldOut });
+        // Made again from the same samples, not from those that it was judged by.
+        const { feeds, isMadeUp } = this.#input;
+        forms.push({ ...form, id, make: (model) => form.make(model, feeds, isMadeUp) });
+        break;
+      }
+    const uniform = passed.find((x) => x.left === 0 && x.price === 0) ?? null;
+    const most = Math.max(0, ...chosen.map((x) => x.left));
+    const leftAlone = this.#state.sensitive?.slice(0, most) ?? [];
+    const seconds = Number(((performance.now() - this.#started) / 1000).toFixed(1));
+    return { forms, outcome: { candidates: all, chosen, uniform, leftAlone, isCutShort, seconds } };
+  }
+
+  #budgetMs(): number {
+    return this.#input.budgetMs ?? BUDGET_MS;
+  }
+
+  #isLate(): boolean {
+    return performance.now() - this.#started > this.#budgetMs() || this.#input.signal?.aborted === true;
+  }
+
+  #resume(): void {
+    const { statePath, onProgress } = this.#input;
+    if (!existsSync(statePath)) return;
+    try {
+      const state = JSON.parse(readFileSync(statePath, "utf8")) as State;
+      if (state.key !== this.#state.key) return;
+      this.#state = state;
+      onProgress(`search: going on from ${Object.keys(state.scores).length} candidates`);
+    } catch {
+      onProgress(`search: ${statePath} cannot be read, so the search begins anew`);
+    }
+  }
+
+  async #save(): Promise<void> {
+    await writeWhole(this.#input.statePath, [new TextEncoder().encode(JSON.stringify(this.#state))]);
+  }
+}
