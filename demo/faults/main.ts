@@ -72,7 +72,7 @@ function offer(stream: Stream, hasGpu: boolean): void {
         setTimeout(() => {
           button.disabled = false;
         }, GPU_REST_MS);
-      } else saboteur.harm(fault, fault === "hang");
+      } else saboteur.harmUsed(fault, fault !== "kill");
       status.say(SAID[fault]);
     });
   }
@@ -88,7 +88,7 @@ function offer(stream: Stream, hasGpu: boolean): void {
 
 const SAID = {
   kill: "A worker was ended; nobody is told, so the watchdog must find out.",
-  throw: "A worker crashed.",
+  throw: "The next call crashes its worker.",
   hang: "The next call hangs; the watchdog must find out.",
   destroy: "The GPU device will be destroyed in the middle of the next run.",
 } as const;

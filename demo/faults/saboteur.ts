@@ -44,6 +44,8 @@ export class Saboteur {
   /** Harms the next workers at their start, first come first served. */
   readonly nextStarts: (StartFault | null)[] = [];
   readonly #workers: Set<Worker> = new Set();
+  /** The worker that was given work last. */
+  #used: Worker | null = null;
   /** How many workers were started, those that fetch models aside. */
   started = 0;
   /** How many workers have not ended, all counted. */
@@ -61,7 +63,16 @@ export class Saboteur {
 
   /** Harms one worker that computes: the one that started last, or the one at an index counted from there. */
   harm(fault: Fault, duringRun: boolean, fromLast = 0): boolean {
-    const worker = [...this.#workers].at(-1 - fromLast);
+    return this.#harm([...this.#workers].at(-1 - fromLast), fault, duringRun);
+  }
+
+  /** Harms the worker that was given work last, or the one that started last where that has ended. */
+  harmUsed(fault: Fault, duringRun: boolean): boolean {
+    const used = this.#used;
+    return this.#harm(used !== null && this.#workers.has(used) ? used : [...this.#workers].at(-1), fault, duringRun);
+  }
+
+  #harm(worker: Worker | undefined, fault: Fault, duringRun: boolean): boolean {
     if (worker === undefined) return false;
     if (fault === "messageerror") worker.dispatchEvent(new MessageEvent("messageerror"));
     else if (fault === "kill") terminate.call(worker);
@@ -102,6 +113,11 @@ export class Saboteur {
     if (computes) {
       this.started += 1;
       this.#workers.add(worker);
+      const post = worker.postMessage.bind(worker) as (message: unknown, transfer: Transferable[]) => void;
+      worker.postMessage = (message: unknown, transfer: unknown = []) => {
+        this.#used = worker;
+        post(message, transfer as Transferable[]);
+      };
     }
     let isUp = true;
     worker.terminate = () => {
