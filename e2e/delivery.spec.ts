@@ -187,3 +187,39 @@ test("a bare model goes on where a killed tab was, and is asked for no more than
   expect((await ask(page, "load", server.url + path)).last?.cachedBytes).toBe(bytes.length);
   expect(server.asked.map((x) => x.method)).toEqual(["HEAD"]);
 });
+
+test("what a model costs is told before, its update fetches what changed, and the user may look and delete", async ({
+  page,
+}) => {
+  const { server, url, bundle } = delivery;
+  const files = bundle.variants[0]?.files ?? [];
+  const total = files.reduce((sum, x) => sum + x.bytes, 0);
+  expect(await ask(page, "look", url, 1_000)).toMatchObject({
+    state: "downloadable",
+    bytes: total,
+    bytesToFetch: total,
+  });
+  expect(server.chunkRequests).toBe(0);
+  expect(await ask(page, "update", url)).toMatchObject({ isNew: true, fetchedBytes: total });
+  expect((await ask(page, "load", url)).last?.cachedBytes).toBe(total);
+  const look = await ask(page, "look", url, 60_000);
+  expect(look).toMatchObject({ state: "available", bytesToFetch: 0, secondsToFetch: 0, canMeetDeadline: true });
+  expect(look.expectedMs).toBeGreaterThan(0);
+  expect(await ask(page, "update", url)).toMatchObject({ isNew: false, fetchedBytes: 0 });
+  const managed = await ask(page, "manage", url);
+  expect(managed).toMatchObject({ isPinned: true, sizes: files.map((x) => x.bytes), freed: total, left: 0 });
+  expect(managed.before.bundles).toMatchObject([{ name: "test", bytes: total, variants: ["f32"] }]);
+  server.close();
+  expect(await ask(page, "look", url, 1_000)).toMatchObject({ state: "unavailable" });
+});
+
+test("on a disk that is full the model still runs", async ({ page, context, browserName }) => {
+  test.skip(browserName !== "chromium", "only Chromium lets a test set the quota");
+  const { url, server, chunks } = delivery;
+  const { pages } = test.info().config.metadata as { pages: string };
+  const session = await context.newCDPSession(page);
+  await session.send("Storage.overrideQuotaForOrigin", { origin: new URL(pages).origin, quotaSize: 1_000_000 });
+  expect((await ask(page, "load", url)).result).toBe("right");
+  expect(server.chunkRequests).toBe(chunks);
+  await expect(ask(page, "update", url)).rejects.toThrow(/no room for \d+ bytes/);
+});

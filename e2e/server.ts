@@ -42,7 +42,12 @@ export async function servePages(options: ServeOptions): Promise<ViteDevServer> 
     root: join(HERE, "pages"),
     cacheDir: join(HERE, ".cache", "vite"),
     logLevel: "warn",
-    resolve: { alias: { selvedge: join(ROOT, "dist", "index.js") } },
+    resolve: {
+      alias: [
+        { find: /^selvedge$/, replacement: join(ROOT, "dist", "index.js") },
+        { find: /^selvedge\/cache$/, replacement: join(ROOT, "dist", "cache.js") },
+      ],
+    },
     // Dependencies are served as they are: discovering them would reload a page in the middle of a test.
     optimizeDeps: { noDiscovery: true, include: [] },
     server: {

@@ -16,7 +16,7 @@ for (const kind of ["cache", "indexeddb"]) {
   test(`${kind}: a worker that is killed while it writes leaves nothing half there`, async ({ webkit }) => {
     let whole = 0;
     for (let round = 0; round < 4; round += 1) {
-      const found = (await webkit.run("return stores.kill(args[0], args[1])", kind, 200 + round * 237)) as {
+      const found = (await webkit.run("return stores.kill(args[0], args[1])", kind, 50 + round * 60)) as {
         whole: number;
         torn: string[];
       };

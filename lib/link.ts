@@ -21,7 +21,7 @@ export interface WorkerSource {
 export type Served<Api> = { readonly [K in keyof Api]: (...args: never[]) => Promise<Reply<unknown>> };
 
 /** What a call gives. */
-type Value<Call> = Call extends (...args: never[]) => Promise<Reply<infer T>> ? T : never;
+export type Value<Call> = Call extends (...args: never[]) => Promise<Reply<infer T>> ? T : never;
 
 /** An answer as Comlink sends it; of type HANDLER where the answer could not be cloned. */
 interface Answer {

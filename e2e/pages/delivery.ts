@@ -1,6 +1,8 @@
 // Loads models from a server that the spec controls, and says what came of it.
 import { createEngine, isSelvedgeError } from "selvedge";
-import type { EngineOptions, Progress } from "selvedge";
+import type { Availability, EngineOptions, Progress, Updated } from "selvedge";
+import { openCache } from "selvedge/cache";
+import type { StoreContents } from "selvedge/cache";
 
 /** What came of a load. */
 export interface Delivered {
@@ -14,6 +16,14 @@ export interface Delivered {
 export interface DeliveryPage {
   /** Loads a model that adds, and asks it for a sum. */
   load(url: string, store?: EngineOptions["store"]): Promise<Delivered>;
+  /** Looks at what a model would cost. */
+  look(url: string, deadlineMs: number): Promise<Availability>;
+  /** Stores the newest version. */
+  update(url: string): Promise<Updated>;
+  /** Lists what is stored, pins what is at the address, takes it out, and deletes it. */
+  manage(
+    url: string,
+  ): Promise<{ before: StoreContents; isPinned: boolean; sizes: number[]; freed: number; left: number }>;
   /** Starts a load and says when so many bytes have come; the load goes on. */
   begin(url: string, bytes: number): Promise<number>;
 }
@@ -33,6 +43,33 @@ async function load(url: string, store: EngineOptions["store"], onProgress: (x: 
 }
 
 const page: DeliveryPage = {
+  async look(url, deadlineMs) {
+    const engine = await createEngine({ backends: ["wasm"] });
+    try {
+      return await engine.availability(url, { deadlineMs });
+    } finally {
+      await engine.close();
+    }
+  },
+  async update(url) {
+    const engine = await createEngine({ backends: ["wasm"] });
+    try {
+      return await engine.update(url);
+    } finally {
+      await engine.close();
+    }
+  },
+  async manage(url) {
+    const cache = openCache();
+    const before = await cache.list();
+    await cache.pin(url);
+    const isPinned = (await cache.has(url))?.isPinned ?? false;
+    const sizes = (await cache.export(url)).map((x) => x.data.size);
+    const freed = await cache.delete(url);
+    const left = (await cache.list()).bundles.length;
+    cache.close();
+    return { before, isPinned, sizes, freed, left };
+  },
   async load(url, store) {
     let last: Progress | null = null;
     const startMs = performance.now();

@@ -4,9 +4,9 @@ import type { BundleFile } from "../bundle.ts";
 import type { Effects } from "../effects.ts";
 import { SelvedgeError } from "../errors.ts";
 import { Link } from "../link.ts";
-import type { WorkerSource } from "../link.ts";
+import type { Value, WorkerSource } from "../link.ts";
 import { isProgress } from "./protocol.ts";
-import type { BundleAddress, CacheApi, Look, Plan, Progress, StoreChoice, Updated, Wish } from "./protocol.ts";
+import type { BundleAddress, CacheApi, Look, Manage, Plan, Progress, StoreChoice, Updated, Wish } from "./protocol.ts";
 
 /** What a download is started with. */
 export interface FetchOptions {
@@ -57,6 +57,12 @@ export class CacheClient {
   /** Stores the newest version of a bundle, for later loads. */
   update(from: string, wish: Wish, options: FetchOptions): Promise<Updated> {
     return this.#fetch(options, (link, ticket) => link.call("update", FOREVER, ticket, from, wish));
+  }
+
+  /** Asks what is stored, or changes it. */
+  manage<K extends keyof Manage>(name: K, ...args: Parameters<Manage[K]>): Promise<Value<Manage[K]>> {
+    const signal = new AbortController().signal;
+    return this.#fetch({ signal, onProgress: undefined }, (link) => link.call(name, FOREVER, ...args));
   }
 
   /** Ends the worker for good. */

@@ -6,6 +6,8 @@ import type { BackendName, DeviceFacts } from "../device.ts";
 import type { LifeChange } from "../effects.ts";
 import type { Reply } from "../reply.ts";
 import type { Port } from "../tensor.ts";
+import type { StoredBundle } from "./shelf.ts";
+import type { StoreKind } from "./store.ts";
 
 /** Tells how far a load is. */
 export interface Progress {
@@ -124,8 +126,41 @@ export interface BundleAddress {
   readonly identity: string;
 }
 
+/** What is stored on the device for this site. */
+export interface StoreContents {
+  /** Names where it is kept. */
+  readonly kind: StoreKind;
+  /** Bytes of all chunks. */
+  readonly bytes: number;
+  /** How much the browser says that may still be stored; null where it does not say. */
+  readonly freeBytes: number | null;
+  /** The last used first. */
+  readonly bundles: readonly StoredBundle[];
+}
+
+/** A file that was stored. */
+export interface StoredFile {
+  /** Its path in the bundle. */
+  readonly path: string;
+  readonly data: Blob;
+}
+
+/** What can be done with what is stored (manage.ts). */
+export interface Manage {
+  /** Lists what is stored. */
+  contents(): Promise<Reply<StoreContents>>;
+  /** Gives a stored bundle, by identity or address. */
+  find(which: string): Promise<Reply<StoredBundle | null>>;
+  /** Pins or unpins a stored bundle. */
+  pin(which: string, isPinned: boolean): Promise<Reply<boolean>>;
+  /** Removes a stored bundle. */
+  forget(which: string): Promise<Reply<number>>;
+  /** Gives the files of a stored variant. */
+  takeOut(which: string, variant: string | undefined): Promise<Reply<StoredFile[]>>;
+}
+
 /** What the worker offers. Each call carries a ticket, by which it is cancelled and its progress told. */
-export interface CacheApi {
+export interface CacheApi extends Manage {
   /** Says where models are kept; the first call. */
   begin(store: StoreChoice): Promise<Reply<null>>;
   /** Opens an address (`bundle.json`, or a bare model, which is fetched) or a bare model's bytes. */

@@ -5,6 +5,7 @@ import { reply } from "../reply.ts";
 import { Downloader } from "./download.ts";
 import type { DownloadEffects, DownloadOptions } from "./download.ts";
 import { look } from "./look.ts";
+import { contents, find, forget, pin, takeOut } from "./manage.ts";
 import { open } from "./open.ts";
 import { plan } from "./plan.ts";
 import type { CacheApi, Progress, ProgressNotice, StoreChoice } from "./protocol.ts";
@@ -49,6 +50,9 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
       }
     });
 
+  const manage = <T>(work: (downloader: Downloader) => Promise<T>) =>
+    reply(async (): Promise<T> => work(await (downloader ??= begin("auto"))));
+
   const api: CacheApi = {
     begin: (choice) =>
       reply(async () => {
@@ -61,6 +65,11 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
     update: (ticket, from, wish) => track(ticket, (downloader, options) => update(from, wish, downloader, options)),
     files: (ticket, { url, identity }, files) =>
       track(ticket, (downloader, options) => downloader.files(url, identity, files, options)),
+    contents: () => manage(contents),
+    find: (which) => manage((downloader) => find(downloader, which)),
+    pin: (which, isPinned) => manage((downloader) => pin(downloader, which, isPinned)),
+    forget: (which) => manage((downloader) => forget(downloader, which)),
+    takeOut: (which, variant) => manage((downloader) => takeOut(downloader, which, variant)),
     life: (change) =>
       reply(async () => {
         const found = await downloader;

@@ -1,0 +1,103 @@
+// `selvedge/cache`: what is stored of models, for settings pages and clean-up; not needed to load one. The engine's own
+// entry does not import this. What a model would cost, and fetching it before it is needed, is the engine's business:
+// `engine.availability`, `engine.update`.
+import { chooseBuild, resolveAssets } from "./assets.ts";
+import { CacheClient } from "./cache/client.ts";
+import type { StoreContents, StoredFile } from "./cache/protocol.ts";
+import type { StoredBundle } from "./cache/shelf.ts";
+import { browserEffects } from "./effects.ts";
+import type { Effects, ScriptUrl } from "./effects.ts";
+import { persistStorage } from "./effects-storage.ts";
+import { SelvedgeError } from "./errors.ts";
+import { resolveAddress } from "./source.ts";
+
+export type { StoreContents, StoredFile } from "./cache/protocol.ts";
+export type { StoredBundle } from "./cache/shelf.ts";
+
+/** Options of the store's keeper; as those of an engine. */
+export interface CacheOptions {
+  /** Where the package's worker files are served. Default: beside the package's own script. */
+  readonly assetsBase?: string | URL | undefined;
+  /** Vouches for the worker's address where the page enforces Trusted Types. */
+  readonly trustedTypesPolicy?: { createScriptURL(url: string): ScriptUrl } | undefined;
+  /** Replaces clock and workers, for tests. Default: the browser's. */
+  readonly effects?: Effects | undefined;
+}
+
+/**
+ * Opens what is stored on this device for this site. Starts a worker with the first question.
+ * @example
+ * const cache = openCache();
+ * for (const { name, bytes } of (await cache.list()).bundles) show(name, bytes);
+ */
+export function openCache(options: CacheOptions = {}): ModelCache {
+  const effects = options.effects ?? browserEffects();
+  const { facts } = effects;
+  const { trustedTypesPolicy: policy } = options;
+  const client = new CacheClient(
+    effects,
+    () => {
+      const { cacheUrl: href } = resolveAssets(chooseBuild(facts), options.assetsBase?.toString(), facts.baseUrl);
+      return { href, script: policy === undefined ? href : policy.createScriptURL(href) };
+    },
+    "auto",
+  );
+  return new ModelCache(client, facts.baseUrl);
+}
+
+/** What is stored of models; made by `openCache`. A bundle is named by its address or by its identity. */
+export class ModelCache {
+  readonly #client: CacheClient;
+  readonly #baseUrl: string;
+
+  /** Not for callers: `openCache` makes them. */
+  constructor(client: CacheClient, baseUrl: string) {
+    this.#client = client;
+    this.#baseUrl = baseUrl;
+  }
+
+  /** Lists what is stored, the last used first, with its size and what room is left. */
+  list(): Promise<StoreContents> {
+    return this.#client.manage("contents");
+  }
+
+  /** Gives what is stored of a bundle; null where nothing is. Its `variants` are those that are here whole. */
+  has(bundle: string | URL): Promise<StoredBundle | null> {
+    return this.#client.manage("find", this.#name(bundle));
+  }
+
+  /** Keeps a bundle when room must be made for others, or no longer; false where it is not stored. */
+  pin(bundle: string | URL, isPinned = true): Promise<boolean> {
+    return this.#client.manage("pin", this.#name(bundle), isPinned);
+  }
+
+  /** Removes a bundle, or all; gives the bytes that this freed. What is loaded goes on. */
+  async delete(bundle?: string | URL): Promise<number> {
+    if (bundle !== undefined) return this.#client.manage("forget", this.#name(bundle));
+    let freed = 0;
+    for (const { identity } of (await this.list()).bundles) freed += await this.#client.manage("forget", identity);
+    return freed;
+  }
+
+  /**
+   * Gives the files of a stored variant, each checked by its hashes, for the user to save.
+   * @throws SelvedgeError `download-failed` where it is not stored whole
+   */
+  export(bundle: string | URL, variant?: string): Promise<StoredFile[]> {
+    return this.#client.manage("takeOut", this.#name(bundle), variant);
+  }
+
+  /** Asks the browser to keep all of it even where space runs short; Firefox asks the user. Gives what was granted. */
+  persist(): Promise<boolean> {
+    return persistStorage();
+  }
+
+  /** Ends the worker. */
+  close(): void {
+    this.#client.close(new SelvedgeError("closed", "The cache is closed."));
+  }
+
+  #name(bundle: string | URL): string {
+    return typeof bundle === "string" && /^[0-9a-f]{64}$/.test(bundle) ? bundle : resolveAddress(bundle, this.#baseUrl);
+  }
+}

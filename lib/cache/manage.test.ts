@@ -1,0 +1,79 @@
+// What can be done with what is stored, after a real download.
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { Downloader } from "./download.ts";
+import { BadServer, hurried, serveBundle, weights } from "./fixtures.ts";
+import { contents, find, forget, pin, takeOut } from "./manage.ts";
+import { MemoryStore } from "./memory.ts";
+import { fetchBare } from "./bare.ts";
+import { open } from "./open.ts";
+import type { Wish } from "./protocol.ts";
+import { Shelf } from "./shelf.ts";
+import { update } from "./update.ts";
+
+const idle = { signal: new AbortController().signal, onProgress: undefined };
+const wish: Wish = {
+  device: { cores: 1, isolated: false, jspi: true, gpu: null },
+  backends: ["wasm"],
+  pins: { backend: undefined, variant: undefined },
+  crashed: [],
+  trust: [],
+  update: "first",
+  identity: undefined,
+};
+const model = weights(2_500, 1);
+const table = weights(700, 2);
+
+let server: BadServer;
+let downloader: Downloader;
+let url: string;
+
+beforeEach(async () => {
+  server = await BadServer.start();
+  let now = 0;
+  downloader = new Downloader(hurried, new Shelf(new MemoryStore(), () => (now += 1)));
+  await serveBundle(server, "/m", { "m.onnx": model, "table.bin": table }, { chunkBytes: 1_000 });
+  url = `${server.url}/m/bundle.json`;
+});
+
+afterEach(() => {
+  server.close();
+});
+
+test("nothing is stored at first", async () => {
+  expect(await contents(downloader)).toEqual({ kind: "memory", bytes: 0, freeBytes: null, bundles: [] });
+  expect(await find(downloader, url)).toBeNull();
+  expect(await pin(downloader, url, true)).toBe(false);
+  expect(await forget(downloader, url)).toBe(0);
+  await expect(takeOut(downloader, url, undefined)).rejects.toMatchObject({ code: "download-failed" });
+});
+
+test("a stored bundle is listed, found by address and identity, pinned, and taken out as its files", async () => {
+  const { identity } = await update(url, wish, downloader, idle);
+  const { bytes, bundles } = await contents(downloader);
+  expect(bytes).toBe(3_200);
+  expect(bundles).toMatchObject([{ identity, urls: [url], bytes: 3_200, variants: ["f32"], isPinned: false }]);
+  expect(await pin(downloader, url, true)).toBe(true);
+  expect(await find(downloader, identity)).toMatchObject({ isPinned: true });
+  const files = await takeOut(downloader, identity, "f32");
+  expect(files.map((x) => x.path)).toEqual(["m.onnx", "table.bin"]);
+  expect(new Uint8Array((await files[0]?.data.arrayBuffer()) ?? new ArrayBuffer())).toEqual(model);
+  expect(new Uint8Array((await files[1]?.data.arrayBuffer()) ?? new ArrayBuffer())).toEqual(table);
+  await expect(takeOut(downloader, identity, "int8")).rejects.toThrow(/no stored variant "int8"/);
+  expect(await forget(downloader, url)).toBe(3_200);
+  expect((await contents(downloader)).bundles).toEqual([]);
+});
+
+test("what is stored in part is said to be, and is not taken out", async () => {
+  await open(url, wish, downloader, idle);
+  expect(await find(downloader, url)).toMatchObject({ bytes: 0, variants: [] });
+  await expect(takeOut(downloader, url, "f32")).rejects.toThrow(/not stored whole/);
+});
+
+test("a bare model is taken out under its name", async () => {
+  server.files.set("/path/bare.onnx", { bytes: model, etag: '"1"' });
+  const address = `${server.url}/path/bare.onnx`;
+  await fetchBare(address, downloader, idle);
+  expect(await find(downloader, address)).toMatchObject({ name: "bare.onnx", variants: ["model"] });
+  const files = await takeOut(downloader, address, undefined);
+  expect(files.map((x) => [x.path, x.data.size])).toEqual([["bare.onnx", 2_500]]);
+});

@@ -1,0 +1,70 @@
+// What can be done with what is stored: list, pin, forget, take out.
+import { SelvedgeError } from "../errors.ts";
+import type { Downloader } from "./download.ts";
+import { isBare } from "./manifest.ts";
+import type { StoreContents } from "./protocol.ts";
+import type { StoredBundle } from "./shelf.ts";
+
+/** Lists what is stored, the last used first. */
+export async function contents({ shelf, effects }: Downloader): Promise<StoreContents> {
+  const estimate = await effects.estimate().catch(() => null);
+  const freeBytes = estimate === null ? null : Math.max(0, estimate.quota - estimate.usage);
+  if (shelf === null) return { kind: "memory", bytes: 0, freeBytes, bundles: [] };
+  const here = [...(await shelf.chunks())];
+  const bytes = here.reduce((sum, key) => sum + Number(key.split("-")[1]), 0);
+  return { kind: shelf.store.kind, bytes, freeBytes, bundles: await shelf.bundles() };
+}
+
+/** Gives a stored bundle, by its identity or by an address that leads to it. */
+export async function find({ shelf }: Downloader, which: string): Promise<StoredBundle | null> {
+  const bundles = (await shelf?.bundles()) ?? [];
+  return bundles.find((x) => x.identity === which || x.urls.includes(which)) ?? null;
+}
+
+/** Pins or unpins a stored bundle; tells whether it is there. */
+export async function pin(downloader: Downloader, which: string, isPinned: boolean): Promise<boolean> {
+  const found = await find(downloader, which);
+  if (found !== null) await downloader.shelf?.pin(found.identity, isPinned);
+  return found !== null;
+}
+
+/** Removes a stored bundle; gives the bytes that this freed: what others share stays. */
+export async function forget(downloader: Downloader, which: string): Promise<number> {
+  const found = await find(downloader, which);
+  return found === null ? 0 : ((await downloader.shelf?.forget(found.identity)) ?? 0);
+}
+
+/**
+ * Gives the files of a stored variant, each checked by its hashes, in the order of the bundle: the model first.
+ * @throws SelvedgeError `download-failed` where it is not stored whole
+ */
+export async function takeOut(
+  downloader: Downloader,
+  which: string,
+  variant: string | undefined,
+): Promise<{ path: string; data: Blob }[]> {
+  const found = await find(downloader, which);
+  const manifest = found === null ? null : await downloader.shelf?.bundle(found.identity);
+  if (found === null || manifest == null)
+    throw new SelvedgeError("download-failed", `${which} is not stored.`, { which });
+  const id = variant ?? found.variants[0];
+  const files = isBare(manifest)
+    ? [{ path: found.name, chunks: manifest.chunks }]
+    : manifest.variants.find((x) => x.id === id)?.files;
+  if (files === undefined || id === undefined)
+    throw new SelvedgeError("download-failed", `${which} has no stored variant${id === undefined ? "" : ` "${id}"`}.`, {
+      which,
+    });
+  const taken: { path: string; data: Blob }[] = [];
+  for (const { path, chunks } of files) {
+    const parts: Blob[] = [];
+    for (const chunk of chunks) {
+      const bytes = await downloader.stored(chunk);
+      if (bytes === null)
+        throw new SelvedgeError("download-failed", `${path} of ${which} is not stored whole.`, { which, path });
+      parts.push(new Blob([bytes]));
+    }
+    taken.push({ path, data: new Blob(parts) });
+  }
+  return taken;
+}
