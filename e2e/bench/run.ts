@@ -28,15 +28,16 @@ export interface Bench {
 /** A scenario's cases, each with what it holds open; they run one after the other. */
 export type Scenario = (bench: Bench) => AsyncIterable<Case>;
 
-const SCENARIOS = ["overhead", "faults", "compress"] as const;
+const SCENARIOS = ["overhead", "faults", "compress", "scheduling"] as const;
 const BROWSERS = ["chromium", "firefox"] as const;
 const HELP = `Runs a benchmark scenario and appends its rows to e2e/results/<scenario>.jsonl.
 
-  npm run bench -- <scenario> [--browser chromium|firefox] [--rounds 0.5] [--case text] [--dry-run]
+  npm run bench -- <scenario> [--browser chromium|firefox] [--rounds 0.5] [--quick] [--case text] [--dry-run]
 
   scenarios   ${SCENARIOS.join(", ")}
   --browser   one browser only (default: both)
   --rounds    scales the rounds of every case (default 1)
+  --quick     one round of every case, to see that it works; appends nothing
   --case      only cases whose name holds this text
   --dry-run   prints the rows and appends nothing
 
@@ -48,6 +49,7 @@ const { values, positionals } = parseArgs({
     browser: { type: "string" },
     rounds: { type: "string", default: "1" },
     case: { type: "string", default: "" },
+    quick: { type: "boolean", default: false },
     "dry-run": { type: "boolean", default: false },
     help: { type: "boolean", default: false },
   },
@@ -91,13 +93,14 @@ async function runIn(browserName: (typeof BROWSERS)[number]): Promise<Row[]> {
       adapter: browserName === "chromium" ? "swiftshader (software)" : "lavapipe (software)",
       versions: versions(),
     };
-    const rounds = (usual: number): number => Math.max(3, Math.round(usual * Number(values.rounds)));
+    const rounds = (usual: number): number =>
+      values.quick ? 1 : Math.max(3, Math.round(usual * Number(values.rounds)));
     for await (const item of scenario({ browserName, browser, url: `http://127.0.0.1:${port}/`, rounds })) {
       if (!item.name.includes(values.case)) continue;
       const rows = await runCase(item, setting, seeded(`${browserName} ${item.name}`));
       for (const row of rows) {
         console.log(rowLine(row));
-        if (!values["dry-run"]) append(row);
+        if (!values["dry-run"] && !values.quick) append(row);
       }
       found.push(...rows);
     }

@@ -1,0 +1,87 @@
+// What a decision costs: the scheduler alone, in Node, with many requests that wait. Each sample takes a thousand requests
+// from their arrival to their end while the queue stays as long as it is.
+import { Estimate } from "../../lib/schedule/estimate.ts";
+import type { LaneView, Step } from "../../lib/schedule/protocol.ts";
+import { Scheduler } from "../../lib/schedule/scheduler.ts";
+import type { Case, Subject } from "./kernel.ts";
+import type { Bench } from "./run.ts";
+
+const REQUESTS = 1_000;
+const LENGTHS = [10, 10_000, 100_000] as const;
+
+/** Gives the one case: µs a request, by how many wait. */
+export function* schedulerCost(bench: Bench): Generator<Case> {
+  const nameOf = (length: number): string => `${length} queued`;
+  yield {
+    name: "scheduling, cost of a request",
+    unit: "µs",
+    statistic: "median",
+    subjects: LENGTHS.map((length): Subject => {
+      const run = fill(length);
+      return {
+        name: nameOf(length),
+        sample: async () => ({ value: run(), backend: "none", model: "none", variant: "none" }),
+      };
+    }),
+    of: nameOf(10),
+    goals: [{ subject: nameOf(10_000), on: "value", atMost: 20 }],
+    rounds: bench.rounds(12),
+    warmups: 3,
+  };
+}
+
+/** Fills a scheduler and gives a function that takes requests through it, and says what each took in µs. */
+function fill(length: number): () => number {
+  const scheduler = new Scheduler({ ageingMs: 2_000, maxSize: 1_000_000 }, new Estimate(null));
+  const held = new Map([1, 2, 3].map((modelId) => [modelId, { states: new Map<number, number>() }]));
+  const lanes = [0, 1].map((i): LaneView => ({
+    id: `wasm-${i}`,
+    backend: "wasm",
+    isExpress: false,
+    isOpen: true,
+    held,
+  }));
+  let nextId = 1;
+  let now = 0;
+  const running: { lane: string; batch: number; size: number }[] = [];
+  let through = 0;
+  const arrive = (): void => {
+    const id = nextId++;
+    const modelId = 1 + (id % 3);
+    const step: Step = {
+      id,
+      places: [{ backend: "wasm", modelId, key: `m${modelId}` }],
+      priority: id % 3,
+      arrivedMs: now,
+      dueMs: id % 2 === 0 ? now + 1e9 : Infinity,
+      isRefusable: true,
+      caller: 0,
+      rows: 1,
+      shape: "784",
+      batching: { maxBatchSize: 64, maxQueueDelayMs: 0, preferredBatchSizes: [] },
+      concurrency: 64,
+      preempt: false,
+    };
+    scheduler.handle({ type: "arrived", step, isAgain: false }, now, lanes);
+  };
+  const turn = (): void => {
+    for (const decision of scheduler.handle({ type: "tick" }, now, lanes))
+      if (decision.type === "start")
+        running.push({ lane: decision.lane, batch: decision.batch, size: decision.ids.length });
+    const next = running.shift();
+    if (next === undefined) return;
+    now += next.size;
+    through += next.size;
+    scheduler.handle({ type: "ended", lane: next.lane, batch: next.batch, ms: next.size }, now, lanes);
+  };
+  for (let i = 0; i < length; i += 1) arrive();
+  return () => {
+    const startMs = performance.now();
+    const target = through + REQUESTS;
+    while (through < target) {
+      while (scheduler.queued < length) arrive();
+      turn();
+    }
+    return (1_000 * (performance.now() - startMs)) / REQUESTS;
+  };
+}

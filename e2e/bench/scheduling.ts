@@ -1,0 +1,288 @@
+// Scenario `scheduling`: many requests at once, by MLPerf LoadGen's scenarios (SingleStream, MultiStream, Server,
+// Offline), and a mix of classes with deadlines, beside programs that do without a scheduler. All on wasm: the adapters
+// of this benchmark are software, and slower.
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import type { Page } from "@playwright/test";
+import type { Bundle } from "../../lib/bundle.ts";
+import type { Measured, PeerName } from "../pages/peers.ts";
+import type { Class, MixTold, SchedulingPage } from "../pages/scheduling.ts";
+import { ROOT } from "../prepare.ts";
+import type { Case, Goal, Sample, Subject } from "./kernel.ts";
+import type { Bench } from "./run.ts";
+import { schedulerCost } from "./scheduler-cost.ts";
+
+const PEERS = ["raw worker", "raw worker 2", "raw two workers", "raw main thread", "transformers.js"] as const;
+const MLP = { name: "fashion-mlp", input: "image", dims: [1, 1, 28, 28], variant: "f32" } as const;
+const CNN = { name: "fashion-cnn", input: "image", dims: [1, 1, 28, 28], variant: "f32" } as const;
+const REC = { name: "ocr-rec", input: "x", dims: [1, 3, 48, 320], variant: "f32" } as const;
+const MODELS: readonly Measured[] = [MLP, CNN, REC];
+/** How many rows a hand-written program would join: where joining gains nothing it would not. */
+const BATCHES = [64, 64, 1];
+/** How often each model runs in a sample: about half a second on the slowest peer. */
+const COUNTS: Readonly<Record<string, { single: number; queries: number; offline: number; rate: number }>> = {
+  "fashion-mlp": { single: 60, queries: 12, offline: 512, rate: 600 },
+  "fashion-cnn": { single: 150, queries: 30, offline: 1_024, rate: 1_200 },
+  "ocr-rec": { single: 6, queries: 3, offline: 24, rate: 25 },
+};
+const CLASSES: readonly Class[] = [
+  { model: CNN, deadlineMs: 10, share: 1 },
+  { model: MLP, deadlineMs: 100, share: 3 },
+  { model: MLP, deadlineMs: 200, share: 6 },
+];
+
+/** A model, and what Selvedge runs of it beside f32. */
+interface Item {
+  readonly model: Measured;
+  readonly chosen: Measured;
+}
+
+/** Gives the cases, one after the other, on one page. */
+export async function* scenario(bench: Bench): AsyncGenerator<Case> {
+  preparePeers();
+  const page = await bench.browser.newPage();
+  await page.goto(`${bench.url}scheduling.html`);
+  await page.waitForFunction("globalThis.bench !== undefined");
+  const chosen = MODELS.map((model): Measured => ({ ...model, variant: null }));
+  await call(page, "setUp", [...MODELS, ...chosen], BATCHES);
+  const items = MODELS.map((model, i): Item => ({ model, chosen: chosen[i] as Measured }));
+  for (const { model } of items) yield singleCase(page, bench, model);
+  for (const { model } of items) yield multiCase(page, bench, model);
+  for (const item of items) yield* offlineCases(page, bench, item);
+  for (const model of [MLP, REC]) yield serverCase(page, bench, model);
+  yield* mixCases(page, bench);
+  await page.close();
+  if (bench.browserName === "chromium") yield* schedulerCost(bench);
+}
+
+function singleCase(page: Page, bench: Bench, model: Measured): Case {
+  const { single } = COUNTS[model.name] as { single: number };
+  const subject = (name: PeerName): Subject => ({
+    name,
+    sample: async (slowBy) => sampleOf(await call(page, "single", name, model, single, slowBy), model),
+  });
+  return {
+    name: `SingleStream, ${model.name}`,
+    unit: "ms",
+    statistic: "median",
+    subjects: (["selvedge", ...PEERS] as const).map(subject),
+    of: "raw worker",
+    goals: [],
+    control: "raw worker 2",
+    rounds: bench.rounds(6),
+  };
+}
+
+function multiCase(page: Page, bench: Bench, model: Measured): Case {
+  const { queries } = COUNTS[model.name] as { queries: number };
+  return {
+    name: `MultiStream of 8, ${model.name}`,
+    unit: "ms",
+    statistic: "median",
+    subjects: (["selvedge", ...PEERS] as const).map((name) => ({
+      name,
+      sample: async () => sampleOf(await call(page, "multi", name, model, queries), model),
+    })),
+    of: "raw two workers",
+    goals: [],
+    rounds: bench.rounds(6),
+  };
+}
+
+/** Rates beside transformers.js; the same samples beside two workers, since a row has one ratio. */
+async function* offlineCases(page: Page, bench: Bench, { model, chosen }: Item): AsyncGenerator<Case> {
+  const { offline } = COUNTS[model.name] as { offline: number };
+  const taken = new Map<string, Sample[]>();
+  const subject = (name: string, peer: PeerName, own: Measured): Subject => ({
+    name,
+    async sample() {
+      const sample = sampleOf(await call(page, "offline", peer, own, peer === "selvedge" ? 2 * offline : offline), own);
+      taken.set(name, [...(taken.get(name) ?? []), sample]);
+      return sample;
+    },
+  });
+  const subjects = [
+    subject("selvedge", "selvedge", model),
+    subject("selvedge, shipped variant", "selvedge", chosen),
+    ...PEERS.map((name) => subject(name, name, model)),
+  ];
+  const base = { unit: "requests/s", statistic: "median", rounds: bench.rounds(6) } as const;
+  const [f32, shipped] = { "fashion-mlp": [5, 8], "ocr-rec": [1.9, 3], "fashion-cnn": [undefined, undefined] }[
+    model.name as "ocr-rec"
+  ] as [number | undefined, number | undefined];
+  yield {
+    ...base,
+    name: `Offline, ${model.name}`,
+    subjects,
+    of: "transformers.js",
+    goals: [...atLeast("selvedge", f32), ...atLeast("selvedge, shipped variant", shipped)],
+    warmups: 2,
+  };
+  const [of, share] = {
+    "fashion-mlp": ["raw two workers", 0.9],
+    "ocr-rec": ["raw two workers", 0.93],
+    "fashion-cnn": ["raw worker", 1.7],
+  }[model.name as "ocr-rec"] as [string, number];
+  const again = (name: string): Subject => {
+    const samples = (taken.get(name) ?? []).slice(2).values();
+    return { name, sample: async () => samples.next().value as Sample };
+  };
+  yield {
+    ...base,
+    name: `Offline, ${model.name}, the same beside ${of}`,
+    subjects: ["selvedge", "raw worker", "raw worker 2", "raw two workers"].map(again),
+    of,
+    goals: atLeast("selvedge", share),
+    warmups: 0,
+  };
+}
+
+function serverCase(page: Page, bench: Bench, model: Measured): Case {
+  const { rate } = COUNTS[model.name] as { rate: number };
+  const ms = model.name === "ocr-rec" ? 1_600 : 800;
+  let round = 0;
+  return {
+    name: `Server, 99 of 100 within 100 ms, ${model.name}`,
+    unit: "requests/s",
+    statistic: "median",
+    subjects: (["selvedge", "raw worker", "raw two workers", "transformers.js"] as const).map((name) => ({
+      name,
+      sample: async () => sampleOf(await call(page, "server", name, model, `${round++}`, rate, ms), model),
+    })),
+    of: "raw two workers",
+    goals: [{ subject: "selvedge", on: "ratio", atLeast: model.name === "ocr-rec" ? 1.8 : 4 }],
+    rounds: bench.rounds(6),
+    warmups: 1,
+  };
+}
+
+/** The mix of classes at shares of what it reaches offline, and beside a stream of ocr-rec; first in, first out beside it. */
+async function* mixCases(page: Page, bench: Bench): AsyncGenerator<Case> {
+  const names = ["selvedge", "raw two workers"] as const;
+  const rates: number[] = [];
+  for (let i = 0; i < 3; i += 1) rates.push((await call(page, "mixOffline", "selvedge", CLASSES, 1_000)).value);
+  const full = rates.sort((a, b) => a - b)[1] ?? 0;
+  for (const share of [0.9, 2]) {
+    const told = measuredOnce(page, names, `mix ${share}`, CLASSES, share * full, 2_500, null);
+    for (const [i, { model, deadlineMs }] of CLASSES.entries()) {
+      const isUrgent = i === 0;
+      const goal = share < 1 ? 99 : isUrgent ? 98 : undefined;
+      yield {
+        name: `mix at ${100 * share} %: ${model.name} within ${deadlineMs} ms`,
+        unit: "% on time",
+        statistic: "mean",
+        subjects: names.map((name) => told.subject(name, ({ onTime }) => onTime[i] ?? 0)),
+        of: "raw two workers",
+        goals: goal === undefined ? [] : [{ subject: "selvedge", on: "value", atLeast: goal }],
+        rounds: bench.rounds(6),
+        warmups: 0,
+      };
+    }
+    if (share > 1)
+      yield {
+        name: `mix at ${100 * share} %: refused after`,
+        unit: "ms",
+        statistic: "max",
+        subjects: [told.subject("selvedge", ({ refusedMs }) => refusedMs)],
+        goals: [{ subject: "selvedge", on: "value", atMost: 5 }],
+        rounds: bench.rounds(6),
+        warmups: 0,
+      };
+  }
+  const urgent = CLASSES.slice(0, 1);
+  const beside = measuredOnce(page, names, "beside ocr-rec", urgent, 20, 3_000, REC);
+  yield {
+    name: "fashion-cnn within 10 ms, beside a stream of ocr-rec",
+    unit: "% on time",
+    statistic: "mean",
+    subjects: names.map((name) => beside.subject(name, ({ onTime }) => onTime[0] ?? 0)),
+    of: "raw two workers",
+    goals: [{ subject: "selvedge", on: "value", atLeast: 98 }],
+    rounds: bench.rounds(6),
+    warmups: 0,
+  };
+  const alone = measuredOnce(page, ["selvedge"], "ocr-rec alone", urgent, 0.001, 3_000, REC);
+  yield {
+    name: "a stream of ocr-rec, beside fashion-cnn and alone",
+    unit: "requests/s",
+    statistic: "median",
+    subjects: [
+      { ...beside.subject("selvedge", (x) => x.beside), name: "selvedge" },
+      { ...alone.subject("selvedge", (x) => x.beside), name: "selvedge, alone" },
+    ],
+    of: "selvedge, alone",
+    goals: [{ subject: "selvedge", on: "ratio", atLeast: 0.85 }],
+    rounds: bench.rounds(6),
+    warmups: 0,
+  };
+}
+
+/** Measures a mix once a round for each peer, however many cases look at it. */
+function measuredOnce(
+  page: Page,
+  names: readonly PeerName[],
+  seed: string,
+  classes: readonly Class[],
+  rate: number,
+  ms: number,
+  beside: Measured | null,
+): { subject(name: PeerName, pick: (told: MixTold) => number): Subject } {
+  const rounds = new Map<PeerName, Promise<MixTold>[]>(names.map((name) => [name, []]));
+  return {
+    subject(name, pick) {
+      let round = 0;
+      return {
+        name,
+        async sample() {
+          const all = rounds.get(name) as Promise<MixTold>[];
+          const told = (all[round] ??= call(page, "mix", name, classes, `${seed} ${round}`, rate, ms, beside));
+          round += 1;
+          const answer = await told;
+          return { value: pick(answer), backend: answer.backend, model: "mix", variant: "f32" };
+        },
+      };
+    },
+  };
+}
+
+/** Lays the f32 variants out as transformers.js and programs written by hand load them, with the former's wasm. */
+function preparePeers(): void {
+  const folder = join(ROOT, "e2e/.cache/peers");
+  for (const { name } of MODELS) {
+    const from = join(ROOT, "models/dist", name);
+    const bundle = JSON.parse(readFileSync(join(from, "bundle.json"), "utf8")) as Bundle;
+    const chunks = bundle.variants.find(({ id }) => id === "f32")?.files[0]?.chunks ?? [];
+    const bytes = Buffer.concat(chunks.map(({ sha256 }) => readFileSync(join(from, "chunks", sha256))));
+    mkdirSync(join(folder, name, "onnx"), { recursive: true });
+    writeFileSync(join(folder, name, "onnx/model.onnx"), bytes);
+    writeFileSync(join(folder, name, "config.json"), JSON.stringify({ model_type: "custom" }));
+  }
+  const ort = join(ROOT, "node_modules/@huggingface/transformers/node_modules/onnxruntime-web/dist");
+  mkdirSync(join(folder, "ort"), { recursive: true });
+  for (const file of readdirSync(ort).filter((x) => /^ort-wasm-simd-threaded.*\.(wasm|mjs)$/.test(x)))
+    copyFileSync(join(ort, file), join(folder, "ort", file));
+  const glue = join(dirname(ort), "../../dist/ort-wasm-simd-threaded.jsep.mjs");
+  copyFileSync(glue, join(folder, "ort/ort-wasm-simd-threaded.jsep.mjs"));
+}
+
+function atLeast(subject: string, bound: number | undefined): Goal[] {
+  return bound === undefined ? [] : [{ subject, on: "ratio", atLeast: bound }];
+}
+
+function sampleOf({ value, backend }: { value: number; backend: string }, { name, variant }: Measured): Sample {
+  return { value, backend, model: name, variant: variant ?? "chosen" };
+}
+
+function call<N extends keyof SchedulingPage>(
+  page: Page,
+  name: N,
+  ...args: Parameters<SchedulingPage[N]>
+): Promise<Awaited<ReturnType<SchedulingPage[N]>>> {
+  return page.evaluate(
+    ([name, args]) => {
+      const { bench } = globalThis as unknown as { bench: Record<string, (...args: unknown[]) => unknown> };
+      return bench[name]?.(...args);
+    },
+    [name, args] as const,
+  ) as Promise<Awaited<ReturnType<SchedulingPage[N]>>>;
+}

@@ -1,0 +1,185 @@
+// Who is measured in the scheduling benchmark, all on one thread for each worker: Selvedge as it comes, transformers.js
+// on the main thread as its users have it, ONNX Runtime Web on the main thread, and in one or two workers written by
+// hand, which take requests in the order in which they come.
+import { AutoModel, env, Tensor } from "@huggingface/transformers";
+import * as ort from "onnxruntime-web/jspi";
+import { createEngine } from "selvedge";
+import type { Engine, Model, RunOptions } from "selvedge";
+
+/** A model that is measured. */
+export interface Measured {
+  readonly name: string;
+  readonly input: string;
+  readonly dims: readonly number[];
+  /** The variant, or null for the one that Selvedge chooses. */
+  readonly variant: string | null;
+}
+
+/** Something that answers requests. */
+export interface Peer {
+  /** Runs one request and gives the backend that ran it. */
+  run(model: Measured, data: Float32Array, options?: RunOptions): Promise<string>;
+  /** Runs many requests that are all there; where a hand-written program would batch, it does, `batch` at a time. */
+  offline(model: Measured, data: Float32Array, count: number, batch: number): Promise<string>;
+}
+
+/** Names the peers. */
+export type PeerName =
+  "selvedge" | "transformers.js" | "raw main thread" | "raw worker" | "raw worker 2" | "raw two workers";
+
+/** Makes a peer with models loaded. */
+export async function createPeer(name: PeerName, models: readonly Measured[]): Promise<Peer> {
+  if (name === "selvedge") return createSelvedge(models);
+  if (name === "transformers.js") return createTransformers(models);
+  if (name === "raw main thread") return createMainThread(models);
+  return createWorkers(models, name === "raw two workers" ? 2 : 1);
+}
+
+/** Selvedge on wasm, with nothing set but the variants. */
+async function createSelvedge(
+  models: readonly Measured[],
+): Promise<Peer & { engine: Engine; loaded: Map<string, Model> }> {
+  const engine = await createEngine({ backends: ["wasm"] });
+  const loaded = new Map<string, Model>();
+  for (const { name, variant } of models)
+    loaded.set(
+      `${name} ${variant}`,
+      await engine.load(`/models/${name}/bundle.json`, variant === null ? {} : { variant }),
+    );
+  const run: Peer["run"] = async ({ name, variant, input, dims }, data, options) => {
+    const model = loaded.get(`${name} ${variant}`) as Model;
+    const { info } = await model.run({ [input]: { dtype: "float32", dims, data } }, options);
+    return info.backend;
+  };
+  return {
+    engine,
+    loaded,
+    run,
+    async offline({ name, variant, input, dims }, data, count) {
+      const model = loaded.get(`${name} ${variant}`) as Model;
+      const inputs = { [input]: { dtype: "float32", dims, data } } as const;
+      const source = function* (): Generator<typeof inputs> {
+        for (let i = 0; i < count; i += 1) yield inputs;
+      };
+      let backend = "";
+      for await (const { info } of model.map(source(), { ordered: false })) backend = info.backend;
+      return backend;
+    },
+  };
+}
+
+async function createTransformers(models: readonly Measured[]): Promise<Peer> {
+  env.allowRemoteModels = false;
+  env.allowLocalModels = true;
+  env.localModelPath = "/corpus/peers/";
+  env.useBrowserCache = false;
+  const { wasm } = env.backends.onnx;
+  if (wasm === undefined) throw new Error("transformers.js has no wasm here");
+  wasm.numThreads = 1;
+  wasm.wasmPaths = "/corpus/peers/ort/";
+  const loaded = new Map<string, (inputs: Record<string, Tensor>) => Promise<unknown>>();
+  for (const { name } of models) {
+    const model = await AutoModel.from_pretrained(name, { dtype: "fp32", device: "wasm" });
+    loaded.set(name, model);
+  }
+  return inOrder(async ({ name, input, dims }, data) => {
+    await loaded.get(name)?.({ [input]: new Tensor("float32", data, [...dims]) });
+  });
+}
+
+async function createMainThread(models: readonly Measured[]): Promise<Peer> {
+  ort.env.wasm.wasmPaths = { wasm: "/onnxruntime-web/ort-wasm-simd-threaded.jspi.wasm" };
+  ort.env.wasm.numThreads = 1;
+  const sessions = new Map<string, ort.InferenceSession>();
+  for (const { name } of models) {
+    const options = { executionProviders: ["wasm"], logSeverityLevel: 4 } as const;
+    sessions.set(name, await ort.InferenceSession.create(await bytesOf(name), options));
+  }
+  return inOrder(async ({ name, input, dims }, data) => {
+    await sessions.get(name)?.run({ [input]: new ort.Tensor("float32", data, dims) });
+  });
+}
+
+/** One run at a time, or ONNX Runtime Web breaks; every app writes this chain. */
+function inOrder(work: (model: Measured, data: Float32Array) => Promise<void>): Peer {
+  let tail: Promise<unknown> = Promise.resolve();
+  const run: Peer["run"] = async (model, data) => {
+    const own = tail.then(() => work(model, data));
+    tail = own.catch(() => undefined);
+    await own;
+    return "wasm";
+  };
+  return {
+    run,
+    async offline(model, data, count) {
+      for (let i = 0; i < count; i += 1) await run(model, data);
+      return "wasm";
+    },
+  };
+}
+
+async function createWorkers(models: readonly Measured[], count: number): Promise<Peer> {
+  let nextId = 0;
+  const pending = new Map<number, () => void>();
+  const workers = Array.from({ length: count }, () => {
+    const worker = new Worker(new URL("./scheduling-worker.ts", import.meta.url), { type: "module" });
+    worker.onmessage = ({ data }: MessageEvent<{ id: number }>) => {
+      pending.get(data.id)?.();
+      pending.delete(data.id);
+    };
+    return worker;
+  });
+  const ask = (worker: Worker, message: object): Promise<void> =>
+    new Promise((resolve, reject) => {
+      const id = nextId++;
+      pending.set(id, resolve);
+      worker.onerror = (event) => {
+        reject(new Error(event.message));
+      };
+      worker.postMessage({ id, ...message });
+    });
+  for (const { name } of models) {
+    const bytes = await bytesOf(name);
+    for (const worker of workers) await ask(worker, { name, bytes });
+  }
+  // First in, first out: each worker takes the next that waits when it is through.
+  const free = [...workers];
+  const waiting: ((worker: Worker) => void)[] = [];
+  const take = (): Promise<Worker> => {
+    const worker = free.pop();
+    return worker === undefined ? new Promise((resolve) => waiting.push(resolve)) : Promise.resolve(worker);
+  };
+  const give = (worker: Worker): void => {
+    const next = waiting.shift();
+    if (next === undefined) free.push(worker);
+    else next(worker);
+  };
+  const runOn = async ({ name, input }: Measured, dims: readonly number[], data: Float32Array): Promise<void> => {
+    const worker = await take();
+    await ask(worker, { name, input, dims, data });
+    give(worker);
+  };
+  return {
+    async run(model, data) {
+      await runOn(model, model.dims, data);
+      return "wasm";
+    },
+    async offline(model, data, count, batch) {
+      const runs: Promise<void>[] = [];
+      for (let left = count; left > 0; left -= batch) {
+        const rows = Math.min(batch, left);
+        const joined = new Float32Array(rows * data.length);
+        for (let row = 0; row < rows; row += 1) joined.set(data, row * data.length);
+        runs.push(runOn(model, [rows, ...model.dims.slice(1)], joined));
+      }
+      await Promise.all(runs);
+      return "wasm";
+    },
+  };
+}
+
+async function bytesOf(name: string): Promise<ArrayBuffer> {
+  const response = await fetch(`/corpus/peers/${name}/onnx/model.onnx`);
+  if (!response.ok) throw new Error(`no model "${name}" for the peers`);
+  return response.arrayBuffer();
+}

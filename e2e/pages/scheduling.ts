@@ -1,0 +1,223 @@
+// The scheduling benchmark, in the page: MLPerf LoadGen's scenarios, and a mix of classes with deadlines, by one
+// generator for all peers. Times are the page's own, from the call to the answer.
+import type { RunOptions } from "selvedge";
+import { seeded } from "../corpus/random.ts";
+import { createPeer } from "./peers.ts";
+import type { Measured, Peer, PeerName } from "./peers.ts";
+
+/** What one measurement gave; the unit is its scenario's. */
+export interface Told {
+  readonly value: number;
+  readonly backend: string;
+}
+
+/** A share of a mix: so many of ten requests, each to be answered within its deadline. */
+export interface Class {
+  readonly model: Measured;
+  readonly deadlineMs: number;
+  readonly share: number;
+}
+
+/** What came of a mix. */
+export interface MixTold {
+  readonly backend: string;
+  /** By class: which share of its requests was answered in time. */
+  readonly onTime: number[];
+  /** How long a request that was refused waited for that: the longest of 99 of 100, 0 where none was. */
+  readonly refusedMs: number;
+  /** What a saturating stream beside it got, in requests a second. */
+  readonly beside: number;
+}
+
+const peers = new Map<string, Promise<Peer>>();
+let models: readonly Measured[] = [];
+let batches: readonly number[] = [];
+
+const bench = {
+  /** Says which models there are, and in which batches a hand-written program would run them. */
+  setUp(all: readonly Measured[], batch: readonly number[]): void {
+    models = all;
+    batches = batch;
+  },
+
+  /** Sends the next request when the one before is answered; gives the median in ms. */
+  async single(name: PeerName, model: Measured, count: number, slowBy: number): Promise<Told> {
+    const peer = await get(name);
+    const times: number[] = [];
+    let backend = "";
+    const data = noise(model);
+    for (let i = 0; i < count; i += 1) {
+      const startMs = performance.now();
+      backend = await peer.run(model, data);
+      if (slowBy > 0) turn((performance.now() - startMs) * slowBy);
+      times.push(performance.now() - startMs);
+    }
+    return { value: quantile(times, 0.5), backend };
+  },
+
+  /** Sends queries of eight requests, the next when all of one are answered; gives the 99th percentile in ms. */
+  async multi(name: PeerName, model: Measured, queries: number): Promise<Told> {
+    const peer = await get(name);
+    const data = noise(model);
+    const times: number[] = [];
+    let backend = "";
+    for (let i = 0; i < queries; i += 1) {
+      const startMs = performance.now();
+      [backend = ""] = await Promise.all(Array.from({ length: 8 }, () => peer.run(model, data)));
+      times.push(performance.now() - startMs);
+    }
+    return { value: quantile(times, 0.99), backend };
+  },
+
+  /** Has all requests there at once; gives requests a second. */
+  async offline(name: PeerName, model: Measured, count: number): Promise<Told> {
+    const peer = await get(name);
+    const batch = batches[models.findIndex((x) => x.name === model.name)] ?? 1;
+    const startMs = performance.now();
+    const backend = await peer.offline(model, noise(model), count, batch);
+    return { value: (1_000 * count) / (performance.now() - startMs), backend };
+  },
+
+  /** Sends requests at random times (Poisson); gives the highest rate a second at which 99 of 100 take 100 ms at the most. */
+  async server(name: PeerName, model: Measured, seed: string, from: number, ms: number): Promise<Told> {
+    const peer = await get(name);
+    const data = noise(model);
+    let backend = "";
+    const passes = async (rate: number): Promise<boolean> => {
+      const times: number[] = [];
+      await poisson(`${seed} ${rate}`, rate, ms, async (startMs) => {
+        backend = await peer.run(model, data);
+        times.push(performance.now() - startMs);
+      });
+      return quantile(times, 0.99) <= 100;
+    };
+    let [low, high] = [0, from];
+    while (await passes(high)) [low, high] = [high, high * 1.6];
+    for (let step = 0; step < 3; step += 1) {
+      const middle = low === 0 ? high * 0.6 : (low + high) / 2;
+      if (await passes(middle)) low = middle;
+      else high = middle;
+    }
+    return { value: low === 0 ? high * 0.6 : low, backend };
+  },
+
+  /** Gives how many requests a second of a mix are answered when all are there at once. */
+  async mixOffline(name: PeerName, classes: readonly Class[], count: number): Promise<Told> {
+    const peer = await get(name);
+    const startMs = performance.now();
+    const backends = await Promise.all(
+      Array.from({ length: count }, (_, i) => {
+        const { model } = classOf(classes, i);
+        return peer.run(model, noise(model));
+      }),
+    );
+    return { value: (1_000 * count) / (performance.now() - startMs), backend: backends[0] ?? "" };
+  },
+
+  /** Sends a mix at a rate a second, with deadlines where the peer knows them, beside a stream that takes all it can get. */
+  async mix(
+    name: PeerName,
+    classes: readonly Class[],
+    seed: string,
+    rate: number,
+    ms: number,
+    beside: Measured | null,
+  ): Promise<MixTold> {
+    const peer = await get(name);
+    const counts = classes.map(() => ({ all: 0, onTime: 0 }));
+    const refused: number[] = [];
+    let backend = "";
+    const stream = saturate(peer, beside);
+    let sent = 0;
+    await poisson(seed, rate, ms, async (dueMs) => {
+      const own = classOf(classes, sent++);
+      const count = counts[classes.indexOf(own)] as { all: number; onTime: number };
+      const options: RunOptions = { deadlineMs: own.deadlineMs };
+      count.all += 1;
+      const startMs = performance.now();
+      try {
+        backend = await peer.run(own.model, noise(own.model), options);
+        if (performance.now() - dueMs <= own.deadlineMs) count.onTime += 1;
+      } catch (error) {
+        if (Reflect.get(error as object, "code") !== "deadline-exceeded") throw error;
+        refused.push(performance.now() - startMs);
+      }
+    });
+    const told = await stream.stop();
+    const onTime = counts.map(({ all, onTime }) => (all === 0 ? 100 : (100 * onTime) / all));
+    return { backend: backend === "" ? "wasm" : backend, onTime, refusedMs: quantile(refused, 0.99), beside: told };
+  },
+};
+export type SchedulingPage = typeof bench;
+
+/** Keeps eight requests of a model under way until it is stopped; gives how many a second were answered. */
+function saturate(peer: Peer, model: Measured | null): { stop(): Promise<number> } {
+  let isOver = false;
+  let answered = 0;
+  const startMs = performance.now();
+  const one = async (own: Measured): Promise<void> => {
+    while (!isOver) {
+      await peer.run(own, noise(own), { priority: "background" });
+      if (!isOver) answered += 1;
+    }
+  };
+  const all = model === null ? [] : Array.from({ length: 8 }, () => one(model));
+  return {
+    async stop() {
+      isOver = true;
+      const rate = (1_000 * answered) / (performance.now() - startMs);
+      await Promise.all(all);
+      return rate;
+    },
+  };
+}
+
+/** Calls at the times of a Poisson process for so long, and waits for all. A call counts from when it was due: a page that is busy is late itself. */
+async function poisson(seed: string, rate: number, ms: number, call: (dueMs: number) => Promise<void>): Promise<void> {
+  const random = seeded(seed);
+  const calls: Promise<void>[] = [];
+  const startMs = performance.now();
+  for (let atMs = 0; atMs < ms;) {
+    const waitMs = startMs + atMs - performance.now();
+    if (waitMs > 1) await new Promise((resolve) => setTimeout(resolve, waitMs));
+    calls.push(call(startMs + atMs));
+    atMs += (-1_000 * Math.log(1 - random.next())) / rate;
+  }
+  await Promise.all(calls);
+}
+
+function classOf(classes: readonly Class[], i: number): Class {
+  let at = (i * 7) % 10; // spreads the classes instead of sending one after the other
+  for (const own of classes) {
+    if (at < own.share) return own;
+    at -= own.share;
+  }
+  return classes[0] as Class;
+}
+
+function get(name: PeerName): Promise<Peer> {
+  const known = peers.get(name) ?? createPeer(name, models);
+  peers.set(name, known);
+  return known;
+}
+
+const noises = new Map<string, Float32Array>();
+function noise({ name, dims }: Measured): Float32Array {
+  let data = noises.get(name);
+  if (data === undefined) {
+    data = Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, (_, i) => Math.sin(i * 12.9898) * 0.5);
+    noises.set(name, data);
+  }
+  return data;
+}
+
+function quantile(values: readonly number[], q: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? 0;
+}
+
+function turn(ms: number): void {
+  for (const endMs = performance.now() + ms; performance.now() < endMs;);
+}
+
+Object.assign(globalThis, { bench });
