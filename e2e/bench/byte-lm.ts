@@ -1,5 +1,6 @@
 // A transformer over bytes made from a seed: no training, but all that makes one hard to compress: an embedding tied to
-// the output, attention with a mask of −10,000, layer norms, wide products, a few columns of weights ten times the others.
+// the output, attention with a mask of −10,000, layer norms, wide products, a few columns of weights that are larger. What
+// layers add is scaled down with their number, as training begins, so that an error is not amplified from layer to layer.
 import { int64Tensor } from "../../lib/compress/weights.ts";
 import type { NodeSpec } from "../../lib/compress/graph.ts";
 import type { OnnxModel } from "../../lib/compress/onnx.ts";
@@ -31,11 +32,11 @@ export function byteLm(): OnnxModel {
     return name;
   };
   /** A matrix of which one column in 64 is larger. */
-  const matrix = (name: string, rows: number, columns: number): string =>
-    weight(name, [rows, columns], (i) => (normal() / Math.sqrt(rows)) * ((i % columns) % 64 === 7 ? 4 : 1));
-  const norm = (value: string, name: string): string => {
+  const matrix = (name: string, rows: number, columns: number, size = 1): string =>
+    weight(name, [rows, columns], (i) => ((size * normal()) / Math.sqrt(rows)) * ((i % columns) % 64 === 7 ? 3 : 1));
+  const norm = (value: string, name: string, size = 1): string => {
     const [scale, bias] = [
-      weight(`${name}.scale`, [WIDTH], () => 1 + normal() / 10),
+      weight(`${name}.scale`, [WIDTH], () => size * (1 + normal() / 10)),
       weight(`${name}.bias`, [WIDTH], () => 0),
     ];
     return add("LayerNormalization", [value, scale, bias], `${name}.out`, { axis: -1 });
@@ -59,13 +60,21 @@ export function byteLm(): OnnxModel {
       perm: [0, 2, 1, 3],
     });
     const joined = add("Reshape", [mixed, "join"], at("joined"));
-    x = add("Add", [x, add("MatMul", [joined, matrix(at("output"), WIDTH, WIDTH)], at("projected"))], at("middle"));
+    x = add(
+      "Add",
+      [x, add("MatMul", [joined, matrix(at("output"), WIDTH, WIDTH, 1 / Math.sqrt(2 * LAYERS))], at("projected"))],
+      at("middle"),
+    );
     const wide = add("MatMul", [norm(x, at("norm2")), matrix(at("wide"), WIDTH, WIDE)], at("widened"));
-    const narrow = add("MatMul", [add("Relu", [wide], at("relu")), matrix(at("narrow"), WIDE, WIDTH)], at("narrowed"));
+    const narrow = add(
+      "MatMul",
+      [add("Relu", [wide], at("relu")), matrix(at("narrow"), WIDE, WIDTH, 1 / Math.sqrt(2 * LAYERS))],
+      at("narrowed"),
+    );
     x = add("Add", [x, narrow], at("out"));
   }
   const turned = add("Transpose", ["embedding"], "turned", { perm: [1, 0] });
-  add("MatMul", [norm(x, "last"), turned], "logits");
+  add("MatMul", [norm(x, "last", 0.15), turned], "logits");
   const batch = ["batch", POSITIONS];
   return buildGraph(
     {

@@ -1,6 +1,6 @@
 // Makes one form of a model with the toolchain, in a process of its own, so that its time and memory can be told:
 // FORM MODEL SAMPLES OUT, as compress-reference.py. Prints one line of JSON.
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { formsFor, TARGETS } from "../../lib/compress/forms.ts";
 import { readModelFile } from "../../lib/compress/files.ts";
 import { foldConstants } from "../../lib/compress/infer.ts";
@@ -21,6 +21,8 @@ const form = formsFor(TARGETS, [name]).find((x) => x.id === name);
 if (form === undefined) throw new Error(`there is no form ${name}`);
 await form.make(model, feeds, false);
 writeFileSync(out, model.write());
-const peakBytes = process.resourceUsage().maxRSS * 1024;
+// Not getrusage: what that gives begins with what the process that started this one held.
+const peak = /VmHWM:\s*(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
+const peakBytes = Number(peak) * 1024;
 process.stdout.write(`${JSON.stringify({ seconds: (performance.now() - started) / 1000, peakBytes })}\n`);
 process.exit();

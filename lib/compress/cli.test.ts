@@ -7,6 +7,7 @@ import { main } from "./cli.ts";
 import type { CompressReport } from "./outcome.ts";
 import { seededFloats, smallModel } from "./fixtures.ts";
 import { readModelFile } from "./files.ts";
+import { TensorProto_DataType } from "./onnx.gen.js";
 import { OnnxModel } from "./onnx.ts";
 import { floatTensor, int64Tensor } from "./weights.ts";
 
@@ -202,6 +203,20 @@ describe("compress", () => {
     const path = modelFile();
     expect(await main(words.map((x) => (x === "MODEL" ? path : x)))).toBe(1);
     expect(said).toMatch(message);
+  });
+
+  test("an input of a type that no array carries is refused by name", async () => {
+    const model = smallModel({
+      opset: 21,
+      inputs: { x: [2] },
+      outputs: ["y"],
+      nodes: [{ opType: "Cast", input: ["x"], output: ["y"], attributes: { to: TensorProto_DataType.FLOAT } }],
+      types: { x: TensorProto_DataType.INT4 },
+    });
+    const path = join(folder, "int4.onnx");
+    writeFileSync(path, model.write());
+    expect(await main(["compress", path, "--out", join(folder, "out")])).toBe(1);
+    expect(said).toMatch(/"x" is int4/);
   });
 
   test("a file that is no model is refused, and nothing is written", async () => {

@@ -1,4 +1,5 @@
 // What a model holds, and how two models' answers differ, in lines for a terminal.
+import { ARRAY_TYPES } from "../tensor.ts";
 import type { Dtype, Port } from "../tensor.ts";
 import { inferValues } from "./infer.ts";
 import { sqnr } from "./metric.ts";
@@ -38,7 +39,10 @@ export async function describePorts(model: OnnxModel): Promise<{ inputs: Port[];
   const stored = new Set(model.graph.proto.initializer.map((x) => x.name));
   const port = ({ name }: { readonly name: string }): Port => {
     const facts = values.get(name);
-    if (facts === undefined) throw new TypeError(`"${name}" is no tensor`);
+    if (facts === undefined)
+      throw new TypeError(`"${name}" is no tensor: sequences, maps and optional values have no place in a bundle`);
+    if (facts.type !== "string" && !Object.hasOwn(ARRAY_TYPES, facts.type))
+      throw new TypeError(`"${name}" is ${facts.type}, which no array of JavaScript carries: put a Cast beside it`);
     const dims = facts.dims.map((x, i) => ((typeof x === "number" ? x > 0 : x !== "") ? x : `${name}_${i}`));
     return { name, dtype: facts.type as Dtype, dims, batchAxis: typeof dims[0] === "string" ? 0 : null };
   };
