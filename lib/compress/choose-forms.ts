@@ -1,10 +1,9 @@
 // Which form a target gets, which forms go into the bundle, and where each of them must not be chosen by itself.
 import type { BackendName } from "../backend/backend.ts";
+import { SLOWER } from "./check.ts";
 import type { Target } from "./forms.ts";
 import type { CompressReport, FormReport } from "./outcome.ts";
 
-/** A form slower than this beside float32 replaces nothing; the rest is noise of the clock. */
-export const SLOWER = 1.05;
 /** Among forms about as fast as the fastest, the smallest is taken. */
 const SIMILAR = 1.15;
 

@@ -1,8 +1,9 @@
 // One report, three faces, all made from report.json's contents alone: here the terminal's and the one for a pull
 // request; the page is in report-page.ts.
 import type { Check } from "./check.ts";
-import { SLOWER } from "./choose-forms.ts";
+import { SLOWER } from "./check.ts";
 import type { CompressReport, FormReport } from "./outcome.ts";
+import { frontierRows } from "./search-report.ts";
 
 /** Writes the report for a pull request. */
 export function markdownReport(report: CompressReport): string {
@@ -29,8 +30,16 @@ export function markdownReport(report: CompressReport): string {
           line(["---", "---", "---:", "---:", "---:"]),
           ...sensitive.map((x) => line([x.name, x.operator, String(x.bytes), number(x.int8Db), number(x.int4Db)])),
         ]),
+    ...(report.search === undefined
+      ? []
+      : ["", "The frontier of the search:", "", ...table(frontierRows(report.search))]),
     "",
   ].join("\n");
+}
+
+function table([head = [], ...rows]: readonly (readonly string[])[]): string[] {
+  const line = (x: readonly string[]): string => `| ${x.map(cellText).join(" | ")} |`;
+  return [line(head), line(head.map((_, i) => (i === 0 ? "---" : "---:"))), ...rows.map(line)];
 }
 
 /** Writes the report for a terminal. */
