@@ -47,7 +47,7 @@ export interface InBrowser {
 
 /** How many samples a form's answers are compared on; a software adapter is slow. */
 export const CHECK_FEEDS = 8;
-const WEBGPU_FEEDS = 3;
+const WEBGPU_FEEDS = 2;
 /** Two backends round differently; past this something is computed differently. */
 const PARITY_DB = 20;
 /** Rounds are short and many, so that of each model at least one is disturbed by nothing else on the machine. */

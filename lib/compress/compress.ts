@@ -61,7 +61,7 @@ export interface CompressOptions {
   readonly forms?: readonly string[] | undefined;
   /** Bounds the samples that are used. Default: as many as the model answers in a minute. */
   readonly limit?: number | undefined;
-  /** Bounds the time for the sensitivity of each weight. Default 20,000 ms; 0 leaves it out. */
+  /** Bounds the time for the sensitivity of each weight. Default 10,000 ms; 0 leaves it out. */
   readonly sensitivityMs?: number | undefined;
   /** Prunes units too, by this share or these; adds the forms "pruned" and "pruned-int8". Default none. */
   readonly prune?: PruneRequest | undefined;
@@ -81,7 +81,7 @@ export interface CompressOptions {
 const PATIENCE = { ms: 60_000, least: 32, most: 100_000 } as const;
 /** Samples that statistics are gathered on. */
 const CALIBRATION = 256;
-const SENSITIVITY = { ms: 20_000, feeds: 4 } as const;
+const SENSITIVITY = { ms: 10_000, feeds: 4 } as const;
 /** A simplified model's outputs are the source's but for rounding. */
 const SIMPLIFIED_DB = 60;
 
