@@ -2,6 +2,7 @@
 // that allows either. Every plot has its numbers beside it as a table, for those who do not see it.
 import type { CompressReport } from "./outcome.ts";
 import type { SensitivityRow } from "./sensitivity.ts";
+import { frontierPlot, frontierRows } from "./search-report.ts";
 import { cells, heads, number, reasons, summary } from "./report.ts";
 
 const STYLE = `
@@ -38,7 +39,7 @@ export function htmlReport(report: CompressReport): string {
 ${list.length === 0 ? "" : `<h2>What is not used, and why</h2><ul>${list.map((x) => `<li>${escape(x)}</li>`).join("")}</ul>`}
 <h2>Size against accuracy</h2>
 ${scatter(report)}
-<h2>Sensitivity of each weight</h2>
+${search(report)}<h2>Sensitivity of each weight</h2>
 ${sensitivity(report.sensitivity)}
 <h2>Bytes per tensor</h2>
 ${bars(
@@ -53,6 +54,16 @@ ${numbers(
 </main>
 </body>
 </html>
+`;
+}
+
+/** Draws what a search tried, where there was one. */
+function search({ search: outcome }: CompressReport): string {
+  if (outcome === undefined) return "";
+  const [head = [], ...rows] = frontierRows(outcome);
+  return `<h2>What the search tried</h2>
+${frontierPlot(outcome)}
+<div class="scroll" tabindex="0" role="region" aria-label="Frontier">${table("The frontier", head, rows)}</div>
 `;
 }
 

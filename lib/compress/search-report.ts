@@ -52,7 +52,7 @@ export function frontierRows({ candidates }: SearchOutcome): string[][] {
   ];
 }
 
-/** Draws all candidates as an SVG, score against bytes: filled where they passed, joined along the frontier. */
+/** Draws all candidates as an SVG, score against bytes: by colour whether they passed, joined along the frontier. */
 export function frontierPlot({ candidates }: SearchOutcome): string {
   const most = Math.max(1, ...candidates.map((x) => x.bytes));
   const scores = candidates.map((x) => x.score);
@@ -61,10 +61,10 @@ export function frontierPlot({ candidates }: SearchOutcome): string {
   const top = (x: Candidate): number => 280 - ((x.score - low) / Math.max(high - low, 1e-9)) * 240;
   const dots = candidates.map(
     (x) =>
-      `<circle cx="${left(x).toFixed(1)}" cy="${top(x).toFixed(1)}" r="4" fill="${x.isPassed ? "#285" : "none"}" stroke="${x.isPassed ? "#285" : "#a33"}"><title>${x.form}, ${x.left} weights at 16 bits, pruned at ${x.price}: ${x.bytes} bytes, ${x.score.toFixed(4)}</title></circle>`,
+      `<circle cx="${left(x).toFixed(1)}" cy="${top(x).toFixed(1)}" r="4" class="${x.isPassed ? "mark" : "other"}"><title>${x.form}, ${x.left} weights at 16 bits, pruned at ${x.price}: ${x.bytes} bytes, ${x.score.toFixed(4)}</title></circle>`,
   );
   const line = frontier(candidates).map((x) => `${left(x).toFixed(1)},${top(x).toFixed(1)}`);
-  return `<svg viewBox="0 0 700 320" role="img" aria-label="Score against bytes of all candidates of the search" font-size="12">
-<path d="M60 20V280H680" fill="none" stroke="#888"/><text x="4" y="44">${high.toFixed(3)}</text><text x="4" y="284">${low.toFixed(3)}</text>
-<text x="560" y="305">${most} bytes</text><polyline points="${line.join(" ")}" fill="none" stroke="#285"/>${dots.join("")}</svg>`;
+  return `<svg viewBox="0 0 700 320" role="img" aria-label="Score against bytes of all candidates of the search">
+<path class="axis" d="M60 20V280H680"/><text x="4" y="44">${high.toFixed(3)}</text><text x="4" y="284">${low.toFixed(3)}</text>
+<text x="560" y="305">${most} bytes</text><polyline points="${line.join(" ")}" fill="none" stroke="currentColor"/>${dots.join("")}</svg>`;
 }
