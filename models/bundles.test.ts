@@ -18,7 +18,7 @@ describe.each(RECIPES)("$name", (recipe) => {
     for (const { metric } of input.variants)
       if (metric !== undefined) {
         expect(metric.value).toBeGreaterThanOrEqual(metric.reference - 0.005);
-        expect(metric.n).toBeGreaterThanOrEqual(2_000);
+        expect(metric.n).toBeGreaterThanOrEqual(1_000);
       }
   });
 

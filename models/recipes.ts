@@ -5,8 +5,9 @@ import { fashionMlp } from "./fashion-mlp.ts";
 import { ocrCls } from "./ocr-cls.ts";
 import { ocrDet } from "./ocr-det.ts";
 import { ocrRec } from "./ocr-rec.ts";
+import { spam } from "./spam.ts";
 import { vad } from "./vad.ts";
 import type { Recipe } from "./recipe.ts";
 
 /** Lists all recipes. */
-export const RECIPES: readonly Recipe[] = [ocrDet, ocrRec, ocrCls, face, vad, fashionCnn, fashionMlp];
+export const RECIPES: readonly Recipe[] = [ocrDet, ocrRec, ocrCls, face, vad, fashionCnn, fashionMlp, spam];

@@ -6,9 +6,10 @@
     cp /tmp/spam/tokenizer.json models/spam/
 
 Five thousand mails are few, and on few mails a linear model over counted pieces is hard to beat. So the classifier is
-the mean of two, each of which errs where the other does not:
+a mean of two, each of which errs where the other does not:
 
-- a linear part, fitted by prepare.ts, whose weights are taken as they are;
+- a linear part, fitted by prepare.ts, whose weights are taken as they are; it counts for three quarters, since on training
+  mails that neither saw its loss is half of the other's (0.034 against 0.075, the first fifth of the threads);
 - a transformer: an embedding of each piece, a convolution over three pieces (what pairs of words are to a linear model),
   two layers of attention without positions, which the convolution gives as far as they matter, and a linear layer over
   the mean and the largest value of each feature, before the layers and after them.
@@ -32,6 +33,8 @@ TRAIN_LENGTH, LENGTH = 256, 1024
 FAR = -1e4
 # By what the linear part's log odds are divided to say what is so: found on the training mails, unseen by each fit.
 LINEAR_TEMPERATURE = 0.8
+# The share of the transformer in the mean.
+SHARE = 0.25
 
 
 class Layer(nn.Module):
@@ -170,16 +173,16 @@ def train(data, options):
 
 
 def both(logits, mails):
-    """Gives the mean of what the transformer and the linear part say."""
+    """Gives the mean of what the transformer and the linear part say, by their shares."""
     linear = np.array([x["linear"] for x in mails], np.float32)[:, None] / LINEAR_TEMPERATURE
-    return (logits + linear * np.array([-0.5, 0.5], np.float32)) / 2
+    return SHARE * logits + (1 - SHARE) * linear * np.array([-0.5, 0.5], np.float32)
 
 
 def stored(model, data):
-    """Gives all weights as they are written; the halves of the mean are in them."""
-    model.last.weight /= 2
-    model.last.bias /= 2
-    inverse, scale = np.array(data["inverse"]), 1 / (2 * LINEAR_TEMPERATURE)
+    """Gives all weights as they are written; the shares of the mean are in them."""
+    model.last.weight *= SHARE
+    model.last.bias *= SHARE
+    inverse, scale = np.array(data["inverse"]), (1 - SHARE) / LINEAR_TEMPERATURE
     model.last.bias += torch.tensor([-0.5, 0.5]) * data["bias"] * scale
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
     weights["linear.weight"] = np.array(data["weight"]) * inverse * scale
