@@ -56,6 +56,7 @@ export default defineConfig({
         "ocr/index.html",
         "camera/index.html",
         "vad/index.html",
+        "spam/index.html",
         "latency/index.html",
         "faults/index.html",
       ].map((page) => join(ROOT, "demo", page)),

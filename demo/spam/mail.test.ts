@@ -1,0 +1,58 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { EXAMPLES } from "./examples.ts";
+import { mailText, readMail } from "./mail.ts";
+
+test("the source of a mail gives its subject and its body", () => {
+  const mail = readMail("From: a@b.example\r\nSubject: Hello\r\n  you\r\nDate: Thu, 1 Aug 2002\r\n\r\nBody.\r\n");
+  expect(mail).toEqual({ subject: "Hello you", date: "Thu, 1 Aug 2002", from: "a@b.example", body: "Body." });
+  expect(mailText(mail)).toBe("Hello you\n\nBody.");
+});
+
+test("text without headers is a body alone, though a line of it looks like one", () => {
+  expect(readMail("Note: bring milk\n\nand bread").body).toBe("Note: bring milk\n\nand bread");
+});
+
+test.each([
+  ["quoted-printable in UTF-8", "=?utf-8?Q?Gr=C3=BC=C3=9Fe?=", "Grüße"],
+  ["base64", "=?utf-8?B?R3LDvMOfZQ==?=", "Grüße"],
+  ["two words in a row", "=?utf-8?Q?Gr?= =?utf-8?Q?=C3=BC=C3=9Fe?=", "Grüße"],
+  ["a charset that nobody knows", "=?x-none?Q?caf=E9_noir?=", "café noir"],
+])("a subject in %s is decoded", (_, source, subject) => {
+  expect(readMail(`Subject: ${source}\n\nx`).subject).toBe(subject);
+});
+
+test("a body is decoded by its own encoding and charset", () => {
+  const quoted =
+    "Subject: a\nContent-Type: text/plain; charset=iso-8859-1\nContent-Transfer-Encoding: quoted-printable";
+  expect(readMail(`${quoted}\n\nJ=FCrgen is=\n here`).body).toBe("Jürgen is here");
+  const base64 = "Subject: a\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64";
+  expect(readMail(`${base64}\n\nR3LD\nvMOfZQ==`).body).toBe("Grüße");
+});
+
+test("HTML is read as it is seen", () => {
+  const html =
+    "<style>p{}</style><p>Win <b>n</b>ow &amp; save<br>&#163;5 <!-- x -->&nbsp;today</p><script>a<b</script>";
+  expect(readMail(`Subject: a\nContent-Type: text/html\n\n${html}`).body).toBe("Win now & save\n£5 today");
+});
+
+test("of alternatives the plain one is read, of other parts all that are text", () => {
+  const part = (type: string, body: string): string => `--sep\nContent-Type: ${type}\n\n${body}\n`;
+  const mail = (kind: string, ...parts: string[]): string =>
+    `Subject: a\nContent-Type: multipart/${kind};\n boundary="sep"\n\nfor old readers\n${parts.join("")}--sep--\nafter`;
+  const [plain, html] = [part("text/plain", "Plain"), part("text/html", "<p>Rich</p>")];
+  expect(readMail(mail("alternative", plain, html)).body).toBe("Plain");
+  expect(readMail(mail("alternative", html)).body).toBe("Rich");
+  expect(readMail(mail("mixed", plain, part("image/png", "iVBORw0KGgo="), html)).body).toBe("Plain\n\nRich");
+  expect(readMail(mail("mixed", `--sep\n\nNo headers\n`)).body).toBe("No headers");
+});
+
+test("whatever comes is read, cut short wherever", () => {
+  const text = fc.oneof(fc.string({ unit: "binary" }), fc.constantFrom(...Object.values(EXAMPLES)));
+  fc.assert(
+    fc.property(text, fc.nat(2_000), (source, cut) => {
+      const mail = readMail(source.slice(0, cut));
+      expect(typeof mailText(mail)).toBe("string");
+    }),
+  );
+});
