@@ -29,8 +29,10 @@ export interface Moments {
 export interface MomentsOptions {
   /** Bytes that products may take at once. Default 128 MiB. */
   readonly budgetBytes?: number;
-  /** Rows that are taken of one sample, evenly spread. Default 1,024. */
+  /** Rows that are taken of one sample, evenly spread. Default 512. */
   readonly rowsMax?: number;
+  /** Rows that are enough: what further samples add is little, and products of long rows take time. Default 16,384. */
+  readonly rowsEnough?: number;
   /** Layers with longer rows are left out: their products would take minutes. Default 4,608. */
   readonly columnsMax?: number;
 }
@@ -38,7 +40,8 @@ export interface MomentsOptions {
 /** What `measureMoments` does unless told otherwise. */
 export const MOMENTS_DEFAULTS: Required<MomentsOptions> = {
   budgetBytes: 128 * 2 ** 20,
-  rowsMax: 1024,
+  rowsMax: 512,
+  rowsEnough: 16_384,
   columnsMax: 4608,
 };
 
@@ -58,7 +61,7 @@ export async function* measureMoments(
   nodes: readonly NodeProto[] = model.graph.nodes,
   options: MomentsOptions = {},
 ): AsyncGenerator<LayerMoments> {
-  const { budgetBytes, rowsMax, columnsMax } = { ...MOMENTS_DEFAULTS, ...options };
+  const { budgetBytes, rowsMax, rowsEnough, columnsMax } = { ...MOMENTS_DEFAULTS, ...options };
   const byInput = new Map<string, Layer[]>();
   for (const node of nodes) {
     const layer = layerOf(model.graph, node);
@@ -81,7 +84,8 @@ export async function* measureMoments(
       turn.push({ layers: next, first, sums: new Sums(first.groups, first.columns) });
       waiting.shift();
     }
-    await observe(model, feeds, () => turn.map(({ first, sums }) => tapOf(model.graph, first, rowsMax, sums)));
+    const taps = (): Tap[] => turn.map(({ first, sums }) => tapOf(model.graph, first, rowsMax, sums));
+    await observe(model, feeds, taps, () => turn.every(({ sums }) => sums.rows >= rowsEnough));
     for (const { layers, sums } of turn) if (sums.rows > 0) yield { layers, moments: sums };
   }
 }

@@ -127,3 +127,16 @@ test("layers of one input are measured once, and a small budget only takes more 
   expect(wide.map((x) => x.layers.map((y) => y.node.output[0]))).toEqual([["h", "y"], ["z"]]);
   expect(narrow.map((x) => x.moments.products)).toEqual(wide.map((x) => x.moments.products));
 });
+
+test("samples are gone through only until there are rows enough", async () => {
+  let taken = 0;
+  const source = {
+    *[Symbol.iterator]() {
+      for (; taken < 100; taken++) yield feed(1, 2, 3, 4, 5, 6);
+    },
+  };
+  const options = { rowsMax: 1, rowsEnough: 5 };
+  const [{ moments } = { moments: undefined }] = await all(measureMoments(model(), source, undefined, options));
+  expect(moments?.rows).toBe(5);
+  expect(taken).toBeLessThan(7);
+});

@@ -153,8 +153,16 @@ export function append(graph: Graph, stem: string, spec: Omit<NodeSpec, "output"
   return [output];
 }
 
-/** @internal Runs a model over samples with more outputs, which `tap` appends nodes for; the model is afterwards as it was. */
-export async function observe(model: OnnxModel, feeds: Feeds, tap: () => readonly Tap[]): Promise<void> {
+/**
+ * @internal Runs a model over samples, until it is enough, with more outputs, which `tap` appends nodes for; the model is
+ * afterwards as it was.
+ */
+export async function observe(
+  model: OnnxModel,
+  feeds: Feeds,
+  tap: () => readonly Tap[],
+  isEnough: () => boolean = () => false,
+): Promise<void> {
   const { graph } = model;
   const [nodes, initializers] = [[...graph.nodes], [...graph.proto.initializer]];
   try {
@@ -165,6 +173,7 @@ export async function observe(model: OnnxModel, feeds: Feeds, tap: () => readonl
     const session = await openWith(model, names);
     try {
       for await (const feed of feeds) {
+        if (isEnough()) break;
         const tensors = Object.entries(feed).map(
           ([name, { dtype, dims, data }]) =>
             [name, new Tensor(dtype as "float32", data as Float32Array, dims)] as const,
