@@ -1,0 +1,68 @@
+import { describe, expect, test } from "vitest";
+import type { CompressReport } from "./outcome.ts";
+import { htmlReport } from "./report-page.ts";
+import { markdownReport, terminalReport } from "./report.ts";
+
+const report: CompressReport = {
+  schema: "selvedge/report@1",
+  model: "a|b <script>.onnx",
+  sourceBytes: 1_000,
+  targets: ["wasm"],
+  metric: { name: "sqnr", budget: "at least 30 dB", reference: 200 },
+  samples: { n: 20, isMadeUp: false },
+  forms: [
+    {
+      ...{ id: "f32", file: "f32.onnx", bytes: 1_000, brotliBytes: 900, score: 200, sqnrDb: 200, isWithinBudget: true },
+      ...{ checks: [{ target: "wasm", verdict: "passed", speed: 1 }], seconds: 1 },
+    },
+    {
+      ...{ id: "int8", file: "int8.onnx", bytes: 270, brotliBytes: 240, score: 12, sqnrDb: 12, isWithinBudget: false },
+      ...{ checks: [{ target: "wasm", verdict: "passed", speed: 1.4 }], seconds: 1 },
+    },
+    {
+      ...{ id: "int4", file: "int4.onnx", bytes: 0, brotliBytes: 0, score: null, sqnrDb: null, isWithinBudget: false },
+      ...{ checks: [], seconds: 1, why: "it could not be made: no <b>" },
+    },
+  ],
+  defaults: { wasm: "f32" },
+  bundle: { identity: "0".repeat(64), variants: ["f32"], bytes: 1_000, brotliBytes: 900 },
+  tensors: [{ name: 'w"1', bytes: 800 }],
+  sensitivity: [{ name: "w&1", operator: "MatMul", bytes: 800, int8Db: 40.5, int4Db: 15.25 }],
+  notes: ["A note."],
+  isStopped: false,
+  seconds: 3,
+  peakBytes: 2 ** 28,
+};
+
+describe("every face of the report says the same", () => {
+  test.each([
+    ["terminal", terminalReport],
+    ["pull request", markdownReport],
+    ["page", htmlReport],
+  ])("on the %s", (_, write) => {
+    const text = write(report);
+    for (const part of [
+      "wasm gets f32",
+      "int8 missed its budget: sqnr 12",
+      "1.400 times as long",
+      "not made",
+      "A note.",
+    ])
+      expect(text).toContain(part);
+  });
+});
+
+test("the page is one file without scripts or links, in which names are text", () => {
+  const page = htmlReport(report);
+  expect(page).not.toMatch(/<script|<link|src=|https?:/);
+  expect(page).toContain("a|b &lt;script>.onnx");
+  expect(page).toContain("no &lt;b>");
+  expect(page).toContain("w&amp;1");
+  expect(page).toMatch(/prefers-color-scheme:dark/);
+  expect(page.match(/<svg [^>]*role="img" aria-label="/g)).toHaveLength(3);
+});
+
+test("a bar in a name does not break the table of a pull request", () => {
+  const text = markdownReport({ ...report, sensitivity: [{ ...report.sensitivity[0]!, name: "a|b" }] });
+  expect(text).toContain("| a\\|b | MatMul | 800 | 40.5 | 15.3 |");
+});
