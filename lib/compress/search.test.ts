@@ -1,0 +1,106 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, expect, test } from "vitest";
+import { seededFloats, smallModel } from "./fixtures.ts";
+import { makeMetric } from "./metric.ts";
+import { References } from "./references.ts";
+import { samplesOf } from "./samples.ts";
+import { frontier, frontierPlot } from "./search-report.ts";
+import { interval } from "./search-score.ts";
+import { search } from "./search.ts";
+import { floatTensor } from "./weights.ts";
+
+const folders: string[] = [];
+afterEach(() => {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true });
+});
+
+const bytes = smallModel({
+  opset: 13,
+  inputs: { x: ["n", 24] },
+  outputs: ["y"],
+  nodes: [
+    { opType: "Gemm", input: ["x", "a", "b"], output: ["h"] },
+    { opType: "Relu", input: ["h"], output: ["r"] },
+    { opType: "Gemm", input: ["r", "c", "d"], output: ["y"] },
+  ],
+  initializers: [
+    floatTensor("a", [24, 64], seededFloats(24 * 64, 3)),
+    floatTensor("b", [64], seededFloats(64, 5)),
+    floatTensor("c", [64, 20], seededFloats(64 * 20, 7)),
+    floatTensor("d", [20], seededFloats(20, 9)),
+  ],
+}).write();
+
+async function run(folder: string, maxDrop: string, budgetMs: number) {
+  const path = join(folder, "model.onnx");
+  writeFileSync(path, bytes);
+  const feeds = Array.from({ length: 40 }, (_, i) => ({
+    x: { dtype: "float32" as const, dims: [8, 24], data: seededFloats(192, i + 1) },
+  }));
+  const lines: string[] = [];
+  const found = await search({
+    references: new References(path, samplesOf(feeds)),
+    metric: await makeMetric("sqnr", { maxDrop, hasLabels: false }),
+    labels: undefined,
+    simple: bytes,
+    feeds: feeds.slice(0, 20),
+    isMadeUp: false,
+    targets: ["wasm"],
+    statePath: join(folder, "search.json"),
+    budgetMs,
+    onProgress: (line) => lines.push(line),
+  });
+  return { ...found, lines };
+}
+
+function folder(): string {
+  const made = mkdtempSync(join(tmpdir(), "selvedge-search-"));
+  folders.push(made);
+  return made;
+}
+
+test("a search beats the best single setting within the budget, and goes on from what it tried", async () => {
+  const at = folder();
+  const { forms, outcome } = await run(at, "12dB", 60_000);
+  const [best] = outcome.chosen;
+  expect(best?.heldOut).toMatchObject({ n: 20, isPassed: true });
+  expect(best?.bytes).toBeLessThan(outcome.uniform?.bytes ?? 0);
+  expect(forms.map((x) => x.id)).toContain("searched");
+  expect(frontierPlot(outcome).match(/<circle/g)).toHaveLength(outcome.candidates.length);
+  const again = await run(at, "12dB", 60_000);
+  expect(again.lines.filter((x) => x.includes(" of 25: "))).toEqual([]);
+  expect(again.outcome.candidates).toEqual(outcome.candidates);
+  // Another budget is another search.
+  const other = await run(at, "199dB", 1);
+  expect(other.lines.some((x) => x.includes("going on"))).toBe(false);
+});
+
+test("with no time, and a budget that nothing meets, float32 as it was is what comes out", async () => {
+  const { outcome } = await run(folder(), "199dB", 1);
+  expect(outcome.chosen.map((x) => [x.id, x.form, x.price])).toEqual([["searched", "f32", 0]]);
+});
+
+test("a state that cannot be read begins anew", async () => {
+  const at = folder();
+  writeFileSync(join(at, "search.json"), "{");
+  const { lines } = await run(at, "199dB", 1);
+  expect(lines.some((x) => x.includes("begins anew"))).toBe(true);
+  expect(JSON.parse(readFileSync(join(at, "search.json"), "utf8"))).toHaveProperty("key");
+});
+
+test("the frontier holds what nothing beats in bytes and work at once", () => {
+  const one = (b: number, macs: number, isPassed = true) => ({
+    ...{ form: "int8", left: 0, price: 0, score: 1 },
+    ...{ bytes: b, macs, isPassed },
+  });
+  const all = [one(3, 1), one(2, 2), one(3, 3), one(1, 9), one(1, 1, false)];
+  expect(frontier(all).map((x) => x.bytes)).toEqual([1, 2, 3]);
+});
+
+test("the interval of paired losses is that of their mean", () => {
+  expect(interval([1, 0, 0, 0])).toMatchObject({ mean: 0.25 });
+  expect(interval([0, 0])).toEqual({ mean: 0, low: 0, high: 0 });
+  expect(interval([])).toBeNull();
+});
