@@ -132,7 +132,8 @@ export class Scheduler {
       this.#shortUntilMs = now + Math.max(LIVE_MS, LIVE_TIMES * lengthMs);
     }
     if (!isAgain) {
-      if (this.#queue.size >= this.#settings.maxSize) {
+      // A state has one step at a time, and none that it may leave out.
+      if (this.#queue.size >= this.#settings.maxSize && step.state === undefined) {
         out.push({ type: "reject", id, code: "overloaded", expected: this.#queue.size });
         return;
       }
