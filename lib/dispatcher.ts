@@ -290,8 +290,10 @@ export class Dispatcher {
     const now = this.#effects.now();
     const ms = ran && ran.preprocessMs + ran.runMs + ran.decodeMs;
     const code = isSelvedgeError(error) ? error.code : null;
-    // What a worker ran out of it can't give back: only a new one has its memory again.
-    if (code === "out-of-memory") lane.end(error as Error);
+    // What a worker ran out of it can't give back: only a new one has its memory again. The device may be short of it, so
+    // idle workers give theirs back too.
+    if (code === "out-of-memory")
+      for (const each of this.#lanes) if (each === lane || each.free) each.end(error as Error);
     this.#tell({ type: "ended", lane: lane.id, batch, ms });
     for (const [i, step] of steps.entries()) {
       if (!this.#steps.has(step.id)) continue; // settled meanwhile: cancelled, or the engine is closed
