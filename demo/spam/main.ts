@@ -1,6 +1,6 @@
 // The page /spam/: a mail to its text, the text to a probability, and each of its words left out in turn to see what it
 // weighed. Typing cancels what is under way.
-import { createEngine } from "selvedge";
+import { createEngine, isSelvedgeError } from "selvedge";
 import type { Engine, Model, RunOptions } from "selvedge";
 import { backendIn, find, Status } from "../status.ts";
 import { EXAMPLES } from "./examples.ts";
@@ -46,6 +46,7 @@ function probability(logOdds: number): number {
 }
 
 function percent(share: number): string {
+  if (share > 0.9999) return "over 99.99 %";
   return `${(100 * share).toFixed(share > 0.001 && share < 0.999 ? 1 : 2)} %`;
 }
 
@@ -166,6 +167,7 @@ async function tryVariant(engine: Engine, variant: string, text: string): Promis
       model.unload();
     }
   } catch (error) {
+    if (isSelvedgeError(error) && error.code === "no-backend") return ["not on this device", "–", "–"];
     return [error instanceof Error ? error.message : String(error), "–", "–"];
   }
 }
