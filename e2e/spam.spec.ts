@@ -36,9 +36,9 @@ test("a mail that was saved as a file is read by its encoding, and typing judges
     .locator("input[type=file]")
     .setInputFiles({ name: "mail.eml", mimeType: "message/rfc822", buffer: Buffer.from(source, "latin1") });
   await expect(page.getByTestId("marked")).toHaveText("Grüße\n\nBis später im Büro.", { timeout: 60_000 });
-  await page.getByLabel("The mail").fill("Subject: Hello\n\nSee you at the meeting.");
+  await page.getByRole("textbox", { name: "The mail" }).fill("Subject: Hello\n\nSee you at the meeting.");
   await expect(page.getByTestId("marked")).toContainText("See you at the meeting.", { timeout: 60_000 });
-  await page.getByLabel("The mail").fill("");
+  await page.getByRole("textbox", { name: "The mail" }).fill("");
   await expect(page.getByTestId("verdict")).toBeHidden();
 });
 
