@@ -9,6 +9,7 @@ import type * as Selvedge from "selvedge";
 import { FOLDER, makeForm, open, ratioOf, works, writeWork } from "./compress-subjects.ts";
 import type { Made, Work } from "./compress-subjects.ts";
 import type { Case, Goal, Sample, Subject } from "./kernel.ts";
+import { pruneCases } from "./prune.ts";
 import type { Bench } from "./run.ts";
 
 /** What is compared: a form of ours, the reference's form, and the goals beside it. */
@@ -57,6 +58,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
     if (bench.browserName === "chromium") yield* fileCases(work, at);
     yield* speedCases(bench, work, report, at.folder);
   }
+  if (bench.browserName === "chromium") yield* pruneCases(bench.rounds);
 }
 
 async function* fileCases(work: Work, at: ReturnType<typeof writeWork>): AsyncGenerator<Case> {
