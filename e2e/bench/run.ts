@@ -28,7 +28,7 @@ export interface Bench {
 /** A scenario's cases, each with what it holds open; they run one after the other. */
 export type Scenario = (bench: Bench) => AsyncIterable<Case>;
 
-const SCENARIOS = ["overhead", "faults", "compress", "scheduling"] as const;
+const SCENARIOS = ["overhead", "faults", "compress", "scheduling", "delivery"] as const;
 const BROWSERS = ["chromium", "firefox"] as const;
 const HELP = `Runs a benchmark scenario and appends its rows to e2e/results/<scenario>.jsonl.
 
