@@ -56,8 +56,8 @@ export interface Pruned {
   readonly groups: readonly PrunedGroup[];
 }
 
-/** A pruned model must agree with the masked one to this, before it is repaired. */
-const EQUAL_DB = 70;
+/** A pruned model must agree with the masked one to this, before it is repaired: far above what a wrong cut leaves. */
+const EQUAL_DB = 40;
 
 /** Prunes one model, as often as asked. */
 export class Pruner {
@@ -160,21 +160,28 @@ export class Pruner {
   }
 }
 
-/** Proves that groups can be pruned: together, and where that fails each by itself. */
+/** Proves that groups can be pruned: together, and where that fails in halves, down to each that is to blame. */
 async function prove(
   bytes: Uint8Array,
   found: Dependencies,
   probe: Feed | undefined,
 ): Promise<{ proven: Group[]; refused: string[] }> {
-  const all = [...found.groups];
-  if (probe === undefined || all.length === 0 || (await isEqual(bytes, all, probe)))
-    return { proven: all, refused: [] };
   const proven: Group[] = [];
   const refused: string[] = [];
-  for (const group of all) {
-    if (await isEqual(bytes, [...proven, group], probe)) proven.push(group);
-    else refused.push(group.id);
-  }
+  const visit = async (groups: readonly Group[]): Promise<void> => {
+    if (groups.length === 0) return;
+    if (probe === undefined || (await isEqual(bytes, [...proven, ...groups], probe))) {
+      proven.push(...groups);
+      return;
+    }
+    const half = Math.ceil(groups.length / 2);
+    if (groups.length === 1) refused.push(...groups.map((x) => x.id));
+    else {
+      await visit(groups.slice(0, half));
+      await visit(groups.slice(half));
+    }
+  };
+  await visit(found.groups);
   return { proven, refused };
 }
 
