@@ -81,6 +81,14 @@ const narrowed = (isLeft: (name: string) => boolean, rounded: ReadonlyMap<string
   quantizeWeights({ minElements: MIN_ELEMENTS, store: storeUnless(isLeft), rounded });
 const none = (): boolean => false;
 
+/** Past so many weights, measuring what layers are given would take minutes and more memory than twice the model. */
+const ROUNDED_MAX = 48 * 2 ** 20;
+
+/** Tells whether weights are rounded to the nearest: on made-up samples, and where there are very many. */
+function isPlain({ graph }: OnnxModel, isMadeUp = false): boolean {
+  return isMadeUp || graph.proto.initializer.reduce((sum, x) => sum + elementCount(x), 0) > ROUNDED_MAX;
+}
+
 /** What ends every form that stores weights in fewer bits. */
 const REST: readonly Transform[] = [packConstants({ minElements: 64, isExact: false }), prune(), strip()];
 
@@ -92,7 +100,7 @@ const FORMS: readonly Form[] = [
     needs: [],
     session: FOLD,
     make: async (model, feeds, isMadeUp, isLeft = none) => {
-      const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, int8Grid));
+      const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, int8Grid));
       model.transform(narrowed(isLeft, rounded), ...REST);
     },
   },
@@ -104,10 +112,10 @@ const FORMS: readonly Form[] = [
     make: async (model, feeds, isMadeUp, isLeft = none) => {
       // A table that is looked up carries every token: it keeps 8 bits.
       const isTable = (name: string): boolean => model.graph.consumers(name).some((x) => x.opType === "Gather");
-      const wide = isMadeUp === true ? new Set<string>() : await spendBits(model, feeds);
+      const wide = isPlain(model, isMadeUp) ? new Set<string>() : await spendBits(model, feeds);
       const bits = (name: string): 4 | 8 => (isTable(name) || wide.has(name) ? 8 : 4);
       const grid = gridUnless(isLeft, (x) => int4Grid(x, bits));
-      const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, grid);
+      const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, grid);
       const blocks = quantizeBlocks({ bits: (name) => (isLeft(name) ? null : bits(name)), rounded });
       model.transform(blocks, narrowed(isLeft, rounded), ...REST);
     },
@@ -127,7 +135,7 @@ const FORMS: readonly Form[] = [
     needs: ["wasm"],
     session: FOLD,
     make: async (model, feeds, isMadeUp, isLeft = none) => {
-      const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, int8Grid));
+      const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, int8Grid));
       model.transform(
         quantizeDynamic({ rounded, choose: (name) => !isLeft(name) }),
         narrowed(isLeft, rounded),
@@ -142,7 +150,7 @@ const FORMS: readonly Form[] = [
     needs: ["wasm"],
     make: async (model, feeds, isMadeUp, isLeft = none) => {
       const steps = await measureSteps(model, feeds);
-      const rounded = isMadeUp === true ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, int8Grid));
+      const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, int8Grid));
       model.transform(quantizeStatic({ steps, rounded }), narrowed(isLeft, rounded), ...REST);
     },
   },

@@ -1,8 +1,12 @@
 // Asks ONNX Runtime what it infers: the type and dims of each value of the main graph, and the values of what depends on
 // constants alone. It knows every operator; tables of our own would be a second, poorer runtime.
 import { create } from "@bufbuild/protobuf";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import type { InferenceSession } from "onnxruntime-node";
 import { SelvedgeError } from "../errors.ts";
+import { writeModelFile } from "./files.ts";
 import { TensorProto_DataType, TensorProtoSchema, ValueInfoProtoSchema } from "./onnx.gen.js";
 import type { NodeProto, TensorProto, ValueInfoProto } from "./onnx.gen.js";
 import { OnnxModel } from "./onnx.ts";
@@ -29,6 +33,8 @@ const FOLDED_TYPES: ReadonlyMap<string, TensorProto_DataType> = new Map([
 ]);
 /** Results above this are not folded where they are larger than what they are made of: the file must not grow. */
 const GROWTH_MAX_ELEMENTS = 1024;
+/** A model this large goes to ONNX Runtime by a file, whose weights it maps: bytes would be held twice more. */
+const ON_DISK_BYTES = 2 ** 27;
 const IMPURE: ReadonlySet<string> = new Set(
   "RandomNormal RandomUniform RandomNormalLike RandomUniformLike Multinomial Bernoulli Dropout".split(" "),
 );
@@ -131,20 +137,24 @@ async function compute(
 
 /** @internal Opens a model, unoptimised, with more of its values as outputs. */
 export async function openWith(model: OnnxModel, names: readonly string[]): Promise<InferenceSession> {
-  const runtime = await loadRuntime();
+  const { InferenceSession: Session } = await loadRuntime();
   const { proto } = model.graph;
   const outputs = proto.output;
+  const options = { graphOptimizationLevel: "disabled", logSeverityLevel: 4 } as const;
   proto.output = [...outputs, ...names.map(untyped)];
+  let folder: string | undefined;
   try {
-    return await runtime.InferenceSession.create(model.write(), {
-      graphOptimizationLevel: "disabled",
-      logSeverityLevel: 4,
-    });
+    if (model.byteLength < ON_DISK_BYTES) return await Session.create(model.write(), options);
+    folder = await mkdtemp(join(tmpdir(), "selvedge-"));
+    const path = join(folder, "model.onnx");
+    await writeModelFile(path, model, { external: true });
+    return await Session.create(path, options);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new SelvedgeError("model-invalid", `ONNX Runtime does not load the model: ${reason}`, {}, error);
   } finally {
     proto.output = outputs;
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
   }
 }
 
