@@ -24,6 +24,8 @@ export type { PackFile, PackInput, PackVariant, Packed, PackedBundle } from "./p
 export { packConstants } from "./pack-constants.ts";
 export type { PackConstantsOptions } from "./pack-constants.ts";
 export { prune } from "./prune.ts";
+export { Pruner } from "./prune-structure.ts";
+export type { Pruned, PrunedGroup, PruneOptions, PruneShares } from "./prune-structure.ts";
 export { quantizeBlocks } from "./quantize-blocks.ts";
 export type { QuantizeBlocksOptions } from "./quantize-blocks.ts";
 export { quantizeDynamic } from "./quantize-dynamic.ts";
