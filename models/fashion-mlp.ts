@@ -74,12 +74,18 @@ export function dense(layer: number, down: Weights, up: Weights): Weights {
   const [, columns = 0] = up.dims;
   const data = new Float32Array(rows * columns);
   const scale = Math.sqrt(6 / rows);
-  for (let row = 0; row < rows; row++)
-    for (let column = 0; column < columns; column++) {
-      let sum = Math.fround(drawn(layer, row * columns + column) * scale);
-      for (let i = 0; i < rank; i++) sum += (down.data[row * rank + i] ?? 0) * (up.data[i * columns + column] ?? 0);
-      data[row * columns + column] = sum;
+  const sums = new Float64Array(columns);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++)
+      sums[column] = Math.fround(drawn(layer, row * columns + column) * scale);
+    for (let i = 0; i < rank; i++) {
+      const factor = down.data[row * rank + i] ?? 0;
+      const line = up.data.subarray(i * columns, (i + 1) * columns);
+      for (let column = 0; column < columns; column++)
+        sums[column] = (sums[column] ?? 0) + factor * (line[column] ?? 0);
     }
+    data.set(sums, row * columns);
+  }
   return { dims: [rows, columns], data };
 }
 
