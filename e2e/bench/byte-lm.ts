@@ -73,8 +73,9 @@ export function byteLm(): OnnxModel {
     );
     x = add("Add", [x, narrow], at("out"));
   }
+  // So small that the byte itself, which a tied embedding favours, is not all that comes out.
   const turned = add("Transpose", ["embedding"], "turned", { perm: [1, 0] });
-  add("MatMul", [norm(x, "last", 0.15), turned], "logits");
+  add("MatMul", [norm(x, "last", 0.02), turned], "logits");
   const batch = ["batch", POSITIONS];
   return buildGraph(
     {
