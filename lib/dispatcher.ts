@@ -288,8 +288,8 @@ export class Dispatcher {
   #ended(running: Running, ran: Ran | null, error: unknown): void {
     const { lane, steps, batch, startMs } = running;
     const now = this.#effects.now();
-    const ms = ran && ran.preprocessMs + ran.runMs + ran.decodeMs;
     const code = isSelvedgeError(error) ? error.code : null;
+    const ms = ran ? ran.preprocessMs + ran.runMs + ran.decodeMs : code === "out-of-memory" ? Infinity : null;
     // What a worker ran out of it can't give back: only a new one has its memory again. The device may be short of it, so
     // idle workers give theirs back too.
     if (code === "out-of-memory")

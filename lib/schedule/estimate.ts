@@ -12,6 +12,8 @@ const PAYS = 0.95;
 const WEIGHT = 0.2;
 /** After so many runs the next size is tried again: the load of a machine changes. */
 const RETRY = 200;
+/** The cost of a row where so many rows ran out of memory: never tried again. */
+const TOO_MANY_MS = 1e9;
 /** How many models are remembered. */
 const KEPT = 64;
 
@@ -48,12 +50,16 @@ export class Estimate {
     return rows * (high && low + 1 > size ? cell[0] + (size - low) * (high[0] - cell[0]) : cell[0]);
   }
 
-  /** Takes a measurement in. */
+  /** Takes a measurement in; Infinity where there was not enough memory for so many rows. */
   learn(key: string, rows: number, ms: number): void {
     const cells = this.#curves.get(key) ?? [];
     this.#curves.set(key, cells);
     const size = Math.round(Math.log2(rows));
-    const row = ms / rows;
+    const row = Math.min(ms / rows, TOO_MANY_MS);
+    if (row === TOO_MANY_MS) {
+      cells[size] = [row, true];
+      return;
+    }
     const [before, isSure] = cells[size] ?? [row, false];
     // The first run of a size also pays for buffers and shaders; and one hiccup must not look like a new truth.
     cells[size] = [
@@ -61,19 +67,19 @@ export class Estimate {
       cells[size] !== undefined,
     ];
     const next = cells[size + 1];
-    if (next && ++this.#runs % RETRY === 0) cells[size + 1] = [next[0], false];
+    if (next && next[0] < TOO_MANY_MS && ++this.#runs % RETRY === 0) cells[size + 1] = [next[0], false];
   }
 
   /** Tells how many of the rows that are there should run together; twice what was tried so far where that may pay. */
   rows(key: string, available: number): number {
     const cells = this.#curves.get(key) ?? [];
     let before = Infinity;
-    for (let rows = 1; rows <= available; rows *= 2) {
+    for (let rows = 1; ; rows *= 2) {
       const [row, isSure] = cells[Math.log2(rows)] ?? [0, false];
+      if (isSure && row >= PAYS * before) return rows / 2;
+      if (rows >= available) return available;
       if (!isSure) return rows;
-      if (row >= PAYS * before) return rows / 2;
       before = row;
     }
-    return available;
   }
 }

@@ -71,7 +71,7 @@ export type Event =
   | { readonly type: "arrived"; readonly step: Step; readonly isAgain: boolean }
   /** Nobody waits for the step any more. */
   | { readonly type: "cancelled"; readonly id: number }
-  /** A batch is through; `ms` is what it took in the worker, null where it failed. */
+  /** A batch is through; `ms` is what it took in the worker, null where it failed, Infinity where it ran out of memory. */
   | { readonly type: "ended"; readonly lane: string; readonly batch: number; readonly ms: number | null }
   /** A model was loaded, a worker started for it where there was none. */
   | { readonly type: "loaded"; readonly modelId: number; readonly ms: number }

@@ -167,7 +167,9 @@ export class Scheduler {
     const batch = batches.find((x) => x.id === id);
     const left = batches.filter((x) => x !== batch);
     this.#batches.set(lane, left);
-    if (batch !== undefined && ms !== null) this.#estimate.learn(batch.key, batch.rows, ms);
+    // One row that ran out of memory says nothing of batches.
+    if (batch !== undefined && ms !== null && (ms < Infinity || batch.rows > 1))
+      this.#estimate.learn(batch.key, batch.rows, ms);
     if (left[0] !== undefined) left[0].startMs = now;
   }
 
