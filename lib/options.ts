@@ -26,7 +26,7 @@ export interface EngineOptions {
   readonly queue?: { readonly maxSize?: number | undefined } | undefined;
   /** After how long without service requests count as one priority higher, in ms, 1 to 3,600,000. Default 2,000. */
   readonly ageing?: number | undefined;
-  /** Ends a worker whose call takes longer, in ms. Default: 3 minutes to load and for a first run, then 20 times the slowest run so far, at least 10 s. */
+  /** Ends a worker whose call takes longer, in ms; its start may take 15 s at least. Default: 3 minutes to load and for a first run, then 20 times the slowest run so far, at least 10 s. */
   readonly callTimeoutMs?: number | undefined;
   /** Ends a worker that has had no work for so long, in ms; its next work starts another. Default 120,000. */
   readonly idleMs?: number | undefined;

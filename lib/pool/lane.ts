@@ -35,6 +35,8 @@ export interface LaneOptions {
 }
 
 const START_BOUND_MS = 60_000;
+/** A healthy worker may take so long to start on a busy device, however short a run may be. */
+const START_BOUND_MIN_MS = 15_000;
 /** Loading, and the first run, which compiles shaders: minutes on a software adapter. */
 const FIRST_BOUND_MS = 180_000;
 const RUN_BOUND_MIN_MS = 10_000;
@@ -364,7 +366,10 @@ export class Lane {
     try {
       const options = { backend: this.backend, wasmUrl, threads, verbose };
       const startMs = effects.now();
-      this.#facts = await client.start(options, callTimeoutMs ?? START_BOUND_MS);
+      this.#facts = await client.start(
+        options,
+        callTimeoutMs === null ? START_BOUND_MS : Math.max(callTimeoutMs, START_BOUND_MIN_MS),
+      );
       this.#startMs = effects.now() - startMs;
       this.#startBytes = client.memoryBytes;
       this.#startRuns = this.#runs;
