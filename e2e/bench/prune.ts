@@ -91,12 +91,19 @@ async function lessWork(model: Pruned, pruner: Pruner, feeds: readonly Feed[]): 
   const costs = await measureCosts(model.bytes, pruner, few, () => false);
   const [feed] = few;
   const whole = feed === undefined ? 1 : await totalMacs(readModel(model.bytes), feed);
-  for (let price = 1; price <= PRICES; price += 0.25) {
+  let [low, high] = [0, PRICES];
+  let found: PruneShares | undefined;
+  for (let round = 0; round < 10; round++) {
+    const price = (low + high) / 2;
     const shares = { share: 0, groups: sharesAt(costs, price) };
     const { model: pruned } = await pruner.prune(shares);
-    if (feed !== undefined && (await totalMacs(pruned, feed)) <= whole * (1 - LESS_WORK)) return shares;
+    const isEnough = feed !== undefined && (await totalMacs(pruned, feed)) <= whole * (1 - LESS_WORK);
+    if (isEnough) found = shares;
+    if (isEnough) high = price;
+    else low = price;
   }
-  throw new Error(`${model.name} cannot lose so much work`);
+  if (found === undefined) throw new Error(`${model.name} cannot lose so much work`);
+  return found;
 }
 
 function sizes(model: Pruned, unit: string, names: readonly string[], values: readonly number[]): Case {
