@@ -1,4 +1,5 @@
 // What an app holds of a loaded model. It checks what goes in, hands it to the dispatcher, and shapes what comes out.
+import { untilAborted } from "./abort.ts";
 import type { BackendName } from "./backend/backend.ts";
 import type { Assignment } from "./bundle.ts";
 import type { Results } from "./cache/results.ts";
@@ -239,7 +240,8 @@ export class Model {
     const inputs = (options.cache ?? cache) ? tensorsOf(feeds) : null;
     if (inputs === null) return this.#submit(feeds, options, calledMs);
     const kept = await results();
-    return kept.answer(`${identity} ${this.variant}`, inputs, () => this.#submit(feeds, options, calledMs));
+    const answer = kept.answer(`${identity} ${this.variant}`, inputs, () => this.#submit(feeds, options, calledMs));
+    return options.signal === undefined ? answer : untilAborted(answer, options.signal);
   }
 
   async #submit(feeds: Feeds, options: RunOptions, calledMs: number): Promise<RunResult> {

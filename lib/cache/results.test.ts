@@ -43,6 +43,30 @@ test("the same question gets the kept answer, as a copy of its own", async () =>
   expect(results.read()).toEqual({ hits: 2, misses: 1, entries: 1, bytes: 4 });
 });
 
+test("the same question asked at once runs once; where that fails, each other asks itself", async () => {
+  const results = new Results({}, still);
+  const runs: { resolve: (answer: Answer) => void; reject: (error: Error) => void }[] = [];
+  const run = (): Promise<Answer> =>
+    new Promise((resolve, reject) => {
+      runs.push({ resolve, reject });
+    });
+  const asked = [1, 2, 3].map(() => results.answer("m", { x: tensor(1) }, run));
+  await expect.poll(() => runs.length).toBe(1);
+  runs[0]?.reject(new Error("it was cancelled"));
+  await expect(asked[0]).rejects.toThrow("it was cancelled");
+  await expect.poll(() => runs.length).toBe(3);
+  for (const { resolve } of runs) resolve(answerOf([3]));
+  for (const answer of await Promise.all(asked.slice(1))) expect(answer.outputs["y"]?.data).toEqual(Float32Array.of(3));
+
+  const together = [1, 2, 3].map(() => results.answer("m", { x: tensor(2) }, run));
+  await expect.poll(() => runs.length).toBe(4);
+  runs[3]?.resolve(answerOf([5]));
+  const answers = await Promise.all(together);
+  expect(answers.map(({ info }) => info.isCached).sort()).toEqual([false, true, true]);
+  expect(new Set(answers.map(({ outputs }) => outputs["y"]?.data)).size).toBe(3); // each its own
+  expect(runs).toHaveLength(4);
+});
+
 test("what fails is not kept", async () => {
   const results = new Results({}, still);
   const fail = results.answer("m", { x: tensor(1) }, () => Promise.reject(new Error("it failed")));

@@ -3,7 +3,7 @@
 // since it costs a hash per request; a model for which hashing costs more than a twentieth of what it saves turns it
 // off by itself. Bounded by bytes, the least recently used goes first.
 //
-// Knows nothing of requests: it takes tensors and keeps values. Answers in flight are the scheduler's business.
+// The same question asked twice at once runs once. Knows nothing of requests: it takes tensors and keeps values.
 import { sha256Hex } from "../bundle.ts";
 import type { Tensor } from "../tensor.ts";
 
@@ -60,6 +60,8 @@ export class Results {
   readonly #ttlMs: number;
   readonly #now: () => number;
   readonly #entries: Map<string, Entry> = new Map();
+  /** What is asked now: the same question waits for its answer, and asks itself where that fails. */
+  readonly #running: Map<string, Promise<Answer>> = new Map();
   readonly #worth: Map<string, Worth> = new Map();
   #bytes = 0;
   #hits = 0;
@@ -100,10 +102,22 @@ export class Results {
       return { ...value, info: { ...value.info, isCached: true } };
     }
     this.#bytes -= kept?.bytes ?? 0;
+    const same = await this.#running.get(key)?.catch(() => null);
+    if (same != null) {
+      this.#hits += 1;
+      const value = structuredClone(same) as T;
+      return { ...value, info: { ...value.info, isCached: true } };
+    }
     this.#misses += 1;
-    const value = await run();
-    this.#keep(key, value);
-    return value;
+    const running = run();
+    this.#running.set(key, running);
+    try {
+      const value = await running;
+      this.#keep(key, value);
+      return value;
+    } finally {
+      if (this.#running.get(key) === running) this.#running.delete(key);
+    }
   }
 
   /** Gives the counts so far. */
