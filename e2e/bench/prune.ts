@@ -88,7 +88,8 @@ function calibration(model: Pruned): Feed[] {
 /** Gives the shares of the lowest price at which the work is less by what is asked. */
 async function lessWork(model: Pruned, pruner: Pruner, feeds: readonly Feed[]): Promise<PruneShares> {
   const few = feeds.slice(0, 4);
-  const costs = await measureCosts(model.bytes, pruner, few, () => false);
+  const all = await measureCosts(model.bytes, pruner, few, () => false);
+  const costs = all.map((x) => ({ ...x, worth: x.work }));
   const [feed] = few;
   const whole = feed === undefined ? 1 : await totalMacs(readModel(model.bytes), feed);
   let [low, high] = [0, PRICES];
@@ -192,7 +193,7 @@ async function* searchCases(model: Pruned, feeds: readonly Feed[]): AsyncGenerat
     isMadeUp: false,
     targets: ["wasm"],
     statePath: join(folder, "search.json"),
-    budgetMs: 180_000,
+    budgetMs: 300_000,
     onProgress: (line) => console.log(line),
   });
   const best = outcome.chosen.find((x) => x.id === "searched");

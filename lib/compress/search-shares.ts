@@ -16,6 +16,8 @@ export interface GroupCost {
   readonly power: number;
   /** Shares of the model's bytes and multiply-adds that go with all of the group, added up. */
   readonly worth: number;
+  /** The share of multiply-adds alone. */
+  readonly work: number;
 }
 
 const TRIALS = [0.25, 0.5] as const;
@@ -23,35 +25,37 @@ const GRID: readonly number[] = Array.from({ length: 13 }, (_, i) => i / 16);
 /** Prices that are tried, from next to nothing to nearly all. */
 export const PRICES = 25;
 
-/** Measures what pruning each group alone costs, on a few samples; stops where it is told to. */
+/** Measures what pruning each group alone costs, on a few samples, beside those known; stops where it is told to. */
 export async function measureCosts(
   simple: Uint8Array,
   pruner: Pruner,
   feeds: readonly Feed[],
   isLate: () => boolean,
+  known: readonly GroupCost[] = [],
 ): Promise<GroupCost[]> {
   const [feed] = feeds;
   if (feed === undefined) return [];
   const reference = await answers(simple, feeds);
   const whole = { bytes: simple.length, macs: Math.max(1, await totalMacs(readModel(simple), feed)) };
-  const costs: GroupCost[] = [];
+  const costs: GroupCost[] = [...known];
   for (const { id, kind } of pruner.groups) {
     if (isLate()) break;
-    if (kind !== "channels" && kind !== "hidden") continue;
+    if ((kind !== "channels" && kind !== "hidden") || known.some((x) => x.id === id)) continue;
     const errors: number[] = [];
-    let worth = 0;
+    let [worth, work] = [0, 0];
     for (const share of TRIALS) {
       const { model, groups } = await pruner.prune({ share: 0, groups: { [id]: share } });
       if (groups.every((x) => x.removed === 0)) continue;
       const bytes = model.write();
-      worth = (1 - bytes.length / whole.bytes + 1 - (await totalMacs(model, feed)) / whole.macs) / share;
+      work = (1 - (await totalMacs(model, feed)) / whole.macs) / share;
+      worth = (1 - bytes.length / whole.bytes) / share + work;
       const now = await answers(bytes, feeds);
       errors.push(10 ** (-sqnr(now.map((outputs, i) => ({ outputs, reference: reference[i] ?? {} }))) / 10));
     }
     const [little, much] = errors;
     if (little === undefined || much === undefined || worth <= 0) continue;
     const power = Math.min(6, Math.max(1, Math.log2(Math.max(much, 1e-12) / Math.max(little, 1e-12))));
-    costs.push({ id, power, scale: Math.max(much, 1e-12) / TRIALS[1] ** power, worth });
+    costs.push({ id, power, scale: Math.max(much, 1e-12) / TRIALS[1] ** power, worth, work });
   }
   return costs;
 }

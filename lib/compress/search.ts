@@ -165,7 +165,9 @@ class Search {
   }
 
   async #try(base: Form, left: number, price: number): Promise<Candidate> {
-    const key = `${base.id} ${left} ${price}`;
+    // A price says what is pruned only beside the costs that it is held against.
+    const costs = price === 0 ? 0 : (this.#state.costs?.length ?? 0);
+    const key = [base.id, left, price, costs].join(" ");
     const known = this.#state.scores[key];
     if (known !== undefined) return known;
     const { bytes, macs } = await this.#build(base, left, price);
@@ -199,7 +201,7 @@ class Search {
 
   async #measure(): Promise<void> {
     const { simple, feeds, signal, onProgress } = this.#input;
-    const ends = this.#started + this.#budgetMs() * MEASURING;
+    const ends = performance.now() + this.#budgetMs() * MEASURING;
     const few = feeds.slice(0, PROBES);
     onProgress("search: measuring what each weight and each group is worth");
     if (this.#state.sensitive === null) {
@@ -207,8 +209,12 @@ class Search {
       const rows = await measureSensitivity(simple, few.slice(0, 4), { budgetMs, signal }).catch(() => []);
       this.#state.sensitive = rows.map((x) => x.name);
     }
-    if (this.#pruner !== null && this.#state.costs === null)
-      this.#state.costs = await measureCosts(simple, this.#pruner, few, () => performance.now() > ends).catch(() => []);
+    if (this.#pruner !== null) {
+      // What time did not suffice for before is measured now.
+      const known = this.#state.costs ?? [];
+      const isLate = (): boolean => performance.now() > ends;
+      this.#state.costs = await measureCosts(simple, this.#pruner, few, isLate, known).catch(() => known);
+    }
     await this.#save();
   }
 
