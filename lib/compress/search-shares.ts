@@ -21,7 +21,7 @@ export interface GroupCost {
 }
 
 const TRIALS = [0.25, 0.5] as const;
-const GRID: readonly number[] = Array.from({ length: 13 }, (_, i) => i / 16);
+const GRID: readonly number[] = Array.from({ length: 49 }, (_, i) => i / 64);
 /** Prices that are tried, from next to nothing to nearly all. */
 export const PRICES = 25;
 
