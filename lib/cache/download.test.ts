@@ -143,7 +143,7 @@ test.each<[string, string, Trick, number]>([
   ["a body that is too long", "integrity-failed", { kind: "length", bytes: 2_000 }, 2],
   ["an app's start page", "integrity-failed", { kind: "html" }, 2],
   ["a body without end", "integrity-failed", { kind: "endless" }, 2],
-  ["a body that is always cut", "download-failed", { kind: "cut", at: 500 }, 5],
+  ["a body that is always cut before its first byte", "download-failed", { kind: "cut", at: 0 }, 5],
   ["status 500", "download-failed", { kind: "status", status: 500 }, 5],
   ["status 404", "download-failed", { kind: "status", status: 404 }, 1],
   ["status 416", "download-failed", { kind: "status", status: 416 }, 1],
@@ -318,3 +318,34 @@ class Locks {
     for (const held of this.#last.values()) await held.catch(() => undefined);
   }
 }
+
+test("on a slow line a chunk that broke, or whose page died, goes on where it was", async () => {
+  const content = weights(1_000_000, 5);
+  const bundle = await serveBundle(server, "/m", { a: content });
+  const given = { bundle, identity: "0".repeat(64) };
+  const store = new MemoryStore();
+  server.trick = (path, nth) =>
+    path.includes("chunks") && nth === 0 ? { kind: "trickle", parts: 10, pauseMs: 20 } : null;
+  const stop = new AbortController();
+  const onProgress = ({ loadedBytes }: Progress): void => {
+    if (loadedBytes >= 700_000) stop.abort(new Error("the page died"));
+  };
+  await expect(load(given, store, { signal: stop.signal, onProgress })).rejects.toThrow("died");
+  server.sentBytes = 0;
+  const seen: Progress[] = [];
+  expect(await load(given, store, { onProgress: (x) => seen.push(x) })).toEqual([content]);
+  expect(server.sentBytes).toBeLessThan(500_000);
+  expect(seen.at(-1)).toMatchObject({ loadedBytes: 1_000_000, totalBytes: 1_000_000 });
+  expect((await store.names()).filter((x) => x.startsWith("part-"))).toEqual([]);
+});
+
+test("parts that are of something else are thrown away with what came after them", async () => {
+  const content = weights(1_000, 5);
+  const bundle = await serveBundle(server, "/m", { a: content });
+  const sha256 = bundle.variants[0]?.files[0]?.chunks[0]?.sha256 ?? "";
+  const store = new MemoryStore();
+  await store.write(`part-${sha256}-0`, weights(300, 9));
+  expect(await load({ bundle, identity: "0".repeat(64) }, store)).toEqual([content]);
+  expect((await store.names()).filter((x) => x.startsWith("part-"))).toEqual([]);
+  await expectOnlyRight(store);
+});

@@ -12,6 +12,7 @@ import { readAll, request, retry } from "./http.ts";
 import type { NetEffects } from "./http.ts";
 import { Meter } from "./meter.ts";
 import type { Progress } from "./protocol.ts";
+import { PartialChunk } from "./partial.ts";
 import { keyOf } from "./shelf.ts";
 import type { Shelf } from "./shelf.ts";
 import type { Bytes } from "./store.ts";
@@ -233,6 +234,7 @@ export class Downloader {
           if (found !== null) return found;
           const bytes = await this.#fetch(url, chunk, signal, report);
           const isStored = await this.keep(chunk, bytes, identity);
+          await this.shelf?.dropParts(chunk).catch(() => undefined);
           return { blob: new Blob([bytes]), from: "network", isStored };
         })
       );
@@ -241,27 +243,51 @@ export class Downloader {
 
   async #fetch(url: string, chunk: BundleChunk, signal: AbortSignal, report: (bytes: number) => void): Promise<Bytes> {
     const net = { effects: this.effects, signal };
+    const partial = new PartialChunk(chunk, this.shelf, this.effects.now);
     let isWrong = false;
+    report(await partial.restore());
     return retry(net, async () => {
-      let counted = 0;
       try {
         // What goes into the store need not lie in the browser's own cache as well; what was wrong may come from there.
         const cache = isWrong ? "reload" : this.shelf === null ? "default" : "no-store";
-        const body = await request(url, { cache }, net);
-        const bytes = await readAll(url, body, chunk.bytes, chunk.bytes, (part) => {
-          counted += part;
-          report(part);
-        });
-        const hash = await sha256Hex(bytes);
-        if (hash === chunk.sha256) return bytes;
+        const { size } = partial;
+        const headers: Record<string, string> = size > 0 ? { range: `bytes=${size}-` } : {};
+        const body = await request(url, { cache, headers }, net, size > 0 ? [200, 206, 416] : [200]);
+        // The name of a chunk is its hash: whatever part comes, the whole tells whether it is right.
+        // A part of a compressed body is no part of the chunk.
+        const isPart = body.status === 206 && body.headers.get("content-encoding") === null;
+        const goesOn = isPart && (body.headers.get("content-range") ?? "").startsWith(`bytes ${size}-`);
+        if (!goesOn) report(-(await partial.reset()));
+        if (body.status !== 200 && !goesOn) {
+          body.cancel();
+          throw new SelvedgeError("download-failed", `${url} does not go on where it broke.`, { url });
+        }
+        for (let part = await body.read(); part !== null; part = await body.read()) {
+          if (partial.size + part.byteLength > chunk.bytes) {
+            body.cancel();
+            throw wrongSize(url, chunk, `more than ${chunk.bytes}`);
+          }
+          await partial.add(part);
+          report(part.byteLength);
+        }
+        if (partial.size !== chunk.bytes) throw wrongSize(url, chunk, String(partial.size));
+        const hash = await sha256Hex(partial.bytes);
+        if (hash === chunk.sha256) return partial.bytes;
         throw new SelvedgeError("integrity-failed", `${url} holds other bytes than its name says.`, { url, hash });
       } catch (error) {
-        report(-counted);
-        isWrong ||= isSelvedgeError(error) && error.code === "integrity-failed";
+        if (isSelvedgeError(error) && error.code === "integrity-failed") {
+          report(-(await partial.reset()));
+          isWrong = true;
+        }
         throw error;
       }
     });
   }
+}
+
+function wrongSize(url: string, chunk: BundleChunk, got: string): SelvedgeError {
+  const message = `${url} does not hold its ${chunk.bytes} bytes: got ${got} bytes.`;
+  return new SelvedgeError("integrity-failed", message, { url });
 }
 
 /** Makes the error for what can't be kept, with the bytes that are missing. */

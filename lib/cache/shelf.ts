@@ -1,5 +1,6 @@
 // What stands in a store, and what its names mean:
 //   chunk-<sha256>-<bytes>      a chunk; its hash is checked at every read, since a flipped bit runs and is wrong
+//   part-<sha256>-<offset>      a part of a chunk on its way over a slow line; gone once the chunk is here
 //   bundle-<identity>           a manifest's canonical JSON, whose SHA-256 is its identity; written before its chunks
 //   source-<address>-<ms>       what an address led to last; the newest counts
 //   used-<identity>-<ms>        when a bundle was last used; the newest counts
@@ -90,6 +91,31 @@ export class Shelf {
         if (!isSelvedgeError(error) || error.code !== "quota-exceeded") throw error;
         if ((await this.makeRoom(bytes.byteLength, keep)) === 0) throw error;
       }
+  }
+
+  /** Gives what is here of a chunk on its way, from its beginning on; whether it is right only the whole tells. */
+  async parts({ sha256, bytes }: BundleChunk): Promise<Bytes[]> {
+    const offsets = new Map<number, string>();
+    for (const name of await this.store.names())
+      if (name.startsWith(`part-${sha256}-`)) offsets.set(timeOf(name), name);
+    const parts: Bytes[] = [];
+    for (let at = 0; ;) {
+      const name = offsets.get(at);
+      const part = name === undefined ? null : await this.store.read(name);
+      if (part === null || part.byteLength === 0 || at + part.byteLength >= bytes) return parts;
+      parts.push(part);
+      at += part.byteLength;
+    }
+  }
+
+  /** Keeps a part of a chunk on its way. */
+  async keepPart({ sha256 }: BundleChunk, offset: number, bytes: Bytes): Promise<void> {
+    await this.store.write(`part-${sha256}-${offset}`, bytes);
+  }
+
+  /** Removes the parts of a chunk. */
+  async dropParts({ sha256 }: BundleChunk): Promise<void> {
+    for (const name of await this.store.names()) if (name.startsWith(`part-${sha256}-`)) await this.store.remove(name);
   }
 
   /** Remembers a bundle before its chunks come, and what led to it. */
@@ -186,6 +212,11 @@ export class Shelf {
    */
   async makeRoom(bytes: number, keep: ReadonlySet<string>): Promise<number> {
     let freed = await this.#sweep(null);
+    for (const name of await this.store.names())
+      if (name.startsWith("part-")) {
+        freed += (await this.store.read(name))?.byteLength ?? 0;
+        await this.store.remove(name);
+      }
     const victims = (await this.bundles()).filter((x) => !x.isPinned && !keep.has(x.identity)).reverse();
     for (const { identity } of victims) {
       if (freed >= bytes) break;
