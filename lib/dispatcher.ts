@@ -14,7 +14,7 @@ import type { RunOptions } from "./options.ts";
 import type { Feeds, LoadMessage, Ran, RanItem } from "./pool/protocol.ts";
 import { Estimate } from "./schedule/estimate.ts";
 import type { Batching, Decision, Event } from "./schedule/protocol.ts";
-import { recover } from "./schedule/recover.ts";
+import { MAX_ATTEMPTS, recover } from "./schedule/recover.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
 import type { Settings } from "./schedule/scheduler.ts";
 import type { Shape } from "./shape.ts";
@@ -329,7 +329,7 @@ export class Dispatcher {
       gpuAllowed: this.#ledger.allowed,
       hasFallback: step.route + 1 < step.work.routes.length,
     });
-    if (recovery === "reject" && !wasBatch) step.reject(error);
+    if (recovery === "reject" && (!wasBatch || step.attempts.length >= MAX_ATTEMPTS)) step.reject(error);
     else if (recovery === "step-down") this.#stepDown(step);
     else this.#arrive(step, true);
   }

@@ -130,6 +130,7 @@ export class Engine {
       onGrown: () => {
         this.#pool.trim(options.memoryBudgetBytes ?? Infinity, (modelId) => this.#pinned.has(modelId));
       },
+      mayStart: (backend) => backend === "wasm" || ledger.allowed,
       onCrash: (error) => {
         if (isSelvedgeError(error) && error.code === "device-lost") ledger.note();
       },

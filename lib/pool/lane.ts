@@ -28,6 +28,8 @@ export interface LaneOptions {
   readonly onLoaded: (modelId: number, ms: number) => void;
   /** Called when a model was loaded or first run, and takes memory. */
   readonly onGrown: () => void;
+  /** Whether a worker may be started: what waits on a lane whose GPU was lost must not lose it once more. */
+  readonly mayStart: (backend: BackendName) => boolean;
   /** Called when a worker ended by a fault, before its calls reject. */
   readonly onCrash: (error: Error) => void;
   /** Called whenever the lane became free. */
@@ -355,6 +357,8 @@ export class Lane {
     const { effects, threads, verbose, callTimeoutMs } = this.#options;
     await effects.activated();
     if (this.#closed) throw new SelvedgeError("closed", "The engine is closed.");
+    if (!this.#options.mayStart(this.backend))
+      throw new SelvedgeError("device-lost", "The GPU was lost repeatedly, so it is left alone for two minutes.");
     const wasmUrl = this.#options.wasmUrl();
     const client = new WorkerClient(effects, this.#options.source());
     client.onLog = this.#options.onLog;
