@@ -19,7 +19,7 @@ let theirs: Pair;
 let signed: Signature;
 
 async function pair(): Promise<Pair> {
-  const keys = (await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]));
+  const keys = await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]);
   return { ...keys, text: toBase64(await crypto.subtle.exportKey("raw", keys.publicKey)) };
 }
 
