@@ -192,11 +192,7 @@ describe("compress", () => {
   test.each<[string, string[], RegExp]>([
     ["no --out", ["compress", "MODEL"], /--out/],
     ["an unknown target", ["compress", "MODEL", "--out", "o", "--targets", "tpu"], /"tpu"/],
-    [
-      "a form that is not made",
-      ["compress", "MODEL", "--out", "o", "--forms", "int8-static"],
-      /"int8-static" is not made/,
-    ],
+    ["a form that is not made", ["compress", "MODEL", "--out", "o", "--forms", "int3"], /"int3"/],
     ["an unknown command", ["squeeze", "MODEL"], /"squeeze"/],
     ["an unknown option", ["inspect", "MODEL", "--fast"], /--fast/],
   ])("%s is refused by name", async (_, words, message) => {
