@@ -83,6 +83,8 @@ if (existsSync(join(ROOT, "lib/index.ts"))) {
       cwd: ROOT,
       stdio: "inherit",
     });
+  // What the toolchain's declarations are written in; tsc takes it as it is and does not copy it.
+  copyFileSync(join(ROOT, "lib/compress/onnx.gen.d.ts"), join(DIST, "compress/onnx.gen.d.ts"));
 }
 
 const files = readdirSync(DIST, { recursive: true, encoding: "utf8" }).filter((x) => statSync(join(DIST, x)).isFile());
