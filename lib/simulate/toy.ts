@@ -32,7 +32,8 @@ export function createToyBackend(world: World, worker: SimulatedWorker): Backend
       if (fault !== "hang") world.at(slow * usualMs * (0.5 + world.random.next()), resolve);
     });
     worker.isBusy = false;
-    if (fault === "lost") {
+    // A device is lost once.
+    if (fault === "lost" && !isLost) {
       isLost = true;
       if (name === "webgpu") world.gpuLosses.push(world.effects.wallClock());
       backend.onLost?.("simulated");
