@@ -96,7 +96,7 @@ async function* stallCase(bench: Bench): AsyncGenerator<Case> {
       },
       {
         name: "selvedge",
-        sample: async () => sampleOf(await call(page, "stallReading", urls), { ...REC, variant: "int8" }),
+        sample: async () => sampleOf(await call(page, "stallReading", urls), { ...REC, variant: "int8-dynamic" }),
       },
     ],
     of: "raw main thread",
