@@ -324,6 +324,7 @@ export class Dispatcher {
     const recovery = recover({
       code: isSelvedgeError(error) ? error.code : null,
       backend: lane.backend,
+      isHung: isSelvedgeError(error) && error.details["cause"] === "watchdog",
       attempts: step.attempts.length,
       attemptsHere: step.attempts.filter((x) => x.backend === lane.backend).length,
       gpuAllowed: this.#ledger.allowed,

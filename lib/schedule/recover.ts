@@ -14,6 +14,8 @@ export interface Failure {
   /** The error's code, or null for an error that no lane is to blame for. */
   readonly code: ErrorCode | null;
   readonly backend: "webgpu" | "wasm";
+  /** Whether its worker did not answer in time: then the step itself may be what never ends. */
+  readonly isHung: boolean;
   /** How often the step was tried, this time included. */
   readonly attempts: number;
   /** How often it was tried on this backend. */
@@ -33,11 +35,13 @@ const LANE_UNFIT: ReadonlySet<ErrorCode> = new Set(["out-of-memory", "no-backend
 
 /** Decides what to do with a step that failed. */
 export function recover(failure: Failure): Recovery {
-  const { code, backend, attempts, attemptsHere, gpuAllowed, hasFallback } = failure;
+  const { code, backend, isHung, attempts, attemptsHere, gpuAllowed, hasFallback } = failure;
   if (code === null || attempts >= MAX_ATTEMPTS) return "reject";
   if (!LANE_DIED.has(code) && !LANE_UNFIT.has(code)) return "reject";
   const down = hasFallback ? "step-down" : "reject";
   if (backend === "webgpu") return LANE_DIED.has(code) && gpuAllowed && attemptsHere < 2 ? "again" : down;
   // A fresh worker has its memory back, and may load where the last one did not.
-  return code !== "internal" && attemptsHere < 2 ? "again" : down;
+  // A worker that was ended from outside is no fault of the step, so that only the bound on all tries ends it.
+  const isOutside = code === "worker-crashed" && !isHung;
+  return code !== "internal" && (isOutside || attemptsHere < 2) ? "again" : down;
 }
