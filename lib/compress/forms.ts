@@ -6,7 +6,7 @@ import { toHalf } from "./half.ts";
 import { inferValues } from "./infer.ts";
 import type { OnnxModel, Transform } from "./onnx.ts";
 import { prune } from "./prune.ts";
-import { quantizeBlocks } from "./quantize-blocks.ts";
+import { QUANTIZE_BLOCKS_DEFAULTS, quantizeBlocks } from "./quantize-blocks.ts";
 import { quantizeDynamic } from "./quantize-dynamic.ts";
 import { measureSteps, quantizeStatic } from "./quantize-static.ts";
 import { isDepthwise, isStem, quantizeWeights } from "./quantize-weights.ts";
@@ -169,7 +169,8 @@ function int8Grid(layer: Layer): ReturnType<Parameters<typeof roundLayers>[2]> {
 /** Blocks of 4 bits for products, which quantizeBlocks stores; the rest as int8. */
 function int4Grid(layer: Layer, bits: (name: string) => 4 | 8): ReturnType<typeof int8Grid> {
   if (elementCount(layer.weight) < MIN_ELEMENTS) return undefined;
-  return layer.node.opType === "Conv"
+  const isStored = layer.node.opType !== "Conv" && elementCount(layer.weight) >= QUANTIZE_BLOCKS_DEFAULTS.minElements;
+  return !isStored
     ? int8Grid(layer)
     : {
         bits: bits(layer.weight.name),

@@ -144,7 +144,9 @@ export function toInt8(
   rounded: Rounded | undefined,
 ): { values: Int8Array; scales: Float32Array } {
   const dims = tensor.dims.map(Number);
-  if (rounded === undefined) return quantizeInt8(floatsOf(tensor), dims, axis, { isHalf: true });
+  // What was rounded for blocks, and then was not stored in them, is rounded anew.
+  const fits = rounded?.grid.zeros === undefined && rounded?.grid.scales.length === dims[axis];
+  if (rounded === undefined || !fits) return quantizeInt8(floatsOf(tensor), dims, axis, { isHalf: true });
   return { values: axis === 0 ? rounded.codes : turned(rounded.codes, dims), scales: rounded.grid.scales };
 }
 
