@@ -100,7 +100,9 @@ const page: FaultsPage = {
     const grows = fault === "out-of-memory";
     const engine = await createEngine({ backends: withFallback(backend), workers: lanes, callTimeoutMs: boundMs });
     const began = performance.now();
-    const model = await engine.load(reads ? READER : grows ? zerosModel(1) : addModel(), { backend });
+    // One by one, so that every lane is at work when it is harmed: twenty small ones would be a single batch.
+    const batching = false;
+    const model = await engine.load(reads ? READER : grows ? zerosModel(1) : addModel(), { backend, batching });
     const loadMs = performance.now() - began;
     let plain: Round | null = null;
     let coldStartMs = loadMs;
@@ -113,7 +115,7 @@ const page: FaultsPage = {
     else if (fault === "destroy" && !duringRun) saboteur.harm(fault, false);
     const hurt = await ask(model, grows ? [7] : [], COUNT, async () => {
       while (engine.stats().requests.running < lanes) await Promise.resolve(); // until the lanes are at work
-      if (!atStart && (fault !== "destroy" || duringRun)) saboteur.harm(fault as Fault, duringRun);
+      if (!atStart && (fault !== "destroy" || duringRun)) saboteur.harmUsed(fault as Fault, duringRun);
     });
     plain ??= await ask(model, [], COUNT);
     const later = await ask(model, [], 5);
