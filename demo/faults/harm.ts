@@ -3,6 +3,7 @@
 import type { HarmMessage, Held } from "./saboteur.ts";
 
 const query = new URLSearchParams(self.location.hash.slice(1));
+const { Memory } = WebAssembly;
 const devices = new Set<GPUDevice>();
 const memories = new Set<WebAssembly.Memory>();
 let gpuBuffers = 0;
@@ -61,7 +62,7 @@ function act(harm: HarmMessage["harm"]): void {
       for (const device of devices) device.createBuffer({ size: 4, usage: 0 });
       break;
     case "out-of-memory":
-      WebAssembly.Memory.prototype.grow = () => {
+      Memory.prototype.grow = () => {
         throw new RangeError("WebAssembly.Memory.grow(): harmed");
       };
       break;
@@ -109,7 +110,6 @@ function watchGpu(): void {
 
 /** Remembers each memory that an instance exports or was made here, and fails the first start where that is asked. */
 function watchMemory(): void {
-  const { Memory } = WebAssembly;
   WebAssembly.Memory = function (descriptor: WebAssembly.MemoryDescriptor) {
     const memory = new Memory(descriptor);
     memories.add(memory);

@@ -102,7 +102,7 @@ const page: FaultsPage = {
     const began = performance.now();
     // One by one, so that every lane is at work when it is harmed: twenty small ones would be a single batch.
     const batching = false;
-    const model = await engine.load(reads ? READER : grows ? zerosModel(1) : addModel(), { backend, batching });
+    const model = await engine.load(reads ? READER : grows ? zerosModel(1) : addModel(), { batching });
     const loadMs = performance.now() - began;
     let plain: Round | null = null;
     let coldStartMs = loadMs;
