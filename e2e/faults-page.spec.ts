@@ -32,6 +32,7 @@ for (const [fault, said] of [
 }
 
 test("harm upon harm: nothing is lost, and everyone can read what happened", async ({ page }) => {
+  await expect.poll(async () => (await counts(page)).answered, { timeout: 60_000 }).toBeGreaterThan(0);
   for (const fault of ["throw", "kill", "throw"]) {
     const { again } = await counts(page);
     await page.locator(`button[data-fault=${fault}]`).click();
