@@ -68,7 +68,7 @@ const EFFECTS: ReadonlySet<string> = new Set([
 ]);
 
 /** Tells the files that esbuild makes a worker of: ONNX Runtime is theirs alone. */
-const ENTRY = /\/worker-(jspi|wasm|cache)\.ts$/;
+const ENTRY = /\/worker-(jspi|wasm|cache|offline)\.ts$/;
 
 const WRONG_PATH = join(ROOT, "lib/schedule/wrong.ts");
 const WRONG = `

@@ -2,6 +2,7 @@
 //   *.js, *.d.ts          by tsc from lib/index.ts: the page's side, one file each, no bundling
 //   worker-<build>.js     by esbuild: the worker with ONNX Runtime's glue inside, one classic-format file per build
 //   worker-cache.js       by esbuild: the worker that fetches models
+//   worker-offline.js     by esbuild: the service worker that keeps pages
 //   cli.js, compress.js   by esbuild: the toolchain for Node, with what it needs but the optional peers
 //   ort-<build>.wasm      copied from onnxruntime-web, which is a development dependency for that reason
 // A bundler's library mode is no choice here: it rewrites the worker's URL and inlines the wasm as base64.
@@ -36,7 +37,7 @@ const BUILDS = [
 rmSync(DIST, { recursive: true, force: true });
 mkdirSync(DIST, { recursive: true });
 
-const workers = ["cache/worker-cache", ...BUILDS.map((each) => `pool/worker-${each.name}`)];
+const workers = ["cache/worker-cache", "worker-offline", ...BUILDS.map((each) => `pool/worker-${each.name}`)];
 await Promise.all(
   workers.map((entry) =>
     build({

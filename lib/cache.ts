@@ -2,17 +2,21 @@
 // entry does not import this. What a model would cost, and fetching it before it is needed, is the engine's business:
 // `engine.availability`, `engine.update`.
 import { chooseBuild, resolveAssets } from "./assets.ts";
+import type { Assets } from "./assets.ts";
 import { CacheClient } from "./cache/client.ts";
 import type { StoreContents, StoredFile } from "./cache/protocol.ts";
 import type { StoredBundle } from "./cache/shelf.ts";
 import { browserEffects } from "./effects.ts";
 import type { Effects, ScriptUrl } from "./effects.ts";
+import { keepPage } from "./effects-offline.ts";
 import { persistStorage } from "./effects-storage.ts";
 import { SelvedgeError } from "./errors.ts";
+import type { KeptPage } from "./service-worker.ts";
 import { resolveAddress } from "./source.ts";
 
 export type { StoreContents, StoredFile } from "./cache/protocol.ts";
 export type { StoredBundle } from "./cache/shelf.ts";
+export type { KeptPage } from "./service-worker.ts";
 
 /** Options of the store's keeper; as those of an engine. */
 export interface CacheOptions {
@@ -34,26 +38,33 @@ export function openCache(options: CacheOptions = {}): ModelCache {
   const effects = options.effects ?? browserEffects();
   const { facts } = effects;
   const { trustedTypesPolicy: policy } = options;
+  const vouched = (href: string): string | ScriptUrl => (policy === undefined ? href : policy.createScriptURL(href));
+  const assets = (): Assets => resolveAssets(chooseBuild(facts), options.assetsBase?.toString(), facts.baseUrl);
   const client = new CacheClient(
     effects,
     () => {
-      const { cacheUrl: href } = resolveAssets(chooseBuild(facts), options.assetsBase?.toString(), facts.baseUrl);
-      return { href, script: policy === undefined ? href : policy.createScriptURL(href) };
+      const { cacheUrl: href } = assets();
+      return { href, script: vouched(href) };
     },
     "auto",
   );
-  return new ModelCache(client, facts.baseUrl);
+  return new ModelCache(client, facts.baseUrl, (href) => {
+    const { workerUrl, cacheUrl, wasmUrl } = assets();
+    return keepPage(vouched(href), [workerUrl, cacheUrl, wasmUrl]);
+  });
 }
 
 /** What is stored of models; made by `openCache`. A bundle is named by its address or by its identity. */
 export class ModelCache {
   readonly #client: CacheClient;
   readonly #baseUrl: string;
+  readonly #keepPage: (href: string) => Promise<KeptPage | null>;
 
   /** Not for callers: `openCache` makes them. */
-  constructor(client: CacheClient, baseUrl: string) {
+  constructor(client: CacheClient, baseUrl: string, keepPage: (href: string) => Promise<KeptPage | null>) {
     this.#client = client;
     this.#baseUrl = baseUrl;
+    this.#keepPage = keepPage;
   }
 
   /** Lists what is stored, the last used first, with its size and what room is left. */
@@ -90,6 +101,16 @@ export class ModelCache {
   /** Asks the browser to keep all of it even where space runs short; Firefox asks the user. Gives what was granted. */
   persist(): Promise<boolean> {
     return persistStorage();
+  }
+
+  /**
+   * Has this page start without a network: registers the service worker at an address, which keeps what the page is made
+   * of and the package's workers and WebAssembly. That is `dist/worker-offline.js`, copied to the root of the site, or
+   * the app's own with `keepOffline` of `selvedge/service-worker` in it. Null where there are no service workers.
+   * @throws TypeError where it does not govern this page; SelvedgeError `worker-crashed` where it does not answer
+   */
+  keepPage(serviceWorker: string | URL): Promise<KeptPage | null> {
+    return this.#keepPage(resolveAddress(serviceWorker, this.#baseUrl));
   }
 
   /** Ends the worker. */

@@ -1,0 +1,80 @@
+// The page's side of service-worker.ts: registers a service worker, and tells it what this page is made of. A page that
+// is open while its service worker starts was loaded past it; so the page says what was loaded.
+import { SelvedgeError } from "./errors.ts";
+import type { ScriptUrl } from "./effects.ts";
+import type { KeepAnswer, KeepMessage, KeptPage, PagePart } from "./service-worker.ts";
+
+/** How long a service worker may take to say that it heard. */
+const HEARD_MS = 10_000;
+/** What pages fetch for another use than to be there. */
+const NO_SHELL = /^(audio|beacon|embed|fetch|frame|iframe|image|img|input|object|ping|track|video|xmlhttprequest)$/;
+
+/**
+ * Has a service worker keep this page, and `assets` beside it; null where the browser has no service workers here.
+ * @throws TypeError where the service worker does not govern this page
+ */
+export async function keepPage(script: string | ScriptUrl, assets: readonly string[]): Promise<KeptPage | null> {
+  // Missing on pages that are not secure, and in private windows of some browsers.
+  const { serviceWorker } = navigator as Partial<Navigator>;
+  if (serviceWorker === undefined) return null;
+  const registration = await serviceWorker.register(script as string);
+  if (!location.href.startsWith(registration.scope)) {
+    const fix = "Serve the service worker from the root of the site.";
+    throw new TypeError(`The service worker governs ${registration.scope}, and this page is outside. ${fix}`);
+  }
+  const worker = await activeOf(registration);
+  return ask(worker, { selvedge: "keep", parts: partsOf(assets) });
+}
+
+/** Lists what this page was made of so far. */
+function partsOf(assets: readonly string[]): PagePart[] {
+  const parts = new Map<string, boolean>();
+  const add = (address: string, isShell: boolean): void => {
+    const [url = ""] = new URL(address, location.href).href.split("#");
+    if (new URL(url).origin === location.origin) parts.set(url, isShell || parts.get(url) === true);
+  };
+  add(location.href, true);
+  for (const entry of performance.getEntriesByType("resource") as PerformanceResourceTiming[])
+    add(entry.name, !NO_SHELL.test(entry.initiatorType));
+  for (const asset of assets) add(asset, true);
+  return [...parts].map(([url, isShell]) => ({ url, isShell }));
+}
+
+async function activeOf(registration: ServiceWorkerRegistration): Promise<ServiceWorker> {
+  const { active, waiting, installing } = registration;
+  const worker = active ?? waiting ?? installing;
+  if (worker === null) throw gone();
+  await new Promise<void>((resolve, reject) => {
+    const look = (): void => {
+      if (worker.state === "activated" || worker.state === "activating") resolve();
+      else if (worker.state === "redundant") reject(gone());
+    };
+    worker.addEventListener("statechange", look);
+    look();
+  });
+  return worker;
+}
+
+function ask(worker: ServiceWorker, message: KeepMessage): Promise<KeptPage> {
+  const { port1, port2 } = new MessageChannel();
+  return new Promise<KeptPage>((resolve, reject) => {
+    const silence = setTimeout(() => {
+      const fix = "Call keepOffline(self) of selvedge/service-worker in it.";
+      reject(new SelvedgeError("worker-crashed", `The service worker did not hear of this page. ${fix}`));
+    }, HEARD_MS);
+    port1.onmessage = ({ data }: MessageEvent<KeepAnswer>) => {
+      clearTimeout(silence);
+      if ("kept" in data) resolve(data);
+    };
+    worker.addEventListener("statechange", () => {
+      if (worker.state === "redundant") reject(gone());
+    });
+    worker.postMessage(message, [port2]);
+  }).finally(() => {
+    port1.close();
+  });
+}
+
+function gone(): SelvedgeError {
+  return new SelvedgeError("worker-crashed", "The service worker ended before it had this page; a reload tries again.");
+}
