@@ -37,8 +37,13 @@ const port = Number(process.env["PORT"] ?? 5173);
 export default defineConfig({
   root: join(ROOT, "demo"),
   appType: "mpa",
-  resolve: { alias: { selvedge: join(ROOT, "dist/index.js") } },
-  plugins: [headersAlways(), models()],
+  resolve: {
+    alias: [
+      { find: /^selvedge$/, replacement: join(ROOT, "dist/index.js") },
+      { find: /^selvedge\/cache$/, replacement: join(ROOT, "dist/cache.js") },
+    ],
+  },
+  plugins: [headersAlways(), models(), serviceWorker()],
   optimizeDeps: { include: ["comlink", "valibot"], exclude: ["onnxruntime-web/wasm"], noDiscovery: true },
   server: { port, strictPort: true, host: "127.0.0.1", headers: isolation, fs: { allow: [ROOT] } },
   preview: { port, strictPort: true, host: "127.0.0.1", headers: { ...isolation, ...POLICY } },
@@ -57,6 +62,7 @@ export default defineConfig({
         "camera/index.html",
         "vad/index.html",
         "spam/index.html",
+        "models/index.html",
         "latency/index.html",
         "faults/index.html",
       ].map((page) => join(ROOT, "demo", page)),
@@ -95,7 +101,29 @@ function models(): Plugin {
   };
 }
 
-const serveModels: Connect.NextHandleFunction = (request, response) => {
+/** Puts the ready-made service worker at the root of the site, which it governs then. */
+function serviceWorker(): Plugin {
+  const path = join(ROOT, "dist/worker-offline.js");
+  return {
+    name: "service-worker",
+    configureServer: (server) => {
+      server.middlewares.use("/service-worker.js", (_request, response) => {
+        response.setHeader("Content-Type", "text/javascript");
+        createReadStream(path).pipe(response);
+      });
+    },
+    writeBundle: async ({ dir }) => {
+      if (dir !== undefined) await cp(path, join(dir, "service-worker.js"));
+    },
+  };
+}
+
+const serveModels: Connect.NextHandleFunction = (request, response, next) => {
+  // The page of the same name is Vite's.
+  if (/^\/(index\.html|[a-z-]+\.ts)?($|\?)/.test(request.url ?? "/")) {
+    next();
+    return;
+  }
   const path = resolve(MODELS, `.${decodeURIComponent(new URL(request.url ?? "/", "http://localhost").pathname)}`);
   const type = extname(path) === ".json" ? "application/json" : "application/octet-stream";
   const stream = createReadStream(path.startsWith(MODELS) ? path : MODELS);

@@ -1,0 +1,27 @@
+// Bytes, times and ages as people read them.
+
+/** Says a number of bytes. */
+export function bytesOf(bytes: number): string {
+  if (bytes >= 999.5e6) return `${(bytes / 1e9).toFixed(1)} GB`;
+  if (bytes >= 999.5e3) return `${(bytes / 1e6).toFixed(1)} MB`;
+  return bytes >= 1e3 ? `${(bytes / 1e3).toFixed(0)} kB` : `${bytes.toFixed(0)} B`;
+}
+
+/** Says how long something takes. */
+export function secondsOf(seconds: number): string {
+  if (seconds < 1) return "less than a second";
+  if (seconds < 90) return `${seconds.toFixed(0)} s`;
+  return `${(seconds / 60).toFixed(0)} min`;
+}
+
+/** Says how long ago something was. */
+export function ageOf(ms: number): string {
+  const steps = [
+    ["day", 86_400_000],
+    ["hour", 3_600_000],
+    ["minute", 60_000],
+  ] as const;
+  const words = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+  for (const [unit, size] of steps) if (ms >= size) return words.format(-Math.floor(ms / size), unit);
+  return "just now";
+}

@@ -1,0 +1,58 @@
+// The page /models/: a model is fetched, pinned, updated, saved and evicted, all by the keyboard, and the page starts
+// without a network.
+import { expect, test } from "@playwright/test";
+import type { Locator, Page } from "@playwright/test";
+
+const MODEL = "vad";
+
+async function open(page: Page): Promise<{ row: Locator; status: Locator }> {
+  await page.goto("/models/");
+  const status = page.getByTestId("status");
+  await expect(status).toHaveAttribute("data-state", "ready", { timeout: 60_000 });
+  return { row: page.locator(`tr[data-model="${MODEL}"]`), status };
+}
+
+async function press(page: Page, name: string): Promise<void> {
+  await page.getByRole("button", { name, exact: true }).press("Enter");
+}
+
+test("a model is fetched, pinned, renewed and evicted, and the focus stays", async ({ page }) => {
+  const { row, status } = await open(page);
+  await expect(row).toContainText("not stored");
+  await press(page, `Fetch ${MODEL}`);
+  await expect(status).toContainText(/is stored: [\d.]+ [kM]B fetched/, { timeout: 60_000 });
+  await expect(page.getByRole("button", { name: `Update ${MODEL}` })).toBeFocused();
+  await press(page, `Pin ${MODEL}`);
+  await expect(page.getByRole("button", { name: `Pin ${MODEL}` })).toHaveAttribute("aria-pressed", "true");
+  await press(page, `Update ${MODEL}`);
+  await expect(status).toContainText("nothing was fetched");
+  await press(page, `Evict ${MODEL}`);
+  await expect(status).toContainText("freed");
+  await expect(row).toContainText("not stored");
+  await expect(page.getByRole("button", { name: `Fetch ${MODEL}` })).toBeFocused();
+});
+
+test("a stored model is saved as a file", async ({ page }) => {
+  const { status } = await open(page);
+  await press(page, `Fetch ${MODEL}`);
+  await expect(status).toContainText("is stored", { timeout: 60_000 });
+  // Seen on the page itself: over BiDi Firefox tells Playwright of no download.
+  const saved = page.evaluate<string>(
+    `new Promise((resolve) => addEventListener("click", ({ target }) => { if (target.download) resolve(target.download); }))`,
+  );
+  await press(page, `Save ${MODEL}`);
+  expect(await saved).toMatch(new RegExp(`^${MODEL}-.*onnx$`));
+  await expect(status).toContainText("its file is saved");
+});
+
+test("the page starts without a network, and shows what is stored", async ({ page, context }) => {
+  const { status } = await open(page);
+  await press(page, `Fetch ${MODEL}`);
+  await expect(status).toContainText("is stored", { timeout: 60_000 });
+  await press(page, "Go offline");
+  await expect(status).toContainText(/starts without a network now: \d+ files/, { timeout: 60_000 });
+  await context.setOffline(true);
+  const { row } = await open(page);
+  await expect(row).toContainText("just now");
+  await expect(page.getByRole("button", { name: `Save ${MODEL}` })).toBeVisible();
+});
