@@ -64,7 +64,9 @@ async function tellAll(from: number, seeds: number): Promise<void> {
     const first = from + Math.floor((i * seeds) / shares);
     const count = from + Math.floor(((i + 1) * seeds) / shares) - first;
     const args = ["--share", "1", "--from", String(first), "--seeds", String(count)];
-    const child = fork(process.argv[1] ?? "", args);
+    // A story is short-lived objects and errors that nobody looks at: a tenth of its time with Node's usual settings.
+    const execArgv = [...process.execArgv, "--max-semi-space-size=64", "--stack-trace-limit=0"];
+    const child = fork(process.argv[1] ?? "", args, { execArgv });
     child.on("message", ({ seed, story }: { seed: number; story: Awaited<ReturnType<typeof simulate>> }) => {
       totals.stories += 1;
       for (const key of ["answered", "failed", "cancelled", "faults"] as const) totals[key] += story[key];
