@@ -57,4 +57,7 @@ test("every variant judges the same mail within two points of float32, or says w
   const reference = answers.get("f32") ?? Number.NaN;
   expect(answers.size).toBeGreaterThan(1);
   for (const [variant, answer] of answers) expect(Math.abs(answer - reference), variant).toBeLessThan(2);
+  await page.getByRole("button", { name: "A prize" }).click();
+  // What was told of the mail before is gone with it.
+  await expect(page.getByTestId("variants").locator("tbody")).not.toContainText("ms");
 });

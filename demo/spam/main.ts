@@ -151,7 +151,8 @@ async function compare(engine: Engine, { variants }: BundleFacts, text: string |
     const [place, answer, ms] = text === null ? ["–", "–", "–"] : await tryVariant(engine, id, text);
     rows.push(row([id, place, size, right, answer, ms], 2));
   }
-  body?.replaceChildren(...rows);
+  // Another mail may stand there by now.
+  if (text === null || text === textInBox()) body?.replaceChildren(...rows);
 }
 
 async function tryVariant(engine: Engine, variant: string, text: string): Promise<[string, string, string]> {
@@ -191,9 +192,13 @@ try {
   await compare(engine, facts, null);
   const examples = document.querySelectorAll<HTMLButtonElement>("[data-example]");
   for (const control of [mailBox, fileInput, compareButton, ...examples]) control.disabled = false;
+  const judgeAnew = (): void => {
+    compare(engine, facts, null).catch(fail); // what is told there is of the mail before
+    judge(model).catch(fail);
+  };
   const show = (source: string): void => {
     mailBox.value = source;
-    judge(model).catch(fail);
+    judgeAnew();
   };
   for (const button of examples)
     button.addEventListener("click", () => {
@@ -208,9 +213,7 @@ try {
   mailBox.addEventListener("input", () => {
     judging?.abort();
     clearTimeout(typing);
-    typing = window.setTimeout(() => {
-      judge(model).catch(fail);
-    }, TYPING_PAUSE_MS);
+    typing = window.setTimeout(judgeAnew, TYPING_PAUSE_MS);
   });
   compareButton.addEventListener("click", () => {
     const text = textInBox();
