@@ -45,6 +45,8 @@ export default defineConfig({
     {
       name: "firefox",
       testIgnore: BY_THEMSELVES,
+      // What no other browser lets a test do.
+      grepInvert: /@chromium/,
       use: { browserName: "firefox", ...(channel === undefined ? {} : { channel }), launchOptions: firefox },
     },
     { name: "webkit", testMatch: "*.webkit.spec.ts" },

@@ -213,8 +213,8 @@ test("what a model costs is told before, its update fetches what changed, and th
   expect(await ask(page, "look", url, 1_000)).toMatchObject({ state: "unavailable" });
 });
 
-test("on a disk that is full the model still runs", async ({ page, context, browserName }) => {
-  test.skip(browserName !== "chromium", "only Chromium lets a test set the quota");
+// Only Chromium lets a test set the quota.
+test("on a disk that is full the model still runs", { tag: "@chromium" }, async ({ page, context }) => {
   const { url, server, chunks } = delivery;
   const { pages } = test.info().config.metadata as { pages: string };
   const session = await context.newCDPSession(page);
