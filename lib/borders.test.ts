@@ -11,6 +11,7 @@ import { readProgram, ROOT } from "./program.ts";
 
 /** Names of the files straight in lib/ that say what things are and import nothing but each other. */
 const CONTRACTS = [
+  "abort",
   "bundle",
   "bundle-schema",
   "choose",

@@ -1,5 +1,6 @@
 // One flight per thing: callers that want the same bytes at the same time share one download. It goes on as long as one
 // of them wants it.
+import { untilAborted } from "../abort.ts";
 
 /** A share in something that is under way. */
 interface Flight<T> {
@@ -33,18 +34,9 @@ export class Flights<T> {
     const flight = this.#flights.get(key) ?? this.#start(key, start);
     if (flight.bytes > 0) onBytes(flight.bytes);
     flight.listeners.add(onBytes);
-    let leave = (): void => undefined;
-    const left = new Promise<never>((_, reject) => {
-      leave = () => {
-        // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a signal's reason may be anything
-        reject(signal.reason);
-      };
-      signal.addEventListener("abort", leave, { once: true });
-    });
     try {
-      return await Promise.race([flight.result, left]);
+      return await untilAborted(flight.result, signal);
     } finally {
-      signal.removeEventListener("abort", leave);
       flight.listeners.delete(onBytes);
       if (flight.listeners.size === 0) {
         if (this.#flights.get(key) === flight) this.#flights.delete(key);

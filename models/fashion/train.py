@@ -1,7 +1,7 @@
 """Trains the two Fashion-MNIST models and writes their weights beside this file, as float16: cnn.npz and mlp.npz.
 
     apt-get install python3-torch libopenblas0-pthread dataset-fashion-mnist
-    /usr/bin/python3 models/fashion/train.py cnn mlp
+    python3 models/fashion/train.py cnn mlp
 
 The perceptron has 5.8 million weights, 23 MB as float32, which no repository should carry. Each large matrix is therefore
 a fixed one, drawn from a seed (`draw`, repeated to the bit in weights.ts), plus a trained product of two thin ones of

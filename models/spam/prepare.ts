@@ -1,7 +1,7 @@
 // Prepares a split for train.py: trains the tokenizer on its training side, fits the linear part, and writes both with
 // each mail as numbers.
 //
-//     npx tsx models/spam/prepare.ts thread-1 /tmp/spam
+//     npx tsx models/spam/prepare.ts thread-1 spam-data
 //
 // The linear part is a logistic regression over the TF-IDF weights of pieces. Beside the pieces of a mail stand the log
 // odds that it gives the mail, and those of the baseline; for a training mail both come from a fit that did not see its

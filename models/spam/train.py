@@ -1,9 +1,9 @@
 """Trains the spam classifier on a split that prepare.ts wrote, and writes its weights as float16.
 
     apt-get install python3-torch libopenblas0-pthread
-    npx tsx models/spam/prepare.ts thread-1 /tmp/spam
-    /usr/bin/python3 models/spam/train.py /tmp/spam models/spam/weights.npz
-    cp /tmp/spam/tokenizer.json models/spam/
+    npx tsx models/spam/prepare.ts thread-1 spam-data
+    python3 models/spam/train.py spam-data models/spam/weights.npz
+    cp spam-data/tokenizer.json models/spam/
 
 Five thousand mails are few, and on few mails a linear model over counted pieces is hard to beat. So the classifier is
 a mean of two, each of which errs where the other does not:
