@@ -1,5 +1,6 @@
-// The spam classifier: a small transformer that was trained here on the SpamAssassin mails (spam/train.py, which says how
-// it is made). It reads the text of a mail: its subject, an empty line, its body, as demo/spam/mail.ts gives them.
+// The spam classifier: a linear model and a small transformer, trained here on the SpamAssassin mails (spam/train.py
+// says how it is made). It reads the text of a mail: its subject, an empty line, its body, as demo/spam/mail.ts gives
+// them.
 //
 // Pieces come as int32 and the mask as float32, so that on WebGPU nothing stays on the CPU; texts of any length
 // up to 1,024 pieces run together, since padding is masked out of every sum, product and maximum.
@@ -72,7 +73,7 @@ export const spam: Recipe = {
         version: "1.0.0",
         licence: "MIT",
         description:
-          "How likely a mail is spam: a transformer of 1.4 million weights, trained on the SpamAssassin mails.",
+          "How likely a mail is spam: a linear model and a transformer, 1.4 million weights, trained on the SpamAssassin mails.",
         inputs: SPAM_INPUTS,
         outputs: [OUTPUT],
         typical: { batch: 1, length: 256 },
