@@ -25,6 +25,7 @@ const CONTRACTS = [
   "shape",
   "tensor",
   "watchdog",
+  "why",
 ];
 
 /**

@@ -9,27 +9,7 @@ import type { Bundle, Variant } from "./bundle.ts";
 import { meetsNeeds } from "./device.ts";
 import type { BackendName, DeviceFacts } from "./device.ts";
 import { SelvedgeError } from "./errors.ts";
-
-/** Why a model runs where it runs. */
-export interface Why {
-  /** Names the reason, for code to branch on. */
-  readonly code: WhyCode;
-  /** One sentence with the numbers behind it. */
-  readonly text: string;
-}
-
-/** Names the reasons for a placement. */
-export type WhyCode =
-  | "pinned"
-  | "webgpu-missing"
-  | "wasm-missing"
-  | "software-adapter"
-  | "not-measured"
-  | "measured-faster"
-  | "measured-slower"
-  | "webgpu-failed"
-  | "gpu-lost"
-  | "crashed-before";
+import type { Why, WhyCode } from "./why.ts";
 
 /** A variant on a backend. */
 export interface Candidate {

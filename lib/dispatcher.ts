@@ -3,7 +3,7 @@
 // for each run. A step keeps its inputs until it is settled, so that it can be run again; what becomes of one whose lane
 // failed is decided by schedule/recover.ts.
 import type { BackendName } from "./backend/backend.ts";
-import type { Why } from "./choose.ts";
+import type { Why } from "./why.ts";
 import type { Effects } from "./effects.ts";
 import { fromWireError, isSelvedgeError, SelvedgeError } from "./errors.ts";
 import type { ErrorCode } from "./errors.ts";

@@ -22,7 +22,7 @@ export type { Decoded } from "./pool/protocol.ts";
 export type { Attempt } from "./dispatcher.ts";
 export type { BackendName } from "./backend/backend.ts";
 export type { AdapterFacts, DeviceFacts } from "./device.ts";
-export type { Why, WhyCode } from "./choose.ts";
+export type { Why, WhyCode } from "./why.ts";
 export type { LaneStats } from "./pool/lane.ts";
 export type { RequestCounts } from "./observe/counters.ts";
 export { isSelvedgeError, SelvedgeError } from "./errors.ts";

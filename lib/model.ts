@@ -3,7 +3,7 @@ import { untilAborted } from "./abort.ts";
 import type { BackendName } from "./backend/backend.ts";
 import type { Assignment } from "./bundle.ts";
 import type { Results } from "./cache/results.ts";
-import type { Why } from "./choose.ts";
+import type { Why } from "./why.ts";
 import type { Dispatcher, Route } from "./dispatcher.ts";
 import type { Effects } from "./effects.ts";
 import { isSelvedgeError, SelvedgeError } from "./errors.ts";

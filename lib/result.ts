@@ -1,6 +1,6 @@
 // What a run answers: the outputs, and what really produced them.
 import type { BackendName } from "./backend/backend.ts";
-import type { Why } from "./choose.ts";
+import type { Why } from "./why.ts";
 import type { Attempt, Done } from "./dispatcher.ts";
 import type { Decoded } from "./pool/protocol.ts";
 import type { Tensor } from "./tensor.ts";

@@ -1,7 +1,8 @@
 // The thread line to the worker that fetches models: messages as types. Downloading, hashing and checking a bundle
 // happen there, so that none of it costs the page's thread or its first bytes of script.
 import type { BundleFile, DecodeSpec, ImageSpec } from "../bundle.ts";
-import type { Candidate, Pins, Placement, Why } from "../choose.ts";
+import type { Candidate, Pins, Placement } from "../choose.ts";
+import type { Why } from "../why.ts";
 import type { BackendName, DeviceFacts } from "../device.ts";
 import type { LifeChange } from "../effects.ts";
 import type { Reply } from "../reply.ts";

@@ -22,18 +22,27 @@ export class Estimate {
   #curves: Map<string, (Cell | null)[]> = new Map();
   #runs = 0;
 
-  /** Reads what `save` wrote, if anything. */
-  constructor(saved: string | null = null) {
+  /** Reads what `save` wrote, if anything; `runs` counts towards the next retry. */
+  constructor(saved: string | null = null, runs = 0) {
+    this.#runs = runs;
     try {
-      this.#curves = new Map(JSON.parse(saved ?? "[]") as [string, Cell[]][]);
+      this.#curves = new Map(JSON.parse(saved ?? "[]") as [string, (Cell | null)[]][]);
+      // Sizes that were never run are holes, not values.
+      for (const cells of this.#curves.values())
+        for (const size of cells.keys()) if (cells[size] === null) Reflect.deleteProperty(cells, size);
     } catch {
       // Somebody else wrote it: it is learned again.
     }
   }
 
-  /** Writes what is known, to be kept across page loads. */
-  save(): string {
-    return JSON.stringify([...this.#curves].slice(-KEPT));
+  /** Counts the runs towards the next retry. */
+  get runs(): number {
+    return this.#runs;
+  }
+
+  /** Writes what is known of the last `kept` models, to be kept across page loads. */
+  save(kept = KEPT): string {
+    return JSON.stringify([...this.#curves].slice(-kept));
   }
 
   /** Gives the ms that so many rows take together; undefined where nothing is known of the model there. */

@@ -78,6 +78,23 @@ export type Event =
   /** Time has passed, or a lane became free. */
   | { readonly type: "tick" };
 
+/** Why a batch starts where and as it does: codes of why.ts, and the numbers behind them, in ms. */
+export interface StartWhy {
+  readonly lane: "only-lane" | "first-through" | "lane-full" | "express-lane" | "state-kept";
+  /** When its first step is expected to be through there, from now. */
+  readonly inMs: number;
+  /** The next best lane, and when it would be through there; null where there is none. */
+  readonly other: string | null;
+  readonly otherInMs: number | null;
+  readonly batch:
+    "batched" | "batch-tried" | "unbatchable" | "nothing-to-join" | "batch-costs" | "batch-spread" | "batch-bounded";
+  /** How long the first of it waited. */
+  readonly waitedMs: number;
+  /** What they take one by one, and together; two of its kind, where it runs alone. Null where that is not known. */
+  readonly apartMs: number | null;
+  readonly togetherMs: number | null;
+}
+
 /** What is to be done. */
 export type Decision =
   | {
@@ -88,6 +105,7 @@ export type Decision =
       readonly ids: readonly number[];
       /** What the batch is expected to take, in ms. */
       readonly ms: number;
+      readonly why: StartWhy;
     }
   | {
       readonly type: "reject";

@@ -29,6 +29,14 @@ export interface Group {
   usedMs: number;
 }
 
+/** A queue as it is written down: its groups in their order, each with the steps that wait in it. */
+export interface SavedQueue {
+  readonly usedMs: number;
+  readonly groups: readonly (Pick<Group, "lastDueMs" | "servedMs" | "usedMs" | "costMs"> & {
+    readonly steps: readonly (readonly [step: Step, costMs: number])[];
+  })[];
+}
+
 /** Keeps what waits. */
 export class Queue {
   readonly #ageingMs: number;
@@ -38,6 +46,27 @@ export class Queue {
 
   constructor(ageingMs: number) {
     this.#ageingMs = ageingMs;
+  }
+
+  /** Writes down what waits, so that `restore` goes on from it. */
+  save(): SavedQueue {
+    const steps = new Map<Group, (readonly [Step, number])[]>();
+    for (const group of this.#groups.values()) steps.set(group, []);
+    for (const { group, costMs, ...step } of this.#steps.values()) steps.get(group)?.push([step, costMs]);
+    const groups = [...steps].map(([{ lastDueMs, servedMs, usedMs, costMs }, steps]) => {
+      return { lastDueMs, servedMs, usedMs, costMs, steps };
+    });
+    return { usedMs: this.#usedMs, groups };
+  }
+
+  /** Takes what was written down into an empty queue. */
+  restore({ usedMs, groups }: SavedQueue): void {
+    this.#usedMs = usedMs;
+    for (const { steps, ...kept } of groups) {
+      for (const [step, costMs] of steps) this.add(step, costMs, 0);
+      const [first] = steps;
+      if (first !== undefined) Object.assign(this.#steps.get(first[0].id)?.group ?? {}, kept);
+    }
   }
 
   /** Counts what waits. */

@@ -2,7 +2,9 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { Estimate } from "./estimate.ts";
 import { lane, Stage, step } from "./fixtures.ts";
+import type { Decision } from "./protocol.ts";
 import { Scheduler } from "./scheduler.ts";
+import type { SavedScheduler } from "./scheduler.ts";
 
 const at = (arrivedMs: number, deadlineMs = Infinity) => ({ arrivedMs, dueMs: arrivedMs + deadlineMs });
 const order = (stage: Stage): number[] =>
@@ -358,6 +360,39 @@ test("the same events give the same decisions", () => {
       const again = new Scheduler({ ageingMs: 2_000, maxSize: 100_000 }, new Estimate());
       const decisions = structuredClone(stage.told).flatMap(({ event, now, lanes }) => again.handle(event, now, lanes));
       expect(decisions).toEqual(stage.decisions);
+    }),
+  );
+});
+
+test("one that is restored in the middle decides as the one that was saved", () => {
+  const arrival = fc.record({
+    arrivedMs: fc.integer({ min: 0, max: 300 }),
+    deadlineMs: fc.option(fc.integer({ min: 1, max: 200 })),
+    priority: fc.integer({ min: 0, max: 2 }),
+    shape: fc.constantFrom("a", null),
+    model: fc.integer({ min: 1, max: 2 }),
+    caller: fc.integer({ min: 1, max: 2 }),
+  });
+  fc.assert(
+    fc.property(fc.array(arrival, { minLength: 5, maxLength: 80 }), fc.nat(150), (arrivals, from) => {
+      const stage = new Stage(
+        [lane("wasm-0", [1]), lane("wasm-1", [2]), lane("express-0", [1, 2], { isExpress: true })],
+        (model, rows) => 4 * model + rows / 3,
+      );
+      arrivals.forEach(({ deadlineMs, ...rest }, id) => {
+        stage.arrives(step(id, { ...rest, ...at(rest.arrivedMs, deadlineMs ?? Infinity) }));
+      });
+      let saved: SavedScheduler | null = null;
+      const after: Decision[] = [];
+      stage.scheduler.onEvent = (_event, _now, _lanes, decisions) => {
+        if (saved !== null) after.push(...decisions);
+        else if (stage.told.length > from) saved = structuredClone(stage.scheduler.save());
+      };
+      stage.play();
+      if (saved === null) return; // the story was shorter
+      const again = Scheduler.restore(saved);
+      const told = structuredClone(stage.told.slice(from + 1));
+      expect(told.flatMap(({ event, now, lanes }) => again.handle(event, now, lanes))).toEqual(after);
     }),
   );
 });

@@ -7,10 +7,11 @@
 // once; where nothing is known yet, or nothing of late, it is accepted. Nothing inside a run can be interrupted: so while
 // short deadlines are live, what takes long is not staged, batches stay short, and a lane is kept for what is short: the
 // express lane, one more than there are cores, or one of the others where there is none or it was measured too slow.
-import type { Estimate } from "./estimate.ts";
+import { Estimate } from "./estimate.ts";
 import type { Decision, Event, LaneView, Place, Step } from "./protocol.ts";
 import { Queue } from "./queue.ts";
-import type { Group, Waiting } from "./queue.ts";
+import type { Group, SavedQueue, Waiting } from "./queue.ts";
+import { whyStart } from "./why.ts";
 
 /** What a scheduler is told once. */
 export interface Settings {
@@ -33,6 +34,21 @@ interface Batch {
   readonly ids: Set<number>;
   /** Whether all of them allow that the lane is ended for them. */
   readonly preempt: boolean;
+}
+
+/** A scheduler as it is written down for a trace: plain data, and Maps of it. */
+export interface SavedScheduler {
+  readonly settings: Settings;
+  readonly estimate: string;
+  readonly runs: number;
+  readonly queue: SavedQueue;
+  readonly batches: ReadonlyMap<string, readonly (Omit<Batch, "ids"> & { readonly ids: readonly number[] })[]>;
+  readonly startedMs: ReadonlyMap<string, number>;
+  readonly loadMs: ReadonlyMap<number, number>;
+  readonly wastedMs: ReadonlyMap<number, number>;
+  readonly nextBatch: number;
+  readonly short: { readonly ms: number; readonly key: string; readonly untilMs: number };
+  readonly wakeMs: number;
 }
 
 /** A lane on which a step may run, and when it would be through there. */
@@ -81,11 +97,11 @@ export class Scheduler {
   /** What each lane runs, and what is staged there. */
   readonly #batches: Map<string, Batch[]> = new Map();
   /** When a model was started last, by its key; when a lane was told to load one, by both. */
-  readonly #startedMs: Map<string, number> = new Map();
+  #startedMs: Map<string, number> = new Map();
   /** What it took to load a model, the start of a worker included, by its id. */
-  readonly #loadMs: Map<number, number> = new Map();
+  #loadMs: Map<number, number> = new Map();
   /** How much work of a model was staged beside a lane that idles without it, in ms. */
-  readonly #wastedMs: Map<number, number> = new Map();
+  #wastedMs: Map<number, number> = new Map();
   #nextBatch = 1;
   /** The shortest of the deadlines that are live, whose model that is, and until when they count as live. */
   #shortestMs = Infinity;
@@ -96,6 +112,43 @@ export class Scheduler {
     this.#settings = settings;
     this.#estimate = estimate;
     this.#queue = new Queue(settings.ageingMs);
+  }
+
+  /** Goes on from what `save` wrote. */
+  static restore(saved: SavedScheduler): Scheduler {
+    const { settings, estimate, runs, queue, batches, startedMs, loadMs, wastedMs, nextBatch, short, wakeMs } = saved;
+    const scheduler = new Scheduler(settings, new Estimate(estimate, runs));
+    scheduler.#queue.restore(queue);
+    for (const [lane, held] of batches)
+      scheduler.#batches.set(
+        lane,
+        held.map((batch) => ({ ...batch, ids: new Set(batch.ids) })),
+      );
+    scheduler.#startedMs = new Map(startedMs);
+    scheduler.#loadMs = new Map(loadMs);
+    scheduler.#wastedMs = new Map(wastedMs);
+    scheduler.#nextBatch = nextBatch;
+    [scheduler.#shortestMs, scheduler.#shortKey, scheduler.#shortUntilMs] = [short.ms, short.key, short.untilMs];
+    scheduler.wakeMs = wakeMs;
+    return scheduler;
+  }
+
+  /** Writes down all that it goes by: what is told from here on is decided the same way by what `restore` gives. */
+  save(): SavedScheduler {
+    const copyOf = (held: readonly Batch[]) => held.map((batch) => ({ ...batch, ids: [...batch.ids] }));
+    return {
+      settings: this.#settings,
+      estimate: this.#estimate.save(Infinity),
+      runs: this.#estimate.runs,
+      queue: this.#queue.save(),
+      batches: new Map([...this.#batches].map(([lane, held]) => [lane, copyOf(held)])),
+      startedMs: new Map(this.#startedMs),
+      loadMs: new Map(this.#loadMs),
+      wastedMs: new Map(this.#wastedMs),
+      nextBatch: this.#nextBatch,
+      short: { ms: this.#shortestMs, key: this.#shortKey, untilMs: this.#shortUntilMs },
+      wakeMs: this.wakeMs,
+    };
   }
 
   /** Counts the steps that wait. */
@@ -225,9 +278,7 @@ export class Scheduler {
     }
     if (state !== undefined) {
       // The lane that keeps the state as the step before left it; else, for it must be rebuilt anyway, where the fewest are.
-      const home = found.filter(
-        ({ lane, place }) => lane.held.get(place.modelId)?.states.get(state.id) === state.after,
-      );
+      const home = found.filter((x) => stateOf(step, x) === state.after);
       found =
         home.length > 0
           ? home
@@ -313,6 +364,7 @@ export class Scheduler {
     let { rows, dueMs, preempt } = step;
     rows = 0;
     let ms = 0;
+    let firstMs = now;
     for (let next: Waiting | undefined = step; next !== undefined; next = this.#peer(step)) {
       const withNext = this.#estimate.ms(key, rows + next.rows) ?? chance.ms;
       dueMs = Math.min(dueMs, next.dueMs);
@@ -322,12 +374,27 @@ export class Scheduler {
       ms = withNext;
       preempt &&= next.preempt;
       ids.add(next.id);
+      firstMs = Math.min(firstMs, next.arrivedMs);
     }
+    const why = whyStart({
+      now,
+      chosen: chance,
+      options: chances,
+      hasState: step.state !== undefined && stateOf(step, chance) === step.state.after,
+      shape: step.shape,
+      count: ids.size,
+      rows,
+      firstMs,
+      hasPeer: this.#peer(step) !== undefined,
+      bestRows: this.#estimate.rows(key, step.batching.maxBatchSize),
+      idleLanes: chances.filter((x) => !x.lane.isExpress && !x.isCold && x.batches.length === 0).length,
+      msOf: (n) => this.#estimate.ms(key, n),
+    });
     if (isCold) ms += this.#loadOf(place);
     const id = this.#nextBatch++;
     this.#batches.set(lane.id, [...batches, { id, place, key, rows, ms, startMs: freeMs, ids, preempt }]);
     this.#startedMs.set(place.key, now);
-    out.push({ type: "start", batch: id, lane: lane.id, place, ids: [...ids], ms });
+    out.push({ type: "start", batch: id, lane: lane.id, place, ids: [...ids], ms, why });
     // A lane that idles without the model loads it once as much work was staged elsewhere as that costs.
     const cold = chances.find((x) => x.isCold && x.batches.length === 0 && !x.lane.isExpress);
     if (cold === undefined || batches.length === 0) return;
@@ -404,6 +471,11 @@ export class Scheduler {
 function endOf({ startMs, ms }: Batch, fromMs: number): number {
   const beganMs = Math.min(startMs, fromMs);
   return Math.max(beganMs + ms, fromMs + (fromMs - beganMs) / 4);
+}
+
+/** Gives the mark that the last step of a state left on a lane. */
+function stateOf({ state }: Step, { lane, place }: Pick<Chance, "lane" | "place">): number | undefined {
+  return lane.held.get(place.modelId)?.states.get(state?.id ?? -1);
 }
 
 function countStates({ lane: { held } }: Chance): number {
