@@ -296,7 +296,7 @@ export class SimulatedWorker implements WorkerHandle {
   }
 
   #deliver(listeners: Set<Listener> | undefined, message: unknown): void {
-    const data: unknown = structuredClone(message);
+    const data = copy(message);
     this.#world.at(this.#world.random.upTo(0.2), () => {
       this.#emit(listeners, { type: "message", data, origin: "" });
     });
@@ -307,6 +307,20 @@ export class SimulatedWorker implements WorkerHandle {
     const full = { preventDefault: () => undefined, ...event } as unknown as globalThis.Event;
     for (const listener of listeners ?? []) listener(full);
   }
+}
+
+/** Copies as a message is copied. What is plain is copied by hand: a tenth of a story's time went into cloning. */
+function copy(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) {
+    if (typeof value === "function" || typeof value === "symbol") structuredClone(value); // throws
+    return value;
+  }
+  if (Array.isArray(value)) return value.map(copy);
+  if (value instanceof Float32Array) return value.slice();
+  if (Object.getPrototypeOf(value) !== Object.prototype) return structuredClone(value);
+  const result: Record<string, unknown> = {};
+  for (const key in value) result[key] = copy((value as Record<string, unknown>)[key]);
+  return result;
 }
 
 /** Lets every microtask run: a macrotask comes after all of them. */
