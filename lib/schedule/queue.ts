@@ -7,7 +7,10 @@ import { Heap } from "./heap.ts";
 import type { Step } from "./protocol.ts";
 
 /** A step that waits. */
-export interface Waiting extends Step {
+export interface Waiting {
+  readonly step: Step;
+  readonly id: number;
+  readonly dueMs: number;
   gone: boolean;
   readonly group: Group;
   /** What it was thought to cost when it came, in ms. */
@@ -19,6 +22,11 @@ export interface Group {
   readonly key: string;
   /** The same for groups that can run together; the model, where steps run alone. */
   readonly together: string;
+  readonly priority: number;
+  readonly caller: number;
+  /** The model and the backend that its steps prefer. */
+  readonly modelId: number;
+  readonly backend: string;
   readonly steps: Heap<Waiting>;
   /** What all of it was thought to cost, in ms. */
   costMs: number;
@@ -52,7 +60,7 @@ export class Queue {
   save(): SavedQueue {
     const steps = new Map<Group, (readonly [Step, number])[]>();
     for (const group of this.#groups.values()) steps.set(group, []);
-    for (const { group, costMs, ...step } of this.#steps.values()) steps.get(group)?.push([step, costMs]);
+    for (const { group, costMs, step } of this.#steps.values()) steps.get(group)?.push([step, costMs]);
     const groups = [...steps].map(([{ lastDueMs, servedMs, usedMs, costMs }, steps]) => {
       return { lastDueMs, servedMs, usedMs, costMs, steps };
     });
@@ -74,22 +82,20 @@ export class Queue {
     return this.#steps.size;
   }
 
+  /** Gives the groups, none of them empty. */
+  get groups(): Iterable<Group> {
+    return this.#groups.values();
+  }
+
   /** Adds a step. */
   add(step: Step, costMs: number, now: number): void {
-    const { dueMs } = step;
-    const together = `${step.places[0].modelId} ${step.shape}`;
-    const key = [together, step.priority, step.caller, dueMs < Infinity].join();
-    let group = this.#groups.get(key);
-    if (group === undefined) {
-      const steps = new Heap<Waiting>((a, b) => a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.id < b.id));
-      group = { key, together, steps, costMs: 0, lastDueMs: dueMs, servedMs: now, usedMs: this.#usedMs };
-      this.#groups.set(key, group);
-    }
-    const waiting: Waiting = { ...step, gone: false, group, costMs };
+    const { id, dueMs } = step;
+    const group = this.#groupOf(step, now);
+    const waiting: Waiting = { step, id, dueMs, gone: false, group, costMs };
     group.steps.push(waiting);
     group.costMs += costMs;
-    group.lastDueMs = Math.max(group.lastDueMs, dueMs);
-    this.#steps.set(step.id, waiting);
+    if (dueMs > group.lastDueMs) group.lastDueMs = dueMs;
+    this.#steps.set(id, waiting);
   }
 
   /** Gives a step that waits. */
@@ -98,59 +104,91 @@ export class Queue {
   }
 
   /** Takes a step out. */
-  remove(step: Waiting): void {
-    const { group } = step;
-    step.gone = true;
-    this.#steps.delete(step.id);
-    group.costMs -= step.costMs;
+  remove(waiting: Waiting): void {
+    const { group } = waiting;
+    waiting.gone = true;
+    this.#steps.delete(waiting.id);
+    group.costMs -= waiting.costMs;
     group.steps.left();
     if (group.steps.size === 0) this.#groups.delete(group.key);
   }
 
   /** Takes a step out to run it until `endMs`, which its model and caller pay for. */
-  serve(step: Waiting, ms: number, endMs: number): void {
-    const { group, caller, places } = step;
+  serve(waiting: Waiting, ms: number, endMs: number): void {
+    const { group } = waiting;
+    const { caller, modelId } = group;
     this.#usedMs = Math.max(this.#usedMs, group.usedMs);
     group.servedMs = endMs;
-    for (const first of this.firsts())
-      if (first.caller === caller && first.places[0].modelId === places[0].modelId) first.group.usedMs += ms;
-    this.remove(step);
-  }
-
-  /** Gives the first step of each group. */
-  firsts(): Waiting[] {
-    return [...this.#groups.values()].map(({ steps }) => steps.first() as Waiting);
+    for (const each of this.#groups.values()) if (each.caller === caller && each.modelId === modelId) each.usedMs += ms;
+    this.remove(waiting);
   }
 
   /** Gives the step that is to run next, of the groups that are not passed over. */
   next(now: number, passed: ReadonlySet<Group>): Waiting | undefined {
-    const level = ({ priority, group }: Waiting): number =>
-      priority - Math.max(0, Math.floor((now - group.servedMs) / this.#ageingMs));
     let best: Waiting | undefined;
-    for (const step of this.firsts()) {
-      if (passed.has(step.group)) continue;
-      const order =
-        best === undefined ||
-        level(step) - level(best) ||
-        (step.dueMs === best.dueMs
-          ? step.group.usedMs - best.group.usedMs || step.id - best.id
-          : step.dueMs - best.dueMs);
-      if (order === true || order < 0) best = step;
+    let bestLevel = 0;
+    for (const group of this.#groups.values()) {
+      if (passed.has(group)) continue;
+      const first = firstOf(group);
+      const level = group.priority - Math.max(0, Math.floor((now - group.servedMs) / this.#ageingMs));
+      if (best === undefined || level < bestLevel || (level === bestLevel && isBefore(first, best))) {
+        best = first;
+        bestLevel = level;
+      }
     }
     return best;
+  }
+
+  /** Gives a step that can run with those of a group; none, where that is through. */
+  peer({ together }: Group): Waiting | undefined {
+    for (const each of this.#groups.values()) if (each.together === together) return firstOf(each);
+    return undefined;
+  }
+
+  /** Counts what waits and can run with the steps of a group. */
+  count({ together }: Group): number {
+    let count = 0;
+    for (const each of this.#groups.values()) if (each.together === together) count += each.steps.size;
+    return count;
   }
 
   /** Gives how much work is to run before a step on the backend that it prefers, in ms. */
   aheadMs({ places: [{ backend }], priority, dueMs }: Step): number {
     let sum = 0;
-    for (const first of this.firsts()) {
-      const { costMs, lastDueMs } = first.group;
-      if (first.places[0].backend !== backend || first.priority > priority || costMs <= 0) continue;
+    for (const group of this.#groups.values()) {
+      const { costMs, lastDueMs } = group;
+      if (group.backend !== backend || group.priority > priority || costMs <= 0) continue;
       // Of one priority, what is due before: as if deadlines lay evenly between the first and the last.
-      const isBefore = first.priority < priority || lastDueMs <= dueMs;
-      const part = isBefore ? 1 : (dueMs - first.dueMs) / (lastDueMs - first.dueMs);
+      const isAhead = group.priority < priority || lastDueMs <= dueMs;
+      const firstMs = isAhead ? 0 : firstOf(group).dueMs;
+      const part = isAhead ? 1 : (dueMs - firstMs) / (lastDueMs - firstMs);
       if (part > 0) sum += part * costMs; // not so where neither ends
     }
     return sum;
   }
+
+  #groupOf({ places, shape, priority, caller, dueMs }: Step, now: number): Group {
+    const [{ modelId, backend }] = places;
+    const models = places.length === 1 ? modelId : places.map((x) => x.modelId).join("+");
+    const together = `${models} ${shape}`;
+    const key = `${together} ${priority} ${caller} ${dueMs < Infinity}`;
+    const known = this.#groups.get(key);
+    if (known !== undefined) return known;
+    const steps = new Heap<Waiting>((a, b) => a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.id < b.id));
+    const times = { costMs: 0, lastDueMs: dueMs, servedMs: now, usedMs: this.#usedMs };
+    const group = { key, together, priority, caller, modelId, backend, steps, ...times };
+    this.#groups.set(key, group);
+    return group;
+  }
+}
+
+/** Gives the first step of a group; none is empty. */
+export function firstOf({ steps }: Group): Waiting {
+  return steps.first() as Waiting;
+}
+
+/** Of two steps of one level: the earlier deadline, else whose model and caller had less, else the order of arrival. */
+function isBefore(a: Waiting, b: Waiting): boolean {
+  if (a.dueMs !== b.dueMs) return a.dueMs < b.dueMs;
+  return (a.group.usedMs - b.group.usedMs || a.id - b.id) < 0;
 }

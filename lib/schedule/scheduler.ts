@@ -8,9 +8,13 @@
 // short deadlines are live, what takes long is not staged, batches stay short, and a lane is kept for what is short: the
 // express lane, one more than there are cores, or one of the others where there is none or it was measured too slow.
 import { Estimate } from "./estimate.ts";
-import type { Decision, Event, LaneView, Place, Step } from "./protocol.ts";
-import { Queue } from "./queue.ts";
+import { endOf, Lanes, soonest, stateOf, UNKNOWN_MS } from "./lanes.ts";
+import type { Chance, SavedLanes } from "./lanes.ts";
+import type { Decision, Event, LaneView, Step } from "./protocol.ts";
+import { firstOf, Queue } from "./queue.ts";
 import type { Group, SavedQueue, Waiting } from "./queue.ts";
+import { Urgency } from "./urgency.ts";
+import type { SavedUrgency } from "./urgency.ts";
 import { whyStart } from "./why.ts";
 
 /** What a scheduler is told once. */
@@ -21,68 +25,29 @@ export interface Settings {
   readonly maxSize: number;
 }
 
-interface Batch {
-  readonly id: number;
-  readonly place: Place;
-  readonly key: string;
-  readonly rows: number;
-  /** What it is expected to take. */
-  readonly ms: number;
-  /** When it began, or was expected to where it is staged. */
-  startMs: number;
-  /** Those that somebody still waits for. */
-  readonly ids: Set<number>;
-  /** Whether all of them allow that the lane is ended for them. */
-  readonly preempt: boolean;
-}
-
 /** A scheduler as it is written down for a trace: plain data, and Maps of it. */
-export interface SavedScheduler {
+export interface SavedScheduler extends SavedLanes {
   readonly settings: Settings;
   readonly estimate: string;
   readonly runs: number;
   readonly queue: SavedQueue;
-  readonly batches: ReadonlyMap<string, readonly (Omit<Batch, "ids"> & { readonly ids: readonly number[] })[]>;
-  readonly startedMs: ReadonlyMap<string, number>;
-  readonly loadMs: ReadonlyMap<number, number>;
   readonly wastedMs: ReadonlyMap<number, number>;
   readonly nextBatch: number;
-  readonly short: { readonly ms: number; readonly key: string; readonly untilMs: number };
+  readonly short: SavedUrgency;
   readonly wakeMs: number;
 }
 
-/** A lane on which a step may run, and when it would be through there. */
-interface Chance {
-  readonly lane: LaneView;
-  readonly place: Place;
-  readonly key: string;
-  /** When the lane is free. */
-  readonly freeMs: number;
-  /** What the step takes there, without loading its model. */
-  readonly ms: number;
-  readonly endMs: number;
-  /** Whether the model must be loaded first. */
-  readonly isCold: boolean;
-  /** What the lane has: nothing, one batch, or one and a staged one. */
-  readonly batches: readonly Batch[];
+/** A lane that was picked for a step. */
+interface Pick {
+  readonly chance: Chance;
+  /** When a batch there must be through to be worth it: the lane that it is spared would be through with all then. */
+  readonly latestMs: number;
 }
 
-/** What an unknown model is taken to cost, and an unknown load: so that the third request at once opens a second lane. */
-const UNKNOWN_MS = 250;
-const LOAD_MS = 300;
-/** A model that was not run for so long is tried rather than refused: its estimate may be a thing of the past. */
-const STALE_MS = 1_000;
-/** Short deadlines count as live for so many times their length, and at least so long. */
-const LIVE_TIMES = 20;
-const LIVE_MS = 2_000;
-/** While short deadlines are live: which part of the shortest a batch may take, and all that a lane holds. */
-const BATCH_PART = 0.4;
-const STAGED_PART = 0.8;
 /** A batch that could still grow is staged only so long before its lane is free. */
 const STAGE_MS = 5;
 /** A lane is not told again to load a model for so long: it may not be able to. */
 const WARM_MS = 10_000;
-const EXPRESS = " express";
 
 /** Decides. */
 export class Scheduler {
@@ -94,59 +59,44 @@ export class Scheduler {
   readonly #settings: Settings;
   readonly #estimate: Estimate;
   readonly #queue: Queue;
-  /** What each lane runs, and what is staged there. */
-  readonly #batches: Map<string, Batch[]> = new Map();
-  /** When a model was started last, by its key; when a lane was told to load one, by both. */
-  #startedMs: Map<string, number> = new Map();
-  /** What it took to load a model, the start of a worker included, by its id. */
-  #loadMs: Map<number, number> = new Map();
+  readonly #lanes: Lanes;
+  readonly #urgency: Urgency;
   /** How much work of a model was staged beside a lane that idles without it, in ms. */
   #wastedMs: Map<number, number> = new Map();
   #nextBatch = 1;
-  /** The shortest of the deadlines that are live, whose model that is, and until when they count as live. */
-  #shortestMs = Infinity;
-  #shortKey = "";
-  #shortUntilMs = 0;
 
   constructor(settings: Settings, estimate: Estimate) {
     this.#settings = settings;
     this.#estimate = estimate;
     this.#queue = new Queue(settings.ageingMs);
+    this.#lanes = new Lanes(estimate);
+    this.#urgency = new Urgency(estimate);
   }
 
   /** Goes on from what `save` wrote. */
   static restore(saved: SavedScheduler): Scheduler {
-    const { settings, estimate, runs, queue, batches, startedMs, loadMs, wastedMs, nextBatch, short, wakeMs } = saved;
+    const { settings, estimate, runs, queue, wastedMs, nextBatch, short, wakeMs } = saved;
     const scheduler = new Scheduler(settings, new Estimate(estimate, runs));
     scheduler.#queue.restore(queue);
-    for (const [lane, held] of batches)
-      scheduler.#batches.set(
-        lane,
-        held.map((batch) => ({ ...batch, ids: new Set(batch.ids) })),
-      );
-    scheduler.#startedMs = new Map(startedMs);
-    scheduler.#loadMs = new Map(loadMs);
+    scheduler.#lanes.restore(saved);
+    scheduler.#urgency.restore(short);
     scheduler.#wastedMs = new Map(wastedMs);
     scheduler.#nextBatch = nextBatch;
-    [scheduler.#shortestMs, scheduler.#shortKey, scheduler.#shortUntilMs] = [short.ms, short.key, short.untilMs];
     scheduler.wakeMs = wakeMs;
     return scheduler;
   }
 
   /** Writes down all that it goes by: what is told from here on is decided the same way by what `restore` gives. */
   save(): SavedScheduler {
-    const copyOf = (held: readonly Batch[]) => held.map((batch) => ({ ...batch, ids: [...batch.ids] }));
     return {
       settings: this.#settings,
       estimate: this.#estimate.save(Infinity),
       runs: this.#estimate.runs,
       queue: this.#queue.save(),
-      batches: new Map([...this.#batches].map(([lane, held]) => [lane, copyOf(held)])),
-      startedMs: new Map(this.#startedMs),
-      loadMs: new Map(this.#loadMs),
+      ...this.#lanes.save(),
       wastedMs: new Map(this.#wastedMs),
       nextBatch: this.#nextBatch,
-      short: { ms: this.#shortestMs, key: this.#shortKey, untilMs: this.#shortUntilMs },
+      short: this.#urgency.save(),
       wakeMs: this.wakeMs,
     };
   }
@@ -165,11 +115,11 @@ export class Scheduler {
   handle(event: Event, now: number, lanes: readonly LaneView[]): Decision[] {
     const out: Decision[] = [];
     const { type } = event;
-    if (now > this.#shortUntilMs) this.#shortestMs = Infinity;
+    this.#urgency.pass(now);
     if (type === "arrived") this.#arrive(event.step, event.isAgain, now, lanes, out);
     else if (type === "cancelled") this.#cancel(event.id, now, out);
-    else if (type === "ended") this.#end(event.lane, event.batch, event.ms, now);
-    else if (type === "loaded") this.#loadMs.set(event.modelId, event.ms);
+    else if (type === "ended") this.#lanes.end(event.lane, event.batch, event.ms, now);
+    else if (type === "loaded") this.#lanes.loaded(event.modelId, event.ms);
     else this.#tick(now, lanes, out);
     this.onEvent?.(event, now, lanes, out);
     return out;
@@ -178,19 +128,14 @@ export class Scheduler {
   #arrive(step: Step, isAgain: boolean, now: number, lanes: readonly LaneView[], out: Decision[]): void {
     const { id, places, dueMs, arrivedMs, rows, isRefusable, batching } = step;
     const [{ key }] = places;
-    const lengthMs = dueMs - arrivedMs;
-    if (lengthMs <= this.#shortestMs && lengthMs < Infinity) {
-      this.#shortestMs = lengthMs;
-      this.#shortKey = key;
-      this.#shortUntilMs = now + Math.max(LIVE_MS, LIVE_TIMES * lengthMs);
-    }
+    this.#urgency.note(step, now);
     if (!isAgain) {
       // A state has one step at a time, and none that it may leave out.
       if (this.#queue.size >= this.#settings.maxSize && step.state === undefined) {
         out.push({ type: "reject", id, code: "overloaded", expected: this.#queue.size });
         return;
       }
-      const endMs = isRefusable ? this.#endOf(step, now, lanes, out) : now;
+      const endMs = isRefusable && dueMs < Infinity ? this.#endOf(step, now, lanes, out) : now;
       if (endMs > dueMs) {
         out.push({ type: "reject", id, code: "deadline-exceeded", expected: endMs - arrivedMs });
         return;
@@ -203,107 +148,87 @@ export class Scheduler {
   #cancel(id: number, now: number, out: Decision[]): void {
     const waiting = this.#queue.get(id);
     if (waiting !== undefined) this.#queue.remove(waiting);
-    for (const [lane, [running]] of this.#batches)
+    for (const [lane, [running]] of this.#lanes.batches)
       if (
         running?.ids.delete(id) === true &&
         running.ids.size === 0 &&
         running.preempt &&
         this.#estimate.ms(running.key, 1) !== undefined &&
         this.#queue.size > 0 &&
-        endOf(running, now) - now > this.#loadOf(running.place)
+        endOf(running, now) - now > this.#lanes.loadOf(running.place)
       )
         out.push({ type: "end", lane });
-  }
-
-  #end(lane: string, id: number, ms: number | null, now: number): void {
-    const batches = this.#batches.get(lane) ?? [];
-    const batch = batches.find((x) => x.id === id);
-    const left = batches.filter((x) => x !== batch);
-    this.#batches.set(lane, left);
-    // One row that ran out of memory says nothing of batches.
-    if (batch !== undefined && ms !== null && (ms < Infinity || batch.rows > 1))
-      this.#estimate.learn(batch.key, batch.rows, ms);
-    if (left[0] !== undefined) left[0].startMs = now;
   }
 
   #tick(now: number, lanes: readonly LaneView[], out: Decision[]): void {
     this.wakeMs = Infinity;
     this.#dropLate(now, out);
+    const usual = lanes.filter(({ isExpress }) => !isExpress);
     const passed = new Set<Group>();
     const kept = new Set<LaneView>();
-    for (let step; (step = this.#queue.next(now, passed)) !== undefined;) {
-      const open = lanes.filter((lane) => !kept.has(lane));
-      const chances = this.#chances(step, now, open);
-      const chance = this.#choose(step, chances, now, out);
-      if (chance !== undefined && !this.#waitsForMore(step, chance, now)) this.#start(step, chance, chances, now, out);
+    for (let next; (next = this.#queue.next(now, passed)) !== undefined;) {
+      const { step, group } = next;
+      if (this.#lanes.areFull(usual)) {
+        if (this.#lanes.areFull(lanes)) return;
+        // Only what has a deadline is for the express lane.
+        if (step.dueMs === Infinity) {
+          passed.add(group);
+          continue;
+        }
+      }
+      const open = kept.size === 0 ? lanes : lanes.filter((lane) => !kept.has(lane));
+      const chances = this.#lanes.chances(step, now, open);
+      const pick = this.#choose(next, chances, now, out);
+      if (pick !== undefined && !this.#waitsForMore(next, pick.chance, now)) this.#start(next, pick, chances, now, out);
       else {
-        passed.add(step.group);
+        passed.add(group);
         // What grows meanwhile must not lose its place to what is less urgent.
-        if (chance !== undefined && chance.batches.length > 0) kept.add(chance.lane);
+        if (pick !== undefined && pick.chance.batches.length > 0) kept.add(pick.chance.lane);
       }
     }
   }
 
   /** What is late, or would be if it began now, is dropped; where it is to be finished late, it no longer hurries. */
   #dropLate(now: number, out: Decision[]): void {
-    for (let step; (step = this.#queue.firsts().find((x) => now + this.#soonestMs(x, now) > x.dueMs)) !== undefined;) {
-      const { id, arrivedMs, isRefusable, costMs } = step;
-      this.#queue.remove(step);
-      if (!isRefusable) this.#queue.add({ ...step, dueMs: Infinity }, costMs, now);
-      else
-        out.push({
-          type: "reject",
-          id,
-          code: "deadline-exceeded",
-          expected: now + this.#soonestMs(step, now) - arrivedMs,
-        });
-    }
-    for (const { dueMs } of this.#queue.firsts()) this.wakeMs = Math.min(this.wakeMs, dueMs + 1);
-  }
-
-  /** Gives every lane on which a step may run. */
-  #chances(step: Step, now: number, lanes: readonly LaneView[]): Chance[] {
-    const { places, rows, state, concurrency } = step;
-    let found: Chance[] = [];
-    for (const lane of lanes) {
-      const place = places.find(({ backend }) => backend === lane.backend);
-      if (place === undefined) continue;
-      const batches = this.#batches.get(lane.id) ?? [];
-      const key = lane.isExpress ? place.key + EXPRESS : place.key;
-      const ms = this.#estimate.ms(key, rows) ?? this.#estimate.ms(place.key, rows) ?? UNKNOWN_MS;
-      const isCold = !lane.held.has(place.modelId);
-      const freeMs = batches.reduce((ms, batch) => endOf(batch, ms), now);
-      const endMs = freeMs + (isCold ? this.#loadOf(place) : 0) + ms;
-      found.push({ lane, place, key, freeMs, ms, endMs, isCold, batches });
-    }
-    if (state !== undefined) {
-      // The lane that keeps the state as the step before left it; else, for it must be rebuilt anyway, where the fewest are.
-      const home = found.filter((x) => stateOf(step, x) === state.after);
-      found =
-        home.length > 0
-          ? home
-          : found.filter(({ lane, batches }) => lane.isOpen && batches.length === 0 && !lane.isExpress);
-      const fewest = Math.min(...found.map(countStates));
-      found = found.filter((x) => countStates(x) === fewest);
-    }
-    const runs = ({ batches, place }: Chance): boolean =>
-      batches.some((batch) => batch.place.modelId === place.modelId);
-    const isFull = found.filter(runs).length >= concurrency;
-    return found.filter((x) => x.lane.isOpen && (!isFull || runs(x)));
+    for (const group of this.#queue.groups)
+      while (group.steps.size > 0) {
+        const first = firstOf(group);
+        const { step, id, dueMs, costMs } = first;
+        if (dueMs === Infinity) break;
+        const soonestMs = this.#lanes.soonestMs(step, now);
+        if (now + soonestMs <= dueMs) {
+          this.wakeMs = Math.min(this.wakeMs, dueMs + 1);
+          break;
+        }
+        this.#queue.remove(first);
+        if (!step.isRefusable) this.#queue.add({ ...step, dueMs: Infinity }, costMs, now);
+        else out.push({ type: "reject", id, code: "deadline-exceeded", expected: now + soonestMs - step.arrivedMs });
+      }
   }
 
   /** Picks the lane where a step is through first; undefined where it is to wait. */
-  #choose(step: Waiting, chances: readonly Chance[], now: number, out: Decision[]): Chance | undefined {
+  #choose(waiting: Waiting, chances: readonly Chance[], now: number, out: Decision[]): Pick | undefined {
+    const { step } = waiting;
     const usual = chances.filter(({ lane }) => !lane.isExpress);
     let best = soonest(usual);
     const express = this.#express(step, chances, best, now, out);
-    if (express?.isCold === false && express.batches.length < 2) return express;
+    if (express?.isCold === false && express.batches.length < 2) return { chance: express, latestMs: Infinity };
+    let latestMs = Infinity;
     if (best !== undefined && best.batches.length > 1) {
       // The lane is full. The last of those that wait for it may be through sooner on a slower one.
-      const lastMs = best.endMs + (step.group.steps.size - 1) * best.ms;
-      best = soonest(usual.filter((x) => x.batches.length < 2 && x.endMs < lastMs));
+      latestMs = best.endMs + this.#restMs(waiting, best);
+      best = soonest(usual.filter((x) => x.batches.length < 2 && x.endMs < latestMs));
     }
-    return best !== undefined && this.#leavesRoom(step, best, chances, now) ? best : undefined;
+    if (best === undefined || !this.#urgency.leavesRoom(step, best, chances, now)) return undefined;
+    return { chance: best, latestMs };
+  }
+
+  /** How long a lane takes for all that waits beside a step, in batches of the size that is cheapest. */
+  #restMs({ step, group }: Waiting, { key, ms }: Chance): number {
+    const rows = (group.steps.size - 1) * step.rows;
+    if (step.shape === null || rows < 1) return (group.steps.size - 1) * ms;
+    const together = Math.max(1, this.#estimate.rows(key, Math.min(step.batching.maxBatchSize, rows)));
+    return (rows / together) * (this.#estimate.ms(key, together) ?? ms);
   }
 
   /** Gives the express lane where a step is short enough for it and would be late elsewhere; starts it where it is off. */
@@ -314,115 +239,96 @@ export class Scheduler {
     now: number,
     out: Decision[],
   ): Chance | undefined {
-    const express = chances.find(({ lane, ms }) => lane.isExpress && ms <= this.#shortestMs / 2);
     const endMs = best?.endMs ?? Infinity;
-    if (express === undefined || endMs <= step.dueMs || endMs <= express.endMs) return undefined;
+    if (endMs <= step.dueMs) return undefined;
+    const express = chances.find(({ lane, ms }) => lane.isExpress && !this.#urgency.isLong(ms));
+    if (express === undefined || endMs <= express.endMs) return undefined;
     if (express.isCold) this.#warm(step, express, now, out);
     return express;
   }
 
   #warm({ id }: Step, { lane, place }: Chance, now: number, out: Decision[]): void {
-    const key = lane.id + place.key;
-    if (this.#sinceMs(key, now) < WARM_MS) return;
-    this.#startedMs.set(key, now);
+    const what = lane.id + place.key;
+    if (this.#lanes.sinceMs(what, now) < WARM_MS) return;
+    this.#lanes.note(what, now);
     out.push({ type: "warm", lane: lane.id, id, place });
   }
 
-  /** Tells whether a step on a lane leaves room for what is urgent. */
-  #leavesRoom({ dueMs, arrivedMs }: Step, chance: Chance, chances: readonly Chance[], now: number): boolean {
-    if (dueMs - arrivedMs <= this.#shortestMs) return true;
-    if (chance.batches.length > 0 && chance.endMs - now > STAGED_PART * this.#shortestMs) return false;
-    const isLong = (ms: number): boolean => ms > this.#shortestMs / 2;
-    if (!isLong(chance.ms)) return true;
-    // With one lane there is no room to leave.
-    const others = chances.filter((x) => x !== chance && x.lane.backend === chance.lane.backend);
-    const isRoom = ({ lane, batches }: Chance): boolean =>
-      lane.isExpress
-        ? !isLong(this.#estimate.ms(this.#shortKey + EXPRESS, 1) ?? 0)
-        : !batches.some(({ ms }) => isLong(ms));
-    return others.every(({ lane }) => lane.isExpress) || others.some(isRoom);
-  }
-
   /** Tells whether a step is to wait for others: on a free lane as long as the model allows, on a busy one till it is nearly free. */
-  #waitsForMore(
-    { group, rows, shape, batching, arrivedMs, dueMs }: Waiting,
-    { key, freeMs, batches }: Chance,
-    now: number,
-  ): boolean {
+  #waitsForMore({ step, group }: Waiting, { key, freeMs, batches }: Chance, now: number): boolean {
+    const { rows, shape, batching, arrivedMs, dueMs } = step;
     const untilMs = batches.length > 0 ? freeMs - STAGE_MS : arrivedMs + batching.maxQueueDelayMs;
+    if (shape === null || untilMs <= now) return false;
     const wanted = this.#estimate.rows(key, batching.maxBatchSize);
     const endMs = untilMs + (this.#estimate.ms(key, wanted) ?? UNKNOWN_MS);
-    if (shape === null || untilMs <= now || group.steps.size * rows >= wanted || endMs > dueMs) return false;
+    if (group.steps.size * rows >= wanted || endMs > dueMs) return false;
     this.wakeMs = Math.min(this.wakeMs, untilMs);
     return true;
   }
 
-  #start(step: Waiting, chance: Chance, chances: readonly Chance[], now: number, out: Decision[]): void {
-    const { lane, place, key, isCold, batches, freeMs, endMs } = chance;
-    const wanted = this.#wantedRows(step, chance, chances);
-    const ids = new Set<number>();
-    let { rows, dueMs, preempt } = step;
-    rows = 0;
+  #start(waiting: Waiting, pick: Pick, chances: readonly Chance[], now: number, out: Decision[]): void {
+    const { lane, place, key, isCold, batches, freeMs, endMs, ms: aloneMs } = pick.chance;
+    const { step, group } = waiting;
+    const wanted = this.#wantedRows(waiting, pick, chances);
+    const ids: number[] = [];
+    let { dueMs, preempt } = step;
+    let rows = 0;
     let ms = 0;
     let firstMs = now;
-    for (let next: Waiting | undefined = step; next !== undefined; next = this.#peer(step)) {
-      const withNext = this.#estimate.ms(key, rows + next.rows) ?? chance.ms;
+    for (let next: Waiting | undefined = waiting; next !== undefined;) {
+      const withNext = this.#estimate.ms(key, rows + next.step.rows) ?? aloneMs;
       dueMs = Math.min(dueMs, next.dueMs);
-      if (rows > 0 && (rows + next.rows > wanted || endMs - chance.ms + withNext > dueMs)) break;
+      if (rows > 0 && (rows + next.step.rows > wanted || endMs - aloneMs + withNext > dueMs)) break;
       this.#queue.serve(next, withNext - ms, freeMs + withNext);
-      rows += next.rows;
+      rows += next.step.rows;
       ms = withNext;
-      preempt &&= next.preempt;
-      ids.add(next.id);
-      firstMs = Math.min(firstMs, next.arrivedMs);
+      preempt &&= next.step.preempt;
+      ids.push(next.id);
+      firstMs = Math.min(firstMs, next.step.arrivedMs);
+      if (step.shape === null) break;
+      next = group.steps.first() ?? this.#queue.peer(group);
     }
     const why = whyStart({
       now,
-      chosen: chance,
+      chosen: pick.chance,
       options: chances,
-      hasState: step.state !== undefined && stateOf(step, chance) === step.state.after,
+      hasState: step.state !== undefined && stateOf(step, pick.chance) === step.state.after,
       shape: step.shape,
-      count: ids.size,
+      count: ids.length,
       rows,
       firstMs,
-      hasPeer: this.#peer(step) !== undefined,
+      hasPeer: step.shape !== null && this.#queue.peer(group) !== undefined,
       bestRows: this.#estimate.rows(key, step.batching.maxBatchSize),
-      idleLanes: chances.filter((x) => !x.lane.isExpress && !x.isCold && x.batches.length === 0).length,
+      idleLanes: idleLanes(pick.chance, chances),
       msOf: (n) => this.#estimate.ms(key, n),
     });
-    if (isCold) ms += this.#loadOf(place);
+    if (isCold) ms += this.#lanes.loadOf(place);
     const id = this.#nextBatch++;
-    this.#batches.set(lane.id, [...batches, { id, place, key, rows, ms, startMs: freeMs, ids, preempt }]);
-    this.#startedMs.set(place.key, now);
-    out.push({ type: "start", batch: id, lane: lane.id, place, ids: [...ids], ms, why });
+    this.#lanes.add(lane.id, { id, place, key, rows, ms, startMs: freeMs, ids: new Set(ids), preempt }, now);
+    out.push({ type: "start", batch: id, lane: lane.id, place, ids, ms, why });
+    if (batches.length === 0) return;
     // A lane that idles without the model loads it once as much work was staged elsewhere as that costs.
-    const cold = chances.find((x) => x.isCold && x.batches.length === 0 && !x.lane.isExpress);
-    if (cold === undefined || batches.length === 0) return;
-    const wastedMs = (this.#wastedMs.get(place.modelId) ?? 0) + ms;
-    this.#wastedMs.set(place.modelId, wastedMs);
-    if (wastedMs > this.#loadOf(cold.place)) this.#warm(step, cold, now, out);
-  }
-
-  /** Gives the next step that can run with another one. */
-  #peer({ shape, group }: Waiting): Waiting | undefined {
-    if (shape === null) return undefined;
-    return group.steps.first() ?? this.#queue.firsts().find((x) => x.group.together === group.together);
+    const cold = chances.find(
+      (x) =>
+        x.isCold && x.batches.length === 0 && !x.lane.isExpress && x.endMs - this.#lanes.loadOf(x.place) < freeMs + ms,
+    );
+    if (cold === undefined) return;
+    const wastedMs = (this.#wastedMs.get(cold.place.modelId) ?? 0) + ms;
+    this.#wastedMs.set(cold.place.modelId, wastedMs);
+    if (wastedMs > this.#lanes.loadOf(cold.place)) this.#warm(step, cold, now, out);
   }
 
   /** How many rows are to run together: what is cheapest a row, shared among the lanes that idle, and soon enough. */
-  #wantedRows(
-    { group, shape, rows, dueMs, batching }: Waiting,
-    { key, endMs, ms }: Chance,
-    chances: readonly Chance[],
-  ): number {
+  #wantedRows({ group, step }: Waiting, { chance, latestMs }: Pick, chances: readonly Chance[]): number {
+    const { shape, rows, dueMs, batching } = step;
     if (shape === null) return rows;
     const { maxBatchSize, preferredBatchSizes } = batching;
-    let waiting = 0;
-    for (const x of this.#queue.firsts()) if (x.group.together === group.together) waiting += x.group.steps.size * rows;
-    const idle = chances.filter(({ lane, isCold, batches }) => !lane.isExpress && !isCold && batches.length === 0);
-    let wanted = this.#estimate.rows(key, Math.min(maxBatchSize, Math.ceil(waiting / (idle.length || 1))));
+    const { key, endMs, ms } = chance;
+    const waiting = this.#queue.count(group) * rows;
+    const idle = idleLanes(chance, chances) || 1;
+    let wanted = this.#estimate.rows(key, Math.min(maxBatchSize, Math.ceil(waiting / idle)));
     wanted = Math.max(0, ...preferredBatchSizes.filter((size) => size <= wanted)) || wanted;
-    const mostMs = Math.min(dueMs - endMs + ms, BATCH_PART * this.#shortestMs);
+    const mostMs = Math.min(Math.min(dueMs, latestMs) - endMs + ms, this.#urgency.batchMs);
     while (wanted > rows && (this.#estimate.ms(key, wanted) ?? 0) > mostMs) wanted = Math.floor(wanted / 2);
     return wanted;
   }
@@ -430,19 +336,26 @@ export class Scheduler {
   /** Gives when a step that arrives would be through: what is more urgent spread over the lanes, then itself. */
   #endOf(step: Step, now: number, lanes: readonly LaneView[], out: Decision[]): number {
     const [{ key }] = step.places;
-    const chances = this.#chances(step, now, lanes);
-    const usual = chances.filter(({ lane }) => !lane.isExpress).sort((a, b) => a.freeMs - b.freeMs);
+    if (this.#lanes.soonestMs(step, now) === 0) return now;
+    const chances = this.#lanes.chances(step, now, lanes);
+    const usual = chances.filter(({ lane }) => !lane.isExpress);
     const best = soonest(usual.filter(({ batches }) => batches.length === 0));
-    if (usual.length === 0 || this.#soonestMs(step, now) === 0) return now;
+    if (usual.length === 0) return now;
     if (best !== undefined && best.endMs <= step.dueMs) return best.endMs;
     const express = this.#express(step, chances, soonest(usual), now, out);
-    const inLine = this.#queue.firsts().find((x) => x.places[0].key === key)?.group.steps.size ?? 0;
+    let inLine = 0;
+    for (const { modelId, steps } of this.#queue.groups)
+      if (modelId === step.places[0].modelId) {
+        inLine = steps.size;
+        break;
+      }
     const expressMs = express ? express.endMs + inLine * express.ms : Infinity;
     // Lanes fill up like vessels: those that are free first take what is ahead until the next is free as well.
+    const free = usual.map(({ freeMs }) => freeMs).sort((a, b) => a - b);
     let aheadMs = this.#queue.aheadMs(step);
     let startMs = 0;
-    for (const [i, { freeMs }] of usual.entries()) {
-      const roomMs = ((usual[i + 1]?.freeMs ?? Infinity) - freeMs) * (i + 1);
+    for (const [i, freeMs] of free.entries()) {
+      const roomMs = ((free[i + 1] ?? Infinity) - freeMs) * (i + 1);
       startMs = freeMs + aheadMs / (i + 1);
       if (aheadMs <= roomMs) break;
       aheadMs -= roomMs;
@@ -450,41 +363,11 @@ export class Scheduler {
     const together = this.#estimate.rows(key, Math.min(step.batching.maxBatchSize, inLine + 1));
     return Math.min(expressMs, startMs + (this.#estimate.ms(key, Math.max(step.rows, together)) ?? 0));
   }
-
-  #sinceMs(key: string, now: number): number {
-    return now - (this.#startedMs.get(key) ?? -Infinity);
-  }
-
-  #loadOf({ modelId }: Place): number {
-    return this.#loadMs.get(modelId) ?? LOAD_MS;
-  }
-
-  /** What a step takes at the least; 0 where nothing is known, or nothing of late. */
-  #soonestMs({ places, rows }: Step, now: number): number {
-    return Math.min(
-      ...places.map(({ key }) => (this.#sinceMs(key, now) > STALE_MS ? 0 : (this.#estimate.ms(key, rows) ?? 0))),
-    );
-  }
 }
 
-/** When a batch is through that begins at `fromMs` at the latest; one that is overdue takes part of that again. */
-function endOf({ startMs, ms }: Batch, fromMs: number): number {
-  const beganMs = Math.min(startMs, fromMs);
-  return Math.max(beganMs + ms, fromMs + (fromMs - beganMs) / 4);
-}
-
-/** Gives the mark that the last step of a state left on a lane. */
-function stateOf({ state }: Step, { lane, place }: Pick<Chance, "lane" | "place">): number | undefined {
-  return lane.held.get(place.modelId)?.states.get(state?.id ?? -1);
-}
-
-function countStates({ lane: { held } }: Chance): number {
+/** Counts the lanes like one that idle and hold the model. */
+function idleLanes({ key }: Chance, chances: readonly Chance[]): number {
   let count = 0;
-  for (const { states } of held.values()) count += states.size;
+  for (const x of chances) if (x.key === key && !x.isCold && x.batches.length === 0) count += 1;
   return count;
-}
-
-/** The lane on which it is through first; of equal ones that which has the least to do. */
-function soonest(chances: readonly Chance[]): Chance | undefined {
-  return [...chances].sort((a, b) => a.endMs - b.endMs || a.batches.length - b.batches.length)[0];
 }

@@ -73,15 +73,15 @@ const MUTATIONS: readonly Mutation[] = [
   {
     breaks: "a batch never mixes models or shapes: only the model is looked at",
     file: "schedule/queue.ts",
-    from: "const together = `${step.places[0].modelId} ${step.shape}`;",
-    to: "const together = `${step.places[0].modelId} ${step.shape === null}`;",
+    from: "const together = `${models} ${shape}`;",
+    to: "const together = `${models} ${shape === null}`;",
     caught: /mixes shapes/,
   },
   {
     breaks: "a batch never mixes models or shapes: only the shape is looked at",
     file: "schedule/queue.ts",
-    from: "const together = `${step.places[0].modelId} ${step.shape}`;",
-    to: "const together = `${step.shape}`;",
+    from: "const together = `${models} ${shape}`;",
+    to: "const together = `${shape}`;",
     caught: /wrongly|failed|answers no more/,
   },
   {
@@ -94,8 +94,8 @@ const MUTATIONS: readonly Mutation[] = [
   {
     breaks: "a deadline is not refused beside a lane that is free for it: a request is refused too soon",
     file: "schedule/scheduler.ts",
-    from: "const endMs = isRefusable ? this.#endOf(step, now, lanes, out) : now;",
-    to: "const endMs = isRefusable ? 1_000 + this.#endOf(step, now, lanes, out) : now;",
+    from: "dueMs < Infinity ? this.#endOf(step, now, lanes, out) : now;",
+    to: "dueMs < Infinity ? 1_000 + this.#endOf(step, now, lanes, out) : now;",
     caught: /refused while a lane/,
   },
   {
@@ -107,9 +107,9 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     breaks: "the same events are decided the same way: chance decides between lanes",
-    file: "schedule/scheduler.ts",
-    from: "a.endMs - b.endMs || a.batches.length",
-    to: "a.endMs - b.endMs || Math.random() - 0.5 || a.batches.length",
+    file: "schedule/lanes.ts",
+    from: "chance.endMs - best.endMs || chance.batches.length",
+    to: "chance.endMs - best.endMs || Math.random() - 0.5 || chance.batches.length",
     caught: /decided otherwise/,
   },
   {

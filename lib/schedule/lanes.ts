@@ -1,0 +1,208 @@
+// What the scheduler knows of lanes: what each runs and has staged, what it costs to load a model, when a model ran
+// last. Out of it comes where a step may run and when it would be through there. Knows nothing of what else waits.
+import type { Estimate } from "./estimate.ts";
+import type { LaneView, Place, Step } from "./protocol.ts";
+
+/** Steps that run together on a lane, or are staged there. */
+export interface Batch {
+  readonly id: number;
+  readonly place: Place;
+  readonly key: string;
+  readonly rows: number;
+  /** What it is expected to take. */
+  readonly ms: number;
+  /** When it began, or was expected to where it is staged. */
+  startMs: number;
+  /** Those that somebody still waits for. */
+  readonly ids: Set<number>;
+  /** Whether all of them allow that the lane is ended for them. */
+  readonly preempt: boolean;
+}
+
+/** A lane on which a step may run, and when it would be through there. */
+export interface Chance {
+  readonly lane: LaneView;
+  readonly place: Place;
+  readonly key: string;
+  /** When the lane is free. */
+  readonly freeMs: number;
+  /** What the step takes there, without loading its model. */
+  readonly ms: number;
+  readonly endMs: number;
+  /** Whether the model must be loaded first. */
+  readonly isCold: boolean;
+  /** What the lane has: nothing, one batch, or one and a staged one. */
+  readonly batches: readonly Batch[];
+}
+
+/** What is known of lanes, as it is written down. */
+export interface SavedLanes {
+  readonly batches: ReadonlyMap<string, readonly (Omit<Batch, "ids"> & { readonly ids: readonly number[] })[]>;
+  readonly notedMs: ReadonlyMap<string, number>;
+  readonly loadMs: ReadonlyMap<number, number>;
+}
+
+/** Marks what a model costs on the express lane, beside others, in the estimate. */
+export const EXPRESS = " express";
+/** What an unknown model is taken to cost, and an unknown load: so that the third request at once opens a second lane. */
+export const UNKNOWN_MS = 250;
+const LOAD_MS = 300;
+/** A model that was not run for so long is tried rather than refused: its estimate may be a thing of the past. */
+const STALE_MS = 1_000;
+const NOTHING: readonly Batch[] = [];
+
+/** Keeps what is known of lanes. */
+export class Lanes {
+  readonly #estimate: Estimate;
+  readonly #batches: Map<string, readonly Batch[]> = new Map();
+  /** When a model was started last, by its key; when a lane was told to load one, by both. */
+  #notedMs: Map<string, number> = new Map();
+  /** What it took to load a model, the start of a worker included, by its id. */
+  #loadMs: Map<number, number> = new Map();
+
+  constructor(estimate: Estimate) {
+    this.#estimate = estimate;
+  }
+
+  /** Writes down what is known. */
+  save(): SavedLanes {
+    const copyOf = (held: readonly Batch[]) => held.map((batch) => ({ ...batch, ids: [...batch.ids] }));
+    const batches = new Map([...this.#batches].map(([lane, held]) => [lane, copyOf(held)]));
+    return { batches, notedMs: new Map(this.#notedMs), loadMs: new Map(this.#loadMs) };
+  }
+
+  /** Takes what was written down. */
+  restore({ batches, notedMs, loadMs }: SavedLanes): void {
+    for (const [lane, held] of batches)
+      this.#batches.set(
+        lane,
+        held.map((batch) => ({ ...batch, ids: new Set(batch.ids) })),
+      );
+    this.#notedMs = new Map(notedMs);
+    this.#loadMs = new Map(loadMs);
+  }
+
+  /** Gives what runs on each lane, and what is staged there. */
+  get batches(): ReadonlyMap<string, readonly Batch[]> {
+    return this.#batches;
+  }
+
+  /** Gives what one lane has. */
+  on(lane: string): readonly Batch[] {
+    return this.#batches.get(lane) ?? NOTHING;
+  }
+
+  /** Puts a batch on a lane. */
+  add(lane: string, batch: Batch, now: number): void {
+    this.#batches.set(lane, [...this.on(lane), batch]);
+    this.note(batch.place.key, now);
+  }
+
+  /** Takes a batch off its lane, and learns from it. */
+  end(lane: string, id: number, ms: number | null, now: number): void {
+    const batches = this.on(lane);
+    const batch = batches.find((x) => x.id === id);
+    const left = batches.filter((x) => x !== batch);
+    this.#batches.set(lane, left);
+    // One row that ran out of memory says nothing of batches.
+    if (batch !== undefined && ms !== null && (ms < Infinity || batch.rows > 1))
+      this.#estimate.learn(batch.key, batch.rows, ms);
+    if (left[0] !== undefined) left[0].startMs = now;
+  }
+
+  /** Takes note of what it took to load a model. */
+  loaded(modelId: number, ms: number): void {
+    this.#loadMs.set(modelId, ms);
+  }
+
+  /** Gives what it takes to load a model. */
+  loadOf({ modelId }: Place): number {
+    return this.#loadMs.get(modelId) ?? LOAD_MS;
+  }
+
+  /** Takes note that something was done. */
+  note(what: string, now: number): void {
+    this.#notedMs.set(what, now);
+  }
+
+  /** Tells how long ago something was done. */
+  sinceMs(what: string, now: number): number {
+    return now - (this.#notedMs.get(what) ?? -Infinity);
+  }
+
+  /** What a step takes at the least; 0 where nothing is known, or nothing of late. */
+  soonestMs({ places, rows }: Step, now: number): number {
+    let soonest = Infinity;
+    for (const { key } of places) {
+      const ms = this.sinceMs(key, now) > STALE_MS ? 0 : (this.#estimate.ms(key, rows) ?? 0);
+      if (ms < soonest) soonest = ms;
+    }
+    return soonest;
+  }
+
+  /** Tells whether every lane has as much as it may hold. */
+  areFull(lanes: readonly LaneView[]): boolean {
+    for (const { id, isOpen } of lanes) if (isOpen && this.on(id).length < 2) return false;
+    return true;
+  }
+
+  /** Gives every lane on which a step may run. */
+  chances(step: Step, now: number, lanes: readonly LaneView[]): Chance[] {
+    const { places, rows, state, concurrency } = step;
+    let found: Chance[] = [];
+    for (const lane of lanes) {
+      const place = places.find(({ backend }) => backend === lane.backend);
+      if (place === undefined) continue;
+      const batches = this.on(lane.id);
+      const key = lane.isExpress ? place.key + EXPRESS : place.key;
+      const ms = this.#estimate.ms(key, rows) ?? this.#estimate.ms(place.key, rows) ?? UNKNOWN_MS;
+      const isCold = !lane.held.has(place.modelId);
+      let freeMs = now;
+      for (const batch of batches) freeMs = endOf(batch, freeMs);
+      const endMs = freeMs + (isCold ? this.loadOf(place) : 0) + ms;
+      found.push({ lane, place, key, freeMs, ms, endMs, isCold, batches });
+    }
+    if (state !== undefined) {
+      // The lane that keeps the state as the step before left it; else, for it must be rebuilt anyway, where the fewest are.
+      const home = found.filter((x) => stateOf(step, x) === state.after);
+      found =
+        home.length > 0
+          ? home
+          : found.filter(({ lane, batches }) => lane.isOpen && batches.length === 0 && !lane.isExpress);
+      const fewest = Math.min(...found.map(countStates));
+      found = found.filter((x) => countStates(x) === fewest);
+    }
+    const isFull = concurrency < found.length && found.filter(runs).length >= concurrency;
+    return found.filter((x) => x.lane.isOpen && (!isFull || runs(x)));
+  }
+}
+
+/** When a batch is through that begins at `fromMs` at the latest; one that is overdue takes part of that again. */
+export function endOf({ startMs, ms }: Batch, fromMs: number): number {
+  const beganMs = Math.min(startMs, fromMs);
+  return Math.max(beganMs + ms, fromMs + (fromMs - beganMs) / 4);
+}
+
+/** The lane on which it is through first; of equal ones that which has the least to do. */
+export function soonest(chances: readonly Chance[]): Chance | undefined {
+  let best: Chance | undefined;
+  for (const chance of chances)
+    if (best === undefined || (chance.endMs - best.endMs || chance.batches.length - best.batches.length) < 0)
+      best = chance;
+  return best;
+}
+
+/** Gives the mark that the last step of a state left on a lane. */
+export function stateOf({ state }: Step, { lane, place }: Pick<Chance, "lane" | "place">): number | undefined {
+  return lane.held.get(place.modelId)?.states.get(state?.id ?? -1);
+}
+
+function runs({ batches, place }: Chance): boolean {
+  return batches.some((batch) => batch.place.modelId === place.modelId);
+}
+
+function countStates({ lane: { held } }: Chance): number {
+  let count = 0;
+  for (const { states } of held.values()) count += states.size;
+  return count;
+}

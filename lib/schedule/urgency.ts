@@ -1,0 +1,81 @@
+// Which short deadlines are live, and what that asks of everything else: nothing inside a run can be interrupted, so
+// batches stay short, what takes long is not staged, and a lane is kept for what is short.
+import type { Estimate } from "./estimate.ts";
+import { EXPRESS } from "./lanes.ts";
+import type { Chance } from "./lanes.ts";
+import type { Step } from "./protocol.ts";
+
+/** Short deadlines count as live for so many times their length, and at least so long. */
+const LIVE_TIMES = 20;
+const LIVE_MS = 2_000;
+/** While short deadlines are live: which part of the shortest a batch may take, and all that a lane holds. */
+const BATCH_PART = 0.4;
+const STAGED_PART = 0.8;
+
+/** What is live, as it is written down. */
+export interface SavedUrgency {
+  readonly ms: number;
+  readonly key: string;
+  readonly untilMs: number;
+}
+
+/** Follows the shortest of the deadlines that are live. */
+export class Urgency {
+  readonly #estimate: Estimate;
+  /** How short it is, whose model that is, and until when it counts as live. */
+  #shortestMs = Infinity;
+  #key = "";
+  #untilMs = 0;
+
+  constructor(estimate: Estimate) {
+    this.#estimate = estimate;
+  }
+
+  /** Writes down what is live. */
+  save(): SavedUrgency {
+    return { ms: this.#shortestMs, key: this.#key, untilMs: this.#untilMs };
+  }
+
+  /** Takes what was written down. */
+  restore({ ms, key, untilMs }: SavedUrgency): void {
+    [this.#shortestMs, this.#key, this.#untilMs] = [ms, key, untilMs];
+  }
+
+  /** How long a batch may take at the most. */
+  get batchMs(): number {
+    return BATCH_PART * this.#shortestMs;
+  }
+
+  /** Forgets what is live no more. */
+  pass(now: number): void {
+    if (now > this.#untilMs) this.#shortestMs = Infinity;
+  }
+
+  /** Takes note of a deadline. */
+  note({ dueMs, arrivedMs, places: [{ key }] }: Step, now: number): void {
+    const lengthMs = dueMs - arrivedMs;
+    if (lengthMs > this.#shortestMs || lengthMs === Infinity) return;
+    this.#shortestMs = lengthMs;
+    this.#key = key;
+    this.#untilMs = now + Math.max(LIVE_MS, LIVE_TIMES * lengthMs);
+  }
+
+  /** Tells whether something takes so long that what is urgent could not wait for it. */
+  isLong(ms: number): boolean {
+    return ms > this.#shortestMs / 2;
+  }
+
+  /** Tells whether a step on a lane leaves room for what is urgent. */
+  leavesRoom({ dueMs, arrivedMs }: Step, chance: Chance, chances: readonly Chance[], now: number): boolean {
+    if (dueMs - arrivedMs <= this.#shortestMs) return true;
+    if (chance.batches.length > 0 && chance.endMs - now > STAGED_PART * this.#shortestMs) return false;
+    if (!this.isLong(chance.ms)) return true;
+    // With one lane there is no room to leave.
+    const others = chances.filter((x) => x !== chance && x.lane.backend === chance.lane.backend);
+    const isRoom = ({ lane, batches }: Chance): boolean =>
+      lane.isExpress
+        ? !this.isLong(this.#estimate.ms(this.#key + EXPRESS, 1) ?? 0)
+        : !batches.some(({ ms }) => this.isLong(ms));
+    return others.every(({ lane }) => lane.isExpress) || others.some(isRoom);
+  }
+}
