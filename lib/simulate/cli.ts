@@ -2,6 +2,7 @@
 // `npm run simulate -- --seeds N [--from S]` tells N stories, over all cores, and exits 1 with the first seed that broke
 // an invariant; `--seed S` tells one with its log.
 import { fork } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -16,6 +17,7 @@ const HELP = `Simulates pool and engine with faults, from a seed.
   --seeds N   how many stories (default 1,000)
   --from S    the first seed (default 1)
   --seed S    one story, with its log
+  --report F  writes the totals to a file, as JSON
   --help      this text
 
 Exits 1 where an invariant did not hold, and names the seed.`;
@@ -25,6 +27,7 @@ const { values } = parseArgs({
     seeds: { type: "string", default: "1000" },
     from: { type: "string", default: "1" },
     seed: { type: "string" },
+    report: { type: "string" },
     share: { type: "string" },
     help: { type: "boolean", default: false },
   },
@@ -88,8 +91,10 @@ async function tellAll(from: number, seeds: number): Promise<void> {
   });
   const codes = await Promise.all(exits);
   for (const line of broken) console.error(line);
+  const seconds = Math.round(10 * (process.uptime() - startS)) / 10;
   const { stories, answered, failed, cancelled, faults } = totals;
-  const seconds = (process.uptime() - startS).toFixed(1);
+  if (values.report !== undefined)
+    writeFileSync(values.report, JSON.stringify({ from, ...totals, broken: broken.length, seconds }));
   console.log(
     `${stories} stories, ${faults} faults: ${answered} answered, ${failed} failed with a typed error, ${cancelled} cancelled; ${broken.length} broken; ${seconds} s`,
   );
