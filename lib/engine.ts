@@ -223,6 +223,9 @@ export class Engine {
   async #load(source: ModelSource, options: LoadOptions, download: FetchOptions): Promise<Model> {
     const from = resolveSource(source, this.#effects.facts.baseUrl);
     const markers = this.#markers;
+    const backends = options.backend === undefined ? this.#backends : [options.backend];
+    // Where there is no choice, its worker and WebAssembly come while the bundle does.
+    if (backends.length === 1) this.#pool.warm(backends[0] as BackendName);
     const plan = await this.#plan(from, options, download);
     const { identity, name, spared } = plan;
     const loader = new Loader(plan, {

@@ -59,8 +59,11 @@ export class Loader {
 
   /** Loads a candidate onto a lane of its backend. */
   async on(candidate: Candidate): Promise<OnLane> {
-    const message = await this.#message(candidate);
-    const lane = this.#parts.pool.pick(candidate.backend, message.modelId);
+    const { pool } = this.#parts;
+    const coming = this.#message(candidate);
+    pool.warm(candidate.backend);
+    const message = await coming;
+    const lane = pool.pick(candidate.backend, message.modelId);
     if (lane === undefined) throw new SelvedgeError("no-backend", `There is no ${candidate.backend} lane.`);
     const facts = await lane.load(message).catch((error: unknown) => {
       // Once more in a new worker, unless this one was silent: a model that hangs will hang again.

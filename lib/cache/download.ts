@@ -154,7 +154,8 @@ export class Downloader {
       throw error;
     }
     const { bytesPerSecond } = meter;
-    if (bytesPerSecond !== null) await this.shelf?.noteRate(bytesPerSecond).catch(() => undefined);
+    // Nobody waits for that.
+    if (bytesPerSecond !== null) this.shelf?.noteRate(bytesPerSecond).catch(() => undefined);
     const unstored = sum([...chunks].filter(([key]) => found.get(key)?.isStored === false).map(([, x]) => x));
     if (mustStore && unstored > 0) throw noRoom(unstored);
     return files.map((file) => new Blob(file.chunks.map((chunk) => (found.get(keyOf(chunk)) as Here).blob)));

@@ -47,10 +47,7 @@ export async function open(
   }
   const { pathname } = addressOf(from);
   if (pathname.endsWith(".json")) {
-    const opened = await openBundle(from, policy, downloader, options.signal);
-    // Not stored is not remembered, no more.
-    await downloader.shelf?.touch(opened.identity).catch(() => undefined);
-    return opened;
+    return openBundle(from, policy, downloader, options.signal);
   }
   if (policy.trust.length > 0)
     throw new SelvedgeError(
@@ -95,7 +92,12 @@ async function openBundle(
   remembers = true,
 ): Promise<OpenedBundle> {
   const stored = await fromShelf(url, policy, downloader);
-  if (stored !== null && (policy.update !== "first" || stored.identity === policy.identity)) return stored;
+  const use = (found: OpenedBundle): OpenedBundle => {
+    // Nobody waits for that; what can't be noted is not noted.
+    if (remembers) downloader.shelf?.touch(found.identity).catch(() => undefined);
+    return found;
+  };
+  if (stored !== null && (policy.update !== "first" || stored.identity === policy.identity)) return use(stored);
   if (stored === null) return fromServer(url, policy, downloader, signal, remembers);
   const late = new AbortController();
   const cancel = downloader.effects.setTimer(() => {
@@ -106,7 +108,7 @@ async function openBundle(
     return await fromServer(url, policy, downloader, both, remembers, 1);
   } catch (error) {
     signal.throwIfAborted();
-    if (late.signal.aborted || isAway(error)) return stored;
+    if (late.signal.aborted || isAway(error)) return use(stored);
     throw error;
   } finally {
     cancel();

@@ -185,6 +185,17 @@ export class Lane {
     return this.#loaded;
   }
 
+  /** Starts the worker ahead of the work that is to come; what goes wrong is told to that. */
+  warm(): void {
+    if (this.#closed || this.#client !== null || this.#starting !== null) return;
+    this.#ensureStarted().then(
+      () => {
+        if (this.#outstanding === 0) this.#startIdling();
+      },
+      () => undefined,
+    );
+  }
+
   /** Loads a model, starting the worker where there is none. */
   load(message: LoadMessage): Promise<ModelFacts> {
     return this.#serial(async () => this.#ensureLoaded(await this.#ensureStarted(), message).facts);
@@ -205,7 +216,8 @@ export class Lane {
       this.#loaded.get(modelId)?.isReady === true;
     const work = async (): Promise<Ran> => {
       if (!isStaged) options.onBegin?.();
-      const client = this.#client !== null ? this.#client : await this.#ensureStarted();
+      const up = this.#starting === null ? this.#client : null;
+      const client = up !== null ? up : await this.#ensureStarted();
       const loaded = this.#loaded.get(modelId) ?? this.#ensureLoaded(client, model);
       if (!loaded.isReady) await loaded.facts;
       if (state === undefined) return this.#call(client, loaded, { modelId, items }, options);
@@ -252,7 +264,7 @@ export class Lane {
   /** Asks an idle worker whether it still answers, and ends it where it does not. A busy one has its watchdog. */
   check(): void {
     const client = this.#client;
-    if (client === null || this.#outstanding > 0) return;
+    if (client === null || this.#starting !== null || this.#outstanding > 0) return;
     const bound = this.#options.callTimeoutMs ?? CHECK_BOUND_MS;
     // No model has this id: freeing it does nothing, and is answered.
     this.#serial(() => client.unload(0, bound)).catch(() => undefined);
@@ -346,7 +358,7 @@ export class Lane {
   }
 
   #ensureStarted(): Promise<WorkerClient> {
-    if (this.#client !== null) return Promise.resolve(this.#client);
+    if (this.#client !== null && this.#starting === null) return Promise.resolve(this.#client);
     this.#starting ??= this.#start().finally(() => {
       this.#starting = null;
     });

@@ -4,6 +4,9 @@ import type { BackendName } from "../backend/backend.ts";
 import { Lane } from "./lane.ts";
 import type { LaneOptions, LaneStats } from "./lane.ts";
 
+/** No model has this id. */
+const NO_MODEL = 0;
+
 /** How many lanes of each backend. */
 export interface PoolSize {
   readonly webgpu: number;
@@ -27,6 +30,11 @@ export class Pool {
   pick(backend: BackendName, modelId: number): Lane | undefined {
     const lanes = this.lanes.filter((lane) => lane.backend === backend && !lane.isExpress);
     return lanes.find((lane) => lane.held.has(modelId)) ?? lanes.find((lane) => lane.free) ?? lanes[0];
+  }
+
+  /** Starts a worker while a model is still on its way, on the lane that will be picked for it. */
+  warm(backend: BackendName): void {
+    this.pick(backend, NO_MODEL)?.warm();
   }
 
   /** Frees a model on every lane. */

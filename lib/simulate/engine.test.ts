@@ -110,6 +110,36 @@ test("a real GPU is measured once, and the next engine remembers", async () => {
   expect(world.started - startedBefore).toBe(2); // one that fetches, one that computes
 });
 
+test("where there is no choice the worker starts while the bundle comes, and the model goes to it", async () => {
+  const { world, engine } = await start();
+  const { fetch } = world.effects;
+  let arrive = (): void => undefined;
+  const arrived = new Promise<void>((resolve) => {
+    arrive = resolve;
+  });
+  world.effects.fetch = async (url, init) => {
+    await arrived;
+    return fetch(url, init);
+  };
+  const loading = engine.load(URL_OF_DOUBLE);
+  const starts = (): number[] => engine.stats().lanes.map((lane) => lane.starts);
+  await world.run(() => engine.stats().lanes[0]?.state === "idle", 1_000);
+  expect(engine.stats().lanes[0]?.state).toBe("idle");
+  arrive();
+  const model = await world.finish(loading);
+  expect(first((await world.finish(model.run(x(3)))).outputs)).toBe(6);
+  expect(starts()).toEqual([1, 0, 0]);
+  await engine.close();
+});
+
+test("a worker that was started for a model that never came idles out", async () => {
+  const { world, engine } = await start({ idleMs: 1_000 });
+  expect(await codeOf(world.finish(engine.load(`${BASE}gone.json`)))).toBe("download-failed");
+  await world.run(() => engine.stats().lanes.every(({ state }) => state === "off"), world.now + 2_000);
+  expect(engine.stats().lanes.map(({ state, crashes }) => [state, crashes])).toEqual(Array(3).fill(["off", 0]));
+  await engine.close();
+});
+
 test("map keeps the order and reads no further ahead than its concurrency", async () => {
   const { world, model } = await startDouble();
   let read = 0;
