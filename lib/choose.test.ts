@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Bundle, Variant } from "./bundle.ts";
-import { best, candidates, decide, settled } from "./choose.ts";
+import { best, candidates, decide, settled, whySpared } from "./choose.ts";
 import type { AdapterFacts, DeviceFacts } from "./device.ts";
 import { isSelvedgeError } from "./errors.ts";
 
@@ -95,4 +95,9 @@ test("what a page died of is left out, as long as anything is left", () => {
   expect(ids(candidates(b, device(gpu), both, free, died("webgpu:int8", "webgpu:f32")))).toEqual(["wasm:int8"]);
   const pinned = { backend: "wasm", variant: "f32" } as const;
   expect(ids(candidates(b, device(gpu), both, pinned, died("wasm:f32")))).toEqual(["wasm:f32"]);
+});
+
+test("what a page died of is said when something else is taken", () => {
+  const why = whySpared({ backend: "webgpu", variant: variant("f16", 1) });
+  expect(why).toEqual({ code: "crashed-before", text: "a page died while it tried f16 on webgpu" });
 });

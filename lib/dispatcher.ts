@@ -3,21 +3,22 @@
 // for each run. A step keeps its inputs until it is settled, so that it can be run again; what becomes of one whose lane
 // failed is decided by schedule/recover.ts.
 import type { BackendName } from "./backend/backend.ts";
-import type { Why } from "./why.ts";
 import type { Effects } from "./effects.ts";
 import { fromWireError, isSelvedgeError, SelvedgeError } from "./errors.ts";
-import type { ErrorCode } from "./errors.ts";
 import type { Lane, StateStep } from "./pool/lane.ts";
 import type { GpuLedger } from "./pool/ledger.ts";
-import { PRIORITIES } from "./options.ts";
+import type { Counters } from "./observe/counters.ts";
 import type { RunOptions } from "./options.ts";
-import type { Feeds, LoadMessage, Ran, RanItem } from "./pool/protocol.ts";
+import type { Feeds, LoadMessage, Ran } from "./pool/protocol.ts";
+import type { Attempt, Done } from "./result.ts";
 import { Estimate } from "./schedule/estimate.ts";
-import type { Batching, Decision, Event } from "./schedule/protocol.ts";
+import { PRIORITIES } from "./schedule/protocol.ts";
+import type { Batching, Decision, Event, Priority, StartWhy } from "./schedule/protocol.ts";
 import { MAX_ATTEMPTS, recover } from "./schedule/recover.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
-import type { Settings } from "./schedule/scheduler.ts";
+import type { SavedScheduler, Settings } from "./schedule/scheduler.ts";
 import type { Shape } from "./shape.ts";
+import type { Why } from "./why.ts";
 
 /** A way to execute a model: a variant on a backend. */
 export interface Route {
@@ -52,27 +53,8 @@ export interface Work {
   readonly state?: StateStep | undefined;
 }
 
-/** One try of a step. */
-export interface Attempt {
-  /** Which lane tried, as `wasm-0`. */
-  readonly lane: string;
-  /** The backend of that lane. */
-  readonly backend: BackendName;
-  /** How long the try took on the lane, in ms, the start of a worker and the load of the model included. */
-  readonly ms: number;
-  /** Null where it succeeded. */
-  readonly error: ErrorCode | null;
-}
-
-/** What came of it. */
-export interface Done {
-  readonly item: RanItem;
-  /** The batch that it was part of. */
-  readonly ran: Ran;
-  readonly route: Route;
-  readonly queuedMs: number;
-  readonly attempts: readonly Attempt[];
-}
+/** Gets each event that the scheduler was told, and what it decided. */
+export type Watcher = NonNullable<Scheduler["onEvent"]>;
 
 interface Step {
   readonly id: number;
@@ -93,6 +75,7 @@ interface Running {
   readonly lane: Lane;
   readonly steps: readonly Step[];
   readonly batch: number;
+  readonly why: StartWhy;
   /** When it began; null while it is staged. */
   startMs: number | null;
 }
@@ -106,6 +89,8 @@ export class Dispatcher {
   readonly #effects: Effects;
   readonly #lanes: readonly Lane[];
   readonly #ledger: GpuLedger;
+  readonly #counters: Counters<Priority>;
+  readonly #watchers: Set<Watcher> = new Set();
   readonly #scheduler: Scheduler;
   readonly #estimate: Estimate;
   readonly #steps: Map<number, Step> = new Map();
@@ -116,10 +101,17 @@ export class Dispatcher {
   #wakeMs = Infinity;
   #savedMs = 0;
 
-  constructor(effects: Effects, lanes: readonly Lane[], ledger: GpuLedger, settings: Settings) {
+  constructor(
+    effects: Effects,
+    lanes: readonly Lane[],
+    ledger: GpuLedger,
+    counters: Counters<Priority>,
+    settings: Settings,
+  ) {
     this.#effects = effects;
     this.#lanes = lanes;
     this.#ledger = ledger;
+    this.#counters = counters;
     this.#estimate = new Estimate(effects.memo.get(MEMO_KEY));
     this.#scheduler = new Scheduler(settings, this.#estimate);
   }
@@ -133,6 +125,25 @@ export class Dispatcher {
   /** Gives how long one request takes, as learnt on this device; null where it never ran here. */
   expectedMs(identity: string, variant: string, backend: BackendName): number | null {
     return this.#estimate.ms(`${identity} ${variant} ${backend}`, 1) ?? null;
+  }
+
+  /** Has every event from now on told to a watcher, and gives the scheduler as it is now, and what ends it. */
+  watch(watcher: Watcher): { readonly saved: SavedScheduler; readonly stop: () => void } {
+    const watchers = this.#watchers;
+    watchers.add(watcher);
+    this.#scheduler.onEvent = (...told) => {
+      for (const each of watchers) each(...told);
+    };
+    const stop = (): void => {
+      watchers.delete(watcher);
+      if (watchers.size === 0) this.#scheduler.onEvent = null;
+    };
+    return { saved: this.#scheduler.save(), stop };
+  }
+
+  /** Gives the inputs of a step that is not settled. */
+  inputsOf(id: number): Feeds | undefined {
+    return this.#steps.get(id)?.work.feeds;
   }
 
   /** Queues a step. A signal removes it while it waits and settles it at once while it runs. */
@@ -253,7 +264,7 @@ export class Dispatcher {
     else lane.load((this.#steps.get(decision.id) as Step).message).catch(() => undefined);
   }
 
-  #start({ ids, batch }: Decision & { type: "start" }, lane: Lane): void {
+  #start({ ids, batch, why }: Decision & { type: "start" }, lane: Lane): void {
     const now = this.#effects.now();
     const steps = ids.map((id) => this.#steps.get(id) as Step);
     for (const step of steps) if (step.attempts.length === 0) step.queuedMs = now - step.arrivedMs;
@@ -270,7 +281,7 @@ export class Dispatcher {
       this.pump(); // the lane is free for what else waits
       return;
     }
-    const running: Running = { lane, steps, batch, startMs: null };
+    const running: Running = { lane, steps, batch, why, startMs: null };
     const items = steps.map(({ work }) => work.feeds);
     const onBegin = (): void => {
       running.startMs = this.#effects.now();
@@ -286,7 +297,7 @@ export class Dispatcher {
   }
 
   #ended(running: Running, ran: Ran | null, error: unknown): void {
-    const { lane, steps, batch, startMs } = running;
+    const { lane, steps, batch, why, startMs } = running;
     const now = this.#effects.now();
     const code = isSelvedgeError(error) ? error.code : null;
     const ms = ran ? ran.preprocessMs + ran.runMs + ran.decodeMs : code === "out-of-memory" ? Infinity : null;
@@ -295,6 +306,7 @@ export class Dispatcher {
     if (code === "out-of-memory")
       for (const each of this.#lanes) if (each === lane || each.free) each.end(error as Error);
     this.#tell({ type: "ended", lane: lane.id, batch, ms });
+    if (ran !== null) this.#counters.ran(steps.length);
     for (const [i, step] of steps.entries()) {
       if (!this.#steps.has(step.id)) continue; // settled meanwhile: cancelled, or the engine is closed
       const item = ran?.items[i];
@@ -306,7 +318,9 @@ export class Dispatcher {
       if (ran !== null && item?.ok === true) {
         attempt(null);
         const route = step.work.routes[step.route] as Route;
-        step.resolve({ item: item.value, ran, route, queuedMs: step.queuedMs, attempts: step.attempts });
+        const { queuedMs, attempts, work, arrivedMs } = step;
+        const lateMs = now - arrivedMs - (work.options.deadlineMs ?? Infinity);
+        step.resolve({ item: item.value, ran, route, start: why, queuedMs, attempts, lateMs });
       } else if (startMs === null)
         this.#arrive(step, true); // it never began: no try of it
       else {
@@ -330,8 +344,12 @@ export class Dispatcher {
       gpuAllowed: this.#ledger.allowed,
       hasFallback: step.route + 1 < step.work.routes.length,
     });
-    if (recovery === "reject" && (!wasBatch || step.attempts.length >= MAX_ATTEMPTS)) step.reject(error);
-    else if (recovery === "step-down") this.#stepDown(step);
+    if (recovery === "reject" && (!wasBatch || step.attempts.length >= MAX_ATTEMPTS)) {
+      step.reject(error);
+      return;
+    }
+    this.#counters.retried(step.work.options.priority ?? "normal");
+    if (recovery === "step-down") this.#stepDown(step);
     else this.#arrive(step, true);
   }
 

@@ -22,13 +22,17 @@ import type { WorkerSource } from "./link.ts";
 import { Loader } from "./loader.ts";
 import { Model } from "./model.ts";
 import { Counters } from "./observe/counters.ts";
-import type { RequestCounts } from "./observe/counters.ts";
-import { checkAvailabilityOptions, checkEngineOptions, checkLoadOptions } from "./options.ts";
-import type { AvailabilityOptions, EngineOptions, LoadOptions } from "./options.ts";
+import type { BatchCounts, RequestCounts } from "./observe/counters.ts";
+import type { Trace } from "./observe/trace.ts";
+import { checkAvailabilityOptions, checkEngineOptions, checkLoadOptions, checkTraceOptions } from "./options.ts";
+import type { AvailabilityOptions, EngineOptions, LoadOptions, TraceOptions } from "./options.ts";
 import { Placer } from "./placer.ts";
 import type { LaneStats } from "./pool/lane.ts";
 import { GpuLedger } from "./pool/ledger.ts";
 import { Pool } from "./pool/pool.ts";
+import type { Settled } from "./result.ts";
+import { PRIORITIES } from "./schedule/protocol.ts";
+import type { Priority } from "./schedule/protocol.ts";
 import { resolveAddress, resolveSource } from "./source.ts";
 import type { ModelSource } from "./source.ts";
 
@@ -36,8 +40,12 @@ import type { ModelSource } from "./source.ts";
 export interface EngineStats {
   /** Counts requests by how they ended, and those that wait or run now. */
   readonly requests: RequestCounts & { readonly queued: number; readonly running: number };
-  /** Counts per lane. */
-  readonly lanes: readonly LaneStats[];
+  /** The same by priority, without those that wait or run. */
+  readonly classes: Readonly<Record<Priority, RequestCounts>>;
+  /** Counts batches, and how many requests they had. */
+  readonly batches: BatchCounts;
+  /** Counts per lane, and which share of the engine's time it was busy, 0 to 1. */
+  readonly lanes: readonly (LaneStats & { readonly utilisation: number })[];
   /** How many models are loaded. */
   readonly models: number;
   /** Counts answers that were kept; null where none was asked for. */
@@ -72,8 +80,12 @@ export class Engine {
   readonly #trust: readonly string[];
   readonly #pool: Pool;
   readonly #dispatcher: Dispatcher;
-  readonly #counters: Counters = new Counters();
+  readonly #counters: Counters<Priority> = new Counters(PRIORITIES);
+  readonly #observe: ((settled: Settled) => void) | null;
+  readonly #startMs: number;
   readonly #models: Set<Model> = new Set();
+  /** What the models that lanes know by an id are called. */
+  readonly #names: Map<number, { readonly name: string; readonly variant: string }> = new Map();
   /** What stays in memory, by the ids of lanes. */
   readonly #pinned: Set<number> = new Set();
   readonly #placer: Placer;
@@ -90,7 +102,13 @@ export class Engine {
   constructor(effects: Effects, options: EngineOptions, device: DeviceFacts) {
     this.device = device;
     this.#effects = effects;
+    this.#startMs = effects.now();
     const { facts } = effects;
+    const { observe } = options;
+    const { onResult = null, devtools = false } =
+      typeof observe === "function" ? { onResult: observe } : (observe ?? {});
+    this.#observe = onResult;
+    if (devtools) void this.#drawTracks();
     const wanted = options.backends ?? ["webgpu", "wasm"];
     const usable = (name: BackendName): boolean =>
       wanted.includes(name) && facts.workers && (name === "wasm" ? facts.wasm : device.gpu !== null);
@@ -139,7 +157,7 @@ export class Engine {
       },
     });
     const settings = { ageingMs: options.ageing ?? 2_000, maxSize: options.queue?.maxSize ?? 100_000 };
-    this.#dispatcher = new Dispatcher(effects, this.#pool.lanes, ledger, settings);
+    this.#dispatcher = new Dispatcher(effects, this.#pool.lanes, ledger, this.#counters, settings);
     this.#markers = new CrashMarkers(effects);
     // On demand: most pages never keep an answer.
     this.#makeResults = async () => {
@@ -203,8 +221,42 @@ export class Engine {
 
   /** Gives what the engine counted so far. */
   stats(): EngineStats {
-    const requests = { ...this.#counters.read(), ...this.#dispatcher.depth };
-    return { requests, lanes: this.#pool.stats(), models: this.#models.size, results: this.#kept?.read() ?? null };
+    const counters = this.#counters;
+    const requests = { ...counters.read(), ...this.#dispatcher.depth };
+    const classes = Object.fromEntries(PRIORITIES.map((x) => [x, counters.read(x)])) as EngineStats["classes"];
+    const aliveMs = Math.max(1, this.#effects.now() - this.#startMs);
+    const lanes = this.#pool.stats().map((lane) => ({ ...lane, utilisation: Math.min(1, lane.busyMs / aliveMs) }));
+    const [models, results] = [this.#models.size, this.#kept?.read() ?? null];
+    return { requests, classes, batches: counters.batches(), lanes, models, results };
+  }
+
+  /**
+   * Records what requests and lanes do for so long, or until the engine is closed, and gives it as one Chrome
+   * trace-event file: `JSON.stringify` it, and open it in Perfetto, in chrome://tracing, or with `selvedge replay`. Holds
+   * no inputs unless that is asked for, and nothing leaves the page.
+   * @throws TypeError or RangeError for a wrong option, SelvedgeError `closed`
+   * @example
+   * const trace = await engine.trace({ seconds: 5 });
+   * save(new Blob([JSON.stringify(trace)], { type: "application/json" }));
+   */
+  async trace(options: TraceOptions): Promise<Trace> {
+    checkTraceOptions(options);
+    this.#assertOpen();
+    const { record, inputsOf } = await import("./observe/recorder.ts");
+    this.#assertOpen();
+    const { now, setTimer, wallClock } = this.#effects;
+    const source = {
+      now,
+      setTimer,
+      signal: this.#stop.signal,
+      watch: this.#dispatcher.watch.bind(this.#dispatcher),
+      inputsOf: options.inputs === true ? (id: number) => inputsOf(this.#dispatcher.inputsOf(id) ?? {}) : null,
+      about: () => {
+        const models = new Map(this.#names);
+        return { device: this.device, models, stats: this.stats(), wallClock: wallClock() };
+      },
+    };
+    return record(source, 1_000 * options.seconds);
   }
 
   /** Ends all workers and rejects everything that is pending with `closed`. Safe to call twice. */
@@ -218,6 +270,12 @@ export class Engine {
     this.#pool.close(error);
     this.#models.clear();
     return Promise.resolve();
+  }
+
+  async #drawTracks(): Promise<void> {
+    const { drawTracks } = await import("./effects-devtools.ts");
+    const stop = drawTracks(this.#dispatcher.watch.bind(this.#dispatcher), (id) => this.#names.get(id)?.name ?? "");
+    this.#stop.signal.addEventListener("abort", stop);
   }
 
   async #load(source: ModelSource, options: LoadOptions, download: FetchOptions): Promise<Model> {
@@ -235,6 +293,7 @@ export class Engine {
       download,
       newId: (candidate) => {
         markers.name(this.#nextModelId, identity, candidate);
+        this.#names.set(this.#nextModelId, { name, variant: candidate.variant.id });
         if (options.pinned === true) this.#pinned.add(this.#nextModelId);
         return this.#nextModelId++;
       },
@@ -245,6 +304,7 @@ export class Engine {
       effects: this.#effects,
       dispatcher: this.#dispatcher,
       counters: this.#counters,
+      observe: this.#observe,
       name,
       identity,
       accepts: { ports: loader.inputs, images: plan.images },
@@ -268,6 +328,7 @@ export class Engine {
         for (const modelId of loader.modelIds) {
           this.#dispatcher.drop(modelId, error);
           markers.forget(modelId);
+          this.#names.delete(modelId);
           this.#pinned.delete(modelId);
           this.#pool.unload(modelId).catch(() => undefined); // a worker that ended has freed it already
         }

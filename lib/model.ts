@@ -7,6 +7,7 @@ import type { Why } from "./why.ts";
 import type { Dispatcher, Route } from "./dispatcher.ts";
 import type { Effects } from "./effects.ts";
 import { isSelvedgeError, SelvedgeError } from "./errors.ts";
+import { whyKept } from "./explain.ts";
 import { mapRuns } from "./map.ts";
 import type { Mapped, Unmapped } from "./map.ts";
 import { release, takeInputs } from "./inputs.ts";
@@ -17,8 +18,9 @@ import type { LoadOptions, MapOptions, RunOptions, StatefulOptions } from "./opt
 import type { StateStep } from "./pool/lane.ts";
 import type { Feeds, LoadMessage } from "./pool/protocol.ts";
 import { toResult } from "./result.ts";
-import type { RunResult } from "./result.ts";
-import type { Batching } from "./schedule/protocol.ts";
+import type { RunInfo, RunResult, Settled } from "./result.ts";
+import { PRIORITIES } from "./schedule/protocol.ts";
+import type { Batching, Priority } from "./schedule/protocol.ts";
 import { canBatch, shapeOf } from "./shape.ts";
 import type { Shape } from "./shape.ts";
 import { Stateful } from "./stateful.ts";
@@ -36,7 +38,9 @@ export interface Placed {
 export interface ModelParts {
   readonly effects: Effects;
   readonly dispatcher: Dispatcher;
-  readonly counters: Counters;
+  readonly counters: Counters<Priority>;
+  /** Gets every request as it is settled; null where nobody asked for that. */
+  readonly observe: ((settled: Settled) => void) | null;
   readonly name: string;
   readonly identity: string;
   readonly accepts: Accepts;
@@ -199,18 +203,44 @@ export class Model {
   ): Promise<RunResult> {
     const { effects, counters } = this.#parts;
     const { signal, transfer = false } = options;
+    // A mistake in it is told below; until then it counts as what is usual.
+    const priority = PRIORITIES.find((x) => x === options.priority) ?? "normal";
     const startMs = effects.now();
+    counters.asked(priority);
     try {
       this.#assertLoaded();
       checkRunOptions(options);
       signal?.throwIfAborted();
       const result = await work(await takeInputs(effects, accepts, inputs, transfer), startMs);
-      counters.done(effects.now() - startMs);
+      this.#settled(priority, options, effects.now() - startMs, "done", null, result.info);
       return result;
     } catch (error) {
-      counters.failed(signal?.aborted === true && error === signal.reason && !isSelvedgeError(error));
+      const code = isSelvedgeError(error) ? error.code : null;
+      const isCancelled = signal?.aborted === true && error === signal.reason && code === null;
+      const isRejected = code === "overloaded" || code === "deadline-exceeded";
+      const outcome = isCancelled ? "cancelled" : isRejected ? "rejected" : "failed";
+      this.#settled(priority, options, effects.now() - startMs, outcome, code, null);
       throw error;
     }
+  }
+
+  #settled(
+    priority: Priority,
+    { deadlineMs }: RunOptions,
+    ms: number,
+    outcome: Settled["outcome"],
+    code: Settled["code"],
+    info: RunInfo | null,
+  ): void {
+    const { counters, observe, name } = this.#parts;
+    const isLate = outcome === "done" && deadlineMs !== undefined && ms > deadlineMs;
+    counters.settled(priority, outcome, ms, isLate);
+    if (observe === null) return;
+    const settled = { model: name, priority, outcome, code, ms, deadlineMs: deadlineMs ?? null, isLate, info };
+    // In a turn of its own: the caller comes first, and what is thrown there is nobody's but the page's.
+    queueMicrotask(() => {
+      observe(settled);
+    });
   }
 
   async #dispatch(feeds: Feeds, options: RunOptions, calledMs: number, state?: StateStep): Promise<RunResult> {
@@ -240,7 +270,11 @@ export class Model {
     const inputs = (options.cache ?? cache) ? tensorsOf(feeds) : null;
     if (inputs === null) return this.#submit(feeds, options, calledMs);
     const kept = await results();
-    const answer = kept.answer(`${identity} ${this.variant}`, inputs, () => this.#submit(feeds, options, calledMs));
+    const asked = kept.answer(`${identity} ${this.variant}`, inputs, () => this.#submit(feeds, options, calledMs));
+    const answer = asked.then((result) => {
+      const { info } = result;
+      return info.isCached ? { ...result, info: { ...info, why: whyKept(info.lane, info.ranMs) } } : result;
+    });
     return options.signal === undefined ? answer : untilAborted(answer, options.signal);
   }
 

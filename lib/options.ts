@@ -5,6 +5,9 @@ import type { ResultsOptions } from "./cache/results.ts";
 import type { Effects, ScriptUrl } from "./effects.ts";
 import { show } from "./feeds.ts";
 import type { TensorInput } from "./inputs.ts";
+import type { Settled } from "./result.ts";
+import { PRIORITIES } from "./schedule/protocol.ts";
+import type { Priority } from "./schedule/protocol.ts";
 
 /** Options of an engine; a newcomer needs none. */
 export interface EngineOptions {
@@ -38,8 +41,26 @@ export interface EngineOptions {
   readonly memoryBudgetBytes?: number | undefined;
   /** Bounds the answers that are kept for runs with `cache`. Default 64 MiB, as long as the page is there. */
   readonly results?: ResultsOptions | undefined;
+  /** Gets every request as it is settled, or draws what lanes and requests do in the browser's DevTools. Default: silent. */
+  readonly observe?: ((settled: Settled) => void) | ObserveOptions | undefined;
   /** Replaces clock, network, workers and GPU, for tests. Default: the browser's. */
   readonly effects?: Effects | undefined;
+}
+
+/** What is told of requests while they run. */
+export interface ObserveOptions {
+  /** Called with each request as it is settled, after its caller. What it throws is reported, and harms nothing. */
+  readonly onResult?: ((settled: Settled) => void) | undefined;
+  /** Draws lanes and requests as tracks in the performance panel of DevTools; costs some µs a batch. Default false. */
+  readonly devtools?: boolean | undefined;
+}
+
+/** Options of a trace. */
+export interface TraceOptions {
+  /** How long to record, 0.1 to 600. */
+  readonly seconds: number;
+  /** Whether the inputs of requests are written into it, tensors in base64. Default false. */
+  readonly inputs?: boolean | undefined;
 }
 
 /** Options of a load. */
@@ -76,13 +97,10 @@ export interface BatchingOptions {
   readonly preferredBatchSizes?: readonly number[] | undefined;
 }
 
-/** Names what goes first, the most urgent first. */
-export const PRIORITIES = ["interactive", "normal", "background"] as const;
-
 /** Options of one run. */
 export interface RunOptions {
   /** What goes first; within one the earliest deadline does. Default `"normal"`. */
-  readonly priority?: (typeof PRIORITIES)[number] | undefined;
+  readonly priority?: Priority | undefined;
   /** When the answer is needed, in ms from the call, 1 to 86,400,000. Default: whenever it comes. */
   readonly deadlineMs?: number | undefined;
   /** What becomes of a request that can't be on time: rejected with `deadline-exceeded`, or finished late. Default `"reject"`. */
@@ -135,8 +153,18 @@ export function checkEngineOptions(options: EngineOptions): void {
     "onLog",
     "results",
     "memoryBudgetBytes",
+    "observe",
     "effects",
   ]);
+  const { observe } = options;
+  if (observe !== undefined && typeof observe !== "function") {
+    if (typeof observe !== "object" || (observe as unknown) === null)
+      throw new TypeError(`observe: expected a function or { onResult, devtools }, got ${show(observe)}`);
+    known("observe", observe, ["onResult", "devtools"]);
+    truth("observe.devtools", observe.devtools);
+    if (observe.onResult !== undefined && typeof observe.onResult !== "function")
+      throw new TypeError(`observe.onResult: expected a function, got ${show(observe.onResult)}`);
+  }
   if (options.results !== undefined) known("results", options.results, ["maxBytes", "ttlMs"]);
   whole("memoryBudgetBytes", options.memoryBudgetBytes, 1, 2 ** 53);
   whole("results.maxBytes", options.results?.maxBytes, 1, 2 ** 40);
@@ -176,6 +204,15 @@ export function checkAvailabilityOptions(options: AvailabilityOptions): void {
   known("availability", options, ["deadlineMs", "signal", "backend", "variant"]);
   if (options.backend !== undefined) oneOf("backend", options.backend, BACKENDS);
   whole("deadlineMs", options.deadlineMs, 1, 86_400_000);
+}
+
+/** Checks the options of `engine.trace`. */
+export function checkTraceOptions(options: TraceOptions): void {
+  if (typeof options !== "object" || (options as unknown) === null || typeof options.seconds !== "number")
+    throw new TypeError(`trace: expected { seconds }, got ${show(options)}`);
+  known("trace", options, ["seconds", "inputs"]);
+  range("seconds", options.seconds, 0.1, 600);
+  truth("inputs", options.inputs);
 }
 
 /** Checks the options of `engine.load`. */

@@ -1,9 +1,25 @@
-// What a run answers: the outputs, and what really produced them.
-import type { BackendName } from "./backend/backend.ts";
-import type { Why } from "./why.ts";
-import type { Attempt, Done } from "./dispatcher.ts";
-import type { Decoded } from "./pool/protocol.ts";
+// What a run answers: the outputs, and what really produced them; and what is told of a request when it is settled.
+import type { BackendName } from "./device.ts";
+import type { ErrorCode } from "./errors.ts";
+import { explain } from "./explain.ts";
+import type { RunWhy } from "./explain.ts";
+import type { Outcome } from "./observe/counters.ts";
+import type { Decoded, Ran, RanItem } from "./pool/protocol.ts";
+import type { Priority, StartWhy } from "./schedule/protocol.ts";
 import type { Tensor } from "./tensor.ts";
+import type { Why } from "./why.ts";
+
+/** One try of a step. */
+export interface Attempt {
+  /** Which lane tried, as `wasm-0`. */
+  readonly lane: string;
+  /** The backend of that lane. */
+  readonly backend: BackendName;
+  /** How long the try took on the lane, in ms, the start of a worker and the load of the model included. */
+  readonly ms: number;
+  /** Null where it succeeded. */
+  readonly error: ErrorCode | null;
+}
 
 /** Says what produced an answer, and how long it took. Times in ms. */
 export interface RunInfo {
@@ -31,8 +47,8 @@ export interface RunInfo {
   readonly isCached: boolean;
   /** Where it ran: on this device. */
   readonly placement: "local";
-  /** Why it ran there. */
-  readonly why: Why;
+  /** Why it ran there, and so. */
+  readonly why: RunWhy;
 }
 
 /** The answer to one run. */
@@ -45,12 +61,48 @@ export interface RunResult {
   readonly info: RunInfo;
 }
 
+/** A request that was settled, as `observe` is told of it. Holds neither inputs nor outputs. */
+export interface Settled {
+  /** Name of the model. */
+  readonly model: string;
+  /** What its caller said of how urgent it is. */
+  readonly priority: Priority;
+  /** How it ended; `rejected` where its deadline or a full queue did not allow it. */
+  readonly outcome: Outcome;
+  /** Names the error; null where it was answered, cancelled, or the mistake was the caller's. */
+  readonly code: ErrorCode | null;
+  /** From the call until it was settled, in ms. */
+  readonly ms: number;
+  /** Within how many ms it was needed; null for whenever it comes. */
+  readonly deadlineMs: number | null;
+  /** Whether it was answered after that. */
+  readonly isLate: boolean;
+  /** What produced the answer; null where there is none. */
+  readonly info: RunInfo | null;
+}
+
+/** What came of a step. */
+export interface Done {
+  readonly item: RanItem;
+  /** The batch that it was part of. */
+  readonly ran: Ran;
+  readonly route: { readonly backend: BackendName; readonly variant: string; readonly why: Why };
+  /** Why it began where and with whom it did. */
+  readonly start: StartWhy;
+  readonly queuedMs: number;
+  readonly attempts: readonly Attempt[];
+  /** By how much it is late; 0 or less where it is not. */
+  readonly lateMs: number;
+}
+
 /** Shapes what a dispatcher gives. */
-export function toResult({ item, ran, route, queuedMs, attempts }: Done): RunResult {
+export function toResult({ item, ran, route, start, queuedMs, attempts, lateMs }: Done): RunResult {
+  const lane = attempts.at(-1)?.lane ?? "";
+  const grounds = { placed: route.why, start, lane, count: ran.items.length, failures: attempts.slice(0, -1), lateMs };
   const info: RunInfo = {
     backend: route.backend,
     variant: route.variant,
-    lane: attempts.at(-1)?.lane ?? "",
+    lane,
     batchSize: ran.items.length,
     queuedMs,
     ranMs: ran.runMs,
@@ -60,7 +112,9 @@ export function toResult({ item, ran, route, queuedMs, attempts }: Done): RunRes
     history: attempts,
     isCached: false,
     placement: "local",
-    why: route.why,
+    get why() {
+      return explain(grounds);
+    },
   };
   return { outputs: item.outputs, decoded: item.decoded, info };
 }

@@ -23,7 +23,7 @@ export class Estimate {
   #runs = 0;
 
   /** Reads what `save` wrote, if anything; `runs` counts towards the next retry. */
-  constructor(saved: string | null = null, runs = 0) {
+  constructor(saved: string | null = null, runs: number = 0) {
     this.#runs = runs;
     try {
       this.#curves = new Map(JSON.parse(saved ?? "[]") as [string, (Cell | null)[]][]);
@@ -41,7 +41,7 @@ export class Estimate {
   }
 
   /** Writes what is known of the last `kept` models, to be kept across page loads. */
-  save(kept = KEPT): string {
+  save(kept: number = KEPT): string {
     return JSON.stringify([...this.#curves].slice(-kept));
   }
 

@@ -1,6 +1,12 @@
 // What goes into the scheduler and what comes out of it: plain messages that can be cloned, so that it may live in another
 // thread than its caller, and so that a trace of them runs again anywhere. Times in ms of the caller's clock.
 
+/** Names what goes first, the most urgent first; a step has the index. */
+export const PRIORITIES = ["interactive", "normal", "background"] as const;
+
+/** How urgent a request is. */
+export type Priority = (typeof PRIORITIES)[number];
+
 /** A way to execute a step: which model a lane of that backend is to run. */
 export interface Place {
   readonly backend: string;

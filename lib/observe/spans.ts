@@ -1,0 +1,171 @@
+// What lanes and requests did, made of what the scheduler was told and decided: a span a batch on its lane, a span a
+// request from its call to its end. Goes along with the events, so that it serves a trace that is written afterwards and
+// tracks that are drawn meanwhile. It knows no more than the scheduler: of a batch that was staged, it takes that it
+// began when the lane was free.
+import type { Decision, Event, Place, StartWhy, Step } from "../schedule/protocol.ts";
+import type { SavedScheduler } from "../schedule/scheduler.ts";
+
+/** A batch on a lane. Times in ms. */
+export interface BatchSpan {
+  readonly lane: string;
+  readonly batch: number;
+  readonly place: Place;
+  readonly ids: readonly number[];
+  readonly startMs: number;
+  readonly endMs: number;
+  /** What it was expected to take; null where it began before the record did. */
+  readonly expectedMs: number | null;
+  /** What it took in the worker; null where it failed or did not end. */
+  readonly ranMs: number | null;
+  readonly state: "ran" | "failed" | "running";
+  readonly why: StartWhy | null;
+}
+
+/** A request, from its call to its end. */
+export interface RequestSpan {
+  readonly step: Step;
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly outcome: "done" | "late" | "failed" | "refused" | "cancelled" | "open";
+  /** When a lane got it first; null where none did. */
+  readonly startedMs: number | null;
+  readonly tries: number;
+}
+
+interface Running {
+  readonly step: Step;
+  startedMs: number | null;
+  tries: number;
+  endedMs: number | null;
+  hasFailed: boolean;
+}
+
+type Begun = Omit<BatchSpan, "endMs" | "ranMs" | "state" | "startMs"> & { readonly sinceMs: number };
+
+/** Makes spans of events. */
+export class Spans {
+  readonly #onBatch: (span: BatchSpan) => void;
+  readonly #onRequest: (span: RequestSpan) => void;
+  readonly #requests: Map<number, Running> = new Map();
+  readonly #batches: Map<string, Begun[]> = new Map();
+  /** Those that are through, unless the next event says otherwise. */
+  readonly #ended: Set<number> = new Set();
+  #running = 0;
+
+  /** Begins where a scheduler was when the record began. */
+  constructor(
+    saved: SavedScheduler,
+    nowMs: number,
+    on: { readonly batch: (span: BatchSpan) => void; readonly request: (span: RequestSpan) => void },
+  ) {
+    this.#onBatch = on.batch;
+    this.#onRequest = on.request;
+    for (const { steps } of saved.queue.groups) for (const [step] of steps) this.#open(step);
+    for (const [lane, batches] of saved.batches)
+      for (const { id, place, ids } of batches) {
+        this.#begin({ lane, batch: id, place, ids, expectedMs: null, why: null, sinceMs: nowMs });
+        this.#running += ids.length;
+      }
+  }
+
+  /** Counts the requests that wait, and those that run or are staged. */
+  get depth(): { readonly waiting: number; readonly running: number } {
+    return { waiting: Math.max(0, this.#requests.size - this.#running), running: this.#running };
+  }
+
+  /** Takes an event in. */
+  note(event: Event, nowMs: number, decisions: readonly Decision[]): void {
+    if (event.type === "arrived") this.#arrive(event.step);
+    else if (event.type === "cancelled") this.#cancel(event.id, nowMs);
+    else if (event.type === "ended") this.#end(event.lane, event.batch, event.ms, nowMs);
+    else if (event.type === "tick") this.#settle();
+    for (const decision of decisions)
+      if (decision.type === "reject") this.#close(decision.id, nowMs, "refused");
+      else if (decision.type === "start") {
+        const { lane, batch, place, ids, ms, why } = decision;
+        this.#begin({ lane, batch, place, ids, expectedMs: ms, why, sinceMs: nowMs });
+        for (const id of ids) {
+          const request = this.#requests.get(id);
+          if (request === undefined) continue;
+          request.startedMs ??= nowMs;
+          request.tries += 1;
+          this.#running += 1;
+        }
+      }
+  }
+
+  /** Gives what has not ended. */
+  finish(nowMs: number): void {
+    this.#settle();
+    for (const batches of this.#batches.values())
+      for (const { sinceMs, ...batch } of batches.slice(0, 1))
+        this.#onBatch({ ...batch, startMs: sinceMs, endMs: nowMs, ranMs: null, state: "running" });
+    for (const id of [...this.#requests.keys()]) this.#close(id, nowMs, "open");
+  }
+
+  #open(step: Step): void {
+    this.#requests.set(step.id, { step, startedMs: null, tries: 0, endedMs: null, hasFailed: false });
+  }
+
+  #arrive(step: Step): void {
+    this.#ended.delete(step.id);
+    const known = this.#requests.get(step.id);
+    if (known === undefined) this.#open(step);
+    else known.endedMs = null;
+  }
+
+  #begin(batch: Begun): void {
+    const batches = this.#batches.get(batch.lane);
+    if (batches === undefined) this.#batches.set(batch.lane, [batch]);
+    else batches.push(batch);
+  }
+
+  #end(lane: string, id: number, ms: number | null, nowMs: number): void {
+    const batches = this.#batches.get(lane) ?? [];
+    const batch = batches.find((x) => x.batch === id);
+    if (batch === undefined) return;
+    const left = batches.filter((x) => x !== batch).map((x) => ({ ...x, sinceMs: nowMs }));
+    this.#batches.set(lane, left);
+    const isThrough = ms !== null && ms < Infinity;
+    const { sinceMs, ...rest } = batch;
+    const ranMs = isThrough ? ms : null;
+    this.#onBatch({ ...rest, startMs: sinceMs, endMs: nowMs, ranMs, state: isThrough ? "ran" : "failed" });
+    for (const one of batch.ids) {
+      const request = this.#requests.get(one);
+      if (request === undefined) continue;
+      this.#running -= 1;
+      request.endedMs = nowMs;
+      request.hasFailed = !isThrough;
+      if (isThrough) this.#ended.add(one);
+    }
+  }
+
+  #cancel(id: number, nowMs: number): void {
+    const request = this.#requests.get(id);
+    if (request === undefined) return;
+    this.#ended.delete(id);
+    if (request.endedMs === null && request.startedMs !== null) this.#leave(id);
+    this.#close(id, nowMs, request.endedMs === null ? "cancelled" : "failed");
+  }
+
+  /** Takes a request out of the count of those that run, if it is on a lane. */
+  #leave(id: number): void {
+    for (const batches of this.#batches.values()) if (batches.some(({ ids }) => ids.includes(id))) this.#running -= 1;
+  }
+
+  #settle(): void {
+    for (const id of this.#ended) {
+      const { endedMs, step } = this.#requests.get(id) as Running;
+      this.#close(id, endedMs ?? 0, (endedMs ?? 0) > step.dueMs ? "late" : "done");
+    }
+    this.#ended.clear();
+  }
+
+  #close(id: number, endMs: number, outcome: RequestSpan["outcome"]): void {
+    const request = this.#requests.get(id);
+    if (request === undefined) return;
+    this.#requests.delete(id);
+    const { step, startedMs, tries } = request;
+    this.#onRequest({ step, startMs: step.arrivedMs, endMs, outcome, startedMs, tries });
+  }
+}
