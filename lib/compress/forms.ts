@@ -16,6 +16,9 @@ import { packConstants } from "./pack-constants.ts";
 import { roundLayers } from "./rounding.ts";
 import type { Rounded } from "./rounding.ts";
 import { spendBits } from "./spend-bits.ts";
+import { spendBlocks } from "./spend-blocks.ts";
+import type { TensorProto } from "./onnx.gen.js";
+import { integerOf } from "./graph.ts";
 import { measurePeaks } from "./statistics.ts";
 import type { Feeds } from "./statistics.ts";
 import { strip } from "./strip.ts";
@@ -77,16 +80,31 @@ const gridUnless =
   (isLeft: (name: string) => boolean, grid: typeof int8Grid): typeof int8Grid =>
   (layer) =>
     isLeft(layer.weight.name) ? undefined : grid(layer);
-const narrowed = (isLeft: (name: string) => boolean, rounded: ReadonlyMap<string, Rounded>): Transform =>
-  quantizeWeights({ minElements: MIN_ELEMENTS, store: storeUnless(isLeft), rounded });
+const narrowed = (
+  isLeft: (name: string) => boolean,
+  rounded: ReadonlyMap<string, Rounded>,
+  blocks: ReadonlyMap<string, number> = new Map(),
+): Transform => quantizeWeights({ minElements: MIN_ELEMENTS, store: storeUnless(isLeft), rounded, blocks });
 const none = (): boolean => false;
+
+/** Tells whether a weight is stored as int8. */
+function isStoredInt8({ graph }: OnnxModel, tensor: TensorProto): boolean {
+  const [user] = graph.consumers(tensor.name);
+  if (user === undefined) return false;
+  const facts = { opType: user.opType, dims: tensor.dims.map(Number), group: integerOf(user, "group", 1) };
+  return storeWeight({ ...facts, name: tensor.name }) === "int8";
+}
 
 /** Past so many weights, measuring what layers are given would take minutes and more memory than twice the model. */
 const ROUNDED_MAX = 48 * 2 ** 20;
 
+function isLarge({ graph }: OnnxModel): boolean {
+  return graph.proto.initializer.reduce((sum, x) => sum + elementCount(x), 0) > ROUNDED_MAX;
+}
+
 /** Tells whether weights are rounded to the nearest: on made-up samples, and where there are very many. */
-function isPlain({ graph }: OnnxModel, isMadeUp = false): boolean {
-  return isMadeUp || graph.proto.initializer.reduce((sum, x) => sum + elementCount(x), 0) > ROUNDED_MAX;
+function isPlain(model: OnnxModel, isMadeUp = false): boolean {
+  return isMadeUp || isLarge(model);
 }
 
 /** What ends every form that stores weights in fewer bits. */
@@ -100,8 +118,15 @@ const FORMS: readonly Form[] = [
     needs: [],
     session: FOLD,
     make: async (model, feeds, isMadeUp, isLeft = none) => {
-      const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, int8Grid));
-      model.transform(narrowed(isLeft, rounded), ...REST);
+      const isInt8 = (x: TensorProto): boolean =>
+        elementCount(x) >= MIN_ELEMENTS && !isLeft(x.name) && isStoredInt8(model, x);
+      const blocks = isLarge(model) ? new Map<string, number>() : await spendBlocks(model, feeds, isInt8);
+      const grid: typeof int8Grid = (layer) => {
+        const plain = int8Grid(layer);
+        return plain && { ...plain, block: blocks.get(layer.weight.name) ?? plain.block };
+      };
+      const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, grid));
+      model.transform(narrowed(isLeft, rounded, blocks), ...REST);
     },
   },
   {

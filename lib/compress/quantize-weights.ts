@@ -3,17 +3,21 @@
 // session entry `session.disable_quant_qdq` lets ONNX Runtime compute the weights once, while loading.
 //
 // Scheme of ONNX's DequantizeLinear (operator set 13, `axis`): w ≈ q · scale[channel], q in −127…127, so that no zero
-// point is needed; rounding is to the nearest, ties to even, and the error at most scale / 2 for each weight.
+// point is needed; rounding is to the nearest, ties to even, and the error at most scale / 2 for each weight. A weight
+// that is worth more scales is stored as a row for each block of an output, brought to its dims behind the
+// DequantizeLinear: blocks as an attribute (`block_size`) would need operator set 21.
 import { SelvedgeError } from "../errors.ts";
 import { float16BitsOf, halfAbove, roundToEven } from "./float16.ts";
 import { integerOf, integersAt } from "./graph.ts";
-import type { Graph } from "./graph.ts";
+import type { Graph, NodeSpec } from "./graph.ts";
+import { fitGrid, roundRows } from "./grid.ts";
+import type { Rows } from "./grid.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
 import type { NodeProto, TensorProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
 import { addScales } from "./quantize-blocks.ts";
 import type { Rounded } from "./rounding.ts";
-import { elementCount, float16Tensor, floatsOf, int8Tensor } from "./weights.ts";
+import { elementCount, float16Tensor, floatsOf, int64Tensor, int8Tensor } from "./weights.ts";
 
 /** Describes a weight that may be quantized. */
 export interface WeightFacts {
@@ -34,6 +38,8 @@ export interface QuantizeOptions {
   readonly store?: (weight: WeightFacts) => WeightStore;
   /** Weights that are rounded already, by name. Default none: each is rounded to the nearest. */
   readonly rounded?: ReadonlyMap<string, Rounded>;
+  /** Values of an output that share a scale, by the weight's name. Default all of them. */
+  readonly blocks?: ReadonlyMap<string, number>;
 }
 
 /** How a weight is stored: int8 behind DequantizeLinear, float16 behind Cast, or as it is. */
@@ -44,6 +50,7 @@ export const QUANTIZE_DEFAULTS: Required<QuantizeOptions> = {
   minElements: 1024,
   store: () => "int8",
   rounded: new Map(),
+  blocks: new Map(),
 };
 
 /** Tells whether each channel is convolved alone: few weights, each of which matters much. */
@@ -62,7 +69,7 @@ export function isStem(weight: WeightFacts): boolean {
  * @throws SelvedgeError `model-invalid` below operator set 13.
  */
 export function quantizeWeights(options: QuantizeOptions = {}): Transform {
-  const { minElements, store, rounded } = { ...QUANTIZE_DEFAULTS, ...options };
+  const { minElements, store, rounded, blocks } = { ...QUANTIZE_DEFAULTS, ...options };
   return (model) => {
     if (model.opset < 13)
       throw new SelvedgeError("model-invalid", `per-channel weights need operator set 13, not ${model.opset}`, {
@@ -74,17 +81,39 @@ export function quantizeWeights(options: QuantizeOptions = {}): Transform {
         const users = graph.consumers(tensor.name);
         const first = users[0];
         if (first === undefined || graph.constant(tensor.name) !== tensor || graph.isOutput(tensor.name)) continue;
-        const axes = new Set(users.map((x) => channelAxis(graph, x, tensor)));
-        const axis = [...axes][0];
-        if (axes.size !== 1 || axis === undefined) continue;
+        const axis = axisOf(graph, tensor, users);
+        if (axis === undefined) continue;
         const dims = tensor.dims.map(Number);
         const facts = { opType: first.opType, dims, group: integerOf(first, "group", 1), name: tensor.name };
         const form = store(facts);
-        if (form === "int8") storeInt8(graph, tensor, axis, users, rounded.get(tensor.name));
-        else if (form === "float16") toFloat16(graph, tensor, users);
+        if (form === "int8") {
+          const isStored = storeBlocks(graph, tensor, axis, users, rounded.get(tensor.name), blocks.get(tensor.name));
+          if (!isStored) storeInt8(graph, tensor, axis, users, rounded.get(tensor.name));
+        } else if (form === "float16") toFloat16(graph, tensor, users);
       }
     }
   };
+}
+
+/** Gives the one axis that all users of a weight take its output channels along. */
+function axisOf(graph: Graph, tensor: TensorProto, users: readonly NodeProto[]): number | undefined {
+  const axes = new Set(users.map((x) => channelAxis(graph, x, tensor)));
+  return axes.size === 1 ? [...axes][0] : undefined;
+}
+
+/** Reads a weight as a row for each output; undefined where it is not stored as such rows or columns. */
+export function rowsAlong(graph: Graph, tensor: TensorProto): Rows | undefined {
+  const axis = axisOf(graph, tensor, graph.consumers(tensor.name));
+  return axis === undefined ? undefined : rowsOf(tensor, axis);
+}
+
+function rowsOf(tensor: TensorProto, axis: number): Rows | undefined {
+  const [height = 0, ...rest] = tensor.dims.map(Number);
+  const width = rest.reduce((a, b) => a * b, 1);
+  const values = floatsOf(tensor);
+  if (axis === 0) return { rows: height, columns: width, at: (row, column) => values[row * width + column] ?? 0 };
+  if (rest.length !== 1) return undefined;
+  return { rows: width, columns: height, at: (row, column) => values[column * width + row] ?? 0 };
 }
 
 /** Gives the axis of a weight that counts output channels, or undefined where the node does not use it as a weight. */
@@ -115,6 +144,42 @@ function channelAxis(graph: Graph, node: NodeProto, weight: TensorProto): number
   }
 }
 
+/** Stores a weight whose rows have several scales each; tells whether it has. */
+function storeBlocks(
+  graph: Graph,
+  tensor: TensorProto,
+  axis: number,
+  users: readonly NodeProto[],
+  rounded: Rounded | undefined,
+  block: number | undefined,
+): boolean {
+  const size = rounded?.grid.block ?? block;
+  const rows = rowsOf(tensor, axis);
+  if (rows === undefined || size === undefined || size >= rows.columns || rows.columns % size !== 0) return false;
+  const grid = rounded?.grid ?? fitGrid(rows, { bits: 8, block: size, isEven: true, isHalf: true });
+  if (!grid.scales.every(Number.isFinite)) return false;
+  const codes = rounded?.codes ?? roundRows(rows, grid);
+  const { scales, zeros } = grid;
+  replace(graph, tensor, users, (wide) => {
+    const name = (what: string): string => graph.freshName(`${tensor.name}/${what}`);
+    const whole = (what: string, values: readonly number[]): string =>
+      graph.addInitializer(int64Tensor(name(what), [values.length], values));
+    const input = [
+      graph.addInitializer(int8Tensor(name("int8"), [scales.length, size], codes)),
+      addScales(graph, name("scale"), [scales.length], scales),
+      ...(zeros === undefined ? [] : [graph.addInitializer(int8Tensor(name("zero"), [scales.length], zeros))]),
+    ];
+    const [listed, turned] = [name("blocks"), name("rows")];
+    const dims = axis === 0 ? tensor.dims.map(Number) : [rows.rows, rows.columns];
+    return [
+      { opType: "DequantizeLinear", input, output: [listed], attributes: { axis: 0 } },
+      { opType: "Reshape", input: [listed, whole("dims", dims)], output: [axis === 0 ? wide : turned] },
+      ...(axis === 0 ? [] : [{ opType: "Transpose", input: [turned], output: [wide], attributes: { perm: [1, 0] } }]),
+    ];
+  });
+  return true;
+}
+
 function storeInt8(
   graph: Graph,
   tensor: TensorProto,
@@ -128,12 +193,8 @@ function storeInt8(
   replace(graph, tensor, users, (dequantized) => {
     const quantized = int8Tensor(graph.freshName(`${tensor.name}/int8`), dims, values);
     const scale = addScales(graph, graph.freshName(`${tensor.name}/scale`), [scales.length], scales);
-    return {
-      opType: "DequantizeLinear",
-      input: [graph.addInitializer(quantized), scale],
-      output: [dequantized],
-      attributes: { axis },
-    };
+    const input = [graph.addInitializer(quantized), scale];
+    return [{ opType: "DequantizeLinear", input, output: [dequantized], attributes: { axis } }];
   });
 }
 
@@ -144,7 +205,7 @@ export function toInt8(
   rounded: Rounded | undefined,
 ): { values: Int8Array; scales: Float32Array } {
   const dims = tensor.dims.map(Number);
-  // What was rounded for blocks, and then was not stored in them, is rounded anew.
+  // What was rounded to several scales for an output, and is not stored so here, is rounded anew.
   const fits = rounded?.grid.zeros === undefined && rounded?.grid.scales.length === dims[axis];
   if (rounded === undefined || !fits) return quantizeInt8(floatsOf(tensor), dims, axis, { isHalf: true });
   return { values: axis === 0 ? rounded.codes : turned(rounded.codes, dims), scales: rounded.grid.scales };
@@ -164,7 +225,7 @@ function toFloat16(graph: Graph, tensor: TensorProto, users: readonly NodeProto[
   replace(graph, tensor, users, (widened) => {
     const name = graph.freshName(`${tensor.name}/float16`);
     const input = [graph.addInitializer(float16Tensor(name, tensor.dims.map(Number), float16BitsOf(values)))];
-    return { opType: "Cast", input, output: [widened], attributes: { to: TensorProto_DataType.FLOAT } };
+    return [{ opType: "Cast", input, output: [widened], attributes: { to: TensorProto_DataType.FLOAT } }];
   });
 }
 
@@ -172,12 +233,12 @@ function replace(
   graph: Graph,
   tensor: TensorProto,
   users: readonly NodeProto[],
-  make: (output: string) => Parameters<Graph["insertBefore"]>[1],
+  make: (output: string) => readonly NodeSpec[],
 ): void {
   const first = graph.nodes.find((x) => users.includes(x));
   if (first === undefined) return;
   const wide = graph.freshName(`${tensor.name}/float32`);
-  graph.insertBefore(first, make(wide));
+  for (const spec of make(wide)) graph.insertBefore(first, spec);
   graph.replaceUses(tensor.name, wide);
   graph.proto.initializer.splice(graph.proto.initializer.indexOf(tensor), 1);
   graph.changed();

@@ -26,13 +26,17 @@ export interface SensitivityRow {
   readonly int4Db: number;
 }
 
-/** Measures how sensitive the outputs are to each weight, the largest weights first, as long as the time suffices. */
+/**
+ * Measures how sensitive the outputs are to each weight, the largest weights first, as long as the time suffices; for 8 and
+ * 4 bits unless told otherwise: what is not asked for is Infinity.
+ */
 export async function measureSensitivity(
   bytes: Uint8Array,
   feeds: readonly Feed[],
-  options: { budgetMs: number; signal?: AbortSignal | undefined },
+  options: { budgetMs: number; signal?: AbortSignal | undefined; bits?: readonly (4 | 8)[] },
 ): Promise<SensitivityRow[]> {
   const ends = performance.now() + options.budgetMs;
+  const { bits = [8, 4] } = options;
   const model = readModel(bytes);
   const { proto } = model.graph;
   const weights = new Map<string, { tensor: TensorProto; user: NodeProto }>();
@@ -63,7 +67,10 @@ export async function measureSensitivity(
     const bySize = [...weights.values()].sort((a, b) => b.tensor.rawData.length - a.tensor.rawData.length);
     for (const { tensor, user } of bySize) {
       if (performance.now() > ends || options.signal?.aborted === true) break;
-      const [int8Db, int4Db] = [await errorOf(tensor, user, 8), await errorOf(tensor, user, 4)];
+      const [int8Db = Infinity, int4Db = Infinity] = [
+        bits.includes(8) ? await errorOf(tensor, user, 8) : undefined,
+        bits.includes(4) ? await errorOf(tensor, user, 4) : undefined,
+      ];
       rows.push({ name: tensor.name, operator: user.opType, bytes: floatsOf(tensor).byteLength, int8Db, int4Db });
     }
     return rows.sort((a, b) => a.int4Db - b.int4Db);
