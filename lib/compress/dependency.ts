@@ -92,7 +92,8 @@ function groupsOf(walk: Walk): Group[] {
       const nodes = producers.map((x) => x.node);
       const isBlurred = free.some((x) => blurred.has(x));
       const isDense = producers.every((x) => x.kind !== "convolution");
-      const isWide = isBlurred || producers.some((x) => x.kind === "table") || (isDense && isResidual(walk, nodes));
+      const isWide =
+        isBlurred || producers.some((x) => x.kind === "table") || (isDense && isResidual(walk, nodes, units));
       const isHead = free.some((x) => heads.has(x));
       return {
         id: nodes[0]?.output[0] ?? "",
@@ -116,9 +117,20 @@ export function rootsOf(walk: Walk, labels: Labels): Set<number> {
   return roots;
 }
 
-/** Tells whether one of several nodes is computed from another: what they make is added up along a residual stream. */
-function isResidual({ graph }: Walk, nodes: readonly NodeProto[]): boolean {
+const SUMS: ReadonlySet<string> = new Set(["Add", "Sub", "Sum"]);
+
+/**
+ * Tells whether units are those of a residual stream: one of several nodes that make them is computed from another, and
+ * what they make is added up. Layers that share a weight depend on each other too, and add nothing up.
+ */
+function isResidual(walk: Walk, nodes: readonly NodeProto[], units: ReadonlySet<number>): boolean {
   if (nodes.length < 2) return false;
+  const { graph } = walk;
+  const isTheirs = (name: string): boolean =>
+    (walk.axes(name) ?? []).some((x) => x?.some((unit) => units.has(walk.units.find(unit))) === true);
+  const isSum = ({ opType, input }: NodeProto): boolean =>
+    SUMS.has(opType) && input.filter((x) => x !== "" && !walk.isConstant(x) && isTheirs(x)).length > 1;
+  if (!graph.nodes.some(isSum)) return false;
   const wanted = new Set(nodes);
   return nodes.some((node) => {
     const seen = new Set<NodeProto>();

@@ -58,6 +58,32 @@ test("what reads the units makes up for those that are gone, on inputs that it h
   expect(judged).toBeGreaterThan(plain + 15);
 });
 
+test("units that hardly vary beside their mean are repaired as far as the samples tell", async () => {
+  const wide = 24;
+  const small = seededFloats(10 * wide, 3).map((x) => x * 1e-4);
+  const bytes = smallModel({
+    opset: 13,
+    inputs: { x: ["n", 10] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "Gemm", input: ["x", "up", "bias"], output: ["h"] },
+      { opType: "Relu", input: ["h"], output: ["a"] },
+      { opType: "Gemm", input: ["a", "down", "shift"], output: ["y"] },
+    ],
+    initializers: [
+      floatTensor("up", [10, wide], small),
+      floatTensor("bias", [wide], new Float32Array(wide).fill(30)),
+      floatTensor("down", [wide, 4], seededFloats(wide * 4, 5)),
+      floatTensor("shift", [4], seededFloats(4, 7)),
+    ],
+  }).write();
+  const pruner = await Pruner.open(bytes, samples, samples[0]);
+  const { model } = await pruner.prune({ share: 0.25 });
+  const [was = []] = await runModel(bytes, feed(999));
+  const [now = []] = await runModel(model.write(), feed(999));
+  expect(decibels(was, now)).toBeGreaterThan(60);
+});
+
 test("a share leaves what it says, whole multiples where asked, and never nothing", async () => {
   const pruner = await Pruner.open(redundant(), samples, samples[0]);
   const [group] = pruner.groups;

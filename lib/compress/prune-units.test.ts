@@ -168,6 +168,7 @@ test("a weight that two layers share is cut once, for both", async () => {
     ],
     initializers: [matrix("first", 6, 8), matrix("same", 8, 8), matrix("last", 8, 2)],
   });
+  expect((await findDependencies(readModel(model.write()))).groups.map((x) => x.kind)).toEqual(["hidden"]);
   const { pruned, masked } = await both(model, 0.4);
   expect(pruned.graph.constant("same")?.dims.map(Number)).toEqual([4, 4]);
   const feed = { x: { dims: [3, 6], data: seededFloats(18) } };

@@ -18,6 +18,11 @@ import type { Removal } from "./prune-units.ts";
 import { solveSymmetric } from "./solve.ts";
 import { elementCount, floatsOf, floatTensor } from "./weights.ts";
 
+/** What float32 sums over samples leave in doubt of a mean square. */
+const FLOAT32_NOISE = 1e-6;
+/** How far the ridge may be raised. */
+const RIDGE_MOST = 1e7;
+
 /** Changes the weights of all readers of units that will go; to be called before they are taken out. */
 export async function repairReaders(
   algebra: Algebra,
@@ -61,20 +66,14 @@ async function repairReader(
     const mean = (i: number): number => (bias === undefined ? 0 : (means[g * columns + i] ?? 0));
     const moment = (i: number, j: number): number =>
       (products[g * columns ** 2 + i * columns + j] ?? 0) - mean(i) * mean(j);
-    const square = new Float64Array(kept.length ** 2);
-    let trace = 0;
-    for (const [a, i] of kept.entries()) {
-      trace += moment(i, i);
-      for (const [b, j] of kept.entries()) square[a * kept.length + b] = moment(i, j);
-    }
-    const ridge = Math.max((trace / kept.length) * RIDGE, 1e-12);
-    for (let a = 0; a < kept.length; a++) square[a * kept.length + a] = (square[a * kept.length + a] ?? 0) + ridge;
-    // C, turned: a row for each column that stays, a column for each that goes.
-    const estimate = new Float64Array(kept.length * gone.length);
-    for (const [a, i] of kept.entries())
-      for (const [b, j] of gone.entries()) estimate[a * gone.length + b] = moment(i, j);
-    await solveSymmetric(algebra, square, kept.length, estimate, gone.length);
-    if (!estimate.every(Number.isFinite)) continue;
+    const estimate = await estimateOf(
+      algebra,
+      kept,
+      gone,
+      moment,
+      (i) => products[g * columns ** 2 + i * columns + i] ?? 0,
+    );
+    if (estimate === undefined) continue;
     const weights = new Float32Array(gone.length * view.rows);
     for (const [b, j] of gone.entries())
       for (let row = 0; row < view.rows; row++) weights[b * view.rows + row] = values[view.at(g, row, j)] ?? 0;
@@ -103,6 +102,39 @@ async function repairReader(
   }
   replaceConstant(model, floatTensor(layer.weight.name, layer.weight.dims.map(Number), values));
   bias?.write();
+}
+
+/**
+ * Gives C, turned: a row for each column that stays, a column for each that goes; undefined where the samples do not tell.
+ * Inputs that hardly vary beside their mean, such as the mean over a picture, are known to no more digits than float32
+ * leaves of their squares: then more is added to the diagonal, until it can be factored.
+ */
+async function estimateOf(
+  algebra: Algebra,
+  kept: readonly number[],
+  gone: readonly number[],
+  moment: (i: number, j: number) => number,
+  square: (i: number) => number,
+): Promise<Float64Array | undefined> {
+  const size = kept.length;
+  const mean = (of: (i: number) => number): number => kept.reduce((sum, i) => sum + of(i), 0) / size;
+  const least = Math.max(mean((i) => moment(i, i)) * RIDGE, mean(square) * FLOAT32_NOISE, 1e-12);
+  for (let ridge = least; ridge < least * RIDGE_MOST; ridge *= 10) {
+    const matrix = new Float64Array(size ** 2);
+    for (const [a, i] of kept.entries())
+      for (const [b, j] of kept.entries()) matrix[a * size + b] = moment(i, j) + (a === b ? ridge : 0);
+    const estimate = new Float64Array(size * gone.length);
+    for (const [a, i] of kept.entries())
+      for (const [b, j] of gone.entries()) estimate[a * gone.length + b] = moment(i, j);
+    try {
+      await solveSymmetric(algebra, matrix, size, estimate, gone.length);
+    } catch (error) {
+      if (error instanceof RangeError) continue;
+      throw error;
+    }
+    if (estimate.every(Number.isFinite)) return estimate;
+  }
+  return undefined;
 }
 
 interface Bias {
