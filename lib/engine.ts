@@ -35,6 +35,7 @@ import { PRIORITIES } from "./schedule/protocol.ts";
 import type { Priority } from "./schedule/protocol.ts";
 import { resolveAddress, resolveSource } from "./source.ts";
 import type { ModelSource } from "./source.ts";
+import { withTicker } from "./ticker.ts";
 
 /** What an engine counts. */
 export interface EngineStats {
@@ -157,7 +158,8 @@ export class Engine {
       },
     });
     const settings = { ageingMs: options.ageing ?? 2_000, maxSize: options.queue?.maxSize ?? 100_000 };
-    this.#dispatcher = new Dispatcher(effects, this.#pool.lanes, ledger, this.#counters, settings);
+    const ticking = withTicker(effects, (ms) => this.#cache.wait(ms));
+    this.#dispatcher = new Dispatcher(ticking, this.#pool.lanes, ledger, this.#counters, settings);
     this.#markers = new CrashMarkers(effects);
     // On demand: most pages never keep an answer.
     this.#makeResults = async () => {

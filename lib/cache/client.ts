@@ -15,6 +15,8 @@ export interface FetchOptions {
 }
 
 const IDLE_MS = 5_000;
+/** Where it keeps time, another wait comes soon. */
+const WAITED_IDLE_MS = 60_000;
 /** Without a bound: how long a download may take is for the caller's signal to say. */
 const FOREVER: number = Number.POSITIVE_INFINITY;
 
@@ -28,7 +30,9 @@ export class CacheClient {
   #link: Link<CacheApi> | null = null;
   #nextTicket = 1;
   #running = 0;
+  #idleMs = IDLE_MS;
   #cancelIdle: (() => void) | null = null;
+  #closed: Error | null = null;
 
   constructor(effects: Effects, source: () => WorkerSource, store: StoreChoice) {
     this.#effects = effects;
@@ -61,12 +65,18 @@ export class CacheClient {
 
   /** Asks what is stored, or changes it. */
   manage<K extends keyof Manage>(name: K, ...args: Parameters<Manage[K]>): Promise<Value<Manage[K]>> {
-    const signal = new AbortController().signal;
-    return this.#fetch({ signal, onProgress: undefined }, (link) => link.call(name, FOREVER, ...args));
+    return this.#use((link) => link.call(name, FOREVER, ...args));
+  }
+
+  /** Resolves after so many ms by the worker's clock; rejects where the worker ends before. */
+  wait(ms: number): Promise<null> {
+    this.#idleMs = WAITED_IDLE_MS;
+    return this.#use((link) => link.call("wait", FOREVER, ms));
   }
 
   /** Ends the worker for good. */
   close(error: Error): void {
+    this.#closed = error;
     this.#stopLife();
     this.#cancelIdle?.();
     this.#link?.end(error);
@@ -78,25 +88,34 @@ export class CacheClient {
   ): Promise<T> {
     await this.#effects.activated();
     signal.throwIfAborted();
-    const link = this.#ensureLink();
     const ticket = this.#nextTicket++;
     if (onProgress !== undefined) this.#listeners.set(ticket, onProgress);
     const cancel = (): void => {
       this.#tell((link) => link.call("cancel", FOREVER, ticket));
     };
-    signal.addEventListener("abort", cancel, { once: true });
-    this.#running += 1;
-    this.#cancelIdle?.();
     try {
-      return await send(link, ticket);
+      signal.addEventListener("abort", cancel, { once: true });
+      return await this.#use((link) => send(link, ticket));
     } catch (error) {
       signal.throwIfAborted();
       throw error;
     } finally {
       signal.removeEventListener("abort", cancel);
       this.#listeners.delete(ticket);
+    }
+  }
+
+  /** Calls the worker, starting it where it is off; it idles once nothing is under way. */
+  async #use<T>(send: (link: Link<CacheApi>) => Promise<T>): Promise<T> {
+    await this.#effects.activated();
+    if (this.#closed !== null) throw this.#closed;
+    this.#running += 1;
+    this.#cancelIdle?.();
+    try {
+      return await send(this.#ensureLink());
+    } finally {
       this.#running -= 1;
-      if (this.#running === 0) this.#startIdling(link);
+      if (this.#running === 0 && this.#link !== null) this.#startIdling(this.#link);
     }
   }
 
@@ -123,6 +142,6 @@ export class CacheClient {
     if (this.#store === "memory") return; // what is kept there would end with it
     this.#cancelIdle = this.#effects.setTimer(() => {
       link.end(new SelvedgeError("closed", "The worker idled out."));
-    }, IDLE_MS);
+    }, this.#idleMs);
   }
 }

@@ -174,6 +174,8 @@ export interface CacheApi extends Manage {
   update(ticket: number, from: string, wish: Wish): Promise<Reply<Updated>>;
   /** Tells what becomes of the page: one that is left lets go of its locks. */
   life(change: LifeChange): Promise<Reply<null>>;
+  /** Answers after so many ms: the clock of a worker, which a hidden page does not slow. */
+  wait(ms: number): Promise<Reply<null>>;
   /** Cancels a call. */
   cancel(ticket: number): Promise<Reply<null>>;
 }

@@ -77,6 +77,15 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
         if (change === "back") found?.back();
         return null;
       }),
+    wait: (ms) =>
+      reply(
+        () =>
+          new Promise((resolve) => {
+            effects.setTimer(() => {
+              resolve(null);
+            }, ms);
+          }),
+      ),
     cancel: (ticket) =>
       reply(() => {
         running.get(ticket)?.abort();

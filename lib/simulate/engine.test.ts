@@ -17,6 +17,7 @@ function makeWorld(gpu: typeof GPU | null = null): World {
   const files = new Map([
     [`${BASE}${TOY_CHUNK.path}`, TOY_CHUNK.content],
     [URL_OF_DOUBLE, toyBundle("double", 2)],
+    [`${BASE}together.json`, toyBundle("together", 2, "together")],
     [`${BASE}altered.json`, toyBundle("altered", 2).replaceAll("62c66a", "000000")],
     [`${BASE}page.json`, "<!doctype html><title>not here</title>"],
   ]);
@@ -214,4 +215,20 @@ test("two engines on a page do not meet", async () => {
   await one.close();
   expect(await codeOf(a.run(x(1)))).toBe("closed");
   expect(first((await world.finish(b.run(x(3)))).outputs)).toBe(6);
+});
+
+test("in a hidden page, whose timers are clamped, what waits for others waits no longer; nor for ever once no worker keeps time", async () => {
+  const { world, engine } = await start();
+  const batching = { maxQueueDelayMs: 30 };
+  const model = await world.finish(engine.load(`${BASE}together.json`, { batching }));
+  await world.finish(Promise.all(Array.from({ length: 200 }, (_, i) => model.run(x(i))))); // learns that batches pay
+  world.clampMs = 1_000;
+  const { info } = await world.finish(model.run(x(1)));
+  expect(info.queuedMs).toBeGreaterThan(25);
+  expect(info.queuedMs).toBeLessThan(40);
+  const keeper = [...world.alive].find(({ computes }) => !computes);
+  keeper?.silence();
+  const late = await world.finish(model.run(x(2)));
+  expect(late.info.queuedMs).toBeGreaterThan(900);
+  expect(late.info.queuedMs).toBeLessThan(1_100);
 });

@@ -106,6 +106,13 @@ const MUTATIONS: readonly Mutation[] = [
     caught: /refused for a deadline that it does not have/,
   },
   {
+    breaks: "who waits in vain is told in time: only the timers of a hidden page tick",
+    file: "ticker.ts",
+    from: "wait(ms).then(fire, () => undefined);",
+    to: "",
+    caught: /told late/,
+  },
+  {
     breaks: "the same events are decided the same way: chance decides between lanes",
     file: "schedule/lanes.ts",
     from: "chance.endMs - best.endMs || chance.batches.length",

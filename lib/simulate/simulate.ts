@@ -36,6 +36,8 @@ const PRIORITIES = ["interactive", "normal", "background"] as const;
 const AGEING_MS = 200;
 /** A request of any priority is served once its flow aged past the most urgent, and what runs then is through. */
 const STARVED_MS = 4 * AGEING_MS + 500;
+/** By how much who waits in vain may be told after the deadline. */
+const TOLD_MS = 10;
 const SUM_URL = "https://app.test/sum.json";
 const STREAMS = ["a", "b", "c"];
 /** All that a story may take: a hundred requests whose every try runs into the longest bound. */
@@ -118,6 +120,8 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
     await world.begin(seed);
     const startsBefore = world.started;
     const freezes = isCrowded ? 0 : random.whole(3);
+    // Some tabs are hidden all the while.
+    if (random.chance(0.5)) world.clampMs = 1_000;
     for (let i = 0; i < freezes; i += 1)
       world.at(random.upTo(3_000), () => {
         world.freeze(random.upTo(3_600_000));
@@ -134,6 +138,8 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
     broken.push(...requests.flatMap((x) => x.check()), ...world.wrong);
     broken.push(...streams.flatMap((x) => x.end(mayFail)));
     if (isCrowded) broken.push(...starved(requests));
+    // What a lane failed was on time until then.
+    if (!mayFail && freezes === 0) broken.push(...toldLate(requests));
     if (!mayFail) {
       const failed = requests.find((x) => !x.answered && !x.cancelled && !x.refused);
       if (failed !== undefined) broken.push(`without a fault ${failed.asked.name} failed: ${String(failed.error)}`);
@@ -218,6 +224,16 @@ function starved(requests: readonly Request[]): string[] {
   return requests
     .filter(({ asked, settledMs, calledMs }) => asked.name.startsWith("patient") && settledMs - calledMs > STARVED_MS)
     .map(({ asked, settledMs, calledMs }) => `${asked.name} starved for ${Math.round(settledMs - calledMs)} ms`);
+}
+
+/** Who can't be on time any more is told when that is clear, hidden tab or not. */
+function toldLate(requests: readonly Request[]): string[] {
+  return requests
+    .filter(({ refused, asked: { options }, calledMs, settledMs }) => {
+      const { deadlineMs = Infinity } = options;
+      return refused && settledMs - calledMs > deadlineMs + TOLD_MS;
+    })
+    .map(({ asked, settledMs, calledMs }) => `${asked.name} was told late: after ${settledMs - calledMs} ms`);
 }
 
 /** Browsers take the GPU away after the second loss within a window, so there must be no third in one. */

@@ -56,6 +56,8 @@ export class World {
   killed = 0;
   faults = false;
   now = 0;
+  /** How late a page's timers are at the least, as those of a hidden one; a worker's are not. */
+  clampMs = 0;
   /** When a GPU device was lost, by the wall clock. */
   readonly gpuLosses: number[] = [];
   /** What workers were told to do that they must not be told. */
@@ -180,7 +182,7 @@ export class World {
     return {
       now: () => this.now,
       wallClock: () => 1_700_000_000_000 + this.now,
-      setTimer: (callback, ms) => this.at(ms, callback, false),
+      setTimer: (callback, ms) => this.at(Math.max(ms, this.clampMs), callback, false),
       random: () => random.next(),
       fetch: (url) => {
         const body = files.get(url);
@@ -206,9 +208,10 @@ export class World {
 }
 
 /** Nothing is kept in this world, and no other tab is there. */
-function cacheEffects(effects: Effects): CacheEffects {
+function cacheEffects(world: World): CacheEffects {
   return {
-    ...effects,
+    ...world.effects,
+    setTimer: (callback, ms) => world.at(ms, callback),
     isOwn: () => true,
     locks: null,
     heldLocks: () => Promise.resolve([]),
@@ -256,7 +259,7 @@ export class SimulatedWorker implements WorkerHandle {
         world.at(0, resolve);
       });
     if (this.computes) serve(createBackend(world, this), endpoint, () => world.now * this.lie, nextTask);
-    else serveCache(endpoint, cacheEffects(world.effects));
+    else serveCache(endpoint, cacheEffects(world));
   }
 
   postMessage(message: unknown): void {
