@@ -182,7 +182,11 @@ test("a bare model goes on where a killed tab was, and is asked for no more than
   const { result, last } = await ask(page, "load", server.url + path);
   expect(result).toBe("model-invalid");
   expect(last).toMatchObject({ loadedBytes: bytes.length, totalBytes: bytes.length });
-  expect(server.asked.map((x) => x.range)).toEqual([`bytes=${4 * 1024 * 1024}-`]);
+  const ends = [4, 8].map((x) => x * 1024 * 1024);
+  expect(server.asked.map((x) => x.range).sort()).toEqual([
+    `bytes=${ends[0]}-${(ends[1] ?? 0) - 1}`,
+    `bytes=${ends[1]}-${bytes.length - 1}`,
+  ]);
   server.asked = [];
   expect((await ask(page, "load", server.url + path)).last?.cachedBytes).toBe(bytes.length);
   expect(server.asked.map((x) => x.method)).toEqual(["HEAD"]);

@@ -5,7 +5,7 @@ import { isSelvedgeError } from "../errors.ts";
 import { bareBytes, fetchBare } from "./bare.ts";
 import { Downloader } from "./download.ts";
 import { BadServer, hurried, weights } from "./fixtures.ts";
-import type { Trick } from "./fixtures.ts";
+import type { ServedFile, Trick } from "./fixtures.ts";
 import { MemoryStore } from "./memory.ts";
 import type { Progress } from "./protocol.ts";
 import { Shelf } from "./shelf.ts";
@@ -128,7 +128,7 @@ test.each([1, CHUNK_MAX_BYTES - 1, CHUNK_MAX_BYTES, CHUNK_MAX_BYTES + 1, 2 * CHU
     const [first, second] = ranges();
     expect(first).toBeNull();
     // What the system's buffers held may be lost with a connection, no more.
-    const from = Number(/^bytes=(\d+)-$/.exec(second ?? "bytes=0-")?.[1]);
+    const from = Number(/^bytes=(\d+)-\d+$/.exec(second ?? "bytes=0-0")?.[1]);
     expect(from).toBeLessThanOrEqual(at);
   },
 );
@@ -214,4 +214,96 @@ test.each<[string, string, Trick]>([
 test("a model larger than the room there is comes all the same", async () => {
   const { hash } = await load(new MemoryStore(CHUNK_MAX_BYTES + 1_000));
   expect(hash).toBe(await sha256Hex(OLD));
+});
+
+const LARGE = weights(6 * CHUNK_MAX_BYTES + 700_000, 3);
+const PARTS = 7;
+
+/** Serves a file of seven chunks, whose server says that it has ranges. */
+function serveLarge(more: Partial<ServedFile> = {}): void {
+  server.files.set(PATH, { bytes: LARGE, etag: '"large"', saysRanges: true, ...more });
+}
+
+/** How many bytes were asked for by ranges. */
+function bytesOf(asked: readonly (string | null)[]): number {
+  const found = asked.map((x) => /^bytes=(\d+)-(\d+)$/.exec(x ?? "") ?? []);
+  return found.reduce((sum, [, from, to]) => sum + Number(to) - Number(from) + 1, 0);
+}
+
+test("where the server has ranges four streams fetch it, and no byte comes twice", async () => {
+  serveLarge();
+  server.trick = () => ({ kind: "trickle", parts: 20, pauseMs: 3 });
+  const { hash, last } = await load(new MemoryStore());
+  expect(hash).toBe(await sha256Hex(LARGE));
+  expect(last).toMatchObject({ loadedBytes: LARGE.length, totalBytes: LARGE.length, cachedBytes: 0 });
+  const [first, ...others] = ranges();
+  expect(first).toBeNull();
+  expect(others).toContain(`bytes=${6 * CHUNK_MAX_BYTES}-${LARGE.length - 1}`);
+  expect(new Set(others).size).toBe(others.length);
+  expect(others.length).toBeGreaterThanOrEqual(3);
+  // Where the first stream meets the others, it leaves off: what the system's buffers held comes for nothing.
+  expect(bytesOf(others)).toBeLessThanOrEqual(LARGE.length - CHUNK_MAX_BYTES);
+});
+
+test.each([0.05, 0.5, 0.97])(
+  "four streams that die after %d of the file lose a chunk each at the most",
+  async (part) => {
+    serveLarge();
+    const store = new MemoryStore();
+    server.trick = () => ({ kind: "trickle", parts: 30, pauseMs: 2 });
+    const stop = new AbortController();
+    const downloader = new Downloader(hurried, new Shelf(store, () => now++));
+    let had = 0;
+    const onProgress = ({ loadedBytes }: Progress): void => {
+      had = loadedBytes;
+      if (loadedBytes >= part * LARGE.length) stop.abort(new Error("the page died"));
+    };
+    await expect(fetchBare(server.url + PATH, downloader, { signal: stop.signal, onProgress })).rejects.toThrow("died");
+    server.trick = () => null;
+    server.asked = [];
+    const { hash, last } = await load(store);
+    expect(hash).toBe(await sha256Hex(LARGE));
+    expect(last).toMatchObject({ loadedBytes: LARGE.length, totalBytes: LARGE.length });
+    // Nothing was kept of a first chunk that was on its way: the whole file is asked for then.
+    if (ranges().includes(null)) expect(had).toBeLessThan(4 * CHUNK_MAX_BYTES);
+    else expect(bytesOf(ranges()) - (LARGE.length - had)).toBeLessThanOrEqual(4 * CHUNK_MAX_BYTES);
+    expect((await store.names()).filter((x) => x.startsWith("draft-"))).toEqual([]);
+  },
+);
+
+test.each<[string, Trick]>([
+  ["a cut", { kind: "cut", at: 1_000_000 }],
+  ["a stall", { kind: "stall", at: 1_000_000 }],
+  ["a part that begins elsewhere", { kind: "range", shift: -4_096 }],
+  ["an app's start page", { kind: "html" }],
+  ["status 416", { kind: "status", status: 416 }],
+  ["status 429 with a time", { kind: "status", status: 429, headers: { "retry-after": "1" } }],
+  ["status 500", { kind: "status", status: 500 }],
+  ["a redirect", { kind: "redirect" }],
+  ["a part that is too short", { kind: "length", bytes: 100 }],
+  ["a part that is too long", { kind: "length", bytes: CHUNK_MAX_BYTES + 1 }],
+])("%s in one of four streams: the right bytes come", async (_, trick) => {
+  serveLarge();
+  server.trick = (_path, nth) => (nth === 2 ? trick : null);
+  const { hash, last } = await load(new MemoryStore());
+  expect(hash).toBe(await sha256Hex(LARGE));
+  expect(last).toMatchObject({ loadedBytes: LARGE.length, totalBytes: LARGE.length });
+});
+
+test("a file that changes between its streams is begun anew, and never mixed", async () => {
+  serveLarge();
+  const next = weights(LARGE.length, 4);
+  server.trick = (_, nth) => {
+    if (nth === 2) serveLarge({ bytes: next, etag: '"next"' });
+    return { kind: "trickle", parts: 10, pauseMs: 2 };
+  };
+  expect((await load(new MemoryStore())).hash).toBe(await sha256Hex(next));
+});
+
+test("a server that says that it has ranges and has none is asked once more, for the whole", async () => {
+  serveLarge({ hasRanges: false });
+  const { hash } = await load(new MemoryStore());
+  expect(hash).toBe(await sha256Hex(LARGE));
+  expect(ranges().filter((x) => x === null)).toHaveLength(2);
+  expect(server.asked.length).toBeLessThanOrEqual(2 + PARTS);
 });

@@ -1,16 +1,20 @@
 // A bare model from an address: a file of unknown hash. It is cut into chunks as it comes, so that it is stored, checked
-// and shared like a bundle's. A connection that breaks is taken up by a range where it broke; after a reload, at the
-// last whole chunk. All parts must be of one file: the server's validators (ETag, Last-Modified, size; RFC 9110, 8.8)
-// say so, and a file that changed meanwhile begins anew. A later load asks for them alone.
+// and shared like a bundle's. Where the server has ranges, several streams fetch it: the first goes up from its
+// beginning, the others take chunks from its end until they meet. A connection that breaks is taken up where it broke;
+// after a reload each stream has lost a chunk at the most. All parts must be of one file: the server's validators (ETag,
+// Last-Modified, size; RFC 9110, 8.8) say so, and a file that changed meanwhile begins anew. A later load asks for them
+// alone.
 import { CHUNK_MAX_BYTES, sha256Hex } from "../bundle.ts";
 import type { BundleChunk } from "../bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
-import type { Downloader, DownloadOptions } from "./download.ts";
+import { PARALLEL } from "./download.ts";
+import type { Downloader, DownloadEffects, DownloadOptions } from "./download.ts";
 import { request, retry } from "./http.ts";
 import type { Body } from "./http.ts";
 import { bareManifest, identityOf, isBare } from "./manifest.ts";
 import { Meter } from "./meter.ts";
 import type { Validator } from "./shelf.ts";
+import { canTell, continues, isSame, strong, validatorOf } from "./validator.ts";
 import type { Bytes } from "./store.ts";
 
 /** A bare model that is here. */
@@ -30,7 +34,7 @@ export async function bareBytes(data: Blob): Promise<BareModel> {
     const bytes = await data.slice(at, at + CHUNK_MAX_BYTES).arrayBuffer();
     chunks.push({ sha256: await sha256Hex(bytes), bytes: bytes.byteLength });
   }
-  if (chunks.length === 0) throw new SelvedgeError("model-invalid", "The model is empty (0 bytes).", { bytes: 0 });
+  if (chunks.length === 0) throw empty();
   return { identity: await identityOf(bareManifest(chunks)), data };
 }
 
@@ -92,25 +96,31 @@ async function fromStore(
   return { identity: source.identity, data: new Blob(parts) };
 }
 
+/** A chunk on its way: bytes of the file from `index` chunks on, filled up to `size`. */
+interface Piece {
+  readonly index: number;
+  readonly bytes: Bytes;
+  size: number;
+}
+
 /** One download, over as many connections as it takes. */
 class BareDownload {
   readonly #url: string;
   readonly #downloader: Downloader;
   readonly #meter: Meter;
   readonly #signal: AbortSignal;
-  #validator: Validator | null = null;
-  #chunks: BundleChunk[] = [];
-  #blobs: Blob[] = [];
-  /** Bytes in whole chunks. */
-  #wholeBytes = 0;
-  #piece: Bytes = new Uint8Array(CHUNK_MAX_BYTES);
-  #filled = 0;
-  /** What of the bytes here came from the store. */
+  /** Which file it is that comes. */
+  #file: Validator | null = null;
+  /** What is here of it, by its place. */
+  readonly #here: Map<number, { readonly chunk: BundleChunk; readonly blob: Blob }> = new Map();
+  /** What a stream has taken on. */
+  readonly #taken: Set<number> = new Set();
+  #fetchedBytes = 0;
   #storedBytes = 0;
   /** Whether every chunk so far is stored. */
   #isKept = true;
-  /** Whether the server takes up where a connection broke; not asked again once it did not. */
-  #hasRanges = true;
+  /** Whether the server gives the parts that it is asked for; null while it has not said so. */
+  #hasRanges: boolean | null = null;
 
   constructor(url: string, downloader: Downloader, meter: Meter, signal: AbortSignal) {
     this.#url = url;
@@ -121,178 +131,237 @@ class BareDownload {
 
   async run(): Promise<BareModel> {
     await this.#resume();
-    await retry({ effects: this.#downloader.effects, signal: this.#signal }, (_, onward) => this.#attempt(onward));
-    const manifest = bareManifest(this.#chunks);
+    await retry(this.#net(this.#signal), () => this.#attempt());
+    const here = [...this.#here].sort(([a], [b]) => a - b).map(([, x]) => x);
+    const manifest = bareManifest(here.map((x) => x.chunk));
     const identity = await identityOf(manifest);
     const { shelf } = this.#downloader;
-    const validator = this.#validator;
+    const validator = this.#file;
     if (shelf !== null && this.#isKept && validator !== null && canTell(validator))
       await shelf
         .remember(manifest, { url: this.#url, identity, validator, signature: null })
         .then(() => shelf.endDraft(this.#url))
         .catch(() => undefined); // not stored: the next load fetches it again
-    return { identity, data: new Blob(this.#blobs) };
+    return { identity, data: new Blob(here.map((x) => x.blob)) };
   }
 
   /** Takes up what an earlier page began. */
   async #resume(): Promise<void> {
     const draft = await this.#downloader.shelf?.draft(this.#url).catch(() => null);
-    if (draft == null) return;
-    this.#validator = draft.validator;
-    const { bytes: total } = draft.validator;
-    for (const chunk of draft.chunks) {
-      const at = this.#wholeBytes + chunk.bytes;
+    const bytes = draft?.validator.bytes ?? null;
+    if (draft == null || bytes === null) return;
+    this.#file = draft.validator;
+    for (const [index, chunk] of draft.chunks) {
       // The last part is asked for in any case, so that the server can say whether the file is still the same.
-      if (chunk.bytes !== CHUNK_MAX_BYTES || (total !== null && at >= total)) break;
-      const bytes = await this.#downloader.stored(chunk);
-      if (bytes === null) break;
-      this.#blobs.push(new Blob([bytes]));
-      this.#chunks.push(chunk);
-      this.#wholeBytes = at;
-      this.#storedBytes = at;
+      if (chunk.bytes !== sizeAt(index, bytes) || this.#here.size + 1 === countOf(bytes)) continue;
+      const found = await this.#downloader.stored(chunk);
+      if (found === null) continue;
+      this.#here.set(index, { chunk, blob: new Blob([found]) });
+      this.#storedBytes += found.byteLength;
     }
-    this.#meter.expect(0, total);
+    this.#meter.expect(0, bytes);
     if (this.#storedBytes > 0) this.#meter.add(0, this.#storedBytes, "store");
   }
 
-  async #attempt(onward: () => void): Promise<void> {
-    const body = await this.#open();
-    const total = this.#validator?.bytes ?? null;
-    for (let part = await body.read(); part !== null; part = await body.read()) {
-      if (this.#at === 0 && looksLikeHtml(part)) {
-        body.cancel();
-        const message = `${this.#url} is an HTML page, not an ONNX model: is the path right?`;
-        throw new SelvedgeError("model-invalid", message, { url: this.#url, final: true });
-      }
-      await this.#take(part);
-      onward();
-      if (this.#at > Math.min(total ?? MODEL_MAX_BYTES, MODEL_MAX_BYTES)) {
-        body.cancel();
-        const message = `${this.#url} is larger than the ${total ?? MODEL_MAX_BYTES} bytes that are allowed.`;
-        throw new SelvedgeError("download-failed", message, { url: this.#url, final: true });
-      }
+  /** Fetches what is not here yet; an error that is not final means that all begins anew. */
+  async #attempt(): Promise<void> {
+    const stop = new AbortController();
+    const signal = AbortSignal.any([this.#signal, stop.signal]);
+    const streams: Promise<void>[] = [];
+    this.#taken.clear();
+    try {
+      if (this.#here.size === 0 || !this.#mayAskForParts) {
+        await this.#reset();
+        const body = await retry(this.#net(signal), () => this.#begin(signal));
+        streams.push(this.#lead(body, signal));
+      } else this.#hasRanges = true; // they were used for what is here; who has none any more is found out
+      if (this.#hasRanges === true && this.#mayAskForParts)
+        while (streams.length < PARALLEL) streams.push(this.#follow(signal));
+      await Promise.all(streams);
+    } catch (error) {
+      stop.abort(error);
+      await Promise.allSettled(streams);
+      this.#signal.throwIfAborted();
+      if (!isSelvedgeError(error)) throw error;
+      // Each stream has tried again what may pass: what is left is to begin anew, or has failed for good.
+      const { anew, ...details } = error.details;
+      if (anew === true) this.#file = null;
+      throw new SelvedgeError(error.code, error.message, { ...details, final: anew !== true }, error);
     }
-    if (total !== null && this.#at !== total)
-      throw new SelvedgeError("download-failed", `${this.#url} broke off after ${this.#at} of ${total} bytes.`, {
-        url: this.#url,
-      });
-    if (this.#at === 0) throw new SelvedgeError("model-invalid", "The model is empty (0 bytes).", { bytes: 0 });
-    if (this.#filled > 0) await this.#cut();
   }
 
-  /** Opens a connection at the byte that is needed next, or at the beginning. */
-  async #open(): Promise<Body> {
-    const net = { effects: this.#downloader.effects, signal: this.#signal };
-    const validator = this.#validator;
-    if (this.#at > 0 && (!this.#hasRanges || validator === null || !canTell(validator))) await this.#reset();
-    if (this.#at > 0 && validator !== null) {
-      const headers: Record<string, string> = { range: `bytes=${this.#at}-` };
+  /** Asks for the whole file. */
+  async #begin(signal: AbortSignal): Promise<Body> {
+    const cache = this.#downloader.shelf === null ? "default" : "no-store";
+    const body = await request(this.#url, { cache }, this.#net(signal));
+    const file = validatorOf(body.headers);
+    this.#file = file;
+    this.#hasRanges ??= body.headers.get("accept-ranges") === "bytes" ? true : null;
+    this.#meter.expect(0, file.bytes);
+    this.#meter.tell();
+    if (canTell(file) && file.bytes !== null)
+      await this.#downloader.shelf?.beginDraft(this.#url, file).catch(() => undefined);
+    return body;
+  }
+
+  /** Reads the file from its beginning on, up to what another stream has; what breaks is gone on with by ranges. */
+  async #lead(body: Body, signal: AbortSignal): Promise<void> {
+    const total = this.#file?.bytes ?? null;
+    if (total === 0) throw empty();
+    let piece = this.#take(0);
+    try {
+      for (let part = await body.read(); part !== null; part = await body.read()) {
+        if (this.#fetchedBytes === 0 && looksLikeHtml(part)) throw this.#refusal("is an HTML page, not an ONNX model");
+        const limit = total ?? MODEL_MAX_BYTES;
+        const at = piece.index * CHUNK_MAX_BYTES + piece.size;
+        if (at + part.byteLength > limit) throw this.#refusal(`is larger than the ${limit} bytes that are allowed`);
+        for (let rest = part; rest.byteLength > 0;) {
+          rest = this.#fill(piece, rest);
+          if (piece.size < piece.bytes.byteLength) continue;
+          await this.#cut(piece);
+          const next = piece.index + 1;
+          if (total !== null && (next === countOf(total) || this.#taken.has(next))) {
+            body.cancel();
+            await this.#follow(signal);
+            return;
+          }
+          piece = this.#take(next);
+        }
+      }
+    } catch (error) {
+      body.cancel();
+      signal.throwIfAborted();
+      if (!isSelvedgeError(error) || error.details["final"] === true) throw error;
+      if (!this.#mayAskForParts) throw this.#anew(error.message, error);
+      await this.#piece(piece, signal);
+      return this.#follow(signal);
+    }
+    const at = piece.index * CHUNK_MAX_BYTES + piece.size;
+    if (total !== null) {
+      // It ended too early: as if the connection had broken.
+      if (!this.#mayAskForParts) throw this.#anew(`${this.#url} broke off after ${at} of ${total} bytes.`);
+      await this.#piece(piece, signal);
+      return this.#follow(signal);
+    }
+    if (at === 0) throw empty();
+    if (piece.size > 0) await this.#cut(piece);
+  }
+
+  /** Fetches chunks that nobody has taken on, from the last one down. */
+  async #follow(signal: AbortSignal): Promise<void> {
+    const { bytes } = this.#file ?? { bytes: null };
+    for (let index = countOf(bytes ?? 0) - 1; index >= 0; index -= 1)
+      if (!this.#taken.has(index) && !this.#here.has(index)) await this.#piece(this.#take(index), signal);
+  }
+
+  /** Fetches what a chunk lacks. */
+  async #piece(piece: Piece, signal: AbortSignal): Promise<void> {
+    const file = this.#file as Validator;
+    const { bytes, index } = piece;
+    const start = index * CHUNK_MAX_BYTES;
+    const end = start + bytes.byteLength - 1;
+    const net = this.#net(signal);
+    await retry(net, async (_, onward) => {
+      const from = start + piece.size;
+      const headers: Record<string, string> = { range: `bytes=${from}-${end}` };
       // Across origins it would need the server's leave; the answer's own validators are compared in any case.
-      const condition = strong(validator.etag) ?? validator.lastModified;
+      const condition = strong(file.etag) ?? file.lastModified;
       if (condition !== null && this.#downloader.effects.isOwn(this.#url)) headers["if-range"] = condition;
       const body = await request(this.#url, { headers, cache: "no-store" }, net, [200, 206, 416]);
-      if (body.status === 206 && continues(body.headers, this.#at, validator)) return body;
-      // Not the same file any more (200, 416, other validators), or a server whose ranges can't be trusted.
-      if (body.status === 206) this.#hasRanges = isSame(validatorOf(body.headers, true), validator) ? false : true;
-      await this.#reset();
-      if (body.status === 200) return this.#begin(body);
-      body.cancel();
-    }
-    const cache = this.#downloader.shelf === null ? "default" : "no-store";
-    return this.#begin(await request(this.#url, { cache }, net));
-  }
-
-  /** Begins with a whole answer. */
-  async #begin(body: Body): Promise<Body> {
-    const validator = validatorOf(body.headers);
-    this.#validator = validator;
-    this.#meter.expect(0, validator.bytes);
-    this.#meter.tell();
-    if (canTell(validator)) await this.#downloader.shelf?.beginDraft(this.#url, validator).catch(() => undefined);
-    return body;
+      if (body.status !== 206 || !continues(body.headers, from, end, file)) {
+        // Not the same file any more, or a server whose ranges can't be trusted.
+        if (isSame(validatorOf(body.headers, body.status === 206), file)) this.#hasRanges = false;
+        body.cancel();
+        throw this.#anew(`${this.#url} does not go on where it broke.`);
+      }
+      this.#hasRanges = true;
+      for (let part = await body.read(); part !== null; part = await body.read()) {
+        if (piece.size + part.byteLength > bytes.byteLength) {
+          body.cancel();
+          this.#hasRanges = false;
+          throw this.#anew(`${this.#url} sends more than it is asked for.`);
+        }
+        this.#fill(piece, part);
+        onward();
+      }
+      if (piece.size === bytes.byteLength) return;
+      const message = `${this.#url} broke off after ${start + piece.size} of ${file.bytes ?? "?"} bytes.`;
+      throw new SelvedgeError("download-failed", message, { url: this.#url });
+    });
+    await this.#cut(piece);
   }
 
   /** Forgets what has come: it was of another file, or can't be gone on with. */
   async #reset(): Promise<void> {
     this.#meter.add(0, -this.#storedBytes, "store");
-    this.#meter.add(0, this.#storedBytes - this.#at, "network");
-    this.#chunks = [];
-    this.#blobs = [];
-    this.#wholeBytes = 0;
+    this.#meter.add(0, -this.#fetchedBytes, "network");
+    this.#here.clear();
     this.#storedBytes = 0;
-    this.#filled = 0;
+    this.#fetchedBytes = 0;
     this.#isKept = true;
     await this.#downloader.shelf?.endDraft(this.#url).catch(() => undefined);
   }
 
-  get #at(): number {
-    return this.#wholeBytes + this.#filled;
+  /** Tells whether parts of the file may be asked for, and told from those of another. */
+  get #mayAskForParts(): boolean {
+    return this.#hasRanges !== false && this.#file !== null && this.#file.bytes !== null && canTell(this.#file);
   }
 
-  async #take(part: Uint8Array): Promise<void> {
-    for (let rest = part; rest.byteLength > 0;) {
-      const fits = rest.subarray(0, this.#piece.byteLength - this.#filled);
-      this.#piece.set(fits, this.#filled);
-      this.#filled += fits.byteLength;
-      rest = rest.subarray(fits.byteLength);
-      if (this.#filled === this.#piece.byteLength) await this.#cut();
-    }
-    this.#meter.add(0, part.byteLength, "network");
+  #take(index: number): Piece {
+    this.#taken.add(index);
+    const total = this.#file?.bytes ?? null;
+    return { index, bytes: new Uint8Array(total === null ? CHUNK_MAX_BYTES : sizeAt(index, total)), size: 0 };
+  }
+
+  /** Takes in what fits; gives the rest. */
+  #fill(piece: Piece, part: Uint8Array): Uint8Array {
+    const fits = part.subarray(0, piece.bytes.byteLength - piece.size);
+    piece.bytes.set(fits, piece.size);
+    piece.size += fits.byteLength;
+    this.#fetchedBytes += fits.byteLength;
+    this.#meter.add(0, fits.byteLength, "network");
+    return part.subarray(fits.byteLength);
   }
 
   /** Makes a chunk of what has come, and stores it. */
-  async #cut(): Promise<void> {
-    const bytes = this.#piece.slice(0, this.#filled);
-    const chunk = { sha256: await sha256Hex(bytes), bytes: bytes.byteLength };
-    const n = this.#chunks.length;
-    this.#chunks.push(chunk);
-    this.#blobs.push(new Blob([bytes]));
-    this.#wholeBytes += bytes.byteLength;
-    this.#filled = 0;
-    const validator = this.#validator;
-    const isKept = validator !== null && canTell(validator) && (await this.#downloader.keep(chunk, bytes, ""));
+  async #cut({ index, bytes: all, size }: Piece): Promise<void> {
+    const bytes = size === all.byteLength ? all : all.slice(0, size);
+    const chunk = { sha256: await sha256Hex(bytes), bytes: size };
+    this.#here.set(index, { chunk, blob: new Blob([bytes]) });
+    const file = this.#file;
+    const isKept = file !== null && canTell(file) && (await this.#downloader.keep(chunk, bytes, ""));
     this.#isKept &&= isKept;
-    if (this.#isKept) await this.#downloader.shelf?.noteDraft(this.#url, n, chunk).catch(() => undefined);
+    if (isKept && file.bytes !== null)
+      await this.#downloader.shelf?.noteDraft(this.#url, index, chunk).catch(() => undefined);
+  }
+
+  #net(signal: AbortSignal): { readonly effects: DownloadEffects; readonly signal: AbortSignal } {
+    return { effects: this.#downloader.effects, signal };
+  }
+
+  #anew(message: string, cause?: unknown): SelvedgeError {
+    return new SelvedgeError("download-failed", message, { url: this.#url, anew: true, final: true }, cause);
+  }
+
+  #refusal(what: string): SelvedgeError {
+    const code = what.includes("HTML") ? "model-invalid" : "download-failed";
+    const fix = code === "model-invalid" ? ": is the path right?" : ".";
+    return new SelvedgeError(code, `${this.#url} ${what}${fix}`, { url: this.#url, final: true });
   }
 }
 
-/** Reads what an answer says of its file; a 206 tells the whole's size beside the range. */
-function validatorOf(headers: Headers, isRange = false): Validator {
-  const size = isRange
-    ? (/\/(\d+)$/.exec(headers.get("content-range") ?? "")?.[1] ?? null)
-    : headers.get("content-length");
-  return {
-    etag: headers.get("etag"),
-    lastModified: headers.get("last-modified"),
-    // With a content encoding the length counts compressed bytes, which say nothing of the file.
-    bytes: headers.get("content-encoding") !== null || size === null ? null : Number(size),
-  };
+function empty(): SelvedgeError {
+  return new SelvedgeError("model-invalid", "The model is empty (0 bytes).", { bytes: 0 });
 }
 
-/** Tells whether a file can be told from the next by this. */
-function canTell({ etag, lastModified }: Validator): boolean {
-  return strong(etag) !== null || lastModified !== null;
+/** Gives how many chunks a file has. */
+function countOf(bytes: number): number {
+  return Math.ceil(bytes / CHUNK_MAX_BYTES);
 }
 
-function isSame(a: Validator, b: Validator | null): boolean {
-  if (b === null || !canTell(a) || a.bytes !== b.bytes) return false;
-  return a.etag === b.etag && a.lastModified === b.lastModified;
-}
-
-/** Gives an ETag that promises the same bytes; a weak one promises the same meaning only. */
-function strong(etag: string | null): string | null {
-  return etag === null || etag.startsWith("W/") ? null : etag;
-}
-
-/** Tells whether a 206 goes on exactly where it should, in the same file. */
-function continues(headers: Headers, at: number, validator: Validator): boolean {
-  const [, start, end] = /^bytes (\d+)-(\d+)\/\d+$/.exec(headers.get("content-range") ?? "") ?? [];
-  const total = validator.bytes;
-  return (
-    Number(start) === at &&
-    (total === null || Number(end) === total - 1) &&
-    isSame(validatorOf(headers, true), validator)
-  );
+/** Gives the size of a file's chunk. */
+function sizeAt(index: number, bytes: number): number {
+  return Math.min(CHUNK_MAX_BYTES, bytes - index * CHUNK_MAX_BYTES);
 }
 
 /** Many servers answer a wrong path with their start page and status 200. */

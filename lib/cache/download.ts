@@ -54,8 +54,8 @@ interface Here {
   readonly isStored: boolean;
 }
 
-/** Chunks in flight at once: enough to fill a link, few enough not to starve the page's own requests. */
-const PARALLEL = 4;
+/** How many requests one load has under way: enough to fill a link, few enough not to starve the page's own requests. */
+export const PARALLEL = 4;
 /** After a write that did not fit, no other is tried for so long. */
 const FULL_MS = 30_000;
 

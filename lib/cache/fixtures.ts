@@ -63,6 +63,8 @@ export interface ServedFile {
   readonly lastModified?: string | undefined;
   /** Whether parts of it may be asked for. Default true. */
   readonly hasRanges?: boolean | undefined;
+  /** Whether it says so. Default false. */
+  readonly saysRanges?: boolean | undefined;
   readonly type?: string | undefined;
 }
 
@@ -140,7 +142,10 @@ export class BadServer {
     if (file.etag !== undefined) response.setHeader("etag", file.etag);
     if (file.lastModified !== undefined) response.setHeader("last-modified", file.lastModified);
     response.setHeader("content-type", file.type ?? "application/octet-stream");
-    const start = Number(/^bytes=(\d+)-$/.exec(range ?? "")?.[1] ?? Number.NaN);
+    if (file.saysRanges === true) response.setHeader("accept-ranges", "bytes");
+    const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(range ?? "") ?? [];
+    const start = Number(first ?? Number.NaN);
+    const end = last === undefined || last === "" ? total - 1 : Math.min(Number(last), total - 1);
     const isSame = ifRange === "" || ifRange === file.etag || ifRange === file.lastModified;
     if (Number.isFinite(start) && isSame && file.hasRanges !== false) {
       if (start >= total) {
@@ -149,8 +154,8 @@ export class BadServer {
       }
       const from = Math.max(0, start + (trick?.kind === "range" ? trick.shift : 0));
       response.statusCode = 206;
-      response.setHeader("content-range", `bytes ${from}-${total - 1}/${total}`);
-      bytes = bytes.slice(from);
+      response.setHeader("content-range", `bytes ${from}-${end}/${total}`);
+      bytes = bytes.slice(from, end + 1);
     } else if (trick?.kind === "range") {
       response.statusCode = 206;
       response.setHeader("content-range", `bytes ${trick.shift}-${total - 1}/${total}`);

@@ -258,20 +258,18 @@ export class Shelf {
     for (const old of names) if (old.startsWith("rate-") && old !== name) await this.store.remove(old);
   }
 
-  /** Gives the draft of a bare model: which file it is, and the chunks that are here from its beginning on. */
-  async draft(url: string): Promise<{ validator: Validator; chunks: BundleChunk[] } | null> {
+  /** Gives the draft of a bare model: which file it is, and its chunks that are here, by their places. */
+  async draft(url: string): Promise<{ validator: Validator; chunks: Map<number, BundleChunk> } | null> {
     const address = await addressOf(url);
     const names = await this.store.names();
     const head = newest(names, `draft-${address}-head`);
     const validator = head === null ? null : await this.#json(head);
     if (!isValidator(validator)) return null;
-    const chunks: BundleChunk[] = [];
-    const parts = new Map<number, BundleChunk>();
+    const chunks = new Map<number, BundleChunk>();
     for (const name of names) {
       const [, owner, n, sha256, bytes] = /^draft-([0-9a-f]{64})-(\d+)-([0-9a-f]{64})-(\d+)$/.exec(name) ?? [];
-      if (owner === address && sha256 !== undefined) parts.set(Number(n), { sha256, bytes: Number(bytes) });
+      if (owner === address && sha256 !== undefined) chunks.set(Number(n), { sha256, bytes: Number(bytes) });
     }
-    for (let part = parts.get(0); part !== undefined; part = parts.get(chunks.length)) chunks.push(part);
     return { validator, chunks };
   }
 
