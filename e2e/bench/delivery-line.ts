@@ -1,0 +1,224 @@
+// The pages of `delivery` and the line that they are served over: 20 Mbit/s and 40 ms, shared by all connections.
+//
+// Scripts, wasm and chunks are sent with gzip, as a static host does for the former and precompressed files do for the
+// latter (browsers take brotli over https alone); a bare `.onnx` is not compressed, as hosts have it.
+import { createServer } from "node:http";
+import type { Server, ServerResponse } from "node:http";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { extname, join } from "node:path";
+import type { AddressInfo } from "node:net";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+import type { Bundle } from "../../lib/bundle.ts";
+import { ROOT } from "../prepare.ts";
+
+const FOLDER = join(ROOT, "e2e/.cache/delivery");
+const MODEL = join(ROOT, "models/dist/ocr-rec");
+const BYTES_PER_MS = 20e6 / 8 / 1_000;
+const LATENCY_MS = 40;
+const SLICE_BYTES = 16 * 1024;
+/** The peer that cold starts are measured beside. */
+export const PEER = "transformers.js, f32";
+
+const ENGINE = `
+  import { createEngine } from ${JSON.stringify(join(ROOT, "dist/index.js"))};
+  const x = { dtype: "float32", dims: [1, 3, 48, 320], data: new Float32Array(3 * 48 * 320) };
+  const engine = await createEngine({ backends: ["wasm"], workers: 1 });
+  const load = (options) => engine.load("/model/bundle.json", { onProgress: (p) => { globalThis.loadedBytes = p.loadedBytes; }, ...options });`;
+
+/** Gives what a page of ours does once it has the engine. */
+const answers = (options: string, engine = ENGINE): string => `${engine}
+    await (await load(${options})).run({ x });
+    globalThis.firstResultMs = performance.now();`;
+
+/** The pages: each loads the model, runs it once and notes the time since the navigation began. */
+const PAGES = {
+  [PEER]: `
+    import { AutoModel, env, Tensor } from "@huggingface/transformers";
+    env.allowRemoteModels = false;
+    env.allowLocalModels = true;
+    env.localModelPath = "/peer/";
+    env.backends.onnx.wasm.numThreads = 1;
+    env.backends.onnx.wasm.wasmPaths = "/peer/ort/";
+    const model = await AutoModel.from_pretrained("ocr-rec", { dtype: "fp32", device: "wasm" });
+    await model({ x: new Tensor("float32", new Float32Array(3 * 48 * 320), [1, 3, 48, 320]) });
+    globalThis.firstResultMs = performance.now();`,
+  "fetch and ONNX Runtime Web, f32": `
+    import * as ort from "onnxruntime-web/wasm";
+    ort.env.wasm.wasmPaths = { wasm: "/peer/ort/plain.wasm" };
+    ort.env.wasm.numThreads = 1;
+    const bytes = await (await fetch("/peer/ocr-rec/onnx/model.onnx")).arrayBuffer();
+    const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
+    await session.run({ x: new ort.Tensor("float32", new Float32Array(3 * 48 * 320), [1, 3, 48, 320]) });
+    globalThis.firstResultMs = performance.now();`,
+  "selvedge, f32": answers('{ variant: "f32" }'),
+  "selvedge, as shipped": answers("{}"),
+  "selvedge, f32, the hash left out": answers('{ variant: "f32" }'),
+  "selvedge, f32, from the HTTP cache": answers(
+    '{ variant: "f32" }',
+    ENGINE.replace("workers: 1", "workers: 1, store: false"),
+  ),
+} as const;
+
+/** Names a page. */
+export type PageName = keyof typeof PAGES;
+
+const NAMES = Object.keys(PAGES) as PageName[];
+/** Which variant a page runs. */
+export const VARIANTS: Readonly<Record<PageName, string>> = {
+  [PEER]: "f32",
+  "fetch and ONNX Runtime Web, f32": "f32",
+  "selvedge, f32": "f32",
+  "selvedge, as shipped": "chosen here",
+  "selvedge, f32, the hash left out": "f32",
+  "selvedge, f32, from the HTTP cache": "f32",
+};
+
+const readBundle = (): Bundle => JSON.parse(readFileSync(join(MODEL, "bundle.json"), "utf8")) as Bundle;
+const chunksOf = (id: string): readonly { sha256: string; bytes: number }[] =>
+  readBundle()
+    .variants.find((x) => x.id === id)
+    ?.files.flatMap((x) => x.chunks) ?? [];
+/** Gives the size of a variant of ocr-rec. */
+export const sizeOf = (id: string): number => chunksOf(id).reduce((sum, x) => sum + x.bytes, 0);
+
+/** Lays out what is served, compressed once. */
+export async function preparePages(): Promise<void> {
+  rmSync(FOLDER, { recursive: true, force: true });
+  for (const [i, name] of NAMES.entries()) {
+    const folder = join(FOLDER, String(i));
+    mkdirSync(folder, { recursive: true });
+    await build({
+      stdin: { contents: PAGES[name], resolveDir: ROOT, loader: "js" },
+      outfile: join(folder, "main.js"),
+      bundle: true,
+      minify: true,
+      format: "esm",
+      target: "es2022",
+      external: ["node:*"],
+      conditions: ["browser", "import"],
+      logLevel: "error",
+    });
+    const html = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="main.js"></script>`;
+    writeFileSync(join(folder, "index.html"), html);
+    if (name.startsWith("selvedge"))
+      for (const file of ["worker-jspi.js", "worker-wasm.js", "worker-cache.js", "ort-jspi.wasm", "ort-wasm.wasm"])
+        copyFileSync(join(ROOT, "dist", file), join(folder, file));
+    if (name.includes("hash left out")) await buildWithoutHash(join(folder, "worker-cache.js"));
+  }
+  const peer = join(FOLDER, "peer");
+  mkdirSync(join(peer, "ocr-rec/onnx"), { recursive: true });
+  mkdirSync(join(peer, "ort"), { recursive: true });
+  const f32 = chunksOf("f32").map((x) => readFileSync(join(MODEL, "chunks", x.sha256)));
+  writeFileSync(join(peer, "ocr-rec/onnx/model.onnx"), Buffer.concat(f32));
+  writeFileSync(join(peer, "ocr-rec/config.json"), JSON.stringify({ model_type: "custom" }));
+  const theirs = join(ROOT, "node_modules/@huggingface/transformers/node_modules/onnxruntime-web/dist");
+  for (const file of readdirSync(theirs).filter((x) => /^ort-wasm-simd-threaded.*\.(wasm|mjs)$/.test(x)))
+    copyFileSync(join(theirs, file), join(peer, "ort", file));
+  const ours = join(ROOT, "node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm");
+  copyFileSync(ours, join(peer, "ort/plain.wasm"));
+  const model = join(FOLDER, "model/chunks");
+  mkdirSync(model, { recursive: true });
+  copyFileSync(join(MODEL, "bundle.json"), join(FOLDER, "model/bundle.json"));
+  for (const file of readdirSync(join(MODEL, "chunks"))) copyFileSync(join(MODEL, "chunks", file), join(model, file));
+}
+
+/** Builds the worker that fetches models so that it believes what is stored. */
+async function buildWithoutHash(outfile: string): Promise<void> {
+  const check = "(await sha256Hex(found)) === sha256";
+  await build({
+    entryPoints: [join(ROOT, "lib/cache/worker-cache.ts")],
+    outfile,
+    bundle: true,
+    minify: true,
+    format: "iife",
+    platform: "browser",
+    target: "es2022",
+    plugins: [
+      {
+        name: "without-hash",
+        setup({ onLoad }) {
+          onLoad({ filter: /cache.shelf\.ts$/ }, ({ path }) => {
+            const text = readFileSync(path, "utf8");
+            if (!text.includes(check)) throw new Error(`${path} does not check a hash as "${check}"`);
+            return { contents: text.replace(check, 'sha256 !== ""'), loader: "ts" };
+          });
+        },
+      },
+    ],
+  });
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+  ".wasm": "application/wasm",
+  ".json": "application/json",
+};
+
+/** The line. */
+export interface Line {
+  readonly server: Server;
+  /** Gives the address of a page. */
+  address(page: PageName): string;
+  /** Bytes of weights sent so far, as they go over the line. */
+  weightBytes(): number;
+  /** What a variant takes over the line. */
+  weightsOf(id: string): number;
+}
+
+/** Opens the line. */
+export async function openLine(): Promise<Line> {
+  const packed = new Map<string, Buffer>();
+  let weightBytes = 0;
+  let freeAtMs = 0;
+  const bodyOf = (path: string): Buffer => {
+    const known = packed.get(path);
+    if (known !== undefined) return known;
+    const bytes = readFileSync(path);
+    const isModel = path.endsWith(".onnx");
+    const body = isModel ? bytes : gzipSync(bytes);
+    packed.set(path, body);
+    return body;
+  };
+  // All connections share the line: each slice waits until those before it are through.
+  const send = async (body: Buffer, isWeights: boolean, response: ServerResponse): Promise<void> => {
+    await new Promise((resolve) => setTimeout(resolve, LATENCY_MS));
+    for (let at = 0; at < body.length && !response.destroyed; at += SLICE_BYTES) {
+      const slice = body.subarray(at, at + SLICE_BYTES);
+      const now = performance.now();
+      freeAtMs = Math.max(freeAtMs, now) + slice.length / BYTES_PER_MS;
+      const waitMs = freeAtMs - now;
+      if (waitMs > 1) await new Promise((resolve) => setTimeout(resolve, waitMs));
+      if (isWeights) weightBytes += slice.length;
+      response.write(slice);
+    }
+    response.end();
+  };
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    const path = join(FOLDER, decodeURIComponent(pathname));
+    if (!path.startsWith(FOLDER) || !existsSync(path) || extname(pathname) === "." || pathname.endsWith("/")) {
+      response.writeHead(404).end();
+      return;
+    }
+    const body = bodyOf(path);
+    const isWeights = pathname.includes("/chunks/") || pathname.endsWith(".onnx");
+    response.writeHead(200, {
+      "content-type": TYPES[extname(pathname)] ?? "application/octet-stream",
+      "content-length": body.length,
+      ...(pathname.endsWith(".onnx") ? {} : { "content-encoding": "gzip" }),
+      // Browsers may keep all but what says which version there is.
+      "cache-control": pathname.endsWith("bundle.json") ? "no-cache" : "public, max-age=3600",
+    });
+    void send(body, isWeights, response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    server,
+    address: (page) => `http://127.0.0.1:${(server.address() as AddressInfo).port}/${NAMES.indexOf(page)}/index.html`,
+    weightBytes: () => weightBytes,
+    weightsOf: (id) => chunksOf(id).reduce((sum, x) => sum + bodyOf(join(FOLDER, "model/chunks", x.sha256)).length, 0),
+  };
+}

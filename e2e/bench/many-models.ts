@@ -1,0 +1,62 @@
+// Part of `delivery`: sixteen models on one lane with memory for four, asked by a popularity as the web has it (the n-th
+// is asked 1/n as often as the first). Beside all sixteen kept in memory, and beside an app that keeps the four that it
+// loaded last and loads the others anew: requests a second, and how many of them had to load their model.
+import type { Page } from "@playwright/test";
+import type { MemoryPage, Policy } from "../pages/many-models.ts";
+import type { Case, Sample } from "./kernel.ts";
+import type { Bench } from "./run.ts";
+
+const POLICIES = {
+  "all kept": "all",
+  "the four loaded last kept by the app": "naive",
+  "selvedge, a budget for four": "budget",
+} as const satisfies Record<string, Policy>;
+const OURS = "selvedge, a budget for four";
+const NAIVE = "the four loaded last kept by the app";
+
+/** Gives the cases; each subject is asked the same questions in the same order. */
+export async function* manyModels({ browser, url, rounds }: Bench): AsyncGenerator<Case> {
+  const pages: Page[] = [];
+  const misses = new Map<string, number>();
+  const ask = async (name: keyof typeof POLICIES, slowBy: number): Promise<Sample & { misses: number }> => {
+    const page = await browser.newPage();
+    pages.push(page);
+    await page.goto(`${url}many-models.html`);
+    await page.waitForFunction("globalThis.manyModels !== undefined");
+    const call = `globalThis.manyModels.serve(${JSON.stringify(POLICIES[name])})`;
+    const served = await page.evaluate<Awaited<ReturnType<MemoryPage["serve"]>>>(call);
+    await page.close();
+    misses.set(name, served.misses);
+    const value = served.requestsPerSecond / (1 + slowBy);
+    return { value, backend: "wasm", model: "fashion-mlp", variant: served.variant, misses: served.misses };
+  };
+  const names = Object.keys(POLICIES) as (keyof typeof POLICIES)[];
+  yield {
+    name: "16 models, memory for 4",
+    unit: "requests a second",
+    statistic: "median",
+    ratio: "under",
+    subjects: names.map((name) => ({ name, sample: (slowBy) => ask(name, slowBy) })),
+    of: NAIVE,
+    goals: [{ subject: OURS, on: "ratio", atMost: 1 }],
+    control: NAIVE,
+    rounds: rounds(3),
+    warmups: 0,
+  };
+  yield {
+    name: "16 models, memory for 4: misses",
+    unit: "share of the requests",
+    statistic: "max",
+    subjects: names.map((name) => ({
+      name,
+      sample: async () => {
+        const { backend, model, variant, misses } = await ask(name, 0);
+        return { value: misses, backend, model, variant };
+      },
+    })),
+    of: NAIVE,
+    goals: [{ subject: OURS, on: "ratio", atMost: 1 }],
+    rounds: 1,
+    warmups: 0,
+  };
+}

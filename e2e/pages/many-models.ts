@@ -1,0 +1,100 @@
+// Asks sixteen models, one after the other, in as much memory as a policy allows.
+import { createEngine } from "selvedge";
+import type { Engine, Model } from "selvedge";
+import { seeded } from "../corpus/random.ts";
+
+/** What stays in memory: all models, those that the app loaded last, or those that the engine keeps within a budget. */
+export type Policy = "all" | "naive" | "budget";
+
+/** What came of it. */
+export interface Served {
+  readonly requestsPerSecond: number;
+  /** The share of the requests that had to load their model. */
+  readonly misses: number;
+  readonly variant: string;
+}
+
+/** What the page does for the benchmark, as `globalThis.manyModels`. */
+export interface MemoryPage {
+  /** Asks two hundred questions. */
+  serve(policy: Policy): Promise<Served>;
+}
+
+const MODELS = 16;
+const ROOM = 4;
+const REQUESTS = 200;
+const ADDRESS = "/models/fashion-mlp/bundle.json";
+const VARIANT = "f32";
+
+/** Counts the loads that workers are told to make. */
+let loads = 0;
+globalThis.Worker = class extends Worker {
+  override postMessage(message: unknown, ...rest: never[]): void {
+    if ((message as { path?: readonly string[] }).path?.[0] === "load") loads += 1;
+    super.postMessage(message, ...rest);
+  }
+};
+
+/** Draws models by popularity; the same for every policy. */
+function* questions(): Generator<number> {
+  const random = seeded("sixteen models");
+  const weights = Array.from({ length: MODELS }, (_, n) => 1 / (n + 1));
+  const total = weights.reduce((sum, x) => sum + x, 0);
+  for (let asked = 0; asked < REQUESTS; asked += 1) {
+    let at = random.next() * total;
+    let n = 0;
+    for (; n < MODELS - 1 && at >= (weights[n] ?? 0); n += 1) at -= weights[n] ?? 0;
+    yield n;
+  }
+}
+
+const load = (engine: Engine): Promise<Model> => engine.load(ADDRESS, { variant: VARIANT, batching: false });
+
+async function run(model: Model): Promise<void> {
+  const x = new Float32Array(28 * 28).fill(0.5);
+  const [port] = model.inputs;
+  if (port === undefined) throw new Error("the model has no input");
+  const dims = port.dims.map((dim) => (typeof dim === "number" ? dim : 1));
+  await model.run({ [port.name]: { dtype: "float32", dims, data: x } });
+}
+
+/** How much a worker grows for one model more. */
+async function growth(): Promise<number> {
+  const engine = await createEngine({ backends: ["wasm"], workers: 1 });
+  const held = (): number => engine.stats().lanes[0]?.memoryBytes ?? 0;
+  await run(await load(engine));
+  const before = held();
+  for (let n = 0; n < 3; n += 1) await run(await load(engine));
+  const bytes = (held() - before) / 3;
+  await engine.close();
+  return bytes;
+}
+
+const page: MemoryPage = {
+  async serve(policy) {
+    const memoryBudgetBytes = policy === "budget" ? Math.round(ROOM * (await growth())) : undefined;
+    const engine = await createEngine({ backends: ["wasm"], workers: 1, memoryBudgetBytes });
+    const models = new Map<number, Model>();
+    // All are known before they are asked; what has no room has left memory by then.
+    if (policy !== "naive") for (let n = 0; n < MODELS; n += 1) models.set(n, await load(engine));
+    else for (let n = 0; n < ROOM; n += 1) models.set(n, await load(engine));
+    for (const model of models.values()) await run(model);
+    loads = 0;
+    const startMs = performance.now();
+    for (const n of questions()) {
+      let model = models.get(n);
+      if (model === undefined) {
+        const [[oldest, leaving] = []] = models;
+        if (oldest !== undefined) models.delete(oldest);
+        leaving?.unload();
+        model = await load(engine);
+        models.set(n, model);
+      }
+      await run(model);
+    }
+    const ms = performance.now() - startMs;
+    await engine.close();
+    return { requestsPerSecond: (REQUESTS / ms) * 1_000, misses: loads / REQUESTS, variant: VARIANT };
+  },
+};
+Object.assign(globalThis, { manyModels: page });
