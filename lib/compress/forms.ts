@@ -149,6 +149,7 @@ const FORMS: readonly Form[] = [
     id: "f16",
     targets: ["webgpu-f16"],
     needs: ["webgpu", "shader-f16"],
+    session: FOLD,
     make: async (model, feeds) => {
       const values = await inferValues(model);
       model.transform(toHalf({ values, peaks: await measurePeaks(model, feeds) }), prune(), strip());

@@ -3,8 +3,8 @@
 //
 // Every value's type comes from ONNX Runtime's own inference. A node stays float32, between Casts, where it has no
 // float16 form, holds a subgraph, has a constant that float16 cannot hold (past 65,504, or so small that it becomes 0,
-// such as an epsilon), or makes values past that range on the samples. Weights that such a node reads are stored as
-// float16 all the same.
+// such as an epsilon), makes values past that range on the samples, or is worth it (half-precise.ts). Weights that such a
+// node reads are stored in two bytes all the same.
 import type { ValueFacts } from "./infer.ts";
 import { integerOf, setAttribute, subgraphs, uses } from "./graph.ts";
 import type { Graph } from "./graph.ts";
@@ -12,6 +12,9 @@ import { TensorProto_DataType } from "./onnx.gen.js";
 import type { NodeProto, TensorProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
 import { float16Bits, float16BitsOf } from "./float16.ts";
+import { preciseNodes } from "./half-precise.ts";
+import { rowAxis } from "./quantize-weights.ts";
+import { storeTwoBytes } from "./two-bytes.ts";
 import { elementCount, float16Tensor, floatsOf } from "./weights.ts";
 
 /** Options of `toHalf`. */
@@ -57,7 +60,8 @@ class Halving {
   constructor(graph: Graph, options: HalfOptions) {
     this.#graph = graph;
     this.#options = options;
-    this.#wide = new Set(graph.nodes.filter((x) => this.#staysWide(x)));
+    const precise = preciseNodes(graph);
+    this.#wide = new Set(graph.nodes.filter((x) => precise.has(x) || this.#staysWide(x)));
   }
 
   run(): void {
@@ -119,6 +123,16 @@ class Halving {
     const key = `${constant.name} ${wantsWide ? "wide" : "half"}`;
     const known = this.#casts.get(key);
     if (known !== undefined) return known;
+    const users = graph.consumers(constant.name);
+    const isWideOnly = users.every(
+      (x) => this.#wide.has(x) || graph.consumers(x.output[0] ?? "").every((y) => this.#wide.has(y)),
+    );
+    const axis = wantsWide && isWideOnly ? rowAxis(graph, constant) : undefined;
+    const exact = axis === undefined ? undefined : storeTwoBytes(graph, constant, axis);
+    if (exact !== undefined) {
+      this.#casts.set(key, exact);
+      return exact;
+    }
     let half = this.#casts.get(`${constant.name} half`);
     if (half === undefined) {
       half = graph.freshName(`${constant.name}/float16`);

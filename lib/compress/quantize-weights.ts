@@ -101,9 +101,14 @@ function axisOf(graph: Graph, tensor: TensorProto, users: readonly NodeProto[]):
   return axes.size === 1 ? [...axes][0] : undefined;
 }
 
+/** Gives the axis that a weight's outputs lie along; undefined for what is no weight, or for one whose users differ. */
+export function rowAxis(graph: Graph, tensor: TensorProto): number | undefined {
+  return axisOf(graph, tensor, graph.consumers(tensor.name));
+}
+
 /** Reads a weight as a row for each output; undefined where it is not stored as such rows or columns. */
 export function rowsAlong(graph: Graph, tensor: TensorProto): Rows | undefined {
-  const axis = axisOf(graph, tensor, graph.consumers(tensor.name));
+  const axis = rowAxis(graph, tensor);
   return axis === undefined ? undefined : rowsOf(tensor, axis);
 }
 
