@@ -41,9 +41,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   preprocess: ["contracts", "type:backend", "type:pool"],
   postprocess: ["contracts", "type:pool"],
   pool: ["contracts", "backend", "preprocess", "postprocess"],
-  compress: ["contracts", "backend", "preprocess", "postprocess"],
+  compress: ["contracts", "backend", "preprocess", "postprocess", "replay"],
   replay: ["contracts", "schedule", "observe"],
-  simulate: ["contracts", "root", "schedule", "cache", "pool", "backend"],
+  simulate: ["contracts", "root", "schedule", "cache", "pool", "backend", "observe", "replay"],
   root: ["contracts", "schedule", "cache", "observe", "pool", "type:backend"],
 };
 

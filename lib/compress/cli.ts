@@ -54,6 +54,7 @@ type Values = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>["values"
 /** Runs the command line and gives its exit code. */
 export async function main(words: readonly string[], signal?: AbortSignal): Promise<number> {
   try {
+    if (words[0] === "replay") return (await import("../replay/command.ts")).replay(words.slice(1));
     const { values, positionals } = parseArgs({ args: [...words], options: OPTIONS, allowPositionals: true });
     const [command = "help", ...paths] = positionals;
     if (values.help || command === "help") {
@@ -62,7 +63,9 @@ export async function main(words: readonly string[], signal?: AbortSignal): Prom
     }
     const run = COMMANDS[command];
     if (run === undefined)
-      throw new TypeError(`"${command}" is none of ${Object.keys(COMMANDS).join(", ")}; selvedge --help says more`);
+      throw new TypeError(
+        `"${command}" is none of ${[...Object.keys(COMMANDS), "replay"].join(", ")}; selvedge --help says more`,
+      );
     return await run(paths, values, signal);
   } catch (error) {
     process.stderr.write(`selvedge: ${textOf(error)}\n`);

@@ -8,10 +8,11 @@ selvedge diff     A.onnx B.onnx [--samples …]         how far B's outputs are 
 selvedge sign FOLDER --key KEY.json                   vouches for a bundle: release grows by one, good for --days (365)
 selvedge sign --new-key KEY.json                      makes a private key, prints the public one
 selvedge verify FOLDER --trust PUBLIC                 whether a bundle is whole, and signed by one of these keys
+selvedge replay TRACE.json [--set NAME=VALUE …]       decides a trace of engine.trace() again, and what other settings would change
 
   npx selvedge compress model.onnx --out dist/model --targets webgpu,wasm --samples samples.npz
 
-selvedge compress --help lists the options.
+selvedge compress --help and selvedge replay --help list the options.
 `;
 
 /** Says what compress takes and gives. */

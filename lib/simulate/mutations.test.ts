@@ -120,6 +120,20 @@ const MUTATIONS: readonly Mutation[] = [
     caught: /decided otherwise/,
   },
   {
+    breaks: "a trace is decided the same way: it forgets what ran when it began",
+    file: "schedule/lanes.ts",
+    from: "return { batches, notedMs",
+    to: "batches.clear();\n    return { batches, notedMs",
+    caught: /decided otherwise/,
+  },
+  {
+    breaks: "a trace is decided the same way: it does not tell what lanes hold later",
+    file: "observe/recorder.ts",
+    from: "if (key !== lanesThen.key) lanesThen",
+    to: 'if (lanesThen.key === "") lanesThen',
+    caught: /decided otherwise/,
+  },
+  {
     breaks: "the GPU's budget is kept: losses are not counted",
     file: "pool/ledger.ts",
     from: "length < LOSSES_MAX",

@@ -1,62 +1,30 @@
-// A story's scheduler, told again: every event that it got, with its time and the lanes as they were then, given to a
-// new scheduler in the same order. The same decisions must come out, since a bug report is no more than that.
-import { Estimate } from "../schedule/estimate.ts";
-import type { Decision, Event, LaneView } from "../schedule/protocol.ts";
-import { Scheduler } from "../schedule/scheduler.ts";
-import type { Settings } from "../schedule/scheduler.ts";
+// A story's trace, as a bug report would have it: written to JSON, read again with every value looked at, and decided
+// again from where the scheduler was when the record began. The same decisions must come out.
+import type { Engine } from "../engine.ts";
+import type { Trace } from "../observe/trace.ts";
+import { decideAgain } from "../replay/again.ts";
+import { readTrace } from "../replay/file.ts";
+import type { World } from "./world.ts";
 
-interface Entry {
-  readonly event: Event;
-  readonly now: number;
-  readonly lanes: readonly LaneView[];
-  readonly decisions: string;
+/** As long as a trace can be: a story's busy part is over then. */
+const SECONDS = 600;
+
+/** Fetches what comes on demand, since a story waits for nothing of the real world. */
+export async function prepareTraces(): Promise<void> {
+  await import("../observe/recorder.ts");
 }
 
-/** What schedulers were told, and what they decided, from `begin` to `end`. */
-export class Recording {
-  readonly #entries: Entry[] = [];
-  readonly #handle: Scheduler["handle"];
-
-  private constructor(handle: Scheduler["handle"]) {
-    this.#handle = handle;
-  }
-
-  /** Begins to take down what every scheduler is told; one recording at a time. */
-  static begin(): Recording {
-    const handle = Object.getOwnPropertyDescriptor(Scheduler.prototype, "handle")?.value as Scheduler["handle"];
-    const recording = new Recording(handle);
-    Scheduler.prototype.handle = function (event, now, lanes): Decision[] {
-      const before = { event: structuredClone(event), now, lanes: copyOf(lanes) };
-      const decisions = handle.call(this, event, now, lanes);
-      recording.#entries.push({ ...before, decisions: JSON.stringify(decisions) });
-      return decisions;
-    };
-    return recording;
-  }
-
-  /** Ends it. */
-  end(): void {
-    Scheduler.prototype.handle = this.#handle;
-  }
-
-  /** Tells it again to a new scheduler; gives the first event that was decided otherwise, or null. */
-  differs(settings: Settings): string | null {
-    const scheduler = new Scheduler(settings, new Estimate());
-    for (const [i, { event, now, lanes, decisions }] of this.#entries.entries()) {
-      const again = JSON.stringify(this.#handle.call(scheduler, event, now, lanes));
-      if (again !== decisions) return `event ${i} (${event.type}) was decided as ${decisions}, and again as ${again}`;
-    }
-    return null;
-  }
-}
-
-/** Copies what the scheduler sees of lanes, which change. */
-function copyOf(lanes: readonly LaneView[]): LaneView[] {
-  return lanes.map(({ id, backend, isExpress, isOpen, held }) => ({
-    id,
-    backend,
-    isExpress,
-    isOpen,
-    held: new Map([...held].map(([modelId, { states }]) => [modelId, { states: new Map(states) }])),
-  }));
+/** Records from a time on; gives what to call when the engine is closed, which gives what was decided otherwise, or null. */
+export function traceFrom(world: World, engine: Engine, ms: number): () => Promise<string | null> {
+  let tracing: Promise<Trace> | null = null;
+  world.at(ms, () => {
+    tracing = engine.trace({ seconds: SECONDS });
+  });
+  return async () => {
+    if (tracing === null) return null;
+    const { difference } = decideAgain(readTrace(JSON.stringify(await tracing)));
+    if (difference === null) return null;
+    const { index, type, recorded, again } = difference;
+    return `event ${index} (${type}) was decided as ${recorded}, and again as ${again}`;
+  };
 }

@@ -2,7 +2,7 @@
 // cancels, frozen tabs, slow lanes and such as lie about their times, and a fault at every n-th message to a worker.
 // Afterwards the invariants: no request lost, answered twice or answered with anything but what it gets alone; none
 // starved, and none refused beside a lane that was free for it; no batch of unlike shapes; no worker leaked, tries and
-// losses of the GPU bounded, no healthy worker ended; the same events decided the same way again. Returns what was
+// losses of the GPU bounded, no healthy worker ended; what a trace has decided the same way again. Returns what was
 // broken, as sentences.
 import { createEngine } from "../engine.ts";
 import type { Engine } from "../engine.ts";
@@ -10,7 +10,7 @@ import type { Model } from "../model.ts";
 import { LOSS_WINDOW_MS } from "../pool/ledger.ts";
 import { MAX_ATTEMPTS } from "../schedule/recover.ts";
 import { Random } from "./random.ts";
-import { Recording } from "./replay.ts";
+import { prepareTraces, traceFrom } from "./replay.ts";
 import { Request } from "./requests.ts";
 import { Stream } from "./stream.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy.ts";
@@ -95,77 +95,74 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
     drawPace: () => (isPaced && random.chance(0.3) ? [random.pick([1, 4, 15]), random.pick([0.1, 1, 10])] : [1, 1]),
     log: log ?? null,
   });
-  const recording = random.chance(1 / 4) ? Recording.begin() : null;
-  try {
-    const maxSize = random.chance(0.2) ? 20 : 100_000;
-    const queue = { maxSize };
-    const engine = await createEngine({
-      effects: world.effects,
-      callTimeoutMs: TIMEOUT_MS,
-      idleMs: 2_000,
-      ageing: AGEING_MS,
-      queue,
-      ...(isCrowded ? { workers: 1 } : {}),
-    });
-    const backend = world.random.chance(0.5) && engine.device.gpu !== null ? "webgpu" : undefined;
-    const models: Model[] = [];
-    for (const factor of FACTORS) {
-      const batching = isCrowded
-        ? { maxBatchSize: 4 }
-        : random.pick([undefined, { maxBatchSize: 4 }, { maxQueueDelayMs: 5 }]);
-      // Half of the stories on the GPU, by chance and not by the probe, so that both paths are walked.
-      models.push(await world.finish(engine.load(`https://app.test/m${factor}.json`, { backend, batching })));
-    }
-    const sum = await world.finish(engine.load(SUM_URL, { backend }));
-    await world.begin(seed);
-    const startsBefore = world.started;
-    const freezes = isCrowded ? 0 : random.whole(3);
-    // Some tabs are hidden all the while.
-    if (random.chance(0.5)) world.clampMs = 1_000;
-    for (let i = 0; i < freezes; i += 1)
-      world.at(random.upTo(3_000), () => {
-        world.freeze(random.upTo(3_600_000));
-      });
-    const requests = isCrowded ? crowd(world, engine, models) : ask(world, engine, models, !mayFail && freezes === 0);
-    const streams = isCrowded ? [] : STREAMS.map((name) => new Stream(world, name, sum));
-    const broken: string[] = [];
-    const lanes = engine.stats().lanes.length;
-    await world.run(() => {
-      const computing = [...world.alive].filter((worker) => worker.computes).length;
-      if (computing > lanes) broken.push(`${computing} workers for ${lanes} lanes`);
-      return requests.every((x) => x.settled > 0) && streams.every((x) => x.isDone);
-    }, world.now + END_MS);
-    broken.push(...requests.flatMap((x) => x.check()), ...world.wrong);
-    broken.push(...streams.flatMap((x) => x.end(mayFail)));
-    if (isCrowded) broken.push(...starved(requests));
-    // What a lane failed was on time until then.
-    if (!mayFail && freezes === 0) broken.push(...toldLate(requests));
-    if (!mayFail) {
-      const failed = requests.find((x) => !x.answered && !x.cancelled && !x.refused);
-      if (failed !== undefined) broken.push(`without a fault ${failed.asked.name} failed: ${String(failed.error)}`);
-      const crashes = engine.stats().lanes.reduce((total, lane) => total + lane.crashes, 0);
-      if (crashes > 0) broken.push(`${crashes} healthy workers were ended`);
-    }
-    const startsMax = startsBefore + lanes * 4 + requests.length * MAX_ATTEMPTS;
-    if (world.started > startsMax) broken.push(`${world.started} workers were started for ${requests.length} requests`);
-    await end(world, engine, models, broken);
-    broken.push(...overBudget(world.gpuLosses));
-    const difference = recording?.differs({ ageingMs: AGEING_MS, maxSize }) ?? null;
-    if (difference !== null) broken.push(`the same events were decided otherwise when told again: ${difference}`);
-    const count = (is: (x: Request) => boolean): number => requests.filter(is).length;
-    return {
-      broken,
-      answered: count((x) => x.answered),
-      failed: count((x) => !x.answered && !x.cancelled && !x.refused),
-      cancelled: count((x) => x.cancelled),
-      refused: count((x) => x.refused),
-      faults,
-      runs: world.runs,
-      rows: world.rows,
-    };
-  } finally {
-    recording?.end();
+  const maxSize = random.chance(0.2) ? 20 : 100_000;
+  const queue = { maxSize };
+  const engine = await createEngine({
+    effects: world.effects,
+    callTimeoutMs: TIMEOUT_MS,
+    idleMs: 2_000,
+    ageing: AGEING_MS,
+    queue,
+    ...(isCrowded ? { workers: 1 } : {}),
+  });
+  const backend = world.random.chance(0.5) && engine.device.gpu !== null ? "webgpu" : undefined;
+  const models: Model[] = [];
+  for (const factor of FACTORS) {
+    const batching = isCrowded
+      ? { maxBatchSize: 4 }
+      : random.pick([undefined, { maxBatchSize: 4 }, { maxQueueDelayMs: 5 }]);
+    // Half of the stories on the GPU, by chance and not by the probe, so that both paths are walked.
+    models.push(await world.finish(engine.load(`https://app.test/m${factor}.json`, { backend, batching })));
   }
+  const sum = await world.finish(engine.load(SUM_URL, { backend }));
+  await prepareTraces();
+  await world.begin(seed);
+  const decidedOtherwise = random.chance(1 / 4) ? traceFrom(world, engine, random.upTo(1_500)) : null;
+  const startsBefore = world.started;
+  const freezes = isCrowded ? 0 : random.whole(3);
+  // Some tabs are hidden all the while.
+  if (random.chance(0.5)) world.clampMs = 1_000;
+  for (let i = 0; i < freezes; i += 1)
+    world.at(random.upTo(3_000), () => {
+      world.freeze(random.upTo(3_600_000));
+    });
+  const requests = isCrowded ? crowd(world, engine, models) : ask(world, engine, models, !mayFail && freezes === 0);
+  const streams = isCrowded ? [] : STREAMS.map((name) => new Stream(world, name, sum));
+  const broken: string[] = [];
+  const lanes = engine.stats().lanes.length;
+  await world.run(() => {
+    const computing = [...world.alive].filter((worker) => worker.computes).length;
+    if (computing > lanes) broken.push(`${computing} workers for ${lanes} lanes`);
+    return requests.every((x) => x.settled > 0) && streams.every((x) => x.isDone);
+  }, world.now + END_MS);
+  broken.push(...requests.flatMap((x) => x.check()), ...world.wrong);
+  broken.push(...streams.flatMap((x) => x.end(mayFail)));
+  if (isCrowded) broken.push(...starved(requests));
+  // What a lane failed was on time until then.
+  if (!mayFail && freezes === 0) broken.push(...toldLate(requests));
+  if (!mayFail) {
+    const failed = requests.find((x) => !x.answered && !x.cancelled && !x.refused);
+    if (failed !== undefined) broken.push(`without a fault ${failed.asked.name} failed: ${String(failed.error)}`);
+    const crashes = engine.stats().lanes.reduce((total, lane) => total + lane.crashes, 0);
+    if (crashes > 0) broken.push(`${crashes} healthy workers were ended`);
+  }
+  const startsMax = startsBefore + lanes * 4 + requests.length * MAX_ATTEMPTS;
+  if (world.started > startsMax) broken.push(`${world.started} workers were started for ${requests.length} requests`);
+  await end(world, engine, models, broken);
+  broken.push(...overBudget(world.gpuLosses));
+  const difference = (await decidedOtherwise?.()) ?? null;
+  if (difference !== null) broken.push(`the same events were decided otherwise when told again: ${difference}`);
+  const count = (is: (x: Request) => boolean): number => requests.filter(is).length;
+  return {
+    broken,
+    answered: count((x) => x.answered),
+    failed: count((x) => !x.answered && !x.cancelled && !x.refused),
+    cancelled: count((x) => x.cancelled),
+    refused: count((x) => x.refused),
+    faults,
+    runs: world.runs,
+    rows: world.rows,
+  };
 }
 
 /** Requests of all kinds, at random times. */

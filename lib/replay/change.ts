@@ -1,0 +1,113 @@
+// What may be set otherwise for a replay: the options that `createEngine` and `load` have, by their names, and the lanes.
+import type { LaneView, Step } from "../schedule/protocol.ts";
+import type { SavedScheduler } from "../schedule/scheduler.ts";
+
+/** What is to be otherwise. */
+export interface Change {
+  readonly maxQueueDelayMs?: number;
+  readonly maxBatchSize?: number;
+  readonly preferredBatchSizes?: readonly number[];
+  readonly concurrency?: number;
+  readonly ageingMs?: number;
+  readonly maxSize?: number;
+  /** How many lanes there are beside an express lane, of the backend that has most. */
+  readonly lanes?: number;
+  /** Whether there is an express lane: 0 or 1. */
+  readonly express?: number;
+}
+
+/** Each setting with its least and its greatest value, and what it is. */
+export const SETTINGS: Readonly<Record<keyof Change, readonly [min: number, max: number, what: string]>> = {
+  maxQueueDelayMs: [0, 10_000, "how long a request may wait on a free lane for others"],
+  maxBatchSize: [1, 1_024, "how many rows may run together"],
+  preferredBatchSizes: [1, 1_024, "sizes to prefer, as 4,8"],
+  concurrency: [1, 64, "on how many lanes a model may run at once"],
+  ageingMs: [1, 3_600_000, "who waits so long counts as one priority higher"],
+  maxSize: [1, 1_000_000, "how many requests may wait"],
+  lanes: [1, 64, "how many lanes there are beside an express lane"],
+  express: [0, 1, "whether there is an express lane"],
+};
+
+/**
+ * Reads words as `maxQueueDelayMs=4`.
+ * @throws TypeError or RangeError that names the word
+ */
+export function parseChange(words: readonly string[]): Change {
+  const change: Record<string, number | readonly number[]> = {};
+  for (const word of words) {
+    const [, name = "", text = ""] = /^(\w+)=(.+)$/.exec(word) ?? [];
+    if (name === "") throw new TypeError(`set: expected NAME=VALUE, got "${word}"`);
+    if (!Object.hasOwn(SETTINGS, name))
+      throw new TypeError(`set: there is no setting "${name}", only ${Object.keys(SETTINGS).join(", ")}`);
+    const [min, max] = SETTINGS[name as keyof Change];
+    const isWhole = name !== "maxQueueDelayMs";
+    const values = text.split(",").map((part) => {
+      const value = part.trim() === "" ? Number.NaN : Number(part);
+      if (!(value >= min && value <= max) || (isWhole && !Number.isInteger(value)))
+        throw new RangeError(
+          `set: ${name} is ${isWhole ? "a whole number" : "a number"} from ${min} to ${max}, got "${part}"`,
+        );
+      return value;
+    });
+    if (name !== "preferredBatchSizes" && values.length > 1)
+      throw new TypeError(`set: ${name} takes one number, got "${text}"`);
+    change[name] = name === "preferredBatchSizes" ? values : (values[0] as number);
+  }
+  return change;
+}
+
+/** Gives a step as it would have been. */
+export function changeStep(step: Step, change: Change): Step {
+  const { maxBatchSize, maxQueueDelayMs, preferredBatchSizes } = step.batching;
+  return {
+    ...step,
+    concurrency: change.concurrency ?? step.concurrency,
+    batching: {
+      maxBatchSize: change.maxBatchSize ?? maxBatchSize,
+      maxQueueDelayMs: change.maxQueueDelayMs ?? maxQueueDelayMs,
+      preferredBatchSizes: change.preferredBatchSizes ?? preferredBatchSizes,
+    },
+  };
+}
+
+/** Gives lanes as they would have been, all open, with what they held. */
+export function changeLanes(seen: readonly LaneView[], { lanes, express }: Change): LaneView[] {
+  const usual = seen.filter((lane) => !lane.isExpress);
+  const counts = new Map<string, number>();
+  for (const { backend } of usual) counts.set(backend, (counts.get(backend) ?? 0) + 1);
+  const [most] = [...counts].sort(([, a], [, b]) => b - a)[0] ?? [""];
+  const own = usual.filter((lane) => lane.backend === most);
+  const count = lanes ?? own.length;
+  const kept = own.slice(0, count);
+  for (let i = own.length; i < count; i += 1) kept.push({ ...(own[0] as LaneView), id: `${most}-${i}-more` });
+  let rest = seen.filter((lane) => lane.isExpress);
+  if (express === 0) rest = [];
+  if (express === 1 && rest.length === 0 && own[0] !== undefined)
+    rest = [{ ...own[0], id: "express", isExpress: true }];
+  return [...usual.filter((lane) => lane.backend !== most), ...kept, ...rest].map((lane) => ({
+    ...lane,
+    isOpen: true,
+  }));
+}
+
+/** Gives the scheduler as it would have been, without what runs on lanes that are not there. */
+export function changeSaved(saved: SavedScheduler, lanes: readonly LaneView[], change: Change): SavedScheduler {
+  const { settings, queue, batches } = saved;
+  const ids = new Set(lanes.map(({ id }) => id));
+  return {
+    ...saved,
+    settings: {
+      ...settings,
+      ageingMs: change.ageingMs ?? settings.ageingMs,
+      maxSize: change.maxSize ?? settings.maxSize,
+    },
+    queue: {
+      ...queue,
+      groups: queue.groups.map((group) => ({
+        ...group,
+        steps: group.steps.map(([step, costMs]) => [changeStep(step, change), costMs] as const),
+      })),
+    },
+    batches: new Map([...batches].filter(([lane]) => ids.has(lane))),
+  };
+}

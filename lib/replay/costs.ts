@@ -1,0 +1,123 @@
+// What runs cost while a trace was recorded: for each model, kind of lane and number of rows the times of its batches, in
+// their order, so that a simulation meets the same spread. A size that was never run is taken from the nearest ones.
+import type { Told } from "../observe/trace.ts";
+import { Estimate } from "../schedule/estimate.ts";
+import type { Place } from "../schedule/protocol.ts";
+import type { TraceFile } from "./file.ts";
+
+/** What one batch takes: all that its lane is busy, and what of that is told as its time in the worker. */
+export interface Cost {
+  readonly laneMs: number;
+  readonly ranMs: number;
+}
+
+interface Begun {
+  readonly place: Place;
+  readonly rows: number;
+  readonly atMs: number;
+  readonly isCold: boolean;
+}
+
+/** What a model costs of which nothing was measured. */
+const UNKNOWN_MS = 50;
+const LOAD_MS = 300;
+
+/** The costs of a trace. */
+export class Costs {
+  /** By key and kind of lane, then by rows. */
+  readonly #samples: Map<string, Map<number, Cost[]>> = new Map();
+  readonly #loads: Map<number, number> = new Map();
+  readonly #estimate: Estimate;
+  readonly #used: Map<Cost[], number> = new Map();
+  /** Models of which no run was recorded. */
+  readonly unknown: Set<number> = new Set();
+  /** Batches that failed while it was recorded. */
+  failures = 0;
+
+  constructor({ saved, told }: TraceFile) {
+    this.#estimate = new Estimate(saved.estimate);
+    for (const [modelId, ms] of saved.loadMs) this.#loads.set(modelId, ms);
+    const rows = new Map<number, number>();
+    for (const { steps } of saved.queue.groups) for (const [step] of steps) rows.set(step.id, step.rows);
+    const begun = new Map<string, Begun>();
+    const freeMs = new Map<string, number>();
+    for (const entry of told) this.#note(entry, rows, begun, freeMs);
+  }
+
+  /** Gives what the next batch of so many rows takes. */
+  next({ key, modelId }: Place, isExpress: boolean, rows: number): Cost {
+    const sizes = this.#samples.get(keyOf(key, isExpress)) ?? this.#samples.get(keyOf(key, !isExpress));
+    if (sizes === undefined) {
+      this.unknown.add(modelId);
+      const ms = this.#estimate.ms(key, rows) ?? UNKNOWN_MS * rows;
+      return { laneMs: ms, ranMs: ms };
+    }
+    const nearest = [...sizes.keys()].sort((a, b) => distance(a, rows) - distance(b, rows))[0] as number;
+    const samples = sizes.get(nearest) as Cost[];
+    const used = this.#used.get(samples) ?? 0;
+    this.#used.set(samples, used + 1);
+    const { laneMs, ranMs } = samples[used % samples.length] as Cost;
+    if (nearest === rows) return { laneMs, ranMs };
+    const ratio = this.#between(sizes, rows) / median(samples);
+    return { laneMs: laneMs * ratio, ranMs: ranMs * ratio };
+  }
+
+  /** Gives what it takes to load a model. */
+  load(modelId: number): number {
+    return this.#loads.get(modelId) ?? LOAD_MS;
+  }
+
+  #note(
+    { event, now, lanes, decisions }: Told,
+    rows: Map<number, number>,
+    begun: Map<string, Begun>,
+    freeMs: Map<string, number>,
+  ): void {
+    if (event.type === "arrived") rows.set(event.step.id, event.step.rows);
+    if (event.type === "loaded") this.#loads.set(event.modelId, event.ms);
+    if (event.type === "ended") {
+      const batch = begun.get(`${event.lane} ${event.batch}`);
+      const beganMs = Math.max(batch?.atMs ?? 0, freeMs.get(event.lane) ?? 0);
+      freeMs.set(event.lane, now);
+      if (event.ms === null || event.ms === Infinity) this.failures += 1;
+      else if (batch?.isCold === false) {
+        const isExpress = lanes.find(({ id }) => id === event.lane)?.isExpress === true;
+        const sizes = this.#samples.get(keyOf(batch.place.key, isExpress)) ?? new Map<number, Cost[]>();
+        this.#samples.set(keyOf(batch.place.key, isExpress), sizes);
+        const samples = sizes.get(batch.rows) ?? [];
+        sizes.set(batch.rows, samples);
+        samples.push({ laneMs: now - beganMs, ranMs: event.ms });
+      }
+    }
+    for (const x of decisions) {
+      if (x.type !== "start") continue;
+      const isCold = lanes.find(({ id }) => id === x.lane)?.held.has(x.place.modelId) !== true;
+      const count = x.ids.reduce((sum, id) => sum + (rows.get(id) ?? 1), 0);
+      begun.set(`${x.lane} ${x.batch}`, { place: x.place, rows: count, atMs: now, isCold });
+    }
+  }
+
+  /** The median of a size that was not run: on the line between its neighbours, or in proportion past the last. */
+  #between(sizes: ReadonlyMap<number, readonly Cost[]>, rows: number): number {
+    const known = [...sizes.keys()].sort((a, b) => a - b);
+    const of = (size: number): number => median(sizes.get(size) as readonly Cost[]);
+    const above = known.find((size) => size > rows);
+    const below = known.filter((size) => size < rows).at(-1);
+    if (below === undefined) return (of(above as number) * rows) / (above as number);
+    if (above === undefined) return (of(below) * rows) / below;
+    return of(below) + ((of(above) - of(below)) * (rows - below)) / (above - below);
+  }
+}
+
+function keyOf(key: string, isExpress: boolean): string {
+  return `${isExpress ? "express" : "usual"} ${key}`;
+}
+
+function distance(a: number, b: number): number {
+  return Math.abs(Math.log(a / b));
+}
+
+function median(samples: readonly Cost[]): number {
+  const sorted = samples.map(({ laneMs }) => laneMs).sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)] ?? 0;
+}

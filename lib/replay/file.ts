@@ -1,0 +1,174 @@
+// A trace as it is read: by somebody who got it in a bug report, so every value is looked at before the scheduler is
+// told any of it. What is wrong is said with the place where it is.
+import * as v from "valibot";
+import type { Told } from "../observe/trace.ts";
+import { read } from "../observe/written.ts";
+import type { Json } from "../observe/written.ts";
+import type { SavedScheduler } from "../schedule/scheduler.ts";
+
+/** A trace that was read. */
+export interface TraceFile {
+  readonly startMs: number;
+  readonly endMs: number;
+  /** Whether the record ended before its time. */
+  readonly isCut: boolean;
+  readonly models: ReadonlyMap<number, { readonly name: string; readonly variant: string }>;
+  readonly saved: SavedScheduler;
+  readonly told: readonly Told[];
+}
+
+const MAX_EVENTS = 1_000_000;
+const ms = v.pipe(v.number(), v.finite(), v.minValue(0), v.maxValue(1e12));
+/** A time in the future that may never come. */
+const due = v.pipe(v.number(), v.minValue(-1e12));
+const cost = v.pipe(v.number(), v.minValue(0));
+const id = v.pipe(v.number(), v.safeInteger());
+const word = v.pipe(v.string(), v.maxLength(1_000));
+const rows = v.pipe(id, v.minValue(1), v.maxValue(2 ** 20));
+
+const place = v.looseObject({ backend: word, modelId: id, key: word });
+const batching = v.looseObject({
+  maxBatchSize: rows,
+  maxQueueDelayMs: ms,
+  preferredBatchSizes: v.pipe(v.array(rows), v.maxLength(1_024)),
+});
+const step = v.looseObject({
+  id,
+  places: v.pipe(v.tupleWithRest([place], place), v.maxLength(16)),
+  priority: v.pipe(id, v.minValue(0), v.maxValue(2)),
+  arrivedMs: ms,
+  dueMs: due,
+  isRefusable: v.boolean(),
+  caller: id,
+  rows,
+  shape: v.nullable(v.pipe(v.string(), v.maxLength(10_000))),
+  batching,
+  concurrency: v.pipe(v.number(), v.minValue(1)),
+  preempt: v.boolean(),
+  state: v.optional(v.looseObject({ id, after: id })),
+});
+const event = v.variant("type", [
+  v.looseObject({ type: v.literal("arrived"), step, isAgain: v.boolean() }),
+  v.looseObject({ type: v.literal("cancelled"), id }),
+  v.looseObject({ type: v.literal("ended"), lane: word, batch: id, ms: v.nullable(cost) }),
+  v.looseObject({ type: v.literal("loaded"), modelId: id, ms: cost }),
+  v.looseObject({ type: v.literal("tick") }),
+]);
+const lane = v.looseObject({
+  id: word,
+  backend: word,
+  isExpress: v.boolean(),
+  isOpen: v.boolean(),
+  held: v.map(id, v.looseObject({ states: v.map(id, id) })),
+});
+/** Decisions are only compared, and read for what they start. */
+const decision = v.variant("type", [
+  v.looseObject({ type: v.literal("start"), batch: id, lane: word, place, ids: v.array(id), ms: cost }),
+  v.looseObject({ type: v.literal("reject"), id, code: v.picklist(["deadline-exceeded", "overloaded"]) }),
+  v.looseObject({ type: v.literal("warm"), lane: word, id, place }),
+  v.looseObject({ type: v.literal("end"), lane: word }),
+]);
+const batch = v.looseObject({
+  id,
+  place,
+  key: word,
+  rows,
+  ms: cost,
+  startMs: v.pipe(v.number(), v.finite()),
+  ids: v.array(id),
+  preempt: v.boolean(),
+});
+const group = v.looseObject({
+  lastDueMs: due,
+  servedMs: v.pipe(v.number(), v.finite()),
+  usedMs: v.pipe(v.number(), v.finite()),
+  costMs: v.pipe(v.number(), v.finite()),
+  steps: v.array(v.tuple([step, v.pipe(v.number(), v.finite())])),
+});
+const cells = v.array(v.tuple([word, v.pipe(v.array(v.nullable(v.tuple([cost, v.boolean()]))), v.maxLength(64))]));
+const saved = v.looseObject({
+  settings: v.looseObject({ ageingMs: v.pipe(v.number(), v.finite(), v.minValue(1)), maxSize: rows }),
+  estimate: v.pipe(
+    v.string(),
+    v.check((text) => isEstimate(text), "it is no estimate"),
+  ),
+  runs: id,
+  queue: v.looseObject({ usedMs: v.pipe(v.number(), v.finite()), groups: v.array(group) }),
+  batches: v.map(word, v.array(batch)),
+  notedMs: v.map(word, v.pipe(v.number(), v.finite())),
+  loadMs: v.map(id, cost),
+  wastedMs: v.map(id, cost),
+  nextBatch: id,
+  short: v.looseObject({ ms: cost, key: v.string(), untilMs: v.pipe(v.number(), v.finite()) }),
+  wakeMs: due,
+});
+const file = v.looseObject({
+  schema: v.literal("selvedge/trace@1"),
+  startMs: ms,
+  endMs: ms,
+  isCut: v.boolean(),
+  about: v.looseObject({ models: v.map(id, v.looseObject({ name: v.string(), variant: v.string() })) }),
+  saved,
+  lanes: v.array(v.pipe(v.array(lane), v.maxLength(1_000))),
+  told: v.pipe(v.array(v.tuple([ms, event, id, v.array(decision)])), v.maxLength(MAX_EVENTS)),
+});
+
+/**
+ * Reads the text of a trace.
+ * @throws TypeError that names what is wrong with it, and where
+ */
+export function readTrace(text: string): TraceFile {
+  const written = partOf(text);
+  let value: unknown;
+  try {
+    value = read(written);
+  } catch (error) {
+    throw new TypeError(`its part "selvedge" can't be read: ${error instanceof Error ? error.message : ""}`);
+  }
+  const schema = (value as { readonly schema?: unknown }).schema;
+  if (schema !== "selvedge/trace@1")
+    throw new TypeError(`its schema is ${JSON.stringify(schema)}, and this version reads "selvedge/trace@1"`);
+  const result = v.safeParse(file, value, { abortEarly: true });
+  if (!result.success) {
+    const [issue] = result.issues;
+    throw new TypeError(`selvedge.${v.getDotPath(issue) ?? ""}: ${issue.message}`);
+  }
+  const { startMs, endMs, isCut, about, lanes } = result.output;
+  let beforeMs = startMs;
+  const told = result.output.told.map(([now, event, index, decisions], i) => {
+    const seen = lanes[index];
+    if (seen === undefined) throw new TypeError(`selvedge.told.${i}: there are no lanes ${index}`);
+    if (now < beforeMs) throw new TypeError(`selvedge.told.${i}: its time lies before that of the one before`);
+    beforeMs = now;
+    return { now, event, lanes: seen, decisions };
+  });
+  return {
+    ...{ startMs, endMs, isCut, models: about.models },
+    saved: result.output.saved,
+    told: told as unknown as readonly Told[],
+  };
+}
+
+/** Finds the part that is ours. */
+function partOf(text: string): Json {
+  let trace: unknown;
+  try {
+    trace = JSON.parse(text);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : "";
+    throw new TypeError(`it is no JSON, or was cut short: ${why}`);
+  }
+  const part =
+    typeof trace === "object" && trace !== null ? (trace as { readonly selvedge?: Json }).selvedge : undefined;
+  if (typeof part !== "object" || part === null || Array.isArray(part))
+    throw new TypeError('it has no part "selvedge", so engine.trace() did not make it, or something took it out');
+  return part;
+}
+
+function isEstimate(text: string): boolean {
+  try {
+    return v.is(cells, JSON.parse(text));
+  } catch {
+    return false;
+  }
+}
