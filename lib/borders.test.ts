@@ -17,6 +17,7 @@ const CONTRACTS = [
   "choose",
   "device",
   "effects",
+  "effects-storage",
   "errors",
   "feeds",
   "link",

@@ -38,6 +38,8 @@ export interface Effects {
   onLife(listener: (change: LifeChange) => void): () => void;
   /** Small values that outlive the page, as localStorage; get gives null where nothing is kept. */
   readonly memo: { get(key: string): string | null; set(key: string, value: string): void };
+  /** Has the browser keep what is stored even where space runs short, unless it would ask the user; never rejects. */
+  keepStorage(): Promise<void>;
   /** Decodes or copies an image source without touching the caller's object. */
   createImageBitmap(source: ImageBitmapSource): Promise<ImageBitmap>;
   /** What does not change while the page lives. */
@@ -93,6 +95,10 @@ export function browserEffects(): Effects {
     activated,
     onLife,
     memo: { get: readMemo, set: writeMemo },
+    keepStorage: async () => {
+      const { keepQuietly } = await import("./effects-storage.ts");
+      await keepQuietly();
+    },
     createImageBitmap: (source) =>
       createImageBitmap(source, {
         imageOrientation: "from-image",

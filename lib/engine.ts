@@ -96,6 +96,8 @@ export class Engine {
   readonly #makeResults: () => Promise<Results>;
   #results: Promise<Results> | null = null;
   #kept: Results | null = null;
+  /** Whether the browser is still to be asked to keep what is stored: once, when something is. */
+  #mustAskToKeep: boolean;
   #nextModelId = 1;
   #lastMark = 0;
 
@@ -130,6 +132,7 @@ export class Engine {
       script: policy === undefined ? href : policy.createScriptURL(href),
     });
     this.#cache = new CacheClient(effects, () => sourceOf(assets().cacheUrl), options.store ?? "auto");
+    this.#mustAskToKeep = (options.store ?? "auto") === "auto";
     this.#trust = options.trust ?? [];
     this.#pool = new Pool(size, {
       effects,
@@ -218,7 +221,10 @@ export class Engine {
     this.#assertOpen();
     const from = resolveAddress(source, this.#effects.facts.baseUrl);
     const signal = eitherOf(options.signal, this.#stop.signal);
-    return this.#cache.update(from, this.#wish(options), { signal, onProgress: options.onProgress });
+    const wish = this.#wish({ ...options, update: "first" });
+    const updated = await this.#cache.update(from, wish, { signal, onProgress: options.onProgress });
+    this.#askToKeep();
+    return updated;
   }
 
   /** Gives what the engine counted so far. */
@@ -337,12 +343,19 @@ export class Engine {
       },
     });
     this.#models.add(model);
+    if (typeof from === "string") this.#askToKeep();
     if (options.update === "later" && typeof from === "string")
-      // For the next load; what fails is tried then.
+      // For the next load; what fails is tried then. Not where the user saves data.
       this.#cache
         .update(from, this.#wish(options), { signal: this.#stop.signal, onProgress: undefined })
         .catch(() => undefined);
     return model;
+  }
+
+  #askToKeep(): void {
+    if (!this.#mustAskToKeep) return;
+    this.#mustAskToKeep = false;
+    void this.#effects.keepStorage();
   }
 
   #wish({ backend, variant, update = "first", identity }: LoadOptions, crashed: readonly Candidate[] = []): Wish {

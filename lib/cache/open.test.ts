@@ -122,6 +122,22 @@ describe("an update", () => {
     expect(await update(address(), wish(), page(), idle)).toMatchObject({ isNew: false, fetchedBytes: 0 });
   });
 
+  test("in the background waits where the user saves data; one that was asked for does not", async () => {
+    const first = await release("1", 1);
+    await update(address(), wish(), page(), idle);
+    const second = await release("2", 2);
+    const effects = { ...hurried, connection: () => ({ saveData: true, bytesPerSecond: null }) };
+    const saving = new Downloader(effects, new Shelf(memory, () => (now += 10)));
+    server.asked = [];
+    expect(await update(address(), wish({ update: "later" }), saving, idle)).toEqual({
+      identity: first.identity,
+      isNew: false,
+      fetchedBytes: 0,
+    });
+    expect(server.asked).toEqual([]);
+    expect(await update(address(), wish(), saving, idle)).toMatchObject({ identity: second.identity, isNew: true });
+  });
+
   test("that does not fit says so", async () => {
     memory = new MemoryStore(3 * CHUNK);
     await release("1", 1, 2, 3, 4, 5, 6);

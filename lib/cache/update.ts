@@ -16,6 +16,9 @@ export async function update(
   { signal, onProgress }: DownloadOptions,
 ): Promise<Updated> {
   const before = (await downloader.shelf?.source(url).catch(() => null))?.identity;
+  // What nobody waits for is not fetched where the user saves data.
+  if (wish.update === "later" && before !== undefined && downloader.effects.connection().saveData)
+    return { identity: before, isNew: false, fetchedBytes: 0 };
   const opened = await openNewest(url, wish, downloader, signal);
   const { candidates, settled, assets } = plan(opened, wish);
   const wanted = candidates.filter((x) => settled === null || x.backend === settled.backend);

@@ -133,6 +133,22 @@ test("where there is no choice the worker starts while the bundle comes, and the
   await engine.close();
 });
 
+test("the browser is asked once to keep what is stored, after a first load, and not where nothing is", async () => {
+  const { world, engine } = await start();
+  expect(await codeOf(world.finish(engine.load(`${BASE}gone.json`)))).toBe("download-failed");
+  expect(world.keepsAsked).toBe(0);
+  await world.finish(engine.load(URL_OF_DOUBLE));
+  await world.finish(engine.load(URL_OF_DOUBLE));
+  expect(world.keepsAsked).toBe(1);
+  await engine.close();
+  for (const store of ["memory", false] as const) {
+    const other = await start({ store });
+    await other.world.finish(other.engine.load(URL_OF_DOUBLE));
+    expect(other.world.keepsAsked).toBe(0);
+    await other.engine.close();
+  }
+});
+
 test("a worker that was started for a model that never came idles out", async () => {
   const { world, engine } = await start({ idleMs: 1_000 });
   expect(await codeOf(world.finish(engine.load(`${BASE}gone.json`)))).toBe("download-failed");

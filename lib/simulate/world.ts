@@ -54,6 +54,8 @@ export class World {
   /** How many workers were started, and how many ended by a fault. */
   started = 0;
   killed = 0;
+  /** How often the browser was asked to keep what is stored. */
+  keepsAsked = 0;
   faults = false;
   now = 0;
   /** How late a page's timers are at the least, as those of a hidden one; a worker's are not. */
@@ -191,6 +193,10 @@ export class World {
       createWorker: (url): WorkerHandle => new SimulatedWorker(this, String(url), this.#options.createBackend),
       probeGpu: () => Promise.resolve(gpu),
       activated: () => Promise.resolve(),
+      keepStorage: () => {
+        this.keepsAsked += 1;
+        return Promise.resolve();
+      },
       onLife: (listener) => {
         this.#lives.add(listener);
         return () => this.#lives.delete(listener);
