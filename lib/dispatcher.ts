@@ -13,7 +13,7 @@ import type { Feeds, LoadMessage, Ran } from "./pool/protocol.ts";
 import type { Attempt, Done } from "./result.ts";
 import { Estimate } from "./schedule/estimate.ts";
 import { PRIORITIES } from "./schedule/protocol.ts";
-import type { Batching, Decision, Event, Priority, StartWhy } from "./schedule/protocol.ts";
+import type { Batching, Decision, Event, Place, Priority, StartWhy } from "./schedule/protocol.ts";
 import { MAX_ATTEMPTS, recover } from "./schedule/recover.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
 import type { SavedScheduler, Settings } from "./schedule/scheduler.ts";
@@ -27,6 +27,8 @@ export interface Route {
   readonly why: Why;
   /** Fetches what is not here yet: the weights of a fallback that was never needed before. */
   readonly message: () => Promise<LoadMessage>;
+  /** Gives the same where all of it is here already; else null. */
+  readonly here: () => LoadMessage | null;
 }
 
 /** What is to be executed. */
@@ -124,7 +126,7 @@ export class Dispatcher {
 
   /** Gives how long one request takes, as learnt on this device; null where it never ran here. */
   expectedMs(identity: string, variant: string, backend: BackendName): number | null {
-    return this.#estimate.ms(`${identity} ${variant} ${backend}`, 1) ?? null;
+    return this.#estimate.ms(keyOf(identity, variant, backend), 1) ?? null;
   }
 
   /** Has every event from now on told to a watcher, and gives the scheduler as it is now, and what ends it. */
@@ -203,6 +205,11 @@ export class Dispatcher {
     this.#tell({ type: "loaded", modelId, ms });
   }
 
+  /** Takes note of what one request was measured to take when its model was placed. */
+  measured(identity: string, variant: string, backend: BackendName, ms: number): void {
+    this.#tell({ type: "measured", key: keyOf(identity, variant, backend), ms });
+  }
+
   /** Rejects everything of one model that waits; what runs is left to end. */
   drop(modelId: number, error: Error): void {
     for (const step of [...this.#steps.values()])
@@ -220,15 +227,13 @@ export class Dispatcher {
   #arrive(step: Step, isAgain: boolean): void {
     const { work, arrivedMs } = step;
     const { priority = "normal", deadlineMs = Infinity, onLate, preempt = false } = work.options;
-    const { variant, backend } = work.routes[step.route] as Route;
-    const place = { backend, modelId: step.message.modelId, key: `${work.identity} ${variant} ${backend}` };
     const isAlone = step.isAlone || work.state !== undefined;
     this.#tell({
       type: "arrived",
       isAgain,
       step: {
         id: step.id,
-        places: [place],
+        places: placesOf(step),
         priority: PRIORITIES.indexOf(priority),
         arrivedMs,
         dueMs: arrivedMs + deadlineMs,
@@ -261,10 +266,10 @@ export class Dispatcher {
     if (decision.type === "end") lane.end(new SelvedgeError("closed", "What it ran was cancelled."));
     else if (decision.type === "start") this.#start(decision, lane);
     // One that fails is told again should it be needed.
-    else lane.load((this.#steps.get(decision.id) as Step).message).catch(() => undefined);
+    else lane.load(messageFor(this.#steps.get(decision.id) as Step, decision.place)).catch(() => undefined);
   }
 
-  #start({ ids, batch, why }: Decision & { type: "start" }, lane: Lane): void {
+  #start({ ids, batch, place, why }: Decision & { type: "start" }, lane: Lane): void {
     const now = this.#effects.now();
     const steps = ids.map((id) => this.#steps.get(id) as Step);
     for (const step of steps) if (step.attempts.length === 0) step.queuedMs = now - step.arrivedMs;
@@ -286,7 +291,7 @@ export class Dispatcher {
     const onBegin = (): void => {
       running.startMs = this.#effects.now();
     };
-    lane.run(first.message, items, { state: first.work.state, onBegin }).then(
+    lane.run(messageFor(first, place), items, { state: first.work.state, onBegin }).then(
       (ran) => {
         this.#ended(running, ran, null);
       },
@@ -317,7 +322,10 @@ export class Dispatcher {
       };
       if (ran !== null && item?.ok === true) {
         attempt(null);
-        const route = step.work.routes[step.route] as Route;
+        const own = step.work.routes[step.route] as Route;
+        const ranOn = step.work.routes.find(({ backend }) => backend === lane.backend) ?? own;
+        // What it was placed by is the same where another lane was only sooner; `start` tells that.
+        const route = { ...ranOn, why: own.why };
         const { queuedMs, attempts, work, arrivedMs } = step;
         const lateMs = now - arrivedMs - (work.options.deadlineMs ?? Infinity);
         step.resolve({ item: item.value, ran, route, start: why, queuedMs, attempts, lateMs });
@@ -335,6 +343,8 @@ export class Dispatcher {
   /** What failed in a batch is tried alone before it is given up: it may have been a neighbour's fault. */
   #recover(step: Step, lane: Lane, error: unknown, wasBatch: boolean): void {
     step.isAlone ||= wasBatch;
+    // Where it was only sooner than on its own route it is not tried again.
+    const isElsewhere = lane.backend !== step.work.routes[step.route]?.backend;
     const recovery = recover({
       code: isSelvedgeError(error) ? error.code : null,
       backend: lane.backend,
@@ -342,14 +352,14 @@ export class Dispatcher {
       attempts: step.attempts.length,
       attemptsHere: step.attempts.filter((x) => x.backend === lane.backend).length,
       gpuAllowed: this.#ledger.allowed,
-      hasFallback: step.route + 1 < step.work.routes.length,
+      hasFallback: isElsewhere || step.route + 1 < step.work.routes.length,
     });
     if (recovery === "reject" && (!wasBatch || step.attempts.length >= MAX_ATTEMPTS)) {
       step.reject(error);
       return;
     }
     this.#counters.retried(step.work.options.priority ?? "normal");
-    if (recovery === "step-down") this.#stepDown(step);
+    if (recovery === "step-down" && !isElsewhere) this.#stepDown(step);
     else this.#arrive(step, true);
   }
 
@@ -382,4 +392,34 @@ export class Dispatcher {
     this.#savedMs = this.#effects.now();
     this.#effects.memo.set(MEMO_KEY, this.#estimate.save());
   }
+}
+
+/**
+ * Gives where a step may run: on its route, and on those to go down to whose weights are here. One that failed once
+ * keeps to its route, and so does one of a state, which lies on one lane.
+ */
+function placesOf({ work, route, message, attempts }: Step): [Place, ...Place[]] {
+  const { identity, routes, state } = work;
+  const placeOf = ({ variant, backend }: Route, { modelId }: LoadMessage): Place => {
+    return { backend, modelId, key: keyOf(identity, variant, backend) };
+  };
+  const places: [Place, ...Place[]] = [placeOf(routes[route] as Route, message)];
+  if (state !== undefined || attempts.length > 0) return places;
+  for (let i = route + 1; i < routes.length; i += 1) {
+    const other = routes[i] as Route;
+    const here = other.here();
+    if (here !== null) places.push(placeOf(other, here));
+  }
+  return places;
+}
+
+/** Gives what a lane loads to run a step there. */
+function messageFor({ work, message }: Step, { backend, modelId }: Place): LoadMessage {
+  if (message.modelId === modelId) return message;
+  return work.routes.find((route) => route.backend === backend)?.here() ?? message;
+}
+
+/** Names a model on a backend for what is learnt of it. */
+function keyOf(identity: string, variant: string, backend: BackendName): string {
+  return `${identity} ${variant} ${backend}`;
 }

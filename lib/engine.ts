@@ -117,7 +117,9 @@ export class Engine {
       wanted.includes(name) && facts.workers && (name === "wasm" ? facts.wasm : device.gpu !== null);
     this.#backends = (["webgpu", "wasm"] as const).filter(usable);
     const threads = device.isolated ? (options.threads ?? 1) : 1;
-    this.#placer = new Placer(effects, device, threads);
+    this.#placer = new Placer(effects, device, threads, (identity, { variant, backend }, ms) => {
+      this.#dispatcher.measured(identity, variant.id, backend, ms);
+    });
     const ledger = new GpuLedger(effects);
     const base = options.assetsBase?.toString();
     const assets = (): Assets => resolveAssets(chooseBuild(facts), base, facts.baseUrl);

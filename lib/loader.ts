@@ -39,6 +39,8 @@ export class Loader {
   readonly #parts: LoaderParts;
   readonly #files: Map<string, Promise<LoadMessage["files"]>> = new Map();
   readonly #messages: Map<string, Promise<LoadMessage>> = new Map();
+  /** Those that are there. */
+  readonly #here: Map<string, LoadMessage> = new Map();
   #assets: Promise<Record<string, string>> | null = null;
   #facts: ModelFacts | null = null;
 
@@ -79,30 +81,37 @@ export class Loader {
   async placed(placement: Placement & Candidate): Promise<Placed> {
     const { message, facts } = await this.on(placement);
     const { backend, variant, why } = placement;
-    const chosen: Route = { backend, variant: variant.id, why, message: () => this.#message(placement) };
+    const chosen = this.#route(placement, why);
     // Down means away from the GPU; wasm can't be lost, and a model that wasm can't run finds no help on a GPU.
     const others = backend === "webgpu" ? this.plan.candidates.filter((x) => x.backend !== backend) : [];
     const down = others.map((x): Route => {
+      // The same weights are here: this costs nothing, and then a lane of the other backend may help out.
+      if (x.variant.id === variant.id) this.#message(x).catch(() => undefined);
       const text = `${x.backend}: the GPU was lost or failed, so this ran there instead`;
-      return {
-        backend: x.backend,
-        variant: x.variant.id,
-        why: { code: "gpu-lost", text },
-        message: () => this.#message(x),
-      };
+      return this.#route(x, { code: "gpu-lost", text });
     });
     return { routes: [chosen, ...down], message, assignment: facts.assignment };
   }
 
+  #route(candidate: Candidate, why: Route["why"]): Route {
+    const { backend, variant } = candidate;
+    const here = (): LoadMessage | null => this.#here.get(keyOf(candidate)) ?? null;
+    return { backend, variant: variant.id, why, message: () => this.#message(candidate), here };
+  }
+
   #message(candidate: Candidate): Promise<LoadMessage> {
     const { backend, variant } = candidate;
-    const key = `${variant.id} ${backend}`;
+    const key = keyOf(candidate);
     const known = this.#messages.get(key);
     if (known !== undefined) return known;
     const modelId = this.#parts.newId(candidate);
     this.modelIds.push(modelId);
     const made = this.#make(modelId, backend, variant);
     this.#messages.set(key, made);
+    made.then(
+      (message) => this.#here.set(key, message),
+      () => undefined, // told to whoever waits for it
+    );
     return made;
   }
 
@@ -141,4 +150,8 @@ export class Loader {
       await Promise.all(files.map(async ({ path, data }) => [path, await data.text()] as const)),
     );
   }
+}
+
+function keyOf({ backend, variant }: Candidate): string {
+  return `${variant.id} ${backend}`;
 }

@@ -21,8 +21,15 @@ export class Placer {
   readonly #effects: Effects;
   readonly #device: DeviceFacts;
   readonly #threads: number;
+  readonly #onMeasured: (identity: string, candidate: Candidate, ms: number) => void;
 
-  constructor(effects: Effects, device: DeviceFacts, threads: number) {
+  constructor(
+    effects: Effects,
+    device: DeviceFacts,
+    threads: number,
+    onMeasured: (identity: string, candidate: Candidate, ms: number) => void,
+  ) {
+    this.#onMeasured = onMeasured;
     this.#effects = effects;
     this.#device = device;
     this.#threads = threads;
@@ -34,6 +41,7 @@ export class Placer {
     if (settled !== null) return { placement: withVariant(settled, found), measurable: false };
     const remembered = this.#recall(loader.plan);
     if (remembered !== null) {
+      this.#tell(loader.plan, remembered);
       const placement = withVariant(decide(remembered), found);
       try {
         await loader.on(placement);
@@ -70,8 +78,16 @@ export class Placer {
     };
     const measured: Measured = { wasm: await on("wasm"), webgpu: await on("webgpu") };
     const placement = decide(measured);
+    this.#tell(loader.plan, measured);
     this.#effects.memo.set(this.#memoKey(loader.plan), `${measured.wasm ?? FAILED} ${measured.webgpu ?? FAILED}`);
     return withVariant(placement, found);
+  }
+
+  #tell({ identity, candidates }: Plan, measured: Measured): void {
+    for (const candidate of candidates) {
+      const ms = measured[candidate.backend];
+      if (ms !== null) this.#onMeasured(identity, candidate, ms);
+    }
   }
 
   #recall(plan: Plan): Measured | null {

@@ -115,6 +115,11 @@ export class Lanes {
     this.#loadMs.set(modelId, ms);
   }
 
+  /** Takes note of what one row took before anything was asked for. */
+  measured(key: string, ms: number): void {
+    if (this.#estimate.ms(key, 1) === undefined) this.#estimate.learn(key, 1, ms);
+  }
+
   /** Gives what it takes to load a model. */
   loadOf({ modelId }: Place): number {
     return this.#loadMs.get(modelId) ?? LOAD_MS;

@@ -81,6 +81,8 @@ export type Event =
   | { readonly type: "ended"; readonly lane: string; readonly batch: number; readonly ms: number | null }
   /** A model was loaded, a worker started for it where there was none. */
   | { readonly type: "loaded"; readonly modelId: number; readonly ms: number }
+  /** A row was measured when the model was placed; forgotten where runs told already. */
+  | { readonly type: "measured"; readonly key: string; readonly ms: number }
   /** Time has passed, or a lane became free. */
   | { readonly type: "tick" };
 

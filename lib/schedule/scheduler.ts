@@ -120,6 +120,7 @@ export class Scheduler {
     else if (type === "cancelled") this.#cancel(event.id, now, out);
     else if (type === "ended") this.#lanes.end(event.lane, event.batch, event.ms, now);
     else if (type === "loaded") this.#lanes.loaded(event.modelId, event.ms);
+    else if (type === "measured") this.#lanes.measured(event.key, event.ms);
     else this.#tick(now, lanes, out);
     this.onEvent?.(event, now, lanes, out);
     return out;

@@ -17,6 +17,7 @@ function makeWorld(gpu: typeof GPU | null = null): World {
   const files = new Map([
     [`${BASE}${TOY_CHUNK.path}`, TOY_CHUNK.content],
     [URL_OF_DOUBLE, toyBundle("double", 2)],
+    [`${BASE}slow.json`, toyBundle("slow", 2, "apart", "slow")],
     [`${BASE}together.json`, toyBundle("together", 2, "together")],
     [`${BASE}altered.json`, toyBundle("altered", 2).replaceAll("62c66a", "000000")],
     [`${BASE}page.json`, "<!doctype html><title>not here</title>"],
@@ -247,4 +248,22 @@ test("in a hidden page, whose timers are clamped, what waits for others waits no
   const late = await world.finish(model.run(x(2)));
   expect(late.info.queuedMs).toBeGreaterThan(900);
   expect(late.info.queuedMs).toBeLessThan(1_100);
+});
+
+test("a model that is on the GPU runs on wasm too, where that is sooner, and says so; a pinned one does not", async () => {
+  const { world, engine } = await start({}, GPU);
+  const url = `${BASE}slow.json`;
+  const model = await world.finish(engine.load(url));
+  expect(model.backend).toBe("webgpu");
+  const few = await world.finish(Promise.all([1, 2, 3].map((i) => model.run(x(i)))));
+  expect(few.map(({ info }) => info.backend)).toEqual(["webgpu", "webgpu", "webgpu"]);
+  const many = await world.finish(Promise.all(Array.from({ length: 40 }, (_, i) => model.run(x(i)))));
+  expect(many.map(({ outputs }) => first(outputs))).toEqual(Array.from({ length: 40 }, (_, i) => 2 * i));
+  const slow = many.filter(({ info }) => info.backend === "wasm");
+  expect(slow.length).toBeGreaterThan(3);
+  expect(slow.length).toBeLessThan(20);
+  expect(slow.every(({ info }) => info.lane.startsWith("wasm") && info.variant === "f32")).toBe(true);
+  const pinned = await world.finish(engine.load(url, { backend: "webgpu" }));
+  const own = await world.finish(Promise.all(Array.from({ length: 40 }, (_, i) => pinned.run(x(i)))));
+  expect(new Set(own.map(({ info }) => info.backend))).toEqual(new Set(["webgpu"]));
 });

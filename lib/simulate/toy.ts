@@ -15,7 +15,7 @@ export function toyStep(sum: number, x: number): number {
 const PORT = { dtype: "float32", dims: ["n", "w"], batchAxis: 0 } as const;
 const STATE_PORT = { dtype: "float32", dims: ["n", 2], batchAxis: 0 } as const;
 /** What a run costs in ms: all of it for each row, or most of it once. */
-const COST = { apart: { run: 0, row: 20 }, together: { run: 18, row: 2 } } as const;
+const COST = { apart: { run: 0, row: 20 }, together: { run: 18, row: 2 }, slow: { run: 0, row: 100 } } as const;
 
 /** Makes the backend of one simulated worker. */
 export function createToyBackend(world: World, worker: SimulatedWorker): Backend {
@@ -52,7 +52,7 @@ export function createToyBackend(world: World, worker: SimulatedWorker): Backend
     },
     async load(modelId, { session, states = {} }): Promise<ModelFacts> {
       await act(80, backend);
-      const cost = session["toy.cost"] === "together" ? "together" : "apart";
+      const cost = session["toy.cost"] as keyof typeof COST;
       models.set(modelId, { factor: Number(session["toy.factor"]), cost });
       worker.models.add(modelId);
       const { inputs, outputs } = portsOf("next" in states);
@@ -104,8 +104,13 @@ function portsOf(hasState: boolean): { inputs: readonly BundleInput[]; outputs: 
 }
 
 /** Writes a bundle of one toy model: a factor, or a running sum. */
-export function toyBundle(name: string, factor: number | null, cost: keyof typeof COST = "apart"): string {
-  const session = { "toy.factor": String(factor), "toy.cost": cost };
+export function toyBundle(
+  name: string,
+  factor: number | null,
+  cost: keyof typeof COST = "apart",
+  onWasm = cost,
+): string {
+  const sessionOf = (cost: string) => ({ "toy.factor": String(factor), "toy.cost": cost });
   // One byte "m": the file is fetched and checked like any other, and then not looked at.
   const sha256 = "62c66a7a5dd70c3146618063c344e531e6d4b59e379808443ce962b3abd63c5a";
   return JSON.stringify({
@@ -121,7 +126,7 @@ export function toyBundle(name: string, factor: number | null, cost: keyof typeo
       {
         id: "f32",
         needs: [],
-        session: { wasm: session, webgpu: session },
+        session: { wasm: sessionOf(onWasm), webgpu: sessionOf(cost) },
         files: [{ path: "m.onnx", bytes: 1, chunks: [{ sha256, bytes: 1 }] }],
       },
     ],
