@@ -8,6 +8,7 @@ import type { Dispatcher, Route } from "./dispatcher.ts";
 import type { Effects } from "./effects.ts";
 import { isSelvedgeError, SelvedgeError } from "./errors.ts";
 import { whyKept } from "./explain.ts";
+import { guessShape } from "./guess-shape.ts";
 import { mapRuns } from "./map.ts";
 import type { Mapped, Unmapped } from "./map.ts";
 import { release, takeInputs } from "./inputs.ts";
@@ -21,8 +22,7 @@ import { toResult } from "./result.ts";
 import type { RunInfo, RunResult, Settled } from "./result.ts";
 import { PRIORITIES } from "./schedule/protocol.ts";
 import type { Batching, Priority } from "./schedule/protocol.ts";
-import { canBatch, shapeOf } from "./shape.ts";
-import type { Shape } from "./shape.ts";
+import { canBatch } from "./shape.ts";
 import { Stateful } from "./stateful.ts";
 import type { Port, Tensor } from "./tensor.ts";
 
@@ -74,12 +74,15 @@ export class Model {
   readonly #batching: Batching;
   #placed: Placed;
   #measure: ModelParts["measure"];
+  /** Whether its requests can run together at all. */
+  readonly #canJoin: boolean;
   #unloaded = false;
 
   /** Not for callers: `engine.load` makes models. */
   constructor(parts: ModelParts) {
     this.#parts = parts;
     const { maxBatchSize = 64, maxQueueDelayMs = 0, preferredBatchSizes = [] } = parts.batching || {};
+    this.#canJoin = parts.batching !== false && canBatch(parts.accepts.ports, parts.outputs);
     this.#batching = { maxBatchSize, maxQueueDelayMs, preferredBatchSizes };
     this.#placed = parts.placed;
     this.#measure = parts.measure;
@@ -176,10 +179,9 @@ export class Model {
     options: MapOptions = {},
   ): AsyncGenerator<Mapped | Unmapped, void, undefined> {
     checkMapOptions(options);
-    const { accepts, outputs, batching, laneCount } = this.#parts;
+    const { laneCount } = this.#parts;
     const atLeast = 2 * laneCount(this.backend);
-    const isJoined = batching !== false && canBatch(accepts.ports, outputs);
-    const atMost = isJoined ? atLeast * this.#batching.maxBatchSize : atLeast;
+    const atMost = this.#canJoin ? atLeast * this.#batching.maxBatchSize : atLeast;
     return mapRuns({ run: this.run.bind(this), atLeast, atMost }, source, options);
   }
 
@@ -248,20 +250,9 @@ export class Model {
     const { dispatcher, identity, concurrency } = this.#parts;
     const { routes, message } = this.#placed;
     const work = { identity, routes, message, feeds, batching: this.#batching, concurrency };
-    const shape = this.#parts.batching === false || state !== undefined ? null : this.#shapeOf(feeds);
+    const { accepts } = this.#parts;
+    const shape = this.#canJoin && state === undefined ? guessShape(accepts, feeds) : null;
     return toResult(await dispatcher.submit({ ...work, shape, caller: 0, options, calledMs, state }));
-  }
-
-  /** Gives what a request can run together with; null where it runs alone. */
-  #shapeOf(feeds: Feeds): Shape | null {
-    const { accepts, outputs } = this.#parts;
-    if (!canBatch(accepts.ports, outputs)) return null;
-    const dims: Record<string, readonly number[]> = {};
-    for (const [name, value] of Object.entries(feeds)) {
-      if (value.kind !== "tensor") return null;
-      dims[name] = value.tensor.dims;
-    }
-    return shapeOf(accepts.ports, dims);
   }
 
   /** Answers from what is kept, where that is asked for and the inputs can be told from others by their bytes. */

@@ -13,7 +13,8 @@ import { joinOnGpu } from "./batch-gpu.ts";
 import { isSame, joinTensors, padTensor, sliceTensor, splitTensor } from "./batch-tensors.ts";
 
 /** An input of an item: a tensor, or the making of one, put off until its place in a batch is known. */
-export type Part = Tensor | { readonly dims: readonly number[]; readonly draw: () => Tensor | DeviceTensor };
+export type Part =
+  Tensor | { readonly dims: readonly number[]; readonly heldBytes: number; readonly draw: () => Tensor | DeviceTensor };
 /** The inputs of one item by name. */
 export type Parts = Readonly<Record<string, Part>>;
 /** The outputs of one item, or why there are none. */
@@ -55,14 +56,15 @@ interface Item {
 }
 
 /**
- * Runs items, together where they fit. Rejects where the lane failed, and where there is but one item with that item's
- * own error.
+ * Runs items, together where they fit. Rejects where the lane failed, and where an item is alone with that item's own
+ * error.
  */
 export async function runBatch(
   backend: Backend,
   modelId: number,
   model: Batching,
   items: readonly Parts[],
+  isAlone: boolean = items.length === 1,
 ): Promise<BatchRun> {
   const outcomes: Outcome[] = [];
   let runs = 0;
@@ -74,7 +76,7 @@ export async function runBatch(
     try {
       outcomes[index] = { outputs: await run(drawn(parts)) };
     } catch (error) {
-      if (items.length === 1 || isLaneFailure(error)) throw error;
+      if (isAlone || isLaneFailure(error)) throw error;
       outcomes[index] = { error };
     }
   };

@@ -26,47 +26,59 @@ export interface ServedModel {
   readonly gpu: GpuImages | null;
 }
 
+/** What pictures may hold that are decoded and not drawn yet: those of a larger batch are drawn in several runs. */
+const HELD_BYTES = 64 * 2 ** 20;
+
 /** Runs a batch. A request that is alone rejects with its own error; among several, each has a reply of its own. */
 export async function run(backend: Backend, model: ServedModel, message: RunMessage, now: () => number): Promise<Ran> {
-  const began = now();
   model.gpu?.trim();
   const failed = new Map<Feeds, unknown>();
   const fail = (feeds: Feeds, error: unknown): void => {
     if (message.items.length === 1) throw error;
     failed.set(feeds, error);
   };
-  const ready = new Map<Feeds, Parts>();
-  for (const feeds of message.items)
-    try {
-      ready.set(feeds, await prepare(model, feeds));
-    } catch (error) {
-      fail(feeds, error);
-    }
-  const readyMs = now();
-  const { outcomes, runs } = await compute(backend, model, message, [...ready.values()]);
-  const ranMs = now();
   const answers = new Map<Feeds, RanItem>();
-  for (const [i, feeds] of [...ready.keys()].entries())
-    try {
-      answers.set(feeds, decode(model, outcomes[i] as Outcome));
-    } catch (error) {
-      fail(feeds, error);
+  let [runs, preprocessMs, runMs, decodeMs] = [0, 0, 0, 0];
+  for (let at = 0, fromMs = now(); at < message.items.length; fromMs = now()) {
+    const ready = new Map<Feeds, Parts>();
+    for (let held = 0; at < message.items.length && held < HELD_BYTES; at += 1) {
+      const feeds = message.items[at] as Feeds;
+      try {
+        const parts = await prepare(model, feeds);
+        ready.set(feeds, parts);
+        for (const part of Object.values(parts)) if ("draw" in part) held += part.heldBytes;
+      } catch (error) {
+        fail(feeds, error);
+      }
     }
+    const readyMs = now();
+    const batch = await compute(backend, model, message, [...ready.values()]);
+    const ranMs = now();
+    for (const [i, feeds] of [...ready.keys()].entries())
+      try {
+        answers.set(feeds, decode(model, batch.outcomes[i] as Outcome));
+      } catch (error) {
+        fail(feeds, error);
+      }
+    runs += batch.runs;
+    preprocessMs += readyMs - fromMs;
+    runMs += ranMs - readyMs;
+    decodeMs += now() - ranMs;
+  }
   const items = message.items.map((feeds): Reply<RanItem> => {
     const value = answers.get(feeds);
     return value === undefined ? { ok: false, error: toWireError(failed.get(feeds)) } : { ok: true, value };
   });
-  const { canJoin } = model.batching;
-  return { items, runs, canJoin, preprocessMs: readyMs - began, runMs: ranMs - readyMs, decodeMs: now() - ranMs };
+  return { items, runs, canJoin: model.batching.canJoin, preprocessMs, runMs, decodeMs };
 }
 
 async function compute(
   backend: Backend,
   { batching }: ServedModel,
-  { modelId, state }: RunMessage,
+  { modelId, state, items: { length } }: RunMessage,
   items: readonly Parts[],
 ): Promise<BatchRun> {
-  if (state === undefined) return runBatch(backend, modelId, batching, items);
+  if (state === undefined) return runBatch(backend, modelId, batching, items, length === 1);
   const outputs = await backend.run(modelId, drawn(items[0] ?? {}), state);
   return { outcomes: [{ outputs }], runs: 1 };
 }
@@ -92,7 +104,8 @@ function partOf(model: ServedModel, input: string, image: StillImage): Part {
   const { width, height } = planImage(image.width, image.height, spec.resize);
   const channels = spec.channels === "gray" ? 1 : 3;
   const dims = spec.layout === "nchw" ? [1, channels, height, width] : [1, height, width, channels];
-  return { dims, draw: () => prepareImage(model.gpu, image, target) };
+  const heldBytes = 4 * image.width * image.height;
+  return { dims, heldBytes, draw: () => prepareImage(model.gpu, image, target) };
 }
 
 function decode(model: ServedModel, outcome: Outcome): RanItem {

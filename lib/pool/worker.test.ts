@@ -276,3 +276,30 @@ function deferred(): { promise: Promise<void>; resolve: () => void } {
   });
   return { promise, resolve };
 }
+
+test("pictures of several sizes run as one, each as it does alone; one that can't be decoded fails by itself", async () => {
+  const client = connect(createReferenceBackend());
+  await client.start(START, BOUND_MS);
+  const resize = { mode: "fit", width: 2, height: 2 } as const;
+  const x: ImageSpec = { layout: "nchw", channels: "gray", resize };
+  const dims = ["n", 1, 2, 2];
+  const port = { dtype: "float32", dims, batchAxis: 0 } as const;
+  const declared = { inputs: [{ ...port, name: "x" }], outputs: [{ ...port, name: "y" }] };
+  await client.load({ ...message(identityModel("float32", dims), { images: { x } }), declared }, BOUND_MS);
+  const picture = (width: number, height: number, seed: number): Record<string, WireValue> => {
+    const data = Uint8ClampedArray.from({ length: 4 * width * height }, (_, i) => (i * 37 + seed) % 256);
+    return { x: { kind: "image", image: { width, height, data } } };
+  };
+  const pictures = [picture(3, 5, 1), picture(2, 2, 2), picture(7, 4, 3)];
+  const corrupt: Record<string, WireValue> = { x: { kind: "image", image: new Blob(["no picture"]) } };
+  const ask = (items: Record<string, WireValue>[]) => client.run({ modelId: 1, items }, BOUND_MS);
+  const { items, runs } = await ask([...pictures.slice(0, 2), corrupt, ...pictures.slice(2)]);
+  expect(runs).toBe(1);
+  expect(items.map(({ ok }) => ok)).toEqual([true, true, false, true]);
+  expect(items[2]).toMatchObject({ error: { message: expect.stringContaining("can't decode") as string } });
+  const [a, b, , c] = items;
+  for (const [i, item] of [a, b, c].entries()) {
+    const alone = await ask(pictures.slice(i, i + 1));
+    expect(item).toEqual(alone.items[0]);
+  }
+});
