@@ -10,12 +10,12 @@ import type { Case, Subject } from "./kernel.ts";
 import type { Bench } from "./run.ts";
 
 const FAULTS: readonly { readonly fault: CostlyFault; readonly name: string; readonly patienceMs: number }[] = [
-  { fault: "kill", name: "a worker ended from outside", patienceMs: 12_000 },
-  { fault: "hang", name: "a call that never returns", patienceMs: 12_000 },
-  { fault: "missing", name: "a worker script that is not there once", patienceMs: 12_000 },
-  { fault: "out-of-memory", name: "wasm out of memory", patienceMs: 12_000 },
-  { fault: "destroy", name: "a GPU device destroyed during a run", patienceMs: 20_000 },
-  { fault: "invalid", name: "a GPU error that no promise tells", patienceMs: 20_000 },
+  { fault: "kill", name: "a worker ended from outside", patienceMs: 8_000 },
+  { fault: "hang", name: "a call that never returns", patienceMs: 8_000 },
+  { fault: "missing", name: "a worker script that is not there once", patienceMs: 8_000 },
+  { fault: "out-of-memory", name: "wasm out of memory", patienceMs: 8_000 },
+  { fault: "destroy", name: "a GPU device destroyed during a run", patienceMs: 10_000 },
+  { fault: "invalid", name: "a GPU error that no promise tells", patienceMs: 10_000 },
 ];
 const COUNTED = [
   { what: "hung", name: "requests that hang, of 20" },
