@@ -4,17 +4,18 @@
 import type { Variant } from "../bundle.ts";
 import { toHalf } from "./half.ts";
 import { inferValues } from "./infer.ts";
+import { keepHalves } from "./keep-halves.ts";
 import type { OnnxModel, Transform } from "./onnx.ts";
 import { prune } from "./prune.ts";
 import { QUANTIZE_BLOCKS_DEFAULTS, quantizeBlocks } from "./quantize-blocks.ts";
 import { quantizeDynamic } from "./quantize-dynamic.ts";
 import { measureSteps, quantizeStatic } from "./quantize-static.ts";
-import { isDepthwise, isStem, quantizeWeights } from "./quantize-weights.ts";
-import type { WeightStore } from "./quantize-weights.ts";
+import { quantizeWeights } from "./quantize-weights.ts";
+import type { WeightFacts, WeightStore } from "./quantize-weights.ts";
 import type { Layer } from "./layer.ts";
 import { packConstants } from "./pack-constants.ts";
 import { roundLayers } from "./rounding.ts";
-import type { Rounded } from "./rounding.ts";
+import type { ChooseGrid as GridOf, Rounded } from "./rounding.ts";
 import { spendBits } from "./spend-bits.ts";
 import { spendBlocks } from "./spend-blocks.ts";
 import type { TensorProto } from "./onnx.gen.js";
@@ -69,30 +70,37 @@ const FOLD: NonNullable<Variant["session"]> = {
 /** From so many elements on, a weight in 8 bits is smaller with its scales and the node than in 32. */
 const MIN_ELEMENTS = 256;
 
-/** Depthwise and first convolutions hold few weights, each of which matters much: they keep 16 bits. */
-const storeWeight = (weight: Parameters<typeof isStem>[0]): WeightStore =>
-  isDepthwise(weight) || isStem(weight) ? "float16" : "int8";
-const storeUnless =
-  (isLeft: (name: string) => boolean) =>
-  (weight: Parameters<typeof isStem>[0]): WeightStore =>
-    isLeft(weight.name) ? "float16" : storeWeight(weight);
+type Store = (weight: WeightFacts) => WeightStore;
+
+/** Measures which depthwise and first convolutions keep 16 bits; on made-up samples, and in a large model, all do. */
+async function storeFor(model: OnnxModel, feeds: Feeds, isMadeUp = false): Promise<Store> {
+  return keepHalves(model, isMadeUp || isLarge(model) ? [] : feeds);
+}
+
 const gridUnless =
-  (isLeft: (name: string) => boolean, grid: typeof int8Grid): typeof int8Grid =>
+  (isLeft: (name: string) => boolean, grid: GridOf): GridOf =>
   (layer) =>
     isLeft(layer.weight.name) ? undefined : grid(layer);
 const narrowed = (
   isLeft: (name: string) => boolean,
+  store: Store,
   rounded: ReadonlyMap<string, Rounded>,
   blocks: ReadonlyMap<string, number> = new Map(),
-): Transform => quantizeWeights({ minElements: MIN_ELEMENTS, store: storeUnless(isLeft), rounded, blocks });
+): Transform =>
+  quantizeWeights({
+    minElements: MIN_ELEMENTS,
+    store: (weight) => (isLeft(weight.name) ? "float16" : store(weight)),
+    rounded,
+    blocks,
+  });
 const none = (): boolean => false;
 
 /** Tells whether a weight is stored as int8. */
-function isStoredInt8({ graph }: OnnxModel, tensor: TensorProto): boolean {
+function isStoredInt8({ graph }: OnnxModel, tensor: TensorProto, store: Store): boolean {
   const [user] = graph.consumers(tensor.name);
   if (user === undefined) return false;
   const facts = { opType: user.opType, dims: tensor.dims.map(Number), group: integerOf(user, "group", 1) };
-  return storeWeight({ ...facts, name: tensor.name }) === "int8";
+  return store({ ...facts, name: tensor.name }) === "int8";
 }
 
 /** Past so many weights, measuring what layers are given would take minutes and more memory than twice the model. */
@@ -118,15 +126,16 @@ const FORMS: readonly Form[] = [
     needs: [],
     session: FOLD,
     make: async (model, feeds, isMadeUp, isLeft = none) => {
+      const store = await storeFor(model, feeds, isMadeUp);
       const isInt8 = (x: TensorProto): boolean =>
-        elementCount(x) >= MIN_ELEMENTS && !isLeft(x.name) && isStoredInt8(model, x);
+        elementCount(x) >= MIN_ELEMENTS && !isLeft(x.name) && isStoredInt8(model, x, store);
       const blocks = isLarge(model) ? new Map<string, number>() : await spendBlocks(model, feeds, isInt8);
-      const grid: typeof int8Grid = (layer) => {
-        const plain = int8Grid(layer);
+      const grid: GridOf = (layer) => {
+        const plain = int8Grid(layer, store);
         return plain && { ...plain, block: blocks.get(layer.weight.name) ?? plain.block };
       };
       const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, grid));
-      model.transform(narrowed(isLeft, rounded, blocks), ...REST);
+      model.transform(narrowed(isLeft, store, rounded, blocks), ...REST);
     },
   },
   {
@@ -139,10 +148,11 @@ const FORMS: readonly Form[] = [
       const isTable = (name: string): boolean => model.graph.consumers(name).some((x) => x.opType === "Gather");
       const wide = isPlain(model, isMadeUp) ? new Set<string>() : await spendBits(model, feeds);
       const bits = (name: string): 4 | 8 => (isTable(name) || wide.has(name) ? 8 : 4);
-      const grid = gridUnless(isLeft, (x) => int4Grid(x, bits));
+      const store = await storeFor(model, feeds, isMadeUp);
+      const grid = gridUnless(isLeft, (x) => int4Grid(x, bits, store));
       const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, grid);
       const blocks = quantizeBlocks({ bits: (name) => (isLeft(name) ? null : bits(name)), rounded });
-      model.transform(blocks, narrowed(isLeft, rounded), ...REST);
+      model.transform(blocks, narrowed(isLeft, store, rounded), ...REST);
     },
   },
   {
@@ -161,10 +171,12 @@ const FORMS: readonly Form[] = [
     needs: ["wasm"],
     session: FOLD,
     make: async (model, feeds, isMadeUp, isLeft = none) => {
-      const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, int8Grid));
+      const store = await storeFor(model, feeds, isMadeUp);
+      const grid = gridUnless(isLeft, (x) => int8Grid(x, store));
+      const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, grid);
       model.transform(
         quantizeDynamic({ rounded, choose: (name) => !isLeft(name) }),
-        narrowed(isLeft, rounded),
+        narrowed(isLeft, store, rounded),
         ...REST,
       );
     },
@@ -176,8 +188,10 @@ const FORMS: readonly Form[] = [
     needs: ["wasm"],
     make: async (model, feeds, isMadeUp, isLeft = none) => {
       const steps = await measureSteps(model, feeds);
-      const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, int8Grid));
-      model.transform(quantizeStatic({ steps, rounded }), narrowed(isLeft, rounded), ...REST);
+      const store = await storeFor(model, feeds, isMadeUp);
+      const grid = gridUnless(isLeft, (x) => int8Grid(x, store));
+      const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, grid);
+      model.transform(quantizeStatic({ steps, rounded }), narrowed(isLeft, store, rounded), ...REST);
     },
   },
 ];
@@ -185,19 +199,19 @@ const FORMS: readonly Form[] = [
 const NONE: ReadonlyMap<string, Rounded> = new Map();
 
 /** A scale for each output, the same for both signs, as quantizeWeights stores it. */
-function int8Grid(layer: Layer): ReturnType<Parameters<typeof roundLayers>[2]> {
+function int8Grid(layer: Layer, store: Store): ReturnType<GridOf> {
   const dims = layer.weight.dims.map(Number);
   const facts = { opType: layer.node.opType, dims, group: layer.groups, name: layer.weight.name };
-  if (elementCount(layer.weight) < MIN_ELEMENTS || storeWeight(facts) !== "int8") return undefined;
+  if (elementCount(layer.weight) < MIN_ELEMENTS || store(facts) !== "int8") return undefined;
   return { bits: 8, block: layer.columns, isEven: true, isHalf: true };
 }
 
 /** Blocks of 4 bits for products, which quantizeBlocks stores; the rest as int8. */
-function int4Grid(layer: Layer, bits: (name: string) => 4 | 8): ReturnType<typeof int8Grid> {
+function int4Grid(layer: Layer, bits: (name: string) => 4 | 8, store: Store): ReturnType<GridOf> {
   if (elementCount(layer.weight) < MIN_ELEMENTS) return undefined;
   const isStored = layer.node.opType !== "Conv" && elementCount(layer.weight) >= QUANTIZE_BLOCKS_DEFAULTS.minElements;
   return !isStored
-    ? int8Grid(layer)
+    ? int8Grid(layer, store)
     : {
         bits: bits(layer.weight.name),
         block: 32,

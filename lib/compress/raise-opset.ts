@@ -15,24 +15,27 @@ import { floatTensor, int64Tensor } from "./weights.ts";
 /** The lowest version that can be raised. */
 const FROM_MIN = 7;
 /** The highest version that can be reached. */
-const TO_MAX = 13;
+const TO_MAX = 21;
 
-/** Operators that mean the same from 7 to 13 wherever they exist; those that appeared later than 13 are not raised to. */
+/** Operators that mean the same from 7 to 21 wherever they exist. */
 const SAME = new Set(
   (
-    "Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool BitShift Cast Ceil Celu Compress Concat " +
-    "Constant ConstantOfShape Conv ConvInteger ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Det Div " +
-    "DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU Gather GatherElements GatherND " +
-    "Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual HardSigmoid Identity If " +
-    "InstanceNormalization IsInf IsNaN LRN LSTM LeakyRelu Less LessOrEqual Log Loop LpNormalization LpPool MatMul " +
-    "MatMulInteger Max MaxPool MaxRoiPool MaxUnpool Mean MeanVarianceNormalization Min Mod Mul Multinomial Neg " +
-    "NegativeLogLikelihoodLoss NonMaxSuppression NonZero Not OneHot Or PRelu Pow QLinearConv QLinearMatMul " +
-    "QuantizeLinear RNN RandomNormal RandomNormalLike RandomUniform RandomUniformLike Range Reciprocal ReduceL1 " +
-    "ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSumSquare Relu Reshape " +
-    "ReverseSequence RoiAlign Round ScatterElements ScatterND Selu SequenceAt SequenceConstruct SequenceEmpty " +
-    "SequenceErase SequenceInsert SequenceLength ConcatFromSequence SplitToSequence Shape Shrink Sigmoid Sign Sin Sinh " +
-    "Size Softplus Softsign SpaceToDepth Sqrt StringNormalizer Sub Sum Tan Tanh TfIdfVectorizer ThresholdedRelu Tile " +
-    "Transpose Unique Where Xor"
+    "Abs Acos Acosh Add AffineGrid And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool Bernoulli BitShift " +
+    "BitwiseAnd BitwiseNot BitwiseOr BitwiseXor BlackmanWindow Cast CastLike Ceil Celu CenterCropPad Col2Im " +
+    "Compress Concat ConcatFromSequence Constant ConstantOfShape Conv ConvInteger ConvTranspose Cos Cosh CumSum " +
+    "DeformConv DepthToSpace DequantizeLinear Det Div DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand " +
+    "EyeLike Flatten Floor GRU Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool " +
+    "GlobalMaxPool Greater GreaterOrEqual HammingWindow HannWindow HardSigmoid HardSwish Identity If " +
+    "ImageDecoder InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization LeakyRelu Less LessOrEqual Log " +
+    "Loop LpNormalization LpPool MatMul MatMulInteger Max MaxPool MaxRoiPool MaxUnpool Mean " +
+    "MeanVarianceNormalization MelWeightMatrix Min Mish Mod Mul Multinomial Neg NegativeLogLikelihoodLoss " +
+    "NonMaxSuppression NonZero Not OneHot Optional OptionalGetElement OptionalHasElement Or PRelu Pow " +
+    "QLinearConv QLinearMatMul QuantizeLinear RNN RandomNormal RandomNormalLike RandomUniform RandomUniformLike " +
+    "Range Reciprocal RegexFullMatch Relu Reshape ReverseSequence Round STFT ScatterElements ScatterND Selu " +
+    "SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength SequenceMap Shape " +
+    "Shrink Sigmoid Sign Sin Sinh Size SoftmaxCrossEntropyLoss Softplus Softsign SpaceToDepth SplitToSequence " +
+    "Sqrt StringConcat StringNormalizer StringSplit Sub Sum Tan Tanh TfIdfVectorizer ThresholdedRelu Tile " +
+    "Transpose Trilu Unique Where Xor"
   ).split(" "),
 );
 
@@ -40,7 +43,13 @@ const SAME = new Set(
 type Raise = (node: NodeProto, graph: Graph, from: number, to: number) => void;
 
 const RAISE: Readonly<Record<string, Raise>> = {
-  BatchNormalization(node, _graph, from, to) {
+  BatchNormalization(node, graph, from, to) {
+    if (from < 14 && to >= 14) {
+      // What else it gave was for training, and since 14 means something else.
+      if (node.output.slice(1).some((x) => x !== "" && isUsed(graph, x)))
+        throw refused(node, "its statistics are used");
+      node.output = node.output.slice(0, 1);
+    }
     if (from >= 9 || to < 9) return;
     if (integerOf(node, "spatial", 1) !== 1) throw refused(node, "its statistics are not per channel (spatial = 0)");
     dropAttributes(node, "spatial");
@@ -63,13 +72,25 @@ const RAISE: Readonly<Record<string, Raise>> = {
     if (from >= 12 || to < 12) return;
     // At inference a Dropout gives its input; only the type of the mask, which hardly anything reads, changed in 10.
     const mask = node.output[1];
-    if (mask !== undefined && mask !== "" && (graph.isOutput(mask) || graph.consumers(mask).length > 0) && from < 10)
-      throw refused(node, "its mask is used");
+    if (mask !== undefined && mask !== "" && isUsed(graph, mask) && from < 10) throw refused(node, "its mask is used");
     if (node.attribute.some((x) => x.name === "ratio")) {
       const ratio = scalar(graph, `${node.output[0] ?? ""}/ratio`, floatOf(node, "ratio", 0.5));
       node.input = [node.input[0] ?? "", graph.addInitializer(ratio)];
     }
     dropAttributes(node, "ratio");
+  },
+  DFT(node, graph, from, to) {
+    if (from >= 20 || to < 20) return;
+    const axis = int64Tensor(graph.freshName(`${node.output[0] ?? ""}/axis`), [], [integerOf(node, "axis", 1)]);
+    node.input = [node.input[0] ?? "", node.input[1] ?? "", graph.addInitializer(axis)];
+    dropAttributes(node, "axis");
+  },
+  GridSample(node, _graph, from, to) {
+    const mode = textOf(node, "mode", "bilinear");
+    if (from < 20 && to >= 20) setAttribute(node, "mode", { bilinear: "linear", bicubic: "cubic" }[mode] ?? mode);
+  },
+  GroupNormalization(node, _graph, from, to) {
+    if (from < 21 && to >= 21) throw refused(node, "its scale is per group, and since 21 per channel");
   },
   Hardmax: lastAxis,
   LogSoftmax: lastAxis,
@@ -84,12 +105,30 @@ const RAISE: Readonly<Record<string, Raise>> = {
     }
     dropAttributes(node, "value");
   },
+  ReduceL1: axesAsInput,
+  ReduceL2: axesAsInput,
+  ReduceLogSum: axesAsInput,
+  ReduceLogSumExp: axesAsInput,
+  ReduceMax: axesAsInput,
+  ReduceMean: axesAsInput,
+  ReduceMin: axesAsInput,
+  ReduceProd: axesAsInput,
+  ReduceSumSquare: axesAsInput,
   ReduceSum(node, graph, from, to) {
     if (from < 13 && to >= 13) attributesToInputs(node, graph, ["axes"]);
   },
   Resize(node, graph, from, to) {
-    if (from >= 11 || to < 11) return;
-    resizeFrom10(node, graph);
+    if (from < 11 && to >= 11) resizeFrom10(node, graph);
+    const mode = textOf(node, "coordinate_transformation_mode", "half_pixel");
+    if (from < 13 && to >= 13 && mode === "tf_half_pixel_for_nn")
+      throw refused(node, "it scales coordinates by tf_half_pixel_for_nn, which is gone since 13");
+  },
+  RoiAlign(node, _graph, from, to) {
+    const isTold = node.attribute.some((x) => x.name === "coordinate_transformation_mode");
+    if (from < 16 && to >= 16 && !isTold) setAttribute(node, "coordinate_transformation_mode", "output_half_pixel");
+  },
+  Scan(node, _graph, from) {
+    if (from < 9) throw refused(node, "it goes over a batch, and since 9 over none");
   },
   Scatter(node, _graph, from, to) {
     if (from < 11 && to >= 11) node.opType = "ScatterElements";
@@ -108,6 +147,8 @@ const RAISE: Readonly<Record<string, Raise>> = {
   },
   Split(node, graph, from, to) {
     if (from < 13 && to >= 13) attributesToInputs(node, graph, ["split"]);
+    const isGiven = (node.input[1] ?? "") !== "" || node.attribute.some((x) => x.name === "split");
+    if (from < 18 && to >= 18 && !isGiven) setAttribute(node, "num_outputs", node.output.length);
   },
   Squeeze(node, graph, from, to) {
     if (from < 13 && to >= 13) attributesToInputs(node, graph, ["axes"]);
@@ -134,7 +175,7 @@ const RAISE: Readonly<Record<string, Raise>> = {
 };
 
 /**
- * Raises the default operator set to `version`, 8 to 13; a model that is there already is left alone.
+ * Raises the default operator set to `version`, 8 to 21; a model that is there already is left alone.
  * @throws SelvedgeError `model-invalid`, naming the operator that cannot be raised.
  */
 export function raiseOpset(version: number): Transform {
@@ -162,9 +203,18 @@ export function raiseOpset(version: number): Transform {
     }
     for (const entry of model.proto.opsetImport)
       if (entry.domain === "" || entry.domain === "ai.onnx") entry.version = BigInt(version);
-    // IR 4 lets initializers be constants, not inputs; 7 goes with operator set 13.
-    if (model.proto.irVersion < 7n) model.proto.irVersion = 7n;
+    // IR 4 lets initializers be constants, not inputs; the others are what ONNX released each operator set with.
+    const ir = version >= 21 ? 10n : version >= 19 ? 9n : version >= 15 ? 8n : 7n;
+    if (model.proto.irVersion < ir) model.proto.irVersion = ir;
   };
+}
+
+function axesAsInput(node: NodeProto, graph: Graph, from: number, to: number): void {
+  if (from < 18 && to >= 18) attributesToInputs(node, graph, ["axes"]);
+}
+
+function isUsed(graph: Graph, value: string): boolean {
+  return graph.isOutput(value) || graph.consumers(value).length > 0;
 }
 
 /** Below 13, softmax and its like flattened all axes from `axis` on; since 13 they work along `axis` alone. */

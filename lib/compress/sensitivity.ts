@@ -33,14 +33,21 @@ export interface SensitivityRow {
 export async function measureSensitivity(
   bytes: Uint8Array,
   feeds: readonly Feed[],
-  options: { budgetMs: number; signal?: AbortSignal | undefined; bits?: readonly (4 | 8)[] },
+  options: {
+    budgetMs: number;
+    signal?: AbortSignal | undefined;
+    bits?: readonly (4 | 8)[];
+    /** Weights that are measured. Default all. */
+    names?: ReadonlySet<string>;
+  },
 ): Promise<SensitivityRow[]> {
   const ends = performance.now() + options.budgetMs;
-  const { bits = [8, 4] } = options;
+  const { bits = [8, 4], names } = options;
   const model = readModel(bytes);
   const { proto } = model.graph;
   const weights = new Map<string, { tensor: TensorProto; user: NodeProto }>();
   for (const tensor of proto.initializer) {
+    if (names?.has(tensor.name) === false) continue;
     const user = model.graph.consumers(tensor.name).find((x) => x.domain === "" && OPERATORS.has(x.opType));
     const count = tensor.dims.reduce((product, x) => product * Number(x), 1);
     const isFloat = tensor.dataType === TensorProto_DataType.FLOAT && tensor.dims.length >= 2;
