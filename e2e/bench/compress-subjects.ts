@@ -69,7 +69,8 @@ function cnn(): Work {
   };
 }
 
-async function languageModel(): Promise<Work> {
+/** Makes the byte language model ready. */
+export async function languageModel(): Promise<Work> {
   // The project's own words; what it is calibrated on is not what it is measured on.
   const text = ["README.md", "CONTRIBUTING.md", "lib/README.md"].map((x) => readFileSync(join(ROOT, x)));
   const bytes = Buffer.concat(text);

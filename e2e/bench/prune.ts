@@ -1,6 +1,8 @@
-// Pruning in the scenario `compress`: a quarter of the hidden units of the dense Fashion-MNIST model, and 30 % of the
-// multiply-adds of the convolutional one, each with readers repaired and, beside it, by the size of weights without
-// repair. Calibrated on training pictures; measured on test pictures, every picture a round. And the search, on the same.
+// Pruning in the scenario `compress`: a quarter of the hidden units of the dense Fashion-MNIST model and of the byte
+// language model, and 30 % of the multiply-adds of the convolutional one, each with readers repaired and, beside it, by
+// the size of weights without repair. Calibrated on training pictures; measured on test pictures, every picture a round.
+// And the search, on the same. The language model was never trained: its perplexity is told beside its own answers, and
+// what is lost of it says how well a layer is kept, not how well a trained model would do.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
@@ -11,7 +13,7 @@ import type { Outputs } from "../../lib/compress/metric.ts";
 import { readModel } from "../../lib/compress/onnx.ts";
 import type { OnnxModel } from "../../lib/compress/onnx.ts";
 import { Pruner } from "../../lib/compress/prune-structure.ts";
-import type { PruneShares } from "../../lib/compress/prune-structure.ts";
+import type { PruneOptions, PruneShares } from "../../lib/compress/prune-structure.ts";
 import { References } from "../../lib/compress/references.ts";
 import { samplesOf } from "../../lib/compress/samples.ts";
 import { measureCosts, PRICES, sharesAt } from "../../lib/compress/search-shares.ts";
@@ -21,7 +23,7 @@ import { simplify } from "../../lib/compress/simplify.ts";
 import { buildCnn } from "../../models/fashion-cnn.ts";
 import { buildMlp } from "../../models/fashion-mlp.ts";
 import { testPictures } from "../../models/fashion/pictures.ts";
-import { FOLDER } from "./compress-subjects.ts";
+import { FOLDER, languageModel } from "./compress-subjects.ts";
 import type { Case, Subject } from "./kernel.ts";
 
 const TRAINING = "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz";
@@ -64,6 +66,50 @@ export async function* pruneCases(count: (usual: number) => number): AsyncGenera
     yield await rightCase(model, files, count(10_000));
     yield* searchCases(model, feeds);
   }
+  yield* languageCases();
+}
+
+/** What a perplexity may be over float32's. */
+const PERPLEXITY_MOST = 1.01;
+
+/** A quarter of the language model's hidden units: every sample is a round, scored in nats, the log of a perplexity. */
+async function* languageCases(): AsyncGenerator<Case> {
+  const work = await languageModel();
+  const bytes = readModel(work.bytes).transform(simplify()).write();
+  const [first] = work.calibration;
+  if (first === undefined) return;
+  const pruned = async (options: PruneOptions): Promise<Uint8Array> => {
+    const pruner = await Pruner.open(bytes, work.calibration, first, options);
+    return (await pruner.prune({ share: 0.25 })).model.write();
+  };
+  const files = {
+    float32: bytes,
+    pruned: await pruned({}),
+    "by magnitude, no repair": await pruned({ importance: "magnitude", repair: false }),
+  };
+  const feeds = await work.feeds(work.samples);
+  const subjects: Subject[] = [];
+  for (const [name, file] of Object.entries(files)) {
+    const model = await openModel(file, "cpu");
+    const nats: number[] = [];
+    for (const [i, feed] of feeds.entries()) nats.push(work.score(await model.run(feed), i));
+    await model.release();
+    let next = 0;
+    subjects.push({
+      name,
+      sample: async () => ({ value: nats[next++] ?? 0, backend: "node", model: work.name, variant: name }),
+    });
+  }
+  yield {
+    name: `${work.name}, a quarter of the hidden units pruned: ${work.unit}`,
+    unit: work.unit,
+    statistic: "mean",
+    subjects,
+    of: "float32",
+    goals: [{ subject: "pruned", minus: "float32", on: "value", atMost: Math.log(PERPLEXITY_MOST) }],
+    rounds: feeds.length,
+    warmups: 0,
+  };
 }
 
 function simple(model: OnnxModel): Uint8Array<ArrayBuffer> {
@@ -210,9 +256,12 @@ async function* searchCases(model: Pruned, feeds: readonly Feed[]): AsyncGenerat
     goals: [{ subject: "searched", on: "value", atMost: 0.005 }],
     of: "searched",
   };
-  yield {
-    ...sizes(model, "s", ["searched"], [outcome.seconds]),
-    name: `${model.name}, searched: time`,
+  const told = (unit: string, what: string, value: number): Case => ({
+    ...sizes(model, unit, ["searched"], [value]),
+    name: `${model.name}, searched: ${what}`,
     of: "searched",
-  };
+  });
+  yield told("s", "time", outcome.seconds);
+  yield told("MB", "memory at the most", outcome.peakBytes / 1e6);
+  yield told("share", "share of the time in ONNX Runtime", outcome.ortSeconds / outcome.seconds);
 }

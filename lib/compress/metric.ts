@@ -33,6 +33,8 @@ export interface Metric {
   passes(score: number, reference: number): boolean;
   /** Says what `passes` asks for. */
   readonly budget: string;
+  /** Whether a score is the mean of what each sample scores alone. Default false. */
+  readonly isMean?: boolean;
 }
 
 /** Stands for "no error at all", which JSON has no number for. */
@@ -57,13 +59,14 @@ export async function makeMetric(
     score >= reference - Math.abs(reference) * drop - 1e-9;
   switch (chosen) {
     case "top1":
-      return { name: "top1", start: () => meanOf(top1), passes: points, budget };
+      return { name: "top1", start: () => meanOf(top1), passes: points, budget, isMean: true };
     case "exact":
       return {
         name: "exact",
         start: () => meanOf((x) => exact(x, options.isCtc ?? false)),
         passes: points,
         budget,
+        isMean: true,
       };
     case "perplexity":
       if (!options.hasLabels)
@@ -176,6 +179,17 @@ function addError(sum: { signal: number; noise: number }, was: ArrayLike<number>
   }
   sum.signal = signal;
   sum.noise = noise;
+}
+
+/** Makes a metric that is the mean of what a function gives each sample; it may lose `drop`. */
+export function meanMetric(name: string, drop: number, score: (sample: Measured) => number): Metric {
+  return {
+    name,
+    start: () => meanOf(score),
+    passes: (now, reference) => now >= reference - drop - 1e-9,
+    budget: `at most ${(drop * 100).toFixed(2)} points below float32`,
+    isMean: true,
+  };
 }
 
 function meanOf(score: (sample: Measured) => number): Tally {

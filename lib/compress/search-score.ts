@@ -29,14 +29,19 @@ export interface Verdict {
   readonly loss: { readonly mean: number; readonly low: number; readonly high: number } | null;
 }
 
-const BY_SAMPLE: ReadonlySet<string> = new Set(["top1", "exact"]);
+/** So many samples are seen before a model that is clearly too bad is given up, and between two looks. */
+const GLANCE = 128;
 
-/** Scores a model over a span of the samples. */
+/**
+ * Scores a model over a span of the samples. With `isHasty` a model whose loss is past the budget by its whole interval is
+ * given up early: a search meets many of those.
+ */
 export async function judge(
   bytes: Uint8Array,
   session: Form["session"],
   { references, metric, labels }: Judge,
   { from, to }: Span,
+  { isHasty = false }: { readonly isHasty?: boolean } = {},
 ): Promise<Verdict> {
   const [now, was] = [metric.start(), metric.start()];
   const losses: number[] = [];
@@ -54,17 +59,23 @@ export async function judge(
       now.add(mine);
       was.add(its);
       n++;
-      if (!BY_SAMPLE.has(metric.name)) continue;
+      if (metric.isMean !== true) continue;
       const [a, b] = [metric.start(), metric.start()];
       a.add(mine);
       b.add(its);
       losses.push((await b.value()) - (await a.value()));
+      if (isHasty && n % GLANCE === 0 && isHopeless(metric, losses, await was.value())) break;
     }
   } finally {
     await model.release();
   }
   const [score, reference] = [await now.value(), await was.value()];
   return { n, score, reference, isPassed: n > 0 && metric.passes(score, reference), loss: interval(losses) };
+}
+
+function isHopeless(metric: Metric, losses: readonly number[], reference: number): boolean {
+  const { low } = interval(losses) ?? { low: 0 };
+  return !metric.passes(reference - low, reference);
 }
 
 /** Gives the mean of paired differences and its 95 % interval. */

@@ -4,10 +4,11 @@ import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
 import { seededFloats, smallModel } from "./fixtures.ts";
 import { makeMetric } from "./metric.ts";
+import { readModel } from "./onnx.ts";
 import { References } from "./references.ts";
 import { samplesOf } from "./samples.ts";
 import { frontier, frontierPlot } from "./search-report.ts";
-import { interval } from "./search-score.ts";
+import { interval, judge } from "./search-score.ts";
 import { search } from "./search.ts";
 import { floatTensor } from "./weights.ts";
 
@@ -68,6 +69,8 @@ test("a search beats the best single setting within the budget, and goes on from
   expect(best?.heldOut).toMatchObject({ n: 20, isPassed: true });
   expect(best?.bytes).toBeLessThan(outcome.uniform?.bytes ?? 0);
   expect(forms.map((x) => x.id)).toContain("searched");
+  expect(outcome.ortSeconds).toBeGreaterThan(0);
+  expect(outcome.ortSeconds).toBeLessThan(outcome.seconds);
   expect(frontierPlot(outcome).match(/<circle/g)).toHaveLength(outcome.candidates.length);
   const again = await run(at, "12dB", 60_000);
   expect(again.lines.filter((x) => x.includes(" of 25: "))).toEqual([]);
@@ -103,4 +106,25 @@ test("the interval of paired losses is that of their mean", () => {
   expect(interval([1, 0, 0, 0])).toMatchObject({ mean: 0.25 });
   expect(interval([0, 0])).toEqual({ mean: 0, low: 0, high: 0 });
   expect(interval([])).toBeNull();
+});
+
+test("in a search a model that is clearly too bad is given up early, and its score says so", async () => {
+  const path = join(folder(), "model.onnx");
+  writeFileSync(path, bytes);
+  const feeds = Array.from({ length: 300 }, (_, i) => ({
+    x: { dtype: "float32" as const, dims: [1, 24], data: seededFloats(24, i + 1) },
+  }));
+  const input = {
+    references: new References(path, samplesOf(feeds)),
+    metric: await makeMetric("top1", { hasLabels: false }),
+    labels: undefined,
+  };
+  const other = readModel(bytes);
+  const weight = other.graph.constant("c");
+  if (weight !== undefined) weight.rawData = new Uint8Array(seededFloats(64 * 20, 99).buffer);
+  const span = { from: 0, to: 300 };
+  const [bad, whole] = [other.write(), await judge(bytes, undefined, input, span, { isHasty: true })];
+  expect(whole).toMatchObject({ n: 300, score: 1, isPassed: true });
+  expect(await judge(bad, undefined, input, span, { isHasty: true })).toMatchObject({ n: 128, isPassed: false });
+  expect(await judge(bad, undefined, input, span)).toMatchObject({ n: 300, isPassed: false });
 });

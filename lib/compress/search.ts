@@ -21,6 +21,7 @@ import type { Judge, Verdict } from "./search-score.ts";
 import { measureCosts, PRICES, sharesAt } from "./search-shares.ts";
 import type { GroupCost } from "./search-shares.ts";
 import { measureSensitivity } from "./sensitivity.ts";
+import { ortMs } from "./session.ts";
 
 /** What a search is given. */
 export interface SearchInput extends Judge {
@@ -30,6 +31,8 @@ export interface SearchInput extends Judge {
   readonly feeds: readonly Feed[];
   readonly isMadeUp: boolean;
   readonly targets: readonly Target[];
+  /** How many of the samples, from the first, are looked at while it searches. Default half. */
+  readonly seen?: number | undefined;
   /** The file that keeps what was found. */
   readonly statePath: string;
   /** Default 10 minutes. The candidate at hand is finished, and the best are checked after it. */
@@ -64,6 +67,10 @@ export interface SearchOutcome {
   readonly leftAlone: readonly string[];
   readonly isCutShort: boolean;
   readonly seconds: number;
+  /** Of those, spent in ONNX Runtime while models answered samples. */
+  readonly ortSeconds: number;
+  /** The most memory that the process held. */
+  readonly peakBytes: number;
 }
 
 const BUDGET_MS = 600_000;
@@ -86,6 +93,7 @@ interface State {
 class Search {
   readonly #input: SearchInput;
   readonly #started = performance.now();
+  readonly #ortStarted = ortMs();
   readonly #bases: readonly Form[];
   readonly #half: number;
   #state: State;
@@ -97,9 +105,9 @@ class Search {
     this.#input = input;
     this.#bases = formsFor(input.targets);
     const { n } = input.references.samples;
-    this.#half = n < 4 ? n : Math.ceil(n / 2);
+    this.#half = input.seen ?? (n < 4 ? n : Math.ceil(n / 2));
     const hash = createHash("sha256").update(input.simple);
-    hash.update(JSON.stringify([n, input.metric.name, input.metric.budget, input.isMadeUp]));
+    hash.update(JSON.stringify([n, this.#half, input.metric.name, input.metric.budget, input.isMadeUp]));
     this.#state = { key: hash.digest("hex"), scores: {}, costs: null, sensitive: null };
   }
 
@@ -171,7 +179,7 @@ class Search {
     const known = this.#state.scores[key];
     if (known !== undefined) return known;
     const { bytes, macs } = await this.#build(base, left, price);
-    const verdict = await judge(bytes, base.session, this.#input, { from: 0, to: this.#half });
+    const verdict = await judge(bytes, base.session, this.#input, { from: 0, to: this.#half }, { isHasty: true });
     const { score, isPassed } = verdict;
     const candidate = { form: base.id, left, price, bytes: bytes.length, macs, score, isPassed };
     this.#state.scores[key] = candidate;
@@ -253,7 +261,10 @@ class Search {
     const most = Math.max(0, ...chosen.map((x) => x.left));
     const leftAlone = this.#state.sensitive?.slice(0, most) ?? [];
     const seconds = Number(((performance.now() - this.#started) / 1000).toFixed(1));
-    return { forms, outcome: { candidates: all, chosen, uniform, leftAlone, isCutShort, seconds } };
+    const ortSeconds = Number(((ortMs() - this.#ortStarted) / 1000).toFixed(3));
+    const peakBytes = process.resourceUsage().maxRSS * 1024;
+    const outcome = { candidates: all, chosen, uniform, leftAlone, isCutShort, seconds, ortSeconds, peakBytes };
+    return { forms, outcome };
   }
 
   #budgetMs(): number {

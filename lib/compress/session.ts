@@ -15,6 +15,22 @@ export interface LoadedModel {
   release(): Promise<void>;
 }
 
+const spent = { ms: 0 };
+
+/** Tells how long this process has waited for ONNX Runtime to load and run models, in milliseconds, all in all. */
+export function ortMs(): number {
+  return spent.ms;
+}
+
+async function timed<T>(work: Promise<T>): Promise<T> {
+  const started = performance.now();
+  try {
+    return await work;
+  } finally {
+    spent.ms += performance.now() - started;
+  }
+}
+
 /** Loads a model, from its bytes or its path, on one thread; with ONNX Runtime's session entries, as `session.disable_quant_qdq`. */
 export async function openModel(
   source: Uint8Array | string,
@@ -23,19 +39,20 @@ export async function openModel(
 ): Promise<LoadedModel> {
   const runtime = place === "wasm" ? await loadWebRuntime() : await loadRuntime();
   if (place === "wasm") runtime.env.wasm.numThreads = 1;
-  const session = await runtime.InferenceSession.create(source as Uint8Array, {
+  const options = {
     executionProviders: [place],
     logSeverityLevel: 4,
     intraOpNumThreads: 1,
     extra: { ...extra },
-  });
+  } as const;
+  const session = await timed(runtime.InferenceSession.create(source as Uint8Array, options));
   return {
     async run(feed) {
       const tensors = Object.entries(feed).map(
         ([name, { dtype, dims, data }]) =>
           [name, new runtime.Tensor(dtype as "float32", data as Float32Array, dims)] as const,
       );
-      const results = await session.run(Object.fromEntries(tensors));
+      const results = await timed(session.run(Object.fromEntries(tensors)));
       const outputs: Record<string, Outputs[string]> = {};
       for (const [name, { type, dims, data }] of Object.entries(results))
         outputs[name] = { dims, data: numbersOf(type, data) };
