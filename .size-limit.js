@@ -1,6 +1,6 @@
 // What the page itself loads, Comlink and Valibot included. The workers are files of their own, with ONNX Runtime.
 // What is imported only when it is asked for (a trace, tracks in DevTools) stands apart.
-const onDemand = ["./observe/recorder.js", "./effects-devtools.js", "./effects-storage.js"];
+const onDemand = ["./observe/recorder.js", "./effects-devtools.js", "./effects-storage.js", "./effects-answers.js"];
 
 /** @type {import("size-limit").SizeLimitConfig} */
 export default [

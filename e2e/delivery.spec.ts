@@ -217,6 +217,18 @@ test("what a model costs is told before, its update fetches what changed, and th
   expect(await ask(page, "look", url, 1_000)).toMatchObject({ state: "unavailable" });
 });
 
+test("answers that are to last are found by the next page, others are not", async ({ page }) => {
+  const { url } = delivery;
+  const first = [false, true].map((isCached) => ({ isCached, sum: 6 }));
+  expect(await ask(page, "answers", url, false)).toEqual(first);
+  await open(page);
+  expect(await ask(page, "answers", url, true)).toEqual(first);
+  await open(page);
+  expect(await ask(page, "answers", url, true)).toEqual(Array(2).fill({ isCached: true, sum: 6 }));
+  await open(page);
+  expect(await ask(page, "answers", url, false)).toEqual(first);
+});
+
 // Only Chromium lets a test set the quota.
 test("on a disk that is full the model still runs", { tag: "@chromium" }, async ({ page, context }) => {
   const { url, server, chunks } = delivery;

@@ -168,8 +168,12 @@ export class Engine {
     this.#markers = new CrashMarkers(effects);
     // On demand: most pages never keep an answer.
     this.#makeResults = async () => {
-      const { Results } = await import("./cache/results.ts");
-      return (this.#kept = new Results(options.results ?? {}, () => effects.now()));
+      const { Results, RESULTS_MAX_BYTES } = await import("./cache/results.ts");
+      const { maxBytes = RESULTS_MAX_BYTES, ttlMs, lasting } = options.results ?? {};
+      const answers = lasting === true ? await import("./effects-answers.ts") : null;
+      const kept = (await answers?.openAnswers(maxBytes, () => effects.wallClock())) ?? null;
+      const clocks = { now: () => effects.now(), wallClock: () => effects.wallClock() };
+      return (this.#kept = new Results({ maxBytes, ttlMs }, { ...clocks, lasting: kept }));
     };
     this.#stopLife = followLife(effects, this.#pool, this.#markers);
     if (Symbol.asyncDispose !== undefined)

@@ -165,9 +165,10 @@ export function checkEngineOptions(options: EngineOptions): void {
     if (observe.onResult !== undefined && typeof observe.onResult !== "function")
       throw new TypeError(`observe.onResult: expected a function, got ${show(observe.onResult)}`);
   }
-  if (options.results !== undefined) known("results", options.results, ["maxBytes", "ttlMs"]);
+  if (options.results !== undefined) known("results", options.results, ["maxBytes", "ttlMs", "lasting"]);
   whole("memoryBudgetBytes", options.memoryBudgetBytes, 1, 2 ** 53);
   whole("results.maxBytes", options.results?.maxBytes, 1, 2 ** 40);
+  truth("results.lasting", options.results?.lasting);
   whole("results.ttlMs", options.results?.ttlMs, 1, 2 ** 31 - 1);
   const { backends } = options;
   if (backends !== undefined && (!Array.isArray(backends) || backends.length === 0))

@@ -20,6 +20,8 @@ export interface DeliveryPage {
   look(url: string, deadlineMs: number): Promise<Availability>;
   /** Stores the newest version. */
   update(url: string): Promise<Updated>;
+  /** Asks twice with answers that last; tells for each whether it was kept, and what it was. */
+  answers(url: string, lasting: boolean): Promise<{ isCached: boolean; sum: number }[]>;
   /** Lists what is stored, pins what is at the address, takes it out, and deletes it. */
   manage(
     url: string,
@@ -58,6 +60,18 @@ const page: DeliveryPage = {
     } finally {
       await engine.close();
     }
+  },
+  async answers(url, lasting) {
+    const engine = await createEngine({ backends: ["wasm"], workers: 1, results: { lasting } });
+    const model = await engine.load(url, { cache: true });
+    const a = { dtype: "float32", dims: [1, 3], data: Float32Array.of(1, 2, 3) } as const;
+    const given: { isCached: boolean; sum: number }[] = [];
+    for (let i = 0; i < 2; i += 1) {
+      const { outputs, info } = await model.run({ a, b: a });
+      given.push({ isCached: info.isCached, sum: Number(outputs["y"]?.data[2]) });
+    }
+    await engine.close();
+    return given;
   },
   async manage(url) {
     const cache = openCache();

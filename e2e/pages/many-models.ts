@@ -16,15 +16,15 @@ export interface Served {
 
 /** What the page does for the benchmark, as `globalThis.manyModels`. */
 export interface MemoryPage {
-  /** Asks two hundred questions. */
+  /** Asks a hundred questions. */
   serve(policy: Policy): Promise<Served>;
 }
 
 const MODELS = 16;
 const ROOM = 4;
-const REQUESTS = 200;
+const REQUESTS = 100;
 const ADDRESS = "/models/fashion-mlp/bundle.json";
-const VARIANT = "f32";
+const VARIANT = "int8-dynamic";
 
 /** Counts the loads that workers are told to make. */
 let loads = 0;

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Tensor } from "../tensor.ts";
 import { Results } from "./results.ts";
-import type { Answer } from "./results.ts";
+import type { Answer, Lasting, ResultsParts } from "./results.ts";
 
 type Question = Record<string, Tensor>;
 
@@ -15,7 +15,8 @@ const answerOf = (values: readonly number[], ranMs = 100): Answer => ({
   outputs: { y: tensor(...values) },
   info: { ranMs, isCached: false },
 });
-const still = (): number => 0;
+const clock = (now: () => number): ResultsParts => ({ now, wallClock: now, lasting: null });
+const still = clock(() => 0);
 /** Asks, and says whether it had to run. */
 async function ask(results: Results, inputs: Question, model = "m", values = [1]): Promise<boolean> {
   let ran = false;
@@ -119,7 +120,10 @@ test("the bytes kept never pass the bound, and what was used last stays", async 
 
 test("an answer that is too old is found no more", async () => {
   let ms = 0;
-  const results = new Results({ ttlMs: 100 }, () => ms);
+  const results = new Results(
+    { ttlMs: 100 },
+    clock(() => ms),
+  );
   await ask(results, { x: tensor(1) });
   ms = 100;
   expect(await ask(results, { x: tensor(1) })).toBe(false);
@@ -130,7 +134,10 @@ test("an answer that is too old is found no more", async () => {
 
 test("a model whose questions never recur is asked no more, until much later", async () => {
   let ms = 0;
-  const results = new Results({}, () => (ms += 1)); // each look at the clock takes a millisecond, so hashing does
+  const results = new Results(
+    {},
+    clock(() => (ms += 1)),
+  ); // each look at the clock takes a millisecond, so hashing does
   for (let i = 0; i < 32; i += 1) await ask(results, { x: tensor(i) });
   expect(results.read().misses).toBe(32);
   for (let i = 0; i < 900; i += 1) await ask(results, { x: tensor(i) });
@@ -141,7 +148,51 @@ test("a model whose questions never recur is asked no more, until much later", a
 
 test("a model for which it pays goes on", async () => {
   let ms = 0;
-  const results = new Results({}, () => (ms += 0.5));
+  const results = new Results(
+    {},
+    clock(() => (ms += 0.5)),
+  );
   for (let i = 0; i < 200; i += 1) await ask(results, { x: tensor(i % 10) });
   expect(results.read()).toMatchObject({ hits: 190, misses: 10 });
+});
+
+/** What outlives the pages of a test. */
+function device(): Lasting & { readonly entries: Map<string, { value: unknown; untilMs: number }> } {
+  const entries = new Map<string, { value: unknown; untilMs: number }>();
+  return {
+    entries,
+    read: (key) => Promise.resolve(structuredClone(entries.get(key) ?? null)),
+    write: (key, value, _bytes, untilMs) => {
+      entries.set(key, { value: structuredClone(value), untilMs });
+      return Promise.resolve();
+    },
+  };
+}
+
+test("the next page finds what lasts, for as long as it is good, and never for another model", async () => {
+  let ms = 0;
+  const lasting = device();
+  const page = (): Results => new Results({ ttlMs: 1_000 }, { now: () => ms % 700, wallClock: () => ms, lasting });
+  expect(await ask(page(), { x: tensor(1) })).toBe(true);
+  expect(await ask(page(), { x: tensor(1) })).toBe(false);
+  expect(await ask(page(), { x: tensor(1) }, "another version")).toBe(true);
+  ms = 900;
+  const later = page();
+  expect(await ask(later, { x: tensor(1) })).toBe(false);
+  expect(later.read()).toMatchObject({ hits: 1, misses: 0, entries: 1, bytes: 4 });
+  expect(lasting.entries.size).toBe(2);
+});
+
+test("reading the device counts as a cost: a model for which it does not pay is asked no more", async () => {
+  let ms = 0;
+  const slow: Lasting = {
+    ...device(),
+    read: () => {
+      ms += 20;
+      return Promise.resolve(null);
+    },
+  };
+  const results = new Results({}, { now: () => ms, wallClock: () => ms, lasting: slow });
+  for (let i = 0; i < 60; i += 1) await ask(results, { x: tensor(i) });
+  expect(results.read().misses).toBe(32);
 });

@@ -1,7 +1,8 @@
 // Answers kept: the same inputs to the same model are answered from memory. Exact, never similar: the key is the
 // SHA-256 of model, variant and every input byte, so another version of a model never answers for this one. Opt-in,
 // since it costs a hash per request; a model for which hashing costs more than a twentieth of what it saves turns it
-// off by itself. Bounded by bytes, the least recently used goes first.
+// off by itself, and what is read from the device counts as hashing does. Bounded by bytes, the least recently used goes
+// first.
 //
 // The same question asked twice at once runs once. Knows nothing of requests: it takes tensors and keeps values.
 import { sha256Hex } from "../bundle.ts";
@@ -13,6 +14,25 @@ export interface ResultsOptions {
   readonly maxBytes?: number | undefined;
   /** How long an answer is good, in ms. Default: until the page is left. */
   readonly ttlMs?: number | undefined;
+  /** Keeps answers on the device too, within the same bounds, so that the next page finds them. Default false. */
+  readonly lasting?: boolean | undefined;
+}
+
+/** Answers that outlive the page; what fails there is not kept, and nothing rejects. */
+export interface Lasting {
+  /** Gives what was written, and until when it is good by the wall clock; null where there is nothing. */
+  read(key: string): Promise<{ readonly value: unknown; readonly untilMs: number } | null>;
+  /** Keeps an answer. */
+  write(key: string, value: unknown, bytes: number, untilMs: number): Promise<void>;
+}
+
+/** What answers are kept with. */
+export interface ResultsParts {
+  /** Monotonic time in ms. */
+  now(): number;
+  /** Milliseconds since 1970, which `lasting` goes by. */
+  wallClock(): number;
+  readonly lasting: Lasting | null;
 }
 
 /** Counts what became of requests that asked for a kept answer. */
@@ -46,7 +66,8 @@ interface Worth {
   lookups: number;
 }
 
-const MAX_BYTES = 64 * 2 ** 20;
+/** How many bytes of answers are kept by default. */
+export const RESULTS_MAX_BYTES: number = 64 * 2 ** 20;
 
 /** What hashing may cost of what it saves. */
 const COST_MAX = 0.05;
@@ -58,7 +79,7 @@ const PAUSE = 1_000;
 export class Results {
   readonly #maxBytes: number;
   readonly #ttlMs: number;
-  readonly #now: () => number;
+  readonly #parts: ResultsParts;
   readonly #entries: Map<string, Entry> = new Map();
   /** What is asked now: the same question waits for its answer, and asks itself where that fails. */
   readonly #running: Map<string, Promise<Answer>> = new Map();
@@ -67,10 +88,10 @@ export class Results {
   #hits = 0;
   #misses = 0;
 
-  constructor({ maxBytes, ttlMs }: ResultsOptions, now: () => number) {
-    this.#maxBytes = maxBytes ?? MAX_BYTES;
+  constructor({ maxBytes, ttlMs }: Pick<ResultsOptions, "maxBytes" | "ttlMs">, parts: ResultsParts) {
+    this.#maxBytes = maxBytes ?? RESULTS_MAX_BYTES;
     this.#ttlMs = ttlMs ?? Number.POSITIVE_INFINITY;
-    this.#now = now;
+    this.#parts = parts;
   }
 
   /**
@@ -89,12 +110,13 @@ export class Results {
       if (worth.lookups < PAUSE) return run();
       Object.assign(worth, { spentMs: 0, savedMs: 0, lookups: 0 });
     }
-    const startMs = this.#now();
+    const startMs = this.#parts.now();
     const key = await keyOf(model, inputs);
-    worth.spentMs += this.#now() - startMs;
+    if (!this.#entries.has(key) && !this.#running.has(key)) await this.#recall(key);
+    worth.spentMs += this.#parts.now() - startMs;
     const kept = this.#entries.get(key);
     this.#entries.delete(key);
-    if (kept !== undefined && kept.untilMs >= this.#now()) {
+    if (kept !== undefined && kept.untilMs >= this.#parts.now()) {
       this.#entries.set(key, kept); // the last of them: the first is the one that was not used for longest
       this.#hits += 1;
       worth.savedMs += kept.value.info.ranMs;
@@ -102,21 +124,25 @@ export class Results {
       return { ...value, info: { ...value.info, isCached: true } };
     }
     this.#bytes -= kept?.bytes ?? 0;
-    const same = await this.#running.get(key)?.catch(() => null);
-    if (same != null) {
+    // No wait where nothing runs: two that come together must not both find nothing.
+    const running = this.#running.get(key);
+    const same = running === undefined ? null : await running.catch(() => null);
+    if (same !== null) {
       this.#hits += 1;
       const value = structuredClone(same) as T;
       return { ...value, info: { ...value.info, isCached: true } };
     }
     this.#misses += 1;
-    const running = run();
-    this.#running.set(key, running);
+    const mine = run();
+    this.#running.set(key, mine);
     try {
-      const value = await running;
-      this.#keep(key, value);
+      const value = await mine;
+      const bytes = this.#keep(key, value, this.#parts.now() + this.#ttlMs);
+      // Nobody waits for that.
+      if (bytes !== null) void this.#parts.lasting?.write(key, value, bytes, this.#parts.wallClock() + this.#ttlMs);
       return value;
     } finally {
-      if (this.#running.get(key) === running) this.#running.delete(key);
+      if (this.#running.get(key) === mine) this.#running.delete(key);
     }
   }
 
@@ -125,16 +151,26 @@ export class Results {
     return { hits: this.#hits, misses: this.#misses, entries: this.#entries.size, bytes: this.#bytes };
   }
 
-  #keep(key: string, value: Answer): void {
+  /** Takes up what an earlier page kept. */
+  async #recall(key: string): Promise<void> {
+    const { lasting, now, wallClock } = this.#parts;
+    const found = (await lasting?.read(key)) ?? null;
+    // Written by this code under a key that is the hash of the question: no other shape can be there.
+    if (found !== null) this.#keep(key, found.value as Answer, now() + found.untilMs - wallClock());
+  }
+
+  /** Gives the bytes that it takes; null where that is too much. */
+  #keep(key: string, value: Answer, untilMs: number): number | null {
     const bytes = Object.values(value.outputs).reduce((sum, tensor) => sum + sizeOf(tensor), 0);
-    if (bytes > this.#maxBytes) return;
+    if (bytes > this.#maxBytes) return null;
     this.#drop(key);
-    this.#entries.set(key, { value: structuredClone(value), bytes, untilMs: this.#now() + this.#ttlMs });
+    this.#entries.set(key, { value: structuredClone(value), bytes, untilMs });
     this.#bytes += bytes;
     for (const oldest of this.#entries.keys()) {
       if (this.#bytes <= this.#maxBytes) break;
       this.#drop(oldest);
     }
+    return bytes;
   }
 
   #drop(key: string): void {

@@ -1,0 +1,113 @@
+// Answers that outlive the page, in IndexedDB: what `results: { lasting: true }` asks for. Bounded by bytes, the least
+// recently used goes first. Not the store of models: an answer is small, is a plain value, and harms nobody by being gone,
+// so whatever fails here is an answer that was not kept.
+import type { Lasting } from "./cache/results.ts";
+
+const DATABASE = "selvedge-answers";
+const ANSWERS = "answers";
+const FACTS = "facts";
+/** Writes between two looks at how much is kept. */
+const LOOK_EVERY = 16;
+
+/** What is known of an answer without reading it. */
+interface Fact {
+  readonly bytes: number;
+  /** By the wall clock, as is `usedMs`; Infinity where it lasts. */
+  readonly untilMs: number;
+  readonly usedMs: number;
+}
+
+/** Opens what is kept; null where there is no IndexedDB, or it may not be used. */
+export async function openAnswers(maxBytes: number, now: () => number): Promise<Lasting | null> {
+  const { indexedDB } = globalThis as Partial<typeof globalThis>;
+  if (indexedDB === undefined) return null;
+  try {
+    return new Answers(await open(indexedDB), maxBytes, now);
+  } catch {
+    return null;
+  }
+}
+
+function open(factory: IDBFactory): Promise<IDBDatabase> {
+  return new Promise((resolve, reject) => {
+    const request = factory.open(DATABASE, 1);
+    request.onupgradeneeded = () => {
+      request.result.createObjectStore(ANSWERS);
+      request.result.createObjectStore(FACTS);
+    };
+    request.onsuccess = () => {
+      resolve(request.result);
+    };
+    request.onerror = () => {
+      reject(request.error ?? new DOMException("IndexedDB did not open.", "UnknownError"));
+    };
+  });
+}
+
+class Answers implements Lasting {
+  readonly #database: IDBDatabase;
+  readonly #maxBytes: number;
+  readonly #now: () => number;
+  #writes = 0;
+
+  constructor(database: IDBDatabase, maxBytes: number, now: () => number) {
+    this.#database = database;
+    this.#maxBytes = maxBytes;
+    this.#now = now;
+    // Another tab may want to delete it.
+    database.onversionchange = () => {
+      database.close();
+    };
+  }
+
+  async read(key: string): Promise<{ readonly value: unknown; readonly untilMs: number } | null> {
+    try {
+      const transaction = this.#database.transaction([ANSWERS, FACTS], "readwrite");
+      const facts = transaction.objectStore(FACTS);
+      const fact = (await result(facts.get(key))) as Fact | undefined;
+      if (fact === undefined || fact.untilMs < this.#now()) return null;
+      facts.put({ ...fact, usedMs: this.#now() } satisfies Fact, key);
+      const value = await result<unknown>(transaction.objectStore(ANSWERS).get(key));
+      return value === undefined ? null : { value, untilMs: fact.untilMs };
+    } catch {
+      return null;
+    }
+  }
+
+  async write(key: string, value: unknown, bytes: number, untilMs: number): Promise<void> {
+    try {
+      const transaction = this.#database.transaction([ANSWERS, FACTS], "readwrite");
+      const [answers, facts] = [transaction.objectStore(ANSWERS), transaction.objectStore(FACTS)];
+      answers.put(value, key);
+      facts.put({ bytes, untilMs, usedMs: this.#now() } satisfies Fact, key);
+      if (this.#writes++ % LOOK_EVERY === 0) await this.#trim(answers, facts);
+    } catch {
+      // not kept
+    }
+  }
+
+  /** Removes what is too old, and what was not used for the longest time where there is too much. */
+  async #trim(answers: IDBObjectStore, facts: IDBObjectStore): Promise<void> {
+    const [keys, all] = await Promise.all([result(facts.getAllKeys()), result(facts.getAll() as IDBRequest<Fact[]>)]);
+    const known = keys.map((key, i) => ({ key, ...(all[i] as Fact) }));
+    known.sort((a, b) => b.usedMs - a.usedMs);
+    let bytes = 0;
+    for (const { key, bytes: own, untilMs } of known) {
+      bytes += own;
+      if (bytes <= this.#maxBytes && untilMs >= this.#now()) continue;
+      answers.delete(key);
+      facts.delete(key);
+    }
+  }
+}
+
+function result<T>(request: IDBRequest<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => {
+      resolve(request.result);
+    };
+    request.onerror = () => {
+      reject(request.error ?? new DOMException("IndexedDB did not answer.", "UnknownError"));
+    };
+  });
+}
