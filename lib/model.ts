@@ -8,6 +8,7 @@ import type { Dispatcher, Route } from "./dispatcher.ts";
 import type { Effects } from "./effects.ts";
 import { isSelvedgeError, SelvedgeError } from "./errors.ts";
 import { whyKept } from "./explain.ts";
+import { Flights } from "./flights.ts";
 import { guessShape } from "./guess-shape.ts";
 import { mapRuns } from "./map.ts";
 import type { Mapped, Unmapped } from "./map.ts";
@@ -76,12 +77,14 @@ export class Model {
   #measure: ModelParts["measure"];
   /** Whether its requests can run together at all. */
   readonly #canJoin: boolean;
+  readonly #flights: Flights<RunResult>;
   #unloaded = false;
 
   /** Not for callers: `engine.load` makes models. */
   constructor(parts: ModelParts) {
     this.#parts = parts;
     const { maxBatchSize = 64, maxQueueDelayMs = 0, preferredBatchSizes = [] } = parts.batching || {};
+    this.#flights = new Flights(() => parts.effects.now());
     this.#canJoin = parts.batching !== false && canBatch(parts.accepts.ports, parts.outputs);
     this.#batching = { maxBatchSize, maxQueueDelayMs, preferredBatchSizes };
     this.#placed = parts.placed;
@@ -258,8 +261,9 @@ export class Model {
   /** Answers from what is kept, where that is asked for and the inputs can be told from others by their bytes. */
   async #answer(feeds: Feeds, options: RunOptions, calledMs: number): Promise<RunResult> {
     const { identity, results, cache } = this.#parts;
-    const inputs = (options.cache ?? cache) ? tensorsOf(feeds) : null;
+    const inputs = tensorsOf(feeds);
     if (inputs === null) return this.#submit(feeds, options, calledMs);
+    if (!(options.cache ?? cache)) return this.#share(inputs, feeds, options, calledMs);
     const kept = await results();
     const asked = kept.answer(`${identity} ${this.variant}`, inputs, () => this.#submit(feeds, options, calledMs));
     const answer = asked.then((result) => {
@@ -267,6 +271,20 @@ export class Model {
       return info.isCached ? { ...result, info: { ...info, why: whyKept(info.lane, info.ranMs) } } : result;
     });
     return options.signal === undefined ? answer : untilAborted(answer, options.signal);
+  }
+
+  /** Waits for the answer to the same inputs where these are in flight. */
+  async #share(
+    inputs: Readonly<Record<string, Tensor>>,
+    feeds: Feeds,
+    options: RunOptions,
+    calledMs: number,
+  ): Promise<RunResult> {
+    const { priority = "normal", deadlineMs = Infinity, signal } = options;
+    const ask = { inputs, priority: PRIORITIES.indexOf(priority), dueMs: calledMs + deadlineMs, signal };
+    const result = await this.#flights.ask(ask, (signal) => this.#submit(feeds, { ...options, signal }, calledMs));
+    const { info } = result;
+    return info.isCached ? { ...result, info: { ...info, why: whyKept(info.lane, info.ranMs) } } : result;
   }
 
   async #submit(feeds: Feeds, options: RunOptions, calledMs: number): Promise<RunResult> {

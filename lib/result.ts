@@ -43,7 +43,7 @@ export interface RunInfo {
   readonly attempts: number;
   /** Every try, the answer's last. */
   readonly history: readonly Attempt[];
-  /** Whether it was kept from an earlier run of the same inputs, whose times these are. */
+  /** Whether it was kept from an earlier run of the same inputs, or shared with one in flight, whose times these are. */
   readonly isCached: boolean;
   /** Where it ran: on this device. */
   readonly placement: "local";

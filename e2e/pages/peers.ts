@@ -4,7 +4,7 @@
 import { AutoModel, env, Tensor } from "@huggingface/transformers";
 import * as ort from "onnxruntime-web/jspi";
 import { createEngine } from "selvedge";
-import type { Engine, Model, RunOptions } from "selvedge";
+import type { Engine, Inputs, Model, RunOptions } from "selvedge";
 
 /** A model that is measured. */
 export interface Measured {
@@ -20,7 +20,7 @@ export interface Peer {
   /** Runs one request and gives the backend that ran it. */
   run(model: Measured, data: Float32Array, options?: RunOptions): Promise<string>;
   /** Runs many requests that are all there; where a hand-written program would batch, it does, `batch` at a time. */
-  offline(model: Measured, data: Float32Array, count: number, batch: number): Promise<string>;
+  offline(model: Measured, data: () => Float32Array, count: number, batch: number): Promise<string>;
 }
 
 /** Names the peers. */
@@ -57,9 +57,8 @@ async function createSelvedge(
     run,
     async offline({ name, variant, input, dims }, data, count) {
       const model = loaded.get(`${name} ${variant}`) as Model;
-      const inputs = { [input]: { dtype: "float32", dims, data } } as const;
-      const source = function* (): Generator<typeof inputs> {
-        for (let i = 0; i < count; i += 1) yield inputs;
+      const source = function* (): Generator<Inputs> {
+        for (let i = 0; i < count; i += 1) yield { [input]: { dtype: "float32", dims, data: data() } };
       };
       let backend = "";
       for await (const { info } of model.map(source(), { ordered: false })) backend = info.backend;
@@ -112,7 +111,7 @@ function inOrder(work: (model: Measured, data: Float32Array) => Promise<void>): 
   return {
     run,
     async offline(model, data, count) {
-      for (let i = 0; i < count; i += 1) await run(model, data);
+      for (let i = 0; i < count; i += 1) await run(model, data());
       return "wasm";
     },
   };
@@ -168,8 +167,9 @@ async function createWorkers(models: readonly Measured[], count: number): Promis
       const runs: Promise<void>[] = [];
       for (let left = count; left > 0; left -= batch) {
         const rows = Math.min(batch, left);
-        const joined = new Float32Array(rows * data.length);
-        for (let row = 0; row < rows; row += 1) joined.set(data, row * data.length);
+        const length = model.dims.reduce((a, b) => a * b, 1);
+        const joined = new Float32Array(rows * length);
+        for (let row = 0; row < rows; row += 1) joined.set(data(), row * length);
         runs.push(runOn(model, [rows, ...model.dims.slice(1)], joined));
       }
       await Promise.all(runs);

@@ -136,7 +136,7 @@ export class Scheduler {
         out.push({ type: "reject", id, code: "overloaded", expected: this.#queue.size });
         return;
       }
-      const endMs = isRefusable && dueMs < Infinity ? this.#endOf(step, now, lanes, out) : now;
+      const endMs = isRefusable && dueMs < Infinity ? this.#endOf(step, now, lanes, out) : 0;
       if (endMs > dueMs) {
         out.push({ type: "reject", id, code: "deadline-exceeded", expected: endMs - arrivedMs });
         return;

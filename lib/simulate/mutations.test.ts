@@ -94,8 +94,8 @@ const MUTATIONS: readonly Mutation[] = [
   {
     breaks: "a deadline is not refused beside a lane that is free for it: a request is refused too soon",
     file: "schedule/scheduler.ts",
-    from: "dueMs < Infinity ? this.#endOf(step, now, lanes, out) : now;",
-    to: "dueMs < Infinity ? 1_000 + this.#endOf(step, now, lanes, out) : now;",
+    from: "dueMs < Infinity ? this.#endOf(step, now, lanes, out) : 0;",
+    to: "dueMs < Infinity ? 1_000 + this.#endOf(step, now, lanes, out) : 0;",
     caught: /refused while a lane/,
   },
   {
@@ -111,6 +111,13 @@ const MUTATIONS: readonly Mutation[] = [
     from: "wait(ms).then(fire, () => undefined);",
     to: "",
     caught: /told late/,
+  },
+  {
+    breaks: "a cancel is its own caller's alone: the first who leaves ends the run for all who ask the same",
+    file: "flights.ts",
+    from: "if (flight.waiting === 0) flight.stop?.abort(signal.reason);",
+    to: "flight.stop?.abort(signal.reason);\n        for (const one of [...this.#flights.values()].flat()) one.stop?.abort(signal.reason);",
+    caught: /cancel/,
   },
   {
     breaks: "the same events are decided the same way: chance decides between lanes",

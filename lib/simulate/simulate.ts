@@ -168,15 +168,20 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
 /** Requests of all kinds, at random times. */
 function ask(world: World, engine: Engine, models: readonly Model[], isCalm: boolean): Request[] {
   const { random } = world;
+  let [which, startMs, dims] = [0, 0, [1, 2] as readonly [number, number]];
   return Array.from({ length: REQUESTS }, (_, i) => {
-    const which = random.whole(models.length);
-    const stop = random.chance(0.1) ? new AbortController() : null;
-    const startMs = random.upTo(3_000);
+    const stop = random.chance(0.2) ? new AbortController() : null;
+    // Now and then the same is asked once more at the same moment, which is to run once.
+    if (i === 0 || !random.chance(0.2)) {
+      which = random.whole(models.length);
+      startMs = random.upTo(3_000);
+      dims = [random.chance(0.8) ? 1 : 2 + random.whole(3), random.chance(0.8) ? 2 : 3];
+    }
     const request = new Request(world, {
       name: `request ${i}`,
       model: models[which] as Model,
       factor: FACTORS[which] as number,
-      dims: [random.chance(0.8) ? 1 : 2 + random.whole(3), random.chance(0.8) ? 2 : 3],
+      dims,
       options: {
         priority: random.pick(PRIORITIES),
         deadlineMs: random.chance(0.4) ? random.pick([40, 120, 500, 5_000]) : undefined,
