@@ -9,6 +9,7 @@ import { extname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
 import type { Connect, Plugin } from "vite";
+import { fillIn, PAGES } from "./demo/pages.ts";
 
 const ROOT = fileURLToPath(new URL(".", import.meta.url));
 const MODELS = join(ROOT, "models/dist");
@@ -43,7 +44,7 @@ export default defineConfig({
       { find: /^selvedge\/cache$/, replacement: join(ROOT, "dist/cache.js") },
     ],
   },
-  plugins: [headersAlways(), models(), serviceWorker()],
+  plugins: [pages(), headersAlways(), models(), serviceWorker()],
   optimizeDeps: { include: ["comlink", "valibot"], exclude: ["onnxruntime-web/wasm"], noDiscovery: true },
   server: { port, strictPort: true, host: "127.0.0.1", headers: isolation, fs: { allow: [ROOT] } },
   preview: { port, strictPort: true, host: "127.0.0.1", headers: { ...isolation, ...POLICY } },
@@ -56,19 +57,29 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     rolldownOptions: {
-      input: [
-        "index.html",
-        "ocr/index.html",
-        "camera/index.html",
-        "vad/index.html",
-        "spam/index.html",
-        "models/index.html",
-        "latency/index.html",
-        "faults/index.html",
-      ].map((page) => join(ROOT, "demo", page)),
+      input: ["", ...PAGES.map(({ folder }) => folder)].map((folder) => join(ROOT, "demo", folder, "index.html")),
     },
   },
 });
+
+/** Puts into every page what all of them have. */
+function pages(): Plugin {
+  return {
+    name: "pages",
+    transformIndexHtml: {
+      order: "pre",
+      handler: (html, { path }) =>
+        fillIn(
+          html,
+          path
+            .split("/")
+            .slice(0, -1)
+            .filter((x) => x !== "")
+            .at(-1) ?? "",
+        ),
+    },
+  };
+}
 
 /**
  * Sets headers on every response. Vite leaves them out of a 304, and WebKit judges a worker's script by the headers of

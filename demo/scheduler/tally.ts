@@ -1,0 +1,53 @@
+// What became of requests in the last seconds, by class.
+import { CLASSES, isOnTime } from "./classes.ts";
+import type { Class, Settled } from "./classes.ts";
+
+/** The counts of one class. */
+export interface Count {
+  readonly asked: number;
+  readonly onTime: number;
+  readonly refused: number;
+  /** From the call to the answer; null where none was answered. */
+  readonly p99Ms: number | null;
+}
+
+/** Keeps what was settled in the last `windowMs`. */
+export class Tally {
+  readonly #windowMs: number;
+  #settled: Settled[] = [];
+
+  constructor(windowMs: number) {
+    this.#windowMs = windowMs;
+  }
+
+  /** Takes a request in. It counts from when it is settled, which may be later than now. */
+  add(settled: Settled): void {
+    this.#settled.push(settled);
+  }
+
+  /** Forgets everything. */
+  clear(): void {
+    this.#settled = [];
+  }
+
+  /** Gives what was settled by now, and not too long ago. */
+  recent(nowMs: number): readonly Settled[] {
+    this.#settled = this.#settled.filter(({ endMs }) => endMs > nowMs - this.#windowMs);
+    return this.#settled.filter(({ endMs }) => endMs <= nowMs);
+  }
+
+  /** Counts by class. */
+  counts(nowMs: number): ReadonlyMap<Class, Count> {
+    const recent = this.recent(nowMs);
+    return new Map(
+      CLASSES.map((of) => {
+        const own = recent.filter((x) => x.of === of);
+        const answered = own.filter(({ outcome }) => outcome === "answered");
+        const times = answered.map((x) => x.endMs - x.calledMs).sort((a, b) => a - b);
+        const refused = own.filter(({ outcome }) => outcome === "refused").length;
+        const p99Ms = times[Math.max(0, Math.ceil(0.99 * times.length) - 1)] ?? null;
+        return [of, { asked: own.length, onTime: own.filter(isOnTime).length, refused, p99Ms }];
+      }),
+    );
+  }
+}
