@@ -132,7 +132,8 @@ const FORMS: readonly Form[] = [
       const blocks = isLarge(model) ? new Map<string, number>() : await spendBlocks(model, feeds, isInt8);
       const grid: GridOf = (layer) => {
         const plain = int8Grid(layer, store);
-        return plain && { ...plain, block: blocks.get(layer.weight.name) ?? plain.block };
+        const block = blocks.get(layer.weight.name);
+        return plain && block !== undefined ? { ...plain, block, isSnapped: false } : plain;
       };
       const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, grid));
       model.transform(narrowed(isLeft, store, rounded, blocks), ...REST);
@@ -203,7 +204,7 @@ function int8Grid(layer: Layer, store: Store): ReturnType<GridOf> {
   const dims = layer.weight.dims.map(Number);
   const facts = { opType: layer.node.opType, dims, group: layer.groups, name: layer.weight.name };
   if (elementCount(layer.weight) < MIN_ELEMENTS || store(facts) !== "int8") return undefined;
-  return { bits: 8, block: layer.columns, isEven: true, isHalf: true };
+  return { bits: 8, block: layer.columns, isEven: true, isHalf: true, isSnapped: true };
 }
 
 /** Blocks of 4 bits for products, which quantizeBlocks stores; the rest as int8. */

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { packBlocks } from "./blocks.ts";
 import { largestDifference, seededFloats } from "./fixtures.ts";
 import { areHalf } from "./float16.ts";
-import { fitGrid, roundRows } from "./grid.ts";
+import { fitGrid, roundRows, snapScales } from "./grid.ts";
 import type { Grid } from "./grid.ts";
 
 const rowsOf = (values: Float32Array, columns: number) => ({
@@ -72,4 +72,28 @@ test("scales are such as float16 holds, where it holds them in full", () => {
 test("a weight that is not finite has a scale that says so", () => {
   const grid = fitGrid(rowsOf(Float32Array.of(1, Infinity), 2), { bits: 8, block: 2 });
   expect(grid.scales[0]).toBeNaN();
+});
+
+test("snapped scales are exact multiples of one step, none smaller, a byte each; far smaller ones stay as they are", () => {
+  const scales = seededFloats(200, 8).map((x) => 0.003 + 0.002 * x);
+  const snapped = snapScales(scales);
+  const step = Math.max(...snapped) / 255;
+  for (const [i, scale] of snapped.entries()) {
+    expect(scale / step).toBe(Math.round(scale / step));
+    expect(scale).toBeGreaterThanOrEqual(scales[i] ?? 0);
+    expect(scale).toBeLessThan((scales[i] ?? 0) + step * 1.01);
+  }
+  const uneven = Float32Array.of(1, 0.001);
+  expect(snapScales(uneven)).toEqual(uneven);
+  expect(snapScales(Float32Array.of(1, Number.NaN))[1]).toBeNaN();
+});
+
+test("where bytes on the wire count, codes of short rows do not fill their range", () => {
+  const rows = rowsOf(seededFloats(64 * 40, 9), 64);
+  const options = { bits: 8, block: 64, isEven: true } as const;
+  const spread = (isSnapped: boolean): number =>
+    Math.max(...roundRows(rows, fitGrid(rows, { ...options, isSnapped })).map(Math.abs));
+  expect(spread(false)).toBe(127);
+  // Of even numbers the largest is about 1.73 standard deviations, of which the range holds 2.75.
+  expect(spread(true)).toBeLessThan(100);
 });

@@ -22,6 +22,11 @@ export interface GridOptions {
   readonly hasZeros?: boolean;
   /** Whether scales are such as float16 holds, where it holds them well. Default false. */
   readonly isHalf?: boolean;
+  /**
+   * Whether bytes on the wire count: scales are multiples of one step, where that makes them little larger, and none is much
+   * finer than how far values spread, since codes that fill their range do not compress. Default false.
+   */
+  readonly isSnapped?: boolean;
   /** Whether the lowest code is left out, so that a scale is the same for both signs and positive. Default false. */
   readonly isEven?: boolean;
   /** A weight for each column's squared error. Default 1. */
@@ -49,16 +54,37 @@ const SHRINK: Readonly<Record<4 | 8, readonly number[]>> = {
 };
 /** Zero points must lower the error to this share of what it was to be worth their bytes. */
 const ZEROS_PAY = 0.9;
+/** The highest code is at least so many standard deviations, in rows that are long enough for these to mean something. */
+const SPREAD = { deviations: 2.75, columns: 32 } as const;
 /** Kept normal: a subnormal scale has too few bits to bound the error, and some GPUs take it as 0. */
 const SCALE_MIN = 2 ** -126;
 
 /** Finds the scales, and zero points where they pay, of least error. */
 export function fitGrid(rows: Rows, options: GridOptions): Grid {
   const plain = fit(rows, options, false);
+  if (options.isSnapped === true) plain.scales.set(snapScales(plain.scales));
   // At 8 bits a zero point gains next to nothing.
   if (options.hasZeros !== true || options.bits === 8) return plain;
   const shifted = fit(rows, options, true);
   return shifted.error < plain.error * ZEROS_PAY ? shifted : plain;
+}
+
+/** How many steps the largest of snapped scales is. */
+export const SCALE_STEPS = 255;
+/** Scales of fewer steps would grow too much: by a half step on average. */
+const STEPS_MIN = 20;
+
+/**
+ * Makes scales multiples of one step, so that a byte holds each; up, so that nothing is clipped. As they are where one is
+ * too small for that.
+ */
+export function snapScales(scales: Float32Array): Float32Array {
+  const least = scales.reduce((most, x) => Math.max(most, x), 0) / SCALE_STEPS;
+  // Of few bits, so that its multiples are exact.
+  const unit = 2 ** (Math.floor(Math.log2(least)) - 10);
+  const step = Math.ceil(least / unit) * unit;
+  if (!scales.every((x) => x >= step * STEPS_MIN && x < Infinity)) return scales;
+  return Float32Array.from(scales, (x) => Math.min(SCALE_STEPS, Math.ceil(x / step)) * step);
 }
 
 /** Gives the code nearest to each value: rows × columns. */
@@ -110,13 +136,14 @@ function bestStep(
   length: number,
   on: GridOptions & Pick<Grid, "low" | "high">,
 ): { scale: number; zero: number; error: number } {
-  let [least, most] = [0, 0];
+  let [least, most, energy] = [0, 0, 0];
   for (let i = 0; i < length; i++) {
     const weight = weights[i] ?? 0;
     // What is not finite comes through, so that the weight is left alone.
     if (!Number.isFinite(weight)) return { scale: Number.NaN, zero: 0, error: 0 };
     least = Math.min(least, weight);
     most = Math.max(most, weight);
+    energy += weight * weight;
   }
   let best = { scale: 1, zero: 0, error: Number.POSITIVE_INFINITY };
   if (least === 0 && most === 0) return { ...best, error: 0 };
@@ -125,8 +152,11 @@ function bestStep(
   // Without a zero point the extreme value takes the one step that the range has more on its lower side.
   if (on.hasZeros === true) wide = (most - least) / (high - low);
   else if (on.isEven !== true) wide = (most > -least ? -most : -least) / -low;
+  const isBounded = on.isSnapped === true && length >= SPREAD.columns;
+  const finest = isBounded ? (SPREAD.deviations * Math.sqrt(energy / length)) / high : -Infinity;
   for (const shrink of SHRINK[on.bits]) {
-    const scale = on.isHalf === true ? nearestHalf(wide * shrink) : Math.fround(wide * shrink);
+    const step = Math.max(wide * shrink, finest);
+    const scale = on.isHalf === true ? nearestHalf(step) : Math.fround(step);
     if (Math.abs(scale) < SCALE_MIN) continue;
     const zero = on.hasZeros === true ? nearest(low - least / wide, on) : 0;
     let error = 0;

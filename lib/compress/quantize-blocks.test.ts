@@ -70,6 +70,20 @@ describe("quantizeBlocks", () => {
     }
   });
 
+  test("leaves a table alone whose rows end within a block: a look-up would give longer ones", () => {
+    const make = (width: number) =>
+      smallModel({
+        opset: 13,
+        inputs: { i: [3] },
+        types: { i: 6 },
+        outputs: ["y"],
+        nodes: [{ opType: "Gather", input: ["t", "i"], output: ["y"] }],
+        initializers: [floatTensor("t", [40, width], seededFloats(40 * width))],
+      }).transform(quantizeBlocks());
+    expect(make(48).graph.nodes.map((x) => x.opType)).toEqual(["Gather"]);
+    expect(make(64).graph.nodes.map((x) => x.opType)).not.toContain("Gather");
+  });
+
   test("leaves a weight alone that something else uses too, or that is an input", () => {
     const parts = {
       opset: 13,

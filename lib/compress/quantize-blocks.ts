@@ -6,7 +6,7 @@
 // and no zero points WebGPU's GatherBlockQuantized answers wrongly (ONNX Runtime 1.30).
 import { packBlocks } from "./blocks.ts";
 import type { Blocks } from "./blocks.ts";
-import { fitGrid, roundRows } from "./grid.ts";
+import { fitGrid, roundRows, SCALE_STEPS } from "./grid.ts";
 import type { Rows } from "./grid.ts";
 import { areHalf, float16BitsOf } from "./float16.ts";
 import { floatOf, integerOf, integersAt } from "./graph.ts";
@@ -63,6 +63,8 @@ export function quantizeBlocks(options: QuantizeBlocksOptions = {}): Transform {
         const first = uses?.[0];
         if (uses === undefined || first === undefined) continue;
         const rows = rowsOf(tensor, first.isByRow);
+        // A look-up gives whole blocks: rows that end within one would come out longer than they are.
+        if (rows.columns % block !== 0 && uses.some((x) => x.kind === "gather")) continue;
         let { grid, codes } = rounded.get(tensor.name) ?? {};
         if (grid === undefined || codes === undefined) {
           grid = fitGrid(rows, { bits: width, block, hasZeros: true, isHalf: true });
@@ -179,13 +181,38 @@ function replace(
   graph.changed();
 }
 
-/** Adds scales, in half the bytes where float16 holds them: ONNX Runtime widens them once, while loading. */
+/**
+ * Adds scales in fewer bytes: one each where all are multiples of one step (`snapScales`), two where float16 holds them. ONNX
+ * Runtime computes them once, while loading.
+ */
 export function addScales(graph: Graph, name: string, dims: readonly number[], scales: Float32Array): string {
-  if (scales.length < HALF_MIN || !areHalf(scales)) return graph.addInitializer(floatTensor(name, dims, scales));
-  const half = graph.addInitializer(float16Tensor(graph.freshName(`${name}/float16`), dims, float16BitsOf(scales)));
+  const step = scales.length < HALF_MIN ? undefined : stepOf(scales);
   const [first] = graph.nodes;
-  const spec = { opType: "Cast", input: [half], output: [name], attributes: { to: TensorProto_DataType.FLOAT } };
-  if (first === undefined) return name;
-  graph.insertBefore(first, spec);
+  if (scales.length < HALF_MIN || first === undefined || (step === undefined && !areHalf(scales)))
+    return graph.addInitializer(floatTensor(name, dims, scales));
+  const to = { to: TensorProto_DataType.FLOAT };
+  if (step === undefined) {
+    const half = float16Tensor(graph.freshName(`${name}/float16`), dims, float16BitsOf(scales));
+    graph.insertBefore(first, { opType: "Cast", input: [graph.addInitializer(half)], output: [name], attributes: to });
+    return name;
+  }
+  const [count, wide] = [graph.freshName(`${name}/uint8`), graph.freshName(`${name}/steps`)];
+  graph.addInitializer(
+    uint8Tensor(
+      count,
+      dims,
+      Uint8Array.from(scales, (x) => Math.round(x / step)),
+    ),
+  );
+  const unit = graph.addInitializer(floatTensor(graph.freshName(`${name}/step`), [], Float32Array.of(step)));
+  graph.insertBefore(first, { opType: "Cast", input: [count], output: [wide], attributes: to });
+  graph.insertBefore(first, { opType: "Mul", input: [wide, unit], output: [name] });
   return name;
+}
+
+/** Gives the step that all scales are exactly 1 to 255 times of, where the largest is 255 times. */
+function stepOf(scales: Float32Array): number | undefined {
+  const step = scales.reduce((most, x) => Math.max(most, x), 0) / SCALE_STEPS;
+  const isMultiple = (x: number): boolean => x >= step && Math.round(x / step) * step === x;
+  return Math.fround(step) === step && scales.every(isMultiple) ? step : undefined;
 }

@@ -11,6 +11,7 @@ import { TensorProto_DataType } from "./onnx.gen.js";
 import type { NodeProto, TensorProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
 import type { Rounded } from "./rounding.ts";
+import { addScales } from "./quantize-blocks.ts";
 import { toInt8 } from "./quantize-weights.ts";
 import { elementCount, floatsOf, floatTensor, int64Tensor, uint8Tensor } from "./weights.ts";
 
@@ -171,7 +172,7 @@ class Layers {
     const name = (what: string): string => graph.freshName(`${weight.name}/${what}`);
     const stored = graph.addInitializer(uint8Tensor(name("uint8"), dims, shifted));
     const zero = graph.addInitializer(uint8Tensor(name("zero"), [], Uint8Array.of(128)));
-    const scale = graph.addInitializer(floatTensor(name("scale"), isConv ? [outputs, 1, 1] : [outputs], scales));
+    const scale = addScales(graph, name("scale"), isConv ? [outputs, 1, 1] : [outputs], scales);
     let table = stored;
     if (isByRow && !isConv) {
       table = name("columns");
@@ -191,7 +192,7 @@ class Layers {
     const first = graph.nodes.find((x) => users.includes(x));
     if (first === undefined || scales.length !== Number(weight.dims[0])) return;
     const name = (what: string): string => graph.freshName(`${weight.name}/${what}`);
-    const scale = graph.addInitializer(floatTensor(name("row-scale"), [scales.length], scales));
+    const scale = addScales(graph, name("row-scale"), [scales.length], scales);
     const zero = graph.addInitializer(
       uint8Tensor(name("row-zero"), [scales.length], new Uint8Array(scales.length).fill(128)),
     );

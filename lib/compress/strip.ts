@@ -1,5 +1,6 @@
 // Takes out what no runtime reads: docs, names of nodes, recorded shapes of inner values; inner values are called by short
-// numbers. The interface, names of inputs and outputs, stays. In a small model names are a tenth of the file.
+// numbers. The interface, names of inputs and outputs, stays. In a small model names are a tenth of the file. Constants
+// of one type come to lie beside each other, which compresses better.
 import type { GraphProto, NodeProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
 import { subgraphs } from "./graph.ts";
@@ -37,6 +38,7 @@ function stripGraph(graph: GraphProto, short: (name: string) => string): void {
     tensor.name = short(tensor.name);
     tensor.docString = "";
   }
+  graph.initializer.sort((a, b) => a.dataType - b.dataType);
   for (const node of graph.node) stripNode(node, short);
 }
 
