@@ -5,7 +5,8 @@
 import type { BackendName } from "./backend/backend.ts";
 import type { Effects } from "./effects.ts";
 import { fromWireError, isSelvedgeError, SelvedgeError } from "./errors.ts";
-import type { Lane, StateStep } from "./pool/lane.ts";
+import type { Lane } from "./pool/lane.ts";
+import type { StateStep } from "./pool/lane-options.ts";
 import type { GpuLedger } from "./pool/ledger.ts";
 import type { Counters } from "./observe/counters.ts";
 import type { RunOptions } from "./options.ts";

@@ -17,7 +17,7 @@ import type { Accepts, Inputs } from "./inputs.ts";
 import type { Counters } from "./observe/counters.ts";
 import { checkMapOptions, checkRunOptions } from "./options.ts";
 import type { LoadOptions, MapOptions, RunOptions, StatefulOptions } from "./options.ts";
-import type { StateStep } from "./pool/lane.ts";
+import type { StateStep } from "./pool/lane-options.ts";
 import type { Feeds, LoadMessage } from "./pool/protocol.ts";
 import { toResult } from "./result.ts";
 import type { RunInfo, RunResult, Settled } from "./result.ts";

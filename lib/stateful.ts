@@ -12,7 +12,7 @@ import { release, takeTensor } from "./inputs.ts";
 import type { Accepts, Inputs } from "./inputs.ts";
 import { checkStatefulOptions } from "./options.ts";
 import type { RunOptions, StatefulOptions } from "./options.ts";
-import type { StateStep } from "./pool/lane.ts";
+import type { StateStep } from "./pool/lane-options.ts";
 import type { Feeds } from "./pool/protocol.ts";
 import { typicalFeeds } from "./probe.ts";
 import type { RunResult } from "./result.ts";

@@ -46,7 +46,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   const chosen = MODELS.map((model): Measured => ({ ...model, variant: null }));
   await call(page, "setUp", [...MODELS, ...chosen], BATCHES);
   const items = MODELS.map((model, i): Item => ({ model, chosen: chosen[i] as Measured }));
-  for (const { model } of items) yield singleCase(page, bench, model);
+  for (const { model } of items) yield* singleCases(page, bench, model);
   for (const { model } of items) yield multiCase(page, bench, model);
   for (const item of items) yield* offlineCases(page, bench, item);
   for (const model of [MLP, REC]) yield serverCase(page, bench, model);
@@ -55,13 +55,14 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   if (bench.browserName === "chromium") yield* schedulerCost(bench);
 }
 
-function singleCase(page: Page, bench: Bench, model: Measured): Case {
+/** Beside a worker written by hand, and what it cost before the scheduler: a lane that is asked alone. */
+function* singleCases(page: Page, bench: Bench, model: Measured): Generator<Case> {
   const { single } = COUNTS[model.name] as { single: number };
   const subject = (name: PeerName): Subject => ({
     name,
     sample: async (slowBy) => sampleOf(await call(page, "single", name, model, single, slowBy), model),
   });
-  return {
+  yield {
     name: `SingleStream, ${model.name}`,
     unit: "ms",
     statistic: "median",
@@ -71,6 +72,15 @@ function singleCase(page: Page, bench: Bench, model: Measured): Case {
     control: "raw worker 2",
     rounds: bench.rounds(6),
   };
+  yield {
+    name: `SingleStream, ${model.name}, beside no scheduler`,
+    unit: "ms",
+    statistic: "median",
+    subjects: (["selvedge", "a lane alone"] as const).map(subject),
+    of: "a lane alone",
+    goals: [{ subject: "selvedge", on: "ratio", atMost: 1.02 }],
+    rounds: bench.rounds(10),
+  };
 }
 
 function multiCase(page: Page, bench: Bench, model: Measured): Case {
@@ -79,7 +89,7 @@ function multiCase(page: Page, bench: Bench, model: Measured): Case {
     name: `MultiStream of 8, ${model.name}`,
     unit: "ms",
     statistic: "median",
-    subjects: (["selvedge", ...PEERS] as const).map((name) => ({
+    subjects: (["selvedge", "raw two workers", "transformers.js"] as const).map((name) => ({
       name,
       sample: async () => sampleOf(await call(page, "multi", name, model, queries), model),
     })),
@@ -139,13 +149,13 @@ async function* offlineCases(page: Page, bench: Bench, { model, chosen }: Item):
 
 function serverCase(page: Page, bench: Bench, model: Measured): Case {
   const { rate } = COUNTS[model.name] as { rate: number };
-  const ms = model.name === "ocr-rec" ? 1_600 : 800;
+  const ms = model.name === "ocr-rec" ? 1_200 : 600;
   let round = 0;
   return {
     name: `Server, 99 of 100 within 100 ms, ${model.name}`,
     unit: "requests/s",
     statistic: "median",
-    subjects: (["selvedge", "raw worker", "raw two workers", "transformers.js"] as const).map((name) => ({
+    subjects: (["selvedge", "raw two workers", "transformers.js"] as const).map((name) => ({
       name,
       sample: async () => sampleOf(await call(page, "server", name, model, `${round++}`, rate, ms), model),
     })),

@@ -6,6 +6,8 @@ import * as ort from "onnxruntime-web/jspi";
 import { createEngine } from "selvedge";
 import type { Engine, Inputs, Model, RunOptions } from "selvedge";
 
+import { createLaneAlone } from "./lane-alone.ts";
+
 /** A model that is measured. */
 export interface Measured {
   readonly name: string;
@@ -25,11 +27,18 @@ export interface Peer {
 
 /** Names the peers. */
 export type PeerName =
-  "selvedge" | "transformers.js" | "raw main thread" | "raw worker" | "raw worker 2" | "raw two workers";
+  | "selvedge"
+  | "a lane alone"
+  | "transformers.js"
+  | "raw main thread"
+  | "raw worker"
+  | "raw worker 2"
+  | "raw two workers";
 
 /** Makes a peer with models loaded. */
 export async function createPeer(name: PeerName, models: readonly Measured[]): Promise<Peer> {
   if (name === "selvedge") return createSelvedge(models);
+  if (name === "a lane alone") return createLaneAlone(models.filter(isFirst), bytesOf);
   if (name === "transformers.js") return createTransformers(models);
   if (name === "raw main thread") return createMainThread(models);
   return createWorkers(models, name === "raw two workers" ? 2 : 1);
@@ -65,6 +74,11 @@ async function createSelvedge(
       return backend;
     },
   };
+}
+
+/** Whether a model was not listed before in another variant. */
+function isFirst({ name }: Measured, i: number, all: readonly Measured[]): boolean {
+  return all.findIndex((x) => x.name === name) === i;
 }
 
 async function createTransformers(models: readonly Measured[]): Promise<Peer> {

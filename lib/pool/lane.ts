@@ -2,50 +2,20 @@
 // when it idles, crashes or loses its device, and the next work starts another, which loads its models again from
 // their blobs. A lane does what it is told, in order; what runs where and when is lib/schedule's business.
 import type { BackendFacts, BackendName, ModelFacts } from "../backend/backend.ts";
-import type { Effects } from "../effects.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
-import type { WorkerSource } from "../link.ts";
-import type { Tensor } from "../tensor.ts";
-import type { Feeds, LoadMessage, Ran, RunMessage, WireImage, WireValue } from "./protocol.ts";
+import {
+  CHECK_BOUND_MS,
+  countElements,
+  FIRST_BOUND_MS,
+  RUN_BOUND_MIN_MS,
+  runBound,
+  START_BOUND_MIN_MS,
+  START_BOUND_MS,
+} from "./bounds.ts";
+import type { LaneOptions, LaneRunOptions } from "./lane-options.ts";
+import type { Feeds, LoadMessage, Ran, RunMessage } from "./protocol.ts";
 import { WorkerClient } from "./worker-client.ts";
 
-/** What every lane of a pool shares. */
-export interface LaneOptions {
-  readonly effects: Effects;
-  /** Names the worker script; called again for each start, may throw a clear error. */
-  readonly source: () => WorkerSource;
-  readonly wasmUrl: () => string;
-  readonly threads: number;
-  readonly verbose: boolean;
-  readonly onLog: ((line: string) => void) | null;
-  /** Ends a worker after this long idle, in ms. */
-  readonly idleMs: number;
-  /** Bounds every call, in ms; null lets the lane bound runs by what it has seen. */
-  readonly callTimeoutMs: number | null;
-  /** Called before and after what may take the page down with it: a load, and a first run. */
-  readonly onTrying: (modelId: number, isTrying: boolean) => void;
-  /** Called when a model was loaded, with what that took, the start of a worker included. */
-  readonly onLoaded: (modelId: number, ms: number) => void;
-  /** Called when a model was loaded or first run, and takes memory. */
-  readonly onGrown: () => void;
-  /** Whether a worker may be started: what waits on a lane whose GPU was lost must not lose it once more. */
-  readonly mayStart: (backend: BackendName) => boolean;
-  /** Called when a worker ended by a fault, before its calls reject. */
-  readonly onCrash: (error: Error) => void;
-  /** Called whenever the lane became free. */
-  readonly onFree: () => void;
-}
-
-const START_BOUND_MS = 60_000;
-/** A healthy worker may take so long to start on a busy device, however short a run may be. */
-const START_BOUND_MIN_MS = 15_000;
-/** Loading, and the first run, which compiles shaders: minutes on a software adapter. */
-const FIRST_BOUND_MS = 180_000;
-const RUN_BOUND_MIN_MS = 10_000;
-/** For an idle worker to say that it is there; the first thing after a page was frozen may be slow. */
-const CHECK_BOUND_MS = 5_000;
-/** A run may take this many times the slowest per element so far. */
-const RUN_BOUND_FACTOR = 20;
 /** Past so much memory a worker is exchanged, where a new one would hold clearly less: WebAssembly gives nothing back. */
 const MEMORY_LIMIT_BYTES = 2 * 2 ** 30;
 const MEMORY_WASTE = 1.25;
@@ -72,15 +42,6 @@ export interface LaneStats {
   readonly memoryBytes: number;
 }
 
-/** What a caller of `run` may want. */
-export interface LaneRunOptions {
-  /** Overrides the lane's own bound, in ms. */
-  readonly boundMs?: number | undefined;
-  readonly state?: StateStep | undefined;
-  /** Called when the batch begins, which a staged one does not where its worker ends before. */
-  readonly onBegin?: (() => void) | undefined;
-}
-
 interface Sent {
   readonly boundMs: number;
   readonly onBegin: (() => void) | undefined;
@@ -100,21 +61,6 @@ export interface Loaded {
   slowestMsPerElement: number;
   /** The states that lie in the worker, each with the mark of the step that left it. */
   readonly states: Map<number, number>;
-}
-
-/** A step of a recurrent state, and what the state is rebuilt from on a lane that does not keep it. */
-export interface StateStep {
-  readonly id: number;
-  /** The mark of the step before. */
-  readonly after: number;
-  /** Names what this step leaves; no two steps have the same. */
-  readonly mark: number;
-  /** The state as it was a few steps ago, by the names of its inputs. */
-  readonly checkpoint: Readonly<Record<string, Tensor>>;
-  /** The inputs of the steps since. */
-  readonly since: readonly Feeds[];
-  /** Whether the outputs that make up the state are to come back with the answer. */
-  readonly isCheckpoint: boolean;
 }
 
 /** A place where one batch runs at a time. */
@@ -293,9 +239,10 @@ export class Lane {
   }
 
   async #call(client: WorkerClient, loaded: Loaded, message: RunMessage, options: LaneRunOptions): Promise<Ran> {
-    const { now } = this.#options.effects;
+    const { effects, callTimeoutMs } = this.#options;
+    const { now } = effects;
     const elements = countElements(message.items);
-    const boundMs = options.boundMs ?? this.#runBound(loaded, elements);
+    const boundMs = options.boundMs ?? callTimeoutMs ?? runBound(loaded.slowestMsPerElement, elements);
     const isFirst = loaded.slowestMsPerElement === 0;
     const sentMs = now();
     this.#sent.push({ boundMs, onBegin: options.onBegin });
@@ -448,26 +395,4 @@ export class Lane {
       this.#options.onTrying(modelId, false);
     });
   }
-
-  #runBound(loaded: Loaded, elements: number): number {
-    if (this.#options.callTimeoutMs !== null) return this.#options.callTimeoutMs;
-    if (loaded.slowestMsPerElement === 0) return FIRST_BOUND_MS;
-    return Math.max(RUN_BOUND_MIN_MS, RUN_BOUND_FACTOR * loaded.slowestMsPerElement * elements);
-  }
-}
-
-function countElements(items: readonly Feeds[]): number {
-  let total = 1;
-  for (const feeds of items)
-    for (const name in feeds) {
-      const value = feeds[name] as WireValue;
-      if (value.kind === "text") total += value.texts.join("").length;
-      else total += value.kind === "tensor" ? value.tensor.data.length : pixelCount(value.image);
-    }
-  return total;
-}
-
-function pixelCount(image: WireImage): number {
-  if (image instanceof Blob) return image.size; // how many pixels that makes is not known here
-  return "displayWidth" in image ? image.displayWidth * image.displayHeight : image.width * image.height;
 }

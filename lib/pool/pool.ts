@@ -2,7 +2,8 @@
 // their first work.
 import type { BackendName } from "../backend/backend.ts";
 import { Lane } from "./lane.ts";
-import type { LaneOptions, LaneStats } from "./lane.ts";
+import type { LaneStats } from "./lane.ts";
+import type { LaneOptions } from "./lane-options.ts";
 
 /** No model has this id. */
 const NO_MODEL = 0;

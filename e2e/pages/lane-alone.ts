@@ -1,0 +1,61 @@
+// What a request cost before there was a scheduler: inputs checked and taken over, one lane, one request after the other.
+// Made of the package's own source, so that the scheduler is all that differs.
+import { browserEffects } from "../../lib/effects.ts";
+import { takeInputs } from "../../lib/inputs.ts";
+import { Lane } from "../../lib/pool/lane.ts";
+import type { LoadMessage } from "../../lib/pool/protocol.ts";
+import type { Measured, Peer } from "./peers.ts";
+
+const NOTHING = (): void => undefined;
+
+/** Makes the peer, with models whose bytes `bytesOf` gives. */
+export async function createLaneAlone(
+  models: readonly Measured[],
+  bytesOf: (name: string) => Promise<ArrayBuffer>,
+): Promise<Peer> {
+  const effects = browserEffects();
+  const build = effects.facts.jspi ? "jspi" : "wasm";
+  const href = new URL(`/dist/worker-${build}.js`, location.href).href;
+  const lane = new Lane(
+    "wasm-0",
+    "wasm",
+    {
+      effects,
+      source: () => ({ href, script: href }),
+      wasmUrl: () => new URL(`/dist/ort-${build}.wasm`, location.href).href,
+      threads: 1,
+      verbose: false,
+      onLog: null,
+      idleMs: 120_000,
+      callTimeoutMs: null,
+      onTrying: NOTHING,
+      onLoaded: NOTHING,
+      onGrown: NOTHING,
+      mayStart: () => true,
+      onCrash: NOTHING,
+      onFree: NOTHING,
+    },
+    false,
+  );
+  const messages = new Map<string, LoadMessage>();
+  for (const [i, { name }] of models.entries()) {
+    const files = [{ path: "model.onnx", data: new Blob([await bytesOf(name)]) }];
+    const message = { modelId: i + 1, files, session: {}, images: {}, decodes: {}, assets: {} };
+    await lane.load(message);
+    messages.set(name, message);
+  }
+  const run: Peer["run"] = async ({ name, input, dims }, data) => {
+    const ports = [{ name: input, dtype: "float32", dims, batchAxis: null } as const];
+    const inputs = { [input]: { dtype: "float32", dims, data } } as const;
+    const feeds = await takeInputs(effects, { ports, images: {} }, inputs, false);
+    await lane.run(messages.get(name) as LoadMessage, [feeds]);
+    return "wasm";
+  };
+  return {
+    run,
+    async offline(model, data, count) {
+      for (let i = 0; i < count; i += 1) await run(model, data());
+      return "wasm";
+    },
+  };
+}

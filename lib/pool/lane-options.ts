@@ -1,0 +1,57 @@
+// What lanes are made with, and what a run on one is given beside its inputs: types alone.
+import type { BackendName } from "../backend/backend.ts";
+import type { Effects } from "../effects.ts";
+import type { WorkerSource } from "../link.ts";
+import type { Tensor } from "../tensor.ts";
+import type { Feeds } from "./protocol.ts";
+
+/** What every lane of a pool shares. */
+export interface LaneOptions {
+  readonly effects: Effects;
+  /** Names the worker script; called again for each start, may throw a clear error. */
+  readonly source: () => WorkerSource;
+  readonly wasmUrl: () => string;
+  readonly threads: number;
+  readonly verbose: boolean;
+  readonly onLog: ((line: string) => void) | null;
+  /** Ends a worker after this long idle, in ms. */
+  readonly idleMs: number;
+  /** Bounds every call, in ms; null lets the lane bound runs by what it has seen. */
+  readonly callTimeoutMs: number | null;
+  /** Called before and after what may take the page down with it: a load, and a first run. */
+  readonly onTrying: (modelId: number, isTrying: boolean) => void;
+  /** Called when a model was loaded, with what that took, the start of a worker included. */
+  readonly onLoaded: (modelId: number, ms: number) => void;
+  /** Called when a model was loaded or first run, and takes memory. */
+  readonly onGrown: () => void;
+  /** Whether a worker may be started: what waits on a lane whose GPU was lost must not lose it once more. */
+  readonly mayStart: (backend: BackendName) => boolean;
+  /** Called when a worker ended by a fault, before its calls reject. */
+  readonly onCrash: (error: Error) => void;
+  /** Called whenever the lane became free. */
+  readonly onFree: () => void;
+}
+
+/** What a caller of `run` may want. */
+export interface LaneRunOptions {
+  /** Overrides the lane's own bound, in ms. */
+  readonly boundMs?: number | undefined;
+  readonly state?: StateStep | undefined;
+  /** Called when the batch begins, which a staged one does not where its worker ends before. */
+  readonly onBegin?: (() => void) | undefined;
+}
+
+/** A step of a recurrent state, and what the state is rebuilt from on a lane that does not keep it. */
+export interface StateStep {
+  readonly id: number;
+  /** The mark of the step before. */
+  readonly after: number;
+  /** Names what this step leaves; no two steps have the same. */
+  readonly mark: number;
+  /** The state as it was a few steps ago, by the names of its inputs. */
+  readonly checkpoint: Readonly<Record<string, Tensor>>;
+  /** The inputs of the steps since. */
+  readonly since: readonly Feeds[];
+  /** Whether the outputs that make up the state are to come back with the answer. */
+  readonly isCheckpoint: boolean;
+}
