@@ -27,7 +27,10 @@ export function drawTracks(
       draw(`${nameOf(step.places[0].modelId)}: ${outcome}`, startMs, endMs, track, color, { tries: String(tries) });
     },
   });
-  return stop;
+  return () => {
+    stop();
+    spans.finish(performance.now());
+  };
 }
 
 function draw(

@@ -47,6 +47,12 @@ export function whyKept(lane: string, ranMs: number): RunWhy {
   return because([{ code: "kept", text }]);
 }
 
+/** Says that an answer is that of another request. */
+export function whyShared(lane: string, ranMs: number): RunWhy {
+  const text = `shares the answer of a request that asked the same meanwhile, and ran ${show(ranMs)} on ${lane}`;
+  return because([{ code: "shared", text }]);
+}
+
 function because(reasons: readonly Why[]): RunWhy {
   return { code: (reasons[0] as Why).code, text: reasons.map(({ text }) => text).join("; "), reasons };
 }

@@ -7,7 +7,7 @@ import type { Why } from "./why.ts";
 import type { Dispatcher, Route } from "./dispatcher.ts";
 import type { Effects } from "./effects.ts";
 import { isSelvedgeError, SelvedgeError } from "./errors.ts";
-import { whyKept } from "./explain.ts";
+import { whyKept, whyShared } from "./explain.ts";
 import { Flights } from "./flights.ts";
 import { guessShape } from "./guess-shape.ts";
 import { mapRuns } from "./map.ts";
@@ -284,7 +284,7 @@ export class Model {
     const ask = { inputs, priority: PRIORITIES.indexOf(priority), dueMs: calledMs + deadlineMs, signal };
     const result = await this.#flights.ask(ask, (signal) => this.#submit(feeds, { ...options, signal }, calledMs));
     const { info } = result;
-    return info.isCached ? { ...result, info: { ...info, why: whyKept(info.lane, info.ranMs) } } : result;
+    return info.isCached ? { ...result, info: { ...info, why: whyShared(info.lane, info.ranMs) } } : result;
   }
 
   async #submit(feeds: Feeds, options: RunOptions, calledMs: number): Promise<RunResult> {

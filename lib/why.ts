@@ -28,6 +28,7 @@ export const WHY_CODES = {
   "batch-bounded": "a larger batch would break a deadline or a bound",
   again: "an earlier try failed",
   late: "it was to be finished although it was late",
+  shared: "the same inputs were asked meanwhile, and that answer serves both",
   kept: "the same inputs were answered before, and the answer was kept",
 } as const;
 

@@ -137,6 +137,14 @@ describe("reasons", () => {
     expect(info.why.text).toMatch(/answered from memory: .+ took \d+(\.\d)? ms on wasm-\d/);
   });
 
+  test("shared: the same inputs are asked for meanwhile", async () => {
+    const { world, model } = await start();
+    const [one, two] = await world.finish(Promise.all([model.run(x(1)), model.run(x(1))]));
+    expect([one.info.isCached, two.info.isCached]).toEqual([false, true]);
+    expect(two.info.why.code).toBe("shared");
+    expect(two.info.why.text).toMatch(/shares the answer of .+ ran \d+(\.\d)? ms on wasm-\d/);
+  });
+
   test("gpu-lost: what a lost GPU held ran on wasm, and says after which tries", async () => {
     // Both are equally fast in this world, so chance decides which is measured to be.
     let scene = await start({}, {}, "together", GPU);
