@@ -3,20 +3,18 @@
 // passed. A form that cannot be made or run is told in the report, and takes no other down with it.
 import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { Sketches } from "./baseline.ts";
 import type { BrowserName } from "./browser.ts";
 import { Checker } from "./check.ts";
 import { defaultFor, isKept, uncheckedOn } from "./choose-forms.ts";
-import { assetsOf, describe, readersOf, smallestTable, withBatchAxis, withTypical } from "./describe.ts";
+import { assetsOf, describe, withBatchAxis, withTypical } from "./describe.ts";
 import type { Description } from "./describe.ts";
-import { every, examine } from "./examine.ts";
+import { examine } from "./examine.ts";
 import type { Examination } from "./examine.ts";
 import type { Feed } from "./feed.ts";
 import { readModelFile, writeWhole } from "./files.ts";
 import { formsFor, TARGETS } from "./forms.ts";
 import type { Form, Target } from "./forms.ts";
 import { foldConstants } from "./infer.ts";
-import { madeUp } from "./made-up.ts";
 import { makeMetric, readLabels, sqnr } from "./metric.ts";
 import type { Metric, Outputs } from "./metric.ts";
 import { readModel, tensorBorders } from "./onnx.ts";
@@ -31,7 +29,8 @@ import type { Recipe } from "./recipe.ts";
 import { References } from "./references.ts";
 import { htmlReport } from "./report-page.ts";
 import { markdownReport } from "./report.ts";
-import { firstFeeds, openSamples, samplesOf } from "./samples.ts";
+import { runReference, samplesFor } from "./run-reference.ts";
+import { firstFeeds, samplesOf } from "./samples.ts";
 import type { Samples } from "./samples.ts";
 import { describeSearch } from "./search-report.ts";
 import { search } from "./search.ts";
@@ -77,8 +76,6 @@ export interface CompressOptions {
   readonly onProgress?: ((line: string) => void) | undefined;
 }
 
-/** Without a limit, a set of samples is cut where the source model took this long for it; never below the least. */
-const PATIENCE = { ms: 60_000, least: 32, most: 100_000 } as const;
 /** Samples that statistics are gathered on. */
 const CALIBRATION = 256;
 const SENSITIVITY = { ms: 10_000, feeds: 4 } as const;
@@ -207,86 +204,6 @@ export async function compress(path: string, options: CompressOptions): Promise<
   await writeWhole(join(out, "report.html"), encode(htmlReport(report)));
   await writeWhole(join(out, "report.json"), encode(`${JSON.stringify(report, null, 2)}\n`));
   return report;
-}
-
-/** Opens the samples that are given, or makes inputs up with which the model runs. */
-async function samplesFor(
-  path: string,
-  { inputs, typical = {} }: Description,
-  source: OnnxModel,
-  options: CompressOptions,
-  notes: string[],
-): Promise<Samples> {
-  if (options.samples !== undefined)
-    return openSamples(options.samples, inputs, options.limit ?? PATIENCE.most, readersOf(options.bundle, inputs));
-  return makeUpSamples(path, inputs, { typical, bound: smallestTable(source) }, notes);
-}
-
-/** Makes inputs up with which a model runs; none where it runs with no guess. */
-export async function makeUpSamples(
-  path: string,
-  inputs: Description["inputs"],
-  hints: Parameters<typeof madeUp>[1],
-  notes: string[] = [],
-): Promise<Samples> {
-  const model = await openModel(path, "cpu");
-  let reason = "";
-  try {
-    for (const feeds of madeUp(inputs, hints))
-      try {
-        for (const feed of feeds) await model.run(feed);
-        return samplesOf(feeds, true);
-      } catch (error) {
-        reason = error instanceof Error ? error.message : String(error);
-      }
-  } finally {
-    await model.release();
-  }
-  notes.push(`The model ran on no made-up input, so nothing was measured; give --samples. The last error: ${reason}`);
-  return samplesOf([]);
-}
-
-/** Runs the source model over the samples, for its own score and the sketches of the bundle. */
-async function runReference(
-  path: string,
-  given: Samples,
-  metric: Metric,
-  labels: readonly (readonly number[])[] | undefined,
-  { limit, signal, onProgress = () => undefined }: CompressOptions,
-  notes: string[],
-): Promise<{ samples: Samples; score: number | null; baseline: ReturnType<Sketches["value"]> }> {
-  if (labels !== undefined && labels.length < given.n)
-    throw new TypeError(`labels: there are ${labels.length} for ${given.n} samples`);
-  const [tally, sketches] = [metric.start(), new Sketches()];
-  if (given.n === 0) return { samples: given, score: null, baseline: {} };
-  onProgress(`running the model on ${given.n} samples`);
-  const started = performance.now();
-  const tell = every(5_000, (i) => onProgress(`running the model: ${i} of ${given.n} samples`));
-  let n = 0;
-  for await (const { feed, reference } of new References(path, given).each()) {
-    tally.add({ outputs: reference, reference, feed, label: labels?.[n] });
-    sketches.add(feed, reference);
-    tell(++n);
-    const isLate = limit === undefined && n >= PATIENCE.least && performance.now() - started > PATIENCE.ms;
-    if (isLate || signal?.aborted === true) break;
-  }
-  if (n < given.n && signal?.aborted !== true)
-    notes.push(`The first ${n} of ${given.n} samples were used, which took a minute; --limit ${given.n} takes all.`);
-  return { samples: cutTo(given, n), score: await tally.value(), baseline: sketches.value() };
-}
-
-function cutTo(samples: Samples, n: number): Samples {
-  return {
-    ...samples,
-    n,
-    async *each() {
-      let left = n;
-      for await (const feed of samples.each()) {
-        yield feed;
-        if (--left <= 0) break;
-      }
-    },
-  };
 }
 
 /** Gives a model's simplified form, as bytes; the model as it is where simplifying fails or changes what it answers. */
