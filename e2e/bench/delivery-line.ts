@@ -173,7 +173,8 @@ export async function openLine(): Promise<Line> {
   const packed = new Map<string, Buffer>();
   let weightBytes = 0;
   let freeAtMs = 0;
-  const bodyOf = (path: string): Buffer => {
+  const bodyOf = (path: string, isPacked = true): Buffer => {
+    if (!isPacked) return readFileSync(path);
     const known = packed.get(path);
     if (known !== undefined) return known;
     const bytes = readFileSync(path);
@@ -203,12 +204,18 @@ export async function openLine(): Promise<Line> {
       response.writeHead(404).end();
       return;
     }
-    const body = bodyOf(path);
+    // As hosts do: compressed where that is asked for, and parts of what is not.
+    const isPacked = /\bgzip\b/.test(request.headers["accept-encoding"] ?? "") && !pathname.endsWith(".onnx");
+    const whole = bodyOf(path, isPacked);
+    const from = isPacked ? 0 : Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? 0);
+    const body = whole.subarray(from);
     const isWeights = pathname.includes("/chunks/") || pathname.endsWith(".onnx");
-    response.writeHead(200, {
+    response.writeHead(from > 0 ? 206 : 200, {
       "content-type": TYPES[extname(pathname)] ?? "application/octet-stream",
       "content-length": body.length,
-      ...(pathname.endsWith(".onnx") ? {} : { "content-encoding": "gzip" }),
+      vary: "accept-encoding",
+      ...(isPacked ? { "content-encoding": "gzip" } : {}),
+      ...(from > 0 ? { "content-range": `bytes ${from}-${whole.length - 1}/${whole.length}` } : {}),
       // Browsers may keep all but what says which version there is.
       "cache-control": pathname.endsWith("bundle.json") ? "no-cache" : "public, max-age=3600",
     });

@@ -72,7 +72,8 @@ async function growth(): Promise<number> {
 
 const page: MemoryPage = {
   async serve(policy) {
-    const memoryBudgetBytes = policy === "budget" ? Math.round(ROOM * (await growth())) : undefined;
+    // A half more than four: no two of them grow a worker by just as much.
+    const memoryBudgetBytes = policy === "budget" ? Math.round((ROOM + 0.5) * (await growth())) : undefined;
     const engine = await createEngine({ backends: ["wasm"], workers: 1, memoryBudgetBytes });
     const models = new Map<number, Model>();
     // All are known before they are asked; what has no room has left memory by then.

@@ -67,6 +67,8 @@ export class Downloader {
   readonly effects: DownloadEffects;
   readonly #flights: Flights<Here> = new Flights();
   #fullUntilMs = Number.NEGATIVE_INFINITY;
+  /** Whether parts of chunks may be asked for. */
+  #hasRanges = true;
   #period: AbortController = new AbortController();
   #here: Promise<void> = Promise.resolve();
   #comeBack: () => void = () => undefined;
@@ -246,14 +248,20 @@ export class Downloader {
     const net = { effects: this.effects, signal };
     const partial = new PartialChunk(chunk, this.shelf, this.effects.now);
     let isWrong = false;
+    // With a range browsers ask for what is not compressed, and refuse what is, as hosts send that have nothing else: no
+    // answer comes then. So after one that was not answered the whole is asked for, and after that a part again.
+    let asksForPart = this.#hasRanges;
+    let wasRefused = false;
     report(await partial.restore());
     return retry(net, async () => {
+      const isPartial = partial.size > 0 && asksForPart;
       try {
         // What goes into the store need not lie in the browser's own cache as well; what was wrong may come from there.
         const cache = isWrong ? "reload" : this.shelf === null ? "default" : "no-store";
         const { size } = partial;
-        const headers: Record<string, string> = size > 0 ? { range: `bytes=${size}-` } : {};
-        const body = await request(url, { cache, headers }, net, size > 0 ? [200, 206, 416] : [200]);
+        const headers: Record<string, string> = isPartial ? { range: `bytes=${size}-` } : {};
+        const body = await request(url, { cache, headers }, net, isPartial ? [200, 206, 416] : [200]);
+        if (wasRefused && !isPartial) this.#hasRanges = false;
         // The name of a chunk is its hash: whatever part comes, the whole tells whether it is right.
         // A part of a compressed body is no part of the chunk.
         const isPart = body.status === 206 && body.headers.get("content-encoding") === null;
@@ -276,6 +284,10 @@ export class Downloader {
         if (hash === chunk.sha256) return partial.bytes;
         throw new SelvedgeError("integrity-failed", `${url} holds other bytes than its name says.`, { url, hash });
       } catch (error) {
+        if (isSelvedgeError(error) && error.details["size"] === 0) {
+          wasRefused = isPartial;
+          asksForPart = !asksForPart && this.#hasRanges;
+        }
         if (isSelvedgeError(error) && error.code === "integrity-failed") {
           report(-(await partial.reset()));
           isWrong = true;
