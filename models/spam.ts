@@ -1,15 +1,19 @@
-// The spam classifier: a linear model and a small transformer, trained here on the SpamAssassin mails (spam/train.py
+// The spam classifier: wide and deep, a linear model and a small transformer, trained here on the SpamAssassin mails (spam/train.py
 // says how it is made). It reads the text of a mail: its subject, an empty line, its body, as demo/spam/mail.ts gives
 // them.
 //
 // Pieces come as int32 and the mask as float32, so that on WebGPU nothing stays on the CPU; texts of any length
-// up to 1,024 pieces run together, since padding is masked out of every sum, product and maximum.
+// up to 2,048 pieces run together, since padding is masked out of every sum, product and maximum. The tables of the wide
+// part hold whole multiples of a step each, so that every variant stores them in 8 bits and computes the same.
+import { create } from "@bufbuild/protobuf";
 import { join } from "node:path";
 import type { BundleInput, BundleOutput } from "../lib/bundle.ts";
 import type { NodeSpec } from "../lib/compress/graph.ts";
 import { readModel, tensorBorders } from "../lib/compress/onnx.ts";
 import type { OnnxModel, Transform } from "../lib/compress/onnx.ts";
-import { TensorProto_DataType } from "../lib/compress/onnx.gen.js";
+import { TensorProto_DataType, TensorProtoSchema } from "../lib/compress/onnx.gen.js";
+import type { TensorProto } from "../lib/compress/onnx.gen.js";
+import { packConstants } from "../lib/compress/pack-constants.ts";
 import type { PackVariant } from "../lib/compress/pack.ts";
 import { quantizeBlocks } from "../lib/compress/quantize-blocks.ts";
 import { quantizeDynamic } from "../lib/compress/quantize-dynamic.ts";
@@ -25,8 +29,13 @@ const WEIGHTS = join(FOLDER, "weights.npz");
 const TOKENIZER = join(FOLDER, "tokenizer.json");
 const LAYERS = 2;
 const HEADS = 4;
-/** The most pieces that are read of a mail. */
-export const SPAM_MAX_LENGTH = 1024;
+/** The most pieces that are read of a mail; of those the transformer reads the first `DEEP_LENGTH`. */
+export const SPAM_MAX_LENGTH = 2048;
+const DEEP_LENGTH = 512;
+/** A pair of pieces is known by (first · factor + second) mod pairs, a prime: below 2³¹ for 8,192 pieces. */
+export const PAIR_FACTOR = 7919;
+/** How many numbers pairs of pieces are known by. */
+export const PAIRS = 65_521;
 /** Added where there is no piece: as far down as float16 can go with room to spare. */
 const FAR = -1e4;
 
@@ -56,35 +65,18 @@ export const spam: Recipe = {
   name: "spam",
   sources: [WEIGHTS, TOKENIZER],
   build() {
-    const bytes = buildSpam().write();
-    const make = (id: string, needs: readonly string[], ...transforms: Transform[]): PackVariant => {
-      const made =
-        transforms.length === 0
-          ? bytes
-          : readModel(bytes)
-              .transform(...transforms)
-              .write();
-      const files = [{ path: "model.onnx", bytes: made, borders: tensorBorders(made) }];
-      return { id, needs, ...(transforms.length > 0 && { session: FOLD_WEIGHTS }), files };
-    };
     return {
       model: {
         name: "spam",
         version: "1.0.0",
         licence: "MIT",
         description:
-          "How likely a mail is spam: a linear model and a transformer, 1.4 million weights, trained on the SpamAssassin mails.",
+          "How likely a mail is spam: a wide linear model over pieces and pairs of them, and a transformer; trained on the SpamAssassin mails.",
         inputs: SPAM_INPUTS,
         outputs: [OUTPUT],
         typical: { batch: 1, length: 256 },
       },
-      variants: [
-        make("int4", ["webgpu"], quantizeBlocks(), quantizeWeights()),
-        // Its speed as measured with ONNX Runtime Web on one thread at 400 pieces, interleaved with float32.
-        { ...make("int8-dynamic", ["wasm"], quantizeDynamic(), quantizeWeights()), speed: { wasm: 0.7 } },
-        make("int8", [], quantizeWeights()),
-        make("f32", []),
-      ],
+      variants: spamVariants(),
       assets: [
         { path: "labels.txt", bytes: new TextEncoder().encode("ham\nspam\n") },
         { path: "tokenizer.json", bytes: readBytes(TOKENIZER) },
@@ -92,6 +84,27 @@ export const spam: Recipe = {
     };
   },
 };
+
+/** Makes the variants of the classifier, from the committed weights or those of another split. */
+export function spamVariants(path: string = WEIGHTS): PackVariant[] {
+  const bytes = buildSpam(path).write();
+  const make = (id: string, needs: readonly string[], ...transforms: Transform[]): PackVariant => {
+    const made =
+      transforms.length === 0
+        ? bytes
+        : readModel(bytes)
+            .transform(...transforms, packConstants())
+            .write();
+    const files = [{ path: "model.onnx", bytes: made, borders: tensorBorders(made) }];
+    return { id, needs, ...(transforms.length > 0 && { session: FOLD_WEIGHTS }), files };
+  };
+  return [
+    make("int4", ["webgpu"], quantizeBlocks({ block: 64 }), quantizeWeights()),
+    make("int8-dynamic", ["wasm"], quantizeDynamic(), quantizeWeights()),
+    make("int8", [], quantizeWeights()),
+    make("f32", []),
+  ];
+}
 
 /** Builds the classifier's graph. */
 export function buildSpam(path: string = WEIGHTS): OnnxModel {
@@ -126,11 +139,18 @@ export function buildSpam(path: string = WEIGHTS): OnnxModel {
     return add("LayerNormalization", output, [input, ...parameters], { axis: -1, epsilon: { float: 1e-5 } });
   };
 
-  const mask = add("Unsqueeze", "mask/column", ["mask", "axis2"]);
-  const absent = add("Mul", "absent", [add("Sub", "mask/none", ["one", "mask"]), "far"]);
+  // Pieces are cut as float32, which holds them exactly: on WebGPU whole numbers are cut on the CPU.
+  const cast = (output: string, input: string, to: TensorProto_DataType): string =>
+    add("Cast", output, [input], { to });
+  const float = cast("text/float", "text", TensorProto_DataType.FLOAT);
+  const first = (name: string, of: string): string => add("Slice", name, [of, "from0", "deepEnd", "axis1"]);
+  const deepText = cast("deep/text", first("deep/text/float", float), TensorProto_DataType.INT32);
+  const deepMask = first("deep/mask", "mask");
+  const mask = add("Unsqueeze", "mask/column", [deepMask, "axis2"]);
+  const absent = add("Mul", "absent", [add("Sub", "mask/none", ["one", deepMask]), "far"]);
   const absentColumn = add("Unsqueeze", "absent/column", [absent, "axis2"]);
   const absentRow = add("Unsqueeze", "absent/row", [absent, "axes12"]);
-  const count = add("ReduceSum", "count", ["mask", "axis1"], { keepdims: 1 });
+  const count = add("ReduceSum", "count", [deepMask, "axis1"], { keepdims: 1 });
   const pool = (name: string, x: string): string[] => {
     const sum = add("ReduceSum", `${name}/sum`, [add("Mul", `${name}/kept`, [x, mask]), "axis1"], { keepdims: 0 });
     const most = add("ReduceMax", `${name}/most`, [add("Add", `${name}/near`, [x, absentColumn])], {
@@ -140,7 +160,7 @@ export function buildSpam(path: string = WEIGHTS): OnnxModel {
     return [add("Div", `${name}/mean`, [sum, count]), most];
   };
 
-  const embedded = add("Gather", "embedded", [take("embed", trained("embed.weight")), "text"], { axis: 0 });
+  const embedded = add("Gather", "embedded", [take("embed", trained("embed.weight")), deepText], { axis: 0 });
   const kept = add("Mul", "embedded/kept", [embedded, mask]);
   // A convolution over a line of pieces, written as one over a picture of one row: quantizers know that form.
   const lines = add("Unsqueeze", "conv/row", [add("Transpose", "conv/channels", [kept], { perm: [0, 2, 1] }), "axis2"]);
@@ -184,30 +204,71 @@ export function buildSpam(path: string = WEIGHTS): OnnxModel {
   const features = add("Concat", "features", pooled, { axis: 1 });
   const deep = linear("deep", features, "last");
 
-  // The linear part: pieces counted by comparing each with all, 1 + log(count) shared among those that are the same.
-  const same = add("Equal", "same", [
-    add("Unsqueeze", "text/column", ["text", "axis2"]),
-    add("Unsqueeze", "text/row", ["text", "axis1"]),
-  ]);
-  const likes = add("MatMul", "likes", [add("Cast", "same/float", [same], { to: TensorProto_DataType.FLOAT }), mask]);
-  const alike = add("Add", "alike", [add("Squeeze", "likes/row", [likes, "axis2"]), "mask/none"]);
-  const frequent = add("Add", "frequent", [add("Log", "alike/log", [alike]), "one"]);
-  const share = add("Div", "share", [add("Mul", "frequent/kept", [frequent, "mask"]), alike]);
-  const sum = (name: string, table: string, by: string): string => {
-    const looked = add("Gather", `${name}/looked`, [take(`linear.${table}`, trained(`linear.${table}`)), "text"]);
-    return add("ReduceSum", name, [add("Mul", `${name}/each`, [looked, by]), "axis1"], { keepdims: 1 });
+  // The wide part: what is counted is told by comparing each with all, 1 + log(count) shared among those that are the same.
+  const countSame = (name: string, ids: string, present: string): { share: string; squared: string } => {
+    const same = add("Equal", `${name}/same`, [
+      add("Unsqueeze", `${name}/column`, [ids, "axis2"]),
+      add("Unsqueeze", `${name}/row`, [ids, "axis1"]),
+    ]);
+    const asFloat = cast(`${name}/same/float`, same, TensorProto_DataType.FLOAT);
+    const column = add("Unsqueeze", `${name}/present`, [present, "axis2"]);
+    const likes = add("Squeeze", `${name}/likes`, [add("MatMul", `${name}/likes/column`, [asFloat, column]), "axis2"]);
+    const alike = add("Add", `${name}/alike`, [likes, add("Sub", `${name}/absent`, ["one", present])]);
+    const frequent = add("Add", `${name}/frequent`, [add("Log", `${name}/log`, [alike]), "one"]);
+    const share = add("Div", `${name}/share`, [add("Mul", `${name}/kept`, [frequent, present]), alike]);
+    return { share, squared: add("Mul", `${name}/squared`, [share, frequent]) };
   };
-  const size = sum("size", "size", add("Mul", "share/squared", [share, frequent]));
-  const wide = add("Div", "wide", [sum("weighed", "weight", share), add("Sqrt", "size/root", [size])]);
+  const sum = (table: string, ids: string, by: string): string => {
+    const name = `linear.${table}`;
+    const weight = take(`${name}/table`, { dims: trained(name).dims, data: scaled(trained(name), step(table)).data });
+    const looked = add("Gather", `${name}/looked`, [weight, ids]);
+    return add("ReduceSum", `${name}/sum`, [add("Mul", `${name}/each`, [looked, by]), "axis1"], { keepdims: 1 });
+  };
+  const step = (table: string): number => short(trained(`linear.${table}.step`).data[0] ?? 0);
+  // The next piece of each, and whether there is one: behind the last stands what counts for nothing.
+  const shifted = (name: string, input: string, last: string): string =>
+    add("Slice", name, [add("Concat", `${name}/longer`, [input, last], { axis: 1 }), "from1", "end", "axis1"]);
+  const start = (name: string): string => add("Slice", `${name}/start`, [name, "from0", "from1", "axis1"]);
+  const firstMask = start("mask");
+  const next = cast("next", shifted("next/float", float, start(float)), TensorProto_DataType.INT32);
+  const hasNext = shifted("hasNext", "mask", add("Sub", "mask/zero", [firstMask, firstMask]));
+  const paired = add("Mul", "paired", ["mask", hasNext]);
+  const joint = add("Add", "joint", [add("Mul", "joint/first", ["text", "pair/factor"]), next]);
+  const over = add("Mul", "joint/over", [add("Div", "joint/times", [joint, "pair/count"]), "pair/count"]);
+  const hashed = add("Sub", "hashed", [joint, over]);
+  const [alone, together] = [countSame("piece", "text", "mask"), countSame("pair", hashed, paired)];
+  const size = sum("size", "text", alone.squared);
+  const whole = add("Add", "wide/size", [size, sum("pairSize", hashed, together.squared)]);
+  const single = add("Div", "single", [sum("single", "text", alone.share), add("Sqrt", "single/root", [size])]);
+  const weighed = add("Add", "both/sum", [sum("piece", "text", alone.share), sum("pair", hashed, together.share)]);
+  const both = add("Div", "both", [weighed, add("Sqrt", "both/root", [whole])]);
+  const wide = add("Add", "wide", [single, both]);
   const sides = add("Mul", "wide/sides", [wide, take("sides", { dims: [1, 2], data: Float32Array.of(-0.5, 0.5) })]);
   add("Add", OUTPUT.name, [deep, sides]);
   return buildGraph({ inputs: SPAM_INPUTS, outputs: [OUTPUT] }, nodes, weights, [
+    int64Tensor("from0", [1], [0]),
+    int64Tensor("from1", [1], [1]),
+    int64Tensor("end", [1], [SPAM_MAX_LENGTH + 1]),
+    int64Tensor("deepEnd", [1], [DEEP_LENGTH]),
+    int32Scalar("pair/factor", PAIR_FACTOR),
+    int32Scalar("pair/count", PAIRS),
     int64Tensor("axis1", [1], [1]),
     int64Tensor("axis2", [1], [2]),
     int64Tensor("axes12", [2], [1, 2]),
     int64Tensor("split", [4], [0, 0, HEADS, width / HEADS]),
     int64Tensor("merge", [3], [0, 0, width]),
   ]);
+}
+
+/** Gives a number in 12 bits, so that its multiples by 8 bits are exact. */
+function short(value: number): number {
+  const unit = 2 ** (Math.floor(Math.log2(value)) - 11);
+  return Math.round(value / unit) * unit;
+}
+
+function int32Scalar(name: string, value: number): TensorProto {
+  const rawData = new Uint8Array(Int32Array.of(value).buffer);
+  return create(TensorProtoSchema, { name, dataType: TensorProto_DataType.INT32, rawData });
 }
 
 function scalar(value: number): Weights {

@@ -11,7 +11,6 @@ import type { WeighedWord } from "./words.ts";
 const BUNDLE = new URL("../models/spam/bundle.json", location.href);
 /** Mails with a word left out that run together: fewer of long ones, whose attention takes the square of their length. */
 const TOGETHER = 16;
-const TOGETHER_LONG = 4;
 const LONG = 1_500;
 const SHOWN_WORDS = 12;
 /** From here on a word is shown as one that decides. */
@@ -73,7 +72,8 @@ async function judge(model: Model): Promise<void> {
   showText(text, new Map());
   const words: WeighedWord[] = [];
   const all = distinctWords(text);
-  const together = text.length > LONG ? TOGETHER_LONG : TOGETHER;
+  // What a run holds grows with the square of a mail's length.
+  const together = Math.max(1, Math.min(TOGETHER, Math.floor(TOGETHER * (LONG / text.length) ** 2)));
   for (let at = 0; at < all.length; at += together) {
     const some = all.slice(at, at + together);
     const rest = await odds(

@@ -41,14 +41,15 @@ export function packConstants(options: PackConstantsOptions = {}): Transform {
 
 /** Gives the number that all values are multiples of, by −127 to 127. */
 function stepOf(values: Float32Array): number | undefined {
-  let step = Infinity;
-  for (const value of values) if (value !== 0) step = Math.min(step, Math.abs(value));
-  if (!Number.isFinite(step)) return values.every((x) => x === 0) ? 1 : undefined;
-  for (const value of values) {
-    const times = Math.round(value / step);
-    if (!(Math.abs(times) <= 127) || Math.fround(times * step) !== value) return undefined;
+  let most = 0;
+  for (const value of values) most = Math.max(most, Math.abs(value));
+  if (most === 0) return 1;
+  if (!Number.isFinite(most)) return undefined;
+  for (let times = 1; times <= 127; times++) {
+    const step = Math.fround(most / times);
+    if (values.every((x) => Math.fround(Math.round(x / step) * step) === x)) return step;
   }
-  return step;
+  return undefined;
 }
 
 function toInt8(graph: Graph, tensor: TensorProto, values: Float32Array, step: number): void {

@@ -28,8 +28,8 @@ export async function judgeMails(
   inputs: readonly BundleInput[],
   mails: readonly LabelledMail[],
   extra: Readonly<Record<string, string>> = {},
+  tokenizer: string = readFileSync(join(import.meta.dirname, "tokenizer.json"), "utf8"),
 ): Promise<number[]> {
-  const tokenizer = readFileSync(join(import.meta.dirname, "tokenizer.json"), "utf8");
   const read = createTextReaders(inputs, { "tokenizer.json": tokenizer })["text"];
   const session = await InferenceSession.create(model, { logSeverityLevel: 3, intraOpNumThreads: 1, extra });
   const odds: number[] = [];

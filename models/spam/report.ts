@@ -1,45 +1,57 @@
-// Measures every form of the classifier on the mails held out, beside the baseline: `npx tsx models/spam/report.ts`.
+// Measures every variant of the classifier on the mails held out, beside the baseline, and keeps it in splits.json:
+//
+//     npx tsx models/spam/report.ts                       the committed weights, on the split that they come from
+//     npx tsx models/spam/report.ts newest spam-newest    those that train.py made of another split, with its tokenizer
 //
 // The difference to the baseline is paired, mail by mail, with its 95 % interval from a bootstrap over threads: mails of
 // one thread are no independent evidence.
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { brotliCompressSync } from "node:zlib";
-import { formsFor, TARGETS } from "../../lib/compress/forms.ts";
-import { readModel } from "../../lib/compress/onnx.ts";
-import { buildSpam, SPAM_INPUTS } from "../spam.ts";
+import { SPAM_INPUTS, spamVariants } from "../spam.ts";
 import { fitBaseline } from "./baseline.ts";
 import { judgeMails, judgementOf, TRAINED_ON } from "./judge.ts";
+import type { Judgement } from "./judge.ts";
 import { readMails, splitMails } from "./mails.ts";
 import type { LabelledMail } from "./mails.ts";
 
 const ROUNDS = 2_000;
+const PATH = join(import.meta.dirname, "splits.json");
 
-const { train, test } = splitMails(readMails(), TRAINED_ON);
+const { positionals } = parseArgs({ allowPositionals: true });
+const [name = TRAINED_ON, folder = import.meta.dirname] = positionals;
+const { train, test } = splitMails(readMails(), name);
 const score = fitBaseline(
   train.map((x) => x.text),
   train.map((x) => x.isSpam),
 );
 const baseline = test.map((x) => score(x.text));
-const source = buildSpam().write();
-const wireBytes = (bytes: Uint8Array): number => brotliCompressSync(bytes).length;
-const full = wireBytes(source);
-console.log(`${TRAINED_ON}: ${train.length} mails to train on, ${test.length} held out`);
-say("baseline", baseline, "");
-for (const form of formsFor(TARGETS)) {
-  const model = readModel(source);
-  await form.make(model, [], true);
-  const bytes = model.write();
-  const odds = await judgeMails(bytes, SPAM_INPUTS, test, form.session?.wasm);
-  const size = `${bytes.length} bytes, over the wire ${(wireBytes(bytes) / full).toFixed(3)} of f32`;
-  say(form.id, odds, `${size}; against the baseline ${difference(odds, baseline, test)}`);
+console.log(`${name}: ${train.length} mails to train on, ${test.length} held out`);
+const measured: Record<string, Judgement & { wireShare?: number }> = { baseline: say("baseline", baseline, "") };
+const variants = spamVariants(join(folder, "weights.npz"));
+const wireBytes = (bytes: Uint8Array | undefined): number => brotliCompressSync(bytes ?? new Uint8Array()).length;
+const full = wireBytes(variants.find((x) => x.id === "f32")?.files[0]?.bytes);
+const tokenizer = readFileSync(join(folder, "tokenizer.json"), "utf8");
+for (const { id, files, session } of variants) {
+  const bytes = files[0]?.bytes ?? new Uint8Array();
+  const odds = await judgeMails(bytes, SPAM_INPUTS, test, session?.wasm, tokenizer);
+  const wireShare = Number((wireBytes(bytes) / full).toFixed(4));
+  const more = `${bytes.length} bytes, over the wire ${wireShare} of f32; against the baseline ${difference(odds, baseline, test)}`;
+  measured[id] = { ...say(id, odds, more), wireShare };
 }
+const all = existsSync(PATH) ? (JSON.parse(readFileSync(PATH, "utf8")) as Record<string, unknown>) : {};
+writeFileSync(PATH, `${JSON.stringify({ ...all, [name]: { n: test.length, ...measured } }, null, 2)}\n`);
 
-function say(name: string, odds: readonly number[], more: string): void {
-  const { accuracy, falseAlarms, missed, calibrationError } = judgementOf(odds, test);
+function say(name: string, odds: readonly number[], more: string): Judgement {
+  const judgement = judgementOf(odds, test);
+  const { accuracy, falseAlarms, missed, calibrationError } = judgement;
   const percent = (x: number): string => `${(100 * x).toFixed(2)} %`;
   console.log(
     `${name.padEnd(13)} ${percent(accuracy)} right, false alarms ${percent(falseAlarms)}, missed ${percent(missed)}, ` +
       `calibration error ${calibrationError.toFixed(4)}${more === "" ? "" : `; ${more}`}`,
   );
+  return judgement;
 }
 
 /** Gives the paired difference in points, with its interval. */
