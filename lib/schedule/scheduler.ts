@@ -46,6 +46,8 @@ interface Pick {
 
 /** A batch that could still grow is staged only so long before its lane is free. */
 const STAGE_MS = 5;
+/** While shorter deadlines are live, what is ahead takes longer than its best batches would: those are cut short, and what is due sooner comes in between. */
+const AHEAD_MARGIN = 2.2;
 /** A lane is not told again to load a model for so long: it may not be able to. */
 const WARM_MS = 10_000;
 
@@ -212,7 +214,9 @@ export class Scheduler {
     const { step } = waiting;
     const usual = chances.filter(({ lane }) => !lane.isExpress);
     let best = soonest(usual);
-    const express = this.#express(step, chances, best, now, out);
+    // A lane that is full takes it later than it can tell: what is more urgent may come in between.
+    const isFull = (best?.batches.length ?? 2) > 1;
+    const express = this.#express(step, chances, isFull ? Infinity : (best?.endMs ?? Infinity), now, out);
     if (express?.isCold === false && express.batches.length < 2) return { chance: express, latestMs: Infinity };
     let latestMs = Infinity;
     if (best !== undefined && best.batches.length > 1) {
@@ -233,15 +237,8 @@ export class Scheduler {
   }
 
   /** Gives the express lane where a step is short enough for it and would be late elsewhere; starts it where it is off. */
-  #express(
-    step: Step,
-    chances: readonly Chance[],
-    best: Chance | undefined,
-    now: number,
-    out: Decision[],
-  ): Chance | undefined {
-    const endMs = best?.endMs ?? Infinity;
-    if (endMs <= step.dueMs) return undefined;
+  #express(step: Step, chances: readonly Chance[], endMs: number, now: number, out: Decision[]): Chance | undefined {
+    if (endMs <= step.dueMs || !this.#urgency.isUrgent(step)) return undefined;
     const express = chances.find(({ lane, ms }) => lane.isExpress && !this.#urgency.isLong(ms));
     if (express === undefined || endMs <= express.endMs) return undefined;
     if (express.isCold) this.#warm(step, express, now, out);
@@ -343,17 +340,15 @@ export class Scheduler {
     const best = soonest(usual.filter(({ batches }) => batches.length === 0));
     if (usual.length === 0) return now;
     if (best !== undefined && best.endMs <= step.dueMs) return best.endMs;
-    const express = this.#express(step, chances, soonest(usual), now, out);
     let inLine = 0;
     for (const { modelId, steps } of this.#queue.groups)
       if (modelId === step.places[0].modelId) {
         inLine = steps.size;
         break;
       }
-    const expressMs = express ? express.endMs + inLine * express.ms : Infinity;
     // Lanes fill up like vessels: those that are free first take what is ahead until the next is free as well.
     const free = usual.map(({ freeMs }) => freeMs).sort((a, b) => a - b);
-    let aheadMs = this.#queue.aheadMs(step);
+    let aheadMs = (this.#urgency.isUrgent(step) ? 1 : AHEAD_MARGIN) * this.#queue.aheadMs(step);
     let startMs = 0;
     for (const [i, freeMs] of free.entries()) {
       const roomMs = ((free[i + 1] ?? Infinity) - freeMs) * (i + 1);
@@ -362,7 +357,9 @@ export class Scheduler {
       aheadMs -= roomMs;
     }
     const together = this.#estimate.rows(key, Math.min(step.batching.maxBatchSize, inLine + 1));
-    return Math.min(expressMs, startMs + (this.#estimate.ms(key, Math.max(step.rows, together)) ?? 0));
+    const endMs = startMs + (this.#estimate.ms(key, Math.max(step.rows, together)) ?? 0);
+    const express = this.#express(step, chances, endMs, now, out);
+    return express === undefined ? endMs : Math.min(endMs, express.endMs + inLine * express.ms);
   }
 }
 

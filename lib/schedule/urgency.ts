@@ -9,7 +9,7 @@ import type { Step } from "./protocol.ts";
 const LIVE_TIMES = 20;
 const LIVE_MS = 2_000;
 /** While short deadlines are live: which part of the shortest a batch may take, and all that a lane holds. */
-const BATCH_PART = 0.4;
+const BATCH_PART = 0.8;
 const STAGED_PART = 0.8;
 
 /** What is live, as it is written down. */
@@ -58,6 +58,11 @@ export class Urgency {
     this.#shortestMs = lengthMs;
     this.#key = key;
     this.#untilMs = now + Math.max(LIVE_MS, LIVE_TIMES * lengthMs);
+  }
+
+  /** Tells whether a deadline is of the shortest that are live, or nearly so. */
+  isUrgent({ dueMs, arrivedMs }: Step): boolean {
+    return dueMs - arrivedMs <= 2 * this.#shortestMs;
   }
 
   /** Tells whether something takes so long that what is urgent could not wait for it. */
