@@ -172,7 +172,10 @@ class Layers {
     const name = (what: string): string => graph.freshName(`${weight.name}/${what}`);
     const stored = graph.addInitializer(uint8Tensor(name("uint8"), dims, shifted));
     const zero = graph.addInitializer(uint8Tensor(name("zero"), [], Uint8Array.of(128)));
-    const scale = addScales(graph, name("scale"), isConv ? [outputs, 1, 1] : [outputs], scales);
+    const scaleDims = isConv ? [outputs, 1, 1] : [outputs];
+    const scale = this.#rounded.has(weight.name)
+      ? addScales(graph, name("scale"), scaleDims, scales)
+      : graph.addInitializer(floatTensor(name("scale"), scaleDims, scales));
     let table = stored;
     if (isByRow && !isConv) {
       table = name("columns");
@@ -192,7 +195,7 @@ class Layers {
     const first = graph.nodes.find((x) => users.includes(x));
     if (first === undefined || scales.length !== Number(weight.dims[0])) return;
     const name = (what: string): string => graph.freshName(`${weight.name}/${what}`);
-    const scale = addScales(graph, name("row-scale"), [scales.length], scales);
+    const scale = graph.addInitializer(floatTensor(name("row-scale"), [scales.length], scales));
     const zero = graph.addInitializer(
       uint8Tensor(name("row-zero"), [scales.length], new Uint8Array(scales.length).fill(128)),
     );

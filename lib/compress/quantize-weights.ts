@@ -10,7 +10,7 @@ import { SelvedgeError } from "../errors.ts";
 import { float16BitsOf, halfAbove, roundToEven } from "./float16.ts";
 import { integerOf, integersAt } from "./graph.ts";
 import type { Graph, NodeSpec } from "./graph.ts";
-import { fitGrid, roundRows, snapScales } from "./grid.ts";
+import { fitGrid, roundRows } from "./grid.ts";
 import type { Rows } from "./grid.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
 import type { NodeProto, TensorProto } from "./onnx.gen.js";
@@ -212,7 +212,7 @@ export function toInt8(
   const dims = tensor.dims.map(Number);
   // What was rounded to several scales for an output, and is not stored so here, is rounded anew.
   const fits = rounded?.grid.zeros === undefined && rounded?.grid.scales.length === dims[axis];
-  if (rounded === undefined || !fits) return quantizeInt8(floatsOf(tensor), dims, axis, { isSmall: true });
+  if (rounded === undefined || !fits) return quantizeInt8(floatsOf(tensor), dims, axis, { isHalf: true });
   return { values: axis === 0 ? rounded.codes : turned(rounded.codes, dims), scales: rounded.grid.scales };
 }
 
@@ -249,12 +249,12 @@ function replace(
   graph.changed();
 }
 
-/** Quantizes values to int8, symmetric, with a scale for each index of `axis`; `isSmall`: such as fewer bytes hold. */
+/** Quantizes values to int8, symmetric, with a scale for each index of `axis`; `isHalf`: such as float16 holds. */
 export function quantizeInt8(
   values: Float32Array,
   dims: readonly number[],
   axis: number,
-  options: { readonly isSmall?: boolean } = {},
+  options: { readonly isHalf?: boolean } = {},
 ): { values: Int8Array; scales: Float32Array } {
   const channels = dims[axis] ?? 1;
   const inner = dims.slice(axis + 1).reduce((a, b) => a * b, 1);
@@ -269,7 +269,7 @@ export function quantizeInt8(
   }
   // Kept normal: a subnormal scale has too few bits to bound the error, and some GPUs take it as 0.
   const scales = peaks.map((peak) => Math.max(peak / 127, 2 ** -126));
-  if (options.isSmall === true) scales.set(snapScales(scales.map(halfAbove)));
+  if (options.isHalf === true) for (const [i, scale] of scales.entries()) scales[i] = halfAbove(scale);
   for (let i = 0; i < values.length; i++) {
     const scale = scales[Math.floor(i / inner) % channels] ?? 1;
     quantized[i] = Math.max(-127, Math.min(127, roundToEven((values[i] ?? 0) / scale)));
