@@ -71,6 +71,7 @@ const page: DeliveryPage = {
       given.push({ isCached: info.isCached, sum: Number(outputs["y"]?.data[2]) });
     }
     await engine.close();
+    if (lasting) await answersWritten();
     return given;
   },
   async manage(url) {
@@ -99,4 +100,23 @@ const page: DeliveryPage = {
       });
     }),
 };
+/** Waits until the answers that are on their way to the device are there: nobody else does, and a page may leave first. */
+function answersWritten(): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open("selvedge-answers");
+    request.onsuccess = () => {
+      const { result } = request;
+      // Begins once those that write are through.
+      const transaction = result.transaction([...result.objectStoreNames], "readwrite");
+      transaction.objectStore([...result.objectStoreNames][0] ?? "").count().onsuccess = () => {
+        result.close();
+        resolve();
+      };
+    };
+    request.onerror = () => {
+      reject(request.error ?? new Error("the answers did not open"));
+    };
+  });
+}
+
 Object.assign(globalThis, { delivery: page });
