@@ -65,7 +65,9 @@ test("the trace that it saves is one of a real browser, and is decided again the
   const text = await page.evaluate(() => (globalThis as unknown as { saved: Promise<string> }).saved);
   expect(text).not.toContain('"inputs"');
   const { traceEvents } = JSON.parse(text) as { traceEvents: { ph: string; name: string }[] };
-  expect(new Set(traceEvents.map(({ ph }) => ph))).toEqual(new Set(["M", "X", "C", "b", "n", "e"]));
+  // An instant is there only where a lane was told to load a model, or to end.
+  const kinds = new Set(traceEvents.map(({ ph }) => ph).filter((ph) => ph !== "i"));
+  expect(kinds).toEqual(new Set(["M", "X", "C", "b", "n", "e"]));
   const { again, recorded, simulated } = replayTrace(readTrace(text), { maxBatchSize: 64 });
   expect(again.difference).toBeNull();
   expect(again.decisions).toBeGreaterThan(20);
