@@ -177,3 +177,23 @@ test("a service worker that keeps nothing, or is beside the page, is an error th
   await expect(page.evaluate('app.keepPage("/dist/worker-offline.js")')).rejects.toThrow(/root of the site/);
   await expect(page.evaluate('app.keepPage("/deaf.js")')).rejects.toThrow(/Call keepOffline\(self\)/);
 });
+
+test("/spam/ judges a mail without a network: model and tokenizer come from the store", async ({ page, context }) => {
+  const { baseURL = "" } = test.info().project.use;
+  await page.goto(`${baseURL}/models/`);
+  await expect(page.getByTestId("status")).toHaveAttribute("data-state", "ready", { timeout: 60_000 });
+  await page.getByRole("button", { name: "Go offline" }).click();
+  await expect(page.getByTestId("status")).toContainText("starts without a network now", { timeout: 60_000 });
+  const judge = async (): Promise<string> => {
+    await page.goto(`${baseURL}/spam/?backend=wasm`);
+    const status = page.getByTestId("status");
+    await expect(status).toHaveAttribute("data-state", "ready", { timeout: 60_000 });
+    await page.getByRole("button", { name: "A prize" }).click();
+    await expect(status).toHaveAttribute("data-state", "done", { timeout: 60_000 });
+    return (await page.getByTestId("verdict").textContent()) ?? "";
+  };
+  const online = await judge();
+  expect(online).toMatch(/^Spam/);
+  await context.setOffline(true);
+  expect(await judge()).toBe(online);
+});
