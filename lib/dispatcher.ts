@@ -226,6 +226,11 @@ export class Dispatcher {
   }
 
   #arrive(step: Step, isAgain: boolean): void {
+    // Where the GPU is left alone another lane would be its own choice; the result is to say that it was not.
+    if (this.#isBarred(step) && step.route + 1 < step.work.routes.length) {
+      this.#stepDown(step);
+      return;
+    }
     const { work, arrivedMs } = step;
     const { priority = "normal", deadlineMs = Infinity, onLate, preempt = false } = work.options;
     const isAlone = step.isAlone || work.state !== undefined;
@@ -362,6 +367,11 @@ export class Dispatcher {
     this.#counters.retried(step.work.options.priority ?? "normal");
     if (recovery === "step-down" && !isElsewhere) this.#stepDown(step);
     else this.#arrive(step, true);
+  }
+
+  /** Tells whether a step's route leads to a GPU that is left alone. */
+  #isBarred({ work, route }: Step): boolean {
+    return work.routes[route]?.backend === "webgpu" && !this.#ledger.allowed;
   }
 
   #stepDown(step: Step): void {

@@ -183,6 +183,7 @@ const page: FaultsPage = {
       () => "loaded",
       (reason: unknown) => reason,
     );
+    saboteur.nextStarts.length = 0;
     await engine.close();
     return { code: codeOf(error), message: String(error), leaked: saboteur.alive };
   },

@@ -35,7 +35,8 @@ export function createToyBackend(world: World, worker: SimulatedWorker): Backend
     // A device is lost once.
     if (fault === "lost" && !isLost) {
       isLost = true;
-      if (name === "webgpu") world.gpuLosses.push(world.effects.wallClock());
+      // A worker that dies of something else takes the word of its loss with it: nobody can count that one.
+      if (name === "webgpu" && !worker.isDying) world.gpuLosses.push(world.effects.wallClock());
       backend.onLost?.("simulated");
     }
     if (isLost) throw new SelvedgeError("device-lost", "The GPU device was lost: simulated");

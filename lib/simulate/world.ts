@@ -240,6 +240,8 @@ export class SimulatedWorker implements WorkerHandle {
   readonly slowness: number;
   readonly lie: number;
   isBusy = false;
+  /** Whether a fault is about to end it. */
+  isDying = false;
   /** The models that are loaded in it. */
   readonly models: Set<number> = new Set();
   readonly #world: World;
@@ -277,6 +279,7 @@ export class SimulatedWorker implements WorkerHandle {
     this.fault = fault;
     if (fault === "crash" || fault === "messageerror" || fault === "never-starts") {
       const type = fault === "messageerror" ? "messageerror" : "error";
+      this.isDying = true;
       const event = fault === "crash" ? { type, message: "it crashed" } : { type, message: "" };
       this.#world.at(this.#world.random.upTo(20), () => {
         this.#emit(this.#listeners.get(type), event);
