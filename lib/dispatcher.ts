@@ -6,55 +6,18 @@ import type { BackendName } from "./backend/backend.ts";
 import type { Effects } from "./effects.ts";
 import { fromWireError, isSelvedgeError, SelvedgeError } from "./errors.ts";
 import type { Lane } from "./pool/lane.ts";
-import type { StateStep } from "./pool/lane-options.ts";
 import type { GpuLedger } from "./pool/ledger.ts";
 import type { Counters } from "./observe/counters.ts";
-import type { RunOptions } from "./options.ts";
 import type { Feeds, LoadMessage, Ran } from "./pool/protocol.ts";
 import type { Attempt, Done } from "./result.ts";
+import { keyOf, messageFor, placesOf } from "./routes.ts";
+import type { Route, Work } from "./routes.ts";
 import { Estimate } from "./schedule/estimate.ts";
 import { PRIORITIES } from "./schedule/protocol.ts";
-import type { Batching, Decision, Event, Place, Priority, StartWhy } from "./schedule/protocol.ts";
+import type { Decision, Event, Priority, StartWhy } from "./schedule/protocol.ts";
 import { MAX_ATTEMPTS, recover } from "./schedule/recover.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
 import type { SavedScheduler, Settings } from "./schedule/scheduler.ts";
-import type { Shape } from "./shape.ts";
-import type { Why } from "./why.ts";
-
-/** A way to execute a model: a variant on a backend. */
-export interface Route {
-  readonly backend: BackendName;
-  readonly variant: string;
-  readonly why: Why;
-  /** Fetches what is not here yet: the weights of a fallback that was never needed before. */
-  readonly message: () => Promise<LoadMessage>;
-  /** Gives the same where all of it is here already; else null. */
-  readonly here: () => LoadMessage | null;
-}
-
-/** What is to be executed. */
-export interface Work {
-  /** Names the model's bytes, for what is remembered of it. */
-  readonly identity: string;
-  /** The ways to do it, the chosen one first, then those to go down to. */
-  readonly routes: readonly Route[];
-  /** The first route's message, which is here already. */
-  readonly message: LoadMessage;
-  readonly feeds: Feeds;
-  /** What it can run together with; null where it runs alone. */
-  readonly shape: Shape | null;
-  readonly batching: Batching;
-  /** On how many lanes the model may run at once. */
-  readonly concurrency: number;
-  /** How it is to be scheduled, and when it is no longer wanted. */
-  readonly options: RunOptions;
-  /** When it was asked for: deadlines count from here. */
-  readonly calledMs: number;
-  /** Whose it is: callers of one priority get equal time. */
-  readonly caller: number;
-  /** Present where this is a step of a recurrent state. */
-  readonly state?: StateStep | undefined;
-}
 
 /** Gets each event that the scheduler was told, and what it decided. */
 export type Watcher = NonNullable<Scheduler["onEvent"]>;
@@ -226,11 +189,6 @@ export class Dispatcher {
   }
 
   #arrive(step: Step, isAgain: boolean): void {
-    // Where the GPU is left alone another lane would be its own choice; the result is to say that it was not.
-    if (this.#isBarred(step) && step.route + 1 < step.work.routes.length) {
-      this.#stepDown(step);
-      return;
-    }
     const { work, arrivedMs } = step;
     const { priority = "normal", deadlineMs = Infinity, onLate, preempt = false } = work.options;
     const isAlone = step.isAlone || work.state !== undefined;
@@ -330,8 +288,10 @@ export class Dispatcher {
         attempt(null);
         const own = step.work.routes[step.route] as Route;
         const ranOn = step.work.routes.find(({ backend }) => backend === lane.backend) ?? own;
-        // What it was placed by is the same where another lane was only sooner; `start` tells that.
-        const route = { ...ranOn, why: own.why };
+        // What it was placed by is the same where another lane was only sooner; `start` tells that. Where the GPU is left
+        // alone there was no choice, and that is why.
+        const isBarred = own.backend === "webgpu" && !this.#ledger.allowed;
+        const route = { ...ranOn, why: isBarred ? ranOn.why : own.why };
         const { queuedMs, attempts, work, arrivedMs } = step;
         const lateMs = now - arrivedMs - (work.options.deadlineMs ?? Infinity);
         step.resolve({ item: item.value, ran, route, start: why, queuedMs, attempts, lateMs });
@@ -369,11 +329,6 @@ export class Dispatcher {
     else this.#arrive(step, true);
   }
 
-  /** Tells whether a step's route leads to a GPU that is left alone. */
-  #isBarred({ work, route }: Step): boolean {
-    return work.routes[route]?.backend === "webgpu" && !this.#ledger.allowed;
-  }
-
   #stepDown(step: Step): void {
     step.route += 1;
     const route = step.work.routes[step.route] as Route;
@@ -403,34 +358,4 @@ export class Dispatcher {
     this.#savedMs = this.#effects.now();
     this.#effects.memo.set(MEMO_KEY, this.#estimate.save());
   }
-}
-
-/**
- * Gives where a step may run: on its route, and on those to go down to whose weights are here. One that failed once
- * keeps to its route, and so does one of a state, which lies on one lane.
- */
-function placesOf({ work, route, message, attempts }: Step): [Place, ...Place[]] {
-  const { identity, routes, state } = work;
-  const placeOf = ({ variant, backend }: Route, { modelId }: LoadMessage): Place => {
-    return { backend, modelId, key: keyOf(identity, variant, backend) };
-  };
-  const places: [Place, ...Place[]] = [placeOf(routes[route] as Route, message)];
-  if (state !== undefined || attempts.length > 0) return places;
-  for (let i = route + 1; i < routes.length; i += 1) {
-    const other = routes[i] as Route;
-    const here = other.here();
-    if (here !== null) places.push(placeOf(other, here));
-  }
-  return places;
-}
-
-/** Gives what a lane loads to run a step there. */
-function messageFor({ work, message }: Step, { backend, modelId }: Place): LoadMessage {
-  if (message.modelId === modelId) return message;
-  return work.routes.find((route) => route.backend === backend)?.here() ?? message;
-}
-
-/** Names a model on a backend for what is learnt of it. */
-function keyOf(identity: string, variant: string, backend: BackendName): string {
-  return `${identity} ${variant} ${backend}`;
 }

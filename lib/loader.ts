@@ -5,7 +5,7 @@ import type { BundleFile } from "./bundle.ts";
 import type { CacheClient, FetchOptions } from "./cache/client.ts";
 import type { Plan } from "./cache/protocol.ts";
 import type { Candidate, Placement } from "./choose.ts";
-import type { Route } from "./dispatcher.ts";
+import type { Route } from "./routes.ts";
 import { isSelvedgeError, SelvedgeError } from "./errors.ts";
 import type { Placed } from "./model.ts";
 import type { Lane } from "./pool/lane.ts";
