@@ -31,6 +31,8 @@ interface Step {
   message: LoadMessage;
   /** Whether it runs alone from now on: a batch of it failed, and its neighbours must not suffer for it. */
   isAlone: boolean;
+  /** Whether it waits for the weights of the route that it goes down to. */
+  isBetween: boolean;
   queuedMs: number;
   resolve(done: Done): void;
   reject(error: unknown): void;
@@ -136,6 +138,7 @@ export class Dispatcher {
         route: 0,
         message: work.message,
         isAlone: false,
+        isBetween: false,
         queuedMs: 0,
         resolve: (done) => {
           if (finish()) resolve(done);
@@ -177,7 +180,7 @@ export class Dispatcher {
   /** Rejects everything of one model that waits; what runs is left to end. */
   drop(modelId: number, error: Error): void {
     for (const step of [...this.#steps.values()])
-      if (step.message.modelId === modelId && this.#scheduler.waits(step.id)) step.reject(error);
+      if (step.message.modelId === modelId && (step.isBetween || this.#scheduler.waits(step.id))) step.reject(error);
   }
 
   /** Rejects everything, now and later. */
@@ -331,10 +334,12 @@ export class Dispatcher {
 
   #stepDown(step: Step): void {
     step.route += 1;
+    step.isBetween = true;
     const route = step.work.routes[step.route] as Route;
     route.message().then(
       (message) => {
         step.message = message;
+        step.isBetween = false;
         if (this.#steps.has(step.id)) this.#arrive(step, true);
       },
       (error: unknown) => {

@@ -11,6 +11,11 @@ import { World } from "./world.ts";
 
 const BASE = "https://app.test/";
 const URL_OF_DOUBLE = `${BASE}double.json`;
+/** A second chunk, "o". */
+const OTHER = {
+  path: "chunks/65c74c15a686187bb6bbf9958f494fc6b80068034a659a9ad44991b08c58f2d2",
+  content: "o",
+} as const;
 const GPU = { vendor: "toy", architecture: "", description: "", software: false, features: [], limits: {} };
 
 function makeWorld(gpu: typeof GPU | null = null): World {
@@ -266,4 +271,48 @@ test("a model that is on the GPU runs on wasm too, where that is sooner, and say
   const pinned = await world.finish(engine.load(url, { backend: "webgpu" }));
   const own = await world.finish(Promise.all(Array.from({ length: 40 }, (_, i) => pinned.run(x(i)))));
   expect(new Set(own.map(({ info }) => info.backend))).toEqual(new Set(["webgpu"]));
+});
+
+test("a request that waits for the weights of its fallback is rejected as its model is unloaded", async () => {
+  // The GPU's variant is not the one that wasm runs, which is fetched only when it is needed.
+  const bundle = JSON.parse(toyBundle("m", 2, "apart", "slow")) as { variants: { id: string; needs: string[] }[] };
+  const onWasm = JSON.stringify(bundle.variants[0]).replaceAll(TOY_CHUNK.path.slice(7), OTHER.path.slice(7));
+  bundle.variants = [
+    { ...bundle.variants[0], id: "gpu", needs: ["webgpu"] },
+    JSON.parse(onWasm) as { id: string; needs: [] },
+  ];
+  const url = `${BASE}m.json`;
+  const world = new World({
+    random: new Random(1),
+    gpu: GPU,
+    cores: 2,
+    files: new Map([
+      ...[TOY_CHUNK, OTHER].map((x) => [BASE + x.path, x.content] as const),
+      [url, JSON.stringify(bundle)],
+    ]),
+    createBackend: createToyBackend,
+    drawFault: () => "error",
+    log: null,
+  });
+  const before = await createEngine({ effects: world.effects });
+  await world.finish(before.load(url)); // measures, which the next remembers
+  await before.close();
+  const { fetch } = world.effects;
+  let isAsked = false;
+  Object.assign(world.effects, {
+    fetch: (...of: Parameters<typeof fetch>) => {
+      if (!of[0].endsWith(OTHER.path)) return fetch(...of);
+      isAsked = true;
+      return new Promise(() => undefined); // never comes
+    },
+  });
+  const engine = await createEngine({ effects: world.effects });
+  const model = await world.finish(engine.load(url));
+  expect(model.variant).toBe("gpu");
+  world.faults = true;
+  const code = codeOf(model.run(x(1)));
+  for (let i = 0; i < 1_000 && !isAsked; i += 1) await world.finish(new Promise<void>((done) => world.at(10, done)));
+  expect(isAsked).toBe(true);
+  model.unload();
+  expect(await world.finish(code)).toBe("closed");
 });

@@ -7,7 +7,7 @@ import type { Stateful } from "../stateful.ts";
 import { toyStep } from "./toy.ts";
 import type { World } from "./world.ts";
 
-const STEPS = 30;
+const STEPS = 24;
 
 interface Step {
   readonly x: number;
