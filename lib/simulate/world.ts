@@ -136,7 +136,7 @@ export class World {
           this.now = Math.max(this.now, event.at);
           event.act();
         } catch (error) {
-          reject(error);
+          reject(error instanceof Error ? error : new Error(String(error)));
         }
       };
       const queue = (): void => {
