@@ -9,7 +9,7 @@ export const WINDOW_MS = 1_500;
 const ROW = 26;
 const MARKS = 22;
 const AXIS = 18;
-const LEFT = 76;
+const LEFT = 96;
 const RIGHT = 10;
 
 interface Bar {
