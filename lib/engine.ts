@@ -136,8 +136,9 @@ export class Engine {
     this.#cache = new CacheClient(effects, () => sourceOf(assets().cacheUrl), options.store ?? "auto");
     this.#mustAskToKeep = (options.store ?? "auto") === "auto";
     this.#trust = options.trust ?? [];
+    const wait = (ms: number): Promise<unknown> => this.#cache.wait(ms);
     this.#pool = new Pool(size, {
-      effects,
+      effects: withTicker(effects, wait, "once late"),
       source: () => sourceOf(assets().workerUrl),
       wasmUrl: () => assets().wasmUrl,
       threads,
@@ -163,8 +164,7 @@ export class Engine {
       },
     });
     const settings = { ageingMs: options.ageing ?? 2_000, maxSize: options.queue?.maxSize ?? 100_000 };
-    const ticking = withTicker(effects, (ms) => this.#cache.wait(ms));
-    this.#dispatcher = new Dispatcher(ticking, this.#pool.lanes, ledger, this.#counters, settings);
+    this.#dispatcher = new Dispatcher(withTicker(effects, wait), this.#pool.lanes, ledger, this.#counters, settings);
     this.#markers = new CrashMarkers(effects);
     // On demand: most pages never keep an answer.
     this.#makeResults = async () => {

@@ -8,6 +8,7 @@ import type { EngineOptions } from "../options.ts";
 import { Random } from "./random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy.ts";
 import { World } from "./world.ts";
+import type { WorldOptions } from "./world.ts";
 
 const BASE = "https://app.test/";
 const URL_OF_DOUBLE = `${BASE}double.json`;
@@ -19,6 +20,10 @@ const OTHER = {
 const GPU = { vendor: "toy", architecture: "", description: "", software: false, features: [], limits: {} };
 
 function makeWorld(gpu: typeof GPU | null = null): World {
+  return new World(worldOf(gpu));
+}
+
+function worldOf(gpu: typeof GPU | null): WorldOptions {
   const files = new Map([
     [`${BASE}${TOY_CHUNK.path}`, TOY_CHUNK.content],
     [URL_OF_DOUBLE, toyBundle("double", 2)],
@@ -27,7 +32,7 @@ function makeWorld(gpu: typeof GPU | null = null): World {
     [`${BASE}altered.json`, toyBundle("altered", 2).replaceAll("62c66a", "000000")],
     [`${BASE}page.json`, "<!doctype html><title>not here</title>"],
   ]);
-  return new World({
+  return {
     random: new Random(1),
     gpu,
     cores: 2,
@@ -35,7 +40,7 @@ function makeWorld(gpu: typeof GPU | null = null): World {
     createBackend: createToyBackend,
     drawFault: () => null,
     log: null,
-  });
+  };
 }
 
 async function start(options: EngineOptions = {}, gpu: typeof GPU | null = null) {
@@ -255,6 +260,29 @@ test("in a hidden page, whose timers are clamped, what waits for others waits no
   expect(late.info.queuedMs).toBeLessThan(1_100);
 });
 
+test("in a page that is hidden for long, whose timers come once a minute, a call that hangs is found all the same", async () => {
+  let isHung = false;
+  const drawFault = (): "hang" | null => {
+    if (isHung) return null;
+    isHung = true;
+    return "hang";
+  };
+  const world = new World({ ...worldOf(null), drawFault });
+  const engine = await createEngine({ effects: world.effects, callTimeoutMs: 20_000 });
+  const model = await world.finish(engine.load(URL_OF_DOUBLE));
+  world.clampMs = 60_000;
+  world.faults = true;
+  const startMs = world.now;
+  let attempts = 0;
+  model.run(x(1)).then(
+    ({ info }) => (attempts = info.attempts),
+    () => undefined,
+  );
+  // The page's own clock is waited for once, which shows that it is late, and from then on the worker's.
+  await world.run(() => attempts > 0, startMs + 60_000 + 21_000);
+  expect(attempts).toBe(2);
+});
+
 test("a model that is on the GPU runs on wasm too, where that is sooner, and says so; a pinned one does not", async () => {
   const { world, engine } = await start({}, GPU);
   const url = `${BASE}slow.json`;
@@ -283,16 +311,12 @@ test("a request that waits for the weights of its fallback is rejected as its mo
   ];
   const url = `${BASE}m.json`;
   const world = new World({
-    random: new Random(1),
-    gpu: GPU,
-    cores: 2,
+    ...worldOf(GPU),
     files: new Map([
       ...[TOY_CHUNK, OTHER].map((x) => [BASE + x.path, x.content] as const),
       [url, JSON.stringify(bundle)],
     ]),
-    createBackend: createToyBackend,
     drawFault: () => "error",
-    log: null,
   });
   const before = await createEngine({ effects: world.effects });
   await world.finish(before.load(url)); // measures, which the next remembers
