@@ -305,6 +305,8 @@ export class Engine {
       cache: this.#cache,
       from,
       download,
+      reopen: () => this.#plan(from, { ...options, identity }, { signal: this.#stop.signal, onProgress: undefined }),
+      closed: this.#stop.signal,
       newId: (candidate) => {
         markers.name(this.#nextModelId, identity, candidate);
         this.#names.set(this.#nextModelId, { name, variant: candidate.variant.id });

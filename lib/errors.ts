@@ -80,6 +80,23 @@ export function isSelvedgeError(value: unknown): value is SelvedgeError {
   return typeof value === "object" && value !== null && MARK in value;
 }
 
+/**
+ * Makes one of our errors of what a browser throws where it has lost the bytes of a blob: Chromium drops those of new
+ * ones once all that a page made take too much, and every browser those of a file that has changed. Null for any other.
+ */
+export function unreadableOf(error: unknown): SelvedgeError | null {
+  if (!(error instanceof Error) || !/^Not(Readable|Found)Error$/.test(error.name)) return null;
+  const message =
+    "The browser can't read the model's bytes any more. Load it again (a file that has changed must be picked again), " +
+    "and unload models that are not needed, since there may be no room for more.";
+  return new SelvedgeError("download-failed", message, { reason: "unreadable" }, error);
+}
+
+/** Tells whether the browser had lost a model's bytes: others of the same may be had. */
+export function isUnreadable(error: unknown): boolean {
+  return isSelvedgeError(error) && error.details["reason"] === "unreadable";
+}
+
 /** An error as a plain object, for `postMessage`. */
 export interface WireError {
   kind: "selvedge" | "type" | "range" | "abort" | "other";

@@ -6,7 +6,7 @@ import type { CacheClient, FetchOptions } from "./cache/client.ts";
 import type { Plan } from "./cache/protocol.ts";
 import type { Candidate, Placement } from "./choose.ts";
 import type { Route } from "./routes.ts";
-import { isSelvedgeError, SelvedgeError } from "./errors.ts";
+import { isSelvedgeError, SelvedgeError, unreadableOf } from "./errors.ts";
 import type { Placed } from "./model.ts";
 import type { Lane } from "./pool/lane.ts";
 import type { Pool } from "./pool/pool.ts";
@@ -27,6 +27,10 @@ export interface LoaderParts {
   /** Where the model comes from. */
   readonly from: string | Blob;
   readonly download: FetchOptions;
+  /** Opens it once more, long after the load as well. */
+  readonly reopen: () => Promise<Plan>;
+  /** Aborts with the engine. */
+  readonly closed: AbortSignal;
   /** Gives the id under which lanes are to know a candidate. */
   readonly newId: (candidate: Candidate) => number;
 }
@@ -120,9 +124,14 @@ export class Loader {
     const files = this.#files.get(variant.id) ?? this.#fetch(variant.files);
     this.#files.set(variant.id, files);
     this.#assets ??= this.#fetchAssets();
-    return {
+    const message: LoadMessage = {
       modelId,
       files: await files,
+      renew: async (lost) => {
+        if (typeof this.#parts.from !== "string") return false; // only the app has them
+        message.files = await this.#others(variant, lost);
+        return true;
+      },
       session: variant.session?.[backend] ?? {},
       states,
       images,
@@ -130,11 +139,28 @@ export class Loader {
       assets: await this.#assets,
       declared: declared ?? undefined,
     };
+    return message;
   }
 
-  async #fetch(files: readonly BundleFile[], download = this.#parts.download): Promise<LoadMessage["files"]> {
-    const { cache, from } = this.#parts;
-    const { data, identity } = this.plan;
+  /** Gives a variant's files other than those that the browser has lost, fetched once for all who ask. */
+  async #others({ id, files }: Candidate["variant"], lost: LoadMessage["files"]): Promise<LoadMessage["files"]> {
+    const known = this.#files.get(id);
+    if ((await known) === lost && this.#files.get(id) === known) {
+      const coming = this.#fetch(files, { signal: this.#parts.closed, onProgress: undefined }, true);
+      this.#files.set(id, coming);
+      coming.catch(() => this.#files.set(id, Promise.resolve(lost))); // to be tried again
+    }
+    return this.#files.get(id) ?? lost;
+  }
+
+  async #fetch(
+    files: readonly BundleFile[],
+    download = this.#parts.download,
+    isAgain = false,
+  ): Promise<LoadMessage["files"]> {
+    const { cache, from, reopen } = this.#parts;
+    const { identity } = this.plan;
+    const { data } = isAgain && this.plan.data !== null ? await reopen() : this.plan;
     const blobs =
       data === null && typeof from === "string"
         ? await cache.files({ url: from, identity }, files, download)
@@ -145,10 +171,21 @@ export class Loader {
   async #fetchAssets(): Promise<Record<string, string>> {
     const { assets } = this.plan;
     const { signal } = this.#parts.download;
-    const files = assets.length === 0 ? [] : await this.#fetch(assets, { signal, onProgress: undefined });
-    return Object.fromEntries(
-      await Promise.all(files.map(async ({ path, data }) => [path, await data.text()] as const)),
-    );
+    if (assets.length === 0) return {};
+    const read = async (): Promise<Record<string, string>> => {
+      const files = await this.#fetch(assets, { signal, onProgress: undefined });
+      return Object.fromEntries(
+        await Promise.all(files.map(async ({ path, data }) => [path, await data.text()] as const)),
+      );
+    };
+    try {
+      return await read().catch((error: unknown) => {
+        if (unreadableOf(error) === null) throw error;
+        return read();
+      });
+    } catch (error) {
+      throw unreadableOf(error) ?? error;
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 // What ONNX Runtime Web throws, as our codes. It throws Errors with "ERROR_CODE: n, ERROR_MESSAGE: …", RuntimeErrors of
 // an aborted wasm, and bare numbers (a C++ exception that nothing caught). The numbers are OrtErrorCode of
 // onnxruntime_c_api.h.
-import { isSelvedgeError, SelvedgeError } from "../errors.ts";
+import { isSelvedgeError, SelvedgeError, unreadableOf } from "../errors.ts";
 
 const MEMORY =
   /bad_alloc|out of memory|OOM|could not allocate memory|cannot enlarge memory|failed to (allocate|grow)|storage size overflow|shape is too large|invalid (typed )?array length|array buffer allocation/i;
@@ -18,6 +18,8 @@ const PROVIDER_FAILED = 11;
 /** Makes one of our errors of whatever a load or a run threw; our own and the caller's mistakes pass untouched. */
 export function failureOf(error: unknown, during: "load" | "run"): Error {
   if (isSelvedgeError(error) || error instanceof TypeError) return error;
+  const lost = during === "load" ? unreadableOf(error) : null;
+  if (lost !== null) return lost;
   const text = textOf(error);
   if (error instanceof RangeError && !MEMORY.test(text)) return error;
   const status = /ERROR_CODE: (\d+), ERROR_MESSAGE: ?([\s\S]*)/.exec(text);

@@ -106,6 +106,37 @@ test("one provider is asked for, on our own device, with the model's session ent
   expect(created.at(-1)?.["extra"]).toEqual({ "session.disable_quant_qdq": "1" });
 });
 
+/** A blob whose bytes the browser has dropped. */
+class LostBlob extends Blob {
+  override arrayBuffer(): Promise<ArrayBuffer> {
+    return Promise.reject(new DOMException("The requested file could not be read.", "NotReadableError"));
+  }
+  override stream(): ReturnType<Blob["stream"]> {
+    return new ReadableStream({
+      start(controller) {
+        controller.error(new DOMException("The requested file could not be read.", "NotReadableError"));
+      },
+    });
+  }
+}
+
+test.each([
+  ["the model", [new LostBlob(["m"])], null],
+  ["its weights", [new Blob([identityModel("float32")]), new LostBlob(["w"])], "ERROR_CODE: 1, ERROR_MESSAGE: 5"],
+])("a load for which the browser has lost %s may be made again, and says how", async (_, blobs, reason) => {
+  const module = standIn();
+  const backend = createOrtBackend(module);
+  await backend.start({ backend: "wasm", wasmUrl: "https://example.com/ort.wasm", threads: 1, verbose: false });
+  if (reason !== null) module.InferenceSession.create = () => Promise.reject(new Error(reason));
+  const files = blobs.map((data, i) => ({ path: String(i), data }));
+  await expect(backend.load(1, { files, session: {} })).rejects.toMatchObject({
+    code: "download-failed",
+    retryable: true,
+    message: expect.stringMatching(/can't read the model's bytes any more. Load it again/) as string,
+    details: { reason: "unreadable" },
+  });
+});
+
 describe("an error that the GPU reports", () => {
   test("during a run fails that run, and that run alone", async () => {
     const backend = await loaded();

@@ -137,7 +137,8 @@ class OrtBackend implements Backend {
         ...(this.#device === null ? {} : { preferredOutputLocation: onDevice(model.states ?? {}) }),
       });
     } catch (error) {
-      throw this.#failure(error, "load");
+      // What the runtime says of external data that it can't read does not tell why: so they are read here.
+      throw this.#failure((await lostOf(others)) ?? error, "load");
     }
     try {
       await this.#settleGpu("load");
@@ -357,6 +358,16 @@ function fromOrt(value: Ort.Tensor): Tensor {
 }
 
 /** Says what the server answers for the wasm: an HTML page where a binary should be is told as nothing by itself. */
+/** Gives what the browser says where it can't read a file; null where it can read them all. */
+async function lostOf(files: ModelFiles["files"]): Promise<unknown> {
+  try {
+    for (const { data } of files) await data.stream().pipeTo(new WritableStream());
+    return null;
+  } catch (error) {
+    return error;
+  }
+}
+
 async function describe(url: string): Promise<string> {
   try {
     const response = await fetch(url, { method: "HEAD" });

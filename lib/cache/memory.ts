@@ -21,8 +21,13 @@ export class MemoryStore implements Store {
   }
 
   async read(name: string): Promise<Bytes | null> {
-    const blob = this.#entries.get(name);
-    return blob === undefined ? null : new Uint8Array(await blob.arrayBuffer());
+    try {
+      const blob = this.#entries.get(name);
+      return blob === undefined ? null : new Uint8Array(await blob.arrayBuffer());
+    } catch {
+      await this.remove(name); // the browser has lost it
+      return null;
+    }
   }
 
   write(name: string, bytes: Bytes): Promise<void> {

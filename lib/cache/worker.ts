@@ -1,6 +1,7 @@
 // The inside of the worker that fetches models. Progress is told at most every 50 ms: a fast network would flood the
 // page otherwise.
 import * as Comlink from "comlink";
+import { unreadableOf } from "../errors.ts";
 import { reply } from "../reply.ts";
 import { Downloader } from "./download.ts";
 import type { DownloadEffects, DownloadOptions } from "./download.ts";
@@ -45,6 +46,8 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
       };
       try {
         return await work(await (downloader ??= begin("auto")), { signal: stop.signal, onProgress });
+      } catch (error) {
+        throw unreadableOf(error) ?? error;
       } finally {
         running.delete(ticket);
       }

@@ -27,7 +27,10 @@ export type WireValue =
 /** Loads a model into a worker. */
 export interface LoadMessage {
   readonly modelId: number;
-  readonly files: readonly { readonly path: string; readonly data: Blob }[];
+  /** Exchanged by `renew`. */
+  files: readonly { readonly path: string; readonly data: Blob }[];
+  /** Has `files` anew where the browser has lost those given; tells whether it could. Stays on the page. */
+  readonly renew?: ((lost: LoadMessage["files"]) => Promise<boolean>) | undefined;
   readonly session: Readonly<Record<string, string>>;
   /** Which output feeds which input at the next step, where the model keeps a recurrent state. */
   readonly states?: Readonly<Record<string, string>> | undefined;
@@ -89,7 +92,7 @@ export type Decoded =
 /** What a worker offers. One call is in flight inside at a time; further ones wait in order. */
 export interface WorkerApi {
   start(options: StartOptions): Promise<Reply<BackendFacts>>;
-  load(message: LoadMessage): Promise<Reply<ModelFacts>>;
+  load(message: Omit<LoadMessage, "renew">): Promise<Reply<ModelFacts>>;
   run(message: RunMessage): Promise<Reply<Ran>>;
   unload(modelId: number): Promise<Reply<null>>;
   forget(stateId: number): Promise<Reply<null>>;

@@ -38,7 +38,7 @@ export class WorkerClient {
   }
 
   /** Loads a model. */
-  load(message: LoadMessage, boundMs: number): Promise<ModelFacts> {
+  load({ renew: _, ...message }: LoadMessage, boundMs: number): Promise<ModelFacts> {
     return this.#link.call("load", boundMs, message);
   }
 

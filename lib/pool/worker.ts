@@ -71,7 +71,11 @@ function start(backend: Backend, options: StartOptions): Promise<BackendFacts> {
   return backend.start(options);
 }
 
-async function load(backend: Backend, models: Map<number, ServedModel>, message: LoadMessage): Promise<ModelFacts> {
+async function load(
+  backend: Backend,
+  models: Map<number, ServedModel>,
+  message: Omit<LoadMessage, "renew">,
+): Promise<ModelFacts> {
   const decoders: Record<string, Decoder> = {};
   for (const [name, spec] of Object.entries(message.decodes))
     decoders[name] = createDecoder(name, spec, message.assets);

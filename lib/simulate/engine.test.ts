@@ -1,5 +1,7 @@
 // The engine as callers see it, in the simulated world: what is refused and how, order, back-pressure, cancels, the end.
 import { expect, test } from "vitest";
+import type { Backend } from "../backend/backend.ts";
+import { failureOf } from "../backend/failure.ts";
 import { createEngine } from "../engine.ts";
 import type { Engine } from "../engine.ts";
 import { isSelvedgeError } from "../errors.ts";
@@ -19,8 +21,8 @@ const OTHER = {
 } as const;
 const GPU = { vendor: "toy", architecture: "", description: "", software: false, features: [], limits: {} };
 
-function makeWorld(gpu: typeof GPU | null = null): World {
-  return new World(worldOf(gpu));
+function makeWorld(gpu: typeof GPU | null = null, createBackend = createToyBackend): World {
+  return new World({ ...worldOf(gpu), createBackend });
 }
 
 function worldOf(gpu: typeof GPU | null): WorldOptions {
@@ -141,6 +143,53 @@ test("where there is no choice the worker starts while the bundle comes, and the
   const model = await world.finish(loading);
   expect(first((await world.finish(model.run(x(3)))).outputs)).toBe(6);
   expect(starts()).toEqual([1, 0, 0]);
+  await engine.close();
+});
+
+/** A world where workers find the first so many blobs lost; counts what is fetched. */
+function makeLossyWorld(losses: number): { world: World; fetched: string[] } {
+  const fetched: string[] = [];
+  const world = makeWorld(null, (inWorld, worker) => {
+    const toy = createToyBackend(inWorld, worker);
+    const lost = new DOMException("The requested file could not be read.", "NotReadableError");
+    const load: Backend["load"] = (modelId, model) =>
+      losses-- > 0 ? Promise.reject(failureOf(lost, "load")) : toy.load(modelId, model);
+    return { ...toy, load };
+  });
+  const { fetch } = world.effects;
+  world.effects.fetch = (url, init) => {
+    fetched.push(url);
+    return fetch(url, init);
+  };
+  return { world, fetched };
+}
+
+test("a model whose bytes the browser has lost is fetched once more, at its load and long after", async () => {
+  const { world, fetched } = makeLossyWorld(1);
+  const engine = await createEngine({ effects: world.effects, workers: 1, idleMs: 1_000 });
+  const stop = new AbortController();
+  const model = await world.finish(engine.load(URL_OF_DOUBLE, { signal: stop.signal }));
+  const chunk = `${BASE}${TOY_CHUNK.path}`;
+  expect(fetched.filter((url) => url === chunk)).toHaveLength(2);
+  expect(first((await world.finish(model.run(x(3)))).outputs)).toBe(6);
+  stop.abort(); // of the load, which is over
+  await world.run(() => engine.stats().lanes.every(({ state }) => state === "off"), world.now + 2_000);
+  expect(first((await world.finish(model.run(x(4)))).outputs)).toBe(8);
+  expect(fetched.filter((url) => url === chunk)).toHaveLength(2); // what came then is kept
+  await engine.close();
+});
+
+test("where they are lost again the load says what helps, and bytes of the app can't be fetched", async () => {
+  const { world, fetched } = makeLossyWorld(3);
+  const engine = await createEngine({ effects: world.effects, workers: 1 });
+  await expect(world.finish(engine.load(URL_OF_DOUBLE))).rejects.toMatchObject({
+    code: "download-failed",
+    retryable: true,
+    details: { reason: "unreadable" },
+  });
+  const before = fetched.length;
+  await expect(world.finish(engine.load(new Uint8Array([1])))).rejects.toThrow(/must be picked again/);
+  expect(fetched).toHaveLength(before);
   await engine.close();
 });
 
