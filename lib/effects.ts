@@ -40,6 +40,8 @@ export interface Effects {
   readonly memo: { get(key: string): string | null; set(key: string, value: string): void };
   /** Has the browser keep what is stored even where space runs short, unless it would ask the user; never rejects. */
   keepStorage(): Promise<void>;
+  /** Tells whether the user asks to save data (Save-Data). */
+  savesData(): boolean;
   /** Decodes or copies an image source without touching the caller's object. */
   createImageBitmap(source: ImageBitmapSource): Promise<ImageBitmap>;
   /** What does not change while the page lives. */
@@ -99,6 +101,7 @@ export function browserEffects(): Effects {
       const { keepQuietly } = await import("./effects-storage.ts");
       await keepQuietly();
     },
+    savesData: () => (Reflect.get(navigator, "connection") as { saveData?: boolean } | undefined)?.saveData === true,
     createImageBitmap: (source) =>
       createImageBitmap(source, {
         imageOrientation: "from-image",

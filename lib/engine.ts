@@ -184,7 +184,8 @@ export class Engine {
    * Loads a model: a `bundle.json` by URL, or an `.onnx` by URL, bytes, Blob or File. Chooses the variant and the
    * backend for this device unless they are pinned.
    * @throws SelvedgeError `no-backend`, `download-failed`, `integrity-failed`, `bundle-invalid`, `model-invalid`,
-   * `out-of-memory`, `worker-crashed`, `closed`; the signal's reason for a cancel
+   * `out-of-memory`, `worker-crashed`, `closed`; the signal's reason for a cancel; an `AbortError` where `onSaveData`
+   * says no
    * @example
    * const model = await engine.load("/models/ocr-rec/bundle.json", { onProgress: (p) => show(p.loadedBytes) });
    */
@@ -208,7 +209,10 @@ export class Engine {
     checkAvailabilityOptions(options);
     this.#assertOpen();
     const from = resolveAddress(source, this.#effects.facts.baseUrl);
-    const signal = eitherOf(options.signal, this.#stop.signal);
+    return this.#assess(from, options, eitherOf(options.signal, this.#stop.signal));
+  }
+
+  async #assess(from: string, options: AvailabilityOptions & LoadOptions, signal: AbortSignal): Promise<Availability> {
     const look = await this.#cache.look(from, this.#wish(options), { signal, onProgress: undefined });
     const { plan } = look;
     const { placement = null, ms = null } = plan === null ? {} : this.#placer.expect(plan);
@@ -228,6 +232,7 @@ export class Engine {
     const from = resolveAddress(source, this.#effects.facts.baseUrl);
     const signal = eitherOf(options.signal, this.#stop.signal);
     const wish = this.#wish({ ...options, update: "first" });
+    await this.#askOnSaveData(from, options, signal);
     const updated = await this.#cache.update(from, wish, { signal, onProgress: options.onProgress });
     this.#askToKeep();
     return updated;
@@ -294,6 +299,7 @@ export class Engine {
 
   async #load(source: ModelSource, options: LoadOptions, download: FetchOptions): Promise<Model> {
     const from = resolveSource(source, this.#effects.facts.baseUrl);
+    if (typeof from === "string") await this.#askOnSaveData(from, options, download.signal);
     const markers = this.#markers;
     const backends = options.backend === undefined ? this.#backends : [options.backend];
     // Where there is no choice, its worker and WebAssembly come while the bundle does.
@@ -358,6 +364,14 @@ export class Engine {
         .update(from, this.#wish(options), { signal: this.#stop.signal, onProgress: undefined })
         .catch(() => undefined);
     return model;
+  }
+
+  async #askOnSaveData(from: string, options: LoadOptions, signal: AbortSignal): Promise<void> {
+    if (options.onSaveData === undefined || !this.#effects.savesData()) return;
+    const cost = await this.#assess(from, options, signal);
+    // What can't be had is told by the load itself.
+    if (cost.bytesToFetch === 0 || cost.state === "unavailable" || (await options.onSaveData(cost))) return;
+    throw new DOMException("The user saves data, so nothing was fetched.", "AbortError");
   }
 
   #askToKeep(): void {

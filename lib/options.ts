@@ -1,4 +1,5 @@
 // The options of the public surface, and their checks: each error names the option and shows what came.
+import type { Availability } from "./availability.ts";
 import type { BackendName } from "./backend/backend.ts";
 import type { Progress, StoreChoice, UpdatePolicy } from "./cache/protocol.ts";
 import type { ResultsOptions } from "./cache/results.ts";
@@ -67,6 +68,8 @@ export interface TraceOptions {
 export interface LoadOptions {
   /** Called as bytes arrive. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Asked before weights are fetched where the user saves data (Save-Data), with what that would cost: false cancels, with an `AbortError`. Default: they are fetched, since the app wants them. */
+  readonly onSaveData?: ((cost: Availability) => boolean | Promise<boolean>) | undefined;
   /** Cancels the load; rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
   /** Pins the backend. Default: the one measured faster on this device. */
@@ -220,6 +223,7 @@ export function checkTraceOptions(options: TraceOptions): void {
 export function checkLoadOptions(options: LoadOptions): void {
   known("load", options, [
     "onProgress",
+    "onSaveData",
     "signal",
     "backend",
     "variant",
@@ -232,6 +236,8 @@ export function checkLoadOptions(options: LoadOptions): void {
   ]);
   truth("cache", options.cache);
   truth("pinned", options.pinned);
+  if (options.onSaveData !== undefined && typeof options.onSaveData !== "function")
+    throw new TypeError(`onSaveData: expected a function, got ${show(options.onSaveData)}`);
   const { batching } = options;
   if (batching !== undefined && batching !== false) {
     known("batching", batching, ["maxBatchSize", "maxQueueDelayMs", "preferredBatchSizes"]);

@@ -1,5 +1,6 @@
 // The engine as callers see it, in the simulated world: what is refused and how, order, back-pressure, cancels, the end.
 import { expect, test } from "vitest";
+import type { Availability } from "../availability.ts";
 import type { Backend } from "../backend/backend.ts";
 import { failureOf } from "../backend/failure.ts";
 import { createEngine } from "../engine.ts";
@@ -190,6 +191,36 @@ test("where they are lost again the load says what helps, and bytes of the app c
   const before = fetched.length;
   await expect(world.finish(engine.load(new Uint8Array([1])))).rejects.toThrow(/must be picked again/);
   expect(fetched).toHaveLength(before);
+  await engine.close();
+});
+
+test("where the user saves data a load asks before it fetches weights, and only then", async () => {
+  const { world, fetched } = makeLossyWorld(0);
+  let savesData = true;
+  const effects = { ...world.effects, savesData: () => savesData };
+  const engine = await createEngine({ effects, workers: 1 });
+  const asked: unknown[] = [];
+  const answering = (answer: boolean) => ({
+    onSaveData: (cost: Availability) => {
+      asked.push(cost.bytesToFetch);
+      return Promise.resolve(answer);
+    },
+  });
+  const bytes = TOY_CHUNK.content.length;
+  for (const start of ["load", "update"] as const) {
+    await expect(world.finish<unknown>(engine[start](URL_OF_DOUBLE, answering(false)))).rejects.toThrow(
+      expect.objectContaining({ name: "AbortError" }) as Error,
+    );
+    expect(engine.stats().lanes.map(({ starts }) => starts)).toEqual([0]);
+  }
+  expect(new Set(fetched)).toEqual(new Set([URL_OF_DOUBLE]));
+  await world.finish(engine.load(URL_OF_DOUBLE, answering(true)));
+  expect(asked).toEqual([bytes, bytes, bytes]);
+  await world.finish(engine.load(URL_OF_DOUBLE)); // nothing to ask: the app wants it
+  await expect(world.finish(engine.load(`${BASE}none.json`, answering(false)))).rejects.toThrow(/none.json/);
+  savesData = false;
+  await world.finish(engine.load(URL_OF_DOUBLE, answering(false)));
+  expect(asked).toHaveLength(3);
   await engine.close();
 });
 

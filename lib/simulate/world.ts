@@ -229,6 +229,7 @@ export class World {
           memo.set(key, value);
         },
       },
+      savesData: () => false,
       createImageBitmap: () => Promise.reject(new Error("There are no images here.")),
       facts: { cores, isolated: false, jspi: true, wasm: true, workers: true, baseUrl: "https://app.test/" },
     };
