@@ -357,7 +357,6 @@ function fromOrt(value: Ort.Tensor): Tensor {
   return { dtype, dims: [...value.dims], data };
 }
 
-/** Says what the server answers for the wasm: an HTML page where a binary should be is told as nothing by itself. */
 /** Gives what the browser says where it can't read a file; null where it can read them all. */
 async function lostOf(files: ModelFiles["files"]): Promise<unknown> {
   try {
@@ -368,6 +367,7 @@ async function lostOf(files: ModelFiles["files"]): Promise<unknown> {
   }
 }
 
+/** Says what the server answers for the wasm: an HTML page where a binary should be is told as nothing by itself. */
 async function describe(url: string): Promise<string> {
   try {
     const response = await fetch(url, { method: "HEAD" });
