@@ -1,34 +1,47 @@
-// Makes constants of those dims of a shape that are the same in every run. An exporter that traces with a free batch
-// computes all of them, the number of channels too, and what is divided and joined from them could not be followed.
+// Makes constants of those dims of a shape that are the same in every run, and of targets of Reshape that follow from
+// them and from the names of the others. An exporter that traces with a free batch computes all of them, the number of
+// channels and of heads too, and what is divided and joined from them could not be followed.
 import { inferValues, foldConstants } from "./infer.ts";
 import type { NodeProto } from "./onnx.gen.js";
 import type { OnnxModel } from "./onnx.ts";
 import { prune } from "./prune.ts";
-import { int64Tensor, integersOf } from "./weights.ts";
+import { elementsOf, settleReshape } from "./settle-reshapes.ts";
+import type { DimsOf } from "./settle-reshapes.ts";
+import { int64Tensor } from "./weights.ts";
 
 /** Replaces each picked element of a Shape that is known, and computes what follows from it. */
 export async function foldKnownDims(model: OnnxModel): Promise<void> {
-  const { graph } = model;
-  // What is settled lets ONNX Runtime infer more: twice is enough for what exporters write.
-  for (let round = 0; round < 2; round++) {
+  // What is settled lets ONNX Runtime infer more: a layer of attention after the one before it.
+  for (;;) {
     const values = await inferValues(model);
-    const settled = new Set<NodeProto>();
-    for (const node of graph.nodes) {
-      const shape = graph.producer(node.input[0] ?? "");
-      if (node.opType !== "Gather" || node.domain !== "" || shape?.opType !== "Shape") continue;
-      const index = graph.constant(node.input[1] ?? "");
-      const dims = values.get(shape.input[0] ?? "")?.dims;
-      if (index === undefined || dims === undefined || shape.attribute.length > 0) continue;
-      const picked = integersOf(index).map((i) => dims.at(i));
-      const [name] = node.output;
-      if (name === undefined || graph.isOutput(name) || picked.length === 0) continue;
-      if (!picked.every((x): x is number => typeof x === "number" && x > 0)) continue;
-      settled.add(node);
-      graph.addInitializer(int64Tensor(name, index.dims.map(Number), picked));
-    }
-    if (settled.size === 0) return;
-    graph.remove(settled);
-    await foldConstants(model);
-    model.transform(prune());
+    const dimsOf: DimsOf = (name) => values.get(name)?.dims;
+    const isFolded = await foldPicked(model, dimsOf);
+    const { graph } = model;
+    const settled = graph.nodes.filter((node) => settleReshape(graph, node, dimsOf));
+    if (settled.length > 0) model.transform(prune());
+    if (!isFolded && settled.length === 0) return;
   }
+}
+
+/** Replaces each Gather and Slice of known elements of a Shape; tells whether there was one. */
+async function foldPicked(model: OnnxModel, dimsOf: DimsOf): Promise<boolean> {
+  const { graph } = model;
+  const settled = new Set<NodeProto>();
+  for (const node of graph.nodes) {
+    const [name] = node.output;
+    if (node.domain !== "" || (node.opType !== "Gather" && node.opType !== "Slice")) continue;
+    if (name === undefined || graph.isOutput(name) || graph.producer(node.input[0] ?? "")?.opType !== "Shape") continue;
+    const picked = elementsOf(graph, name, dimsOf)?.map((x) => (typeof x === "number" ? x : dimsOf(x.of)?.[x.axis]));
+    if (picked === undefined || picked.length === 0) continue;
+    if (!picked.every((x): x is number => typeof x === "number" && x > 0)) continue;
+    settled.add(node);
+    const index = graph.constant(node.input[1] ?? "");
+    const dims = node.opType === "Gather" ? index?.dims.map(Number) : [picked.length];
+    graph.addInitializer(int64Tensor(name, dims ?? [], picked));
+  }
+  if (settled.size === 0) return false;
+  graph.remove(settled);
+  await foldConstants(model);
+  model.transform(prune());
+  return true;
 }

@@ -14,30 +14,43 @@ import { int64Tensor, integersOf } from "./weights.ts";
 /** One element of a shape: a number, or a dim of a tensor. */
 type Element = number | { readonly of: string; readonly axis: number };
 
+/** Gives what is known of a tensor's dims: lengths, and names, each of which is one length wherever it stands. */
+export type DimsOf = (name: string) => readonly (number | string)[] | undefined;
+
+const UNKNOWN: DimsOf = () => undefined;
+
 /** Replaces computed targets of Reshape by constants where they follow from the graph. */
 export function settleReshapes(): Transform {
   return (model) => {
-    for (const graph of model.graph.all())
-      for (const node of graph.nodes) if (node.opType === "Reshape" && node.domain === "") settle(graph, node);
+    for (const graph of model.graph.all()) for (const node of graph.nodes) settleReshape(graph, node);
   };
 }
 
-function settle(graph: Graph, node: NodeProto): void {
+/** Makes the target of one node a constant, where it is a Reshape whose target follows; tells whether it did. */
+export function settleReshape(graph: Graph, node: NodeProto, dimsOf = UNKNOWN): boolean {
   const [data = "", target = ""] = node.input;
-  if (integerOf(node, "allowzero", 0) !== 0 || graph.constant(target) !== undefined) return;
-  const elements = elementsOf(graph, target, 64);
-  if (elements === undefined) return;
-  const dims = elements.map((x, i) => (typeof x === "object" && x.of === data && x.axis === i ? 0 : x));
+  if (node.opType !== "Reshape" || node.domain !== "") return false;
+  if (integerOf(node, "allowzero", 0) !== 0 || graph.constant(target) !== undefined) return false;
+  const elements = elementsOf(graph, target, dimsOf);
+  if (elements === undefined) return false;
+  const dims = elements.map((x, i) => {
+    if (typeof x === "number") return x;
+    const dim = dimsOf(x.of)?.[x.axis];
+    if (typeof dim === "number" && dim > 0) return dim;
+    const isSame = dim !== undefined && dim !== "" && dim === dimsOf(data)?.[i];
+    return isSame || (x.of === data && x.axis === i) ? 0 : x;
+  });
   const open = dims.filter((x) => typeof x === "object" || x === -1).length;
-  if (open > 1) return;
+  if (open > 1) return false;
   const values = dims.map((x) => (typeof x === "object" ? -1 : x));
   const name = graph.freshName(`${node.output[0] ?? ""}/shape`);
   node.input = [data, graph.addInitializer(int64Tensor(name, [values.length], values))];
   graph.changed();
+  return true;
 }
 
 /** Follows a list of integers back to its elements; undefined where one is anything else. */
-function elementsOf(graph: Graph, name: string, depth: number): Element[] | undefined {
+export function elementsOf(graph: Graph, name: string, dimsOf = UNKNOWN, depth = 64): Element[] | undefined {
   const constant = graph.constant(name);
   if (constant !== undefined) return constant.dims.length <= 1 ? integersOf(constant) : undefined;
   const node = graph.producer(name);
@@ -45,32 +58,32 @@ function elementsOf(graph: Graph, name: string, depth: number): Element[] | unde
   const first = node.input[0] ?? "";
   switch (node.opType) {
     case "Shape": {
-      const rank = rankOf(graph, first);
+      const rank = dimsOf(first)?.length ?? rankOf(graph, first);
       if (rank === undefined || node.attribute.length > 0) return undefined;
       return Array.from({ length: rank }, (_, axis) => ({ of: first, axis }));
     }
     case "Cast":
-      return elementsOf(graph, first, depth - 1);
+      return elementsOf(graph, first, dimsOf, depth - 1);
     case "Concat": {
-      const parts = node.input.map((x) => elementsOf(graph, x, depth - 1));
+      const parts = node.input.map((x) => elementsOf(graph, x, dimsOf, depth - 1));
       return parts.includes(undefined) ? undefined : parts.flatMap((x) => x ?? []);
     }
     case "Slice": {
       const [start, end] = [listAt(graph, node, "starts", 1)?.[0], listAt(graph, node, "ends", 2)?.[0]];
       if (start === undefined || end === undefined || (listAt(graph, node, "steps", 4)?.[0] ?? 1) !== 1)
         return undefined;
-      return elementsOf(graph, first, depth - 1)?.slice(start, end);
+      return elementsOf(graph, first, dimsOf, depth - 1)?.slice(start, end);
     }
     case "Gather": {
       const at = graph.constant(node.input[1] ?? "");
-      const whole = elementsOf(graph, first, depth - 1);
+      const whole = elementsOf(graph, first, dimsOf, depth - 1);
       if (at === undefined || whole === undefined || at.dims.length > 1) return undefined;
       const picked = integersOf(at).map((i) => whole.at(i));
       return picked.includes(undefined) ? undefined : (picked as Element[]);
     }
     case "Squeeze":
     case "Unsqueeze":
-      return elementsOf(graph, first, depth - 1);
+      return elementsOf(graph, first, dimsOf, depth - 1);
     default:
       return undefined;
   }
