@@ -1,7 +1,8 @@
-// Browser tests: Chromium and Firefox by Playwright, WebKitGTK by WebDriver inside tests of the `webkit` project. One
-// browser at a time: the machines that run this have two cores, and WebGPU is drawn by them.
+// Browser tests: Chromium and Firefox by Playwright, WebKitGTK by WebDriver inside tests of the `webkit` project. Two at a
+// time, since much of a test waits; one in the soak, which judges times, on machines of two cores that draw WebGPU too.
 import { defineConfig } from "@playwright/test";
 import { chromiumLaunch, firefoxLaunch } from "./e2e/browsers.ts";
+import { isSoak } from "./e2e/slice.ts";
 
 const DEMO_PORT = Number(process.env["SELVEDGE_DEMO_PORT"] ?? 43117);
 const PAGES_PORT = Number(process.env["SELVEDGE_PAGES_PORT"] ?? 43118);
@@ -14,7 +15,7 @@ export default defineConfig({
   testDir: "e2e",
   testMatch: "*.spec.ts",
   outputDir: "test-results",
-  workers: 1,
+  workers: isSoak ? 1 : 2,
   fullyParallel: false,
   forbidOnly: true,
   retries: 0,

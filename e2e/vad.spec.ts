@@ -1,6 +1,6 @@
 // The speech model over model.stateful(), in real browsers: a long stream whose workers are killed in the middle equals
 // one uninterrupted run in onnxruntime-node, and clips are told apart. The speech is synthesised (sounds.ts).
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { expect, test } from "@playwright/test";
@@ -9,6 +9,7 @@ import { InferenceSession, Tensor } from "onnxruntime-node";
 import type * as Selvedge from "selvedge";
 import { keep, slice } from "./slice.ts";
 import { clips, join as joined } from "./sounds.ts";
+import { writeWhole } from "./write-whole.ts";
 
 const MODEL = join(dirname(createRequire(import.meta.url).resolve("@ricky0123/vad-web")), "silero_vad_v5.onnx");
 const FOLDER = join(import.meta.dirname, ".cache", "vad");
@@ -72,7 +73,7 @@ interface Heard {
 
 function save(name: string, samples: Float32Array): void {
   mkdirSync(FOLDER, { recursive: true });
-  writeFileSync(join(FOLDER, name), new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength));
+  writeWhole(join(FOLDER, name), new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength));
 }
 
 /** The same stream in onnxruntime-node, without a break. */

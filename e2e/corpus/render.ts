@@ -9,12 +9,13 @@
 import { build } from "esbuild";
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { chromium } from "@playwright/test";
 import { chromiumLaunch } from "../browsers.ts";
+import { writeWhole } from "../write-whole.ts";
 import { FAMILIES, WEIGHTS, faceBase64 } from "./fonts.ts";
 import { layLine, layPage, laySmallPage } from "./layout.ts";
 import type { Page } from "@playwright/test";
@@ -111,12 +112,12 @@ async function rendered<Spec extends LineSpec | PageSpec>(
           const spec = group[at];
           if (spec === undefined) throw new Error("more pictures than specs");
           const file = join(kind, `${String(start + at).padStart(6, "0")}.${extension(spec)}`);
-          await writeFile(join(folder, file), Buffer.from(picture.base64, "base64"));
+          writeWhole(join(folder, file), Buffer.from(picture.base64, "base64"));
           kept.push({ file, lines: picture.lines, across: picture.across });
         }
       }
     });
-    await writeFile(index, JSON.stringify(kept));
+    writeWhole(index, JSON.stringify(kept));
   }
   return kept.slice(0, specs.length).map((one) => ({ ...one, file: join(folder, one.file) }));
 }
