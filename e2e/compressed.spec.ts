@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { canonicalJson } from "../lib/bundle.ts";
+import { deviceBytes } from "../lib/compress/device-bytes.ts";
 import { sqnr } from "../lib/compress/metric.ts";
 import type { Outputs } from "../lib/compress/metric.ts";
 import { formsFor } from "../lib/compress/forms.ts";
@@ -66,15 +67,21 @@ for (const { name, read, forms, dims, dtype } of MODELS)
       expect(webgpu.assignment).toMatchObject({ cpu: 0 });
       expect(webgpu.assignment?.device).toBeGreaterThan(0);
       const ratio = sqnr([{ outputs: outputsOf(webgpu), reference: other }]);
+      // What the report says of the weights is what the device's buffers come to beside float32's.
+      const told = (id: string): number => deviceBytes(readModel(files[id]?.bytes ?? new Uint8Array()));
+      const saved = told("f32") - told(variant);
       await keep(test.info(), {
         model: name,
         variant,
         ratio,
         deviceBytes: webgpu.deviceBytes,
         deviceBytesOfFloat32: whole.deviceBytes,
+        saved,
         ...(webgpu.assignment ?? {}),
       });
       expect(ratio).toBeGreaterThan(LEAST_DB);
+      expect(Math.abs(whole.deviceBytes - webgpu.deviceBytes - saved)).toBeLessThan(0.05 * whole.deviceBytes);
+      if (name === "byte-lm") expect(webgpu.deviceBytes).toBeLessThan(0.4 * whole.deviceBytes);
     }
   });
 

@@ -4,7 +4,17 @@ import { defaultFor, isKept, uncheckedOn } from "./choose-forms.ts";
 import type { FormReport } from "./outcome.ts";
 
 const form = (id: string, bytes: number, checks: Check[] = [], rest: Partial<FormReport> = {}): FormReport => ({
-  ...{ id, file: `${id}.onnx`, bytes, brotliBytes: bytes, score: 40, sqnrDb: 40, isWithinBudget: true, checks },
+  ...{
+    id,
+    file: `${id}.onnx`,
+    bytes,
+    brotliBytes: bytes,
+    deviceBytes: null,
+    score: 40,
+    sqnrDb: 40,
+    isWithinBudget: true,
+    checks,
+  },
   ...{ seconds: 1, ...rest },
 });
 const on = (target: Check["target"], verdict: Check["verdict"], speed?: number): Check => ({

@@ -266,7 +266,15 @@ async function make(
 
 function notMade(id: string, error: unknown): Omit<FormReport, "seconds"> {
   const why = `it could not be made: ${error instanceof Error ? error.message : String(error)}`;
-  const nothing = { bytes: 0, brotliBytes: 0, score: null, sqnrDb: null, isWithinBudget: false, checks: [] };
+  const nothing = {
+    bytes: 0,
+    brotliBytes: 0,
+    deviceBytes: null,
+    score: null,
+    sqnrDb: null,
+    isWithinBudget: false,
+    checks: [],
+  };
   return { id, file: `${id}.onnx`, ...nothing, why };
 }
 

@@ -4,9 +4,11 @@ import { brotliCompress, constants } from "node:zlib";
 import { promisify } from "node:util";
 import { CHECK_FEEDS } from "./check.ts";
 import type { Checker } from "./check.ts";
+import { deviceBytes } from "./device-bytes.ts";
 import type { Form, Target } from "./forms.ts";
 import { sqnrTally } from "./metric.ts";
 import type { Metric, Outputs } from "./metric.ts";
+import { readModel } from "./onnx.ts";
 import type { FormReport } from "./outcome.ts";
 import type { References } from "./references.ts";
 import { openModel } from "./session.ts";
@@ -27,8 +29,14 @@ export interface Examination {
 
 /** Examines a form; what it cannot do is told in the report, not thrown, but for an abort. */
 export async function examine(form: Form, bytes: Uint8Array, on: Examination): Promise<Omit<FormReport, "seconds">> {
-  const told = { id: form.id, file: `${form.id}.onnx`, bytes: bytes.length, brotliBytes: await wireBytes(bytes) };
   const targets = form.targets.filter((x) => on.targets.includes(x));
+  const told = {
+    id: form.id,
+    file: `${form.id}.onnx`,
+    bytes: bytes.length,
+    brotliBytes: await wireBytes(bytes),
+    deviceBytes: targets.some((x) => x !== "wasm") ? deviceBytes(readModel(bytes)) : null,
+  };
   let expected: Outputs[] = [];
   let measured: { score: number | null; sqnrDb: number | null } = { score: null, sqnrDb: null };
   if (on.references.samples.n > 0)

@@ -7,11 +7,12 @@ import { inferValues } from "./infer.ts";
 import { keepHalves } from "./keep-halves.ts";
 import type { OnnxModel, Transform } from "./onnx.ts";
 import { prune } from "./prune.ts";
-import { QUANTIZE_BLOCKS_DEFAULTS, quantizeBlocks } from "./quantize-blocks.ts";
+import { leastBlock, QUANTIZE_BLOCKS_DEFAULTS, quantizeBlocks } from "./quantize-blocks.ts";
 import { quantizeDynamic } from "./quantize-dynamic.ts";
 import { measureSteps, quantizeStatic } from "./quantize-static.ts";
 import { quantizeWeights } from "./quantize-weights.ts";
 import type { WeightFacts, WeightStore } from "./quantize-weights.ts";
+import { layerOf } from "./layer.ts";
 import type { Layer } from "./layer.ts";
 import { packConstants } from "./pack-constants.ts";
 import { roundLayers } from "./rounding.ts";
@@ -125,19 +126,7 @@ const FORMS: readonly Form[] = [
     targets: TARGETS,
     needs: [],
     session: FOLD,
-    make: async (model, feeds, isMadeUp, isLeft = none) => {
-      const store = await storeFor(model, feeds, isMadeUp);
-      const isInt8 = (x: TensorProto): boolean =>
-        elementCount(x) >= MIN_ELEMENTS && !isLeft(x.name) && isStoredInt8(model, x, store);
-      const blocks = isLarge(model) ? new Map<string, number>() : await spendBlocks(model, feeds, isInt8);
-      const grid: GridOf = (layer) => {
-        const plain = int8Grid(layer, store);
-        const block = blocks.get(layer.weight.name);
-        return plain && block !== undefined ? { ...plain, block, isSnapped: false } : plain;
-      };
-      const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, grid));
-      model.transform(narrowed(isLeft, store, rounded, blocks), ...REST);
-    },
+    make: makeInt8(() => new Map()),
   },
   {
     id: "int4",
@@ -199,6 +188,52 @@ const FORMS: readonly Form[] = [
 
 const NONE: ReadonlyMap<string, Rounded> = new Map();
 
+/** Makes int8: behind DequantizeLinear, but for products that `kept` gives a block, which a GPU's kernel reads as they are. */
+function makeInt8(
+  kept: (model: OnnxModel, isInt8: (x: TensorProto) => boolean) => ReadonlyMap<string, number>,
+): Form["make"] {
+  return async (model, feeds, isMadeUp, isLeft = none) => {
+    const store = await storeFor(model, feeds, isMadeUp);
+    const isInt8 = (x: TensorProto): boolean =>
+      elementCount(x) >= MIN_ELEMENTS && !isLeft(x.name) && isStoredInt8(model, x, store);
+    const spent = isLarge(model) ? new Map<string, number>() : await spendBlocks(model, feeds, isInt8);
+    const products = kept(model, isInt8);
+    const grid: GridOf = (layer) => {
+      const plain = int8Grid(layer, store);
+      const { name } = layer.weight;
+      const block = spent.get(name) ?? products.get(name);
+      return plain && block !== undefined ? { ...plain, block, isSnapped: !spent.has(name) } : plain;
+    };
+    const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, grid));
+    const inBlocks = quantizeBlocks({
+      bits: (name) => (products.has(name) ? 8 : null),
+      blocks: new Map([...products].map(([name, block]) => [name, spent.get(name) ?? block])),
+      rounded,
+    });
+    model.transform(inBlocks, narrowed(isLeft, store, rounded, spent), ...REST);
+  };
+}
+
+/** Gives a block for each weight that nothing but products read. */
+function productBlocks(model: OnnxModel, isInt8: (x: TensorProto) => boolean): ReadonlyMap<string, number> {
+  const { graph } = model;
+  const blocks = new Map<string, number>();
+  for (const node of graph.nodes) {
+    const layer = layerOf(graph, node);
+    if (layer === undefined || node.opType === "Conv" || !isInt8(layer.weight)) continue;
+    if (elementCount(layer.weight) < QUANTIZE_BLOCKS_DEFAULTS.minElements) continue;
+    if (graph.consumers(layer.weight.name).every((x) => x.opType !== "Gather"))
+      blocks.set(layer.weight.name, leastBlock(layer.columns));
+  }
+  return blocks;
+}
+
+/**
+ * int8 for GPUs alone: products stay in 8 bits in their memory. The same kernel in WebAssembly takes 1.7 times (64 rows) to
+ * 18 times (one row) as long as float32, so where wasm is a target too, the weights are computed while loading.
+ */
+const INT8_ON_GPU = makeInt8(productBlocks);
+
 /** A scale for each output, the same for both signs, as quantizeWeights stores it. */
 function int8Grid(layer: Layer, store: Store): ReturnType<GridOf> {
   const dims = layer.weight.dims.map(Number);
@@ -230,7 +265,9 @@ export function formsFor(targets: readonly Target[], named?: readonly string[]):
     if (!FORMS.some((x) => x.id === id))
       throw new TypeError(`forms: "${id}" is none of ${FORMS.map((x) => x.id).join(", ")}`);
   }
-  return FORMS.filter((x) => {
+  const isForGpu = targets.length > 0 && !targets.includes("wasm");
+  const forms = FORMS.map((x) => (x.id === "int8" && isForGpu ? { ...x, make: INT8_ON_GPU } : x));
+  return forms.filter((x) => {
     if (named !== undefined && x.id !== "f32") return named.includes(x.id);
     return x.id === "f32" || x.id === "int8" || (x.isOnDemand !== true && x.targets.some((y) => targets.includes(y)));
   });

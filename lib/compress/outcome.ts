@@ -12,6 +12,8 @@ export interface FormReport {
   /** 0 where it could not be made. */
   readonly bytes: number;
   readonly brotliBytes: number;
+  /** What its weights take of a GPU's memory; null where it is for no GPU, or could not be made. */
+  readonly deviceBytes: number | null;
   /** Null where it could not be measured. */
   readonly score: number | null;
   readonly isWithinBudget: boolean;

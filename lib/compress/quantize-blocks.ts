@@ -18,12 +18,18 @@ import type { Transform } from "./onnx.ts";
 import type { Rounded } from "./rounding.ts";
 import { elementCount, float16Tensor, floatsOf, floatTensor, int64Tensor, uint8Tensor } from "./weights.ts";
 
+/** Values that may share a scale: what the kernels read. */
+const BLOCKS = [16, 32, 64, 128, 256] as const;
+type Block = (typeof BLOCKS)[number];
+
 /** Options of `quantizeBlocks`. */
 export interface QuantizeBlocksOptions {
   /** Bits of a weight, or null for one that stays as it is. Default 4 for all. */
   readonly bits?: (name: string) => 4 | 8 | null;
   /** Values that share a scale. Default 32. */
-  readonly block?: 16 | 32 | 64 | 128 | 256;
+  readonly block?: Block;
+  /** The same by a weight's name, where it is another. Default none. */
+  readonly blocks?: ReadonlyMap<string, number>;
   /** Weights of fewer elements stay as they are. Default 1024. */
   readonly minElements?: number;
   /** Weights that are rounded already, by name. Default none: each is rounded to the nearest. */
@@ -34,12 +40,16 @@ export interface QuantizeBlocksOptions {
 export const QUANTIZE_BLOCKS_DEFAULTS: Required<QuantizeBlocksOptions> = {
   bits: () => 4,
   block: 32,
+  blocks: new Map(),
   minElements: 1024,
   rounded: new Map(),
 };
 
 /** From so many scales on, the bytes of a Cast are fewer than those that it saves. */
 const HALF_MIN = 64;
+
+/** Bytes of one scale in the file. */
+const SCALE_BYTES = 2;
 
 /** How a node uses a weight: looked up by row, or multiplied with its rows or its columns as outputs. */
 interface Use {
@@ -53,7 +63,7 @@ interface Use {
 
 /** Quantizes constant float32 matrices block by block along the axis that is summed over. */
 export function quantizeBlocks(options: QuantizeBlocksOptions = {}): Transform {
-  const { bits, block, minElements, rounded } = { ...QUANTIZE_BLOCKS_DEFAULTS, ...options };
+  const { bits, block: usual, blocks: others, minElements, rounded } = { ...QUANTIZE_BLOCKS_DEFAULTS, ...options };
   return (model) => {
     for (const graph of model.graph.all())
       for (const tensor of [...graph.proto.initializer]) {
@@ -63,6 +73,7 @@ export function quantizeBlocks(options: QuantizeBlocksOptions = {}): Transform {
         const first = uses?.[0];
         if (uses === undefined || first === undefined) continue;
         const rows = rowsOf(tensor, first.isByRow);
+        const block = others.get(tensor.name) ?? usual;
         // A look-up gives whole blocks: rows that end within one would come out longer than they are.
         if (rows.columns % block !== 0 && uses.some((x) => x.kind === "gather")) continue;
         let { grid, codes } = rounded.get(tensor.name) ?? {};
@@ -76,6 +87,12 @@ export function quantizeBlocks(options: QuantizeBlocksOptions = {}): Transform {
         model.useContribOperators();
       }
   };
+}
+
+/** Gives the block at which a product's weights in 8 bits, filled up to whole blocks, and its scales are the fewest bytes. */
+export function leastBlock(columns: number): Block {
+  const bytes = (block: Block): number => Math.ceil(columns / block) * (block + SCALE_BYTES);
+  return [...BLOCKS].sort((a, b) => bytes(a) - bytes(b))[0] ?? 32;
 }
 
 /** Lists the uses of a weight; undefined where one is of another kind, or where they differ in what they sum over. */

@@ -57,22 +57,29 @@ export function terminalReport(report: CompressReport): string {
 
 /** Lists the heads of the table of forms. */
 export function heads(report: CompressReport): string[] {
-  return ["form", "bytes", "of source", "brotli", report.metric.name, "SQNR dB", ...report.targets];
+  const gpu = hasGpu(report) ? ["GPU bytes"] : [];
+  return ["form", "bytes", "of source", "brotli", ...gpu, report.metric.name, "SQNR dB", ...report.targets];
 }
 
 /** Lists a form's cells in that table. */
 export function cells(form: FormReport, report: CompressReport): string[] {
   const checks = report.targets.map((target) => cell(form.checks.find((x) => x.target === target)));
-  if (form.bytes === 0) return [form.id, "not made", "–", "–", "–", "–", ...checks];
+  const gpu = hasGpu(report) ? [number(form.deviceBytes)] : [];
+  if (form.bytes === 0) return [form.id, "not made", "–", "–", ...gpu, "–", "–", ...checks];
   return [
     form.id,
     String(form.bytes),
     (form.bytes / report.sourceBytes).toFixed(3),
     String(form.brotliBytes),
+    ...gpu,
     number(form.score),
     number(form.sqnrDb),
     ...checks,
   ];
+}
+
+function hasGpu({ targets }: CompressReport): boolean {
+  return targets.some((x) => x !== "wasm");
 }
 
 /** Says in sentences what came of all. */

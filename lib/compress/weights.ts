@@ -31,6 +31,11 @@ const BITS: ReadonlyMap<number, number> = new Map([
   [TensorProto_DataType.INT4, 4],
 ]);
 
+/** Gives the bits of one element of an ONNX type; 0 for texts. */
+export function bitsOf(dataType: number): number {
+  return BITS.get(dataType) ?? 0;
+}
+
 /** Counts the elements of a tensor. */
 export function elementCount(tensor: TensorProto): number {
   return tensor.dims.reduce((product, dim) => product * Number(dim), 1);
