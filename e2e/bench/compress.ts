@@ -6,7 +6,7 @@ import type { Page } from "@playwright/test";
 import type { CompressReport } from "../../lib/compress/outcome.ts";
 import { compress } from "../../lib/compress/compress.ts";
 import type * as Selvedge from "selvedge";
-import { FOLDER, makeForm, open, ratioOf, works, writeWork } from "./compress-subjects.ts";
+import { FOLDER, isAsked, makeForm, open, ratioOf, WORKS, writeWork } from "./compress-subjects.ts";
 import type { Made, Work } from "./compress-subjects.ts";
 import type { Case, Goal, Sample, Subject } from "./kernel.ts";
 import { pruneCases } from "./prune.ts";
@@ -46,27 +46,45 @@ const SPEED: Readonly<Record<string, number>> = { "fashion-cnn": 1, "byte-lm": 1
 
 /** Gives the cases, one after the other. */
 export async function* scenario(bench: Bench): AsyncGenerator<Case> {
-  for (const work of await works(bench.rounds)) {
-    const at = writeWork(work);
-    const report = await compress(at.model, {
-      out: join(at.folder, "out"),
-      targets: ["webgpu", "wasm"],
-      samples: at.samples,
-      sensitivityMs: 0,
-    });
+  for (const [name, make] of Object.entries(WORKS)) {
+    if (!isAsked(bench.only, name)) continue;
+    const ready = (made[name] ??= await prepare(make, bench));
     // The browser that comes second would make the same files again.
-    if (bench.browserName === "chromium") yield* fileCases(work, at);
-    yield* speedCases(bench, work, report, at.folder);
+    if (bench.browserName === "chromium") yield* fileCases(ready.work, ready.at);
+    yield* speedCases(bench, ready);
   }
-  if (bench.browserName === "chromium") yield* pruneCases(bench.rounds);
+  if (bench.browserName === "chromium") yield* pruneCases(bench);
+}
+
+/** A model with its samples written and its bundle made. */
+interface Ready {
+  readonly work: Work;
+  readonly at: ReturnType<typeof writeWork>;
+  readonly report: CompressReport;
+}
+
+/** What was made for the browser that came first. */
+const made: Record<string, Ready> = {};
+
+async function prepare(make: (typeof WORKS)[string], bench: Bench): Promise<Ready> {
+  const work = await make(bench.rounds);
+  const at = writeWork(work);
+  const page = await openPage(bench);
+  // On a software adapter nothing is timed, and checking the forms there would take most of the time.
+  const targets = (await isSoftware(page)) ? (["wasm"] as const) : (["webgpu", "wasm"] as const);
+  await page.close();
+  const out = join(at.folder, "out");
+  const { maxDrop } = work;
+  const report = await compress(at.model, { out, targets, samples: at.samples, maxDrop, sensitivityMs: 0 });
+  return { work, at, report };
 }
 
 async function* fileCases(work: Work, at: ReturnType<typeof writeWork>): AsyncGenerator<Case> {
-  const made = new Map<string, Made>();
+  const files = new Map<string, Made>();
   const make = (by: "selvedge" | "reference", form: string): Made => {
     const key = `${by} ${form}`;
-    const found = made.get(key) ?? makeForm(by, form, at);
-    made.set(key, found);
+    const found = files.get(key) ?? makeForm(by, form, at);
+    files.set(key, found);
     return found;
   };
   for (const pairing of PAIRINGS[work.name] ?? []) {
@@ -180,15 +198,11 @@ async function metricCase(
 }
 
 /** The variant that the engine chooses beside float32, on each backend that this browser really has. */
-async function* speedCases(bench: Bench, work: Work, report: CompressReport, folder: string): AsyncGenerator<Case> {
+async function* speedCases(bench: Bench, { work, at, report }: Ready): AsyncGenerator<Case> {
   const [feed] = work.calibration;
   if (report.bundle === null || feed === undefined) throw new Error(`${work.name} was not packed`);
-  const page = await bench.browser.newPage();
-  await page.goto(`${bench.url}engine.html`);
-  await page.waitForFunction("globalThis.selvedge !== undefined");
-  // tsx has esbuild name functions by a helper of its own, which the page does not have.
-  await page.evaluate("globalThis.__name = (x) => x");
-  const bundle = `/corpus/${relative(join(FOLDER, ".."), join(folder, "out/bundle"))}/bundle.json`;
+  const page = await openPage(bench);
+  const bundle = `/corpus/${relative(join(FOLDER, ".."), join(at.folder, "out/bundle"))}/bundle.json`;
   for (const backend of ["wasm", "webgpu"] as const) {
     if (backend === "webgpu" && (await isSoftware(page))) {
       console.log(`${work.name}: no row of speed on WebGPU, since there is no adapter or one in software`);
@@ -230,6 +244,15 @@ async function* speedCases(bench: Bench, work: Work, report: CompressReport, fol
     };
   }
   await page.close();
+}
+
+async function openPage(bench: Bench): Promise<Page> {
+  const page = await bench.browser.newPage();
+  await page.goto(`${bench.url}engine.html`);
+  await page.waitForFunction("globalThis.selvedge !== undefined");
+  // tsx has esbuild name functions by a helper of its own, which the page does not have.
+  await page.evaluate("globalThis.__name = (x) => x");
+  return page;
 }
 
 function fixed(name: string, work: Work, variant: string, value: () => number | Promise<number>): Subject {

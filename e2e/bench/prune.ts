@@ -23,13 +23,16 @@ import { simplify } from "../../lib/compress/simplify.ts";
 import { buildCnn } from "../../models/fashion-cnn.ts";
 import { buildMlp } from "../../models/fashion-mlp.ts";
 import { testPictures } from "../../models/fashion/pictures.ts";
-import { FOLDER, languageModel } from "./compress-subjects.ts";
+import { FOLDER, isAsked, languageModel } from "./compress-subjects.ts";
 import type { Case, Subject } from "./kernel.ts";
+import type { Bench } from "./run.ts";
 
 const TRAINING = "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz";
 /** Training pictures that are calibrated on. */
 const CALIBRATION = 10_000;
 const BATCH = 100;
+/** Time of one search: two of them, and all else, are to end within 20 minutes. */
+const SEARCH_MS = 120_000;
 /** The multiply-adds that must go. */
 const LESS_WORK = 0.3;
 
@@ -42,12 +45,13 @@ interface Pruned {
 }
 
 /** Gives the cases of pruning, one after the other. */
-export async function* pruneCases(count: (usual: number) => number): AsyncGenerator<Case> {
+export async function* pruneCases({ rounds: count, only }: Bench): AsyncGenerator<Case> {
   const models: readonly Pruned[] = [
     { name: "fashion-cnn", bytes: simple(buildCnn()), loss: 0.005 },
     { name: "fashion-mlp", bytes: simple(buildMlp()), loss: 0.003 },
   ];
   for (const model of models) {
+    if (!isAsked(only, model.name)) continue;
     const feeds = calibration(model);
     const [first] = feeds;
     if (first === undefined) continue;
@@ -66,7 +70,7 @@ export async function* pruneCases(count: (usual: number) => number): AsyncGenera
     yield await rightCase(model, files, count(10_000));
     yield* searchCases(model, feeds);
   }
-  yield* languageCases();
+  if (isAsked(only, "byte-lm")) yield* languageCases();
 }
 
 /** What a perplexity may be over float32's. */
@@ -239,7 +243,7 @@ async function* searchCases(model: Pruned, feeds: readonly Feed[]): AsyncGenerat
     isMadeUp: false,
     targets: ["wasm"],
     statePath: join(folder, "search.json"),
-    budgetMs: 300_000,
+    budgetMs: SEARCH_MS,
     onProgress: (line) => console.log(line),
   });
   const best = outcome.chosen.find((x) => x.id === "searched");

@@ -21,6 +21,8 @@ export interface Bench {
   readonly browser: Browser;
   /** Where the tests' pages are, with a slash at the end. */
   readonly url: string;
+  /** The text that names of cases must hold; empty for all. What no such case needs need not be made. */
+  readonly only: string;
   /** Scales the number of rounds. */
   readonly rounds: (usual: number) => number;
 }
@@ -95,7 +97,8 @@ async function runIn(browserName: (typeof BROWSERS)[number]): Promise<Row[]> {
     };
     const rounds = (usual: number): number =>
       values.quick ? 1 : Math.max(3, Math.round(usual * Number(values.rounds)));
-    for await (const item of scenario({ browserName, browser, url: `http://127.0.0.1:${port}/`, rounds })) {
+    const bench: Bench = { browserName, browser, url: `http://127.0.0.1:${port}/`, only: values.case, rounds };
+    for await (const item of scenario(bench)) {
       if (!item.name.includes(values.case)) continue;
       const rows = await runCase(item, setting, seeded(`${browserName} ${item.name}`));
       for (const row of rows) {

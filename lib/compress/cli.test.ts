@@ -146,7 +146,7 @@ describe("compress", () => {
     vi.spyOn(OnnxModel.prototype, "useContribOperators").mockImplementation(() => {
       throw new Error("no contrib operators today");
     });
-    const words = ["compress", modelFile(), "--out", out, "--targets", "webgpu", "--forms", "int8,int4"];
+    const words = ["compress", modelFile(), "--out", out, "--targets", "webgpu,wasm", "--forms", "int8,int4"];
     expect(await main(words)).toBe(2);
     const [f32, int8, int4] = reportOf(out).forms;
     expect([f32?.why, int8?.why]).toEqual([undefined, undefined]);
