@@ -77,7 +77,7 @@ try {
 const reason = voidReason(rows);
 if (reason !== null) console.error(reason);
 const missed = rows.filter((row) => row.pass === false).length;
-console.log(`${rows.length} rows, ${missed} missed`);
+console.log(`${rows.length} rows, ${missed} missed, ${(performance.now() / 60_000).toFixed(1)} minutes`);
 process.exit(reason === null && missed === 0 ? 0 : 1);
 
 async function runIn(browserName: (typeof BROWSERS)[number]): Promise<Row[]> {

@@ -1,6 +1,7 @@
-// Who is measured in the scheduling benchmark, all on one thread for each worker: Selvedge as it comes, transformers.js
-// on the main thread as its users have it, ONNX Runtime Web on the main thread, and in one or two workers written by
-// hand, which take requests in the order in which they come.
+// Who is measured in the scheduling benchmark: Selvedge as it comes, transformers.js on the main thread as its users have
+// it, one request after the other, ONNX Runtime Web on the main thread, and in one or two workers written by hand, which
+// take requests in the order in which they come. Each has one thread, which is what ONNX Runtime Web takes by itself on
+// two cores.
 import { AutoModel, env, Tensor } from "@huggingface/transformers";
 import * as ort from "onnxruntime-web/jspi";
 import { createEngine } from "selvedge";
@@ -23,6 +24,8 @@ export interface Peer {
   run(model: Measured, data: Float32Array, options?: RunOptions): Promise<string>;
   /** Runs many requests that are all there; where a hand-written program would batch, it does, `batch` at a time. */
   offline(model: Measured, data: () => Float32Array, count: number, batch: number): Promise<string>;
+  /** Names the variant that runs where the peer chose it. */
+  variantOf?(model: Measured): string | undefined;
 }
 
 /** Names the peers. */
@@ -64,6 +67,7 @@ async function createSelvedge(
     engine,
     loaded,
     run,
+    variantOf: ({ name, variant }) => loaded.get(`${name} ${variant}`)?.variant,
     async offline({ name, variant, input, dims }, data, count) {
       const model = loaded.get(`${name} ${variant}`) as Model;
       const source = function* (): Generator<Inputs> {
