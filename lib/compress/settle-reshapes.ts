@@ -27,7 +27,7 @@ export function settleReshapes(): Transform {
 }
 
 /** Makes the target of one node a constant, where it is a Reshape whose target follows; tells whether it did. */
-export function settleReshape(graph: Graph, node: NodeProto, dimsOf = UNKNOWN): boolean {
+export function settleReshape(graph: Graph, node: NodeProto, dimsOf: DimsOf = UNKNOWN): boolean {
   const [data = "", target = ""] = node.input;
   if (node.opType !== "Reshape" || node.domain !== "") return false;
   if (integerOf(node, "allowzero", 0) !== 0 || graph.constant(target) !== undefined) return false;
@@ -50,7 +50,7 @@ export function settleReshape(graph: Graph, node: NodeProto, dimsOf = UNKNOWN): 
 }
 
 /** Follows a list of integers back to its elements; undefined where one is anything else. */
-export function elementsOf(graph: Graph, name: string, dimsOf = UNKNOWN, depth = 64): Element[] | undefined {
+export function elementsOf(graph: Graph, name: string, dimsOf: DimsOf = UNKNOWN, depth = 64): Element[] | undefined {
   const constant = graph.constant(name);
   if (constant !== undefined) return constant.dims.length <= 1 ? integersOf(constant) : undefined;
   const node = graph.producer(name);
