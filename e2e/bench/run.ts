@@ -2,6 +2,7 @@
 // and exits 1 on a missed goal or a void run. A scenario is a module beside this one that says which cases it has in a
 // browser; it is handed an open browser and the address of the tests' pages.
 import { appendFileSync, mkdirSync } from "node:fs";
+import { cpus, loadavg } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { chromium, firefox } from "@playwright/test";
@@ -63,6 +64,12 @@ if (values.help || name === undefined || browsers.length === 0) {
   process.exit(values.help ? 0 : 2);
 }
 if (ensureBrowsers().length > 0) process.exit(1);
+// Where the system shares out its cores among sessions and not threads, two threads get no more of a busy machine than one.
+const [load = 0] = loadavg();
+if (load > cpus().length)
+  console.error(
+    `others use this machine (load ${load.toFixed(1)}): what a second worker or thread gains will not show`,
+  );
 prepare();
 
 const { scenario } = (await import(`./${name}.ts`)) as { scenario: Scenario };
