@@ -236,8 +236,6 @@ export function checkLoadOptions(options: LoadOptions): void {
   ]);
   truth("cache", options.cache);
   truth("pinned", options.pinned);
-  if (options.onSaveData !== undefined && typeof options.onSaveData !== "function")
-    throw new TypeError(`onSaveData: expected a function, got ${show(options.onSaveData)}`);
   const { batching } = options;
   if (batching !== undefined && batching !== false) {
     known("batching", batching, ["maxBatchSize", "maxQueueDelayMs", "preferredBatchSizes"]);

@@ -111,12 +111,8 @@ class LostBlob extends Blob {
   override arrayBuffer(): Promise<ArrayBuffer> {
     return Promise.reject(new DOMException("The requested file could not be read.", "NotReadableError"));
   }
-  override stream(): ReturnType<Blob["stream"]> {
-    return new ReadableStream({
-      start(controller) {
-        controller.error(new DOMException("The requested file could not be read.", "NotReadableError"));
-      },
-    });
+  override slice(): Blob {
+    return this;
   }
 }
 
