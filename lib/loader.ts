@@ -6,7 +6,7 @@ import type { CacheClient, FetchOptions } from "./cache/client.ts";
 import type { Plan } from "./cache/protocol.ts";
 import type { Candidate, Placement } from "./choose.ts";
 import type { Route } from "./routes.ts";
-import { isSelvedgeError, isUnreadable, SelvedgeError } from "./errors.ts";
+import { isSelvedgeError, SelvedgeError } from "./errors.ts";
 import type { Placed } from "./model.ts";
 import type { Lane } from "./pool/lane.ts";
 import type { Pool } from "./pool/pool.ts";
@@ -172,19 +172,14 @@ export class Loader {
     const { assets } = this.plan;
     const { signal } = this.#parts.download;
     if (assets.length === 0) return {};
-    const text = async ({ path, data }: LoadMessage["files"][number]): Promise<[string, string]> => [
-      path,
-      await data.text().catch((error: unknown) => {
-        const message = `${path} can't be read any more: load again, with fewer models loaded.`;
-        throw new SelvedgeError("download-failed", message, { reason: "unreadable" }, error);
-      }),
-    ];
-    const read = async (): Promise<[string, string][]> =>
-      Promise.all((await this.#fetch(assets, { signal, onProgress: undefined })).map(text));
+    const read = async (): Promise<(readonly [string, string])[]> => {
+      const files = await this.#fetch(assets, { signal, onProgress: undefined });
+      return Promise.all(files.map(async ({ path, data }) => [path, await data.text()] as const));
+    };
     return Object.fromEntries(
       await read().catch((error: unknown) => {
-        if (isUnreadable(error)) return read();
-        throw error;
+        if (isSelvedgeError(error) || signal.aborted) throw error;
+        return read(); // the browser had lost a blob
       }),
     );
   }
