@@ -45,6 +45,14 @@ describe("rounds", () => {
     expect(rows.map(({ n }) => n)).toEqual([5, 5, 5]);
   });
 
+  test("beside a subject that reached nothing there is no ratio, and a goal on it is missed", async () => {
+    const subjects = [subject("a", [99]), subject("b", [0])];
+    const goals = [{ subject: "a", on: "ratio", atLeast: 2 }] as const;
+    const [row] = await runCase(trial({ subjects, goals, of: "b", unit: "% on time" }), SETTING, seeded("nothing"));
+    expect(row).toMatchObject({ value: 99, pass: false });
+    expect(row?.ratio).toBeUndefined();
+  });
+
   test("the order differs between rounds and is the same for the same seed", async () => {
     const orders = await Promise.all(
       ["x", "x", "y"].map(async (seed) => {

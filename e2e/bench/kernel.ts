@@ -123,9 +123,11 @@ function ratioOf(
   value: number,
   of: string,
   values: ReadonlyMap<string, number[]>,
-): { ratio: number; of: string } {
+): { ratio?: number; of?: string } {
   const other = statistic(list(values, of), item.statistic);
-  return { ratio: item.ratio === "under" ? other / value : value / other, of };
+  const ratio = item.ratio === "under" ? other / value : value / other;
+  // A share of 0 % has no ratio: a peer may well answer nothing in time.
+  return Number.isFinite(ratio) ? { ratio, of } : {};
 }
 
 function goalOf(item: Case, name: string, slowBy: number): Bound | undefined {
