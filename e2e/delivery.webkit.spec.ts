@@ -1,14 +1,22 @@
 // A model arrives once in WebKitGTK too, where IndexedDB keeps it.
 import { startDelivery } from "./delivery-server.ts";
+import { keep, slice } from "./slice.ts";
 import type { Delivered } from "./pages/delivery.ts";
 import { expect, test } from "./webkit.ts";
 import type { WebDriver } from "./webdriver.ts";
 
-async function load(webkit: WebDriver, pages: string, url: string): Promise<Delivered> {
+/** Chunks that one load has under way. */
+const PARALLEL = 4;
+
+async function open(webkit: WebDriver, pages: string): Promise<void> {
   await webkit.navigate(`${pages}/delivery.html`);
   await webkit.run(
     "while (globalThis.delivery === undefined) await new Promise((resolve) => setTimeout(resolve, 20));",
   );
+}
+
+async function load(webkit: WebDriver, pages: string, url: string): Promise<Delivered> {
+  await open(webkit, pages);
   return (await webkit.run("return delivery.load(args[0])", url)) as Delivered;
 }
 
@@ -33,3 +41,42 @@ test("a second page loads from the store, over what the server did wrong, and wi
     server.close();
   }
 });
+
+test("a tab that is killed at any point costs the next one a chunk per stream at the most", async ({
+  webkit,
+  pages,
+}, info) => {
+  const rounds = slice(2, 25); // two kills each
+  test.setTimeout(slice(300_000, 1_800_000));
+  let kills = 0;
+  let refetched = 0;
+  for (let round = 0; round < rounds; round += 1) {
+    const { server, url, chunks, bundle } = await startDelivery();
+    try {
+      server.trick = (path) => (path.includes("chunks") ? { kind: "trickle", parts: 4, pauseMs: 5 } : null);
+      const total = bundle.variants[0]?.files.reduce((sum, x) => sum + x.bytes, 0) ?? 0;
+      await open(webkit, pages);
+      await webkit.run(ERASE);
+      for (const part of [0.1 + 0.55 * ((round * 0.37) % 1), 0.7 + 0.25 * ((round * 0.61) % 1)]) {
+        await open(webkit, pages);
+        await webkit.run("await delivery.begin(args[0], args[1])", url, Math.floor(part * total));
+        kills += 1;
+        await webkit.killTab();
+      }
+      expect((await load(webkit, pages, url)).result).toBe("right");
+      const extra = server.chunkRequests - chunks;
+      expect(extra).toBeLessThanOrEqual(2 * PARALLEL);
+      refetched += extra;
+    } finally {
+      server.close();
+    }
+  }
+  await keep(info, { kills, refetched });
+});
+
+/** Removes what is stored. */
+const ERASE = `await new Promise((resolve, reject) => {
+  const request = indexedDB.deleteDatabase("selvedge");
+  request.onsuccess = resolve;
+  request.onerror = () => reject(request.error);
+});`;

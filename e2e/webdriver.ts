@@ -66,6 +66,13 @@ export class WebDriver {
     await this.#call("POST", `${this.#session}/url`, { url });
   }
 
+  /** Closes the tab, with all that runs in it, and goes on in a new one. */
+  async killTab(): Promise<void> {
+    const { handle } = (await this.#call("POST", `${this.#session}/window/new`, { type: "tab" })) as { handle: string };
+    await this.#call("DELETE", `${this.#session}/window`);
+    await this.#call("POST", `${this.#session}/window`, { handle });
+  }
+
   /** Runs the body of an async function in the page, with `args` in scope, and gives what it returns. */
   async run(body: string, ...args: readonly unknown[]): Promise<unknown> {
     const script = `const args = [...arguments]; const done = args.pop();
