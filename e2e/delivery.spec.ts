@@ -121,6 +121,14 @@ test("without a store it loads again and again", async ({ page }) => {
   expect(server.chunkRequests).toBeGreaterThanOrEqual(chunks);
 });
 
+test("a model that is deleted from the store while it is in use is fetched again when a worker needs it", async ({
+  page,
+}) => {
+  const { server, url, chunks } = delivery;
+  expect(await ask(page, "outlive", url)).toBe(6);
+  expect(server.chunkRequests).toBe(2 * chunks);
+});
+
 const TRICKS: readonly (readonly [string, Trick])[] = [
   ["one bit flipped", { kind: "flip", at: 77 }],
   ["a body cut before its first byte", { kind: "cut", at: 0 }],

@@ -82,10 +82,10 @@ export function isSelvedgeError(value: unknown): value is SelvedgeError {
 
 /**
  * Makes one of our errors of what a browser throws where it has lost the bytes of a blob: Chromium drops those of new
- * ones once all that a page made take too much, and every browser those of a file that has changed. Null for any other.
+ * ones once all that a page made take too much, and every browser those of a file that has changed or is gone, which Firefox calls an abort. Null for any other.
  */
 export function unreadableOf(error: unknown): SelvedgeError | null {
-  if (!(error instanceof Error) || !/^Not(Readable|Found)Error$/.test(error.name)) return null;
+  if (!(error instanceof Error) || !/^(NotReadable|NotFound|Abort)Error$/.test(error.name)) return null;
   const message =
     "The browser can't read the model's bytes any more. Load it again (a file that has changed must be picked again), " +
     "and unload models that are not needed, since there may be no room for more.";

@@ -1,6 +1,6 @@
 // Loads models from a server that the spec controls, and says what came of it.
 import { createEngine, isSelvedgeError } from "selvedge";
-import type { Availability, EngineOptions, Progress, Updated } from "selvedge";
+import type { Availability, Engine, EngineOptions, Progress, Updated } from "selvedge";
 import { openCache } from "selvedge/cache";
 import type { StoreContents } from "selvedge/cache";
 
@@ -26,6 +26,12 @@ export interface DeliveryPage {
   manage(
     url: string,
   ): Promise<{ before: StoreContents; isPinned: boolean; sizes: number[]; freed: number; left: number }>;
+  /** Loads a model, deletes what is stored of it, and asks it for a sum once its worker has idled out. */
+  outlive(url: string): Promise<number>;
+  /** Starts an engine and its workers, which stay. */
+  start(url: string, store: EngineOptions["store"]): Promise<void>;
+  /** Loads one model more in it, which stays too. */
+  loadMore(url: string): Promise<void>;
   /** Starts a load and says when so many bytes have come; the load goes on. */
   begin(url: string, bytes: number): Promise<number>;
 }
@@ -44,7 +50,30 @@ async function load(url: string, store: EngineOptions["store"], onProgress: (x: 
   }
 }
 
+let engine: Engine | null = null;
+
 const page: DeliveryPage = {
+  async outlive(url) {
+    const engine = await createEngine({ backends: ["wasm"], workers: 1, idleMs: 0 });
+    const model = await engine.load(url);
+    const cache = openCache();
+    await cache.delete(url);
+    cache.close();
+    while (engine.stats().lanes.some(({ state }) => state !== "off")) await new Promise((next) => setTimeout(next, 20));
+    const a = { dtype: "float32", dims: [1, 3], data: Float32Array.of(1, 2, 3) } as const;
+    const { outputs } = await model.run({ a, b: a });
+    await engine.close();
+    return Number(outputs["y"]?.data[2]);
+  },
+  async start(url, store) {
+    engine = await createEngine({ backends: ["wasm"], workers: 1, store });
+    const model = await engine.load(url);
+    const a = { dtype: "float32", dims: [1, 3], data: Float32Array.of(1, 2, 3) } as const;
+    await model.run({ a, b: a });
+  },
+  async loadMore(url) {
+    await engine?.load(url);
+  },
   async look(url, deadlineMs) {
     const engine = await createEngine({ backends: ["wasm"] });
     try {

@@ -84,13 +84,13 @@ async function fromStore(
   const parts: Blob[] = [];
   for (const chunk of manifest.chunks) {
     signal.throwIfAborted();
-    const bytes = await downloader.stored(chunk);
-    if (bytes === null) {
+    const blob = await downloader.stored(chunk);
+    if (blob === null) {
       for (const part of parts) meter.add(0, -part.size, "store");
       return null;
     }
-    parts.push(new Blob([bytes]));
-    meter.add(0, bytes.byteLength, "store");
+    parts.push(blob);
+    meter.add(0, blob.size, "store");
   }
   await shelf.touch(source.identity).catch(() => undefined);
   return { identity: source.identity, data: new Blob(parts) };
@@ -154,10 +154,10 @@ class BareDownload {
     for (const [index, chunk] of draft.chunks) {
       // The last part is asked for in any case, so that the server can say whether the file is still the same.
       if (chunk.bytes !== sizeAt(index, bytes) || this.#here.size + 1 === countOf(bytes)) continue;
-      const found = await this.#downloader.stored(chunk);
-      if (found === null) continue;
-      this.#here.set(index, { chunk, blob: new Blob([found]) });
-      this.#storedBytes += found.byteLength;
+      const blob = await this.#downloader.stored(chunk);
+      if (blob === null) continue;
+      this.#here.set(index, { chunk, blob });
+      this.#storedBytes += blob.size;
     }
     this.#meter.expect(0, bytes);
     if (this.#storedBytes > 0) this.#meter.add(0, this.#storedBytes, "store");
@@ -327,11 +327,11 @@ class BareDownload {
   async #cut({ index, bytes: all, size }: Piece): Promise<void> {
     const bytes = size === all.byteLength ? all : all.slice(0, size);
     const chunk = { sha256: await sha256Hex(bytes), bytes: size };
-    this.#here.set(index, { chunk, blob: new Blob([bytes]) });
     const file = this.#file;
-    const isKept = file !== null && canTell(file) && (await this.#downloader.keep(chunk, bytes, ""));
-    this.#isKept &&= isKept;
-    if (isKept && file.bytes !== null)
+    const kept = file !== null && canTell(file) ? await this.#downloader.keep(chunk, bytes, "") : null;
+    this.#here.set(index, { chunk, blob: kept ?? new Blob([bytes]) });
+    this.#isKept &&= kept !== null;
+    if (kept !== null && file !== null && file.bytes !== null)
       await this.#downloader.shelf?.noteDraft(this.#url, index, chunk).catch(() => undefined);
   }
 

@@ -39,6 +39,14 @@ export const STORE_CHECKS: Readonly<Record<string, StoreCheck>> = {
     await store.write("check-big", bytes);
     expectSame("check-big", await store.read("check-big"), bytes);
   },
+  "a store that has blobs gives what was written as one, and null for what is not there": async (open) => {
+    const store = await open();
+    if (store.blob === undefined) return;
+    await store.write("check-blob", bytesOf(1_000, 3));
+    const blob = await store.blob("check-blob");
+    expectSame("check-blob", blob && new Uint8Array(await blob.arrayBuffer()), bytesOf(1_000, 3));
+    if ((await store.blob("check-none")) !== null) throw new Error("check-none is a blob");
+  },
   "a view is written without what lies around it": async (open) => {
     const store = await open();
     await store.write("check-view", bytesOf(100).subarray(10, 20));

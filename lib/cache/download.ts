@@ -168,15 +168,15 @@ export class Downloader {
     return this.#flights.has(keyOf(chunk));
   }
 
-  /** Keeps a verified chunk where there is a store and room in it; tells whether it is kept. */
-  async keep(chunk: BundleChunk, bytes: Bytes, identity: string): Promise<boolean> {
-    if (this.shelf === null || this.effects.now() < this.#fullUntilMs) return false;
+  /** Keeps a verified chunk where there is a store and room in it; gives it as it is there, null where it is not kept. */
+  async keep(chunk: BundleChunk, bytes: Bytes, identity: string): Promise<Blob | null> {
+    if (this.shelf === null || this.effects.now() < this.#fullUntilMs) return null;
     try {
       await this.shelf.keep(chunk, bytes, new Set([identity]));
-      return true;
+      return await this.shelf.chunk(chunk);
     } catch (error) {
       if (isSelvedgeError(error) && error.code === "quota-exceeded") this.#fullUntilMs = this.effects.now() + FULL_MS;
-      return false; // a store that fails is a store that is not there
+      return null; // a store that fails is a store that is not there
     }
   }
 
@@ -214,7 +214,7 @@ export class Downloader {
   }
 
   /** Gives a chunk that is stored, its hash checked; null where it is not, or the store fails. */
-  async stored(chunk: BundleChunk): Promise<Bytes | null> {
+  async stored(chunk: BundleChunk): Promise<Blob | null> {
     return this.shelf?.chunk(chunk).catch(() => null) ?? null;
   }
 
@@ -227,8 +227,8 @@ export class Downloader {
   ): Promise<Here> {
     return this.#flights.join(keyOf(chunk), signal, onBytes, async (signal, report) => {
       const fromStore = async (): Promise<Here | null> => {
-        const bytes = await this.stored(chunk);
-        return bytes === null ? null : { blob: new Blob([bytes]), from: "store", isStored: true };
+        const blob = await this.stored(chunk);
+        return blob === null ? null : { blob, from: "store", isStored: true };
       };
       return (
         (await fromStore()) ??
@@ -236,9 +236,9 @@ export class Downloader {
           const found = await fromStore();
           if (found !== null) return found;
           const bytes = await this.#fetch(url, chunk, signal, report);
-          const isStored = await this.keep(chunk, bytes, identity);
+          const kept = await this.keep(chunk, bytes, identity);
           await this.shelf?.dropParts(chunk).catch(() => undefined);
-          return { blob: new Blob([bytes]), from: "network", isStored };
+          return { blob: kept ?? new Blob([bytes]), from: "network", isStored: kept !== null };
         })
       );
     });

@@ -59,10 +59,10 @@ export async function takeOut(
   for (const { path, chunks } of files) {
     const parts: Blob[] = [];
     for (const chunk of chunks) {
-      const bytes = await downloader.stored(chunk);
-      if (bytes === null)
+      const blob = await downloader.stored(chunk);
+      if (blob === null)
         throw new SelvedgeError("download-failed", `${path} of ${which} is not stored whole.`, { which, path });
-      parts.push(new Blob([bytes]));
+      parts.push(new Blob([await blob.arrayBuffer()])); // the caller's own: what is stored may be deleted next
     }
     taken.push({ path, data: new Blob(parts) });
   }

@@ -30,6 +30,10 @@ export class MemoryStore implements Store {
     }
   }
 
+  blob(name: string): Promise<Blob | null> {
+    return Promise.resolve(this.#entries.get(name) ?? null);
+  }
+
   write(name: string, bytes: Bytes): Promise<void> {
     if (this.#entries.has(name)) return Promise.resolve();
     if (this.#bytes + bytes.byteLength > this.#maxBytes) return Promise.reject(outOfSpace(name, bytes.byteLength));

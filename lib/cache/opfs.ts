@@ -59,12 +59,15 @@ class OpfsStore implements Store {
 
   async read(name: string): Promise<Bytes | null> {
     try {
-      const file = await this.#folder.getFileHandle(name);
       // A file's own bytes, not a sync handle: two tabs may read at once.
-      return new Uint8Array(await (await file.getFile()).arrayBuffer());
+      return new Uint8Array(await (await this.#file(name)).arrayBuffer());
     } catch {
       return null; // not there, or removed by another tab while it was read
     }
+  }
+
+  async blob(name: string): Promise<Blob | null> {
+    return this.#file(name).catch(() => null);
   }
 
   async write(name: string, bytes: Bytes): Promise<void> {
@@ -91,6 +94,10 @@ class OpfsStore implements Store {
     await this.#folder.removeEntry(name).catch((error: unknown) => {
       if (!(error instanceof Error && error.name === "NotFoundError")) throw error;
     });
+  }
+
+  async #file(name: string): Promise<File> {
+    return (await this.#folder.getFileHandle(name)).getFile();
   }
 
   async #has(name: string): Promise<boolean> {

@@ -62,12 +62,16 @@ export class Shelf {
     this.#now = now;
   }
 
-  /** Gives a chunk, its hash checked; null where it is not here. A wrong one is removed. */
-  async chunk({ sha256, bytes }: BundleChunk): Promise<Bytes | null> {
+  /**
+   * Gives a chunk, its hash checked; null where it is not here. A wrong one is removed. It is the store's own blob where
+   * that has them: a model in memory would be there twice, beside what the runtime makes of it.
+   */
+  async chunk({ sha256, bytes }: BundleChunk): Promise<Blob | null> {
     const name = chunkName({ sha256, bytes });
     const found = await this.store.read(name);
     if (found === null) return null;
-    if (found.byteLength === bytes && (await sha256Hex(found)) === sha256) return found;
+    if (found.byteLength === bytes && (await sha256Hex(found)) === sha256)
+      return (await this.store.blob?.(name)) ?? new Blob([found]);
     await this.store.remove(name);
     return null;
   }

@@ -20,6 +20,8 @@ export interface Store {
   names(): Promise<string[]>;
   /** Gives an entry's bytes, or null where it is not there whole. Whether they are the right ones is not checked. */
   read(name: string): Promise<Bytes | null>;
+  /** Gives an entry as a blob of its own, which takes no memory beside the store's; absent where a store has none. */
+  blob?(name: string): Promise<Blob | null>;
   /**
    * Writes an entry: it is there whole or not at all, whenever the page dies.
    * @throws SelvedgeError `quota-exceeded`

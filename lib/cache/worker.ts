@@ -47,7 +47,7 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
       try {
         return await work(await (downloader ??= begin("auto")), { signal: stop.signal, onProgress });
       } catch (error) {
-        throw unreadableOf(error) ?? error;
+        throw stop.signal.aborted ? error : (unreadableOf(error) ?? error);
       } finally {
         running.delete(ticket);
       }
