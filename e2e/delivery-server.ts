@@ -1,7 +1,7 @@
 // The server of the delivery tests: a bundle with a small model and some megabytes beside it, as a page of another
 // origin may fetch them.
 import type { Bundle } from "../lib/bundle.ts";
-import { addModel } from "../lib/backend/fixtures.ts";
+import { addModel, tableModel } from "../lib/backend/fixtures.ts";
 import { BadServer, serveBundle, weights } from "../lib/cache/fixtures.ts";
 
 /** Size of a chunk: small, so that many borders are met. */
@@ -22,6 +22,20 @@ export async function startDelivery(): Promise<{ server: BadServer; url: string;
   const bundle = await describeAdd(server, files);
   const chunks = bundle.variants[0]?.files.flatMap((x) => x.chunks).length ?? 0;
   return { server, url: `${server.url}/m/bundle.json`, bundle, chunks };
+}
+
+/** Serves a model of so many bytes: as a bundle under `/large/bundle.json`, and bare under `/large.onnx`. */
+export async function serveLarge(server: BadServer, sizeBytes: number): Promise<void> {
+  const bytes = tableModel(Math.round(sizeBytes / 12));
+  // Chunks that are all the same would be fetched once.
+  bytes.set(weights(bytes.length - 1_000), 500);
+  server.files.set("/large.onnx", { bytes, etag: '"large"' });
+  const bundle = await serveBundle(server, "/large", { "model.onnx": bytes });
+  const inputs = [{ name: "x", dtype: "int64", dims: ["n"], batchAxis: 0 }] as const;
+  const outputs = [{ name: "y", dtype: "float32", dims: ["n", 3], batchAxis: 0 }] as const;
+  const described: Bundle = { ...bundle, model: { ...bundle.model, inputs, outputs } };
+  const json = new TextEncoder().encode(JSON.stringify(described));
+  server.files.set("/large/bundle.json", { bytes: json, type: "application/json" });
 }
 
 /** Serves the model that adds, its inputs and outputs described. */

@@ -52,8 +52,11 @@ interface HeapUsage {
   readonly backingStorageSize: number;
 }
 
-/** Playwright hides the debugger's sessions of workers, so these are spoken to inside the page's own. */
-async function weighChromium(page: Page): Promise<() => Promise<number>> {
+/**
+ * Prepares a page of Chromium, before its first worker starts, and gives what tells its heap, in bytes. Playwright hides
+ * the debugger's sessions of workers, so these are spoken to inside the page's own.
+ */
+export async function weighChromium(page: Page): Promise<() => Promise<number>> {
   const session = await page.context().newCDPSession(page);
   const workers = new Set<string>();
   const waiting = new Map<string, (result: unknown) => void>();

@@ -56,6 +56,14 @@ export function externalModel(path: string): Bytes {
   return model(nodes, [value("x", "float32", ["n"])], [value("y", "float32", ["n"])], [constant]);
 }
 
+/** y = the rows, of 3 float32 each, that x (int64 [n]) names of a table of zeros: as large a model as is wanted. */
+export function tableModel(rows: number): Bytes {
+  const raw = new Uint8Array(rows * 3 * 4);
+  const table = join([int(1, rows), int(1, 3), int(2, ELEMENT_TYPES.float32), text(8, "table"), field(9, raw)]);
+  const nodes = [node("Gather", ["table", "x"], ["y"])];
+  return model(nodes, [value("x", "int64", ["n"])], [value("y", "float32", ["n", 3])], [table]);
+}
+
 /** y = zeros of the shape that x (int64) holds: as large as asked for. */
 export function zerosModel(rank: number): Bytes {
   const dims = Array.from({ length: rank }, (_, axis) => `d${axis}`);
