@@ -109,7 +109,7 @@ const MUTATIONS: readonly Mutation[] = [
     breaks: "who waits in vain is told in time: only the timers of a hidden page tick",
     file: "ticker.ts",
     from: "wait(ms).then(fire, () => undefined);",
-    to: "",
+    to: ";",
     caught: /told late/,
   },
   {
