@@ -36,7 +36,10 @@ export function createToyBackend(world: World, worker: SimulatedWorker): Backend
     if (fault === "lost" && !isLost) {
       isLost = true;
       // A worker that dies of something else takes the word of its loss with it: nobody can count that one.
-      if (name === "webgpu" && !worker.isDying) world.gpuLosses.push(world.effects.wallClock());
+      if (name === "webgpu" && !worker.isDying) {
+        worker.lostMs = world.effects.wallClock();
+        world.gpuLosses.push(worker.lostMs);
+      }
       backend.onLost?.("simulated");
     }
     if (isLost) throw new SelvedgeError("device-lost", "The GPU device was lost: simulated");

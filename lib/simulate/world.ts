@@ -44,6 +44,9 @@ interface Event {
 /** When the faults begin: long after the last model was loaded. */
 const BEGIN_MS = 60_000;
 
+/** How long a message is on its way, at the most. */
+const DELIVERY_MS = 0.2;
+
 /** How many events are queued at a time. */
 const TOGETHER = 64;
 
@@ -265,6 +268,8 @@ export class SimulatedWorker implements WorkerHandle {
   isBusy = false;
   /** Whether a fault is about to end it. */
   isDying = false;
+  /** When it lost its GPU, by the wall clock; null while it has it. */
+  lostMs: number | null = null;
   /** The models that are loaded in it. */
   readonly models: Set<number> = new Set();
   readonly #world: World;
@@ -305,6 +310,7 @@ export class SimulatedWorker implements WorkerHandle {
       this.isDying = true;
       const event = fault === "crash" ? { type, message: "it crashed" } : { type, message: "" };
       this.#world.at(this.#world.random.upTo(20), () => {
+        this.#forgetLoss();
         this.#emit(this.#listeners.get(type), event);
       });
       if (fault !== "messageerror") return; // the message is gone with it
@@ -330,9 +336,17 @@ export class SimulatedWorker implements WorkerHandle {
     if (this.#world.alive.delete(this)) this.#world.log(`worker ${this.id} ended`);
   }
 
+  /** The word of a loss that is on its way dies with the worker: nobody can count that one. */
+  #forgetLoss(): void {
+    const world = this.#world;
+    const isToldBy = (this.lostMs ?? -Infinity) + DELIVERY_MS;
+    if (!world.alive.has(this) || isToldBy < world.effects.wallClock()) return;
+    world.gpuLosses.splice(world.gpuLosses.indexOf(this.lostMs as number), 1);
+  }
+
   #deliver(listeners: Set<Listener> | undefined, message: unknown): void {
     const data = copy(message);
-    this.#world.at(this.#world.random.upTo(0.2), () => {
+    this.#world.at(this.#world.random.upTo(DELIVERY_MS), () => {
       this.#emit(listeners, { type: "message", data, origin: "" });
     });
   }
