@@ -41,6 +41,8 @@ export default defineConfig({
     {
       name: "chromium",
       testIgnore: BY_THEMSELVES,
+      // What SwiftShader takes a minute for, and Firefox's software GPU does not, is left to the soak here.
+      ...(isSoak ? {} : { grepInvert: /@swiftshader/ }),
       use: { browserName: "chromium", launchOptions: chromiumLaunch() },
     },
     {

@@ -46,7 +46,9 @@ const MODELS = [
 ] as const;
 
 for (const { name, read, forms, dims, dtype } of MODELS)
-  test(`${name}: ${forms.join(" and ")} run on WebGPU alone, and answer as on wasm`, async ({ page }) => {
+  test(`${name}: ${forms.join(" and ")} run on WebGPU alone, and answer as on wasm${name === "byte-lm" ? "" : " @swiftshader"}`, async ({
+    page,
+  }) => {
     const { pages } = test.info().config.metadata as { pages: string };
     const files = await pack(name, read(), forms);
     await countDeviceBytes(page);

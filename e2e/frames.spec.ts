@@ -104,7 +104,7 @@ test("a device that is lost while a picture is on it fails the run", async ({ pa
 });
 
 test("ocr-cls and ocr-rec answer the same from a bitmap on WebGPU as on wasm", async ({ page }) => {
-  const count = slice(2, 40);
+  const count = slice(1, 40);
   const corpus = await lines(count);
   const folder = basename(await corpusFolder());
   const urls = corpus.map(({ file }) => `/corpus/${folder}/lines/${basename(file)}`);

@@ -11,7 +11,7 @@ const MIN_EXACT = 0.96;
 const MAX_LOSS = 0.005;
 
 test("ocr-rec reads rendered lines on wasm, int8 as well as f32", async ({ page, browserName }) => {
-  const count = slice(browserName === "chromium" ? 200 : 60, 2_000);
+  const count = slice(browserName === "chromium" ? 120 : 40, 2_000);
   test.setTimeout(slice(300_000, 1_800_000));
   const corpus = await lines(count);
   const folder = basename(await corpusFolder());

@@ -21,7 +21,7 @@ interface Target {
 /** Of the character error rate over all pages: its bound, and how far it may be above the reference's. */
 const MAX_RATE = 0.01;
 const MAX_ABOVE = 0.002;
-const COUNT = slice(3, 30);
+const COUNT = slice(2, 30);
 const VARIANTS = ["f32", "int8"] as const;
 
 test.describe.configure({ timeout: slice(600_000, 3_600_000) });

@@ -65,18 +65,33 @@ export class Link<Api extends Served<Api>> {
     });
   }
 
-  /** Makes a call that must be answered within `boundMs` of running time, without bound where that is Infinity. */
-  call<K extends keyof Api & string>(name: K, boundMs: number, ...args: Parameters<Api[K]>): Promise<Value<Api[K]>> {
+  /**
+   * Makes a call that must be answered within a bound, in ms of running time, without one where that is Infinity; one
+   * that is promised counts from when it is told.
+   */
+  call<K extends keyof Api & string>(
+    name: K,
+    bound: number | Promise<number>,
+    ...args: Parameters<Api[K]>
+  ): Promise<Value<Api[K]>> {
     return new Promise((resolve, reject) => {
       if (this.#ended !== null) {
         reject(this.#ended);
         return;
       }
       const id = this.#nextId++;
-      const stop = watch(this.#effects, boundMs, () => {
-        const text = `The worker did not answer "${name}" within ${Math.round(boundMs)} ms.`;
-        this.end(new SelvedgeError("worker-crashed", text, { call: name, boundMs, cause: "watchdog" }));
-      });
+      let stop = (): void => undefined;
+      const arm = (boundMs: number): void => {
+        stop = watch(this.#effects, boundMs, () => {
+          const text = `The worker did not answer "${name}" within ${Math.round(boundMs)} ms.`;
+          this.end(new SelvedgeError("worker-crashed", text, { call: name, boundMs, cause: "watchdog" }));
+        });
+      };
+      if (typeof bound === "number") arm(bound);
+      else
+        void bound.then((boundMs) => {
+          if (this.#pending.has(id)) arm(boundMs);
+        });
       const fail = (error: Error): void => {
         stop();
         this.#pending.delete(id);

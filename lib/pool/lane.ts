@@ -42,9 +42,10 @@ export interface LaneStats {
   readonly memoryBytes: number;
 }
 
+/** A run that was sent to the worker. */
 interface Sent {
-  readonly boundMs: number;
-  readonly onBegin: (() => void) | undefined;
+  /** Called as the one before it ends; its own time counts from then on. */
+  begin: () => void;
 }
 
 /** A model in a worker. */
@@ -245,13 +246,22 @@ export class Lane {
     const boundMs = options.boundMs ?? callTimeoutMs ?? runBound(loaded.slowestMsPerElement, elements);
     const isFirst = loaded.slowestMsPerElement === 0;
     const sentMs = now();
-    this.#sent.push({ boundMs, onBegin: options.onBegin });
+    const sent: Sent = { begin: () => undefined };
     // What runs before it in the worker may take its own time.
-    const allMs = this.#sent.reduce((sum, sent) => sum + sent.boundMs, 0);
+    const bound =
+      this.#sent.length === 0
+        ? boundMs
+        : new Promise<number>((resolve) => {
+            sent.begin = () => {
+              options.onBegin?.();
+              resolve(boundMs);
+            };
+          });
+    this.#sent.push(sent);
     const send = (): Promise<Ran> =>
-      client.run(message, allMs).finally(() => {
+      client.run(message, bound).finally(() => {
         this.#sent.shift();
-        if (this.#client === client) this.#sent[0]?.onBegin?.();
+        if (this.#client === client) this.#sent[0]?.begin();
       });
     const beforeBytes = client.memoryBytes;
     const ran = await (isFirst ? this.#try(message.modelId, send) : send());

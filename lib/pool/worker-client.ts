@@ -42,9 +42,12 @@ export class WorkerClient {
     return this.#link.call("load", boundMs, message);
   }
 
-  /** Runs a batch. Inputs are copied to the worker, never moved: they are needed again should it die. */
-  run(message: RunMessage, boundMs: number): Promise<Ran> {
-    return this.#link.call("run", boundMs, message);
+  /**
+   * Runs a batch. Inputs are copied to the worker, never moved: they are needed again should it die. A bound that is
+   * promised counts from when it is told.
+   */
+  run(message: RunMessage, bound: number | Promise<number>): Promise<Ran> {
+    return this.#link.call("run", bound, message);
   }
 
   /** Frees a model. */
