@@ -29,8 +29,10 @@ export interface Chance {
   /** What the step takes there, without loading its model. */
   readonly ms: number;
   readonly endMs: number;
-  /** Whether the model must be loaded first. */
+  /** Whether the model must be loaded first: nothing that the lane has does so. */
   readonly isCold: boolean;
+  /** What that takes; 0 where it is there, or comes with what the lane has. */
+  readonly loadMs: number;
   /** What the lane has: nothing, one batch, or one and a staged one. */
   readonly batches: readonly Batch[];
 }
@@ -47,6 +49,8 @@ export const EXPRESS = " express";
 /** What an unknown model is taken to cost, and an unknown load: so that the third request at once opens a second lane. */
 export const UNKNOWN_MS = 250;
 const LOAD_MS = 300;
+/** Two workers that start at once on two cores were seen to take half as long again as one. */
+const LOAD_PART = 0.25;
 /** A model that was not run for so long is tried rather than refused: its estimate may be a thing of the past. */
 const STALE_MS = 1_000;
 const NOTHING: readonly Batch[] = [];
@@ -161,11 +165,12 @@ export class Lanes {
       const batches = this.on(lane.id);
       const key = lane.isExpress ? place.key + EXPRESS : place.key;
       const ms = this.#estimate.ms(key, rows) ?? this.#estimate.ms(place.key, rows) ?? UNKNOWN_MS;
-      const isCold = !lane.held.has(place.modelId);
+      const isCold = !lane.held.has(place.modelId) && !batches.some((x) => x.place.modelId === place.modelId);
+      const loadMs = isCold ? this.loadOf(place) : 0;
       let freeMs = now;
       for (const batch of batches) freeMs = endOf(batch, freeMs);
-      const endMs = freeMs + (isCold ? this.loadOf(place) : 0) + ms;
-      found.push({ lane, place, key, freeMs, ms, endMs, isCold, batches });
+      const endMs = freeMs + loadMs + ms;
+      found.push({ lane, place, key, freeMs, ms, endMs, isCold, loadMs, batches });
     }
     if (state !== undefined) {
       // The lane that keeps the state as the step before left it; else, for it must be rebuilt anyway, where the fewest are.
@@ -188,13 +193,21 @@ export function endOf({ startMs, ms }: Batch, fromMs: number): number {
   return Math.max(beganMs + ms, fromMs + (fromMs - beganMs) / 4);
 }
 
-/** The lane on which it is through first; of equal ones that which has the least to do. */
+/**
+ * The lane on which it is through first; of equal ones that which has the least to do. A lane that loads slows those that
+ * run or load beside it, so it must be sooner by a part of that.
+ */
 export function soonest(chances: readonly Chance[]): Chance | undefined {
   let best: Chance | undefined;
   for (const chance of chances)
-    if (best === undefined || (chance.endMs - best.endMs || chance.batches.length - best.batches.length) < 0)
+    if (best === undefined || (costOf(chance) - costOf(best) || chance.batches.length - best.batches.length) < 0)
       best = chance;
   return best;
+}
+
+/** When a step is through on a lane, and part of what it takes to load there. */
+export function costOf({ endMs, loadMs }: Chance): number {
+  return endMs + LOAD_PART * loadMs;
 }
 
 /** Gives the mark that the last step of a state left on a lane. */

@@ -8,7 +8,7 @@
 // short deadlines are live, what takes long is not staged, batches stay short, and a lane is kept for what is short: the
 // express lane, one more than there are cores, or one of the others where there is none or it was measured too slow.
 import { Estimate } from "./estimate.ts";
-import { endOf, Lanes, soonest, stateOf, UNKNOWN_MS } from "./lanes.ts";
+import { costOf, endOf, Lanes, soonest, stateOf, UNKNOWN_MS } from "./lanes.ts";
 import type { Chance, SavedLanes } from "./lanes.ts";
 import type { Decision, Event, LaneView, Step } from "./protocol.ts";
 import { firstOf, Queue } from "./queue.ts";
@@ -222,7 +222,7 @@ export class Scheduler {
     if (best !== undefined && best.batches.length > 1) {
       // The lane is full. The last of those that wait for it may be through sooner on a slower one.
       latestMs = best.endMs + this.#restMs(waiting, best);
-      best = soonest(usual.filter((x) => x.batches.length < 2 && x.endMs < latestMs));
+      best = soonest(usual.filter((x) => x.batches.length < 2 && costOf(x) < latestMs));
     }
     if (best === undefined || !this.#urgency.leavesRoom(step, best, chances, now)) return undefined;
     return { chance: best, latestMs };

@@ -122,8 +122,8 @@ const MUTATIONS: readonly Mutation[] = [
   {
     breaks: "the same events are decided the same way: chance decides between lanes",
     file: "schedule/lanes.ts",
-    from: "chance.endMs - best.endMs || chance.batches.length",
-    to: "chance.endMs - best.endMs || Math.random() - 0.5 || chance.batches.length",
+    from: "costOf(chance) - costOf(best) || chance.batches.length",
+    to: "costOf(chance) - costOf(best) || Math.random() - 0.5 || chance.batches.length",
     caught: /decided otherwise/,
   },
   {
