@@ -82,7 +82,8 @@ export function isSelvedgeError(value: unknown): value is SelvedgeError {
 
 /**
  * Makes one of our errors of what a browser throws where it has lost the bytes of a blob: Chromium drops those of new
- * ones once all that a page made take too much, and every browser those of a file that has changed or is gone, which Firefox calls an abort. Null for any other.
+ * ones once all that a page made take too much, and every browser those of a file that has changed or is gone, which
+ * Firefox calls an abort. Null for any other.
  */
 export function unreadableOf(error: unknown): SelvedgeError | null {
   if (!(error instanceof Error) || !/^(NotReadable|NotFound|Abort)Error$/.test(error.name)) return null;

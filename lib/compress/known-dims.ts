@@ -9,7 +9,7 @@ import { elementsOf, settleReshape } from "./settle-reshapes.ts";
 import type { DimsOf } from "./settle-reshapes.ts";
 import { int64Tensor } from "./weights.ts";
 
-/** Replaces each picked element of a Shape that is known, and computes what follows from it. */
+/** Replaces what is picked of known Shapes and the targets of Reshape that follow, until nothing more follows. */
 export async function foldKnownDims(model: OnnxModel): Promise<void> {
   // What is settled lets ONNX Runtime infer more: a layer of attention after the one before it.
   for (;;) {

@@ -2,7 +2,7 @@
 // when it idles, crashes or loses its device, and the next work starts another, which loads its models again from
 // their blobs. A lane does what it is told, in order; what runs where and when is lib/schedule's business.
 import type { BackendFacts, BackendName, ModelFacts } from "../backend/backend.ts";
-import { isSelvedgeError, isUnreadable, SelvedgeError } from "../errors.ts";
+import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 import {
   CHECK_BOUND_MS,
   countElements,
@@ -375,7 +375,7 @@ export class Lane {
     const knownBytes = this.#grown.get(message) ?? message.files.reduce((sum, { data }) => sum + data.size, 0);
     const bound = callTimeoutMs ?? FIRST_BOUND_MS;
     const startMs = effects.now();
-    const facts = this.#try(message.modelId, () => load(client, message, bound));
+    const facts = this.#try(message.modelId, () => client.load(message, bound));
     const loaded: Loaded = {
       facts,
       isReady: false,
@@ -404,16 +404,5 @@ export class Lane {
     return work().finally(() => {
       this.#options.onTrying(modelId, false);
     });
-  }
-}
-
-/** Has a worker load a model; where the browser has lost its bytes, once more with others. */
-async function load(client: WorkerClient, message: LoadMessage, boundMs: number): Promise<ModelFacts> {
-  const { files } = message;
-  try {
-    return await client.load(message, boundMs);
-  } catch (error) {
-    if (!isUnreadable(error) || (await message.renew?.(files)) !== true) throw error;
-    return client.load(message, boundMs);
   }
 }

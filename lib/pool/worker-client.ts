@@ -1,7 +1,7 @@
 // The page's side of a worker that computes: the calls of WorkerApi, and what the worker says unasked.
 import type { BackendFacts, ModelFacts, StartOptions } from "../backend/backend.ts";
 import type { Effects } from "../effects.ts";
-import { SelvedgeError } from "../errors.ts";
+import { isUnreadable, SelvedgeError } from "../errors.ts";
 import { Link } from "../link.ts";
 import type { WorkerSource } from "../link.ts";
 import { isNotice } from "./protocol.ts";
@@ -37,9 +37,17 @@ export class WorkerClient {
     return this.#link.call("start", boundMs, options);
   }
 
-  /** Loads a model. */
-  load({ renew: _, ...message }: LoadMessage, boundMs: number): Promise<ModelFacts> {
-    return this.#link.call("load", boundMs, message);
+  /** Loads a model; where the browser has lost its bytes, once more with others. */
+  async load(message: LoadMessage, boundMs: number): Promise<ModelFacts> {
+    const lost = message.files;
+    // Renewing is the page's business, and no function can be sent.
+    const load = ({ renew: _, ...told }: LoadMessage): Promise<ModelFacts> => this.#link.call("load", boundMs, told);
+    try {
+      return await load(message);
+    } catch (error) {
+      if (!isUnreadable(error) || (await message.renew?.(lost)) !== true) throw error;
+      return load(message);
+    }
   }
 
   /**
