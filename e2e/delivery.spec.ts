@@ -90,15 +90,20 @@ test("a tab that is killed at any point costs the next one a chunk per stream at
     expect(extra).toBeLessThanOrEqual(2 * PARALLEL);
     refetched += extra;
     server.asked = [];
-    await tab.evaluate(async () => {
-      const root = await navigator.storage.getDirectory();
-      await root.removeEntry("selvedge", { recursive: true });
-    });
+    await forgetAll(tab);
     await tab.close();
   }
   await keep(test.info(), { kills, refetched });
   expect(page.url()).toContain("delivery");
 });
+
+/** Empties the store. */
+async function forgetAll(page: Page): Promise<void> {
+  await page.evaluate(async () => {
+    const root = await navigator.storage.getDirectory();
+    await root.removeEntry("selvedge", { recursive: true });
+  });
+}
 
 /** Ends a page and all its workers without a word; nothing it could do about it would be waited for. */
 async function kill(page: Page): Promise<void> {
@@ -224,6 +229,22 @@ test("what a model costs is told before, its update fetches what changed, and th
   expect(managed.before.bundles).toMatchObject([{ name: "test", bytes: total, variants: ["f32"] }]);
   server.close();
   expect(await ask(page, "look", url, 1_000)).toMatchObject({ state: "unavailable" });
+});
+
+test("a user who saves data is asked before weights are fetched, and not for what is stored", async ({ page }) => {
+  const { server, url, bundle } = delivery;
+  const bytesToFetch = bundle.variants[0]?.files.reduce((sum, x) => sum + x.bytes, 0);
+  expect(await ask(page, "askFirst", url, false)).toMatchObject({ cost: null, result: "loaded" });
+  await page.addInitScript(() => {
+    Object.defineProperty(navigator, "connection", { value: { saveData: true } });
+  });
+  await forgetAll(page);
+  await open(page);
+  server.asked = [];
+  expect(await ask(page, "askFirst", url, false)).toMatchObject({ cost: { bytesToFetch }, result: "AbortError" });
+  expect(server.chunkRequests).toBe(0);
+  expect(await ask(page, "askFirst", url, true)).toMatchObject({ cost: { bytesToFetch }, result: "loaded" });
+  expect(await ask(page, "askFirst", url, false)).toMatchObject({ cost: null, result: "loaded" });
 });
 
 test("answers that are to last are found by the next page, others are not", async ({ page }) => {

@@ -6,7 +6,7 @@ import type { CacheClient, FetchOptions } from "./cache/client.ts";
 import type { Plan } from "./cache/protocol.ts";
 import type { Candidate, Placement } from "./choose.ts";
 import type { Route } from "./routes.ts";
-import { isSelvedgeError, SelvedgeError } from "./errors.ts";
+import { isSelvedgeError, SelvedgeError, unreadableOf } from "./errors.ts";
 import type { Placed } from "./model.ts";
 import type { Lane } from "./pool/lane.ts";
 import type { Pool } from "./pool/pool.ts";
@@ -179,7 +179,10 @@ export class Loader {
     return Object.fromEntries(
       await read().catch((error: unknown) => {
         if (isSelvedgeError(error) || signal.aborted) throw error;
-        return read(); // the browser had lost a blob
+        // The browser had lost a blob.
+        return read().catch((again: unknown) => {
+          throw signal.aborted ? again : (unreadableOf(again) ?? again);
+        });
       }),
     );
   }

@@ -16,6 +16,8 @@ export interface Delivered {
 export interface DeliveryPage {
   /** Loads a model that adds, and asks it for a sum. */
   load(url: string, store?: EngineOptions["store"]): Promise<Delivered>;
+  /** Loads a model as an app that asks its user; gives what it was to ask, if it was, and how the load ended. */
+  askFirst(url: string, answer: boolean): Promise<{ cost: Availability | null; result: string }>;
   /** Looks at what a model would cost. */
   look(url: string, deadlineMs: number): Promise<Availability>;
   /** Stores the newest version. */
@@ -73,6 +75,20 @@ const page: DeliveryPage = {
   },
   async loadMore(url) {
     await engine?.load(url);
+  },
+  async askFirst(url, answer) {
+    let cost: Availability | null = null;
+    const engine = await createEngine({ backends: ["wasm"], workers: 1 });
+    const onSaveData = (told: Availability): boolean => {
+      cost = told;
+      return answer;
+    };
+    const result = await engine.load(url, { onSaveData }).then(
+      () => "loaded",
+      (error: unknown) => (error instanceof Error ? error.name : String(error)),
+    );
+    await engine.close();
+    return { cost, result };
   },
   async look(url, deadlineMs) {
     const engine = await createEngine({ backends: ["wasm"] });

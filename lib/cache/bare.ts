@@ -7,6 +7,7 @@
 import { CHUNK_MAX_BYTES, sha256Hex } from "../bundle.ts";
 import type { BundleChunk } from "../bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
+import { Buffers } from "./buffers.ts";
 import { PARALLEL } from "./download.ts";
 import type { Downloader, DownloadEffects, DownloadOptions } from "./download.ts";
 import { request, retry } from "./http.ts";
@@ -113,6 +114,7 @@ class BareDownload {
   #file: Validator | null = null;
   /** What is here of it, by its place. */
   readonly #here: Map<number, { readonly chunk: BundleChunk; readonly blob: Blob }> = new Map();
+  readonly #buffers: Buffers = new Buffers();
   /** What a stream has taken on. */
   readonly #taken: Set<number> = new Set();
   #fetchedBytes = 0;
@@ -310,7 +312,7 @@ class BareDownload {
   #take(index: number): Piece {
     this.#taken.add(index);
     const total = this.#file?.bytes ?? null;
-    return { index, bytes: new Uint8Array(total === null ? CHUNK_MAX_BYTES : sizeAt(index, total)), size: 0 };
+    return { index, bytes: this.#buffers.take(total === null ? CHUNK_MAX_BYTES : sizeAt(index, total)), size: 0 };
   }
 
   /** Takes in what fits; gives the rest. */
@@ -325,11 +327,12 @@ class BareDownload {
 
   /** Makes a chunk of what has come, and stores it. */
   async #cut({ index, bytes: all, size }: Piece): Promise<void> {
-    const bytes = size === all.byteLength ? all : all.slice(0, size);
+    const bytes = all.subarray(0, size);
     const chunk = { sha256: await sha256Hex(bytes), bytes: size };
     const file = this.#file;
     const kept = file !== null && canTell(file) ? await this.#downloader.keep(chunk, bytes, "") : null;
     this.#here.set(index, { chunk, blob: kept ?? new Blob([bytes]) });
+    this.#buffers.give(all);
     this.#isKept &&= kept !== null;
     if (kept !== null && file !== null && file.bytes !== null)
       await this.#downloader.shelf?.noteDraft(this.#url, index, chunk).catch(() => undefined);

@@ -7,6 +7,7 @@
 import { sha256Hex } from "../bundle.ts";
 import type { BundleChunk, BundleFile } from "../bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
+import { Buffers } from "./buffers.ts";
 import { Flights } from "./flights.ts";
 import { readAll, request, retry } from "./http.ts";
 import type { NetEffects } from "./http.ts";
@@ -66,6 +67,7 @@ export class Downloader {
   /** What the downloader does to the world. */
   readonly effects: DownloadEffects;
   readonly #flights: Flights<Here> = new Flights();
+  readonly #buffers: Buffers = new Buffers();
   #fullUntilMs = Number.NEGATIVE_INFINITY;
   /** Whether parts of chunks may be asked for. */
   #hasRanges = true;
@@ -235,25 +237,34 @@ export class Downloader {
         this.locked(chunk.sha256, signal, async (signal) => {
           const found = await fromStore();
           if (found !== null) return found;
-          const bytes = await this.#fetch(url, chunk, signal, report);
-          const kept = await this.keep(chunk, bytes, identity);
-          await this.shelf?.dropParts(chunk).catch(() => undefined);
-          return { blob: kept ?? new Blob([bytes]), from: "network", isStored: kept !== null };
+          return this.#buffers.lend(chunk.bytes, async (bytes): Promise<Here> => {
+            await this.#fetch(url, chunk, bytes, signal, report);
+            const kept = await this.keep(chunk, bytes, identity);
+            await this.shelf?.dropParts(chunk).catch(() => undefined);
+            return { blob: kept ?? new Blob([bytes]), from: "network", isStored: kept !== null };
+          });
         })
       );
     });
   }
 
-  async #fetch(url: string, chunk: BundleChunk, signal: AbortSignal, report: (bytes: number) => void): Promise<Bytes> {
+  /** Fetches a chunk into a buffer of its size. */
+  async #fetch(
+    url: string,
+    chunk: BundleChunk,
+    bytes: Bytes,
+    signal: AbortSignal,
+    report: (bytes: number) => void,
+  ): Promise<void> {
     const net = { effects: this.effects, signal };
-    const partial = new PartialChunk(chunk, this.shelf, this.effects.now);
+    const partial = new PartialChunk(chunk, bytes, this.shelf, this.effects.now);
     let isWrong = false;
     // With a range browsers ask for what is not compressed, and refuse what is, as hosts send that have nothing else: no
     // answer comes then. So after one that was not answered the whole is asked for, and after that a part again.
     let asksForPart = this.#hasRanges;
     let wasRefused = false;
     report(await partial.restore());
-    return retry(net, async () => {
+    await retry(net, async () => {
       const isPartial = partial.size > 0 && asksForPart;
       try {
         // What goes into the store need not lie in the browser's own cache as well; what was wrong may come from there.
@@ -281,7 +292,7 @@ export class Downloader {
         }
         if (partial.size !== chunk.bytes) throw wrongSize(url, chunk, String(partial.size));
         const hash = await sha256Hex(partial.bytes);
-        if (hash === chunk.sha256) return partial.bytes;
+        if (hash === chunk.sha256) return;
         throw new SelvedgeError("integrity-failed", `${url} holds other bytes than its name says.`, { url, hash });
       } catch (error) {
         if (isSelvedgeError(error) && error.details["size"] === 0) {

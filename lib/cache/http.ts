@@ -6,6 +6,7 @@
 // server which comes back is not met by all its visitors at once; a server that says when to come back is believed.
 import type { Effects } from "../effects.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
+import { readParts } from "./buffers.ts";
 
 /** What a request does to the world. */
 export type NetEffects = Pick<Effects, "fetch" | "setTimer" | "random">;
@@ -20,7 +21,10 @@ export interface NetOptions {
 export interface Body {
   readonly status: number;
   readonly headers: Headers;
-  /** Gives the next bytes, or null at the end; rejects where the connection breaks or is silent for too long. */
+  /**
+   * Gives the next bytes, there until the next ones are asked for, or null at the end; rejects where the connection
+   * breaks or is silent for too long.
+   */
   read(): Promise<Uint8Array | null>;
   /** Stops the request. */
   cancel(): void;
@@ -80,19 +84,16 @@ export async function request(
     end();
     throw statusError(url, status, headers.get("retry-after"));
   }
-  const reader = response.body?.getReader();
+  const next = response.body === null ? () => Promise.resolve(null) : readParts(response.body);
   return {
     status,
     headers,
     cancel: end,
     async read() {
-      const part = await watched(reader?.read() ?? Promise.resolve({ done: true as const, value: undefined }));
-      if (part.done) {
-        end();
-        return null;
-      }
-      size += part.value.byteLength;
-      return part.value;
+      const part = await watched(next());
+      if (part === null) end();
+      size += part?.byteLength ?? 0;
+      return part;
     },
   };
 }

@@ -20,8 +20,9 @@ export class PartialChunk {
   #keptBytes = 0;
   #keptMs: number;
 
-  constructor(chunk: BundleChunk, shelf: Shelf | null, now: () => number) {
-    this.bytes = new Uint8Array(chunk.bytes);
+  /** Makes one in a buffer of the chunk's size. */
+  constructor(chunk: BundleChunk, bytes: Bytes, shelf: Shelf | null, now: () => number) {
+    this.bytes = bytes;
     this.#chunk = chunk;
     this.#shelf = shelf;
     this.#now = now;

@@ -14,6 +14,7 @@
 import { canonicalJson, sha256Hex } from "../bundle.ts";
 import type { BundleChunk } from "../bundle.ts";
 import { isSelvedgeError } from "../errors.ts";
+import { Buffers } from "./buffers.ts";
 import { allChunks, identityOf, isBare, parseManifest } from "./manifest.ts";
 import type { Manifest } from "./manifest.ts";
 import type { Bytes, Store } from "./store.ts";
@@ -56,6 +57,7 @@ export interface StoredBundle {
 export class Shelf {
   readonly store: Store;
   readonly #now: () => number;
+  readonly #buffers: Buffers = new Buffers();
 
   constructor(store: Store, now: () => number) {
     this.store = store;
@@ -68,12 +70,14 @@ export class Shelf {
    */
   async chunk({ sha256, bytes }: BundleChunk): Promise<Blob | null> {
     const name = chunkName({ sha256, bytes });
-    const found = await this.store.read(name);
-    if (found === null) return null;
-    if (found.byteLength === bytes && (await sha256Hex(found)) === sha256)
-      return (await this.store.blob?.(name)) ?? new Blob([found]);
-    await this.store.remove(name);
-    return null;
+    return this.#buffers.lend(bytes, async (buffer) => {
+      const found = await this.store.read(name, buffer);
+      if (found === null) return null;
+      if (found.byteLength === bytes && (await sha256Hex(found)) === sha256)
+        return (await this.store.blob?.(name)) ?? new Blob([found]);
+      await this.store.remove(name);
+      return null;
+    });
   }
 
   /** Lists which chunks are here, as `<sha256>-<bytes>`. */

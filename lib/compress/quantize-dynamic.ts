@@ -1,10 +1,12 @@
-// Dynamic int8 for wasm: inputs of a layer are quantized in the run, weights beforehand, the sum is of integers. No GPU
-// kernel exists for it.
+// Dynamic int8 for wasm: inputs of a layer are quantized in the run (dynamic-input.ts), weights beforehand, the sum is of
+// integers. No GPU kernel exists for it.
 //
 // The form is the one that was measured best on wasm (of seven; two are slower than float32): weights symmetric int8,
 // shifted to uint8 with the one zero point 128, since signed weights take a slow path; a scale for each output, applied
-// in a Mul behind the product, where ONNX Runtime fuses it; on products and on convolutions of 1×1, 1×3 and 3×1 alone,
+// in a Mul behind the product; on products and on convolutions of 1×1, 1×3 and 3×1 alone,
 // whose columns need not be gathered first.
+import { quantizeInput } from "./dynamic-input.ts";
+import type { DynamicInput } from "./dynamic-input.ts";
 import { floatOf, integerOf, integersAt } from "./graph.ts";
 import type { Graph, NodeSpec } from "./graph.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
@@ -37,7 +39,7 @@ export function quantizeDynamic(options: QuantizeDynamicOptions = {}): Transform
   const { minElements, rounded, choose } = { ...QUANTIZE_DYNAMIC_DEFAULTS, ...options };
   return (model) => {
     for (const graph of model.graph.all()) {
-      const layers = new Layers(graph, rounded);
+      const layers = new Layers(graph, model.opset, rounded);
       for (const node of [...graph.nodes]) {
         const weight = layers.weightOf(node);
         if (weight !== undefined && elementCount(weight) >= minElements && choose(weight.name))
@@ -48,7 +50,7 @@ export function quantizeDynamic(options: QuantizeDynamicOptions = {}): Transform
   };
 }
 
-/** What one input or weight became, so that several layers share it. */
+/** What one weight became, so that several layers share it. */
 interface Quantized {
   readonly values: string;
   readonly scale: string;
@@ -57,13 +59,15 @@ interface Quantized {
 
 class Layers {
   readonly #graph: Graph;
-  readonly #inputs = new Map<string, Quantized>();
+  readonly #opset: number;
+  readonly #inputs = new Map<string, DynamicInput>();
   readonly #weights = new Map<string, Quantized>();
 
   readonly #rounded: ReadonlyMap<string, Rounded>;
 
-  constructor(graph: Graph, rounded: ReadonlyMap<string, Rounded>) {
+  constructor(graph: Graph, opset: number, rounded: ReadonlyMap<string, Rounded>) {
     this.#graph = graph;
+    this.#opset = opset;
     this.#rounded = rounded;
   }
 
@@ -98,7 +102,7 @@ class Layers {
     const x = this.#input(node, input);
     const w = this.#weight(node, weight, isByRow, isConv);
     const name = (what: string): string => graph.freshName(`${output}/${what}`);
-    const [sum, wide, scale, product] = [name("sum"), name("float32"), name("scale"), name("product")];
+    const [sum, wide, scaled, product] = [name("sum"), name("float32"), name("scaled"), name("product")];
     const put = (spec: NodeSpec): NodeProto => graph.insertBefore(node, spec);
     const integer = put({
       opType: isConv ? "ConvInteger" : "MatMulInteger",
@@ -107,8 +111,14 @@ class Layers {
     });
     if (isConv) integer.attribute = node.attribute;
     put({ opType: "Cast", input: [sum], output: [wide], attributes: { to: TensorProto_DataType.FLOAT } });
-    put({ opType: "Mul", input: [x.scale, w.scale], output: [scale] });
-    put({ opType: "Mul", input: [wide, scale], output: [bias === "" ? output : product] });
+    // One pass over a convolution's many results; a product's scales are as many as its results.
+    if (isConv) put({ opType: "Mul", input: [x.scale, w.scale], output: [scaled] });
+    else put({ opType: "Mul", input: [wide, x.scale], output: [scaled] });
+    put({
+      opType: "Mul",
+      input: isConv ? [wide, scaled] : [scaled, w.scale],
+      output: [bias === "" ? output : product],
+    });
     if (bias !== "") {
       let shift = bias;
       if (isConv) {
@@ -148,14 +158,10 @@ class Layers {
     return table?.dims.length === 2 ? table : undefined;
   }
 
-  #input(node: NodeProto, input: string): Quantized {
-    const known = this.#inputs.get(input);
-    if (known !== undefined) return known;
-    const name = (what: string): string => this.#graph.freshName(`${input}/${what}`);
-    const made = { values: name("uint8"), scale: name("scale"), zero: name("zero") };
-    const output = [made.values, made.scale, made.zero];
-    this.#graph.insertBefore(node, { opType: "DynamicQuantizeLinear", input: [input], output });
-    this.#inputs.set(input, made);
+  #input(node: NodeProto, input: string): DynamicInput {
+    const key = `${input} ${node.opType === "Conv"}`;
+    const made = this.#inputs.get(key) ?? quantizeInput(this.#graph, this.#opset, node, input);
+    this.#inputs.set(key, made);
     return made;
   }
 
