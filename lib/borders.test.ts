@@ -21,6 +21,7 @@ const CONTRACTS = [
   "errors",
   "feeds",
   "link",
+  "release",
   "reply",
   "signature",
   "shape",

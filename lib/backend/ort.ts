@@ -23,6 +23,7 @@ import type {
 import { failureOf, startFailureOf } from "./failure.ts";
 import { watchDeviceMemory, watchWasmMemory } from "./memory.ts";
 import { checkFeeds } from "../feeds.ts";
+import { release } from "../release.ts";
 import { createNextTask } from "./task.ts";
 
 /** The part of onnxruntime-web that is used; every build has it. */
@@ -127,8 +128,9 @@ class OrtBackend implements Backend {
     if (first === undefined) throw new SelvedgeError("model-invalid", "A model needs at least one file.");
     this.#beginCall();
     let session: Ort.InferenceSession;
+    let bytes = new Uint8Array();
     try {
-      const bytes = new Uint8Array(await first.data.arrayBuffer());
+      bytes = new Uint8Array(await first.data.arrayBuffer());
       // Blobs are read where they lie by the JSPI build; the other one copies them.
       const externalData = others.map((file) => ({ path: file.path, data: file.data }));
       session = await this.#ort.InferenceSession.create(bytes, {
@@ -139,6 +141,8 @@ class OrtBackend implements Backend {
     } catch (error) {
       // What the runtime says of external data that it can't read does not tell why: so they are read here.
       throw this.#failure((await lostOf(model.files)) ?? error, "load");
+    } finally {
+      release(bytes);
     }
     try {
       await this.#settleGpu("load");

@@ -7,7 +7,7 @@
 import { CHUNK_MAX_BYTES, sha256Hex } from "../bundle.ts";
 import type { BundleChunk } from "../bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
-import { Buffers } from "./buffers.ts";
+import { release } from "../release.ts";
 import { PARALLEL } from "./download.ts";
 import type { Downloader, DownloadEffects, DownloadOptions } from "./download.ts";
 import { request, retry } from "./http.ts";
@@ -32,8 +32,9 @@ const ASK_MS = 5_000;
 export async function bareBytes(data: Blob): Promise<BareModel> {
   const chunks: BundleChunk[] = [];
   for (let at = 0; at < data.size; at += CHUNK_MAX_BYTES) {
-    const bytes = await data.slice(at, at + CHUNK_MAX_BYTES).arrayBuffer();
+    const bytes = new Uint8Array(await data.slice(at, at + CHUNK_MAX_BYTES).arrayBuffer());
     chunks.push({ sha256: await sha256Hex(bytes), bytes: bytes.byteLength });
+    release(bytes);
   }
   if (chunks.length === 0) throw empty();
   return { identity: await identityOf(bareManifest(chunks)), data };
@@ -114,7 +115,6 @@ class BareDownload {
   #file: Validator | null = null;
   /** What is here of it, by its place. */
   readonly #here: Map<number, { readonly chunk: BundleChunk; readonly blob: Blob }> = new Map();
-  readonly #buffers: Buffers = new Buffers();
   /** What a stream has taken on. */
   readonly #taken: Set<number> = new Set();
   #fetchedBytes = 0;
@@ -211,8 +211,9 @@ class BareDownload {
     const total = this.#file?.bytes ?? null;
     if (total === 0) throw empty();
     let piece = this.#take(0);
+    let isThrough = false; // what comes next another stream has
     try {
-      for (let part = await body.read(); part !== null; part = await body.read()) {
+      for (let part = await body.read(); part !== null; part = isThrough ? null : await body.read()) {
         if (this.#fetchedBytes === 0 && looksLikeHtml(part)) throw this.#refusal("is an HTML page, not an ONNX model");
         const limit = total ?? MODEL_MAX_BYTES;
         const at = piece.index * CHUNK_MAX_BYTES + piece.size;
@@ -224,8 +225,8 @@ class BareDownload {
           const next = piece.index + 1;
           if (total !== null && (next === countOf(total) || this.#taken.has(next))) {
             body.cancel();
-            await this.#follow(signal);
-            return;
+            isThrough = true;
+            break;
           }
           piece = this.#take(next);
         }
@@ -238,6 +239,7 @@ class BareDownload {
       await this.#piece(piece, signal);
       return this.#follow(signal);
     }
+    if (isThrough) return this.#follow(signal);
     const at = piece.index * CHUNK_MAX_BYTES + piece.size;
     if (total !== null) {
       // It ended too early: as if the connection had broken.
@@ -312,7 +314,7 @@ class BareDownload {
   #take(index: number): Piece {
     this.#taken.add(index);
     const total = this.#file?.bytes ?? null;
-    return { index, bytes: this.#buffers.take(total === null ? CHUNK_MAX_BYTES : sizeAt(index, total)), size: 0 };
+    return { index, bytes: new Uint8Array(total === null ? CHUNK_MAX_BYTES : sizeAt(index, total)), size: 0 };
   }
 
   /** Takes in what fits; gives the rest. */
@@ -332,7 +334,7 @@ class BareDownload {
     const file = this.#file;
     const kept = file !== null && canTell(file) ? await this.#downloader.keep(chunk, bytes, "") : null;
     this.#here.set(index, { chunk, blob: kept ?? new Blob([bytes]) });
-    this.#buffers.give(all);
+    release(all);
     this.#isKept &&= kept !== null;
     if (kept !== null && file !== null && file.bytes !== null)
       await this.#downloader.shelf?.noteDraft(this.#url, index, chunk).catch(() => undefined);

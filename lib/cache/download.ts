@@ -7,7 +7,7 @@
 import { sha256Hex } from "../bundle.ts";
 import type { BundleChunk, BundleFile } from "../bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
-import { Buffers } from "./buffers.ts";
+import { release } from "../release.ts";
 import { Flights } from "./flights.ts";
 import { readAll, request, retry } from "./http.ts";
 import type { NetEffects } from "./http.ts";
@@ -67,7 +67,6 @@ export class Downloader {
   /** What the downloader does to the world. */
   readonly effects: DownloadEffects;
   readonly #flights: Flights<Here> = new Flights();
-  readonly #buffers: Buffers = new Buffers();
   #fullUntilMs = Number.NEGATIVE_INFINITY;
   /** Whether parts of chunks may be asked for. */
   #hasRanges = true;
@@ -237,18 +236,21 @@ export class Downloader {
         this.locked(chunk.sha256, signal, async (signal) => {
           const found = await fromStore();
           if (found !== null) return found;
-          return this.#buffers.lend(chunk.bytes, async (bytes): Promise<Here> => {
+          const bytes = new Uint8Array(chunk.bytes);
+          try {
             await this.#fetch(url, chunk, bytes, signal, report);
             const kept = await this.keep(chunk, bytes, identity);
             await this.shelf?.dropParts(chunk).catch(() => undefined);
-            return { blob: kept ?? new Blob([bytes]), from: "network", isStored: kept !== null };
-          });
+            return { blob: kept ?? new Blob([bytes]), from: "network" as const, isStored: kept !== null };
+          } finally {
+            release(bytes);
+          }
         })
       );
     });
   }
 
-  /** Fetches a chunk into a buffer of its size. */
+  /** Fetches a chunk into bytes of its size. */
   async #fetch(
     url: string,
     chunk: BundleChunk,

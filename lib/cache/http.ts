@@ -6,7 +6,7 @@
 // server which comes back is not met by all its visitors at once; a server that says when to come back is believed.
 import type { Effects } from "../effects.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
-import { readParts } from "./buffers.ts";
+import { readParts } from "./parts.ts";
 
 /** What a request does to the world. */
 export type NetEffects = Pick<Effects, "fetch" | "setTimer" | "random">;

@@ -3,7 +3,6 @@
 // An entry is written under a temporary name, flushed, and then renamed: at no time is there a file of its name that is
 // not whole. `write()` lies where space runs out (a short count, 0, or 4294967288, without throwing), so its count is
 // compared. A handle locks its file, and a page in the back/forward cache keeps its locks: none is held across an await.
-import { readParts } from "./buffers.ts";
 import { isQuotaError, outOfSpace } from "./store.ts";
 import type { Bytes, Store } from "./store.ts";
 
@@ -58,18 +57,10 @@ class OpfsStore implements Store {
     return names;
   }
 
-  async read(name: string, buffer?: Bytes): Promise<Bytes | null> {
+  async read(name: string): Promise<Bytes | null> {
     try {
       // A file's own bytes, not a sync handle: two tabs may read at once.
-      const file = await this.#file(name);
-      if (buffer === undefined || file.size > buffer.byteLength) return new Uint8Array(await file.arrayBuffer());
-      const read = readParts(file.stream());
-      let size = 0;
-      for (let part = await read(); part !== null; part = await read()) {
-        buffer.set(part, size);
-        size += part.byteLength;
-      }
-      return buffer.subarray(0, size);
+      return new Uint8Array(await (await this.#file(name)).arrayBuffer());
     } catch {
       return null; // not there, or removed by another tab while it was read
     }

@@ -20,7 +20,7 @@ export class PartialChunk {
   #keptBytes = 0;
   #keptMs: number;
 
-  /** Makes one in a buffer of the chunk's size. */
+  /** Makes one in bytes of the chunk's size. */
   constructor(chunk: BundleChunk, bytes: Bytes, shelf: Shelf | null, now: () => number) {
     this.bytes = bytes;
     this.#chunk = chunk;

@@ -14,7 +14,7 @@
 import { canonicalJson, sha256Hex } from "../bundle.ts";
 import type { BundleChunk } from "../bundle.ts";
 import { isSelvedgeError } from "../errors.ts";
-import { Buffers } from "./buffers.ts";
+import { release } from "../release.ts";
 import { allChunks, identityOf, isBare, parseManifest } from "./manifest.ts";
 import type { Manifest } from "./manifest.ts";
 import type { Bytes, Store } from "./store.ts";
@@ -57,7 +57,6 @@ export interface StoredBundle {
 export class Shelf {
   readonly store: Store;
   readonly #now: () => number;
-  readonly #buffers: Buffers = new Buffers();
 
   constructor(store: Store, now: () => number) {
     this.store = store;
@@ -70,14 +69,16 @@ export class Shelf {
    */
   async chunk({ sha256, bytes }: BundleChunk): Promise<Blob | null> {
     const name = chunkName({ sha256, bytes });
-    return this.#buffers.lend(bytes, async (buffer) => {
-      const found = await this.store.read(name, buffer);
-      if (found === null) return null;
+    const found = await this.store.read(name);
+    if (found === null) return null;
+    try {
       if (found.byteLength === bytes && (await sha256Hex(found)) === sha256)
         return (await this.store.blob?.(name)) ?? new Blob([found]);
       await this.store.remove(name);
       return null;
-    });
+    } finally {
+      release(found);
+    }
   }
 
   /** Lists which chunks are here, as `<sha256>-<bytes>`. */

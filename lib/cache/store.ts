@@ -18,11 +18,8 @@ export interface Store {
   readonly kind: StoreKind;
   /** Lists what is there whole. */
   names(): Promise<string[]>;
-  /**
-   * Gives an entry's bytes, or null where it is not there whole. Whether they are the right ones is not checked. They may
-   * lie in the buffer that is lent for them, where they fit in.
-   */
-  read(name: string, buffer?: Bytes): Promise<Bytes | null>;
+  /** Gives an entry's bytes, or null where it is not there whole. Whether they are the right ones is not checked. */
+  read(name: string): Promise<Bytes | null>;
   /** Gives an entry as a blob of its own, which takes no memory beside the store's; absent where a store has none. */
   blob?(name: string): Promise<Blob | null>;
   /**
