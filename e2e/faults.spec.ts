@@ -113,6 +113,18 @@ test("a load whose worker fails once starts another", async ({ page }) => {
   expect(await ask(page, "startWith", "missing", 1)).toEqual({ code: "loaded", message: "loaded", leaked: 0 });
 });
 
+test("a worker that takes another's place does not fetch ONNX Runtime again", async ({ page, context }) => {
+  let fetched = 0;
+  await context.route("**/*.wasm", (route) => {
+    fetched += 1;
+    return route.continue();
+  });
+  await open(page);
+  const { code } = await ask(page, "endless", 2_000);
+  expect(code).toBe("worker-crashed");
+  expect(fetched).toBe(1);
+});
+
 test("two engines on a page do not meet", async ({ page }) => {
   await open(page);
   expect(await ask(page, "two", BOUND_MS)).toEqual({ right: 25, leaked: 0, restarts: 0 });

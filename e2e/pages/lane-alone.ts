@@ -24,6 +24,7 @@ export async function createLaneAlone(
       source: () => ({ href, script: href }),
       wasmUrl: () => new URL(`/dist/ort-${build}.wasm`, location.href).href,
       threads: 1,
+      compiled: { module: null },
       verbose: false,
       onLog: null,
       idleMs: 120_000,
@@ -34,6 +35,7 @@ export async function createLaneAlone(
       mayStart: () => true,
       onCrash: NOTHING,
       onFree: NOTHING,
+      onIdled: NOTHING,
     },
     false,
   );

@@ -18,6 +18,8 @@ export interface StartOptions {
   readonly threads: number;
   /** Hands ONNX Runtime's own log to `onLog`, to tell where operators run. */
   readonly verbose: boolean;
+  /** The wasm binary as another worker compiled it; null or absent where this one has to fetch and compile it. */
+  readonly module?: WebAssembly.Module | null;
 }
 
 /** What started. */
@@ -26,6 +28,8 @@ export interface BackendFacts {
   readonly gpu: AdapterFacts | null;
   readonly version: string;
   readonly startMs: number;
+  /** The compiled wasm binary, for the workers that are started after this one; absent where there is none. */
+  readonly module?: WebAssembly.Module | null;
 }
 
 /** A model as files: the first is the ONNX file, others its external data by the path that the model names. */

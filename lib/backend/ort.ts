@@ -20,6 +20,7 @@ import type {
   StartOptions,
   StateCall,
 } from "./backend.ts";
+import { NO_BINARY, shareModule } from "./compiled.ts";
 import { failureOf, startFailureOf } from "./failure.ts";
 import { watchDeviceMemory, watchWasmMemory } from "./memory.ts";
 import { checkFeeds } from "../feeds.ts";
@@ -106,7 +107,10 @@ class OrtBackend implements Backend {
     this.#verbose = options.verbose;
     const { env } = this.#ort;
     env.logLevel = options.verbose ? "verbose" : "fatal";
-    env.wasm.wasmPaths = { wasm: options.wasmUrl };
+    const { module = null } = options;
+    const compiled = shareModule(module);
+    if (module === null) env.wasm.wasmPaths = { wasm: options.wasmUrl };
+    else env.wasm.wasmBinary = NO_BINARY;
     env.wasm.numThreads = options.threads;
     env.wasm.proxy = false;
     if (options.verbose) this.#listen();
@@ -118,7 +122,8 @@ class OrtBackend implements Backend {
       throw startFailureOf(error, options.backend, options.wasmUrl, await describe(options.wasmUrl));
     }
     const version = env.versions.web ?? env.versions.common;
-    return { backend: options.backend, gpu, version, startMs: performance.now() - began };
+    const startMs = performance.now() - began;
+    return { backend: options.backend, gpu, version, startMs, module: compiled() };
   }
 
   async load(modelId: number, model: ModelFiles): Promise<ModelFacts> {

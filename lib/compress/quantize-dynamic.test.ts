@@ -89,6 +89,11 @@ test.each([
   expect(decibels(before, now)).toBeGreaterThan(leastDb);
 });
 
+test("an operator set that knows no scale for each sample is refused", () => {
+  const model = smallModel({ opset: 12, outputs: ["y"], ...layer("MatMul", [3, 48], [48, 32]) });
+  expect(() => model.transform(quantizeDynamic())).toThrow("operator set 13, not 12");
+});
+
 test("layers that read the same value quantize it once, and larger convolutions stay", () => {
   const model = smallModel({
     opset: 13,

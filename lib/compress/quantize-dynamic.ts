@@ -5,6 +5,7 @@
 // shifted to uint8 with the one zero point 128, since signed weights take a slow path; a scale for each output, applied
 // in a Mul behind the product; on products and on convolutions of 1×1, 1×3 and 3×1 alone,
 // whose columns need not be gathered first.
+import { SelvedgeError } from "../errors.ts";
 import { quantizeInput } from "./dynamic-input.ts";
 import type { DynamicInput } from "./dynamic-input.ts";
 import { floatOf, integerOf, integersAt } from "./graph.ts";
@@ -34,10 +35,17 @@ export const QUANTIZE_DYNAMIC_DEFAULTS: Required<QuantizeDynamicOptions> = {
   choose: () => true,
 };
 
-/** Replaces products and small convolutions by constant float32 weights with integer ones. */
+/**
+ * Replaces products and small convolutions by constant float32 weights with integer ones.
+ * @throws SelvedgeError `model-invalid` below operator set 13.
+ */
 export function quantizeDynamic(options: QuantizeDynamicOptions = {}): Transform {
   const { minElements, rounded, choose } = { ...QUANTIZE_DYNAMIC_DEFAULTS, ...options };
   return (model) => {
+    if (model.opset < 13)
+      throw new SelvedgeError("model-invalid", `scales for each sample need operator set 13, not ${model.opset}`, {
+        opset: model.opset,
+      });
     for (const graph of model.graph.all()) {
       const layers = new Layers(graph, model.opset, rounded);
       for (const node of [...graph.nodes]) {

@@ -12,6 +12,8 @@ export interface LaneOptions {
   readonly source: () => WorkerSource;
   readonly wasmUrl: () => string;
   readonly threads: number;
+  /** What the workers of a pool compile once. */
+  readonly compiled: Compiled;
   readonly verbose: boolean;
   readonly onLog: ((line: string) => void) | null;
   /** Ends a worker after this long idle, in ms. */
@@ -30,6 +32,13 @@ export interface LaneOptions {
   readonly onCrash: (error: Error) => void;
   /** Called whenever the lane became free. */
   readonly onFree: () => void;
+  /** Called when its worker had no work for so long that it was ended. */
+  readonly onIdled: () => void;
+}
+
+/** ONNX Runtime as the first worker compiled it, for those that start later; null while there is none. */
+export interface Compiled {
+  module: WebAssembly.Module | null;
 }
 
 /** What a caller of `run` may want. */

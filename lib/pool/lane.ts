@@ -311,6 +311,7 @@ export class Lane {
     if (this.#client === null) return;
     this.#cancelIdle = this.#options.effects.setTimer(() => {
       this.#client?.end(new SelvedgeError("closed", "The worker idled out."));
+      this.#options.onIdled();
     }, this.#options.idleMs);
   }
 
@@ -323,7 +324,7 @@ export class Lane {
   }
 
   async #start(): Promise<WorkerClient> {
-    const { effects, threads, verbose, callTimeoutMs } = this.#options;
+    const { effects, threads, verbose, callTimeoutMs, compiled } = this.#options;
     await effects.activated();
     if (this.#closed) throw new SelvedgeError("closed", "The engine is closed.");
     if (!this.#options.mayStart(this.backend))
@@ -337,17 +338,20 @@ export class Lane {
     this.#client = client;
     this.#starts += 1;
     try {
-      const options = { backend: this.backend, wasmUrl, threads, verbose };
+      const options = { backend: this.backend, wasmUrl, threads, verbose, module: compiled.module };
       const startMs = effects.now();
-      this.#facts = await client.start(
+      const { module = null, ...facts } = await client.start(
         options,
         callTimeoutMs === null ? START_BOUND_MS : Math.max(callTimeoutMs, START_BOUND_MIN_MS),
       );
+      compiled.module ??= module;
+      this.#facts = facts;
       this.#startMs = effects.now() - startMs;
       this.#startBytes = client.memoryBytes;
       this.#startRuns = this.#runs;
       return client;
     } catch (error) {
+      compiled.module = null; // should that be why
       client.end(error instanceof Error ? error : new Error(String(error)));
       throw error;
     }

@@ -3,7 +3,7 @@
 import type { BackendName } from "../backend/backend.ts";
 import { Lane } from "./lane.ts";
 import type { LaneStats } from "./lane.ts";
-import type { LaneOptions } from "./lane-options.ts";
+import type { Compiled, LaneOptions } from "./lane-options.ts";
 
 /** No model has this id. */
 const NO_MODEL = 0;
@@ -20,7 +20,12 @@ export interface PoolSize {
 export class Pool {
   readonly lanes: readonly Lane[];
 
-  constructor(size: PoolSize, options: LaneOptions) {
+  constructor(size: PoolSize, given: Omit<LaneOptions, "compiled" | "onIdled">) {
+    const compiled: Compiled = { module: null };
+    const onIdled = (): void => {
+      if (this.lanes.every(({ facts }) => facts === null)) compiled.module = null; // it is large
+    };
+    const options = { ...given, compiled, onIdled };
     const make = (backend: BackendName, count: number): Lane[] =>
       Array.from({ length: count }, (_, i) => new Lane(`${backend}-${i}`, backend, options, false));
     const express = size.hasExpress ? [new Lane("wasm-express", "wasm", options, true)] : [];

@@ -420,3 +420,35 @@ test("a request that waits for the weights of its fallback is rejected as its mo
   model.unload();
   expect(await world.finish(code)).toBe("closed");
 });
+
+test("ONNX Runtime is compiled once for all workers of an engine, and let go once all have idled out", async () => {
+  const module = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
+  const given: boolean[] = [];
+  let isCrashed = true;
+  const createBackend = (...args: Parameters<typeof createToyBackend>): Backend => {
+    const toy = createToyBackend(...args);
+    return {
+      ...toy,
+      start: async (options) => {
+        given.push(options.module instanceof WebAssembly.Module);
+        return { ...(await toy.start(options)), module };
+      },
+    };
+  };
+  const drawFault = (): "crash" | null => {
+    if (isCrashed) return null;
+    isCrashed = true;
+    return "crash";
+  };
+  const world = new World({ ...worldOf(null), createBackend, drawFault });
+  const engine = await createEngine({ effects: world.effects, workers: 1, idleMs: 10_000 });
+  const model = await world.finish(engine.load(URL_OF_DOUBLE));
+  world.faults = true;
+  isCrashed = false;
+  expect((await world.finish(model.run(x(1)))).info.attempts).toBe(2);
+  expect(given).toEqual([false, true]);
+  await world.run(() => false, world.now + 15_000);
+  expect(engine.stats().lanes[0]?.state).toBe("off");
+  await world.finish(model.run(x(1)));
+  expect(given).toEqual([false, true, false]);
+});
