@@ -5,8 +5,8 @@ import type { Shelf } from "./shelf.ts";
 import type { Bytes } from "./store.ts";
 
 /** How many bytes make a part, and how long they must have taken to be worth a write. */
-const PART_BYTES = 64 * 1024;
-const PART_MS = 100;
+const PART_BYTES = 32 * 1024;
+const PART_MS = 50;
 
 /** The bytes of one chunk, as far as they are here. */
 export class PartialChunk {
