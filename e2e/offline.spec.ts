@@ -127,9 +127,9 @@ test("a page under the service worker starts and answers without a network", asy
     await open(page, "/?again");
     expect(await page.evaluate("crossOriginIsolated")).toBe(true);
     expect(await page.evaluate(answer)).toEqual([2, 4, 6]);
+    const later = await context.newPage();
     await context.setOffline(true);
     await page.close();
-    const later = await context.newPage();
     await open(later);
     expect(await later.evaluate(answer)).toEqual([2, 4, 6]);
     expect([site.asked, server.asked]).toEqual([[], []]);

@@ -55,7 +55,8 @@ async function selvedge(model: Uint8Array<ArrayBuffer>, onGpu: boolean): Promise
   if (onGpu) preferGpu();
   const backends = onGpu ? (["webgpu", "wasm"] as const) : (["wasm"] as const);
   const engine = await createEngine({ backends, workers: 1, callTimeoutMs: onGpu ? 20_000 : BOUND_MS });
-  const loaded = await engine.load(model);
+  // On one lane at a time: wasm, which a software GPU is slower than, would take all before the GPU is harmed.
+  const loaded = await engine.load(model, onGpu ? { concurrency: 1 } : {});
   return { run: async (feeds) => (await loaded.run(feeds)).outputs["y"]?.data as PeerData };
 }
 
