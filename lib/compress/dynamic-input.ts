@@ -65,7 +65,7 @@ function zeroPointOf(graph: Graph, input: string): number {
 }
 
 const POSITIVE: ReadonlySet<string> = new Set("Abs Exp HardSigmoid Relu Sigmoid Softmax Softplus Sqrt".split(" "));
-const MOSTLY_POSITIVE: ReadonlySet<string> = new Set("Elu Gelu HardSwish Mish Celu Selu".split(" "));
+const MOSTLY_POSITIVE: ReadonlySet<string> = new Set("Gelu HardSwish Mish".split(" "));
 const KEEPING: ReadonlySet<string> = new Set(
   "AveragePool Flatten GlobalAveragePool GlobalMaxPool Identity MaxPool ReduceMean Reshape Slice Squeeze Transpose Unsqueeze".split(
     " ",
@@ -86,7 +86,7 @@ function isPositive(graph: Graph, value: string, depth = DEPTH): boolean {
   return false;
 }
 
-/** Tells whether little of a value lies below 0: what an activation lets through, or a sum of such. */
+/** Tells whether little of a value lies below 0: what an activation lets through that hardly reaches below. */
 function isMostlyPositive(graph: Graph, value: string, depth = DEPTH): boolean {
   const node = graph.producer(value);
   if (node === undefined || depth === 0) return false;
