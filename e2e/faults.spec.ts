@@ -121,6 +121,9 @@ test("a worker that takes another's place does not fetch ONNX Runtime again", as
   });
   await open(page);
   const { code } = await ask(page, "endless", 2_000);
+  // Else Playwright leaves the cache of all of Firefox turned off, and a page that is told that it is offline is then
+  // not looked for at its service worker.
+  await context.unrouteAll();
   expect(code).toBe("worker-crashed");
   expect(fetched).toBe(1);
 });

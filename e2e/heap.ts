@@ -99,16 +99,34 @@ const HEAPS = /^explicit\/(workers|window-objects|js-non-window)\//;
 const REPORT_MS = 60_000;
 
 async function reportedBytes(folder: string): Promise<number> {
-  const finished = (): string | undefined => readdirSync(folder).find((name) => name.startsWith("unified-")); // "incomplete-" before;
   appendFileSync(join(folder, "debug_info_trigger"), "minimize memory report\n");
   const untilMs = Date.now() + REPORT_MS;
-  while (finished() === undefined) {
+  let report = takeReport(folder);
+  while (report === null) {
     if (Date.now() > untilMs) throw new Error("Firefox wrote no report of its memory");
     await new Promise((resolve) => setTimeout(resolve, 100));
+    report = takeReport(folder);
   }
-  const path = join(folder, finished() ?? "");
-  const { reports } = JSON.parse(gunzipSync(readFileSync(path)).toString()) as Report;
-  rmSync(path);
+  const { reports } = report;
   const own = reports.filter(({ process, path }) => process.startsWith("webCOOP+COEP=") && HEAPS.test(path));
   return own.reduce((sum, { amount }) => sum + amount, 0);
+}
+
+/** Reads and removes the report; null until all of it is there: Firefox gives it its last name before its last bytes. */
+function takeReport(folder: string): Report | null {
+  const name = readdirSync(folder).find((x) => x.startsWith("unified-")); // "incomplete-" before
+  if (name === undefined) return null;
+  const path = join(folder, name);
+  const report = whole(readFileSync(path));
+  if (report !== null) rmSync(path);
+  return report;
+}
+
+function whole(bytes: Uint8Array): Report | null {
+  try {
+    return JSON.parse(gunzipSync(bytes).toString()) as Report;
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === "Z_BUF_ERROR") return null;
+    throw thrown;
+  }
 }
