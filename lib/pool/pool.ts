@@ -19,13 +19,13 @@ export interface PoolSize {
 /** All lanes of an engine. */
 export class Pool {
   readonly lanes: readonly Lane[];
+  readonly #compiled: Compiled = { module: null };
 
   constructor(size: PoolSize, given: Omit<LaneOptions, "compiled" | "onIdled">) {
-    const compiled: Compiled = { module: null };
     const onIdled = (): void => {
-      if (this.lanes.every(({ facts }) => facts === null)) compiled.module = null; // it is large
+      this.#releaseCompiled();
     };
-    const options = { ...given, compiled, onIdled };
+    const options = { ...given, compiled: this.#compiled, onIdled };
     const make = (backend: BackendName, count: number): Lane[] =>
       Array.from({ length: count }, (_, i) => new Lane(`${backend}-${i}`, backend, options, false));
     const express = size.hasExpress ? [new Lane("wasm-express", "wasm", options, true)] : [];
@@ -80,6 +80,7 @@ export class Pool {
   shrink(error: Error): void {
     const kept = this.lanes.find((lane) => lane.backend === "wasm" && lane.facts !== null);
     for (const lane of this.lanes) if (lane !== kept && lane.free) lane.end(error);
+    this.#releaseCompiled();
   }
 
   /** Ends all workers for good. */
@@ -90,5 +91,10 @@ export class Pool {
   /** Gives what each lane counted. */
   stats(): LaneStats[] {
     return this.lanes.map((lane) => lane.stats());
+  }
+
+  /** Lets go of what was compiled, which is large, where no worker is up. */
+  #releaseCompiled(): void {
+    if (this.lanes.every(({ facts }) => facts === null)) this.#compiled.module = null;
   }
 }

@@ -5,6 +5,7 @@ import type { Backend } from "../backend/backend.ts";
 import { failureOf } from "../backend/failure.ts";
 import { createEngine } from "../engine.ts";
 import type { Engine } from "../engine.ts";
+import { HIDDEN_MS } from "../life.ts";
 import { isSelvedgeError } from "../errors.ts";
 import type { Model } from "../model.ts";
 import type { EngineOptions } from "../options.ts";
@@ -451,4 +452,28 @@ test("ONNX Runtime is compiled once for all workers of an engine, and let go onc
   expect(engine.stats().lanes[0]?.state).toBe("off");
   await world.finish(model.run(x(1)));
   expect(given).toEqual([false, true, false]);
+});
+
+test("an engine of GPU lanes alone lets go of what was compiled where its page is hidden for long", async () => {
+  const module = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
+  const given: boolean[] = [];
+  const createBackend = (...args: Parameters<typeof createToyBackend>): Backend => {
+    const toy = createToyBackend(...args);
+    return {
+      ...toy,
+      start: async (options) => {
+        given.push(options.module instanceof WebAssembly.Module);
+        return { ...(await toy.start(options)), module };
+      },
+    };
+  };
+  const world = makeWorld(GPU, createBackend);
+  const engine = await createEngine({ effects: world.effects, backends: ["webgpu"], idleMs: 10 * HIDDEN_MS });
+  const model = await world.finish(engine.load(URL_OF_DOUBLE));
+  world.live("hidden");
+  await world.run(() => false, world.now + HIDDEN_MS);
+  expect(engine.stats().lanes.map(({ state }) => state)).toEqual(["off"]);
+  world.live("visible");
+  await world.finish(model.run(x(1)));
+  expect(given).toEqual([false, false]);
 });
