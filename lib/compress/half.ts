@@ -31,6 +31,10 @@ const HALF_MAX = 65_504;
 const PEAK_MAX = HALF_MAX / 4;
 /** Constants of more elements are weights, in which a value that becomes 0 does no harm. */
 const SCALAR_MAX = 4;
+/** Tables of so many elements save more in two bytes than the nodes take that make them float32 again. */
+const TABLE_MIN = 256;
+/** Vectors are in every output at full size, as scales and biases of norms are, and must save more than that. */
+const VECTOR_MIN = 1_024;
 
 /** Operators without a float16 form, or of which the float16 form has no kernel worth having. */
 const FLOAT32_ONLY: ReadonlySet<string> = new Set(
@@ -118,8 +122,8 @@ class Halving {
 
   #constant(node: NodeProto, constant: TensorProto, wantsWide: boolean): string {
     const graph = this.#graph;
-    const isWeight = elementCount(constant) > 1024;
-    if (wantsWide && (!isWeight || !fits(constant))) return constant.name;
+    const storedMin = constant.dims.length > 1 ? TABLE_MIN : VECTOR_MIN;
+    if (wantsWide && (elementCount(constant) <= storedMin || !fits(constant))) return constant.name;
     const key = `${constant.name} ${wantsWide ? "wide" : "half"}`;
     const known = this.#casts.get(key);
     if (known !== undefined) return known;
