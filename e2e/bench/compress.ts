@@ -122,7 +122,7 @@ async function* fileCases(work: Work, at: ReturnType<typeof writeWork>): AsyncGe
     ]);
     yield once("s", (x) => x.seconds, [], " to make it");
     yield once("MB", (x) => x.peakBytes / 1e6, [], " of memory at the most");
-    yield await metricCase(work, name, pair.ours, pair.theirs, form, reference);
+    yield await metricCase(work, name, form, pair.ours, { variant: reference, ...pair.theirs });
   }
   const whole = work.bytes.length;
   for (const [form, atMost] of Object.entries(WIRE[work.name] ?? {})) {
@@ -140,17 +140,18 @@ async function* fileCases(work: Work, at: ReturnType<typeof writeWork>): AsyncGe
       rounds: 1,
       warmups: 0,
     };
+    const isScored = PAIRINGS[work.name]?.some((x) => x.form === form) ?? false;
+    if (!isScored) yield await metricCase(work, `${work.name}, ${form}`, form, ours, null);
   }
 }
 
-/** Every sample is a round, in which float32, our form and the reference's answer the same. */
+/** Every sample is a round, in which float32, our form and the reference's, where it has one, answer the same. */
 async function metricCase(
   work: Work,
   name: string,
-  ours: Made,
-  theirs: Made,
   form: string,
-  reference: string,
+  ours: Made,
+  theirs: (Made & { readonly variant: string }) | null,
 ): Promise<Case> {
   const feeds = await work.feeds(work.samples);
   const subject = async (who: string, variant: string, path: string): Promise<Subject> => {
@@ -185,12 +186,14 @@ async function metricCase(
     subjects: [
       await subject("float32", "f32", join(ours.path, "../model.onnx")),
       await subject("selvedge", form, ours.path),
-      await subject("reference", reference, theirs.path),
+      ...(theirs === null ? [] : [await subject("reference", theirs.variant, theirs.path)]),
     ],
     of: "float32",
     goals: [
       ...goals.filter((x) => x.atMost !== undefined || x.atLeast !== undefined),
-      ...(form === "int4" ? [{ subject: "selvedge", minus: "reference", on: "value", atMost: 0 } as const] : []),
+      ...(form === "int4" && theirs !== null
+        ? [{ subject: "selvedge", minus: "reference", on: "value", atMost: 0 } as const]
+        : []),
     ],
     rounds: feeds.length,
     warmups: 0,
