@@ -109,6 +109,7 @@ const saved = v.looseObject({
   wastedMs: v.map(id, cost),
   nextBatch: id,
   alone: v.optional(id, 0),
+  passed: v.optional(id, 0),
   short: v.looseObject({ ms: cost, key: v.string(), untilMs: v.pipe(v.number(), v.finite()) }),
   wakeMs: due,
 });

@@ -42,6 +42,7 @@ export interface SavedLanes {
   readonly batches: ReadonlyMap<string, readonly (Omit<Batch, "ids"> & { readonly ids: readonly number[] })[]>;
   readonly notedMs: ReadonlyMap<string, number>;
   readonly loadMs: ReadonlyMap<number, number>;
+  readonly passed: number;
 }
 
 /** Marks what a model costs on the express lane, beside others, in the estimate. */
@@ -54,8 +55,8 @@ const WIDE_MIN_MS = 8;
 const WIDE_PAYS = 0.9;
 /** Until threads were measured they may be slower: a deadline must leave so many times what one takes. */
 const WIDE_SLACK = 3;
-/** That threads do not pay is forgotten after so long: the load of a machine changes. */
-const FORGET_MS = 180_000;
+/** That threads do not pay is forgotten after half as many steps, then after each so many: the load of a machine changes. */
+const FORGET_STEPS = 256;
 /** What an unknown model is taken to cost, and an unknown load: so that the third request at once opens a second lane. */
 export const UNKNOWN_MS = 250;
 const LOAD_MS = 300;
@@ -74,6 +75,9 @@ export class Lanes {
   /** What it took to load a model, the start of a worker included, by its id. */
   #loadMs: Map<number, number> = new Map();
 
+  /** How many steps the wide lane was not given since it was slower for them. */
+  #passed = 0;
+
   constructor(estimate: Estimate) {
     this.#estimate = estimate;
   }
@@ -82,11 +86,11 @@ export class Lanes {
   save(): SavedLanes {
     const copyOf = (held: readonly Batch[]) => held.map((batch) => ({ ...batch, ids: [...batch.ids] }));
     const batches = new Map([...this.#batches].map(([lane, held]) => [lane, copyOf(held)]));
-    return { batches, notedMs: new Map(this.#notedMs), loadMs: new Map(this.#loadMs) };
+    return { batches, notedMs: new Map(this.#notedMs), loadMs: new Map(this.#loadMs), passed: this.#passed };
   }
 
   /** Takes what was written down. */
-  restore({ batches, notedMs, loadMs }: SavedLanes): void {
+  restore({ batches, notedMs, loadMs, passed }: SavedLanes): void {
     for (const [lane, held] of batches)
       this.#batches.set(
         lane,
@@ -94,6 +98,7 @@ export class Lanes {
       );
     this.#notedMs = new Map(notedMs);
     this.#loadMs = new Map(loadMs);
+    this.#passed = passed;
   }
 
   /** Gives what runs on each lane, and what is staged there. */
@@ -110,7 +115,6 @@ export class Lanes {
   add(lane: string, batch: Batch, now: number): void {
     this.#batches.set(lane, [...this.on(lane), batch]);
     this.note(batch.place.key, now);
-    this.note(batch.key, now);
   }
 
   /** Takes a batch off its lane, and learns from it. */
@@ -173,10 +177,8 @@ export class Lanes {
     if (usual.ms < WIDE_MIN_MS || !this.#estimate.isSure(usual.key, rows)) return false;
     if (!this.#estimate.isSure(key, rows)) return now + WIDE_SLACK * usual.ms <= dueMs;
     if (ms < WIDE_PAYS * usual.ms) return true;
-    const sinceMs = this.sinceMs(key, now);
-    // What was learnt on an earlier page counts from here.
-    if (sinceMs === Infinity) this.note(key, now);
-    else if (sinceMs > FORGET_MS) this.#estimate.forget(key);
+    this.#passed += 1;
+    if (this.#passed % FORGET_STEPS === FORGET_STEPS / 2) this.#estimate.forget(key);
     return false;
   }
 

@@ -340,11 +340,11 @@ describe("lanes", () => {
       expect(new Set(lanes().slice(8))).toEqual(new Set(["wasm-wide"]));
     });
 
-    test("where threads take nearly as long as one they are left, for minutes", () => {
-      const { stage, lanes } = stream((id) => (id === "wasm-wide" ? 19 : 20), { count: 2_000 });
+    test("where threads take nearly as long as one they are left, but for two tries in many", () => {
+      const { stage, lanes } = stream((id) => (id === "wasm-wide" ? 19 : 20), { count: 500 });
       stage.play();
       const tries = lanes().flatMap((id, i) => (id === "wasm-wide" ? [i] : []));
-      expect(tries).toEqual([8, 9, 1_811, 1_812]);
+      expect(tries).toEqual([8, 9, 138, 139, 396, 397]);
     });
 
     test("what is short, keeps a state or failed there never gets it", () => {
