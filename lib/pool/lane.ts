@@ -398,7 +398,8 @@ export class Lane {
         loaded.bytes = Math.max(knownBytes, client.memoryBytes - beforeBytes);
         this.#grown.set(message, loaded.bytes);
         onGrown();
-        onLoaded(message.modelId, effects.now() - startMs + this.#startMs);
+        // What threads add to that says nothing of the other lanes.
+        if (this.kind !== "wide") onLoaded(message.modelId, effects.now() - startMs + this.#startMs);
       },
       () => this.#loaded.delete(message.modelId),
     );

@@ -90,6 +90,17 @@ test("it starts for a single stream, with a thread a core and eight at most, and
   expect(await it.talk(5)).not.toContain("wrong");
 });
 
+test("what it takes to load a model there is not what it takes elsewhere", async () => {
+  const it = await scene();
+  await import("../observe/recorder.ts");
+  const tracing = it.engine.trace({ seconds: 600 });
+  expect(await it.talk(60)).toContain("wasm-wide");
+  await it.engine.close();
+  const told = JSON.stringify((await tracing).selvedge.told);
+  expect(told).toContain('"type":"warm"');
+  expect(told).not.toContain('"type":"loaded"');
+});
+
 test("two callers at once use the other lanes", async () => {
   const it = await scene();
   expect(await it.talk(60, 2)).not.toContain("wrong");
