@@ -7,14 +7,14 @@ export default [
   {
     name: "JavaScript on the main thread, gzip",
     path: "dist/index.js",
-    limit: "28.2 kB",
+    limit: "28.65 kB",
     gzip: true,
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: onDemand }),
   },
   {
     name: "The same with all that may be loaded later, gzip",
     path: "dist/index.js",
-    limit: "31.5 kB",
+    limit: "32 kB",
     gzip: true,
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm" }),
   },

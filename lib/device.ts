@@ -3,6 +3,12 @@
 /** Names a backend that computes in a worker. */
 export type BackendName = "webgpu" | "wasm";
 
+/**
+ * What a lane is for: `express` is one more than there are cores, for what would be late elsewhere, and short; `wide` has a
+ * thread a core, for what comes one after the other and would leave the other cores idle.
+ */
+export type LaneKind = "usual" | "express" | "wide";
+
 /** Facts of a GPU adapter, as WebGPU reports them; strings may be empty where the browser hides them. */
 export interface AdapterFacts {
   /** Who made it, as `nvidia`. */

@@ -123,10 +123,14 @@ export class Engine {
     const ledger = new GpuLedger(effects);
     const base = options.assetsBase?.toString();
     const assets = (): Assets => resolveAssets(chooseBuild(facts), base, facts.baseUrl);
+    /** Whether it is ours to say which workers share the cores. */
+    const isOurs = usable("wasm") && options.workers === undefined;
     const size = {
       webgpu: usable("webgpu") ? 1 : 0,
       wasm: usable("wasm") ? (options.workers ?? wasmLanes(facts.cores)) : 0,
-      hasExpress: usable("wasm") && options.workers === undefined,
+      hasExpress: isOurs,
+      // A thread a core, eight at most.
+      wideThreads: isOurs && options.threads === undefined && device.isolated ? Math.min(8, facts.cores) : 0,
     };
     const { trustedTypesPolicy: policy } = options;
     const sourceOf = (href: string): WorkerSource => ({
@@ -336,7 +340,8 @@ export class Engine {
       placed,
       batching: options.batching,
       concurrency: options.concurrency ?? Infinity,
-      laneCount: (backend) => this.#pool.lanes.filter((lane) => lane.backend === backend && !lane.isExpress).length,
+      laneCount: (backend) =>
+        this.#pool.lanes.filter((lane) => lane.backend === backend && lane.kind === "usual").length,
       measure: measurable ? async (feeds) => loader.placed(await this.#placer.measure(loader, feeds)) : null,
       cache: options.cache ?? false,
       results: () => (this.#results ??= this.#makeResults()),

@@ -34,7 +34,7 @@ test("failed tries and lateness are told, and answers that were kept", () => {
 });
 
 test("each code of a start has a sentence of its own", () => {
-  const lanes = ["only-lane", "first-through", "lane-full", "express-lane", "state-kept"] as const;
+  const lanes = ["only-lane", "first-through", "lane-full", "express-lane", "wide-lane", "state-kept"] as const;
   const batches = [
     ...(["batched", "batch-tried", "unbatchable", "nothing-to-join"] as const),
     ...(["batch-costs", "batch-spread", "batch-bounded"] as const),

@@ -68,6 +68,8 @@ function laneText({ lane, inMs, other, otherInMs }: StartWhy): string {
       return `through in ${show(inMs)} there; ${elsewhere}, but that holds two batches`;
     case "express-lane":
       return `through in ${show(inMs)} there${other === null ? "" : `; ${elsewhere}, which is late`}`;
+    case "wide-lane":
+      return `through in ${show(inMs)} there, with threads; ${elsewhere}`;
     case "state-kept":
       return "its state lies there";
   }

@@ -14,9 +14,9 @@ import type { Priority } from "./schedule/protocol.ts";
 export interface EngineOptions {
   /** Which backends may be used. Default `["webgpu", "wasm"]`. */
   readonly backends?: readonly BackendName[] | undefined;
-  /** How many wasm workers, 1 to 64. Default: one a core, at most 4. */
+  /** How many wasm workers, 1 to 64. Default: one a core, at most 4, and at need one more for what is short and urgent, and one with threads for a single stream of requests; a number turns these two off. */
   readonly workers?: number | undefined;
-  /** Threads of each wasm worker, 1 to 64; above 1 only where the page is cross-origin isolated. Default 1. */
+  /** Threads of each wasm worker, 1 to 64; above 1 only where the page is cross-origin isolated. Default: 1, and on such pages one a core, at most 8, in a worker of its own for a single stream of requests; a number turns that worker off. */
   readonly threads?: number | undefined;
   /** Where the package's worker and wasm files are served. Default: beside the package's own script. */
   readonly assetsBase?: string | URL | undefined;

@@ -18,6 +18,7 @@ export const WHY_CODES = {
   "first-through": "it is expected to be through there first",
   "lane-full": "the lane that is first through holds two batches already",
   "express-lane": "it is short, and would be late on the others",
+  "wide-lane": "it came alone, as those before it, so it may use all cores",
   "state-kept": "its state lies there",
   batched: "it ran together with others, since that costs less than one by one",
   "batch-tried": "it ran together with others, to learn what that costs",

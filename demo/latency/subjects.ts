@@ -28,7 +28,7 @@ export async function loadSubjects(
   const response = await fetch(bundleUrl);
   if (!response.ok) throw new Error(`The recogniser's bundle did not come (${response.status}).`);
   const bundle = (await response.json()) as Bundle;
-  const engine = await createEngine();
+  const engine = await createEngine({ threads: 1 }); // as plain ONNX Runtime Web below: variants are compared, not threads
   const line = typicalLine();
   const makers: { name: string; make: () => Promise<Subject["run"]> }[] = BACKENDS.flatMap((backend) =>
     bundle.variants.map(({ id }) => ({
@@ -67,7 +67,7 @@ async function engineRun(
 
 async function plainRun(bundle: Bundle, bundleUrl: URL, line: Float32Array<ArrayBuffer>): Promise<Subject["run"]> {
   const ort = await import("onnxruntime-web/wasm");
-  ort.env.wasm.numThreads = 1; // as the engine's workers
+  ort.env.wasm.numThreads = 1;
   ort.env.wasm.wasmPaths = { wasm: new URL(ortWasmUrl, document.baseURI).href };
   const session = await ort.InferenceSession.create(await modelBytes(bundle, bundleUrl));
   const input = session.inputNames[0] ?? "x";

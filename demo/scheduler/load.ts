@@ -21,9 +21,9 @@ const IN_FLIGHT_MAX = 400;
 
 const AT_ONCE = 16;
 
-/** Tells whether a lane is the one that is kept for what is short and urgent. */
-export function isExpress(lane: string): boolean {
-  return lane.endsWith("express");
+/** Tells whether a lane is neither the one that is kept for what is short and urgent, nor the one with threads. */
+export function isUsual(lane: string): boolean {
+  return /-\d+$/.test(lane);
 }
 
 /** Sends requests. */
@@ -101,7 +101,7 @@ export class Load {
       const ms = info.history.at(-1)?.ms ?? info.ranMs;
       const ran = { lane: info.lane, startMs: endMs - ms, batchSize: info.batchSize };
       const settled = { of, calledMs, endMs, outcome: "answered", ran, why: info.why.text } as const;
-      const isPlain = info.batchSize === 1 && info.attempts === 1 && !isExpress(info.lane);
+      const isPlain = info.batchSize === 1 && info.attempts === 1 && isUsual(info.lane);
       if (isTold) this.#listener.onSettled(settled, isPlain ? ms : null);
     } catch (error) {
       const isRefused = isSelvedgeError(error) && (error.code === "deadline-exceeded" || error.code === "overloaded");

@@ -9,7 +9,7 @@ import { backendIn, find, Status } from "../status.ts";
 import { CLASSES } from "./classes.ts";
 import type { Class } from "./classes.ts";
 import { Fifo } from "./fifo.ts";
-import { isExpress, Load } from "./load.ts";
+import { isUsual, Load } from "./load.ts";
 import { Tally } from "./tally.ts";
 import { Timeline } from "./timeline.ts";
 
@@ -39,7 +39,7 @@ async function start(): Promise<void> {
     .stats()
     .lanes.filter(({ backend }) => used.has(backend))
     .map(({ id }) => id);
-  const usual = lanes.filter((id) => !isExpress(id));
+  const usual = lanes.filter(isUsual);
   const fifo = new Fifo(Math.max(1, usual.length), PATIENCE_MS);
   const load = new Load(models, {
     onCall: (of, calledMs) => {

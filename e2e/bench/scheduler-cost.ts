@@ -37,7 +37,7 @@ function fill(length: number): () => number {
   const lanes = [0, 1].map((i): LaneView => ({
     id: `wasm-${i}`,
     backend: "wasm",
-    isExpress: false,
+    kind: "usual",
     isOpen: true,
     held,
   }));

@@ -37,7 +37,7 @@ export async function createLaneAlone(
       onFree: NOTHING,
       onIdled: NOTHING,
     },
-    false,
+    "usual",
   );
   const messages = new Map<string, LoadMessage>();
   for (const [i, { name }] of models.entries()) {

@@ -1,11 +1,11 @@
 // Who is measured in the scheduling benchmark: Selvedge as it comes, transformers.js on the main thread as its users have
 // it, one request after the other, ONNX Runtime Web on the main thread, and in one or two workers written by hand, which
 // take requests in the order in which they come. Each has one thread, which is what ONNX Runtime Web takes by itself on
-// two cores.
+// two cores; but for Selvedge's wide lane, and beside it a worker with as many.
 import { AutoModel, env, Tensor } from "@huggingface/transformers";
 import * as ort from "onnxruntime-web/jspi";
 import { createEngine } from "selvedge";
-import type { Engine, Inputs, Model, RunOptions } from "selvedge";
+import type { Engine, EngineOptions, Inputs, Model, RunOptions } from "selvedge";
 
 import { createLaneAlone } from "./lane-alone.ts";
 
@@ -31,27 +31,32 @@ export interface Peer {
 /** Names the peers. */
 export type PeerName =
   | "selvedge"
+  | "selvedge, one thread each"
   | "a lane alone"
   | "transformers.js"
   | "raw main thread"
   | "raw worker"
   | "raw worker 2"
+  | "raw worker, threads"
   | "raw two workers";
 
 /** Makes a peer with models loaded. */
 export async function createPeer(name: PeerName, models: readonly Measured[]): Promise<Peer> {
-  if (name === "selvedge") return createSelvedge(models);
+  if (name === "selvedge") return createSelvedge(models, {});
+  if (name === "selvedge, one thread each") return createSelvedge(models, { threads: 1 });
   if (name === "a lane alone") return createLaneAlone(models.filter(isFirst), bytesOf);
   if (name === "transformers.js") return createTransformers(models);
   if (name === "raw main thread") return createMainThread(models);
-  return createWorkers(models, name === "raw two workers" ? 2 : 1);
+  const threads = name === "raw worker, threads" ? Math.min(8, navigator.hardwareConcurrency) : 1;
+  return createWorkers(models, name === "raw two workers" ? 2 : 1, threads);
 }
 
 /** Selvedge on wasm, with nothing set but the variants. */
 async function createSelvedge(
   models: readonly Measured[],
+  options: EngineOptions,
 ): Promise<Peer & { engine: Engine; loaded: Map<string, Model> }> {
-  const engine = await createEngine({ backends: ["wasm"] });
+  const engine = await createEngine({ backends: ["wasm"], ...options });
   const loaded = new Map<string, Model>();
   for (const { name, variant } of models)
     loaded.set(
@@ -135,11 +140,12 @@ function inOrder(work: (model: Measured, data: Float32Array) => Promise<void>): 
   };
 }
 
-async function createWorkers(models: readonly Measured[], count: number): Promise<Peer> {
+async function createWorkers(models: readonly Measured[], count: number, threads: number): Promise<Peer> {
   let nextId = 0;
   const pending = new Map<number, () => void>();
   const workers = Array.from({ length: count }, () => {
-    const worker = new Worker(new URL("./scheduling-worker.ts", import.meta.url), { type: "module" });
+    const url = new URL("./scheduling-worker.ts", import.meta.url);
+    const worker = new Worker(url, { type: "module", name: String(threads) });
     worker.onmessage = ({ data }: MessageEvent<{ id: number }>) => {
       pending.get(data.id)?.();
       pending.delete(data.id);

@@ -1,5 +1,5 @@
 // The peer of the scheduling benchmark: ONNX Runtime Web in a worker as one writes it by hand, for several models, with
-// one run in flight at a time.
+// one run in flight at a time. Its name says how many threads it has.
 import * as ort from "onnxruntime-web/jspi";
 
 /** What the page asks: to load a model under a name, or to run one. */
@@ -14,7 +14,7 @@ export type Ask =
     };
 
 ort.env.wasm.wasmPaths = { wasm: "/onnxruntime-web/ort-wasm-simd-threaded.jspi.wasm" };
-ort.env.wasm.numThreads = 1;
+ort.env.wasm.numThreads = Number(self.name);
 
 const sessions = new Map<string, ort.InferenceSession>();
 let tail: Promise<unknown> = Promise.resolve();

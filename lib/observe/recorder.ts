@@ -70,10 +70,10 @@ function keyOf(lanes: readonly LaneView[]): string {
 
 /** Copies what the scheduler sees of lanes, which change. */
 function copyOf(lanes: readonly LaneView[]): LaneView[] {
-  return lanes.map(({ id, backend, isExpress, isOpen, held }) => ({
+  return lanes.map(({ id, backend, kind, isOpen, held }) => ({
     id,
     backend,
-    isExpress,
+    kind,
     isOpen,
     held: new Map([...held].map(([modelId, { states }]) => [modelId, { states: new Map(states) }])),
   }));

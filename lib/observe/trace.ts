@@ -49,7 +49,7 @@ export interface Trace {
 /** What a replay needs, as it is written. */
 export interface Written {
   /** The version of this part. */
-  readonly schema: "selvedge/trace@1";
+  readonly schema: "selvedge/trace@2";
   /** When the record began and ended, in ms of the engine's clock. */
   readonly startMs: number;
   /** See `startMs`. */
@@ -131,7 +131,7 @@ export function toTrace(recording: Recording, about: About): Trace {
     traceEvents: events.all,
     displayTimeUnit: "ms",
     selvedge: {
-      schema: "selvedge/trace@1",
+      schema: "selvedge/trace@2",
       startMs,
       endMs,
       isCut,

@@ -2,6 +2,7 @@
 // when it idles, crashes or loses its device, and the next work starts another, which loads its models again from
 // their blobs. A lane does what it is told, in order; what runs where and when is lib/schedule's business.
 import type { BackendFacts, BackendName, ModelFacts } from "../backend/backend.ts";
+import type { LaneKind } from "../device.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 import {
   CHECK_BOUND_MS,
@@ -68,8 +69,7 @@ export interface Loaded {
 export class Lane {
   readonly id: string;
   readonly backend: BackendName;
-  /** Whether it is one more than there are cores, for what is short and urgent. */
-  readonly isExpress: boolean;
+  readonly kind: LaneKind;
   readonly #options: LaneOptions;
   #client: WorkerClient | null = null;
   #starting: Promise<WorkerClient> | null = null;
@@ -96,10 +96,10 @@ export class Lane {
   #runs = 0;
   #busyMs = 0;
 
-  constructor(id: string, backend: BackendName, options: LaneOptions, isExpress: boolean) {
+  constructor(id: string, backend: BackendName, options: LaneOptions, kind: LaneKind) {
     this.id = id;
     this.backend = backend;
-    this.isExpress = isExpress;
+    this.kind = kind;
     this.#options = options;
   }
 
@@ -365,6 +365,8 @@ export class Lane {
     if ((code === "device-lost" || (this.#outstanding > 0 && code !== "closed")) && !this.#closed) {
       this.#crashes += 1;
       this.#options.onCrash(error);
+      // The others do without it: what its threads can't do here, or not start, is not tried again.
+      if (this.kind === "wide") this.#closed = true;
     }
     this.#client = null;
     this.#facts = null;
@@ -396,7 +398,8 @@ export class Lane {
         loaded.bytes = Math.max(knownBytes, client.memoryBytes - beforeBytes);
         this.#grown.set(message, loaded.bytes);
         onGrown();
-        onLoaded(message.modelId, effects.now() - startMs + this.#startMs);
+        // What threads add to that says nothing of the other lanes.
+        if (this.kind !== "wide") onLoaded(message.modelId, effects.now() - startMs + this.#startMs);
       },
       () => this.#loaded.delete(message.modelId),
     );

@@ -1,5 +1,5 @@
-// The pool: one lane for WebGPU, n for wasm, and an express lane. It only holds them; they start by themselves with
-// their first work.
+// The pool: one lane for WebGPU, n for wasm, an express lane and a wide one. It only holds them; they start by themselves
+// with their first work.
 import type { BackendName } from "../backend/backend.ts";
 import { Lane } from "./lane.ts";
 import type { LaneStats } from "./lane.ts";
@@ -14,6 +14,8 @@ export interface PoolSize {
   readonly wasm: number;
   /** Whether there is one wasm lane more, for what is short and urgent while all others run what is long. */
   readonly hasExpress: boolean;
+  /** How many threads one wasm lane more has, for what comes one after the other; below 2 there is none. */
+  readonly wideThreads: number;
 }
 
 /** All lanes of an engine. */
@@ -27,14 +29,16 @@ export class Pool {
     };
     const options = { ...given, compiled: this.#compiled, onIdled };
     const make = (backend: BackendName, count: number): Lane[] =>
-      Array.from({ length: count }, (_, i) => new Lane(`${backend}-${i}`, backend, options, false));
-    const express = size.hasExpress ? [new Lane("wasm-express", "wasm", options, true)] : [];
-    this.lanes = [...make("webgpu", size.webgpu), ...make("wasm", size.wasm), ...express];
+      Array.from({ length: count }, (_, i) => new Lane(`${backend}-${i}`, backend, options, "usual"));
+    const express = size.hasExpress ? [new Lane("wasm-express", "wasm", options, "express")] : [];
+    const threads = size.wideThreads;
+    const wide = threads > 1 ? [new Lane("wasm-wide", "wasm", { ...options, threads }, "wide")] : [];
+    this.lanes = [...make("webgpu", size.webgpu), ...make("wasm", size.wasm), ...express, ...wide];
   }
 
   /** Gives the first lane of a backend that already holds the model, else the first free one, else the first. */
   pick(backend: BackendName, modelId: number): Lane | undefined {
-    const lanes = this.lanes.filter((lane) => lane.backend === backend && !lane.isExpress);
+    const lanes = this.lanes.filter((lane) => lane.backend === backend && lane.kind === "usual");
     return lanes.find((lane) => lane.held.has(modelId)) ?? lanes.find((lane) => lane.free) ?? lanes[0];
   }
 

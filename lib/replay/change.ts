@@ -10,7 +10,7 @@ export interface Change {
   readonly concurrency?: number;
   readonly ageingMs?: number;
   readonly maxSize?: number;
-  /** How many lanes there are beside an express lane, of the backend that has most. */
+  /** How many lanes there are beside the express lane and the wide one, of the backend that has most. */
   readonly lanes?: number;
   /** Whether there is an express lane: 0 or 1. */
   readonly express?: number;
@@ -24,7 +24,7 @@ export const SETTINGS: Readonly<Record<keyof Change, readonly [min: number, max:
   concurrency: [1, 64, "on how many lanes a model may run at once"],
   ageingMs: [1, 3_600_000, "who waits so long counts as one priority higher"],
   maxSize: [1, 1_000_000, "how many requests may wait"],
-  lanes: [1, 64, "how many lanes there are beside an express lane"],
+  lanes: [1, 64, "how many lanes there are beside the express lane and the wide one"],
   express: [0, 1, "whether there is an express lane"],
 };
 
@@ -72,7 +72,7 @@ export function changeStep(step: Step, change: Change): Step {
 
 /** Gives lanes as they would have been, all open, with what they held. */
 export function changeLanes(seen: readonly LaneView[], { lanes, express }: Change): LaneView[] {
-  const usual = seen.filter((lane) => !lane.isExpress);
+  const usual = seen.filter((lane) => lane.kind === "usual");
   const counts = new Map<string, number>();
   for (const { backend } of usual) counts.set(backend, (counts.get(backend) ?? 0) + 1);
   const [most] = [...counts].sort(([, a], [, b]) => b - a)[0] ?? [""];
@@ -80,10 +80,9 @@ export function changeLanes(seen: readonly LaneView[], { lanes, express }: Chang
   const count = lanes ?? own.length;
   const kept = own.slice(0, count);
   for (let i = own.length; i < count; i += 1) kept.push({ ...(own[0] as LaneView), id: `${most}-${i}-more` });
-  let rest = seen.filter((lane) => lane.isExpress);
-  if (express === 0) rest = [];
-  if (express === 1 && rest.length === 0 && own[0] !== undefined)
-    rest = [{ ...own[0], id: "express", isExpress: true }];
+  const rest = seen.filter((lane) => lane.kind === "wide" || (lane.kind === "express" && express !== 0));
+  if (express === 1 && own[0] !== undefined && !rest.some((lane) => lane.kind === "express"))
+    rest.push({ ...own[0], id: "express", kind: "express" });
   return [...usual.filter((lane) => lane.backend !== most), ...kept, ...rest].map((lane) => ({
     ...lane,
     isOpen: true,

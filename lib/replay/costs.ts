@@ -1,5 +1,6 @@
 // What runs cost while a trace was recorded: for each model, kind of lane and number of rows the times of its batches, in
 // their order, so that a simulation meets the same spread. A size that was never run is taken from the nearest ones.
+import type { LaneKind } from "../device.ts";
 import type { Told } from "../observe/trace.ts";
 import { Estimate } from "../schedule/estimate.ts";
 import type { Place } from "../schedule/protocol.ts";
@@ -21,6 +22,8 @@ interface Begun {
 /** What a model costs of which nothing was measured. */
 const UNKNOWN_MS = 50;
 const LOAD_MS = 300;
+/** Where a kind of lane did not run a model, what others took is nearest, in this order. */
+const KINDS = ["usual", "express", "wide"] as const;
 
 /** The costs of a trace. */
 export class Costs {
@@ -45,8 +48,8 @@ export class Costs {
   }
 
   /** Gives what the next batch of so many rows takes. */
-  next({ key, modelId }: Place, isExpress: boolean, rows: number): Cost {
-    const sizes = this.#samples.get(keyOf(key, isExpress)) ?? this.#samples.get(keyOf(key, !isExpress));
+  next({ key, modelId }: Place, kind: LaneKind, rows: number): Cost {
+    const sizes = [kind, ...KINDS].map((x) => this.#samples.get(keyOf(key, x))).find((x) => x !== undefined);
     if (sizes === undefined) {
       this.unknown.add(modelId);
       const ms = this.#estimate.ms(key, rows) ?? UNKNOWN_MS * rows;
@@ -81,9 +84,9 @@ export class Costs {
       freeMs.set(event.lane, now);
       if (event.ms === null || event.ms === Infinity) this.failures += 1;
       else if (batch?.isCold === false) {
-        const isExpress = lanes.find(({ id }) => id === event.lane)?.isExpress === true;
-        const sizes = this.#samples.get(keyOf(batch.place.key, isExpress)) ?? new Map<number, Cost[]>();
-        this.#samples.set(keyOf(batch.place.key, isExpress), sizes);
+        const { kind = "usual" } = lanes.find(({ id }) => id === event.lane) ?? {};
+        const sizes = this.#samples.get(keyOf(batch.place.key, kind)) ?? new Map<number, Cost[]>();
+        this.#samples.set(keyOf(batch.place.key, kind), sizes);
         const samples = sizes.get(batch.rows) ?? [];
         sizes.set(batch.rows, samples);
         samples.push({ laneMs: now - beganMs, ranMs: event.ms });
@@ -109,8 +112,8 @@ export class Costs {
   }
 }
 
-function keyOf(key: string, isExpress: boolean): string {
-  return `${isExpress ? "express" : "usual"} ${key}`;
+function keyOf(key: string, kind: LaneKind): string {
+  return `${kind} ${key}`;
 }
 
 function distance(a: number, b: number): number {

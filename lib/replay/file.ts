@@ -17,6 +17,7 @@ export interface TraceFile {
   readonly told: readonly Told[];
 }
 
+const SCHEMAS = ["selvedge/trace@1", "selvedge/trace@2"] as const;
 const MAX_EVENTS = 1_000_000;
 const ms = v.pipe(v.number(), v.finite(), v.minValue(0), v.maxValue(1e12));
 /** A time in the future that may never come. */
@@ -54,13 +55,21 @@ const event = v.variant("type", [
   v.looseObject({ type: v.literal("loaded"), modelId: id, ms: cost }),
   v.looseObject({ type: v.literal("tick") }),
 ]);
-const lane = v.looseObject({
-  id: word,
-  backend: word,
-  isExpress: v.boolean(),
-  isOpen: v.boolean(),
-  held: v.map(id, v.looseObject({ states: v.map(id, id) })),
-});
+const lane = v.pipe(
+  v.looseObject({
+    id: word,
+    backend: word,
+    kind: v.optional(v.picklist(["usual", "express", "wide"])),
+    isExpress: v.optional(v.boolean()),
+    isOpen: v.boolean(),
+    held: v.map(id, v.looseObject({ states: v.map(id, id) })),
+  }),
+  // The first version knew two kinds.
+  v.transform(({ kind, isExpress, ...rest }) => ({
+    ...rest,
+    kind: kind ?? (isExpress === true ? "express" : "usual"),
+  })),
+);
 /** Decisions are only compared, and read for what they start. */
 const decision = v.variant("type", [
   v.looseObject({ type: v.literal("start"), batch: id, lane: word, place, ids: v.array(id), ms: cost }),
@@ -99,11 +108,13 @@ const saved = v.looseObject({
   loadMs: v.map(id, cost),
   wastedMs: v.map(id, cost),
   nextBatch: id,
+  alone: v.optional(id, 0),
+  passed: v.optional(id, 0),
   short: v.looseObject({ ms: cost, key: v.string(), untilMs: v.pipe(v.number(), v.finite()) }),
   wakeMs: due,
 });
 const file = v.looseObject({
-  schema: v.literal("selvedge/trace@1"),
+  schema: v.picklist(SCHEMAS),
   startMs: ms,
   endMs: ms,
   isCut: v.boolean(),
@@ -126,8 +137,8 @@ export function readTrace(text: string): TraceFile {
     throw new TypeError(`its part "selvedge" can't be read: ${error instanceof Error ? error.message : ""}`);
   }
   const schema = (value as { readonly schema?: unknown }).schema;
-  if (schema !== "selvedge/trace@1")
-    throw new TypeError(`its schema is ${JSON.stringify(schema)}, and this version reads "selvedge/trace@1"`);
+  if (!v.is(v.picklist(SCHEMAS), schema))
+    throw new TypeError(`its schema is ${JSON.stringify(schema)}, and this version reads ${SCHEMAS.join(" and ")}`);
   const result = v.safeParse(file, value, { abortEarly: true });
   if (!result.success) {
     const [issue] = result.issues;

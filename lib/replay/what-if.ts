@@ -238,7 +238,7 @@ class Play {
       });
     }
     const rows = steps.reduce((sum, step) => sum + step.rows, 0);
-    const { laneMs, ranMs } = this.#costs.next(place, lane.isExpress, Math.max(1, rows));
+    const { laneMs, ranMs } = this.#costs.next(place, lane.kind, Math.max(1, rows));
     first.endMs = this.#now + loadMs + laneMs;
     first.ranMs = ranMs;
   }

@@ -59,6 +59,16 @@ export class Estimate {
     return rows * (high && low + 1 > size ? cell[0] + (size - low) * (high[0] - cell[0]) : cell[0]);
   }
 
+  /** Tells whether so many rows were measured more than once. */
+  isSure(key: string, rows: number): boolean {
+    return this.#curves.get(key)?.[Math.round(Math.log2(rows))]?.[1] === true;
+  }
+
+  /** Forgets what is known of a model there. */
+  forget(key: string): void {
+    this.#curves.delete(key);
+  }
+
   /** Takes a measurement in; Infinity where there was not enough memory for so many rows. */
   learn(key: string, rows: number, ms: number): void {
     const cells = this.#curves.get(key) ?? [];

@@ -23,7 +23,7 @@ export interface StageLane extends LaneView {
 /** Makes a lane that holds the given models. */
 export function lane(id: string, models: readonly number[] = [1], options: Partial<LaneView> = {}): StageLane {
   const held = new Map(models.map((model) => [model, { states: new Map<number, number>() }] as const));
-  return { id, backend: "wasm", isExpress: false, isOpen: true, ...options, held };
+  return { id, backend: "wasm", kind: "usual", isOpen: true, ...options, held };
 }
 
 /** Makes a step of model 1 that has no deadline and runs alone, unless it is told otherwise. */

@@ -42,10 +42,21 @@ export interface SavedLanes {
   readonly batches: ReadonlyMap<string, readonly (Omit<Batch, "ids"> & { readonly ids: readonly number[] })[]>;
   readonly notedMs: ReadonlyMap<string, number>;
   readonly loadMs: ReadonlyMap<number, number>;
+  readonly passed: number;
 }
 
 /** Marks what a model costs on the express lane, beside others, in the estimate. */
 export const EXPRESS = " express";
+/** And what on the wide lane, with threads. */
+const WIDE = " wide";
+/** What is shorter is not worth the threads that must be woken for it. */
+const WIDE_MIN_MS = 8;
+/** Threads must take less than so much of what one takes: they keep all cores busy. */
+const WIDE_PAYS = 0.9;
+/** Until threads were measured they may be slower: a deadline must leave so many times what one takes. */
+const WIDE_SLACK = 3;
+/** That threads do not pay is forgotten after half as many steps, then after each so many: the load of a machine changes. */
+const FORGET_STEPS = 256;
 /** What an unknown model is taken to cost, and an unknown load: so that the third request at once opens a second lane. */
 export const UNKNOWN_MS = 250;
 const LOAD_MS = 300;
@@ -64,6 +75,9 @@ export class Lanes {
   /** What it took to load a model, the start of a worker included, by its id. */
   #loadMs: Map<number, number> = new Map();
 
+  /** How many steps the wide lane was not given since it was slower for them. */
+  #passed = 0;
+
   constructor(estimate: Estimate) {
     this.#estimate = estimate;
   }
@@ -72,11 +86,11 @@ export class Lanes {
   save(): SavedLanes {
     const copyOf = (held: readonly Batch[]) => held.map((batch) => ({ ...batch, ids: [...batch.ids] }));
     const batches = new Map([...this.#batches].map(([lane, held]) => [lane, copyOf(held)]));
-    return { batches, notedMs: new Map(this.#notedMs), loadMs: new Map(this.#loadMs) };
+    return { batches, notedMs: new Map(this.#notedMs), loadMs: new Map(this.#loadMs), passed: this.#passed };
   }
 
   /** Takes what was written down. */
-  restore({ batches, notedMs, loadMs }: SavedLanes): void {
+  restore({ batches, notedMs, loadMs, passed }: SavedLanes): void {
     for (const [lane, held] of batches)
       this.#batches.set(
         lane,
@@ -84,6 +98,7 @@ export class Lanes {
       );
     this.#notedMs = new Map(notedMs);
     this.#loadMs = new Map(loadMs);
+    this.#passed = passed;
   }
 
   /** Gives what runs on each lane, and what is staged there. */
@@ -108,9 +123,10 @@ export class Lanes {
     const batch = batches.find((x) => x.id === id);
     const left = batches.filter((x) => x !== batch);
     this.#batches.set(lane, left);
-    // One row that ran out of memory says nothing of batches.
-    if (batch !== undefined && ms !== null && (ms < Infinity || batch.rows > 1))
-      this.#estimate.learn(batch.key, batch.rows, ms);
+    const isWide = batch?.key.endsWith(WIDE) === true;
+    // One row that ran out of memory says nothing of batches; what failed with threads is not to fail there again.
+    if (batch !== undefined && (isWide || (ms !== null && (ms < Infinity || batch.rows > 1))))
+      this.#estimate.learn(batch.key, batch.rows, ms ?? Infinity);
     if (left[0] !== undefined) left[0].startMs = now;
   }
 
@@ -149,9 +165,26 @@ export class Lanes {
     return soonest;
   }
 
-  /** Tells whether every lane has as much as it may hold. */
+  /** Tells whether nothing runs or is staged anywhere. */
+  get areIdle(): boolean {
+    for (const { length } of this.#batches.values()) if (length > 0) return false;
+    return true;
+  }
+
+  /** Tells whether a step is to run on the wide lane: threads were measured to pay for it, or are to be measured. */
+  isForWide({ rows, dueMs }: Step, usual: Chance, wide: Chance, now: number): boolean {
+    const { key, ms } = wide;
+    if (usual.ms < WIDE_MIN_MS || !this.#estimate.isSure(usual.key, rows)) return false;
+    if (!this.#estimate.isSure(key, rows)) return now + WIDE_SLACK * usual.ms <= dueMs;
+    if (ms < WIDE_PAYS * usual.ms) return true;
+    this.#passed += 1;
+    if (this.#passed % FORGET_STEPS === FORGET_STEPS / 2) this.#estimate.forget(key);
+    return false;
+  }
+
+  /** Tells whether every lane has as much as it may hold, but the wide one, which is not for what waits. */
   areFull(lanes: readonly LaneView[]): boolean {
-    for (const { id, isOpen } of lanes) if (isOpen && this.on(id).length < 2) return false;
+    for (const { id, isOpen, kind } of lanes) if (isOpen && kind !== "wide" && this.on(id).length < 2) return false;
     return true;
   }
 
@@ -163,7 +196,7 @@ export class Lanes {
       const place = places.find(({ backend }) => backend === lane.backend);
       if (place === undefined) continue;
       const batches = this.on(lane.id);
-      const key = lane.isExpress ? place.key + EXPRESS : place.key;
+      const key = lane.kind === "usual" ? place.key : `${place.key} ${lane.kind}`;
       const ms = this.#estimate.ms(key, rows) ?? this.#estimate.ms(place.key, rows) ?? UNKNOWN_MS;
       const isCold = !lane.held.has(place.modelId) && !batches.some((x) => x.place.modelId === place.modelId);
       const loadMs = isCold ? this.loadOf(place) : 0;
@@ -175,16 +208,18 @@ export class Lanes {
     if (state !== undefined) {
       // The lane that keeps the state as the step before left it; else, for it must be rebuilt anyway, where the fewest are.
       const home = found.filter((x) => stateOf(step, x) === state.after);
-      found =
-        home.length > 0
-          ? home
-          : found.filter(({ lane, batches }) => lane.isOpen && batches.length === 0 && !lane.isExpress);
+      found = home.length > 0 ? home : found.filter((x) => x.lane.isOpen && x.batches.length === 0 && isUsual(x));
       const fewest = Math.min(...found.map(countStates));
       found = found.filter((x) => countStates(x) === fewest);
     }
     const isFull = concurrency < found.length && found.filter(runs).length >= concurrency;
     return found.filter((x) => x.lane.isOpen && (!isFull || runs(x)));
   }
+}
+
+/** Whether a lane is neither the express lane nor the wide one. */
+export function isUsual({ lane: { kind } }: { readonly lane: Pick<LaneView, "kind"> }): boolean {
+  return kind === "usual";
 }
 
 /** When a batch is through that begins at `fromMs` at the latest; one that is overdue takes part of that again. */

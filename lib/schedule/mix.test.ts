@@ -16,7 +16,7 @@ function play(share: number) {
     (model === 1 ? 0.3 + 0.35 * rows : 1.2 + 0.28 * rows) * (0.95 + 0.2 * random.next()) +
     (random.chance(0.01) ? 3 : 0);
   const models = [1, 2];
-  const express = lane("wasm-express", models, { isExpress: true });
+  const express = lane("wasm-express", models, { kind: "express" });
   const stage = new Stage([lane("wasm-0", models), lane("wasm-1", models), express], cost);
   for (const model of models) stage.teach(model, [1, 2, 4, 8, 16, 32, 64]);
   const rate = (share * LANES * 10) / TEN_MS; // in requests a ms

@@ -1,5 +1,6 @@
 // What goes into the scheduler and what comes out of it: plain messages that can be cloned, so that it may live in another
 // thread than its caller, and so that a trace of them runs again anywhere. Times in ms of the caller's clock.
+import type { LaneKind } from "../device.ts";
 
 /** Names what goes first, the most urgent first; a step has the index. */
 export const PRIORITIES = ["interactive", "normal", "background"] as const;
@@ -64,8 +65,7 @@ export interface Step {
 export interface LaneView {
   readonly id: string;
   readonly backend: string;
-  /** Whether it is one more than there are cores: for what would be late elsewhere, and short. */
-  readonly isExpress: boolean;
+  readonly kind: LaneKind;
   /** False while it does something that the scheduler did not ask for, and once it is closed. */
   readonly isOpen: boolean;
   /** The models in its worker, each with its states by the mark that their last step left. */
@@ -88,7 +88,7 @@ export type Event =
 
 /** Why a batch starts where and as it does: codes of why.ts, and the numbers behind them, in ms. */
 export interface StartWhy {
-  readonly lane: "only-lane" | "first-through" | "lane-full" | "express-lane" | "state-kept";
+  readonly lane: "only-lane" | "first-through" | "lane-full" | "express-lane" | "wide-lane" | "state-kept";
   /** When its first step is expected to be through there, from now. */
   readonly inMs: number;
   /** The next best lane, and when it would be through there; null where there is none. */

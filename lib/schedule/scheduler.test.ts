@@ -286,7 +286,7 @@ describe("lanes", () => {
   });
 
   test("while short deadlines are live the express lane takes what would be late elsewhere, and nothing long", () => {
-    const express = lane("wasm-express", [1, 2], { isExpress: true });
+    const express = lane("wasm-express", [1, 2], { kind: "express" });
     const stage = new Stage([lane("wasm-0", [1, 2]), lane("wasm-1", [1, 2]), express], (model) =>
       model === 1 ? 1 : 50,
     );
@@ -310,6 +310,116 @@ describe("lanes", () => {
     for (let i = 0; i < 60; i += 1) stage.arrives(step(1_000 + i, at(20 + i * 30, 10)));
     stage.play();
     expect(stage.rejected.size).toBe(0);
+  });
+
+  describe("wide", () => {
+    const EVERY_MS = 100;
+    /** A caller that awaits each answer, on two lanes and a wide one; gives where each step ran. */
+    function stream(
+      cost: (lane: string) => number,
+      {
+        count = 30,
+        change = {},
+        held = [1],
+      }: Partial<Record<"count", number>> & {
+        readonly change?: Parameters<typeof step>[1];
+        readonly held?: readonly number[];
+      } = {},
+    ): { readonly stage: Stage; readonly lanes: () => (string | undefined)[] } {
+      const wide = lane("wasm-wide", held, { kind: "wide" });
+      const stage = new Stage([lane("wasm-0"), lane("wasm-1"), wide], (_, __, id) => cost(id));
+      for (let i = 0; i < count; i += 1) stage.arrives(step(i, { ...at(i * EVERY_MS), ...change }));
+      return { stage, lanes: () => Array.from({ length: count }, (_, i) => stage.fates.get(i)?.lane) };
+    }
+    const faster = (id: string): number => (id === "wasm-wide" ? 12 : 20);
+
+    test("a single stream gets it once it was seen for a while, where threads pay", () => {
+      const { stage, lanes } = stream(faster);
+      stage.play();
+      expect(lanes().slice(0, 8)).not.toContain("wasm-wide");
+      expect(new Set(lanes().slice(8))).toEqual(new Set(["wasm-wide"]));
+    });
+
+    test("where threads take nearly as long as one they are left, but for two tries in many", () => {
+      const { stage, lanes } = stream((id) => (id === "wasm-wide" ? 19 : 20), { count: 500 });
+      stage.play();
+      const tries = lanes().flatMap((id, i) => (id === "wasm-wide" ? [i] : []));
+      expect(tries).toEqual([8, 9, 138, 139, 396, 397]);
+    });
+
+    test("what is short, keeps a state or failed there never gets it", () => {
+      const short = stream((id) => faster(id) / 4);
+      short.stage.play();
+      expect(short.lanes()).not.toContain("wasm-wide");
+      const state = stream(faster, { change: { state: { id: 3, after: 7 } } });
+      state.stage.play();
+      expect(state.lanes()).not.toContain("wasm-wide");
+      const failed = stream(faster);
+      for (let i = 0; i < 2; i += 1) failed.stage.estimate.learn("m1 wide", 1, Infinity);
+      failed.stage.play();
+      expect(failed.lanes()).not.toContain("wasm-wide");
+    });
+
+    test("a run that fails there is the last one", () => {
+      const { stage } = stream(faster, { count: 0 });
+      stage.teach(1, [1]);
+      const ran: string[] = [];
+      for (let i = 0; i < 20; i += 1) {
+        const now = i * EVERY_MS;
+        stage.scheduler.handle({ type: "arrived", step: step(i, at(now)), isAgain: false }, now, stage.lanes);
+        for (const x of stage.scheduler.handle({ type: "tick" }, now, stage.lanes)) {
+          if (x.type !== "start") continue;
+          ran.push(x.lane);
+          const ms = x.lane === "wasm-wide" ? null : 20;
+          stage.scheduler.handle({ type: "ended", lane: x.lane, batch: x.batch, ms }, now + 20, stage.lanes);
+        }
+      }
+      expect(ran.filter((id) => id === "wasm-wide")).toHaveLength(1);
+    });
+
+    test("two streams never get it, though few of their steps meet", () => {
+      const { stage, lanes } = stream(faster, { count: 100 });
+      for (let i = 0; i < 60; i += 1) stage.arrives(step(1_000 + i, { caller: 1, ...at(10 + i * 170) }));
+      stage.play();
+      expect(lanes()).not.toContain("wasm-wide");
+    });
+
+    test("it is left at once when something else comes, which finds the other lanes free", () => {
+      const { stage, lanes } = stream(faster, { count: 40 });
+      stage.arrives(step(1_000, at(20 * EVERY_MS + 1)));
+      stage.play();
+      expect(stage.fates.get(1_000)).toMatchObject({ lane: "wasm-0", startMs: 20 * EVERY_MS + 1 });
+      expect(lanes()[20]).toBe("wasm-wide");
+      expect(lanes().slice(21, 28)).not.toContain("wasm-wide");
+      expect(lanes().at(-1)).toBe("wasm-wide");
+    });
+
+    test("its model is loaded beside the stream, not in its way, and not again and again", () => {
+      const { stage, lanes } = stream(faster, { count: 200, held: [] });
+      stage.play();
+      expect(lanes()).not.toContain("wasm-wide");
+      expect(stage.decisions.filter((x) => x.type === "warm")).toHaveLength(1);
+    });
+
+    test("a deadline that threads may miss is no try, and nothing beside a wide run is refused for it", () => {
+      const tight = stream(faster, { count: 0 });
+      for (let i = 0; i < 40; i += 1) tight.stage.arrives(step(i, at(i * EVERY_MS, 30)));
+      tight.stage.play();
+      expect([...tight.stage.fates.values()].map((x) => x.lane)).not.toContain("wasm-wide");
+      const { stage, lanes } = stream(faster, { count: 16 });
+      for (const id of [1_000, 1_001]) stage.arrives(step(id, at(15 * EVERY_MS + 1, 25)));
+      stage.play();
+      expect(lanes()[15]).toBe("wasm-wide");
+      expect(stage.rejected.size).toBe(0);
+      expect([1_000, 1_001].map((id) => stage.fates.get(id)?.lane)).toEqual(["wasm-0", "wasm-1"]);
+    });
+
+    test("while short deadlines of others are live nothing long takes all cores", () => {
+      const { stage, lanes } = stream(faster, { count: 40 });
+      stage.arrives(step(1_000, { model: 1, isRefusable: false, ...at(20 * EVERY_MS + 50, 15) }));
+      stage.play();
+      expect(lanes().slice(21, 40)).not.toContain("wasm-wide");
+    });
   });
 
   test("a model runs on no more lanes than it may", () => {
@@ -376,7 +486,7 @@ test("one that is restored in the middle decides as the one that was saved", () 
   fc.assert(
     fc.property(fc.array(arrival, { minLength: 5, maxLength: 80 }), fc.nat(150), (arrivals, from) => {
       const stage = new Stage(
-        [lane("wasm-0", [1]), lane("wasm-1", [2]), lane("express-0", [1, 2], { isExpress: true })],
+        [lane("wasm-0", [1]), lane("wasm-1", [2]), lane("express-0", [1, 2], { kind: "express" })],
         (model, rows) => 4 * model + rows / 3,
       );
       arrivals.forEach(({ deadlineMs, ...rest }, id) => {

@@ -7,8 +7,12 @@
 // once; where nothing is known yet, or nothing of late, it is accepted. Nothing inside a run can be interrupted: so while
 // short deadlines are live, what takes long is not staged, batches stay short, and a lane is kept for what is short: the
 // express lane, one more than there are cores, or one of the others where there is none or it was measured too slow.
+//
+// Who awaits one answer before the next question keeps one core busy, and the others idle. Where that was seen for a
+// while, and threads were measured to pay, such a step runs on the wide lane, with a thread a core; as soon as anything
+// else is there all go to the usual lanes.
 import { Estimate } from "./estimate.ts";
-import { costOf, endOf, Lanes, soonest, stateOf, UNKNOWN_MS } from "./lanes.ts";
+import { costOf, endOf, isUsual, Lanes, soonest, stateOf, UNKNOWN_MS } from "./lanes.ts";
 import type { Chance, SavedLanes } from "./lanes.ts";
 import type { Decision, Event, LaneView, Step } from "./protocol.ts";
 import { firstOf, Queue } from "./queue.ts";
@@ -33,6 +37,7 @@ export interface SavedScheduler extends SavedLanes {
   readonly queue: SavedQueue;
   readonly wastedMs: ReadonlyMap<number, number>;
   readonly nextBatch: number;
+  readonly alone: number;
   readonly short: SavedUrgency;
   readonly wakeMs: number;
 }
@@ -50,6 +55,10 @@ const STAGE_MS = 5;
 const AHEAD_MARGIN = 2.2;
 /** A lane is not told again to load a model for so long: it may not be able to. */
 const WARM_MS = 10_000;
+/** The wide lane only makes things faster: what it can't keep in memory it is not told so often. */
+const WARM_WIDE_MS = 60_000;
+/** After so many starts in a row that found nothing else waiting or running, work is one stream. */
+const ALONE_STARTS = 8;
 
 /** Decides. */
 export class Scheduler {
@@ -66,6 +75,8 @@ export class Scheduler {
   /** How much work of a model was staged beside a lane that idles without it, in ms. */
   #wastedMs: Map<number, number> = new Map();
   #nextBatch = 1;
+  /** How many starts in a row found nothing else waiting or running. */
+  #alone = 0;
 
   constructor(settings: Settings, estimate: Estimate) {
     this.#settings = settings;
@@ -77,13 +88,14 @@ export class Scheduler {
 
   /** Goes on from what `save` wrote. */
   static restore(saved: SavedScheduler): Scheduler {
-    const { settings, estimate, runs, queue, wastedMs, nextBatch, short, wakeMs } = saved;
+    const { settings, estimate, runs, queue, wastedMs, nextBatch, alone, short, wakeMs } = saved;
     const scheduler = new Scheduler(settings, new Estimate(estimate, runs));
     scheduler.#queue.restore(queue);
     scheduler.#lanes.restore(saved);
     scheduler.#urgency.restore(short);
     scheduler.#wastedMs = new Map(wastedMs);
     scheduler.#nextBatch = nextBatch;
+    scheduler.#alone = alone;
     scheduler.wakeMs = wakeMs;
     return scheduler;
   }
@@ -98,6 +110,7 @@ export class Scheduler {
       ...this.#lanes.save(),
       wastedMs: new Map(this.#wastedMs),
       nextBatch: this.#nextBatch,
+      alone: this.#alone,
       short: this.#urgency.save(),
       wakeMs: this.wakeMs,
     };
@@ -132,6 +145,7 @@ export class Scheduler {
     const { id, places, dueMs, arrivedMs, rows, isRefusable, batching } = step;
     const [{ key }] = places;
     this.#urgency.note(step, now);
+    if (isAgain || !this.#isQuiet(0)) this.#alone = 0;
     if (!isAgain) {
       // A state has one step at a time, and none that it may leave out.
       if (this.#queue.size >= this.#settings.maxSize && step.state === undefined) {
@@ -166,7 +180,7 @@ export class Scheduler {
   #tick(now: number, lanes: readonly LaneView[], out: Decision[]): void {
     this.wakeMs = Infinity;
     this.#dropLate(now, out);
-    const usual = lanes.filter(({ isExpress }) => !isExpress);
+    const usual = lanes.filter(({ kind }) => kind === "usual");
     const passed = new Set<Group>();
     const kept = new Set<LaneView>();
     for (let next; (next = this.#queue.next(now, passed)) !== undefined;) {
@@ -182,7 +196,8 @@ export class Scheduler {
       const open = kept.size === 0 ? lanes : lanes.filter((lane) => !kept.has(lane));
       const chances = this.#lanes.chances(step, now, open);
       const pick = this.#choose(next, chances, now, out);
-      if (pick !== undefined && !this.#waitsForMore(next, pick.chance, now)) this.#start(next, pick, chances, now, out);
+      if (pick !== undefined && !this.#waitsForMore(next, pick.chance, now))
+        this.#start(next, this.#widen(step, pick, chances, now, out), chances, now, out);
       else {
         passed.add(group);
         // What grows meanwhile must not lose its place to what is less urgent.
@@ -212,7 +227,7 @@ export class Scheduler {
   /** Picks the lane where a step is through first; undefined where it is to wait. */
   #choose(waiting: Waiting, chances: readonly Chance[], now: number, out: Decision[]): Pick | undefined {
     const { step } = waiting;
-    const usual = chances.filter(({ lane }) => !lane.isExpress);
+    const usual = chances.filter(isUsual);
     let best = soonest(usual);
     // A lane that is full takes it later than it can tell: what is more urgent may come in between.
     const isFull = (best?.batches.length ?? 2) > 1;
@@ -239,15 +254,33 @@ export class Scheduler {
   /** Gives the express lane where a step is short enough for it and would be late elsewhere; starts it where it is off. */
   #express(step: Step, chances: readonly Chance[], endMs: number, now: number, out: Decision[]): Chance | undefined {
     if (endMs <= step.dueMs || !this.#urgency.isUrgent(step)) return undefined;
-    const express = chances.find(({ lane, ms }) => lane.isExpress && !this.#urgency.isLong(ms));
+    const express = chances.find(({ lane, ms }) => lane.kind === "express" && !this.#urgency.isLong(ms));
     if (express === undefined || endMs <= express.endMs) return undefined;
     if (express.isCold) this.#warm(step, express, now, out);
     return express;
   }
 
-  #warm({ id }: Step, { lane, place }: Chance, now: number, out: Decision[]): void {
+  /** Gives a step of a single stream the wide lane where that is worth it; has the model loaded there, where it is not. */
+  #widen(step: Step, pick: Pick, chances: readonly Chance[], now: number, out: Decision[]): Pick {
+    this.#alone = this.#isQuiet(1) ? this.#alone + 1 : 0;
+    const { chance } = pick;
+    // A state stays where it is; and what is urgent must find a core, not only a lane.
+    if (this.#alone <= ALONE_STARTS || step.state !== undefined || !this.#urgency.isUrgent(step)) return pick;
+    const wide = chances.find(({ lane }) => lane.kind === "wide" && lane.backend === chance.lane.backend);
+    if (wide === undefined || !isUsual(chance) || !this.#lanes.isForWide(step, chance, wide, now)) return pick;
+    if (!wide.isCold) return { chance: wide, latestMs: Infinity };
+    this.#warm(step, wide, now, out, WARM_WIDE_MS);
+    return pick;
+  }
+
+  /** Tells whether nothing runs or is staged, and no more than so many steps wait. */
+  #isQuiet(waiting: number): boolean {
+    return this.#queue.size <= waiting && this.#lanes.areIdle;
+  }
+
+  #warm({ id }: Step, { lane, place }: Chance, now: number, out: Decision[], everyMs: number = WARM_MS): void {
     const what = lane.id + place.key;
-    if (this.#lanes.sinceMs(what, now) < WARM_MS) return;
+    if (this.#lanes.sinceMs(what, now) < everyMs) return;
     this.#lanes.note(what, now);
     out.push({ type: "warm", lane: lane.id, id, place });
   }
@@ -307,8 +340,7 @@ export class Scheduler {
     if (batches.length === 0) return;
     // A lane that idles without the model loads it once as much work was staged elsewhere as that costs.
     const cold = chances.find(
-      (x) =>
-        x.isCold && x.batches.length === 0 && !x.lane.isExpress && x.endMs - this.#lanes.loadOf(x.place) < freeMs + ms,
+      (x) => x.isCold && x.batches.length === 0 && isUsual(x) && x.endMs - this.#lanes.loadOf(x.place) < freeMs + ms,
     );
     if (cold === undefined) return;
     const wastedMs = (this.#wastedMs.get(cold.place.modelId) ?? 0) + ms;
@@ -336,7 +368,7 @@ export class Scheduler {
     const [{ key }] = step.places;
     if (this.#lanes.soonestMs(step, now) === 0) return now;
     const chances = this.#lanes.chances(step, now, lanes);
-    const usual = chances.filter(({ lane }) => !lane.isExpress);
+    const usual = chances.filter(isUsual);
     const best = soonest(usual.filter(({ batches }) => batches.length === 0));
     if (usual.length === 0) return now;
     if (best !== undefined && best.endMs <= step.dueMs) return best.endMs;

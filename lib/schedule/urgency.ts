@@ -76,11 +76,13 @@ export class Urgency {
     if (chance.batches.length > 0 && chance.endMs - now > STAGED_PART * this.#shortestMs) return false;
     if (!this.isLong(chance.ms)) return true;
     // With one lane there is no room to leave.
-    const others = chances.filter((x) => x !== chance && x.lane.backend === chance.lane.backend);
+    const others = chances.filter(
+      (x) => x !== chance && x.lane.backend === chance.lane.backend && x.lane.kind !== "wide",
+    );
     const isRoom = ({ lane, batches }: Chance): boolean =>
-      lane.isExpress
+      lane.kind === "express"
         ? !this.isLong(this.#estimate.ms(this.#key + EXPRESS, 1) ?? 0)
         : !batches.some(({ ms }) => this.isLong(ms));
-    return others.every(({ lane }) => lane.isExpress) || others.some(isRoom);
+    return others.every(({ lane }) => lane.kind === "express") || others.some(isRoom);
   }
 }

@@ -49,7 +49,7 @@ test("lane-full: the fast lane holds two batches, so the slow one is through fir
 });
 
 test("express-lane: short, and late on the others", () => {
-  const stage = new Stage([lane("wasm-0", [1, 2]), lane("express-0", [2], { isExpress: true })], (model) =>
+  const stage = new Stage([lane("wasm-0", [1, 2]), lane("express-0", [2], { kind: "express" })], (model) =>
     model === 1 ? 100 : 3,
   );
   stage.teach(1, [1]);
@@ -60,6 +60,14 @@ test("express-lane: short, and late on the others", () => {
   const why = starts(stage).find((x) => x.ids.includes(2))?.why;
   expect(why).toMatchObject({ lane: "express-lane", inMs: 3, other: "wasm-0" });
   expect(why?.otherInMs).toBeGreaterThan(15);
+});
+
+test("wide-lane: one came after the other, and threads take less", () => {
+  const wide = lane("wasm-wide", [1], { kind: "wide" });
+  const stage = new Stage([lane("wasm-0"), wide], (_, __, id) => (id === "wasm-wide" ? 12 : 20));
+  for (let i = 0; i < 20; i += 1) stage.arrives(step(i, { arrivedMs: 50 * i }));
+  stage.play();
+  expect(last(stage)).toMatchObject({ lane: "wide-lane", inMs: 12, other: "wasm-0", otherInMs: 20 });
 });
 
 test("state-kept: its state lies on that lane", () => {

@@ -1,10 +1,11 @@
 // Why a batch starts where and as it does: which code fits, and the numbers that the decision was made by. Part of the
 // decision, so that a trace tells it and a replay must find the same; sentences are made of it elsewhere.
-import type { StartWhy } from "./protocol.ts";
+import { isUsual } from "./lanes.ts";
+import type { LaneView, StartWhy } from "./protocol.ts";
 
 /** A lane as its reason is found: what is expected of it, and what it has. */
 export interface Option {
-  readonly lane: { readonly id: string; readonly isExpress: boolean };
+  readonly lane: Pick<LaneView, "id" | "kind">;
   readonly endMs: number;
   readonly batches: readonly unknown[];
 }
@@ -37,7 +38,7 @@ export interface Grounds {
 /** Gives the reasons for a start. */
 export function whyStart(grounds: Grounds): StartWhy {
   const { now, chosen, options, count, rows, firstMs, msOf } = grounds;
-  const others = options.filter((x) => x !== chosen && !x.lane.isExpress).sort((a, b) => a.endMs - b.endMs);
+  const others = options.filter((x) => x !== chosen && isUsual(x)).sort((a, b) => a.endMs - b.endMs);
   const [other] = others;
   // For one that runs alone: what it would take with another one like it.
   const together = count > 1 ? rows : 2 * rows;
@@ -56,7 +57,7 @@ export function whyStart(grounds: Grounds): StartWhy {
 
 function laneCode({ chosen, hasState }: Grounds, other: Option | undefined): StartWhy["lane"] {
   if (hasState) return "state-kept";
-  if (chosen.lane.isExpress) return "express-lane";
+  if (!isUsual(chosen)) return `${chosen.lane.kind as "express" | "wide"}-lane`;
   if (other === undefined) return "only-lane";
   return other.endMs < chosen.endMs && other.batches.length > 1 ? "lane-full" : "first-through";
 }

@@ -99,6 +99,13 @@ const MUTATIONS: readonly Mutation[] = [
     caught: /refused while a lane/,
   },
   {
+    breaks: "the wide lane is left at once when there is more than one stream: what else runs is not looked at",
+    file: "schedule/scheduler.ts",
+    from: "return this.#queue.size <= waiting && this.#lanes.areIdle;",
+    to: "return this.#queue.size <= waiting;",
+    caught: /wide lane beside others/,
+  },
+  {
     breaks: "only what has a deadline is refused: one that is to be finished late is dropped",
     file: "dispatcher.ts",
     from: 'isRefusable: onLate !== "finish",',

@@ -33,6 +33,8 @@ export class Request {
   calledMs = 0;
   settledMs = 0;
   batchSize = 0;
+  /** Where it ran; empty where it did not, or shared the answer of another. */
+  lane = "";
   /** What should not have been: its refusal beside a lane that was free for it. */
   readonly wrong: string[] = [];
   readonly #world: World;
@@ -42,15 +44,15 @@ export class Request {
     this.asked = asked;
   }
 
-  /** Calls the model. */
-  call(engine: Engine, isCalm: boolean): void {
+  /** Calls the model; fulfils when it is settled. */
+  call(engine: Engine, isCalm: boolean): Promise<void> {
     const { model, factor, dims, options, stop } = this.asked;
     const world = this.#world;
     const data = Float32Array.from({ length: dims[0] * dims[1] }, (_, i) => world.now + i / 8);
     this.calledMs = world.now;
     const couldMake = isCalm && this.#isLaneFree(engine);
     const want = data.map((value) => value * factor);
-    model
+    return model
       .run({ x: { dtype: "float32", dims, data } }, stop === null ? options : { ...options, signal: stop.signal })
       .then(
         ({ outputs, info }) => {
@@ -59,6 +61,7 @@ export class Request {
           this.#settle(isRight ? null : new Error(`answered wrongly: ${String(y?.data)} of ${String(y?.dims)}`));
           this.answered = isRight;
           this.batchSize = info.batchSize;
+          if (!info.isCached) this.lane = info.lane;
           if (info.attempts > MAX_ATTEMPTS || info.attempts !== info.history.length)
             this.error = new Error(`took ${info.attempts} tries`);
           world.log(`${this.asked.name} answered by ${info.lane} after ${info.attempts}, ${info.batchSize} together`);

@@ -1,7 +1,8 @@
 // One story from a seed: an engine with lanes, a hundred requests and more of all priorities, deadlines and sizes,
-// cancels, frozen tabs, slow lanes and such as lie about their times, and a fault at every n-th message to a worker.
+// cancels, frozen tabs, slow lanes and such as lie about their times, and a fault at every n-th message to a worker; or
+// one caller that awaits each answer, and for a while a second one.
 // Afterwards the invariants: no request lost, answered twice or answered with anything but what it gets alone; none
-// starved, and none refused beside a lane that was free for it; no batch of unlike shapes; no worker leaked, tries and
+// starved, and none refused beside a lane that was free for it; none on the wide lane beside another; no batch of unlike shapes; no worker leaked, tries and
 // losses of the GPU bounded, no healthy worker ended; what a trace has decided the same way again. Returns what was
 // broken, as sentences.
 import { createEngine } from "../engine.ts";
@@ -40,6 +41,8 @@ const STARVED_MS = 4 * AGEING_MS + 500;
 const TOLD_MS = 10;
 const SUM_URL = "https://app.test/sum.json";
 const STREAMS = ["a", "b"];
+/** How often the caller asks who awaits each answer: threads are tried after the first 30 or so. */
+const TURNS = 80;
 /** All that a story may take: a hundred requests whose every try runs into the longest bound. */
 const END_MS = 3 * 3_600_000;
 const TIMEOUT_MS = 5_000;
@@ -73,6 +76,8 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
   // In one of eight, lanes are crowded by urgent requests, and nothing else happens.
   const isCrowded = random.chance(1 / 8);
   const mayFail = every > 0 && !isCrowded;
+  // In one of eight of the others, callers await each answer, so that the wide lane is used.
+  const isTalk = !isCrowded && seed % 8 === 5;
   const isPaced = mayFail && random.chance(0.5);
   let messages = 0;
   let faults = 0;
@@ -82,8 +87,9 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
   files.set(SUM_URL, toyBundle("sum", null));
   const world = new World({
     random,
-    gpu: random.chance(0.7) && !isCrowded ? GPU : null,
+    gpu: random.chance(0.7) && !isCrowded && !isTalk ? GPU : null,
     cores: isCrowded ? 1 : 1 + random.whole(4),
+    isolated: isTalk || seed % 2 === 0,
     files,
     createBackend: createToyBackend,
     drawFault: () => {
@@ -126,8 +132,12 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
     world.at(random.upTo(3_000), () => {
       world.freeze(random.upTo(3_600_000));
     });
-  const requests = isCrowded ? crowd(world, engine, models) : ask(world, engine, models, !mayFail && freezes === 0);
-  const streams = isCrowded ? [] : STREAMS.map((name) => new Stream(world, name, sum));
+  const requests = isCrowded
+    ? crowd(world, engine, models)
+    : isTalk
+      ? talk(world, engine, models)
+      : ask(world, engine, models, !mayFail && freezes === 0);
+  const streams = isCrowded || isTalk ? [] : STREAMS.map((name) => new Stream(world, name, sum));
   const broken: string[] = [];
   const lanes = engine.stats().lanes.length;
   await world.run(() => {
@@ -135,7 +145,7 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
     if (computing > lanes) broken.push(`${computing} workers for ${lanes} lanes`);
     return requests.every((x) => x.settled > 0) && streams.every((x) => x.isDone);
   }, world.now + END_MS);
-  broken.push(...requests.flatMap((x) => x.check()), ...world.wrong);
+  broken.push(...requests.flatMap((x) => x.check()), ...world.wrong, ...wideBesideOthers(requests));
   broken.push(...streams.flatMap((x) => x.end(mayFail)));
   if (isCrowded) broken.push(...starved(requests));
   // What a lane failed was on time until then.
@@ -191,7 +201,7 @@ function ask(world: World, engine: Engine, models: readonly Model[], isCalm: boo
       stop,
     });
     world.at(startMs, () => {
-      request.call(engine, isCalm);
+      void request.call(engine, isCalm);
     });
     if (stop !== null)
       world.at(startMs + random.upTo(100), () => {
@@ -216,10 +226,46 @@ function crowd(world: World, engine: Engine, models: readonly Model[]): Request[
     });
     requests.push(request);
     world.at(atMs, () => {
-      request.call(engine, false);
+      void request.call(engine, false);
     });
   }
   return requests;
+}
+
+/** A caller that awaits each answer, and a second one that does the same for a while. */
+function talk(world: World, engine: Engine, models: readonly Model[]): Request[] {
+  const { random } = world;
+  return [
+    { atMs: 0, turns: TURNS },
+    { atMs: 500 + random.upTo(1_500), turns: TURNS / 4 },
+  ].flatMap(({ atMs, turns }, i) => {
+    const requests = Array.from({ length: turns }, (_, turn) => {
+      const name = `turn ${turn} of caller ${i}`;
+      const [model, factor] = [models[i] as Model, FACTORS[i] as number];
+      return new Request(world, { name, model, factor, dims: [1, 2], options: {}, stop: null });
+    });
+    const next = (turn: number): void => {
+      void requests[turn]?.call(engine, false).then(() => {
+        world.at(random.chance(0.5) ? 0 : random.upTo(20), () => {
+          next(turn + 1);
+        });
+      });
+    };
+    world.at(atMs, () => {
+      next(0);
+    });
+    return requests;
+  });
+}
+
+/** What came while something else was under way shares the cores with it, so it is not for the wide lane. */
+function wideBesideOthers(requests: readonly Request[]): string[] {
+  return requests
+    .filter(({ lane, calledMs }) => {
+      const isUnderWay = (x: Request): boolean => x.calledMs < calledMs && x.settledMs > calledMs;
+      return lane === "wasm-wide" && requests.some(isUnderWay);
+    })
+    .map(({ asked }) => `${asked.name} ran on the wide lane beside others`);
 }
 
 function starved(requests: readonly Request[]): string[] {
@@ -258,7 +304,7 @@ async function end(world: World, engine: Engine, models: readonly Model[], broke
     const name = `request after the faults to ${model.name}`;
     const factor = FACTORS[i] as number;
     const request = new Request(world, { name, model, factor, dims: [1, 2], options: {}, stop: null });
-    request.call(engine, false);
+    void request.call(engine, false);
     await world.run(() => request.settled > 0, world.now + END_MS);
     if (!request.answered) broken.push(`after the faults ${model.name} answers no more: ${String(request.error)}`);
   }

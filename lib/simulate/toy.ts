@@ -16,6 +16,8 @@ const PORT = { dtype: "float32", dims: ["n", "w"], batchAxis: 0 } as const;
 const STATE_PORT = { dtype: "float32", dims: ["n", 2], batchAxis: 0 } as const;
 /** What a run costs in ms: all of it for each row, or most of it once. */
 const COST = { apart: { run: 0, row: 20 }, together: { run: 18, row: 2 }, slow: { run: 0, row: 100 } } as const;
+/** What threads leave of that. */
+const THREADED = 0.6;
 
 /** Makes the backend of one simulated worker. */
 export function createToyBackend(world: World, worker: SimulatedWorker): Backend {
@@ -23,6 +25,7 @@ export function createToyBackend(world: World, worker: SimulatedWorker): Backend
   const sums = new Map<number, { readonly modelId: number; readonly sum: Float32Array<ArrayBuffer> }>();
   let isLost = false;
   let name = "";
+  let share = 1;
   const act = async (usualMs: number, backend: Backend): Promise<void> => {
     const { fault } = worker;
     worker.fault = null;
@@ -51,6 +54,7 @@ export function createToyBackend(world: World, worker: SimulatedWorker): Backend
     onLog: null,
     async start(options) {
       name = options.backend;
+      if (options.threads > 1) share = THREADED;
       await act(300, backend);
       return { backend: options.backend, gpu: null, version: "toy", startMs: 0 };
     },
@@ -69,7 +73,7 @@ export function createToyBackend(world: World, worker: SimulatedWorker): Backend
       const cost = COST[model?.cost ?? "apart"];
       const rows = Object.values(feeds)[0]?.dims[0] ?? 1;
       world.noteBatch(rows);
-      await act(cost.run + cost.row * rows, backend);
+      await act(share * (cost.run + cost.row * rows), backend);
       if (state !== undefined) {
         const { data, dims } = feeds["x"] as Tensor<"float32">;
         if (before === undefined) throw new SelvedgeError("internal", "the state is not kept");

@@ -147,7 +147,7 @@ describe("a trace", () => {
     const tracing = engine.trace({ seconds: 600 });
     await new Promise((resolve) => setImmediate(resolve));
     await engine.close();
-    expect((await tracing).selvedge.schema).toBe("selvedge/trace@1");
+    expect((await tracing).selvedge.schema).toBe("selvedge/trace@2");
     expect(await engine.trace({ seconds: 1 }).catch((error: unknown) => isSelvedgeError(error) && error.code)).toBe(
       "closed",
     );
@@ -161,6 +161,17 @@ describe("a replay", () => {
       expect(again.difference).toBeNull();
       expect(again.decisions).toBeGreaterThan(100);
     }
+  });
+
+  test("reads what was recorded before there were wide lanes", () => {
+    const old = JSON.stringify(trace)
+      .replace('"schema":"selvedge/trace@2"', '"schema":"selvedge/trace@1"')
+      .replace(/"(alone|passed)":\d+,/g, "")
+      .replace(/"kind":"(usual|express)"/g, (_, kind) => `"isExpress":${kind === "express"}`);
+    expect(old).not.toMatch(/trace@2|"alone"|"kind":"usual"/);
+    const { again } = replayTrace(readTrace(old), null);
+    expect(again.difference).toBeNull();
+    expect(again.decisions).toBeGreaterThan(100);
   });
 
   test("tells the first event that was decided otherwise", () => {
@@ -248,8 +259,8 @@ describe("selvedge replay", () => {
     ["of somebody else", () => JSON.stringify({ traceEvents: [] }), /has no part "selvedge"/],
     [
       "of another version",
-      () => broken((x) => (x["schema"] = "selvedge/trace@2")),
-      /its schema is "selvedge\/trace@2"/,
+      () => broken((x) => (x["schema"] = "selvedge/trace@3")),
+      /its schema is "selvedge\/trace@3"/,
     ],
     [
       "without an estimate",

@@ -22,6 +22,8 @@ export interface WorldOptions {
   readonly random: Random;
   readonly gpu: AdapterFacts | null;
   readonly cores: number;
+  /** Whether wasm threads may be used. Default false. */
+  readonly isolated?: boolean;
   /** Files by URL. */
   readonly files: ReadonlyMap<string, string>;
   /** Makes what computes inside a worker. */
@@ -204,7 +206,7 @@ export class World {
   }
 
   #makeEffects(): Effects {
-    const { gpu, cores, files, random } = this.#options;
+    const { gpu, cores, isolated = false, files, random } = this.#options;
     const memo = new Map<string, string>();
     return {
       now: () => this.now,
@@ -234,7 +236,7 @@ export class World {
       },
       savesData: () => false,
       createImageBitmap: () => Promise.reject(new Error("There are no images here.")),
-      facts: { cores, isolated: false, jspi: true, wasm: true, workers: true, baseUrl: "https://app.test/" },
+      facts: { cores, isolated, jspi: true, wasm: true, workers: true, baseUrl: "https://app.test/" },
     };
   }
 }
