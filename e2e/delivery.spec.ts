@@ -196,11 +196,12 @@ test("a bare model goes on where a killed tab was, and is asked for no more than
   const { result, last } = await ask(page, "load", server.url + path);
   expect(result).toBe("model-invalid");
   expect(last).toMatchObject({ loadedBytes: bytes.length, totalBytes: bytes.length });
+  // The first chunk is there; what came of the others is too, where they came slowly.
   const ends = [4, 8].map((x) => x * 1024 * 1024);
-  expect(server.asked.map((x) => x.range).sort()).toEqual([
-    `bytes=${ends[0]}-${(ends[1] ?? 0) - 1}`,
-    `bytes=${ends[1]}-${bytes.length - 1}`,
-  ]);
+  const ranges = server.asked.map((x) => (/^bytes=(\d+)-(\d+)$/.exec(x.range ?? "") ?? []).slice(1).map(Number));
+  ranges.sort(([a = 0], [b = 0]) => a - b);
+  expect(ranges.map(([, last]) => last)).toEqual([(ends[1] ?? 0) - 1, bytes.length - 1]);
+  for (const [i, [first]] of ranges.entries()) expect(first).toBeGreaterThanOrEqual(ends[i] ?? 0);
   server.asked = [];
   expect((await ask(page, "load", server.url + path)).last?.cachedBytes).toBe(bytes.length);
   expect(server.asked.map((x) => x.method)).toEqual(["HEAD"]);
