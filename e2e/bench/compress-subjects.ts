@@ -58,36 +58,27 @@ export function isAsked(only: string, model: string): boolean {
 
 /** Names the four models, and says how each is made ready. */
 export const WORKS: Readonly<Record<string, (count: (usual: number) => number) => Promise<Work>>> = {
-  "fashion-cnn": async () => pictures("fashion-cnn", buildCnn(), 1),
-  // One row of it is read from memory as fast as that goes, whatever the products: what can be faster is many together.
-  "fashion-mlp": async () => pictures("fashion-mlp", buildMlp(), 64),
+  "fashion-cnn": async () => clothing("fashion-cnn", buildCnn()),
+  "fashion-mlp": async () => clothing("fashion-mlp", buildMlp()),
   "byte-lm": async () => languageModel(),
   "ocr-rec": async (count) => recogniser(count(2_000)),
 };
 
-/** Makes a model that tells clothing apart ready, with so many pictures in a sample. */
-function pictures(name: string, model: OnnxModel, rows: number): Work {
-  const { count, pixels, classes } = testPictures();
-  const calibration = CALIBRATION / Math.min(rows, 16);
+/** Makes a model that tells clothing apart ready. */
+function clothing(name: string, model: OnnxModel): Work {
+  const { pixels, classes } = testPictures();
   const feed = (i: number): Feed => ({
-    image: {
-      dtype: "float32",
-      dims: [rows, 1, 28, 28],
-      data: pixels.slice(i * rows * 784, (i + 1) * rows * 784),
-    },
+    image: { dtype: "float32", dims: [1, 1, 28, 28], data: pixels.slice(i * 784, (i + 1) * 784) },
   });
   const first = (from: number, n: number): Feed[] => Array.from({ length: n }, (_, i) => feed(from + i));
   return {
     name,
     bytes: model.write(),
-    calibration: first(0, calibration),
-    feeds: async (n) => first(calibration, Math.min(n, Math.floor(count / rows) - calibration)),
-    score: (outputs, i) => {
-      const right = winners(outputs, rows).filter((x, row) => x === classes[(calibration + i) * rows + row]);
-      return right.length / rows;
-    },
+    calibration: first(0, CALIBRATION),
+    feeds: async (n) => first(CALIBRATION, n),
+    score: (outputs, i) => (winner(outputs) === classes[CALIBRATION + i] ? 1 : 0),
     unit: "share right",
-    samples: 5_000 / Math.min(rows, 40),
+    samples: 5_000,
   };
 }
 
@@ -179,14 +170,9 @@ async function recogniser(count: number): Promise<Work> {
   };
 }
 
-/** Gives the class that has most, of each row. */
-function winners(outputs: Outputs, rows: number): number[] {
+function winner(outputs: Outputs): number {
   const data = Array.from(Object.values(outputs)[0]?.data ?? []);
-  const classes = data.length / rows;
-  return Array.from({ length: rows }, (_, row) => {
-    const scores = data.slice(row * classes, (row + 1) * classes);
-    return scores.indexOf(Math.max(...scores));
-  });
+  return data.indexOf(Math.max(...data));
 }
 
 /** A file of one form, and what making it took. */
