@@ -70,7 +70,7 @@ export const ocrRec: Recipe = {
         typical: { batch: 1, width: 320, time: 40 },
       },
       variants: [
-        // As measured with ONNX Runtime Web on one thread, interleaved with float32: 0.55 in Node, 0.56 to 0.65 in browsers.
+        // As measured with ONNX Runtime Web on one thread, interleaved with float32: 0.58 in Node, 0.60 and 0.65 in browsers.
         { id: "int8-dynamic", needs: ["wasm"], speed: { wasm: 0.55 }, files: [make(quantizeDynamic())] },
         { id: "int8", needs: [], session: FOLD_WEIGHTS, files: [make(int8)] },
         { id: "f32", needs: [], files: [make()] },
