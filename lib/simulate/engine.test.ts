@@ -423,19 +423,8 @@ test("a request that waits for the weights of its fallback is rejected as its mo
 });
 
 test("ONNX Runtime is compiled once for all workers of an engine, and let go once all have idled out", async () => {
-  const module = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
-  const given: boolean[] = [];
+  const { given, createBackend } = compiling();
   let isCrashed = true;
-  const createBackend = (...args: Parameters<typeof createToyBackend>): Backend => {
-    const toy = createToyBackend(...args);
-    return {
-      ...toy,
-      start: async (options) => {
-        given.push(options.module instanceof WebAssembly.Module);
-        return { ...(await toy.start(options)), module };
-      },
-    };
-  };
   const drawFault = (): "crash" | null => {
     if (isCrashed) return null;
     isCrashed = true;
@@ -455,6 +444,20 @@ test("ONNX Runtime is compiled once for all workers of an engine, and let go onc
 });
 
 test("an engine of GPU lanes alone lets go of what was compiled where its page is hidden for long", async () => {
+  const { given, createBackend } = compiling();
+  const world = makeWorld(GPU, createBackend);
+  const engine = await createEngine({ effects: world.effects, backends: ["webgpu"], idleMs: 10 * HIDDEN_MS });
+  const model = await world.finish(engine.load(URL_OF_DOUBLE));
+  world.live("hidden");
+  await world.run(() => false, world.now + HIDDEN_MS);
+  expect(engine.stats().lanes.map(({ state }) => state)).toEqual(["off"]);
+  world.live("visible");
+  await world.finish(model.run(x(1)));
+  expect(given).toEqual([false, false]);
+});
+
+/** Makes backends that compile a module, and notes of each whether it was given one. */
+function compiling(): { given: boolean[]; createBackend: typeof createToyBackend } {
   const module = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
   const given: boolean[] = [];
   const createBackend = (...args: Parameters<typeof createToyBackend>): Backend => {
@@ -467,13 +470,5 @@ test("an engine of GPU lanes alone lets go of what was compiled where its page i
       },
     };
   };
-  const world = makeWorld(GPU, createBackend);
-  const engine = await createEngine({ effects: world.effects, backends: ["webgpu"], idleMs: 10 * HIDDEN_MS });
-  const model = await world.finish(engine.load(URL_OF_DOUBLE));
-  world.live("hidden");
-  await world.run(() => false, world.now + HIDDEN_MS);
-  expect(engine.stats().lanes.map(({ state }) => state)).toEqual(["off"]);
-  world.live("visible");
-  await world.finish(model.run(x(1)));
-  expect(given).toEqual([false, false]);
-});
+  return { given, createBackend };
+}
