@@ -365,8 +365,6 @@ export class Lane {
     if ((code === "device-lost" || (this.#outstanding > 0 && code !== "closed")) && !this.#closed) {
       this.#crashes += 1;
       this.#options.onCrash(error);
-      // The others do without it: what its threads can't do here, or not start, is not tried again.
-      if (this.kind === "wide") this.#closed = true;
     }
     this.#client = null;
     this.#facts = null;
@@ -398,8 +396,7 @@ export class Lane {
         loaded.bytes = Math.max(knownBytes, client.memoryBytes - beforeBytes);
         this.#grown.set(message, loaded.bytes);
         onGrown();
-        // What threads add to that says nothing of the other lanes.
-        if (this.kind !== "wide") onLoaded(message.modelId, effects.now() - startMs + this.#startMs);
+        onLoaded(message.modelId, effects.now() - startMs + this.#startMs);
       },
       () => this.#loaded.delete(message.modelId),
     );

@@ -31,8 +31,7 @@ export class Pool {
     const make = (backend: BackendName, count: number): Lane[] =>
       Array.from({ length: count }, (_, i) => new Lane(`${backend}-${i}`, backend, options, "usual"));
     const express = size.hasExpress ? [new Lane("wasm-express", "wasm", options, "express")] : [];
-    const threads = size.wideThreads;
-    const wide = threads > 1 ? [new Lane("wasm-wide", "wasm", { ...options, threads }, "wide")] : [];
+    const wide = size.wideThreads > 1 ? [makeWide({ ...options, threads: size.wideThreads })] : [];
     this.lanes = [...make("webgpu", size.webgpu), ...make("wasm", size.wasm), ...express, ...wide];
   }
 
@@ -101,4 +100,22 @@ export class Pool {
   #releaseCompiled(): void {
     if (this.lanes.every(({ facts }) => facts === null)) this.#compiled.module = null;
   }
+}
+
+/** Makes the wide lane. The others do without it: what its threads can't do here, or not start, is not tried again. */
+function makeWide(options: LaneOptions): Lane {
+  const lane: Lane = new Lane(
+    "wasm-wide",
+    "wasm",
+    {
+      ...options,
+      onLoaded: () => undefined, // what threads add to a load says nothing of the other lanes
+      onCrash(error) {
+        options.onCrash(error);
+        lane.close(error);
+      },
+    },
+    "wide",
+  );
+  return lane;
 }
