@@ -56,19 +56,21 @@ export function isAsked(only: string, model: string): boolean {
   return only.startsWith(model) || !/^(fashion|byte|ocr)-/.test(only);
 }
 
-/** Names the four models, and says how each is made ready. */
+/** Names the models, and says how each is made ready. */
 export const WORKS: Readonly<Record<string, (count: (usual: number) => number) => Promise<Work>>> = {
   "fashion-cnn": async () => clothing("fashion-cnn", buildCnn()),
   "fashion-mlp": async () => clothing("fashion-mlp", buildMlp()),
+  "fashion-mlp-64": async () => clothing("fashion-mlp-64", buildMlp(), 64),
   "byte-lm": async () => languageModel(),
   "ocr-rec": async (count) => recogniser(count(2_000)),
 };
 
-/** Makes a model that tells clothing apart ready. */
-function clothing(name: string, model: OnnxModel): Work {
+/** Makes a model that tells clothing apart ready, for who asks about so many pictures at once. */
+function clothing(name: string, model: OnnxModel, together = 1): Work {
   const { pixels, classes } = testPictures();
+  const size = together * 784;
   const feed = (i: number): Feed => ({
-    image: { dtype: "float32", dims: [1, 1, 28, 28], data: pixels.slice(i * 784, (i + 1) * 784) },
+    image: { dtype: "float32", dims: [together, 1, 28, 28], data: pixels.slice(i * size, (i + 1) * size) },
   });
   const first = (from: number, n: number): Feed[] => Array.from({ length: n }, (_, i) => feed(from + i));
   return {

@@ -12,6 +12,8 @@
 // while, and threads were measured to pay, such a step runs on the wide lane, with a thread a core; as soon as anything
 // else is there all go to the usual lanes.
 import { Estimate } from "./estimate.ts";
+import { Foresight } from "./foresight.ts";
+import type { SavedForesight } from "./foresight.ts";
 import { costOf, endOf, isUsual, Lanes, soonest, stateOf, UNKNOWN_MS } from "./lanes.ts";
 import type { Chance, SavedLanes } from "./lanes.ts";
 import type { Decision, Event, LaneView, Step } from "./protocol.ts";
@@ -39,6 +41,8 @@ export interface SavedScheduler extends SavedLanes {
   readonly nextBatch: number;
   readonly alone: number;
   readonly short: SavedUrgency;
+  /** Not in traces of before it was learnt. */
+  readonly foresight?: SavedForesight | undefined;
   readonly wakeMs: number;
 }
 
@@ -51,8 +55,6 @@ interface Pick {
 
 /** A batch that could still grow is staged only so long before its lane is free. */
 const STAGE_MS = 5;
-/** While shorter deadlines are live, what is ahead takes longer than its best batches would: those are cut short, and what is due sooner comes in between. */
-const AHEAD_MARGIN = 2.2;
 /** A lane is not told again to load a model for so long: it may not be able to. */
 const WARM_MS = 10_000;
 /** The wide lane only makes things faster: what it can't keep in memory it is not told so often. */
@@ -72,6 +74,7 @@ export class Scheduler {
   readonly #queue: Queue;
   readonly #lanes: Lanes;
   readonly #urgency: Urgency;
+  readonly #foresight: Foresight = new Foresight();
   /** How much work of a model was staged beside a lane that idles without it, in ms. */
   #wastedMs: Map<number, number> = new Map();
   #nextBatch = 1;
@@ -88,11 +91,12 @@ export class Scheduler {
 
   /** Goes on from what `save` wrote. */
   static restore(saved: SavedScheduler): Scheduler {
-    const { settings, estimate, runs, queue, wastedMs, nextBatch, alone, short, wakeMs } = saved;
+    const { settings, estimate, runs, queue, wastedMs, nextBatch, alone, short, foresight, wakeMs } = saved;
     const scheduler = new Scheduler(settings, new Estimate(estimate, runs));
     scheduler.#queue.restore(queue);
     scheduler.#lanes.restore(saved);
     scheduler.#urgency.restore(short);
+    if (foresight !== undefined) scheduler.#foresight.restore(foresight);
     scheduler.#wastedMs = new Map(wastedMs);
     scheduler.#nextBatch = nextBatch;
     scheduler.#alone = alone;
@@ -112,6 +116,7 @@ export class Scheduler {
       nextBatch: this.#nextBatch,
       alone: this.#alone,
       short: this.#urgency.save(),
+      foresight: this.#foresight.save(),
       wakeMs: this.wakeMs,
     };
   }
@@ -154,6 +159,7 @@ export class Scheduler {
       }
       const endMs = isRefusable && dueMs < Infinity ? this.#endOf(step, now, lanes, out) : 0;
       if (endMs > dueMs) {
+        this.#foresight.forget(id);
         out.push({ type: "reject", id, code: "deadline-exceeded", expected: endMs - arrivedMs });
         return;
       }
@@ -165,6 +171,7 @@ export class Scheduler {
   #cancel(id: number, now: number, out: Decision[]): void {
     const waiting = this.#queue.get(id);
     if (waiting !== undefined) this.#queue.remove(waiting);
+    this.#foresight.forget(id);
     for (const [lane, [running]] of this.#lanes.batches)
       if (
         running?.ids.delete(id) === true &&
@@ -219,6 +226,7 @@ export class Scheduler {
           break;
         }
         this.#queue.remove(first);
+        this.#foresight.waited(step, now - step.arrivedMs);
         if (!step.isRefusable) this.#queue.add({ ...step, dueMs: Infinity }, costMs, now);
         else out.push({ type: "reject", id, code: "deadline-exceeded", expected: now + soonestMs - step.arrivedMs });
       }
@@ -311,6 +319,7 @@ export class Scheduler {
       dueMs = Math.min(dueMs, next.dueMs);
       if (rows > 0 && (rows + next.step.rows > wanted || endMs - aloneMs + withNext > dueMs)) break;
       this.#queue.serve(next, withNext - ms, freeMs + withNext);
+      this.#foresight.waited(next.step, freeMs - next.step.arrivedMs);
       rows += next.step.rows;
       ms = withNext;
       preempt &&= next.step.preempt;
@@ -378,21 +387,27 @@ export class Scheduler {
         inLine = steps.size;
         break;
       }
-    // Lanes fill up like vessels: those that are free first take what is ahead until the next is free as well.
     const free = usual.map(({ freeMs }) => freeMs).sort((a, b) => a - b);
-    let aheadMs = (this.#urgency.isUrgent(step) ? 1 : AHEAD_MARGIN) * this.#queue.aheadMs(step);
-    let startMs = 0;
-    for (const [i, freeMs] of free.entries()) {
-      const roomMs = ((free[i + 1] ?? Infinity) - freeMs) * (i + 1);
-      startMs = freeMs + aheadMs / (i + 1);
-      if (aheadMs <= roomMs) break;
-      aheadMs -= roomMs;
-    }
+    const aheadMs = this.#queue.aheadMs(step);
+    const isUrgent = this.#urgency.isUrgent(step);
+    const startMs = filledMs(free, isUrgent ? aheadMs : aheadMs * this.#foresight.times(step));
+    if (!isUrgent) this.#foresight.told(step, filledMs(free, aheadMs) - now);
     const together = this.#estimate.rows(key, Math.min(step.batching.maxBatchSize, inLine + 1));
     const endMs = startMs + (this.#estimate.ms(key, Math.max(step.rows, together)) ?? 0);
     const express = this.#express(step, chances, endMs, now, out);
     return express === undefined ? endMs : Math.min(endMs, express.endMs + inLine * express.ms);
   }
+}
+
+/** When lanes that are free at these times, the first first, have done so much: those fill up like vessels. */
+function filledMs(free: readonly number[], aheadMs: number): number {
+  let leftMs = aheadMs;
+  for (const [i, freeMs] of free.entries()) {
+    const roomMs = ((free[i + 1] ?? Infinity) - freeMs) * (i + 1);
+    if (leftMs <= roomMs) return freeMs + leftMs / (i + 1);
+    leftMs -= roomMs;
+  }
+  return Infinity;
 }
 
 /** Counts the lanes like one that idle and hold the model. */
