@@ -57,8 +57,8 @@ export class Stage {
   /** All that was told, for a replay. */
   readonly told: { readonly event: Event; readonly now: number; readonly lanes: readonly LaneView[] }[] = [];
   now = 0;
-  #order = 0;
-  #events: { readonly atMs: number; readonly order: number; readonly act: () => void }[] = [];
+  /** By their times, those of one time in the order in which they came. */
+  readonly #events: { readonly atMs: number; readonly act: () => void }[] = [];
   readonly #busy: Map<string, number> = new Map();
   readonly #cost: (model: number, rows: number, lane: string) => number;
 
@@ -79,7 +79,13 @@ export class Stage {
 
   /** Has something happen at a time. */
   at(atMs: number, act: () => void): void {
-    this.#events.push({ atMs, order: this.#order++, act });
+    let [low, high] = [0, this.#events.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#events[middle] as { atMs: number }).atMs <= atMs) low = middle + 1;
+      else high = middle;
+    }
+    this.#events.splice(low, 0, { atMs, act });
   }
 
   /** Has a step arrive when it says; it is due so many ms later, where that is given. */
@@ -100,7 +106,6 @@ export class Stage {
   /** Plays until nothing happens any more, or until a time. */
   play(untilMs = Infinity): void {
     for (;;) {
-      this.#events.sort((a, b) => a.atMs - b.atMs || a.order - b.order);
       const next = this.#events[0];
       const wakeMs = this.scheduler.wakeMs;
       const atMs = Math.min(next?.atMs ?? Infinity, wakeMs);
