@@ -7,14 +7,14 @@ export default [
   {
     name: "JavaScript on the main thread, gzip",
     path: "dist/index.js",
-    limit: "28.65 kB",
+    limit: "28.95 kB",
     gzip: true,
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: onDemand }),
   },
   {
     name: "The same with all that may be loaded later, gzip",
     path: "dist/index.js",
-    limit: "32.1 kB",
+    limit: "32.35 kB",
     gzip: true,
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm" }),
   },
