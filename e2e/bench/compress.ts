@@ -43,13 +43,10 @@ const WIRE: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   "byte-lm": { int8: 0.26 },
   "ocr-rec": { int8: 0.26, int4: 0.21, "int8-dynamic": 0.3 },
 };
-/**
- * How much faster than float32 the chosen variant is on wasm, at least. Where it runs the kernels of float32 (no integer
- * ones are faster for one picture), that is 1, but for what the clock can't tell.
- */
+/** How much faster than float32 the chosen variant is on wasm, at least. For one picture no integer kernels are faster. */
 const SPEED: Readonly<Record<string, number>> = {
-  "fashion-cnn": 0.98,
-  "fashion-mlp": 0.98,
+  "fashion-cnn": 1,
+  "fashion-mlp": 1,
   "fashion-mlp-64": 1.5,
   "byte-lm": 1.5,
   "ocr-rec": 1.4,
