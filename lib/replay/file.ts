@@ -111,9 +111,7 @@ const saved = v.looseObject({
   alone: v.optional(id, 0),
   passed: v.optional(id, 0),
   short: v.looseObject({ ms: cost, key: v.string(), untilMs: v.pipe(v.number(), v.finite()) }),
-  foresight: v.optional(
-    v.looseObject({ times: v.map(v.pipe(v.number(), v.finite()), cost), told: v.map(id, cost) }),
-  ),
+  foresight: v.optional(v.looseObject({ times: v.map(v.pipe(v.number(), v.finite()), cost), told: v.map(id, cost) })),
   wakeMs: due,
 });
 const file = v.looseObject({
