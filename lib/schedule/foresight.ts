@@ -7,7 +7,7 @@ import type { Step } from "./protocol.ts";
 /** At the least: short bursts end before it could be learnt that more comes. */
 const LEAST = 2.2;
 const MOST = 32;
-/** Of a hundred that are accepted, this many may be so in vain. */
+/** Of those that are accepted, this share may wait longer than they were told. */
 const IN_VAIN = 0.005;
 /** By how much one that was told too little adds to the logarithm. */
 const RATE = 0.1;

@@ -159,7 +159,6 @@ export class Scheduler {
       }
       const endMs = isRefusable && dueMs < Infinity ? this.#endOf(step, now, lanes, out) : 0;
       if (endMs > dueMs) {
-        this.#foresight.forget(id);
         out.push({ type: "reject", id, code: "deadline-exceeded", expected: endMs - arrivedMs });
         return;
       }
@@ -391,9 +390,9 @@ export class Scheduler {
     const aheadMs = this.#queue.aheadMs(step);
     const isUrgent = this.#urgency.isUrgent(step);
     const startMs = filledMs(free, isUrgent ? aheadMs : aheadMs * this.#foresight.times(step));
-    if (!isUrgent) this.#foresight.told(step, filledMs(free, aheadMs) - now);
     const together = this.#estimate.rows(key, Math.min(step.batching.maxBatchSize, inLine + 1));
     const endMs = startMs + (this.#estimate.ms(key, Math.max(step.rows, together)) ?? 0);
+    if (!isUrgent && endMs <= step.dueMs) this.#foresight.told(step, filledMs(free, aheadMs) - now);
     const express = this.#express(step, chances, endMs, now, out);
     return express === undefined ? endMs : Math.min(endMs, express.endMs + inLine * express.ms);
   }
