@@ -32,7 +32,7 @@ export function assignmentOf({ exit, isLate, log }: RunApart, backend: "webgpu" 
   throw new SelvedgeError("no-backend", `onnxruntime-node did not run the model on ${backend}: ${reason}`, {
     backend,
     isLate,
-    exit: exit ?? "ended by a signal",
+    exit: exit ?? "it died",
     log: log.slice(-2000),
   });
 }
