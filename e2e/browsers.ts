@@ -1,5 +1,6 @@
-// The one place that knows the three browsers of the tests: where they lie, by which flags and preferences WebGPU is on,
-// and how they are installed. Chromium draws WebGPU with SwiftShader, Firefox with Mesa's lavapipe; WebKitGTK has none.
+// The one place that knows what the tests need of a machine: the three browsers, where they lie, by which flags and
+// preferences WebGPU is on, and how they are installed.
+// Chromium draws WebGPU with SwiftShader, Firefox with Mesa's lavapipe; WebKitGTK has none.
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { chromium } from "@playwright/test";
@@ -61,6 +62,8 @@ const NEEDS: readonly { readonly path: string; readonly debian: string }[] = [
   // Says what the sound tests listen to.
   { path: "/usr/bin/espeak-ng", debian: "espeak-ng" },
   { path: "/usr/share/vulkan/icd.d/lvp_icd.json", debian: "mesa-vulkan-drivers" },
+  // ONNX's own cases, which the toolchain's reader is tried on.
+  { path: "/usr/share/libonnx-testdata/data", debian: "libonnx-testdata" },
 ];
 
 /**

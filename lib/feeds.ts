@@ -31,13 +31,13 @@ export function checkFeeds(ports: readonly Port[], feeds: Readonly<Record<string
 
 /** Checks that every input is there and no other. */
 export function checkNames(ports: readonly Port[], feeds: object): void {
-  const names = ports.map((port) => `"${port.name}"`).join(", ");
+  const names = (): string => ports.map((port) => `"${port.name}"`).join(", ");
   for (const name of Object.keys(feeds))
     if (!ports.some((port) => port.name === name))
-      throw new TypeError(`inputs: the model has no input "${name}", only ${names}`);
+      throw new TypeError(`inputs: the model has no input "${name}", only ${names()}`);
   for (const { name } of ports)
     if (!Object.hasOwn(feeds, name) || Reflect.get(feeds, name) === undefined)
-      throw new TypeError(`inputs: "${name}" is missing; the model takes ${names}`);
+      throw new TypeError(`inputs: "${name}" is missing; the model takes ${names()}`);
 }
 
 /** Checks one tensor. No dims in a port mean a scalar or an open rank, which ONNX Runtime does not tell apart. */

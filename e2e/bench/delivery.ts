@@ -38,7 +38,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
     return ms;
   };
   const cold = async (page: PageName, slowBy: number): Promise<number> => {
-    const context = await bench.browser.newContext();
+    const context = await bench.newProfile();
     try {
       return (await visit(context, page)) * (1 + slowBy);
     } finally {
@@ -48,7 +48,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   const warmed = async (page: PageName): Promise<BrowserContext> => {
     const known = contexts.get(page);
     if (known !== undefined) return known;
-    const context = await bench.browser.newContext();
+    const context = await bench.newProfile();
     contexts.set(page, context);
     await visit(context, page, STAY_MS);
     await visit(context, page, STAY_MS);
@@ -132,7 +132,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
         {
           name: "selvedge, f32",
           sample: async () => {
-            const context = await bench.browser.newContext();
+            const context = await bench.newProfile();
             try {
               const tab = await context.newPage();
               await tab.goto(line.address("selvedge, f32"));

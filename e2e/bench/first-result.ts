@@ -48,7 +48,7 @@ export async function* firstResultCases(bench: Bench): AsyncGenerator<Case> {
     return Number(ms);
   };
   const cold = async (page: keyof typeof PAGES, slowBy: number): Promise<{ ms: number; codeBytes: number }> => {
-    const context = await bench.browser.newContext();
+    const context = await bench.newProfile();
     const before = sent();
     const ms = await visit(context, page);
     await context.close();
@@ -57,7 +57,7 @@ export async function* firstResultCases(bench: Bench): AsyncGenerator<Case> {
   const warm = async (page: keyof typeof PAGES): Promise<number> => {
     let context = contexts.get(page);
     if (context === undefined) {
-      context = await bench.browser.newContext();
+      context = await bench.newProfile();
       contexts.set(page, context);
       await visit(context, page);
     }

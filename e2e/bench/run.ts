@@ -1,12 +1,12 @@
 // `npm run bench -- S`: runs scenario S in Chromium and Firefox, appends its rows to e2e/results/S.jsonl, prints them,
 // and exits 1 on a missed goal or a void run. A scenario is a module beside this one that says which cases it has in a
 // browser; it is handed an open browser and the address of the tests' pages.
-import { appendFileSync, mkdirSync } from "node:fs";
-import { cpus, loadavg } from "node:os";
+import { appendFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { cpus, loadavg, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
 import { chromium, firefox } from "@playwright/test";
-import type { Browser } from "@playwright/test";
+import type { Browser, BrowserContext } from "@playwright/test";
 import { chromiumLaunch, ensureBrowsers, firefoxLaunch } from "../browsers.ts";
 import { seeded } from "../corpus/random.ts";
 import { commit, machine, versions } from "../origin.ts";
@@ -20,6 +20,11 @@ import type { Row } from "./row.ts";
 export interface Bench {
   readonly browserName: "chromium" | "firefox";
   readonly browser: Browser;
+  /**
+   * Opens a new profile, as a visitor has one, in which nothing was fetched yet; whoever opens it closes it. In Chromium a
+   * browser of its own: what `browser.newContext()` gives is incognito, and keeps no machine code of a page's WebAssembly.
+   */
+  readonly newProfile: () => Promise<BrowserContext>;
   /** Where the tests' pages are, with a slash at the end. */
   readonly url: string;
   /** The text that names of cases must hold; empty for all. What no such case needs need not be made. */
@@ -32,6 +37,8 @@ export interface Bench {
 export type Scenario = (bench: Bench) => AsyncIterable<Case>;
 
 const SCENARIOS = ["overhead", "faults", "compress", "scheduling", "delivery"] as const;
+/** How long a Chromium that started is left alone. */
+const SETTLE_MS = 1_500;
 const BROWSERS = ["chromium", "firefox"] as const;
 const HELP = `Runs a benchmark scenario and appends its rows to e2e/results/<scenario>.jsonl.
 
@@ -104,7 +111,10 @@ async function runIn(browserName: (typeof BROWSERS)[number]): Promise<Row[]> {
     };
     const rounds = (usual: number): number =>
       values.quick ? 1 : Math.max(3, Math.round(usual * Number(values.rounds)));
-    const bench: Bench = { browserName, browser, url: `http://127.0.0.1:${port}/`, only: values.case, rounds };
+    const newProfile = (): Promise<BrowserContext> =>
+      browserName === "chromium" ? newChromiumProfile() : browser.newContext();
+    const url = `http://127.0.0.1:${port}/`;
+    const bench: Bench = { browserName, browser, newProfile, url, only: values.case, rounds };
     for await (const item of scenario(bench)) {
       if (!item.name.includes(values.case)) continue;
       const rows = await runCase(item, setting, seeded(`${browserName} ${item.name}`));
@@ -118,6 +128,17 @@ async function runIn(browserName: (typeof BROWSERS)[number]): Promise<Row[]> {
     await browser.close();
   }
   return found;
+}
+
+/** Opens Chromium with a profile of its own, and lets it settle, since a browser that starts is busy with itself. */
+async function newChromiumProfile(): Promise<BrowserContext> {
+  const folder = mkdtempSync(join(tmpdir(), "selvedge-profile-"));
+  const context = await chromium.launchPersistentContext(folder, chromiumLaunch());
+  context.on("close", () => {
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
+  });
+  await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+  return context;
 }
 
 function append(row: Row): void {
