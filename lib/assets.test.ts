@@ -15,15 +15,17 @@ describe("assetsBase", () => {
       workerUrl: `${folder}worker-jspi.js`,
       cacheUrl: `${folder}worker-cache.js`,
       wasmUrl: `${folder}ort-jspi.wasm`,
+      restUrl: `${folder}ort-jspi-rest.wasm`,
     });
   });
 });
 
 describe("without assetsBase", () => {
   test.each(["jspi", "wasm"] as const)("the %s build lies beside the package", (build) => {
-    const { workerUrl, cacheUrl, wasmUrl } = resolveAssets(build, undefined, PAGE);
+    const { workerUrl, cacheUrl, wasmUrl, restUrl } = resolveAssets(build, undefined, PAGE);
     expect(cacheUrl).toBe(new URL("./worker-cache.js", import.meta.url).href);
     expect(workerUrl).toBe(new URL(`./worker-${build}.js`, import.meta.url).href);
     expect(wasmUrl).toBe(new URL(`./ort-${build}.wasm`, import.meta.url).href);
+    expect(restUrl).toBe(new URL(`./ort-${build}-rest.wasm`, import.meta.url).href);
   });
 });

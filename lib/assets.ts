@@ -1,9 +1,7 @@
 // Where the worker scripts and wasm binaries are. Bundlers find and copy them by the literal
 // `new URL("./x", import.meta.url)` below: keep each in one piece. Functions, so that nothing is resolved at import and
 // a bundle whose `import.meta.url` is empty (esbuild's iife) works with `assetsBase`.
-import type { HostFacts } from "./effects.ts";
-
-/** Names a build of ONNX Runtime Web: `jspi` serves both backends, `wasm` browsers that cannot suspend wasm. */
+/** Names a build of ONNX Runtime Web: `jspi` serves both backends, `wasm`, which is smaller and starts sooner, the CPU. */
 export type OrtBuild = "jspi" | "wasm";
 
 /** The addresses of one build. */
@@ -13,11 +11,13 @@ export interface Assets {
   /** The worker that fetches models; the same for every build. */
   readonly cacheUrl: string;
   readonly wasmUrl: string;
+  /** The rest of the wasm binary. */
+  readonly restUrl: string;
 }
 
-/** Picks the smallest build that this browser can use. */
-export function chooseBuild(facts: HostFacts): OrtBuild {
-  return facts.jspi ? "jspi" : "wasm";
+/** Picks the smallest build that serves. */
+export function chooseBuild(mayUseGpu: boolean): OrtBuild {
+  return mayUseGpu ? "jspi" : "wasm";
 }
 
 /**
@@ -32,15 +32,25 @@ export function resolveAssets(build: OrtBuild, assetsBase: string | undefined, b
       workerUrl: new URL(`worker-${build}.js`, base).href,
       cacheUrl: new URL("worker-cache.js", base).href,
       wasmUrl: new URL(`ort-${build}.wasm`, base).href,
+      restUrl: new URL(`ort-${build}-rest.wasm`, base).href,
     };
   }
   try {
-    const [worker, wasm] =
+    const [worker, wasm, rest] =
       build === "jspi"
-        ? [new URL("./worker-jspi.js", import.meta.url), new URL("./ort-jspi.wasm", import.meta.url)]
-        : [new URL("./worker-wasm.js", import.meta.url), new URL("./ort-wasm.wasm", import.meta.url)];
+        ? [
+            new URL("./worker-jspi.js", import.meta.url),
+            new URL("./ort-jspi.wasm", import.meta.url),
+            new URL("./ort-jspi-rest.wasm", import.meta.url),
+          ]
+        : [
+            new URL("./worker-wasm.js", import.meta.url),
+            new URL("./ort-wasm.wasm", import.meta.url),
+            new URL("./ort-wasm-rest.wasm", import.meta.url),
+          ];
     const cache = new URL("./worker-cache.js", import.meta.url);
-    return { build, workerUrl: mend(worker.href), cacheUrl: mend(cache.href), wasmUrl: mend(wasm.href) };
+    const [workerUrl, cacheUrl, wasmUrl, restUrl] = [worker, cache, wasm, rest].map(({ href }) => mend(href));
+    return { build, workerUrl, cacheUrl, wasmUrl, restUrl } as Assets;
   } catch (error) {
     const fix = "Serve the package's dist files and set `assetsBase` to where they are.";
     throw new TypeError(`A bundler moved Selvedge away from its worker: ${String(error)}. ${fix}`, { cause: error });

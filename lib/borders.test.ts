@@ -31,21 +31,23 @@ const CONTRACTS = [
 ];
 
 /**
- * Says what each folder of lib/ may import beside itself. `contracts` are the files above, `root` all others straight in
- * lib/; `type:` admits types alone. What is not listed is forbidden.
+ * Says what each folder of lib/ may import beside itself. `contracts` are the files above, `build` is what makes dist/, `root`
+ * all others straight in lib/; `type:` admits types alone. What is not listed is forbidden.
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   contracts: [],
   schedule: ["contracts", "type:backend"],
   cache: ["contracts"],
   observe: ["contracts", "type:schedule"],
-  backend: ["contracts"],
+  wasm: [],
+  backend: ["contracts", "wasm"],
   preprocess: ["contracts", "type:backend", "type:pool"],
   postprocess: ["contracts", "type:pool"],
   pool: ["contracts", "backend", "preprocess", "postprocess"],
   compress: ["contracts", "backend", "preprocess", "postprocess", "replay"],
   replay: ["contracts", "schedule", "observe"],
   simulate: ["contracts", "root", "schedule", "cache", "pool", "backend", "observe", "replay"],
+  build: ["wasm"],
   root: ["contracts", "schedule", "cache", "observe", "pool", "type:backend"],
 };
 
@@ -145,6 +147,7 @@ function folderOf(path: string): string {
   const parts = relative(join(ROOT, "lib"), path).split("/");
   if (parts[0] === "..") return "outside";
   if (parts.length > 1) return parts[0] ?? "";
+  if (parts[0] === "build.ts") return "build";
   return CONTRACTS.includes((parts[0] ?? "").replace(/\.ts$/, "")) ? "contracts" : "root";
 }
 

@@ -4,9 +4,11 @@
 //   worker-cache.js       by esbuild: the worker that fetches models
 //   worker-offline.js     by esbuild: the service worker that keeps pages
 //   cli.js, compress.js   by esbuild: the toolchain for Node, with what it needs but the optional peers
-//   ort-<build>.wasm      copied from onnxruntime-web, which is a development dependency for that reason
+//   ort-<build>.wasm      what usually runs of onnxruntime-web's binary, which is a development dependency for that reason
+//   ort-<build>-rest.wasm the rest of it, linked when it is called (wasm/split.ts); `npm run usual` finds out what is which
 // A bundler's library mode is no choice here: it rewrites the worker's URL and inlines the wasm as base64.
 import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
   copyFileSync,
   existsSync,
@@ -22,6 +24,7 @@ import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
+import { splitWasm } from "./wasm/split.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const DIST = join(ROOT, "dist");
@@ -76,7 +79,22 @@ await build({
   legalComments: "eof",
   logLevel: "warning",
 });
-for (const each of BUILDS) copyFileSync(join(ORT_DIST, each.wasm), join(DIST, `ort-${each.name}.wasm`));
+for (const { name, wasm } of BUILDS) {
+  const whole = readFileSync(join(ORT_DIST, wasm));
+  const usual = JSON.parse(readFileSync(join(ROOT, `lib/wasm/usual-${name}.json`), "utf8")) as {
+    sha256: string;
+    bits: string;
+  };
+  const sha256 = createHash("sha256").update(whole).digest("hex");
+  if (sha256 !== usual.sha256)
+    throw new Error(`${wasm} is not what lib/wasm/usual-${name}.json is about: npm run usual`);
+  const bits = Buffer.from(usual.bits, "base64");
+  const isUsual = (i: number): boolean => (((bits[i >> 3] ?? 0) >> (i & 7)) & 1) === 1;
+  const id = createHash("sha256").update(sha256).update(bits).digest("hex").slice(0, 12);
+  const { first, rest } = splitWasm(whole, id, isUsual);
+  writeFileSync(join(DIST, `ort-${name}.wasm`), first);
+  writeFileSync(join(DIST, `ort-${name}-rest.wasm`), rest);
+}
 
 if (existsSync(join(ROOT, "lib/index.ts"))) {
   for (const project of ["tsconfig.build.json", "tsconfig.compress.json"])

@@ -1,8 +1,8 @@
 // `selvedge/cache`: what is stored of models, for settings pages and clean-up; not needed to load one. The engine's own
 // entry does not import this. What a model would cost, and fetching it before it is needed, is the engine's business:
 // `engine.availability`, `engine.update`.
-import { chooseBuild, resolveAssets } from "./assets.ts";
-import type { Assets } from "./assets.ts";
+import { resolveAssets } from "./assets.ts";
+import type { Assets, OrtBuild } from "./assets.ts";
 import { CacheClient } from "./cache/client.ts";
 import type { StoreContents, StoredFile } from "./cache/protocol.ts";
 import type { StoredBundle } from "./cache/shelf.ts";
@@ -39,18 +39,21 @@ export function openCache(options: CacheOptions = {}): ModelCache {
   const { facts } = effects;
   const { trustedTypesPolicy: policy } = options;
   const vouched = (href: string): string | ScriptUrl => (policy === undefined ? href : policy.createScriptURL(href));
-  const assets = (): Assets => resolveAssets(chooseBuild(facts), options.assetsBase?.toString(), facts.baseUrl);
+  const assets = (build: OrtBuild): Assets => resolveAssets(build, options.assetsBase?.toString(), facts.baseUrl);
   const client = new CacheClient(
     effects,
     () => {
-      const { cacheUrl: href } = assets();
+      const { cacheUrl: href } = assets("wasm");
       return { href, script: vouched(href) };
     },
     "auto",
   );
   return new ModelCache(client, facts.baseUrl, (href) => {
-    const { workerUrl, cacheUrl, wasmUrl } = assets();
-    return keepPage(vouched(href), [workerUrl, cacheUrl, wasmUrl]);
+    const builds = (["jspi", "wasm"] as const).filter((build) => build === "wasm" || facts.jspi).map(assets);
+    return keepPage(
+      vouched(href),
+      builds.map(({ workerUrl, cacheUrl, wasmUrl, restUrl }) => [workerUrl, cacheUrl, wasmUrl, restUrl]),
+    );
   });
 }
 

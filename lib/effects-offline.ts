@@ -10,10 +10,15 @@ const HEARD_MS = 10_000;
 const NO_SHELL = /^(audio|beacon|embed|fetch|frame|iframe|image|img|input|object|ping|track|video|xmlhttprequest)$/;
 
 /**
- * Has a service worker keep this page, and `assets` beside it; null where the browser has no service workers here.
+ * Has a service worker keep this page, and what its engine is made of; null where the browser has no service workers here.
+ * `builds` are the ways to make one, each with its worker's script first: those that the page began are kept, or all where
+ * it began none.
  * @throws TypeError where the service worker does not govern this page
  */
-export async function keepPage(script: string | ScriptUrl, assets: readonly string[]): Promise<KeptPage | null> {
+export async function keepPage(
+  script: string | ScriptUrl,
+  builds: readonly (readonly string[])[],
+): Promise<KeptPage | null> {
   // Missing on pages that are not secure, and in private windows of some browsers.
   const { serviceWorker } = navigator as Partial<Navigator>;
   if (serviceWorker === undefined) return null;
@@ -23,11 +28,11 @@ export async function keepPage(script: string | ScriptUrl, assets: readonly stri
     throw new TypeError(`The service worker governs ${registration.scope}, and this page is outside. ${fix}`);
   }
   const worker = await activeOf(registration);
-  return ask(worker, { selvedge: "keep", parts: partsOf(assets) });
+  return ask(worker, { selvedge: "keep", parts: partsOf(builds) });
 }
 
 /** Lists what this page was made of so far. */
-function partsOf(assets: readonly string[]): PagePart[] {
+function partsOf(builds: readonly (readonly string[])[]): PagePart[] {
   const parts = new Map<string, boolean>();
   const add = (address: string, isShell: boolean): void => {
     const [url = ""] = new URL(address, location.href).href.split("#");
@@ -36,7 +41,8 @@ function partsOf(assets: readonly string[]): PagePart[] {
   add(location.href, true);
   for (const entry of performance.getEntriesByType("resource") as PerformanceResourceTiming[])
     add(entry.name, !NO_SHELL.test(entry.initiatorType));
-  for (const asset of assets) add(asset, true);
+  const begun = builds.filter(([worker = ""]) => parts.has(new URL(worker, location.href).href));
+  for (const asset of (begun.length > 0 ? begun : builds).flat()) add(asset, true);
   return [...parts].map(([url, isShell]) => ({ url, isShell }));
 }
 

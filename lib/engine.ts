@@ -122,7 +122,7 @@ export class Engine {
     });
     const ledger = new GpuLedger(effects);
     const base = options.assetsBase?.toString();
-    const assets = (): Assets => resolveAssets(chooseBuild(facts), base, facts.baseUrl);
+    const assets = (): Assets => resolveAssets(chooseBuild(usable("webgpu")), base, facts.baseUrl);
     /** Whether it is ours to say which workers share the cores. */
     const isOurs = usable("wasm") && options.workers === undefined;
     const size = {
@@ -144,7 +144,7 @@ export class Engine {
     this.#pool = new Pool(size, {
       effects: withTicker(effects, wait, "once late"),
       source: () => sourceOf(assets().workerUrl),
-      wasmUrl: () => assets().wasmUrl,
+      wasmUrls: assets,
       threads,
       verbose: options.verbose ?? false,
       onLog: options.onLog ?? null,

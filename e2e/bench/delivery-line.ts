@@ -102,7 +102,15 @@ export async function preparePages(): Promise<void> {
     const html = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="main.js"></script>`;
     writeFileSync(join(folder, "index.html"), html);
     if (name.startsWith("selvedge"))
-      for (const file of ["worker-jspi.js", "worker-wasm.js", "worker-cache.js", "ort-jspi.wasm", "ort-wasm.wasm"])
+      for (const file of [
+        "worker-jspi.js",
+        "worker-wasm.js",
+        "worker-cache.js",
+        "ort-jspi.wasm",
+        "ort-jspi-rest.wasm",
+        "ort-wasm.wasm",
+        "ort-wasm-rest.wasm",
+      ])
         copyFileSync(join(ROOT, "dist", file), join(folder, file));
     if (name.includes("hash left out")) await buildWithoutHash(join(folder, "worker-cache.js"));
   }

@@ -120,7 +120,15 @@ async function bundlePages(): Promise<void> {
     const html = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="main.js"></script>`;
     await writeFile(join(folder, "index.html"), html);
   }
-  for (const file of ["worker-jspi.js", "worker-cache.js", "ort-jspi.wasm", "worker-wasm.js", "ort-wasm.wasm"])
+  for (const file of [
+    "worker-jspi.js",
+    "worker-cache.js",
+    "ort-jspi.wasm",
+    "ort-jspi-rest.wasm",
+    "worker-wasm.js",
+    "ort-wasm.wasm",
+    "ort-wasm-rest.wasm",
+  ])
     await cp(join(ROOT, "dist", file), join(FOLDER, "selvedge", file));
   for (const file of ["ort-wasm-simd-threaded.jsep.wasm", "ort-wasm-simd-threaded.jsep.mjs"])
     await cp(join(ORT, file), join(FOLDER, "peer", file));

@@ -91,8 +91,9 @@ const page: BackendPage = {
   async startWithout(setup) {
     const client = clientOf(setup);
     const wasmUrl = new URL("/dist/missing.wasm", location.href).href;
+    const restUrl = wasmUrl;
     try {
-      await client.start({ ...setup, wasmUrl, verbose: false }, 60_000);
+      await client.start({ ...setup, wasmUrl, restUrl, verbose: false }, 60_000);
       return { code: "started", message: "" };
     } catch (error) {
       return { code: codeOf(error), message: error instanceof Error ? error.message : "" };
@@ -105,7 +106,8 @@ const page: BackendPage = {
 async function started(setup: Setup, verbose = false): Promise<WorkerClient> {
   const client = clientOf(setup);
   const wasmUrl = new URL(`/dist/ort-${setup.build}.wasm`, location.href).href;
-  await client.start({ backend: setup.backend, wasmUrl, threads: setup.threads, verbose }, 60_000);
+  const restUrl = new URL(`/dist/ort-${setup.build}-rest.wasm`, location.href).href;
+  await client.start({ backend: setup.backend, wasmUrl, restUrl, threads: setup.threads, verbose }, 60_000);
   return client;
 }
 

@@ -119,6 +119,7 @@ function clientOn(backend: BackendName): Promise<WorkerClient> {
 async function startClient(backend: BackendName): Promise<WorkerClient> {
   const { href } = new URL("/dist/worker-jspi.js", location.href);
   const wasmUrl = new URL("/dist/ort-jspi.wasm", location.href).href;
+  const restUrl = new URL("/dist/ort-jspi-rest.wasm", location.href).href;
   const watched = URL.createObjectURL(new Blob([WATCH, `importScripts(${JSON.stringify(href)});`]));
   const effects = browserEffects();
   const createWorker = (): Worker => new Worker(watched, { name: "selvedge" });
@@ -126,7 +127,7 @@ async function startClient(backend: BackendName): Promise<WorkerClient> {
     href,
     script: href,
   });
-  await client.start({ backend, wasmUrl, threads: 1, verbose: false }, BOUND_MS);
+  await client.start({ backend, wasmUrl, restUrl, threads: 1, verbose: false }, BOUND_MS);
   return client;
 }
 

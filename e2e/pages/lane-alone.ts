@@ -14,7 +14,7 @@ export async function createLaneAlone(
   bytesOf: (name: string) => Promise<ArrayBuffer>,
 ): Promise<Peer> {
   const effects = browserEffects();
-  const build = effects.facts.jspi ? "jspi" : "wasm";
+  const build = "wasm";
   const href = new URL(`/dist/worker-${build}.js`, location.href).href;
   const lane = new Lane(
     "wasm-0",
@@ -22,7 +22,10 @@ export async function createLaneAlone(
     {
       effects,
       source: () => ({ href, script: href }),
-      wasmUrl: () => new URL(`/dist/ort-${build}.wasm`, location.href).href,
+      wasmUrls: () => ({
+        wasmUrl: new URL(`/dist/ort-${build}.wasm`, location.href).href,
+        restUrl: new URL(`/dist/ort-${build}-rest.wasm`, location.href).href,
+      }),
       threads: 1,
       compiled: { module: null },
       verbose: false,

@@ -1,6 +1,6 @@
 // Subjects of the `overhead` benchmark, in the page: model.run, the same model in a hand-written worker, and ONNX
 // Runtime on the main thread. Each sample runs one of them and says how long it took.
-import * as ort from "onnxruntime-web/jspi";
+import * as ort from "onnxruntime-web/wasm";
 import { createEngine } from "selvedge";
 import type { Engine, Model } from "selvedge";
 import { addModel } from "../../lib/backend/fixtures.ts";
@@ -110,7 +110,7 @@ async function rawWorker(model: ArrayBuffer): Promise<Subject> {
 }
 
 async function rawMainThread(model: ArrayBuffer): Promise<Subject> {
-  ort.env.wasm.wasmPaths = { wasm: "/onnxruntime-web/ort-wasm-simd-threaded.jspi.wasm" };
+  ort.env.wasm.wasmPaths = { wasm: "/onnxruntime-web/ort-wasm-simd-threaded.wasm" };
   ort.env.wasm.numThreads = 1;
   const session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"], logSeverityLevel: 4 });
   let tail: Promise<unknown> = Promise.resolve();

@@ -3,7 +3,7 @@
 // take requests in the order in which they come. Each has one thread, which is what ONNX Runtime Web takes by itself on
 // two cores; but for Selvedge's wide lane, and beside it a worker with as many.
 import { AutoModel, env, Tensor } from "@huggingface/transformers";
-import * as ort from "onnxruntime-web/jspi";
+import * as ort from "onnxruntime-web/wasm";
 import { createEngine } from "selvedge";
 import type { Engine, EngineOptions, Inputs, Model, RunOptions } from "selvedge";
 
@@ -110,7 +110,7 @@ async function createTransformers(models: readonly Measured[]): Promise<Peer> {
 }
 
 async function createMainThread(models: readonly Measured[]): Promise<Peer> {
-  ort.env.wasm.wasmPaths = { wasm: "/onnxruntime-web/ort-wasm-simd-threaded.jspi.wasm" };
+  ort.env.wasm.wasmPaths = { wasm: "/onnxruntime-web/ort-wasm-simd-threaded.wasm" };
   ort.env.wasm.numThreads = 1;
   const sessions = new Map<string, ort.InferenceSession>();
   for (const { name } of models) {

@@ -1,5 +1,5 @@
 // The peer of the benchmarks: ONNX Runtime Web in a worker as one writes it by hand, with nothing around it.
-import * as ort from "onnxruntime-web/jspi";
+import * as ort from "onnxruntime-web/wasm";
 
 interface Ask {
   readonly model?: ArrayBuffer;
@@ -10,7 +10,7 @@ let session: ort.InferenceSession | null = null;
 
 self.onmessage = async ({ data: { model, feeds } }: MessageEvent<Ask>) => {
   if (model !== undefined) {
-    ort.env.wasm.wasmPaths = { wasm: "/onnxruntime-web/ort-wasm-simd-threaded.jspi.wasm" };
+    ort.env.wasm.wasmPaths = { wasm: "/onnxruntime-web/ort-wasm-simd-threaded.wasm" };
     ort.env.wasm.numThreads = 1;
     session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"], logSeverityLevel: 4 });
     self.postMessage(null);

@@ -1,6 +1,6 @@
 // The peer of the scheduling benchmark: ONNX Runtime Web in a worker as one writes it by hand, for several models, with
 // one run in flight at a time. Its name says how many threads it has.
-import * as ort from "onnxruntime-web/jspi";
+import * as ort from "onnxruntime-web/wasm";
 
 /** What the page asks: to load a model under a name, or to run one. */
 export type Ask =
@@ -13,7 +13,7 @@ export type Ask =
       readonly data: Float32Array;
     };
 
-ort.env.wasm.wasmPaths = { wasm: "/onnxruntime-web/ort-wasm-simd-threaded.jspi.wasm" };
+ort.env.wasm.wasmPaths = { wasm: "/onnxruntime-web/ort-wasm-simd-threaded.wasm" };
 ort.env.wasm.numThreads = Number(self.name);
 
 const sessions = new Map<string, ort.InferenceSession>();

@@ -9,11 +9,16 @@ import type { Dtype, Port, Tensor } from "../tensor.ts";
 
 export type { BackendName } from "../device.ts";
 
-/** What a backend is started with. */
-export interface StartOptions {
-  readonly backend: BackendName;
-  /** Address of the wasm binary; nothing else is fetched. */
+/** Where ONNX Runtime's wasm binary is, which comes in two parts (wasm/split.ts). */
+export interface WasmUrls {
   readonly wasmUrl: string;
+  /** The functions that hardly ever run: fetched when the first of them does, or once something was answered. */
+  readonly restUrl: string;
+}
+
+/** What a backend is started with; nothing is fetched but its addresses. */
+export interface StartOptions extends WasmUrls {
+  readonly backend: BackendName;
   /** Threads of the wasm build; above 1 only where the page is cross-origin isolated. */
   readonly threads: number;
   /** Hands ONNX Runtime's own log to `onLog`, to tell where operators run. */

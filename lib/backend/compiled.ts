@@ -2,29 +2,67 @@
 // take the place of one that died, are handed the module. It has no option for that; its glue calls
 // `WebAssembly.instantiateStreaming`, or `instantiate` where it is given a binary, so the module is caught there, and put
 // in the binary's place.
+import { joinParts, linkWhenCalled } from "../wasm/parts.ts";
 
 /** Stands for the binary where the module is given; ONNX Runtime then fetches nothing. */
 export const NO_BINARY: Uint8Array = new Uint8Array(8);
 
 /**
- * Has `given` instantiated in place of what is asked for from now on; null leaves that as it is. Gives what tells the
- * module that was instantiated first; null while none was.
+ * Has `given` instantiated in place of what is asked for from now on; null leaves that as it is. `loadRest` compiles the
+ * rest at once. Gives what tells the module that was instantiated first; null while none was.
  */
-export function shareModule(given: WebAssembly.Module | null): () => WebAssembly.Module | null {
+export function shareModule(
+  given: WebAssembly.Module | null,
+  loadRest: () => WebAssembly.Module,
+): () => WebAssembly.Module | null {
   const wasm = WebAssembly;
   const { instantiate, instantiateStreaming } = wasm;
   let first = given;
+  const made = (
+    source: WebAssembly.WebAssemblyInstantiatedSource,
+    imports: WebAssembly.Imports = {},
+  ): typeof source => {
+    first ??= source.module;
+    linkWhenCalled(source.instance, imports, loadRest);
+    return source;
+  };
   wasm.instantiate = (async (source: BufferSource | WebAssembly.Module, imports?: WebAssembly.Imports) => {
     if (source instanceof WebAssembly.Module) return instantiate(source, imports);
-    if (given !== null) return { module: given, instance: await instantiate(given, imports) };
-    const made = await instantiate(source, imports);
-    first ??= made.module;
-    return made;
+    if (given === null) return made(await instantiate(source, imports), imports);
+    return made({ module: given, instance: await instantiate(given, imports) }, imports);
   }) as typeof instantiate;
-  wasm.instantiateStreaming = async (source, imports) => {
-    const made = await instantiateStreaming(source, imports);
-    first ??= made.module;
-    return made;
-  };
+  wasm.instantiateStreaming = async (source, imports) => made(await instantiateStreaming(source, imports), imports);
   return () => first;
+}
+
+/** Fetches and compiles at once, inside a worker: whoever asks can't wait otherwise. */
+export function loadAtOnce(url: string): WebAssembly.Module {
+  const request = new XMLHttpRequest();
+  request.open("GET", url, false);
+  request.responseType = "arraybuffer";
+  try {
+    request.send();
+    if (request.status !== 200) throw new Error(`status ${request.status}`);
+    return new WebAssembly.Module(request.response as ArrayBuffer);
+  } catch (error) {
+    const text = `${url} did not load (${error instanceof Error ? error.message : String(error)}). Serve all of the package's dist files.`;
+    const failure = new Error(text, { cause: error });
+    // ONNX Runtime was left in the middle of a call: nothing can be done with it any more.
+    setTimeout(() => {
+      throw failure;
+    });
+    throw failure;
+  }
+}
+
+/** Fetches both parts and joins them: threads have an instance each, which nothing can be linked to. */
+export async function fetchWhole(first: string, rest: string): Promise<Uint8Array<ArrayBuffer>> {
+  const [start, end] = await Promise.all(
+    [first, rest].map(async (url) => {
+      const response = await fetch(url);
+      if (!response.ok) throw new Error(`${url}: status ${response.status}`);
+      return new Uint8Array(await response.arrayBuffer());
+    }),
+  );
+  return joinParts(start as Uint8Array, end as Uint8Array);
 }

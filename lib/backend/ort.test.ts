@@ -95,7 +95,13 @@ const FEEDS = { x: { dtype: "float32", dims: [1], data: new Float32Array([5]) } 
 
 async function loaded(): Promise<Backend> {
   const backend = createOrtBackend(standIn());
-  await backend.start({ backend: "webgpu", wasmUrl: "https://example.com/ort.wasm", threads: 1, verbose: false });
+  await backend.start({
+    backend: "webgpu",
+    wasmUrl: "https://example.com/ort.wasm",
+    restUrl: "rest.wasm",
+    threads: 1,
+    verbose: false,
+  });
   await backend.load(1, MODEL);
   return backend;
 }
@@ -122,7 +128,13 @@ test.each([
 ])("a load for which the browser has lost %s may be made again, and says how", async (_, blobs, reason) => {
   const module = standIn();
   const backend = createOrtBackend(module);
-  await backend.start({ backend: "wasm", wasmUrl: "https://example.com/ort.wasm", threads: 1, verbose: false });
+  await backend.start({
+    backend: "wasm",
+    wasmUrl: "https://example.com/ort.wasm",
+    restUrl: "rest.wasm",
+    threads: 1,
+    verbose: false,
+  });
   if (reason !== null) module.InferenceSession.create = () => Promise.reject(new Error(reason));
   const files = blobs.map((data, i) => ({ path: String(i), data }));
   await expect(backend.load(1, { files, session: {} })).rejects.toMatchObject({
@@ -198,7 +210,13 @@ describe("without WebGPU", () => {
     ["the browser has none", {}],
   ])("the start rejects with no-backend: %s", async (_, navigator) => {
     vi.stubGlobal("navigator", navigator);
-    const start = createOrtBackend(standIn()).start({ backend: "webgpu", wasmUrl: "", threads: 1, verbose: false });
+    const start = createOrtBackend(standIn()).start({
+      backend: "webgpu",
+      wasmUrl: "",
+      restUrl: "rest.wasm",
+      threads: 1,
+      verbose: false,
+    });
     await expect(start).rejects.toMatchObject({ code: "no-backend" });
   });
 });

@@ -20,11 +20,12 @@ import type {
   StartOptions,
   StateCall,
 } from "./backend.ts";
-import { NO_BINARY, shareModule } from "./compiled.ts";
+import { fetchWhole, loadAtOnce, NO_BINARY, shareModule } from "./compiled.ts";
 import { failureOf, startFailureOf } from "./failure.ts";
 import { watchDeviceMemory, watchWasmMemory } from "./memory.ts";
 import { checkFeeds } from "../feeds.ts";
 import { release } from "../release.ts";
+import { isWhole } from "../wasm/parts.ts";
 import { createNextTask } from "./task.ts";
 
 /** The part of onnxruntime-web that is used; every build has it. */
@@ -88,6 +89,8 @@ class OrtBackend implements Backend {
   #log: string[] = [];
   readonly #wasmBytes: () => number = watchWasmMemory();
   #deviceBytes = (): number => 0;
+  /** What is not fetched yet of ONNX Runtime, where this worker is the one that fetches it. */
+  #restUrl: string | null = null;
 
   constructor(ort: OrtModule) {
     this.#ort = ort;
@@ -107,19 +110,23 @@ class OrtBackend implements Backend {
     this.#verbose = options.verbose;
     const { env } = this.#ort;
     env.logLevel = options.verbose ? "verbose" : "fatal";
-    const { module = null } = options;
-    const compiled = shareModule(module);
-    if (module === null) env.wasm.wasmPaths = { wasm: options.wasmUrl };
-    else env.wasm.wasmBinary = NO_BINARY;
-    env.wasm.numThreads = options.threads;
+    const { wasmUrl, restUrl, threads } = options;
+    const given = options.module ?? null;
+    const module = given !== null && (threads === 1 || isWhole(given)) ? given : null;
+    const compiled = shareModule(module, () => loadAtOnce(restUrl));
+    if (module !== null) env.wasm.wasmBinary = NO_BINARY;
+    else if (threads === 1) env.wasm.wasmPaths = { wasm: wasmUrl };
+    this.#restUrl = module === null && threads === 1 ? restUrl : null;
+    env.wasm.numThreads = threads;
     env.wasm.proxy = false;
     if (options.verbose) this.#listen();
     const gpu = options.backend === "webgpu" ? await this.#openDevice() : null;
     try {
+      if (module === null && threads > 1) env.wasm.wasmBinary = await fetchWhole(wasmUrl, restUrl);
       const session = await this.#ort.InferenceSession.create(STARTER, this.#sessionOptions({}));
       await session.release();
     } catch (error) {
-      throw startFailureOf(error, options.backend, options.wasmUrl, await describe(options.wasmUrl));
+      throw startFailureOf(error, options.backend, wasmUrl, await describe(wasmUrl));
     }
     const version = env.versions.web ?? env.versions.common;
     const startMs = performance.now() - began;
@@ -197,6 +204,7 @@ class OrtBackend implements Backend {
       await this.#settleGpu("run");
       for (const value of Object.values(next)) done.delete(value);
       if (state !== undefined) this.#states.set(state.stateId, { modelId, tensors: next });
+      this.#fetchRest();
       return outputs;
     } finally {
       for (const value of done) value.dispose();
@@ -257,6 +265,18 @@ class OrtBackend implements Backend {
       const reason = error instanceof Error ? error.message : String(error);
       throw new SelvedgeError("no-backend", `WebGPU is not available here: ${reason}.`, { backend: "webgpu" }, error);
     }
+  }
+
+  /** Has the rest of ONNX Runtime in the browser's cache once something was answered, so that it is there when it is called. */
+  #fetchRest(): void {
+    if (this.#restUrl === null) return;
+    const url = this.#restUrl;
+    this.#restUrl = null;
+    // Where that fails it is asked for when it is needed.
+    void fetch(url, { priority: "low" }).then(
+      (response) => response.arrayBuffer(),
+      () => null,
+    );
   }
 
   #sessionOptions(session: Readonly<Record<string, string>>): Ort.InferenceSession.SessionOptions {

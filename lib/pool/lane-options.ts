@@ -1,5 +1,5 @@
 // What lanes are made with, and what a run on one is given beside its inputs: types alone.
-import type { BackendName } from "../backend/backend.ts";
+import type { BackendName, WasmUrls } from "../backend/backend.ts";
 import type { Effects } from "../effects.ts";
 import type { WorkerSource } from "../link.ts";
 import type { Tensor } from "../tensor.ts";
@@ -10,7 +10,7 @@ export interface LaneOptions {
   readonly effects: Effects;
   /** Names the worker script; called again for each start, may throw a clear error. */
   readonly source: () => WorkerSource;
-  readonly wasmUrl: () => string;
+  readonly wasmUrls: () => WasmUrls;
   readonly threads: number;
   /** What the workers of a pool compile once. */
   readonly compiled: Compiled;

@@ -329,7 +329,7 @@ export class Lane {
     if (this.#closed) throw new SelvedgeError("closed", "The engine is closed.");
     if (!this.#options.mayStart(this.backend))
       throw new SelvedgeError("device-lost", "The GPU was lost repeatedly, so it is left alone for two minutes.");
-    const wasmUrl = this.#options.wasmUrl();
+    const { wasmUrl, restUrl } = this.#options.wasmUrls();
     const client = new WorkerClient(effects, this.#options.source());
     client.onLog = this.#options.onLog;
     client.onEnd = (error) => {
@@ -338,7 +338,7 @@ export class Lane {
     this.#client = client;
     this.#starts += 1;
     try {
-      const options = { backend: this.backend, wasmUrl, threads, verbose, module: compiled.module };
+      const options = { backend: this.backend, wasmUrl, restUrl, threads, verbose, module: compiled.module };
       const startMs = effects.now();
       const { module = null, ...facts } = await client.start(
         options,

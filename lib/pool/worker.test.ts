@@ -12,7 +12,7 @@ import { runAlone, throughWorker } from "./through-worker.ts";
 import { serve } from "./worker.ts";
 import { WorkerClient } from "./worker-client.ts";
 
-const START: StartOptions = { backend: "wasm", wasmUrl: "", threads: 1, verbose: false };
+const START: StartOptions = { backend: "wasm", wasmUrl: "", restUrl: "", threads: 1, verbose: false };
 const BOUND_MS = 10_000;
 const open: MessagePort[] = [];
 

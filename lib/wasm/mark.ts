@@ -1,0 +1,55 @@
+// Makes a module tell which of its functions have run: each sets a global of its own, all of which are exported.
+import {
+  append,
+  concat,
+  nameOf,
+  number,
+  readBodies,
+  Reader,
+  readSections,
+  SECTION,
+  signed,
+  writeBodies,
+  writeSections,
+} from "./sections.ts";
+
+/** Names the exported globals, before the function's index; imported functions are not counted. */
+export const MARK = "mark:";
+
+/** Adds the marks. */
+export function markWasm(module: Uint8Array): Uint8Array<ArrayBuffer> {
+  const sections = readSections(module);
+  const of = (id: number): Uint8Array => sections.find((x) => x.id === id)?.bytes ?? Uint8Array.of(0);
+  const first = new Reader(of(SECTION.global)).number();
+  const bodies = readBodies(of(SECTION.code));
+  const marked = bodies.map((body, i) => {
+    const reader = new Reader(body);
+    for (let groups = reader.number(); groups > 0; groups -= 1) {
+      reader.number();
+      reader.byte();
+    }
+    const set = concat([Uint8Array.of(0x41), signed(1), Uint8Array.of(0x24), number(first + i)]);
+    return concat([body.subarray(0, reader.at), set, body.subarray(reader.at)]);
+  });
+  return writeSections(
+    sections.map(({ id, bytes }) => {
+      if (id === SECTION.global)
+        return {
+          id,
+          bytes: append(
+            bytes,
+            bodies.map(() => Uint8Array.of(0x7f, 1, 0x41, 0, 0x0b)),
+          ),
+        };
+      if (id === SECTION.export)
+        return {
+          id,
+          bytes: append(
+            bytes,
+            bodies.map((_, i) => concat([nameOf(MARK + String(i)), Uint8Array.of(3), number(first + i)])),
+          ),
+        };
+      return { id, bytes: id === SECTION.code ? writeBodies(marked) : bytes };
+    }),
+  );
+}
