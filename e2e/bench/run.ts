@@ -83,10 +83,13 @@ const { scenario } = (await import(`./${name}.ts`)) as { scenario: Scenario };
 const port = Number(process.env["SELVEDGE_PAGES_PORT"] ?? 43_119);
 const server = await servePages({ port, isolated: true });
 const rows: Row[] = [];
+/** Removed at the end: a Chromium that was closed may write for some moments more. */
+const profiles = mkdtempSync(join(tmpdir(), "selvedge-"));
 try {
   for (const browserName of browsers) rows.push(...(await runIn(browserName)));
 } finally {
   await server.close();
+  rmSync(profiles, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
 }
 const reason = voidReason(rows);
 if (reason !== null) console.error(reason);
@@ -132,11 +135,8 @@ async function runIn(browserName: (typeof BROWSERS)[number]): Promise<Row[]> {
 
 /** Opens Chromium with a profile of its own, and lets it settle, since a browser that starts is busy with itself. */
 async function newChromiumProfile(): Promise<BrowserContext> {
-  const folder = mkdtempSync(join(tmpdir(), "selvedge-profile-"));
+  const folder = mkdtempSync(join(profiles, "profile-"));
   const context = await chromium.launchPersistentContext(folder, chromiumLaunch());
-  context.on("close", () => {
-    rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
-  });
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
   return context;
 }
