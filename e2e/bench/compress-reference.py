@@ -1,7 +1,7 @@
 """Makes one form of a model with onnxruntime.quantization, the reference: FORM MODEL SAMPLES OUT.
 
-SAMPLES is a folder of .npz files, an array for each input. Prints one line of JSON: seconds of the work itself, without
-the imports, and the most memory that the process held.
+SAMPLES is a folder of .npz files, an array for each input with an axis more in front. Prints one line of JSON: seconds
+of the work itself, without the imports, and the most memory that the process held.
 """
 import glob
 import json
@@ -22,7 +22,7 @@ class Reader(q.CalibrationDataReader):
 
     def get_next(self):
         path = next(self.paths, None)
-        return None if path is None else dict(np.load(path))
+        return None if path is None else {name: x[0] for name, x in np.load(path).items()}
 
 
 started = time.time()

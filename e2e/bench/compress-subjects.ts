@@ -186,7 +186,10 @@ export interface Made {
   readonly peakBytes: number;
 }
 
-/** Writes a model and its calibration samples, for both quantizers to read. */
+/**
+ * Writes a model and its calibration samples, for both quantizers to read. Each has an axis more in front: so what is in a
+ * batch stays together, and forms are timed on it.
+ */
 export function writeWork(work: Work): { folder: string; model: string; samples: string } {
   const folder = join(FOLDER, work.name);
   const samples = join(folder, "samples");
@@ -206,7 +209,7 @@ export function writeWork(work: Work): { folder: string; model: string; samples:
 
 function npyOf({ dtype, dims, data }: Feed[string]): Uint8Array {
   if (!(data instanceof Float32Array) && !(data instanceof Int32Array)) throw new Error(`no sample is ${dtype}`);
-  const shape = `(${dims.join(", ")}${dims.length === 1 ? "," : ""})`;
+  const shape = `(${[1, ...dims].join(", ")},)`;
   const type = data instanceof Float32Array ? "<f4" : "<i4";
   const header = `{'descr': '${type}', 'fortran_order': False, 'shape': ${shape}, }`.padEnd(117) + "\n";
   const head = Uint8Array.from([0x93, ...new TextEncoder().encode("NUMPY"), 1, 0, header.length, 0]);
