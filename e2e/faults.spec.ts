@@ -116,7 +116,8 @@ test("a load whose worker fails once starts another", async ({ page }) => {
 test("a worker that takes another's place does not fetch ONNX Runtime again", async ({ page, context }) => {
   let fetched = 0;
   await context.route("**/*.wasm", (route) => {
-    fetched += 1;
+    // The rest, which this model's Loop calls for, each worker links by itself, from the browser's cache.
+    if (!route.request().url().endsWith("-rest.wasm")) fetched += 1;
     return route.continue();
   });
   await open(page);
