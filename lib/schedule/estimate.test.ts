@@ -40,6 +40,14 @@ test("grows while a row gets cheaper, and stops where it no longer does", () => 
   expect(run(new Estimate(), 30, (rows) => 54 * rows).at(-1)).toBe(1);
 });
 
+test("a size that was measured at a bad moment keeps no larger one from being used, and is as good as they again", () => {
+  const estimate = new Estimate();
+  run(estimate, 40, (rows) => 10 + rows);
+  for (let i = 0; i < 20; i += 1) estimate.learn(KEY, 8, 200);
+  expect(estimate.rows(KEY, 64)).toBe(64);
+  expect(estimate.rows(KEY, 12)).toBe(4);
+});
+
 test("tries again once in a while what did not pay", () => {
   const estimate = new Estimate();
   run(estimate, 100, (rows) => 54 * rows);

@@ -89,16 +89,21 @@ export class Estimate {
     if (next && next[0] < TOO_MANY_MS && ++this.#runs % RETRY === 0) cells[size + 1] = [next[0], false];
   }
 
-  /** Tells how many of the rows that are there should run together; twice what was tried so far where that may pay. */
+  /**
+   * Tells how many of the rows that are there should run together; twice what was tried so far where that may pay. A size
+   * that does not pay is passed by where a larger one is known to: it may have been measured at a bad moment.
+   */
   rows(key: string, available: number): number {
     const cells = this.#curves.get(key) ?? [];
     let before = Infinity;
     for (let rows = 1; ; rows *= 2) {
-      const [row, isSure] = cells[Math.log2(rows)] ?? [0, false];
-      if (isSure && row >= PAYS * before) return rows / 2;
+      const size = Math.log2(rows);
+      const [row, isSure] = cells[size] ?? [0, false];
+      const pays = (cell: Cell | null | undefined): boolean => cell?.[1] === true && cell[0] < PAYS * before;
+      if (isSure && !cells.slice(size, 1 + Math.log2(available)).some(pays)) return rows / 2;
       if (rows >= available) return available;
       if (!isSure) return rows;
-      before = row;
+      before = Math.min(before, row);
     }
   }
 }
