@@ -11,7 +11,6 @@ describe("assetsBase", () => {
     ["https://assets.example.com/1/", "https://assets.example.com/1/"],
   ])("%s is resolved against the page", (base, folder) => {
     expect(resolveAssets("jspi", base, PAGE)).toEqual({
-      build: "jspi",
       workerUrl: `${folder}worker-jspi.js`,
       cacheUrl: `${folder}worker-cache.js`,
       wasmUrl: `${folder}ort-jspi.wasm`,

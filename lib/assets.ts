@@ -6,7 +6,6 @@ export type OrtBuild = "jspi" | "wasm";
 
 /** The addresses of one build. */
 export interface Assets {
-  readonly build: OrtBuild;
   readonly workerUrl: string;
   /** The worker that fetches models; the same for every build. */
   readonly cacheUrl: string;
@@ -28,7 +27,6 @@ export function resolveAssets(build: OrtBuild, assetsBase: string | undefined, b
   if (assetsBase !== undefined) {
     const base = new URL(assetsBase.endsWith("/") ? assetsBase : `${assetsBase}/`, baseUrl);
     return {
-      build,
       workerUrl: new URL(`worker-${build}.js`, base).href,
       cacheUrl: new URL("worker-cache.js", base).href,
       wasmUrl: new URL(`ort-${build}.wasm`, base).href,
@@ -50,7 +48,7 @@ export function resolveAssets(build: OrtBuild, assetsBase: string | undefined, b
           ];
     const cache = new URL("./worker-cache.js", import.meta.url);
     const [workerUrl, cacheUrl, wasmUrl, restUrl] = [worker, cache, wasm, rest].map(({ href }) => mend(href));
-    return { build, workerUrl, cacheUrl, wasmUrl, restUrl } as Assets;
+    return { workerUrl, cacheUrl, wasmUrl, restUrl } as Assets;
   } catch (error) {
     const fix = "Serve the package's dist files and set `assetsBase` to where they are.";
     throw new TypeError(`A bundler moved Selvedge away from its worker: ${String(error)}. ${fix}`, { cause: error });
