@@ -50,7 +50,7 @@ export function resolveAssets(build: OrtBuild, assetsBase: string | undefined, b
     const [workerUrl, cacheUrl, wasmUrl, restUrl] = [worker, cache, wasm, rest].map(({ href }) => mend(href));
     return { workerUrl, cacheUrl, wasmUrl, restUrl } as Assets;
   } catch (error) {
-    const fix = "Serve the package's dist files and set `assetsBase` to where they are.";
+    const fix = "Serve the package's dist/ and set `assetsBase` to it.";
     throw new TypeError(`A bundler moved Selvedge away from its worker: ${String(error)}. ${fix}`, { cause: error });
   }
 }

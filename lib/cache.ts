@@ -49,10 +49,10 @@ export function openCache(options: CacheOptions = {}): ModelCache {
     "auto",
   );
   return new ModelCache(client, facts.baseUrl, (href) => {
-    const builds = (["jspi", "wasm"] as const).filter((build) => build === "wasm" || facts.jspi).map(assets);
+    const builds = (["jspi", "wasm"] as const).filter((build) => build === "wasm" || facts.jspi);
     return keepPage(
       vouched(href),
-      builds.map(({ workerUrl, cacheUrl, wasmUrl, restUrl }) => [workerUrl, cacheUrl, wasmUrl, restUrl]),
+      builds.map((build) => Object.values(assets(build)) as string[]),
     );
   });
 }
