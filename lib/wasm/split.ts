@@ -1,6 +1,6 @@
 // Splits a WebAssembly module in two, so that what hardly ever runs is neither fetched nor compiled before it does: the
 // first part is the module with stubs for the rare functions, the rest is the same with stubs for all others. Stubs of
-// the first part call through a table that the rest fills; at the first such call it is fetched and linked (link-rest.ts).
+// the first part call through a table that the rest fills; at the first such call it is fetched and linked (parts.ts).
 //
 // What makes it short: both parts number functions, types, globals, tables and memories as the whole did, so that no body
 // changes and no instruction is read. The rest imports what the first part defines. (Binaryen's wasm-split does the same on
@@ -36,7 +36,7 @@ export interface Parts {
   readonly rest: Uint8Array<ArrayBuffer>;
 }
 
-/** A function type: its bytes, and how many values it takes. */
+/** A function type: its bytes, and how many values it takes. A value's type is one byte, as all but typed references are. */
 interface FunctionType {
   readonly bytes: Uint8Array;
   readonly params: number;
@@ -44,8 +44,8 @@ interface FunctionType {
 
 /**
  * Splits a module. Which of its own functions (imported ones not counted) run usually is told by `isUsual`; the start
- * function, which copies the data segments to memory, stays in the first part in any case. `id` names this very module: parts of
- * different ones do not link.
+ * function, which copies the data segments to memory, stays in the first part in any case. `id` names this very module:
+ * parts of different ones do not link.
  * @throws TypeError where the module has what is not foreseen: types but functions', imports of globals, tables or tags
  */
 export function splitWasm(module: Uint8Array, id: string, isUsual: (index: number) => boolean): Parts {
