@@ -60,9 +60,6 @@ const LIMITS = [
 /** How long a run that failed waits to hear that its device was lost. */
 const LOSS_MS = 500;
 
-/** How long after the first answer the rest of ONNX Runtime is fetched: what the page needs next comes before it. */
-const REST_AFTER_MS = 2_000;
-
 interface Loaded {
   readonly session: Ort.InferenceSession;
   readonly inputs: readonly Port[];
@@ -275,13 +272,12 @@ class OrtBackend implements Backend {
     if (this.#restUrl === null) return;
     const url = this.#restUrl;
     this.#restUrl = null;
-    setTimeout(() => {
-      // Where that fails it is asked for when it is needed.
-      void fetch(url, { priority: "low" }).then(
-        (response) => response.arrayBuffer(),
-        () => null,
-      );
-    }, REST_AFTER_MS);
+    // At once: later it would keep a page that is left out of the back/forward cache. Where it fails it is asked for when
+    // it is needed.
+    void fetch(url, { priority: "low" }).then(
+      (response) => response.arrayBuffer(),
+      () => null,
+    );
   }
 
   #sessionOptions(session: Readonly<Record<string, string>>): Ort.InferenceSession.SessionOptions {
