@@ -8,7 +8,6 @@
 //   ort-<build>-rest.wasm the rest of it, linked when it is called (wasm/split.ts); `npm run usual` finds out what is which
 // A bundler's library mode is no choice here: it rewrites the worker's URL and inlines the wasm as base64.
 import { execFileSync } from "node:child_process";
-import { createHash } from "node:crypto";
 import {
   copyFileSync,
   existsSync,
@@ -25,6 +24,7 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { splitWasm } from "./wasm/split.ts";
+import { readUsual } from "./wasm/usual.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const DIST = join(ROOT, "dist");
@@ -81,16 +81,7 @@ await build({
 });
 for (const { name, wasm } of BUILDS) {
   const whole = readFileSync(join(ORT_DIST, wasm));
-  const usual = JSON.parse(readFileSync(join(ROOT, `lib/wasm/usual-${name}.json`), "utf8")) as {
-    sha256: string;
-    bits: string;
-  };
-  const sha256 = createHash("sha256").update(whole).digest("hex");
-  if (sha256 !== usual.sha256)
-    throw new Error(`${wasm} is not what lib/wasm/usual-${name}.json is about: npm run usual`);
-  const bits = Buffer.from(usual.bits, "base64");
-  const isUsual = (i: number): boolean => (((bits[i >> 3] ?? 0) >> (i & 7)) & 1) === 1;
-  const id = createHash("sha256").update(sha256).update(bits).digest("hex").slice(0, 12);
+  const { id, isUsual } = readUsual(name, whole);
   const { first, rest } = splitWasm(whole, id, isUsual);
   writeFileSync(join(DIST, `ort-${name}.wasm`), first);
   writeFileSync(join(DIST, `ort-${name}-rest.wasm`), rest);

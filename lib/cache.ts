@@ -50,10 +50,7 @@ export function openCache(options: CacheOptions = {}): ModelCache {
   );
   return new ModelCache(client, facts.baseUrl, (href) => {
     const builds = (["jspi", "wasm"] as const).filter((build) => build === "wasm" || facts.jspi);
-    return keepPage(
-      vouched(href),
-      builds.map((build) => Object.values(assets(build)) as string[]),
-    );
+    return keepPage(vouched(href), builds.map(assets));
   });
 }
 

@@ -1,6 +1,7 @@
 // The page's side of service-worker.ts: registers a service worker, and tells it what this page is made of. A page that
 // is open while its service worker starts was loaded past it; so the page says what was loaded.
 import { SelvedgeError } from "./errors.ts";
+import type { Assets } from "./assets.ts";
 import type { ScriptUrl } from "./effects.ts";
 import type { KeepAnswer, KeepMessage, KeptPage, PagePart } from "./service-worker.ts";
 
@@ -11,14 +12,10 @@ const NO_SHELL = /^(audio|beacon|embed|fetch|frame|iframe|image|img|input|object
 
 /**
  * Has a service worker keep this page, and what its engine is made of; null where the browser has no service workers here.
- * `builds` are the ways to make one, each with its worker's script first: those that the page began are kept, or all where
- * it began none.
+ * `builds` are what each way to make one takes: those whose worker the page began are kept, or all where it began none.
  * @throws TypeError where the service worker does not govern this page
  */
-export async function keepPage(
-  script: string | ScriptUrl,
-  builds: readonly (readonly string[])[],
-): Promise<KeptPage | null> {
+export async function keepPage(script: string | ScriptUrl, builds: readonly Assets[]): Promise<KeptPage | null> {
   // Missing on pages that are not secure, and in private windows of some browsers.
   const { serviceWorker } = navigator as Partial<Navigator>;
   if (serviceWorker === undefined) return null;
@@ -32,7 +29,7 @@ export async function keepPage(
 }
 
 /** Lists what this page was made of so far. */
-function partsOf(builds: readonly (readonly string[])[]): PagePart[] {
+function partsOf(builds: readonly Assets[]): PagePart[] {
   const parts = new Map<string, boolean>();
   const add = (address: string, isShell: boolean): void => {
     const [url = ""] = new URL(address, location.href).href.split("#");
@@ -41,8 +38,9 @@ function partsOf(builds: readonly (readonly string[])[]): PagePart[] {
   add(location.href, true);
   for (const entry of performance.getEntriesByType("resource") as PerformanceResourceTiming[])
     add(entry.name, !NO_SHELL.test(entry.initiatorType));
-  const begun = builds.filter(([worker = ""]) => parts.has(new URL(worker, location.href).href));
-  for (const asset of (begun.length > 0 ? begun : builds).flat()) add(asset, true);
+  const begun = builds.filter(({ workerUrl }) => parts.has(workerUrl));
+  for (const build of begun.length > 0 ? begun : builds)
+    for (const asset of Object.values(build) as string[]) add(asset, true);
   return [...parts].map(([url, isShell]) => ({ url, isShell }));
 }
 

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -17,6 +16,7 @@ import {
   writeSections,
 } from "./sections.ts";
 import { splitWasm } from "./split.ts";
+import { readUsual } from "./usual.ts";
 
 const ORT = dirname(createRequire(import.meta.url).resolve("onnxruntime-web/wasm"));
 
@@ -123,15 +123,9 @@ describe.each([
   ["wasm", "ort-wasm-simd-threaded.wasm"],
 ])("ONNX Runtime's build %s", (name, file) => {
   const whole = readFileSync(join(ORT, file));
-  const { sha256, bits } = JSON.parse(readFileSync(join(import.meta.dirname, `usual-${name}.json`), "utf8")) as {
-    sha256: string;
-    bits: string;
-  };
-
   test("is the one whose usual functions are known, and comes apart and together again body by body", () => {
-    expect(createHash("sha256").update(whole).digest("hex")).toBe(sha256);
-    const usual = Buffer.from(bits, "base64");
-    const { first, rest } = splitWasm(whole, "a", (i) => (((usual[i >> 3] ?? 0) >> (i & 7)) & 1) === 1);
+    const { id, isUsual } = readUsual(name, whole);
+    const { first, rest } = splitWasm(whole, id, isUsual);
     expect(first.length).toBeLessThan(0.6 * whole.length);
     const codeOf = (bytes: Uint8Array): Uint8Array =>
       readSections(bytes).find((x) => x.id === SECTION.code)?.bytes ?? bytes;
