@@ -34,11 +34,11 @@ const bytes = smallModel({
   ],
 }).write();
 
-async function run(folder: string, maxDrop: string, budgetMs: number) {
+async function run(folder: string, maxDrop: string, budgetMs: number, rows = 8) {
   const path = join(folder, "model.onnx");
   writeFileSync(path, bytes);
   const feeds = Array.from({ length: 40 }, (_, i) => ({
-    x: { dtype: "float32" as const, dims: [8, 24], data: seededFloats(192, i + 1) },
+    x: { dtype: "float32" as const, dims: [rows, 24], data: seededFloats(24 * rows, i + 1) },
   }));
   const lines: string[] = [];
   const found = await search({
@@ -78,6 +78,13 @@ test("a search beats the best single setting within the budget, and goes on from
   // Another budget is another search.
   const other = await run(at, "199dB", 1);
   expect(other.lines.some((x) => x.includes("going on"))).toBe(false);
+});
+
+test("what pruning costs is measured on samples that the repair was not fitted to", async () => {
+  // 15 rows are fewer than the 64 hidden units: those that are left fit them exactly, whatever is taken out.
+  const { outcome } = await run(folder(), "3dB", 60_000, 1);
+  const sizes = outcome.candidates.filter((x) => x.form === "f32" && x.price > 0).map((x) => x.bytes);
+  expect(new Set(sizes).size).toBeGreaterThan(1);
 });
 
 test("with no time, and a budget that nothing meets, float32 as it was is what comes out", async () => {

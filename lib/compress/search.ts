@@ -74,6 +74,7 @@ export interface SearchOutcome {
 }
 
 const BUDGET_MS = 600_000;
+/** Samples on which it is measured what pruning and fewer bits cost; a quarter where there are few. */
 const PROBES = 16;
 /** Of the time, so much goes into measuring what is sensitive. */
 const MEASURING = 0.25;
@@ -96,6 +97,7 @@ class Search {
   readonly #ortStarted = ortMs();
   readonly #bases: readonly Form[];
   readonly #half: number;
+  readonly #probes: readonly Feed[];
   #state: State;
   #pruner: Pruner | null = null;
   /** The highest price of pruning that is worth trying. */
@@ -106,6 +108,8 @@ class Search {
     this.#bases = formsFor(input.targets);
     const { n } = input.references.samples;
     this.#half = input.seen ?? (n < 4 ? n : Math.ceil(n / 2));
+    const { feeds } = input;
+    this.#probes = feeds.length < 2 ? feeds : feeds.slice(-Math.min(PROBES, Math.ceil(feeds.length / 4)));
     const hash = createHash("sha256").update(input.simple);
     hash.update(JSON.stringify([n, this.#half, input.metric.name, input.metric.budget, input.isMadeUp]));
     this.#state = { key: hash.digest("hex"), scores: {}, costs: null, sensitive: null };
@@ -115,7 +119,9 @@ class Search {
     this.#resume();
     const { simple, feeds, isMadeUp, onProgress } = this.#input;
     try {
-      this.#pruner = await Pruner.open(simple, isMadeUp ? [] : feeds, feeds[0]);
+      // Not on the probes: a repair that has more units than samples fits those as if nothing were lost.
+      const fitted = feeds.length < 2 ? feeds : feeds.slice(0, -this.#probes.length);
+      this.#pruner = await Pruner.open(simple, isMadeUp ? [] : fitted, feeds[0]);
     } catch (error) {
       onProgress(`search: nothing is pruned (${error instanceof Error ? error.message : String(error)})`);
     }
@@ -208,20 +214,19 @@ class Search {
   }
 
   async #measure(): Promise<void> {
-    const { simple, feeds, signal, onProgress } = this.#input;
+    const { simple, signal, onProgress } = this.#input;
     const ends = performance.now() + this.#budgetMs() * MEASURING;
-    const few = feeds.slice(0, PROBES);
     onProgress("search: measuring what each weight and each group is worth");
     if (this.#state.sensitive === null) {
       const budgetMs = Math.max(1_000, (ends - performance.now()) / 2);
-      const rows = await measureSensitivity(simple, few.slice(0, 4), { budgetMs, signal }).catch(() => []);
+      const rows = await measureSensitivity(simple, this.#probes.slice(0, 4), { budgetMs, signal }).catch(() => []);
       this.#state.sensitive = rows.map((x) => x.name);
     }
     if (this.#pruner !== null) {
       // What time did not suffice for before is measured now.
       const known = this.#state.costs ?? [];
       const isLate = (): boolean => performance.now() > ends;
-      this.#state.costs = await measureCosts(simple, this.#pruner, few, isLate, known).catch(() => known);
+      this.#state.costs = await measureCosts(simple, this.#pruner, this.#probes, isLate, known).catch(() => known);
     }
     await this.#save();
   }
