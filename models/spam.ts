@@ -18,7 +18,7 @@ import type { PackVariant } from "../lib/compress/pack.ts";
 import { quantizeBlocks } from "../lib/compress/quantize-blocks.ts";
 import { quantizeDynamic } from "../lib/compress/quantize-dynamic.ts";
 import { quantizeWeights } from "../lib/compress/quantize-weights.ts";
-import { int64Tensor } from "../lib/compress/weights.ts";
+import { floatsOf, int64Tensor } from "../lib/compress/weights.ts";
 import { buildGraph, readWeights } from "./graph.ts";
 import type { Weights } from "./graph.ts";
 import { FOLD_WEIGHTS, readBytes } from "./recipe.ts";
@@ -36,6 +36,12 @@ const DEEP_LENGTH = 512;
 export const PAIR_FACTOR = 7919;
 /** How many numbers pairs of pieces are known by. */
 export const PAIRS = 65_521;
+/**
+ * Bits that the tables of the wide part keep in int4: their values stay whole multiples of a step, so that what is sent is
+ * fewer bytes, though a file holds them in 8 bits. How large a piece or pair counts, all in one sum, bears more than what
+ * each says.
+ */
+const TABLE_BITS: Readonly<Record<string, number>> = { single: 6, piece: 6, pair: 5, size: 5, pairSize: 4 };
 /** Added where there is no piece: as far down as float16 can go with room to spare. */
 const FAR = -1e4;
 
@@ -99,7 +105,7 @@ export function spamVariants(path: string = WEIGHTS): PackVariant[] {
     return { id, needs, ...(transforms.length > 0 && { session: FOLD_WEIGHTS }), files };
   };
   return [
-    make("int4", ["webgpu"], quantizeBlocks({ block: 64 }), quantizeWeights()),
+    make("int4", ["webgpu"], coarserTables, quantizeBlocks({ block: 64 }), quantizeWeights()),
     make("int8-dynamic", ["wasm"], quantizeDynamic(), quantizeWeights()),
     make("int8", [], quantizeWeights()),
     make("f32", []),
@@ -258,6 +264,18 @@ export function buildSpam(path: string = WEIGHTS): OnnxModel {
     int64Tensor("split", [4], [0, 0, HEADS, width / HEADS]),
     int64Tensor("merge", [3], [0, 0, width]),
   ]);
+}
+
+/** Rounds the tables of the wide part to whole multiples of a wider step each. */
+function coarserTables({ graph }: OnnxModel): void {
+  for (const [name, bits] of Object.entries(TABLE_BITS)) {
+    const table = graph.constant(`linear.${name}/table`);
+    if (table === undefined) throw new Error(`the model has no table "${name}"`);
+    const values = floatsOf(table);
+    const [least, most] = values.reduce(([low, high], x) => [Math.min(low, x), Math.max(high, x)], [0, 0]);
+    const unit = short(Math.max(most, -least) / (2 ** (least < 0 ? bits - 1 : bits) - 1));
+    table.rawData = new Uint8Array(values.map((x) => Math.round(x / unit) * unit).buffer);
+  }
 }
 
 /** Gives a number in 12 bits, so that its multiples by 8 bits are exact. */

@@ -17,6 +17,9 @@ is hard to beat, and each part errs where the other does not:
 The deep part is trained on four fifths of the training threads. By the last fifth, which the wide part's score did not
 see either, the epoch that is kept, the share of each part (a tenth at least) and the temperature of the sum are chosen.
 Mails that are held out take part in nothing. It takes two minutes on one core.
+
+A third of the collection is spam, which is more than a mailbox holds, and a false alarm costs more than a spam that is
+read. So the log odds are moved to what they would be where one mail in four is spam (Saerens and others 2002).
 """
 import argparse
 import json
@@ -31,6 +34,7 @@ from torch import nn
 WIDTH, HIDDEN, HEADS, LAYERS = 64, 128, 4, 2
 TRAIN_LENGTH, LENGTH = 128, 512
 FAR = -1e4
+PRIOR = 0.25
 
 
 class Layer(nn.Module):
@@ -129,6 +133,12 @@ def mix(deep, mails):
     return share / heat, (1 - share) / heat
 
 
+def moved(mails):
+    """Gives what the log odds change by from the share of spam among the mails that were trained on to `PRIOR`."""
+    share = np.mean([x["spam"] for x in mails])
+    return math.log(PRIOR / (1 - PRIOR)) - math.log(share / (1 - share))
+
+
 def train(data, options):
     torch.manual_seed(options.seed)
     np.random.seed(options.seed)
@@ -185,7 +195,7 @@ def stored(model, data, factors):
     """Gives all weights as they are written; the factors of both parts are in them."""
     model.last.weight *= factors[0]
     model.last.bias *= factors[0]
-    model.last.bias += torch.tensor([-0.5, 0.5]) * data["bias"] * factors[1]
+    model.last.bias += torch.tensor([-0.5, 0.5]) * (data["bias"] * factors[1] + moved(data["train"]))
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
     for name, value in data["weights"].items():
         # Whole multiples of one step: 8 bits hold them exactly, in every form of the model.
