@@ -40,7 +40,6 @@ async function listen(page: Page, file: string, count: number, deaths: readonly 
       const model = await engine.load("/models/vad/bundle.json");
       const state = model.stateful();
       const sound = new Float32Array(await (await fetch(file)).arrayBuffer());
-      const sr = { dtype: "int64", dims: [], data: BigInt64Array.of(16_000n) } as const;
       const heard: number[] = [];
       let again = 0;
       const startMs = performance.now();
@@ -48,7 +47,7 @@ async function listen(page: Page, file: string, count: number, deaths: readonly 
         const data = new Float32Array(context + chunk);
         const from = i * chunk - context;
         data.set(sound.subarray(Math.max(0, from), (i + 1) * chunk), from < 0 ? context : 0);
-        const step = state.run({ input: { dtype: "float32", dims: [1, data.length], data }, sr });
+        const step = state.run({ input: { dtype: "float32", dims: [1, data.length], data } });
         if (deaths.includes(i)) for (const worker of workers.splice(0)) worker.terminate();
         const { outputs, info } = await step;
         heard.push((outputs["output"]?.data as Float32Array | undefined)?.[0] ?? Number.NaN);

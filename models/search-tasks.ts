@@ -173,7 +173,6 @@ function bestAnchor(outputs: Outputs): number {
 /** Chunks of sound with the state that float32 has there: whether each holds speech is told as float32 tells it. */
 async function hearing(bytes: Uint8Array, count: number): Promise<SearchTask> {
   const [chunk, before, perClip] = [512, 64, 50];
-  const sr = { dtype: "int64" as const, dims: [], data: BigInt64Array.of(16_000n) };
   const model = await openModel(bytes, "cpu");
   const feeds: Feed[] = [];
   for (const { samples } of clips(Math.ceil((2 * count) / perClip) + 2)) {
@@ -186,7 +185,6 @@ async function hearing(bytes: Uint8Array, count: number): Promise<SearchTask> {
       const feed: Feed = {
         input: { dtype: "float32", dims: [1, chunk + before], data: samples.slice(at - before, at + chunk) },
         state: { dtype: "float32", dims: [2, 1, 128], data: state },
-        sr,
       };
       feeds.push(feed);
       state = Float32Array.from((await model.run(feed))["stateN"]?.data ?? []);

@@ -49,9 +49,8 @@ class Listening {
   async hear(data: Float32Array<ArrayBuffer>): Promise<void> {
     const startMs = performance.now();
     this.#waiting += 1;
-    const sr = { dtype: "int64", dims: [], data: BigInt64Array.of(BigInt(RATE)) } as const;
     const { outputs } = await this.#state
-      .run({ input: { dtype: "float32", dims: [1, data.length], data }, sr })
+      .run({ input: { dtype: "float32", dims: [1, data.length], data } })
       .finally(() => {
         this.#waiting -= 1;
       });

@@ -41,8 +41,7 @@ async function runs(effects: Effects): Promise<() => Promise<string>> {
 function steps(state: Stateful): () => Promise<string> {
   const data = Float32Array.from({ length: CHUNK.samples }, (_, i) => Math.sin(i / 9) / 4);
   const input = { dtype: CHUNK.type, dims: [1, CHUNK.samples], data } as const;
-  const inputs: Inputs = { input, sr: { dtype: "int64", dims: [], data: BigInt64Array.of(16_000n) } };
-  return async () => (await state.run(inputs)).info.backend;
+  return async () => (await state.run({ input })).info.backend;
 }
 
 /** Calls a subject so often, one after the other, and gives ms a call; `slowBy` adds that share of idle turning. */

@@ -38,6 +38,7 @@ export type { QuantizeOptions, WeightFacts, WeightStore } from "./quantize-weigh
 export { raiseOpset } from "./raise-opset.ts";
 export { roundLayers } from "./rounding.ts";
 export type { ChooseGrid, Rounded } from "./rounding.ts";
+export { fixInputs } from "./fix-inputs.ts";
 export { setDims } from "./set-dims.ts";
 export type { DimsByName } from "./set-dims.ts";
 export { simplify } from "./simplify.ts";

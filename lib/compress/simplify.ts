@@ -6,6 +6,7 @@ import { fuseHardSwish } from "./fuse-hard-swish.ts";
 import type { Transform } from "./onnx.ts";
 import { prune } from "./prune.ts";
 import { raiseOpset } from "./raise-opset.ts";
+import { settleIfs } from "./settle-ifs.ts";
 import { settleReshapes } from "./settle-reshapes.ts";
 import { shareConstants } from "./share-constants.ts";
 
@@ -14,6 +15,7 @@ export function simplify(): Transform {
   const passes = [
     raiseOpset(13),
     constantsToInitializers(),
+    settleIfs(),
     settleReshapes(),
     fuseHardSwish(),
     foldAffine(),
