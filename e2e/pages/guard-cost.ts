@@ -1,7 +1,7 @@
 // Subjects of the benchmark, in the page: what safety costs while nothing fails. The same calls with the watchdog and
 // without, the same steps of a recurrent state with checkpoints and without.
 import { createEngine } from "selvedge";
-import type { Inputs, Stateful } from "selvedge";
+import type { Stateful } from "selvedge";
 import { addModel } from "../../lib/backend/fixtures.ts";
 import { browserEffects } from "../../lib/effects.ts";
 import type { Effects } from "../../lib/effects.ts";
