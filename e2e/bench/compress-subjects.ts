@@ -53,7 +53,7 @@ const FOLD = { "session.disable_quant_qdq": "1" } as const;
 
 /** Tells whether a case that holds this text may be one of a model: a case's name begins with its model's. */
 export function isAsked(only: string, model: string): boolean {
-  return only.startsWith(model) || !/^(fashion|byte|ocr)-/.test(only);
+  return only.startsWith(model) || !/^(fashion-|byte-|ocr-|spam)/.test(only);
 }
 
 /** Names the models, and says how each is made ready. */

@@ -11,6 +11,7 @@ import { FOLDER, isAsked, makeForm, open, ratioOf, WORKS, writeWork } from "./co
 import type { Made, Work } from "./compress-subjects.ts";
 import type { Case, Goal, Sample, Subject } from "./kernel.ts";
 import { pruneCases } from "./prune.ts";
+import { spamCases } from "./spam.ts";
 import type { Bench } from "./run.ts";
 
 /** What is compared: a form of ours, the reference's form, and the goals beside it. */
@@ -61,7 +62,9 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
     if (bench.browserName === "chromium") yield* fileCases(ready.work, ready.at);
     yield* speedCases(bench, ready);
   }
-  if (bench.browserName === "chromium") yield* pruneCases(bench);
+  if (bench.browserName !== "chromium") return;
+  yield* pruneCases(bench);
+  yield* spamCases(bench);
 }
 
 /** A model with its samples written and its bundle made. */
