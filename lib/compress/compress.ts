@@ -15,6 +15,7 @@ import { readModelFile, writeWhole } from "./files.ts";
 import { formsFor, TARGETS } from "./forms.ts";
 import type { Form, Target } from "./forms.ts";
 import { foldConstants } from "./infer.ts";
+import { foldKnownDims } from "./known-dims.ts";
 import { makeMetric, readLabels, sqnr } from "./metric.ts";
 import type { Metric, Outputs } from "./metric.ts";
 import { readModel, tensorBorders } from "./onnx.ts";
@@ -219,6 +220,7 @@ async function simplified(
     model.transform(settleInputs(), simplify());
     await foldConstants(model);
     model.transform(prune());
+    await foldKnownDims(model);
     const bytes = model.write();
     const few = feeds.slice(0, 4);
     const [was, now] = [await runAll(path, few, {}), await runAll(bytes, few, {})];
