@@ -5,7 +5,7 @@
 import type { Step } from "./protocol.ts";
 
 /** At the least: short bursts end before it could be learnt that more comes. */
-const LEAST = 2.2;
+const LEAST = 2.4;
 const MOST = 32;
 /** Of those that are accepted, this share may wait longer than they were told. */
 const IN_VAIN = 0.005;

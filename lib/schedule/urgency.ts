@@ -8,9 +8,12 @@ import type { Step } from "./protocol.ts";
 /** Short deadlines count as live for so many times their length, and at least so long. */
 const LIVE_TIMES = 20;
 const LIVE_MS = 2_000;
-/** While short deadlines are live: which part of the shortest a batch may take, and all that a lane holds. */
-const BATCH_PART = 0.8;
-const STAGED_PART = 0.8;
+/**
+ * While short deadlines are live: which part of the shortest a batch may take, and all that a lane holds. The page, and
+ * lanes that share the cores with it, take what is left.
+ */
+const BATCH_PART = 0.6;
+const STAGED_PART = 0.6;
 
 /** What is live, as it is written down. */
 export interface SavedUrgency {
