@@ -2,7 +2,7 @@
 //
 // At 16 kHz a chunk is 512 samples, behind the last 64 of the chunk before: 576 values. Without those 64 it runs as well,
 // and was a little less sure (mean 0.811 against 0.816 over a sentence). The rate is fixed: the branch for 8 kHz is half of
-// the file. No GPU has a kernel for its LSTM, and wasm takes less than a millisecond: wasm alone.
+// the file. No GPU has a kernel for its LSTM: wasm alone.
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fixInputs } from "../lib/compress/fix-inputs.ts";
