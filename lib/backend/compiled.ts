@@ -35,7 +35,11 @@ export function shareModule(
   return () => first;
 }
 
-/** Fetches and compiles at once, inside a worker: whoever asks can't wait otherwise. */
+/**
+ * Fetches and compiles at once, inside a worker: whoever asks can't wait otherwise. Nothing else may fetch this address from
+ * a worker: one that is blocked here, or in a run, does not read on what it fetches, and Chromium lets the second request
+ * for an address wait for the first, up to 20 s.
+ */
 export function loadAtOnce(url: string): WebAssembly.Module {
   const request = new XMLHttpRequest();
   request.open("GET", url, false);

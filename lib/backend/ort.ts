@@ -89,8 +89,6 @@ class OrtBackend implements Backend {
   #log: string[] = [];
   readonly #wasmBytes: () => number = watchWasmMemory();
   #deviceBytes = (): number => 0;
-  /** What is not fetched yet of ONNX Runtime, where this worker is the one that fetches it. */
-  #restUrl: string | null = null;
 
   constructor(ort: OrtModule) {
     this.#ort = ort;
@@ -116,7 +114,6 @@ class OrtBackend implements Backend {
     const compiled = shareModule(module, () => loadAtOnce(restUrl));
     if (module !== null) env.wasm.wasmBinary = NO_BINARY;
     else if (threads === 1) env.wasm.wasmPaths = { wasm: wasmUrl };
-    this.#restUrl = module === null && threads === 1 ? restUrl : null;
     env.wasm.numThreads = threads;
     env.wasm.proxy = false;
     if (options.verbose) this.#listen();
@@ -204,7 +201,6 @@ class OrtBackend implements Backend {
       await this.#settleGpu("run");
       for (const value of Object.values(next)) done.delete(value);
       if (state !== undefined) this.#states.set(state.stateId, { modelId, tensors: next });
-      this.#fetchRest();
       return outputs;
     } finally {
       for (const value of done) value.dispose();
@@ -265,19 +261,6 @@ class OrtBackend implements Backend {
       const reason = error instanceof Error ? error.message : String(error);
       throw new SelvedgeError("no-backend", `WebGPU is not available here: ${reason}.`, { backend: "webgpu" }, error);
     }
-  }
-
-  /** Has the rest of ONNX Runtime in the browser's cache once something was answered, so that it is there when it is called. */
-  #fetchRest(): void {
-    if (this.#restUrl === null) return;
-    const url = this.#restUrl;
-    this.#restUrl = null;
-    // At once: later it would keep a page that is left out of the back/forward cache. Where it fails it is asked for when
-    // it is needed.
-    void fetch(url, { priority: "low" }).then(
-      (response) => response.arrayBuffer(),
-      () => null,
-    );
   }
 
   #sessionOptions(session: Readonly<Record<string, string>>): Ort.InferenceSession.SessionOptions {
