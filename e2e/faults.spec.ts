@@ -83,7 +83,7 @@ for (const { name, inSoak = false, ...given } of CASES) {
 
 test("the model that never ends is ended within its bound, and others are answered meanwhile", async ({ page }) => {
   await open(page);
-  // Loads count too, and the first that loops links the rest of ONNX Runtime: seconds, on two busy cores.
+  // Loads count too, and the first that loops fetches and links the rest of ONNX Runtime.
   const boundMs = 5_000;
   const { endedMs, ...rest } = await ask(page, "endless", boundMs);
   await keep(test.info(), { boundMs, endedMs });

@@ -3,9 +3,8 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { formsFor, TARGETS } from "../../lib/compress/forms.ts";
 import { readModelFile } from "../../lib/compress/files.ts";
-import { foldConstants } from "../../lib/compress/infer.ts";
 import { describePorts } from "../../lib/compress/inspect.ts";
-import { prune } from "../../lib/compress/prune.ts";
+import { foldKnown } from "../../lib/compress/known-dims.ts";
 import { firstFeeds, openSamples } from "../../lib/compress/samples.ts";
 import { simplify } from "../../lib/compress/simplify.ts";
 
@@ -15,8 +14,7 @@ const model = readModelFile(path);
 const { inputs } = await describePorts(model);
 const feeds = await firstFeeds(await openSamples(samples, inputs, 256), 256);
 model.transform(simplify());
-await foldConstants(model);
-model.transform(prune());
+await foldKnown(model);
 const form = formsFor(TARGETS, [name]).find((x) => x.id === name);
 if (form === undefined) throw new Error(`there is no form ${name}`);
 await form.make(model, feeds, false);

@@ -14,8 +14,7 @@ import type { Feed } from "./feed.ts";
 import { readModelFile, writeWhole } from "./files.ts";
 import { formsFor, TARGETS } from "./forms.ts";
 import type { Form, Target } from "./forms.ts";
-import { foldConstants } from "./infer.ts";
-import { foldKnownDims } from "./known-dims.ts";
+import { foldKnown } from "./known-dims.ts";
 import { makeMetric, readLabels, sqnr } from "./metric.ts";
 import type { Metric, Outputs } from "./metric.ts";
 import { readModel, tensorBorders } from "./onnx.ts";
@@ -25,7 +24,6 @@ import { packBundle, writePacked } from "./pack.ts";
 import type { PackVariant } from "./pack.ts";
 import { maskedForm, pruneForms } from "./prune-forms.ts";
 import type { PruneOutcome, PruneRequest } from "./prune-forms.ts";
-import { prune } from "./prune.ts";
 import type { Recipe } from "./recipe.ts";
 import { References } from "./references.ts";
 import { htmlReport } from "./report-page.ts";
@@ -218,9 +216,7 @@ async function simplified(
   try {
     const model = readModel(whole);
     model.transform(settleInputs(), simplify());
-    await foldConstants(model);
-    model.transform(prune());
-    await foldKnownDims(model);
+    await foldKnown(model);
     const bytes = model.write();
     const few = feeds.slice(0, 4);
     const [was, now] = [await runAll(path, few, {}), await runAll(bytes, few, {})];

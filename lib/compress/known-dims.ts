@@ -9,6 +9,13 @@ import { elementsOf, settleReshape } from "./settle-reshapes.ts";
 import type { DimsOf } from "./settle-reshapes.ts";
 import { int64Tensor } from "./weights.ts";
 
+/** Folds what depends on constants alone, and what follows from dims that never change: the end of simplifying a model. */
+export async function foldKnown(model: OnnxModel): Promise<void> {
+  await foldConstants(model);
+  model.transform(prune());
+  await foldKnownDims(model);
+}
+
 /** Replaces what is picked of known Shapes and the targets of Reshape that follow, until nothing more follows. */
 export async function foldKnownDims(model: OnnxModel): Promise<void> {
   // What is settled lets ONNX Runtime infer more: a layer of attention after the one before it.

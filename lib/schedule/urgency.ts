@@ -12,8 +12,7 @@ const LIVE_MS = 2_000;
  * While short deadlines are live: which part of the shortest a batch may take, and all that a lane holds. The page, and
  * lanes that share the cores with it, take what is left.
  */
-const BATCH_PART = 0.6;
-const STAGED_PART = 0.6;
+const PART = 0.6;
 
 /** What is live, as it is written down. */
 export interface SavedUrgency {
@@ -46,7 +45,7 @@ export class Urgency {
 
   /** How long a batch may take at the most. */
   get batchMs(): number {
-    return BATCH_PART * this.#shortestMs;
+    return PART * this.#shortestMs;
   }
 
   /** Forgets what is live no more. */
@@ -76,7 +75,7 @@ export class Urgency {
   /** Tells whether a step on a lane leaves room for what is urgent. */
   leavesRoom({ dueMs, arrivedMs }: Step, chance: Chance, chances: readonly Chance[], now: number): boolean {
     if (dueMs - arrivedMs <= this.#shortestMs) return true;
-    if (chance.batches.length > 0 && chance.endMs - now > STAGED_PART * this.#shortestMs) return false;
+    if (chance.batches.length > 0 && chance.endMs - now > PART * this.#shortestMs) return false;
     if (!this.isLong(chance.ms)) return true;
     // With one lane there is no room to leave.
     const others = chances.filter(
