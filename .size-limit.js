@@ -7,14 +7,14 @@ export default [
   {
     name: "JavaScript on the main thread, gzip",
     path: "dist/index.js",
-    limit: "28.95 kB",
+    limit: "30.7 kB",
     gzip: true,
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: onDemand }),
   },
   {
     name: "The same with all that may be loaded later, gzip",
     path: "dist/index.js",
-    limit: "32.35 kB",
+    limit: "34.1 kB",
     gzip: true,
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm" }),
   },

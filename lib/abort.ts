@@ -1,7 +1,50 @@
 // Waiting that a signal cuts short.
 
+/** What those who work for a request use of an AbortSignal. */
+export interface Signal extends Pick<AbortSignal, "aborted" | "reason" | "throwIfAborted"> {
+  addEventListener(type: "abort", listener: () => void, options?: { readonly once: true }): void;
+  removeEventListener(type: "abort", listener: () => void): void;
+}
+
+/**
+ * A signal, and what aborts it: an AbortController in plain JavaScript, for what is made or listened to once a request.
+ * The browser's own took 10 to 20 µs of a request in Firefox, and its listeners are looked for among all there are.
+ */
+export class Stop implements Signal {
+  aborted: boolean = false;
+  reason: unknown;
+  /** Most have one listener; a Set would be the largest part of them. */
+  #listener: (() => void) | null = null;
+  #more: Set<() => void> | null = null;
+
+  abort(reason: unknown): void {
+    if (this.aborted) return;
+    this.aborted = true;
+    this.reason = reason;
+    const [first, more] = [this.#listener, this.#more];
+    this.#listener = this.#more = null;
+    first?.();
+    for (const listener of more ?? []) listener();
+  }
+
+  throwIfAborted(): void {
+    if (this.aborted) throw this.reason;
+  }
+
+  addEventListener(_: "abort", listener: () => void): void {
+    if (this.aborted || this.#listener === listener) return;
+    if (this.#listener === null && this.#more === null) this.#listener = listener;
+    else (this.#more ??= new Set()).add(listener);
+  }
+
+  removeEventListener(_: "abort", listener: () => void): void {
+    if (this.#listener === listener) this.#listener = null;
+    else this.#more?.delete(listener);
+  }
+}
+
 /** Settles as the promise does, or rejects with the signal's reason as soon as that is aborted. */
-export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+export function untilAborted<T>(promise: Promise<T>, signal: Signal): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const abort = (): void => {
       // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a signal's reason may be anything

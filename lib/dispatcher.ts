@@ -9,7 +9,8 @@ import type { Lane } from "./pool/lane.ts";
 import type { GpuLedger } from "./pool/ledger.ts";
 import type { Counters } from "./observe/counters.ts";
 import type { Feeds, LoadMessage, Ran } from "./pool/protocol.ts";
-import type { Attempt, Done } from "./result.ts";
+import { toResult } from "./result.ts";
+import type { Attempt, RunResult } from "./result.ts";
 import { keyOf, messageFor, placesOf } from "./routes.ts";
 import type { Route, Work } from "./routes.ts";
 import { Estimate } from "./schedule/estimate.ts";
@@ -34,8 +35,10 @@ interface Step {
   /** Whether it waits for the weights of the route that it goes down to. */
   isBetween: boolean;
   queuedMs: number;
-  resolve(done: Done): void;
-  reject(error: unknown): void;
+  /** Called when its signal is aborted; null where it has none. */
+  abort: (() => void) | null;
+  readonly resolve: (result: RunResult) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 /** A batch on a lane. */
@@ -115,21 +118,14 @@ export class Dispatcher {
   }
 
   /** Queues a step. A signal removes it while it waits and settles it at once while it runs. */
-  submit(work: Work): Promise<Done> {
-    return new Promise<Done>((resolve, reject) => {
+  submit(work: Work): Promise<RunResult> {
+    return new Promise<RunResult>((resolve, reject) => {
       const { signal } = work.options;
       if (this.#closed !== null || signal?.aborted === true) {
         reject(this.#closed ?? (signal?.reason as Error));
         return;
       }
       const id = this.#nextId++;
-      const abort = (): void => {
-        step.reject(signal?.reason);
-      };
-      const finish = (): boolean => {
-        signal?.removeEventListener("abort", abort);
-        return this.#steps.delete(id);
-      };
       const step: Step = {
         id,
         work,
@@ -140,17 +136,16 @@ export class Dispatcher {
         isAlone: false,
         isBetween: false,
         queuedMs: 0,
-        resolve: (done) => {
-          if (finish()) resolve(done);
-        },
-        reject: (error) => {
-          if (!finish()) return;
-          this.#tell({ type: "cancelled", id });
-          // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a signal's reason may be anything
-          reject(error);
-        },
+        abort: null,
+        resolve,
+        reject,
       };
-      signal?.addEventListener("abort", abort, { once: true });
+      if (signal !== undefined) {
+        step.abort = () => {
+          this.#reject(step, signal.reason);
+        };
+        signal.addEventListener("abort", step.abort, { once: true });
+      }
       this.#steps.set(id, step);
       this.#arrive(step, false);
     });
@@ -180,15 +175,28 @@ export class Dispatcher {
   /** Rejects everything of one model that waits; what runs is left to end. */
   drop(modelId: number, error: Error): void {
     for (const step of [...this.#steps.values()])
-      if (step.message.modelId === modelId && (step.isBetween || this.#scheduler.waits(step.id))) step.reject(error);
+      if (step.message.modelId === modelId && (step.isBetween || this.#scheduler.waits(step.id)))
+        this.#reject(step, error);
   }
 
   /** Rejects everything, now and later. */
   close(): void {
     this.#closed = new SelvedgeError("closed", "The engine is closed.");
-    for (const step of [...this.#steps.values()]) step.reject(this.#closed);
+    for (const step of [...this.#steps.values()]) this.#reject(step, this.#closed);
     this.#cancelWake?.();
     this.#save();
+  }
+
+  /** Takes a step out; tells whether it was not settled before. */
+  #leave({ id, work, abort }: Step): boolean {
+    if (abort !== null) work.options.signal?.removeEventListener("abort", abort);
+    return this.#steps.delete(id);
+  }
+
+  #reject(step: Step, error: unknown): void {
+    if (!this.#leave(step)) return;
+    this.#tell({ type: "cancelled", id: step.id });
+    step.reject(error);
   }
 
   #arrive(step: Step, isAgain: boolean): void {
@@ -226,7 +234,8 @@ export class Dispatcher {
       const { id, code, expected } = decision;
       const text =
         code === "overloaded" ? `${expected} requests wait already.` : `It would take ${Math.round(expected)} ms.`;
-      this.#steps.get(id)?.reject(new SelvedgeError(code, text, { expected }));
+      const step = this.#steps.get(id);
+      if (step !== undefined) this.#reject(step, new SelvedgeError(code, text, { expected }));
       return;
     }
     const lane = this.#lanes.find(({ id }) => id === decision.lane) as Lane;
@@ -249,7 +258,7 @@ export class Dispatcher {
       );
       for (const step of steps)
         if (step.route + 1 < step.work.routes.length) this.#stepDown(step);
-        else step.reject(error);
+        else this.#reject(step, error);
       this.pump(); // the lane is free for what else waits
       return;
     }
@@ -297,7 +306,8 @@ export class Dispatcher {
         const route = { ...ranOn, why: isBarred ? ranOn.why : own.why };
         const { queuedMs, attempts, work, arrivedMs } = step;
         const lateMs = now - arrivedMs - (work.options.deadlineMs ?? Infinity);
-        step.resolve({ item: item.value, ran, route, start: why, queuedMs, attempts, lateMs });
+        if (this.#leave(step))
+          step.resolve(toResult({ item: item.value, ran, route, start: why, queuedMs, attempts, lateMs }));
       } else if (startMs === null)
         this.#arrive(step, true); // it never began: no try of it
       else {
@@ -324,7 +334,7 @@ export class Dispatcher {
       hasFallback: isElsewhere || step.route + 1 < step.work.routes.length,
     });
     if (recovery === "reject" && (!wasBatch || step.attempts.length >= MAX_ATTEMPTS)) {
-      step.reject(error);
+      this.#reject(step, error);
       return;
     }
     this.#counters.retried(step.work.options.priority ?? "normal");
@@ -343,7 +353,7 @@ export class Dispatcher {
         if (this.#steps.has(step.id)) this.#arrive(step, true);
       },
       (error: unknown) => {
-        step.reject(error);
+        this.#reject(step, error);
       },
     );
   }

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { Signal } from "./abort.ts";
 import { Flights } from "./flights.ts";
 import type { Ask } from "./flights.ts";
 import type { Tensor } from "./tensor.ts";
@@ -23,8 +24,11 @@ const asks = (x: Tensor, more: Partial<Ask> = {}): Ask => {
 /** Runs that end when they are told to, and a clock that each look at moves. */
 function stage(lookMs = 0) {
   let now = 0;
-  const flights = new Flights<Answer>(() => (now += lookMs));
-  const runs: { answer(value: number): void; fail(error: Error): void; signal: AbortSignal | undefined }[] = [];
+  const flights = new Flights<Answer>(
+    () => (now += lookMs),
+    (copy) => copy,
+  );
+  const runs: { answer(value: number): void; fail(error: Error): void; signal: Signal | undefined }[] = [];
   const ask = (one: Ask): Promise<Answer> =>
     flights.ask(
       one,

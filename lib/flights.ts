@@ -3,6 +3,8 @@
 // which differ pay next to nothing, and one is never answered for another. Comparing is given up for a while where it
 // costs more than a twentieth of what it saves. Nobody waits for what is less urgent than himself, a cancel stops the run
 // only once nobody waits for it, and where it fails each asks for himself.
+import { Stop } from "./abort.ts";
+import type { Signal } from "./abort.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** What a request asks, and how urgently. */
@@ -12,7 +14,7 @@ export interface Ask {
   readonly priority: number;
   /** Infinity where there is no deadline. */
   readonly dueMs: number;
-  readonly signal: AbortSignal | undefined;
+  readonly signal: Signal | undefined;
 }
 
 /** What came of a run, as far as comparing is judged by it; all of it must be cloneable. */
@@ -25,7 +27,7 @@ interface Flight<T> {
   readonly ask: Ask;
   readonly answer: Promise<T>;
   /** Ends it; null where one of those who wait can't leave. */
-  stop: AbortController | null;
+  stop: Stop | null;
   waiting: number;
 }
 
@@ -41,18 +43,21 @@ const PAUSE = 1_000;
 /** The runs of one model that are in flight. */
 export class Flights<T extends Flown> {
   readonly #now: () => number;
+  readonly #shared: (copy: T) => T;
   readonly #flights: Map<number, Flight<T>[]> = new Map();
   #compared = 0;
   #spentMs = 0;
   #savedMs = 0;
   #pause = 0;
 
-  constructor(now: () => number) {
+  /** `shared` is given each answer that is a copy of another request's. */
+  constructor(now: () => number, shared: (copy: T) => T) {
     this.#now = now;
+    this.#shared = shared;
   }
 
   /** Gives the answer of a flight that asks the same, else of a run, whose end `run`'s signal may ask for. */
-  async ask(ask: Ask, run: (signal: AbortSignal | undefined) => Promise<T>): Promise<T> {
+  ask(ask: Ask, run: (signal: Signal | undefined) => Promise<T>): Promise<T> {
     if (this.#pause > 0) {
       this.#pause -= 1;
       return run(ask.signal);
@@ -63,6 +68,10 @@ export class Flights<T extends Flown> {
       const flight = this.#begin(words, ask, run);
       return this.#wait(flight.answer, ask.signal, flight);
     }
+    return this.#join(same, ask, run);
+  }
+
+  async #join(same: Flight<T>, ask: Ask, run: (signal: Signal | undefined) => Promise<T>): Promise<T> {
     same.waiting += 1;
     if (ask.signal === undefined) same.stop = null;
     let copy: T;
@@ -73,26 +82,26 @@ export class Flights<T extends Flown> {
       return run(ask.signal); // what stopped that one, a deadline or a fault, is not to stop this one
     }
     this.#savedMs += copy.info.ranMs;
-    return copy;
+    return this.#shared(copy);
   }
 
-  #begin(words: number, ask: Ask, run: (signal: AbortSignal | undefined) => Promise<T>): Flight<T> {
-    const stop = ask.signal === undefined ? null : new AbortController();
-    const flight: Flight<T> = { ask, answer: run(stop?.signal), stop, waiting: 1 };
+  #begin(words: number, ask: Ask, run: (signal: Signal | undefined) => Promise<T>): Flight<T> {
+    const stop = ask.signal === undefined ? null : new Stop();
+    const flight: Flight<T> = { ask, answer: run(stop ?? undefined), stop, waiting: 1 };
     const alike = this.#flights.get(words);
     if (alike === undefined) this.#flights.set(words, [flight]);
     else alike.push(flight);
     const landed = (): void => {
-      const left = (this.#flights.get(words) ?? []).filter((x) => x !== flight);
-      if (left.length > 0) this.#flights.set(words, left);
-      else this.#flights.delete(words);
+      const alike = this.#flights.get(words) ?? [];
+      alike.splice(alike.indexOf(flight), 1);
+      if (alike.length === 0) this.#flights.delete(words);
     };
     flight.answer.then(landed, landed);
     return flight;
   }
 
   /** Waits for an answer as long as the signal allows; the last to leave ends the run. */
-  #wait(answer: Promise<T>, signal: AbortSignal | undefined, flight: Flight<T>): Promise<T> {
+  #wait(answer: Promise<T>, signal: Signal | undefined, flight: Flight<T>): Promise<T> {
     if (signal === undefined) return answer;
     return new Promise<T>((resolve, reject) => {
       const leave = (): void => {
@@ -103,16 +112,24 @@ export class Flights<T extends Flown> {
       };
       signal.addEventListener("abort", leave, { once: true });
       if (signal.aborted) leave();
-      void answer.then(resolve, reject).finally(() => {
-        signal.removeEventListener("abort", leave);
-      });
+      answer.then(
+        (value) => {
+          signal.removeEventListener("abort", leave);
+          resolve(value);
+        },
+        (error: unknown) => {
+          signal.removeEventListener("abort", leave);
+          // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- the run's own
+          reject(error);
+        },
+      );
     });
   }
 
   #find(words: number, { inputs, priority, dueMs }: Ask): Flight<T> | undefined {
     const alike = this.#flights.get(words)?.slice(-COMPARED) ?? [];
     const asUrgent = alike.filter(
-      ({ ask, stop }) => ask.priority <= priority && ask.dueMs <= dueMs && stop?.signal.aborted !== true,
+      ({ ask, stop }) => ask.priority <= priority && ask.dueMs <= dueMs && stop?.aborted !== true,
     );
     if (asUrgent.length === 0) return undefined;
     const startMs = this.#now();

@@ -3,12 +3,13 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { BundleInput } from "./bundle.ts";
 import { browserEffects } from "./effects.ts";
-import { takeInputs } from "./inputs.ts";
+import { takeInputs as takeAtOnce } from "./inputs.ts";
 import type { ImageInput, Inputs } from "./inputs.ts";
 import { ARRAY_TYPES, zeros } from "./tensor.ts";
 import type { NumericDtype, Port } from "./tensor.ts";
 
 const effects = browserEffects();
+const takeInputs = async (...args: Parameters<typeof takeAtOnce>) => takeAtOnce(...args);
 const x: Port = { name: "x", dtype: "float32", dims: ["batch", 3, "width"], batchAxis: 0 };
 const mask: Port = { name: "mask", dtype: "int64", dims: ["batch", "width"], batchAxis: 0 };
 const accepts = { ports: [x, mask], images: {} };

@@ -5,7 +5,7 @@ import type { Effects } from "./effects.ts";
 import type { Feeds, WireImage, WireValue } from "./pool/protocol.ts";
 import { checkNames, checkSymbols, checkTensor, kindOf, show } from "./feeds.ts";
 import type { Symbols } from "./feeds.ts";
-import { arrayOver } from "./tensor.ts";
+import { ARRAY_TYPES, arrayOver } from "./tensor.ts";
 import type { Dtype, Tensor } from "./tensor.ts";
 
 /** An image that a model may take where its bundle declares an image input. */
@@ -46,25 +46,60 @@ export interface Accepts {
  * @throws TypeError for a wrong kind (missing or unknown name, dtype, array class, detached buffer, no image).
  * @throws RangeError for a wrong size (rank, dim, element count, empty batch).
  */
-export async function takeInputs(
+export function takeInputs(
   effects: Effects,
   accepts: Accepts,
   inputs: Inputs,
   transfer: boolean,
-): Promise<Feeds> {
+  slab: Slab | null = null,
+): Feeds | Promise<Feeds> {
   const { tensors, images, texts } = checkInputs(accepts, inputs);
   const feeds: Record<string, WireValue> = {};
   for (const [name, each] of texts) feeds[name] = { kind: "text", texts: each };
-  const shared = countBuffers(tensors);
+  const shared = transfer ? countBuffers(tensors) : null;
   for (const [name, tensor] of tensors) {
-    const taken = takeTensor(tensor, transfer && shared.get(bufferOf(tensor)) === 1);
+    const taken = takeTensor(tensor, shared?.get(bufferOf(tensor)) === 1, slab);
     feeds[name] = { kind: "tensor", tensor: taken };
   }
+  return images.length === 0 ? feeds : takeImages(effects, feeds, images);
+}
+
+async function takeImages(
+  effects: Effects,
+  feeds: Record<string, WireValue>,
+  images: readonly [string, ImageInput][],
+): Promise<Feeds> {
   for (const [name, source] of images) {
     const image = await takeImage(effects, name, source);
     feeds[name] = { kind: "image", image };
   }
   return feeds;
+}
+
+/** What is larger than this has a buffer of its own. */
+const SMALL_BYTES = 2 ** 14;
+const SLAB_BYTES = 2 ** 18;
+
+/**
+ * Where small inputs are copied to, side by side: to make a buffer for each, and to give it back, takes a browser longer
+ * than to copy them.
+ */
+export class Slab {
+  #buffer: ArrayBuffer = new ArrayBuffer(0);
+  #at = 0;
+
+  /** Copies bytes and says where to; null where they are too many. */
+  copy({ buffer, byteOffset, byteLength }: Uint8Array): { buffer: ArrayBuffer; at: number } | null {
+    if (byteLength > SMALL_BYTES) return null;
+    if (this.#at + byteLength > this.#buffer.byteLength) {
+      this.#buffer = new ArrayBuffer(SLAB_BYTES);
+      this.#at = 0;
+    }
+    const at = this.#at;
+    new Uint8Array(this.#buffer, at).set(new Uint8Array(buffer, byteOffset, byteLength));
+    this.#at = Math.ceil((at + byteLength) / 8) * 8;
+    return { buffer: this.#buffer, at };
+  }
 }
 
 /** Checks inputs without taking them; separate so that all tensors are known good before any buffer moves. */
@@ -124,10 +159,16 @@ function bufferOf(tensor: TensorInput): unknown {
 }
 
 /** Copies a tensor, or moves its buffer without a copy; float16 becomes its bits. */
-export function takeTensor(value: TensorInput, transfer: boolean): Tensor {
+export function takeTensor(value: TensorInput, transfer: boolean, slab: Slab | null = null): Tensor {
   const dims = [...value.dims];
   if (value.dtype === "string") return { dtype: "string", dims, data: [...(value.data as string[])] };
   const view = value.data as Uint8Array<ArrayBuffer>;
+  const small = transfer ? null : slab?.copy(view);
+  if (small) {
+    const Kind = ARRAY_TYPES[value.dtype];
+    const data = new Kind(small.buffer, small.at, view.byteLength / Kind.BYTES_PER_ELEMENT);
+    return { dtype: value.dtype, dims, data };
+  }
   const whole = view.byteOffset === 0 && view.byteLength === view.buffer.byteLength;
   const buffer =
     transfer && whole && view.buffer instanceof ArrayBuffer

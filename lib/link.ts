@@ -74,6 +74,16 @@ export class Link<Api extends Served<Api>> {
     bound: number | Promise<number>,
     ...args: Parameters<Api[K]>
   ): Promise<Value<Api[K]>> {
+    return this.callMoving(name, bound, [], ...args);
+  }
+
+  /** Makes a call with which buffers are moved. */
+  callMoving<K extends keyof Api & string>(
+    name: K,
+    bound: number | Promise<number>,
+    moved: Transferable[],
+    ...args: Parameters<Api[K]>
+  ): Promise<Value<Api[K]>> {
     return new Promise((resolve, reject) => {
       if (this.#ended !== null) {
         reject(this.#ended);
@@ -108,7 +118,7 @@ export class Link<Api extends Served<Api>> {
       this.#pending.set(id, { answer, fail });
       const argumentList = args.map((value) => ({ type: "RAW", value }));
       try {
-        this.#worker.postMessage({ id, type: "APPLY", path: [name], argumentList }, []);
+        this.#worker.postMessage({ id, type: "APPLY", path: [name], argumentList }, moved);
       } catch (error) {
         fail(new SelvedgeError("internal", `The call "${name}" could not be sent.`, {}, error));
       }

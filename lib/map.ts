@@ -1,8 +1,8 @@
 // Many inputs through one model: a source that is read no further ahead than answers are taken, so that an endless one
 // takes constant memory. Answers are given while the source is still being waited for.
-import { eitherOf } from "./abort.ts";
+import { Stop } from "./abort.ts";
 import type { Inputs } from "./inputs.ts";
-import type { MapOptions, RunOptions } from "./options.ts";
+import type { AskOptions, MapOptions } from "./options.ts";
 import type { RunResult } from "./result.ts";
 
 /** The answer to one input of a map. */
@@ -21,7 +21,7 @@ export interface Unmapped {
 
 /** What a map runs on. */
 export interface MapParts {
-  readonly run: (inputs: Inputs, options: RunOptions) => Promise<RunResult>;
+  readonly run: (inputs: Inputs, options: AskOptions) => Promise<RunResult>;
   /** How many inputs may be under way at the least, and at the most where they are small. */
   readonly atLeast: number;
   readonly atMost: number;
@@ -37,10 +37,16 @@ export async function* mapRuns(
   options: MapOptions,
 ): AsyncGenerator<Mapped | Unmapped, void, undefined> {
   const { ordered = true, errors = "stop", concurrency: given, ...own } = options;
-  const stop = new AbortController();
-  const signal = eitherOf(own.signal, stop.signal);
-  const iterator: Iterator<Inputs, unknown> | AsyncIterator<Inputs, unknown> =
-    Symbol.asyncIterator in source ? source[Symbol.asyncIterator]() : source[Symbol.iterator]();
+  const signal = new Stop();
+  const cancel = (): void => {
+    signal.abort(own.signal?.reason);
+  };
+  own.signal?.addEventListener("abort", cancel);
+  if (own.signal?.aborted === true) cancel();
+  const isAsync = Symbol.asyncIterator in source;
+  const iterator: Iterator<Inputs, unknown> | AsyncIterator<Inputs, unknown> = isAsync
+    ? source[Symbol.asyncIterator]()
+    : source[Symbol.iterator]();
   /** What is through and was not given yet, in the order in which it came. */
   const through = new Map<number, Mapped | Unmapped>();
   let concurrency = given ?? parts.atLeast;
@@ -60,24 +66,47 @@ export async function* mapRuns(
     };
     parts.run(inputs, { ...own, signal }).then(
       (result) => {
-        settle({ ...result, index });
+        const { outputs, info } = result;
+        settle({
+          index,
+          outputs,
+          get decoded() {
+            return result.decoded; // made when it is looked at
+          },
+          info,
+        });
       },
       (error: unknown) => {
         settle({ index, error });
       },
     );
   };
-  const read = async (): Promise<void> => {
-    isReading = true;
-    try {
-      const result = await Promise.resolve().then(() => iterator.next());
-      if (result.done === true) isOver = true;
-      else if (!signal.aborted) begin(result.value);
-    } catch (error) {
-      failures.push({ error });
-    }
-    isReading = false;
-    wake();
+  const take = (result: IteratorResult<Inputs, unknown>): void => {
+    if (result.done === true) isOver = true;
+    else if (!signal.aborted) begin(result.value);
+  };
+  const fail = (error: unknown): void => {
+    failures.push({ error });
+  };
+  /** Reads as far ahead as may be; what is waited for wakes when it comes. */
+  const read = (): void => {
+    while (!isOver && !isReading && begun - taken < concurrency && failures.length === 0)
+      try {
+        const result = iterator.next();
+        if (!isAsync) take(result as IteratorResult<Inputs, unknown>);
+        else {
+          isReading = true;
+          void Promise.resolve(result)
+            .then(take)
+            .catch(fail)
+            .finally(() => {
+              isReading = false;
+              wake();
+            });
+        }
+      } catch (error) {
+        fail(error);
+      }
   };
   const aborted = (): void => {
     wake();
@@ -86,8 +115,8 @@ export async function* mapRuns(
   try {
     for (;;) {
       signal.throwIfAborted();
+      read();
       for (const { error } of failures) throw error;
-      if (!isOver && !isReading && begun - taken < concurrency) void read();
       const [index = taken] = ordered ? [] : through.keys();
       const next = through.get(index);
       if (next !== undefined) {
@@ -103,7 +132,8 @@ export async function* mapRuns(
     }
   } finally {
     signal.removeEventListener("abort", aborted);
-    stop.abort(new DOMException("The iteration was left.", "AbortError"));
+    own.signal?.removeEventListener("abort", cancel);
+    signal.abort(new DOMException("The iteration was left.", "AbortError"));
     // A source that is being waited for may never answer: it is told, and left.
     const left = isOver ? undefined : iterator.return?.();
     if (isReading) Promise.resolve(left).catch(() => undefined);

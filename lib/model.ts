@@ -13,14 +13,13 @@ import { Flights } from "./flights.ts";
 import { guessShape } from "./guess-shape.ts";
 import { mapRuns } from "./map.ts";
 import type { Mapped, Unmapped } from "./map.ts";
-import { release, takeInputs } from "./inputs.ts";
+import { release, Slab, takeInputs } from "./inputs.ts";
 import type { Accepts, Inputs } from "./inputs.ts";
 import type { Counters } from "./observe/counters.ts";
 import { checkMapOptions, checkRunOptions } from "./options.ts";
-import type { LoadOptions, MapOptions, RunOptions, StatefulOptions } from "./options.ts";
+import type { AskOptions, LoadOptions, MapOptions, RunOptions, StatefulOptions } from "./options.ts";
 import type { StateStep } from "./pool/lane-options.ts";
 import type { Feeds, LoadMessage } from "./pool/protocol.ts";
-import { toResult } from "./result.ts";
 import type { RunInfo, RunResult, Settled } from "./result.ts";
 import { PRIORITIES } from "./schedule/protocol.ts";
 import type { Batching, Priority } from "./schedule/protocol.ts";
@@ -79,13 +78,18 @@ export class Model {
   /** Whether its requests can run together at all. */
   readonly #canJoin: boolean;
   readonly #flights: Flights<RunResult>;
+  readonly #slab: Slab = new Slab();
   #unloaded = false;
 
   /** Not for callers: `engine.load` makes models. */
   constructor(parts: ModelParts) {
     this.#parts = parts;
     const { maxBatchSize = 64, maxQueueDelayMs = 0, preferredBatchSizes = [] } = parts.batching || {};
-    this.#flights = new Flights(() => parts.effects.now());
+    const shared = (copy: RunResult): RunResult => {
+      const { info } = copy;
+      return { ...copy, info: { ...info, why: whyShared(info.lane, info.ranMs) } };
+    };
+    this.#flights = new Flights(() => parts.effects.now(), shared);
     this.#canJoin = parts.batching !== false && canBatch(parts.accepts.ports, parts.outputs);
     this.#batching = { maxBatchSize, maxQueueDelayMs, preferredBatchSizes };
     this.#placed = parts.placed;
@@ -139,13 +143,8 @@ export class Model {
    * @example
    * const { outputs, info } = await model.run({ x: { dtype: "float32", dims: [1, 784], data } });
    */
-  async run(inputs: Inputs, options: RunOptions = {}): Promise<RunResult> {
-    const { accepts } = this.#parts;
-    return this.#count(accepts, inputs, options, (feeds, calledMs) =>
-      this.#answer(feeds, options, calledMs).finally(() => {
-        release(feeds);
-      }),
-    );
+  run(inputs: Inputs, options: RunOptions = {}): Promise<RunResult> {
+    return this.#run(inputs, options);
   }
 
   /**
@@ -186,7 +185,7 @@ export class Model {
     const { laneCount } = this.#parts;
     const atLeast = 2 * laneCount(this.backend);
     const atMost = this.#canJoin ? atLeast * this.#batching.maxBatchSize : atLeast;
-    return mapRuns({ run: this.run.bind(this), atLeast, atMost }, source, options);
+    return mapRuns({ run: this.#run.bind(this), atLeast, atMost }, source, options);
   }
 
   /** Frees the model on every lane. Requests that wait are rejected with `closed`. */
@@ -200,11 +199,25 @@ export class Model {
     if (this.#unloaded) throw new SelvedgeError("closed", `The model "${this.name}" is unloaded.`);
   }
 
+  #run(inputs: Inputs, options: AskOptions): Promise<RunResult> {
+    const { accepts } = this.#parts;
+    return this.#count(accepts, inputs, options, (feeds, calledMs) => {
+      const tensors = tensorsOf(feeds);
+      if (tensors !== null)
+        return (options.cache ?? this.#parts.cache)
+          ? this.#recall(tensors, feeds, options, calledMs)
+          : this.#share(tensors, feeds, options, calledMs);
+      return this.#submit(feeds, options, calledMs).finally(() => {
+        release(feeds);
+      });
+    });
+  }
+
   /** Checks and takes inputs, has them worked on, and counts what comes of it. */
   async #count(
     accepts: Accepts,
     inputs: Inputs,
-    options: RunOptions,
+    options: AskOptions,
     work: (feeds: Feeds, calledMs: number) => Promise<RunResult>,
   ): Promise<RunResult> {
     const { effects, counters } = this.#parts;
@@ -217,7 +230,8 @@ export class Model {
       this.#assertLoaded();
       checkRunOptions(options);
       signal?.throwIfAborted();
-      const result = await work(await takeInputs(effects, accepts, inputs, transfer), startMs);
+      const taken = takeInputs(effects, accepts, inputs, transfer, this.#slab);
+      const result = await work(taken instanceof Promise ? await taken : taken, startMs);
       this.#settled(priority, options, effects.now() - startMs, "done", null, result.info);
       return result;
     } catch (error) {
@@ -232,7 +246,7 @@ export class Model {
 
   #settled(
     priority: Priority,
-    { deadlineMs }: RunOptions,
+    { deadlineMs }: AskOptions,
     ms: number,
     outcome: Settled["outcome"],
     code: Settled["code"],
@@ -249,22 +263,26 @@ export class Model {
     });
   }
 
-  async #dispatch(feeds: Feeds, options: RunOptions, calledMs: number, state?: StateStep): Promise<RunResult> {
+  #dispatch(feeds: Feeds, options: AskOptions, calledMs: number, state?: StateStep): Promise<RunResult> {
     this.#assertLoaded(); // inputs take time to come in; a lane would load the model again
     const { dispatcher, identity, concurrency } = this.#parts;
     const { routes, message } = this.#placed;
-    const work = { identity, routes, message, feeds, batching: this.#batching, concurrency };
     const { accepts } = this.#parts;
     const shape = this.#canJoin && state === undefined ? guessShape(accepts, feeds) : null;
-    return toResult(await dispatcher.submit({ ...work, shape, caller: 0, options, calledMs, state }));
+    const batching = this.#batching;
+    const caller = 0;
+    const asked = { feeds, shape, caller, options, calledMs, state };
+    return dispatcher.submit({ identity, routes, message, batching, concurrency, ...asked });
   }
 
-  /** Answers from what is kept, where that is asked for and the inputs can be told from others by their bytes. */
-  async #answer(feeds: Feeds, options: RunOptions, calledMs: number): Promise<RunResult> {
-    const { identity, results, cache } = this.#parts;
-    const inputs = tensorsOf(feeds);
-    if (inputs === null) return this.#submit(feeds, options, calledMs);
-    if (!(options.cache ?? cache)) return this.#share(inputs, feeds, options, calledMs);
+  /** Answers from what is kept, where that is asked for; the inputs can be told from others by their bytes. */
+  async #recall(
+    inputs: Readonly<Record<string, Tensor>>,
+    feeds: Feeds,
+    options: AskOptions,
+    calledMs: number,
+  ): Promise<RunResult> {
+    const { identity, results } = this.#parts;
     const kept = await results();
     const asked = kept.answer(`${identity} ${this.variant}`, inputs, () => this.#submit(feeds, options, calledMs));
     const answer = asked.then((result) => {
@@ -275,30 +293,34 @@ export class Model {
   }
 
   /** Waits for the answer to the same inputs where these are in flight. */
-  async #share(
+  #share(
     inputs: Readonly<Record<string, Tensor>>,
     feeds: Feeds,
-    options: RunOptions,
+    options: AskOptions,
     calledMs: number,
   ): Promise<RunResult> {
     const { priority = "normal", deadlineMs = Infinity, signal } = options;
     const ask = { inputs, priority: PRIORITIES.indexOf(priority), dueMs: calledMs + deadlineMs, signal };
-    const result = await this.#flights.ask(ask, (signal) => this.#submit(feeds, { ...options, signal }, calledMs));
-    const { info } = result;
-    return info.isCached ? { ...result, info: { ...info, why: whyShared(info.lane, info.ranMs) } } : result;
+    return this.#flights.ask(ask, (signal) =>
+      this.#submit(feeds, signal === options.signal ? options : { ...options, signal }, calledMs),
+    );
   }
 
-  async #submit(feeds: Feeds, options: RunOptions, calledMs: number): Promise<RunResult> {
+  #submit(feeds: Feeds, options: AskOptions, calledMs: number): Promise<RunResult> {
     const measure = this.#measure;
     this.#measure = null;
-    const result = await this.#dispatch(feeds, options, calledMs);
-    if (measure !== null)
-      measure(feeds).then(
-        (better) => {
-          this.#placed = better;
-        },
-        () => undefined, // stays where it is: a failed measurement must not fail a request that was answered
-      );
+    const answer = this.#dispatch(feeds, options, calledMs);
+    return measure === null ? answer : this.#measured(answer, () => measure(feeds));
+  }
+
+  async #measured(answer: Promise<RunResult>, measure: () => Promise<Placed>): Promise<RunResult> {
+    const result = await answer;
+    measure().then(
+      (better) => {
+        this.#placed = better;
+      },
+      () => undefined, // stays where it is: a failed measurement must not fail a request that was answered
+    );
     return result;
   }
 }

@@ -1,4 +1,5 @@
 // The options of the public surface, and their checks: each error names the option and shows what came.
+import type { Signal } from "./abort.ts";
 import type { Availability } from "./availability.ts";
 import type { BackendName } from "./backend/backend.ts";
 import type { Progress, StoreChoice, UpdatePolicy } from "./cache/protocol.ts";
@@ -116,6 +117,11 @@ export interface RunOptions {
   readonly transfer?: boolean | undefined;
   /** Answers from memory where the same inputs were asked before, and keeps the answer; tensors and texts only. Default: as the load says. */
   readonly cache?: boolean | undefined;
+}
+
+/** The same within the engine, where a signal need not be the browser's own. */
+export interface AskOptions extends Omit<RunOptions, "signal"> {
+  readonly signal?: Signal | undefined;
 }
 
 /** Options of a map over many inputs. */
@@ -253,7 +259,7 @@ export function checkLoadOptions(options: LoadOptions): void {
 }
 
 /** Checks the options of a run. */
-export function checkRunOptions({ priority, deadlineMs, onLate, cache }: RunOptions): void {
+export function checkRunOptions({ priority, deadlineMs, onLate, cache }: AskOptions): void {
   truth("cache", cache);
   if (priority !== undefined) oneOf("priority", priority, PRIORITIES);
   if (onLate !== undefined) oneOf("onLate", onLate, ["reject", "finish"]);

@@ -116,5 +116,11 @@ export function toResult({ item, ran, route, start, queuedMs, attempts, lateMs }
       return explain(grounds);
     },
   };
-  return { outputs: item.outputs, decoded: item.decoded, info };
+  return {
+    outputs: item.outputs,
+    get decoded() {
+      return item.decoded;
+    },
+    info,
+  };
 }

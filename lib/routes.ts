@@ -1,7 +1,7 @@
 // The ways in which a request may be executed: which variant on which backend, the chosen one first, then those to go down
 // to. Says where a step may run now; which of these lanes it gets is for schedule/ to decide.
 import type { BackendName } from "./backend/backend.ts";
-import type { RunOptions } from "./options.ts";
+import type { AskOptions } from "./options.ts";
 import type { StateStep } from "./pool/lane-options.ts";
 import type { Feeds, LoadMessage } from "./pool/protocol.ts";
 import type { Attempt } from "./result.ts";
@@ -35,7 +35,7 @@ export interface Work {
   /** On how many lanes the model may run at once. */
   readonly concurrency: number;
   /** How it is to be scheduled, and when it is no longer wanted. */
-  readonly options: RunOptions;
+  readonly options: AskOptions;
   /** When it was asked for: deadlines count from here. */
   readonly calledMs: number;
   /** Whose it is: callers of one priority get equal time. */

@@ -50,7 +50,8 @@ export type NumericDtype = Exclude<Dtype, "string">;
 export const ARRAY_TYPES: {
   readonly [D in NumericDtype]: {
     readonly name: string;
-    new (from: ArrayBuffer | number): DtypeArrays[D];
+    readonly BYTES_PER_ELEMENT: number;
+    new (from: ArrayBuffer | number, byteOffset?: number, length?: number): DtypeArrays[D];
   };
 } = {
   float32: Float32Array,

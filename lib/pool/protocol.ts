@@ -5,7 +5,8 @@
 import type { BackendFacts, ModelFacts, StartOptions, StateCall } from "../backend/backend.ts";
 import type { BundleInput, BundleOutput, DecodeSpec, ImageSpec } from "../bundle.ts";
 import type { Reply } from "../reply.ts";
-import type { Tensor } from "../tensor.ts";
+import type { NumericDtype, Tensor } from "../tensor.ts";
+import type { WireError } from "../errors.ts";
 
 /** An image on the wire: a file or a frame (cheap to clone, which a bitmap is not), a bitmap, or RGBA pixels, rows from the top. */
 export type WireImage = Blob | VideoFrame | ImageBitmap | WirePixels;
@@ -89,11 +90,55 @@ export type Decoded =
   | { readonly kind: "index"; readonly index: number; readonly score: number }
   | { readonly kind: "probabilities"; readonly probabilities: Float32Array };
 
+/** What a tensor is; its elements lie in the packed bytes. */
+export interface Header {
+  readonly dtype: NumericDtype;
+  readonly dims: readonly number[];
+  readonly length: number;
+}
+
+/** Tensors of requests, as a message holds them. */
+export interface Packed {
+  /** Elements of one tensor after the other, each from a multiple of eight bytes on. */
+  readonly bytes: ArrayBuffer;
+  /** So many requests in a row differ in elements alone. What was not packed is here whole: texts, and what is moved. */
+  readonly runs: readonly { readonly count: number; readonly like: Readonly<Record<string, Header | Tensor>> }[];
+}
+
+/** The answers that were decoded from one output, of all requests of a batch. */
+export interface PackedAnswers {
+  readonly kind: Decoded["kind"];
+  /** How many entries each row has, by request: a label or a probability is one; a text or an index is its row's only one. */
+  readonly sizes: readonly (readonly number[])[];
+  /** A text of each entry that has one. */
+  readonly texts: readonly string[];
+  /** Its numbers: those of one entry after the other. */
+  readonly numbers: Float64Array<ArrayBuffer>;
+}
+
+/** A RunMessage on the wire: tensors packed, what is none of them beside these. */
+export interface WireRun extends Omit<RunMessage, "items"> {
+  /** Tensors by request. */
+  readonly tensors: Packed;
+  /** Images and texts by request; null where no request has any. */
+  readonly others: readonly Feeds[] | null;
+}
+
+/** What came of a WireRun. */
+export interface WireRan extends Omit<Ran, "items"> {
+  /** Outputs of the requests that were answered. */
+  readonly outputs: Packed;
+  /** Their answers, by output name. */
+  readonly decoded: Readonly<Record<string, PackedAnswers>>;
+  /** By request, why it failed, or null; null where all were answered. */
+  readonly errors: readonly (WireError | null)[] | null;
+}
+
 /** What a worker offers. One call is in flight inside at a time; further ones wait in order. */
 export interface WorkerApi {
   start(options: StartOptions): Promise<Reply<BackendFacts>>;
   load(message: Omit<LoadMessage, "renew">): Promise<Reply<ModelFacts>>;
-  run(message: RunMessage): Promise<Reply<Ran>>;
+  run(message: WireRun): Promise<Reply<WireRan>>;
   unload(modelId: number): Promise<Reply<null>>;
   forget(stateId: number): Promise<Reply<null>>;
 }

@@ -6,6 +6,7 @@ import { Link } from "../link.ts";
 import type { WorkerSource } from "../link.ts";
 import { isNotice } from "./protocol.ts";
 import type { LoadMessage, Ran, RunMessage, WorkerApi } from "./protocol.ts";
+import { sendRun, takeRan } from "./wire.ts";
 
 /** One worker that computes, from its start to its end. */
 export class WorkerClient {
@@ -54,8 +55,9 @@ export class WorkerClient {
    * Runs a batch. Inputs are copied to the worker, never moved: they are needed again should it die. A bound that is
    * promised counts from when it is told.
    */
-  run(message: RunMessage, bound: number | Promise<number>): Promise<Ran> {
-    return this.#link.call("run", bound, message);
+  async run(message: RunMessage, bound: number | Promise<number>): Promise<Ran> {
+    const { message: wire, moved } = sendRun(message);
+    return takeRan(await this.#link.callMoving("run", bound, moved, wire));
   }
 
   /** Frees a model. */

@@ -10,11 +10,12 @@ import { GpuImages } from "../preprocess/gpu.ts";
 import { createTextReaders } from "../preprocess/text.ts";
 import { reply } from "../reply.ts";
 import type { Reply } from "../reply.ts";
-import type { Port, Tensor } from "../tensor.ts";
+import type { Port } from "../tensor.ts";
 import { batchingOf } from "./batch.ts";
-import type { LoadMessage, Ran, WorkerApi, WorkerNotice } from "./protocol.ts";
+import type { LoadMessage, WorkerApi, WorkerNotice } from "./protocol.ts";
 import { run } from "./run.ts";
 import type { ServedModel } from "./run.ts";
+import { sendRan, takeRun } from "./wire.ts";
 
 /**
  * Serves a backend to the page at the other end; in a worker, that is `self`. `now` gives ms, for the times told;
@@ -48,9 +49,11 @@ export function serve(
     start: (options) => inOrder(() => start(backend, options)),
     load: (message) => inOrder(() => load(backend, models, message)),
     run: (message) =>
-      inOrder(async () => run(backend, served(models, message.modelId), message, now)).then((answer) =>
-        answer.ok ? Comlink.transfer(answer, buffersOf(answer.value)) : answer,
-      ),
+      inOrder(async () => run(backend, served(models, message.modelId), takeRun(message), now)).then((answer) => {
+        if (!answer.ok) return answer;
+        const { ran, moved } = sendRan(answer.value);
+        return Comlink.transfer({ ok: true, value: ran }, moved);
+      }),
     unload: (modelId) =>
       inOrder(async () => {
         forget(models, modelId);
@@ -144,21 +147,6 @@ function createQueue(
     });
     return answer;
   };
-}
-
-/** Lists what a result is made of, each buffer once; shared memory cannot be moved. */
-function buffersOf(ran: Ran): ArrayBuffer[] {
-  const buffers = new Set<ArrayBuffer>();
-  const add = (data: Tensor["data"]): void => {
-    if (!Array.isArray(data) && data.buffer instanceof ArrayBuffer) buffers.add(data.buffer);
-  };
-  for (const item of ran.items) {
-    if (!item.ok) continue;
-    for (const output of Object.values(item.value.outputs)) add(output.data);
-    for (const rows of Object.values(item.value.decoded))
-      for (const row of rows) if (row.kind === "probabilities") add(row.probabilities);
-  }
-  return [...buffers];
 }
 
 /** What is used of `trustedTypes`; not every TypeScript knows it. */

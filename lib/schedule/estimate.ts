@@ -6,8 +6,12 @@
 /** What was seen of one size: ms a row, and whether more than once. */
 type Cell = readonly [rowMs: number, isSure: boolean];
 
-/** A row must get cheaper by this, or the batch does not grow. */
+/** A row must get cheaper by this, or the batch does not grow; by less where all of it is through within two frames. */
 const PAYS = 0.95;
+const PAYS_SHORT = 0.98;
+const SHORT_MS = 33;
+/** What it takes to hand a batch over and its answers back, in ms, on cores that others want too: part of a row's cost. */
+const HANDOVER_MS = 0.4;
 /** How much a new measurement weighs. */
 const WEIGHT = 0.2;
 /** After so many runs the next size is tried again: the load of a machine changes. */
@@ -16,6 +20,7 @@ const RETRY = 200;
 const TOO_MANY_MS = 1e9;
 /** How many models are remembered. */
 const KEPT = 64;
+const NOTHING: readonly null[] = [];
 
 /** The estimate of one engine. */
 export class Estimate {
@@ -94,16 +99,31 @@ export class Estimate {
    * that does not pay is passed by where a larger one is known to: it may have been measured at a bad moment.
    */
   rows(key: string, available: number): number {
-    const cells = this.#curves.get(key) ?? [];
+    const cells = this.#curves.get(key) ?? NOTHING;
     let before = Infinity;
-    for (let rows = 1; ; rows *= 2) {
-      const size = Math.log2(rows);
-      const [row, isSure] = cells[size] ?? [0, false];
-      const pays = (cell: Cell | null | undefined): boolean => cell?.[1] === true && cell[0] < PAYS * before;
-      if (isSure && !cells.slice(size, 1 + Math.log2(available)).some(pays)) return rows / 2;
+    for (let size = 0, rows = 1; ; size += 1, rows *= 2) {
+      const cell = cells[size];
+      const isSure = cell?.[1] === true;
+      if (isSure && !paysFrom(cells, rows, available, before)) return rows / 2;
       if (rows >= available) return available;
       if (!isSure) return rows;
-      before = Math.min(before, row);
+      before = Math.min(before, costOf(cell, rows));
     }
   }
+}
+
+/** Tells whether any size from so many rows on, of which there are enough, makes a row cheaper. */
+function paysFrom(cells: readonly (Cell | null)[], from: number, available: number, before: number): boolean {
+  for (let size = Math.log2(from), rows = from; rows <= available; size += 1, rows *= 2) {
+    const cell = cells[size];
+    if (cell?.[1] !== true) continue;
+    const pays = rows * cell[0] < SHORT_MS ? PAYS_SHORT : PAYS;
+    if (costOf(cell, rows) < pays * before) return true;
+  }
+  return false;
+}
+
+/** What one of so many rows costs, its part of the handing over included. */
+function costOf([rowMs]: Cell, rows: number): number {
+  return rowMs + HANDOVER_MS / rows;
 }

@@ -117,7 +117,7 @@ describe("batches", () => {
 
   test("shrink again where what was cheap together no longer is", () => {
     let isCheap = true;
-    const stage = new Stage([lane("wasm-0")], (_, rows) => (isCheap ? 10 + rows / 10 : 10 * rows));
+    const stage = new Stage([lane("wasm-0")], (_, rows) => (isCheap ? 10 + rows / 10 : 10 * rows ** 1.1));
     for (let i = 0; i < 1_500; i += 1) stage.arrives(step(i, SHARED));
     stage.at(150, () => {
       isCheap = false;

@@ -10,7 +10,7 @@ import type { AdapterFacts } from "../device.ts";
 import type { Effects, LifeChange, WorkerHandle } from "../effects.ts";
 import { serveCache } from "../cache/worker.ts";
 import type { CacheEffects } from "../cache/worker.ts";
-import type { RunMessage } from "../pool/protocol.ts";
+import type { WireRun } from "../pool/protocol.ts";
 import { serve } from "../pool/worker.ts";
 import type { Random } from "./random.ts";
 
@@ -189,8 +189,8 @@ export class World {
   checkRun(message: unknown): void {
     const { path, argumentList } = message as { path?: string[]; argumentList?: { value: unknown }[] };
     if (path?.[0] !== "run") return;
-    const { items } = argumentList?.[0]?.value as RunMessage;
-    const shapes = items.map(({ x }) => (x?.kind === "tensor" ? x.tensor.dims.slice(1).join() : ""));
+    const { runs } = (argumentList?.[0]?.value as WireRun).tensors;
+    const shapes = runs.map(({ like }) => like["x"]?.dims.slice(1).join());
     if (new Set(shapes).size > 1) this.wrong.push(`a batch mixes shapes: ${shapes.join(" and ")}`);
   }
 

@@ -1,0 +1,107 @@
+// The tensors of many requests on the thread line: their elements in one buffer, which is moved, and what they are said
+// once for all requests in a row that are alike. A browser takes some microseconds for every buffer and every object of a
+// message, on the page and in the worker: for 64 small requests that was more than a small model computes.
+import { ARRAY_TYPES } from "../tensor.ts";
+import type { NumericDtype, Tensor } from "../tensor.ts";
+import type { Header, Packed } from "./protocol.ts";
+
+/** Tensors by name: what a request gives, or gets. */
+type Tensors = Readonly<Record<string, Tensor>>;
+
+/** A tensor of so many bytes is moved rather than copied, where it may be. */
+const MOVED_BYTES = 2 ** 16;
+
+/**
+ * Packs tensors, whose elements are copied; with `mayMove` those that are large, or the only request's, stay as they
+ * are and are to be moved: `buffersOf` lists their buffers.
+ */
+export function pack(requests: readonly Tensors[], mayMove: boolean): Packed {
+  const runs: { count: number; like: Record<string, Header | Tensor> }[] = [];
+  const parts: Uint8Array[] = [];
+  let byteLength = 0;
+  let before: Tensors | null = null;
+  for (const tensors of requests) {
+    const like: Record<string, Header | Tensor> = {};
+    let isAlike = before !== null && countOf(tensors) === countOf(before);
+    for (const name in tensors) {
+      const tensor = tensors[name] as Tensor;
+      const { dtype, dims, data } = tensor;
+      if (!isNumeric(tensor) || (mayMove && mayLeave(data as Uint8Array, requests.length))) {
+        like[name] = tensor;
+        isAlike = false;
+        continue;
+      }
+      like[name] = { dtype: dtype as NumericDtype, dims, length: data.length };
+      isAlike &&= isLike(tensor, before?.[name]);
+      parts.push(data as Uint8Array);
+      byteLength += padded((data as Uint8Array).byteLength);
+    }
+    if (isAlike) (runs.at(-1) as { count: number }).count += 1;
+    else runs.push({ count: 1, like });
+    before = tensors;
+  }
+  const bytes = new Uint8Array(byteLength);
+  let at = 0;
+  for (const { buffer, byteOffset, byteLength } of parts) {
+    bytes.set(new Uint8Array(buffer, byteOffset, byteLength), at);
+    at += padded(byteLength);
+  }
+  return { bytes: bytes.buffer, runs };
+}
+
+/** Takes tensors out again: each with a buffer of its own, or all of them looking at the one that came. */
+export function unpack({ bytes, runs }: Packed, isOwn: boolean): Record<string, Tensor>[] {
+  const requests: Record<string, Tensor>[] = [];
+  let at = 0;
+  for (const { count, like } of runs)
+    for (let i = 0; i < count; i += 1) {
+      const tensors: Record<string, Tensor> = {};
+      for (const name in like) {
+        const header = like[name] as Header | Tensor;
+        if ("data" in header) {
+          tensors[name] = header;
+          continue;
+        }
+        const { dtype, dims, length } = header;
+        const view = new ARRAY_TYPES[dtype](bytes, at, length) as Float32Array<ArrayBuffer>;
+        tensors[name] = { dtype, dims: isOwn ? [...dims] : dims, data: isOwn ? view.slice() : view };
+        at += padded(view.byteLength);
+      }
+      requests.push(tensors);
+    }
+  return requests;
+}
+
+/** Lists the buffers that are moved with a message, each once; shared memory cannot be moved. */
+export function buffersOf({ bytes, runs }: Packed): Set<ArrayBuffer> {
+  const buffers = new Set([bytes]);
+  for (const { like } of runs)
+    for (const name in like) {
+      const header = like[name] as Header | Tensor;
+      if ("data" in header && !Array.isArray(header.data) && header.data.buffer instanceof ArrayBuffer)
+        buffers.add(header.data.buffer);
+    }
+  return buffers;
+}
+
+/** Texts are not, nor an array of another kind than its dtype's: what is wrong with that is told where it runs. */
+function isNumeric({ dtype, data }: Tensor): boolean {
+  return dtype in ARRAY_TYPES && data instanceof (ARRAY_TYPES[dtype as NumericDtype] as unknown as typeof Uint8Array);
+}
+
+/** A part of a larger buffer, as a kernel may give, would take the rest with it. */
+function mayLeave({ byteLength, buffer }: ArrayBufferView, requests: number): boolean {
+  return byteLength === buffer.byteLength && (requests === 1 || byteLength >= MOVED_BYTES);
+}
+
+function isLike({ dtype, dims }: Tensor, other: Tensor | undefined): boolean {
+  return dtype === other?.dtype && dims.length === other.dims.length && dims.every((dim, i) => dim === other.dims[i]);
+}
+
+function countOf(tensors: Tensors): number {
+  return Object.keys(tensors).length;
+}
+
+function padded(byteLength: number): number {
+  return Math.ceil(byteLength / 8) * 8;
+}
