@@ -18,7 +18,8 @@ import { createDecoder } from "../../lib/postprocess/decode.ts";
 import { imageToTensor } from "../../lib/preprocess/image.ts";
 import { buildCnn } from "../../models/fashion-cnn.ts";
 import { buildMlp } from "../../models/fashion-mlp.ts";
-import { testPictures } from "../../models/fashion/pictures.ts";
+import { testPictures, trainingPictures } from "../../models/fashion/pictures.ts";
+import type { Pictures } from "../../models/fashion/pictures.ts";
 import { ocrRec } from "../../models/ocr-rec.ts";
 import { lines } from "../corpus/render.ts";
 import { isExact } from "../corpus/score.ts";
@@ -46,6 +47,8 @@ export interface Work {
   readonly maxDrop?: string;
   /** How many samples the metric takes. */
   readonly samples: number;
+  /** What is pruned, as `compress` is asked, with the classes of the calibration samples that it judges by. */
+  readonly pruned?: { readonly share: number; readonly classes: Uint8Array };
 }
 
 /** Session entries of forms whose weights are stored quantized and computed in float32. */
@@ -61,6 +64,7 @@ export const WORKS: Readonly<Record<string, (count: (usual: number) => number) =
   "fashion-cnn": async () => clothing("fashion-cnn", buildCnn()),
   "fashion-mlp": async () => clothing("fashion-mlp", buildMlp()),
   "fashion-mlp-64": async () => clothing("fashion-mlp-64", buildMlp(), 64),
+  "fashion-mlp-pruned": async () => prunedClothing("fashion-mlp-pruned", buildMlp(), 0.25),
   "byte-lm": async () => languageModel(),
   "ocr-rec": async (count) => recogniser(count(2_000)),
 };
@@ -81,6 +85,28 @@ function clothing(name: string, model: OnnxModel, together = 1): Work {
     score: (outputs, i) => (winner(outputs) === classes[CALIBRATION + i] ? 1 : 0),
     unit: "share right",
     samples: 5_000,
+  };
+}
+
+/** Training pictures of which `compress` fits what is left to half, and judges by all. */
+const TRAINING = 12_000;
+
+/** Makes such a model ready to be pruned too: by training pictures, and measured on the test pictures. */
+function prunedClothing(name: string, model: OnnxModel, share: number): Work {
+  const [training, test] = [trainingPictures(), testPictures()];
+  const feeds = ({ pixels }: Pictures, n: number): Feed[] =>
+    Array.from({ length: n }, (_, i) => ({
+      image: { dtype: "float32", dims: [1, 1, 28, 28], data: pixels.slice(i * 784, (i + 1) * 784) },
+    }));
+  return {
+    name,
+    bytes: model.write(),
+    calibration: feeds(training, TRAINING),
+    feeds: async (n) => feeds(test, n),
+    score: (outputs, i) => (winner(outputs) === test.classes[i] ? 1 : 0),
+    unit: "share right",
+    samples: test.count,
+    pruned: { share, classes: training.classes.subarray(0, TRAINING) },
   };
 }
 
@@ -190,13 +216,24 @@ export interface Made {
  * Writes a model and its calibration samples, for both quantizers to read. Each has an axis more in front: so what is in a
  * batch stays together, and forms are timed on it.
  */
-export function writeWork(work: Work): { folder: string; model: string; samples: string } {
+export function writeWork(work: Work): { folder: string; model: string; samples: string; labels?: string } {
   const folder = join(FOLDER, work.name);
   const samples = join(folder, "samples");
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(samples, { recursive: true });
   const model = join(folder, "model.onnx");
   writeFileSync(model, work.bytes);
+  if (work.pruned !== undefined) {
+    const labels = join(folder, "labels.txt");
+    writeFileSync(labels, `${work.pruned.classes.join("\n")}\n`);
+    const pixels = Float32Array.from(
+      work.calibration.flatMap(({ image }) => [...((image?.data ?? []) as Float32Array)]),
+    );
+    const path = join(folder, "samples.npy");
+    const dims = [work.calibration.length, 1, 28, 28];
+    writeFileSync(path, npyOf({ dtype: "float32", dims, data: pixels }, []));
+    return { folder, model, samples: path, labels };
+  }
   for (const [i, feed] of work.calibration.entries()) {
     const arrays = Object.entries(feed).map(([name, x]) => [`${name}.npy`, npyOf(x)] as const);
     writeFileSync(
@@ -207,9 +244,9 @@ export function writeWork(work: Work): { folder: string; model: string; samples:
   return { folder, model, samples };
 }
 
-function npyOf({ dtype, dims, data }: Feed[string]): Uint8Array {
+function npyOf({ dtype, dims, data }: Feed[string], front: readonly number[] = [1]): Uint8Array {
   if (!(data instanceof Float32Array) && !(data instanceof Int32Array)) throw new Error(`no sample is ${dtype}`);
-  const shape = `(${[1, ...dims].join(", ")},)`;
+  const shape = `(${[...front, ...dims].join(", ")},)`;
   const type = data instanceof Float32Array ? "<f4" : "<i4";
   const header = `{'descr': '${type}', 'fortran_order': False, 'shape': ${shape}, }`.padEnd(117) + "\n";
   const head = Uint8Array.from([0x93, ...new TextEncoder().encode("NUMPY"), 1, 0, header.length, 0]);

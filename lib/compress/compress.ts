@@ -77,6 +77,12 @@ export interface CompressOptions {
 
 /** Samples that statistics are gathered on. */
 const CALIBRATION = 256;
+/**
+ * Samples that what is left after pruning is fitted to, at most: more than a layer has units, or it would be fitted to
+ * them and nothing else. As many as the model answers in this time, and no more than half: the metric sees all of them.
+ */
+const FITTED = 8_192;
+const FITTED_MS = 20_000;
 const SENSITIVITY = { ms: 10_000, feeds: 4 } as const;
 /** A simplified model's outputs are the source's but for rounding. */
 const SIMPLIFIED_DB = 60;
@@ -114,7 +120,9 @@ export async function compress(path: string, options: CompressOptions): Promise<
   });
   const isStopped = (): boolean => signal?.aborted === true;
   const given = isStopped() ? samplesOf([]) : await samplesFor(path, described, source, options, notes);
+  const asked = performance.now();
   const { samples, score: referenceScore, baseline } = await runReference(path, given, metric, labels, options, notes);
+  const sampleMs = (performance.now() - asked) / Math.max(1, samples.n);
   const references = new References(path, samples);
   const feeds = await firstFeeds(samples, CALIBRATION);
   described = withTypical(described, feeds[0]);
@@ -124,7 +132,9 @@ export async function compress(path: string, options: CompressOptions): Promise<
   let pruning: PruneOutcome | null = null;
   if (options.prune !== undefined && !isStopped()) {
     onProgress("pruning");
-    const pruned = await pruneForms(simple, options.prune, { feeds, isMadeUp: samples.isMadeUp }, notes);
+    const most = Math.min(FITTED, FITTED_MS / sampleMs, samples.n / 2);
+    const fitted = most > feeds.length ? await firstFeeds(samples, most) : feeds;
+    const pruned = await pruneForms(simple, options.prune, { feeds: fitted, isMadeUp: samples.isMadeUp }, notes);
     forms.push(...pruned.forms);
     pruning = pruned.outcome;
   }

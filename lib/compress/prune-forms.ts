@@ -74,7 +74,7 @@ export async function pruneForms(
         ? null
         : { before: await totalMacs(readModel(simple), feed), after: await totalMacs(readModel(bytes), feed) };
     const outcome = { groups, refused: pruner.refused, macs };
-    notes.push(...describeOutcome(outcome, isMadeUp));
+    notes.push(...describeOutcome(outcome, isMadeUp ? 0 : feeds.length));
     const plain = formsFor(TARGETS, ["int8"]);
     const forms = plain.map((x) => formOn(x, x.id === "f32" ? "pruned" : "pruned-int8", bytes));
     return { forms, outcome };
@@ -121,12 +121,13 @@ function become(model: OnnxModel, other: OnnxModel): void {
   model.graph.changed();
 }
 
-function describeOutcome({ groups, refused, macs }: PruneOutcome, isMadeUp: boolean): string[] {
+function describeOutcome({ groups, refused, macs }: PruneOutcome, fitted: number): string[] {
   const [units, gone] = [groups.reduce((a, x) => a + x.size, 0), groups.reduce((a, x) => a + x.removed, 0)];
   const work = macs === null ? "" : `, ${((1 - macs.after / macs.before) * 100).toFixed(1)} % fewer multiply-adds`;
   const notes = [`pruned: ${gone} of ${units} units in ${groups.length} groups are gone${work}.`];
-  if (isMadeUp)
+  if (fitted === 0)
     notes.push("Without samples units were judged by the size of their weights, and nothing made up for them.");
+  else notes.push(`What is left was fitted to the first ${fitted} samples.`);
   if (refused.length > 0) notes.push(`Not pruned, since it did not prove to be safe: ${refused.join(", ")}.`);
   return notes;
 }

@@ -1,5 +1,5 @@
-// The 10,000 test pictures of Fashion-MNIST, from Debian's `dataset-fashion-mnist`: for measuring alone, so that no build
-// needs them.
+// The 10,000 test pictures of Fashion-MNIST and the 60,000 that its models were trained on, from Debian's
+// `dataset-fashion-mnist`: for measuring alone, so that no build needs them.
 import { existsSync, readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 
@@ -15,8 +15,17 @@ export interface Pictures {
 
 /** Reads the test pictures. */
 export function testPictures(): Pictures {
+  return pictures("t10k");
+}
+
+/** Reads the training pictures. */
+export function trainingPictures(): Pictures {
+  return pictures("train");
+}
+
+function pictures(part: "t10k" | "train"): Pictures {
   const read = (name: string, header: number): Uint8Array => {
-    const path = `${FOLDER}/t10k-${name}-ubyte.gz`;
+    const path = `${FOLDER}/${part}-${name}-ubyte.gz`;
     if (!existsSync(path)) throw new Error(`${path} is not there: apt-get install dataset-fashion-mnist`);
     return gunzipSync(readFileSync(path)).subarray(header);
   };
