@@ -14,8 +14,13 @@ const SHORT_MS = 33;
 const HANDOVER_MS = 0.4;
 /** How much a new measurement weighs. */
 const WEIGHT = 0.2;
-/** After so many runs the next size is tried again: the load of a machine changes. */
+/**
+ * After so many runs the next size is tried again: the load of a machine changes. Sooner where that is as short, and was
+ * not clearly worse: what kept it from being used may have been one bad moment.
+ */
 const RETRY = 200;
+const RETRY_SHORT = 25;
+const NEAR = 1.25;
 /** The cost of a row where so many rows ran out of memory: never tried again. */
 const TOO_MANY_MS = 1e9;
 /** How many models are remembered. */
@@ -91,7 +96,9 @@ export class Estimate {
       cells[size] !== undefined,
     ];
     const next = cells[size + 1];
-    if (next && next[0] < TOO_MANY_MS && ++this.#runs % RETRY === 0) cells[size + 1] = [next[0], false];
+    if (!next || next[0] === TOO_MANY_MS) return;
+    const isShort = next[0] * 2 ** (size + 1) < SHORT_MS && next[0] < NEAR * row;
+    if (++this.#runs % (isShort ? RETRY_SHORT : RETRY) === 0) cells[size + 1] = [next[0], false];
   }
 
   /**
