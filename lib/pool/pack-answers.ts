@@ -12,30 +12,35 @@ const WIDTHS: Readonly<Record<Decoded["kind"], readonly [texts: number, numbers:
 
 /** Packs the answers of one output, a list for each request. */
 export function packAnswers(requests: readonly (readonly Decoded[])[]): PackedAnswers {
+  const kind = requests.find(([row]) => row !== undefined)?.[0]?.kind ?? "text";
+  const sizes = requests.map((rows) => rows.map(sizeOf));
+  const entries = sizes.reduce((sum, rows) => rows.reduce((sum, size) => sum + size, sum), 0);
   const texts: string[] = [];
-  const numbers: number[] = [];
-  const sizeOf = (row: Decoded): number => {
-    if (row.kind === "labels") {
+  const numbers = new Float64Array(entries * WIDTHS[kind][1]);
+  let at = 0;
+  for (const row of requests.flat())
+    if (row.kind === "probabilities") {
+      numbers.set(row.probabilities, at);
+      at += row.probabilities.length;
+    } else if (row.kind === "labels")
       for (const { label, index, score } of row.labels) {
         texts.push(label);
-        numbers.push(index, score);
+        numbers[at++] = index;
+        numbers[at++] = score;
       }
-      return row.labels.length;
-    }
-    if (row.kind === "probabilities") {
-      for (const probability of row.probabilities) numbers.push(probability);
-      return row.probabilities.length;
-    }
-    if (row.kind === "index") numbers.push(row.index, row.score);
-    else {
+    else if (row.kind === "index") {
+      numbers[at++] = row.index;
+      numbers[at++] = row.score;
+    } else {
       texts.push(row.text);
-      numbers.push(row.confidence);
+      numbers[at++] = row.confidence;
     }
-    return 1;
-  };
-  const sizes = requests.map((rows) => rows.map(sizeOf));
-  const kind = requests.find(([row]) => row !== undefined)?.[0]?.kind ?? "text";
-  return { kind, sizes, texts, numbers: Float64Array.from(numbers) };
+  return { kind, sizes, texts, numbers };
+}
+
+/** Counts the entries of a row. */
+function sizeOf(row: Decoded): number {
+  return row.kind === "labels" ? row.labels.length : row.kind === "probabilities" ? row.probabilities.length : 1;
 }
 
 /** Gives for each request what makes its answers. */
@@ -54,7 +59,7 @@ export function unpackAnswers({ kind, sizes, texts, numbers }: PackedAnswers): (
         const [one = Number.NaN, two = Number.NaN] = numbers.subarray(entry * width, (entry + 1) * width);
         if (kind === "text") return { kind, text, confidence: one };
         if (kind === "index") return { kind, index: one, score: two };
-        if (kind === "probabilities") return { kind, probabilities: Float32Array.from(numbers.subarray(entry, at)) };
+        if (kind === "probabilities") return { kind, probabilities: new Float32Array(numbers.subarray(entry, at)) };
         const labels = Array.from({ length: size }, (_, i) => {
           const each = 2 * (entry + i);
           return { label: texts[entry + i] ?? "", index: numbers[each] ?? -1, score: numbers[each + 1] ?? Number.NaN };

@@ -72,7 +72,7 @@ export function unpack({ bytes, runs }: Packed, isOwn: boolean): Record<string, 
   return requests;
 }
 
-/** Lists the buffers that are moved with a message, each once; shared memory cannot be moved. */
+/** Lists the buffers that are moved with a message, each once. */
 export function buffersOf({ bytes, runs }: Packed): Set<ArrayBuffer> {
   const buffers = new Set([bytes]);
   for (const { like } of runs)
@@ -89,9 +89,10 @@ function isNumeric({ dtype, data }: Tensor): boolean {
   return dtype in ARRAY_TYPES && data instanceof (ARRAY_TYPES[dtype as NumericDtype] as unknown as typeof Uint8Array);
 }
 
-/** A part of a larger buffer, as a kernel may give, would take the rest with it. */
+/** A part of a larger buffer, as a kernel may give, would take the rest with it; shared memory can't be moved. */
 function mayLeave({ byteLength, buffer }: ArrayBufferView, requests: number): boolean {
-  return byteLength === buffer.byteLength && (requests === 1 || byteLength >= MOVED_BYTES);
+  const isWhole = buffer instanceof ArrayBuffer && byteLength === buffer.byteLength;
+  return isWhole && (requests === 1 || byteLength >= MOVED_BYTES);
 }
 
 function isLike({ dtype, dims }: Tensor, other: Tensor | undefined): boolean {
