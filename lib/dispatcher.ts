@@ -306,8 +306,8 @@ export class Dispatcher {
         const route = { ...ranOn, why: isBarred ? ranOn.why : own.why };
         const { queuedMs, attempts, work, arrivedMs } = step;
         const lateMs = now - arrivedMs - (work.options.deadlineMs ?? Infinity);
-        if (this.#leave(step))
-          step.resolve(toResult({ item: item.value, ran, route, start: why, queuedMs, attempts, lateMs }));
+        this.#leave(step);
+        step.resolve(toResult({ item: item.value, ran, route, start: why, queuedMs, attempts, lateMs }));
       } else if (startMs === null)
         this.#arrive(step, true); // it never began: no try of it
       else {
