@@ -2,14 +2,14 @@
 // Debian's onnxruntime.quantization on the same model and samples: bytes, the outputs' ratio of signal to error, the
 // metric, time and memory; and how fast the variant that the engine chooses is beside float32. The files are the same in
 // every browser, so those rows are made once.
-import { join, relative } from "node:path";
-import type { Page } from "@playwright/test";
+import { join } from "node:path";
 import type { CompressReport } from "../../lib/compress/outcome.ts";
 import { compress } from "../../lib/compress/compress.ts";
-import type * as Selvedge from "selvedge";
-import { FOLDER, isAsked, makeForm, open, ratioOf, WORKS, writeWork } from "./compress-subjects.ts";
+import { isSoftware, openPage, speedCases } from "./compress-speed.ts";
+import type { Timed } from "./compress-speed.ts";
+import { isAsked, makeForm, open, ratioOf, WORKS, writeWork } from "./compress-subjects.ts";
 import type { Made, Work } from "./compress-subjects.ts";
-import type { Case, Goal, Sample, Subject } from "./kernel.ts";
+import type { Case, Goal, Subject } from "./kernel.ts";
 import { pruneCases } from "./prune.ts";
 import { spamCases } from "./spam.ts";
 import type { Bench } from "./run.ts";
@@ -54,9 +54,6 @@ const SPEED: Readonly<Record<string, number>> = {
   "ocr-rec": 1.4,
 };
 
-/** Rounds after which both sessions are made anew. */
-const ROUNDS_PER_LOAD = 6;
-
 /** Gives the cases, one after the other. */
 export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   for (const [name, make] of Object.entries(WORKS)) {
@@ -67,7 +64,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
       yield* fileCases(ready.work, ready.at);
       if (ready.work.pruned !== undefined) yield await chosenCase(ready);
     }
-    yield* speedCases(bench, ready);
+    yield* speedCases(bench, speedOf(ready));
   }
   if (bench.browserName !== "chromium") return;
   yield* pruneCases(bench);
@@ -97,6 +94,12 @@ async function prepare(make: (typeof WORKS)[string], bench: Bench): Promise<Read
   const { samples, labels } = at;
   const report = await compress(at.model, { out, targets, samples, labels, prune, maxDrop, sensitivityMs: 0 });
   return { work, at, report };
+}
+
+function speedOf({ work, at, report }: Ready): Timed {
+  const [feed] = work.calibration;
+  if (report.bundle === null || feed === undefined) throw new Error(`${work.name} was not packed`);
+  return { model: work.name, folder: join(at.folder, "out/bundle"), feed, atLeast: SPEED[work.name] ?? 1 };
 }
 
 async function* fileCases(work: Work, at: ReturnType<typeof writeWork>): AsyncGenerator<Case> {
@@ -227,146 +230,9 @@ async function metricCase(
   };
 }
 
-/** The variant that the engine chooses beside float32, on each backend that this browser really has. */
-async function* speedCases(bench: Bench, { work, at, report }: Ready): AsyncGenerator<Case> {
-  const [feed] = work.calibration;
-  if (report.bundle === null || feed === undefined) throw new Error(`${work.name} was not packed`);
-  const page = await openPage(bench);
-  const bundle = `/corpus/${relative(join(FOLDER, ".."), join(at.folder, "out/bundle"))}/bundle.json`;
-  for (const backend of ["wasm", "webgpu"] as const) {
-    if (backend === "webgpu" && (await isSoftware(page))) {
-      console.log(`${work.name}: no row of speed on WebGPU, since there is no adapter or one in software`);
-      continue;
-    }
-    const input = Object.entries(feed).map(([name, x]) => ({ ...x, name, data: Array.from(x.data as Float32Array) }));
-    // Where its memory lies makes one session of a small model up to a tenth faster than another of the same file, for as
-    // long as it lives: so both are loaded anew every few rounds, each of them first in turn.
-    let taken = 0;
-    const subject = (name: "float32" | "chosen"): Subject => ({
-      name,
-      sample: async (slowBy) => {
-        const loads = Math.floor(taken / (2 * ROUNDS_PER_LOAD));
-        if (taken++ % (2 * ROUNDS_PER_LOAD) === 0)
-          await page.evaluate(setUp, { bundle, backend, input, order: loads % 2 === 0 ? [0, 1] : [1, 0] });
-        return { ...(await page.evaluate(sample, { name, slowBy })), model: work.name };
-      },
-    });
-    yield {
-      name: `${work.name}: one run, variant chosen by the engine, ${backend}`,
-      unit: "ms",
-      statistic: "min",
-      subjects: [subject("float32"), subject("chosen")],
-      of: "float32",
-      ratio: "under",
-      goals: backend === "wasm" ? [{ subject: "chosen", on: "ratio", atLeast: SPEED[work.name] ?? 1 }] : [],
-      rounds: bench.rounds(120),
-      warmups: 3,
-    };
-    yield {
-      name: `${work.name}: float32 beside itself, ${backend}`,
-      unit: "ms",
-      statistic: "median",
-      subjects: [subject("float32")],
-      goals: [],
-      control: "float32",
-      rounds: bench.rounds(20),
-      warmups: 2,
-    };
-  }
-  await page.close();
-}
-
-async function openPage(bench: Bench): Promise<Page> {
-  const page = await bench.browser.newPage();
-  await page.goto(`${bench.url}engine.html`);
-  await page.waitForFunction("globalThis.selvedge !== undefined");
-  // tsx has esbuild name functions by a helper of its own, which the page does not have.
-  await page.evaluate("globalThis.__name = (x) => x");
-  return page;
-}
-
 function fixed(name: string, work: Work, variant: string, value: () => number | Promise<number>): Subject {
   return {
     name,
     sample: async () => ({ value: await value(), backend: "none", model: work.name, variant }),
   };
-}
-
-async function isSoftware(page: Page): Promise<boolean> {
-  return page.evaluate(async () => {
-    const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
-    const engine = await createEngine();
-    const { gpu } = engine.device;
-    await engine.close();
-    return gpu === null || gpu.software;
-  });
-}
-
-interface Asked {
-  readonly bundle: string;
-  readonly backend: "wasm" | "webgpu";
-  readonly input: readonly { name: string; dtype: string; dims: readonly number[]; data: readonly number[] }[];
-  /** Which is loaded first: 0 is float32, 1 what the engine chooses. */
-  readonly order: readonly number[];
-}
-
-/** What the page holds between two samples. */
-interface Loaded {
-  readonly engine: Selvedge.Engine;
-  readonly runners: Readonly<Record<string, Runner>>;
-}
-
-interface Runner {
-  run(): Promise<Omit<Sample, "value" | "model">>;
-  /** Runs in one sample: what is quick runs more often, so that the clock can tell. */
-  times: number;
-}
-
-/** Runs in the page: loads float32 and what the engine chooses. */
-async function setUp({ bundle, backend, input, order }: Asked): Promise<void> {
-  const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
-  const page = globalThis as unknown as { loaded?: Loaded };
-  await page.loaded?.engine.close();
-  const engine = await createEngine({ backends: [backend], workers: 1 });
-  const inputs = Object.fromEntries(
-    input.map(({ name, dtype, dims, data }) => {
-      const values = dtype === "int32" ? Int32Array.from(data) : Float32Array.from(data);
-      return [name, { dtype, dims, data: values } as Selvedge.Tensor];
-    }),
-  );
-  const runners: Record<string, Runner> = {};
-  for (const [name, variant] of order.map(
-    (x) =>
-      (
-        [
-          ["float32", "f32"],
-          ["chosen", undefined],
-        ] as const
-      )[x] ?? [],
-  )) {
-    const model = await engine.load(bundle, variant === undefined ? {} : { variant });
-    const run: Runner["run"] = async () => {
-      const { info } = await model.run(inputs);
-      return { backend: info.backend, variant: info.variant };
-    };
-    await run();
-    const start = performance.now();
-    await run();
-    runners[name ?? ""] = { run, times: Math.max(1, Math.min(50, Math.ceil(20 / (performance.now() - start)))) };
-  }
-  page.loaded = { engine, runners };
-}
-
-/** Runs in the page: times one sample. */
-async function sample({ name, slowBy }: { name: string; slowBy: number }): Promise<Omit<Sample, "model">> {
-  const { loaded } = globalThis as unknown as { loaded: Loaded };
-  const one = loaded.runners[name];
-  if (one === undefined) throw new Error(`nothing is loaded as ${name}`);
-  const { times } = one;
-  const start = performance.now();
-  let ran = await one.run();
-  for (let i = 1; i < times; i++) ran = await one.run();
-  const until = performance.now() + (performance.now() - start) * slowBy;
-  while (performance.now() < until);
-  return { ...ran, value: (performance.now() - start) / times };
 }
