@@ -50,6 +50,22 @@ test("the factor of a matrix larger than a block gives the matrix back", async (
   await expect(algebra.factor(Float64Array.of(1, 2, 2, 1), 2)).rejects.toThrow(RangeError);
 });
 
+test("inputs that are the same in every sample leave the weights rounded to the nearest", async () => {
+  const columns = 48;
+  const weights = seededFloats(24 * columns, 5);
+  const rows = { rows: 24, columns, at: (row: number, column: number) => weights[row * columns + column] ?? 0 };
+  const input = seededFloats(columns, 3).map((x) => 1 + x);
+  // Sums in float32, as they come: about their means the products are a little above or below 0.
+  const sums = Float64Array.from(input, (x) => Math.fround(x * 600));
+  const products = Float64Array.from({ length: columns ** 2 }, (_, i) =>
+    Math.fround((input[Math.floor(i / columns)] ?? 0) * (input[i % columns] ?? 0) * 600 * (1 - 1e-7 * (i % 3))),
+  );
+  const grid = fitGrid(rows, { bits: 8, block: columns });
+  const moments = { groups: 1, columns, rows: 600, sums, products };
+  const codes = await roundByMoments(algebra, rows, grid, moments, { isCentred: true });
+  expect([...codes]).toEqual([...roundRows(rows, grid)]);
+});
+
 test.each([40, 200])(
   "%d inputs that move together: outputs err less than by rounding to the nearest",
   async (columns) => {

@@ -70,12 +70,14 @@ async function quadratic(
     const mean = isCentred ? ((sums[base + i] ?? 0) / rows) * ((sums[base + j] ?? 0) / rows) : 0;
     return (products[(base + i) * columns + j] ?? 0) / rows - mean;
   };
-  const own = Float64Array.from({ length: columns }, (_, i) => at(i, i));
+  // What is the same in all samples has no energy about its mean, and by rounding a little less than none.
+  const own = Float64Array.from({ length: columns }, (_, i) => Math.max(0, at(i, i)));
   const order = Int32Array.from(own.keys()).sort((a, b) => (own[a] ?? 0) - (own[b] ?? 0));
   const mean = own.reduce((a, b) => a + b, 0) / columns || 1;
   const energy = new Float64Array(columns ** 2);
   for (let i = 0; i < columns; i++)
-    for (let j = 0; j < columns; j++) energy[i * columns + j] = at(order[i] ?? 0, order[j] ?? 0);
+    for (let j = 0; j < columns; j++)
+      energy[i * columns + j] = i === j ? (own[order[i] ?? 0] ?? 0) : at(order[i] ?? 0, order[j] ?? 0);
   // Few rows say little of what moves together: then each input counts more for itself.
   let more = mean * Math.max(damping, Math.min(1, (0.05 * columns) / rows));
   for (;;) {
@@ -85,10 +87,21 @@ async function quadratic(
       await algebra.factor(factor, columns);
       return { order, energy, factor };
     } catch (error) {
-      if (!(error instanceof RangeError) || more > mean * 10) throw error;
+      if (!(error instanceof RangeError)) throw error;
+      // Nothing but noise: then no input moves with another, and each weight is rounded to the nearest.
+      if (more > mean * 10) return alone(order, energy, columns);
       more *= 10;
     }
   }
+}
+
+function alone(order: Int32Array, whole: Float64Array, columns: number): Quadratic {
+  const [energy, factor] = [new Float64Array(columns ** 2), new Float64Array(columns ** 2)];
+  for (let i = 0; i < columns ** 2; i += columns + 1) {
+    energy[i] = Math.max(whole[i] ?? 0, Number.MIN_VALUE);
+    factor[i] = 1;
+  }
+  return { order, energy, factor };
 }
 
 /** Rounds some rows; arrays hold a row for each column of weights, since that is how they are gone through. */

@@ -19,7 +19,7 @@ import { elementCount } from "./weights.ts";
 export interface ValueFacts {
   /** Element type by ONNX Runtime's name, as "float32". */
   readonly type: string;
-  /** A number for a fixed size, a text for a symbolic one. */
+  /** A number for a fixed size, a text for a symbolic one; none for a scalar, and where the rank is not known. */
   readonly dims: readonly (number | string)[];
 }
 

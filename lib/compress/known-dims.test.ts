@@ -1,6 +1,8 @@
+import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
-import { largestDifference, seededFloats, smallModel } from "./fixtures.ts";
+import { largestDifference, runModel, seededFloats, smallModel } from "./fixtures.ts";
 import { foldKnownDims } from "./known-dims.ts";
+import { AttributeProto_AttributeType, AttributeProtoSchema } from "./onnx.gen.js";
 import { openModel } from "./session.ts";
 import { floatTensor, int64Tensor } from "./weights.ts";
 
@@ -33,6 +35,49 @@ async function answer(bytes: Uint8Array, n: number): Promise<{ dims: readonly nu
   await session.release();
   return { dims: y?.dims ?? [], data: Array.from(y?.data ?? [], Number) };
 }
+
+/** What an exporter makes of `token.expand(x.shape[0], -1, -1)`, and of joining batch and heads. */
+const expanding = () => {
+  const model = smallModel({
+    opset: 13,
+    inputs: { x: ["n", 6, 4] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "Shape", input: ["x"], output: ["shape"] },
+      { opType: "Gather", input: ["shape", "zero"], output: ["batch"], attributes: { axis: 0 } },
+      { opType: "Concat", input: ["batch", "same", "same"], output: ["asked"], attributes: { axis: 0 } },
+      { opType: "Reshape", input: ["asked", "same"], output: ["list"] },
+      { opType: "Shape", input: ["list"], output: ["length"] },
+      { opType: "ConstantOfShape", input: ["length"], output: ["ones"] },
+      { opType: "Mul", input: ["ones", "same"], output: ["kept"] },
+      { opType: "Equal", input: ["list", "kept"], output: ["isKept"] },
+      { opType: "Where", input: ["isKept", "ones", "list"], output: ["target"] },
+      { opType: "Expand", input: ["token", "target"], output: ["tokens"] },
+      { opType: "Concat", input: ["tokens", "x"], output: ["all"], attributes: { axis: 1 } },
+      { opType: "Mul", input: ["batch", "seven"], output: ["rows"] },
+      { opType: "Concat", input: ["rows", "four"], output: ["flat"], attributes: { axis: 0 } },
+      { opType: "Reshape", input: ["all", "flat"], output: ["y"] },
+    ],
+    initializers: [
+      floatTensor("token", [1, 1, 4], seededFloats(4, 3)),
+      ...Object.entries({ zero: 0, same: -1, seven: 7, four: 4 }).map(([name, x]) => int64Tensor(name, [1], [x])),
+    ],
+  });
+  const { TENSOR: type } = AttributeProto_AttributeType;
+  const value = create(AttributeProtoSchema, { name: "value", type, t: int64Tensor("", [1], [1]) });
+  model.graph.nodes.find((x) => x.opType === "ConstantOfShape")?.attribute.push(value);
+  return model;
+};
+
+test("a target that is compared and multiplied is put together from dims alone", async () => {
+  const folded = expanding();
+  await foldKnownDims(folded);
+  expect(folded.graph.nodes.map((x) => x.opType)).toEqual(["Shape", "Gather", "Concat", "Expand", "Concat", "Reshape"]);
+  for (const n of [1, 3]) {
+    const feeds = { x: { dims: [n, 6, 4], data: seededFloats(n * 24, 5) } };
+    expect(await runModel(folded.write(), feeds)).toEqual(await runModel(expanding().write(), feeds));
+  }
+});
 
 test("what is computed of a dim that never changes becomes a constant, and a free batch stays free", async () => {
   const folded = model();

@@ -1,11 +1,11 @@
-// Makes constants of those dims of a shape that are the same in every run, and of targets of Reshape that follow from
-// them and from the names of the others. An exporter that traces with a free batch computes all of them, the number of
+// Makes constants of those dims of a shape that are the same in every run, and of targets of Reshape and Expand that follow
+// from them and from the names of the others. An exporter that traces with a free batch computes all of them, the number of
 // channels and of heads too, and what is divided and joined from them could not be followed.
 import { inferValues, foldConstants } from "./infer.ts";
 import type { NodeProto } from "./onnx.gen.js";
 import type { OnnxModel } from "./onnx.ts";
 import { prune } from "./prune.ts";
-import { elementsOf, settleReshape } from "./settle-reshapes.ts";
+import { elementsOf, settleExpand, settleReshape } from "./settle-reshapes.ts";
 import type { DimsOf } from "./settle-reshapes.ts";
 import { int64Tensor } from "./weights.ts";
 
@@ -21,10 +21,16 @@ export async function foldKnownDims(model: OnnxModel): Promise<void> {
   // What is settled lets ONNX Runtime infer more: a layer of attention after the one before it.
   for (;;) {
     const values = await inferValues(model);
-    const dimsOf: DimsOf = (name) => values.get(name)?.dims;
+    // No dims are those of a scalar, or of what ONNX Runtime knows no rank of.
+    const dimsOf: DimsOf = (name) => {
+      const dims = values.get(name)?.dims ?? [];
+      return dims.length > 0 ? dims : undefined;
+    };
     const isFolded = await foldPicked(model, dimsOf);
     const { graph } = model;
-    const settled = graph.nodes.filter((node) => settleReshape(graph, node, dimsOf));
+    const settled = [...graph.nodes].filter(
+      (node) => settleReshape(graph, node, dimsOf) || settleExpand(graph, node, dimsOf),
+    );
     if (settled.length > 0) model.transform(prune());
     if (!isFolded && settled.length === 0) return;
   }
@@ -38,7 +44,7 @@ async function foldPicked(model: OnnxModel, dimsOf: DimsOf): Promise<boolean> {
     const [name] = node.output;
     if (node.domain !== "" || (node.opType !== "Gather" && node.opType !== "Slice")) continue;
     if (name === undefined || graph.isOutput(name) || graph.producer(node.input[0] ?? "")?.opType !== "Shape") continue;
-    const picked = elementsOf(graph, name, dimsOf)?.map((x) => (typeof x === "number" ? x : dimsOf(x.of)?.[x.axis]));
+    const picked = elementsOf(graph, name, dimsOf)?.map((x) => (typeof x === "object" ? dimsOf(x.of)?.[x.axis] : x));
     if (picked === undefined || picked.length === 0) continue;
     if (!picked.every((x): x is number => typeof x === "number" && x > 0)) continue;
     settled.add(node);

@@ -10,8 +10,8 @@ const LIKE_FIRST = new Set(
   (
     "Abs AveragePool BatchNormalization Cast Ceil Clip CumSum Dropout Elu Erf Exp Floor " +
     "GlobalAveragePool GlobalMaxPool HardSigmoid HardSwish Identity InstanceNormalization LeakyRelu Log LogSoftmax LRN " +
-    "Concat MaxPool Neg Pad PRelu Reciprocal Relu Resize Round Selu Sigmoid Slice Softmax Softplus Split Sqrt Tanh Tile " +
-    "Transpose Upsample DequantizeLinear QuantizeLinear"
+    "Concat Gelu GroupNormalization LayerNormalization MaxPool Mish Neg Not Pad PRelu Reciprocal Relu Resize Round Selu Sigmoid Slice Softmax Softplus Split Sqrt Tanh Tile " +
+    "Transpose Trilu Upsample DequantizeLinear QuantizeLinear"
   ).split(" "),
 );
 /** Operators that broadcast their inputs. */
@@ -53,10 +53,21 @@ class Search {
     if (LIKE_FIRST.has(op)) return this.rank(graph, first, depth);
     if (BROADCAST.has(op)) {
       const ranks = node.input.map((x) => this.rank(graph, x, depth));
+      if (op === "MatMul" && ranks.includes(1)) return undefined;
       return ranks.includes(undefined) ? undefined : Math.max(...ranks.map((x) => x ?? 0));
     }
     if (op.startsWith("Reduce") && integerOf(node, "keepdims", 1) === 1) return this.rank(graph, first, depth);
     if (op === "Flatten" || op === "Gemm") return 2;
+    if (op === "Gather") {
+      const [data, indexes] = [this.rank(graph, first, depth), this.rank(graph, node.input[1] ?? "", depth)];
+      return data === undefined || indexes === undefined ? undefined : data - 1 + indexes;
+    }
+    if (op === "Shape" || op === "Range") return 1;
+    if (op === "ConstantOfShape") return this.#length(graph, first, depth);
+    if (op === "Expand") {
+      const [data, target] = [this.rank(graph, first, depth), this.#length(graph, node.input[1] ?? "", depth)];
+      return data === undefined || target === undefined ? undefined : Math.max(data, target);
+    }
     if (op === "Reshape") return this.#length(graph, node.input[1] ?? "", depth);
     if (op === "Squeeze" || op === "Unsqueeze") {
       const rank = this.rank(graph, first, depth);

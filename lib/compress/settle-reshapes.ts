@@ -1,18 +1,28 @@
 // Makes the target of a Reshape a constant where it follows from the graph, so that no shape has to be computed in a
 // run: such arithmetic is done on the CPU even where the rest is on the GPU, and costs copies.
 //
-// A target is followed back to its elements: constants, and dims of some tensor. A dim that stands in its own place and
-// belongs to the tensor being reshaped becomes 0 ("as it was"); one that is left over becomes -1 ("what remains"). With
-// two left over the node stays as it is. -1 is not possible for a tensor of no elements; a run never has one.
+// A target is followed back to its elements: constants, dims of some tensor, and what is computed from those. A dim that
+// stands in its own place and belongs to the tensor being reshaped becomes 0 ("as it was"); one element that is left over
+// becomes -1 ("what remains"). With two left over the node stays as it is. -1 is not possible for a tensor of no elements; a
+// run never has one.
+//
+// The target of an Expand has no "what remains", so it is put together again from the dims alone: exporters write "as it
+// was" as a comparison with -1, whose operators no GPU has for integers of 64 bits.
 import { integerOf } from "./graph.ts";
 import type { Graph } from "./graph.ts";
+import { TensorProto_DataType } from "./onnx.gen.js";
 import type { NodeProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
 import { listAt, rankOf } from "./rank.ts";
 import { int64Tensor, integersOf } from "./weights.ts";
 
-/** One element of a shape: a number, or a dim of a tensor. */
-type Element = number | { readonly of: string; readonly axis: number };
+/** One element of a shape: a number, a dim of a tensor, or what is computed from such. */
+type Element = number | Dim | "computed";
+
+interface Dim {
+  readonly of: string;
+  readonly axis: number;
+}
 
 /** Gives what is known of a tensor's dims: lengths, and names, each of which is one length wherever it stands. */
 export type DimsOf = (name: string) => readonly (number | string)[] | undefined;
@@ -34,17 +44,41 @@ export function settleReshape(graph: Graph, node: NodeProto, dimsOf: DimsOf = UN
   const elements = elementsOf(graph, target, dimsOf);
   if (elements === undefined) return false;
   const dims = elements.map((x, i) => {
-    if (typeof x === "number") return x;
+    if (typeof x !== "object") return x;
     const dim = dimsOf(x.of)?.[x.axis];
     if (typeof dim === "number" && dim > 0) return dim;
     const isSame = dim !== undefined && dim !== "" && dim === dimsOf(data)?.[i];
     return isSame || (x.of === data && x.axis === i) ? 0 : x;
   });
-  const open = dims.filter((x) => typeof x === "object" || x === -1).length;
+  const open = dims.filter((x) => typeof x !== "number" || x === -1).length;
   if (open > 1) return false;
-  const values = dims.map((x) => (typeof x === "object" ? -1 : x));
+  const values = dims.map((x) => (typeof x === "number" ? x : -1));
   const name = graph.freshName(`${node.output[0] ?? ""}/shape`);
   node.input = [data, graph.addInitializer(int64Tensor(name, [values.length], values))];
+  graph.changed();
+  return true;
+}
+
+/** Puts the target of an Expand together from dims alone, where it is chosen by comparisons; tells whether it did. */
+export function settleExpand(graph: Graph, node: NodeProto, dimsOf: DimsOf = UNKNOWN): boolean {
+  const [data = "", target = ""] = node.input;
+  if (node.opType !== "Expand" || node.domain !== "" || graph.producer(target)?.opType !== "Where") return false;
+  const elements = elementsOf(graph, target, dimsOf);
+  if (elements === undefined || elements.length === 0 || elements.includes("computed")) return false;
+  const name = (what: string): string => graph.freshName(`${node.output[0] ?? ""}/${what}`);
+  const list = (what: string, values: readonly number[]): string =>
+    graph.addInitializer(int64Tensor(name(what), [values.length], values));
+  const pieces = (elements as (number | Dim)[]).map((x) => {
+    const dim = typeof x === "number" ? x : dimsOf(x.of)?.[x.axis];
+    if (typeof x === "number" || (typeof dim === "number" && dim > 0)) return list("dim", [Number(dim)]);
+    const [shape, piece] = [name("shape"), name("dim")];
+    graph.insertBefore(node, { opType: "Shape", input: [x.of], output: [shape] });
+    graph.insertBefore(node, { opType: "Gather", input: [shape, list("axis", [x.axis])], output: [piece] });
+    return piece;
+  });
+  const joined = name("target");
+  graph.insertBefore(node, { opType: "Concat", input: pieces, output: [joined], attributes: { axis: 0 } });
+  node.input = [data, joined];
   graph.changed();
   return true;
 }
@@ -52,7 +86,10 @@ export function settleReshape(graph: Graph, node: NodeProto, dimsOf: DimsOf = UN
 /** Follows a list of integers back to its elements; undefined where one is anything else. */
 export function elementsOf(graph: Graph, name: string, dimsOf: DimsOf = UNKNOWN, depth = 64): Element[] | undefined {
   const constant = graph.constant(name);
-  if (constant !== undefined) return constant.dims.length <= 1 ? integersOf(constant) : undefined;
+  if (constant !== undefined) {
+    const isWhole = [TensorProto_DataType.INT64, TensorProto_DataType.INT32].includes(constant.dataType);
+    return isWhole && constant.dims.length <= 1 ? integersOf(constant) : undefined;
+  }
   const node = graph.producer(name);
   if (node === undefined || node.domain !== "" || depth === 0) return undefined;
   const first = node.input[0] ?? "";
@@ -84,7 +121,68 @@ export function elementsOf(graph: Graph, name: string, dimsOf: DimsOf = UNKNOWN,
     case "Squeeze":
     case "Unsqueeze":
       return elementsOf(graph, first, dimsOf, depth - 1);
+    case "Reshape": {
+      const target = graph.constant(node.input[1] ?? "");
+      return target?.dims[0] === 1n ? elementsOf(graph, first, dimsOf, depth - 1) : undefined;
+    }
+    case "ConstantOfShape": {
+      const [asked, more] = elementsOf(graph, first, dimsOf, depth - 1) ?? [];
+      // As long as another list.
+      const length = typeof asked === "object" ? elementsOf(graph, asked.of, dimsOf, depth - 1)?.length : asked;
+      const value = node.attribute.find((x) => x.name === "value")?.t;
+      if (typeof length !== "number" || length < 0 || length > RANK_MAX || more !== undefined) return undefined;
+      return value?.dataType === TensorProto_DataType.INT64
+        ? Array.from({ length }, () => integersOf(value)[0] ?? 0)
+        : undefined;
+    }
+    case "Add":
+    case "Sub":
+    case "Mul":
+    case "Div":
+      return pairs(graph, node.input, dimsOf, depth)?.map(([a, b]) => computed(node.opType, a, b));
+    case "Where": {
+      const condition = graph.producer(first);
+      if (condition?.opType !== "Equal") return undefined;
+      const compared = pairs(graph, condition.input, dimsOf, depth)?.map(([a, b]) => areSame(a, b));
+      const chosen = pairs(graph, node.input.slice(1), dimsOf, depth);
+      if (compared?.length !== chosen?.length || compared?.includes(undefined)) return undefined;
+      return chosen?.map(([yes, no], i) => (compared?.[i] === true ? yes : no));
+    }
     default:
       return undefined;
   }
+}
+
+/** A shape has no more elements. */
+const RANK_MAX = 64;
+
+/** Pairs the elements of two lists, of which one may be one for all. */
+function pairs(
+  graph: Graph,
+  [left = "", right = ""]: readonly string[],
+  dimsOf: DimsOf,
+  depth: number,
+): [Element, Element][] | undefined {
+  const [a, b] = [left, right].map((x) => elementsOf(graph, x, dimsOf, depth - 1));
+  if (a === undefined || b === undefined || (a.length !== b.length && a.length !== 1 && b.length !== 1))
+    return undefined;
+  const at = (list: readonly Element[], i: number): Element => list[list.length === 1 ? 0 : i] ?? "computed";
+  return Array.from({ length: Math.max(a.length, b.length) }, (_, i) => [at(a, i), at(b, i)]);
+}
+
+function computed(opType: string, a: Element, b: Element): Element {
+  if (typeof a !== "number" || typeof b !== "number") return "computed";
+  if (opType === "Add") return a + b;
+  if (opType === "Sub") return a - b;
+  if (opType === "Mul") return a * b;
+  return b === 0 ? "computed" : Math.trunc(a / b);
+}
+
+/** Tells whether two elements are the same in every run; undefined where that is not known. No dim is negative. */
+function areSame(a: Element, b: Element): boolean | undefined {
+  if (typeof a === "number" && typeof b === "number") return a === b;
+  const [number, other] = typeof a === "number" ? [a, b] : [b, a];
+  if (typeof number === "number") return typeof other === "object" && number < 0 ? false : undefined;
+  const isSame = typeof a === "object" && typeof b === "object" && a.of === b.of && a.axis === b.axis;
+  return isSame ? true : undefined;
 }

@@ -1,6 +1,7 @@
 // The passes that every recipe begins with, in the one order in which they help each other: constants must be found
 // before shapes and scales can be followed, and what they leave behind goes last.
 import { constantsToInitializers } from "./constants-to-initializers.ts";
+import { dropIdentities } from "./drop-identities.ts";
 import { foldAffine } from "./fold-affine.ts";
 import { fuseHardSwish } from "./fuse-hard-swish.ts";
 import type { Transform } from "./onnx.ts";
@@ -16,6 +17,7 @@ export function simplify(): Transform {
     raiseOpset(13),
     constantsToInitializers(),
     settleIfs(),
+    dropIdentities(),
     settleReshapes(),
     fuseHardSwish(),
     foldAffine(),
