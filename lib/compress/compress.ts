@@ -38,6 +38,7 @@ import { measureSensitivity } from "./sensitivity.ts";
 import { openModel } from "./session.ts";
 import { settleInputs } from "./settle-inputs.ts";
 import { simplify } from "./simplify.ts";
+import { splitLogSoftmax } from "./split-log-softmax.ts";
 
 /** Options of `compress`. */
 export interface CompressOptions {
@@ -127,7 +128,7 @@ export async function compress(path: string, options: CompressOptions): Promise<
   const feeds = await firstFeeds(samples, CALIBRATION);
   described = withTypical(described, feeds[0]);
   onProgress("simplifying");
-  const simple = isStopped() ? source.write() : await simplified(source, path, feeds, notes);
+  const simple = isStopped() ? source.write() : await simplified(source, path, feeds, targets, notes);
   if (options.bundle === undefined && !isStopped()) described = await settleBatch(described, simple, feeds);
   let pruning: PruneOutcome | null = null;
   if (options.prune !== undefined && !isStopped()) {
@@ -220,12 +221,14 @@ async function simplified(
   source: OnnxModel,
   path: string,
   feeds: readonly Feed[],
+  targets: readonly Target[],
   notes: string[],
 ): Promise<Uint8Array<ArrayBuffer>> {
   const whole = source.write();
   try {
     const model = readModel(whole);
     model.transform(settleInputs(), simplify());
+    if (targets.some((x) => x !== "wasm")) model.transform(splitLogSoftmax());
     await foldKnown(model);
     const bytes = model.write();
     const few = feeds.slice(0, 4);
