@@ -4,7 +4,7 @@
 // A GPU that is there is not a GPU that is faster: on a software adapter wasm wins by 10–100 times, and some models are
 // too small to pay for the way to a real one. So WebGPU is taken only where it was measured faster on this device, for
 // this bundle; the measurement is remembered. Among variants, accuracy was settled when the bundle was packed; here
-// the fastest wins, and within 15 % of it the smallest, since those bytes must come over the wire.
+// the fastest wins, and within 15 % of it the smallest, since those bytes must come over the wire; a few bytes are no reason.
 import type { Bundle, Variant } from "./bundle.ts";
 import { meetsNeeds } from "./device.ts";
 import type { BackendName, DeviceFacts } from "./device.ts";
@@ -35,7 +35,8 @@ export interface Measured {
   readonly webgpu: number | null;
 }
 
-const SIMILAR = 1.15;
+/** As fast, and as small, as what is so many times as slow, or as large. */
+const SIMILAR = { speed: 1.15, bytes: 1.05 } as const;
 /** WebGPU must win by this much: a tie goes to wasm, which can't be lost. */
 const WIN = 0.95;
 
@@ -86,10 +87,16 @@ function isChecked(variant: Variant, backend: BackendName): boolean {
 
 /** Gives the fastest variant by what the bundle tells, the smallest among those that are about as fast. */
 export function best(variants: readonly Variant[], backend: BackendName): Variant | undefined {
-  const speed = (x: Variant): number => x.speed?.[backend] ?? 1;
-  const fastest = Math.min(...variants.map(speed));
-  const similar = variants.filter((x) => speed(x) <= fastest * SIMILAR);
-  return similar.reduce<Variant | undefined>((a, b) => (a === undefined || sizeOf(b) < sizeOf(a) ? b : a), undefined);
+  return fastOrSmall(variants, (x) => x.speed?.[backend] ?? 1, sizeOf);
+}
+
+/** Gives the smallest of those that are about as fast as the fastest, and of those about as small the fastest. */
+export function fastOrSmall<T>(all: readonly T[], time: (x: T) => number, bytes: (x: T) => number): T | undefined {
+  const least = Math.min(...all.map(time));
+  const fast = all.filter((x) => time(x) <= least * SIMILAR.speed);
+  const smallest = Math.min(...fast.map(bytes));
+  const small = fast.filter((x) => bytes(x) <= smallest * SIMILAR.bytes);
+  return [...small].sort((a, b) => time(a) - time(b) || bytes(a) - bytes(b))[0];
 }
 
 /** Decides between WebGPU and wasm without measuring where that is possible; null where it must be measured. */

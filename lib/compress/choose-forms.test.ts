@@ -29,6 +29,9 @@ test("the fastest is the default, and the smallest among those about as fast", (
   const dynamic = form("int8-dynamic", 30, [on("wasm", "passed", 0.7)]);
   expect(defaultFor("wasm", [f32, int8, dynamic])).toBe("int8-dynamic");
   expect(defaultFor("wasm", [f32, int8])).toBe("int8");
+  const [near, far] = [26, 27].map((bytes) => form("int8-dynamic", bytes, [on("wasm", "passed", 0.93)]));
+  expect(defaultFor("wasm", [f32, int8, near as FormReport])).toBe("int8-dynamic");
+  expect(defaultFor("wasm", [f32, int8, far as FormReport])).toBe("int8");
 });
 
 test("what is over budget, failed, unchecked or slower than float32 is no default", () => {

@@ -1,19 +1,15 @@
 // Which form a target gets, which forms go into the bundle, and where each of them must not be chosen by itself.
 import type { BackendName } from "../backend/backend.ts";
+import { fastOrSmall } from "../choose.ts";
 import { SLOWER } from "./check.ts";
 import type { Target } from "./forms.ts";
 import type { CompressReport, FormReport } from "./outcome.ts";
 
-/** Among forms about as fast as the fastest, the smallest is taken. */
-const SIMILAR = 1.15;
-
-/** Chooses a target's form: within budget, checked, not slower; the fastest, and among the similar the smallest. */
+/** Chooses a target's form, as the engine does: of those within budget, checked and not slower. */
 export function defaultFor(target: Target, reports: readonly FormReport[]): string | null {
   const able = reports.filter((x) => x.isWithinBudget && isGood(x, target));
-  const speed = (x: FormReport): number => x.checks.find((y) => y.target === target)?.speed ?? 1;
-  const fastest = Math.min(...able.map(speed));
-  const similar = able.filter((x) => speed(x) <= fastest * SIMILAR);
-  return similar.sort((a, b) => a.bytes - b.bytes)[0]?.id ?? null;
+  const time = (x: FormReport): number => x.checks.find((y) => y.target === target)?.speed ?? 1;
+  return fastOrSmall(able, time, (x) => x.bytes)?.id ?? null;
 }
 
 /**
