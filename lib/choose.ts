@@ -35,8 +35,10 @@ export interface Measured {
   readonly webgpu: number | null;
 }
 
-/** As fast, and as small, as what is so many times as slow, or as large. */
-const SIMILAR = { speed: 1.15, bytes: 1.05 } as const;
+/** As fast, and as small, as what takes so many times as long, or as much. */
+const SIMILAR = { time: 1.15, bytes: 1.05 } as const;
+/** Faster than chance makes it. */
+const FASTER = 0.95;
 /** WebGPU must win by this much: a tie goes to wasm, which can't be lost. */
 const WIN = 0.95;
 
@@ -90,13 +92,15 @@ export function best(variants: readonly Variant[], backend: BackendName): Varian
   return fastOrSmall(variants, (x) => x.speed?.[backend] ?? 1, sizeOf);
 }
 
-/** Gives the smallest of those that are about as fast as the fastest, and of those about as small the fastest. */
+/** Gives the smallest of those that are about as fast as the fastest; or one about as small that is clearly faster. */
 export function fastOrSmall<T>(all: readonly T[], time: (x: T) => number, bytes: (x: T) => number): T | undefined {
   const least = Math.min(...all.map(time));
-  const fast = all.filter((x) => time(x) <= least * SIMILAR.speed);
-  const smallest = Math.min(...fast.map(bytes));
-  const small = fast.filter((x) => bytes(x) <= smallest * SIMILAR.bytes);
-  return [...small].sort((a, b) => time(a) - time(b) || bytes(a) - bytes(b))[0];
+  const [smallest, ...others] = all
+    .filter((x) => time(x) <= least * SIMILAR.time)
+    .sort((a, b) => bytes(a) - bytes(b) || time(a) - time(b));
+  if (smallest === undefined) return undefined;
+  const small = others.filter((x) => bytes(x) <= bytes(smallest) * SIMILAR.bytes);
+  return small.reduce((a, b) => (time(b) < Math.min(time(a), time(smallest) * FASTER) ? b : a), smallest);
 }
 
 /** Decides between WebGPU and wasm without measuring where that is possible; null where it must be measured. */
