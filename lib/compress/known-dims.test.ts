@@ -2,7 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { largestDifference, runModel, seededFloats, smallModel } from "./fixtures.ts";
 import { foldKnownDims } from "./known-dims.ts";
-import { AttributeProto_AttributeType, AttributeProtoSchema } from "./onnx.gen.js";
+import { AttributeProto_AttributeType, AttributeProtoSchema, TensorProto_DataType } from "./onnx.gen.js";
 import { openModel } from "./session.ts";
 import { floatTensor, int64Tensor } from "./weights.ts";
 
@@ -77,6 +77,31 @@ test("a target that is compared and multiplied is put together from dims alone",
     const feeds = { x: { dims: [n, 6, 4], data: seededFloats(n * 24, 5) } };
     expect(await runModel(folded.write(), feeds)).toEqual(await runModel(expanding().write(), feeds));
   }
+});
+
+test("the shape of a value of unknown rank is not taken for that of a scalar", async () => {
+  const make = () =>
+    smallModel({
+      opset: 13,
+      inputs: { x: ["n", 6], t: ["rank"] },
+      outputs: ["y"],
+      nodes: [
+        { opType: "Cast", input: ["t"], output: ["dims"], attributes: { to: TensorProto_DataType.INT64 } },
+        { opType: "Reshape", input: ["x", "dims"], output: ["h"] },
+        { opType: "Shape", input: ["h"], output: ["shape"] },
+        { opType: "Flatten", input: ["h"], output: ["flat"], attributes: { axis: 1 } },
+        { opType: "Relu", input: ["flat"], output: ["r"] },
+        { opType: "Reshape", input: ["r", "shape"], output: ["y"] },
+      ],
+      initializers: [],
+    });
+  const model = make();
+  await foldKnownDims(model);
+  const feeds = {
+    x: { dims: [2, 6], data: seededFloats(12, 5) },
+    t: { dims: [3], data: Float32Array.of(2, 3, 2) },
+  };
+  expect(await runModel(model.write(), feeds)).toEqual(await runModel(make().write(), feeds));
 });
 
 test("what is computed of a dim that never changes becomes a constant, and a free batch stays free", async () => {

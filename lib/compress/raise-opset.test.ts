@@ -4,6 +4,7 @@ import { largestDifference, REAL_MODELS, runModel, seededFloats, smallModel } fr
 import type { SmallModel } from "./fixtures.ts";
 import type { NodeSpec } from "./graph.ts";
 import { readModel } from "./onnx.ts";
+import { TensorProto_DataType } from "./onnx.gen.js";
 import { prune } from "./prune.ts";
 import { raiseOpset } from "./raise-opset.ts";
 import { floatTensor } from "./weights.ts";
@@ -193,4 +194,24 @@ describe("raiseOpset", () => {
     const model = smallModel({ opset: 6, ...one({ opType: "Relu" }) });
     expect(() => model.transform(raiseOpset(13))).toThrow(/too old/);
   });
+});
+
+test("a Softmax along the last axis stays one operator where the rank follows from a look-up", async () => {
+  const make = () =>
+    smallModel({
+      opset: 12,
+      inputs: { x: [5, 4] },
+      outputs: ["y"],
+      nodes: [
+        { opType: "Cast", input: ["x"], output: ["i"], attributes: { to: TensorProto_DataType.INT64 } },
+        { opType: "Gather", input: ["table", "i"], output: ["e"] },
+        { opType: "Softmax", input: ["e"], output: ["y"], attributes: { axis: 2 } },
+      ],
+      initializers: [floatTensor("table", [3, 8], seededFloats(24))],
+    });
+  const model = make().transform(raiseOpset(13));
+  expect(model.graph.nodes.map((x) => x.opType)).toEqual(["Cast", "Gather", "Softmax"]);
+  const looked = { x: { dims: [5, 4], data: Float32Array.from({ length: 20 }, (_, i) => i % 3) } };
+  const [[before = []], [now = []]] = [await runModel(make().write(), looked), await runModel(model.write(), looked)];
+  expect(largestDifference(before, now)).toBe(0);
 });
