@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { parseBundle } from "../bundle-schema.ts";
 import { main } from "./cli.ts";
 import type { CompressReport } from "./outcome.ts";
-import { seededFloats, smallModel } from "./fixtures.ts";
+import { seededFloats, smallModel, twoLayers } from "./fixtures.ts";
 import { readModelFile } from "./files.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
 import { OnnxModel } from "./onnx.ts";
@@ -29,21 +29,7 @@ afterEach(() => {
 
 /** Two layers, as a file. */
 function modelFile(): string {
-  const model = smallModel({
-    opset: 11,
-    inputs: { x: ["batch", 64] },
-    outputs: ["y"],
-    nodes: [
-      { opType: "MatMul", input: ["x", "a"], output: ["h"] },
-      { opType: "Relu", input: ["h"], output: ["r"] },
-      { opType: "Gemm", input: ["r", "b", "c"], output: ["y"] },
-    ],
-    initializers: [
-      floatTensor("a", [64, 96], seededFloats(64 * 96, 3)),
-      floatTensor("b", [96, 32], seededFloats(96 * 32, 4)),
-      floatTensor("c", [32], seededFloats(32, 5)),
-    ],
-  });
+  const model = twoLayers({ opset: 11, inputs: 64, units: 96, outputs: 32 });
   const path = join(folder, "model.onnx");
   writeFileSync(path, model.write());
   return path;

@@ -4,10 +4,9 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { compress } from "./compress.ts";
 import type { Feed } from "./feed.ts";
-import { seededFloats, smallModel } from "./fixtures.ts";
+import { seededFloats, twoLayers } from "./fixtures.ts";
 import { sqnrTally } from "./metric.ts";
 import { openModel } from "./session.ts";
-import { floatTensor } from "./weights.ts";
 
 const [INPUTS, UNITS, SAMPLES] = [16, 300, 3_000];
 
@@ -17,21 +16,7 @@ test(
   async () => {
     const folder = mkdtempSync(join(tmpdir(), "selvedge-compress-"));
     try {
-      const model = smallModel({
-        opset: 13,
-        inputs: { x: ["batch", INPUTS] },
-        outputs: ["y"],
-        nodes: [
-          { opType: "MatMul", input: ["x", "a"], output: ["h"] },
-          { opType: "Relu", input: ["h"], output: ["r"] },
-          { opType: "Gemm", input: ["r", "b", "c"], output: ["y"] },
-        ],
-        initializers: [
-          floatTensor("a", [INPUTS, UNITS], seededFloats(INPUTS * UNITS, 3)),
-          floatTensor("b", [UNITS, 8], seededFloats(UNITS * 8, 4)),
-          floatTensor("c", [8], seededFloats(8, 5)),
-        ],
-      }).write();
+      const model = twoLayers({ opset: 13, inputs: INPUTS, units: UNITS, outputs: 8 }).write();
       const [path, samples, out] = ["model.onnx", "samples.jsonl", "out"].map((x) => join(folder, x)) as [
         string,
         string,

@@ -9,6 +9,7 @@ import type { NodeSpec } from "./graph.ts";
 import { ModelProtoSchema, TensorProto_DataType } from "./onnx.gen.js";
 import type { TensorProto } from "./onnx.gen.js";
 import { OnnxModel } from "./onnx.ts";
+import { floatTensor } from "./weights.ts";
 
 /** What a small model is made of; all values are float32 unless `types` says otherwise. */
 export interface SmallModel {
@@ -47,6 +48,31 @@ export function smallModel({ opset, inputs, outputs, nodes, initializers = [], t
       },
     }),
   );
+}
+
+/** Makes a perceptron of one hidden layer: x to y, by the weights a, b and c. */
+export function twoLayers(sizes: {
+  readonly opset: number;
+  readonly inputs: number;
+  readonly units: number;
+  readonly outputs: number;
+}): OnnxModel {
+  const { opset, inputs, units, outputs } = sizes;
+  return smallModel({
+    opset,
+    inputs: { x: ["batch", inputs] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "MatMul", input: ["x", "a"], output: ["h"] },
+      { opType: "Relu", input: ["h"], output: ["r"] },
+      { opType: "Gemm", input: ["r", "b", "c"], output: ["y"] },
+    ],
+    initializers: [
+      floatTensor("a", [inputs, units], seededFloats(inputs * units, 3)),
+      floatTensor("b", [units, outputs], seededFloats(units * outputs, 4)),
+      floatTensor("c", [outputs], seededFloats(outputs, 5)),
+    ],
+  });
 }
 
 function dimension(size: number | string) {
