@@ -116,9 +116,7 @@ export class Walk {
 
   /** Gives axes without labels for a value, where its rank is known. */
   plain(name: string): Axes | undefined {
-    const dims = this.#facts.get(name)?.dims ?? [];
-    // ONNX Runtime gives no dims both for a scalar and for what it could not infer.
-    const rank = dims.length > 0 ? dims.length : rankOf(this.graph, name);
+    const rank = this.#facts.get(name)?.dims?.length ?? rankOf(this.graph, name);
     return rank === undefined ? undefined : Array<null>(rank).fill(null);
   }
 
@@ -141,7 +139,7 @@ export class Walk {
     if (labels) return labels.length;
     const constant = this.graph.constant(name);
     if (constant !== undefined) return axis < constant.dims.length ? Number(constant.dims[axis]) : undefined;
-    const dim = this.#facts.get(name)?.dims[axis];
+    const dim = this.#facts.get(name)?.dims?.[axis];
     return typeof dim === "number" && dim < 0 ? undefined : dim;
   }
 

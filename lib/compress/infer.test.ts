@@ -20,6 +20,26 @@ test("types and dims are those that ONNX Runtime infers", async () => {
   expect(model.graph.proto.output).toHaveLength(1);
 });
 
+test("dims of what has no known rank are unknown, those of a scalar are none", async () => {
+  const model = smallModel({
+    opset: 13,
+    inputs: { x: ["n", 3], dims: ["k"] },
+    outputs: ["y", "sum"],
+    nodes: [
+      { opType: "Cast", input: ["dims"], output: ["target"], attributes: { to: 7 } },
+      { opType: "Reshape", input: ["x", "target"], output: ["r"] },
+      { opType: "Relu", input: ["r"], output: ["y"] },
+      { opType: "Mul", input: ["one", "one"], output: ["scalar"] },
+      { opType: "ReduceSum", input: ["x"], output: ["total"], attributes: { keepdims: 0 } },
+      { opType: "Add", input: ["total", "scalar"], output: ["sum"] },
+    ],
+    initializers: [floatTensor("one", [], Float32Array.of(1))],
+  });
+  const values = await inferValues(model);
+  expect(values.get("r")).toEqual({ type: "float32", dims: undefined });
+  expect(values.get("scalar")).toEqual({ type: "float32", dims: [] });
+});
+
 test("what depends on constants alone is computed once; what would grow the file is not", async () => {
   const make = () =>
     smallModel({

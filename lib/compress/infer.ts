@@ -12,6 +12,7 @@ import type { NodeProto, TensorProto, ValueInfoProto } from "./onnx.gen.js";
 import { OnnxModel } from "./onnx.ts";
 import type { Graph } from "./graph.ts";
 import { subgraphs, uses } from "./graph.ts";
+import { rankOf } from "./rank.ts";
 import { loadRuntime } from "./runtime.ts";
 import { elementCount } from "./weights.ts";
 
@@ -19,8 +20,8 @@ import { elementCount } from "./weights.ts";
 export interface ValueFacts {
   /** Element type by ONNX Runtime's name, as "float32". */
   readonly type: string;
-  /** A number for a fixed size, a text for a symbolic one; none for a scalar, and where the rank is not known. */
-  readonly dims: readonly (number | string)[];
+  /** A number for a fixed size, a text for a symbolic one; undefined where the rank is not known. */
+  readonly dims: readonly (number | string)[] | undefined;
 }
 
 /** Types of constants that are folded, by ONNX Runtime's name. */
@@ -51,11 +52,17 @@ export async function inferValues(model: OnnxModel): Promise<Map<string, ValueFa
   try {
     const facts = new Map<string, ValueFacts>();
     for (const value of [...session.inputMetadata, ...session.outputMetadata])
-      if (value.isTensor) facts.set(value.name, { type: value.type, dims: value.shape });
+      if (value.isTensor)
+        facts.set(value.name, { type: value.type, dims: dimsOf(model.graph, value.name, value.shape) });
     return facts;
   } finally {
     await session.release();
   }
+}
+
+/** ONNX Runtime tells no dims both for a scalar and where it knows no rank. */
+function dimsOf(graph: Graph, name: string, told: readonly (number | string)[]): ValueFacts["dims"] {
+  return told.length > 0 || rankOf(graph, name) === 0 ? told : undefined;
 }
 
 /** Computes what depends on constants alone, once, and stores it; the main graph's nodes that made it go. */

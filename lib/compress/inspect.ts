@@ -43,7 +43,8 @@ export async function describePorts(model: OnnxModel): Promise<{ inputs: Port[];
       throw new TypeError(`"${name}" is no tensor: sequences, maps and optional values have no place in a bundle`);
     if (facts.type !== "string" && !Object.hasOwn(ARRAY_TYPES, facts.type))
       throw new TypeError(`"${name}" is ${facts.type}, which no array of JavaScript carries: put a Cast beside it`);
-    const dims = facts.dims.map((x, i) => ((typeof x === "number" ? x > 0 : x !== "") ? x : `${name}_${i}`));
+    // A bundle has no word for an unknown rank: no dim of such a port is checked, and it has no batch axis.
+    const dims = (facts.dims ?? []).map((x, i) => ((typeof x === "number" ? x > 0 : x !== "") ? x : `${name}_${i}`));
     return { name, dtype: facts.type as Dtype, dims, batchAxis: typeof dims[0] === "string" ? 0 : null };
   };
   const { input, output } = model.graph.proto;

@@ -5,8 +5,9 @@ import { inferValues, foldConstants } from "./infer.ts";
 import type { NodeProto } from "./onnx.gen.js";
 import type { OnnxModel } from "./onnx.ts";
 import { prune } from "./prune.ts";
-import { elementsOf, settleExpand, settleReshape } from "./settle-reshapes.ts";
-import type { DimsOf } from "./settle-reshapes.ts";
+import { settleExpand, settleReshape } from "./settle-reshapes.ts";
+import { elementsOf } from "./shape-elements.ts";
+import type { DimsOf } from "./shape-elements.ts";
 import { int64Tensor } from "./weights.ts";
 
 /** Folds what depends on constants alone, and what follows from dims that never change: the end of simplifying a model. */
@@ -21,11 +22,7 @@ export async function foldKnownDims(model: OnnxModel): Promise<void> {
   // What is settled lets ONNX Runtime infer more: a layer of attention after the one before it.
   for (;;) {
     const values = await inferValues(model);
-    // No dims are those of a scalar, or of what ONNX Runtime knows no rank of.
-    const dimsOf: DimsOf = (name) => {
-      const dims = values.get(name)?.dims ?? [];
-      return dims.length > 0 ? dims : undefined;
-    };
+    const dimsOf: DimsOf = (name) => values.get(name)?.dims;
     const isFolded = await foldPicked(model, dimsOf);
     const { graph } = model;
     const settled = [...graph.nodes].filter(
