@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { runModel, seededFloats, smallModel } from "./fixtures.ts";
 import { foldConstants, inferValues } from "./infer.ts";
-import { floatTensor, floatsOf } from "./weights.ts";
+import { prune } from "./prune.ts";
+import { floatTensor, floatsOf, int64Tensor } from "./weights.ts";
 
 test("types and dims are those that ONNX Runtime infers", async () => {
   const model = smallModel({
@@ -66,6 +67,56 @@ test("what depends on constants alone is computed once; what would grow the file
   expect(model.graph.nodes.map((x) => x.opType)).toContain("Expand");
   expect(floatsOf(model.graph.constant("d")!)).toEqual(Float32Array.of(6, 8, 10, 12));
   expect(await runModel(model.write(), feeds)).toEqual(before);
+});
+
+/** Places from 0 to a number that is computed, as exporters write masks: each node's size shows once the one before is known. */
+const counted = (count: number, weights: number) =>
+  smallModel({
+    opset: 13,
+    inputs: { x: ["n", 1] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "Add", input: ["half", "half"], output: ["count"] },
+      { opType: "ConstantOfShape", input: ["count"], output: ["zeros"] },
+      { opType: "Shape", input: ["zeros"], output: ["length"] },
+      { opType: "Squeeze", input: ["length"], output: ["end"] },
+      { opType: "Range", input: ["from", "end", "step"], output: ["places"] },
+      { opType: "Cast", input: ["places"], output: ["float"], attributes: { to: 1 } },
+      { opType: "Tile", input: ["float", "twice"], output: ["tiled"] },
+      { opType: "ReduceSum", input: ["w"], output: ["sum"], attributes: { keepdims: 0 } },
+      { opType: "Mul", input: ["x", "sum"], output: ["scaled"] },
+      { opType: "Add", input: ["scaled", "tiled"], output: ["y"] },
+    ],
+    initializers: [
+      int64Tensor("half", [1], [count / 2]),
+      int64Tensor("from", [], [0]),
+      int64Tensor("step", [], [1]),
+      int64Tensor("twice", [1], [2]),
+      floatTensor("w", [weights], seededFloats(weights)),
+    ],
+  });
+
+test.each([
+  [400, 4, false],
+  [600, 4, true],
+  [600, 200_000, false],
+])("%d places beside %d weights: left to the run is %s", async (count, weights, isLeft) => {
+  const feeds = { x: { dims: [1, 1], data: Float32Array.of(0.5) } };
+  const before = await runModel(counted(count, weights).write(), feeds);
+  const model = counted(count, weights);
+  await foldConstants(model);
+  model.transform(prune());
+  const operators = model.graph.nodes.map((x) => x.opType);
+  expect(operators.includes("Tile")).toBe(isLeft);
+  expect(operators).not.toContain("Range");
+  expect(operators).not.toContain("ConstantOfShape");
+  expect(await runModel(model.write(), feeds)).toEqual(before);
+});
+
+test("a table without end is not made", async () => {
+  const model = counted(2 ** 40, 4);
+  await foldConstants(model);
+  expect(model.graph.nodes.map((x) => x.opType)).toContain("ConstantOfShape");
 });
 
 test("a model that ONNX Runtime refuses is refused with its reason", async () => {

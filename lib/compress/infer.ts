@@ -14,7 +14,7 @@ import type { Graph } from "./graph.ts";
 import { subgraphs, uses } from "./graph.ts";
 import { rankOf } from "./rank.ts";
 import { loadRuntime } from "./runtime.ts";
-import { elementCount } from "./weights.ts";
+import { elementCount, floatsOf, integersOf } from "./weights.ts";
 
 /** What is known of a value. */
 export interface ValueFacts {
@@ -32,8 +32,9 @@ const FOLDED_TYPES: ReadonlyMap<string, TensorProto_DataType> = new Map([
   ["bool", TensorProto_DataType.BOOL],
   ["uint8", TensorProto_DataType.UINT8],
 ]);
-/** Results above this are not folded where they are larger than what they are made of: the file must not grow. */
+/** What may make much of little is folded up to so many elements, or this share of all weights: the file must not grow. */
 const GROWTH_MAX_ELEMENTS = 1024;
+const GROWTH_MAX_SHARE = 0.01;
 /** A model this large goes to ONNX Runtime by a file, whose weights it maps: bytes would be held twice more. */
 const ON_DISK_BYTES = 2 ** 27;
 const IMPURE: ReadonlySet<string> = new Set(
@@ -67,7 +68,13 @@ function dimsOf(graph: Graph, name: string, told: readonly (number | string)[]):
 
 /** Computes what depends on constants alone, once, and stores it; the main graph's nodes that made it go. */
 export async function foldConstants(model: OnnxModel): Promise<void> {
+  // A constant that was computed tells how large what is made of it would be.
+  while (await foldOnce(model));
+}
+
+async function foldOnce(model: OnnxModel): Promise<boolean> {
   const { graph } = model;
+  const most = Math.max(GROWTH_MAX_ELEMENTS, GROWTH_MAX_SHARE * sum(graph.proto.initializer.map(elementCount)));
   const folded = new Set<NodeProto>();
   const known = new Set<string>();
   const isKnown = (name: string): boolean => name === "" || known.has(name) || graph.constant(name) !== undefined;
@@ -75,14 +82,14 @@ export async function foldConstants(model: OnnxModel): Promise<void> {
     if (node.domain !== "" || IMPURE.has(node.opType) || subgraphs(node).length > 0) continue;
     if (node.output.length !== 1 || node.opType === "DequantizeLinear" || !node.input.every(isKnown)) continue;
     if (node.input.length === 0 && node.opType !== "Constant") continue;
-    if (growsTooLarge(graph, node)) continue;
+    if (elementsMade(graph, node) > most || isRepeated(graph, node)) continue;
     folded.add(node);
     known.add(node.output[0] ?? "");
   }
   // Only what something else uses is worth storing.
   const wanted = [...known].filter((name) => graph.isOutput(name) || graph.consumers(name).some((x) => !folded.has(x)));
   const names = wanted.filter((x) => !graph.isOutput(x));
-  if (names.length === 0) return;
+  if (names.length === 0) return false;
   const results = await compute(model, [...folded], names);
   for (const [name, tensor] of results) {
     const node = graph.producer(name);
@@ -90,16 +97,55 @@ export async function foldConstants(model: OnnxModel): Promise<void> {
     graph.remove(new Set([node]));
     graph.addInitializer(tensor);
   }
+  return results.size > 0;
 }
 
-/** Tells whether a node may make much of little: a table of constants, or a weight in another form that others use too. */
-function growsTooLarge(graph: Graph, node: NodeProto): boolean {
-  if (["Expand", "Tile", "ConstantOfShape", "Range", "EyeLike", "OneHot", "Resize", "Upsample"].includes(node.opType))
-    return true;
+/** Tells how many elements a node makes that may make much of little; 0 for any other, Infinity where it does not follow. */
+function elementsMade(graph: Graph, node: NodeProto): number {
+  const [first, second, third] = node.input.map((x) => graph.constant(x));
+  const product = (numbers: readonly number[]): number => numbers.reduce((a, b) => a * b, 1);
+  switch (node.opType) {
+    case "ConstantOfShape":
+      return product(numbersOf(first));
+    case "Tile":
+      return product(numbersOf(second)) * (first === undefined ? Infinity : elementCount(first));
+    case "Expand": {
+      const [from, to] = [(first?.dims.map(Number) ?? [Infinity]).reverse(), numbersOf(second).reverse()];
+      const longer = from.length > to.length ? from : to;
+      return product(longer.map((_, i) => Math.max(from[i] ?? 1, to[i] ?? 1)));
+    }
+    case "Range": {
+      const [start, limit, step] = [first, second, third].map((x) => numbersOf(x)[0] ?? Infinity);
+      const count = Math.ceil(((limit ?? 0) - (start ?? 0)) / (step ?? 1));
+      return Number.isFinite(count) ? Math.max(0, count) : Infinity;
+    }
+    case "EyeLike":
+    case "OneHot":
+    case "Resize":
+    case "Upsample":
+      return Infinity;
+    default:
+      return 0;
+  }
+}
+
+/** Reads a constant's numbers; Infinity stands for what is none yet, or of a type that no shape has. */
+function numbersOf(tensor: TensorProto | undefined): number[] {
+  if (tensor?.dataType === TensorProto_DataType.FLOAT) return [...floatsOf(tensor)];
+  const isWhole = tensor?.dataType === TensorProto_DataType.INT64 || tensor?.dataType === TensorProto_DataType.INT32;
+  return isWhole ? integersOf(tensor) : [Infinity];
+}
+
+/** Tells whether a node makes another form of a weight that others use too: the file would hold both. */
+function isRepeated(graph: Graph, node: NodeProto): boolean {
   return node.input.some((name) => {
     const constant = graph.constant(name);
     return constant !== undefined && elementCount(constant) > GROWTH_MAX_ELEMENTS && graph.consumers(name).length > 1;
   });
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((a, b) => a + b, 0);
 }
 
 /** Runs nodes that need no input and gives their results as constants. */
