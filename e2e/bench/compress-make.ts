@@ -17,7 +17,7 @@ model.transform(simplify());
 await foldKnown(model);
 const form = formsFor(TARGETS, [name]).find((x) => x.id === name);
 if (form === undefined) throw new Error(`there is no form ${name}`);
-await form.make(model, feeds, false);
+await form.make(model, feeds);
 writeFileSync(out, model.write());
 // Not getrusage: what that gives begins with what the process that started this one held.
 const peak = /VmHWM:\s*(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"))?.[1];

@@ -55,11 +55,20 @@ export interface Form {
   readonly isOnDemand?: boolean;
   readonly needs: Variant["needs"];
   readonly session?: Variant["session"];
-  /**
-   * Brings the simplified model to this form, by what its layers are given on samples; on made-up ones, without. Weights
-   * that `isLeft` names keep 16 bits or more.
-   */
-  make(model: OnnxModel, feeds: Feeds, isMadeUp?: boolean, isLeft?: (name: string) => boolean): Promise<void>;
+  /** Brings the simplified model to this form, by what its layers are given on samples. */
+  make(model: OnnxModel, feeds: Feeds, options?: MakeOptions): Promise<void>;
+  /** Whether layers can be spared (spare-layers.ts). Default false. */
+  readonly canSpare?: boolean;
+}
+
+/** How a form is made. */
+export interface MakeOptions {
+  /** Whether the samples were made up: then nothing is gathered from them. Default false. */
+  readonly isMadeUp?: boolean;
+  /** Names weights that keep 16 bits or more. Default none. */
+  readonly isLeft?: (name: string) => boolean;
+  /** Names weights whose layers are spared: they get their inputs as they are, where others quantize them. Default none. */
+  readonly isSpared?: (name: string) => boolean;
 }
 
 /** Weights stored as int8 are computed once, while loading, and run at the speed of float32. */
@@ -74,7 +83,7 @@ const MIN_ELEMENTS = 256;
 type Store = (weight: WeightFacts) => WeightStore;
 
 /** Measures which depthwise and first convolutions keep 16 bits; on made-up samples, and in a large model, all do. */
-async function storeFor(model: OnnxModel, feeds: Feeds, isMadeUp = false): Promise<Store> {
+async function storeFor(model: OnnxModel, feeds: Feeds, isMadeUp: boolean): Promise<Store> {
   return keepHalves(model, isMadeUp || isLarge(model) ? [] : feeds);
 }
 
@@ -112,7 +121,7 @@ function isLarge({ graph }: OnnxModel): boolean {
 }
 
 /** Tells whether weights are rounded to the nearest: on made-up samples, and where there are very many. */
-function isPlain(model: OnnxModel, isMadeUp = false): boolean {
+function isPlain(model: OnnxModel, isMadeUp: boolean): boolean {
   return isMadeUp || isLarge(model);
 }
 
@@ -133,7 +142,7 @@ const FORMS: readonly Form[] = [
     targets: ["webgpu-f16", "webgpu"],
     needs: ["webgpu"],
     session: FOLD,
-    make: async (model, feeds, isMadeUp, isLeft = none) => {
+    make: async (model, feeds, { isMadeUp = false, isLeft = none } = {}) => {
       // A table that is looked up carries every token: it keeps 8 bits.
       const isTable = (name: string): boolean => model.graph.consumers(name).some((x) => x.opType === "Gather");
       const wide = isPlain(model, isMadeUp) ? new Set<string>() : await spendBits(model, feeds);
@@ -160,12 +169,13 @@ const FORMS: readonly Form[] = [
     targets: ["wasm"],
     needs: ["wasm"],
     session: FOLD,
-    make: async (model, feeds, isMadeUp, isLeft = none) => {
+    canSpare: true,
+    make: async (model, feeds, { isMadeUp = false, isLeft = none, isSpared = none } = {}) => {
       const store = await storeFor(model, feeds, isMadeUp);
       const grid = gridUnless(isLeft, (x) => int8Grid(x, store));
       const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, grid);
       model.transform(
-        quantizeDynamic({ rounded, choose: (name) => !isLeft(name) }),
+        quantizeDynamic({ rounded, choose: (name) => !isLeft(name) && !isSpared(name) }),
         narrowed(isLeft, store, rounded),
         ...REST,
       );
@@ -176,7 +186,7 @@ const FORMS: readonly Form[] = [
     isOnDemand: true,
     targets: ["wasm"],
     needs: ["wasm"],
-    make: async (model, feeds, isMadeUp, isLeft = none) => {
+    make: async (model, feeds, { isMadeUp = false, isLeft = none } = {}) => {
       const steps = await measureSteps(model, feeds);
       const store = await storeFor(model, feeds, isMadeUp);
       const grid = gridUnless(isLeft, (x) => int8Grid(x, store));
@@ -192,7 +202,7 @@ const NONE: ReadonlyMap<string, Rounded> = new Map();
 function makeInt8(
   kept: (model: OnnxModel, isInt8: (x: TensorProto) => boolean) => ReadonlyMap<string, number>,
 ): Form["make"] {
-  return async (model, feeds, isMadeUp, isLeft = none) => {
+  return async (model, feeds, { isMadeUp = false, isLeft = none } = {}) => {
     const store = await storeFor(model, feeds, isMadeUp);
     const isInt8 = (x: TensorProto): boolean =>
       elementCount(x) >= MIN_ELEMENTS && !isLeft(x.name) && isStoredInt8(model, x, store);

@@ -91,9 +91,9 @@ export function formOn(base: Form, id: FormId, bytes: Uint8Array, isLeft?: (name
   return {
     ...base,
     id,
-    make: async (model, feeds, isMadeUp) => {
+    make: async (model, feeds, options) => {
       become(model, readModel(bytes));
-      await base.make(model, feeds, isMadeUp, isLeft);
+      await base.make(model, feeds, { ...options, ...(isLeft && { isLeft }) });
     },
   };
 }

@@ -49,13 +49,43 @@ export function quantizeDynamic(options: QuantizeDynamicOptions = {}): Transform
     for (const graph of model.graph.all()) {
       const layers = new Layers(graph, model.opset, rounded);
       for (const node of [...graph.nodes]) {
-        const weight = layers.weightOf(node);
-        if (weight !== undefined && elementCount(weight) >= minElements && choose(weight.name))
-          layers.replace(node, weight);
+        const weight = dynamicWeightOf(graph, node, minElements);
+        if (weight !== undefined && choose(weight.name)) layers.replace(node, weight);
       }
       layers.dropUnused();
     }
   };
+}
+
+/** Gives the weight of a layer that the form suits; undefined for any other node. */
+export function dynamicWeightOf(graph: Graph, node: NodeProto, minElements: number): TensorProto | undefined {
+  if (node.domain !== "") return undefined;
+  const [, name = ""] = node.input;
+  const weight = graph.constant(name) ?? transposed(graph, name);
+  if (weight?.dataType !== TensorProto_DataType.FLOAT || elementCount(weight) < minElements) return undefined;
+  const dims = weight.dims.map(Number);
+  switch (node.opType) {
+    case "MatMul":
+      return dims.length === 2 ? weight : undefined;
+    case "Gemm": {
+      const isPlain = floatOf(node, "alpha", 1) === 1 && floatOf(node, "beta", 1) === 1;
+      return isPlain && integerOf(node, "transA", 0) === 0 && weight.name === name ? weight : undefined;
+    }
+    case "Conv": {
+      const isSmall = dims.length === 4 && (dims[2] ?? 0) * (dims[3] ?? 0) <= 3;
+      return isSmall && integerOf(node, "group", 1) === 1 && weight.name === name ? weight : undefined;
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** Gives the matrix whose transposition a value is: a table that is multiplied by. */
+function transposed(graph: Graph, name: string): TensorProto | undefined {
+  const node = graph.producer(name);
+  if (node?.opType !== "Transpose" || integersAt(node, "perm")?.join() === "0,1") return undefined;
+  const table = graph.constant(node.input[0] ?? "");
+  return table?.dims.length === 2 ? table : undefined;
 }
 
 /** What one weight became, so that several layers share it. */
@@ -77,28 +107,6 @@ class Layers {
     this.#graph = graph;
     this.#opset = opset;
     this.#rounded = rounded;
-  }
-
-  /** Gives the weight of a layer that the form suits. */
-  weightOf(node: NodeProto): TensorProto | undefined {
-    if (node.domain !== "") return undefined;
-    const weight = this.#graph.constant(node.input[1] ?? "") ?? this.#transposed(node.input[1] ?? "");
-    if (weight?.dataType !== TensorProto_DataType.FLOAT) return undefined;
-    const dims = weight.dims.map(Number);
-    switch (node.opType) {
-      case "MatMul":
-        return dims.length === 2 ? weight : undefined;
-      case "Gemm": {
-        const isPlain = floatOf(node, "alpha", 1) === 1 && floatOf(node, "beta", 1) === 1;
-        return isPlain && integerOf(node, "transA", 0) === 0 && weight.name === node.input[1] ? weight : undefined;
-      }
-      case "Conv": {
-        const isSmall = dims.length === 4 && (dims[2] ?? 0) * (dims[3] ?? 0) <= 3;
-        return isSmall && integerOf(node, "group", 1) === 1 && weight.name === node.input[1] ? weight : undefined;
-      }
-      default:
-        return undefined;
-    }
   }
 
   replace(node: NodeProto, weight: TensorProto): void {
@@ -156,14 +164,6 @@ class Layers {
     const inputs = new Set(graph.proto.input.map((x) => x.name));
     graph.proto.initializer = graph.proto.initializer.filter((x) => isUsed(x.name) || inputs.has(x.name));
     graph.changed();
-  }
-
-  /** Gives the matrix whose transposition a value is: a table that is multiplied by. */
-  #transposed(name: string): TensorProto | undefined {
-    const node = this.#graph.producer(name);
-    if (node?.opType !== "Transpose" || integersAt(node, "perm")?.join() === "0,1") return undefined;
-    const table = this.#graph.constant(node.input[0] ?? "");
-    return table?.dims.length === 2 ? table : undefined;
   }
 
   #input(node: NodeProto, input: string): DynamicInput {

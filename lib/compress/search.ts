@@ -208,7 +208,7 @@ class Search {
     const names = new Set(this.#state.sensitive?.slice(0, left));
     const form = formOn(base, "searched", pruned, (name) => names.has(name));
     const model = readModel(simple);
-    await form.make(model, feeds, isMadeUp);
+    await form.make(model, feeds, { isMadeUp });
     const [feed] = feeds;
     return { form, bytes: model.write(), macs: feed === undefined ? 0 : await totalMacs(readModel(pruned), feed) };
   }
@@ -259,7 +259,7 @@ class Search {
         chosen.push({ ...candidate, id, heldOut });
         // Made again from the same samples, not from those that it was judged by.
         const { feeds, isMadeUp } = this.#input;
-        forms.push({ ...form, id, make: (model) => form.make(model, feeds, isMadeUp) });
+        forms.push({ ...form, id, make: (model) => form.make(model, feeds, { isMadeUp }) });
         break;
       }
     const uniform = passed.find((x) => x.left === 0 && x.price === 0) ?? null;
