@@ -20,6 +20,7 @@ import type { Metric, Outputs } from "./metric.ts";
 import { readModel, tensorBorders } from "./onnx.ts";
 import type { OnnxModel } from "./onnx.ts";
 import type { CompressReport, FormReport } from "./outcome.ts";
+import { narrowIds } from "./narrow-ids.ts";
 import { packBundle, writePacked } from "./pack.ts";
 import type { PackVariant } from "./pack.ts";
 import { maskedForm, pruneForms } from "./prune-forms.ts";
@@ -244,8 +245,10 @@ async function simplified(
   try {
     const model = readModel(whole);
     model.transform(settleInputs(), simplify());
-    if (targets.some((x) => x !== "wasm")) model.transform(splitLogSoftmax());
+    const isForGpu = targets.some((x) => x !== "wasm");
+    if (isForGpu) model.transform(splitLogSoftmax());
     await foldKnown(model);
+    if (isForGpu) model.transform(narrowIds());
     const bytes = model.write();
     const few = feeds.slice(0, 4);
     const [was, now] = [await runAll(path, few, {}), await runAll(bytes, few, {})];

@@ -1,0 +1,58 @@
+// Compares ids in 32 bits: models make their masks of "which token is padding", and WebGPU compares no integers of 64 bits,
+// so that one such operator takes the mask to the CPU and back. What a table is looked up by fits into 32 bits in any model
+// that runs; of other numbers that is not known, and they stay as they are.
+import type { Graph } from "./graph.ts";
+import { TensorProto_DataType } from "./onnx.gen.js";
+import type { NodeProto, TensorProto } from "./onnx.gen.js";
+import type { Transform } from "./onnx.ts";
+import { int32Tensor, integersOf } from "./weights.ts";
+
+const COMPARING: ReadonlySet<string> = new Set("Equal Greater GreaterOrEqual Less LessOrEqual".split(" "));
+const INT32_MAX = 2 ** 31 - 1;
+
+/** Has each comparison of an input's ids with a constant made in 32 bits. */
+export function narrowIds(): Transform {
+  return ({ graph }) => {
+    for (const input of graph.proto.input) {
+      const type = input.type?.value;
+      const isWide = type?.case === "tensorType" && type.value.elemType === (TensorProto_DataType.INT64 as number);
+      const users = graph.consumers(input.name);
+      if (!isWide || !users.some((x) => isLookUp(graph, x, input.name))) continue;
+      let narrow: string | undefined;
+      for (const node of [...users]) {
+        const other = node.input.find((x) => x !== input.name) ?? "";
+        const constant = graph.constant(other);
+        if (node.domain !== "" || !COMPARING.has(node.opType) || constant === undefined || !isNarrow(constant))
+          continue;
+        if (narrow === undefined) {
+          narrow = graph.freshName(`${input.name}/int32`);
+          const spec = {
+            opType: "Cast",
+            input: [input.name],
+            output: [narrow],
+            attributes: { to: TensorProto_DataType.INT32 },
+          };
+          graph.insertBefore(graph.nodes.find((x) => users.includes(x)) ?? node, spec);
+        }
+        const dims = constant.dims.map(Number);
+        const as = graph.addInitializer(
+          int32Tensor(graph.freshName(`${other}/int32`), dims, Int32Array.from(integersOf(constant))),
+        );
+        const [first, second] = node.input.map((x) => (x === input.name ? (narrow ?? x) : as));
+        node.input = [first ?? "", second ?? ""];
+        graph.changed();
+      }
+    }
+  };
+}
+
+/** Tells whether a node reads a table by these ids. */
+function isLookUp(graph: Graph, { opType, domain, input }: NodeProto, ids: string): boolean {
+  return domain === "" && opType === "Gather" && input[1] === ids && graph.constant(input[0] ?? "") !== undefined;
+}
+
+function isNarrow(constant: TensorProto): boolean {
+  return (
+    constant.dataType === TensorProto_DataType.INT64 && integersOf(constant).every((x) => Math.abs(x) <= INT32_MAX)
+  );
+}
