@@ -24,6 +24,8 @@ export interface BrowserRun {
   readonly backend: "webgpu" | "wasm";
   readonly assignment: Assignment | null;
   readonly outputs: readonly Outputs[];
+  /** ONNX Runtime's log, a line after the other. */
+  readonly log: readonly string[];
 }
 
 const PATHS: Readonly<Record<BrowserName, readonly string[]>> = {
@@ -102,6 +104,7 @@ export class CheckBrowser {
     const asked = JSON.stringify({ variant, backend, feeds: told });
     const ran = await this.#page.evaluate<{
       assignment: Assignment | null;
+      log: string[];
       outputs: { name: string; dtype: string; dims: number[]; data: string[] }[][];
     }>(`(${RUN})(${asked})`);
     const outputs = ran.outputs.map((list) =>
@@ -112,7 +115,7 @@ export class CheckBrowser {
         ]),
       ),
     );
-    return { backend, assignment: ran.assignment, outputs };
+    return { backend, assignment: ran.assignment, outputs, log: ran.log };
   }
 
   /** Ends the browser. */
@@ -124,7 +127,9 @@ export class CheckBrowser {
 /** Runs in the page; text, since the page has no module of its own for it. */
 const RUN = `async ({ variant, backend, feeds }) => {
   const types = { float32: Float32Array, float64: Float64Array, float16: Uint16Array, int8: Int8Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, int32: Int32Array, uint32: Uint32Array, int64: BigInt64Array, uint64: BigUint64Array, bool: Uint8Array };
-  const engine = await selvedge.createEngine({ backends: [backend], workers: 1, verbose: true });
+  const log = [];
+  const onLog = (line) => void log.push(line);
+  const engine = await selvedge.createEngine({ backends: [backend], workers: 1, verbose: true, onLog });
   try {
     const model = await engine.load("/bundle/bundle.json", { variant, backend });
     const outputs = [];
@@ -138,7 +143,7 @@ const RUN = `async ({ variant, backend, feeds }) => {
       if (result.info.backend !== backend) throw new Error("it ran on " + result.info.backend + ", not " + backend);
       outputs.push(Object.entries(result.outputs).map(([name, { dtype, dims, data }]) => ({ name, dtype, dims, data: Array.from(data, String) })));
     }
-    return { assignment: model.assignment, outputs };
+    return { assignment: model.assignment, outputs, log };
   } finally {
     await engine.close();
   }
