@@ -64,7 +64,7 @@ export const WORKS: Readonly<Record<string, (count: (usual: number) => number) =
   "fashion-cnn": async () => clothing("fashion-cnn", buildCnn()),
   "fashion-mlp": async () => clothing("fashion-mlp", buildMlp()),
   "fashion-mlp-64": async () => clothing("fashion-mlp-64", buildMlp(), 64),
-  "fashion-mlp-pruned": async () => prunedClothing("fashion-mlp-pruned", buildMlp(), 0.3),
+  "fashion-mlp-pruned": async () => prunedClothing("fashion-mlp-pruned", buildMlp(), 0.27),
   "byte-lm": async () => languageModel(),
   "ocr-rec": async (count) => recogniser(count(2_000)),
 };

@@ -2,6 +2,7 @@
 // graphics driver does to the process, or one that never answers, ends that process alone.
 import { create, toBinary } from "@bufbuild/protobuf";
 import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -24,7 +25,7 @@ const TIMEOUT_MS = 120_000;
  */
 const RUN = `
 const { readFileSync, writeFileSync, writeSync } = require("node:fs");
-const [path, folder, provider, extra] = process.argv.slice(1);
+const [path, folder, provider, extra, enough] = process.argv.slice(1);
 const end = (code) => {
   writeFileSync(folder + "/exit", String(code));
   process.kill(process.pid, "SIGKILL");
@@ -35,7 +36,10 @@ const types = { float32: Float32Array, float64: Float64Array, float16: Uint16Arr
   const session = await runtime.InferenceSession.create(folder + "/model.onnx", {
     executionProviders: [provider], logSeverityLevel: 0, logVerbosityLevel: 0, extra: JSON.parse(extra),
   });
+  const { count, ms } = JSON.parse(enough);
+  const began = Date.now();
   for (const [i, feed] of JSON.parse(readFileSync(folder + "/feeds.json", "utf8")).entries()) {
+    if (i >= count && Date.now() - began > ms) break;
     const tensors = Object.entries(feed).map(([name, { dtype, dims, file, texts }]) => {
       if (texts) return [name, new runtime.Tensor("string", texts, dims)];
       const { buffer } = Uint8Array.from(readFileSync(folder + "/" + file));
@@ -65,12 +69,19 @@ export interface RunApart {
   readonly outputs: readonly Outputs[];
 }
 
-/** Loads a model in a process of its own, and runs it on some feeds; with a verbose log. */
+/** How many feeds are run at the least, and for how long more of them may take. */
+export interface Enough {
+  readonly count: number;
+  readonly ms: number;
+}
+
+/** Loads a model in a process of its own, and runs it on some feeds, all of them unless told otherwise; with a verbose log. */
 export async function runApart(
   bytes: Uint8Array,
   provider: "webgpu" | "cpu",
   session: Readonly<Record<string, string>>,
   feeds: readonly Feed[] = [],
+  enough: Enough = { count: feeds.length, ms: 0 },
 ): Promise<RunApart> {
   await loadRuntime();
   const folder = await mkdtemp(join(tmpdir(), "selvedge-run-"));
@@ -78,11 +89,19 @@ export async function runApart(
     await writeFile(join(folder, "model.onnx"), bytes);
     await writeFile(join(folder, "feeds.json"), JSON.stringify(await writeFeeds(folder, feeds)));
     const runtime = createRequire(import.meta.url).resolve("onnxruntime-node");
-    const { isLate, log } = await start(["-e", RUN, runtime, folder, provider, JSON.stringify(session)]);
+    const { isLate, log } = await start([
+      "-e",
+      RUN,
+      runtime,
+      folder,
+      provider,
+      ...[session, enough].map((x) => JSON.stringify(x)),
+    ]);
     const told = await readFile(join(folder, "exit"), "utf8").catch(() => null);
     const exit = told === null ? null : Number(told);
     const outputs: Outputs[] = [];
-    for (let i = 0; exit === 0 && i < feeds.length; i++) outputs.push(await readOutputs(folder, i));
+    for (let i = 0; exit === 0 && existsSync(join(folder, `out-${i}.json`)); i++)
+      outputs.push(await readOutputs(folder, i));
     return { exit, isLate, log, outputs };
   } finally {
     await rm(folder, { recursive: true, force: true });

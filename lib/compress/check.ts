@@ -28,7 +28,7 @@ export interface Check {
   /** Says why, where it did not pass. */
   readonly why?: string;
   readonly assignment?: Assignment;
-  /** Ratio of signal to error beside the same form on onnxruntime-node's CPU, in dB. */
+  /** Ratio of signal to error beside the same form on onnxruntime-node's CPU, in dB; on WebGPU that of the worst sample. */
   readonly parityDb?: number;
   /** Time against float32 on the same backend; on WebGPU not told, since the adapter here may be software. */
   readonly speed?: number;
@@ -50,7 +50,8 @@ export interface InBrowser {
 
 /** How many samples a form's answers are compared on; a software adapter is slow. */
 export const CHECK_FEEDS = 8;
-const WEBGPU_FEEDS = 2;
+/** A kernel whose threads race each other is wrong in some runs only: so what is quick runs more often. */
+const WEBGPU_FEEDS = { count: 2, ms: 2_000 };
 /** Two backends round differently; past this something is computed differently. */
 const PARITY_DB = 20;
 /** Rounds are short and many, so that of each model at least one is disturbed by nothing else on the machine. */
@@ -152,16 +153,16 @@ export class Checker {
     this.#adapter ??= hasAdapter();
     if (!(await this.#adapter))
       return { target, verdict: "unchecked", why: "there is no WebGPU adapter on this machine" };
-    const feeds = this.#feeds.slice(0, WEBGPU_FEEDS);
-    const run = await runApart(bytes, "webgpu", form.session?.webgpu ?? {}, feeds);
+    const feeds = this.#feeds;
+    const run = await runApart(bytes, "webgpu", form.session?.webgpu ?? {}, feeds, WEBGPU_FEEDS);
     const counted = assignmentOf(run, "webgpu");
     const again = async (named: Uint8Array<ArrayBuffer>): Promise<string[]> => {
-      const { exit, log } = await runApart(named, "webgpu", form.session?.webgpu ?? {}, feeds);
+      const { exit, log } = await runApart(named, "webgpu", form.session?.webgpu ?? {}, feeds.slice(0, 1));
       if (exit !== 0) throw new Error("it ran on WebGPU once, and not a second time");
       return log.split("\n");
     };
     const { assignment, strays } = await settleStrays(bytes, counted, again);
-    const parityDb = parity(run.outputs, input.expected);
+    const parityDb = worstParity(run.outputs, input.expected);
     const told = { target, assignment, parityDb };
     const off = `its outputs on WebGPU are off by ${parityDb.toFixed(1)} dB`;
     if (strays.length > 0) return { ...told, verdict: "failed", why: whyStrays(strays) };
@@ -180,14 +181,14 @@ export class Checker {
     const run = async (bytes: Uint8Array): Promise<BrowserRun> => {
       const files = [{ path: "model.onnx", bytes: new Uint8Array(bytes) }];
       const bundle = await packBundle({ model, variants: [{ id, needs, ...(session && { session }), files }] });
-      return started.run(bundle, id, backend, this.#feeds.slice(0, WEBGPU_FEEDS));
+      return started.run(bundle, id, backend, this.#feeds.slice(0, WEBGPU_FEEDS.count));
     };
     const { assignment: counted, outputs } = await run(input.bytes);
     const where = `on ${backend} in ${started.name}`;
     if (counted === null) return { target, verdict: "failed", why: `it does not tell what runs on the CPU ${where}` };
     const again = async (named: Uint8Array): Promise<readonly string[]> => (await run(named)).log;
     const { assignment, strays } = await settleStrays(input.bytes, counted, again);
-    const parityDb = parity(outputs, input.expected);
+    const parityDb = (backend === "webgpu" ? worstParity : parity)(outputs, input.expected);
     const told = { target, assignment, parityDb };
     if (strays.length > 0) return { ...told, verdict: "failed", why: `${whyStrays(strays)}, ${where}` };
     if (parityDb < PARITY_DB)
@@ -239,4 +240,9 @@ export class Checker {
 
 function parity(outputs: readonly Outputs[], expected: readonly Outputs[]): number {
   return sqnr(outputs.map((x, i) => ({ outputs: x, reference: expected[i] ?? {} })));
+}
+
+/** The parity of the sample that is farthest off: a race spoils one, and many that are right would hide it. */
+function worstParity(outputs: readonly Outputs[], expected: readonly Outputs[]): number {
+  return Math.min(...outputs.map((x, i) => parity([x], expected.slice(i, i + 1))));
 }
