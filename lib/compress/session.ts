@@ -15,6 +15,14 @@ export interface LoadedModel {
   release(): Promise<void>;
 }
 
+/**
+ * ONNX Runtime 1.30 dies of a Transpose by which rows and batch change places, in float16, before a MatMul: it puts a Cast
+ * between them, and this fusion then looks for what is not there.
+ */
+const SAFE: Readonly<Record<string, string>> = {
+  "optimization.disable_specified_optimizers": "MatmulTransposeFusion",
+};
+
 const spent = { ms: 0 };
 
 /** Tells how long this process has waited for ONNX Runtime to load and run models, in milliseconds, all in all. */
@@ -43,7 +51,7 @@ export async function openModel(
     executionProviders: [place],
     logSeverityLevel: 4,
     intraOpNumThreads: 1,
-    extra: { ...extra },
+    extra: place === "cpu" ? { ...SAFE, ...extra } : { ...extra },
   } as const;
   const session = await timed(runtime.InferenceSession.create(source as Uint8Array, options));
   return {
