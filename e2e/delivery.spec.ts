@@ -196,12 +196,13 @@ test("a bare model goes on where a killed tab was, and is asked for no more than
   const { result, last } = await ask(page, "load", server.url + path);
   expect(result).toBe("model-invalid");
   expect(last).toMatchObject({ loadedBytes: bytes.length, totalBytes: bytes.length });
-  // The first chunk of 4 MiB was there when the tab was killed; what came of the others meanwhile may be, too.
+  // Of 6 MB in streams at once some chunk was whole when the tab was killed; which, and what else, is a matter of their turns.
   const ranges = server.asked.map((x) => (/^bytes=(\d+)-(\d+)$/.exec(x.range ?? "") ?? []).slice(1).map(Number));
   ranges.sort(([a = 0], [b = 0]) => a - b);
-  expect(ranges.at(-1)?.[1]).toBe(bytes.length - 1);
-  for (const [i, [first = 0]] of ranges.entries())
-    expect(first).toBeGreaterThanOrEqual(i === 0 ? 4 * 1024 * 1024 : (ranges[i - 1]?.[1] ?? 0) + 1);
+  expect(ranges.length).toBeGreaterThan(0);
+  const again = ranges.reduce((sum, [first = 0, last = Infinity]) => sum + last + 1 - first, 0);
+  expect(again).toBeLessThan(bytes.length);
+  for (const [i, [first = 0]] of ranges.entries()) expect(first).toBeGreaterThan(ranges[i - 1]?.[1] ?? -1);
   server.asked = [];
   expect((await ask(page, "load", server.url + path)).last?.cachedBytes).toBe(bytes.length);
   expect(server.asked.map((x) => x.method)).toEqual(["HEAD"]);

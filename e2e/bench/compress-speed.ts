@@ -1,7 +1,8 @@
 // Part of `compress`: how fast the variant that the engine chooses is beside float32, on each backend that a browser has.
 //
 // Each is loaded anew for every sample, in an engine of its own: where its memory lies makes one session faster than another
-// of the same file, by some percent, for as long as both live. Then they take turns, and the least of each counts.
+// of the same file, by some percent, for as long as both live. Then they take turns, and the least of each counts. One thread
+// each: what threads gain is learnt while it runs, and would be gained by one sooner than by the other.
 import { join, relative } from "node:path";
 import type { Page } from "@playwright/test";
 import type * as Selvedge from "selvedge";
@@ -130,7 +131,7 @@ async function timeTurns({ bundle, backend, input, order }: Asked): Promise<Omit
   const engines: Selvedge.Engine[] = [];
   const models: Selvedge.Model[] = [];
   for (const { name } of order) {
-    const engine = await createEngine({ backends: [backend], workers: 1 });
+    const engine = await createEngine({ backends: [backend], workers: 1, threads: 1 });
     engines.push(engine);
     models.push(await engine.load(bundle, name === "chosen" ? {} : { variant: "f32" }));
   }

@@ -6,7 +6,7 @@ import { fitGrid, roundRows } from "./grid.ts";
 import { quantizeWeights } from "./quantize-weights.ts";
 import { quantizeBlocks } from "./quantize-blocks.ts";
 import { roundLayers } from "./rounding.ts";
-import { floatTensor } from "./weights.ts";
+import { floatsOf, floatTensor } from "./weights.ts";
 
 let algebra: Algebra;
 beforeAll(async () => {
@@ -146,6 +146,23 @@ describe("roundLayers", () => {
     const [near = []] = await runModel(make().transform(store(new Map())).write(), { x });
     const [now = []] = await runModel(model.transform(store(rounded)).write(), { x });
     expect(decibels(before, now)).toBeGreaterThan(decibels(before, near) + 4);
+  });
+
+  test("a bias of 0 stays 0, so that what is given zeros still answers zeros there", async () => {
+    const model = make();
+    const bias = seededFloats(48, 7).map((x, i) => (i % 3 === 0 ? 0 : x));
+    model.graph.proto.initializer = model.graph.proto.initializer.map((x) =>
+      x.name === "b" ? floatTensor("b", [48], bias) : x,
+    );
+    model.graph.changed();
+    const rounded = await roundLayers(model, feedsOf(1), (layer) => ({ bits: 4, block: layer.columns }));
+    const shifted = floatsOf(model.graph.constant(model.graph.nodes[1]?.input[1] ?? "")!);
+    expect([...shifted].map((x) => x === 0)).toEqual([...bias].map((x) => x === 0));
+    model.transform(quantizeWeights({ rounded }));
+    model.graph.proto.output[0]!.name = "h";
+    const zeros = { x: { dims: feedsOf(1)[0]!.x.dims, data: feedsOf(1)[0]!.x.data.map(() => 0) } };
+    const [answers = []] = await runModel(model.write(), zeros);
+    for (const [i, value] of answers.entries()) if ((i % 48) % 3 === 0) expect(value).toBe(0);
   });
 
   test("the mean of the error goes into the bias, and one that others read stays theirs", async () => {

@@ -12,7 +12,7 @@ import { indexOf, layerOf } from "./layer.ts";
 import type { Layer } from "./layer.ts";
 import { measureMoments } from "./moments.ts";
 import type { Moments } from "./moments.ts";
-import type { NodeProto } from "./onnx.gen.js";
+import type { NodeProto, TensorProto } from "./onnx.gen.js";
 import { TensorProto_DataType } from "./onnx.gen.js";
 import type { OnnxModel } from "./onnx.ts";
 import type { Feeds } from "./statistics.ts";
@@ -47,7 +47,8 @@ export async function roundLayers(model: OnnxModel, feeds: Feeds, choose: Choose
         const grid = fitGrid(rows, { ...options, importance: importanceOf(moments) });
         if (!grid.scales.every(Number.isFinite) || moments.products.some((x) => !Number.isFinite(x))) continue;
         const place = biasOf(graph, layer);
-        const codes = await roundByMoments(algebra, rows, grid, moments, { isCentred: place !== undefined });
+        const isCentred = place !== undefined && floatsOf(place.bias).every((x) => x !== 0);
+        const codes = await roundByMoments(algebra, rows, grid, moments, { isCentred });
         rounded.set(layer.weight.name, { grid, codes });
         if (place !== undefined) shifts.push({ place, shift: meanError(rows, { grid, codes }, moments) });
       }
@@ -68,6 +69,7 @@ export function rowsOf(layer: Layer): Rows {
 interface BiasPlace {
   readonly node: NodeProto;
   readonly input: number;
+  readonly bias: TensorProto;
 }
 
 function hasOneUse(graph: Graph, { node, weight }: Layer): boolean {
@@ -78,19 +80,18 @@ function hasOneUse(graph: Graph, { node, weight }: Layer): boolean {
 }
 
 function biasOf(graph: Graph, { node, outputs }: Layer): BiasPlace | undefined {
-  const isBias = (name: string | undefined): boolean => {
-    const tensor = name === undefined || name === "" ? undefined : graph.constant(name);
-    return (
-      tensor?.dataType === TensorProto_DataType.FLOAT &&
-      elementCount(tensor) === outputs &&
-      Number(tensor.dims.at(-1)) === outputs
-    );
+  const placeAt = (node: NodeProto, input: number): BiasPlace | undefined => {
+    const bias = graph.constant(node.input[input] ?? "");
+    if (bias?.dataType !== TensorProto_DataType.FLOAT || elementCount(bias) !== outputs) return undefined;
+    return Number(bias.dims.at(-1)) === outputs ? { node, input, bias } : undefined;
   };
-  if (node.opType !== "MatMul") return isBias(node.input[2]) ? { node, input: 2 } : undefined;
+  if (node.opType !== "MatMul") return placeAt(node, 2);
   const add = graph.onlyConsumer(node.output[0] ?? "");
   if (add?.opType !== "Add" || add.domain !== "") return undefined;
-  const input = add.input.findIndex((x) => x !== node.output[0]);
-  return isBias(add.input[input]) ? { node: add, input } : undefined;
+  return placeAt(
+    add,
+    add.input.findIndex((x) => x !== node.output[0]),
+  );
 }
 
 /** Gives the mean over all rows of what each output lacks. */
@@ -112,14 +113,13 @@ function meanError(
   });
 }
 
-function shiftBias(graph: Graph, { node, input }: BiasPlace, shift: Float64Array): void {
+/** A bias of 0 stays: what is given zeros there answers zeros, and may be divided by its length (a Swin's padded keys). */
+function shiftBias(graph: Graph, { node, input, bias }: BiasPlace, shift: Float64Array): void {
   const name = node.input[input] ?? "";
-  const tensor = graph.constant(name);
-  if (tensor === undefined) return;
-  const values = floatsOf(tensor).map((x, i) => x + (shift[i] ?? 0));
+  const values = floatsOf(bias).map((x, i) => (x === 0 ? 0 : x + (shift[i] ?? 0)));
   // A tensor of its own: others may read the same one.
   node.input[input] = graph.addInitializer(
-    floatTensor(graph.freshName(`${name}/shifted`), tensor.dims.map(Number), values),
+    floatTensor(graph.freshName(`${name}/shifted`), bias.dims.map(Number), values),
   );
   graph.changed();
 }
