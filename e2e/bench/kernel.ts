@@ -2,8 +2,8 @@
 // checks itself: one subject of each case may be slowed by 20 % on purpose, and a run in which that does not show is
 // void. Knows no browser and no scenario: run.ts brings both.
 import type { Random } from "../corpus/random.ts";
-import { checkRow, goalText, meets, ratioInterval, statistic } from "./row.ts";
-import type { Bound, Interval, Row, Statistic } from "./row.ts";
+import { checkRow, goalText, meets, statistic } from "./row.ts";
+import type { Bound, Row, Statistic } from "./row.ts";
 
 /** One measurement, with what really ran. */
 export interface Sample {
@@ -74,10 +74,10 @@ export async function runCase(item: Case, setting: Setting, random: Random): Pro
     const ran = sameOrigin(`${item.name}, ${name}`, samples);
     const of = slowBy > 0 ? item.control : item.of === name ? undefined : item.of;
     const row = { ...measured(item, name, list(values, name)), ...ran };
-    const goal = goalOf(item, name, slowBy);
-    if (of === undefined) return judged(row, goal);
-    const interval = goal?.within === undefined ? undefined : intervalOf(item, name, of, values);
-    return judged({ ...row, ...ratioOf(item, row.value, of, values) }, goal, interval);
+    return judged(
+      of === undefined ? row : { ...row, ...ratioOf(item, row.value, of, values) },
+      goalOf(item, name, slowBy),
+    );
   });
   const differences = item.goals.flatMap((goal) => {
     if (goal.minus === undefined) return [];
@@ -130,18 +130,13 @@ function ratioOf(
   return Number.isFinite(ratio) ? { ratio, of } : {};
 }
 
-function intervalOf(item: Case, name: string, of: string, values: ReadonlyMap<string, number[]>): Interval {
-  const [own, other] = [list(values, name), list(values, of)];
-  return item.ratio === "under" ? ratioInterval(other, own, item.statistic) : ratioInterval(own, other, item.statistic);
-}
-
 function goalOf(item: Case, name: string, slowBy: number): Bound | undefined {
   if (slowBy > 0) return { on: "ratio", atLeast: CONTROL.atLeast };
   return item.goals.find((goal) => goal.subject === name && goal.minus === undefined);
 }
 
-function judged(draft: Draft, goal: Bound | undefined, interval?: Interval): Draft {
-  return goal === undefined ? draft : { ...draft, goal: goalText(goal), pass: meets(goal, draft, interval) };
+function judged(draft: Draft, goal: Bound | undefined): Draft {
+  return goal === undefined ? draft : { ...draft, goal: goalText(goal), pass: meets(goal, draft) };
 }
 
 /** A subject that ran on two backends in one case has measured neither. */

@@ -1,6 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { seeded } from "../corpus/random.ts";
-import { checkRow, goalText, meets, ratioInterval, statistic } from "./row.ts";
+import { checkRow, goalText, meets, statistic } from "./row.ts";
 
 const ROW = {
   scenario: "overhead",
@@ -83,46 +82,8 @@ describe("goals", () => {
     expect(meets({ on: "ratio", atMost: 2 }, { value: 1 })).toBe(false);
   });
 
-  test("a bound within which equals may differ is judged by the interval, and missed without one", () => {
-    const bound = { on: "ratio", atLeast: 1, within: 0.05 } as const;
-    expect(goalText(bound)).toBe("95 % interval of ratio reaches 1, above 0.95");
-    const row = { value: 9, ratio: 0.99 };
-    expect(meets(bound, row, [0.96, 1])).toBe(true);
-    expect(meets(bound, row, [0.96, 0.999])).toBe(false);
-    expect(meets(bound, row, [0.95, 1.03])).toBe(false);
-    expect(meets(bound, row)).toBe(false);
-  });
-
   test("read as they are checked", () => {
     expect(goalText({ on: "value", atLeast: 1, atMost: 2 })).toBe("value >= 1, value <= 2");
     expect(() => goalText({ on: "value" })).toThrow(TypeError);
-  });
-});
-
-describe("the interval of a ratio", () => {
-  const random = seeded("an interval");
-  const noisy = (mean: number): number[] => Array.from({ length: 24 }, () => mean * random.between(0.9, 1.1));
-
-  test("holds the true ratio, and no other that is far", () => {
-    const [low, high] = ratioInterval(noisy(1.2), noisy(1), "median");
-    expect(low).toBeLessThan(1.2);
-    expect(high).toBeGreaterThan(1.2);
-    expect(low).toBeGreaterThan(1.05);
-    expect(high).toBeLessThan(1.35);
-  });
-
-  test("takes what disturbs a round from both, and is as narrow as what is left", () => {
-    const rounds = Array.from({ length: 24 }, () => random.between(1, 3));
-    const [low, high] = ratioInterval(
-      rounds.map((x) => 2 * x),
-      rounds,
-      "median",
-    );
-    expect(low).toBeCloseTo(2, 9);
-    expect(high).toBeCloseTo(2, 9);
-  });
-
-  test("needs two samples of each round", () => {
-    expect(() => ratioInterval([1, 2], [1], "median")).toThrow(RangeError);
   });
 });

@@ -1,7 +1,6 @@
 // A row of the benchmark: what was measured, on what, and whether it met its goal. The schema is the last gate before a
 // row is kept: one without the backend that really ran, or without samples, is refused.
 import * as v from "valibot";
-import { seeded } from "../corpus/random.ts";
 
 /** Names how a row's value comes from its samples. */
 export type Statistic = "mean" | "median" | "min" | "max" | "p90" | "p95" | "p99";
@@ -85,56 +84,20 @@ export interface Bound {
   readonly on: "ratio" | "value";
   readonly atMost?: number;
   readonly atLeast?: number;
-  /**
-   * Judges "at least" by the ratio's 95 % interval: it has to reach the bound, and may begin no more than this share below
-   * it. For a subject that should do the same work as the other: its true ratio is 1, and half of all such rows come out
-   * below that. Default: the ratio itself is judged.
-   */
-  readonly within?: number;
 }
 
-/** The bounds of a 95 % interval. */
-export type Interval = readonly [low: number, high: number];
-
 /** Writes a bound as a row's goal, as "ratio <= 1.03". */
-export function goalText({ on, atMost, atLeast, within }: Bound): string {
+export function goalText({ on, atMost, atLeast }: Bound): string {
   const parts: string[] = [];
-  if (atLeast !== undefined && within === undefined) parts.push(`${on} >= ${atLeast}`);
-  if (atLeast !== undefined && within !== undefined)
-    parts.push(`95 % interval of ${on} reaches ${atLeast}, above ${atLeast - within}`);
+  if (atLeast !== undefined) parts.push(`${on} >= ${atLeast}`);
   if (atMost !== undefined) parts.push(`${on} <= ${atMost}`);
   if (parts.length === 0) throw new TypeError("a goal needs atMost or atLeast");
   return parts.join(", ");
 }
 
-/** Tells whether a row meets a bound; one that is judged by an interval is missed without one. */
-export function meets(bound: Bound, row: Pick<Row, "value" | "ratio">, interval?: Interval): boolean {
-  const { on, atMost, atLeast, within } = bound;
+/** Tells whether a row meets a bound. */
+export function meets({ on, atMost, atLeast }: Bound, row: Pick<Row, "value" | "ratio">): boolean {
   const measured = on === "ratio" ? row.ratio : row.value;
-  if (measured === undefined || (atMost !== undefined && measured > atMost)) return false;
-  if (atLeast === undefined) return true;
-  if (within === undefined) return measured >= atLeast;
-  return interval !== undefined && interval[1] >= atLeast && interval[0] > atLeast - within;
-}
-
-const RESAMPLES = 2_000;
-const PICKS = seeded("rounds of a bootstrap");
-
-/**
- * Gives the 95 % interval of the ratio of two subjects' statistics, by the bootstrap of percentiles: rounds are drawn anew,
- * with the two samples that each holds, since what disturbs a round disturbs both (Efron and Tibshirani 1993, chapter 13).
- */
-export function ratioInterval(over: readonly number[], under: readonly number[], name: Statistic): Interval {
-  if (over.length !== under.length) throw new RangeError(`ratio: ${over.length} samples over ${under.length}`);
-  const ratios = Array.from({ length: RESAMPLES }, () => {
-    const rounds = over.map(() => PICKS.whole(0, over.length - 1));
-    const of = (samples: readonly number[]): number =>
-      statistic(
-        rounds.map((x) => samples[x] ?? Number.NaN),
-        name,
-      );
-    return of(over) / of(under);
-  }).sort((a, b) => a - b);
-  const at = (share: number): number => ratios[Math.round(share * (RESAMPLES - 1))] ?? Number.NaN;
-  return [at(0.025), at(0.975)];
+  if (measured === undefined) return false;
+  return (atMost === undefined || measured <= atMost) && (atLeast === undefined || measured >= atLeast);
 }

@@ -13,8 +13,9 @@ import type { Examination } from "./examine.ts";
 import type { Feed } from "./feed.ts";
 import { readModelFile, writeWhole } from "./files.ts";
 import { formsFor, TARGETS } from "./forms.ts";
-import type { Form, MakeOptions, Target } from "./forms.ts";
+import type { Form, Target } from "./forms.ts";
 import { foldKnown } from "./known-dims.ts";
+import { makeForm, makeSparing } from "./make-form.ts";
 import { makeMetric, readLabels, sqnr } from "./metric.ts";
 import type { Metric, Outputs } from "./metric.ts";
 import { readModel, tensorBorders } from "./onnx.ts";
@@ -39,7 +40,6 @@ import { measureSensitivity } from "./sensitivity.ts";
 import { openModel } from "./session.ts";
 import { settleInputs } from "./settle-inputs.ts";
 import { simplify } from "./simplify.ts";
-import { measureHarm, spareLayers } from "./spare-layers.ts";
 import { splitLogSoftmax } from "./split-log-softmax.ts";
 
 /** Options of `compress`. */
@@ -87,15 +87,6 @@ const CALIBRATION = 256;
 const FITTED = 8_192;
 const FITTED_MS = 20_000;
 const SENSITIVITY = { ms: 10_000, feeds: 4 } as const;
-/** How sparing is measured, and how good the outputs are then to be: this at the least, and by so much better than before. */
-const SPARING = {
-  ms: 20_000,
-  feeds: 4,
-  db: [
-    [33, 6],
-    [40, 14],
-  ],
-} as const;
 /** A simplified model's outputs are the source's but for rounding. */
 const SIMPLIFIED_DB = 60;
 
@@ -180,7 +171,7 @@ export async function compress(path: string, options: CompressOptions): Promise<
     const formStarted = performance.now();
     try {
       const given = { feeds, isMadeUp: samples.isMadeUp };
-      let bytes = await make(form, simple, given, notes);
+      let bytes = await makeForm(form, simple, given, notes);
       await writeWhole(join(out, `${form.id}.onnx`), [bytes]);
       let report = await examine(form, bytes, examination);
       const better = report.isWithinBudget ? null : await makeSparing(form, simple, given, report, examination, notes);
@@ -270,64 +261,6 @@ async function settleBatch(described: Description, bytes: Uint8Array, feeds: rea
     return await withBatchAxis(described, feeds.slice(0, 16), model);
   } finally {
     await model.release();
-  }
-}
-
-/** What forms are made from. */
-interface Given extends MakeOptions {
-  readonly feeds: readonly Feed[];
-}
-
-/** Makes a form that missed its budget once more, or twice, without the layers that err most; null where that does not help. */
-async function makeSparing(
-  form: Form,
-  simple: Uint8Array<ArrayBuffer>,
-  given: Given,
-  { sqnrDb, score }: Pick<FormReport, "sqnrDb" | "score">,
-  examination: Examination,
-  notes: string[],
-): Promise<{ bytes: Uint8Array<ArrayBuffer>; report: Omit<FormReport, "seconds"> } | null> {
-  if (form.canSpare !== true || sqnrDb === null || given.feeds.length === 0) return null;
-  const { metric, onProgress } = examination;
-  onProgress(`${form.id} missed its budget: measuring how much each layer errs`);
-  const harms = await measureHarm(readModel(simple), given.feeds.slice(0, SPARING.feeds), { budgetMs: SPARING.ms });
-  let before = 0;
-  for (const [leastDb, more] of SPARING.db) {
-    const spared = spareLayers(harms, Math.max(leastDb, sqnrDb + more));
-    if (spared.size <= before) continue;
-    before = spared.size;
-    const count = `${spared.size} of ${harms.length} layers`;
-    onProgress(`making ${form.id} again, with ${count} spared`);
-    const bytes = await make(form, simple, { ...given, isSpared: (name) => spared.has(name) }, notes);
-    const report = await examine(form, bytes, examination);
-    if (!report.isWithinBudget) continue;
-    const was = `${metric.name} ${(score ?? 0).toFixed(metric.name === "sqnr" ? 1 : 4)}`;
-    notes.push(
-      `${form.id}: ${count} get their inputs as they are; with all in integers it missed its budget (${was}).`,
-    );
-    return { bytes, report };
-  }
-  return null;
-}
-
-/** Makes a form; where what was gathered over the samples spoils it, without that. */
-async function make(
-  form: Form,
-  simple: Uint8Array<ArrayBuffer>,
-  { feeds, ...options }: Given,
-  notes: string[],
-): Promise<Uint8Array<ArrayBuffer>> {
-  if (form.id === "f32") return simple;
-  const model = readModel(simple);
-  try {
-    await form.make(model, feeds, options);
-    return model.write();
-  } catch (error) {
-    if (feeds.length === 0) throw error;
-    const plain = readModel(simple);
-    await form.make(plain, [], { ...options, isMadeUp: true });
-    notes.push(`${form.id} was made without the samples: ${error instanceof Error ? error.message : String(error)}.`);
-    return plain.write();
   }
 }
 

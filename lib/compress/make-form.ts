@@ -1,0 +1,76 @@
+// Makes one form of the simplified model: by the samples, or without where they spoil it; and once more without the layers
+// that err most, where it missed its budget.
+import { examine } from "./examine.ts";
+import type { Examination } from "./examine.ts";
+import type { Feed } from "./feed.ts";
+import type { Form, MakeOptions } from "./forms.ts";
+import { readModel } from "./onnx.ts";
+import type { FormReport } from "./outcome.ts";
+import { measureHarm, spareLayers } from "./spare-layers.ts";
+
+/** How sparing is measured, and how good the outputs are then to be: this at the least, and by so much better than before. */
+const SPARING = {
+  ms: 20_000,
+  feeds: 4,
+  db: [
+    [33, 6],
+    [40, 14],
+  ],
+} as const;
+/** What forms are made from. */
+export interface Given extends MakeOptions {
+  readonly feeds: readonly Feed[];
+}
+
+/** Makes a form that missed its budget once more, or twice, without the layers that err most; null where that does not help. */
+export async function makeSparing(
+  form: Form,
+  simple: Uint8Array<ArrayBuffer>,
+  given: Given,
+  { sqnrDb, score }: Pick<FormReport, "sqnrDb" | "score">,
+  examination: Examination,
+  notes: string[],
+): Promise<{ bytes: Uint8Array<ArrayBuffer>; report: Omit<FormReport, "seconds"> } | null> {
+  if (form.canSpare !== true || sqnrDb === null || given.feeds.length === 0) return null;
+  const { metric, onProgress } = examination;
+  onProgress(`${form.id} missed its budget: measuring how much each layer errs`);
+  const harms = await measureHarm(readModel(simple), given.feeds.slice(0, SPARING.feeds), { budgetMs: SPARING.ms });
+  let before = 0;
+  for (const [leastDb, more] of SPARING.db) {
+    const spared = spareLayers(harms, Math.max(leastDb, sqnrDb + more));
+    if (spared.size <= before) continue;
+    before = spared.size;
+    const count = `${spared.size} of ${harms.length} layers`;
+    onProgress(`making ${form.id} again, with ${count} spared`);
+    const bytes = await makeForm(form, simple, { ...given, isSpared: (name) => spared.has(name) }, notes);
+    const report = await examine(form, bytes, examination);
+    if (!report.isWithinBudget) continue;
+    const was = `${metric.name} ${(score ?? 0).toFixed(metric.name === "sqnr" ? 1 : 4)}`;
+    notes.push(
+      `${form.id}: ${count} get their inputs as they are; with all in integers it missed its budget (${was}).`,
+    );
+    return { bytes, report };
+  }
+  return null;
+}
+
+/** Makes a form; where what was gathered over the samples spoils it, without that. */
+export async function makeForm(
+  form: Form,
+  simple: Uint8Array<ArrayBuffer>,
+  { feeds, ...options }: Given,
+  notes: string[],
+): Promise<Uint8Array<ArrayBuffer>> {
+  if (form.id === "f32") return simple;
+  const model = readModel(simple);
+  try {
+    await form.make(model, feeds, options);
+    return model.write();
+  } catch (error) {
+    if (feeds.length === 0) throw error;
+    const plain = readModel(simple);
+    await form.make(plain, [], { ...options, isMadeUp: true });
+    notes.push(`${form.id} was made without the samples: ${error instanceof Error ? error.message : String(error)}.`);
+    return plain.write();
+  }
+}
