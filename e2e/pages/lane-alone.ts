@@ -3,6 +3,7 @@
 import { browserEffects } from "../../lib/effects.ts";
 import { takeInputs } from "../../lib/inputs.ts";
 import { Lane } from "../../lib/pool/lane.ts";
+import { Compiled } from "../../lib/pool/compiled.ts";
 import type { LoadMessage } from "../../lib/pool/protocol.ts";
 import type { Measured, Peer } from "./peers.ts";
 
@@ -27,7 +28,7 @@ export async function createLaneAlone(
         restUrl: new URL(`/dist/ort-${build}-rest.wasm`, location.href).href,
       }),
       threads: 1,
-      compiled: { module: null },
+      compiled: new Compiled(effects),
       verbose: false,
       onLog: null,
       idleMs: 120_000,

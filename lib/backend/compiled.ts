@@ -1,5 +1,5 @@
-// ONNX Runtime's wasm, compiled once for all workers of an engine: the first one compiles, those after it, and those that
-// take the place of one that died, are handed the module. It has no option for that; its glue calls
+// ONNX Runtime's wasm, compiled once for all workers of an engine (pool/compiled.ts): they are handed the module, all but
+// the first where the page could not compile it. ONNX Runtime has no option for that; its glue calls
 // `WebAssembly.instantiateStreaming`, or `instantiate` where it is given a binary, so the module is caught there, and put
 // in the binary's place.
 import { joinParts, linkWhenCalled } from "../wasm/parts.ts";

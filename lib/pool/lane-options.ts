@@ -2,6 +2,7 @@
 import type { BackendName, WasmUrls } from "../backend/backend.ts";
 import type { Effects } from "../effects.ts";
 import type { WorkerSource } from "../link.ts";
+import type { Compiled } from "./compiled.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Feeds } from "./protocol.ts";
 
@@ -34,11 +35,6 @@ export interface LaneOptions {
   readonly onFree: () => void;
   /** Called when its worker had no work for so long that it was ended. */
   readonly onIdled: () => void;
-}
-
-/** ONNX Runtime as the first worker compiled it, for those that start later; null while there is none. */
-export interface Compiled {
-  module: WebAssembly.Module | null;
 }
 
 /** What a caller of `run` may want. */

@@ -338,20 +338,22 @@ export class Lane {
     this.#client = client;
     this.#starts += 1;
     try {
-      const options = { backend: this.backend, wasmUrl, restUrl, threads, verbose, module: compiled.module };
       const startMs = effects.now();
+      // With threads it takes the whole binary, which the first of such workers joins.
+      const compiledHere = threads === 1 ? await compiled.compile(wasmUrl) : compiled.module;
+      const options = { backend: this.backend, wasmUrl, restUrl, threads, verbose, module: compiledHere };
       const { module = null, ...facts } = await client.start(
         options,
         callTimeoutMs === null ? START_BOUND_MS : Math.max(callTimeoutMs, START_BOUND_MIN_MS),
       );
-      compiled.module ??= module;
+      compiled.keep(module);
       this.#facts = facts;
       this.#startMs = effects.now() - startMs;
       this.#startBytes = client.memoryBytes;
       this.#startRuns = this.#runs;
       return client;
     } catch (error) {
-      compiled.module = null; // should that be why
+      compiled.release(); // should that be why
       client.end(error instanceof Error ? error : new Error(String(error)));
       throw error;
     }

@@ -3,7 +3,8 @@
 import type { BackendName } from "../backend/backend.ts";
 import { Lane } from "./lane.ts";
 import type { LaneStats } from "./lane.ts";
-import type { Compiled, LaneOptions } from "./lane-options.ts";
+import { Compiled } from "./compiled.ts";
+import type { LaneOptions } from "./lane-options.ts";
 
 /** No model has this id. */
 const NO_MODEL = 0;
@@ -21,12 +22,13 @@ export interface PoolSize {
 /** All lanes of an engine. */
 export class Pool {
   readonly lanes: readonly Lane[];
-  readonly #compiled: Compiled = { module: null };
+  readonly #compiled: Compiled;
 
   constructor(size: PoolSize, given: Omit<LaneOptions, "compiled" | "onIdled">) {
     const onIdled = (): void => {
       this.#releaseCompiled();
     };
+    this.#compiled = new Compiled(given.effects);
     const options = { ...given, compiled: this.#compiled, onIdled };
     const make = (backend: BackendName, count: number): Lane[] =>
       Array.from({ length: count }, (_, i) => new Lane(`${backend}-${i}`, backend, options, "usual"));
@@ -98,7 +100,7 @@ export class Pool {
 
   /** Lets go of what was compiled, which is large, where no worker is up. */
   #releaseCompiled(): void {
-    if (this.lanes.every(({ facts }) => facts === null)) this.#compiled.module = null;
+    if (this.lanes.every(({ facts }) => facts === null)) this.#compiled.release();
   }
 }
 

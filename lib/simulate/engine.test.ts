@@ -3,12 +3,14 @@ import { expect, test } from "vitest";
 import type { Availability } from "../availability.ts";
 import type { Backend } from "../backend/backend.ts";
 import { failureOf } from "../backend/failure.ts";
+import type { Effects } from "../effects.ts";
 import { createEngine } from "../engine.ts";
 import type { Engine } from "../engine.ts";
 import { HIDDEN_MS } from "../life.ts";
 import { isSelvedgeError } from "../errors.ts";
 import type { Model } from "../model.ts";
 import type { EngineOptions } from "../options.ts";
+import { START_BOUND_MS } from "../pool/bounds.ts";
 import { Random } from "./random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy.ts";
 import { World } from "./world.ts";
@@ -454,6 +456,43 @@ test("an engine of GPU lanes alone lets go of what was compiled where its page i
   world.live("visible");
   await world.finish(model.run(x(1)));
   expect(given).toEqual([false, false]);
+});
+
+test("the page compiles ONNX Runtime while its first worker starts; one that can't leaves it to the worker", async () => {
+  const module = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
+  const compiles: Effects["compileWasm"][] = [
+    () => Promise.resolve(module),
+    () => Promise.reject(new Error("no network")),
+    // Silent, until it is told to stop.
+    (_, signal) =>
+      new Promise((_resolve, reject) => {
+        signal.addEventListener("abort", () => {
+          reject(new Error("stopped"));
+        });
+      }),
+  ];
+  for (const [i, compileWasm] of compiles.entries()) {
+    const { given, createBackend } = compiling();
+    const world = new World({ ...worldOf(null), createBackend });
+    const asked: string[] = [];
+    const effects: Effects = {
+      ...world.effects,
+      compileWasm: (url, signal) => {
+        asked.push(url);
+        return compileWasm(url, signal);
+      },
+    };
+    const engine = await createEngine({ effects, workers: 2 });
+    const startMs = world.now;
+    const model = await world.finish(engine.load(URL_OF_DOUBLE));
+    const waitedMs = world.now - startMs;
+    await world.finish(Promise.all(Array.from({ length: 8 }, async () => model.run(x(1)))));
+    expect(given[0]).toBe(i === 0);
+    expect(given.slice(1).every((each) => each)).toBe(true);
+    expect(asked.map((url) => url.slice(url.lastIndexOf("/")))).toEqual(["/ort-wasm.wasm"]);
+    expect(waitedMs >= START_BOUND_MS).toBe(i === 2);
+    await engine.close();
+  }
 });
 
 /** Makes backends that compile a module, and notes of each whether it was given one. */

@@ -218,6 +218,7 @@ export class World {
         return Promise.resolve(body === undefined ? new Response("", { status: 404 }) : new Response(body));
       },
       createWorker: (url): WorkerHandle => new SimulatedWorker(this, String(url), this.#options.createBackend),
+      compileWasm: () => Promise.reject(new Error("There is no WebAssembly here.")),
       probeGpu: () => Promise.resolve(gpu),
       activated: () => Promise.resolve(),
       keepStorage: () => {
