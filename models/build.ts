@@ -42,7 +42,7 @@ for (const recipe of RECIPES) {
     continue;
   }
   await mkdir(dirname(directory), { recursive: true });
-  const { input, missing } = await addMeasurements(recipe.build(), readMeasurements());
+  const { input, missing } = await addMeasurements(await recipe.build(), readMeasurements());
   const { bundle, identity } = await writeBundle(directory, input);
   await writeFile(mark, from);
   const sizes = bundle.variants.map((x) => `${x.id} ${x.files.reduce((sum, file) => sum + file.bytes, 0)} bytes`);

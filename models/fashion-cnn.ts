@@ -1,7 +1,6 @@
 // A small convolutional network for Fashion-MNIST: 24 thousand weights, 1.9 million multiply-adds, trained here.
-import { FOLD_WEIGHTS } from "./recipe.ts";
+import { FOLD_WEIGHTS, modelFile } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
-import { readModel, tensorBorders } from "../lib/compress/onnx.ts";
 import type { OnnxModel } from "../lib/compress/onnx.ts";
 import type { NodeSpec } from "../lib/compress/graph.ts";
 import { quantizeWeights } from "../lib/compress/quantize-weights.ts";
@@ -14,9 +13,7 @@ const WEIGHTS = fashionWeights("cnn");
 export const fashionCnn: Recipe = {
   name: "fashion-cnn",
   sources: [WEIGHTS],
-  build() {
-    const bytes = buildCnn().write();
-    const int8 = readModel(bytes).transform(quantizeWeights()).write();
+  async build() {
     return {
       model: {
         name: "fashion-cnn",
@@ -28,12 +25,12 @@ export const fashionCnn: Recipe = {
         typical: { batch: 1 },
       },
       variants: [
-        { id: "f32", needs: [], files: [{ path: "model.onnx", bytes, borders: tensorBorders(bytes) }] },
+        { id: "f32", needs: [], files: [await modelFile(buildCnn())] },
         {
           id: "int8",
           needs: [],
           session: FOLD_WEIGHTS,
-          files: [{ path: "model.onnx", bytes: int8, borders: tensorBorders(int8) }],
+          files: [await modelFile(buildCnn().transform(quantizeWeights()))],
         },
       ],
       assets: [fashionLabels()],

@@ -1,8 +1,7 @@
 // A perceptron for Fashion-MNIST of 5.8 million weights, 23 MB as float32, trained here: large beside what it computes, so
 // that batches, memory and the wire show.
-import { FOLD_WEIGHTS } from "./recipe.ts";
+import { FOLD_WEIGHTS, modelFile } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
-import { readModel, tensorBorders } from "../lib/compress/onnx.ts";
 import type { OnnxModel } from "../lib/compress/onnx.ts";
 import type { NodeSpec } from "../lib/compress/graph.ts";
 import { quantizeDynamic } from "../lib/compress/quantize-dynamic.ts";
@@ -17,10 +16,7 @@ const WEIGHTS = fashionWeights("mlp");
 export const fashionMlp: Recipe = {
   name: "fashion-mlp",
   sources: [WEIGHTS],
-  build() {
-    const bytes = buildMlp().write();
-    const int8 = readModel(bytes).transform(quantizeWeights()).write();
-    const dynamic = readModel(bytes).transform(quantizeDynamic()).write();
+  async build() {
     return {
       model: {
         name: "fashion-mlp",
@@ -38,15 +34,15 @@ export const fashionMlp: Recipe = {
           id: "int8-dynamic",
           needs: ["wasm"],
           speed: { wasm: 1.8 },
-          files: [{ path: "model.onnx", bytes: dynamic, borders: tensorBorders(dynamic) }],
+          files: [await modelFile(buildMlp().transform(quantizeDynamic()))],
         },
         {
           id: "int8",
           needs: [],
           session: FOLD_WEIGHTS,
-          files: [{ path: "model.onnx", bytes: int8, borders: tensorBorders(int8) }],
+          files: [await modelFile(buildMlp().transform(quantizeWeights()))],
         },
-        { id: "f32", needs: [], files: [{ path: "model.onnx", bytes, borders: tensorBorders(bytes) }] },
+        { id: "f32", needs: [], files: [await modelFile(buildMlp())] },
       ],
       assets: [fashionLabels()],
     };

@@ -36,7 +36,7 @@ const { values, positionals } = parseArgs({
 const measurements: Record<string, Measurement> = positionals.length > 0 ? { ...readMeasurements() } : {};
 for (const recipe of RECIPES) {
   if (positionals.length > 0 && !positionals.includes(recipe.name)) continue;
-  const input = recipe.build();
+  const input = await recipe.build();
   const rates = await ratesOf(input);
   for (const variant of input.variants) {
     const assignment = await assignments(variant);

@@ -2,10 +2,10 @@
 //
 // A line longer than 4 : 1 is squeezed to 192 × 48, as in its training, not shrunk until it fits: of 200 rendered lines,
 // upright and turned, 398 of 400 were told right, against 277.
-import { readModel, tensorBorders } from "../lib/compress/onnx.ts";
+import { readModel } from "../lib/compress/onnx.ts";
 import { setDims } from "../lib/compress/set-dims.ts";
 import { simplify } from "../lib/compress/simplify.ts";
-import { ocrAsset, readBytes } from "./recipe.ts";
+import { modelFile, ocrAsset, readBytes } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 
 const MODEL = ocrAsset("ch_ppocr_mobile_v2.0_cls_infer.onnx");
@@ -14,9 +14,9 @@ const MODEL = ocrAsset("ch_ppocr_mobile_v2.0_cls_infer.onnx");
 export const ocrCls: Recipe = {
   name: "ocr-cls",
   sources: [MODEL],
-  build() {
+  async build() {
     const dims = setDims({ x: ["batch", 3, 48, 192], "softmax_0.tmp_0": ["batch", 2] });
-    const bytes = readModel(readBytes(MODEL)).transform(dims, simplify()).write();
+    const model = readModel(readBytes(MODEL)).transform(dims, simplify());
     return {
       model: {
         name: "ocr-cls",
@@ -49,7 +49,7 @@ export const ocrCls: Recipe = {
         ],
         typical: { batch: 1 },
       },
-      variants: [{ id: "f32", needs: [], files: [{ path: "model.onnx", bytes, borders: tensorBorders(bytes) }] }],
+      variants: [{ id: "f32", needs: [], files: [await modelFile(model)] }],
       assets: [{ path: "labels.txt", bytes: new TextEncoder().encode("0\n180\n") }],
     };
   },

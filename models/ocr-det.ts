@@ -1,8 +1,8 @@
 // PP-OCRv4's detector: a page to a map, as large as its input, of how surely each pixel is text.
-import { readModel, tensorBorders } from "../lib/compress/onnx.ts";
+import { readModel } from "../lib/compress/onnx.ts";
 import { setDims } from "../lib/compress/set-dims.ts";
 import { simplify } from "../lib/compress/simplify.ts";
-import { ocrAsset, readBytes } from "./recipe.ts";
+import { modelFile, ocrAsset, readBytes } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 
 const MODEL = ocrAsset("ch_PP-OCRv4_det_infer.onnx");
@@ -11,9 +11,9 @@ const MODEL = ocrAsset("ch_PP-OCRv4_det_infer.onnx");
 export const ocrDet: Recipe = {
   name: "ocr-det",
   sources: [MODEL],
-  build() {
+  async build() {
     const dims = setDims({ x: ["batch", 3, "height", "width"], "sigmoid_0.tmp_0": ["batch", 1, "height", "width"] });
-    const bytes = readModel(readBytes(MODEL)).transform(dims, simplify()).write();
+    const model = readModel(readBytes(MODEL)).transform(dims, simplify());
     return {
       model: {
         name: "ocr-det",
@@ -38,7 +38,7 @@ export const ocrDet: Recipe = {
         outputs: [{ name: "sigmoid_0.tmp_0", dtype: "float32", dims: ["batch", 1, "height", "width"], batchAxis: 0 }],
         typical: { batch: 1, height: 640, width: 480 },
       },
-      variants: [{ id: "f32", needs: [], files: [{ path: "model.onnx", bytes, borders: tensorBorders(bytes) }] }],
+      variants: [{ id: "f32", needs: [], files: [await modelFile(model)] }],
     };
   },
 };

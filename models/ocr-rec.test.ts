@@ -27,7 +27,7 @@ const COLUMNS = [
   },
 ] as const;
 
-const { model, variants, assets = [] } = ocrRec.build();
+const { model, variants, assets = [] } = await ocrRec.build();
 const [x, y] = [model.inputs[0]!, model.outputs[0]!];
 const keys = new TextDecoder().decode(assets[0]?.bytes);
 const decode = createDecoder(y.name, y.decode!, { "keys.txt": keys });

@@ -4,14 +4,14 @@
 // after normalising; any other filling changes texts, and so does more than a fifth of it. Its time steps are 8 pixels
 // wide.
 import { readFileSync } from "node:fs";
-import { readModel, tensorBorders } from "../lib/compress/onnx.ts";
+import { readModel } from "../lib/compress/onnx.ts";
 import type { Transform } from "../lib/compress/onnx.ts";
 import type { PackFile } from "../lib/compress/pack.ts";
 import { quantizeDynamic } from "../lib/compress/quantize-dynamic.ts";
 import { isDepthwise, isStem, quantizeWeights } from "../lib/compress/quantize-weights.ts";
 import { setDims } from "../lib/compress/set-dims.ts";
 import { simplify } from "../lib/compress/simplify.ts";
-import { FOLD_WEIGHTS, ocrAsset, readBytes } from "./recipe.ts";
+import { FOLD_WEIGHTS, modelFile, ocrAsset, readBytes } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 
 const MODEL = ocrAsset("ch_PP-OCRv4_rec_infer.onnx");
@@ -22,14 +22,11 @@ const CLASSES = 6625;
 export const ocrRec: Recipe = {
   name: "ocr-rec",
   sources: [MODEL, KEYS],
-  build() {
+  async build() {
     const source = readBytes(MODEL);
-    const make = (...transforms: Transform[]): PackFile => {
+    const make = async (...transforms: Transform[]): Promise<PackFile> => {
       const dims = setDims({ x: ["batch", 3, 48, "width"], "softmax_11.tmp_0": ["batch", "time", CLASSES] });
-      const bytes = readModel(source)
-        .transform(dims, simplify(), ...transforms)
-        .write();
-      return { path: "model.onnx", bytes, borders: tensorBorders(bytes) };
+      return modelFile(readModel(source).transform(dims, simplify(), ...transforms));
     };
     const int8 = quantizeWeights({
       minElements: 256,
@@ -71,9 +68,9 @@ export const ocrRec: Recipe = {
       },
       variants: [
         // As measured with ONNX Runtime Web on one thread, interleaved with float32: 0.58 in Node, 0.60 and 0.65 in browsers.
-        { id: "int8-dynamic", needs: ["wasm"], speed: { wasm: 0.55 }, files: [make(quantizeDynamic())] },
-        { id: "int8", needs: [], session: FOLD_WEIGHTS, files: [make(int8)] },
-        { id: "f32", needs: [], files: [make()] },
+        { id: "int8-dynamic", needs: ["wasm"], speed: { wasm: 0.55 }, files: [await make(quantizeDynamic())] },
+        { id: "int8", needs: [], session: FOLD_WEIGHTS, files: [await make(int8)] },
+        { id: "f32", needs: [], files: [await make()] },
       ],
       assets: [{ path: "keys.txt", bytes: keys() }],
     };

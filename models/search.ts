@@ -40,7 +40,7 @@ const results: Record<string, Searched> = existsSync(PATH)
   : {};
 for (const recipe of RECIPES) {
   if (positionals.length > 0 && !positionals.includes(recipe.name)) continue;
-  const input = recipe.build();
+  const input = await recipe.build();
   const source = input.variants.find((x) => x.id === "f32")?.files[0]?.bytes;
   if (source === undefined) throw new Error(`${recipe.name} has no variant f32`);
   const simple = readModel(source).transform(simplify()).write();

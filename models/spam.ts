@@ -9,7 +9,7 @@ import { create } from "@bufbuild/protobuf";
 import { join } from "node:path";
 import type { BundleInput, BundleOutput } from "../lib/bundle.ts";
 import type { NodeSpec } from "../lib/compress/graph.ts";
-import { readModel, tensorBorders } from "../lib/compress/onnx.ts";
+import { readModel } from "../lib/compress/onnx.ts";
 import type { OnnxModel, Transform } from "../lib/compress/onnx.ts";
 import { TensorProto_DataType, TensorProtoSchema } from "../lib/compress/onnx.gen.js";
 import type { TensorProto } from "../lib/compress/onnx.gen.js";
@@ -21,7 +21,7 @@ import { quantizeWeights } from "../lib/compress/quantize-weights.ts";
 import { floatsOf, int64Tensor } from "../lib/compress/weights.ts";
 import { buildGraph, readWeights } from "./graph.ts";
 import type { Weights } from "./graph.ts";
-import { FOLD_WEIGHTS, readBytes } from "./recipe.ts";
+import { FOLD_WEIGHTS, modelFile, readBytes } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 
 const FOLDER = join(import.meta.dirname, "spam");
@@ -70,7 +70,7 @@ const OUTPUT: BundleOutput = {
 export const spam: Recipe = {
   name: "spam",
   sources: [WEIGHTS, TOKENIZER],
-  build() {
+  async build() {
     return {
       model: {
         name: "spam",
@@ -82,7 +82,7 @@ export const spam: Recipe = {
         outputs: [OUTPUT],
         typical: { batch: 1, length: 256 },
       },
-      variants: spamVariants(),
+      variants: await spamVariants(),
       assets: [
         { path: "labels.txt", bytes: new TextEncoder().encode("ham\nspam\n") },
         { path: "tokenizer.json", bytes: readBytes(TOKENIZER) },
@@ -92,24 +92,20 @@ export const spam: Recipe = {
 };
 
 /** Makes the variants of the classifier, from the committed weights or those of another split. */
-export function spamVariants(path: string = WEIGHTS): PackVariant[] {
+export async function spamVariants(path: string = WEIGHTS): Promise<PackVariant[]> {
   const bytes = buildSpam(path).write();
-  const make = (id: string, needs: readonly string[], ...transforms: Transform[]): PackVariant => {
-    const made =
-      transforms.length === 0
-        ? bytes
-        : readModel(bytes)
-            .transform(...transforms, packConstants())
-            .write();
-    const files = [{ path: "model.onnx", bytes: made, borders: tensorBorders(made) }];
+  const make = async (id: string, needs: readonly string[], ...transforms: Transform[]): Promise<PackVariant> => {
+    const model = readModel(bytes);
+    if (transforms.length > 0) model.transform(...transforms, packConstants());
+    const files = [await modelFile(model)];
     return { id, needs, ...(transforms.length > 0 && { session: FOLD_WEIGHTS }), files };
   };
-  return [
+  return Promise.all([
     make("int4", ["webgpu"], coarserTables, quantizeBlocks({ block: 64 }), quantizeWeights()),
     make("int8-dynamic", ["wasm"], quantizeDynamic(), quantizeWeights()),
     make("int8", [], quantizeWeights()),
     make("f32", []),
-  ];
+  ]);
 }
 
 /** Builds the classifier's graph. */

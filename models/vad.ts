@@ -6,10 +6,10 @@
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fixInputs } from "../lib/compress/fix-inputs.ts";
-import { readModel, tensorBorders } from "../lib/compress/onnx.ts";
+import { readModel } from "../lib/compress/onnx.ts";
 import { setDims } from "../lib/compress/set-dims.ts";
 import { simplify } from "../lib/compress/simplify.ts";
-import { readBytes } from "./recipe.ts";
+import { modelFile, readBytes } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 
 const MODEL = join(dirname(createRequire(import.meta.url).resolve("@ricky0123/vad-web")), "silero_vad_v5.onnx");
@@ -22,11 +22,9 @@ const CHUNK = 576;
 export const vad: Recipe = {
   name: "vad",
   sources: [MODEL],
-  build() {
+  async build() {
     const dims = setDims({ input: ["batch", CHUNK], state: [2, "batch", 128] });
-    const bytes = readModel(readBytes(MODEL))
-      .transform(fixInputs({ sr: RATE }), dims, simplify())
-      .write();
+    const model = readModel(readBytes(MODEL)).transform(fixInputs({ sr: RATE }), dims, simplify());
     return {
       model: {
         name: "vad",
@@ -43,7 +41,7 @@ export const vad: Recipe = {
         ],
         typical: { batch: 1 },
       },
-      variants: [{ id: "f32", needs: ["wasm"], files: [{ path: "model.onnx", bytes, borders: tensorBorders(bytes) }] }],
+      variants: [{ id: "f32", needs: ["wasm"], files: [await modelFile(model)] }],
     };
   },
 };

@@ -160,7 +160,7 @@ function sharesOf({ logits }: Outputs): Float64Array[] {
 }
 
 async function recogniser(count: number): Promise<Work> {
-  const recipe = ocrRec.build();
+  const recipe = await ocrRec.build();
   const [port] = recipe.model.inputs;
   const [output] = recipe.model.outputs;
   if (port?.image === undefined || output?.decode === undefined) throw new Error("ocr-rec reads no images");

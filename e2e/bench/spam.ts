@@ -16,7 +16,7 @@ const LOSS_MOST = 0.005;
 /** Gives the cases. */
 export async function* spamCases({ rounds: count, only }: Bench): AsyncGenerator<Case> {
   if (!isAsked(only, "spam")) return;
-  const variants = spamVariants().reverse();
+  const variants = (await spamVariants()).reverse();
   const ids = variants.map((x) => x.id);
   const sent = variants.map((x) => brotliCompressSync(x.files[0]?.bytes ?? new Uint8Array()).length);
   yield {

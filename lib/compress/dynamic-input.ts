@@ -22,6 +22,8 @@ const MIDDLE = 128;
 const LOW = 32;
 /** A row of zeros has to have a scale. */
 const SMALLEST = 1e-20;
+/** No scale is near it. */
+const HUGE = 1e38;
 
 /** Puts in front of a layer what quantizes its input. */
 export function quantizeInput(graph: Graph, opset: number, node: NodeProto, input: string): DynamicInput {
@@ -53,9 +55,10 @@ export function quantizeInput(graph: Graph, opset: number, node: NodeProto, inpu
     const values = put("QuantizeLinear", [put("Div", [input, scale]), constant("one", 1), zero], {}, "uint8");
     return { values, scale, zero };
   }
-  // A scale for each sample is what QuantizeLinear takes along an axis, with as many zero points.
+  // A scale for each sample is what QuantizeLinear takes along an axis, with as many zero points: what is next to nothing
+  // beside its own scale becomes the zero point.
   const scales = put("Reshape", [scale, graph.addInitializer(int64Tensor(name("list"), [1], [-1]))]);
-  const zeros = put("Expand", [zero, put("Shape", [scales])]);
+  const zeros = put("QuantizeLinear", [scales, constant("huge", HUGE), zero], {}, "zeros");
   return { values: put("QuantizeLinear", [input, scales, zeros], { axis: 0 }, "uint8"), scale, zero };
 }
 

@@ -4,7 +4,9 @@ import { examine } from "./examine.ts";
 import type { Examination } from "./examine.ts";
 import type { Feed } from "./feed.ts";
 import type { Form, MakeOptions } from "./forms.ts";
+import { nameDims } from "./name-dims.ts";
 import { readModel } from "./onnx.ts";
+import type { OnnxModel } from "./onnx.ts";
 import type { FormReport } from "./outcome.ts";
 import { measureHarm, spareLayers } from "./spare-layers.ts";
 
@@ -61,16 +63,20 @@ export async function makeForm(
   { feeds, ...options }: Given,
   notes: string[],
 ): Promise<Uint8Array<ArrayBuffer>> {
-  if (form.id === "f32") return simple;
   const model = readModel(simple);
   try {
     await form.make(model, feeds, options);
-    return model.write();
+    return await written(model);
   } catch (error) {
     if (feeds.length === 0) throw error;
     const plain = readModel(simple);
     await form.make(plain, [], { ...options, isMadeUp: true });
     notes.push(`${form.id} was made without the samples: ${error instanceof Error ? error.message : String(error)}.`);
-    return plain.write();
+    return written(plain);
   }
+}
+
+async function written(model: OnnxModel): Promise<Uint8Array<ArrayBuffer>> {
+  await nameDims(model);
+  return model.write();
 }

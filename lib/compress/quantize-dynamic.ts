@@ -126,15 +126,15 @@ class Layers {
       output: [sum],
     });
     if (isConv) integer.attribute = node.attribute;
-    put({ opType: "Cast", input: [sum], output: [wide], attributes: { to: TensorProto_DataType.FLOAT } });
-    // One pass over a convolution's many results; a product's scales are as many as its results.
-    if (isConv) put({ opType: "Mul", input: [x.scale, w.scale], output: [scaled] });
-    else put({ opType: "Mul", input: [wide, x.scale], output: [scaled] });
-    put({
-      opType: "Mul",
-      input: isConv ? [wide, scaled] : [scaled, w.scale],
-      output: [bias === "" ? output : product],
-    });
+    const result = bias === "" ? output : product;
+    if (isConv) {
+      put({ opType: "DequantizeLinear", input: [sum, w.scale], output: [scaled], attributes: { axis: 1 } });
+      put({ opType: "Mul", input: [scaled, x.scale], output: [result] });
+    } else {
+      put({ opType: "Cast", input: [sum], output: [wide], attributes: { to: TensorProto_DataType.FLOAT } });
+      put({ opType: "Mul", input: [wide, x.scale], output: [scaled] });
+      put({ opType: "Mul", input: [scaled, w.scale], output: [result] });
+    }
     if (bias !== "") {
       let shift = bias;
       if (isConv) {
@@ -186,7 +186,7 @@ class Layers {
     const name = (what: string): string => graph.freshName(`${weight.name}/${what}`);
     const stored = graph.addInitializer(uint8Tensor(name("uint8"), dims, shifted));
     const zero = graph.addInitializer(uint8Tensor(name("zero"), [], Uint8Array.of(128)));
-    const scaleDims = isConv ? [outputs, 1, 1] : [outputs];
+    const scaleDims = [outputs];
     const scale = this.#rounded.has(weight.name)
       ? addScales(graph, name("scale"), scaleDims, scales)
       : graph.addInitializer(floatTensor(name("scale"), scaleDims, scales));

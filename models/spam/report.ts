@@ -29,7 +29,7 @@ const score = fitBaseline(
 const baseline = test.map((x) => score(x.text));
 console.log(`${name}: ${train.length} mails to train on, ${test.length} held out`);
 const measured: Record<string, Judgement & { wireShare?: number }> = { baseline: say("baseline", baseline, "") };
-const variants = spamVariants(join(folder, "weights.npz"));
+const variants = await spamVariants(join(folder, "weights.npz"));
 const wireBytes = (bytes: Uint8Array | undefined): number => brotliCompressSync(bytes ?? new Uint8Array()).length;
 const full = wireBytes(variants.find((x) => x.id === "f32")?.files[0]?.bytes);
 const tokenizer = readFileSync(join(folder, "tokenizer.json"), "utf8");

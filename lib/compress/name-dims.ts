@@ -1,0 +1,189 @@
+// Names the dims of inner values that differ between runs, so that ONNX Runtime sees which of them are the same. Its
+// planner lets a value lie where another of the same shape lay, and of two dims without a name it knows only that they may
+// differ: a model of free width then keeps each value apart, and is looked through once for each of its values, which is
+// half of what it takes to load.
+//
+// Most operators hand names on, and ONNX Runtime infers that by itself (infer.ts). Named here is what it gives no name:
+// what windows make (convolutions, pools), and Reshape. Two dims get one name only where they are the same function of
+// the same named dim. (onnxruntime's symbolic_shape_infer.py does more, in Python; a name that is wrong fails the run.)
+import { create } from "@bufbuild/protobuf";
+import { integerOf, integersAt, textOf } from "./graph.ts";
+import type { Graph } from "./graph.ts";
+import { inferValues } from "./infer.ts";
+import {
+  TensorProto_DataType,
+  TensorShapeProto_DimensionSchema,
+  TensorShapeProtoSchema,
+  TypeProto_TensorSchema,
+  TypeProtoSchema,
+  ValueInfoProtoSchema,
+} from "./onnx.gen.js";
+import type { NodeProto, TensorProto, ValueInfoProto } from "./onnx.gen.js";
+import { OnnxModel } from "./onnx.ts";
+import { elementCount, integersOf } from "./weights.ts";
+
+type Dims = readonly (number | string)[];
+
+/** Element types of what is named, by ONNX Runtime's name. */
+const TYPES: ReadonlyMap<string, TensorProto_DataType> = new Map([
+  ["float32", TensorProto_DataType.FLOAT],
+  ["float16", TensorProto_DataType.FLOAT16],
+  ["int32", TensorProto_DataType.INT32],
+  ["int64", TensorProto_DataType.INT64],
+  ["uint8", TensorProto_DataType.UINT8],
+  ["int8", TensorProto_DataType.INT8],
+]);
+/** Names that come of names: past this length nothing is gained, and each is written out. */
+const LENGTH_MAX = 64;
+const ROUNDS_MAX = 64;
+/** What says how dims are is smaller. */
+const WEIGHT_MIN = 1024;
+
+/**
+ * Names what can be named of the main graph's values: the last thing that is done to a model. One that ONNX Runtime does
+ * not load without its weights stays as it is.
+ */
+export async function nameDims(model: OnnxModel): Promise<void> {
+  const { graph } = model;
+  const named = new Map(graph.proto.valueInfo.map((x) => [x.name, x]));
+  for (let round = 0; round < ROUNDS_MAX; round += 1) {
+    const facts = await inferValues(withoutWeights(model)).catch(() => null);
+    if (facts === null) return;
+    let isNew = false;
+    const known = new Map<string, Dims>();
+    for (const [name, { dims }] of facts) if (dims !== undefined) known.set(name, dims);
+    for (const node of graph.nodes) {
+      const [name = ""] = node.output;
+      const inferred = known.get(name);
+      if (inferred === undefined || inferred.every((x) => x !== "") || node.domain !== "") continue;
+      const found = dimsAfter(graph, node, (x) => graph.constant(x)?.dims.map(Number) ?? known.get(x));
+      const dims =
+        found?.length === inferred.length ? inferred.map((x, i) => (x === "" ? (found[i] ?? "") : x)) : inferred;
+      known.set(name, dims);
+      const type = TYPES.get(facts.get(name)?.type ?? "");
+      if (!makesNames(node) || type === undefined || dims.join() === inferred.join()) continue;
+      named.set(name, valueOf(name, type, dims));
+      isNew = true;
+    }
+    if (!isNew) return;
+    graph.proto.valueInfo = [...named.values()];
+    graph.changed();
+  }
+}
+
+/** Gives the model with its large weights as inputs, so that they are not read anew for each question. */
+function withoutWeights({ proto, graph }: OnnxModel): OnnxModel {
+  const { initializer, input } = graph.proto;
+  const isLarge = (x: TensorProto): boolean => elementCount(x) > WEIGHT_MIN && graph.constant(x.name) === x;
+  const declared = new Set(input.map((x) => x.name));
+  const weights = initializer.filter((x) => isLarge(x) && !declared.has(x.name));
+  const inputs = weights.map((x) => valueOf(x.name, x.dataType, x.dims.map(Number)));
+  const rest = initializer.filter((x) => !weights.includes(x));
+  return new OnnxModel({ ...proto, graph: { ...graph.proto, initializer: rest, input: [...input, ...inputs] } });
+}
+
+/** Tells whether ONNX Runtime gives what a node makes no name by itself. */
+function makesNames({ opType }: NodeProto): boolean {
+  return opType === "Reshape" || WINDOWS.has(opType);
+}
+
+const WINDOWS: ReadonlySet<string> = new Set("AveragePool Conv ConvInteger MaxPool QLinearConv".split(" "));
+/** What these make is as large as their first input: followed here, so that fewer rounds are needed. */
+const LIKE_FIRST: ReadonlySet<string> = new Set(
+  "BatchNormalization Cast Clip DequantizeLinear Elu HardSigmoid HardSwish Identity LeakyRelu PRelu QuantizeLinear Relu Sigmoid Softmax Sqrt Tanh".split(
+    " ",
+  ),
+);
+const BROADCAST: ReadonlySet<string> = new Set("Add Div Mul Sub".split(" "));
+
+/** Gives the dims of what a node makes, "" where one has no name; undefined where nothing is known. */
+function dimsAfter(graph: Graph, node: NodeProto, dimsOf: (name: string) => Dims | undefined): Dims | undefined {
+  const [first, second] = node.input.map(dimsOf);
+  if (first === undefined) return undefined;
+  if (LIKE_FIRST.has(node.opType)) return first;
+  if (BROADCAST.has(node.opType)) return second === undefined ? undefined : broadcast(first, second);
+  if (node.opType === "Reshape") return afterReshape(graph, node, first);
+  if (!WINDOWS.has(node.opType)) return undefined;
+  const at = node.opType === "QLinearConv" ? 3 : 1;
+  return afterWindow(node, first, node.opType.endsWith("Pool") ? undefined : dimsOf(node.input[at] ?? ""));
+}
+
+function broadcast(a: Dims, b: Dims): Dims {
+  const rank = Math.max(a.length, b.length);
+  return Array.from({ length: rank }, (_, i) => {
+    const x = a[i - rank + a.length] ?? 1;
+    const y = b[i - rank + b.length] ?? 1;
+    if (x === 1 || x === y) return y;
+    return y === 1 ? x : "";
+  });
+}
+
+/** Names what a window leaves of each dim after its kernel, by all that this hangs on. */
+function afterWindow(node: NodeProto, [batch = "", channels = "", ...sizes]: Dims, weight: Dims | undefined): Dims {
+  const at = (name: string, axis: number, usual: number): number => integersAt(node, name)?.[axis] ?? usual;
+  const pad = textOf(node, "auto_pad", "NOTSET");
+  const isCeil = integerOf(node, "ceil_mode", 0) === 1;
+  const left = sizes.map((size, i): number | string => {
+    const kernel = integersAt(node, "kernel_shape")?.[i] ?? weight?.[2 + i];
+    if (typeof size === "number" || size === "" || typeof kernel !== "number") return "";
+    const stride = at("strides", i, 1);
+    const pads = at("pads", i, 0) + at("pads", i + sizes.length, 0);
+    const more = pads - at("dilations", i, 1) * (kernel - 1) - 1 + stride;
+    const isSame = pad.startsWith("SAME") && stride === 1;
+    if (isSame || (stride === 1 && more === 0 && pad === "NOTSET")) return size;
+    return short(
+      `(${size}${more < 0 ? "" : "+"}${more})/${stride}${isCeil ? " up" : ""}${pad === "NOTSET" ? "" : ` ${pad}`}`,
+    );
+  });
+  return [batch, weight === undefined ? channels : (weight[0] ?? ""), ...left];
+}
+
+/** Names the one dim of a Reshape that is left over: what its input holds, by what its other dims hold. */
+function afterReshape(graph: Graph, node: NodeProto, from: Dims): Dims | undefined {
+  const target = graph.constant(node.input[1] ?? "");
+  if (target === undefined || from.includes("")) return undefined;
+  const keepsZero = integerOf(node, "allowzero", 0) === 1;
+  const to = integersOf(target).map((x, i) => (x === 0 && !keepsZero ? (from[i] ?? "") : x));
+  const rest = divide(
+    from,
+    to.filter((x) => x !== -1),
+  );
+  return to.map((x) => (x === -1 ? rest : x));
+}
+
+/** Divides two products of dims; "" where that is no dim. */
+function divide(from: Dims, by: Dims): number | string {
+  const names = from.filter((x) => typeof x === "string");
+  const numbers = (dims: Dims): number => dims.reduce<number>((a, x) => (typeof x === "number" ? a * x : a), 1);
+  for (const name of by.filter((x) => typeof x === "string")) {
+    const at = names.indexOf(name);
+    if (at < 0) return "";
+    names.splice(at, 1);
+  }
+  const factor = numbers(from) / numbers(by);
+  if (names.length === 0) return Number.isInteger(factor) ? factor : "";
+  if (!Number.isInteger(factor)) return "";
+  return short([...(factor === 1 ? [] : [factor]), ...names.sort()].join("*"));
+}
+
+function short(name: string): string {
+  return name.length > LENGTH_MAX ? "" : name;
+}
+
+function valueOf(name: string, elemType: number, dims: Dims): ValueInfoProto {
+  const dim = dims.map((x) =>
+    create(TensorShapeProto_DimensionSchema, {
+      value:
+        typeof x === "number"
+          ? { case: "dimValue", value: BigInt(x) }
+          : x === ""
+            ? { case: undefined }
+            : { case: "dimParam", value: x },
+    }),
+  );
+  const shape = create(TensorShapeProtoSchema, { dim });
+  const type = create(TypeProtoSchema, {
+    value: { case: "tensorType", value: create(TypeProto_TensorSchema, { elemType, shape }) },
+  });
+  return create(ValueInfoProtoSchema, { name, type });
+}
