@@ -66,17 +66,17 @@ export async function makeForm(
   const model = readModel(simple);
   try {
     await form.make(model, feeds, options);
-    return await written(model);
+    return await written(model, feeds);
   } catch (error) {
     if (feeds.length === 0) throw error;
     const plain = readModel(simple);
     await form.make(plain, [], { ...options, isMadeUp: true });
     notes.push(`${form.id} was made without the samples: ${error instanceof Error ? error.message : String(error)}.`);
-    return written(plain);
+    return written(plain, feeds);
   }
 }
 
-async function written(model: OnnxModel): Promise<Uint8Array<ArrayBuffer>> {
-  await nameDims(model);
+async function written(model: OnnxModel, feeds: readonly Feed[]): Promise<Uint8Array<ArrayBuffer>> {
+  await nameDims(model, feeds);
   return model.write();
 }

@@ -7,6 +7,7 @@
 // what windows make (convolutions, pools), and Reshape. Two dims get one name only where they are the same function of
 // the same named dim. (onnxruntime's symbolic_shape_infer.py does more, in Python; a name that is wrong fails the run.)
 import { create } from "@bufbuild/protobuf";
+import type { Feed } from "./feed.ts";
 import { integerOf, integersAt, textOf } from "./graph.ts";
 import type { Graph } from "./graph.ts";
 import { inferValues } from "./infer.ts";
@@ -41,10 +42,12 @@ const WEIGHT_MIN = 1024;
 
 /**
  * Names what can be named of the main graph's values: the last thing that is done to a model. One that ONNX Runtime does
- * not load without its weights stays as it is.
+ * not load without its weights stays as it is, and one whose feeds show that its own names lie: exporters give one name to
+ * dims that only were of one size when they looked.
  */
-export async function nameDims(model: OnnxModel): Promise<void> {
+export async function nameDims(model: OnnxModel, feeds: readonly Feed[] = []): Promise<void> {
   const { graph } = model;
+  if (feeds.some((feed) => contradicts(graph, feed))) return;
   const named = new Map(graph.proto.valueInfo.map((x) => [x.name, x]));
   for (let round = 0; round < ROUNDS_MAX; round += 1) {
     const facts = await inferValues(withoutWeights(model)).catch(() => null);
@@ -69,6 +72,21 @@ export async function nameDims(model: OnnxModel): Promise<void> {
     graph.proto.valueInfo = [...named.values()];
     graph.changed();
   }
+}
+
+/** Tells whether inputs have dims of one name and two sizes. */
+function contradicts(graph: Graph, feed: Feed): boolean {
+  const sizes = new Map<string, number>();
+  for (const { name, type } of graph.proto.input) {
+    const dims = type?.value.case === "tensorType" ? (type.value.value.shape?.dim ?? []) : [];
+    for (const [axis, { value }] of dims.entries()) {
+      const size = feed[name]?.dims[axis];
+      if (value.case !== "dimParam" || value.value === "" || size === undefined) continue;
+      if ((sizes.get(value.value) ?? size) !== size) return true;
+      sizes.set(value.value, size);
+    }
+  }
+  return false;
 }
 
 /** Gives the model with its large weights as inputs, so that they are not read anew for each question. */
@@ -130,10 +148,10 @@ function afterWindow(node: NodeProto, [batch = "", channels = "", ...sizes]: Dim
     const pads = at("pads", i, 0) + at("pads", i + sizes.length, 0);
     const more = pads - at("dilations", i, 1) * (kernel - 1) - 1 + stride;
     const isSame = pad.startsWith("SAME") && stride === 1;
+    // Where it is rounded up, a last window that would begin past the end is left out: so it hangs on each of these.
+    if (isCeil) return short(`(${size} ${[kernel, stride, pads, at("pads", i, 0), at("dilations", i, 1)].join()} up)`);
     if (isSame || (stride === 1 && more === 0 && pad === "NOTSET")) return size;
-    return short(
-      `(${size}${more < 0 ? "" : "+"}${more})/${stride}${isCeil ? " up" : ""}${pad === "NOTSET" ? "" : ` ${pad}`}`,
-    );
+    return short(`(${size}${more < 0 ? "" : "+"}${more})/${stride}${pad === "NOTSET" ? "" : ` ${pad}`}`);
   });
   return [batch, weight === undefined ? channels : (weight[0] ?? ""), ...left];
 }
