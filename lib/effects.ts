@@ -30,8 +30,8 @@ export interface Effects {
   fetch(url: string, init: RequestInit): Promise<Response>;
   /** Starts a worker from a script's URL, or from what a Trusted Types policy made of it. */
   createWorker(url: ScriptUrl): WorkerHandle;
-  /** Fetches WebAssembly and compiles it while it comes, off this thread; rejects where the page can't. */
-  compileWasm(url: string, signal: AbortSignal): Promise<WebAssembly.Module>;
+  /** Fetches WebAssembly and compiles it while it comes, off this thread; rejects where the page can't, or not in time. */
+  compileWasm(url: string, boundMs: number): Promise<WebAssembly.Module>;
   /** Facts of the GPU adapter, or null where there is none; never rejects. */
   probeGpu(): Promise<AdapterFacts | null>;
   /** Resolves once the page is shown for the first time: at once, unless it is being prerendered. */
@@ -95,7 +95,8 @@ export function browserEffects(): Effects {
     fetch: (url, init) => fetch(url, init),
     // The bundled worker is a classic script; as a module it gets the CSP and credentials rules of today.
     createWorker: (url) => new Worker(url as string, { type: "module", name: "selvedge" }),
-    compileWasm: async (url, signal) => WebAssembly.compileStreaming(fetch(url, { signal })),
+    compileWasm: async (url, boundMs) =>
+      WebAssembly.compileStreaming(fetch(url, { signal: AbortSignal.timeout(boundMs) })),
     probeGpu,
     activated,
     onLife,

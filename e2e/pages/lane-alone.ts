@@ -3,7 +3,6 @@
 import { browserEffects } from "../../lib/effects.ts";
 import { takeInputs } from "../../lib/inputs.ts";
 import { Lane } from "../../lib/pool/lane.ts";
-import { Compiled } from "../../lib/pool/compiled.ts";
 import type { LoadMessage } from "../../lib/pool/protocol.ts";
 import type { Measured, Peer } from "./peers.ts";
 
@@ -28,7 +27,7 @@ export async function createLaneAlone(
         restUrl: new URL(`/dist/ort-${build}-rest.wasm`, location.href).href,
       }),
       threads: 1,
-      compiled: new Compiled(effects),
+      compiled: { module: null },
       verbose: false,
       onLog: null,
       idleMs: 120_000,

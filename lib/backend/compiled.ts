@@ -1,4 +1,4 @@
-// ONNX Runtime's wasm, compiled once for all workers of an engine (pool/compiled.ts): they are handed the module, all but
+// ONNX Runtime's wasm, compiled once for all workers of an engine (pool/lane.ts): they are handed the module, all but
 // the first where the page could not compile it. ONNX Runtime has no option for that; its glue calls
 // `WebAssembly.instantiateStreaming`, or `instantiate` where it is given a binary, so the module is caught there, and put
 // in the binary's place.

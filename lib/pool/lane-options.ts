@@ -2,7 +2,6 @@
 import type { BackendName, WasmUrls } from "../backend/backend.ts";
 import type { Effects } from "../effects.ts";
 import type { WorkerSource } from "../link.ts";
-import type { Compiled } from "./compiled.ts";
 import type { Tensor } from "../tensor.ts";
 import type { Feeds } from "./protocol.ts";
 
@@ -35,6 +34,16 @@ export interface LaneOptions {
   readonly onFree: () => void;
   /** Called when its worker had no work for so long that it was ended. */
   readonly onIdled: () => void;
+}
+
+/**
+ * ONNX Runtime, compiled once for all workers of a pool. The page begins with it, off its own thread, while the first
+ * worker's script is on its way: a worker that compiles for itself begins later by what it takes to start. Where the page
+ * can't, the first worker does, and hands on what it has.
+ */
+export interface Compiled {
+  /** Null as long as nobody began; gives null where the page could not, and no worker did yet. */
+  module: Promise<WebAssembly.Module | null> | null;
 }
 
 /** What a caller of `run` may want. */

@@ -340,20 +340,21 @@ export class Lane {
     try {
       const startMs = effects.now();
       // With threads it takes the whole binary, which the first of such workers joins.
-      const compiledHere = threads === 1 ? await compiled.compile(wasmUrl) : compiled.module;
-      const options = { backend: this.backend, wasmUrl, restUrl, threads, verbose, module: compiledHere };
-      const { module = null, ...facts } = await client.start(
+      if (threads === 1) compiled.module ??= effects.compileWasm(wasmUrl, START_BOUND_MS).catch(() => null);
+      const module = await compiled.module;
+      const options = { backend: this.backend, wasmUrl, restUrl, threads, verbose, module };
+      const { module: own = null, ...facts } = await client.start(
         options,
         callTimeoutMs === null ? START_BOUND_MS : Math.max(callTimeoutMs, START_BOUND_MIN_MS),
       );
-      compiled.keep(module);
+      if (module === null) compiled.module = Promise.resolve(own);
       this.#facts = facts;
       this.#startMs = effects.now() - startMs;
       this.#startBytes = client.memoryBytes;
       this.#startRuns = this.#runs;
       return client;
     } catch (error) {
-      compiled.release(); // should that be why
+      compiled.module = null; // should that be why
       client.end(error instanceof Error ? error : new Error(String(error)));
       throw error;
     }

@@ -3,8 +3,7 @@
 import type { BackendName } from "../backend/backend.ts";
 import { Lane } from "./lane.ts";
 import type { LaneStats } from "./lane.ts";
-import { Compiled } from "./compiled.ts";
-import type { LaneOptions } from "./lane-options.ts";
+import type { Compiled, LaneOptions } from "./lane-options.ts";
 
 /** No model has this id. */
 const NO_MODEL = 0;
@@ -22,13 +21,12 @@ export interface PoolSize {
 /** All lanes of an engine. */
 export class Pool {
   readonly lanes: readonly Lane[];
-  readonly #compiled: Compiled;
+  readonly #compiled: Compiled = { module: null };
 
   constructor(size: PoolSize, given: Omit<LaneOptions, "compiled" | "onIdled">) {
     const onIdled = (): void => {
       this.#releaseCompiled();
     };
-    this.#compiled = new Compiled(given.effects);
     const options = { ...given, compiled: this.#compiled, onIdled };
     const make = (backend: BackendName, count: number): Lane[] =>
       Array.from({ length: count }, (_, i) => new Lane(`${backend}-${i}`, backend, options, "usual"));
@@ -100,7 +98,7 @@ export class Pool {
 
   /** Lets go of what was compiled, which is large, where no worker is up. */
   #releaseCompiled(): void {
-    if (this.lanes.every(({ facts }) => facts === null)) this.#compiled.release();
+    if (this.lanes.every(({ facts }) => facts === null)) this.#compiled.module = null;
   }
 }
 

@@ -13,6 +13,7 @@ import type { EngineOptions } from "../options.ts";
 import { START_BOUND_MS } from "../pool/bounds.ts";
 import { Random } from "./random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy.ts";
+import { watch } from "../watchdog.ts";
 import { World } from "./world.ts";
 import type { WorldOptions } from "./world.ts";
 
@@ -460,26 +461,26 @@ test("an engine of GPU lanes alone lets go of what was compiled where its page i
 
 test("the page compiles ONNX Runtime while its first worker starts; one that can't leaves it to the worker", async () => {
   const module = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
-  const compiles: Effects["compileWasm"][] = [
-    () => Promise.resolve(module),
-    () => Promise.reject(new Error("no network")),
-    // Silent, until it is told to stop.
-    (_, signal) =>
+  const compiles: ((world: World) => Effects["compileWasm"])[] = [
+    () => () => Promise.resolve(module),
+    () => () => Promise.reject(new Error("no network")),
+    // Silent, as long as it may be.
+    (world) => (_, boundMs) =>
       new Promise((_resolve, reject) => {
-        signal.addEventListener("abort", () => {
-          reject(new Error("stopped"));
+        watch(world.effects, boundMs, () => {
+          reject(new Error("the time is over"));
         });
       }),
   ];
-  for (const [i, compileWasm] of compiles.entries()) {
+  for (const [i, makeCompile] of compiles.entries()) {
     const { given, createBackend } = compiling();
     const world = new World({ ...worldOf(null), createBackend });
     const asked: string[] = [];
     const effects: Effects = {
       ...world.effects,
-      compileWasm: (url, signal) => {
+      compileWasm: (url, boundMs) => {
         asked.push(url);
-        return compileWasm(url, signal);
+        return makeCompile(world)(url, boundMs);
       },
     };
     const engine = await createEngine({ effects, workers: 2 });
