@@ -23,6 +23,7 @@ import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
+import { bakeParts, takeSnapshot } from "./wasm/snapshot.ts";
 import { splitWasm } from "./wasm/split.ts";
 import { readUsual } from "./wasm/usual.ts";
 
@@ -31,10 +32,13 @@ const DIST = join(ROOT, "dist");
 const require = createRequire(import.meta.url);
 const ORT_DIST = dirname(require.resolve("onnxruntime-web/jspi"));
 
-/** Each build of ONNX Runtime Web that ships, with the name of its binary there. */
+/**
+ * Each build of ONNX Runtime Web that ships, with the name of its binary there, and the glue with which it is started for a
+ * snapshot: not where that registers types of its own at each start, as Embind does for WebGPU.
+ */
 const BUILDS = [
-  { name: "jspi", wasm: "ort-wasm-simd-threaded.jspi.wasm" },
-  { name: "wasm", wasm: "ort-wasm-simd-threaded.wasm" },
+  { name: "jspi", wasm: "ort-wasm-simd-threaded.jspi.wasm", glue: null },
+  { name: "wasm", wasm: "ort-wasm-simd-threaded.wasm", glue: "ort-wasm-simd-threaded.mjs" },
 ];
 
 rmSync(DIST, { recursive: true, force: true });
@@ -79,10 +83,12 @@ await build({
   legalComments: "eof",
   logLevel: "warning",
 });
-for (const { name, wasm } of BUILDS) {
+for (const { name, wasm, glue } of BUILDS) {
   const whole = readFileSync(join(ORT_DIST, wasm));
   const { id, isUsual } = readUsual(name, whole);
-  const { first, rest } = splitWasm(whole, id, isUsual);
+  const snapshot = glue === null ? null : await takeSnapshot(whole, readFileSync(join(ORT_DIST, glue), "utf8"));
+  const parts = splitWasm(whole, id, (i) => isUsual(i) && i !== snapshot?.constructors);
+  const { first, rest } = snapshot === null ? parts : bakeParts(parts, snapshot);
   writeFileSync(join(DIST, `ort-${name}.wasm`), first);
   writeFileSync(join(DIST, `ort-${name}-rest.wasm`), rest);
 }

@@ -26,6 +26,7 @@ import { watchDeviceMemory, watchWasmMemory } from "./memory.ts";
 import { checkFeeds } from "../feeds.ts";
 import { release } from "../release.ts";
 import { isWhole } from "../wasm/parts.ts";
+import { STARTER } from "../wasm/starter.ts";
 import { createNextTask } from "./task.ts";
 
 /** The part of onnxruntime-web that is used; every build has it. */
@@ -35,12 +36,6 @@ export type OrtModule = Pick<typeof Ort, "InferenceSession" | "Tensor" | "env">;
 export function createOrtBackend(ort: OrtModule): Backend {
   return new OrtBackend(ort);
 }
-
-/** An Identity over one float, in ONNX's protobuf: loading it starts the runtime and its provider. */
-const STARTER = Uint8Array.from(
-  '\b\b:8\n\x10\n\x01x\x12\x01y"\bIdentity\x12\x02idZ\x0f\n\x01x\x12\n\n\b\b\x01\x12\x04\n\x02\b\x01b\x0f\n\x01y\x12\n\n\b\b\x01\x12\x04\n\x02\b\x01B\x02\x10\r',
-  (character) => character.charCodeAt(0),
-);
 
 /** What ONNX Runtime's kernels use where the adapter has it. */
 const FEATURES = ["shader-f16", "subgroups"] as const;

@@ -18,6 +18,8 @@ export const RARE = "rare";
 /** Ends the name of the global that is 1 once the rest is linked. */
 export const LINKED = "linked";
 const WHOLE = "whole";
+/** Names the section of the rest that keeps what a snapshot took the place of in the first part (snapshot.ts). */
+export const REPLACED = "replaced";
 
 /** A function that imports nothing but one other, and calls it: only functions of WebAssembly go into tables. */
 const CALLER = Uint8Array.of(
@@ -46,7 +48,10 @@ export function linkWhenCalled(
   rare.set(0, caller.exports["g"]);
 }
 
-/** Puts the parts together, without stubs: for threads, each of which has an instance of its own, and no way to link. */
+/**
+ * Puts the parts together, without stubs and snapshot: for threads, each of which has an instance of its own, and no way to
+ * link, and with which the runtime starts otherwise.
+ */
 export function joinParts(first: Uint8Array, rest: Uint8Array): Uint8Array<ArrayBuffer> {
   const sections = readSections(first);
   const others = readSections(rest);
@@ -57,10 +62,23 @@ export function joinParts(first: Uint8Array, rest: Uint8Array): Uint8Array<Array
   const rare = readBodies(partOf(others, SECTION.code));
   for (const index of filledIn(partOf(others, SECTION.element)))
     bodies[index - imported] = rare[index - imported] as Uint8Array;
+  const replaced = replacedIn(others);
   return writeSections([
-    ...sections.map(({ id, bytes }) => ({ id, bytes: id === SECTION.code ? writeBodies(bodies) : bytes })),
+    ...sections.map(({ id, bytes }) => {
+      const before = replaced.find((x) => x.id === id);
+      return before ?? { id, bytes: id === SECTION.code ? writeBodies(bodies) : bytes };
+    }),
     { id: SECTION.custom, bytes: nameOf(WHOLE) },
   ]);
+}
+
+function replacedIn(rest: readonly Section[]): Section[] {
+  for (const { id, bytes } of rest) {
+    if (id !== SECTION.custom) continue;
+    const reader = new Reader(bytes);
+    if (new TextDecoder().decode(reader.part()) === REPLACED) return readSections(bytes.subarray(reader.at));
+  }
+  return [];
 }
 
 /** Lists the functions that the rest's one element segment puts into a table: after its flags, table, offset and kind. */

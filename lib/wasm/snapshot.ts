@@ -1,0 +1,247 @@
+// ONNX Runtime as it is once it has started, for the build to ship: the memory that its start leaves holds the schemas and
+// kernels of all operators, which each worker would register anew, by half of the code that it would have to compile.
+//
+// The build starts ONNX Runtime once, in Node, with Emscripten's own glue, and puts what then is in its memory and globals
+// in the place of what they begin with. (Wizer does the same for WASI; it knows no shared memory and no JavaScript.) What
+// makes that right: with one thread the start is a function of nothing, which is seen to by starting twice, under two
+// clocks; the glue keeps nothing of its own of the start; and what calls the start once more finds it done. Where there
+// are threads the start is another one: then the module is what it was (parts.ts).
+import { createContext, Script } from "node:vm";
+import {
+  append,
+  concat,
+  KIND,
+  nameOf,
+  number,
+  readBodies,
+  Reader,
+  readImports,
+  readSections,
+  SECTION,
+  signed,
+  vector,
+  writeBodies,
+  writeSections,
+} from "./sections.ts";
+import { REPLACED } from "./parts.ts";
+import type { Section } from "./sections.ts";
+import type { Parts } from "./split.ts";
+import { STARTER } from "./starter.ts";
+
+/** What a start leaves. */
+export interface Snapshot {
+  /** The memory, up to the last byte that is not 0. */
+  readonly memory: Uint8Array;
+  /** The values of the module's own globals, each of 32 bits. */
+  readonly globals: readonly number[];
+  /** The function that runs the constructors, imported ones not counted: it has run. */
+  readonly constructors: number;
+}
+
+/** What of the glue's module is used. */
+interface Runtime {
+  readonly HEAPU8: Uint8Array;
+  _OrtInit(threads: number, logLevel: number): number;
+  _OrtCreateSessionOptions(...options: number[]): number;
+  _OrtCreateSession(model: number, bytes: number, options: number): number;
+  _OrtReleaseSession(session: number): number;
+  _OrtReleaseSessionOptions(options: number): number;
+  _malloc(bytes: number): number;
+  _free(pointer: number): void;
+}
+
+type Factory = (config: object) => Promise<Runtime>;
+
+const GLOBAL = "snapshot ";
+const FATAL = 4;
+const CLOCKS_MS = [1_000_000_000_000, 2_000_000_012_345] as const;
+/** Zeros between two segments that cost no more than a segment. */
+const GAP = 16;
+const I32_CONST = 0x41;
+const END = 0x0b;
+
+/**
+ * Starts a module with the glue that belongs to it, and gives what that leaves.
+ * @throws Error where two starts leave different things
+ */
+export async function takeSnapshot(module: Uint8Array, glue: string): Promise<Snapshot> {
+  const [one, other] = [await start(module, glue, CLOCKS_MS[0]), await start(module, glue, CLOCKS_MS[1])];
+  const isSame = Buffer.compare(one.memory, other.memory) === 0 && one.globals.join() === other.globals.join();
+  if (!isSame) throw new Error("ONNX Runtime's start hangs on the clock: a snapshot of it would be wrong");
+  return one;
+}
+
+/** Puts a snapshot into a module; functions may have changed since, and globals been added. */
+export function bakeSnapshot(module: Uint8Array, { memory, globals, constructors }: Snapshot): Uint8Array<ArrayBuffer> {
+  const sections = readSections(module);
+  const segments = segmentsOf(memory);
+  const before = new Reader(sections.find((x) => x.id === SECTION.data)?.bytes ?? Uint8Array.of(0)).number();
+  // Those that were there are named by instructions, which have run: they stay, empty.
+  const data = [...Array.from({ length: before }, () => Uint8Array.of(1, 0)), ...segments];
+  return writeSections(
+    sections.map(({ id, bytes }) => {
+      if (id === SECTION.data) return { id, bytes: vector(data) };
+      if (id === SECTION.dataCount) return { id, bytes: number(data.length) };
+      if (id === SECTION.global) return { id, bytes: withValues(bytes, globals) };
+      if (id !== SECTION.code) return { id, bytes };
+      const bodies = readBodies(bytes);
+      bodies[constructors] = Uint8Array.of(0, END);
+      return { id, bytes: writeBodies(bodies) };
+    }),
+  );
+}
+
+/**
+ * Puts a snapshot into the first part of a module that was split so that its constructors are rare, and what it takes the
+ * place of into the rest, for joinParts.
+ */
+export function bakeParts({ first, rest }: Parts, snapshot: Snapshot): Parts {
+  const ids: readonly number[] = [SECTION.global, SECTION.dataCount, SECTION.data];
+  const replaced = writeSections(readSections(first).filter(({ id }) => ids.includes(id)));
+  const kept = { id: SECTION.custom, bytes: concat([nameOf(REPLACED), replaced]) };
+  return { first: bakeSnapshot(first, snapshot), rest: writeSections([...readSections(rest), kept]) };
+}
+
+async function start(module: Uint8Array, glue: string, nowMs: number): Promise<Snapshot> {
+  const sections = readSections(module);
+  const own = new Reader(sections.find((x) => x.id === SECTION.global)?.bytes ?? Uint8Array.of(0)).number();
+  const entries = Array.from({ length: own }, (_, i) =>
+    concat([nameOf(GLOBAL + String(i)), Uint8Array.of(KIND.global), number(i)]),
+  );
+  const open = writeSections(
+    sections.map(({ id, bytes }) => ({ id, bytes: id === SECTION.export ? append(bytes, entries) : bytes })),
+  );
+  const began: string[] = [];
+  let depth = 0;
+  let instance: WebAssembly.Instance | undefined;
+  let memory: WebAssembly.Memory | undefined;
+  const runtime = await factoryOf(
+    glue,
+    nowMs,
+  )({
+    numThreads: 1,
+    instantiateWasm(imports: Record<string, Record<string, unknown>>, done: (made: object) => void) {
+      const given = Object.values(imports).flatMap((x) => Object.values(x));
+      memory = given.find(
+        (x): x is WebAssembly.Memory => Object.prototype.toString.call(x) === "[object WebAssembly.Memory]",
+      );
+      instance = new WebAssembly.Instance(new WebAssembly.Module(open), imports as WebAssembly.Imports);
+      const watched = Object.entries(instance.exports).map(([name, value]) => {
+        if (typeof value !== "function") return [name, value];
+        const call = (...values: unknown[]): unknown => {
+          if (depth === 0) began.push(name);
+          depth += 1;
+          try {
+            return (value as (...values: unknown[]) => unknown)(...values);
+          } finally {
+            depth -= 1;
+          }
+        };
+        return [name, call];
+      });
+      done({ exports: Object.fromEntries(watched) as object });
+    },
+  });
+  const [constructors] = began;
+  if (instance === undefined || memory === undefined || constructors === undefined || began.length > 1)
+    throw new Error(
+      `ONNX Runtime's glue starts otherwise than was foreseen: it calls ${began.join(", ") || "nothing"}`,
+    );
+  startRuntime(runtime);
+  const bytes = new Uint8Array(memory.buffer);
+  let end = bytes.length;
+  while (end > 0 && bytes[end - 1] === 0) end -= 1;
+  const { exports } = instance;
+  const globals = Array.from({ length: own }, (_, i) =>
+    Number((exports[GLOBAL + String(i)] as WebAssembly.Global).value),
+  );
+  return { memory: bytes.slice(0, end), globals, constructors: functionOf(sections, constructors) };
+}
+
+/** Does what a worker does before its first model (backend/ort.ts). */
+function startRuntime(ort: Runtime): void {
+  const check = (isRight: boolean, what: string): void => {
+    if (!isRight) throw new Error(`ONNX Runtime does not start in Node: ${what}`);
+  };
+  check(ort._OrtInit(1, FATAL) === 0, "OrtInit");
+  // Level of optimization: all; arena and memory pattern; in sequence; no profile and no id; silent.
+  const options = ort._OrtCreateSessionOptions(99, 1, 1, 0, 0, 0, 0, FATAL, 0, 0);
+  const model = ort._malloc(STARTER.length);
+  ort.HEAPU8.set(STARTER, model);
+  const session = ort._OrtCreateSession(model, STARTER.length, options);
+  check(options !== 0 && session !== 0, "OrtCreateSession");
+  check(ort._OrtReleaseSession(session) === 0, "OrtReleaseSession");
+  ort._OrtReleaseSessionOptions(options);
+  ort._free(model);
+}
+
+/** Gives the glue's factory, in a world as a worker's that is told what time it is. */
+function factoryOf(glue: string, nowMs: number): Factory {
+  const text = glue
+    .replace(/export default (\w+);[\s\S]*$/, "globalThis.factory = $1;")
+    .replaceAll("import.meta.url", '"https://worker.test/worker.js"')
+    .replaceAll(/\bimport\(/g, "Promise.reject("); // Node's modules, which a worker has not
+  const world: Record<string, unknown> = {
+    Atomics,
+    Date: { now: () => nowMs }, // a start that asks for the day of the week is none to keep
+    SharedArrayBuffer,
+    TextDecoder,
+    URL,
+    WorkerGlobalScope: Object,
+    console,
+    navigator: { hardwareConcurrency: 1 },
+    performance: { now: () => nowMs % 1_000, timeOrigin: nowMs },
+  };
+  world["self"] = world;
+  new Script(text).runInContext(createContext(world));
+  return world["factory"] as Factory;
+}
+
+/** Tells which of its own functions a module exports under a name. */
+function functionOf(sections: readonly Section[], name: string): number {
+  const of = (id: number): Uint8Array => sections.find((x) => x.id === id)?.bytes ?? Uint8Array.of(0);
+  const reader = new Reader(of(SECTION.export));
+  for (let left = reader.number(); left > 0; left -= 1) {
+    const key = new TextDecoder().decode(reader.part());
+    const kind = reader.byte();
+    const index = reader.number();
+    if (kind === KIND.function && key === name) return index - readImports(of(SECTION.import)).functions;
+  }
+  throw new Error(`WebAssembly: no function is exported as ${name}`);
+}
+
+/** Gives what is not 0 as segments that are copied when a module is instantiated. */
+function segmentsOf(memory: Uint8Array): Uint8Array[] {
+  const segments: Uint8Array[] = [];
+  let from = -1;
+  let to = 0;
+  const put = (): void => {
+    if (from < 0) return;
+    const offset = concat([Uint8Array.of(I32_CONST), signed(from), Uint8Array.of(END)]);
+    segments.push(concat([Uint8Array.of(0), offset, number(to - from), memory.subarray(from, to)]));
+  };
+  for (let at = 0; at < memory.length; at += 1) {
+    if (memory[at] === 0) continue;
+    if (from < 0 || at - to > GAP) {
+      put();
+      from = at;
+    }
+    to = at + 1;
+  }
+  put();
+  return segments;
+}
+
+/** Has globals begin with other values; those after them stay. */
+function withValues(section: Uint8Array, values: readonly number[]): Uint8Array {
+  const reader = new Reader(section);
+  const count = reader.number();
+  const globals = values.map((value) => {
+    const start = reader.at;
+    reader.take(2);
+    const type = reader.since(start);
+    for (reader.byte(), reader.number(); reader.byte() !== END;);
+    return concat([type, Uint8Array.of(I32_CONST), signed(value), Uint8Array.of(END)]);
+  });
+  return concat([number(count), ...globals, section.subarray(reader.at)]);
+}
