@@ -19,9 +19,8 @@ export interface LoadedModel {
  * ONNX Runtime 1.30 dies of a Transpose by which rows and batch change places, in float16, before a MatMul: it puts a Cast
  * between them, and this fusion then looks for what is not there.
  */
-const SAFE: Readonly<Record<string, string>> = {
-  "optimization.disable_specified_optimizers": "MatmulTransposeFusion",
-};
+const UNSAFE = "MatmulTransposeFusion";
+const DISABLED = "optimization.disable_specified_optimizers";
 
 const spent = { ms: 0 };
 
@@ -51,7 +50,7 @@ export async function openModel(
     executionProviders: [place],
     logSeverityLevel: 4,
     intraOpNumThreads: 1,
-    extra: place === "cpu" ? { ...SAFE, ...extra } : { ...extra },
+    extra: place === "cpu" ? { ...extra, [DISABLED]: [extra[DISABLED] ?? [], UNSAFE].flat().join(";") } : { ...extra },
   } as const;
   const session = await timed(runtime.InferenceSession.create(source as Uint8Array, options));
   return {
