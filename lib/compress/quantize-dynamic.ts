@@ -3,8 +3,8 @@
 //
 // The form is the one that was measured best on wasm (of seven; two are slower than float32): weights symmetric int8,
 // shifted to uint8 with the one zero point 128, since signed weights take a slow path; a scale for each output, applied
-// behind the product (a convolution's by DequantizeLinear, which is one node less); on products and on convolutions of 1×1, 1×3 and 3×1 alone,
-// whose columns need not be gathered first.
+// behind the product (a convolution's by DequantizeLinear, which is one node less); on products and on convolutions of
+// 1×1, 1×3 and 3×1 alone, whose columns need not be gathered first.
 import { SelvedgeError } from "../errors.ts";
 import { quantizeInput } from "./dynamic-input.ts";
 import type { DynamicInput } from "./dynamic-input.ts";
