@@ -10,6 +10,7 @@ import { bakeParts, takeSnapshot } from "./snapshot.ts";
 import type { Snapshot } from "./snapshot.ts";
 import { splitWasm } from "./split.ts";
 import type { Parts } from "./split.ts";
+import { readUsual } from "./usual.ts";
 
 const ORT = dirname(createRequire(import.meta.url).resolve("onnxruntime-web/wasm"));
 const whole = new Uint8Array(readFileSync(join(ORT, "ort-wasm-simd-threaded.wasm")));
@@ -61,6 +62,18 @@ describe("ONNX Runtime as it is once it has started", () => {
     } finally {
       WebAssembly.instantiate = instantiate;
     }
+  });
+
+  test.each([
+    ["what a build has usual", readUsual("wasm", whole).isUsual],
+    ["nothing", () => false],
+    ["all", () => true],
+  ])("both parts are valid modules with %s usual", (_, isUsual) => {
+    const { first, rest } = bakeParts(
+      splitWasm(whole, "a", (i) => isUsual(i) && i !== snapshot.constructors),
+      snapshot,
+    );
+    expect([WebAssembly.validate(first), WebAssembly.validate(rest)]).toEqual([true, true]);
   });
 
   test("joined for threads it is the module that it was made of", () => {

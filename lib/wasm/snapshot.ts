@@ -74,10 +74,7 @@ export async function takeSnapshot(module: Uint8Array, glue: string): Promise<Sn
 /** Puts a snapshot into a module; functions may have changed since, and globals been added. */
 export function bakeSnapshot(module: Uint8Array, { memory, globals, constructors }: Snapshot): Uint8Array<ArrayBuffer> {
   const sections = readSections(module);
-  const segments = segmentsOf(memory);
-  const before = new Reader(sections.find((x) => x.id === SECTION.data)?.bytes ?? Uint8Array.of(0)).number();
-  // Those that were there are named by instructions, which have run: they stay, empty.
-  const data = [...Array.from({ length: before }, () => Uint8Array.of(1, 0)), ...segments];
+  const data = [...emptySegments(sections), ...segmentsOf(memory)];
   return writeSections(
     sections.map(({ id, bytes }) => {
       if (id === SECTION.data) return { id, bytes: vector(data) };
@@ -99,7 +96,19 @@ export function bakeParts({ first, rest }: Parts, snapshot: Snapshot): Parts {
   const ids: readonly number[] = [SECTION.global, SECTION.dataCount, SECTION.data];
   const replaced = writeSections(readSections(first).filter(({ id }) => ids.includes(id)));
   const kept = { id: SECTION.custom, bytes: concat([nameOf(REPLACED), replaced]) };
-  return { first: bakeSnapshot(first, snapshot), rest: writeSections([...readSections(rest), kept]) };
+  // What only the start runs is rare now, and names segments.
+  const data = emptySegments(readSections(first));
+  const count = { id: SECTION.dataCount, bytes: number(data.length) };
+  const sections = readSections(rest).flatMap((x) =>
+    x.id === SECTION.code ? [count, x, { id: SECTION.data, bytes: vector(data) }] : [x],
+  );
+  return { first: bakeSnapshot(first, snapshot), rest: writeSections([...sections, kept]) };
+}
+
+/** Gives segments for those that a module has: instructions name them, which have run and copied what was in them. */
+function emptySegments(sections: readonly Section[]): Uint8Array[] {
+  const data = sections.find((x) => x.id === SECTION.data)?.bytes ?? Uint8Array.of(0);
+  return Array.from({ length: new Reader(data).number() }, () => Uint8Array.of(1, 0));
 }
 
 async function start(module: Uint8Array, glue: string, nowMs: number): Promise<Snapshot> {
