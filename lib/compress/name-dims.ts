@@ -11,16 +11,10 @@ import type { Feed } from "./feed.ts";
 import { integerOf, integersAt, textOf } from "./graph.ts";
 import type { Graph } from "./graph.ts";
 import { inferValues } from "./infer.ts";
-import {
-  TensorProto_DataType,
-  TensorShapeProto_DimensionSchema,
-  TensorShapeProtoSchema,
-  TypeProto_TensorSchema,
-  TypeProtoSchema,
-  ValueInfoProtoSchema,
-} from "./onnx.gen.js";
+import { TensorProto_DataType, TypeProto_TensorSchema, TypeProtoSchema, ValueInfoProtoSchema } from "./onnx.gen.js";
 import type { NodeProto, TensorProto, ValueInfoProto } from "./onnx.gen.js";
 import { OnnxModel } from "./onnx.ts";
+import { shapeOf } from "./set-dims.ts";
 import { elementCount, integersOf } from "./weights.ts";
 
 type Dims = readonly (number | string)[];
@@ -189,17 +183,7 @@ function short(name: string): string {
 }
 
 function valueOf(name: string, elemType: number, dims: Dims): ValueInfoProto {
-  const dim = dims.map((x) =>
-    create(TensorShapeProto_DimensionSchema, {
-      value:
-        typeof x === "number"
-          ? { case: "dimValue", value: BigInt(x) }
-          : x === ""
-            ? { case: undefined }
-            : { case: "dimParam", value: x },
-    }),
-  );
-  const shape = create(TensorShapeProtoSchema, { dim });
+  const shape = shapeOf(dims);
   const type = create(TypeProtoSchema, {
     value: { case: "tensorType", value: create(TypeProto_TensorSchema, { elemType, shape }) },
   });

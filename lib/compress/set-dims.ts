@@ -3,6 +3,7 @@
 import { create } from "@bufbuild/protobuf";
 import { SelvedgeError } from "../errors.ts";
 import { TensorShapeProto_DimensionSchema, TensorShapeProtoSchema } from "./onnx.gen.js";
+import type { TensorShapeProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
 
 /** Gives the dims of some inputs and outputs by name: a number for a fixed size, a text for a symbolic one. */
@@ -23,16 +24,20 @@ export function setDims(dims: DimsByName): Transform {
       const rank = type.value.shape?.dim.length ?? sizes.length;
       if (rank !== sizes.length)
         throw new SelvedgeError("model-invalid", `"${name}" has ${rank} dims, not ${sizes.length}`, { name });
-      type.value.shape = create(TensorShapeProtoSchema, {
-        dim: sizes.map((size) =>
-          create(TensorShapeProto_DimensionSchema, {
-            value:
-              typeof size === "number" ? { case: "dimValue", value: BigInt(size) } : { case: "dimParam", value: size },
-          }),
-        ),
-      });
+      type.value.shape = shapeOf(sizes);
     }
     model.graph.proto.valueInfo = [];
     model.graph.changed();
   };
+}
+
+/** Makes a shape of dims: a number for a fixed size, a text for a symbolic one, "" for one that has no name. */
+export function shapeOf(dims: readonly (number | string)[]): TensorShapeProto {
+  const dim = dims.map((size) => {
+    if (size === "") return create(TensorShapeProto_DimensionSchema);
+    return create(TensorShapeProto_DimensionSchema, {
+      value: typeof size === "number" ? { case: "dimValue", value: BigInt(size) } : { case: "dimParam", value: size },
+    });
+  });
+  return create(TensorShapeProtoSchema, { dim });
 }
