@@ -28,8 +28,8 @@ export interface Effects {
   random(): number;
   /** Fetches, as the global does. */
   fetch(url: string, init: RequestInit): Promise<Response>;
-  /** Starts a worker from a script's URL, or from what a Trusted Types policy made of it. */
-  createWorker(url: ScriptUrl): WorkerHandle;
+  /** Starts a worker from a script's URL, or from what a Trusted Types policy made of it; it reads its name inside. */
+  createWorker(url: ScriptUrl, name: string): WorkerHandle;
   /** Fetches WebAssembly and compiles it while it comes, off this thread; rejects where the page can't, or not in time. */
   compileWasm(url: string, boundMs: number): Promise<WebAssembly.Module>;
   /** Facts of the GPU adapter, or null where there is none; never rejects. */
@@ -94,7 +94,7 @@ export function browserEffects(): Effects {
     random: () => Math.random(),
     fetch: (url, init) => fetch(url, init),
     // The bundled worker is a classic script; as a module it gets the CSP and credentials rules of today.
-    createWorker: (url) => new Worker(url as string, { type: "module", name: "selvedge" }),
+    createWorker: (url, name) => new Worker(url as string, { type: "module", name }),
     compileWasm: async (url, boundMs) =>
       WebAssembly.compileStreaming(fetch(url, { signal: AbortSignal.timeout(boundMs) })),
     probeGpu,

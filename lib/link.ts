@@ -53,7 +53,7 @@ export class Link<Api extends Served<Api>> {
   constructor(effects: Effects, source: WorkerSource) {
     this.#effects = effects;
     this.#source = source;
-    this.#worker = effects.createWorker(source.script);
+    this.#worker = effects.createWorker(source.script, "selvedge");
     this.#worker.addEventListener("message", (event) => {
       this.#take((event as MessageEvent<Answer>).data);
     });

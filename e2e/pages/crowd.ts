@@ -3,7 +3,6 @@
 import { createEngine } from "selvedge";
 import type { Model } from "selvedge";
 import { browserEffects } from "../../lib/effects.ts";
-import type { WorkerHandle } from "../../lib/effects.ts";
 import { seeded } from "../corpus/random.ts";
 
 /** What came of a crowd. */
@@ -55,8 +54,8 @@ const page = {
     const random = seeded(seed);
     const workers = new Set<Worker>();
     const effects = browserEffects();
-    const createWorker = (url: Parameters<typeof effects.createWorker>[0]): WorkerHandle => {
-      const worker = effects.createWorker(url) as Worker;
+    const createWorker: typeof effects.createWorker = (url, name) => {
+      const worker = effects.createWorker(url, name) as Worker;
       if (!String(url).includes("cache")) workers.add(worker);
       return worker;
     };

@@ -34,8 +34,8 @@ const context = small.getContext("2d", { willReadFrequently: true });
 const page: FrameCostPage = {
   async setUp() {
     const effects = browserEffects();
-    const createWorker: typeof effects.createWorker = (url) => {
-      const worker = effects.createWorker(url);
+    const createWorker: typeof effects.createWorker = (url, name) => {
+      const worker = effects.createWorker(url, name);
       const post = worker.postMessage.bind(worker);
       worker.postMessage = (...given: Parameters<typeof post>) => {
         spend(() => {

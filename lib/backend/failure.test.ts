@@ -57,8 +57,6 @@ describe("a start that fails", () => {
     startFailureOf(new Error(`no available backend found. ERR: [wasm] ${message}`), "wasm", "/ort.wasm", answer);
 
   test.each([
-    ["This document requires 'TrustedScriptURL' assignment.", WASM, "trusted-types selvedge selvedge#worker"],
-    ["Worker constructor: Sink type mismatch violation blocked by CSP", WASM, "trusted-types selvedge selvedge#worker"],
     ["Compiling WebAssembly violates … 'unsafe-eval' is not allowed", WASM, "script-src 'self' 'wasm-unsafe-eval'"],
     ["call to WebAssembly.instantiate() blocked by CSP", WASM, "script-src 'self' 'wasm-unsafe-eval'"],
     ["BufferSource argument is empty", "status 200, text/html", "assetsBase"],

@@ -48,10 +48,6 @@ export function startFailureOf(error: unknown, backend: string, wasmUrl: string,
 }
 
 function startHint(message: string, answer: string): string {
-  // Chromium's words, Firefox's words.
-  if (/TrustedScript|Sink type mismatch/.test(message)) {
-    return " Allow `trusted-types selvedge selvedge#worker` in the Content-Security-Policy, or set `threads: 1`.";
-  }
   if (/unsafe-eval|Content Security Policy|blocked by CSP/.test(message)) {
     return " Allow `script-src 'self' 'wasm-unsafe-eval'` in the Content-Security-Policy.";
   }

@@ -147,6 +147,8 @@ export interface WorkerApi {
 export type WorkerNotice =
   | { readonly selvedge: "lost"; readonly reason: string }
   | { readonly selvedge: "log"; readonly line: string }
+  /** Asks for one more thread, and gives the port for it. */
+  | { readonly selvedge: "thread"; readonly port: MessagePort }
   /** Comes before the answer of the call that changed it. */
   | { readonly selvedge: "memory"; readonly bytes: number };
 

@@ -1,11 +1,13 @@
 // The page's side of a worker that computes: the calls of WorkerApi, and what the worker says unasked.
 import type { BackendFacts, ModelFacts, StartOptions } from "../backend/backend.ts";
-import type { Effects } from "../effects.ts";
+import type { Effects, WorkerHandle } from "../effects.ts";
 import { isUnreadable, SelvedgeError } from "../errors.ts";
 import { Link } from "../link.ts";
 import type { WorkerSource } from "../link.ts";
 import { isNotice } from "./protocol.ts";
 import type { LoadMessage, Ran, RunMessage, WorkerApi } from "./protocol.ts";
+import { THREAD_NAME } from "./threads.ts";
+import type { ThreadMessage } from "./threads.ts";
 import { sendRun, takeRan } from "./wire.ts";
 
 /** One worker that computes, from its start to its end. */
@@ -15,7 +17,11 @@ export class WorkerClient {
   /** How much memory the worker holds, in bytes, as far as it can tell. */
   memoryBytes = 0;
 
+  /** Called once when the worker has ended, before its calls reject, with the error that they reject with. */
+  onEnd: ((error: Error) => void) | null = null;
+
   readonly #link: Link<WorkerApi>;
+  readonly #threads: WorkerHandle[] = [];
 
   constructor(effects: Effects, source: WorkerSource) {
     this.#link = new Link(effects, source);
@@ -23,14 +29,14 @@ export class WorkerClient {
       if (!isNotice(data)) return;
       if (data.selvedge === "log") this.onLog?.(data.line);
       else if (data.selvedge === "memory") this.memoryBytes = data.bytes;
+      else if (data.selvedge === "thread") this.#startThread(effects, source, data.port);
       else
         this.end(new SelvedgeError("device-lost", `The GPU device was lost: ${data.reason}`, { reason: data.reason }));
     };
-  }
-
-  /** Called once when the worker has ended, before its calls reject, with the error that they reject with. */
-  set onEnd(listener: (error: Error) => void) {
-    this.#link.onEnd = listener;
+    this.#link.onEnd = (error) => {
+      for (const thread of this.#threads) thread.terminate();
+      this.onEnd?.(error);
+    };
   }
 
   /** Starts the backend inside. */
@@ -73,5 +79,16 @@ export class WorkerClient {
   /** Ends the worker now and rejects what is pending. */
   end(error: Error): void {
     this.#link.end(error);
+  }
+
+  #startThread(effects: Effects, { script }: WorkerSource, port: MessagePort): void {
+    const thread = effects.createWorker(script, THREAD_NAME);
+    thread.addEventListener("error", (event) => {
+      event.preventDefault();
+      const { message = "it did not start" } = event as Partial<ErrorEvent>;
+      this.end(new SelvedgeError("worker-crashed", `A thread of the worker crashed: ${message}`, { message }));
+    });
+    thread.postMessage({ port } satisfies ThreadMessage, [port]);
+    this.#threads.push(thread);
   }
 }

@@ -1,7 +1,7 @@
 // The worker's side of the thread line: one call in flight, in order, every call answered by a value or an error as a
 // plain object. What a run does with a batch is in run.ts.
 import * as Comlink from "comlink";
-import type { Backend, BackendFacts, ModelFacts, StartOptions } from "../backend/backend.ts";
+import type { Backend, ModelFacts } from "../backend/backend.ts";
 import { createNextTask } from "../backend/task.ts";
 import { SelvedgeError } from "../errors.ts";
 import { createDecoder } from "../postprocess/decode.ts";
@@ -15,6 +15,7 @@ import { batchingOf } from "./batch.ts";
 import type { LoadMessage, WorkerApi, WorkerNotice } from "./protocol.ts";
 import { run } from "./run.ts";
 import type { ServedModel } from "./run.ts";
+import { askForThreads } from "./threads.ts";
 import { sendRan, takeRun } from "./wire.ts";
 
 /**
@@ -35,8 +36,8 @@ export function serve(
     toldBytes = bytes;
     notify({ selvedge: "memory", bytes });
   });
-  const notify = (notice: WorkerNotice): void => {
-    endpoint.postMessage(notice);
+  const notify = (notice: WorkerNotice, moved: Transferable[] = []): void => {
+    endpoint.postMessage(notice, moved);
   };
   backend.onLost = (reason) => {
     notify({ selvedge: "lost", reason });
@@ -46,7 +47,10 @@ export function serve(
   };
 
   const api: WorkerApi = {
-    start: (options) => inOrder(() => start(backend, options)),
+    start: (options) => {
+      if (options.threads > 1) askForThreads(notify);
+      return inOrder(() => backend.start(options));
+    },
     load: (message) => inOrder(() => load(backend, models, message)),
     run: (message) =>
       inOrder(async () => run(backend, served(models, message.modelId), takeRun(message), now)).then((answer) => {
@@ -67,11 +71,6 @@ export function serve(
       }),
   };
   Comlink.expose(api, endpoint);
-}
-
-function start(backend: Backend, options: StartOptions): Promise<BackendFacts> {
-  if (options.threads > 1) vouchForThreads();
-  return backend.start(options);
 }
 
 async function load(
@@ -146,42 +145,5 @@ function createQueue(
       pending -= 1;
     });
     return answer;
-  };
-}
-
-/** What is used of `trustedTypes`; not every TypeScript knows it. */
-interface TrustedTypes {
-  createPolicy(
-    name: string,
-    rules: { createScriptURL: (url: string) => string },
-  ): {
-    createScriptURL(url: string): string;
-  };
-}
-
-/**
- * ONNX Runtime starts its threads by `new Worker` with this script's own address, which a page that enforces Trusted
- * Types refuses. Vouches for that one address, under the policy name `selvedge#worker`.
- */
-function vouchForThreads(): void {
-  const trustedTypes = Reflect.get(globalThis, "trustedTypes") as TrustedTypes | undefined;
-  if (trustedTypes === undefined) return;
-  const own = self.location.href;
-  let vouch: (url: string) => string;
-  try {
-    const policy = trustedTypes.createPolicy("selvedge#worker", {
-      createScriptURL(url) {
-        if (url !== own) throw new TypeError(`Selvedge's worker starts no script but itself, so not ${url}.`);
-        return url;
-      },
-    });
-    vouch = (url) => policy.createScriptURL(url);
-  } catch {
-    return; // the page's policy does not list the name: if it enforces Trusted Types, the browser says so next
-  }
-  globalThis.Worker = class extends Worker {
-    constructor(url: string | URL, options?: WorkerOptions) {
-      super(vouch(String(url)), options);
-    }
   };
 }

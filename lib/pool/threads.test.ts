@@ -1,0 +1,93 @@
+import { afterEach, beforeEach, expect, test } from "vitest";
+import type { Effects, WorkerHandle } from "../effects.ts";
+import { askForThreads, beThread, THREAD_NAME } from "./threads.ts";
+import type { ThreadMessage, ThreadScope } from "./threads.ts";
+import { WorkerClient } from "./worker-client.ts";
+
+/** A worker that only listens. */
+class Deaf extends EventTarget {
+  readonly got: unknown[] = [];
+  ended = 0;
+  postMessage(message: unknown): void {
+    this.got.push(message);
+  }
+  terminate(): void {
+    this.ended += 1;
+  }
+}
+
+let made: { name: string; worker: Deaf }[] = [];
+const effects: Partial<Effects> = {
+  createWorker(_url, name) {
+    const worker = new Deaf();
+    made.push({ name, worker });
+    return worker;
+  },
+};
+const open: MessagePort[] = [];
+const { Worker: before } = globalThis;
+
+beforeEach(() => {
+  made = [];
+});
+afterEach(() => {
+  for (const port of open.splice(0)) port.close();
+  globalThis.Worker = before;
+});
+
+function askForOne(): { client: WorkerClient; lane: Deaf; thread: Deaf; port: MessagePort } {
+  const client = new WorkerClient(effects as Effects, { href: "worker.js", script: "worker.js" });
+  const lane = (made[0] as (typeof made)[0]).worker;
+  const { port1, port2 } = new MessageChannel();
+  open.push(port1, port2);
+  lane.dispatchEvent(new MessageEvent("message", { data: { selvedge: "thread", port: port1 } }));
+  return { client, lane, thread: (made[1] as (typeof made)[0]).worker, port: port1 };
+}
+
+test("a thread that a worker asks for is made by the page, gets the port, and ends with the worker", () => {
+  const { client, lane, thread, port } = askForOne();
+  expect(made.map(({ name }) => name)).toEqual(["selvedge", THREAD_NAME]);
+  expect(thread.got).toEqual([{ port }]);
+  client.end(new Error("done"));
+  expect([lane.ended, thread.ended]).toEqual([1, 1]);
+});
+
+test("a thread that crashes ends its worker, and the other threads", () => {
+  const { client, lane, thread } = askForOne();
+  let why: Error | null = null;
+  client.onEnd = (error) => {
+    why = error;
+  };
+  thread.dispatchEvent(Object.assign(new Event("error"), { message: "out of stack" }));
+  expect(why).toMatchObject({ code: "worker-crashed", details: { message: "out of stack" } });
+  expect([lane.ended, thread.ended]).toEqual([1, 1]);
+});
+
+test("what ONNX Runtime's glue and its thread say to each other goes through the port", async () => {
+  const ports: MessagePort[] = [];
+  askForThreads((notice) => {
+    if (notice.selvedge === "thread") ports.push(notice.port);
+  });
+  const thread = new Worker("ignored.js");
+  const scope = Object.assign(new EventTarget(), { onmessage: null, postMessage: () => undefined }) as ThreadScope &
+    EventTarget;
+  beThread(scope);
+  const heard = new Promise((resolve) => {
+    scope.onmessage = ({ data }) => {
+      resolve(data);
+    };
+  });
+  const answered = new Promise((resolve) => {
+    thread.onmessage = ({ data }) => {
+      resolve(data);
+    };
+  });
+  const [port] = ports as [MessagePort];
+  open.push(port);
+  thread.postMessage({ cmd: "load", memory: new SharedArrayBuffer(8) });
+  scope.dispatchEvent(new MessageEvent("message", { data: { port } satisfies ThreadMessage }));
+  expect(await heard).toMatchObject({ cmd: "load" });
+  scope.postMessage({ cmd: "loaded" });
+  expect(await answered).toEqual({ cmd: "loaded" });
+  thread.terminate();
+});

@@ -1,0 +1,63 @@
+// ONNX Runtime's threads, which are workers that it makes by `new Worker` inside the lane's worker. The page makes them
+// instead, and what the two say to each other goes through a port:
+// - Firefox (153) can hang for good in `new Worker` inside a worker: the parent then waits until the page's thread has
+//   registered the child, on a condition variable on which the child's own thread may wait by then as well, and one waiter
+//   is woken, which may be the child. Where three pages shared two cores that was one start of fifty. A page doesn't wait so.
+// - A page that enforces Trusted Types has vouched for this script already, under one policy.
+import type { WorkerNotice } from "./protocol.ts";
+
+/** ONNX Runtime's glue knows by this name, in a worker, that it is a thread. */
+export const THREAD_NAME = "em-pthread";
+
+/** The first message that a thread is sent: where it speaks with the worker that asked for it. */
+export interface ThreadMessage {
+  readonly port: MessagePort;
+}
+
+/** As much of a worker's `self` as a thread needs. */
+export interface ThreadScope {
+  onmessage: ((event: MessageEvent) => void) | null;
+  postMessage(message: unknown, moved?: Transferable[]): void;
+  addEventListener(type: "message", listener: (event: MessageEvent) => void, options: { once: boolean }): void;
+}
+
+/** Has ONNX Runtime's threads made by the page, which `notify` tells of each. */
+export function askForThreads(notify: (notice: WorkerNotice, moved: Transferable[]) => void): void {
+  /** As much of a Worker as ONNX Runtime's glue uses; the page ends it with the worker that asked. */
+  class Thread {
+    onmessage: ((event: MessageEvent) => void) | null = null;
+    /** Set by the glue. A thread that fails ends its lane, by the page. */
+    onerror: ((event: ErrorEvent) => void) | null = null;
+    readonly #port: MessagePort;
+
+    constructor() {
+      const { port1, port2 } = new MessageChannel();
+      this.#port = port1;
+      port1.onmessage = (event: MessageEvent): void => {
+        this.onmessage?.(event);
+      };
+      notify({ selvedge: "thread", port: port2 }, [port2]);
+    }
+
+    postMessage(message: unknown, moved: Transferable[] = []): void {
+      this.#port.postMessage(message, moved);
+    }
+
+    terminate(): void {
+      this.#port.close();
+    }
+  }
+  globalThis.Worker = Thread as unknown as typeof Worker;
+}
+
+/** Has what the glue says and hears inside a thread go through the port that comes first. */
+export function beThread(scope: ThreadScope): void {
+  const listen = ({ data }: MessageEvent): void => {
+    const { port } = data as ThreadMessage;
+    scope.postMessage = port.postMessage.bind(port);
+    port.onmessage = (event: MessageEvent): void => {
+      scope.onmessage?.(event);
+    };
+  };
+  scope.addEventListener("message", listen, { once: true });
+}
