@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { Effects, WorkerHandle } from "../effects.ts";
+import type { Effects } from "../effects.ts";
 import { askForThreads, beThread, THREAD_NAME } from "./threads.ts";
 import type { ThreadMessage, ThreadScope } from "./threads.ts";
 import { WorkerClient } from "./worker-client.ts";
