@@ -94,7 +94,7 @@ export class Downloader {
   }
 
   /** Fetches and parses JSON; whether it is what it should be is for the caller to check. */
-  async json(url: string, maxBytes: number, signal: AbortSignal, attempts?: number): Promise<unknown> {
+  async json(url: string, maxBytes: number, signal: AbortSignal, attempts?: () => Promise<number>): Promise<unknown> {
     const net = { effects: this.effects, signal };
     const bytes = await retry(
       net,

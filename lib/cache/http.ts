@@ -105,7 +105,7 @@ export async function request(
 export async function retry<T>(
   { effects, signal }: NetOptions,
   attempt: (tried: number, onward: () => void) => Promise<T>,
-  attempts: number = ATTEMPTS.network,
+  attempts: () => number | Promise<number> = () => ATTEMPTS.network,
 ): Promise<T> {
   let failed = 0;
   let wrong = 0;
@@ -120,7 +120,7 @@ export async function retry<T>(
       if (!isSelvedgeError(error) || error.details["final"] === true) throw error;
       failed += 1;
       if (error.code === "integrity-failed") wrong += 1;
-      if (failed >= attempts || wrong >= ATTEMPTS.wrongBytes) throw error;
+      if (failed >= (await attempts()) || wrong >= ATTEMPTS.wrongBytes) throw error;
       const told = error.details["retryAfterMs"];
       const usual = Math.min(BACKOFF_MAX_MS, BACKOFF_MS * 2 ** (failed - 1)) * (0.5 + effects.random());
       await pause(typeof told === "number" ? told : usual, { effects, signal });

@@ -11,6 +11,7 @@ import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 import { SIGNATURE_MAX_BYTES, verify } from "../signature.ts";
 import { bareBytes, fetchBare } from "./bare.ts";
 import type { Downloader, DownloadOptions } from "./download.ts";
+import { ATTEMPTS } from "./http.ts";
 import { isBare } from "./manifest.ts";
 import type { Wish } from "./protocol.ts";
 
@@ -70,7 +71,7 @@ export function openNewest(
   downloader: Downloader,
   signal: AbortSignal,
 ): Promise<OpenedBundle> {
-  return fromServer(url, policy, downloader, signal, true);
+  return fromServer(url, policy, downloader, signal, true, Promise.resolve(null));
 }
 
 /** Gives what an address leads to, without remembering it: the server's version, or the stored one where it is away. */
@@ -91,21 +92,26 @@ async function openBundle(
   signal: AbortSignal,
   remembers = true,
 ): Promise<OpenedBundle> {
-  const stored = await fromShelf(url, policy, downloader);
+  const reading = fromShelf(url, policy, downloader);
+  const late = new AbortController();
+  const both = AbortSignal.any([signal, late.signal]);
+  const ask = (): Promise<OpenedBundle> => fromServer(url, policy, downloader, both, remembers, reading);
+  // Asked while the shelf is read, where that is sure to be asked.
+  const asking = policy.update === "first" && policy.identity === undefined ? ask() : null;
+  asking?.catch(() => undefined); // told below
+  const stored = await reading;
   const use = (found: OpenedBundle): OpenedBundle => {
     // Nobody waits for that; what can't be noted is not noted.
     if (remembers) downloader.shelf?.touch(found.identity).catch(() => undefined);
     return found;
   };
   if (stored !== null && (policy.update !== "first" || stored.identity === policy.identity)) return use(stored);
-  if (stored === null) return fromServer(url, policy, downloader, signal, remembers);
-  const late = new AbortController();
+  if (stored === null) return asking ?? ask();
   const cancel = downloader.effects.setTimer(() => {
     late.abort();
   }, ASK_MS);
   try {
-    const both = AbortSignal.any([signal, late.signal]);
-    return await fromServer(url, policy, downloader, both, remembers, 1);
+    return await (asking ?? ask());
   } catch (error) {
     signal.throwIfAborted();
     if (late.signal.aborted || isAway(error)) return use(stored);
@@ -115,14 +121,16 @@ async function openBundle(
   }
 }
 
+/** Asks once where a stored version stands behind it, which `reading` gives. */
 async function fromServer(
   url: string,
   { trust, identity: wanted }: Policy,
   downloader: Downloader,
   signal: AbortSignal,
   remembers: boolean,
-  attempts?: number,
+  reading: Promise<OpenedBundle | null>,
 ): Promise<OpenedBundle> {
+  const attempts = async (): Promise<number> => ((await reading) === null ? ATTEMPTS.network : 1);
   const [json, signature] = await Promise.all([
     downloader.json(url, JSON_MAX_BYTES, signal, attempts),
     trust.length === 0 ? null : fetchSignature(url, downloader, signal, attempts),
@@ -132,8 +140,13 @@ async function fromServer(
   const release = await checkTrust(bundle, identity, signature, trust, downloader);
   if (wanted !== undefined && identity !== wanted) throw otherVersion(url, identity, wanted);
   if (release !== null && wanted === undefined) await checkRelease(url, release, downloader);
-  if (remembers)
-    await downloader.shelf?.remember(bundle, { url, identity, validator: null, signature }).catch(() => undefined);
+  if (remembers) {
+    const remembered = downloader.shelf
+      ?.remember(bundle, { url, identity, validator: null, signature })
+      .catch(() => undefined);
+    // A manifest stands there before its chunks; one that is there already only gets a new time.
+    if ((await reading)?.identity !== identity) await remembered;
+  }
   return { ...asked(bundle, identity, null), release };
 }
 
@@ -162,7 +175,7 @@ async function fetchSignature(
   url: string,
   downloader: Downloader,
   signal: AbortSignal,
-  attempts?: number,
+  attempts: () => Promise<number>,
 ): Promise<unknown> {
   try {
     return await downloader.json(new URL("signature.json", url).href, SIGNATURE_MAX_BYTES, signal, attempts);

@@ -31,13 +31,8 @@ export async function openOpfs(now: () => number): Promise<Store | null> {
   return openFolder(await root.getDirectoryHandle(FOLDER, { create: true }), now);
 }
 
-/** Opens the store in a folder, and clears away what pages that died were writing. */
-export async function openFolder(folder: FileSystemDirectoryHandle, now: () => number): Promise<Store> {
-  for await (const name of folder.keys()) {
-    const begun = TEMPORARY.exec(name)?.[1];
-    if (begun !== undefined && now() - Number(begun) > ABANDONED_MS)
-      await folder.removeEntry(name).catch(() => undefined);
-  }
+/** Opens the store in a folder. */
+export function openFolder(folder: FileSystemDirectoryHandle, now: () => number): Store {
   return new OpfsStore(folder, now);
 }
 
@@ -51,9 +46,14 @@ class OpfsStore implements Store {
     this.#now = now;
   }
 
+  /** Clears away, too, what pages that died were writing. */
   async names(): Promise<string[]> {
     const names: string[] = [];
-    for await (const name of this.#folder.keys()) if (!TEMPORARY.test(name)) names.push(name);
+    for await (const name of this.#folder.keys()) {
+      const begun = TEMPORARY.exec(name)?.[1];
+      if (begun === undefined) names.push(name);
+      else if (this.#now() - Number(begun) > ABANDONED_MS) await this.#folder.removeEntry(name).catch(() => undefined);
+    }
     return names;
   }
 

@@ -91,21 +91,21 @@ test("memory passes the conformance suite", async () => {
 
 test("OPFS's code passes the conformance suite", async () => {
   const folder = new Folder();
-  expect(await checkStore(() => openFolder(folder.handle(), () => 0))).toEqual({});
+  expect(await checkStore(() => Promise.resolve(openFolder(folder.handle(), () => 0)))).toEqual({});
   expect(folder.held).toBe(0);
 });
 
 test("a page that dies at any effect of a write leaves the entry whole or not at all", async () => {
   const whole = new Folder();
-  await (await openFolder(whole.handle(), () => 0)).write("check-a", bytes);
+  await openFolder(whole.handle(), () => 0).write("check-a", bytes);
   expect(whole.effects).toBeGreaterThan(4);
   for (let dieAt = 1; dieAt <= whole.effects; dieAt += 1) {
     const folder = new Folder();
     folder.dieAt = dieAt;
-    const dying = await openFolder(folder.handle(), () => 0);
+    const dying = openFolder(folder.handle(), () => 0);
     await expect(dying.write("check-a", bytes)).rejects.toThrow("The page is gone.");
     folder.dieAt = Number.POSITIVE_INFINITY;
-    const next = await openFolder(folder.handle(), () => 1_000_000);
+    const next = openFolder(folder.handle(), () => 1_000_000);
     expect(await next.names()).toEqual([]);
     expect(await next.read("check-a")).toBeNull();
     expect([...folder.files.keys()], "what was half written is cleared away").toEqual([]);
@@ -117,7 +117,7 @@ test("a page that dies at any effect of a write leaves the entry whole or not at
 test("what another tab is writing is not cleared away", async () => {
   const folder = new Folder();
   folder.files.set("temp-500-x", bytes);
-  await openFolder(folder.handle(), () => 1_000);
+  expect(await openFolder(folder.handle(), () => 1_000).names()).toEqual([]);
   expect([...folder.files.keys()]).toEqual(["temp-500-x"]);
 });
 
@@ -125,7 +125,7 @@ test.each([0, 3, 4294967288])(
   "a write that claims %d bytes is quota-exceeded, and nothing is left",
   async (claimed) => {
     const folder = new Folder();
-    const store = await openFolder(folder.handle(), () => 0);
+    const store = openFolder(folder.handle(), () => 0);
     folder.claimed = claimed;
     const error: unknown = await store.write("check-a", bytes).catch((caught: unknown) => caught);
     expect(isSelvedgeError(error) && error.code).toBe("quota-exceeded");
@@ -140,6 +140,13 @@ test("memory that is full is quota-exceeded", async () => {
   await expect(store.write("check-b", bytes)).rejects.toMatchObject({ code: "quota-exceeded" });
   await store.remove("check-a");
   await store.write("check-b", bytes);
+});
+
+test("a store that holds something is not tried: a full one is read all the same", async () => {
+  const full = new MemoryStore(1_000);
+  await full.write("check-a", bytes);
+  const store = await openStore(() => 0, [["opfs", () => Promise.resolve(full)]]);
+  expect(store).toBe(full);
 });
 
 test("the first store that keeps what is written is taken", async () => {
