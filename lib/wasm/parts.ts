@@ -58,15 +58,18 @@ export function joinParts(first: Uint8Array, rest: Uint8Array): Uint8Array<Array
   const partOf = (all: readonly Section[], id: number): Uint8Array =>
     all.find((x) => x.id === id)?.bytes ?? Uint8Array.of(0);
   const imported = readImports(partOf(sections, SECTION.import)).functions;
-  const bodies = readBodies(partOf(sections, SECTION.code));
   const rare = readBodies(partOf(others, SECTION.code));
+  // What the first part has beyond the rest is its way to link.
+  const bodies = readBodies(partOf(sections, SECTION.code)).slice(0, rare.length);
   for (const index of filledIn(partOf(others, SECTION.element)))
     bodies[index - imported] = rare[index - imported] as Uint8Array;
   const replaced = replacedIn(others);
   return writeSections([
     ...sections.map(({ id, bytes }) => {
       const before = replaced.find((x) => x.id === id);
-      return before ?? { id, bytes: id === SECTION.code ? writeBodies(bodies) : bytes };
+      if (before !== undefined) return before;
+      if (id === SECTION.function) return { id, bytes: partOf(others, id) };
+      return { id, bytes: id === SECTION.code ? writeBodies(bodies) : bytes };
     }),
     { id: SECTION.custom, bytes: nameOf(WHOLE) },
   ]);

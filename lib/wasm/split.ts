@@ -2,6 +2,9 @@
 // first part is the module with stubs for the rare functions, the rest is the same with stubs for all others. Stubs of
 // the first part call through a table that the rest fills; at the first such call it is fetched and linked (parts.ts).
 //
+// There are seven stubs to a function that runs, and what they take to compile is a fourth of all: so they hold no more than
+// a call of what links, which is one function for all of them, and the call through the table.
+//
 // What makes it short: both parts number functions, types, globals, tables and memories as the whole did, so that no body
 // changes and no instruction is read. The rest imports what the first part defines. (Binaryen's wasm-split does the same on
 // the level of instructions, with a toolchain that npm does not have.)
@@ -27,7 +30,7 @@ import type { Section } from "./sections.ts";
 
 const FUNCREF = 0x70;
 const I32 = 0x7f;
-const OP = { if: 0x04, end: 0x0b, callIndirect: 0x11, localGet: 0x20, globalGet: 0x23, eqz: 0x45, i32Const: 0x41 };
+const OP = { if: 0x04, end: 0x0b, call: 0x10, callIndirect: 0x11, localGet: 0x20, globalGet: 0x23, eqz: 0x45, i32Const: 0x41 };
 const VOID = 0x40;
 
 /** A module in two parts. */
@@ -77,13 +80,17 @@ export function splitWasm(module: Uint8Array, id: string, isUsual: (index: numbe
     const values = Array.from({ length: types[type]?.params ?? 0 }, (_, i) => concat([byte(OP.localGet), number(i)]));
     return concat([...values, byte(OP.i32Const), signed(slot), byte(OP.callIndirect), number(type), number(table)]);
   };
-  const linkFirst = concat([
-    concat([byte(OP.globalGet), number(linked), Uint8Array.of(OP.eqz, OP.if, VOID)]),
-    concat([byte(OP.i32Const), signed(0), byte(OP.callIndirect), number(plainType), number(rareTable), byte(OP.end)]),
-  ]);
   const stub = (code: Uint8Array): Uint8Array => concat([number(0), code, byte(OP.end)]);
+  /** Comes after all functions of the whole. */
+  const link = stub(
+    concat([
+      concat([byte(OP.globalGet), number(linked), Uint8Array.of(OP.eqz, OP.if, VOID)]),
+      concat([byte(OP.i32Const), signed(0), byte(OP.callIndirect), number(plainType), number(rareTable), byte(OP.end)]),
+    ]),
+  );
+  const callLink = concat([byte(OP.call), number(imports.functions + bodies.length)]);
   const firstBodies = bodies.map((body, i) =>
-    isRare[i] === true ? stub(concat([linkFirst, handOn(i, rareTable, 1 + (slots[i] ?? 0))])) : body,
+    isRare[i] === true ? stub(concat([callLink, handOn(i, rareTable, 1 + (slots[i] ?? 0))])) : body,
   );
   const restBodies = bodies.map((body, i) => (isRare[i] === true ? body : stub(handOn(i, usualTable, slots[i] ?? 0))));
 
@@ -103,6 +110,8 @@ export function splitWasm(module: Uint8Array, id: string, isUsual: (index: numbe
     switch (section.id) {
       case SECTION.type:
         return { id: section.id, bytes: typeSection };
+      case SECTION.function:
+        return { id: section.id, bytes: append(section.bytes, [number(plainType)]) };
       case SECTION.table:
         return {
           id: section.id,
@@ -115,7 +124,7 @@ export function splitWasm(module: Uint8Array, id: string, isUsual: (index: numbe
       case SECTION.element:
         return { id: section.id, bytes: append(section.bytes, [fill(usualTable, 0, usualOnes, imports.functions)]) };
       case SECTION.code:
-        return { id: section.id, bytes: writeBodies(firstBodies) };
+        return { id: section.id, bytes: writeBodies([...firstBodies, link]) };
       default:
         return section;
     }
