@@ -14,6 +14,7 @@ import type { Downloader, DownloadOptions } from "./download.ts";
 import { ATTEMPTS } from "./http.ts";
 import { isBare } from "./manifest.ts";
 import type { Wish } from "./protocol.ts";
+import type { Shelf } from "./shelf.ts";
 
 /** A bundle found, and what it is known by. */
 export interface OpenedBundle {
@@ -32,6 +33,8 @@ export type Policy = Pick<Wish, "trust" | "update" | "identity">;
 
 /** How long a bundle that is stored waits for the server's `bundle.json`, before it is used as it is. */
 const ASK_MS = 5_000;
+/** So long after a stored bundle was opened it is noted when that was. */
+const NOTE_MS = 1_000;
 const JSON_MAX_BYTES = 16 * 1024 * 1024;
 
 /** Opens an absolute address, or bytes. */
@@ -101,8 +104,7 @@ async function openBundle(
   asking?.catch(() => undefined); // told below
   const stored = await reading;
   const use = (found: OpenedBundle): OpenedBundle => {
-    // Nobody waits for that; what can't be noted is not noted.
-    if (remembers) downloader.shelf?.touch(found.identity).catch(() => undefined);
+    if (remembers) later(downloader, (shelf) => shelf.touch(found.identity));
     return found;
   };
   if (stored !== null && (policy.update !== "first" || stored.identity === policy.identity)) return use(stored);
@@ -141,11 +143,11 @@ async function fromServer(
   if (wanted !== undefined && identity !== wanted) throw otherVersion(url, identity, wanted);
   if (release !== null && wanted === undefined) await checkRelease(url, release, downloader);
   if (remembers) {
-    const remembered = downloader.shelf
-      ?.remember(bundle, { url, identity, validator: null, signature })
-      .catch(() => undefined);
+    const remember = (shelf: Shelf): Promise<void> =>
+      shelf.remember(bundle, { url, identity, validator: null, signature });
     // A manifest stands there before its chunks; one that is there already only gets a new time.
-    if ((await reading)?.identity !== identity) await remembered;
+    if ((await reading)?.identity === identity) later(downloader, remember);
+    else if (downloader.shelf !== null) await remember(downloader.shelf).catch(() => undefined);
   }
   return { ...asked(bundle, identity, null), release };
 }
@@ -169,6 +171,14 @@ async function fromShelf(
   } catch {
     return null; // a store that fails is a store that is not there
   }
+}
+
+/** Notes something when the load that it is about no longer reads from the shelf; what can't be noted is not. */
+function later({ shelf, effects }: Downloader, note: (shelf: Shelf) => Promise<void>): void {
+  if (shelf === null) return;
+  effects.setTimer(() => {
+    note(shelf).catch(() => undefined);
+  }, NOTE_MS);
 }
 
 async function fetchSignature(

@@ -69,12 +69,13 @@ export class Shelf {
    */
   async chunk({ sha256, bytes }: BundleChunk): Promise<Blob | null> {
     const name = chunkName({ sha256, bytes });
-    const found = await this.store.read(name);
+    const { store } = this;
+    const blob = store.blob === undefined ? null : await store.blob(name);
+    const found = store.blob === undefined ? await store.read(name) : await bytesOf(blob);
     if (found === null) return null;
     try {
-      if (found.byteLength === bytes && (await sha256Hex(found)) === sha256)
-        return (await this.store.blob?.(name)) ?? new Blob([found]);
-      await this.store.remove(name);
+      if (found.byteLength === bytes && (await sha256Hex(found)) === sha256) return blob ?? new Blob([found]);
+      await store.remove(name);
       return null;
     } finally {
       release(found);
@@ -336,6 +337,16 @@ export class Shelf {
       return null; // damaged: as if it were not here
     }
   }
+}
+
+/** Gives what a store's blob holds; null where it has gone meanwhile. */
+async function bytesOf(blob: Blob | null): Promise<Bytes | null> {
+  return blob === null
+    ? null
+    : blob.arrayBuffer().then(
+        (buffer) => new Uint8Array(buffer),
+        () => null,
+      );
 }
 
 /** Gives the name of a chunk without its prefix. */
