@@ -30,7 +30,16 @@ import type { Section } from "./sections.ts";
 
 const FUNCREF = 0x70;
 const I32 = 0x7f;
-const OP = { if: 0x04, end: 0x0b, call: 0x10, callIndirect: 0x11, localGet: 0x20, globalGet: 0x23, eqz: 0x45, i32Const: 0x41 };
+const OP = {
+  if: 0x04,
+  end: 0x0b,
+  call: 0x10,
+  callIndirect: 0x11,
+  localGet: 0x20,
+  globalGet: 0x23,
+  eqz: 0x45,
+  i32Const: 0x41,
+};
 const VOID = 0x40;
 
 /** A module in two parts. */
