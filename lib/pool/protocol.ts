@@ -1,4 +1,4 @@
-// The thread line: every message between the page and a worker, as types alone.
+// The thread line: every message between the page and a worker.
 // Calls go through Comlink (pool/worker-client.ts here, pool/worker.ts there) and always resolve, to a value or to an
 // error as a plain object. Messages are imperative down, past tense up. Everything is cloneable; transfer is an
 // optimisation.
@@ -151,6 +151,14 @@ export type WorkerNotice =
   | { readonly selvedge: "thread"; readonly port: MessagePort }
   /** Comes before the answer of the call that changed it. */
   | { readonly selvedge: "memory"; readonly bytes: number };
+
+/** A worker of this name is a thread of another one: ONNX Runtime's glue knows it by that. */
+export const THREAD_NAME = "em-pthread";
+
+/** The first message that a thread is sent: where it speaks with the worker that asked for it. */
+export interface ThreadMessage {
+  readonly port: MessagePort;
+}
 
 /** Tells a notice from Comlink's traffic. */
 export function isNotice(data: unknown): data is WorkerNotice {

@@ -1,7 +1,9 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Effects } from "../effects.ts";
-import { askForThreads, beThread, THREAD_NAME } from "./threads.ts";
-import type { ThreadMessage, ThreadScope } from "./threads.ts";
+import { THREAD_NAME } from "./protocol.ts";
+import type { ThreadMessage } from "./protocol.ts";
+import { askForThreads, beThread } from "./threads.ts";
+import type { ThreadScope } from "./threads.ts";
 import { WorkerClient } from "./worker-client.ts";
 
 /** A worker that only listens. */

@@ -4,15 +4,7 @@
 //   registered the child, on a condition variable on which the child's own thread may wait by then as well, and one waiter
 //   is woken, which may be the child. Where three pages shared two cores that was one start of fifty. A page doesn't wait so.
 // - A page that enforces Trusted Types has vouched for this script already, under one policy.
-import type { WorkerNotice } from "./protocol.ts";
-
-/** ONNX Runtime's glue knows by this name, in a worker, that it is a thread. */
-export const THREAD_NAME = "em-pthread";
-
-/** The first message that a thread is sent: where it speaks with the worker that asked for it. */
-export interface ThreadMessage {
-  readonly port: MessagePort;
-}
+import type { ThreadMessage, WorkerNotice } from "./protocol.ts";
 
 /** As much of a worker's `self` as a thread needs. */
 export interface ThreadScope {

@@ -4,10 +4,8 @@ import type { Effects, WorkerHandle } from "../effects.ts";
 import { isUnreadable, SelvedgeError } from "../errors.ts";
 import { Link } from "../link.ts";
 import type { WorkerSource } from "../link.ts";
-import { isNotice } from "./protocol.ts";
-import type { LoadMessage, Ran, RunMessage, WorkerApi } from "./protocol.ts";
-import { THREAD_NAME } from "./threads.ts";
-import type { ThreadMessage } from "./threads.ts";
+import { isNotice, THREAD_NAME } from "./protocol.ts";
+import type { LoadMessage, Ran, RunMessage, ThreadMessage, WorkerApi } from "./protocol.ts";
 import { sendRun, takeRan } from "./wire.ts";
 
 /** One worker that computes, from its start to its end. */

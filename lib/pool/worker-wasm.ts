@@ -1,7 +1,8 @@
 // Entry of the worker for browsers without JSPI: CPU only.
 import * as ort from "onnxruntime-web/wasm";
 import { createOrtBackend } from "../backend/ort.ts";
-import { beThread, THREAD_NAME } from "./threads.ts";
+import { THREAD_NAME } from "./protocol.ts";
+import { beThread } from "./threads.ts";
 import type { ThreadScope } from "./threads.ts";
 import { serve } from "./worker.ts";
 
