@@ -7,14 +7,14 @@ export default [
   {
     name: "JavaScript on the main thread, gzip",
     path: "dist/index.js",
-    limit: "30.8 kB",
+    limit: "30.9 kB",
     gzip: true,
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: onDemand }),
   },
   {
     name: "The same with all that may be loaded later, gzip",
     path: "dist/index.js",
-    limit: "34.2 kB",
+    limit: "34.3 kB",
     gzip: true,
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm" }),
   },

@@ -83,8 +83,8 @@ export class WorkerClient {
     const thread = effects.createWorker(script, THREAD_NAME);
     thread.addEventListener("error", (event) => {
       event.preventDefault();
-      const { message = "it did not start" } = event as Partial<ErrorEvent>;
-      this.end(new SelvedgeError("worker-crashed", `A thread of the worker crashed: ${message}`, { message }));
+      const { message } = event as ErrorEvent;
+      this.end(new SelvedgeError("worker-crashed", `A thread crashed: ${message}`, { message }));
     });
     thread.postMessage({ port } satisfies ThreadMessage, [port]);
     this.#threads.push(thread);
