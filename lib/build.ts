@@ -23,7 +23,8 @@ import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
-import { bakeParts, takeSnapshot } from "./wasm/snapshot.ts";
+import { bakeParts } from "./wasm/bake.ts";
+import { takeSnapshot } from "./wasm/snapshot.ts";
 import { splitWasm } from "./wasm/split.ts";
 import { readUsual } from "./wasm/usual.ts";
 

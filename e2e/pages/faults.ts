@@ -27,6 +27,8 @@ export interface Suffered {
   readonly failed: readonly string[];
   /** How many were tried more than once. */
   readonly again: number;
+  /** How often a worker ended by itself, hung, or did not start. */
+  readonly crashes: number;
   /** Codes of the tries that failed. */
   readonly codes: readonly string[];
   readonly backends: readonly string[];
@@ -121,6 +123,7 @@ const page: FaultsPage = {
     });
     plain ??= await ask(model, [], COUNT);
     const later = await ask(model, [], 5);
+    const crashes = engine.stats().lanes.reduce((sum, x) => sum + x.crashes, 0);
     await engine.close();
     const tries = hurt.answers.flatMap(({ info }) => info.history);
     return {
@@ -129,6 +132,7 @@ const page: FaultsPage = {
       wrong: hurt.wrong,
       failed: hurt.failed,
       again: hurt.answers.filter(({ info }) => info.attempts > 1).length,
+      crashes,
       codes: [...new Set(tries.flatMap(({ error }) => error ?? []))],
       backends: [...new Set(hurt.answers.map(({ info }) => info.backend))],
       plainMs: plain.ms,

@@ -2,7 +2,7 @@
 // instead, and what the two say to each other goes through a port:
 // - Firefox (153) can hang for good in `new Worker` inside a worker: the parent then waits until the page's thread has
 //   registered the child, on a condition variable on which the child's own thread may wait by then as well, and one waiter
-//   is woken, which may be the child. Where three pages shared two cores that was one start of fifty. A page doesn't wait so.
+//   is woken, which may be the child. Where seven pages shared two cores that was one start of sixty. A page doesn't wait so.
 // - A page that enforces Trusted Types has vouched for this script already, under one policy.
 import type { ThreadMessage, WorkerNotice } from "./protocol.ts";
 

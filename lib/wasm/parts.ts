@@ -18,7 +18,7 @@ export const RARE = "rare";
 /** Ends the name of the global that is 1 once the rest is linked. */
 export const LINKED = "linked";
 const WHOLE = "whole";
-/** Names the section of the rest that keeps what a snapshot took the place of in the first part (snapshot.ts). */
+/** Names the section of the rest that keeps what a snapshot took the place of in the first part (bake.ts). */
 export const REPLACED = "replaced";
 
 /** A function that imports nothing but one other, and calls it: only functions of WebAssembly go into tables. */

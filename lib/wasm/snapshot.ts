@@ -1,11 +1,11 @@
 // ONNX Runtime as it is once it has started, for the build to ship: the memory that its start leaves holds the schemas and
 // kernels of all operators, which each worker would register anew, by half of the code that it would have to compile.
 //
-// The build starts ONNX Runtime once, in Node, with Emscripten's own glue, and puts what then is in its memory and globals
-// in the place of what they begin with. (Wizer does the same for WASI; it knows no shared memory and no JavaScript.) What
-// makes that right: with one thread the start is a function of nothing, which is seen to by starting twice, under two
-// clocks; the glue keeps nothing of its own of the start; and what calls the start once more finds it done. Where there
-// are threads the start is another one: then the module is what it was (parts.ts).
+// The build starts ONNX Runtime once, in Node, with Emscripten's own glue (here), and puts what then is in its memory and
+// globals in the place of what they begin with (bake.ts). (Wizer does the same for WASI; it knows no shared memory and no
+// JavaScript.) What makes that right: with one thread the start is a function of nothing, which is seen to by starting
+// twice, under two clocks; the glue keeps nothing of its own of the start; and what calls the start once more finds it
+// done. Where there are threads the start is another one: then the module is what it was (parts.ts).
 import { createContext, Script } from "node:vm";
 import {
   append,
@@ -13,19 +13,13 @@ import {
   KIND,
   nameOf,
   number,
-  readBodies,
   Reader,
   readImports,
   readSections,
   SECTION,
-  signed,
-  vector,
-  writeBodies,
   writeSections,
 } from "./sections.ts";
-import { REPLACED } from "./parts.ts";
 import type { Section } from "./sections.ts";
-import type { Parts } from "./split.ts";
 import { STARTER } from "./starter.ts";
 
 /** What a start leaves. */
@@ -55,10 +49,6 @@ type Factory = (config: object) => Promise<Runtime>;
 const GLOBAL = "snapshot ";
 const FATAL = 4;
 const CLOCKS_MS = [1_000_000_000_000, 2_000_000_012_345] as const;
-/** Zeros between two segments that cost no more than a segment. */
-const GAP = 16;
-const I32_CONST = 0x41;
-const END = 0x0b;
 
 /**
  * Starts a module with the glue that belongs to it, and gives what that leaves.
@@ -71,58 +61,12 @@ export async function takeSnapshot(module: Uint8Array, glue: string): Promise<Sn
   return one;
 }
 
-/** Puts a snapshot into a module; functions may have changed since, and globals been added. */
-export function bakeSnapshot(module: Uint8Array, { memory, globals, constructors }: Snapshot): Uint8Array<ArrayBuffer> {
-  const sections = readSections(module);
-  const data = [...emptySegments(sections), ...segmentsOf(memory)];
-  return writeSections(
-    sections.map(({ id, bytes }) => {
-      if (id === SECTION.data) return { id, bytes: vector(data) };
-      if (id === SECTION.dataCount) return { id, bytes: number(data.length) };
-      if (id === SECTION.global) return { id, bytes: withValues(bytes, globals) };
-      if (id !== SECTION.code) return { id, bytes };
-      const bodies = readBodies(bytes);
-      bodies[constructors] = Uint8Array.of(0, END);
-      return { id, bytes: writeBodies(bodies) };
-    }),
-  );
-}
-
-/**
- * Puts a snapshot into the first part of a module that was split so that its constructors are rare, and what it takes the
- * place of into the rest, for joinParts.
- */
-export function bakeParts({ first, rest }: Parts, snapshot: Snapshot): Parts {
-  const ids: readonly number[] = [SECTION.global, SECTION.dataCount, SECTION.data];
-  const replaced = writeSections(readSections(first).filter(({ id }) => ids.includes(id)));
-  const kept = { id: SECTION.custom, bytes: concat([nameOf(REPLACED), replaced]) };
-  // What only the start runs is rare now, and names segments.
-  const data = emptySegments(readSections(first));
-  const count = { id: SECTION.dataCount, bytes: number(data.length) };
-  const sections = readSections(rest).flatMap((x) =>
-    x.id === SECTION.code ? [count, x, { id: SECTION.data, bytes: vector(data) }] : [x],
-  );
-  return { first: bakeSnapshot(first, snapshot), rest: writeSections([...sections, kept]) };
-}
-
-/** Gives segments for those that a module has: instructions name them, which have run and copied what was in them. */
-function emptySegments(sections: readonly Section[]): Uint8Array[] {
-  const data = sections.find((x) => x.id === SECTION.data)?.bytes ?? Uint8Array.of(0);
-  return Array.from({ length: new Reader(data).number() }, () => Uint8Array.of(1, 0));
-}
-
 async function start(module: Uint8Array, glue: string, nowMs: number): Promise<Snapshot> {
   const sections = readSections(module);
   const own = new Reader(sections.find((x) => x.id === SECTION.global)?.bytes ?? Uint8Array.of(0)).number();
-  const entries = Array.from({ length: own }, (_, i) =>
-    concat([nameOf(GLOBAL + String(i)), Uint8Array.of(KIND.global), number(i)]),
-  );
-  const open = writeSections(
-    sections.map(({ id, bytes }) => ({ id, bytes: id === SECTION.export ? append(bytes, entries) : bytes })),
-  );
+  const open = new WebAssembly.Module(exportGlobals(sections, own));
   const began: string[] = [];
-  let depth = 0;
-  let instance: WebAssembly.Instance | undefined;
+  let exports: WebAssembly.Exports = {};
   let memory: WebAssembly.Memory | undefined;
   const runtime = await factoryOf(
     glue,
@@ -131,28 +75,13 @@ async function start(module: Uint8Array, glue: string, nowMs: number): Promise<S
     numThreads: 1,
     instantiateWasm(imports: Record<string, Record<string, unknown>>, done: (made: object) => void) {
       const given = Object.values(imports).flatMap((x) => Object.values(x));
-      memory = given.find(
-        (x): x is WebAssembly.Memory => Object.prototype.toString.call(x) === "[object WebAssembly.Memory]",
-      );
-      instance = new WebAssembly.Instance(new WebAssembly.Module(open), imports as WebAssembly.Imports);
-      const watched = Object.entries(instance.exports).map(([name, value]) => {
-        if (typeof value !== "function") return [name, value];
-        const call = (...values: unknown[]): unknown => {
-          if (depth === 0) began.push(name);
-          depth += 1;
-          try {
-            return (value as (...values: unknown[]) => unknown)(...values);
-          } finally {
-            depth -= 1;
-          }
-        };
-        return [name, call];
-      });
-      done({ exports: Object.fromEntries(watched) as object });
+      memory = given.find(isMemory);
+      ({ exports } = new WebAssembly.Instance(open, imports as WebAssembly.Imports));
+      done({ exports: watchCalls(exports, began) });
     },
   });
   const [constructors] = began;
-  if (instance === undefined || memory === undefined || constructors === undefined || began.length > 1)
+  if (memory === undefined || constructors === undefined || began.length > 1)
     throw new Error(
       `ONNX Runtime's glue starts otherwise than was foreseen: it calls ${began.join(", ") || "nothing"}`,
     );
@@ -160,11 +89,44 @@ async function start(module: Uint8Array, glue: string, nowMs: number): Promise<S
   const bytes = new Uint8Array(memory.buffer);
   let end = bytes.length;
   while (end > 0 && bytes[end - 1] === 0) end -= 1;
-  const { exports } = instance;
   const globals = Array.from({ length: own }, (_, i) =>
     Number((exports[GLOBAL + String(i)] as WebAssembly.Global).value),
   );
   return { memory: bytes.slice(0, end), globals, constructors: functionOf(sections, constructors) };
+}
+
+/** Has a module export all of its own globals. */
+function exportGlobals(sections: readonly Section[], count: number): Uint8Array<ArrayBuffer> {
+  const entries = Array.from({ length: count }, (_, i) =>
+    concat([nameOf(GLOBAL + String(i)), Uint8Array.of(KIND.global), number(i)]),
+  );
+  return writeSections(
+    sections.map(({ id, bytes }) => ({ id, bytes: id === SECTION.export ? append(bytes, entries) : bytes })),
+  );
+}
+
+/** Notes which functions are called from outside, in their order, and not out of one another. */
+function watchCalls(exports: WebAssembly.Exports, began: string[]): object {
+  let depth = 0;
+  const watched = Object.entries(exports).map(([name, value]) => {
+    if (typeof value !== "function") return [name, value];
+    const call = (...values: unknown[]): unknown => {
+      if (depth === 0) began.push(name);
+      depth += 1;
+      try {
+        return (value as (...values: unknown[]) => unknown)(...values);
+      } finally {
+        depth -= 1;
+      }
+    };
+    return [name, call];
+  });
+  return Object.fromEntries(watched) as object;
+}
+
+/** The glue's world has a WebAssembly of its own, so `instanceof` tells nothing. */
+function isMemory(value: unknown): value is WebAssembly.Memory {
+  return Object.prototype.toString.call(value) === "[object WebAssembly.Memory]";
 }
 
 /** Does what a worker does before its first model (backend/ort.ts). */
@@ -217,40 +179,4 @@ function functionOf(sections: readonly Section[], name: string): number {
     if (kind === KIND.function && key === name) return index - readImports(of(SECTION.import)).functions;
   }
   throw new Error(`WebAssembly: no function is exported as ${name}`);
-}
-
-/** Gives what is not 0 as segments that are copied when a module is instantiated. */
-function segmentsOf(memory: Uint8Array): Uint8Array[] {
-  const segments: Uint8Array[] = [];
-  let from = -1;
-  let to = 0;
-  const put = (): void => {
-    if (from < 0) return;
-    const offset = concat([Uint8Array.of(I32_CONST), signed(from), Uint8Array.of(END)]);
-    segments.push(concat([Uint8Array.of(0), offset, number(to - from), memory.subarray(from, to)]));
-  };
-  for (let at = 0; at < memory.length; at += 1) {
-    if (memory[at] === 0) continue;
-    if (from < 0 || at - to > GAP) {
-      put();
-      from = at;
-    }
-    to = at + 1;
-  }
-  put();
-  return segments;
-}
-
-/** Has globals begin with other values; those after them stay. */
-function withValues(section: Uint8Array, values: readonly number[]): Uint8Array {
-  const reader = new Reader(section);
-  const count = reader.number();
-  const globals = values.map((value) => {
-    const start = reader.at;
-    reader.take(2);
-    const type = reader.since(start);
-    for (reader.byte(), reader.number(); reader.byte() !== END;);
-    return concat([type, Uint8Array.of(I32_CONST), signed(value), Uint8Array.of(END)]);
-  });
-  return concat([number(count), ...globals, section.subarray(reader.at)]);
 }

@@ -1,0 +1,100 @@
+// Puts a snapshot of ONNX Runtime (snapshot.ts) into its module: what the memory and the globals begin with is what they were
+// when it was taken, and the constructors do nothing.
+import {
+  concat,
+  nameOf,
+  number,
+  readBodies,
+  Reader,
+  readSections,
+  SECTION,
+  signed,
+  vector,
+  writeBodies,
+  writeSections,
+} from "./sections.ts";
+import { REPLACED } from "./parts.ts";
+import type { Section } from "./sections.ts";
+import type { Snapshot } from "./snapshot.ts";
+import type { Parts } from "./split.ts";
+
+/** Zeros between two segments that cost no more than a segment. */
+const GAP = 16;
+const I32_CONST = 0x41;
+const END = 0x0b;
+
+/** Puts a snapshot into a module; functions may have changed since, and globals been added. */
+export function bakeSnapshot(module: Uint8Array, { memory, globals, constructors }: Snapshot): Uint8Array<ArrayBuffer> {
+  const sections = readSections(module);
+  const data = [...emptySegments(sections), ...segmentsOf(memory)];
+  return writeSections(
+    sections.map(({ id, bytes }) => {
+      if (id === SECTION.data) return { id, bytes: vector(data) };
+      if (id === SECTION.dataCount) return { id, bytes: number(data.length) };
+      if (id === SECTION.global) return { id, bytes: withValues(bytes, globals) };
+      if (id !== SECTION.code) return { id, bytes };
+      const bodies = readBodies(bytes);
+      bodies[constructors] = Uint8Array.of(0, END);
+      return { id, bytes: writeBodies(bodies) };
+    }),
+  );
+}
+
+/**
+ * Puts a snapshot into the first part of a module that was split so that its constructors are rare, and what it takes the
+ * place of into the rest, for joinParts.
+ */
+export function bakeParts({ first, rest }: Parts, snapshot: Snapshot): Parts {
+  const ids: readonly number[] = [SECTION.global, SECTION.dataCount, SECTION.data];
+  const replaced = writeSections(readSections(first).filter(({ id }) => ids.includes(id)));
+  const kept = { id: SECTION.custom, bytes: concat([nameOf(REPLACED), replaced]) };
+  // What only the start runs is rare now, and names segments.
+  const data = emptySegments(readSections(first));
+  const count = { id: SECTION.dataCount, bytes: number(data.length) };
+  const sections = readSections(rest).flatMap((x) =>
+    x.id === SECTION.code ? [count, x, { id: SECTION.data, bytes: vector(data) }] : [x],
+  );
+  return { first: bakeSnapshot(first, snapshot), rest: writeSections([...sections, kept]) };
+}
+
+/** Gives segments for those that a module has: instructions name them, which have run and copied what was in them. */
+function emptySegments(sections: readonly Section[]): Uint8Array[] {
+  const data = sections.find((x) => x.id === SECTION.data)?.bytes ?? Uint8Array.of(0);
+  return Array.from({ length: new Reader(data).number() }, () => Uint8Array.of(1, 0));
+}
+
+/** Gives what is not 0 as segments that are copied when a module is instantiated. */
+function segmentsOf(memory: Uint8Array): Uint8Array[] {
+  const segments: Uint8Array[] = [];
+  let from = -1;
+  let to = 0;
+  const put = (): void => {
+    if (from < 0) return;
+    const offset = concat([Uint8Array.of(I32_CONST), signed(from), Uint8Array.of(END)]);
+    segments.push(concat([Uint8Array.of(0), offset, number(to - from), memory.subarray(from, to)]));
+  };
+  for (let at = 0; at < memory.length; at += 1) {
+    if (memory[at] === 0) continue;
+    if (from < 0 || at - to > GAP) {
+      put();
+      from = at;
+    }
+    to = at + 1;
+  }
+  put();
+  return segments;
+}
+
+/** Has globals begin with other values; those after them stay. */
+function withValues(section: Uint8Array, values: readonly number[]): Uint8Array {
+  const reader = new Reader(section);
+  const count = reader.number();
+  const globals = values.map((value) => {
+    const start = reader.at;
+    reader.take(2);
+    const type = reader.since(start);
+    for (reader.byte(), reader.number(); reader.byte() !== END;);
+    return concat([type, Uint8Array.of(I32_CONST), signed(value), Uint8Array.of(END)]);
+  });
+  return concat([number(count), ...globals, section.subarray(reader.at)]);
+}
