@@ -54,6 +54,13 @@ test("a thread that a worker asks for is made by the page, gets the port, and en
   expect([lane.ended, thread.ended]).toEqual([1, 1]);
 });
 
+test("a thread that is asked for by a worker that has ended is not made", () => {
+  const { client, lane, port } = askForOne();
+  client.end(new Error("done"));
+  lane.dispatchEvent(new MessageEvent("message", { data: { selvedge: "thread", port } }));
+  expect(made).toHaveLength(2);
+});
+
 test("a thread that crashes ends its worker, and the other threads", () => {
   const { client, lane, thread } = askForOne();
   let why: Error | null = null;

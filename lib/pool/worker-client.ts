@@ -19,7 +19,8 @@ export class WorkerClient {
   onEnd: ((error: Error) => void) | null = null;
 
   readonly #link: Link<WorkerApi>;
-  readonly #threads: WorkerHandle[] = [];
+  /** Null once the worker has ended. */
+  #threads: WorkerHandle[] | null = [];
 
   constructor(effects: Effects, source: WorkerSource) {
     this.#link = new Link(effects, source);
@@ -32,7 +33,8 @@ export class WorkerClient {
         this.end(new SelvedgeError("device-lost", `The GPU device was lost: ${data.reason}`, { reason: data.reason }));
     };
     this.#link.onEnd = (error) => {
-      for (const thread of this.#threads) thread.terminate();
+      for (const thread of this.#threads ?? []) thread.terminate();
+      this.#threads = null;
       this.onEnd?.(error);
     };
   }
@@ -80,6 +82,7 @@ export class WorkerClient {
   }
 
   #startThread(effects: Effects, { script }: WorkerSource, port: MessagePort): void {
+    if (this.#threads === null) return;
     const thread = effects.createWorker(script, THREAD_NAME);
     thread.addEventListener("error", (event) => {
       event.preventDefault();
