@@ -14,13 +14,16 @@ import { ROOT } from "./prepare.ts";
 const APP = `
 import { createEngine } from "selvedge";
 globalThis.app = {
-  async answer(path, threads) {
+  async answer(path, threads, rows) {
     app.engine ??= await createEngine({ backends: ["wasm"], workers: 1, threads, assetsBase: "/dist/", store: false });
     const model = await app.engine.load(path);
     await fetch("/loaded");
-    const { outputs } = await model.run({ x: { dtype: "float32", dims: [1, 3], data: Float32Array.of(1, 3, 2) } });
+    const data = Float32Array.from({ length: rows * 3 }, (_, i) => [1, 3, 2][i % 3]);
+    const { outputs } = await model.run({ x: { dtype: "float32", dims: [rows, 3], data } });
     await fetch("/answered");
-    return [...outputs.y.data];
+    const first = [...outputs.y.data.slice(0, 3)];
+    if (outputs.y.data.some((x, i) => x !== first[i % 3])) throw new Error("not each row is answered as the first");
+    return first;
   },
 };`;
 const TYPES: Readonly<Record<string, string>> = { ".js": "text/javascript", ".wasm": "application/wasm" };
@@ -50,6 +53,7 @@ test.beforeEach(async ({ page }) => {
     "/app.js": outputFiles[0]?.contents ?? "",
     "/usual.onnx": modelOf("Relu"),
     "/rare.onnx": modelOf("Hardmax"),
+    "/spread.onnx": modelOf("Softsign"),
     "/loaded": "",
     "/answered": "",
   };
@@ -75,8 +79,8 @@ test.afterEach(() => {
   server.closeAllConnections();
 });
 
-const answer = (page: Page, path: string, threads = 1): Promise<number[]> =>
-  page.evaluate(`app.answer(${JSON.stringify(path)}, ${threads})`);
+const answer = (page: Page, path: string, threads = 1, rows = 1): Promise<number[]> =>
+  page.evaluate(`app.answer(${JSON.stringify(path)}, ${threads}, ${rows})`);
 const restAt = (): number => asked.findIndex((path) => REST.test(path));
 
 test("what usually runs needs the first part alone", async ({ page }) => {
@@ -92,9 +96,12 @@ test("an operator that hardly ever runs has the rest linked, and answers", async
   expect(await answer(page, "/usual.onnx")).toEqual([1, 3, 2]);
 });
 
-test("threads have both parts as one from the start", async ({ page }) => {
+test("threads have both parts from the start, and each links the rest itself", async ({ page }) => {
   expect(await answer(page, "/rare.onnx", 2)).toEqual([0, 1, 0]);
   expect(restAt()).toBeLessThan(asked.indexOf("/loaded"));
+  // So much is spread over the threads, and what each of them then calls is rare as well.
+  for (let i = 0; i < 5; i += 1)
+    expect(await answer(page, "/spread.onnx", 2, 400_000)).toEqual([1 / 2, 3 / 4, 2 / 3].map(Math.fround));
 });
 
 test("where the rest is missing that is told, and what needs none of it goes on", async ({ page }) => {

@@ -11,6 +11,7 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import type { Bundle } from "../../lib/bundle.ts";
 import { ROOT } from "../prepare.ts";
+import { TELL, Visits } from "./visit.ts";
 
 const FOLDER = join(ROOT, "e2e/.cache/delivery");
 const MODEL = join(ROOT, "models/dist/ocr-rec");
@@ -29,9 +30,9 @@ const ENGINE = `
 /** Gives what a page of ours does once it has the engine. */
 const answers = (options: string, engine = ENGINE): string => `${engine}
     await (await load(${options})).run({ x });
-    globalThis.firstResultMs = performance.now();`;
+    ${TELL}`;
 
-/** The pages: each loads the model, runs it once and notes the time since the navigation began. */
+/** The pages: each loads the model, runs it once and tells the time since the navigation began. */
 const PAGES = {
   [PEER]: `
     import { AutoModel, env, Tensor } from "@huggingface/transformers";
@@ -42,7 +43,7 @@ const PAGES = {
     env.backends.onnx.wasm.wasmPaths = "/peer/ort/";
     const model = await AutoModel.from_pretrained("ocr-rec", { dtype: "fp32", device: "wasm" });
     await model({ x: new Tensor("float32", new Float32Array(3 * 48 * 320), [1, 3, 48, 320]) });
-    globalThis.firstResultMs = performance.now();`,
+    ${TELL}`,
   "fetch and ONNX Runtime Web, f32": `
     import * as ort from "onnxruntime-web/wasm";
     ort.env.wasm.wasmPaths = { wasm: "/peer/ort/plain.wasm" };
@@ -50,7 +51,7 @@ const PAGES = {
     const bytes = await (await fetch("/peer/ocr-rec/onnx/model.onnx")).arrayBuffer();
     const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
     await session.run({ x: new ort.Tensor("float32", new Float32Array(3 * 48 * 320), [1, 3, 48, 320]) });
-    globalThis.firstResultMs = performance.now();`,
+    ${TELL}`,
   "selvedge, f32": answers('{ variant: "f32" }'),
   "selvedge, as shipped": answers("{}"),
   "selvedge, f32, the hash left out": answers('{ variant: "f32" }'),
@@ -168,6 +169,8 @@ const TYPES: Readonly<Record<string, string>> = {
 /** The line. */
 export interface Line {
   readonly server: Server;
+  /** Takes what its pages tell. */
+  readonly visits: Visits;
   /** Gives the address of a page. */
   address(page: PageName): string;
   /** Bytes of weights sent so far, as they go over the line. */
@@ -205,7 +208,9 @@ export async function openLine(): Promise<Line> {
     }
     response.end();
   };
+  const visits = new Visits();
   const server = createServer((request, response) => {
+    if (visits.take(request, response)) return;
     const { pathname } = new URL(request.url ?? "/", "http://localhost");
     const path = join(FOLDER, decodeURIComponent(pathname));
     if (!path.startsWith(FOLDER) || !existsSync(path) || extname(pathname) === "." || pathname.endsWith("/")) {
@@ -232,6 +237,7 @@ export async function openLine(): Promise<Line> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     server,
+    visits,
     address: (page) => `http://127.0.0.1:${(server.address() as AddressInfo).port}/${NAMES.indexOf(page)}/index.html`,
     weightBytes: () => weightBytes,
     weightsOf: (id) => chunksOf(id).reduce((sum, x) => sum + bodyOf(join(FOLDER, "model/chunks", x.sha256)).length, 0),

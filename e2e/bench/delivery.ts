@@ -14,6 +14,7 @@ import { updateCases } from "./update-bytes.ts";
 const NAMES: readonly PageName[] = [PEER, "fetch and ONNX Runtime Web, f32", "selvedge, f32", "selvedge, as shipped"];
 /** A visitor stays for so long: browsers keep the machine code of a page's WebAssembly some seconds after it was hot. */
 const STAY_MS = 8_000;
+const BOUND_MS = 180_000;
 
 /** Gives the cases. */
 export async function* scenario(bench: Bench): AsyncGenerator<Case> {
@@ -28,15 +29,8 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
     model: "ocr-rec",
     variant: VARIANTS[page],
   });
-  const visit = async (context: BrowserContext, page: PageName, stayMs = 0): Promise<number> => {
-    const tab = await context.newPage();
-    await tab.goto(line.address(page));
-    await tab.waitForFunction("globalThis.firstResultMs !== undefined", undefined, { timeout: 180_000 });
-    const ms = Number(await tab.evaluate("globalThis.firstResultMs"));
-    await tab.waitForTimeout(stayMs);
-    await tab.close();
-    return ms;
-  };
+  const visit = (context: BrowserContext, page: PageName, stayMs = 0): Promise<number> =>
+    line.visits.visit(context, line.address(page), BOUND_MS, stayMs);
   const cold = async (page: PageName, slowBy: number): Promise<number> => {
     const context = await bench.newProfile();
     try {

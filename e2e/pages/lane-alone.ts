@@ -27,7 +27,7 @@ export async function createLaneAlone(
         restUrl: new URL(`/dist/ort-${build}-rest.wasm`, location.href).href,
       }),
       threads: 1,
-      compiled: { module: null },
+      compiled: { modules: null },
       verbose: false,
       onLog: null,
       idleMs: 120_000,

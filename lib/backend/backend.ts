@@ -16,6 +16,13 @@ export interface WasmUrls {
   readonly restUrl: string;
 }
 
+/** ONNX Runtime's wasm as one worker hands it to the next: compiled. */
+export interface WasmModules {
+  readonly first: WebAssembly.Module;
+  /** Null where it is fetched once a function of it is called, as one thread may wait for it. */
+  readonly rest: WebAssembly.Module | null;
+}
+
 /** What a backend is started with; nothing is fetched but its addresses. */
 export interface StartOptions extends WasmUrls {
   readonly backend: BackendName;
@@ -23,8 +30,8 @@ export interface StartOptions extends WasmUrls {
   readonly threads: number;
   /** Hands ONNX Runtime's own log to `onLog`, to tell where operators run. */
   readonly verbose: boolean;
-  /** The wasm binary as another worker compiled it; null or absent where this one has to fetch and compile it. */
-  readonly module?: WebAssembly.Module | null;
+  /** The wasm binary as another worker, or the page, compiled it; null or absent where this one has to. */
+  readonly modules?: WasmModules | null;
 }
 
 /** What started. */
@@ -34,7 +41,7 @@ export interface BackendFacts {
   readonly version: string;
   readonly startMs: number;
   /** The compiled wasm binary, for the workers that are started after this one; absent where there is none. */
-  readonly module?: WebAssembly.Module | null;
+  readonly modules?: WasmModules | null;
 }
 
 /** A model as files: the first is the ONNX file, others its external data by the path that the model names. */
@@ -106,4 +113,6 @@ export interface Backend {
   onLost: ((reason: string) => void) | null;
   /** Called for each line of the runtime's own log, where started verbose. */
   onLog: ((line: string) => void) | null;
+  /** Called for each thread that is wanted beside this one, with the port that it is to speak through. */
+  onThread?: ((port: MessagePort) => void) | null;
 }

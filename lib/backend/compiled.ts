@@ -2,14 +2,14 @@
 // the first where the page could not compile it. ONNX Runtime has no option for that; its glue calls
 // `WebAssembly.instantiateStreaming`, or `instantiate` where it is given a binary, so the module is caught there, and put
 // in the binary's place.
-import { joinParts, linkWhenCalled } from "../wasm/parts.ts";
+import { linkWhenCalled, withoutSnapshot } from "../wasm/parts.ts";
 
 /** Stands for the binary where the module is given; ONNX Runtime then fetches nothing. */
 export const NO_BINARY: Uint8Array = new Uint8Array(8);
 
 /**
- * Has `given` instantiated in place of what is asked for from now on; null leaves that as it is. `loadRest` compiles the
- * rest at once. Gives what tells the module that was instantiated first; null while none was.
+ * Has `given` instantiated in place of what is asked for from now on; null leaves that as it is. `loadRest` gives the rest
+ * at once. Gives what tells the module that was instantiated first; null while none was.
  */
 export function shareModule(
   given: WebAssembly.Module | null,
@@ -59,14 +59,17 @@ export function loadAtOnce(url: string): WebAssembly.Module {
   }
 }
 
-/** Fetches both parts and joins them: threads have an instance each, which nothing can be linked to. */
-export async function fetchWhole(first: string, rest: string): Promise<Uint8Array<ArrayBuffer>> {
-  const [start, end] = await Promise.all(
-    [first, rest].map(async (url) => {
-      const response = await fetch(url);
-      if (!response.ok) throw new Error(`${url}: status ${response.status}`);
-      return new Uint8Array(await response.arrayBuffer());
-    }),
-  );
-  return joinParts(start as Uint8Array, end as Uint8Array);
+/** Fetches and compiles both parts for threads, each of which has an instance of its own and can't wait for the rest. */
+export async function compileParts(
+  firstUrl: string,
+  restUrl: string,
+): Promise<{ first: WebAssembly.Module; rest: WebAssembly.Module }> {
+  const fetchBytes = async (url: string): Promise<Uint8Array<ArrayBuffer>> => {
+    const response = await fetch(url);
+    if (!response.ok) throw new Error(`${url}: status ${response.status}`);
+    return new Uint8Array(await response.arrayBuffer());
+  };
+  const [start, end] = await Promise.all([fetchBytes(firstUrl), fetchBytes(restUrl)]);
+  const [first, rest] = await Promise.all([WebAssembly.compile(withoutSnapshot(start, end)), WebAssembly.compile(end)]);
+  return { first, rest };
 }

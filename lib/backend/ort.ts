@@ -19,15 +19,16 @@ import type {
   ModelFiles,
   StartOptions,
   StateCall,
+  WasmModules,
 } from "./backend.ts";
-import { fetchWhole, loadAtOnce, NO_BINARY, shareModule } from "./compiled.ts";
+import { compileParts, loadAtOnce, NO_BINARY, shareModule } from "./compiled.ts";
 import { failureOf, startFailureOf } from "./failure.ts";
 import { watchDeviceMemory, watchWasmMemory } from "./memory.ts";
 import { checkFeeds } from "../feeds.ts";
 import { release } from "../release.ts";
-import { isWhole } from "../wasm/parts.ts";
 import { STARTER } from "../wasm/starter.ts";
 import { createNextTask } from "./task.ts";
+import { askForThreads } from "./threads.ts";
 
 /** The part of onnxruntime-web that is used; every build has it. */
 export type OrtModule = Pick<typeof Ort, "InferenceSession" | "Tensor" | "env">;
@@ -70,6 +71,7 @@ interface Kept {
 class OrtBackend implements Backend {
   onLost: ((reason: string) => void) | null = null;
   onLog: ((line: string) => void) | null = null;
+  onThread: ((port: MessagePort) => void) | null = null;
 
   readonly #ort: OrtModule;
   readonly #models: Map<number, Loaded> = new Map();
@@ -104,25 +106,31 @@ class OrtBackend implements Backend {
     const { env } = this.#ort;
     env.logLevel = options.verbose ? "verbose" : "fatal";
     const { wasmUrl, restUrl, threads } = options;
-    const given = options.module ?? null;
-    const module = given !== null && (threads === 1 || isWhole(given)) ? given : null;
-    const compiled = shareModule(module, () => loadAtOnce(restUrl));
-    if (module !== null) env.wasm.wasmBinary = NO_BINARY;
-    else if (threads === 1) env.wasm.wasmPaths = { wasm: wasmUrl };
     env.wasm.numThreads = threads;
     env.wasm.proxy = false;
     if (options.verbose) this.#listen();
     const gpu = options.backend === "webgpu" ? await this.#openDevice() : null;
+    let modules: WasmModules | null = null;
     try {
-      if (module === null && threads > 1) env.wasm.wasmBinary = await fetchWhole(wasmUrl, restUrl);
+      let { first, rest } = options.modules ?? { first: null, rest: null };
+      if (threads > 1) {
+        const parts = first !== null && rest !== null ? { first, rest } : await compileParts(wasmUrl, restUrl);
+        ({ first, rest } = parts);
+        askForThreads(parts.rest, (port) => this.onThread?.(port));
+      }
+      const shared = shareModule(first, () => rest ?? loadAtOnce(restUrl));
+      if (first === null) env.wasm.wasmPaths = { wasm: wasmUrl };
+      else env.wasm.wasmBinary = NO_BINARY;
       const session = await this.#ort.InferenceSession.create(STARTER, this.#sessionOptions({}));
       await session.release();
+      first = shared();
+      if (first !== null) modules = { first, rest };
     } catch (error) {
       throw startFailureOf(error, options.backend, wasmUrl, await describe(wasmUrl));
     }
     const version = env.versions.web ?? env.versions.common;
     const startMs = performance.now() - began;
-    return { backend: options.backend, gpu, version, startMs, module: compiled() };
+    return { backend: options.backend, gpu, version, startMs, modules };
   }
 
   async load(modelId: number, model: ModelFiles): Promise<ModelFacts> {

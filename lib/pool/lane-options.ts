@@ -1,5 +1,5 @@
 // What lanes are made with, and what a run on one is given beside its inputs: types alone.
-import type { BackendName, WasmUrls } from "../backend/backend.ts";
+import type { BackendName, WasmModules, WasmUrls } from "../backend/backend.ts";
 import type { Effects } from "../effects.ts";
 import type { WorkerSource } from "../link.ts";
 import type { Tensor } from "../tensor.ts";
@@ -43,7 +43,7 @@ export interface LaneOptions {
  */
 export interface Compiled {
   /** Null as long as nobody began; gives null where the page could not, and no worker did yet. */
-  module: Promise<WebAssembly.Module | null> | null;
+  modules: Promise<WasmModules | null> | null;
 }
 
 /** What a caller of `run` may want. */

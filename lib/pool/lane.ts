@@ -339,22 +339,26 @@ export class Lane {
     this.#starts += 1;
     try {
       const startMs = effects.now();
-      // With threads it takes the whole binary, which the first of such workers joins.
-      if (threads === 1) compiled.module ??= effects.compileWasm(wasmUrl, START_BOUND_MS).catch(() => null);
-      const module = await compiled.module;
-      const options = { backend: this.backend, wasmUrl, restUrl, threads, verbose, module };
-      const { module: own = null, ...facts } = await client.start(
+      // With threads it takes both parts, which the first of such workers compiles.
+      if (threads === 1)
+        compiled.modules ??= effects.compileWasm(wasmUrl, START_BOUND_MS).then(
+          (first) => ({ first, rest: null }),
+          () => null,
+        );
+      const modules = await compiled.modules;
+      const options = { backend: this.backend, wasmUrl, restUrl, threads, verbose, modules };
+      const { modules: own = null, ...facts } = await client.start(
         options,
         callTimeoutMs === null ? START_BOUND_MS : Math.max(callTimeoutMs, START_BOUND_MIN_MS),
       );
-      if (module === null) compiled.module = Promise.resolve(own);
+      if (modules === null) compiled.modules = Promise.resolve(own);
       this.#facts = facts;
       this.#startMs = effects.now() - startMs;
       this.#startBytes = client.memoryBytes;
       this.#startRuns = this.#runs;
       return client;
     } catch (error) {
-      compiled.module = null; // should that be why
+      compiled.modules = null; // should that be why
       client.end(error instanceof Error ? error : new Error(String(error)));
       throw error;
     }

@@ -155,7 +155,7 @@ export type WorkerNotice =
 /** A worker of this name is a thread of another one: ONNX Runtime's glue knows it by that. */
 export const THREAD_NAME = "em-pthread";
 
-/** The first message that a thread is sent: where it speaks with the worker that asked for it. */
+/** The first message that a thread is sent: where it speaks with the worker that asked for it (backend/threads.ts). */
 export interface ThreadMessage {
   readonly port: MessagePort;
 }

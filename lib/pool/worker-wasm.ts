@@ -2,8 +2,8 @@
 import * as ort from "onnxruntime-web/wasm";
 import { createOrtBackend } from "../backend/ort.ts";
 import { THREAD_NAME } from "./protocol.ts";
-import { beThread } from "./threads.ts";
-import type { ThreadScope } from "./threads.ts";
+import { beThread } from "../backend/threads.ts";
+import type { ThreadScope } from "../backend/threads.ts";
 import { serve } from "./worker.ts";
 
 // ONNX Runtime's threads are started from this same file.

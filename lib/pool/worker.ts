@@ -15,7 +15,6 @@ import { batchingOf } from "./batch.ts";
 import type { LoadMessage, WorkerApi, WorkerNotice } from "./protocol.ts";
 import { run } from "./run.ts";
 import type { ServedModel } from "./run.ts";
-import { askForThreads } from "./threads.ts";
 import { sendRan, takeRun } from "./wire.ts";
 
 /**
@@ -42,15 +41,15 @@ export function serve(
   backend.onLost = (reason) => {
     notify({ selvedge: "lost", reason });
   };
+  backend.onThread = (port) => {
+    notify({ selvedge: "thread", port }, [port]);
+  };
   backend.onLog = (line) => {
     notify({ selvedge: "log", line });
   };
 
   const api: WorkerApi = {
-    start: (options) => {
-      if (options.threads > 1) askForThreads(notify);
-      return inOrder(() => backend.start(options));
-    },
+    start: (options) => inOrder(() => backend.start(options)),
     load: (message) => inOrder(() => load(backend, models, message)),
     run: (message) =>
       inOrder(async () => run(backend, served(models, message.modelId), takeRun(message), now)).then((answer) => {

@@ -505,8 +505,8 @@ function compiling(): { given: boolean[]; createBackend: typeof createToyBackend
     return {
       ...toy,
       start: async (options) => {
-        given.push(options.module instanceof WebAssembly.Module);
-        return { ...(await toy.start(options)), module };
+        given.push(options.modules?.first instanceof WebAssembly.Module);
+        return { ...(await toy.start(options)), modules: { first: module, rest: null } };
       },
     };
   };

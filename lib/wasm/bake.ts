@@ -1,16 +1,19 @@
 // Puts a snapshot of ONNX Runtime (snapshot.ts) into its module: what the memory and the globals begin with is what they were
-// when it was taken, and the constructors do nothing.
+// when it was taken, and what is exported as the constructors is a function that does nothing.
 import {
+  append,
   concat,
   nameOf,
   number,
-  readBodies,
   Reader,
+  readExports,
+  readImports,
+  readNumbers,
   readSections,
   SECTION,
   signed,
   vector,
-  writeBodies,
+  writeExports,
   writeSections,
 } from "./sections.ts";
 import { REPLACED } from "./parts.ts";
@@ -23,38 +26,40 @@ const GAP = 16;
 const I32_CONST = 0x41;
 const END = 0x0b;
 
-/** Puts a snapshot into a module; functions may have changed since, and globals been added. */
-export function bakeSnapshot(module: Uint8Array, { memory, globals, constructors }: Snapshot): Uint8Array<ArrayBuffer> {
+/** Puts a snapshot into a module; functions may have changed since, and globals and exports been added. */
+export function bakeSnapshot(module: Uint8Array, { memory, globals, start }: Snapshot): Uint8Array<ArrayBuffer> {
   const sections = readSections(module);
   const data = [...emptySegments(sections), ...segmentsOf(memory)];
+  const of = (id: number): Uint8Array => sections.find((x) => x.id === id)?.bytes ?? Uint8Array.of(0);
+  const types = readNumbers(of(SECTION.function));
+  const imported = readImports(of(SECTION.import)).functions;
+  const exports = readExports(of(SECTION.export));
+  const constructors = exports.find(({ name }) => name === start);
+  if (constructors === undefined) throw new Error(`WebAssembly: no function is exported as ${start}`);
+  const type = types[constructors.index - imported] ?? 0;
+  const moved = exports.map((x) => (x === constructors ? { ...x, index: imported + types.length } : x));
   return writeSections(
     sections.map(({ id, bytes }) => {
       if (id === SECTION.data) return { id, bytes: vector(data) };
       if (id === SECTION.dataCount) return { id, bytes: number(data.length) };
       if (id === SECTION.global) return { id, bytes: withValues(bytes, globals) };
-      if (id !== SECTION.code) return { id, bytes };
-      const bodies = readBodies(bytes);
-      bodies[constructors] = Uint8Array.of(0, END);
-      return { id, bytes: writeBodies(bodies) };
+      if (id === SECTION.function) return { id, bytes: append(bytes, [number(type)]) };
+      if (id === SECTION.export) return { id, bytes: writeExports(moved) };
+      if (id === SECTION.code) return { id, bytes: append(bytes, [concat([number(2), Uint8Array.of(0, END)])]) };
+      return { id, bytes };
     }),
   );
 }
 
 /**
  * Puts a snapshot into the first part of a module that was split so that its constructors are rare, and what it takes the
- * place of into the rest, for joinParts.
+ * place of into the rest, for withoutSnapshot.
  */
 export function bakeParts({ first, rest }: Parts, snapshot: Snapshot): Parts {
-  const ids: readonly number[] = [SECTION.global, SECTION.dataCount, SECTION.data];
+  const ids: readonly number[] = [SECTION.global, SECTION.export, SECTION.dataCount, SECTION.data];
   const replaced = writeSections(readSections(first).filter(({ id }) => ids.includes(id)));
   const kept = { id: SECTION.custom, bytes: concat([nameOf(REPLACED), replaced]) };
-  // What only the start runs is rare now, and names segments.
-  const data = emptySegments(readSections(first));
-  const count = { id: SECTION.dataCount, bytes: number(data.length) };
-  const sections = readSections(rest).flatMap((x) =>
-    x.id === SECTION.code ? [count, x, { id: SECTION.data, bytes: vector(data) }] : [x],
-  );
-  return { first: bakeSnapshot(first, snapshot), rest: writeSections([...sections, kept]) };
+  return { first: bakeSnapshot(first, snapshot), rest: writeSections([...readSections(rest), kept]) };
 }
 
 /** Gives segments for those that a module has: instructions name them, which have run and copied what was in them. */

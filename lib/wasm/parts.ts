@@ -1,14 +1,5 @@
 // What both parts of a split module are called by (split.ts), and how they come together again, in a worker.
-import {
-  nameOf,
-  readBodies,
-  Reader,
-  readImports,
-  readSections,
-  SECTION,
-  writeBodies,
-  writeSections,
-} from "./sections.ts";
+import { Reader, readSections, SECTION, writeSections } from "./sections.ts";
 import type { Section } from "./sections.ts";
 
 /** Names what the rest imports the first part's tables, globals and tags from; their names begin with it as well. */
@@ -17,7 +8,8 @@ export const PART = "part";
 export const RARE = "rare";
 /** Ends the name of the global that is 1 once the rest is linked. */
 export const LINKED = "linked";
-const WHOLE = "whole";
+/** Stands in the name of a function that stands in the table for all rare ones of a type, before the type's number. */
+export const SHARED = "shared";
 /** Names the section of the rest that keeps what a snapshot took the place of in the first part (bake.ts). */
 export const REPLACED = "replaced";
 
@@ -36,8 +28,9 @@ export function linkWhenCalled(
   imports: WebAssembly.Imports,
   load: () => WebAssembly.Module,
 ): void {
+  const own = Object.entries(exports).filter(([name]) => name.startsWith(`${PART} `));
   const find = (name: string): WebAssembly.ExportValue | undefined =>
-    Object.entries(exports).find(([key]) => key.startsWith(`${PART} `) && key.endsWith(` ${name}`))?.[1];
+    own.find(([key]) => key.endsWith(` ${name}`))?.[1];
   const [rare, linked] = [find(RARE), find(LINKED)];
   if (!(rare instanceof WebAssembly.Table) || !(linked instanceof WebAssembly.Global)) return;
   const link = (): void => {
@@ -46,33 +39,22 @@ export function linkWhenCalled(
   };
   const caller = new WebAssembly.Instance(new WebAssembly.Module(CALLER), { f: { f: link } });
   rare.set(0, caller.exports["g"]);
+  const table = find("table 0");
+  if (!(table instanceof WebAssembly.Table)) return;
+  // JavaScript notes no slot: what it takes out of the table has to be the function itself.
+  const shared = new Set(own.flatMap(([name, value]) => (name.includes(` ${SHARED} `) ? [value] : [])));
+  table.get = (slot) => {
+    const found: unknown = WebAssembly.Table.prototype.get.call(table, slot);
+    if (!shared.has(found as WebAssembly.ExportValue)) return found;
+    if (linked.value === 0) link();
+    return WebAssembly.Table.prototype.get.call(table, slot) as unknown;
+  };
 }
 
-/**
- * Puts the parts together, without stubs and snapshot: for threads, each of which has an instance of its own, and no way to
- * link, and with which the runtime starts otherwise.
- */
-export function joinParts(first: Uint8Array, rest: Uint8Array): Uint8Array<ArrayBuffer> {
-  const sections = readSections(first);
-  const others = readSections(rest);
-  const partOf = (all: readonly Section[], id: number): Uint8Array =>
-    all.find((x) => x.id === id)?.bytes ?? Uint8Array.of(0);
-  const imported = readImports(partOf(sections, SECTION.import)).functions;
-  const rare = readBodies(partOf(others, SECTION.code));
-  // What the first part has beyond the rest is its way to link.
-  const bodies = readBodies(partOf(sections, SECTION.code)).slice(0, rare.length);
-  for (const index of filledIn(partOf(others, SECTION.element)))
-    bodies[index - imported] = rare[index - imported] as Uint8Array;
-  const replaced = replacedIn(others);
-  return writeSections([
-    ...sections.map(({ id, bytes }) => {
-      const before = replaced.find((x) => x.id === id);
-      if (before !== undefined) return before;
-      if (id === SECTION.function) return { id, bytes: partOf(others, id) };
-      return { id, bytes: id === SECTION.code ? writeBodies(bodies) : bytes };
-    }),
-    { id: SECTION.custom, bytes: nameOf(WHOLE) },
-  ]);
+/** Takes a snapshot out of a first part again: with threads, each of which has an instance of its own, the runtime starts otherwise. */
+export function withoutSnapshot(first: Uint8Array, rest: Uint8Array): Uint8Array<ArrayBuffer> {
+  const replaced = replacedIn(readSections(rest));
+  return writeSections(readSections(first).map((x) => replaced.find(({ id }) => id === x.id) ?? x));
 }
 
 function replacedIn(rest: readonly Section[]): Section[] {
@@ -82,18 +64,4 @@ function replacedIn(rest: readonly Section[]): Section[] {
     if (new TextDecoder().decode(reader.part()) === REPLACED) return readSections(bytes.subarray(reader.at));
   }
   return [];
-}
-
-/** Lists the functions that the rest's one element segment puts into a table: after its flags, table, offset and kind. */
-function filledIn(section: Uint8Array): number[] {
-  const reader = new Reader(section);
-  for (let i = 0; i < 4; i += 1) reader.number(); // count, flags, table, i32.const
-  reader.number();
-  reader.take(2); // end, kind
-  return Array.from({ length: reader.number() }, () => reader.number());
-}
-
-/** Whether a compiled module needs no rest. */
-export function isWhole(module: WebAssembly.Module): boolean {
-  return WebAssembly.Module.customSections(module, WHOLE).length > 0;
 }

@@ -1,5 +1,5 @@
-// WebAssembly's binary format as far as sections and vectors go (core specification, chapter 5): what splitting and joining
-// modules needs. Bodies of functions stay as they are; no instruction is read.
+// WebAssembly's binary format as far as sections and vectors go (core specification, chapter 5): what splitting
+// modules needs. What instructions are is in code.ts.
 
 /** Sections by name; each is there once at the most, custom ones aside. */
 export const SECTION = {
@@ -124,6 +124,33 @@ export function readImports(section: Uint8Array): { functions: number; entries: 
     return reader.since(start);
   });
   return { functions, entries };
+}
+
+/** What a module exports. */
+export interface Export {
+  readonly name: string;
+  readonly kind: number;
+  readonly index: number;
+}
+
+/** Reads an export section. */
+export function readExports(section: Uint8Array): Export[] {
+  const reader = new Reader(section);
+  return Array.from({ length: reader.number() }, () => {
+    const name = new TextDecoder().decode(reader.part());
+    return { name, kind: reader.byte(), index: reader.number() };
+  });
+}
+
+/** Writes an export section. */
+export function writeExports(exports: readonly Export[]): Uint8Array {
+  return vector(exports.map((x) => concat([nameOf(x.name), Uint8Array.of(x.kind), number(x.index)])));
+}
+
+/** Reads a section of numbers, as that of the functions' types is. */
+export function readNumbers(section: Uint8Array): number[] {
+  const reader = new Reader(section);
+  return Array.from({ length: reader.number() }, () => reader.number());
 }
 
 /** Reads the sizes of a table or a memory. */

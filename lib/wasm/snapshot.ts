@@ -14,6 +14,7 @@ import {
   nameOf,
   number,
   Reader,
+  readExports,
   readImports,
   readSections,
   SECTION,
@@ -28,7 +29,9 @@ export interface Snapshot {
   readonly memory: Uint8Array;
   /** The values of the module's own globals, each of 32 bits. */
   readonly globals: readonly number[];
-  /** The function that runs the constructors, imported ones not counted: it has run. */
+  /** What the function that runs the constructors is exported as: it has run. */
+  readonly start: string;
+  /** That function, imported ones not counted. */
   readonly constructors: number;
 }
 
@@ -92,7 +95,12 @@ async function start(module: Uint8Array, glue: string, nowMs: number): Promise<S
   const globals = Array.from({ length: own }, (_, i) =>
     Number((exports[GLOBAL + String(i)] as WebAssembly.Global).value),
   );
-  return { memory: bytes.slice(0, end), globals, constructors: functionOf(sections, constructors) };
+  return {
+    memory: bytes.slice(0, end),
+    globals,
+    start: constructors,
+    constructors: functionOf(sections, constructors),
+  };
 }
 
 /** Has a module export all of its own globals. */
@@ -171,12 +179,7 @@ function factoryOf(glue: string, nowMs: number): Factory {
 /** Tells which of its own functions a module exports under a name. */
 function functionOf(sections: readonly Section[], name: string): number {
   const of = (id: number): Uint8Array => sections.find((x) => x.id === id)?.bytes ?? Uint8Array.of(0);
-  const reader = new Reader(of(SECTION.export));
-  for (let left = reader.number(); left > 0; left -= 1) {
-    const key = new TextDecoder().decode(reader.part());
-    const kind = reader.byte();
-    const index = reader.number();
-    if (kind === KIND.function && key === name) return index - readImports(of(SECTION.import)).functions;
-  }
-  throw new Error(`WebAssembly: no function is exported as ${name}`);
+  const found = readExports(of(SECTION.export)).find((x) => x.kind === KIND.function && x.name === name);
+  if (found === undefined) throw new Error(`WebAssembly: no function is exported as ${name}`);
+  return found.index - readImports(of(SECTION.import)).functions;
 }

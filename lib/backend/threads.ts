@@ -4,7 +4,9 @@
 //   registered the child, on a condition variable on which the child's own thread may wait by then as well, and one waiter
 //   is woken, which may be the child. Where seven pages shared two cores that was one start of sixty. A page doesn't wait so.
 // - A page that enforces Trusted Types has vouched for this script already, under one policy.
-import type { ThreadMessage, WorkerNotice } from "./protocol.ts";
+//
+// Each thread has an instance of its own, to which it links the rest of the binary itself (wasm/parts.ts).
+import { linkWhenCalled } from "../wasm/parts.ts";
 
 /** As much of a worker's `self` as a thread needs. */
 export interface ThreadScope {
@@ -13,8 +15,13 @@ export interface ThreadScope {
   addEventListener(type: "message", listener: (event: MessageEvent) => void, options: { once: boolean }): void;
 }
 
-/** Has ONNX Runtime's threads made by the page, which `notify` tells of each. */
-export function askForThreads(notify: (notice: WorkerNotice, moved: Transferable[]) => void): void {
+/** What a thread hears first through its port. */
+interface Greeting {
+  readonly rest: WebAssembly.Module;
+}
+
+/** Has ONNX Runtime's threads made by the page, which `ask` hands each one's port; each gets the rest of the binary. */
+export function askForThreads(rest: WebAssembly.Module, ask: (port: MessagePort) => void): void {
   /** As much of a Worker as ONNX Runtime's glue uses; the page ends it with the worker that asked. */
   class Thread {
     onmessage: ((event: MessageEvent) => void) | null = null;
@@ -28,7 +35,8 @@ export function askForThreads(notify: (notice: WorkerNotice, moved: Transferable
       port1.onmessage = (event: MessageEvent): void => {
         this.onmessage?.(event);
       };
-      notify({ selvedge: "thread", port: port2 }, [port2]);
+      port1.postMessage({ rest } satisfies Greeting);
+      ask(port2);
     }
 
     postMessage(message: unknown, moved: Transferable[] = []): void {
@@ -45,11 +53,26 @@ export function askForThreads(notify: (notice: WorkerNotice, moved: Transferable
 /** Has what the glue says and hears inside a thread go through the port that comes first. */
 export function beThread(scope: ThreadScope): void {
   const listen = ({ data }: MessageEvent): void => {
-    const { port } = data as ThreadMessage;
+    const { port } = data as { readonly port: MessagePort };
     scope.postMessage = port.postMessage.bind(port);
-    port.onmessage = (event: MessageEvent): void => {
-      scope.onmessage?.(event);
+    port.onmessage = ({ data }: MessageEvent): void => {
+      linkInstance((data as Greeting).rest);
+      port.onmessage = (event: MessageEvent): void => {
+        scope.onmessage?.(event);
+      };
     };
   };
   scope.addEventListener("message", listen, { once: true });
+}
+
+/** Has the rest linked to the one instance that the glue makes here, when it is called. */
+function linkInstance(rest: WebAssembly.Module): void {
+  const { Instance } = WebAssembly;
+  WebAssembly.Instance = class extends Instance {
+    constructor(module: WebAssembly.Module, imports: WebAssembly.Imports = {}) {
+      super(module, imports);
+      WebAssembly.Instance = Instance;
+      linkWhenCalled(this, imports, () => rest);
+    }
+  };
 }

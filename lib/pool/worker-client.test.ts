@@ -1,9 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { Effects } from "../effects.ts";
 import { THREAD_NAME } from "./protocol.ts";
-import type { ThreadMessage } from "./protocol.ts";
-import { askForThreads, beThread } from "./threads.ts";
-import type { ThreadScope } from "./threads.ts";
 import { WorkerClient } from "./worker-client.ts";
 
 /** A worker that only listens. */
@@ -27,14 +24,12 @@ const effects: Partial<Effects> = {
   },
 };
 const open: MessagePort[] = [];
-const { Worker: before } = globalThis;
 
 beforeEach(() => {
   made = [];
 });
 afterEach(() => {
   for (const port of open.splice(0)) port.close();
-  globalThis.Worker = before;
 });
 
 function askForOne(): { client: WorkerClient; lane: Deaf; thread: Deaf; port: MessagePort } {
@@ -70,33 +65,4 @@ test("a thread that crashes ends its worker, and the other threads", () => {
   thread.dispatchEvent(Object.assign(new Event("error"), { message: "out of stack" }));
   expect(why).toMatchObject({ code: "worker-crashed", details: { message: "out of stack" } });
   expect([lane.ended, thread.ended]).toEqual([1, 1]);
-});
-
-test("what ONNX Runtime's glue and its thread say to each other goes through the port", async () => {
-  const ports: MessagePort[] = [];
-  askForThreads((notice) => {
-    if (notice.selvedge === "thread") ports.push(notice.port);
-  });
-  const thread = new Worker("ignored.js");
-  const scope = Object.assign(new EventTarget(), { onmessage: null, postMessage: () => undefined }) as ThreadScope &
-    EventTarget;
-  beThread(scope);
-  const heard = new Promise((resolve) => {
-    scope.onmessage = ({ data }) => {
-      resolve(data);
-    };
-  });
-  const answered = new Promise((resolve) => {
-    thread.onmessage = ({ data }) => {
-      resolve(data);
-    };
-  });
-  const [port] = ports as [MessagePort];
-  open.push(port);
-  thread.postMessage({ cmd: "load", memory: new SharedArrayBuffer(8) });
-  scope.dispatchEvent(new MessageEvent("message", { data: { port } satisfies ThreadMessage }));
-  expect(await heard).toMatchObject({ cmd: "load" });
-  scope.postMessage({ cmd: "loaded" });
-  expect(await answered).toEqual({ cmd: "loaded" });
-  thread.terminate();
 });
