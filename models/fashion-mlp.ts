@@ -1,6 +1,6 @@
 // A perceptron for Fashion-MNIST of 5.8 million weights, 23 MB as float32, trained here: large beside what it computes, so
 // that batches, memory and the wire show.
-import { FOLD_WEIGHTS, modelFile } from "./recipe.ts";
+import { FOLD_WEIGHTS, modelFile, wasmModelFile } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 import type { OnnxModel } from "../lib/compress/onnx.ts";
 import type { NodeSpec } from "../lib/compress/graph.ts";
@@ -34,7 +34,7 @@ export const fashionMlp: Recipe = {
           id: "int8-dynamic",
           needs: ["wasm"],
           speed: { wasm: 1.8 },
-          files: [await modelFile(buildMlp().transform(quantizeDynamic()))],
+          ...(await wasmModelFile(buildMlp().transform(quantizeDynamic()))),
         },
         {
           id: "int8",

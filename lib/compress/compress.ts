@@ -16,6 +16,7 @@ import { formsFor, TARGETS } from "./forms.ts";
 import type { Form, Target } from "./forms.ts";
 import { foldKnown } from "./known-dims.ts";
 import { makeForm, makeSparing } from "./make-form.ts";
+import type { Made } from "./make-form.ts";
 import { makeMetric, readLabels, sqnr } from "./metric.ts";
 import type { Metric, Outputs } from "./metric.ts";
 import { readModel, tensorBorders } from "./onnx.ts";
@@ -161,7 +162,7 @@ export async function compress(path: string, options: CompressOptions): Promise<
   const checker = new Checker(simple, feeds, browser && { browser, model: described });
   const examination: Examination = { references, labels, metric, referenceScore, checker, targets, signal, onProgress };
   const reports: FormReport[] = [];
-  const made = new Map<string, { form: Form; bytes: Uint8Array<ArrayBuffer> }>();
+  const made = new Map<string, Made>();
   await mkdir(out, { recursive: true });
   const begun = performance.now();
   for (const [i, form] of forms.entries()) {
@@ -171,16 +172,16 @@ export async function compress(path: string, options: CompressOptions): Promise<
     const formStarted = performance.now();
     try {
       const given = { feeds, isMadeUp: samples.isMadeUp };
-      let bytes = await makeForm(form, simple, given, notes);
-      await writeWhole(join(out, `${form.id}.onnx`), [bytes]);
-      let report = await examine(form, bytes, examination);
+      let one = await makeForm(form, simple, given, notes);
+      await writeWhole(join(out, `${form.id}.onnx`), [one.bytes]);
+      let report = await examine(one.form, one.bytes, examination);
       const better = report.isWithinBudget ? null : await makeSparing(form, simple, given, report, examination, notes);
       if (better !== null) {
-        ({ bytes, report } = better);
-        await writeWhole(join(out, `${form.id}.onnx`), [bytes]);
+        ({ made: one, report } = better);
+        await writeWhole(join(out, `${form.id}.onnx`), [one.bytes]);
       }
       reports.push({ ...report, seconds: since(formStarted) });
-      made.set(form.id, { form, bytes });
+      made.set(form.id, one);
     } catch (error) {
       if (isStopped()) break;
       reports.push({ ...notMade(form.id, error), seconds: since(formStarted) });

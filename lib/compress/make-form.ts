@@ -1,11 +1,12 @@
 // Makes one form of the simplified model: by the samples, or without where they spoil it; and once more without the layers
-// that err most, where it missed its budget.
+// that err most, where it missed its budget. What runs on wasm alone has ONNX Runtime's passes behind it.
 import { examine } from "./examine.ts";
 import type { Examination } from "./examine.ts";
 import type { Feed } from "./feed.ts";
 import type { Form, MakeOptions } from "./forms.ts";
 import { nameDims } from "./name-dims.ts";
 import { readModel } from "./onnx.ts";
+import { optimizeAhead } from "./optimize-ahead.ts";
 import type { OnnxModel } from "./onnx.ts";
 import type { FormReport } from "./outcome.ts";
 import { measureHarm, spareLayers } from "./spare-layers.ts";
@@ -19,6 +20,14 @@ const SPARING = {
     [40, 14],
   ],
 } as const;
+
+/** A form that was made. */
+export interface Made {
+  /** With the session entries that its bytes want. */
+  readonly form: Form;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
 /** What forms are made from. */
 export interface Given extends MakeOptions {
   readonly feeds: readonly Feed[];
@@ -32,7 +41,7 @@ export async function makeSparing(
   { sqnrDb, score }: Pick<FormReport, "sqnrDb" | "score">,
   examination: Examination,
   notes: string[],
-): Promise<{ bytes: Uint8Array<ArrayBuffer>; report: Omit<FormReport, "seconds"> } | null> {
+): Promise<{ made: Made; report: Omit<FormReport, "seconds"> } | null> {
   if (form.canSpare !== true || sqnrDb === null || given.feeds.length === 0) return null;
   const { metric, onProgress } = examination;
   onProgress(`${form.id} missed its budget: measuring how much each layer errs`);
@@ -44,14 +53,14 @@ export async function makeSparing(
     before = spared.size;
     const count = `${spared.size} of ${harms.length} layers`;
     onProgress(`making ${form.id} again, with ${count} spared`);
-    const bytes = await makeForm(form, simple, { ...given, isSpared: (name) => spared.has(name) }, notes);
-    const report = await examine(form, bytes, examination);
+    const made = await makeForm(form, simple, { ...given, isSpared: (name) => spared.has(name) }, notes);
+    const report = await examine(made.form, made.bytes, examination);
     if (!report.isWithinBudget) continue;
     const was = `${metric.name} ${(score ?? 0).toFixed(metric.name === "sqnr" ? 1 : 4)}`;
     notes.push(
       `${form.id}: ${count} get their inputs as they are; with all in integers it missed its budget (${was}).`,
     );
-    return { bytes, report };
+    return { made, report };
   }
   return null;
 }
@@ -62,21 +71,24 @@ export async function makeForm(
   simple: Uint8Array<ArrayBuffer>,
   { feeds, ...options }: Given,
   notes: string[],
-): Promise<Uint8Array<ArrayBuffer>> {
+): Promise<Made> {
   const model = readModel(simple);
   try {
     await form.make(model, feeds, options);
-    return await written(model, feeds);
+    return await finished(form, model, feeds);
   } catch (error) {
     if (feeds.length === 0) throw error;
     const plain = readModel(simple);
     await form.make(plain, [], { ...options, isMadeUp: true });
     notes.push(`${form.id} was made without the samples: ${error instanceof Error ? error.message : String(error)}.`);
-    return written(plain, feeds);
+    return finished(form, plain, feeds);
   }
 }
 
-async function written(model: OnnxModel, feeds: readonly Feed[]): Promise<Uint8Array<ArrayBuffer>> {
+async function finished(form: Form, model: OnnxModel, feeds: readonly Feed[]): Promise<Made> {
   await nameDims(model, feeds);
-  return model.write();
+  const bytes = model.write();
+  const ahead = form.needs.includes("wasm") ? await optimizeAhead(bytes, form.session?.wasm) : null;
+  if (ahead === null) return { form, bytes };
+  return { form: { ...form, session: { ...form.session, wasm: ahead.session } }, bytes: ahead.bytes };
 }

@@ -20,7 +20,8 @@ export interface LoadedModel {
  * between them, and this fusion then looks for what is not there.
  */
 const UNSAFE = "MatmulTransposeFusion";
-const DISABLED = "optimization.disable_specified_optimizers";
+/** Names the session entry that lists passes of ONNX Runtime that are left out, with ; between them. */
+export const DISABLED = "optimization.disable_specified_optimizers";
 
 const spent = { ms: 0 };
 

@@ -1,0 +1,128 @@
+import { expect, test } from "vitest";
+import { runApart } from "./apart.ts";
+import { largestDifference, REAL_MODELS, runModel, seededFloats, smallModel } from "./fixtures.ts";
+import { readModel } from "./onnx.ts";
+import type { OnnxModel } from "./onnx.ts";
+import { optimizeAhead, PASSES } from "./optimize-ahead.ts";
+import { quantizeDynamic } from "./quantize-dynamic.ts";
+import { quantizeWeights } from "./quantize-weights.ts";
+import { simplify } from "./simplify.ts";
+import { floatTensor } from "./weights.ts";
+
+const FOLD = { "session.disable_quant_qdq": "1" } as const;
+
+const operators = (bytes: Uint8Array): string[] => readModel(bytes).graph.nodes.map((x) => x.opType);
+
+test.each(REAL_MODELS)(
+  "$name answers the same, with the passes behind it",
+  async ({ dims, read }) => {
+    const form = readModel(read()).transform(simplify(), quantizeDynamic()).write();
+    const ahead = await optimizeAhead(form);
+    if (ahead === null) throw new Error("it stayed as it was");
+    expect(ahead.bytes.length).toBeLessThanOrEqual(form.length * 1.01);
+    expect(operators(ahead.bytes).length).toBeLessThan(operators(form).length);
+    const feeds = { x: { dims, data: seededFloats(dims.reduce((a, b) => a * b, 1)) } };
+    const [before = []] = await runModel(form, feeds);
+    for (const extra of [ahead.session, {}]) {
+      const [now = []] = await runModel(ahead.bytes, feeds, { extra });
+      expect(largestDifference(before, now)).toBeLessThan(1e-5);
+    }
+    const { log } = await runApart(ahead.bytes, "cpu", ahead.session);
+    const ran = [...log.matchAll(/GraphTransformer (\w+) modified/g)].map(([, name]) => name);
+    expect(ran).toContain("ConstantFolding");
+    expect(ran.filter((x) => PASSES.includes(x ?? ""))).toEqual([]);
+  },
+  60_000,
+);
+
+test("the passes are those of this ONNX Runtime, but for what a load has to do and what is for some processors alone", async () => {
+  const form = smallModel({
+    opset: 17,
+    inputs: { x: [2] },
+    outputs: ["y"],
+    nodes: [{ opType: "Relu", input: ["x"], output: ["y"] }],
+  });
+  const { log } = await runApart(form.write(), "cpu", {});
+  const ran = new Set([...log.matchAll(/GraphTransformer (\w+) modified/g)].map(([, name]) => name ?? ""));
+  expect(PASSES.filter((x) => !ran.has(x))).toEqual([]);
+  expect([...ran].filter((x) => !PASSES.includes(x)).sort()).toEqual([
+    "CastFloat16Transformer",
+    "ConstantFolding",
+    "ConvAddActivationFusion",
+    "EnsureUniqueDQForNodeUnit",
+    "FreeDimensionOverrideTransformer",
+    "FuseFp16InitializerToFp32NodeTransformer",
+    "MemcpyTransformer",
+    "NchwcTransformer",
+    "NhwcTransformer",
+    "RemoveDuplicateCastTransformer",
+    "TransposeOptimizer_CPUExecutionProvider",
+  ]);
+});
+
+test("weights in 8 bits stay in 8 bits, and are folded by the load", async () => {
+  const nodes = [
+    { opType: "Gather", input: ["table", "ids"], output: ["rows"] },
+    { opType: "Tanh", input: ["rows"], output: ["y"] },
+  ];
+  const model = smallModel({
+    opset: 17,
+    inputs: { x: [3] },
+    outputs: ["y"],
+    nodes: [{ opType: "Cast", input: ["x"], output: ["ids"], attributes: { to: 7 } }, ...nodes],
+    initializers: [floatTensor("table", [500, 64], seededFloats(32_000))],
+  });
+  const form = model.transform(quantizeWeights()).write();
+  expect(form.length).toBeLessThan(40_000);
+  const ahead = await optimizeAhead(form, FOLD);
+  expect(ahead?.bytes.length).toBeLessThan(40_000);
+  expect(ahead?.session).toMatchObject(FOLD);
+  const feeds = { x: { dims: [3], data: Float32Array.of(1, 499, 7) } };
+  const [before, now] = [
+    await runModel(form, feeds),
+    await runModel(ahead?.bytes ?? form, feeds, { extra: ahead?.session ?? {} }),
+  ];
+  expect(largestDifference(before[0] ?? [], now[0] ?? [])).toBeLessThan(1e-6);
+});
+
+/** A Conv with weights in 8 bits, and an Add that is fused into it once they are folded. */
+function fusedOnceFolded(): OnnxModel {
+  return smallModel({
+    opset: 17,
+    inputs: { x: [1, 32, 8, 8] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "Conv", input: ["x", "w"], output: ["sum"] },
+      { opType: "Add", input: ["sum", "more"], output: ["y"] },
+    ],
+    initializers: [
+      floatTensor("w", [32, 32, 3, 3], seededFloats(9_216)),
+      floatTensor("more", [32, 1, 1], seededFloats(32)),
+    ],
+  }).transform(quantizeWeights());
+}
+
+/** A float16 Transpose of rows and batch before a MatMul: ONNX Runtime 1.30 dies of it. */
+function deadly(): OnnxModel {
+  return smallModel({
+    opset: 17,
+    inputs: { x: [2, 16, 10] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "Cast", input: ["x"], output: ["half"], attributes: { to: 10 } },
+      { opType: "Relu", input: ["half"], output: ["rectified"] },
+      { opType: "Transpose", input: ["rectified"], output: ["turned"], attributes: { perm: [1, 0, 2] } },
+      { opType: "Cast", input: ["turned"], output: ["whole"], attributes: { to: 1 } },
+      { opType: "MatMul", input: ["whole", "w"], output: ["y"] },
+    ],
+    initializers: [floatTensor("w", [10, 8], seededFloats(80))],
+  });
+}
+
+test.each([
+  ["whose passes need what is folded", fusedOnceFolded().write()],
+  ["that takes ONNX Runtime down", deadly().write()],
+  ["that is none", new TextEncoder().encode("<!doctype html>")],
+])("a form %s stays as it is", async (_, bytes) => {
+  expect(await optimizeAhead(bytes, FOLD)).toBeNull();
+});
