@@ -175,6 +175,8 @@ export interface Line {
   address(page: PageName): string;
   /** Bytes of weights sent so far, as they go over the line. */
   weightBytes(): number;
+  /** Resolves once nothing is being sent: a tab that was closed is sent to until its connections are. */
+  idle(): Promise<void>;
   /** What a variant takes over the line. */
   weightsOf(id: string): number;
 }
@@ -184,6 +186,7 @@ export async function openLine(): Promise<Line> {
   const packed = new Map<string, Buffer>();
   let weightBytes = 0;
   let freeAtMs = 0;
+  let sending = 0;
   const bodyOf = (path: string, isPacked = true): Buffer => {
     if (!isPacked) return readFileSync(path);
     const known = packed.get(path);
@@ -196,6 +199,7 @@ export async function openLine(): Promise<Line> {
   };
   // All connections share the line: each slice waits until those before it are through.
   const send = async (body: Buffer, isWeights: boolean, response: ServerResponse): Promise<void> => {
+    sending += 1;
     await new Promise((resolve) => setTimeout(resolve, LATENCY_MS));
     for (let at = 0; at < body.length && !response.destroyed; at += SLICE_BYTES) {
       const slice = body.subarray(at, at + SLICE_BYTES);
@@ -207,6 +211,7 @@ export async function openLine(): Promise<Line> {
       response.write(slice);
     }
     response.end();
+    sending -= 1;
   };
   const visits = new Visits();
   const server = createServer((request, response) => {
@@ -240,6 +245,9 @@ export async function openLine(): Promise<Line> {
     visits,
     address: (page) => `http://127.0.0.1:${(server.address() as AddressInfo).port}/${NAMES.indexOf(page)}/index.html`,
     weightBytes: () => weightBytes,
+    async idle() {
+      while (sending > 0) await new Promise((resolve) => setTimeout(resolve, LATENCY_MS));
+    },
     weightsOf: (id) => chunksOf(id).reduce((sum, x) => sum + bodyOf(join(FOLDER, "model/chunks", x.sha256)).length, 0),
   };
 }

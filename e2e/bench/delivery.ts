@@ -134,6 +134,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
               const most = `globalThis.loadedBytes >= ${Math.floor(0.9 * total)}`;
               await tab.waitForFunction(most, undefined, { timeout: 60_000, polling: 20 });
               await tab.close();
+              await line.idle();
               const before = line.weightBytes();
               await visit(context, "selvedge, f32");
               return of("selvedge, f32", (line.weightBytes() - before) / line.weightsOf("f32"));
