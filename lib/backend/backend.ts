@@ -12,7 +12,7 @@ export type { BackendName } from "../device.ts";
 /** Where ONNX Runtime's wasm binary is, which comes in two parts (wasm/split.ts). */
 export interface WasmUrls {
   readonly wasmUrl: string;
-  /** The functions that hardly ever run: fetched when the first of them does, or once something was answered. */
+  /** The functions that hardly ever run: fetched when the first of them does; with threads, at the start. */
   readonly restUrl: string;
 }
 

@@ -50,7 +50,7 @@ export function askForThreads(rest: WebAssembly.Module, ask: (port: MessagePort)
   globalThis.Worker = Thread as unknown as typeof Worker;
 }
 
-/** Has what the glue says and hears inside a thread go through the port that comes first. */
+/** Has what ONNX Runtime's glue says and hears inside a thread go through the port that comes first. */
 export function beThread(scope: ThreadScope): void {
   const listen = ({ data }: MessageEvent): void => {
     const { port } = data as { readonly port: MessagePort };

@@ -134,3 +134,20 @@ export function decibels(reference: readonly number[], now: readonly number[]): 
   const error = reference.reduce((sum, x, i) => sum + (x - (now[i] ?? Number.NaN)) ** 2, 0);
   return 10 * Math.log10(power / error);
 }
+
+/** A float16 Transpose of rows and batch before a MatMul: ONNX Runtime 1.30 dies of it (session.ts). */
+export function deadlyTranspose(): OnnxModel {
+  return smallModel({
+    opset: 17,
+    inputs: { x: [2, 16, 10] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "Cast", input: ["x"], output: ["half"], attributes: { to: 10 } },
+      { opType: "Relu", input: ["half"], output: ["rectified"] },
+      { opType: "Transpose", input: ["rectified"], output: ["turned"], attributes: { perm: [1, 0, 2] } },
+      { opType: "Cast", input: ["turned"], output: ["whole"], attributes: { to: 1 } },
+      { opType: "MatMul", input: ["whole", "w"], output: ["y"] },
+    ],
+    initializers: [floatTensor("w", [10, 8], seededFloats(80))],
+  });
+}

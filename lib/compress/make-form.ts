@@ -69,26 +69,35 @@ export async function makeSparing(
 export async function makeForm(
   form: Form,
   simple: Uint8Array<ArrayBuffer>,
-  { feeds, ...options }: Given,
+  given: Given,
   notes: string[],
 ): Promise<Made> {
+  const bytes = await makeBytes(form, simple, given, notes);
+  const ahead = form.needs.includes("wasm") ? await optimizeAhead(bytes, form.session?.wasm) : null;
+  if (ahead === null) return { form, bytes };
+  return { form: { ...form, session: { ...form.session, wasm: ahead.session } }, bytes: ahead.bytes };
+}
+
+async function makeBytes(
+  form: Form,
+  simple: Uint8Array<ArrayBuffer>,
+  { feeds, ...options }: Given,
+  notes: string[],
+): Promise<Uint8Array<ArrayBuffer>> {
   const model = readModel(simple);
   try {
     await form.make(model, feeds, options);
-    return await finished(form, model, feeds);
+    return await written(model, feeds);
   } catch (error) {
     if (feeds.length === 0) throw error;
     const plain = readModel(simple);
     await form.make(plain, [], { ...options, isMadeUp: true });
     notes.push(`${form.id} was made without the samples: ${error instanceof Error ? error.message : String(error)}.`);
-    return finished(form, plain, feeds);
+    return written(plain, feeds);
   }
 }
 
-async function finished(form: Form, model: OnnxModel, feeds: readonly Feed[]): Promise<Made> {
+async function written(model: OnnxModel, feeds: readonly Feed[]): Promise<Uint8Array<ArrayBuffer>> {
   await nameDims(model, feeds);
-  const bytes = model.write();
-  const ahead = form.needs.includes("wasm") ? await optimizeAhead(bytes, form.session?.wasm) : null;
-  if (ahead === null) return { form, bytes };
-  return { form: { ...form, session: { ...form.session, wasm: ahead.session } }, bytes: ahead.bytes };
+  return model.write();
 }

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { runApart } from "./apart.ts";
-import { largestDifference, REAL_MODELS, runModel, seededFloats, smallModel } from "./fixtures.ts";
+import { deadlyTranspose, largestDifference, REAL_MODELS, runModel, seededFloats, smallModel } from "./fixtures.ts";
 import { readModel } from "./onnx.ts";
 import type { OnnxModel } from "./onnx.ts";
 import { optimizeAhead, PASSES } from "./optimize-ahead.ts";
@@ -102,26 +102,9 @@ function fusedOnceFolded(): OnnxModel {
   }).transform(quantizeWeights());
 }
 
-/** A float16 Transpose of rows and batch before a MatMul: ONNX Runtime 1.30 dies of it. */
-function deadly(): OnnxModel {
-  return smallModel({
-    opset: 17,
-    inputs: { x: [2, 16, 10] },
-    outputs: ["y"],
-    nodes: [
-      { opType: "Cast", input: ["x"], output: ["half"], attributes: { to: 10 } },
-      { opType: "Relu", input: ["half"], output: ["rectified"] },
-      { opType: "Transpose", input: ["rectified"], output: ["turned"], attributes: { perm: [1, 0, 2] } },
-      { opType: "Cast", input: ["turned"], output: ["whole"], attributes: { to: 1 } },
-      { opType: "MatMul", input: ["whole", "w"], output: ["y"] },
-    ],
-    initializers: [floatTensor("w", [10, 8], seededFloats(80))],
-  });
-}
-
 test.each([
   ["whose passes need what is folded", fusedOnceFolded().write()],
-  ["that takes ONNX Runtime down", deadly().write()],
+  ["that takes ONNX Runtime down", deadlyTranspose().write()],
   ["that is none", new TextEncoder().encode("<!doctype html>")],
 ])("a form %s stays as it is", async (_, bytes) => {
   expect(await optimizeAhead(bytes, FOLD)).toBeNull();

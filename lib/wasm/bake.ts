@@ -1,7 +1,9 @@
 // Puts a snapshot of ONNX Runtime (snapshot.ts) into its module: what the memory and the globals begin with is what they were
 // when it was taken, and what is exported as the constructors is a function that does nothing.
+import { OP } from "./code.ts";
 import {
   append,
+  bytesOf,
   concat,
   nameOf,
   number,
@@ -23,14 +25,12 @@ import type { Parts } from "./split.ts";
 
 /** Zeros between two segments that cost no more than a segment. */
 const GAP = 16;
-const I32_CONST = 0x41;
-const END = 0x0b;
 
 /** Puts a snapshot into a module; functions may have changed since, and globals and exports been added. */
 export function bakeSnapshot(module: Uint8Array, { memory, globals, start }: Snapshot): Uint8Array<ArrayBuffer> {
   const sections = readSections(module);
   const data = [...emptySegments(sections), ...segmentsOf(memory)];
-  const of = (id: number): Uint8Array => sections.find((x) => x.id === id)?.bytes ?? Uint8Array.of(0);
+  const of = (id: number): Uint8Array => bytesOf(sections, id);
   const types = readNumbers(of(SECTION.function));
   const imported = readImports(of(SECTION.import)).functions;
   const exports = readExports(of(SECTION.export));
@@ -45,7 +45,7 @@ export function bakeSnapshot(module: Uint8Array, { memory, globals, start }: Sna
       if (id === SECTION.global) return { id, bytes: withValues(bytes, globals) };
       if (id === SECTION.function) return { id, bytes: append(bytes, [number(type)]) };
       if (id === SECTION.export) return { id, bytes: writeExports(moved) };
-      if (id === SECTION.code) return { id, bytes: append(bytes, [concat([number(2), Uint8Array.of(0, END)])]) };
+      if (id === SECTION.code) return { id, bytes: append(bytes, [concat([number(2), Uint8Array.of(0, OP.end)])]) };
       return { id, bytes };
     }),
   );
@@ -53,7 +53,7 @@ export function bakeSnapshot(module: Uint8Array, { memory, globals, start }: Sna
 
 /**
  * Puts a snapshot into the first part of a module that was split so that its constructors are rare, and what it takes the
- * place of into the rest, for withoutSnapshot.
+ * place of into the rest, for `withoutSnapshot`.
  */
 export function bakeParts({ first, rest }: Parts, snapshot: Snapshot): Parts {
   const ids: readonly number[] = [SECTION.global, SECTION.export, SECTION.dataCount, SECTION.data];
@@ -64,8 +64,8 @@ export function bakeParts({ first, rest }: Parts, snapshot: Snapshot): Parts {
 
 /** Gives segments for those that a module has: instructions name them, which have run and copied what was in them. */
 function emptySegments(sections: readonly Section[]): Uint8Array[] {
-  const data = sections.find((x) => x.id === SECTION.data)?.bytes ?? Uint8Array.of(0);
-  return Array.from({ length: new Reader(data).number() }, () => Uint8Array.of(1, 0));
+  const count = new Reader(bytesOf(sections, SECTION.data)).number();
+  return Array.from({ length: count }, () => Uint8Array.of(1, 0));
 }
 
 /** Gives what is not 0 as segments that are copied when a module is instantiated. */
@@ -75,7 +75,7 @@ function segmentsOf(memory: Uint8Array): Uint8Array[] {
   let to = 0;
   const put = (): void => {
     if (from < 0) return;
-    const offset = concat([Uint8Array.of(I32_CONST), signed(from), Uint8Array.of(END)]);
+    const offset = concat([Uint8Array.of(OP.i32Const), signed(from), Uint8Array.of(OP.end)]);
     segments.push(concat([Uint8Array.of(0), offset, number(to - from), memory.subarray(from, to)]));
   };
   for (let at = 0; at < memory.length; at += 1) {
@@ -98,8 +98,8 @@ function withValues(section: Uint8Array, values: readonly number[]): Uint8Array 
     const start = reader.at;
     reader.take(2);
     const type = reader.since(start);
-    for (reader.byte(), reader.number(); reader.byte() !== END;);
-    return concat([type, Uint8Array.of(I32_CONST), signed(value), Uint8Array.of(END)]);
+    for (reader.byte(), reader.number(); reader.byte() !== OP.end;);
+    return concat([type, Uint8Array.of(OP.i32Const), signed(value), Uint8Array.of(OP.end)]);
   });
   return concat([number(count), ...globals, section.subarray(reader.at)]);
 }

@@ -1,6 +1,8 @@
 // Makes a module tell which of its functions have run: each sets a global of its own, all of which are exported.
+import { OP } from "./code.ts";
 import {
   append,
+  bytesOf,
   concat,
   nameOf,
   number,
@@ -19,7 +21,7 @@ export const MARK = "mark:";
 /** Adds the marks. */
 export function markWasm(module: Uint8Array): Uint8Array<ArrayBuffer> {
   const sections = readSections(module);
-  const of = (id: number): Uint8Array => sections.find((x) => x.id === id)?.bytes ?? Uint8Array.of(0);
+  const of = (id: number): Uint8Array => bytesOf(sections, id);
   const first = new Reader(of(SECTION.global)).number();
   const bodies = readBodies(of(SECTION.code));
   const marked = bodies.map((body, i) => {
@@ -28,7 +30,7 @@ export function markWasm(module: Uint8Array): Uint8Array<ArrayBuffer> {
       reader.number();
       reader.byte();
     }
-    const set = concat([Uint8Array.of(0x41), signed(1), Uint8Array.of(0x24), number(first + i)]);
+    const set = concat([Uint8Array.of(OP.i32Const), signed(1), Uint8Array.of(OP.globalSet), number(first + i)]);
     return concat([body.subarray(0, reader.at), set, body.subarray(reader.at)]);
   });
   return writeSections(

@@ -85,6 +85,11 @@ export function readSections(module: Uint8Array): Section[] {
   return sections;
 }
 
+/** Gives what a section holds; of one that is not there, a vector of nothing. */
+export function bytesOf(sections: readonly Section[], id: number): Uint8Array {
+  return sections.find((x) => x.id === id)?.bytes ?? Uint8Array.of(0);
+}
+
 /** Writes a module of sections. */
 export function writeSections(sections: readonly Section[]): Uint8Array<ArrayBuffer> {
   return concat([HEADER, ...sections.flatMap(({ id, bytes }) => [Uint8Array.of(id), number(bytes.length), bytes])]);

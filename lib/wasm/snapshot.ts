@@ -9,6 +9,7 @@
 import { createContext, Script } from "node:vm";
 import {
   append,
+  bytesOf,
   concat,
   KIND,
   nameOf,
@@ -66,7 +67,7 @@ export async function takeSnapshot(module: Uint8Array, glue: string): Promise<Sn
 
 async function start(module: Uint8Array, glue: string, nowMs: number): Promise<Snapshot> {
   const sections = readSections(module);
-  const own = new Reader(sections.find((x) => x.id === SECTION.global)?.bytes ?? Uint8Array.of(0)).number();
+  const own = new Reader(bytesOf(sections, SECTION.global)).number();
   const open = new WebAssembly.Module(exportGlobals(sections, own));
   const began: string[] = [];
   let exports: WebAssembly.Exports = {};
@@ -178,8 +179,7 @@ function factoryOf(glue: string, nowMs: number): Factory {
 
 /** Tells which of its own functions a module exports under a name. */
 function functionOf(sections: readonly Section[], name: string): number {
-  const of = (id: number): Uint8Array => sections.find((x) => x.id === id)?.bytes ?? Uint8Array.of(0);
-  const found = readExports(of(SECTION.export)).find((x) => x.kind === KIND.function && x.name === name);
+  const found = readExports(bytesOf(sections, SECTION.export)).find((x) => x.kind === KIND.function && x.name === name);
   if (found === undefined) throw new Error(`WebAssembly: no function is exported as ${name}`);
-  return found.index - readImports(of(SECTION.import)).functions;
+  return found.index - readImports(bytesOf(sections, SECTION.import)).functions;
 }

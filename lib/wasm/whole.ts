@@ -1,6 +1,7 @@
 // Reads a whole module for splitting (split.ts), and refuses what that does not foresee.
 import { OP } from "./code.ts";
 import {
+  bytesOf,
   limits,
   readBodies,
   Reader,
@@ -55,7 +56,7 @@ export interface Whole {
  */
 export function readWhole(module: Uint8Array): Whole {
   const sections = readSections(module).filter((x) => x.id !== SECTION.custom);
-  const of = (id: number): Uint8Array => sections.find((x) => x.id === id)?.bytes ?? Uint8Array.of(0);
+  const of = (id: number): Uint8Array => bytesOf(sections, id);
   const { functions: imported, entries: imports } = readImports(of(SECTION.import));
   const tables = readTables(of(SECTION.table));
   if (tables.length > 1) throw new TypeError("WebAssembly: more than one table");
