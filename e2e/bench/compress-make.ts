@@ -1,10 +1,11 @@
-// Makes one form of a model with the toolchain, in a process of its own, so that its time and memory can be told:
-// FORM MODEL SAMPLES OUT, as compress-reference.py. Prints one line of JSON.
+// Makes one form of a model as `compress` does, in a process of its own, so that its time and memory can be told: FORM MODEL
+// SAMPLES OUT, as compress-reference.py. Prints one line of JSON, with ONNX Runtime's session entries for the file.
 import { readFileSync, writeFileSync } from "node:fs";
 import { formsFor, TARGETS } from "../../lib/compress/forms.ts";
 import { readModelFile } from "../../lib/compress/files.ts";
 import { describePorts } from "../../lib/compress/inspect.ts";
 import { foldKnown } from "../../lib/compress/known-dims.ts";
+import { makeForm } from "../../lib/compress/make-form.ts";
 import { firstFeeds, openSamples } from "../../lib/compress/samples.ts";
 import { simplify } from "../../lib/compress/simplify.ts";
 
@@ -17,10 +18,11 @@ model.transform(simplify());
 await foldKnown(model);
 const form = formsFor(TARGETS, [name]).find((x) => x.id === name);
 if (form === undefined) throw new Error(`there is no form ${name}`);
-await form.make(model, feeds);
-writeFileSync(out, model.write());
+const made = await makeForm(form, model.write(), { feeds }, []);
+writeFileSync(out, made.bytes);
 // Not getrusage: what that gives begins with what the process that started this one held.
 const peak = /VmHWM:\s*(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
 const peakBytes = Number(peak) * 1024;
-process.stdout.write(`${JSON.stringify({ seconds: (performance.now() - started) / 1000, peakBytes })}\n`);
+const session = made.form.session?.wasm ?? {};
+process.stdout.write(`${JSON.stringify({ seconds: (performance.now() - started) / 1000, peakBytes, session })}\n`);
 process.exit();

@@ -42,15 +42,15 @@ export async function* speedCases(bench: Bench, { model, folder, feed, atLeast }
       continue;
     }
     let rounds = 0;
-    /** Makes subjects that are sampled once a round, all together; another one is first each time. */
+    /** Makes subjects that are sampled once a round, all together, in every order there is: who comes after whom tells too. */
     const subjects = (turns: readonly Turn[]): Subject[] => {
+      const orders = ordersOf(turns);
       const left = new Map<string, Omit<Sample, "model">>();
       return [...new Set(turns.map((x) => x.name))].map((name) => ({
         name,
         sample: async (slowBy) => {
           if (left.size === 0) {
-            const at = rounds++ % turns.length;
-            const order = [...turns.slice(at), ...turns.slice(0, at)];
+            const order = orders[rounds++ % orders.length] ?? turns;
             const taken = await page.evaluate(timeTurns, { bundle, backend, input, order });
             for (const [i, one] of taken.entries()) left.set(keyOf(order[i] as Turn), one);
           }
@@ -68,7 +68,8 @@ export async function* speedCases(bench: Bench, { model, folder, feed, atLeast }
       subjects: subjects(COMPARED),
       of: "float32",
       ratio: "under",
-      goals: backend === "wasm" ? [{ subject: CHOSEN, on: "ratio", atLeast }] : [],
+      // Where the same kernels run a ratio of 1 is all there is, and half of what is measured lies below.
+      goals: backend === "wasm" ? [{ subject: CHOSEN, on: "ratio", atLeast, byInterval: atLeast === 1 }] : [],
       rounds: bench.rounds(24),
     };
     yield {
@@ -82,6 +83,12 @@ export async function* speedCases(bench: Bench, { model, folder, feed, atLeast }
     };
   }
   await page.close();
+}
+
+/** Gives every order of the turns. */
+function ordersOf(turns: readonly Turn[]): (readonly Turn[])[] {
+  if (turns.length < 2) return [turns];
+  return turns.flatMap((first) => ordersOf(turns.filter((x) => x !== first)).map((rest) => [first, ...rest]));
 }
 
 function keyOf({ name, slowBy }: Turn): string {

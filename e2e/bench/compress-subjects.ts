@@ -11,7 +11,6 @@ import { sqnrTally } from "../../lib/compress/metric.ts";
 import type { Outputs } from "../../lib/compress/metric.ts";
 import { raiseOpset } from "../../lib/compress/raise-opset.ts";
 import { openModel } from "../../lib/compress/session.ts";
-import type { LoadedModel } from "../../lib/compress/session.ts";
 import { readModel } from "../../lib/compress/onnx.ts";
 import type { OnnxModel } from "../../lib/compress/onnx.ts";
 import { createDecoder } from "../../lib/postprocess/decode.ts";
@@ -50,9 +49,6 @@ export interface Work {
   /** What is pruned, as `compress` is asked, with the classes of the calibration samples that it judges by. */
   readonly pruned?: { readonly share: number; readonly classes: Uint8Array };
 }
-
-/** Session entries of forms whose weights are stored quantized and computed in float32. */
-const FOLD = { "session.disable_quant_qdq": "1" } as const;
 
 /** Tells whether a case that holds this text may be one of a model: a case's name begins with its model's. */
 export function isAsked(only: string, model: string): boolean {
@@ -210,6 +206,8 @@ export interface Made {
   readonly wireBytes: number;
   readonly seconds: number;
   readonly peakBytes: number;
+  /** ONNX Runtime's session entries for its loads. Default none. */
+  readonly session?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -280,7 +278,7 @@ export function makeForm(by: "selvedge" | "reference", form: string, at: ReturnT
     const fix = by === "reference" ? "; apt-get install python3-onnxruntime python3-onnx" : "";
     throw new Error(`${by} did not make ${form} of ${at.folder}: ${reason ?? ""}${fix}`, { cause: error });
   }
-  const told = JSON.parse(text.trim().split("\n").at(-1) ?? "") as { seconds: number; peakBytes: number };
+  const told = JSON.parse(text.trim().split("\n").at(-1) ?? "") as Pick<Made, "seconds" | "peakBytes" | "session">;
   return { path, bytes: statSync(path).size, wireBytes: wireBytes(path), ...told };
 }
 
@@ -292,8 +290,8 @@ function wireBytes(path: string): number {
 }
 
 /** Measures the ratio of signal to error of a file's outputs beside the model's, in dB. */
-export async function ratioOf(work: Work, path: string): Promise<number> {
-  const [whole, form] = [await openModel(work.bytes, "cpu"), await open(path)];
+export async function ratioOf(work: Work, { path, session }: Made): Promise<number> {
+  const [whole, form] = [await openModel(work.bytes, "cpu"), await openModel(path, "cpu", session)];
   const tally = sqnrTally();
   try {
     for (const feed of await work.feeds(RATIO_SAMPLES))
@@ -303,9 +301,4 @@ export async function ratioOf(work: Work, path: string): Promise<number> {
     await whole.release();
     await form.release();
   }
-}
-
-/** Opens a form as the engine would: weights that are stored quantized are computed in float32. */
-export async function open(path: string): Promise<LoadedModel> {
-  return openModel(path, "cpu", path.includes("reference") ? {} : FOLD);
 }

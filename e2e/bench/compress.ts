@@ -2,12 +2,15 @@
 // Debian's onnxruntime.quantization on the same model and samples: bytes, the outputs' ratio of signal to error, the
 // metric, time and memory; and how fast the variant that the engine chooses is beside float32. The files are the same in
 // every browser, so those rows are made once.
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Bundle } from "../../lib/bundle.ts";
 import type { CompressReport } from "../../lib/compress/outcome.ts";
 import { compress } from "../../lib/compress/compress.ts";
+import { openModel } from "../../lib/compress/session.ts";
 import { isSoftware, openPage, speedCases } from "./compress-speed.ts";
 import type { Timed } from "./compress-speed.ts";
-import { isAsked, makeForm, open, ratioOf, WORKS, writeWork } from "./compress-subjects.ts";
+import { isAsked, makeForm, ratioOf, WORKS, writeWork } from "./compress-subjects.ts";
 import type { Made, Work } from "./compress-subjects.ts";
 import type { Case, Goal, Subject } from "./kernel.ts";
 import { pruneCases } from "./prune.ts";
@@ -135,7 +138,7 @@ async function* fileCases(work: Work, at: ReturnType<typeof writeWork>): AsyncGe
     yield once("bytes", (x) => x.bytes, [{ subject: "selvedge", on: "ratio", atMost: bytesAtMost }]);
     const ratios = new Map<string, Promise<number>>();
     const ratio = (x: Made): Promise<number> => {
-      const found = ratios.get(x.path) ?? ratioOf(work, x.path);
+      const found = ratios.get(x.path) ?? ratioOf(work, x);
       ratios.set(x.path, found);
       return found;
     };
@@ -172,7 +175,9 @@ async function* fileCases(work: Work, at: ReturnType<typeof writeWork>): AsyncGe
 async function chosenCase({ work, at, report }: Ready): Promise<Case> {
   const form = report.defaults.wasm ?? "f32";
   const path = join(at.folder, "out", `${form}.onnx`);
-  return metricCase(work, `${work.name}, ${form}`, form, { path, model: at.model }, null);
+  const bundle = JSON.parse(readFileSync(join(at.folder, "out/bundle/bundle.json"), "utf8")) as Bundle;
+  const { wasm: session = {} } = bundle.variants.find(({ id }) => id === form)?.session ?? {};
+  return metricCase(work, `${work.name}, ${form}`, form, { path, session, model: at.model }, null);
 }
 
 /** Every sample is a round, in which float32, our form and the reference's, where it has one, answer the same. */
@@ -180,12 +185,12 @@ async function metricCase(
   work: Work,
   name: string,
   form: string,
-  ours: { readonly path: string; readonly model?: string },
+  ours: Pick<Made, "path" | "session"> & { readonly model?: string },
   theirs: (Made & { readonly variant: string }) | null,
 ): Promise<Case> {
   const feeds = await work.feeds(work.samples);
-  const subject = async (who: string, variant: string, path: string): Promise<Subject> => {
-    const model = await open(path);
+  const subject = async (who: string, variant: string, path: string, session?: Made["session"]): Promise<Subject> => {
+    const model = await openModel(path, "cpu", session);
     let next = 0;
     return {
       name: who,
@@ -215,7 +220,7 @@ async function metricCase(
     statistic: "mean",
     subjects: [
       await subject("float32", "f32", ours.model ?? join(ours.path, "../model.onnx")),
-      await subject("selvedge", form, ours.path),
+      await subject("selvedge", form, ours.path, ours.session),
       ...(theirs === null ? [] : [await subject("reference", theirs.variant, theirs.path)]),
     ],
     of: "float32",

@@ -88,6 +88,34 @@ describe("rows", () => {
     expect(missed).toMatchObject({ pass: false });
   });
 
+  test("a ratio has the interval that its rounds give, drawn in pairs", async () => {
+    const raw = [10, 20, 30, 40, 50];
+    const halves = raw.map((x) => x / 2);
+    const [, even] = await runCase(
+      trial({ subjects: [subject("raw", raw), subject("selvedge", halves)], of: "raw", warmups: 0 }),
+      SETTING,
+      seeded("pairs"),
+    );
+    expect(even).toMatchObject({ ratio: 0.5, interval: [0.5, 0.5] });
+    const [, wide] = await runCase(
+      trial({ subjects: [subject("raw", [10]), subject("selvedge", [9, 9, 10, 11, 11])], of: "raw", warmups: 0 }),
+      SETTING,
+      seeded("pairs"),
+    );
+    expect(wide).toMatchObject({ ratio: 1, interval: [0.9, 1.1] });
+  });
+
+  test("what may be equal is judged by the interval, and still misses where all of it is beyond", async () => {
+    const goal = { subject: "selvedge", on: "ratio", atMost: 1, byInterval: true } as const;
+    const judge = async (values: number[]): Promise<unknown> => {
+      const subjects = [subject("raw", [10]), subject("selvedge", values)];
+      const rows = await runCase(trial({ subjects, of: "raw", goals: [goal] }), SETTING, seeded("equal"));
+      return rows[1];
+    };
+    expect(await judge([9, 10.1, 10.1, 10.1, 11])).toMatchObject({ goal: "interval of ratio <= 1", pass: true });
+    expect(await judge([10.1, 10.2, 10.1, 10.1, 11])).toMatchObject({ pass: false });
+  });
+
   test("a difference is paired round by round and has a row of its own", async () => {
     const subjects = [subject("raw", [1, 5, 9]), subject("selvedge", [2, 6, 10])];
     const goals = [{ subject: "selvedge", minus: "raw", on: "value", atMost: 0.5 } as const];
@@ -115,7 +143,7 @@ describe("rows", () => {
     const rows = await runCase(trial({ subjects, of: "raw", goals }), SETTING, seeded("line"));
     expect(rows.map(rowLine)).toEqual([
       "one line · raw · chromium 156  10 ms median  –  –  –",
-      "one line · selvedge · chromium 156  12 ms median  1.200  ratio <= 1.1  miss",
+      "one line · selvedge · chromium 156  12 ms median  1.200 (1.200 to 1.200)  ratio <= 1.1  miss",
     ]);
   });
 });

@@ -1,7 +1,9 @@
 // The benchmark's kernel: interleaves the subjects of a case in rounds of shuffled order, turns samples into rows, and
 // checks itself: one subject of each case may be slowed by 20 % on purpose, and a run in which that does not show is
 // void. Knows no browser and no scenario: run.ts brings both.
+import { seeded } from "../corpus/random.ts";
 import type { Random } from "../corpus/random.ts";
+import { intervalOf } from "./interval.ts";
 import { checkRow, goalText, meets, statistic } from "./row.ts";
 import type { Bound, Row, Statistic } from "./row.ts";
 
@@ -75,7 +77,7 @@ export async function runCase(item: Case, setting: Setting, random: Random): Pro
     const of = slowBy > 0 ? item.control : item.of === name ? undefined : item.of;
     const row = { ...measured(item, name, list(values, name)), ...ran };
     return judged(
-      of === undefined ? row : { ...row, ...ratioOf(item, row.value, of, values) },
+      of === undefined ? row : { ...row, ...ratioOf(item, row.samples, list(values, of), of) },
       goalOf(item, name, slowBy),
     );
   });
@@ -102,7 +104,8 @@ export function voidReason(rows: readonly Row[]): string | null {
 
 /** Writes a row for the terminal: `case  value  ratio  goal  pass|miss`. */
 export function rowLine(row: Row): string {
-  const ratio = row.ratio === undefined ? "–" : row.ratio.toFixed(3);
+  const spread = row.interval === undefined ? "" : ` (${row.interval.map((x) => x.toFixed(3)).join(" to ")})`;
+  const ratio = row.ratio === undefined ? "–" : row.ratio.toFixed(3) + spread;
   const verdict = row.pass === undefined ? "–" : row.pass ? "pass" : "miss";
   const value = `${Number(row.value.toPrecision(4))} ${row.unit} ${row.statistic}`;
   return [`${row.case} · ${row.subject} · ${row.browser}`, value, ratio, row.goal ?? "–", verdict].join("  ");
@@ -118,16 +121,27 @@ function measured(item: Case, subject: string, samples: number[]): Omit<Draft, "
   return { case: item.name, subject, unit: item.unit, samples, value, statistic: item.statistic, n: samples.length };
 }
 
+/** From so many rounds on a ratio has an interval. */
+const INTERVAL_ROUNDS = 5;
+
 function ratioOf(
-  item: Case,
-  value: number,
+  { name, statistic: kind, ratio: side }: Case,
+  samples: readonly number[],
+  others: readonly number[],
   of: string,
-  values: ReadonlyMap<string, number[]>,
-): { ratio?: number; of?: string } {
-  const other = statistic(list(values, of), item.statistic);
-  const ratio = item.ratio === "under" ? other / value : value / other;
+): Pick<Draft, "ratio" | "of" | "interval"> {
+  const over = (own: readonly number[], other: readonly number[]): number => {
+    const [a, b] = [statistic(own, kind), statistic(other, kind)];
+    return side === "under" ? b / a : a / b;
+  };
+  const ratio = over(samples, others);
   // A share of 0 % has no ratio: a peer may well answer nothing in time.
-  return Number.isFinite(ratio) ? { ratio, of } : {};
+  if (!Number.isFinite(ratio)) return {};
+  if (samples.length < INTERVAL_ROUNDS || samples.length !== others.length) return { ratio, of };
+  const pick = (from: readonly number[], drawn: readonly number[]): number[] => drawn.map((i) => from[i] ?? Number.NaN);
+  const drawnRatio = (drawn: readonly number[]): number => over(pick(samples, drawn), pick(others, drawn));
+  const interval = intervalOf(samples.length, drawnRatio, seeded(`${name} ${of}`));
+  return { ratio, of, ...(interval && { interval: [...interval] }) };
 }
 
 function goalOf(item: Case, name: string, slowBy: number): Bound | undefined {

@@ -63,6 +63,7 @@ describe("checkRow", () => {
     ["whose n is not the number of samples", { ...ROW, n: 3 }, /number of samples/],
     ["whose value is another statistic", { ...ROW, value: 4 }, /not that statistic/],
     ["with a ratio over nothing", { ...ROW, ratio: 1 }, /together/],
+    ["with an interval of nothing", { ...ROW, interval: [1, 2] }, /ratio's/],
     ["with a goal and no verdict", { ...ROW, goal: "ratio <= 1" }, /together/],
     ["with a field that nobody knows", { ...ROW, note: "x" }, /note/],
     ["without a commit", { ...ROW, commit: "" }, /commit/],

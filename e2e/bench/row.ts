@@ -18,7 +18,10 @@ const QUANTILES: Readonly<Record<Exclude<Statistic, "mean">, number>> = {
 const text = v.pipe(v.string(), v.minLength(1));
 const finite = v.pipe(v.number(), v.finite());
 
-/** Checks a row. `backend` is "none" where nothing ran; `goal` reads as "ratio <= 1.03". */
+/**
+ * Checks a row. `backend` is "none" where nothing ran; `goal` reads as "ratio <= 1.03"; `interval` is that of the ratio, at
+ * 95 % (interval.ts).
+ */
 const ROW = v.pipe(
   v.strictObject({
     scenario: text,
@@ -29,6 +32,7 @@ const ROW = v.pipe(
     value: finite,
     statistic: v.picklist(STATISTICS),
     ratio: v.optional(finite),
+    interval: v.optional(v.tuple([finite, finite])),
     of: v.optional(text),
     goal: v.optional(text),
     pass: v.optional(v.boolean()),
@@ -46,6 +50,7 @@ const ROW = v.pipe(
   }),
   v.check((row) => row.n === row.samples.length, "n is not the number of samples"),
   v.check((row) => (row.ratio === undefined) === (row.of === undefined), "ratio and of come together"),
+  v.check((row) => row.interval === undefined || row.ratio !== undefined, "an interval is a ratio's"),
   v.check((row) => (row.goal === undefined) === (row.pass === undefined), "goal and pass come together"),
   v.check(
     (row) => Math.abs(row.value - statistic(row.samples, row.statistic)) <= 1e-9 * Math.abs(row.value),
@@ -84,20 +89,27 @@ export interface Bound {
   readonly on: "ratio" | "value";
   readonly atMost?: number;
   readonly atLeast?: number;
+  /** Whether it is enough that the ratio's interval reaches the bound: for subjects that may be equal. Default false. */
+  readonly byInterval?: boolean;
 }
 
 /** Writes a bound as a row's goal, as "ratio <= 1.03". */
-export function goalText({ on, atMost, atLeast }: Bound): string {
+export function goalText({ on, atMost, atLeast, byInterval }: Bound): string {
   const parts: string[] = [];
-  if (atLeast !== undefined) parts.push(`${on} >= ${atLeast}`);
-  if (atMost !== undefined) parts.push(`${on} <= ${atMost}`);
+  const what = byInterval === true ? `interval of ${on}` : on;
+  if (atLeast !== undefined) parts.push(`${what} >= ${atLeast}`);
+  if (atMost !== undefined) parts.push(`${what} <= ${atMost}`);
   if (parts.length === 0) throw new TypeError("a goal needs atMost or atLeast");
   return parts.join(", ");
 }
 
 /** Tells whether a row meets a bound. */
-export function meets({ on, atMost, atLeast }: Bound, row: Pick<Row, "value" | "ratio">): boolean {
+export function meets(
+  { on, atMost, atLeast, byInterval }: Bound,
+  row: Pick<Row, "value" | "ratio" | "interval">,
+): boolean {
   const measured = on === "ratio" ? row.ratio : row.value;
   if (measured === undefined) return false;
-  return (atMost === undefined || measured <= atMost) && (atLeast === undefined || measured >= atLeast);
+  const [low, high] = (byInterval === true ? row.interval : undefined) ?? [measured, measured];
+  return (atMost === undefined || low <= atMost) && (atLeast === undefined || high >= atLeast);
 }
