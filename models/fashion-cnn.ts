@@ -1,9 +1,8 @@
 // A small convolutional network for Fashion-MNIST: 24 thousand weights, 1.9 million multiply-adds, trained here.
-import { FOLD_WEIGHTS, modelFile } from "./recipe.ts";
+import { makeVariants } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 import type { OnnxModel } from "../lib/compress/onnx.ts";
 import type { NodeSpec } from "../lib/compress/graph.ts";
-import { quantizeWeights } from "../lib/compress/quantize-weights.ts";
 import { FASHION_INPUT, FASHION_OUTPUT, fashionLabels, fashionWeights } from "./fashion.ts";
 import { buildGraph, readWeights } from "./graph.ts";
 
@@ -24,15 +23,7 @@ export const fashionCnn: Recipe = {
         outputs: [FASHION_OUTPUT],
         typical: { batch: 1 },
       },
-      variants: [
-        { id: "f32", needs: [], files: [await modelFile(buildCnn())] },
-        {
-          id: "int8",
-          needs: [],
-          session: FOLD_WEIGHTS,
-          files: [await modelFile(buildCnn().transform(quantizeWeights()))],
-        },
-      ],
+      variants: await makeVariants(buildCnn(), "f32", "int8"),
       assets: [fashionLabels()],
     };
   },

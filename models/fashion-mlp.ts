@@ -1,16 +1,20 @@
 // A perceptron for Fashion-MNIST of 5.8 million weights, 23 MB as float32, trained here: large beside what it computes, so
 // that batches, memory and the wire show.
-import { FOLD_WEIGHTS, modelFile, wasmModelFile } from "./recipe.ts";
+import { makeVariants } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 import type { OnnxModel } from "../lib/compress/onnx.ts";
 import type { NodeSpec } from "../lib/compress/graph.ts";
-import { quantizeDynamic } from "../lib/compress/quantize-dynamic.ts";
-import { quantizeWeights } from "../lib/compress/quantize-weights.ts";
 import { FASHION_INPUT, FASHION_OUTPUT, fashionLabels, fashionWeights } from "./fashion.ts";
 import { buildGraph, readWeights } from "./graph.ts";
 import type { Weights } from "./graph.ts";
 
 const WEIGHTS = fashionWeights("mlp");
+
+/**
+ * As measured with ONNX Runtime Web on one thread, interleaved with float32: 1.8 for one picture, whose run packs all weights
+ * for the integer product anew, 0.44 for 64 together. So integers are for who has many, and names them.
+ */
+const SPEED = { wasm: 1.8 } as const;
 
 /** Builds the bundle fashion-mlp. */
 export const fashionMlp: Recipe = {
@@ -27,23 +31,9 @@ export const fashionMlp: Recipe = {
         outputs: [FASHION_OUTPUT],
         typical: { batch: 1 },
       },
-      variants: [
-        {
-          // As measured with ONNX Runtime Web on one thread, interleaved with float32: 1.8 for one picture, whose run packs
-          // all weights for the integer product anew, 0.44 for 64 together. So it is for who has many, and names it.
-          id: "int8-dynamic",
-          needs: ["wasm"],
-          speed: { wasm: 1.8 },
-          ...(await wasmModelFile(buildMlp().transform(quantizeDynamic()))),
-        },
-        {
-          id: "int8",
-          needs: [],
-          session: FOLD_WEIGHTS,
-          files: [await modelFile(buildMlp().transform(quantizeWeights()))],
-        },
-        { id: "f32", needs: [], files: [await modelFile(buildMlp())] },
-      ],
+      variants: (await makeVariants(buildMlp(), "int8-dynamic", "int8", "f32")).map((x) =>
+        x.id === "int8-dynamic" ? { ...x, speed: SPEED } : x,
+      ),
       assets: [fashionLabels()],
     };
   },

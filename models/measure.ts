@@ -4,8 +4,11 @@
 // Where its operators run comes from ONNX Runtime's log, on WebGPU (a software adapter decides the same) and on the CPU.
 // A variant of the recogniser also reads rendered lines, of which the share read exactly is its metric, spaces aside, in
 // onnxruntime-node with the package's own pre- and post-processing. One that tells clothing apart sees 10,000 pictures, and
-// the one that judges mails reads those held out.
-import { writeFileSync } from "node:fs";
+// the one that judges mails reads those held out. The others are judged as a search judges them (search-tasks.ts), on 2,000
+// samples.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 import sharp from "sharp";
@@ -14,17 +17,23 @@ import { isExact } from "../e2e/corpus/score.ts";
 import type { Variant } from "../lib/bundle.ts";
 import { assign } from "../lib/compress/assign.ts";
 import type { PackInput, PackVariant } from "../lib/compress/pack.ts";
+import { References } from "../lib/compress/references.ts";
+import { judge } from "../lib/compress/search-score.ts";
+import type { Verdict } from "../lib/compress/search-score.ts";
 import { createDecoder } from "../lib/postprocess/decode.ts";
 import { imageToTensor } from "../lib/preprocess/image.ts";
 import { testPictures } from "./fashion/pictures.ts";
 import { MEASURED_PATH, modelHash, readMeasurements } from "./measured.ts";
 import type { Measurement } from "./measured.ts";
 import { RECIPES } from "./recipes.ts";
+import { searchTask } from "./search-tasks.ts";
 import { judgeMails, judgementOf, TRAINED_ON } from "./spam/judge.ts";
 import { readMails, splitMails } from "./spam/mails.ts";
 
 /** The variant that others are compared with. */
 const REFERENCE = "f32";
+/** Samples of a task. */
+const SAMPLES = 2_000;
 
 /** Gives the metric of a variant, by its id. */
 type Rates = (id: string) => NonNullable<Variant["metric"]>;
@@ -40,18 +49,39 @@ for (const recipe of RECIPES) {
   const rates = await ratesOf(input);
   for (const variant of input.variants) {
     const assignment = await assignments(variant);
-    const metric = rates?.(variant.id);
+    const metric = rates(variant.id);
     const key = `${input.model.name}/${variant.id}`;
-    measurements[key] = { sha256: await modelHash(variant), ...(metric && { metric }), assignment };
+    measurements[key] = { sha256: await modelHash(variant), metric, assignment };
     console.log(key, JSON.stringify(measurements[key]));
   }
 }
 writeFileSync(MEASURED_PATH, `${JSON.stringify(measurements, null, 2)}\n`);
 
-async function ratesOf(input: PackInput): Promise<Rates | undefined> {
+async function ratesOf(input: PackInput): Promise<Rates> {
   if (input.model.outputs[0]?.decode?.op === "ctc") return readLines(input, Number(values.lines));
   if (input.model.name === "spam") return readHeldOut(input);
-  return input.model.name.startsWith("fashion-") ? seePictures(input) : undefined;
+  return input.model.name.startsWith("fashion-") ? seePictures(input) : doTask(input);
+}
+
+/** Has every variant do what a search judges the model by. */
+async function doTask(input: PackInput): Promise<Rates> {
+  const whole = input.variants.find(({ id }) => id === REFERENCE)?.files[0]?.bytes ?? new Uint8Array();
+  const { samples, metric, labels } = await searchTask(input, whole, SAMPLES / 2);
+  const folder = mkdtempSync(join(tmpdir(), "selvedge-measure-"));
+  const path = join(folder, "model.onnx");
+  writeFileSync(path, whole);
+  const references = new References(path, samples);
+  const verdicts = new Map<string, Verdict>();
+  for (const { id, files, session } of input.variants)
+    verdicts.set(
+      id,
+      await judge(files[0]?.bytes ?? whole, session, { references, metric, labels }, { from: 0, to: samples.n }),
+    );
+  rmSync(folder, { recursive: true });
+  return (id) => {
+    const { score: value = Number.NaN, reference = Number.NaN, n = 0 } = verdicts.get(id) ?? {};
+    return { name: metric.name, value, reference, n };
+  };
 }
 
 async function open({ files, session }: PackVariant): Promise<InferenceSession> {

@@ -5,7 +5,7 @@
 import { readModel } from "../lib/compress/onnx.ts";
 import { setDims } from "../lib/compress/set-dims.ts";
 import { simplify } from "../lib/compress/simplify.ts";
-import { modelFile, ocrAsset, readBytes } from "./recipe.ts";
+import { makeVariants, ocrAsset, readBytes } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 
 const MODEL = ocrAsset("ch_ppocr_mobile_v2.0_cls_infer.onnx");
@@ -49,7 +49,7 @@ export const ocrCls: Recipe = {
         ],
         typical: { batch: 1 },
       },
-      variants: [{ id: "f32", needs: [], files: [await modelFile(model)] }],
+      variants: await makeVariants(model, "int8", "f32"),
       assets: [{ path: "labels.txt", bytes: new TextEncoder().encode("0\n180\n") }],
     };
   },

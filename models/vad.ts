@@ -9,7 +9,7 @@ import { fixInputs } from "../lib/compress/fix-inputs.ts";
 import { readModel } from "../lib/compress/onnx.ts";
 import { setDims } from "../lib/compress/set-dims.ts";
 import { simplify } from "../lib/compress/simplify.ts";
-import { modelFile, readBytes } from "./recipe.ts";
+import { makeVariants, readBytes } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 
 const MODEL = join(dirname(createRequire(import.meta.url).resolve("@ricky0123/vad-web")), "silero_vad_v5.onnx");
@@ -41,7 +41,7 @@ export const vad: Recipe = {
         ],
         typical: { batch: 1 },
       },
-      variants: [{ id: "f32", needs: ["wasm"], files: [await modelFile(model)] }],
+      variants: (await makeVariants(model, "int8", "f32")).map((x) => ({ ...x, needs: ["wasm"] })),
     };
   },
 };

@@ -193,13 +193,18 @@ async function poisson(
   const startMs = performance.now();
   for (let atMs = 0; atMs < ms && !isSettled();) {
     const waitMs = startMs + atMs - performance.now();
-    if (waitMs > 1) await new Promise((resolve) => setTimeout(resolve, waitMs));
+    if (waitMs > 0) await pause(waitMs);
     calls.push(call(startMs + atMs));
     atMs += (-1_000 * Math.log(1 - random.next())) / rate;
   }
   // What is measured beside takes as long where few arrive.
-  if (!isSettled()) await new Promise((resolve) => setTimeout(resolve, startMs + ms - performance.now()));
+  if (!isSettled()) await pause(startMs + ms - performance.now());
   await Promise.all(calls);
+}
+
+/** Waits to the millisecond: a timer that is set by another may be 4 ms late, as no camera and no network is. */
+async function pause(ms: number): Promise<void> {
+  await scheduler.postTask(() => undefined, { delay: Math.max(0, ms), priority: "user-blocking" });
 }
 
 function classOf(classes: readonly Class[], i: number): Class {

@@ -51,7 +51,8 @@ export function halfAbove(value: number): number {
   return near < value && near < FULL.max ? float16Value(float16Bits(near) + 1) : near;
 }
 
-/** Tells whether all numbers are float16s of full precision, or 0. */
-export function areHalf(values: Float32Array): boolean {
-  return values.every((x) => x === 0 || (x === nearestHalf(x) && Math.abs(x) >= FULL.min && Math.abs(x) <= FULL.max));
+/** Tells whether all numbers are float16s of full precision, or 0; with `hasSubnormals` those with fewer bits count too. */
+export function areHalf(values: Float32Array, hasSubnormals: boolean = false): boolean {
+  const isHalf = (x: number): boolean => x === float16Value(float16Bits(x)) && Math.abs(x) <= FULL.max;
+  return values.every((x) => isHalf(x) && (hasSubnormals || x === 0 || Math.abs(x) >= FULL.min));
 }

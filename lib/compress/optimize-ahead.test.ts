@@ -4,6 +4,7 @@ import { deadlyTranspose, largestDifference, REAL_MODELS, runModel, seededFloats
 import { readModel } from "./onnx.ts";
 import type { OnnxModel } from "./onnx.ts";
 import { optimizeAhead, PASSES } from "./optimize-ahead.ts";
+import { packConstants } from "./pack-constants.ts";
 import { quantizeDynamic } from "./quantize-dynamic.ts";
 import { quantizeWeights } from "./quantize-weights.ts";
 import { simplify } from "./simplify.ts";
@@ -83,6 +84,44 @@ test("weights in 8 bits stay in 8 bits, and are folded by the load", async () =>
     await runModel(ahead?.bytes ?? form, feeds, { extra: ahead?.session ?? {} }),
   ];
   expect(largestDifference(before[0] ?? [], now[0] ?? [])).toBeLessThan(1e-6);
+});
+
+test("what is stored in 16 bits does not hide a constant from the passes, and stays in 16 bits to the last", async () => {
+  // A layer normalisation by hand, whose factor a pass must see; and numbers that a float16 holds with few bits.
+  const factor = Float32Array.from({ length: 128 }, (_, i) => (i % 2 === 0 ? 1 : 3 * 2 ** -24));
+  const model = smallModel({
+    opset: 17,
+    inputs: { x: [2, 128] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "ReduceMean", input: ["x"], output: ["mean"], attributes: { axes: [1] } },
+      { opType: "Sub", input: ["x", "mean"], output: ["off"] },
+      { opType: "Pow", input: ["off", "two"], output: ["square"] },
+      { opType: "ReduceMean", input: ["square"], output: ["spread"], attributes: { axes: [1] } },
+      { opType: "Add", input: ["spread", "least"], output: ["more"] },
+      { opType: "Sqrt", input: ["more"], output: ["root"] },
+      { opType: "Div", input: ["off", "root"], output: ["even"] },
+      { opType: "Mul", input: ["even", "factor"], output: ["scaled"] },
+      { opType: "Add", input: ["scaled", "bias"], output: ["y"] },
+    ],
+    initializers: [
+      floatTensor("two", [], Float32Array.of(2)),
+      floatTensor("least", [], Float32Array.of(1e-5)),
+      floatTensor("factor", [128], factor),
+      floatTensor("bias", [128], seededFloats(128)),
+    ],
+  });
+  const form = model.transform(packConstants({ minElements: 64, isExact: false })).write();
+  expect(operators(form)).toContain("Cast");
+  const ahead = await optimizeAhead(form);
+  if (ahead === null) throw new Error("it stayed as it was");
+  expect(operators(ahead.bytes).sort()).toEqual(["Cast", "Cast", "LayerNormalization"]);
+  const feeds = { x: { dims: [2, 128], data: seededFloats(256) } };
+  const [[before = []], [now = []]] = [
+    await runModel(form, feeds),
+    await runModel(ahead.bytes, feeds, { extra: ahead.session }),
+  ];
+  expect(largestDifference(before, now)).toBeLessThan(1e-6);
 });
 
 /** A Conv with weights in 8 bits, and an Add that is fused into it once they are folded. */

@@ -2,9 +2,11 @@
 // in Chromium what they leave to be compiled slows the first run down as well. For forms that run on wasm alone, since the
 // passes write operators of ONNX Runtime's CPU.
 //
-// Constants are still folded while loading: folded ahead, weights that are stored in 8 bits would be stored in 32. Whether
-// all comes to the same is checked: the operators that are left, with the passes ahead and folding after them, are those
-// that a load would have left; else the form stays as it is. (ONNX Runtime's guide calls it the offline mode.)
+// Constants are still folded while loading: folded ahead, weights that are stored in 8 bits would be stored in 32. What is
+// stored in 16 is widened for the passes, since most look for constants and not for what makes them, and narrowed again
+// behind them, which is exact. Whether all comes to the same is checked: the operators that are left, with the passes ahead
+// and folding after them, are those that a load would have left; else the form stays as it is. (ONNX Runtime's guide calls
+// it the offline mode.)
 //
 // In a process of its own: ONNX Runtime 1.30 dies of a pass where a model is in float16 (session.ts).
 import { spawn } from "node:child_process";
@@ -13,6 +15,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readModel } from "./onnx.ts";
+import { packConstants, widenConstants } from "./pack-constants.ts";
 import { loadRuntime } from "./runtime.ts";
 import { DISABLED } from "./session.ts";
 
@@ -72,22 +75,21 @@ export const PASSES: readonly string[] = [
 ];
 
 const TIMEOUT_MS = 120_000;
+/** What had 16 bits gets them back. */
+const NARROWED = { minElements: 64, hasSubnormals: true } as const;
 /** So much larger a form may become: what a pass folds or splits is in the file then. */
 const GROWTH = 1.01;
 
-/** Writes what ONNX Runtime makes of a model, once for each list of passes that it is to leave out. */
+/** Writes what ONNX Runtime makes of a model. */
 const RUN = `
-const [path, folder, lists] = process.argv.slice(1);
+const [path, folder, job] = process.argv.slice(1);
 const { InferenceSession } = require(path);
-(async () => {
-  for (const [from, to, extra] of JSON.parse(lists)) {
-    const session = await InferenceSession.create(folder + "/" + from, {
-      executionProviders: ["cpu"], graphOptimizationLevel: "extended", optimizedModelFilePath: folder + "/" + to,
-      logSeverityLevel: 4, extra,
-    });
-    await session.release();
-  }
-})().catch(() => process.exit(1));
+const [from, to, extra] = JSON.parse(job);
+const options = {
+  executionProviders: ["cpu"], graphOptimizationLevel: "extended", optimizedModelFilePath: folder + "/" + to,
+  logSeverityLevel: 4, extra,
+};
+InferenceSession.create(folder + "/" + from, options).then((x) => x.release()).catch(() => process.exit(1));
 `;
 
 /**
@@ -108,27 +110,33 @@ export async function optimizeAhead(
     new Uint8Array(await readFile(join(folder, name)));
   try {
     await writeFile(join(folder, "form"), bytes);
-    const lists = [
-      ["form", "loaded", session],
-      ["form", "ahead", without([FOLDING])],
-      ["ahead", "both", without(PASSES)],
-    ];
-    if (!(await run(folder, lists))) return null;
-    const [loaded, both] = [operatorsOf(await read("loaded")), operatorsOf(await read("both"))];
-    if (loaded !== both) return null;
-    const ahead = readModel(await read("ahead"));
+    if (!(await run(folder, ["form", "loaded", session]))) return null;
+    const wide = readModel(bytes);
+    const { length } = wide.graph.nodes;
+    await writeFile(join(folder, "wide"), wide.transform(widenConstants()).write());
+    if (!(await run(folder, ["wide", "passed", without([FOLDING])]))) return null;
+    const ahead = readModel(await read("passed"));
+    if (wide.graph.nodes.length < length) ahead.transform(packConstants(NARROWED));
     // Not what values are known of: by that a load is a third faster (name-dims.ts).
     for (const node of ahead.graph.nodes) [node.name, node.docString] = ["", ""];
     const written = ahead.write();
-    return written.length > bytes.length * GROWTH ? null : { bytes: written, session: without(PASSES) };
+    if (written.length > bytes.length * GROWTH) return null;
+    await writeFile(join(folder, "ahead"), written);
+    if (!(await run(folder, ["ahead", "both", without(PASSES)]))) return null;
+    const [loaded, both] = [operatorsOf(await read("loaded")), operatorsOf(await read("both"))];
+    return loaded === both ? { bytes: written, session: without(PASSES) } : null;
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
-function run(folder: string, lists: unknown): Promise<boolean> {
+/** Has a file of the folder read, with session entries, and what becomes of it written to another. */
+function run(
+  folder: string,
+  job: readonly [from: string, to: string, session: Readonly<Record<string, string>>],
+): Promise<boolean> {
   const runtime = createRequire(import.meta.url).resolve("onnxruntime-node");
-  const child = spawn(process.execPath, ["-e", RUN, runtime, folder, JSON.stringify(lists)], {
+  const child = spawn(process.execPath, ["-e", RUN, runtime, folder, JSON.stringify(job)], {
     stdio: "ignore",
     timeout: TIMEOUT_MS,
   });

@@ -1,11 +1,13 @@
 // Stores constants that are no weights in fewer bytes: masks, tables of positions, bounds. Few different values, all whole
 // multiples of one number, become 8 bits exactly; numbers that float16 holds become float16 exactly; with `isExact` false
 // others become the nearest float16. ONNX Runtime widens them once, while loading.
-import { areHalf, float16BitsOf } from "./float16.ts";
+import { areHalf, float16BitsOf, float16Value } from "./float16.ts";
+import { integerOf } from "./graph.ts";
 import type { Graph } from "./graph.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
-import type { TensorProto } from "./onnx.gen.js";
+import type { NodeProto, TensorProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
+import { prune } from "./prune.ts";
 import { elementCount, float16Tensor, floatsOf, floatTensor, int8Tensor } from "./weights.ts";
 
 /** Options of `packConstants`. */
@@ -14,17 +16,23 @@ export interface PackConstantsOptions {
   readonly minElements?: number;
   /** Whether values must stay exactly what they are. Default true. */
   readonly isExact?: boolean;
+  /** Whether numbers count as float16s that have fewer bits there, down to 2⁻²⁴. Default false: a GPU may read 0. */
+  readonly hasSubnormals?: boolean;
 }
 
 /** What `packConstants` does unless told otherwise. */
-export const PACK_CONSTANTS_DEFAULTS: Required<PackConstantsOptions> = { minElements: 256, isExact: true };
+export const PACK_CONSTANTS_DEFAULTS: Required<PackConstantsOptions> = {
+  minElements: 256,
+  isExact: true,
+  hasSubnormals: false,
+};
 
 /** Past this a float16 is coarse in absolute terms, and such a number is no weight but a bound. */
 const SIZE_MAX = 256;
 
 /** Narrows float32 constants of the main graph and of its subgraphs. */
 export function packConstants(options: PackConstantsOptions = {}): Transform {
-  const { minElements, isExact } = { ...PACK_CONSTANTS_DEFAULTS, ...options };
+  const { minElements, isExact, hasSubnormals } = { ...PACK_CONSTANTS_DEFAULTS, ...options };
   return (model) => {
     for (const graph of model.graph.all())
       for (const tensor of [...graph.proto.initializer]) {
@@ -33,10 +41,34 @@ export function packConstants(options: PackConstantsOptions = {}): Transform {
         const values = floatsOf(tensor);
         const step = stepOf(values);
         if (step !== undefined) toInt8(graph, tensor, values, step);
-        else if (areHalf(values) || (!isExact && values.every((x) => Math.abs(x) < SIZE_MAX)))
+        else if (areHalf(values, hasSubnormals) || (!isExact && values.every((x) => Math.abs(x) < SIZE_MAX)))
           toFloat16(graph, tensor, values);
       }
   };
+}
+
+/** Brings float16 constants that a Cast widens to float32; the opposite of `packConstants` where that took float16. */
+export function widenConstants(): Transform {
+  return (model) => {
+    for (const graph of model.graph.all()) {
+      const casts = new Set<NodeProto>();
+      for (const node of graph.nodes) {
+        const half = isWidening(node) ? graph.constant(node.input[0] ?? "") : undefined;
+        const [name = ""] = node.output;
+        if (half?.dataType !== TensorProto_DataType.FLOAT16 || graph.isOutput(name)) continue;
+        const { buffer, byteOffset, byteLength } = half.rawData.slice();
+        const bits = new Uint16Array(buffer, byteOffset, byteLength / 2);
+        graph.addInitializer(floatTensor(name, half.dims.map(Number), Float32Array.from(bits, float16Value)));
+        casts.add(node);
+      }
+      graph.remove(casts);
+    }
+    model.transform(prune());
+  };
+}
+
+function isWidening(node: NodeProto): boolean {
+  return node.opType === "Cast" && node.domain === "" && integerOf(node, "to", 0) === TensorProto_DataType.FLOAT;
 }
 
 /** Gives the number that all values are multiples of, by −127 to 127. */
