@@ -3,6 +3,9 @@
 // At 16 kHz a chunk is 512 samples, behind the last 64 of the chunk before: 576 values. Without those 64 it runs as well,
 // and was a little less sure (mean 0.811 against 0.816 over a sentence). The rate is fixed: the branch for 8 kHz is half of
 // the file. No GPU has a kernel for its LSTM: wasm alone.
+//
+// Float32 alone, too: with weights in 8 bits 999 of 1,000 chunks are told the same from the same state, but each step hands
+// its error on to the next, and over a stream the probability was off by up to 0.09.
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fixInputs } from "../lib/compress/fix-inputs.ts";
@@ -41,7 +44,7 @@ export const vad: Recipe = {
         ],
         typical: { batch: 1 },
       },
-      variants: (await makeVariants(model, "int8", "f32")).map((x) => ({ ...x, needs: ["wasm"] })),
+      variants: (await makeVariants(model, "f32")).map((x) => ({ ...x, needs: ["wasm"] })),
     };
   },
 };
