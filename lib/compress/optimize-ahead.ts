@@ -2,11 +2,11 @@
 // in Chromium what they leave to be compiled slows the first run down as well. For forms that run on wasm alone, since the
 // passes write operators of ONNX Runtime's CPU.
 //
-// Constants are still folded while loading: folded ahead, weights that are stored in 8 bits would be stored in 32. What is
-// stored in 16 is widened for the passes, since most look for constants and not for what makes them, and narrowed again
-// behind them, which is exact. Whether all comes to the same is checked: the operators that are left, with the passes ahead
-// and folding after them, are those that a load would have left; else the form stays as it is. (ONNX Runtime's guide calls
-// it the offline mode.)
+// Constants are folded ahead as well where that makes a form little larger. Else they are still folded while loading, for
+// weights that are stored in 8 bits would be stored in 32; and what is stored in 16 is widened for the passes, since most
+// look for constants and not for what makes them, and narrowed again behind them, which is exact. Whether all comes to the
+// same is checked: the operators that are left, with the passes ahead and folding after them, are those that a load would
+// have left; else the form stays as it is. (ONNX Runtime's guide calls it the offline mode.)
 //
 // In a process of its own: ONNX Runtime 1.30 dies of a pass where a model is in float16 (session.ts).
 import { spawn } from "node:child_process";
@@ -15,6 +15,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { readModel } from "./onnx.ts";
+import type { Transform } from "./onnx.ts";
 import { packConstants, widenConstants } from "./pack-constants.ts";
 import { loadRuntime } from "./runtime.ts";
 import { DISABLED } from "./session.ts";
@@ -75,10 +76,15 @@ export const PASSES: readonly string[] = [
 ];
 
 const TIMEOUT_MS = 120_000;
+/**
+ * By so much a form may grow where constants are folded ahead, too, so that a load has nothing to fold: in Chromium the
+ * first node that is folded costs 40 ms, however small, for code that nothing else needs; in Firefox 6.
+ */
+const FOLDED_GROWTH = 1.08;
+/** By so much where they are not. */
+const GROWTH = 1.01;
 /** What had 16 bits gets them back. */
 const NARROWED = { minElements: 64, hasSubnormals: true } as const;
-/** So much larger a form may become: what a pass folds or splits is in the file then. */
-const GROWTH = 1.01;
 
 /** Writes what ONNX Runtime makes of a model. */
 const RUN = `
@@ -111,23 +117,29 @@ export async function optimizeAhead(
   try {
     await writeFile(join(folder, "form"), bytes);
     if (!(await run(folder, ["form", "loaded", session]))) return null;
+    const loaded = await read("loaded");
+    const folded = tidied(loaded);
+    if (folded.length <= bytes.length * FOLDED_GROWTH) return { bytes: folded, session: without(PASSES) };
     const wide = readModel(bytes);
     const { length } = wide.graph.nodes;
     await writeFile(join(folder, "wide"), wide.transform(widenConstants()).write());
     if (!(await run(folder, ["wide", "passed", without([FOLDING])]))) return null;
-    const ahead = readModel(await read("passed"));
-    if (wide.graph.nodes.length < length) ahead.transform(packConstants(NARROWED));
-    // Not what values are known of: by that a load is a third faster (name-dims.ts).
-    for (const node of ahead.graph.nodes) [node.name, node.docString] = ["", ""];
-    const written = ahead.write();
-    if (written.length > bytes.length * GROWTH) return null;
-    await writeFile(join(folder, "ahead"), written);
+    const isNarrow = wide.graph.nodes.length < length;
+    const ahead = tidied(await read("passed"), ...(isNarrow ? [packConstants(NARROWED)] : []));
+    if (ahead.length > bytes.length * GROWTH) return null;
+    await writeFile(join(folder, "ahead"), ahead);
     if (!(await run(folder, ["ahead", "both", without(PASSES)]))) return null;
-    const [loaded, both] = [operatorsOf(await read("loaded")), operatorsOf(await read("both"))];
-    return loaded === both ? { bytes: written, session: without(PASSES) } : null;
+    return operatorsOf(await read("both")) === operatorsOf(loaded) ? { bytes: ahead, session: without(PASSES) } : null;
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+/** Writes a model without its nodes' names. Not without what values are known of: by that a load is a third faster (name-dims.ts). */
+function tidied(bytes: Uint8Array, ...transforms: Transform[]): Uint8Array<ArrayBuffer> {
+  const model = readModel(bytes).transform(...transforms);
+  for (const node of model.graph.nodes) [node.name, node.docString] = ["", ""];
+  return model.write();
 }
 
 /** Has a file of the folder read, with session entries, and what becomes of it written to another. */
