@@ -17,8 +17,7 @@ const operators = (bytes: Uint8Array): string[] => readModel(bytes).graph.nodes.
 test.each(REAL_MODELS)(
   "$name answers the same, with the passes behind it",
   async ({ dims, read }) => {
-    const packed = packConstants({ minElements: 64, isExact: false });
-    const form = readModel(read()).transform(simplify(), quantizeDynamic(), packed).write();
+    const form = readModel(read()).transform(simplify(), quantizeDynamic()).write();
     const ahead = await optimizeAhead(form);
     if (ahead === null) throw new Error("it stayed as it was");
     expect(ahead.bytes.length).toBeLessThanOrEqual(form.length * 1.08);
