@@ -36,6 +36,13 @@ test("the smallest of variants that are about as fast is taken, a slower one is 
   expect(best([near(0.97), variant("int8", 100)], "wasm")?.id).toBe("int8");
 });
 
+test("of two that are alike what every backend runs is taken, not that which is smaller by a few bytes", () => {
+  const own = (bytes: number, speed: number): Variant => variant("own", bytes, ["wasm"], { wasm: speed });
+  expect(best([own(99, 0.97), variant("int8", 100)], "wasm")?.id).toBe("int8");
+  expect(best([own(99, 0.9), variant("int8", 100)], "wasm")?.id).toBe("own");
+  expect(best([own(90, 1), variant("int8", 100)], "wasm")?.id).toBe("own");
+});
+
 test("each backend gets a variant whose needs this device meets; an unknown word is not here", () => {
   const b = bundle(variant("f32", 10), variant("f16", 5, ["webgpu", "shader-f16"]), variant("npu", 1, ["npu-int4"]));
   expect(ids(candidates(b, device(gpu), both, free))).toEqual(["webgpu:f16", "wasm:f32"]);

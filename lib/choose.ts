@@ -4,7 +4,8 @@
 // A GPU that is there is not a GPU that is faster: on a software adapter wasm wins by 10–100 times, and some models are
 // too small to pay for the way to a real one. So WebGPU is taken only where it was measured faster on this device, for
 // this bundle; the measurement is remembered. Among variants, accuracy was settled when the bundle was packed; here
-// the fastest wins, and within 15 % of it the smallest, since those bytes must come over the wire; a few bytes are no reason.
+// the fastest wins, and within 15 % of it the smallest, since those bytes must come over the wire; a few bytes are no reason,
+// and of two that are alike in both what every backend runs is taken.
 import type { Bundle, Variant } from "./bundle.ts";
 import { meetsNeeds } from "./device.ts";
 import type { BackendName, DeviceFacts } from "./device.ts";
@@ -89,18 +90,29 @@ function isChecked(variant: Variant, backend: BackendName): boolean {
 
 /** Gives the fastest variant by what the bundle tells, the smallest among those that are about as fast. */
 export function best(variants: readonly Variant[], backend: BackendName): Variant | undefined {
-  return fastOrSmall(variants, (x) => x.speed?.[backend] ?? 1, sizeOf);
+  return fastOrSmall(variants, { time: (x) => x.speed?.[backend] ?? 1, bytes: sizeOf, needs: (x) => x.needs.length });
 }
 
-/** Gives the smallest of those that are about as fast as the fastest; or one about as small that is clearly faster. */
-export function fastOrSmall<T>(all: readonly T[], time: (x: T) => number, bytes: (x: T) => number): T | undefined {
+/** What a choice goes by: how long something takes, what it weighs, and how much it asks of a device. */
+export interface Traits<T> {
+  readonly time: (x: T) => number;
+  readonly bytes: (x: T) => number;
+  readonly needs: (x: T) => number;
+}
+
+/**
+ * Gives the smallest of those that are about as fast as the fastest. Of those about as small it is what needs the least; or
+ * one that is clearly faster.
+ */
+export function fastOrSmall<T>(all: readonly T[], { time, bytes, needs }: Traits<T>): T | undefined {
   const least = Math.min(...all.map(time));
-  const [smallest, ...others] = all
-    .filter((x) => time(x) <= least * SIMILAR.time)
-    .sort((a, b) => bytes(a) - bytes(b) || time(a) - time(b));
-  if (smallest === undefined) return undefined;
-  const small = others.filter((x) => bytes(x) <= bytes(smallest) * SIMILAR.bytes);
-  return small.reduce((a, b) => (time(b) < Math.min(time(a), time(smallest) * FASTER) ? b : a), smallest);
+  const fast = all.filter((x) => time(x) <= least * SIMILAR.time);
+  const smallest = Math.min(...fast.map(bytes));
+  const [first, ...others] = fast
+    .filter((x) => bytes(x) <= smallest * SIMILAR.bytes)
+    .sort((a, b) => needs(a) - needs(b) || bytes(a) - bytes(b) || time(a) - time(b));
+  if (first === undefined) return undefined;
+  return others.reduce((a, b) => (time(b) < Math.min(time(a), time(first) * FASTER) ? b : a), first);
 }
 
 /** Decides between WebGPU and wasm without measuring where that is possible; null where it must be measured. */

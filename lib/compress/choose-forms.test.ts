@@ -7,6 +7,7 @@ const form = (id: string, bytes: number, checks: Check[] = [], rest: Partial<For
   ...{
     id,
     file: `${id}.onnx`,
+    needs: [],
     bytes,
     brotliBytes: bytes,
     deviceBytes: null,

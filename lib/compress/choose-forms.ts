@@ -9,7 +9,7 @@ import type { CompressReport, FormReport } from "./outcome.ts";
 export function defaultFor(target: Target, reports: readonly FormReport[]): string | null {
   const able = reports.filter((x) => x.isWithinBudget && isGood(x, target));
   const time = (x: FormReport): number => x.checks.find((y) => y.target === target)?.speed ?? 1;
-  return fastOrSmall(able, time, (x) => x.bytes)?.id ?? null;
+  return fastOrSmall(able, { time, bytes: (x) => x.bytes, needs: (x) => x.needs.length })?.id ?? null;
 }
 
 /**

@@ -268,6 +268,7 @@ async function settleBatch(described: Description, bytes: Uint8Array, feeds: rea
 function notMade(id: string, error: unknown): Omit<FormReport, "seconds"> {
   const why = `it could not be made: ${error instanceof Error ? error.message : String(error)}`;
   const nothing = {
+    needs: [],
     bytes: 0,
     brotliBytes: 0,
     deviceBytes: null,

@@ -33,6 +33,7 @@ export async function examine(form: Form, bytes: Uint8Array, on: Examination): P
   const told = {
     id: form.id,
     file: `${form.id}.onnx`,
+    needs: form.needs,
     bytes: bytes.length,
     brotliBytes: await wireBytes(bytes),
     deviceBytes: targets.some((x) => x !== "wasm") ? deviceBytes(readModel(bytes)) : null,

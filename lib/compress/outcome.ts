@@ -9,6 +9,8 @@ import type { SearchOutcome } from "./search.ts";
 export interface FormReport {
   readonly id: string;
   readonly file: string;
+  /** What a device must have for it. */
+  readonly needs: readonly string[];
   /** 0 where it could not be made. */
   readonly bytes: number;
   readonly brotliBytes: number;

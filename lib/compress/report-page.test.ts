@@ -15,6 +15,7 @@ const report: CompressReport = {
       ...{
         id: "f32",
         file: "f32.onnx",
+        needs: [],
         bytes: 1_000,
         brotliBytes: 900,
         deviceBytes: 1_000,
@@ -28,6 +29,7 @@ const report: CompressReport = {
       ...{
         id: "int8",
         file: "int8.onnx",
+        needs: [],
         bytes: 270,
         brotliBytes: 240,
         deviceBytes: 777_001,
@@ -41,6 +43,7 @@ const report: CompressReport = {
       ...{
         id: "int4",
         file: "int4.onnx",
+        needs: [],
         bytes: 0,
         brotliBytes: 0,
         deviceBytes: null,
