@@ -391,7 +391,7 @@ test("a request that waits for the weights of its fallback is rejected as its mo
   const onWasm = JSON.stringify(bundle.variants[0]).replaceAll(TOY_CHUNK.path.slice(7), OTHER.path.slice(7));
   bundle.variants = [
     { ...bundle.variants[0], id: "gpu", needs: ["webgpu"] },
-    JSON.parse(onWasm) as { id: string; needs: [] },
+    { ...(JSON.parse(onWasm) as { id: string }), needs: ["wasm"] },
   ];
   const url = `${BASE}m.json`;
   const world = new World({
