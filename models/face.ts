@@ -50,7 +50,7 @@ export const face: Recipe = {
           output("Identity_3:0", 1, 384, 16),
         ],
       },
-      variants: [await makeHalf(model), ...(await makeVariants(model, "f32"))],
+      variants: [await makeHalf(model), ...(await makeVariants(model, ["f32"]))],
     };
   },
 };

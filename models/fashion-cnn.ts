@@ -23,7 +23,7 @@ export const fashionCnn: Recipe = {
         outputs: [FASHION_OUTPUT],
         typical: { batch: 1 },
       },
-      variants: await makeVariants(buildCnn(), "f32", "int8"),
+      variants: await makeVariants(buildCnn(), ["f32", "int8"]),
       assets: [fashionLabels()],
     };
   },

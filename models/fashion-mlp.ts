@@ -31,9 +31,7 @@ export const fashionMlp: Recipe = {
         outputs: [FASHION_OUTPUT],
         typical: { batch: 1 },
       },
-      variants: (await makeVariants(buildMlp(), "int8-dynamic", "int8", "f32")).map((x) =>
-        x.id === "int8-dynamic" ? { ...x, speed: SPEED } : x,
-      ),
+      variants: await makeVariants(buildMlp(), ["int8-dynamic", "int8", "f32"], { "int8-dynamic": SPEED }),
       assets: [fashionLabels()],
     };
   },

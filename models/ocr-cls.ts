@@ -49,7 +49,7 @@ export const ocrCls: Recipe = {
         ],
         typical: { batch: 1 },
       },
-      variants: await makeVariants(model, "int8", "f32"),
+      variants: await makeVariants(model, ["int8", "f32"]),
       assets: [{ path: "labels.txt", bytes: new TextEncoder().encode("0\n180\n") }],
     };
   },

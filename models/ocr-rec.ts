@@ -58,9 +58,7 @@ export const ocrRec: Recipe = {
         ],
         typical: { batch: 1, width: 320, time: 40 },
       },
-      variants: (await makeVariants(model, "int8-dynamic", "int8", "f32")).map((x) =>
-        x.id === "int8-dynamic" ? { ...x, speed: SPEED } : x,
-      ),
+      variants: await makeVariants(model, ["int8-dynamic", "int8", "f32"], { "int8-dynamic": SPEED }),
       assets: [{ path: "keys.txt", bytes: keys() }],
     };
   },

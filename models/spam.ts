@@ -8,8 +8,10 @@
 import { create } from "@bufbuild/protobuf";
 import { join } from "node:path";
 import type { BundleInput, BundleOutput } from "../lib/bundle.ts";
+import { FOLD } from "../lib/compress/forms.ts";
+import type { Form, FormId } from "../lib/compress/forms.ts";
 import type { NodeSpec } from "../lib/compress/graph.ts";
-import { readModel } from "../lib/compress/onnx.ts";
+import { strip } from "../lib/compress/strip.ts";
 import type { OnnxModel, Transform } from "../lib/compress/onnx.ts";
 import { TensorProto_DataType, TensorProtoSchema } from "../lib/compress/onnx.gen.js";
 import type { TensorProto } from "../lib/compress/onnx.gen.js";
@@ -21,7 +23,7 @@ import { quantizeWeights } from "../lib/compress/quantize-weights.ts";
 import { floatsOf, int64Tensor } from "../lib/compress/weights.ts";
 import { buildGraph, readWeights } from "./graph.ts";
 import type { Weights } from "./graph.ts";
-import { FOLD_WEIGHTS, modelFile, readBytes, wasmModelFile } from "./recipe.ts";
+import { makeVariants, readBytes } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 
 const FOLDER = join(import.meta.dirname, "spam");
@@ -95,20 +97,20 @@ export const spam: Recipe = {
 
 /** Makes the variants of the classifier, from the committed weights or those of another split. */
 export async function spamVariants(path: string = WEIGHTS): Promise<PackVariant[]> {
-  const bytes = buildSpam(path).write();
-  const make = async (id: string, needs: readonly string[], ...transforms: Transform[]): Promise<PackVariant> => {
-    const model = readModel(bytes);
-    if (transforms.length > 0) model.transform(...transforms, packConstants());
-    if (needs.includes("wasm")) return { id, needs, speed: SPEED, ...(await wasmModelFile(model, FOLD_WEIGHTS.wasm)) };
-    const files = [await modelFile(model)];
-    return { id, needs, ...(transforms.length > 0 && { session: FOLD_WEIGHTS }), files };
-  };
-  return Promise.all([
-    make("int4", ["webgpu"], coarserTables, quantizeBlocks({ block: 64 }), quantizeWeights()),
-    make("int8-dynamic", ["wasm"], quantizeDynamic(), quantizeWeights()),
-    make("int8", [], quantizeWeights()),
-    make("f32", []),
-  ]);
+  const form = (id: FormId, needs: readonly string[], ...transforms: Transform[]): Form => ({
+    id,
+    targets: needs.includes("wasm") ? ["wasm"] : ["webgpu", "wasm"],
+    needs,
+    session: FOLD,
+    make: async (model) =>
+      void model.transform(...transforms, packConstants(), ...(needs.includes("wasm") ? [strip()] : [])),
+  });
+  const forms = [
+    form("int4", ["webgpu"], coarserTables, quantizeBlocks({ block: 64 }), quantizeWeights()),
+    form("int8-dynamic", ["wasm"], quantizeDynamic(), quantizeWeights()),
+    form("int8", [], quantizeWeights()),
+  ];
+  return makeVariants(buildSpam(path), [...forms, "f32"], { "int8-dynamic": SPEED });
 }
 
 /** Builds the classifier's graph. */

@@ -44,7 +44,7 @@ export const vad: Recipe = {
         ],
         typical: { batch: 1 },
       },
-      variants: (await makeVariants(model, "f32")).map((x) => ({ ...x, needs: ["wasm"] })),
+      variants: (await makeVariants(model, ["f32"])).map((x) => ({ ...x, needs: ["wasm"] })),
     };
   },
 };

@@ -3,15 +3,18 @@
 // subjects of a round are drawn together, since what slowed the machine slowed both.
 import type { Random } from "../corpus/random.ts";
 
+/** Fewer rounds tell nothing of how they spread. */
+const ROUNDS_MIN = 5;
 const DRAWS = 500;
 const TAIL = 0.025;
 
-/** Gives the ends of the interval of `ratio`, which is told the rounds that were drawn; null where it is none at times. */
+/** Gives the ends of the interval of `ratio`, which is told the rounds that were drawn; null where rounds are few, or it is none at times. */
 export function intervalOf(
   rounds: number,
   ratio: (drawn: readonly number[]) => number,
   random: Random,
 ): readonly [low: number, high: number] | null {
+  if (rounds < ROUNDS_MIN) return null;
   const ratios = Array.from({ length: DRAWS }, () =>
     ratio(Array.from({ length: rounds }, () => random.whole(0, rounds - 1))),
   ).sort((a, b) => a - b);

@@ -121,9 +121,6 @@ function measured(item: Case, subject: string, samples: number[]): Omit<Draft, "
   return { case: item.name, subject, unit: item.unit, samples, value, statistic: item.statistic, n: samples.length };
 }
 
-/** From so many rounds on a ratio has an interval. */
-const INTERVAL_ROUNDS = 5;
-
 function ratioOf(
   { name, statistic: kind, ratio: side }: Case,
   samples: readonly number[],
@@ -137,7 +134,6 @@ function ratioOf(
   const ratio = over(samples, others);
   // A share of 0 % has no ratio: a peer may well answer nothing in time.
   if (!Number.isFinite(ratio)) return {};
-  if (samples.length < INTERVAL_ROUNDS || samples.length !== others.length) return { ratio, of };
   const pick = (from: readonly number[], drawn: readonly number[]): number[] => drawn.map((i) => from[i] ?? Number.NaN);
   const drawnRatio = (drawn: readonly number[]): number => over(pick(samples, drawn), pick(others, drawn));
   const interval = intervalOf(samples.length, drawnRatio, seeded(`${name} ${of}`));

@@ -72,7 +72,7 @@ export interface MakeOptions {
 }
 
 /** Weights stored as int8 are computed once, while loading, and run at the speed of float32. */
-const FOLD: NonNullable<Variant["session"]> = {
+export const FOLD: NonNullable<Variant["session"]> = {
   webgpu: { "session.disable_quant_qdq": "1" },
   wasm: { "session.disable_quant_qdq": "1" },
 };

@@ -55,7 +55,8 @@ export function widenConstants(): Transform {
       for (const node of graph.nodes) {
         const half = isWidening(node) ? graph.constant(node.input[0] ?? "") : undefined;
         const [name = ""] = node.output;
-        if (half?.dataType !== TensorProto_DataType.FLOAT16 || graph.isOutput(name)) continue;
+        if (half?.dataType !== TensorProto_DataType.FLOAT16 || half.rawData.length === 0 || graph.isOutput(name))
+          continue;
         const { buffer, byteOffset, byteLength } = half.rawData.slice();
         const bits = new Uint16Array(buffer, byteOffset, byteLength / 2);
         graph.addInitializer(floatTensor(name, half.dims.map(Number), Float32Array.from(bits, float16Value)));
