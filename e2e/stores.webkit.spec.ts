@@ -31,3 +31,9 @@ for (const kind of ["cache", "indexeddb"]) {
 test("IndexedDB is what this browser gets", async ({ webkit }) => {
   expect(await webkit.run("return stores.best()")).toBe("indexeddb");
 });
+
+// Last: nothing uses IndexedDB in this browser after it.
+test("a database that no longer answers is given up, and the next store serves", async ({ webkit }) => {
+  expect(await webkit.run("return stores.wedge(1_000)")).toBe(true);
+  expect(await webkit.run("return stores.best()")).toBe("cache");
+});

@@ -4,7 +4,7 @@ import type { Bytes, Store, StoreKind } from "../../lib/cache/store.ts";
 import { openStore, STORES } from "../../lib/cache/stores.ts";
 
 interface Ask {
-  readonly ask: "check" | "best" | "write" | "survey" | "fill";
+  readonly ask: "check" | "best" | "write" | "survey" | "fill" | "wedge" | "names";
   readonly kind: StoreKind;
 }
 
@@ -33,10 +33,32 @@ async function survey(store: Store): Promise<{ whole: number; torn: string[] }> 
   return { whole, torn };
 }
 
+/** Keeps transactions of both modes in flight until the worker is ended, which the store itself never does. */
+function crowd(database: IDBDatabase): void {
+  const again = (mode: IDBTransactionMode, n: number): void => {
+    const transaction = database.transaction("entries", mode);
+    const table = transaction.objectStore("entries");
+    if (mode === "readwrite") table.put(new ArrayBuffer(SIZE), `crowd-${n % 8}`);
+    else table.get("crowd-0");
+    transaction.oncomplete = () => {
+      again(mode, n + 1);
+    };
+  };
+  for (const mode of ["readwrite", "readwrite", "readonly", "readonly"] as const) again(mode, 0);
+}
+
 async function answer({ ask, kind }: Ask): Promise<unknown> {
   if (ask === "best") return (await openStore(() => Date.now())).kind;
   const store = await open(kind);
   if (store === null) return null;
+  if (ask === "names") return store.names();
+  if (ask === "wedge") {
+    const request = indexedDB.open("selvedge", 1);
+    request.onsuccess = () => {
+      crowd(request.result);
+    };
+    return null;
+  }
   // Memory lasts as long as the one that opened it.
   if (ask === "check") return checkStore(async () => (kind === "memory" ? store : ((await open(kind)) as Store)));
   if (ask === "survey") return survey(store);

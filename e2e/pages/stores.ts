@@ -9,9 +9,14 @@ export interface StoresPage {
   best(): Promise<StoreKind>;
   /** Ends a worker `afterMs` into writing entries, then says how many are there whole, and which are not. */
   kill(kind: StoreKind, afterMs: number): Promise<{ whole: number; torn: string[] }>;
+  /** Wedges the database (see lib/cache/indexed.ts) in at most `rounds` tries; says whether that came about. */
+  wedge(rounds: number): Promise<boolean>;
   /** Fills a store until there is no room; gives the error's code, and what is not whole after it. */
   fill(kind: StoreKind): Promise<{ code: string; written: number; torn: string[] }>;
 }
+
+/** Listing a few names takes some milliseconds. */
+const WEDGED_MS = 2_000;
 
 function start(): Worker {
   return new Worker(new URL("./stores-worker.ts", import.meta.url), { type: "module" });
@@ -43,6 +48,20 @@ const page: StoresPage = {
   check: (kind) => once({ ask: "check", kind }),
   best: () => once({ ask: "best" }),
   fill: (kind) => once({ ask: "fill", kind }),
+  async wedge(rounds) {
+    for (let round = 0; round < rounds; round += 1) {
+      const worker = start();
+      await ask(worker, { ask: "wedge", kind: "indexeddb" });
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 50));
+      worker.terminate();
+      const found = await Promise.race([
+        once({ ask: "names", kind: "indexeddb" }),
+        new Promise((resolve) => setTimeout(resolve, WEDGED_MS, "silence")),
+      ]);
+      if (found === "silence") return true;
+    }
+    return false;
+  },
   async kill(kind, afterMs) {
     const worker = start();
     await ask(worker, { ask: "write", kind });

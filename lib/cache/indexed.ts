@@ -1,10 +1,17 @@
 // The store in IndexedDB: slower than the others and in every browser. One object store, names to bytes; a transaction
 // is there whole or not at all.
+//
+// One transaction at a time: WebKit (https://bugs.webkit.org/show_bug.cgi?id=324094) wedges a database for good where a
+// worker ends with two in flight, so that none after them, in any tab, is ever answered (WebKitGTK 2.54). Nothing is
+// lost, since writes wait for each other in a browser anyway. A database that is wedged all the same, by a page or by
+// another program of this origin, is given up after a while, so that the next store can serve.
 import { isQuotaError, outOfSpace } from "./store.ts";
 import type { Bytes, Store } from "./store.ts";
 
 const DATABASE = "selvedge";
 const TABLE = "entries";
+/** A chunk of 4 MB takes a tenth of a second to write; what takes this long will not be answered. */
+const PATIENCE_MS = 5_000;
 
 /** Opens the store; null where there is no IndexedDB. Rejects where it may not be used, as in some private windows. */
 export async function openIndexed(): Promise<Store | null> {
@@ -19,6 +26,8 @@ class IndexedStore implements Store {
   readonly kind = "indexeddb";
   readonly #factory: IDBFactory;
   #database: Promise<IDBDatabase> | null = null;
+  #last: Promise<unknown> = Promise.resolve();
+  #givenUp: DOMException | null = null;
 
   constructor(factory: IDBFactory) {
     this.#factory = factory;
@@ -47,8 +56,33 @@ class IndexedStore implements Store {
     await this.#run("readwrite", (table) => table.delete(name));
   }
 
+  /** Makes one request when those before it are done. Rejects, as do all after it, where it is not answered in time. */
+  #run<T>(mode: IDBTransactionMode, request: (table: IDBObjectStore) => IDBRequest<T>): Promise<T> {
+    const run = this.#last.then(() => {
+      if (this.#givenUp !== null) throw this.#givenUp;
+      return this.#inTime(this.#transact(mode, request));
+    });
+    this.#last = run.catch(() => undefined);
+    return run;
+  }
+
+  async #inTime<T>(work: Promise<T>): Promise<T> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => {
+        this.#givenUp = new DOMException(`IndexedDB gave no answer within ${PATIENCE_MS} ms.`, "TimeoutError");
+        reject(this.#givenUp);
+      }, PATIENCE_MS);
+    });
+    try {
+      return await Promise.race([work, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   /** Makes one request in a transaction of its own, and waits until that is done, not only answered. */
-  async #run<T>(mode: IDBTransactionMode, request: (table: IDBObjectStore) => IDBRequest<T>): Promise<T> {
+  async #transact<T>(mode: IDBTransactionMode, request: (table: IDBObjectStore) => IDBRequest<T>): Promise<T> {
     const transaction = (await this.#open()).transaction(TABLE, mode);
     return new Promise<T>((resolve, reject) => {
       const made = request(transaction.objectStore(TABLE));
