@@ -20,6 +20,7 @@ const CONTRACTS = [
   "effects-storage",
   "errors",
   "feeds",
+  "lazily",
   "link",
   "release",
   "reply",

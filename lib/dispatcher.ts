@@ -19,6 +19,7 @@ import type { Decision, Event, Priority, StartWhy } from "./schedule/protocol.ts
 import { MAX_ATTEMPTS, recover } from "./schedule/recover.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
 import type { SavedScheduler, Settings } from "./schedule/scheduler.ts";
+import { Table } from "./schedule/table.ts";
 
 /** Gets each event that the scheduler was told, and what it decided. */
 export type Watcher = NonNullable<Scheduler["onEvent"]>;
@@ -64,7 +65,7 @@ export class Dispatcher {
   readonly #watchers: Set<Watcher> = new Set();
   readonly #scheduler: Scheduler;
   readonly #estimate: Estimate;
-  readonly #steps: Map<number, Step> = new Map();
+  readonly #steps: Table<Step> = new Table();
   #nextId = 1;
   #closed: Error | null = null;
   #isPumping = false;
@@ -292,26 +293,25 @@ export class Dispatcher {
       if (!this.#steps.has(step.id)) continue; // settled meanwhile: cancelled, or the engine is closed
       const item = ran?.items[i];
       const failure: unknown = item?.ok === false ? fromWireError(item.error) : error;
-      const attempt = (of: unknown): void => {
-        const told = isSelvedgeError(of) ? of.code : null;
-        step.attempts.push({ lane: lane.id, backend: lane.backend, ms: now - (startMs ?? now), error: told });
-      };
+      const told = ran !== null && item?.ok === true ? null : isSelvedgeError(failure) ? failure.code : null;
+      const attempt: Attempt = { lane: lane.id, backend: lane.backend, ms: now - (startMs ?? now), error: told };
       if (ran !== null && item?.ok === true) {
-        attempt(null);
+        step.attempts.push(attempt);
         const own = step.work.routes[step.route] as Route;
-        const ranOn = step.work.routes.find(({ backend }) => backend === lane.backend) ?? own;
+        const isOwn = own.backend === lane.backend;
+        const route = isOwn ? own : (step.work.routes.find(({ backend }) => backend === lane.backend) ?? own);
         // What it was placed by is the same where another lane was only sooner; `start` tells that. Where the GPU is left
         // alone there was no choice, and that is why.
         const isBarred = own.backend === "webgpu" && !this.#ledger.allowed;
-        const route = { ...ranOn, why: isBarred ? ranOn.why : own.why };
+        const placed = isBarred ? route.why : own.why;
         const { queuedMs, attempts, work, arrivedMs } = step;
         const lateMs = now - arrivedMs - (work.options.deadlineMs ?? Infinity);
         this.#leave(step);
-        step.resolve(toResult({ item: item.value, ran, route, start: why, queuedMs, attempts, lateMs }));
+        step.resolve(toResult({ item: item.value, ran, route, placed, start: why, queuedMs, attempts, lateMs }));
       } else if (startMs === null)
         this.#arrive(step, true); // it never began: no try of it
       else {
-        attempt(failure);
+        step.attempts.push(attempt);
         this.#recover(step, lane, failure, steps.length > 1);
       }
     }

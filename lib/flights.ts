@@ -5,6 +5,7 @@
 // only once nobody waits for it, and where it fails each asks for himself.
 import { Stop } from "./abort.ts";
 import type { Signal } from "./abort.ts";
+import { Table } from "./schedule/table.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** What a request asks, and how urgently. */
@@ -25,6 +26,7 @@ interface Flown {
 /** A run, and who waits for it. */
 interface Flight<T> {
   readonly ask: Ask;
+  readonly words: number;
   readonly answer: Promise<T>;
   /** Ends it; null where one of those who wait can't leave. */
   stop: Stop | null;
@@ -44,7 +46,7 @@ const PAUSE = 1_000;
 export class Flights<T extends Flown> {
   readonly #now: () => number;
   readonly #shared: (copy: T) => T;
-  readonly #flights: Map<number, Flight<T>[]> = new Map();
+  readonly #flights: Table<Flight<T>[]> = new Table();
   #compared = 0;
   #spentMs = 0;
   #savedMs = 0;
@@ -66,7 +68,7 @@ export class Flights<T extends Flown> {
     const same = this.#find(words, ask);
     if (same === undefined) {
       const flight = this.#begin(words, ask, run);
-      return this.#wait(flight.answer, ask.signal, flight);
+      return this.#wait(flight.answer, ask.signal, flight, true);
     }
     return this.#join(same, ask, run);
   }
@@ -76,7 +78,7 @@ export class Flights<T extends Flown> {
     if (ask.signal === undefined) same.stop = null;
     let copy: T;
     try {
-      copy = await this.#wait(same.answer.then(copyOf), ask.signal, same);
+      copy = await this.#wait(same.answer.then(copyOf), ask.signal, same, false);
     } catch (error) {
       if (ask.signal?.aborted === true) throw error;
       return run(ask.signal); // what stopped that one, a deadline or a fault, is not to stop this one
@@ -87,38 +89,39 @@ export class Flights<T extends Flown> {
 
   #begin(words: number, ask: Ask, run: (signal: Signal | undefined) => Promise<T>): Flight<T> {
     const stop = ask.signal === undefined ? null : new Stop();
-    const flight: Flight<T> = { ask, answer: run(stop ?? undefined), stop, waiting: 1 };
+    const flight: Flight<T> = { ask, words, answer: run(stop ?? undefined), stop, waiting: 1 };
     const alike = this.#flights.get(words);
     if (alike === undefined) this.#flights.set(words, [flight]);
     else alike.push(flight);
-    const landed = (): void => {
-      const alike = this.#flights.get(words) ?? [];
-      alike.splice(alike.indexOf(flight), 1);
-      if (alike.length === 0) this.#flights.delete(words);
-    };
-    flight.answer.then(landed, landed);
     return flight;
   }
 
-  /** Waits for an answer as long as the signal allows; the last to leave ends the run. */
-  #wait(answer: Promise<T>, signal: Signal | undefined, flight: Flight<T>): Promise<T> {
-    if (signal === undefined) return answer;
+  #landed(flight: Flight<T>): void {
+    const alike = this.#flights.get(flight.words) ?? [];
+    if (alike.length > 1) alike.splice(alike.indexOf(flight), 1);
+    else this.#flights.delete(flight.words);
+  }
+
+  /** Waits for an answer as long as the signal allows; the last to leave ends the run. Who waits first sees it land. */
+  #wait(answer: Promise<T>, signal: Signal | undefined, flight: Flight<T>, isFirst: boolean): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const leave = (): void => {
         // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a signal's reason may be anything
-        reject(signal.reason);
+        reject(signal?.reason);
         flight.waiting -= 1;
-        if (flight.waiting === 0) flight.stop?.abort(signal.reason);
+        if (flight.waiting === 0) flight.stop?.abort(signal?.reason);
       };
-      signal.addEventListener("abort", leave, { once: true });
-      if (signal.aborted) leave();
+      signal?.addEventListener("abort", leave, { once: true });
+      if (signal?.aborted === true) leave();
       answer.then(
         (value) => {
-          signal.removeEventListener("abort", leave);
+          signal?.removeEventListener("abort", leave);
+          if (isFirst) this.#landed(flight);
           resolve(value);
         },
         (error: unknown) => {
-          signal.removeEventListener("abort", leave);
+          signal?.removeEventListener("abort", leave);
+          if (isFirst) this.#landed(flight);
           // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- the run's own
           reject(error);
         },

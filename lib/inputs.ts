@@ -110,7 +110,7 @@ function checkInputs(
   if (typeof inputs !== "object" || inputs === null)
     throw new TypeError(`inputs: expected an object of named tensors, got ${show(inputs)}`);
   const texts = new Map<string, readonly string[]>();
-  const filled = new Set<string | undefined>();
+  let filled: Set<string | undefined> | null = null;
   for (const { name, text } of ports) {
     const value: unknown = inputs[name];
     if (!text || (typeof value !== "string" && !Array.isArray(value))) continue;
@@ -118,9 +118,9 @@ function checkInputs(
     if (each.length === 0 || each.some((x) => typeof x !== "string"))
       throw new TypeError(`input "${name}": expected a text, or one or more in an array`);
     texts.set(name, each);
-    filled.add(text.mask).add(text.types);
+    (filled ??= new Set()).add(text.mask).add(text.types);
   }
-  const wanted = ports.filter(({ name }) => !filled.has(name));
+  const wanted = filled === null ? ports : ports.filter(({ name }) => filled?.has(name) === false);
   checkNames(wanted, inputs);
   const symbols: Symbols = new Map();
   const tensors: [string, TensorInput][] = [];

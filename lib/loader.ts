@@ -5,6 +5,7 @@ import type { BundleFile } from "./bundle.ts";
 import type { CacheClient, FetchOptions } from "./cache/client.ts";
 import type { Plan } from "./cache/protocol.ts";
 import type { Candidate, Placement } from "./choose.ts";
+import { keyOf } from "./routes.ts";
 import type { Route } from "./routes.ts";
 import { isSelvedgeError, SelvedgeError, unreadableOf } from "./errors.ts";
 import type { Placed } from "./model.ts";
@@ -99,13 +100,14 @@ export class Loader {
 
   #route(candidate: Candidate, why: Route["why"]): Route {
     const { backend, variant } = candidate;
-    const here = (): LoadMessage | null => this.#here.get(keyOf(candidate)) ?? null;
-    return { backend, variant: variant.id, why, message: () => this.#message(candidate), here };
+    const here = (): LoadMessage | null => this.#here.get(nameOf(candidate)) ?? null;
+    const key = keyOf(this.plan.identity, variant.id, backend);
+    return { backend, variant: variant.id, key, why, message: () => this.#message(candidate), here };
   }
 
   #message(candidate: Candidate): Promise<LoadMessage> {
     const { backend, variant } = candidate;
-    const key = keyOf(candidate);
+    const key = nameOf(candidate);
     const known = this.#messages.get(key);
     if (known !== undefined) return known;
     const modelId = this.#parts.newId(candidate);
@@ -188,6 +190,6 @@ export class Loader {
   }
 }
 
-function keyOf({ backend, variant }: Candidate): string {
+function nameOf({ backend, variant }: Candidate): string {
   return `${variant.id} ${backend}`;
 }

@@ -2,6 +2,7 @@
 // takes constant memory. Answers are given while the source is still being waited for.
 import { Stop } from "./abort.ts";
 import type { Inputs } from "./inputs.ts";
+import { lazily } from "./lazily.ts";
 import type { AskOptions, MapOptions } from "./options.ts";
 import type { RunResult } from "./result.ts";
 
@@ -30,6 +31,9 @@ export interface MapParts {
 /** What inputs under way may hold, unless the caller says how many they may be. */
 const HELD_BYTES = 64 * 2 ** 20;
 
+/** Of what may be under way, how much is begun at once. */
+const PART = 1 / 16;
+
 /** Runs a model over a source. */
 export async function* mapRuns(
   parts: MapParts,
@@ -47,11 +51,14 @@ export async function* mapRuns(
   const iterator: Iterator<Inputs, unknown> | AsyncIterator<Inputs, unknown> = isAsync
     ? source[Symbol.asyncIterator]()
     : source[Symbol.iterator]();
+  const asked: AskOptions = { ...own, signal };
   /** What is through and was not given yet, in the order in which it came. */
   const through = new Map<number, Mapped | Unmapped>();
   let concurrency = given ?? parts.atLeast;
   let begun = 0;
   let taken = 0;
+  /** How many more are begun at once, where the source has them: each time costs the scheduler a look at all lanes. */
+  let part = 1;
   let isReading = false;
   let isOver = false;
   const failures: { readonly error: unknown }[] = [];
@@ -60,21 +67,14 @@ export async function* mapRuns(
     const index = begun++;
     if (index === 0 && given === undefined)
       concurrency = Math.max(parts.atLeast, Math.min(parts.atMost, Math.floor(HELD_BYTES / bytesOf(inputs))));
+    if (index === 0 && !isAsync) part = Math.max(1, Math.floor(concurrency * PART));
     const settle = (outcome: Mapped | Unmapped): void => {
       through.set(index, outcome);
       wake();
     };
-    parts.run(inputs, { ...own, signal }).then(
+    parts.run(inputs, asked).then(
       (result) => {
-        const { outputs, info } = result;
-        settle({
-          index,
-          outputs,
-          get decoded() {
-            return result.decoded; // made when it is looked at
-          },
-          info,
-        });
+        settle(new Answer(index, result));
       },
       (error: unknown) => {
         settle({ index, error });
@@ -90,6 +90,7 @@ export async function* mapRuns(
   };
   /** Reads as far ahead as may be; what is waited for wakes when it comes. */
   const read = (): void => {
+    if (begun - taken > concurrency - part) return;
     while (!isOver && !isReading && begun - taken < concurrency && failures.length === 0)
       try {
         const result = iterator.next();
@@ -138,6 +139,24 @@ export async function* mapRuns(
     const left = isOver ? undefined : iterator.return?.();
     if (isReading) Promise.resolve(left).catch(() => undefined);
     else await left;
+  }
+}
+
+/** An answer with its index; what is decoded of it is made when it is looked at. */
+class Answer implements Mapped {
+  static readonly #DECODED = lazily((answer: Answer) => answer.#result.decoded);
+  readonly index: number;
+  readonly outputs: Mapped["outputs"];
+  declare readonly decoded: Mapped["decoded"];
+  readonly info: Mapped["info"];
+  readonly #result: RunResult;
+
+  constructor(index: number, result: RunResult) {
+    this.index = index;
+    this.outputs = result.outputs;
+    this.info = result.info;
+    this.#result = result;
+    Object.defineProperty(this, "decoded", Answer.#DECODED);
   }
 }
 

@@ -2,7 +2,8 @@
 import type { BackendName } from "./device.ts";
 import type { ErrorCode } from "./errors.ts";
 import { explain } from "./explain.ts";
-import type { RunWhy } from "./explain.ts";
+import type { Grounds, RunWhy } from "./explain.ts";
+import { lazily } from "./lazily.ts";
 import type { Outcome } from "./observe/counters.ts";
 import type { Decoded, Ran, RanItem } from "./pool/protocol.ts";
 import type { Priority, StartWhy } from "./schedule/protocol.ts";
@@ -86,7 +87,9 @@ export interface Done {
   readonly item: RanItem;
   /** The batch that it was part of. */
   readonly ran: Ran;
-  readonly route: { readonly backend: BackendName; readonly variant: string; readonly why: Why };
+  readonly route: { readonly backend: BackendName; readonly variant: string };
+  /** Why it was placed on its own route. */
+  readonly placed: Why;
   /** Why it began where and with whom it did. */
   readonly start: StartWhy;
   readonly queuedMs: number;
@@ -96,31 +99,57 @@ export interface Done {
 }
 
 /** Shapes what a dispatcher gives. */
-export function toResult({ item, ran, route, start, queuedMs, attempts, lateMs }: Done): RunResult {
-  const lane = attempts.at(-1)?.lane ?? "";
-  const grounds = { placed: route.why, start, lane, count: ran.items.length, failures: attempts.slice(0, -1), lateMs };
-  const info: RunInfo = {
-    backend: route.backend,
-    variant: route.variant,
-    lane,
-    batchSize: ran.items.length,
-    queuedMs,
-    ranMs: ran.runMs,
-    preprocessMs: ran.preprocessMs,
-    decodeMs: ran.decodeMs,
-    attempts: attempts.length,
-    history: attempts,
-    isCached: false,
-    placement: "local",
-    get why() {
-      return explain(grounds);
-    },
-  };
-  return {
-    outputs: item.outputs,
-    get decoded() {
-      return item.decoded;
-    },
-    info,
-  };
+export function toResult(done: Done): RunResult {
+  return new Answer(done);
+}
+
+/** Makes its reasons when they are looked at. */
+class Info implements RunInfo {
+  static readonly #WHY = lazily((info: Info) => explain(info.#grounds));
+  readonly backend: BackendName;
+  readonly variant: string;
+  readonly lane: string;
+  readonly batchSize: number;
+  readonly queuedMs: number;
+  readonly ranMs: number;
+  readonly preprocessMs: number;
+  readonly decodeMs: number;
+  readonly attempts: number;
+  readonly history: readonly Attempt[];
+  readonly isCached: boolean = false;
+  readonly placement = "local";
+  declare readonly why: RunWhy;
+  readonly #grounds: Grounds;
+
+  constructor({ ran, route, placed, start, queuedMs, attempts, lateMs }: Done) {
+    const count = ran.items.length;
+    this.backend = route.backend;
+    this.variant = route.variant;
+    this.lane = attempts.at(-1)?.lane ?? "";
+    this.batchSize = count;
+    this.queuedMs = queuedMs;
+    this.ranMs = ran.runMs;
+    this.preprocessMs = ran.preprocessMs;
+    this.decodeMs = ran.decodeMs;
+    this.attempts = attempts.length;
+    this.history = attempts;
+    this.#grounds = { placed, start, lane: this.lane, count, failures: attempts.slice(0, -1), lateMs };
+    Object.defineProperty(this, "why", Info.#WHY);
+  }
+}
+
+/** Makes its decoded answers when they are looked at. */
+class Answer implements RunResult {
+  static readonly #DECODED = lazily((answer: Answer) => answer.#item.decoded);
+  readonly outputs: RunResult["outputs"];
+  declare readonly decoded: RunResult["decoded"];
+  readonly info: RunInfo;
+  readonly #item: RanItem;
+
+  constructor(done: Done) {
+    this.#item = done.item;
+    this.outputs = done.item.outputs;
+    Object.defineProperty(this, "decoded", Answer.#DECODED);
+    this.info = new Info(done);
+  }
 }

@@ -13,6 +13,8 @@ import type { Why } from "./why.ts";
 export interface Route {
   readonly backend: BackendName;
   readonly variant: string;
+  /** Names it for what is learnt of it (`keyOf`). */
+  readonly key: string;
   readonly why: Why;
   /** Fetches what is not here yet: the weights of a fallback that was never needed before. */
   readonly message: () => Promise<LoadMessage>;
@@ -22,8 +24,6 @@ export interface Route {
 
 /** What is to be executed. */
 export interface Work {
-  /** Names the model's bytes, for what is remembered of it. */
-  readonly identity: string;
   /** The ways to do it, the chosen one first, then those to go down to. */
   readonly routes: readonly Route[];
   /** The first route's message, which is here already. */
@@ -59,10 +59,7 @@ interface Routed {
  * keeps to its route, and so does one of a state, which lies on one lane.
  */
 export function placesOf({ work, route, message, attempts }: Routed): [Place, ...Place[]] {
-  const { identity, routes, state } = work;
-  const placeOf = ({ variant, backend }: Route, { modelId }: LoadMessage): Place => {
-    return { backend, modelId, key: keyOf(identity, variant, backend) };
-  };
+  const { routes, state } = work;
   const places: [Place, ...Place[]] = [placeOf(routes[route] as Route, message)];
   if (state !== undefined || attempts.length > 0) return places;
   for (let i = route + 1; i < routes.length; i += 1) {
@@ -71,6 +68,10 @@ export function placesOf({ work, route, message, attempts }: Routed): [Place, ..
     if (here !== null) places.push(placeOf(other, here));
   }
   return places;
+}
+
+function placeOf({ backend, key }: Route, { modelId }: LoadMessage): Place {
+  return { backend, modelId, key };
 }
 
 /** Gives what a lane loads to run a step there. */

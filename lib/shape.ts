@@ -27,7 +27,9 @@ export function shapeOf(
   let key = "";
   let rows: number | undefined;
   for (const { name, batchAxis, pad } of ports) {
-    for (const [axis, size] of (dims[name] ?? []).entries()) {
+    const sizes = dims[name] ?? [];
+    for (let axis = 0; axis < sizes.length; axis += 1) {
+      const size = sizes[axis] as number;
       if (axis !== batchAxis) {
         const isPadded = !exact && axis === pad?.axis;
         key += isPadded ? `${Math.floor(Math.log(size) / Math.log(1 + pad.upTo))}~` : `${size},`;

@@ -48,11 +48,24 @@ test("rows stand one item behind the other, and along an inner axis side by side
   });
 });
 
-test("every part that is split off has a buffer of its own, so that each can be moved", () => {
-  const parts = splitTensor(counted("float32", [4, 2], 0), 0, [1, 2, 1]) ?? [];
-  const buffers = parts.map(({ data }) => (data as Float32Array).buffer);
-  expect(new Set(buffers).size).toBe(3);
-  expect(buffers.map((buffer) => buffer.byteLength)).toEqual([8, 16, 8]);
+const buffersOf = (tensors: readonly Tensor[]): ArrayBufferLike[] =>
+  tensors.map(({ data }) => (data as Float32Array).buffer);
+
+test("a large part that is split off has a buffer of its own, so that it can be moved; small ones look into the whole", () => {
+  const large = buffersOf(splitTensor(counted("float32", [4, 20_000], 0), 0, [1, 2, 1]) ?? []);
+  expect(large.map((buffer) => buffer.byteLength)).toEqual([80_000, 160_000, 80_000]);
+  const whole = counted("float32", [4, 2], 0);
+  expect(new Set(buffersOf([whole, ...(splitTensor(whole, 0, [1, 2, 1]) ?? [])])).size).toBe(1);
+});
+
+test("what lies side by side in one buffer is joined without a copy, and only that", () => {
+  const whole = counted("float32", [4, 2], 0);
+  const parts = splitTensor(whole, 0, [1, 2, 1]) ?? [];
+  const [joined, swapped] = [joinTensors(parts, 0), joinTensors([...parts].reverse(), 0)];
+  expect(joined).toEqual(whole);
+  expect(swapped.data).toEqual(Float32Array.of(6, 7, 2, 3, 4, 5, 0, 1));
+  expect(buffersOf([joined])[0]).toBe(buffersOf([whole])[0]);
+  expect(buffersOf([swapped])[0]).not.toBe(buffersOf([whole])[0]);
 });
 
 test("an output that has not as many rows as went in is not split", () => {

@@ -1,18 +1,23 @@
-// Tensors put together along an axis, and taken apart again: any dtype, any axis. Every tensor that comes out has a
-// buffer of its own, so that each can be moved to another thread.
+// Tensors put together along an axis, and taken apart again: any dtype, any axis. What lies side by side already is
+// looked at as one, and small parts look into the whole that they are parts of: no copy is made of either.
 import { float16Bits } from "../preprocess/image.ts";
-import { zeros } from "../tensor.ts";
+import { ARRAY_TYPES, zeros } from "../tensor.ts";
 import type { Dtype, DtypeArrays, Tensor } from "../tensor.ts";
 
 type Data = DtypeArrays[Dtype];
+
+/** A part of fewer bytes is a view of the whole; a larger one has a buffer of its own, which can be moved. */
+const OWN_BYTES = 2 ** 16;
 
 /** Joins tensors of one dtype, whose other dims are the same, along an axis. */
 export function joinTensors(tensors: readonly Tensor[], axis: number): Tensor {
   const [first] = tensors as [Tensor];
   const rows = tensors.reduce((sum, tensor) => sum + (tensor.dims[axis] as number), 0);
   const dims = resized(first.dims, axis, rows);
-  const data = allocate(first.dtype, product(dims));
   const blocks = product(dims.slice(0, axis));
+  const whole = blocks === 1 ? sideBySide(tensors) : null;
+  if (whole !== null) return { dtype: first.dtype, dims, data: whole } as Tensor;
+  const data = allocate(first.dtype, product(dims));
   let at = 0;
   for (let block = 0; block < blocks; block += 1)
     for (const tensor of tensors) {
@@ -26,11 +31,15 @@ export function joinTensors(tensors: readonly Tensor[], axis: number): Tensor {
 /** Splits a tensor along an axis into parts of so many rows; null where it has not as many rows as that. */
 export function splitTensor(tensor: Tensor, axis: number, rows: readonly number[]): Tensor[] | null {
   if (tensor.dims[axis] !== rows.reduce((sum, count) => sum + count, 0)) return null;
+  const { dtype, dims, data } = tensor;
+  const isView = !Array.isArray(data) && product(dims.slice(0, axis)) === 1;
+  const inner = product(dims.slice(axis + 1));
   let from = 0;
   return rows.map((count) => {
-    const part = sliceTensor(tensor, axis, from, count);
+    const at = from;
     from += count;
-    return part;
+    if (!isView || count * inner * data.BYTES_PER_ELEMENT >= OWN_BYTES) return sliceTensor(tensor, axis, at, count);
+    return { dtype, dims: resized(dims, axis, count), data: data.subarray(at * inner, from * inner) } as Tensor;
   });
 }
 
@@ -70,6 +79,21 @@ export function isSame(a: Tensor, b: Tensor): boolean {
   for (const x of left) if (Number.isFinite(x)) largest = Math.max(largest, Math.abs(x));
   const isNear = (x: number, y: number): boolean => Object.is(x, y) || Math.abs(x - y) <= TOLERANCE * largest;
   return left.every((x, i) => isNear(x, right[i] as number));
+}
+
+/** Gives one view of elements that lie one after the other in one buffer; null where they do not. */
+function sideBySide(tensors: readonly Tensor[]): Data | null {
+  const [{ dtype, data: first }] = tensors as [Tensor];
+  if (dtype === "string" || Array.isArray(first)) return null;
+  const { buffer, byteOffset } = first;
+  let at = byteOffset;
+  let length = 0;
+  for (const { data } of tensors) {
+    if (Array.isArray(data) || data.buffer !== buffer || data.byteOffset !== at) return null;
+    at += data.byteLength;
+    length += data.length;
+  }
+  return new ARRAY_TYPES[dtype](buffer as ArrayBuffer, byteOffset, length);
 }
 
 function allocate(dtype: Dtype, count: number): Data {

@@ -95,12 +95,21 @@ export async function runBatch(
 /** Brings items that fit together into groups, the first come first. */
 function groups(model: Batching, items: readonly Parts[]): Item[][] {
   const found = new Map<string, Item[]>();
+  let before: Parts | null = null; // of `last`, which more may join
+  let last: Item[] = [];
   for (const [index, parts] of items.entries()) {
+    // What was packed as alike is said to be so by one and the same dims.
+    if (before !== null && model.inputs.every(({ name }) => before?.[name]?.dims === parts[name]?.dims)) {
+      last.push({ index, parts });
+      continue;
+    }
     const shape = model.canJoin ? shapeOf(model.inputs, dimsOf(parts), isDrawn(parts)) : null;
+    before = shape === null ? null : parts;
     const key = shape === null ? `alone ${index}` : `${isDrawn(parts) ? "drawn " : ""}${shape.key}`;
     const group = found.get(key) ?? [];
     found.set(key, group);
     group.push({ index, parts });
+    last = group;
   }
   return [...found.values()];
 }

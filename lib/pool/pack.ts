@@ -17,7 +17,7 @@ const MOVED_BYTES = 2 ** 16;
  */
 export function pack(requests: readonly Tensors[], mayMove: boolean): Packed {
   const runs: { count: number; like: Record<string, Header | Tensor> }[] = [];
-  const parts: Uint8Array[] = [];
+  const spans: Span[] = [];
   let byteLength = 0;
   let before: Tensors | null = null;
   for (const tensors of requests) {
@@ -33,7 +33,7 @@ export function pack(requests: readonly Tensors[], mayMove: boolean): Packed {
       }
       like[name] = { dtype: dtype as NumericDtype, dims, length: data.length };
       isAlike &&= isLike(tensor, before?.[name]);
-      parts.push(data as Uint8Array);
+      addTo(spans, data as Uint8Array);
       byteLength += padded((data as Uint8Array).byteLength);
     }
     if (isAlike) (runs.at(-1) as { count: number }).count += 1;
@@ -42,11 +42,24 @@ export function pack(requests: readonly Tensors[], mayMove: boolean): Packed {
   }
   const bytes = new Uint8Array(byteLength);
   let at = 0;
-  for (const { buffer, byteOffset, byteLength } of parts) {
-    bytes.set(new Uint8Array(buffer, byteOffset, byteLength), at);
-    at += padded(byteLength);
+  for (const { buffer, from, to } of spans) {
+    bytes.set(new Uint8Array(buffer, from, to - from), at);
+    at += padded(to - from);
   }
   return { bytes: bytes.buffer, runs };
+}
+
+/** What is copied at once: elements of tensors that lie one after the other. */
+interface Span {
+  readonly buffer: ArrayBufferLike;
+  readonly from: number;
+  to: number;
+}
+
+function addTo(spans: Span[], { buffer, byteOffset, byteLength }: Uint8Array): void {
+  const last = spans.at(-1);
+  if (last?.buffer === buffer && byteOffset - last.from === padded(last.to - last.from)) last.to = byteOffset + byteLength;
+  else spans.push({ buffer, from: byteOffset, to: byteOffset + byteLength });
 }
 
 /** Takes tensors out again: each with a buffer of its own, or all of them looking at the one that came. */

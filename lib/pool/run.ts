@@ -13,7 +13,7 @@ import type { Reply } from "../reply.ts";
 import type { Dtype, Tensor } from "../tensor.ts";
 import { drawn, runBatch } from "./batch.ts";
 import type { Batching, BatchRun, Outcome, Part, Parts } from "./batch.ts";
-import type { Decoded, Feeds, Ran, RanItem, RunMessage, StillImage, WireImage } from "./protocol.ts";
+import type { Decoded, Feeds, Ran, RanItem, RunMessage, StillImage, WireImage, WireValue } from "./protocol.ts";
 
 /** What the worker keeps of a loaded model, beside the backend's own. */
 export interface ServedModel {
@@ -44,7 +44,7 @@ export async function run(backend: Backend, model: ServedModel, message: RunMess
     for (let held = 0; at < message.items.length && held < HELD_BYTES; at += 1) {
       const feeds = message.items[at] as Feeds;
       try {
-        const parts = await prepare(model, feeds);
+        const parts = tensorsOf(feeds) ?? (await prepare(model, feeds));
         ready.set(feeds, parts);
         for (const part of Object.values(parts)) if ("draw" in part) held += part.heldBytes;
       } catch (error) {
@@ -81,6 +81,17 @@ async function compute(
   if (state === undefined) return runBatch(backend, modelId, batching, items, length === 1);
   const outputs = await backend.run(modelId, drawn(items[0] ?? {}), state);
   return { outcomes: [{ outputs }], runs: 1 };
+}
+
+/** Gives inputs that are tensors as they are; null where one is not. */
+function tensorsOf(feeds: Feeds): Parts | null {
+  const parts: Record<string, Part> = {};
+  for (const name in feeds) {
+    const value = feeds[name] as WireValue;
+    if (value.kind !== "tensor") return null;
+    parts[name] = value.tensor;
+  }
+  return parts;
 }
 
 /** Brings inputs to what a batch is made of; pictures for the GPU are only drawn once their place in it is known. */

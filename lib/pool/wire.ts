@@ -1,4 +1,5 @@
 // A batch and what came of it, as they cross the thread line: packed on one side, taken out on the other.
+import { lazily } from "../lazily.ts";
 import type { Reply } from "../reply.ts";
 import type { Tensor } from "../tensor.ts";
 import { buffersOf, pack, unpack } from "./pack.ts";
@@ -18,23 +19,21 @@ import type {
 /** Packs a batch: the page. Inputs are copied, since they are needed again should the worker die. */
 export function sendRun({ items, ...rest }: RunMessage): { readonly message: WireRun; readonly moved: ArrayBuffer[] } {
   const tensors: Record<string, Tensor>[] = [];
-  const others: Record<string, WireValue>[] = [];
-  let hasOthers = false;
-  for (const feeds of items) {
-    const [own, other]: [Record<string, Tensor>, Record<string, WireValue>] = [{}, {}];
+  let others: Record<string, WireValue>[] | null = null;
+  for (const [i, feeds] of items.entries()) {
+    const own: Record<string, Tensor> = {};
     for (const name in feeds) {
       const value = feeds[name] as WireValue;
       if (value.kind === "tensor") own[name] = value.tensor;
       else {
-        other[name] = value;
-        hasOthers = true;
+        others ??= items.map(() => ({}));
+        (others[i] as Record<string, WireValue>)[name] = value;
       }
     }
     tensors.push(own);
-    others.push(other);
   }
   const packed = pack(tensors, false);
-  return { message: { ...rest, tensors: packed, others: hasOthers ? others : null }, moved: [packed.bytes] };
+  return { message: { ...rest, tensors: packed, others }, moved: [packed.bytes] };
 }
 
 /** Takes a batch out: the worker. */
@@ -67,23 +66,36 @@ export function sendRan({ items, ...rest }: Ran): { readonly ran: WireRan; reado
 /** Takes what came of a batch out: the page. Each answer has buffers of its own, which are the caller's. */
 export function takeRan({ outputs, decoded, errors, ...rest }: WireRan): Ran {
   const answers = Object.entries(decoded).map(([name, packed]) => [name, unpackAnswers(packed)] as const);
-  const answered = unpack(outputs, true).map((outputs, i): RanItem => {
-    let made: Record<string, readonly Decoded[]> | null = null;
-    return {
-      outputs,
-      get decoded() {
-        if (made === null) {
-          made = {};
-          for (const [name, each] of answers) made[name] = each[i]?.() ?? [];
-        }
-        return made;
-      },
-    };
-  });
+  const answered = unpack(outputs, true).map((outputs, i) => new Answered(outputs, answers, i));
   const each = answered.values();
   const items = (errors ?? answered).map((_, i): Reply<RanItem> => {
     const error = errors?.[i] ?? null;
     return error === null ? { ok: true, value: each.next().value as RanItem } : { ok: false, error };
   });
   return { ...rest, items };
+}
+
+/** What makes the decoded answers, by output and request. */
+type Answers = readonly (readonly [name: string, each: readonly (() => Decoded[])[]])[];
+
+/** Makes its decoded answers when they are looked at. */
+class Answered implements RanItem {
+  static readonly #DECODED = lazily((answered: Answered) => answered.#decode());
+  readonly outputs: RanItem["outputs"];
+  declare readonly decoded: RanItem["decoded"];
+  readonly #answers: Answers;
+  readonly #index: number;
+  #decoded: RanItem["decoded"] | null = null;
+
+  constructor(outputs: RanItem["outputs"], answers: Answers, index: number) {
+    this.outputs = outputs;
+    this.#answers = answers;
+    this.#index = index;
+    Object.defineProperty(this, "decoded", Answered.#DECODED);
+  }
+
+  #decode(): RanItem["decoded"] {
+    this.#decoded ??= Object.fromEntries(this.#answers.map(([name, each]) => [name, each[this.#index]?.() ?? []]));
+    return this.#decoded;
+  }
 }

@@ -48,8 +48,8 @@ export class Heap<T extends Leaving> {
       if (this.#items.length === 0) break;
       this.#items[0] = last;
       for (let at = 0, down = 1; down < this.#items.length; at = down, down = 2 * at + 1) {
-        const [left, right] = [this.#items[down] as T, this.#items[down + 1]];
-        if (right !== undefined && this.#isBefore(right, left)) down += 1;
+        const right = this.#items[down + 1];
+        if (right !== undefined && this.#isBefore(right, this.#items[down] as T)) down += 1;
         if (!this.#swaps(down, at)) break;
       }
     }
@@ -58,7 +58,8 @@ export class Heap<T extends Leaving> {
 
   /** Swaps two where the first of them comes before the other. */
   #swaps(from: number, to: number): boolean {
-    const [a, b] = [this.#items[from] as T, this.#items[to] as T];
+    const a = this.#items[from] as T;
+    const b = this.#items[to] as T;
     if (!this.#isBefore(a, b)) return false;
     this.#items[from] = b;
     this.#items[to] = a;

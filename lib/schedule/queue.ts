@@ -5,6 +5,7 @@
 // then the earliest deadline; then whose model and caller had the least time on lanes.
 import { Heap } from "./heap.ts";
 import type { Step } from "./protocol.ts";
+import { Table } from "./table.ts";
 
 /** A step that waits. */
 export interface Waiting {
@@ -48,8 +49,10 @@ export interface SavedQueue {
 /** Keeps what waits. */
 export class Queue {
   readonly #ageingMs: number;
-  readonly #steps: Map<number, Waiting> = new Map();
+  readonly #steps: Table<Waiting> = new Table();
   readonly #groups: Map<string, Group> = new Map();
+  /** The step that came last, and its group: most that come are of the same. */
+  #last: { readonly step: Step; readonly group: Group } | null = null;
   #usedMs = 0;
 
   constructor(ageingMs: number) {
@@ -167,7 +170,15 @@ export class Queue {
     return sum;
   }
 
-  #groupOf({ places, shape, priority, caller, dueMs }: Step, now: number): Group {
+  #groupOf(step: Step, now: number): Group {
+    const last = this.#last;
+    if (last !== null && last.group.steps.size > 0 && isAlike(step, last.step)) return last.group;
+    const group = this.#findGroup(step, now);
+    this.#last = { step, group };
+    return group;
+  }
+
+  #findGroup({ places, shape, priority, caller, dueMs }: Step, now: number): Group {
     const [{ modelId, backend }] = places;
     const models = places.length === 1 ? modelId : places.map((x) => x.modelId).join("+");
     const together = `${models} ${shape}`;
@@ -180,6 +191,18 @@ export class Queue {
     this.#groups.set(key, group);
     return group;
   }
+}
+
+/** Tells whether two steps are of one group. */
+function isAlike(a: Step, b: Step): boolean {
+  return (
+    a.shape === b.shape &&
+    a.priority === b.priority &&
+    a.caller === b.caller &&
+    a.dueMs < Infinity === b.dueMs < Infinity &&
+    a.places.length === b.places.length &&
+    a.places.every(({ modelId, backend }, i) => modelId === b.places[i]?.modelId && backend === b.places[i]?.backend)
+  );
 }
 
 /** Gives the first step of a group; none is empty. */
