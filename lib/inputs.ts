@@ -120,7 +120,7 @@ function checkInputs(
     texts.set(name, each);
     (filled ??= new Set()).add(text.mask).add(text.types);
   }
-  const wanted = filled === null ? ports : ports.filter(({ name }) => filled?.has(name) === false);
+  const wanted = filled === null ? ports : ports.filter(({ name }) => !filled?.has(name));
   checkNames(wanted, inputs);
   const symbols: Symbols = new Map();
   const tensors: [string, TensorInput][] = [];

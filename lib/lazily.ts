@@ -3,11 +3,11 @@
 // object; V8 keeps those until its next full collection, and with them all that the getter sees.
 
 /** Describes such a property, for Object.defineProperty. */
-export function lazily<T extends object>(get: (from: T) => unknown): PropertyDescriptor {
+export function lazily(get: (from: never) => unknown): PropertyDescriptor {
   return {
     enumerable: true,
     configurable: true,
-    get(this: T) {
+    get(this: never) {
       return get(this);
     },
   };

@@ -250,7 +250,8 @@ export class Model {
     try {
       answer = begin();
     } catch (error) {
-      answer = Promise.reject(error as Error);
+      // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a signal's reason may be anything
+      answer = Promise.reject(error);
     }
     return answer.then(done, failed);
   }

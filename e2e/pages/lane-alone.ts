@@ -1,5 +1,6 @@
-// What a request cost before there was a scheduler: inputs checked and taken over, one lane, one request after the other.
-// Made of the package's own source, so that the scheduler is all that differs.
+// What a request cost before there was a scheduler: inputs checked and taken over, one lane, one request after the other,
+// and answers decoded as the bundle says. Made of the package's own source, so that the scheduler is all that differs.
+import type { Bundle, BundleFile } from "../../lib/bundle.ts";
 import { browserEffects } from "../../lib/effects.ts";
 import { takeInputs } from "../../lib/inputs.ts";
 import { Lane } from "../../lib/pool/lane.ts";
@@ -45,7 +46,7 @@ export async function createLaneAlone(
   const messages = new Map<string, LoadMessage>();
   for (const [i, { name }] of models.entries()) {
     const files = [{ path: "model.onnx", data: new Blob([await bytesOf(name)]) }];
-    const message = { modelId: i + 1, files, session: {}, images: {}, decodes: {}, assets: {} };
+    const message: LoadMessage = { modelId: i + 1, files, session: {}, images: {}, ...(await decodesOf(name)) };
     await lane.load(message);
     messages.set(name, message);
   }
@@ -62,5 +63,22 @@ export async function createLaneAlone(
       for (let i = 0; i < count; i += 1) await run(model, data());
       return "wasm";
     },
+  };
+}
+
+/** Reads how a bundle has its outputs decoded, and the texts for that. */
+async function decodesOf(name: string): Promise<Pick<LoadMessage, "decodes" | "assets">> {
+  const folder = `/models/${name}`;
+  const { model, assets = [] } = (await (await fetch(`${folder}/bundle.json`)).json()) as Bundle;
+  const decodes = model.outputs.flatMap((port) =>
+    port.decode === undefined ? [] : [[port.name, port.decode] as const],
+  );
+  const textOf = async ({ path, chunks }: BundleFile): Promise<readonly [string, string]> => {
+    const parts = chunks.map(async ({ sha256 }) => (await fetch(`${folder}/chunks/${sha256}`)).blob());
+    return [path, await new Blob(await Promise.all(parts)).text()];
+  };
+  return {
+    decodes: Object.fromEntries(decodes),
+    assets: Object.fromEntries(await Promise.all(assets.map(textOf))),
   };
 }

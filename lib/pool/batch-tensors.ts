@@ -16,7 +16,7 @@ export function joinTensors(tensors: readonly Tensor[], axis: number): Tensor {
   const dims = resized(first.dims, axis, rows);
   const blocks = product(dims.slice(0, axis));
   const whole = blocks === 1 ? sideBySide(tensors) : null;
-  if (whole !== null) return { dtype: first.dtype, dims, data: whole } as Tensor;
+  if (whole !== null) return { dtype: first.dtype, dims, data: whole };
   const data = allocate(first.dtype, product(dims));
   let at = 0;
   for (let block = 0; block < blocks; block += 1)
@@ -39,7 +39,7 @@ export function splitTensor(tensor: Tensor, axis: number, rows: readonly number[
     const at = from;
     from += count;
     if (!isView || count * inner * data.BYTES_PER_ELEMENT >= OWN_BYTES) return sliceTensor(tensor, axis, at, count);
-    return { dtype, dims: resized(dims, axis, count), data: data.subarray(at * inner, from * inner) } as Tensor;
+    return { dtype, dims: resized(dims, axis, count), data: data.subarray(at * inner, from * inner) };
   });
 }
 

@@ -58,7 +58,8 @@ interface Span {
 
 function addTo(spans: Span[], { buffer, byteOffset, byteLength }: Uint8Array): void {
   const last = spans.at(-1);
-  if (last?.buffer === buffer && byteOffset - last.from === padded(last.to - last.from)) last.to = byteOffset + byteLength;
+  if (last?.buffer === buffer && byteOffset - last.from === padded(last.to - last.from))
+    last.to = byteOffset + byteLength;
   else spans.push({ buffer, from: byteOffset, to: byteOffset + byteLength });
 }
 

@@ -67,6 +67,27 @@ describe("argmax", () => {
 describe("labels", () => {
   const assets = { "labels.txt": "cat\ndog\ncow\n" };
 
+  test("gives what sorting all classes would, whatever the scores and however many are wanted", () => {
+    const scores = fc.array(fc.oneof(fc.constantFrom(0, 1, NaN, Infinity), fc.float()), {
+      minLength: 1,
+      maxLength: 40,
+    });
+    const table = Array.from({ length: 40 }, (_, i) => `class ${i}`);
+    const rank = (x: number): number => (Number.isNaN(x) ? -Infinity : x);
+    fc.assert(
+      fc.property(scores, fc.integer({ min: 1, max: 50 }), (values, top) => {
+        const output = floats([1, values.length], values);
+        const order = [...(output.data as Float32Array).entries()].sort(([i, a], [j, b]) => {
+          if (Number.isNaN(a) !== Number.isNaN(b)) return Number.isNaN(a) ? 1 : -1;
+          return rank(a) === rank(b) ? i - j : rank(b) - rank(a);
+        });
+        const labels = order.slice(0, top).map(([index, score]) => ({ label: table[index], index, score }));
+        const spec = { op: "labels", asset: "labels.txt", top } as const;
+        expect(decode(spec, output, { "labels.txt": table.join("\n") })).toEqual([{ kind: "labels", labels }]);
+      }),
+    );
+  });
+
   test("gives the best, in order, with scores as they came", () => {
     const spec = { op: "labels", asset: "labels.txt", top: 2 } as const;
     expect(decode(spec, floats([1, 3], [0.25, 0.5, 0.25]), assets)).toEqual([

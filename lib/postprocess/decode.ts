@@ -40,10 +40,11 @@ export function createDecoder(name: string, spec: DecodeSpec, assets: Readonly<R
 export function softmax(row: Float32Array): Float32Array {
   let largest = -Infinity;
   for (const value of row) largest = Math.max(largest, value);
-  const result = row.map((value) => Math.exp(value - largest));
+  const result = new Float32Array(row.length);
   let sum = 0;
-  for (const value of result) sum += value;
-  return result.map((value) => value / sum);
+  for (let i = 0; i < row.length; i += 1) sum += result[i] = Math.fround(Math.exp((row[i] as number) - largest));
+  for (let i = 0; i < row.length; i += 1) result[i] = (result[i] as number) / sum;
+  return result;
 }
 
 /** Greedy decoding: the best class of each step, repeats merged, class 0 left out (Graves 2006, best path). */
@@ -76,13 +77,25 @@ function ctc(name: string, asset: string, output: Tensor, table: readonly string
   return answers;
 }
 
+/** The classes of the largest values, the largest first; of equal ones the first, and NaN after all numbers. */
 function best(
   scores: Float32Array,
   labels: readonly string[],
   top: number = TOP_DEFAULT,
 ): { label: string; index: number; score: number }[] {
-  const order = Array.from(scores, (score, index) => ({ label: labels[index] ?? "", index, score }));
-  return order.sort((a, b) => b.score - a.score || a.index - b.index).slice(0, top);
+  const found: number[] = [];
+  for (let index = 0; index < scores.length; index += 1) {
+    const score = scores[index] as number;
+    let at = found.length;
+    for (; at > 0; at -= 1) {
+      const before = scores[found[at - 1] as number] as number;
+      if (!(score > before) && !(Number.isNaN(before) && !Number.isNaN(score))) break;
+    }
+    if (at >= top) continue;
+    if (found.length >= top) found.pop();
+    found.splice(at, 0, index);
+  }
+  return found.map((index) => ({ label: labels[index] ?? "", index, score: scores[index] as number }));
 }
 
 /** The first of the largest values; NaN never wins over a number. */
@@ -108,7 +121,7 @@ function rows(name: string, output: Tensor): Float32Array[] {
     throw mismatch(`Output "${name}" must be [batch, class] to be decoded, not [${dims.join(", ")}].`);
   }
   const values = floatsOf(name, output);
-  return Array.from({ length: items }, (_, item) => values.slice(item * classes, (item + 1) * classes));
+  return Array.from({ length: items }, (_, item) => values.subarray(item * classes, (item + 1) * classes));
 }
 
 function floatsOf(name: string, { dtype, data }: Tensor): Float32Array {

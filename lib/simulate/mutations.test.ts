@@ -122,8 +122,8 @@ const MUTATIONS: readonly Mutation[] = [
   {
     breaks: "a cancel is its own caller's alone: the first who leaves ends the run for all who ask the same",
     file: "flights.ts",
-    from: "if (flight.waiting === 0) flight.stop?.abort(signal.reason);",
-    to: "flight.stop?.abort(signal.reason);\n        for (const one of [...this.#flights.values()].flat()) one.stop?.abort(signal.reason);",
+    from: "if (flight.waiting === 0) flight.stop?.abort(signal?.reason);",
+    to: "flight.stop?.abort(signal?.reason);\n        for (const one of [...this.#flights.values()].flat()) one.stop?.abort(signal?.reason);",
     caught: /cancel/,
   },
   {

@@ -1,0 +1,38 @@
+import { expect, test } from "vitest";
+import { toResult } from "./result.ts";
+import type { Done } from "./result.ts";
+
+const DECODED = { y: [{ kind: "index", index: 3, score: 0.5 }] } as const;
+
+function done(look: () => void): Done {
+  const item = {
+    outputs: {},
+    get decoded() {
+      look();
+      return DECODED;
+    },
+  };
+  return {
+    item,
+    ran: { items: [{ ok: true, value: item }], runs: 1, canJoin: true, preprocessMs: 1, runMs: 2, decodeMs: 3 },
+    route: { backend: "wasm", variant: "int8" },
+    placed: { code: "measured", text: "wasm: measured" } as unknown as Done["placed"],
+    start: { lane: "only-lane", batch: "alone" } as unknown as Done["start"],
+    queuedMs: 4,
+    attempts: [{ lane: "wasm-0", backend: "wasm", ms: 5, error: null }],
+    lateMs: 0,
+  };
+}
+
+test("what is decoded is made when it is looked at, and a copy of an answer has it, and the reasons", () => {
+  let looks = 0;
+  const result = toResult(done(() => (looks += 1)));
+  expect(looks).toBe(0);
+  expect(result.decoded).toEqual(DECODED);
+  expect(looks).toBe(1);
+  for (const copy of [{ ...result }, structuredClone(result), JSON.parse(JSON.stringify(result)) as typeof result]) {
+    expect(copy.decoded).toEqual(DECODED);
+    expect(copy.info.why).toEqual(result.info.why);
+    expect(copy.info).toMatchObject({ backend: "wasm", variant: "int8", lane: "wasm-0", batchSize: 1, attempts: 1 });
+  }
+});
