@@ -2,6 +2,8 @@
 // generator for all peers. Times are the page's own, from the call to the answer.
 import type { RunOptions } from "selvedge";
 import { seeded } from "../corpus/random.ts";
+import { SEEN, SENT, STOP } from "./arrivals.ts";
+import type { Arrivals } from "./arrivals.ts";
 import { createPeer } from "./peers.ts";
 import type { Measured, Peer, PeerName } from "./peers.ts";
 
@@ -30,6 +32,15 @@ export interface MixTold {
   /** What a saturating stream beside it got, in requests a second. */
   readonly beside: number;
 }
+
+/** The times of arrivals are on their way for so long. */
+const HEAD_START_MS = 20;
+/** By how much clocks of two threads may differ, as browsers round them. */
+const CLOCK_MS = 0.1;
+const arrivals = new Worker(new URL("./arrivals-worker.ts", import.meta.url), { type: "module" });
+const areUp = new Promise((resolve) => {
+  arrivals.addEventListener("message", resolve, { once: true });
+});
 
 const peers = new Map<string, Promise<Peer>>();
 let models: readonly Measured[] = [];
@@ -188,23 +199,29 @@ async function poisson(
   call: (dueMs: number) => Promise<void>,
   isSettled: () => boolean = () => false,
 ): Promise<void> {
+  await areUp;
   const random = seeded(seed);
+  const startMs = performance.now() + HEAD_START_MS;
+  const dueMs: number[] = [];
+  for (let atMs = 0; atMs < ms; atMs += (-1_000 * Math.log(1 - random.next())) / rate) dueMs.push(startMs + atMs);
   const calls: Promise<void>[] = [];
-  const startMs = performance.now();
-  for (let atMs = 0; atMs < ms && !isSettled();) {
-    const waitMs = startMs + atMs - performance.now();
-    if (waitMs > 0) await pause(waitMs);
-    calls.push(call(startMs + atMs));
-    atMs += (-1_000 * Math.log(1 - random.next())) / rate;
-  }
-  // What is measured beside takes as long where few arrive.
-  if (!isSettled()) await pause(startMs + ms - performance.now());
+  const shared = new Int32Array(new SharedArrayBuffer(12));
+  await new Promise<void>((resolve) => {
+    arrivals.onmessage = () => {
+      Atomics.store(shared, SENT, 0);
+      const nowMs = performance.now() + CLOCK_MS;
+      for (let due; !isSettled() && (due = dueMs[calls.length]) !== undefined && due <= nowMs;) calls.push(call(due));
+      Atomics.store(shared, SEEN, calls.length);
+      // What is measured beside takes as long where few arrive.
+      if (!isSettled() && nowMs < startMs + ms) return;
+      Atomics.store(shared, STOP, 1);
+      Atomics.notify(shared, STOP);
+      resolve();
+    };
+    const timesMs = [...dueMs, startMs + ms].map((x) => performance.timeOrigin + x);
+    arrivals.postMessage({ timesMs, shared } satisfies Arrivals);
+  });
   await Promise.all(calls);
-}
-
-/** Waits to the millisecond: a timer that is set by another may be 4 ms late, as no camera and no network is. */
-async function pause(ms: number): Promise<void> {
-  await scheduler.postTask(() => undefined, { delay: Math.max(0, ms), priority: "user-blocking" });
 }
 
 function classOf(classes: readonly Class[], i: number): Class {

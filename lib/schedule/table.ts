@@ -1,6 +1,6 @@
 // What many things that come and go are found by, each by its number. A Map whose values can be let go: V8 gives a Map that
 // lives long a new table after so many changes, and until its next full collection the old ones keep all that was in them,
-// with all that can be reached from there (a third of what requests allocate was carried along for that).
+// with all that can be reached from there. So a table keeps a cell for each thing, and who takes it out empties the cell.
 
 /** Finds things by their number. */
 export class Table<T extends object> {
