@@ -7,14 +7,14 @@ export default [
   {
     name: "JavaScript on the main thread, gzip",
     path: "dist/index.js",
-    limit: "30.9 kB",
+    limit: "31.5 kB",
     gzip: true,
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: onDemand }),
   },
   {
     name: "The same with all that may be loaded later, gzip",
     path: "dist/index.js",
-    limit: "34.3 kB",
+    limit: "35 kB",
     gzip: true,
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm" }),
   },
