@@ -74,7 +74,7 @@ export async function* mapRuns(
     };
     parts.run(inputs, asked).then(
       (result) => {
-        settle(new Answer(index, result));
+        settle(new MappedAnswer(index, result));
       },
       (error: unknown) => {
         settle({ index, error });
@@ -143,8 +143,8 @@ export async function* mapRuns(
 }
 
 /** An answer with its index; what is decoded of it is made when it is looked at. */
-class Answer implements Mapped {
-  static readonly #DECODED = lazily((answer: Answer) => answer.#result.decoded);
+class MappedAnswer implements Mapped {
+  static readonly #DECODED = lazily((answer: MappedAnswer) => answer.#result.decoded);
   readonly index: number;
   readonly outputs: Mapped["outputs"];
   declare readonly decoded: Mapped["decoded"];
@@ -156,7 +156,7 @@ class Answer implements Mapped {
     this.outputs = result.outputs;
     this.info = result.info;
     this.#result = result;
-    Object.defineProperty(this, "decoded", Answer.#DECODED);
+    Object.defineProperty(this, "decoded", MappedAnswer.#DECODED);
   }
 }
 
