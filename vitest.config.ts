@@ -1,8 +1,10 @@
 // Unit tests, in Node: everything that needs no browser. What needs one is in e2e/, run by Playwright.
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
+import { mutantPlugin } from "./e2e/mutants/mutant.ts";
 
 export default defineConfig({
+  plugins: [mutantPlugin(import.meta.dirname)],
   resolve: { alias: { selvedge: fileURLToPath(new URL("lib/index.ts", import.meta.url)) } },
   test: {
     include: ["lib", "demo", "models", "e2e"].map((folder) => `${folder}/**/*.test.ts`),

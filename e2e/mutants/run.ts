@@ -1,0 +1,68 @@
+// `npm run mutants [-- words]`: brings each known fault back, one at a time, and expects the named test to fail. Words
+// choose mutants by a part of their name, as `core-A` or `store`. A mutant that no test notices, and one whose text has
+// left the code, fails the run. The last line is `N passed, N failed`: passed means noticed.
+import { spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { ROOT } from "../prepare.ts";
+import { mutate, MUTANT_VARIABLE } from "./mutant.ts";
+import type { Mutant } from "./mutant.ts";
+
+/** Mutants that run at a time: one a core of the machines that run this. */
+const PARALLEL = 2;
+/** Files beside the lists. */
+const OWN = new Set(["mutant.ts", "run.ts"]);
+
+const folder = import.meta.dirname;
+const lists = readdirSync(folder).filter((x) => x.endsWith(".ts") && !OWN.has(x));
+const all: Mutant[] = [];
+for (const list of lists.sort()) {
+  const { MUTANTS } = (await import(pathToFileURL(join(folder, list)).href)) as { MUTANTS: readonly Mutant[] };
+  all.push(...MUTANTS);
+}
+const words = process.argv.slice(2);
+const chosen = words.length === 0 ? all : all.filter((x) => words.some((word) => x.fault.includes(word)));
+const reports = mkdtempSync(join(tmpdir(), "mutants-"));
+
+/** Runs the test of a mutant; returns null where it fails as it should, else the reason why the mutant counts as missed. */
+async function missed(mutant: Mutant, n: number): Promise<string | null> {
+  try {
+    mutate(mutant, readFileSync(join(ROOT, mutant.file), "utf8"));
+  } catch (error) {
+    return String(error);
+  }
+  const report = join(reports, `${n}.json`);
+  const title = mutant.title === undefined ? [] : ["-t", mutant.title.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")];
+  const args = ["vitest", "run", mutant.test, ...title, "--bail=1", "--reporter=json", `--outputFile=${report}`];
+  const env = { ...process.env, [MUTANT_VARIABLE]: JSON.stringify(mutant) };
+  const child = spawn("npx", args, { cwd: ROOT, env, stdio: "ignore" });
+  const status = await new Promise((resolve) => child.on("exit", resolve));
+  if (status === 0) return `${mutant.test} passes`;
+  try {
+    const { numFailedTests } = JSON.parse(readFileSync(report, "utf8")) as { numFailedTests: number };
+    return numFailedTests > 0 ? null : `${mutant.test}: no test failed, the file did`;
+  } catch {
+    return `${mutant.test} left no report: does it hang?`;
+  }
+}
+
+let failed = 0;
+const waiting = chosen.entries();
+async function work(): Promise<void> {
+  for (const [n, mutant] of waiting) {
+    const reason = await missed(mutant, n);
+    console.log(`${reason === null ? "noticed" : "MISSED "}  ${mutant.fault}  ${mutant.breaks}`);
+    if (reason === null) continue;
+    failed += 1;
+    console.log(`  ${reason}`);
+  }
+}
+try {
+  await Promise.all(Array.from({ length: PARALLEL }, work));
+} finally {
+  rmSync(reports, { recursive: true, force: true });
+}
+console.log(`\n${chosen.length - failed} passed, ${failed} failed`);
+process.exitCode = failed === 0 && chosen.length > 0 ? 0 : 1;
