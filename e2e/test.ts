@@ -1,19 +1,19 @@
-// `npm test`: installs browsers that are missing, builds, and runs every suite: unit tests, the simulation, then the
-// browsers, one at a time. `npm run soak` is the same with full counts, and writes what was measured to e2e/results. The
-// last line is `N passed, N failed`; what was skipped counts as failed, and so does a suite that broke before it could
-// count. Words after `--` name suites, `unit`, `simulation` or such as Playwright knows: then only those run, and a
-// soak's report says so.
+// `npm test`: installs browsers that are missing, builds, and runs a slice of every suite: unit tests, the simulation,
+// known faults brought back (mutants), then the browsers, one at a time. The last line is `N passed, N failed`; a skipped
+// test counts as failed, and so does a suite that broke before it could count. Words after `--` name suites: `unit`,
+// `simulation`, `mutants`, or file names and options of Playwright. soak.ts runs the same with full counts.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ensureBrowsers } from "./browsers.ts";
-import { commit, machine, versions } from "./origin.ts";
 import { prepare, ROOT } from "./prepare.ts";
-import { isSoak, slice } from "./slice.ts";
+import { slice } from "./slice.ts";
 import { addCounts, playwrightCounts, playwrightMeasured, settled, vitestCounts } from "./tally.ts";
 import type { Counts, PlaywrightReport, VitestReport } from "./tally.ts";
 
 const REPORTS = join(ROOT, "test-results");
+/** Suites that are not Playwright's. */
+const OWN_SUITES = ["unit", "simulation", "mutants"];
 
 /** What came of a suite: how many passed, and what it measured. */
 interface Outcome {
@@ -56,6 +56,19 @@ function runSimulation(): Outcome {
   });
 }
 
+/** Brings every n-th known fault back; counts those that a test notices. */
+function runMutants(): Outcome {
+  const command = [
+    "tsx",
+    "e2e/mutants/run.ts",
+    "--every",
+    String(slice(12, 1)),
+    "--report",
+    "test-results/mutants.json",
+  ];
+  return run("Mutants", command, "mutants.json", (report) => ({ counts: report as Counts, measured: [] }));
+}
+
 function runBrowsers(names: readonly string[]): Outcome {
   return run("Browsers", ["playwright", "test", ...names], "playwright.json", (report) => ({
     counts: playwrightCounts(report as PlaywrightReport),
@@ -67,31 +80,15 @@ ensureBrowsers();
 prepare();
 mkdirSync(REPORTS, { recursive: true });
 const suites = process.argv.slice(2);
-const inBrowsers = suites.filter((name) => name !== "unit" && name !== "simulation");
+const isWanted = (name: string): boolean => suites.length === 0 || suites.includes(name);
+const inBrowsers = suites.filter((name) => !OWN_SUITES.includes(name));
 const outcomes: Outcome[] = [];
-if (suites.length === 0 || suites.includes("unit")) outcomes.push(runUnitTests());
-if (suites.length === 0 || suites.includes("simulation")) outcomes.push(runSimulation());
+if (isWanted("unit")) outcomes.push(runUnitTests());
+if (isWanted("simulation")) outcomes.push(runSimulation());
+if (isWanted("mutants")) outcomes.push(runMutants());
 if (suites.length === 0 || inBrowsers.length > 0) outcomes.push(runBrowsers(inBrowsers));
 const { passed, failed } = addCounts(...outcomes.map(({ counts }) => counts));
-
-if (isSoak) {
-  const date = new Date().toISOString();
-  const soak = {
-    date,
-    suites: suites.length === 0 ? "all" : suites,
-    commit: commit(),
-    machine: machine(),
-    versions: versions(),
-    passed,
-    failed,
-    measured: outcomes.flatMap(({ measured }) => measured),
-  };
-  const folder = join(ROOT, "e2e", "results");
-  mkdirSync(folder, { recursive: true });
-  const path = join(folder, `soak-${date.slice(0, 10)}.json`);
-  const before = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as unknown[]) : [];
-  writeFileSync(path, `${JSON.stringify([...before, soak], null, 2)}\n`);
-}
-
+const measured = outcomes.flatMap((x) => x.measured);
+writeFileSync(join(REPORTS, "outcome.json"), JSON.stringify({ passed, failed, measured }));
 console.log(`\n${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 && passed > 0 ? 0 : 1;

@@ -1,11 +1,12 @@
 // `npm run mutants [-- words]`: brings each known fault back, one at a time, and expects the named test to fail. Words
-// choose mutants by a part of their name, as `core-A` or `store`. A mutant that no test notices, and one whose text has
+// choose mutants by a part of their name, as `core-A` or `store`; `--every N` takes each N-th. A mutant that no test notices, and one whose text has
 // left the code, fails the run. The last line is `N passed, N failed`: passed means noticed.
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
 import { ROOT } from "../prepare.ts";
 import { mutate, MUTANT_VARIABLE } from "./mutant.ts";
 import type { Mutant } from "./mutant.ts";
@@ -22,8 +23,12 @@ for (const list of lists.sort()) {
   const { MUTANTS } = (await import(pathToFileURL(join(folder, list)).href)) as { MUTANTS: readonly Mutant[] };
   all.push(...MUTANTS);
 }
-const words = process.argv.slice(2);
-const chosen = words.length === 0 ? all : all.filter((x) => words.some((word) => x.fault.includes(word)));
+const { values, positionals: words } = parseArgs({
+  allowPositionals: true,
+  options: { every: { type: "string", default: "1" }, report: { type: "string" } },
+});
+const named = words.length === 0 ? all : all.filter((x) => words.some((word) => x.fault.includes(word)));
+const chosen = named.filter((_, n) => n % Number(values.every) === 0);
 const reports = mkdtempSync(join(tmpdir(), "mutants-"));
 
 /** Runs the test of a mutant; returns null where it fails as it should, else the reason why the mutant counts as missed. */
@@ -64,5 +69,7 @@ try {
 } finally {
   rmSync(reports, { recursive: true, force: true });
 }
-console.log(`\n${chosen.length - failed} passed, ${failed} failed`);
+const counts = { passed: chosen.length - failed, failed };
+if (values.report !== undefined) writeFileSync(values.report, JSON.stringify(counts));
+console.log(`\n${counts.passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 && chosen.length > 0 ? 0 : 1;

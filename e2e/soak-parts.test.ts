@@ -1,0 +1,13 @@
+// Every suite of the browsers must stand in a part of the soak.
+import { readdirSync } from "node:fs";
+import { expect, test } from "vitest";
+import { PARTS } from "./soak-parts.ts";
+
+test("each spec file is run by a part of the soak", () => {
+  const words = Object.values(PARTS).flat();
+  const specs = readdirSync(import.meta.dirname).filter((x) => x.endsWith(".spec.ts"));
+  const isRun = (spec: string): boolean =>
+    spec.endsWith(".webkit.spec.ts") || words.some((word) => !word.startsWith("--") && spec.startsWith(word));
+  expect(specs.filter((spec) => !isRun(spec))).toEqual([]);
+  expect(specs.length).toBeGreaterThan(20);
+});
