@@ -48,6 +48,8 @@ interface Running {
   readonly steps: readonly Step[];
   readonly batch: number;
   readonly why: StartWhy;
+  /** Steps that were withdrawn from it: its answers to them are ignored. */
+  readonly withdrawn: Set<number>;
   /** When it began; null while it is staged. */
   startMs: number | null;
 }
@@ -66,6 +68,7 @@ export class Dispatcher {
   readonly #scheduler: Scheduler;
   readonly #estimate: Estimate;
   readonly #steps: Table<Step> = new Table();
+  readonly #running: Table<Running> = new Table();
   #nextId = 1;
   #closed: Error | null = null;
   #isPumping = false;
@@ -239,6 +242,10 @@ export class Dispatcher {
       if (step !== undefined) this.#reject(step, new SelvedgeError(code, text, { expected }));
       return;
     }
+    if (decision.type === "withdraw") {
+      for (const id of decision.ids) this.#running.get(decision.batch)?.withdrawn.add(id);
+      return;
+    }
     const lane = this.#lanes.find(({ id }) => id === decision.lane) as Lane;
     if (decision.type === "end") lane.end(new SelvedgeError("closed", "What it ran was cancelled."));
     else if (decision.type === "start") this.#start(decision, lane);
@@ -263,7 +270,8 @@ export class Dispatcher {
       this.pump(); // the lane is free for what else waits
       return;
     }
-    const running: Running = { lane, steps, batch, why, startMs: null };
+    const running: Running = { lane, steps, batch, why, withdrawn: new Set(), startMs: null };
+    this.#running.set(batch, running);
     const items = steps.map(({ work }) => work.feeds);
     const onBegin = (): void => {
       running.startMs = this.#effects.now();
@@ -279,7 +287,8 @@ export class Dispatcher {
   }
 
   #ended(running: Running, ran: Ran | null, error: unknown): void {
-    const { lane, steps, batch, why, startMs } = running;
+    const { lane, steps, batch, why, withdrawn, startMs } = running;
+    this.#running.delete(batch);
     const now = this.#effects.now();
     const code = isSelvedgeError(error) ? error.code : null;
     const ms = ran ? ran.preprocessMs + ran.runMs + ran.decodeMs : code === "out-of-memory" ? Infinity : null;
@@ -290,7 +299,8 @@ export class Dispatcher {
     this.#tell({ type: "ended", lane: lane.id, batch, ms });
     if (ran !== null) this.#counters.ran(steps.length);
     for (const [i, step] of steps.entries()) {
-      if (!this.#steps.has(step.id)) continue; // settled meanwhile: cancelled, or the engine is closed
+      // Settled meanwhile: cancelled, or the engine is closed; or queued again.
+      if (withdrawn.has(step.id) || !this.#steps.has(step.id)) continue;
       const item = ran?.items[i];
       const failure: unknown = item?.ok === false ? fromWireError(item.error) : error;
       const told = ran !== null && item?.ok === true ? null : isSelvedgeError(failure) ? failure.code : null;

@@ -80,7 +80,10 @@ export class Spans {
     else if (event.type === "ended") this.#end(event.lane, event.batch, event.ms, nowMs);
     else if (event.type === "tick") this.#settle();
     for (const decision of decisions)
-      if (decision.type === "reject") this.#close(decision.id, nowMs, "refused");
+      if (decision.type === "reject") {
+        this.#leave(decision.id);
+        this.#close(decision.id, nowMs, "refused");
+      } else if (decision.type === "withdraw") this.#withdraw(decision.lane, decision.batch, decision.ids);
       else if (decision.type === "start") {
         const { lane, batch, place, ids, ms, why } = decision;
         this.#begin({ lane, batch, place, ids, expectedMs: ms, why, sinceMs: nowMs });
@@ -151,6 +154,14 @@ export class Spans {
   /** Takes a request out of the count of those that run, if it is on a lane. */
   #leave(id: number): void {
     for (const batches of this.#batches.values()) if (batches.some(({ ids }) => ids.includes(id))) this.#running -= 1;
+  }
+
+  /** Takes requests that wait again out of the batch that they were in. */
+  #withdraw(lane: string, id: number, gone: readonly number[]): void {
+    const batches = this.#batches.get(lane) ?? [];
+    const left = batches.map((x) => (x.batch === id ? { ...x, ids: x.ids.filter((one) => !gone.includes(one)) } : x));
+    this.#batches.set(lane, left);
+    this.#running -= gone.length;
   }
 
   #settle(): void {

@@ -53,6 +53,13 @@ const event = v.variant("type", [
   v.looseObject({ type: v.literal("cancelled"), id }),
   v.looseObject({ type: v.literal("ended"), lane: word, batch: id, ms: v.nullable(cost) }),
   v.looseObject({ type: v.literal("loaded"), modelId: id, ms: cost }),
+  v.looseObject({ type: v.literal("measured"), key: word, ms: cost }),
+  v.looseObject({
+    type: v.literal("unavailable"),
+    lane: word,
+    modelId: v.nullable(id),
+    untilMs: v.nullable(due),
+  }),
   v.looseObject({ type: v.literal("tick") }),
 ]);
 const lane = v.pipe(
@@ -74,6 +81,7 @@ const lane = v.pipe(
 const decision = v.variant("type", [
   v.looseObject({ type: v.literal("start"), batch: id, lane: word, place, ids: v.array(id), ms: cost }),
   v.looseObject({ type: v.literal("reject"), id, code: v.picklist(["deadline-exceeded", "overloaded"]) }),
+  v.looseObject({ type: v.literal("withdraw"), lane: word, batch: id, ids: v.array(id) }),
   v.looseObject({ type: v.literal("warm"), lane: word, id, place }),
   v.looseObject({ type: v.literal("end"), lane: word }),
 ]);
@@ -85,6 +93,7 @@ const batch = v.looseObject({
   ms: cost,
   startMs: v.pipe(v.number(), v.finite()),
   ids: v.array(id),
+  steps: v.optional(v.array(step)),
   preempt: v.boolean(),
 });
 const group = v.looseObject({
@@ -110,6 +119,7 @@ const saved = v.looseObject({
   nextBatch: id,
   alone: v.optional(id, 0),
   passed: v.optional(id, 0),
+  bars: v.optional(v.map(word, v.looseObject({ untilMs: due, ms: cost }))),
   short: v.looseObject({ ms: cost, key: v.string(), untilMs: v.pipe(v.number(), v.finite()) }),
   foresight: v.optional(v.looseObject({ times: v.map(v.pipe(v.number(), v.finite()), cost), told: v.map(id, cost) })),
   wakeMs: due,

@@ -47,7 +47,7 @@ type Lane = Omit<LaneView, "isOpen" | "held"> & {
 
 interface Running {
   readonly batch: number;
-  readonly steps: readonly Step[];
+  steps: readonly Step[];
   readonly place: Step["places"][0];
   /** When it ends, and what it tells; null until it begins. */
   readonly recordedEnd: { readonly atMs: number; readonly ms: number | null } | null;
@@ -190,6 +190,11 @@ class Play {
   #act(decision: Decision): void {
     if (decision.type === "reject") {
       this.#settled(decision.id);
+      return;
+    }
+    if (decision.type === "withdraw") {
+      const batch = this.#running.get(decision.lane)?.find((x) => x.batch === decision.batch);
+      if (batch !== undefined) batch.steps = batch.steps.filter(({ id }) => !decision.ids.includes(id));
       return;
     }
     const lane = this.#lanes.find(({ id }) => id === decision.lane) as Lane;

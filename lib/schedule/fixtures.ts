@@ -60,11 +60,13 @@ export class Stage {
   /** By their times, those of one time in the order in which they came. */
   readonly #events: { readonly atMs: number; readonly act: () => void }[] = [];
   readonly #busy: Map<string, number> = new Map();
-  readonly #cost: (model: number, rows: number, lane: string) => number;
+  readonly #steps: Map<number, Step> = new Map();
+  /** What a run takes; null where the lane can't load the model. */
+  readonly #cost: (model: number, rows: number, lane: string) => number | null;
 
   constructor(
     lanes: readonly StageLane[],
-    cost: (model: number, rows: number, lane: string) => number,
+    cost: (model: number, rows: number, lane: string) => number | null,
     settings: Partial<Settings> = {},
   ) {
     this.lanes = lanes;
@@ -74,7 +76,8 @@ export class Stage {
 
   /** Teaches the estimate what runs of a model take. */
   teach(model: number, rows: readonly number[], key = `m${model}`): void {
-    for (const n of rows) for (let i = 0; i < 3; i += 1) this.estimate.learn(key, n, this.#cost(model, n, "wasm-0"));
+    for (const n of rows)
+      for (let i = 0; i < 3; i += 1) this.estimate.learn(key, n, this.#cost(model, n, "wasm-0") ?? 0);
   }
 
   /** Has something happen at a time. */
@@ -91,6 +94,7 @@ export class Stage {
   /** Has a step arrive when it says; it is due so many ms later, where that is given. */
   arrives(it: Step): void {
     this.at(it.arrivedMs, () => {
+      this.#steps.set(it.id, it);
       this.tell({ type: "arrived", step: it, isAgain: false });
       this.#soon();
     });
@@ -128,17 +132,29 @@ export class Stage {
 
   #act(decision: Decision): void {
     this.decisions.push(decision);
-    if (decision.type === "reject") this.rejected.set(decision.id, { code: decision.code, atMs: this.now });
+    if (decision.type === "reject") {
+      this.fates.delete(decision.id); // where it was staged
+      this.rejected.set(decision.id, { code: decision.code, atMs: this.now });
+    } else if (decision.type === "withdraw") for (const id of decision.ids) this.fates.delete(id);
     else if (decision.type === "start") this.#start(decision);
   }
 
   #start({ batch, lane: id, place, ids }: Decision & { type: "start" }): void {
     const on = this.lanes.find((x) => x.id === id) as StageLane;
-    on.held.set(place.modelId, { states: new Map() });
     const free = this.#busy.get(id);
     const startMs = Math.max(this.now, free ?? 0);
     const rows = ids.length;
     const ms = this.#cost(place.modelId, rows, id);
+    if (ms === null) {
+      this.at(startMs, () => {
+        this.tell({ type: "unavailable", lane: id, modelId: place.modelId, untilMs: null });
+        this.tell({ type: "ended", lane: id, batch, ms: null });
+        for (const one of ids) this.tell({ type: "arrived", step: this.#steps.get(one) as Step, isAgain: true });
+        this.#soon();
+      });
+      return;
+    }
+    on.held.set(place.modelId, { states: new Map() });
     this.#busy.set(id, startMs + ms);
     for (const one of ids) this.fates.set(one, { startMs, endMs: startMs + ms, lane: id, batch });
     this.at(startMs + ms, () => {

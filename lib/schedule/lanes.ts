@@ -13,8 +13,8 @@ export interface Batch {
   readonly ms: number;
   /** When it began, or was expected to where it is staged. */
   startMs: number;
-  /** Those that somebody still waits for. */
-  readonly ids: Set<number>;
+  /** The steps that somebody still waits for, by id. */
+  readonly steps: Map<number, Step>;
   /** Whether all of them allow that the lane is ended for them. */
   readonly preempt: boolean;
 }
@@ -39,10 +39,24 @@ export interface Chance {
 
 /** What is known of lanes, as it is written down. */
 export interface SavedLanes {
-  readonly batches: ReadonlyMap<string, readonly (Omit<Batch, "ids"> & { readonly ids: readonly number[] })[]>;
+  readonly batches: ReadonlyMap<string, readonly SavedBatch[]>;
   readonly notedMs: ReadonlyMap<string, number>;
   readonly loadMs: ReadonlyMap<number, number>;
   readonly passed: number;
+  /** Not in older traces. */
+  readonly bars?: ReadonlyMap<string, Bar> | undefined;
+}
+
+/** A batch as it is written down; its steps are not in older traces. */
+type SavedBatch = Omit<Batch, "steps"> & {
+  readonly ids: readonly number[];
+  readonly steps?: readonly Step[] | undefined;
+};
+
+/** Until when a lane gets no work of a kind, and for how long it got none. */
+interface Bar {
+  readonly untilMs: number;
+  readonly ms: number;
 }
 
 /** Marks what a model costs on the express lane, beside others, in the estimate. */
@@ -64,6 +78,12 @@ const LOAD_MS = 300;
 const LOAD_PART = 0.25;
 /** A model that was not run for so long is tried rather than refused: its estimate may be a thing of the past. */
 const STALE_MS = 1_000;
+/** How long a lane that could not start, or not load a model, is left out: doubled each time, up to the second. */
+const BAR_MIN_MS = 1_000;
+const BAR_MAX_MS = 60_000;
+/** A run that takes so many times what was expected, and at least so long, is stalled. */
+const STALLED_TIMES = 4;
+const STALLED_MIN_MS = 1_000;
 const NOTHING: readonly Batch[] = [];
 
 /** Keeps what is known of lanes. */
@@ -75,6 +95,8 @@ export class Lanes {
   /** What it took to load a model, the start of a worker included, by its id. */
   #loadMs: Map<number, number> = new Map();
 
+  /** What lanes could not do, by lane, or by lane and model. */
+  readonly #bars: Map<string, Bar> = new Map();
   /** How many steps the wide lane was not given since it was slower for them. */
   #passed = 0;
 
@@ -84,18 +106,22 @@ export class Lanes {
 
   /** Writes down what is known. */
   save(): SavedLanes {
-    const copyOf = (held: readonly Batch[]) => held.map((batch) => ({ ...batch, ids: [...batch.ids] }));
-    const batches = new Map([...this.#batches].map(([lane, held]) => [lane, copyOf(held)]));
-    return { batches, notedMs: new Map(this.#notedMs), loadMs: new Map(this.#loadMs), passed: this.#passed };
+    const copyOf = ({ steps, ...batch }: Batch): SavedBatch => {
+      return { ...batch, ids: [...steps.keys()], steps: [...steps.values()] };
+    };
+    const batches = new Map([...this.#batches].map(([lane, held]) => [lane, held.map(copyOf)]));
+    const [notedMs, loadMs, bars] = [new Map(this.#notedMs), new Map(this.#loadMs), new Map(this.#bars)];
+    return { batches, notedMs, loadMs, passed: this.#passed, bars };
   }
 
   /** Takes what was written down. */
-  restore({ batches, notedMs, loadMs, passed }: SavedLanes): void {
+  restore({ batches, notedMs, loadMs, passed, bars = new Map<string, Bar>() }: SavedLanes): void {
     for (const [lane, held] of batches)
       this.#batches.set(
         lane,
-        held.map((batch) => ({ ...batch, ids: new Set(batch.ids) })),
+        held.map(({ ids: _, steps = [], ...batch }) => ({ ...batch, steps: new Map(steps.map((x) => [x.id, x])) })),
       );
+    for (const [what, bar] of bars) this.#bars.set(what, bar);
     this.#notedMs = new Map(notedMs);
     this.#loadMs = new Map(loadMs);
     this.#passed = passed;
@@ -128,6 +154,24 @@ export class Lanes {
     if (batch !== undefined && (isWide || (ms !== null && (ms < Infinity || batch.rows > 1))))
       this.#estimate.learn(batch.key, batch.rows, ms ?? Infinity);
     if (left[0] !== undefined) left[0].startMs = now;
+    if (batch === undefined || ms === null || ms === Infinity) return;
+    this.#bars.delete(lane);
+    this.#bars.delete(`${lane} ${batch.place.modelId}`);
+  }
+
+  /** Takes note that a lane can't start, or not load a model, until a time; null for a back-off that grows. */
+  bar(lane: string, modelId: number | null, untilMs: number | null, now: number): void {
+    for (const [what, bar] of this.#bars) if (bar.untilMs + BAR_MAX_MS < now) this.#bars.delete(what);
+    const what = modelId === null ? lane : `${lane} ${modelId}`;
+    const before = this.#bars.get(what);
+    // Of several that failed together only the first counts.
+    if (untilMs === null && before !== undefined && before.untilMs > now) return;
+    const ms = before === undefined ? BAR_MIN_MS : Math.min(2 * before.ms, BAR_MAX_MS);
+    this.#bars.set(what, { untilMs: untilMs ?? now + ms, ms });
+  }
+
+  #isBarred({ lane: { id }, place: { modelId } }: Chance, now: number): boolean {
+    return [id, `${id} ${modelId}`].some((what) => (this.#bars.get(what)?.untilMs ?? 0) > now);
   }
 
   /** Takes note of what it took to load a model. */
@@ -205,6 +249,9 @@ export class Lanes {
       const endMs = freeMs + loadMs + ms;
       found.push({ lane, place, key, freeMs, ms, endMs, isCold, loadMs, batches });
     }
+    // What can't work is left out where something else can.
+    const isWell = (x: Chance): boolean => !this.#isBarred(x, now);
+    if (this.#bars.size > 0 && found.some((x) => isUsual(x) && isWell(x))) found = found.filter(isWell);
     if (state !== undefined) {
       // The lane that keeps the state as the step before left it; else, for it must be rebuilt anyway, where the fewest are.
       const home = found.filter((x) => stateOf(step, x) === state.after);
@@ -215,6 +262,11 @@ export class Lanes {
     const isFull = concurrency < found.length && found.filter(runs).length >= concurrency;
     return found.filter((x) => x.lane.isOpen && (!isFull || runs(x)));
   }
+}
+
+/** Until when a batch may run before it counts as stalled. */
+export function stalledMs({ startMs, ms }: Batch): number {
+  return startMs + Math.max(STALLED_TIMES * ms, STALLED_MIN_MS);
 }
 
 /** Whether a lane is neither the express lane nor the wide one. */

@@ -81,6 +81,17 @@ export type Event =
   | { readonly type: "ended"; readonly lane: string; readonly batch: number; readonly ms: number | null }
   /** A model was loaded, a worker started for it where there was none. */
   | { readonly type: "loaded"; readonly modelId: number; readonly ms: number }
+  /**
+   * A lane could not load a model, or could not start a worker at all: then `modelId` is null. Until `untilMs` it gets
+   * none of that work while another lane can do it. Where `untilMs` is null the scheduler sets it, and doubles it each
+   * time. A batch that ends well on the lane clears it.
+   */
+  | {
+      readonly type: "unavailable";
+      readonly lane: string;
+      readonly modelId: number | null;
+      readonly untilMs: number | null;
+    }
   /** A row was measured when the model was placed; forgotten where runs told already. */
   | { readonly type: "measured"; readonly key: string; readonly ms: number }
   /** Time has passed, or a lane became free. */
@@ -122,6 +133,11 @@ export type Decision =
       /** When it would have been through, in ms from the call, or how many wait. */
       readonly expected: number;
     }
+  /**
+   * These steps of a staged batch are queued again, since the run before it is stalled: the batch stays on its lane until
+   * it ends, and its answers to them are ignored. A step that is rejected while it is staged is treated likewise.
+   */
+  | { readonly type: "withdraw"; readonly lane: string; readonly batch: number; readonly ids: readonly number[] }
   /** Load the model of a waiting step onto a lane that idles. */
   | { readonly type: "warm"; readonly lane: string; readonly id: number; readonly place: Place }
   /** End the worker of a lane: what it runs is of no use to anybody. */

@@ -14,7 +14,7 @@
 import { Estimate } from "./estimate.ts";
 import { Foresight } from "./foresight.ts";
 import type { SavedForesight } from "./foresight.ts";
-import { costOf, endOf, isUsual, Lanes, soonest, stateOf, UNKNOWN_MS } from "./lanes.ts";
+import { costOf, endOf, isUsual, Lanes, soonest, stalledMs, stateOf, UNKNOWN_MS } from "./lanes.ts";
 import type { Chance, SavedLanes } from "./lanes.ts";
 import type { Decision, Event, LaneView, Step } from "./protocol.ts";
 import { firstOf, Queue } from "./queue.ts";
@@ -140,6 +140,7 @@ export class Scheduler {
     else if (type === "cancelled") this.#cancel(event.id, now, out);
     else if (type === "ended") this.#lanes.end(event.lane, event.batch, event.ms, now);
     else if (type === "loaded") this.#lanes.loaded(event.modelId, event.ms);
+    else if (type === "unavailable") this.#lanes.bar(event.lane, event.modelId, event.untilMs, now);
     else if (type === "measured") this.#lanes.measured(event.key, event.ms);
     else this.#tick(now, lanes, out);
     this.onEvent?.(event, now, lanes, out);
@@ -147,8 +148,7 @@ export class Scheduler {
   }
 
   #arrive(step: Step, isAgain: boolean, now: number, lanes: readonly LaneView[], out: Decision[]): void {
-    const { id, places, dueMs, arrivedMs, rows, isRefusable, batching } = step;
-    const [{ key }] = places;
+    const { id, dueMs, arrivedMs, isRefusable } = step;
     this.#urgency.note(step, now);
     if (isAgain || !this.#isQuiet(0)) this.#alone = 0;
     if (!isAgain) {
@@ -163,7 +163,13 @@ export class Scheduler {
         return;
       }
     }
-    const together = step.shape === null ? rows : Math.max(rows, this.#estimate.rows(key, batching.maxBatchSize));
+    this.#enqueue(step, now);
+  }
+
+  #enqueue(step: Step, now: number): void {
+    const { places, rows, shape, batching } = step;
+    const [{ key }] = places;
+    const together = shape === null ? rows : Math.max(rows, this.#estimate.rows(key, batching.maxBatchSize));
     this.#queue.add(step, ((this.#estimate.ms(key, together) ?? 0) * rows) / together, now);
   }
 
@@ -171,21 +177,24 @@ export class Scheduler {
     const waiting = this.#queue.get(id);
     if (waiting !== undefined) this.#queue.remove(waiting);
     this.#foresight.forget(id);
-    for (const [lane, [running]] of this.#lanes.batches)
+    for (const [lane, [running, staged]] of this.#lanes.batches) {
+      staged?.steps.delete(id);
       if (
-        running?.ids.delete(id) === true &&
-        running.ids.size === 0 &&
+        running?.steps.delete(id) === true &&
+        running.steps.size === 0 &&
         running.preempt &&
         this.#estimate.ms(running.key, 1) !== undefined &&
         this.#queue.size > 0 &&
         endOf(running, now) - now > this.#lanes.loadOf(running.place)
       )
         out.push({ type: "end", lane });
+    }
   }
 
   #tick(now: number, lanes: readonly LaneView[], out: Decision[]): void {
     this.wakeMs = Infinity;
     this.#dropLate(now, out);
+    this.#withdraw(now, lanes, out);
     const usual = lanes.filter(({ kind }) => kind === "usual");
     const passed = new Set<Group>();
     const kept = new Set<LaneView>();
@@ -221,7 +230,7 @@ export class Scheduler {
         if (dueMs === Infinity) break;
         const soonestMs = this.#lanes.soonestMs(step, now);
         if (now + soonestMs <= dueMs) {
-          this.wakeMs = Math.min(this.wakeMs, dueMs + 1);
+          this.#wakeAt(dueMs + 1);
           break;
         }
         this.#queue.remove(first);
@@ -229,6 +238,40 @@ export class Scheduler {
         if (!step.isRefusable) this.#queue.add({ ...step, dueMs: Infinity }, costMs, now);
         else out.push({ type: "reject", id, code: "deadline-exceeded", expected: now + soonestMs - step.arrivedMs });
       }
+  }
+
+  /** Rejects what is staged past its deadline, and queues what is staged behind a stalled run for other lanes again. */
+  #withdraw(now: number, lanes: readonly LaneView[], out: Decision[]): void {
+    for (const [lane, [running, staged]] of this.#lanes.batches) {
+      if (running === undefined || staged === undefined || staged.steps.size === 0) continue;
+      for (const { id, dueMs, isRefusable, arrivedMs } of staged.steps.values())
+        if (isRefusable && dueMs < now) {
+          staged.steps.delete(id);
+          const expected = endOf(running, now) + staged.ms - arrivedMs;
+          out.push({ type: "reject", id, code: "deadline-exceeded", expected });
+        } else if (isRefusable) this.#wakeAt(dueMs + 1);
+      const fromMs = stalledMs(running);
+      if (fromMs > now) {
+        this.#wakeAt(fromMs);
+        continue;
+      }
+      const isElsewhere = (x: Chance): boolean =>
+        isUsual(x) && x.lane.id !== lane && (x.batches[0] === undefined || stalledMs(x.batches[0]) > now);
+      const ids = [...staged.steps.values()]
+        .filter((step) => step.state === undefined && this.#lanes.chances(step, now, lanes).some(isElsewhere))
+        .map(({ id }) => id);
+      if (ids.length === 0) continue;
+      for (const id of ids) {
+        this.#enqueue(staged.steps.get(id) as Step, now);
+        staged.steps.delete(id);
+      }
+      out.push({ type: "withdraw", lane, batch: staged.id, ids });
+    }
+  }
+
+  /** Has time alone lead to a tick. */
+  #wakeAt(ms: number): void {
+    this.wakeMs = Math.min(this.wakeMs, ms);
   }
 
   /** Picks the lane where a step is through first; undefined where it is to wait. */
@@ -300,7 +343,7 @@ export class Scheduler {
     const wanted = this.#estimate.rows(key, batching.maxBatchSize);
     const endMs = untilMs + (this.#estimate.ms(key, wanted) ?? UNKNOWN_MS);
     if (group.steps.size * rows >= wanted || endMs > dueMs) return false;
-    this.wakeMs = Math.min(this.wakeMs, untilMs);
+    this.#wakeAt(untilMs);
     return true;
   }
 
@@ -308,7 +351,7 @@ export class Scheduler {
     const { lane, place, key, isCold, batches, freeMs, endMs, ms: aloneMs } = pick.chance;
     const { step, group } = waiting;
     const wanted = this.#wantedRows(waiting, pick, chances);
-    const ids: number[] = [];
+    const steps = new Map<number, Step>();
     let { dueMs, preempt } = step;
     let rows = 0;
     let ms = 0;
@@ -322,7 +365,7 @@ export class Scheduler {
       rows += next.step.rows;
       ms = withNext;
       preempt &&= next.step.preempt;
-      ids.push(next.id);
+      steps.set(next.id, next.step);
       firstMs = Math.min(firstMs, next.step.arrivedMs);
       if (step.shape === null) break;
       next = group.steps.first() ?? this.#queue.peer(group);
@@ -333,7 +376,7 @@ export class Scheduler {
       options: chances,
       hasState: step.state !== undefined && stateOf(step, pick.chance) === step.state.after,
       shape: step.shape,
-      count: ids.length,
+      count: steps.size,
       rows,
       firstMs,
       hasPeer: step.shape !== null && this.#queue.peer(group) !== undefined,
@@ -343,8 +386,8 @@ export class Scheduler {
     });
     if (isCold) ms += this.#lanes.loadOf(place);
     const id = this.#nextBatch++;
-    this.#lanes.add(lane.id, { id, place, key, rows, ms, startMs: freeMs, ids: new Set(ids), preempt }, now);
-    out.push({ type: "start", batch: id, lane: lane.id, place, ids, ms, why });
+    this.#lanes.add(lane.id, { id, place, key, rows, ms, startMs: freeMs, steps, preempt }, now);
+    out.push({ type: "start", batch: id, lane: lane.id, place, ids: [...steps.keys()], ms, why });
     if (batches.length === 0) return;
     // A lane that idles without the model loads it once as much work was staged elsewhere as that costs.
     const cold = chances.find(
