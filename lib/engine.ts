@@ -79,6 +79,7 @@ export class Engine {
   readonly #backends: readonly BackendName[];
   readonly #cache: CacheClient;
   readonly #trust: readonly string[];
+  readonly #onLog: ((line: string) => void) | null;
   readonly #pool: Pool;
   readonly #dispatcher: Dispatcher;
   readonly #counters: Counters<Priority> = new Counters(PRIORITIES);
@@ -140,6 +141,7 @@ export class Engine {
     this.#cache = new CacheClient(effects, () => sourceOf(assets().cacheUrl), options.store ?? "auto");
     this.#mustAskToKeep = (options.store ?? "auto") === "auto";
     this.#trust = options.trust ?? [];
+    this.#onLog = options.onLog ?? null;
     const wait = (ms: number): Promise<unknown> => this.#cache.wait(ms);
     this.#pool = new Pool(size, {
       effects: withTicker(effects, wait, "once late"),
@@ -147,7 +149,7 @@ export class Engine {
       wasmUrls: assets,
       threads,
       verbose: options.verbose ?? false,
-      onLog: options.onLog ?? null,
+      onLog: this.#onLog,
       idleMs: options.idleMs ?? 120_000,
       callTimeoutMs: options.callTimeoutMs ?? null,
       onTrying: (modelId, isTrying) => {
@@ -385,9 +387,10 @@ export class Engine {
     void this.#effects.keepStorage();
   }
 
-  #wish({ backend, variant, update = "first", identity }: LoadOptions, crashed: readonly Candidate[] = []): Wish {
-    const pins = { backend, variant };
-    return { device: this.device, backends: this.#backends, pins, crashed, trust: this.#trust, update, identity };
+  #wish({ backend, variant, update = "first", identity, name }: LoadOptions, crashed: readonly Candidate[] = []): Wish {
+    const [pins, trust] = [{ backend, variant }, this.#trust];
+    const seen = trust.length === 0 ? null : this.#effects.memo.get(SEEN_RELEASES);
+    return { device: this.device, backends: this.#backends, pins, crashed, trust, update, identity, name, seen };
   }
 
   /** Opens a source; where a page died of what is best here, asks again for something else. */
@@ -395,6 +398,8 @@ export class Engine {
     const crashed: Candidate[] = [];
     for (;;) {
       const plan = await this.#cache.open(from, this.#wish(options, crashed), download);
+      if (plan.seen !== null) this.#effects.memo.set(SEEN_RELEASES, plan.seen);
+      if (plan.refused !== null) this.#onLog?.(`The stored version of ${plan.name} is used. ${plan.refused}`);
       const died = plan.candidates.filter((x) => this.#markers.has(plan.identity, x));
       const known = crashed.length;
       for (const x of died) if (!crashed.some((y) => isSame(x, y))) crashed.push(x);
@@ -406,6 +411,9 @@ export class Engine {
     if (this.#stop.signal.aborted) throw new SelvedgeError("closed", "The engine is closed.");
   }
 }
+
+/** Key in localStorage of the signed releases that this device has seen; the store has a copy of its own. */
+const SEEN_RELEASES = "selvedge/releases/1";
 
 function isSame(a: Candidate, b: Candidate): boolean {
   return a.backend === b.backend && a.variant.id === b.variant.id;

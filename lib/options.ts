@@ -37,7 +37,7 @@ export interface EngineOptions {
   readonly idleMs?: number | undefined;
   /** Has ONNX Runtime tell where each operator runs (`model.assignment`, `onLog`). Slow to load. Default false. */
   readonly verbose?: boolean | undefined;
-  /** Gets each line of ONNX Runtime's log where `verbose` is true. */
+  /** Gets each line of ONNX Runtime's log where `verbose` is true, and a line where a newer version of a model was refused and the stored one is used. */
   readonly onLog?: ((line: string) => void) | undefined;
   /** How much memory loaded models may take in all workers, in bytes: those used least recently leave it, and come back with their next run. Default: no bound. */
   readonly memoryBudgetBytes?: number | undefined;
@@ -81,6 +81,8 @@ export interface LoadOptions {
   readonly update?: UpdatePolicy | undefined;
   /** Pins the version by the bundle's identity, 64 hex digits; another one is refused. Default: any. */
   readonly identity?: string | undefined;
+  /** Name of the model, as in `bundle.json`; another model is refused (`integrity-failed`, `details.reason` is `other-model`). Default: any; with trusted keys the one that the address served before. */
+  readonly name?: string | undefined;
   /** Which requests may run together, where the model has a batch axis; false for none. */
   readonly batching?: BatchingOptions | false | undefined;
   /** On how many lanes the model may run at once, 1 to 64. Default: on all. */
@@ -188,6 +190,10 @@ export function checkEngineOptions(options: EngineOptions): void {
   const { trust = [] } = options;
   if (!Array.isArray(trust) || !trust.every((key) => /^[A-Za-z0-9_-]{43}$/.test(String(key))))
     throw new TypeError(`trust: expected a list of Ed25519 public keys (32 bytes in base64url), got ${show(trust)}`);
+  if (options.trust !== undefined && trust.length === 0)
+    throw new TypeError(
+      "trust: the list of keys is empty, so no bundle could be trusted; leave the option out to take any",
+    );
   whole("workers", options.workers, 1, 64);
   whole("threads", options.threads, 1, 64);
   if (options.queue !== undefined) known("queue", options.queue, ["maxSize"]);
@@ -235,6 +241,7 @@ export function checkLoadOptions(options: LoadOptions): void {
     "variant",
     "update",
     "identity",
+    "name",
     "batching",
     "concurrency",
     "cache",
@@ -254,8 +261,9 @@ export function checkLoadOptions(options: LoadOptions): void {
   if (options.update !== undefined) oneOf("update", options.update, ["first", "later", "never"]);
   if (options.identity !== undefined && !/^[0-9a-f]{64}$/.test(options.identity))
     throw new TypeError(`identity: expected 64 hex digits, got ${show(options.identity)}`);
-  if (options.variant !== undefined && typeof options.variant !== "string")
-    throw new TypeError(`variant: expected a string, got ${show(options.variant)}`);
+  for (const key of ["variant", "name"] as const)
+    if (options[key] !== undefined && typeof options[key] !== "string")
+      throw new TypeError(`${key}: expected a string, got ${show(options[key])}`);
 }
 
 /** Checks the options of a run. */

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { beforeAll, expect, test } from "vitest";
 import { isSelvedgeError } from "./errors.ts";
+import { checkEngineOptions } from "./options.ts";
 import { importKeys, isSignature, sign, toBase64, verify } from "./signature.ts";
 import type { Signature } from "./signature.ts";
 
@@ -42,7 +43,7 @@ beforeAll(async () => {
 });
 
 test("what a trusted key signed is trusted, until it expires", async () => {
-  expect((await verify(signed, bundle, [theirs.text, ours.text], now)).release).toBe(7);
+  expect((await verify(signed, bundle, [theirs.text, ours.text], now)).claim.release).toBe(7);
   expect(await refusal(signed, undefined, Date.parse(claim.expires) - 1)).toBeNull();
   expect(await refusal(signed, undefined, Date.parse(claim.expires))).toBe("expired");
 });
@@ -102,6 +103,11 @@ test("for a rotation two keys sign the same release, and either is enough", asyn
 test("a key that is none is the caller's mistake", async () => {
   for (const key of ["", "abc", "*".repeat(43), ours.text.slice(2)])
     await expect(importKeys([key])).rejects.toThrow(TypeError);
+});
+
+test("an engine refuses an empty list of keys: a missing variable must not turn the protection off (store-B9)", () => {
+  expect(() => checkEngineOptions({ trust: [] })).toThrow(/trust: the list of keys is empty/);
+  expect(() => checkEngineOptions({ trust: [ours.text] })).not.toThrow();
 });
 
 test("whatever JSON comes, it is judged without a crash", async () => {

@@ -3,8 +3,8 @@
 // bundle.json, which holds the hash of every chunk: one small signature covers every byte that runs.
 //
 // An app that trusts keys refuses, before a byte of weights is fetched: a bundle without a signature, one that was
-// altered, one signed by another key, one that has expired, and one older than what this device has seen (`verify` gives
-// the release; engine.ts remembers it). Parts of two releases can't be mixed, since all hang on one hash. Rotation is a
+// altered, one signed by another key, one that has expired, and one older than what this device has seen
+// (cache/releases.ts). Parts of two releases can't be mixed, since all hang on one hash. Rotation is a
 // list: sign with the old and the new key, ship apps that trust both, then drop the old one. After The Update Framework's
 // attacks, without its roles: one key signs all, and the app itself carries the root of trust.
 import { canonicalJson } from "./bundle.ts";
@@ -59,9 +59,16 @@ export function importKeys(keys: readonly string[]): Promise<CryptoKey[]> {
   );
 }
 
+/** A claim that at least one trusted key signed. */
+export interface VerifiedClaim {
+  readonly claim: Claim;
+  /** The trusted keys whose signatures over it are right, in the order of the file. */
+  readonly keys: readonly string[];
+}
+
 /**
- * Tells whether one of the trusted keys vouches for a bundle, now; gives the release.
- * @param json - what signature.json holds, or null where there is none
+ * Verifies that one of the trusted keys signed a bundle and that the claim is good now; one valid signature suffices.
+ * @param json - parsed signature.json, or null where there is none
  * @throws SelvedgeError `integrity-failed`, with `details.reason`: unsigned, malformed, altered, wrong-key, expired
  */
 export async function verify(
@@ -69,26 +76,26 @@ export async function verify(
   bundle: { readonly identity: string; readonly model: string },
   trust: readonly string[],
   nowMs: number,
-): Promise<Claim> {
+): Promise<VerifiedClaim> {
   if (json === null) throw refused("unsigned", `${bundle.model} has no signature.json beside it`);
   if (!isSignature(json)) throw refused("malformed", `${bundle.model}'s signature.json breaks its schema`);
-  const keys = await importKeys(trust);
+  const imported = await importKeys(trust);
   let isKnown = false;
+  const keys: string[] = [];
   for (const { key, signature } of json.signatures) {
-    const index = trust.indexOf(key);
-    const known = keys[index];
+    const known = imported[trust.indexOf(key)];
     const bytes = fromBase64(signature);
     if (known === undefined || bytes === null) continue;
     isKnown = true;
-    if (!(await crypto.subtle.verify(ALGORITHM, known, bytes, signedBytes(json)))) continue;
-    // Only what a trusted key has signed is worth a look: of all else nothing is believed, not even its date.
-    if (json.identity !== bundle.identity || json.model !== bundle.model)
-      throw refused("altered", `the signature is for ${json.model} ${json.identity}, not for ${bundle.identity}`);
-    if (nowMs >= Date.parse(json.expires)) throw refused("expired", `the signature was good until ${json.expires}`);
-    return json;
+    if (await crypto.subtle.verify(ALGORITHM, known, bytes, signedBytes(json))) keys.push(key);
   }
-  if (isKnown) throw refused("altered", "no trusted key's signature fits");
-  throw refused("wrong-key", "it is signed by none of the trusted keys");
+  if (!isKnown) throw refused("wrong-key", "it is signed by none of the trusted keys");
+  if (keys.length === 0) throw refused("altered", "no trusted key's signature fits");
+  // Nothing of a claim is believed before a trusted key's signature over it was verified, not even its date.
+  if (json.identity !== bundle.identity || json.model !== bundle.model)
+    throw refused("altered", `the signature is for ${json.model} ${json.identity}, not for ${bundle.identity}`);
+  if (nowMs >= Date.parse(json.expires)) throw refused("expired", `the signature was good until ${json.expires}`);
+  return { claim: claimOf(json), keys };
 }
 
 /**

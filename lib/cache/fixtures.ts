@@ -247,7 +247,11 @@ export async function serveBundle(
   server: BadServer,
   folder: string,
   files: Readonly<Record<string, Bytes>>,
-  { chunkBytes = CHUNK_MAX_BYTES, version = "1" }: { chunkBytes?: number; version?: string } = {},
+  {
+    chunkBytes = CHUNK_MAX_BYTES,
+    version = "1",
+    name = "test",
+  }: { chunkBytes?: number; version?: string; name?: string } = {},
 ): Promise<Bundle> {
   const described: BundleFile[] = [];
   for (const [path, bytes] of Object.entries(files)) {
@@ -263,7 +267,7 @@ export async function serveBundle(
   const port = { name: "x", dtype: "float32", dims: [1], batchAxis: null } as const;
   const bundle: Bundle = {
     schema: BUNDLE_SCHEMA,
-    model: { name: "test", version, licence: "MIT", inputs: [port], outputs: [{ ...port, name: "y" }] },
+    model: { name, version, licence: "MIT", inputs: [port], outputs: [{ ...port, name: "y" }] },
     variants: [{ id: "f32", needs: [], files: described }],
   };
   const text = new TextEncoder().encode(JSON.stringify(bundle));

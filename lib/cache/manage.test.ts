@@ -19,6 +19,8 @@ const wish: Wish = {
   trust: [],
   update: "first",
   identity: undefined,
+  name: undefined,
+  seen: null,
 };
 const model = weights(2_500, 1);
 const table = weights(700, 2);

@@ -9,11 +9,13 @@ import type { Bundle } from "../bundle.ts";
 import { parseBundle } from "../bundle-schema.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 import { SIGNATURE_MAX_BYTES, verify } from "../signature.ts";
+import type { VerifiedClaim } from "../signature.ts";
 import { bareBytes, fetchBare } from "./bare.ts";
 import type { Downloader, DownloadOptions } from "./download.ts";
 import { ATTEMPTS } from "./http.ts";
 import { isBare } from "./manifest.ts";
 import type { Wish } from "./protocol.ts";
+import { checkRelease, joinReleases, NO_RELEASES, noteRelease, readReleases, writeReleases } from "./releases.ts";
 import type { Shelf } from "./shelf.ts";
 
 /** A bundle found, and what it is known by. */
@@ -24,12 +26,14 @@ export interface OpenedBundle {
   readonly identity: string;
   /** The bytes of a bare model; null for a bundle. */
   readonly data: Blob | null;
-  /** The release that a trusted key signed; null where no key is asked for. */
-  readonly release: number | null;
+  /** Signed releases that this device has seen, this one included, as a document of releases.ts; null without trusted keys. */
+  readonly seen: string | null;
+  /** Why the stored version is used although the server answered: what it sent was refused; null where it was not. */
+  readonly refused: string | null;
 }
 
 /** What of a wish says which version is wanted, and who must vouch for it. */
-export type Policy = Pick<Wish, "trust" | "update" | "identity">;
+export type Policy = Pick<Wish, "trust" | "update" | "identity" | "name" | "seen">;
 
 /** How long a bundle that is stored waits for the server's `bundle.json`, before it is used as it is. */
 const ASK_MS = 5_000;
@@ -117,6 +121,8 @@ async function openBundle(
   } catch (error) {
     signal.throwIfAborted();
     if (late.signal.aborted || isAway(error)) return use(stored);
+    // As a client of The Update Framework does: metadata that is refused leaves what is stored, whole and trusted as it is.
+    if (isRefused(error)) return { ...use(stored), refused: error.message };
     throw error;
   } finally {
     cancel();
@@ -126,12 +132,13 @@ async function openBundle(
 /** Asks once where a stored version stands behind it, which `reading` gives. */
 async function fromServer(
   url: string,
-  { trust, identity: wanted }: Policy,
+  policy: Policy,
   downloader: Downloader,
   signal: AbortSignal,
   remembers: boolean,
   reading: Promise<OpenedBundle | null>,
 ): Promise<OpenedBundle> {
+  const { trust, identity: wanted } = policy;
   const attempts = async (): Promise<number> => ((await reading) === null ? ATTEMPTS.network : 1);
   const [json, signature] = await Promise.all([
     downloader.json(url, JSON_MAX_BYTES, signal, attempts),
@@ -139,9 +146,10 @@ async function fromServer(
   ]);
   const bundle = parseBundle(json);
   const identity = await bundleIdentity(bundle);
-  const release = await checkTrust(bundle, identity, signature, trust, downloader);
+  checkName(url, bundle, policy);
+  const claim = await checkTrust(bundle, identity, signature, trust, downloader);
   if (wanted !== undefined && identity !== wanted) throw otherVersion(url, identity, wanted);
-  if (release !== null && wanted === undefined) await checkRelease(url, release, downloader);
+  const seen = claim === null ? null : await checkSeen(url, claim, policy, downloader, remembers);
   if (remembers) {
     const remember = (shelf: Shelf): Promise<void> =>
       shelf.remember(bundle, { url, identity, validator: null, signature });
@@ -149,15 +157,12 @@ async function fromServer(
     if ((await reading)?.identity === identity) later(downloader, remember);
     else if (downloader.shelf !== null) await remember(downloader.shelf).catch(() => undefined);
   }
-  return { ...asked(bundle, identity, null), release };
+  return { ...asked(bundle, identity, null), seen };
 }
 
 /** Gives the bundle that an address led to last; null where there is none that is whole, wanted and trusted. */
-async function fromShelf(
-  url: string,
-  { trust, identity: wanted }: Policy,
-  downloader: Downloader,
-): Promise<OpenedBundle | null> {
+async function fromShelf(url: string, policy: Policy, downloader: Downloader): Promise<OpenedBundle | null> {
+  const { trust, identity: wanted } = policy;
   const { shelf } = downloader;
   if (shelf === null) return null;
   try {
@@ -166,8 +171,9 @@ async function fromShelf(
     const bundle = identity === undefined ? null : await shelf.bundle(identity);
     if (identity === undefined || bundle === null || isBare(bundle)) return null;
     const signature = source?.identity === identity ? source.signature : null;
-    const release = await checkTrust(bundle, identity, signature, trust, downloader);
-    return { ...asked(bundle, identity, null), release };
+    checkName(url, bundle, policy);
+    await checkTrust(bundle, identity, signature, trust, downloader);
+    return asked(bundle, identity, null);
   } catch {
     return null; // a store that fails is a store that is not there
   }
@@ -204,19 +210,39 @@ async function checkTrust(
   signature: unknown,
   trust: readonly string[],
   { effects }: Downloader,
-): Promise<number | null> {
+): Promise<VerifiedClaim | null> {
   if (trust.length === 0) return null;
-  return (await verify(signature, { identity, model: bundle.model.name }, trust, effects.wallClock())).release;
+  return verify(signature, { identity, model: bundle.model.name }, trust, effects.wallClock());
 }
 
-/** Refuses a release older than the newest that this device has seen at this address: a replayed one. */
-async function checkRelease(url: string, release: number, { shelf }: Downloader): Promise<void> {
-  const newest = (await shelf?.release(url).catch(() => null)) ?? null;
-  if (newest !== null && release < newest) {
-    const message = `${url} is release ${release}, older than ${newest}, which this device has seen.`;
-    throw new SelvedgeError("integrity-failed", message, { url, release, newest, reason: "older" });
-  }
-  if (release !== newest) await shelf?.noteRelease(url, release).catch(() => undefined);
+function checkName(url: string, { model }: Bundle, { name }: Policy): void {
+  if (name === undefined || model.name === name) return;
+  const message = `${url} is the model "${model.name}", not "${name}".`;
+  throw new SelvedgeError("integrity-failed", message, { url, model: model.name, wanted: name, reason: "other-model" });
+}
+
+/**
+ * Refuses a release that contradicts what this device has seen, by the store's notes or the page's; else notes it. A pinned
+ * identity is taken whatever its release: the app itself vouches for it.
+ */
+async function checkSeen(
+  url: string,
+  claim: VerifiedClaim,
+  { identity, name, seen }: Policy,
+  { shelf }: Downloader,
+  remembers: boolean,
+): Promise<string> {
+  const stored = (await shelf?.releases().catch(() => null)) ?? NO_RELEASES;
+  const known = joinReleases(stored, readReleases(seen));
+  if (identity === undefined) checkRelease(known, url, claim, name !== undefined);
+  const noted = identity === undefined ? noteRelease(known, url, claim) : known;
+  if (remembers) await shelf?.noteReleases(noted).catch(() => undefined);
+  return writeReleases(noted);
+}
+
+/** Tells whether the server answered with what must be refused: no bundle, or one that is not vouched for. */
+function isRefused(error: unknown): error is SelvedgeError {
+  return isSelvedgeError(error) && (error.code === "integrity-failed" || error.code === "bundle-invalid");
 }
 
 /** Tells a network or a server that is away from one that says what is wrong. */
@@ -239,7 +265,7 @@ function otherVersion(url: string, identity: string, wanted: string): SelvedgeEr
 }
 
 function asked(bundle: Bundle, identity: string, data: Blob | null): OpenedBundle {
-  return { bundle, identity, data, release: null };
+  return { bundle, identity, data, seen: null, refused: null };
 }
 
 function madeUp(name: string, data: Blob): Bundle {

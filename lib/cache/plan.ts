@@ -8,7 +8,7 @@ import type { Plan, Wish } from "./protocol.ts";
 
 /** Plans how an opened model may be run. */
 export function plan(
-  { bundle, identity, data }: Pick<OpenedBundle, "bundle" | "identity" | "data">,
+  { bundle, identity, data, seen, refused }: OpenedBundle,
   { device, backends, pins, crashed }: Wish,
 ): Plan {
   const { name, inputs, outputs, typical = {} } = bundle.model;
@@ -37,6 +37,8 @@ export function plan(
     candidates: found,
     settled: settled(found, device, pins),
     spared: died === undefined ? null : whySpared(died),
+    seen,
+    refused,
     data,
   };
 }

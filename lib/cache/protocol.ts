@@ -50,6 +50,10 @@ export interface Wish {
   readonly update: UpdatePolicy;
   /** The only version that is taken. */
   readonly identity: string | undefined;
+  /** The only model name that is taken. */
+  readonly name: string | undefined;
+  /** Signed releases that the page has seen (releases.ts), beside those in the store; null for none. */
+  readonly seen: string | null;
 }
 
 /**
@@ -114,6 +118,10 @@ export interface Plan {
   readonly settled: Placement | null;
   /** Says why the best candidate was passed over, where a page died of it. */
   readonly spared: Why | null;
+  /** Signed releases that were seen, this one included, for the page to keep; null without trusted keys. */
+  readonly seen: string | null;
+  /** Why the stored version is used although the server answered: what it sent was refused; null where it was not. */
+  readonly refused: string | null;
   /** The bytes of a bare model; null for a bundle, whose files are fetched when a variant is chosen. */
   readonly data: Blob | null;
 }

@@ -5,7 +5,7 @@
 //   source-<address>-<ms>       what an address led to last; the newest counts
 //   used-<identity>-<ms>        when a bundle was last used; the newest counts
 //   pin-<identity>              kept when room is made
-//   release-<address>-<n>       the newest signed release seen there; kept for as long as the store is
+//   releases-<ms>               signed releases that were seen (releases.ts); the newest counts, kept as long as the store
 //   rate-<bytes a second>-<ms>  how fast the network was last
 //   draft-<address>-head-<ms>   a bare model on its way: which file it is, by its validators
 //   draft-<address>-<n>-<sha256>-<bytes>   … and its n-th chunk
@@ -17,6 +17,8 @@ import { isSelvedgeError } from "../errors.ts";
 import { release } from "../release.ts";
 import { allChunks, identityOf, isBare, parseManifest } from "./manifest.ts";
 import type { Manifest } from "./manifest.ts";
+import { joinReleases, readReleases, writeReleases } from "./releases.ts";
+import type { Releases } from "./releases.ts";
 import type { Bytes, Store } from "./store.ts";
 
 /** What an address led to. */
@@ -239,18 +241,19 @@ export class Shelf {
     return freed;
   }
 
-  /** Gives the newest signed release that was seen at an address; null where none was. */
-  async release(url: string): Promise<number | null> {
-    const name = newest(await this.store.names(), `release-${await addressOf(url)}`);
-    return name === null ? null : timeOf(name);
+  /** Returns the signed releases that this device has seen (releases.ts); none where the entry is damaged. */
+  async releases(): Promise<Releases> {
+    const name = newest(await this.store.names(), "releases");
+    const bytes = name === null ? null : await this.store.read(name);
+    return readReleases(bytes === null ? null : new TextDecoder().decode(bytes));
   }
 
-  /** Notes a signed release that was seen. */
-  async noteRelease(url: string, release: number): Promise<void> {
-    const names = await this.store.names();
-    const prefix = `release-${await addressOf(url)}`;
-    await this.store.write(`${prefix}-${release}`, new Uint8Array(0));
-    for (const old of names) if (old.startsWith(`${prefix}-`) && timeOf(old) < release) await this.store.remove(old);
+  /** Adds to the signed releases that this device has seen. */
+  async noteReleases(seen: Releases): Promise<void> {
+    const known = await this.releases();
+    const text = writeReleases(joinReleases(known, seen));
+    if (text !== writeReleases(known))
+      await this.#replace(await this.store.names(), "releases", new TextEncoder().encode(text));
   }
 
   /** Gives how fast the network was last, in bytes a second; null where that was not seen. */

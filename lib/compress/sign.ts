@@ -75,7 +75,7 @@ export async function verifyBundle(
 ): Promise<Claim> {
   const { bundle, identity } = await readBundle(folder);
   const signature = await readSignature(folder);
-  const claim = await verify(signature, { identity, model: bundle.model.name }, trust, nowMs);
+  const { claim } = await verify(signature, { identity, model: bundle.model.name }, trust, nowMs);
   await checkChunks(folder, bundle);
   return claim;
 }

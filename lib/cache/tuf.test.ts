@@ -1,0 +1,390 @@
+// Attacks on signed bundles, after the list of The Update Framework (TUF specification 1.0.33, section 1.5.2): each ends in
+// the right bytes, in the stored good version, in a typed error that names the attack, or in a limit that README states.
+// Over a real server, a store that lasts, and the page's own notes.
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import type { Bundle } from "../bundle.ts";
+import { isSelvedgeError } from "../errors.ts";
+import { sign, toBase64 } from "../signature.ts";
+import { Downloader } from "./download.ts";
+import { BadServer, hurried, serveBundle, weights } from "./fixtures.ts";
+import { identityOf } from "./manifest.ts";
+import { MemoryStore } from "./memory.ts";
+import { open } from "./open.ts";
+import type { OpenedBundle } from "./open.ts";
+import type { Wish } from "./protocol.ts";
+import { NO_RELEASES, readReleases, writeReleases } from "./releases.ts";
+import { Shelf } from "./shelf.ts";
+import { update } from "./update.ts";
+
+const CHUNK = 1_000;
+const DAY_MS = 86_400_000;
+const idle = { signal: new AbortController().signal, onProgress: undefined };
+
+interface Key {
+  readonly pair: CryptoKeyPair;
+  readonly text: string;
+}
+let old: Key;
+let fresh: Key;
+let stranger: Key;
+let server: BadServer;
+let store: MemoryStore | null;
+/** What the page keeps in localStorage. */
+let memo: string | null;
+let now = 1_000_000;
+
+beforeAll(async () => {
+  const make = async (): Promise<Key> => {
+    const pair = await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]);
+    return { pair, text: toBase64(await crypto.subtle.exportKey("raw", pair.publicKey)) };
+  };
+  [old, fresh, stranger] = [await make(), await make(), await make()];
+});
+
+beforeEach(async () => {
+  server = await BadServer.start();
+  store = new MemoryStore();
+  memo = null;
+});
+
+afterEach(() => {
+  server.close();
+});
+
+/** A page of its own, over what earlier ones stored. */
+function page(): Downloader {
+  const effects = { ...hurried, wallClock: () => now };
+  return new Downloader(effects, store === null ? null : new Shelf(store, () => (now += 10)));
+}
+
+function wish(keys: readonly Key[], more: Partial<Wish> = {}): Wish {
+  const device = { cores: 2, isolated: false, jspi: true, gpu: null };
+  const pins = { backend: undefined, variant: undefined };
+  const trust = keys.map((x) => x.text);
+  const facts = { device, backends: ["wasm"] as const, pins, crashed: [], trust };
+  return { ...facts, update: "first", identity: undefined, name: undefined, seen: memo, ...more };
+}
+
+/** Puts a version on the server. */
+async function publish(version: string, seed: number, { path = "/m", name = "test" } = {}): Promise<string> {
+  const files = { "m.onnx": weights(CHUNK, seed) };
+  const bundle: Bundle = await serveBundle(server, path, files, { chunkBytes: CHUNK, version, name });
+  return identityOf(bundle);
+}
+
+interface SignOptions {
+  readonly keys?: readonly Key[];
+  readonly expiresMs?: number;
+  readonly path?: string;
+  readonly model?: string;
+}
+
+async function signRelease(identity: string, release: number, options: SignOptions = {}): Promise<void> {
+  const { keys = [old], expiresMs = now + 30 * DAY_MS, path = "/m", model = "test" } = options;
+  const claim = { identity, model, release, expires: new Date(expiresMs).toISOString() };
+  let signature;
+  for (const key of keys) signature = await sign(claim, key.pair, signature);
+  server.files.set(`${path}/signature.json`, { bytes: new TextEncoder().encode(JSON.stringify(signature)) });
+}
+
+/** Publishes and signs a version; returns its identity. */
+async function ship(version: string, seed: number, release: number, options: SignOptions = {}): Promise<string> {
+  const { path, model } = options;
+  const where = { ...(path === undefined ? {} : { path }), ...(model === undefined ? {} : { name: model }) };
+  const identity = await publish(version, seed, where);
+  await signRelease(identity, release, options);
+  return identity;
+}
+
+const address = (path = "/m"): string => `${server.url}${path}/bundle.json`;
+
+async function opened(keys: readonly Key[], more: Partial<Wish> = {}, url = address()): Promise<OpenedBundle> {
+  const found = await open(url, wish(keys, more), page(), idle);
+  memo = found.seen ?? memo;
+  return found;
+}
+
+/** The version that a load uses, or the code and reason of its refusal. */
+async function outcome(keys: readonly Key[], more: Partial<Wish> = {}, url = address()): Promise<string> {
+  try {
+    return (await opened(keys, more, url)).bundle.model.version;
+  } catch (error) {
+    if (!isSelvedgeError(error)) throw error;
+    return [error.code, error.details["reason"]].filter(Boolean).join(" ");
+  }
+}
+
+/** Stores the newest version whole, as a page that ran the model did. */
+async function stored(keys: readonly Key[]): Promise<void> {
+  await opened(keys);
+  await update(address(), wish(keys), page(), idle);
+}
+
+/** On a device that never saw the model, and on one that has the version before whole: what comes of an attack. */
+async function outcomes(attack: () => Promise<void>): Promise<{ first: string; later: string; fetched: number }> {
+  await ship("good", 1, 1);
+  await stored([old]);
+  await attack();
+  const fetched = server.chunkRequests;
+  const later = await outcome([old]);
+  store = new MemoryStore();
+  memo = null;
+  const first = await outcome([old]);
+  return { first, later, fetched: server.chunkRequests - fetched };
+}
+
+describe("arbitrary installation", () => {
+  test("a bundle that a trusted key signed is used, offline too", async () => {
+    await ship("1", 1, 1);
+    await stored([old]);
+    expect(await outcome([stranger, old])).toBe("1");
+    server.close();
+    expect(await outcome([old])).toBe("1");
+    expect(await outcome([stranger])).toBe("download-failed");
+  });
+
+  test.each([
+    ["unsigned", async () => void (await publish("evil", 9), server.files.delete("/m/signature.json"))],
+    ["wrong-key", async () => void (await ship("evil", 9, 2, { keys: [stranger] }))],
+    ["altered", async () => void (await publish("evil", 9))],
+    [
+      "malformed",
+      () => {
+        server.files.set("/m/signature.json", { bytes: new TextEncoder().encode("{}") });
+        return Promise.resolve();
+      },
+    ],
+  ])(
+    "%s: refused before a byte of weights, and a stored good version stays in use (store-B7)",
+    async (reason, attack) => {
+      const { first, later, fetched } = await outcomes(attack);
+      expect(first).toBe(`integrity-failed ${reason}`);
+      expect(later).toBe("good");
+      expect(fetched).toBe(0);
+    },
+  );
+
+  test("the caller hears why the stored version is used (store-B7)", async () => {
+    await ship("good", 1, 1);
+    await stored([old]);
+    expect((await opened([old])).refused).toBeNull();
+    await publish("evil", 9);
+    expect((await opened([old])).refused).toMatch(/the signature is for/);
+  });
+
+  test("a start page in place of the bundle leaves the stored version in use, with keys and without (store-B7)", async () => {
+    await ship("good", 1, 1);
+    await stored([old]);
+    server.trick = () => ({ kind: "html" });
+    expect(await outcome([old])).toBe("good");
+    expect(await outcome([])).toBe("good");
+  });
+
+  test("a bare model is refused; bytes of the app's own are not", async () => {
+    server.files.set("/m.onnx", { bytes: weights(100) });
+    expect(await outcome([old], {}, `${server.url}/m.onnx`)).toBe("integrity-failed unsigned");
+    expect(server.asked).toEqual([]);
+    const own = await open(new Blob([weights(100)]), wish([old]), page(), idle);
+    expect(own.data?.size).toBe(100);
+  });
+});
+
+describe("rollback", () => {
+  /** A device that has seen release 2, and a server that replays release 1; the stored copy of 2 is gone. */
+  async function replayed(path = "/m"): Promise<void> {
+    const first = await ship("1", 1, 1);
+    expect(await outcome([old])).toBe("1");
+    await ship("2", 2, 2);
+    expect(await outcome([old])).toBe("2");
+    await publish("1", 1, { path });
+    await signRelease(first, 1, { path });
+  }
+
+  test("an older release is refused; the stored newer one stays in use (store-A4)", async () => {
+    const first = await ship("1", 1, 1);
+    await stored([old]);
+    await ship("2", 2, 2);
+    await stored([old]);
+    await publish("1", 1);
+    await signRelease(first, 1);
+    expect(await outcome([old])).toBe("2");
+    await expect(update(address(), wish([old]), page(), idle)).rejects.toMatchObject({ details: { reason: "older" } });
+  });
+
+  test("an older release is refused where nothing newer is stored, unless the app pins it", async () => {
+    await replayed();
+    const [shown] = [store];
+    // The bundle itself was evicted; the notes stay.
+    for (const name of (await shown?.names()) ?? []) if (!name.startsWith("releases-")) await shown?.remove(name);
+    expect(await outcome([old])).toBe("integrity-failed older");
+    const pinned = await publish("1", 1);
+    expect(await outcome([old], { identity: pinned })).toBe("1");
+  });
+
+  test("the same release number under another bundle is refused (store-A4)", async () => {
+    await ship("1", 1, 1);
+    expect(await outcome([old])).toBe("1");
+    store = new MemoryStore();
+    await ship("2", 2, 1);
+    expect(await outcome([old])).toBe("integrity-failed older");
+  });
+
+  test.each(["?v=3", "#x", "?"])("under another spelling of the address, %s, too (store-B5)", async (spelling) => {
+    await replayed();
+    store = new MemoryStore();
+    expect(await outcome([old], {}, `${address()}${spelling}`)).toBe("integrity-failed older");
+  });
+
+  test("at another address, too (store-B5)", async () => {
+    await replayed("/mirror");
+    expect(await outcome([old], {}, address("/mirror"))).toBe("integrity-failed older");
+  });
+
+  test.each(["no store", "a store that fails", "a store that lost all"])("with %s, too (store-B5)", async (kind) => {
+    await replayed();
+    store = kind === "no store" ? null : new MemoryStore();
+    if (kind === "a store that fails" && store !== null) store.read = () => Promise.reject(new Error("broken"));
+    expect(await outcome([old])).toBe("integrity-failed older");
+  });
+
+  test("by the store's notes where localStorage was cleared (store-B5)", async () => {
+    await replayed();
+    memo = null;
+    for (const name of (await store?.names()) ?? []) if (!name.startsWith("releases-")) await store?.remove(name);
+    expect(await outcome([old])).toBe("integrity-failed older");
+  });
+
+  test("limit: a device that lost store and localStorage takes any signed release that has not expired", async () => {
+    await replayed();
+    [store, memo] = [new MemoryStore(), null];
+    expect(await outcome([old])).toBe("1");
+  });
+
+  test("a damaged note is no note, and is written anew", async () => {
+    await ship("1", 1, 3);
+    for (const text of ["", "{", "[]", "7", '{"newest":{"x":{"release":"9"}},"models":{"y":1}}', '{"newest":null}']) {
+      memo = text;
+      store = new MemoryStore();
+      expect(await outcome([old])).toBe("1");
+      expect(Object.values(readReleases(memo).newest)).toMatchObject([{ release: 3 }]);
+    }
+    expect(readReleases(writeReleases(NO_RELEASES))).toEqual(NO_RELEASES);
+  });
+});
+
+describe("fast-forward", () => {
+  test("an enormous release of a stolen key is void once the app trusts another key alone (store-B6)", async () => {
+    await ship("1", 1, 1, { keys: [old, fresh] });
+    await ship("evil", 9, Number.MAX_SAFE_INTEGER, { keys: [old] });
+    expect(await outcome([old, fresh])).toBe("evil"); // the key was trusted
+    await ship("2", 2, 2, { keys: [fresh] });
+    expect(await outcome([fresh])).toBe("2");
+    await ship("3", 3, 3, { keys: [fresh] });
+    expect(await outcome([fresh])).toBe("3");
+  });
+
+  test("limit: while the stolen key is trusted, releases that it signs alone are refused", async () => {
+    await ship("evil", 9, Number.MAX_SAFE_INTEGER);
+    expect(await outcome([old])).toBe("evil");
+    store = new MemoryStore();
+    await ship("2", 2, 2);
+    expect(await outcome([old])).toBe("integrity-failed older");
+  });
+});
+
+describe("indefinite freeze", () => {
+  test("an expired signature is refused", async () => {
+    await ship("1", 1, 1, { expiresMs: now - 1 });
+    expect(await outcome([old])).toBe("integrity-failed expired");
+  });
+
+  test("limit: a server that replays the newest release that it ever sent is believed until that expires", async () => {
+    await ship("1", 1, 1, { expiresMs: now + DAY_MS });
+    await stored([old]);
+    expect(await outcome([old])).toBe("1");
+    now += 2 * DAY_MS;
+    expect(await outcome([old])).toBe("integrity-failed expired");
+  });
+});
+
+describe("endless data", () => {
+  test.each(["signature.json", "bundle.json"])("in place of %s is cut off", async (name) => {
+    await ship("1", 1, 1);
+    server.trick = (path) => (path.endsWith(name) ? { kind: "endless" } : null);
+    expect(await outcome([old])).toBe("download-failed");
+    expect(server.sentBytes).toBeLessThan(64 * 1024 * 1024);
+    expect(server.chunkRequests).toBe(0);
+  });
+});
+
+describe("mix and match", () => {
+  test("the list of one release beside the signature of another is refused; the stored version stays in use", async () => {
+    await ship("1", 1, 1);
+    await stored([old]);
+    await publish("2", 2); // a deploy that has not come to signature.json yet
+    expect(await outcome([old])).toBe("1");
+    [store, memo] = [new MemoryStore(), null];
+    expect(await outcome([old])).toBe("integrity-failed altered");
+  });
+});
+
+describe("wrong software", () => {
+  const toy = { path: "/toy", model: "toy" };
+
+  test("another model of the same key at an address that served this one is refused (store-B4)", async () => {
+    await ship("1", 1, 1);
+    expect(await outcome([old])).toBe("1");
+    await publish("toy-7", 7, { name: "toy" });
+    await signRelease(await publish("toy-7", 7, { name: "toy" }), 7, { model: "toy" });
+    store = new MemoryStore();
+    expect(await outcome([old])).toBe("integrity-failed other-model");
+  });
+
+  test("it costs the real model nothing: releases count by model (store-B4)", async () => {
+    await ship("toy-9", 7, 9, toy);
+    expect(await outcome([old], {}, address("/toy"))).toBe("toy-9");
+    await ship("6", 6, 6);
+    expect(await outcome([old])).toBe("6");
+  });
+
+  test("a name that the caller gives is the only one taken, from the first visit on (store-B4)", async () => {
+    await ship("toy-1", 7, 1, toy);
+    for (const keys of [[old], []])
+      expect(await outcome(keys, { name: "test" }, address("/toy"))).toBe("integrity-failed other-model");
+    expect(await outcome([old], { name: "toy" }, address("/toy"))).toBe("toy-1");
+  });
+
+  test("a change of model that the caller names is taken, and remembered (store-B4)", async () => {
+    await ship("1", 1, 1);
+    expect(await outcome([old])).toBe("1");
+    await signRelease(await publish("toy-2", 7, { name: "toy" }), 2, { model: "toy" });
+    store = new MemoryStore();
+    expect(await outcome([old], { name: "toy" })).toBe("toy-2");
+    expect(await outcome([old])).toBe("toy-2");
+  });
+});
+
+describe("key compromise", () => {
+  test("rotation: an app that trusts both keys takes either; one that dropped the old key refuses it", async () => {
+    await ship("1", 1, 1, { keys: [old] });
+    expect(await outcome([old, fresh])).toBe("1");
+    await ship("2", 2, 2, { keys: [old, fresh] });
+    expect(await outcome([old, fresh])).toBe("2");
+    store = new MemoryStore();
+    await ship("3", 3, 3, { keys: [old] });
+    expect(await outcome([fresh])).toBe("integrity-failed wrong-key");
+  });
+});
+
+describe("a mirror that withholds", () => {
+  test("the metadata: the stored version stays in use", async () => {
+    await ship("1", 1, 1);
+    await stored([old]);
+    for (const status of [500, 503, 429]) {
+      server.trick = () => ({ kind: "status", status });
+      expect(await outcome([old])).toBe("1");
+    }
+    server.trick = () => ({ kind: "stall", at: 0 });
+    expect(await outcome([old])).toBe("1");
+  });
+});
