@@ -1,0 +1,70 @@
+// One workload, judged: the scheduler's goodput beside the best policy's and the upper bound.
+import { bestPolicy, upperBound } from "./bound.ts";
+import { drive } from "./drive.ts";
+import { Random } from "./random.ts";
+import { goodput } from "./workload.ts";
+import type { Family } from "./workloads.ts";
+
+/** Goodput of one workload. */
+export interface Verdict {
+  readonly seed: number;
+  /** Requests that count. */
+  readonly asked: number;
+  /** How many of them the scheduler answered by their deadline. */
+  readonly ours: number;
+  /** The same of the best policy that knows the true costs, and its name. */
+  readonly best: number;
+  readonly policy: string;
+  /** More than any schedule reaches. */
+  readonly upper: number;
+}
+
+/** A family's verdicts, summed up. */
+export interface Summary {
+  readonly name: string;
+  readonly workloads: number;
+  /** Mean of ours / best policy. */
+  readonly mean: number;
+  /** The least of them, and its seed. */
+  readonly least: number;
+  readonly leastSeed: number;
+  /** Mean of ours / upper bound. */
+  readonly ofUpper: number;
+  /** Mean of ours / requests that count. */
+  readonly answered: number;
+}
+
+/** Goals of the mean and of the least of ours / best policy. */
+export const GOAL: { readonly mean: number; readonly least: number } = { mean: 0.9, least: 0.6 };
+
+/** Judges one workload of a family. */
+export function judge({ draw }: Family, seed: number): Verdict {
+  const workload = draw(new Random(seed));
+  const { policy, goodput: best } = bestPolicy(workload);
+  const asked = workload.jobs.filter(({ atMs }) => atMs >= workload.countsFromMs).length;
+  const ours = goodput(workload, drive(workload, seed).runs);
+  return { seed, asked, ours, best, policy: `${policy.order}, ${policy.admission}`, upper: upperBound(workload) };
+}
+
+/** Sums a family's verdicts up. */
+export function summarise(name: string, verdicts: readonly Verdict[]): Summary {
+  const mean = (of: (x: Verdict) => number): number => verdicts.reduce((sum, x) => sum + of(x), 0) / verdicts.length;
+  // A workload of which no policy answers anything says nothing.
+  const ratio = ({ ours, best }: Verdict): number => (best === 0 ? 1 : ours / best);
+  let worst = verdicts[0] as Verdict;
+  for (const x of verdicts) if (ratio(x) < ratio(worst)) worst = x;
+  return {
+    name,
+    workloads: verdicts.length,
+    mean: mean(ratio),
+    least: ratio(worst),
+    leastSeed: worst.seed,
+    ofUpper: mean(({ ours, upper }) => (upper === 0 ? 1 : ours / upper)),
+    answered: mean(({ ours, asked }) => ours / asked),
+  };
+}
+
+/** Tells whether a family reaches the goals. */
+export function reaches({ mean, least }: Summary): boolean {
+  return mean >= GOAL.mean && least >= GOAL.least;
+}

@@ -1,0 +1,73 @@
+// A workload: lanes, models with their true costs, and requests with arrival times and deadlines. Plain data, which the
+// policies of bound.ts and the real scheduler (drive.ts) execute alike. A benchmark can record one from real runs.
+
+/** A model's true costs. */
+export interface ModelCosts {
+  /** Largest batch, in requests. */
+  readonly maxRows: number;
+  /** Returns what a batch of so many requests takes on a lane of that backend, in ms. */
+  readonly msOn: Readonly<Record<string, (rows: number) => number>>;
+}
+
+/** A request of one row. */
+export interface Job {
+  readonly id: number;
+  readonly atMs: number;
+  /** When it must be answered; Infinity without a deadline. */
+  readonly dueMs: number;
+  /** Index into the models. */
+  readonly model: number;
+  /** Its own cost as a multiple of the model's: a batch takes the model's time × the mean of its requests' factors. */
+  readonly factor: number;
+}
+
+/** A workload, the requests in the order of their arrivals. */
+export interface Workload {
+  /** The backend of each lane. */
+  readonly lanes: readonly string[];
+  readonly models: readonly ModelCosts[];
+  readonly jobs: readonly Job[];
+  /** Whether the scheduler ran a backlog of each model before, as an engine did on an earlier page. */
+  readonly isLearned: boolean;
+  /** Requests that arrive earlier do not count, for either side. */
+  readonly countsFromMs: number;
+  /** Until when a request without a deadline counts as answered. */
+  readonly endMs: number;
+  /** Resolution of every clock that the scheduler reads, in ms; 0 for exact ones. */
+  readonly clockMs: number;
+  /** By how much two runs of the same batch differ, as a part of their duration. */
+  readonly noise: number;
+}
+
+/** Requests that run together on a lane. */
+export interface Run {
+  readonly lane: number;
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly jobs: readonly Job[];
+}
+
+/** Returns the true duration of a batch on a lane, in ms; Infinity where the lane can't run the model. */
+export function batchMs({ lanes, models }: Workload, lane: number, jobs: readonly Job[]): number {
+  let sum = 0;
+  for (const { factor } of jobs) sum += factor;
+  return rowsMs(models[jobs[0]?.model ?? 0] as ModelCosts, lanes[lane] as string, jobs.length, sum);
+}
+
+/** Returns the true duration of a batch by its count of rows and the sum of their factors. */
+export function rowsMs({ msOn }: ModelCosts, backend: string, rows: number, factors: number): number {
+  return ((msOn[backend]?.(rows) ?? Infinity) * factors) / rows;
+}
+
+/** Returns until when an answer counts. */
+export function countsUntilMs({ endMs }: Workload, { dueMs }: Job): number {
+  return dueMs === Infinity ? endMs : dueMs;
+}
+
+/** Counts the requests that were answered by their deadline. */
+export function goodput(workload: Workload, runs: readonly Run[]): number {
+  let count = 0;
+  for (const { endMs, jobs } of runs)
+    for (const job of jobs) if (job.atMs >= workload.countsFromMs && endMs <= countsUntilMs(workload, job)) count += 1;
+  return count;
+}

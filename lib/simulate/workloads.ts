@@ -1,0 +1,233 @@
+// Families of workloads for the bound: each draws costs, deadlines, arrivals and lanes from a seed.
+import type { Random } from "./random.ts";
+import type { Job, ModelCosts, Workload } from "./workload.ts";
+
+/** A family of workloads. */
+export interface Family {
+  readonly name: string;
+  readonly draw: (random: Random) => Workload;
+}
+
+/** A class of requests. */
+interface Class {
+  readonly model: number;
+  readonly deadlineMs: number;
+  /** Share of all requests. */
+  readonly share: number;
+}
+
+/** Requests of a workload. */
+const JOBS = 600;
+/** Spread of requests' own costs about the model's, and how often one costs three times as much. */
+const SPREAD = 0.1;
+const OUTLIERS = 0.005;
+const NOISE = 0.05;
+/** Largest batch of most families: small, so that few requests make many batches. */
+const ROWS = 16;
+/** Part of the requests that do not count where costs are learned meanwhile. */
+const LEARNING = 0.5;
+
+/** All families. */
+export const FAMILIES: readonly Family[] = [
+  {
+    name: "three classes at 90 %",
+    draw: (random) => threeClasses(random, 0.9),
+  },
+  { name: "three classes at 200 %", draw: (random) => threeClasses(random, 2) },
+  {
+    name: "one model, one by one",
+    draw: (random) => {
+      const costMs = between(random, 2, 500);
+      const models = [affine({ wasm: [0, costMs] }, 1)];
+      const classes = [{ model: 0, deadlineMs: costMs * between(random, 1.3, 12), share: 1 }];
+      return make(random, { lanes: wasm(1 + random.whole(4)), models, classes, load: between(random, 0.4, 2.5) });
+    },
+  },
+  {
+    name: "one model, batched",
+    draw: (random) => {
+      const fixedMs = between(random, 1, 100);
+      const rowMs = fixedMs * between(random, 0.02, 0.5);
+      const models = [affine({ wasm: [fixedMs, rowMs] }, ROWS)];
+      const classes = [{ model: 0, deadlineMs: (fixedMs + rowMs) * between(random, 2.5, 20), share: 1 }];
+      return make(random, { lanes: wasm(1 + random.whole(4)), models, classes, load: between(random, 0.3, 1.5) });
+    },
+  },
+  {
+    name: "several models",
+    draw: (random) => {
+      const models = Array.from({ length: 2 + random.whole(3) }, () => {
+        const costMs = between(random, 2, 60);
+        const fixed = random.chance(0.5) ? between(random, 0.3, 0.9) : 0;
+        return affine({ wasm: [fixed * costMs, (1 - fixed) * costMs] }, fixed > 0 ? ROWS : 1);
+      });
+      const classes = models.map(({ msOn }, model) => {
+        const deadlineMs = (msOn["wasm"]?.(1) ?? 0) * between(random, 3, 20);
+        return { model, deadlineMs, share: between(random, 1, 6) };
+      });
+      return make(random, { lanes: wasm(1 + random.whole(4)), models, classes, load: between(random, 0.4, 1.5) });
+    },
+  },
+  {
+    name: "runs of 0.1 to 30 s",
+    draw: (random) => {
+      const models = Array.from({ length: 1 + random.whole(2) }, () =>
+        affine({ wasm: [0, between(random, 100, 30_000)] }, 1),
+      );
+      const classes = models.map(({ msOn }, model) => {
+        const deadlineMs = (msOn["wasm"]?.(1) ?? 0) * between(random, 1.5, 8);
+        return { model, deadlineMs, share: 1 };
+      });
+      return make(random, { lanes: wasm(1 + random.whole(2)), models, classes, load: between(random, 0.5, 3) });
+    },
+  },
+  {
+    name: "GPU with a wasm fallback",
+    draw: (random) => {
+      const gpuMs = between(random, 5, 200);
+      const wasmMs = gpuMs * between(random, 2, 30);
+      const models = [affine({ webgpu: [0, gpuMs], wasm: [0, wasmMs] }, 1)];
+      const classes = [{ model: 0, deadlineMs: gpuMs * between(random, 1.5, 10), share: 1 }];
+      const lanes = ["webgpu", ...wasm(1 + random.whole(2))];
+      return make(random, { lanes, models, classes, load: between(random, 0.5, 3) });
+    },
+  },
+  {
+    name: "clocks of 1 and 100 ms",
+    draw: (random) => {
+      const clockMs = random.pick([1, 100]);
+      const fixedMs = clockMs * between(random, 0.2, 5);
+      const models = [affine({ wasm: [fixedMs, fixedMs * between(random, 0.05, 0.4)] }, ROWS)];
+      const deadlineMs = Math.max(6 * clockMs, (models[0]?.msOn["wasm"]?.(1) ?? 0) * between(random, 5, 20));
+      const classes = [{ model: 0, deadlineMs, share: 1 }];
+      const load = between(random, 0.3, 1.2);
+      return { ...make(random, { lanes: wasm(1 + random.whole(2)), models, classes, load }), clockMs };
+    },
+  },
+  {
+    name: "costs learned meanwhile",
+    draw: (random) => {
+      const fixedMs = between(random, 1, 30);
+      const models = [affine({ wasm: [fixedMs, fixedMs * between(random, 0.05, 0.4)] }, 8)];
+      const deadlineMs = (models[0]?.msOn["wasm"]?.(1) ?? 0) * between(random, 5, 20);
+      const classes = [{ model: 0, deadlineMs, share: 1 }];
+      const load = between(random, 0.3, 1.2);
+      return make(random, { lanes: wasm(1 + random.whole(2)), models, classes, load, count: 2_000, isLearned: false });
+    },
+  },
+  {
+    name: "bursts",
+    draw: (random) => {
+      const fixedMs = between(random, 1, 30);
+      const models = [affine({ wasm: [fixedMs, fixedMs * between(random, 0.05, 0.5)] }, ROWS)];
+      const alone = models[0]?.msOn["wasm"]?.(1) ?? 0;
+      const classes = [
+        { model: 0, deadlineMs: alone * between(random, 3, 8), share: 1 },
+        { model: 0, deadlineMs: alone * between(random, 10, 40), share: 3 },
+      ];
+      const burst = 2 + random.whole(30);
+      return make(random, {
+        lanes: wasm(1 + random.whole(4)),
+        models,
+        classes,
+        load: between(random, 0.3, 1.2),
+        burst,
+      });
+    },
+  },
+  {
+    name: "no deadlines beside unmeetable ones",
+    draw: (random) => {
+      const fixedMs = between(random, 5, 50);
+      const models = [affine({ wasm: [fixedMs, fixedMs * between(random, 0.05, 0.3)] }, ROWS)];
+      const classes = [
+        { model: 0, deadlineMs: Infinity, share: 20 },
+        { model: 0, deadlineMs: between(random, 0.05, 0.6) * fixedMs, share: 1 },
+      ];
+      return make(random, { lanes: wasm(1 + random.whole(2)), models, classes, load: between(random, 0.8, 1.2) });
+    },
+  },
+];
+
+/** How a workload is drawn. */
+interface Draw {
+  readonly lanes: readonly string[];
+  readonly models: readonly ModelCosts[];
+  readonly classes: readonly Class[];
+  /** Offered work as a multiple of what the lanes can do with the cheapest batches. */
+  readonly load: number;
+  /** How many requests arrive at once, as a mean. */
+  readonly burst?: number;
+  readonly count?: number;
+  readonly isLearned?: boolean;
+}
+
+function make(
+  random: Random,
+  { lanes, models, classes, load, burst = 1, count = JOBS, isLearned = true }: Draw,
+): Workload {
+  const shares = classes.reduce((sum, { share }) => sum + share, 0);
+  /** What the mix would get done in a ms. */
+  let rate = 0;
+  for (const backend of lanes) {
+    let meanMs = 0;
+    for (const { model, share } of classes) meanMs += (share / shares) * leastMs(models[model] as ModelCosts, backend);
+    rate += load / meanMs;
+  }
+  const jobs: Job[] = [];
+  let atMs = 0;
+  while (jobs.length < count) {
+    atMs += (-Math.log(1 - random.next()) * burst) / rate;
+    const together = burst === 1 ? 1 : 1 + random.whole(2 * burst - 1);
+    for (let i = 0; i < together && jobs.length < count; i += 1) {
+      const { model, deadlineMs } = pick(random, classes, shares);
+      const factor = (1 + SPREAD * (2 * random.next() - 1)) * (random.chance(OUTLIERS) ? 3 : 1);
+      jobs.push({ id: jobs.length, atMs, dueMs: atMs + deadlineMs, model, factor });
+    }
+  }
+  const countsFromMs = isLearned ? 0 : (jobs[Math.floor(LEARNING * jobs.length)]?.atMs ?? 0);
+  return { lanes, models, jobs, isLearned, countsFromMs, endMs: atMs, clockMs: 0, noise: NOISE };
+}
+
+/** Picks a class by the shares. */
+function pick(random: Random, classes: readonly Class[], shares: number): Class {
+  let at = random.upTo(shares);
+  return classes.find(({ share }) => (at -= share) < 0) ?? (classes.at(-1) as Class);
+}
+
+/** Three classes as the benchmark has them: a model that batches hardly, within 10 ms, and one that does, within 100 and 200. */
+function threeClasses(random: Random, load: number): Workload {
+  const scale = between(random, 0.7, 2);
+  const models = [affine({ wasm: [0.3 * scale, 0.35 * scale] }, 64), affine({ wasm: [1.2 * scale, 0.28 * scale] }, 64)];
+  const classes = [
+    { model: 0, deadlineMs: 10, share: 1 },
+    { model: 1, deadlineMs: 100, share: 3 },
+    { model: 1, deadlineMs: 200, share: 6 },
+  ];
+  return make(random, { lanes: wasm(2), models, classes, load, count: 2_000 });
+}
+
+/** Costs of so much a batch and so much a row, by backend. */
+function affine(
+  costs: Readonly<Record<string, readonly [fixedMs: number, rowMs: number]>>,
+  maxRows: number,
+): ModelCosts {
+  const msOn = Object.fromEntries(
+    Object.entries(costs).map(([backend, [fixedMs, rowMs]]) => [backend, (rows: number) => fixedMs + rowMs * rows]),
+  );
+  return { msOn, maxRows };
+}
+
+/** Returns the cost of a row in the cheapest batch. */
+function leastMs({ msOn, maxRows }: ModelCosts, backend: string): number {
+  return (msOn[backend]?.(maxRows) ?? Infinity) / maxRows;
+}
+
+function wasm(count: number): string[] {
+  return Array.from({ length: count }, () => "wasm");
+}
+
+/** Draws between two numbers, evenly by their logarithms. */
+function between(random: Random, low: number, high: number): number {
+  return low * (high / low) ** random.next();
+}
