@@ -182,10 +182,14 @@ export class Model {
     options: MapOptions = {},
   ): AsyncGenerator<Mapped | Unmapped, void, undefined> {
     checkMapOptions(options);
-    const { laneCount } = this.#parts;
+    const { laneCount, effects } = this.#parts;
     const atLeast = 2 * laneCount(this.backend);
     const atMost = this.#canJoin ? atLeast * this.#batching.maxBatchSize : atLeast;
-    return mapRuns({ run: this.#run.bind(this), atLeast, atMost }, source, options);
+    const pause = (): Promise<void> =>
+      new Promise((resolve) => {
+        effects.setTimer(resolve, 0);
+      });
+    return mapRuns({ run: this.#run.bind(this), atLeast, atMost, pause }, source, options);
   }
 
   /** Frees the model on every lane. Requests that wait are rejected with `closed`. */
