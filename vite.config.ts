@@ -5,11 +5,12 @@
 //   ISOLATED=0   leaves the cross-origin isolation headers out: the site must work without them too
 import { createReadStream } from "node:fs";
 import { cp, stat } from "node:fs/promises";
-import { extname, join, resolve } from "node:path";
+import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
 import type { Connect, Plugin } from "vite";
 import { fillIn, PAGES } from "./demo/pages.ts";
+import { fileAt } from "./lib/compress/file-at.ts";
 
 const ROOT = fileURLToPath(new URL(".", import.meta.url));
 const MODELS = join(ROOT, "models/dist");
@@ -135,17 +136,15 @@ const serveModels: Connect.NextHandleFunction = (request, response, next) => {
     next();
     return;
   }
-  const path = resolve(MODELS, `.${decodeURIComponent(new URL(request.url ?? "/", "http://localhost").pathname)}`);
-  const type = extname(path) === ".json" ? "application/json" : "application/octet-stream";
-  const stream = createReadStream(path.startsWith(MODELS) ? path : MODELS);
-  stream.once("open", () => {
-    response.writeHead(200, { "Content-Type": type, "Cache-Control": "no-cache", ...isolation });
-  });
-  stream.once("error", () => {
-    if (!response.headersSent) response.writeHead(404, { "Content-Type": "text/plain" });
+  const path = fileAt(MODELS, new URL(request.url ?? "/", "http://localhost").pathname);
+  if (path === null) {
+    response.writeHead(404, { "Content-Type": "text/plain" });
     response.end("There is no such file.");
-  });
-  stream.pipe(response);
+    return;
+  }
+  const type = extname(path) === ".json" ? "application/json" : "application/octet-stream";
+  response.writeHead(200, { "Content-Type": type, "Cache-Control": "no-cache", ...isolation });
+  createReadStream(path).pipe(response);
 };
 
 async function exists(path: string): Promise<boolean> {

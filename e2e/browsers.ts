@@ -71,21 +71,22 @@ const NEEDS: readonly { readonly path: string; readonly debian: string }[] = [
 
 /**
  * Installs the browsers that are missing: with apt where this process is root, else Playwright's own Chromium, and says
- * plainly what else is missing. Returns the names of the Debian packages that are still missing.
+ * plainly what else is missing. SELVEDGE_INSTALL=0 installs nothing. Returns the names of the Debian packages that are still missing.
  */
 export function ensureBrowsers(): string[] {
   const missing = (): string[] => NEEDS.filter(({ path }) => !existsSync(path)).map(({ debian }) => debian);
   const wanted = missing();
   if (wanted.length === 0) return [];
-  if (isRoot() && existsSync("/usr/bin/apt-get")) {
+  const mayInstall = process.env["SELVEDGE_INSTALL"] !== "0";
+  if (mayInstall && isRoot() && existsSync("/usr/bin/apt-get")) {
     const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
     const aptGet = (...args: string[]): void => {
       execFileSync("apt-get", args, { env, stdio: ["ignore", "ignore", "inherit"] });
     };
-    console.log(`installing ${wanted.join(" ")}`);
+    console.log(`as root: apt-get install ${wanted.join(" ")} (SELVEDGE_INSTALL=0 leaves that to you)`);
     aptGet("update", "-qq");
     aptGet("install", "-y", "-qq", "--no-install-recommends", ...wanted);
-  } else if (wanted.includes("chromium") && !existsSync(chromium.executablePath())) {
+  } else if (mayInstall && wanted.includes("chromium") && !existsSync(chromium.executablePath())) {
     execFileSync("npx", ["playwright", "install", "chromium"], { stdio: "inherit" });
   }
   const left = missing();

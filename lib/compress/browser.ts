@@ -1,16 +1,16 @@
 // Runs forms in a browser: the built package loads a bundle's variant, pinned to a backend, in a page served from this
 // machine, and answers; what ran where is read from ONNX Runtime's log. The browser is driven by playwright-core, an
 // optional peer; which browser is told by name, and where it lies by SELVEDGE_CHROMIUM or SELVEDGE_FIREFOX.
-import { createReadStream, existsSync, readFileSync, statSync } from "node:fs";
+import { createReadStream, existsSync } from "node:fs";
 import { createServer } from "node:http";
-import { createRequire } from "node:module";
 import type { AddressInfo } from "node:net";
-import { dirname, extname, join } from "node:path";
+import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { canonicalJson } from "../bundle.ts";
 import type { Assignment } from "../bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 import type { Feed } from "./feed.ts";
+import { fileAt } from "./file-at.ts";
 import type { Outputs } from "./metric.ts";
 import type { PackedBundle } from "./pack.ts";
 import { loadPlaywright } from "./runtime.ts";
@@ -37,9 +37,7 @@ const TYPES: Readonly<Record<string, string>> = {
   ".json": "application/json",
   ".wasm": "application/wasm",
 };
-/** The page's own code imports Comlink by its name, as in any package. */
 const PAGE = `<!doctype html><meta charset="utf-8"><title>check</title>
-<script type="importmap">{ "imports": { "comlink": "/comlink.js" } }</script>
 <script type="module">import * as selvedge from "/dist/index.js"; globalThis.selvedge = selvedge;</script>`;
 const TIMEOUT_MS = 120_000;
 
@@ -153,8 +151,7 @@ async function openPage(browser: BrowserName) {
   const dist = distFolder();
   const playwright = await loadPlaywright();
   const files = new Map<string, Uint8Array>();
-  const comlink = join(dirname(createRequire(import.meta.url).resolve("comlink")), "../esm/comlink.mjs");
-  const [server, url] = await serve(dist, new Map([["/comlink.js", readFileSync(comlink)]]), files);
+  const [server, url] = await serve(dist, files);
   try {
     const started = await playwright[browser].launch(launchOf(browser));
     const close = async (): Promise<void> => {
@@ -195,37 +192,53 @@ function launchOf(browser: BrowserName): Record<string, unknown> {
     return { ...at, ...(executablePath !== undefined && { channel: "moz-firefox" }), firefoxUserPrefs };
   }
   const sandbox = process.getuid?.() === 0 ? ["--no-sandbox"] : [];
+  if (sandbox.length > 0)
+    process.emitWarning(
+      "Chromium runs without its sandbox, since root started it: check models of strangers as another user.",
+    );
   return { ...at, args: [...sandbox, "--enable-unsafe-webgpu", "--no-first-run", "--disable-background-networking"] };
 }
 
-/** Serves the built package and the files that are in memory now. */
-async function serve(
+/** Serves the built package and the files that are in memory now, to the page of this server alone. */
+export async function serve(
   dist: string,
-  own: ReadonlyMap<string, Uint8Array>,
   files: ReadonlyMap<string, Uint8Array>,
 ): Promise<[server: { close(): void }, url: string]> {
   const server = createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    const pathname = pathOf(request.url ?? "/");
     response.setHeader("cross-origin-opener-policy", "same-origin");
     response.setHeader("cross-origin-embedder-policy", "require-corp");
+    response.setHeader("cross-origin-resource-policy", "same-origin");
     response.setHeader("cache-control", "no-store");
-    response.setHeader(
-      "content-type",
-      pathname === "/" ? "text/html; charset=utf-8" : (TYPES[extname(pathname)] ?? ""),
-    );
-    const held = pathname === "/" ? PAGE : (own.get(pathname) ?? files.get(pathname));
+    response.setHeader("content-type", pathname === "/" ? "text/html; charset=utf-8" : typeOf(pathname));
+    const held = pathname === "/" ? PAGE : files.get(pathname);
     if (held !== undefined) {
       response.end(held);
       return;
     }
-    const path = join(dist, decodeURIComponent(pathname.replace(/^\/dist\//, "")));
-    if (!pathname.startsWith("/dist/") || !path.startsWith(dist) || !existsSync(path) || !statSync(path).isFile()) {
+    const path = pathname.startsWith("/dist/") ? fileAt(dist, pathname.slice("/dist".length)) : null;
+    if (path === null) {
       response.statusCode = 404;
       response.end();
       return;
     }
-    createReadStream(path).pipe(response);
+    createReadStream(path)
+      .on("error", () => response.destroy())
+      .pipe(response);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return [server, `http://127.0.0.1:${(server.address() as AddressInfo).port}/`];
+}
+
+/** Reads the path of a request; any program on this machine may send one that is no address. */
+function pathOf(url: string): string {
+  try {
+    return new URL(url, "http://localhost").pathname;
+  } catch {
+    return "";
+  }
+}
+
+function typeOf(pathname: string): string {
+  return TYPES[extname(pathname)] ?? "application/octet-stream";
 }

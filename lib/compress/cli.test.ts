@@ -1,4 +1,15 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { toBinary } from "@bufbuild/protobuf";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -6,9 +17,9 @@ import { parseBundle } from "../bundle-schema.ts";
 import { main } from "./cli.ts";
 import type { CompressReport } from "./outcome.ts";
 import { seededFloats, smallModel, twoLayers } from "./fixtures.ts";
-import { readModelFile } from "./files.ts";
-import { TensorProto_DataType } from "./onnx.gen.js";
-import { OnnxModel } from "./onnx.ts";
+import { readModelFile, writeModelFile } from "./files.ts";
+import { ModelProtoSchema, TensorProto_DataType } from "./onnx.gen.js";
+import { decodeModel, OnnxModel } from "./onnx.ts";
 import { floatTensor, int64Tensor } from "./weights.ts";
 
 let folder: string;
@@ -37,6 +48,22 @@ function modelFile(): string {
 
 const reportOf = (out: string): CompressReport =>
   JSON.parse(readFileSync(join(out, "report.json"), "utf8")) as CompressReport;
+
+test("a model's names reach the terminal without what a terminal obeys (store-C10)", async () => {
+  const model = twoLayers({ opset: 11, inputs: 8, units: 8, outputs: 8 });
+  const [node] = model.graph.proto.node;
+  const name = "a\u001b]0;owned\u0007\u009b31m\u202e\rb";
+  for (const tensor of model.graph.proto.initializer)
+    if (tensor.name === node?.input[1]) tensor.name = node.input[1] = name;
+  const path = join(folder, "model.onnx");
+  writeFileSync(path, model.write());
+  expect(await main(["inspect", path])).toBe(0);
+  model.graph.proto.node.at(-1)!.input[0] = `${name}?`;
+  writeFileSync(path, model.write());
+  expect(await main(["inspect", path])).toBe(1);
+  expect(said).not.toMatch(/[^\P{Cc}\n\t]|\u202e/u);
+  expect(said.split("a\\u001b]0;owned\\u0007\\u009b31m\\u202e\\u000db").length).toBeGreaterThan(2);
+});
 
 describe("compress", () => {
   test("writes the forms of its targets, the bundle and the reports", { timeout: 120_000 }, async () => {
@@ -83,6 +110,47 @@ describe("compress", () => {
       expect(said).toMatch(/int8 missed its budget/);
     },
   );
+
+  test("a source that has a form's name in the folder that is written to stays as it is (store-A3)", async () => {
+    const source = join(folder, "int8.onnx");
+    writeFileSync(source, readFileSync(modelFile()));
+    const before = readFileSync(source);
+    for (const path of [source, join(folder, "link.onnx")]) {
+      if (path !== source) symlinkSync(source, path);
+      said = "";
+      expect(await main(["compress", path, "--out", folder, "--targets", "wasm"])).toBe(1);
+      expect(said).toMatch(/out: .*int8\.onnx is to be written, but .* is an input/);
+    }
+    expect(readFileSync(source)).toEqual(before);
+  });
+
+  test("external data, samples and labels stay as they are (store-A3)", async () => {
+    const model = twoLayers({ opset: 11, inputs: 64, units: 96, outputs: 32 });
+    const path = join(folder, "model.onnx");
+    await writeModelFile(path, model, { external: true });
+    const data = readdirSync(folder).find((x) => x.endsWith(".data")) ?? "";
+    renameSync(join(folder, data), join(folder, "f32.onnx"));
+    const { proto } = decodeModel(readFileSync(path));
+    for (const tensor of proto.graph?.initializer ?? [])
+      for (const entry of tensor.externalData) if (entry.key === "location") entry.value = "f32.onnx";
+    writeFileSync(path, toBinary(ModelProtoSchema, proto));
+    expect(await main(["compress", path, "--out", folder, "--targets", "wasm"])).toBe(1);
+    expect(said).toMatch(/f32\.onnx is to be written/);
+    const samples = join(folder, "report.json");
+    writeFileSync(samples, "[]");
+    expect(await main(["compress", modelFile(), "--out", folder, "--forms", "int8", "--samples", samples])).toBe(1);
+    expect(said).toMatch(/report\.json is to be written/);
+  });
+
+  test("a folder of others named bundle is told before the work, and stays as it is (store-A3)", async () => {
+    const notes = join(folder, "bundle", "mine", "notes.txt");
+    mkdirSync(join(folder, "bundle", "mine"), { recursive: true });
+    writeFileSync(notes, "mine");
+    expect(await main(["compress", modelFile(), "--out", folder, "--targets", "wasm"])).toBe(1);
+    expect(said).toMatch(/holds "mine", which is no part of a bundle/);
+    expect(readFileSync(notes, "utf8")).toBe("mine");
+    expect(readdirSync(folder).sort()).toEqual(["bundle", "model.onnx"]);
+  });
 
   test("stopped before it began, it makes no form and says so", async () => {
     const out = join(folder, "out");

@@ -24,6 +24,7 @@ import { readRecipe } from "./recipe.ts";
 import { terminalReport } from "./report.ts";
 import { firstFeeds, openSamples } from "./samples.ts";
 import { createKey, signBundle, verifyBundle } from "./sign.ts";
+import { note, print } from "./terminal.ts";
 
 const OPTIONS = {
   out: { type: "string" },
@@ -59,7 +60,7 @@ export async function main(words: readonly string[], signal?: AbortSignal): Prom
     const { values, positionals } = parseArgs({ args: [...words], options: OPTIONS, allowPositionals: true });
     const [command = "help", ...paths] = positionals;
     if (values.help || command === "help") {
-      process.stdout.write([command, ...paths].includes("compress") ? COMPRESS_HELP : HELP);
+      print(([command, ...paths].includes("compress") ? COMPRESS_HELP : HELP).trimEnd());
       return 0;
     }
     const run = COMMANDS[command];
@@ -69,7 +70,7 @@ export async function main(words: readonly string[], signal?: AbortSignal): Prom
       );
     return await run(paths, values, signal);
   } catch (error) {
-    process.stderr.write(`selvedge: ${textOf(error)}\n`);
+    note(`selvedge: ${textOf(error)}`);
     return 1;
   }
 }
@@ -79,7 +80,7 @@ type Command = (paths: readonly string[], values: Values, signal: AbortSignal | 
 const COMMANDS: Readonly<Record<string, Command>> = {
   compress: runCompress,
   inspect: async (paths) => {
-    process.stdout.write(`${inspect(readModelFile(only(paths, "inspect")))}\n`);
+    print(inspect(readModelFile(only(paths, "inspect"))));
     return 0;
   },
   check: runCheck,
@@ -110,17 +111,17 @@ async function runCompress(paths: readonly string[], values: Values, signal: Abo
     search: values.search ? { budgetMs: minutesOf(values["budget-minutes"]) } : undefined,
     browser: browserOf(values.browser),
     signal,
-    onProgress: (line) => void process.stderr.write(`${line}\n`),
+    onProgress: note,
   };
   if (values["dry-run"]) {
     readModelFile(path);
     const plan = `${JSON.stringify(await planCompression(options), null, 2)}\n`;
     await writeWhole(join(values.out, "recipe.json"), [new TextEncoder().encode(plan)]);
-    process.stdout.write(plan);
+    print(plan.trimEnd());
     return 0;
   }
   const report = await compress(path, options);
-  process.stdout.write(`${terminalReport(report)}\n`);
+  print(terminalReport(report));
   return exitCode(report);
 }
 
@@ -144,7 +145,7 @@ async function runCheck(paths: readonly string[], values: Values): Promise<numbe
   const checker = new Checker(bytes, feeds, browser && { browser, model: await describe(model, path, values.bundle) });
   const checks = await checker.check({ form, bytes, expected }, targetsOf(values.targets));
   await checker.close();
-  for (const check of checks) process.stdout.write(`${checkLine(check)}\n`);
+  for (const check of checks) print(checkLine(check));
   if (checks.some((x) => x.verdict === "failed")) return 2;
   return checks.some((x) => x.verdict === "unchecked") ? 3 : 0;
 }
@@ -165,31 +166,31 @@ async function runDiff(paths: readonly string[], values: Values): Promise<number
     throw new TypeError("diff needs the paths of two models, as: selvedge diff model.onnx dist/model/int8.onnx");
   const feeds = await feedsFor(first, readModelFile(first), values);
   const pair = [await runAll(first, feeds, {}), await runAll(second, feeds, {})] as const;
-  process.stdout.write(`over ${feeds.length} ${values.samples === undefined ? "made-up inputs" : "samples"}:\n`);
-  for (const line of compare(...pair)) process.stdout.write(`${line}\n`);
+  print(`over ${feeds.length} ${values.samples === undefined ? "made-up inputs" : "samples"}:`);
+  for (const line of compare(...pair)) print(line);
   return 0;
 }
 
 async function runSign(paths: readonly string[], values: Values): Promise<number> {
   const { key, release, days } = values;
   if (values["new-key"] !== undefined) {
-    process.stdout.write(`${await createKey(values["new-key"])}\n`);
-    process.stderr.write(
-      `${values["new-key"]} is the private key: keep it secret. The line above is the public one.\n`,
-    );
+    print(await createKey(values["new-key"]));
+    note(`${values["new-key"]} is the private key: keep it secret. The line above is the public one.`);
     return 0;
   }
   if (key === undefined) throw new TypeError("sign needs --key, or --new-key to make one");
   const options = { key, release: numberOf("release", release), days: numberOf("days", days) };
   const signed = await signBundle(only(paths, "sign"), options);
-  process.stdout.write(`${signed.model}, release ${signed.release}, good until ${signed.expires}\n`);
+  const { model, signatures, expires } = signed;
+  const keys = signatures.length === 1 ? "one key" : `${signatures.length} keys`;
+  print(`${model}, release ${signed.release}, signed by ${keys}, good until ${expires}`);
   return 0;
 }
 
 async function runVerify(paths: readonly string[], { trust = [] }: Values): Promise<number> {
   if (trust.length === 0) throw new TypeError("verify needs --trust, the public key that sign --new-key printed");
   const claim = await verifyBundle(only(paths, "verify"), trust);
-  process.stdout.write(`whole and trusted: ${claim.model}, release ${claim.release}, until ${claim.expires}\n`);
+  print(`whole and trusted: ${claim.model}, release ${claim.release}, until ${claim.expires}`);
   return 0;
 }
 
@@ -257,7 +258,7 @@ function textOf(error: unknown): string {
 export async function start(): Promise<void> {
   const stop = new AbortController();
   process.once("SIGINT", () => {
-    process.stderr.write("stopping; what is done will be packed; once more to end now\n");
+    note("stopping; what is done will be packed; once more to end now");
     stop.abort();
     process.once("SIGINT", () => process.exit(130));
   });

@@ -1,7 +1,6 @@
 // From a float32 model to every form that its targets need, each measured, checked and written: read, simplify, make,
 // measure, check, pack. Every form asked for is written to `out`, whether it met its budget or not; the bundle holds what
 // passed. A form that cannot be made or run is told in the report, and takes no other down with it.
-import { mkdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import type { BrowserName } from "./browser.ts";
 import { Checker } from "./check.ts";
@@ -11,7 +10,7 @@ import type { Description } from "./describe.ts";
 import { examine } from "./examine.ts";
 import type { Examination } from "./examine.ts";
 import type { Feed } from "./feed.ts";
-import { readModelFile, writeWhole } from "./files.ts";
+import { readModelAndFiles } from "./files.ts";
 import { formsFor, TARGETS } from "./forms.ts";
 import type { Form, Target } from "./forms.ts";
 import { foldKnown } from "./known-dims.ts";
@@ -23,12 +22,14 @@ import { readModel, tensorBorders } from "./onnx.ts";
 import type { OnnxModel } from "./onnx.ts";
 import type { CompressReport, FormReport } from "./outcome.ts";
 import { narrowIds } from "./narrow-ids.ts";
+import { OutFolder } from "./out-folder.ts";
 import { packBundle, writePacked } from "./pack.ts";
 import type { PackVariant } from "./pack.ts";
 import { maskedForm, pruneForms } from "./prune-forms.ts";
 import type { PruneOutcome, PruneRequest } from "./prune-forms.ts";
 import type { Recipe } from "./recipe.ts";
 import { References } from "./references.ts";
+import { checkReplaceable } from "./replace-bundle.ts";
 import { htmlReport } from "./report-page.ts";
 import { markdownReport } from "./report.ts";
 import { runReference, samplesFor } from "./run-reference.ts";
@@ -107,14 +108,15 @@ export async function planCompression(options: CompressOptions): Promise<Recipe>
  * @example await compress("model.onnx", { out: "dist/model", targets: ["wasm"], samples: "samples.npz" })
  */
 export async function compress(path: string, options: CompressOptions): Promise<CompressReport> {
-  const { out, signal, onProgress = () => undefined, targets = TARGETS } = options;
+  const { signal, onProgress = () => undefined, targets = TARGETS } = options;
   const started = performance.now();
   const notes: string[] = [];
   const forms = [...formsFor(targets, options.forms)];
   if (options.mask !== undefined) forms.push(maskedForm(options.mask, notes));
   const labels = options.labels === undefined ? undefined : readLabels(options.labels);
   onProgress(`reading ${path}`);
-  const source = readModelFile(path);
+  const { model: source, files } = readModelAndFiles(path);
+  const out = await openOut(options, [path, ...files], forms);
   const sourceBytes = source.byteLength;
   let described = await describe(source, path, options.bundle);
   const metric = await makeMetric(options.metric, {
@@ -144,8 +146,8 @@ export async function compress(path: string, options: CompressOptions): Promise<
   }
   let searched: SearchOutcome | null = null;
   if (options.search !== undefined && samples.n > 0 && !isStopped()) {
-    const statePath = join(out, "search.json");
-    await mkdir(out, { recursive: true });
+    const statePath = join(out.path, "search.json");
+    await out.create();
     // What is learnt of layers must not come from the half of the samples that the end is judged by.
     const first = feeds.slice(0, Math.max(1, Math.ceil(samples.n / 2)));
     const input = { references, metric, labels, simple, feeds: first, isMadeUp: samples.isMadeUp, targets, statePath };
@@ -163,7 +165,7 @@ export async function compress(path: string, options: CompressOptions): Promise<
   const examination: Examination = { references, labels, metric, referenceScore, checker, targets, signal, onProgress };
   const reports: FormReport[] = [];
   const made = new Map<string, Made>();
-  await mkdir(out, { recursive: true });
+  await out.create();
   const begun = performance.now();
   for (const [i, form] of forms.entries()) {
     if (isStopped()) break;
@@ -173,12 +175,12 @@ export async function compress(path: string, options: CompressOptions): Promise<
     try {
       const given = { feeds, isMadeUp: samples.isMadeUp };
       let one = await makeForm(form, simple, given, notes);
-      await writeWhole(join(out, `${form.id}.onnx`), [one.bytes]);
+      await out.write(`${form.id}.onnx`, [one.bytes]);
       let report = await examine(one.form, one.bytes, examination);
       const better = report.isWithinBudget ? null : await makeSparing(form, simple, given, report, examination, notes);
       if (better !== null) {
         ({ made: one, report } = better);
-        await writeWhole(join(out, `${form.id}.onnx`), [one.bytes]);
+        await out.write(`${form.id}.onnx`, [one.bytes]);
       }
       reports.push({ ...report, seconds: since(formStarted) });
       made.set(form.id, one);
@@ -198,7 +200,7 @@ export async function compress(path: string, options: CompressOptions): Promise<
     });
   onProgress("packing");
   const model = { ...described, ...(Object.keys(baseline).length > 0 && { baseline }) };
-  const bundle = await pack(join(out, "bundle"), { model, variants, assets: assetsOf(options.bundle) }, notes);
+  const bundle = await pack(join(out.path, "bundle"), { model, variants, assets: assetsOf(options.bundle) }, notes);
   const report: CompressReport = {
     schema: "selvedge/report@1",
     model: basename(path),
@@ -219,10 +221,28 @@ export async function compress(path: string, options: CompressOptions): Promise<
     peakBytes: process.resourceUsage().maxRSS * 1024,
   };
   const encode = (text: string): Uint8Array[] => [new TextEncoder().encode(text)];
-  await writeWhole(join(out, "report.md"), encode(markdownReport(report)));
-  await writeWhole(join(out, "report.html"), encode(htmlReport(report)));
-  await writeWhole(join(out, "report.json"), encode(`${JSON.stringify(report, null, 2)}\n`));
+  await out.write("report.md", encode(markdownReport(report)));
+  await out.write("report.html", encode(htmlReport(report)));
+  await out.write("report.json", encode(`${JSON.stringify(report, null, 2)}\n`));
   return report;
+}
+
+/** Opens the folder to write to; refuses it before the work begins where a result would take an input's place. */
+async function openOut(
+  { out, samples, labels, prune, search }: CompressOptions,
+  files: readonly string[],
+  forms: readonly Form[],
+): Promise<OutFolder> {
+  const folder = new OutFolder(
+    out,
+    [...files, samples, labels].filter((x) => x !== undefined),
+  );
+  const ids = [...forms.map((x) => x.id), ...(prune ? ["pruned", "pruned-int8"] : [])];
+  if (search !== undefined) ids.push("searched", "searched-fast");
+  const reports = ["search.json", "report.md", "report.html", "report.json", "bundle"];
+  folder.check([...ids.map((id) => `${id}.onnx`), ...reports]);
+  await checkReplaceable(join(out, "bundle"));
+  return folder;
 }
 
 /** Gives a model's simplified form, as bytes; the model as it is where simplifying fails or changes what it answers. */

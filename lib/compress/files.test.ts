@@ -1,13 +1,23 @@
 import { create } from "@bufbuild/protobuf";
-import { existsSync, mkdtempSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import {
+  existsSync,
+  mkdtempSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { readModelFile, writeModelFile, writeWhole } from "./files.ts";
+import { checkApart, readModelFile, writeModelFile, writeWhole } from "./files.ts";
 import { seededFloats, smallModel } from "./fixtures.ts";
 import { FunctionProtoSchema, NodeProtoSchema, StringStringEntryProtoSchema } from "./onnx.gen.js";
 import type { TensorProto } from "./onnx.gen.js";
-import { readModel } from "./onnx.ts";
+import { decodeModel, readModel } from "./onnx.ts";
 import { floatsOf, floatTensor } from "./weights.ts";
 
 let folder: string;
@@ -95,8 +105,43 @@ describe("readModelFile", () => {
     expect(() => readModelFile(path)).toThrow(/twice, inside and outside/);
   });
 
-  test("refuses a folder", () => {
-    expect(() => readModelFile(folder)).toThrow();
+  test("refuses a folder and a named pipe, as a model and as external data, without waiting (store-C15)", () => {
+    expect(() => readModelFile(folder)).toThrow(/not a regular file/);
+    const path = written({ location: "w.data" });
+    mkdirSync(join(folder, "model", "folder"));
+    execFileSync("mkfifo", [join(folder, "model", "pipe")]);
+    expect(() => readModelFile(join(folder, "model", "pipe"))).toThrow(/not a regular file/);
+    for (const location of ["folder", "pipe"]) {
+      written({ location });
+      expect(() => readModelFile(path)).toThrow(/not a regular file/);
+    }
+  });
+
+  test("refuses external data with two locations (store-C15)", () => {
+    const path = written({ location: "w.data" });
+    const made = decodeModel(readFileSync(path));
+    const [first] = made.graph.proto.initializer;
+    first!.externalData.push(create(StringStringEntryProtoSchema, { key: "location", value: "other.data" }));
+    writeFileSync(path, made.write());
+    expect(() => readModelFile(path)).toThrow(/"a" names the location of its external data twice/);
+  });
+
+  test("looks for overlaps with a number of comparisons that grows with the tensors, not their square (store-C14)", () => {
+    let reads = 0;
+    const tensor = model().graph.proto.initializer[0]!;
+    const places = Array.from({ length: 4_096 }, (_, i) => ({
+      tensor,
+      end: i * 8 + 8,
+      get start() {
+        reads += 1;
+        return i * 8;
+      },
+    }));
+    checkApart([...places].sort((a, b) => (a.end % 97) - (b.end % 97)));
+    expect(reads).toBeLessThan(64 * places.length);
+    expect(() => {
+      checkApart([...places, { tensor, start: 20_001, end: 20_002 }]);
+    }).toThrow(/lies over/);
   });
 });
 
@@ -105,8 +150,25 @@ describe("writeModelFile", () => {
     const [made, path] = [model(), join(folder, "int8-static.onnx")];
     const before = made.write();
     await writeModelFile(path, made, { external: true });
-    expect(readdirSync(folder).sort()).toEqual(["int8-static.onnx", "int8-static.onnx.data"]);
+    expect(readdirSync(folder).sort()).toEqual([
+      "int8-static.onnx",
+      expect.stringMatching(/^int8-static\.onnx\.[0-9a-f]{16}\.data$/),
+    ]);
     expect(Buffer.compare(made.write(), before)).toBe(0);
+    expect(Buffer.compare(readModelFile(path).write(), before)).toBe(0);
+  });
+
+  test("a model that is replaced keeps its own weights until the new one is in its place (store-C17)", async () => {
+    const [path, old] = [join(folder, "m.onnx"), model()];
+    const before = old.write();
+    await writeModelFile(path, old, { external: true });
+    const bytes = readFileSync(path);
+    const next = model();
+    next.graph.proto.initializer[0] = floatTensor("a", [512], seededFloats(512, 3));
+    await writeModelFile(path, next, { external: true });
+    expect(Buffer.compare(readModelFile(path).write(), next.write())).toBe(0);
+    // A crash between the two renames leaves this.
+    writeFileSync(path, bytes);
     expect(Buffer.compare(readModelFile(path).write(), before)).toBe(0);
   });
 

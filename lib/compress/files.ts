@@ -4,15 +4,17 @@
 // link is refused, and so are ranges that lie past the end or over one another. A tensor's values are read once, straight
 // into memory of its own, so that files past 2 GB work; afterwards a model is the same as one that came in one file.
 import { clearField } from "@bufbuild/protobuf";
-import { randomUUID } from "node:crypto";
-import { closeSync, fstatSync, openSync, readSync, realpathSync } from "node:fs";
-import { mkdir, open, rename, rm } from "node:fs/promises";
+import { createHash, randomUUID } from "node:crypto";
+import { closeSync, constants, fstatSync, openSync, readSync, realpathSync } from "node:fs";
+import { mkdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, sep } from "node:path";
 import { SelvedgeError } from "../errors.ts";
+import { syncFolder, writeSynced } from "./durable.ts";
 import { checkModel, decodeModel } from "./onnx.ts";
 import type { OnnxModel } from "./onnx.ts";
 import { TensorProto_DataLocation, TensorProto_DataType, TensorProtoSchema } from "./onnx.gen.js";
-import type { GraphProto, NodeProto, TensorProto } from "./onnx.gen.js";
+import type { TensorProto } from "./onnx.gen.js";
+import { tensorsIn } from "./tensors-in.ts";
 import { byteCount } from "./weights.ts";
 import { countBytes, modelPieces } from "./wire.ts";
 
@@ -28,29 +30,67 @@ const ALIGN_BYTES = 4096;
  * @throws SelvedgeError `model-invalid`, naming the place.
  */
 export function readModelFile(path: string): OnnxModel {
-  const model = decodeModel(readBytes(path));
-  const folder = realpathSync(dirname(path));
-  const taken = new Map<string, { start: number; end: number; name: string }[]>();
-  for (const tensor of tensorsIn(
-    model.proto.graph,
-    model.proto.functions.flatMap((x) => x.node),
-  )) {
-    if (tensor.dataLocation !== TensorProto_DataLocation.EXTERNAL) continue;
-    const { file, start, length } = placeOf(tensor, folder);
-    const end = start + length;
-    const others = taken.get(file) ?? [];
-    const other = length === 0 ? undefined : others.find((x) => start < x.end && x.start < end);
-    if (other !== undefined) throw invalid(tensor, `lies over the external data of "${other.name}"`);
-    taken.set(file, [...others, { start, end, name: tensor.name }]);
-    tensor.rawData = readRange(file, start, length, tensor);
-    clearField(tensor, TensorProtoSchema.field.dataLocation);
-    tensor.externalData = [];
-  }
-  checkModel(model);
-  return model;
+  return readModelAndFiles(path).model;
 }
 
-/** Writes a model to a file, and past 2 GB its weights to `<path>.data`; returns the bytes written. */
+/** Reads a model file as `readModelFile` does; returns the paths of the files with its external data too. */
+export function readModelAndFiles(path: string): { readonly model: OnnxModel; readonly files: readonly string[] } {
+  const model = decodeModel(readBytes(path));
+  const folder = realpathSync(dirname(path));
+  const places = new Map<string, Place[]>();
+  for (const { tensor } of tensorsIn(model.proto)) {
+    if (tensor.dataLocation !== TensorProto_DataLocation.EXTERNAL) continue;
+    const { file, start, length } = placeOf(tensor, folder);
+    const others = places.get(file) ?? [];
+    others.push({ tensor, start, end: start + length });
+    places.set(file, others);
+  }
+  for (const [file, inside] of places) {
+    checkApart(inside);
+    readPlaces(file, inside);
+  }
+  checkModel(model);
+  return { model, files: [...places.keys()] };
+}
+
+/** A tensor's range of bytes in a file of external data. */
+export interface Place {
+  readonly tensor: TensorProto;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Refuses ranges of one file that overlap, before any of them is read; exported for its test. */
+export function checkApart(places: readonly Place[]): void {
+  let before: Place | undefined;
+  for (const place of places.filter((x) => x.start < x.end).sort((a, b) => a.start - b.start)) {
+    if (before !== undefined && place.start < before.end)
+      throw invalid(place.tensor, `lies over the external data of "${before.tensor.name}"`);
+    before = place;
+  }
+}
+
+function readPlaces(path: string, places: readonly Place[]): void {
+  const file = openFile(path);
+  try {
+    const { size } = fstatSync(file);
+    for (const { tensor, start, end } of places) {
+      if (end > size) throw invalid(tensor, `is said to lie at ${start} to ${end} of a file of ${size} bytes`);
+      tensor.rawData = new Uint8Array(end - start);
+      fill(file, tensor.rawData, start);
+      clearField(tensor, TensorProtoSchema.field.dataLocation);
+      tensor.externalData = [];
+    }
+  } finally {
+    closeSync(file);
+  }
+}
+
+/**
+ * Writes a model to a file, and past 2 GB its weights to `<path>.<hash>.data`; returns the bytes written. The hash is of
+ * the weights, so a model that is there already keeps its own weights until the new one takes its place; they are not
+ * deleted.
+ */
 export async function writeModelFile(
   path: string,
   model: OnnxModel,
@@ -61,6 +101,7 @@ export async function writeModelFile(
   if (!(options.external ?? weights > INLINE_MAX_BYTES - 2 ** 26)) return writeWhole(path, modelPieces(model.proto));
   const outside = (graph?.initializer ?? []).filter((x) => x.rawData.length >= EXTERNAL_MIN_BYTES);
   const values = outside.map((x) => x.rawData);
+  const dataPath = `${path}.${hashOf(values).slice(0, 16)}.data`;
   const pieces: Uint8Array[] = [];
   let at = 0;
   try {
@@ -68,7 +109,7 @@ export async function writeModelFile(
       const raw = values[i] ?? new Uint8Array();
       const gap = (ALIGN_BYTES - (at % ALIGN_BYTES)) % ALIGN_BYTES;
       pieces.push(new Uint8Array(gap), raw);
-      const place = { location: `${basename(path)}.data`, offset: String(at + gap), length: String(raw.length) };
+      const place = { location: basename(dataPath), offset: String(at + gap), length: String(raw.length) };
       at += gap + raw.length;
       tensor.rawData = new Uint8Array();
       tensor.dataLocation = TensorProto_DataLocation.EXTERNAL;
@@ -78,7 +119,7 @@ export async function writeModelFile(
         value,
       }));
     }
-    const data = await writeWhole(`${path}.data`, pieces);
+    const data = await writeWhole(dataPath, pieces);
     return data + (await writeWhole(path, modelPieces(model.proto)));
   } finally {
     for (const [i, tensor] of outside.entries()) {
@@ -89,37 +130,33 @@ export async function writeModelFile(
   }
 }
 
-/** Writes a file beside its place and renames it into it; returns its bytes. */
+function hashOf(pieces: readonly Uint8Array[]): string {
+  const hash = createHash("sha256");
+  for (const piece of pieces) hash.update(piece);
+  return hash.digest("hex");
+}
+
+/** Writes a file beside its place, flushes it to the disk and renames it into its place; returns its bytes. */
 export async function writeWhole(path: string, pieces: readonly Uint8Array[]): Promise<number> {
   await mkdir(dirname(path), { recursive: true });
   const fresh = join(dirname(path), `.${basename(path)}.new-${randomUUID()}`);
   try {
-    const file = await open(fresh, "wx");
-    try {
-      for (const piece of pieces) if (piece.length > 0) await writeAll(file, piece);
-    } finally {
-      await file.close();
-    }
+    await writeSynced(fresh, pieces);
     await rename(fresh, path);
+    await syncFolder(dirname(path));
   } finally {
     await rm(fresh, { force: true });
   }
   return countBytes(pieces);
 }
 
-async function writeAll(file: Awaited<ReturnType<typeof open>>, bytes: Uint8Array): Promise<void> {
-  for (let at = 0; at < bytes.length;)
-    at += (await file.write(bytes, at, Math.min(bytes.length - at, 2 ** 30))).bytesWritten;
-}
-
 function readBytes(path: string): Uint8Array<ArrayBuffer> {
-  const file = openSync(path, "r");
+  const file = openFile(path);
   try {
-    const stat = fstatSync(file);
-    if (!stat.isFile()) throw new SelvedgeError("model-invalid", `${path} is no file`, { path });
-    if (stat.size > INLINE_MAX_BYTES)
+    const { size } = fstatSync(file);
+    if (size > INLINE_MAX_BYTES)
       throw new SelvedgeError("model-invalid", `${path} is past 2 GB, which no ONNX file may be`, { path });
-    const bytes = new Uint8Array(stat.size);
+    const bytes = new Uint8Array(size);
     fill(file, bytes, 0);
     return bytes;
   } finally {
@@ -127,18 +164,12 @@ function readBytes(path: string): Uint8Array<ArrayBuffer> {
   }
 }
 
-function readRange(path: string, start: number, length: number, tensor: TensorProto): Uint8Array {
-  const file = openSync(path, "r");
-  try {
-    const { size } = fstatSync(file);
-    if (start + length > size)
-      throw invalid(tensor, `is said to lie at ${start} to ${start + length} of a file of ${size} bytes`);
-    const bytes = new Uint8Array(length);
-    fill(file, bytes, start);
-    return bytes;
-  } finally {
-    closeSync(file);
-  }
+/** Opens a regular file; a named pipe, whose opening would wait for a writer, and a folder are refused. */
+function openFile(path: string): number {
+  const file = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+  if (fstatSync(file).isFile()) return file;
+  closeSync(file);
+  throw new SelvedgeError("model-invalid", `${path} is not a regular file`, { path });
 }
 
 function fill(file: number, bytes: Uint8Array, position: number): void {
@@ -152,6 +183,8 @@ function fill(file: number, bytes: Uint8Array, position: number): void {
 /** Reads where a tensor's external data lies, and refuses any place but the model's own folder. */
 function placeOf(tensor: TensorProto, folder: string): { file: string; start: number; length: number } {
   const entry = (key: string): string | undefined => tensor.externalData.find((x) => x.key === key)?.value;
+  const twice = tensor.externalData.find(({ key }, i, all) => all.findIndex((x) => x.key === key) < i);
+  if (twice !== undefined) throw invalid(tensor, `names the ${twice.key} of its external data twice`);
   const location = entry("location") ?? "";
   const parts = location.split(/[/\\]/);
   if (location === "" || isAbsolute(location) || /^[A-Za-z]:|^[/\\]|\0/.test(location) || parts.includes(".."))
@@ -176,18 +209,6 @@ function placeOf(tensor: TensorProto, folder: string): { file: string; start: nu
   if (said !== undefined && said !== length)
     throw invalid(tensor, `has ${said} bytes outside, and its dims need ${length}`);
   return { file, start: number("offset") ?? 0, length };
-}
-
-/** Lists all tensors of a graph, of its nodes and of what they hold; nesting is bounded by the decoder. */
-function* tensorsIn(graph: GraphProto | undefined, nodes: readonly NodeProto[]): Generator<TensorProto> {
-  yield* graph?.initializer ?? [];
-  for (const node of [...(graph?.node ?? []), ...nodes])
-    for (const { t, tensors, g, graphs } of node.attribute) {
-      if (t !== undefined) yield t;
-      yield* tensors;
-      if (g !== undefined) yield* tensorsIn(g, []);
-      for (const inner of graphs) yield* tensorsIn(inner, []);
-    }
 }
 
 function invalid(tensor: TensorProto, what: string): SelvedgeError {

@@ -5,7 +5,8 @@ export const HELP = `selvedge compress MODEL.onnx --out FOLDER [options]   every
 selvedge inspect  MODEL.onnx                          what a model holds
 selvedge check    MODEL.onnx [--targets …] [--samples …]   where it runs, and whether it answers the same there
 selvedge diff     A.onnx B.onnx [--samples …]         how far B's outputs are from A's
-selvedge sign FOLDER --key KEY.json                   vouches for a bundle: release grows by one, good for --days (365)
+selvedge sign FOLDER --key KEY.json                   signs a bundle; --release N (seconds since 1970) grows with each, --days N (365)
+                                                      until it expires: sign again before, which renews it
 selvedge sign --new-key KEY.json                      makes a private key, prints the public one
 selvedge verify FOLDER --trust PUBLIC                 whether a bundle is whole, and signed by one of these keys
 selvedge replay TRACE.json [--set NAME=VALUE …]       decides a trace of engine.trace() again, and what other settings would change

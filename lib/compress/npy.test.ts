@@ -57,3 +57,26 @@ test("a file is read part by part", () => {
     rmSync(folder, { recursive: true, force: true });
   }
 });
+
+test.each([
+  ["a little more than deflate can hold", 1_032 * 200],
+  ["4 GiB", 2 ** 32 - 1],
+])("an archive that says it holds %s is refused before memory is taken (store-C12)", (_, size) => {
+  const archive = zipSync({ "x.npy": npy("<f4", "(8,)", new Float32Array(8)) });
+  const view = new DataView(archive.buffer, archive.byteOffset, archive.byteLength);
+  // The size after expansion, in the archive's directory.
+  const at = archive.findIndex((_byte, i) => i + 4 <= archive.length && view.getUint32(i, true) === 0x02014b50);
+  view.setUint32(at + 24, size, true);
+  expect(() => readNpz(archive)).toThrow(/x\.npy says that it holds/);
+});
+
+test("an archive past 2 GiB is refused by the sum of its sizes (store-C12)", () => {
+  const archive = zipSync({ "x.npy": new Uint8Array(2 ** 21), "y.npy": new Uint8Array(2 ** 21) }, { level: 9 });
+  const view = new DataView(archive.buffer, archive.byteOffset, archive.byteLength);
+  for (let at = 0; at + 4 <= archive.length; at++) {
+    if (view.getUint32(at, true) !== 0x02014b50) continue;
+    view.setUint32(at + 20, 2 ** 21, true);
+    view.setUint32(at + 24, 1.5 * 2 ** 30, true);
+  }
+  expect(() => readNpz(archive)).toThrow(/y\.npy says that it holds/);
+});

@@ -1,7 +1,8 @@
 // Reads NumPy's array files (.npy, format 1 to 3) and archives of them (.npz). The size of the array is checked against
-// its shape, which is what the libraries for it leave out. A file's values are read part by part, when they are asked
-// for: a set of samples may be larger than memory.
+// its shape, which is what the libraries for it leave out. A .npy file's values are read part by part, when they are asked
+// for: a set of samples may be larger than memory. An archive is expanded whole, up to a bound.
 import { unzipSync } from "fflate";
+import type { UnzipFileInfo } from "fflate";
 import { closeSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
 
 import { SelvedgeError } from "../errors.ts";
@@ -26,6 +27,10 @@ export interface ArraySource {
 const MAGIC = "\u0093NUMPY";
 /** Bounds the text that describes an array. */
 const HEADER_MAX_BYTES = 1 << 20;
+/** Bounds an archive's arrays in memory, all of which are expanded at once. */
+const NPZ_MAX_BYTES = 2 ** 31;
+/** No deflate stream expands to more than 1,032 times its bytes (zlib's technical notes). */
+const DEFLATE_RATIO_MAX = 1_032;
 
 /** Reads one array of numbers. */
 export function readNpy(bytes: Uint8Array, name = "the .npy file"): NumberArray {
@@ -66,8 +71,17 @@ export function openNpz(path: string): Record<string, ArraySource> {
 }
 
 function entriesOf(bytes: Uint8Array, name: string): [string, Uint8Array][] {
+  let total = 0;
+  const isArray = (x: UnzipFileInfo): boolean => {
+    if (!x.name.endsWith(".npy")) return false;
+    total += x.originalSize;
+    // Memory for a size is taken before it is known to be true.
+    if (x.originalSize > x.size * DEFLATE_RATIO_MAX + 1_024 || total > NPZ_MAX_BYTES)
+      throw new RangeError(`${x.name} says that it holds ${x.originalSize} bytes`);
+    return true;
+  };
   try {
-    return Object.entries(unzipSync(bytes, { filter: (x) => x.name.endsWith(".npy") }));
+    return Object.entries(unzipSync(bytes, { filter: isArray }));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw invalid(name, `is no .npz archive (${reason}); past 2 GB, save one .npy for each input into a folder`);

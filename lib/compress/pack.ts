@@ -3,15 +3,16 @@
 // The directory appears whole or not at all: everything is written beside it and then renamed into place. Where chunks
 // end is said by cut.ts: a weight that did not change keeps its chunk in the next version, and two variants that share
 // weights share files.
-import { randomUUID } from "node:crypto";
-import { mkdir, rename, rm, writeFile } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { promisify } from "node:util";
 import { brotliCompress, constants } from "node:zlib";
 import { parseBundle } from "../bundle-schema.ts";
 import { BUNDLE_SCHEMA, bundleIdentity, canonicalJson, sha256Hex } from "../bundle.ts";
 import type { Bundle, BundleFile, Variant } from "../bundle.ts";
 import { cutChunks } from "./cut.ts";
+import { writeSynced } from "./durable.ts";
+import { checkReplaceable, freshBeside, replaceBundle } from "./replace-bundle.ts";
 
 const brotli = promisify(brotliCompress);
 
@@ -80,8 +81,8 @@ export async function packBundle(input: PackInput): Promise<PackedBundle> {
 }
 
 /**
- * Writes a bundle to a directory, in place of what was there.
- * @throws SelvedgeError `bundle-invalid`, before anything is written.
+ * Writes a bundle to a directory, in place of the bundle that was there.
+ * @throws SelvedgeError `bundle-invalid`, TypeError where the directory holds anything but a bundle; nothing is written.
  */
 export async function writeBundle(directory: string, input: PackInput): Promise<Packed> {
   return writePacked(directory, await packBundle(input), { precompress: false });
@@ -90,30 +91,25 @@ export async function writeBundle(directory: string, input: PackInput): Promise<
 /**
  * Writes a bundle that was made in memory. With `precompress` (the default) each chunk stands there a second time as
  * `<sha256>.br`, for hosts that serve such a file with `Content-Encoding: br`.
+ * @throws TypeError where the directory holds anything but a bundle; nothing is written then.
  */
 export async function writePacked(
   directory: string,
   { bundle, chunks }: PackedBundle,
   { precompress = true }: { precompress?: boolean } = {},
 ): Promise<Packed> {
-  const target = resolve(directory);
-  const aside = (what: string): string => join(dirname(target), `.${basename(target)}.${what}-${randomUUID()}`);
-  const fresh = aside("new");
-  const old = aside("old");
+  await checkReplaceable(directory);
+  const fresh = freshBeside(directory);
   const chunkBytes = [...chunks.values()].reduce((sum, x) => sum + x.length, 0);
   let brotliBytes = 0;
   try {
     await mkdir(join(fresh, "chunks"), { recursive: true });
-    for (const [sha256, bytes] of chunks) await writeFile(join(fresh, "chunks", sha256), bytes);
+    for (const [sha256, bytes] of chunks) await writeSynced(join(fresh, "chunks", sha256), [bytes]);
     if (precompress) brotliBytes = await writeCompressed(join(fresh, "chunks"), chunks, chunkBytes);
-    await writeFile(join(fresh, "bundle.json"), `${canonicalJson(bundle)}\n`);
-    await rename(target, old).catch((error: unknown) => {
-      if (!isMissing(error)) throw error;
-    });
-    await rename(fresh, target);
+    await writeSynced(join(fresh, "bundle.json"), [new TextEncoder().encode(`${canonicalJson(bundle)}\n`)]);
+    await replaceBundle(fresh, directory);
   } finally {
     await rm(fresh, { recursive: true, force: true });
-    await rm(old, { recursive: true, force: true });
   }
   return { bundle, identity: await bundleIdentity(bundle), chunkBytes, brotliBytes };
 }
@@ -133,13 +129,9 @@ async function writeCompressed(folder: string, chunks: PackedBundle["chunks"], t
       };
       const small = await brotli(bytes, { params });
       sum += Math.min(small.length, bytes.length);
-      if (small.length < bytes.length) await writeFile(join(folder, `${sha256}.br`), small);
+      if (small.length < bytes.length) await writeSynced(join(folder, `${sha256}.br`), [small]);
     }
   };
   await Promise.all([work(), work()]);
   return sum;
-}
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ENOENT";
 }

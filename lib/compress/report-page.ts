@@ -1,5 +1,6 @@
 // The report as a page of one file: its plots are SVG drawn here, so that it needs no script, no network and no policy
 // that allows either. Every plot has its numbers beside it as a table, for those who do not see it.
+import { escapeHtml } from "./escape-html.ts";
 import type { CompressReport } from "./outcome.ts";
 import type { SensitivityRow } from "./sensitivity.ts";
 import { frontierPlot, frontierRows } from "./search-report.ts";
@@ -24,19 +25,19 @@ export function htmlReport(report: CompressReport): string {
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${escape(report.model)}: compressed</title>
+<title>${escapeHtml(report.model)}: compressed</title>
 <style>${STYLE}</style>
 </head>
 <body>
 <main>
-<h1>${escape(report.model)}</h1>
-<p>${summary(report).map(escape).join("<br>\n")}</p>
+<h1>${escapeHtml(report.model)}</h1>
+<p>${summary(report).map(escapeHtml).join("<br>\n")}</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Forms">${table(
     "Forms",
     heads(report),
     report.forms.map((x) => cells(x, report)),
   )}</div>
-${list.length === 0 ? "" : `<h2>What is not used, and why</h2><ul>${list.map((x) => `<li>${escape(x)}</li>`).join("")}</ul>`}
+${list.length === 0 ? "" : `<h2>What is not used, and why</h2><ul>${list.map((x) => `<li>${escapeHtml(x)}</li>`).join("")}</ul>`}
 <h2>Size against accuracy</h2>
 ${scatter(report)}
 ${search(report)}<h2>Sensitivity of each weight</h2>
@@ -87,12 +88,12 @@ function scatter({ forms, sourceBytes }: CompressReport): string {
   const points = measured.map((form, i) => {
     const [px, py] = [x(form.bytes / sourceBytes).toFixed(1), y(decibels[i] ?? 0).toFixed(1)];
     const kind = form.isWithinBudget ? "mark" : "other";
-    return `<circle class="${kind}" cx="${px}" cy="${py}" r="5"/><text x="${(Number(px) + 9).toFixed(1)}" y="${(Number(py) + 4).toFixed(1)}">${escape(form.id)}${form.isWithinBudget ? "" : " (missed)"}</text>`;
+    return `<circle class="${kind}" cx="${px}" cy="${py}" r="5"/><text x="${(Number(px) + 9).toFixed(1)}" y="${(Number(py) + 4).toFixed(1)}">${escapeHtml(form.id)}${form.isWithinBudget ? "" : " (missed)"}</text>`;
   });
   const label = measured.map(
     (form) => `${form.id} ${((form.bytes / sourceBytes) * 100).toFixed(0)} % of the bytes, ${number(form.sqnrDb)} dB`,
   );
-  return `<svg viewBox="0 0 700 320" role="img" aria-label="${escape(`SQNR of the outputs against size: ${label.join("; ")}`)}">
+  return `<svg viewBox="0 0 700 320" role="img" aria-label="${escapeHtml(`SQNR of the outputs against size: ${label.join("; ")}`)}">
 ${grid.join("")}${ticks.join("")}<text class="soft" x="${left}" y="312">share of the source's bytes; up: SQNR in dB, cut at 100</text>${points.join("")}</svg>`;
 }
 
@@ -105,7 +106,7 @@ function sensitivity(rows: readonly SensitivityRow[]): string {
   const at = (db: number): string => (left + (Math.max(0, Math.min(most, db)) / most) * width).toFixed(1);
   const lines = shown.map((row, i) => {
     const y = i * 20 + 24;
-    return `<text x="${left - 10}" y="${y + 4}" text-anchor="end">${escape(row.name.slice(-40))}</text><path class="axis" d="M${left} ${y}H${left + width}"/><circle class="other" cx="${at(row.int4Db)}" cy="${y}" r="4"/><circle class="mark" cx="${at(row.int8Db)}" cy="${y}" r="4"/>`;
+    return `<text x="${left - 10}" y="${y + 4}" text-anchor="end">${escapeHtml(row.name.slice(-40))}</text><path class="axis" d="M${left} ${y}H${left + width}"/><circle class="other" cx="${at(row.int4Db)}" cy="${y}" r="4"/><circle class="mark" cx="${at(row.int8Db)}" cy="${y}" r="4"/>`;
   });
   const told = rows.map((x) => [x.name, x.operator, String(x.bytes), number(x.int8Db), number(x.int4Db)]);
   return `<p>SQNR of the outputs where one weight alone is rounded to 8 bits (blue) or to 4 (orange): the further left, the more hangs on it.</p>
@@ -118,22 +119,18 @@ function bars(label: string, rows: readonly { name: string; value: number; text:
   const most = Math.max(1, ...rows.map((x) => x.value));
   const lines = rows.map(({ name, value, text }, i) => {
     const [y, width] = [i * 20 + 4, (value / most) * 300];
-    return `<rect class="mark" x="300" y="${y}" width="${width.toFixed(1)}" height="12"/><text x="290" y="${y + 10}" text-anchor="end">${escape(name.slice(-40))}</text><text x="${(306 + width).toFixed(1)}" y="${y + 10}">${escape(text)}</text>`;
+    return `<rect class="mark" x="300" y="${y}" width="${width.toFixed(1)}" height="12"/><text x="290" y="${y + 10}" text-anchor="end">${escapeHtml(name.slice(-40))}</text><text x="${(306 + width).toFixed(1)}" y="${y + 10}">${escapeHtml(text)}</text>`;
   });
-  return `<svg viewBox="0 0 700 ${rows.length * 20 + 10}" role="img" aria-label="${escape(label)}; the numbers are in the table below">${lines.join("")}</svg>`;
+  return `<svg viewBox="0 0 700 ${rows.length * 20 + 10}" role="img" aria-label="${escapeHtml(label)}; the numbers are in the table below">${lines.join("")}</svg>`;
 }
 
 function numbers(caption: string, head: readonly string[], rows: readonly (readonly string[])[]): string {
-  return `<details><summary>${escape(caption)} as a table</summary><div class="scroll" tabindex="0" role="region" aria-label="${escape(caption)}">${table(caption, head, rows)}</div></details>`;
+  return `<details><summary>${escapeHtml(caption)} as a table</summary><div class="scroll" tabindex="0" role="region" aria-label="${escapeHtml(caption)}">${table(caption, head, rows)}</div></details>`;
 }
 
 function table(caption: string, head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const top = head.map((x) => `<th scope="col">${escape(x)}</th>`).join("");
+  const top = head.map((x) => `<th scope="col">${escapeHtml(x)}</th>`).join("");
   const row = ([first = "", ...rest]: readonly string[]): string =>
-    `<tr><th scope="row">${escape(first)}</th>${rest.map((x) => `<td>${escape(x)}</td>`).join("")}</tr>`;
-  return `<table><caption>${escape(caption)}</caption><thead><tr>${top}</tr></thead><tbody>${rows.map(row).join("")}</tbody></table>`;
-}
-
-function escape(text: string): string {
-  return text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll('"', "&quot;");
+    `<tr><th scope="row">${escapeHtml(first)}</th>${rest.map((x) => `<td>${escapeHtml(x)}</td>`).join("")}</tr>`;
+  return `<table><caption>${escapeHtml(caption)}</caption><thead><tr>${top}</tr></thead><tbody>${rows.map(row).join("")}</tbody></table>`;
 }

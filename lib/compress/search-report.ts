@@ -1,5 +1,6 @@
 // How a search is told: in lines, as a table, and as a plot of the frontier. From the outcome alone, so that any face of
 // the report can draw it.
+import { escapeHtml } from "./escape-html.ts";
 import type { Candidate, SearchOutcome } from "./search.ts";
 import { PRICES } from "./search-shares.ts";
 
@@ -52,6 +53,11 @@ export function frontierRows({ candidates }: SearchOutcome): string[][] {
   ];
 }
 
+/** Describes a candidate; its texts come from search.json, which may be somebody else's. */
+function titleOf({ form, left, price, bytes, score }: Candidate): string {
+  return escapeHtml(`${form}, ${left} weights at 16 bits, pruned at ${price}: ${bytes} bytes, ${score.toFixed(4)}`);
+}
+
 /** Draws all candidates as an SVG, score against bytes: by colour whether they passed, joined along the frontier. */
 export function frontierPlot({ candidates }: SearchOutcome): string {
   const most = Math.max(1, ...candidates.map((x) => x.bytes));
@@ -61,7 +67,7 @@ export function frontierPlot({ candidates }: SearchOutcome): string {
   const top = (x: Candidate): number => 280 - ((x.score - low) / Math.max(high - low, 1e-9)) * 240;
   const dots = candidates.map(
     (x) =>
-      `<circle cx="${left(x).toFixed(1)}" cy="${top(x).toFixed(1)}" r="4" class="${x.isPassed ? "mark" : "other"}"><title>${x.form}, ${x.left} weights at 16 bits, pruned at ${x.price}: ${x.bytes} bytes, ${x.score.toFixed(4)}</title></circle>`,
+      `<circle cx="${left(x).toFixed(1)}" cy="${top(x).toFixed(1)}" r="4" class="${x.isPassed ? "mark" : "other"}"><title>${titleOf(x)}</title></circle>`,
   );
   const line = frontier(candidates).map((x) => `${left(x).toFixed(1)},${top(x).toFixed(1)}`);
   return `<svg viewBox="0 0 700 320" role="img" aria-label="Score against bytes of all candidates of the search">

@@ -14,7 +14,11 @@ import { writeWhole } from "./files.ts";
 export interface SignOptions {
   /** The file of the private key, as `createKey` writes it. */
   readonly key: string;
-  /** A whole number that grows with each release. Default: one more than the last signature's, else 1. */
+  /**
+   * A whole number that grows with each release. Default: the time of signing in seconds since 1970, so that it grows
+   * wherever the bundle is built; more than the release of an older signature.json in the folder, and for the same bundle
+   * the same as there.
+   */
   readonly release?: number | undefined;
   /** For how many days the signature is good, 1 to 36,500. Default 365. */
   readonly days?: number | undefined;
@@ -44,20 +48,29 @@ export async function signBundle(folder: string, options: SignOptions): Promise<
   const { bundle, identity } = await readBundle(folder);
   await checkChunks(folder, bundle);
   const before = await readSignature(folder);
+  const pair = await readKey(options.key);
+  const nowMs = options.nowMs ?? Date.now();
   const isSame = before?.identity === identity;
-  const release = options.release ?? (isSame ? before.release : (before?.release ?? 0) + 1);
+  const release =
+    options.release ?? (isSame ? before.release : Math.max(Math.floor(nowMs / 1_000), (before?.release ?? 0) + 1));
   if (!Number.isSafeInteger(release) || release < 0)
     throw new RangeError(`release: expected a whole number, got ${release}`);
   if (before !== null && release < before.release)
     throw new RangeError(`release: ${release} is older than ${before.release}, which pages may have seen already`);
+  if (before !== null && release === before.release && !isSame)
+    throw new RangeError(`release: ${release} is another bundle's already; name a greater one`);
   const days = options.days ?? DAYS;
   if (!(days >= 1 && days <= 36_500)) throw new RangeError(`days: expected 1 to 36500, got ${days}`);
-  // A second key signs the very same claim, so that either is enough.
-  const until = (options.nowMs ?? Date.now()) + days * DAY_MS;
-  const isSecond = isSame && before.release === release && options.days === undefined;
-  const expires = isSecond ? before.expires : new Date(until).toISOString();
-  const claim = { identity, model: bundle.model.name, release, expires };
-  const signature = await sign(claim, await readKey(options.key), before ?? undefined);
+  // A second key signs the very same claim, so that either is enough. The same key renews its signature, and no key signs
+  // a date that is past.
+  const isSecond =
+    isSame &&
+    before.release === release &&
+    options.days === undefined &&
+    !before.signatures.some((x) => x.key === pair.name) &&
+    Date.parse(before.expires) > nowMs;
+  const expires = isSecond ? before.expires : new Date(nowMs + days * DAY_MS).toISOString();
+  const signature = await sign({ identity, model: bundle.model.name, release, expires }, pair, before ?? undefined);
   await writeWhole(join(folder, "signature.json"), [
     new TextEncoder().encode(`${JSON.stringify(signature, null, 2)}\n`),
   ]);
@@ -110,14 +123,15 @@ async function readSignature(folder: string): Promise<Signature | null> {
   throw new SelvedgeError("integrity-failed", `${path} breaks its schema.`, { reason: "malformed" });
 }
 
-async function readKey(path: string): Promise<{ publicKey: CryptoKey; privateKey: CryptoKey }> {
+async function readKey(path: string): Promise<{ publicKey: CryptoKey; privateKey: CryptoKey; name: string }> {
   const text = await readIfThere(path);
   if (text === null) throw new TypeError(`key: there is no ${path}; make one by: selvedge sign --new-key ${path}`);
   try {
     const jwk = JSON.parse(text) as JsonWebKey;
     const { kty = "", crv = "", x = "" } = jwk;
     const publicKey = await crypto.subtle.importKey("jwk", { kty, crv, x }, ALGORITHM, true, ["verify"]);
-    return { publicKey, privateKey: await crypto.subtle.importKey("jwk", jwk, ALGORITHM, false, ["sign"]) };
+    const privateKey = await crypto.subtle.importKey("jwk", jwk, ALGORITHM, false, ["sign"]);
+    return { publicKey, privateKey, name: toBase64(await crypto.subtle.exportKey("raw", publicKey)) };
   } catch (error) {
     throw new TypeError(`key: ${path} is no Ed25519 private key as a JSON Web Key`, { cause: error });
   }

@@ -64,10 +64,11 @@ export function checkTensor(tensor: TensorProto, where: string): void {
   if (rawData.length > 0 || filled === 0) {
     if (bits === undefined ? count > 0 : rawData.length !== Math.ceil((count * bits) / 8))
       fail(`holds ${rawData.length} bytes, which does not fit its dims [${tensor.dims.join(", ")}]`);
-  } else if (bits !== 4) {
+  } else {
     const complex = tensor.dataType === TensorProto_DataType.COMPLEX64 || bits === 128;
     const length = Math.max(...lengths);
-    if (length !== count * (complex ? 2 : 1))
+    // Two elements of 4 bits share a value of int32_data; a complex number takes two values.
+    if (length !== (bits === 4 ? Math.ceil(count / 2) : count * (complex ? 2 : 1)))
       fail(`holds ${length} values, which does not fit its dims [${tensor.dims.join(", ")}]`);
   }
 }

@@ -1,0 +1,44 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { serve } from "./browser.ts";
+
+let dist: string;
+let server: { close(): void };
+let url: string;
+beforeEach(async () => {
+  dist = mkdtempSync(join(tmpdir(), "selvedge-dist-"));
+  writeFileSync(join(dist, "index.js"), "export {};");
+  [server, url] = await serve(dist, new Map([["/bundle/bundle.json", new TextEncoder().encode("{}")]]));
+});
+afterEach(() => {
+  server.close();
+  rmSync(dist, { recursive: true });
+});
+
+/** Sends the first line of a request as it is, and returns the answer's status. */
+const statusOf = (target: string): Promise<string> =>
+  new Promise((resolve, reject) => {
+    const socket = connect(Number(new URL(url).port), "127.0.0.1", () => {
+      socket.write(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+    });
+    socket.once("data", (data) => resolve(data.toString().split(" ")[1] ?? ""));
+    socket.once("error", reject);
+    socket.once("end", () => resolve(""));
+  });
+
+test.each(["/dist/%", "/%E0%A4%A", "//", "/dist/..%2f..%2fetc/passwd", "/dist/", "/dist"])(
+  "a request that names no file is answered with 404, and the server goes on: %s (store-C19)",
+  async (target) => {
+    expect(await statusOf(target)).toBe("404");
+    expect(await statusOf("/dist/index.js")).toBe("200");
+  },
+);
+
+test("serves the page, the package and what is in memory", async () => {
+  expect(await (await fetch(url)).text()).toContain("/dist/index.js");
+  expect((await fetch(new URL("/dist/index.js", url))).headers.get("content-type")).toBe("text/javascript");
+  expect(await (await fetch(new URL("/bundle/bundle.json", url))).json()).toEqual({});
+});

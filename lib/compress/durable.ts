@@ -1,0 +1,23 @@
+// Writes that outlive a power loss: a file's bytes and a folder's entries are flushed to the disk before a rename makes
+// them visible. Without that a file system may keep the rename and lose the bytes.
+import { open } from "node:fs/promises";
+
+/** Writes a new file from pieces and flushes it to the disk. */
+export async function writeSynced(path: string, pieces: readonly Uint8Array[]): Promise<void> {
+  const file = await open(path, "wx");
+  try {
+    for (const piece of pieces)
+      for (let at = 0; at < piece.length;)
+        at += (await file.write(piece, at, Math.min(piece.length - at, 2 ** 30))).bytesWritten;
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/** Flushes a folder's entries to the disk, where the system can: Windows can't open a folder. */
+export async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, "r").catch(() => null);
+  await folder?.sync().catch(() => undefined);
+  await folder?.close();
+}
