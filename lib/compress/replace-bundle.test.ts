@@ -66,26 +66,22 @@ const write = (value: number, into = target) =>
   });
 const text = (): string => readFileSync(join(target, "bundle.json"), "utf8");
 
+/** Makes folders and files of a target: names that end with a slash are folders. */
+const fill = (names: Readonly<Record<string, string>>): void => {
+  for (const [name, content] of Object.entries(names))
+    if (name.endsWith("/")) mkdirSync(join(target, name));
+    else writeFileSync(join(target, name), content);
+};
+
 describe("a bundle replaces nothing but a bundle", () => {
-  test.each<[string, () => void, RegExp]>([
-    [
-      "a site",
-      () => (mkdirSync(join(target, "photos")), writeFileSync(join(target, "index.html"), "")),
-      /"(photos|index.html)"/,
-    ],
-    [
-      "notes beside a bundle",
-      () => (
-        mkdirSync(join(target, "mine")),
-        writeFileSync(join(target, "bundle.json"), '{"schema":"selvedge/bundle@1"}')
-      ),
-      /"mine"/,
-    ],
-    ["chunks without a bundle", () => mkdirSync(join(target, "chunks")), /no bundle.json/],
-    ["another bundle.json", () => writeFileSync(join(target, "bundle.json"), '{"name":"webpack"}'), /no bundle.json/],
-  ])("a folder with %s stays as it is (store-A3)", async (_, fill, message) => {
+  test.each<[string, Readonly<Record<string, string>>, RegExp]>([
+    ["a site", { "photos/": "", "index.html": "" }, /"(photos|index.html)"/],
+    ["notes beside a bundle", { "mine/": "", "bundle.json": '{"schema":"selvedge/bundle@1"}' }, /"mine"/],
+    ["chunks without a bundle", { "chunks/": "" }, /no bundle.json/],
+    ["another bundle.json", { "bundle.json": '{"name":"webpack"}' }, /no bundle.json/],
+  ])("a folder with %s stays as it is (store-A3)", async (_, names, message) => {
     mkdirSync(target);
-    fill();
+    fill(names);
     const before = readdirSync(target, { recursive: true });
     await expect(write(1)).rejects.toThrow(message);
     expect(readdirSync(target, { recursive: true })).toEqual(before);
