@@ -208,7 +208,7 @@ async function pack(
   const { inputs, outputs } = await describePorts(readModel(whole));
   const packed = await packBundle({ model: { name, version: "1", licence: "unknown", inputs, outputs }, variants });
   const text = existsSync(join(folder, "bundle.json")) ? readFileSync(join(folder, "bundle.json"), "utf8") : "";
-  if (text !== `${canonicalJson(packed.bundle)}\n`) await writePacked(folder, packed, { precompress: false });
+  if (text !== `${canonicalJson(packed.json)}\n`) await writePacked(folder, packed, { precompress: false });
   return made;
 }
 

@@ -1,6 +1,7 @@
 // The server of the delivery tests: a bundle with a small model and some megabytes beside it, as a page of another
 // origin may fetch them.
 import type { Bundle } from "../lib/bundle.ts";
+import { bundleJson } from "../lib/bundle-json.ts";
 import { addModel, tableModel } from "../lib/backend/fixtures.ts";
 import { BadServer, serveBundle, weights } from "../lib/cache/fixtures.ts";
 
@@ -34,7 +35,7 @@ export async function serveLarge(server: BadServer, sizeBytes: number): Promise<
   const inputs = [{ name: "x", dtype: "int64", dims: ["n"], batchAxis: 0 }] as const;
   const outputs = [{ name: "y", dtype: "float32", dims: ["n", 3], batchAxis: 0 }] as const;
   const described: Bundle = { ...bundle, model: { ...bundle.model, inputs, outputs } };
-  const json = new TextEncoder().encode(JSON.stringify(described));
+  const json = new TextEncoder().encode(JSON.stringify(bundleJson(described)));
   server.files.set("/large/bundle.json", { bytes: json, type: "application/json" });
 }
 
@@ -53,7 +54,7 @@ async function describeAdd(server: BadServer, files: Record<string, Uint8Array<A
       outputs: [{ ...port, name: "y" }],
     },
   };
-  const bytes = new TextEncoder().encode(JSON.stringify(described));
+  const bytes = new TextEncoder().encode(JSON.stringify(bundleJson(described)));
   server.files.set("/m/bundle.json", { bytes, type: "application/json" });
   return described;
 }

@@ -15,7 +15,7 @@ import type { AddressInfo } from "node:net";
 import { dirname, extname, join } from "node:path";
 import { chromium } from "@playwright/test";
 import { build } from "esbuild";
-import type { Bundle } from "../lib/bundle.ts";
+import { parseBundle } from "../lib/bundle-schema.ts";
 import type { OnnxModel, Transform } from "../lib/compress/onnx.ts";
 import { readModel } from "../lib/compress/onnx.ts";
 import { quantizeBlocks } from "../lib/compress/quantize-blocks.ts";
@@ -157,8 +157,8 @@ for (const [name, file] of Object.entries(BUILDS)) {
   };
   for (const backend of name === "jspi" ? ["wasm", "webgpu"] : ["wasm"]) {
     for (const { name: model } of RECIPES) {
-      const bundle = JSON.parse(readFileSync(join(ROOT, "models/dist", model, "bundle.json"), "utf8")) as Bundle;
-      const { inputs, typical = {} } = bundle.model;
+      const bundle = parseBundle(JSON.parse(readFileSync(join(ROOT, "models/dist", model, "bundle.json"), "utf8")));
+      const { inputs, exampleDims: typical = {} } = bundle.model;
       for (const { id, needs } of bundle.variants)
         if (!needs.some((x) => x !== backend))
           await go(

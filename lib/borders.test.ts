@@ -13,7 +13,11 @@ import { readProgram, ROOT } from "./program.ts";
 const CONTRACTS = [
   "abort",
   "bundle",
+  "bundle-json",
   "bundle-schema",
+  "bundle-shape",
+  "bundle-steps",
+  "bundle-values",
   "choose",
   "device",
   "effects",

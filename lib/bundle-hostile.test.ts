@@ -2,7 +2,7 @@
 // means that all it can lead to stays within bounds that are checked here, not read from it.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { CHUNK_MAX_BYTES } from "./bundle.ts";
+import { CHUNK_MAX_BYTES, chunkPath, filesOf } from "./bundle.ts";
 import { parseBundle } from "./bundle-schema.ts";
 import { isSelvedgeError } from "./errors.ts";
 
@@ -62,13 +62,13 @@ function withAt(value: unknown, way: readonly (string | number)[], other: unknow
 /** What can be relied on, whatever the bundle says. */
 function expectHarmless(bundle: ReturnType<typeof parseBundle>): void {
   const origin = "https://app.test/models/m/";
-  for (const file of [...bundle.variants.flatMap((x) => x.files), ...(bundle.assets ?? [])]) {
+  for (const file of filesOf(bundle)) {
     const address = new URL(file.path, origin).href;
     expect(address).toBe(origin + file.path);
     expect(file.bytes).toBe(file.chunks.reduce((sum, x) => sum + x.bytes, 0));
     for (const { sha256, bytes } of file.chunks) {
-      expect(new URL(`chunks/${sha256}`, origin).href).toMatch(
-        /^https:\/\/app\.test\/models\/m\/chunks\/[0-9a-f]{64}$/,
+      expect(new URL(chunkPath(bundle.format, sha256), origin).href).toMatch(
+        /^https:\/\/app\.test\/models\/m\/chunks\/[0-9a-f]{64}(\.bin)?$/,
       );
       expect(bytes).toBeGreaterThan(0);
       expect(bytes).toBeLessThanOrEqual(CHUNK_MAX_BYTES);

@@ -1,202 +1,69 @@
-// Checks a bundle.json that came from outside. Strict on what could hurt (paths, sizes, counts, hashes), open on what
-// may grow: `needs` are capability words, and one that this version does not know means "not here", never an error.
+// Reads a bundle.json that came from outside, of schema 1 or 2, into the form in memory. Shapes are checked first
+// (bundle-shape.ts), then what hangs together; nothing that is not listed there is taken over. Words of a newer release
+// never fail a bundle: an unknown need, chunk encoding or session entry keeps its variant from this device, an unknown
+// processing step the whole model (`Bundle.unknown`), which cache/plan.ts says to whoever wants to run it.
 import * as v from "valibot";
-import { BUNDLE_SCHEMA, CHUNK_MAX_BYTES } from "./bundle.ts";
-import type { Bundle, BundleFile, BundleInput, BundleOutput, CutSpec } from "./bundle.ts";
+import { BUNDLE_MAX_BYTES, BUNDLE_SCHEMA_1, CHUNK_MAX_BYTES, filesOf, wireBytesOf } from "./bundle.ts";
+import type {
+  Bundle,
+  BundleChunk,
+  BundleFile,
+  BundleInput,
+  BundleOutput,
+  CutSpec,
+  Unknown,
+  Variant,
+} from "./bundle.ts";
+import { bundle1, bundle2 } from "./bundle-shape.ts";
+import { inputSpec, outputSpec } from "./bundle-steps.ts";
+import type { Converted } from "./bundle-steps.ts";
 import { SelvedgeError } from "./errors.ts";
 
-const FILE_MAX_BYTES = 16 * 1024 ** 3;
-const DIM_MAX = 2 ** 31 - 1;
 /** How often chunks may recur in a variant, on average: a little zero goes a long way, but not to any length. */
 const REPEATED = 16;
-
-const name = v.pipe(v.string(), v.minLength(1), v.maxLength(200));
-const word = v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, "lower-case letters, digits, . _ and -"));
-const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
-const finite = v.pipe(v.number(), v.finite());
-const size = v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(32_768));
-const sha256 = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "64 lower-case hex digits"));
-/** A relative path inside a model: no scheme, no root, no `..`, no query, nothing that a URL parser would fold. */
-const path = v.pipe(
-  v.string(),
-  v.maxLength(200),
-  v.regex(/^[A-Za-z0-9_-][A-Za-z0-9._-]*(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/, "a relative path without . or .. parts"),
-);
-const dtype = v.picklist([
-  "float32",
-  "float64",
-  "float16",
-  "int8",
-  "uint8",
-  "int16",
-  "uint16",
-  "int32",
-  "uint32",
-  "int64",
-  "uint64",
-  "bool",
-  "string",
-]);
-const dims = v.pipe(
-  v.array(v.union([v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(DIM_MAX)), name])),
-  v.maxLength(16),
-);
-
-const resize = v.variant("mode", [
-  v.strictObject({ mode: v.literal("exact"), width: size, height: size }),
-  v.strictObject({ mode: v.literal("fit"), width: size, height: size }),
-  v.strictObject({
-    mode: v.literal("height"),
-    height: size,
-    minWidth: v.optional(size),
-    maxWidth: v.optional(size),
-    multipleOf: v.optional(size),
-  }),
-  v.strictObject({
-    mode: v.literal("side"),
-    maxSide: size,
-    minSide: v.optional(size),
-    multipleOf: v.optional(size),
-  }),
-]);
-const image = v.strictObject({
-  resize,
-  channels: v.picklist(["rgb", "bgr", "gray"]),
-  scale: v.optional(finite),
-  mean: v.optional(v.array(finite)),
-  std: v.optional(v.array(v.pipe(finite, v.notValue(0)))),
-  layout: v.picklist(["nchw", "nhwc"]),
-});
-
-const text = v.strictObject({
-  tokenizer: path,
-  maxLength: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(1_048_576)),
-  mask: v.optional(name),
-  types: v.optional(name),
-});
-
-const decode = v.variant("op", [
-  v.strictObject({ op: v.literal("softmax") }),
-  v.strictObject({ op: v.literal("argmax") }),
-  v.strictObject({
-    op: v.literal("labels"),
-    asset: path,
-    top: v.optional(size),
-    logits: v.optional(v.boolean()),
-  }),
-  v.strictObject({ op: v.literal("ctc"), asset: path }),
+/** How many times its size on the wire a variant may expand to, past a few chunks. */
+const EXPANDED = { times: 1_000, freeBytes: 64 * 1024 * 1024 } as const;
+/** Bounds what one `bundle.json` may hold: nested values, since identities are computed by recursion, and all of them. */
+const DEPTH_MAX = 32;
+const VALUES_MAX = BUNDLE_MAX_BYTES / 4;
+const ENCODINGS: ReadonlySet<string> = new Set(["br", "gzip"]);
+/** The namespaces of ONNX Runtime's session entries, and those that a bundle may set. */
+const SESSION_SPACES = /^(?:session|optimization|ep|mlas)\./;
+const SESSION_ENTRIES: ReadonlySet<string> = new Set([
+  "mlas.enable_gemm_fastmath_arm64_bfloat16",
+  "optimization.disable_specified_optimizers",
+  "optimization.enable_cast_chain_elimination",
+  "optimization.enable_gelu_approximation",
+  "optimization.minimal_build_optimizations",
+  "session.disable_aot_function_inlining",
+  "session.disable_double_qdq_remover",
+  "session.disable_prepacking",
+  "session.disable_quant_qdq",
+  "session.enable_quant_qdq_cleanup",
+  "session.inter_op.allow_spinning",
+  "session.intra_op.allow_spinning",
+  "session.qdq_matmulnbits_accuracy_level",
+  "session.qdqisint8allowed",
+  "session.set_denormal_as_zero",
+  "session.strict_shape_type_inference",
+  "session.use_device_allocator_for_initializers",
+  "session.x64quantprecision",
 ]);
 
-const axis = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(15));
-const pad = v.strictObject({
-  axis,
-  value: v.optional(finite),
-  upTo: v.pipe(v.number(), v.finite(), v.gtValue(0), v.maxValue(1)),
-});
-const cut = v.strictObject({
-  axis,
-  input: name,
-  inputAxis: axis,
-  per: size,
-  plus: v.pipe(v.number(), v.integer(), v.minValue(-32_768), v.maxValue(32_768)),
-});
-const input = v.strictObject({
-  name,
-  dtype,
-  dims,
-  batchAxis: v.nullable(axis),
-  image: v.optional(image),
-  text: v.optional(text),
-  pad: v.optional(pad),
-});
-const output = v.strictObject({
-  name,
-  dtype,
-  dims,
-  batchAxis: v.nullable(axis),
-  feeds: v.optional(name),
-  decode: v.optional(decode),
-  cut: v.optional(cut),
-});
-const chunk = v.strictObject({
-  sha256,
-  bytes: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(CHUNK_MAX_BYTES)),
-});
-const file = v.strictObject({
-  path,
-  bytes: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(FILE_MAX_BYTES)),
-  chunks: v.pipe(v.array(chunk), v.minLength(1), v.maxLength(65_536)),
-});
-const session = v.record(v.pipe(v.string(), v.regex(/^[a-z][a-z0-9_.]*$/)), v.string());
-const variant = v.strictObject({
-  id: word,
-  needs: v.pipe(v.array(v.pipe(v.string(), v.minLength(1), v.maxLength(100))), v.maxLength(32)),
-  session: v.optional(v.strictObject({ webgpu: v.optional(session), wasm: v.optional(session) })),
-  files: v.pipe(v.array(file), v.minLength(1), v.maxLength(64)),
-  metric: v.optional(v.strictObject({ name, value: finite, reference: finite, n: count })),
-  speed: v.optional(v.strictObject({ webgpu: v.optional(finite), wasm: v.optional(finite) })),
-  unchecked: v.optional(v.pipe(v.array(v.picklist(["webgpu", "wasm"])), v.maxLength(2))),
-  assignment: v.optional(
-    v.strictObject({
-      webgpu: v.optional(v.strictObject({ device: count, shape: count, cpu: count, copies: count })),
-      wasm: v.optional(v.strictObject({ device: count, shape: count, cpu: count, copies: count })),
-    }),
-  ),
-});
-const bundle: v.GenericSchema<unknown, Bundle> = v.strictObject({
-  schema: v.literal(BUNDLE_SCHEMA),
-  model: v.strictObject({
-    name: word,
-    version: word,
-    licence: name,
-    description: v.optional(v.pipe(v.string(), v.maxLength(2_000))),
-    inputs: v.pipe(v.array(input), v.minLength(1), v.maxLength(256)),
-    outputs: v.pipe(v.array(output), v.minLength(1), v.maxLength(256)),
-    typical: v.optional(v.record(name, v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_536)))),
-    baseline: v.optional(v.record(name, v.record(name, v.union([finite, v.array(finite)])))),
-  }),
-  variants: v.pipe(v.array(variant), v.minLength(1), v.maxLength(32)),
-  assets: v.optional(v.pipe(v.array(file), v.maxLength(64))),
-});
+const shape2 = bundle2(false);
 
 /**
- * Checks a parsed `bundle.json` and returns it typed.
+ * Checks a parsed `bundle.json` of either schema and returns the form in memory. Its identity is that of the JSON.
  * @throws SelvedgeError `bundle-invalid`, with the place in `details.at`.
  */
 export function parseBundle(json: unknown): Bundle {
-  const result = v.safeParse(bundle, json);
-  if (!result.success) {
-    const issue = result.issues[0];
-    const at = v.getDotPath(issue) ?? "";
-    throw invalid(`${at === "" ? "the bundle" : at}: ${issue.message}`, at);
-  }
-  const parsed = result.output;
-  unique(
-    parsed.variants.map((x) => x.id),
-    "variants",
-    "id",
-  );
-  unique(
-    parsed.model.inputs.map((x) => x.name),
-    "model.inputs",
-    "name",
-  );
-  unique(
-    parsed.model.outputs.map((x) => x.name),
-    "model.outputs",
-    "name",
-  );
+  checkExtent(json);
+  const is1 = typeof json === "object" && json !== null && Reflect.get(json, "schema") === BUNDLE_SCHEMA_1;
+  const parsed = is1 ? from1(check(bundle1, json)) : from2(check(shape2, json));
+  checkNames(parsed);
   checkChunks(parsed);
   const assets = new Set((parsed.assets ?? []).map((x) => x.path));
-  for (const file of parsed.assets ?? []) checkFile(file, `assets.${file.path}`);
-  for (const variant of parsed.variants) {
-    unique(
-      variant.files.map((x) => x.path),
-      `variants.${variant.id}.files`,
-      "path",
-    );
-    for (const file of variant.files) checkFile(file, `variants.${variant.id}.files.${file.path}`);
-  }
+  for (const file of filesOf(parsed)) checkFile(file);
   const inputs = new Map(parsed.model.inputs.map((x) => [x.name, x]));
   for (const port of [...parsed.model.inputs, ...parsed.model.outputs])
     if (port.batchAxis !== null && port.batchAxis >= port.dims.length)
@@ -210,26 +77,137 @@ export function parseBundle(json: unknown): Bundle {
     if (output.feeds !== undefined && !inputs.has(output.feeds))
       throw invalid(`${output.name}.feeds names no input: "${output.feeds}"`, output.name);
     if (output.decode !== undefined && "asset" in output.decode && !assets.has(output.decode.asset))
-      throw invalid(`${output.name}.decode names no asset: "${output.decode.asset}"`, output.name);
+      throw invalid(`${output.name}: its postprocessing names no asset: "${output.decode.asset}"`, output.name);
     if (output.cut !== undefined) checkCut(output, output.cut, inputs.get(output.cut.input));
   }
   return parsed;
 }
 
+/** Checks one shape; the first issue ends it, since each issue costs a thousand times the bytes of what is wrong. */
+function check<T>(schema: v.GenericSchema<unknown, T>, json: unknown): T {
+  const result = v.safeParse(schema, json, { abortEarly: true });
+  if (result.success) return result.output;
+  const issue = result.issues[0];
+  const at = v.getDotPath(issue) ?? "";
+  throw invalid(`${at === "" ? "the bundle" : at}: ${issue.message}`, at);
+}
+
+/** Bounds depth and count of values without recursion. */
+function checkExtent(json: unknown): void {
+  let level = [json];
+  let count = 1;
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > DEPTH_MAX) throw invalid(`its values are nested deeper than ${DEPTH_MAX} levels`, "");
+    const next: unknown[] = [];
+    for (const value of level) {
+      if (typeof value !== "object" || value === null) continue;
+      const inner: readonly unknown[] = Array.isArray(value) ? value : Object.values(value);
+      count += inner.length;
+      if (count > VALUES_MAX) throw invalid(`it holds more than ${VALUES_MAX} values`, "");
+      for (const each of inner) if (typeof each === "object" && each !== null) next.push(each);
+    }
+    level = next;
+  }
+}
+
+function from1({ model: { typical, ...model }, variants, assets }: v.InferOutput<typeof bundle1>): Bundle {
+  return {
+    format: 1,
+    model: { ...model, ...(typical && { exampleDims: typical }) },
+    variants: variants.map(({ metric, ...variant }) => {
+      const score = metric && { ...metric, reference: { value: metric.reference } };
+      return withWire({ ...variant, ...(score && { score }) });
+    }),
+    ...(assets && { assets }),
+  };
+}
+
+function from2({ model, variants, assets = [] }: v.InferOutput<typeof shape2>): Bundle {
+  const unknown: Unknown[] = [];
+  const specOf = <T>(at: string, converted: Converted<T>): T | undefined => {
+    if (converted.unknown === undefined) return converted.spec;
+    unknown.push({ at, kind: "step", word: converted.unknown });
+    return undefined;
+  };
+  const inputs = model.inputs.map(({ preprocess, ...x }) => ({ ...x, ...specOf(x.name, inputSpec(preprocess)) }));
+  const outputs = model.outputs.map(({ postprocess, ...x }) => ({ ...x, ...specOf(x.name, outputSpec(postprocess)) }));
+  for (const { path, chunks } of assets)
+    for (const word of unknownEncodings(chunks)) unknown.push({ at: path, kind: "encoding", word });
+  return {
+    format: 2,
+    model: { ...model, inputs, outputs },
+    variants: variants.map(withWire),
+    ...(assets.length > 0 && { assets }),
+    ...(unknown[0] && { unknown: unknown[0] }),
+  };
+}
+
+/** Adds a variant's size on the wire, and as needs the words in it that this version does not know. */
+function withWire(variant: Variant): Variant {
+  const { session = {}, files, golden } = variant;
+  const own = golden === undefined ? files : [...files, golden.inputs, golden.outputs];
+  const encodings = unknownEncodings(own.flatMap((x) => x.chunks)).map((x) => `encoding:${x}`);
+  const entries = Object.values(session).flatMap((x) => Object.keys(x ?? {}));
+  const unknown = entries.filter((x) => SESSION_SPACES.test(x) && !SESSION_ENTRIES.has(x)).map((x) => `session:${x}`);
+  const chunks = new Map(files.flatMap((x) => x.chunks).map((x) => [x.sha256, x]));
+  const wireBytes = [...chunks.values()].reduce((sum, x) => sum + wireBytesOf(x), 0);
+  if (variant.wireBytes !== undefined && variant.wireBytes !== wireBytes)
+    throw invalid(
+      `variants.${variant.id}: its chunks are ${wireBytes} bytes on the wire, not ${variant.wireBytes}`,
+      variant.id,
+    );
+  return { ...variant, needs: [...new Set([...variant.needs, ...encodings, ...unknown])], wireBytes };
+}
+
+function unknownEncodings(chunks: readonly BundleChunk[]): string[] {
+  const words = chunks.map((x) => x.encoding).filter((x) => x !== undefined);
+  return [...new Set(words)].filter((x) => !ENCODINGS.has(x));
+}
+
+function checkNames({ model, variants }: Bundle): void {
+  unique(
+    variants.map((x) => x.id),
+    "variants",
+    "id",
+  );
+  unique(
+    model.inputs.map((x) => x.name),
+    "model.inputs",
+    "name",
+  );
+  unique(
+    model.outputs.map((x) => x.name),
+    "model.outputs",
+    "name",
+  );
+  for (const { id, files } of variants)
+    unique(
+      files.map((x) => x.path),
+      `variants.${id}.files`,
+      "path",
+    );
+}
+
 /** What a chunk may be named for is settled once, and little can't claim to be much: no bundle is a bomb. */
 function checkChunks({ variants, assets = [] }: Bundle): void {
-  const sizes = new Map<string, number>();
+  const known = new Map<string, BundleChunk>();
   for (const [at, files] of [
-    ...variants.map((x) => [`variants.${x.id}`, x.files] as const),
+    ...variants.map((x) => [`variants.${x.id}`, filesOf({ variants: [x] })] as const),
     ["assets", assets] as const,
   ]) {
-    const own = new Map<string, number>();
-    for (const { sha256, bytes } of files.flatMap((x) => x.chunks)) {
-      if ((sizes.get(sha256) ?? bytes) !== bytes) throw invalid(`${at}: the chunk ${sha256} has two sizes`, at);
-      sizes.set(sha256, bytes);
-      own.set(sha256, bytes);
+    const own = new Map<string, BundleChunk>();
+    for (const chunk of files.flatMap((x) => x.chunks)) {
+      checkWire(chunk, at);
+      const first = known.get(chunk.sha256) ?? chunk;
+      if (first.bytes !== chunk.bytes || first.encoding !== chunk.encoding || first.wireBytes !== chunk.wireBytes)
+        throw invalid(`${at}: the chunk ${chunk.sha256} has two sizes or encodings`, at);
+      known.set(chunk.sha256, chunk);
+      own.set(chunk.sha256, chunk);
     }
-    const distinct = [...own.values()].reduce((sum, x) => sum + x, 0);
+    const distinct = [...own.values()].reduce((sum, x) => sum + x.bytes, 0);
+    const wire = [...own.values()].reduce((sum, x) => sum + wireBytesOf(x), 0);
+    if (distinct > EXPANDED.times * wire + EXPANDED.freeBytes)
+      throw invalid(`${at}: ${wire} bytes on the wire can't be ${distinct} bytes of a model`, at);
     const claimed = files.reduce((sum, x) => sum + x.bytes, 0);
     if (claimed > REPEATED * distinct + CHUNK_MAX_BYTES)
       throw invalid(`${at}: ${claimed} bytes of ${distinct} that repeat`, at);
@@ -239,9 +217,16 @@ function checkChunks({ variants, assets = [] }: Bundle): void {
   }
 }
 
-function checkFile(file: BundleFile, at: string): void {
-  const sum = file.chunks.reduce((total, x) => total + x.bytes, 0);
-  if (sum !== file.bytes) throw invalid(`${at}: its chunks hold ${sum} bytes, not ${file.bytes}`, at);
+/** A chunk that is stored as it is has one size; one that is encoded says its size on the wire, and is no larger. */
+function checkWire({ sha256, bytes, encoding, wireBytes }: BundleChunk, at: string): void {
+  const isRight =
+    encoding === undefined ? (wireBytes ?? bytes) === bytes : wireBytes !== undefined && wireBytes <= bytes;
+  if (!isRight) throw invalid(`${at}: the chunk ${sha256} has ${wireBytes ?? "no"} bytes on the wire`, at);
+}
+
+function checkFile({ path, bytes, chunks }: BundleFile): void {
+  const sum = chunks.reduce((total, x) => total + x.bytes, 0);
+  if (sum !== bytes) throw invalid(`${path}: its chunks hold ${sum} bytes, not ${bytes}`, path);
 }
 
 function checkImage(input: BundleInput): void {

@@ -1,10 +1,18 @@
-// A bundle: one model, several variants, as a directory with `bundle.json` and `chunks/<sha256>`.
-// This file is what one is, and its identity. bundle-schema.ts checks one that came from outside, cache/download.ts
-// fetches one, choose.ts picks a variant; the toolchain writes what these read.
+// A bundle: one model, several variants, as a directory with `bundle.json` and `chunks/<sha256>.bin`.
+// This file holds the form that a bundle has in memory, and its identity. bundle-schema.ts reads that form from the JSON
+// of either schema, bundle-json.ts writes it as schema 2, cache/download.ts fetches chunks, choose.ts picks a
+// variant. The two forms are apart on purpose: JSON may hold fields of a newer release, which are kept where the JSON is
+// stored and sent, and never reach code that does not know them.
 import type { Port } from "./tensor.ts";
 
-/** Names the schema that this version reads and writes. */
-export const BUNDLE_SCHEMA = "selvedge/bundle@1";
+/** Names the schema that this version writes. */
+export const BUNDLE_SCHEMA = "selvedge/bundle@2";
+
+/** Names the first schema, which this version still reads. Its chunks are plain, and their files have no extension. */
+export const BUNDLE_SCHEMA_1 = "selvedge/bundle@1";
+
+/** Bounds `bundle.json`, in bytes, before it is parsed: room for the chunks of some 50 GB. */
+export const BUNDLE_MAX_BYTES: number = 2 * 1024 * 1024;
 
 /** Bounds a chunk, in bytes: chunks are fetched, hashed and retried whole. */
 export const CHUNK_MAX_BYTES: number = 4 * 1024 * 1024;
@@ -117,10 +125,19 @@ export interface BundleOutput extends Port {
   readonly cut?: CutSpec | undefined;
 }
 
-/** A piece of a file: `chunks/<sha256>` beside bundle.json, hash and size of the uncompressed bytes. */
+/** The encodings in which this version can read a chunk. */
+export type ChunkEncoding = "br" | "gzip";
+
+/** A piece of a file: `chunks/<sha256>.bin` beside bundle.json, stored in an encoding that every host sends as it is. */
 export interface BundleChunk {
+  /** Hash of the expanded bytes, as 64 hex digits. */
   readonly sha256: string;
+  /** Size of the expanded bytes. */
   readonly bytes: number;
+  /** How the chunk is stored; absent where it is stored as it is. A variant with another word is not for this release. */
+  readonly encoding?: string | undefined;
+  /** Size as stored and sent; absent where it is stored as it is. */
+  readonly wireBytes?: number | undefined;
 }
 
 /** A file of a bundle, as a list of chunks. */
@@ -142,10 +159,43 @@ export interface Assignment {
   readonly copies: number;
 }
 
+/** A number for each backend where it is known. */
+export interface PerBackend {
+  readonly webgpu?: number | undefined;
+  readonly wasm?: number | undefined;
+}
+
+/** A measured value and its 95 % interval. */
+export interface ScoreValue {
+  readonly value: number;
+  readonly low?: number | undefined;
+  readonly high?: number | undefined;
+}
+
+/** A variant's score on held-out samples, beside the reference variant's on the same ones. Higher is better. */
+export interface Score extends ScoreValue {
+  /** Names the metric. */
+  readonly name: string;
+  /** The number of samples. */
+  readonly n: number;
+  readonly reference: ScoreValue;
+}
+
+/** A known input and its answer, as safetensors files whose tensors are named as the model's ports. */
+export interface Golden {
+  readonly inputs: BundleFile;
+  /** Computed by this very variant on the CPU. */
+  readonly outputs: BundleFile;
+}
+
 /** One encoding of a bundle's model. */
 export interface Variant {
   readonly id: string;
-  /** Capability words, all of which must be there: `webgpu`, `wasm`, `shader-f16`, `maxBufferSize>=N` … A word that this version does not know is not there. */
+  /**
+   * Capability words, all of which must be there: `webgpu`, `wasm`, `shader-f16`, `maxBufferSize>=N` … A word that this
+   * version does not know is not there. Reading a bundle adds `encoding:<word>` and `session:<entry>` for chunk encodings
+   * and session entries that this version does not know.
+   */
   readonly needs: readonly string[];
   /** ONNX Runtime session configuration entries per backend, as `{ "session.disable_quant_qdq": "1" }`. */
   readonly session?:
@@ -156,11 +206,15 @@ export interface Variant {
     | undefined;
   /** The first file is the model; others are its external data, by the path that the model names. */
   readonly files: readonly BundleFile[];
-  /** What it scored over `n` samples where the toolchain measured it, beside the reference variant; higher is better. */
-  readonly metric?:
-    { readonly name: string; readonly value: number; readonly reference: number; readonly n: number } | undefined;
+  /** Bytes of its files as sent, each chunk counted once; computed from the chunks. */
+  readonly wireBytes?: number | undefined;
+  /** Predicted peak memory of a load, in bytes (compress/predict-memory.ts). */
+  readonly memoryBytes?: PerBackend | undefined;
+  /** Absent where the toolchain did not measure it. */
+  readonly score?: Score | undefined;
+  readonly golden?: Golden | undefined;
   /** Milliseconds against the reference variant on the same backend, as measured when packed; below 1 is faster. */
-  readonly speed?: { readonly webgpu?: number | undefined; readonly wasm?: number | undefined } | undefined;
+  readonly speed?: PerBackend | undefined;
   /** Backends on which it was not checked, or not found good, when packed: it is taken there only by name. */
   readonly unchecked?: readonly ("webgpu" | "wasm")[] | undefined;
   /** Where its operators run, by ONNX Runtime's own log. */
@@ -168,11 +222,20 @@ export interface Variant {
     { readonly webgpu?: Assignment | undefined; readonly wasm?: Assignment | undefined } | undefined;
 }
 
-/** A validated `bundle.json`. */
+/** Something in a bundle that only a newer release knows, without which its model can't be run. */
+export interface Unknown {
+  /** Where it is: the name of a port, or the path of an asset. */
+  readonly at: string;
+  readonly kind: "step" | "encoding";
+  /** The word that is not known. */
+  readonly word: string;
+}
+
+/** A validated bundle in memory, read from either schema. */
 export interface Bundle {
-  /** Names the schema; another one is refused. */
-  readonly schema: typeof BUNDLE_SCHEMA;
-  /** What all variants have in common. */
+  /** The schema that it was read from, which says how its chunks are named. */
+  readonly format: BundleFormat;
+  /** Properties that all variants have in common. */
   readonly model: {
     readonly name: string;
     readonly version: string;
@@ -180,22 +243,47 @@ export interface Bundle {
     readonly description?: string | undefined;
     readonly inputs: readonly BundleInput[];
     readonly outputs: readonly BundleOutput[];
-    /** A usual size for each symbolic dim: what a probe runs on. */
-    readonly typical?: Readonly<Record<string, number>> | undefined;
-    /** Sketches of inputs and outputs over the samples, so that drift can be told later. */
+    /** An example size for each symbolic dim, on which backends are measured. */
+    readonly exampleDims?: Readonly<Record<string, number>> | undefined;
+    /** Sketches of inputs and outputs over the samples, to detect drift later. */
     readonly baseline?: Readonly<Record<string, Readonly<Record<string, number | readonly number[]>>>> | undefined;
   };
   /** In the order of preference where nothing has been measured. */
   readonly variants: readonly Variant[];
   /** Label tables and the like, shared by all variants. */
   readonly assets?: readonly BundleFile[] | undefined;
+  /** Set where this release can't run the model at all. */
+  readonly unknown?: Unknown | undefined;
+}
+
+/** The number of a bundle schema. */
+export type BundleFormat = 1 | 2;
+
+/** The parsed JSON of a `bundle.json`, with the fields of newer releases that it may hold. */
+export type BundleJson = Readonly<Record<string, unknown>> & { readonly schema: string };
+
+/** Returns the address of a chunk, relative to its `bundle.json`. */
+export function chunkPath(format: BundleFormat, sha256: string): string {
+  return format === 1 ? `chunks/${sha256}` : `chunks/${sha256}.bin`;
+}
+
+/** Returns the size of a chunk as stored and sent. */
+export function wireBytesOf(chunk: BundleChunk): number {
+  return chunk.wireBytes ?? chunk.bytes;
+}
+
+/** Lists the files of a bundle: each variant's with its golden files, then the assets. */
+export function filesOf({ variants, assets = [] }: Pick<Bundle, "variants" | "assets">): readonly BundleFile[] {
+  const golden = (x: Variant): BundleFile[] => (x.golden === undefined ? [] : [x.golden.inputs, x.golden.outputs]);
+  return [...variants.flatMap((x) => [...x.files, ...golden(x)]), ...assets];
 }
 
 /**
  * Computes a bundle's identity: the SHA-256 of its canonical JSON (keys sorted, no white space; RFC 8785 for the
- * values that the schema admits), as 64 hex digits.
+ * values that the schema admits), as 64 hex digits. The JSON is the one that was received, fields of newer releases
+ * included, whichever schema it has.
  */
-export async function bundleIdentity(json: Bundle): Promise<string> {
+export async function bundleIdentity(json: BundleJson): Promise<string> {
   return sha256Hex(new TextEncoder().encode(canonicalJson(json)));
 }
 

@@ -20,7 +20,7 @@ const variant = (id: string, bytes: number, needs: string[] = [], speed = {}): V
   files: [{ path: "m", bytes, chunks: [] }],
 });
 const bundle = (...variants: Variant[]): Bundle => ({
-  schema: "selvedge/bundle@1",
+  format: 2,
   model: { name: "m", version: "1", licence: "MIT", inputs: [], outputs: [] },
   variants,
 });

@@ -161,11 +161,11 @@ export class Loader {
     isAgain = false,
   ): Promise<LoadMessage["files"]> {
     const { cache, from, reopen } = this.#parts;
-    const { identity } = this.plan;
+    const { identity, format } = this.plan;
     const { data } = isAgain && this.plan.data !== null ? await reopen() : this.plan;
     const blobs =
       data === null && typeof from === "string"
-        ? await cache.files({ url: from, identity }, files, download)
+        ? await cache.files({ url: from, identity, format }, files, download)
         : [data as Blob];
     return files.map(({ path }, i) => ({ path, data: blobs[i] as Blob }));
   }

@@ -21,7 +21,7 @@ export const fashionCnn: Recipe = {
         description: "Which of ten kinds of clothing a grey picture of 28 × 28 shows: a small convolutional network.",
         inputs: [FASHION_INPUT],
         outputs: [FASHION_OUTPUT],
-        typical: { batch: 1 },
+        exampleDims: { batch: 1 },
       },
       variants: await makeVariants(buildCnn(), ["f32", "int8"]),
       assets: [fashionLabels()],

@@ -29,7 +29,7 @@ export const fashionMlp: Recipe = {
         description: "Which of ten kinds of clothing a grey picture of 28 × 28 shows: a wide perceptron.",
         inputs: [FASHION_INPUT],
         outputs: [FASHION_OUTPUT],
-        typical: { batch: 1 },
+        exampleDims: { batch: 1 },
       },
       variants: await makeVariants(buildMlp(), ["int8-dynamic", "int8", "f32"], { "int8-dynamic": SPEED }),
       assets: [fashionLabels()],

@@ -14,10 +14,11 @@ import { InferenceSession, Tensor } from "onnxruntime-node";
 import sharp from "sharp";
 import { lines } from "../e2e/corpus/render.ts";
 import { isExact } from "../e2e/corpus/score.ts";
-import type { Variant } from "../lib/bundle.ts";
+import type { Score, Variant } from "../lib/bundle.ts";
 import { assign } from "../lib/compress/assign.ts";
 import type { PackInput, PackVariant } from "../lib/compress/pack.ts";
 import { References } from "../lib/compress/references.ts";
+import { makeScore } from "../lib/compress/score.ts";
 import { judge } from "../lib/compress/search-score.ts";
 import type { Verdict } from "../lib/compress/search-score.ts";
 import { createDecoder } from "../lib/postprocess/decode.ts";
@@ -36,7 +37,7 @@ const REFERENCE = "f32";
 const SAMPLES = 2_000;
 
 /** Gives the metric of a variant, by its id. */
-type Rates = (id: string) => NonNullable<Variant["metric"]>;
+type Rates = (id: string) => Score;
 
 const { values, positionals } = parseArgs({
   options: { lines: { type: "string", default: "2000" } },
@@ -49,9 +50,9 @@ for (const recipe of RECIPES) {
   const rates = await ratesOf(input);
   for (const variant of input.variants) {
     const assignment = await assignments(variant);
-    const metric = rates(variant.id);
+    const score = rates(variant.id);
     const key = `${input.model.name}/${variant.id}`;
-    measurements[key] = { sha256: await modelHash(variant), metric, assignment };
+    measurements[key] = { sha256: await modelHash(variant), score, assignment };
     console.log(key, JSON.stringify(measurements[key]));
   }
 }
@@ -80,7 +81,7 @@ async function doTask(input: PackInput): Promise<Rates> {
   rmSync(folder, { recursive: true });
   return (id) => {
     const { score: value = Number.NaN, reference = Number.NaN, n = 0 } = verdicts.get(id) ?? {};
-    return { name: metric.name, value, reference, n };
+    return makeScore(metric.name, value, reference, n, true);
   };
 }
 
@@ -98,7 +99,7 @@ async function readHeldOut({ variants, model }: PackInput): Promise<Rates> {
     right.set(id, judgementOf(odds, test).accuracy);
   }
   const rate = (id: string): number => right.get(id) ?? Number.NaN;
-  return (id) => ({ name: "accuracy", value: rate(id), reference: rate(REFERENCE), n: test.length });
+  return (id) => makeScore("accuracy", rate(id), rate(REFERENCE), test.length, true);
 }
 
 /** Lets every variant tell the same pictures; gives the share that each told right. */
@@ -122,7 +123,7 @@ async function seePictures({ variants, model }: PackInput): Promise<Rates> {
     right.set(variant.id, sum);
   }
   const rate = (id: string): number => (right.get(id) ?? Number.NaN) / count;
-  return (id) => ({ name: "accuracy", value: rate(id), reference: rate(REFERENCE), n: count });
+  return (id) => makeScore("accuracy", rate(id), rate(REFERENCE), count, true);
 }
 
 async function assignments(variant: PackVariant): Promise<NonNullable<Variant["assignment"]>> {
@@ -157,5 +158,5 @@ async function readLines(input: PackInput, count: number): Promise<Rates> {
   }
   for (const { session } of sessions) await session.release();
   const rate = (id: string): number => (sessions.find((x) => x.id === id)?.exact ?? Number.NaN) / corpus.length;
-  return (id) => ({ name: "exact-lines", value: rate(id), reference: rate(REFERENCE), n: corpus.length });
+  return (id) => makeScore("exact-lines", rate(id), rate(REFERENCE), corpus.length, true);
 }

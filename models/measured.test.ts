@@ -6,14 +6,14 @@ const input: PackInput = {
   model: { name: "m", version: "1", licence: "MIT", inputs: [], outputs: [] },
   variants: ["a", "b"].map((id, i) => ({ id, needs: [], files: [{ path: "m", bytes: Uint8Array.of(i) }] })),
 };
-const metric = { name: "exact-lines", value: 0.9, reference: 0.9, n: 10 };
+const score = { name: "exact-lines", value: 0.9, reference: { value: 0.9 }, n: 10 };
 
 test("a measurement counts for the bytes that it was made on, and for no others", async () => {
   const sha256 = await modelHash(input.variants[0]!);
   const { input: measured, missing } = await addMeasurements(input, {
-    "m/a": { sha256, metric },
-    "m/b": { sha256, metric },
+    "m/a": { sha256, score },
+    "m/b": { sha256, score },
   });
-  expect(measured.variants.map((x) => x.metric)).toEqual([metric, undefined]);
+  expect(measured.variants.map((x) => x.score)).toEqual([score, undefined]);
   expect(missing).toEqual(["m/b"]);
 });

@@ -11,7 +11,7 @@ import type { PackInput, PackVariant } from "../lib/compress/pack.ts";
 export const MEASURED_PATH: string = join(import.meta.dirname, "measured.json");
 
 /** What was measured, and on which model file. */
-export type Measurement = Pick<Variant, "metric" | "assignment"> & { readonly sha256: string };
+export type Measurement = Pick<Variant, "score" | "assignment"> & { readonly sha256: string };
 
 /** Measurements by `bundle/variant`. */
 export type Measurements = Readonly<Record<string, Measurement>>;
@@ -36,8 +36,8 @@ export async function addMeasurements(
       variants.push(variant);
       continue;
     }
-    const { metric, assignment } = measured;
-    variants.push({ ...variant, ...(metric && { metric }), ...(assignment && { assignment }) });
+    const { score, assignment } = measured;
+    variants.push({ ...variant, ...(score && { score }), ...(assignment && { assignment }) });
   }
   return { input: { ...input, variants }, missing };
 }

@@ -47,7 +47,7 @@ export const ocrCls: Recipe = {
             decode: { op: "labels", asset: "labels.txt", top: 2 },
           },
         ],
-        typical: { batch: 1 },
+        exampleDims: { batch: 1 },
       },
       variants: await makeVariants(model, ["int8", "f32"]),
       assets: [{ path: "labels.txt", bytes: new TextEncoder().encode("0\n180\n") }],

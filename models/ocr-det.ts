@@ -36,7 +36,7 @@ export const ocrDet: Recipe = {
           },
         ],
         outputs: [{ name: "sigmoid_0.tmp_0", dtype: "float32", dims: ["batch", 1, "height", "width"], batchAxis: 0 }],
-        typical: { batch: 1, height: 640, width: 480 },
+        exampleDims: { batch: 1, height: 640, width: 480 },
       },
       variants: [await makeHalf(model), ...(await makeVariants(model, ["f32"]))],
     };

@@ -56,7 +56,7 @@ export const ocrRec: Recipe = {
             cut: { axis: 1, input: "x", inputAxis: 3, per: 8, plus: 3 },
           },
         ],
-        typical: { batch: 1, width: 320, time: 40 },
+        exampleDims: { batch: 1, width: 320, time: 40 },
       },
       variants: await makeVariants(model, ["int8-dynamic", "int8", "f32"], { "int8-dynamic": SPEED }),
       assets: [{ path: "keys.txt", bytes: keys() }],

@@ -84,7 +84,7 @@ export const spam: Recipe = {
           "How likely a mail is spam: a wide linear model over pieces and pairs of them, and a transformer; trained on the SpamAssassin mails.",
         inputs: SPAM_INPUTS,
         outputs: [OUTPUT],
-        typical: { batch: 1, length: 256 },
+        exampleDims: { batch: 1, length: 256 },
       },
       variants: await spamVariants(),
       assets: [

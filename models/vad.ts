@@ -42,7 +42,7 @@ export const vad: Recipe = {
           { name: "output", dtype: "float32", dims: ["batch", 1], batchAxis: 0 },
           { name: "stateN", dtype: "float32", dims: [2, "batch", 128], batchAxis: 1, feeds: "state" },
         ],
-        typical: { batch: 1 },
+        exampleDims: { batch: 1 },
       },
       variants: (await makeVariants(model, ["f32"])).map((x) => ({ ...x, needs: ["wasm"] })),
     };

@@ -81,7 +81,7 @@ async function modelBytes(bundle: Bundle, bundleUrl: URL): Promise<Uint8Array> {
   const file = bundle.variants.find(({ id }) => id === "f32")?.files[0];
   if (file === undefined) throw new Error("The bundle has no variant f32.");
   const parts = await Promise.all(
-    file.chunks.map(async ({ sha256 }) => (await fetch(new URL(`chunks/${sha256}`, bundleUrl))).blob()),
+    file.chunks.map(async ({ sha256 }) => (await fetch(new URL(`chunks/${sha256}.bin`, bundleUrl))).blob()),
   );
   return new Uint8Array(await new Blob(parts).arrayBuffer());
 }

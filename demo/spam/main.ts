@@ -29,7 +29,7 @@ interface BundleFacts {
   readonly variants: readonly {
     readonly id: string;
     readonly files: readonly { readonly bytes: number }[];
-    readonly metric?: { readonly value: number; readonly n: number };
+    readonly score?: { readonly value: number; readonly n: number };
   }[];
 }
 
@@ -145,9 +145,9 @@ function row(cells: readonly string[], numbersFrom: number): HTMLTableRowElement
 async function compare(engine: Engine, { variants }: BundleFacts, text: string | null): Promise<void> {
   const body = find("variants", HTMLTableElement).tBodies[0];
   const rows: HTMLTableRowElement[] = [];
-  for (const { id, files, metric } of variants) {
+  for (const { id, files, score } of variants) {
     const size = `${(files.reduce((sum, x) => sum + x.bytes, 0) / 1e6).toFixed(2)} MB`;
-    const right = metric === undefined ? "–" : `${(100 * metric.value).toFixed(2)} % of ${metric.n}`;
+    const right = score === undefined ? "–" : `${(100 * score.value).toFixed(2)} % of ${score.n}`;
     const [place, answer, ms] = text === null ? ["–", "–", "–"] : await tryVariant(engine, id, text);
     rows.push(row([id, place, size, right, answer, ms], 2));
   }

@@ -2,9 +2,8 @@
 // Debian's onnxruntime.quantization on the same model and samples: bytes, the outputs' ratio of signal to error, the
 // metric, time and memory; and how fast the variant that the engine chooses is beside float32. The files are the same in
 // every browser, so those rows are made once.
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Bundle } from "../../lib/bundle.ts";
+import { readBundle } from "../../lib/compress/read-bundle.ts";
 import type { CompressReport } from "../../lib/compress/outcome.ts";
 import { compress } from "../../lib/compress/compress.ts";
 import { openModel } from "../../lib/compress/session.ts";
@@ -175,7 +174,7 @@ async function* fileCases(work: Work, at: ReturnType<typeof writeWork>): AsyncGe
 async function chosenCase({ work, at, report }: Ready): Promise<Case> {
   const form = report.defaults.wasm ?? "f32";
   const path = join(at.folder, "out", `${form}.onnx`);
-  const bundle = JSON.parse(readFileSync(join(at.folder, "out/bundle/bundle.json"), "utf8")) as Bundle;
+  const { bundle } = await readBundle(join(at.folder, "out/bundle"));
   const { wasm: session = {} } = bundle.variants.find(({ id }) => id === form)?.session ?? {};
   return metricCase(work, `${work.name}, ${form}`, form, { path, session, model: at.model }, null);
 }

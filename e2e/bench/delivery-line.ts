@@ -9,7 +9,10 @@ import { extname, join } from "node:path";
 import type { AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
-import type { Bundle } from "../../lib/bundle.ts";
+import { wireBytesOf } from "../../lib/bundle.ts";
+import type { BundleChunk } from "../../lib/bundle.ts";
+import { parseBundle } from "../../lib/bundle-schema.ts";
+import { readGraph } from "../../lib/compress/read-bundle.ts";
 import { ROOT } from "../prepare.ts";
 import { TELL, Visits } from "./visit.ts";
 
@@ -75,13 +78,12 @@ export const VARIANTS: Readonly<Record<PageName, string>> = {
   "selvedge, f32, from the HTTP cache": "f32",
 };
 
-const readBundle = (): Bundle => JSON.parse(readFileSync(join(MODEL, "bundle.json"), "utf8")) as Bundle;
-const chunksOf = (id: string): readonly { sha256: string; bytes: number }[] =>
-  readBundle()
+const chunksOf = (id: string): readonly BundleChunk[] =>
+  parseBundle(JSON.parse(readFileSync(join(MODEL, "bundle.json"), "utf8")))
     .variants.find((x) => x.id === id)
     ?.files.flatMap((x) => x.chunks) ?? [];
-/** Gives the size of a variant of ocr-rec. */
-export const sizeOf = (id: string): number => chunksOf(id).reduce((sum, x) => sum + x.bytes, 0);
+/** Returns the bytes on the wire of a variant of ocr-rec. */
+export const sizeOf = (id: string): number => chunksOf(id).reduce((sum, x) => sum + wireBytesOf(x), 0);
 
 /** Lays out what is served, compressed once. */
 export async function preparePages(): Promise<void> {
@@ -118,8 +120,7 @@ export async function preparePages(): Promise<void> {
   const peer = join(FOLDER, "peer");
   mkdirSync(join(peer, "ocr-rec/onnx"), { recursive: true });
   mkdirSync(join(peer, "ort"), { recursive: true });
-  const f32 = chunksOf("f32").map((x) => readFileSync(join(MODEL, "chunks", x.sha256)));
-  writeFileSync(join(peer, "ocr-rec/onnx/model.onnx"), Buffer.concat(f32));
+  writeFileSync(join(peer, "ocr-rec/onnx/model.onnx"), await readGraph(MODEL, "f32"));
   writeFileSync(join(peer, "ocr-rec/config.json"), JSON.stringify({ model_type: "custom" }));
   const theirs = join(ROOT, "node_modules/@huggingface/transformers/node_modules/onnxruntime-web/dist");
   for (const file of readdirSync(theirs).filter((x) => /^ort-wasm-simd-threaded.*\.(wasm|mjs)$/.test(x)))

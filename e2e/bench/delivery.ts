@@ -18,7 +18,7 @@ const BOUND_MS = 180_000;
 
 /** Gives the cases. */
 export async function* scenario(bench: Bench): AsyncGenerator<Case> {
-  for (const item of updateCases()) yield item;
+  for (const item of await updateCases()) yield item;
   yield* manyModels(bench);
   await preparePages();
   const line = await openLine();

@@ -1,10 +1,10 @@
 // Scenario `scheduling`: many requests at once, by MLPerf LoadGen's scenarios (SingleStream, MultiStream, Server,
 // Offline), and a mix of classes with deadlines, beside programs that do without a scheduler. All on wasm: the adapters
 // of this benchmark are software, and slower.
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Page } from "@playwright/test";
-import type { Bundle } from "../../lib/bundle.ts";
+import { readGraph } from "../../lib/compress/read-bundle.ts";
 import type { Measured, PeerName } from "../pages/peers.ts";
 import type { Class, MixTold, SchedulingPage, Told } from "../pages/scheduling.ts";
 import { ROOT } from "../prepare.ts";
@@ -46,7 +46,7 @@ const INTEGER = "int8-dynamic";
 
 /** Gives the cases, one after the other, on one page. */
 export async function* scenario(bench: Bench): AsyncGenerator<Case> {
-  preparePeers();
+  await preparePeers();
   const page = await bench.browser.newPage();
   await page.goto(`${bench.url}scheduling.html`);
   await page.waitForFunction("globalThis.bench !== undefined");
@@ -268,13 +268,11 @@ function measuredOnce(
 }
 
 /** Lays the f32 variants out as transformers.js and programs written by hand load them, with the former's wasm. */
-function preparePeers(): void {
+async function preparePeers(): Promise<void> {
   const folder = join(ROOT, "e2e/.cache/peers");
   for (const { name } of MODELS) {
     const from = join(ROOT, "models/dist", name);
-    const bundle = JSON.parse(readFileSync(join(from, "bundle.json"), "utf8")) as Bundle;
-    const chunks = bundle.variants.find(({ id }) => id === "f32")?.files[0]?.chunks ?? [];
-    const bytes = Buffer.concat(chunks.map(({ sha256 }) => readFileSync(join(from, "chunks", sha256))));
+    const bytes = await readGraph(from, "f32");
     mkdirSync(join(folder, name, "onnx"), { recursive: true });
     writeFileSync(join(folder, name, "onnx/model.onnx"), bytes);
     writeFileSync(join(folder, name, "config.json"), JSON.stringify({ model_type: "custom" }));

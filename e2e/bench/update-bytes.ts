@@ -2,9 +2,8 @@
 // files), at fixed offsets, at tensor borders (lib/compress/cut.ts), where the content says (FastCDC's gear hash). Two
 // updates: a fine-tuned model, of which the last two tensors changed, and one with a layer of 300 kB in its middle.
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Bundle } from "../../lib/bundle.ts";
+import { readGraph } from "../../lib/compress/read-bundle.ts";
 import { weights } from "../../lib/cache/fixtures.ts";
 import { cutChunks } from "../../lib/compress/cut.ts";
 import { tensorBorders } from "../../lib/compress/onnx.ts";
@@ -29,9 +28,9 @@ const CUTS: Readonly<Record<string, (version: Version) => Bytes[]>> = {
 };
 
 /** Gives the cases: bytes fetched over the bytes of the file. */
-export function updateCases(): Case[] {
-  return (["int8", "f32"] as const).flatMap((variant) => {
-    const old = readVariant("ocr-rec", variant);
+export async function updateCases(): Promise<Case[]> {
+  const cases = (["int8", "f32"] as const).map(async (variant) => {
+    const old = await readVariant("ocr-rec", variant);
     const updates = { "fine-tuned: two tensors changed": tune(old), "a layer inserted": insert(old) };
     return Object.entries(updates).map(([name, next]): Case => ({
       name: `update of ocr-rec ${variant}, ${name}`,
@@ -48,13 +47,11 @@ export function updateCases(): Case[] {
       warmups: 0,
     }));
   });
+  return (await Promise.all(cases)).flat();
 }
 
-function readVariant(model: string, id: string): Version {
-  const folder = join(ROOT, "models/dist", model);
-  const bundle = JSON.parse(readFileSync(join(folder, "bundle.json"), "utf8")) as Bundle;
-  const chunks = bundle.variants.find((x) => x.id === id)?.files[0]?.chunks ?? [];
-  const bytes = new Uint8Array(Buffer.concat(chunks.map((x) => readFileSync(join(folder, "chunks", x.sha256)))));
+async function readVariant(model: string, id: string): Promise<Version> {
+  const bytes = await readGraph(join(ROOT, "models/dist", model), id);
   return { bytes, borders: tensorBorders(bytes) };
 }
 

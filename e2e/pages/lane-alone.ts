@@ -1,6 +1,8 @@
 // What a request cost before there was a scheduler: inputs checked and taken over, one lane, one request after the other,
 // and answers decoded as the bundle says. Made of the package's own source, so that the scheduler is all that differs.
-import type { Bundle, BundleFile } from "../../lib/bundle.ts";
+import { chunkPath } from "../../lib/bundle.ts";
+import { parseBundle } from "../../lib/bundle-schema.ts";
+import type { BundleFile } from "../../lib/bundle.ts";
 import { browserEffects } from "../../lib/effects.ts";
 import { takeInputs } from "../../lib/inputs.ts";
 import { Lane } from "../../lib/pool/lane.ts";
@@ -69,12 +71,12 @@ export async function createLaneAlone(
 /** Reads how a bundle has its outputs decoded, and the texts for that. */
 async function decodesOf(name: string): Promise<Pick<LoadMessage, "decodes" | "assets">> {
   const folder = `/models/${name}`;
-  const { model, assets = [] } = (await (await fetch(`${folder}/bundle.json`)).json()) as Bundle;
+  const { format, model, assets = [] } = parseBundle((await (await fetch(`${folder}/bundle.json`)).json()) as unknown);
   const decodes = model.outputs.flatMap((port) =>
     port.decode === undefined ? [] : [[port.name, port.decode] as const],
   );
   const textOf = async ({ path, chunks }: BundleFile): Promise<readonly [string, string]> => {
-    const parts = chunks.map(async ({ sha256 }) => (await fetch(`${folder}/chunks/${sha256}`)).blob());
+    const parts = chunks.map(async ({ sha256 }) => (await fetch(`${folder}/${chunkPath(format, sha256)}`)).blob());
     return [path, await new Blob(await Promise.all(parts)).text()];
   };
   return {

@@ -136,7 +136,7 @@ async function bytesOf(url: string): Promise<ArrayBuffer> {
   };
   const chunks = bundle.variants.find((x) => x.id === "f32")?.files[0]?.chunks ?? [];
   const parts = chunks.map(async ({ sha256 }) =>
-    (await fetch(new URL(`chunks/${sha256}`, new URL(url, location.href)))).blob(),
+    (await fetch(new URL(`chunks/${sha256}.bin`, new URL(url, location.href)))).blob(),
   );
   return new Blob(await Promise.all(parts)).arrayBuffer();
 }

@@ -8,6 +8,7 @@ import { Downloader } from "./download.ts";
 import { BadServer, hurried, serveBundle, weights } from "./fixtures.ts";
 import type { Trick } from "./fixtures.ts";
 import { MemoryStore } from "./memory.ts";
+import { bundleJson } from "../bundle-json.ts";
 import { identityOf } from "./manifest.ts";
 import type { Progress } from "./protocol.ts";
 import { Shelf } from "./shelf.ts";
@@ -31,7 +32,7 @@ async function bundleOf(...sizes: number[]): Promise<{ bundle: Bundle; identity:
   const contents = sizes.map((size, i) => weights(size, i + 1));
   const files = Object.fromEntries(contents.map((bytes, i) => [`file-${i}`, bytes]));
   const bundle = await serveBundle(server, "/m", files, { chunkBytes: CHUNK });
-  return { bundle, identity: await identityOf(bundle), contents };
+  return { bundle, identity: await identityOf(bundleJson(bundle)), contents };
 }
 
 interface Given {
@@ -55,7 +56,12 @@ async function loadWith(
 ): Promise<Uint8Array[]> {
   const files = bundle.variants[0]?.files ?? [];
   const options = { signal: more.signal ?? idle, onProgress: more.onProgress };
-  const blobs = await downloader.files(`${server.url}/m/bundle.json`, identity, files, options, more.mustStore);
+  const blobs = await downloader.files(
+    { url: `${server.url}/m/bundle.json`, identity, format: bundle.format },
+    files,
+    options,
+    more.mustStore,
+  );
   return Promise.all(blobs.map(async (x) => new Uint8Array(await x.arrayBuffer())));
 }
 

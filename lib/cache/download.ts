@@ -4,7 +4,7 @@
 // (worker.ts), never in the page.
 //
 // What can't be stored is still given: a full disk makes the next load slower, not this one impossible.
-import { sha256Hex } from "../bundle.ts";
+import { chunkPath, sha256Hex } from "../bundle.ts";
 import type { BundleChunk, BundleFile } from "../bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 import { release } from "../release.ts";
@@ -12,7 +12,7 @@ import { Flights } from "./flights.ts";
 import { readAll, request, retry } from "./http.ts";
 import type { NetEffects } from "./http.ts";
 import { Meter } from "./meter.ts";
-import type { Progress } from "./protocol.ts";
+import type { BundleAddress, Progress } from "./protocol.ts";
 import { PartialChunk } from "./partial.ts";
 import { keyOf } from "./shelf.ts";
 import type { Shelf } from "./shelf.ts";
@@ -115,12 +115,11 @@ export class Downloader {
   }
 
   /**
-   * Gives files of a bundle, each a blob of verified chunks, in the order given. `identity` is the bundle's, whose
-   * chunks stay when room is made for it. With `mustStore` it rejects with `quota-exceeded` where they can't be kept.
+   * Gives files of a bundle, each a blob of verified chunks, in the order given. Its chunks stay when
+   * room is made for it. With `mustStore` it rejects with `quota-exceeded` where they can't be kept.
    */
   async files(
-    bundleUrl: string,
-    identity: string,
+    { url: bundleUrl, identity, format }: BundleAddress,
     files: readonly BundleFile[],
     { signal, onProgress }: DownloadOptions,
     mustStore = false,
@@ -142,7 +141,7 @@ export class Downloader {
     const waiting = chunks.entries();
     const worker = async (): Promise<void> => {
       for (const [key, { chunk, file }] of waiting) {
-        const url = new URL(`chunks/${chunk.sha256}`, bundleUrl).href;
+        const url = new URL(chunkPath(format, chunk.sha256), bundleUrl).href;
         const here = await this.#chunk(url, chunk, identity, both, (bytes) => {
           meter.add(file, bytes, "network");
         });

@@ -4,8 +4,9 @@ import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
-import { BUNDLE_SCHEMA, CHUNK_MAX_BYTES, sha256Hex } from "../bundle.ts";
+import { CHUNK_MAX_BYTES, chunkPath, sha256Hex } from "../bundle.ts";
 import type { Bundle, BundleFile } from "../bundle.ts";
+import { bundleJson } from "../bundle-json.ts";
 import type { DownloadEffects } from "./download.ts";
 import type { Bytes } from "./store.ts";
 
@@ -260,17 +261,17 @@ export async function serveBundle(
       const chunk = bytes.slice(at, at + chunkBytes);
       const sha256 = await sha256Hex(chunk);
       chunks.push({ sha256, bytes: chunk.length });
-      server.files.set(`${folder}/chunks/${sha256}`, { bytes: chunk });
+      server.files.set(`${folder}/${chunkPath(2, sha256)}`, { bytes: chunk });
     }
     described.push({ path, bytes: bytes.length, chunks });
   }
   const port = { name: "x", dtype: "float32", dims: [1], batchAxis: null } as const;
   const bundle: Bundle = {
-    schema: BUNDLE_SCHEMA,
+    format: 2,
     model: { name, version, licence: "MIT", inputs: [port], outputs: [{ ...port, name: "y" }] },
     variants: [{ id: "f32", needs: [], files: described }],
   };
-  const text = new TextEncoder().encode(JSON.stringify(bundle));
+  const text = new TextEncoder().encode(JSON.stringify(bundleJson(bundle)));
   server.files.set(`${folder}/bundle.json`, { bytes: text, type: "application/json" });
   return bundle;
 }

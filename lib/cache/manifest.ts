@@ -1,8 +1,8 @@
 // What is stored of a model: a bundle, or a bare model as the list of its chunks. Either is known by the SHA-256 of its
 // canonical JSON, its identity.
 import * as v from "valibot";
-import { canonicalJson, CHUNK_MAX_BYTES, sha256Hex } from "../bundle.ts";
-import type { Bundle, BundleChunk } from "../bundle.ts";
+import { canonicalJson, CHUNK_MAX_BYTES, filesOf, sha256Hex } from "../bundle.ts";
+import type { Bundle, BundleChunk, BundleJson } from "../bundle.ts";
 import { parseBundle } from "../bundle-schema.ts";
 
 /** Names the schema of a bare model's list of chunks. */
@@ -16,6 +16,9 @@ export interface BareManifest {
 
 /** A bundle, or a bare model. */
 export type Manifest = Bundle | BareManifest;
+
+/** A manifest as it was received, with the fields of newer releases that it may hold: the form that is stored. */
+export type ManifestJson = BundleJson | BareManifest;
 
 const bare: v.GenericSchema<unknown, BareManifest> = v.strictObject({
   schema: v.literal(BARE_SCHEMA),
@@ -47,17 +50,16 @@ export function parseManifest(json: unknown): Manifest {
 
 /** Tells a bare model from a bundle. */
 export function isBare(manifest: Manifest): manifest is BareManifest {
-  return manifest.schema === BARE_SCHEMA;
+  return "schema" in manifest;
 }
 
-/** Computes the identity: 64 hex digits. */
-export function identityOf(manifest: Manifest): Promise<string> {
-  return sha256Hex(new TextEncoder().encode(canonicalJson(manifest)));
+/** Computes the identity of a manifest as it was received: 64 hex digits. */
+export function identityOf(json: ManifestJson): Promise<string> {
+  return sha256Hex(new TextEncoder().encode(canonicalJson(json)));
 }
 
 /** Lists all chunks, those of every variant and of the assets. */
 export function allChunks(manifest: Manifest): readonly BundleChunk[] {
   if (isBare(manifest)) return manifest.chunks;
-  const files = [...manifest.variants.flatMap((x) => x.files), ...(manifest.assets ?? [])];
-  return files.flatMap((x) => x.chunks);
+  return filesOf(manifest).flatMap((x) => x.chunks);
 }

@@ -6,6 +6,7 @@ import { isSelvedgeError } from "../errors.ts";
 import { Downloader } from "./download.ts";
 import { BadServer, hurried, serveBundle, weights } from "./fixtures.ts";
 import { look } from "./look.ts";
+import { bundleJson } from "../bundle-json.ts";
 import { identityOf } from "./manifest.ts";
 import { MemoryStore } from "./memory.ts";
 import { open } from "./open.ts";
@@ -55,7 +56,7 @@ function wish(more: Partial<Wish> = {}): Wish {
 async function release(version: string, ...seeds: number[]): Promise<{ bundle: Bundle; identity: string }> {
   const bytes = new Uint8Array(seeds.flatMap((seed) => [...weights(CHUNK, seed)]));
   const bundle = await serveBundle(server, "/m", { "m.onnx": bytes }, { chunkBytes: CHUNK, version });
-  return { bundle, identity: await identityOf(bundle) };
+  return { bundle, identity: await identityOf(bundleJson(bundle)) };
 }
 
 const address = (): string => `${server.url}/m/bundle.json`;

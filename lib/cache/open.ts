@@ -4,8 +4,8 @@
 // Which of two versions is used is the caller's policy: the server's, the stored one where the server is away (`first`);
 // the stored one at once, the server's for the next time (`later`); the stored one for as long as there is one, until
 // `engine.update` says otherwise (`never`); or none but the one with a given identity.
-import { BUNDLE_SCHEMA, bundleIdentity } from "../bundle.ts";
-import type { Bundle } from "../bundle.ts";
+import { BUNDLE_MAX_BYTES, bundleIdentity } from "../bundle.ts";
+import type { Bundle, BundleJson } from "../bundle.ts";
 import { parseBundle } from "../bundle-schema.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 import { SIGNATURE_MAX_BYTES, verify } from "../signature.ts";
@@ -39,7 +39,6 @@ export type Policy = Pick<Wish, "trust" | "update" | "identity" | "name" | "seen
 const ASK_MS = 5_000;
 /** So long after a stored bundle was opened it is noted when that was. */
 const NOTE_MS = 1_000;
-const JSON_MAX_BYTES = 16 * 1024 * 1024;
 
 /** Opens an absolute address, or bytes. */
 export async function open(
@@ -141,18 +140,18 @@ async function fromServer(
   const { trust, identity: wanted } = policy;
   const attempts = async (): Promise<number> => ((await reading) === null ? ATTEMPTS.network : 1);
   const [json, signature] = await Promise.all([
-    downloader.json(url, JSON_MAX_BYTES, signal, attempts),
+    downloader.json(url, BUNDLE_MAX_BYTES, signal, attempts),
     trust.length === 0 ? null : fetchSignature(url, downloader, signal, attempts),
   ]);
   const bundle = parseBundle(json);
-  const identity = await bundleIdentity(bundle);
+  const identity = await bundleIdentity(json as BundleJson);
   checkName(url, bundle, policy);
   const claim = await checkTrust(bundle, identity, signature, trust, downloader);
   if (wanted !== undefined && identity !== wanted) throw otherVersion(url, identity, wanted);
   const seen = claim === null ? null : await checkSeen(url, claim, policy, downloader, remembers);
   if (remembers) {
     const remember = (shelf: Shelf): Promise<void> =>
-      shelf.remember(bundle, { url, identity, validator: null, signature });
+      shelf.remember(json as BundleJson, { url, identity, validator: null, signature });
     // A manifest stands there before its chunks; one that is there already only gets a new time.
     if ((await reading)?.identity === identity) later(downloader, remember);
     else if (downloader.shelf !== null) await remember(downloader.shelf).catch(() => undefined);
@@ -270,7 +269,7 @@ function asked(bundle: Bundle, identity: string, data: Blob | null): OpenedBundl
 
 function madeUp(name: string, data: Blob): Bundle {
   return {
-    schema: BUNDLE_SCHEMA,
+    format: 2,
     model: { name: name || "model", version: "0", licence: "unknown", inputs: [], outputs: [] },
     variants: [{ id: "model", needs: [], files: [{ path: "model.onnx", bytes: data.size, chunks: [] }] }],
   };

@@ -1,8 +1,9 @@
 // What the page needs to know of an opened bundle, and no more: how the model may be run on this device, and what goes in
 // and comes out. The choice is made here, in the worker, because its rules and sentences would weigh on every page.
-import type { DecodeSpec, ImageSpec } from "../bundle.ts";
+import type { DecodeSpec, ImageSpec, Unknown } from "../bundle.ts";
 import { candidates, settled, whySpared } from "../choose.ts";
 import type { Candidate } from "../choose.ts";
+import { SelvedgeError } from "../errors.ts";
 import type { OpenedBundle } from "./open.ts";
 import type { Plan, Wish } from "./protocol.ts";
 
@@ -11,7 +12,8 @@ export function plan(
   { bundle, identity, data, seen, refused }: OpenedBundle,
   { device, backends, pins, crashed }: Wish,
 ): Plan {
-  const { name, inputs, outputs, typical = {} } = bundle.model;
+  if (bundle.unknown !== undefined) throw newerError(bundle.model.name, bundle.unknown);
+  const { name, inputs, outputs, exampleDims: typical = {} } = bundle.model;
   const hasCrashed = (x: Candidate): boolean =>
     crashed.some(({ backend, variant }) => backend === x.backend && variant.id === x.variant.id);
   const usual = candidates(bundle, device, backends, pins);
@@ -27,6 +29,7 @@ export function plan(
   }
   return {
     name,
+    format: bundle.format,
     identity,
     declared: data === null ? { inputs, outputs } : null,
     images,
@@ -41,4 +44,11 @@ export function plan(
     refused,
     data,
   };
+}
+
+/** Makes the error for a model that asks for something that only a newer release knows. */
+function newerError(model: string, { kind, word, at }: Unknown): SelvedgeError {
+  const thing = kind === "step" ? `the processing step "${word}"` : `the chunk encoding "${word}"`;
+  const message = `${model} can't run here: this release does not know ${thing} of "${at}". A newer release of selvedge may know it.`;
+  return new SelvedgeError("no-backend", message, { model, [kind]: word, at });
 }

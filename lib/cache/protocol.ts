@@ -1,6 +1,6 @@
 // The thread line to the worker that fetches models: messages as types. Downloading, hashing and checking a bundle
 // happen there, so that none of it costs the page's thread or its first bytes of script.
-import type { BundleFile, DecodeSpec, ImageSpec } from "../bundle.ts";
+import type { BundleFile, BundleFormat, DecodeSpec, ImageSpec } from "../bundle.ts";
 import type { Candidate, Pins, Placement } from "../choose.ts";
 import type { Why } from "../why.ts";
 import type { BackendName, DeviceFacts } from "../device.ts";
@@ -99,6 +99,8 @@ export interface Updated {
 /** A model found, and how it may be run here. */
 export interface Plan {
   readonly name: string;
+  /** The schema of its bundle. */
+  readonly format: BundleFormat;
   /** 64 hex digits: the SHA-256 of the bundle's canonical JSON, or of the list of a bare model's chunks. */
   readonly identity: string;
   /** What the bundle says that the model takes and gives; null for a bare model, which tells it once it is loaded. */
@@ -133,6 +135,8 @@ export type StoreChoice = "auto" | "memory" | false;
 export interface BundleAddress {
   readonly url: string;
   readonly identity: string;
+  /** Says how its chunks are named. */
+  readonly format: BundleFormat;
 }
 
 /** What is stored on the device for this site. */

@@ -1,7 +1,9 @@
 // What is stored of bundles, and what goes first when room is made.
 import { expect, test } from "vitest";
-import { BUNDLE_SCHEMA, sha256Hex } from "../bundle.ts";
-import type { Bundle, BundleChunk } from "../bundle.ts";
+import { sha256Hex } from "../bundle.ts";
+import { bundleJson } from "../bundle-json.ts";
+import { parseBundle } from "../bundle-schema.ts";
+import type { Bundle, BundleChunk, BundleJson } from "../bundle.ts";
 import { weights } from "./fixtures.ts";
 import { identityOf } from "./manifest.ts";
 import { MemoryStore } from "./memory.ts";
@@ -12,6 +14,7 @@ const CHUNK = 1_000;
 
 interface Made {
   readonly bundle: Bundle;
+  readonly json: BundleJson;
   readonly identity: string;
   readonly url: string;
   readonly chunks: readonly { readonly chunk: BundleChunk; readonly bytes: Bytes }[];
@@ -26,12 +29,17 @@ async function make(name: string, ...seeds: number[]): Promise<Made> {
   }
   const port = { name: "x", dtype: "float32", dims: [1], batchAxis: null } as const;
   const file = { path: "m.onnx", bytes: CHUNK * seeds.length, chunks: chunks.map((x) => x.chunk) };
-  const bundle: Bundle = {
-    schema: BUNDLE_SCHEMA,
+  const json = bundleJson({
     model: { name, version: "1", licence: "MIT", inputs: [port], outputs: [{ ...port, name: "y" }] },
     variants: [{ id: "f32", needs: [], files: [file] }],
+  });
+  return {
+    bundle: parseBundle(json),
+    json,
+    chunks,
+    identity: await identityOf(json),
+    url: `https://app.test/${name}/bundle.json`,
   };
-  return { bundle, chunks, identity: await identityOf(bundle), url: `https://app.test/${name}/bundle.json` };
 }
 
 function clock(): () => number {
@@ -39,8 +47,8 @@ function clock(): () => number {
   return () => (ms += 10);
 }
 
-async function store(shelf: Shelf, { bundle, identity, url, chunks }: Made): Promise<void> {
-  await shelf.remember(bundle, { url, identity, validator: null, signature: null });
+async function store(shelf: Shelf, { json, identity, url, chunks }: Made): Promise<void> {
+  await shelf.remember(json, { url, identity, validator: null, signature: null });
   for (const { chunk, bytes } of chunks) await shelf.keep(chunk, bytes, new Set([identity]));
 }
 
@@ -79,8 +87,8 @@ test("of what an address led to the newest counts, and only that is kept", async
   const memory = new MemoryStore();
   const shelf = new Shelf(memory, () => 5_000); // a clock that stands still
   const [a, b] = [await make("a", 1), await make("b", 2)];
-  for (const { bundle, identity } of [a, b, a, b])
-    await shelf.remember(bundle, { url: a.url, identity, validator: null, signature: null });
+  for (const { json, identity } of [a, b, a, b])
+    await shelf.remember(json, { url: a.url, identity, validator: null, signature: null });
   expect((await shelf.source(a.url))?.identity).toBe(b.identity);
   expect((await memory.names()).filter((x) => x.startsWith("source-")).length).toBe(1);
   expect((await memory.names()).filter((x) => x.startsWith("used-")).length).toBe(2);

@@ -16,7 +16,7 @@ import type { BundleChunk } from "../bundle.ts";
 import { isSelvedgeError } from "../errors.ts";
 import { release } from "../release.ts";
 import { allChunks, identityOf, isBare, parseManifest } from "./manifest.ts";
-import type { Manifest } from "./manifest.ts";
+import type { Manifest, ManifestJson } from "./manifest.ts";
 import { joinReleases, readReleases, writeReleases } from "./releases.ts";
 import type { Releases } from "./releases.ts";
 import type { Bytes, Store } from "./store.ts";
@@ -131,9 +131,9 @@ export class Shelf {
   }
 
   /** Remembers a bundle before its chunks come, and what led to it. */
-  async remember(manifest: Manifest, source: Source): Promise<void> {
+  async remember(json: ManifestJson, source: Source): Promise<void> {
     const names = await this.store.names();
-    const text = new TextEncoder().encode(canonicalJson(manifest));
+    const text = new TextEncoder().encode(canonicalJson(json));
     if (!names.includes(`bundle-${source.identity}`)) await this.store.write(`bundle-${source.identity}`, text);
     const address = await addressOf(source.url);
     const known = await this.source(source.url);
@@ -152,8 +152,9 @@ export class Shelf {
     const bytes = await this.store.read(`bundle-${identity}`);
     if (bytes === null) return null;
     try {
-      const manifest = parseManifest(JSON.parse(new TextDecoder().decode(bytes)) as unknown);
-      if ((await identityOf(manifest)) === identity) return manifest;
+      const json = JSON.parse(new TextDecoder().decode(bytes)) as ManifestJson;
+      const manifest = parseManifest(json);
+      if ((await identityOf(json)) === identity) return manifest;
     } catch {
       // damaged: gone, as below
     }

@@ -7,6 +7,7 @@ import { isSelvedgeError } from "../errors.ts";
 import { sign, toBase64 } from "../signature.ts";
 import { Downloader } from "./download.ts";
 import { BadServer, hurried, serveBundle, weights } from "./fixtures.ts";
+import { bundleJson } from "../bundle-json.ts";
 import { identityOf } from "./manifest.ts";
 import { MemoryStore } from "./memory.ts";
 import { open } from "./open.ts";
@@ -69,7 +70,7 @@ function wish(keys: readonly Key[], more: Partial<Wish> = {}): Wish {
 async function publish(version: string, seed: number, { path = "/m", name = "test" } = {}): Promise<string> {
   const files = { "m.onnx": weights(CHUNK, seed) };
   const bundle: Bundle = await serveBundle(server, path, files, { chunkBytes: CHUNK, version, name });
-  return identityOf(bundle);
+  return identityOf(bundleJson(bundle));
 }
 
 interface SignOptions {

@@ -20,13 +20,12 @@ export async function update(
   if (wish.update === "later" && before !== undefined && downloader.effects.connection().saveData)
     return { identity: before, isNew: false, fetchedBytes: 0 };
   const opened = await openNewest(url, wish, downloader, signal);
-  const { candidates, settled, assets } = plan(opened, wish);
+  const { candidates, settled, assets, format } = plan(opened, wish);
   const wanted = candidates.filter((x) => settled === null || x.backend === settled.backend);
   const files = [...wanted.flatMap((x) => x.variant.files), ...assets];
   let fetchedBytes = 0;
   await downloader.files(
-    url,
-    opened.identity,
+    { url, identity: opened.identity, format },
     files,
     {
       signal,

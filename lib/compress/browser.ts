@@ -83,14 +83,14 @@ export class CheckBrowser {
 
   /** Runs a variant of a bundle on feeds, pinned to a backend. */
   async run(
-    { bundle, chunks }: PackedBundle,
+    { json, chunks }: PackedBundle,
     variant: string,
     backend: "webgpu" | "wasm",
     feeds: readonly Feed[],
   ): Promise<BrowserRun> {
     this.#files.clear();
-    this.#files.set("/bundle/bundle.json", new TextEncoder().encode(canonicalJson(bundle)));
-    for (const [sha256, bytes] of chunks) this.#files.set(`/bundle/chunks/${sha256}`, bytes);
+    this.#files.set("/bundle/bundle.json", new TextEncoder().encode(canonicalJson(json)));
+    for (const [sha256, bytes] of chunks) this.#files.set(`/bundle/chunks/${sha256}.bin`, bytes);
     const told = feeds.map((feed) =>
       Object.entries(feed).map(([name, { dtype, dims, data }]) => ({
         name,

@@ -36,6 +36,7 @@ import { runReference, samplesFor } from "./run-reference.ts";
 import { firstFeeds, samplesOf } from "./samples.ts";
 import type { Samples } from "./samples.ts";
 import { describeSearch } from "./search-report.ts";
+import { makeScore } from "./score.ts";
 import { search } from "./search.ts";
 import type { SearchOutcome } from "./search.ts";
 import { measureSensitivity } from "./sensitivity.ts";
@@ -352,7 +353,9 @@ function variantOf(
     ...(form.session === undefined ? {} : { session: form.session }),
     files: [{ path: "model.onnx", bytes, borders: tensorBorders(bytes) }],
     ...(report.score !== null &&
-      reference !== null && { metric: { name: metric.name, value: report.score, reference, n: samples.n } }),
+      reference !== null && {
+        score: makeScore(metric.name, report.score, reference, samples.n, metric.isMean === true),
+      }),
     ...(wasm?.speed === undefined ? {} : { speed: { wasm: wasm.speed } }),
     assignment: { ...(webgpu && { webgpu }), ...(wasm?.assignment && { wasm: wasm.assignment }) },
     ...(unchecked.length > 0 && { unchecked }),

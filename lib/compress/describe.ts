@@ -2,6 +2,7 @@
 // with the samples.
 import { readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { chunkPath } from "../bundle.ts";
 import type { Bundle, BundleInput } from "../bundle.ts";
 import { parseBundle } from "../bundle-schema.ts";
 import { createTextReaders } from "../preprocess/text.ts";
@@ -39,14 +40,14 @@ export async function describe(model: OnnxModel, path: string, bundle: string | 
 
 /** Adds what a sample tells: usual sizes of the symbolic dims, where the description has none. */
 export function withTypical(description: Description, feed: Feed | undefined): Description {
-  if (description.typical !== undefined || feed === undefined) return description;
-  const typical: Record<string, number> = {};
+  if (description.exampleDims !== undefined || feed === undefined) return description;
+  const exampleDims: Record<string, number> = {};
   for (const { name, dims } of description.inputs)
     for (const [i, dim] of dims.entries()) {
       const size = feed[name]?.dims[i] ?? 0;
-      if (typeof dim === "string" && size >= 1 && size <= 65_536) typical[dim] ??= size;
+      if (typeof dim === "string" && size >= 1 && size <= 65_536) exampleDims[dim] ??= size;
     }
-  return Object.keys(typical).length === 0 ? description : { ...description, typical };
+  return Object.keys(exampleDims).length === 0 ? description : { ...description, exampleDims };
 }
 
 /**
@@ -113,8 +114,8 @@ export function readersOf(bundle: string | undefined, inputs: readonly BundleInp
 /** Reads the label tables and the like of the bundle that describes the model, for the new one. */
 export function assetsOf(bundle: string | undefined): PackFile[] {
   if (bundle === undefined) return [];
-  const { assets = [] } = parseBundle(JSON.parse(readFileSync(bundle, "utf8")) as unknown);
-  const chunk = (sha256: string): Uint8Array => readFileSync(join(dirname(bundle), "chunks", sha256));
+  const { format, assets = [] } = parseBundle(JSON.parse(readFileSync(bundle, "utf8")) as unknown);
+  const chunk = (sha256: string): Uint8Array => readFileSync(join(dirname(bundle), chunkPath(format, sha256)));
   return assets.map(({ path, chunks }) => ({ path, bytes: joinPieces(chunks.map((x) => chunk(x.sha256))) }));
 }
 

@@ -46,7 +46,7 @@ describe("writeBundle", () => {
     const bundle = parseBundle(JSON.parse(await readFile(join(folder, "small/bundle.json"), "utf8")));
     const parts = await Promise.all(
       (bundle.variants[1]?.files[0]?.chunks ?? []).map(async ({ sha256, bytes }) => {
-        const chunk = await readFile(join(folder, "small/chunks", sha256));
+        const chunk = await readFile(join(folder, "small/chunks", `${sha256}.bin`));
         expect(chunk.length).toBe(bytes);
         expect(await sha256Hex(new Uint8Array(chunk))).toBe(sha256);
         return chunk;
@@ -96,7 +96,7 @@ test("each chunk stands beside it as brotli where that is smaller, and is the sa
   expect(small.length).toBeGreaterThan(0);
   for (const name of small) {
     const opened = brotliDecompressSync(await readFile(join(folder, "b", "chunks", name)));
-    expect(await sha256Hex(new Uint8Array(opened))).toBe(name.slice(0, -3));
+    expect(await sha256Hex(new Uint8Array(opened))).toBe(name.slice(0, -7));
   }
   expect(brotliBytes).toBeLessThan(chunkBytes / 10);
 });

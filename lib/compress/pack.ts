@@ -1,4 +1,4 @@
-// Writes a bundle: `bundle.json` and `chunks/<sha256>`. The same input gives the same bytes, and so the same identity.
+// Writes a bundle: `bundle.json` and `chunks/<sha256>.bin`. The same input gives the same bytes, and so the same identity.
 //
 // The directory appears whole or not at all: everything is written beside it and then renamed into place. Where chunks
 // end is said by cut.ts: a weight that did not change keeps its chunk in the next version, and two variants that share
@@ -8,8 +8,9 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { brotliCompress, constants } from "node:zlib";
 import { parseBundle } from "../bundle-schema.ts";
-import { BUNDLE_SCHEMA, bundleIdentity, canonicalJson, sha256Hex } from "../bundle.ts";
-import type { Bundle, BundleFile, Variant } from "../bundle.ts";
+import { bundleIdentity, canonicalJson, chunkPath, sha256Hex } from "../bundle.ts";
+import type { Bundle, BundleFile, BundleJson, Variant } from "../bundle.ts";
+import { bundleJson } from "../bundle-json.ts";
 import { cutChunks } from "./cut.ts";
 import { writeSynced } from "./durable.ts";
 import { checkReplaceable, freshBeside, replaceBundle } from "./replace-bundle.ts";
@@ -36,6 +37,8 @@ export interface PackInput {
 
 /** A bundle in memory: its description, and its chunks by their hash. */
 export interface PackedBundle {
+  /** The content of `bundle.json`. */
+  readonly json: BundleJson;
   readonly bundle: Bundle;
   readonly chunks: ReadonlyMap<string, Uint8Array<ArrayBuffer>>;
 }
@@ -76,8 +79,8 @@ export async function packBundle(input: PackInput): Promise<PackedBundle> {
   const variants: Variant[] = [];
   for (const variant of input.variants) variants.push({ ...variant, files: await packAll(variant.files) });
   const assets = await packAll(input.assets ?? []);
-  const bundle = { schema: BUNDLE_SCHEMA, model: input.model, variants, ...(assets.length > 0 ? { assets } : {}) };
-  return { bundle: parseBundle(bundle), chunks };
+  const json = bundleJson({ model: input.model, variants, assets });
+  return { json, bundle: parseBundle(json), chunks };
 }
 
 /**
@@ -95,7 +98,7 @@ export async function writeBundle(directory: string, input: PackInput): Promise<
  */
 export async function writePacked(
   directory: string,
-  { bundle, chunks }: PackedBundle,
+  { json, bundle, chunks }: PackedBundle,
   { precompress = true }: { precompress?: boolean } = {},
 ): Promise<Packed> {
   await checkReplaceable(directory);
@@ -104,14 +107,14 @@ export async function writePacked(
   let brotliBytes = 0;
   try {
     await mkdir(join(fresh, "chunks"), { recursive: true });
-    for (const [sha256, bytes] of chunks) await writeSynced(join(fresh, "chunks", sha256), [bytes]);
+    for (const [sha256, bytes] of chunks) await writeSynced(join(fresh, chunkPath(2, sha256)), [bytes]);
     if (precompress) brotliBytes = await writeCompressed(join(fresh, "chunks"), chunks, chunkBytes);
-    await writeSynced(join(fresh, "bundle.json"), [new TextEncoder().encode(`${canonicalJson(bundle)}\n`)]);
+    await writeSynced(join(fresh, "bundle.json"), [new TextEncoder().encode(`${canonicalJson(json)}\n`)]);
     await replaceBundle(fresh, directory);
   } finally {
     await rm(fresh, { recursive: true, force: true });
   }
-  return { bundle, identity: await bundleIdentity(bundle), chunkBytes, brotliBytes };
+  return { bundle, identity: await bundleIdentity(json), chunkBytes, brotliBytes };
 }
 
 /** Compresses chunks two at a time, on the threads that Node keeps for it; one that would not shrink has no second file. */

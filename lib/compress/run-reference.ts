@@ -26,7 +26,7 @@ export interface SampleOptions {
 /** Opens the samples that are given, or makes inputs up with which the model runs. */
 export async function samplesFor(
   path: string,
-  { inputs, typical = {} }: Description,
+  { inputs, exampleDims: typical = {} }: Description,
   source: OnnxModel,
   options: SampleOptions,
   notes: string[],

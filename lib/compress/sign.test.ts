@@ -52,7 +52,7 @@ test("a chunk that was exchanged is found, before signing and after", async () =
   const { variants } = JSON.parse(await readFile(join(bundle, "bundle.json"), "utf8")) as {
     variants: { files: { chunks: { sha256: string }[] }[] }[];
   };
-  const chunk = join(bundle, "chunks", variants[0]?.files[0]?.chunks[0]?.sha256 ?? "");
+  const chunk = join(bundle, "chunks", `${variants[0]?.files[0]?.chunks[0]?.sha256 ?? ""}.bin`);
   await writeFile(chunk, Uint8Array.of(1, 2, 4));
   expect(await refusal()).toBe("altered");
   await expect(signBundle(bundle, { key })).rejects.toThrow(/other bytes/);

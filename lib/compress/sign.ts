@@ -2,13 +2,14 @@
 // lib/signature.ts says what is signed and what a page refuses.
 import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { bundleIdentity, sha256Hex } from "../bundle.ts";
-import type { Bundle } from "../bundle.ts";
+import { bundleIdentity, filesOf } from "../bundle.ts";
+import type { Bundle, BundleJson } from "../bundle.ts";
 import { parseBundle } from "../bundle-schema.ts";
 import { SelvedgeError } from "../errors.ts";
 import { isSignature, sign, toBase64, verify } from "../signature.ts";
 import type { Claim, Signature } from "../signature.ts";
 import { writeWhole } from "./files.ts";
+import { readChunk } from "./read-bundle.ts";
 
 /** How a bundle is signed. */
 export interface SignOptions {
@@ -97,21 +98,17 @@ async function readBundle(folder: string): Promise<{ bundle: Bundle; identity: s
   const path = join(folder, "bundle.json");
   const text = await readIfThere(path);
   if (text === null) throw new TypeError(`${folder} holds no bundle.json: name the bundle's own folder`);
-  const bundle = parseBundle(parseJson(path, text));
-  return { bundle, identity: await bundleIdentity(bundle) };
+  const json = parseJson(path, text);
+  return { bundle: parseBundle(json), identity: await bundleIdentity(json as BundleJson) };
 }
 
-async function checkChunks(folder: string, { variants, assets = [] }: Bundle): Promise<void> {
-  const files = [...variants.flatMap((x) => x.files), ...assets];
-  const chunks = new Map(files.flatMap((x) => x.chunks).map((x) => [x.sha256, x.bytes]));
-  for (const [sha256, bytes] of chunks) {
-    const path = join(folder, "chunks", sha256);
-    const data = await readFile(path).catch(() => null);
-    const isWhole = data?.byteLength === bytes && (await sha256Hex(Uint8Array.from(data))) === sha256;
-    if (isWhole) continue;
-    const what = data === null ? "is missing" : "holds other bytes than its name says";
-    throw new SelvedgeError("integrity-failed", `${path} ${what}.`, { reason: "altered", chunk: sha256 });
-  }
+async function checkChunks(folder: string, bundle: Bundle): Promise<void> {
+  const chunks = new Map(
+    filesOf(bundle)
+      .flatMap((x) => x.chunks)
+      .map((x) => [x.sha256, x]),
+  );
+  for (const chunk of chunks.values()) await readChunk({ folder, bundle }, chunk);
 }
 
 async function readSignature(folder: string): Promise<Signature | null> {

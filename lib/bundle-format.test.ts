@@ -1,0 +1,233 @@
+// Schema 2, its way into memory and back, and what a newer release may add.
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { BUNDLE_MAX_BYTES } from "./bundle.ts";
+import { bundleJson } from "./bundle-json.ts";
+import { parseBundle } from "./bundle-schema.ts";
+import { isSelvedgeError } from "./errors.ts";
+
+const chunk = { sha256: "a".repeat(64), bytes: 100, encoding: "br", wireBytes: 60 };
+const file = { path: "model.onnx", bytes: 100, chunks: [chunk] };
+const other = { sha256: "b".repeat(64), bytes: 10 };
+const asset = { path: "labels.txt", bytes: 10, chunks: [other] };
+const port = { dtype: "float32", dims: ["batch", 5], batchAxis: 0 };
+const variant = { id: "f32", needs: [] as string[], files: [file], wireBytes: 60 };
+const valid = {
+  schema: "selvedge/bundle@2",
+  model: {
+    name: "m",
+    version: "1.0.0",
+    licence: "MIT",
+    inputs: [{ ...port, name: "x" }],
+    outputs: [{ ...port, name: "y" }],
+    exampleDims: { batch: 1 },
+  },
+  variants: [variant],
+  assets: [asset],
+};
+const image = { resize: { mode: "exact", width: 8, height: 8 }, channels: "rgb", layout: "nchw" };
+const withOutput = (postprocess: unknown): unknown => ({
+  ...valid,
+  model: { ...valid.model, outputs: [{ ...port, name: "y", postprocess }] },
+});
+const withInput = (change: object): unknown => ({
+  ...valid,
+  model: { ...valid.model, inputs: [{ ...port, name: "x", dims: ["batch", 3, 8, 8], ...change }] },
+});
+const withVariant = (change: object): unknown => ({ ...valid, variants: [{ ...variant, ...change }] });
+const withChunk = (change: object, wireBytes?: number): unknown =>
+  withVariant({ files: [{ ...file, chunks: [{ ...chunk, ...change }] }], wireBytes });
+
+function refusal(json: unknown): string | null {
+  try {
+    parseBundle(json);
+    return null;
+  } catch (error) {
+    if (isSelvedgeError(error) && error.code === "bundle-invalid") return error.message;
+    throw error;
+  }
+}
+
+test("a bundle in memory becomes the JSON that it was read from", () => {
+  const full = {
+    ...valid,
+    model: {
+      ...valid.model,
+      inputs: [{ ...port, name: "x", dims: ["batch", 3, 8, 8], preprocess: [{ step: "image", ...image }] }],
+      outputs: [
+        { ...port, name: "y", postprocess: [{ step: "softmax" }, { step: "labels", asset: "labels.txt", top: 3 }] },
+        { ...port, name: "z", postprocess: [{ step: "ctc", asset: "labels.txt" }] },
+      ],
+    },
+    variants: [
+      {
+        ...variant,
+        session: { wasm: { "session.disable_quant_qdq": "1" } },
+        memoryBytes: { wasm: 1_000 },
+        score: { name: "top1", n: 100, value: 0.9, low: 0.8, high: 0.95, reference: { value: 0.91 } },
+        golden: {
+          inputs: { path: "golden-inputs.safetensors", bytes: 10, chunks: [other] },
+          outputs: { path: "golden-outputs.safetensors", bytes: 10, chunks: [other] },
+        },
+      },
+    ],
+  };
+  const { format, ...bundle } = parseBundle(full);
+  expect(format).toBe(2);
+  expect(bundle.model.outputs[0]?.decode).toEqual({ op: "labels", asset: "labels.txt", top: 3, logits: true });
+  expect(bundle.model.inputs[0]?.image).toEqual(image);
+  expect(bundleJson(bundle)).toEqual(full);
+});
+
+test("a bundle of schema 1 is the same in memory as its schema 2 form, but for the format", () => {
+  const { exampleDims, ...model } = valid.model;
+  const old = {
+    schema: "selvedge/bundle@1",
+    model: {
+      ...model,
+      inputs: [{ ...port, name: "x", dims: ["batch", 3, 8, 8], image }],
+      outputs: [{ ...port, name: "y", decode: { op: "labels", asset: "labels.txt", logits: true } }],
+      typical: exampleDims,
+    },
+    variants: [
+      {
+        id: "f32",
+        needs: [],
+        files: [{ ...file, chunks: [{ sha256: chunk.sha256, bytes: 100 }] }],
+        metric: { name: "top1", value: 0.9, reference: 0.91, n: 100 },
+      },
+    ],
+    assets: [asset],
+  };
+  const first = parseBundle(old);
+  expect(first.variants[0]?.score).toEqual({ name: "top1", n: 100, value: 0.9, reference: { value: 0.91 } });
+  expect({ ...parseBundle(bundleJson(first)), format: 1 }).toEqual(first);
+});
+
+test("fields that this release does not know are ignored, wherever they stand", () => {
+  const fresh = {
+    ["later"]: { deeply: [1, { nested: true }] },
+    image: "x",
+    decode: 7,
+    format: 9,
+    unknown: { at: "x" },
+  };
+  const extend = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(extend);
+    if (typeof value !== "object" || value === null) return value;
+    return {
+      ...fresh,
+      ...Object.fromEntries(Object.entries(value).map(([k, x]) => [k, k === "exampleDims" ? x : extend(x)])),
+    };
+  };
+  expect(parseBundle(extend(valid))).toEqual(parseBundle(valid));
+});
+
+test("a step that this release does not know, or can't run where it stands, is told and fails nothing", () => {
+  const unknownOf = (json: unknown) => parseBundle(json).unknown;
+  expect(unknownOf(withOutput([{ step: "boxes", classes: 80 }]))).toEqual({ at: "y", kind: "step", word: "boxes" });
+  expect(unknownOf(withOutput([{ step: "softmax" }, { step: "boxes" }]))).toMatchObject({ word: "boxes" });
+  expect(unknownOf(withOutput([{ step: "argmax" }, { step: "softmax" }]))).toMatchObject({ word: "softmax" });
+  expect(unknownOf(withInput({ preprocess: [{ step: "audio", rate: 16_000 }] }))).toMatchObject({
+    at: "x",
+    word: "audio",
+  });
+  expect(unknownOf(withInput({ preprocess: [{ step: "constructor" }] }))).toMatchObject({ word: "constructor" });
+  expect(unknownOf(withOutput([{ step: "softmax", later: 1 }]))).toBeUndefined();
+  expect(refusal(withOutput([{ step: "ctc" }]))).toContain("asset");
+  expect(refusal(withOutput([{ step: "labels", asset: "other.txt" }]))).toContain("other.txt");
+});
+
+test("a chunk encoding that this release does not know keeps its variant from this device, an asset's the model", () => {
+  expect(parseBundle(withChunk({ encoding: "zstd" })).variants[0]?.needs).toEqual(["encoding:zstd"]);
+  expect(parseBundle(valid).variants[0]?.needs).toEqual([]);
+  const assets = [{ ...asset, chunks: [{ ...other, encoding: "zstd", wireBytes: 5 }] }];
+  expect(parseBundle({ ...valid, assets }).unknown).toEqual({ at: "labels.txt", kind: "encoding", word: "zstd" });
+});
+
+test("session entries: known ones pass, unknown ones of ONNX Runtime keep the variant away, files are refused (store-C9)", () => {
+  const needsOf = (entry: string) =>
+    parseBundle(withVariant({ session: { wasm: { [entry]: "1" } } })).variants[0]?.needs;
+  expect(needsOf("session.disable_quant_qdq")).toEqual([]);
+  expect(needsOf("session.later_switch")).toEqual(["session:session.later_switch"]);
+  for (const entry of [
+    "session.load_model_format",
+    "session.save_model_format",
+    "session.optimized_model_external_initializers_file_name",
+    "session.model_external_initializers_file_folder_path",
+    "ep.context_file_path",
+    "ep.context_enable",
+    "session.collect_node_memory_stats_to_file",
+  ])
+    expect(refusal(withVariant({ session: { webgpu: { [entry]: "x" } } })), entry).not.toBeNull();
+});
+
+test.each(["__proto__", "constructor", "prototype", "toString", "valueOf"])(
+  "a port or a dim called %s is refused (store-C21, processing-L7)",
+  (name) => {
+    expect(refusal(withInput({ name }))).not.toBeNull();
+    expect(refusal(withInput({ dims: ["batch", 3, 8, name] }))).not.toBeNull();
+    expect(refusal({ ...valid, model: { ...valid.model, outputs: [{ ...port, name }] } })).not.toBeNull();
+    expect(refusal(withInput({ name: `${name}s` }))).toBeNull();
+  },
+);
+
+test.each<[string, unknown]>([
+  ["an encoding without its size", withChunk({ wireBytes: undefined })],
+  ["a plain chunk of another size on the wire", withChunk({ encoding: undefined })],
+  ["more bytes on the wire than in the chunk", withChunk({ wireBytes: 101 })],
+  ["another size on the wire than its chunks have", withVariant({ wireBytes: 61 })],
+  [
+    "one hash in two encodings",
+    { ...valid, assets: [{ ...asset, bytes: 100, chunks: [{ sha256: chunk.sha256, bytes: 100 }] }] },
+  ],
+  [
+    "a golden answer that its chunks do not fill",
+    withVariant({ golden: { inputs: { ...asset, bytes: 11 }, outputs: asset } }),
+  ],
+])("%s is refused", (_, json) => {
+  expect(refusal(json)).not.toBeNull();
+});
+
+test("chunks that a few bytes on the wire can't be are refused", () => {
+  const chunks = Array.from({ length: 1_000 }, (_, i) => ({
+    sha256: i.toString(16).padStart(64, "0"),
+    bytes: 2 ** 22,
+    encoding: "br",
+    wireBytes: 20,
+  }));
+  expect(
+    refusal(withVariant({ files: [{ ...file, bytes: 1_000 * 2 ** 22, chunks }], wireBytes: undefined })),
+  ).toContain("on the wire");
+});
+
+test("half a megabyte of wrong chunks costs little memory and time (store-A5)", () => {
+  const count = (512 * 1024) / 3;
+  const text = JSON.stringify(withVariant({ files: [] })).replace(
+    '"files":[]',
+    `"files":[{"path":"m","bytes":1,"chunks":[${Array(Math.floor(count)).fill("{}").join(",")}]}]`,
+  );
+  expect(text.length).toBeLessThan(BUNDLE_MAX_BYTES);
+  const json: unknown = JSON.parse(text);
+  const before = process.memoryUsage().heapUsed;
+  expect(refusal(json)).toContain("sha256");
+  expect(process.memoryUsage().heapUsed - before).toBeLessThan(30e6);
+});
+
+test("what is nested too deep, or holds too many values, is refused without recursion (store-A5)", () => {
+  const deep: unknown = JSON.parse(`${"[".repeat(100_000)}${"]".repeat(100_000)}`);
+  expect(refusal({ ...valid, later: deep })).toContain("nested");
+  const many = Array(BUNDLE_MAX_BYTES / 2).fill(0);
+  expect(refusal({ ...valid, later: many })).toContain("more than");
+});
+
+test("any list of words as steps is read, and unknown is told exactly where it can't be run", () => {
+  const step = fc.constantFrom("softmax", "argmax", "boxes", "later");
+  const runnable = new Set(["", "softmax", "argmax"]);
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 4 }), (words) => {
+      const { unknown } = parseBundle(withOutput(words.map((x) => ({ step: x }))));
+      expect(unknown === undefined).toBe(runnable.has(words.join(",")));
+    }),
+  );
+});

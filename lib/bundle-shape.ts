@@ -1,0 +1,166 @@
+// The shapes that a `bundle.json` may have, as valibot schemas: strict on what could hurt (paths, sizes, counts, hashes),
+// open on what may grow. Fields that are not listed are allowed everywhere and ignored; encodings, steps and `needs` are
+// words, and one that this version does not know is no error. bundle-schema.ts adds the checks that look at several
+// fields at once, and converts to the form in memory. The JSON schema that is published is generated from `bundle2`
+// (compress/json-schema.ts).
+import * as v from "valibot";
+import { BUNDLE_SCHEMA, BUNDLE_SCHEMA_1, CHUNK_MAX_BYTES } from "./bundle.ts";
+import { PREPROCESS, POSTPROCESS, image, step, text } from "./bundle-steps.ts";
+import type { StepSchemas } from "./bundle-steps.ts";
+import { asset, axis, finite, name, path, sha256, size, word } from "./bundle-values.ts";
+
+const FILE_MAX_BYTES = 16 * 1024 ** 3;
+const DIM_MAX = 2 ** 31 - 1;
+
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const dtype = v.picklist([
+  "float32",
+  "float64",
+  "float16",
+  "int8",
+  "uint8",
+  "int16",
+  "uint16",
+  "int32",
+  "uint32",
+  "int64",
+  "uint64",
+  "bool",
+  "string",
+]);
+const port = {
+  name,
+  dtype,
+  dims: v.pipe(
+    v.array(v.union([v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(DIM_MAX)), name])),
+    v.maxLength(16),
+  ),
+  batchAxis: v.nullable(axis),
+};
+const pad = v.object({
+  axis,
+  value: v.optional(finite),
+  upTo: v.pipe(v.number(), v.finite(), v.gtValue(0), v.maxValue(1)),
+});
+const cut = v.object({
+  axis,
+  input: name,
+  inputAxis: axis,
+  per: size,
+  plus: v.pipe(v.number(), v.integer(), v.minValue(-32_768), v.maxValue(32_768)),
+});
+
+const chunkBytes = v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(CHUNK_MAX_BYTES));
+const chunk1 = v.object({ sha256, bytes: chunkBytes });
+const chunk2 = v.object({
+  sha256,
+  bytes: chunkBytes,
+  encoding: v.optional(word),
+  wireBytes: v.optional(chunkBytes),
+});
+const fileOf = <T extends v.GenericSchema>(chunk: T) =>
+  v.object({
+    path,
+    bytes: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(FILE_MAX_BYTES)),
+    chunks: v.pipe(v.array(chunk), v.minLength(1), v.maxLength(65_536)),
+  });
+const filesOf = <T extends v.GenericSchema>(chunk: T) =>
+  v.pipe(v.array(fileOf(chunk)), v.minLength(1), v.maxLength(64));
+
+/** Session entries by name; those of ONNX Runtime that name a file or a format of the model are refused. */
+const session = v.record(
+  v.pipe(
+    v.string(),
+    v.maxLength(100),
+    v.regex(/^[a-z][a-z0-9_.]*$/, "lower-case letters, digits, . and _"),
+    v.regex(/^(?!.*(?:path|file|folder|format|context))/, "a session entry that names no path, file or format"),
+  ),
+  v.pipe(v.string(), v.maxLength(1_000)),
+);
+const perBackend = <T extends v.GenericSchema>(value: T) =>
+  v.object({ webgpu: v.optional(value), wasm: v.optional(value) });
+const variant = {
+  id: word,
+  needs: v.pipe(v.array(v.pipe(v.string(), v.minLength(1), v.maxLength(100))), v.maxLength(32)),
+  session: v.optional(perBackend(session)),
+  speed: v.optional(perBackend(finite)),
+  unchecked: v.optional(v.pipe(v.array(v.picklist(["webgpu", "wasm"])), v.maxLength(2))),
+  assignment: v.optional(perBackend(v.object({ device: count, shape: count, cpu: count, copies: count }))),
+};
+const estimate = { value: finite, low: v.optional(finite), high: v.optional(finite) };
+const variant2 = v.object({
+  ...variant,
+  files: filesOf(chunk2),
+  wireBytes: v.optional(count),
+  memoryBytes: v.optional(perBackend(count)),
+  score: v.optional(v.object({ name, n: count, ...estimate, reference: v.object(estimate) })),
+  golden: v.optional(v.object({ inputs: fileOf(chunk2), outputs: fileOf(chunk2) })),
+});
+const variant1 = v.object({
+  ...variant,
+  files: filesOf(chunk1),
+  metric: v.optional(v.object({ name, value: finite, reference: finite, n: count })),
+});
+
+const exampleDims = v.optional(v.record(name, v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_536))));
+const model = {
+  name: word,
+  version: word,
+  licence: name,
+  description: v.optional(v.pipe(v.string(), v.maxLength(2_000))),
+  baseline: v.optional(v.record(name, v.record(name, v.union([finite, v.array(finite)])))),
+};
+const ports = <T extends v.GenericSchema>(port: T) => v.pipe(v.array(port), v.minLength(1), v.maxLength(256));
+
+/** The shape of schema 1. */
+export const bundle1 = v.object({
+  schema: v.literal(BUNDLE_SCHEMA_1),
+  model: v.object({
+    ...model,
+    inputs: ports(
+      v.object({ ...port, image: v.optional(v.object(image)), text: v.optional(v.object(text)), pad: v.optional(pad) }),
+    ),
+    outputs: ports(
+      v.object({
+        ...port,
+        feeds: v.optional(name),
+        decode: v.optional(
+          v.variant("op", [
+            v.object({ op: v.literal("softmax") }),
+            v.object({ op: v.literal("argmax") }),
+            v.object({
+              op: v.literal("labels"),
+              asset,
+              top: v.optional(size),
+              logits: v.optional(v.boolean()),
+            }),
+            v.object({ op: v.literal("ctc"), asset }),
+          ]),
+        ),
+        cut: v.optional(cut),
+      }),
+    ),
+    typical: exampleDims,
+  }),
+  variants: v.pipe(v.array(variant1), v.minLength(1), v.maxLength(32)),
+  assets: v.optional(v.pipe(v.array(fileOf(chunk1)), v.maxLength(64))),
+});
+
+/** Makes the shape of schema 2. `published` writes open lists out as unions, for the JSON schema. */
+export const bundle2 = (published: boolean) => {
+  const steps = (known: StepSchemas) => v.optional(v.pipe(v.array(step(known, published)), v.maxLength(16)));
+  return v.object({
+    $schema: v.optional(v.pipe(v.string(), v.maxLength(2_000))),
+    schema: v.literal(BUNDLE_SCHEMA),
+    model: v.object({
+      ...model,
+      inputs: ports(v.object({ ...port, preprocess: steps(PREPROCESS), pad: v.optional(pad) })),
+      outputs: ports(
+        v.object({ ...port, feeds: v.optional(name), postprocess: steps(POSTPROCESS), cut: v.optional(cut) }),
+      ),
+      exampleDims,
+    }),
+    variants: v.pipe(v.array(variant2), v.minLength(1), v.maxLength(32)),
+    assets: v.optional(v.pipe(v.array(fileOf(chunk2)), v.maxLength(64))),
+  });
+};
