@@ -54,7 +54,7 @@ interface Running {
   startMs: number | null;
 }
 
-const MEMO_KEY = "selvedge/estimate/1";
+const MEMO_KEY = "selvedge/estimate/2";
 /** How often what was learnt is written down, in ms, at the most. */
 const SAVE_MS = 10_000;
 
@@ -236,9 +236,12 @@ export class Dispatcher {
   #act(decision: Decision): void {
     if (decision.type === "reject") {
       const { id, code, expected } = decision;
-      const text =
-        code === "overloaded" ? `${expected} requests wait already.` : `It would take ${Math.round(expected)} ms.`;
       const step = this.#steps.get(id);
+      const { deadlineMs = Infinity } = step?.work.options ?? {};
+      const text =
+        code === "overloaded"
+          ? `Queue is full: ${expected} requests queued (queue.maxSize).`
+          : `Rejected: estimated completion ${Math.round(expected)} ms after the call exceeds deadlineMs ${deadlineMs}.`;
       if (step !== undefined) this.#reject(step, new SelvedgeError(code, text, { expected }));
       return;
     }
@@ -249,8 +252,11 @@ export class Dispatcher {
     const lane = this.#lanes.find(({ id }) => id === decision.lane) as Lane;
     if (decision.type === "end") lane.end(new SelvedgeError("closed", "What it ran was cancelled."));
     else if (decision.type === "start") this.#start(decision, lane);
-    // One that fails is told again should it be needed.
-    else lane.load(messageFor(this.#steps.get(decision.id) as Step, decision.place)).catch(() => undefined);
+    else {
+      const step = this.#steps.get(decision.id);
+      // One that fails is told again should it be needed; a step that was rejected meanwhile needs none.
+      if (step !== undefined) lane.load(messageFor(step, decision.place)).catch(() => undefined);
+    }
   }
 
   #start({ ids, batch, place, why }: Decision & { type: "start" }, lane: Lane): void {

@@ -16,7 +16,7 @@ test("one sentence has every reason with its numbers, and the first names it", (
   const { code, text, reasons } = explain(grounds);
   expect(code).toBe("software-adapter");
   expect(text).toBe(
-    "wasm: the GPU is a software adapter; wasm-0: through in 32 ms there, in 80 ms on wasm-1; batched with 3: waiting 1.8 ms saves 22 ms",
+    "wasm: the GPU is a software adapter; estimated finish 32 ms on wasm-0, 80 ms on wasm-1; batched with 3: waiting 1.8 ms saves 22 ms",
   );
   expect(reasons.map((x) => x.code)).toEqual(["software-adapter", "first-through", "batched"]);
 });

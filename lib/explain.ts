@@ -33,10 +33,7 @@ export function explain({ placed, start, lane, count, failures, lateMs }: Ground
     const tries = failures.map((x) => `${x.lane} failed after ${show(x.ms)} (${x.error ?? "unknown"})`);
     reasons.push({ code: "again", text: `tried again: ${tries.join(", ")}` });
   }
-  reasons.push(
-    { code: start.lane, text: `${lane}: ${laneText(start)}` },
-    { code: start.batch, text: batchText(start, count) },
-  );
+  reasons.push({ code: start.lane, text: laneText(start, lane) }, { code: start.batch, text: batchText(start, count) });
   if (lateMs > 0) reasons.push({ code: "late", text: `finished ${show(lateMs)} late` });
   return because(reasons);
 }
@@ -57,21 +54,22 @@ function because(reasons: readonly Why[]): RunWhy {
   return { code: (reasons[0] as Why).code, text: reasons.map(({ text }) => text).join("; "), reasons };
 }
 
-function laneText({ lane, inMs, other, otherInMs }: StartWhy): string {
-  const elsewhere = `in ${show(otherInMs)} on ${other}`;
-  switch (lane) {
+function laneText({ lane: code, inMs, other, otherInMs }: StartWhy, lane: string): string {
+  const here = `estimated finish ${show(inMs)} on ${lane}`;
+  const elsewhere = other === null ? "" : `, ${show(otherInMs)} on ${other}`;
+  switch (code) {
     case "only-lane":
-      return "no other lane could take it";
+      return `only ${lane} could run it`;
     case "first-through":
-      return `through in ${show(inMs)} there, ${elsewhere}`;
+      return here + elsewhere;
     case "lane-full":
-      return `through in ${show(inMs)} there; ${elsewhere}, but that holds two batches`;
+      return `${here}${elsewhere} (its queue is full)`;
     case "express-lane":
-      return `through in ${show(inMs)} there${other === null ? "" : `; ${elsewhere}, which is late`}`;
+      return `${here}${elsewhere}${other === null ? "" : ", past the deadline"}`;
     case "wide-lane":
-      return `through in ${show(inMs)} there, with threads; ${elsewhere}`;
+      return `${here} (with threads)${elsewhere}`;
     case "state-kept":
-      return "its state lies there";
+      return `${lane} holds its state`;
   }
 }
 

@@ -4,6 +4,7 @@ import * as v from "valibot";
 import type { Told } from "../observe/trace.ts";
 import { read } from "../observe/written.ts";
 import type { Json } from "../observe/written.ts";
+import { parseEstimate } from "../schedule/estimate.ts";
 import type { SavedScheduler } from "../schedule/scheduler.ts";
 
 /** A trace that was read. */
@@ -90,6 +91,7 @@ const batch = v.looseObject({
   place,
   key: word,
   rows,
+  shape: v.optional(v.nullable(v.pipe(v.string(), v.maxLength(10_000)))),
   ms: cost,
   startMs: v.pipe(v.number(), v.finite()),
   ids: v.array(id),
@@ -103,6 +105,7 @@ const group = v.looseObject({
   costMs: v.pipe(v.number(), v.finite()),
   steps: v.array(v.tuple([step, v.pipe(v.number(), v.finite())])),
 });
+/** The form of an estimate in traces of older versions; it is learned again. */
 const cells = v.array(v.tuple([word, v.pipe(v.array(v.nullable(v.tuple([cost, v.boolean()]))), v.maxLength(64))]));
 const saved = v.looseObject({
   settings: v.looseObject({ ageingMs: v.pipe(v.number(), v.finite(), v.minValue(1)), maxSize: rows }),
@@ -189,7 +192,7 @@ function partOf(text: string): Json {
 
 function isEstimate(text: string): boolean {
   try {
-    return v.is(cells, JSON.parse(text));
+    return parseEstimate(text) !== null || v.is(cells, JSON.parse(text));
   } catch {
     return false;
   }

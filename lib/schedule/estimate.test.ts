@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { Random } from "../simulate/random.ts";
 import { Estimate } from "./estimate.ts";
 
 const KEY = "m wasm";
@@ -69,4 +70,101 @@ test("is there again on the next page, and what somebody else wrote is not taken
   expect(after.rows(KEY, 64)).toBe(64);
   expect(after.ms(KEY, 8)).toBeCloseTo(before.ms(KEY, 8) ?? 0);
   for (const text of [null, "", "{", "7", "[1]"]) expect(new Estimate(text).ms(KEY, 1)).toBeUndefined();
+});
+
+test("what was stored by another version, or by something else, is ignored", () => {
+  const old = '[["m wasm",[[0,true],[1000000000,true]]]]';
+  const models = (cells: string): string => `{"version":2,"models":[["m wasm",${cells}]],"limits":[]}`;
+  for (const text of [
+    old,
+    models("[[[-1,0]]]"),
+    models('[[["a",0]]]'),
+    models("[[]]"),
+    models("7"),
+    models("[[null]]"),
+  ])
+    expect(new Estimate(text).ms(KEY, 1)).toBeUndefined();
+  expect(new Estimate(models("[[[5,0]]]")).ms(KEY, 1)).toBe(5);
+  expect(new Estimate(models("[[[5,0]]]").replace('"version":2', '"version":3')).ms(KEY, 1)).toBeUndefined();
+});
+
+test.each([1, 2, 100])("a clock of %d ms hides the cost of short runs for a moment only (core-A8)", (grainMs) => {
+  for (const factor of [0.2, 0.4, 1.3]) {
+    const ms = factor * grainMs;
+    const [random, estimate] = [new Random(5), new Estimate()];
+    estimate.learn(KEY, 1, 0);
+    const seen: number[] = [];
+    for (let i = 0, now = 0; i < 400; i += 1, now += ms + random.next() * grainMs) {
+      estimate.learn(KEY, 1, grainMs * (Math.floor((now + ms) / grainMs) - Math.floor(now / grainMs)), now);
+      if (i > 20) seen.push(estimate.ms(KEY, 1) ?? 0);
+    }
+    const mean = seen.reduce((a, b) => a + b, 0) / seen.length;
+    expect(mean).toBeGreaterThan(ms / 2);
+    expect(mean).toBeLessThan(ms * 1.6);
+    expect(seen.filter((x) => x === 0).length).toBeLessThan(seen.length / 6);
+  }
+  const slow = new Estimate();
+  for (let i = 0; i < 40; i += 1) slow.learn(KEY, 1, i === 0 ? 0 : 50 * grainMs);
+  expect(slow.ms(KEY, 1)).toBe(50 * grainMs);
+});
+
+test.each([1, 2])("batches grow on a clock of %d ms as on a fine one (core-A8)", (grainMs) => {
+  const estimate = new Estimate();
+  let now = 0;
+  const rows = run(estimate, 300, (n) => {
+    const ms = grainMs * (0.35 + 0.05 * n);
+    const before = now;
+    now += ms + 0.137;
+    return grainMs * (Math.floor((before + ms) / grainMs) - Math.floor(before / grainMs));
+  });
+  expect(rows.slice(100).filter((n) => n >= 16).length).toBeGreaterThan(150);
+});
+
+test("too many rows of one shape are tried again after a while, and other shapes are not affected (core-B4)", () => {
+  const estimate = new Estimate();
+  run(estimate, 20, (rows) => 10 + rows);
+  estimate.learn(KEY, 16, Infinity, 1_000, "large");
+  expect(estimate.rows(KEY, 64, "large", 2_000)).toBe(8);
+  expect(estimate.rows(KEY, 64, "small", 2_000)).toBe(64);
+  expect(estimate.ms(KEY, 16)).toBeLessThan(30); // no deadline is refused for it
+  expect(estimate.rows(KEY, 64, "large", 61_000)).toBe(64);
+  // Each time it runs out again it is left for longer, but never longer than five minutes.
+  let gapMs = 0;
+  for (let now = 61_000, i = 0; i < 8; i += 1) {
+    estimate.learn(KEY, 16, Infinity, now, "large");
+    const fromMs = now;
+    while (estimate.rows(KEY, 64, "large", now) < 16) now += 1_000;
+    expect(now - fromMs).toBeGreaterThanOrEqual(gapMs);
+    expect(now - fromMs).toBeLessThanOrEqual(300_000);
+    gapMs = now - fromMs;
+  }
+  expect(gapMs).toBe(300_000);
+  expect(new Estimate(estimate.save()).rows(KEY, 64, "large", 0)).toBe(64);
+});
+
+test("the models that ran last are stored, not those that were seen last (core-C5)", () => {
+  const estimate = new Estimate();
+  for (let i = 0; i < 200; i += 1) {
+    estimate.learn("used at every step", 1, 7);
+    estimate.learn(`model ${i}`, 1, i);
+  }
+  const next = new Estimate(estimate.save());
+  expect(next.ms("used at every step", 1)).toBe(7);
+  expect(next.ms("model 199", 1)).toBe(199);
+  expect(next.ms("model 9", 1)).toBeUndefined();
+});
+
+test("the quantile is of the last runs, and old ones count no more once there are new ones", () => {
+  const estimate = new Estimate();
+  for (let i = 0; i < 16; i += 1) estimate.learn(KEY, 1, i % 5 === 0 ? 90 : 30, i);
+  expect(estimate.ms(KEY, 1)).toBe(30);
+  expect(estimate.highMs(KEY, 1)).toBe(90);
+  for (let i = 0; i < 3; i += 1) estimate.learn(KEY, 1, 25, 61_000 + i);
+  expect(estimate.highMs(KEY, 1)).toBe(25);
+  // And a disturbance that is over is seen at once.
+  for (let i = 0; i < 16; i += 1) estimate.learn(KEY, 1, 500, 70_000 + i);
+  estimate.learn(KEY, 1, 5, 71_000);
+  expect(estimate.ms(KEY, 1)).toBe(500);
+  estimate.learn(KEY, 1, 5, 71_001);
+  expect(estimate.ms(KEY, 1)).toBe(5);
 });

@@ -1,48 +1,82 @@
-// What a run costs: an online estimate of ms by model, variant and backend, and by how many rows run together. One cell
-// for each power of two, since cost is no straight line: what a batch saves ends where the cores, or the caches, are full.
-// Out of it comes how many rows are to run together: sizes are doubled for as long as a row gets cheaper by it. So where
-// batching pays it grows by itself, and where it does not (convolutions on wasm) it is tried again once in a while.
+// Cost of runs, learned online: the last 16 durations by model, variant, lane kind and batch size. Sizes are powers of
+// two, since cost is no straight line: batching gains nothing past the point where the cores, or the caches, are full.
+// The median says what a run takes, a high quantile when it must start at the latest. Samples age: those of more than a
+// minute ago count only while there are no newer ones.
+//
+// The batch size follows from the medians: it doubles for as long as a row gets cheaper. So batches grow by themselves
+// where batching pays; where it does not (convolutions on wasm) the next size is tried again once in a while.
 
-/** What was seen of one size: ms a row, and whether more than once. */
-type Cell = readonly [rowMs: number, isSure: boolean];
+/** A duration of one row, and when it was measured. */
+type Sample = readonly [rowMs: number, atMs: number];
 
-/** A row must get cheaper by this, or the batch does not grow; by less where all of it is through within two frames. */
+/** The durations of one batch size, the newest last, and a row's cost by them. */
+interface Cell {
+  readonly samples: readonly Sample[];
+  readonly rowMs: number;
+  readonly highMs: number;
+}
+
+/** A batch size that ran out of memory: not used until a time. */
+interface Limit {
+  readonly rows: number;
+  readonly untilMs: number;
+  /** The length of the back-off. */
+  readonly ms: number;
+}
+
+/** The form in which an estimate is stored; data of another version is ignored. */
+interface Saved {
+  readonly version: typeof VERSION;
+  readonly models: readonly (readonly [key: string, cells: readonly (readonly Sample[] | null)[]])[];
+  readonly limits: readonly (readonly [key: string, limit: Limit])[];
+}
+
+const VERSION = 2;
+/** A row must get cheaper by this, or the batch does not grow; by less where all of it takes less than two frames. */
 const PAYS = 0.95;
 const PAYS_SHORT = 0.98;
 const SHORT_MS = 33;
-/** What it takes to hand a batch over and its answers back, in ms, on cores that others want too: part of a row's cost. */
+/** Cost of handing a batch over and its answers back, in ms, on cores that others want too: part of a row's cost. */
 const HANDOVER_MS = 0.4;
-/** How much a new measurement weighs. */
-const WEIGHT = 0.2;
+/** How many samples a size keeps; of older ones no more than the few that make a median. */
+const SAMPLES = 16;
+const OLD_MS = 60_000;
+const OLD_SAMPLES = 3;
+const LESS = 2 / 3;
+const HIGH = 0.9;
 /**
  * After so many runs the next size is tried again: the load of a machine changes. Sooner where that is as short, and was
- * not clearly worse: what kept it from being used may have been one bad moment.
+ * not clearly worse: one bad moment may have kept it from being used.
  */
 const RETRY = 200;
 const RETRY_SHORT = 25;
 const NEAR = 1.25;
-/** The cost of a row where so many rows ran out of memory: never tried again. */
-const TOO_MANY_MS = 1e9;
-/** How many models are remembered. */
-const KEPT = 64;
-const NOTHING: readonly null[] = [];
+/** For how long a size that ran out of memory is not used; doubled each time. */
+const LIMIT_MIN_MS = 45_000;
+const LIMIT_MAX_MS = 300_000;
+/** How many models are stored, and how many kept. */
+const STORED = 64;
+const KEPT = 1_024;
+const NOTHING: readonly undefined[] = [];
 
 /** The estimate of one engine. */
 export class Estimate {
-  #curves: Map<string, (Cell | null)[]> = new Map();
+  /** By model, variant and lane kind, the last used last. */
+  readonly #curves: Map<string, (Cell | undefined)[]> = new Map();
+  /** By that and the shape of inputs. */
+  readonly #limits: Map<string, Limit> = new Map();
   #runs = 0;
 
-  /** Reads what `save` wrote, if anything; `runs` counts towards the next retry. */
+  /** Reads the text that `save` wrote, if any; `runs` counts towards the next retry. */
   constructor(saved: string | null = null, runs: number = 0) {
     this.#runs = runs;
-    try {
-      this.#curves = new Map(JSON.parse(saved ?? "[]") as [string, (Cell | null)[]][]);
-      // Sizes that were never run are holes, not values.
-      for (const cells of this.#curves.values())
-        for (const size of cells.keys()) if (cells[size] === null) Reflect.deleteProperty(cells, size);
-    } catch {
-      // Somebody else wrote it: it is learned again.
-    }
+    const { models, limits } = parseEstimate(saved) ?? { models: [], limits: [] };
+    for (const [key, cells] of models)
+      this.#curves.set(
+        key,
+        cells.map((samples) => (samples === null ? undefined : cellOf(samples))),
+      );
+    for (const [key, limit] of limits) this.#limits.set(key, limit);
   }
 
   /** Counts the runs towards the next retry. */
@@ -50,13 +84,40 @@ export class Estimate {
     return this.#runs;
   }
 
-  /** Writes what is known of the last `kept` models, to be kept across page loads. */
-  save(kept: number = KEPT): string {
-    return JSON.stringify([...this.#curves].slice(-kept));
+  /** Returns the text to store for later pages: the costs of the models that ran last. */
+  save(): string {
+    return this.#text([...this.#curves].slice(-STORED), ({ samples, rowMs, highMs }) =>
+      (samples.length > 1 ? [rowMs, rowMs, highMs] : [rowMs]).map((ms) => [Number(ms.toPrecision(4)), 0]),
+    );
   }
 
-  /** Gives the ms that so many rows take together; undefined where nothing is known of the model there. */
+  /** Returns all of it, for a trace: what `save` leaves out too. */
+  saveWhole(): string {
+    return this.#text([...this.#curves], ({ samples }) => samples, [...this.#limits]);
+  }
+
+  #text(
+    curves: readonly (readonly [string, readonly (Cell | undefined)[]])[],
+    samplesOf: (cell: Cell) => readonly Sample[],
+    limits: Saved["limits"] = [],
+  ): string {
+    const models = curves.map(([key, cells]) => {
+      return [key, Array.from(cells, (cell) => (cell ? samplesOf(cell) : null))] as const;
+    });
+    return JSON.stringify({ version: VERSION, models, limits } satisfies Saved);
+  }
+
+  /** Returns the ms that so many rows take together; undefined where the model never ran there. */
   ms(key: string, rows: number): number | undefined {
+    return this.#between(key, rows, "rowMs");
+  }
+
+  /** Returns the ms that so many rows seldom exceed; undefined where the model never ran there. */
+  highMs(key: string, rows: number): number | undefined {
+    return this.#between(key, rows, "highMs");
+  }
+
+  #between(key: string, rows: number, what: "rowMs" | "highMs"): number | undefined {
     const cells = this.#curves.get(key);
     if (cells === undefined) return undefined;
     const size = Math.log2(rows);
@@ -66,71 +127,128 @@ export class Estimate {
     const cell = cells[low];
     if (!cell) return undefined;
     // Between two sizes that are known; past the last as if a larger batch gained nothing.
-    return rows * (high && low + 1 > size ? cell[0] + (size - low) * (high[0] - cell[0]) : cell[0]);
+    const step = high && low + 1 > size ? (size - low) * (high[what] - cell[what]) : 0;
+    return rows * (cell[what] + step);
   }
 
-  /** Tells whether so many rows were measured more than once. */
+  /** Whether so many rows were measured more than once. */
   isSure(key: string, rows: number): boolean {
-    return this.#curves.get(key)?.[Math.round(Math.log2(rows))]?.[1] === true;
+    return isSure(this.#curves.get(key)?.[Math.round(Math.log2(rows))]);
   }
 
-  /** Forgets what is known of a model there. */
+  /** Forgets the costs of a model there. */
   forget(key: string): void {
     this.#curves.delete(key);
   }
 
-  /** Takes a measurement in; Infinity where there was not enough memory for so many rows. */
-  learn(key: string, rows: number, ms: number): void {
-    const cells = this.#curves.get(key) ?? [];
-    this.#curves.set(key, cells);
-    const size = Math.round(Math.log2(rows));
-    const row = Math.min(ms / rows, TOO_MANY_MS);
-    if (row === TOO_MANY_MS) {
-      cells[size] = [row, true];
+  /** Takes a measurement in; Infinity where there was not enough memory for so many rows of that shape. */
+  learn(key: string, rows: number, ms: number, now: number = 0, shape: string | null = null): void {
+    if (ms === Infinity) {
+      this.#limit(`${key} ${shape}`, rows, now);
       return;
     }
-    const [before, isSure] = cells[size] ?? [row, false];
-    // The first run of a size also pays for buffers and shaders; and one hiccup must not look like a new truth.
-    cells[size] = [
-      isSure ? before + WEIGHT * (Math.min(row, 3 * before) - before) : Math.min(before, row),
-      cells[size] !== undefined,
-    ];
+    const limit = this.#limits.get(`${key} ${shape}`);
+    if (limit !== undefined && limit.rows <= rows) this.#limits.delete(`${key} ${shape}`);
+    const cells = this.#curves.get(key) ?? [];
+    this.#curves.delete(key);
+    this.#curves.set(key, cells);
+    if (this.#curves.size > KEPT) for (const oldest of [...this.#curves.keys()].slice(0, 1)) this.forget(oldest);
+    const size = Math.round(Math.log2(rows));
+    const row = ms / rows;
+    const [first, ...more] = cells[size]?.samples ?? [];
+    // The first run of a size also pays for buffers and shaders.
+    const before = first !== undefined && more.length === 0 ? [[Math.min(first[0], row), first[1]] as const] : null;
+    const samples: Sample[] = [...(before ?? cells[size]?.samples ?? []), [row, now]];
+    // Two that take much less than all before: a disturbance is over.
+    const least = Math.min(...samples.slice(0, -2).map(([ms]) => ms));
+    if (samples.length > OLD_SAMPLES && samples.slice(-2).every(([ms]) => ms < LESS * least))
+      samples.splice(0, samples.length - 2);
+    const isKept = ([, atMs]: Sample, i: number): boolean => now - atMs < OLD_MS || i >= samples.length - OLD_SAMPLES;
+    cells[size] = cellOf(samples.filter(isKept).slice(-SAMPLES));
     const next = cells[size + 1];
-    if (!next || next[0] === TOO_MANY_MS) return;
-    const isShort = next[0] * 2 ** (size + 1) < SHORT_MS && next[0] < NEAR * row;
-    if (++this.#runs % (isShort ? RETRY_SHORT : RETRY) === 0) cells[size + 1] = [next[0], false];
+    if (!next) return;
+    const isShort = next.rowMs * 2 ** (size + 1) < SHORT_MS && next.rowMs < NEAR * row;
+    if (++this.#runs % (isShort ? RETRY_SHORT : RETRY) === 0) cells[size + 1] = cellOf([[next.rowMs, now]]);
+  }
+
+  #limit(key: string, rows: number, now: number): void {
+    for (const [each, { untilMs }] of this.#limits) if (untilMs + LIMIT_MAX_MS < now) this.#limits.delete(each);
+    const before = this.#limits.get(key);
+    const ms = before === undefined ? LIMIT_MIN_MS : Math.min(2 * before.ms, LIMIT_MAX_MS);
+    const isLive = before !== undefined && before.untilMs > now;
+    this.#limits.set(key, { rows: isLive ? Math.min(rows, before.rows) : rows, untilMs: now + ms, ms });
   }
 
   /**
-   * Tells how many of the rows that are there should run together; twice what was tried so far where that may pay. A size
-   * that does not pay is passed by where a larger one is known to: it may have been measured at a bad moment.
+   * Returns how many of the available rows should run together; twice what was tried so far where that may pay. A size
+   * that does not pay is skipped where a larger one is known to: it may have been measured at a bad moment.
    */
-  rows(key: string, available: number): number {
+  rows(key: string, available: number, shape: string | null = null, now: number = 0): number {
     const cells = this.#curves.get(key) ?? NOTHING;
+    const limit = this.#limits.get(`${key} ${shape}`);
+    const most =
+      limit !== undefined && limit.untilMs > now
+        ? Math.min(available, Math.max(1, 2 ** (Math.ceil(Math.log2(limit.rows)) - 1)))
+        : available;
     let before = Infinity;
     for (let size = 0, rows = 1; ; size += 1, rows *= 2) {
       const cell = cells[size];
-      const isSure = cell?.[1] === true;
-      if (isSure && !paysFrom(cells, rows, available, before)) return rows / 2;
-      if (rows >= available) return available;
-      if (!isSure) return rows;
+      if (isSure(cell) && !paysFrom(cells, rows, most, before)) return rows / 2;
+      if (rows >= most) return most;
+      if (!isSure(cell)) return rows;
       before = Math.min(before, costOf(cell, rows));
     }
   }
 }
 
-/** Tells whether any size from so many rows on, of which there are enough, makes a row cheaper. */
-function paysFrom(cells: readonly (Cell | null)[], from: number, available: number, before: number): boolean {
+/** Returns a cell of samples, the oldest first. */
+function cellOf(samples: readonly Sample[]): Cell {
+  const sorted = samples.map(([ms]) => ms).sort((a, b) => a - b);
+  const count = sorted.length;
+  const highMs = sorted[Math.ceil(HIGH * count) - 1] as number;
+  if (sorted[0] !== 0) return { samples, rowMs: sorted[(count - 1) >> 1] as number, highMs };
+  // No run takes 0 ms, so the clock is coarser than the runs (1 ms, or 100 ms in browsers that resist fingerprinting):
+  // only the mean is right then. Without the largest, which may be a hiccup.
+  const sum = sorted.slice(0, -1).reduce((a, b) => a + b, 0);
+  const rowMs = sum / Math.max(1, count - 1);
+  return { samples, rowMs, highMs: Math.min(highMs, 2 * rowMs) };
+}
+
+function isSure(cell: Cell | undefined): cell is Cell {
+  return cell !== undefined && cell.samples.length > 1;
+}
+
+/** Whether any size from so many rows on, of which there are enough, makes a row cheaper. */
+function paysFrom(cells: readonly (Cell | undefined)[], from: number, available: number, before: number): boolean {
   for (let size = Math.log2(from), rows = from; rows <= available; size += 1, rows *= 2) {
     const cell = cells[size];
-    if (cell?.[1] !== true) continue;
-    const pays = rows * cell[0] < SHORT_MS ? PAYS_SHORT : PAYS;
+    if (!isSure(cell)) continue;
+    const pays = rows * cell.rowMs < SHORT_MS ? PAYS_SHORT : PAYS;
     if (costOf(cell, rows) < pays * before) return true;
   }
   return false;
 }
 
-/** What one of so many rows costs, its part of the handing over included. */
-function costOf([rowMs]: Cell, rows: number): number {
+/** Cost of one of so many rows, its part of the handover included. */
+function costOf({ rowMs }: Cell, rows: number): number {
   return rowMs + HANDOVER_MS / rows;
+}
+
+/** Parses a stored estimate; null where it is of another version, or is none. */
+export function parseEstimate(text: string | null): Saved | null {
+  try {
+    const saved = JSON.parse(text ?? "null") as Partial<Saved> | null;
+    if (saved?.version !== VERSION) return null;
+    const { models = [], limits = [] } = saved;
+    const isCost = (x: unknown): boolean => typeof x === "number" && x >= 0 && x < Infinity;
+    const isCell = (x: readonly Sample[] | null): boolean =>
+      x === null ||
+      (x.length > 0 && x.length <= SAMPLES && x.every(([ms, atMs]) => isCost(ms) && Number.isFinite(atMs)));
+    const isRight =
+      models.every(([key, cells]) => typeof key === "string" && cells.length <= SAMPLES && cells.every(isCell)) &&
+      limits.every(([key, { rows, untilMs, ms }]) => typeof key === "string" && [rows, untilMs, ms].every(isCost));
+    return isRight ? { version: VERSION, models, limits } : null;
+  } catch {
+    return null; // something else wrote it
+  }
 }

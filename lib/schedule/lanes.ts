@@ -9,6 +9,8 @@ export interface Batch {
   readonly place: Place;
   readonly key: string;
   readonly rows: number;
+  /** The shape of its steps, null where they run alone; not in older traces. */
+  readonly shape?: string | null | undefined;
   /** What it is expected to take. */
   readonly ms: number;
   /** When it began, or was expected to where it is staged. */
@@ -69,6 +71,8 @@ const WIDE_MIN_MS = 8;
 const WIDE_PAYS = 0.9;
 /** Until threads were measured they may be slower: a deadline must leave so many times what one takes. */
 const WIDE_SLACK = 3;
+/** For how long the wide lane is left after a run that failed there. */
+const WIDE_FAILED_MS = 60_000;
 /** That threads do not pay is forgotten after half as many steps, then after each so many: the load of a machine changes. */
 const FORGET_STEPS = 256;
 /** What an unknown model is taken to cost, and an unknown load: so that the third request at once opens a second lane. */
@@ -76,8 +80,13 @@ export const UNKNOWN_MS = 250;
 const LOAD_MS = 300;
 /** Two workers that start at once on two cores were seen to take half as long again as one. */
 const LOAD_PART = 0.25;
-/** A model that was not run for so long is tried rather than refused: its estimate may be a thing of the past. */
-const STALE_MS = 1_000;
+/**
+ * A model that did not run for so long, or for so many times what a run takes, is tried rather than refused: its estimate
+ * may be out of date. Never later than after a minute.
+ */
+const STALE_MIN_MS = 1_000;
+const STALE_TIMES = 10;
+const STALE_MAX_MS = 60_000;
 /** How long a lane that could not start, or not load a model, is left out: doubled each time, up to the second. */
 const BAR_MIN_MS = 1_000;
 const BAR_MAX_MS = 60_000;
@@ -90,7 +99,7 @@ const NOTHING: readonly Batch[] = [];
 export class Lanes {
   readonly #estimate: Estimate;
   readonly #batches: Map<string, readonly Batch[]> = new Map();
-  /** When a model was started last, by its key; when a lane was told to load one, by both. */
+  /** When a model was started, or ended, last, by its key; when a lane was told to load one, by both. */
   #notedMs: Map<string, number> = new Map();
   /** What it took to load a model, the start of a worker included, by its id. */
   #loadMs: Map<number, number> = new Map();
@@ -149,14 +158,18 @@ export class Lanes {
     const batch = batches.find((x) => x.id === id);
     const left = batches.filter((x) => x !== batch);
     this.#batches.set(lane, left);
-    const isWide = batch?.key.endsWith(WIDE) === true;
-    // One row that ran out of memory says nothing of batches; what failed with threads is not to fail there again.
-    if (batch !== undefined && (isWide || (ms !== null && (ms < Infinity || batch.rows > 1))))
-      this.#estimate.learn(batch.key, batch.rows, ms ?? Infinity);
     if (left[0] !== undefined) left[0].startMs = now;
-    if (batch === undefined || ms === null || ms === Infinity) return;
+    if (batch === undefined) return;
+    const { key, place, rows, shape = null } = batch;
+    this.note(place.key, now);
+    // One row that ran out of memory says nothing of batches.
+    if (ms !== null && (ms < Infinity || rows > 1)) this.#estimate.learn(key, rows, ms, now, shape);
+    if (ms === null || ms === Infinity) {
+      if (key.endsWith(WIDE)) this.bar(lane, place.modelId, now + WIDE_FAILED_MS, now);
+      return;
+    }
     this.#bars.delete(lane);
-    this.#bars.delete(`${lane} ${batch.place.modelId}`);
+    this.#bars.delete(`${lane} ${place.modelId}`);
   }
 
   /** Takes note that a lane can't start, or not load a model, until a time; null for a back-off that grows. */
@@ -199,13 +212,15 @@ export class Lanes {
     return now - (this.#notedMs.get(what) ?? -Infinity);
   }
 
-  /** What a step takes at the least; 0 where nothing is known, or nothing of late. */
-  soonestMs({ places, rows }: Step, now: number): number {
-    let soonest = Infinity;
-    for (const { key } of places) {
-      const ms = this.sinceMs(key, now) > STALE_MS ? 0 : (this.#estimate.ms(key, rows) ?? 0);
-      if (ms < soonest) soonest = ms;
-    }
+  /**
+   * The least that a step takes; 0 where nothing is known of its preferred place, or nothing of late. A place to go down
+   * to counts only where it is known.
+   */
+  soonestMs({ places: [{ key }, ...others], rows }: Step, now: number): number {
+    let soonest = this.#estimate.ms(key, rows) ?? 0;
+    const staleMs = Math.min(STALE_MAX_MS, Math.max(STALE_MIN_MS, STALE_TIMES * soonest));
+    if (this.sinceMs(key, now) > staleMs) return 0;
+    for (const { key } of others) soonest = Math.min(soonest, this.#estimate.ms(key, rows) ?? Infinity);
     return soonest;
   }
 

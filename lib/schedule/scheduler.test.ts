@@ -355,7 +355,7 @@ describe("lanes", () => {
       state.stage.play();
       expect(state.lanes()).not.toContain("wasm-wide");
       const failed = stream(faster);
-      for (let i = 0; i < 2; i += 1) failed.stage.estimate.learn("m1 wide", 1, Infinity);
+      failed.stage.tell({ type: "unavailable", lane: "wasm-wide", modelId: 1, untilMs: 1e6 });
       failed.stage.play();
       expect(failed.lanes()).not.toContain("wasm-wide");
     });
@@ -416,7 +416,7 @@ describe("lanes", () => {
 
     test("while short deadlines of others are live nothing long takes all cores", () => {
       const { stage, lanes } = stream(faster, { count: 40 });
-      stage.arrives(step(1_000, { model: 1, isRefusable: false, ...at(20 * EVERY_MS + 50, 15) }));
+      stage.arrives(step(1_000, { model: 1, isRefusable: false, ...at(20 * EVERY_MS + 50, 25) }));
       stage.play();
       expect(lanes().slice(21, 40)).not.toContain("wasm-wide");
     });

@@ -108,7 +108,7 @@ export class Scheduler {
   save(): SavedScheduler {
     return {
       settings: this.#settings,
-      estimate: this.#estimate.save(Infinity),
+      estimate: this.#estimate.saveWhole(),
       runs: this.#estimate.runs,
       queue: this.#queue.save(),
       ...this.#lanes.save(),
@@ -149,7 +149,6 @@ export class Scheduler {
 
   #arrive(step: Step, isAgain: boolean, now: number, lanes: readonly LaneView[], out: Decision[]): void {
     const { id, dueMs, arrivedMs, isRefusable } = step;
-    this.#urgency.note(step, now);
     if (isAgain || !this.#isQuiet(0)) this.#alone = 0;
     if (!isAgain) {
       // A state has one step at a time, and none that it may leave out.
@@ -163,13 +162,15 @@ export class Scheduler {
         return;
       }
     }
+    this.#urgency.note(step, now);
     this.#enqueue(step, now);
   }
 
   #enqueue(step: Step, now: number): void {
     const { places, rows, shape, batching } = step;
     const [{ key }] = places;
-    const together = shape === null ? rows : Math.max(rows, this.#estimate.rows(key, batching.maxBatchSize));
+    const together =
+      shape === null ? rows : Math.max(rows, this.#estimate.rows(key, batching.maxBatchSize, shape, now));
     this.#queue.add(step, ((this.#estimate.ms(key, together) ?? 0) * rows) / together, now);
   }
 
@@ -286,7 +287,7 @@ export class Scheduler {
     let latestMs = Infinity;
     if (best !== undefined && best.batches.length > 1) {
       // The lane is full. The last of those that wait for it may be through sooner on a slower one.
-      latestMs = best.endMs + this.#restMs(waiting, best);
+      latestMs = best.endMs + this.#restMs(waiting, best, now);
       best = soonest(usual.filter((x) => x.batches.length < 2 && costOf(x) < latestMs));
     }
     if (best === undefined || !this.#urgency.leavesRoom(step, best, chances, now)) return undefined;
@@ -294,10 +295,11 @@ export class Scheduler {
   }
 
   /** How long a lane takes for all that waits beside a step, in batches of the size that is cheapest. */
-  #restMs({ step, group }: Waiting, { key, ms }: Chance): number {
+  #restMs({ step, group }: Waiting, { key, ms }: Chance, now: number): number {
     const rows = (group.steps.size - 1) * step.rows;
     if (step.shape === null || rows < 1) return (group.steps.size - 1) * ms;
-    const together = Math.max(1, this.#estimate.rows(key, Math.min(step.batching.maxBatchSize, rows)));
+    const most = Math.min(step.batching.maxBatchSize, rows);
+    const together = Math.max(1, this.#estimate.rows(key, most, step.shape, now));
     return (rows / together) * (this.#estimate.ms(key, together) ?? ms);
   }
 
@@ -340,7 +342,7 @@ export class Scheduler {
     const { rows, shape, batching, arrivedMs, dueMs } = step;
     const untilMs = batches.length > 0 ? freeMs - STAGE_MS : arrivedMs + batching.maxQueueDelayMs;
     if (shape === null || untilMs <= now) return false;
-    const wanted = this.#estimate.rows(key, batching.maxBatchSize);
+    const wanted = this.#estimate.rows(key, batching.maxBatchSize, shape, now);
     const endMs = untilMs + (this.#estimate.ms(key, wanted) ?? UNKNOWN_MS);
     if (group.steps.size * rows >= wanted || endMs > dueMs) return false;
     this.#wakeAt(untilMs);
@@ -348,9 +350,9 @@ export class Scheduler {
   }
 
   #start(waiting: Waiting, pick: Pick, chances: readonly Chance[], now: number, out: Decision[]): void {
-    const { lane, place, key, isCold, batches, freeMs, endMs, ms: aloneMs } = pick.chance;
+    const { lane, place, key, isCold, freeMs, endMs, ms: aloneMs } = pick.chance;
     const { step, group } = waiting;
-    const wanted = this.#wantedRows(waiting, pick, chances);
+    const wanted = this.#wantedRows(waiting, pick, chances, now);
     const steps = new Map<number, Step>();
     let { dueMs, preempt } = step;
     let rows = 0;
@@ -380,76 +382,101 @@ export class Scheduler {
       rows,
       firstMs,
       hasPeer: step.shape !== null && this.#queue.peer(group) !== undefined,
-      bestRows: this.#estimate.rows(key, step.batching.maxBatchSize),
+      bestRows: this.#estimate.rows(key, step.batching.maxBatchSize, step.shape, now),
       idleLanes: idleLanes(pick.chance, chances),
       msOf: (n) => this.#estimate.ms(key, n),
     });
     if (isCold) ms += this.#lanes.loadOf(place);
     const id = this.#nextBatch++;
-    this.#lanes.add(lane.id, { id, place, key, rows, ms, startMs: freeMs, steps, preempt }, now);
+    this.#lanes.add(lane.id, { id, place, key, rows, shape: step.shape, ms, startMs: freeMs, steps, preempt }, now);
     out.push({ type: "start", batch: id, lane: lane.id, place, ids: [...steps.keys()], ms, why });
-    if (batches.length === 0) return;
-    // A lane that idles without the model loads it once as much work was staged elsewhere as that costs.
-    const cold = chances.find(
-      (x) => x.isCold && x.batches.length === 0 && isUsual(x) && x.endMs - this.#lanes.loadOf(x.place) < freeMs + ms,
-    );
-    if (cold === undefined) return;
-    const wastedMs = (this.#wastedMs.get(cold.place.modelId) ?? 0) + ms;
-    this.#wastedMs.set(cold.place.modelId, wastedMs);
-    if (wastedMs > this.#lanes.loadOf(cold.place)) this.#warm(step, cold, now, out);
+    this.#warmBetter(step, chances, rows, freeMs + ms, now, out);
+  }
+
+  /**
+   * Has a lane that idles without the model load it once as much time was lost as that costs: by batches that ended later
+   * than they would have there, behind others or on a slower backend.
+   */
+  #warmBetter(step: Step, chances: readonly Chance[], rows: number, endMs: number, now: number, out: Decision[]): void {
+    for (const cold of chances) {
+      if (!cold.isCold || cold.batches.length > 0 || !isUsual(cold)) continue;
+      const { place, freeMs, ms } = cold;
+      const isPreferred = place.backend === step.places[0].backend;
+      const warmMs = this.#estimate.ms(place.key, rows) ?? (isPreferred ? 0 : ms);
+      const lostMs = endMs - freeMs - warmMs;
+      if (lostMs <= 0) continue;
+      const wastedMs = (this.#wastedMs.get(place.modelId) ?? 0) + lostMs;
+      const isEnough = wastedMs > this.#lanes.loadOf(place);
+      this.#wastedMs.set(place.modelId, isEnough ? 0 : wastedMs);
+      if (isEnough) this.#warm(step, cold, now, out);
+      return;
+    }
   }
 
   /** How many rows are to run together: what is cheapest a row, shared among the lanes that idle, and soon enough. */
-  #wantedRows({ group, step }: Waiting, { chance, latestMs }: Pick, chances: readonly Chance[]): number {
+  #wantedRows({ group, step }: Waiting, { chance, latestMs }: Pick, chances: readonly Chance[], now: number): number {
     const { shape, rows, dueMs, batching } = step;
     if (shape === null) return rows;
     const { maxBatchSize, preferredBatchSizes } = batching;
     const { key, endMs, ms } = chance;
     const waiting = this.#queue.count(group) * rows;
     const idle = idleLanes(chance, chances) || 1;
-    let wanted = this.#estimate.rows(key, Math.min(maxBatchSize, Math.ceil(waiting / idle)));
+    let wanted = this.#estimate.rows(key, Math.min(maxBatchSize, Math.ceil(waiting / idle)), shape, now);
     wanted = Math.max(0, ...preferredBatchSizes.filter((size) => size <= wanted)) || wanted;
     const mostMs = Math.min(Math.min(dueMs, latestMs) - endMs + ms, this.#urgency.batchMs);
     while (wanted > rows && (this.#estimate.ms(key, wanted) ?? 0) > mostMs) wanted = Math.floor(wanted / 2);
     return wanted;
   }
 
-  /** Gives when a step that arrives would be through: what is more urgent spread over the lanes, then itself. */
+  /** Returns when a step that arrives would end: what is more urgent spread over the lanes, then the step itself. */
   #endOf(step: Step, now: number, lanes: readonly LaneView[], out: Decision[]): number {
-    const [{ key }] = step.places;
-    if (this.#lanes.soonestMs(step, now) === 0) return now;
+    const [{ key, modelId }] = step.places;
+    const leastMs = this.#lanes.soonestMs(step, now);
+    if (leastMs === 0) return now;
     const chances = this.#lanes.chances(step, now, lanes);
     const usual = chances.filter(isUsual);
     const best = soonest(usual.filter(({ batches }) => batches.length === 0));
     if (usual.length === 0) return now;
     if (best !== undefined && best.endMs <= step.dueMs) return best.endMs;
     let inLine = 0;
-    for (const { modelId, steps } of this.#queue.groups)
-      if (modelId === step.places[0].modelId) {
-        inLine = steps.size;
+    for (const group of this.#queue.groups)
+      if (group.modelId === modelId) {
+        inLine = group.steps.size;
         break;
       }
-    const free = usual.map(({ freeMs }) => freeMs).sort((a, b) => a - b);
-    const aheadMs = this.#queue.aheadMs(step);
+    const aloneMs = this.#estimate.ms(key, step.rows) ?? leastMs;
+    const together = this.#estimate.rows(key, Math.min(step.batching.maxBatchSize, inLine + 1), step.shape, now);
+    const moreMs = Math.max(0, (this.#estimate.ms(key, together) ?? aloneMs) - aloneMs);
     const isUrgent = this.#urgency.isUrgent(step);
-    const startMs = filledMs(free, isUrgent ? aheadMs : aheadMs * this.#foresight.times(step));
-    const together = this.#estimate.rows(key, Math.min(step.batching.maxBatchSize, inLine + 1));
-    const endMs = startMs + (this.#estimate.ms(key, Math.max(step.rows, together)) ?? 0);
-    if (!isUrgent && endMs <= step.dueMs) this.#foresight.told(step, filledMs(free, aheadMs) - now);
+    const aheadMs = this.#queue.aheadMs(step);
+    // Lanes on which the step would be late even if nothing else waited take none of what is due sooner either.
+    const able = usual.filter(({ endMs }) => endMs <= step.dueMs);
+    const endAfter = (ms: number): number => {
+      const startMs = filledMs(able, aloneMs, ms);
+      return Math.min(...(able.length > 0 ? able : usual).map((x) => Math.max(x.endMs, startMs + x.ms))) + moreMs;
+    };
+    const endMs = endAfter(isUrgent ? aheadMs : aheadMs * this.#foresight.times(step));
+    if (!isUrgent && endMs <= step.dueMs) this.#foresight.told(step, filledMs(able, aloneMs, aheadMs) - now);
     const express = this.#express(step, chances, endMs, now, out);
     return express === undefined ? endMs : Math.min(endMs, express.endMs + inLine * express.ms);
   }
 }
 
-/** When lanes that are free at these times, the first first, have done so much: those fill up like vessels. */
-function filledMs(free: readonly number[], aheadMs: number): number {
+/**
+ * When lanes have done so much work, those that are free first before the others: they fill up like vessels, each by its
+ * speed. The work is in ms of a lane on which a step takes `aloneMs`. 0 where there are no lanes.
+ */
+function filledMs(chances: readonly Chance[], aloneMs: number, aheadMs: number): number {
+  const lanes = [...chances].sort((a, b) => a.freeMs - b.freeMs);
   let leftMs = aheadMs;
-  for (const [i, freeMs] of free.entries()) {
-    const roomMs = ((free[i + 1] ?? Infinity) - freeMs) * (i + 1);
-    if (leftMs <= roomMs) return freeMs + leftMs / (i + 1);
+  let speed = 0;
+  for (const [i, { freeMs, ms }] of lanes.entries()) {
+    speed += aloneMs / ms;
+    const roomMs = ((lanes[i + 1]?.freeMs ?? Infinity) - freeMs) * speed;
+    if (leftMs <= roomMs) return freeMs + leftMs / speed;
     leftMs -= roomMs;
   }
-  return Infinity;
+  return 0;
 }
 
 /** Counts the lanes like one that idle and hold the model. */

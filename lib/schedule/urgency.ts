@@ -53,12 +53,13 @@ export class Urgency {
     if (now > this.#untilMs) this.#shortestMs = Infinity;
   }
 
-  /** Takes note of a deadline. */
-  note({ dueMs, arrivedMs, places: [{ key }] }: Step, now: number): void {
+  /** Takes note of the deadline of a step that was accepted, unless no place can meet it: then nothing is kept short for it. */
+  note({ dueMs, arrivedMs, places, rows }: Step, now: number): void {
     const lengthMs = dueMs - arrivedMs;
-    if (lengthMs > this.#shortestMs || lengthMs === Infinity) return;
+    const isMet = places.some(({ key }) => (this.#estimate.ms(key, rows) ?? 0) <= lengthMs);
+    if (lengthMs > this.#shortestMs || lengthMs === Infinity || !isMet) return;
     this.#shortestMs = lengthMs;
-    this.#key = key;
+    this.#key = places[0].key;
     this.#untilMs = now + Math.max(LIVE_MS, LIVE_TIMES * lengthMs);
   }
 
