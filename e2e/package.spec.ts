@@ -2,13 +2,14 @@
 // previewed, and served by Vite's dev server; and the package imported in Node and compiled against.
 // Needs dist/ (`npm run build`).
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { existsSync, mkdtempSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { builtinModules, createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
+import ts from "typescript";
 import { build, createServer, preview } from "vite";
 import { ModelProtoSchema, TensorProto_DataType } from "../lib/compress/onnx.gen.js";
 
@@ -35,6 +36,15 @@ main().catch((error: unknown) => {
   const failure: SelvedgeError | null = isSelvedgeError(error) ? error : null;
   document.title = \`failed: \${failure?.code} \${error}\`;
 });
+`;
+
+/** Uses the toolchain's declarations: messages of ONNX are among them. */
+const TOOLS = `import { compress, readModel } from "selvedge/compress";
+import type { CompressReport, WeightFacts } from "selvedge/compress";
+
+export const report: Promise<CompressReport> = compress("model.onnx", { out: "dist" });
+export const opset: number = readModel(new Uint8Array()).opset;
+export const facts = (x: WeightFacts): WeightFacts => x;
 `;
 
 /** What a new Vite app has, and the check of declarations that it leaves out. */
@@ -94,26 +104,33 @@ function readmeCode(): string {
   return `declare const file: File;\n${blocks.join("\n")}`;
 }
 
+function npmIn(folder: string, ...words: string[]): string {
+  return execFileSync("npm", [...words, "--loglevel=error", "--no-audit", "--no-fund"], {
+    cwd: folder,
+    encoding: "utf8",
+  });
+}
+
 /** Packs the package and installs it in a new folder beside no other code. */
-function makeApp(): { app: string; packed: string[] } {
+function makeApp(): { app: string; packed: string[]; tarball: string } {
   const app = mkdtempSync(join(tmpdir(), "selvedge-app-"));
-  const npm = (...words: string[]): string =>
-    execFileSync("npm", [...words, "--loglevel=error"], { cwd: app, encoding: "utf8" });
+  const npm = (...words: string[]): string => npmIn(app, ...words);
   const pack = JSON.parse(npm("pack", ROOT, "--json", "--ignore-scripts")) as [
     { filename: string; files: { path: string }[] },
   ];
   writeFileSync(join(app, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }));
-  npm("install", `./${pack[0].filename}`, "--prefer-offline", "--no-audit", "--no-fund");
+  npm("install", `./${pack[0].filename}`, "--prefer-offline");
   writeFileSync(
     join(app, "tsconfig.json"),
-    JSON.stringify({ compilerOptions: COMPILER, files: ["main.ts", "readme.ts"] }),
+    JSON.stringify({ compilerOptions: COMPILER, files: ["main.ts", "readme.ts", "tools.ts"] }),
   );
   writeFileSync(join(app, "index.html"), PAGE);
   writeFileSync(join(app, "main.ts"), MAIN);
   writeFileSync(join(app, "readme.ts"), readmeCode());
+  writeFileSync(join(app, "tools.ts"), TOOLS);
   mkdirSync(join(app, "public"));
   writeFileSync(join(app, "public/double.onnx"), doubleModel());
-  return { app, packed: pack[0].files.map((file) => file.path) };
+  return { app, packed: pack[0].files.map((file) => file.path), tarball: join(app, pack[0].filename) };
 }
 
 /** Opens the app and waits for what it says. */
@@ -131,9 +148,10 @@ test.describe("the packed package, installed in a fresh app", () => {
   test.describe.configure({ timeout: 180_000 });
   let app: string;
   let packed: string[];
+  let tarball: string;
 
   test.beforeAll(() => {
-    ({ app, packed } = makeApp());
+    ({ app, packed, tarball } = makeApp());
   });
   test.afterAll(() => {
     rmSync(app, { recursive: true, force: true });
@@ -171,14 +189,77 @@ test.describe("the packed package, installed in a fresh app", () => {
     }
   });
 
-  test("is imported by Node without a word", () => {
-    const code = 'console.log(typeof (await import("selvedge")).createEngine)';
+  test("is imported by Node without a word, by each of its entries", () => {
+    const { exports } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { exports: object };
+    const entries = Object.keys(exports).filter((x) => x !== "./package.json");
+    const code = `for (const entry of ${JSON.stringify(entries)})
+      console.log(String(Object.keys(await import("selvedge" + entry.slice(1))).length > 0));`;
     const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", code], {
       cwd: app,
       encoding: "utf8",
     });
-    expect({ stdout, stderr }).toEqual({ stdout: "function\n", stderr: "" });
+    expect({ stdout, stderr }).toEqual({ stdout: "true\n".repeat(entries.length), stderr: "" });
   });
+
+  test("imports nothing that is not in it, but for Node's own modules", () => {
+    const dist = join(app, "node_modules/selvedge/dist");
+    const wrong = packed
+      .filter((path) => /^dist\/.*\.(js|d\.ts)$/.test(path))
+      .flatMap((path) => {
+        const file = join(dist, path.slice("dist/".length));
+        return ts
+          .preProcessFile(readFileSync(file, "utf8"), true, true)
+          .importedFiles.map((x) => x.fileName)
+          .filter((name) =>
+            name.startsWith(".")
+              ? ![name, name.replace(/\.[jt]s$/, ".d.ts")].some((x) => existsSync(resolve(file, "..", x)))
+              : !builtinModules.includes(name.replace(/^node:/, "")),
+          )
+          .map((name) => `${path}: ${name}`);
+      });
+    expect(wrong).toEqual([]);
+  });
+
+  test("names the package that a command lacks, with the line that installs it", () => {
+    const { stderr, status } = spawnSync("npx", ["selvedge", "check", "public/double.onnx"], {
+      cwd: app,
+      encoding: "utf8",
+    });
+    expect(stderr).toContain("npm install --save-dev onnxruntime-node@1.30.0");
+    expect(status).toBe(1);
+  });
+
+  test("checks a model in a browser by its command", () => {
+    for (const name of ["onnxruntime-node", "onnxruntime-common", "playwright-core"])
+      symlinkSync(join(ROOT, "node_modules", name), join(app, "node_modules", name));
+    const words = ["selvedge", "check", "public/double.onnx", "--browser", "chromium", "--targets", "wasm"];
+    const { stdout, stderr } = spawnSync("npx", words, { cwd: app, encoding: "utf8", timeout: 150_000 });
+    expect(stdout, stderr).toMatch(/^wasm: passed/);
+  });
+
+  for (const [name, version] of [
+    ["onnxruntime-web", "1.22.0"],
+    ["sharp", "0.32.6"],
+    ["playwright-core", "1.49.1"],
+  ] as const)
+    test(`is installed beside ${name} ${version}, which stays`, () => {
+      const other = mkdtempSync(join(tmpdir(), "selvedge-pinned-"));
+      try {
+        writeFileSync(
+          join(other, "package.json"),
+          JSON.stringify({ name: "pinned", private: true, dependencies: { [name]: version } }),
+        );
+        npmIn(other, "install", tarball, "--package-lock-only", "--prefer-offline");
+        const { packages } = JSON.parse(readFileSync(join(other, "package-lock.json"), "utf8")) as {
+          packages: Record<string, { version: string }>;
+        };
+        const at = Object.keys(packages).filter((x) => x.endsWith(`node_modules/${name}`));
+        expect(at.map((x) => packages[x]?.version)).toEqual([version]);
+        expect(packages["node_modules/selvedge"]).toBeDefined();
+      } finally {
+        rmSync(other, { recursive: true, force: true });
+      }
+    });
 
   test("is compiled against, declarations and the code of the README too", () => {
     const { stdout } = spawnSync(process.execPath, [require.resolve("typescript/bin/tsc"), "-p", "."], {

@@ -3,21 +3,12 @@
 //   worker-<build>.js     by esbuild: the worker with ONNX Runtime's glue inside, one classic-format file per build
 //   worker-cache.js       by esbuild: the worker that fetches models
 //   worker-offline.js     by esbuild: the service worker that keeps pages
-//   cli.js, compress.js   by esbuild: the toolchain for Node, with what it needs but the optional peers
+//   cli.js, compress.js   by esbuild: the toolchain for Node, with what it needs but the optional packages
 //   ort-<build>.wasm      what usually runs of onnxruntime-web's binary, which is a development dependency for that reason
 //   ort-<build>-rest.wasm the rest of it, linked when it is called (wasm/split.ts); `npm run usual` finds out what is which
 // A bundler's library mode is no choice here: it rewrites the worker's URL and inlines the wasm as base64.
 import { execFileSync } from "node:child_process";
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -80,7 +71,6 @@ await build({
   format: "esm",
   platform: "node",
   target: "node20",
-  external: ["onnxruntime-node", "onnxruntime-web", "sharp", "playwright-core"],
   legalComments: "eof",
   logLevel: "warning",
 });
@@ -101,7 +91,35 @@ if (existsSync(join(ROOT, "lib/index.ts"))) {
       stdio: "inherit",
     });
   // What the toolchain's declarations are written in; tsc takes it as it is and does not copy it.
-  copyFileSync(join(ROOT, "lib/compress/onnx.gen.d.ts"), join(DIST, "compress/onnx.gen.d.ts"));
+  writeFileSync(
+    join(DIST, "compress/onnx.gen.d.ts"),
+    messagesAlone(readFileSync(join(ROOT, "lib/compress/onnx.gen.d.ts"), "utf8")),
+  );
+  for (const file of unreached()) rmSync(join(DIST, file));
+}
+
+/** Takes the protobuf library out of generated declarations: a user has it not, and the messages' types need it not. */
+function messagesAlone(declarations: string): string {
+  const message = "type Message<Name extends string> = { readonly $typeName: Name };";
+  return declarations
+    .replaceAll(/^export declare const \w+: Gen\w+(<\w+>)?;$/gm, "")
+    .replaceAll(/^import type \{ Gen.*$/gm, "")
+    .replaceAll(/^import type \{ Message \}.*$/gm, message);
+}
+
+/** Lists what tsc wrote of files that give nothing but types to others, and that no entry leads to. */
+function unreached(): string[] {
+  const written = readdirSync(DIST, { recursive: true, encoding: "utf8" });
+  const reached = new Set<string>();
+  const visit = (file: string): void => {
+    if (reached.has(file) || !written.includes(file)) return;
+    reached.add(file);
+    for (const [, name = ""] of readFileSync(join(DIST, file), "utf8").matchAll(/["'](\.\.?\/[^"']+)\.[jt]s["']/g))
+      visit(`${join(dirname(file), name)}${file.endsWith(".d.ts") ? ".d.ts" : ".js"}`);
+  };
+  for (const entry of ["index", "cache", "service-worker", "compress/index"]) visit(`${entry}.d.ts`);
+  for (const entry of ["index", "cache", "service-worker", "compress", "cli"]) visit(`${entry}.js`);
+  return written.filter((x) => /\.(js|d\.ts)$/.test(x) && !reached.has(x) && !basename(x).startsWith("worker-"));
 }
 
 const files = readdirSync(DIST, { recursive: true, encoding: "utf8" }).filter((x) => statSync(join(DIST, x)).isFile());

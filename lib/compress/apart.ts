@@ -4,7 +4,6 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { ARRAY_TYPES } from "../tensor.ts";
@@ -13,7 +12,7 @@ import type { Feed } from "./feed.ts";
 import { makeNode } from "./graph.ts";
 import type { Outputs } from "./metric.ts";
 import { ModelProtoSchema } from "./onnx.gen.js";
-import { loadRuntime } from "./runtime.ts";
+import { findPackage } from "./runtime.ts";
 import { numbersOf } from "./session.ts";
 
 const TIMEOUT_MS = 120_000;
@@ -83,12 +82,11 @@ export async function runApart(
   feeds: readonly Feed[] = [],
   enough: Enough = { count: feeds.length, ms: 0 },
 ): Promise<RunApart> {
-  await loadRuntime();
+  const runtime = findPackage("onnxruntime-node");
   const folder = await mkdtemp(join(tmpdir(), "selvedge-run-"));
   try {
     await writeFile(join(folder, "model.onnx"), bytes);
     await writeFile(join(folder, "feeds.json"), JSON.stringify(await writeFeeds(folder, feeds)));
-    const runtime = createRequire(import.meta.url).resolve("onnxruntime-node");
     const { isLate, log } = await start([
       "-e",
       RUN,

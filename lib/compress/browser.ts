@@ -1,6 +1,6 @@
 // Runs forms in a browser: the built package loads a bundle's variant, pinned to a backend, in a page served from this
 // machine, and answers; what ran where is read from ONNX Runtime's log. The browser is driven by playwright-core, an
-// optional peer; which browser is told by name, and where it lies by SELVEDGE_CHROMIUM or SELVEDGE_FIREFOX.
+// optional package; which browser is told by name, and where it lies by SELVEDGE_CHROMIUM or SELVEDGE_FIREFOX.
 import { createReadStream, existsSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";

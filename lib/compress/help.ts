@@ -39,7 +39,7 @@ export const COMPRESS_HELP = `selvedge compress MODEL.onnx --out FOLDER [options
                    pruned of each layer; judged on the half of the samples that took part in nothing; goes on where it
                    was cut short; --budget-minutes N (10): the forms searched and searched-fast
   --mask PATTERN   sets weights to 0, as 50% or 2:4: smaller on the wire, no faster anywhere; the form masked
-  --browser NAME   chromium or firefox: checks there, not in onnxruntime-node (npm install playwright-core)
+  --browser NAME   chromium or firefox: checks there, not in onnxruntime-node (needs playwright-core)
   --dry-run        writes the plan to FOLDER/recipe.json, and makes nothing
   --recipe PATH    does what such a file says; options on the line win over it
 

@@ -94,7 +94,7 @@ export function decodeModel(bytes: Uint8Array): OnnxModel {
 }
 
 /**
- * Checks a model: versions, names, order, tensors.
+ * @internal Checks a model: versions, names, order, tensors.
  * @throws SelvedgeError `model-invalid`, naming the place.
  */
 export function checkModel({ proto, graph }: OnnxModel): void {

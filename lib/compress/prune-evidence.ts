@@ -31,7 +31,7 @@ const PATCH_MAX = 1_200;
 /** Inputs longer than this are not measured: their products would take minutes and gigabytes. */
 const COLUMNS_MAX = 4_608;
 
-/** Measures the inputs of all nodes that read units; keyed by the node's first output. */
+/** @internal Measures the inputs of all nodes that read units; keyed by the node's first output. */
 export async function gatherEvidence(
   model: OnnxModel,
   { groups, walk }: Dependencies,
@@ -115,7 +115,7 @@ export function viewWeights(layer: Layer, evidence: Evidence): WeightView {
   };
 }
 
-/** Gives the unit of each column of one group. */
+/** @internal Gives the unit of each column of one group. */
 export function columnUnits(
   { walk }: Dependencies,
   { labels }: Read,

@@ -1,7 +1,6 @@
 // The forms that pruning gives: the pruned model, and that in 8 bits. A model of which nothing can be pruned has none, and
 // the report says why.
 import { isSelvedgeError } from "../errors.ts";
-import * as v from "valibot";
 import type { Form, FormId } from "./forms.ts";
 import { formsFor, TARGETS } from "./forms.ts";
 import { totalMacs } from "./macs.ts";
@@ -14,19 +13,6 @@ import type { Feed } from "./feed.ts";
 
 /** What is asked of pruning, in a recipe. */
 export type PruneRequest = PruneShares & PruneOptions;
-
-const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
-
-/** Checks what a recipe asks of pruning. */
-export const PRUNE_REQUEST: v.GenericSchema<unknown, PruneRequest> = v.strictObject({
-  share,
-  heads: v.optional(share),
-  width: v.optional(share),
-  groups: v.optional(v.record(v.string(), share)),
-  multipleOf: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
-  importance: v.optional(v.picklist(["magnitude", "activation", "reconstruction"])),
-  repair: v.optional(v.boolean()),
-}) as v.GenericSchema<unknown, PruneRequest>;
 
 /** What came of pruning, for the report. */
 export interface PruneOutcome {

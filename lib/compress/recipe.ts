@@ -3,7 +3,6 @@ import { readFileSync } from "node:fs";
 import * as v from "valibot";
 import { TARGETS } from "./forms.ts";
 import type { Target } from "./forms.ts";
-import { PRUNE_REQUEST } from "./prune-forms.ts";
 import type { PruneRequest } from "./prune-forms.ts";
 
 /** What a recipe says. Paths are as given: from the folder in which the command runs. */
@@ -22,6 +21,19 @@ export interface Recipe {
   readonly prune?: PruneRequest | undefined;
   readonly mask?: string | undefined;
 }
+
+const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
+
+/** Checks what a recipe asks of pruning. */
+const PRUNE_REQUEST: v.GenericSchema<unknown, PruneRequest> = v.strictObject({
+  share,
+  heads: v.optional(share),
+  width: v.optional(share),
+  groups: v.optional(v.record(v.string(), share)),
+  multipleOf: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1))),
+  importance: v.optional(v.picklist(["magnitude", "activation", "reconstruction"])),
+  repair: v.optional(v.boolean()),
+}) as v.GenericSchema<unknown, PruneRequest>;
 
 const text = v.pipe(v.string(), v.minLength(1));
 const SCHEMA: v.GenericSchema<unknown, Recipe> = v.strictObject({
