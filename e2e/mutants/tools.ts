@@ -256,4 +256,12 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/compress/browser.test.ts",
     title: "(store-C19)",
   },
+  {
+    fault: "package-version",
+    breaks: "an optional package of any version is taken",
+    file: "lib/compress/runtime.ts",
+    from: "wanted === undefined || fits(json.version, wanted)",
+    to: 'wanted === undefined || json.version !== ""',
+    test: "lib/compress/runtime.test.ts",
+  },
 ];
