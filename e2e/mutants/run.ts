@@ -40,9 +40,17 @@ async function missed(mutant: Mutant, n: number): Promise<string | null> {
   }
   const report = join(reports, `${n}.json`);
   const title = mutant.title === undefined ? [] : ["-t", mutant.title.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")];
-  const args = ["vitest", "run", mutant.test, ...title, "--bail=1", "--reporter=json", `--outputFile=${report}`];
+  const args = [
+    join(ROOT, "node_modules/vitest/vitest.mjs"),
+    "run",
+    mutant.test,
+    ...title,
+    "--bail=1",
+    "--reporter=json",
+    `--outputFile=${report}`,
+  ];
   const env = { ...process.env, [MUTANT_VARIABLE]: JSON.stringify(mutant) };
-  const child = spawn("npx", args, { cwd: ROOT, env, stdio: "ignore" });
+  const child = spawn(process.execPath, args, { cwd: ROOT, env, stdio: "ignore" });
   const status = await new Promise((resolve) => child.on("exit", resolve));
   if (status === 0) return `${mutant.test} passes`;
   try {
