@@ -32,6 +32,8 @@ export interface WorldOptions {
   readonly drawFault: (world: World) => Fault | null;
   /** How many times slower than usual each new worker is, and by which factor the times that it tells are wrong. */
   readonly drawPace?: (world: World) => [slowness: number, lie: number];
+  /** Resolution of the clocks of page and workers, in ms. Default: exact. */
+  readonly clockMs?: number;
   readonly log: ((line: string) => void) | null;
 }
 
@@ -110,6 +112,12 @@ export class World {
   /** Tells what becomes of the page. */
   live(change: LifeChange): void {
     for (const listener of this.#lives) listener(change);
+  }
+
+  /** Reads the clock of a page or a worker. */
+  read(): number {
+    const { clockMs = 0 } = this.#options;
+    return clockMs === 0 ? this.now : Math.floor(this.now / clockMs) * clockMs;
   }
 
   /** Lets the wall clock run on while page and workers stand still: a frozen tab, a laptop asleep. */
@@ -209,7 +217,7 @@ export class World {
     const { gpu, cores, isolated = false, files, random } = this.#options;
     const memo = new Map<string, string>();
     return {
-      now: () => this.now,
+      now: () => this.read(),
       wallClock: () => 1_700_000_000_000 + this.now,
       setTimer: (callback, ms) => this.at(Math.max(ms, this.clampMs), callback, false),
       random: () => random.next(),
@@ -297,7 +305,7 @@ export class SimulatedWorker implements WorkerHandle {
       new Promise((resolve) => {
         world.at(0, resolve);
       });
-    if (this.computes) serve(createBackend(world, this), endpoint, () => world.now * this.lie, nextTask);
+    if (this.computes) serve(createBackend(world, this), endpoint, () => world.read() * this.lie, nextTask);
     else serveCache(endpoint, cacheEffects(world));
   }
 
@@ -328,6 +336,11 @@ export class SimulatedWorker implements WorkerHandle {
 
   removeEventListener(type: string, listener: Listener): void {
     this.#listeners.get(type)?.delete(listener);
+  }
+
+  /** Ends as one that crashed. */
+  crash(): void {
+    this.#emit(this.#listeners.get("error"), { type: "error", message: "it crashed" });
   }
 
   /** Dies without a word, as a worker does that the browser ended while the page was frozen. */

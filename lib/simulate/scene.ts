@@ -1,0 +1,371 @@
+// A scene: the real engine on a simulated device whose faults a world switches on and off, with its models, its requests
+// and what became of them. worlds/ describes what happens on it; worlds.ts runs them.
+import type { Backend, BackendName, ModelFacts } from "../backend/backend.ts";
+import { createEngine } from "../engine.ts";
+import type { Engine } from "../engine.ts";
+import { isSelvedgeError, SelvedgeError } from "../errors.ts";
+import type { ErrorCode } from "../errors.ts";
+import type { Model } from "../model.ts";
+import type { EngineOptions, LoadOptions, RunOptions } from "../options.ts";
+import type { RunInfo } from "../result.ts";
+import type { Tensor } from "../tensor.ts";
+import { Random } from "./random.ts";
+import { TOY_CHUNK, toyBundle } from "./toy.ts";
+import { World } from "./world.ts";
+import type { SimulatedWorker } from "./world.ts";
+
+const BASE = "https://app.test/";
+const GPU = { vendor: "toy", architecture: "", description: "", software: false, features: [], limits: {} };
+const START_MS = 300;
+const LOAD_MS = 80;
+/** By how much two runs of the same batch differ, as a part of their duration. */
+const NOISE = 0.05;
+/** The longest that a scene may take to settle what was asked. */
+const SETTLE_MS = 3_600_000;
+/** How often the real world is waited for at the most. */
+const REAL_TURNS = 10_000;
+
+/** Costs of a model on one backend. */
+export interface Cost {
+  readonly fixedMs: number;
+  readonly rowMs: number;
+}
+
+/** A model of a scene: y = factor · x. */
+export interface Toy {
+  readonly factor: number;
+  readonly wasm: Cost;
+  readonly webgpu?: Cost;
+  /** Whether each backend has a variant of its own. Default: one variant for both. */
+  readonly hasTwoVariants?: boolean;
+}
+
+/** The device of a scene. */
+export interface Device {
+  readonly gpu?: boolean;
+  readonly cores?: number;
+  /** Resolution of its clocks, in ms. */
+  readonly clockMs?: number;
+}
+
+/** What goes wrong on the device while it is set. All of it may change at any time. */
+export interface Faults {
+  /** Says why a worker can't start; null where it can. */
+  start: (backend: BackendName, worker: SimulatedWorker) => Error | null;
+  /** Says why a model can't be loaded. */
+  load: (factor: number, backend: BackendName, worker: SimulatedWorker) => Error | null;
+  /** Whether a run never ends. */
+  hangs: (factor: number, backend: BackendName) => boolean;
+  /** How many rows a run may have; more run out of memory. */
+  maxRows: (factor: number) => number;
+  /** Whether the network answers. */
+  isOnline: boolean;
+}
+
+/** One request and what became of it. */
+export interface Call {
+  readonly model: Model;
+  readonly calledMs: number;
+  /** Infinity without a deadline. */
+  readonly dueMs: number;
+  /** Whether a healthy lane could answer it in time, so that it must be answered. */
+  readonly isPossible: boolean;
+  /** When it was settled; null while it is not. */
+  settledMs: number | null;
+  info: RunInfo | null;
+  /** The code of its error; null where it was answered or is not settled. */
+  code: ErrorCode | string | null;
+}
+
+/** How a request is made. */
+export interface Ask extends RunOptions {
+  readonly rows?: number;
+  /** Default: true where it has no deadline. */
+  readonly isPossible?: boolean;
+  /** Its inputs; requests of one number ask the same. Default: each its own. */
+  readonly value?: number;
+}
+
+/** What happens in a world. */
+export interface WorldPlan {
+  readonly name: string;
+  /** Names the findings that it is about, as `core-A1`. */
+  readonly about: string;
+  /** Why it is not run by default; absent where it is. */
+  readonly notEnabled?: string;
+  /** Draws the device. */
+  readonly device: (random: Random) => Device;
+  /** Makes it happen, and takes note of properties that do not hold. Faults are over when it returns. */
+  readonly play: (scene: Scene) => Promise<void>;
+}
+
+/** A device, an engine on it, and what was asked. */
+export class Scene {
+  readonly world: World;
+  /** Chance of the world alone: the same draws whatever else happens. */
+  readonly random: Random;
+  readonly faults: Faults = {
+    start: () => null,
+    load: () => null,
+    hangs: () => false,
+    maxRows: () => Infinity,
+    isOnline: true,
+  };
+  readonly calls: Call[] = [];
+  /** Properties that did not hold. */
+  readonly broken: string[] = [];
+  /** How many runs started on each backend, and how long each took, in ms. */
+  readonly runs: {
+    readonly backend: BackendName;
+    readonly rows: number;
+    readonly factor: number;
+    readonly atMs: number;
+  }[] = [];
+  /** Factors of models that the page holds. */
+  readonly held: Set<number> = new Set();
+  /** Requests beyond those of `calls` that a healthy lane could answer in time, and how many were. */
+  possible = 0;
+  answered = 0;
+  readonly #files: Map<string, string> = new Map([[BASE + TOY_CHUNK.path, TOY_CHUNK.content]]);
+  readonly #factors: Map<SimulatedWorker, Map<number, number>> = new Map();
+  readonly #lose: Map<SimulatedWorker, () => void> = new Map();
+  readonly #backends: Map<SimulatedWorker, BackendName> = new Map();
+  #engine: Engine | null = null;
+  #value = 0;
+
+  constructor(seed: number, { gpu = false, cores = 2, clockMs = 0 }: Device, log: ((line: string) => void) | null) {
+    this.random = new Random(seed ^ 0x2f6e2b1);
+    this.world = new World({
+      random: new Random(seed),
+      gpu: gpu ? GPU : null,
+      cores,
+      files: this.#files,
+      clockMs,
+      createBackend: (world, worker) => this.#createBackend(world, worker),
+      drawFault: () => null,
+      log,
+    });
+    const { fetch } = this.world.effects;
+    this.world.effects.fetch = (url, init) =>
+      this.faults.isOnline ? fetch(url, init) : Promise.reject(new TypeError("Failed to fetch"));
+  }
+
+  /** Returns the engine. */
+  get engine(): Engine {
+    if (this.#engine === null) throw new Error("open first");
+    return this.#engine;
+  }
+
+  /** Creates an engine, instead of the one before. */
+  async open(options: EngineOptions = {}): Promise<Engine> {
+    this.#engine = await createEngine({ effects: this.world.effects, ...options });
+    return this.#engine;
+  }
+
+  /** Closes the engine: the page holds nothing any more. */
+  async close(): Promise<void> {
+    this.held.clear();
+    await this.engine.close();
+  }
+
+  /** Publishes a model; returns its address. */
+  publish(toy: Toy): string {
+    const url = `${BASE}m${toy.factor}.json`;
+    this.#files.set(url, bundleOf(toy));
+    return url;
+  }
+
+  /** Loads a model and waits for it. */
+  async load(toy: Toy, options: LoadOptions = {}): Promise<Model> {
+    const model = await this.world.finish(this.engine.load(this.publish(toy), options));
+    this.held.add(toy.factor);
+    return model;
+  }
+
+  /** Unloads a model. */
+  async unload(toy: Toy, model: Model): Promise<void> {
+    this.held.delete(toy.factor);
+    await model.unload();
+  }
+
+  /** Asks a model now. */
+  ask(model: Model, { rows = 1, isPossible, value = this.#value++, ...options }: Ask = {}): Call {
+    const { deadlineMs = Infinity } = options;
+    const calledMs = this.world.now;
+    const call: Call = {
+      ...{ model, calledMs, dueMs: calledMs + deadlineMs, isPossible: isPossible ?? deadlineMs === Infinity },
+      ...{ settledMs: null, info: null, code: null },
+    };
+    this.calls.push(call);
+    const data = new Float32Array(2 * rows).fill(value % 65_536);
+    model.run({ x: { dtype: "float32", dims: [rows, 2], data } }, options).then(
+      ({ outputs, info }) => {
+        call.settledMs = this.world.now;
+        call.info = info;
+        const factor = Number(/\d+/.exec(model.name)?.[0]);
+        if (outputs["y"]?.data[0] !== factor * (value % 65_536)) this.broken.push(`${model.name} answered wrongly`);
+      },
+      (error: unknown) => {
+        call.settledMs = this.world.now;
+        call.code = isSelvedgeError(error) ? error.code : String(error);
+      },
+    );
+    return call;
+  }
+
+  /** Asks a model every so often; resolves when the last was asked. */
+  async askEvery(model: Model, everyMs: number, count: number, ask: Ask | ((i: number) => Ask) = {}): Promise<Call[]> {
+    const calls: Call[] = [];
+    for (let i = 0; i < count; i += 1) {
+      calls.push(this.ask(model, typeof ask === "function" ? ask(i) : ask));
+      await this.pass(everyMs);
+    }
+    return calls;
+  }
+
+  /** Lets time pass. */
+  async pass(ms: number): Promise<void> {
+    let isOver = false;
+    this.world.at(
+      ms,
+      () => {
+        isOver = true;
+      },
+      false,
+    );
+    await this.world.run(() => isOver, Infinity);
+  }
+
+  /** Lets time pass until something holds, waiting for the real world, where files are read, too. */
+  async until(holds: () => boolean, withinMs: number): Promise<void> {
+    const endMs = this.world.now + withinMs;
+    for (let turns = 0; !holds() && this.world.now < endMs && turns < REAL_TURNS; turns += 1) {
+      await this.world.run(holds, Math.min(endMs, this.world.now + 1_000));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  /** Lets time pass until all that was asked is settled; what is not after an hour was lost. */
+  async settle(): Promise<void> {
+    await this.until(() => this.calls.every(({ settledMs }) => settledMs !== null), SETTLE_MS);
+    const lost = this.calls.filter(({ settledMs }) => settledMs === null).length;
+    if (lost > 0) this.broken.push(`${lost} requests were lost`);
+  }
+
+  /** Takes note of a property that must hold. */
+  expect(holds: boolean, text: string): void {
+    if (!holds) this.broken.push(text);
+  }
+
+  /** Returns the workers that compute, of a backend. */
+  workers(backend?: BackendName): SimulatedWorker[] {
+    return [...this.world.alive].filter(
+      (worker) => worker.computes && (backend === undefined || this.#backends.get(worker) === backend),
+    );
+  }
+
+  /** Takes the GPU away from the page, once. */
+  loseGpu(): void {
+    for (const worker of this.workers("webgpu")) this.#lose.get(worker)?.();
+  }
+
+  /** Returns the models that lie in workers though the page does not hold them. */
+  leaked(): string[] {
+    return this.workers().flatMap((worker) => {
+      const factors = [...worker.models].map((id) => this.#factors.get(worker)?.get(id) ?? 0);
+      return factors
+        .filter((factor) => !this.held.has(factor))
+        .map((factor) => `m${factor} stays in worker ${worker.id}`);
+    });
+  }
+
+  #createBackend(world: World, worker: SimulatedWorker): Backend {
+    const factors = new Map<number, { readonly factor: number; readonly cost: Cost }>();
+    this.#factors.set(worker, new Map());
+    let name: BackendName = "wasm";
+    let isLost = false;
+    const take = (ms: number): Promise<void> =>
+      new Promise((resolve) => {
+        world.at(ms * (1 + NOISE * (2 * world.random.next() - 1)), resolve);
+      });
+    const throwLost = (): void => {
+      if (isLost) throw new SelvedgeError("device-lost", "The GPU device was lost: simulated");
+    };
+    const backend: Backend = {
+      onLost: null,
+      onLog: null,
+      start: async (options) => {
+        name = options.backend;
+        this.#backends.set(worker, name);
+        this.#lose.set(worker, () => {
+          if (isLost) return;
+          isLost = true;
+          backend.onLost?.("simulated");
+        });
+        await take(START_MS);
+        const error = this.faults.start(name, worker);
+        if (error !== null) throw error;
+        return { backend: name, gpu: null, version: "toy", startMs: 0 };
+      },
+      load: async (modelId, { session }): Promise<ModelFacts> => {
+        await take(LOAD_MS);
+        throwLost();
+        const factor = Number(session["toy.factor"]);
+        const error = this.faults.load(factor, name, worker);
+        if (error !== null) throw error;
+        const [fixedMs, rowMs] = (session["toy.cost"] ?? "").split("+").map(Number) as [number, number];
+        factors.set(modelId, { factor, cost: { fixedMs, rowMs } });
+        this.#factors.get(worker)?.set(modelId, factor);
+        worker.models.add(modelId);
+        const port = { dtype: "float32", dims: ["n", "w"], batchAxis: 0 } as const;
+        return { inputs: [{ ...port, name: "x" }], outputs: [{ ...port, name: "y" }], loadMs: 0, assignment: null };
+      },
+      run: async (modelId, feeds: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>> => {
+        const model = factors.get(modelId);
+        const x = feeds["x"];
+        if (model === undefined || x === undefined) throw new SelvedgeError("internal", "not loaded");
+        const { factor, cost } = model;
+        const rows = x.dims[0] ?? 1;
+        this.runs.push({ backend: name, rows, factor, atMs: world.now });
+        worker.isBusy = true;
+        if (this.faults.hangs(factor, name)) await new Promise(() => undefined);
+        const isTooLarge = rows > this.faults.maxRows(factor);
+        await take(isTooLarge ? cost.fixedMs : cost.fixedMs + cost.rowMs * rows);
+        worker.isBusy = false;
+        throwLost();
+        if (isTooLarge) throw new SelvedgeError("out-of-memory", "simulated");
+        const data = Float32Array.from(x.data as Float32Array, (value) => value * factor);
+        return { y: { dtype: "float32", dims: x.dims, data } };
+      },
+      unload: (modelId) => {
+        factors.delete(modelId);
+        worker.models.delete(modelId);
+        return Promise.resolve();
+      },
+      forget: () => Promise.resolve(),
+    };
+    return backend;
+  }
+}
+
+/** Writes a bundle with a toy's costs in its sessions. */
+function bundleOf({ factor, wasm, webgpu = wasm, hasTwoVariants = false }: Toy): string {
+  const bundle = JSON.parse(toyBundle(`m${factor}`, factor)) as { variants: Record<string, unknown>[] };
+  const session = ({ fixedMs, rowMs }: Cost) => ({ "toy.factor": `${factor}`, "toy.cost": `${fixedMs}+${rowMs}` });
+  const [variant] = bundle.variants;
+  const all = { wasm: session(wasm), webgpu: session(webgpu) };
+  bundle.variants = hasTwoVariants
+    ? (["webgpu", "wasm"] as const).map((backend) => ({
+        ...variant,
+        id: `for-${backend}`,
+        needs: [backend],
+        session: { [backend]: all[backend] },
+      }))
+    : [{ ...variant, session: all }];
+  return JSON.stringify(bundle);
+}
+
+/** Tells whether a request was answered by its deadline. */
+export function isOnTime({ info, settledMs, dueMs }: Call): boolean {
+  return info !== null && settledMs !== null && settledMs <= dueMs;
+}

@@ -1,0 +1,117 @@
+// Worlds in which a lane fails, hangs or runs out of memory while another one is well.
+import { SelvedgeError } from "../../errors.ts";
+import { isOnTime } from "../scene.ts";
+import type { WorldPlan } from "../scene.ts";
+
+/** After a fault ends lanes are used again within so long. */
+const BACK_MS = 300_000;
+
+/** Says why a lane that only helps out can't; the first worker has the model. */
+const FAILURES = {
+  "can't start": () => new SelvedgeError("no-backend", "simulated: the worker's files are gone"),
+  "can't load": () => new SelvedgeError("model-invalid", "simulated"),
+  "lost its bytes": () => new SelvedgeError("download-failed", "simulated", { reason: "unreadable" }),
+  "has no memory for a second copy": () => new SelvedgeError("out-of-memory", "simulated"),
+} as const;
+
+/** The worlds. */
+export const LANES: readonly WorldPlan[] = [
+  ...Object.entries(FAILURES).map(([what, fail]): WorldPlan => ({
+    name: `a lane ${what}`,
+    about: "core-A5",
+    device: () => ({ cores: 2 }),
+    async play(scene) {
+      const { random, world } = scene;
+      const runMs = 20 + 60 * random.next();
+      await scene.open({ workers: 2 });
+      const model = await scene.load(
+        { factor: 2, wasm: { fixedMs: 0, rowMs: runMs } },
+        { batching: { maxBatchSize: 1 } },
+      );
+      await scene.askEvery(model, 2 * runMs, 3);
+      await scene.settle();
+      const [first] = scene.workers();
+      if (what === "can't start") scene.faults.start = fail;
+      else scene.faults.load = (_, __, worker) => (worker === first ? null : fail());
+      // One and a half times what the lane can do, so that the other one is wanted.
+      await scene.askEvery(model, runMs / 1.5, 200);
+      await scene.settle();
+      const failed = scene.calls.filter(({ code }) => code !== null);
+      scene.expect(failed.length === 0, `${failed.length} requests were rejected: ${failed[0]?.code}`);
+      scene.expect(first !== undefined && world.alive.has(first), "the good worker was ended");
+      scene.faults.start = () => null;
+      scene.faults.load = () => null;
+      const endedMs = world.now;
+      const runsOf = (): number => scene.engine.stats().lanes[1]?.runs ?? 0;
+      const before = runsOf();
+      while (runsOf() === before && world.now < endedMs + BACK_MS) await scene.askEvery(model, runMs / 1.5, 60);
+      scene.expect(runsOf() > before, "the lane is not used again within 5 minutes");
+    },
+  })),
+  {
+    name: "a first run hangs with others staged behind it",
+    about: "core-B10",
+    device: () => ({ cores: 2 }),
+    async play(scene) {
+      const { random } = scene;
+      const runMs = 10 + 30 * random.next();
+      await scene.open({ workers: 2 });
+      const alone = { batching: { maxBatchSize: 1 } };
+      const model = await scene.load({ factor: 2, wasm: { fixedMs: 0, rowMs: runMs } }, alone);
+      const bad = await scene.load({ factor: 3, wasm: { fixedMs: 0, rowMs: runMs } }, alone);
+      for (let i = 0; i < 60; i += 1) scene.ask(model);
+      await scene.settle();
+      scene.faults.hangs = (factor) => factor === 3;
+      scene.ask(bad, { isPossible: false });
+      await scene.pass(random.upTo(10));
+      // Half of what one lane can do by then.
+      const deadlineMs = 120 * runMs;
+      const calls = Array.from({ length: 60 }, () => scene.ask(model, { deadlineMs, isPossible: true }));
+      await scene.pass(deadlineMs + 50);
+      const late = calls.filter((call) => !isOnTime(call));
+      scene.expect(late.length === 0, `${late.length} of ${calls.length} were not answered in time`);
+    },
+  },
+  {
+    name: "out of memory with innocents staged",
+    about: "core-B4",
+    device: () => ({ cores: 1 }),
+    async play(scene) {
+      const { random } = scene;
+      await scene.open({ workers: 1 });
+      const cost = { fixedMs: 20 + 20 * random.next(), rowMs: 2 };
+      const greedy = await scene.load({ factor: 2, wasm: cost });
+      const model = await scene.load({ factor: 3, wasm: cost });
+      // Both learn that batches pay.
+      for (let i = 0; i < 4; i += 1) {
+        for (let j = 0; j < 64; j += 1) for (const each of [greedy, model]) scene.ask(each);
+        await scene.settle();
+      }
+      const batchOf = async (): Promise<number> => {
+        const calls = Array.from({ length: 64 }, () => scene.ask(model));
+        await scene.settle();
+        return Math.max(...calls.map(({ info }) => info?.batchSize ?? 0));
+      };
+      const before = await batchOf();
+      scene.faults.maxRows = (factor) => (factor === 2 ? 2 : Infinity);
+      const bad = Array.from({ length: 64 }, () => scene.ask(greedy, { isPossible: false }));
+      await scene.pass(1);
+      const innocent = Array.from({ length: 64 }, () => scene.ask(model));
+      await scene.settle();
+      scene.faults.maxRows = () => Infinity;
+      scene.expect(
+        bad.some(({ info }) => info !== null),
+        "no request was answered in smaller batches",
+      );
+      const failed = innocent.filter(({ info }) => info === null).length;
+      scene.expect(failed === 0, `${failed} innocent requests were rejected`);
+      // A minute of use.
+      await scene.askEvery(model, 1_000, 60);
+      const large = scene.ask(model, { rows: Math.min(16, before), deadlineMs: 60_000, isPossible: true });
+      await scene.settle();
+      scene.expect(large.info !== null, `a larger request was refused: ${large.code}`);
+      const after = await batchOf();
+      scene.expect(after >= before / 2, `batches of ${before} became batches of ${after}`);
+    },
+  },
+];
