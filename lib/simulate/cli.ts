@@ -10,7 +10,7 @@ import { simulate } from "./simulate.ts";
 import type { Story } from "./simulate.ts";
 import type { WorldPlan } from "./scene.ts";
 import { FAMILIES } from "./workloads.ts";
-import { playWorld, WORLDS } from "./worlds.ts";
+import { ENABLED, playWorld, WORLDS } from "./worlds.ts";
 import type { Told } from "./worlds.ts";
 
 const HELP = `Simulates pool and engine with faults, from a seed.
@@ -47,9 +47,8 @@ const { values } = parseArgs({
 const WORLD_EVERY = 10;
 
 const families = FAMILIES.filter(({ name }) => name.includes(values.world ?? ""));
-const worlds = WORLDS.filter(({ name, notEnabled }) =>
-  values.world === undefined ? notEnabled === undefined : name.includes(values.world),
-);
+const { world } = values;
+const worlds = world === undefined ? ENABLED : WORLDS.filter(({ name }) => name.includes(world));
 const from = whole("--from", values.from);
 const count = whole("--seeds", values.seeds);
 if ((values.bound ? families : worlds).length === 0) {

@@ -4,7 +4,6 @@ import type { Backend, BackendName, ModelFacts } from "../backend/backend.ts";
 import { createEngine } from "../engine.ts";
 import type { Engine } from "../engine.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
-import type { ErrorCode } from "../errors.ts";
 import type { Model } from "../model.ts";
 import type { EngineOptions, LoadOptions, RunOptions } from "../options.ts";
 import type { RunInfo } from "../result.ts";
@@ -74,7 +73,7 @@ export interface Call {
   settledMs: number | null;
   info: RunInfo | null;
   /** The code of its error; null where it was answered or is not settled. */
-  code: ErrorCode | string | null;
+  code: string | null;
 }
 
 /** How a request is made. */
@@ -91,8 +90,6 @@ export interface WorldPlan {
   readonly name: string;
   /** Names the findings that it is about, as `core-A1`. */
   readonly about: string;
-  /** Why it is not run by default; absent where it is. */
-  readonly notEnabled?: string;
   /** Draws the device. */
   readonly device: (random: Random) => Device;
   /** Makes it happen, and takes note of properties that do not hold. Faults are over when it returns. */
@@ -183,9 +180,9 @@ export class Scene {
   }
 
   /** Unloads a model. */
-  async unload(toy: Toy, model: Model): Promise<void> {
+  unload(toy: Toy, model: Model): void {
     this.held.delete(toy.factor);
-    await model.unload();
+    model.unload();
   }
 
   /** Asks a model now. */

@@ -47,7 +47,7 @@ export const LOADS: readonly WorldPlan[] = [
     about: "core-B6",
     device: () => ({ cores: 2 }),
     async play(scene) {
-      const { random, world } = scene;
+      const { random } = scene;
       await scene.open({ workers: 2 });
       const kept = await scene.load({ factor: 2, wasm: { fixedMs: 0, rowMs: 30 } });
       for (const factor of [3, 5, 7]) {
@@ -61,7 +61,7 @@ export const LOADS: readonly WorldPlan[] = [
         // A worker may end meanwhile, so that its batch is tried again, or loads the model again.
         if (random.chance(0.5)) random.pick(scene.workers()).crash();
         await scene.pass(random.upTo(300));
-        await world.finish(scene.unload(toy, model));
+        scene.unload(toy, model);
         for (let i = 0; i < 4; i += 1) scene.ask(kept);
       }
       await scene.settle();
