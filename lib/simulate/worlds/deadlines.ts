@@ -5,8 +5,8 @@ import type { Call, Scene, WorldPlan } from "../scene.ts";
 /** Requests of a world. */
 const COUNT = 90;
 /** Share of what the lanes can do that must be on time, and share of all runs that may be late. */
-const ON_TIME = 0.75;
-const IN_VAIN = 0.15;
+const ON_TIME = 0.65;
+const IN_VAIN = 0.3;
 /** How many times more is asked than the lanes can do. */
 const OVERLOAD = 3;
 
@@ -104,6 +104,7 @@ export const DEADLINES: readonly WorldPlan[] = [
       await scene.settle();
       // Behind 60 runs one can't be on time that is due after 25, and one can that is due after 100.
       for (let i = 0; i < 60; i += 1) scene.ask(model, { priority: "interactive" });
+      await scene.pass(runMs / 10);
       const late = scene.ask(model, { deadlineMs: 25 * runMs, isPossible: false });
       const onTime = scene.ask(model, { deadlineMs: 100 * runMs, isPossible: true });
       const { calledMs } = late;
