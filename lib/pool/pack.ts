@@ -20,25 +20,31 @@ export function pack(requests: readonly Tensors[], mayMove: boolean): Packed {
   const spans: Span[] = [];
   let byteLength = 0;
   let before: Tensors | null = null;
+  let namesBefore: readonly string[] = [];
   for (const tensors of requests) {
     const like: Record<string, Header | Tensor> = {};
-    let isAlike = before !== null && countOf(tensors) === countOf(before);
-    for (const name in tensors) {
+    const names = Object.keys(tensors);
+    // In the same order too: unpacking goes by the first one's.
+    let isAlike = before !== null && names.length === namesBefore.length;
+    let isPacked = true;
+    for (const [i, name] of names.entries()) {
       const tensor = tensors[name] as Tensor;
       const { dtype, dims, data } = tensor;
       if (!isNumeric(tensor) || (mayMove && mayLeave(data as Uint8Array, requests.length))) {
         like[name] = tensor;
-        isAlike = false;
+        isAlike = isPacked = false;
         continue;
       }
       like[name] = { dtype: dtype as NumericDtype, dims, length: data.length };
-      isAlike &&= isLike(tensor, before?.[name]);
+      isAlike &&= namesBefore[i] === name && isLike(tensor, before?.[name]);
       addTo(spans, data as Uint8Array);
       byteLength += padded((data as Uint8Array).byteLength);
     }
     if (isAlike) (runs.at(-1) as { count: number }).count += 1;
     else runs.push({ count: 1, like });
-    before = tensors;
+    // The next one can't be like a request whose tensors are not all in the packed bytes.
+    before = isPacked ? tensors : null;
+    namesBefore = names;
   }
   const bytes = new Uint8Array(byteLength);
   let at = 0;
@@ -111,10 +117,6 @@ function mayLeave({ byteLength, buffer }: ArrayBufferView, requests: number): bo
 
 function isLike({ dtype, dims }: Tensor, other: Tensor | undefined): boolean {
   return dtype === other?.dtype && dims.length === other.dims.length && dims.every((dim, i) => dim === other.dims[i]);
-}
-
-function countOf(tensors: Tensors): number {
-  return Object.keys(tensors).length;
 }
 
 function padded(byteLength: number): number {

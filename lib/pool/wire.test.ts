@@ -157,3 +157,28 @@ test("large outputs are moved, not copied, and small ones of a batch are copied"
   // A part of a larger buffer would take the rest with it.
   expect(buffersOf(pack([x(large.subarray(1))], true)).has(large.buffer)).toBe(false);
 });
+
+test("requests keep their own elements where some tensors are moved and others copied (core-C1)", () => {
+  // One page of elements: large enough to be moved where it is a whole buffer.
+  const page = 2 ** 14;
+  const large = fc.record({ isPart: fc.boolean(), value: fc.nat(1_000), count: fc.constantFrom(page, page + 1) });
+  fc.assert(
+    fc.property(fc.array(fc.dictionary(fc.constantFrom("a", "b"), large), { maxLength: 6 }), (drawn) => {
+      const requests = drawn.map((named) => {
+        const made = Object.entries(named).map(([name, { isPart, value, count }]) => {
+          const data = new Float32Array(count + (isPart ? 1 : 0)).fill(value).subarray(0, count);
+          return [name, { dtype: "float32", dims: [count], data } as Tensor] as const;
+        });
+        return Object.fromEntries(made);
+      });
+      const valuesOf = (all: readonly Readonly<Record<string, Tensor>>[]): unknown =>
+        all.map((named) =>
+          ["a", "b"].map((name) => [named[name]?.dims, named[name]?.data[0], named[name]?.data.at(-1)]),
+        );
+      const sent = valuesOf(requests);
+      const packed = pack(requests, true);
+      expect(valuesOf(unpack(cross(packed, [...buffersOf(packed)]), true))).toEqual(sent);
+    }),
+    { numRuns: 100 },
+  );
+});
