@@ -5,10 +5,12 @@
 import type { BackendName } from "./backend/backend.ts";
 import type { Effects } from "./effects.ts";
 import { fromWireError, isSelvedgeError, SelvedgeError } from "./errors.ts";
+import type { ErrorCode } from "./errors.ts";
 import type { Lane } from "./pool/lane.ts";
 import type { GpuLedger } from "./pool/ledger.ts";
 import type { Counters } from "./observe/counters.ts";
-import type { Feeds, LoadMessage, Ran } from "./pool/protocol.ts";
+import type { Phase } from "./pool/lane-options.ts";
+import type { Feeds, LoadMessage, Ran, RanItem } from "./pool/protocol.ts";
 import { toResult } from "./result.ts";
 import type { Attempt, RunResult } from "./result.ts";
 import { keyOf, messageFor, placesOf } from "./routes.ts";
@@ -35,6 +37,10 @@ interface Step {
   isAlone: boolean;
   /** Whether it waits for the weights of the route that it goes down to. */
   isBetween: boolean;
+  /** Error of its model's unload, for one that was on a lane then; it is not queued again. */
+  dropped: Error | null;
+  /** How often it was queued again because a lane could not load its model. */
+  spared: number;
   queuedMs: number;
   /** Called when its signal is aborted; null where it has none. */
   abort: (() => void) | null;
@@ -45,16 +51,21 @@ interface Step {
 /** A batch on a lane. */
 interface Running {
   readonly lane: Lane;
-  readonly steps: readonly Step[];
+  readonly modelId: number;
+  /** Those that were settled before it was sent are left out. */
+  steps: readonly Step[];
   readonly batch: number;
   readonly why: StartWhy;
   /** Steps that were withdrawn from it: its answers to them are ignored. */
   readonly withdrawn: Set<number>;
-  /** When it began; null while it is staged. */
+  /** When it began; null while it is staged, as is the phase. */
   startMs: number | null;
+  phase: Phase | null;
 }
 
 const MEMO_KEY = "selvedge/estimate/2";
+/** A step that so many failed loads passed on is tried like any other: no lane may pass it on for ever. */
+const SPARED_MAX = 20;
 /** How often what was learnt is written down, in ms, at the most. */
 const SAVE_MS = 10_000;
 
@@ -139,6 +150,8 @@ export class Dispatcher {
         message: work.message,
         isAlone: false,
         isBetween: false,
+        dropped: null,
+        spared: 0,
         queuedMs: 0,
         abort: null,
         resolve,
@@ -176,11 +189,12 @@ export class Dispatcher {
     this.#tell({ type: "measured", key: keyOf(identity, variant, backend), ms });
   }
 
-  /** Rejects everything of one model that waits; what runs is left to end. */
+  /** Rejects everything of one model that waits; what runs is left to end, but is not tried again. */
   drop(modelId: number, error: Error): void {
     for (const step of [...this.#steps.values()])
-      if (step.message.modelId === modelId && (step.isBetween || this.#scheduler.waits(step.id)))
-        this.#reject(step, error);
+      if (step.message.modelId !== modelId) continue;
+      else if (step.isBetween || this.#scheduler.waits(step.id)) this.#reject(step, error);
+      else step.dropped = error;
   }
 
   /** Rejects everything, now and later. */
@@ -204,7 +218,11 @@ export class Dispatcher {
   }
 
   #arrive(step: Step, isAgain: boolean): void {
-    const { work, arrivedMs } = step;
+    const { work, arrivedMs, dropped } = step;
+    if (dropped !== null) {
+      this.#reject(step, dropped);
+      return;
+    }
     const { priority = "normal", deadlineMs = Infinity, onLate, preempt = false } = work.options;
     const isAlone = step.isAlone || work.state !== undefined;
     this.#tell({
@@ -253,9 +271,13 @@ export class Dispatcher {
     if (decision.type === "end") lane.end(new SelvedgeError("closed", "What it ran was cancelled."));
     else if (decision.type === "start") this.#start(decision, lane);
     else {
-      const step = this.#steps.get(decision.id);
-      // One that fails is told again should it be needed; a step that was rejected meanwhile needs none.
-      if (step !== undefined) lane.load(messageFor(step, decision.place)).catch(() => undefined);
+      const { id, place } = decision;
+      const step = this.#steps.get(id);
+      // A step that was rejected meanwhile needs none.
+      if (step !== undefined)
+        lane.load(messageFor(step, place)).catch(() => {
+          this.#tell({ type: "unavailable", lane: lane.id, modelId: place.modelId, untilMs: null });
+        });
     }
   }
 
@@ -276,13 +298,20 @@ export class Dispatcher {
       this.pump(); // the lane is free for what else waits
       return;
     }
-    const running: Running = { lane, steps, batch, why, withdrawn: new Set(), startMs: null };
-    this.#running.set(batch, running);
-    const items = steps.map(({ work }) => work.feeds);
-    const onBegin = (): void => {
-      running.startMs = this.#effects.now();
+    const running: Running = {
+      ...{ lane, modelId: place.modelId, steps, batch, why },
+      ...{ withdrawn: new Set(), startMs: null, phase: null },
     };
-    lane.run(messageFor(first, place), items, { state: first.work.state, onBegin }).then(
+    this.#running.set(batch, running);
+    const take = (): Feeds[] => {
+      running.steps = steps.filter((step) => this.#isWanted(running, step));
+      return running.steps.map(({ work }) => work.feeds);
+    };
+    const onPhase = (phase: Phase): void => {
+      running.startMs ??= this.#effects.now();
+      running.phase = phase;
+    };
+    lane.run(messageFor(first, place), take, { state: first.work.state, onPhase }).then(
       (ran) => {
         this.#ended(running, ran, null);
       },
@@ -293,46 +322,84 @@ export class Dispatcher {
   }
 
   #ended(running: Running, ran: Ran | null, error: unknown): void {
-    const { lane, steps, batch, why, withdrawn, startMs } = running;
+    const { lane, steps, batch, phase } = running;
     this.#running.delete(batch);
     const now = this.#effects.now();
-    const code = isSelvedgeError(error) ? error.code : null;
-    const ms = ran ? ran.preprocessMs + ran.runMs + ran.decodeMs : code === "out-of-memory" ? Infinity : null;
+    const code = codeOf(error);
+    // Its worker never came to it, or was ended by our own will: its steps did not begin.
+    const isUnbegun = phase === null || code === "closed";
+    const isUnfit = ran === null && !isUnbegun && phase !== "running";
+    const isHeld = isUnfit && this.#isHeldBeside(lane, steps);
+    let ms: number | null = null;
+    if (ran !== null && ran.items.length > 0) ms = ran.preprocessMs + ran.runMs + ran.decodeMs;
+    else if (code === "out-of-memory" && phase === "running") ms = Infinity;
     // What a worker ran out of it can't give back: only a new one has its memory again. The device may be short of it, so
-    // idle workers give theirs back too.
-    if (code === "out-of-memory")
-      for (const each of this.#lanes) if (each === lane || each.free) each.end(error as Error);
+    // idle workers give theirs back too, but not to a lane that only wanted to help.
+    if (code === "out-of-memory") {
+      const ended = new SelvedgeError("closed", "The worker gave its memory back, since one ran out of it.");
+      for (const each of this.#lanes) if (each === lane || (each.free && !isHeld)) each.end(ended);
+    }
     this.#tell({ type: "ended", lane: lane.id, batch, ms });
-    if (ran !== null) this.#counters.ran(steps.length);
+    if (isUnfit) {
+      const modelId = phase === "starting" ? null : running.modelId;
+      this.#tell({ type: "unavailable", lane: lane.id, modelId, untilMs: null });
+    }
+    if (ran !== null && steps.length > 0) this.#counters.ran(steps.length);
     for (const [i, step] of steps.entries()) {
-      // Settled meanwhile: cancelled, or the engine is closed; or queued again.
-      if (withdrawn.has(step.id) || !this.#steps.has(step.id)) continue;
+      if (!this.#isWanted(running, step)) continue;
       const item = ran?.items[i];
-      const failure: unknown = item?.ok === false ? fromWireError(item.error) : error;
-      const told = ran !== null && item?.ok === true ? null : isSelvedgeError(failure) ? failure.code : null;
-      const attempt: Attempt = { lane: lane.id, backend: lane.backend, ms: now - (startMs ?? now), error: told };
       if (ran !== null && item?.ok === true) {
-        step.attempts.push(attempt);
-        const own = step.work.routes[step.route] as Route;
-        const isOwn = own.backend === lane.backend;
-        const route = isOwn ? own : (step.work.routes.find(({ backend }) => backend === lane.backend) ?? own);
-        // What it was placed by is the same where another lane was only sooner; `start` tells that. Where the GPU is left
-        // alone there was no choice, and that is why.
-        const isBarred = own.backend === "webgpu" && !this.#ledger.allowed;
-        const placed = isBarred ? route.why : own.why;
-        const { queuedMs, attempts, work, arrivedMs } = step;
-        const lateMs = now - arrivedMs - (work.options.deadlineMs ?? Infinity);
-        this.#leave(step);
-        step.resolve(toResult({ item: item.value, ran, route, placed, start: why, queuedMs, attempts, lateMs }));
-      } else if (startMs === null)
-        this.#arrive(step, true); // it never began: no try of it
-      else {
-        step.attempts.push(attempt);
-        this.#recover(step, lane, failure, steps.length > 1);
+        this.#answer(running, step, ran, item.value);
+        continue;
       }
+      const isSpared = isUnbegun || (isHeld && step.spared < SPARED_MAX);
+      if (isHeld) step.spared += 1;
+      if (isSpared) {
+        this.#arrive(step, true); // no try of it
+        continue;
+      }
+      const failure: unknown = item?.ok === false ? fromWireError(item.error) : error;
+      step.attempts.push(this.#attemptOf(running, codeOf(failure)));
+      this.#recover(step, lane, failure, steps.length > 1);
     }
     if (now - this.#savedMs > SAVE_MS) this.#save();
     this.pump();
+  }
+
+  /** Tells whether a step still waits for this batch: it was neither settled (a cancel, a close) nor withdrawn. */
+  #isWanted({ withdrawn }: Running, { id }: Step): boolean {
+    return this.#steps.has(id) && !withdrawn.has(id);
+  }
+
+  /** Tells whether a usual lane other than this one holds the model on which each of these steps may run. */
+  #isHeldBeside(lane: Lane, steps: readonly Step[]): boolean {
+    const others = this.#lanes.filter((other) => other !== lane && other.kind === "usual");
+    return steps.every((step) =>
+      placesOf(step).some(({ modelId }) =>
+        others.some(({ held }) => held.get(modelId)?.isReady === true && held.get(modelId)?.isLeaving === false),
+      ),
+    );
+  }
+
+  #attemptOf({ lane, startMs }: Running, error: Attempt["error"]): Attempt {
+    const now = this.#effects.now();
+    return { lane: lane.id, backend: lane.backend, ms: now - (startMs ?? now), error };
+  }
+
+  #answer(running: Running, step: Step, ran: Ran, item: RanItem): void {
+    const { lane, why: start } = running;
+    const { queuedMs, attempts, work, arrivedMs } = step;
+    attempts.push(this.#attemptOf(running, null));
+    const own = work.routes[step.route] as Route;
+    const isOwn = own.backend === lane.backend;
+    const route = isOwn ? own : (work.routes.find(({ backend }) => backend === lane.backend) ?? own);
+    // What it was placed by is the same where another lane was only sooner; `start` tells that. Where the GPU is left
+    // alone there was no choice, and that is why.
+    const isBarred = own.backend === "webgpu" && !this.#ledger.allowed;
+    const placed = isBarred ? route.why : own.why;
+    const lateMs = this.#effects.now() - arrivedMs - (work.options.deadlineMs ?? Infinity);
+    this.#leave(step);
+    step.resolve(toResult({ item, ran, route, placed, start, queuedMs, attempts, lateMs }));
   }
 
   /** What failed in a batch is tried alone before it is given up: it may have been a neighbour's fault. */
@@ -341,7 +408,7 @@ export class Dispatcher {
     // Where it was only sooner than on its own route it is not tried again.
     const isElsewhere = lane.backend !== step.work.routes[step.route]?.backend;
     const recovery = recover({
-      code: isSelvedgeError(error) ? error.code : null,
+      code: codeOf(error),
       backend: lane.backend,
       isHung: isSelvedgeError(error) && error.details["cause"] === "watchdog",
       attempts: step.attempts.length,
@@ -389,4 +456,8 @@ export class Dispatcher {
     this.#savedMs = this.#effects.now();
     this.#effects.memo.set(MEMO_KEY, this.#estimate.save());
   }
+}
+
+function codeOf(error: unknown): ErrorCode | null {
+  return isSelvedgeError(error) ? error.code : null;
 }

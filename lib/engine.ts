@@ -21,6 +21,7 @@ import { followLife } from "./life.ts";
 import type { WorkerSource } from "./link.ts";
 import { Loader } from "./loader.ts";
 import { Model } from "./model.ts";
+import type { Placed } from "./model.ts";
 import { Counters } from "./observe/counters.ts";
 import type { BatchCounts, RequestCounts } from "./observe/counters.ts";
 import type { Trace } from "./observe/trace.ts";
@@ -155,6 +156,7 @@ export class Engine {
       onTrying: (modelId, isTrying) => {
         this.#markers.set(modelId, isTrying);
       },
+      isUnloaded: (modelId) => !this.#names.has(modelId),
       onLoaded: (modelId, ms) => {
         this.#dispatcher.loaded(modelId, ms);
       },
@@ -326,8 +328,25 @@ export class Engine {
         return this.#nextModelId++;
       },
     });
-    const { placement, measurable } = await this.#placer.place(loader);
-    const placed = await loader.placed(spared === null ? placement : { ...placement, why: spared });
+    const unload = (error: Error): void => {
+      for (const modelId of loader.modelIds) {
+        this.#names.delete(modelId);
+        this.#pinned.delete(modelId);
+        markers.forget(modelId);
+        this.#dispatcher.drop(modelId, error);
+        this.#pool.unload(modelId).catch(() => undefined); // a worker that ended has freed it already
+      }
+    };
+    const place = async (): Promise<{ measurable: boolean; placed: Placed }> => {
+      const { placement, measurable } = await this.#placer.place(loader);
+      const placed = await loader.placed(spared === null ? placement : { ...placement, why: spared });
+      download.signal.throwIfAborted();
+      return { measurable, placed };
+    };
+    const { measurable, placed } = await place().catch((error: unknown) => {
+      unload(new SelvedgeError("closed", "The load failed.")); // what came of it so far
+      throw error;
+    });
     const model: Model = new Model({
       effects: this.#effects,
       dispatcher: this.#dispatcher,
@@ -353,14 +372,7 @@ export class Engine {
       },
       unload: () => {
         this.#models.delete(model);
-        const error = new SelvedgeError("closed", `The model "${model.name}" is unloaded.`);
-        for (const modelId of loader.modelIds) {
-          this.#dispatcher.drop(modelId, error);
-          markers.forget(modelId);
-          this.#names.delete(modelId);
-          this.#pinned.delete(modelId);
-          this.#pool.unload(modelId).catch(() => undefined); // a worker that ended has freed it already
-        }
+        unload(new SelvedgeError("closed", `The model "${model.name}" is unloaded.`));
       },
     });
     this.#models.add(model);

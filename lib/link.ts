@@ -7,7 +7,7 @@
 import type { Effects, ScriptUrl, WorkerHandle } from "./effects.ts";
 import { fromWireError, SelvedgeError } from "./errors.ts";
 import type { Reply } from "./reply.ts";
-import { watch } from "./watchdog.ts";
+import { Watchdog } from "./watchdog.ts";
 
 /** What a worker is made from. */
 export interface WorkerSource {
@@ -66,12 +66,12 @@ export class Link<Api extends Served<Api>> {
   }
 
   /**
-   * Makes a call that must be answered within a bound, in ms of running time, without one where that is Infinity; one
-   * that is promised counts from when it is told.
+   * Makes a call that must be answered within a bound, in ms of running time, without one where that is Infinity. A
+   * watchdog in its place counts from when the caller begins it.
    */
   call<K extends keyof Api & string>(
     name: K,
-    bound: number | Promise<number>,
+    bound: number | Watchdog,
     ...args: Parameters<Api[K]>
   ): Promise<Value<Api[K]>> {
     return this.callMoving(name, bound, [], ...args);
@@ -80,7 +80,7 @@ export class Link<Api extends Served<Api>> {
   /** Makes a call with which buffers are moved. */
   callMoving<K extends keyof Api & string>(
     name: K,
-    bound: number | Promise<number>,
+    bound: number | Watchdog,
     moved: Transferable[],
     ...args: Parameters<Api[K]>
   ): Promise<Value<Api[K]>> {
@@ -90,27 +90,22 @@ export class Link<Api extends Served<Api>> {
         return;
       }
       const id = this.#nextId++;
-      let stop = (): void => undefined;
-      const arm = (boundMs: number): void => {
-        stop = watch(this.#effects, boundMs, () => {
-          const text = `The worker did not answer "${name}" within ${Math.round(boundMs)} ms.`;
-          this.end(new SelvedgeError("worker-crashed", text, { call: name, boundMs, cause: "watchdog" }));
-        });
+      const watchdog = typeof bound === "number" ? new Watchdog(this.#effects, bound) : bound;
+      const { boundMs } = watchdog;
+      watchdog.onExpire = () => {
+        const text = `The worker did not answer "${name}" within ${Math.round(boundMs)} ms.`;
+        this.end(new SelvedgeError("worker-crashed", text, { call: name, boundMs, cause: "watchdog" }));
       };
-      if (typeof bound === "number") arm(bound);
-      else
-        void bound.then((boundMs) => {
-          if (this.#pending.has(id)) arm(boundMs);
-        });
+      if (watchdog !== bound && boundMs < Infinity) watchdog.begin();
       const fail = (error: Error): void => {
-        stop();
+        watchdog.stop();
         this.#pending.delete(id);
         reject(error);
       };
       const answer = (reply: Reply<unknown>): void => {
         if (!reply.ok) fail(fromWireError(reply.error));
         else {
-          stop();
+          watchdog.stop();
           this.#pending.delete(id);
           resolve(reply.value as Value<Api[K]>);
         }

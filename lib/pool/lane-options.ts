@@ -22,6 +22,8 @@ export interface LaneOptions {
   readonly callTimeoutMs: number | null;
   /** Called before and after what may take the page down with it: a load, and a first run. */
   readonly onTrying: (modelId: number, isTrying: boolean) => void;
+  /** Whether a model was unloaded for good: it must not come back with what still waits for it. */
+  readonly isUnloaded?: ((modelId: number) => boolean) | undefined;
   /** Called when a model was loaded, with what that took, the start of a worker included. */
   readonly onLoaded: (modelId: number, ms: number) => void;
   /** Called when a model was loaded or first run, and takes memory. */
@@ -51,9 +53,12 @@ export interface LaneRunOptions {
   /** Overrides the lane's own bound, in ms. */
   readonly boundMs?: number | undefined;
   readonly state?: StateStep | undefined;
-  /** Called when the batch begins, which a staged one does not where its worker ends before. */
-  readonly onBegin?: (() => void) | undefined;
+  /** Called as the lane goes on with the batch, which does not begin while it is staged. */
+  readonly onPhase?: ((phase: Phase) => void) | undefined;
 }
+
+/** Stage of a batch on its lane: the worker starts, the model is loaded, the batch itself runs. */
+export type Phase = "starting" | "loading" | "running";
 
 /** A step of a recurrent state, and what the state is rebuilt from on a lane that does not keep it. */
 export interface StateStep {

@@ -3,6 +3,7 @@
 // their blobs. A lane does what it is told, in order; what runs where and when is lib/schedule's business.
 import type { BackendFacts, BackendName, ModelFacts } from "../backend/backend.ts";
 import type { LaneKind } from "../device.ts";
+import type { Effects } from "../effects.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 import {
   CHECK_BOUND_MS,
@@ -16,6 +17,7 @@ import {
 import type { LaneOptions, LaneRunOptions } from "./lane-options.ts";
 import type { Feeds, LoadMessage, Ran, RunMessage } from "./protocol.ts";
 import { WorkerClient } from "./worker-client.ts";
+import { Watchdog } from "../watchdog.ts";
 
 /** Past so much memory a worker is exchanged, where a new one would hold clearly less: WebAssembly gives nothing back. */
 const MEMORY_LIMIT_BYTES = 2 * 2 ** 30;
@@ -42,6 +44,9 @@ export interface LaneStats {
   /** How much memory the worker holds, as far as it can tell: WebAssembly's, and buffers on the GPU. */
   readonly memoryBytes: number;
 }
+
+/** Result of a batch of which nothing was wanted any more. */
+const NOTHING_RAN: Ran = { items: [], runs: 0, canJoin: true, preprocessMs: 0, runMs: 0, decodeMs: 0 };
 
 /** A run that was sent to the worker. */
 interface Sent {
@@ -80,7 +85,6 @@ export class Lane {
   /** Runs among them, and those that were sent: the first runs, the others are staged behind it. */
   #batches = 0;
   readonly #sent: Sent[] = [];
-  #answeredMs = 0;
   #cancelIdle: (() => void) | null = null;
   /** What it took to start the worker. */
   #startMs = 0;
@@ -151,33 +155,41 @@ export class Lane {
   /**
    * Runs a batch, loading its model first where it is not, and rebuilding its state where that is not here. A batch
    * whose model is here goes to the worker at once, behind what runs there: it begins when that ends, however busy the
-   * page is then.
+   * page is then. Items given as a function are taken when the batch is sent; where none is left, nothing runs.
    */
-  run(model: LoadMessage, items: readonly Feeds[], options: LaneRunOptions = {}): Promise<Ran> {
+  run(
+    model: LoadMessage,
+    items: readonly Feeds[] | (() => readonly Feeds[]),
+    options: LaneRunOptions = {},
+  ): Promise<Ran> {
     const { modelId } = model;
-    const { state } = options;
+    const { state, boundMs, onPhase } = options;
     const isStaged =
       this.#sent.length > 0 &&
       this.#sent.length === this.#outstanding &&
       state === undefined &&
       this.#loaded.get(modelId)?.isReady === true;
     const work = async (): Promise<Ran> => {
-      if (!isStaged) options.onBegin?.();
+      if (!isStaged) onPhase?.("starting");
       const up = this.#starting === null ? this.#client : null;
       const client = up !== null ? up : await this.#ensureStarted();
+      if (!isStaged) onPhase?.("loading");
       const loaded = this.#loaded.get(modelId) ?? this.#ensureLoaded(client, model);
       if (!loaded.isReady) await loaded.facts;
-      if (state === undefined) return this.#call(client, loaded, { modelId, items }, options);
+      const taken = typeof items === "function" ? items() : items;
+      if (taken.length === 0) return NOTHING_RAN;
+      if (!isStaged) onPhase?.("running");
+      if (state === undefined) return this.#call(client, loaded, { modelId, items: taken }, options);
       let restore = loaded.states.get(state.id) === state.after ? null : state.checkpoint;
       loaded.states.delete(state.id); // until it is through: a step that fails leaves nothing to go on from
       const { id: stateId, isCheckpoint } = state;
       const step = async (feeds: readonly Feeds[], checkpoint: boolean): Promise<Ran> => {
         const message = { modelId, items: feeds, state: { stateId, restore, checkpoint } };
         restore = null;
-        return this.#call(client, loaded, message, { boundMs: options.boundMs });
+        return this.#call(client, loaded, message, { boundMs });
       };
       for (const past of restore === null ? [] : state.since) await step([past], false);
-      const ran = await step(items, isCheckpoint);
+      const ran = await step(taken, isCheckpoint);
       loaded.states.set(stateId, state.mark);
       return ran;
     };
@@ -225,7 +237,7 @@ export class Lane {
   /** Ends the worker for good. */
   close(error: Error): void {
     this.#closed = true;
-    this.#cancelIdle?.();
+    this.#stopIdling();
     this.end(error);
   }
 
@@ -241,37 +253,30 @@ export class Lane {
 
   async #call(client: WorkerClient, loaded: Loaded, message: RunMessage, options: LaneRunOptions): Promise<Ran> {
     const { effects, callTimeoutMs } = this.#options;
-    const { now } = effects;
     const elements = countElements(message.items);
     const boundMs = options.boundMs ?? callTimeoutMs ?? runBound(loaded.slowestMsPerElement, elements);
     const isFirst = loaded.slowestMsPerElement === 0;
-    const sentMs = now();
-    const sent: Sent = { begin: () => undefined };
+    const watchdog = new Watchdog(effects, boundMs);
+    const begin = (): void => {
+      options.onPhase?.("running");
+      watchdog.begin();
+    };
     // What runs before it in the worker may take its own time.
-    const bound =
-      this.#sent.length === 0
-        ? boundMs
-        : new Promise<number>((resolve) => {
-            sent.begin = () => {
-              options.onBegin?.();
-              resolve(boundMs);
-            };
-          });
-    this.#sent.push(sent);
+    if (this.#sent.length === 0) watchdog.begin();
+    this.#sent.push({ begin });
     const send = (): Promise<Ran> =>
-      client.run(message, bound).finally(() => {
+      client.run(message, watchdog).finally(() => {
         this.#sent.shift();
         if (this.#client === client) this.#sent[0]?.begin();
       });
     const beforeBytes = client.memoryBytes;
     const ran = await (isFirst ? this.#try(message.modelId, send) : send());
-    loaded.usedMs = now();
+    loaded.usedMs = effects.now();
     if (isFirst) {
       loaded.bytes += client.memoryBytes - beforeBytes;
       this.#options.onGrown();
     }
-    const ms = now() - Math.max(sentMs, this.#answeredMs);
-    this.#answeredMs = now();
+    const ms = watchdog.spentMs;
     loaded.slowestMsPerElement = Math.max(loaded.slowestMsPerElement, ms / elements);
     this.#runs += 1;
     this.#busyMs += ms;
@@ -284,8 +289,7 @@ export class Lane {
    */
   #serial<T>(work: () => Promise<T>, kind: "run" | "staged" | "other" = "other"): Promise<T> {
     if (this.#closed) return Promise.reject(new SelvedgeError("closed", "The engine is closed."));
-    this.#cancelIdle?.();
-    this.#cancelIdle = null;
+    this.#stopIdling();
     const result = this.#outstanding === 0 || kind === "staged" ? work() : this.#tail.then(work);
     const batches = kind === "other" ? 0 : 1;
     this.#outstanding += 1;
@@ -308,11 +312,18 @@ export class Lane {
   }
 
   #startIdling(): void {
-    if (this.#client === null) return;
+    const client = this.#client;
+    if (client === null) return;
+    this.#stopIdling();
     this.#cancelIdle = this.#options.effects.setTimer(() => {
-      this.#client?.end(new SelvedgeError("closed", "The worker idled out."));
+      client.end(new SelvedgeError("closed", "The worker idled out."));
       this.#options.onIdled();
     }, this.#options.idleMs);
+  }
+
+  #stopIdling(): void {
+    this.#cancelIdle?.();
+    this.#cancelIdle = null;
   }
 
   #ensureStarted(): Promise<WorkerClient> {
@@ -337,8 +348,8 @@ export class Lane {
     };
     this.#client = client;
     this.#starts += 1;
+    const clock = startClock(effects);
     try {
-      const startMs = effects.now();
       // With threads it takes both parts, which the first of such workers compiles.
       if (threads === 1)
         compiled.modules ??= effects.compileWasm(wasmUrl, START_BOUND_MS).then(
@@ -353,7 +364,7 @@ export class Lane {
       );
       if (modules === null) compiled.modules = Promise.resolve(own);
       this.#facts = facts;
-      this.#startMs = effects.now() - startMs;
+      this.#startMs = clock.spentMs;
       this.#startBytes = client.memoryBytes;
       this.#startRuns = this.#runs;
       return client;
@@ -361,6 +372,8 @@ export class Lane {
       compiled.modules = null; // should that be why
       client.end(error instanceof Error ? error : new Error(String(error)));
       throw error;
+    } finally {
+      clock.stop();
     }
   }
 
@@ -373,6 +386,7 @@ export class Lane {
       this.#crashes += 1;
       this.#options.onCrash(error);
     }
+    this.#stopIdling(); // the timer is for this worker, not for the next
     this.#client = null;
     this.#facts = null;
     this.#loaded = new Map();
@@ -381,18 +395,21 @@ export class Lane {
   #ensureLoaded(client: WorkerClient, message: LoadMessage): Loaded {
     const known = this.#loaded.get(message.modelId);
     if (known !== undefined) return known;
-    const { effects, onLoaded, onGrown, callTimeoutMs } = this.#options;
+    const { effects, isUnloaded, onLoaded, onGrown, callTimeoutMs } = this.#options;
+    if (isUnloaded?.(message.modelId) === true) throw new SelvedgeError("closed", "The model is unloaded.");
     const beforeBytes = client.memoryBytes;
     const knownBytes = this.#grown.get(message) ?? message.files.reduce((sum, { data }) => sum + data.size, 0);
     const bound = callTimeoutMs ?? FIRST_BOUND_MS;
-    const startMs = effects.now();
-    const facts = this.#try(message.modelId, () => client.load(message, bound));
+    const clock = startClock(effects);
+    const facts = this.#try(message.modelId, () => client.load(message, bound)).finally(() => {
+      clock.stop();
+    });
     const loaded: Loaded = {
       facts,
       isReady: false,
       isLeaving: false,
       bytes: knownBytes,
-      usedMs: startMs,
+      usedMs: effects.now(),
       slowestMsPerElement: 0,
       states: new Map(),
     };
@@ -403,7 +420,7 @@ export class Lane {
         loaded.bytes = Math.max(knownBytes, client.memoryBytes - beforeBytes);
         this.#grown.set(message, loaded.bytes);
         onGrown();
-        onLoaded(message.modelId, effects.now() - startMs + this.#startMs);
+        onLoaded(message.modelId, clock.spentMs + this.#startMs);
       },
       () => this.#loaded.delete(message.modelId),
     );
@@ -416,4 +433,11 @@ export class Lane {
       this.#options.onTrying(modelId, false);
     });
   }
+}
+
+/** Counts running time: what a load takes while the page sleeps says nothing of the next one. */
+function startClock(effects: Effects): Watchdog {
+  const clock = new Watchdog(effects, Infinity);
+  clock.begin();
+  return clock;
 }

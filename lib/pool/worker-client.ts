@@ -4,6 +4,7 @@ import type { Effects, WorkerHandle } from "../effects.ts";
 import { isUnreadable, SelvedgeError } from "../errors.ts";
 import { Link } from "../link.ts";
 import type { WorkerSource } from "../link.ts";
+import type { Watchdog } from "../watchdog.ts";
 import { isNotice, THREAD_NAME } from "./protocol.ts";
 import type { LoadMessage, Ran, RunMessage, ThreadMessage, WorkerApi } from "./protocol.ts";
 import { sendRun, takeRan } from "./wire.ts";
@@ -58,10 +59,10 @@ export class WorkerClient {
   }
 
   /**
-   * Runs a batch. Inputs are copied to the worker, never moved: they are needed again should it die. A bound that is
-   * promised counts from when it is told.
+   * Runs a batch. Inputs are copied to the worker, never moved: they are needed again should it die. A watchdog in place
+   * of a bound counts from when the caller begins it.
    */
-  async run(message: RunMessage, bound: number | Promise<number>): Promise<Ran> {
+  async run(message: RunMessage, bound: number | Watchdog): Promise<Ran> {
     const { message: wire, moved } = sendRun(message);
     return takeRan(await this.#link.callMoving("run", bound, moved, wire));
   }

@@ -25,6 +25,7 @@ function connect(backend: Backend): WorkerClient {
   const worker = Object.assign(port2, { terminate: () => undefined }) as unknown as WorkerHandle;
   const effects: Partial<Effects> = {
     createWorker: () => worker,
+    now: () => performance.now(),
     setTimer(callback, ms) {
       const timer = setTimeout(callback, ms);
       return () => {

@@ -38,15 +38,15 @@ const MUTATIONS: readonly Mutation[] = [
   {
     breaks: "no request is lost: a hung worker is not watched",
     file: "watchdog.ts",
-    from: "else expire();",
+    from: "else this.onExpire?.();",
     to: "",
     caught: /was lost|answers no more/,
   },
   {
     breaks: "no request is answered wrongly: a lane runs another model than it was told",
     file: "pool/lane.ts",
-    from: "return this.#call(client, loaded, { modelId, items }, options);",
-    to: "return this.#call(client, loaded, { modelId: 1, items }, options);",
+    from: "return this.#call(client, loaded, { modelId, items: taken }, options);",
+    to: "return this.#call(client, loaded, { modelId: 1, items: taken }, options);",
     caught: /wrongly|simulated|not loaded|answers no more/,
   },
   {
@@ -171,8 +171,8 @@ const MUTATIONS: readonly Mutation[] = [
   {
     breaks: "no healthy worker is ended: the watchdog counts time in which the page stood still",
     file: "watchdog.ts",
-    from: "const ms = Math.min(left, TICK_MS);",
-    to: "const ms = left;",
+    from: "const ms = (this.#tickMs = Math.min(this.#leftMs, TICK_MS));",
+    to: "const ms = (this.#tickMs = this.#leftMs);",
     caught: /healthy workers/,
   },
 ];
