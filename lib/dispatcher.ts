@@ -39,7 +39,7 @@ interface Step {
   isBetween: boolean;
   /** Error of its model's unload, for one that was on a lane then; it is not queued again. */
   dropped: Error | null;
-  /** How often it was queued again because a lane could not load its model. */
+  /** How often it was queued again without an attempt: its worker ended before it began, or could not load the model. */
   spared: number;
   queuedMs: number;
   /** Called when its signal is aborted; null where it has none. */
@@ -64,7 +64,7 @@ interface Running {
 }
 
 const MEMO_KEY = "selvedge/estimate/2";
-/** A step that so many failed loads passed on is tried like any other: no lane may pass it on for ever. */
+/** How often a step may be queued again without an attempt: no lane may pass it on for ever. */
 const SPARED_MAX = 20;
 /** How often what was learnt is written down, in ms, at the most. */
 const SAVE_MS = 10_000;
@@ -270,15 +270,24 @@ export class Dispatcher {
     const lane = this.#lanes.find(({ id }) => id === decision.lane) as Lane;
     if (decision.type === "end") lane.end(new SelvedgeError("closed", "What it ran was cancelled."));
     else if (decision.type === "start") this.#start(decision, lane);
-    else {
-      const { id, place } = decision;
-      const step = this.#steps.get(id);
-      // A step that was rejected meanwhile needs none.
-      if (step !== undefined)
-        lane.load(messageFor(step, place)).catch(() => {
-          this.#tell({ type: "unavailable", lane: lane.id, modelId: place.modelId, untilMs: null });
-        });
-    }
+    else this.#warm(decision, lane);
+  }
+
+  #warm({ id, place }: Decision & { type: "warm" }, lane: Lane): void {
+    const step = this.#steps.get(id);
+    if (step === undefined) return; // rejected meanwhile
+    let phase: Phase | null = null;
+    const onPhase = (next: Phase): void => {
+      phase = next;
+    };
+    lane.load(messageFor(step, place), onPhase).catch(() => {
+      this.#barFrom(lane, phase, place.modelId);
+    });
+  }
+
+  /** Tells the scheduler that a lane could not start its worker, or not load a model. */
+  #barFrom({ id: lane }: Lane, phase: Phase | null, modelId: number): void {
+    this.#tell({ type: "unavailable", lane, modelId: phase === "starting" ? null : modelId, untilMs: null });
   }
 
   #start({ ids, batch, place, why }: Decision & { type: "start" }, lane: Lane): void {
@@ -340,10 +349,7 @@ export class Dispatcher {
       for (const each of this.#lanes) if (each === lane || (each.free && !isHeld)) each.end(ended);
     }
     this.#tell({ type: "ended", lane: lane.id, batch, ms });
-    if (isUnfit) {
-      const modelId = phase === "starting" ? null : running.modelId;
-      this.#tell({ type: "unavailable", lane: lane.id, modelId, untilMs: null });
-    }
+    if (isUnfit) this.#barFrom(lane, phase, running.modelId);
     if (ran !== null && steps.length > 0) this.#counters.ran(steps.length);
     for (const [i, step] of steps.entries()) {
       if (!this.#isWanted(running, step)) continue;
@@ -352,9 +358,8 @@ export class Dispatcher {
         this.#answer(running, step, ran, item.value);
         continue;
       }
-      const isSpared = isUnbegun || (isHeld && step.spared < SPARED_MAX);
-      if (isHeld) step.spared += 1;
-      if (isSpared) {
+      if ((isUnbegun || isHeld) && step.spared < SPARED_MAX) {
+        step.spared += 1;
         this.#arrive(step, true); // no try of it
         continue;
       }
@@ -399,6 +404,12 @@ export class Dispatcher {
     const placed = isBarred ? route.why : own.why;
     const lateMs = this.#effects.now() - arrivedMs - (work.options.deadlineMs ?? Infinity);
     this.#leave(step);
+    // A state that moved leaves a copy where it was, which nobody would free.
+    const stateId = work.state?.id;
+    if (stateId !== undefined)
+      for (const other of this.#lanes)
+        if (other !== lane && [...other.held.values()].some(({ states }) => states.has(stateId)))
+          other.forget(stateId).catch(() => undefined); // a worker that ended has freed it already
     step.resolve(toResult({ item, ran, route, placed, start, queuedMs, attempts, lateMs }));
   }
 

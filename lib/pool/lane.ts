@@ -148,8 +148,13 @@ export class Lane {
   }
 
   /** Loads a model, starting the worker where there is none. */
-  load(message: LoadMessage): Promise<ModelFacts> {
-    return this.#serial(async () => this.#ensureLoaded(await this.#ensureStarted(), message).facts);
+  load(message: LoadMessage, onPhase?: LaneRunOptions["onPhase"]): Promise<ModelFacts> {
+    return this.#serial(async () => {
+      onPhase?.("starting");
+      const client = await this.#ensureStarted();
+      onPhase?.("loading");
+      return this.#ensureLoaded(client, message).facts;
+    });
   }
 
   /**
@@ -312,11 +317,9 @@ export class Lane {
   }
 
   #startIdling(): void {
-    const client = this.#client;
-    if (client === null) return;
-    this.#stopIdling();
+    if (this.#client === null) return;
     this.#cancelIdle = this.#options.effects.setTimer(() => {
-      client.end(new SelvedgeError("closed", "The worker idled out."));
+      this.#client?.end(new SelvedgeError("closed", "The worker idled out."));
       this.#options.onIdled();
     }, this.#options.idleMs);
   }

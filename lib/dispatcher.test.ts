@@ -1,0 +1,137 @@
+// Requests and lanes that fail them, in a simulated world: which failure is an attempt of the request, and which only
+// costs it time.
+import { expect, test } from "vitest";
+import { SelvedgeError } from "./errors.ts";
+import type { ErrorCode } from "./errors.ts";
+import { doubled, endOf, openScene } from "./simulate/fixtures.ts";
+import type { Scene, SceneOptions } from "./simulate/fixtures.ts";
+import type { Model } from "./model.ts";
+
+const refuse = (code: ErrorCode) => (): Promise<never> => Promise.reject(new SelvedgeError(code, "simulated"));
+
+/** Loads a model on one lane and has it measured; from then on other workers fail as `change` says. */
+async function besideBroken(
+  options: Omit<SceneOptions, "change"> & { readonly name?: string },
+  change: NonNullable<SceneOptions["change"]>,
+): Promise<Scene & { readonly model: Model }> {
+  let isBroken = false;
+  const { name = "m", ...rest } = options;
+  const scene = await openScene({
+    ...rest,
+    change: (toy, worker, world) => (isBroken ? change(toy, worker, world) : toy),
+  });
+  const model = await scene.load(name, { batching: false });
+  for (let i = 0; i < 3; i += 1) expect(await scene.ask(model, 1)).toEqual([0]);
+  isBroken = true;
+  return { ...scene, model };
+}
+
+test.each<[string, ErrorCode, "start" | "load"]>([
+  ["no other worker can start", "no-backend", "start"],
+  ["no other worker's script is there", "worker-crashed", "start"],
+  ["the browser has lost the model's bytes", "download-failed", "load"],
+  ["other workers refuse the model", "model-invalid", "load"],
+  ["other workers fail in the load", "internal", "load"],
+])("all is answered by the lane that holds the model where %s (core-A5)", async (_, code, call) => {
+  const { engine, model, ask } = await besideBroken({ cores: 3 }, (toy) => ({ ...toy, [call]: refuse(code) }));
+  expect(await ask(model, 200)).toEqual(doubled(200));
+  expect(await ask(model, 200)).toEqual(doubled(200));
+  const [good, ...others] = engine.stats().lanes;
+  expect(good).toMatchObject({ starts: 1, crashes: 0, runs: 403 });
+  // Of some eight seconds: a lane that can't is tried again, less and less often, with what it has staged.
+  for (const { starts } of others) expect(starts).toBeLessThanOrEqual(10);
+});
+
+test("where memory is for one copy only, the worker that holds it stays, and all is answered (core-A5)", async () => {
+  const scene = await besideBroken({ cores: 2 }, (toy, worker, world) => ({
+    ...toy,
+    load: (modelId, files) => {
+      const isHeld = [...world.alive].some((other) => other !== worker && other.models.size > 0);
+      return isHeld ? refuse("out-of-memory")() : toy.load(modelId, files);
+    },
+  }));
+  const { engine, model, ask } = scene;
+  for (let round = 0; round < 8; round += 1) expect(await ask(model, 50)).toEqual(doubled(50));
+  const [good, other] = engine.stats().lanes;
+  expect(good?.starts).toBe(1);
+  expect(other?.starts).toBeLessThanOrEqual(8);
+});
+
+test("a model on the GPU stays there where wasm, which would help, can't load it (core-A5)", async () => {
+  const scene = await besideBroken({ gpu: true, name: "slow" }, (toy) => ({ ...toy, load: refuse("model-invalid") }));
+  const { engine, model, ask } = scene;
+  expect(model.backend).toBe("webgpu");
+  expect(await ask(model, 60)).toEqual(doubled(60));
+  expect(engine.stats().lanes.some(({ backend, starts, runs }) => backend === "wasm" && starts > 0 && runs === 0)).toBe(
+    true,
+  );
+});
+
+test("a request whose model no lane can load is still rejected, with the load's error", async () => {
+  const { model, ask, pass } = await besideBroken({ idleMs: 1_000 }, (toy) => ({
+    ...toy,
+    load: refuse("model-invalid"),
+  }));
+  await pass(5_000);
+  expect(await ask(model, 10)).toEqual(Array(10).fill("model-invalid"));
+});
+
+/** A backend whose runs of a certain number run out of memory. */
+const outOfMemoryAt =
+  (value: number, seen: number[] = []): NonNullable<SceneOptions["change"]> =>
+  (toy) => ({
+    ...toy,
+    async run(...args) {
+      const x = args[1]["x"] as { data: Float32Array };
+      const answer = await toy.run(...args);
+      seen.push(x.data.length / 2);
+      if (x.data.includes(value)) throw new SelvedgeError("out-of-memory", "simulated");
+      return answer;
+    },
+  });
+
+test("a batch that is staged behind a run out of memory is queued again as it was (core-B4)", async () => {
+  const batches: number[] = [];
+  const scene = await openScene({ workers: 1, change: outOfMemoryAt(666, batches) });
+  const { world, load, run, ask, pass } = scene;
+  const hungry = await load("m");
+  const model = await load("together");
+  await ask(hungry, 1);
+  for (let i = 0; i < 6; i += 1) await ask(model, 16); // learns what batches cost
+  batches.length = 0;
+  const failing = endOf(run(hungry, 666));
+  await pass(1);
+  const staged = Promise.all(Array.from({ length: 16 }, (_, i) => run(model, i)));
+  expect(await world.finish(failing)).toBe("out-of-memory");
+  const answers = await world.finish(staged);
+  expect(answers.map(({ outputs }) => outputs["y"]?.data[0])).toEqual(doubled(16));
+  expect(answers.map(({ info }) => info.attempts)).toEqual(Array(16).fill(1));
+  expect(batches.filter((rows) => rows === 16)).toHaveLength(1);
+  // The next sixteen run together too, and a request of that size is not refused.
+  batches.length = 0;
+  expect(await ask(model, 16, { deadlineMs: 60_000 })).toEqual(doubled(16));
+  expect(batches).toEqual([16]);
+});
+
+test("a load that runs out of memory says nothing of how large batches may be (core-B4)", async () => {
+  let isFull = false;
+  const batches: number[] = [];
+  const scene = await openScene({
+    workers: 1,
+    idleMs: 1_000,
+    change: (toy, worker, world) => ({
+      ...outOfMemoryAt(666, batches)(toy, worker, world),
+      load: (modelId, files) => (isFull ? refuse("out-of-memory")() : toy.load(modelId, files)),
+    }),
+  });
+  const { load, ask, pass } = scene;
+  const model = await load("together");
+  for (let i = 0; i < 6; i += 1) await ask(model, 16);
+  await pass(5_000);
+  isFull = true;
+  expect(new Set(await ask(model, 16))).toEqual(new Set(["out-of-memory"]));
+  isFull = false;
+  batches.length = 0;
+  expect(await ask(model, 16)).toEqual(doubled(16));
+  expect(batches).toEqual([16]);
+});

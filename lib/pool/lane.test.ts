@@ -1,0 +1,280 @@
+// Lanes in a simulated world: what becomes of workers, models, states and items that nobody wants any more, and how long
+// a lane waits for what.
+import { expect, test } from "vitest";
+import { SelvedgeError } from "../errors.ts";
+import { doubled, endOf, openScene } from "../simulate/fixtures.ts";
+import type { Scene } from "../simulate/fixtures.ts";
+import type { Fault } from "../simulate/world.ts";
+import { Lane } from "./lane.ts";
+import type { LaneOptions } from "./lane-options.ts";
+import type { LoadMessage } from "./protocol.ts";
+
+const HOUR_MS = 3_600_000;
+const NOTHING = (): void => undefined;
+const MESSAGE: LoadMessage = {
+  ...{ modelId: 1, files: [], session: { "toy.factor": "2", "toy.cost": "slow" } },
+  ...{ images: {}, decodes: {}, assets: {} },
+};
+const ITEM = {
+  x: { kind: "tensor", tensor: { dtype: "float32", dims: [1, 2], data: Float32Array.of(1, 1) } },
+} as const;
+
+/** Makes a lane of its own in the world of a scene. */
+function laneIn({ world }: Scene, options: Partial<LaneOptions> = {}): Lane {
+  const usual: LaneOptions = {
+    effects: world.effects,
+    source: () => ({ href: "worker.js", script: "worker.js" }),
+    wasmUrls: () => ({ wasmUrl: "a.wasm", restUrl: "b.wasm" }),
+    threads: 1,
+    compiled: { modules: null },
+    verbose: false,
+    onLog: null,
+    idleMs: 120_000,
+    callTimeoutMs: null,
+    onTrying: NOTHING,
+    onLoaded: NOTHING,
+    onGrown: NOTHING,
+    mayStart: () => true,
+    onCrash: NOTHING,
+    onFree: NOTHING,
+    onIdled: NOTHING,
+  };
+  return new Lane("wasm-0", "wasm", { ...usual, ...options }, "usual");
+}
+
+test.each([50, 1_200, 4_500])(
+  "a hang after an hour's sleep %i ms into a run is noticed within a minute (core-A7)",
+  async (intoMs) => {
+    let fault: Fault | null = null;
+    const draw = (): Fault | null => {
+      const drawn = fault;
+      fault = null;
+      return drawn;
+    };
+    const { world, engine, load, run, ask } = await openScene({ workers: 1, drawFault: draw });
+    const model = await load("slow");
+    await ask(model, 3);
+    world.faults = true;
+    fault = "slow"; // 5 s
+    const sleeping = run(model, 7);
+    world.at(intoMs, world.freeze.bind(world, HOUR_MS), false);
+    expect(await world.finish(endOf(sleeping))).toBe(14);
+    fault = "hang";
+    const beganMs = world.now;
+    expect((await world.finish(run(model, 1))).info.attempts).toBe(2);
+    // A run of five seconds, of three rows at most, bounds the next.
+    expect(world.now - beganMs).toBeLessThan(20 * 8_000 + 20_000);
+    expect(engine.stats().lanes[0]?.crashes).toBe(1);
+  },
+);
+
+test("neither a start nor a load in which the page slept counts the sleep (core-A7)", async () => {
+  for (const sleptIn of ["starting", "loading"]) {
+    const scene = await openScene();
+    const { world } = scene;
+    let toldMs = 0;
+    const lane = laneIn(scene, { onLoaded: (_, ms) => (toldMs = ms) });
+    const sleep = (phase: string): void => {
+      if (phase === sleptIn) world.at(10, world.freeze.bind(world, HOUR_MS), false);
+    };
+    await world.finish(lane.load(MESSAGE, sleep));
+    expect(world.now).toBeGreaterThan(HOUR_MS);
+    expect(toldMs).toBeGreaterThan(100);
+    expect(toldMs).toBeLessThan(5_000);
+    lane.close(new Error("done"));
+  }
+});
+
+test("the idle timer of a worker that has ended ends no other (core-B2)", async () => {
+  for (const isIdleAgain of [true, false]) {
+    const scene = await openScene();
+    const { world, pass } = scene;
+    const lane = laneIn(scene, { idleMs: 120_000 });
+    await world.finish(lane.load(MESSAGE));
+    const idleAtMs = world.now + 120_000;
+    await pass(10_000);
+    lane.end(new SelvedgeError("device-lost", "simulated"));
+    await pass(10);
+    if (isIdleAgain) lane.warm();
+    await pass(idleAtMs - 40 - world.now);
+    if (!isIdleAgain) await world.finish(lane.load(MESSAGE));
+    const ran = await world.finish(lane.run(MESSAGE, [ITEM, ITEM]));
+    expect(ran.items).toHaveLength(2);
+    expect(world.now).toBeGreaterThan(idleAtMs);
+    expect(lane.stats().starts).toBe(2);
+    lane.close(new Error("done"));
+  }
+});
+
+test("cancelled loads leave nothing in workers (core-B6)", async () => {
+  let onLoad = NOTHING;
+  const { world, engine, load, up, pass } = await openScene({
+    change: (toy) => ({
+      ...toy,
+      load: (id, files) => {
+        onLoad();
+        return toy.load(id, files);
+      },
+    }),
+  });
+  const model = await load("m");
+  for (const afterMs of [0, 5, 20, 39]) {
+    const stop = new AbortController();
+    onLoad = () => {
+      world.at(afterMs, stop.abort.bind(stop, new Error("left")));
+    };
+    await expect(load("slow", { signal: stop.signal, pinned: true })).rejects.toThrow("left");
+    await pass(2_000);
+    expect(engine.stats().models).toBe(1);
+    expect(up().map(({ models }) => models.size)).toEqual([1]);
+  }
+  model.unload();
+  await pass(2_000);
+  expect(up().map(({ models }) => models.size)).toEqual([0]);
+});
+
+test.each([1, 20, 150, 320, 370, 390])(
+  "an unload %i ms after many requests leaves the model nowhere (core-B6)",
+  async (afterMs) => {
+    const { world, load, run, up, pass } = await openScene({ cores: 3 });
+    const model = await load("m", { batching: false });
+    await world.finish(run(model, 1));
+    const ends = Array.from({ length: 60 }, (_, i) => endOf(run(model, i)));
+    world.at(afterMs, () => {
+      model.unload();
+    });
+    const ended = await world.finish(Promise.all(ends));
+    expect(ended.every((end, i) => end === 2 * i || end === "closed")).toBe(true);
+    await pass(5_000);
+    expect(up().map(({ models }) => models.size)).toEqual(up().map(() => 0));
+  },
+);
+
+test("a run whose worker dies after the unload is not tried again (core-B6)", async () => {
+  let fault: Fault | null = "crash";
+  const draw = (): Fault | null => {
+    const drawn = fault;
+    fault = null;
+    return drawn;
+  };
+  const { world, load, run, up, pass } = await openScene({ workers: 1, drawFault: draw });
+  const model = await load("slow");
+  world.faults = true;
+  const end = endOf(run(model, 1));
+  await pass(0.1);
+  model.unload();
+  expect(await world.finish(end)).toBe("closed");
+  await pass(2_000);
+  expect(up().every(({ models }) => models.size === 0)).toBe(true);
+});
+
+test("an unload while the first request's model is measured leaves it on no backend (core-B6)", async () => {
+  const bundle = JSON.parse((await bundleOf("m")) as string) as { model: { typical?: unknown } };
+  delete bundle.model.typical;
+  const { world, load, run, up, pass } = await openScene({ gpu: true, bundles: { untold: JSON.stringify(bundle) } });
+  const model = await load("untold");
+  await world.finish(run(model, 1));
+  await pass(100); // the GPU's worker starts
+  model.unload();
+  await pass(10_000);
+  expect(up().map(({ models }) => models.size)).toEqual(up().map(() => 0));
+});
+
+/** Reads a bundle of the scenes. */
+async function bundleOf(name: string): Promise<string | undefined> {
+  const { world } = await openScene();
+  return (await world.effects.fetch(`https://app.test/${name}.json`, {})).text();
+}
+
+test("of a batch that waits for its worker only those run that are still wanted (core-B11)", async () => {
+  const rows: number[] = [];
+  const { world, load, run, ask, pass } = await openScene({
+    workers: 1,
+    idleMs: 1_000,
+    change: (toy) => ({
+      ...toy,
+      run: (id, feeds, state) => {
+        rows.push(Object.values(feeds)[0]?.dims[0] ?? 0);
+        return toy.run(id, feeds, state);
+      },
+    }),
+  });
+  const model = await load("together");
+  for (let i = 0; i < 6; i += 1) await ask(model, 4); // learns that four together pay
+  for (const cancelled of [[1], [0, 2, 3], [0, 1, 2, 3]]) {
+    await pass(5_000); // the worker idles out
+    rows.length = 0;
+    const stops = Array.from({ length: 4 }, () => new AbortController());
+    const ends = stops.map(({ signal }, i) => endOf(run(model, i, { signal })));
+    world.at(50, () => {
+      for (const i of cancelled) stops[i]?.abort(new Error("gone"));
+    });
+    const ended = await world.finish(Promise.all(ends));
+    expect(ended).toEqual(doubled(4).map((y, i) => (cancelled.includes(i) ? "Error: gone" : y)));
+    await pass(500);
+    expect(rows).toEqual(cancelled.length === 4 ? [] : [4 - cancelled.length]);
+  }
+});
+
+test("what is staged behind a hung first run is answered elsewhere or told in time, not in minutes (core-B10)", async () => {
+  let isHung = false;
+  const { world, load, run } = await openScene({
+    cores: 2,
+    change: (toy) => ({
+      ...toy,
+      run: (id, feeds, state) => {
+        const { data } = feeds["x"] as { data: Float32Array };
+        if (data[0] !== 666) return toy.run(id, feeds, state);
+        isHung = true;
+        return new Promise(() => undefined);
+      },
+    }),
+  });
+  const model = await load("m", { batching: false });
+  const hanging = await load("slow", { batching: false });
+  await world.finish(run(model, 1));
+  const stop = new AbortController();
+  const hung = endOf(run(hanging, 666, { signal: stop.signal }));
+  const beganMs = world.now;
+  const ends = Array.from({ length: 60 }, (_, i) => endOf(run(model, i, { deadlineMs: 2_000 })));
+  await world.finish(Promise.all(ends));
+  expect(isHung).toBe(true);
+  expect(world.now - beganMs).toBeLessThan(2_100);
+  stop.abort(new Error("enough"));
+  await world.finish(hung);
+});
+
+test("a state that moved to another lane leaves no copy on the first (core-C7)", async () => {
+  const forgotten: number[] = [];
+  const { world, load, pass, up } = await openScene({
+    cores: 2,
+    change: (toy, worker) => ({
+      ...toy,
+      forget: (id) => {
+        forgotten.push(worker.id);
+        return toy.forget(id);
+      },
+    }),
+  });
+  const model = await load("sum");
+  const state = model.stateful({ initial: { sum: { dtype: "float32", dims: [1, 2], data: new Float32Array(2) } } });
+  const step = (signal?: AbortSignal): Promise<{ lane: string }> =>
+    state
+      .run(
+        { x: { dtype: "float32", dims: [1, 2], data: Float32Array.of(1, 1) } },
+        signal === undefined ? {} : { signal },
+      )
+      .then(({ info }) => info);
+  const { lane: first } = await world.finish(step());
+  const [home] = up();
+  const stop = new AbortController();
+  world.at(5, () => {
+    stop.abort(new Error("not this one"));
+  });
+  await world.finish(step(stop.signal).catch(() => undefined));
+  await pass(500);
+  const { lane: second } = await world.finish(step());
+  expect(second).not.toBe(first);
+  await pass(500);
+  expect(forgotten).toEqual([home?.id]);
+});
