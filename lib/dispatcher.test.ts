@@ -95,7 +95,7 @@ test("a batch that is staged behind a run out of memory is queued again as it wa
   const scene = await openScene({ workers: 1, change: outOfMemoryAt(666, batches) });
   const { world, load, run, ask, pass } = scene;
   const hungry = await load("m");
-  const model = await load("together");
+  const model = await load("together", { batching: { maxBatchSize: 16 } });
   await ask(hungry, 1);
   for (let i = 0; i < 20; i += 1) await ask(model, 16); // learns what batches cost
   batches.length = 0;
