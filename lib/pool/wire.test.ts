@@ -167,7 +167,7 @@ test("requests keep their own elements where some tensors are moved and others c
       const requests = drawn.map((named) => {
         const made = Object.entries(named).map(([name, { isPart, value, count }]) => {
           const data = new Float32Array(count + (isPart ? 1 : 0)).fill(value).subarray(0, count);
-          return [name, { dtype: "float32", dims: [count], data } as Tensor] as const;
+          return [name, { dtype: "float32", dims: [count], data }] as const;
         });
         return Object.fromEntries(made);
       });
