@@ -40,6 +40,8 @@ export interface Effects {
   onLife(listener: (change: LifeChange) => void): () => void;
   /** Small values that outlive the page, as localStorage; get gives null where nothing is kept. */
   readonly memo: { get(key: string): string | null; set(key: string, value: string): void };
+  /** Holds a lock that tabs share (a Web Lock) until the returned function is called; absent where nothing is shared. */
+  holdLock?(name: string): () => void;
   /** Has the browser keep what is stored even where space runs short, unless it would ask the user; never rejects. */
   keepStorage(): Promise<void>;
   /** Tells whether the user asks to save data (Save-Data). */
@@ -101,6 +103,7 @@ export function browserEffects(): Effects {
     activated,
     onLife,
     memo: { get: readMemo, set: writeMemo },
+    holdLock,
     keepStorage: async () => {
       const { keepQuietly } = await import("./effects-storage.ts");
       await keepQuietly();
@@ -114,6 +117,16 @@ export function browserEffects(): Effects {
       }),
     facts: hostFacts(),
   };
+}
+
+function holdLock(name: string): () => void {
+  let free = (): void => undefined;
+  const held = new Promise<void>((resolve) => {
+    free = resolve;
+  });
+  const { locks } = navigator as Partial<Navigator>; // missing on pages that are not secure
+  locks?.request(name, { mode: "shared" }, () => held).catch(() => undefined); // a document that is gone
+  return free;
 }
 
 function hostFacts(): HostFacts {

@@ -308,11 +308,38 @@ export class Engine {
   async #load(source: ModelSource, options: LoadOptions, download: FetchOptions): Promise<Model> {
     const from = resolveSource(source, this.#effects.facts.baseUrl);
     if (typeof from === "string") await this.#askOnSaveData(from, options, download.signal);
-    const markers = this.#markers;
     const backends = options.backend === undefined ? this.#backends : [options.backend];
     // Where there is no choice, its worker and WebAssembly come while the bundle does.
     if (backends.length === 1) this.#pool.warm(backends[0] as BackendName);
     const plan = await this.#plan(from, options, download);
+    const load = async (plan: Plan): Promise<Model> => {
+      const free = this.#cache.use(plan.identity);
+      return this.#loadPlan(plan, from, options, download, free).catch((error: unknown) => {
+        free();
+        throw error;
+      });
+    };
+    try {
+      return await load(plan);
+    } catch (error) {
+      // The server's version can't be had whole: the stored one is used, where there is one.
+      const { update = "first", identity } = options;
+      if (!isWithheld(error) || update !== "first" || identity !== undefined) throw error;
+      const stored = await this.#plan(from, { ...options, update: "never" }, download).catch(() => plan);
+      download.signal.throwIfAborted();
+      if (stored.identity === plan.identity) throw error;
+      return await load({ ...stored, refused: error.message });
+    }
+  }
+
+  async #loadPlan(
+    plan: Plan,
+    from: string | Blob,
+    options: LoadOptions,
+    download: FetchOptions,
+    free: () => void,
+  ): Promise<Model> {
+    const markers = this.#markers;
     const { identity, name, spared } = plan;
     const loader = new Loader(plan, {
       pool: this.#pool,
@@ -372,6 +399,7 @@ export class Engine {
       },
       unload: () => {
         this.#models.delete(model);
+        free();
         unload(new SelvedgeError("closed", `The model "${model.name}" is unloaded.`));
       },
     });
@@ -429,6 +457,11 @@ const SEEN_RELEASES = "selvedge/releases/1";
 
 function isSame(a: Candidate, b: Candidate): boolean {
   return a.backend === b.backend && a.variant.id === b.variant.id;
+}
+
+/** Tells whether a server has not given what its own bundle.json names. */
+function isWithheld(error: unknown): error is SelvedgeError {
+  return isSelvedgeError(error) && (error.code === "download-failed" || error.code === "integrity-failed");
 }
 
 /** One lane a core, four at most: more only cost memory, since each holds its own copy of the weights. */

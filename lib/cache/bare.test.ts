@@ -307,3 +307,38 @@ test("a server that says that it has ranges and has none is asked once more, for
   expect(ranges().filter((x) => x === null)).toHaveLength(2);
   expect(server.asked.length).toBeLessThanOrEqual(2 + PARTS);
 });
+
+test("a file that is said to be larger than a model may be is refused before a byte is read (store-C2)", async () => {
+  for (const size of [5 * 1024 ** 3, 1024 ** 5]) {
+    const store = new MemoryStore();
+    let read = 0;
+    const body = new ReadableStream<Uint8Array>(
+      {
+        pull(controller) {
+          read += 1;
+          controller.enqueue(new Uint8Array(65_536));
+        },
+      },
+      { highWaterMark: 0 },
+    );
+    const answer = (): Promise<Response> =>
+      Promise.resolve(new Response(body, { headers: { "content-length": String(size), etag: '"1"' } }));
+    const downloader = new Downloader({ ...hurried, fetch: answer }, new Shelf(store, () => now++));
+    const options = { signal: new AbortController().signal, onProgress: undefined };
+    expect(await codeOf(fetchBare(server.url + PATH, downloader, options))).toBe("download-failed");
+    expect(read).toBe(0);
+    expect(await store.names()).toEqual([]);
+  }
+});
+
+test("a stored model is used where the server says that it has a new one and does not send it (store-A1)", async () => {
+  const store = new MemoryStore();
+  const first = await load(store);
+  server.files.set(PATH, { bytes: NEW, etag: '"new"' });
+  let asked = 0;
+  server.trick = () => (server.asked.at(-1)?.method === "GET" && ++asked > 0 ? { kind: "status", status: 503 } : null);
+  expect((await load(store)).hash).toBe(first.hash);
+  expect(asked).toBeGreaterThan(0);
+  server.trick = () => null;
+  expect((await load(store)).hash).toBe(await sha256Hex(NEW));
+});

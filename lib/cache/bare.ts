@@ -9,12 +9,13 @@ import type { BundleChunk } from "../bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 import { release } from "../release.ts";
 import { PARALLEL } from "./download.ts";
-import type { Downloader, DownloadEffects, DownloadOptions } from "./download.ts";
-import { request, retry } from "./http.ts";
+import type { Downloader, DownloadEffects, DownloadOptions, Room } from "./download.ts";
+import { isAway, request, retry } from "./http.ts";
 import type { Body } from "./http.ts";
 import { bareManifest, identityOf, isBare } from "./manifest.ts";
 import { Meter } from "./meter.ts";
-import type { Validator } from "./shelf.ts";
+import { addressOf } from "./names.ts";
+import type { Source, Validator } from "./source.ts";
 import { canTell, continues, isSame, strong, validatorOf } from "./validator.ts";
 import type { Bytes } from "./store.ts";
 
@@ -40,30 +41,58 @@ export async function bareBytes(data: Blob): Promise<BareModel> {
   return { identity: await identityOf(bareManifest(chunks)), data };
 }
 
-/** Fetches a bare model, or gives the stored one where the server says that it is still the same, or says nothing. */
+/**
+ * Fetches a bare model, or returns the stored one where the server says that it is still the same, or is away, or does not
+ * send the new one.
+ */
 export async function fetchBare(url: string, downloader: Downloader, options: DownloadOptions): Promise<BareModel> {
   const path = new URL(url).pathname.split("/").pop() ?? "model.onnx";
   const { effects } = downloader;
   const meter = new Meter([{ path, bytes: null }], effects.now, options.onProgress ?? (() => undefined));
-  return downloader.locked(`bare/${url}`, options.signal, async (signal) => {
-    const stored = await fromStore(url, downloader, meter, signal);
-    if (stored !== null) return stored;
-    const model = await new BareDownload(url, downloader, meter, signal).run();
-    return model;
-  });
+  const address = await addressOf(url);
+  const end = downloader.uses.begin(address);
+  const fetchIt = async (signal: AbortSignal): Promise<BareModel> => {
+    const stored = await storedManifest(url, downloader);
+    const read = (): Promise<BareModel | null> => readStored(stored, downloader, meter, signal);
+    if (stored !== null && (await isCurrent(url, stored.source, downloader, signal))) {
+      const found = await read();
+      if (found !== null) return found;
+    }
+    try {
+      return await new BareDownload(url, downloader, meter, signal, await downloader.room(address, url, null)).run();
+    } catch (error) {
+      signal.throwIfAborted();
+      const found = isAway(error) ? await read() : null;
+      if (found === null) throw error;
+      return found;
+    }
+  };
+  try {
+    return await downloader.locked(`bare/${url}`, options.signal, fetchIt, `draft-${address}-`);
+  } finally {
+    end(false);
+  }
 }
 
-async function fromStore(
-  url: string,
-  downloader: Downloader,
-  meter: Meter,
-  signal: AbortSignal,
-): Promise<BareModel | null> {
-  const { shelf, effects } = downloader;
-  const source = (await shelf?.source(url).catch(() => null)) ?? null;
-  if (shelf === null || source === null) return null;
-  const manifest = await shelf.bundle(source.identity);
-  if (manifest === null || !isBare(manifest)) return null;
+/** A bare model that is stored. */
+interface StoredBare {
+  readonly source: Source;
+  readonly chunks: readonly BundleChunk[];
+}
+
+async function storedManifest(url: string, { shelf }: Downloader): Promise<StoredBare | null> {
+  if (shelf === null) return null;
+  try {
+    const source = await shelf.source(url);
+    const manifest = source === null ? null : await shelf.bundle(source.identity);
+    return source === null || manifest === null || !isBare(manifest) ? null : { source, chunks: manifest.chunks };
+  } catch {
+    return null; // a store that fails is a store that is not there
+  }
+}
+
+/** Tells whether a stored model may be used without another question: it is still the newest, or the server is away. */
+async function isCurrent(url: string, source: Source, { effects }: Downloader, signal: AbortSignal): Promise<boolean> {
   const late = new AbortController();
   const cancel = effects.setTimer(() => {
     late.abort();
@@ -71,20 +100,30 @@ async function fromStore(
   try {
     const net = { effects, signal: AbortSignal.any([signal, late.signal]) };
     const { headers } = await request(url, { method: "HEAD", cache: "no-cache" }, net);
-    if (!isSame(validatorOf(headers), source.validator)) return null;
+    return isSame(validatorOf(headers), source.validator);
   } catch (error) {
     signal.throwIfAborted();
     // A server that answers and does not know the file, or HEAD, has to be asked in full; one that is away need not.
-    if (isSelvedgeError(error) && error.details["status"] !== undefined) return null;
+    return !isSelvedgeError(error) || error.details["status"] === undefined;
   } finally {
     cancel();
   }
+}
+
+async function readStored(
+  stored: StoredBare | null,
+  downloader: Downloader,
+  meter: Meter,
+  signal: AbortSignal,
+): Promise<BareModel | null> {
+  if (stored === null) return null;
+  const { source, chunks } = stored;
   meter.expect(
     0,
-    manifest.chunks.reduce((sum, x) => sum + x.bytes, 0),
+    chunks.reduce((sum, x) => sum + x.bytes, 0),
   );
   const parts: Blob[] = [];
-  for (const chunk of manifest.chunks) {
+  for (const chunk of chunks) {
     signal.throwIfAborted();
     const blob = await downloader.stored(chunk);
     if (blob === null) {
@@ -94,7 +133,8 @@ async function fromStore(
     parts.push(blob);
     meter.add(0, blob.size, "store");
   }
-  await shelf.touch(source.identity).catch(() => undefined);
+  await downloader.shelf?.touch(source.identity).catch(() => undefined);
+  downloader.uses.loaded(source.identity, chunks);
   return { identity: source.identity, data: new Blob(parts) };
 }
 
@@ -105,27 +145,34 @@ interface Piece {
   size: number;
 }
 
+/** A chunk that is here. */
+interface BareChunk {
+  readonly chunk: BundleChunk;
+  readonly blob: Blob;
+  readonly isStored: boolean;
+}
+
 /** One download, over as many connections as it takes. */
 class BareDownload {
   readonly #url: string;
   readonly #downloader: Downloader;
   readonly #meter: Meter;
   readonly #signal: AbortSignal;
+  readonly #room: Room;
   /** Which file it is that comes. */
   #file: Validator | null = null;
   /** What is here of it, by its place. */
-  readonly #here: Map<number, { readonly chunk: BundleChunk; readonly blob: Blob }> = new Map();
+  readonly #here: Map<number, BareChunk> = new Map();
   /** What a stream has taken on. */
   readonly #taken: Set<number> = new Set();
   #fetchedBytes = 0;
   #storedBytes = 0;
-  /** Whether every chunk so far is stored. */
-  #isKept = true;
   /** Whether the server gives the parts that it is asked for; null while it has not said so. */
   #hasRanges: boolean | null = null;
 
-  constructor(url: string, downloader: Downloader, meter: Meter, signal: AbortSignal) {
+  constructor(url: string, downloader: Downloader, meter: Meter, signal: AbortSignal, room: Room) {
     this.#url = url;
+    this.#room = room;
     this.#downloader = downloader;
     this.#meter = meter;
     this.#signal = signal;
@@ -134,34 +181,52 @@ class BareDownload {
   async run(): Promise<BareModel> {
     await this.#resume();
     await retry(this.#net(this.#signal), () => this.#attempt());
-    const here = [...this.#here].sort(([a], [b]) => a - b).map(([, x]) => x);
+    await this.#keepRest();
+    const here = this.#pieces.map(([, x]) => x);
     const manifest = bareManifest(here.map((x) => x.chunk));
     const identity = await identityOf(manifest);
-    const { shelf } = this.#downloader;
+    const { shelf, uses } = this.#downloader;
     const validator = this.#file;
-    if (shelf !== null && this.#isKept && validator !== null && canTell(validator))
-      await shelf
-        .remember(manifest, { url: this.#url, identity, validator, signature: null })
-        .then(() => shelf.endDraft(this.#url))
-        .catch(() => undefined); // not stored: the next load fetches it again
+    let isRemembered = false;
+    if (shelf !== null && here.every((x) => x.isStored) && validator !== null && canTell(validator)) {
+      const source = { url: this.#url, identity, validator, signature: null };
+      isRemembered = await this.#downloader.commit(manifest, source, this.#room); // else the next load fetches it again
+    }
+    uses.loaded(identity, manifest.chunks, isRemembered ? null : this.#room.id);
+    if (isRemembered) await shelf?.endDraft(this.#url).catch(() => undefined);
     return { identity, data: new Blob(here.map((x) => x.blob)) };
+  }
+
+  get #pieces(): [number, BareChunk][] {
+    return [...this.#here].sort(([a], [b]) => a - b);
+  }
+
+  /** Stores what found no room, now that all is here and the version before may go. */
+  async #keepRest(): Promise<void> {
+    const pieces = this.#pieces;
+    const rest = pieces.map(([index, { chunk, blob, isStored }]) => ({ index, chunk, blob, isStored }));
+    const file = this.#file;
+    if (file === null || !canTell(file)) return;
+    await this.#downloader.storeRest(rest, this.#room);
+    for (const { index, ...here } of rest) this.#here.set(index, here);
   }
 
   /** Takes up what an earlier page began. */
   async #resume(): Promise<void> {
     const draft = await this.#downloader.shelf?.draft(this.#url).catch(() => null);
     const bytes = draft?.validator.bytes ?? null;
-    if (draft == null || bytes === null) return;
+    if (draft == null || bytes === null || bytes > MODEL_MAX_BYTES) return;
     this.#file = draft.validator;
     for (const [index, chunk] of draft.chunks) {
       // The last part is asked for in any case, so that the server can say whether the file is still the same.
       if (chunk.bytes !== sizeAt(index, bytes) || this.#here.size + 1 === countOf(bytes)) continue;
       const blob = await this.#downloader.stored(chunk);
       if (blob === null) continue;
-      this.#here.set(index, { chunk, blob });
+      this.#here.set(index, { chunk, blob, isStored: true });
       this.#storedBytes += blob.size;
     }
     this.#meter.expect(0, bytes);
+    this.#room.missingBytes = bytes - this.#storedBytes;
     if (this.#storedBytes > 0) this.#meter.add(0, this.#storedBytes, "store");
   }
 
@@ -197,10 +262,15 @@ class BareDownload {
     const cache = this.#downloader.shelf === null ? "default" : "no-store";
     const body = await request(this.#url, { cache }, this.#net(signal));
     const file = validatorOf(body.headers);
+    if ((file.bytes ?? 0) > MODEL_MAX_BYTES) {
+      body.cancel();
+      throw this.#refusal(`is ${file.bytes ?? 0} bytes large, more than the ${MODEL_MAX_BYTES} that are allowed`);
+    }
     this.#file = file;
     this.#hasRanges ??= body.headers.get("accept-ranges") === "bytes" ? true : null;
     this.#meter.expect(0, file.bytes);
     this.#meter.tell();
+    this.#room.missingBytes = file.bytes ?? Infinity;
     if (canTell(file) && file.bytes !== null)
       await this.#downloader.shelf?.beginDraft(this.#url, file).catch(() => undefined);
     return body;
@@ -302,7 +372,6 @@ class BareDownload {
     this.#here.clear();
     this.#storedBytes = 0;
     this.#fetchedBytes = 0;
-    this.#isKept = true;
     await this.#downloader.shelf?.endDraft(this.#url).catch(() => undefined);
   }
 
@@ -332,12 +401,14 @@ class BareDownload {
     const bytes = all.subarray(0, size);
     const chunk = { sha256: await sha256Hex(bytes), bytes: size };
     const file = this.#file;
-    const kept = file !== null && canTell(file) ? await this.#downloader.keep(chunk, bytes, "") : null;
-    this.#here.set(index, { chunk, blob: kept ?? new Blob([bytes]) });
-    release(all);
-    this.#isKept &&= kept !== null;
-    if (kept !== null && file !== null && file.bytes !== null)
+    let kept: Blob | null = null;
+    if (file !== null && canTell(file)) {
+      // Named before it is there: what nothing names, another tab may sweep.
       await this.#downloader.shelf?.noteDraft(this.#url, index, chunk).catch(() => undefined);
+      kept = await this.#downloader.keep(chunk, bytes, this.#room);
+    }
+    this.#here.set(index, { chunk, blob: kept ?? new Blob([bytes]), isStored: kept !== null });
+    release(all);
   }
 
   #net(signal: AbortSignal): { readonly effects: DownloadEffects; readonly signal: AbortSignal } {

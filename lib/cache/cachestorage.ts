@@ -32,8 +32,9 @@ class CacheStorageStore implements Store {
     try {
       const bytes = new Uint8Array(await response.arrayBuffer());
       return bytes.byteLength === Number(response.headers.get("content-length")) ? bytes : null;
-    } catch {
-      return null; // removed while it was read
+    } catch (error) {
+      if ((await this.#cache.match(PREFIX + name)) === undefined) return null; // removed while it was read
+      throw error;
     }
   }
 

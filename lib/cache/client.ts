@@ -1,5 +1,5 @@
 // The page's side of the worker that fetches models. The worker starts with the first download and ends when it idles;
-// a blob that it made stays.
+// a blob that it made stays. The page knows which models are loaded: it tells the worker, and other tabs by a lock.
 import type { BundleFile } from "../bundle.ts";
 import type { Effects } from "../effects.ts";
 import { SelvedgeError } from "../errors.ts";
@@ -27,6 +27,8 @@ export class CacheClient {
   readonly #store: StoreChoice;
   readonly #stopLife: () => void;
   readonly #listeners: Map<number, (progress: Progress) => void> = new Map();
+  /** How many models of each identity are loaded, and what gives up the lock that says so. */
+  readonly #loaded: Map<string, { count: number; free: () => void }> = new Map();
   #link: Link<CacheApi> | null = null;
   #nextTicket = 1;
   #running = 0;
@@ -39,8 +41,26 @@ export class CacheClient {
     this.#source = source;
     this.#store = store;
     this.#stopLife = effects.onLife((change) => {
+      // A page with a lock may not get into the back/forward cache.
+      for (const [identity, use] of this.#loaded) {
+        if (change === "left") use.free();
+        if (change === "back") use.free = this.#hold(identity);
+      }
       this.#tell((link) => link.call("life", FOREVER, change));
     });
+  }
+
+  /** Has nobody evict what a model is made of, in this tab or in others, until the returned function is called. */
+  use(identity: string): () => void {
+    const use = this.#loaded.get(identity) ?? { count: 0, free: this.#hold(identity) };
+    this.#loaded.set(identity, use);
+    use.count += 1;
+    return () => {
+      if (--use.count > 0) return;
+      use.free();
+      this.#loaded.delete(identity);
+      this.#tell((link) => link.call("unloaded", FOREVER, identity));
+    };
   }
 
   /** Opens an address, or a bare model's bytes, and plans how to run what is there. */
@@ -77,6 +97,8 @@ export class CacheClient {
   /** Ends the worker for good. */
   close(error: Error): void {
     this.#closed = error;
+    for (const { free } of this.#loaded.values()) free();
+    this.#loaded.clear();
     this.#stopLife();
     this.#cancelIdle?.();
     this.#link?.end(error);
@@ -119,6 +141,11 @@ export class CacheClient {
     }
   }
 
+  #hold(identity: string): () => void {
+    const free = this.#store === "auto" ? this.#effects.holdLock?.(`selvedge/used/${identity}`) : undefined;
+    return free ?? (() => undefined);
+  }
+
   #ensureLink(): Link<CacheApi> {
     if (this.#link !== null) return this.#link;
     const link = new Link<CacheApi>(this.#effects, this.#source());
@@ -129,7 +156,7 @@ export class CacheClient {
       this.#link = null;
     };
     this.#link = link;
-    this.#tell(() => link.call("begin", FOREVER, this.#store));
+    this.#tell(() => link.call("begin", FOREVER, this.#store, [...this.#loaded.keys()]));
     return link;
   }
 

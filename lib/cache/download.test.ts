@@ -5,7 +5,7 @@ import { sha256Hex } from "../bundle.ts";
 import type { Bundle } from "../bundle.ts";
 import { isSelvedgeError } from "../errors.ts";
 import { Downloader } from "./download.ts";
-import { BadServer, hurried, serveBundle, weights } from "./fixtures.ts";
+import { BadServer, hurried, serveBundle, SharedLocks, weights } from "./fixtures.ts";
 import type { Trick } from "./fixtures.ts";
 import { MemoryStore } from "./memory.ts";
 import { bundleJson } from "../bundle-json.ts";
@@ -368,4 +368,83 @@ test("parts that are of something else are thrown away with what came after them
   expect(await load({ bundle, identity: "0".repeat(64) }, store)).toEqual([content]);
   expect((await store.names()).filter((x) => x.startsWith("part-"))).toEqual([]);
   await expectOnlyRight(store);
+});
+
+test("a chunk that another model's server sends wrong comes from the model's own server (store-C3)", async () => {
+  const content = weights(CHUNK, 3);
+  const bad = await serveBundle(server, "/bad", { a: content });
+  const good = await serveBundle(server, "/good", { a: content }, { version: "2" });
+  let joined = (): void => undefined;
+  const both = new Promise<void>((resolve) => (joined = resolve));
+  server.trick = (path) => (path.startsWith("/bad/chunks") ? { kind: "flip", at: 5 } : null);
+  const fetchWhenBoth: typeof hurried.fetch = async (url, init) => {
+    if (url.includes("/bad/chunks")) await both;
+    return fetch(url, init);
+  };
+  const downloader = new Downloader({ ...hurried, fetch: fetchWhenBoth }, null);
+  const filesOf = (folder: string, bundle: Bundle, onProgress?: (x: Progress) => void): Promise<Blob[]> =>
+    downloader.files(
+      { url: `${server.url}/${folder}/bundle.json`, identity: folder, format: 2 },
+      bundle.variants[0]?.files ?? [],
+      {
+        signal: idle,
+        onProgress,
+      },
+    );
+  const failing = codeOf(filesOf("bad", bad));
+  await new Promise((resolve) => setImmediate(resolve));
+  const seen: Progress[] = [];
+  const coming = filesOf("good", good, (x) => seen.push(x));
+  await new Promise((resolve) => setImmediate(resolve));
+  joined();
+  const [blob] = await coming;
+  expect(new Uint8Array((await blob?.arrayBuffer()) ?? new ArrayBuffer())).toEqual(content);
+  expect(seen.at(-1)).toMatchObject({ loadedBytes: CHUNK, totalBytes: CHUNK });
+  expect(await failing).toBe("integrity-failed");
+  expect(server.asked.filter((x) => x.path.startsWith("/good/chunks")).length).toBe(1);
+});
+
+test("a chunk's lock that somebody holds for ever is not waited for without end (store-C7)", async () => {
+  const given = await bundleOf(2_500);
+  const store: Store = Object.assign(new MemoryStore(), { kind: "opfs" as const });
+  const locks = new SharedLocks();
+  for (const { sha256 } of given.bundle.variants[0]?.files[0]?.chunks ?? [])
+    void locks.request(`selvedge/${sha256}`, {}, () => new Promise(() => undefined));
+  const downloader = new Downloader({ ...hurried, locks }, new Shelf(store, () => Date.now()));
+  expect(await loadWith(downloader, given)).toEqual(given.contents);
+});
+
+test("as long as another tab gets on with a chunk, it is waited for (store-C7)", async () => {
+  const given = await bundleOf(CHUNK);
+  const memory = new MemoryStore();
+  const store: Store = Object.assign(memory, { kind: "opfs" as const });
+  const locks = new SharedLocks();
+  const [chunk] = given.bundle.variants[0]?.files[0]?.chunks ?? [];
+  const sha256 = chunk?.sha256 ?? "";
+  const timers: (() => void)[] = [];
+  let free = (): void => undefined;
+  void locks.request(`selvedge/${sha256}`, {}, () => new Promise<void>((resolve) => (free = resolve)));
+  const patience = 20_000;
+  const effects = {
+    ...hurried,
+    locks,
+    setTimer: (callback: () => void, ms: number) => {
+      if (ms !== patience) return hurried.setTimer(callback, ms);
+      timers.push(callback);
+      return () => undefined;
+    },
+  };
+  const loading = loadWith(new Downloader(effects, new Shelf(store, () => Date.now())), given);
+  for (let i = 0; i < 5; i += 1) {
+    while (timers.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    await memory.write(`part-${sha256}-${i}`, new Uint8Array(1));
+    timers.shift()?.();
+  }
+  while (timers.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  expect(server.chunkRequests).toBe(0);
+  for (let i = 0; i < 5; i += 1) await memory.remove(`part-${sha256}-${i}`);
+  await memory.write(`chunk-${sha256}-${CHUNK}`, given.contents[0] as Bytes);
+  free();
+  expect(await loading).toEqual(given.contents);
+  expect(server.chunkRequests).toBe(0);
 });

@@ -3,7 +3,9 @@
 // flight, and so do tabs: who holds the chunk's lock fetches it, the others find it in the store. Runs in a worker
 // (worker.ts), never in the page.
 //
-// What can't be stored is still given: a full disk makes the next load slower, not this one impossible.
+// What can't be stored is still given: a full disk makes the next load slower, not this one impossible. Room is made only
+// once a verified chunk is here, only where it can suffice for the whole load, and never of what is loading or in use: in
+// this engine or in another tab. The version that an address led to before goes only when the new one is here whole.
 import { chunkPath, sha256Hex } from "../bundle.ts";
 import type { BundleChunk, BundleFile } from "../bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
@@ -11,35 +13,31 @@ import { release } from "../release.ts";
 import { Flights } from "./flights.ts";
 import { readAll, request, retry } from "./http.ts";
 import type { NetEffects } from "./http.ts";
+import type { ManifestJson } from "./manifest.ts";
 import { Meter } from "./meter.ts";
 import type { BundleAddress, Progress } from "./protocol.ts";
 import { PartialChunk } from "./partial.ts";
-import { keyOf } from "./shelf.ts";
+import { keyOf } from "./names.ts";
 import type { Shelf } from "./shelf.ts";
+import type { Source } from "./source.ts";
+import { isFull } from "./store.ts";
 import type { Bytes } from "./store.ts";
+import { TabLocks } from "./tab-locks.ts";
+import type { LockEffects } from "./tab-locks.ts";
+import { Uses } from "./uses.ts";
 
 /** What a download does to the world. */
-export interface DownloadEffects extends NetEffects {
+export interface DownloadEffects extends NetEffects, LockEffects {
   /** Monotonic time in milliseconds. */
   now(): number;
   /** Milliseconds since 1970. */
   wallClock(): number;
   /** Tells whether an address is of the page's own origin. */
   isOwn(url: string): boolean;
-  /** Locks that tabs share; null where there are none. */
-  readonly locks: Locks | null;
-  /** Names the locks that are held, by any tab. */
-  heldLocks(): Promise<readonly string[]>;
   /** What the browser says of the connection: whether the user wants to save bytes, and how fast it is, where it says so. */
   connection(): { readonly saveData: boolean; readonly bytesPerSecond: number | null };
   /** How much the browser says that may be stored, and is; null where it does not say. */
   estimate(): Promise<{ readonly quota: number; readonly usage: number } | null>;
-}
-
-/** Lets one at a time do its work, among all tabs: as the browser's LockManager. */
-export interface Locks {
-  /** Does the work once the lock of that name is free; the signal ends the wait for it. */
-  request<T>(name: string, options: { readonly signal: AbortSignal }, work: () => Promise<T>): Promise<T>;
 }
 
 /** What a download is asked with. */
@@ -50,13 +48,36 @@ export interface DownloadOptions {
 
 /** A chunk that is here, and where it came from. */
 interface Here {
-  readonly blob: Blob;
+  readonly chunk: BundleChunk;
+  blob: Blob;
   readonly from: "store" | "network";
-  readonly isStored: boolean;
+  isStored: boolean;
+}
+
+/** What a load asks of the store. */
+export interface Room {
+  /** Identity of the bundle, or address of the draft. */
+  readonly id: string;
+  /** Address that it comes from, whose stored version stays until this one is whole. */
+  readonly url: string;
+  /** Keys of the chunks that are not stored yet; null where they are not known before they come. */
+  readonly missing: Set<string> | null;
+  /** Their bytes; Infinity where they are not known. */
+  missingBytes: number;
+  /** Bytes that were freed for it and not written yet. */
+  slackBytes: number;
+  /** Whether the browser says that it does not fit; null while it was not asked. */
+  isTight: boolean | null;
+  /** Whether all of it is here and checked. */
+  isWhole: boolean;
+  /** After a write that did not fit, no other is tried until then. */
+  fullUntilMs: number;
 }
 
 /** How many requests one load has under way: enough to fill a link, few enough not to starve the page's own requests. */
 export const PARALLEL = 4;
+/** Room that is made for a manifest and what belongs to it. */
+const RECORDS_BYTES = 64 * 1024;
 /** After a write that did not fit, no other is tried for so long. */
 const FULL_MS = 30_000;
 
@@ -66,41 +87,61 @@ export class Downloader {
   readonly shelf: Shelf | null;
   /** What the downloader does to the world. */
   readonly effects: DownloadEffects;
+  /** What is loading or in use, which nothing may evict. */
+  readonly uses: Uses;
   readonly #flights: Flights<Here> = new Flights();
-  #fullUntilMs = Number.NEGATIVE_INFINITY;
+  /** Null where no other tab sees the store. */
+  readonly #locks: TabLocks | null;
+  /** Manifests that found no room: written before the first chunk is. */
+  readonly #unwritten: Map<string, () => Promise<void>> = new Map();
+  /** The last of those that make room in turn. */
+  #turn: Promise<unknown> = Promise.resolve();
   /** Whether parts of chunks may be asked for. */
   #hasRanges = true;
-  #period: AbortController = new AbortController();
-  #here: Promise<void> = Promise.resolve();
-  #comeBack: () => void = () => undefined;
 
   constructor(effects: DownloadEffects, shelf: Shelf | null) {
     this.effects = effects;
     this.shelf = shelf;
+    this.#locks = shelf === null || shelf.store.kind === "memory" ? null : new TabLocks(effects);
+    this.uses = new Uses(this.#locks);
   }
 
   /** Lets go of all locks, since the page may go into the back/forward cache, which no page with a lock gets into. */
   leave(): void {
-    this.#period.abort();
-    this.#here = new Promise((resolve) => {
-      this.#comeBack = resolve;
-    });
+    this.#locks?.leave();
   }
 
   /** Goes on with what `leave` interrupted. */
   back(): void {
-    this.#period = new AbortController();
-    this.#comeBack();
+    this.#locks?.back();
   }
 
-  /** Fetches and parses JSON; whether it is what it should be is for the caller to check. */
-  async json(url: string, maxBytes: number, signal: AbortSignal, attempts?: () => Promise<number>): Promise<unknown> {
+  /**
+   * Fetches and parses JSON; whether it is what it should be is for the caller to check. With `sameOrigin` an answer from
+   * another origin, by a redirect, is refused.
+   */
+  async json(
+    url: string,
+    maxBytes: number,
+    signal: AbortSignal,
+    { attempts, sameOrigin = false }: { attempts?: () => Promise<number>; sameOrigin?: boolean } = {},
+  ): Promise<unknown> {
     const net = { effects: this.effects, signal };
     const bytes = await retry(
       net,
       async () => {
         // The browser asks the server whether its own copy is still right: one small request where it is.
         const body = await request(url, { cache: "no-cache" }, net);
+        if (sameOrigin && isElsewhere(body.url, url)) {
+          body.cancel();
+          const message = `${url} was redirected to ${body.url}, another origin: load it from there, or name \`identity\` or trusted keys.`;
+          throw new SelvedgeError("integrity-failed", message, {
+            url,
+            to: body.url,
+            reason: "redirected",
+            final: true,
+          });
+        }
         return readAll(url, body, maxBytes, null, () => undefined);
       },
       attempts,
@@ -115,8 +156,9 @@ export class Downloader {
   }
 
   /**
-   * Gives files of a bundle, each a blob of verified chunks, in the order given. Its chunks stay when
-   * room is made for it. With `mustStore` it rejects with `quota-exceeded` where they can't be kept.
+   * Returns files of a bundle, each a blob of verified chunks, in the order given. `identity` is the bundle's, which is
+   * in use from then on, until `uses.unloaded` says otherwise. With `mustStore` it is not, and the call rejects with
+   * `quota-exceeded` where the chunks can't be stored.
    */
   async files(
     { url: bundleUrl, identity, format }: BundleAddress,
@@ -130,10 +172,39 @@ export class Downloader {
     const own = files.map(({ path }, i) => ({ path, bytes: sum([...chunks.values()].filter((x) => x.file === i)) }));
     const meter = new Meter(own, this.effects.now, onProgress ?? (() => undefined));
     meter.tell();
-    await this.prepareRoom(
-      [...chunks.values()].map((x) => x.chunk),
+    const end = this.uses.begin(
       identity,
+      [...chunks.values()].map((x) => x.chunk),
     );
+    let isLoaded = false;
+    try {
+      const room = await this.room(
+        identity,
+        bundleUrl,
+        [...chunks.values()].map((x) => x.chunk),
+      );
+      const found = await this.#chunks({ url: bundleUrl, identity, format }, chunks, room, signal, meter);
+      await this.storeRest([...found.values()], room);
+      const { bytesPerSecond } = meter;
+      // Nobody waits for that.
+      if (bytesPerSecond !== null) this.shelf?.noteRate(bytesPerSecond).catch(() => undefined);
+      const unstored = sum([...chunks].filter(([key]) => found.get(key)?.isStored === false).map(([, x]) => x));
+      if (mustStore && unstored > 0) throw noRoom(unstored);
+      isLoaded = !mustStore;
+      return files.map((file) => new Blob(file.chunks.map((chunk) => (found.get(keyOf(chunk)) as Here).blob)));
+    } finally {
+      end(isLoaded);
+    }
+  }
+
+  /** Fetches chunks, a few at a time. */
+  async #chunks(
+    { url: bundleUrl, format }: BundleAddress,
+    chunks: ReadonlyMap<string, { readonly chunk: BundleChunk; readonly file: number }>,
+    room: Room,
+    signal: AbortSignal,
+    meter: Meter,
+  ): Promise<Map<string, Here>> {
     const found = new Map<string, Here>();
     // One failure stops the others: nobody waits for their bytes any more.
     const stop = new AbortController();
@@ -142,25 +213,21 @@ export class Downloader {
     const worker = async (): Promise<void> => {
       for (const [key, { chunk, file }] of waiting) {
         const url = new URL(chunkPath(format, chunk.sha256), bundleUrl).href;
-        const here = await this.#chunk(url, chunk, identity, both, (bytes) => {
+        const here = await this.#chunk(url, chunk, room, both, (bytes) => {
           meter.add(file, bytes, "network");
         });
         if (here.from === "store") meter.add(file, chunk.bytes, "store");
+        if (here.isStored) countStored(room, chunk);
         found.set(key, here);
       }
     };
     try {
       await Promise.all(Array.from({ length: PARALLEL }, worker));
+      return found;
     } catch (error) {
       stop.abort(error);
       throw error;
     }
-    const { bytesPerSecond } = meter;
-    // Nobody waits for that.
-    if (bytesPerSecond !== null) this.shelf?.noteRate(bytesPerSecond).catch(() => undefined);
-    const unstored = sum([...chunks].filter(([key]) => found.get(key)?.isStored === false).map(([, x]) => x));
-    if (mustStore && unstored > 0) throw noRoom(unstored);
-    return files.map((file) => new Blob(file.chunks.map((chunk) => (found.get(keyOf(chunk)) as Here).blob)));
   }
 
   /** Tells whether a chunk is on its way. */
@@ -168,48 +235,136 @@ export class Downloader {
     return this.#flights.has(keyOf(chunk));
   }
 
-  /** Keeps a verified chunk where there is a store and room in it; gives it as it is there, null where it is not kept. */
-  async keep(chunk: BundleChunk, bytes: Bytes, identity: string): Promise<Blob | null> {
-    if (this.shelf === null || this.effects.now() < this.#fullUntilMs) return null;
+  /** Begins to ask room for chunks. */
+  async room(id: string, url: string, chunks: readonly BundleChunk[] | null): Promise<Room> {
+    const here = (await this.shelf?.chunks().catch(() => null)) ?? new Set();
+    const missing = chunks?.filter((x) => !here.has(keyOf(x)));
+    return {
+      id,
+      url,
+      missing: missing === undefined ? null : new Set(missing.map(keyOf)),
+      // Nobody can tell whether room that is made would suffice for what does not say its size.
+      missingBytes: missing?.reduce((total, x) => total + x.bytes, 0) ?? Infinity,
+      slackBytes: 0,
+      isTight: null,
+      isWhole: false,
+      fullUntilMs: Number.NEGATIVE_INFINITY,
+    };
+  }
+
+  /** Remembers what an address leads to; where a manifest finds no room, it gets some with the first chunk. */
+  async remember(manifest: ManifestJson, source: Source, beside: string | undefined): Promise<void> {
+    const { shelf } = this;
+    if (shelf === null) return;
+    const write = (): Promise<void> => shelf.remember(manifest, source, beside);
+    this.#unwritten.delete(source.identity);
+    await write().catch((error: unknown) => {
+      if (isFull(error)) this.#unwritten.set(source.identity, write);
+    }); // a store that fails is a store that is not there
+  }
+
+  /** Remembers what is here whole; tells whether there was room for that. */
+  async commit(manifest: ManifestJson, source: Source, room: Room): Promise<boolean> {
+    return this.#fit(RECORDS_BYTES, room, async () => this.shelf?.remember(manifest, source)).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  /** Stores a verified chunk where there is room; returns it as it is there, null where it is not stored. */
+  async keep(chunk: BundleChunk, bytes: Bytes, room: Room): Promise<Blob | null> {
+    const { shelf } = this;
+    if (shelf === null || this.effects.now() < room.fullUntilMs) return null;
     try {
-      await this.shelf.keep(chunk, bytes, new Set([identity]));
-      return await this.shelf.chunk(chunk);
+      this.uses.name(room.id, chunk);
+      const manifest = this.#unwritten.get(room.id);
+      if (manifest !== undefined) await this.#fit(chunk.bytes, room, manifest);
+      this.#unwritten.delete(room.id);
+      if (room.isTight !== false) await this.#inTurn(() => this.#prepare(chunk.bytes, room));
+      await this.#fit(chunk.bytes, room, () => shelf.write(chunk, bytes));
+      countStored(room, chunk);
+      room.slackBytes = Math.max(0, room.slackBytes - chunk.bytes);
+      return await shelf.chunk(chunk);
     } catch (error) {
-      if (isSelvedgeError(error) && error.code === "quota-exceeded") this.#fullUntilMs = this.effects.now() + FULL_MS;
+      if (isFull(error)) room.fullUntilMs = this.effects.now() + FULL_MS;
       return null; // a store that fails is a store that is not there
     }
   }
 
-  /** Removes what was not used for long where the browser says that these chunks won't fit. */
-  async prepareRoom(chunks: readonly BundleChunk[], identity: string): Promise<void> {
-    if (this.shelf === null) return;
-    try {
-      const here = await this.shelf.chunks();
-      const missing = chunks.filter((x) => !here.has(keyOf(x))).reduce((total, x) => total + x.bytes, 0);
-      const estimate = missing === 0 ? null : await this.effects.estimate();
-      if (estimate === null) return;
-      const lacking = missing - (estimate.quota - estimate.usage);
-      if (lacking > 0) await this.shelf.makeRoom(lacking, new Set([identity]));
-    } catch {
-      // Room is made again where a write fails; a store that can't be read is met there, too.
-    }
+  /** Makes room for a chunk where the browser says that it won't fit. */
+  async #prepare(bytes: number, room: Room): Promise<void> {
+    const estimate = await this.effects.estimate().catch(() => null);
+    const freeBytes = estimate === null ? Infinity : Math.max(0, estimate.quota - estimate.usage);
+    room.isTight = room.missingBytes > freeBytes;
+    if (bytes <= freeBytes) return;
+    // Where nothing may go, writes tell whether the browser is right.
+    if ((await this.#makeRoom(bytes - freeBytes, room, freeBytes)) === 0) room.isTight = false;
   }
 
-  /** Does work that one tab at a time may do; gives the lock back while the page is left, and begins anew after. */
-  async locked<T>(name: string, signal: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const { locks } = this.effects;
-    if (locks === null || this.shelf === null || this.shelf.store.kind === "memory") return work(signal);
-    for (;;) {
-      await this.#here;
-      signal.throwIfAborted();
-      const period = this.#period.signal;
-      const both = AbortSignal.any([signal, period]);
-      try {
-        return await locks.request(`selvedge/${name}`, { signal: both }, () => work(both));
-      } catch (error) {
-        signal.throwIfAborted();
-        if (!period.aborted) throw error;
-      }
+  /** Writes something, and makes room where it does not fit: one write at a time, or each would evict for all. */
+  async #fit(bytes: number, room: Room, write: () => Promise<void>): Promise<void> {
+    try {
+      await write();
+      return;
+    } catch (error) {
+      if (!isFull(error)) throw error;
+    }
+    await this.#inTurn(async () => {
+      for (;;)
+        try {
+          await write();
+          return;
+        } catch (error) {
+          if (!isFull(error) || (await this.#makeRoom(bytes, room, 0)) === 0) throw error;
+        }
+    });
+  }
+
+  async #makeRoom(bytes: number, room: Room, freeBytes: number): Promise<number> {
+    const { shelf } = this;
+    if (shelf === null) return 0;
+    const keep = await this.uses.kept();
+    if (!room.isWhole) for (const { identity } of await shelf.sources(room.url)) keep.add(identity);
+    const freed = await shelf.makeRoom(bytes, keep, room.missingBytes - room.slackBytes - freeBytes);
+    room.slackBytes += freed;
+    return freed;
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => undefined);
+    return done;
+  }
+
+  /** Does work that one tab at a time should do; `prefix` names the entries that tell how far another tab is with it. */
+  async locked<T>(
+    name: string,
+    signal: AbortSignal,
+    work: (signal: AbortSignal) => Promise<T>,
+    prefix: string,
+  ): Promise<T> {
+    const count = async (): Promise<number> =>
+      ((await this.shelf?.store.names()) ?? []).filter((x) => x.startsWith(prefix)).length;
+    return this.#locks === null ? work(signal) : this.#locks.locked(name, signal, work, count);
+  }
+
+  /** Stores what found no room, now that all is here and the version before may go; notes what is stored. */
+  async storeRest(
+    found: readonly { readonly chunk: BundleChunk; blob: Blob; isStored: boolean }[],
+    room: Room,
+  ): Promise<void> {
+    room.isWhole = true;
+    const rest = found.filter((x) => !x.isStored);
+    const sources = rest.length === 0 ? [] : ((await this.shelf?.sources(room.url).catch(() => null)) ?? []);
+    if (!sources.some((x) => x.identity !== room.id)) return;
+    room.fullUntilMs = Number.NEGATIVE_INFINITY;
+    for (const here of rest) {
+      const bytes = new Uint8Array(await here.blob.arrayBuffer());
+      const kept = await this.keep(here.chunk, bytes, room);
+      release(bytes);
+      if (kept === null) return;
+      here.blob = kept;
+      here.isStored = true;
     }
   }
 
@@ -221,30 +376,35 @@ export class Downloader {
   #chunk(
     url: string,
     chunk: BundleChunk,
-    identity: string,
+    room: Room,
     signal: AbortSignal,
     onBytes: (bytes: number) => void,
   ): Promise<Here> {
-    return this.#flights.join(keyOf(chunk), signal, onBytes, async (signal, report) => {
+    return this.#flights.join(keyOf(chunk), url, signal, onBytes, async (signal, report) => {
       const fromStore = async (): Promise<Here | null> => {
         const blob = await this.stored(chunk);
-        return blob === null ? null : { blob, from: "store", isStored: true };
+        return blob === null ? null : { chunk, blob, from: "store", isStored: true };
       };
       return (
         (await fromStore()) ??
-        this.locked(chunk.sha256, signal, async (signal) => {
-          const found = await fromStore();
-          if (found !== null) return found;
-          const bytes = new Uint8Array(chunk.bytes);
-          try {
-            await this.#fetch(url, chunk, bytes, signal, report);
-            const kept = await this.keep(chunk, bytes, identity);
-            await this.shelf?.dropParts(chunk).catch(() => undefined);
-            return { blob: kept ?? new Blob([bytes]), from: "network" as const, isStored: kept !== null };
-          } finally {
-            release(bytes);
-          }
-        })
+        this.locked(
+          chunk.sha256,
+          signal,
+          async (signal) => {
+            const found = await fromStore();
+            if (found !== null) return found;
+            const bytes = new Uint8Array(chunk.bytes);
+            try {
+              await this.#fetch(url, chunk, bytes, signal, report);
+              const kept = await this.keep(chunk, bytes, room);
+              await this.shelf?.dropParts(chunk).catch(() => undefined);
+              return { chunk, blob: kept ?? new Blob([bytes]), from: "network" as const, isStored: kept !== null };
+            } finally {
+              release(bytes);
+            }
+          },
+          `part-${chunk.sha256}-`,
+        )
       );
     });
   }
@@ -310,6 +470,11 @@ export class Downloader {
   }
 }
 
+/** Tells whether an answer came from another origin than was asked; one that does not say where it came from did not. */
+function isElsewhere(from: string, asked: string): boolean {
+  return from !== "" && new URL(from).origin !== new URL(asked).origin;
+}
+
 function wrongSize(url: string, chunk: BundleChunk, got: string): SelvedgeError {
   const message = `${url} does not hold its ${chunk.bytes} bytes: got ${got} bytes.`;
   return new SelvedgeError("integrity-failed", message, { url });
@@ -319,6 +484,11 @@ function wrongSize(url: string, chunk: BundleChunk, got: string): SelvedgeError 
 function noRoom(missingBytes: number): SelvedgeError {
   const message = `This device's storage has no room for ${missingBytes} bytes of the model.`;
   return new SelvedgeError("quota-exceeded", message, { missingBytes });
+}
+
+/** Counts a chunk that is stored now, once. */
+function countStored(room: Room, chunk: BundleChunk): void {
+  if (room.missing === null || room.missing.delete(keyOf(chunk))) room.missingBytes -= chunk.bytes;
 }
 
 function sum(chunks: readonly { readonly chunk: BundleChunk }[]): number {

@@ -1,14 +1,21 @@
 // For tests of downloads, in Node and in browsers: a server that does on purpose what servers and networks do wrong,
 // and counts what it is asked for.
+import { openAsBlob } from "node:fs";
+import { mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { CHUNK_MAX_BYTES, chunkPath, sha256Hex } from "../bundle.ts";
 import type { Bundle, BundleFile } from "../bundle.ts";
 import { bundleJson } from "../bundle-json.ts";
 import type { DownloadEffects } from "./download.ts";
-import type { Bytes } from "./store.ts";
+import type { Wish } from "./protocol.ts";
+import { outOfSpace } from "./store.ts";
+import type { Bytes, Store } from "./store.ts";
+import type { Locks } from "./tab-locks.ts";
 
 /** How much faster time runs in `hurried`. */
 const HURRY = 100;
@@ -31,6 +38,135 @@ export const hurried: DownloadEffects = {
   connection: () => ({ saveData: false, bytesPerSecond: null }),
   estimate: () => Promise.resolve(null),
 };
+
+/** A wish of a device with WebAssembly alone. */
+export function wishFor(more: Partial<Wish> = {}): Wish {
+  const device = { cores: 2, isolated: false, jspi: true, gpu: null };
+  const pins = { backend: undefined, variant: undefined };
+  return {
+    device,
+    backends: ["wasm"],
+    pins,
+    crashed: [],
+    trust: [],
+    update: "first",
+    identity: undefined,
+    name: undefined,
+    seen: null,
+    ...more,
+  };
+}
+
+/** A store over a real folder, with a quota. Its blobs are its files, as in OPFS: they can't be read once removed. */
+export class DiskStore implements Store {
+  readonly kind = "opfs";
+  readonly folder: string;
+  quotaBytes: number;
+  /** Called before each write and each removal; what it throws ends them. */
+  onWrite: (name: string) => void = () => undefined;
+  #writes = 0;
+
+  private constructor(folder: string, quotaBytes: number) {
+    this.folder = folder;
+    this.quotaBytes = quotaBytes;
+  }
+
+  /** Makes one in a new folder. */
+  static async make(quotaBytes: number = Number.POSITIVE_INFINITY): Promise<DiskStore> {
+    return new DiskStore(await mkdtemp(join(tmpdir(), "selvedge-store-")), quotaBytes);
+  }
+
+  async names(): Promise<string[]> {
+    return (await readdir(this.folder)).filter((x) => !x.startsWith("temp-"));
+  }
+
+  async read(name: string): Promise<Bytes | null> {
+    return readFile(join(this.folder, name)).then(
+      (x) => new Uint8Array(x),
+      () => null,
+    );
+  }
+
+  async blob(name: string): Promise<Blob | null> {
+    return openAsBlob(join(this.folder, name)).catch(() => null);
+  }
+
+  async write(name: string, bytes: Bytes): Promise<void> {
+    this.onWrite(name);
+    if ((await this.bytes()) + bytes.length > this.quotaBytes) throw outOfSpace(name, bytes.length);
+    const temporary = join(this.folder, `temp-${this.#writes++}`);
+    await writeFile(temporary, bytes);
+    await rename(temporary, join(this.folder, name));
+  }
+
+  async remove(name: string): Promise<void> {
+    this.onWrite(name);
+    await rm(join(this.folder, name), { force: true });
+  }
+
+  /** Bytes of all entries. */
+  async bytes(): Promise<number> {
+    let sum = 0;
+    for (const name of await this.names())
+      sum += await stat(join(this.folder, name)).then(
+        (x) => x.size,
+        () => 0,
+      );
+    return sum;
+  }
+
+  /** Removes the folder. */
+  async clear(): Promise<void> {
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+/** Web Locks in Node, as the browser's LockManager keeps them: one holder at a time, or many that share. */
+export class SharedLocks implements Locks {
+  readonly #queues: Map<string, { shared: boolean; start: () => void; isHeld: boolean }[]> = new Map();
+
+  request<T>(
+    name: string,
+    options: { readonly signal?: AbortSignal; readonly mode?: "shared" },
+    work: () => Promise<T>,
+  ): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const queue = this.#queues.get(name) ?? [];
+      this.#queues.set(name, queue);
+      const leave = (): void => {
+        queue.splice(queue.indexOf(entry), 1);
+        this.#grant(queue);
+      };
+      const abort = (): void => {
+        if (entry.isHeld) return;
+        leave();
+        reject(options.signal?.reason as Error);
+      };
+      const start = (): void => {
+        entry.isHeld = true;
+        options.signal?.removeEventListener("abort", abort);
+        void Promise.resolve().then(work).then(resolve, reject).finally(leave);
+      };
+      const entry = { shared: options.mode === "shared", start, isHeld: false };
+      queue.push(entry);
+      options.signal?.addEventListener("abort", abort);
+      if (options.signal?.aborted === true) abort();
+      else this.#grant(queue);
+    });
+  }
+
+  /** Lists the names that are held. */
+  held(): string[] {
+    return [...this.#queues].filter(([, queue]) => queue.some((x) => x.isHeld)).map(([name]) => name);
+  }
+
+  #grant(queue: readonly { shared: boolean; start: () => void; isHeld: boolean }[]): void {
+    for (const [i, entry] of queue.entries()) {
+      if (i > 0 && !(entry.shared && queue.slice(0, i).every((x) => x.shared))) return;
+      if (!entry.isHeld) entry.start();
+    }
+  }
+}
 
 /** What the server does wrong with one request. */
 export type Trick =

@@ -19,6 +19,8 @@ export interface NetOptions {
 
 /** A body as it comes. */
 export interface Body {
+  /** Where it came from, after redirects; empty where that is not told. */
+  readonly url: string;
   readonly status: number;
   readonly headers: Headers;
   /**
@@ -86,6 +88,7 @@ export async function request(
   }
   const next = response.body === null ? () => Promise.resolve(null) : readParts(response.body);
   return {
+    url: response.url,
     status,
     headers,
     cancel: end,
@@ -168,6 +171,13 @@ async function pause(ms: number, { effects, signal }: NetOptions): Promise<void>
     signal.addEventListener("abort", end);
   });
   signal.throwIfAborted();
+}
+
+/** Tells a network or a server that is away from one that says what is wrong. */
+export function isAway(error: unknown): boolean {
+  if (!isSelvedgeError(error) || error.code !== "download-failed") return false;
+  const { status } = error.details;
+  return typeof status !== "number" || status >= 500 || status === 429;
 }
 
 function statusError(url: string, status: number, retryAfter: string | null): SelvedgeError {

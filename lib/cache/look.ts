@@ -7,7 +7,7 @@ import type { Manifest } from "./manifest.ts";
 import { lookUp } from "./open.ts";
 import { plan } from "./plan.ts";
 import type { Cost, Look, Wish } from "./protocol.ts";
-import { keyOf } from "./shelf.ts";
+import { keyOf } from "./names.ts";
 import type { BundleChunk } from "../bundle.ts";
 import { isSelvedgeError } from "../errors.ts";
 

@@ -15,10 +15,13 @@ export async function contents({ shelf, effects }: Downloader): Promise<StoreCon
   return { kind: shelf.store.kind, bytes, freeBytes, bundles: await shelf.bundles() };
 }
 
-/** Gives a stored bundle, by its identity or by an address that leads to it. */
-export async function find({ shelf }: Downloader, which: string): Promise<StoredBundle | null> {
-  const bundles = (await shelf?.bundles()) ?? [];
-  return bundles.find((x) => x.identity === which || x.urls.includes(which)) ?? null;
+/**
+ * Returns a stored bundle, by its identity or by an address that leads to it: of two versions the one that is whole, or
+ * that was used last.
+ */
+export async function find(downloader: Downloader, which: string): Promise<StoredBundle | null> {
+  const found = await findAll(downloader, which);
+  return found.find((x) => x.variants.length > 0) ?? found[0] ?? null;
 }
 
 /** Pins or unpins a stored bundle; tells whether it is there. */
@@ -28,10 +31,16 @@ export async function pin(downloader: Downloader, which: string, isPinned: boole
   return found !== null;
 }
 
-/** Removes a stored bundle; gives the bytes that this freed: what others share stays. */
+/** Removes a stored bundle, in all versions that an address leads to; returns the bytes that this freed. */
 export async function forget(downloader: Downloader, which: string): Promise<number> {
-  const found = await find(downloader, which);
-  return found === null ? 0 : ((await downloader.shelf?.forget(found.identity)) ?? 0);
+  let freed = 0;
+  for (const { identity } of await findAll(downloader, which)) freed += (await downloader.shelf?.forget(identity)) ?? 0;
+  return freed;
+}
+
+async function findAll({ shelf }: Downloader, which: string): Promise<StoredBundle[]> {
+  const bundles = (await shelf?.bundles()) ?? [];
+  return bundles.filter((x) => x.identity === which || x.urls.includes(which));
 }
 
 /**

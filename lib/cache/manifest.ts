@@ -4,6 +4,7 @@ import * as v from "valibot";
 import { canonicalJson, CHUNK_MAX_BYTES, filesOf, sha256Hex } from "../bundle.ts";
 import type { Bundle, BundleChunk, BundleJson } from "../bundle.ts";
 import { parseBundle } from "../bundle-schema.ts";
+import type { Store } from "./store.ts";
 
 /** Names the schema of a bare model's list of chunks. */
 const BARE_SCHEMA = "selvedge/bare@1";
@@ -62,4 +63,32 @@ export function identityOf(json: ManifestJson): Promise<string> {
 export function allChunks(manifest: Manifest): readonly BundleChunk[] {
   if (isBare(manifest)) return manifest.chunks;
   return filesOf(manifest).flatMap((x) => x.chunks);
+}
+
+/** A manifest's entry as it was found. */
+export interface StoredManifest {
+  /**
+   * `known`: whole, and of a schema of this release; `newer`: whole, since its hash is its name, but of a schema that this
+   * release does not know; `damaged`: its hash is not its name.
+   */
+  readonly state: "known" | "newer" | "damaged";
+  /** Null where it is not known. */
+  readonly manifest: Manifest | null;
+  /** SHA-256 of the chunks that it names: of one that is not known, every SHA-256 in its text. */
+  readonly hashes: ReadonlySet<string>;
+}
+
+/** Reads a stored manifest; null where it is not there. Rejects where it could not be read, as the store does. */
+export async function readManifest(store: Store, identity: string): Promise<StoredManifest | null> {
+  const bytes = await store.read(`bundle-${identity}`);
+  if (bytes === null) return null;
+  const text = new TextDecoder().decode(bytes);
+  const hashes = new Set(text.match(/[0-9a-f]{64}/g));
+  if ((await sha256Hex(bytes)) !== identity) return { state: "damaged", manifest: null, hashes };
+  try {
+    const manifest = parseManifest(JSON.parse(text) as unknown);
+    return { state: "known", manifest, hashes: new Set(allChunks(manifest).map((x) => x.sha256)) };
+  } catch {
+    return { state: "newer", manifest: null, hashes };
+  }
 }

@@ -3,37 +3,25 @@
 //
 // Which of two versions is used is the caller's policy: the server's, the stored one where the server is away (`first`);
 // the stored one at once, the server's for the next time (`later`); the stored one for as long as there is one, until
-// `engine.update` says otherwise (`never`); or none but the one with a given identity.
+// `engine.update` says otherwise (`never`); or none but the one with a given identity. A stored version is used until a
+// newer one is stored whole (versions.ts).
 import { BUNDLE_MAX_BYTES, bundleIdentity } from "../bundle.ts";
 import type { Bundle, BundleJson } from "../bundle.ts";
 import { parseBundle } from "../bundle-schema.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
-import { SIGNATURE_MAX_BYTES, verify } from "../signature.ts";
-import type { VerifiedClaim } from "../signature.ts";
+import { isSignature, SIGNATURE_MAX_BYTES, verify } from "../signature.ts";
+import type { Signature, VerifiedClaim } from "../signature.ts";
 import { bareBytes, fetchBare } from "./bare.ts";
 import type { Downloader, DownloadOptions } from "./download.ts";
-import { ATTEMPTS } from "./http.ts";
+import { ATTEMPTS, isAway } from "./http.ts";
 import { isBare } from "./manifest.ts";
+import type { OpenedBundle } from "./opened.ts";
 import type { Wish } from "./protocol.ts";
 import { checkRelease, joinReleases, NO_RELEASES, noteRelease, readReleases, writeReleases } from "./releases.ts";
 import type { Shelf } from "./shelf.ts";
+import { currentOf } from "./versions.ts";
 
-/** A bundle found, and what it is known by. */
-export interface OpenedBundle {
-  /** Validated; made up for a bare model. */
-  readonly bundle: Bundle;
-  /** 64 hex digits: the SHA-256 of the bundle's canonical JSON, or of the list of a bare model's chunks. */
-  readonly identity: string;
-  /** The bytes of a bare model; null for a bundle. */
-  readonly data: Blob | null;
-  /** Signed releases that this device has seen, this one included, as a document of releases.ts; null without trusted keys. */
-  readonly seen: string | null;
-  /** Why the stored version is used although the server answered: what it sent was refused; null where it was not. */
-  readonly refused: string | null;
-}
-
-/** What of a wish says which version is wanted, and who must vouch for it. */
-export type Policy = Pick<Wish, "trust" | "update" | "identity" | "name" | "seen">;
+export type { OpenedBundle } from "./opened.ts";
 
 /** How long a bundle that is stored waits for the server's `bundle.json`, before it is used as it is. */
 const ASK_MS = 5_000;
@@ -43,7 +31,7 @@ const NOTE_MS = 1_000;
 /** Opens an absolute address, or bytes. */
 export async function open(
   from: string | Blob,
-  policy: Policy,
+  policy: Wish,
   downloader: Downloader,
   options: DownloadOptions,
 ): Promise<OpenedBundle> {
@@ -71,19 +59,20 @@ export async function open(
 }
 
 /** Asks the server for the newest version of a bundle, whatever is stored, and remembers it. */
-export function openNewest(
+export async function openNewest(
   url: string,
-  policy: Policy,
+  policy: Wish,
   downloader: Downloader,
   signal: AbortSignal,
 ): Promise<OpenedBundle> {
-  return fromServer(url, policy, downloader, signal, true, Promise.resolve(null));
+  const stored = await storedVersion(url, policy, downloader);
+  return fromServer(url, policy, downloader, signal, true, Promise.resolve(stored), false);
 }
 
 /** Gives what an address leads to, without remembering it: the server's version, or the stored one where it is away. */
 export async function lookUp(
   url: string,
-  policy: Policy,
+  policy: Wish,
   downloader: Downloader,
   signal: AbortSignal,
 ): Promise<OpenedBundle> {
@@ -93,12 +82,12 @@ export async function lookUp(
 
 async function openBundle(
   url: string,
-  policy: Policy,
+  policy: Wish,
   downloader: Downloader,
   signal: AbortSignal,
   remembers = true,
 ): Promise<OpenedBundle> {
-  const reading = fromShelf(url, policy, downloader);
+  const reading = storedVersion(url, policy, downloader);
   const late = new AbortController();
   const both = AbortSignal.any([signal, late.signal]);
   const ask = (): Promise<OpenedBundle> => fromServer(url, policy, downloader, both, remembers, reading);
@@ -131,51 +120,81 @@ async function openBundle(
 /** Asks once where a stored version stands behind it, which `reading` gives. */
 async function fromServer(
   url: string,
-  policy: Policy,
+  wish: Wish,
   downloader: Downloader,
   signal: AbortSignal,
   remembers: boolean,
   reading: Promise<OpenedBundle | null>,
+  hasFallback = true,
 ): Promise<OpenedBundle> {
-  const { trust, identity: wanted } = policy;
-  const attempts = async (): Promise<number> => ((await reading) === null ? ATTEMPTS.network : 1);
+  const { trust, identity: wanted } = wish;
+  const attempts = async (): Promise<number> => (hasFallback && (await reading) !== null ? 1 : ATTEMPTS.network);
   const [json, signature] = await Promise.all([
-    downloader.json(url, BUNDLE_MAX_BYTES, signal, attempts),
+    // What a signature or a hash vouches for may come from anywhere.
+    downloader.json(url, BUNDLE_MAX_BYTES, signal, {
+      attempts,
+      sameOrigin: trust.length === 0 && wanted === undefined,
+    }),
     trust.length === 0 ? null : fetchSignature(url, downloader, signal, attempts),
   ]);
   const bundle = parseBundle(json);
   const identity = await bundleIdentity(json as BundleJson);
-  checkName(url, bundle, policy);
+  checkName(url, bundle, wish);
   const claim = await checkTrust(bundle, identity, signature, trust, downloader);
   if (wanted !== undefined && identity !== wanted) throw otherVersion(url, identity, wanted);
-  const seen = claim === null ? null : await checkSeen(url, claim, policy, downloader, remembers);
-  if (remembers) {
-    const remember = (shelf: Shelf): Promise<void> =>
-      shelf.remember(json as BundleJson, { url, identity, validator: null, signature });
+  const seen = claim === null ? null : await checkSeen(url, claim, wish, downloader, remembers);
+  const { shelf } = downloader;
+  if (remembers && shelf !== null) {
+    const current = (await reading)?.identity;
+    const source = { url, identity, validator: null, signature: withoutMore(signature) };
     // A manifest stands there before its chunks; one that is there already only gets a new time.
-    if ((await reading)?.identity === identity) later(downloader, remember);
-    else if (downloader.shelf !== null) await remember(downloader.shelf).catch(() => undefined);
+    if (current === identity) later(downloader, () => shelf.remember(json as BundleJson, source, current));
+    else await downloader.remember(json as BundleJson, source, current);
   }
   return { ...asked(bundle, identity, null), seen };
 }
 
-/** Gives the bundle that an address led to last; null where there is none that is whole, wanted and trusted. */
-async function fromShelf(url: string, policy: Policy, downloader: Downloader): Promise<OpenedBundle | null> {
-  const { trust, identity: wanted } = policy;
+/** Returns the stored version of a bundle that is to be used; null where there is none that is wanted and trusted. */
+export async function storedVersion(url: string, wish: Wish, downloader: Downloader): Promise<OpenedBundle | null> {
   const { shelf } = downloader;
   if (shelf === null) return null;
   try {
-    const source = await shelf.source(url);
-    const identity = wanted ?? source?.identity;
-    const bundle = identity === undefined ? null : await shelf.bundle(identity);
-    if (identity === undefined || bundle === null || isBare(bundle)) return null;
-    const signature = source?.identity === identity ? source.signature : null;
-    checkName(url, bundle, policy);
-    await checkTrust(bundle, identity, signature, trust, downloader);
-    return asked(bundle, identity, null);
+    const sources = await shelf.sources(url);
+    const wanted = wish.identity;
+    const signed = sources.find((x) => x.identity === wanted)?.signature ?? null;
+    const asked = wanted === undefined ? sources : [{ identity: wanted, signature: signed }];
+    const versions: OpenedBundle[] = [];
+    for (const { identity, signature } of asked) {
+      const version = await storedBundle(identity, signature, url, wish, downloader).catch(() => null);
+      if (version !== null) versions.push(version);
+    }
+    const here = versions.length > 1 ? await shelf.chunks() : new Set<string>();
+    return currentOf(versions.reverse(), here, wish);
   } catch {
     return null; // a store that fails is a store that is not there
   }
+}
+
+async function storedBundle(
+  identity: string,
+  signature: unknown,
+  url: string,
+  wish: Wish,
+  downloader: Downloader,
+): Promise<OpenedBundle | null> {
+  const bundle = (await downloader.shelf?.bundle(identity)) ?? null;
+  if (bundle === null || isBare(bundle)) return null;
+  checkName(url, bundle, wish);
+  await checkTrust(bundle, identity, signature, wish.trust, downloader);
+  return asked(bundle, identity, null);
+}
+
+/** Returns a signature file's own fields: what else stands in it is signed by nobody, and may be too deep to be written. */
+function withoutMore(json: unknown): Signature | null {
+  if (!isSignature(json)) return null;
+  const { schema, identity, model, release, expires, signatures } = json;
+  const signed = signatures.map(({ key, signature }) => ({ key, signature }));
+  return { schema, identity, model, release, expires, signatures: signed };
 }
 
 /** Notes something when the load that it is about no longer reads from the shelf; what can't be noted is not. */
@@ -193,7 +212,7 @@ async function fetchSignature(
   attempts: () => Promise<number>,
 ): Promise<unknown> {
   try {
-    return await downloader.json(new URL("signature.json", url).href, SIGNATURE_MAX_BYTES, signal, attempts);
+    return await downloader.json(new URL("signature.json", url).href, SIGNATURE_MAX_BYTES, signal, { attempts });
   } catch (error) {
     const status = isSelvedgeError(error) ? error.details["status"] : undefined;
     if (status === 404 || status === 410) return null;
@@ -214,7 +233,7 @@ async function checkTrust(
   return verify(signature, { identity, model: bundle.model.name }, trust, effects.wallClock());
 }
 
-function checkName(url: string, { model }: Bundle, { name }: Policy): void {
+function checkName(url: string, { model }: Bundle, { name }: Wish): void {
   if (name === undefined || model.name === name) return;
   const message = `${url} is the model "${model.name}", not "${name}".`;
   throw new SelvedgeError("integrity-failed", message, { url, model: model.name, wanted: name, reason: "other-model" });
@@ -227,7 +246,7 @@ function checkName(url: string, { model }: Bundle, { name }: Policy): void {
 async function checkSeen(
   url: string,
   claim: VerifiedClaim,
-  { identity, name, seen }: Policy,
+  { identity, name, seen }: Wish,
   { shelf }: Downloader,
   remembers: boolean,
 ): Promise<string> {
@@ -242,13 +261,6 @@ async function checkSeen(
 /** Tells whether the server answered with what must be refused: no bundle, or one that is not vouched for. */
 function isRefused(error: unknown): error is SelvedgeError {
   return isSelvedgeError(error) && (error.code === "integrity-failed" || error.code === "bundle-invalid");
-}
-
-/** Tells a network or a server that is away from one that says what is wrong. */
-function isAway(error: unknown): boolean {
-  if (!isSelvedgeError(error) || error.code !== "download-failed") return false;
-  const { status } = error.details;
-  return typeof status !== "number" || status >= 500 || status === 429;
 }
 
 function addressOf(url: string): URL {

@@ -61,13 +61,19 @@ class OpfsStore implements Store {
     try {
       // A file's own bytes, not a sync handle: two tabs may read at once.
       return new Uint8Array(await (await this.#file(name)).arrayBuffer());
-    } catch {
-      return null; // not there, or removed by another tab while it was read
+    } catch (error) {
+      if (await this.#isGone(name)) return null; // not there, or removed by another tab while it was read
+      throw error;
     }
   }
 
   async blob(name: string): Promise<Blob | null> {
-    return this.#file(name).catch(() => null);
+    try {
+      return await this.#file(name);
+    } catch (error) {
+      if (await this.#isGone(name)) return null;
+      throw error;
+    }
   }
 
   async write(name: string, bytes: Bytes): Promise<void> {
@@ -98,6 +104,14 @@ class OpfsStore implements Store {
 
   async #file(name: string): Promise<File> {
     return (await this.#folder.getFileHandle(name)).getFile();
+  }
+
+  /** Tells an entry that is not there from one that can't be read now. */
+  async #isGone(name: string): Promise<boolean> {
+    return this.#folder.getFileHandle(name).then(
+      () => false,
+      (error: unknown) => error instanceof Error && error.name === "NotFoundError",
+    );
   }
 
   async #has(name: string): Promise<boolean> {

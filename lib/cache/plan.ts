@@ -4,7 +4,7 @@ import type { DecodeSpec, ImageSpec, Unknown } from "../bundle.ts";
 import { candidates, settled, whySpared } from "../choose.ts";
 import type { Candidate } from "../choose.ts";
 import { SelvedgeError } from "../errors.ts";
-import type { OpenedBundle } from "./open.ts";
+import type { OpenedBundle } from "./opened.ts";
 import type { Plan, Wish } from "./protocol.ts";
 
 /** Plans how an opened model may be run. */

@@ -2,7 +2,8 @@
 //   chunk-<sha256>-<bytes>      a chunk; its hash is checked at every read, since a flipped bit runs and is wrong
 //   part-<sha256>-<offset>      a part of a chunk on its way over a slow line; gone once the chunk is here
 //   bundle-<identity>           a manifest's canonical JSON, whose SHA-256 is its identity; written before its chunks
-//   source-<address>-<ms>       what an address led to last; the newest counts
+//   source-<address>-<ms>       what an address leads to; beside the newest stands the one before, until the newest is
+//                               stored whole (versions.ts)
 //   used-<identity>-<ms>        when a bundle was last used; the newest counts
 //   pin-<identity>              kept when room is made
 //   releases-<ms>               signed releases that were seen (releases.ts); the newest counts, kept as long as the store
@@ -13,31 +14,17 @@
 // that two tabs agree, and a chunk that no bundle and no draft names is an orphan, the first to go.
 import { canonicalJson, sha256Hex } from "../bundle.ts";
 import type { BundleChunk } from "../bundle.ts";
-import { isSelvedgeError } from "../errors.ts";
 import { release } from "../release.ts";
-import { allChunks, identityOf, isBare, parseManifest } from "./manifest.ts";
+import { allChunks, isBare, readManifest } from "./manifest.ts";
 import type { Manifest, ManifestJson } from "./manifest.ts";
+import { addressOf, chunkName, chunksOf, identityIn, keyOf, newest, seriesOf, timeOf, usedMs } from "./names.ts";
 import { joinReleases, readReleases, writeReleases } from "./releases.ts";
 import type { Releases } from "./releases.ts";
+import { forget, makeRoom } from "./room.ts";
+import { isSource, isValidator, readJson } from "./source.ts";
+import type { Source, Validator } from "./source.ts";
+import { isFull } from "./store.ts";
 import type { Bytes, Store } from "./store.ts";
-
-/** What an address led to. */
-export interface Source {
-  readonly url: string;
-  readonly identity: string;
-  /** How the server tells this file from the next; null for a bundle, whose identity does. */
-  readonly validator: Validator | null;
-  /** What vouches for a bundle, as it came; null where nobody asked. */
-  readonly signature: unknown;
-}
-
-/** What a server says of a file, by which a changed one is told. */
-export interface Validator {
-  readonly etag: string | null;
-  readonly lastModified: string | null;
-  /** Its size as the server tells it; null where it is compressed on the wire, or not told. */
-  readonly bytes: number | null;
-}
 
 /** A bundle that is stored, wholly or in part. */
 export interface StoredBundle {
@@ -90,19 +77,23 @@ export class Shelf {
   }
 
   /**
-   * Keeps a chunk whose hash was checked. Where there is no room, bundles that were not used for the longest time go
-   * first, but for pinned ones and those in `keep`.
+   * Stores a chunk whose hash was checked. Where there is no room, bundles that were not used for the longest time are
+   * evicted, except pinned ones and those in `keep`.
    * @throws SelvedgeError `quota-exceeded` where that does not suffice.
    */
   async keep(chunk: BundleChunk, bytes: Bytes, keep: ReadonlySet<string>): Promise<void> {
     for (;;)
       try {
-        await this.store.write(chunkName(chunk), bytes);
+        await this.write(chunk, bytes);
         return;
       } catch (error) {
-        if (!isSelvedgeError(error) || error.code !== "quota-exceeded") throw error;
-        if ((await this.makeRoom(bytes.byteLength, keep)) === 0) throw error;
+        if (!isFull(error) || (await this.makeRoom(bytes.byteLength, keep)) === 0) throw error;
       }
+  }
+
+  /** Stores a chunk whose hash was checked, where there is room. */
+  async write(chunk: BundleChunk, bytes: Bytes): Promise<void> {
+    await this.store.write(chunkName(chunk), bytes);
   }
 
   /** Gives what is here of a chunk on its way, from its beginning on; whether it is right only the whole tells. */
@@ -130,16 +121,36 @@ export class Shelf {
     for (const name of await this.store.names()) if (name.startsWith(`part-${sha256}-`)) await this.store.remove(name);
   }
 
-  /** Remembers a bundle before its chunks come, and what led to it. */
-  async remember(json: ManifestJson, source: Source): Promise<void> {
+  /**
+   * Stores a manifest, before its chunks come, and that an address leads to it. Of what the address led to before only
+   * `beside` stays: the version that is used until this one is stored whole.
+   */
+  async remember(manifest: ManifestJson, source: Source, beside?: string): Promise<void> {
+    const name = `bundle-${source.identity}`;
+    // A damaged one is written again.
+    if ((await readManifest(this.store, source.identity).catch(() => null))?.state === "damaged")
+      await this.store.remove(name);
     const names = await this.store.names();
-    const text = new TextEncoder().encode(canonicalJson(json));
-    if (!names.includes(`bundle-${source.identity}`)) await this.store.write(`bundle-${source.identity}`, text);
-    const address = await addressOf(source.url);
-    const known = await this.source(source.url);
-    if (known === null || canonicalJson(known) !== canonicalJson(source))
-      await this.#replace(names, `source-${address}`, new TextEncoder().encode(canonicalJson(source)));
+    if (!names.includes(name)) await this.store.write(name, new TextEncoder().encode(canonicalJson(manifest)));
+    const series = await this.#series(names, source.url);
+    const last = series[0];
+    if (last?.source != null && canonicalJson(last.source) === canonicalJson(source)) series.shift();
+    else {
+      const prefix = `source-${await addressOf(source.url)}`;
+      const text = new TextEncoder().encode(canonicalJson(source));
+      await this.store.write(`${prefix}-${Math.max(this.#now(), timeOf(last?.name ?? null) + 1)}`, text);
+    }
+    for (const old of series)
+      if (old.source?.identity === source.identity || old.source?.identity !== beside)
+        await this.store.remove(old.name);
     await this.touch(source.identity);
+  }
+
+  /** Has an address lead to one of its versions alone, now that it is stored whole. */
+  async settle(url: string, identity: string): Promise<void> {
+    const series = await this.#series(await this.store.names(), url);
+    if (!series.some((x) => x.source?.identity === identity)) return;
+    for (const { name, source } of series) if (source?.identity !== identity) await this.store.remove(name);
   }
 
   /** Notes that a bundle was used just now. */
@@ -147,26 +158,23 @@ export class Shelf {
     await this.#replace(await this.store.names(), `used-${identity}`, new Uint8Array(0));
   }
 
-  /** Gives a bundle by its identity, which is checked; null where it is not here. */
+  /**
+   * Returns a bundle by its identity, which is checked; null where it is not here, damaged, or of a schema that this
+   * release does not know. Rejects where it could not be read.
+   */
   async bundle(identity: string): Promise<Manifest | null> {
-    const bytes = await this.store.read(`bundle-${identity}`);
-    if (bytes === null) return null;
-    try {
-      const json = JSON.parse(new TextDecoder().decode(bytes)) as ManifestJson;
-      const manifest = parseManifest(json);
-      if ((await identityOf(json)) === identity) return manifest;
-    } catch {
-      // damaged: gone, as below
-    }
-    await this.store.remove(`bundle-${identity}`);
-    return null;
+    return (await readManifest(this.store, identity))?.manifest ?? null;
   }
 
-  /** Gives what an address led to last; null where it is not known. */
+  /** Returns what an address led to last; null where it is not known. */
   async source(url: string): Promise<Source | null> {
-    const name = newest(await this.store.names(), `source-${await addressOf(url)}`);
-    const text = name === null ? null : await this.#json(name);
-    return isSource(text) && text.url === url ? text : null;
+    return (await this.sources(url))[0] ?? null;
+  }
+
+  /** Lists what an address leads to: the newest version, and beside it the one before, until the newest is whole. */
+  async sources(url: string): Promise<Source[]> {
+    const series = await this.#series(await this.store.names(), url);
+    return series.map((x) => x.source).filter((x) => x !== null);
   }
 
   /** Pins or unpins a bundle: a pinned one stays when room is made. */
@@ -180,14 +188,15 @@ export class Shelf {
     const names = await this.store.names();
     const here = chunksOf(names);
     const urls = new Map<string, string[]>();
-    for (const name of newestOf(names, /^(source-[0-9a-f]{64})-\d+$/)) {
-      const source = await this.#json(name);
-      if (isSource(source)) urls.set(source.identity, [...(urls.get(source.identity) ?? []), source.url]);
+    for (const name of names) {
+      if (!/^source-[0-9a-f]{64}-\d+$/.test(name)) continue;
+      const source = await readJson(this.store, name);
+      if (isSource(source)) urls.set(source.identity, [...new Set([...(urls.get(source.identity) ?? []), source.url])]);
     }
     const found: StoredBundle[] = [];
     for (const name of names) {
-      const identity = /^bundle-([0-9a-f]{64})$/.exec(name)?.[1];
-      const bundle = identity === undefined ? null : await this.bundle(identity);
+      const identity = identityIn(name);
+      const bundle = identity === undefined ? null : await this.bundle(identity).catch(() => null);
       if (identity === undefined || bundle === null) continue;
       const isHere = (chunk: BundleChunk): boolean => here.has(keyOf(chunk));
       const own = new Map(allChunks(bundle).map((chunk) => [keyOf(chunk), chunk.bytes] as const));
@@ -205,41 +214,18 @@ export class Shelf {
     return found.sort((a, b) => b.usedMs - a.usedMs);
   }
 
-  /** Removes a bundle, and the chunks that no other one names. Gives the bytes that this freed. */
-  async forget(identity: string): Promise<number> {
-    const bundle = await this.bundle(identity);
-    for (const name of await this.store.names()) {
-      const isOwn = name === `bundle-${identity}` || name === `pin-${identity}` || name.startsWith(`used-${identity}-`);
-      if (isOwn) await this.store.remove(name);
-      else if (/^source-/.test(name)) {
-        const source = await this.#json(name);
-        if (isSource(source) && source.identity === identity) await this.store.remove(name);
-      }
-    }
-    return this.#sweep(new Set(bundle === null ? [] : allChunks(bundle).map(keyOf)));
+  /** Removes a bundle, and the chunks that nothing else names; returns the bytes that this freed. */
+  forget(identity: string): Promise<number> {
+    return forget(this.store, identity);
   }
 
   /**
-   * Makes room: orphans first, then drafts, then bundles that were not used for the longest time. Gives the bytes that
-   * this freed, 0 where nothing was left to remove.
+   * Frees `bytes`, or as much as may go; returns the bytes that this freed. Bundles are evicted only where that can free
+   * `neededBytes` in all.
+   * @param keep - identities of bundles, addresses of drafts and hashes of chunks that stay
    */
-  async makeRoom(bytes: number, keep: ReadonlySet<string>): Promise<number> {
-    let freed = await this.#sweep(null);
-    for (const name of await this.store.names())
-      if (name.startsWith("part-")) {
-        freed += (await this.store.read(name))?.byteLength ?? 0;
-        await this.store.remove(name);
-      }
-    const victims = (await this.bundles()).filter((x) => !x.isPinned && !keep.has(x.identity)).reverse();
-    for (const { identity } of victims) {
-      if (freed >= bytes) break;
-      freed += await this.forget(identity);
-    }
-    if (freed === 0) {
-      for (const name of await this.store.names()) if (name.startsWith("draft-")) await this.store.remove(name);
-      freed = await this.#sweep(null);
-    }
-    return freed;
+  makeRoom(bytes: number, keep: ReadonlySet<string>, neededBytes: number = bytes): Promise<number> {
+    return makeRoom(this.store, bytes, keep, neededBytes);
   }
 
   /** Returns the signed releases that this device has seen (releases.ts); none where the entry is damaged. */
@@ -277,7 +263,7 @@ export class Shelf {
     const address = await addressOf(url);
     const names = await this.store.names();
     const head = newest(names, `draft-${address}-head`);
-    const validator = head === null ? null : await this.#json(head);
+    const validator = head === null ? null : await readJson(this.store, head);
     if (!isValidator(validator)) return null;
     const chunks = new Map<number, BundleChunk>();
     for (const name of names) {
@@ -294,7 +280,7 @@ export class Shelf {
     await this.store.write(`draft-${await addressOf(url)}-head-${this.#now()}`, text);
   }
 
-  /** Notes the n-th chunk of a draft; the chunk itself is kept before. */
+  /** Notes the n-th chunk of a draft, before the chunk is stored. */
   async noteDraft(url: string, n: number, chunk: BundleChunk): Promise<void> {
     await this.store.write(`draft-${await addressOf(url)}-${n}-${keyOf(chunk)}`, new Uint8Array(0));
   }
@@ -305,24 +291,14 @@ export class Shelf {
     for (const name of await this.store.names()) if (name.startsWith(prefix)) await this.store.remove(name);
   }
 
-  /** Removes chunks that no bundle and no draft names: of those in `only` where given. */
-  async #sweep(only: ReadonlySet<string> | null): Promise<number> {
-    const names = await this.store.names();
-    const needed = new Set<string>();
-    for (const name of names) {
-      const identity = /^bundle-([0-9a-f]{64})$/.exec(name)?.[1];
-      const bundle = identity === undefined ? null : await this.bundle(identity);
-      for (const chunk of bundle === null ? [] : allChunks(bundle)) needed.add(keyOf(chunk));
-      const part = /^draft-[0-9a-f]{64}-\d+-([0-9a-f]{64}-\d+)$/.exec(name)?.[1];
-      if (part !== undefined) needed.add(part);
+  /** Lists what an address leads to, the newest first; null for a record that is damaged. */
+  async #series(names: readonly string[], url: string): Promise<{ name: string; source: Source | null }[]> {
+    const found: { name: string; source: Source | null }[] = [];
+    for (const name of seriesOf(names, `source-${await addressOf(url)}`)) {
+      const source = await readJson(this.store, name).catch(() => null);
+      found.push({ name, source: isSource(source) && source.url === url ? source : null });
     }
-    let freed = 0;
-    for (const key of chunksOf(names)) {
-      if (needed.has(key) || only?.has(key) === false) continue;
-      await this.store.remove(`chunk-${key}`);
-      freed += Number(key.split("-")[1]);
-    }
-    return freed;
+    return found;
   }
 
   /** Writes the newest of a series of entries, then removes the others. */
@@ -330,16 +306,6 @@ export class Shelf {
     const name = `${prefix}-${Math.max(this.#now(), timeOf(newest(names, prefix)) + 1)}`;
     await this.store.write(name, bytes);
     for (const old of names) if (old.startsWith(`${prefix}-`) && old !== name) await this.store.remove(old);
-  }
-
-  async #json(name: string): Promise<unknown> {
-    const bytes = await this.store.read(name);
-    if (bytes === null) return null;
-    try {
-      return JSON.parse(new TextDecoder().decode(bytes)) as unknown;
-    } catch {
-      return null; // damaged: as if it were not here
-    }
   }
 }
 
@@ -353,11 +319,6 @@ async function bytesOf(blob: Blob | null): Promise<Bytes | null> {
       );
 }
 
-/** Gives the name of a chunk without its prefix. */
-export function keyOf({ sha256, bytes }: BundleChunk): string {
-  return `${sha256}-${bytes}`;
-}
-
 function wholeVariants(manifest: Manifest, isHere: (chunk: BundleChunk) => boolean): string[] {
   if (isBare(manifest)) return manifest.chunks.every(isHere) ? ["model"] : [];
   return manifest.variants.filter((x) => x.files.every((y) => y.chunks.every(isHere))).map((x) => x.id);
@@ -365,56 +326,4 @@ function wholeVariants(manifest: Manifest, isHere: (chunk: BundleChunk) => boole
 
 function fileName(url: string | undefined): string {
   return url === undefined ? "model" : (new URL(url).pathname.split("/").pop() ?? "model");
-}
-
-function chunkName(chunk: BundleChunk): string {
-  return `chunk-${keyOf(chunk)}`;
-}
-
-function chunksOf(names: readonly string[]): Set<string> {
-  return new Set(names.filter((x) => /^chunk-[0-9a-f]{64}-\d+$/.test(x)).map((x) => x.slice("chunk-".length)));
-}
-
-function addressOf(url: string): Promise<string> {
-  return sha256Hex(new TextEncoder().encode(url));
-}
-
-/** Gives the newest of the entries `<prefix>-<ms>`. */
-function newest(names: readonly string[], prefix: string): string | null {
-  const series = names.filter((x) => x.startsWith(`${prefix}-`) && /^\d+$/.test(x.slice(prefix.length + 1)));
-  return series.reduce<string | null>((a, b) => (a === null || timeOf(b) > timeOf(a) ? b : a), null);
-}
-
-/** Gives the newest entry of each series; the expression's first group names the series. */
-function newestOf(names: readonly string[], series: RegExp): string[] {
-  const prefixes = new Set(names.map((x) => series.exec(x)?.[1]).filter((x) => x !== undefined));
-  return [...prefixes].map((x) => newest(names, x)).filter((x) => x !== null);
-}
-
-function timeOf(name: string | null): number {
-  return name === null ? 0 : Number(name.slice(name.lastIndexOf("-") + 1));
-}
-
-function usedMs(names: readonly string[], identity: string): number {
-  return timeOf(newest(names, `used-${identity}`));
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null;
-}
-
-function isValidator(value: unknown): value is Validator {
-  const isText = (x: unknown): boolean => x === null || typeof x === "string";
-  return (
-    isRecord(value) &&
-    (value["bytes"] === null || typeof value["bytes"] === "number") &&
-    isText(value["etag"]) &&
-    isText(value["lastModified"])
-  );
-}
-
-function isSource(value: unknown): value is Source {
-  if (!isRecord(value) || typeof value["url"] !== "string" || !/^[0-9a-f]{64}$/.test(String(value["identity"])))
-    return false;
-  return value["validator"] === null || isValidator(value["validator"]);
 }

@@ -114,6 +114,18 @@ test("a page that dies at any effect of a write leaves the entry whole or not at
   }
 });
 
+test("OPFS tells what is not there from what can't be read (store-B3)", async () => {
+  const folder = new Folder();
+  const store = openFolder(folder.handle(), () => 0);
+  await store.write("check-a", bytes);
+  folder.dieAt = folder.effects + 1;
+  await expect(store.read("check-a")).rejects.toThrow("The page is gone.");
+  await expect(store.blob?.("check-a")).rejects.toThrow("The page is gone.");
+  folder.dieAt = Number.POSITIVE_INFINITY;
+  expect(await store.read("check-none")).toBeNull();
+  expect(await store.blob?.("check-none")).toBeNull();
+});
+
 test("what another tab is writing is not cleared away", async () => {
   const folder = new Folder();
   folder.files.set("temp-500-x", bytes);

@@ -4,7 +4,7 @@
 // An entry never changes: a name means the same bytes for ever, or is gone. What changes (when a bundle was last used,
 // what an address points to) is told by new names (shelf.ts). So nothing is ever overwritten, two tabs can't tear each
 // other's writes, and there is no index beside the names themselves that a crash could leave behind.
-import { SelvedgeError } from "../errors.ts";
+import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 
 /** Bytes that nobody else holds. */
 export type Bytes = Uint8Array<ArrayBuffer>;
@@ -18,7 +18,10 @@ export interface Store {
   readonly kind: StoreKind;
   /** Lists what is there whole. */
   names(): Promise<string[]>;
-  /** Gives an entry's bytes, or null where it is not there whole. Whether they are the right ones is not checked. */
+  /**
+   * Returns an entry's bytes, or null where it is not there whole. Whether they are the right ones is not checked.
+   * Rejects where an entry that is there could not be read: nobody may take that for one that is not there.
+   */
   read(name: string): Promise<Bytes | null>;
   /** Gives an entry as a blob of its own, which takes no memory beside the store's; absent where a store has none. */
   blob?(name: string): Promise<Blob | null>;
@@ -40,4 +43,9 @@ export function outOfSpace(name: string, bytes: number, cause?: unknown): Selved
 /** Tells whether a browser's error means that space ran out. */
 export function isQuotaError(error: unknown): boolean {
   return error instanceof Error && /^(QuotaExceededError|NS_ERROR_FILE_NO_DEVICE_SPACE)$/.test(error.name);
+}
+
+/** Tells whether an error means that there is no room: the browser's is one of ours by then. */
+export function isFull(error: unknown): boolean {
+  return isSelvedgeError(error) && error.code === "quota-exceeded";
 }

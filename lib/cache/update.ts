@@ -1,7 +1,7 @@
 // A newer version of a bundle, for later loads: its `bundle.json`, and of its chunks those that are not stored yet. What
 // did not change is not fetched, since chunks are known by their bytes.
 import type { Downloader, DownloadOptions } from "./download.ts";
-import { openNewest } from "./open.ts";
+import { openNewest, storedVersion } from "./open.ts";
 import { plan } from "./plan.ts";
 import type { Updated, Wish } from "./protocol.ts";
 
@@ -15,7 +15,7 @@ export async function update(
   downloader: Downloader,
   { signal, onProgress }: DownloadOptions,
 ): Promise<Updated> {
-  const before = (await downloader.shelf?.source(url).catch(() => null))?.identity;
+  const before = (await storedVersion(url, wish, downloader))?.identity;
   // What nobody waits for is not fetched where the user saves data.
   if (wish.update === "later" && before !== undefined && downloader.effects.connection().saveData)
     return { identity: before, isNew: false, fetchedBytes: 0 };
@@ -36,5 +36,6 @@ export async function update(
     },
     true,
   );
+  await downloader.shelf?.settle(url, opened.identity).catch(() => undefined);
   return { identity: opened.identity, isNew: opened.identity !== before, fetchedBytes };
 }

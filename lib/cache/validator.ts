@@ -1,5 +1,5 @@
 // Which file an answer is of, by what the server says of it: ETag, Last-Modified and size (RFC 9110, 8.8).
-import type { Validator } from "./shelf.ts";
+import type { Validator } from "./source.ts";
 
 /** Reads what an answer says of its file; a 206 tells the whole's size beside the range. */
 export function validatorOf(headers: Headers, isRange = false): Validator {

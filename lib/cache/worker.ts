@@ -57,9 +57,15 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
     reply(async (): Promise<T> => work(await (downloader ??= begin("auto"))));
 
   const api: CacheApi = {
-    begin: (choice) =>
+    begin: (choice, loaded) =>
       reply(async () => {
-        await (downloader ??= begin(choice));
+        const { uses } = await (downloader ??= begin(choice));
+        for (const identity of loaded) uses.loaded(identity);
+        return null;
+      }),
+    unloaded: (identity) =>
+      reply(async () => {
+        (await downloader)?.uses.unloaded(identity);
         return null;
       }),
     open: (ticket, from, wish) =>

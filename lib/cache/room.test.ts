@@ -1,0 +1,309 @@
+// What is evicted, when, and what never is: over a store of real files, which can't be read once they are removed, as in
+// OPFS, and over a real server.
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { sha256Hex } from "../bundle.ts";
+import type { Bundle } from "../bundle.ts";
+import { bundleJson } from "../bundle-json.ts";
+import { Downloader } from "./download.ts";
+import type { DownloadEffects } from "./download.ts";
+import { BadServer, DiskStore, hurried, serveBundle, SharedLocks, weights, wishFor } from "./fixtures.ts";
+import { pin } from "./manage.ts";
+import { identityOf } from "./manifest.ts";
+import { open } from "./open.ts";
+import { Shelf } from "./shelf.ts";
+import type { Bytes, Store } from "./store.ts";
+import { update } from "./update.ts";
+
+const CHUNK = 10_000;
+const CHUNKS = 6;
+/** What one model takes with its records. */
+const MODEL = CHUNK * CHUNKS + 3_000;
+const idle = { signal: new AbortController().signal, onProgress: undefined };
+
+let server: BadServer;
+let disk: DiskStore;
+let locks: SharedLocks;
+let now = 1_000_000;
+
+beforeEach(async () => {
+  server = await BadServer.start();
+  disk = await DiskStore.make();
+  locks = new SharedLocks();
+});
+
+afterEach(async () => {
+  server.close();
+  await disk.clear();
+});
+
+/** A tab: an engine's worker of its own, over the store that all share. */
+function tab(more: Partial<DownloadEffects> = {}, store: Store = disk): Downloader {
+  const effects = { ...hurried, wallClock: () => now, locks, heldLocks: () => Promise.resolve(locks.held()), ...more };
+  return new Downloader(effects, new Shelf(store, () => (now += 10)));
+}
+
+interface Served {
+  readonly name: string;
+  readonly url: string;
+  readonly bundle: Bundle;
+  readonly identity: string;
+  readonly content: Bytes;
+}
+
+async function serve(name: string, seed: number, chunks = CHUNKS): Promise<Served> {
+  const content = weights(CHUNK * chunks, seed);
+  const bundle = await serveBundle(server, `/${name}`, { "m.onnx": content }, { chunkBytes: CHUNK, name });
+  return {
+    name,
+    url: `${server.url}/${name}/bundle.json`,
+    bundle,
+    identity: await identityOf(bundleJson(bundle)),
+    content,
+  };
+}
+
+/** Fetches what a lane is given. */
+async function fetchModel(downloader: Downloader, { url }: Served): Promise<Blob> {
+  const { bundle, identity } = await open(url, wishFor(), downloader, idle);
+  const [blob] = await downloader.files({ url, identity, format: 2 }, bundle.variants[0]?.files ?? [], idle);
+  return blob as Blob;
+}
+
+/** Loads as a page does: a lane reads what it is given, and gets it anew once where it can't be read. */
+async function load(downloader: Downloader, model: Served): Promise<void> {
+  const read = async (): Promise<string> => sha256Hex(await (await fetchModel(downloader, model)).arrayBuffer());
+  expect(await read().catch(() => read())).toBe(await sha256Hex(model.content));
+}
+
+/** Loads in a tab that is closed then. */
+async function visit(model: Served, more: Partial<DownloadEffects> = {}): Promise<void> {
+  const closing = tab(more);
+  await load(closing, model);
+  closing.uses.unloaded(model.identity);
+  closing.leave();
+}
+
+const turns = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+async function wholeModels(): Promise<string[]> {
+  const bundles = await new Shelf(disk, () => now).bundles();
+  return bundles
+    .filter((x) => x.variants.length > 0)
+    .map((x) => x.name)
+    .sort();
+}
+
+describe("loads at once", () => {
+  test.each([0.9, 1.5])("of two models both end well in room for %d of one (store-A2)", async (share) => {
+    const [p, q] = [await serve("p", 1), await serve("q", 2)];
+    for (let round = 0; round < 4; round += 1) {
+      await disk.clear();
+      disk = await DiskStore.make(share * MODEL);
+      server.asked = [];
+      const engine = tab();
+      await Promise.all([load(engine, p), load(engine, q)]);
+      expect(server.chunkRequests).toBeLessThanOrEqual(2 * CHUNKS);
+      const [tabA, tabB] = [tab(), tab()];
+      await Promise.all([load(tabA, p), load(tabB, q)]);
+    }
+  });
+
+  test("what is loaded is not evicted for another model, in this tab or in another (store-A2)", async () => {
+    const [p, q, r] = [await serve("p", 1), await serve("q", 2), await serve("r", 3)];
+    disk.quotaBytes = 1.5 * MODEL;
+    const [tabA, tabB] = [tab(), tab()];
+    const lane = await fetchModel(tabA, p);
+    await load(tabB, q);
+    await load(tabA, r);
+    expect(await wholeModels()).toEqual(["p"]);
+    expect(await sha256Hex(await lane.arrayBuffer())).toBe(await sha256Hex(p.content));
+    tabA.uses.unloaded(p.identity);
+    tabB.uses.unloaded(q.identity);
+    await visit(q);
+    expect(await wholeModels()).toEqual(["q"]);
+  });
+
+  test("a page that is left gives up what says that a model is in use, and takes it again (store-A2)", async () => {
+    const p = await serve("p", 1);
+    const engine = tab();
+    await load(engine, p);
+    expect(locks.held()).toEqual([`selvedge/used/${p.identity}`]);
+    engine.leave();
+    await turns();
+    expect(locks.held()).toEqual([]);
+    engine.back();
+    expect(locks.held()).toEqual([`selvedge/used/${p.identity}`]);
+    engine.uses.unloaded(p.identity);
+    await turns();
+    expect(locks.held()).toEqual([]);
+  });
+
+  test("a bare model on its way is not evicted by a bundle, nor the bundle by it (store-A2)", async () => {
+    const [p, q] = [await serve("p", 1), await serve("q", 2)];
+    server.files.set("/bare.onnx", { bytes: weights(MODEL, 9), etag: '"1"' });
+    disk.quotaBytes = 1.5 * MODEL;
+    const engine = tab();
+    const [bare] = await Promise.all([
+      open(`${server.url}/bare.onnx`, wishFor(), engine, idle),
+      load(engine, p),
+      load(tab(), q),
+    ]);
+    expect(await sha256Hex((await bare.data?.arrayBuffer()) ?? new ArrayBuffer())).toBe(
+      await sha256Hex(weights(MODEL, 9)),
+    );
+  });
+
+  test("the chunks of a load whose manifest found no room are no orphans (store-A2)", async () => {
+    const p = await serve("p", 1);
+    const engine = tab();
+    const files = p.bundle.variants[0]?.files ?? [];
+    const [blob] = await engine.files({ url: p.url, identity: p.identity, format: 2 }, files, idle); // never remembered
+    await engine.shelf?.makeRoom(1, await engine.uses.kept());
+    expect(await sha256Hex(await (blob as Blob).arrayBuffer())).toBe(await sha256Hex(p.content));
+  });
+});
+
+describe("room", () => {
+  test("is not made for what has not come: a claim alone evicts nothing (store-B1)", async () => {
+    for (const [i, name] of ["a", "b", "c"].entries()) {
+      const model = await serve(name, i + 1, 3);
+      await update(model.url, wishFor(), tab(), idle);
+    }
+    const claims = await serve("claims", 9, 3);
+    server.trick = (path) => (path.startsWith("/claims/chunks") ? { kind: "status", status: 404 } : null);
+    const usage = 3 * 3 * CHUNK;
+    const full = { estimate: () => Promise.resolve({ quota: usage + CHUNK, usage }) };
+    await expect(load(tab(full), claims)).rejects.toMatchObject({ code: "download-failed" });
+    expect(await wholeModels()).toEqual(["a", "b", "c"]);
+  });
+
+  test("is not made where it can't suffice: a model too large for the device evicts nothing (store-B1)", async () => {
+    for (const [i, name] of ["a", "b", "c"].entries()) {
+      const model = await serve(name, i + 1, 3);
+      await update(model.url, wishFor(), tab(), idle);
+    }
+    const large = await serve("large", 9, 12);
+    const used = await disk.bytes();
+    disk.quotaBytes = used + 5_000;
+    await load(tab(), large);
+    expect(await wholeModels()).toEqual(["a", "b", "c"]);
+    const usage = used;
+    await load(tab({ estimate: () => Promise.resolve({ quota: disk.quotaBytes, usage }) }), large);
+    expect(await wholeModels()).toEqual(["a", "b", "c"]);
+    await expect(update(large.url, wishFor(), tab(), idle)).rejects.toMatchObject({ code: "quota-exceeded" });
+    expect(await wholeModels()).toEqual(["a", "b", "c"]);
+  });
+
+  test("is made where it suffices, of no more than it takes", async () => {
+    for (const [i, name] of ["a", "b", "c"].entries()) {
+      const model = await serve(name, i + 1, 3);
+      await update(model.url, wishFor(), tab(), idle);
+    }
+    disk.quotaBytes = (await disk.bytes()) + 3_000;
+    const next = await serve("next", 9, 3);
+    await visit(next);
+    expect(await wholeModels()).toEqual(["b", "c", "next"]);
+    const two = await serve("two", 10, 6);
+    await visit(two, { estimate: async () => ({ quota: disk.quotaBytes, usage: await disk.bytes() }) });
+    expect(await wholeModels()).toEqual(["next", "two"]);
+  });
+
+  test("for a newer version is not made of the former one until all of the newer is here (store-A1)", async () => {
+    const first = await serve("m", 1);
+    disk.quotaBytes = 1.2 * MODEL;
+    await visit(first);
+    const second = await serve("m", 2);
+    const last = second.bundle.variants[0]?.files[0]?.chunks.at(-1)?.sha256 ?? "";
+    server.trick = (path) => (path.includes(last) ? { kind: "status", status: 404 } : null);
+    await expect(update(second.url, wishFor(), tab(), idle)).rejects.toMatchObject({ code: "download-failed" });
+    server.trick = () => ({ kind: "cut", at: 0 });
+    await visit(first);
+    server.trick = () => null;
+    await update(second.url, wishFor(), tab(), idle);
+    server.trick = () => ({ kind: "cut", at: 0 });
+    await visit(second);
+  });
+
+  test("is not made of what is pinned", async () => {
+    const [p, q] = [await serve("p", 1), await serve("q", 2)];
+    disk.quotaBytes = 1.5 * MODEL;
+    await update(p.url, wishFor(), tab(), idle);
+    await pin(tab(), p.url, true);
+    await load(tab(), q);
+    expect(await wholeModels()).toEqual(["p"]);
+  });
+});
+
+describe("a manifest", () => {
+  /** Puts a manifest in place of one that is stored, under its own hash or under the same name. */
+  async function replace(identity: string, edit: (text: string) => string, renamed: boolean): Promise<string> {
+    const name = `bundle-${identity}`;
+    const bytes = new TextEncoder().encode(edit(new TextDecoder().decode((await disk.read(name)) ?? new Uint8Array())));
+    const hash = renamed ? await sha256Hex(bytes) : identity;
+    await disk.remove(name);
+    await disk.write(`bundle-${hash}`, bytes);
+    return hash;
+  }
+
+  const chunks = async (): Promise<number> => (await disk.names()).filter((x) => x.startsWith("chunk-")).length;
+
+  test("of a schema that this release does not know stays, with its chunks (store-B3)", async () => {
+    const p = await serve("p", 1);
+    await update(p.url, wishFor(), tab(), idle);
+    const newer = await replace(
+      p.identity,
+      (text) => text.replace(/selvedge\/bundle@\d+/, "selvedge/bundle@99").replace("{", '{"later":1,'),
+      true,
+    );
+    expect(await new Shelf(disk, () => now).bundles()).toEqual([]);
+    expect(await tab().shelf?.makeRoom(1e9, new Set())).toBe(0);
+    expect(await chunks()).toBe(CHUNKS);
+    expect(await disk.names()).toContain(`bundle-${newer}`);
+    disk.quotaBytes = (await disk.bytes()) + MODEL / 2;
+    await load(tab(), await serve("q", 2));
+    expect(await chunks()).toBeGreaterThanOrEqual(CHUNKS);
+    expect(await disk.names()).toContain(`bundle-${newer}`);
+  });
+
+  test("that can't be read now stays, and nothing is swept meanwhile (store-B3)", async () => {
+    const [p, q] = [await serve("p", 1), await serve("q", 2)];
+    for (const { url } of [p, q]) await update(url, wishFor(), tab(), idle);
+    await pin(tab(), p.url, true);
+    const glitch: Store = {
+      kind: "opfs",
+      names: () => disk.names(),
+      read: (name) =>
+        name === `bundle-${p.identity}`
+          ? Promise.reject(new DOMException("busy", "NotReadableError"))
+          : disk.read(name),
+      blob: (name) => disk.blob(name),
+      write: (name, bytes) => disk.write(name, bytes),
+      remove: (name) => disk.remove(name),
+    };
+    expect(await tab({}, glitch).shelf?.makeRoom(1, new Set())).toBe(0);
+    expect((await new Shelf(glitch, () => now).bundles()).map((x) => x.name)).toEqual(["q"]);
+    await new Shelf(glitch, () => now).forget(q.identity);
+    expect(await wholeModels()).toEqual(["p"]);
+  });
+
+  test("with a flipped bit costs no chunk, and is written again (store-B3)", async () => {
+    const p = await serve("p", 1);
+    await update(p.url, wishFor(), tab(), idle);
+    await replace(p.identity, (text) => text.replace("selvedge", "relvedge"), false);
+    expect(await new Shelf(disk, () => now).bundle(p.identity)).toBeNull();
+    expect(await new Shelf(disk, () => now).bundles()).toEqual([]);
+    expect(await tab().shelf?.makeRoom(1, new Set([p.identity]))).toBe(0);
+    server.asked = [];
+    await load(tab(), p);
+    expect(server.chunkRequests).toBe(0);
+    expect(await wholeModels()).toEqual(["p"]);
+  });
+
+  test("that is damaged is evicted as others are", async () => {
+    const p = await serve("p", 1);
+    await update(p.url, wishFor(), tab(), idle);
+    await replace(p.identity, (text) => text.slice(1), false);
+    expect(await tab().shelf?.makeRoom(1, new Set())).toBe(CHUNK * CHUNKS);
+    expect((await disk.names()).filter((x) => !x.startsWith("rate-"))).toEqual([]);
+  });
+});

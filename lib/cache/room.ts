@@ -1,0 +1,163 @@
+// What is removed when room is made, and in which order: chunks that nothing names, parts of chunks, drafts, then bundles
+// by the time of their last use.
+//
+// Nothing is evicted in vain: where all that may go would not make enough room, all stays. A chunk is removed only where
+// every manifest could be read: one that could not be may name it. A manifest of a newer release, whose hash is right but
+// whose schema is unknown here, is not this release's to evict, and the chunks that its text names stay. A damaged
+// manifest keeps its chunks until it is evicted or written again: they are most likely right.
+import { readManifest } from "./manifest.ts";
+import { chunksOf, identityIn, timeOf, usedMs } from "./names.ts";
+import { isSource, readJson } from "./source.ts";
+import type { Store } from "./store.ts";
+
+const DRAFT = /^draft-([0-9a-f]{64})-(?:head-(\d+)|\d+-([0-9a-f]{64})-\d+)$/;
+
+/** A bundle or a draft: what names chunks. */
+interface Owner {
+  /** A bundle's identity, or the address of a draft. */
+  readonly id: string;
+  readonly kind: "draft" | "bundle";
+  /** SHA-256 of the chunks that it names. */
+  readonly hashes: ReadonlySet<string>;
+  readonly usedMs: number;
+  readonly mayGo: boolean;
+}
+
+/**
+ * Frees `bytes`, or as much as there is; returns the bytes that this freed. Bundles and drafts are removed only where all
+ * of them together would free `neededBytes`.
+ * @param keep - identities of bundles, addresses of drafts and hashes of chunks that stay
+ */
+export async function makeRoom(
+  store: Store,
+  bytes: number,
+  keep: ReadonlySet<string>,
+  neededBytes: number,
+): Promise<number> {
+  const names = await store.names();
+  const owners = await ownersOf(store, names, keep);
+  if (owners === null) return 0;
+  let freed = await sweep(store, names, owners, keep);
+  for (const name of names) {
+    if (freed >= bytes) break;
+    if (!name.startsWith("part-")) continue;
+    freed += (await store.read(name).catch(() => null))?.byteLength ?? 0;
+    await store.remove(name);
+  }
+  const victims = owners.filter((x) => x.mayGo).sort((a, b) => order(a) - order(b) || a.usedMs - b.usedMs);
+  const left = new Set(owners);
+  for (const victim of victims) left.delete(victim);
+  const stays = namedBy(left, keep);
+  const named = namedBy(victims);
+  const possible = sizeOf([...chunksOf(names)].filter((key) => named.has(hashOf(key)) && !stays.has(hashOf(key))));
+  if (freed + possible < neededBytes) return freed;
+  for (const victim of victims) left.add(victim);
+  for (const victim of victims) {
+    if (freed >= bytes) break;
+    left.delete(victim);
+    freed += await evict(store, victim, left, keep);
+  }
+  return freed;
+}
+
+/** Removes a bundle, and the chunks that nothing else names; returns the bytes that this freed. */
+export async function forget(store: Store, identity: string): Promise<number> {
+  const names = await store.names();
+  const owners = await ownersOf(store, names, new Set());
+  const found = owners?.find((x) => x.id === identity && x.kind === "bundle");
+  if (owners === null || found === undefined) {
+    await removeRecords(store, identity);
+    return 0;
+  }
+  return evict(store, found, new Set(owners.filter((x) => x !== found)), new Set());
+}
+
+/** Lists what names chunks; null where a manifest could not be read, so that nobody can tell which chunks are needed. */
+async function ownersOf(store: Store, names: readonly string[], keep: ReadonlySet<string>): Promise<Owner[] | null> {
+  const owners: Owner[] = [];
+  const drafts = new Map<string, { hashes: Set<string>; usedMs: number }>();
+  for (const name of names) {
+    const [, address, begun, sha256] = DRAFT.exec(name) ?? [];
+    if (address !== undefined) {
+      const draft = drafts.get(address) ?? { hashes: new Set(), usedMs: 0 };
+      drafts.set(address, draft);
+      if (sha256 !== undefined) draft.hashes.add(sha256);
+      if (begun !== undefined) draft.usedMs = Number(begun);
+    }
+    const identity = identityIn(name);
+    if (identity === undefined) continue;
+    const stored = await readManifest(store, identity).catch(() => undefined);
+    if (stored === undefined) return null;
+    if (stored === null) continue; // removed meanwhile
+    const mayGo = stored.state !== "newer" && !keep.has(identity) && !names.includes(`pin-${identity}`);
+    owners.push({ id: identity, kind: "bundle", hashes: stored.hashes, usedMs: usedMs(names, identity), mayGo });
+  }
+  for (const [id, draft] of drafts) owners.push({ id, kind: "draft", ...draft, mayGo: !keep.has(id) });
+  return owners;
+}
+
+/** Removes chunks that nothing names. */
+async function sweep(
+  store: Store,
+  names: readonly string[],
+  owners: Iterable<Owner>,
+  keep: ReadonlySet<string>,
+): Promise<number> {
+  const needed = namedBy(owners, keep);
+  return removeChunks(
+    store,
+    [...chunksOf(names)].filter((key) => !needed.has(hashOf(key))),
+  );
+}
+
+async function evict(
+  store: Store,
+  { id, kind, hashes }: Owner,
+  others: Iterable<Owner>,
+  keep: ReadonlySet<string>,
+): Promise<number> {
+  if (kind === "bundle") await removeRecords(store, id);
+  const names = await store.names();
+  for (const name of names) if (kind === "draft" && name.startsWith(`draft-${id}-`)) await store.remove(name);
+  const needed = namedBy(others, keep);
+  return removeChunks(
+    store,
+    [...chunksOf(names)].filter((key) => hashes.has(hashOf(key)) && !needed.has(hashOf(key))),
+  );
+}
+
+/** Removes all that is noted of a bundle. */
+async function removeRecords(store: Store, identity: string): Promise<void> {
+  for (const name of await store.names()) {
+    const isOwn = name === `bundle-${identity}` || name === `pin-${identity}` || name.startsWith(`used-${identity}-`);
+    if (isOwn) await store.remove(name);
+    else if (name.startsWith("source-")) {
+      const source = await readJson(store, name).catch(() => null);
+      if (isSource(source) && source.identity === identity) await store.remove(name);
+    }
+  }
+}
+
+async function removeChunks(store: Store, keys: readonly string[]): Promise<number> {
+  for (const key of keys) await store.remove(`chunk-${key}`);
+  return sizeOf(keys);
+}
+
+function namedBy(owners: Iterable<Owner>, more: Iterable<string> = []): Set<string> {
+  const hashes = new Set(more);
+  for (const owner of owners) for (const hash of owner.hashes) hashes.add(hash);
+  return hashes;
+}
+
+/** Drafts go before bundles. */
+function order({ kind }: Owner): number {
+  return kind === "draft" ? 0 : 1;
+}
+
+function hashOf(key: string): string {
+  return key.slice(0, key.indexOf("-"));
+}
+
+function sizeOf(keys: readonly string[]): number {
+  return keys.reduce((sum, key) => sum + timeOf(key), 0);
+}

@@ -1,0 +1,86 @@
+// What this engine is loading or has in use, which nothing may evict: lanes are given the store's own files, and read them
+// when they start, minutes after the load as well. Other tabs learn it by a shared lock for each (tab-locks.ts).
+import type { BundleChunk } from "../bundle.ts";
+import type { TabLocks } from "./tab-locks.ts";
+
+/** One bundle, or the draft of a bare model. */
+interface Use {
+  /** How many loads are under way. */
+  underWay: number;
+  /** Whether a model of it is loaded. */
+  isLoaded: boolean;
+  /** SHA-256 of its chunks: those whose manifest found no room are named by nothing else. */
+  readonly hashes: Set<string>;
+  /** Address of the draft that still holds its chunks; null where its manifest does. */
+  draft: string | null;
+}
+
+/** What is under way or in use, by identity or by the address of a draft. */
+export class Uses {
+  readonly #uses: Map<string, Use> = new Map();
+  readonly #locks: TabLocks | null;
+
+  /** `locks` is null where no other tab sees the store. */
+  constructor(locks: TabLocks | null) {
+    this.#locks = locks;
+  }
+
+  /** Begins a load; the returned function ends it, and says whether a model is loaded now. */
+  begin(id: string, chunks: readonly BundleChunk[] = []): (isLoaded: boolean) => void {
+    const use = this.#use(id, chunks);
+    use.underWay += 1;
+    return (isLoaded) => {
+      use.underWay -= 1;
+      use.isLoaded ||= isLoaded;
+      this.#check(id, use);
+    };
+  }
+
+  /** Adds a chunk to what is under way. */
+  name(id: string, chunk: BundleChunk): void {
+    this.#uses.get(id)?.hashes.add(chunk.sha256);
+  }
+
+  /** Says that a model of it is loaded; `draft` is the address of the draft that still holds its chunks. */
+  loaded(id: string, chunks: readonly BundleChunk[] = [], draft: string | null = null): void {
+    const use = this.#use(id, chunks);
+    use.isLoaded = true;
+    use.draft = draft;
+    if (draft !== null) this.#locks?.use(draft);
+  }
+
+  /** Says that no model of it is loaded any more. */
+  unloaded(id: string): void {
+    const use = this.#uses.get(id);
+    if (use === undefined) return;
+    use.isLoaded = false;
+    this.#check(id, use);
+  }
+
+  /** Lists what may not go, in this tab and in others: identities, addresses of drafts, hashes of chunks. */
+  async kept(): Promise<Set<string>> {
+    const kept = new Set(await this.#locks?.used());
+    for (const [id, { hashes, draft }] of this.#uses) {
+      kept.add(id);
+      if (draft !== null) kept.add(draft);
+      for (const hash of hashes) kept.add(hash);
+    }
+    return kept;
+  }
+
+  #use(id: string, chunks: readonly BundleChunk[]): Use {
+    const use = this.#uses.get(id) ?? { underWay: 0, isLoaded: false, hashes: new Set<string>(), draft: null };
+    for (const { sha256 } of chunks) use.hashes.add(sha256);
+    this.#uses.set(id, use);
+    this.#locks?.use(id);
+    return use;
+  }
+
+  #check(id: string, use: Use): void {
+    if (use.underWay > 0 || use.isLoaded) return;
+    this.#uses.delete(id);
+    for (const each of [id, use.draft])
+      if (each !== null && ![...this.#uses].some(([other, { draft }]) => other === each || draft === each))
+        this.#locks?.unuse(each);
+  }
+}

@@ -1,0 +1,48 @@
+// Which stored version of a bundle an address leads to. A new version's manifest is stored before its chunks, which may
+// never come: the page is closed, or the server withholds them. So the version before stays beside it, and is the one
+// that is used, until the new one is whole on this device: for each backend for which the former is stored whole, so is
+// the new one. Names alone tell, so a page may die at any write.
+import type { BundleFile } from "../bundle.ts";
+import { keyOf } from "./names.ts";
+import type { OpenedBundle } from "./opened.ts";
+import { plan } from "./plan.ts";
+import type { Wish } from "./protocol.ts";
+
+/** Returns the version to use of those that are stored, given in the order in which they came; null where there is none. */
+export function currentOf(
+  versions: readonly OpenedBundle[],
+  here: ReadonlySet<string>,
+  wish: Wish,
+): OpenedBundle | null {
+  let current: OpenedBundle | null = null;
+  let whole = new Map<string, boolean>();
+  for (const version of versions) {
+    const next = wholeFor(version, here, wish);
+    if (current !== null && !replaces(next, whole)) continue;
+    current = version;
+    whole = next;
+  }
+  return current;
+}
+
+/** Tells whether a version can take the place of the one before. */
+function replaces(next: ReadonlyMap<string, boolean>, former: ReadonlyMap<string, boolean>): boolean {
+  const mayLose = [...former].filter(([, isWhole]) => isWhole).map(([backend]) => backend);
+  if (mayLose.length === 0) return true;
+  return [...next.values()].includes(true) && mayLose.every((backend) => next.get(backend) !== false);
+}
+
+/** Tells for each backend that may run a version whether what that takes is stored. */
+function wholeFor(opened: OpenedBundle, here: ReadonlySet<string>, wish: Wish): Map<string, boolean> {
+  const { variants, assets = [] } = opened.bundle;
+  const isHere = (files: readonly BundleFile[]): boolean =>
+    [...files, ...assets].every((file) => file.chunks.every((chunk) => here.has(keyOf(chunk))));
+  try {
+    const { candidates, settled } = plan(opened, wish);
+    const wanted = candidates.filter((x) => settled === null || x.backend === settled.backend);
+    return new Map(wanted.map((x) => [x.backend, isHere(x.variant.files)]));
+  } catch {
+    // Nothing of it runs here; another device's choice is as good as any.
+    return new Map(variants.map((x) => [x.id, isHere(x.files)]));
+  }
+}
