@@ -62,3 +62,23 @@ export function untilAborted<T>(promise: Promise<T>, signal: Signal): Promise<T>
 export function eitherOf(signal: AbortSignal | undefined, other: AbortSignal): AbortSignal {
   return AbortSignal.any([signal ?? other, other]);
 }
+
+/** Settles as the promise does, or resolves to null where that takes longer than `ms`. */
+export async function inTime<T>(
+  promise: Promise<T>,
+  ms: number,
+  setTimer: (callback: () => void, ms: number) => () => void,
+): Promise<T | null> {
+  if (ms === Infinity) return promise;
+  let cancel = (): void => undefined;
+  const late = new Promise<null>((resolve) => {
+    cancel = setTimer(() => {
+      resolve(null);
+    }, ms);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    cancel();
+  }
+}

@@ -24,6 +24,7 @@ const CONTRACTS = [
   "effects-storage",
   "errors",
   "feeds",
+  "joinable",
   "lazily",
   "link",
   "release",
@@ -31,6 +32,7 @@ const CONTRACTS = [
   "signature",
   "shape",
   "tensor",
+  "version",
   "watchdog",
   "why",
 ];

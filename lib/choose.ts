@@ -30,7 +30,7 @@ export interface Pins {
   readonly variant: string | undefined;
 }
 
-/** What was measured on this device for this bundle, in ms for the typical input; null where it failed or took too long. */
+/** Measurements of a bundle on this device, in ms for the typical input; null where the backend failed. */
 export interface Measured {
   readonly wasm: number | null;
   readonly webgpu: number | null;
@@ -132,10 +132,11 @@ export function settled(found: readonly Candidate[], device: DeviceFacts, pins: 
   return place("wasm", "software-adapter", `the GPU is a software adapter (${name})`);
 }
 
-/** Decides between WebGPU and wasm by what was measured. */
-export function decide({ wasm, webgpu }: Measured): Placement {
-  if (webgpu === null) return place("wasm", "webgpu-failed", "WebGPU failed or took too long when it was tried");
-  if (wasm === null) return place("webgpu", "measured-faster", "wasm failed when it was tried");
+/** Decides between WebGPU and wasm by what was measured; `cause` is the code of the error where one of them failed. */
+export function decide({ wasm, webgpu }: Measured, cause?: string): Placement {
+  const failed = `failed when it was tried${cause === undefined ? "" : ` (${cause})`}`;
+  if (webgpu === null) return place("wasm", "webgpu-failed", `WebGPU ${failed}`);
+  if (wasm === null) return place("webgpu", "wasm-failed", `wasm ${failed}`);
   const numbers = `webgpu ${webgpu.toFixed(1)} ms, wasm ${wasm.toFixed(1)} ms for a typical input`;
   return webgpu < wasm * WIN ? place("webgpu", "measured-faster", numbers) : place("wasm", "measured-slower", numbers);
 }

@@ -2,56 +2,101 @@
 // catch the error. So a marker is written before a lane loads a variant and before it first runs it, and taken away
 // after; one that a later page finds says what the last one did when it died, and choose.ts then takes something else.
 //
-// A page that is left in good order clears its markers. A second tab that starts while the first one loads takes its
-// marker for a crash and chooses less, once: that costs little, and a lock that told them apart would keep both pages
-// out of the back/forward cache. A marker counts for a day, since what fills a device's memory changes.
+// A marker names its page, so that a page does not take its own tries, those of a second load or of a second engine on it,
+// for a crash. It is one try's: of two tries at once the first to end leaves the other's. A page that is left in good
+// order clears its markers. A second tab that starts while the first one loads takes its marker for a crash and chooses
+// less, once: that costs little, and a lock that told them apart would keep both pages out of the back/forward cache. A
+// marker counts for a day, since what fills a device's memory changes.
 import type { Candidate } from "./choose.ts";
 import type { Effects } from "./effects.ts";
 
 const DAY_MS = 86_400_000;
 
+/** What lanes try of one model id. */
+interface Tried {
+  readonly key: string;
+  tries: number;
+  /** Whether the model is unloaded: the name goes with the last try. */
+  isLeaving: boolean;
+}
+
+/** One try of a page, as it is written. */
+interface Marker {
+  readonly page: string;
+  readonly atMs: number;
+}
+
 /** The markers that one engine writes, and those that it finds. */
 export class CrashMarkers {
   readonly #effects: Effects;
-  readonly #keys: Map<number, string> = new Map();
-  readonly #open: Set<string> = new Set();
+  readonly #tried: Map<number, Tried> = new Map();
 
   constructor(effects: Effects) {
     this.#effects = effects;
   }
 
-  /** Tells whether a page died within the last day while it tried this. */
+  /** Tells whether another page died within the last day while it tried this. */
   has(identity: string, candidate: Candidate): boolean {
-    const ageMs = this.#effects.wallClock() - Number(this.#effects.memo.get(keyOf(identity, candidate)) ?? 0);
-    return ageMs >= 0 && ageMs < DAY_MS;
+    return this.#read(keyOf(identity, candidate)).some(({ page }) => page !== this.#effects.facts.page);
   }
 
   /** Says under which id a lane will try a candidate. */
   name(modelId: number, identity: string, candidate: Candidate): void {
-    this.#keys.set(modelId, keyOf(identity, candidate));
+    this.#tried.set(modelId, { key: keyOf(identity, candidate), tries: 0, isLeaving: false });
   }
 
-  /** Writes or takes away the marker of what a lane tries. */
+  /** Writes the marker of a try as it begins, or takes it away as it ends. */
   set(modelId: number, isTrying: boolean): void {
-    const key = this.#keys.get(modelId);
-    if (key === undefined) return;
-    if (isTrying) this.#open.add(key);
-    else this.#open.delete(key);
-    this.#effects.memo.set(key, isTrying ? String(this.#effects.wallClock()) : "");
+    const tried = this.#tried.get(modelId);
+    if (tried === undefined) return;
+    if (isTrying) {
+      tried.tries += 1;
+      const { page } = this.#effects.facts;
+      this.#write(tried.key, [...this.#read(tried.key), { page, atMs: this.#effects.wallClock() }]);
+    } else if (tried.tries > 0) {
+      tried.tries -= 1;
+      this.#remove(tried.key, 1);
+    }
+    if (tried.isLeaving && tried.tries === 0) this.#tried.delete(modelId);
   }
 
   /** Takes all of this engine's markers away. */
   clear(): void {
-    for (const key of this.#open) this.#effects.memo.set(key, "");
-    this.#open.clear();
+    for (const tried of this.#tried.values()) {
+      if (tried.tries > 0) this.#remove(tried.key, tried.tries);
+      tried.tries = 0;
+    }
   }
 
-  /** Forgets the name of a model that is unloaded. */
+  /** Forgets the name of a model that is unloaded, once no lane tries it any more. */
   forget(modelId: number): void {
-    this.#keys.delete(modelId);
+    const tried = this.#tried.get(modelId);
+    if (tried !== undefined && tried.tries > 0) tried.isLeaving = true;
+    else this.#tried.delete(modelId);
+  }
+
+  #remove(key: string, count: number): void {
+    let left = count;
+    const others = this.#read(key).filter(({ page }) => page !== this.#effects.facts.page || left-- <= 0);
+    this.#write(key, others);
+  }
+
+  /** Returns the markers that count. */
+  #read(key: string): Marker[] {
+    const now = this.#effects.wallClock();
+    const markers = (this.#effects.memo.get(key) ?? "").split(" ").map((text): Marker => {
+      const [page = "", atMs] = text.split("@");
+      return { page, atMs: Number(atMs) }; // not a number where nothing was written
+    });
+    return markers.filter(({ atMs }) => now >= atMs && now - atMs < DAY_MS);
+  }
+
+  #write(key: string, markers: readonly Marker[]): void {
+    const text = markers.map(({ page, atMs }) => `${page}@${atMs}`).join(" ");
+    this.#effects.memo.set(key, text === "" ? null : text);
   }
 }
 
 function keyOf(identity: string, { backend, variant }: Candidate): string {
-  return `selvedge/trying/1/${identity}/${variant.id}/${backend}`;
+  return `selvedge/trying/2/${identity}/${variant.id}/${backend}`;
 }

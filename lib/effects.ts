@@ -38,8 +38,8 @@ export interface Effects {
   activated(): Promise<void>;
   /** Tells what becomes of the page; the returned function stops listening. */
   onLife(listener: (change: LifeChange) => void): () => void;
-  /** Small values that outlive the page, as localStorage; get gives null where nothing is kept. */
-  readonly memo: { get(key: string): string | null; set(key: string, value: string): void };
+  /** Small values that outlive the page, as localStorage: get returns null where nothing is kept, set removes with null. */
+  readonly memo: { get(key: string): string | null; set(key: string, value: string | null): void };
   /** Holds a lock that tabs share (a Web Lock) until the returned function is called; absent where nothing is shared. */
   holdLock?(name: string): () => void;
   /** Has the browser keep what is stored even where space runs short, unless it would ask the user; never rejects. */
@@ -78,6 +78,8 @@ export interface HostFacts {
   readonly workers: boolean;
   /** The page's address, against which relative URLs are resolved. */
   readonly baseUrl: string;
+  /** Names this page: the same for all engines on it, another one after a reload. */
+  readonly page: string;
 }
 
 const LIFE_EVENTS = ["pagehide", "freeze", "pageshow", "resume", "visibilitychange"];
@@ -142,6 +144,7 @@ function hostFacts(): HostFacts {
     wasm: WebAssembly !== undefined,
     workers: Worker !== undefined,
     baseUrl: document?.baseURI ?? location?.href ?? "",
+    page: String(performance.timeOrigin),
   };
 }
 
@@ -189,9 +192,10 @@ function readMemo(key: string): string | null {
   }
 }
 
-function writeMemo(key: string, value: string): void {
+function writeMemo(key: string, value: string | null): void {
   try {
-    localStorage.setItem(key, value);
+    if (value === null) localStorage.removeItem(key);
+    else localStorage.setItem(key, value);
   } catch {
     // Remembering is an optimisation: without it the next page measures again.
   }

@@ -20,20 +20,24 @@ import { isSelvedgeError, SelvedgeError } from "./errors.ts";
 import { followLife } from "./life.ts";
 import type { WorkerSource } from "./link.ts";
 import { Loader } from "./loader.ts";
+import { AGAIN_MS } from "./measuring.ts";
+import type { Measure, Measured } from "./measuring.ts";
 import { Model } from "./model.ts";
-import type { Placed } from "./model.ts";
 import { Counters } from "./observe/counters.ts";
 import type { BatchCounts, RequestCounts } from "./observe/counters.ts";
+import { takeDown } from "./observe/prelude.ts";
 import type { Trace } from "./observe/trace.ts";
 import { checkAvailabilityOptions, checkEngineOptions, checkLoadOptions, checkTraceOptions } from "./options.ts";
 import type { AvailabilityOptions, EngineOptions, LoadOptions, TraceOptions } from "./options.ts";
 import { Placer } from "./placer.ts";
+import type { Placing } from "./placer.ts";
 import type { LaneStats } from "./pool/lane.ts";
 import { GpuLedger } from "./pool/ledger.ts";
 import { Pool } from "./pool/pool.ts";
 import type { Settled } from "./result.ts";
 import { PRIORITIES } from "./schedule/protocol.ts";
 import type { Priority } from "./schedule/protocol.ts";
+import type { Placed } from "./routes.ts";
 import { resolveAddress, resolveSource } from "./source.ts";
 import type { ModelSource } from "./source.ts";
 import { withTicker } from "./ticker.ts";
@@ -119,7 +123,7 @@ export class Engine {
       wanted.includes(name) && facts.workers && (name === "wasm" ? facts.wasm : device.gpu !== null);
     this.#backends = (["webgpu", "wasm"] as const).filter(usable);
     const threads = device.isolated ? (options.threads ?? 1) : 1;
-    this.#placer = new Placer(effects, device, threads, (identity, { variant, backend }, ms) => {
+    this.#placer = new Placer(effects, device, threads, this.#stop.signal, (identity, { variant, backend }, ms) => {
       this.#dispatcher.measured(identity, variant.id, backend, ms);
     });
     const ledger = new GpuLedger(effects);
@@ -269,21 +273,21 @@ export class Engine {
   async trace(options: TraceOptions): Promise<Trace> {
     checkTraceOptions(options);
     this.#assertOpen();
-    const { record, inputsOf } = await import("./observe/recorder.ts");
-    this.#assertOpen();
     const { now, setTimer, wallClock } = this.#effects;
-    const source = {
-      now,
-      setTimer,
-      signal: this.#stop.signal,
-      watch: this.#dispatcher.watch.bind(this.#dispatcher),
-      inputsOf: options.inputs === true ? (id: number) => inputsOf(this.#dispatcher.inputsOf(id) ?? {}) : null,
-      about: () => {
-        const models = new Map(this.#names);
-        return { device: this.device, models, stats: this.stats(), wallClock: wallClock() };
-      },
+    const watch = this.#dispatcher.watch.bind(this.#dispatcher);
+    const inputsOf = options.inputs === true ? this.#dispatcher.inputsOf.bind(this.#dispatcher) : null;
+    const about = () => {
+      const models = new Map(this.#names);
+      return { device: this.device, models, stats: this.stats(), wallClock: wallClock() };
     };
-    return record(source, 1_000 * options.seconds);
+    const prelude = takeDown(now(), watch, inputsOf);
+    try {
+      const { record } = await import("./observe/recorder.ts");
+      const source = { now, setTimer, signal: this.#stop.signal, watch, inputsOf, about };
+      return await record(source, prelude, 1_000 * options.seconds);
+    } finally {
+      prelude.stop();
+    }
   }
 
   /** Ends all workers and rejects everything that is pending with `closed`. Safe to call twice. */
@@ -356,6 +360,7 @@ export class Engine {
       },
     });
     const unload = (error: Error): void => {
+      loader.end();
       for (const modelId of loader.modelIds) {
         this.#names.delete(modelId);
         this.#pinned.delete(modelId);
@@ -364,16 +369,21 @@ export class Engine {
         this.#pool.unload(modelId).catch(() => undefined); // a worker that ended has freed it already
       }
     };
-    const place = async (): Promise<{ measurable: boolean; placed: Placed }> => {
-      const { placement, measurable } = await this.#placer.place(loader);
-      const placed = await loader.placed(spared === null ? placement : { ...placement, why: spared });
+    const place = async (): Promise<Placing & { readonly placed: Placed }> => {
+      const placing = await this.#placer.place(loader);
+      const placed = await loader.placed(spared === null ? placing.placement : { ...placing.placement, why: spared });
       download.signal.throwIfAborted();
-      return { measurable, placed };
+      return { ...placing, placed };
     };
-    const { measurable, placed } = await place().catch((error: unknown) => {
+    const { measure, measuring, placed } = await place().catch((error: unknown) => {
       unload(new SelvedgeError("closed", "The load failed.")); // what came of it so far
       throw error;
     });
+    const remeasure = async (measuring: Promise<Placing>): Promise<Measured> => {
+      const { placement, measure } = await measuring;
+      return { placed: await loader.placed(placement), again: measure === null ? null : measureWith };
+    };
+    const measureWith: Measure = (feeds) => remeasure(this.#placer.measure(loader, feeds));
     const model: Model = new Model({
       effects: this.#effects,
       dispatcher: this.#dispatcher,
@@ -390,9 +400,14 @@ export class Engine {
       concurrency: options.concurrency ?? Infinity,
       laneCount: (backend) =>
         this.#pool.lanes.filter((lane) => lane.backend === backend && lane.kind === "usual").length,
-      measure: measurable ? async (feeds) => loader.placed(await this.#placer.measure(loader, feeds)) : null,
+      measure: measure === null ? null : { run: measureWith, afterMs: measure === "first" ? 0 : AGAIN_MS },
+      measuring: measuring === null ? null : remeasure(measuring),
       cache: options.cache ?? false,
-      results: () => (this.#results ??= this.#makeResults()),
+      results: () =>
+        (this.#results ??= this.#makeResults().catch((error: unknown) => {
+          this.#results = null; // the next request tries again
+          throw error;
+        })),
       newMark: () => ++this.#lastMark,
       forget: (stateId) => {
         this.#pool.forget(stateId).catch(() => undefined); // a worker that ended has freed it already

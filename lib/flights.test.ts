@@ -18,7 +18,8 @@ const floats = (...at: readonly (readonly [number, number])[]): Tensor => {
 };
 
 const asks = (x: Tensor, more: Partial<Ask> = {}): Ask => {
-  return { inputs: { x }, priority: 1, dueMs: Infinity, signal: undefined, ...more };
+  const urgency = { priority: 1, dueMs: Infinity, isRefusable: true, preempts: false };
+  return { inputs: { x }, signal: undefined, ...urgency, ...more };
 };
 
 /** Runs that end when they are told to, and a clock that each look at moves. */

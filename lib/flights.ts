@@ -1,20 +1,19 @@
 // Identical requests in flight run once: one that asks what another one asks now waits for that answer and gets a copy.
 // Told apart by a few words of the inputs first, by all of their bytes only where those are the same: so that requests
 // which differ pay next to nothing, and one is never answered for another. Comparing is given up for a while where it
-// costs more than a twentieth of what it saves. Nobody waits for what is less urgent than himself, a cancel stops the run
-// only once nobody waits for it, and where it fails each asks for himself.
+// costs more than a twentieth of what it saves. A request joins only a run that is as urgent (joinable.ts). A cancel stops
+// the run only once no request waits for it. Where the run fails each request runs by itself, or joins another one if the
+// failure was the first request's own, as its deadline.
 import { Stop } from "./abort.ts";
 import type { Signal } from "./abort.ts";
+import { isOwnFailure, mayJoin } from "./joinable.ts";
+import type { Urgency } from "./joinable.ts";
 import { Table } from "./schedule/table.ts";
 import type { Tensor } from "./tensor.ts";
 
 /** What a request asks, and how urgently. */
-export interface Ask {
+export interface Ask extends Urgency {
   readonly inputs: Readonly<Record<string, Tensor>>;
-  /** 0 is the most urgent. */
-  readonly priority: number;
-  /** Infinity where there is no deadline. */
-  readonly dueMs: number;
   readonly signal: Signal | undefined;
 }
 
@@ -81,7 +80,8 @@ export class Flights<T extends Flown> {
       copy = await this.#wait(same.answer.then(copyOf), ask.signal, same, false);
     } catch (error) {
       if (ask.signal?.aborted === true) throw error;
-      return run(ask.signal); // what stopped that one, a deadline or a fault, is not to stop this one
+      // What stopped that one, a deadline or a fault, is not to stop this one.
+      return isOwnFailure(error) ? this.ask(ask, run) : run(ask.signal);
     }
     this.#savedMs += copy.info.ranMs;
     return this.#shared(copy);
@@ -129,14 +129,12 @@ export class Flights<T extends Flown> {
     });
   }
 
-  #find(words: number, { inputs, priority, dueMs }: Ask): Flight<T> | undefined {
+  #find(words: number, asked: Ask): Flight<T> | undefined {
     const alike = this.#flights.get(words)?.slice(-COMPARED) ?? [];
-    const asUrgent = alike.filter(
-      ({ ask, stop }) => ask.priority <= priority && ask.dueMs <= dueMs && stop?.aborted !== true,
-    );
+    const asUrgent = alike.filter(({ ask, stop }) => stop?.aborted !== true && mayJoin(ask, asked));
     if (asUrgent.length === 0) return undefined;
     const startMs = this.#now();
-    const found = asUrgent.find(({ ask }) => isSame(ask.inputs, inputs));
+    const found = asUrgent.find(({ ask }) => isSame(ask.inputs, asked.inputs));
     this.#spentMs += this.#now() - startMs;
     this.#compared += 1;
     if (this.#compared >= TRIAL) {

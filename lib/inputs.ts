@@ -69,11 +69,16 @@ async function takeImages(
   feeds: Record<string, WireValue>,
   images: readonly [string, ImageInput][],
 ): Promise<Feeds> {
-  for (const [name, source] of images) {
-    const image = await takeImage(effects, name, source);
-    feeds[name] = { kind: "image", image };
+  try {
+    for (const [name, source] of images) {
+      const image = await takeImage(effects, name, source);
+      feeds[name] = { kind: "image", image };
+    }
+    return feeds;
+  } catch (error) {
+    release(feeds); // the copies of those before
+    throw error;
   }
-  return feeds;
 }
 
 /** What is larger than this has a buffer of its own. */
@@ -177,7 +182,7 @@ export function takeTensor(value: TensorInput, transfer: boolean, slab: Slab | n
   return { dtype: value.dtype, dims, data: arrayOver(value.dtype, buffer) };
 }
 
-/** Frees the copies that were made of images; a measurement still under way has posted its own. */
+/** Frees the copies that were made of images; not before all that posts them has ended. */
 export function release(feeds: Feeds): void {
   for (const value of Object.values(feeds)) if (value.kind === "image" && "close" in value.image) value.image.close();
 }

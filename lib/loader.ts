@@ -6,9 +6,8 @@ import type { CacheClient, FetchOptions } from "./cache/client.ts";
 import type { Plan } from "./cache/protocol.ts";
 import type { Candidate, Placement } from "./choose.ts";
 import { keyOf } from "./routes.ts";
-import type { Route } from "./routes.ts";
+import type { Placed, Route } from "./routes.ts";
 import { isSelvedgeError, SelvedgeError, unreadableOf } from "./errors.ts";
-import type { Placed } from "./model.ts";
 import type { Lane } from "./pool/lane.ts";
 import type { Pool } from "./pool/pool.ts";
 import type { LoadMessage } from "./pool/protocol.ts";
@@ -42,16 +41,31 @@ export class Loader {
   readonly modelIds: number[] = [];
   readonly plan: Plan;
   readonly #parts: LoaderParts;
+  readonly #ids: Map<string, number> = new Map();
   readonly #files: Map<string, Promise<LoadMessage["files"]>> = new Map();
   readonly #messages: Map<string, Promise<LoadMessage>> = new Map();
   /** Those that are there. */
   readonly #here: Map<string, LoadMessage> = new Map();
+  /** The load's own signal and progress until it is through; the engine's from then on. */
+  #download: FetchOptions;
   #assets: Promise<Record<string, string>> | null = null;
   #facts: ModelFacts | null = null;
+  #ended: SelvedgeError | null = null;
 
   constructor(plan: Plan, parts: LoaderParts) {
     this.plan = plan;
     this.#parts = parts;
+    this.#download = parts.download;
+  }
+
+  /** Aborts what is fetched: the load's signal until it is through, the engine's from then on. */
+  get signal(): AbortSignal {
+    return this.#download.signal;
+  }
+
+  /** Loads nothing any more: the model is unloaded. */
+  end(error: SelvedgeError): void {
+    this.#ended = error;
   }
 
   /** Describes the inputs; known for a bare model once it was loaded. */
@@ -67,9 +81,11 @@ export class Loader {
   /** Loads a candidate onto a lane of its backend. */
   async on(candidate: Candidate): Promise<OnLane> {
     const { pool } = this.#parts;
+    if (this.#ended !== null) throw this.#ended;
     const coming = this.#message(candidate);
     pool.warm(candidate.backend);
     const message = await coming;
+    if (this.#ended !== null) throw this.#ended;
     const lane = pool.pick(candidate.backend, message.modelId);
     if (lane === undefined) throw new SelvedgeError("no-backend", `There is no ${candidate.backend} lane.`);
     const facts = await lane.load(message).catch((error: unknown) => {
@@ -85,6 +101,7 @@ export class Loader {
   /** Loads where a placement says, and gives what a model holds of it; the other candidates are what it can go down to. */
   async placed(placement: Placement & Candidate): Promise<Placed> {
     const { message, facts } = await this.on(placement);
+    this.#download = { signal: this.#parts.closed, onProgress: undefined };
     const { backend, variant, why } = placement;
     const chosen = this.#route(placement, why);
     // Down means away from the GPU; wasm can't be lost, and a model that wasm can't run finds no help on a GPU.
@@ -110,22 +127,29 @@ export class Loader {
     const key = nameOf(candidate);
     const known = this.#messages.get(key);
     if (known !== undefined) return known;
-    const modelId = this.#parts.newId(candidate);
-    this.modelIds.push(modelId);
-    const made = this.#make(modelId, backend, variant);
+    const made = this.#make(this.#idOf(candidate, key), backend, variant);
     this.#messages.set(key, made);
     made.then(
       (message) => this.#here.set(key, message),
-      () => undefined, // told to whoever waits for it
+      () => this.#messages.delete(key), // rejects for those who wait; the next one tries again
     );
     return made;
   }
 
+  #idOf(candidate: Candidate, key: string): number {
+    const known = this.#ids.get(key);
+    if (known !== undefined) return known;
+    const modelId = this.#parts.newId(candidate);
+    this.#ids.set(key, modelId);
+    this.modelIds.push(modelId);
+    return modelId;
+  }
+
   async #make(modelId: number, backend: BackendName, variant: Candidate["variant"]): Promise<LoadMessage> {
     const { states, images, decodes, declared } = this.plan;
-    const files = this.#files.get(variant.id) ?? this.#fetch(variant.files);
-    this.#files.set(variant.id, files);
-    this.#assets ??= this.#fetchAssets();
+    const files = this.#filesOf(variant);
+    const assets = (this.#assets ??= this.#fetchAssets());
+    assets.catch(() => (this.#assets = null));
     const message: LoadMessage = {
       modelId,
       files: await files,
@@ -138,10 +162,20 @@ export class Loader {
       states,
       images,
       decodes,
-      assets: await this.#assets,
+      assets: await assets,
       declared: declared ?? undefined,
     };
     return message;
+  }
+
+  /** Fetches a variant's files once; again where that failed. */
+  #filesOf({ id, files }: Candidate["variant"]): Promise<LoadMessage["files"]> {
+    const known = this.#files.get(id);
+    if (known !== undefined) return known;
+    const coming = this.#fetch(files);
+    this.#files.set(id, coming);
+    coming.catch(() => this.#files.delete(id));
+    return coming;
   }
 
   /** Gives a variant's files other than those that the browser has lost, fetched once for all who ask. */
@@ -157,7 +191,7 @@ export class Loader {
 
   async #fetch(
     files: readonly BundleFile[],
-    download = this.#parts.download,
+    download = this.#download,
     isAgain = false,
   ): Promise<LoadMessage["files"]> {
     const { cache, from, reopen } = this.#parts;
@@ -172,7 +206,7 @@ export class Loader {
 
   async #fetchAssets(): Promise<Record<string, string>> {
     const { assets } = this.plan;
-    const { signal } = this.#parts.download;
+    const { signal } = this.#download;
     if (assets.length === 0) return {};
     const read = async (): Promise<(readonly [string, string])[]> => {
       const files = await this.#fetch(assets, { signal, onProgress: undefined });

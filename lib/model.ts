@@ -1,39 +1,35 @@
 // What an app holds of a loaded model. It checks what goes in, hands it to the dispatcher, and shapes what comes out.
-import { untilAborted } from "./abort.ts";
+import { inTime, untilAborted } from "./abort.ts";
+import type { Signal } from "./abort.ts";
 import type { BackendName } from "./backend/backend.ts";
 import type { Assignment } from "./bundle.ts";
 import type { Results } from "./cache/results.ts";
 import type { Why } from "./why.ts";
-import type { Route } from "./routes.ts";
+import type { Placed } from "./routes.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import type { Effects } from "./effects.ts";
 import { isSelvedgeError, SelvedgeError } from "./errors.ts";
 import { whyKept, whyShared } from "./explain.ts";
 import { Flights } from "./flights.ts";
 import { guessShape } from "./guess-shape.ts";
+import type { Urgency } from "./joinable.ts";
 import { mapRuns } from "./map.ts";
 import type { Mapped, Unmapped } from "./map.ts";
+import { Measuring } from "./measuring.ts";
+import type { Measure, Measured } from "./measuring.ts";
 import { release, Slab, takeInputs } from "./inputs.ts";
 import type { Accepts, Inputs } from "./inputs.ts";
 import type { Counters } from "./observe/counters.ts";
 import { checkMapOptions, checkRunOptions } from "./options.ts";
 import type { AskOptions, LoadOptions, MapOptions, RunOptions, StatefulOptions } from "./options.ts";
 import type { StateStep } from "./pool/lane-options.ts";
-import type { Feeds, LoadMessage } from "./pool/protocol.ts";
+import type { Feeds } from "./pool/protocol.ts";
 import type { RunInfo, RunResult, Settled } from "./result.ts";
 import { PRIORITIES } from "./schedule/protocol.ts";
 import type { Batching, Priority } from "./schedule/protocol.ts";
 import { canBatch } from "./shape.ts";
 import { Stateful } from "./stateful.ts";
 import type { Port, Tensor } from "./tensor.ts";
-
-/** Where a model runs now. May change once, when a first request gave the means to measure. */
-export interface Placed {
-  /** The ways to run it: the chosen one first, then those to go down to. */
-  readonly routes: readonly [Route, ...Route[]];
-  readonly message: LoadMessage;
-  readonly assignment: Assignment | null;
-}
 
 /** What the engine hands to a model. */
 export interface ModelParts {
@@ -56,8 +52,10 @@ export interface ModelParts {
   readonly concurrency: number;
   /** How many lanes a backend has. */
   readonly laneCount: (backend: BackendName) => number;
-  /** Measures with the inputs of a first request, where nothing could be measured at load; else null. */
-  readonly measure: ((feeds: Feeds) => Promise<Placed>) | null;
+  /** Measures with a request's inputs, the first that comes after so many ms; null where all is measured. */
+  readonly measure: { readonly run: Measure; readonly afterMs: number } | null;
+  /** A measurement that the load did not wait for; null where there is none. */
+  readonly measuring: Promise<Measured> | null;
   /** Gives a number that no state and no step of one has had. */
   readonly newMark: () => number;
   /** Frees a state on every lane. */
@@ -74,7 +72,9 @@ export class Model {
   readonly #parts: ModelParts;
   readonly #batching: Batching;
   #placed: Placed;
-  #measure: ModelParts["measure"];
+  readonly #measuring: Measuring;
+  /** Inputs of a request that was answered, with which the model is being measured. */
+  readonly #inUse: Set<Feeds> = new Set();
   /** Whether its requests can run together at all. */
   readonly #canJoin: boolean;
   readonly #flights: Flights<RunResult>;
@@ -93,7 +93,11 @@ export class Model {
     this.#canJoin = parts.batching !== false && canBatch(parts.accepts.ports, parts.outputs);
     this.#batching = { maxBatchSize, maxQueueDelayMs, preferredBatchSizes };
     this.#placed = parts.placed;
-    this.#measure = parts.measure;
+    this.#measuring = new Measuring(parts.effects.now, (placed) => {
+      this.#placed = placed;
+    });
+    if (parts.measure !== null) this.#measuring.after(parts.measure.run, parts.measure.afterMs);
+    if (parts.measuring !== null) void this.#measuring.adopt(parts.measuring, null);
   }
 
   /** Gives the name from the bundle, or the file's. */
@@ -200,7 +204,11 @@ export class Model {
   }
 
   #assertLoaded(): void {
-    if (this.#unloaded) throw new SelvedgeError("closed", `The model "${this.name}" is unloaded.`);
+    if (this.#unloaded) throw this.#unloadedError();
+  }
+
+  #unloadedError(): SelvedgeError {
+    return new SelvedgeError("closed", `The model "${this.name}" is unloaded.`);
   }
 
   #run(inputs: Inputs, options: AskOptions): Promise<RunResult> {
@@ -212,7 +220,7 @@ export class Model {
           ? this.#recall(tensors, feeds, options, calledMs)
           : this.#share(tensors, feeds, options, calledMs);
       return this.#submit(feeds, options, calledMs).finally(() => {
-        release(feeds);
+        if (!this.#inUse.has(feeds)) release(feeds);
       });
     });
   }
@@ -248,7 +256,9 @@ export class Model {
       checkRunOptions(options);
       signal?.throwIfAborted();
       const taken = takeInputs(effects, accepts, inputs, transfer, this.#slab);
-      return taken instanceof Promise ? taken.then((feeds) => work(feeds, startMs)) : work(taken, startMs);
+      return taken instanceof Promise
+        ? untilDecoded(taken, signal).then((feeds) => work(feeds, startMs))
+        : work(taken, startMs);
     };
     let answer: Promise<RunResult>;
     try {
@@ -280,7 +290,8 @@ export class Model {
   }
 
   #dispatch(feeds: Feeds, options: AskOptions, calledMs: number, state?: StateStep): Promise<RunResult> {
-    this.#assertLoaded(); // inputs take time to come in; a lane would load the model again
+    // Inputs take time to come in; a lane would load the model again.
+    if (this.#unloaded) return Promise.reject(this.#unloadedError());
     const { dispatcher, concurrency } = this.#parts;
     const { routes, message } = this.#placed;
     const { accepts } = this.#parts;
@@ -291,21 +302,34 @@ export class Model {
     return dispatcher.submit({ routes, message, batching, concurrency, ...asked });
   }
 
-  /** Answers from what is kept, where that is asked for; the inputs can be told from others by their bytes. */
-  async #recall(
+  /** Answers from the result cache; the inputs can be told from others by their bytes. */
+  #recall(
     inputs: Readonly<Record<string, Tensor>>,
     feeds: Feeds,
     options: AskOptions,
     calledMs: number,
   ): Promise<RunResult> {
-    const { identity, results } = this.#parts;
-    const kept = await results();
-    const asked = kept.answer(`${identity} ${this.variant}`, inputs, () => this.#submit(feeds, options, calledMs));
-    const answer = asked.then((result) => {
-      const { info } = result;
-      return info.isCached ? { ...result, info: { ...info, why: whyKept(info.lane, info.ranMs) } } : result;
-    });
+    const answer = this.#recalled(inputs, feeds, options, calledMs);
     return options.signal === undefined ? answer : untilAborted(answer, options.signal);
+  }
+
+  async #recalled(
+    inputs: Readonly<Record<string, Tensor>>,
+    feeds: Feeds,
+    options: AskOptions,
+    calledMs: number,
+  ): Promise<RunResult> {
+    const { identity, results, effects } = this.#parts;
+    const urgency = urgencyOf(options, calledMs);
+    // What can't be loaded or opened, or not in time, is no reason to fail.
+    const waitMs = urgency.dueMs - effects.now();
+    const kept = await inTime(results(), waitMs, effects.setTimer).catch(() => null);
+    if (kept === null) return this.#share(inputs, feeds, options, calledMs);
+    const { variant } = this;
+    const run = (): Promise<RunResult> => this.#submit(feeds, options, calledMs);
+    const result = await kept.answer(`${identity} ${variant}`, inputs, run, { ...urgency, variant });
+    const { info } = result;
+    return info.isCached ? { ...result, info: { ...info, why: whyKept(info.lane, info.ranMs) } } : result;
   }
 
   /** Waits for the answer to the same inputs where these are in flight. */
@@ -315,30 +339,49 @@ export class Model {
     options: AskOptions,
     calledMs: number,
   ): Promise<RunResult> {
-    const { priority = "normal", deadlineMs = Infinity, signal } = options;
-    const ask = { inputs, priority: PRIORITIES.indexOf(priority), dueMs: calledMs + deadlineMs, signal };
+    const ask = { inputs, signal: options.signal, ...urgencyOf(options, calledMs) };
     return this.#flights.ask(ask, (signal) =>
       this.#submit(feeds, signal === options.signal ? options : { ...options, signal }, calledMs),
     );
   }
 
   #submit(feeds: Feeds, options: AskOptions, calledMs: number): Promise<RunResult> {
-    const measure = this.#measure;
-    this.#measure = null;
+    const measure = this.#measuring.take();
     const answer = this.#dispatch(feeds, options, calledMs);
-    return measure === null ? answer : this.#measured(answer, () => measure(feeds));
+    return measure === null ? answer : this.#measured(answer, feeds, measure);
   }
 
-  async #measured(answer: Promise<RunResult>, measure: () => Promise<Placed>): Promise<RunResult> {
-    const result = await answer;
-    measure().then(
-      (better) => {
-        this.#placed = better;
-      },
-      () => undefined, // stays where it is: a failed measurement must not fail a request that was answered
-    );
-    return result;
+  /** Measures with the inputs of a request that was answered; where it was not, with those of the next one. */
+  async #measured(answer: Promise<RunResult>, feeds: Feeds, measure: Measure): Promise<RunResult> {
+    try {
+      const result = await answer;
+      this.#inUse.add(feeds);
+      void this.#measuring.adopt(measure(feeds), measure).then(() => {
+        this.#inUse.delete(feeds);
+        release(feeds);
+      });
+      return result;
+    } catch (error) {
+      this.#measuring.after(measure, 0);
+      throw error;
+    }
   }
+}
+
+/** Resolves to inputs once their images are decoded. A cancel does not wait for that, and then frees them. */
+function untilDecoded(taken: Promise<Feeds>, signal: Signal | undefined): Promise<Feeds> {
+  if (signal === undefined) return taken;
+  const free = (feeds: Feeds): void => {
+    if (signal.aborted) release(feeds);
+  };
+  taken.then(free, () => undefined);
+  return untilAborted(taken, signal);
+}
+
+function urgencyOf(options: AskOptions, calledMs: number): Urgency {
+  const { priority = "normal", deadlineMs = Infinity, onLate, preempt = false } = options;
+  const dueMs = calledMs + deadlineMs;
+  return { priority: PRIORITIES.indexOf(priority), dueMs, isRefusable: onLate !== "finish", preempts: preempt };
 }
 
 /** Gives the inputs as tensors, texts too; null where one is an image. */

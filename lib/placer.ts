@@ -1,5 +1,10 @@
-// Where a model runs: settles it by facts where they suffice (choose.ts), else measures both backends (probe.ts), and
-// remembers the numbers per device and bundle, so that the next page need not measure again.
+// Where a model runs: settles it by facts where they suffice (choose.ts), else measures both backends (probe.ts), one model
+// at a time, and remembers the numbers for later pages.
+//
+// Remembered are numbers, for a month, and errors that blame the model on that backend, for a day; of this release alone
+// (version.ts). Anything else that fails (a lost or barred GPU, a download, a worker that crashed, an engine that was
+// closed) says nothing of the model: it is placed on the other backend, and measured again with a later request.
+import { inTime } from "./abort.ts";
 import type { BackendName } from "./backend/backend.ts";
 import type { Plan } from "./cache/protocol.ts";
 import { decide } from "./choose.ts";
@@ -7,112 +12,202 @@ import type { Candidate, Measured, Placement } from "./choose.ts";
 import type { DeviceFacts } from "./device.ts";
 import type { Effects } from "./effects.ts";
 import { isSelvedgeError, SelvedgeError } from "./errors.ts";
+import type { ErrorCode } from "./errors.ts";
 import type { Loader } from "./loader.ts";
+import { Measurements } from "./measurements.ts";
+import type { Known } from "./measurements.ts";
 import type { Feeds } from "./pool/protocol.ts";
-import { probe, typicalFeeds } from "./probe.ts";
+import { probe, PROBE_BUDGET_MS, typicalFeeds } from "./probe.ts";
+import type { Probe } from "./probe.ts";
 
 /** A variant on a backend, and why there. */
 export type Chosen = Placement & Candidate;
 
-const FAILED = "failed";
+/** A decision where a model runs. */
+export interface Placing {
+  readonly placement: Chosen;
+  /** When a request's inputs are to be measured: `first` with the next one, `later` after a while, else null. */
+  readonly measure: "first" | "later" | null;
+  /** A measurement that takes longer than the load waits for it; null where there is none. */
+  readonly measuring: Promise<Placing> | null;
+}
+
+/** Errors that blame the model on a backend: the next page would only see the same. */
+const BLAMES: ReadonlySet<ErrorCode> = new Set(["model-invalid", "internal"]);
+/** Errors that blame the device as it is now: not remembered, and not tried again on this page. */
+const STAYS: ReadonlySet<ErrorCode> = new Set(["out-of-memory", "no-backend"]);
 
 /** Places the models of one engine. */
 export class Placer {
   readonly #effects: Effects;
-  readonly #device: DeviceFacts;
-  readonly #threads: number;
+  readonly #closed: AbortSignal;
+  readonly #measurements: Measurements;
   readonly #onMeasured: (identity: string, candidate: Candidate, ms: number) => void;
+  /** The last measurement: the next waits for it, since two at once would measure each other. */
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(
     effects: Effects,
     device: DeviceFacts,
     threads: number,
+    closed: AbortSignal,
     onMeasured: (identity: string, candidate: Candidate, ms: number) => void,
   ) {
-    this.#onMeasured = onMeasured;
     this.#effects = effects;
-    this.#device = device;
-    this.#threads = threads;
+    this.#closed = closed;
+    this.#measurements = new Measurements(effects, device, threads);
+    this.#onMeasured = onMeasured;
   }
 
-  /** Decides where a model runs; `measurable` where only a first request's inputs can tell. */
-  async place(loader: Loader): Promise<{ placement: Chosen; measurable: boolean }> {
-    const { candidates: found, settled, typical } = loader.plan;
-    if (settled !== null) return { placement: withVariant(settled, found), measurable: false };
-    const remembered = this.#recall(loader.plan);
-    if (remembered !== null) {
-      this.#tell(loader.plan, remembered);
-      const placement = withVariant(decide(remembered), found);
-      try {
-        await loader.on(placement);
-        return { placement, measurable: false };
-      } catch (error) {
-        if (placement.backend === "wasm" || !isSelvedgeError(error)) throw error;
-        return { placement: withVariant(decide({ ...remembered, webgpu: null }), found), measurable: false };
-      }
+  /** Decides where a model runs. Rejects where it can be loaded on no backend. */
+  async place(loader: Loader): Promise<Placing> {
+    const { plan } = loader;
+    if (plan.settled !== null) return placedAt(loader, plan.settled);
+    const known = this.#measurements.recall(plan);
+    const expected = placementOf(known);
+    if (expected !== null) {
+      this.#tell(plan, known);
+      const error = await this.#load(loader, expected.backend);
+      return error === null ? placedAt(loader, expected) : this.#elsewhere(loader, expected.backend, error);
     }
-    await loader.on(candidateOf(found, "wasm"));
-    const feeds = typicalFeeds(loader.inputs, typical);
-    if (feeds !== null) return { placement: await this.measure(loader, feeds), measurable: false };
-    const why = { code: "not-measured", text: "wasm: until a first request can be measured" } as const;
-    return { placement: { ...candidateOf(found, "wasm"), why }, measurable: true };
+    const error = await this.#load(loader, "wasm");
+    if (error !== null) return this.#elsewhere(loader, "wasm", error);
+    const feeds = typicalFeeds(loader.inputs, plan.typical);
+    if (feeds === null) return { ...placedAt(loader, NOT_MEASURED), measure: "first" };
+    const failed = await this.#load(loader, "webgpu");
+    if (failed !== null) return this.#elsewhere(loader, "webgpu", failed);
+    const measuring = this.measure(loader, feeds);
+    const measured = await inTime(measuring, 2 * PROBE_BUDGET_MS, this.#effects.setTimer);
+    return measured ?? { ...placedAt(loader, NOT_MEASURED), measuring };
   }
 
   /** Says where a model will run, as far as that is known without a try, and how long a usual request took there. */
   expect(plan: Plan): { placement: Placement | null; ms: number | null } {
-    const measured = this.#recall(plan);
-    const placement = plan.settled ?? (measured === null ? null : decide(measured));
-    return { placement, ms: placement === null ? null : (measured?.[placement.backend] ?? null) };
+    const known = this.#measurements.recall(plan);
+    const placement = plan.settled ?? placementOf(known);
+    const ms = placement === null ? null : known[placement.backend];
+    return { placement, ms: typeof ms === "number" ? ms : null };
   }
 
-  /** Measures both backends with the same inputs, and remembers. */
-  async measure(loader: Loader, feeds: Feeds): Promise<Chosen> {
-    const found = loader.plan.candidates;
-    const on = async (backend: BackendName): Promise<number | null> => {
-      try {
-        const { message, lane } = await loader.on(candidateOf(found, backend));
-        return await probe(this.#effects, lane, message, feeds);
-      } catch {
-        return null; // can't be loaded there: that is the answer
-      }
-    };
-    const measured: Measured = { wasm: await on("wasm"), webgpu: await on("webgpu") };
-    const placement = decide(measured);
-    this.#tell(loader.plan, measured);
-    this.#effects.memo.set(this.#memoKey(loader.plan), `${measured.wasm ?? FAILED} ${measured.webgpu ?? FAILED}`);
-    return withVariant(placement, found);
+  /** Measures both backends with the same inputs, once no other model is measured, and remembers. */
+  measure(loader: Loader, feeds: Feeds): Promise<Placing> {
+    const mine = this.#last.then(() => this.#measure(loader, feeds));
+    this.#last = mine.catch(() => undefined);
+    return mine;
   }
 
-  #tell({ identity, candidates }: Plan, measured: Measured): void {
-    for (const candidate of candidates) {
-      const ms = measured[candidate.backend];
-      if (ms !== null) this.#onMeasured(identity, candidate, ms);
+  async #measure(loader: Loader, feeds: Feeds): Promise<Placing> {
+    const wasm = await this.#probe(loader, "wasm", feeds);
+    // A wasm run of many seconds goes on beside: the GPU is compared with what it has taken so far.
+    let ms = await inTime(wasm.ms, PROBE_BUDGET_MS, this.#effects.setTimer).catch(asError);
+    const gpu = await this.#probe(loader, "webgpu", feeds);
+    const webgpu = await gpu.ms.catch(asError);
+    const isBegun = wasm.soFarMs() > 0;
+    ms ??= await inTime(wasm.ms, isBegun ? 0 : Infinity, this.#effects.setTimer).catch(asError);
+    this.#closed.throwIfAborted();
+    return this.#settle(loader, { wasm: ms ?? wasm.soFarMs(), webgpu });
+  }
+
+  async #probe(loader: Loader, backend: BackendName, feeds: Feeds): Promise<Probe> {
+    try {
+      const { message, lane } = await loader.on(candidateOf(loader, backend));
+      const started = probe(this.#effects, lane, message, feeds);
+      started.ms.catch(() => undefined); // one that is not waited for to the end
+      return started;
+    } catch (error) {
+      const ms = Promise.reject<number>(asError(error));
+      ms.catch(() => undefined);
+      return { ms, soFarMs: () => 0 };
     }
   }
 
-  #recall(plan: Plan): Measured | null {
-    const [wasm, webgpu] = (this.#effects.memo.get(this.#memoKey(plan)) ?? "").split(" ").map(parseMs);
-    return wasm === undefined || webgpu === undefined ? null : { wasm, webgpu };
+  #settle(loader: Loader, measured: Readonly<Record<BackendName, number | Error>>): Placing {
+    const { plan } = loader;
+    const known: Known = { wasm: knownOf(measured.wasm), webgpu: knownOf(measured.webgpu) };
+    this.#measurements.remember(plan, known);
+    this.#tell(plan, known);
+    const numbers: Measured = { wasm: numberOf(measured.wasm), webgpu: numberOf(measured.webgpu) };
+    const error = [measured.webgpu, measured.wasm].find((x) => typeof x !== "number");
+    const isSpoiled = error !== undefined && !isBlaming(error) && !STAYS.has(codeOf(error) as ErrorCode);
+    const placement = decide(numbers, error === undefined ? undefined : (codeOf(error) ?? error.name));
+    return { ...placedAt(loader, placement), measure: isSpoiled ? "later" : null };
   }
 
-  #memoKey({ identity, candidates }: Plan): string {
-    const { gpu, cores } = this.#device;
-    const device = [gpu?.vendor, gpu?.architecture, gpu?.description, cores, this.#threads].join("|");
-    return ["selvedge/measured/2", identity, candidates.map((x) => x.variant.id).join("+"), device].join("/");
+  /** Places a model on the other backend than the one that failed. Rejects with that error where it can't run there. */
+  async #elsewhere(loader: Loader, failed: BackendName, error: SelvedgeError): Promise<Placing> {
+    const other = failed === "wasm" ? "webgpu" : "wasm";
+    if ((await this.#load(loader, other)) !== null) throw error;
+    this.#measurements.remember(loader.plan, { [failed]: knownOf(error) });
+    const measured: Measured = { wasm: 0, webgpu: 0, [failed]: null };
+    const measure = isBlaming(error) || STAYS.has(error.code) ? null : "later";
+    return { ...placedAt(loader, decide(measured, error.code)), measure };
+  }
+
+  /** Loads a model on a backend; returns the error that leaves the other backend to be tried, null where it is loaded. */
+  async #load(loader: Loader, backend: BackendName): Promise<SelvedgeError | null> {
+    try {
+      await loader.on(candidateOf(loader, backend));
+      return null;
+    } catch (error) {
+      loader.signal.throwIfAborted();
+      if (!isSelvedgeError(error)) throw error;
+      return error;
+    }
+  }
+
+  #tell({ identity, candidates }: Plan, known: Known): void {
+    for (const candidate of candidates) {
+      const ms = known[candidate.backend];
+      if (typeof ms === "number") this.#onMeasured(identity, candidate, ms);
+    }
   }
 }
 
-function candidateOf(found: readonly Candidate[], backend: BackendName): Candidate {
-  const candidate = found.find((x) => x.backend === backend);
+const NOT_MEASURED: Placement = {
+  backend: "wasm",
+  why: { code: "not-measured", text: "wasm: until it has been measured" },
+};
+
+/** Decides by what is remembered; null where that does not suffice. */
+function placementOf({ wasm, webgpu }: Known): Placement | null {
+  if (typeof wasm === "number" && typeof webgpu === "number") return decide({ wasm, webgpu });
+  // Both failed, or nothing is known of one: to be measured.
+  if (typeof webgpu === "string" && typeof wasm !== "string") return decide({ wasm: wasm ?? 0, webgpu: null }, webgpu);
+  return typeof wasm === "string" && typeof webgpu !== "string" ? decide({ wasm: null, webgpu: 0 }, wasm) : null;
+}
+
+function placedAt({ plan }: Loader, placement: Placement): Placing {
+  const { variant } = candidateIn(plan, placement.backend);
+  return { placement: { ...placement, variant }, measure: null, measuring: null };
+}
+
+function candidateOf({ plan }: Loader, backend: BackendName): Candidate {
+  return candidateIn(plan, backend);
+}
+
+function candidateIn({ candidates }: Plan, backend: BackendName): Candidate {
+  const candidate = candidates.find((x) => x.backend === backend);
   if (candidate === undefined) throw new SelvedgeError("internal", `There is no candidate for ${backend}.`);
   return candidate;
 }
 
-function withVariant(placement: Placement, found: readonly Candidate[]): Chosen {
-  return { ...placement, variant: candidateOf(found, placement.backend).variant };
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }
 
-/** Reads what was remembered; undefined for what is no measurement. */
-function parseMs(text: string): number | null | undefined {
-  return text === FAILED ? null : Number(text) > 0 ? Number(text) : undefined;
+function codeOf(error: unknown): ErrorCode | null {
+  return isSelvedgeError(error) ? error.code : null;
+}
+
+function isBlaming(error: unknown): boolean {
+  return isSelvedgeError(error) && BLAMES.has(error.code);
+}
+
+function numberOf(measured: number | Error): number | null {
+  return typeof measured === "number" ? measured : null;
+}
+
+/** Returns what is to be remembered: the number, or the code of an error that blames the model. */
+function knownOf(measured: number | Error): number | string | undefined {
+  return typeof measured === "number" ? measured : isBlaming(measured) ? (codeOf(measured) ?? undefined) : undefined;
 }

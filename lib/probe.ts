@@ -1,53 +1,69 @@
-// A bounded measurement of one model on one lane: the warm-up that a first run needs anyway, then a few timed runs.
-// A lane that takes longer than the budget is ended: it can't be interrupted, and it has lost.
+// Measures one model on one lane: the warm-up that a first run needs anyway, then a few timed runs. Nothing is ended that
+// takes long: a warm-up that compiles shaders may take minutes, and a worker that hangs has its watchdog. How long a
+// caller waits is its own affair; `soFarMs` is what it knows before the end.
 import type { Effects } from "./effects.ts";
-import { SelvedgeError } from "./errors.ts";
 import type { Lane } from "./pool/lane.ts";
 import type { Feeds, LoadMessage } from "./pool/protocol.ts";
-import { zeros } from "./tensor.ts";
+import { ARRAY_TYPES, zeros } from "./tensor.ts";
 import type { Port, Tensor } from "./tensor.ts";
 
-/** Bounds a probe's warm-up, and the timed runs together, in ms. */
+/** How long a caller waits for a measurement before it goes on without it, in ms. */
 export const PROBE_BUDGET_MS = 4_000;
 const TIMED_RUNS = 3;
+/** Bound on the bytes of typical inputs: a bundle that names more is measured with a first request. */
+const TYPICAL_MAX_BYTES = 2 ** 28;
 
 /**
- * Builds typical inputs: symbolic dims by `typical`, a batch of one. Null where a size is not known, or where a model
- * takes strings.
+ * Builds typical inputs: symbolic dims by `typical`, a batch of one. Null where a size is not known, where a model takes
+ * strings, and where they would take more than 256 MiB.
  */
 export function typicalFeeds(ports: readonly Port[], typical: Readonly<Record<string, number>>): Feeds | null {
+  const sizes: number[][] = [];
+  let bytes = 0;
+  for (const { dtype, dims, batchAxis } of ports) {
+    if (dtype === "string") return null;
+    const size: number[] = [];
+    for (const [axis, dim] of dims.entries())
+      size.push(typeof dim === "number" ? dim : axis === batchAxis ? 1 : (typical[dim] ?? NaN));
+    bytes += size.reduce((product, x) => product * x, ARRAY_TYPES[dtype].BYTES_PER_ELEMENT);
+    if (!(bytes <= TYPICAL_MAX_BYTES)) return null; // NaN, where a size is not known
+    sizes.push(size);
+  }
   const feeds: Record<string, { kind: "tensor"; tensor: Tensor }> = {};
-  for (const port of ports) {
-    if (port.dtype === "string") return null;
-    const dims: number[] = [];
-    for (const [axis, dim] of port.dims.entries()) {
-      const size = typeof dim === "number" ? dim : axis === port.batchAxis ? 1 : typical[dim];
-      if (size === undefined) return null;
-      dims.push(size);
-    }
+  for (const [i, { name, dtype }] of ports.entries()) {
+    const dims = sizes[i] as number[];
     const count = dims.reduce((product, x) => product * x, 1);
-    const data = zeros(port.dtype, count);
-    feeds[port.name] = { kind: "tensor", tensor: { dtype: port.dtype, dims, data } };
+    const data = zeros(dtype as Exclude<typeof dtype, "string">, count);
+    feeds[name] = { kind: "tensor", tensor: { dtype, dims, data } };
   }
   return feeds;
 }
 
-/** Measures ms a run; null where the lane failed or took longer than the budget. */
-export async function probe(effects: Effects, lane: Lane, model: LoadMessage, feeds: Feeds): Promise<number | null> {
-  const run = async (): Promise<number> => {
-    const { runMs } = await lane.run(model, [feeds], { boundMs: PROBE_BUDGET_MS });
-    return runMs;
+/** A measurement under way. */
+export interface Probe {
+  /** Resolves to ms a run; rejects as the lane's runs do. */
+  readonly ms: Promise<number>;
+  /** Returns the fastest run so far; where none has ended, how long the first has taken until now. */
+  readonly soFarMs: () => number;
+}
+
+/** Starts to measure ms a run. */
+export function probe({ now }: Effects, lane: Lane, model: LoadMessage, feeds: Feeds): Probe {
+  let begunMs: number | null = null;
+  let fastest = Infinity;
+  const onPhase = (phase: Phase): void => {
+    if (phase === "running") begunMs ??= now();
   };
-  try {
-    await run();
-    const startMs = effects.now();
-    let fastest = Number.POSITIVE_INFINITY;
-    for (let i = 0; i < TIMED_RUNS && effects.now() - startMs < PROBE_BUDGET_MS / 2; i += 1)
-      fastest = Math.min(fastest, await run());
+  const run = async (): Promise<number> => (await lane.run(model, [feeds], { isProbe: true, onPhase })).runMs;
+  const measure = async (): Promise<number> => {
+    fastest = await run();
+    const startMs = now();
+    const timed: number[] = [];
+    while (timed.length < TIMED_RUNS && now() - startMs < PROBE_BUDGET_MS / 2) {
+      timed.push(await run());
+      fastest = Math.min(...timed);
+    }
     return fastest;
-  } catch {
-    // Whatever it was, this lane is not the faster one; the worker starts afresh if it is ever needed.
-    lane.end(new SelvedgeError("worker-crashed", "A probe failed."));
-    return null;
-  }
+  };
+  return { ms: measure(), soFarMs: () => Math.min(fastest, now() - (begunMs ?? now())) };
 }

@@ -1,6 +1,7 @@
 // The ways in which a request may be executed: which variant on which backend, the chosen one first, then those to go down
 // to. Says where a step may run now; which of these lanes it gets is for schedule/ to decide.
 import type { BackendName } from "./backend/backend.ts";
+import type { Assignment } from "./bundle.ts";
 import type { AskOptions } from "./options.ts";
 import type { StateStep } from "./pool/lane-options.ts";
 import type { Feeds, LoadMessage } from "./pool/protocol.ts";
@@ -20,6 +21,14 @@ export interface Route {
   readonly message: () => Promise<LoadMessage>;
   /** Gives the same where all of it is here already; else null. */
   readonly here: () => LoadMessage | null;
+}
+
+/** Where a model runs now. Changes when it has been measured. */
+export interface Placed {
+  /** The ways to run it: the chosen one first, then those to go down to. */
+  readonly routes: readonly [Route, ...Route[]];
+  readonly message: LoadMessage;
+  readonly assignment: Assignment | null;
 }
 
 /** What is to be executed. */

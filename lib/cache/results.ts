@@ -1,18 +1,24 @@
 // Answers kept: the same inputs to the same model are answered from memory. Exact, never similar: the key is the
-// SHA-256 of model, variant and every input byte, so another version of a model never answers for this one. Opt-in,
+// SHA-256 of this release, model, variant and every input byte, so another version of a model, or of its kernels, never
+// answers for this one. Opt-in,
 // since it costs a hash per request; a model for which hashing costs more than a twentieth of what it saves turns it
 // off by itself, and what is read from the device counts as hashing does. Bounded by bytes, the least recently used goes
 // first.
 //
-// The same question asked twice at once runs once. Knows nothing of requests: it takes tensors and keeps values.
+// The same question asked twice at once runs once, where the second may wait for the first (joinable.ts). Knows nothing of
+// requests: it takes tensors and keeps values.
 import { sha256Hex } from "../bundle.ts";
-import type { Tensor } from "../tensor.ts";
+import { isOwnFailure, mayJoin } from "../joinable.ts";
+import type { Urgency } from "../joinable.ts";
+import { ARRAY_TYPES } from "../tensor.ts";
+import type { NumericDtype, Tensor } from "../tensor.ts";
+import { RELEASE } from "../version.ts";
 
 /** How answers are kept. */
 export interface ResultsOptions {
   /** How many bytes of outputs to keep, 1 to 2 ** 40. Default 64 MiB. */
   readonly maxBytes?: number | undefined;
-  /** How long an answer is good, in ms. Default: until the page is left. */
+  /** How long an answer is good, in ms. Default: until the page is left, on the device 7 days. */
   readonly ttlMs?: number | undefined;
   /** Keeps answers on the device too, within the same bounds, so that the next page finds them. Default false. */
   readonly lasting?: boolean | undefined;
@@ -20,8 +26,8 @@ export interface ResultsOptions {
 
 /** Answers that outlive the page; what fails there is not kept, and nothing rejects. */
 export interface Lasting {
-  /** Gives what was written, and until when it is good by the wall clock; null where there is nothing. */
-  read(key: string): Promise<{ readonly value: unknown; readonly untilMs: number } | null>;
+  /** Gives what was written, and until when it is good by the wall clock; null where there is nothing, or not in time. */
+  read(key: string, boundMs: number): Promise<{ readonly value: unknown; readonly untilMs: number } | null>;
   /** Keeps an answer. */
   write(key: string, value: unknown, bytes: number, untilMs: number): Promise<void>;
 }
@@ -50,7 +56,19 @@ export interface ResultCounts {
 /** What an answer is made of, as far as keeping it goes; all of it must be cloneable. */
 export interface Answer {
   readonly outputs: Readonly<Record<string, Tensor>>;
-  readonly info: { readonly ranMs: number; readonly isCached: boolean };
+  readonly info: { readonly ranMs: number; readonly isCached: boolean; readonly variant?: string };
+}
+
+/** How a question is asked. */
+export interface Terms extends Urgency {
+  /** Variant that the question means: the answer of another one, where the GPU was lost, is not kept. */
+  readonly variant: string;
+}
+
+/** A question that is being answered. */
+interface Running {
+  readonly urgency: Urgency;
+  readonly answer: Promise<Answer>;
 }
 
 interface Entry {
@@ -69,6 +87,9 @@ interface Worth {
 /** How many bytes of answers are kept by default. */
 export const RESULTS_MAX_BYTES: number = 64 * 2 ** 20;
 
+/** How long an answer is kept on the device by default. */
+const LASTING_MS = 7 * 86_400_000;
+const USUAL: Urgency = { priority: 1, dueMs: Infinity, isRefusable: true, preempts: false };
 /** What hashing may cost of what it saves. */
 const COST_MAX = 0.05;
 /** Lookups before that is judged, and how many are skipped before it is tried again. */
@@ -78,11 +99,11 @@ const PAUSE = 1_000;
 /** Keeps answers by what was asked. */
 export class Results {
   readonly #maxBytes: number;
-  readonly #ttlMs: number;
+  readonly #ttlMs: number | undefined;
   readonly #parts: ResultsParts;
   readonly #entries: Map<string, Entry> = new Map();
   /** What is asked now: the same question waits for its answer, and asks itself where that fails. */
-  readonly #running: Map<string, Promise<Answer>> = new Map();
+  readonly #running: Map<string, Running> = new Map();
   readonly #worth: Map<string, Worth> = new Map();
   #bytes = 0;
   #hits = 0;
@@ -90,7 +111,7 @@ export class Results {
 
   constructor({ maxBytes, ttlMs }: Pick<ResultsOptions, "maxBytes" | "ttlMs">, parts: ResultsParts) {
     this.#maxBytes = maxBytes ?? RESULTS_MAX_BYTES;
-    this.#ttlMs = ttlMs ?? Number.POSITIVE_INFINITY;
+    this.#ttlMs = ttlMs;
     this.#parts = parts;
   }
 
@@ -102,7 +123,9 @@ export class Results {
     model: string,
     inputs: Readonly<Record<string, Tensor>>,
     run: () => Promise<T>,
+    terms?: Terms,
   ): Promise<T> {
+    const urgency = terms ?? USUAL;
     const worth = this.#worth.get(model) ?? { spentMs: 0, savedMs: 0, lookups: 0 };
     this.#worth.set(model, worth);
     worth.lookups += 1;
@@ -112,7 +135,8 @@ export class Results {
     }
     const startMs = this.#parts.now();
     const key = await keyOf(model, inputs);
-    if (!this.#entries.has(key) && !this.#running.has(key)) await this.#recall(key);
+    const boundMs = urgency.dueMs - this.#parts.now();
+    if (!this.#entries.has(key) && !this.#running.has(key)) await this.#recall(key, boundMs);
     worth.spentMs += this.#parts.now() - startMs;
     const kept = this.#entries.get(key);
     this.#entries.delete(key);
@@ -124,26 +148,34 @@ export class Results {
       return { ...value, info: { ...value.info, isCached: true } };
     }
     this.#bytes -= kept?.bytes ?? 0;
-    // No wait where nothing runs: two that come together must not both find nothing.
-    const running = this.#running.get(key);
-    const same = running === undefined ? null : await running.catch(() => null);
-    if (same !== null) {
-      this.#hits += 1;
-      const value = structuredClone(same) as T;
-      return { ...value, info: { ...value.info, isCached: true } };
+    // Nothing is awaited between the last look and `set`: two that come together must not both find nothing.
+    for (let same = this.#running.get(key); same !== undefined && mayJoin(same.urgency, urgency);) {
+      try {
+        const value = structuredClone(await same.answer) as T;
+        this.#hits += 1;
+        return { ...value, info: { ...value.info, isCached: true } };
+      } catch (error) {
+        if (!isOwnFailure(error)) break;
+        same = this.#running.get(key); // another that waited for it may run it by now
+      }
     }
     this.#misses += 1;
-    const mine = run();
+    const mine = { urgency, answer: run() };
     this.#running.set(key, mine);
     try {
-      const value = await mine;
-      const bytes = this.#keep(key, value, this.#parts.now() + this.#ttlMs);
-      // Nobody waits for that.
-      if (bytes !== null) void this.#parts.lasting?.write(key, value, bytes, this.#parts.wallClock() + this.#ttlMs);
+      const value = await mine.answer;
+      if (terms === undefined || value.info.variant === terms.variant) this.#store(key, value);
       return value;
     } finally {
       if (this.#running.get(key) === mine) this.#running.delete(key);
     }
+  }
+
+  #store(key: string, value: Answer): void {
+    const { lasting, now, wallClock } = this.#parts;
+    const bytes = this.#keep(key, value, now() + (this.#ttlMs ?? Infinity));
+    // Nobody waits for that.
+    if (bytes !== null) void lasting?.write(key, value, bytes, wallClock() + (this.#ttlMs ?? LASTING_MS));
   }
 
   /** Gives the counts so far. */
@@ -152,11 +184,11 @@ export class Results {
   }
 
   /** Takes up what an earlier page kept. */
-  async #recall(key: string): Promise<void> {
+  async #recall(key: string, boundMs: number): Promise<void> {
     const { lasting, now, wallClock } = this.#parts;
-    const found = (await lasting?.read(key)) ?? null;
-    // Written by this code under a key that is the hash of the question: no other shape can be there.
-    if (found !== null) this.#keep(key, found.value as Answer, now() + found.untilMs - wallClock());
+    const found = (await lasting?.read(key, boundMs)) ?? null;
+    // Anything on this origin may have written there.
+    if (found !== null && isAnswer(found.value)) this.#keep(key, found.value, now() + found.untilMs - wallClock());
   }
 
   /** Gives the bytes that it takes; null where that is too much. */
@@ -191,7 +223,24 @@ async function keyOf(model: string, inputs: Readonly<Record<string, Tensor>>): P
         : new Uint8Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength);
       return [name, dtype, dims, await sha256Hex(bytes)];
     });
-  return sha256Hex(encoder.encode(JSON.stringify([model, await Promise.all(parts)])));
+  return sha256Hex(encoder.encode(JSON.stringify([RELEASE, model, await Promise.all(parts)])));
+}
+
+/** Tells whether what was read from the device has the shape of an answer. */
+function isAnswer(value: unknown): value is Answer {
+  const { outputs, info } = (value ?? {}) as Partial<Answer>;
+  if (typeof outputs !== "object" || outputs === null || typeof info !== "object" || info === null) return false;
+  return Number.isFinite(info.ranMs) && typeof info.isCached === "boolean" && Object.values(outputs).every(isTensor);
+}
+
+function isTensor(value: unknown): boolean {
+  const { dtype, dims, data } = (value ?? {}) as { dtype?: unknown; dims?: unknown; data?: unknown };
+  if (!Array.isArray(dims) || !dims.every((x) => Number.isSafeInteger(x) && x >= 0)) return false;
+  const count = (dims as number[]).reduce((product, x) => product * x, 1);
+  if (dtype === "string")
+    return Array.isArray(data) && data.length === count && data.every((x) => typeof x === "string");
+  const Kind = Object.hasOwn(ARRAY_TYPES, dtype as string) ? ARRAY_TYPES[dtype as NumericDtype] : null;
+  return Kind !== null && data instanceof Kind && data.length === count;
 }
 
 function sizeOf({ data }: Tensor): number {

@@ -1,7 +1,8 @@
 // Takes down what the scheduler is told until the time is over, the engine is closed, or it becomes too long, and makes
 // a trace of it. Loaded when a trace is asked for: most pages never do.
 import type { LaneView } from "../schedule/protocol.ts";
-import type { Scheduler, SavedScheduler } from "../schedule/scheduler.ts";
+import { copyOf } from "./prelude.ts";
+import type { Early, Given, Prelude, Watch } from "./prelude.ts";
 import { toTrace } from "./trace.ts";
 import type { About, Told, Trace } from "./trace.ts";
 import type { Json } from "./written.ts";
@@ -12,36 +13,40 @@ export interface Source {
   readonly setTimer: (callback: () => void, ms: number) => () => void;
   /** Ends the record early. */
   readonly signal: AbortSignal;
-  readonly watch: (watcher: NonNullable<Scheduler["onEvent"]>) => {
-    readonly saved: SavedScheduler;
-    readonly stop: () => void;
-  };
-  /** Gives the inputs of a request as JSON; null where they are not to be recorded. */
-  readonly inputsOf: ((id: number) => Json) | null;
+  readonly watch: Watch;
+  /** Gives the inputs of a request; null where they are not to be recorded. */
+  readonly inputsOf: ((id: number) => Given | undefined) | null;
   readonly about: () => About;
 }
 
 /** So many events are some hundred megabytes of JSON: more helps nobody. */
 const MAX_EVENTS = 500_000;
 
-/** Records for so many ms. */
-export function record(source: Source, ms: number): Promise<Trace> {
+/** Records for so many ms from the start of the prelude, whose events come first. */
+export function record(source: Source, prelude: Prelude, ms: number): Promise<Trace> {
   const { now, setTimer, signal, watch, inputsOf, about } = source;
+  const { startMs, saved } = prelude;
   return new Promise<Trace>((resolve) => {
     const told: Told[] = [];
     const inputs = new Map<number, Json>();
-    const startMs = now();
     let lanesThen: { readonly key: string; readonly views: readonly LaneView[] } = { key: "", views: [] };
-    const { saved, stop } = watch((event, at, lanes, decisions) => {
+    const note = ({ event, now, lanes, decisions, inputs: given }: Early, isCopy: boolean): void => {
       const key = keyOf(lanes);
-      if (key !== lanesThen.key) lanesThen = { key, views: copyOf(lanes) };
-      told.push({ event, now: at, lanes: lanesThen.views, decisions });
-      if (inputsOf !== null && event.type === "arrived" && !event.isAgain)
-        inputs.set(event.step.id, inputsOf(event.step.id));
+      if (key !== lanesThen.key) lanesThen = { key, views: isCopy ? lanes : copyOf(lanes) };
+      told.push({ event, now, lanes: lanesThen.views, decisions });
+      if (given !== undefined && event.type === "arrived" && !event.isAgain)
+        inputs.set(event.step.id, writeInputs(given as Readonly<Record<string, Input>>));
+    };
+    for (const each of prelude.events) note(each, true);
+    prelude.stop();
+    const { stop } = watch((event, now, lanes, decisions) => {
+      const given = event.type === "arrived" ? inputsOf?.(event.step.id) : undefined;
+      note({ event, now, lanes, decisions, inputs: given }, false);
       if (told.length >= MAX_EVENTS) finish();
     });
-    const cancelTimer = setTimer(finish, ms);
+    const cancelTimer = setTimer(finish, startMs + ms - now());
     signal.addEventListener("abort", finish, { once: true });
+    if (signal.aborted) finish(); // closed while this was loaded
 
     function finish(): void {
       stop();
@@ -68,19 +73,8 @@ function keyOf(lanes: readonly LaneView[]): string {
   return key;
 }
 
-/** Copies what the scheduler sees of lanes, which change. */
-function copyOf(lanes: readonly LaneView[]): LaneView[] {
-  return lanes.map(({ id, backend, kind, isOpen, held }) => ({
-    id,
-    backend,
-    kind,
-    isOpen,
-    held: new Map([...held].map(([modelId, { states }]) => [modelId, { states: new Map(states) }])),
-  }));
-}
-
-/** What a request was given, as it comes to a lane. */
-type Given =
+/** An input of a request, as it comes to a lane. */
+type Input =
   | {
       readonly kind: "tensor";
       readonly tensor: { readonly dtype: string; readonly dims: readonly number[]; readonly data: unknown };
@@ -89,13 +83,13 @@ type Given =
   | { readonly kind: "image" };
 
 /** Writes inputs as JSON: tensors with their bytes in base64, texts as they are, of images only that there was one. */
-export function inputsOf(feeds: Readonly<Record<string, Given>>): Json {
+function writeInputs(feeds: Readonly<Record<string, Input>>): Json {
   const written: Record<string, Json> = {};
   for (const [name, value] of Object.entries(feeds)) written[name] = inputOf(value);
   return written;
 }
 
-function inputOf(value: Given): Json {
+function inputOf(value: Input): Json {
   if (value.kind === "image") return { kind: "image" };
   if (value.kind === "text") return { kind: "text", texts: value.texts };
   const { dtype, dims, data } = value.tensor;

@@ -53,6 +53,8 @@ export interface LaneRunOptions {
   /** Overrides the lane's own bound, in ms. */
   readonly boundMs?: number | undefined;
   readonly state?: StateStep | undefined;
+  /** Whether this is a measurement, which the scheduler did not start: the lane takes no batch beside it. Default false. */
+  readonly isProbe?: boolean | undefined;
   /** Called as the lane goes on with the batch, which does not begin while it is staged. */
   readonly onPhase?: ((phase: Phase) => void) | undefined;
 }

@@ -168,8 +168,9 @@ export class Lane {
     options: LaneRunOptions = {},
   ): Promise<Ran> {
     const { modelId } = model;
-    const { state, boundMs, onPhase } = options;
+    const { state, boundMs, onPhase, isProbe = false } = options;
     const isStaged =
+      !isProbe &&
       this.#sent.length > 0 &&
       this.#sent.length === this.#outstanding &&
       state === undefined &&
@@ -198,7 +199,7 @@ export class Lane {
       loaded.states.set(stateId, state.mark);
       return ran;
     };
-    return this.#serial(work, isStaged ? "staged" : "run");
+    return this.#serial(work, isStaged ? "staged" : isProbe ? "other" : "run");
   }
 
   /** Frees what is kept of a state. */

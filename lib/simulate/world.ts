@@ -77,6 +77,8 @@ export class World {
   /** How many runs there were, and how many rows they had. */
   runs = 0;
   rows = 0;
+  /** Worlds so far: each is a page of its own. */
+  static #pages = 0;
   readonly #options: WorldOptions;
   readonly #lives: Set<(change: LifeChange) => void> = new Set();
   #events: Event[] = [];
@@ -240,12 +242,13 @@ export class World {
       memo: {
         get: (key) => memo.get(key) ?? null,
         set: (key, value) => {
-          memo.set(key, value);
+          if (value === null) memo.delete(key);
+          else memo.set(key, value);
         },
       },
       savesData: () => false,
       createImageBitmap: () => Promise.reject(new Error("There are no images here.")),
-      facts: { cores, isolated, jspi: true, wasm: true, workers: true, baseUrl: "https://app.test/" },
+      facts: { cores, isolated, jspi: true, wasm: true, workers: true, baseUrl: "https://app.test/", page: `page ${++World.#pages}` },
     };
   }
 }
