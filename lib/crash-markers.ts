@@ -21,10 +21,7 @@ interface Tried {
 }
 
 /** One try of a page, as it is written. */
-interface Marker {
-  readonly page: string;
-  readonly atMs: number;
-}
+type Marker = readonly [page: string, atMs: number];
 
 /** The markers that one engine writes, and those that it finds. */
 export class CrashMarkers {
@@ -37,7 +34,7 @@ export class CrashMarkers {
 
   /** Tells whether another page died within the last day while it tried this. */
   has(identity: string, candidate: Candidate): boolean {
-    return this.#read(keyOf(identity, candidate)).some(({ page }) => page !== this.#effects.facts.page);
+    return this.#read(keyOf(identity, candidate)).some(([page]) => page !== this.#effects.facts.page);
   }
 
   /** Says under which id a lane will try a candidate. */
@@ -51,8 +48,8 @@ export class CrashMarkers {
     if (tried === undefined) return;
     if (isTrying) {
       tried.tries += 1;
-      const { page } = this.#effects.facts;
-      this.#write(tried.key, [...this.#read(tried.key), { page, atMs: this.#effects.wallClock() }]);
+      const marker: Marker = [this.#effects.facts.page, this.#effects.wallClock()];
+      this.#write(tried.key, [...this.#read(tried.key), marker]);
     } else if (tried.tries > 0) {
       tried.tries -= 1;
       this.#remove(tried.key, 1);
@@ -77,23 +74,23 @@ export class CrashMarkers {
 
   #remove(key: string, count: number): void {
     let left = count;
-    const others = this.#read(key).filter(({ page }) => page !== this.#effects.facts.page || left-- <= 0);
+    const others = this.#read(key).filter(([page]) => page !== this.#effects.facts.page || left-- <= 0);
     this.#write(key, others);
   }
 
   /** Returns the markers that count. */
   #read(key: string): Marker[] {
     const now = this.#effects.wallClock();
-    const markers = (this.#effects.memo.get(key) ?? "").split(" ").map((text): Marker => {
-      const [page = "", atMs] = text.split("@");
-      return { page, atMs: Number(atMs) }; // not a number where nothing was written
-    });
-    return markers.filter(({ atMs }) => now >= atMs && now - atMs < DAY_MS);
+    try {
+      const markers = JSON.parse(this.#effects.memo.get(key) ?? "[]") as Marker[];
+      return markers.filter(([, atMs]) => now >= atMs && now - atMs < DAY_MS);
+    } catch {
+      return []; // written by something else
+    }
   }
 
   #write(key: string, markers: readonly Marker[]): void {
-    const text = markers.map(({ page, atMs }) => `${page}@${atMs}`).join(" ");
-    this.#effects.memo.set(key, text === "" ? null : text);
+    this.#effects.memo.set(key, markers.length === 0 ? null : JSON.stringify(markers));
   }
 }
 

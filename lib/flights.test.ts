@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { Signal } from "./abort.ts";
+import { SelvedgeError } from "./errors.ts";
 import { Flights } from "./flights.ts";
 import type { Ask } from "./flights.ts";
 import type { Tensor } from "./tensor.ts";
@@ -132,4 +133,31 @@ test("comparing that costs more than a twentieth of what it saves is given up fo
   const before = runs.length;
   void ask(asks(floats([3, 33])));
   expect(runs.length).toBe(before + 1);
+});
+
+test("one that is finished late is not waited for by what is rejected instead, nor by what has no deadline (core-B7)", () => {
+  const { ask, runs } = stage();
+  void ask(asks(floats(), { dueMs: 60, isRefusable: false }));
+  void ask(asks(floats(), { dueMs: 250 }));
+  expect(runs.length).toBe(2);
+  const other = floats([1, 1]);
+  void ask(asks(other, { dueMs: 60, isRefusable: false }));
+  void ask(asks(other));
+  expect(runs.length).toBe(4);
+  void ask(asks(other, { dueMs: 250, isRefusable: false }));
+  expect(runs.length).toBe(4);
+});
+
+test("where the first is too late one other runs for all; where a run fails each asks for itself (core-B7)", async () => {
+  const { ask, runs } = stage();
+  const all = Array.from({ length: 51 }, (_, i) => ask(asks(floats(), { dueMs: 100 + i })));
+  expect(runs.length).toBe(1);
+  runs[0]?.fail(new SelvedgeError("deadline-exceeded", "late"));
+  await expect(all[0]).rejects.toThrow("late");
+  await expect.poll(() => runs.length).toBe(2);
+  runs[1]?.fail(new SelvedgeError("internal", "a fault"));
+  await expect(all[1]).rejects.toThrow("a fault");
+  await expect.poll(() => runs.length).toBe(51);
+  for (const { answer } of runs) answer(3);
+  for (const one of all.slice(2)) expect((await one).y[0]).toBe(3);
 });

@@ -18,6 +18,8 @@ export interface OnLane {
   readonly message: LoadMessage;
   readonly lane: Lane;
   readonly facts: ModelFacts;
+  /** Throws where the model was unloaded meanwhile: a run would load it again. */
+  readonly assertWanted: () => void;
 }
 
 /** What a loader works with. */
@@ -50,7 +52,7 @@ export class Loader {
   #download: FetchOptions;
   #assets: Promise<Record<string, string>> | null = null;
   #facts: ModelFacts | null = null;
-  #ended: SelvedgeError | null = null;
+  #isEnded = false;
 
   constructor(plan: Plan, parts: LoaderParts) {
     this.plan = plan;
@@ -64,8 +66,8 @@ export class Loader {
   }
 
   /** Loads nothing any more: the model is unloaded. */
-  end(error: SelvedgeError): void {
-    this.#ended = error;
+  end(): void {
+    this.#isEnded = true;
   }
 
   /** Describes the inputs; known for a bare model once it was loaded. */
@@ -81,11 +83,11 @@ export class Loader {
   /** Loads a candidate onto a lane of its backend. */
   async on(candidate: Candidate): Promise<OnLane> {
     const { pool } = this.#parts;
-    if (this.#ended !== null) throw this.#ended;
+    this.#assertWanted();
     const coming = this.#message(candidate);
     pool.warm(candidate.backend);
     const message = await coming;
-    if (this.#ended !== null) throw this.#ended;
+    this.#assertWanted();
     const lane = pool.pick(candidate.backend, message.modelId);
     if (lane === undefined) throw new SelvedgeError("no-backend", `There is no ${candidate.backend} lane.`);
     const facts = await lane.load(message).catch((error: unknown) => {
@@ -94,8 +96,10 @@ export class Loader {
       if (isCrash) return lane.load(message);
       throw error;
     });
+    this.#assertWanted();
     this.#facts ??= facts;
-    return { message, lane, facts };
+    const assertWanted = this.#assertWanted.bind(this);
+    return { message, lane, facts, assertWanted };
   }
 
   /** Loads where a placement says, and gives what a model holds of it; the other candidates are what it can go down to. */
@@ -113,6 +117,10 @@ export class Loader {
       return this.#route(x, { code: "gpu-lost", text });
     });
     return { routes: [chosen, ...down], message, assignment: facts.assignment };
+  }
+
+  #assertWanted(): void {
+    if (this.#isEnded) throw new SelvedgeError("closed", `The model "${this.plan.name}" is unloaded.`);
   }
 
   #route(candidate: Candidate, why: Route["why"]): Route {

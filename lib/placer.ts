@@ -110,8 +110,7 @@ export class Placer {
 
   async #probe(loader: Loader, backend: BackendName, feeds: Feeds): Promise<Probe> {
     try {
-      const { message, lane } = await loader.on(candidateOf(loader, backend));
-      const started = probe(this.#effects, lane, message, feeds);
+      const started = probe(this.#effects, await loader.on(candidateOf(loader, backend)), feeds);
       started.ms.catch(() => undefined); // one that is not waited for to the end
       return started;
     } catch (error) {

@@ -2,8 +2,8 @@
 // takes long: a warm-up that compiles shaders may take minutes, and a worker that hangs has its watchdog. How long a
 // caller waits is its own affair; `soFarMs` is what it knows before the end.
 import type { Effects } from "./effects.ts";
-import type { Lane } from "./pool/lane.ts";
-import type { Feeds, LoadMessage } from "./pool/protocol.ts";
+import type { OnLane } from "./loader.ts";
+import type { Feeds } from "./pool/protocol.ts";
 import { ARRAY_TYPES, zeros } from "./tensor.ts";
 import type { Port, Tensor } from "./tensor.ts";
 
@@ -48,13 +48,16 @@ export interface Probe {
 }
 
 /** Starts to measure ms a run. */
-export function probe({ now }: Effects, lane: Lane, model: LoadMessage, feeds: Feeds): Probe {
+export function probe({ now }: Effects, { lane, message, assertWanted }: OnLane, feeds: Feeds): Probe {
   let begunMs: number | null = null;
   let fastest = Infinity;
   const onPhase = (phase: Phase): void => {
     if (phase === "running") begunMs ??= now();
   };
-  const run = async (): Promise<number> => (await lane.run(model, [feeds], { isProbe: true, onPhase })).runMs;
+  const run = async (): Promise<number> => {
+    assertWanted();
+    return (await lane.run(message, [feeds], { isProbe: true, onPhase })).runMs;
+  };
   const measure = async (): Promise<number> => {
     fastest = await run();
     const startMs = now();

@@ -1,5 +1,6 @@
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
+import { SelvedgeError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
 import { Results } from "./results.ts";
 import type { Answer, Lasting, ResultsParts } from "./results.ts";
@@ -44,28 +45,94 @@ test("the same question gets the kept answer, as a copy of its own", async () =>
   expect(results.read()).toEqual({ hits: 2, misses: 1, entries: 1, bytes: 4 });
 });
 
-test("the same question asked at once runs once; where that fails, each other asks itself", async () => {
-  const results = new Results({}, still);
+/** Runs that end when they are told to. */
+function manual() {
   const runs: { resolve: (answer: Answer) => void; reject: (error: Error) => void }[] = [];
   const run = (): Promise<Answer> =>
     new Promise((resolve, reject) => {
       runs.push({ resolve, reject });
     });
-  const asked = [1, 2, 3].map(() => results.answer("m", { x: tensor(1) }, run));
+  return { runs, run };
+}
+
+test("the same question asked at once runs once; where the first is cancelled one other runs for all (core-B7)", async () => {
+  const results = new Results({}, still);
+  const { runs, run } = manual();
+  const asked = Array.from({ length: 51 }, () => results.answer("m", { x: tensor(1) }, run));
   await expect.poll(() => runs.length).toBe(1);
   runs[0]?.reject(new Error("it was cancelled"));
   await expect(asked[0]).rejects.toThrow("it was cancelled");
+  await expect.poll(() => runs.length).toBe(2);
+  runs[1]?.reject(new SelvedgeError("deadline-exceeded", "late"));
   await expect.poll(() => runs.length).toBe(3);
-  for (const { resolve } of runs) resolve(answerOf([3]));
-  for (const answer of await Promise.all(asked.slice(1))) expect(answer.outputs["y"]?.data).toEqual(Float32Array.of(3));
+  runs[2]?.resolve(answerOf([3]));
+  const settled = await Promise.allSettled(asked);
+  expect(settled.filter(({ status }) => status === "fulfilled")).toHaveLength(49);
+  expect(runs).toHaveLength(3);
+});
 
-  const together = [1, 2, 3].map(() => results.answer("m", { x: tensor(2) }, run));
+test("where a run fails each other asks itself", async () => {
+  const results = new Results({}, still);
+  const { runs, run } = manual();
+  const asked = Array.from({ length: 4 }, () => results.answer("m", { x: tensor(1) }, run).catch(() => null));
+  await expect.poll(() => runs.length).toBe(1);
+  runs[0]?.reject(new SelvedgeError("model-invalid", "simulated"));
   await expect.poll(() => runs.length).toBe(4);
-  runs[3]?.resolve(answerOf([5]));
+  for (const { resolve } of runs) resolve(answerOf([3]));
+  expect((await Promise.all(asked)).map((x) => x?.outputs["y"]?.data[0])).toEqual([undefined, 3, 3, 3]);
+});
+
+test("a question waits for the same one only where that is as urgent (core-B7)", async () => {
+  const usual = { priority: 1, dueMs: Infinity, isRefusable: true, preempts: false, variant: "v" };
+  const cases: [Partial<typeof usual>, Partial<typeof usual>, boolean][] = [
+    [{}, {}, true],
+    [{ priority: 2 }, {}, false],
+    [{ priority: 0 }, {}, true],
+    [{}, { dueMs: 100 }, false],
+    [{ dueMs: 100 }, { dueMs: 100 }, true],
+    [{ dueMs: 100, isRefusable: false }, { dueMs: 200 }, false],
+    [{ dueMs: 100, isRefusable: false }, {}, false],
+    [{ dueMs: 100, isRefusable: false }, { dueMs: 200, isRefusable: false }, true],
+    [{ isRefusable: false }, {}, true],
+    [{ dueMs: 100 }, { dueMs: 200, isRefusable: false }, true],
+    [{}, { preempts: true }, false],
+    [{ preempts: true }, {}, true],
+  ];
+  for (const [first, second, joins] of cases) {
+    const results = new Results({}, still);
+    const { runs, run } = manual();
+    const ask = (terms: Partial<typeof usual>) => results.answer("m", { x: tensor(1) }, run, { ...usual, ...terms });
+    const one = ask(first);
+    await expect.poll(() => runs.length).toBe(1);
+    const two = ask(second);
+    await (joins ? new Promise((resolve) => setTimeout(resolve)) : expect.poll(() => runs.length).toBe(2));
+    const answer = answerOf([3]);
+    for (const { resolve } of runs) resolve({ ...answer, info: { ...answer.info, variant: "v" } });
+    await Promise.all([one, two]);
+    expect([first, second, runs.length]).toEqual([first, second, joins ? 1 : 2]);
+  }
+});
+
+test("the answer of another variant than was meant is not kept (core-C3)", async () => {
+  const results = new Results({}, still);
+  const terms = { priority: 1, dueMs: Infinity, isRefusable: true, preempts: false, variant: "f16" };
+  const ask = async (variant: string): Promise<boolean> => {
+    const answer = { outputs: { y: tensor(1) }, info: { ranMs: 100, isCached: false, variant } };
+    return (await results.answer("m f16", { x: tensor(1) }, () => Promise.resolve(answer), terms)).info.isCached;
+  };
+  expect([await ask("int8"), await ask("f16"), await ask("int8")]).toEqual([false, false, true]);
+});
+
+test("the same question asked at once gives each an answer of its own", async () => {
+  const results = new Results({}, still);
+  const { runs, run } = manual();
+  const together = [1, 2, 3].map(() => results.answer("m", { x: tensor(2) }, run));
+  await expect.poll(() => runs.length).toBe(1);
+  runs[0]?.resolve(answerOf([5]));
   const answers = await Promise.all(together);
   expect(answers.map(({ info }) => info.isCached).sort()).toEqual([false, true, true]);
   expect(new Set(answers.map(({ outputs }) => outputs["y"]?.data)).size).toBe(3); // each its own
-  expect(runs).toHaveLength(4);
+  expect(runs).toHaveLength(1);
 });
 
 test("what fails is not kept", async () => {
@@ -195,4 +262,70 @@ test("reading the device counts as a cost: a model for which it does not pay is 
   const results = new Results({}, { now: () => ms, wallClock: () => ms, lasting: slow });
   for (let i = 0; i < 60; i += 1) await ask(results, { x: tensor(i) });
   expect(results.read().misses).toBe(32);
+});
+
+test("what lasts is good for a week by default (store-B10)", async () => {
+  let ms = 0;
+  const lasting = device();
+  const page = (): Results => new Results({}, { now: () => 0, wallClock: () => ms, lasting });
+  await ask(page(), { x: tensor(1) });
+  expect([...lasting.entries.values()].map(({ untilMs }) => untilMs)).toEqual([7 * 86_400_000]);
+  ms = 7 * 86_400_000 + 1;
+  expect(await ask(page(), { x: tensor(1) })).toBe(true);
+});
+
+test("another release finds nothing of what lasts (store-B10)", async () => {
+  const lasting = device();
+  const parts: ResultsParts = { now: () => 0, wallClock: () => 0, lasting };
+  await ask(new Results({}, parts), { x: tensor(1) });
+  vi.resetModules();
+  vi.doMock("../version.ts", () => ({ RELEASE: "another" }));
+  const { Results: Other } = await import("./results.ts");
+  expect(await ask(new Other({}, parts), { x: tensor(1) })).toBe(true);
+  vi.doUnmock("../version.ts");
+  expect(lasting.entries.size).toBe(2);
+});
+
+test("what lies on the device and is no answer is none, whatever it is (store-B10)", async () => {
+  const right = { dtype: "float32", dims: [1], data: Float32Array.of(1) };
+  const info = { ranMs: 1, isCached: false };
+  const wrong: unknown[] = [
+    ...[null, 7, "a", [], {}, { "0": 666 }, { outputs: {} }, { outputs: null, info }, { info }],
+    ...[
+      { outputs: {}, info: {} },
+      { outputs: {}, info: { ...info, ranMs: NaN } },
+      { outputs: { y: null }, info },
+    ],
+    ...[{ dtype: "x" }, { dtype: "toString" }, { dims: "1" }, { dims: [2] }, { dims: [-1] }, { dims: [0.5] }].map(
+      (part) => ({ outputs: { y: { ...right, ...part } }, info }),
+    ),
+    ...[{ data: [1] }, { data: Int32Array.of(1) }, { dtype: "string" }, { dtype: "string", data: [1] }].map((part) => ({
+      outputs: { y: { ...right, ...part } },
+      info,
+    })),
+  ];
+  for (const value of wrong) {
+    const lasting: Lasting = { ...device(), read: () => Promise.resolve({ value, untilMs: Infinity }) };
+    expect(await ask(new Results({}, { ...still, lasting }), { x: tensor(1) })).toBe(true);
+  }
+  const texts = { dtype: "string", dims: [2], data: ["a", "b"] };
+  const value = { outputs: { y: right, z: texts }, info, decoded: {} };
+  const lasting: Lasting = { ...device(), read: () => Promise.resolve({ value, untilMs: Infinity }) };
+  expect(await ask(new Results({}, { ...still, lasting }), { x: tensor(1) })).toBe(false);
+});
+
+test("a request waits for the device no longer than until it is due (store-B11)", async () => {
+  const bounds: number[] = [];
+  const lasting: Lasting = {
+    ...device(),
+    read: (_, boundMs) => {
+      bounds.push(boundMs);
+      return Promise.resolve(null);
+    },
+  };
+  const results = new Results({}, { now: () => 50, wallClock: () => 0, lasting });
+  const terms = { priority: 1, isRefusable: true, preempts: false, variant: "v" };
+  for (const dueMs of [150, Infinity])
+    await results.answer("m", { x: tensor(dueMs) }, () => Promise.resolve(answerOf([1])), { ...terms, dueMs });
+  expect(bounds).toEqual([100, Infinity]);
 });

@@ -159,6 +159,38 @@ describe("reasons", () => {
   });
 });
 
+test.each([false, true])(
+  "a trace has what is asked in the turn it is, inputs %s, and its time counts from then (processing-M8)",
+  async (inputs) => {
+    const { world, engine, model } = await start();
+    const startMs = world.now;
+    await import("../observe/recorder.ts"); // real I/O, for which this world does not wait
+    const tracing = engine.trace({ seconds: 5, inputs });
+    const answers = [model.run(x(1)), model.run(x(2))];
+    await world.finish(Promise.all(answers));
+    await world.finish(model.run(x(3)));
+    await new Promise((resolve) => setImmediate(resolve));
+    await world.run(() => false, startMs + 6_000);
+    const trace = await tracing;
+    const told = trace.selvedge.told as readonly (readonly unknown[])[];
+    expect(JSON.stringify(told).match(/"arrived"/g)).toHaveLength(3);
+    expect(trace.selvedge).toMatchObject({ startMs, endMs: startMs + 5_000 });
+    const requests = trace.traceEvents.filter(({ ph, cat }) => ph === "b" && cat === "request");
+    expect(requests).toHaveLength(3);
+    expect(JSON.stringify(trace).match(/"base64"/g)?.length ?? 0).toBe(inputs ? 3 : 0);
+  },
+);
+
+test("a trace whose engine is closed at once ends with what there was (processing-M8)", async () => {
+  const { world, engine, model } = await start();
+  const tracing = engine.trace({ seconds: 5 });
+  const ran = model.run(x(1)).catch(() => null);
+  await engine.close();
+  await ran;
+  const trace = await tracing;
+  expect(JSON.stringify(trace.selvedge.told).match(/"arrived"/g)).toHaveLength(1);
+});
+
 test("an observer that throws harms nothing but itself", async () => {
   const caught: unknown[] = [];
   const others = process.listeners("uncaughtException");
