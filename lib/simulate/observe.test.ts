@@ -182,7 +182,7 @@ test.each([false, true])(
 );
 
 test("a trace whose engine is closed at once ends with what there was (processing-M8)", async () => {
-  const { world, engine, model } = await start();
+  const { engine, model } = await start();
   const tracing = engine.trace({ seconds: 5 });
   const ran = model.run(x(1)).catch(() => null);
   await engine.close();
