@@ -3,6 +3,7 @@
 // caller waits is its own affair; `soFarMs` is what it knows before the end.
 import type { Effects } from "./effects.ts";
 import type { OnLane } from "./loader.ts";
+import type { Phase } from "./pool/lane-options.ts";
 import type { Feeds } from "./pool/protocol.ts";
 import { ARRAY_TYPES, zeros } from "./tensor.ts";
 import type { Port, Tensor } from "./tensor.ts";
