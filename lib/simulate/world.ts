@@ -248,7 +248,15 @@ export class World {
       },
       savesData: () => false,
       createImageBitmap: () => Promise.reject(new Error("There are no images here.")),
-      facts: { cores, isolated, jspi: true, wasm: true, workers: true, baseUrl: "https://app.test/", page: `page ${++World.#pages}` },
+      facts: {
+        cores,
+        isolated,
+        jspi: true,
+        wasm: true,
+        workers: true,
+        baseUrl: "https://app.test/",
+        page: `page ${++World.#pages}`,
+      },
     };
   }
 }
