@@ -34,6 +34,7 @@ globalThis.app = {
     }
   },
   keepPage: (worker) => openCache({ assetsBase }).keepPage(worker),
+  forgetPage: (worker) => openCache({ assetsBase }).forgetPage(worker),
 };`;
 
 /** The site, and what it was asked for. */
@@ -124,7 +125,10 @@ test("a page under the service worker starts and answers without a network", asy
     site.close();
     site.asked.length = 0;
     server.asked = [];
-    await open(page, "/?again");
+    await open(page);
+    // A page with a query is one of many that look alike in nothing: none is kept, and none stands in for another.
+    await expect(page.goto(`${site.url}/?again`)).rejects.toThrow();
+    await open(page);
     expect(await page.evaluate("crossOriginIsolated")).toBe(true);
     expect(await page.evaluate(answer)).toEqual([2, 4, 6]);
     const later = await context.newPage();
@@ -170,6 +174,25 @@ test("a network that is silent is not waited for where a copy is kept", async ({
   site.trick = "silence";
   await open(page);
   expect(site.asked.filter((path) => path === "/app.js").length).toBeGreaterThan(1);
+});
+
+test("forgetPage removes every copy, and with its address the service worker too (store-B2)", async ({ page }) => {
+  await open(page);
+  const state = `Promise.all([
+    caches.open("selvedge-offline").then((cache) => cache.keys()).then((keys) => keys.length > 0),
+    navigator.serviceWorker.getRegistrations().then((list) => list.length),
+  ])`;
+  await keepPage(page);
+  expect(await page.evaluate(state)).toEqual([true, 1]);
+  expect(await page.evaluate("app.forgetPage()")).toBe(true);
+  expect(await page.evaluate(state)).toEqual([false, 1]);
+  await keepPage(page);
+  expect(await page.evaluate('app.forgetPage("/worker.js")')).toBe(true);
+  expect(await page.evaluate(state)).toEqual([false, 0]);
+  expect(await page.evaluate('app.forgetPage("/worker.js")')).toBe(true); // the look above made the cache anew
+  expect(await page.evaluate('app.forgetPage("/worker.js")')).toBe(false);
+  site.close();
+  await expect(page.goto(site.url)).rejects.toThrow();
 });
 
 test("a service worker that keeps nothing, or is beside the page, is an error that names the fix", async ({ page }) => {

@@ -8,7 +8,7 @@ import type { StoreContents, StoredFile } from "./cache/protocol.ts";
 import type { StoredBundle } from "./cache/shelf.ts";
 import { browserEffects } from "./effects.ts";
 import type { Effects, ScriptUrl } from "./effects.ts";
-import { keepPage } from "./effects-offline.ts";
+import { forgetPage, keepPage } from "./effects-offline.ts";
 import { persistStorage } from "./effects-storage.ts";
 import { SelvedgeError } from "./errors.ts";
 import type { KeptPage } from "./service-worker.ts";
@@ -111,6 +111,14 @@ export class ModelCache {
    */
   keepPage(serviceWorker: string | URL): Promise<KeptPage | null> {
     return this.#keepPage(resolveAddress(serviceWorker, this.#baseUrl));
+  }
+
+  /**
+   * Removes all that service workers kept of this site's pages. With the service worker's address it is unregistered too;
+   * else it keeps the pages that are opened from then on. Returns whether there was anything to remove.
+   */
+  forgetPage(serviceWorker?: string | URL): Promise<boolean> {
+    return forgetPage(serviceWorker === undefined ? null : resolveAddress(serviceWorker, this.#baseUrl));
   }
 
   /** Ends the worker. */

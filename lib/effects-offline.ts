@@ -3,6 +3,7 @@
 import { SelvedgeError } from "./errors.ts";
 import type { Assets } from "./assets.ts";
 import type { ScriptUrl } from "./effects.ts";
+import { OFFLINE_CACHE } from "./service-worker.ts";
 import type { KeepAnswer, KeepMessage, KeptPage, PagePart } from "./service-worker.ts";
 
 /** How long a service worker may take to say that it heard. */
@@ -28,6 +29,22 @@ export async function keepPage(script: string | ScriptUrl, builds: readonly Asse
   return ask(worker, { selvedge: "keep", parts: partsOf(builds) });
 }
 
+/**
+ * Removes every copy that a service worker kept of this site's pages; with an address, unregisters the service worker
+ * there as well. Returns whether there was anything to remove.
+ */
+export async function forgetPage(script: string | null): Promise<boolean> {
+  const { serviceWorker } = navigator as Partial<Navigator>;
+  let isRemoved = false;
+  // First the worker: it would keep the next page anew.
+  for (const registration of (script === null ? undefined : await serviceWorker?.getRegistrations()) ?? []) {
+    const { active, waiting, installing } = registration;
+    if ([active, waiting, installing].some((worker) => worker?.scriptURL === script))
+      isRemoved = (await registration.unregister()) || isRemoved;
+  }
+  return ("caches" in globalThis && (await caches.delete(OFFLINE_CACHE))) || isRemoved;
+}
+
 /** Lists what this page was made of so far. */
 function partsOf(builds: readonly Assets[]): PagePart[] {
   const parts = new Map<string, boolean>();
@@ -35,7 +52,8 @@ function partsOf(builds: readonly Assets[]): PagePart[] {
     const [url = ""] = new URL(address, location.href).href.split("#");
     if (new URL(url).origin === location.origin) parts.set(url, isShell || parts.get(url) === true);
   };
-  add(location.href, true);
+  // No document is kept under a query.
+  add(location.origin + location.pathname, true);
   for (const entry of performance.getEntriesByType("resource") as PerformanceResourceTiming[])
     add(entry.name, !NO_SHELL.test(entry.initiatorType));
   const begun = builds.filter(({ workerUrl }) => parts.has(workerUrl));
@@ -69,6 +87,8 @@ function ask(worker: ServiceWorker, message: KeepMessage): Promise<KeptPage> {
     port1.onmessage = ({ data }: MessageEvent<KeepAnswer>) => {
       clearTimeout(silence);
       if ("kept" in data) resolve(data);
+      if ("error" in data)
+        reject(new SelvedgeError("worker-crashed", `The service worker could not keep this page: ${data.error}`));
     };
     worker.addEventListener("statechange", () => {
       if (worker.state === "redundant") reject(gone());

@@ -11,6 +11,9 @@ export interface TensorLike {
   readonly data?: unknown;
 }
 
+/** Largest dim that every build of ONNX Runtime holds. */
+const DIM_MAX = 2 ** 31 - 1;
+
 /** Arrays that are as good as the one that carries a dtype. */
 const ALSO: Partial<Record<Dtype, string>> = { float16: "Float16Array", uint8: "Uint8ClampedArray" };
 
@@ -32,6 +35,9 @@ export function checkFeeds(ports: readonly Port[], feeds: Readonly<Record<string
 /** Checks that every input is there and no other. */
 export function checkNames(ports: readonly Port[], feeds: object): void {
   const names = (): string => ports.map((port) => `"${port.name}"`).join(", ");
+  // An object can't carry it: an assignment to it sets the prototype.
+  if (ports.some(({ name }) => name === "__proto__"))
+    throw new TypeError('inputs: the model has an input "__proto__"; rename it in the model');
   for (const name of Object.keys(feeds))
     if (!ports.some((port) => port.name === name))
       throw new TypeError(`inputs: the model has no input "${name}", only ${names()}`);
@@ -55,10 +61,10 @@ function checkShape(port: Port, { dtype, dims }: TensorLike): number[] {
       throw new RangeError(`${at}: dims must be whole numbers of 0 and up, got ${showDims(dims)}`);
   const sizes = dims as number[];
   if (port.dims.length > 0 && sizes.length !== port.dims.length)
-    throw new RangeError(`${at}: expected ${port.dims.length} dims ${showDims(port.dims)}, got ${showDims(sizes)}`);
+    throw new RangeError(`${at}: expected ${port.dims.length} dims ${showPort(port)}, got ${showDims(sizes)}`);
   for (const [axis, want] of port.dims.entries())
     if (typeof want === "number" && sizes[axis] !== want)
-      throw new RangeError(`${at}: dim ${axis} must be ${want} (${showDims(port.dims)}), got ${showDims(sizes)}`);
+      throw new RangeError(`${at}: dim ${axis} must be ${want} (${showPort(port)}), got ${showDims(sizes)}`);
   return sizes;
 }
 
@@ -97,15 +103,31 @@ function checkData(at: string, dtype: Dtype, dims: readonly number[], data: unkn
   const array = data as ArrayLike<unknown>;
   const count = dims.reduce((product, dim) => product * dim, 1);
   if (dtype === "string") {
-    const wrong = Array.from(array).findIndex((value) => typeof value !== "string");
-    if (wrong >= 0) throw new TypeError(`${at}: string data holds ${show(array[wrong])}`);
+    const values = Array.from(array);
+    const wrong = values.findIndex((value) => typeof value !== "string");
+    if (wrong >= 0) throw new TypeError(`${at}: string data holds ${show(values[wrong])}`);
+    // ONNX Runtime takes C strings, which end there.
+    const cut = (values as string[]).findIndex((value) => value.includes("\0"));
+    if (cut >= 0)
+      throw new TypeError(`${at}: element ${cut} holds the character NUL, at which ONNX Runtime cuts a string`);
   } else if (count > 0 && (data as ArrayBufferView).buffer.byteLength === 0) {
     throw new TypeError(`${at}: its buffer is empty or detached (was it transferred before?)`);
   }
   if (array.length !== count)
     throw new RangeError(`${at}: dims ${showDims(dims)} need ${count} elements, data has ${array.length}`);
+  // Beside a dim of 0 a dim of any size needs no elements.
+  if (dims.some((dim) => dim > DIM_MAX))
+    throw new RangeError(`${at}: a dim must be at most ${DIM_MAX}, got ${showDims(dims)}`);
 }
 
 function showDims(dims: readonly unknown[]): string {
-  return `[${dims.map(String).join(", ")}]`;
+  const shown = dims.map((dim) =>
+    typeof dim === "bigint" ? `${dim}n` : typeof dim === "string" ? `"${dim}"` : String(dim),
+  );
+  return `[${shown.join(", ")}]`;
+}
+
+/** Shows the dims that a port takes, symbols by their names. */
+function showPort({ dims }: Port): string {
+  return `[${dims.join(", ")}]`;
 }

@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { BundleInput } from "./bundle.ts";
 import { browserEffects } from "./effects.ts";
-import { takeInputs as takeAtOnce } from "./inputs.ts";
+import { Slab, takeInputs as takeAtOnce, takeTensor } from "./inputs.ts";
 import type { ImageInput, Inputs } from "./inputs.ts";
 import { ARRAY_TYPES, zeros } from "./tensor.ts";
 import type { NumericDtype, Port } from "./tensor.ts";
@@ -178,4 +178,118 @@ test("a text stands for its pieces and for what goes with them; several are a ba
   await expect(
     takeInputs(effects, { ports: [{ ...ids, text: undefined }], images: {} }, { ids: "a" }, false),
   ).rejects.toThrow('expected { dtype, dims, data }, got "a"');
+});
+
+const picture = { resize: { mode: "exact", width: 4, height: 4 }, channels: "rgb", layout: "nchw" } as const;
+const pictures = (...names: string[]) => ({
+  ports: names.map((name): Port => ({ name, dtype: "float32", dims: [1, 3, 4, 4], batchAxis: 0 })),
+  images: Object.fromEntries(names.map((name) => [name, picture])),
+});
+/** A bitmap that notes when it is closed. */
+const bitmap = (closed: unknown[], name: unknown): ImageBitmap =>
+  ({ width: 1, height: 1, close: () => closed.push(name) });
+
+test("pictures are all taken in the turn of the call (processing-M1)", async () => {
+  const asked: unknown[] = [];
+  const canvas = { width: 1, height: 1 } as ImageInput;
+  const data = new Uint8ClampedArray(4).fill(10);
+  const createImageBitmap = async (source: ImageBitmapSource): Promise<ImageBitmap> => {
+    asked.push(source);
+    await Promise.resolve();
+    return bitmap([], "");
+  };
+  const inputs = { a: canvas, b: canvas, c: { width: 1, height: 1, data, colorSpace: "srgb" } as ImageData };
+  const taken = takeAtOnce({ ...effects, createImageBitmap }, pictures("a", "b", "c"), inputs, false);
+  expect(asked).toEqual([canvas, canvas]);
+  data.fill(212);
+  expect((await taken)["c"]).toMatchObject({ image: { data: new Uint8ClampedArray(4).fill(10) } });
+});
+
+test("pictures that came are closed where another can't be decoded (core-C4)", async () => {
+  const closed: unknown[] = [];
+  const [good, bad] = [{}, { isBad: true }] as ImageInput[];
+  const createImageBitmap = (source: ImageBitmapSource): Promise<ImageBitmap> =>
+    "isBad" in source ? Promise.reject(new Error("decode")) : Promise.resolve(bitmap(closed, "good"));
+  const inputs = { a: good, b: bad, c: good } as Inputs;
+  const taken = takeInputs({ ...effects, createImageBitmap }, pictures("a", "b", "c"), inputs, false);
+  await expect(taken).rejects.toThrow('input "b"');
+  expect(closed).toEqual(["good", "good"]);
+});
+
+test.each([
+  ["display-p3", { data: new Uint8ClampedArray(4), colorSpace: "display-p3" }, true],
+  ["rgba-float16", { data: { [Symbol.toStringTag]: "Float16Array", length: 4 }, colorSpace: "srgb" }, true],
+  ["8-bit sRGB", { data: new Uint8ClampedArray(4), colorSpace: "srgb" }, false],
+])("ImageData of %s: the browser converts all but 8-bit sRGB (processing-M2)", async (_, kind, isConverted) => {
+  const asked: unknown[] = [];
+  const converted = bitmap([], "");
+  const createImageBitmap = (source: ImageBitmapSource): Promise<ImageBitmap> => {
+    asked.push(source);
+    return Promise.resolve(converted);
+  };
+  const source = { width: 1, height: 1, ...kind } as ImageData;
+  const taken = await takeInputs({ ...effects, createImageBitmap }, pictures("a"), { a: source }, false);
+  expect(asked).toEqual(isConverted ? [source] : []);
+  if (isConverted) expect(taken["a"]).toEqual({ kind: "image", image: converted });
+});
+
+test("ImageData is copied: what is drawn over it afterwards does not reach the request (processing-mutant-inputs-3)", async () => {
+  const data = new Uint8ClampedArray(4).fill(7);
+  const taken = takeInputs(effects, pictures("a"), { a: { width: 1, height: 1, data } as ImageData }, false);
+  data.fill(9);
+  expect((await taken)["a"]).toEqual({
+    kind: "image",
+    image: { width: 1, height: 1, data: new Uint8ClampedArray(4).fill(7) },
+  });
+});
+
+test("a picture that can't be decoded leaves the tensor beside it whole, even with transfer (processing-L11)", async () => {
+  const broken = { ...effects, createImageBitmap: () => Promise.reject(new Error("decode")) };
+  const { ports, images } = pictures("a");
+  const data = new Float32Array(24);
+  const inputs = { a: {} as ImageInput, x: { ...good.x, data } };
+  await expect(takeInputs(broken, { ports: [...ports, x], images }, inputs, true)).rejects.toThrow('input "a"');
+  expect(data.byteLength).toBe(96);
+});
+
+test("a WebAssembly memory, which can't be moved, is copied (processing-L11)", async () => {
+  const { buffer } = new WebAssembly.Memory({ initial: 1 });
+  const bytes: Port = { name: "x", dtype: "uint8", dims: ["n"], batchAxis: null };
+  const inputs = { x: { dtype: "uint8", dims: [2 ** 16], data: new Uint8Array(buffer).fill(5) } } as const;
+  const taken = await takeInputs(effects, { ports: [bytes], images: {} }, inputs, true);
+  expect(buffer.byteLength).toBe(2 ** 16);
+  expect(taken["x"]).toMatchObject({ tensor: { data: new Uint8Array(2 ** 16).fill(5) } });
+});
+
+test("with transfer a view of a part of its buffer gives that part alone (processing-mutant-inputs-2)", async () => {
+  const whole = Float32Array.from({ length: 8 }, (_, i) => i);
+  const port: Port = { name: "x", dtype: "float32", dims: ["n"], batchAxis: null };
+  for (const [from, to] of [
+    [0, 3],
+    [2, 5],
+    [5, 8],
+  ] as const) {
+    const inputs = { x: { dtype: "float32", dims: [3], data: whole.subarray(from, to) } } as const;
+    const taken = await takeInputs(effects, { ports: [port], images: {} }, inputs, true);
+    expect(taken["x"]).toMatchObject({ tensor: { data: whole.slice(from, to) } });
+    expect(whole.byteLength).toBe(32);
+  }
+});
+
+test("small inputs of any size share a buffer, each from a multiple of eight bytes on (processing-mutant-inputs-1)", () => {
+  const slab = new Slab();
+  for (const bytes of [1, 3, 7, 8, 9]) {
+    slab.copy(new Uint8Array(bytes));
+    const floats = takeTensor({ dtype: "float64", dims: [2], data: Float64Array.of(bytes, 2) }, false, slab);
+    expect(floats.data).toEqual(Float64Array.of(bytes, 2));
+    expect((floats.data as Float64Array).byteOffset % 8).toBe(0);
+  }
+});
+
+test("sizes of symbolic dims that are known before count as those of an input", async () => {
+  const symbols = new Map([["batch", { size: 1, input: "state" }]]);
+  await expect(takeInputs(effects, { ...accepts, symbols }, good, false)).rejects.toThrow(
+    'input "x": "batch" is 2, but 1 in input "state"',
+  );
+  expect(symbols.size).toBe(1);
 });

@@ -39,10 +39,13 @@ export type Inputs = Readonly<Record<string, TensorInput | ImageInput | TextInpu
 export interface Accepts {
   readonly ports: readonly BundleInput[];
   readonly images: Readonly<Record<string, ImageSpec>>;
+  /** Sizes of symbolic dims that are known before the inputs. Default: none. */
+  readonly symbols?: Symbols;
 }
 
 /**
- * Checks inputs and copies them, or moves them where `transfer` is true. Images are decoded off the main thread.
+ * Checks inputs and copies them, or moves them where `transfer` is true. Images are decoded off the main thread. Beside
+ * an image tensors are copied whatever `transfer` says: one that can't be decoded leaves the caller's buffers whole.
  * @throws TypeError for a wrong kind (missing or unknown name, dtype, array class, detached buffer, no image).
  * @throws RangeError for a wrong size (rank, dim, element count, empty batch).
  */
@@ -56,7 +59,7 @@ export function takeInputs(
   const { tensors, images, texts } = checkInputs(accepts, inputs);
   const feeds: Record<string, WireValue> = {};
   for (const [name, each] of texts) feeds[name] = { kind: "text", texts: each };
-  const shared = transfer ? countBuffers(tensors) : null;
+  const shared = transfer && images.length === 0 ? countBuffers(tensors) : null;
   for (const [name, tensor] of tensors) {
     const taken = takeTensor(tensor, shared?.get(bufferOf(tensor)) === 1, slab);
     feeds[name] = { kind: "tensor", tensor: taken };
@@ -69,16 +72,16 @@ async function takeImages(
   feeds: Record<string, WireValue>,
   images: readonly [string, ImageInput][],
 ): Promise<Feeds> {
-  try {
-    for (const [name, source] of images) {
-      const image = await takeImage(effects, name, source);
-      feeds[name] = { kind: "image", image };
+  // All in one turn: what the caller does after the call must not reach the second image either.
+  const taken = await Promise.allSettled(images.map(([name, source]) => takeImage(effects, name, source)));
+  for (const [i, result] of taken.entries())
+    if (result.status === "fulfilled") feeds[images[i]?.[0] ?? ""] = { kind: "image", image: result.value };
+  for (const result of taken)
+    if (result.status === "rejected") {
+      release(feeds); // the copies of the others
+      throw result.reason;
     }
-    return feeds;
-  } catch (error) {
-    release(feeds); // the copies of those before
-    throw error;
-  }
+  return feeds;
 }
 
 /** What is larger than this has a buffer of its own. */
@@ -109,7 +112,7 @@ export class Slab {
 
 /** Checks inputs without taking them; separate so that all tensors are known good before any buffer moves. */
 function checkInputs(
-  { ports, images: specs }: Accepts,
+  { ports, images: specs, symbols: known }: Accepts,
   inputs: Inputs,
 ): { tensors: [string, TensorInput][]; images: [string, ImageInput][]; texts: Map<string, readonly string[]> } {
   if (typeof inputs !== "object" || inputs === null)
@@ -123,11 +126,15 @@ function checkInputs(
     if (each.length === 0 || each.some((x) => typeof x !== "string"))
       throw new TypeError(`input "${name}": expected a text, or one or more in an array`);
     texts.set(name, each);
-    (filled ??= new Set()).add(text.mask).add(text.types);
+    for (const other of [text.mask, text.types]) {
+      if (other !== undefined && inputs[other] !== undefined)
+        throw new TypeError(`inputs: beside a text in "${name}" there is no input "${other}": the text fills it`);
+      (filled ??= new Set()).add(other);
+    }
   }
   const wanted = filled === null ? ports : ports.filter(({ name }) => !filled?.has(name));
   checkNames(wanted, inputs);
-  const symbols: Symbols = new Map();
+  const symbols: Symbols = new Map(known);
   const tensors: [string, TensorInput][] = [];
   const images: [string, ImageInput][] = [];
   for (const port of wanted) {
@@ -174,12 +181,19 @@ export function takeTensor(value: TensorInput, transfer: boolean, slab: Slab | n
     const data = new Kind(small.buffer, small.at, view.byteLength / Kind.BYTES_PER_ELEMENT);
     return { dtype: value.dtype, dims, data };
   }
-  const whole = view.byteOffset === 0 && view.byteLength === view.buffer.byteLength;
   const buffer =
-    transfer && whole && view.buffer instanceof ArrayBuffer
-      ? structuredClone(view.buffer, { transfer: [view.buffer] })
-      : new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice().buffer;
+    (transfer ? moved(view) : null) ?? new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice().buffer;
   return { dtype: value.dtype, dims, data: arrayOver(value.dtype, buffer) };
+}
+
+/** Moves the buffer of a view; null where it is shared, larger than the view, or a WebAssembly memory. */
+function moved({ buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>): ArrayBuffer | null {
+  if (byteOffset !== 0 || byteLength !== buffer.byteLength || !(buffer instanceof ArrayBuffer)) return null;
+  try {
+    return structuredClone(buffer, { transfer: [buffer] });
+  } catch {
+    return null;
+  }
 }
 
 /** Frees the copies that were made of images; not before all that posts them has ended. */
@@ -196,13 +210,17 @@ async function takeImage(effects: Effects, name: string, source: ImageInput): Pr
     const { width, height, data } = source;
     if (data.length !== width * height * 4 || data.length === 0)
       throw new TypeError(`input "${name}": its buffer is empty or detached (was it transferred before?)`);
-    return { width, height, data: new Uint8ClampedArray(data) };
+    // Anything but 8-bit sRGB is converted by the browser.
+    const { colorSpace = "srgb" } = source as Partial<ImageData>;
+    if (kindOf(data) === "Uint8ClampedArray" && colorSpace === "srgb")
+      return { width, height, data: new Uint8ClampedArray(data) };
   }
   if (source instanceof Blob) return source; // decoded in the worker: it can't change meanwhile
   try {
     // A frame is shared with the worker; a bitmap would be copied twice, on the main thread.
     if (kindOf(source) === "VideoFrame") return (source as VideoFrame).clone();
-    if (kindOf(source) === "HTMLVideoElement" && "VideoFrame" in globalThis) return new VideoFrame(source);
+    if (kindOf(source) === "HTMLVideoElement" && "VideoFrame" in globalThis)
+      return new VideoFrame(source as HTMLVideoElement);
     return await effects.createImageBitmap(source);
   } catch (error) {
     throw new TypeError(`input "${name}": this browser can't decode it as an image`, { cause: error });

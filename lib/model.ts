@@ -233,9 +233,10 @@ export class Model {
     work: (feeds: Feeds, calledMs: number) => Promise<RunResult>,
   ): Promise<RunResult> {
     const { effects, counters } = this.#parts;
-    const { signal, transfer = false } = options;
+    // What is none is refused below, by a rejection.
+    const { signal, transfer = false } = (options as AskOptions | null) ?? {};
     // A mistake in it is told below; until then it counts as what is usual.
-    const priority = PRIORITIES.find((x) => x === options.priority) ?? "normal";
+    const priority = PRIORITIES.find((x) => x === (options as AskOptions | null)?.priority) ?? "normal";
     const startMs = effects.now();
     counters.asked(priority);
     const done = (result: RunResult): RunResult => {
@@ -272,13 +273,14 @@ export class Model {
 
   #settled(
     priority: Priority,
-    { deadlineMs }: AskOptions,
+    options: AskOptions | null,
     ms: number,
     outcome: Settled["outcome"],
     code: Settled["code"],
     info: RunInfo | null,
   ): void {
     const { counters, observe, name } = this.#parts;
+    const deadlineMs = options?.deadlineMs;
     const isLate = outcome === "done" && deadlineMs !== undefined && ms > deadlineMs;
     counters.settled(priority, outcome, ms, isLate);
     if (observe === null) return;

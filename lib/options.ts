@@ -115,7 +115,7 @@ export interface RunOptions {
   readonly preempt?: boolean | undefined;
   /** Cancels: a queued request is removed, a running one is settled at once; rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Moves the inputs' buffers instead of copying them; they are detached afterwards. Default false. */
+  /** Moves the inputs' buffers instead of copying them; they are detached afterwards. What can't be moved is copied: a part of a buffer, one buffer of two inputs, tensors beside an image. Default false. */
   readonly transfer?: boolean | undefined;
   /** Answers from memory where the same inputs were asked before, and keeps the answer; tensors and texts only. Default: as the load says. */
   readonly cache?: boolean | undefined;
@@ -266,9 +266,23 @@ export function checkLoadOptions(options: LoadOptions): void {
       throw new TypeError(`${key}: expected a string, got ${show(options[key])}`);
 }
 
+/** Names of the options of a run. */
+const RUN_OPTIONS: readonly (keyof RunOptions)[] = [
+  ...(["priority", "deadlineMs", "onLate", "preempt", "signal", "transfer", "cache"] as const),
+];
+
 /** Checks the options of a run. */
-export function checkRunOptions({ priority, deadlineMs, onLate, cache }: AskOptions): void {
+export function checkRunOptions(options: AskOptions): void {
+  known("run", options, RUN_OPTIONS);
+  checkRun(options);
+}
+
+function checkRun({ priority, deadlineMs, onLate, preempt, signal, transfer, cache }: AskOptions): void {
   truth("cache", cache);
+  truth("transfer", transfer);
+  truth("preempt", preempt);
+  if (signal !== undefined && typeof (signal as Partial<Signal> | null)?.throwIfAborted !== "function")
+    throw new TypeError(`signal: expected an AbortSignal, got ${show(signal)}`);
   if (priority !== undefined) oneOf("priority", priority, PRIORITIES);
   if (onLate !== undefined) oneOf("onLate", onLate, ["reject", "finish"]);
   range("deadlineMs", deadlineMs, 1, 86_400_000);
@@ -276,6 +290,8 @@ export function checkRunOptions({ priority, deadlineMs, onLate, cache }: AskOpti
 
 /** Checks the options of `model.map`. */
 export function checkMapOptions(options: MapOptions): void {
+  known("map", options, [...RUN_OPTIONS, "concurrency", "ordered", "errors"]);
+  checkRun(options);
   whole("concurrency", options.concurrency, 1, 100_000);
   if (options.errors !== undefined) oneOf("errors", options.errors, ["stop", "yield"]);
   truth("ordered", options.ordered);
@@ -288,6 +304,8 @@ export function checkStatefulOptions(options: StatefulOptions): void {
 }
 
 function known(call: string, options: object, names: readonly string[]): void {
+  if (typeof options !== "object" || (options as unknown) === null)
+    throw new TypeError(`${call}: expected an object of options, got ${show(options)}`);
   for (const name of Object.keys(options))
     if (!names.includes(name)) throw new TypeError(`${call}: there is no option "${name}", only ${names.join(", ")}`);
 }

@@ -4,6 +4,10 @@
 // Models are not its business: `bundle.json` and chunks pass by untouched, since the store has them, checked by their
 // hashes (`selvedge/cache`). Kept are documents, scripts, styles, fonts, workers and WebAssembly of the same origin.
 //
+// A copy outlives the user who saw it: whoever opens the address next gets it. So nothing is kept that the server calls
+// private or that varies by user, no document with a query and none in a frame, and a copy goes as soon as its server
+// says one of these. The number of copies is bounded; documents are evicted first, the one written longest ago before.
+//
 // The network comes first. A kept copy is given where the network is away, fails, or is silent for long; so a page is
 // never older than it must be, and this needs no list of files and no version. Copies are kept as they came, with all
 // headers: a worker under cross-origin isolation needs its own, and WebAssembly that is compiled while it comes its type.
@@ -16,6 +20,8 @@ export interface OfflineOptions {
   readonly patienceMs?: number | undefined;
   /** How long a copy is kept that the server did not send anew, in days. Default: 60. */
   readonly keepDays?: number | undefined;
+  /** How many copies are kept at most. Default: 500. */
+  readonly maxEntries?: number | undefined;
 }
 
 /** What of a service worker's global scope is used: pass `self`. */
@@ -37,8 +43,8 @@ export interface KeepMessage {
   readonly parts: readonly PagePart[];
 }
 
-/** The answers: that it was heard, and what came of it. */
-export type KeepAnswer = { readonly heard: true } | KeptPage;
+/** Answers: that the message was heard, then the outcome or the reason why there is none. */
+export type KeepAnswer = { readonly heard: true } | KeptPage | { readonly error: string };
 
 /** What is kept of a page. */
 export interface KeptPage {
@@ -62,10 +68,13 @@ interface MessageHeard extends Extendable {
   readonly ports: readonly MessagePort[];
 }
 
-const CACHE = "selvedge-offline";
+/** Name of the cache that holds the copies. */
+export const OFFLINE_CACHE = "selvedge-offline";
 const SHELL: ReadonlySet<string> = new Set([
-  ...["audioworklet", "document", "font", "iframe", "manifest", "script", "sharedworker", "style", "worker"],
+  ...["audioworklet", "document", "font", "manifest", "script", "sharedworker", "style", "worker"],
 ]);
+/** Headers of a request by which a response must not vary to be kept. */
+const PERSONAL = /(^|,)\s*(\*|cookie|authorization)\s*(,|$)/i;
 /** A copy as old as this is written anew though it did not change, so that it is not taken for one out of use. */
 const RENEW_MS = 7 * 86_400_000;
 
@@ -78,42 +87,73 @@ const RENEW_MS = 7 * 86_400_000;
  * keepOffline(self, { also: (request) => request.destination === "image" });
  */
 export function keepOffline(scope: OfflineScope, options: OfflineOptions = {}): void {
-  const { also = () => false, patienceMs = 4_000, keepDays = 60 } = options;
+  const { also = () => false, patienceMs = 4_000, keepDays = 60, maxEntries = 500 } = options;
   if (typeof also !== "function") throw new TypeError(`also must be a function, not ${typeof also}`);
-  for (const [name, value] of Object.entries({ patienceMs, keepDays }))
+  for (const [name, value] of Object.entries({ patienceMs, keepDays, maxEntries }))
     if (!(value > 0)) throw new RangeError(`${name} must be a number above 0, not ${String(value)}`);
   const isKept = (request: Request): boolean =>
     new URL(request.url).origin === location.origin &&
     request.method === "GET" &&
     !request.headers.has("range") &&
-    (request.mode === "navigate" || SHELL.has(request.destination) || isWasm(request.url) || also(request));
+    !request.headers.has("authorization") &&
+    (isDocument(request)
+      ? new URL(request.url).search === ""
+      : request.mode !== "navigate" && (SHELL.has(request.destination) || isWasm(request.url) || also(request)));
 
   scope.addEventListener("fetch", (heard) => {
     const event = heard as unknown as FetchHeard;
-    if (isKept(event.request)) event.respondWith(answer(event, patienceMs));
+    if (isKept(event.request)) event.respondWith(answer(event, patienceMs, maxEntries));
   });
   scope.addEventListener("message", (heard) => {
     const event = heard as unknown as MessageHeard;
     const [port] = event.ports;
     if (!isKeep(event.data) || port === undefined) return;
-    port.postMessage({ heard: true } satisfies KeepAnswer);
-    const parts = event.data.parts.map(({ url, isShell }) => ({ request: new Request(url), isShell }));
-    const wanted = parts.filter(({ request, isShell }) => isKept(request) || (isShell && isOurs(request.url)));
-    const work = forgetOld(keepDays)
-      .then(() => keepAll(wanted.map((x) => x.request)))
-      .then((kept) => {
-        port.postMessage(kept satisfies KeepAnswer);
-      });
-    event.waitUntil(work);
+    const tell = (answer: KeepAnswer): void => {
+      port.postMessage(answer);
+    };
+    tell({ heard: true });
+    const work = async (): Promise<KeptPage> => {
+      const { wanted, failed } = readParts(event.data, isKept);
+      await forgetOld(keepDays);
+      const page = await keepAll(wanted, maxEntries);
+      return { ...page, failed: [...failed, ...page.failed] };
+    };
+    event.waitUntil(
+      work().then(tell, (error: unknown) => {
+        tell({ error: String(error) });
+      }),
+    );
   });
 }
 
+/**
+ * Reads the parts of a page that are to be kept; an address that can't be read counts as failed.
+ * @throws TypeError where the message names no parts
+ */
+function readParts(
+  data: unknown,
+  isKept: (request: Request) => boolean,
+): { readonly wanted: readonly Request[]; readonly failed: readonly string[] } {
+  const { parts } = data as Partial<KeepMessage>;
+  if (!Array.isArray(parts)) throw new TypeError("keep: the message names no parts");
+  const [wanted, failed]: [Request[], string[]] = [[], []];
+  for (const part of parts as readonly (Partial<PagePart> | null)[])
+    try {
+      if (typeof part?.url !== "string") throw new TypeError("a part has no address");
+      const request = new Request(part.url);
+      if (isKept(request) || (part.isShell && isOurs(request.url))) wanted.push(request);
+    } catch {
+      failed.push(String(part?.url));
+    }
+  return { wanted, failed };
+}
+
 /** Answers from the network, or with the kept copy where that is away, fails or is silent for long. */
-async function answer(event: FetchHeard, patienceMs: number): Promise<Response> {
+async function answer(event: FetchHeard, patienceMs: number, maxEntries: number): Promise<Response> {
   const { request } = event;
   const coming = fetch(request);
   // What comes after patience ended is kept all the same; what finds no room is not, and the page has it anyway.
-  const kept = coming.then((response) => (isRight(request, response) ? keep(request, response.clone()) : undefined));
+  const kept = coming.then((response) => settle(request, response, () => response.clone(), maxEntries));
   event.waitUntil(kept.catch(() => undefined));
   const patience = new Promise<null>((resolve) => {
     setTimeout(resolve, patienceMs, null);
@@ -123,39 +163,60 @@ async function answer(event: FetchHeard, patienceMs: number): Promise<Response> 
   return (await find(request)) ?? first ?? coming;
 }
 
-/** Finds the kept copy; of a page also one that was asked for with another query. */
 async function find(request: Request): Promise<Response | undefined> {
-  const cache = await caches.open(CACHE);
-  const exact = await cache.match(request, { ignoreVary: true });
-  if (exact !== undefined || request.mode !== "navigate") return exact;
-  return cache.match(request, { ignoreVary: true, ignoreSearch: true });
+  return (await caches.open(OFFLINE_CACHE)).match(request);
+}
+
+/** Keeps what may be kept; removes the copy of what the server no longer lets be kept. */
+async function settle(request: Request, response: Response, copy: () => Response, maxEntries: number): Promise<void> {
+  if (isForbidden(response.headers)) await (await caches.open(OFFLINE_CACHE)).delete(request, { ignoreVary: true });
+  else if (isRight(request, response)) await keep(request, copy(), maxEntries);
 }
 
 /** Tells whether a response is what was asked for, and may be kept. */
 function isRight({ url, destination }: Request, { headers, status, type }: Response): boolean {
-  const isPage = /^text\/html\b/i.test(headers.get("content-type") ?? "");
+  const { pathname, search } = new URL(url);
   // An app's start page in place of a script that is missing must not take that script's place.
-  const mayBePage = /^(document|iframe|)$/.test(destination) && !/\.(css|m?js|wasm)$/.test(new URL(url).pathname);
-  return status === 200 && type === "basic" && (!isPage || mayBePage) && !isForbidden(headers);
+  const mayBePage = /^(document|)$/.test(destination) && !/\.(css|m?js|wasm)$/.test(pathname) && search === "";
+  return status === 200 && type === "basic" && (!isPage(headers) || mayBePage);
+}
+
+function isPage(headers: Headers): boolean {
+  return /^text\/html\b/i.test(headers.get("content-type") ?? "");
+}
+
+/** Tells a page that is opened by itself; one in a frame is another site's choice as often as the user's. */
+function isDocument({ mode, destination }: Request): boolean {
+  return mode === "navigate" && /^(document|)$/.test(destination);
 }
 
 /** Keeps a copy, unless the same is kept already. */
-async function keep({ url }: Request, response: Response): Promise<void> {
+async function keep(request: Request, response: Response, maxEntries: number): Promise<void> {
   const { headers, status } = response;
-  const cache = await caches.open(CACHE);
-  const known = await cache.match(url, { ignoreVary: true });
+  const cache = await caches.open(OFFLINE_CACHE);
+  const known = await cache.match(request);
   if (known !== undefined && isSame(known.headers, headers)) return response.body?.cancel();
   // A browser refuses a page that says of itself that it was redirected.
-  await cache.put(url, response.redirected ? new Response(response.body, { status, headers }) : response);
+  await cache.put(request, response.redirected ? new Response(response.body, { status, headers }) : response);
+  await evict(cache, maxEntries);
 }
 
-async function keepAll(requests: readonly Request[]): Promise<KeptPage> {
+/** Evicts documents, then other copies, down to the bound: those written longest ago first, as a cache lists them. */
+async function evict(cache: Cache, maxEntries: number): Promise<void> {
+  const keys = await cache.keys();
+  if (keys.length <= maxEntries) return;
+  const pages = await Promise.all(keys.map(async (key) => isPage((await cache.match(key))?.headers ?? new Headers())));
+  const order = [...keys.filter((_, i) => pages[i]), ...keys.filter((_, i) => !pages[i])];
+  for (const key of order.slice(0, keys.length - maxEntries)) await cache.delete(key);
+}
+
+async function keepAll(requests: readonly Request[], maxEntries: number): Promise<KeptPage> {
   const kept: string[] = [];
   const failed: string[] = [];
   for (const request of requests) {
     try {
       const response = await fetch(request);
-      if (isRight(request, response)) await keep(request, response);
+      await settle(request, response, () => response, maxEntries);
     } catch {
       // Away, or no room: what was kept before counts.
     }
@@ -166,10 +227,10 @@ async function keepAll(requests: readonly Request[]): Promise<KeptPage> {
 
 /** Removes copies that the server did not send for so long: names with a hash in them pile up otherwise. */
 async function forgetOld(keepDays: number): Promise<void> {
-  const cache = await caches.open(CACHE);
+  const cache = await caches.open(OFFLINE_CACHE);
   for (const request of await cache.keys()) {
-    const sentMs = sentAt((await cache.match(request, { ignoreVary: true }))?.headers);
-    if (Date.now() - sentMs > keepDays * 86_400_000) await cache.delete(request, { ignoreVary: true });
+    const sentMs = sentAt((await cache.match(request))?.headers);
+    if (Date.now() - sentMs > keepDays * 86_400_000) await cache.delete(request);
   }
 }
 
@@ -187,8 +248,9 @@ function sentAt(headers: Headers | undefined): number {
   return Number.isNaN(ms) ? Date.now() : ms;
 }
 
+/** Tells a response that is one user's, or that must not be stored. */
 function isForbidden(headers: Headers): boolean {
-  return /no-store/i.test(headers.get("cache-control") ?? "");
+  return /\b(no-store|private)\b/i.test(headers.get("cache-control") ?? "") || PERSONAL.test(headers.get("vary") ?? "");
 }
 
 function isOurs(url: string): boolean {

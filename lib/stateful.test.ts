@@ -3,6 +3,7 @@ import type { Backend, StateCall } from "./backend/backend.ts";
 import { createEngine } from "./engine.ts";
 import type { Engine } from "./engine.ts";
 import type { Model } from "./model.ts";
+import { Stateful } from "./stateful.ts";
 import type { StatefulOptions } from "./options.ts";
 import type { RunResult } from "./result.ts";
 import { Random } from "./simulate/random.ts";
@@ -228,4 +229,113 @@ test("a model without a state has none to begin", async () => {
   const { world, engine } = await setUp();
   const model = await world.finish(engine.load("https://app.test/double.json"));
   expect(() => model.stateful()).toThrow('"double" keeps no state');
+});
+
+const rows = (...values: number[]) => ({
+  x: { dtype: "float32", dims: [values.length, 2], data: Float32Array.from(values.flatMap((value) => [value, 0])) },
+});
+
+test("a step of another batch than the state's is refused, and the state goes on (processing-M3)", async () => {
+  const { world, model, calls } = await setUp();
+  const state = model.stateful({ checkpointEvery: 2 });
+  const message = 'input "x": "n" is 2, but 1 in input "sum"';
+  await expect(state.run(rows(1, 2) as never)).rejects.toThrow(message);
+  for (const [i, sum] of sums([1, 2, 3]).entries()) {
+    expect(await sumOf(world, state.run(x(i + 1)))).toBe(sum);
+    await expect(state.run(rows(1, 2) as never)).rejects.toThrow(RangeError);
+  }
+  expect(calls.length).toBe(3);
+  const initial = { sum: { dtype: "float32", dims: [2, 2], data: new Float32Array(4) } } as const;
+  const pair = model.stateful({ initial });
+  await expect(pair.run(x(1))).rejects.toThrow('"n" is 1, but 2 in input "sum"');
+  const { outputs } = await world.finish(pair.run(rows(3, 4) as never));
+  expect(outputs["y"]).toMatchObject({ dims: [2, 2], data: Float32Array.of(3, 0, 4, 0) });
+});
+
+test("wrong options of a step reject, and never throw (processing-L8)", async () => {
+  const { world, model } = await setUp();
+  const state = model.stateful();
+  for (const options of [null, 5, { prioritty: "background" }, { signal: {} }, { transfer: "yes" }]) {
+    await expect(state.run(x(1), options as never)).rejects.toThrow(TypeError);
+    await expect(model.run(x(1), options as never)).rejects.toThrow(TypeError);
+    expect(() => model.map([], options as never)).toThrow(TypeError);
+  }
+  await expect(model.run(x(1), { prioritty: 1 } as never)).rejects.toThrow(
+    'run: there is no option "prioritty", only priority, deadlineMs',
+  );
+  await expect(model.run(x(1), null as never)).rejects.toThrow("run: expected an object of options, got null");
+  expect(() => model.map([], { priority: "urgent" } as never)).toThrow("priority: expected");
+  expect(() => model.stateful({ initial: null } as never)).toThrow("initial: expected an object of named tensors");
+  expect(await sumOf(world, state.run(x(1)))).toBe(1);
+});
+
+test("a checkpoint comes after every 16 steps unless told otherwise (processing-mutant-stateful-1)", async () => {
+  const { world, model, calls } = await setUp();
+  const state = model.stateful();
+  for (let i = 0; i < 33; i += 1) await world.finish(state.run(x(1)));
+  const at = calls.flatMap(({ state }, i) => (state?.checkpoint === true ? [i + 1] : []));
+  expect(at).toEqual([16, 32]);
+});
+
+/** A state over parts of the test's own: each step's outcome is its own, and what is freed is counted. */
+function bare() {
+  const port = (name: string) => ({ name, dtype: "float32", dims: ["n", 2], batchAxis: 0 }) as const;
+  const noted = { forgotten: [] as number[], closed: 0 };
+  let outcome: () => Promise<RunResult> = () => Promise.resolve({ outputs: {} } as RunResult);
+  let mark = 0;
+  const image = {
+    width: 1,
+    height: 1,
+    close: () => {
+      noted.closed += 1;
+    },
+  } as unknown as ImageBitmap;
+  const state = new Stateful(
+    {},
+    {
+      name: "bare",
+      accepts: { ports: [port("x"), port("sum")], images: {} },
+      states: { next: "sum" },
+      typical: {},
+      newMark: () => ++mark,
+      forget: (id) => noted.forgotten.push(id),
+      count: (_accepts, _inputs, _options, work) => work({ x: { kind: "image", image } }, 0),
+      submit: () => outcome(),
+    },
+  );
+  const step = (next: () => Promise<RunResult>): Promise<RunResult> => {
+    outcome = next;
+    return state.run({});
+  };
+  return { state, step, noted };
+}
+const answered = (): Promise<RunResult> => Promise.resolve({ outputs: {} } as RunResult);
+const rejected = (error: Error) => (): Promise<RunResult> => Promise.reject(error);
+
+test("closing a state frees it on its lanes, once (processing-mutant-stateful-2)", async () => {
+  const { state, step, noted } = bare();
+  await step(answered);
+  state.close();
+  expect(noted.forgotten).toEqual([1]);
+  state.close();
+  expect(noted.forgotten).toEqual([1]); // processing-mutant-stateful-5
+  const failing = bare();
+  await expect(failing.step(rejected(new Error("boom")))).rejects.toMatchObject({ code: "state-lost" });
+  failing.state.close();
+  expect(failing.noted.forgotten).toEqual([1]);
+});
+
+test("pictures of a failed step are closed (processing-mutant-stateful-3)", async () => {
+  const { step, noted } = bare();
+  await step(answered);
+  expect(noted.closed).toBe(0); // kept for a rebuild
+  await expect(step(rejected(new TypeError("no image")))).rejects.toThrow("no image");
+  expect(noted.closed).toBe(1);
+});
+
+test("a wrong size that the worker finds leaves the state as it was (processing-mutant-stateful-4)", async () => {
+  const { step } = bare();
+  for (const error of [new RangeError("too wide"), new TypeError("no image")])
+    await expect(step(rejected(error))).rejects.toBe(error);
+  expect(await step(answered)).toMatchObject({ outputs: {} });
 });

@@ -7,10 +7,11 @@
 import { eitherOf, untilAborted } from "./abort.ts";
 import { isSelvedgeError, SelvedgeError } from "./errors.ts";
 import type { ErrorCode } from "./errors.ts";
-import { checkFeeds } from "./feeds.ts";
+import { checkFeeds, checkSymbols, show } from "./feeds.ts";
+import type { Symbols } from "./feeds.ts";
 import { release, takeTensor } from "./inputs.ts";
 import type { Accepts, Inputs } from "./inputs.ts";
-import { checkStatefulOptions } from "./options.ts";
+import { checkRunOptions, checkStatefulOptions } from "./options.ts";
 import type { RunOptions, StatefulOptions } from "./options.ts";
 import type { StateStep } from "./pool/lane-options.ts";
 import type { Feeds } from "./pool/protocol.ts";
@@ -44,6 +45,8 @@ export interface StatefulParts {
 export class Stateful {
   readonly #parts: StatefulParts;
   readonly #accepts: Accepts;
+  /** The state's own inputs. */
+  readonly #own: readonly Port[];
   readonly #every: number;
   readonly #id: number;
   readonly #stop: AbortController = new AbortController();
@@ -64,6 +67,7 @@ export class Stateful {
     this.#every = options.checkpointEvery ?? 16;
     this.#id = this.#after = parts.newMark();
     const own = ports.filter(({ name }) => names.has(name));
+    this.#own = own;
     this.#checkpoint = firstState(own, options.initial, parts.typical);
     if (Symbol.dispose !== undefined)
       Object.defineProperty(this, Symbol.dispose, {
@@ -78,10 +82,13 @@ export class Stateful {
    * @throws TypeError or RangeError for wrong inputs and the signal's reason for a cancel, which leave the state as it
    * was; SelvedgeError `state-lost` where it can't go on, `closed`
    */
-  run(inputs: Inputs, options: RunOptions = {}): Promise<RunResult> {
+  // Async, so that a wrong option rejects; all of it runs in the turn of the call.
+  async run(inputs: Inputs, options: RunOptions = {}): Promise<RunResult> {
+    checkRunOptions(options);
     const signal = eitherOf(options.signal, this.#stop.signal);
     const before = this.#tail;
-    const step = this.#parts.count(this.#accepts, inputs, { ...options, signal }, (feeds, calledMs) =>
+    const accepts = { ...this.#accepts, symbols: this.#symbols() };
+    const step = this.#parts.count(accepts, inputs, { ...options, signal }, (feeds, calledMs) =>
       this.#step(before, feeds, { ...options, signal }, calledMs),
     );
     this.#tail = before.then(() => step).catch(() => undefined);
@@ -121,6 +128,13 @@ export class Stateful {
     }
   }
 
+  /** Sizes of symbolic dims that the state has: a step whose batch is another must not begin. */
+  #symbols(): Symbols {
+    const symbols: Symbols = new Map();
+    for (const port of this.#own) checkSymbols(port, this.#checkpoint[port.name]?.dims ?? [], symbols);
+    return symbols;
+  }
+
   /** Takes the state out of the outputs that came with a checkpoint. */
   #keep(result: RunResult): RunResult {
     const outputs: Record<string, Tensor> = { ...result.outputs };
@@ -154,6 +168,8 @@ function firstState(
   typical: StatefulParts["typical"],
 ): State {
   if (initial !== undefined) {
+    if (typeof initial !== "object" || (initial as unknown) === null)
+      throw new TypeError(`initial: expected an object of named tensors, got ${show(initial)}`);
     checkFeeds(ports, initial);
     return Object.fromEntries(Object.entries(initial).map(([name, tensor]) => [name, takeTensor(tensor, false)]));
   }

@@ -83,7 +83,8 @@ describe("labels", () => {
         });
         const labels = order.slice(0, top).map(([index, score]) => ({ label: table[index], index, score }));
         const spec = { op: "labels", asset: "labels.txt", top } as const;
-        expect(decode(spec, output, { "labels.txt": table.join("\n") })).toEqual([{ kind: "labels", labels }]);
+        const asset = table.slice(0, values.length).join("\n");
+        expect(decode(spec, output, { "labels.txt": asset })).toEqual([{ kind: "labels", labels }]);
       }),
     );
   });
@@ -143,5 +144,109 @@ describe("ctc", () => {
     const short = { "characters.txt": "a\nb" };
     expect(() => decode(spec, floats([1, 1, 4], steps([1])), short)).toThrow(/4 classes, "characters.txt" is for 3/);
     expect(() => decode(spec, floats([1, 4], steps([1])), assets)).toThrow(/\[batch, time, class\]/);
+  });
+});
+
+describe("exactness", () => {
+  const top = (dtype: Tensor["dtype"], data: Tensor["data"]): unknown =>
+    decode({ op: "argmax" }, { dtype, dims: [1, data.length], data })[0];
+  const assets = { "labels.txt": "a\nb\nc" };
+  const labels = (output: Tensor): unknown => decode({ op: "labels", asset: "labels.txt", top: 3 }, output, assets)[0];
+
+  test.each<[Tensor["dtype"], Tensor["data"], number, number]>([
+    ["int32", Int32Array.of(16777216, 16777217, 5), 1, 16777217],
+    ["uint32", Uint32Array.of(4294967294, 4294967295, 4294967294), 1, 4294967295],
+    ["int64", BigInt64Array.of(2n ** 53n, 2n ** 53n + 1n, 2n ** 53n + 999n), 2, 2 ** 53 + 1_000],
+    ["uint64", BigUint64Array.of(2n ** 63n, 2n ** 63n + 1n, 0n), 1, 2 ** 63],
+    ["float64", Float64Array.of(0.1, 0.1 + 1e-12, 0), 1, 0.1 + 1e-12],
+  ])("%s is compared as it came, not as float32 (processing-M6)", (dtype, data, index, score) => {
+    expect(top(dtype, data)).toEqual({ kind: "index", index, score });
+    expect(labels({ dtype, dims: [1, 3], data })).toMatchObject({
+      labels: [{ index, score }, {}, {}],
+    });
+  });
+
+  test("the best of any int64 or float64 values is the one that sorting finds (processing-M6)", () => {
+    fc.assert(
+      fc.property(fc.array(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }), { minLength: 1 }), (values) => {
+        const index = values.indexOf(values.reduce((a, b) => (b > a ? b : a)));
+        expect(top("int64", BigInt64Array.from(values))).toMatchObject({ index });
+      }),
+    );
+    fc.assert(
+      fc.property(fc.array(fc.double({ noNaN: true }), { minLength: 1 }), (values) => {
+        expect(top("float64", Float64Array.from(values))).toMatchObject({ index: values.indexOf(Math.max(...values)) });
+      }),
+    );
+  });
+
+  test("softmax takes int64 and float64 too", () => {
+    const output: Tensor = { dtype: "int64", dims: [1, 2], data: BigInt64Array.of(1n, 1n) };
+    expect(decode({ op: "softmax" }, output)).toEqual([
+      { kind: "probabilities", probabilities: Float32Array.of(0.5, 0.5) },
+    ]);
+  });
+
+  test("a number wins over NaN, be it minus infinity (processing-L1)", () => {
+    expect(top("float32", Float32Array.of(NaN, -Infinity, -Infinity))).toEqual({
+      kind: "index",
+      index: 1,
+      score: -Infinity,
+    });
+    expect(top("float32", Float32Array.of(NaN, NaN))).toEqual({ kind: "index", index: 0, score: NaN });
+  });
+
+  test("a line whose values are NaN has no confidence: it is not an empty line (processing-L1)", () => {
+    const table = { "characters.txt": "a\nb" };
+    const read = (values: number[]): unknown =>
+      decode({ op: "ctc", asset: "characters.txt" }, floats([1, values.length / 3, 3], values), table)[0];
+    expect(read([NaN, NaN, NaN, NaN, NaN, NaN])).toEqual({ kind: "text", text: "", confidence: NaN });
+    expect(read([0, 1, 0, NaN, NaN, NaN])).toEqual({ kind: "text", text: "a", confidence: NaN });
+    expect(read([1, 0, 0, 1, 0, 0])).toEqual({ kind: "text", text: "", confidence: 0 });
+    expect(read([0, 0.5, 0, 0.25, 0, 0])).toEqual({ kind: "text", text: "a", confidence: 0.5 });
+  });
+
+  test("float16's infinities, NaN and subnormals are read (processing-mutant-decode-3)", () => {
+    const half = (...bits: number[]) =>
+      labels({ dtype: "float16", dims: [1, 3], data: Uint16Array.from(bits) }) as { labels: { score: number }[] };
+    expect(half(0x7c00, 0xfc00, 0x7e00).labels.map((x) => x.score)).toEqual([Infinity, -Infinity, NaN]);
+    expect(half(0x03ff, 0x0001, 0x8001).labels.map((x) => x.score)).toEqual([1023 * 2 ** -24, 2 ** -24, -(2 ** -24)]);
+  });
+
+  test("an output of strings is refused (processing-mutant-decode-5)", () => {
+    const output: Tensor = { dtype: "string", dims: [1, 2], data: ["1", "2"] };
+    expect(() => decode({ op: "argmax" }, output)).toThrow('Output "y" is text and cannot be decoded');
+  });
+});
+
+describe("tables", () => {
+  const read = (asset: string, classes: number, top?: number): string[] => {
+    const output = floats(
+      [1, classes],
+      Array.from({ length: classes }, (_, i) => classes - i),
+    );
+    const [answer] = decode({ op: "labels", asset: "t", top }, output, { t: asset }) as {
+      labels: { label: string }[];
+    }[];
+    return (answer?.labels ?? []).map((x) => x.label);
+  };
+
+  test("five labels are given where the bundle names no count (processing-mutant-decode-1)", () => {
+    expect(read("a\nb\nc\nd\ne\nf\ng", 7)).toEqual(["a", "b", "c", "d", "e"]);
+  });
+
+  test.each([
+    ["LF", "a\nb\nc\n"],
+    ["CRLF", "a\r\nb\r\nc\r\n"],
+    ["CR", "a\rb\rc"],
+    ["a byte order mark", "\ufeffa\nb\nc"],
+  ])("lines with %s are read alike (processing-L2)", (_, asset) => {
+    expect(read(asset, 3)).toEqual(["a", "b", "c"]);
+  });
+
+  test("a table for more classes than there are is refused: it may be off by one (processing-L2)", () => {
+    expect(() => read("a\nb\nc\nd", 3)).toThrow('Output "y" has 3 classes, "t" is for 4');
+    const spec = { op: "ctc", asset: "t" } as const;
+    expect(() => decode(spec, floats([1, 1, 2], [0, 1]), { t: "a\nb\nc\nd" })).toThrow("2 classes");
   });
 });
