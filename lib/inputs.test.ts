@@ -186,8 +186,11 @@ const pictures = (...names: string[]) => ({
   images: Object.fromEntries(names.map((name) => [name, picture])),
 });
 /** A bitmap that notes when it is closed. */
-const bitmap = (closed: unknown[], name: unknown): ImageBitmap =>
-  ({ width: 1, height: 1, close: () => closed.push(name) });
+const bitmap = (closed: unknown[], name: unknown): ImageBitmap => ({
+  width: 1,
+  height: 1,
+  close: () => closed.push(name),
+});
 
 test("pictures are all taken in the turn of the call (processing-M1)", async () => {
   const asked: unknown[] = [];

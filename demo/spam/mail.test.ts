@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { EXAMPLES } from "./examples.ts";
-import { mailText, readMail } from "./mail.ts";
+import { FILE_MAX, mailText, readMail, readMailFile, textOfSource } from "./mail.ts";
 
 test("the source of a mail gives its subject and its body", () => {
   const mail = readMail("From: a@b.example\r\nSubject: Hello\r\n  you\r\nDate: Thu, 1 Aug 2002\r\n\r\nBody.\r\n");
@@ -55,4 +55,21 @@ test("whatever comes is read, cut short wherever", () => {
       expect(typeof mailText(mail)).toBe("string");
     }),
   );
+});
+
+test("of a large file the beginning is read, and that it was cut is told (processing-M4)", async () => {
+  const read = await readMailFile(new Blob(["Subject: a\n\n", "x".repeat(4_000_000)]));
+  expect([read.source.length, read.isCut]).toEqual([FILE_MAX, true]);
+  expect(await readMailFile(new Blob(["Subject: a"]))).toEqual({ source: "Subject: a", isCut: false });
+});
+
+test("a file of binary data is refused (processing-M4)", async () => {
+  const jpeg = new Blob([Uint8Array.of(0xff, 0xd8, 0xff, 0xe0, 0, 16), "x".repeat(100)]);
+  await expect(readMailFile(jpeg)).rejects.toThrow("This file is no mail: it holds binary data.");
+});
+
+test("of a long text that is pasted the beginning is judged and shown (processing-M4)", () => {
+  const text = textOfSource("Subject: Hello\n\n" + "word ".repeat(1_000_000));
+  expect(text.length).toBe(2 ** 15);
+  expect(text.startsWith("Hello\n\nword word")).toBe(true);
 });

@@ -19,6 +19,26 @@ const READ_MAX = 2_000_000;
 /** Bounds parts within parts. */
 const DEPTH_MAX = 8;
 
+/** Bytes of a file that are read: the classifier takes 2,048 pieces of a mail, some 10 kB. */
+export const FILE_MAX: number = 2 ** 18;
+/** Characters of a mail's text that are judged and shown. */
+const TEXT_MAX = 2 ** 15;
+
+/**
+ * Reads the source of a mail from a file, of a large one the beginning.
+ * @throws TypeError for a file that is not text
+ */
+export async function readMailFile(file: Blob): Promise<{ readonly source: string; readonly isCut: boolean }> {
+  const source = await file.slice(0, FILE_MAX).text();
+  if (source.includes("\0")) throw new TypeError("This file is no mail: it holds binary data.");
+  return { source, isCut: file.size > FILE_MAX };
+}
+
+/** Returns the text of what stands in a box, which may be a mail's source: of a long one the beginning. */
+export function textOfSource(source: string): string {
+  return mailText(readMail(source.slice(0, FILE_MAX))).slice(0, TEXT_MAX);
+}
+
 /** Gives the text of a mail that the classifier reads. */
 export function mailText({ subject, body }: Pick<Mail, "subject" | "body">): string {
   return `${subject}\n\n${body}`.trim();

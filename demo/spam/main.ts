@@ -4,8 +4,8 @@ import { createEngine, isSelvedgeError } from "selvedge";
 import type { Engine, Model, RunOptions } from "selvedge";
 import { backendIn, find, Status } from "../status.ts";
 import { EXAMPLES } from "./examples.ts";
-import { mailText, readMail } from "./mail.ts";
-import { distinctWords, heaviest, pieces, without, WORDS_MAX } from "./words.ts";
+import { FILE_MAX, readMailFile, textOfSource } from "./mail.ts";
+import { distinctWords, heaviest, runs, without, WORDS_MAX } from "./words.ts";
 import type { WeighedWord } from "./words.ts";
 
 const BUNDLE = new URL("../models/spam/bundle.json", location.href);
@@ -20,6 +20,7 @@ const TYPING_PAUSE_MS = 300;
 const status = new Status(find("status"), find("progress", HTMLProgressElement));
 const mailBox = find("mail", HTMLTextAreaElement);
 const fileInput = find("file", HTMLInputElement);
+const fileNote = find("file-note");
 const compareButton = find("compare", HTMLButtonElement);
 const backend = backendIn(new URLSearchParams(location.search));
 let judging: AbortController | null = null;
@@ -51,7 +52,7 @@ function percent(share: number): string {
 
 /** The text of the mail in the box, or "". */
 function textInBox(): string {
-  return mailText(readMail(mailBox.value));
+  return textOfSource(mailBox.value);
 }
 
 async function judge(model: Model): Promise<void> {
@@ -118,9 +119,9 @@ function showText(text: string, weights: ReadonlyMap<string, number>): void {
       SHOWN_WORDS,
     ).map((x) => x.word),
   );
-  const nodes = pieces(text).map(({ text: part, word }) => {
+  const nodes = runs(text, largest).map(({ text: part, word }) => {
     const weight = weights.get(word ?? "") ?? 0;
-    if (word === null || !largest.has(word)) return part;
+    if (word === null) return part;
     const mark = document.createElement("mark");
     mark.className = weight > 0 ? "spam" : "ham";
     mark.classList.toggle("strong", Math.abs(weight) >= STRONG);
@@ -206,16 +207,24 @@ try {
   };
   for (const button of examples)
     button.addEventListener("click", () => {
+      fileNote.textContent = "";
       show(EXAMPLES[button.dataset["example"] ?? ""] ?? "");
     });
   fileInput.addEventListener("change", () => {
     const file = fileInput.files?.[0];
     fileInput.value = ""; // so that the same file can be chosen again
-    file?.text().then(show).catch(fail);
+    if (file === undefined) return;
+    readMailFile(file)
+      .then(({ source, isCut }) => {
+        fileNote.textContent = isCut ? `Of this file the first ${FILE_MAX / 1_024} kB are read.` : "";
+        show(source);
+      })
+      .catch(fail);
   });
   let typing = 0;
   mailBox.addEventListener("input", () => {
     judging?.abort();
+    fileNote.textContent = "";
     clearTimeout(typing);
     typing = window.setTimeout(judgeAnew, TYPING_PAUSE_MS);
   });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { distinctWords, heaviest, pieces, without } from "./words.ts";
+import { distinctWords, heaviest, pieces, runs, without } from "./words.ts";
 
 test("a text is cut so that its pieces are the text again", () => {
   fc.assert(
@@ -28,4 +28,16 @@ test("the heaviest words come first, whichever way they pull", () => {
   ];
   expect(heaviest(words, 5).map((x) => x.word)).toEqual(["b", "a"]);
   expect(heaviest(words, 1).map((x) => x.word)).toEqual(["b"]);
+});
+
+test("what is not marked between two marks is one run, however long (processing-M4)", () => {
+  const text = "one two three, one four ".repeat(10_000);
+  const found = runs(text, new Set(["four"]));
+  expect(found.length).toBe(20_001);
+  expect(runs(text, new Set())).toEqual([{ text, word: null }]);
+  expect(found.map((x) => x.text).join("")).toBe(text);
+  expect(runs("a b", new Set(["a"]))).toEqual([
+    { text: "a", word: "a" },
+    { text: " b", word: null },
+  ]);
 });

@@ -25,6 +25,26 @@ export function pieces(text: string): { readonly text: string; readonly word: st
   return found;
 }
 
+/** Cuts a text into the words that are to be marked and what lies between them: a page takes each as one node. */
+export function runs(
+  text: string,
+  marked: ReadonlySet<string>,
+): { readonly text: string; readonly word: string | null }[] {
+  const found: { text: string; word: string | null }[] = [];
+  let plain = "";
+  for (const piece of pieces(text)) {
+    if (piece.word === null || !marked.has(piece.word)) {
+      plain += piece.text;
+      continue;
+    }
+    if (plain !== "") found.push({ text: plain, word: null });
+    plain = "";
+    found.push(piece);
+  }
+  if (plain !== "") found.push({ text: plain, word: null });
+  return found;
+}
+
 /** Lists the words of a text, each once, in the order in which they come. */
 export function distinctWords(text: string): string[] {
   return [...new Set(pieces(text).flatMap((x) => x.word ?? []))].slice(0, WORDS_MAX);

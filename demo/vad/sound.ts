@@ -11,7 +11,7 @@ export interface Microphone {
 
 /** Opens the microphone; the browser asks the visitor. */
 export async function openMicrophone(onSamples: (samples: Float32Array) => void): Promise<Microphone> {
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
+  const stream = await askForMicrophone();
   const context = new AudioContext();
   const close = (): void => {
     for (const track of stream.getTracks()) track.stop();
@@ -28,6 +28,19 @@ export async function openMicrophone(onSamples: (samples: Float32Array) => void)
   } catch (error) {
     close();
     throw error;
+  }
+}
+
+/** Asks for the microphone; a refusal is told in words that say what to do. */
+async function askForMicrophone(): Promise<MediaStream> {
+  try {
+    return await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(
+      `There is no microphone here, or it may not be used (${reason}). The sample and sound files need none.`,
+      { cause: error },
+    );
   }
 }
 

@@ -1,5 +1,7 @@
-// Mutants of images, texts, decoding, maps, states, inputs and the service worker. Faults that only a browser shows have
-// none here: a WebAssembly memory that is transferred (L11; Node moves it), processing-M5 (memory of a huge picture), M4's stall of the page, L12, L13 and L14 are covered by specs.
+// Mutants of images, texts, decoding, maps, states, inputs, the service worker and the mail page. Faults that a browser
+// alone shows have none here: a WebAssembly memory that is transferred (L11; Node moves it), the memory that a huge
+// picture takes (M5), the rings of focus (L13), the message without a microphone (L14). Two of the review's mutants change
+// nothing that can be seen: text-2 (a text of exactly maxLength) and decode-6 (`previous = -1` in ctc).
 import type { Mutant } from "./mutant.ts";
 
 const MAP: readonly Mutant[] = [
@@ -498,5 +500,179 @@ const OFFLINE: readonly Mutant[] = [
   },
 ];
 
+const TEXTS: readonly Mutant[] = [
+  {
+    fault: "processing-L3",
+    breaks: "A long text is tokenised whole.",
+    file: "lib/preprocess/text.ts",
+    from: "PIECE_CHARACTERS = 8",
+    to: "PIECE_CHARACTERS = 1e9",
+    test: "lib/preprocess/text.test.ts",
+    title: "(processing-L3)",
+  },
+  {
+    fault: "processing-L3-growth",
+    breaks: "Of a text of long pieces too little is read.",
+    file: "lib/preprocess/text.ts",
+    from: " || ids.length > 2 * maxLength",
+    to: "|| ids.length > 0",
+    test: "lib/preprocess/text.test.ts",
+    title: "(processing-L3)",
+  },
+  {
+    fault: "processing-L4",
+    breaks: "A row is longer than maxLength where that is below the count of marks.",
+    file: "lib/preprocess/text.ts",
+    from: "...after].slice(0, maxLength)",
+    to: "...after]",
+    test: "lib/preprocess/text.test.ts",
+    title: "(processing-L4)",
+  },
+  {
+    fault: "processing-L5",
+    breaks: "Very many texts overflow the stack.",
+    file: "lib/preprocess/text.ts",
+    from: "rows.reduce((most, x) => Math.max(most, x.length), 1)",
+    to: "Math.max(1, ...rows.map((x) => x.length))",
+    test: "lib/preprocess/text.test.ts",
+    title: "(processing-L5)",
+  },
+  {
+    fault: "processing-L6",
+    breaks: "The tokenizer's own padding is ignored.",
+    file: "lib/preprocess/text.ts",
+    from: "json.padding?.pad_id ?? 0",
+    to: "0",
+    test: "lib/preprocess/text.test.ts",
+    title: "(processing-L6)",
+  },
+  {
+    fault: "processing-mutant-text-1",
+    breaks: "The bundle's padding value is ignored.",
+    file: "lib/preprocess/text.ts",
+    from: "input.pad?.value ?? ",
+    to: "",
+    test: "lib/preprocess/text.test.ts",
+    title: "(processing-L6)",
+  },
+  {
+    fault: "processing-mutant-text-3",
+    breaks: "A text of no pieces becomes a row of none.",
+    file: "lib/preprocess/text.ts",
+    from: "Math.max(most, x.length), 1)",
+    to: "Math.max(most, x.length), 0)",
+    test: "lib/preprocess/text.test.ts",
+    title: "(processing-mutant-text-3)",
+  },
+];
+
+const PICTURES: readonly Mutant[] = [
+  {
+    fault: "processing-mutant-image-1",
+    breaks: "The mean is not divided by std.",
+    file: "lib/preprocess/image.ts",
+    from: "shift: (spec.mean?.[channel] ?? 0) / std",
+    to: "shift: spec.mean?.[channel] ?? 0",
+    test: "lib/preprocess/image.test.ts",
+  },
+  {
+    fault: "processing-mutant-image-2",
+    breaks: "A picture that is fitted is cut to whole pixels.",
+    file: "lib/preprocess/image.ts",
+    from: "clamp(Math.round(height * scale)",
+    to: "clamp(Math.floor(height * scale)",
+    test: "lib/preprocess/image.test.ts",
+  },
+  {
+    fault: "processing-mutant-image-3",
+    breaks: "A picture that is fitted may have no row.",
+    file: "lib/preprocess/image.ts",
+    from: "clamp(Math.round(height * scale), 1, resize.height)",
+    to: "clamp(Math.round(height * scale), 0, resize.height)",
+    test: "lib/preprocess/image.test.ts",
+  },
+  {
+    fault: "processing-mutant-pixels-1",
+    breaks: "The height of a picture is not bounded.",
+    file: "lib/preprocess/pixels.ts",
+    from: " && height <= SIDE_MAX",
+    to: "",
+    test: "lib/preprocess/pixels.test.ts",
+  },
+  {
+    fault: "processing-mutant-pixels-2",
+    breaks: "Pictures with more bytes than their size says pass.",
+    file: "lib/preprocess/pixels.ts",
+    from: "image.data.length !== bytes",
+    to: "image.data.length < bytes",
+    test: "lib/preprocess/pixels.test.ts",
+  },
+  {
+    fault: "processing-M5",
+    breaks: "A huge picture is read at once.",
+    file: "lib/preprocess/pixels.ts",
+    from: "Math.max(1, Math.floor(BAND_BYTES / (4 * width)))",
+    to: "height",
+    test: "lib/preprocess/pixels.test.ts",
+  },
+  {
+    fault: "processing-M5-bands",
+    breaks: "Of a picture in bands the first band is read for all.",
+    file: "lib/preprocess/image.ts",
+    from: "          bandFrom = y;\n",
+    to: "",
+    test: "lib/preprocess/image.test.ts",
+    title: "(processing-M5)",
+  },
+];
+
+const MAIL_PAGE: readonly Mutant[] = [
+  {
+    fault: "processing-M4",
+    breaks: "A large file is read whole.",
+    file: "demo/spam/mail.ts",
+    from: "file.slice(0, FILE_MAX).text()",
+    to: "file.text()",
+    test: "demo/spam/mail.test.ts",
+    title: "(processing-M4)",
+  },
+  {
+    fault: "processing-M4-binary",
+    breaks: "A picture is judged as a mail.",
+    file: "demo/spam/mail.ts",
+    from: '  if (source.includes("\\0")) throw new TypeError("This file is no mail: it holds binary data.");\n',
+    to: "",
+    test: "demo/spam/mail.test.ts",
+    title: "(processing-M4)",
+  },
+  {
+    fault: "processing-M4-text",
+    breaks: "All of a long text is judged and shown.",
+    file: "demo/spam/mail.ts",
+    from: ".slice(0, TEXT_MAX)",
+    to: "",
+    test: "demo/spam/mail.test.ts",
+    title: "(processing-M4)",
+  },
+  {
+    fault: "processing-M4-nodes",
+    breaks: "Each word of a mail is a node of the page.",
+    file: "demo/spam/words.ts",
+    from: "piece.word === null || !marked.has(piece.word)",
+    to: "piece.word === null",
+    test: "demo/spam/words.test.ts",
+    title: "(processing-M4)",
+  },
+];
+
 /** Known faults of these areas. */
-export const MUTANTS: readonly Mutant[] = [...MAP, ...INPUTS, ...STATES, ...DECODING, ...OFFLINE];
+export const MUTANTS: readonly Mutant[] = [
+  ...MAP,
+  ...INPUTS,
+  ...STATES,
+  ...DECODING,
+  ...OFFLINE,
+  ...TEXTS,
+  ...PICTURES,
+  ...MAIL_PAGE,
+];

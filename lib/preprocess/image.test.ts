@@ -85,6 +85,18 @@ describe("resampling", () => {
     expect(Math.min(...row)).toBeLessThan(220);
   });
 
+  test("a picture that is read in bands is the same as one that is whole (processing-M5)", () => {
+    fc.assert(
+      fc.property(anyPixels, side, side, fc.integer({ min: 1, max: 5 }), (pixels, width, height, rows) => {
+        const spec: ImageSpec = { ...RAW, resize: { mode: "exact", width, height } };
+        const row = pixels.width * 4;
+        const read = (y: number): Uint8ClampedArray => pixels.data.slice(y * row, (y + rows) * row);
+        const banded = imageToTensor({ width: pixels.width, height: pixels.height, read }, spec, "float32");
+        expect(banded).toEqual(imageToTensor(pixels, spec, "float32"));
+      }),
+    );
+  });
+
   test("what is transparent is white", () => {
     const spec: ImageSpec = { ...RAW, resize: { mode: "exact", width: 1, height: 1 } };
     expect([...imageToTensor(plain(2, 2, [0, 0, 0, 0]), spec, "float32").data]).toEqual([255, 255, 255]);
@@ -106,6 +118,11 @@ describe("normalising", () => {
 
   test("subtracts the mean and divides by std in the order of the channels", () => {
     expect(values({ channels: "bgr", mean: [0.8, 0, 0], std: [1, 0.5, 2] })).toEqual([0, 0.8, 0.1]);
+  });
+
+  test("divides the mean by std as well (processing-mutant-image-1)", () => {
+    // (0.2 − 0.5) / 0.25, (0.4 − 0.2) / 0.5, (0.8 − 1) / 4
+    expect(values({ mean: [0.5, 0.2, 1], std: [0.25, 0.5, 4] })).toEqual([-1.2, 0.4, -0.05]);
   });
 
   test("weighs grey as BT.601", () => {
@@ -175,6 +192,15 @@ describe("sizes", () => {
     ["exact stretches", 10, 20, { mode: "exact", width: 5, height: 6 }, [5, 6, 5, 6]],
     ["fit keeps the proportion", 200, 100, { mode: "fit", width: 50, height: 50 }, [50, 50, 50, 25]],
     ["fit enlarges too", 10, 5, { mode: "fit", width: 40, height: 40 }, [40, 40, 40, 20]],
+    [
+      "fit rounds to the nearest (processing-mutant-image-2)",
+      3,
+      2,
+      { mode: "fit", width: 10, height: 10 },
+      [10, 10, 10, 7],
+    ],
+    ["fit keeps a row (processing-mutant-image-3)", 1_000, 1, { mode: "fit", width: 50, height: 50 }, [50, 50, 50, 1]],
+    ["fit keeps a column", 1, 1_000, { mode: "fit", width: 50, height: 50 }, [50, 50, 1, 50]],
     ["height sets the height", 200, 96, { mode: "height", height: 48 }, [100, 48, 100, 48]],
     ["height pads to the least width", 10, 48, { mode: "height", height: 48, minWidth: 32 }, [32, 48, 10, 48]],
     [

@@ -21,6 +21,14 @@ export interface ImagePlan {
   readonly pictureHeight: number;
 }
 
+/** A picture whose rows are read in bands, from the top to the bottom: all at once a large one takes 400 MB. */
+export interface PixelBands {
+  readonly width: number;
+  readonly height: number;
+  /** Reads a band that begins with row `y`: whole rows of RGBA, valid until the next call. */
+  read(y: number): Uint8ClampedArray;
+}
+
 /** Tells to which size a picture is brought, without looking at its pixels. */
 export function planImage(width: number, height: number, resize: ResizeSpec): ImagePlan {
   switch (resize.mode) {
@@ -49,7 +57,7 @@ export function planImage(width: number, height: number, resize: ResizeSpec): Im
 }
 
 /** Brings an image to the tensor that a bundle declares: [1, c, h, w] or [1, h, w, c], of float32, float16 or uint8. */
-export function imageToTensor(pixels: WirePixels, spec: ImageSpec, dtype: Dtype): Tensor {
+export function imageToTensor(pixels: WirePixels | PixelBands, spec: ImageSpec, dtype: Dtype): Tensor {
   if (dtype !== "float32" && dtype !== "float16" && dtype !== "uint8") {
     throw new TypeError(`An image can be an input of float32, float16 or uint8, not ${dtype}.`);
   }
@@ -94,20 +102,26 @@ function triangle(from: number, to: number): Filter {
 }
 
 /** Resamples to width × height × RGB. Each input row is shrunk once and added to the output rows that it touches. */
-function resample(pixels: WirePixels, width: number, height: number): Float32Array {
+function resample(pixels: WirePixels | PixelBands, width: number, height: number): Float32Array {
   const across = triangle(pixels.width, width);
   const down = triangle(pixels.height, height);
   const size = width * 3;
   const picture = new Float32Array(height * size);
   const source = new Float32Array(pixels.width * 3);
   const row = new Float32Array(size);
+  let band: Uint8ClampedArray = "data" in pixels ? pixels.data : new Uint8ClampedArray(0);
+  let bandFrom = 0; // the band's first row
   let first = 0; // the first output row that this or a later input row touches
   for (let y = 0; y < pixels.height; y++) {
     let isRead = false;
     while (first < height && (down.starts[first] as number) + (down.counts[first] as number) <= y) first += 1;
     for (let i = first; i < height && (down.starts[i] as number) <= y; i++) {
       if (!isRead) {
-        overWhite(pixels, y, source);
+        if ((y - bandFrom) * pixels.width * 4 >= band.length && "read" in pixels) {
+          band = pixels.read(y);
+          bandFrom = y;
+        }
+        overWhite(band, y - bandFrom, source);
         shrink(source, across, row);
         isRead = true;
       }
@@ -120,9 +134,10 @@ function resample(pixels: WirePixels, width: number, height: number): Float32Arr
   return picture;
 }
 
-function overWhite({ width, data }: WirePixels, y: number, source: Float32Array): void {
-  let from = y * width * 4;
-  for (let to = 0; to < width * 3; to += 3, from += 4) {
+function overWhite(data: Uint8ClampedArray, y: number, source: Float32Array): void {
+  const { length } = source;
+  let from = (y * length * 4) / 3;
+  for (let to = 0; to < length; to += 3, from += 4) {
     const alpha = data[from + 3] as number;
     if (alpha === 255) {
       source[to] = data[from] as number;

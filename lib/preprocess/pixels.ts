@@ -1,5 +1,6 @@
 // An image as it crossed the thread line, to RGBA pixels, by a canvas that belongs to no page. Runs in a worker.
 import type { StillImage, WirePixels } from "../pool/protocol.ts";
+import type { PixelBands } from "./image.ts";
 
 /** The side that every browser's canvas takes. */
 const SIDE_MAX = 16384;
@@ -16,15 +17,23 @@ export function checkImage(image: StillImage): void {
   }
 }
 
-/** Reads the pixels of a checked image and closes its bitmap. */
-export function pixelsOf(image: StillImage): WirePixels {
-  if ("data" in image) return image;
+/** Bytes of pixels that are read at a time. */
+const BAND_BYTES = 2 ** 24;
+
+/** Hands the pixels of a checked image to `work`, in bands where they are many, and closes its bitmap. */
+export function withPixels<T>(image: StillImage, work: (pixels: WirePixels | PixelBands) => T): T {
+  if ("data" in image) return work(image);
   const { width, height } = image;
   try {
-    const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+    const rows = Math.min(height, Math.max(1, Math.floor(BAND_BYTES / (4 * width))));
+    const context = new OffscreenCanvas(width, rows).getContext("2d", { willReadFrequently: true });
     if (context === null) throw new RangeError("no canvas of that size");
-    context.drawImage(image, 0, 0);
-    return { width, height, data: context.getImageData(0, 0, width, height).data };
+    context.globalCompositeOperation = "copy"; // nothing of the band before shows through
+    const read = (y: number): Uint8ClampedArray => {
+      context.drawImage(image, 0, -y);
+      return context.getImageData(0, 0, width, Math.min(rows, height - y)).data;
+    };
+    return work({ width, height, read });
   } catch (error) {
     throw new RangeError(`The pixels of an image of ${width} × ${height} could not be read.`, { cause: error });
   } finally {

@@ -6,7 +6,7 @@ import type { StillImage } from "../pool/protocol.ts";
 import type { Dtype, Tensor } from "../tensor.ts";
 import type { GpuImages } from "./gpu.ts";
 import { imageToTensor } from "./image.ts";
-import { checkImage, pixelsOf } from "./pixels.ts";
+import { checkImage, withPixels } from "./pixels.ts";
 
 /** The input of a model that an image is for. */
 export interface ImageTarget {
@@ -20,5 +20,5 @@ export function prepareImage(gpu: GpuImages | null, image: StillImage, target: I
   checkImage(image);
   const { input, spec, dtype } = target;
   const kept = dtype === "float32" ? gpu?.prepare(input, image, spec) : null;
-  return kept ?? imageToTensor(pixelsOf(image), spec, dtype);
+  return kept ?? withPixels(image, (pixels) => imageToTensor(pixels, spec, dtype));
 }

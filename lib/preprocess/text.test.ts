@@ -1,3 +1,4 @@
+import { Tokenizer } from "@huggingface/tokenizers";
 import { expect, test } from "vitest";
 import type { BundleInput } from "../bundle.ts";
 import { createTextReaders } from "./text.ts";
@@ -69,4 +70,61 @@ test.each([
   ["is no tokenizer", { "tokenizer.json": "{}" }],
 ])("a tokenizer that %s is told by the name of the input and the file", (what, assets) => {
   expect(() => read(ids, ["cat"], assets)).toThrow(new RegExp(`"input_ids".*"tokenizer.json".*${what}`));
+});
+
+test("of a long text no more is read than its pieces need, with the same outcome (processing-L3)", () => {
+  const words = ["the ", "cats ", "sat ", "dog ", "the cat sat on ", "  "];
+  const counted: number[] = [];
+  const { encode } = Tokenizer.prototype;
+  Tokenizer.prototype.encode = function (this: Tokenizer, ...args: Parameters<typeof encode>) {
+    counted.push(args[0].length);
+    return encode.apply(this, args);
+  } as typeof encode;
+  try {
+    for (const word of words) {
+      const long = word.repeat(200_000);
+      counted.length = 0;
+      const tensors = read({ ...ids, dtype: "int32" }, [long]);
+      if (word.trim() !== "") expect(counted.reduce((a, b) => a + b)).toBeLessThan(10_000);
+      expect(tensors).toEqual(read({ ...ids, dtype: "int32" }, [long.slice(0, 900)]));
+    }
+  } finally {
+    Tokenizer.prototype.encode = encode;
+  }
+});
+
+test.each([1, 2, 3, 4])("no row is longer than maxLength %i, marks or not (processing-L4)", (maxLength) => {
+  const text = { ...ids.text, tokenizer: "tokenizer.json", maxLength };
+  for (const each of ["", "[CLS]", "cat", "the cat sat"]) {
+    const dims = read({ ...ids, dtype: "int32", text }, [each])?.["input_ids"]?.dims;
+    expect(dims?.[1]).toBeLessThanOrEqual(maxLength);
+  }
+  const two = read({ ...ids, dtype: "int32", text: { ...text, maxLength: 2 } }, ["cat"]);
+  expect(two?.["input_ids"]?.data).toEqual(Int32Array.of(2, 3));
+});
+
+test("200,000 texts in one request are read (processing-L5)", () => {
+  const tensors = read(
+    { ...ids, dtype: "int32" },
+    Array.from({ length: 200_000 }, () => ""),
+  );
+  expect(tensors?.["input_ids"]?.dims).toEqual([200_000, 2]);
+});
+
+test("short texts are filled with the bundle's value, else the tokenizer's own, else 0 (processing-L6)", () => {
+  const padded = { "tokenizer.json": JSON.stringify({ ...JSON.parse(TOKENIZER), padding: { pad_id: 4 } }) };
+  const last = (input: BundleInput, assets?: Record<string, string>): unknown =>
+    read(input, ["the cat", ""], assets)?.["input_ids"]?.data.at(-1);
+  const int32 = { ...ids, dtype: "int32" } as const;
+  expect(last({ ...int32, pad: { axis: 1, value: 7, upTo: 1 } }, padded)).toBe(7);
+  expect(last(int32, padded)).toBe(4);
+  expect(last(int32)).toBe(0);
+});
+
+test("a text of no pieces becomes a row of one, which no mask shows (processing-mutant-text-3)", () => {
+  const bare = { "tokenizer.json": JSON.stringify({ ...JSON.parse(TOKENIZER), post_processor: null }) };
+  expect(read(ids, [""], bare)).toMatchObject({
+    input_ids: { dims: [1, 1], data: BigInt64Array.of(0n) },
+    attention_mask: { data: Float32Array.of(0) },
+  });
 });

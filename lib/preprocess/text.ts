@@ -25,6 +25,16 @@ export function createTextReaders(
   );
 }
 
+/** Characters of a text that are read for each piece that is kept, at first: English has some four to a piece. */
+const PIECE_CHARACTERS = 8;
+
+/** A tokenizer.json, read. */
+interface Encoder {
+  readonly encode: (text: string) => number[];
+  /** The piece that the file itself fills short texts with. */
+  readonly padId: number;
+}
+
 /** Makes the reader of one input; the tokenizer's file is read when the first text comes. */
 function createTextReader(
   input: BundleInput,
@@ -32,19 +42,22 @@ function createTextReader(
   inputs: readonly BundleInput[],
   assets: Readonly<Record<string, string>>,
 ): TextReader {
-  let encode: ((text: string) => number[]) | undefined;
+  let encoder: Encoder | undefined;
   const fills = [
-    { name: input.name, of: (ids: readonly number[], at: number) => ids[at] ?? input.pad?.value ?? 0 },
+    {
+      name: input.name,
+      of: (ids: readonly number[], at: number) => ids[at] ?? input.pad?.value ?? encoder?.padId ?? 0,
+    },
     ...(spec.mask === undefined
       ? []
       : [{ name: spec.mask, of: (ids: readonly number[], at: number) => Number(at < ids.length) }]),
     ...(spec.types === undefined ? [] : [{ name: spec.types, of: () => 0 }]),
   ];
   return (texts) => {
-    encode ??= encoderOf(input.name, spec, assets);
+    const { encode } = (encoder ??= encoderOf(input.name, spec, assets));
     const rows = texts.map(encode);
     const fixed = input.dims.find((_, axis) => axis !== input.batchAxis);
-    const length = typeof fixed === "number" ? fixed : Math.max(1, ...rows.map((x) => x.length));
+    const length = typeof fixed === "number" ? fixed : rows.reduce((most, x) => Math.max(most, x.length), 1);
     return Object.fromEntries(
       fills.map(({ name, of }) => {
         const dtype = (inputs.find((x) => x.name === name) ?? input).dtype as NumericDtype;
@@ -65,25 +78,41 @@ function encoderOf(
   name: string,
   { tokenizer: asset, maxLength }: TextSpec,
   assets: Readonly<Record<string, string>>,
-): (text: string) => number[] {
+): Encoder {
   const file = assets[asset];
   if (file === undefined) throw broken(name, asset, "is missing");
   let tokenizer: Tokenizer;
+  let padId: number;
   try {
-    tokenizer = new Tokenizer(JSON.parse(file) as object, {});
+    const json = JSON.parse(file) as { padding?: { pad_id?: number } | null };
+    tokenizer = new Tokenizer(json, {});
+    padId = json.padding?.pad_id ?? 0;
   } catch (error) {
     throw broken(name, asset, "is no tokenizer.json that can be read", error);
   }
-  return (text) => {
-    const { ids } = tokenizer.encode(text);
+  const encode = (whole: string): number[] => {
+    const { text, ids } = beginning(tokenizer, whole, maxLength);
     if (ids.length <= maxLength) return ids;
     const bare = tokenizer.encode(text, { add_special_tokens: false }).ids;
     const marks = ids.length - bare.length;
     let before = 0;
     while (before < marks && bare.some((id, i) => id !== ids[before + i])) before++;
     const after = ids.slice(before + bare.length);
-    return [...ids.slice(0, maxLength - after.length), ...after];
+    return [...ids.slice(0, Math.max(0, maxLength - after.length)), ...after].slice(0, maxLength);
   };
+  return { encode, padId };
+}
+
+/**
+ * Encodes as much of a text as `maxLength` pieces need: of a long one the beginning, which grows until it has twice as
+ * many, so that no piece that is kept lies near the cut.
+ */
+function beginning(tokenizer: Tokenizer, whole: string, maxLength: number): { text: string; ids: number[] } {
+  for (let characters = PIECE_CHARACTERS * maxLength + 1_000; ; characters *= 4) {
+    const text = characters >= whole.length ? whole : whole.slice(0, characters).replace(/[\ud800-\udbff]$/, "");
+    const { ids } = tokenizer.encode(text);
+    if (text.length === whole.length || ids.length > 2 * maxLength) return { text, ids };
+  }
 }
 
 function broken(name: string, asset: string, what: string, cause?: unknown): SelvedgeError {
