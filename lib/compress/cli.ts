@@ -56,7 +56,7 @@ type Values = ReturnType<typeof parseArgs<{ options: typeof OPTIONS }>>["values"
 /** Runs the command line and gives its exit code. */
 export async function main(words: readonly string[], signal?: AbortSignal): Promise<number> {
   try {
-    if (words[0] === "replay") return (await import("../replay/command.ts")).replay(words.slice(1));
+    if (words[0] === "replay") return (await import("../replay/command.ts")).replay(words.slice(1), print);
     const { values, positionals } = parseArgs({ args: [...words], options: OPTIONS, allowPositionals: true });
     const [command = "help", ...paths] = positionals;
     if (values.help || command === "help") {

@@ -128,3 +128,8 @@ test("a text of no pieces becomes a row of one, which no mask shows (processing-
     attention_mask: { data: Float32Array.of(0) },
   });
 });
+
+test("more of a long text is read where its beginning has few pieces (processing-L3)", () => {
+  const sparse = `the${" ".repeat(5_000)}cat sat the cat sat`;
+  expect(read({ ...ids, dtype: "int32" }, [sparse])?.["input_ids"]?.data).toEqual(Int32Array.of(2, 4, 5, 7, 4, 3));
+});

@@ -33,8 +33,11 @@ Exit codes: 0 decided the same; 1 not a trace, or a wrong option; 2 decided othe
 /** A trace of 500,000 events has some hundred megabytes. */
 const MAX_BYTES = 1_000_000_000;
 
-/** Runs the command and gives its exit code. */
-export function replay(words: readonly string[]): number {
+/**
+ * Runs the command and gives its exit code. Results go to `print`, which must escape what a terminal obeys: names in a
+ * trace are those of files that somebody loaded.
+ */
+export function replay(words: readonly string[], print: (text: string) => void): number {
   const { values, positionals } = parseArgs({
     args: [...words],
     options: {
@@ -45,7 +48,7 @@ export function replay(words: readonly string[]): number {
     allowPositionals: true,
   });
   if (values.help) {
-    process.stdout.write(REPLAY_HELP);
+    print(REPLAY_HELP.trimEnd());
     return 0;
   }
   const isSetting = (word: string): boolean => Object.hasOwn(SETTINGS, word.split("=")[0] ?? "");
@@ -55,7 +58,7 @@ export function replay(words: readonly string[]): number {
   const change = parseChange([...values.set, ...positionals.filter(isSetting)]);
   const trace = readAt(path);
   const report = replayTrace(trace, Object.keys(change).length === 0 ? null : change);
-  process.stdout.write(`${values.json ? JSON.stringify(report, null, 2) : toText(path, trace, report)}\n`);
+  print(values.json ? JSON.stringify(report, null, 2) : toText(path, trace, report));
   return report.again.difference === null ? 0 : 2;
 }
 
