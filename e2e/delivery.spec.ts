@@ -101,7 +101,7 @@ test("a tab that is killed at any point costs the next one a chunk per stream at
 async function forgetAll(page: Page): Promise<void> {
   await page.evaluate(async () => {
     const root = await navigator.storage.getDirectory();
-    await root.removeEntry("selvedge", { recursive: true });
+    await root.removeEntry("selvedge-2", { recursive: true });
   });
 }
 

@@ -76,7 +76,7 @@ test("a tab that is killed at any point costs the next one a chunk per stream at
 
 /** Removes what is stored. */
 const ERASE = `await new Promise((resolve, reject) => {
-  const request = indexedDB.deleteDatabase("selvedge");
+  const request = indexedDB.deleteDatabase("selvedge-2");
   request.onsuccess = resolve;
   request.onerror = () => reject(request.error);
 });`;

@@ -82,12 +82,12 @@ export class ModelCache {
     return this.#client.manage("pin", this.#name(bundle), isPinned);
   }
 
-  /** Removes a bundle, or all; gives the bytes that this freed. What is loaded goes on. */
-  async delete(bundle?: string | URL): Promise<number> {
-    if (bundle !== undefined) return this.#client.manage("forget", this.#name(bundle));
-    let freed = 0;
-    for (const { identity } of (await this.list()).bundles) freed += await this.#client.manage("forget", identity);
-    return freed;
+  /**
+   * Removes a bundle, or all, unfinished downloads and what older releases left included; returns the bytes that this
+   * freed. What is loaded goes on.
+   */
+  delete(bundle?: string | URL): Promise<number> {
+    return this.#client.manage("forget", bundle === undefined ? null : this.#name(bundle));
   }
 
   /**

@@ -332,7 +332,8 @@ export class Engine {
       const stored = await this.#plan(from, { ...options, update: "never" }, download).catch(() => plan);
       download.signal.throwIfAborted();
       if (stored.identity === plan.identity) throw error;
-      return await load({ ...stored, refused: error.message });
+      this.#onLog?.(`The stored version of ${stored.name} is used. ${error.message}`);
+      return await load(stored);
     }
   }
 

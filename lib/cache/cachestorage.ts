@@ -1,16 +1,20 @@
 // The store in the Cache API: for browsers that have neither sync handles nor IndexedDB. An entry is a response
 // under an address that nobody serves; a put takes effect whole or not at all.
-import { isQuotaError, outOfSpace } from "./store.ts";
+import { withOld } from "./old-store.ts";
+import { isQuotaError, OLD_STORE_NAME, outOfSpace, STORE_NAME } from "./store.ts";
 import type { Bytes, Store } from "./store.ts";
 
-const NAME = "selvedge";
 /** The Cache API takes no other schemes; `.invalid` is never a real host (RFC 6761). */
 const PREFIX = "https://selvedge.invalid/";
 
 /** Opens the store; null where there is no Cache API, as on pages that are not secure. */
 export async function openCacheStorage(): Promise<Store | null> {
   const { caches } = globalThis as Partial<typeof globalThis>;
-  return caches === undefined ? null : new CacheStorageStore(await caches.open(NAME));
+  if (caches === undefined) return null;
+  const open = async (name: string): Promise<Store> => new CacheStorageStore(await caches.open(name));
+  return withOld(await open(STORE_NAME), async () =>
+    (await caches.has(OLD_STORE_NAME)) ? open(OLD_STORE_NAME) : null,
+  );
 }
 
 class CacheStorageStore implements Store {

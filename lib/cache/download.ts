@@ -13,6 +13,7 @@ import { release } from "../release.ts";
 import { Flights } from "./flights.ts";
 import { readAll, request, retry } from "./http.ts";
 import type { NetEffects } from "./http.ts";
+import { isBare } from "./manifest.ts";
 import type { ManifestJson } from "./manifest.ts";
 import { Meter } from "./meter.ts";
 import type { BundleAddress, Progress } from "./protocol.ts";
@@ -184,7 +185,7 @@ export class Downloader {
         [...chunks.values()].map((x) => x.chunk),
       );
       const found = await this.#chunks({ url: bundleUrl, identity, format }, chunks, room, signal, meter);
-      await this.storeRest([...found.values()], room);
+      if (await this.#completes(identity, found)) await this.storeRest([...found.values()], room);
       const { bytesPerSecond } = meter;
       // Nobody waits for that.
       if (bytesPerSecond !== null) this.shelf?.noteRate(bytesPerSecond).catch(() => undefined);
@@ -195,6 +196,16 @@ export class Downloader {
     } finally {
       end(isLoaded);
     }
+  }
+
+  /** Tells whether a version can be loaded with these chunks and those that are stored. */
+  async #completes(identity: string, found: ReadonlyMap<string, Here>): Promise<boolean> {
+    if ([...found.values()].every((x) => x.isStored)) return false; // nothing is left to store
+    const manifest = (await this.shelf?.bundle(identity).catch(() => null)) ?? null;
+    const here = await this.shelf?.chunks().catch(() => null);
+    if (manifest === null || isBare(manifest) || here == null) return false;
+    const isHere = ({ chunks }: BundleFile): boolean => chunks.every((x) => found.has(keyOf(x)) || here.has(keyOf(x)));
+    return (manifest.assets ?? []).every(isHere) && manifest.variants.some((x) => x.files.every(isHere));
   }
 
   /** Fetches chunks, a few at a time. */

@@ -5,10 +5,10 @@
 // worker ends with two in flight, so that none after them, in any tab, is ever answered (WebKitGTK 2.54). Nothing is
 // lost, since writes wait for each other in a browser anyway. A database that is wedged all the same, by a page or by
 // another program of this origin, is given up after a while, so that the next store can serve.
-import { isQuotaError, outOfSpace } from "./store.ts";
+import { withOld } from "./old-store.ts";
+import { isQuotaError, OLD_STORE_NAME, outOfSpace, STORE_NAME } from "./store.ts";
 import type { Bytes, Store } from "./store.ts";
 
-const DATABASE = "selvedge";
 const TABLE = "entries";
 /** A chunk of 4 MB takes a tenth of a second to write; what takes this long will not be answered. */
 const PATIENCE_MS = 5_000;
@@ -17,20 +17,29 @@ const PATIENCE_MS = 5_000;
 export async function openIndexed(): Promise<Store | null> {
   const { indexedDB } = globalThis as Partial<typeof globalThis>;
   if (indexedDB === undefined) return null;
-  const store = new IndexedStore(indexedDB);
+  const store = new IndexedStore(indexedDB, STORE_NAME, true);
   await store.names();
-  return store;
+  return withOld(store, async () => {
+    // Firefox before 126 can't list databases; opening one that is not there is undone.
+    const databases = await (indexedDB as Partial<IDBFactory>).databases?.call(indexedDB);
+    if (databases !== undefined && !databases.some((x) => x.name === OLD_STORE_NAME)) return null;
+    return new IndexedStore(indexedDB, OLD_STORE_NAME, false);
+  });
 }
 
 class IndexedStore implements Store {
   readonly kind = "indexeddb";
   readonly #factory: IDBFactory;
+  readonly #name: string;
+  readonly #creates: boolean;
   #database: Promise<IDBDatabase> | null = null;
   #last: Promise<unknown> = Promise.resolve();
   #givenUp: DOMException | null = null;
 
-  constructor(factory: IDBFactory) {
+  constructor(factory: IDBFactory, name: string, creates: boolean) {
     this.#factory = factory;
+    this.#name = name;
+    this.#creates = creates;
   }
 
   async names(): Promise<string[]> {
@@ -99,9 +108,10 @@ class IndexedStore implements Store {
 
   #open(): Promise<IDBDatabase> {
     this.#database ??= new Promise<IDBDatabase>((resolve, reject) => {
-      const request = this.#factory.open(DATABASE, 1);
+      const request = this.#factory.open(this.#name, 1);
       request.onupgradeneeded = () => {
-        request.result.createObjectStore(TABLE);
+        if (this.#creates) request.result.createObjectStore(TABLE);
+        else request.transaction?.abort();
       };
       request.onsuccess = () => {
         const database = request.result;

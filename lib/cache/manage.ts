@@ -31,8 +31,9 @@ export async function pin(downloader: Downloader, which: string, isPinned: boole
   return found !== null;
 }
 
-/** Removes a stored bundle, in all versions that an address leads to; returns the bytes that this freed. */
-export async function forget(downloader: Downloader, which: string): Promise<number> {
+/** Removes a stored bundle, in all versions that an address leads to, or everything; returns the bytes that this freed. */
+export async function forget(downloader: Downloader, which: string | null): Promise<number> {
+  if (which === null) return (await downloader.shelf?.clear()) ?? 0;
   let freed = 0;
   for (const { identity } of await findAll(downloader, which)) freed += (await downloader.shelf?.forget(identity)) ?? 0;
   return freed;

@@ -3,7 +3,8 @@
 // An entry is written under a temporary name, flushed, and then renamed: at no time is there a file of its name that is
 // not whole. `write()` lies where space runs out (a short count, 0, or 4294967288, without throwing), so its count is
 // compared. A handle locks its file, and a page in the back/forward cache keeps its locks: none is held across an await.
-import { isQuotaError, outOfSpace } from "./store.ts";
+import { withOld } from "./old-store.ts";
+import { isQuotaError, OLD_STORE_NAME, outOfSpace, STORE_NAME } from "./store.ts";
 import type { Bytes, Store } from "./store.ts";
 
 /** What lib.dom leaves out, since pages do not have it. */
@@ -18,7 +19,6 @@ interface SyncFile extends FileSystemFileHandle {
   move(name: string): Promise<void>;
 }
 
-const FOLDER = "selvedge";
 const TEMPORARY = /^temp-(\d+)-/;
 /** Another tab may be writing a younger one. */
 const ABANDONED_MS = 600_000;
@@ -28,7 +28,8 @@ export async function openOpfs(now: () => number): Promise<Store | null> {
   const { FileSystemFileHandle: File } = globalThis as Partial<typeof globalThis>;
   if (File === undefined || !("createSyncAccessHandle" in File.prototype) || !("move" in File.prototype)) return null;
   const root = await navigator.storage.getDirectory();
-  return openFolder(await root.getDirectoryHandle(FOLDER, { create: true }), now);
+  const store = openFolder(await root.getDirectoryHandle(STORE_NAME, { create: true }), now);
+  return withOld(store, async () => openFolder(await root.getDirectoryHandle(OLD_STORE_NAME), now));
 }
 
 /** Opens the store in a folder. */

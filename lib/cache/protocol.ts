@@ -167,7 +167,7 @@ export interface Manage {
   /** Pins or unpins a stored bundle. */
   pin(which: string, isPinned: boolean): Promise<Reply<boolean>>;
   /** Removes a stored bundle. */
-  forget(which: string): Promise<Reply<number>>;
+  forget(which: string | null): Promise<Reply<number>>;
   /** Gives the files of a stored variant. */
   takeOut(which: string, variant: string | undefined): Promise<Reply<StoredFile[]>>;
 }

@@ -1,5 +1,5 @@
-// What is removed when room is made, and in which order: chunks that nothing names, parts of chunks, drafts, then bundles
-// by the time of their last use.
+// What is removed when room is made, and in which order: chunks that nothing names, parts of chunks, what an older release
+// left and nobody has used since, drafts, then bundles by the time of their last use.
 //
 // Nothing is evicted in vain: where all that may go would not make enough room, all stays. A chunk is removed only where
 // every manifest could be read: one that could not be may name it. A manifest of a newer release, whose hash is right but
@@ -21,6 +21,8 @@ interface Owner {
   readonly hashes: ReadonlySet<string>;
   readonly usedMs: number;
   readonly mayGo: boolean;
+  /** Whether an older release left it, and nobody has used it since. */
+  readonly isOld: boolean;
 }
 
 /**
@@ -75,11 +77,12 @@ export async function forget(store: Store, identity: string): Promise<number> {
 /** Lists what names chunks; null where a manifest could not be read, so that nobody can tell which chunks are needed. */
 async function ownersOf(store: Store, names: readonly string[], keep: ReadonlySet<string>): Promise<Owner[] | null> {
   const owners: Owner[] = [];
-  const drafts = new Map<string, { hashes: Set<string>; usedMs: number }>();
+  const old = new Set(await store.oldNames?.());
+  const drafts = new Map<string, { hashes: Set<string>; usedMs: number; isOld: boolean }>();
   for (const name of names) {
     const [, address, begun, sha256] = DRAFT.exec(name) ?? [];
     if (address !== undefined) {
-      const draft = drafts.get(address) ?? { hashes: new Set(), usedMs: 0 };
+      const draft = drafts.get(address) ?? { hashes: new Set(), usedMs: 0, isOld: old.has(name) };
       drafts.set(address, draft);
       if (sha256 !== undefined) draft.hashes.add(sha256);
       if (begun !== undefined) draft.usedMs = Number(begun);
@@ -90,7 +93,8 @@ async function ownersOf(store: Store, names: readonly string[], keep: ReadonlySe
     if (stored === undefined) return null;
     if (stored === null) continue; // removed meanwhile
     const mayGo = stored.state !== "newer" && !keep.has(identity) && !names.includes(`pin-${identity}`);
-    owners.push({ id: identity, kind: "bundle", hashes: stored.hashes, usedMs: usedMs(names, identity), mayGo });
+    const { hashes } = stored;
+    owners.push({ id: identity, kind: "bundle", hashes, usedMs: usedMs(names, identity), mayGo, isOld: old.has(name) });
   }
   for (const [id, draft] of drafts) owners.push({ id, kind: "draft", ...draft, mayGo: !keep.has(id) });
   return owners;
@@ -149,9 +153,9 @@ function namedBy(owners: Iterable<Owner>, more: Iterable<string> = []): Set<stri
   return hashes;
 }
 
-/** Drafts go before bundles. */
-function order({ kind }: Owner): number {
-  return kind === "draft" ? 0 : 1;
+/** What an older release left goes first, then drafts, then bundles. */
+function order({ kind, isOld }: Owner): number {
+  return isOld ? 0 : kind === "draft" ? 1 : 2;
 }
 
 function hashOf(key: string): string {

@@ -63,7 +63,11 @@ export class Shelf {
     const found = store.blob === undefined ? await store.read(name) : await bytesOf(blob);
     if (found === null) return null;
     try {
-      if (found.byteLength === bytes && (await sha256Hex(found)) === sha256) return blob ?? new Blob([found]);
+      if (found.byteLength === bytes && (await sha256Hex(found)) === sha256) {
+        if (store.adopt === undefined) return blob ?? new Blob([found]);
+        await store.adopt(name, found).catch(() => undefined); // no room: it is read where it is
+        return (await store.blob?.(name)) ?? blob ?? new Blob([found]);
+      }
       await store.remove(name);
       return null;
     } finally {
@@ -141,8 +145,7 @@ export class Shelf {
       await this.store.write(`${prefix}-${Math.max(this.#now(), timeOf(last?.name ?? null) + 1)}`, text);
     }
     for (const old of series)
-      if (old.source?.identity === source.identity || old.source?.identity !== beside)
-        await this.store.remove(old.name);
+      if (old.source?.identity === source.identity || old.source?.identity !== beside) await this.#drop(old);
     await this.touch(source.identity);
   }
 
@@ -150,11 +153,12 @@ export class Shelf {
   async settle(url: string, identity: string): Promise<void> {
     const series = await this.#series(await this.store.names(), url);
     if (!series.some((x) => x.source?.identity === identity)) return;
-    for (const { name, source } of series) if (source?.identity !== identity) await this.store.remove(name);
+    for (const old of series) if (old.source?.identity !== identity) await this.#drop(old);
   }
 
   /** Notes that a bundle was used just now. */
   async touch(identity: string): Promise<void> {
+    await this.#adopt(identity).catch(() => undefined);
     await this.#replace(await this.store.names(), `used-${identity}`, new Uint8Array(0));
   }
 
@@ -289,6 +293,30 @@ export class Shelf {
   async endDraft(url: string): Promise<void> {
     const prefix = `draft-${await addressOf(url)}-`;
     for (const name of await this.store.names()) if (name.startsWith(prefix)) await this.store.remove(name);
+  }
+
+  /** Removes what an address led to, unless that is a newer release's. */
+  async #drop({ name, source }: { readonly name: string; readonly source: Source | null }): Promise<void> {
+    const manifest = source === null ? null : await readManifest(this.store, source.identity).catch(() => null);
+    if (manifest?.state !== "newer") await this.store.remove(name);
+  }
+
+  /** Moves what is noted of a bundle from the place of an older release. */
+  async #adopt(identity: string): Promise<void> {
+    for (const name of (await this.store.oldNames?.()) ?? []) {
+      const source = name.startsWith("source-") ? await readJson(this.store, name) : null;
+      const isOwn = name === `bundle-${identity}` || name === `pin-${identity}`;
+      if (!isOwn && !(isSource(source) && source.identity === identity)) continue;
+      const bytes = await this.store.read(name);
+      if (bytes !== null) await this.store.adopt?.(name, bytes);
+    }
+  }
+
+  /** Removes all, of older and newer releases too; what was seen of signed releases stays. Returns the bytes of chunks. */
+  async clear(): Promise<number> {
+    const names = await this.store.names();
+    for (const name of names) if (!name.startsWith("releases-")) await this.store.remove(name);
+    return [...chunksOf(names)].reduce((sum, key) => sum + timeOf(key), 0);
   }
 
   /** Lists what an address leads to, the newest first; null for a record that is damaged. */

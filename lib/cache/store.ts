@@ -12,6 +12,11 @@ export type Bytes = Uint8Array<ArrayBuffer>;
 /** Names where bytes are kept. */
 export type StoreKind = "opfs" | "cache" | "indexeddb" | "memory";
 
+/** Name of the folder, database or cache that this release writes to: one for each layout of the entries. */
+export const STORE_NAME = "selvedge-2";
+/** The one of releases before, which is read (old-store.ts). */
+export const OLD_STORE_NAME = "selvedge";
+
 /** Keeps named bytes. Names are of lower-case letters, digits and `-`; nothing here is a path. */
 export interface Store {
   /** Names where the bytes are. */
@@ -32,6 +37,10 @@ export interface Store {
   write(name: string, bytes: Bytes): Promise<void>;
   /** Removes an entry; one that is not there is no error. */
   remove(name: string): Promise<void>;
+  /** Lists the entries that an older release left in its own place; absent where there is none. */
+  oldNames?(): Promise<string[]>;
+  /** Moves an entry from the place of an older release; its bytes were read before. One that is not there is no error. */
+  adopt?(name: string, bytes: Bytes): Promise<void>;
 }
 
 /** Makes the error for a write that did not fit; what the browser threw is its cause. */
