@@ -11,7 +11,7 @@ import type { Outputs } from "../lib/compress/metric.ts";
 import { formsFor } from "../lib/compress/forms.ts";
 import { foldConstants } from "../lib/compress/infer.ts";
 import { describePorts } from "../lib/compress/inspect.ts";
-import { readModel, tensorBorders } from "../lib/compress/onnx.ts";
+import { readModel } from "../lib/compress/onnx.ts";
 import { packBundle, writePacked } from "../lib/compress/pack.ts";
 import type { PackVariant } from "../lib/compress/pack.ts";
 import { openModel } from "../lib/compress/session.ts";
@@ -202,13 +202,13 @@ async function pack(
       id,
       needs,
       ...(session && { session }),
-      files: [{ path: "model.onnx", bytes: file, borders: tensorBorders(file) }],
+      files: [{ path: "model.onnx", bytes: file, isModel: true }],
     });
   }
   const { inputs, outputs } = await describePorts(readModel(whole));
   const packed = await packBundle({ model: { name, version: "1", licence: "unknown", inputs, outputs }, variants });
   const text = existsSync(join(folder, "bundle.json")) ? readFileSync(join(folder, "bundle.json"), "utf8") : "";
-  if (text !== `${canonicalJson(packed.json)}\n`) await writePacked(folder, packed, { precompress: false });
+  if (text !== `${canonicalJson(packed.json)}\n`) await writePacked(folder, packed);
   return made;
 }
 

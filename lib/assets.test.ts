@@ -13,6 +13,7 @@ describe("assetsBase", () => {
     expect(resolveAssets("jspi", base, PAGE)).toEqual({
       workerUrl: `${folder}worker-jspi.js`,
       cacheUrl: `${folder}worker-cache.js`,
+      brotliUrl: `${folder}brotli.wasm`,
       wasmUrl: `${folder}ort-jspi.wasm`,
       restUrl: `${folder}ort-jspi-rest.wasm`,
     });
@@ -21,8 +22,9 @@ describe("assetsBase", () => {
 
 describe("without assetsBase", () => {
   test.each(["jspi", "wasm"] as const)("the %s build lies beside the package", (build) => {
-    const { workerUrl, cacheUrl, wasmUrl, restUrl } = resolveAssets(build, undefined, PAGE);
+    const { workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl } = resolveAssets(build, undefined, PAGE);
     expect(cacheUrl).toBe(new URL("./worker-cache.js", import.meta.url).href);
+    expect(brotliUrl).toBe(new URL("./brotli.wasm", import.meta.url).href);
     expect(workerUrl).toBe(new URL(`./worker-${build}.js`, import.meta.url).href);
     expect(wasmUrl).toBe(new URL(`./ort-${build}.wasm`, import.meta.url).href);
     expect(restUrl).toBe(new URL(`./ort-${build}-rest.wasm`, import.meta.url).href);

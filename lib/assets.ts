@@ -9,6 +9,8 @@ export interface Assets {
   readonly workerUrl: string;
   /** The worker that fetches models; the same for every build. */
   readonly cacheUrl: string;
+  /** The brotli decoder, for browsers that have none of their own; the same for every build. */
+  readonly brotliUrl: string;
   readonly wasmUrl: string;
   /** The rest of the wasm binary. */
   readonly restUrl: string;
@@ -29,6 +31,7 @@ export function resolveAssets(build: OrtBuild, assetsBase: string | undefined, b
     return {
       workerUrl: new URL(`worker-${build}.js`, base).href,
       cacheUrl: new URL("worker-cache.js", base).href,
+      brotliUrl: new URL("brotli.wasm", base).href,
       wasmUrl: new URL(`ort-${build}.wasm`, base).href,
       restUrl: new URL(`ort-${build}-rest.wasm`, base).href,
     };
@@ -47,8 +50,10 @@ export function resolveAssets(build: OrtBuild, assetsBase: string | undefined, b
             new URL("./ort-wasm-rest.wasm", import.meta.url),
           ];
     const cache = new URL("./worker-cache.js", import.meta.url);
-    const [workerUrl, cacheUrl, wasmUrl, restUrl] = [worker, cache, wasm, rest].map(({ href }) => mend(href));
-    return { workerUrl, cacheUrl, wasmUrl, restUrl } as Assets;
+    const brotli = new URL("./brotli.wasm", import.meta.url);
+    const urls = [worker, cache, brotli, wasm, rest].map(({ href }) => mend(href));
+    const [workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl] = urls;
+    return { workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl } as Assets;
   } catch (error) {
     const fix = "Serve the package's dist/ and set `assetsBase` to it.";
     throw new TypeError(`A bundler moved Selvedge away from its worker: ${String(error)}. ${fix}`, { cause: error });

@@ -3,12 +3,22 @@
 //   worker-<build>.js     by esbuild: the worker with ONNX Runtime's glue inside, one classic-format file per build
 //   worker-cache.js       by esbuild: the worker that fetches models
 //   worker-offline.js     by esbuild: the service worker that keeps pages
+//   brotli.wasm           the decoder of chunks where the browser has none, as brotli-dec-wasm ships it
 //   cli.js, compress.js   by esbuild: the toolchain for Node, with what it needs but the optional packages
 //   ort-<build>.wasm      what usually runs of onnxruntime-web's binary, which is a development dependency for that reason
 //   ort-<build>-rest.wasm the rest of it, linked when it is called (wasm/split.ts); `npm run usual` finds out what is which
 // A bundler's library mode is no choice here: it rewrites the worker's URL and inlines the wasm as base64.
 import { execFileSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createRequire } from "node:module";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -83,6 +93,8 @@ for (const { name, wasm, glue } of BUILDS) {
   writeFileSync(join(DIST, `ort-${name}.wasm`), first);
   writeFileSync(join(DIST, `ort-${name}-rest.wasm`), rest);
 }
+
+copyFileSync(require.resolve("brotli-dec-wasm/web/bg.wasm"), join(DIST, "brotli.wasm"));
 
 if (existsSync(join(ROOT, "lib/index.ts"))) {
   for (const project of ["tsconfig.build.json", "tsconfig.compress.json"])

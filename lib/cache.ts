@@ -43,8 +43,8 @@ export function openCache(options: CacheOptions = {}): ModelCache {
   const client = new CacheClient(
     effects,
     () => {
-      const { cacheUrl: href } = assets("wasm");
-      return { href, script: vouched(href) };
+      const { cacheUrl: href, brotliUrl } = assets("wasm");
+      return { href, script: vouched(href), brotliUrl };
     },
     "auto",
   );

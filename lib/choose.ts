@@ -151,5 +151,5 @@ function place(backend: BackendName, code: WhyCode, text: string): Placement {
 }
 
 function sizeOf(variant: Variant): number {
-  return variant.files.reduce((sum, file) => sum + file.bytes, 0);
+  return variant.wireBytes ?? variant.files.reduce((sum, file) => sum + file.bytes, 0);
 }

@@ -143,7 +143,11 @@ export class Engine {
       href,
       script: policy === undefined ? href : policy.createScriptURL(href),
     });
-    this.#cache = new CacheClient(effects, () => sourceOf(assets().cacheUrl), options.store ?? "auto");
+    this.#cache = new CacheClient(
+      effects,
+      () => ({ ...sourceOf(assets().cacheUrl), brotliUrl: assets().brotliUrl }),
+      options.store ?? "auto",
+    );
     this.#mustAskToKeep = (options.store ?? "auto") === "auto";
     this.#trust = options.trust ?? [];
     this.#onLog = options.onLog ?? null;

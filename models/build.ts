@@ -8,7 +8,12 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { smallestTable } from "../lib/compress/describe.ts";
+import { makeGolden } from "../lib/compress/golden.ts";
+import { madeUp } from "../lib/compress/made-up.ts";
+import { readModel } from "../lib/compress/onnx.ts";
 import { writeBundle } from "../lib/compress/pack.ts";
+import type { PackInput, PackVariant } from "../lib/compress/pack.ts";
 import { addMeasurements, MEASURED_PATH, readMeasurements } from "./measured.ts";
 import { RECIPES } from "./recipes.ts";
 import type { Recipe } from "./recipe.ts";
@@ -25,9 +30,25 @@ function fingerprint(recipe: Recipe): string {
       .sort()
       .map((x) => join(folder, x)),
   );
-  const rest = [join(lib, "bundle.ts"), join(lib, "bundle-schema.ts"), MEASURED_PATH].filter((x) => existsSync(x));
+  const rest = [
+    ...["bundle", "bundle-json", "bundle-schema", "bundle-shape", "bundle-steps"].map((x) => join(lib, `${x}.ts`)),
+    MEASURED_PATH,
+  ].filter((x) => existsSync(x));
   for (const path of [...recipe.sources, ...code, ...rest]) hash.update(readFileSync(path)).update("\0");
   return hash.digest("hex");
+}
+
+/** Adds to each variant a made-up input and what the variant answers to it. */
+async function addGolden(input: PackInput, goldenDims: Recipe["goldenDims"]): Promise<PackInput> {
+  const typical = { ...input.model.exampleDims, ...goldenDims };
+  const variants: PackVariant[] = [];
+  for (const variant of input.variants) {
+    const bytes = variant.files[0]?.bytes ?? new Uint8Array();
+    const [feed] = [...madeUp(input.model.inputs, { typical, bound: smallestTable(readModel(bytes)) })][0] ?? [];
+    const golden = feed && (await makeGolden(bytes, variant.session?.wasm, feed));
+    variants.push({ ...variant, ...(golden && { golden }) });
+  }
+  return { ...input, variants };
 }
 
 const { values } = parseArgs({ options: { force: { type: "boolean", default: false } } });
@@ -43,9 +64,11 @@ for (const recipe of RECIPES) {
   }
   await mkdir(dirname(directory), { recursive: true });
   const { input, missing } = await addMeasurements(await recipe.build(), readMeasurements());
-  const { bundle, identity } = await writeBundle(directory, input);
+  const { bundle, identity } = await writeBundle(directory, await addGolden(input, recipe.goldenDims));
   await writeFile(mark, from);
-  const sizes = bundle.variants.map((x) => `${x.id} ${x.files.reduce((sum, file) => sum + file.bytes, 0)} bytes`);
+  const sizes = bundle.variants.map(
+    (x) => `${x.id} ${x.files.reduce((sum, file) => sum + file.bytes, 0)} bytes, ${x.wireBytes ?? 0} on the wire`,
+  );
   if (missing.length > 0)
     console.log(`not measured as they are now: ${missing.join(", ")} (npx tsx models/measure.ts)`);
   console.log(

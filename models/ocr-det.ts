@@ -11,6 +11,7 @@ const MODEL = ocrAsset("ch_PP-OCRv4_det_infer.onnx");
 export const ocrDet: Recipe = {
   name: "ocr-det",
   sources: [MODEL],
+  goldenDims: { height: 64, width: 64 },
   async build() {
     const dims = setDims({ x: ["batch", 3, "height", "width"], "sigmoid_0.tmp_0": ["batch", 1, "height", "width"] });
     const model = readModel(readBytes(MODEL)).transform(dims, simplify());

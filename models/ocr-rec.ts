@@ -21,6 +21,7 @@ const SPEED = { wasm: 0.55 } as const;
 export const ocrRec: Recipe = {
   name: "ocr-rec",
   sources: [MODEL, KEYS],
+  goldenDims: { width: 64 },
   async build() {
     const dims = setDims({ x: ["batch", 3, 48, "width"], "softmax_11.tmp_0": ["batch", "time", CLASSES] });
     const model = readModel(readBytes(MODEL)).transform(dims, simplify());

@@ -5,7 +5,6 @@ import { dirname, join } from "node:path";
 import { formsFor } from "../lib/compress/forms.ts";
 import type { Form, FormId } from "../lib/compress/forms.ts";
 import { makeForm } from "../lib/compress/make-form.ts";
-import { tensorBorders } from "../lib/compress/onnx.ts";
 import type { OnnxModel } from "../lib/compress/onnx.ts";
 import type { PackInput, PackVariant } from "../lib/compress/pack.ts";
 
@@ -14,6 +13,8 @@ export interface Recipe {
   readonly name: string;
   /** Files that the bundle is made from; the bundle is built again where one changed. */
   readonly sources: readonly string[];
+  /** Sizes of dims for the golden input, where those of `exampleDims` make it larger than it need be. */
+  readonly goldenDims?: Readonly<Record<string, number>>;
   /** Makes the bundle's parts. */
   build(): Promise<PackInput>;
 }
@@ -52,7 +53,7 @@ async function makeVariant(
 ): Promise<PackVariant> {
   const { form, bytes } = await makeForm(asked, simple, { feeds: [], isMadeUp: true, isLeft }, []);
   const { id, needs, session } = form;
-  const files = [{ path: "model.onnx", bytes, borders: tensorBorders(bytes) }];
+  const files = [{ path: "model.onnx", bytes, isModel: true }];
   return { id, needs, ...(session && { session }), files };
 }
 

@@ -74,6 +74,7 @@ const OUTPUT: BundleOutput = {
 export const spam: Recipe = {
   name: "spam",
   sources: [WEIGHTS, TOKENIZER],
+  goldenDims: { length: 16 },
   async build() {
     return {
       model: {

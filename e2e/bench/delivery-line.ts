@@ -12,7 +12,7 @@ import { build } from "esbuild";
 import { wireBytesOf } from "../../lib/bundle.ts";
 import type { BundleChunk } from "../../lib/bundle.ts";
 import { parseBundle } from "../../lib/bundle-schema.ts";
-import { readGraph } from "../../lib/compress/read-bundle.ts";
+import { readVariantModel } from "../../lib/compress/read-bundle.ts";
 import { ROOT } from "../prepare.ts";
 import { TELL, Visits } from "./visit.ts";
 
@@ -120,7 +120,7 @@ export async function preparePages(): Promise<void> {
   const peer = join(FOLDER, "peer");
   mkdirSync(join(peer, "ocr-rec/onnx"), { recursive: true });
   mkdirSync(join(peer, "ort"), { recursive: true });
-  writeFileSync(join(peer, "ocr-rec/onnx/model.onnx"), await readGraph(MODEL, "f32"));
+  writeFileSync(join(peer, "ocr-rec/onnx/model.onnx"), await readVariantModel(MODEL, "f32"));
   writeFileSync(join(peer, "ocr-rec/config.json"), JSON.stringify({ model_type: "custom" }));
   const theirs = join(ROOT, "node_modules/@huggingface/transformers/node_modules/onnxruntime-web/dist");
   for (const file of readdirSync(theirs).filter((x) => /^ort-wasm-simd-threaded.*\.(wasm|mjs)$/.test(x)))

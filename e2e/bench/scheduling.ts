@@ -4,7 +4,7 @@
 import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Page } from "@playwright/test";
-import { readGraph } from "../../lib/compress/read-bundle.ts";
+import { readVariantModel } from "../../lib/compress/read-bundle.ts";
 import type { Measured, PeerName } from "../pages/peers.ts";
 import type { Class, MixTold, SchedulingPage, Told } from "../pages/scheduling.ts";
 import { ROOT } from "../prepare.ts";
@@ -272,7 +272,7 @@ async function preparePeers(): Promise<void> {
   const folder = join(ROOT, "e2e/.cache/peers");
   for (const { name } of MODELS) {
     const from = join(ROOT, "models/dist", name);
-    const bytes = await readGraph(from, "f32");
+    const bytes = await readVariantModel(from, "f32");
     mkdirSync(join(folder, name, "onnx"), { recursive: true });
     writeFileSync(join(folder, name, "onnx/model.onnx"), bytes);
     writeFileSync(join(folder, name, "config.json"), JSON.stringify({ model_type: "custom" }));

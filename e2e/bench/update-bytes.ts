@@ -3,7 +3,7 @@
 // updates: a fine-tuned model, of which the last two tensors changed, and one with a layer of 300 kB in its middle.
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { readGraph } from "../../lib/compress/read-bundle.ts";
+import { readVariantModel } from "../../lib/compress/read-bundle.ts";
 import { weights } from "../../lib/cache/fixtures.ts";
 import { cutChunks } from "../../lib/compress/cut.ts";
 import { tensorBorders } from "../../lib/compress/onnx.ts";
@@ -51,7 +51,7 @@ export async function updateCases(): Promise<Case[]> {
 }
 
 async function readVariant(model: string, id: string): Promise<Version> {
-  const bytes = await readGraph(join(ROOT, "models/dist", model), id);
+  const bytes = await readVariantModel(join(ROOT, "models/dist", model), id);
   return { bytes, borders: tensorBorders(bytes) };
 }
 

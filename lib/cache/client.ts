@@ -14,6 +14,11 @@ export interface FetchOptions {
   readonly onProgress: ((progress: Progress) => void) | undefined;
 }
 
+/** The worker's script, and the WebAssembly that it may need. */
+export interface CacheSource extends WorkerSource {
+  readonly brotliUrl: string;
+}
+
 const IDLE_MS = 5_000;
 /** Where it keeps time, another wait comes soon. */
 const WAITED_IDLE_MS = 60_000;
@@ -23,7 +28,7 @@ const FOREVER: number = Number.POSITIVE_INFINITY;
 /** Fetches what models are made of. */
 export class CacheClient {
   readonly #effects: Effects;
-  readonly #source: () => WorkerSource;
+  readonly #source: () => CacheSource;
   readonly #store: StoreChoice;
   readonly #stopLife: () => void;
   readonly #listeners: Map<number, (progress: Progress) => void> = new Map();
@@ -36,7 +41,7 @@ export class CacheClient {
   #cancelIdle: (() => void) | null = null;
   #closed: Error | null = null;
 
-  constructor(effects: Effects, source: () => WorkerSource, store: StoreChoice) {
+  constructor(effects: Effects, source: () => CacheSource, store: StoreChoice) {
     this.#effects = effects;
     this.#source = source;
     this.#store = store;
@@ -148,7 +153,8 @@ export class CacheClient {
 
   #ensureLink(): Link<CacheApi> {
     if (this.#link !== null) return this.#link;
-    const link = new Link<CacheApi>(this.#effects, this.#source());
+    const source = this.#source();
+    const link = new Link<CacheApi>(this.#effects, source);
     link.onNotice = (data) => {
       if (isProgress(data)) this.#listeners.get(data.ticket)?.(data);
     };
@@ -156,7 +162,7 @@ export class CacheClient {
       this.#link = null;
     };
     this.#link = link;
-    this.#tell(() => link.call("begin", FOREVER, this.#store, [...this.#loaded.keys()]));
+    this.#tell(() => link.call("begin", FOREVER, this.#store, source.brotliUrl, [...this.#loaded.keys()]));
     return link;
   }
 

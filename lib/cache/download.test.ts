@@ -1,6 +1,6 @@
 // Downloads of bundles from a real HTTP server that misbehaves. Counts requests and what is stored, not only results.
 import fc from "fast-check";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { sha256Hex } from "../bundle.ts";
 import type { Bundle } from "../bundle.ts";
 import { isSelvedgeError } from "../errors.ts";
@@ -447,4 +447,47 @@ test("as long as another tab gets on with a chunk, it is waited for (store-C7)",
   free();
   expect(await loading).toEqual(given.contents);
   expect(server.chunkRequests).toBe(0);
+});
+
+describe.each(["br", "gzip"] as const)("chunks that are stored with %s", (encoding) => {
+  const words = (size: number): Uint8Array<ArrayBuffer> =>
+    Uint8Array.from(weights(size), (x, i) => (i % 2 === 0 ? 0 : x));
+
+  async function encoded(): Promise<Given & { contents: Uint8Array; wireBytes: number }> {
+    const contents = words(3 * CHUNK);
+    const bundle = await serveBundle(server, "/m", { "m.onnx": contents }, { chunkBytes: CHUNK, encoding });
+    const identity = await identityOf(bundleJson(bundle));
+    const chunks = bundle.variants[0]?.files[0]?.chunks ?? [];
+    expect(chunks.every((x) => x.encoding === encoding)).toBe(true);
+    return { bundle, identity, contents, wireBytes: chunks.reduce((sum, x) => sum + (x.wireBytes ?? 0), 0) };
+  }
+
+  test("come expanded, are stored expanded, and count as sent", async () => {
+    const given = await encoded();
+    const store = new MemoryStore();
+    const seen: Progress[] = [];
+    const [first] = await load(given, store, { onProgress: (x) => seen.push(x) });
+    expect(Buffer.compare(first ?? Buffer.of(), given.contents)).toBe(0);
+    expect(seen.at(-1)).toMatchObject({ loadedBytes: given.wireBytes, totalBytes: given.wireBytes });
+    expect(server.sentBytes).toBe(given.wireBytes);
+    const names = (await store.names()).filter((x) => x.startsWith("chunk-"));
+    expect(names.map((x) => Number(x.split("-")[2])).sort()).toEqual([CHUNK, CHUNK, CHUNK]);
+    server.close();
+    const [again] = await load(given, store, { onProgress: (x) => seen.push(x) });
+    expect(Buffer.compare(again ?? Buffer.of(), given.contents)).toBe(0);
+    expect(seen.at(-1)).toMatchObject({ loadedBytes: given.wireBytes, cachedBytes: given.wireBytes });
+  });
+
+  test("go on where a connection broke, and are fetched again where they are damaged", async () => {
+    const given = await encoded();
+    server.trick = (path, nth) => (path.includes("chunks") && nth === 0 ? { kind: "cut", at: 100 } : null);
+    const [first] = await load(given);
+    expect(Buffer.compare(first ?? Buffer.of(), given.contents)).toBe(0);
+    server.asked = [];
+    server.trick = (path, nth) => (path.includes("chunks") && nth === 0 ? { kind: "flip", at: 50 } : null);
+    const [second] = await load(given);
+    expect(Buffer.compare(second ?? Buffer.of(), given.contents)).toBe(0);
+    server.trick = (path) => (path.includes("chunks") ? { kind: "flip", at: 50 } : null);
+    expect(await codeOf(load(given))).toBe("integrity-failed");
+  });
 });

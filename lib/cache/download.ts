@@ -6,10 +6,12 @@
 // What can't be stored is still given: a full disk makes the next load slower, not this one impossible. Room is made only
 // once a verified chunk is here, only where it can suffice for the whole load, and never of what is loading or in use: in
 // this engine or in another tab. The version that an address led to before goes only when the new one is here whole.
-import { chunkPath, sha256Hex } from "../bundle.ts";
+import { chunkPath, sha256Hex, wireBytesOf } from "../bundle.ts";
 import type { BundleChunk, BundleFile } from "../bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 import { release } from "../release.ts";
+import { expandChunk } from "./expand.ts";
+import type { BrotliDecoder } from "./expand.ts";
 import { Flights } from "./flights.ts";
 import { readAll, request, retry } from "./http.ts";
 import type { NetEffects } from "./http.ts";
@@ -39,6 +41,8 @@ export interface DownloadEffects extends NetEffects, LockEffects {
   connection(): { readonly saveData: boolean; readonly bytesPerSecond: number | null };
   /** How much the browser says that may be stored, and is; null where it does not say. */
   estimate(): Promise<{ readonly quota: number; readonly usage: number } | null>;
+  /** Loads the decoder of brotli, where the platform has none. */
+  loadBrotli(): Promise<BrotliDecoder>;
 }
 
 /** What a download is asked with. */
@@ -189,7 +193,8 @@ export class Downloader {
       const { bytesPerSecond } = meter;
       // Nobody waits for that.
       if (bytesPerSecond !== null) this.shelf?.noteRate(bytesPerSecond).catch(() => undefined);
-      const unstored = sum([...chunks].filter(([key]) => found.get(key)?.isStored === false).map(([, x]) => x));
+      const missing = [...chunks].filter(([key]) => found.get(key)?.isStored === false);
+      const unstored = missing.reduce((total, [, { chunk }]) => total + chunk.bytes, 0);
       if (mustStore && unstored > 0) throw noRoom(unstored);
       isLoaded = !mustStore;
       return files.map((file) => new Blob(file.chunks.map((chunk) => (found.get(keyOf(chunk)) as Here).blob)));
@@ -227,7 +232,7 @@ export class Downloader {
         const here = await this.#chunk(url, chunk, room, both, (bytes) => {
           meter.add(file, bytes, "network");
         });
-        if (here.from === "store") meter.add(file, chunk.bytes, "store");
+        if (here.from === "store") meter.add(file, wireBytesOf(chunk), "store");
         if (here.isStored) countStored(room, chunk);
         found.set(key, here);
       }
@@ -404,39 +409,41 @@ export class Downloader {
           async (signal) => {
             const found = await fromStore();
             if (found !== null) return found;
-            const bytes = new Uint8Array(chunk.bytes);
+            const wire = new Uint8Array(wireBytesOf(chunk));
+            let bytes = wire;
             try {
-              await this.#fetch(url, chunk, bytes, signal, report);
+              bytes = await this.#fetch(url, chunk, wire, signal, report);
               const kept = await this.keep(chunk, bytes, room);
-              await this.shelf?.dropParts(chunk).catch(() => undefined);
+              await this.shelf?.dropParts(partOf(chunk)).catch(() => undefined);
               return { chunk, blob: kept ?? new Blob([bytes]), from: "network" as const, isStored: kept !== null };
             } finally {
+              release(wire);
               release(bytes);
             }
           },
-          `part-${chunk.sha256}-`,
+          `part-${partOf(chunk).sha256}-`,
         )
       );
     });
   }
 
-  /** Fetches a chunk into bytes of its size. */
+  /** Fetches a chunk into bytes of its size on the wire, and returns it expanded, its hash checked. */
   async #fetch(
     url: string,
     chunk: BundleChunk,
-    bytes: Bytes,
+    wire: Bytes,
     signal: AbortSignal,
     report: (bytes: number) => void,
-  ): Promise<void> {
+  ): Promise<Bytes> {
     const net = { effects: this.effects, signal };
-    const partial = new PartialChunk(chunk, bytes, this.shelf, this.effects.now);
+    const partial = new PartialChunk(partOf(chunk), wire, this.shelf, this.effects.now);
     let isWrong = false;
     // With a range browsers ask for what is not compressed, and refuse what is, as hosts send that have nothing else: no
     // answer comes then. So after one that was not answered the whole is asked for, and after that a part again.
     let asksForPart = this.#hasRanges;
     let wasRefused = false;
     report(await partial.restore());
-    await retry(net, async () => {
+    return retry(net, async () => {
       const isPartial = partial.size > 0 && asksForPart;
       try {
         // What goes into the store need not lie in the browser's own cache as well; what was wrong may come from there.
@@ -455,16 +462,17 @@ export class Downloader {
           throw new SelvedgeError("download-failed", `${url} does not go on where it broke.`, { url });
         }
         for (let part = await body.read(); part !== null; part = await body.read()) {
-          if (partial.size + part.byteLength > chunk.bytes) {
+          if (partial.size + part.byteLength > wire.byteLength) {
             body.cancel();
-            throw wrongSize(url, chunk, `more than ${chunk.bytes}`);
+            throw wrongSize(url, wire.byteLength, `more than ${wire.byteLength}`);
           }
           await partial.add(part);
           report(part.byteLength);
         }
-        if (partial.size !== chunk.bytes) throw wrongSize(url, chunk, String(partial.size));
-        const hash = await sha256Hex(partial.bytes);
-        if (hash === chunk.sha256) return;
+        if (partial.size !== wire.byteLength) throw wrongSize(url, wire.byteLength, String(partial.size));
+        const bytes = await expandChunk(chunk, partial.bytes, () => this.effects.loadBrotli());
+        const hash = await sha256Hex(bytes);
+        if (hash === chunk.sha256) return bytes;
         throw new SelvedgeError("integrity-failed", `${url} holds other bytes than its name says.`, { url, hash });
       } catch (error) {
         if (isSelvedgeError(error) && error.details["size"] === 0) {
@@ -486,8 +494,14 @@ function isElsewhere(from: string, asked: string): boolean {
   return from !== "" && new URL(from).origin !== new URL(asked).origin;
 }
 
-function wrongSize(url: string, chunk: BundleChunk, got: string): SelvedgeError {
-  const message = `${url} does not hold its ${chunk.bytes} bytes: got ${got} bytes.`;
+/** Names the parts of a chunk on its way: those of an encoded one are not those of the same chunk as it is. */
+function partOf(chunk: BundleChunk): BundleChunk {
+  const { sha256, encoding } = chunk;
+  return { sha256: encoding === undefined ? sha256 : `${sha256}.${encoding}`, bytes: wireBytesOf(chunk) };
+}
+
+function wrongSize(url: string, bytes: number, got: string): SelvedgeError {
+  const message = `${url} does not hold its ${bytes} bytes: got ${got} bytes.`;
   return new SelvedgeError("integrity-failed", message, { url });
 }
 
@@ -503,5 +517,5 @@ function countStored(room: Room, chunk: BundleChunk): void {
 }
 
 function sum(chunks: readonly { readonly chunk: BundleChunk }[]): number {
-  return chunks.reduce((total, { chunk }) => total + chunk.bytes, 0);
+  return chunks.reduce((total, { chunk }) => total + wireBytesOf(chunk), 0);
 }

@@ -3,19 +3,23 @@
 import { openAsBlob } from "node:fs";
 import { mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
+import { createRequire } from "node:module";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { gzipSync } from "node:zlib";
+import { brotliCompressSync, gzipSync } from "node:zlib";
 import { CHUNK_MAX_BYTES, chunkPath, sha256Hex } from "../bundle.ts";
-import type { Bundle, BundleFile } from "../bundle.ts";
+import type { Bundle, BundleChunk, BundleFile } from "../bundle.ts";
 import { bundleJson } from "../bundle-json.ts";
+import { startBrotli } from "./brotli.ts";
 import type { DownloadEffects } from "./download.ts";
 import type { Wish } from "./protocol.ts";
 import { outOfSpace } from "./store.ts";
 import type { Bytes, Store } from "./store.ts";
 import type { Locks } from "./tab-locks.ts";
+
+const require = createRequire(import.meta.url);
 
 /** How much faster time runs in `hurried`. */
 const HURRY = 100;
@@ -37,6 +41,7 @@ export const hurried: DownloadEffects = {
   heldLocks: () => Promise.resolve([]),
   connection: () => ({ saveData: false, bytesPerSecond: null }),
   estimate: () => Promise.resolve(null),
+  loadBrotli: async () => startBrotli(await readFile(require.resolve("brotli-dec-wasm/web/bg.wasm"))),
 };
 
 /** A wish of a device with WebAssembly alone. */
@@ -388,16 +393,21 @@ export async function serveBundle(
     chunkBytes = CHUNK_MAX_BYTES,
     version = "1",
     name = "test",
-  }: { chunkBytes?: number; version?: string; name?: string } = {},
+    encoding,
+  }: { chunkBytes?: number; encoding?: "br" | "gzip" | undefined; version?: string; name?: string } = {},
 ): Promise<Bundle> {
   const described: BundleFile[] = [];
   for (const [path, bytes] of Object.entries(files)) {
-    const chunks: { sha256: string; bytes: number }[] = [];
+    const chunks: BundleChunk[] = [];
     for (let at = 0; at < bytes.length; at += chunkBytes) {
       const chunk = bytes.slice(at, at + chunkBytes);
       const sha256 = await sha256Hex(chunk);
-      chunks.push({ sha256, bytes: chunk.length });
-      server.files.set(`${folder}/${chunkPath(2, sha256)}`, { bytes: chunk });
+      const stored = new Uint8Array(
+        encoding === undefined ? chunk : (encoding === "br" ? brotliCompressSync : gzipSync)(chunk),
+      );
+      const isSmaller = stored.length < chunk.length;
+      chunks.push({ sha256, bytes: chunk.length, ...(isSmaller && { encoding, wireBytes: stored.length }) });
+      server.files.set(`${folder}/${chunkPath(2, sha256)}`, { bytes: isSmaller ? stored : chunk });
     }
     described.push({ path, bytes: bytes.length, chunks });
   }

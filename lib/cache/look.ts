@@ -8,6 +8,7 @@ import { lookUp } from "./open.ts";
 import { plan } from "./plan.ts";
 import type { Cost, Look, Wish } from "./protocol.ts";
 import { keyOf } from "./names.ts";
+import { wireBytesOf } from "../bundle.ts";
 import type { BundleChunk } from "../bundle.ts";
 import { isSelvedgeError } from "../errors.ts";
 
@@ -66,6 +67,7 @@ async function bareCost(url: string, downloader: Downloader, signal: AbortSignal
   return { backend: null, bytes, bytesToFetch: bytes, isUnderWay };
 }
 
+/** Adds up what chunks cost on the wire. */
 function sum(chunks: readonly BundleChunk[]): number {
-  return chunks.reduce((total, x) => total + x.bytes, 0);
+  return chunks.reduce((total, x) => total + wireBytesOf(x), 0);
 }

@@ -174,8 +174,8 @@ export interface Manage {
 
 /** What the worker offers. Each call carries a ticket, by which it is cancelled and its progress told. */
 export interface CacheApi extends Manage {
-  /** Says where models are kept, and the identities of those that are loaded; the first call. */
-  begin(store: StoreChoice, loaded: readonly string[]): Promise<Reply<null>>;
+  /** Says where models are kept, where the decoder of brotli is, and which identities are loaded; the first call. */
+  begin(store: StoreChoice, brotliUrl: string, loaded: readonly string[]): Promise<Reply<null>>;
   /** Says that no model of a bundle is loaded any more, so that it may be evicted. */
   unloaded(identity: string): Promise<Reply<null>>;
   /** Opens an address (`bundle.json`, or a bare model, which is fetched) or a bare model's bytes. */

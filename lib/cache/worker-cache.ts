@@ -1,5 +1,6 @@
 // The entry of the worker that fetches models; esbuild makes dist/worker-cache.js of it.
 import type { Endpoint } from "comlink";
+import { BrotliLoader } from "./brotli.ts";
 import { MemoryStore } from "./memory.ts";
 import { openStore } from "./stores.ts";
 import { serveCache } from "./worker.ts";
@@ -13,6 +14,8 @@ interface Connection {
   /** In megabits a second. */
   readonly downlink?: number;
 }
+
+const brotli = new BrotliLoader();
 
 serveCache(self as unknown as Endpoint, {
   fetch: (url, init) => fetch(url, init),
@@ -36,6 +39,10 @@ serveCache(self as unknown as Endpoint, {
     const { quota, usage } = (await storage?.estimate()) ?? {};
     return quota === undefined || usage === undefined ? null : { quota, usage };
   },
+  setBrotliUrl(url) {
+    brotli.url = url;
+  },
+  loadBrotli: () => brotli.load(),
   async openStore(choice) {
     if (choice === false) return null;
     return choice === "memory" ? new MemoryStore() : openStore(() => Date.now());

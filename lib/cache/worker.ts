@@ -18,6 +18,8 @@ import { update } from "./update.ts";
 export interface CacheEffects extends DownloadEffects {
   /** Opens what keeps bytes on the device; null where nothing is to be kept. */
   openStore(choice: StoreChoice): Promise<Store | null>;
+  /** Is told where the brotli decoder's WebAssembly is. */
+  setBrotliUrl(url: string): void;
 }
 
 const PROGRESS_EVERY_MS = 50;
@@ -57,8 +59,9 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
     reply(async (): Promise<T> => work(await (downloader ??= begin("auto"))));
 
   const api: CacheApi = {
-    begin: (choice, loaded) =>
+    begin: (choice, brotliUrl, loaded) =>
       reply(async () => {
+        effects.setBrotliUrl(brotliUrl);
         const { uses } = await (downloader ??= begin(choice));
         for (const identity of loaded) uses.loaded(identity);
         return null;

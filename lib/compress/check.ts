@@ -179,8 +179,9 @@ export class Checker {
       return { target, verdict: "unchecked", why: `${started.name} has no WebGPU on this machine` };
     const { id, needs, session } = input.form;
     const run = async (bytes: Uint8Array): Promise<BrowserRun> => {
-      const files = [{ path: "model.onnx", bytes: new Uint8Array(bytes) }];
-      const bundle = await packBundle({ model, variants: [{ id, needs, ...(session && { session }), files }] });
+      const files = [{ path: "model.onnx", bytes: new Uint8Array(bytes), isModel: true }];
+      const variant = { id, needs, ...(session && { session }), files };
+      const bundle = await packBundle({ model, variants: [variant] }, { compress: false });
       return started.run(bundle, id, backend, this.#feeds.slice(0, WEBGPU_FEEDS.count));
     };
     const { assignment: counted, outputs } = await run(input.bytes);

@@ -18,7 +18,7 @@ import { makeForm, makeSparing } from "./make-form.ts";
 import type { Made } from "./make-form.ts";
 import { makeMetric, readLabels, sqnr } from "./metric.ts";
 import type { Metric, Outputs } from "./metric.ts";
-import { readModel, tensorBorders } from "./onnx.ts";
+import { readModel } from "./onnx.ts";
 import type { OnnxModel } from "./onnx.ts";
 import type { CompressReport, FormReport } from "./outcome.ts";
 import { narrowIds } from "./narrow-ids.ts";
@@ -201,7 +201,11 @@ export async function compress(path: string, options: CompressOptions): Promise<
     });
   onProgress("packing");
   const model = { ...described, ...(Object.keys(baseline).length > 0 && { baseline }) };
-  const bundle = await pack(join(out.path, "bundle"), { model, variants, assets: assetsOf(options.bundle) }, notes);
+  const bundle = await pack(
+    join(out.path, "bundle"),
+    { model, variants, assets: await assetsOf(options.bundle) },
+    notes,
+  );
   const report: CompressReport = {
     schema: "selvedge/report@1",
     model: basename(path),
@@ -330,8 +334,8 @@ async function pack(
     notes.push(`There is no bundle: ${error instanceof Error ? error.message : String(error)}`);
     return null;
   }
-  const { identity, chunkBytes, brotliBytes } = await writePacked(directory, packed);
-  return { identity, variants: input.variants.map((x) => x.id), bytes: chunkBytes, brotliBytes };
+  const { identity, chunkBytes, wireBytes } = await writePacked(directory, packed);
+  return { identity, variants: input.variants.map((x) => x.id), bytes: chunkBytes, wireBytes };
 }
 
 function variantOf(
@@ -351,7 +355,7 @@ function variantOf(
     id: form.id,
     needs: form.needs,
     ...(form.session === undefined ? {} : { session: form.session }),
-    files: [{ path: "model.onnx", bytes, borders: tensorBorders(bytes) }],
+    files: [{ path: "model.onnx", bytes, isModel: true }],
     ...(report.score !== null &&
       reference !== null && {
         score: makeScore(metric.name, report.score, reference, samples.n, metric.isMean === true),

@@ -1,8 +1,7 @@
 // Describes a model as a bundle does: from a bundle.json that is given, else from the model itself and from what it did
 // with the samples.
 import { readFileSync } from "node:fs";
-import { basename, dirname, join } from "node:path";
-import { chunkPath } from "../bundle.ts";
+import { basename, dirname } from "node:path";
 import type { Bundle, BundleInput } from "../bundle.ts";
 import { parseBundle } from "../bundle-schema.ts";
 import { createTextReaders } from "../preprocess/text.ts";
@@ -14,9 +13,9 @@ import { describePorts } from "./inspect.ts";
 import type { Outputs } from "./metric.ts";
 import type { OnnxModel } from "./onnx.ts";
 import type { PackFile } from "./pack.ts";
+import { readBundleFile } from "./read-bundle.ts";
 import type { LoadedModel } from "./session.ts";
 import { elementCount } from "./weights.ts";
-import { joinPieces } from "./wire.ts";
 
 /** What a bundle says of its model. */
 export type Description = Bundle["model"];
@@ -106,17 +105,22 @@ function isTogether(both: Outputs, [first, second]: readonly [Outputs, Outputs])
 }
 
 /** Makes what reads texts for the inputs, by the tokenizers of the bundle that describes them. */
-export function readersOf(bundle: string | undefined, inputs: readonly BundleInput[]): Record<string, TextReader> {
-  const files = inputs.some((x) => x.text !== undefined) ? assetsOf(bundle) : [];
+export async function readersOf(
+  bundle: string | undefined,
+  inputs: readonly BundleInput[],
+): Promise<Record<string, TextReader>> {
+  const files = inputs.some((x) => x.text !== undefined) ? await assetsOf(bundle) : [];
   return createTextReaders(inputs, Object.fromEntries(files.map((x) => [x.path, new TextDecoder().decode(x.bytes)])));
 }
 
 /** Reads the label tables and the like of the bundle that describes the model, for the new one. */
-export function assetsOf(bundle: string | undefined): PackFile[] {
+export async function assetsOf(bundle: string | undefined): Promise<PackFile[]> {
   if (bundle === undefined) return [];
-  const { format, assets = [] } = parseBundle(JSON.parse(readFileSync(bundle, "utf8")) as unknown);
-  const chunk = (sha256: string): Uint8Array => readFileSync(join(dirname(bundle), chunkPath(format, sha256)));
-  return assets.map(({ path, chunks }) => ({ path, bytes: joinPieces(chunks.map((x) => chunk(x.sha256))) }));
+  const described = { folder: dirname(bundle), bundle: parseBundle(JSON.parse(readFileSync(bundle, "utf8"))) };
+  const files = (described.bundle.assets ?? []).map(async (file): Promise<PackFile> => {
+    return { path: file.path, bytes: await readBundleFile(described, file) };
+  });
+  return Promise.all(files);
 }
 
 /** Gives the number of rows of the smallest table that is looked up: made-up indices stay below it. */

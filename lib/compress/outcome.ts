@@ -44,7 +44,7 @@ export interface CompressReport {
     readonly identity: string;
     readonly variants: readonly string[];
     readonly bytes: number;
-    readonly brotliBytes: number;
+    readonly wireBytes: number;
   } | null;
   /** The largest tensors of the simplified model, by bytes. */
   readonly tensors: readonly { readonly name: string; readonly bytes: number }[];

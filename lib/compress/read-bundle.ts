@@ -2,10 +2,12 @@
 import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { brotliDecompressSync, gunzipSync } from "node:zlib";
 import { bundleIdentity, chunkPath, sha256Hex } from "../bundle.ts";
 import type { Bundle, BundleChunk, BundleFile, BundleJson } from "../bundle.ts";
 import { parseBundle } from "../bundle-schema.ts";
 import { SelvedgeError } from "../errors.ts";
+import { joinWeights } from "./split-weights.ts";
 
 /** A bundle in a folder. */
 export interface FolderBundle {
@@ -30,37 +32,50 @@ export async function readBundle(folder: string): Promise<FolderBundle> {
  * @throws SelvedgeError `integrity-failed` where a chunk is missing or holds other bytes.
  */
 export async function readBundleFile(
-  { folder, bundle }: Pick<FolderBundle, "folder" | "bundle">,
+  bundle: Pick<FolderBundle, "folder" | "bundle">,
   { bytes, chunks }: BundleFile,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const whole = new Uint8Array(bytes);
   let at = 0;
   for (const chunk of chunks) {
-    whole.set(await readChunk({ folder, bundle }, chunk), at);
+    whole.set(await readChunk(bundle, chunk), at);
     at += chunk.bytes;
   }
   return whole;
 }
 
-/** Reads a chunk of a bundle, its hash checked. */
+/**
+ * Reads a chunk of a bundle, expanded, its hash checked.
+ * @throws SelvedgeError `integrity-failed` where it is missing or holds other bytes.
+ */
 export async function readChunk(
   { folder, bundle }: Pick<FolderBundle, "folder" | "bundle">,
-  { sha256, bytes }: BundleChunk,
+  chunk: BundleChunk,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const path = join(folder, chunkPath(bundle.format, sha256));
-  const data = await readFile(path).catch(() => null);
-  if (data !== null && data.byteLength === bytes) {
-    const whole = Uint8Array.from(data);
-    if ((await sha256Hex(whole)) === sha256) return whole;
-  }
-  const problem = data === null ? "is missing" : "holds other bytes than its name says";
-  throw new SelvedgeError("integrity-failed", `${path} ${problem}.`, { reason: "altered", chunk: sha256 });
+  const path = join(folder, chunkPath(bundle.format, chunk.sha256));
+  const stored = await readFile(path).catch(() => null);
+  const bytes = stored === null ? null : expand(chunk, stored);
+  if (bytes?.byteLength === chunk.bytes && (await sha256Hex(bytes)) === chunk.sha256) return bytes;
+  const problem = stored === null ? "is missing" : "holds other bytes than its name says";
+  throw new SelvedgeError("integrity-failed", `${path} ${problem}.`, { reason: "altered", chunk: chunk.sha256 });
 }
 
-/** Reads the first file of a variant: its graph. */
-export async function readGraph(folder: string, variant: string): Promise<Uint8Array<ArrayBuffer>> {
+/** Expands stored bytes, to no more than the chunk's size; null where they do not expand. */
+function expand({ bytes, encoding }: BundleChunk, stored: Uint8Array): Uint8Array<ArrayBuffer> | null {
+  try {
+    if (encoding === undefined) return Uint8Array.from(stored);
+    const open = encoding === "br" ? brotliDecompressSync : gunzipSync;
+    return Uint8Array.from(open(stored, { maxOutputLength: bytes }));
+  } catch {
+    return null;
+  }
+}
+
+/** Reads the model of a variant as one ONNX file, the weights inside. */
+export async function readVariantModel(folder: string, variant: string): Promise<Uint8Array<ArrayBuffer>> {
   const read = await readBundle(folder);
-  const file = read.bundle.variants.find((x) => x.id === variant)?.files[0];
-  if (file === undefined) throw new TypeError(`${folder} has no variant "${variant}"`);
-  return readBundleFile(read, file);
+  const [graph, weights] = read.bundle.variants.find((x) => x.id === variant)?.files ?? [];
+  if (graph === undefined) throw new TypeError(`${folder} has no variant "${variant}"`);
+  const bytes = await readBundleFile(read, graph);
+  return weights === undefined ? bytes : joinWeights(bytes, await readBundleFile(read, weights));
 }

@@ -55,7 +55,7 @@ const report: CompressReport = {
     },
   ],
   defaults: { wasm: "f32" },
-  bundle: { identity: "0".repeat(64), variants: ["f32"], bytes: 1_000, brotliBytes: 900 },
+  bundle: { identity: "0".repeat(64), variants: ["f32"], bytes: 1_000, wireBytes: 900 },
   tensors: [{ name: 'w"1', bytes: 800 }],
   sensitivity: [{ name: "w&1", operator: "MatMul", bytes: 800, int8Db: 40.5, int4Db: 15.25 }],
   notes: ["A note."],

@@ -90,7 +90,7 @@ export function summary(report: CompressReport): string[] {
   const packed =
     bundle === null
       ? []
-      : [`bundle/ holds ${bundle.variants.join(", ")}: ${bundle.bytes} bytes, ${bundle.brotliBytes} over the wire.`];
+      : [`bundle/ holds ${bundle.variants.join(", ")}: ${bundle.bytes} bytes, ${bundle.wireBytes} over the wire.`];
   return [
     `${metric.name}: float32 ${number(metric.reference)}, budget ${metric.budget}, over ${samples.n} ${from}.`,
     ...(chosen.length > 0 ? [`${chosen.join("; ")}.`] : []),

@@ -32,7 +32,12 @@ export async function samplesFor(
   notes: string[],
 ): Promise<Samples> {
   if (options.samples !== undefined)
-    return openSamples(options.samples, inputs, options.limit ?? PATIENCE.most, readersOf(options.bundle, inputs));
+    return openSamples(
+      options.samples,
+      inputs,
+      options.limit ?? PATIENCE.most,
+      await readersOf(options.bundle, inputs),
+    );
   return makeUpSamples(path, inputs, { typical, bound: smallestTable(source) }, notes);
 }
 

@@ -12,6 +12,8 @@ export type Place = "cpu" | "webgpu" | "wasm";
 /** A loaded model. */
 export interface LoadedModel {
   run(feed: Feed): Promise<Outputs>;
+  /** Runs the model and returns its outputs in their own types. */
+  runTensors(feed: Feed): Promise<Record<string, Tensor>>;
   release(): Promise<void>;
 }
 
@@ -54,13 +56,22 @@ export async function openModel(
     extra: place === "cpu" ? { ...extra, [DISABLED]: [extra[DISABLED] ?? [], UNSAFE].flat().join(";") } : { ...extra },
   } as const;
   const session = await timed(runtime.InferenceSession.create(source as Uint8Array, options));
+  const runRaw = async (feed: Feed): ReturnType<typeof session.run> => {
+    const tensors = Object.entries(feed).map(
+      ([name, { dtype, dims, data }]) =>
+        [name, new runtime.Tensor(dtype as "float32", data as Float32Array, dims)] as const,
+    );
+    return timed(session.run(Object.fromEntries(tensors)));
+  };
   return {
-    async run(feed) {
-      const tensors = Object.entries(feed).map(
-        ([name, { dtype, dims, data }]) =>
-          [name, new runtime.Tensor(dtype as "float32", data as Float32Array, dims)] as const,
+    async runTensors(feed) {
+      const results = Object.entries(await runRaw(feed));
+      return Object.fromEntries(
+        results.map(([name, { type, dims, data }]) => [name, { dtype: type, dims, data } as Tensor]),
       );
-      const results = await timed(session.run(Object.fromEntries(tensors)));
+    },
+    async run(feed) {
+      const results = await runRaw(feed);
       const outputs: Record<string, Outputs[string]> = {};
       for (const [name, { type, dims, data }] of Object.entries(results))
         outputs[name] = { dims, data: numbersOf(type, data) };

@@ -1,4 +1,5 @@
 // Entry of the worker for browsers that can suspend wasm on promises (JSPI): WebGPU and CPU from one binary.
+import "../backend/no-byob.ts";
 import * as ort from "onnxruntime-web/jspi";
 import { createOrtBackend } from "../backend/ort.ts";
 import { THREAD_NAME } from "./protocol.ts";

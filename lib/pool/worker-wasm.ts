@@ -1,4 +1,5 @@
 // Entry of the worker for browsers without JSPI: CPU only.
+import "../backend/no-byob.ts";
 import * as ort from "onnxruntime-web/wasm";
 import { createOrtBackend } from "../backend/ort.ts";
 import { THREAD_NAME } from "./protocol.ts";

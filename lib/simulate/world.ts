@@ -272,6 +272,8 @@ function cacheEffects(world: World): CacheEffects {
     connection: () => ({ saveData: false, bytesPerSecond: null }),
     estimate: () => Promise.resolve(null),
     openStore: () => Promise.resolve(null),
+    setBrotliUrl: () => undefined,
+    loadBrotli: () => Promise.reject(new Error("no bundle of this world is compressed")),
   };
 }
 

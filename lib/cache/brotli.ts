@@ -1,0 +1,69 @@
+// The brotli decoder for browsers whose DecompressionStream does not know brotli: Rust's brotli-decompressor as
+// WebAssembly (brotli-dec-wasm), 98 kB with gzip, fetched only there. Measured in Node on 4 MiB chunks: 2 to 3 times as
+// fast as Google's decoder in JavaScript. Delete when Chromium has DecompressionStream("brotli").
+import init, { BrotliStreamResultCode, DecompressStream } from "brotli-dec-wasm/web";
+import { SelvedgeError } from "../errors.ts";
+import type { BrotliDecoder } from "./expand.ts";
+
+/** Starts the decoder from the bytes of its WebAssembly. */
+export async function startBrotli(wasm: BufferSource): Promise<BrotliDecoder> {
+  await init({ module_or_path: wasm });
+  return (wire, expanded) => {
+    const stream = new DecompressStream();
+    try {
+      // One byte of room more than there should be tells a chunk that holds more.
+      const result = stream.decompress(wire, expanded.byteLength + 1);
+      try {
+        const { buf, code, input_offset } = result;
+        if (code !== BrotliStreamResultCode.ResultSuccess || input_offset !== wire.byteLength)
+          throw new RangeError(`the stream ends with code ${code} at byte ${input_offset} of ${wire.byteLength}`);
+        if (buf.byteLength !== expanded.byteLength) throw new RangeError(`it holds ${buf.byteLength} bytes`);
+        expanded.set(buf);
+      } finally {
+        result.free();
+      }
+    } finally {
+      stream.free();
+    }
+  };
+}
+
+/** Fetches and starts the decoder once; a failure is tried again by the next call. */
+export class BrotliLoader {
+  /** The address of the decoder's WebAssembly. */
+  url = "";
+  #loading: Promise<BrotliDecoder> | null = null;
+
+  /** Returns the decoder. */
+  load(): Promise<BrotliDecoder> {
+    this.#loading ??= fetchBrotli(this.url).catch((error: unknown) => {
+      this.#loading = null;
+      throw error;
+    });
+    return this.#loading;
+  }
+}
+
+async function fetchBrotli(url: string): Promise<BrotliDecoder> {
+  const fail = (reason: string, cause?: unknown): SelvedgeError =>
+    new SelvedgeError(
+      "download-failed",
+      `The brotli decoder could not be loaded from ${url}: ${reason}`,
+      { url },
+      cause,
+    );
+  let response: Response;
+  let bytes: ArrayBuffer;
+  try {
+    response = await fetch(url);
+    bytes = await response.arrayBuffer();
+  } catch (error) {
+    throw fail("the request failed.", error);
+  }
+  if (!response.ok) throw fail(`status ${response.status}.`);
+  try {
+    return await startBrotli(bytes);
+  } catch (error) {
+    throw fail("it does not start. Serve brotli.wasm of the package's dist/ there.", error);
+  }
+}

@@ -1,0 +1,65 @@
+// Chunks that are stored compressed: whatever comes instead of them, never more than the chunk's size is held.
+import { brotliCompressSync, gzipSync } from "node:zlib";
+import { describe, expect, test } from "vitest";
+import { sha256Hex } from "../bundle.ts";
+import type { BundleChunk } from "../bundle.ts";
+import { isSelvedgeError } from "../errors.ts";
+import { expandChunk } from "./expand.ts";
+import { hurried, weights } from "./fixtures.ts";
+import type { Bytes } from "./store.ts";
+
+const text = new Uint8Array(Buffer.from("the same words again and again, ".repeat(2_000)));
+const encoders = {
+  br: (bytes: Uint8Array): Bytes => new Uint8Array(brotliCompressSync(bytes)),
+  gzip: (bytes: Uint8Array): Bytes => new Uint8Array(gzipSync(bytes)),
+};
+const expand = (chunk: BundleChunk, wire: Bytes): Promise<Bytes> => expandChunk(chunk, wire, hurried.loadBrotli);
+
+async function chunkOf(bytes: Uint8Array<ArrayBuffer>, encoding?: string): Promise<BundleChunk> {
+  return { sha256: await sha256Hex(bytes), bytes: bytes.length, encoding };
+}
+
+async function codeOf(work: Promise<unknown>): Promise<string> {
+  const error: unknown = await work.catch((caught: unknown) => caught);
+  return isSelvedgeError(error) ? error.code : String(error);
+}
+
+test("a chunk without an encoding is what was stored", async () => {
+  const wire = weights(100);
+  expect(await expand(await chunkOf(wire), wire)).toBe(wire);
+});
+
+describe.each(["br", "gzip"] as const)("%s", (encoding) => {
+  test("expands to the chunk's bytes, weights and text alike", async () => {
+    for (const bytes of [text, weights(300_000), new Uint8Array(4 * 2 ** 20)])
+      expect(Buffer.compare(await expand(await chunkOf(bytes, encoding), encoders[encoding](bytes)), bytes)).toBe(0);
+  });
+
+  test("a chunk that expands to more, to less, is cut short or damaged is integrity-failed", async () => {
+    const chunk = await chunkOf(text, encoding);
+    const wire = encoders[encoding](text);
+    const damaged = wire.slice();
+    damaged.fill(0xff, 10, 40);
+    const bomb = encoders[encoding](new Uint8Array(64 * 2 ** 20));
+    for (const wrong of [
+      bomb,
+      encoders[encoding](text.slice(0, -1)),
+      encoders[encoding](new Uint8Array([...text, 1])),
+      wire.slice(0, -20),
+      damaged,
+      text,
+      new Uint8Array(0),
+    ])
+      expect(await codeOf(expand(chunk, wrong))).toBe("integrity-failed");
+  });
+});
+
+test("an encoding that nothing here expands is integrity-failed, not the bytes as they came", async () => {
+  expect(await codeOf(expand(await chunkOf(text, "zstd"), text))).toBe("integrity-failed");
+});
+
+test("a decoder that can't be loaded is told as it is, since the bytes may be right", async () => {
+  const wire = encoders.br(text);
+  const chunk = await chunkOf(text, "br");
+  await expect(expandChunk(chunk, wire, () => Promise.reject(new Error("offline")))).rejects.toThrow("offline");
+});

@@ -1,0 +1,68 @@
+// Expands a chunk that is stored compressed, in the worker that fetches models: by the browser's DecompressionStream where
+// that knows the encoding, else, for brotli, by a decoder in WebAssembly that is fetched when it is first needed
+// (Chromium 156 has no "brotli" there; Firefox and WebKit have it). Never gives or holds more than the chunk's size, so a
+// few bytes can't fill the memory.
+import type { BundleChunk } from "../bundle.ts";
+import { SelvedgeError } from "../errors.ts";
+import type { Bytes } from "./store.ts";
+
+/** Expands brotli into `expanded`; throws where the bytes are no brotli or do not fill it exactly. */
+export type BrotliDecoder = (wire: Bytes, expanded: Bytes) => void;
+
+/** The names that DecompressionStream has for encodings. */
+const FORMATS: Readonly<Record<string, string>> = { br: "brotli", gzip: "gzip" };
+
+/**
+ * Returns the bytes of a chunk from those that were stored: the same where it has no encoding. Their hash is for the caller
+ * to check.
+ * @throws SelvedgeError `integrity-failed` where they do not expand to the chunk's size
+ */
+export async function expandChunk(
+  { sha256, bytes, encoding }: BundleChunk,
+  wire: Bytes,
+  loadBrotli: () => Promise<BrotliDecoder>,
+): Promise<Bytes> {
+  if (encoding === undefined) return wire;
+  const stream = streamFor(FORMATS[encoding] ?? encoding);
+  // Fetched before the bytes are judged: a decoder that can't be fetched says nothing of them.
+  const decode = stream === null && encoding === "br" ? await loadBrotli() : null;
+  const expanded = new Uint8Array(bytes);
+  try {
+    if (stream !== null) await pipe(stream, wire, expanded);
+    else if (decode !== null) decode(wire, expanded);
+    else throw new TypeError(`nothing here expands "${encoding}"`);
+  } catch (error) {
+    const message = `The chunk ${sha256} does not expand to its ${bytes} bytes by "${encoding}".`;
+    throw new SelvedgeError("integrity-failed", message, { chunk: sha256, encoding }, error);
+  }
+  return expanded;
+}
+
+function streamFor(format: string): DecompressionStream | null {
+  try {
+    return new DecompressionStream(format as CompressionFormat);
+  } catch {
+    return null; // not known here
+  }
+}
+
+/** Reads a stream's output into `expanded`, which it must fill exactly. */
+async function pipe({ readable, writable }: DecompressionStream, wire: Bytes, expanded: Bytes): Promise<void> {
+  const writer = writable.getWriter();
+  const writing = writer.write(wire).then(() => writer.close());
+  writing.catch(() => undefined); // the reader fails with the same error
+  const reader = readable.getReader();
+  let at = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    if (at + value.byteLength > expanded.byteLength) {
+      await Promise.all([reader.cancel(), writer.abort().catch(() => undefined)]);
+      throw new RangeError("more bytes than the chunk has");
+    }
+    expanded.set(value, at);
+    at += value.byteLength;
+  }
+  await writing;
+  if (at !== expanded.byteLength) throw new RangeError("fewer bytes than the chunk has");
+}

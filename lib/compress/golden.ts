@@ -1,0 +1,30 @@
+// A variant's golden input and answer: one sample, and what this very variant gives for it on onnxruntime-node's CPU. A
+// device that computes another answer computes wrongly. The answer is of one machine: another CPU may round the last bits
+// otherwise, so who compares allows for that.
+import type { PackVariant } from "./pack.ts";
+import type { Feed } from "./feed.ts";
+import { writeSafetensors } from "./safetensors.ts";
+import { openModel } from "./session.ts";
+
+/** A larger answer is left out: it would cost more than the check is worth. */
+const MAX_BYTES = 2 ** 20;
+
+/** Makes a variant's golden files; undefined where a tensor holds strings or an answer is larger than 1 MiB. */
+export async function makeGolden(
+  bytes: Uint8Array,
+  session: Readonly<Record<string, string>> | undefined,
+  feed: Feed,
+): Promise<PackVariant["golden"]> {
+  const model = await openModel(bytes, "cpu", session);
+  try {
+    const inputs = writeSafetensors(feed);
+    const outputs = inputs === null ? null : writeSafetensors(await model.runTensors(feed));
+    if (inputs === null || outputs === null || Math.max(inputs.length, outputs.length) > MAX_BYTES) return undefined;
+    return {
+      inputs: { path: "golden-inputs.safetensors", bytes: inputs },
+      outputs: { path: "golden-outputs.safetensors", bytes: outputs },
+    };
+  } finally {
+    await model.release();
+  }
+}

@@ -1,0 +1,73 @@
+// A model as a bundle stores it: a graph of some kB, and its weights in a second file that the graph names (external data
+// of ONNX). A runtime then takes the weights from where they lie, and needs a third of the memory that one file needs.
+// Two variants with the same weights share chunks, and a new graph costs some kB.
+import { clearField } from "@bufbuild/protobuf";
+import { SelvedgeError } from "../errors.ts";
+import { decodeModel, readModel } from "./onnx.ts";
+import { TensorProto_DataLocation, TensorProtoSchema } from "./onnx.gen.js";
+import type { TensorProto } from "./onnx.gen.js";
+import { joinPieces } from "./wire.ts";
+
+/** Tensors from this size on are stored apart. */
+const APART_MIN_BYTES = 1024;
+/** Begins each tensor where any element type may begin, and a GPU copy too. */
+const ALIGN_BYTES = 64;
+
+/** A graph and its weights. */
+export interface SplitModel {
+  readonly graph: Uint8Array<ArrayBuffer>;
+  /** Null where no weight is large enough. */
+  readonly weights: Uint8Array<ArrayBuffer> | null;
+  /** Offsets at which tensors begin in the weights, ascending. */
+  readonly borders: readonly number[];
+}
+
+/** Splits a model; `location` is the path of the weights, relative to the graph. */
+export function splitWeights(bytes: Uint8Array, location: string): SplitModel {
+  const model = readModel(bytes);
+  const pieces: Uint8Array[] = [];
+  const borders: number[] = [];
+  let at = 0;
+  for (const tensor of model.graph.proto.initializer) {
+    const raw = tensor.rawData;
+    if (raw.length < APART_MIN_BYTES) continue;
+    const gap = (ALIGN_BYTES - (at % ALIGN_BYTES)) % ALIGN_BYTES;
+    pieces.push(new Uint8Array(gap), raw);
+    borders.push(at + gap);
+    setPlace(tensor, { location, offset: at + gap, length: raw.length });
+    at += gap + raw.length;
+  }
+  if (borders.length === 0) return { graph: new Uint8Array(bytes), weights: null, borders };
+  return { graph: model.write(), weights: joinPieces(pieces), borders };
+}
+
+/**
+ * Joins a graph with its weights to the bytes of one ONNX file.
+ * @throws SelvedgeError `model-invalid` where a tensor's place is not inside `weights`
+ */
+export function joinWeights(graph: Uint8Array, weights: Uint8Array): Uint8Array<ArrayBuffer> {
+  const model = decodeModel(graph);
+  for (const tensor of model.graph.proto.initializer) {
+    if (tensor.dataLocation !== TensorProto_DataLocation.EXTERNAL) continue;
+    const number = (key: string): number => Number(tensor.externalData.find((x) => x.key === key)?.value ?? Number.NaN);
+    const [start, length] = [number("offset"), number("length")];
+    if (!(start >= 0 && length >= 0 && start + length <= weights.length))
+      throw new SelvedgeError("model-invalid", `the tensor "${tensor.name}" does not lie inside its file`, {
+        tensor: tensor.name,
+      });
+    tensor.rawData = weights.subarray(start, start + length);
+    clearField(tensor, TensorProtoSchema.field.dataLocation);
+    tensor.externalData = [];
+  }
+  return model.write();
+}
+
+function setPlace(tensor: TensorProto, place: { location: string; offset: number; length: number }): void {
+  tensor.rawData = new Uint8Array();
+  tensor.dataLocation = TensorProto_DataLocation.EXTERNAL;
+  tensor.externalData = Object.entries(place).map(([key, value]) => ({
+    $typeName: "onnx.StringStringEntryProto" as const,
+    key,
+    value: String(value),
+  }));
+}
