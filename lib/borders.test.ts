@@ -17,7 +17,6 @@ const CONTRACTS = [
   "bundle-schema",
   "bundle-shape",
   "bundle-steps",
-  "bundle-values",
   "choose",
   "device",
   "effects",

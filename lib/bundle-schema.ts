@@ -15,6 +15,7 @@ import type {
   Variant,
 } from "./bundle.ts";
 import { bundle1, bundle2 } from "./bundle-shape.ts";
+import type { Bundle1, Bundle2 } from "./bundle-shape.ts";
 import { inputSpec, outputSpec } from "./bundle-steps.ts";
 import type { Converted } from "./bundle-steps.ts";
 import { SelvedgeError } from "./errors.ts";
@@ -110,7 +111,7 @@ function checkExtent(json: unknown): void {
   }
 }
 
-function from1({ model: { typical, ...model }, variants, assets }: v.InferOutput<typeof bundle1>): Bundle {
+function from1({ model: { typical, ...model }, variants, assets }: Bundle1): Bundle {
   return {
     format: 1,
     model: { ...model, ...(typical && { exampleDims: typical }) },
@@ -122,7 +123,7 @@ function from1({ model: { typical, ...model }, variants, assets }: v.InferOutput
   };
 }
 
-function from2({ model, variants, assets = [] }: v.InferOutput<typeof shape2>): Bundle {
+function from2({ model, variants, assets = [] }: Bundle2): Bundle {
   const unknown: Unknown[] = [];
   const specOf = <T>(at: string, converted: Converted<T>): T | undefined => {
     if (converted.unknown === undefined) return converted.spec;

@@ -5,12 +5,117 @@
 // (compress/json-schema.ts).
 import * as v from "valibot";
 import { BUNDLE_SCHEMA, BUNDLE_SCHEMA_1, CHUNK_MAX_BYTES } from "./bundle.ts";
-import { PREPROCESS, POSTPROCESS, image, step, text } from "./bundle-steps.ts";
-import type { StepSchemas } from "./bundle-steps.ts";
-import { asset, axis, finite, name, path, sha256, size, word } from "./bundle-values.ts";
+import type { Bundle, BundleFile, BundleInput, BundleOutput, Variant } from "./bundle.ts";
+import type { Step } from "./bundle-steps.ts";
 
 const FILE_MAX_BYTES = 16 * 1024 ** 3;
 const DIM_MAX = 2 ** 31 - 1;
+
+/** A lower-case word: ids, versions, encodings, steps. */
+const word = v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, "lower-case letters, digits, . _ and -"));
+
+/**
+ * A name of a port, a dim or a metric. Names of properties that every JavaScript object has are refused: a look-up by
+ * name would find those.
+ */
+const name = v.pipe(
+  v.string(),
+  v.minLength(1),
+  v.maxLength(200),
+  v.regex(
+    /^(?!(?:__proto__|__(?:define|lookup)[GS]etter__|constructor|hasOwnProperty|isPrototypeOf|propertyIsEnumerable|prototype|toLocaleString|toString|valueOf)$)/,
+    "a name that no JavaScript object has of itself",
+  ),
+);
+
+/** A number that is neither NaN nor infinite. */
+const finite = v.pipe(v.number(), v.finite());
+
+/** A size in pixels, and counts of that order. */
+const size = v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(32_768));
+
+/** An axis of a tensor. */
+const axis = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(15));
+
+/** A SHA-256. */
+const sha256 = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "64 lower-case hex digits"));
+
+/** A relative path inside a model: no scheme, no root, no `..`, no query, nothing that a URL parser would fold. */
+const path = v.pipe(
+  v.string(),
+  v.maxLength(200),
+  v.regex(/^[A-Za-z0-9_-][A-Za-z0-9._-]*(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/, "a relative path without . or .. parts"),
+);
+
+/** The path of an asset. */
+const asset = path;
+
+const resize = v.variant("mode", [
+  v.object({ mode: v.literal("exact"), width: size, height: size }),
+  v.object({ mode: v.literal("fit"), width: size, height: size }),
+  v.object({
+    mode: v.literal("height"),
+    height: size,
+    minWidth: v.optional(size),
+    maxWidth: v.optional(size),
+    multipleOf: v.optional(size),
+  }),
+  v.object({
+    mode: v.literal("side"),
+    maxSide: size,
+    minSide: v.optional(size),
+    multipleOf: v.optional(size),
+  }),
+]);
+
+/** The parameters of the step `image`. */
+const image = {
+  resize,
+  channels: v.picklist(["rgb", "bgr", "gray"]),
+  scale: v.optional(finite),
+  mean: v.optional(v.array(finite)),
+  std: v.optional(v.array(v.pipe(finite, v.notValue(0)))),
+  layout: v.picklist(["nchw", "nhwc"]),
+};
+
+/** The parameters of the step `text`. */
+const text = {
+  tokenizer: path,
+  maxLength: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(1_048_576)),
+  mask: v.optional(name),
+  types: v.optional(name),
+};
+
+/** The schemas of the steps that this version knows, by their words. */
+type StepSchemas = Readonly<Record<string, v.GenericSchema<unknown, Step>>>;
+
+/** The steps before a model. */
+const PREPROCESS = {
+  image: v.object({ step: v.literal("image"), ...image }),
+  text: v.object({ step: v.literal("text"), ...text }),
+};
+
+/** The steps after a model. */
+const POSTPROCESS = {
+  softmax: v.object({ step: v.literal("softmax") }),
+  argmax: v.object({ step: v.literal("argmax") }),
+  labels: v.object({ step: v.literal("labels"), asset, top: v.optional(size) }),
+  ctc: v.object({ step: v.literal("ctc"), asset }),
+};
+
+/** Makes the schema of a step: checked where it is known, else any object with a word. */
+function step(known: StepSchemas, published: boolean): v.GenericSchema<unknown, Step> {
+  const names = Object.keys(known);
+  if (published) {
+    const other = v.pipe(word, v.regex(new RegExp(`^(?!(?:${names.join("|")})$)`)));
+    return v.union([...Object.values(known), v.object({ step: other })]);
+  }
+  const unknown = v.object({ step: word });
+  return v.lazy((value) => {
+    const word: unknown = typeof value === "object" && value !== null ? Reflect.get(value, "step") : undefined;
+    return (typeof word === "string" && names.includes(word) ? known[word] : undefined) ?? unknown;
+  });
+}
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const dtype = v.picklist([
@@ -112,8 +217,32 @@ const model = {
 };
 const ports = <T extends v.GenericSchema>(port: T) => v.pipe(v.array(port), v.minLength(1), v.maxLength(256));
 
+/** A bundle as schema 1 has it. */
+export interface Bundle1 {
+  readonly model: Omit<Bundle["model"], "exampleDims"> & { readonly typical?: Bundle["model"]["exampleDims"] };
+  readonly variants: readonly (Omit<Variant, "score"> & {
+    readonly metric?:
+      { readonly name: string; readonly value: number; readonly reference: number; readonly n: number } | undefined;
+  })[];
+  readonly assets?: readonly BundleFile[] | undefined;
+}
+
+/** A bundle as schema 2 has it. */
+export interface Bundle2 {
+  readonly model: Omit<Bundle["model"], "inputs" | "outputs"> & {
+    readonly inputs: readonly (Omit<BundleInput, "image" | "text"> & {
+      readonly preprocess?: readonly Step[] | undefined;
+    })[];
+    readonly outputs: readonly (Omit<BundleOutput, "decode"> & {
+      readonly postprocess?: readonly Step[] | undefined;
+    })[];
+  };
+  readonly variants: readonly Variant[];
+  readonly assets?: readonly BundleFile[] | undefined;
+}
+
 /** The shape of schema 1. */
-export const bundle1 = v.object({
+export const bundle1: v.GenericSchema<unknown, Bundle1> = v.object({
   schema: v.literal(BUNDLE_SCHEMA_1),
   model: v.object({
     ...model,
@@ -147,7 +276,7 @@ export const bundle1 = v.object({
 });
 
 /** Makes the shape of schema 2. `published` writes open lists out as unions, for the JSON schema. */
-export const bundle2 = (published: boolean) => {
+export function bundle2(published: boolean): v.GenericSchema<unknown, Bundle2> {
   const steps = (known: StepSchemas) => v.optional(v.pipe(v.array(step(known, published)), v.maxLength(16)));
   return v.object({
     $schema: v.optional(v.pipe(v.string(), v.maxLength(2_000))),
@@ -163,4 +292,4 @@ export const bundle2 = (published: boolean) => {
     variants: v.pipe(v.array(variant2), v.minLength(1), v.maxLength(32)),
     assets: v.optional(v.pipe(v.array(fileOf(chunk2)), v.maxLength(64))),
   });
-};
+}

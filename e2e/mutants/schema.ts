@@ -42,7 +42,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-C21",
     breaks: "A port called __proto__ is refused.",
-    file: "lib/bundle-values.ts",
+    file: "lib/bundle-shape.ts",
     from: "__proto__|",
     to: "",
     test: "lib/bundle-format.test.ts",
@@ -51,7 +51,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "processing-L7",
     breaks: "A port called constructor is refused.",
-    file: "lib/bundle-values.ts",
+    file: "lib/bundle-shape.ts",
     from: "constructor|",
     to: "",
     test: "lib/bundle-format.test.ts",
