@@ -42,7 +42,7 @@ test("a stored model is saved as a file", async ({ page }) => {
   );
   await press(page, `Save ${MODEL}`);
   expect(await saved).toMatch(new RegExp(`^${MODEL}-.*onnx$`));
-  await expect(status).toContainText("its file is saved");
+  await expect(status).toContainText("its 2 files are saved");
 });
 
 test("the page starts without a network, and shows what is stored", async ({ page, context }) => {
