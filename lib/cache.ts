@@ -8,6 +8,7 @@ import type { StoreContents, StoredFile } from "./cache/protocol.ts";
 import type { StoredBundle } from "./cache/shelf.ts";
 import { browserEffects } from "./effects.ts";
 import type { Effects, ScriptUrl } from "./effects.ts";
+import { forgetAll } from "./effects-forget.ts";
 import { forgetPage, keepPage } from "./effects-offline.ts";
 import { persistStorage } from "./effects-storage.ts";
 import { SelvedgeError } from "./errors.ts";
@@ -83,11 +84,14 @@ export class ModelCache {
   }
 
   /**
-   * Removes a bundle, or all, unfinished downloads and what older releases left included; returns the bytes that this
-   * freed. What is loaded goes on.
+   * Removes a bundle; or all: unfinished downloads and what older releases left, kept answers, what was measured on this
+   * device, and the pages that a service worker keeps. Returns the bytes of models that this freed. What is loaded goes on.
    */
-  delete(bundle?: string | URL): Promise<number> {
-    return this.#client.manage("forget", bundle === undefined ? null : this.#name(bundle));
+  async delete(bundle?: string | URL): Promise<number> {
+    if (bundle !== undefined) return this.#client.manage("forget", this.#name(bundle));
+    const freed = await this.#client.manage("forget", null);
+    await forgetAll();
+    return freed;
   }
 
   /**
