@@ -43,7 +43,7 @@ export class Placer {
   readonly #closed: AbortSignal;
   readonly #measurements: Measurements;
   readonly #onMeasured: (identity: string, candidate: Candidate, ms: number) => void;
-  /** The last measurement: the next waits for it, since two at once would measure each other. */
+  /** The last measurement, as long as a load waits for it: the next one begins then, since two at once would measure each other. */
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -77,7 +77,8 @@ export class Placer {
     const failed = await this.#load(loader, "webgpu");
     if (failed !== null) return this.#elsewhere(loader, "webgpu", failed);
     const measuring = this.measure(loader, feeds);
-    const measured = await inTime(measuring, 2 * PROBE_BUDGET_MS, this.#effects.setTimer);
+    await this.#last; // its turn, and then as long as a load waits
+    const measured = await inTime(measuring, 0, this.#effects.setTimer);
     return measured ?? { ...placedAt(loader, NOT_MEASURED), measuring };
   }
 
@@ -91,8 +92,10 @@ export class Placer {
 
   /** Measures both backends with the same inputs, once no other model is measured, and remembers. */
   measure(loader: Loader, feeds: Feeds): Promise<Placing> {
-    const mine = this.#last.then(() => this.#measure(loader, feeds));
-    this.#last = mine.catch(() => undefined);
+    const turn = this.#last;
+    const mine = turn.then(() => this.#measure(loader, feeds));
+    const over = mine.catch(() => null);
+    this.#last = turn.then(() => inTime(over, 2 * PROBE_BUDGET_MS, this.#effects.setTimer));
     return mine;
   }
 

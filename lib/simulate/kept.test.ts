@@ -1,5 +1,6 @@
 // Kept and shared answers as callers see them, in the simulated world: urgency, deadlines, and a cache that can't be had.
-import { afterEach, expect, test, vi } from "vitest";
+import { createHash } from "node:crypto";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { createEngine } from "../engine.ts";
 import type { Engine } from "../engine.ts";
 import { isSelvedgeError } from "../errors.ts";
@@ -11,7 +12,17 @@ import { World } from "./world.ts";
 
 const BASE = "https://app.test/";
 
+beforeEach(() => {
+  // Hashes at once: as the browser computes them they would take real time, for which this world does not wait.
+  vi.spyOn(crypto.subtle, "digest").mockImplementation((_, data) => {
+    const bytes = ArrayBuffer.isView(data)
+      ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+      : new Uint8Array(data);
+    return Promise.resolve(new Uint8Array(createHash("sha256").update(bytes).digest()).buffer);
+  });
+});
 afterEach(() => {
+  vi.restoreAllMocks();
   vi.doUnmock("../cache/results.ts");
 });
 
@@ -37,7 +48,7 @@ async function start(): Promise<{ world: World; engine: Engine; model: Model }> 
 
 const x = (value: number) => ({ x: { dtype: "float32", dims: [1, 2], data: Float32Array.of(value, value) } }) as const;
 
-/** Lets what is under way in the real world (hashing) come to its end, while the world stands still. */
+/** Lets what is under way come to its end, while the world stands still. */
 async function settle(): Promise<void> {
   for (let i = 0; i < 20; i += 1) await new Promise((resolve) => setTimeout(resolve));
 }

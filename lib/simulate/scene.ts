@@ -23,6 +23,8 @@ const NOISE = 0.05;
 const SETTLE_MS = 3_600_000;
 /** How often the real world is waited for at the most. */
 const REAL_TURNS = 10_000;
+/** Turns without an event before time passes to the next one. */
+const IDLE_TURNS = 50;
 
 /** Costs of a model on one backend. */
 export interface Cost {
@@ -235,9 +237,15 @@ export class Scene {
 
   /** Lets time pass until something holds, waiting for the real world, where files are read, too. */
   async until(holds: () => boolean, withinMs: number): Promise<void> {
-    const endMs = this.world.now + withinMs;
-    for (let turns = 0; !holds() && this.world.now < endMs && turns < REAL_TURNS; turns += 1) {
-      await this.world.run(holds, Math.min(endMs, this.world.now + 1_000));
+    const { world } = this;
+    const endMs = world.now + withinMs;
+    let idle = 0;
+    for (let turns = 0; !holds() && world.now < endMs && turns < REAL_TURNS; turns += 1) {
+      const { now } = world;
+      // Where the real world has nothing to say for a while, the next event is due, however far it is.
+      const untilMs = idle < IDLE_TURNS ? now + 1_000 : Infinity;
+      await world.run(() => holds() || (untilMs === Infinity && world.now > now), Math.min(endMs, untilMs));
+      idle = world.now > now ? 0 : idle + 1;
       await new Promise((resolve) => setImmediate(resolve));
     }
   }

@@ -28,8 +28,8 @@ export const WORLDS: readonly WorldPlan[] = [...DEADLINES, ...CLOCKS, ...LANES, 
 
 /** Findings whose worlds are not played by default: what they expect does not hold yet. */
 const NOT_ENABLED: ReadonlySet<string> = new Set([
-  ...["core-A3", "core-A4", "core-A5", "core-A7"],
-  ...["core-B3", "core-B4", "core-B6", "core-B7", "core-B12"],
+  ...["core-A5", "core-A7"],
+  ...["core-B4", "core-B6", "core-B12"],
 ]);
 
 /** Tells whether what a finding's world expects holds. */
