@@ -10,7 +10,12 @@ afterEach(() => {
 
 /** What a browser keeps for a site. */
 function site() {
-  const memos = new Map(["selvedge/measured/3", "selvedge/trying/2/a/b/wasm", "selvedges", "app"].map((x) => [x, "1"]));
+  const memos = new Map(
+    ["selvedge/measured/3", "selvedge/trying/2/a/b/wasm", "selvedge/releases/1", "selvedges", "app"].map((x) => [
+      x,
+      "1",
+    ]),
+  );
   const databases = new Set(["selvedge-answers", "app"]);
   const kept = new Set(["selvedge-offline", "app"]);
   vi.stubGlobal("localStorage", {
@@ -52,9 +57,13 @@ test("deleting all removes answers, memos and pages kept offline, of Selvedge al
   const { memos, databases, kept } = site();
   const { world, cache } = cacheOf();
   await world.finish(cache.delete("https://app.test/m.json"));
-  expect(memos.size + databases.size + kept.size).toBe(8);
+  expect(memos.size + databases.size + kept.size).toBe(9);
   await world.finish(cache.delete());
-  expect([[...memos.keys()], [...databases], [...kept]]).toEqual([["selvedges", "app"], ["app"], ["app"]]);
+  expect([[...memos.keys()], [...databases], [...kept]]).toEqual([
+    ["selvedge/releases/1", "selvedges", "app"],
+    ["app"],
+    ["app"],
+  ]);
   cache.close();
 });
 

@@ -3,6 +3,8 @@ import { deleteAnswers } from "./effects-answers.ts";
 import { forgetPage } from "./effects-offline.ts";
 
 const PREFIX = "selvedge/";
+/** Stays, as the store's own copy does: without it an older signed release would be taken again. */
+const RELEASES = "selvedge/releases/";
 
 /**
  * Removes kept answers, what pages remember for later ones (measurements, estimates, crash markers), and the pages that a
@@ -16,7 +18,7 @@ export async function forgetAll(): Promise<void> {
 function forgetMemos(): void {
   try {
     const keys = Array.from({ length: localStorage.length }, (_, i) => localStorage.key(i) ?? "");
-    for (const key of keys) if (key.startsWith(PREFIX)) localStorage.removeItem(key);
+    for (const key of keys) if (key.startsWith(PREFIX) && !key.startsWith(RELEASES)) localStorage.removeItem(key);
   } catch {
     // no storage in workers, sandboxed frames and some private modes
   }
