@@ -157,7 +157,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "lib/joinable.ts",
     from: "(isNeverLate || mayBeLate) &&",
     to: "",
-    test: KEPT,
+    test: "lib/flights.test.ts",
     title: "core-B7",
   },
   {
