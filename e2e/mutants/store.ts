@@ -86,6 +86,22 @@ export const MUTANTS: readonly Mutant[] = [
     title: "(store-A2)",
   },
   {
+    fault: "store-A2-model",
+    breaks: "What is in use stays, whatever else happens.",
+    file: "lib/cache/room.ts",
+    from: "!keep.has(identity) && !names.includes",
+    to: "!names.includes",
+    test: "lib/cache/model-based.test.ts",
+  },
+  {
+    fault: "store-A1-model",
+    breaks: "What was stored whole stays loadable, whatever else happens.",
+    file: "lib/cache/shelf.ts",
+    from: "if (old.source?.identity === source.identity || old.source?.identity !== beside) await",
+    to: "if (old.source !== undefined) await",
+    test: "lib/cache/model-based.test.ts",
+  },
+  {
     fault: "store-B1",
     breaks: "Nothing is evicted where that can't suffice.",
     file: "lib/cache/room.ts",

@@ -3,84 +3,11 @@
 import { expect, test } from "vitest";
 import { isSelvedgeError } from "../errors.ts";
 import { checkStore } from "./conformance.ts";
+import { Folder } from "./fake-folder.ts";
 import { MemoryStore } from "./memory.ts";
 import { openFolder } from "./opfs.ts";
 import type { Store } from "./store.ts";
 import { openStore } from "./stores.ts";
-
-/** A folder in memory that does what OPFS does, and dies or lies at its n-th effect. */
-class Folder {
-  readonly files: Map<string, Uint8Array> = new Map();
-  /** Counts effects; the one with this number throws, and so do all after it: the page is dead. */
-  dieAt = Number.POSITIVE_INFINITY;
-  /** What `write` claims to have written, where space ran out. */
-  claimed: number | null = null;
-  held = 0;
-  effects = 0;
-
-  effect(): void {
-    this.effects += 1;
-    if (this.effects >= this.dieAt) throw new DOMException("The page is gone.", "InvalidStateError");
-  }
-
-  handle(): FileSystemDirectoryHandle {
-    const missing = (): never => {
-      throw new DOMException("not there", "NotFoundError");
-    };
-    const fileHandle = (first: string): object => {
-      let name = first;
-      return {
-        createSyncAccessHandle: async () => {
-          await Promise.resolve();
-          this.effect();
-          this.held += 1;
-          return {
-            write: (bytes: Uint8Array) => {
-              this.effect();
-              const space = this.claimed === null ? bytes.length : 3;
-              this.files.set(name, bytes.slice(0, space));
-              return this.claimed ?? bytes.length;
-            },
-            flush: () => {
-              this.effect();
-            },
-            close: () => {
-              this.held -= 1;
-            },
-          };
-        },
-        move: async (to: string) => {
-          await Promise.resolve();
-          this.effect();
-          this.files.set(to, this.files.get(name) ?? missing());
-          this.files.delete(name);
-          name = to;
-        },
-        getFile: () => Promise.resolve(new Blob([(this.files.get(name) ?? missing()).slice()])),
-      };
-    };
-    return {
-      keys: () =>
-        (async function* (names) {
-          for (const name of names) yield await Promise.resolve(name);
-        })([...this.files.keys()]),
-      getFileHandle: async (name: string, options?: { create?: boolean }) => {
-        await Promise.resolve();
-        this.effect();
-        if (!this.files.has(name)) {
-          if (options?.create !== true) missing();
-          this.files.set(name, new Uint8Array(0));
-        }
-        return fileHandle(name);
-      },
-      removeEntry: async (name: string) => {
-        await Promise.resolve();
-        this.effect();
-        if (!this.files.delete(name)) missing();
-      },
-    } as unknown as FileSystemDirectoryHandle;
-  }
-}
 
 const bytes = Uint8Array.from({ length: 1_000 }, (_, i) => i % 251);
 
