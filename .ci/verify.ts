@@ -1,18 +1,29 @@
-// The one gate: `npm run verify`. Quick checks first, one line each; the first that fails shows what it said and ends
-// the run. With `--all` the run goes on, so that one look shows everything.
-import { spawnSync } from "node:child_process";
+// The one gate: `npm run verify`. Gates of a group run side by side, as many as there are cores; a group begins when the
+// one before it has passed. A gate that fails shows what it said and ends the run after its group. With `--all` the run
+// goes on, so that one look shows everything.
+import { spawn } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 
-const GATES: readonly (readonly [name: string, command: string])[] = [
-  ["format", "prettier --check ."],
-  ["types", "tsc -p tsconfig.json"],
-  ["lint", "eslint --max-warnings 0 ."],
-  ["unused", "knip"],
-  ["unit tests, borders, docblocks", "vitest run"],
-  ["build", "npm run build"],
-  ["package", "publint run --strict --pack npm"],
-  ["package types", "attw --pack . --profile esm-only --no-emoji --no-definitely-typed"],
-  ["size", "size-limit"],
+/** A gate: its name, and a command of node_modules/.bin or of the shell, or a function. */
+type Gate = readonly [name: string, run: string | (() => string)];
+
+/** The slowest of a group stands first. */
+const GROUPS: readonly (readonly Gate[])[] = [
+  [
+    ["unit tests, borders, docblocks", "vitest run"],
+    ["lint", "eslint --max-warnings 0 ."],
+    ["types", "tsc -p tsconfig.json"],
+    ["format", "prettier --check ."],
+    ["unused", "knip"],
+    ["lock file", checkLockfile],
+  ],
+  [["build", "npm run build"]],
+  [
+    ["package types", "attw --pack . --profile esm-only --no-emoji --no-definitely-typed"],
+    ["size", "size-limit"],
+    ["package", "publint run --strict --pack npm"],
+  ],
 ];
 
 /** Fails where the lock file names a registry's host: an install then asks that host, whatever the user configured. */
@@ -22,26 +33,46 @@ function checkLockfile(): string {
   return lines.length === 0 ? "" : `package-lock.json names a host, on ${lines.length} lines:\n${lines[0]}\n`;
 }
 
-/** Runs a command of node_modules/.bin or the shell; returns what it said, or "" where it went well. */
-function check(command: string): string {
-  const { status, signal, output } = spawnSync(command, { shell: true, encoding: "utf8", maxBuffer: 1 << 28 });
-  return status === 0 ? "" : `$ ${command}\n${output.join("")}\nended with ${status ?? signal}\n`;
+/** Runs a command; returns what it said, or "" where it went well. */
+async function check(command: string): Promise<string> {
+  const child = spawn(command, { shell: true, stdio: ["ignore", "pipe", "pipe"] });
+  let said = "";
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding("utf8").on("data", (text: string) => {
+      said += text;
+    });
+  const ended = await new Promise<number | string | null>((resolve) => {
+    child.once("close", (status, signal) => {
+      resolve(status ?? signal);
+    });
+  });
+  return ended === 0 ? "" : `$ ${command}\n${said}\nended with ${ended}\n`;
+}
+
+/** Runs gates side by side and prints each when it ends; returns how many failed. */
+async function runGroup(gates: readonly Gate[]): Promise<number> {
+  let failed = 0;
+  const waiting = gates.values();
+  const work = async (): Promise<void> => {
+    for (const [name, run] of waiting) {
+      const start = performance.now();
+      const said = typeof run === "string" ? await check(run) : run();
+      const seconds = ((performance.now() - start) / 1000).toFixed(1);
+      console.log(`${said === "" ? "ok  " : "FAIL"} ${name} (${seconds} s)`);
+      if (said === "") continue;
+      console.log(said);
+      failed += 1;
+    }
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, work));
+  return failed;
 }
 
 const goesOn = process.argv.includes("--all");
 let failed = 0;
-for (const [name, run] of [
-  ["lock file", checkLockfile] as const,
-  ...GATES.map(([x, y]) => [x, () => check(y)] as const),
-]) {
-  const start = performance.now();
-  const said = run();
-  const seconds = ((performance.now() - start) / 1000).toFixed(1);
-  console.log(`${said === "" ? "ok  " : "FAIL"} ${name} (${seconds} s)`);
-  if (said === "") continue;
-  console.log(said);
-  failed += 1;
-  if (!goesOn) break;
+for (const gates of GROUPS) {
+  failed += await runGroup(gates);
+  if (failed > 0 && !goesOn) break;
 }
 console.log(failed === 0 ? "verify: all gates passed" : `verify: ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;

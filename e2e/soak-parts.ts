@@ -5,6 +5,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
   unit: ["unit"],
   simulation: ["simulation"],
   mutants: ["mutants"],
+  "mutants-auto": ["mutants-auto"],
   ...Object.fromEntries(
     [
       "faults.spec",

@@ -13,7 +13,7 @@ import type { Counts, PlaywrightReport, VitestReport } from "./tally.ts";
 
 const REPORTS = join(ROOT, "test-results");
 /** Suites that are not Playwright's. */
-const OWN_SUITES = ["unit", "simulation", "mutants"];
+const OWN_SUITES = ["unit", "simulation", "mutants", "mutants-auto"];
 
 /** What came of a suite: how many passed, and what it measured. */
 interface Outcome {
@@ -69,6 +69,14 @@ function runMutants(): Outcome {
   return run("Mutants", command, "mutants.json", (report) => ({ counts: report as Counts, measured: [] }));
 }
 
+/** Only where it is named, as in the soak: automatic mutants for half an hour; the next run goes on from there. */
+function runAutoMutants(): Outcome {
+  console.log("\nAutomatic mutants");
+  const command = ["run", "--silent", "mutants:auto", "--", "--minutes", "30"];
+  const { status } = spawnSync("npm", command, { cwd: ROOT, stdio: "inherit" });
+  return { counts: settled({ passed: 1, failed: 0 }, status), measured: [] };
+}
+
 function runBrowsers(names: readonly string[]): Outcome {
   return run("Browsers", ["playwright", "test", ...names], "playwright.json", (report) => ({
     counts: playwrightCounts(report as PlaywrightReport),
@@ -85,6 +93,7 @@ const inBrowsers = suites.filter((name) => !OWN_SUITES.includes(name));
 const outcomes: Outcome[] = [];
 if (isWanted("unit")) outcomes.push(runUnitTests());
 if (isWanted("simulation")) outcomes.push(runSimulation());
+if (suites.includes("mutants-auto")) outcomes.push(runAutoMutants());
 if (isWanted("mutants")) outcomes.push(runMutants());
 if (suites.length === 0 || inBrowsers.length > 0) outcomes.push(runBrowsers(inBrowsers));
 const { passed, failed } = addCounts(...outcomes.map(({ counts }) => counts));

@@ -14,7 +14,7 @@ import type { Mutant } from "./mutant.ts";
 /** Mutants that run at a time: one a core of the machines that run this. */
 const PARALLEL = 2;
 /** Files beside the lists. */
-const OWN = new Set(["mutant.ts", "run.ts"]);
+const OWN = new Set(["areas.ts", "auto.ts", "mutant.ts", "run.ts", "vitest.config.ts"]);
 
 const folder = import.meta.dirname;
 const lists = readdirSync(folder).filter((x) => x.endsWith(".ts") && !OWN.has(x));
