@@ -38,16 +38,25 @@ export type PeerName =
   | "raw worker"
   | "raw worker 2"
   | "raw worker, threads"
-  | "raw two workers";
+  | "raw two workers"
+  | "raw two workers, batched";
 
-/** Makes a peer with models loaded. */
-export async function createPeer(name: PeerName, models: readonly Measured[]): Promise<Peer> {
+/**
+ * Makes a peer with models loaded; `batches` are how many rows of each a hand-written program joins.
+ */
+export async function createPeer(
+  name: PeerName,
+  models: readonly Measured[],
+  batches: readonly number[],
+): Promise<Peer> {
   if (name === "selvedge") return createSelvedge(models, {});
   if (name === "selvedge, one thread each") return createSelvedge(models, { threads: 1 });
   if (name === "a lane alone") return createLaneAlone(models.filter(isFirst), bytesOf);
   if (name === "transformers.js") return createTransformers(models);
   if (name === "raw main thread") return createMainThread(models);
   const threads = name === "raw worker, threads" ? Math.min(8, navigator.hardwareConcurrency) : 1;
+  const joins = new Map(models.filter(isFirst).map((model, i) => [model.name, batches[i] ?? 1]));
+  if (name === "raw two workers, batched") return createWorkers(models, 2, threads, joins);
   return createWorkers(models, name === "raw two workers" ? 2 : 1, threads);
 }
 
@@ -140,7 +149,20 @@ function inOrder(work: (model: Measured, data: Float32Array) => Promise<void>): 
   };
 }
 
-async function createWorkers(models: readonly Measured[], count: number, threads: number): Promise<Peer> {
+/** A request that waits for a hand-written worker. */
+interface Waiting {
+  readonly model: Measured;
+  readonly data: Float32Array;
+  readonly resolve: () => void;
+}
+
+/** Workers written by hand, first in, first out; `joins` says how many requests of a model that wait a free one takes. */
+async function createWorkers(
+  models: readonly Measured[],
+  count: number,
+  threads: number,
+  joins: ReadonlyMap<string, number> = new Map(),
+): Promise<Peer> {
   let nextId = 0;
   const pending = new Map<number, () => void>();
   const workers = Array.from({ length: count }, () => {
@@ -182,9 +204,39 @@ async function createWorkers(models: readonly Measured[], count: number, threads
     await ask(worker, { name, input, dims, data });
     give(worker);
   };
+  const queue: Waiting[] = [];
+  /** Takes what waits first, and what waits of its model as far as it joins. */
+  const takeBatch = (): readonly [Waiting, ...Waiting[]] | null => {
+    const first = queue.shift();
+    if (first === undefined) return null;
+    const batch: [Waiting, ...Waiting[]] = [first];
+    const most = joins.get(first.model.name) ?? 1;
+    for (let i = 0; i < queue.length && batch.length < most;)
+      if (queue[i]?.model.name === first.model.name) batch.push(...queue.splice(i, 1));
+      else i += 1;
+    return batch;
+  };
+  const pump = async (): Promise<void> => {
+    const worker = await take();
+    const batch = takeBatch();
+    if (batch !== null) {
+      const [{ model, data }] = batch;
+      const joined = new Float32Array(batch.length * data.length);
+      for (const [row, one] of batch.entries()) joined.set(one.data, row * data.length);
+      const dims = [batch.length, ...model.dims.slice(1)];
+      await ask(worker, { name: model.name, input: model.input, dims, data: joined });
+      for (const { resolve } of batch) resolve();
+    }
+    give(worker);
+  };
   return {
     async run(model, data) {
-      await runOn(model, model.dims, data);
+      if (joins.size === 0) await runOn(model, model.dims, data);
+      else
+        await new Promise<void>((resolve, reject) => {
+          queue.push({ model, data, resolve });
+          pump().catch(reject);
+        });
       return "wasm";
     },
     async offline(model, data, count, batch) {

@@ -1,9 +1,10 @@
 // The scheduling benchmark, in the page: MLPerf LoadGen's scenarios, and a mix of classes with deadlines, by one
 // generator for all peers. Times are the page's own, from the call to the answer.
 import type { RunOptions } from "selvedge";
-import { seeded } from "../corpus/random.ts";
 import { SEEN, SENT, STOP } from "./arrivals.ts";
 import type { Arrivals } from "./arrivals.ts";
+import { arrivalTimes, classOf } from "./mix.ts";
+import type { Class } from "./mix.ts";
 import { createPeer } from "./peers.ts";
 import type { Measured, Peer, PeerName } from "./peers.ts";
 
@@ -15,18 +16,14 @@ export interface Told {
   readonly variant?: string | undefined;
 }
 
-/** A share of a mix: so many of ten requests, each to be answered within its deadline. */
-export interface Class {
-  readonly model: Measured;
-  readonly deadlineMs: number;
-  readonly share: number;
-}
-
 /** What came of a mix. */
 export interface MixTold {
   readonly backend: string;
   /** By class: which share of its requests was answered in time. */
   readonly onTime: number[];
+  /** Requests, and how many of them were answered in time. */
+  readonly asked: number;
+  readonly answered: number;
   /** How long a request that was refused waited for that: the longest of 99 of 100, 0 where none was. */
   readonly refusedMs: number;
   /** What a saturating stream beside it got, in requests a second. */
@@ -87,6 +84,31 @@ const bench = {
     const startMs = performance.now();
     const backend = await peer.offline(model, () => noise(model), count, batch);
     return { value: (1_000 * count) / (performance.now() - startMs), backend, variant: peer.variantOf?.(model) };
+  },
+
+  /** As `offline`, beside a request of another model every so often whose deadline can't be met. */
+  async offlineBeside(model: Measured, count: number, unmeetable: Measured, everyMs: number): Promise<Told> {
+    const peer = await get("selvedge");
+    const timer = setInterval(() => {
+      peer.run(unmeetable, noise(unmeetable), { deadlineMs: 1 }).catch(() => undefined);
+    }, everyMs);
+    try {
+      return await bench.offline("selvedge", model, count);
+    } finally {
+      clearInterval(timer);
+    }
+  },
+
+  /** Returns what one hand-written worker takes for a batch of so many rows, in ms: the median of three. */
+  async cost(model: Measured, rows: number): Promise<number> {
+    const peer = await get("raw worker");
+    const times: number[] = [];
+    for (let i = 0; i < 3; i += 1) {
+      const startMs = performance.now();
+      await peer.offline(model, () => noise(model), rows, rows);
+      times.push(performance.now() - startMs);
+    }
+    return quantile(times, 0.5);
   },
 
   /** Sends requests at random times (Poisson); gives the highest rate a second at which 99 of 100 take 100 ms at the most. */
@@ -164,7 +186,15 @@ const bench = {
     });
     const told = await stream.stop();
     const onTime = counts.map(({ all, onTime }) => (all === 0 ? 100 : (100 * onTime) / all));
-    return { backend: backend === "" ? "wasm" : backend, onTime, refusedMs: quantile(refused, 0.99), beside: told };
+    const [asked, answered] = [counts.reduce((sum, x) => sum + x.all, 0), counts.reduce((sum, x) => sum + x.onTime, 0)];
+    return {
+      backend: backend === "" ? "wasm" : backend,
+      onTime,
+      asked,
+      answered,
+      refusedMs: quantile(refused, 0.99),
+      beside: told,
+    };
   },
 };
 export type SchedulingPage = typeof bench;
@@ -200,10 +230,9 @@ async function poisson(
   isSettled: () => boolean = () => false,
 ): Promise<void> {
   await areUp;
-  const random = seeded(seed);
   const startMs = performance.now() + HEAD_START_MS;
   const dueMs: number[] = [];
-  for (let atMs = 0; atMs < ms; atMs += (-1_000 * Math.log(1 - random.next())) / rate) dueMs.push(startMs + atMs);
+  for (const atMs of arrivalTimes(seed, rate, ms)) dueMs.push(startMs + atMs);
   const calls: Promise<void>[] = [];
   const shared = new Int32Array(new SharedArrayBuffer(12));
   await new Promise<void>((resolve) => {
@@ -224,17 +253,8 @@ async function poisson(
   await Promise.all(calls);
 }
 
-function classOf(classes: readonly Class[], i: number): Class {
-  let at = (i * 7) % 10; // spreads the classes instead of sending one after the other
-  for (const own of classes) {
-    if (at < own.share) return own;
-    at -= own.share;
-  }
-  return classes[0] as Class;
-}
-
 function get(name: PeerName): Promise<Peer> {
-  const known = peers.get(name) ?? createPeer(name, models);
+  const known = peers.get(name) ?? createPeer(name, models, batches);
   peers.set(name, known);
   return known;
 }

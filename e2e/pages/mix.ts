@@ -1,0 +1,28 @@
+// A mix of classes and when its requests arrive: the same in the page and in Node, where the bound is computed.
+import { seeded } from "../corpus/random.ts";
+import type { Measured } from "./peers.ts";
+
+/** A share of a mix: so many of ten requests, each to be answered within its deadline. */
+export interface Class {
+  readonly model: Measured;
+  readonly deadlineMs: number;
+  readonly share: number;
+}
+
+/** Returns the times of a Poisson process of so many arrivals a second, in ms. */
+export function arrivalTimes(seed: string, rate: number, ms: number): number[] {
+  const random = seeded(seed);
+  const times: number[] = [];
+  for (let atMs = 0; atMs < ms; atMs += (-1_000 * Math.log(1 - random.next())) / rate) times.push(atMs);
+  return times;
+}
+
+/** Returns the class of the i-th request: the classes are spread instead of sent one after the other. */
+export function classOf(classes: readonly Class[], i: number): Class {
+  let at = (i * 7) % 10;
+  for (const own of classes) {
+    if (at < own.share) return own;
+    at -= own.share;
+  }
+  return classes[0] as Class;
+}
