@@ -144,9 +144,12 @@ export const PLACES: readonly WorldPlan[] = [
         calls.push(scene.ask(usual, { deadlineMs: 150, priority: "interactive", isPossible: true }));
         await scene.pass(60);
       }
-      for (const { backend, name } of await world.finish(loading))
-        scene.expect(backend === "webgpu", `${name} is on ${backend}`);
+      const models = await world.finish(loading);
       await scene.settle();
+      // A minute of use: each ends up where it is faster.
+      for (const model of models) await scene.askEvery(model, 3_000, 20 / models.length);
+      await scene.settle();
+      for (const { backend, name, why } of models) scene.expect(backend === "webgpu", `${name} is on ${why.text}`);
       const late = calls.filter((call) => !isOnTime(call)).length;
       scene.expect(late <= 0.05 * calls.length, `${late} of ${calls.length} were late beside a free lane`);
     },
