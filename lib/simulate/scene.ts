@@ -21,15 +21,10 @@ const LOAD_MS = 80;
 const NOISE = 0.05;
 /** The longest that a scene may take to settle what was asked. */
 const SETTLE_MS = 3_600_000;
-<<<<<<< HEAD
 /** How often the real world is waited for at the most. */
 const REAL_TURNS = 10_000;
 /** Turns without an event before time passes to the next one. */
 const IDLE_TURNS = 50;
-=======
-/** How much time passes before the real world is waited for once. */
-const TURN_MS = 1_000;
->>>>>>> c3cf636 (Worlds of placement and kept answers are played)
 
 /** Costs of a model on one backend. */
 export interface Cost {
@@ -242,7 +237,6 @@ export class Scene {
 
   /** Lets time pass until something holds, waiting for the real world, where files are read, too. */
   async until(holds: () => boolean, withinMs: number): Promise<void> {
-<<<<<<< HEAD
     const { world } = this;
     const endMs = world.now + withinMs;
     let idle = 0;
@@ -252,12 +246,6 @@ export class Scene {
       const untilMs = idle < IDLE_TURNS ? now + 1_000 : Infinity;
       await world.run(() => holds() || (untilMs === Infinity && world.now > now), Math.min(endMs, untilMs));
       idle = world.now > now ? 0 : idle + 1;
-=======
-    const endMs = this.world.now + withinMs;
-    for (let untilMs = this.world.now; !holds() && untilMs < endMs;) {
-      untilMs = Math.min(endMs, untilMs + TURN_MS);
-      await this.world.run(holds, untilMs);
->>>>>>> c3cf636 (Worlds of placement and kept answers are played)
       await new Promise((resolve) => setImmediate(resolve));
     }
   }
