@@ -254,7 +254,7 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "core-C4 decode",
     breaks: "pictures before one that can't be decoded are leaked",
     file: "lib/inputs.ts",
-    from: "release(feeds); // the copies of those before",
+    from: "release(feeds); // the copies of the others",
     to: "",
     test: PICTURES,
     title: "core-C4",
