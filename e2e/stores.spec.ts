@@ -40,6 +40,19 @@ for (const kind of ["opfs", "cache", "indexeddb"] as const) {
   });
 }
 
+for (const kind of ["opfs", "cache", "indexeddb"] as const) {
+  test(`${kind}: what an older release left is read, moved over when it is used, and deleted`, async ({ page }) => {
+    expect(await ask(page, "migrate", kind)).toEqual([
+      "no old place at first",
+      "check-a 1,2,3 in the old place",
+      "check-a 1,2,3",
+      "check-b is gone",
+      "check-c 1,2,3 in the old place",
+      "no old place at last",
+    ]);
+  });
+}
+
 test("OPFS is what this browser gets", async ({ page }) => {
   expect(await ask(page, "best")).toBe("opfs");
 });

@@ -1,10 +1,12 @@
 // The worker's side of stores.ts.
 import { checkStore } from "../../lib/cache/conformance.ts";
+import { openFolder } from "../../lib/cache/opfs.ts";
+import { OLD_STORE_NAME, STORE_NAME } from "../../lib/cache/store.ts";
 import type { Bytes, Store, StoreKind } from "../../lib/cache/store.ts";
 import { openStore, STORES } from "../../lib/cache/stores.ts";
 
 interface Ask {
-  readonly ask: "check" | "best" | "write" | "survey" | "fill" | "wedge" | "names";
+  readonly ask: "check" | "migrate" | "best" | "write" | "survey" | "fill" | "wedge" | "names";
   readonly kind: StoreKind;
 }
 
@@ -47,13 +49,58 @@ function crowd(database: IDBDatabase): void {
   for (const mode of ["readwrite", "readwrite", "readonly", "readonly"] as const) again(mode, 0);
 }
 
+/** Writes an entry as a release of schema 1 did. */
+async function writeOld(kind: StoreKind, name: string, bytes: Bytes): Promise<void> {
+  if (kind === "opfs") {
+    const root = await navigator.storage.getDirectory();
+    await openFolder(await root.getDirectoryHandle(OLD_STORE_NAME, { create: true }), () => 0).write(name, bytes);
+  } else if (kind === "cache") {
+    const cache = await caches.open(OLD_STORE_NAME);
+    const headers = { "content-length": String(bytes.length) };
+    await cache.put(`https://selvedge.invalid/${name}`, new Response(bytes, { headers }));
+  } else
+    await new Promise<void>((resolve, reject) => {
+      const request = indexedDB.open(OLD_STORE_NAME, 1);
+      request.onupgradeneeded = () => request.result.createObjectStore("entries");
+      request.onerror = reject;
+      request.onsuccess = () => {
+        const transaction = request.result.transaction("entries", "readwrite");
+        transaction.objectStore("entries").put(bytes.slice().buffer, name);
+        transaction.oncomplete = () => {
+          request.result.close();
+          resolve();
+        };
+      };
+    });
+}
+
+/** Leaves entries as an older release did, opens the store, and says what it makes of them. */
+async function migrate(kind: StoreKind): Promise<string[]> {
+  const isThere = async (name: string): Promise<string> => {
+    const store = await open(kind);
+    const old = (await store?.oldNames?.())?.includes(name) === true;
+    return `${name} ${(await store?.read(name))?.join() ?? "is gone"}${old ? " in the old place" : ""}`;
+  };
+  const found = [`${(await open(kind))?.oldNames === undefined ? "no" : "an"} old place at first`];
+  for (const name of ["check-a", "check-b", "check-c"]) await writeOld(kind, name, Uint8Array.of(1, 2, 3));
+  const store = await open(kind);
+  found.push(await isThere("check-a"));
+  await store?.adopt?.("check-a", Uint8Array.of(1, 2, 3));
+  await store?.remove("check-b");
+  for (const name of ["check-a", "check-b", "check-c"]) found.push(await isThere(name));
+  for (const name of (await store?.names()) ?? []) await store?.remove(name);
+  found.push(`${(await open(kind))?.oldNames === undefined ? "no" : "an"} old place at last`);
+  return found;
+}
+
 async function answer({ ask, kind }: Ask): Promise<unknown> {
   if (ask === "best") return (await openStore(() => Date.now())).kind;
+  if (ask === "migrate") return migrate(kind);
   const store = await open(kind);
   if (store === null) return null;
   if (ask === "names") return store.names();
   if (ask === "wedge") {
-    const request = indexedDB.open("selvedge", 1);
+    const request = indexedDB.open(STORE_NAME, 1);
     request.onsuccess = () => {
       crowd(request.result);
     };

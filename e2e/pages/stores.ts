@@ -5,6 +5,8 @@ import type { StoreKind } from "../../lib/cache/store.ts";
 export interface StoresPage {
   /** Runs the conformance suite; gives what failed, or null where the browser has no such store. */
   check(kind: StoreKind): Promise<Record<string, string> | null>;
+  /** Leaves entries as a release of schema 1 did; says what the store makes of them. */
+  migrate(kind: StoreKind): Promise<string[]>;
   /** Says which store the browser gets by itself. */
   best(): Promise<StoreKind>;
   /** Ends a worker `afterMs` into writing entries, then says how many are there whole, and which are not. */
@@ -46,6 +48,7 @@ async function once<T>(message: unknown): Promise<T> {
 
 const page: StoresPage = {
   check: (kind) => once({ ask: "check", kind }),
+  migrate: (kind) => once({ ask: "migrate", kind }),
   best: () => once({ ask: "best" }),
   fill: (kind) => once({ ask: "fill", kind }),
   async wedge(rounds) {
