@@ -9,6 +9,30 @@ const FAULTS = "lib/schedule/faults.test.ts";
 export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A1",
+    breaks: "a model that takes longer than a minute counts as not run of late while it runs",
+    file: "lib/schedule/lanes.ts",
+    from: "> staleMs && !this.#isOn(key)) return 0;",
+    to: "> staleMs) return 0;",
+    test: ADMISSION,
+  },
+  {
+    fault: "core-B12",
+    breaks: "a tick looks at all groups that can't start now",
+    file: "lib/schedule/scheduler.ts",
+    from: "if (count >= LOOK || (!hasRoom && step.state === undefined)) this.#queue.block(group.class);\n      else this.#queue.pass(group);",
+    to: "this.#queue.pass(group);",
+    test: "lib/schedule/groups.test.ts",
+  },
+  {
+    fault: "core-B12",
+    breaks: "the next group is found by looking at all of them",
+    file: "lib/schedule/heap.ts",
+    from: "if (last !== item) this.#sink(last, at);",
+    to: "if (last !== item) this.#sink(last, at); for (const each of this.#items) this.#isBefore(each, last);",
+    test: "lib/schedule/groups.test.ts",
+  },
+  {
+    fault: "core-A1",
     breaks: "a model that takes longer than a second counts as not run of late after a second",
     file: "lib/schedule/lanes.ts",
     from: "Math.max(STALE_MIN_MS, STALE_TIMES * soonest)",
@@ -25,10 +49,10 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-A2",
-    breaks: "lanes on which a step would be late count for what waits before it",
+    breaks: "a lane starts what it can't finish in time",
     file: "lib/schedule/scheduler.ts",
-    from: "usual.filter(({ endMs }) => endMs <= step.dueMs)",
-    to: "usual.filter(({ endMs }) => endMs <= Infinity)",
+    from: "if (this.#lanes.soonestMs(step, now) === 0) return waiting;",
+    to: "if (this.#lanes.soonestMs(step, now) >= 0) return waiting;",
     test: ADMISSION,
   },
   {

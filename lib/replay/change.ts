@@ -104,7 +104,7 @@ export function changeSaved(saved: SavedScheduler, lanes: readonly LaneView[], c
       ...queue,
       groups: queue.groups.map((group) => ({
         ...group,
-        steps: group.steps.map(([step, costMs]) => [changeStep(step, change), costMs] as const),
+        steps: group.steps.map(([step, ...latestMs]) => [changeStep(step, change), ...latestMs] as const),
       })),
     },
     batches: new Map([...batches].filter(([lane]) => ids.has(lane))),

@@ -99,11 +99,11 @@ const batch = v.looseObject({
   preempt: v.boolean(),
 });
 const group = v.looseObject({
-  lastDueMs: due,
   servedMs: v.pipe(v.number(), v.finite()),
   usedMs: v.pipe(v.number(), v.finite()),
-  costMs: v.pipe(v.number(), v.finite()),
-  steps: v.array(v.tuple([step, v.pipe(v.number(), v.finite())])),
+  level: v.optional(v.pipe(id, v.minValue(-1), v.maxValue(2))),
+  // Older versions wrote the cost of each step beside it, and not when it must start.
+  steps: v.array(v.tupleWithRest([step], due)),
 });
 /** The form of an estimate in traces of older versions; it is learned again. */
 const cells = v.array(v.tuple([word, v.pipe(v.array(v.nullable(v.tuple([cost, v.boolean()]))), v.maxLength(64))]));
@@ -124,7 +124,6 @@ const saved = v.looseObject({
   passed: v.optional(id, 0),
   bars: v.optional(v.map(word, v.looseObject({ untilMs: due, ms: cost }))),
   short: v.looseObject({ ms: cost, key: v.string(), untilMs: v.pipe(v.number(), v.finite()) }),
-  foresight: v.optional(v.looseObject({ times: v.map(v.pipe(v.number(), v.finite()), cost), told: v.map(id, cost) })),
   wakeMs: due,
 });
 const file = v.looseObject({

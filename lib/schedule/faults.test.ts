@@ -78,7 +78,8 @@ test("steps staged behind a stalled run are run elsewhere in time, and its answe
     const stage = new Stage([lane("wasm-0", [1, 2]), lane("wasm-1", [1, 2])], (model) => (model === 2 ? HANGS_MS : ms));
     stage.teach(1, [1]);
     stage.arrives(step(0, { model: 2 }));
-    for (let i = 1; i < 60; i += 1) stage.arrives(step(i, { arrivedMs: 1, dueMs: 1 + 100 * ms }));
+    for (let i = 1; i < 30; i += 1) stage.arrives(step(i, { arrivedMs: 1 })); // one of them is staged at once
+    for (let i = 30; i < 60; i += 1) stage.arrives(step(i, { arrivedMs: 1, dueMs: 1 + 100 * ms }));
     stage.play(HANGS_MS - 1);
     expect(stage.rejected.size).toBe(0);
     for (let i = 1; i < 60; i += 1) expect(stage.fates.get(i)?.endMs).toBeLessThanOrEqual(1 + 100 * ms);
@@ -88,10 +89,13 @@ test("steps staged behind a stalled run are run elsewhere in time, and its answe
 
 test("a step that is staged is rejected at its deadline where no other lane could run it (core-B10)", () => {
   const stage = new Stage([lane("wasm-0", [1, 2])], (model) => (model === 2 ? HANGS_MS : 20));
+  stage.estimate.learn("m2", 1, 100); // so that they are staged shortly before it should have ended
+  stage.estimate.learn("m1", 1, 20);
   stage.arrives(step(0, { model: 2 }));
   stage.arrives(step(1, { arrivedMs: 1, dueMs: 2_001 }));
   stage.arrives(step(2, { arrivedMs: 1, dueMs: 2_001, isRefusable: false }));
   stage.play(HANGS_MS - 1);
+  expect(stage.decisions.some((x) => x.type === "start" && x.ids.includes(1))).toBe(true);
   expect(stage.rejected.get(1)?.code).toBe("deadline-exceeded");
   expect(stage.rejected.get(1)?.atMs).toBeLessThan(2_003);
   expect(stage.rejected.has(2)).toBe(false);

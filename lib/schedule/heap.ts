@@ -1,68 +1,85 @@
-// A binary heap of things that may leave it from anywhere: a thing that is gone stays where it lies until it surfaces,
-// or until half of the heap is gone. So whatever happens to a thing costs O(log n), and memory follows what waits.
+// A binary heap that knows where its items are: an item that leaves, or whose place in the order changed, costs O(log n)
+// from anywhere. Each item keeps its position in a field of its own, so that it can be in several heaps.
 
-/** What a heap holds: `gone` once it waits no more, and never waiting again. */
-export interface Leaving {
-  gone: boolean;
-}
-
-/** Gives the first by an order that does not change while things wait. */
-export class Heap<T extends Leaving> {
+/** Returns the first of its items by an order. */
+export class Heap<K extends string, T extends Record<K, number>> {
+  readonly #field: K;
   readonly #isBefore: (a: T, b: T) => boolean;
-  #items: T[] = [];
-  #size = 0;
+  readonly #items: T[] = [];
 
-  constructor(isBefore: (a: T, b: T) => boolean) {
+  /** Takes the name of the field for positions, which is -1 for items that are not in the heap. */
+  constructor(field: K, isBefore: (a: T, b: T) => boolean) {
+    this.#field = field;
     this.#isBefore = isBefore;
   }
 
-  /** Counts what waits. */
+  /** Counts the items. */
   get size(): number {
-    return this.#size;
+    return this.#items.length;
   }
 
-  /** Adds a thing. */
-  push(item: T): void {
-    this.#size += 1;
-    let at = this.#items.push(item) - 1;
-    while (at > 0) {
-      const up = (at - 1) >> 1;
-      if (!this.#swaps(at, up)) return;
-      at = up;
-    }
-  }
-
-  /** Takes note that one thing is gone, wherever it lies. */
-  left(): void {
-    this.#size -= 1;
-    if (this.#items.length < 2 * this.#size + 64) return;
-    this.#items = this.#items.filter((item) => !item.gone);
-    // Whatever is sorted is a heap.
-    this.#items.sort((a, b) => (this.#isBefore(a, b) ? -1 : 1));
-  }
-
-  /** Gives the first of what waits and leaves it there. */
+  /** Returns the first item and leaves it there. */
   first(): T | undefined {
-    while (this.#items[0]?.gone === true) {
-      const last = this.#items.pop() as T;
-      if (this.#items.length === 0) break;
-      this.#items[0] = last;
-      for (let at = 0, down = 1; down < this.#items.length; at = down, down = 2 * at + 1) {
-        const right = this.#items[down + 1];
-        if (right !== undefined && this.#isBefore(right, this.#items[down] as T)) down += 1;
-        if (!this.#swaps(down, at)) break;
-      }
-    }
     return this.#items[0];
   }
 
-  /** Swaps two where the first of them comes before the other. */
-  #swaps(from: number, to: number): boolean {
-    const a = this.#items[from] as T;
-    const b = this.#items[to] as T;
-    if (!this.#isBefore(a, b)) return false;
-    this.#items[from] = b;
-    this.#items[to] = a;
-    return true;
+  /** Returns the first item that is not passed over; its cost depends on how many are, not on how many there are. */
+  firstBut(passed: ReadonlySet<T>): T | undefined {
+    const places = [0];
+    for (;;) {
+      let best = 0;
+      for (const [i, at] of places.entries()) {
+        const [item, first] = [this.#items[at], this.#items[places[best] as number]];
+        if (item !== undefined && (first === undefined || (i !== best && this.#isBefore(item, first)))) best = i;
+      }
+      const at = places[best] as number;
+      const item = this.#items[at];
+      if (item === undefined || !passed.has(item)) return item;
+      places.splice(best, 1, 2 * at + 1, 2 * at + 2);
+    }
+  }
+
+  /** Adds an item, or moves it to its place where it is in the heap. */
+  put(item: T): void {
+    const at: number = item[this.#field];
+    if (at < 0) this.#rise(item, this.#items.length);
+    else if (at > 0 && this.#isBefore(item, this.#items[(at - 1) >> 1] as T)) this.#rise(item, at);
+    else this.#sink(item, at);
+  }
+
+  /** Removes an item where it is in the heap. */
+  remove(item: T): void {
+    const at: number = item[this.#field];
+    if (at < 0) return;
+    const last = this.#items.pop() as T;
+    (item as Record<K, number>)[this.#field] = -1;
+    if (last !== item) this.#sink(last, at);
+  }
+
+  /** Moves items down until an item that is at a place, or above it, has its own. */
+  #rise(item: T, from: number): void {
+    let at = from;
+    for (let up = (at - 1) >> 1; at > 0 && this.#isBefore(item, this.#items[up] as T); up = (at - 1) >> 1) {
+      this.#place(this.#items[up] as T, at);
+      at = up;
+    }
+    this.#place(item, at);
+  }
+
+  /** Moves items up to the last place below, then the item back up: one comparison a level, since most belong there. */
+  #sink(item: T, from: number): void {
+    let at = from;
+    for (let down = 2 * at + 1; down < this.#items.length; down = 2 * at + 1) {
+      const right = this.#items[down + 1];
+      if (right !== undefined && this.#isBefore(right, this.#items[down] as T)) down += 1;
+      this.#place(this.#items[down] as T, at);
+      at = down;
+    }
+    this.#rise(item, at);
+  }
+
+  #place(item: T, at: number): void {
+    this.#items[at] = item;
+    (item as Record<K, number>)[this.#field] = at;
   }
 }

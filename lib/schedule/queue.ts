@@ -1,9 +1,11 @@
-// What waits, so that the next to run is found without looking at all of it. Steps that can run together, of one caller
-// and one priority, make a *group*, with those that have a deadline apart from those that have none: in it the earliest
-// deadline is first, else their order. Between groups: the priority first, which grows with each `ageingMs` in which a
-// group was not served, so that none starves and yet a long backlog that aged as a whole does not overtake what is urgent;
-// then the earliest deadline; then whose model and caller had the least time on lanes.
+// The steps that wait, so that the next to run is found without looking at all of them: any operation costs O(log n).
+// Steps that can run together, of one caller and one priority, make a *group*, those with a deadline apart from those
+// without: in it the earliest deadline is first, else the order of arrival. Groups of one model and caller make a *class*.
+// Between groups: the priority first, which rises with each `ageingMs` in which a group was not served, up to one past the
+// highest, so that none starves and yet a long backlog that aged as a whole does not overtake what is urgent; then the
+// earliest deadline; then the class that had the least time on lanes; then the order of arrival.
 import { Heap } from "./heap.ts";
+import { Line } from "./line.ts";
 import type { Step } from "./protocol.ts";
 import { Table } from "./table.ts";
 
@@ -11,46 +13,71 @@ import { Table } from "./table.ts";
 export interface Waiting {
   readonly step: Step;
   readonly id: number;
-  readonly dueMs: number;
-  gone: boolean;
   readonly group: Group;
-  /** What it was thought to cost when it came, in ms. */
-  readonly costMs: number;
+  /** When it must start at the latest, by the estimate; Infinity without a deadline. */
+  latestMs: number;
+  /** Position in the heap of latest starts. */
+  lateAt: number;
 }
 
-/** Steps among which only deadline and order count. */
+/** Steps among which only deadline and order count; none is empty. */
 export interface Group {
   readonly key: string;
   /** The same for groups that can run together; the model, where steps run alone. */
   readonly together: string;
   readonly priority: number;
-  readonly caller: number;
-  /** The model and the backend that its steps prefer. */
-  readonly modelId: number;
-  readonly backend: string;
-  readonly steps: Heap<Waiting>;
-  /** What all of it was thought to cost, in ms. */
-  costMs: number;
-  lastDueMs: number;
-  /** Until when it was served. */
+  readonly class: Class;
+  readonly hasDue: boolean;
+  readonly steps: Line<Waiting>;
+  /** When it was served last, or began. */
   servedMs: number;
-  /** The time that its model and caller had on lanes, in ms, counted from what was served last when this one began. */
+  /** The priority that it rose to, and when it rises next. */
+  level: number;
+  risesMs: number;
+  /** Positions in heaps: of its class and level, and of those that rise. */
+  at: number;
+  riseAt: number;
+}
+
+/** Groups of one model, or models to go down to, and one caller. */
+export interface Class {
+  readonly key: string;
+  /** By level, counted from the least, those with deadlines and those without. */
+  readonly heaps: readonly (readonly [due: Heap<"at", Group>, other: Heap<"at", Group>])[];
+  count: number;
+  /** The time that it had on lanes, in ms, counted from what was served last when it began. */
   usedMs: number;
 }
 
 /** A queue as it is written down: its groups in their order, each with the steps that wait in it. */
 export interface SavedQueue {
   readonly usedMs: number;
-  readonly groups: readonly (Pick<Group, "lastDueMs" | "servedMs" | "usedMs" | "costMs"> & {
-    readonly steps: readonly (readonly [step: Step, costMs: number])[];
-  })[];
+  readonly groups: readonly {
+    readonly servedMs: number;
+    readonly usedMs: number;
+    /** Not in older traces. */
+    readonly level?: number | undefined;
+    readonly steps: readonly (readonly [step: Step, ...latestMs: number[]])[];
+  }[];
 }
 
-/** Keeps what waits. */
+/** One past the highest priority: what waits longest is served before all else. */
+const LEAST = -1;
+const LEVELS = 4;
+
+/** Keeps the steps that wait. */
 export class Queue {
   readonly #ageingMs: number;
   readonly #steps: Table<Waiting> = new Table();
   readonly #groups: Map<string, Group> = new Map();
+  /** Groups that can run together. */
+  readonly #peers: Map<string, Set<Group>> = new Map();
+  readonly #classes: Map<string, Class> = new Map();
+  readonly #late: Heap<"lateAt", Waiting> = new Heap("lateAt", (a, b) => (a.latestMs - b.latestMs || a.id - b.id) < 0);
+  readonly #rising: Heap<"riseAt", Group> = new Heap("riseAt", (a, b) => a.risesMs < b.risesMs);
+  /** Groups and classes that are passed over until `resume`. */
+  readonly #aside: Set<Group> = new Set();
+  readonly #blocked: Set<Class> = new Set();
   /** The step that came last, and its group: most that come are of the same. */
   #last: { readonly step: Step; readonly group: Group } | null = null;
   #usedMs = 0;
@@ -63,111 +90,171 @@ export class Queue {
   save(): SavedQueue {
     const steps = new Map<Group, (readonly [Step, number])[]>();
     for (const group of this.#groups.values()) steps.set(group, []);
-    for (const { group, costMs, step } of this.#steps.values()) steps.get(group)?.push([step, costMs]);
-    const groups = [...steps].map(([{ lastDueMs, servedMs, usedMs, costMs }, steps]) => {
-      return { lastDueMs, servedMs, usedMs, costMs, steps };
-    });
+    for (const { group, step, latestMs } of this.#steps.values()) steps.get(group)?.push([step, latestMs]);
+    const groups = [...steps].map(
+      ([
+        {
+          servedMs,
+          level,
+          class: { usedMs },
+        },
+        steps,
+      ]) => {
+        return { servedMs, usedMs, level, steps };
+      },
+    );
     return { usedMs: this.#usedMs, groups };
   }
 
   /** Takes what was written down into an empty queue. */
   restore({ usedMs, groups }: SavedQueue): void {
     this.#usedMs = usedMs;
-    for (const { steps, ...kept } of groups) {
-      for (const [step, costMs] of steps) this.add(step, costMs, 0);
-      const [first] = steps;
-      if (first !== undefined) Object.assign(this.#steps.get(first[0].id)?.group ?? {}, kept);
+    for (const { steps, servedMs, usedMs, level } of groups) {
+      for (const [step, latestMs = Infinity] of steps) this.add(step, latestMs, servedMs);
+      const group = this.#steps.get(steps[0]?.[0].id ?? 0)?.group;
+      if (group === undefined) continue;
+      group.class.usedMs = usedMs;
+      this.#rank(group, servedMs, level ?? group.priority);
     }
   }
 
-  /** Counts what waits. */
+  /** Counts the steps. */
   get size(): number {
     return this.#steps.size;
   }
 
-  /** Gives the groups, none of them empty. */
-  get groups(): Iterable<Group> {
-    return this.#groups.values();
-  }
-
-  /** Adds a step. */
-  add(step: Step, costMs: number, now: number): void {
-    const { id, dueMs } = step;
+  /** Adds a step that must start by `latestMs`. */
+  add(step: Step, latestMs: number, now: number): void {
     const group = this.#groupOf(step, now);
-    const waiting: Waiting = { step, id, dueMs, gone: false, group, costMs };
-    group.steps.push(waiting);
-    group.costMs += costMs;
-    if (dueMs > group.lastDueMs) group.lastDueMs = dueMs;
-    this.#steps.set(id, waiting);
+    const waiting: Waiting = { step, id: step.id, group, latestMs, lateAt: -1 };
+    group.steps.add(waiting);
+    this.#steps.set(step.id, waiting);
+    if (latestMs < Infinity) this.#late.put(waiting);
+    this.#sort(group);
   }
 
-  /** Gives a step that waits. */
+  /** Returns a step that waits. */
   get(id: number): Waiting | undefined {
     return this.#steps.get(id);
   }
 
-  /** Takes a step out. */
+  /** Removes a step. */
   remove(waiting: Waiting): void {
     const { group } = waiting;
-    waiting.gone = true;
     this.#steps.delete(waiting.id);
-    group.costMs -= waiting.costMs;
-    group.steps.left();
-    if (group.steps.size === 0) this.#groups.delete(group.key);
+    this.#late.remove(waiting);
+    group.steps.remove(waiting);
+    if (group.steps.size > 0) {
+      this.#sort(group);
+      return;
+    }
+    const { key, together } = group;
+    this.#heapOf(group).remove(group);
+    this.#rising.remove(group);
+    this.#aside.delete(group);
+    this.#groups.delete(key);
+    const peers = this.#peers.get(together);
+    peers?.delete(group);
+    if (peers?.size === 0) this.#peers.delete(together);
+    group.class.count -= 1;
+    if (group.class.count === 0) this.#classes.delete(group.class.key);
   }
 
-  /** Takes a step out to run it until `endMs`, which its model and caller pay for. */
+  /** Removes a step to run it until `endMs`, which its class pays for. */
   serve(waiting: Waiting, ms: number, endMs: number): void {
     const { group } = waiting;
-    const { caller, modelId } = group;
-    this.#usedMs = Math.max(this.#usedMs, group.usedMs);
-    group.servedMs = endMs;
-    for (const each of this.#groups.values()) if (each.caller === caller && each.modelId === modelId) each.usedMs += ms;
+    this.#usedMs = Math.max(this.#usedMs, group.class.usedMs);
+    group.class.usedMs += ms;
     this.remove(waiting);
+    if (group.steps.size > 0) this.#rank(group, endMs, group.priority);
   }
 
-  /** Gives the step that is to run next, of the groups that are not passed over. */
-  next(now: number, passed: ReadonlySet<Group>): Waiting | undefined {
-    let best: Waiting | undefined;
-    let bestLevel = 0;
-    for (const group of this.#groups.values()) {
-      if (passed.has(group)) continue;
-      const first = firstOf(group);
-      const level = group.priority - Math.max(0, Math.floor((now - group.servedMs) / this.#ageingMs));
-      if (best === undefined || level < bestLevel || (level === bestLevel && isBefore(first, best))) {
-        best = first;
-        bestLevel = level;
+  /** Returns the first step to start too late, if it is so by `now`. */
+  late(now: number): Waiting | undefined {
+    const first = this.#late.first();
+    return first !== undefined && first.latestMs < now ? first : undefined;
+  }
+
+  /** Returns when the next step is too late to start. */
+  get lateMs(): number {
+    return this.#late.first()?.latestMs ?? Infinity;
+  }
+
+  /** Sets the latest start of a step. */
+  delay(waiting: Waiting, latestMs: number): void {
+    waiting.latestMs = latestMs;
+    this.#late.put(waiting);
+  }
+
+  /** Returns the step that is to run next, of the groups that are not passed over; with `hasDue` only of deadlines. */
+  next(now: number, hasDue: boolean): Waiting | undefined {
+    for (let group; (group = this.#rising.first()) !== undefined && group.risesMs <= now;)
+      this.#rank(group, group.servedMs, group.level - 1, now);
+    let best: Group | undefined;
+    for (const each of this.#classes.values()) {
+      if (this.#blocked.has(each)) continue;
+      for (const [due, other] of each.heaps) {
+        const group = due.firstBut(this.#aside) ?? (hasDue ? undefined : other.firstBut(this.#aside));
+        if (group === undefined) continue;
+        if (best === undefined || isBefore(group, best)) best = group;
+        break;
       }
     }
-    return best;
+    return best && firstOf(best);
   }
 
-  /** Gives a step that can run with those of a group; none, where that is through. */
+  /** Passes a group over until `resume`. */
+  pass(group: Group): void {
+    this.#aside.add(group);
+  }
+
+  /** Passes all groups of a class over until `resume`. */
+  block(each: Class): void {
+    this.#blocked.add(each);
+  }
+
+  /** Passes nothing over any more. */
+  resume(): void {
+    this.#aside.clear();
+    this.#blocked.clear();
+  }
+
+  /** Returns a step that can run with those of a group; none, where that is served. */
   peer({ together }: Group): Waiting | undefined {
-    for (const each of this.#groups.values()) if (each.together === together) return firstOf(each);
+    for (const each of this.#peers.get(together) ?? []) return firstOf(each);
     return undefined;
   }
 
-  /** Counts what waits and can run with the steps of a group. */
+  /** Counts the steps that can run with those of a group. */
   count({ together }: Group): number {
     let count = 0;
-    for (const each of this.#groups.values()) if (each.together === together) count += each.steps.size;
+    for (const { steps } of this.#peers.get(together) ?? []) count += steps.size;
     return count;
   }
 
-  /** Gives how much work is to run before a step on the backend that it prefers, in ms. */
-  aheadMs({ places: [{ backend }], priority, dueMs }: Step): number {
-    let sum = 0;
-    for (const group of this.#groups.values()) {
-      const { costMs, lastDueMs } = group;
-      if (group.backend !== backend || group.priority > priority || costMs <= 0) continue;
-      // Of one priority, what is due before: as if deadlines lay evenly between the first and the last.
-      const isAhead = group.priority < priority || lastDueMs <= dueMs;
-      const firstMs = isAhead ? 0 : firstOf(group).dueMs;
-      const part = isAhead ? 1 : (dueMs - firstMs) / (lastDueMs - firstMs);
-      if (part > 0) sum += part * costMs; // not so where neither ends
+  /** Sets from when on a group ages, and its level. */
+  #rank(group: Group, servedMs: number, level: number, now: number = servedMs): void {
+    this.#heapOf(group).remove(group);
+    group.servedMs = servedMs;
+    group.level = Math.max(LEAST, level);
+    group.risesMs = servedMs + this.#ageingMs * (group.priority - group.level + 1);
+    // Of a group that nothing looked at for long.
+    while (group.risesMs <= now && group.level > LEAST) {
+      group.level -= 1;
+      group.risesMs += this.#ageingMs;
     }
-    return sum;
+    if (group.level > LEAST) this.#rising.put(group);
+    else this.#rising.remove(group);
+    this.#heapOf(group).put(group);
+  }
+
+  /** Moves a group whose first step changed. */
+  #sort(group: Group): void {
+    this.#heapOf(group).put(group);
+  }
+
+  #heapOf({ class: { heaps }, level, hasDue }: Group): Heap<"at", Group> {
+    return (heaps[level - LEAST] as Class["heaps"][number])[hasDue ? 0 : 1];
   }
 
   #groupOf(step: Step, now: number): Group {
@@ -178,18 +265,34 @@ export class Queue {
     return group;
   }
 
-  #findGroup({ places, shape, priority, caller, dueMs }: Step, now: number): Group {
-    const [{ modelId, backend }] = places;
-    const models = places.length === 1 ? modelId : places.map((x) => x.modelId).join("+");
+  #findGroup({ places, shape, priority, caller, state, dueMs }: Step, now: number): Group {
+    const models = places.map((x) => x.modelId).join("+");
     const together = `${models} ${shape}`;
-    const key = `${together} ${priority} ${caller} ${dueMs < Infinity}`;
+    const hasDue = dueMs < Infinity;
+    const key = `${together} ${priority} ${caller} ${hasDue}`;
     const known = this.#groups.get(key);
     if (known !== undefined) return known;
-    const steps = new Heap<Waiting>((a, b) => a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.id < b.id));
-    const times = { costMs: 0, lastDueMs: dueMs, servedMs: now, usedMs: this.#usedMs };
-    const group = { key, together, priority, caller, modelId, backend, steps, ...times };
+    const ofClass = this.#classOf(`${models} ${state === undefined ? caller : "states"}`);
+    const steps = new Line<Waiting>();
+    const times = { servedMs: now, level: priority, risesMs: now + this.#ageingMs };
+    const group: Group = { key, together, priority, class: ofClass, hasDue, steps, ...times, at: -1, riseAt: -1 };
+    ofClass.count += 1;
     this.#groups.set(key, group);
+    this.#rising.put(group);
+    const peers = this.#peers.get(together);
+    if (peers === undefined) this.#peers.set(together, new Set([group]));
+    else peers.add(group);
     return group;
+  }
+
+  #classOf(key: string): Class {
+    const known = this.#classes.get(key);
+    if (known !== undefined) return known;
+    const heap = (): Heap<"at", Group> => new Heap("at", (a, b) => isSooner(firstOf(a), firstOf(b)));
+    const heaps = Array.from({ length: LEVELS }, () => [heap(), heap()] as const);
+    const each: Class = { key, heaps, count: 0, usedMs: this.#usedMs };
+    this.#classes.set(key, each);
+    return each;
   }
 }
 
@@ -205,13 +308,21 @@ function isAlike(a: Step, b: Step): boolean {
   );
 }
 
-/** Gives the first step of a group; none is empty. */
+/** Returns the first step of a group; none is empty. */
 export function firstOf({ steps }: Group): Waiting {
-  return steps.first() as Waiting;
+  return steps.at(0) as Waiting;
 }
 
-/** Of two steps of one level: the earlier deadline, else whose model and caller had less, else the order of arrival. */
-function isBefore(a: Waiting, b: Waiting): boolean {
-  if (a.dueMs !== b.dueMs) return a.dueMs < b.dueMs;
-  return (a.group.usedMs - b.group.usedMs || a.id - b.id) < 0;
+/** Of two steps: the earlier deadline, else the order of arrival. */
+function isSooner(a: Waiting, b: Waiting): boolean {
+  const [due, other] = [a.step.dueMs, b.step.dueMs];
+  return due === other ? a.id < b.id : due < other;
+}
+
+/** Of two groups of different classes: the level, the earlier deadline, the class that had less, the order of arrival. */
+function isBefore(a: Group, b: Group): boolean {
+  if (a.level !== b.level) return a.level < b.level;
+  const [x, y] = [firstOf(a).step, firstOf(b).step];
+  if (x.dueMs !== y.dueMs) return x.dueMs < y.dueMs;
+  return (a.class.usedMs - b.class.usedMs || x.id - y.id) < 0;
 }

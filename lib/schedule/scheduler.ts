@@ -1,24 +1,29 @@
 // Who runs next, where, and with whom: events in, decisions out, and no clock, timer or worker of its own. The same events
 // give the same decisions, so a trace of them is all that a bug report needs. dispatcher.ts is its hands.
 //
-// A step goes to the lane on which it is expected to be through first, busy lanes included: a slow lane, or one that must
-// load the model first, gets work only where that is sooner. Each lane holds one batch and at most one more, staged, so
-// that it goes on while the page is busy with other things. A deadline that can't be met by the estimate is refused at
-// once; where nothing is known yet, or nothing of late, it is accepted. Nothing inside a run can be interrupted: so while
-// short deadlines are live, what takes long is not staged, batches stay short, and a lane is kept for what is short: the
-// express lane, one more than there are cores, or one of the others where there is none or it was measured too slow.
+// A step goes to the lane on which it is expected to end first, busy lanes included: a slow lane, or one that must load
+// the model first, gets work only where that is sooner. Each lane holds one batch and at most one more, staged, so that it
+// goes on while the page is busy with other things; a step with a deadline is staged only shortly before the lane is free.
+//
+// Deadlines: a step that no lane can finish in time, by what is on lanes now, is rejected on arrival; the others wait,
+// the earliest deadline first, and are rejected when they can no longer be in time. A lane starts the first step that it
+// finishes in time by a high quantile of the last runs (Clockwork, OSDI 2020; Orloj, arXiv 2209.00159). Where the first
+// deadlines allow a small batch only and those behind them would be late after it, the batch begins behind them (as in
+// Nexus, SOSP 2019). Where nothing is known of a cost, or nothing of late, the step is tried.
+//
+// Nothing inside a run can be interrupted: so while short deadlines are live, batches without deadlines stay short, and a
+// lane is kept for what is short: the express lane, one more than there are cores, or one of the others where there is
+// none or it was measured too slow.
 //
 // Who awaits one answer before the next question keeps one core busy, and the others idle. Where that was seen for a
 // while, and threads were measured to pay, such a step runs on the wide lane, with a thread a core; as soon as anything
 // else is there all go to the usual lanes.
 import { Estimate } from "./estimate.ts";
-import { Foresight } from "./foresight.ts";
-import type { SavedForesight } from "./foresight.ts";
 import { costOf, endOf, isUsual, Lanes, soonest, stalledMs, stateOf, UNKNOWN_MS } from "./lanes.ts";
 import type { Chance, SavedLanes } from "./lanes.ts";
 import type { Decision, Event, LaneView, Step } from "./protocol.ts";
-import { firstOf, Queue } from "./queue.ts";
-import type { Group, SavedQueue, Waiting } from "./queue.ts";
+import { Queue } from "./queue.ts";
+import type { Class, SavedQueue, Waiting } from "./queue.ts";
 import { Urgency } from "./urgency.ts";
 import type { SavedUrgency } from "./urgency.ts";
 import { whyStart } from "./why.ts";
@@ -41,22 +46,31 @@ export interface SavedScheduler extends SavedLanes {
   readonly nextBatch: number;
   readonly alone: number;
   readonly short: SavedUrgency;
-  /** Not in traces of before it was learnt. */
-  readonly foresight?: SavedForesight | undefined;
   readonly wakeMs: number;
 }
 
 /** A lane that was picked for a step. */
 interface Pick {
+  readonly waiting: Waiting;
   readonly chance: Chance;
   /** When a batch there must be through to be worth it: the lane that it is spared would be through with all then. */
   readonly latestMs: number;
 }
 
+/** The rows that are to run together, and the first of their steps. */
+interface Wanted {
+  readonly from: Waiting;
+  readonly rows: number;
+}
+
+/** A batch that begins behind the first deadlines must do so many times the rows in the same time. */
+const SKIP = 1.2;
 /** A batch that could still grow is staged only so long before its lane is free. */
 const STAGE_MS = 5;
 /** A lane is not told again to load a model for so long: it may not be able to. */
 const WARM_MS = 10_000;
+/** So many groups of a class are looked at in a tick that can't start now: what is behind them waits for the next. */
+const LOOK = 8;
 /** The wide lane only makes things faster: what it can't keep in memory it is not told so often. */
 const WARM_WIDE_MS = 60_000;
 /** After so many starts in a row that found nothing else waiting or running, work is one stream. */
@@ -74,7 +88,6 @@ export class Scheduler {
   readonly #queue: Queue;
   readonly #lanes: Lanes;
   readonly #urgency: Urgency;
-  readonly #foresight: Foresight = new Foresight();
   /** How much work of a model was staged beside a lane that idles without it, in ms. */
   #wastedMs: Map<number, number> = new Map();
   #nextBatch = 1;
@@ -91,12 +104,11 @@ export class Scheduler {
 
   /** Goes on from what `save` wrote. */
   static restore(saved: SavedScheduler): Scheduler {
-    const { settings, estimate, runs, queue, wastedMs, nextBatch, alone, short, foresight, wakeMs } = saved;
+    const { settings, estimate, runs, queue, wastedMs, nextBatch, alone, short, wakeMs } = saved;
     const scheduler = new Scheduler(settings, new Estimate(estimate, runs));
     scheduler.#queue.restore(queue);
     scheduler.#lanes.restore(saved);
     scheduler.#urgency.restore(short);
-    if (foresight !== undefined) scheduler.#foresight.restore(foresight);
     scheduler.#wastedMs = new Map(wastedMs);
     scheduler.#nextBatch = nextBatch;
     scheduler.#alone = alone;
@@ -116,7 +128,6 @@ export class Scheduler {
       nextBatch: this.#nextBatch,
       alone: this.#alone,
       short: this.#urgency.save(),
-      foresight: this.#foresight.save(),
       wakeMs: this.wakeMs,
     };
   }
@@ -167,17 +178,12 @@ export class Scheduler {
   }
 
   #enqueue(step: Step, now: number): void {
-    const { places, rows, shape, batching } = step;
-    const [{ key }] = places;
-    const together =
-      shape === null ? rows : Math.max(rows, this.#estimate.rows(key, batching.maxBatchSize, shape, now));
-    this.#queue.add(step, ((this.#estimate.ms(key, together) ?? 0) * rows) / together, now);
+    this.#queue.add(step, step.dueMs - this.#lanes.soonestMs(step, now), now);
   }
 
   #cancel(id: number, now: number, out: Decision[]): void {
     const waiting = this.#queue.get(id);
     if (waiting !== undefined) this.#queue.remove(waiting);
-    this.#foresight.forget(id);
     for (const [lane, [running, staged]] of this.#lanes.batches) {
       staged?.steps.delete(id);
       if (
@@ -197,48 +203,49 @@ export class Scheduler {
     this.#dropLate(now, out);
     this.#withdraw(now, lanes, out);
     const usual = lanes.filter(({ kind }) => kind === "usual");
-    const passed = new Set<Group>();
+    const passed = new Map<Class, number>();
     const kept = new Set<LaneView>();
-    for (let next; (next = this.#queue.next(now, passed)) !== undefined;) {
+    for (;;) {
+      const isFull = this.#lanes.areFull(usual);
+      // Only what has a deadline is for the express lane.
+      const next = isFull && this.#lanes.areFull(lanes) ? undefined : this.#queue.next(now, isFull);
+      if (next === undefined) break;
       const { step, group } = next;
-      if (this.#lanes.areFull(usual)) {
-        if (this.#lanes.areFull(lanes)) return;
-        // Only what has a deadline is for the express lane.
-        if (step.dueMs === Infinity) {
-          passed.add(group);
-          continue;
-        }
-      }
       const open = kept.size === 0 ? lanes : lanes.filter((lane) => !kept.has(lane));
       const chances = this.#lanes.chances(step, now, open);
       const pick = this.#choose(next, chances, now, out);
-      if (pick !== undefined && !this.#waitsForMore(next, pick.chance, now))
-        this.#start(next, this.#widen(step, pick, chances, now, out), chances, now, out);
-      else {
-        passed.add(group);
-        // What grows meanwhile must not lose its place to what is less urgent.
-        if (pick !== undefined && pick.chance.batches.length > 0) kept.add(pick.chance.lane);
+      if (pick !== undefined && !this.#waitsForMore(pick.waiting, pick.chance, now)) {
+        this.#start(this.#widen(step, pick, chances, now, out), chances, now, out);
+        continue;
       }
+      // What waits for a lane, or grows meanwhile, must not lose its place to what is less urgent.
+      if (pick !== undefined)
+        for (const x of chances)
+          if (isTaken(step, x, now) || (x === pick.chance && x.batches.length > 0)) kept.add(x.lane);
+      const count = (passed.get(group.class) ?? 0) + 1;
+      passed.set(group.class, count);
+      const hasRoom = chances.some((x) => isUsual(x) && x.batches.length < 2 && !isTaken(step, x, now));
+      if (count >= LOOK || (!hasRoom && step.state === undefined)) this.#queue.block(group.class);
+      else this.#queue.pass(group);
     }
+    this.#queue.resume();
+    this.#wakeAt(Math.max(this.#queue.lateMs, now) + 1);
   }
 
   /** What is late, or would be if it began now, is dropped; where it is to be finished late, it no longer hurries. */
   #dropLate(now: number, out: Decision[]): void {
-    for (const group of this.#queue.groups)
-      while (group.steps.size > 0) {
-        const first = firstOf(group);
-        const { step, id, dueMs, costMs } = first;
-        if (dueMs === Infinity) break;
-        const soonestMs = this.#lanes.soonestMs(step, now);
-        if (now + soonestMs <= dueMs) {
-          this.#wakeAt(dueMs + 1);
-          break;
-        }
-        this.#queue.remove(first);
-        this.#foresight.waited(step, now - step.arrivedMs);
-        if (!step.isRefusable) this.#queue.add({ ...step, dueMs: Infinity }, costMs, now);
-        else out.push({ type: "reject", id, code: "deadline-exceeded", expected: now + soonestMs - step.arrivedMs });
+    for (let late; (late = this.#queue.late(now)) !== undefined;) {
+      const { step, id } = late;
+      const { dueMs, arrivedMs, isRefusable } = step;
+      const soonestMs = this.#lanes.soonestMs(step, now);
+      if (now + soonestMs <= dueMs) {
+        this.#queue.delay(late, dueMs - soonestMs);
+        continue;
       }
+      this.#queue.remove(late);
+      if (!isRefusable) this.#queue.add({ ...step, dueMs: Infinity }, Infinity, now);
+      else out.push({ type: "reject", id, code: "deadline-exceeded", expected: now + soonestMs - arrivedMs });
+    }
   }
 
   /** Rejects what is staged past its deadline, and queues what is staged behind a stalled run for other lanes again. */
@@ -275,23 +282,39 @@ export class Scheduler {
     this.wakeMs = Math.min(this.wakeMs, ms);
   }
 
-  /** Picks the lane where a step is through first; undefined where it is to wait. */
+  /** Picks the lane where a step is through first, or where one behind it is to run; undefined where it is to wait. */
   #choose(waiting: Waiting, chances: readonly Chance[], now: number, out: Decision[]): Pick | undefined {
     const { step } = waiting;
     const usual = chances.filter(isUsual);
-    let best = soonest(usual);
+    const best = soonest(usual);
     // A lane that is full takes it later than it can tell: what is more urgent may come in between.
     const isFull = (best?.batches.length ?? 2) > 1;
     const express = this.#express(step, chances, isFull ? Infinity : (best?.endMs ?? Infinity), now, out);
-    if (express?.isCold === false && express.batches.length < 2) return { chance: express, latestMs: Infinity };
-    let latestMs = Infinity;
-    if (best !== undefined && best.batches.length > 1) {
-      // The lane is full. The last of those that wait for it may be through sooner on a slower one.
-      latestMs = best.endMs + this.#restMs(waiting, best, now);
-      best = soonest(usual.filter((x) => x.batches.length < 2 && costOf(x) < latestMs));
+    if (express?.isCold === false && express.batches.length < 2)
+      return { waiting, chance: express, latestMs: Infinity };
+    if (best === undefined) return undefined;
+    const hasRoom = this.#urgency.leavesRoom(step, best, chances, now);
+    if (!isFull && !isTaken(step, best, now)) {
+      const first = this.#fitting(waiting, best, now);
+      return hasRoom && first !== undefined ? { waiting: first, chance: best, latestMs: Infinity } : undefined;
     }
-    if (best === undefined || !this.#urgency.leavesRoom(step, best, chances, now)) return undefined;
-    return { chance: best, latestMs };
+    // The lane is busy. The last of those that wait for it may be through sooner on a slower one.
+    const latestMs = best.endMs + this.#restMs(waiting, best, now);
+    const other = soonest(usual.filter((x) => x.batches.length < 2 && !isTaken(step, x, now) && costOf(x) < latestMs));
+    const behind = other && this.#fitting(waiting, other, now);
+    if (other !== undefined && behind !== undefined && this.#urgency.leavesRoom(step, other, chances, now))
+      return { waiting: behind, chance: other, latestMs };
+    return isFull || !hasRoom ? undefined : { waiting, chance: best, latestMs: Infinity };
+  }
+
+  /** Returns the first step of a group that a lane can do in time; the first of all where its cost is to be learned. */
+  #fitting(waiting: Waiting, { key, endMs, ms }: Chance, now: number): Waiting | undefined {
+    const { step, group } = waiting;
+    if (this.#lanes.soonestMs(step, now) === 0) return waiting;
+    const highMs = this.#estimate.highMs(key, step.rows) ?? ms;
+    const startMs = endMs - ms;
+    // Where all is uncertain, the first that may be in time.
+    return group.steps.at(group.steps.from(startMs + highMs)) ?? group.steps.at(group.steps.from(startMs + ms));
   }
 
   /** How long a lane takes for all that waits beside a step, in batches of the size that is cheapest. */
@@ -320,7 +343,7 @@ export class Scheduler {
     if (this.#alone <= ALONE_STARTS || step.state !== undefined || !this.#urgency.isUrgent(step)) return pick;
     const wide = chances.find(({ lane }) => lane.kind === "wide" && lane.backend === chance.lane.backend);
     if (wide === undefined || !isUsual(chance) || !this.#lanes.isForWide(step, chance, wide, now)) return pick;
-    if (!wide.isCold) return { chance: wide, latestMs: Infinity };
+    if (!wide.isCold) return { ...pick, chance: wide, latestMs: Infinity };
     this.#warm(step, wide, now, out, WARM_WIDE_MS);
     return pick;
   }
@@ -338,10 +361,17 @@ export class Scheduler {
   }
 
   /** Tells whether a step is to wait for others: on a free lane as long as the model allows, on a busy one till it is nearly free. */
-  #waitsForMore({ step, group }: Waiting, { key, freeMs, batches }: Chance, now: number): boolean {
+  #waitsForMore({ step, group }: Waiting, chance: Chance, now: number): boolean {
+    const { key, freeMs, batches } = chance;
     const { rows, shape, batching, arrivedMs, dueMs } = step;
     const untilMs = batches.length > 0 ? freeMs - STAGE_MS : arrivedMs + batching.maxQueueDelayMs;
-    if (shape === null || untilMs <= now) return false;
+    if (untilMs <= now) return false;
+    // Another one that is due sooner may arrive until then.
+    if (isTaken(step, chance, now)) {
+      this.#wakeAt(untilMs);
+      return true;
+    }
+    if (shape === null) return false;
     const wanted = this.#estimate.rows(key, batching.maxBatchSize, shape, now);
     const endMs = untilMs + (this.#estimate.ms(key, wanted) ?? UNKNOWN_MS);
     if (group.steps.size * rows >= wanted || endMs > dueMs) return false;
@@ -349,28 +379,30 @@ export class Scheduler {
     return true;
   }
 
-  #start(waiting: Waiting, pick: Pick, chances: readonly Chance[], now: number, out: Decision[]): void {
+  #start(pick: Pick, chances: readonly Chance[], now: number, out: Decision[]): void {
     const { lane, place, key, isCold, freeMs, endMs, ms: aloneMs } = pick.chance;
-    const { step, group } = waiting;
-    const wanted = this.#wantedRows(waiting, pick, chances, now);
+    const wanted = this.#wantedRows(pick, chances, now);
+    const first = wanted.from;
+    const { step, group } = first;
     const steps = new Map<number, Step>();
     let { dueMs, preempt } = step;
     let rows = 0;
     let ms = 0;
     let firstMs = now;
-    for (let next: Waiting | undefined = waiting; next !== undefined;) {
+    const at = group.steps.from(step.dueMs);
+    for (let next: Waiting | undefined = first; next !== undefined;) {
       const withNext = this.#estimate.ms(key, rows + next.step.rows) ?? aloneMs;
-      dueMs = Math.min(dueMs, next.dueMs);
-      if (rows > 0 && (rows + next.step.rows > wanted || endMs - aloneMs + withNext > dueMs)) break;
+      const highMs = this.#estimate.highMs(key, rows + next.step.rows) ?? aloneMs;
+      dueMs = Math.min(dueMs, next.step.dueMs);
+      if (rows > 0 && (rows + next.step.rows > wanted.rows || endMs - aloneMs + highMs > dueMs)) break;
       this.#queue.serve(next, withNext - ms, freeMs + withNext);
-      this.#foresight.waited(next.step, freeMs - next.step.arrivedMs);
       rows += next.step.rows;
       ms = withNext;
       preempt &&= next.step.preempt;
       steps.set(next.id, next.step);
       firstMs = Math.min(firstMs, next.step.arrivedMs);
       if (step.shape === null) break;
-      next = group.steps.first() ?? this.#queue.peer(group);
+      next = group.steps.at(at) ?? (group.steps.size === 0 ? this.#queue.peer(group) : undefined);
     }
     const why = whyStart({
       now,
@@ -413,70 +445,57 @@ export class Scheduler {
     }
   }
 
-  /** How many rows are to run together: what is cheapest a row, shared among the lanes that idle, and soon enough. */
-  #wantedRows({ group, step }: Waiting, { chance, latestMs }: Pick, chances: readonly Chance[], now: number): number {
-    const { shape, rows, dueMs, batching } = step;
-    if (shape === null) return rows;
+  /**
+   * How many rows are to run together: what is cheapest a row, shared among the lanes that idle, and soon enough. Where the
+   * first deadlines allow a small batch only, and those behind them would be late after it, the batch begins behind them.
+   */
+  #wantedRows({ waiting, chance, latestMs }: Pick, chances: readonly Chance[], now: number): Wanted {
+    const { step, group } = waiting;
+    const { shape, rows, batching } = step;
+    if (shape === null) return { from: waiting, rows };
     const { maxBatchSize, preferredBatchSizes } = batching;
     const { key, endMs, ms } = chance;
-    const waiting = this.#queue.count(group) * rows;
+    const startMs = endMs - ms;
     const idle = idleLanes(chance, chances) || 1;
-    let wanted = this.#estimate.rows(key, Math.min(maxBatchSize, Math.ceil(waiting / idle)), shape, now);
-    wanted = Math.max(0, ...preferredBatchSizes.filter((size) => size <= wanted)) || wanted;
-    const mostMs = Math.min(Math.min(dueMs, latestMs) - endMs + ms, this.#urgency.batchMs);
-    while (wanted > rows && (this.#estimate.ms(key, wanted) ?? 0) > mostMs) wanted = Math.floor(wanted / 2);
-    return wanted;
+    const highMs = (n: number): number => this.#estimate.highMs(key, n) ?? 0;
+    const most = Math.min(maxBatchSize, Math.ceil((this.#queue.count(group) * rows) / idle));
+    let best = this.#estimate.rows(key, most, shape, now);
+    best = Math.max(0, ...preferredBatchSizes.filter((size) => size <= best)) || best;
+    const mostMs = Math.min(latestMs - startMs, step.dueMs < Infinity ? Infinity : this.#urgency.batchMs);
+    while (best > rows && (this.#estimate.ms(key, best) ?? 0) > mostMs) best = Math.floor(best / 2);
+    let fit = best;
+    while (fit > rows && startMs + highMs(fit) > step.dueMs) fit = Math.floor(fit / 2);
+    const after = group.steps.at(Math.floor(fit / rows));
+    if (
+      fit === best ||
+      after === undefined ||
+      after.step.dueMs >= startMs + (this.#estimate.ms(key, fit) ?? 0) + highMs(rows)
+    )
+      return { from: waiting, rows: fit };
+    for (let size = best; size > fit; size = Math.floor(size / 2)) {
+      const at = group.steps.from(startMs + highMs(size));
+      const from = group.steps.at(at);
+      if (from === undefined || (group.steps.size - at) * rows < size) continue;
+      const pays = (size * (this.#estimate.ms(key, fit) ?? 0)) / (this.#estimate.ms(key, size) ?? Infinity);
+      if (pays > SKIP * fit) return { from, rows: size };
+    }
+    return { from: waiting, rows: fit };
   }
 
-  /** Returns when a step that arrives would end: what is more urgent spread over the lanes, then the step itself. */
+  /** Returns when a step would end at the soonest: only what is on lanes is certain to be before it. */
   #endOf(step: Step, now: number, lanes: readonly LaneView[], out: Decision[]): number {
-    const [{ key, modelId }] = step.places;
-    const leastMs = this.#lanes.soonestMs(step, now);
-    if (leastMs === 0) return now;
+    if (this.#lanes.soonestMs(step, now) === 0) return now;
     const chances = this.#lanes.chances(step, now, lanes);
     const usual = chances.filter(isUsual);
-    const best = soonest(usual.filter(({ batches }) => batches.length === 0));
     if (usual.length === 0) return now;
-    if (best !== undefined && best.endMs <= step.dueMs) return best.endMs;
-    let inLine = 0;
-    for (const group of this.#queue.groups)
-      if (group.modelId === modelId) {
-        inLine = group.steps.size;
-        break;
-      }
-    const aloneMs = this.#estimate.ms(key, step.rows) ?? leastMs;
-    const together = this.#estimate.rows(key, Math.min(step.batching.maxBatchSize, inLine + 1), step.shape, now);
-    const moreMs = Math.max(0, (this.#estimate.ms(key, together) ?? aloneMs) - aloneMs);
-    const isUrgent = this.#urgency.isUrgent(step);
-    const aheadMs = this.#queue.aheadMs(step);
-    // Lanes on which the step would be late even if nothing else waited take none of what is due sooner either.
-    const able = usual.filter(({ endMs }) => endMs <= step.dueMs);
-    const endAfter = (ms: number): number => {
-      const startMs = filledMs(able, aloneMs, ms);
-      return Math.min(...(able.length > 0 ? able : usual).map((x) => Math.max(x.endMs, startMs + x.ms))) + moreMs;
-    };
-    const endMs = endAfter(isUrgent ? aheadMs : aheadMs * this.#foresight.times(step));
-    if (!isUrgent && endMs <= step.dueMs) this.#foresight.told(step, filledMs(able, aloneMs, aheadMs) - now);
-    const express = this.#express(step, chances, endMs, now, out);
-    return express === undefined ? endMs : Math.min(endMs, express.endMs + inLine * express.ms);
+    const endMs = Math.min(...usual.map((x) => x.endMs));
+    return this.#express(step, chances, endMs, now, out)?.endMs ?? endMs;
   }
 }
 
-/**
- * When lanes have done so much work, those that are free first before the others: they fill up like vessels, each by its
- * speed. The work is in ms of a lane on which a step takes `aloneMs`. 0 where there are no lanes.
- */
-function filledMs(chances: readonly Chance[], aloneMs: number, aheadMs: number): number {
-  const lanes = [...chances].sort((a, b) => a.freeMs - b.freeMs);
-  let leftMs = aheadMs;
-  let speed = 0;
-  for (const [i, { freeMs, ms }] of lanes.entries()) {
-    speed += aloneMs / ms;
-    const roomMs = ((lanes[i + 1]?.freeMs ?? Infinity) - freeMs) * speed;
-    if (leftMs <= roomMs) return freeMs + leftMs / speed;
-    leftMs -= roomMs;
-  }
-  return 0;
+/** Whether a lane is busy for so long that a step with a deadline is not staged there yet: one due sooner may arrive. */
+function isTaken({ dueMs }: Step, { batches, freeMs }: Chance, now: number): boolean {
+  return batches.length > 0 && dueMs < Infinity && freeMs - STAGE_MS > now;
 }
 
 /** Counts the lanes like one that idle and hold the model. */

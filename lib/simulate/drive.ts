@@ -143,6 +143,11 @@ class Drive {
 
   #act(decision: Decision): void {
     if (decision.type === "reject") this.#rejectedMs.set(decision.id, this.#now - this.#fromMs);
+    if (decision.type === "withdraw") {
+      const [lane, ids] = [Number(decision.lane), new Set(decision.ids)];
+      const { batch, jobs } = this.#staged.get(lane) as Staged;
+      this.#staged.set(lane, { batch, jobs: jobs.filter(({ id }) => !ids.has(id)) });
+    }
     if (decision.type !== "start") return;
     const lane = Number(decision.lane);
     const staged = { batch: decision.batch, jobs: decision.ids.map((id) => this.#byId.get(id) as Job) };

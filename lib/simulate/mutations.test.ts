@@ -87,8 +87,8 @@ const MUTATIONS: readonly Mutation[] = [
   {
     breaks: "nothing starves: what waits does not age",
     file: "schedule/queue.ts",
-    from: "Math.floor((now - group.servedMs) / this.#ageingMs)",
-    to: "Math.floor((now - group.servedMs) / (1e6 * this.#ageingMs))",
+    from: "servedMs + this.#ageingMs * (group.priority - group.level + 1)",
+    to: "servedMs + 1e6 * this.#ageingMs * (group.priority - group.level + 1)",
     caught: /starved/,
   },
   {
