@@ -206,7 +206,10 @@ async function pack(
     });
   }
   const { inputs, outputs } = await describePorts(readModel(whole));
-  const packed = await packBundle({ model: { name, version: "1", licence: "unknown", inputs, outputs }, variants });
+  const packed = await packBundle(
+    { model: { name, version: "1", licence: "unknown", inputs, outputs }, variants },
+    { quality: 9 },
+  );
   const text = existsSync(join(folder, "bundle.json")) ? readFileSync(join(folder, "bundle.json"), "utf8") : "";
   if (text !== `${canonicalJson(packed.json)}\n`) await writePacked(folder, packed);
   return made;

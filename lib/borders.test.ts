@@ -53,7 +53,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   compress: ["contracts", "backend", "preprocess", "postprocess", "replay"],
   replay: ["contracts", "schedule", "observe"],
   simulate: ["contracts", "root", "schedule", "cache", "pool", "backend", "observe", "replay"],
-  build: ["wasm"],
+  build: ["wasm", "compress"],
   root: ["contracts", "schedule", "cache", "observe", "pool", "type:backend"],
 };
 

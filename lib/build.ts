@@ -3,6 +3,7 @@
 //   worker-<build>.js     by esbuild: the worker with ONNX Runtime's glue inside, one classic-format file per build
 //   worker-cache.js       by esbuild: the worker that fetches models
 //   worker-offline.js     by esbuild: the service worker that keeps pages
+//   bundle.schema.json    the JSON schema of bundle.json
 //   brotli.wasm           the decoder of chunks where the browser has none, as brotli-dec-wasm ships it
 //   cli.js, compress.js   by esbuild: the toolchain for Node, with what it needs but the optional packages
 //   ort-<build>.wasm      what usually runs of onnxruntime-web's binary, which is a development dependency for that reason
@@ -24,6 +25,7 @@ import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
+import { bundleJsonSchema } from "./compress/json-schema.ts";
 import { bakeParts } from "./wasm/bake.ts";
 import { takeSnapshot } from "./wasm/snapshot.ts";
 import { splitWasm } from "./wasm/split.ts";
@@ -95,6 +97,7 @@ for (const { name, wasm, glue } of BUILDS) {
 }
 
 copyFileSync(require.resolve("brotli-dec-wasm/web/bg.wasm"), join(DIST, "brotli.wasm"));
+writeFileSync(join(DIST, "bundle.schema.json"), `${JSON.stringify(bundleJsonSchema(), null, 2)}\n`);
 
 if (existsSync(join(ROOT, "lib/index.ts"))) {
   for (const project of ["tsconfig.build.json", "tsconfig.compress.json"])

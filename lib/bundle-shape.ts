@@ -107,7 +107,7 @@ const POSTPROCESS = {
 function step(known: StepSchemas, published: boolean): v.GenericSchema<unknown, Step> {
   const names = Object.keys(known);
   if (published) {
-    const other = v.pipe(word, v.regex(new RegExp(`^(?!(?:${names.join("|")})$)`)));
+    const other = v.pipe(v.string(), v.regex(new RegExp(`^(?!(?:${names.join("|")})$)[a-z0-9][a-z0-9._-]{0,63}$`)));
     return v.union([...Object.values(known), v.object({ step: other })]);
   }
   const unknown = v.object({ step: word });
@@ -177,8 +177,10 @@ const session = v.record(
   v.pipe(
     v.string(),
     v.maxLength(100),
-    v.regex(/^[a-z][a-z0-9_.]*$/, "lower-case letters, digits, . and _"),
-    v.regex(/^(?!.*(?:path|file|folder|format|context))/, "a session entry that names no path, file or format"),
+    v.regex(
+      /^(?!.*(?:path|file|folder|format|context))[a-z][a-z0-9_.]*$/,
+      "a session entry in lower case that names no path, file or format",
+    ),
   ),
   v.pipe(v.string(), v.maxLength(1_000)),
 );

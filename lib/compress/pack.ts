@@ -49,6 +49,8 @@ export interface PackOptions {
    * 8 MiB, some 5 s per 4 MiB chunk and core; 9 for larger ones, 0.3 s a chunk and 1 % more bytes.
    */
   readonly compress?: boolean;
+  /** Brotli's quality, 0 to 11, in place of that default. */
+  readonly quality?: number;
 }
 
 /** A bundle in memory: its description, and its chunks by their hash. */
@@ -115,7 +117,10 @@ class Cutter {
  * Makes a bundle in memory: its description, and its chunks as they are stored.
  * @throws SelvedgeError `bundle-invalid` where the description breaks the schema.
  */
-export async function packBundle(input: PackInput, { compress = true }: PackOptions = {}): Promise<PackedBundle> {
+export async function packBundle(
+  input: PackInput,
+  { compress = true, quality }: PackOptions = {},
+): Promise<PackedBundle> {
   const variants = input.variants.map((x) => withWeightsApart(x));
   const assets = input.assets ?? [];
   const cutter = new Cutter();
@@ -138,7 +143,7 @@ export async function packBundle(input: PackInput, { compress = true }: PackOpti
   };
   // Checked before minutes are spent on compression.
   parseBundle(describe(plain));
-  const chunks = compress ? await compressChunks(plain) : plain;
+  const chunks = compress ? await compressChunks(plain, quality) : plain;
   const json = describe(chunks);
   return { json, bundle: parseBundle(json), chunks };
 }
@@ -189,9 +194,9 @@ export async function writePacked(directory: string, { json, bundle, chunks }: P
 }
 
 /** Compresses chunks two at a time, on the threads that Node keeps for it; one that is not worth it stays as it is. */
-async function compressChunks(plain: PackedBundle["chunks"]): Promise<PackedBundle["chunks"]> {
+async function compressChunks(plain: PackedBundle["chunks"], quality?: number): Promise<PackedBundle["chunks"]> {
   const total = [...plain.values()].reduce((sum, x) => sum + x.length, 0);
-  const level = total > BEST_MAX_BYTES ? 9 : 11;
+  const level = quality ?? (total > BEST_MAX_BYTES ? 9 : 11);
   const stored = new Map(plain); // in the order of the plain ones
   const left = plain.entries();
   const work = async (): Promise<void> => {

@@ -1,0 +1,16 @@
+// The JSON schema of `bundle.json`, generated from the shapes that readers check: dist/bundle.schema.json. It says less than
+// the reader: which names and chunks belong together, only the reader checks.
+import { toJsonSchema } from "@valibot/to-json-schema";
+import { bundle2 } from "../bundle-shape.ts";
+
+/** Returns the JSON schema (draft 7) of schema 2. */
+export function bundleJsonSchema(): Readonly<Record<string, unknown>> {
+  const schema = toJsonSchema(bundle2(true), {
+    typeMode: "input",
+    // JSON has no other numbers.
+    ignoreActions: ["finite"],
+    overrideAction: ({ valibotAction, jsonSchema }) =>
+      valibotAction.type === "safe_integer" ? { ...jsonSchema, type: "integer" } : undefined,
+  });
+  return { ...schema, $id: "urn:selvedge:bundle:2", title: "Selvedge bundle, schema 2" };
+}
