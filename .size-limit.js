@@ -9,6 +9,7 @@ const onDemand = [
   "./effects-answers.js",
   "./cache/results.js",
 ];
+/** @type {(path: string) => import("size-limit").SizeLimitConfig[number]} */
 const part = (path) => ({
   name: `Loaded when it is asked for: ${path}, gzip`,
   path: `dist/${path}`,
