@@ -58,15 +58,6 @@ export const MUTANTS: readonly Mutant[] = [
     title: "(store-C21, processing-L7)",
   },
   {
-    fault: "chunk-bomb",
-    breaks: "A chunk never expands to more than its size.",
-    file: "lib/cache/expand.ts",
-    from: "at + value.byteLength > expanded.byteLength",
-    to: "at > 2 ** 40",
-    test: "lib/cache/expand.test.ts",
-    title: "gzip > a chunk that expands to more",
-  },
-  {
     fault: "unknown-step",
     breaks: "A model with a step that this release does not know is not run.",
     file: "lib/cache/plan.ts",
