@@ -20,6 +20,7 @@ const CONTRACTS = [
   "choose",
   "device",
   "effects",
+  "effects-locks",
   "effects-storage",
   "errors",
   "feeds",
@@ -34,6 +35,7 @@ const CONTRACTS = [
   "version",
   "watchdog",
   "why",
+  "worker-end",
 ];
 
 /**

@@ -2,6 +2,8 @@
 // workers, the GPU, small remembered values, decoding of images. `browserEffects` is the real one; tests and the
 // simulation hand in their own. Nothing else in lib/ (the worker's inside excepted) may touch these globals.
 import { adapterFacts } from "./device.ts";
+import { browserLocks } from "./effects-locks.ts";
+import type { PageLocks } from "./effects-locks.ts";
 import type { AdapterFacts } from "./device.ts";
 
 /** What a worker looks like from the page: `Worker`, or a simulated one. */
@@ -36,6 +38,8 @@ export interface Effects {
   probeGpu(): Promise<AdapterFacts | null>;
   /** Resolves once the page is shown for the first time: at once, unless it is being prerendered. */
   activated(): Promise<void>;
+  /** Web Locks, by which the end of a worker is noticed; null where there are none. */
+  readonly locks: PageLocks | null;
   /** Tells what becomes of the page; the returned function stops listening. */
   onLife(listener: (change: LifeChange) => void): () => void;
   /** Small values that outlive the page, as localStorage: get returns null where nothing is kept, set removes with null. */
@@ -103,6 +107,7 @@ export function browserEffects(): Effects {
       WebAssembly.compileStreaming(fetch(url, { signal: AbortSignal.timeout(boundMs) })),
     probeGpu,
     activated,
+    locks: browserLocks(),
     onLife,
     memo: { get: readMemo, set: writeMemo },
     holdLock,

@@ -8,6 +8,7 @@ import type { Effects, ScriptUrl, WorkerHandle } from "./effects.ts";
 import { fromWireError, SelvedgeError } from "./errors.ts";
 import type { Reply } from "./reply.ts";
 import { Watchdog } from "./watchdog.ts";
+import { watchWorkerEnd } from "./worker-end.ts";
 
 /** What a worker is made from. */
 export interface WorkerSource {
@@ -17,7 +18,7 @@ export interface WorkerSource {
   readonly script: ScriptUrl;
 }
 
-/** What a worker serves: calls that resolve to a value or to an error as a plain object. */
+/** What a worker serves: calls that resolve to a value or to an error as a plain object. `hold` is one of them. */
 export type Served<Api> = { readonly [K in keyof Api]: (...args: never[]) => Promise<Reply<unknown>> };
 
 /** What a call gives. */
@@ -46,6 +47,7 @@ export class Link<Api extends Served<Api>> {
   readonly #source: WorkerSource;
   readonly #worker: WorkerHandle;
   readonly #pending: Map<number, Pending> = new Map();
+  readonly #stopWatching: () => void;
   #nextId = 1;
   #ended: Error | null = null;
   #answered = false;
@@ -62,6 +64,13 @@ export class Link<Api extends Served<Api>> {
     });
     this.#worker.addEventListener("messageerror", () => {
       this.end(new SelvedgeError("worker-crashed", "A message could not be read."));
+    });
+    const hold = (name: string): Promise<boolean> => {
+      const holder = this as unknown as Link<{ hold: (name: string) => Promise<Reply<boolean>> }>;
+      return holder.call("hold", Infinity, name);
+    };
+    this.#stopWatching = watchWorkerEnd(effects, hold, () => {
+      this.end(new SelvedgeError("worker-crashed", "The worker was ended from outside."));
     });
   }
 
@@ -124,6 +133,7 @@ export class Link<Api extends Served<Api>> {
   end(error: Error): void {
     if (this.#ended !== null) return;
     this.#ended = error;
+    this.#stopWatching();
     this.#worker.terminate();
     this.onEnd?.(error);
     for (const { fail } of [...this.#pending.values()]) fail(error);

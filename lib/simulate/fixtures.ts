@@ -20,6 +20,8 @@ export const TOY_GPU = { vendor: "toy", architecture: "", description: "", softw
 export interface SceneOptions extends EngineOptions {
   readonly cores?: number;
   readonly gpu?: boolean;
+  /** Whether the page has Web Locks. Default true. */
+  readonly hasLocks?: boolean;
   /** Changes the backend of a worker that computes. */
   readonly change?: (toy: Backend, worker: SimulatedWorker, world: World) => Backend;
   /** Draws a fault for a message to a worker, once `world.faults` is set. */
@@ -49,7 +51,7 @@ export interface Scene {
 
 /** Sets a scene. */
 export async function openScene(options: SceneOptions = {}): Promise<Scene> {
-  const { cores = 2, gpu = false, change, drawFault, bundles = {}, ...engineOptions } = options;
+  const { cores = 2, gpu = false, hasLocks = true, change, drawFault, bundles = {}, ...engineOptions } = options;
   const named = {
     m: toyBundle("m", 2),
     together: toyBundle("together", 2, "together"),
@@ -71,7 +73,10 @@ export async function openScene(options: SceneOptions = {}): Promise<Scene> {
     drawFault: drawFault ?? (() => null),
     log: null,
   });
-  const engine = await createEngine({ effects: world.effects, ...engineOptions });
+  const engine = await createEngine({
+    effects: hasLocks ? world.effects : { ...world.effects, locks: null },
+    ...engineOptions,
+  });
   const run = (model: Model, value: number, runOptions: RunOptions = {}): Promise<RunResult> =>
     model.run({ x: { dtype: "float32", dims: [1, 2], data: Float32Array.of(value, value) } }, runOptions);
   return {

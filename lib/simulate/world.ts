@@ -7,6 +7,7 @@
 // happen nothing waits for the real world: models are loaded before, since hashing and blobs are real I/O.
 import type { Backend } from "../backend/backend.ts";
 import type { AdapterFacts } from "../device.ts";
+import type { PageLocks } from "../effects-locks.ts";
 import type { Effects, LifeChange, WorkerHandle } from "../effects.ts";
 import { serveCache } from "../cache/worker.ts";
 import type { CacheEffects } from "../cache/worker.ts";
@@ -80,6 +81,9 @@ export class World {
   /** Worlds so far: each is a page of its own. */
   static #pages = 0;
   readonly #options: WorldOptions;
+  /** Web Locks: names that workers hold, and what the page is to be told when one is free. */
+  readonly held: Map<string, SimulatedWorker> = new Map();
+  readonly #waits: Map<string, () => void> = new Map();
   readonly #lives: Set<(change: LifeChange) => void> = new Set();
   #events: Event[] = [];
   #order = 0;
@@ -190,6 +194,28 @@ export class World {
     this.log("faults begin");
   }
 
+  /** Grants the locks of a worker that has ended. */
+  release(worker: SimulatedWorker): void {
+    for (const [name, holder] of this.held) {
+      if (holder !== worker) continue;
+      this.held.delete(name);
+      this.at(1, () => this.#waits.get(name)?.());
+    }
+  }
+
+  #makeLocks(): PageLocks {
+    return {
+      wait: (name, granted) => {
+        this.#waits.set(name, granted);
+        if (!this.held.has(name)) this.at(1, () => this.#waits.get(name)?.());
+        return () => this.#waits.delete(name);
+      },
+      steal: (name) => {
+        this.held.delete(name);
+      },
+    };
+  }
+
   /** Draws how fast a new worker is, and how truthful. */
   drawPace(): [slowness: number, lie: number] {
     return this.faults ? (this.#options.drawPace?.(this) ?? [1, 1]) : [1, 1];
@@ -235,6 +261,7 @@ export class World {
         this.keepsAsked += 1;
         return Promise.resolve();
       },
+      locks: this.#makeLocks(),
       onLife: (listener) => {
         this.#lives.add(listener);
         return () => this.#lives.delete(listener);
@@ -325,6 +352,7 @@ export class SimulatedWorker implements WorkerHandle {
   postMessage(message: unknown): void {
     // Comlink says goodbye when the collector takes a proxy: chance, which must not reach the story.
     if (!this.#world.alive.has(this)) return;
+    if (this.#takeLock(message)) return;
     if (this.computes) this.#world.checkRun(message);
     const fault = this.computes ? this.#world.drawFault() : null;
     if (fault !== null) this.#world.log(`worker ${this.id}: ${fault}`);
@@ -356,13 +384,37 @@ export class SimulatedWorker implements WorkerHandle {
     this.#emit(this.#listeners.get("error"), { type: "error", message: "it crashed" });
   }
 
-  /** Dies without a word, as a worker does that the browser ended while the page was frozen. */
+  /** Ends as a worker does that something outside the page ended: no event tells. */
+  kill(): void {
+    this.#forgetLoss();
+    if (!this.#world.alive.delete(this)) return;
+    this.#world.log(`worker ${this.id} was ended from outside`);
+    this.#world.release(this);
+  }
+
+  /** Answers nothing any more, and has not ended as far as its page can tell. */
   silence(): void {
     this.#inside.clear();
   }
 
   terminate(): void {
     if (this.#world.alive.delete(this)) this.#world.log(`worker ${this.id} ended`);
+    this.#world.release(this);
+  }
+
+  /** Takes a lock where it is told to; nothing goes wrong with that. */
+  #takeLock(message: unknown): boolean {
+    const { id, path, argumentList } = message as { id: string; path?: string[]; argumentList?: { value: string }[] };
+    if (path?.[0] !== "hold") return false;
+    this.#world.at(0, () => {
+      if (!this.#world.alive.has(this)) return;
+      this.#world.held.set(argumentList?.[0]?.value ?? "", this);
+      this.#emit(this.#listeners.get("message"), {
+        type: "message",
+        data: { id, type: "RAW", value: { ok: true, value: true } },
+      });
+    });
+    return true;
   }
 
   /** The word of a loss that is on its way dies with the worker: nobody can count that one. */

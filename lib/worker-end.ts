@@ -1,0 +1,47 @@
+// Notices that a worker has ended, whoever ended it: it holds a Web Lock of a random name, the page waits for the same
+// one, and the grant is the worker's end. That takes 1 to 2 ms; a worker that computes without a pause Chromium ends
+// 2 s after it was told to. Without locks the watchdog of a pending call finds out.
+//
+// Firefox restores no page from the back/forward cache where a lock is held or waited for. So the lock is given up when
+// the page is left (stolen, since a worker that computes answers nothing), and another is taken when it is shown again.
+import type { Effects } from "./effects.ts";
+
+/**
+ * Calls `ended` when a worker has ended; `hold` has the worker hold a lock, and resolves to whether it does. The returned
+ * function stops watching.
+ */
+export function watchWorkerEnd(
+  effects: Effects,
+  hold: (name: string) => Promise<boolean>,
+  ended: () => void,
+): () => void {
+  const { locks } = effects;
+  if (!locks) return () => undefined;
+  let release: (() => void) | null = null;
+  const begin = (): void => {
+    const name = `selvedge worker ${effects.random()}`;
+    let withdraw: (() => void) | null = null;
+    const own = (release = (): void => {
+      release = null;
+      withdraw?.();
+      locks.steal(name);
+    });
+    hold(name).then(
+      (isHeld) => {
+        if (!isHeld) return;
+        if (release === own) withdraw = locks.wait(name, ended);
+        else locks.steal(name); // the page was left meanwhile
+      },
+      () => undefined, // the worker ended before it said anything
+    );
+  };
+  const stopLife = effects.onLife((change) => {
+    if (change === "left") release?.();
+    else if (change === "back" && release === null) begin();
+  });
+  begin();
+  return () => {
+    stopLife();
+    release?.();
+  };
+}
