@@ -12,9 +12,14 @@ const SLACK_MS = 10_000;
 const LATE_MS = 250;
 /** More starts than a load tries. */
 const MANY = 9;
-const SILENT = ["kill", "close", "hang"];
+/** Where only a watchdog finds out. */
+const SILENT = ["hang"];
+/** Chromium ends a worker that computes without a pause only so long after it was told to. */
+const SPINNING_MS = 2_000;
 /** Where a model is loaded ahead, a worker that does not start fails no request. */
 const AT_START = ["missing", "html", "no-wasm"];
+
+const NAMES = { idle: "while they idle", warm: "in later runs", first: "in first runs of more than a second" } as const;
 
 interface Named extends Case {
   readonly name: string;
@@ -60,7 +65,7 @@ for (const { name, inSoak = false, ...given } of CASES) {
       await open(page);
       const result = await ask(page, "suffer", given);
       const extraMs = result.faultMs - result.plainMs;
-      const detectionMs = SILENT.includes(given.fault) ? given.boundMs + LATE_MS : 0;
+      const detectionMs = SILENT.includes(given.fault) ? given.boundMs + LATE_MS : SPINNING_MS;
       const boundMs = detectionMs + 1.5 * result.coldStartMs;
       await keep(test.info(), {
         fault: given.fault,
@@ -83,6 +88,17 @@ for (const { name, inSoak = false, ...given } of CASES) {
     }
   });
 }
+
+for (const when of ["idle", "warm", "first"] as const)
+  test(`all workers ended from outside, ${NAMES[when]}: noticed at once`, async ({ page, browserName }) => {
+    await open(page);
+    const { ms, coldMs, runMs, ...rest } = await ask(page, "endAll", when, 2);
+    await keep(test.info(), { when, ms, coldMs, runMs, ...rest, failed: rest.failed.join() });
+    expect(rest).toMatchObject({ right: 20, failed: [], leaked: 0 });
+    // Chromium gives a worker that computes without a pause two seconds.
+    const noticedMs = 500 + (browserName === "chromium" && when !== "idle" ? 2_000 : 0);
+    expect(ms).toBeLessThanOrEqual(slice(SLACK_MS, 0) + 1.5 * coldMs + runMs + noticedMs);
+  });
 
 test("the model that never ends is ended within its bound, and others are answered meanwhile", async ({ page }) => {
   await open(page);

@@ -36,6 +36,9 @@ interface Pending {
   fail(error: Error): void;
 }
 
+/** How long calls are held back until the worker's end would be noticed, in ms: a browser's locks may not answer. */
+const HELD_BACK_MS = 1_000;
+
 /** One worker that serves an Api, from its start to its end. */
 export class Link<Api extends Served<Api>> {
   /** Called once when the worker has ended, before its calls reject, with the error that they reject with. */
@@ -48,6 +51,11 @@ export class Link<Api extends Served<Api>> {
   readonly #worker: WorkerHandle;
   readonly #pending: Map<number, Pending> = new Map();
   readonly #stopWatching: () => void;
+  /**
+   * Calls held back until the worker holds its lock. A worker that is given work at once was seen to compute for many
+   * seconds before it took note that it holds one (Chromium 156, Firefox 153). Null once they may go.
+   */
+  #heldBack: (() => void)[] | null = [];
   #nextId = 1;
   #ended: Error | null = null;
   #answered = false;
@@ -69,9 +77,18 @@ export class Link<Api extends Served<Api>> {
       const holder = this as unknown as Link<{ hold: (name: string) => Promise<Reply<boolean>> }>;
       return holder.call("hold", Infinity, name);
     };
-    this.#stopWatching = watchWorkerEnd(effects, hold, () => {
+    const ended = (): void => {
       this.end(new SelvedgeError("worker-crashed", "The worker was ended from outside."));
-    });
+    };
+    let cancel = (): void => undefined;
+    const settled = (): void => {
+      cancel();
+      for (const post of this.#heldBack ?? []) post();
+      this.#heldBack = null;
+    };
+    this.#stopWatching = watchWorkerEnd(effects, hold, ended, settled);
+    // Set after the call of `hold`, which may settle at once.
+    if (this.#heldBack !== null) cancel = effects.setTimer(settled, HELD_BACK_MS);
   }
 
   /**
@@ -121,11 +138,16 @@ export class Link<Api extends Served<Api>> {
       };
       this.#pending.set(id, { answer, fail });
       const argumentList = args.map((value) => ({ type: "RAW", value }));
-      try {
-        this.#worker.postMessage({ id, type: "APPLY", path: [name], argumentList }, moved);
-      } catch (error) {
-        fail(new SelvedgeError("internal", `The call "${name}" could not be sent.`, {}, error));
-      }
+      const post = (): void => {
+        if (!this.#pending.has(id)) return;
+        try {
+          this.#worker.postMessage({ id, type: "APPLY", path: [name], argumentList }, moved);
+        } catch (error) {
+          fail(new SelvedgeError("internal", `The call "${name}" could not be sent.`, {}, error));
+        }
+      };
+      if (this.#heldBack === null || name === "hold") post();
+      else this.#heldBack.push(post);
     });
   }
 

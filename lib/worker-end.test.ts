@@ -113,7 +113,12 @@ test("a lock that its worker takes only after the page was left is taken away ag
     held.push(name);
     return new Promise((resolve) => (answer = resolve));
   };
-  watchWorkerEnd({ ...world.effects, locks }, hold, () => undefined);
+  watchWorkerEnd(
+    { ...world.effects, locks },
+    hold,
+    () => undefined,
+    () => undefined,
+  );
   world.live("left");
   answer(true);
   await pass(1);

@@ -7,16 +7,20 @@
 import type { Effects } from "./effects.ts";
 
 /**
- * Calls `ended` when a worker has ended; `hold` has the worker hold a lock, and resolves to whether it does. The returned
- * function stops watching.
+ * Calls `ended` when a worker has ended; `hold` has the worker hold a lock, and resolves to whether it does. `settled` is
+ * called once the end would be noticed, or it is known that it would not. The returned function stops watching.
  */
 export function watchWorkerEnd(
   effects: Effects,
   hold: (name: string) => Promise<boolean>,
   ended: () => void,
+  settled: () => void,
 ): () => void {
   const { locks } = effects;
-  if (!locks) return () => undefined;
+  if (!locks) {
+    settled();
+    return () => undefined;
+  }
   let release: (() => void) | null = null;
   const begin = (): void => {
     const name = `selvedge worker ${effects.random()}`;
@@ -26,14 +30,16 @@ export function watchWorkerEnd(
       withdraw?.();
       locks.steal(name);
     });
-    hold(name).then(
-      (isHeld) => {
-        if (!isHeld) return;
-        if (release === own) withdraw = locks.wait(name, ended);
-        else locks.steal(name); // the page was left meanwhile
-      },
-      () => undefined, // the worker ended before it said anything
-    );
+    hold(name)
+      .then(
+        (isHeld) => {
+          if (!isHeld) return;
+          if (release === own) withdraw = locks.wait(name, ended);
+          else locks.steal(name); // the page was left meanwhile
+        },
+        () => undefined, // the worker ended before it said anything
+      )
+      .then(settled);
   };
   const stopLife = effects.onLife((change) => {
     if (change === "left") release?.();

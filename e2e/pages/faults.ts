@@ -2,7 +2,7 @@
 // that ships; what harms it comes from the demo (demo/faults/saboteur.ts).
 import { createEngine, isSelvedgeError } from "selvedge";
 import type { Engine, EngineOptions, Inputs, Model, RunResult } from "selvedge";
-import { addModel, endlessModel, zerosModel } from "../../lib/backend/fixtures.ts";
+import { addModel, endlessModel, turnsModel, zerosModel } from "../../lib/backend/fixtures.ts";
 import { Saboteur } from "../../demo/faults/saboteur.ts";
 import { preferGpu } from "./prefer-gpu.ts";
 import type { Fault, Held, StartFault } from "../../demo/faults/saboteur.ts";
@@ -51,6 +51,8 @@ export interface FaultsPage {
   loseTwice(boundMs: number): Promise<{ first: string[]; second: string[]; why: string }>;
   /** Runs the model that never ends beside others; gives when its worker was ended, and what became of all. */
   endless(boundMs: number): Promise<{ endedMs: number; code: string; right: number; leaked: number }>;
+  /** Ends all workers that compute from outside; see `endAll` below. */
+  endAll(when: EndedWhen, lanes: number): Promise<EndedAll>;
   /** Loads where the worker's script is not what it should be, so many times; gives the error's code and message, or "loaded". */
   startWith(fault: StartFault, times: number): Promise<{ code: string; message: string; leaked: number }>;
   /** Starts a load that never ends; resolves once the crash marker is written. */
@@ -65,6 +67,22 @@ export interface FaultsPage {
   rest(): Promise<number>;
   /** Harms one of two engines, and closes it; gives how many requests of the other were answered rightly. */
   two(boundMs: number): Promise<{ right: number; leaked: number; restarts: number }>;
+}
+
+/** Moments at which workers are ended: before requests come, in later runs, and in first runs of more than a second. */
+export type EndedWhen = "idle" | "warm" | "first";
+
+/** What became of 20 requests whose workers were ended from outside. */
+export interface EndedAll {
+  readonly right: number;
+  readonly failed: readonly string[];
+  /** From the end of the workers until all were answered; and what the same takes in new workers without that. */
+  readonly ms: number;
+  readonly coldMs: number;
+  /** Duration of one run, in ms. */
+  readonly runMs: number;
+  readonly crashes: number;
+  readonly leaked: number;
 }
 
 /** What is held at one time: by all workers that compute, and by the engine. */
@@ -182,6 +200,33 @@ const page: FaultsPage = {
     return { endedMs, code, right: answers.length - wrong, leaked: saboteur.alive };
   },
 
+  async endAll(when, lanes) {
+    const began = await createEngine({ backends: ["wasm"], workers: lanes });
+    const turns = await turnsOf(began, when === "first" ? 1_500 : 100);
+    const cold = await askTurns(await began.load(turnsModel(), { batching: false }), turns, COUNT);
+    await began.close();
+    const engine = await createEngine({ backends: ["wasm"], workers: lanes });
+    const model = await engine.load(turnsModel(), { batching: false });
+    if (when !== "first") await askTurns(model, turns, COUNT);
+    let endedMs = 0;
+    const end = (): void => {
+      endedMs = performance.now();
+      saboteur.harmAll("kill", false);
+    };
+    if (when === "idle") end();
+    const asked = askTurns(model, turns, COUNT);
+    if (when !== "idle") {
+      while (engine.stats().requests.running < lanes) await new Promise((resolve) => setTimeout(resolve, 1));
+      await new Promise((resolve) => setTimeout(resolve, when === "first" ? 600 : 30));
+      end();
+    }
+    const { right, failed } = await asked;
+    const ms = performance.now() - endedMs;
+    const crashes = engine.stats().lanes.reduce((sum, lane) => sum + lane.crashes, 0);
+    await engine.close();
+    return { right, failed, ms, coldMs: cold.ms, runMs: cold.runMs, crashes, leaked: saboteur.alive };
+  },
+
   async startWith(fault, times) {
     const engine = await createEngine({ backends: ["wasm"], workers: 1 });
     for (let i = 0; i < times; i += 1) saboteur.nextStarts.push(fault);
@@ -257,6 +302,40 @@ const page: FaultsPage = {
     return { right: answers.length - wrong + later.answers.length - later.wrong, leaked: saboteur.alive, restarts };
   },
 };
+
+/** Finds how many turns take so long. */
+async function turnsOf(engine: Engine, ms: number): Promise<number> {
+  const model = await engine.load(turnsModel());
+  let turns = 1_000;
+  for (;;) {
+    const { runMs } = await askTurns(model, turns, 1);
+    if (runMs >= ms / 4) return Math.ceil((turns * ms) / runMs);
+    turns *= 4;
+  }
+}
+
+/** Asks for so many turns, as often, at once. */
+async function askTurns(
+  model: Model,
+  turns: number,
+  count: number,
+): Promise<Pick<EndedAll, "right" | "failed" | "ms" | "runMs">> {
+  const began = performance.now();
+  const failed: string[] = [];
+  let [right, runMs] = [0, 0];
+  const all = Array.from({ length: count }, async (_, i) => {
+    const n = { dtype: "int64", dims: [], data: BigInt64Array.of(BigInt(turns)) } as const;
+    try {
+      const { outputs, info } = await model.run({ n, x: { dtype: "float32", dims: [1], data: Float32Array.of(i) } });
+      if (outputs["y"]?.data[0] === i) right += 1;
+      runMs = Math.max(runMs, info.ranMs);
+    } catch (error) {
+      failed.push(codeOf(error));
+    }
+  });
+  await Promise.all(all);
+  return { right, failed, ms: performance.now() - began, runMs };
+}
 
 /** Sends requests at once, those at `big` asking for much memory; `harm` comes when all are sent. */
 async function ask(model: Model, big: readonly number[], count: number, harm?: () => Promise<void>): Promise<Round> {

@@ -73,6 +73,16 @@ export function zerosModel(rank: number): Bytes {
 
 /** Never ends: a Loop without a bound whose condition stays true. What a watchdog is tried on. */
 export function endlessModel(): Bytes {
+  return loopModel("", [value("x", "float32", [1])]);
+}
+
+/** y = x after as many turns of a Loop as n (int64) says: takes as long as is asked for. */
+export function turnsModel(): Bytes {
+  return loopModel("n", [value("n", "int64", []), value("x", "float32", [1])]);
+}
+
+/** y = x, after the turns that an input bounds; endless where no input does. */
+function loopModel(turns: string, inputs: Bytes[]): Bytes {
   const body = graph(
     [node("Identity", ["go"], ["again"]), node("Identity", ["v"], ["w"])],
     [value("i", "int64", []), value("go", "bool", []), value("v", "float32", [1])],
@@ -80,8 +90,8 @@ export function endlessModel(): Bytes {
   );
   const attribute = join([text(1, "body"), field(6, body), int(20, 5)]);
   const yes = join([int(2, ELEMENT_TYPES.bool), field(9, new Uint8Array([1])), text(8, "yes")]);
-  const loop = node("Loop", ["", "yes", "x"], ["y"], [attribute]);
-  return model([loop], [value("x", "float32", [1])], [value("y", "float32", [1])], [yes]);
+  const loop = node("Loop", [turns, "yes", "x"], ["y"], [attribute]);
+  return model([loop], inputs, [value("y", "float32", [1])], [yes]);
 }
 
 /** Uses an operator that no runtime has. */
