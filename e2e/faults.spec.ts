@@ -12,8 +12,8 @@ const SLACK_MS = 10_000;
 const LATE_MS = 250;
 /** More starts than a load tries. */
 const MANY = 9;
-/** Where only a watchdog finds out. */
-const SILENT = ["hang"];
+/** Where only a watchdog finds out; in Firefox a worker's end too, since no locks are used there. */
+const silentIn = (browserName: string): string[] => (browserName === "firefox" ? ["hang", "kill", "close"] : ["hang"]);
 /** Chromium ends a worker that computes without a pause only so long after it was told to. */
 const SPINNING_MS = 2_000;
 /** Where a model is loaded ahead, a worker that does not start fails no request. */
@@ -57,7 +57,7 @@ const CASES: readonly Named[] = [
 
 for (const { name, inSoak = false, ...given } of CASES) {
   if (inSoak && !isSoak) continue;
-  test(`${name}: nothing is lost, nothing is wrong`, async ({ browser }) => {
+  test(`${name}: nothing is lost, nothing is wrong`, async ({ browser, browserName }) => {
     for (let round = 0; round < slice(1, 10); round += 1) {
       // What a page learnt of costs and of lost GPUs stays behind for the next one: each round is to be the first.
       const context = await browser.newContext();
@@ -65,7 +65,7 @@ for (const { name, inSoak = false, ...given } of CASES) {
       await open(page);
       const result = await ask(page, "suffer", given);
       const extraMs = result.faultMs - result.plainMs;
-      const detectionMs = SILENT.includes(given.fault) ? given.boundMs + LATE_MS : SPINNING_MS;
+      const detectionMs = silentIn(browserName).includes(given.fault) ? given.boundMs + LATE_MS : SPINNING_MS;
       const boundMs = detectionMs + 1.5 * result.coldStartMs;
       await keep(test.info(), {
         fault: given.fault,
@@ -91,6 +91,7 @@ for (const { name, inSoak = false, ...given } of CASES) {
 
 for (const when of ["idle", "warm", "first"] as const)
   test(`all workers ended from outside, ${NAMES[when]}: noticed at once`, async ({ page, browserName }) => {
+    test.skip(browserName === "firefox", "no locks in Firefox: they keep a page out of its back/forward cache");
     await open(page);
     const { ms, coldMs, runMs, ...rest } = await ask(page, "endAll", when, 2);
     await keep(test.info(), { when, ms, coldMs, runMs, ...rest, failed: rest.failed.join() });

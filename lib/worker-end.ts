@@ -2,8 +2,8 @@
 // one, and the grant is the worker's end. That takes 1 to 2 ms; a worker that computes without a pause Chromium ends
 // 2 s after it was told to. Without locks the watchdog of a pending call finds out.
 //
-// Firefox restores no page from the back/forward cache where a lock is held or waited for. So the lock is given up when
-// the page is left (stolen, since a worker that computes answers nothing), and another is taken when it is shown again.
+// A browser may not restore a page from the back/forward cache where a lock is held or waited for. So the lock is given up
+// when the page is left (stolen, since a worker that computes answers nothing), and another is taken when it is shown again.
 import type { Effects } from "./effects.ts";
 
 /**
