@@ -65,7 +65,9 @@ test("a load whose worker is ended from outside starts another (worker-end)", as
   for (let ms = 1; ms < 400; ms += 1)
     world.at(ms, () => {
       const [worker] = up();
-      if (worker !== undefined && killed.size === 0 && world.held.size > 0) (killed.add(worker.id), worker.kill());
+      if (worker === undefined || killed.size > 0 || world.held.size === 0) return;
+      killed.add(worker.id);
+      worker.kill();
     });
   const loading = load("m");
   expect((await loading).name).toBe("m");

@@ -30,7 +30,7 @@ export function watchWorkerEnd(
       withdraw?.();
       locks.steal(name);
     });
-    hold(name)
+    void hold(name)
       .then(
         (isHeld) => {
           if (!isHeld) return;
