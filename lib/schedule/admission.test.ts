@@ -146,3 +146,16 @@ describe("a better lane that must load the model first", () => {
     expect(lanes.slice(20).every((x) => x === "webgpu-0")).toBe(true);
   });
 });
+
+test("what is behind more urgent work of its model that takes longer than its deadline is refused at once", () => {
+  const stage = new Stage([lane("wasm-0")], () => 20);
+  stage.teach(1, [1]);
+  for (let i = 0; i < 60; i += 1) stage.arrives(step(i, { priority: 0 }));
+  stage.arrives(step(100, within(2, 500)));
+  stage.arrives(step(101, within(2, 1_500)));
+  stage.arrives(step(102, { priority: 0, ...within(2, 500) }));
+  stage.play();
+  expect(stage.rejected.get(100)?.atMs).toBe(2);
+  expect(stage.fates.get(101)?.endMs).toBeLessThanOrEqual(1_502);
+  expect(stage.fates.get(102)?.endMs).toBeLessThanOrEqual(502);
+});

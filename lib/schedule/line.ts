@@ -1,5 +1,5 @@
-// A list sorted by deadline, then by order of arrival: steps join it near the end and leave it near the start, so that an
-// array is enough. Finding a place takes O(log n) comparisons.
+// A list sorted by deadline, then by order of arrival. Finding a place takes O(log n) comparisons; items are kept in chunks,
+// so that adding and removing moves few of them however long the list is.
 
 /** An item of a line. */
 interface Due {
@@ -7,48 +7,85 @@ interface Due {
   readonly step: { readonly dueMs: number };
 }
 
+/** A chunk of twice that is split. */
+const CHUNK = 256;
+
 /** Keeps items by deadline. */
 export class Line<T extends Due> {
-  readonly #items: T[] = [];
+  readonly #chunks: T[][] = [];
+  #size = 0;
 
   /** Counts the items. */
   get size(): number {
-    return this.#items.length;
+    return this.#size;
   }
 
   /** Returns the item at a place, the earliest deadline at 0. */
-  at(index: number): T | undefined {
-    return this.#items[index];
+  at(place: number): T | undefined {
+    let left = place;
+    for (const chunk of this.#chunks) {
+      if (left < chunk.length) return chunk[left];
+      left -= chunk.length;
+    }
+    return undefined;
   }
 
   /** Adds an item. */
   add(item: T): void {
-    this.#items.splice(this.#find(item.step.dueMs, item.id), 0, item);
+    this.#size += 1;
+    const { dueMs } = item.step;
+    // What is due after all goes to the end of the last chunk.
+    const at = Math.max(0, Math.min(this.#chunkOf(dueMs, item.id), this.#chunks.length - 1));
+    const chunk = this.#chunks[at];
+    if (chunk === undefined) {
+      this.#chunks.push([item]);
+      return;
+    }
+    chunk.splice(placeIn(chunk, dueMs, item.id), 0, item);
+    if (chunk.length >= 2 * CHUNK) this.#chunks.splice(at + 1, 0, chunk.splice(CHUNK));
   }
 
   /** Removes an item. */
   remove({ step: { dueMs }, id }: T): void {
-    const at = this.#find(dueMs, id);
-    if (at === 0) this.#items.shift();
-    else this.#items.splice(at, 1);
+    this.#size -= 1;
+    const at = this.#chunkOf(dueMs, id);
+    const chunk = this.#chunks[at] as T[];
+    chunk.splice(placeIn(chunk, dueMs, id), 1);
+    if (chunk.length === 0) this.#chunks.splice(at, 1);
   }
 
   /** Returns the place of the first item that is due at a time or later. */
   from(dueMs: number): number {
-    return this.#find(dueMs, -Infinity);
+    const at = this.#chunkOf(dueMs, -Infinity);
+    let before = 0;
+    for (const { length } of this.#chunks.slice(0, at)) before += length;
+    return before + placeIn(this.#chunks[at] ?? [], dueMs, -Infinity);
   }
 
-  /** Returns the place of the first item that is due then, of that id or a later one; or later. */
-  #find(dueMs: number, id: number): number {
-    let low = 0;
-    let high = this.#items.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      const item = this.#items[middle] as T;
-      const itsMs = item.step.dueMs;
-      if (itsMs < dueMs || (itsMs === dueMs && item.id < id)) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+  /** Returns the place of the first chunk that ends with an item that is due then, of that id or a later one; or later. */
+  #chunkOf(dueMs: number, id: number): number {
+    return firstFrom(this.#chunks.length, (i) => isFrom((this.#chunks[i] as T[]).at(-1) as T, dueMs, id));
   }
+}
+
+function placeIn(chunk: readonly Due[], dueMs: number, id: number): number {
+  return firstFrom(chunk.length, (i) => isFrom(chunk[i] as Due, dueMs, id));
+}
+
+/** Whether an item is due at a time, of that id or a later one, or later. */
+function isFrom({ step, id: own }: Due, dueMs: number, id: number): boolean {
+  const itsMs = step.dueMs;
+  return itsMs > dueMs || (itsMs === dueMs && own >= id);
+}
+
+/** Returns the first of so many numbers from which on something holds. */
+function firstFrom(count: number, holds: (index: number) => boolean): number {
+  let low = 0;
+  let high = count;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (holds(middle)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }

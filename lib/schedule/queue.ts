@@ -16,6 +16,8 @@ export interface Waiting {
   readonly group: Group;
   /** When it must start at the latest, by the estimate; Infinity without a deadline. */
   latestMs: number;
+  /** What it was expected to cost when it came, in ms. */
+  readonly costMs: number;
   /** Position in the heap of latest starts. */
   lateAt: number;
 }
@@ -47,6 +49,8 @@ export interface Class {
   count: number;
   /** The time that it had on lanes, in ms, counted from what was served last when it began. */
   usedMs: number;
+  /** What its steps are expected to cost, by priority. */
+  readonly costsMs: number[];
 }
 
 /** A queue as it is written down: its groups in their order, each with the steps that wait in it. */
@@ -57,7 +61,9 @@ export interface SavedQueue {
     readonly usedMs: number;
     /** Not in older traces. */
     readonly level?: number | undefined;
-    readonly steps: readonly (readonly [step: Step, ...latestMs: number[]])[];
+    readonly costsMs?: readonly number[] | undefined;
+    /** When each must start at the latest, and what it costs. */
+    readonly steps: readonly (readonly [step: Step, ...ms: number[]])[];
   }[];
 }
 
@@ -88,21 +94,15 @@ export class Queue {
 
   /** Writes down what waits, so that `restore` goes on from it. */
   save(): SavedQueue {
-    const steps = new Map<Group, (readonly [Step, number])[]>();
+    const steps = new Map<Group, (readonly [Step, number, number])[]>();
     for (const group of this.#groups.values()) steps.set(group, []);
-    for (const { group, step, latestMs } of this.#steps.values()) steps.get(group)?.push([step, latestMs]);
-    const groups = [...steps].map(
-      ([
-        {
-          servedMs,
-          level,
-          class: { usedMs },
-        },
-        steps,
-      ]) => {
-        return { servedMs, usedMs, level, steps };
-      },
-    );
+    for (const { group, step, latestMs, costMs } of this.#steps.values())
+      steps.get(group)?.push([step, latestMs, costMs]);
+    const groups = [...steps].map(([group, steps]) => {
+      const { servedMs, level } = group;
+      const { usedMs, costsMs } = group.class;
+      return { servedMs, usedMs, level, costsMs: [...costsMs], steps };
+    });
     return { usedMs: this.#usedMs, groups };
   }
 
@@ -110,12 +110,15 @@ export class Queue {
   restore({ usedMs, groups }: SavedQueue): void {
     this.#usedMs = usedMs;
     for (const { steps, servedMs, usedMs, level } of groups) {
-      for (const [step, latestMs = Infinity] of steps) this.add(step, latestMs, servedMs);
+      for (const [step, latestMs = Infinity, costMs = 0] of steps) this.add(step, latestMs, costMs, servedMs);
       const group = this.#steps.get(steps[0]?.[0].id ?? 0)?.group;
       if (group === undefined) continue;
       group.class.usedMs = usedMs;
       this.#rank(group, servedMs, level ?? group.priority);
     }
+    // Sums depend on the order in which they were made.
+    for (const { steps, costsMs = [] } of groups)
+      Object.assign(this.#steps.get(steps[0]?.[0].id ?? 0)?.group.class.costsMs ?? [], costsMs);
   }
 
   /** Counts the steps. */
@@ -124,9 +127,10 @@ export class Queue {
   }
 
   /** Adds a step that must start by `latestMs`. */
-  add(step: Step, latestMs: number, now: number): void {
+  add(step: Step, latestMs: number, costMs: number, now: number): void {
     const group = this.#groupOf(step, now);
-    const waiting: Waiting = { step, id: step.id, group, latestMs, lateAt: -1 };
+    const waiting: Waiting = { step, id: step.id, group, latestMs, costMs, lateAt: -1 };
+    (group.class.costsMs[group.priority] as number) += costMs;
     group.steps.add(waiting);
     this.#steps.set(step.id, waiting);
     if (latestMs < Infinity) this.#late.put(waiting);
@@ -143,6 +147,7 @@ export class Queue {
     const { group } = waiting;
     this.#steps.delete(waiting.id);
     this.#late.remove(waiting);
+    (group.class.costsMs[group.priority] as number) -= waiting.costMs;
     group.steps.remove(waiting);
     if (group.steps.size > 0) {
       this.#sort(group);
@@ -167,6 +172,13 @@ export class Queue {
     group.class.usedMs += ms;
     this.remove(waiting);
     if (group.steps.size > 0) this.#rank(group, endMs, group.priority);
+  }
+
+  /** Returns the cost of what is certain to run before a step on the same lanes: what has a higher priority, until it ages. */
+  aheadMs({ priority, dueMs, ...step }: Step, now: number): number {
+    if (dueMs > now + this.#ageingMs) return 0;
+    const { costsMs = [] } = this.#classes.get(classKey(step)) ?? {};
+    return costsMs.slice(0, priority).reduce((sum, ms) => sum + ms, 0);
   }
 
   /** Returns the first step to start too late, if it is so by `now`. */
@@ -265,14 +277,15 @@ export class Queue {
     return group;
   }
 
-  #findGroup({ places, shape, priority, caller, state, dueMs }: Step, now: number): Group {
+  #findGroup(step: Step, now: number): Group {
+    const { places, shape, priority, caller, dueMs } = step;
     const models = places.map((x) => x.modelId).join("+");
     const together = `${models} ${shape}`;
     const hasDue = dueMs < Infinity;
     const key = `${together} ${priority} ${caller} ${hasDue}`;
     const known = this.#groups.get(key);
     if (known !== undefined) return known;
-    const ofClass = this.#classOf(`${models} ${state === undefined ? caller : "states"}`);
+    const ofClass = this.#classOf(classKey(step));
     const steps = new Line<Waiting>();
     const times = { servedMs: now, level: priority, risesMs: now + this.#ageingMs };
     const group: Group = { key, together, priority, class: ofClass, hasDue, steps, ...times, at: -1, riseAt: -1 };
@@ -290,10 +303,14 @@ export class Queue {
     if (known !== undefined) return known;
     const heap = (): Heap<"at", Group> => new Heap("at", (a, b) => isSooner(firstOf(a), firstOf(b)));
     const heaps = Array.from({ length: LEVELS }, () => [heap(), heap()] as const);
-    const each: Class = { key, heaps, count: 0, usedMs: this.#usedMs };
+    const each: Class = { key, heaps, count: 0, usedMs: this.#usedMs, costsMs: [0, 0, 0] };
     this.#classes.set(key, each);
     return each;
   }
+}
+
+function classKey({ places, caller, state }: Pick<Step, "places" | "caller" | "state">): string {
+  return `${places.map((x) => x.modelId).join("+")} ${state === undefined ? caller : "states"}`;
 }
 
 /** Tells whether two steps are of one group. */

@@ -178,7 +178,12 @@ export class Scheduler {
   }
 
   #enqueue(step: Step, now: number): void {
-    this.#queue.add(step, step.dueMs - this.#lanes.soonestMs(step, now), now);
+    const { places, rows, shape, batching, dueMs } = step;
+    const [{ key }] = places;
+    const together =
+      shape === null ? rows : Math.max(rows, this.#estimate.rows(key, batching.maxBatchSize, shape, now));
+    const costMs = ((this.#estimate.ms(key, together) ?? 0) * rows) / together;
+    this.#queue.add(step, dueMs - this.#lanes.soonestMs(step, now), costMs, now);
   }
 
   #cancel(id: number, now: number, out: Decision[]): void {
@@ -243,7 +248,7 @@ export class Scheduler {
         continue;
       }
       this.#queue.remove(late);
-      if (!isRefusable) this.#queue.add({ ...step, dueMs: Infinity }, Infinity, now);
+      if (!isRefusable) this.#queue.add({ ...step, dueMs: Infinity }, Infinity, late.costMs, now);
       else out.push({ type: "reject", id, code: "deadline-exceeded", expected: now + soonestMs - arrivedMs });
     }
   }
@@ -482,13 +487,13 @@ export class Scheduler {
     return { from: waiting, rows: fit };
   }
 
-  /** Returns when a step would end at the soonest: only what is on lanes is certain to be before it. */
+  /** Returns when a step would end at the soonest: what is on lanes is certain to be before it, and what is more urgent. */
   #endOf(step: Step, now: number, lanes: readonly LaneView[], out: Decision[]): number {
     if (this.#lanes.soonestMs(step, now) === 0) return now;
     const chances = this.#lanes.chances(step, now, lanes);
     const usual = chances.filter(isUsual);
     if (usual.length === 0) return now;
-    const endMs = Math.min(...usual.map((x) => x.endMs));
+    const endMs = Math.min(...usual.map((x) => x.endMs)) + this.#queue.aheadMs(step, now) / usual.length;
     return this.#express(step, chances, endMs, now, out)?.endMs ?? endMs;
   }
 }

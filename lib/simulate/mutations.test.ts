@@ -87,8 +87,8 @@ const MUTATIONS: readonly Mutation[] = [
   {
     breaks: "nothing starves: what waits does not age",
     file: "schedule/queue.ts",
-    from: "servedMs + this.#ageingMs * (group.priority - group.level + 1)",
-    to: "servedMs + 1e6 * this.#ageingMs * (group.priority - group.level + 1)",
+    from: "group.risesMs <= now;)",
+    to: "group.risesMs <= -1;)",
     caught: /starved/,
   },
   {
