@@ -65,6 +65,17 @@ interface Wanted {
 
 /** A batch that begins behind the first deadlines must do so many times the rows in the same time. */
 const SKIP = 1.2;
+/** A batch that was started, for lanes that might have been better. */
+interface Started {
+  readonly step: Step;
+  readonly chances: readonly Chance[];
+  /** Where it was started. */
+  readonly backend: Chance["lane"]["backend"];
+  readonly rows: number;
+  /** When it is expected to end. */
+  readonly endMs: number;
+}
+
 /** A batch that could still grow is staged only so long before its lane is free. */
 const STAGE_MS = 5;
 /** A lane is not told again to load a model for so long: it may not be able to. */
@@ -427,19 +438,20 @@ export class Scheduler {
     const id = this.#nextBatch++;
     this.#lanes.add(lane.id, { id, place, key, rows, shape: step.shape, ms, startMs: freeMs, steps, preempt }, now);
     out.push({ type: "start", batch: id, lane: lane.id, place, ids: [...steps.keys()], ms, why });
-    this.#warmBetter(step, chances, rows, freeMs + ms, now, out);
+    this.#warmBetter({ step, chances, backend: place.backend, rows, endMs: freeMs + ms }, now, out);
   }
 
   /**
    * Has a lane that idles without the model load it once as much time was lost as that costs: by batches that ended later
-   * than they would have there, behind others or on a slower backend.
+   * than they would have there, behind others or on a slower backend. A preferred backend that was never measured counts
+   * as free of cost; a lane of the same backend takes what this one does.
    */
-  #warmBetter(step: Step, chances: readonly Chance[], rows: number, endMs: number, now: number, out: Decision[]): void {
+  #warmBetter({ step, chances, backend, rows, endMs }: Started, now: number, out: Decision[]): void {
     for (const cold of chances) {
       if (!cold.isCold || cold.batches.length > 0 || !isUsual(cold)) continue;
       const { place, freeMs, ms } = cold;
-      const isPreferred = place.backend === step.places[0].backend;
-      const warmMs = this.#estimate.ms(place.key, rows) ?? (isPreferred ? 0 : ms);
+      const isBetter = place.backend === step.places[0].backend && place.backend !== backend;
+      const warmMs = this.#estimate.ms(place.key, rows) ?? (isBetter ? 0 : ms);
       const lostMs = endMs - freeMs - warmMs;
       if (lostMs <= 0) continue;
       const wastedMs = (this.#wastedMs.get(place.modelId) ?? 0) + lostMs;
