@@ -4,16 +4,19 @@
 //   PORT=8080    the port, 5173 otherwise
 //   ISOLATED=0   leaves the cross-origin isolation headers out: the site must work without them too
 import { createReadStream } from "node:fs";
-import { cp, stat } from "node:fs/promises";
+import { cp, stat, writeFile } from "node:fs/promises";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
 import type { Connect, Plugin } from "vite";
 import { fillIn, PAGES } from "./demo/pages.ts";
 import { fileAt } from "./lib/compress/file-at.ts";
+import { readVariantModel } from "./lib/compress/read-bundle.ts";
 
 const ROOT = fileURLToPath(new URL(".", import.meta.url));
 const MODELS = join(ROOT, "models/dist");
+/** A model as one ONNX file, for the page that runs it by plain ONNX Runtime Web as well. */
+const ONE_FILE = { bundle: "ocr-rec", variant: "f32" };
 
 const ISOLATION = {
   "Cross-Origin-Opener-Policy": "same-origin",
@@ -100,7 +103,7 @@ function headersAlways(): Plugin {
   };
 }
 
-/** Serves the bundles at /models/, and copies them beside the built site. */
+/** Serves the bundles and the model in one file at /models/, and copies them beside the built site. */
 function models(): Plugin {
   return {
     name: "models",
@@ -108,7 +111,13 @@ function models(): Plugin {
       server.middlewares.use("/models", serveModels);
     },
     writeBundle: async ({ dir }) => {
-      if (dir !== undefined && (await exists(MODELS))) await cp(MODELS, join(dir, "models"), { recursive: true });
+      if (dir === undefined || !(await exists(MODELS))) return;
+      await cp(MODELS, join(dir, "models"), { recursive: true });
+      const { bundle, variant } = ONE_FILE;
+      await writeFile(
+        join(dir, "models", bundle, `${variant}.onnx`),
+        await readVariantModel(join(MODELS, bundle), variant),
+      );
     },
   };
 }
@@ -136,7 +145,20 @@ const serveModels: Connect.NextHandleFunction = (request, response, next) => {
     next();
     return;
   }
-  const path = fileAt(MODELS, new URL(request.url ?? "/", "http://localhost").pathname);
+  const { pathname } = new URL(request.url ?? "/", "http://localhost");
+  const { bundle, variant } = ONE_FILE;
+  if (pathname === `/${bundle}/${variant}.onnx`) {
+    readVariantModel(join(MODELS, bundle), variant).then((bytes) => {
+      response.writeHead(200, {
+        "Content-Type": "application/octet-stream",
+        "Cache-Control": "no-cache",
+        ...isolation,
+      });
+      response.end(bytes);
+    }, next);
+    return;
+  }
+  const path = fileAt(MODELS, pathname);
   if (path === null) {
     response.writeHead(404, { "Content-Type": "text/plain" });
     response.end("There is no such file.");

@@ -1,5 +1,6 @@
 // Serves the tests' own pages (e2e/pages), the built package as "selvedge", the bundles under /models/, and the corpus
-// under /corpus/. The demo has its own server; here stand pages that a demo has no use for.
+// under /corpus/. `/expanded/<bundle>/<variant>.onnx` is a variant as one ONNX file, and `/expanded/<bundle>/<path>` an
+// asset, for peers that read no bundles. The demo has its own server; these pages are of no use there.
 //
 //   npx tsx e2e/server.ts --port 43118 [--isolated]
 import { createReadStream, existsSync, statSync } from "node:fs";
@@ -8,6 +9,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { createServer } from "vite";
 import type { ViteDevServer } from "vite";
+import { readBundle, readBundleFile, readVariantModel } from "../lib/compress/read-bundle.ts";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = join(HERE, "..");
@@ -70,6 +72,7 @@ export async function servePages(options: ServeOptions): Promise<ViteDevServer> 
           withoutClient(server);
           folder(server, "/dist/", join(ROOT, "dist"));
           folder(server, "/models/", join(ROOT, "models", "dist"));
+          expanded(server, join(ROOT, "models", "dist"));
           folder(server, "/corpus/", join(HERE, ".cache"));
           folder(server, "/onnxruntime-web/", join(ROOT, "node_modules", "onnxruntime-web", "dist"));
           folder(server, "/transformers-ort/", TRANSFORMERS_ORT);
@@ -113,6 +116,34 @@ function folder(server: ViteDevServer, prefix: string, path: string): void {
     response.setHeader("cross-origin-resource-policy", "same-origin");
     createReadStream(file).pipe(response);
   });
+}
+
+/** Serves variants and assets of the bundles in a folder, each as one file. */
+function expanded(server: ViteDevServer, bundles: string): void {
+  server.middlewares.use((request, response, next) => {
+    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    const [, bundle, path] = /^\/expanded\/([\w-]+)\/([\w.-]+)$/.exec(pathname) ?? [];
+    if (bundle === undefined || path === undefined) {
+      next();
+      return;
+    }
+    const folder = join(bundles, bundle);
+    const read = path.endsWith(".onnx") ? readVariantModel(folder, path.slice(0, -5)) : readAsset(folder, path);
+    read.then(
+      (bytes) => response.end(bytes),
+      (error: unknown) => {
+        response.statusCode = 404;
+        response.end(String(error));
+      },
+    );
+  });
+}
+
+async function readAsset(folder: string, path: string): Promise<Uint8Array> {
+  const read = await readBundle(folder);
+  const file = read.bundle.assets?.find((x) => x.path === path);
+  if (file === undefined) throw new TypeError(`${folder} has no asset "${path}"`);
+  return readBundleFile(read, file);
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {

@@ -36,7 +36,7 @@ export async function loadSubjects(
       make: () => engineRun(engine, bundleUrl, { backend, variant: id }, line),
     })),
   );
-  makers.push({ name: "onnxruntime-web, main thread, f32", make: () => plainRun(bundle, bundleUrl, line) });
+  makers.push({ name: "onnxruntime-web, main thread, f32", make: () => plainRun(line) });
   const subjects: Subject[] = [];
   const absent: Absent[] = [];
   for (const [index, { name, make }] of makers.entries()) {
@@ -65,25 +65,16 @@ async function engineRun(
   };
 }
 
-async function plainRun(bundle: Bundle, bundleUrl: URL, line: Float32Array<ArrayBuffer>): Promise<Subject["run"]> {
+async function plainRun(line: Float32Array<ArrayBuffer>): Promise<Subject["run"]> {
   const ort = await import("onnxruntime-web/wasm");
   ort.env.wasm.numThreads = 1;
   ort.env.wasm.wasmPaths = { wasm: new URL(ortWasmUrl, document.baseURI).href };
-  const session = await ort.InferenceSession.create(await modelBytes(bundle, bundleUrl));
+  // The f32 variant as one file, which the site's build makes of the bundle.
+  const session = await ort.InferenceSession.create(new URL("../models/ocr-rec/f32.onnx", document.baseURI).href);
   const input = session.inputNames[0] ?? "x";
   return async () => {
     await session.run({ [input]: new ort.Tensor("float32", line, DIMS) });
   };
-}
-
-/** Joins the chunks of the f32 variant: the very bytes that the engine loads. */
-async function modelBytes(bundle: Bundle, bundleUrl: URL): Promise<Uint8Array> {
-  const file = bundle.variants.find(({ id }) => id === "f32")?.files[0];
-  if (file === undefined) throw new Error("The bundle has no variant f32.");
-  const parts = await Promise.all(
-    file.chunks.map(async ({ sha256 }) => (await fetch(new URL(`chunks/${sha256}.bin`, bundleUrl))).blob()),
-  );
-  return new Uint8Array(await new Blob(parts).arrayBuffer());
 }
 
 /** A line of dark strokes on paper: values do not matter for the time, but zeros would be a special case. */

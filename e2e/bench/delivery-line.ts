@@ -1,7 +1,7 @@
 // The pages of `delivery` and the line that they are served over: 20 Mbit/s and 40 ms, shared by all connections.
 //
-// Scripts, wasm and chunks are sent with gzip, as a static host does for the former and precompressed files do for the
-// latter (browsers take brotli over https alone); a bare `.onnx` is not compressed, as hosts have it.
+// Scripts and wasm are sent with gzip, as a static host does. Chunks and a bare `.onnx` are sent as they are: hosts compress
+// neither, and chunks are stored with brotli.
 import { createServer } from "node:http";
 import type { Server, ServerResponse } from "node:http";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -113,6 +113,7 @@ export async function preparePages(): Promise<void> {
         "ort-jspi-rest.wasm",
         "ort-wasm.wasm",
         "ort-wasm-rest.wasm",
+        "brotli.wasm",
       ])
         copyFileSync(join(ROOT, "dist", file), join(folder, file));
     if (name.includes("hash left out")) await buildWithoutHash(join(folder, "worker-cache.js"));
@@ -178,8 +179,6 @@ export interface Line {
   weightBytes(): number;
   /** Resolves once nothing is being sent: a tab that was closed is sent to until its connections are. */
   idle(): Promise<void>;
-  /** What a variant takes over the line. */
-  weightsOf(id: string): number;
 }
 
 /** Opens the line. */
@@ -188,13 +187,11 @@ export async function openLine(): Promise<Line> {
   let weightBytes = 0;
   let freeAtMs = 0;
   let sending = 0;
-  const bodyOf = (path: string, isPacked = true): Buffer => {
+  const bodyOf = (path: string, isPacked: boolean): Buffer => {
     if (!isPacked) return readFileSync(path);
     const known = packed.get(path);
     if (known !== undefined) return known;
-    const bytes = readFileSync(path);
-    const isModel = path.endsWith(".onnx");
-    const body = isModel ? bytes : gzipSync(bytes);
+    const body = gzipSync(readFileSync(path));
     packed.set(path, body);
     return body;
   };
@@ -223,12 +220,12 @@ export async function openLine(): Promise<Line> {
       response.writeHead(404).end();
       return;
     }
+    const isWeights = pathname.includes("/chunks/") || pathname.endsWith(".onnx");
     // As hosts do: compressed where that is asked for, and parts of what is not.
-    const isPacked = /\bgzip\b/.test(request.headers["accept-encoding"] ?? "") && !pathname.endsWith(".onnx");
+    const isPacked = /\bgzip\b/.test(request.headers["accept-encoding"] ?? "") && !isWeights;
     const whole = bodyOf(path, isPacked);
     const from = isPacked ? 0 : Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? 0);
     const body = whole.subarray(from);
-    const isWeights = pathname.includes("/chunks/") || pathname.endsWith(".onnx");
     response.writeHead(from > 0 ? 206 : 200, {
       "content-type": TYPES[extname(pathname)] ?? "application/octet-stream",
       "content-length": body.length,
@@ -249,6 +246,5 @@ export async function openLine(): Promise<Line> {
     async idle() {
       while (sending > 0) await new Promise((resolve) => setTimeout(resolve, LATENCY_MS));
     },
-    weightsOf: (id) => chunksOf(id).reduce((sum, x) => sum + bodyOf(join(FOLDER, "model/chunks", x.sha256)).length, 0),
   };
 }

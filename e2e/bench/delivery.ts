@@ -137,7 +137,7 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
               await line.idle();
               const before = line.weightBytes();
               await visit(context, "selvedge, f32");
-              return of("selvedge, f32", (line.weightBytes() - before) / line.weightsOf("f32"));
+              return of("selvedge, f32", (line.weightBytes() - before) / sizeOf("f32"));
             } finally {
               await context.close();
             }

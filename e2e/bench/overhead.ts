@@ -32,7 +32,7 @@ const LINES = 100;
 export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   yield* withPage(
     bench,
-    "/models/ocr-rec/bundle.json",
+    "/expanded/ocr-rec/f32.onnx",
     ["selvedge", "raw worker", "raw worker 2"],
     { x: [1, 3, 48, 320] },
     (page) => ({
@@ -84,7 +84,7 @@ async function* stallCase(bench: Bench): AsyncGenerator<Case> {
   const folder = basename(await corpusFolder());
   const urls = corpus.map(({ file }) => `/corpus/${folder}/lines/${basename(file)}`);
   const page = await openPage(bench);
-  await call(page, "setUp", "/models/ocr-rec/bundle.json", ["raw main thread"], { x: [1, 3, 48, 320] });
+  await call(page, "setUp", "/expanded/ocr-rec/f32.onnx", ["raw main thread"], { x: [1, 3, 48, 320] });
   yield {
     name: `longest stall of the main thread, ${LINES} lines`,
     unit: "ms",

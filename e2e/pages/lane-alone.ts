@@ -1,6 +1,5 @@
 // What a request cost before there was a scheduler: inputs checked and taken over, one lane, one request after the other,
 // and answers decoded as the bundle says. Made of the package's own source, so that the scheduler is all that differs.
-import { chunkPath } from "../../lib/bundle.ts";
 import { parseBundle } from "../../lib/bundle-schema.ts";
 import type { BundleFile } from "../../lib/bundle.ts";
 import { browserEffects } from "../../lib/effects.ts";
@@ -70,14 +69,15 @@ export async function createLaneAlone(
 
 /** Reads how a bundle has its outputs decoded, and the texts for that. */
 async function decodesOf(name: string): Promise<Pick<LoadMessage, "decodes" | "assets">> {
-  const folder = `/models/${name}`;
-  const { format, model, assets = [] } = parseBundle((await (await fetch(`${folder}/bundle.json`)).json()) as unknown);
+  const bundle = (await (await fetch(`/models/${name}/bundle.json`)).json()) as unknown;
+  const { model, assets = [] } = parseBundle(bundle);
   const decodes = model.outputs.flatMap((port) =>
     port.decode === undefined ? [] : [[port.name, port.decode] as const],
   );
-  const textOf = async ({ path, chunks }: BundleFile): Promise<readonly [string, string]> => {
-    const parts = chunks.map(async ({ sha256 }) => (await fetch(`${folder}/${chunkPath(format, sha256)}`)).blob());
-    return [path, await new Blob(await Promise.all(parts)).text()];
+  const textOf = async ({ path }: BundleFile): Promise<readonly [string, string]> => {
+    const response = await fetch(`/expanded/${name}/${path}`);
+    if (!response.ok) throw new Error(`${name} has no ${path}: status ${response.status}`);
+    return [path, await response.text()];
   };
   return {
     decodes: Object.fromEntries(decodes),

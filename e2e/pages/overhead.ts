@@ -130,15 +130,9 @@ async function rawMainThread(model: ArrayBuffer): Promise<Subject> {
 
 async function bytesOf(url: string): Promise<ArrayBuffer> {
   if (url === "add") return addModel().buffer;
-  if (!url.endsWith("bundle.json")) return (await fetch(url)).arrayBuffer();
-  const bundle = (await (await fetch(url)).json()) as {
-    variants: { id: string; files: { chunks: { sha256: string }[] }[] }[];
-  };
-  const chunks = bundle.variants.find((x) => x.id === "f32")?.files[0]?.chunks ?? [];
-  const parts = chunks.map(async ({ sha256 }) =>
-    (await fetch(new URL(`chunks/${sha256}.bin`, new URL(url, location.href)))).blob(),
-  );
-  return new Blob(await Promise.all(parts)).arrayBuffer();
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url}: status ${response.status}`);
+  return response.arrayBuffer();
 }
 
 function noise(dims: number[]): Feeds[string] {
