@@ -162,11 +162,28 @@ test.describe("the packed package, installed in a fresh app", () => {
       expect(packed).toContain(`dist/worker-${name}.js`);
       expect(packed).toContain(`dist/ort-${name}.wasm`);
     }
-    for (const path of ["dist/index.js", "dist/index.d.ts", "dist/cli.js", "README.md", "LICENSE", "NOTICE"])
+    for (const path of [
+      "dist/index.js",
+      "dist/index.d.ts",
+      "dist/cli.js",
+      "dist/brotli.wasm",
+      "dist/bundle.schema.json",
+      "docs/bundle.md",
+      "README.md",
+      "LICENSE",
+      "NOTICE",
+    ])
       expect(packed).toContain(path);
     // Of the source only what starts the command line, which npm gives the folder's map along with.
-    const source = packed.filter((path) => !path.startsWith("dist/") && path.includes("/"));
+    const source = packed.filter((path) => !/^(?:dist|docs)\//.test(path) && path.includes("/"));
     expect(source.filter((path) => !path.endsWith("README.md"))).toEqual(["lib/compress/bin.js"]);
+  });
+
+  test("carries workers that refuse readers of Blobs into buffers, which Chromium loses", () => {
+    for (const name of ["jspi", "wasm"])
+      expect(readFileSync(join(app, `node_modules/selvedge/dist/worker-${name}.js`), "utf8")).toContain(
+        "Chromium loses such reads",
+      );
   });
 
   test("answers when built by Vite", async ({ page }) => {
@@ -191,7 +208,7 @@ test.describe("the packed package, installed in a fresh app", () => {
 
   test("is imported by Node without a word, by each of its entries", () => {
     const { exports } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { exports: object };
-    const entries = Object.keys(exports).filter((x) => x !== "./package.json");
+    const entries = Object.keys(exports).filter((x) => !x.endsWith(".json"));
     const code = `for (const entry of ${JSON.stringify(entries)})
       console.log(String(Object.keys(await import("selvedge" + entry.slice(1))).length > 0));`;
     const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", code], {

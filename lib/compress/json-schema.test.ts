@@ -1,5 +1,7 @@
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { bundleJsonSchema } from "./json-schema.ts";
+import { parseBundle } from "../bundle-schema.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -23,4 +25,12 @@ test("sizes are whole numbers there, and names that objects have are refused as 
   const text = JSON.stringify(bundleJsonSchema());
   expect(text).toContain('"bytes":{"type":"integer","minimum":1');
   expect(text).toContain("__proto__");
+});
+
+test("docs/bundle.md names every field, and its example is a bundle", () => {
+  const text = readFileSync(new URL("../../docs/bundle.md", import.meta.url), "utf8");
+  const fields = new Set(objects(bundleJsonSchema()).flatMap((x) => Object.keys(x["properties"] as Json)));
+  expect([...fields].filter((x) => !text.includes(`"${x}"`) && !text.includes(`\`${x}\``))).toEqual([]);
+  const [, example = ""] = /```json\n(.*?)```/s.exec(text) ?? [];
+  expect(parseBundle(JSON.parse(example))).toMatchObject({ format: 2, variants: [{ id: "int8", needs: ["wasm"] }] });
 });

@@ -12,5 +12,6 @@ export function bundleJsonSchema(): Readonly<Record<string, unknown>> {
     overrideAction: ({ valibotAction, jsonSchema }) =>
       valibotAction.type === "safe_integer" ? { ...jsonSchema, type: "integer" } : undefined,
   });
-  return { ...schema, $id: "urn:selvedge:bundle:2", title: "Selvedge bundle, schema 2" };
+  const description = "Each field, with an example: docs/bundle.md of the package selvedge.";
+  return { ...schema, $id: "urn:selvedge:bundle:2", title: "Selvedge bundle, schema 2", description };
 }
