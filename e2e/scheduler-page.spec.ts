@@ -18,7 +18,7 @@ test("every class is answered, drawn and told, and everyone can read it", async 
   for (const id of ["selvedge", "fifo"]) expect(await colours(page, id)).toBeGreaterThan(3);
   const row = page.getByTestId("outcome").getByRole("row", { name: /^Fraud check/ });
   await expect(row).toHaveText(/^Fraud check100 ms\d+\.\d %\d+\.\d %/);
-  await expect(page.getByTestId("reasons")).toContainText(/wasm: .+; wasm-\w+: .+; (alone|batched)/);
+  await expect(page.getByTestId("reasons")).toContainText(/wasm: .+; estimated finish .+; (alone|batched)/);
   await expect(page.getByTestId("batches")).toHaveText(/^\d+ requests in \d+ batches, [\d.]+ each; lanes busy: .+%\.$/);
   for (const colorScheme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme });

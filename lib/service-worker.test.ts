@@ -177,6 +177,19 @@ test("the parts of a page are kept, but none that is one user's (store-B2)", asy
   expect(page).toEqual({ kept: [`${ORIGIN}/`], failed: [`${ORIGIN}/mine`, `${ORIGIN}/list?page=2`] });
 });
 
+test("a script that varies by Origin is found by a request that carries one, and kept once", async () => {
+  const { ask, tell } = start();
+  const code = (): Response => new Basic("code", { headers: { "content-type": "text/javascript", vary: "Origin" } });
+  const script = { mode: "cors", destination: "script", headers: new Headers({ origin: ORIGIN }) };
+  network = code;
+  await tell({ selvedge: "keep", parts: [{ url: `${ORIGIN}/app.js`, isShell: true }] });
+  network = () => null;
+  expect(await ask("/app.js", script)).toBe("code");
+  network = code;
+  expect(await ask("/app.js", script)).toBe("code");
+  expect(kept()).toEqual(["/app.js"]);
+});
+
 test.each([[undefined], [null], ["parts"], [{}]])(
   "a message without parts is answered: %j (store-C22)",
   async (parts) => {

@@ -163,13 +163,19 @@ async function answer(event: FetchHeard, patienceMs: number, maxEntries: number)
   return (await find(request)) ?? first ?? coming;
 }
 
+/**
+ * Options by which a copy is found although the page requests it with other headers than `keep` did: servers that allow
+ * CORS send `Vary: Origin`, and module scripts carry an Origin. A response that varies by its user is never kept.
+ */
+const ANY_VARIANT = { ignoreVary: true } as const;
+
 async function find(request: Request): Promise<Response | undefined> {
-  return (await caches.open(OFFLINE_CACHE)).match(request);
+  return (await caches.open(OFFLINE_CACHE)).match(request, ANY_VARIANT);
 }
 
 /** Keeps what may be kept; removes the copy of what the server no longer lets be kept. */
 async function settle(request: Request, response: Response, copy: () => Response, maxEntries: number): Promise<void> {
-  if (isForbidden(response.headers)) await (await caches.open(OFFLINE_CACHE)).delete(request, { ignoreVary: true });
+  if (isForbidden(response.headers)) await (await caches.open(OFFLINE_CACHE)).delete(request, ANY_VARIANT);
   else if (isRight(request, response)) await keep(request, copy(), maxEntries);
 }
 
@@ -194,8 +200,9 @@ function isDocument({ mode, destination }: Request): boolean {
 async function keep(request: Request, response: Response, maxEntries: number): Promise<void> {
   const { headers, status } = response;
   const cache = await caches.open(OFFLINE_CACHE);
-  const known = await cache.match(request);
+  const known = await cache.match(request, ANY_VARIANT);
   if (known !== undefined && isSame(known.headers, headers)) return response.body?.cancel();
+  await cache.delete(request, ANY_VARIANT);
   // A browser refuses a page that says of itself that it was redirected.
   await cache.put(request, response.redirected ? new Response(response.body, { status, headers }) : response);
   await evict(cache, maxEntries);

@@ -427,6 +427,14 @@ const OFFLINE: readonly Mutant[] = [
     title: "(store-B2)",
   },
   {
+    fault: "store-B2-origin",
+    breaks: "A module script is not found without a network where the server sends `Vary: Origin`.",
+    file: "lib/service-worker.ts",
+    from: "const ANY_VARIANT = { ignoreVary: true }",
+    to: "const ANY_VARIANT = { ignoreVary: false }",
+    test: "lib/service-worker.test.ts",
+  },
+  {
     fault: "store-B2-authorization",
     breaks: "Answers to requests with a password are kept.",
     file: "lib/service-worker.ts",
