@@ -8,14 +8,6 @@ const FAULTS = "lib/schedule/faults.test.ts";
 /** The mutants of this area. */
 export const MUTANTS: readonly Mutant[] = [
   {
-    fault: "core-A1",
-    breaks: "a model that takes longer than a minute counts as not run of late while it runs",
-    file: "lib/schedule/lanes.ts",
-    from: "> staleMs && !this.#isOn(key)) return 0;",
-    to: "> staleMs) return 0;",
-    test: ADMISSION,
-  },
-  {
     fault: "core-B12",
     breaks: "a tick looks at many groups that can't start now",
     file: "lib/schedule/scheduler.ts",

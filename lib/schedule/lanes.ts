@@ -219,15 +219,9 @@ export class Lanes {
   soonestMs({ places: [{ key }, ...others], rows }: Step, now: number): number {
     let soonest = this.#estimate.ms(key, rows) ?? 0;
     const staleMs = Math.min(STALE_MAX_MS, Math.max(STALE_MIN_MS, STALE_TIMES * soonest));
-    if (this.sinceMs(key, now) > staleMs && !this.#isOn(key)) return 0;
+    if (this.sinceMs(key, now) > staleMs) return 0;
     for (const { key } of others) soonest = Math.min(soonest, this.#estimate.ms(key, rows) ?? Infinity);
     return soonest;
-  }
-
-  /** Whether a batch of a model runs or is staged anywhere. */
-  #isOn(key: string): boolean {
-    for (const batches of this.#batches.values()) if (batches.some(({ place }) => place.key === key)) return true;
-    return false;
   }
 
   /** Tells whether nothing runs or is staged anywhere. */
