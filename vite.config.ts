@@ -61,6 +61,8 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     rolldownOptions: {
+      // On a busy machine it warns of the copying of models.
+      checks: { pluginTimings: false },
       input: ["", ...PAGES.map(({ folder }) => folder)].map((folder) => join(ROOT, "demo", folder, "index.html")),
     },
   },

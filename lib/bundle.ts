@@ -125,16 +125,13 @@ export interface BundleOutput extends Port {
   readonly cut?: CutSpec | undefined;
 }
 
-/** The encodings in which this version can read a chunk. */
-export type ChunkEncoding = "br" | "gzip";
-
 /** A piece of a file: `chunks/<sha256>.bin` beside bundle.json, stored in an encoding that every host sends as it is. */
 export interface BundleChunk {
   /** Hash of the expanded bytes, as 64 hex digits. */
   readonly sha256: string;
   /** Size of the expanded bytes. */
   readonly bytes: number;
-  /** How the chunk is stored; absent where it is stored as it is. A variant with another word is not for this release. */
+  /** How the chunk is stored, `br` or `gzip`; absent where it is stored as it is. A variant with another word is not for this release. */
   readonly encoding?: string | undefined;
   /** Size as stored and sent; absent where it is stored as it is. */
   readonly wireBytes?: number | undefined;
