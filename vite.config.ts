@@ -62,7 +62,7 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     rolldownOptions: {
       // On a busy machine it warns of the copying of models.
-      checks: { pluginTimings: false },
+      checks: { bundlerTimings: false },
       input: ["", ...PAGES.map(({ folder }) => folder)].map((folder) => join(ROOT, "demo", folder, "index.html")),
     },
   },
