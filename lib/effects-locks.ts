@@ -9,14 +9,10 @@ export interface PageLocks {
   steal(name: string): void;
 }
 
-/**
- * Web Locks of the browser; null where it has none, as on pages that are not secure. Null in Firefox too: there a page
- * whose workers ever held a lock was not restored from the back/forward cache, though the lock was stolen and released on
- * `pagehide` (Firefox ESR 153.7: 0 of 5 times, 5 of 5 without locks). A watchdog finds out there.
- */
+/** Web Locks of the browser; null where it has none, as on pages that are not secure. */
 export function browserLocks(): PageLocks | null {
   const locks = managerOf();
-  if (locks === undefined || /\bFirefox\//.test(navigator.userAgent)) return null;
+  if (locks === undefined) return null;
   const ignore = (): void => undefined; // withdrawn, or not allowed here: then the watchdog alone finds out
   return {
     wait(name, granted) {

@@ -58,9 +58,10 @@ export interface Effects {
 
 /**
  * What becomes of a page: out of sight or in sight again; left (unloaded, frozen, or into the back/forward cache) or
- * shown again after that.
+ * shown again after that. A page that is navigated away from is `leaving` first; `stayed` follows where it was not left
+ * within 30 s, since the navigation was a download, say, or was cancelled.
  */
-export type LifeChange = "hidden" | "visible" | "left" | "back";
+export type LifeChange = "hidden" | "visible" | "leaving" | "stayed" | "left" | "back";
 
 /** A script's address: a string, or the TrustedScriptURL that a Trusted Types policy made of it. */
 export interface ScriptUrl {
@@ -86,7 +87,8 @@ export interface HostFacts {
   readonly page: string;
 }
 
-const LIFE_EVENTS = ["pagehide", "freeze", "pageshow", "resume", "visibilitychange"];
+const LIFE_EVENTS = ["beforeunload", "pagehide", "freeze", "pageshow", "resume", "visibilitychange"];
+const LEAVING_MS = 30_000;
 
 /** The real effects, in a page or in a worker that holds an engine. */
 export function browserEffects(): Effects {
@@ -178,13 +180,24 @@ async function activated(): Promise<void> {
 
 function onLife(listener: (change: LifeChange) => void): () => void {
   if (typeof document === "undefined") return () => undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const tell = ({ type }: Event): void => {
-    if (type === "visibilitychange") listener(document.hidden ? "hidden" : "visible");
-    else listener(type === "pagehide" || type === "freeze" ? "left" : "back");
+    if (type === "visibilitychange") {
+      listener(document.hidden ? "hidden" : "visible");
+      return;
+    }
+    clearTimeout(timer);
+    if (type === "beforeunload") {
+      timer = setTimeout(() => {
+        listener("stayed");
+      }, LEAVING_MS);
+      listener("leaving");
+    } else listener(type === "pagehide" || type === "freeze" ? "left" : "back");
   };
   // Captured: not all of these events bubble from the document up to the window.
   for (const type of LIFE_EVENTS) addEventListener(type, tell, true);
   return () => {
+    clearTimeout(timer);
     for (const type of LIFE_EVENTS) removeEventListener(type, tell, true);
   };
 }

@@ -14,6 +14,7 @@ export const HIDDEN_MS = 300_000;
 export function followLife(effects: Effects, pool: Pool, markers: CrashMarkers): () => void {
   let cancel = (): void => undefined;
   const stop = effects.onLife((change) => {
+    if (change === "leaving" || change === "stayed") return;
     cancel();
     if (change === "left") markers.clear();
     else if (change === "back") pool.check();

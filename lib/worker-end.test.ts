@@ -79,10 +79,16 @@ test("locks are given up when the page is left, and taken again when it is shown
   await ask(model, 20);
   const before = [...world.held.keys()];
   expect(before.length).toBeGreaterThanOrEqual(2);
-  world.live("left");
-  expect(world.held.size).toBe(0);
-  for (const change of ["back", "back", "visible"] as const) world.live(change);
-  await pass(5);
+  for (const [change, shown] of [
+    ["leaving", "stayed"],
+    ["left", "back"],
+  ] as const) {
+    world.live(change);
+    expect(world.held.size).toBe(0);
+    for (const next of [shown, shown, "visible"] as const) world.live(next);
+    await pass(5);
+    expect(world.held.size).toBe(before.length);
+  }
   expect(world.held.size).toBe(before.length);
   expect(before.some((name) => world.held.has(name))).toBe(false);
   const started = world.started;

@@ -2,8 +2,9 @@
 // one, and the grant is the worker's end. That takes 1 to 2 ms; a worker that computes without a pause Chromium ends
 // 2 s after it was told to. Without locks the watchdog of a pending call finds out.
 //
-// A browser may not restore a page from the back/forward cache where a lock is held or waited for. So the lock is given up
-// when the page is left (stolen, since a worker that computes answers nothing), and another is taken when it is shown again.
+// Firefox does not restore a page from the back/forward cache that still held or waited for a lock when its successor came;
+// `pagehide` is too late, `beforeunload` is not. So the lock is given up before the page is left (stolen, since a worker
+// that computes answers nothing), and another is taken when it is shown again or was not left after all.
 import type { Effects } from "./effects.ts";
 
 /**
@@ -42,8 +43,8 @@ export function watchWorkerEnd(
       .then(settled);
   };
   const stopLife = effects.onLife((change) => {
-    if (change === "left") release?.();
-    else if (change === "back" && release === null) begin();
+    if (change === "leaving" || change === "left") release?.();
+    else if ((change === "stayed" || change === "back") && release === null) begin();
   });
   begin();
   return () => {

@@ -57,6 +57,8 @@ async function live(): Promise<void> {
   const backend = query.get("backend") === "webgpu" ? "webgpu" : "wasm";
   const engine = await createEngine({ backends: [backend], workers: 2, callTimeoutMs: 10_000 });
   const model = await engine.load(addModel());
+  // A page says by a lock, too, which stored models it has in use.
+  if (backend === "wasm") await engine.load("/models/fashion-mlp/bundle.json");
   await ask(model, 8);
   const starts = (): number => engine.stats().lanes.reduce((sum, lane) => sum + lane.starts, 0);
   const before = starts();

@@ -46,10 +46,11 @@ export class CacheClient {
     this.#source = source;
     this.#store = store;
     this.#stopLife = effects.onLife((change) => {
-      // A page with a lock may not get into the back/forward cache.
+      // Firefox keeps a page with a lock out of the back/forward cache; on `left` it is too late to give it up.
       for (const [identity, use] of this.#loaded) {
-        if (change === "left") use.free();
-        if (change === "back") use.free = this.#hold(identity);
+        if (change === "hidden" || change === "visible") continue;
+        use.free();
+        if (change === "stayed" || change === "back") use.free = this.#hold(identity);
       }
       this.#tell((link) => link.call("life", FOREVER, change));
     });

@@ -111,12 +111,17 @@ export class Downloader {
     this.uses = new Uses(this.#locks);
   }
 
+  /** Lets go of the locks that say what is in use, since the page may be left soon. */
+  leaving(): void {
+    this.#locks?.leaving();
+  }
+
   /** Lets go of all locks, since the page may go into the back/forward cache, which no page with a lock gets into. */
   leave(): void {
     this.#locks?.leave();
   }
 
-  /** Goes on with what `leave` interrupted. */
+  /** Goes on with what `leaving` and `leave` interrupted. */
   back(): void {
     this.#locks?.back();
   }

@@ -138,11 +138,15 @@ describe("loads at once", () => {
     const engine = tab();
     await load(engine, p);
     expect(locks.held()).toEqual([`selvedge/used/${p.identity}`]);
-    engine.leave();
-    await turns();
-    expect(locks.held()).toEqual([]);
-    engine.back();
-    expect(locks.held()).toEqual([`selvedge/used/${p.identity}`]);
+    const given = [() => engine.leave(), () => engine.leaving(), () => undefined];
+    for (const give of given) {
+      give();
+      await turns();
+      expect(locks.held()).toHaveLength(give === given[2] ? 1 : 0);
+      engine.back();
+      await turns();
+      expect(locks.held()).toEqual([`selvedge/used/${p.identity}`]);
+    }
     engine.uses.unloaded(p.identity);
     await turns();
     expect(locks.held()).toEqual([]);

@@ -1,6 +1,7 @@
 // Locks that tabs share, by the browser's Web Locks: what one tab at a time may do, and what a tab has in use.
 //
-// A page with a lock is not kept in the back/forward cache by Firefox, so all are given up while the page is left. A lock
+// A page with a lock is not kept in the back/forward cache by Firefox, so what is in use is no longer said once the page is
+// about to be left, and all locks are given up once it is. A lock
 // is never waited for without end: any script of the origin may hold one, and so does a tab whose server trickles. After
 // a while without progress the work is done beside the holder's; both write the same bytes under the same names.
 /** Locks among all tabs: as the browser's LockManager. */
@@ -39,18 +40,24 @@ export class TabLocks {
     this.#effects = effects;
   }
 
+  /** Gives up what says that models are in use, since the page may be left soon; work under way goes on. */
+  leaving(): void {
+    for (const end of this.#held.values()) end();
+  }
+
   /** Gives up all locks, since the page may go into the back/forward cache. */
   leave(): void {
     this.#period.abort();
-    for (const end of this.#held.values()) end();
+    this.leaving();
     this.#here = new Promise((resolve) => {
       this.#comeBack = resolve;
     });
   }
 
-  /** Takes up what `leave` interrupted. */
+  /** Takes up what `leaving` and `leave` interrupted. */
   back(): void {
-    this.#period = new AbortController();
+    if (this.#period.signal.aborted) this.#period = new AbortController();
+    this.leaving();
     for (const id of this.#held.keys()) this.#hold(id);
     this.#comeBack();
   }

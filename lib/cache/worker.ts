@@ -86,8 +86,9 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
     life: (change) =>
       reply(async () => {
         const found = await downloader;
+        if (change === "leaving") found?.leaving();
         if (change === "left") found?.leave();
-        if (change === "back") found?.back();
+        if (change === "stayed" || change === "back") found?.back();
         return null;
       }),
     wait: (ms) =>
