@@ -57,7 +57,7 @@ const CASES: readonly Named[] = [
 
 for (const { name, inSoak = false, ...given } of CASES) {
   if (inSoak && !isSoak) continue;
-  test(`${name}: nothing is lost, nothing is wrong`, async ({ browser, browserName }) => {
+  test(`${name}: nothing is lost, nothing is wrong`, async ({ browser }) => {
     for (let round = 0; round < slice(1, 10); round += 1) {
       // What a page learnt of costs and of lost GPUs stays behind for the next one: each round is to be the first.
       const context = await browser.newContext();
@@ -91,7 +91,6 @@ for (const { name, inSoak = false, ...given } of CASES) {
 
 for (const when of ["idle", "warm", "first"] as const)
   test(`all workers ended from outside, ${NAMES[when]}: noticed at once`, async ({ page, browserName }) => {
-    test.skip(browserName === "firefox", "no locks in Firefox: they keep a page out of its back/forward cache");
     await open(page);
     const { ms, coldMs, runMs, shortestMs, ...rest } = await ask(page, "endAll", when, 2);
     await keep(test.info(), { when, ms, coldMs, runMs, shortestMs, ...rest, failed: rest.failed.join() });

@@ -3,6 +3,9 @@ import { expect, test } from "vitest";
 import { doubled, endOf, openScene } from "./simulate/fixtures.ts";
 import type { Scene } from "./simulate/fixtures.ts";
 import type { SceneOptions } from "./simulate/fixtures.ts";
+import type { WorkerHandle } from "./effects.ts";
+import { Link } from "./link.ts";
+import type { Reply } from "./reply.ts";
 import { watchWorkerEnd } from "./worker-end.ts";
 
 const FIRST_RUN_MS = 5_000;
@@ -131,4 +134,40 @@ test("a lock that its worker takes only after the page was left is taken away ag
   answer(true);
   await pass(1);
   expect(stolen).toEqual([held[0], held[0]]);
+});
+
+test("calls wait until the worker holds its lock, for a second at most (worker-end)", async () => {
+  const { world, pass } = await openScene();
+  const posted: string[] = [];
+  const locks = { wait: () => () => undefined, steal: () => undefined };
+  const listeners: ((event: Event) => void)[] = [];
+  const worker: WorkerHandle = {
+    postMessage: (message) => posted.push((message as { path: string[] }).path.join()),
+    addEventListener: (type, listener) => {
+      if (type === "message") listeners.push(listener);
+    },
+    removeEventListener: () => undefined,
+    terminate: () => undefined,
+  };
+  const start = (): Link<{ hold: () => Promise<Reply<boolean>>; work: () => Promise<Reply<null>> }> => {
+    posted.length = 0;
+    const link = new Link<{ hold: () => Promise<Reply<boolean>>; work: () => Promise<Reply<null>> }>(
+      { ...world.effects, locks, createWorker: () => worker },
+      { href: "w.js", script: "w.js" },
+    );
+    link.call("work", Infinity).catch(() => undefined);
+    return link;
+  };
+  const first = start();
+  await pass(10);
+  expect(posted).toEqual(["hold"]);
+  listeners.at(-1)?.({ data: { id: 1, type: "RAW", value: { ok: true, value: true } } } as MessageEvent);
+  await pass(1);
+  expect(posted).toEqual(["hold", "work"]);
+  const second = start();
+  await pass(990);
+  expect(posted).toEqual(["hold"]);
+  await pass(20);
+  expect(posted).toEqual(["hold", "work"]);
+  for (const link of [first, second]) link.end(new Error("over"));
 });
