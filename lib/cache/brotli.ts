@@ -1,6 +1,9 @@
 // The brotli decoder for browsers whose DecompressionStream does not know brotli: Rust's brotli-decompressor as
-// WebAssembly (brotli-dec-wasm), 98 kB with gzip, fetched only there. Measured in Node on 4 MiB chunks: 2 to 3 times as
-// fast as Google's decoder in JavaScript. Delete when Chromium has DecompressionStream("brotli").
+// WebAssembly (brotli-dec-wasm), 98 kB with gzip, fetched only there. Measured in a worker of Chromium 156 on a chunk of
+// 4 MiB of int8-like weights (normal, standard deviation 24 and 10; quality 9), on a busy machine of two cores: 64 and 58
+// MB/s of expanded bytes, the best of 15 runs 80 and 74; SHA-256 of the same bytes there 720 to 750. In Node 2 to 3 times
+// as fast as Google's decoder in JavaScript. Firefox 153's own DecompressionStream: 120 MB/s.
+// Delete when Chromium has DecompressionStream("brotli").
 import init, { BrotliStreamResultCode, DecompressStream } from "brotli-dec-wasm/web";
 import { SelvedgeError } from "../errors.ts";
 import type { BrotliDecoder } from "./expand.ts";

@@ -46,7 +46,7 @@ export interface PackInput {
 export interface PackOptions {
   /**
    * Whether chunks are stored with brotli where that saves at least 2 %. Default true: quality 11 for bundles of up to
-   * 8 MiB, some 5 s per 4 MiB chunk and core; 9 for larger ones, 0.3 s a chunk and 1 % more bytes.
+   * 8 MiB, 6 to 9 s of one core per 4 MiB of int8 weights; 9 for larger ones, 0.1 to 2 s and up to 1 % more bytes.
    */
   readonly compress?: boolean;
   /** Brotli's quality, 0 to 11, in place of that default. */
@@ -72,7 +72,7 @@ export interface Packed {
   readonly wireBytes: number;
 }
 
-/** Past so many bytes brotli's best takes minutes; the level below costs a percent or two of the size. */
+/** Past so many bytes brotli's best takes minutes; quality 9 costs up to a percent of the size. */
 const BEST_MAX_BYTES = 8 * 2 ** 20;
 /** A chunk is stored as it is unless brotli brings it down to this share. */
 const WORTH_SHARE = 0.98;
