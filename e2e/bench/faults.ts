@@ -5,6 +5,7 @@
 import type { Page } from "@playwright/test";
 import { SUFFERERS } from "../pages/sufferers.ts";
 import type { Cost, CostlyFault, Sufferer } from "../pages/sufferers.ts";
+import type { EndedAll, EndedWhen } from "../pages/faults.ts";
 import type { Guard } from "../pages/guard-cost.ts";
 import type { Case, Subject } from "./kernel.ts";
 import type { Bench } from "./run.ts";
@@ -22,6 +23,11 @@ const COUNTED = [
   { what: "rejected", name: "requests lost to an error, of 20" },
   { what: "wrong", name: "wrong answers, of 20" },
 ] as const;
+const ENDED: Readonly<Record<EndedWhen, string>> = {
+  idle: "while idle",
+  warm: "in a warm run",
+  first: "in a first run of more than a second",
+};
 const WATCHDOG_CALLS = 200;
 /** Two rounds of checkpoints. */
 const STEPS = 32;
@@ -30,6 +36,58 @@ const STEPS = 32;
 export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   yield* guardCases(bench);
   yield* faultCases(bench);
+  yield* endedCases(bench);
+}
+
+/** What it costs when all workers are ended from outside, beyond the same requests in new workers and one run lost. */
+function* endedCases({ browser, browserName, url }: Bench): Generator<Case> {
+  for (const when of Object.keys(ENDED) as EndedWhen[]) {
+    const found: EndedAll[] = [];
+    const row = { backend: "wasm", model: "turns", variant: "f32" } as const;
+    const name = `all workers ended from outside, ${ENDED[when]}`;
+    // Chromium gives a worker that computes without a pause two seconds.
+    const atMost = 500 + (browserName === "chromium" && when !== "idle" ? 2_000 : 0);
+    const usual = { rounds: 3, warmups: 0 } as const;
+    yield {
+      ...usual,
+      name: `${name}: extra time of 20 requests beyond the run`,
+      unit: "ms",
+      statistic: "median",
+      subjects: [
+        {
+          name: "selvedge",
+          async sample() {
+            const context = await browser.newContext();
+            const ended = await endAll(await context.newPage(), url, when);
+            await context.close();
+            found.push(ended);
+            return { ...row, value: ended.ms - ended.coldMs - ended.runMs };
+          },
+        },
+      ],
+      goals: [{ subject: "selvedge", on: "value", atMost }],
+    };
+    let next = 0;
+    yield {
+      ...usual,
+      name: `${name}: right answers, of 20`,
+      unit: "requests",
+      statistic: "mean",
+      subjects: [
+        { name: "selvedge", sample: () => Promise.resolve({ ...row, value: found[next++]?.right ?? Number.NaN }) },
+      ],
+      goals: [{ subject: "selvedge", on: "value", atLeast: 20 }],
+    };
+  }
+}
+
+async function endAll(page: Page, url: string, when: EndedWhen): Promise<EndedAll> {
+  await page.goto(`${url}faults.html`);
+  await page.waitForFunction("globalThis.faultsPage !== undefined");
+  const ended = await page.evaluate<EndedAll>(`globalThis.faultsPage.endAll(${JSON.stringify(when)}, 2)`);
+  console.log(`    ${JSON.stringify({ when, ...ended })}`);
+  if (when === "first" && ended.shortestMs <= 1_000) throw new Error(`A run took only ${ended.shortestMs} ms.`);
+  return ended;
 }
 
 /** What watchdog and checkpoints cost a call. */
