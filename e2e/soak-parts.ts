@@ -25,7 +25,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     ),
   ),
   pages: ["site", "spam", "camera", "models", "ocr.together", "scheduler-page", "faults-page"],
-  placement: ["backend", "batches", "choice", "compressed", "hidden", "observe", "rest", "wide"],
+  placement: ["backend", "batches", "external-data", "choice", "compressed", "hidden", "observe", "rest", "wide"],
   webkit: ["--project=webkit"],
   leak: ["--project=together", "leak"],
   life: ["--project=together", "life", "prerender"],

@@ -142,18 +142,24 @@ class Drive {
   }
 
   #act(decision: Decision): void {
-    if (decision.type === "reject") this.#rejectedMs.set(decision.id, this.#now - this.#fromMs);
-    if (decision.type === "withdraw") {
-      const [lane, ids] = [Number(decision.lane), new Set(decision.ids)];
-      const { batch, jobs } = this.#staged.get(lane) as Staged;
-      this.#staged.set(lane, { batch, jobs: jobs.filter(({ id }) => !ids.has(id)) });
+    if (decision.type === "reject") {
+      this.#rejectedMs.set(decision.id, this.#now - this.#fromMs);
+      this.#unstage(new Set([decision.id]));
     }
+    if (decision.type === "withdraw") this.#unstage(new Set(decision.ids));
     if (decision.type !== "start") return;
     const lane = Number(decision.lane);
     const staged = { batch: decision.batch, jobs: decision.ids.map((id) => this.#byId.get(id) as Job) };
     if (!this.#running.some((x) => x.lane === lane)) this.#begin(lane, staged);
     else if (this.#staged.has(lane)) throw new Error(`lane ${lane} got a third batch`);
     else this.#staged.set(lane, staged);
+  }
+
+  /** Takes requests out of staged batches, as a lane does that leaves out what was settled before it sends a batch. */
+  #unstage(ids: ReadonlySet<number>): void {
+    for (const [lane, { batch, jobs }] of this.#staged)
+      if (jobs.some(({ id }) => ids.has(id)))
+        this.#staged.set(lane, { batch, jobs: jobs.filter(({ id }) => !ids.has(id)) });
   }
 
   #begin(lane: number, { batch, jobs }: Staged): void {
@@ -174,8 +180,10 @@ class Drive {
     this.#runs.push({ lane, jobs, startMs: startMs - this.#fromMs, endMs: endMs - this.#fromMs });
     const staged = this.#staged.get(lane);
     this.#staged.delete(lane);
-    if (staged !== undefined) this.#begin(lane, staged);
+    const isEmpty = staged?.jobs.length === 0;
+    if (staged !== undefined && !isEmpty) this.#begin(lane, staged);
     this.#tell({ type: "ended", lane: `${lane}`, batch, ms: this.#read(endMs) - this.#read(startMs) });
+    if (staged !== undefined && isEmpty) this.#tell({ type: "ended", lane: `${lane}`, batch: staged.batch, ms: null });
   }
 }
 
