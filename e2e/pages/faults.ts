@@ -255,7 +255,7 @@ const page: FaultsPage = {
   },
 
   leaveMarker(key) {
-    localStorage.setItem(key, String(Date.now()));
+    localStorage.setItem(key, JSON.stringify([["a page that died", Date.now()]]));
   },
 
   async loadReader() {
