@@ -127,4 +127,13 @@ export const MUTANTS: readonly Mutant[] = [
     to: "if (running.rows > 0) continue;\n const expected = endOf(running, now)",
     test: FAULTS,
   },
+  {
+    fault: "core-B4 long",
+    breaks: "each smaller batch that fails in one lack of memory doubles the time without larger ones",
+    file: "lib/schedule/estimate.ts",
+    from: "const ms = isLive ? before.ms : longer;",
+    to: "const ms = longer;",
+    test: "lib/schedule/estimate.test.ts",
+    title: "(core-B4 long)",
+  },
 ];

@@ -120,6 +120,17 @@ test.each([1, 2])("batches grow on a clock of %d ms as on a fine one (core-A8)",
   expect(rows.slice(100).filter((n) => n >= 16).length).toBeGreaterThan(150);
 });
 
+test("batches that shrink in one lack of memory wait as long as the first, the next lack twice as long (core-B4 long)", () => {
+  const estimate = new Estimate();
+  for (let now = 0; now < 40; now += 1) estimate.learn("k", 2 ** (now % 6), 10, now, "a");
+  for (const rows of [32, 16, 8]) estimate.learn("k", rows, Infinity, 100, "a");
+  expect(estimate.rows("k", 32, "a", 40_000)).toBeLessThan(8);
+  expect(estimate.rows("k", 32, "a", 50_000)).toBeGreaterThanOrEqual(8);
+  estimate.learn("k", 32, Infinity, 60_000, "a");
+  expect(estimate.rows("k", 32, "a", 120_000)).toBeLessThan(32);
+  expect(estimate.rows("k", 32, "a", 160_000)).toBe(32);
+});
+
 test("too many rows of one shape are tried again after a while, and other shapes are not affected (core-B4)", () => {
   const estimate = new Estimate();
   run(estimate, 20, (rows) => 10 + rows);

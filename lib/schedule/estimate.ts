@@ -174,8 +174,10 @@ export class Estimate {
   #limit(key: string, rows: number, now: number): void {
     for (const [each, { untilMs }] of this.#limits) if (untilMs + LIMIT_MAX_MS < now) this.#limits.delete(each);
     const before = this.#limits.get(key);
-    const ms = before === undefined ? LIMIT_MIN_MS : Math.min(2 * before.ms, LIMIT_MAX_MS);
     const isLive = before !== undefined && before.untilMs > now;
+    // Smaller sizes that fail meanwhile belong to the same lack of memory.
+    const longer = before === undefined ? LIMIT_MIN_MS : Math.min(2 * before.ms, LIMIT_MAX_MS);
+    const ms = isLive ? before.ms : longer;
     this.#limits.set(key, { rows: isLive ? Math.min(rows, before.rows) : rows, untilMs: now + ms, ms });
   }
 

@@ -10,7 +10,7 @@ import { simulate } from "./simulate.ts";
 import type { Story } from "./simulate.ts";
 import type { WorldPlan } from "./scene.ts";
 import { FAMILIES } from "./workloads.ts";
-import { ENABLED, playWorld, WORLDS } from "./worlds.ts";
+import { playWorld, WORLDS } from "./worlds.ts";
 import type { Told } from "./worlds.ts";
 
 const HELP = `Simulates pool and engine with faults, from a seed.
@@ -48,7 +48,7 @@ const WORLD_EVERY = 10;
 
 const families = FAMILIES.filter(({ name }) => name.includes(values.world ?? ""));
 const { world } = values;
-const worlds = world === undefined ? ENABLED : WORLDS.filter(({ name }) => name.includes(world));
+const worlds = world === undefined ? WORLDS : WORLDS.filter(({ name }) => name.includes(world));
 const from = whole("--from", values.from);
 const count = whole("--seeds", values.seeds);
 if ((values.bound ? families : worlds).length === 0) {

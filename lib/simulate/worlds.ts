@@ -26,17 +26,6 @@ export const ANSWERED_MIN = 0.6;
 /** All worlds. */
 export const WORLDS: readonly WorldPlan[] = [...DEADLINES, ...CLOCKS, ...LANES, ...PLACES, ...LOADS, ...RESULTS];
 
-/** Findings whose worlds are not played by default: what they expect does not hold yet. */
-const NOT_ENABLED: ReadonlySet<string> = new Set(["core-B4 long", "core-B12"]);
-
-/** Tells whether what a finding's world expects holds. */
-export function isEnabled(finding: string): boolean {
-  return !NOT_ENABLED.has(finding);
-}
-
-/** The worlds that are played by default. */
-export const ENABLED: readonly WorldPlan[] = WORLDS.filter(({ about }) => isEnabled(about));
-
 /** Plays a world from a seed. Hashes are computed at once meanwhile: as the browser does it they would take real time. */
 export async function playWorld(
   plan: WorldPlan,
