@@ -65,7 +65,7 @@ interface Running {
 
 const MEMO_KEY = "selvedge/estimate/2";
 /** How often a step may be queued again without an attempt: no lane may pass it on for ever. */
-const SPARED_MAX = 20;
+const SPARED_MAX = 4;
 /** How often what was learnt is written down, in ms, at the most. */
 const SAVE_MS = 10_000;
 

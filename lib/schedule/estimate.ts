@@ -1,4 +1,5 @@
-// Cost of runs, learned online: the last 16 durations by model, variant, lane kind and batch size. Sizes are powers of
+// Cost of runs, learned online: the last 16 durations by model, variant, lane kind and batch size (more where the clock is
+// too coarse to tell them apart). Sizes are powers of
 // two, since cost is no straight line: batching gains nothing past the point where the cores, or the caches, are full.
 // The median says what a run takes, a high quantile when it must start at the latest. Samples age: those of more than a
 // minute ago count only while there are no newer ones.
@@ -40,6 +41,9 @@ const SHORT_MS = 33;
 const HANDOVER_MS = 0.4;
 /** How many samples a size keeps; of older ones no more than the few that make a median. */
 const SAMPLES = 16;
+/** How many where so many of the last are 0: with a clock coarser than the runs only the mean of many tells anything. */
+const COARSE_SAMPLES = 128;
+const COARSE_ZEROS = 4;
 const OLD_MS = 60_000;
 const OLD_SAMPLES = 3;
 const LESS = 2 / 3;
@@ -159,12 +163,14 @@ export class Estimate {
     // The first run of a size also pays for buffers and shaders.
     const before = first !== undefined && more.length === 0 ? [[Math.min(first[0], row), first[1]] as const] : null;
     const samples: Sample[] = [...(before ?? cells[size]?.samples ?? []), [row, now]];
-    // Two that take much less than all before: a disturbance is over.
+    // Two that take much less than all before: a disturbance is over. A 0 says nothing of that.
     const least = Math.min(...samples.slice(0, -2).map(([ms]) => ms));
-    if (samples.length > OLD_SAMPLES && samples.slice(-2).every(([ms]) => ms < LESS * least))
+    if (samples.length > OLD_SAMPLES && samples.slice(-2).every(([ms]) => ms > 0 && ms < LESS * least))
       samples.splice(0, samples.length - 2);
     const isKept = ([, atMs]: Sample, i: number): boolean => now - atMs < OLD_MS || i >= samples.length - OLD_SAMPLES;
-    cells[size] = cellOf(samples.filter(isKept).slice(-SAMPLES));
+    const zeros = samples.slice(-SAMPLES).filter(([ms]) => ms === 0).length;
+    const most = zeros >= COARSE_ZEROS ? COARSE_SAMPLES : SAMPLES;
+    cells[size] = cellOf(samples.filter(isKept).slice(-most));
     const next = cells[size + 1];
     if (!next) return;
     const isShort = next.rowMs * 2 ** (size + 1) < SHORT_MS && next.rowMs < NEAR * row;
@@ -246,7 +252,7 @@ export function parseEstimate(text: string | null): Saved | null {
     const isCost = (x: unknown): boolean => typeof x === "number" && x >= 0 && x < Infinity;
     const isCell = (x: readonly Sample[] | null): boolean =>
       x === null ||
-      (x.length > 0 && x.length <= SAMPLES && x.every(([ms, atMs]) => isCost(ms) && Number.isFinite(atMs)));
+      (x.length > 0 && x.length <= COARSE_SAMPLES && x.every(([ms, atMs]) => isCost(ms) && Number.isFinite(atMs)));
     const isRight =
       models.every(([key, cells]) => typeof key === "string" && cells.length <= SAMPLES && cells.every(isCell)) &&
       limits.every(([key, { rows, untilMs, ms }]) => typeof key === "string" && [rows, untilMs, ms].every(isCost));
