@@ -130,8 +130,9 @@ test("a page under the service worker starts and answers without a network", asy
     server.asked = [];
     await open(page);
     // A page with a query is one of many that look alike in nothing: none is kept, and none stands in for another.
-    await expect(page.goto(`${site.url}/?again`)).rejects.toThrow();
-    await open(page);
+    const another = await context.newPage();
+    await expect(another.goto(`${site.url}/?again`)).rejects.toThrow();
+    await another.close();
     expect(await page.evaluate("crossOriginIsolated")).toBe(true);
     expect(await page.evaluate(answer)).toEqual([2, 4, 6]);
     const later = await context.newPage();

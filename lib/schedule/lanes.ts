@@ -183,7 +183,8 @@ export class Lanes {
     this.#bars.set(what, { untilMs: untilMs ?? now + ms, ms });
   }
 
-  #isBarred({ lane: { id }, place: { modelId } }: Chance, now: number): boolean {
+  /** Tells whether a lane could not start, or not load a model, of late. */
+  isBarred(id: string, modelId: number, now: number): boolean {
     return [id, `${id} ${modelId}`].some((what) => (this.#bars.get(what)?.untilMs ?? 0) > now);
   }
 
@@ -265,7 +266,7 @@ export class Lanes {
       found.push({ lane, place, key, freeMs, ms, endMs, isCold, loadMs, batches });
     }
     // What can't work is left out where something else can.
-    const isWell = (x: Chance): boolean => !this.#isBarred(x, now);
+    const isWell = (x: Chance): boolean => !this.isBarred(x.lane.id, x.place.modelId, now);
     if (this.#bars.size > 0 && found.some((x) => isUsual(x) && isWell(x))) found = found.filter(isWell);
     if (state !== undefined) {
       // The lane that keeps the state as the step before left it; else, for it must be rebuilt anyway, where the fewest are.

@@ -309,7 +309,9 @@ export class Scheduler {
     if (express?.isCold === false && express.batches.length < 2)
       return { waiting, chance: express, latestMs: Infinity };
     if (best === undefined) return undefined;
-    const hasRoom = this.#urgency.leavesRoom(step, best, chances, now);
+    // Work that has aged past others is not held back for their deadlines.
+    const { level, priority } = waiting.group;
+    const hasRoom = level < priority || this.#urgency.leavesRoom(step, best, chances, now);
     if (!isFull && !isTaken(step, best, now)) {
       const first = this.#fitting(waiting, best, now);
       return hasRoom && first !== undefined ? { waiting: first, chance: best, latestMs: Infinity } : undefined;
@@ -371,7 +373,7 @@ export class Scheduler {
 
   #warm({ id }: Step, { lane, place }: Chance, now: number, out: Decision[], everyMs: number = WARM_MS): void {
     const what = lane.id + place.key;
-    if (this.#lanes.sinceMs(what, now) < everyMs) return;
+    if (this.#lanes.sinceMs(what, now) < everyMs || this.#lanes.isBarred(lane.id, place.modelId, now)) return;
     this.#lanes.note(what, now);
     out.push({ type: "warm", lane: lane.id, id, place });
   }
