@@ -29,15 +29,25 @@ export interface Claim {
   readonly expires: string;
 }
 
+/** One key's signature. */
+export interface KeySignature {
+  readonly key: string;
+  readonly signature: string;
+  /** The date that this key signed, where it is another than the file's; the rest of the claim is the file's. */
+  readonly expires?: string | undefined;
+}
+
 /** A signature file. */
 export interface Signature extends Claim {
   /** One for each key that signed. */
-  readonly signatures: readonly { readonly key: string; readonly signature: string }[];
+  readonly signatures: readonly KeySignature[];
 }
 
 const ALGORITHM = "Ed25519";
 const KEY_BYTES = 32;
 const SIGNATURE_BYTES = 64;
+/** Bounds the keys of one file. */
+const SIGNATURES_MAX = 16;
 
 /** Gives the bytes that a key signs: the claim as canonical JSON, in UTF-8. */
 export function signedBytes({ schema, identity, model, release, expires }: Claim): Uint8Array<ArrayBuffer> {
@@ -62,7 +72,7 @@ export function importKeys(keys: readonly string[]): Promise<CryptoKey[]> {
 /** A claim that at least one trusted key signed. */
 export interface VerifiedClaim {
   readonly claim: Claim;
-  /** The trusted keys whose signatures over it are right, in the order of the file. */
+  /** The trusted keys whose signatures over it are valid now, the one with the latest date first. */
   readonly keys: readonly string[];
 }
 
@@ -81,26 +91,28 @@ export async function verify(
   if (!isSignature(json)) throw refused("malformed", `${bundle.model}'s signature.json breaks its schema`);
   const imported = await importKeys(trust);
   let isKnown = false;
-  const keys: string[] = [];
-  for (const { key, signature } of json.signatures) {
-    const known = imported[trust.indexOf(key)];
-    const bytes = fromBase64(signature);
-    if (known === undefined || bytes === null) continue;
+  const valid: { readonly key: string; readonly expires: string }[] = [];
+  for (const each of json.signatures) {
+    const known = imported[trust.indexOf(each.key)];
+    if (known === undefined) continue;
     isKnown = true;
-    if (await crypto.subtle.verify(ALGORITHM, known, bytes, signedBytes(json))) keys.push(key);
+    if (await isValid(json, each, known)) valid.push({ key: each.key, expires: each.expires ?? json.expires });
   }
   if (!isKnown) throw refused("wrong-key", "it is signed by none of the trusted keys");
-  if (keys.length === 0) throw refused("altered", "no trusted key's signature fits");
+  const [last] = valid.sort((a, b) => Date.parse(b.expires) - Date.parse(a.expires));
+  if (last === undefined) throw refused("altered", "no trusted key's signature fits");
   // Nothing of a claim is believed before a trusted key's signature over it was verified, not even its date.
   if (json.identity !== bundle.identity || json.model !== bundle.model)
     throw refused("altered", `the signature is for ${json.model} ${json.identity}, not for ${bundle.identity}`);
-  if (nowMs >= Date.parse(json.expires)) throw refused("expired", `the signature was good until ${json.expires}`);
-  return { claim: claimOf(json), keys };
+  const good = valid.filter((x) => nowMs < Date.parse(x.expires));
+  if (good.length === 0) throw refused("expired", `the signature was good until ${last.expires}`);
+  return { claim: { ...claimOf(json), expires: last.expires }, keys: good.map((x) => x.key) };
 }
 
 /**
  * Signs a bundle with an Ed25519 private key.
- * @param signed - an older file for the same claim, whose other signatures are kept: rotation signs with two keys
+ * @param signed - an older file: other keys' signatures over the same identity, model and release are kept, each with the
+ *   date that it signed, so that rotation signs with two keys
  */
 export async function sign(
   claim: Omit<Claim, "schema">,
@@ -110,9 +122,21 @@ export async function sign(
   const full: Claim = { schema: SIGNATURE_SCHEMA, ...claim };
   const key = toBase64(await crypto.subtle.exportKey("raw", pair.publicKey));
   const signature = toBase64(await crypto.subtle.sign(ALGORITHM, pair.privateKey, signedBytes(full)));
-  const isSame = signed !== undefined && canonicalJson(claimOf(signed)) === canonicalJson(full);
-  const others = isSame ? signed.signatures.filter((x) => x.key !== key) : [];
-  return { ...full, signatures: [...others, { key, signature }] };
+  const others: KeySignature[] = [];
+  for (const other of signed?.signatures ?? []) {
+    const expires = other.expires ?? signed?.expires ?? full.expires;
+    const kept = { key: other.key, signature: other.signature, ...(expires !== full.expires && { expires }) };
+    const [known] = other.key === key ? [] : await importKeys([other.key]).catch(() => []);
+    if (known !== undefined && (await isValid(full, kept, known))) others.push(kept);
+  }
+  return { ...full, signatures: [...others.slice(1 - SIGNATURES_MAX), { key, signature }] };
+}
+
+/** Verifies one key's signature over a claim, with the date that this key signed. */
+async function isValid(claim: Claim, { signature, expires }: KeySignature, key: CryptoKey): Promise<boolean> {
+  const bytes = fromBase64(signature);
+  if (bytes === null) return false;
+  return crypto.subtle.verify(ALGORITHM, key, bytes, signedBytes({ ...claim, expires: expires ?? claim.expires }));
 }
 
 /** Tells a signature file from anything else. */
@@ -126,11 +150,9 @@ export function isSignature(json: unknown): json is Signature {
     typeof model === "string" &&
     Number.isSafeInteger(release) &&
     (release as number) >= 0 &&
-    typeof expires === "string" &&
-    /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?Z$/.test(expires) &&
-    !Number.isNaN(Date.parse(expires)) &&
+    isDate(expires) &&
     Array.isArray(signatures) &&
-    signatures.length <= 16 &&
+    signatures.length <= SIGNATURES_MAX &&
     signatures.every(isSigned)
   );
 }
@@ -143,8 +165,21 @@ export function toBase64(bytes: ArrayBuffer): string {
 
 function isSigned(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
-  const { key, signature } = value as Record<string, unknown>;
-  return typeof key === "string" && typeof signature === "string" && fromBase64(signature)?.length === SIGNATURE_BYTES;
+  const { key, signature, expires } = value as Record<string, unknown>;
+  return (
+    typeof key === "string" &&
+    typeof signature === "string" &&
+    fromBase64(signature)?.length === SIGNATURE_BYTES &&
+    (expires === undefined || isDate(expires))
+  );
+}
+
+function isDate(value: unknown): boolean {
+  return (
+    typeof value === "string" &&
+    /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,3})?Z$/.test(value) &&
+    !Number.isNaN(Date.parse(value))
+  );
 }
 
 function claimOf({ schema, identity, model, release, expires }: Claim): Claim {

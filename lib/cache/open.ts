@@ -193,7 +193,11 @@ async function storedBundle(
 function withoutMore(json: unknown): Signature | null {
   if (!isSignature(json)) return null;
   const { schema, identity, model, release, expires, signatures } = json;
-  const signed = signatures.map(({ key, signature }) => ({ key, signature }));
+  const signed = signatures.map(({ key, signature, expires }) => ({
+    key,
+    signature,
+    ...(expires !== undefined && { expires }),
+  }));
   return { schema, identity, model, release, expires, signatures: signed };
 }
 

@@ -184,6 +184,10 @@ async function runSign(paths: readonly string[], values: Values): Promise<number
   const { model, signatures, expires } = signed;
   const keys = signatures.length === 1 ? "one key" : `${signatures.length} keys`;
   print(`${model}, release ${signed.release}, signed by ${keys}, good until ${expires}`);
+  for (const other of signed.dropped)
+    print(
+      `dropped the signature of key ${other}: it does not match this bundle, release and date; sign again with that key`,
+    );
   return 0;
 }
 

@@ -3,11 +3,19 @@ import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
-import { bundleIdentity, chunkPath, sha256Hex } from "../bundle.ts";
+import { bundleIdentity, chunkPath, sha256Hex, wireBytesOf } from "../bundle.ts";
 import type { Bundle, BundleChunk, BundleFile, BundleJson } from "../bundle.ts";
 import { parseBundle } from "../bundle-schema.ts";
 import { SelvedgeError } from "../errors.ts";
 import { joinWeights } from "./split-weights.ts";
+
+type Decoder = (stored: Uint8Array, options: { readonly maxOutputLength: number }) => Uint8Array;
+
+/** Decoders of chunks by their encoding. */
+const DECODERS: ReadonlyMap<string, Decoder> = new Map<string, Decoder>([
+  ["br", brotliDecompressSync],
+  ["gzip", gunzipSync],
+]);
 
 /** A bundle in a folder. */
 export interface FolderBundle {
@@ -45,27 +53,35 @@ export async function readBundleFile(
 }
 
 /**
- * Reads a chunk of a bundle, expanded, its hash checked.
- * @throws SelvedgeError `integrity-failed` where it is missing or holds other bytes.
+ * Reads a chunk of a bundle and expands it; checks its size as stored, its size when expanded, and its hash.
+ * @throws SelvedgeError `integrity-failed` where it is missing, has another size or holds other bytes.
  */
 export async function readChunk(
   { folder, bundle }: Pick<FolderBundle, "folder" | "bundle">,
   chunk: BundleChunk,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const path = join(folder, chunkPath(bundle.format, chunk.sha256));
+  const refused = (problem: string): SelvedgeError =>
+    new SelvedgeError("integrity-failed", `${path} ${problem}.`, { reason: "altered", chunk: chunk.sha256 });
   const stored = await readFile(path).catch(() => null);
-  const bytes = stored === null ? null : expand(chunk, stored);
-  if (bytes?.byteLength === chunk.bytes && (await sha256Hex(bytes)) === chunk.sha256) return bytes;
-  const problem = stored === null ? "is missing" : "holds other bytes than its name says";
-  throw new SelvedgeError("integrity-failed", `${path} ${problem}.`, { reason: "altered", chunk: chunk.sha256 });
+  if (stored === null) throw refused("is missing");
+  // Not told by the hash: a decoder ignores bytes behind the end of the compressed data.
+  const wireBytes = wireBytesOf(chunk);
+  if (stored.length !== wireBytes) throw refused(`is ${stored.length} bytes, but bundle.json says ${wireBytes}`);
+  const decode = chunk.encoding === undefined ? null : DECODERS.get(chunk.encoding);
+  if (decode === undefined) throw refused(`has the encoding "${chunk.encoding}", which this release can't expand`);
+  const bytes = expand(stored, chunk.bytes, decode);
+  if (bytes === null) throw refused(`does not expand to ${chunk.bytes} bytes`);
+  if (bytes.length !== chunk.bytes)
+    throw refused(`expands to ${bytes.length} bytes, but bundle.json says ${chunk.bytes}`);
+  if ((await sha256Hex(bytes)) !== chunk.sha256) throw refused("holds other bytes than its name says");
+  return bytes;
 }
 
-/** Expands stored bytes, to no more than the chunk's size; null where they do not expand. */
-function expand({ bytes, encoding }: BundleChunk, stored: Uint8Array): Uint8Array<ArrayBuffer> | null {
+/** Expands stored bytes, to at most `maxBytes`; null where they do not expand. */
+function expand(stored: Uint8Array, maxBytes: number, decode: Decoder | null): Uint8Array<ArrayBuffer> | null {
   try {
-    if (encoding === undefined) return Uint8Array.from(stored);
-    const open = encoding === "br" ? brotliDecompressSync : gunzipSync;
-    return Uint8Array.from(open(stored, { maxOutputLength: bytes }));
+    return Uint8Array.from(decode === null ? stored : decode(stored, { maxOutputLength: maxBytes }));
   } catch {
     return null;
   }

@@ -1,6 +1,7 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { brotliCompressSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { isSelvedgeError } from "../errors.ts";
 import { writeBundle } from "./pack.ts";
@@ -134,6 +135,103 @@ test("two keys sign one release, for a rotation", async () => {
   expect((await signBundle(bundle, { key: next })).signatures).toHaveLength(2);
   expect(await refusal([trusted])).toBeNull();
   expect(await refusal([nextTrusted])).toBeNull();
+});
+
+describe("signing again keeps what other keys signed (tool-keys)", () => {
+  const nowMs = 1_700_000_000_000;
+  const day = 86_400_000;
+  let next: string;
+  let nextTrusted: string;
+  beforeEach(async () => {
+    next = join(folder, "next.json");
+    nextTrusted = await createKey(next);
+    await signBundle(bundle, { key, nowMs, days: 30 });
+    await signBundle(bundle, { key: next, nowMs });
+  });
+
+  test("the same bundle: each with the date that it signed", async () => {
+    const again = await signBundle(bundle, { key, nowMs: nowMs + day, days: 60 });
+    expect(again.dropped).toEqual([]);
+    expect(Date.parse(again.expires)).toBe(nowMs + 61 * day);
+    expect(await refusal([nextTrusted], nowMs + 29 * day)).toBeNull();
+    expect(await refusal([nextTrusted], nowMs + 31 * day)).toBe("expired");
+    expect(await refusal([trusted], nowMs + 31 * day)).toBeNull();
+    expect((await verifyBundle(bundle, [nextTrusted], nowMs + day)).expires).toBe(
+      new Date(nowMs + 30 * day).toISOString(),
+    );
+    expect((await verifyBundle(bundle, [nextTrusted, trusted], nowMs + day)).expires).toBe(again.expires);
+  });
+
+  test("in any order, any number of times", async () => {
+    for (const [i, each] of [next, key, key, next, key].entries())
+      expect((await signBundle(bundle, { key: each, nowMs: nowMs + i * day, days: 10 + i })).dropped).toEqual([]);
+    expect(await refusal([nextTrusted], nowMs + 4 * day)).toBeNull();
+    expect(await refusal([trusted], nowMs + 4 * day)).toBeNull();
+  });
+
+  test("another bundle, another release, or a date that is past: the key whose signature is dropped is named", async () => {
+    const { release, dropped } = await signBundle(bundle, { key, nowMs: nowMs + 30 * day });
+    expect(dropped).toEqual([nextTrusted]);
+    await signBundle(bundle, { key: next, nowMs });
+    expect((await signBundle(bundle, { key, nowMs, release: release + 1 })).dropped).toEqual([nextTrusted]);
+    await signBundle(bundle, { key: next, nowMs });
+    await pack([7, 8]);
+    expect((await signBundle(bundle, { key, nowMs })).dropped).toEqual([nextTrusted]);
+    expect(await refusal([nextTrusted], nowMs)).toBe("wrong-key");
+  });
+
+  test("a signature that is not that key's is dropped", async () => {
+    const path = join(bundle, "signature.json");
+    const file = JSON.parse(await readFile(path, "utf8")) as Signature;
+    const [first] = file.signatures;
+    const forged = file.signatures.map((x) => (x.key === nextTrusted ? { ...x, signature: first?.signature } : x));
+    await writeFile(path, JSON.stringify({ ...file, signatures: forged }));
+    expect((await signBundle(bundle, { key, nowMs })).dropped).toEqual([nextTrusted]);
+  });
+});
+
+describe("a chunk that does not have its size as stored is refused (tool-wire)", () => {
+  const zeros = Array<number>(1_000).fill(0);
+  const chunkFile = async (): Promise<string> =>
+    join(bundle, "chunks", (await readdir(join(bundle, "chunks")))[0] ?? "");
+
+  test.each<[string, number[]]>([
+    ["compressed", zeros],
+    ["as it is", [1, 2, 3]],
+  ])("%s, with bytes behind its end", async (_, bytes) => {
+    await pack(bytes);
+    await signBundle(bundle, { key });
+    const path = await chunkFile();
+    const stored = await readFile(path);
+    await writeFile(path, Buffer.concat([stored, Buffer.of(1, 2)]));
+    const message = `${path} is ${stored.length + 2} bytes, but bundle.json says ${stored.length}`;
+    await expect(verifyBundle(bundle, [trusted])).rejects.toThrow(message);
+    await expect(signBundle(bundle, { key })).rejects.toThrow(message);
+    await writeFile(path, stored);
+    expect(await refusal()).toBeNull();
+  });
+
+  test("and one whose content expands to another size, or to other bytes", async () => {
+    await pack(zeros);
+    const path = await chunkFile();
+    const stored = await readFile(path);
+    const rewrite = async (bytes: Buffer): Promise<void> => {
+      const small = brotliCompressSync(bytes);
+      await writeFile(path, small);
+      const file = join(bundle, "bundle.json");
+      const text = await readFile(file, "utf8");
+      await writeFile(file, text.replaceAll(/"wireBytes":\d+/g, `"wireBytes":${small.length}`));
+    };
+    await rewrite(Buffer.alloc(999));
+    await expect(signBundle(bundle, { key })).rejects.toThrow(/expands to 999 bytes, but bundle.json says 1000/);
+    await rewrite(Buffer.alloc(1_001));
+    await expect(signBundle(bundle, { key })).rejects.toThrow(/does not expand to 1000 bytes/);
+    await rewrite(Buffer.alloc(1_000, 1));
+    await expect(signBundle(bundle, { key })).rejects.toThrow(/holds other bytes/);
+    await rewrite(Buffer.alloc(1_000));
+    expect(await readFile(path)).toHaveLength(stored.length);
+    await signBundle(bundle, { key });
+  });
 });
 
 test("a private key is the owner's alone, is never overwritten, and one that is none is named", async () => {

@@ -27,6 +27,12 @@ export interface SignOptions {
   readonly nowMs?: number | undefined;
 }
 
+/** The signature file that was written. */
+export interface Signed extends Signature {
+  /** Other keys of the folder's older file whose signatures are not in the new one: they signed another claim. */
+  readonly dropped: readonly string[];
+}
+
 const ALGORITHM = "Ed25519";
 const DAY_MS = 86_400_000;
 const DAYS = 365;
@@ -44,8 +50,11 @@ export async function createKey(path: string): Promise<string> {
   return toBase64(await crypto.subtle.exportKey("raw", pair.publicKey));
 }
 
-/** Signs the bundle in a folder: writes `signature.json` beside its `bundle.json`. */
-export async function signBundle(folder: string, options: SignOptions): Promise<Signature> {
+/**
+ * Signs the bundle in a folder: writes `signature.json` beside its `bundle.json`. Signatures of other keys that are there
+ * and valid for the same bundle and release are kept.
+ */
+export async function signBundle(folder: string, options: SignOptions): Promise<Signed> {
   const { bundle, identity } = await readBundle(folder);
   await checkChunks(folder, bundle);
   const before = await readSignature(folder);
@@ -71,11 +80,24 @@ export async function signBundle(folder: string, options: SignOptions): Promise<
     !before.signatures.some((x) => x.key === pair.name) &&
     Date.parse(before.expires) > nowMs;
   const expires = isSecond ? before.expires : new Date(nowMs + days * DAY_MS).toISOString();
-  const signature = await sign({ identity, model: bundle.model.name, release, expires }, pair, before ?? undefined);
+  const signature = await sign(
+    { identity, model: bundle.model.name, release, expires },
+    pair,
+    unexpired(before, nowMs),
+  );
   await writeWhole(join(folder, "signature.json"), [
     new TextEncoder().encode(`${JSON.stringify(signature, null, 2)}\n`),
   ]);
-  return signature;
+  const kept = new Set(signature.signatures.map((x) => x.key));
+  const dropped = (before?.signatures ?? []).map((x) => x.key).filter((x) => !kept.has(x));
+  return { ...signature, dropped };
+}
+
+/** Returns a signature file without the signatures whose date is past. */
+function unexpired(before: Signature | null, nowMs: number): Signature | undefined {
+  if (before === null) return undefined;
+  const signatures = before.signatures.filter((x) => Date.parse(x.expires ?? before.expires) > nowMs);
+  return { ...before, signatures };
 }
 
 /**
