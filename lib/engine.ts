@@ -406,7 +406,7 @@ export class Engine {
       laneCount: (backend) =>
         this.#pool.lanes.filter((lane) => lane.backend === backend && lane.kind === "usual").length,
       measure: measure === null ? null : { run: measureWith, afterMs: measure === "first" ? 0 : AGAIN_MS },
-      measuring: measuring === null ? null : remeasure(measuring),
+      measuring: measuring && { result: remeasure(measuring), again: measureWith },
       cache: options.cache ?? false,
       results: () =>
         (this.#results ??= this.#makeResults().catch((error: unknown) => {

@@ -80,6 +80,12 @@ export class Loader {
     return this.plan.declared?.outputs ?? this.#facts?.outputs ?? [];
   }
 
+  /** Fetches what a lane needs to load a candidate. */
+  async fetch(candidate: Candidate): Promise<void> {
+    this.#assertWanted();
+    await this.#message(candidate);
+  }
+
   /** Loads a candidate onto a lane of its backend. */
   async on(candidate: Candidate): Promise<OnLane> {
     const { pool } = this.#parts;

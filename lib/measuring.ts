@@ -43,7 +43,7 @@ export class Measuring {
   }
 
   /** Takes over what a measurement says; where it fails `again` measures later. Never rejects. */
-  async adopt(measuring: Promise<Measured>, again: Measure | null): Promise<void> {
+  async adopt(measuring: Promise<Measured>, again: Measure): Promise<void> {
     const measured = await measuring.catch(() => null);
     if (measured !== null) this.#onPlaced(measured.placed);
     const later = measured === null ? again : measured.again;

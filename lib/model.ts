@@ -54,8 +54,8 @@ export interface ModelParts {
   readonly laneCount: (backend: BackendName) => number;
   /** Measures with a request's inputs, the first that comes after so many ms; null where all is measured. */
   readonly measure: { readonly run: Measure; readonly afterMs: number } | null;
-  /** A measurement that the load did not wait for; null where there is none. */
-  readonly measuring: Promise<Measured> | null;
+  /** A measurement that the load did not wait for, made again later where it fails; null where there is none. */
+  readonly measuring: { readonly result: Promise<Measured>; readonly again: Measure } | null;
   /** Gives a number that no state and no step of one has had. */
   readonly newMark: () => number;
   /** Frees a state on every lane. */
@@ -97,7 +97,7 @@ export class Model {
       this.#placed = placed;
     });
     if (parts.measure !== null) this.#measuring.after(parts.measure.run, parts.measure.afterMs);
-    if (parts.measuring !== null) void this.#measuring.adopt(parts.measuring, null);
+    if (parts.measuring !== null) void this.#measuring.adopt(parts.measuring.result, parts.measuring.again);
   }
 
   /** Gives the name from the bundle, or the file's. */

@@ -28,10 +28,12 @@ export interface Placing {
   readonly placement: Chosen;
   /** When a request's inputs are to be measured: `first` with the next one, `later` after a while, else null. */
   readonly measure: "first" | "later" | null;
-  /** A measurement that takes longer than the load waits for it; null where there is none. */
+  /** A measurement that takes longer than a load waits, the load on the GPU included; null where there is none. */
   readonly measuring: Promise<Placing> | null;
 }
 
+/** How long a load waits for its model to be loaded on the GPU and measured, the wait for both included, in ms. */
+const LOAD_WAIT_MS = 2 * PROBE_BUDGET_MS;
 /** Errors that blame the model on a backend: the next page would only see the same. */
 const BLAMES: ReadonlySet<ErrorCode> = new Set(["model-invalid", "internal"]);
 /** Errors that blame the device as it is now: not remembered, and not tried again on this page. */
@@ -43,7 +45,7 @@ export class Placer {
   readonly #closed: AbortSignal;
   readonly #measurements: Measurements;
   readonly #onMeasured: (identity: string, candidate: Candidate, ms: number) => void;
-  /** The last measurement, as long as a load waits for it: the next one begins then, since two at once would measure each other. */
+  /** The last measurement, but no longer than a load waits: the next one begins then; two at once would measure each other. */
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -74,11 +76,11 @@ export class Placer {
     if (error !== null) return this.#elsewhere(loader, "wasm", error);
     const feeds = typicalFeeds(loader.inputs, plan.typical);
     if (feeds === null) return { ...placedAt(loader, NOT_MEASURED), measure: "first" };
-    const failed = await this.#load(loader, "webgpu");
+    const failed = await this.#attempt(loader, () => loader.fetch(candidateOf(loader, "webgpu")));
     if (failed !== null) return this.#elsewhere(loader, "webgpu", failed);
-    const measuring = this.measure(loader, feeds);
-    await this.#last; // its turn, and then as long as a load waits
-    const measured = await inTime(measuring, 0, this.#effects.setTimer);
+    const measuring = this.#compare(loader, feeds);
+    // The GPU's lane may compile another model's shaders for minutes, and other models may be measured first.
+    const measured = await inTime(measuring, LOAD_WAIT_MS, this.#effects.setTimer);
     return measured ?? { ...placedAt(loader, NOT_MEASURED), measuring };
   }
 
@@ -90,12 +92,18 @@ export class Placer {
     return { placement, ms: typeof ms === "number" ? ms : null };
   }
 
+  /** Loads a model on the GPU too, then measures both. */
+  async #compare(loader: Loader, feeds: Feeds): Promise<Placing> {
+    const failed = await this.#load(loader, "webgpu");
+    return failed === null ? this.measure(loader, feeds) : this.#elsewhere(loader, "webgpu", failed);
+  }
+
   /** Measures both backends with the same inputs, once no other model is measured, and remembers. */
   measure(loader: Loader, feeds: Feeds): Promise<Placing> {
     const turn = this.#last;
     const mine = turn.then(() => this.#measure(loader, feeds));
     const over = mine.catch(() => null);
-    this.#last = turn.then(() => inTime(over, 2 * PROBE_BUDGET_MS, this.#effects.setTimer));
+    this.#last = turn.then(() => inTime(over, LOAD_WAIT_MS, this.#effects.setTimer));
     return mine;
   }
 
@@ -146,9 +154,13 @@ export class Placer {
   }
 
   /** Loads a model on a backend; returns the error that leaves the other backend to be tried, null where it is loaded. */
-  async #load(loader: Loader, backend: BackendName): Promise<SelvedgeError | null> {
+  #load(loader: Loader, backend: BackendName): Promise<SelvedgeError | null> {
+    return this.#attempt(loader, () => loader.on(candidateOf(loader, backend)));
+  }
+
+  async #attempt(loader: Loader, step: () => Promise<unknown>): Promise<SelvedgeError | null> {
     try {
-      await loader.on(candidateOf(loader, backend));
+      await step();
       return null;
     } catch (error) {
       loader.signal.throwIfAborted();

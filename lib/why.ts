@@ -8,7 +8,7 @@ export const WHY_CODES = {
   "webgpu-missing": "there is no WebGPU, or no variant fits it",
   "wasm-missing": "no variant fits wasm",
   "software-adapter": "the GPU is drawn by the processor, where wasm is faster",
-  "not-measured": "nothing can be measured before a first request",
+  "not-measured": "it is not measured yet: that needs a first request, or takes longer than a load waits",
   "measured-faster": "WebGPU was measured to be faster on this device",
   "measured-slower": "WebGPU was measured, and is not clearly faster on this device",
   "webgpu-failed": "WebGPU failed when it was tried",

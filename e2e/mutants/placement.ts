@@ -3,6 +3,7 @@
 import type { Mutant } from "./mutant.ts";
 
 const PLACEMENT = "lib/simulate/placement.test.ts";
+const PLACER = "lib/placer.test.ts";
 const KEPT = "lib/simulate/kept.test.ts";
 const RESULTS = "lib/cache/results.test.ts";
 const PICTURES = "lib/simulate/pictures.test.ts";
@@ -59,9 +60,36 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "core-A3 warm-up",
     breaks: "a load waits as long as a warm-up takes",
     file: "lib/placer.ts",
-    from: "await this.#last; // its turn, and then as long as a load waits",
-    to: "await measuring.catch(() => null);",
+    from: "await inTime(measuring, LOAD_WAIT_MS, this.#effects.setTimer);",
+    to: "await measuring;",
     test: PLACEMENT,
+    title: "core-A3",
+  },
+  {
+    fault: "core-A3 load",
+    breaks: "a load waits until the GPU has compiled another model's shaders",
+    file: "lib/placer.ts",
+    from: "const measuring = this.#compare(loader, feeds);",
+    to: 'await this.#load(loader, "webgpu");\n    const measuring = this.#compare(loader, feeds);',
+    test: PLACER,
+    title: "core-A3",
+  },
+  {
+    fault: "core-A3 turns",
+    breaks: "a load waits for its turn to be measured, however many models are before it",
+    file: "lib/placer.ts",
+    from: "const measuring = this.#compare(loader, feeds);",
+    to: "const measuring = this.#compare(loader, feeds);\n    await this.#last;\n    await Promise.resolve();\n    await this.#last;",
+    test: PLACER,
+    title: "core-A3",
+  },
+  {
+    fault: "core-A3 again",
+    breaks: "a model whose measurement fails after its load is never measured again",
+    file: "lib/measuring.ts",
+    from: "const later = measured === null ? again : measured.again;",
+    to: "const later = measured === null ? null : measured.again;",
+    test: PLACER,
     title: "core-A3",
   },
   {

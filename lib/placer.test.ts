@@ -1,0 +1,133 @@
+// How long a load waits to learn where its model runs, and what becomes of a measurement that takes longer.
+import { expect, test } from "vitest";
+import type { BackendName } from "./backend/backend.ts";
+import { SelvedgeError } from "./errors.ts";
+import { AGAIN_MS } from "./measuring.ts";
+import { openScene } from "./simulate/fixtures.ts";
+import type { Scene } from "./simulate/fixtures.ts";
+import { toyBundle } from "./simulate/toy.ts";
+
+/** What each call to a worker does before it goes on; a first run compiles shaders. */
+type Act = (call: "load" | "first run" | "run", backend: BackendName) => Promise<void> | void;
+
+const NAMES = ["a", "b", "c", "d", "e"] as const;
+/** How long a load may go on after its model is on wasm. */
+const WAIT_MS = 10_000;
+
+interface Opened extends Scene {
+  /** What calls to workers do, and when wasm last loaded a model: before that, a load waits for the real world. */
+  readonly script: { act: Act; onWasmMs: number };
+  readonly later: (ms: number) => Promise<void>;
+}
+
+/** Opens a scene with a GPU that takes 20 ms a run where wasm takes 100, and five such models. */
+async function open(): Promise<Opened> {
+  const script: Opened["script"] = { act: () => undefined, onWasmMs: 0 };
+  const bundles = Object.fromEntries(NAMES.map((name, i) => [name, toyBundle(name, i + 2, "apart", "slow")]));
+  const scene = await openScene({
+    ...{ gpu: true, cores: 4, bundles },
+    change: (toy, _, world) => {
+      let name: BackendName = "wasm";
+      const warm = new Set<number>();
+      return {
+        ...toy,
+        start: (options) => toy.start({ ...options, backend: (name = options.backend) }),
+        load: async (...args) => {
+          if (name === "wasm") script.onWasmMs = world.now;
+          await script.act("load", name);
+          return toy.load(...args);
+        },
+        run: async (modelId, ...args) => {
+          const isFirst = !warm.has(modelId);
+          warm.add(modelId);
+          await script.act(isFirst ? "first run" : "run", name);
+          return toy.run(modelId, ...args);
+        },
+      };
+    },
+  });
+  const later = (ms: number): Promise<void> => new Promise((resolve) => scene.world.at(ms, resolve));
+  return { ...scene, script, later };
+}
+
+test.each([20_000, 61_000, 170_000])(
+  "a load does not wait for another model's first run of %d ms on the GPU, and is measured after it (core-A3)",
+  async (ms) => {
+    const { world, script, later, load, run, pass } = await open();
+    const first = await load("m", { backend: "webgpu" });
+    script.act = (call, backend) => (call === "first run" && backend === "webgpu" ? later(ms) : undefined);
+    const running = run(first, 1);
+    await pass(10);
+    script.act = () => undefined;
+    const model = await load("a");
+    expect(world.now - script.onWasmMs).toBeLessThan(WAIT_MS);
+    expect([model.backend, model.why.code]).toEqual(["wasm", "not-measured"]);
+    expect((await world.finish(run(model, 3))).info.backend).toBe("wasm");
+    expect(world.now - script.onWasmMs).toBeLessThan(WAIT_MS + 1_000);
+    expect(world.effects.memo.get("selvedge/measured/3")).toBeNull();
+    await world.finish(running);
+    await pass(5_000);
+    expect([model.backend, model.why.code]).toEqual(["webgpu", "measured-faster"]);
+  },
+);
+
+test("a load whose own model takes a minute to load on the GPU goes on, and the model goes there later (core-A3)", async () => {
+  const { world, script, later, load, pass } = await open();
+  script.act = (call, backend) => (call === "load" && backend === "webgpu" ? later(60_000) : undefined);
+  const model = await load("a");
+  expect(world.now - script.onWasmMs).toBeLessThan(WAIT_MS);
+  expect([model.backend, model.why.code]).toEqual(["wasm", "not-measured"]);
+  await pass(60_000);
+  expect([model.backend, model.why.code]).toEqual(["webgpu", "measured-faster"]);
+});
+
+test("five loads at once each wait no longer than one, and each model goes to the GPU in the end (core-A3)", async () => {
+  const { world, script, later, load, pass } = await open();
+  script.act = (call, backend) => (call === "first run" && backend === "webgpu" ? later(30_000) : undefined);
+  const models = await Promise.all(NAMES.map((name) => load(name)));
+  expect(world.now - script.onWasmMs).toBeLessThan(WAIT_MS);
+  expect(models.map(({ why }) => why.code)).toEqual(NAMES.map(() => "not-measured"));
+  await pass(NAMES.length * 31_000);
+  expect(models.map(({ why }) => why.code)).toEqual(NAMES.map(() => "measured-faster"));
+});
+
+test("a GPU that fails after the load was done with waiting is tried again, unless the model is to blame (core-A3)", async () => {
+  for (const code of ["device-lost", "worker-crashed", "download-failed", "model-invalid"] as const) {
+    const { world, script, later, load, run, pass } = await open();
+    script.act = async (call, backend) => {
+      if (call !== "load" || backend !== "webgpu") return;
+      await later(30_000);
+      throw new SelvedgeError(code, "simulated");
+    };
+    const model = await load("a");
+    expect(model.why.code).toBe("not-measured");
+    await pass(100_000);
+    expect([model.backend, model.why.code]).toEqual(["wasm", "webgpu-failed"]);
+    script.act = () => undefined;
+    await pass(AGAIN_MS);
+    await world.finish(run(model, 1));
+    await pass(5_000);
+    expect(model.why.code).toBe(code === "model-invalid" ? "webgpu-failed" : "measured-faster");
+  }
+});
+
+test("a measurement that fails on both backends after the load is made again later (core-A3)", async () => {
+  const { world, script, later, load, run, pass, up } = await open();
+  script.act = async (call, backend) => {
+    if (call !== "load" || backend !== "webgpu") return;
+    await later(30_000);
+    throw new SelvedgeError("device-lost", "simulated");
+  };
+  const model = await load("a");
+  script.act = (call) => {
+    if (call === "load") throw new SelvedgeError("out-of-memory", "simulated");
+  };
+  for (const worker of up()) worker.kill();
+  await pass(100_000);
+  expect([model.backend, model.why.code]).toEqual(["wasm", "not-measured"]);
+  script.act = () => undefined;
+  await pass(AGAIN_MS);
+  await world.finish(run(model, 1));
+  await pass(5_000);
+  expect([model.backend, model.why.code]).toEqual(["webgpu", "measured-faster"]);
+});
