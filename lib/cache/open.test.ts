@@ -102,13 +102,71 @@ describe("which version is used", () => {
 
   test.each(["later", "never"] as const)("%s: the stored one, without a question", async (policy) => {
     await release("1", 1);
-    expect(await versionOf({ update: policy })).toBe("1");
+    await update(address(), wish(), page(), idle);
     await release("2", 2);
     server.asked = [];
     expect(await versionOf({ update: policy })).toBe("1");
     expect(server.asked).toEqual([]);
     await update(address(), wish(), page(), idle);
     expect(await versionOf({ update: policy })).toBe("2");
+  });
+
+  test.each(["later", "never"] as const)(
+    "%s: the server is asked where the stored one is not whole (store-half)",
+    async (policy) => {
+      await release("1", 1, 2);
+      await versionOf(); // no chunk of it was fetched
+      await release("2", 3, 4);
+      expect(await versionOf({ update: policy })).toBe("2");
+      server.close();
+      expect(await versionOf({ update: policy })).toBe("2"); // neither is whole, the last one counts
+    },
+  );
+
+  test.each([401, 403, 404])(
+    "status %d for bundle.json leaves a version that is whole (store-denied)",
+    async (status) => {
+      await release("1", 1);
+      await update(address(), wish(), page(), idle);
+      server.trick = () => ({ kind: "status", status });
+      const found = await open(address(), wish(), page(), idle);
+      expect(found.bundle.model.version).toBe("1");
+      expect(found.refused).toContain(`status ${status}`);
+      expect((await look(address(), wish(), page(), idle.signal)).failed).toBeNull();
+      await expect(update(address(), wish(), page(), idle)).rejects.toMatchObject({ code: "download-failed" });
+    },
+  );
+
+  test("status 410 withdraws a model, stored or not (store-denied)", async () => {
+    await release("1", 1);
+    await update(address(), wish(), page(), idle);
+    server.trick = () => ({ kind: "status", status: 410 });
+    expect(await failureOf(versionOf())).toBe("download-failed");
+  });
+
+  test.each([
+    ["a step that this release does not know", { step: "boxes" }, {}],
+    ["a need that this device does not have", {}, { needs: ["npu-int4"] }],
+  ])("a newer version with %s leaves one that is whole (store-newer-step)", async (_, output, variant) => {
+    const { identity } = await release("1", 1);
+    await update(address(), wish(), page(), idle);
+    // It shares its chunk with the stored one, so that it is whole at once.
+    const { bundle } = await release("2", 1);
+    const json = bundleJson(bundle) as unknown as {
+      model: { outputs: Record<string, unknown>[] };
+      variants: Record<string, unknown>[];
+    };
+    const [port] = json.model.outputs;
+    if (port !== undefined && "step" in output) port["postprocess"] = [output];
+    Object.assign(json.variants[0] ?? {}, variant);
+    const bytes = new TextEncoder().encode(JSON.stringify(json));
+    server.files.set("/m/bundle.json", { bytes, type: "application/json" });
+    for (const policy of ["first", "later", "never"] as const) expect(await versionOf({ update: policy })).toBe("1");
+    expect((await open(address(), wish(), page(), idle)).refused).toContain("can't run here");
+    expect(await failureOf(update(address(), wish(), page(), idle))).toBe("no-backend");
+    expect((await look(address(), wish(), page(), idle.signal)).plan?.identity).toBe(identity);
+    server.close();
+    expect(await versionOf()).toBe("1");
   });
 
   test("a pinned identity: that one, stored or served, and no other", async () => {

@@ -1,10 +1,11 @@
 // Opens what a model is loaded from: a bundle by its `bundle.json`, or a bare `.onnx`, which becomes a bundle of one
 // variant that needs nothing. What was found is remembered, so that the next page finds it without a network.
 //
-// Which of two versions is used is the caller's policy: the server's, the stored one where the server is away (`first`);
-// the stored one at once, the server's for the next time (`later`); the stored one for as long as there is one, until
-// `engine.update` says otherwise (`never`); or none but the one with a given identity. A stored version is used until a
-// newer one is stored whole (versions.ts).
+// The caller's policy selects the version: the server's, or the stored one where the server is away (`first`); the stored
+// one at once, the server's for the next load (`later`); the stored one until `engine.update` replaces it (`never`); or
+// only the one with a given identity. `later` and `never` skip the server only where the stored version is whole, since
+// the chunks that it lacks may be gone from the server. A stored version is used until a newer one is stored whole
+// (versions.ts), and stays in use where the server refuses `bundle.json` or serves a version that can't run here.
 import { BUNDLE_MAX_BYTES, bundleIdentity } from "../bundle.ts";
 import type { Bundle, BundleJson } from "../bundle.ts";
 import { parseBundle } from "../bundle-schema.ts";
@@ -16,10 +17,11 @@ import type { Downloader, DownloadOptions } from "./download.ts";
 import { ATTEMPTS, isAway } from "./http.ts";
 import { isBare } from "./manifest.ts";
 import type { OpenedBundle } from "./opened.ts";
+import { plan } from "./plan.ts";
 import type { Wish } from "./protocol.ts";
 import { checkRelease, joinReleases, NO_RELEASES, noteRelease, readReleases, writeReleases } from "./releases.ts";
 import type { Shelf } from "./shelf.ts";
-import { currentOf } from "./versions.ts";
+import { currentOf, isWhole } from "./versions.ts";
 
 export type { OpenedBundle } from "./opened.ts";
 
@@ -99,18 +101,23 @@ async function openBundle(
     if (remembers) later(downloader, (shelf) => shelf.touch(found.identity));
     return found;
   };
-  if (stored !== null && (policy.update !== "first" || stored.identity === policy.identity)) return use(stored);
   if (stored === null) return asking ?? ask();
+  const isStoredWhole = async (): Promise<boolean> =>
+    isWhole(stored, (await downloader.shelf?.chunks().catch(() => null)) ?? new Set(), policy);
+  if (stored.identity === policy.identity || (policy.update !== "first" && (await isStoredWhole()))) return use(stored);
   const cancel = downloader.effects.setTimer(() => {
     late.abort();
   }, ASK_MS);
   try {
-    return await (asking ?? ask());
+    const newest = await (asking ?? ask());
+    const refused = newest.identity === stored.identity ? null : whyNotHere(newest, policy);
+    return refused !== null && (await isStoredWhole()) ? { ...use(stored), seen: newest.seen, refused } : newest;
   } catch (error) {
     signal.throwIfAborted();
     if (late.signal.aborted || isAway(error)) return use(stored);
     // As a client of The Update Framework does: metadata that is refused leaves what is stored, whole and trusted as it is.
-    if (isRefused(error)) return { ...use(stored), refused: error.message };
+    if (isRefused(error) || (isDenied(error) && (await isStoredWhole())))
+      return { ...use(stored), refused: error.message };
     throw error;
   } finally {
     cancel();
@@ -265,6 +272,21 @@ async function checkSeen(
 /** Tells whether the server answered with what must be refused: no bundle, or one that is not vouched for. */
 function isRefused(error: unknown): error is SelvedgeError {
   return isSelvedgeError(error) && (error.code === "integrity-failed" || error.code === "bundle-invalid");
+}
+
+/** Tells whether the server refused to send `bundle.json`. Status 410 is not such a case: it withdraws the model. */
+function isDenied(error: unknown): error is SelvedgeError {
+  return isSelvedgeError(error) && error.code === "download-failed" && error.details["status"] !== 410;
+}
+
+/** Returns why nothing on this device runs a version; null where something does. */
+function whyNotHere(opened: OpenedBundle, wish: Wish): string | null {
+  try {
+    plan(opened, wish);
+    return null;
+  } catch (error) {
+    return isSelvedgeError(error) && error.code === "no-backend" ? error.message : null;
+  }
 }
 
 function addressOf(url: string): URL {

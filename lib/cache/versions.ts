@@ -25,16 +25,22 @@ export function currentOf(
   return current;
 }
 
+/** Tells whether all is stored that a version takes on one of the backends that may run it. */
+export function isWhole(version: OpenedBundle, here: ReadonlySet<string>, wish: Wish): boolean {
+  return [...wholeFor(version, here, wish).values()].includes(true);
+}
+
 /** Tells whether a version can take the place of the one before. */
 function replaces(next: ReadonlyMap<string, boolean>, former: ReadonlyMap<string, boolean>): boolean {
+  if (next.size === 0 && former.size > 0) return false;
   const mayLose = [...former].filter(([, isWhole]) => isWhole).map(([backend]) => backend);
   if (mayLose.length === 0) return true;
   return [...next.values()].includes(true) && mayLose.every((backend) => next.get(backend) !== false);
 }
 
-/** Tells for each backend that may run a version whether what that takes is stored. */
+/** Tells for each backend that may run a version whether what that takes is stored; empty where nothing here runs it. */
 function wholeFor(opened: OpenedBundle, here: ReadonlySet<string>, wish: Wish): Map<string, boolean> {
-  const { variants, assets = [] } = opened.bundle;
+  const { assets = [] } = opened.bundle;
   const isHere = (files: readonly BundleFile[]): boolean =>
     [...files, ...assets].every((file) => file.chunks.every((chunk) => here.has(keyOf(chunk))));
   try {
@@ -42,7 +48,6 @@ function wholeFor(opened: OpenedBundle, here: ReadonlySet<string>, wish: Wish): 
     const wanted = candidates.filter((x) => settled === null || x.backend === settled.backend);
     return new Map(wanted.map((x) => [x.backend, isHere(x.variant.files)]));
   } catch {
-    // Nothing of it runs here; another device's choice is as good as any.
-    return new Map(variants.map((x) => [x.id, isHere(x.files)]));
+    return new Map();
   }
 }

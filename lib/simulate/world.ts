@@ -11,6 +11,7 @@ import type { PageLocks } from "../effects-locks.ts";
 import type { Effects, LifeChange, WorkerHandle } from "../effects.ts";
 import { serveCache } from "../cache/worker.ts";
 import type { CacheEffects } from "../cache/worker.ts";
+import type { Store } from "../cache/store.ts";
 import type { WireRun } from "../pool/protocol.ts";
 import { serve } from "../pool/worker.ts";
 import type { Random } from "./random.ts";
@@ -27,6 +28,8 @@ export interface WorldOptions {
   readonly isolated?: boolean;
   /** Files by URL. */
   readonly files: ReadonlyMap<string, string>;
+  /** Store of the worker that fetches models. Default: nothing is kept. */
+  readonly store?: Store;
   /** Makes what computes inside a worker. */
   readonly createBackend: (world: World, worker: SimulatedWorker) => Backend;
   /** Draws a fault for a message to a worker, or null; asked only after `faults` was switched on. */
@@ -59,6 +62,7 @@ const TOGETHER = 64;
 export class World {
   readonly random: Random;
   readonly effects: Effects;
+  readonly store: Store | null;
   readonly log: (line: string) => void;
   /** Workers that have not ended. */
   readonly alive: Set<SimulatedWorker> = new Set();
@@ -91,6 +95,7 @@ export class World {
   constructor(options: WorldOptions) {
     this.#options = options;
     this.random = options.random;
+    this.store = options.store ?? null;
     const { log } = options;
     this.log = (line) => log?.(`${this.now.toFixed(1).padStart(10)} ms  ${line}`);
     this.effects = this.#makeEffects();
@@ -288,17 +293,18 @@ export class World {
   }
 }
 
-/** Nothing is kept in this world, and no other tab is there. */
+/** The effects of the worker that fetches models; no other tab is there. */
 function cacheEffects(world: World): CacheEffects {
   return {
     ...world.effects,
+    wallClock: () => Math.floor(world.effects.wallClock()), // names of entries end with it
     setTimer: (callback, ms) => world.at(ms, callback),
     isOwn: () => true,
     locks: null,
     heldLocks: () => Promise.resolve([]),
     connection: () => ({ saveData: false, bytesPerSecond: null }),
     estimate: () => Promise.resolve(null),
-    openStore: () => Promise.resolve(null),
+    openStore: () => Promise.resolve(world.store),
     setBrotliUrl: () => undefined,
     loadBrotli: () => Promise.reject(new Error("no bundle of this world is compressed")),
   };
