@@ -39,4 +39,22 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/compress/sign.test.ts",
     title: "(tool-wire)",
   },
+  {
+    fault: "tool-split",
+    breaks: "vectors that shape inference reads are stored apart, and the model does not load",
+    file: "lib/compress/split-weights.ts",
+    from: " || mayBeShape(tensor)",
+    to: "",
+    test: "lib/compress/split-weights.test.ts",
+    title: "(tool-split)",
+  },
+  {
+    fault: "tool-split-load",
+    breaks: "a split model is published without a load",
+    file: "lib/compress/pack.ts",
+    from: "  await checkSplit(first.bytes, path, split);\n",
+    to: "",
+    test: "lib/compress/split-weights.test.ts",
+    title: "(tool-split-load)",
+  },
 ];

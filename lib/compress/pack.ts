@@ -15,7 +15,7 @@ import { cutChunks } from "./cut.ts";
 import { writeSynced } from "./durable.ts";
 import { predictMemory } from "./predict-memory.ts";
 import { checkReplaceable, freshBeside, replaceBundle } from "./replace-bundle.ts";
-import { splitWeights } from "./split-weights.ts";
+import { checkSplit, splitWeights } from "./split-weights.ts";
 
 const brotli = promisify(brotliCompress);
 
@@ -115,13 +115,15 @@ class Cutter {
 
 /**
  * Makes a bundle in memory: its description, and its chunks as they are stored.
- * @throws SelvedgeError `bundle-invalid` where the description breaks the schema.
+ * @throws SelvedgeError `bundle-invalid` where the description breaks the schema; `model-invalid` where a model does not
+ *   load with its weights stored apart.
  */
 export async function packBundle(
   input: PackInput,
   { compress = true, quality }: PackOptions = {},
 ): Promise<PackedBundle> {
-  const variants = input.variants.map((x) => withWeightsApart(x));
+  const variants: PackVariant[] = [];
+  for (const variant of input.variants) variants.push(await withWeightsApart(variant));
   const assets = input.assets ?? [];
   const cutter = new Cutter();
   const golden = (x: PackVariant): PackFile[] => (x.golden === undefined ? [] : [x.golden.inputs, x.golden.outputs]);
@@ -149,11 +151,13 @@ export async function packBundle(
 }
 
 /** Stores the weights of a variant's model apart from its graph, and predicts the memory of a load from both. */
-function withWeightsApart(variant: PackVariant): PackVariant {
+async function withWeightsApart(variant: PackVariant): Promise<PackVariant> {
   const [first, ...others] = variant.files;
   if (first?.isModel !== true) return variant;
   const path = `${first.path}.data`;
-  const { graph, weights, borders } = splitWeights(first.bytes, path);
+  const split = splitWeights(first.bytes, path);
+  await checkSplit(first.bytes, path, split);
+  const { graph, weights, borders } = split;
   const data = weights === null ? [] : [{ path, bytes: weights, borders }];
   const memoryBytes = predictMemory(graph.length, weights?.length ?? 0);
   return { memoryBytes, ...variant, files: [{ path: first.path, bytes: graph }, ...data, ...others] };

@@ -81,6 +81,25 @@ export async function openModel(
   };
 }
 
+/**
+ * Loads a model on onnxruntime-node's CPU without graph passes, and releases it.
+ * @returns the error where it does not load, else null
+ */
+export async function loadError(
+  graph: Uint8Array,
+  externalData: readonly { readonly path: string; readonly data: Uint8Array }[] = [],
+): Promise<Error | null> {
+  const { InferenceSession } = await loadRuntime();
+  const options = { logSeverityLevel: 4, intraOpNumThreads: 1, graphOptimizationLevel: "disabled" } as const;
+  try {
+    const session = await timed(InferenceSession.create(graph, { ...options, externalData }));
+    await session.release();
+    return null;
+  } catch (error) {
+    return error instanceof Error ? error : new Error("ONNX Runtime does not load it", { cause: error });
+  }
+}
+
 /** Gives an output's values as numbers; texts as their hashes, since all that is asked of them is whether they are the same. */
 export function numbersOf(type: string, data: Tensor["data"]): ArrayLike<number> {
   if (Array.isArray(data)) return data.map(hashOf);

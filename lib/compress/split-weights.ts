@@ -1,15 +1,22 @@
 // A model as a bundle stores it: a graph of some kB, and its weights in a second file that the graph names (external data
 // of ONNX). A runtime then takes the weights from where they lie, and needs a third of the memory that one file needs.
 // Two variants with the same weights share chunks, and a new graph costs some kB.
+//
+// Vectors of int64 and int32 stay in the graph: shape inference reads sizes, axes and indices from the initializers of
+// Reshape, Slice, Split and the like, and ONNX Runtime refuses to load a model where one of those is external ("Cannot
+// parse data from external tensors"). `checkSplit` proves by a load that a split model is what ONNX Runtime takes.
 import { clearField } from "@bufbuild/protobuf";
 import { SelvedgeError } from "../errors.ts";
 import { decodeModel, readModel } from "./onnx.ts";
-import { TensorProto_DataLocation, TensorProtoSchema } from "./onnx.gen.js";
+import { TensorProto_DataLocation, TensorProto_DataType, TensorProtoSchema } from "./onnx.gen.js";
 import type { TensorProto } from "./onnx.gen.js";
+import { loadError } from "./session.ts";
 import { joinPieces } from "./wire.ts";
 
 /** Tensors from this size on are stored apart. */
 const APART_MIN_BYTES = 1024;
+/** Scalars and vectors of int64 and int32 up to this size are not: shape inference may read them. */
+const SHAPE_MAX_BYTES = 64 * 1024;
 /** Begins each tensor where any element type may begin, and a GPU copy too. */
 const ALIGN_BYTES = 64;
 
@@ -30,7 +37,7 @@ export function splitWeights(bytes: Uint8Array, location: string): SplitModel {
   let at = 0;
   for (const tensor of model.graph.proto.initializer) {
     const raw = tensor.rawData;
-    if (raw.length < APART_MIN_BYTES) continue;
+    if (raw.length < APART_MIN_BYTES || mayBeShape(tensor)) continue;
     const gap = (ALIGN_BYTES - (at % ALIGN_BYTES)) % ALIGN_BYTES;
     pieces.push(new Uint8Array(gap), raw);
     borders.push(at + gap);
@@ -39,6 +46,27 @@ export function splitWeights(bytes: Uint8Array, location: string): SplitModel {
   }
   if (borders.length === 0) return { graph: new Uint8Array(bytes), weights: null, borders };
   return { graph: model.write(), weights: joinPieces(pieces), borders };
+}
+
+/**
+ * Loads a split model once in onnxruntime-node.
+ * @throws SelvedgeError `model-invalid` where it does not load although the model in one file does
+ */
+export async function checkSplit(bytes: Uint8Array, location: string, { graph, weights }: SplitModel): Promise<void> {
+  if (weights === null) return;
+  const error = await loadError(graph, [{ path: location, data: weights }]);
+  if (error === null || (await loadError(bytes)) !== null) return;
+  throw new SelvedgeError(
+    "model-invalid",
+    `ONNX Runtime does not load the model with its weights stored apart, as "${location}": ${error.message}`,
+    { location },
+    error,
+  );
+}
+
+function mayBeShape({ dataType, dims, rawData }: TensorProto): boolean {
+  const isIndex = dataType === TensorProto_DataType.INT64 || dataType === TensorProto_DataType.INT32;
+  return isIndex && dims.length <= 1 && rawData.length <= SHAPE_MAX_BYTES;
 }
 
 /**
