@@ -16,6 +16,15 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/schedule/groups.test.ts",
   },
   {
+    fault: "core-B12 states",
+    breaks: "recurrent states that wait for one busy lane hide those of other lanes",
+    file: "lib/schedule/queue.ts",
+    from: "`states ${home}`",
+    to: '"states"',
+    test: "lib/schedule/groups.test.ts",
+    title: "(core-B12 states)",
+  },
+  {
     fault: "core-B12",
     breaks: "the next group is found by looking at all of them",
     file: "lib/schedule/heap.ts",

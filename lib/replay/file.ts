@@ -103,6 +103,7 @@ const group = v.looseObject({
   usedMs: v.pipe(v.number(), v.finite()),
   level: v.optional(v.pipe(id, v.minValue(-1), v.maxValue(2))),
   costsMs: v.optional(v.pipe(v.array(v.pipe(v.number(), v.finite())), v.length(3))),
+  home: v.optional(v.string()),
   // Older versions wrote the cost of each step beside it, and not when it must start.
   steps: v.array(v.tupleWithRest([step], due)),
 });

@@ -154,7 +154,7 @@ export class Stage {
       });
       return;
     }
-    on.held.set(place.modelId, { states: new Map() });
+    if (!on.held.has(place.modelId)) on.held.set(place.modelId, { states: new Map() });
     this.#busy.set(id, startMs + ms);
     for (const one of ids) this.fates.set(one, { startMs, endMs: startMs + ms, lane: id, batch });
     this.at(startMs + ms, () => {

@@ -1,11 +1,13 @@
 // Many groups of steps that can't run together: distinct sizes of inputs, or recurrent states. Costs are counted, not timed.
 import { expect, test } from "vitest";
 import { Estimate } from "./estimate.ts";
-import { lane, step } from "./fixtures.ts";
+import { lane, Stage, step } from "./fixtures.ts";
 import type { Event, Step } from "./protocol.ts";
 import { Scheduler } from "./scheduler.ts";
 
 const DECISIONS = 400;
+/** The mark of states that the two lanes keep, in turn. */
+const KEPT = 7;
 
 /** Makes a step that counts how often its deadline is read: once or twice a comparison. */
 function counted(it: Step, count: () => void): Step {
@@ -23,6 +25,7 @@ function counted(it: Step, count: () => void): Step {
 function readsOf(groups: number, change: (id: number) => Partial<Step>): number {
   const scheduler = new Scheduler({ ageingMs: 2_000, maxSize: 1e6 }, new Estimate());
   const lanes = [lane("wasm-0"), lane("wasm-1")];
+  for (let i = 1; i <= groups + DECISIONS; i += 1) lanes[i % 2]?.held.get(1)?.states.set(i, KEPT);
   const running: { readonly lane: string; readonly batch: number }[] = [];
   let [reads, now, id] = [0, 0, 0];
   const tell = (event: Event): void => {
@@ -49,9 +52,24 @@ function readsOf(groups: number, change: (id: number) => Partial<Step>): number 
 test.each<[string, (id: number) => Partial<Step>]>([
   ["without deadlines", () => ({})],
   ["with deadlines", (id) => ({ dueMs: 1e7 + ((id * 7_919) % 1e6) })],
-  ["of recurrent states", (id) => ({ shape: null, caller: id, state: { id, after: 0 } })],
+  ["of recurrent states that no lane keeps", (id) => ({ shape: null, caller: id, state: { id, after: 0 } })],
+  ["of recurrent states on two lanes", (id) => ({ shape: null, caller: id, state: { id, after: KEPT } })],
   ["of all priorities", (id) => ({ priority: id % 3, dueMs: id % 2 === 0 ? Infinity : 1e7 + id })],
 ])("a decision costs little more where 10,000 groups wait %s than where 10 do (core-B12)", (_, change) => {
   const [few, many] = [readsOf(10, change), readsOf(10_000, change)];
   expect(many).toBeLessThanOrEqual(4 * few);
+});
+
+test("recurrent states that wait for a busy lane hide none whose lane idles, nor other work (core-B12 states)", () => {
+  const lanes = [lane("wasm-0"), lane("wasm-1"), lane("wasm-2")];
+  for (let i = 1; i <= 50; i += 1) lanes[0]?.held.get(1)?.states.set(i, KEPT);
+  lanes[1]?.held.get(1)?.states.set(51, KEPT);
+  const stage = new Stage(lanes, () => 1_000);
+  for (let i = 1; i <= 51; i += 1) stage.arrives(step(i, { caller: i, state: { id: i, after: KEPT } }));
+  stage.arrives(step(52));
+  stage.play(10);
+  expect(stage.fates.get(51)).toMatchObject({ lane: "wasm-1", startMs: 0 });
+  expect(stage.fates.get(52)).toMatchObject({ lane: "wasm-2", startMs: 0 });
+  stage.play();
+  expect(new Set(Array.from({ length: 50 }, (_, i) => stage.fates.get(i + 1)?.lane))).toEqual(new Set(["wasm-0"]));
 });

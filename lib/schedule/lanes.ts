@@ -313,6 +313,15 @@ export function costOf({ endMs, loadMs }: Chance): number {
   return endMs + LOAD_PART * loadMs;
 }
 
+/** Returns the lane that keeps a step's recurrent state as the step before left it; empty where there is none. */
+export function homeOf(step: Step, lanes: readonly LaneView[]): string {
+  const { state, places } = step;
+  if (state === undefined) return "";
+  const isKept = (lane: LaneView) => (place: Place) =>
+    place.backend === lane.backend && stateOf(step, { lane, place }) === state.after;
+  return lanes.find((lane) => places.some(isKept(lane)))?.id ?? "";
+}
+
 /** Gives the mark that the last step of a state left on a lane. */
 export function stateOf({ state }: Step, { lane, place }: Pick<Chance, "lane" | "place">): number | undefined {
   return lane.held.get(place.modelId)?.states.get(state?.id ?? -1);

@@ -1,6 +1,7 @@
 // The steps that wait, so that the next to run is found without looking at all of them: any operation costs O(log n).
 // Steps that can run together, of one caller and one priority, make a *group*, those with a deadline apart from those
-// without: in it the earliest deadline is first, else the order of arrival. Groups of one model and caller make a *class*.
+// without: in it the earliest deadline is first, else the order of arrival. Groups of one model and caller make a *class*;
+// recurrent states that one lane keeps make one class together, since they wait for the same lane.
 // Between groups: the priority first, which rises with each `ageingMs` in which a group was not served, up to one past the
 // highest, so that none starves and yet a long backlog that aged as a whole does not overtake what is urgent; then the
 // earliest deadline; then the class that had the least time on lanes; then the order of arrival.
@@ -41,9 +42,11 @@ export interface Group {
   riseAt: number;
 }
 
-/** Groups of one model, or models to go down to, and one caller. */
+/** Groups of one model, or models to go down to, and one caller; of recurrent states, those that one lane keeps. */
 export interface Class {
   readonly key: string;
+  /** The lane that keeps the states; empty where there are none, or no lane keeps them. */
+  readonly home: string;
   /** By level, counted from the least, those with deadlines and those without. */
   readonly heaps: readonly (readonly [due: Heap<"at", Group>, other: Heap<"at", Group>])[];
   count: number;
@@ -62,6 +65,7 @@ export interface SavedQueue {
     /** Not in older traces. */
     readonly level?: number | undefined;
     readonly costsMs?: readonly number[] | undefined;
+    readonly home?: string | undefined;
     /** When each must start at the latest, and what it costs. */
     readonly steps: readonly (readonly [step: Step, ...ms: number[]])[];
   }[];
@@ -100,8 +104,8 @@ export class Queue {
       steps.get(group)?.push([step, latestMs, costMs]);
     const groups = [...steps].map(([group, steps]) => {
       const { servedMs, level } = group;
-      const { usedMs, costsMs } = group.class;
-      return { servedMs, usedMs, level, costsMs: [...costsMs], steps };
+      const { usedMs, costsMs, home } = group.class;
+      return { servedMs, usedMs, level, costsMs: [...costsMs], home, steps };
     });
     return { usedMs: this.#usedMs, groups };
   }
@@ -109,8 +113,8 @@ export class Queue {
   /** Takes what was written down into an empty queue. */
   restore({ usedMs, groups }: SavedQueue): void {
     this.#usedMs = usedMs;
-    for (const { steps, servedMs, usedMs, level } of groups) {
-      for (const [step, latestMs = Infinity, costMs = 0] of steps) this.add(step, latestMs, costMs, servedMs);
+    for (const { steps, servedMs, usedMs, level, home } of groups) {
+      for (const [step, latestMs = Infinity, costMs = 0] of steps) this.add(step, latestMs, costMs, servedMs, home);
       const group = this.#steps.get(steps[0]?.[0].id ?? 0)?.group;
       if (group === undefined) continue;
       group.class.usedMs = usedMs;
@@ -126,9 +130,9 @@ export class Queue {
     return this.#steps.size;
   }
 
-  /** Adds a step that must start by `latestMs`. */
-  add(step: Step, latestMs: number, costMs: number, now: number): void {
-    const group = this.#groupOf(step, now);
+  /** Adds a step that must start by `latestMs`; `home` is the lane that keeps its recurrent state. */
+  add(step: Step, latestMs: number, costMs: number, now: number, home: string = ""): void {
+    const group = this.#groupOf(step, home, now);
     const waiting: Waiting = { step, id: step.id, group, latestMs, costMs, lateAt: -1 };
     (group.class.costsMs[group.priority] as number) += costMs;
     group.steps.add(waiting);
@@ -175,9 +179,9 @@ export class Queue {
   }
 
   /** Returns the cost of what is certain to run before a step on the same lanes: what has a higher priority, until it ages. */
-  aheadMs({ priority, dueMs, ...step }: Step, now: number): number {
+  aheadMs({ priority, dueMs, ...step }: Step, home: string, now: number): number {
     if (dueMs > now + this.#ageingMs) return 0;
-    const { costsMs = [] } = this.#classes.get(classKey(step)) ?? {};
+    const { costsMs = [] } = this.#classes.get(classKey(step, home)) ?? {};
     return costsMs.slice(0, priority).reduce((sum, ms) => sum + ms, 0);
   }
 
@@ -269,23 +273,24 @@ export class Queue {
     return (heaps[level - LEAST] as Class["heaps"][number])[hasDue ? 0 : 1];
   }
 
-  #groupOf(step: Step, now: number): Group {
+  #groupOf(step: Step, home: string, now: number): Group {
     const last = this.#last;
-    if (last !== null && last.group.steps.size > 0 && isAlike(step, last.step)) return last.group;
-    const group = this.#findGroup(step, now);
+    if (last !== null && last.group.steps.size > 0 && last.group.class.home === home && isAlike(step, last.step))
+      return last.group;
+    const group = this.#findGroup(step, home, now);
     this.#last = { step, group };
     return group;
   }
 
-  #findGroup(step: Step, now: number): Group {
+  #findGroup(step: Step, home: string, now: number): Group {
     const { places, shape, priority, caller, dueMs } = step;
     const models = places.map((x) => x.modelId).join("+");
     const together = `${models} ${shape}`;
     const hasDue = dueMs < Infinity;
-    const key = `${together} ${priority} ${caller} ${hasDue}`;
+    const key = `${together} ${priority} ${caller} ${hasDue} ${home}`;
     const known = this.#groups.get(key);
     if (known !== undefined) return known;
-    const ofClass = this.#classOf(classKey(step));
+    const ofClass = this.#classOf(classKey(step, home), home);
     const steps = new Line<Waiting>();
     const times = { servedMs: now, level: priority, risesMs: now + this.#ageingMs };
     const group: Group = { key, together, priority, class: ofClass, hasDue, steps, ...times, at: -1, riseAt: -1 };
@@ -298,19 +303,19 @@ export class Queue {
     return group;
   }
 
-  #classOf(key: string): Class {
+  #classOf(key: string, home: string): Class {
     const known = this.#classes.get(key);
     if (known !== undefined) return known;
     const heap = (): Heap<"at", Group> => new Heap("at", (a, b) => isSooner(firstOf(a), firstOf(b)));
     const heaps = Array.from({ length: LEVELS }, () => [heap(), heap()] as const);
-    const each: Class = { key, heaps, count: 0, usedMs: this.#usedMs, costsMs: [0, 0, 0] };
+    const each: Class = { key, home, heaps, count: 0, usedMs: this.#usedMs, costsMs: [0, 0, 0] };
     this.#classes.set(key, each);
     return each;
   }
 }
 
-function classKey({ places, caller, state }: Pick<Step, "places" | "caller" | "state">): string {
-  return `${places.map((x) => x.modelId).join("+")} ${state === undefined ? caller : "states"}`;
+function classKey({ places, caller, state }: Pick<Step, "places" | "caller" | "state">, home: string): string {
+  return `${places.map((x) => x.modelId).join("+")} ${state === undefined ? caller : `states ${home}`}`;
 }
 
 /** Tells whether two steps are of one group. */

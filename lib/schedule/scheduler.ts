@@ -19,7 +19,7 @@
 // while, and threads were measured to pay, such a step runs on the wide lane, with a thread a core; as soon as anything
 // else is there all go to the usual lanes.
 import { Estimate } from "./estimate.ts";
-import { costOf, endOf, isUsual, Lanes, soonest, stalledMs, stateOf, UNKNOWN_MS } from "./lanes.ts";
+import { costOf, endOf, homeOf, isUsual, Lanes, soonest, stalledMs, stateOf, UNKNOWN_MS } from "./lanes.ts";
 import type { Chance, SavedLanes } from "./lanes.ts";
 import type { Decision, Event, LaneView, Step } from "./protocol.ts";
 import { Queue } from "./queue.ts";
@@ -80,7 +80,10 @@ interface Started {
 const STAGE_MS = 5;
 /** A lane is not told again to load a model for so long: it may not be able to. */
 const WARM_MS = 10_000;
-/** So many groups of a class are looked at in a tick that can't start now: what is behind them waits for the next. */
+/**
+ * So many groups of a class are looked at in a tick that can't start now: what is behind them waits for the next. Recurrent
+ * states that wait for different lanes are in different classes, so that none hides others whose lane idles.
+ */
 const LOOK = 8;
 /** The wide lane only makes things faster: what it can't keep in memory it is not told so often. */
 const WARM_WIDE_MS = 60_000;
@@ -185,16 +188,16 @@ export class Scheduler {
       }
     }
     this.#urgency.note(step, now);
-    this.#enqueue(step, now);
+    this.#enqueue(step, now, lanes);
   }
 
-  #enqueue(step: Step, now: number): void {
+  #enqueue(step: Step, now: number, lanes: readonly LaneView[]): void {
     const { places, rows, shape, batching, dueMs } = step;
     const [{ key }] = places;
     const together =
       shape === null ? rows : Math.max(rows, this.#estimate.rows(key, batching.maxBatchSize, shape, now));
     const costMs = ((this.#estimate.ms(key, together) ?? 0) * rows) / together;
-    this.#queue.add(step, dueMs - this.#lanes.soonestMs(step, now), costMs, now);
+    this.#queue.add(step, dueMs - this.#lanes.soonestMs(step, now), costMs, now, homeOf(step, lanes));
   }
 
   #cancel(id: number, now: number, out: Decision[]): void {
@@ -259,7 +262,8 @@ export class Scheduler {
         continue;
       }
       this.#queue.remove(late);
-      if (!isRefusable) this.#queue.add({ ...step, dueMs: Infinity }, Infinity, late.costMs, now);
+      if (!isRefusable)
+        this.#queue.add({ ...step, dueMs: Infinity }, Infinity, late.costMs, now, late.group.class.home);
       else out.push({ type: "reject", id, code: "deadline-exceeded", expected: now + soonestMs - arrivedMs });
     }
   }
@@ -286,7 +290,7 @@ export class Scheduler {
         .map(({ id }) => id);
       if (ids.length === 0) continue;
       for (const id of ids) {
-        this.#enqueue(staged.steps.get(id) as Step, now);
+        this.#enqueue(staged.steps.get(id) as Step, now, lanes);
         staged.steps.delete(id);
       }
       out.push({ type: "withdraw", lane, batch: staged.id, ids });
@@ -507,7 +511,8 @@ export class Scheduler {
     const chances = this.#lanes.chances(step, now, lanes);
     const usual = chances.filter(isUsual);
     if (usual.length === 0) return now;
-    const endMs = Math.min(...usual.map((x) => x.endMs)) + this.#queue.aheadMs(step, now) / usual.length;
+    const endMs =
+      Math.min(...usual.map((x) => x.endMs)) + this.#queue.aheadMs(step, homeOf(step, lanes), now) / usual.length;
     return this.#express(step, chances, endMs, now, out)?.endMs ?? endMs;
   }
 }
