@@ -28,20 +28,31 @@ export function browserLocks(): PageLocks | null {
   };
 }
 
-/** Holds a lock until the worker that calls this ends, or the lock is stolen; resolves to whether it is held. */
-export function holdLock(name: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const never = (): Promise<never> => {
-      resolve(true);
-      return new Promise(() => undefined);
-    };
+/**
+ * Makes the function by which a worker holds one lock: until the worker ends, the lock is stolen, or the function is
+ * called again; null only releases. It resolves to whether a lock is held.
+ */
+export function lockHolder(): (name: string | null) => Promise<boolean> {
+  let before = new AbortController();
+  return (name) => {
+    before.abort();
+    const { signal } = (before = new AbortController());
     const locks = managerOf();
-    if (locks === undefined) resolve(false);
-    else
-      locks.request(name, never).catch(() => {
-        resolve(false);
+    if (name === null || locks === undefined) return Promise.resolve(false);
+    return new Promise((resolve) => {
+      const granted = (): Promise<void> =>
+        new Promise((free) => {
+          resolve(!signal.aborted);
+          if (signal.aborted) free();
+          signal.addEventListener("abort", () => {
+            free();
+          });
+        });
+      locks.request(name, { signal }, granted).catch(() => {
+        resolve(false); // released before it was granted, or not allowed here
       });
-  });
+    });
+  };
 }
 
 function managerOf(): LockManager | undefined {

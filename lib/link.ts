@@ -73,8 +73,8 @@ export class Link<Api extends Served<Api>> {
     this.#worker.addEventListener("messageerror", () => {
       this.end(new SelvedgeError("worker-crashed", "A message could not be read."));
     });
-    const hold = (name: string): Promise<boolean> => {
-      const holder = this as unknown as Link<{ hold: (name: string) => Promise<Reply<boolean>> }>;
+    const hold = (name: string | null): Promise<boolean> => {
+      const holder = this as unknown as Link<{ hold: (name: string | null) => Promise<Reply<boolean>> }>;
       return holder.call("hold", Infinity, name);
     };
     const ended = (): void => {

@@ -1,5 +1,6 @@
 // Workers that something outside the page ends, in a simulated world: nobody tells the page, but their locks are free.
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
+import { lockHolder } from "./effects-locks.ts";
 import { doubled, endOf, openScene } from "./simulate/fixtures.ts";
 import type { Scene } from "./simulate/fixtures.ts";
 import type { SceneOptions } from "./simulate/fixtures.ts";
@@ -119,10 +120,10 @@ test("a lock that its worker takes only after the page was left is taken away ag
   const stolen: string[] = [];
   const locks = { wait: () => () => undefined, steal: (name: string) => stolen.push(name) };
   let answer = (_isHeld: boolean): void => undefined;
-  const held: string[] = [];
-  const hold = (name: string): Promise<boolean> => {
+  const held: (string | null)[] = [];
+  const hold = (name: string | null): Promise<boolean> => {
     held.push(name);
-    return new Promise((resolve) => (answer = resolve));
+    return new Promise((resolve) => (answer = name === null ? answer : resolve));
   };
   watchWorkerEnd(
     { ...world.effects, locks },
@@ -131,9 +132,72 @@ test("a lock that its worker takes only after the page was left is taken away ag
     () => undefined,
   );
   world.live("left");
+  expect(held).toEqual([expect.any(String), null]);
   answer(true);
   await pass(1);
   expect(stolen).toEqual([held[0], held[0]]);
+});
+
+test("a worker that takes its lock only once the page is in the back/forward cache releases it itself (worker-end)", async () => {
+  const { world, load, run, pass, ask, up } = await openScene({ cores: 1 });
+  const model = await load("m");
+  await pass(1_000);
+  for (const worker of up()) worker.kill();
+  await pass(10);
+  const { started } = world;
+  const again = run(model, 2);
+  for (let turns = 0; world.started === started && turns < 100; turns += 1) await Promise.resolve();
+  expect(world.started).toBe(started + 1); // the new worker has not answered yet
+  world.live("left");
+  await pass(1);
+  expect([...world.held]).toEqual([]);
+  world.live("back");
+  expect((await world.finish(again)).info.attempts).toBe(1);
+  expect(world.held.size).toBe(world.alive.size);
+  expect(await ask(model, 3)).toEqual(doubled(3));
+});
+
+test("a worker holds one lock at a time, none once it is told so, whenever the lock is granted (worker-end)", async () => {
+  const held = new Set<string>();
+  const grants: (() => void)[] = [];
+  vi.stubGlobal("navigator", {
+    locks: {
+      request: (name: string, { signal }: { signal: AbortSignal }, granted: () => Promise<void>) =>
+        new Promise((resolve, reject) => {
+          signal.addEventListener("abort", () => {
+            if (!held.has(name)) reject(signal.reason as Error);
+          });
+          grants.push(() => {
+            held.add(name);
+            void granted().then(() => {
+              held.delete(name);
+              resolve(null);
+            });
+          });
+        }),
+    },
+  });
+  const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+  try {
+    const hold = lockHolder();
+    const first = hold("a");
+    grants.shift()?.();
+    expect([await first, [...held]]).toEqual([true, ["a"]]);
+    const second = hold("b");
+    grants.shift()?.();
+    await turn();
+    expect([await second, [...held]]).toEqual([true, ["b"]]);
+    expect(await hold(null)).toBe(false);
+    await turn();
+    expect([...held]).toEqual([]);
+    const third = hold("c");
+    expect(await hold(null)).toBe(false);
+    grants.shift()?.(); // the browser had granted it already
+    await turn();
+    expect([await third, [...held]]).toEqual([false, []]);
+  } finally {
+    vi.unstubAllGlobals();
+  }
 });
 
 test("calls wait until the worker holds its lock, for a second at most (worker-end)", async () => {

@@ -4,16 +4,17 @@
 //
 // Firefox does not restore a page from the back/forward cache that still held or waited for a lock when its successor came;
 // `pagehide` is too late, `beforeunload` is not. So the lock is given up before the page is left (stolen, since a worker
-// that computes answers nothing), and another is taken when it is shown again or was not left after all.
+// that computes answers nothing), and another is taken when it is shown again or was not left after all. A worker that has
+// not answered yet may take its lock once the page is in the cache, where nothing can steal it: it is told to release it too.
 import type { Effects } from "./effects.ts";
 
 /**
- * Calls `ended` when a worker has ended; `hold` has the worker hold a lock, and resolves to whether it does. `settled` is
+ * Calls `ended` when a worker has ended; `hold` has the worker hold a lock, none with null, and resolves to whether it does. `settled` is
  * called once the end would be noticed, or it is known that it would not. The returned function stops watching.
  */
 export function watchWorkerEnd(
   effects: Effects,
-  hold: (name: string) => Promise<boolean>,
+  hold: (name: string | null) => Promise<boolean>,
   ended: () => void,
   settled: () => void,
 ): () => void {
@@ -28,7 +29,9 @@ export function watchWorkerEnd(
     let withdraw: (() => void) | null = null;
     const own = (release = (): void => {
       release = null;
-      withdraw?.();
+      if (withdraw === null)
+        hold(null).catch(() => undefined); // it has ended
+      else withdraw();
       locks.steal(name);
     });
     void hold(name)

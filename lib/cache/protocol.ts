@@ -174,8 +174,8 @@ export interface Manage {
 
 /** What the worker offers. Each call carries a ticket, by which it is cancelled and its progress told. */
 export interface CacheApi extends Manage {
-  /** Holds a Web Lock for as long as the worker lives; resolves to whether it does. */
-  hold(name: string): Promise<Reply<boolean>>;
+  /** Holds one Web Lock for as long as the worker lives, none with null; resolves to whether it does. */
+  hold(name: string | null): Promise<Reply<boolean>>;
   /** Says where models are kept, where the decoder of brotli is, and which identities are loaded; the first call. */
   begin(store: StoreChoice, brotliUrl: string, loaded: readonly string[]): Promise<Reply<null>>;
   /** Says that no model of a bundle is loaded any more, so that it may be evicted. */

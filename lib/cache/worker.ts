@@ -1,7 +1,7 @@
 // The inside of the worker that fetches models. Progress is told at most every 50 ms: a fast network would flood the
 // page otherwise.
 import * as Comlink from "comlink";
-import { holdLock } from "../effects-locks.ts";
+import { lockHolder } from "../effects-locks.ts";
 import { unreadableOf } from "../errors.ts";
 import { reply } from "../reply.ts";
 import { Downloader } from "./download.ts";
@@ -59,8 +59,9 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
   const manage = <T>(work: (downloader: Downloader) => Promise<T>) =>
     reply(async (): Promise<T> => work(await (downloader ??= begin("auto"))));
 
+  const hold = lockHolder();
   const api: CacheApi = {
-    hold: (name) => reply(() => holdLock(name)),
+    hold: (name) => reply(() => hold(name)),
     begin: (choice, brotliUrl, loaded) =>
       reply(async () => {
         effects.setBrotliUrl(brotliUrl);

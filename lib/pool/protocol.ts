@@ -136,8 +136,8 @@ export interface WireRan extends Omit<Ran, "items"> {
 
 /** What a worker offers. One call is in flight inside at a time; further ones wait in order. */
 export interface WorkerApi {
-  /** Holds a Web Lock for as long as the worker lives; resolves, whatever else is under way, to whether it does. */
-  hold(name: string): Promise<Reply<boolean>>;
+  /** Holds one Web Lock for as long as the worker lives, none with null; resolves, whatever else is under way, to whether it does. */
+  hold(name: string | null): Promise<Reply<boolean>>;
   start(options: StartOptions): Promise<Reply<BackendFacts>>;
   load(message: Omit<LoadMessage, "renew">): Promise<Reply<ModelFacts>>;
   run(message: WireRun): Promise<Reply<WireRan>>;

@@ -3,7 +3,7 @@
 import * as Comlink from "comlink";
 import type { Backend, ModelFacts } from "../backend/backend.ts";
 import { createNextTask } from "../backend/task.ts";
-import { holdLock } from "../effects-locks.ts";
+import { lockHolder } from "../effects-locks.ts";
 import { SelvedgeError } from "../errors.ts";
 import { createDecoder } from "../postprocess/decode.ts";
 import type { Decoder } from "../postprocess/decode.ts";
@@ -49,8 +49,9 @@ export function serve(
     notify({ selvedge: "log", line });
   };
 
+  const hold = lockHolder();
   const api: WorkerApi = {
-    hold: (name) => reply(() => holdLock(name)),
+    hold: (name) => reply(() => hold(name)),
     start: (options) => inOrder(() => backend.start(options)),
     load: (message) => inOrder(() => load(backend, models, message)),
     run: (message) =>

@@ -199,7 +199,7 @@ export class World {
     this.log("faults begin");
   }
 
-  /** Grants the locks of a worker that has ended. */
+  /** Grants the locks of a worker that has ended or released them. */
   release(worker: SimulatedWorker): void {
     for (const [name, holder] of this.held) {
       if (holder !== worker) continue;
@@ -410,14 +410,20 @@ export class SimulatedWorker implements WorkerHandle {
 
   /** Takes a lock where it is told to; nothing goes wrong with that. */
   #takeLock(message: unknown): boolean {
-    const { id, path, argumentList } = message as { id: string; path?: string[]; argumentList?: { value: string }[] };
+    const { id, path, argumentList } = message as {
+      id: string;
+      path?: string[];
+      argumentList?: { value: string | null }[];
+    };
     if (path?.[0] !== "hold") return false;
+    const name = argumentList?.[0]?.value ?? null;
     this.#world.at(0, () => {
       if (!this.#world.alive.has(this)) return;
-      this.#world.held.set(argumentList?.[0]?.value ?? "", this);
+      this.#world.release(this);
+      if (name !== null) this.#world.held.set(name, this);
       this.#emit(this.#listeners.get("message"), {
         type: "message",
-        data: { id, type: "RAW", value: { ok: true, value: true } },
+        data: { id, type: "RAW", value: { ok: true, value: name !== null } },
       });
     });
     return true;
