@@ -57,4 +57,22 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/compress/split-weights.test.ts",
     title: "(tool-split-load)",
   },
+  {
+    fault: "tool-chunks",
+    breaks: "files of others inside chunks/ are deleted with the older bundle",
+    file: "lib/compress/replace-bundle.ts",
+    from: "!x.isFile() || !CHUNK.test(x.name)",
+    to: "!x.isFile()",
+    test: "lib/compress/replace-bundle.test.ts",
+    title: "(tool-chunks)",
+  },
+  {
+    fault: "tool-chunks-folder",
+    breaks: "a folder that is named as a chunk is deleted with the older bundle",
+    file: "lib/compress/replace-bundle.ts",
+    from: "!x.isFile() || !CHUNK.test(x.name)",
+    to: "!CHUNK.test(x.name)",
+    test: "lib/compress/replace-bundle.test.ts",
+    title: "(tool-chunks)",
+  },
 ];

@@ -74,9 +74,10 @@ describe("writeBundle", () => {
 
   test("replaces what was there, and leaves nothing beside it", async () => {
     await writeBundle(join(folder, "small"), input());
-    await writeFile(join(folder, "small/chunks/stale"), "old");
+    const stale = `${"0".repeat(64)}.bin`;
+    await writeFile(join(folder, "small/chunks", stale), "old");
     await writeBundle(join(folder, "small"), input());
-    expect(await readdir(join(folder, "small/chunks"))).not.toContain("stale");
+    expect(await readdir(join(folder, "small/chunks"))).not.toContain(stale);
     expect(await readdir(folder)).toEqual(["small"]);
   });
 

@@ -88,6 +88,35 @@ describe("a bundle replaces nothing but a bundle", () => {
     expect(readdirSync(folder)).toEqual(["bundle"]);
   });
 
+  test.each<[string, Readonly<Record<string, string>>]>([
+    ["notes", { "chunks/notes.txt": "mine" }],
+    ["a copy of a chunk", { [`chunks/${"a".repeat(64)}.bin.bak`]: "" }],
+    ["a hash in capital letters", { [`chunks/${"A".repeat(64)}`]: "" }],
+    ["a folder that is named as a chunk", { [`chunks/${"a".repeat(64)}/`]: "" }],
+  ])("a bundle whose chunks hold %s stays as it is (tool-chunks)", async (_, names) => {
+    await write(1);
+    fill(names);
+    const before = readdirSync(target, { recursive: true });
+    const [name = ""] = Object.keys(names);
+    await expect(write(2)).rejects.toThrow(`holds "${name.replace(/\/$/, "")}", which is no chunk`);
+    expect(readdirSync(target, { recursive: true })).toEqual(before);
+    expect(readdirSync(folder)).toEqual(["bundle"]);
+  });
+
+  test("a file called chunks stays as it is (tool-chunks)", async () => {
+    mkdirSync(target);
+    fill({ "bundle.json": '{"schema":"selvedge/bundle@2"}', chunks: "mine" });
+    await expect(write(1)).rejects.toThrow(/holds "chunks" as a file/);
+    expect(readFileSync(join(target, "chunks"), "utf8")).toBe("mine");
+  });
+
+  test("chunks of both schemas, in use or not, are replaced", async () => {
+    await write(1);
+    fill({ [`chunks/${"a".repeat(64)}`]: "", [`chunks/${"b".repeat(64)}.bin`]: "" });
+    await write(2);
+    expect(readdirSync(join(target, "chunks"))).toHaveLength(1);
+  });
+
   test("a file stays as it is (store-A3)", async () => {
     writeFileSync(target, "notes");
     await expect(write(1)).rejects.toThrow(/is a file/);

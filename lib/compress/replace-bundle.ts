@@ -9,13 +9,15 @@ import { syncFolder, writeSynced } from "./durable.ts";
 
 /** All that a bundle's folder may hold. */
 const PARTS: readonly string[] = ["bundle.json", "chunks", "signature.json"];
+/** Names of chunks, of schema 1 and of schema 2. */
+const CHUNK = /^[0-9a-f]{64}(?:\.bin)?$/;
 
 /**
- * Checks that a folder may be replaced by a bundle: it is missing, empty, or a bundle.
+ * Checks that a folder may be replaced by a bundle: it is missing, empty, or a bundle with nothing but chunks in `chunks`.
  * @throws TypeError naming what else it holds
  */
 export async function checkReplaceable(folder: string): Promise<void> {
-  const names = await readdir(folder).catch((error: unknown) => {
+  const names: readonly string[] = await readdir(folder).catch((error: unknown) => {
     if (codeOf(error) === "ENOENT") return [];
     if (codeOf(error) === "ENOTDIR") throw refused(folder, "is a file");
     throw error;
@@ -24,6 +26,16 @@ export async function checkReplaceable(folder: string): Promise<void> {
   if (other !== undefined) throw refused(folder, `holds "${other}", which is no part of a bundle`);
   if (names.length > 0 && !(await isBundle(join(folder, "bundle.json"))))
     throw refused(folder, "holds no bundle.json of a bundle");
+  if (names.includes("chunks")) await checkOnlyChunks(folder);
+}
+
+async function checkOnlyChunks(folder: string): Promise<void> {
+  const entries = await readdir(join(folder, "chunks"), { withFileTypes: true }).catch((error: unknown) => {
+    if (codeOf(error) === "ENOTDIR") throw refused(folder, 'holds "chunks" as a file');
+    throw error;
+  });
+  const other = entries.find((x) => !x.isFile() || !CHUNK.test(x.name));
+  if (other !== undefined) throw refused(folder, `holds "chunks/${other.name}", which is no chunk of a bundle`);
 }
 
 /** Returns the path of a new folder beside `folder`, on the same file system. */
