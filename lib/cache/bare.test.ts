@@ -342,3 +342,65 @@ test("a stored model is used where the server says that it has a new one and doe
   server.trick = () => null;
   expect((await load(store)).hash).toBe(await sha256Hex(NEW));
 });
+
+test.each([
+  ["a login page", "text/html", "<html><body>Please log in</body></html>"],
+  ["a page that begins with a comment", "text/html", "\uFEFF<!-- portal -->\n<html></html>"],
+  ["a text", "text/plain", "You have to log in."],
+  ["an error in JSON", "application/json", '{"error":"login"}'],
+  ["nothing", "application/octet-stream", ""],
+])("a stored model is used where a network sends %s in its place (store-portal)", async (_, type, body) => {
+  const store = new MemoryStore();
+  const portal: ServedFile = { bytes: new TextEncoder().encode(body), etag: '"portal"', saysRanges: true, type };
+  server.files.set(PATH, portal);
+  expect(await codeOf(load(store))).toBe("model-invalid");
+  expect((await store.names()).filter((x) => x.startsWith("chunk-"))).toEqual([]);
+  server.files.set(PATH, { bytes: OLD, etag: '"old"' });
+  const first = await load(store);
+  server.files.set(PATH, portal);
+  for (let page = 0; page < 2; page += 1) expect((await load(store)).hash).toBe(first.hash);
+  server.files.set(PATH, { bytes: OLD, etag: '"old"' });
+  server.asked = [];
+  expect((await load(store)).hash).toBe(first.hash);
+  expect(server.asked.map((x) => x.method)).toEqual(["HEAD"]);
+});
+
+test.each([401, 403, 404])("a stored model is used where its server answers %d (store-denied)", async (status) => {
+  const store = new MemoryStore();
+  const { hash } = await load(store);
+  server.trick = () => ({ kind: "status", status });
+  expect((await load(store)).hash).toBe(hash);
+  expect(await codeOf(load(new MemoryStore()))).toBe("download-failed");
+  server.trick = () => ({ kind: "status", status: 410 });
+  expect(await codeOf(load(store))).toBe("download-failed");
+});
+
+test("a stored model is not evicted while its server is asked for it (store-bare-use)", async () => {
+  const room = 2 * SIZE + 100_000;
+  const store = new MemoryStore(room);
+  const first = await load(store);
+  server.files.set("/other.onnx", { bytes: weights(room - 200_000, 3), etag: '"other"' });
+  let others = 0;
+  // Each answer for the model waits until another model was loaded that needs its room.
+  const fetchSlowly: typeof hurried.fetch = async (url, init) => {
+    if (!url.endsWith(PATH)) return fetch(url, init);
+    others += 1;
+    await fetchBare(`${server.url}/other.onnx`, downloader, options);
+    return new Response("", { status: 503 });
+  };
+  const downloader = new Downloader({ ...hurried, fetch: fetchSlowly }, new Shelf(store, () => now++));
+  const options = { signal: new AbortController().signal, onProgress: undefined };
+  const { data } = await fetchBare(server.url + PATH, downloader, options);
+  expect(await sha256Hex(await data.arrayBuffer())).toBe(first.hash);
+  expect(others).toBeGreaterThan(1);
+});
+
+test("a stored model goes for the newer one that needs its room, once that is here whole (store-bare-use)", async () => {
+  const store = new MemoryStore(SIZE + 100_000);
+  await load(store);
+  server.files.set(PATH, { bytes: NEW, etag: '"new"' });
+  const second = await load(store);
+  server.asked = [];
+  expect((await load(store)).hash).toBe(second.hash);
+  expect(server.asked.map((x) => x.method)).toEqual(["HEAD"]);
+});

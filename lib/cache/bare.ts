@@ -10,7 +10,7 @@ import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 import { release } from "../release.ts";
 import { PARALLEL } from "./download.ts";
 import type { Downloader, DownloadEffects, DownloadOptions, Room } from "./download.ts";
-import { isAway, request, retry } from "./http.ts";
+import { request, retry } from "./http.ts";
 import type { Body } from "./http.ts";
 import { bareManifest, identityOf, isBare } from "./manifest.ts";
 import { Meter } from "./meter.ts";
@@ -42,8 +42,8 @@ export async function bareBytes(data: Blob): Promise<BareModel> {
 }
 
 /**
- * Fetches a bare model, or returns the stored one where the server says that it is still the same, or is away, or does not
- * send the new one.
+ * Fetches a bare model, or returns the stored one where the server says that it is still the same, is away, refuses it
+ * (status 410 excepted, which withdraws it), or sends something that is no model, as the login page of a network does.
  */
 export async function fetchBare(url: string, downloader: Downloader, options: DownloadOptions): Promise<BareModel> {
   const path = new URL(url).pathname.split("/").pop() ?? "model.onnx";
@@ -53,18 +53,24 @@ export async function fetchBare(url: string, downloader: Downloader, options: Do
   const end = downloader.uses.begin(address);
   const fetchIt = async (signal: AbortSignal): Promise<BareModel> => {
     const stored = await storedManifest(url, downloader);
+    // The stored model may be needed in the end, so it stays until the new one is whole, whoever makes room meanwhile.
+    const letGo =
+      stored === null ? () => undefined : once(downloader.uses.begin(stored.source.identity, stored.chunks));
     const read = (): Promise<BareModel | null> => readStored(stored, downloader, meter, signal);
-    if (stored !== null && (await isCurrent(url, stored.source, downloader, signal))) {
-      const found = await read();
-      if (found !== null) return found;
-    }
     try {
-      return await new BareDownload(url, downloader, meter, signal, await downloader.room(address, url, null)).run();
+      if (stored !== null && (await isCurrent(url, stored.source, downloader, signal))) {
+        const found = await read();
+        if (found !== null) return found;
+      }
+      const room = await downloader.room(address, url, null);
+      return await new BareDownload(url, downloader, meter, signal, room).run(letGo);
     } catch (error) {
       signal.throwIfAborted();
-      const found = isAway(error) ? await read() : null;
+      const found = sendsNoModel(error) ? await read() : null;
       if (found === null) throw error;
       return found;
+    } finally {
+      letGo();
     }
   };
   try {
@@ -72,6 +78,21 @@ export async function fetchBare(url: string, downloader: Downloader, options: Do
   } finally {
     end(false);
   }
+}
+
+/** Tells whether a server did not send a model at all. */
+function sendsNoModel(error: unknown): boolean {
+  if (!isSelvedgeError(error)) return false;
+  return error.code === "model-invalid" || (error.code === "download-failed" && error.details["status"] !== 410);
+}
+
+/** Returns a function that ends a use at its first call. */
+function once(end: (isLoaded: boolean) => void): () => void {
+  let hasEnded = false;
+  return () => {
+    if (!hasEnded) end(false);
+    hasEnded = true;
+  };
 }
 
 /** A bare model that is stored. */
@@ -178,9 +199,11 @@ class BareDownload {
     this.#signal = signal;
   }
 
-  async run(): Promise<BareModel> {
+  /** Downloads the model; `onWhole` is called once all of it is here, before the rest of it is stored. */
+  async run(onWhole: () => void): Promise<BareModel> {
     await this.#resume();
     await retry(this.#net(this.#signal), () => this.#attempt());
+    onWhole();
     await this.#keepRest();
     const here = this.#pieces.map(([, x]) => x);
     const manifest = bareManifest(here.map((x) => x.chunk));
@@ -284,7 +307,7 @@ class BareDownload {
     let isThrough = false; // what comes next another stream has
     try {
       for (let part = await body.read(); part !== null; part = isThrough ? null : await body.read()) {
-        if (this.#fetchedBytes === 0 && looksLikeHtml(part)) throw this.#refusal("is an HTML page, not an ONNX model");
+        if (this.#fetchedBytes === 0 && looksLikeHtml(part)) throw this.#noModel("is an HTML page");
         const limit = total ?? MODEL_MAX_BYTES;
         const at = piece.index * CHUNK_MAX_BYTES + piece.size;
         if (at + part.byteLength > limit) throw this.#refusal(`is larger than the ${limit} bytes that are allowed`);
@@ -399,6 +422,7 @@ class BareDownload {
   /** Makes a chunk of what has come, and stores it. */
   async #cut({ index, bytes: all, size }: Piece): Promise<void> {
     const bytes = all.subarray(0, size);
+    if (index === 0 && isText(bytes.subarray(0, 512))) throw this.#noModel("is a text");
     const chunk = { sha256: await sha256Hex(bytes), bytes: size };
     const file = this.#file;
     let kept: Blob | null = null;
@@ -420,9 +444,12 @@ class BareDownload {
   }
 
   #refusal(what: string): SelvedgeError {
-    const code = what.includes("HTML") ? "model-invalid" : "download-failed";
-    const fix = code === "model-invalid" ? ": is the path right?" : ".";
-    return new SelvedgeError(code, `${this.#url} ${what}${fix}`, { url: this.#url, final: true });
+    return new SelvedgeError("download-failed", `${this.#url} ${what}.`, { url: this.#url, final: true });
+  }
+
+  #noModel(what: string): SelvedgeError {
+    const message = `${this.#url} ${what}, not an ONNX model: is the path right?`;
+    return new SelvedgeError("model-invalid", message, { url: this.#url, final: true });
   }
 }
 
@@ -443,4 +470,12 @@ function sizeAt(index: number, bytes: number): number {
 /** Many servers answer a wrong path with their start page and status 200. */
 function looksLikeHtml(part: Uint8Array): boolean {
   return /^\s*<(!doctype|html)/i.test(new TextDecoder().decode(part.subarray(0, 100)));
+}
+
+/**
+ * Tells text from binary data as browsers do (MIME Sniffing Standard, 7.2): text has no control characters. ONNX files begin
+ * with one (0x08, the tag of `ir_version`), ORT files have NUL bytes.
+ */
+function isText(bytes: Uint8Array): boolean {
+  return bytes.every((x) => x >= 0x20 || x === 0x09 || x === 0x0a || x === 0x0c || x === 0x0d || x === 0x1b);
 }
