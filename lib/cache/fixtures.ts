@@ -93,7 +93,11 @@ export class DiskStore implements Store {
   }
 
   async blob(name: string): Promise<Blob | null> {
-    return openAsBlob(join(this.folder, name)).catch(() => null);
+    try {
+      return await openAsBlob(join(this.folder, name)); // throws at once where the file is missing
+    } catch {
+      return null;
+    }
   }
 
   async write(name: string, bytes: Bytes): Promise<void> {

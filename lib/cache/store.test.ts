@@ -3,6 +3,7 @@
 import { expect, test } from "vitest";
 import { isSelvedgeError } from "../errors.ts";
 import { checkStore } from "./conformance.ts";
+import { DiskStore } from "./fixtures.ts";
 import { Folder } from "./fake-folder.ts";
 import { MemoryStore } from "./memory.ts";
 import { openFolder } from "./opfs.ts";
@@ -14,6 +15,13 @@ const bytes = Uint8Array.from({ length: 1_000 }, (_, i) => i % 251);
 test("memory passes the conformance suite", async () => {
   const store = new MemoryStore();
   expect(await checkStore(() => Promise.resolve(store))).toEqual({});
+});
+
+test("the store that tests keep in a real folder passes the conformance suite (tool-disk-store)", async () => {
+  const store = await DiskStore.make();
+  expect(await checkStore(() => Promise.resolve(store))).toEqual({});
+  expect(await store.blob("missing")).toBeNull();
+  await store.clear();
 });
 
 test("OPFS's code passes the conformance suite", async () => {

@@ -1,5 +1,6 @@
 // Writes tensors as a safetensors file: a header of JSON behind its length in 8 bytes, then the values, little-endian.
-// https://huggingface.co/docs/safetensors, "Format"
+// Values are sorted by the size of their elements, largest first, and begin at a multiple of 8 bytes: so each tensor is
+// aligned to its element size, and can be read as a view. https://huggingface.co/docs/safetensors, "Format"
 import type { Dtype, Tensor } from "../tensor.ts";
 
 const DTYPES: Readonly<Partial<Record<Dtype, string>>> = {
@@ -17,20 +18,41 @@ const DTYPES: Readonly<Partial<Record<Dtype, string>>> = {
   bool: "BOOL",
 };
 
-/** Writes tensors by name; null where one holds strings, for which the format has no type. */
+/** A tensor on its way into a file. */
+interface Values {
+  readonly name: string;
+  readonly type: string;
+  readonly shape: readonly number[];
+  readonly data: Exclude<Tensor["data"], readonly string[]>;
+}
+
+/** The key of the header that the format keeps for free text. */
+const METADATA = "__metadata__";
+
+/**
+ * Writes tensors by name; returns null where one holds strings, for which the format has no type.
+ * @throws TypeError where a tensor is named `__metadata__`
+ */
 export function writeSafetensors(tensors: Readonly<Record<string, Tensor>>): Uint8Array<ArrayBuffer> | null {
-  const header: Record<string, unknown> = {};
-  const pieces: Uint8Array[] = [];
-  let at = 0;
+  const values: Values[] = [];
   for (const [name, { dtype, dims, data }] of Object.entries(tensors)) {
     const type = DTYPES[dtype];
     if (type === undefined || Array.isArray(data)) return null;
-    header[name] = { dtype: type, shape: dims, data_offsets: [at, at + data.byteLength] };
+    if (name === METADATA)
+      throw new TypeError(`safetensors: a tensor is named "${METADATA}", which the format keeps for itself; rename it`);
+    values.push({ name, type, shape: dims, data });
+  }
+  values.sort((a, b) => b.data.BYTES_PER_ELEMENT - a.data.BYTES_PER_ELEMENT); // keeps the order of equal ones
+  const header: (readonly [string, object])[] = [];
+  const pieces: Uint8Array[] = [];
+  let at = 0;
+  for (const { name, type, shape, data } of values) {
+    header.push([name, { dtype: type, shape, data_offsets: [at, at + data.byteLength] }]);
     pieces.push(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
     at += data.byteLength;
   }
   // Padded with spaces, so that values begin where any type may lie.
-  const json = new TextEncoder().encode(JSON.stringify(header));
+  const json = new TextEncoder().encode(JSON.stringify(Object.fromEntries(header)));
   const length = Math.ceil(json.length / 8) * 8;
   const bytes = new Uint8Array(8 + length + at).fill(0x20, 8, 8 + length);
   new DataView(bytes.buffer).setBigUint64(0, BigInt(length), true);
