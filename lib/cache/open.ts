@@ -19,7 +19,15 @@ import { isBare } from "./manifest.ts";
 import type { OpenedBundle } from "./opened.ts";
 import { plan } from "./plan.ts";
 import type { Wish } from "./protocol.ts";
-import { checkRelease, joinReleases, NO_RELEASES, noteRelease, readReleases, writeReleases } from "./releases.ts";
+import {
+  checkRelease,
+  joinReleases,
+  NO_RELEASES,
+  noteRelease,
+  readReleases,
+  releasesOfNote,
+  writeReleases,
+} from "./releases.ts";
 import type { Shelf } from "./shelf.ts";
 import { currentOf, isWhole } from "./versions.ts";
 
@@ -257,15 +265,17 @@ function checkName(url: string, { model }: Bundle, { name }: Wish): void {
 async function checkSeen(
   url: string,
   claim: VerifiedClaim,
-  { identity, name, seen }: Wish,
+  { identity, name, seen, trust }: Wish,
   { shelf }: Downloader,
   remembers: boolean,
 ): Promise<string> {
   const stored = (await shelf?.releases().catch(() => null)) ?? NO_RELEASES;
-  const known = joinReleases(stored, readReleases(seen));
-  if (identity === undefined) checkRelease(known, url, claim, name !== undefined);
+  const note = (await shelf?.releaseNote(url).catch(() => null)) ?? null;
+  let known = joinReleases(stored, readReleases(seen));
+  if (note !== null) known = joinReleases(releasesOfNote(note, claim.claim.model, trust), known);
+  if (identity === undefined) checkRelease(known, url, claim, { trust, isNamed: name !== undefined });
   const noted = identity === undefined ? noteRelease(known, url, claim) : known;
-  if (remembers) await shelf?.noteReleases(noted).catch(() => undefined);
+  if (remembers) await shelf?.noteReleases(noted, note === null ? null : url).catch(() => undefined);
   return writeReleases(noted);
 }
 

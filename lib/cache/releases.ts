@@ -2,10 +2,11 @@
 // that each address served. One JSON document, kept twice: in the store, and in the page's localStorage, so that a store
 // which fails, is switched off or was evicted does not open the way for an old release.
 //
-// Counted by key and model, not by address: `?v=3` is no other model. Counted by key, so that a stolen key which signed
-// an enormous number (a fast-forward attack) does no harm once the app no longer trusts it: The Update Framework resets
-// its counters on rotation for the same reason. A device that lost both copies knows nothing, as on a first visit.
-import { canonicalJson } from "../bundle.ts";
+// Counted by key and model, not by address: `?v=3` is no other model. A claim is compared with the counts of all keys that
+// the app trusts, whichever of them signed it: a second key does not open the way for an old release. The count of a key
+// ends with the app's trust in it, so that a stolen key which signed an enormous number (a fast-forward attack) does no
+// harm from then on: The Update Framework resets its counters on rotation for the same reason. A device that lost both
+// copies knows nothing, as on a first visit.
 import { SelvedgeError } from "../errors.ts";
 import type { VerifiedClaim } from "../signature.ts";
 
@@ -16,7 +17,7 @@ export interface SeenRelease {
   readonly identity: string;
 }
 
-/** Signed releases that this device has seen. */
+/** Signed releases that this device has seen; in both records the entries used last stand last. */
 export interface Releases {
   /** By signing key and model name, `<key> <model>`. */
   readonly newest: Readonly<Record<string, SeenRelease>>;
@@ -24,7 +25,7 @@ export interface Releases {
   readonly models: Readonly<Record<string, string>>;
 }
 
-/** Entries kept of each kind; the oldest are dropped. A page that loads more signed models than this is not known. */
+/** Entries kept of each kind; those used least recently are dropped. No known page loads more signed models than this. */
 const MAX_ENTRIES = 500;
 
 /** Records nothing. */
@@ -46,33 +47,46 @@ export function readReleases(text: string | null): Releases {
 export function writeReleases({ newest, models }: Releases): string {
   const last = <T>(x: Readonly<Record<string, T>>): Record<string, T> =>
     Object.fromEntries(Object.entries(x).slice(-MAX_ENTRIES));
-  return canonicalJson({ newest: last(newest), models: last(models) });
+  return JSON.stringify({ newest: last(newest), models: last(models) }); // no canonical JSON: the order counts
 }
 
-/** Joins two copies: the higher release of each key and model, the second's model of each address. */
+/** Joins two copies: the higher release of each key and model, the second's model of each address, the second's last. */
 export function joinReleases(a: Releases, b: Releases): Releases {
-  const newest: Record<string, SeenRelease> = { ...a.newest };
-  for (const [name, seen] of Object.entries(b.newest)) {
-    const known = newest[name];
-    if (known === undefined || known.release < seen.release) newest[name] = seen;
-  }
-  return { newest, models: { ...a.models, ...b.models } };
+  return {
+    newest: join(a.newest, b.newest, (known, seen) => (known.release < seen.release ? seen : known)),
+    models: join(a.models, b.models, (_, model) => model),
+  };
+}
+
+/**
+ * Converts the note of a release before these documents, which counted by address alone: no release below `release` is
+ * taken of the model, whichever trusted key signs it. Which bundle had that number the note does not say.
+ */
+export function releasesOfNote(release: number, model: string, trust: readonly string[]): Releases {
+  const seen: SeenRelease = { release: release - 1, identity: "0".repeat(64) };
+  return { newest: Object.fromEntries(trust.map((key) => [nameOf(key, model), seen])), models: {} };
 }
 
 /**
  * Refuses a claim that contradicts what this device has seen.
  * @throws SelvedgeError `integrity-failed`, `details.reason`: `older` (a rollback, or another bundle under a release
  * number that was seen), `other-model` (the address served a model of another name before)
+ * @param trust - every key that the app trusts
  * @param isNamed - whether the caller named the model, so that a change of name at the address is meant
  */
-export function checkRelease(releases: Releases, url: string, { claim, keys }: VerifiedClaim, isNamed: boolean): void {
+export function checkRelease(
+  releases: Releases,
+  url: string,
+  { claim }: VerifiedClaim,
+  { trust, isNamed }: { readonly trust: readonly string[]; readonly isNamed: boolean },
+): void {
   const { release, identity, model } = claim;
   const before = releases.models[addressOf(url)];
   if (!isNamed && before !== undefined && before !== model) {
     const message = `${url} is the model "${model}", but served "${before}" before. If that is meant, move it to another address or name it: load(url, { name: "${model}" }).`;
     throw new SelvedgeError("integrity-failed", message, { url, model, before, reason: "other-model" });
   }
-  for (const key of keys) {
+  for (const key of trust) {
     const newest = releases.newest[nameOf(key, model)];
     if (newest === undefined || release > newest.release) continue;
     if (release === newest.release && identity === newest.identity) continue;
@@ -85,18 +99,28 @@ export function checkRelease(releases: Releases, url: string, { claim, keys }: V
   }
 }
 
-/** Adds a claim that was checked; returns the same object where it adds nothing. */
+/** Adds a claim that was checked. */
 export function noteRelease(releases: Releases, url: string, { claim, keys }: VerifiedClaim): Releases {
   const seen: SeenRelease = { release: claim.release, identity: claim.identity };
-  const added = keys
-    .map((key) => nameOf(key, claim.model))
-    .filter((name) => (releases.newest[name]?.release ?? -1) < claim.release);
-  const address = addressOf(url);
-  if (added.length === 0 && releases.models[address] === claim.model) return releases;
-  return {
-    newest: { ...releases.newest, ...Object.fromEntries(added.map((name) => [name, seen])) },
-    models: { ...releases.models, [address]: claim.model },
-  };
+  return joinReleases(releases, {
+    newest: Object.fromEntries(keys.map((key) => [nameOf(key, claim.model), seen])),
+    models: { [addressOf(url)]: claim.model },
+  });
+}
+
+/** Joins two records; entries of the second come last. */
+function join<T>(
+  a: Readonly<Record<string, T>>,
+  b: Readonly<Record<string, T>>,
+  choose: (a: T, b: T) => T,
+): Record<string, T> {
+  const joined = new Map(Object.entries(a));
+  for (const [name, value] of Object.entries(b)) {
+    const known = joined.get(name);
+    joined.delete(name);
+    joined.set(name, known === undefined ? value : choose(known, value));
+  }
+  return Object.fromEntries(joined);
 }
 
 function nameOf(key: string, model: string): string {

@@ -7,6 +7,7 @@
 //   used-<identity>-<ms>        when a bundle was last used; the newest counts
 //   pin-<identity>              kept when room is made
 //   releases-<ms>               signed releases that were seen (releases.ts); the newest counts, kept as long as the store
+//   release-<address>-<n>       newest signed release of an address, as 0.1.0 noted it; moves to releases-<ms> when met
 //   rate-<bytes a second>-<ms>  how fast the network was last
 //   draft-<address>-head-<ms>   a bare model on its way: which file it is, by its validators
 //   draft-<address>-<n>-<sha256>-<bytes>   … and its n-th chunk
@@ -239,12 +240,20 @@ export class Shelf {
     return readReleases(bytes === null ? null : new TextDecoder().decode(bytes));
   }
 
-  /** Adds to the signed releases that this device has seen. */
-  async noteReleases(seen: Releases): Promise<void> {
+  /** Adds to the signed releases that this device has seen; the older note of an address that they hold goes. */
+  async noteReleases(seen: Releases, noteOf: string | null = null): Promise<void> {
     const known = await this.releases();
     const text = writeReleases(joinReleases(known, seen));
-    if (text !== writeReleases(known))
-      await this.#replace(await this.store.names(), "releases", new TextEncoder().encode(text));
+    const names = await this.store.names();
+    if (text !== writeReleases(known)) await this.#replace(names, "releases", new TextEncoder().encode(text));
+    if (noteOf === null) return;
+    for (const old of seriesOf(names, `release-${await addressOf(noteOf)}`)) await this.store.remove(old);
+  }
+
+  /** Returns the newest signed release of an address that an older release of this package noted; null for none. */
+  async releaseNote(url: string): Promise<number | null> {
+    const name = newest(await this.store.names(), `release-${await addressOf(url)}`);
+    return name === null ? null : timeOf(name);
   }
 
   /** Gives how fast the network was last, in bytes a second; null where that was not seen. */
@@ -315,7 +324,7 @@ export class Shelf {
   /** Removes all, of older and newer releases too; what was seen of signed releases stays. Returns the bytes of chunks. */
   async clear(): Promise<number> {
     const names = await this.store.names();
-    for (const name of names) if (!name.startsWith("releases-")) await this.store.remove(name);
+    for (const name of names) if (!/^releases?-/.test(name)) await this.store.remove(name);
     return [...chunksOf(names)].reduce((sum, key) => sum + timeOf(key), 0);
   }
 

@@ -5,6 +5,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest
 import type { Bundle } from "../bundle.ts";
 import { isSelvedgeError } from "../errors.ts";
 import { sign, toBase64 } from "../signature.ts";
+import type { VerifiedClaim } from "../signature.ts";
 import { Downloader } from "./download.ts";
 import { BadServer, hurried, serveBundle, weights } from "./fixtures.ts";
 import { bundleJson } from "../bundle-json.ts";
@@ -13,7 +14,9 @@ import { MemoryStore } from "./memory.ts";
 import { open } from "./open.ts";
 import type { OpenedBundle } from "./open.ts";
 import type { Wish } from "./protocol.ts";
-import { NO_RELEASES, readReleases, writeReleases } from "./releases.ts";
+import { addressOf } from "./names.ts";
+import { checkRelease, joinReleases, NO_RELEASES, noteRelease, readReleases, writeReleases } from "./releases.ts";
+import type { Releases } from "./releases.ts";
 import { Shelf } from "./shelf.ts";
 import { update } from "./update.ts";
 
@@ -253,6 +256,71 @@ describe("rollback", () => {
     memo = null;
     for (const name of (await store?.names()) ?? []) if (!name.startsWith("releases-")) await store?.remove(name);
     expect(await outcome([old])).toBe("integrity-failed older");
+  });
+
+  test("by the other trusted key, which signed only what is older, too (store-keys)", async () => {
+    await ship("1", 1, 1, { keys: [fresh] });
+    expect(await outcome([old, fresh])).toBe("1");
+    await ship("2", 2, 2, { keys: [old] });
+    expect(await outcome([old, fresh])).toBe("2");
+    store = new MemoryStore(); // the page's own notes are left
+    await ship("1", 1, 1, { keys: [fresh] });
+    expect(await outcome([old, fresh])).toBe("integrity-failed older");
+    await ship("other", 3, 2, { keys: [fresh] });
+    expect(await outcome([old, fresh])).toBe("integrity-failed older");
+    await ship("3", 4, 3, { keys: [fresh] });
+    expect(await outcome([old, fresh])).toBe("3");
+  });
+
+  test("below a note of release 0.1.0, which counted by address, by any trusted key (store-notes)", async () => {
+    const note = `release-${await addressOf(address())}-`;
+    const noted = async (): Promise<void> => {
+      [store, memo] = [new MemoryStore(), null];
+      for (const n of [3, 7]) await store.write(`${note}${n}`, new Uint8Array());
+    };
+    for (const key of [old, fresh]) {
+      await noted();
+      await ship("6", 6, 6, { keys: [key] });
+      expect(await outcome([old, fresh])).toBe("integrity-failed older");
+      expect(await store?.names()).toContain(`${note}7`); // nothing is forgotten with a refusal
+      await ship("7", 7, 7, { keys: [key] });
+      expect(await outcome([old, fresh])).toBe("7");
+      expect((await store?.names())?.filter((x) => x.startsWith("release-"))).toEqual([]);
+      await ship("6", 6, 6, { keys: [fresh] });
+      await update(address(), wish([old, fresh]), page(), idle).catch(() => undefined);
+      expect(await outcome([old, fresh])).toBe("7");
+    }
+    await noted();
+    await page().shelf?.clear();
+    expect(await store?.names()).toContain(`${note}7`);
+  });
+
+  test("of 500 models whatever their names: those used least recently are forgotten (store-bound)", () => {
+    const claim = (n: number): [url: string, claim: VerifiedClaim] => {
+      const model = `model ${String(2_000 - n)}`; // the newest come first in the alphabet
+      const schema = "selvedge/signature@1";
+      const identity = String(n).padStart(64, "0");
+      const about = { schema, identity, model, release: 1 + n, expires: "2100-01-01T00:00:00Z" } as const;
+      return [`https://app.test/${model}`, { claim: about, keys: ["key"] }];
+    };
+    const through = (releases: Releases): Releases => readReleases(writeReleases(releases));
+    let releases = NO_RELEASES;
+    for (let n = 0; n < 600; n += 1) {
+      releases = through(noteRelease(releases, ...claim(n)));
+      if (n === 499) releases = through(noteRelease(releases, ...claim(0))); // used once more
+    }
+    const older = { ...claim(0)[1], claim: { ...claim(0)[1].claim, release: 0 } };
+    const rules = { trust: ["key"], isNamed: false };
+    expect(() => {
+      checkRelease(releases, claim(0)[0], older, rules);
+    }).toThrow("older than 1");
+    for (const record of [releases.newest, releases.models]) expect(Object.keys(record)).toHaveLength(500);
+    const names = Object.keys(releases.newest);
+    for (const n of [0, 101, 599]) expect(names).toContain(`key ${claim(n)[1].claim.model}`);
+    for (const n of [1, 100]) expect(names).not.toContain(`key ${claim(n)[1].claim.model}`);
+    // What another copy of the notes holds counts as used before.
+    const joined = through(joinReleases(noteRelease(NO_RELEASES, ...claim(700)), releases));
+    expect(Object.keys(joined.newest)).toEqual(names);
   });
 
   test("limit: a device that lost store and localStorage takes any signed release that has not expired", async () => {
