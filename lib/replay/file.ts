@@ -97,6 +97,7 @@ const batch = v.looseObject({
   ids: v.array(id),
   steps: v.optional(v.array(step)),
   preempt: v.boolean(),
+  isTrial: v.optional(v.boolean()),
 });
 const group = v.looseObject({
   servedMs: v.pipe(v.number(), v.finite()),
@@ -124,6 +125,7 @@ const saved = v.looseObject({
   nextBatch: id,
   alone: v.optional(id, 0),
   passed: v.optional(id, 0),
+  vain: v.optional(v.map(word, id)),
   bars: v.optional(v.map(word, v.looseObject({ untilMs: due, ms: cost }))),
   short: v.looseObject({ ms: cost, key: v.string(), untilMs: v.pipe(v.number(), v.finite()) }),
   wakeMs: due,

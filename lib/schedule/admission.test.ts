@@ -34,6 +34,50 @@ describe("runs of any length", () => {
   });
 });
 
+describe("an estimate that is too high", () => {
+  /** Asks every 100 ms for what is due in 60; returns the longest time without an answer from a moment on. */
+  function longestGap(costOf: (run: number) => number, fromMs: number, teach = false): number {
+    let runs = 0;
+    const stage = new Stage([lane("wasm-0")], () => costOf(runs++));
+    if (teach) stage.teach(1, [1]);
+    for (let i = 0; i < 1_200; i += 1) stage.arrives(step(i, within(i * 100, 60)));
+    stage.play();
+    const onTime = [...stage.fates].filter(([id, { endMs }]) => endMs >= fromMs && endMs <= id * 100 + 60);
+    const ends = [fromMs, ...onTime.map(([, { endMs }]) => endMs), 120_000];
+    return Math.max(...ends.map((x, i) => x - (ends[i - 1] ?? x)));
+  }
+
+  test.each([2_000, 4_000, 8_000])(
+    "a first run of %d ms, with all shaders to compile, refuses no deadline after it (core-A1 first)",
+    (ms) => {
+      expect(longestGap((run) => (run === 0 ? ms : 5), ms)).toBeLessThan(300);
+    },
+  );
+
+  test("several slow runs refuse deadlines no longer than a few such runs take (core-A1 first)", () => {
+    expect(longestGap((run) => (run < 2 ? 4_000 : 5), 8_000)).toBeLessThan(8_500);
+    expect(longestGap((run) => (run < 4 ? 500 : 5), 1_000, true)).toBeLessThan(5_000);
+  });
+
+  test("where deadlines can't be met, trials take no more than an eighth of an idle lane (core-A1 first)", () => {
+    for (const ms of [500, 2_000, 5_000]) {
+      const stage = new Stage([lane("wasm-0")], () => ms);
+      for (let i = 0; i < 6_000; i += 1) stage.arrives(step(i, within(i * 100, 60)));
+      stage.play();
+      expect(stage.fates.size * ms).toBeLessThan(600_000 / 8);
+      expect(stage.fates.size).toBeGreaterThan(8);
+    }
+  });
+});
+
+test("what seems too slow is tried on one lane, not on all that idle (core-A1 first)", () => {
+  const stage = new Stage([lane("wasm-0"), lane("wasm-1"), lane("wasm-2")], () => 4_000);
+  stage.estimate.learn("m1", 1, 4_000);
+  for (let i = 0; i < 30; i += 1) stage.arrives(step(i, within(i * 100, 60)));
+  stage.play();
+  expect([...stage.fates.keys()]).toEqual([0]);
+});
+
 describe("a fast backend with slow lanes to go down to", () => {
   const places = [
     { backend: "webgpu", modelId: 1, key: "gpu" },
@@ -52,7 +96,8 @@ describe("a fast backend with slow lanes to go down to", () => {
     stage.play();
     const { onTime, late } = count(stage, (id) => id * 33 + deadlineMs);
     const atOnce = [...stage.rejected].filter(([id, { atMs }]) => atMs === id * 33).length;
-    return { onTime, late, atOnce };
+    const inVain = [...stage.rejected].filter(([id, { atMs }]) => atMs > id * 33 + deadlineMs - 98).length;
+    return { onTime, late, atOnce, inVain };
   }
 
   test.each([true, false])(
@@ -63,6 +108,7 @@ describe("a fast backend with slow lanes to go down to", () => {
       expect(both.onTime).toBeGreaterThanOrEqual(alone.onTime - 2);
       expect(both.onTime).toBeGreaterThanOrEqual(95);
       expect(both.late).toBeLessThanOrEqual(2);
+      expect(both.inVain).toBeLessThanOrEqual(2); // none waits when it is certain to be late
     },
   );
 
@@ -70,6 +116,31 @@ describe("a fast backend with slow lanes to go down to", () => {
     expect(play(50, 2_000, true)).toMatchObject({ onTime: 0 });
     expect(play(50, 2_000, true).late).toBeLessThanOrEqual(11);
     expect(play(50, 2_000, true).atOnce).toBeGreaterThan(285);
+  });
+
+  test("where the preferred backend can't be used, what the other can't do in time is refused at once (core-A2 barred)", () => {
+    for (const hasLane of [true, false]) {
+      const gpu = hasLane ? [lane("webgpu-0", [], { backend: "webgpu" })] : [];
+      const stage = new Stage([...gpu, lane("wasm-0", [2])], () => 2_000);
+      for (let i = 0; i < 3; i += 1) stage.estimate.learn("cpu", 1, 2_000);
+      stage.tell({ type: "unavailable", lane: "webgpu-0", modelId: null, untilMs: 1e6 });
+      for (let i = 0; i < 300; i += 1) stage.arrives(step(i, { places, ...within(i * 200, 500) }));
+      stage.play();
+      const atOnce = [...stage.rejected].filter(([id, { atMs }]) => atMs === id * 200).length;
+      expect(stage.fates.size).toBeGreaterThan(0); // trials
+      expect(stage.fates.size).toBeLessThan(6);
+      expect(atOnce).toBeGreaterThan(290);
+    }
+  });
+
+  test("a preferred place that idles is tried, not the slower one that seems sooner (core-A2 barred)", () => {
+    const lanes = [lane("webgpu-0", [], { backend: "webgpu" }), lane("wasm-0", [2])];
+    const stage = new Stage(lanes, (model) => (model === 1 ? 20 : 400));
+    for (let i = 0; i < 3; i += 1) stage.estimate.learn("cpu", 1, 400);
+    for (let i = 0; i < 20; i += 1) stage.arrives(step(i, { places, ...within(i * 1_000, 200) }));
+    stage.play();
+    expect(new Set([...stage.fates.values()].map((x) => x.lane))).toEqual(new Set(["webgpu-0"]));
+    expect(stage.fates.size).toBe(20);
   });
 
   test("slow lanes take what they can do in time (core-A2)", () => {

@@ -157,7 +157,18 @@ export class Stage {
     if (!on.held.has(place.modelId)) on.held.set(place.modelId, { states: new Map() });
     this.#busy.set(id, startMs + ms);
     for (const one of ids) this.fates.set(one, { startMs, endMs: startMs + ms, lane: id, batch });
+    let isEmpty = false;
+    if (startMs > this.now)
+      this.at(startMs, () => {
+        isEmpty = ids.every((one) => this.fates.get(one)?.batch !== batch);
+        if (!isEmpty) return;
+        // Nothing of it is wanted any more: it does not run.
+        this.#busy.set(id, startMs);
+        this.tell({ type: "ended", lane: id, batch, ms: null });
+        this.#soon();
+      });
     this.at(startMs + ms, () => {
+      if (isEmpty) return;
       this.tell({ type: "ended", lane: id, batch, ms });
       this.#soon();
     });

@@ -19,6 +19,8 @@ export interface Batch {
   readonly steps: Map<number, Step>;
   /** Whether all of them allow that the lane is ended for them. */
   readonly preempt: boolean;
+  /** Whether one of them was not expected to be in time; not in older traces. */
+  readonly isTrial?: boolean | undefined;
 }
 
 /** A lane on which a step may run, and when it would be through there. */
@@ -47,6 +49,7 @@ export interface SavedLanes {
   readonly passed: number;
   /** Not in older traces. */
   readonly bars?: ReadonlyMap<string, Bar> | undefined;
+  readonly vain?: ReadonlyMap<string, number> | undefined;
 }
 
 /** A batch as it is written down; its steps are not in older traces. */
@@ -82,7 +85,9 @@ const LOAD_MS = 300;
 const LOAD_PART = 0.25;
 /**
  * A model that did not run for so long, or for so many times what a run takes, is tried rather than refused: its estimate
- * may be out of date. Never later than after a minute.
+ * may be out of date. Never later than after a minute. Where a lane idles it is tried sooner, as a circuit breaker that is
+ * half open: at once where its cost was measured only once, for a first run compiles shaders too; else after as long as a
+ * run takes, doubled with each trial in vain.
  */
 const STALE_MIN_MS = 1_000;
 const STALE_TIMES = 10;
@@ -106,6 +111,8 @@ export class Lanes {
 
   /** What lanes could not do, by lane, or by lane and model. */
   readonly #bars: Map<string, Bar> = new Map();
+  /** How many trials of a model in a row were late, by its key. */
+  #vain: Map<string, number> = new Map();
   /** How many steps the wide lane was not given since it was slower for them. */
   #passed = 0;
 
@@ -120,11 +127,11 @@ export class Lanes {
     };
     const batches = new Map([...this.#batches].map(([lane, held]) => [lane, held.map(copyOf)]));
     const [notedMs, loadMs, bars] = [new Map(this.#notedMs), new Map(this.#loadMs), new Map(this.#bars)];
-    return { batches, notedMs, loadMs, passed: this.#passed, bars };
+    return { batches, notedMs, loadMs, passed: this.#passed, bars, vain: new Map(this.#vain) };
   }
 
   /** Takes what was written down. */
-  restore({ batches, notedMs, loadMs, passed, bars = new Map<string, Bar>() }: SavedLanes): void {
+  restore({ batches, notedMs, loadMs, passed, bars = new Map<string, Bar>(), vain }: SavedLanes): void {
     for (const [lane, held] of batches)
       this.#batches.set(
         lane,
@@ -133,6 +140,7 @@ export class Lanes {
     for (const [what, bar] of bars) this.#bars.set(what, bar);
     this.#notedMs = new Map(notedMs);
     this.#loadMs = new Map(loadMs);
+    this.#vain = new Map(vain);
     this.#passed = passed;
   }
 
@@ -160,8 +168,13 @@ export class Lanes {
     this.#batches.set(lane, left);
     if (left[0] !== undefined) left[0].startMs = now;
     if (batch === undefined) return;
-    const { key, place, rows, shape = null } = batch;
+    const { key, place, rows, shape = null, isTrial = false, steps } = batch;
     this.note(place.key, now);
+    if (isTrial && ms !== null && steps.size > 0) {
+      const isVain = [...steps.values()].some(({ dueMs }) => dueMs < now);
+      if (isVain) this.#vain.set(place.key, (this.#vain.get(place.key) ?? 0) + 1);
+      else this.#vain.delete(place.key);
+    }
     // One row that ran out of memory says nothing of batches.
     if (ms !== null && (ms < Infinity || rows > 1)) this.#estimate.learn(key, rows, ms, now, shape);
     if (ms === null || ms === Infinity) {
@@ -185,7 +198,7 @@ export class Lanes {
 
   /** Tells whether a lane could not start, or not load a model, of late. */
   isBarred(id: string, modelId: number, now: number): boolean {
-    return [id, `${id} ${modelId}`].some((what) => (this.#bars.get(what)?.untilMs ?? 0) > now);
+    return this.#bars.size > 0 && [id, `${id} ${modelId}`].some((what) => (this.#bars.get(what)?.untilMs ?? 0) > now);
   }
 
   /** Takes note of what it took to load a model. */
@@ -213,16 +226,43 @@ export class Lanes {
     return now - (this.#notedMs.get(what) ?? -Infinity);
   }
 
+  /** Returns the least that a step takes on its places; 0 where it is to be tried. One to go down to counts once known. */
+  soonestMs(step: Step, now: number, lanes: readonly LaneView[]): number {
+    if (this.trial(step, now, lanes) !== undefined) return 0;
+    const places = this.#usable(step, now, lanes);
+    return Math.min(...places.map(({ key }) => this.#estimate.ms(key, step.rows) ?? Infinity));
+  }
+
   /**
-   * The least that a step takes; 0 where nothing is known of its preferred place, or nothing of late. A place to go down
-   * to counts only where it is known.
+   * Returns the place where a step is to be tried however long it seems to take: the first that it can have, where nothing
+   * is known of its cost, or nothing of late.
    */
-  soonestMs({ places: [{ key }, ...others], rows }: Step, now: number): number {
-    let soonest = this.#estimate.ms(key, rows) ?? 0;
-    const staleMs = Math.min(STALE_MAX_MS, Math.max(STALE_MIN_MS, STALE_TIMES * soonest));
-    if (this.sinceMs(key, now) > staleMs) return 0;
-    for (const { key } of others) soonest = Math.min(soonest, this.#estimate.ms(key, rows) ?? Infinity);
-    return soonest;
+  trial(step: Step, now: number, lanes: readonly LaneView[]): Place | undefined {
+    const [place] = this.#usable(step, now, lanes);
+    const { key, backend } = place;
+    const ms = this.#estimate.ms(key, step.rows);
+    if (ms === undefined) return place;
+    let isIdle = false;
+    for (const lane of lanes) {
+      const batches = this.on(lane.id);
+      const [first] = batches;
+      isIdle ||= first === undefined && lane.backend === backend && isUsual({ lane }) && lane.isOpen;
+      // It shows soon what it takes.
+      if (first !== undefined && stalledMs(first) > now && batches.some((x) => x.place.key === key)) return undefined;
+    }
+    const vain = this.#vain.get(key) ?? 0;
+    if (isIdle && vain === 0 && !this.#estimate.isSure(key, step.rows)) return place;
+    const times = isIdle ? Math.min(STALE_TIMES, 2 ** vain) : STALE_TIMES;
+    const staleMs = Math.min(STALE_MAX_MS, Math.max(STALE_MIN_MS, times * ms));
+    return this.sinceMs(key, now) > staleMs ? place : undefined;
+  }
+
+  /** Returns the places of a step that have a lane which works; all of them where none has. */
+  #usable({ places }: Step, now: number, lanes: readonly LaneView[]): Step["places"] {
+    const [first, ...others] = places.filter(({ backend, modelId }) =>
+      lanes.some((lane) => lane.backend === backend && !this.isBarred(lane.id, modelId, now)),
+    );
+    return first === undefined ? places : [first, ...others];
   }
 
   /** Tells whether nothing runs or is staged anywhere. */

@@ -20,7 +20,7 @@
 // else is there all go to the usual lanes.
 import { Estimate } from "./estimate.ts";
 import { costOf, endOf, homeOf, isUsual, Lanes, soonest, stalledMs, stateOf, UNKNOWN_MS } from "./lanes.ts";
-import type { Chance, SavedLanes } from "./lanes.ts";
+import type { Batch, Chance, SavedLanes } from "./lanes.ts";
 import type { Decision, Event, LaneView, Step } from "./protocol.ts";
 import { Queue } from "./queue.ts";
 import type { Class, SavedQueue, Waiting } from "./queue.ts";
@@ -197,7 +197,7 @@ export class Scheduler {
     const together =
       shape === null ? rows : Math.max(rows, this.#estimate.rows(key, batching.maxBatchSize, shape, now));
     const costMs = ((this.#estimate.ms(key, together) ?? 0) * rows) / together;
-    this.#queue.add(step, dueMs - this.#lanes.soonestMs(step, now), costMs, now, homeOf(step, lanes));
+    this.#queue.add(step, dueMs - this.#lanes.soonestMs(step, now, lanes), costMs, now, homeOf(step, lanes));
   }
 
   #cancel(id: number, now: number, out: Decision[]): void {
@@ -219,7 +219,7 @@ export class Scheduler {
 
   #tick(now: number, lanes: readonly LaneView[], out: Decision[]): void {
     this.wakeMs = Infinity;
-    this.#dropLate(now, out);
+    this.#dropLate(now, lanes, out);
     this.#withdraw(now, lanes, out);
     const usual = lanes.filter(({ kind }) => kind === "usual");
     const passed = new Map<Class, number>();
@@ -232,7 +232,8 @@ export class Scheduler {
       const { step, group } = next;
       const open = kept.size === 0 ? lanes : lanes.filter((lane) => !kept.has(lane));
       const chances = this.#lanes.chances(step, now, open);
-      const pick = this.#choose(next, chances, now, out);
+      const tried = this.#lanes.trial(step, now, lanes)?.key;
+      const pick = this.#choose(next, chances, tried, now, out);
       if (pick !== undefined && !this.#waitsForMore(pick.waiting, pick.chance, now)) {
         this.#start(this.#widen(step, pick, chances, now, out), chances, now, out);
         continue;
@@ -252,11 +253,11 @@ export class Scheduler {
   }
 
   /** What is late, or would be if it began now, is dropped; where it is to be finished late, it no longer hurries. */
-  #dropLate(now: number, out: Decision[]): void {
+  #dropLate(now: number, lanes: readonly LaneView[], out: Decision[]): void {
     for (let late; (late = this.#queue.late(now)) !== undefined;) {
       const { step, id } = late;
       const { dueMs, arrivedMs, isRefusable } = step;
-      const soonestMs = this.#lanes.soonestMs(step, now);
+      const soonestMs = this.#lanes.soonestMs(step, now, lanes);
       if (now + soonestMs <= dueMs) {
         this.#queue.delay(late, dueMs - soonestMs);
         continue;
@@ -302,8 +303,17 @@ export class Scheduler {
     this.wakeMs = Math.min(this.wakeMs, ms);
   }
 
-  /** Picks the lane where a step is through first, or where one behind it is to run; undefined where it is to wait. */
-  #choose(waiting: Waiting, chances: readonly Chance[], now: number, out: Decision[]): Pick | undefined {
+  /**
+   * Picks the lane where a step is through first, or where one behind it is to run; undefined where it is to wait. On the
+   * place whose key is `tried` it runs however long that seems to take.
+   */
+  #choose(
+    waiting: Waiting,
+    chances: readonly Chance[],
+    tried: string | undefined,
+    now: number,
+    out: Decision[],
+  ): Pick | undefined {
     const { step } = waiting;
     const usual = chances.filter(isUsual);
     const best = soonest(usual);
@@ -317,22 +327,27 @@ export class Scheduler {
     const { level, priority } = waiting.group;
     const hasRoom = level < priority || this.#urgency.leavesRoom(step, best, chances, now);
     if (!isFull && !isTaken(step, best, now)) {
-      const first = this.#fitting(waiting, best, now);
-      return hasRoom && first !== undefined ? { waiting: first, chance: best, latestMs: Infinity } : undefined;
+      if (!hasRoom) return undefined;
+      const first = this.#fitting(waiting, best, tried);
+      if (first !== undefined) return { waiting: first, chance: best, latestMs: Infinity };
+      const idle = soonest(usual.filter((x) => x.place.key === tried && x.batches.length === 0));
+      if (idle === undefined || !this.#urgency.leavesRoom(step, idle, chances, now)) return undefined;
+      return { waiting, chance: idle, latestMs: Infinity };
     }
     // The lane is busy. The last of those that wait for it may be through sooner on a slower one.
     const latestMs = best.endMs + this.#restMs(waiting, best, now);
     const other = soonest(usual.filter((x) => x.batches.length < 2 && !isTaken(step, x, now) && costOf(x) < latestMs));
-    const behind = other && this.#fitting(waiting, other, now);
+    const behind = other && this.#fitting(waiting, other, tried);
     if (other !== undefined && behind !== undefined && this.#urgency.leavesRoom(step, other, chances, now))
       return { waiting: behind, chance: other, latestMs };
     return isFull || !hasRoom ? undefined : { waiting, chance: best, latestMs: Infinity };
   }
 
   /** Returns the first step of a group that a lane can do in time; the first of all where its cost is to be learned. */
-  #fitting(waiting: Waiting, { key, endMs, ms }: Chance, now: number): Waiting | undefined {
+  #fitting(waiting: Waiting, chance: Chance, tried: string | undefined): Waiting | undefined {
     const { step, group } = waiting;
-    if (this.#lanes.soonestMs(step, now) === 0) return waiting;
+    const { key, endMs, ms, place } = chance;
+    if (place.key === tried) return waiting;
     const highMs = this.#estimate.highMs(key, step.rows) ?? ms;
     const startMs = endMs - ms;
     // Where all is uncertain, the first that may be in time.
@@ -442,7 +457,11 @@ export class Scheduler {
     });
     if (isCold) ms += this.#lanes.loadOf(place);
     const id = this.#nextBatch++;
-    this.#lanes.add(lane.id, { id, place, key, rows, shape: step.shape, ms, startMs: freeMs, steps, preempt }, now);
+    // A first run is none: nothing was expected of it.
+    const isKnown = this.#estimate.ms(key, rows) !== undefined;
+    const isTrial = isKnown && [...steps.values()].some((x) => x.dueMs < freeMs + ms);
+    const batch: Batch = { id, place, key, rows, shape: step.shape, ms, startMs: freeMs, steps, preempt, isTrial };
+    this.#lanes.add(lane.id, batch, now);
     out.push({ type: "start", batch: id, lane: lane.id, place, ids: [...steps.keys()], ms, why });
     this.#warmBetter({ step, chances, backend: place.backend, rows, endMs: freeMs + ms }, now, out);
   }
@@ -507,7 +526,7 @@ export class Scheduler {
 
   /** Returns when a step would end at the soonest: what is on lanes is certain to be before it, and what is more urgent. */
   #endOf(step: Step, now: number, lanes: readonly LaneView[], out: Decision[]): number {
-    if (this.#lanes.soonestMs(step, now) === 0) return now;
+    if (this.#lanes.trial(step, now, lanes) !== undefined) return now;
     const chances = this.#lanes.chances(step, now, lanes);
     const usual = chances.filter(isUsual);
     if (usual.length === 0) return now;
