@@ -145,6 +145,92 @@ test("a chunk encoding that this release does not know keeps its variant from th
   expect(parseBundle({ ...valid, assets }).unknown).toEqual({ at: "labels.txt", kind: "encoding", word: "zstd" });
 });
 
+test("a chunk encoding that this release does not know may have any size on the wire, or none stated (tool-open-encoding)", () => {
+  const newer = { ...variant, id: "new", wireBytes: 7 };
+  const sha256 = "c".repeat(64);
+  for (const wireBytes of [undefined, 1, 100, 4_000]) {
+    const chunks = [{ sha256, bytes: 100, encoding: "zstd:19", wireBytes }];
+    const json = { ...valid, variants: [{ ...newer, files: [{ ...file, chunks }] }, variant] };
+    expect(parseBundle(json).variants.map((x) => x.needs)).toEqual([["encoding:zstd:19"], []]);
+    expect(
+      refusal({ ...valid, assets: [{ ...asset, chunks: [{ ...other, encoding: "zstd", wireBytes }] }] }),
+    ).toBeNull();
+  }
+  // 1 GB out of a few bytes is refused where this release would expand it, and is no matter where it never does.
+  const bomb = (encoding: string) => ({
+    ...newer,
+    wireBytes: undefined,
+    files: [
+      {
+        ...file,
+        bytes: 256 * 2 ** 22,
+        chunks: Array.from({ length: 256 }, (_, i) => ({
+          sha256: i.toString(16).padStart(64, "0"),
+          bytes: 2 ** 22,
+          encoding,
+          wireBytes: 20,
+        })),
+      },
+    ],
+  });
+  expect(refusal({ ...valid, variants: [bomb("zstd"), variant] })).toBeNull();
+  expect(refusal({ ...valid, variants: [bomb("br"), variant] })).toContain("on the wire");
+});
+
+test("a backend that this release does not know is ignored in unchecked (tool-open-unchecked)", () => {
+  const uncheckedOf = (unchecked: unknown) => parseBundle(withVariant({ unchecked })).variants[0]?.unchecked;
+  expect(uncheckedOf(["webnn"])).toBeUndefined();
+  expect(uncheckedOf(["webnn", "webgpu", "webNN-2"])).toEqual(["webgpu"]);
+  expect(uncheckedOf(["wasm", "webgpu"])).toEqual(["wasm", "webgpu"]);
+  expect(refusal(withVariant({ unchecked: ["<b>"] }))).toContain("unchecked");
+  expect(refusal(withVariant({ unchecked: "webgpu" }))).toContain("unchecked");
+});
+
+test("a step image with a word that this release does not know can't be run (tool-open-image)", () => {
+  const unknownOf = (change: object) => {
+    const { unknown, model } = parseBundle(withInput({ preprocess: [{ step: "image", ...image, ...change }] }));
+    expect(model.inputs[0]?.image === undefined, "nothing of it is run").toBe(unknown !== undefined);
+    return unknown;
+  };
+  const at = { at: "x", kind: "step" };
+  expect(unknownOf({})).toBeUndefined();
+  expect(unknownOf({ resize: { mode: "letterbox", edge: 9 } })).toEqual({ ...at, word: "image.resize.mode=letterbox" });
+  expect(unknownOf({ channels: "rgba" })).toEqual({ ...at, word: "image.channels=rgba" });
+  expect(unknownOf({ layout: "nc4hw", scale: "auto" })).toEqual({ ...at, word: "image.layout=nc4hw" });
+  expect(unknownOf({ resize: { mode: "rgb" } }), "a word of another field").toMatchObject({ kind: "step" });
+  expect(unknownOf({ resize: { mode: "constructor" } })).toMatchObject({ kind: "step" });
+  const wrong = [{ resize: { mode: 7 } }, { resize: { mode: "<b>" } }, { resize: "fit" }, { resize: { mode: "fit" } }];
+  for (const change of [...wrong, { channels: "" }, { resize: { mode: "letterbox" }, layout: null }])
+    expect(refusal(withInput({ preprocess: [{ step: "image", ...image, ...change }] }))).not.toBeNull();
+});
+
+test("an element type that this release does not know keeps the model from this device (tool-open-dtype)", () => {
+  const unknown = { at: "x", kind: "dtype", word: "bfloat16" };
+  expect(parseBundle(withInput({ dtype: "bfloat16" })).unknown).toEqual(unknown);
+  expect(
+    parseBundle(withInput({ dtype: "bfloat16", preprocess: [{ step: "image", ...image }] })).unknown,
+    "what is checked of known types is no fault",
+  ).toEqual(unknown);
+  const outputs = [{ ...port, name: "y", dtype: "float8e4m3fn" }];
+  expect(parseBundle({ ...valid, model: { ...valid.model, outputs } }).unknown).toMatchObject({
+    at: "y",
+    kind: "dtype",
+  });
+  for (const dtype of ["", "float 32", 7, null, "<b>"]) expect(refusal(withInput({ dtype }))).toContain("dtype");
+});
+
+test("words of newer releases may have capital letters (tool-open-words)", () => {
+  expect(parseBundle(withInput({ preprocess: [{ step: "logMel", bins: 80 }] })).unknown).toEqual({
+    at: "x",
+    kind: "step",
+    word: "logMel",
+  });
+  expect(parseBundle(withOutput([{ step: "Softmax" }])).unknown).toMatchObject({ word: "Softmax" });
+  expect(parseBundle(withChunk({ encoding: "Zstd" })).variants[0]?.needs).toEqual(["encoding:Zstd"]);
+  for (const step of ["", " ", "a b", "<b>", "\u001b[2J", "a".repeat(65)])
+    expect(refusal(withOutput([{ step }])), step).toContain("step");
+});
+
 test("session entries: known ones pass, unknown ones of ONNX Runtime keep the variant away, files are refused (store-C9)", () => {
   const needsOf = (entry: string) =>
     parseBundle(withVariant({ session: { wasm: { [entry]: "1" } } })).variants[0]?.needs;

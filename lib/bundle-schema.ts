@@ -1,7 +1,8 @@
 // Reads a bundle.json that came from outside, of schema 1 or 2, into the form in memory. Shapes are checked first
 // (bundle-shape.ts), then what hangs together; nothing that is not listed there is taken over. Words of a newer release
-// never fail a bundle: an unknown need, chunk encoding or session entry keeps its variant from this device, an unknown
-// processing step the whole model (`Bundle.unknown`), which cache/plan.ts says to whoever wants to run it.
+// never fail a bundle: an unknown need, chunk encoding or session entry keeps its variant from this device; an unknown
+// processing step, element type or encoding of an asset the whole model (`Bundle.unknown`), which cache/plan.ts refuses to
+// run; an unknown backend in `unchecked` is ignored.
 import * as v from "valibot";
 import { BUNDLE_MAX_BYTES, BUNDLE_SCHEMA_1, CHUNK_MAX_BYTES, filesOf, wireBytesOf } from "./bundle.ts";
 import type {
@@ -14,11 +15,12 @@ import type {
   Unknown,
   Variant,
 } from "./bundle.ts";
-import { bundle1, bundle2 } from "./bundle-shape.ts";
-import type { Bundle1, Bundle2 } from "./bundle-shape.ts";
+import { bundle1, bundle2, DTYPES } from "./bundle-shape.ts";
+import type { Bundle1, Bundle2, VariantJson } from "./bundle-shape.ts";
 import { inputSpec, outputSpec } from "./bundle-steps.ts";
 import type { Converted } from "./bundle-steps.ts";
 import { SelvedgeError } from "./errors.ts";
+import type { Dtype } from "./tensor.ts";
 
 /** How often chunks may recur in a variant, on average: a little zero goes a long way, but not to any length. */
 const REPEATED = 16;
@@ -28,6 +30,7 @@ const EXPANDED = { times: 1_000, freeBytes: 64 * 1024 * 1024 } as const;
 const DEPTH_MAX = 32;
 const VALUES_MAX = BUNDLE_MAX_BYTES / 4;
 const ENCODINGS: ReadonlySet<string> = new Set(["br", "gzip"]);
+const KNOWN_DTYPES: ReadonlySet<string> = new Set(DTYPES);
 /** The namespaces of ONNX Runtime's session entries, and those that a bundle may set. */
 const SESSION_SPACES = /^(?:session|optimization|ep|mlas)\./;
 const SESSION_ENTRIES: ReadonlySet<string> = new Set([
@@ -130,8 +133,21 @@ function from2({ model, variants, assets = [] }: Bundle2): Bundle {
     unknown.push({ at, kind: "step", word: converted.unknown });
     return undefined;
   };
-  const inputs = model.inputs.map(({ preprocess, ...x }) => ({ ...x, ...specOf(x.name, inputSpec(preprocess)) }));
-  const outputs = model.outputs.map(({ postprocess, ...x }) => ({ ...x, ...specOf(x.name, outputSpec(postprocess)) }));
+  // A word that is no Dtype is kept as it is, so that nothing takes it for one; nothing runs a model with `unknown`.
+  const dtypeOf = ({ name, dtype }: { readonly name: string; readonly dtype: string }): { readonly dtype: Dtype } => {
+    if (!KNOWN_DTYPES.has(dtype)) unknown.push({ at: name, kind: "dtype", word: dtype });
+    return { dtype: dtype as Dtype };
+  };
+  const inputs = model.inputs.map(({ preprocess, ...x }) => ({
+    ...x,
+    ...dtypeOf(x),
+    ...specOf(x.name, inputSpec(preprocess)),
+  }));
+  const outputs = model.outputs.map(({ postprocess, ...x }) => ({
+    ...x,
+    ...dtypeOf(x),
+    ...specOf(x.name, outputSpec(postprocess)),
+  }));
   for (const { path, chunks } of assets)
     for (const word of unknownEncodings(chunks)) unknown.push({ at: path, kind: "encoding", word });
   return {
@@ -143,8 +159,11 @@ function from2({ model, variants, assets = [] }: Bundle2): Bundle {
   };
 }
 
-/** Adds a variant's size on the wire, and as needs the words in it that this version does not know. */
-function withWire(variant: Variant): Variant {
+/**
+ * Adds a variant's size on the wire, and as needs the words in it that this version does not know; backends that it does
+ * not know are left out.
+ */
+function withWire({ unchecked, ...variant }: VariantJson): Variant {
   const { session = {}, files, golden } = variant;
   const own = golden === undefined ? files : [...files, golden.inputs, golden.outputs];
   const encodings = unknownEncodings(own.flatMap((x) => x.chunks)).map((x) => `encoding:${x}`);
@@ -152,12 +171,19 @@ function withWire(variant: Variant): Variant {
   const unknown = entries.filter((x) => SESSION_SPACES.test(x) && !SESSION_ENTRIES.has(x)).map((x) => `session:${x}`);
   const chunks = new Map(files.flatMap((x) => x.chunks).map((x) => [x.sha256, x]));
   const wireBytes = [...chunks.values()].reduce((sum, x) => sum + wireBytesOf(x), 0);
-  if (variant.wireBytes !== undefined && variant.wireBytes !== wireBytes)
+  // What an unknown encoding takes on the wire is not known; the variant is never fetched.
+  if (encodings.length === 0 && variant.wireBytes !== undefined && variant.wireBytes !== wireBytes)
     throw invalid(
       `variants.${variant.id}: its chunks are ${wireBytes} bytes on the wire, not ${variant.wireBytes}`,
       variant.id,
     );
-  return { ...variant, needs: [...new Set([...variant.needs, ...encodings, ...unknown])], wireBytes };
+  const known = unchecked?.filter((x) => x === "webgpu" || x === "wasm");
+  return {
+    ...variant,
+    needs: [...new Set([...variant.needs, ...encodings, ...unknown])],
+    wireBytes: encodings.length === 0 ? wireBytes : (variant.wireBytes ?? wireBytes),
+    ...(known && known.length > 0 && { unchecked: known }),
+  };
 }
 
 function unknownEncodings(chunks: readonly BundleChunk[]): string[] {
@@ -206,7 +232,7 @@ function checkChunks({ variants, assets = [] }: Bundle): void {
       own.set(chunk.sha256, chunk);
     }
     const distinct = [...own.values()].reduce((sum, x) => sum + x.bytes, 0);
-    const wire = [...own.values()].reduce((sum, x) => sum + wireBytesOf(x), 0);
+    const wire = [...own.values()].reduce((sum, x) => sum + (isKnownEncoding(x) ? wireBytesOf(x) : x.bytes), 0);
     if (distinct > EXPANDED.times * wire + EXPANDED.freeBytes)
       throw invalid(`${at}: ${wire} bytes on the wire can't be ${distinct} bytes of a model`, at);
     const claimed = files.reduce((sum, x) => sum + x.bytes, 0);
@@ -218,11 +244,20 @@ function checkChunks({ variants, assets = [] }: Bundle): void {
   }
 }
 
-/** A chunk that is stored as it is has one size; one that is encoded says its size on the wire, and is no larger. */
-function checkWire({ sha256, bytes, encoding, wireBytes }: BundleChunk, at: string): void {
+/**
+ * A chunk that is stored as it is has one size; one that is encoded says its size on the wire, and is no larger. For an
+ * encoding of a newer release neither holds: its chunks are never fetched.
+ */
+function checkWire(chunk: BundleChunk, at: string): void {
+  if (!isKnownEncoding(chunk)) return;
+  const { sha256, bytes, encoding, wireBytes } = chunk;
   const isRight =
     encoding === undefined ? (wireBytes ?? bytes) === bytes : wireBytes !== undefined && wireBytes <= bytes;
   if (!isRight) throw invalid(`${at}: the chunk ${sha256} has ${wireBytes ?? "no"} bytes on the wire`, at);
+}
+
+function isKnownEncoding({ encoding }: BundleChunk): boolean {
+  return encoding === undefined || ENCODINGS.has(encoding);
 }
 
 function checkFile({ path, bytes, chunks }: BundleFile): void {
@@ -234,7 +269,7 @@ function checkImage(input: BundleInput): void {
   if (input.image === undefined) return;
   const channels = input.image.channels === "gray" ? 1 : 3;
   if (input.dims.length !== 4) throw invalid(`${input.name}: an image input has 4 dims`, input.name);
-  if (input.dtype !== "float32" && input.dtype !== "float16" && input.dtype !== "uint8")
+  if (!["float32", "float16", "uint8"].includes(input.dtype) && KNOWN_DTYPES.has(input.dtype))
     throw invalid(`${input.name}: an image input is float32, float16 or uint8, not ${input.dtype}`, input.name);
   for (const key of ["mean", "std"] as const) {
     const list = input.image[key];
@@ -259,7 +294,8 @@ function checkText(
     if (port === undefined) throw invalid(`${name}.text names no input: "${each}"`, name);
     const isRow = port.dims.length === 2 && port.batchAxis === 0 && typeof port.dims[0] === "string";
     if (!isRow) throw invalid(`${each}: what texts fill is [batch, length], with the batch on axis 0`, each);
-    if (!["int64", "int32", ...(each === name ? [] : ["float32"])].includes(port.dtype))
+    const fits = ["int64", "int32", ...(each === name ? [] : ["float32"])].includes(port.dtype);
+    if (!fits && KNOWN_DTYPES.has(port.dtype))
       throw invalid(`${each}: texts can't fill an input of ${port.dtype}`, each);
     if (typeof port.dims[1] === "number" && port.dims[1] < text.maxLength)
       throw invalid(`${name}.text.maxLength is ${text.maxLength}, more than "${each}" takes`, name);

@@ -1,18 +1,23 @@
 // The shapes that a `bundle.json` may have, as valibot schemas: strict on what could hurt (paths, sizes, counts, hashes),
-// open on what may grow. Fields that are not listed are allowed everywhere and ignored; encodings, steps and `needs` are
-// words, and one that this version does not know is no error. bundle-schema.ts adds the checks that look at several
+// open on what may grow. Fields that are not listed are allowed everywhere and ignored; encodings, element types, steps,
+// backends and `needs` are words, and one that this version does not know is no error. bundle-schema.ts adds the checks that look at several
 // fields at once, and converts to the form in memory. The JSON schema that is published is generated from `bundle2`
 // (compress/json-schema.ts).
 import * as v from "valibot";
 import { BUNDLE_SCHEMA, BUNDLE_SCHEMA_1, CHUNK_MAX_BYTES } from "./bundle.ts";
 import type { Bundle, BundleFile, BundleInput, BundleOutput, Variant } from "./bundle.ts";
+import { IMAGE_WORDS, newerImageWord } from "./bundle-steps.ts";
 import type { Step } from "./bundle-steps.ts";
 
 const FILE_MAX_BYTES = 16 * 1024 ** 3;
 const DIM_MAX = 2 ** 31 - 1;
 
-/** A lower-case word: ids, versions, encodings, steps. */
+/** A lower-case word: ids and versions. */
 const word = v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, "lower-case letters, digits, . _ and -"));
+
+/** A word that a newer release may add to: encodings, steps, element types, backends. */
+const OPEN_WORD = "[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}";
+const openWord = v.pipe(v.string(), v.regex(new RegExp(`^${OPEN_WORD}$`), "letters, digits, . _ : + and -"));
 
 /**
  * A name of a port, a dim or a metric. Names of properties that every JavaScript object has are refused: a look-up by
@@ -71,12 +76,20 @@ const resize = v.variant("mode", [
 /** The parameters of the step `image`. */
 const image = {
   resize,
-  channels: v.picklist(["rgb", "bgr", "gray"]),
+  channels: v.picklist(IMAGE_WORDS.channels),
   scale: v.optional(finite),
   mean: v.optional(v.array(finite)),
   std: v.optional(v.array(v.pipe(finite, v.notValue(0)))),
-  layout: v.picklist(["nchw", "nhwc"]),
+  layout: v.picklist(IMAGE_WORDS.layout),
 };
+
+/** The step `image` with a word of a newer release in it, so that its other parameters may be anything. */
+const newerImage = v.object({
+  step: v.literal("image"),
+  resize: v.object({ mode: openWord }),
+  channels: openWord,
+  layout: openWord,
+});
 
 /** The parameters of the step `text`. */
 const text = {
@@ -107,18 +120,21 @@ const POSTPROCESS = {
 function step(known: StepSchemas, published: boolean): v.GenericSchema<unknown, Step> {
   const names = Object.keys(known);
   if (published) {
-    const other = v.pipe(v.string(), v.regex(new RegExp(`^(?!(?:${names.join("|")})$)[a-z0-9][a-z0-9._-]{0,63}$`)));
-    return v.union([...Object.values(known), v.object({ step: other })]);
+    const other = v.pipe(v.string(), v.regex(new RegExp(`^(?!(?:${names.join("|")})$)${OPEN_WORD}$`)));
+    const newer = "image" in known ? [newerImage] : [];
+    return v.union([...Object.values(known), ...newer, v.object({ step: other })]);
   }
-  const unknown = v.object({ step: word });
+  const unknown = v.object({ step: openWord });
   return v.lazy((value) => {
+    if (newerImageWord(value) !== undefined) return newerImage;
     const word: unknown = typeof value === "object" && value !== null ? Reflect.get(value, "step") : undefined;
     return (typeof word === "string" && names.includes(word) ? known[word] : undefined) ?? unknown;
   });
 }
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
-const dtype = v.picklist([
+/** The element types that this version knows. */
+export const DTYPES = [
   "float32",
   "float64",
   "float16",
@@ -132,10 +148,10 @@ const dtype = v.picklist([
   "uint64",
   "bool",
   "string",
-]);
+] as const;
+const dtype = v.picklist(DTYPES);
 const port = {
   name,
-  dtype,
   dims: v.pipe(
     v.array(v.union([v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(DIM_MAX)), name])),
     v.maxLength(16),
@@ -160,7 +176,7 @@ const chunk1 = v.object({ sha256, bytes: chunkBytes });
 const chunk2 = v.object({
   sha256,
   bytes: chunkBytes,
-  encoding: v.optional(word),
+  encoding: v.optional(openWord),
   wireBytes: v.optional(chunkBytes),
 });
 const fileOf = <T extends v.GenericSchema>(chunk: T) =>
@@ -191,7 +207,7 @@ const variant = {
   needs: v.pipe(v.array(v.pipe(v.string(), v.minLength(1), v.maxLength(100))), v.maxLength(32)),
   session: v.optional(perBackend(session)),
   speed: v.optional(perBackend(finite)),
-  unchecked: v.optional(v.pipe(v.array(v.picklist(["webgpu", "wasm"])), v.maxLength(2))),
+  unchecked: v.optional(v.pipe(v.array(openWord), v.maxLength(16))),
   assignment: v.optional(perBackend(v.object({ device: count, shape: count, cpu: count, copies: count }))),
 };
 const estimate = { value: finite, low: v.optional(finite), high: v.optional(finite) };
@@ -219,10 +235,13 @@ const model = {
 };
 const ports = <T extends v.GenericSchema>(port: T) => v.pipe(v.array(port), v.minLength(1), v.maxLength(256));
 
+/** A variant with the backends of newer releases that it may name. */
+export type VariantJson = Omit<Variant, "unchecked"> & { readonly unchecked?: readonly string[] | undefined };
+
 /** A bundle as schema 1 has it. */
 export interface Bundle1 {
   readonly model: Omit<Bundle["model"], "exampleDims"> & { readonly typical?: Bundle["model"]["exampleDims"] };
-  readonly variants: readonly (Omit<Variant, "score"> & {
+  readonly variants: readonly (Omit<VariantJson, "score"> & {
     readonly metric?:
       { readonly name: string; readonly value: number; readonly reference: number; readonly n: number } | undefined;
   })[];
@@ -232,14 +251,16 @@ export interface Bundle1 {
 /** A bundle as schema 2 has it. */
 export interface Bundle2 {
   readonly model: Omit<Bundle["model"], "inputs" | "outputs"> & {
-    readonly inputs: readonly (Omit<BundleInput, "image" | "text"> & {
+    readonly inputs: readonly (Omit<BundleInput, "image" | "text" | "dtype"> & {
+      readonly dtype: string;
       readonly preprocess?: readonly Step[] | undefined;
     })[];
-    readonly outputs: readonly (Omit<BundleOutput, "decode"> & {
+    readonly outputs: readonly (Omit<BundleOutput, "decode" | "dtype"> & {
+      readonly dtype: string;
       readonly postprocess?: readonly Step[] | undefined;
     })[];
   };
-  readonly variants: readonly Variant[];
+  readonly variants: readonly VariantJson[];
   readonly assets?: readonly BundleFile[] | undefined;
 }
 
@@ -249,11 +270,18 @@ export const bundle1: v.GenericSchema<unknown, Bundle1> = v.object({
   model: v.object({
     ...model,
     inputs: ports(
-      v.object({ ...port, image: v.optional(v.object(image)), text: v.optional(v.object(text)), pad: v.optional(pad) }),
+      v.object({
+        ...port,
+        dtype,
+        image: v.optional(v.object(image)),
+        text: v.optional(v.object(text)),
+        pad: v.optional(pad),
+      }),
     ),
     outputs: ports(
       v.object({
         ...port,
+        dtype,
         feeds: v.optional(name),
         decode: v.optional(
           v.variant("op", [
@@ -280,14 +308,15 @@ export const bundle1: v.GenericSchema<unknown, Bundle1> = v.object({
 /** Makes the shape of schema 2. `published` writes open lists out as unions, for the JSON schema. */
 export function bundle2(published: boolean): v.GenericSchema<unknown, Bundle2> {
   const steps = (known: StepSchemas) => v.optional(v.pipe(v.array(step(known, published)), v.maxLength(16)));
+  const port2 = { ...port, dtype: published ? v.union([dtype, openWord]) : openWord };
   return v.object({
     $schema: v.optional(v.pipe(v.string(), v.maxLength(2_000))),
     schema: v.literal(BUNDLE_SCHEMA),
     model: v.object({
       ...model,
-      inputs: ports(v.object({ ...port, preprocess: steps(PREPROCESS), pad: v.optional(pad) })),
+      inputs: ports(v.object({ ...port2, preprocess: steps(PREPROCESS), pad: v.optional(pad) })),
       outputs: ports(
-        v.object({ ...port, feeds: v.optional(name), postprocess: steps(POSTPROCESS), cut: v.optional(cut) }),
+        v.object({ ...port2, feeds: v.optional(name), postprocess: steps(POSTPROCESS), cut: v.optional(cut) }),
       ),
       exampleDims,
     }),

@@ -13,17 +13,47 @@ export const STEPS: Readonly<Record<"preprocess" | "postprocess", readonly strin
   postprocess: ["softmax", "argmax", "labels", "ctc"],
 };
 
+/** The words that this version knows in a step `image`. */
+export const IMAGE_WORDS = {
+  mode: ["exact", "fit", "height", "side"],
+  channels: ["rgb", "bgr", "gray"],
+  layout: ["nchw", "nhwc"],
+} as const;
+
 /** A list of steps as the spec that workers run, or the step that this version can't run where it stands. */
 export type Converted<T> = { readonly spec: T; readonly unknown?: undefined } | { readonly unknown: string };
 
 type PreStep = { readonly step: "image" | "text" };
 type PostStep = { readonly step: DecodeSpec["op"] };
 
+/**
+ * Returns the first word in a step `image` that this version does not know, as `image.channels=rgba`; undefined where it
+ * knows all, and for another step.
+ */
+export function newerImageWord(step: unknown): string | undefined {
+  const { step: word, resize, channels, layout } = fieldsOf(step);
+  if (word !== "image") return undefined;
+  const words: readonly (readonly [string, unknown, readonly unknown[]])[] = [
+    ["resize.mode", fieldsOf(resize)["mode"], IMAGE_WORDS.mode],
+    ["channels", channels, IMAGE_WORDS.channels],
+    ["layout", layout, IMAGE_WORDS.layout],
+  ];
+  for (const [field, value, known] of words)
+    if (typeof value === "string" && !known.includes(value)) return `image.${field}=${value}`;
+  return undefined;
+}
+
+function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null ? { ...value } : {};
+}
+
 /** Converts the steps before a model: at most one, which takes images or texts. */
 export function inputSpec(steps: readonly Step[] = []): Converted<{ image?: ImageSpec; text?: TextSpec }> {
   const [first, second] = steps;
   if (first === undefined) return { spec: {} };
   if (!STEPS.preprocess.includes(first.step)) return { unknown: first.step };
+  const newer = newerImageWord(first);
+  if (newer !== undefined) return { unknown: newer };
   if (second !== undefined) return { unknown: second.step };
   const { step, ...spec } = first as PreStep;
   return { spec: step === "image" ? { image: spec as unknown as ImageSpec } : { text: spec as unknown as TextSpec } };

@@ -223,7 +223,7 @@ export interface Variant {
 export interface Unknown {
   /** Where it is: the name of a port, or the path of an asset. */
   readonly at: string;
-  readonly kind: "step" | "encoding";
+  readonly kind: "step" | "encoding" | "dtype";
   /** The word that is not known. */
   readonly word: string;
 }

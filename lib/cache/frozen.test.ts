@@ -70,6 +70,13 @@ test("of a newer bundle the variant that this release knows is taken, with the f
   expect(planOf(json).candidates.map((x) => x.variant.id)).toEqual(["f32"]);
 });
 
+test("a model with an element type that this release does not know is not for here, and the error names it", () => {
+  const json = jsonOf("schema-2") as unknown as { model: { inputs: object[] } };
+  const inputs = json.model.inputs.map((x) => ({ ...x, dtype: "bfloat16" }));
+  const newer = { ...json, model: { ...json.model, inputs } } as unknown as BundleJson;
+  expect(() => planOf(newer)).toThrow(/the element type "bfloat16" of "\w+"/);
+});
+
 test("a model with a step that this release does not know is not for here, and the error names the step", () => {
   let error: unknown;
   try {

@@ -48,7 +48,8 @@ export function plan(
 
 /** Makes the error for a model that asks for something that only a newer release knows. */
 function newerError(model: string, { kind, word, at }: Unknown): SelvedgeError {
-  const thing = kind === "step" ? `the processing step "${word}"` : `the chunk encoding "${word}"`;
+  const things = { step: "processing step", encoding: "chunk encoding", dtype: "element type" };
+  const thing = `the ${things[kind]} "${word}"`;
   const message = `${model} can't run here: this release does not know ${thing} of "${at}". A newer release of selvedge may know it.`;
   return new SelvedgeError("no-backend", message, { model, [kind]: word, at });
 }

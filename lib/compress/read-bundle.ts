@@ -65,11 +65,11 @@ export async function readChunk(
     new SelvedgeError("integrity-failed", `${path} ${problem}.`, { reason: "altered", chunk: chunk.sha256 });
   const stored = await readFile(path).catch(() => null);
   if (stored === null) throw refused("is missing");
+  const decode = chunk.encoding === undefined ? null : DECODERS.get(chunk.encoding);
+  if (decode === undefined) throw refused(`has the encoding "${chunk.encoding}", which this release can't expand`);
   // Not told by the hash: a decoder ignores bytes behind the end of the compressed data.
   const wireBytes = wireBytesOf(chunk);
   if (stored.length !== wireBytes) throw refused(`is ${stored.length} bytes, but bundle.json says ${wireBytes}`);
-  const decode = chunk.encoding === undefined ? null : DECODERS.get(chunk.encoding);
-  if (decode === undefined) throw refused(`has the encoding "${chunk.encoding}", which this release can't expand`);
   const bytes = expand(stored, chunk.bytes, decode);
   if (bytes === null) throw refused(`does not expand to ${chunk.bytes} bytes`);
   if (bytes.length !== chunk.bytes)
