@@ -387,4 +387,13 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/cache/tuf.test.ts",
     title: "(store-bound)",
   },
+  {
+    fault: "store-bomb",
+    breaks: "A compressed chunk is expanded a slice at a time.",
+    file: "lib/cache/expand.ts",
+    from: "const SLICE_BYTES = 4_096;",
+    to: "const SLICE_BYTES = 2 ** 30;",
+    test: "lib/cache/expand.test.ts",
+    title: "(store-bomb)",
+  },
 ];

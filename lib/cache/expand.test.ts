@@ -1,6 +1,6 @@
 // Chunks that are stored compressed: whatever comes instead of them, never more than the chunk's size is held.
 import { brotliCompressSync, gzipSync } from "node:zlib";
-import { describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { sha256Hex } from "../bundle.ts";
 import type { BundleChunk } from "../bundle.ts";
 import { isSelvedgeError } from "../errors.ts";
@@ -23,6 +23,10 @@ async function codeOf(work: Promise<unknown>): Promise<string> {
   const error: unknown = await work.catch((caught: unknown) => caught);
   return isSelvedgeError(error) ? error.code : String(error);
 }
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
 
 test("a chunk without an encoding is what was stored", async () => {
   const wire = weights(100);
@@ -62,4 +66,33 @@ test("a decoder that can't be loaded is told as it is, since the bytes may be ri
   const wire = encoders.br(text);
   const chunk = await chunkOf(text, "br");
   await expect(expandChunk(chunk, wire, () => Promise.reject(new Error("offline")))).rejects.toThrow("offline");
+});
+
+test("of a chunk that expands to a thousand times its size, a slice is expanded at most (store-bomb)", async () => {
+  const seen = { largest: 0, expandedBytes: 0 };
+  // As browsers do: the whole of a write is expanded, whoever reads the output.
+  class Bomb extends TransformStream<Bytes, Bytes> {
+    constructor() {
+      super({
+        transform(slice, controller) {
+          seen.largest = Math.max(seen.largest, slice.byteLength);
+          for (let i = 0; i < slice.byteLength; i += 1) controller.enqueue(new Uint8Array(1_000));
+          seen.expandedBytes += 1_000 * slice.byteLength;
+        },
+      });
+    }
+  }
+  vi.stubGlobal("DecompressionStream", Bomb);
+  for (const [bytes, wire] of [
+    [500, 100_000],
+    [4_200_000, 300_000],
+  ] as const) {
+    Object.assign(seen, { largest: 0, expandedBytes: 0 });
+    const chunk = { ...(await chunkOf(text, "br")), bytes };
+    expect(await codeOf(expand(chunk, new Uint8Array(wire)))).toBe("integrity-failed");
+    expect(seen.largest).toBeLessThanOrEqual(4_096);
+    expect(seen.expandedBytes).toBeLessThanOrEqual(bytes + 2 * 4_096 * 1_000);
+  }
+  const whole = { ...(await chunkOf(text, "br")), bytes: 9_000_000 };
+  expect(await expand(whole, new Uint8Array(9_000))).toHaveLength(9_000_000);
 });
