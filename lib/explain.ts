@@ -1,52 +1,51 @@
-// Why a request ran where and as it did, in sentences with the numbers behind them: of the codes and numbers that came
-// with the scheduler's decision (schedule/why.ts), and of what was tried before. Made when they are read: most answers'
-// reasons never are.
+// Sentences of `info.why`, with numbers: from the codes and numbers of the scheduler's decision (schedule/why.ts), and from
+// earlier attempts. Written when they are read, since most are never read.
 import type { StartWhy } from "./schedule/protocol.ts";
 import type { Why } from "./why.ts";
 
-/** Why a request ran where and as it did: the first reason, and all of them. */
+/** Reasons for where and how a request ran: the first one, and all of them. */
 export interface RunWhy {
-  /** Names the first reason: why on that backend, or why it did not run at all. */
+  /** Code of the first reason: the choice of the backend, or the reason that nothing had to run. */
   readonly code: Why["code"];
-  /** All reasons in one sentence, with the numbers behind them. */
+  /** All reasons in one sentence, with their numbers. */
   readonly text: string;
-  /** Each reason: why on that backend, after what other tries, why on that lane, and with how many others. */
+  /** Each reason: the backend, failed attempts, the lane, the batch, and lateness. */
   readonly reasons: readonly Why[];
 }
 
-/** What the reasons are made of. */
+/** Facts that the reasons are written from. */
 export interface Grounds {
   readonly placed: Why;
   readonly start: StartWhy;
   readonly lane: string;
   readonly count: number;
-  /** The tries that failed. */
+  /** Attempts that failed. */
   readonly failures: readonly { readonly lane: string; readonly ms: number; readonly error: string | null }[];
-  /** By how much its deadline was missed; 0 or less where it was not. */
+  /** Time between its deadline and its end; 0 or less where it was on time. */
   readonly lateMs: number;
 }
 
-/** Says why a request ran where and as it did. */
+/** Returns the reasons for where and how a request ran. */
 export function explain({ placed, start, lane, count, failures, lateMs }: Grounds): RunWhy {
   const reasons = [placed];
   if (failures.length > 0) {
-    const tries = failures.map((x) => `${x.lane} failed after ${show(x.ms)} (${x.error ?? "unknown"})`);
-    reasons.push({ code: "again", text: `tried again: ${tries.join(", ")}` });
+    const attempts = failures.map((x) => `${x.lane} failed after ${show(x.ms)} (${x.error ?? "unknown"})`);
+    reasons.push({ code: "again", text: `tried again: ${attempts.join(", ")}` });
   }
   reasons.push({ code: start.lane, text: laneText(start, lane) }, { code: start.batch, text: batchText(start, count) });
   if (lateMs > 0) reasons.push({ code: "late", text: `finished ${show(lateMs)} late` });
   return because(reasons);
 }
 
-/** Says that an answer was kept. */
+/** Returns the reason of an answer from the result cache. */
 export function whyKept(lane: string, ranMs: number): RunWhy {
-  const text = `answered from memory: the same inputs were asked before, and took ${show(ranMs)} on ${lane}`;
+  const text = `answered from memory: a request with the same inputs took ${show(ranMs)} on ${lane}`;
   return because([{ code: "kept", text }]);
 }
 
-/** Says that an answer is that of another request. */
+/** Returns the reason of a request that was coalesced with another one. */
 export function whyShared(lane: string, ranMs: number): RunWhy {
-  const text = `shares the answer of a request that asked the same meanwhile, and ran ${show(ranMs)} on ${lane}`;
+  const text = `shares the answer of a request in flight with the same inputs, which ran ${show(ranMs)} on ${lane}`;
   return because([{ code: "shared", text }]);
 }
 
@@ -59,7 +58,7 @@ function laneText({ lane: code, inMs, other, otherInMs }: StartWhy, lane: string
   const elsewhere = other === null ? "" : `, ${show(otherInMs)} on ${other}`;
   switch (code) {
     case "only-lane":
-      return `only ${lane} could run it`;
+      return `${lane} is the only lane that can run it`;
     case "first-through":
       return here + elsewhere;
     case "lane-full":
@@ -69,7 +68,7 @@ function laneText({ lane: code, inMs, other, otherInMs }: StartWhy, lane: string
     case "wide-lane":
       return `${here} (with threads)${elsewhere}`;
     case "state-kept":
-      return `${lane} holds its state`;
+      return `${lane} holds its recurrent state`;
   }
 }
 
@@ -78,17 +77,17 @@ function batchText({ batch, waitedMs, apartMs, togetherMs }: StartWhy, count: nu
     case "batched":
       return `batched with ${count - 1}: waiting ${show(waitedMs)} saves ${show((apartMs ?? 0) - (togetherMs ?? 0))}`;
     case "batch-tried":
-      return `batched with ${count - 1}: to learn what ${count} take together`;
+      return `batched with ${count - 1} to measure a batch of ${count}`;
     case "unbatchable":
-      return "alone: its model or its inputs can't be joined with others";
+      return "not batched: its model or its inputs can't be concatenated with others";
     case "nothing-to-join":
-      return "alone: nothing else waited that could run with it";
+      return "not batched: no other request that fits was queued";
     case "batch-costs":
-      return `alone: two together take ${show(togetherMs)}, one by one ${show(apartMs)}`;
+      return `not batched: a batch of two takes ${show(togetherMs)}, one by one ${show(apartMs)}`;
     case "batch-spread":
-      return "alone: other lanes were free for what else waited";
+      return "not batched: other lanes were idle for the other queued requests";
     case "batch-bounded":
-      return "alone: more would break a deadline or a bound";
+      return "not batched: a larger batch would miss a deadline or exceed a limit";
   }
 }
 

@@ -1,46 +1,46 @@
-// Every reason that Selvedge gives, in one place: a code for programs to branch on, and a sentence with the numbers
-// behind it for people. Where a model runs is reasoned about in choose.ts, where and with whom a request ran in
-// schedule/why.ts; explain.ts makes sentences of the latter.
+// Reasons that `info.why` reports: a code for programs to branch on, and a sentence with numbers for people. choose.ts
+// gives the reasons for a backend, schedule/why.ts those for a lane and a batch; explain.ts writes the sentences of the
+// latter.
 
-/** Lists every code there is, with what it says. */
+/** All codes, each with its meaning. */
 export const WHY_CODES = {
   pinned: "the caller named the backend",
-  "webgpu-missing": "there is no WebGPU, or no variant fits it",
-  "wasm-missing": "no variant fits wasm",
-  "software-adapter": "the GPU is drawn by the processor, where wasm is faster",
-  "not-measured": "it is not measured yet: that needs a first request, or takes longer than a load waits",
+  "webgpu-missing": "WebGPU is not available, or no variant meets its needs",
+  "wasm-missing": "no variant meets the needs of WebAssembly",
+  "software-adapter": "the WebGPU adapter is a software renderer; WebAssembly is faster",
+  "not-measured": "no backend was measured yet: the first request runs on WebAssembly",
   "measured-faster": "WebGPU was measured to be faster on this device",
   "measured-slower": "WebGPU was measured, and is not clearly faster on this device",
-  "webgpu-failed": "WebGPU failed when it was tried",
-  "wasm-failed": "WebAssembly failed when it was tried",
-  "gpu-lost": "the GPU was lost or failed under it, so it went down to wasm",
-  "crashed-before": "a page died while it tried the variant that is best here",
-  "only-lane": "no other lane could take it",
-  "first-through": "it is expected to be through there first",
-  "lane-full": "the lane that is first through holds two batches already",
-  "express-lane": "it is short, and would be late on the others",
-  "wide-lane": "it came alone, as those before it, so it may use all cores",
-  "state-kept": "its state lies there",
-  batched: "it ran together with others, since that costs less than one by one",
-  "batch-tried": "it ran together with others, to learn what that costs",
-  unbatchable: "its model or its inputs can't be joined with others",
-  "nothing-to-join": "nothing else waited that could run with it",
-  "batch-costs": "together with others a row costs as much as alone, or more",
-  "batch-spread": "others waited, and other lanes were free for them",
-  "batch-bounded": "a larger batch would break a deadline or a bound",
-  again: "an earlier try failed",
-  late: "it was to be finished although it was late",
-  shared: "the same inputs were asked meanwhile, and that answer serves both",
-  kept: "the same inputs were answered before, and the answer was kept",
+  "webgpu-failed": "WebGPU failed while it was measured",
+  "wasm-failed": "WebAssembly failed while it was measured",
+  "gpu-lost": "the GPU was lost or failed; the model moved to WebAssembly",
+  "crashed-before": "a page crashed while it loaded the best variant for this device",
+  "only-lane": "no other lane can run it",
+  "first-through": "this lane has the earliest estimated finish",
+  "lane-full": "the lane with the earliest estimated finish has a full queue (two batches)",
+  "express-lane": "a short request that would miss its deadline on other lanes",
+  "wide-lane": "a single request, as those before it, so it may use all cores",
+  "state-kept": "this lane holds its recurrent state",
+  batched: "batched with other requests, which takes less time than one by one",
+  "batch-tried": "batched with other requests to measure what that takes",
+  unbatchable: "its model or its inputs can't be concatenated with others",
+  "nothing-to-join": "no other request that could be batched with it was queued",
+  "batch-costs": "a batch takes at least as much time per row as a single request",
+  "batch-spread": "other requests were queued, and other lanes were idle for them",
+  "batch-bounded": "a larger batch would miss a deadline or exceed a limit",
+  again: "retried: an earlier attempt failed",
+  late: "finished after its deadline",
+  shared: "coalesced with a request in flight that has the same inputs",
+  kept: "answered from the result cache",
 } as const;
 
-/** Names a reason. */
+/** Name of a reason. */
 export type WhyCode = keyof typeof WHY_CODES;
 
-/** A reason. */
+/** A reason, as a code and a sentence. */
 export interface Why {
-  /** Names it, for code to branch on. */
+  /** Name of the reason, for programs to branch on. */
   readonly code: WhyCode;
-  /** One sentence with the numbers behind it. */
+  /** One sentence with the numbers that decided it. */
   readonly text: string;
 }

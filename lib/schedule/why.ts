@@ -1,46 +1,47 @@
-// Why a batch starts where and as it does: which code fits, and the numbers that the decision was made by. Part of the
-// decision, so that a trace tells it and a replay must find the same; sentences are made of it elsewhere.
+// Reasons for the start of a batch: the codes that apply, and the numbers that decided. They are part of the decision, so
+// that a trace records them and a replay must reproduce them; explain.ts writes the sentences.
 import { isUsual } from "./lanes.ts";
 import type { LaneView, StartWhy } from "./protocol.ts";
 
-/** A lane as its reason is found: what is expected of it, and what it has. */
+/** A lane as an option for a batch: its estimated finish and its queue. */
 export interface Option {
   readonly lane: Pick<LaneView, "id" | "kind">;
   readonly endMs: number;
   readonly batches: readonly unknown[];
 }
 
-/** What a batch was decided by. */
+/** Facts that a batch was decided by. */
 export interface Grounds {
   readonly now: number;
   readonly chosen: Option;
-  /** All lanes on which it could have run. */
+  /** All lanes that could have run it. */
   readonly options: readonly Option[];
-  /** Whether the state that it goes on from lies there. */
+  /** Whether the lane holds the recurrent state that it continues. */
   readonly hasState: boolean;
-  /** Null where it runs alone whatever waits. */
+  /** Key of the shape that it can be batched by; null where it is never batched. */
   readonly shape: string | null;
-  /** How many steps run together, and their rows. */
+  /** Number of requests in the batch. */
   readonly count: number;
+  /** Number of rows in the batch. */
   readonly rows: number;
-  /** When the first of them came. */
+  /** Arrival of the first request of the batch. */
   readonly firstMs: number;
-  /** Whether something else waits that could have run with it. */
+  /** Whether another queued request could have been batched with it. */
   readonly hasPeer: boolean;
-  /** How many rows are cheapest together. */
+  /** Number of rows with the least time per row. */
   readonly bestRows: number;
-  /** On how many lanes what waits could be spread. */
+  /** Number of idle lanes that could run queued requests. */
   readonly idleLanes: number;
-  /** What so many rows take together; undefined where that is not known. */
+  /** Estimated duration of a batch of so many rows; undefined where it is not known. */
   readonly msOf: (rows: number) => number | undefined;
 }
 
-/** Gives the reasons for a start. */
+/** Returns the reasons for the start of a batch. */
 export function whyStart(grounds: Grounds): StartWhy {
   const { now, chosen, options, count, rows, firstMs, msOf } = grounds;
   const others = options.filter((x) => x !== chosen && isUsual(x)).sort((a, b) => a.endMs - b.endMs);
   const [other] = others;
-  // For one that runs alone: what it would take with another one like it.
+  // For a single request: a batch of two like it.
   const together = count > 1 ? rows : 2 * rows;
   const one = msOf(rows / count);
   return {
