@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { Downloader } from "./download.ts";
 import { hurried, weights, wishFor } from "./fixtures.ts";
-import { contents, find, forget, takeOut } from "./manage.ts";
+import { contents, find, forget, pin, takeOut } from "./manage.ts";
 import { MemoryStore } from "./memory.ts";
 import { withOld } from "./old-store.ts";
 import { open } from "./open.ts";
@@ -93,6 +93,61 @@ test("an old place that is missing, empty or broken is no hindrance", async () =
   expect(await withOld(memory, () => Promise.resolve(new MemoryStore()))).toBe(memory);
   expect(await withOld(memory, () => Promise.reject(new Error("no")))).toBe(memory);
 });
+
+/** Has methods of a store fail from now on. */
+function breakMethods(store: Store, methods: readonly (keyof Store)[]): void {
+  const value = (): Promise<never> => Promise.reject(new Error("broken"));
+  for (const method of methods) Object.defineProperty(store, method, { value });
+}
+
+test("an old place that is read-only is read, and room is made in the new one (store-old)", async () => {
+  const old = await frozen(1);
+  const memory = new MemoryStore();
+  breakMethods(old, ["remove"]);
+  const store = await withOld(memory, () => Promise.resolve(old));
+  for (let page = 0; page < 2; page += 1) expect(await loadOffline(store, "kept")).toEqual(model(1, 2));
+  const shelf = new Shelf(store, () => 5);
+  await shelf.keep({ sha256: "0".repeat(64), bytes: 9 }, weights(9), new Set());
+  const freed = await shelf.makeRoom(1e6, new Set(), 0);
+  expect(freed).toBeGreaterThan(0);
+  expect(await shelf.makeRoom(1e6, new Set(), 0)).toBe(0); // what stays is not freed over and over
+  expect(await loadOffline(store, "kept")).toEqual(model(1, 2)); // pinned, and in the new place by now
+  expect(await forget(page(store), null)).toBeGreaterThan(0);
+  expect(await memory.names()).toEqual([]);
+  expect(await store.names()).toEqual([]);
+});
+
+test("of an old place whose manifest can't be read no chunk is removed (store-old)", async () => {
+  const old = await frozen(1);
+  const store = await withOld(new MemoryStore(), () => Promise.resolve(old));
+  const before = await old.names();
+  const read = old.read.bind(old);
+  old.read = (name) => (name.startsWith("bundle-") ? Promise.reject(new Error("busy")) : read(name));
+  await new Shelf(store, () => 0).makeRoom(1e6, new Set(), 0);
+  expect(await old.names()).toEqual(before);
+  expect(await store.names()).toEqual([]);
+});
+
+test.each([[["names"]], [["read", "blob"]], [["read", "blob", "remove"]], [["names", "remove"]]] as const)(
+  "an old place whose %s fail does not break the new store (store-old)",
+  async (methods) => {
+    const two = await frozen(2);
+    const old = await frozen(1);
+    const store = await withOld(two, () => Promise.resolve(old));
+    breakMethods(old, methods);
+    const downloader = page(store);
+    expect((await contents(downloader)).bundles.map((x) => x.name)).toEqual(
+      expect.arrayContaining(["kept", "other", "bare.onnx"]),
+    );
+    expect(await loadOffline(store, "kept")).toEqual(model(1, 2));
+    expect(await loadOffline(store, "other")).toEqual(model(2, 3));
+    await pin(downloader, urlOf("kept"), false);
+    expect(await downloader.shelf?.makeRoom(1e6, new Set(), 0)).toBeGreaterThan(0);
+    await downloader.shelf?.write({ sha256: "0".repeat(64), bytes: 9 }, weights(9));
+    expect(await forget(downloader, null)).toBeGreaterThan(0);
+    expect(await two.names()).toEqual([]);
+  },
+);
 
 test("what an older release left and nobody has used goes first, but for what is pinned", async () => {
   const { store } = await opened[1]();

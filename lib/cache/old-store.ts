@@ -1,6 +1,10 @@
 // A store with what an older release left beside it. Both are read; only this release's own is written. What is used is
 // moved over, so that the old place empties; an old tab that misses an entry fetches it again. Delete this file, and what
 // calls `oldNames` and `adopt`, once nobody comes with a store of schema 1 any more.
+//
+// The old place may be read-only, damaged or gone at any time. An entry of it that can't be read or removed counts as
+// removed until the page is left, so that the new store works as if there were no old place. An unreadable manifest hides the
+// whole old place: nobody can tell which of its chunks are needed, so none is removed.
 import type { Bytes, Store, StoreKind } from "./store.ts";
 
 /** Returns a store over both places; the new one alone where the old one is missing, empty or fails. */
@@ -18,21 +22,25 @@ class TwoStores implements Store {
   readonly blob?: (name: string) => Promise<Blob | null>;
   readonly #store: Store;
   readonly #old: Store;
+  /** Entries of the old place that could not be read or removed. */
+  readonly #lost: Set<string> = new Set();
+  #isHidden = false;
 
   constructor(store: Store, old: Store) {
     this.kind = store.kind;
     this.#store = store;
     this.#old = old;
     if (store.blob !== undefined)
-      this.blob = async (name) => (await store.blob?.(name)) ?? (await old.blob?.(name)) ?? null;
+      this.blob = async (name) =>
+        (await store.blob?.(name)) ?? (await this.#tryOld(name, async () => (await old.blob?.(name)) ?? null));
   }
 
   async names(): Promise<string[]> {
-    return [...new Set([...(await this.#store.names()), ...(await this.#old.names())])];
+    return [...new Set([...(await this.#store.names()), ...(await this.oldNames())])];
   }
 
   async read(name: string): Promise<Bytes | null> {
-    return (await this.#store.read(name)) ?? this.#old.read(name);
+    return (await this.#store.read(name)) ?? this.#tryOld(name, () => this.#old.read(name), name.startsWith("bundle-"));
   }
 
   write(name: string, bytes: Bytes): Promise<void> {
@@ -41,16 +49,29 @@ class TwoStores implements Store {
 
   async remove(name: string): Promise<void> {
     await this.#store.remove(name);
-    await this.#old.remove(name);
+    await this.#tryOld(name, () => this.#old.remove(name));
   }
 
-  oldNames(): Promise<string[]> {
-    return this.#old.names();
+  async oldNames(): Promise<string[]> {
+    if (this.#isHidden) return [];
+    return (await this.#old.names().catch(() => [])).filter((x) => !this.#lost.has(x));
   }
 
   async adopt(name: string, bytes: Bytes): Promise<void> {
-    if (!(await this.#old.names()).includes(name)) return;
+    if (!(await this.oldNames()).includes(name)) return;
     await this.#store.write(name, bytes);
-    await this.#old.remove(name);
+    await this.#tryOld(name, () => this.#old.remove(name));
+  }
+
+  /** Does something with an entry of the old place; null where that fails, and the entry is lost then, or all. */
+  async #tryOld<T>(name: string, work: () => Promise<T>, hidesAll = false): Promise<T | null> {
+    if (this.#isHidden || this.#lost.has(name)) return null;
+    try {
+      return await work();
+    } catch {
+      this.#lost.add(name);
+      this.#isHidden ||= hidesAll;
+      return null;
+    }
   }
 }
