@@ -179,9 +179,9 @@ export class Dispatcher {
     });
   }
 
-  /** Takes note of what it took to load a model. */
-  loaded(modelId: number, ms: number): void {
-    this.#tell({ type: "loaded", modelId, ms });
+  /** Takes note of what it took to load a model on a lane. */
+  loaded(modelId: number, ms: number, lane: string): void {
+    this.#tell({ type: "loaded", modelId, ms, lane });
   }
 
   /** Takes note of what one request was measured to take when its model was placed. */

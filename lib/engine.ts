@@ -165,8 +165,8 @@ export class Engine {
         this.#markers.set(modelId, isTrying);
       },
       isUnloaded: (modelId) => !this.#names.has(modelId),
-      onLoaded: (modelId, ms) => {
-        this.#dispatcher.loaded(modelId, ms);
+      onLoaded: (modelId, ms, lane) => {
+        this.#dispatcher.loaded(modelId, ms, lane);
       },
       onGrown: () => {
         this.#pool.trim(options.memoryBudgetBytes ?? Infinity, (modelId) => this.#pinned.has(modelId));

@@ -24,8 +24,8 @@ export interface LaneOptions {
   readonly onTrying: (modelId: number, isTrying: boolean) => void;
   /** Whether a model was unloaded for good: it must not come back with what still waits for it. */
   readonly isUnloaded?: ((modelId: number) => boolean) | undefined;
-  /** Called when a model was loaded, with what that took, the start of a worker included. */
-  readonly onLoaded: (modelId: number, ms: number) => void;
+  /** Called when a model was loaded, with what that took, the start of a worker included, and the lane. */
+  readonly onLoaded: (modelId: number, ms: number, lane: string) => void;
   /** Called when a model was loaded or first run, and takes memory. */
   readonly onGrown: () => void;
   /** Whether a worker may be started: what waits on a lane whose GPU was lost must not lose it once more. */

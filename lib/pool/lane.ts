@@ -424,7 +424,7 @@ export class Lane {
         loaded.bytes = Math.max(knownBytes, client.memoryBytes - beforeBytes);
         this.#grown.set(message, loaded.bytes);
         onGrown();
-        onLoaded(message.modelId, clock.spentMs + this.#startMs);
+        onLoaded(message.modelId, clock.spentMs + this.#startMs, this.id);
       },
       () => this.#loaded.delete(message.modelId),
     );

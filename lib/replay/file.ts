@@ -53,7 +53,7 @@ const event = v.variant("type", [
   v.looseObject({ type: v.literal("arrived"), step, isAgain: v.boolean() }),
   v.looseObject({ type: v.literal("cancelled"), id }),
   v.looseObject({ type: v.literal("ended"), lane: word, batch: id, ms: v.nullable(cost) }),
-  v.looseObject({ type: v.literal("loaded"), modelId: id, ms: cost }),
+  v.looseObject({ type: v.literal("loaded"), modelId: id, ms: cost, lane: v.optional(word) }),
   v.looseObject({ type: v.literal("measured"), key: word, ms: cost }),
   v.looseObject({
     type: v.literal("unavailable"),
@@ -97,6 +97,7 @@ const batch = v.looseObject({
   ids: v.array(id),
   steps: v.optional(v.array(step)),
   preempt: v.boolean(),
+  isLoading: v.optional(v.boolean()),
   isTrial: v.optional(v.boolean()),
 });
 const group = v.looseObject({

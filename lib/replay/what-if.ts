@@ -209,7 +209,7 @@ class Play {
         act: () => {
           lane.isOpen = true;
           lane.held.set(modelId, { states: new Map() });
-          this.#tell({ type: "loaded", modelId, ms });
+          this.#tell({ type: "loaded", modelId, ms, lane: lane.id });
         },
       });
     }
@@ -238,7 +238,7 @@ class Play {
       this.#later.push({
         atMs: this.#now + loadMs,
         act: () => {
-          this.#tell({ type: "loaded", modelId: place.modelId, ms: loadMs });
+          this.#tell({ type: "loaded", modelId: place.modelId, ms: loadMs, lane: lane.id });
         },
       });
     }

@@ -1,5 +1,5 @@
 // Lanes that can't do what they are asked for, and runs that stall: which lane gets the work then.
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { lane, Stage, step } from "./fixtures.ts";
 
 const HANGS_MS = 1e7;
@@ -111,4 +111,49 @@ test("a staged step that was cancelled is not queued again", () => {
   stage.tell({ type: "cancelled", id: staged });
   stage.play(HANGS_MS - 1);
   expect(stage.decisions.some((x) => x.type === "withdraw")).toBe(false);
+});
+
+describe("a lane that takes long to load a model", () => {
+  const LOAD_MS = 60_000;
+  /** The first of two lanes loads for a minute; the second holds the model from a moment on, or never does. */
+  function beside(heldFromMs: number, change: Parameters<typeof step>[1] = {}): Stage {
+    const lanes = [lane("wasm-0", []), lane("wasm-1", [])];
+    const stage = new Stage(lanes, () => 20);
+    stage.load = (id) => (id === "wasm-0" ? LOAD_MS : 100);
+    stage.teach(1, [1]);
+    stage.arrives(step(1, change));
+    stage.at(heldFromMs, () => {
+      lanes[1]?.held.set(1, { states: new Map() });
+      stage.tell({ type: "tick" });
+    });
+    return stage;
+  }
+
+  test("leaves its first step to a lane that holds the model meanwhile (core-B10 load)", () => {
+    const stage = beside(5_000);
+    stage.play();
+    expect(stage.fates.get(1)).toMatchObject({ lane: "wasm-1", startMs: 5_000 });
+  });
+
+  test("has no other lane load it too, unless that looks like a hang (core-B10 load)", () => {
+    const stage = beside(Infinity);
+    stage.play();
+    expect(stage.fates.get(1)?.lane).toBe("wasm-1");
+    expect(stage.fates.get(1)?.startMs).toBeGreaterThan(20_000);
+    expect(stage.fates.get(1)?.startMs).toBeLessThan(22_000);
+  });
+
+  test("has its first step rejected at its deadline, unless it runs by then (core-B10 load)", () => {
+    const late = beside(Infinity, { dueMs: 10_000 });
+    late.play();
+    expect(late.rejected.get(1)?.atMs).toBeLessThan(10_003);
+    expect(late.fates.has(1)).toBe(false);
+
+    const begun = new Stage([lane("wasm-0", [])], () => 5_000);
+    begun.load = () => 100;
+    begun.arrives(step(1, { dueMs: 1_000 }));
+    begun.play();
+    expect(begun.rejected.size).toBe(0);
+    expect(begun.fates.get(1)?.endMs).toBe(5_100);
+  });
 });

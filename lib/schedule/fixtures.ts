@@ -56,6 +56,8 @@ export class Stage {
   readonly decisions: Decision[] = [];
   /** All that was told, for a replay. */
   readonly told: { readonly event: Event; readonly now: number; readonly lanes: readonly LaneView[] }[] = [];
+  /** What a lane takes to load a model; null for at once, though it is told to be what is expected. */
+  load: ((lane: string) => number) | null = null;
   now = 0;
   /** By their times, those of one time in the order in which they came. */
   readonly #events: { readonly atMs: number; readonly act: () => void }[] = [];
@@ -154,20 +156,32 @@ export class Stage {
       });
       return;
     }
-    if (!on.held.has(place.modelId)) on.held.set(place.modelId, { states: new Map() });
-    this.#busy.set(id, startMs + ms);
-    for (const one of ids) this.fates.set(one, { startMs, endMs: startMs + ms, lane: id, batch });
+    const isCold = !on.held.has(place.modelId);
+    const loadMs = isCold ? (this.load?.(id) ?? 0) : 0;
+    const beginMs = startMs + loadMs;
+    const endMs = beginMs + ms;
+    if (isCold) {
+      on.held.set(place.modelId, { states: new Map() });
+      const told = { modelId: place.modelId, ms: this.load === null ? 300 : loadMs, lane: id };
+      if (beginMs <= this.now) this.tell({ type: "loaded", ...told });
+      else
+        this.at(beginMs, () => {
+          this.tell({ type: "loaded", ...told });
+        });
+    }
+    this.#busy.set(id, endMs);
+    for (const one of ids) this.fates.set(one, { startMs: beginMs, endMs, lane: id, batch });
     let isEmpty = false;
-    if (startMs > this.now)
-      this.at(startMs, () => {
+    if (beginMs > this.now)
+      this.at(beginMs, () => {
         isEmpty = ids.every((one) => this.fates.get(one)?.batch !== batch);
         if (!isEmpty) return;
         // Nothing of it is wanted any more: it does not run.
-        this.#busy.set(id, startMs);
+        this.#busy.set(id, beginMs);
         this.tell({ type: "ended", lane: id, batch, ms: null });
         this.#soon();
       });
-    this.at(startMs + ms, () => {
+    this.at(endMs, () => {
       if (isEmpty) return;
       this.tell({ type: "ended", lane: id, batch, ms });
       this.#soon();

@@ -19,6 +19,8 @@ export interface Batch {
   readonly steps: Map<number, Step>;
   /** Whether all of them allow that the lane is ended for them. */
   readonly preempt: boolean;
+  /** Whether its lane still loads the model for it, or is to; not in older traces. */
+  isLoading?: boolean | undefined;
   /** Whether one of them was not expected to be in time; not in older traces. */
   readonly isTrial?: boolean | undefined;
 }
@@ -98,6 +100,8 @@ const BAR_MAX_MS = 60_000;
 /** A run that takes so many times what was expected, and at least so long, is stalled. */
 const STALLED_TIMES = 4;
 const STALLED_MIN_MS = 1_000;
+/** For so long a load is waited for before another lane loads the model too, at whatever cost in memory. */
+const LOAD_STALLED_MS = 20_000;
 const NOTHING: readonly Batch[] = [];
 
 /** Keeps what is known of lanes. */
@@ -147,6 +151,15 @@ export class Lanes {
   /** Gives what runs on each lane, and what is staged there. */
   get batches(): ReadonlyMap<string, readonly Batch[]> {
     return this.#batches;
+  }
+
+  /** Yields the batches with steps that did not begin: those that are staged, and those whose lane still loads the model. */
+  *unbegun(): Generator<{ readonly lane: string; readonly first: Batch; readonly batch: Batch }, void, undefined> {
+    for (const [lane, batches] of this.#batches)
+      for (const batch of batches) {
+        const [first = batch] = batches;
+        if (batch.steps.size > 0 && (batch !== first || batch.isLoading === true)) yield { lane, first, batch };
+      }
   }
 
   /** Gives what one lane has. */
@@ -201,9 +214,11 @@ export class Lanes {
     return this.#bars.size > 0 && [id, `${id} ${modelId}`].some((what) => (this.#bars.get(what)?.untilMs ?? 0) > now);
   }
 
-  /** Takes note of what it took to load a model. */
-  loaded(modelId: number, ms: number): void {
+  /** Takes note of what it took to load a model on a lane. */
+  loaded(modelId: number, ms: number, lane: string | undefined): void {
     this.#loadMs.set(modelId, ms);
+    for (const [id, batches] of this.#batches)
+      for (const batch of batches) if (batch.place.modelId === modelId && id === (lane ?? id)) batch.isLoading = false;
   }
 
   /** Takes note of what one row took before anything was asked for. */
@@ -323,6 +338,11 @@ export class Lanes {
 /** Until when a batch may run before it counts as stalled. */
 export function stalledMs({ startMs, ms }: Batch): number {
   return startMs + Math.max(STALLED_TIMES * ms, STALLED_MIN_MS);
+}
+
+/** Whether a step of a batch whose lane still loads its model is through sooner on another lane. */
+export function isSooner(x: Chance, loading: Batch, now: number): boolean {
+  return costOf(x) < endOf(loading, now) && (!x.isCold || now - loading.startMs > LOAD_STALLED_MS);
 }
 
 /** Whether a lane is neither the express lane nor the wide one. */

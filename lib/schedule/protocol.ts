@@ -79,8 +79,8 @@ export type Event =
   | { readonly type: "cancelled"; readonly id: number }
   /** A batch is through; `ms` is what it took in the worker, null where it failed, Infinity where it ran out of memory. */
   | { readonly type: "ended"; readonly lane: string; readonly batch: number; readonly ms: number | null }
-  /** A model was loaded, a worker started for it where there was none. */
-  | { readonly type: "loaded"; readonly modelId: number; readonly ms: number }
+  /** A model was loaded, a worker started for it where there was none. Older traces have no lane. */
+  | { readonly type: "loaded"; readonly modelId: number; readonly ms: number; readonly lane?: string | undefined }
   /**
    * A lane could not load a model, or could not start a worker at all: then `modelId` is null. Until `untilMs` it gets
    * none of that work while another lane can do it. Where `untilMs` is null the scheduler sets it, and doubles it each
@@ -134,8 +134,9 @@ export type Decision =
       readonly expected: number;
     }
   /**
-   * These steps of a staged batch are queued again, since the run before it is stalled: the batch stays on its lane until
-   * it ends, and its answers to them are ignored. A step that is rejected while it is staged is treated likewise.
+   * These steps of a batch that did not begin are queued again, since the run before it, or the load of its model, is
+   * stalled: the batch stays on its lane until it ends, and its answers to them are ignored. A step that is rejected
+   * before its batch began is treated likewise.
    */
   | { readonly type: "withdraw"; readonly lane: string; readonly batch: number; readonly ids: readonly number[] }
   /** Load the model of a waiting step onto a lane that idles. */

@@ -19,7 +19,7 @@
 // while, and threads were measured to pay, such a step runs on the wide lane, with a thread a core; as soon as anything
 // else is there all go to the usual lanes.
 import { Estimate } from "./estimate.ts";
-import { costOf, endOf, homeOf, isUsual, Lanes, soonest, stalledMs, stateOf, UNKNOWN_MS } from "./lanes.ts";
+import { costOf, endOf, homeOf, isSooner, isUsual, Lanes, soonest, stalledMs, stateOf, UNKNOWN_MS } from "./lanes.ts";
 import type { Batch, Chance, SavedLanes } from "./lanes.ts";
 import type { Decision, Event, LaneView, Step } from "./protocol.ts";
 import { Queue } from "./queue.ts";
@@ -78,6 +78,8 @@ interface Started {
 
 /** A batch that could still grow is staged only so long before its lane is free. */
 const STAGE_MS = 5;
+/** How often a stalled load is compared with other lanes where nothing else happens. */
+const RECHECK_MS = 1_000;
 /** A lane is not told again to load a model for so long: it may not be able to. */
 const WARM_MS = 10_000;
 /**
@@ -164,7 +166,7 @@ export class Scheduler {
     if (type === "arrived") this.#arrive(event.step, event.isAgain, now, lanes, out);
     else if (type === "cancelled") this.#cancel(event.id, now, out);
     else if (type === "ended") this.#lanes.end(event.lane, event.batch, event.ms, now);
-    else if (type === "loaded") this.#lanes.loaded(event.modelId, event.ms);
+    else if (type === "loaded") this.#lanes.loaded(event.modelId, event.ms, event.lane);
     else if (type === "unavailable") this.#lanes.bar(event.lane, event.modelId, event.untilMs, now);
     else if (type === "measured") this.#lanes.measured(event.key, event.ms);
     else this.#tick(now, lanes, out);
@@ -250,6 +252,7 @@ export class Scheduler {
     }
     this.#queue.resume();
     this.#wakeAt(Math.max(this.#queue.lateMs, now) + 1);
+    this.#wakeForUnbegun(now);
   }
 
   /** What is late, or would be if it began now, is dropped; where it is to be finished late, it no longer hurries. */
@@ -269,32 +272,44 @@ export class Scheduler {
     }
   }
 
-  /** Rejects what is staged past its deadline, and queues what is staged behind a stalled run for other lanes again. */
+  /**
+   * Rejects what is on a lane past its deadline and did not begin, and queues it again for other lanes where what it waits
+   * for is stalled: the run before it, or the load of its model.
+   */
   #withdraw(now: number, lanes: readonly LaneView[], out: Decision[]): void {
-    for (const [lane, [running, staged]] of this.#lanes.batches) {
-      if (running === undefined || staged === undefined || staged.steps.size === 0) continue;
-      for (const { id, dueMs, isRefusable, arrivedMs } of staged.steps.values())
+    for (const { lane, first, batch } of this.#lanes.unbegun()) {
+      const { steps } = batch;
+      for (const { id, dueMs, isRefusable, arrivedMs } of steps.values())
         if (isRefusable && dueMs < now) {
-          staged.steps.delete(id);
-          const expected = endOf(running, now) + staged.ms - arrivedMs;
+          steps.delete(id);
+          const expected = endOf(first, now) + (batch === first ? 0 : batch.ms) - arrivedMs;
           out.push({ type: "reject", id, code: "deadline-exceeded", expected });
-        } else if (isRefusable) this.#wakeAt(dueMs + 1);
-      const fromMs = stalledMs(running);
-      if (fromMs > now) {
-        this.#wakeAt(fromMs);
-        continue;
-      }
+        }
+      if (stalledMs(first) > now) continue;
       const isElsewhere = (x: Chance): boolean =>
-        isUsual(x) && x.lane.id !== lane && (x.batches[0] === undefined || stalledMs(x.batches[0]) > now);
-      const ids = [...staged.steps.values()]
+        isUsual(x) &&
+        x.lane.id !== lane &&
+        (x.batches[0] === undefined || stalledMs(x.batches[0]) > now) &&
+        (batch !== first || isSooner(x, batch, now));
+      const ids = [...steps.values()]
         .filter((step) => step.state === undefined && this.#lanes.chances(step, now, lanes).some(isElsewhere))
         .map(({ id }) => id);
       if (ids.length === 0) continue;
       for (const id of ids) {
-        this.#enqueue(staged.steps.get(id) as Step, now, lanes);
-        staged.steps.delete(id);
+        this.#enqueue(steps.get(id) as Step, now, lanes);
+        steps.delete(id);
       }
-      out.push({ type: "withdraw", lane, batch: staged.id, ids });
+      out.push({ type: "withdraw", lane, batch: batch.id, ids });
+    }
+  }
+
+  /** Has what is on a lane and did not begin looked at again in time. */
+  #wakeForUnbegun(now: number): void {
+    for (const { first, batch } of this.#lanes.unbegun()) {
+      for (const { dueMs, isRefusable } of batch.steps.values()) if (isRefusable) this.#wakeAt(dueMs + 1);
+      const fromMs = stalledMs(first);
+      if (fromMs > now) this.#wakeAt(fromMs);
+      else if (batch === first) this.#wakeAt(now + RECHECK_MS);
     }
   }
 
@@ -460,7 +475,9 @@ export class Scheduler {
     // A first run is none: nothing was expected of it.
     const isKnown = this.#estimate.ms(key, rows) !== undefined;
     const isTrial = isKnown && [...steps.values()].some((x) => x.dueMs < freeMs + ms);
-    const batch: Batch = { id, place, key, rows, shape: step.shape, ms, startMs: freeMs, steps, preempt, isTrial };
+    const { shape } = step;
+    const isLoading = isCold;
+    const batch: Batch = { id, place, key, rows, shape, ms, startMs: freeMs, steps, preempt, isLoading, isTrial };
     this.#lanes.add(lane.id, batch, now);
     out.push({ type: "start", batch: id, lane: lane.id, place, ids: [...steps.keys()], ms, why });
     this.#warmBetter({ step, chances, backend: place.backend, rows, endMs: freeMs + ms }, now, out);
