@@ -1,5 +1,5 @@
-// Large products of matrices, computed by ONNX Runtime: plain JavaScript takes a hundred times as long. And what is built
-// on them, the Cholesky factor of a large symmetric matrix, in blocks: only small triangles are left to JavaScript.
+// Large matrix products computed by ONNX Runtime, since plain JavaScript takes a hundred times as long. The blocked
+// Cholesky factorization of a large symmetric matrix is built on them: only small triangles are left to JavaScript.
 //
 // Golub & Van Loan, Matrix Computations, 4.2.9 (block outer product form).
 import type { InferenceSession } from "onnxruntime-node";
@@ -9,17 +9,17 @@ import { ModelProtoSchema, TensorProto_DataType } from "./onnx.gen.js";
 import { OnnxModel } from "./onnx.ts";
 import { loadRuntime } from "./runtime.ts";
 
-/** Rows and columns of a block that JavaScript works on. */
+/** Rows and columns of a block processed in JavaScript. */
 const BLOCK = 96;
 
-/** A matrix in rows. */
+/** A row-major matrix. */
 export interface Matrix {
   readonly rows: number;
   readonly columns: number;
   readonly values: Float32Array;
 }
 
-/** Multiplies matrices; holds a session that must be released. */
+/** Multiplies matrices. Holds a session that must be released. */
 export class Algebra {
   readonly #session: InferenceSession;
   readonly #tensor: typeof import("onnxruntime-node").Tensor;
@@ -29,7 +29,7 @@ export class Algebra {
     this.#tensor = tensor;
   }
 
-  /** Loads ONNX Runtime with a model of one product. */
+  /** Loads ONNX Runtime with a model of a single MatMul. */
   static async open(): Promise<Algebra> {
     const { InferenceSession, Tensor } = await loadRuntime();
     const value = (name: string, ...dims: string[]) => ({
@@ -58,7 +58,7 @@ export class Algebra {
     return new Algebra(session, Tensor);
   }
 
-  /** Gives a · b. */
+  /** Returns a · b. */
   async multiply(a: Matrix, b: Matrix): Promise<Float32Array> {
     if (a.rows === 0 || b.columns === 0) return new Float32Array(0);
     const tensor = ({ rows, columns, values }: Matrix) => new this.#tensor("float32", values, [rows, columns]);
@@ -66,14 +66,14 @@ export class Algebra {
     return c?.data as Float32Array;
   }
 
-  /** Gives the memory back. */
+  /** Releases the session. */
   async release(): Promise<void> {
     await this.#session.release();
   }
 
   /**
-   * Replaces the lower half of a symmetric positive matrix of `size` rows by L with L · Lᵀ equal to it.
-   * @throws RangeError where it is not positive.
+   * Replaces the lower triangle of a symmetric positive-definite matrix of `size` rows by L with L · Lᵀ equal to it.
+   * @throws RangeError where the matrix is not positive definite.
    */
   async factor(matrix: Float64Array, size: number): Promise<void> {
     for (let start = 0; start < size; start += BLOCK) {
@@ -103,7 +103,7 @@ export class Algebra {
   }
 }
 
-/** Factors the columns of one block, whose earlier columns have been taken off. */
+/** Factors the columns of one block; the contributions of earlier columns have been subtracted. */
 function factorColumns(matrix: Float64Array, size: number, start: number, end: number): void {
   for (let column = start; column < end; column++) {
     const base = column * size;

@@ -1,5 +1,5 @@
-// Runs a model in a process of its own: its log can be read, which goes to the process's standard error; and what a
-// graphics driver does to the process, or one that never answers, ends that process alone.
+// Runs a model in a child process. Its log, which goes to the process's standard error, can be read; and a crash in a
+// graphics driver, or a run that never finishes, ends that process alone.
 import { create, toBinary } from "@bufbuild/protobuf";
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
@@ -18,9 +18,10 @@ import { numbersOf } from "./session.ts";
 const TIMEOUT_MS = 120_000;
 
 /**
- * Loads the model of argv[2]'s folder, runs the feeds there, writes the outputs beside them; argv[1] names the runtime. It
- * writes how it ended and then kills itself: a software Vulkan driver's compiler may still be at work in threads of its own,
- * and an orderly exit takes down what they use (seen with lavapipe: "double free", at nine exits of ten).
+ * Script of the child process: loads the model from the folder argv[2], runs the feeds there, and writes the outputs
+ * next to them; argv[1] names the runtime. It writes its exit status and then kills itself: the compiler of a software
+ * Vulkan driver may still run in threads of its own, and an orderly exit destroys what they use (seen with lavapipe:
+ * "double free" in nine exits of ten).
  */
 const RUN = `
 const { readFileSync, writeFileSync, writeSync } = require("node:fs");
@@ -57,24 +58,24 @@ const types = { float32: Float32Array, float64: Float64Array, float16: Uint16Arr
 })().catch((error) => { writeSync(2, error.message); end(1); });
 `;
 
-/** What came of a run apart. */
+/** Result of a run in a child process. */
 export interface RunApart {
-  /** 0 where every feed ran, 1 where something was thrown; null where the process came to neither. */
+  /** 0 if every feed ran, 1 if an error was thrown; null if the process reported neither. */
   readonly exit: number | null;
-  /** Whether it was ended for taking too long. */
+  /** Whether the process was killed because it timed out. */
   readonly isLate: boolean;
   readonly log: string;
   /** Outputs of the feeds that ran. */
   readonly outputs: readonly Outputs[];
 }
 
-/** How many feeds are run at the least, and for how long more of them may take. */
+/** Minimum number of feeds to run, and the time within which further feeds are run. */
 export interface Enough {
   readonly count: number;
   readonly ms: number;
 }
 
-/** Loads a model in a process of its own, and runs it on some feeds, all of them unless told otherwise; with a verbose log. */
+/** Loads a model in a child process with a verbose log and runs it on some of the feeds; by default on all. */
 export async function runApart(
   bytes: Uint8Array,
   provider: "webgpu" | "cpu",
@@ -106,7 +107,7 @@ export async function runApart(
   }
 }
 
-/** Tells whether WebGPU is there: whether a model of one operator runs on it. */
+/** Whether WebGPU is available: tested with a model of one operator. */
 export async function hasAdapter(): Promise<boolean> {
   const port = (name: string) => ({
     name,

@@ -1,5 +1,5 @@
-// Tells where the operators of a model run, from ONNX Runtime's own log, in Node: onnxruntime-node has a WebGPU provider
-// too, and takes the same decisions as the browser builds.
+// Finds out where the operators of a model run, in Node, from ONNX Runtime's own log: onnxruntime-node has a WebGPU
+// provider too, and assigns nodes as the browser builds do.
 import { assignmentFromLog } from "../backend/assignment.ts";
 import type { Assignment } from "../bundle.ts";
 import { SelvedgeError } from "../errors.ts";
@@ -9,8 +9,8 @@ import type { RunApart } from "./apart.ts";
 const PROVIDERS = { webgpu: "webgpu", wasm: "cpu" } as const;
 
 /**
- * Counts the operators of a model by where they run. Needs the package onnxruntime-node and, for `webgpu`, a Vulkan, Metal
- * or Direct3D adapter; a software one decides the same.
+ * Counts the operators of a model by execution provider. Needs the package onnxruntime-node and, for `webgpu`, a
+ * Vulkan, Metal or Direct3D adapter; a software adapter gets the same assignment.
  * @throws SelvedgeError `no-backend` where the model could not be loaded on that backend.
  */
 export async function assign(
@@ -22,7 +22,7 @@ export async function assign(
 }
 
 /**
- * Counts the operators of a model that ran apart by where they ran.
+ * Counts the operators by execution provider for a model that ran in a child process.
  * @throws SelvedgeError `no-backend` where it did not run.
  */
 export function assignmentOf({ exit, isLate, log }: RunApart, backend: "webgpu" | "wasm"): Assignment {

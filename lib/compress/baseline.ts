@@ -1,33 +1,33 @@
-// A sketch of each input and output over the samples, for a bundle: with it a page can tell later that what comes in, or
-// what comes out, is no longer what the model was measured on. Of each tensor: how many samples, least, most, mean,
-// standard deviation, and quantiles. Sums are exact; the quantiles come from a random choice of values (Vitter's algorithm
-// R), made the same way each time.
+// Summary statistics of each input and output over the samples, for a bundle. A page can later detect that inputs or
+// outputs drift from those that the model was measured on. Per tensor: number of samples, minimum, maximum, mean,
+// standard deviation, and quantiles. Sums are exact; the quantiles come from a reservoir sample of values (Vitter's
+// algorithm R) with a fixed seed.
 import type { Bundle } from "../bundle.ts";
 import type { Feed } from "./feed.ts";
 import type { Outputs } from "./metric.ts";
 import { numbersOf } from "./session.ts";
 
-/** Sketches by the name of the input or output. */
+/** Summaries by the name of the input or output. */
 export type Baseline = NonNullable<Bundle["model"]["baseline"]>;
 
-/** Shares below which the quantiles of a sketch lie. */
+/** Probabilities at which the quantiles of a summary are taken. */
 export const QUANTILES: readonly number[] = [0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99];
 const RESERVOIR = 4_096;
-/** Values looked at in one tensor; of a larger one every n-th. */
+/** Maximum number of values used per tensor; a larger tensor is subsampled at a fixed stride. */
 const TENSOR_MAX = 65_536;
 
-/** Collects sketches, one sample after the other. */
+/** Accumulates summaries sample by sample. */
 export class Sketches {
   readonly #sketches = new Map<string, Sketch>();
 
-  /** Adds a sample and its answer. */
+  /** Adds a sample and its outputs. */
   add(feed: Feed, outputs: Outputs): void {
     for (const [name, { dtype, data }] of Object.entries(feed))
       if (dtype !== "string") this.#of(name).add(numbersOf(dtype, data));
     for (const [name, { data }] of Object.entries(outputs)) this.#of(name).add(data);
   }
 
-  /** Gives what came together. */
+  /** Returns the summaries accumulated so far. */
   value(): Baseline {
     return Object.fromEntries([...this.#sketches].map(([name, x]) => [name, x.value()]));
   }

@@ -1,12 +1,13 @@
-// The layout of block-wise weights: what MatMulNBits and GatherBlockQuantized (ONNX Runtime's contrib operators) read.
-// Codes are unsigned, two to a byte for 4 bits, the first in the low half; a row's last block is filled with zero points.
+// The layout of block-wise weights that MatMulNBits and GatherBlockQuantized (ONNX Runtime's contrib operators) read.
+// Codes are unsigned; 4-bit codes are packed two to a byte, the first in the low half. A row's last block is padded
+// with zero points.
 import type { Grid } from "./grid.ts";
 
-/** Quantized rows, as MatMulNBits and GatherBlockQuantized take them. */
+/** Quantized rows in the layout of MatMulNBits and GatherBlockQuantized. */
 export interface Blocks {
   readonly values: Uint8Array;
   readonly scales: Float32Array;
-  /** Absent where every zero point is the middle, 8 or 128. */
+  /** Absent where every zero point is the midpoint, 8 or 128. */
   readonly zeros?: Uint8Array;
 }
 

@@ -1,6 +1,6 @@
 // Runs forms in a browser: the built package loads a bundle's variant, pinned to a backend, in a page served from this
-// machine, and answers; what ran where is read from ONNX Runtime's log. The browser is driven by playwright-core, an
-// optional package; which browser is told by name, and where it lies by SELVEDGE_CHROMIUM or SELVEDGE_FIREFOX.
+// machine, and runs it; node placement is read from ONNX Runtime's log. The browser is driven by playwright-core, an
+// optional package. The caller names the browser; SELVEDGE_CHROMIUM or SELVEDGE_FIREFOX gives its path.
 import { createReadStream, existsSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -19,12 +19,12 @@ import { numbersOf } from "./session.ts";
 /** Browsers that can be driven. */
 export type BrowserName = "chromium" | "firefox";
 
-/** What a variant did in the browser. */
+/** Result of running a variant in the browser. */
 export interface BrowserRun {
   readonly backend: "webgpu" | "wasm";
   readonly assignment: Assignment | null;
   readonly outputs: readonly Outputs[];
-  /** ONNX Runtime's log, a line after the other. */
+  /** ONNX Runtime's log, line by line. */
   readonly log: readonly string[];
 }
 
@@ -58,7 +58,8 @@ export class CheckBrowser {
 
   /**
    * Starts a browser.
-   * @throws SelvedgeError where the package is not built, or playwright-core or the browser is missing, naming the fix
+   * @throws SelvedgeError where the package is not built, or playwright-core or the browser is missing; the message
+   * says how to fix it
    */
   static async start(browser: BrowserName): Promise<CheckBrowser> {
     try {
@@ -71,7 +72,7 @@ export class CheckBrowser {
     }
   }
 
-  /** Tells whether the browser has WebGPU here. */
+  /** Whether the browser has WebGPU here. */
   async hasWebGpu(): Promise<boolean> {
     return this.#page.evaluate<boolean>(`(async () => {
       const engine = await selvedge.createEngine();
@@ -116,13 +117,13 @@ export class CheckBrowser {
     return { backend, assignment: ran.assignment, outputs, log: ran.log };
   }
 
-  /** Ends the browser. */
+  /** Closes the browser. */
   async close(): Promise<void> {
     await this.#close();
   }
 }
 
-/** Runs in the page; text, since the page has no module of its own for it. */
+/** Function that runs in the page; source text, since the page has no module for it. */
 const RUN = `async ({ variant, backend, feeds }) => {
   const types = { float32: Float32Array, float64: Float64Array, float16: Uint16Array, int8: Int8Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, int32: Int32Array, uint32: Uint32Array, int64: BigInt64Array, uint64: BigUint64Array, bool: Uint8Array };
   const log = [];
@@ -174,7 +175,7 @@ async function openPage(browser: BrowserName) {
   }
 }
 
-/** Finds the built package: beside this file in the package, in dist/ in a checkout. */
+/** Finds the built package: next to this file in the package, in dist/ in a checkout. */
 function distFolder(): string {
   const places = ["./", "../", "../../dist/"].map((x) => fileURLToPath(new URL(x, import.meta.url)));
   const found = places.find((x) => existsSync(join(x, "worker-jspi.js")));
@@ -199,7 +200,7 @@ function launchOf(browser: BrowserName): Record<string, unknown> {
   return { ...at, args: [...sandbox, "--enable-unsafe-webgpu", "--no-first-run", "--disable-background-networking"] };
 }
 
-/** Serves the built package and the files that are in memory now, to the page of this server alone. */
+/** Serves the built package and the current in-memory files, to this server's own page only. */
 export async function serve(
   dist: string,
   files: ReadonlyMap<string, Uint8Array>,
@@ -230,7 +231,7 @@ export async function serve(
   return [server, `http://127.0.0.1:${(server.address() as AddressInfo).port}/`];
 }
 
-/** Reads the path of a request; any program on this machine may send one that is no address. */
+/** Parses the path of a request; any program on this machine may send an invalid URL. */
 function pathOf(url: string): string {
   try {
     return new URL(url, "http://localhost").pathname;

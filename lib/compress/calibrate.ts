@@ -1,38 +1,39 @@
-// Chooses the range that each activation's 8 bits cover, from how its numbers are spread over samples. The extremes make
-// steps coarse for the sake of a few numbers; what is cut off costs too. "mse" weighs the two, a percentile cuts a share.
+// Chooses each activation's 8-bit range from the distribution of its values over samples. Covering the extremes makes
+// the step coarse for the sake of a few values; clipping costs accuracy too. "mse" balances the two, "percentile" clips
+// a fixed share.
 //
-// A value whose 8 bits would hold little of it gets no range: what reads it stays float32. An additive mask of −10,000
-// beside scores near 0 is the known case: the scores all fall into one step. That does not show in the error, which is
-// small beside the mask, but in how few of the histogram's parts are used; `crowded` gives the part to look into.
+// A value that 8 bits would represent poorly gets no range: its consumers stay float32. The known case is an additive
+// mask of −10,000 next to scores near 0: all scores fall into one step. The error does not show it, since it is small
+// relative to the mask; the small number of histogram bins in use does. `crowded` returns the bin to examine.
 import type { Histogram, Range } from "./statistics.ts";
 
-/** How a range is found. */
+/** Method of choosing a range. */
 export type Calibration = "mse" | "percentile" | "min-max";
 
 /** Options of `chooseStep`. */
 export interface StepOptions {
   /** Default "mse". */
   readonly calibration?: Calibration;
-  /** Share of the numbers that "percentile" keeps in, in percent. Default 99.99. */
+  /** Percentage of the values that "percentile" keeps within the range. Default 99.99. */
   readonly percentile?: number;
-  /** The least ratio of a value to the error of its 8 bits, in dB; with less it gets no range. Default 20. */
+  /** Minimum signal-to-noise ratio of a value in 8 bits, in dB; below it the value gets no range. Default 20. */
   readonly minDb?: number;
 }
 
-/** What `chooseStep` does unless told otherwise. */
+/** Defaults of `chooseStep`. */
 export const STEP_DEFAULTS: Required<StepOptions> = { calibration: "mse", percentile: 99.99, minDb: 20 };
 
-/** Steps of an unsigned 8-bit number: value ≈ (code − zero) · scale. */
+/** Affine quantization to unsigned 8 bits: value ≈ (code − zero) · scale. */
 export interface Step {
   readonly scale: number;
   readonly zero: number;
 }
 
 const CODES = 255;
-/** How far "mse" draws in each end. */
+/** Factors by which "mse" tries to shrink each end of the range. */
 const DRAWN: readonly number[] = [1, 0.95, 0.9, 0.85, 0.8, 0.74, 0.68, 0.62, 0.55, 0.48, 0.4, 0.32, 0.24, 0.16, 0.1];
 
-/** Gives the steps for a value, or undefined where 8 bits would ruin it. */
+/** Returns the quantization parameters for a value, or undefined where 8 bits would represent it too poorly. */
 export function chooseStep(histogram: Histogram, options: StepOptions = {}): Step | undefined {
   const { calibration, percentile, minDb } = { ...STEP_DEFAULTS, ...options };
   const whole: Range = { min: Math.min(0, histogram.min), max: Math.max(0, histogram.max) };
@@ -41,16 +42,16 @@ export function chooseStep(histogram: Histogram, options: StepOptions = {}): Ste
   if (calibration === "percentile") range = cutShare(histogram, percentile);
   else if (calibration === "mse") range = leastError(histogram, whole);
   const { energy, error } = errorOf(histogram, range);
-  // The spread counts, not the offset: a value that hardly changes is held well by any steps.
+  // The variance counts, not the offset: a value that hardly changes is represented well by any step.
   if (!(10 * Math.log10(energy / error) >= minDb)) return undefined;
   const scale = Math.fround((range.max - range.min) / CODES);
   return scale < 2 ** -126 ? undefined : { scale, zero: Math.round(Math.abs(range.min) / scale) };
 }
 
-/** Parts of a histogram: with fewer in use, 8 bits have a handful of codes for all numbers. */
+/** Histogram bins: with fewer in use, 8 bits have only a handful of codes for all values. */
 const CROWDED_PARTS = 24;
 
-/** Gives the fullest part of a histogram where numbers crowd into few of them; undefined where they are spread. */
+/** Returns the fullest bin of a histogram whose values concentrate in few bins; undefined where they are spread out. */
 export function crowded({ min, max, counts }: Histogram): Range | undefined {
   if (counts.reduce((used, x) => used + (x > 0 ? 1 : 0), 0) >= CROWDED_PARTS) return undefined;
   const width = (max - min) / counts.length;
@@ -83,7 +84,7 @@ function cutShare({ min, max, counts }: Histogram, percentile: number): Range {
   return { min: Math.min(0, min + low * width), max: Math.max(0, min + (high + 1) * width) };
 }
 
-/** Gives the energy of a value around its mean, and of the error of its 8 bits over a range. */
+/** Returns the variance of a value, and the energy of its 8-bit quantization error over a range. */
 function errorOf({ min, max, counts }: Histogram, range: Range): { energy: number; error: number } {
   const width = (max - min) / counts.length;
   const within = ((range.max - range.min) / CODES) ** 2 / 12;

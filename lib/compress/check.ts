@@ -1,6 +1,6 @@
-// Checks a form on the targets that it is made for: it loads, its operators run on the backend, its outputs are those of
-// the same form on onnxruntime-node's CPU, and how long it takes beside float32. A target that this machine has no means
-// to check is `unchecked`, which is no failure of the form, and never makes it a default.
+// Checks a form on its targets: that it loads, that its operators run on the backend, that its outputs match those of
+// the same form on onnxruntime-node's CPU, and how its latency compares with float32. A target that this machine cannot
+// check is `unchecked`: that is no failure of the form, but never makes it a default.
 import type { Assignment, Bundle } from "../bundle.ts";
 import { isSelvedgeError } from "../errors.ts";
 import { hasAdapter, runApart } from "./apart.ts";
@@ -17,51 +17,58 @@ import { openModel } from "./session.ts";
 import { nameShapeNodes } from "./shape-arithmetic.ts";
 import type { Feed } from "./feed.ts";
 
-/** A form slower than this beside float32 replaces nothing; the rest is noise of the clock. */
+/**
+ * Latency ratio to float32 above which a form counts as slower and is never a default; below it lies measurement noise.
+ */
 export const SLOWER = 1.05;
 
-/** What came of one form on one target. */
+/** Result of checking one form on one target. */
 export interface Check {
   readonly target: Target;
-  /** "unchecked" where this machine cannot tell. */
+  /** "unchecked" where this machine cannot check it. */
   readonly verdict: "passed" | "failed" | "unchecked";
-  /** Says why, where it did not pass. */
+  /** Reason where it did not pass. */
   readonly why?: string;
   readonly assignment?: Assignment;
-  /** Ratio of signal to error beside the same form on onnxruntime-node's CPU, in dB; on WebGPU that of the worst sample. */
+  /**
+   * Signal-to-noise ratio against the same form on onnxruntime-node's CPU, in dB; on WebGPU that of the worst sample.
+   */
   readonly parityDb?: number;
-  /** Time against float32 on the same backend; on WebGPU not told, since the adapter here may be software. */
+  /**
+   * Latency relative to float32 on the same backend; absent on WebGPU, since the adapter here may be a software
+   * renderer.
+   */
   readonly speed?: number;
 }
 
-/** What a check needs to know of a form. */
+/** The form to check, with what the checks need. */
 export interface CheckInput {
   readonly form: Pick<Form, "id" | "needs" | "session">;
   readonly bytes: Uint8Array;
-  /** The form's outputs on onnxruntime-node's CPU, one for each feed. */
+  /** The form's outputs on onnxruntime-node's CPU, one per feed. */
   readonly expected: readonly Outputs[];
 }
 
-/** A browser to check in, and how a bundle describes the model. */
+/** A browser to check in, and the bundle's description of the model. */
 export interface InBrowser {
   readonly browser: BrowserName;
   readonly model: Bundle["model"];
 }
 
-/** How many samples a form's answers are compared on; a software adapter is slow. */
+/** Number of samples on which a form's outputs are compared; a software adapter is slow. */
 export const CHECK_FEEDS = 8;
-/** A kernel whose threads race each other is wrong in some runs only: so what is quick runs more often. */
+/** A kernel with a data race is wrong in some runs only, so fast models run more often. */
 const WEBGPU_FEEDS = { count: 2, ms: 2_000 };
-/** Two backends round differently; past this something is computed differently. */
+/** Backends round differently; below this ratio something is computed differently. */
 const PARITY_DB = 20;
-/** Rounds are short and many, so that of each model at least one is disturbed by nothing else on the machine. */
+/** Rounds are short and many, so that for each model at least one is undisturbed by other load on the machine. */
 const ROUND_MS = 4;
 const ROUNDS = 25;
 const ROUND_BUDGET_MS = 8_000;
 
 /**
- * Takes what is shape arithmetic out of the operators that run on the CPU, and names the others. Runs the form once more
- * for it, with names, which forms do not have: `again` gives the log.
+ * Removes shape arithmetic from the operators that run on the CPU, and names the rest. Runs the form once more for it,
+ * with node names, which forms do not have: `again` returns the log.
  */
 async function settleStrays(
   bytes: Uint8Array,
@@ -90,14 +97,14 @@ export class Checker {
   #browser: Promise<CheckBrowser> | null = null;
   #adapter: Promise<boolean> | null = null;
 
-  /** Takes the float32 form, to be timed beside, the samples, and which browser to check in, if any. */
+  /** Takes the float32 form to compare latency with, the samples, and the browser to check in, if any. */
   constructor(reference: Uint8Array, feeds: readonly Feed[], where?: InBrowser) {
     this.#reference = reference;
     this.#feeds = feeds.slice(0, CHECK_FEEDS);
     this.#where = where;
   }
 
-  /** Ends the browser, where one was started. */
+  /** Closes the browser, if one was started. */
   async close(): Promise<void> {
     await this.#browser?.then(
       (x) => x.close(),
@@ -129,7 +136,7 @@ export class Checker {
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       const isMissing = isSelvedgeError(error) && ("package" in error.details || error.details["isLate"] === true);
-      // An adapter without float16 cannot load what needs it; the float32 form did load.
+      // An adapter without float16 cannot load a form that needs it; the float32 form did load.
       const isBeyond = target !== "wasm" && input.form.needs.includes("shader-f16");
       return { target, verdict: isMissing || isBeyond ? "unchecked" : "failed", why };
     }
@@ -210,7 +217,7 @@ export class Checker {
     }
   }
 
-  /** Gives the time of a form over that of float32 on wasm: of each the least of interleaved rounds. */
+  /** Returns the latency of a form relative to float32 on wasm: the minimum over interleaved rounds for each. */
   async #time(bytes: Uint8Array, extra: Readonly<Record<string, string>>): Promise<number> {
     const [feed] = this.#feeds;
     if (feed === undefined) return 1;
@@ -223,10 +230,10 @@ export class Checker {
         return performance.now() - start;
       };
       for (const model of models) await one(model, 2);
-      // A round lasts long enough for the clock.
+      // A round is long enough for the clock's resolution.
       const times = Math.max(1, Math.min(200, Math.ceil(ROUND_MS / (await one(models[1], 1)))));
       const least: [number, number] = [Infinity, Infinity];
-      // What looks slower is looked at for longer: other work on the machine makes things look slow, never fast.
+      // An apparently slower form is measured for longer: other load makes models look slower, never faster.
       for (let round = 0; round < ROUNDS || least[0] > least[1] * SLOWER; round++) {
         least[0] = Math.min(least[0], await one(models[0], times));
         least[1] = Math.min(least[1], await one(models[1], times));
@@ -243,7 +250,7 @@ function parity(outputs: readonly Outputs[], expected: readonly Outputs[]): numb
   return sqnr(outputs.map((x, i) => ({ outputs: x, reference: expected[i] ?? {} })));
 }
 
-/** The parity of the sample that is farthest off: a race spoils one, and many that are right would hide it. */
+/** Parity of the worst sample: a race corrupts one, and an average over many correct samples would hide it. */
 function worstParity(outputs: readonly Outputs[], expected: readonly Outputs[]): number {
   return Math.min(...outputs.map((x, i) => parity([x], expected.slice(i, i + 1))));
 }

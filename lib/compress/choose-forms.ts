@@ -1,11 +1,12 @@
-// Which form a target gets, which forms go into the bundle, and where each of them must not be chosen by itself.
+// Chooses the default form of each target, the forms that go into the bundle, and the backends on which a form must not
+// be chosen automatically.
 import type { BackendName } from "../backend/backend.ts";
 import { fastOrSmall } from "../choose.ts";
 import { SLOWER } from "./check.ts";
 import type { Target } from "./forms.ts";
 import type { CompressReport, FormReport } from "./outcome.ts";
 
-/** Chooses a target's form, as the engine does: of those within budget, checked and not slower. */
+/** Chooses a target's form as the engine does: among those within budget, checked and not slower. */
 export function defaultFor(target: Target, reports: readonly FormReport[]): string | null {
   const able = reports.filter((x) => x.isWithinBudget && isGood(x, target));
   const time = (x: FormReport): number => x.checks.find((y) => y.target === target)?.speed ?? 1;
@@ -13,8 +14,8 @@ export function defaultFor(target: Target, reports: readonly FormReport[]): stri
 }
 
 /**
- * A form goes into the bundle if it kept its budget, failed nowhere and saves bytes, or is some target's default; float32
- * if it runs.
+ * Whether a form goes into the bundle: it met its budget, failed nowhere and saves bytes, or is some target's default.
+ * Float32 goes in if it runs.
  */
 export function isKept(
   report: FormReport,
@@ -28,7 +29,7 @@ export function isKept(
   return report.isWithinBudget && !isSlow && report.bytes < whole && report.checks.every((x) => x.verdict !== "failed");
 }
 
-/** Lists the backends on which a form was not checked, or not found good: it is never the default there. */
+/** Lists the backends on which a form was not checked, or did not pass: it is never the default there. */
 export function uncheckedOn(report: FormReport, needs: readonly string[]): BackendName[] {
   const backends: readonly { name: BackendName; other: BackendName; targets: readonly Target[] }[] = [
     { name: "webgpu", other: "wasm", targets: ["webgpu-f16", "webgpu"] },

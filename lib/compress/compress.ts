@@ -1,6 +1,6 @@
-// From a float32 model to every form that its targets need, each measured, checked and written: read, simplify, make,
-// measure, check, pack. Every form asked for is written to `out`, whether it met its budget or not; the bundle holds what
-// passed. A form that cannot be made or run is told in the report, and takes no other down with it.
+// Compresses a float32 model into every form that its targets need: read, simplify, make, measure, check, pack. Every
+// requested form is written to `out`, whether it met its budget or not; the bundle holds those that passed. A form that
+// cannot be made or run is named in the report and does not stop the others.
 import { basename, join } from "node:path";
 import type { BrowserName } from "./browser.ts";
 import { Checker } from "./check.ts";
@@ -47,53 +47,60 @@ import { splitLogSoftmax } from "./split-log-softmax.ts";
 
 /** Options of `compress`. */
 export interface CompressOptions {
-  /** Folder that is written to. */
+  /** Output folder. */
   readonly out: string;
   /** Default all three. */
   readonly targets?: readonly Target[] | undefined;
-  /** Path of .npy, .npz, JSON lines, a folder, or a module. Default: inputs are made up. */
+  /** Path of .npy, .npz, JSON lines, a folder, or a module. Default: synthetic inputs. */
   readonly samples?: string | undefined;
-  /** Path of the labels, one for each sample. */
+  /** Path of the labels, one per sample. */
   readonly labels?: string | undefined;
   /** sqnr, top1, exact, perplexity, or a module's path. Default "top1" with labels, else "sqnr". */
   readonly metric?: string | undefined;
-  /** Share that the metric may lose, as "0.5%"; for sqnr the least ratio, as "30dB", or the energy that may be error. */
+  /** Allowed loss of the metric, as "0.5%"; for sqnr the minimum ratio, as "30dB", or the allowed error energy. */
   readonly maxDrop?: string | undefined;
-  /** Path of a bundle.json whose model is described the same: names, preprocessing. */
+  /** Path of a bundle.json whose description of the model applies: names, preprocessing. */
   readonly bundle?: string | undefined;
-  /** Names of the forms to make. Default those that suit the targets. */
+  /** Names of the forms to make. Default: those that suit the targets. */
   readonly forms?: readonly string[] | undefined;
-  /** Bounds the samples that are used. Default: as many as the model answers in a minute. */
+  /** Maximum number of samples to use. Default: as many as the model runs in a minute. */
   readonly limit?: number | undefined;
-  /** Bounds the time for the sensitivity of each weight. Default 10,000 ms; 0 leaves it out. */
+  /** Time limit for measuring the sensitivity of each weight. Default 10,000 ms; 0 skips it. */
   readonly sensitivityMs?: number | undefined;
-  /** Prunes units too, by this share or these; adds the forms "pruned" and "pruned-int8". Default none. */
+  /** Also prunes units, by this share or these; adds the forms "pruned" and "pruned-int8". Default none. */
   readonly prune?: PruneRequest | undefined;
-  /** Sets the smallest weights to 0 for the wire alone, as "50%" or "2:4"; adds the form "masked". Default none. */
+  /**
+   * Sets the smallest weights to 0 to reduce the download only, as "50%" or "2:4"; adds the form "masked". Default
+   * none.
+   */
   readonly mask?: string | undefined;
-  /** Looks for the smallest and the fastest model within the budget; adds "searched" and "searched-fast". Default not. */
+  /**
+   * Searches for the smallest and the fastest model within the budget; adds "searched" and "searched-fast". Default
+   * off.
+   */
   readonly search?: { readonly budgetMs?: number | undefined } | undefined;
-  /** Checks the targets in this browser, which playwright-core drives, in place of onnxruntime-node. Default none. */
+  /** Checks the targets in this browser, driven by playwright-core, instead of in onnxruntime-node. Default none. */
   readonly browser?: BrowserName | undefined;
-  /** Stops the work; what is done is packed, and the report says so. */
+  /** Stops the work. Finished forms are packed, and the report says so. */
   readonly signal?: AbortSignal | undefined;
-  /** Is told each step. */
+  /** Called with a line of text at each step. */
   readonly onProgress?: ((line: string) => void) | undefined;
 }
 
-/** Samples that statistics are gathered on. */
+/** Number of samples for calibration statistics. */
 const CALIBRATION = 256;
 /**
- * Samples that what is left after pruning is fitted to, at most: more than a layer has units, or it would be fitted to
- * them and nothing else. As many as the model answers in this time, and no more than half: the metric sees all of them.
+ * Maximum number of samples for reconstruction after pruning. More than a layer has units, or the fit would interpolate
+ * them and generalize to nothing else. As many as the model runs in the time allowed, and no more than half: the metric
+ * uses all of them.
  */
 const FITTED = 8_192;
 const FITTED_MS = 20_000;
 const SENSITIVITY = { ms: 10_000, feeds: 4 } as const;
-/** A simplified model's outputs are the source's but for rounding. */
+/** A simplified model's outputs equal the source's up to rounding. */
 const SIMPLIFIED_DB = 60;
 
-/** Tells what `compress` would make, as a recipe that can be given back. */
+/** Returns what `compress` would make, as a recipe that can be passed back in. */
 export async function planCompression(options: CompressOptions): Promise<Recipe> {
   const { samples, labels, maxDrop, bundle, limit, targets = TARGETS } = options;
   const { name } = await makeMetric(options.metric, { maxDrop, hasLabels: labels !== undefined });
@@ -149,7 +156,7 @@ export async function compress(path: string, options: CompressOptions): Promise<
   if (options.search !== undefined && samples.n > 0 && !isStopped()) {
     const statePath = join(out.path, "search.json");
     await out.create();
-    // What is learnt of layers must not come from the half of the samples that the end is judged by.
+    // Statistics of layers must not come from the held-out half of the samples.
     const first = feeds.slice(0, Math.max(1, Math.ceil(samples.n / 2)));
     const input = { references, metric, labels, simple, feeds: first, isMadeUp: samples.isMadeUp, targets, statePath };
     try {
@@ -232,7 +239,7 @@ export async function compress(path: string, options: CompressOptions): Promise<
   return report;
 }
 
-/** Opens the folder to write to; refuses it before the work begins where a result would take an input's place. */
+/** Opens the output folder. Refuses it before the work begins if a result would overwrite an input. */
 async function openOut(
   { out, samples, labels, prune, search }: CompressOptions,
   files: readonly string[],
@@ -250,7 +257,7 @@ async function openOut(
   return folder;
 }
 
-/** Gives a model's simplified form, as bytes; the model as it is where simplifying fails or changes what it answers. */
+/** Returns a model's simplified form, as bytes; the original where simplifying fails or changes the outputs. */
 async function simplified(
   source: OnnxModel,
   path: string,

@@ -1,10 +1,10 @@
 // Turns Constant nodes that hold a tensor into initializers, where runtimes and the other transforms look for weights.
-// (Paddle's exporter writes every weight as a Constant node.) Constant nodes of other forms stay: they are rare, and
-// Graph.constant does not read them either.
+// (Paddle's exporter writes every weight as a Constant node.) Constant nodes with other attributes stay: they are rare,
+// and Graph.constant does not read them either.
 import type { Transform } from "./onnx.ts";
 import type { NodeProto } from "./onnx.gen.js";
 
-/** Makes initializers of Constant nodes, in subgraphs too; a constant that is an output of its graph stays a node. */
+/** Turns Constant nodes into initializers, in subgraphs too; a constant that is an output of its graph stays a node. */
 export function constantsToInitializers(): Transform {
   return (model) => {
     for (const graph of model.graph.all()) {

@@ -1,21 +1,21 @@
-// Where a file is cut into chunks: so that what did not change keeps its chunks in the next version, wherever in the file
-// it lies then. Every cut is decided by what is near it, never by how much stands before it:
-//   a large tensor is a chunk of its own, split at multiples of the bound from its own beginning where it is larger;
-//   small tensors are grouped; a group ends at a border that the bytes behind it choose, at the bound at the latest.
-// A layer that is inserted, or grows, thus changes its own chunk and at most one beside it; the cuts after it fall where
-// they fell before. Content-defined cutting (Xia and others, FastCDC, USENIX ATC 2016) does the same without knowing
-// tensors, at the price of chunks that two tensors share; the benchmark `delivery` compares them.
+// Cuts a file into chunks so that unchanged content keeps its chunks in the next version, wherever it then lies in the
+// file. Each cut depends on nearby content only, never on the number of bytes before it:
+// a large tensor is a chunk of its own, split at multiples of the maximum from its own start where it is larger;
+// small tensors are grouped; a group ends at a border chosen by the bytes before it, at the latest at the maximum.
+// A layer that is inserted, or grows, thus changes its own chunk and at most one adjacent chunk; later cuts stay where
+// they were. Content-defined chunking (Xia and others, FastCDC, USENIX ATC 2016) achieves the same without knowing
+// tensors, at the price of chunks that span two tensors; the benchmark `delivery` compares them.
 import { CHUNK_MAX_BYTES } from "../bundle.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** A tensor of this part of the bound stands alone. */
+/** Tensors of at least this fraction of the maximum get a chunk of their own. */
 const LARGE = 1 / 8;
-/** A group holds at least this part of the bound before its end may be chosen. */
+/** Minimum size of a group before a border may end it, as a fraction of the maximum. */
 const LEAST = 1 / 64;
-/** One border in so many ends a group. */
+/** One border in this many ends a group. */
 const ONE_IN = 8;
-/** How many bytes behind a border choose it. */
+/** Number of bytes at a border that are hashed. */
 const SEEN = 64;
 
 /**
@@ -26,7 +26,7 @@ export function cutChunks(bytes: Bytes, borders: readonly number[] = [], max: nu
   const starts = [0, ...borders.filter((x, i) => x > 0 && x < bytes.length && x !== borders[i - 1])];
   const chunks: Bytes[] = [];
   const cut = (from: number, to: number): void => {
-    // From its own beginning on, so that what stands before a tensor does not move its cuts.
+    // Relative to the tensor's own start, so that preceding content does not move its cuts.
     for (let at = from; at < to; at += max) chunks.push(bytes.subarray(at, Math.min(at + max, to)));
   };
   let from = 0;
@@ -53,6 +53,6 @@ export function cutChunks(bytes: Bytes, borders: readonly number[] = [], max: nu
 function fingerprint(bytes: Bytes, at: number): number {
   let hash = 0x811c9dc5;
   for (const byte of bytes.subarray(at, at + SEEN)) hash = Math.imul(hash ^ byte, 0x01000193);
-  // The low bits alone are weak.
+  // The low bits alone are weakly mixed.
   return (hash ^ (hash >>> 15)) >>> 0;
 }

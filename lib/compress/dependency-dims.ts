@@ -1,17 +1,17 @@
-// Computed lists of dims, as exporters write them around Reshape and Resize: which axes' lengths they hold, followed
-// through what picks and joins them. One that goes anywhere else makes its axes stay (Walk.run).
+// Computed lists of dims, as exporters emit them around Reshape and Resize. Follows which axes' lengths a list holds
+// through the operators that pick and concatenate its elements. A list used anywhere else fixes its axes (Walk.run).
 import { integerOf } from "./graph.ts";
 import type { NodeProto } from "./onnx.gen.js";
 import { listAt } from "./rank.ts";
 import type { DimElement, Rule, Walk } from "./dependency-walk.ts";
 
-/** Lists the rules for operators that make lists of dims of values, or values of lists of dims. */
+/** Rules for operators that make lists of dims from values, or values from lists of dims. */
 export const LENGTH_RULES: readonly (readonly [string, Rule])[] = [
   ["Shape", shape],
   ["ConstantOfShape", constantOfShape],
 ];
 
-/** Lists the rules for operators on lists of dims, where their input is one. */
+/** Rules for operators on lists of dims, where their input is one. */
 export const DIM_RULES: readonly (readonly [string, Rule])[] = [
   ["Cast", (walk, node) => passDims(walk, node, (x) => x)],
   ["Identity", (walk, node) => passDims(walk, node, (x) => x)],
@@ -22,7 +22,7 @@ export const DIM_RULES: readonly (readonly [string, Rule])[] = [
   ["Concat", concatDims],
 ];
 
-/** Lists which input of an operator is a list of dims that it follows. */
+/** For each operator, the input that is a list of dims the rule follows. */
 export const DIM_INPUTS: readonly (readonly [string, number])[] = [
   ["Reshape", 1],
   ["Expand", 1],
@@ -46,7 +46,7 @@ function constantOfShape(walk: Walk, node: NodeProto): void {
   walk.set(node.output[0], axes ?? walk.plain(node.output[0] ?? ""));
 }
 
-/** Passes a list of dims on; where it can't be told what becomes of it, its axes stay. */
+/** Passes a list of dims on; where its use is unknown, its axes are fixed. */
 function passDims(
   walk: Walk,
   node: NodeProto,

@@ -1,9 +1,9 @@
-// Follows labels through Reshape and Flatten: input and output axes are matched from both ends into groups of the same
+// Propagates labels through Reshape and Flatten: input and output axes are matched from both ends into groups of equal
 // product, and labels go from one side of a group to the other.
 //
-// Axes that are merged give one whose indices go with the labelled axis. An axis that is split can be cut along one of
-// the parts alone, so units are tied until that is possible: whole heads, as a rule; but where the parts change places
-// and are merged again, as in a channel shuffle, those at the same place of each part.
+// Merging axes yields one whose indices follow the labelled axis. An axis that is split can be cut along one of the
+// parts only, so units are tied until that is possible: usually into whole heads; where the parts are transposed and
+// merged again, as in a channel shuffle, those at the same position of each part.
 import { integerOf, integersAt } from "./graph.ts";
 import type { NodeProto } from "./onnx.gen.js";
 import { listAt } from "./rank.ts";
@@ -13,7 +13,7 @@ import { int64Tensor, integersOf } from "./weights.ts";
 
 type Dim = number | string | undefined;
 
-/** Axes of both sides that hold the same elements. */
+/** Groups of axes on both sides that hold the same elements. */
 interface Match {
   readonly from: readonly number[];
   readonly to: readonly number[];
@@ -58,7 +58,7 @@ function flattened(node: NodeProto, from: readonly Dim[], to: readonly Dim[]): M
   });
 }
 
-/** Matches axes from the left, then what is left over from the right. */
+/** Matches axes from the left, then the rest from the right. */
 function matched(from: readonly Dim[], to: readonly Dim[], copied: (axis: number) => boolean): Match[] {
   const left = fromLeft(from, to, copied);
   const [startFrom, startTo] = [left.flatMap((x) => x.from).length, left.flatMap((x) => x.to).length];
@@ -134,13 +134,13 @@ function pass(walk: Walk, node: NodeProto, { from, to }: Match, sides: Sides): v
   const isShuffle = isShuffled(walk, node, large);
   const isApart = large.length > 1 && isTakenApart(walk, node, large[0] ?? 0);
   const { axis, units, isTied } = cut(walk, flat, parts, isShuffle || isApart);
-  // Queries, keys and values apart from each other are heads only where they are split once more.
+  // Separate queries, keys and values are heads only where they are split once more.
   if (isTied && !isShuffle && (!isApart || large.length > 2)) walk.heads.push(units);
   const place = to[axis];
   if (place !== undefined) sides.out[place] = units;
 }
 
-/** Labels of the one part of a split axis along which units can be cut. */
+/** Labels of the part of a split axis along which units can be cut. */
 interface Cut {
   readonly axis: number;
   readonly units: Labels;
@@ -148,7 +148,7 @@ interface Cut {
   readonly isTied: boolean;
 }
 
-/** Chooses the part along which units can be cut, ties those of each index of it, and gives its labels. */
+/** Chooses the part along which units can be cut, ties the units of each of its indices, and returns its labels. */
 function cut(walk: Walk, flat: Labels, parts: readonly number[], isInner: boolean): Cut {
   const large = [...parts.keys()].filter((x) => (parts[x] ?? 1) > 1);
   const step = (axis: number): number => parts.slice(axis + 1).reduce((a, b) => a * b, 1);
@@ -175,7 +175,7 @@ function cut(walk: Walk, flat: Labels, parts: readonly number[], isInner: boolea
   return { axis, units, isTied: free === undefined };
 }
 
-/** Tells whether two parts are only split so that they change places and are merged again: Reshape, Transpose, Reshape. */
+/** Whether two parts are split only to be transposed and merged again: Reshape, Transpose, Reshape. */
 function isShuffled(walk: Walk, node: NodeProto, parts: readonly number[]): boolean {
   const next = walk.graph.onlyConsumer(node.output[0] ?? "");
   const [a, b] = parts;
@@ -185,7 +185,7 @@ function isShuffled(walk: Walk, node: NodeProto, parts: readonly number[]): bool
   return isSwap && walk.graph.onlyConsumer(next.output[0] ?? "")?.opType === "Reshape";
 }
 
-/** Tells whether the parts of an axis are then taken one by one, as queries, keys and values are: by Gather or Split. */
+/** Whether the parts of an axis are then taken one by one, as queries, keys and values are: by Gather or Split. */
 function isTakenApart({ graph }: Walk, node: NodeProto, axis: number): boolean {
   let [at, name] = [axis, node.output[0] ?? ""];
   for (;;) {
@@ -207,7 +207,10 @@ function isTakenApart({ graph }: Walk, node: NodeProto, axis: number): boolean {
   }
 }
 
-/** Makes the target follow: a constant is rewritten; of a computed one, elements must be the lengths of the same axes. */
+/**
+ * Makes the target shape follow: a constant is rewritten; in a computed one, elements must be the lengths of the same
+ * axes.
+ */
 function settleTarget(walk: Walk, node: NodeProto, listed: readonly number[] | undefined, out: Axes): void {
   if (listed !== undefined) {
     if (!out.some((x) => x !== null)) return;
@@ -221,7 +224,7 @@ function settleTarget(walk: Walk, node: NodeProto, listed: readonly number[] | u
     });
     return;
   }
-  // The list is a Concat's, whose numbers can be others for this node.
+  // The list is the output of a Concat whose constants can be replaced for this node.
   const source = walk.graph.producer(node.input[1] ?? "");
   const isJoined = source?.opType === "Concat";
   const elements = walk.dims(node.input[1] ?? "") ?? [];

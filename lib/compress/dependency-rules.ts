@@ -1,4 +1,4 @@
-// What operators that compute do to the labels of axes: which axes must agree, which are summed up, which are made.
+// Rules for operators that compute: which axes must agree, which are reduced, which are created.
 import { integerOf, setAttribute } from "./graph.ts";
 import type { NodeProto } from "./onnx.gen.js";
 import { listAt } from "./rank.ts";
@@ -8,7 +8,7 @@ import type { Rule, Walk } from "./dependency-walk.ts";
 
 const words = (text: string): string[] => text.split(" ");
 
-/** Operators that treat each element alone, whatever stands beside it. */
+/** Elementwise operators. */
 const ALONE = words(
   "Relu LeakyRelu Sigmoid Tanh Erf Elu Selu Celu Softplus Softsign HardSigmoid HardSwish Mish Gelu Clip Abs Neg Exp Log " +
     "Sqrt Reciprocal Floor Ceil Round Sign Cast Identity Dropout Sin Cos Tan Not IsNaN IsInf ThresholdedRelu Shrink " +
@@ -20,11 +20,11 @@ const BROADCAST = words(
     "com.microsoft.FastGelu com.microsoft.BiasGelu",
 );
 const POOLS = words("MaxPool AveragePool LpPool GlobalMaxPool GlobalAveragePool GlobalLpPool");
-/** Reductions that elements of 0 change nothing of. */
+/** Reductions whose result zero elements do not change. */
 const SUMS = words("ReduceSum ReduceL1 ReduceL2 ReduceSumSquare");
 const REDUCTIONS = [...SUMS, ...words("ReduceMean ReduceMax ReduceMin ReduceProd ReduceLogSum ReduceLogSumExp")];
 
-/** Lists the rules for operators that compute, by their names. */
+/** Rules for operators that compute, by operator type. */
 export const COMPUTE_RULES: readonly (readonly [string, Rule])[] = [
   ...ALONE.map((x) => [x, alone] as const),
   ...BROADCAST.map((x) => [x, broadcast] as const),
@@ -45,7 +45,7 @@ function alone(walk: Walk, node: NodeProto): void {
   for (const name of node.output) walk.set(name, walk.axes(node.input[0] ?? ""));
 }
 
-/** Joins axes from the right; an operand of length 1 there goes along with any. */
+/** Unifies axes aligned from the right; an axis of length 1 is compatible with any. */
 function broadcast(walk: Walk, node: NodeProto): void {
   const names = node.input.filter((x) => x !== "");
   const axes = names.map((x) => walk.axes(x));
@@ -56,7 +56,7 @@ function broadcast(walk: Walk, node: NodeProto): void {
   walk.set(node.output[0], broadcastAxes(walk, names, axes as Axes[], 0));
 }
 
-/** Gives the axes of what operands broadcast to, without their last `inner` axes. */
+/** Returns the axes to which operands broadcast, without their last `inner` axes. */
 function broadcastAxes(walk: Walk, names: readonly string[], axes: readonly Axes[], inner: number): Axes {
   const rank = Math.max(...axes.map((x) => x.length)) - inner;
   return Array.from({ length: rank }, (_, at) => {
@@ -143,14 +143,14 @@ function layerNormalization(walk: Walk, node: NodeProto): void {
   walk.set(node.output[0], axes);
 }
 
-/** Ties the channels that stand at the same place of each group, so that groups stay of one size. */
+/** Ties the channels at the same position of each group, so that groups keep equal sizes. */
 function tie(walk: Walk, labels: Labels | null, groups: number): void {
   if (labels === null) return;
   const size = labels.length / groups;
   for (let i = size; i < labels.length; i++) walk.units.join(labels[i % size] ?? 0, labels[i] ?? 0);
 }
 
-/** Reads what a convolution is made of; undefined where its weight is computed or its input's rank unknown. */
+/** Reads the parameters of a convolution; undefined where its weight is computed or its input's rank unknown. */
 function partsOf(walk: Walk, node: NodeProto): { x: Axes; w: Axes; sizes: number[]; groups: number } | undefined {
   const [input = "", weight = ""] = node.input;
   const [x, w, constant] = [walk.axes(input), walk.axes(weight), walk.graph.constant(weight)];
@@ -170,7 +170,7 @@ function convolution(walk: Walk, node: NodeProto): void {
   const channels = (sizes[1] ?? 1) * groups;
   let [made, from] = [w[0] ?? null, x[1] ?? null];
   if (groups > 1 && channels === groups) {
-    // Depthwise: the channels are those of the input, each once or several times over.
+    // Depthwise: the channels are those of the input, each repeated once or several times.
     made = followed(walk, node, from, made, groups);
   } else {
     if (groups > 1) {
@@ -213,7 +213,7 @@ function transposedConvolution(walk: Walk, node: NodeProto): void {
   walk.set(node.output[0], [x[0] ?? null, made, ...x.slice(2).map(() => null)]);
 }
 
-/** Lets a depthwise convolution's weight follow its input's channels, and its number of groups with them. */
+/** Makes a depthwise convolution's weight, and its number of groups, follow its input's channels. */
 function followed(
   walk: Walk,
   node: NodeProto,

@@ -1,5 +1,5 @@
-// What operators that move elements do to the labels of axes, and how their sizes, indices and counts follow when units
-// are taken out. A new constant is made for each: the old one may say the same to another node for another reason.
+// Rules for operators that move elements, and how their sizes, indices and counts follow when units are removed. Each
+// gets a new constant: the old one may be shared by another node for another reason.
 import { dropAttributes, integerOf, integersAt, textOf } from "./graph.ts";
 import type { NodeProto } from "./onnx.gen.js";
 import { listAt } from "./rank.ts";
@@ -9,7 +9,7 @@ import { reshape } from "./dependency-reshape.ts";
 import type { Rule, Walk } from "./dependency-walk.ts";
 import { int64Tensor } from "./weights.ts";
 
-/** Lists the rules for operators that move elements, by their names. */
+/** Rules for operators that move elements, by operator type. */
 export const SHAPE_RULES: readonly (readonly [string, Rule])[] = [
   ["Transpose", transpose],
   ["Reshape", reshape],
@@ -41,7 +41,7 @@ function transpose(walk: Walk, node: NodeProto): void {
   );
 }
 
-/** Lets axes of length 1 come or go. */
+/** Adds or removes axes of length 1. */
 function squeeze(walk: Walk, node: NodeProto): void {
   const axes = walk.axes(node.input[0] ?? "");
   const listed = listAt(walk.graph, node, "axes", 1);
@@ -228,7 +228,7 @@ function pad(walk: Walk, node: NodeProto): void {
   );
 }
 
-/** Sizes an image again; channels keep their number, which may stand among the sizes. */
+/** Rule for Resize: the number of channels is unchanged, and may be among the sizes. */
 function resize(walk: Walk, node: NodeProto): void {
   const axes = walk.axes(node.input[0] ?? "");
   if (axes === undefined || integersAt(node, "axes") !== undefined) {
@@ -246,7 +246,7 @@ function resize(walk: Walk, node: NodeProto): void {
   walk.set(node.output[0], out);
 }
 
-/** Tells whether an axis keeps its length by the scale that is given for it. */
+/** Whether the given scale keeps an axis's length. */
 function sameLength(walk: Walk, node: NodeProto, axis: number, rank: number): boolean {
   const name = node.input[node.opType === "Upsample" ? 1 : 2] ?? "";
   const scales = walk.graph.constant(name);
@@ -274,7 +274,7 @@ function expand(walk: Walk, node: NodeProto): void {
   walk.set(node.output[0], out);
 }
 
-/** Tells whether an element of a list of dims is an axis's own length, or will be made so. */
+/** Whether an element of a list of dims is an axis's own length, or will be made so. */
 function follows(walk: Walk, node: NodeProto, input: number, at: number, labels: Labels): boolean {
   const name = node.input[input] ?? "";
   if (walk.isConstant(name)) {
@@ -286,7 +286,7 @@ function follows(walk: Walk, node: NodeProto, input: number, at: number, labels:
   return typeof element === "object" && element !== null && walk.isSame(element.labels, labels);
 }
 
-/** Lets the elements of a constant list of dims follow the axes that they are the lengths of. */
+/** Makes the elements of a constant list of dims follow the axes whose lengths they are. */
 function adaptList(walk: Walk, node: NodeProto, input: number, axes: Axes): void {
   const values = listAt(walk.graph, node, "", input) ?? [];
   if (!axes.some((x) => x !== null)) return;
@@ -332,7 +332,7 @@ function spaceToDepth(walk: Walk, node: NodeProto): void {
   walk.set(node.output[0], [axes[0] ?? null, labels === null ? null : tiled(labels, blocks), null, null]);
 }
 
-/** Adds a list of whole numbers as a constant and gives its name. */
+/** Adds a list of integers as a constant and returns its name. */
 function addList(walk: Walk, node: NodeProto, what: string, values: readonly number[], isScalar = false): string {
   const name = walk.graph.freshName(`${node.output[0] ?? ""}/${what}`);
   return walk.graph.addInitializer(int64Tensor(name, isScalar ? [] : [values.length], values));

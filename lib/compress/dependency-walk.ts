@@ -1,11 +1,11 @@
-// One walk over a graph in its order, which gives each axis of each value its labels (dependency-units.ts). What an
-// operator does to them is said by the rules (dependency-rules.ts, dependency-shapes.ts); one without a rule, or which
-// holds a graph, makes all that it uses stay.
+// One walk over a graph in its order that assigns labels to each axis of each value (dependency-units.ts). The rules
+// (dependency-rules.ts, dependency-shapes.ts) define the effect of each operator; an operator without a rule, or with a
+// subgraph, fixes all that it uses.
 //
-// A constant's axes get units of their own when first asked for, and an operator joins them with those of its other
-// inputs: so weights that two nodes share, that are transposed before use, or that are added to many values need no
-// special case. On the way the walk notes what a removal has to know: where units are read, which nodes make them, and
-// which attributes and shapes must follow.
+// A constant's axes get units of their own on first use, and an operator joins them with those of its other inputs.
+// Weights that two nodes share, that are transposed before use, or that are added to many values thus need no special
+// case. The walk also records what a removal needs: where units are read, which nodes make them, and which attributes
+// and shapes must follow.
 import type { Graph } from "./graph.ts";
 import { uses } from "./graph.ts";
 import type { ValueFacts } from "./infer.ts";
@@ -15,15 +15,15 @@ import { Units } from "./dependency-units.ts";
 import type { Axes, Labels } from "./dependency-units.ts";
 import { isSliceable } from "./slice-tensor.ts";
 
-/** A place where all units of an axis are summed up: without a unit it computes what it would with that unit 0. */
+/** A place where all units of an axis are summed: removing a unit is equivalent to setting it to 0. */
 export interface Read {
   readonly node: NodeProto;
-  /** Which input of the node, and which of its axes, counted from 0. */
+  /** Input index of the node, and axis of that input, both from 0. */
   readonly input: number;
   readonly axis: number;
   readonly rank: number;
   readonly labels: Labels;
-  /** The constant that the units are weighed by, where there is one, and the axis of it that goes with `labels`. */
+  /** The constant that weights the units, if any, and its axis that corresponds to `labels`. */
   readonly weight?: { readonly input: number; readonly axis: number; readonly groups: number };
 }
 
@@ -36,26 +36,26 @@ export interface Producer {
   readonly labels: Labels;
 }
 
-/** Gives the number of indices of an axis that stay. */
+/** Returns the number of indices of an axis that are kept. */
 export type CountKept = (labels: Labels) => number;
 
-/** Brings a node in line with what is taken out; called once, before the constants are cut. */
+/** Updates a node for the removed units; called once, before the constants are cut. */
 export type Adapt = (kept: (unit: number) => boolean, count: CountKept) => void;
 
 /** An element of a computed list of dims: a number, the length of an axis, or unknown. */
 export type DimElement = number | { readonly labels: Labels } | null;
 
-/** What a rule does: sets the axes of a node's outputs, and joins those of its inputs. */
+/** A rule: sets the axes of a node's outputs, and joins those of its inputs. */
 export type Rule = (walk: Walk, node: NodeProto) => void;
 
-/** The state of the walk, and the words that rules are written in. */
+/** State of the walk, and the operations that rules are written in. */
 export class Walk {
   readonly graph: Graph;
   readonly units: Units = new Units();
   readonly reads: Read[] = [];
   readonly producers: Producer[] = [];
   readonly adaptations: Adapt[] = [];
-  /** Units whose removal changes a mean over their axis, so that it is no masking. */
+  /** Units whose removal changes a mean over their axis, so that it is not equivalent to masking. */
   readonly blurred: Labels[] = [];
   /** Units that are whole heads. */
   readonly heads: Labels[] = [];
@@ -68,12 +68,12 @@ export class Walk {
     this.#facts = facts;
   }
 
-  /** Lists all values and constants that were given axes. */
+  /** All values and constants that have axes. */
   get values(): ReadonlyMap<string, Axes> {
     return this.#axes;
   }
 
-  /** Goes through the graph. */
+  /** Walks the graph. */
   run(
     rules: ReadonlyMap<string, Rule>,
     dimRules: ReadonlyMap<string, Rule>,
@@ -92,7 +92,7 @@ export class Walk {
     for (const { name } of this.graph.proto.output) this.fixAll(name);
   }
 
-  /** Makes everything that a node uses stay, and its outputs with it. */
+  /** Fixes everything that a node uses, and its outputs. */
   stay(node: NodeProto): void {
     for (const name of uses(node)) {
       this.fixAll(name);
@@ -101,7 +101,7 @@ export class Walk {
     for (const name of node.output) if (name !== "") this.set(name, this.plain(name));
   }
 
-  /** Gives the axes of a value, or undefined where its rank is unknown. */
+  /** Returns the axes of a value, or undefined where its rank is unknown. */
   axes(name: string): Axes | undefined {
     const known = this.#axes.get(name);
     if (known !== undefined) return known;
@@ -114,13 +114,13 @@ export class Walk {
     return made;
   }
 
-  /** Gives axes without labels for a value, where its rank is known. */
+  /** Returns axes without labels for a value, where its rank is known. */
   plain(name: string): Axes | undefined {
     const rank = this.#facts.get(name)?.dims?.length ?? rankOf(this.graph, name);
     return rank === undefined ? undefined : Array<null>(rank).fill(null);
   }
 
-  /** Sets the axes of a value; with undefined it is one of unknown rank. Axes of length 1 never carry labels. */
+  /** Sets the axes of a value; undefined for an unknown rank. Axes of length 1 never carry labels. */
   set(name: string | undefined, axes: Axes | undefined): void {
     if (name === undefined || name === "" || axes === undefined) return;
     this.#axes.set(
@@ -133,7 +133,7 @@ export class Walk {
     );
   }
 
-  /** Gives the length of an axis: a number, a symbol's name, or undefined. */
+  /** Returns the length of an axis: a number, a symbol's name, or undefined. */
   dim(name: string, axis: number): number | string | undefined {
     const labels = this.axes(name)?.[axis];
     if (labels) return labels.length;
@@ -143,49 +143,49 @@ export class Walk {
     return typeof dim === "number" && dim < 0 ? undefined : dim;
   }
 
-  /** Tells whether a value is a constant. */
+  /** Whether a value is a constant. */
   isConstant(name: string | undefined): name is string {
     return name !== undefined && name !== "" && this.graph.constant(name) !== undefined;
   }
 
-  /** Makes all axes of a value stay. */
+  /** Fixes all axes of a value. */
   fixAll(name: string): void {
     for (const labels of this.axes(name) ?? []) this.units.fix(labels);
   }
 
-  /** Makes the axes stay whose lengths a computed list of dims holds. */
+  /** Fixes the axes whose lengths a computed list of dims holds. */
   fixDims(name: string): void {
     for (const element of this.#dims.get(name) ?? [])
       if (typeof element === "object" && element !== null) this.units.fix(element.labels);
   }
 
-  /** Gives what is known of a computed list of dims. */
+  /** Returns the known elements of a computed list of dims. */
   dims(name: string): readonly DimElement[] | undefined {
     return this.#dims.get(name);
   }
 
-  /** Notes what a computed list of dims holds. */
+  /** Records the elements of a computed list of dims. */
   setDims(name: string, elements: readonly DimElement[] | undefined): void {
     if (elements !== undefined) this.#dims.set(name, elements);
   }
 
-  /** Tells whether two axes are the same index by index. */
+  /** Whether two axes are the same index by index. */
   isSame(a: Labels, b: Labels): boolean {
     return a.length === b.length && a.every((x, i) => this.units.find(x) === this.units.find(b[i] ?? 0));
   }
 
-  /** Joins an axis of a value with labels; undefined ranks are refused by fixing the labels. */
+  /** Joins an axis of a value with labels; where the rank is unknown, the labels are fixed. */
   unifyAxis(name: string, axis: number, labels: Labels | null): void {
     const axes = this.axes(name);
     this.units.unify(axes?.[axis] ?? null, labels);
   }
 
-  /** Notes that an axis is summed up by a node. */
+  /** Records that a node sums over an axis. */
   read(read: Omit<Read, "labels">, labels: Labels | null): void {
     if (labels !== null) this.reads.push({ ...read, labels });
   }
 
-  /** Notes that a node's weights make the units of an axis. */
+  /** Records that a node's weights make the units of an axis. */
   produce(producer: Omit<Producer, "labels">, labels: Labels | null): void {
     if (labels !== null) this.producers.push({ ...producer, labels });
   }

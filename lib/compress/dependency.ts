@@ -1,6 +1,6 @@
-// Which channels of a graph depend on each other: groups of units that do the same work (the output channels of a
-// convolution, the hidden units of an MLP, heads of attention, the width of a residual stream), each unit with all that
-// goes with it. Nothing is changed here; prune-units.ts takes units out, mask-units.ts sets them to 0 instead.
+// Dependencies between the channels of a graph: groups of equivalent units (the output channels of a convolution, the
+// hidden units of an MLP, heads of attention, the width of a residual stream), each unit with everything that must be
+// removed with it. Nothing is changed here; prune-units.ts removes units, mask-units.ts sets them to 0 instead.
 //
 // Units that reach an output of the graph, or an operator that this folder cannot follow, are in no group.
 import { SelvedgeError } from "../errors.ts";
@@ -16,30 +16,30 @@ import type { NodeProto } from "./onnx.gen.js";
 import type { OnnxModel } from "./onnx.ts";
 import { raiseOpset } from "./raise-opset.ts";
 
-/** What the units of a group are: channels of convolutions, hidden units of an MLP, heads, or a residual stream's width. */
+/** Kind of a group's units: channels of convolutions, hidden units of an MLP, heads, or a residual stream's width. */
 export type GroupKind = "channels" | "hidden" | "heads" | "width";
 
-/** Units of the same rank, of which some may go. */
+/** Units of equal standing, some of which may be removed. */
 export interface Group {
   /** The first value, in the graph's order, that has these units. */
   readonly id: string;
   readonly kind: GroupKind;
-  /** The units that may go. */
+  /** The prunable units. */
   readonly units: readonly number[];
-  /** All units, with those that must stay. */
+  /** Number of all units, including those that must stay. */
   readonly size: number;
-  /** Whether a unit's removal is the same as setting it to 0; a width that is normalised over is not. */
+  /** Whether removing a unit equals setting it to 0; not the case for a width that is normalized over. */
   readonly isExact: boolean;
   /** The weights that make these units. */
   readonly producers: readonly Producer[];
-  /** Where they are summed up. */
+  /** Where they are summed. */
   readonly reads: readonly Read[];
 }
 
 /** The dependencies of one model; made by `findDependencies`. */
 export interface Dependencies {
   readonly groups: readonly Group[];
-  /** @internal What was learnt on the way. */
+  /** @internal State recorded by the walk. */
   readonly walk: Walk;
 }
 
@@ -47,8 +47,9 @@ const QUANTIZED =
   /^(QuantizeLinear|DequantizeLinear|DynamicQuantizeLinear|QLinear.*|.*Integer|MatMulNBits|GatherBlockQuantized|MatMulBnb4|QGemm|DynamicQuantize.*)$/;
 
 /**
- * Finds the groups of a model, best a simplified one; known dims become constants in it. Needs onnxruntime-node, for the lengths of axes.
- * @throws SelvedgeError `model-invalid` for a model that is quantized already, or that ONNX Runtime refuses.
+ * Finds the groups of a model, preferably a simplified one; known dims become constants in it. Needs onnxruntime-node,
+ * for the lengths of axes.
+ * @throws SelvedgeError `model-invalid` for a model that is already quantized, or that ONNX Runtime refuses.
  */
 export async function findDependencies(model: OnnxModel): Promise<Dependencies> {
   const { graph } = model;
@@ -110,7 +111,7 @@ function groupsOf(walk: Walk): Group[] {
     .filter((x) => x.units.length > 1);
 }
 
-/** Gives the units that labels stand for. */
+/** Returns the units that labels stand for. */
 export function rootsOf(walk: Walk, labels: Labels): Set<number> {
   const roots = new Set<number>();
   for (const unit of labels) roots.add(walk.units.find(unit));
@@ -120,8 +121,8 @@ export function rootsOf(walk: Walk, labels: Labels): Set<number> {
 const SUMS: ReadonlySet<string> = new Set(["Add", "Sub", "Sum"]);
 
 /**
- * Tells whether units are those of a residual stream: one of several nodes that make them is computed from another, and
- * what they make is added up. Layers that share a weight depend on each other too, and add nothing up.
+ * Whether units are those of a residual stream: one of several nodes that make them depends on another, and their
+ * outputs are added. Layers that share a weight depend on each other too, but are not added.
  */
 function isResidual(walk: Walk, nodes: readonly NodeProto[], units: ReadonlySet<number>): boolean {
   if (nodes.length < 2) return false;

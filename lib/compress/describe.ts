@@ -1,5 +1,4 @@
-// Describes a model as a bundle does: from a bundle.json that is given, else from the model itself and from what it did
-// with the samples.
+// Describes a model for a bundle: from a given bundle.json, else from the model itself and its outputs on the samples.
 import { readFileSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import type { Bundle, BundleInput } from "../bundle.ts";
@@ -17,7 +16,7 @@ import { readBundleFile } from "./read-bundle.ts";
 import type { LoadedModel } from "./session.ts";
 import { elementCount } from "./weights.ts";
 
-/** What a bundle says of its model. */
+/** The description of a model in its bundle. */
 export type Description = Bundle["model"];
 
 /** Describes a model: as the bundle.json at `bundle` does, where one is given. */
@@ -37,7 +36,7 @@ export async function describe(model: OnnxModel, path: string, bundle: string | 
   };
 }
 
-/** Adds what a sample tells: usual sizes of the symbolic dims, where the description has none. */
+/** Adds typical sizes of the symbolic dims from a sample, where the description has none. */
 export function withTypical(description: Description, feed: Feed | undefined): Description {
   if (description.exampleDims !== undefined || feed === undefined) return description;
   const exampleDims: Record<string, number> = {};
@@ -50,8 +49,8 @@ export function withTypical(description: Description, feed: Feed | undefined): D
 }
 
 /**
- * Keeps a batch axis only where the model was seen to treat its items apart: two samples run together must answer as each
- * alone. A first axis may as well be time, or feed a mean over all items.
+ * Keeps a batch axis only where the model was seen to process items independently: two samples in one batch must yield
+ * the same outputs as each alone. A first axis may as well be time, or feed a mean over all items.
  */
 export async function withBatchAxis(
   description: Description,
@@ -104,7 +103,7 @@ function isTogether(both: Outputs, [first, second]: readonly [Outputs, Outputs])
   });
 }
 
-/** Makes what reads texts for the inputs, by the tokenizers of the bundle that describes them. */
+/** Creates text readers for the inputs from the tokenizers of the bundle that describes them. */
 export async function readersOf(
   bundle: string | undefined,
   inputs: readonly BundleInput[],
@@ -113,7 +112,7 @@ export async function readersOf(
   return createTextReaders(inputs, Object.fromEntries(files.map((x) => [x.path, new TextDecoder().decode(x.bytes)])));
 }
 
-/** Reads the label tables and the like of the bundle that describes the model, for the new one. */
+/** Reads the label tables and other assets of the bundle that describes the model, for the new one. */
 export async function assetsOf(bundle: string | undefined): Promise<PackFile[]> {
   if (bundle === undefined) return [];
   const described = { folder: dirname(bundle), bundle: parseBundle(JSON.parse(readFileSync(bundle, "utf8"))) };
@@ -123,7 +122,7 @@ export async function assetsOf(bundle: string | undefined): Promise<PackFile[]> 
   return Promise.all(files);
 }
 
-/** Gives the number of rows of the smallest table that is looked up: made-up indices stay below it. */
+/** Returns the number of rows of the smallest lookup table: synthetic indices stay below it. */
 export function smallestTable({ graph }: OnnxModel): number {
   const rows = graph.nodes
     .filter((x) => x.opType === "Gather")

@@ -1,6 +1,6 @@
-// Counts what a model's weights take of a GPU's memory once it is loaded. ONNX Runtime computes what hangs on constants
-// alone while loading, so a weight behind DequantizeLinear or Cast lies there in float32, whatever it weighs in the file;
-// what a kernel reads as it is (MatMulNBits, GatherBlockQuantized) stays as small as it was. Activations are not counted.
+// Estimates the GPU memory of a model's weights once loaded. ONNX Runtime folds nodes that depend on constants alone
+// while loading, so a weight behind DequantizeLinear or Cast is held in float32, whatever its size in the file. Weights
+// that a kernel reads as stored (MatMulNBits, GatherBlockQuantized) stay small. Activations are not counted.
 import type { Graph } from "./graph.ts";
 import { integerOf, uses } from "./graph.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
@@ -8,16 +8,16 @@ import type { NodeProto } from "./onnx.gen.js";
 import type { OnnxModel } from "./onnx.ts";
 import { bitsOf, elementCount } from "./weights.ts";
 
-/** Operators behind which the forms' weights are stored, all of which are computed while loading. */
+/** Operators behind which the forms store weights, all of which are folded while loading. */
 const FOLDED = new Set(["Cast", "DequantizeLinear", "Identity", "Mul", "Reshape", "Transpose"]);
 
-/** A constant: how many elements of how many bits. */
+/** A constant: number of elements and bits per element. */
 interface Constant {
   readonly elements: number;
   readonly bits: number;
 }
 
-/** Counts the bytes of all constants that a run reads, as they lie in memory; shapes and the like, int64, are left out. */
+/** Counts the bytes in memory of all constants that a run reads; shapes and other int64 constants are left out. */
 export function deviceBytes(model: OnnxModel): number {
   let bytes = 0;
   for (const graph of model.graph.all()) {

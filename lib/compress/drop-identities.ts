@@ -1,11 +1,11 @@
-// Takes out nodes that hand on what they are given: Identity, and Dropout, which does nothing but in training. ONNX Runtime
-// does so when it loads a model; but until then a weight that is read through one is no weight of what reads it. Exporters
-// write an Identity for each further use of a shared weight.
+// Removes nodes that pass their input through: Identity, and Dropout, which has an effect in training only. ONNX
+// Runtime does the same when it loads a model; but until then a weight read through such a node is not seen as its
+// consumer's weight. Exporters write an Identity for each further use of a shared weight.
 import type { Graph } from "./graph.ts";
 import type { NodeProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
 
-/** Joins each such node's input to what reads its output; one between an input or a constant and an output stays. */
+/** Connects each such node's input to its consumers; one between an input or a constant and an output stays. */
 export function dropIdentities(): Transform {
   return (model) => {
     for (const graph of model.graph.all()) {
@@ -24,13 +24,13 @@ function isIdentity(graph: Graph, { opType, domain, input, output }: NodeProto):
   return !isTraining && (mask === "" || (graph.consumers(mask).length === 0 && !graph.isOutput(mask)));
 }
 
-/** Has what reads a node's output read its input; tells whether nothing needs the node any more. */
+/** Makes a node's consumers read its input; returns whether the node is no longer needed. */
 function isBridged(graph: Graph, { input: [from = ""], output: [to = ""] }: NodeProto): boolean {
   if (!graph.isOutput(to)) {
     graph.replaceUses(to, from);
     return true;
   }
-  // An output keeps its name, so what makes it takes that.
+  // An output keeps its name, so its producer takes over that name.
   const producer = graph.producer(from);
   if (producer === undefined || graph.isOutput(from)) return false;
   producer.output = producer.output.map((x) => (x === from ? to : x));

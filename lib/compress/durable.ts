@@ -1,8 +1,8 @@
-// Writes that outlive a power loss: a file's bytes and a folder's entries are flushed to the disk before a rename makes
-// them visible. Without that a file system may keep the rename and lose the bytes.
+// Writes that survive a power loss: a file's bytes and a folder's entries are flushed to disk before a rename makes
+// them visible. Otherwise a file system may keep the rename and lose the bytes.
 import { open } from "node:fs/promises";
 
-/** Writes a new file from pieces and flushes it to the disk. */
+/** Writes a new file from pieces and flushes it to disk. */
 export async function writeSynced(path: string, pieces: readonly Uint8Array[]): Promise<void> {
   const file = await open(path, "wx");
   try {
@@ -15,7 +15,7 @@ export async function writeSynced(path: string, pieces: readonly Uint8Array[]): 
   }
 }
 
-/** Flushes a folder's entries to the disk, where the system can: Windows can't open a folder. */
+/** Flushes a folder's entries to disk where the system supports it: Windows can't open a folder. */
 export async function syncFolder(path: string): Promise<void> {
   const folder = await open(path, "r").catch(() => null);
   await folder?.sync().catch(() => undefined);

@@ -1,15 +1,16 @@
-// Puts what a layer reads in 8 bits while it runs: each row that is multiplied, each sample that is convolved, by a scale
-// of its own, so that an answer does not hang on what else is in its batch. (DynamicQuantizeLinear has one scale for all.)
+// Quantizes a layer's input to 8 bits at run time, with a scale for each row of a product or each sample of a
+// convolution, so that an output does not depend on the rest of its batch. (DynamicQuantizeLinear has one scale for
+// all.)
 //
-// Integer kernels take one zero point for all rows. Which one is told from what makes the value: 0 where nothing negative
-// comes out, low where little does (x · sigmoid(x) and its kin), the middle else. The scale then reaches as far as the
-// farther of a row's two ends; an end's numbers are those of a comparison, so no order of sums shows in them.
+// Integer kernels take one zero point for all rows. It is derived from the value's producer: 0 where the value is never
+// negative, low where it seldom is (x · sigmoid(x) and similar), else the midpoint. The scale then covers the larger of
+// a row's two extremes; extremes are found by comparison, so they do not depend on the order of summation.
 import type { Graph, NodeSpec } from "./graph.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
 import type { NodeProto } from "./onnx.gen.js";
 import { floatsOf, floatTensor, int64Tensor, uint8Tensor } from "./weights.ts";
 
-/** A value in 8 bits: a scale for each row or sample, which applies to products of its values too. */
+/** A value in 8 bits, with a scale for each row or sample, which also applies to products of its values. */
 export interface DynamicInput {
   readonly values: string;
   readonly scale: string;
@@ -18,14 +19,14 @@ export interface DynamicInput {
 
 const LEVELS = 255;
 const MIDDLE = 128;
-/** HardSwish reaches down to −0.375, and mostly up to 3 and more. */
+/** Minimum of HardSwish is −0.375; its maximum is mostly 3 or more. */
 const LOW = 32;
-/** A row of zeros has to have a scale. */
+/** A row of zeros needs a non-zero scale. */
 const SMALLEST = 1e-20;
-/** No scale is near it. */
+/** Above any scale. */
 const HUGE = 1e38;
 
-/** Puts in front of a layer what quantizes its input. */
+/** Inserts the nodes that quantize a layer's input in front of it. */
 export function quantizeInput(graph: Graph, opset: number, node: NodeProto, input: string): DynamicInput {
   const name = (what: string): string => graph.freshName(`${input}/${what}`);
   const put = (
@@ -55,8 +56,8 @@ export function quantizeInput(graph: Graph, opset: number, node: NodeProto, inpu
     const values = put("QuantizeLinear", [put("Div", [input, scale]), constant("one", 1), zero], {}, "uint8");
     return { values, scale, zero };
   }
-  // A scale for each sample is what QuantizeLinear takes along an axis, with as many zero points: what is next to nothing
-  // beside its own scale becomes the zero point.
+  // QuantizeLinear takes per-sample scales along an axis, with as many zero points: a value negligible relative to its
+  // own scale becomes the zero point.
   const scales = put("Reshape", [scale, graph.addInitializer(int64Tensor(name("list"), [1], [-1]))]);
   const zeros = put("QuantizeLinear", [scales, constant("huge", HUGE), zero], {}, "zeros");
   return { values: put("QuantizeLinear", [input, scales, zeros], { axis: 0 }, "uint8"), scale, zero };
@@ -76,7 +77,7 @@ const KEEPING: ReadonlySet<string> = new Set(
 );
 const DEPTH = 8;
 
-/** Tells whether a value is never below 0. */
+/** Whether a value is never below 0. */
 function isPositive(graph: Graph, value: string, depth = DEPTH): boolean {
   const node = graph.producer(value);
   if (node === undefined || node.domain !== "" || depth === 0) return false;
@@ -89,7 +90,7 @@ function isPositive(graph: Graph, value: string, depth = DEPTH): boolean {
   return false;
 }
 
-/** Tells whether little of a value lies below 0: what an activation lets through that hardly reaches below. */
+/** Whether a value is mostly above 0: outputs of activations that are bounded just below 0. */
 function isMostlyPositive(graph: Graph, value: string, depth = DEPTH): boolean {
   const node = graph.producer(value);
   if (node === undefined || depth === 0) return false;

@@ -1,5 +1,5 @@
-// Examines one form: what it scores over the samples, whether it keeps its budget, what it weighs on the wire, and what
-// each target says of it.
+// Evaluates one form: its score over the samples, whether it meets its budget, its transfer size, and the check of each
+// target.
 import { brotliCompress, constants } from "node:zlib";
 import { promisify } from "node:util";
 import { CHECK_FEEDS } from "./check.ts";
@@ -15,7 +15,7 @@ import { openModel } from "./session.ts";
 
 const brotli = promisify(brotliCompress);
 
-/** What a form is examined against. */
+/** Inputs of an evaluation. */
 export interface Examination {
   readonly references: References;
   readonly labels: readonly (readonly number[])[] | undefined;
@@ -27,7 +27,7 @@ export interface Examination {
   readonly onProgress: (line: string) => void;
 }
 
-/** Examines a form; what it cannot do is told in the report, not thrown, but for an abort. */
+/** Evaluates a form. Failures are recorded in the report, not thrown, except for an abort. */
 export async function examine(form: Form, bytes: Uint8Array, on: Examination): Promise<Omit<FormReport, "seconds">> {
   const targets = form.targets.filter((x) => on.targets.includes(x));
   const told = {
@@ -59,7 +59,7 @@ export async function examine(form: Form, bytes: Uint8Array, on: Examination): P
   return { ...told, ...measured, isWithinBudget, checks };
 }
 
-/** Scores a form over all samples, one at a time; gives its first outputs too, to check backends against. */
+/** Scores a form over all samples, one at a time; also returns its first outputs, to check backends against. */
 async function measure(
   form: Form,
   bytes: Uint8Array,
@@ -89,7 +89,7 @@ async function measure(
   return { score: await tally.value(), sqnrDb: ratio.value(), first };
 }
 
-/** Calls back at most once in so many milliseconds. */
+/** Calls back at most once per interval. */
 export function every(ms: number, tell: (count: number) => void): (count: number) => void {
   let last = performance.now();
   return (count) => {
@@ -99,7 +99,10 @@ export function every(ms: number, tell: (count: number) => void): (count: number
   };
 }
 
-/** Counts what bytes weigh with a quick brotli: what a host that compresses on the fly sends, a few percent off the best. */
+/**
+ * Compressed size with a fast brotli setting, as a host that compresses on the fly sends it; within a few percent of
+ * the best.
+ */
 async function wireBytes(bytes: Uint8Array): Promise<number> {
   const params = { [constants.BROTLI_PARAM_QUALITY]: 5, [constants.BROTLI_PARAM_LGWIN]: 22 };
   return (await brotli(bytes, { params })).length;

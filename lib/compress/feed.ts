@@ -1,5 +1,5 @@
-// Makes tensors of a model's own types out of what samples are written in. What is lenient here is lenient where only one
-// reading is possible: a missing axis of 1 item, values in another arrangement of the same count, another type of number.
+// Converts sample data to tensors of a model's own types. Conversions are lenient only where they are unambiguous: a
+// missing axis of 1 item, another arrangement of the same number of values, another numeric type.
 import { ARRAY_TYPES } from "../tensor.ts";
 import type { Dtype, Port, Tensor } from "../tensor.ts";
 import { isText } from "./npy.ts";
@@ -9,15 +9,15 @@ import { float16Bits } from "./float16.ts";
 /** One sample: a tensor for each input. */
 export type Feed = Readonly<Record<string, Tensor>>;
 
-/** An array as it was given. */
+/** An array as given. */
 export interface GivenArray {
   readonly dims: readonly number[];
   readonly data: ArrayValues;
 }
 
 /**
- * Makes an input's tensor of a given array.
- * @throws TypeError naming the input, and what does not fit.
+ * Makes an input's tensor from a given array.
+ * @throws TypeError that names the input and the mismatch.
  */
 export function tensorOf(input: Port, array: GivenArray | undefined): Tensor {
   if (array === undefined) throw new TypeError(`samples: one has nothing for the input "${input.name}"`);
@@ -37,14 +37,14 @@ export function countOf(dims: readonly number[]): number {
   return dims.reduce((a, b) => a * b, 1);
 }
 
-/** Gives the dims in which values of the dims `given` go into an input, where they do. */
+/** Returns the dims in which values of the dims `given` fit an input, if they do. */
 export function fit(wanted: readonly (number | string)[], given: readonly number[]): readonly number[] | undefined {
   const matches = (dims: readonly number[]): boolean =>
     dims.length === wanted.length && wanted.every((x, i) => typeof x === "string" || x === dims[i]);
   if (matches(given)) return given;
   if (matches([1, ...given])) return [1, ...given];
   if (given[0] === 1 && matches(given.slice(1))) return given.slice(1);
-  // Other arrangements: as long as at most one axis is open, the count says how long that is.
+  // Other arrangements: where at most one axis is free, the count determines its length.
   const open = wanted.filter((x) => typeof x === "string").length;
   const fixed = wanted.reduce<number>((product, x) => product * (typeof x === "number" ? x : 1), 1);
   const count = countOf(given);
@@ -52,7 +52,7 @@ export function fit(wanted: readonly (number | string)[], given: readonly number
   return wanted.map((x) => (typeof x === "number" ? x : count / fixed));
 }
 
-/** Brings values to an input's type. */
+/** Converts values to an input's type. */
 export function valuesOf(input: Pick<Port, "name" | "dtype">, values: ArrayValues): Tensor["data"] {
   if (input.dtype === "string") return Array.from<unknown, string>(values, String);
   if (isText(values)) throw new TypeError(`samples: "${input.name}" is ${input.dtype}, and one is text`);

@@ -3,8 +3,8 @@ import { statSync } from "node:fs";
 import { resolve, sep } from "node:path";
 
 /**
- * Returns the path of the file that a request's path names inside a folder, else null: for a path that is badly encoded,
- * leads out of the folder, or names a folder or nothing.
+ * Returns the path of the file that a request's path names inside a folder. Returns null for a path that is badly
+ * encoded, leads out of the folder, or names a folder or nothing.
  */
 export function fileAt(folder: string, pathname: string): string | null {
   let decoded: string;

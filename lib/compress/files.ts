@@ -1,8 +1,8 @@
-// Reads a model from a file with the external data that it names, and writes one so that it appears whole or not at all.
+// Reads a model file with its external data, and writes one atomically.
 //
-// External data is read from the model's own folder alone: a location that is absolute, climbs, or leads out through a
-// link is refused, and so are ranges that lie past the end or over one another. A tensor's values are read once, straight
-// into memory of its own, so that files past 2 GB work; afterwards a model is the same as one that came in one file.
+// External data is read from the model's own folder only: a location that is absolute, climbs, or leads out through a
+// link is refused, as are ranges past the end or that overlap. A tensor's values are read once, directly into memory of
+// their own, so that files past 2 GB work; afterwards the model equals one that came in a single file.
 import { clearField } from "@bufbuild/protobuf";
 import { createHash, randomUUID } from "node:crypto";
 import { closeSync, constants, fstatSync, openSync, readSync, realpathSync } from "node:fs";
@@ -18,11 +18,11 @@ import { tensorsIn } from "./tensors-in.ts";
 import { byteCount } from "./weights.ts";
 import { countBytes, modelPieces } from "./wire.ts";
 
-/** Protobuf ends at 2 GB; what is larger must keep its weights outside. */
+/** Protobuf's limit is 2 GB; a larger model must store its weights externally. */
 const INLINE_MAX_BYTES = 2 ** 31 - 1;
-/** Weights from this size on are written as external data where any are. */
+/** Weights of at least this size are written as external data, if any are. */
 const EXTERNAL_MIN_BYTES = 1024;
-/** Begins each tensor at a page, so that a runtime can map it. */
+/** Aligns each tensor to a page, so that a runtime can map it. */
 const ALIGN_BYTES = 4096;
 
 /**
@@ -33,7 +33,7 @@ export function readModelFile(path: string): OnnxModel {
   return readModelAndFiles(path).model;
 }
 
-/** Reads a model file as `readModelFile` does; returns the paths of the files with its external data too. */
+/** Reads a model file as `readModelFile` does; also returns the paths of its external data files. */
 export function readModelAndFiles(path: string): { readonly model: OnnxModel; readonly files: readonly string[] } {
   const model = decodeModel(readBytes(path));
   const folder = realpathSync(dirname(path));
@@ -53,14 +53,14 @@ export function readModelAndFiles(path: string): { readonly model: OnnxModel; re
   return { model, files: [...places.keys()] };
 }
 
-/** A tensor's range of bytes in a file of external data. */
+/** A tensor's byte range in an external data file. */
 export interface Place {
   readonly tensor: TensorProto;
   readonly start: number;
   readonly end: number;
 }
 
-/** Refuses ranges of one file that overlap, before any of them is read; exported for its test. */
+/** Refuses overlapping ranges of one file, before any of them is read; exported for its test. */
 export function checkApart(places: readonly Place[]): void {
   let before: Place | undefined;
   for (const place of places.filter((x) => x.start < x.end).sort((a, b) => a.start - b.start)) {
@@ -87,8 +87,8 @@ function readPlaces(path: string, places: readonly Place[]): void {
 }
 
 /**
- * Writes a model to a file, and past 2 GB its weights to `<path>.<hash>.data`; returns the bytes written. The hash is of
- * the weights, so a model that is there already keeps its own weights until the new one takes its place; they are not
+ * Writes a model to a file, and past 2 GB its weights to `<path>.<hash>.data`; returns the number of bytes written. The
+ * hash is of the weights, so an existing model keeps its own weights until the new one replaces it; they are not
  * deleted.
  */
 export async function writeModelFile(
@@ -136,7 +136,7 @@ function hashOf(pieces: readonly Uint8Array[]): string {
   return hash.digest("hex");
 }
 
-/** Writes a file beside its place, flushes it to the disk and renames it into its place; returns its bytes. */
+/** Writes a temporary file, flushes it to disk and renames it into place; returns its size in bytes. */
 export async function writeWhole(path: string, pieces: readonly Uint8Array[]): Promise<number> {
   await mkdir(dirname(path), { recursive: true });
   const fresh = join(dirname(path), `.${basename(path)}.new-${randomUUID()}`);
@@ -164,7 +164,7 @@ function readBytes(path: string): Uint8Array<ArrayBuffer> {
   }
 }
 
-/** Opens a regular file; a named pipe, whose opening would wait for a writer, and a folder are refused. */
+/** Opens a regular file; refuses a folder, and a named pipe, whose opening would block until a writer comes. */
 function openFile(path: string): number {
   const file = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
   if (fstatSync(file).isFile()) return file;
@@ -180,7 +180,7 @@ function fill(file: number, bytes: Uint8Array, position: number): void {
   }
 }
 
-/** Reads where a tensor's external data lies, and refuses any place but the model's own folder. */
+/** Reads the location of a tensor's external data, and refuses any place but the model's own folder. */
 function placeOf(tensor: TensorProto, folder: string): { file: string; start: number; length: number } {
   const entry = (key: string): string | undefined => tensor.externalData.find((x) => x.key === key)?.value;
   const twice = tensor.externalData.find(({ key }, i, all) => all.findIndex((x) => x.key === key) < i);

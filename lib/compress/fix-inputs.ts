@@ -1,5 +1,5 @@
-// Fixes inputs of a model to values that never change where it is used, such as the rate of sound: what depends on them
-// alone need not be computed in a run, and branches for other values go (settle-ifs.ts).
+// Fixes inputs of a model to values that never change in its application, such as a sampling rate: nodes that depend on
+// them alone can be folded, and branches for other values are removed (settle-ifs.ts).
 import { create } from "@bufbuild/protobuf";
 import { SelvedgeError } from "../errors.ts";
 import { TensorProto_DataType, TensorProtoSchema } from "./onnx.gen.js";
@@ -7,8 +7,8 @@ import type { TensorProto, ValueInfoProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
 
 /**
- * Makes constants of inputs: each is filled with one number, in its own type (int32, int64, float32 or bool) and dims. The
- * model then has those inputs no more.
+ * Turns inputs into constants: each is filled with one number, in its own type (int32, int64, float32 or bool) and
+ * dims. The model then no longer has those inputs.
  * @throws SelvedgeError `model-invalid` where a name is not the model's, a type is another, or dims are not fixed.
  */
 export function fixInputs(values: Readonly<Record<string, number>>): Transform {

@@ -1,4 +1,4 @@
-// Small models for tests of the transforms, and a way to run them: what a transform must keep is what comes out.
+// Small models for tests of the transforms, and a function to run them: a transform must preserve the outputs.
 import { create } from "@bufbuild/protobuf";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -11,7 +11,7 @@ import type { TensorProto } from "./onnx.gen.js";
 import { OnnxModel } from "./onnx.ts";
 import { floatTensor } from "./weights.ts";
 
-/** What a small model is made of; all values are float32 unless `types` says otherwise. */
+/** Parts of a small model; all values are float32 unless `types` says otherwise. */
 export interface SmallModel {
   readonly opset: number;
   readonly inputs: Readonly<Record<string, readonly (number | string)[]>>;
@@ -50,7 +50,7 @@ export function smallModel({ opset, inputs, outputs, nodes, initializers = [], t
   );
 }
 
-/** Makes a perceptron of one hidden layer: x to y, by the weights a, b and c. */
+/** Makes a perceptron with one hidden layer: x to y, with the weights a, b and c. */
 export function twoLayers(sizes: {
   readonly opset: number;
   readonly inputs: number;
@@ -81,7 +81,7 @@ function dimension(size: number | string) {
     : { value: { case: "dimParam" as const, value: size } };
 }
 
-/** Runs a model on float32 inputs and gives the values of its outputs, in order. */
+/** Runs a model on float32 inputs and returns the values of its outputs, in order. */
 export async function runModel(
   bytes: Uint8Array,
   feeds: Readonly<Record<string, { readonly dims: readonly number[]; readonly data: Float32Array }>>,
@@ -99,7 +99,7 @@ export async function runModel(
   }
 }
 
-/** Makes numbers in −1…1 that are the same each time (Lehmer's generator). */
+/** Makes reproducible numbers in −1…1 (Lehmer's generator). */
 export function seededFloats(length: number, seed = 1): Float32Array {
   let state = seed;
   return Float32Array.from({ length }, () => {
@@ -108,13 +108,13 @@ export function seededFloats(length: number, seed = 1): Float32Array {
   });
 }
 
-/** Gives the largest difference between two lists of the same length. */
+/** Returns the largest difference between two lists of the same length. */
 export function largestDifference(a: readonly number[], b: readonly number[]): number {
   if (a.length !== b.length) throw new Error(`${a.length} values beside ${b.length}`);
   return a.reduce((largest, x, i) => Math.max(largest, Math.abs(x - (b[i] ?? Number.NaN))), 0);
 }
 
-/** The models that the project's bundles are made of, with an input that each takes. */
+/** The models that the project's bundles are made from, with an input for each. */
 export const REAL_MODELS: readonly { readonly name: string; readonly dims: readonly number[]; read(): Uint8Array }[] = [
   { name: "ch_PP-OCRv4_det_infer", dims: [1, 3, 64, 96] },
   { name: "ch_PP-OCRv4_rec_infer", dims: [2, 3, 48, 104] },
@@ -127,7 +127,7 @@ export const REAL_MODELS: readonly { readonly name: string; readonly dims: reado
   },
 }));
 
-/** Gives the ratio of signal to error of numbers beside a reference, in dB. */
+/** Returns the signal-to-noise ratio of numbers against a reference, in dB. */
 export function decibels(reference: readonly number[], now: readonly number[]): number {
   if (reference.length !== now.length) throw new Error(`${reference.length} values beside ${now.length}`);
   const power = reference.reduce((sum, x) => sum + x * x, 0);
@@ -135,7 +135,7 @@ export function decibels(reference: readonly number[], now: readonly number[]): 
   return 10 * Math.log10(power / error);
 }
 
-/** A float16 Transpose of rows and batch before a MatMul: ONNX Runtime 1.30 dies of it (session.ts). */
+/** A float16 Transpose of rows and batch before a MatMul: ONNX Runtime 1.30 crashes on it (session.ts). */
 export function deadlyTranspose(): OnnxModel {
   return smallModel({
     opset: 17,

@@ -1,20 +1,20 @@
-// Reads and writes float16, for which Node 20 has no array.
+// Reads and writes float16, for which Node 20 has no typed array.
 
-/** Gives the value of a float16's bits (IEEE 754). */
+/** Returns the value of a float16's bits (IEEE 754). */
 export function float16Value(bits: number): number {
   const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
   if (exponent === 31) return fraction === 0 ? sign * Infinity : Number.NaN;
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
 }
 
-/** Gives the bits of the float16 nearest to each value. */
+/** Returns the bits of the float16 nearest to each value. */
 export function float16BitsOf(values: Float32Array): Uint16Array {
   const bits = new Uint16Array(values.length);
   for (let i = 0; i < values.length; i++) bits[i] = float16Bits(values[i] ?? 0);
   return bits;
 }
 
-/** Gives the bits of the float16 nearest to a value, ties to even (IEEE 754). */
+/** Returns the bits of the float16 nearest to a value, ties to even (IEEE 754). */
 export function float16Bits(value: number): number {
   if (Number.isNaN(value)) return 0x7e00;
   const sign = value < 0 || Object.is(value, -0) ? 0x8000 : 0;
@@ -28,7 +28,7 @@ export function float16Bits(value: number): number {
   return sign | (((power + 15) << 10) + roundToEven((size / 2 ** power - 1) * 1024));
 }
 
-/** Rounds to the nearest whole number, ties to even. */
+/** Rounds to the nearest integer, ties to even. */
 export function roundToEven(value: number): number {
   const low = Math.floor(value);
   const rest = value - low;
@@ -36,22 +36,22 @@ export function roundToEven(value: number): number {
   return low % 2 === 0 ? low : low + 1;
 }
 
-/** The smallest float16 with all its bits, and the largest. */
+/** The smallest normal float16, and the largest finite one. */
 const FULL = { min: 2 ** -14, max: 65_504 } as const;
 
-/** Gives the nearest float16 of full precision; what is beyond those stays as it is. */
+/** Returns the nearest normal float16; values outside that range are unchanged. */
 export function nearestHalf(value: number): number {
   const size = Math.abs(value);
   return size < FULL.min || size > FULL.max ? Math.fround(value) : float16Value(float16Bits(value));
 }
 
-/** Gives the smallest float16 of full precision that is no less; what is beyond those stays as it is. */
+/** Returns the smallest normal float16 that is not less; values outside that range are unchanged. */
 export function halfAbove(value: number): number {
   const near = nearestHalf(value);
   return near < value && near < FULL.max ? float16Value(float16Bits(near) + 1) : near;
 }
 
-/** Tells whether all numbers are float16s of full precision, or 0; with `hasSubnormals` those with fewer bits count too. */
+/** Whether all numbers are normal float16s or 0; with `hasSubnormals` subnormal ones count too. */
 export function areHalf(values: Float32Array, hasSubnormals: boolean = false): boolean {
   const isHalf = (x: number): boolean => x === float16Value(float16Bits(x)) && Math.abs(x) <= FULL.max;
   return values.every((x) => isHalf(x) && (hasSubnormals || x === 0 || Math.abs(x) >= FULL.min));

@@ -1,9 +1,9 @@
-// Folds y · scale + shift around a convolution into its weights and bias: batch normalisation, and Mul and Add by a
-// constant, per channel or for all. Before the weights are quantized this must be done here, since a runtime no longer
-// can; and each node less is a dispatch less on a GPU.
+// Folds y · scale + shift around a convolution into its weights and bias: batch normalization, and Mul and Add by a
+// constant, per channel or for all. It must be done here, before the weights are quantized, since a runtime can't
+// afterwards; and each removed node saves a dispatch on a GPU.
 //
 // Behind a convolution everything folds. Before one, a scale for all channels folds, and a shift only where there is no
-// padding (padding puts in zeros, which the shift did not touch) and no group.
+// padding (padding inserts zeros, which the shift did not affect) and no group.
 import type { Graph } from "./graph.ts";
 import { floatOf, integerOf, integersAt, textOf } from "./graph.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
@@ -19,7 +19,7 @@ interface Affine {
   readonly shift: Float64Array;
 }
 
-/** Folds constant scales and shifts into the convolutions around them; results change by rounding alone. */
+/** Folds constant scales and shifts into adjacent convolutions; results change by rounding only. */
 export function foldAffine(): Transform {
   return (model) => {
     for (const graph of model.graph.all()) {
@@ -45,7 +45,7 @@ function dropIdentities(graph: Graph): void {
   }
 }
 
-/** Takes the one node that uses a convolution's output into it; tells whether there was one to take. */
+/** Folds the only consumer of a convolution's output into it; returns whether there was one to fold. */
 function foldBehind(graph: Graph, conv: NodeProto): boolean {
   const output = conv.output[0] ?? "";
   const next = graph.onlyConsumer(output);
@@ -73,7 +73,7 @@ function foldBehind(graph: Graph, conv: NodeProto): boolean {
   return true;
 }
 
-/** Takes the node that makes a convolution's input into it; tells whether there was one to take. */
+/** Folds the producer of a convolution's input into it; returns whether there was one to fold. */
 function foldBefore(graph: Graph, conv: NodeProto): boolean {
   const input = conv.input[0] ?? "";
   const previous = graph.producer(input);
@@ -92,7 +92,7 @@ function foldBefore(graph: Graph, conv: NodeProto): boolean {
   const values = floatsOf(weight);
   const inner = values.length / channels;
   if (shift !== 0 && isPadded) {
-    // s·x + t before padding stays s·(x + t/s): the scale of a Mul still above this Add can go, its shift can't.
+    // s·x + t before padding equals s·(x + t/s): the scale of a Mul above this Add can be removed, its shift can't.
     return scaleThroughShift(graph, conv, previous, affine);
   }
   const biases = Float32Array.from({ length: channels }, (_, c) => {
@@ -119,7 +119,7 @@ function scaleThroughShift(graph: Graph, conv: NodeProto, add: NodeProto, shift:
   if (multiply?.opType !== "Mul" || weight === undefined || graph.onlyConsumer(shift.input) !== add) return false;
   const affine = affineOf(graph, multiply);
   const scale = affine === undefined || affine.scale.length > 1 ? 0 : at(affine.scale, 0);
-  // A tiny scale would make the shift huge and lose the bits of x beside it.
+  // A tiny scale would make the shift huge and lose the precision of x.
   if (affine === undefined || scale === 0 || Math.abs(at(shift.shift, 0) / scale) > 64) return false;
   const name = graph.freshName(`${add.output[0] ?? ""}/shift`);
   const value = graph.addInitializer(floatTensor(name, [1], Float32Array.of(at(shift.shift, 0) / scale)));
@@ -176,7 +176,7 @@ function affineOf(graph: Graph, node: NodeProto): Affine | undefined {
   return node.opType === "Mul" ? { input, scale: values, shift: zero } : { input, scale: one, shift: values };
 }
 
-/** Gives a constant's values where it broadcasts as one value, or one per channel of a 4-D value. */
+/** Returns a constant's values where it broadcasts as one value, or one per channel of a 4-D value. */
 function channelValues(graph: Graph, constant: TensorProto, input: string): Float64Array | undefined {
   const dims = constant.dims.map(Number);
   const values = Float64Array.from(floatsOf(constant));
@@ -187,7 +187,7 @@ function channelValues(graph: Graph, constant: TensorProto, input: string): Floa
   return padded.length === 4 && padded[1] === values.length ? values : undefined;
 }
 
-/** Gives a convolution's bias, zeros where it has none, undefined where it is not a constant. */
+/** Returns a convolution's bias, zeros where it has none, undefined where it is not a constant. */
 function biasOf(graph: Graph, conv: NodeProto): Float64Array | undefined {
   const weight = floatConstant(graph, conv.input[1]);
   if (weight === undefined) return undefined;

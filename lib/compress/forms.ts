@@ -67,7 +67,9 @@ export interface MakeOptions {
   readonly isMadeUp?: boolean;
   /** Names weights that keep 16 bits or more. Default none. */
   readonly isLeft?: (name: string) => boolean;
-  /** Names weights whose layers are spared: they get their inputs as they are, where others quantize them. Default none. */
+  /**
+   * Names weights whose layers are spared: they get their inputs as they are, where others quantize them. Default none.
+   */
   readonly isSpared?: (name: string) => boolean;
 }
 
@@ -105,7 +107,7 @@ const narrowed = (
   });
 const none = (): boolean => false;
 
-/** Tells whether a weight is stored as int8. */
+/** Whether a weight is stored as int8. */
 function isStoredInt8({ graph }: OnnxModel, tensor: TensorProto, store: Store): boolean {
   const [user] = graph.consumers(tensor.name);
   if (user === undefined) return false;
@@ -120,7 +122,7 @@ function isLarge({ graph }: OnnxModel): boolean {
   return graph.proto.initializer.reduce((sum, x) => sum + elementCount(x), 0) > ROUNDED_MAX;
 }
 
-/** Tells whether weights are rounded to the nearest: on made-up samples, and where there are very many. */
+/** Whether weights are rounded to the nearest: on made-up samples, and where there are very many. */
 function isPlain(model: OnnxModel, isMadeUp: boolean): boolean {
   return isMadeUp || isLarge(model);
 }
@@ -198,7 +200,10 @@ const FORMS: readonly Form[] = [
 
 const NONE: ReadonlyMap<string, Rounded> = new Map();
 
-/** Makes int8: behind DequantizeLinear, but for products that `kept` gives a block, which a GPU's kernel reads as they are. */
+/**
+ * Makes int8: behind DequantizeLinear, but for products that `kept` gives a block, which a GPU's kernel reads as they
+ * are.
+ */
 function makeInt8(
   kept: (model: OnnxModel, isInt8: (x: TensorProto) => boolean) => ReadonlyMap<string, number>,
 ): Form["make"] {
@@ -224,7 +229,7 @@ function makeInt8(
   };
 }
 
-/** Gives a block for each weight that nothing but products read. */
+/** Returns a block for each weight that nothing but products read. */
 function productBlocks(model: OnnxModel, isInt8: (x: TensorProto) => boolean): ReadonlyMap<string, number> {
   const { graph } = model;
   const blocks = new Map<string, number>();

@@ -38,7 +38,7 @@ function fuse(graph: Graph, clip: NodeProto): void {
   graph.remove(new Set([add, clip, multiply, divide]));
 }
 
-/** Gives the other operand of a node one of whose two inputs is a constant of that value. */
+/** Returns the other operand of a node one of whose two inputs is a constant of that value. */
 function operand(graph: Graph, node: NodeProto, value: number): string | undefined {
   if (scalarAt(graph, node, 1) === value) return node.input[0];
   return scalarAt(graph, node, 0) === value ? node.input[1] : undefined;

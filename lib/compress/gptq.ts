@@ -27,7 +27,7 @@ const BLOCK = 64;
 /** Weights that are worked on at once. */
 const CHUNK_MAX = 2 ** 22;
 
-/** Gives the code of each weight, rows × columns, on the grid given; groups follow each other in the rows. */
+/** Returns the code of each weight, rows × columns, on the grid given; groups follow each other in the rows. */
 export async function roundByMoments(
   algebra: Algebra,
   rows: Rows,
@@ -173,7 +173,7 @@ class Rounding {
     }
   }
 
-  /** Gives Σ share(i, k) · e[i] over i from `start` to `end`, for k from `low` to `high`. */
+  /** Returns Σ share(i, k) · e[i] over i from `start` to `end`, for k from `low` to `high`. */
   async #carry(
     share: (i: number, k: number) => number,
     start: number,

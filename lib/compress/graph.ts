@@ -51,7 +51,7 @@ export class Graph {
     for (const node of this.proto.node) for (const graph of subgraphs(node)) yield* new Graph(graph, this).all();
   }
 
-  /** Gives the node of this graph that makes a value. */
+  /** Returns the node of this graph that makes a value. */
   producer(name: string): NodeProto | undefined {
     return this.#indexed().producers.get(name);
   }
@@ -61,12 +61,12 @@ export class Graph {
     return this.#indexed().consumers.get(name) ?? [];
   }
 
-  /** Tells whether a value is an output of this graph. */
+  /** Whether a value is an output of this graph. */
   isOutput(name: string): boolean {
     return this.#indexed().outputs.has(name);
   }
 
-  /** Gives the only node that uses a value, where there is just one use of it and it is no output of the graph. */
+  /** Returns the only node that uses a value, where there is just one use of it and it is no output of the graph. */
   onlyConsumer(name: string): NodeProto | undefined {
     const users = this.consumers(name);
     const user = users[0];
@@ -74,7 +74,7 @@ export class Graph {
     return user.input.filter((x) => x === name).length === 1 ? user : undefined;
   }
 
-  /** Gives the value of a name that is an initializer or a Constant node's tensor, here or in an outer graph. */
+  /** Returns the value of a name that is an initializer or a Constant node's tensor, here or in an outer graph. */
   constant(name: string): TensorProto | undefined {
     const index = this.#indexed();
     const own = index.initializers.get(name);
@@ -190,23 +190,23 @@ function renameInputs(node: NodeProto, from: string, to: string): void {
   }
 }
 
-/** Gives an integer attribute, or the operator's default where it is not set. */
+/** Returns an integer attribute, or the operator's default where it is not set. */
 export function integerOf(node: NodeProto, name: string, otherwise: number): number {
   const attribute = node.attribute.find((x) => x.name === name);
   return attribute === undefined ? otherwise : Number(attribute.i);
 }
 
-/** Gives an attribute of integers, or undefined where it is not set. */
+/** Returns an attribute of integers, or undefined where it is not set. */
 export function integersAt(node: NodeProto, name: string): number[] | undefined {
   return node.attribute.find((x) => x.name === name)?.ints.map(Number);
 }
 
-/** Gives a float attribute, or the operator's default where it is not set. */
+/** Returns a float attribute, or the operator's default where it is not set. */
 export function floatOf(node: NodeProto, name: string, otherwise: number): number {
   return node.attribute.find((x) => x.name === name)?.f ?? otherwise;
 }
 
-/** Gives a text attribute, or the operator's default where it is not set. */
+/** Returns a text attribute, or the operator's default where it is not set. */
 export function textOf(node: NodeProto, name: string, otherwise: string): string {
   const attribute = node.attribute.find((x) => x.name === name);
   return attribute === undefined ? otherwise : new TextDecoder().decode(attribute.s);

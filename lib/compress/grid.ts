@@ -54,7 +54,9 @@ const SHRINK: Readonly<Record<4 | 8, readonly number[]>> = {
 };
 /** Zero points must lower the error to this share of what it was to be worth their bytes. */
 const ZEROS_PAY = 0.9;
-/** The highest code is at least so many standard deviations, in rows that are long enough for these to mean something. */
+/**
+ * The highest code is at least so many standard deviations, in rows that are long enough for these to mean something.
+ */
 const SPREAD = { deviations: 2.75, columns: 32 } as const;
 /** Kept normal: a subnormal scale has too few bits to bound the error, and some GPUs take it as 0. */
 const SCALE_MIN = 2 ** -126;
@@ -87,7 +89,7 @@ export function snapScales(scales: Float32Array): Float32Array {
   return Float32Array.from(scales, (x) => Math.min(SCALE_STEPS, Math.ceil(x / step)) * step);
 }
 
-/** Gives the code nearest to each value: rows × columns. */
+/** Returns the code nearest to each value: rows × columns. */
 export function roundRows({ rows, columns, at }: Rows, grid: Grid): Int8Array {
   const codes = new Int8Array(rows * columns);
   const blocks = Math.ceil(columns / grid.block);
@@ -99,7 +101,7 @@ export function roundRows({ rows, columns, at }: Rows, grid: Grid): Int8Array {
   return codes;
 }
 
-/** Gives the code nearest to a number of steps. */
+/** Returns the code nearest to a number of steps. */
 export function nearest(steps: number, { low, high }: Pick<Grid, "low" | "high">): number {
   return Math.max(low, Math.min(high, Math.round(steps)));
 }

@@ -28,7 +28,7 @@ export function preciseNodes(graph: Graph): Set<NodeProto> {
   return picked;
 }
 
-/** Gives the nodes from the last product on, where one ends in this output. */
+/** Returns the nodes from the last product on, where one ends in this output. */
 function lastProduct(graph: Graph, output: string): NodeProto[] {
   const chain: NodeProto[] = [];
   for (let node = graph.producer(output); node?.domain === ""; node = next(graph, node)) {
@@ -43,7 +43,7 @@ function lastProduct(graph: Graph, output: string): NodeProto[] {
   return [];
 }
 
-/** Gives the node behind the one input that is no constant. */
+/** Returns the node behind the one input that is no constant. */
 function next(graph: Graph, node: NodeProto): NodeProto | undefined {
   const open = node.input.filter((x) => x !== "" && graph.constant(x) === undefined);
   return open.length === 1 ? graph.producer(open[0] ?? "") : undefined;
@@ -54,7 +54,7 @@ function isSmall(graph: Graph, name = ""): boolean {
   return source !== undefined && elementCount(source) <= WEIGHT_MAX;
 }
 
-/** Gives the nodes of the norm that begins here: one, or a mean, what is taken off it, and what follows. */
+/** Returns the nodes of the norm that begins here: one, or a mean, what is taken off it, and what follows. */
 function normOf(graph: Graph, node: NodeProto): NodeProto[] {
   if (node.domain !== "") return [];
   if (node.opType === "LayerNormalization") return [node];

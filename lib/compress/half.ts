@@ -174,7 +174,7 @@ function cast(from: string, to: string, type: TensorProto_DataType): Parameters<
   return { opType: "Cast", input: [from], output: [to], attributes: { to: type } };
 }
 
-/** Tells whether float16 holds a constant: no value past its range but infinities, no small number that becomes 0. */
+/** Whether float16 holds a constant: no value past its range but infinities, no small number that becomes 0. */
 function fits(constant: TensorProto): boolean {
   const isScalar = elementCount(constant) <= SCALAR_MAX;
   return floatsOf(constant).every((x) => {

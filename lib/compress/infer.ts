@@ -32,7 +32,9 @@ const FOLDED_TYPES: ReadonlyMap<string, TensorProto_DataType> = new Map([
   ["bool", TensorProto_DataType.BOOL],
   ["uint8", TensorProto_DataType.UINT8],
 ]);
-/** What may make much of little is folded up to so many elements, or this share of all weights: the file must not grow. */
+/**
+ * What may make much of little is folded up to so many elements, or this share of all weights: the file must not grow.
+ */
 const GROWTH_MAX_ELEMENTS = 1024;
 const GROWTH_MAX_SHARE = 0.01;
 /** A model this large goes to ONNX Runtime by a file, whose weights it maps: bytes would be held twice more. */
@@ -42,7 +44,7 @@ const IMPURE: ReadonlySet<string> = new Set(
 );
 
 /**
- * Gives the types and dims of the main graph's tensors. The model is loaded once, unoptimised.
+ * Returns the types and dims of the main graph's tensors. The model is loaded once, unoptimised.
  * @throws SelvedgeError `model-invalid` where ONNX Runtime refuses the model, with its reason.
  */
 export async function inferValues(model: OnnxModel): Promise<Map<string, ValueFacts>> {
@@ -100,7 +102,10 @@ async function foldOnce(model: OnnxModel): Promise<boolean> {
   return results.size > 0;
 }
 
-/** Tells how many elements a node makes that may make much of little; 0 for any other, Infinity where it does not follow. */
+/**
+ * Tells how many elements a node makes that may make much of little; 0 for any other, Infinity where it does not
+ * follow.
+ */
 function elementsMade(graph: Graph, node: NodeProto): number {
   const [first, second, third] = node.input.map((x) => graph.constant(x));
   const product = (numbers: readonly number[]): number => numbers.reduce((a, b) => a * b, 1);
@@ -136,7 +141,7 @@ function numbersOf(tensor: TensorProto | undefined): number[] {
   return isWhole ? integersOf(tensor) : [Infinity];
 }
 
-/** Tells whether a node makes another form of a weight that others use too: the file would hold both. */
+/** Whether a node makes another form of a weight that others use too: the file would hold both. */
 function isRepeated(graph: Graph, node: NodeProto): boolean {
   return node.input.some((name) => {
     const constant = graph.constant(name);

@@ -23,7 +23,7 @@ export interface KeepHalvesOptions {
 /** What `keepHalves` does unless told otherwise. */
 export const KEEP_HALVES_DEFAULTS: Required<KeepHalvesOptions> = { leastDb: 46, samples: 8, budgetMs: 10_000 };
 
-/** Gives how each weight is to be stored; without samples all such convolutions keep 16 bits. */
+/** Returns how each weight is to be stored; without samples all such convolutions keep 16 bits. */
 export async function keepHalves(
   model: OnnxModel,
   feeds: Feeds,

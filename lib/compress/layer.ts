@@ -19,7 +19,9 @@ export interface Layer {
   readonly isByRow: boolean;
 }
 
-/** Gives the layer that a node of `graph` is, where it is one: a MatMul, Gemm or Conv by a constant matrix or kernel. */
+/**
+ * Returns the layer that a node of `graph` is, where it is one: a MatMul, Gemm or Conv by a constant matrix or kernel.
+ */
 export function layerOf(graph: Graph, node: NodeProto): Layer | undefined {
   if (node.domain !== "") return undefined;
   const [input = "", name = ""] = node.input;
@@ -46,7 +48,7 @@ export function layerOf(graph: Graph, node: NodeProto): Layer | undefined {
   }
 }
 
-/** Gives where the value of an output's weight for an input lies in the weights. */
+/** Returns where the value of an output's weight for an input lies in the weights. */
 export function indexOf(layer: Pick<Layer, "isByRow" | "columns" | "outputs">, output: number, column: number): number {
   return layer.isByRow ? output * layer.columns + column : column * layer.outputs + output;
 }

@@ -60,7 +60,7 @@ function feedsOf(
   );
 }
 
-/** Gives what makes the values of an input; names that every exporter uses are understood. */
+/** Returns what makes the values of an input; names that every exporter uses are understood. */
 function valueFor(name: string, dtype: string, bound: number, next: () => number): (column: number) => number {
   if (dtype.startsWith("float")) return () => next() * 2 - 1;
   if (dtype === "bool") return () => Number(next() < 0.5);

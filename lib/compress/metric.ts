@@ -29,7 +29,7 @@ export interface Metric {
   readonly name: string;
   /** Begins a score. */
   start(): Tally;
-  /** Tells whether a score is good enough beside the reference's own. */
+  /** Whether a score is good enough beside the reference's own. */
   passes(score: number, reference: number): boolean;
   /** Says what `passes` asks for. */
   readonly budget: string;
@@ -136,7 +136,7 @@ export function readLabels(path: string): number[][] {
     });
 }
 
-/** Gives the ratio of signal to error over all outputs and samples, in dB: the worst output's. */
+/** Returns the ratio of signal to error over all outputs and samples, in dB: the worst output's. */
 export function sqnr(samples: readonly Pick<Measured, "outputs" | "reference">[]): number {
   const tally = sqnrTally();
   for (const { outputs, reference } of samples) tally.add({ outputs, reference });

@@ -10,7 +10,7 @@ import { quantizeDynamic } from "./quantize-dynamic.ts";
 import { simplify } from "./simplify.ts";
 import { floatTensor, int64Tensor } from "./weights.ts";
 
-/** Gives the dims that ONNX Runtime infers, once they are named. */
+/** Returns the dims that ONNX Runtime infers, once they are named. */
 async function dimsOf(model: OnnxModel, ...names: string[]): Promise<unknown[]> {
   await nameDims(model);
   const values = await inferValues(readModel(model.write()));

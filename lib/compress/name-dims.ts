@@ -68,7 +68,7 @@ export async function nameDims(model: OnnxModel, feeds: readonly Feed[] = []): P
   }
 }
 
-/** Tells whether inputs have dims of one name and two sizes. */
+/** Whether inputs have dims of one name and two sizes. */
 function contradicts(graph: Graph, feed: Feed): boolean {
   const sizes = new Map<string, number>();
   for (const { name, type } of graph.proto.input) {
@@ -83,7 +83,7 @@ function contradicts(graph: Graph, feed: Feed): boolean {
   return false;
 }
 
-/** Gives the model with its large weights as inputs, so that they are not read anew for each question. */
+/** Returns the model with its large weights as inputs, so that they are not read anew for each question. */
 function withoutWeights({ proto, graph }: OnnxModel): OnnxModel {
   const { initializer, input } = graph.proto;
   const isLarge = (x: TensorProto): boolean => elementCount(x) > WEIGHT_MIN && graph.constant(x.name) === x;
@@ -94,7 +94,7 @@ function withoutWeights({ proto, graph }: OnnxModel): OnnxModel {
   return new OnnxModel({ ...proto, graph: { ...graph.proto, initializer: rest, input: [...input, ...inputs] } });
 }
 
-/** Tells whether ONNX Runtime gives what a node makes no name by itself. */
+/** Whether ONNX Runtime gives what a node makes no name by itself. */
 function makesNames({ opType }: NodeProto): boolean {
   return opType === "Reshape" || WINDOWS.has(opType);
 }
@@ -108,7 +108,7 @@ const LIKE_FIRST: ReadonlySet<string> = new Set(
 );
 const BROADCAST: ReadonlySet<string> = new Set("Add Div Mul Sub".split(" "));
 
-/** Gives the dims of what a node makes, "" where one has no name; undefined where nothing is known. */
+/** Returns the dims of what a node makes, "" where one has no name; undefined where nothing is known. */
 function dimsAfter(graph: Graph, node: NodeProto, dimsOf: (name: string) => Dims | undefined): Dims | undefined {
   const [first, second] = node.input.map(dimsOf);
   if (first === undefined) return undefined;

@@ -46,7 +46,7 @@ export function narrowIds(): Transform {
   };
 }
 
-/** Tells whether a node reads a table by these ids. */
+/** Whether a node reads a table by these ids. */
 function isLookUp(graph: Graph, { opType, domain, input }: NodeProto, ids: string): boolean {
   return domain === "" && opType === "Gather" && input[1] === ids && graph.constant(input[0] ?? "") !== undefined;
 }

@@ -88,7 +88,7 @@ function entriesOf(bytes: Uint8Array, name: string): [string, Uint8Array][] {
   }
 }
 
-/** Tells whether an array's values are texts. */
+/** Whether an array's values are texts. */
 export function isText(values: ArrayValues): values is readonly string[] {
   return Array.isArray(values) && typeof values[0] === "string";
 }

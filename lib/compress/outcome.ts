@@ -21,7 +21,7 @@ export interface FormReport {
   readonly isWithinBudget: boolean;
   /** Ratio of signal to error of the outputs beside the source model's, in dB; null where it could not be measured. */
   readonly sqnrDb: number | null;
-  /** Says why it could not be made or measured. */
+  /** Reason it could not be made or measured. */
   readonly why?: string;
   readonly checks: readonly Check[];
   /** What making, measuring and checking it took. */

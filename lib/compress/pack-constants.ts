@@ -72,7 +72,7 @@ function isWidening(node: NodeProto): boolean {
   return node.opType === "Cast" && node.domain === "" && integerOf(node, "to", 0) === TensorProto_DataType.FLOAT;
 }
 
-/** Gives the number that all values are multiples of, by −127 to 127. */
+/** Returns the number that all values are multiples of, by −127 to 127. */
 function stepOf(values: Float32Array): number | undefined {
   let most = 0;
   for (const value of values) most = Math.max(most, Math.abs(value));

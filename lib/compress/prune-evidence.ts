@@ -92,10 +92,13 @@ export function byChannel(patches: Evidence): Evidence {
   return made;
 }
 
-/** Weights of a reading node, seen as the matrix that evidence speaks of: a row for each output, a column for each input. */
+/**
+ * Weights of a reading node, seen as the matrix that evidence speaks of: a row for each output, a column for each
+ * input.
+ */
 export interface WeightView {
   readonly rows: number;
-  /** Gives where a row's weight for a column of a group lies. */
+  /** Returns where a row's weight for a column of a group lies. */
   at(group: number, row: number, column: number): number;
 }
 

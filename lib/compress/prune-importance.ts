@@ -25,7 +25,7 @@ const GREEDY_MAX = 512;
 /** So many units are taken one by one; few models bear that more go. */
 const GREEDY_SHARE = 0.75;
 
-/** Gives the units of a group, the least important first. */
+/** Returns the units of a group, the least important first. */
 export function orderUnits(
   found: Dependencies,
   group: Group,
@@ -174,7 +174,7 @@ interface State extends Reader {
   readonly weights: Float64Array;
 }
 
-/** Gives the error of setting columns to 0 with the others making up for it: the trace of W_J (H⁻¹_JJ)⁻¹ W_Jᵀ. */
+/** Returns the error of setting columns to 0 with the others making up for it: the trace of W_J (H⁻¹_JJ)⁻¹ W_Jᵀ. */
 function costOf({ columns, inverse, weights }: State, list: readonly number[]): number {
   const [only] = list;
   if (only === undefined) return 0;

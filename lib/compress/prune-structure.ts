@@ -109,7 +109,7 @@ export class Pruner {
   }
 
   /**
-   * Gives the model with some of its units taken out.
+   * Returns the model with some of its units taken out.
    * @throws TypeError for a share outside 0…1, or of a group that is not there.
    */
   async prune(shares: PruneShares): Promise<Pruned> {

@@ -89,7 +89,10 @@ export function quantizeBlocks(options: QuantizeBlocksOptions = {}): Transform {
   };
 }
 
-/** Gives the block at which a product's weights in 8 bits, filled up to whole blocks, and its scales are the fewest bytes. */
+/**
+ * Returns the block at which a product's weights in 8 bits, filled up to whole blocks, and its scales are the fewest
+ * bytes.
+ */
 export function leastBlock(columns: number): Block {
   const bytes = (block: Block): number => Math.ceil(columns / block) * (block + SCALE_BYTES);
   return [...BLOCKS].sort((a, b) => bytes(a) - bytes(b))[0] ?? 32;
@@ -227,7 +230,7 @@ export function addScales(graph: Graph, name: string, dims: readonly number[], s
   return name;
 }
 
-/** Gives the step that all scales are exactly 1 to 255 times of, where the largest is 255 times. */
+/** Returns the step that all scales are exactly 1 to 255 times of, where the largest is 255 times. */
 function stepOf(scales: Float32Array): number | undefined {
   const step = scales.reduce((most, x) => Math.max(most, x), 0) / SCALE_STEPS;
   const isMultiple = (x: number): boolean => x >= step && Math.round(x / step) * step === x;

@@ -57,7 +57,7 @@ export function quantizeDynamic(options: QuantizeDynamicOptions = {}): Transform
   };
 }
 
-/** Gives the weight of a layer that the form suits; undefined for any other node. */
+/** Returns the weight of a layer that the form suits; undefined for any other node. */
 export function dynamicWeightOf(graph: Graph, node: NodeProto, minElements: number): TensorProto | undefined {
   if (node.domain !== "") return undefined;
   const [, name = ""] = node.input;
@@ -80,7 +80,7 @@ export function dynamicWeightOf(graph: Graph, node: NodeProto, minElements: numb
   }
 }
 
-/** Gives the matrix whose transposition a value is: a table that is multiplied by. */
+/** Returns the matrix whose transposition a value is: a table that is multiplied by. */
 function transposed(graph: Graph, name: string): TensorProto | undefined {
   const node = graph.producer(name);
   if (node?.opType !== "Transpose" || integersAt(node, "perm")?.join() === "0,1") return undefined;

@@ -34,7 +34,10 @@ const MIN_ELEMENTS = 1024;
 /** What ONNX Runtime takes into the integer kernel of the layer before it. */
 const ABSORBED: ReadonlySet<string> = new Set(["Relu", "Clip"]);
 
-/** Gives the steps of the values that `quantizeStatic` may put in 8 bits; goes through the samples twice, one at a time. */
+/**
+ * Returns the steps of the values that `quantizeStatic` may put in 8 bits; goes through the samples twice, one at a
+ * time.
+ */
 export async function measureSteps(
   model: OnnxModel,
   feeds: Feeds,
@@ -63,7 +66,7 @@ export async function measureSteps(
   return steps;
 }
 
-/** Tells whether numbers lie within a range, and not at its ends alone, where those outside are counted. */
+/** Whether numbers lie within a range, and not at its ends alone, where those outside are counted. */
 function isSpread(histogram: Histogram | undefined): boolean {
   return histogram !== undefined && histogram.counts.slice(1, -1).filter((x) => x > 0).length > 1;
 }
@@ -95,7 +98,7 @@ function layersOf(graph: Graph, minElements: number): Layer[] {
   });
 }
 
-/** Gives the node whose output is a layer's result: an activation that is taken into it, else the layer. */
+/** Returns the node whose output is a layer's result: an activation that is taken into it, else the layer. */
 function resultOf(graph: Graph, node: NodeProto): NodeProto {
   const next = graph.onlyConsumer(node.output[0] ?? "");
   return next !== undefined && next.domain === "" && ABSORBED.has(next.opType) && next.input[0] === node.output[0]

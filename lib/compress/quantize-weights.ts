@@ -53,12 +53,12 @@ export const QUANTIZE_DEFAULTS: Required<QuantizeOptions> = {
   blocks: new Map(),
 };
 
-/** Tells whether each channel is convolved alone: few weights, each of which matters much. */
+/** Whether each channel is convolved alone: few weights, each of which matters much. */
 export function isDepthwise(weight: WeightFacts): boolean {
   return weight.opType === "Conv" && weight.group > 1 && weight.dims[1] === 1;
 }
 
-/** Tells whether a convolution reads an image: at most 4 channels, where an error spreads to everything. */
+/** Whether a convolution reads an image: at most 4 channels, where an error spreads to everything. */
 export function isStem(weight: WeightFacts): boolean {
   return weight.opType === "Conv" && weight.group === 1 && (weight.dims[1] ?? 0) <= 4;
 }
@@ -95,13 +95,15 @@ export function quantizeWeights(options: QuantizeOptions = {}): Transform {
   };
 }
 
-/** Gives the one axis that all users of a weight take its output channels along. */
+/** Returns the one axis that all users of a weight take its output channels along. */
 function axisOf(graph: Graph, tensor: TensorProto, users: readonly NodeProto[]): number | undefined {
   const axes = new Set(users.map((x) => channelAxis(graph, x, tensor)));
   return axes.size === 1 ? [...axes][0] : undefined;
 }
 
-/** Gives the axis that a weight's outputs lie along; undefined for what is no weight, or for one whose users differ. */
+/**
+ * Returns the axis that a weight's outputs lie along; undefined for what is no weight, or for one whose users differ.
+ */
 export function rowAxis(graph: Graph, tensor: TensorProto): number | undefined {
   return axisOf(graph, tensor, graph.consumers(tensor.name));
 }
@@ -121,7 +123,9 @@ function rowsOf(tensor: TensorProto, axis: number): Rows | undefined {
   return { rows: width, columns: height, at: (row, column) => values[column * width + row] ?? 0 };
 }
 
-/** Gives the axis of a weight that counts output channels, or undefined where the node does not use it as a weight. */
+/**
+ * Returns the axis of a weight that counts output channels, or undefined where the node does not use it as a weight.
+ */
 function channelAxis(graph: Graph, node: NodeProto, weight: TensorProto): number | undefined {
   const at = node.input.indexOf(weight.name);
   if (node.domain !== "" || at < 0 || node.input.lastIndexOf(weight.name) !== at) return undefined;
@@ -203,7 +207,7 @@ function storeInt8(
   });
 }
 
-/** Gives a weight's int8 values and a scale for each index of `axis`: as rounded, else to the nearest. */
+/** Returns a weight's int8 values and a scale for each index of `axis`: as rounded, else to the nearest. */
 export function toInt8(
   tensor: TensorProto,
   axis: number,

@@ -20,7 +20,7 @@ const BROADCAST = new Set("Add Sub Mul Div Pow Min Max Mean Sum Where Equal Grea
 /** Bounds how far back a rank is followed, so that a long graph cannot exhaust the stack. */
 const DEPTH_MAX = 500;
 
-/** Gives the rank of a value, where it follows from at most 500 nodes before it. */
+/** Returns the rank of a value, where it follows from at most 500 nodes before it. */
 export function rankOf(graph: Graph, name: string): number | undefined {
   return new Search().rank(graph, name, 0);
 }
@@ -78,7 +78,7 @@ class Search {
     return undefined;
   }
 
-  /** Gives the length of a list of dims: a constant, or pieces joined. */
+  /** Returns the length of a list of dims: a constant, or pieces joined. */
   #length(graph: Graph, name: string, depth: number): number | undefined {
     const constant = graph.constant(name);
     if (constant !== undefined) return Number(constant.dims[0] ?? 1n);

@@ -26,7 +26,7 @@ export class References {
     this.samples = samples;
   }
 
-  /** Gives the answers to the first samples, as many as are kept. */
+  /** Returns the answers to the first samples, as many as are kept. */
   get kept(): readonly Outputs[] {
     return this.#kept;
   }

@@ -105,7 +105,7 @@ async function repairReader(
 }
 
 /**
- * Gives C, turned: a row for each column that stays, a column for each that goes; undefined where the samples do not tell.
+ * Returns C, turned: a row for each column that stays, a column for each that goes; undefined where the samples do not tell.
  * Inputs that hardly vary beside their mean, such as the mean over a picture, are known to no more digits than float32
  * leaves of their squares: then more is added to the diagonal, until it can be factored.
  */
@@ -142,7 +142,7 @@ interface Bias {
   write(): void;
 }
 
-/** Gives a layer's bias, to be changed: its own, or that of the Add behind a product; undefined where it has none. */
+/** Returns a layer's bias, to be changed: its own, or that of the Add behind a product; undefined where it has none. */
 function biasOf(model: OnnxModel, { walk }: Dependencies, { node, outputs }: Layer): Bias | undefined {
   const { graph } = model;
   const [user, input] = node.opType === "MatMul" ? behind(model, node.output[0] ?? "") : [node, 2];

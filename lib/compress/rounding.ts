@@ -94,7 +94,7 @@ function biasOf(graph: Graph, { node, outputs }: Layer): BiasPlace | undefined {
   );
 }
 
-/** Gives the mean over all rows of what each output lacks. */
+/** Returns the mean over all rows of what each output lacks. */
 function meanError(
   { rows, columns, at }: Rows,
   { grid, codes }: Rounded,
@@ -113,7 +113,9 @@ function meanError(
   });
 }
 
-/** A bias of 0 stays: what is given zeros there answers zeros, and may be divided by its length (a Swin's padded keys). */
+/**
+ * A bias of 0 stays: what is given zeros there answers zeros, and may be divided by its length (a Swin's padded keys).
+ */
 function shiftBias(graph: Graph, { node, input, bias }: BiasPlace, shift: Float64Array): void {
   const name = node.input[input] ?? "";
   const values = floatsOf(bias).map((x, i) => (x === 0 ? 0 : x + (shift[i] ?? 0)));
@@ -124,7 +126,7 @@ function shiftBias(graph: Graph, { node, input, bias }: BiasPlace, shift: Float6
   graph.changed();
 }
 
-/** Gives the mean energy of each column over all groups; one that was 0 on all samples keeps a little weight. */
+/** Returns the mean energy of each column over all groups; one that was 0 on all samples keeps a little weight. */
 function importanceOf({ groups, columns, products }: Moments): Float64Array {
   const energy = new Float64Array(columns);
   for (let group = 0; group < groups; group++)

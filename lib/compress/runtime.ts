@@ -114,7 +114,7 @@ function targetOf(value: unknown): string | undefined {
   return undefined;
 }
 
-/** Tells whether a version is at least the oldest that works and, where it must be, of the same minor version. */
+/** Whether a version is at least the oldest that works and, where it must be, of the same minor version. */
 function fits(version: string, { from, isExact }: Optional): boolean {
   const [have, least] = [version, from].map((x) => x.split(/[.+-]/).slice(0, 3).map(Number));
   if (have === undefined || least === undefined) return false;

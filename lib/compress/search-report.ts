@@ -28,7 +28,7 @@ export function describeSearch(
   return lines;
 }
 
-/** Gives those candidates that passed and that none beats in bytes and multiply-adds at once, the smallest first. */
+/** Returns those candidates that passed and that none beats in bytes and multiply-adds at once, the smallest first. */
 export function frontier(candidates: readonly Candidate[]): Candidate[] {
   const passed = candidates.filter((x) => x.isPassed);
   return passed
@@ -38,7 +38,7 @@ export function frontier(candidates: readonly Candidate[]): Candidate[] {
     .sort((a, b) => a.bytes - b.bytes);
 }
 
-/** Gives the frontier as rows of text, the head first. */
+/** Returns the frontier as rows of text, the head first. */
 export function frontierRows({ candidates }: SearchOutcome): string[][] {
   return [
     ["form", "weights at 16 bits", "pruned", "bytes", "multiply-adds", "score"],

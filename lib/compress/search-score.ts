@@ -78,7 +78,7 @@ function isHopeless(metric: Metric, losses: readonly number[], reference: number
   return !metric.passes(reference - low, reference);
 }
 
-/** Gives the mean of paired differences and its 95 % interval. */
+/** Returns the mean of paired differences and its 95 % interval. */
 export function interval(losses: readonly number[]): Verdict["loss"] {
   if (losses.length === 0) return null;
   const mean = losses.reduce((a, b) => a + b, 0) / losses.length;

@@ -60,7 +60,7 @@ export async function measureCosts(
   return costs;
 }
 
-/** Gives the shares that are worth it at a price, from 0, where nothing is, to `PRICES`. */
+/** Returns the shares that are worth it at a price, from 0, where nothing is, to `PRICES`. */
 export function sharesAt(costs: readonly GroupCost[], price: number): Record<string, number> {
   const weight = price <= 0 ? 0 : 10 ** (-6 + (price / PRICES) * 6.5);
   return Object.fromEntries(

@@ -41,7 +41,10 @@ async function timed<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-/** Loads a model, from its bytes or its path, on one thread; with ONNX Runtime's session entries, as `session.disable_quant_qdq`. */
+/**
+ * Loads a model, from its bytes or its path, on one thread; with ONNX Runtime's session entries, as
+ * `session.disable_quant_qdq`.
+ */
 export async function openModel(
   source: Uint8Array | string,
   place: Place,
@@ -100,7 +103,10 @@ export async function loadError(
   }
 }
 
-/** Gives an output's values as numbers; texts as their hashes, since all that is asked of them is whether they are the same. */
+/**
+ * Returns an output's values as numbers; texts as their hashes, since all that is asked of them is whether they are the
+ * same.
+ */
 export function numbersOf(type: string, data: Tensor["data"]): ArrayLike<number> {
   if (Array.isArray(data)) return data.map(hashOf);
   if (data instanceof BigInt64Array || data instanceof BigUint64Array) return Float64Array.from(data, Number);

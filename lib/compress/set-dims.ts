@@ -6,7 +6,7 @@ import { TensorShapeProto_DimensionSchema, TensorShapeProtoSchema } from "./onnx
 import type { TensorShapeProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
 
-/** Gives the dims of some inputs and outputs by name: a number for a fixed size, a text for a symbolic one. */
+/** Returns the dims of some inputs and outputs by name: a number for a fixed size, a text for a symbolic one. */
 export type DimsByName = Readonly<Record<string, readonly (number | string)[]>>;
 
 /**

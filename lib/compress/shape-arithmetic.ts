@@ -4,7 +4,10 @@ import type { Graph } from "./graph.ts";
 import type { NodeProto } from "./onnx.gen.js";
 import type { OnnxModel } from "./onnx.ts";
 
-/** Gives every node of a model a name of its own, and lists those of the main graph that depend on nothing but lengths and constants. */
+/**
+ * Returns every node of a model a name of its own, and lists those of the main graph that depend on nothing but lengths
+ * and constants.
+ */
 export function nameShapeNodes({ graph }: OnnxModel): ReadonlySet<string> {
   let count = 0;
   for (const each of graph.all()) for (const node of each.nodes) node.name = `node ${(count += 1)}`;

@@ -14,7 +14,7 @@ export interface Dim {
   readonly axis: number;
 }
 
-/** Gives what is known of a tensor's dims: lengths, and names, each of which is one length wherever it stands. */
+/** Returns what is known of a tensor's dims: lengths, and names, each of which is one length wherever it stands. */
 export type DimsOf = (name: string) => readonly (number | string)[] | undefined;
 
 /** Follows a list of integers back to its elements; undefined where one is anything else. */
@@ -112,7 +112,7 @@ function computed(opType: string, a: Element, b: Element): Element {
   return b === 0 ? "computed" : Math.trunc(a / b);
 }
 
-/** Tells whether two elements are the same in every run; undefined where that is not known. No dim is negative. */
+/** Whether two elements are the same in every run; undefined where that is not known. No dim is negative. */
 function areSame(a: Element, b: Element): boolean | undefined {
   if (typeof a === "number" && typeof b === "number") return a === b;
   const [number, other] = typeof a === "number" ? [a, b] : [b, a];

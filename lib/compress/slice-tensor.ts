@@ -4,14 +4,14 @@ import { TensorProto_DataType, TensorProtoSchema } from "./onnx.gen.js";
 import type { TensorProto } from "./onnx.gen.js";
 import { elementCount, floatsOf, integersOf } from "./weights.ts";
 
-/** Tells whether a constant's values can be cut: they stand in raw_data, or are of a type that is read here. */
+/** Whether a constant's values can be cut: they stand in raw_data, or are of a type that is read here. */
 export function isSliceable(tensor: TensorProto): boolean {
   const count = elementCount(tensor);
   if (tensor.rawData.length > 0) return tensor.rawData.length % count === 0;
   return tensor.dataType === TensorProto_DataType.FLOAT || tensor.dataType === TensorProto_DataType.INT64;
 }
 
-/** Gives a constant with only some indices of its axes; null keeps an axis whole. */
+/** Returns a constant with only some indices of its axes; null keeps an axis whole. */
 export function sliceTensor(tensor: TensorProto, kept: readonly (readonly number[] | null)[]): TensorProto {
   const raw = rawOf(tensor);
   const dims = tensor.dims.map(Number);

@@ -2,7 +2,9 @@
 // large systems with the products done by ONNX Runtime.
 import type { Algebra } from "./algebra.ts";
 
-/** Factors a symmetric positive matrix in place: L in the lower half; a pivot that is not positive is lifted a little. */
+/**
+ * Factors a symmetric positive matrix in place: L in the lower half; a pivot that is not positive is lifted a little.
+ */
 function factor(matrix: Float64Array, size: number): void {
   let largest = 0;
   for (let i = 0; i < size; i++) largest = Math.max(largest, matrix[i * size + i] ?? 0);
@@ -22,7 +24,7 @@ function factor(matrix: Float64Array, size: number): void {
   }
 }
 
-/** Gives the inverse of a symmetric positive matrix. */
+/** Returns the inverse of a symmetric positive matrix. */
 export function invertSymmetric(matrix: Float64Array, size: number): Float64Array {
   const lower = matrix.slice();
   factor(lower, size);

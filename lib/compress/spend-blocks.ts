@@ -36,7 +36,7 @@ const NODE_BYTES = 160;
 /** Constants of fewer elements are not narrowed. */
 const NARROWED_MIN = 64;
 
-/** Gives the columns that share a scale, for each weight that is worth finer scales than one for each output. */
+/** Returns the columns that share a scale, for each weight that is worth finer scales than one for each output. */
 export async function spendBlocks(
   model: OnnxModel,
   feeds: Feeds,
@@ -91,7 +91,9 @@ export async function spendBlocks(
   }
 }
 
-/** Sums over blocks what rounding to the step of the largest value errs by, but for a factor that is the same for all. */
+/**
+ * Sums over blocks what rounding to the step of the largest value errs by, but for a factor that is the same for all.
+ */
 function coarseness({ rows, columns, at }: Rows, block: number): number {
   let sum = 0;
   for (let row = 0; row < rows; row++)

@@ -29,7 +29,7 @@ const PARTS = { rows: 64, columns: 32 } as const;
 const COUNTED_MAX = 16_384;
 
 /**
- * Gives the range of each float32 value of the main graph, or of those named; an input of the model is a value too.
+ * Returns the range of each float32 value of the main graph, or of those named; an input of the model is a value too.
  * What is not finite on some sample has an infinite range.
  */
 export async function measureRanges(
@@ -60,7 +60,7 @@ export async function measureRanges(
   return ranges;
 }
 
-/** Gives the largest size of each float32 value of the main graph. */
+/** Returns the largest size of each float32 value of the main graph. */
 export async function measurePeaks(model: OnnxModel, feeds: Feeds): Promise<Map<string, number>> {
   const ranges = await measureRanges(model, feeds);
   return new Map([...ranges].map(([name, { min, max }]) => [name, Math.max(-min, max)]));

@@ -31,7 +31,7 @@ const BITS: ReadonlyMap<number, number> = new Map([
   [TensorProto_DataType.INT4, 4],
 ]);
 
-/** Gives the bits of one element of an ONNX type; 0 for texts. */
+/** Returns the bits of one element of an ONNX type; 0 for texts. */
 export function bitsOf(dataType: number): number {
   return BITS.get(dataType) ?? 0;
 }

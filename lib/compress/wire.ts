@@ -12,7 +12,7 @@ import type { GraphProto, ModelProto, TensorProto } from "./onnx.gen.js";
 const LARGE_BYTES = 4096;
 const LENGTH_DELIMITED = 2;
 
-/** Gives the bytes of a model, in pieces. */
+/** Returns the bytes of a model, in pieces. */
 export function modelPieces(model: ModelProto): Uint8Array[] {
   return around(ModelProtoSchema, model, "graph", () => (model.graph === undefined ? [] : [graphPieces(model.graph)]));
 }
