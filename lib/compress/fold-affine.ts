@@ -204,7 +204,7 @@ function floatConstant(graph: Graph, name: string | undefined): TensorProto | un
   return constant?.dataType === TensorProto_DataType.FLOAT ? constant : undefined;
 }
 
-/** Reads one value for all, or the value of a channel. */
+/** Reads the only value, or that of a channel. */
 function at(values: Float64Array, channel: number): number {
   return (values.length === 1 ? values[0] : values[channel]) ?? 0;
 }

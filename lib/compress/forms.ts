@@ -1,6 +1,7 @@
-// The forms that a model is brought to, each for the targets where it is known to run well, and how each is made from the
-// simplified float32 model. FACTS behind the choice: a GPU has kernels for weights in blocks and behind
-// DequantizeLinear, for no integer convolution or product; wasm is fastest with dynamic int8 where it is faster at all.
+// The forms of a model, each for the targets where it is known to run well, and how each is made from the simplified
+// float32 model. Facts behind the choice: a GPU has kernels for block-wise weights and for weights behind
+// DequantizeLinear, for no integer convolution or product; wasm is fastest with dynamic int8, where that is faster at
+// all.
 import type { Variant } from "../bundle.ts";
 import { toHalf } from "./half.ts";
 import { inferValues } from "./infer.ts";
@@ -26,13 +27,13 @@ import type { Feeds } from "./statistics.ts";
 import { strip } from "./strip.ts";
 import { elementCount } from "./weights.ts";
 
-/** Where a form shall run. */
+/** Target on which a form is to run. */
 export type Target = "webgpu-f16" | "webgpu" | "wasm";
 
-/** Lists the targets, in the order of the command line's help. */
+/** The targets, in the order of the command line's help. */
 export const TARGETS: readonly Target[] = ["webgpu-f16", "webgpu", "wasm"];
 
-/** A form by the name of its file. */
+/** A form's name, which is also its file name. */
 export type FormId =
   | "f32"
   | "int8"
@@ -51,40 +52,40 @@ export interface Form {
   readonly id: FormId;
   /** Targets that it is made for and checked on. */
   readonly targets: readonly Target[];
-  /** Whether it is made only where it is asked for by name. Default false. */
+  /** Whether it is made only on request by name. Default false. */
   readonly isOnDemand?: boolean;
   readonly needs: Variant["needs"];
   readonly session?: Variant["session"];
-  /** Brings the simplified model to this form, by what its layers are given on samples. */
+  /** Converts the simplified model to this form, using the inputs of its layers on samples. */
   make(model: OnnxModel, feeds: Feeds, options?: MakeOptions): Promise<void>;
-  /** Whether layers can be spared (spare-layers.ts). Default false. */
+  /** Whether layers can be excluded from quantization (spare-layers.ts). Default false. */
   readonly canSpare?: boolean;
 }
 
-/** How a form is made. */
+/** Options for making a form. */
 export interface MakeOptions {
-  /** Whether the samples were made up: then nothing is gathered from them. Default false. */
+  /** Whether the samples are synthetic: then no statistics are gathered from them. Default false. */
   readonly isMadeUp?: boolean;
-  /** Names weights that keep 16 bits or more. Default none. */
+  /** Whether a weight, by name, keeps 16 bits or more. Default none. */
   readonly isLeft?: (name: string) => boolean;
-  /**
-   * Names weights whose layers are spared: they get their inputs as they are, where others quantize them. Default none.
-   */
+  /** Whether the layer of a weight, by name, is excluded: its input stays unquantized. Default none. */
   readonly isSpared?: (name: string) => boolean;
 }
 
-/** Weights stored as int8 are computed once, while loading, and run at the speed of float32. */
+/** Weights stored as int8 are dequantized once, while loading, and run at the speed of float32. */
 export const FOLD: NonNullable<Variant["session"]> = {
   webgpu: { "session.disable_quant_qdq": "1" },
   wasm: { "session.disable_quant_qdq": "1" },
 };
 
-/** From so many elements on, a weight in 8 bits is smaller with its scales and the node than in 32. */
+/** Minimum number of elements at which a weight in 8 bits with its scales and the node is smaller than in 32. */
 const MIN_ELEMENTS = 256;
 
 type Store = (weight: WeightFacts) => WeightStore;
 
-/** Measures which depthwise and first convolutions keep 16 bits; on made-up samples, and in a large model, all do. */
+/**
+ * Measures which depthwise and first convolutions keep 16 bits; with synthetic samples, and in a large model, all do.
+ */
 async function storeFor(model: OnnxModel, feeds: Feeds, isMadeUp: boolean): Promise<Store> {
   return keepHalves(model, isMadeUp || isLarge(model) ? [] : feeds);
 }
@@ -115,19 +116,21 @@ function isStoredInt8({ graph }: OnnxModel, tensor: TensorProto, store: Store): 
   return store({ ...facts, name: tensor.name }) === "int8";
 }
 
-/** Past so many weights, measuring what layers are given would take minutes and more memory than twice the model. */
+/**
+ * Number of weights above which measuring the layers' inputs would take minutes, and more memory than twice the model.
+ */
 const ROUNDED_MAX = 48 * 2 ** 20;
 
 function isLarge({ graph }: OnnxModel): boolean {
   return graph.proto.initializer.reduce((sum, x) => sum + elementCount(x), 0) > ROUNDED_MAX;
 }
 
-/** Whether weights are rounded to the nearest: on made-up samples, and where there are very many. */
+/** Whether weights are rounded to nearest: with synthetic samples, and where there are very many. */
 function isPlain(model: OnnxModel, isMadeUp: boolean): boolean {
   return isMadeUp || isLarge(model);
 }
 
-/** What ends every form that stores weights in fewer bits. */
+/** Final transforms of every form that stores weights in fewer bits. */
 const REST: readonly Transform[] = [packConstants({ minElements: 64, isExact: false }), prune(), strip()];
 
 const FORMS: readonly Form[] = [
@@ -145,7 +148,7 @@ const FORMS: readonly Form[] = [
     needs: ["webgpu"],
     session: FOLD,
     make: async (model, feeds, { isMadeUp = false, isLeft = none } = {}) => {
-      // A table that is looked up carries every token: it keeps 8 bits.
+      // A lookup table affects every token: it keeps 8 bits.
       const isTable = (name: string): boolean => model.graph.consumers(name).some((x) => x.opType === "Gather");
       const wide = isPlain(model, isMadeUp) ? new Set<string>() : await spendBits(model, feeds);
       const bits = (name: string): 4 | 8 => (isTable(name) || wide.has(name) ? 8 : 4);
@@ -201,8 +204,8 @@ const FORMS: readonly Form[] = [
 const NONE: ReadonlyMap<string, Rounded> = new Map();
 
 /**
- * Makes int8: behind DequantizeLinear, but for products that `kept` gives a block, which a GPU's kernel reads as they
- * are.
+ * Makes int8: behind DequantizeLinear, except for products to which `kept` assigns a block size; a GPU's kernel reads
+ * those as stored.
  */
 function makeInt8(
   kept: (model: OnnxModel, isInt8: (x: TensorProto) => boolean) => ReadonlyMap<string, number>,
@@ -229,7 +232,7 @@ function makeInt8(
   };
 }
 
-/** Returns a block for each weight that nothing but products read. */
+/** Returns a block size for each weight that only products read. */
 function productBlocks(model: OnnxModel, isInt8: (x: TensorProto) => boolean): ReadonlyMap<string, number> {
   const { graph } = model;
   const blocks = new Map<string, number>();
@@ -244,12 +247,13 @@ function productBlocks(model: OnnxModel, isInt8: (x: TensorProto) => boolean): R
 }
 
 /**
- * int8 for GPUs alone: products stay in 8 bits in their memory. The same kernel in WebAssembly takes 1.7 times (64 rows) to
- * 18 times (one row) as long as float32, so where wasm is a target too, the weights are computed while loading.
+ * int8 for GPUs only: weights of products stay in 8 bits in GPU memory. The same kernel in WebAssembly takes 1.7 times
+ * (64 rows) to 18 times (one row) as long as float32, so where wasm is a target too, the weights are dequantized while
+ * loading.
  */
 const INT8_ON_GPU = makeInt8(productBlocks);
 
-/** A scale for each output, the same for both signs, as quantizeWeights stores it. */
+/** A symmetric scale per output, as quantizeWeights stores it. */
 function int8Grid(layer: Layer, store: Store): ReturnType<GridOf> {
   const dims = layer.weight.dims.map(Number);
   const facts = { opType: layer.node.opType, dims, group: layer.groups, name: layer.weight.name };
@@ -257,7 +261,7 @@ function int8Grid(layer: Layer, store: Store): ReturnType<GridOf> {
   return { bits: 8, block: layer.columns, isEven: true, isHalf: true, isSnapped: true };
 }
 
-/** Blocks of 4 bits for products, which quantizeBlocks stores; the rest as int8. */
+/** Blocks of 4 bits for products, which quantizeBlocks stores; int8 for the rest. */
 function int4Grid(layer: Layer, bits: (name: string) => 4 | 8, store: Store): ReturnType<GridOf> {
   if (elementCount(layer.weight) < MIN_ELEMENTS) return undefined;
   const isStored = layer.node.opType !== "Conv" && elementCount(layer.weight) >= QUANTIZE_BLOCKS_DEFAULTS.minElements;
@@ -273,7 +277,7 @@ function int4Grid(layer: Layer, bits: (name: string) => 4 | 8, store: Store): Re
 
 /**
  * Lists the forms for some targets, or those named.
- * @throws TypeError naming a form that is unknown.
+ * @throws TypeError naming an unknown form.
  */
 export function formsFor(targets: readonly Target[], named?: readonly string[]): readonly Form[] {
   for (const id of named ?? []) {

@@ -1,12 +1,12 @@
-// Turns the long form of hard swish, x · clip(x + 3, 0, 6) / 6, which exporters write as four nodes, into
+// Fuses the expanded form of hard swish, x · clip(x + 3, 0, 6) / 6, which exporters write as four nodes, into
 // HardSigmoid(x) · x: two nodes, each with a kernel on every backend (HardSwish itself has none on WebGPU and would be
-// taken apart again).
+// decomposed again).
 import type { Graph } from "./graph.ts";
 import type { NodeProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
 import { floatsOf } from "./weights.ts";
 
-/** Fuses hard swish; results change by rounding alone. */
+/** Fuses hard swish; results change by rounding only. */
 export function fuseHardSwish(): Transform {
   return (model) => {
     for (const graph of model.graph.all()) {
@@ -38,7 +38,7 @@ function fuse(graph: Graph, clip: NodeProto): void {
   graph.remove(new Set([add, clip, multiply, divide]));
 }
 
-/** Returns the other operand of a node one of whose two inputs is a constant of that value. */
+/** Returns the other operand of a node where one of its two inputs is a constant of that value. */
 function operand(graph: Graph, node: NodeProto, value: number): string | undefined {
   if (scalarAt(graph, node, 1) === value) return node.input[0];
   return scalarAt(graph, node, 0) === value ? node.input[1] : undefined;

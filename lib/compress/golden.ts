@@ -1,15 +1,15 @@
-// A variant's golden input and answer: one sample, and what this very variant gives for it on onnxruntime-node's CPU. A
-// device that computes another answer computes wrongly. The answer is of one machine: another CPU may round the last bits
-// otherwise, so who compares allows for that.
+// A variant's golden input and output: one sample, and this variant's output for it on onnxruntime-node's CPU. A device
+// with a different output computes wrongly. The output is from one machine: another CPU may round the last bits
+// differently, so comparisons need a tolerance.
 import type { PackVariant } from "./pack.ts";
 import type { Feed } from "./feed.ts";
 import { writeSafetensors } from "./safetensors.ts";
 import { openModel } from "./session.ts";
 
-/** A larger answer is left out: it would cost more than the check is worth. */
+/** Maximum size of an output; a larger one would cost more than the check is worth. */
 const MAX_BYTES = 2 ** 20;
 
-/** Makes a variant's golden files; undefined where a tensor holds strings or an answer is larger than 1 MiB. */
+/** Makes a variant's golden files; undefined where a tensor holds strings or an output is larger than 1 MiB. */
 export async function makeGolden(
   bytes: Uint8Array,
   session: Readonly<Record<string, string>> | undefined,

@@ -1,9 +1,9 @@
-// Rounds a layer's weights so that its outputs change least, not the weights: the error of one weight is made up for by
-// those of the inputs that move with it. What moves with what is known from the moments of the layer's inputs.
+// Rounds a layer's weights so that the error of its outputs, not of the weights, is minimal: the error of one weight is
+// compensated by the weights of correlated inputs. Correlations come from the moments of the layer's inputs.
 //
-// Frantar et al., GPTQ (2022), in the equivalent form of Chee et al., QuIP (2023): with H = M · D · Mᵀ the error is
-// Σ D[k] · (Σ_{i ≥ k} e[i] · M[i, k])², so columns are rounded from the last to the first, each with what the later ones
-// left. Columns that are driven hardest come first ("act order"); blocks and their scales stay where they are.
+// Frantar et al., GPTQ (2022), in the equivalent form of Chee et al., QuIP (2023): with H = M · D · Mᵀ the error is Σ
+// D[k] · (Σ_{i ≥ k} e[i] · M[i, k])², so columns are rounded from the last to the first, each including the error of
+// the later ones. Columns with the largest inputs come first ("act order"); blocks and their scales are unchanged.
 import type { Algebra } from "./algebra.ts";
 import { nearest } from "./grid.ts";
 import type { Grid, Rows } from "./grid.ts";
@@ -11,23 +11,23 @@ import type { Moments } from "./moments.ts";
 
 /** Options of `roundByMoments`. */
 export interface RoundOptions {
-  /** Whether the mean of the error will be taken off elsewhere, by the bias. Default false. */
+  /** Whether the mean error will be corrected elsewhere, by the bias. Default false. */
   readonly isCentred?: boolean;
-  /** Share of the mean energy that is added to each input's own. Default 0.01. */
+  /** Share of the mean energy that is added to each input's own, as damping. Default 0.01. */
   readonly damping?: number;
-  /** Rounds over all columns afterwards, each column rounded anew beside what the others became. Default 1. */
+  /** Number of further passes over all columns, each column rounded again given the codes of the others. Default 1. */
   readonly sweeps?: number;
 }
 
-/** What `roundByMoments` does unless told otherwise. */
+/** Defaults of `roundByMoments`. */
 export const ROUND_DEFAULTS: Required<RoundOptions> = { isCentred: false, damping: 0.01, sweeps: 1 };
 
-/** Columns that JavaScript rounds before ONNX Runtime carries their errors to the rest. */
+/** Number of columns that JavaScript rounds before ONNX Runtime propagates their errors to the rest. */
 const BLOCK = 64;
-/** Weights that are worked on at once. */
+/** Maximum number of weights processed at once. */
 const CHUNK_MAX = 2 ** 22;
 
-/** Returns the code of each weight, rows × columns, on the grid given; groups follow each other in the rows. */
+/** Returns the code of each weight, rows × columns, on the given grid; groups are consecutive in the rows. */
 export async function roundByMoments(
   algebra: Algebra,
   rows: Rows,
@@ -50,12 +50,12 @@ export async function roundByMoments(
   return codes;
 }
 
-/** The energy of errors, columns in the order of rounding from the last on. */
+/** Quadratic form of the error energy, columns in the order of rounding from the last on. */
 interface Quadratic {
   readonly order: Int32Array;
   /** Symmetric. */
   readonly energy: Float64Array;
-  /** Its Cholesky factor, lower. */
+  /** Its lower Cholesky factor. */
   readonly factor: Float64Array;
 }
 
@@ -70,7 +70,7 @@ async function quadratic(
     const mean = isCentred ? ((sums[base + i] ?? 0) / rows) * ((sums[base + j] ?? 0) / rows) : 0;
     return (products[(base + i) * columns + j] ?? 0) / rows - mean;
   };
-  // What is the same in all samples has no energy about its mean, and by rounding a little less than none.
+  // Inputs that are constant over the samples have no variance; rounding may make it slightly negative.
   const own = Float64Array.from({ length: columns }, (_, i) => Math.max(0, at(i, i)));
   const order = Int32Array.from(own.keys()).sort((a, b) => (own[a] ?? 0) - (own[b] ?? 0));
   const mean = own.reduce((a, b) => a + b, 0) / columns || 1;
@@ -78,7 +78,7 @@ async function quadratic(
   for (let i = 0; i < columns; i++)
     for (let j = 0; j < columns; j++)
       energy[i * columns + j] = i === j ? (own[order[i] ?? 0] ?? 0) : at(order[i] ?? 0, order[j] ?? 0);
-  // Few rows say little of what moves together: then each input counts more for itself.
+  // Few rows give poor estimates of correlations: then the diagonal gets more weight.
   let more = mean * Math.max(damping, Math.min(1, (0.05 * columns) / rows));
   for (;;) {
     for (let i = 0; i < columns; i++) energy[i * columns + i] = (energy[i * columns + i] ?? 0) + more;
@@ -88,7 +88,7 @@ async function quadratic(
       return { order, energy, factor };
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
-      // Nothing but noise: then no input moves with another, and each weight is rounded to the nearest.
+      // Nothing but noise: then inputs count as uncorrelated, and each weight is rounded to nearest.
       if (more > mean * 10) return alone(order, energy, columns);
       more *= 10;
     }
@@ -104,7 +104,7 @@ function alone(order: Int32Array, whole: Float64Array, columns: number): Quadrat
   return { order, energy, factor };
 }
 
-/** Rounds some rows; arrays hold a row for each column of weights, since that is how they are gone through. */
+/** Rounds some rows. Arrays are stored column-major, since rounding goes column by column. */
 class Rounding {
   readonly #algebra: Algebra;
   readonly #grid: Grid;
@@ -131,7 +131,7 @@ class Rounding {
   async run(codes: Int8Array, sweeps: number): Promise<void> {
     const { factor, energy } = this.#form;
     const size = this.#columns;
-    // What later columns left for column k is Σ e[i] · L[i, k] / L[k, k].
+    // The error of later columns carried to column k is Σ e[i] · L[i, k] / L[k, k].
     await this.#pass(codes, (i, k) => (i > k ? (factor[i * size + k] ?? 0) / (factor[k * size + k] ?? 1) : 0), false);
     for (let sweep = 0; sweep < sweeps; sweep++)
       await this.#pass(
@@ -150,7 +150,7 @@ class Rounding {
       const before = isAgain ? errors.slice(start * count, end * count) : undefined;
       for (let k = end - 1; k >= start; k--) {
         for (let i = start; i < end; i++) {
-          // Of a column that was not rounded again in this block, `left` knows the error already.
+          // For a column that was not rounded again in this block, `left` already includes the error.
           if (i <= k) continue;
           const factor = share(i, k);
           if (factor === 0) continue;

@@ -1,16 +1,16 @@
-// A graph as the transforms see it: nodes in order, constants by name, who makes a value and who uses it.
+// Editable view of a graph for the transforms: nodes in order, constants by name, producers and consumers of values.
 //
-// It wraps the GraphProto and keeps an index that each change drops; it is no second representation. Names of an outer
-// graph are visible in a subgraph (If, Loop, Scan), so uses are counted through subgraphs, and constants are looked up
-// outwards.
+// It wraps the GraphProto and keeps an index that each change invalidates; it is no second representation. Names of an
+// outer graph are visible in a subgraph (If, Loop, Scan), so uses are counted through subgraphs, and constants are
+// looked up outwards.
 import { create } from "@bufbuild/protobuf";
 import { AttributeProto_AttributeType, AttributeProtoSchema, NodeProtoSchema } from "./onnx.gen.js";
 import type { AttributeProto, GraphProto, NodeProto, TensorProto } from "./onnx.gen.js";
 
-/** What an attribute may be set to: an integer, integers, or text; floats by `{ float }`. */
+/** Value of an attribute to be set: an integer, integers, or text; floats by `{ float }`. */
 export type AttributeValue = number | readonly number[] | string | { readonly float: number };
 
-/** Describes a node to be added. */
+/** A node to be added. */
 export interface NodeSpec {
   readonly opType: string;
   /** Domain of the operator. Default "", ONNX's own. */
@@ -20,7 +20,7 @@ export interface NodeSpec {
   readonly attributes?: Readonly<Record<string, AttributeValue>>;
 }
 
-/** A node's place: the nodes that make and use a value, counting subgraphs' uses. */
+/** The nodes that make and use each value, including uses in subgraphs. */
 interface Index {
   producers: Map<string, NodeProto>;
   consumers: Map<string, NodeProto[]>;
@@ -40,12 +40,12 @@ export class Graph {
     this.parent = parent;
   }
 
-  /** Lists the nodes, in the file's order, which is one of execution. */
+  /** The nodes, in the file's order, which is an execution order. */
   get nodes(): readonly NodeProto[] {
     return this.proto.node;
   }
 
-  /** Lists this graph and all below it. */
+  /** Iterates over this graph and all graphs below it. */
   *all(): Generator<Graph> {
     yield this;
     for (const node of this.proto.node) for (const graph of subgraphs(node)) yield* new Graph(graph, this).all();
@@ -56,7 +56,7 @@ export class Graph {
     return this.#indexed().producers.get(name);
   }
 
-  /** Lists the nodes of this graph that use a value; a node whose subgraph uses it counts. */
+  /** Returns the nodes of this graph that use a value, including nodes whose subgraph uses it. */
   consumers(name: string): readonly NodeProto[] {
     return this.#indexed().consumers.get(name) ?? [];
   }
@@ -66,7 +66,7 @@ export class Graph {
     return this.#indexed().outputs.has(name);
   }
 
-  /** Returns the only node that uses a value, where there is just one use of it and it is no output of the graph. */
+  /** Returns the only node that uses a value, if there is exactly one use and the value is no output of the graph. */
   onlyConsumer(name: string): NodeProto | undefined {
     const users = this.consumers(name);
     const user = users[0];
@@ -74,11 +74,11 @@ export class Graph {
     return user.input.filter((x) => x === name).length === 1 ? user : undefined;
   }
 
-  /** Returns the value of a name that is an initializer or a Constant node's tensor, here or in an outer graph. */
+  /** Returns the tensor of an initializer or a Constant node by name, here or in an outer graph. */
   constant(name: string): TensorProto | undefined {
     const index = this.#indexed();
     const own = index.initializers.get(name);
-    // An initializer that is also an input of the graph is a default, which a caller may override.
+    // An initializer that is also an input of the graph is a default that a caller may override.
     if (own !== undefined) return this.proto.input.some((x) => x.name === name) ? undefined : own;
     const producer = index.producers.get(name);
     if (producer === undefined) return index.names.has(name) ? undefined : this.parent?.constant(name);
@@ -86,7 +86,7 @@ export class Graph {
     return producer.attribute.find((x) => x.name === "value")?.t;
   }
 
-  /** Makes a name that no graph of the model uses. */
+  /** Returns a new name that no graph of the model uses. */
   freshName(stem: string): string {
     const taken = (name: string): boolean => {
       for (let graph: Graph | null = this; graph !== null; graph = graph.parent)
@@ -107,7 +107,7 @@ export class Graph {
     return tensor.name;
   }
 
-  /** Puts a node before another one and returns it. */
+  /** Inserts a node before another one and returns it. */
   insertBefore(place: NodeProto, spec: NodeSpec): NodeProto {
     const node = makeNode(spec);
     this.proto.node.splice(this.proto.node.indexOf(place), 0, node);
@@ -115,7 +115,7 @@ export class Graph {
     return node;
   }
 
-  /** Puts a node after another one and returns it. */
+  /** Inserts a node after another one and returns it. */
   insertAfter(place: NodeProto, spec: NodeSpec): NodeProto {
     const node = makeNode(spec);
     this.proto.node.splice(this.proto.node.indexOf(place) + 1, 0, node);
@@ -123,19 +123,19 @@ export class Graph {
     return node;
   }
 
-  /** Takes nodes out. */
+  /** Removes nodes. */
   remove(nodes: ReadonlySet<NodeProto>): void {
     this.proto.node = this.proto.node.filter((x) => !nodes.has(x));
     this.changed();
   }
 
-  /** Lets every user of one value, subgraphs too, use another. Outputs of the graph keep their names. */
+  /** Replaces every use of one value by another, in subgraphs too. Outputs of the graph keep their names. */
   replaceUses(from: string, to: string): void {
     for (const user of this.consumers(from)) renameInputs(user, from, to);
     this.changed();
   }
 
-  /** Must be called after a change that was made on the protos themselves. */
+  /** Invalidates the index; must be called after a change made directly on the protos. */
   changed(): void {
     this.#index = null;
   }
@@ -164,12 +164,12 @@ export class Graph {
   }
 }
 
-/** Lists the graphs that a node holds. */
+/** Lists the subgraphs of a node. */
 export function subgraphs(node: NodeProto): GraphProto[] {
   return node.attribute.flatMap((x) => (x.g === undefined ? x.graphs : [x.g, ...x.graphs]));
 }
 
-/** Lists each value that a node uses, itself or in its subgraphs, once. */
+/** Returns each value that a node uses, itself or in its subgraphs, once. */
 export function uses(node: NodeProto): Set<string> {
   const names = new Set(node.input.filter((x) => x !== ""));
   for (const graph of subgraphs(node)) {
@@ -212,12 +212,12 @@ export function textOf(node: NodeProto, name: string, otherwise: string): string
   return attribute === undefined ? otherwise : new TextDecoder().decode(attribute.s);
 }
 
-/** Drops attributes of a node. */
+/** Removes attributes of a node. */
 export function dropAttributes(node: NodeProto, ...names: readonly string[]): void {
   node.attribute = node.attribute.filter((x) => !names.includes(x.name));
 }
 
-/** Sets an attribute of a node, in place of one of the same name. */
+/** Sets an attribute of a node, replacing one of the same name. */
 export function setAttribute(node: NodeProto, name: string, value: AttributeValue): void {
   dropAttributes(node, name);
   node.attribute.push(makeAttribute(name, value));

@@ -1,33 +1,33 @@
-// The steps that quantized weights stand on. Rows of values are cut into blocks of columns; each block has a scale and,
-// where that pays, a zero point: w ≈ (code − zero) · scale, codes being whole numbers from −2^(bits−1) on. One block that
-// is a whole row is a scale per channel.
+// Quantization grids: scales and zero points. Rows of values are divided into blocks of columns; each block has a scale
+// and, where it reduces the error enough, a zero point: w ≈ (code − zero) · scale, with integer codes from −2^(bits−1).
+// One block per row is a per-channel scale.
 //
 // Scales are searched, not taken from the extremes: at 4 bits, clipping the largest values a little loses less than a
-// coarse step for all others. Errors may be weighted, by how strongly each input of a layer is driven.
+// coarse step for all others. Errors may be weighted by the magnitude of each input of a layer.
 import { nearestHalf } from "./float16.ts";
 
-/** Rows of values to be quantized; `at` reads without a copy, in whatever order they are stored. */
+/** Rows of values to be quantized; `at` reads without a copy, whatever the storage order. */
 export interface Rows {
   readonly rows: number;
   readonly columns: number;
   at(row: number, column: number): number;
 }
 
-/** How to quantize rows. */
+/** Options for quantizing rows. */
 export interface GridOptions {
   readonly bits: 4 | 8;
-  /** Columns that share a scale. */
+  /** Number of columns that share a scale. */
   readonly block: number;
-  /** Whether blocks may have zero points, where they pay. Default false. */
+  /** Whether blocks may have zero points, where they reduce the error enough. Default false. */
   readonly hasZeros?: boolean;
-  /** Whether scales are such as float16 holds, where it holds them well. Default false. */
+  /** Whether scales are rounded to float16, where it represents them well. Default false. */
   readonly isHalf?: boolean;
   /**
-   * Whether bytes on the wire count: scales are multiples of one step, where that makes them little larger, and none is much
-   * finer than how far values spread, since codes that fill their range do not compress. Default false.
+   * Whether compressed size counts: scales are multiples of one step, where that makes them little larger, and none is
+   * much finer than the spread of the values, since codes that fill their range do not compress. Default false.
    */
   readonly isSnapped?: boolean;
-  /** Whether the lowest code is left out, so that a scale is the same for both signs and positive. Default false. */
+  /** Whether the lowest code is excluded, so that the range is symmetric and the scale positive. Default false. */
   readonly isEven?: boolean;
   /** A weight for each column's squared error. Default 1. */
   readonly importance?: ArrayLike<number> | undefined;
@@ -43,25 +43,26 @@ export interface Grid {
   readonly scales: Float32Array;
   /** Absent where every zero point is 0. */
   readonly zeros?: Int8Array;
-  /** Sum of weighted squared errors of rounding to the nearest. */
+  /** Sum of weighted squared errors of rounding to nearest. */
   readonly error: number;
 }
 
-/** How much of the full range a scale may cover, the best of which is taken. */
+/** Candidate fractions of the full range for a scale to cover; the best is used. */
 const SHRINK: Readonly<Record<4 | 8, readonly number[]>> = {
   4: [1, 0.97, 0.94, 0.91, 0.88, 0.85, 0.81, 0.77, 0.72, 0.66],
   8: [1, 0.94, 0.88, 0.8, 0.7, 0.6],
 };
-/** Zero points must lower the error to this share of what it was to be worth their bytes. */
+/** Zero points must lower the error to this fraction to be worth their bytes. */
 const ZEROS_PAY = 0.9;
 /**
- * The highest code is at least so many standard deviations, in rows that are long enough for these to mean something.
+ * The highest code corresponds to at least this many standard deviations, in rows long enough for a meaningful
+ * estimate.
  */
 const SPREAD = { deviations: 2.75, columns: 32 } as const;
-/** Kept normal: a subnormal scale has too few bits to bound the error, and some GPUs take it as 0. */
+/** Normal numbers only: a subnormal scale has too few bits to bound the error, and some GPUs flush it to 0. */
 const SCALE_MIN = 2 ** -126;
 
-/** Finds the scales, and zero points where they pay, of least error. */
+/** Finds the scales, and zero points where they are worth it, of minimal error. */
 export function fitGrid(rows: Rows, options: GridOptions): Grid {
   const plain = fit(rows, options, false);
   if (options.isSnapped === true) plain.scales.set(snapScales(plain.scales));
@@ -71,18 +72,18 @@ export function fitGrid(rows: Rows, options: GridOptions): Grid {
   return shifted.error < plain.error * ZEROS_PAY ? shifted : plain;
 }
 
-/** How many steps the largest of snapped scales is. */
+/** Number of steps of the largest snapped scale. */
 export const SCALE_STEPS = 255;
 /** Scales of fewer steps would grow too much: by a half step on average. */
 const STEPS_MIN = 20;
 
 /**
- * Makes scales multiples of one step, so that a byte holds each; up, so that nothing is clipped. As they are where one is
- * too small for that.
+ * Rounds scales up to multiples of one step, so that a byte holds each and nothing is clipped. Returns them unchanged
+ * where one is too small for that.
  */
 export function snapScales(scales: Float32Array): Float32Array {
   const least = scales.reduce((most, x) => Math.max(most, x), 0) / SCALE_STEPS;
-  // Of few bits, so that its multiples are exact.
+  // A step of few bits, so that its multiples are exact.
   const unit = 2 ** (Math.floor(Math.log2(least)) - 10);
   const step = Math.ceil(least / unit) * unit;
   if (!scales.every((x) => x >= step * STEPS_MIN && x < Infinity)) return scales;
@@ -131,7 +132,7 @@ function fit({ rows, columns, at }: Rows, options: GridOptions, hasZeros: boolea
   return { bits, block, low, high, scales, error, ...(hasZeros ? { zeros } : {}) };
 }
 
-/** Finds the scale and zero point of least error for one block. */
+/** Finds the scale and zero point of minimal error for one block. */
 function bestStep(
   weights: Float64Array,
   cost: Float64Array,
@@ -141,7 +142,7 @@ function bestStep(
   let [least, most, energy] = [0, 0, 0];
   for (let i = 0; i < length; i++) {
     const weight = weights[i] ?? 0;
-    // What is not finite comes through, so that the weight is left alone.
+    // Non-finite values propagate, so that the weight is left unquantized.
     if (!Number.isFinite(weight)) return { scale: Number.NaN, zero: 0, error: 0 };
     least = Math.min(least, weight);
     most = Math.max(most, weight);
@@ -151,7 +152,7 @@ function bestStep(
   if (least === 0 && most === 0) return { ...best, error: 0 };
   const { low, high } = on;
   let wide = Math.max(most, -least) / high;
-  // Without a zero point the extreme value takes the one step that the range has more on its lower side.
+  // Without a zero point the extreme value uses the one extra step that the range has on its negative side.
   if (on.hasZeros === true) wide = (most - least) / (high - low);
   else if (on.isEven !== true) wide = (most > -least ? -most : -least) / -low;
   const isBounded = on.isSnapped === true && length >= SPREAD.columns;

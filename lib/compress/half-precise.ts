@@ -1,22 +1,24 @@
-// Where float16 costs more accuracy than it saves time: in the sums that run through a whole transformer, in the norms over
-// them, and in the last product before an output. An error made there is in every output at full size, while one inside a
-// layer is a small share of it. These nodes stay float32; on a model of random weights that is 2 to 6 dB.
+// Chooses the nodes where float16 costs more accuracy than it saves time: the sums along a transformer's residual
+// stream, the norms over them, and the last product before an output. An error there reaches every output at full size,
+// while one inside a layer is a small share of it. These nodes stay float32; on a model of random weights that is 2 to
+// 6 dB.
 //
-// Only what is small is picked: sums and norms cost a GPU little, products do, so that a large last one is left in float16.
+// Only cheap nodes are chosen: sums and norms cost a GPU little, products do not, so a large last product stays in
+// float16.
 import type { Graph } from "./graph.ts";
 import type { NodeProto } from "./onnx.gen.js";
 import { elementCount } from "./weights.ts";
 
-/** The most elements that the weights of a product or a table have which stays float32. */
+/** Maximum number of elements of the weights of a product or a table that stays float32. */
 const WEIGHT_MAX = 2 ** 20;
-/** What may stand between the last product and an output. */
+/** Operators allowed between the last product and an output. */
 const ENDINGS: ReadonlySet<string> = new Set(
   "Add Mul Softmax LogSoftmax Sigmoid Tanh Reshape Squeeze Unsqueeze Flatten Transpose Identity".split(" "),
 );
-/** What a norm that is written out consists of, behind its mean. */
+/** Operators of a decomposed norm, after its mean. */
 const NORM: ReadonlySet<string> = new Set("Sub Pow Mul ReduceMean Add Sqrt Reciprocal Div".split(" "));
 
-/** Picks the nodes of a graph that are worth float32. */
+/** Chooses the nodes of a graph that are worth float32. */
 export function preciseNodes(graph: Graph): Set<NodeProto> {
   const picked = new Set<NodeProto>();
   for (const { name } of graph.proto.output) for (const node of lastProduct(graph, name)) picked.add(node);
@@ -28,7 +30,7 @@ export function preciseNodes(graph: Graph): Set<NodeProto> {
   return picked;
 }
 
-/** Returns the nodes from the last product on, where one ends in this output. */
+/** Returns the nodes from the last product on, if this output ends in one. */
 function lastProduct(graph: Graph, output: string): NodeProto[] {
   const chain: NodeProto[] = [];
   for (let node = graph.producer(output); node?.domain === ""; node = next(graph, node)) {
@@ -43,7 +45,7 @@ function lastProduct(graph: Graph, output: string): NodeProto[] {
   return [];
 }
 
-/** Returns the node behind the one input that is no constant. */
+/** Returns the node behind the only non-constant input. */
 function next(graph: Graph, node: NodeProto): NodeProto | undefined {
   const open = node.input.filter((x) => x !== "" && graph.constant(x) === undefined);
   return open.length === 1 ? graph.producer(open[0] ?? "") : undefined;
@@ -54,7 +56,7 @@ function isSmall(graph: Graph, name = ""): boolean {
   return source !== undefined && elementCount(source) <= WEIGHT_MAX;
 }
 
-/** Returns the nodes of the norm that begins here: one, or a mean, what is taken off it, and what follows. */
+/** Returns the nodes of the norm that begins here: a single one, or a mean, its subtraction, and the rest. */
 function normOf(graph: Graph, node: NodeProto): NodeProto[] {
   if (node.domain !== "") return [];
   if (node.opType === "LayerNormalization") return [node];
@@ -67,7 +69,7 @@ function normOf(graph: Graph, node: NodeProto): NodeProto[] {
   for (let part = waiting.pop(); part !== undefined; part = waiting.pop()) {
     if (parts.has(part) || !NORM.has(part.opType)) continue;
     parts.add(part);
-    // Behind the quotient come scale and bias: ONNX Runtime fuses all of it, and fails where they are of another type.
+    // Scale and bias follow the quotient: ONNX Runtime fuses all of it, and fails where they have another type.
     const users = part.output.flatMap((x) => graph.consumers(x));
     const hasVector = part.input.some((x) => graph.constant(x)?.dims.length === 1);
     const isBehind = part.opType === "Div" || (hasVector && (part.opType === "Mul" || part.opType === "Add"));
@@ -76,7 +78,7 @@ function normOf(graph: Graph, node: NodeProto): NodeProto[] {
   return [...parts];
 }
 
-/** Picks the sums, and the tables, that a value is made up of. */
+/** Picks the sums, and the tables, that a value consists of. */
 function pickSums(graph: Graph, value: string, picked: Set<NodeProto>): void {
   const node = graph.producer(value);
   if (node === undefined || node.domain !== "" || picked.has(node)) return;
@@ -85,7 +87,7 @@ function pickSums(graph: Graph, value: string, picked: Set<NodeProto>): void {
   picked.add(node);
   for (const input of node.input) {
     const source = graph.producer(input);
-    // The sum of a product and its bias is a layer's own.
+    // The sum of a product and its bias belongs to the layer.
     const isBias = node.input.some((x) => graph.constant(x)?.dims.length === 1);
     if (source !== undefined && !isBias) pickSums(graph, input, picked);
   }

@@ -1,10 +1,10 @@
-// Brings a model to float16: half the bytes, and on a GPU with `shader-f16` twice the arithmetic. Inputs and outputs keep
-// their types, behind a Cast.
+// Converts a model to float16: half the bytes, and on a GPU with `shader-f16` twice the arithmetic throughput. Inputs
+// and outputs keep their types, behind a Cast.
 //
 // Every value's type comes from ONNX Runtime's own inference. A node stays float32, between Casts, where it has no
-// float16 form, holds a subgraph, has a constant that float16 cannot hold (past 65,504, or so small that it becomes 0,
-// such as an epsilon), makes values past that range on the samples, or is worth it (half-precise.ts). Weights that such a
-// node reads are stored in two bytes all the same.
+// float16 form, holds a subgraph, has a constant that float16 cannot represent (past 65,504, or so small that it
+// becomes 0, such as an epsilon), produces values past that range on the samples, or loses too much accuracy
+// (half-precise.ts). Weights that such a node reads are stored as float16 all the same.
 import type { ValueFacts } from "./infer.ts";
 import { integerOf, setAttribute, subgraphs, uses } from "./graph.ts";
 import type { Graph } from "./graph.ts";
@@ -21,22 +21,22 @@ import { elementCount, float16Tensor, floatsOf } from "./weights.ts";
 export interface HalfOptions {
   /** Type and dims of each value, by `inferValues` of the same model. */
   readonly values: ReadonlyMap<string, ValueFacts>;
-  /** The largest size of each value over the samples, where it was measured. Default none. */
+  /** The largest magnitude of each value over the samples, where it was measured. Default none. */
   readonly peaks?: ReadonlyMap<string, number>;
 }
 
 /** The largest float16. */
 const HALF_MAX = 65_504;
-/** A value that comes this near to it stays float32: other inputs may go further. */
+/** A value with a peak above this stays float32: other inputs may go further. */
 const PEAK_MAX = HALF_MAX / 4;
-/** Constants of more elements are weights, in which a value that becomes 0 does no harm. */
+/** Constants of more elements are weights, where flushing a value to 0 does no harm. */
 const SCALAR_MAX = 4;
-/** Tables of so many elements save more in two bytes than the nodes take that make them float32 again. */
+/** Minimum size at which storing a table as float16 saves more than the nodes that widen it cost. */
 const TABLE_MIN = 256;
-/** Vectors are in every output at full size, as scales and biases of norms are, and must save more than that. */
+/** Vectors affect every output at full size, as scales and biases of norms do, so they must save more than that. */
 const VECTOR_MIN = 1_024;
 
-/** Operators without a float16 form, or of which the float16 form has no kernel worth having. */
+/** Operators without a float16 form, or whose float16 form has no good kernel. */
 const FLOAT32_ONLY: ReadonlySet<string> = new Set(
   (
     "QuantizeLinear DequantizeLinear DynamicQuantizeLinear NonMaxSuppression RandomNormal RandomUniform " +
@@ -46,7 +46,7 @@ const FLOAT32_ONLY: ReadonlySet<string> = new Set(
     "ConcatFromSequence SplitToSequence SequenceConstruct SequenceAt SequenceInsert ReverseSequence Det"
   ).split(" "),
 );
-/** Inputs that stay float32 in float16's form of an operator. */
+/** Inputs that stay float32 in an operator's float16 form. */
 const FLOAT32_INPUTS: Readonly<Record<string, readonly number[]>> = { Resize: [1, 2] };
 
 /** Converts the main graph to float16. */
@@ -58,7 +58,7 @@ class Halving {
   readonly #graph: Graph;
   readonly #options: HalfOptions;
   readonly #wide: ReadonlySet<NodeProto>;
-  /** Names under which a value is there in the other width, made so far. */
+  /** Names of values already converted to the other width. */
   readonly #casts = new Map<string, string>();
 
   constructor(graph: Graph, options: HalfOptions) {
@@ -91,7 +91,7 @@ class Halving {
         if (!halves.has(name)) continue;
         const isCaptured = graph.consumers(name).some((x) => !x.input.includes(name));
         if (!graph.isOutput(name) && !isCaptured) continue;
-        // The name belongs to the float32 value, which others know; inside, it is called otherwise.
+        // The name belongs to the float32 value, which is public; inside, it gets another name.
         const inner = graph.freshName(`${name}/float16`);
         for (const user of graph.consumers(name)) user.input = user.input.map((x) => (x === name ? inner : x));
         node.output[i] = inner;
@@ -110,7 +110,7 @@ class Halving {
 
   #staysWide(node: NodeProto): boolean {
     if (node.domain !== "" || FLOAT32_ONLY.has(node.opType) || subgraphs(node).length > 0) return true;
-    // A sequence, an optional or an output that was not inferred.
+    // A sequence, an optional or an output whose type was not inferred.
     if (node.output.some((x) => x !== "" && !this.#options.values.has(x))) return true;
     const peak = (name: string): number => this.#options.peaks?.get(name) ?? 0;
     if ([...node.input, ...node.output].some((x) => peak(x) > PEAK_MAX)) return true;
@@ -161,7 +161,7 @@ class Halving {
     return made;
   }
 
-  /** Drops the float32 constants that nothing reads any more. */
+  /** Removes the float32 constants that are no longer read. */
   #dropWide(): void {
     const graph = this.#graph;
     const used = new Set(graph.nodes.flatMap((x) => [...uses(x)]));
@@ -174,7 +174,7 @@ function cast(from: string, to: string, type: TensorProto_DataType): Parameters<
   return { opType: "Cast", input: [from], output: [to], attributes: { to: type } };
 }
 
-/** Whether float16 holds a constant: no value past its range but infinities, no small number that becomes 0. */
+/** Whether float16 can represent a constant: no finite value past its range, no small number that becomes 0. */
 function fits(constant: TensorProto): boolean {
   const isScalar = elementCount(constant) <= SCALAR_MAX;
   return floatsOf(constant).every((x) => {

@@ -1,4 +1,4 @@
-// What `selvedge/compress` gives: the toolchain as an API, for Node alone.
+// Public entry `selvedge/compress`: the toolchain as an API, for Node only.
 export { compress, planCompression } from "./compress.ts";
 export type { CompressOptions } from "./compress.ts";
 export type { Recipe } from "./recipe.ts";

@@ -1,5 +1,5 @@
-// Asks ONNX Runtime what it infers: the type and dims of each value of the main graph, and the values of what depends on
-// constants alone. It knows every operator; tables of our own would be a second, poorer runtime.
+// Type and shape inference by ONNX Runtime: the type and dims of each value of the main graph, and the values of nodes
+// that depend on constants alone. It knows every operator; tables of our own would be a second, poorer runtime.
 import { create } from "@bufbuild/protobuf";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -16,7 +16,7 @@ import { rankOf } from "./rank.ts";
 import { loadRuntime } from "./runtime.ts";
 import { elementCount, floatsOf, integersOf } from "./weights.ts";
 
-/** What is known of a value. */
+/** Inferred type and dims of a value. */
 export interface ValueFacts {
   /** Element type by ONNX Runtime's name, as "float32". */
   readonly type: string;
@@ -33,18 +33,22 @@ const FOLDED_TYPES: ReadonlyMap<string, TensorProto_DataType> = new Map([
   ["uint8", TensorProto_DataType.UINT8],
 ]);
 /**
- * What may make much of little is folded up to so many elements, or this share of all weights: the file must not grow.
+ * Nodes that may enlarge their input are folded up to this many elements, or this share of all weights: the file must
+ * not grow.
  */
 const GROWTH_MAX_ELEMENTS = 1024;
 const GROWTH_MAX_SHARE = 0.01;
-/** A model this large goes to ONNX Runtime by a file, whose weights it maps: bytes would be held twice more. */
+/**
+ * Models of this size are passed to ONNX Runtime as a file, whose weights it maps: as bytes they would be held twice
+ * more.
+ */
 const ON_DISK_BYTES = 2 ** 27;
 const IMPURE: ReadonlySet<string> = new Set(
   "RandomNormal RandomUniform RandomNormalLike RandomUniformLike Multinomial Bernoulli Dropout".split(" "),
 );
 
 /**
- * Returns the types and dims of the main graph's tensors. The model is loaded once, unoptimised.
+ * Returns the types and dims of the main graph's tensors. The model is loaded once, unoptimized.
  * @throws SelvedgeError `model-invalid` where ONNX Runtime refuses the model, with its reason.
  */
 export async function inferValues(model: OnnxModel): Promise<Map<string, ValueFacts>> {
@@ -63,14 +67,14 @@ export async function inferValues(model: OnnxModel): Promise<Map<string, ValueFa
   }
 }
 
-/** ONNX Runtime tells no dims both for a scalar and where it knows no rank. */
+/** ONNX Runtime reports no dims both for a scalar and for an unknown rank. */
 function dimsOf(graph: Graph, name: string, told: readonly (number | string)[]): ValueFacts["dims"] {
   return told.length > 0 || rankOf(graph, name) === 0 ? told : undefined;
 }
 
-/** Computes what depends on constants alone, once, and stores it; the main graph's nodes that made it go. */
+/** Folds nodes that depend on constants alone, and stores the results; removes those nodes from the main graph. */
 export async function foldConstants(model: OnnxModel): Promise<void> {
-  // A constant that was computed tells how large what is made of it would be.
+  // The value of a constant determines the size of what is computed from it.
   while (await foldOnce(model));
 }
 
@@ -88,7 +92,7 @@ async function foldOnce(model: OnnxModel): Promise<boolean> {
     folded.add(node);
     known.add(node.output[0] ?? "");
   }
-  // Only what something else uses is worth storing.
+  // Only results that other nodes use are worth storing.
   const wanted = [...known].filter((name) => graph.isOutput(name) || graph.consumers(name).some((x) => !folded.has(x)));
   const names = wanted.filter((x) => !graph.isOutput(x));
   if (names.length === 0) return false;
@@ -102,10 +106,7 @@ async function foldOnce(model: OnnxModel): Promise<boolean> {
   return results.size > 0;
 }
 
-/**
- * Tells how many elements a node makes that may make much of little; 0 for any other, Infinity where it does not
- * follow.
- */
+/** Returns the number of elements that an enlarging node makes; 0 for any other, Infinity where it is unknown. */
 function elementsMade(graph: Graph, node: NodeProto): number {
   const [first, second, third] = node.input.map((x) => graph.constant(x));
   const product = (numbers: readonly number[]): number => numbers.reduce((a, b) => a * b, 1);
@@ -134,7 +135,7 @@ function elementsMade(graph: Graph, node: NodeProto): number {
   }
 }
 
-/** Reads a constant's numbers; Infinity stands for what is none yet, or of a type that no shape has. */
+/** Reads a constant's numbers; Infinity stands for those that are not yet known, or of a type that no shape has. */
 function numbersOf(tensor: TensorProto | undefined): number[] {
   if (tensor?.dataType === TensorProto_DataType.FLOAT) return [...floatsOf(tensor)];
   const isWhole = tensor?.dataType === TensorProto_DataType.INT64 || tensor?.dataType === TensorProto_DataType.INT32;
@@ -153,7 +154,7 @@ function sum(numbers: readonly number[]): number {
   return numbers.reduce((a, b) => a + b, 0);
 }
 
-/** Runs nodes that need no input and gives their results as constants. */
+/** Runs nodes that need no input and returns their results as constants. */
 async function compute(
   model: OnnxModel,
   nodes: readonly NodeProto[],
@@ -185,7 +186,7 @@ async function compute(
       results.set(name, create(TensorProtoSchema, { name, dataType, dims: value.dims.map(BigInt), rawData }));
     }
   } catch {
-    // What ONNX Runtime can't compute now it can't compute later either; the check says so, with its reason.
+    // A node that ONNX Runtime can't compute now it can't compute later either; the check reports it, with its reason.
     return new Map();
   } finally {
     await session?.release();
@@ -193,7 +194,7 @@ async function compute(
   return results;
 }
 
-/** @internal Opens a model, unoptimised, with more of its values as outputs. */
+/** @internal Opens a model, unoptimized, with more of its values as outputs. */
 export async function openWith(model: OnnxModel, names: readonly string[]): Promise<InferenceSession> {
   const { InferenceSession: Session } = await loadRuntime();
   const { proto } = model.graph;

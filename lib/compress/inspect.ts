@@ -1,4 +1,4 @@
-// What a model holds, and how two models' answers differ, in lines for a terminal.
+// Text summaries for a terminal: the content of a model, and differences between the outputs of two models.
 import { ARRAY_TYPES } from "../tensor.ts";
 import type { Dtype, Port } from "../tensor.ts";
 import { inferValues } from "./infer.ts";
@@ -33,7 +33,7 @@ export function inspect(model: OnnxModel): string {
   ].join("\n");
 }
 
-/** Describes the inputs and outputs of a model as a bundle does; a dim without a name gets one. */
+/** Describes the inputs and outputs of a model as a bundle does; an unnamed dim gets a name. */
 export async function describePorts(model: OnnxModel): Promise<{ inputs: Port[]; outputs: Port[] }> {
   const values = await inferValues(model);
   const stored = new Set(model.graph.proto.initializer.map((x) => x.name));
@@ -43,7 +43,7 @@ export async function describePorts(model: OnnxModel): Promise<{ inputs: Port[];
       throw new TypeError(`"${name}" is no tensor: sequences, maps and optional values have no place in a bundle`);
     if (facts.type !== "string" && !Object.hasOwn(ARRAY_TYPES, facts.type))
       throw new TypeError(`"${name}" is ${facts.type}, which no array of JavaScript carries: put a Cast beside it`);
-    // A bundle has no word for an unknown rank: no dim of such a port is checked, and it has no batch axis.
+    // A bundle cannot express an unknown rank: no dim of such a port is checked, and it has no batch axis.
     const dims = (facts.dims ?? []).map((x, i) => ((typeof x === "number" ? x > 0 : x !== "") ? x : `${name}_${i}`));
     return { name, dtype: facts.type as Dtype, dims, batchAxis: typeof dims[0] === "string" ? 0 : null };
   };
@@ -51,7 +51,7 @@ export async function describePorts(model: OnnxModel): Promise<{ inputs: Port[];
   return { inputs: input.filter((x) => !stored.has(x.name)).map(port), outputs: output.map(port) };
 }
 
-/** Says of each output how far the second model's is from the first's. */
+/** Describes, per output, the difference of the second model from the first. */
 export function compare(first: readonly Outputs[], second: readonly Outputs[]): string[] {
   const names = Object.keys(first[0] ?? {});
   return names.map((name) => {

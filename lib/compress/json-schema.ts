@@ -1,5 +1,5 @@
-// The JSON schema of `bundle.json`, generated from the shapes that readers check: dist/bundle.schema.json. It says less than
-// the reader: which names and chunks belong together, only the reader checks.
+// The JSON schema of `bundle.json`, generated from the reader's own schema: dist/bundle.schema.json. It is weaker than
+// the reader: that names and chunks match is checked by the reader only.
 import { toJsonSchema } from "@valibot/to-json-schema";
 import { bundle2 } from "../bundle-shape.ts";
 

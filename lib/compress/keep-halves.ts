@@ -1,6 +1,6 @@
-// Chooses which depthwise and first convolutions keep 16 bits. They hold few weights, each of which matters much, so that
-// most are not worth the risk of 8; but in a small model they are a third of the bytes. So each is tried in 8 bits on the
-// samples, alone, and only what the outputs do not notice is stored so.
+// Chooses which depthwise and first convolutions keep 16 bits. They hold few weights, each of which matters much, so
+// that most are not worth the risk of 8 bits; but in a small model they are a third of the bytes. So each is tried
+// alone in 8 bits on the samples, and stored so only if the outputs barely change.
 import { integerOf } from "./graph.ts";
 import type { OnnxModel } from "./onnx.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
@@ -12,15 +12,15 @@ import type { Feeds } from "./statistics.ts";
 
 /** Options of `keepHalves`. */
 export interface KeepHalvesOptions {
-  /** Ratio of signal to error that the outputs must keep where one such weight is stored in 8 bits. Default 46 dB. */
+  /** Minimum signal-to-noise ratio of the outputs where one such weight is stored in 8 bits. Default 46 dB. */
   readonly leastDb?: number;
-  /** Samples that this is measured on. Default 8. */
+  /** Number of samples used. Default 8. */
   readonly samples?: number;
-  /** Time that measuring may take. Default 10 s. */
+  /** Time limit. Default 10 s. */
   readonly budgetMs?: number;
 }
 
-/** What `keepHalves` does unless told otherwise. */
+/** Defaults of `keepHalves`. */
 export const KEEP_HALVES_DEFAULTS: Required<KeepHalvesOptions> = { leastDb: 46, samples: 8, budgetMs: 10_000 };
 
 /** Returns how each weight is to be stored; without samples all such convolutions keep 16 bits. */

@@ -1,6 +1,6 @@
-// Makes constants of those dims of a shape that are the same in every run, and of targets of Reshape and Expand that follow
-// from them and from the names of the others. An exporter that traces with a free batch computes all of them, the number of
-// channels and of heads too, and what is divided and joined from them could not be followed.
+// Turns dims of a shape that are the same in every run into constants, and with them the targets of Reshape and Expand
+// that follow from them and from the names of the others. An exporter that traces with a free batch computes all dims,
+// even the numbers of channels and heads, and what is divided and joined from them could not be followed.
 import { inferValues, foldConstants } from "./infer.ts";
 import type { NodeProto } from "./onnx.gen.js";
 import type { OnnxModel } from "./onnx.ts";
@@ -10,16 +10,18 @@ import { elementsOf } from "./shape-elements.ts";
 import type { DimsOf } from "./shape-elements.ts";
 import { int64Tensor } from "./weights.ts";
 
-/** Folds what depends on constants alone, and what follows from dims that never change: the end of simplifying a model. */
+/**
+ * Folds what depends on constants alone, and what follows from dims that never change: the last step of simplification.
+ */
 export async function foldKnown(model: OnnxModel): Promise<void> {
   await foldConstants(model);
   model.transform(prune());
   await foldKnownDims(model);
 }
 
-/** Replaces what is picked of known Shapes and the targets of Reshape that follow, until nothing more follows. */
+/** Replaces elements picked from known Shapes, and the targets of Reshape that follow, until nothing changes. */
 export async function foldKnownDims(model: OnnxModel): Promise<void> {
-  // What is settled lets ONNX Runtime infer more: a layer of attention after the one before it.
+  // Each replacement lets ONNX Runtime infer more: one attention layer after the other.
   for (;;) {
     const values = await inferValues(model);
     const dimsOf: DimsOf = (name) => values.get(name)?.dims;
@@ -33,7 +35,7 @@ export async function foldKnownDims(model: OnnxModel): Promise<void> {
   }
 }
 
-/** Replaces each Gather and Slice of known elements of a Shape; tells whether there was one. */
+/** Replaces each Gather and Slice of known elements of a Shape; returns whether there was one. */
 async function foldPicked(model: OnnxModel, dimsOf: DimsOf): Promise<boolean> {
   const { graph } = model;
   const settled = new Set<NodeProto>();

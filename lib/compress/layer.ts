@@ -1,5 +1,5 @@
-// A layer as the quantizers see it: a product or a convolution by constant float32 weights. Each output is a sum over
-// `columns` inputs, with a row of weights of its own; a convolution's groups are products of their own.
+// A layer for the quantizers: a product or a convolution with constant float32 weights. Each output is a sum over
+// `columns` inputs, with a row of weights of its own; a convolution's groups are separate products.
 import { floatOf, integerOf, integersAt } from "./graph.ts";
 import type { Graph } from "./graph.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
@@ -11,17 +11,15 @@ export interface Layer {
   /** The weights, perhaps behind a Transpose. */
   readonly weight: TensorProto;
   readonly groups: number;
-  /** Inputs that each output sums over. */
+  /** Number of inputs that each output sums over. */
   readonly columns: number;
-  /** Outputs over all groups. */
+  /** Number of outputs over all groups. */
   readonly outputs: number;
   /** Whether the weights are stored as a row for each output; else as a column. */
   readonly isByRow: boolean;
 }
 
-/**
- * Returns the layer that a node of `graph` is, where it is one: a MatMul, Gemm or Conv by a constant matrix or kernel.
- */
+/** Returns the layer of a node of `graph` if it is a MatMul, Gemm or Conv with a constant matrix or kernel. */
 export function layerOf(graph: Graph, node: NodeProto): Layer | undefined {
   if (node.domain !== "") return undefined;
   const [input = "", name = ""] = node.input;
@@ -48,7 +46,7 @@ export function layerOf(graph: Graph, node: NodeProto): Layer | undefined {
   }
 }
 
-/** Returns where the value of an output's weight for an input lies in the weights. */
+/** Returns the index in the weights of an output's weight for an input. */
 export function indexOf(layer: Pick<Layer, "isByRow" | "columns" | "outputs">, output: number, column: number): number {
   return layer.isByRow ? output * layer.columns + column : column * layer.outputs + output;
 }

@@ -1,12 +1,12 @@
-// Multiply-adds of one run, counted from the lengths that values really have on a sample: those of convolutions and
-// products, which are nearly all of the work. Elementwise operators and graphs inside of operators are not counted.
+// Multiply-adds of one run, counted from the actual lengths of values on a sample: those of convolutions and products,
+// which are nearly all of the work. Elementwise operators and subgraphs are not counted.
 import { integerOf } from "./graph.ts";
 import type { NodeProto } from "./onnx.gen.js";
 import type { OnnxModel } from "./onnx.ts";
 import type { Feed } from "./samples.ts";
 import { append, observe } from "./statistics.ts";
 
-/** Multiply-adds of each node that has some. */
+/** Multiply-adds of a node that has some. */
 export interface NodeMacs {
   readonly node: NodeProto;
   readonly macs: number;
@@ -34,7 +34,7 @@ export async function countMacs(model: OnnxModel, feed: Feed): Promise<NodeMacs[
   return counted.map((node) => ({ node, macs: macsOf(node, dims) }));
 }
 
-/** Adds up the multiply-adds of a run on one sample. */
+/** Sums the multiply-adds of a run on one sample. */
 export async function totalMacs(model: OnnxModel, feed: Feed): Promise<number> {
   return (await countMacs(model, feed)).reduce((sum, x) => sum + x.macs, 0);
 }
@@ -53,7 +53,8 @@ function macsOf(node: NodeProto, dims: (name: string) => number[]): number {
     case "Gemm":
       return product(output) * ((integerOf(node, "transA", 0) === 1 ? input[0] : input[1]) ?? 1);
     default: {
-      // Gates of a recurrent layer: each step multiplies the input and the state, whose matrix is square per gate.
+      // Gates of a recurrent layer: each step multiplies the input and the state; the state's matrix is square per
+      // gate.
       const [steps = 1, batch = 1] = input;
       const [directions = 1, gates = 1, width = 1] = weight;
       const hidden = gates / (node.opType === "LSTM" ? 4 : 3);

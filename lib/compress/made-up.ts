@@ -1,28 +1,28 @@
-// Inputs made up from what a model declares, for a model that comes without samples: enough to tell whether a form
-// computes the same, not what accuracy is. A size or a bound that is not declared is a guess, so several are offered, the
-// likeliest first; the caller takes the first with which the model runs.
+// Synthetic inputs from a model's declared inputs, for a model without samples: enough to test whether a form computes
+// the same, not to measure accuracy. An undeclared size or bound is a guess, so several are offered, the likeliest
+// first; the caller takes the first with which the model runs.
 import type { BundleInput } from "../bundle.ts";
 import type { Tensor } from "../tensor.ts";
 import { countOf, valuesOf } from "./feed.ts";
 import type { Feed } from "./feed.ts";
 
-/** Guessed sizes of an axis that is no batch, in the order in which they are tried. */
+/** Guessed sizes of a non-batch axis, in the order in which they are tried. */
 const SIZES = [32, 224, 64, 16, 128, 256, 8, 512, 1, 2, 4, 3];
 const FEEDS = 4;
 
-/** What a guess starts from. */
+/** Hints for guessing. */
 export interface Hints {
-  /** Usual sizes by the name of the dim. */
+  /** Typical sizes by the name of the dim. */
   readonly typical: Readonly<Record<string, number>>;
-  /** Whole numbers stay below this: the rows of the smallest table that is looked up. */
+  /** Upper bound of integers: the number of rows of the smallest lookup table. */
   readonly bound: number;
 }
 
-/** Lists sets of made-up feeds, the likeliest first. */
+/** Iterates over sets of synthetic feeds, the likeliest first. */
 export function* madeUp(inputs: readonly BundleInput[], hints: Hints): Generator<readonly Feed[]> {
   const isOpen = inputs.some((x) => x.dims.some((dim) => typeof dim === "string" && hints.typical[dim] === undefined));
   const isWhole = inputs.some(({ dtype }) => dtype.includes("int"));
-  // What only the first input has a length of, the others may have a state for.
+  // Where only the first input has a length, the others may be state.
   for (const others of isOpen && inputs.length > 1 ? [undefined, 1] : [undefined])
     for (const size of isOpen ? SIZES : SIZES.slice(0, 1))
       for (const bound of isWhole ? [hints.bound, 2, 1] : [hints.bound])
@@ -42,7 +42,7 @@ function feedsOf(
   const sizeOf = (input: BundleInput, name: string, axis: number): number => {
     if (typical[name] !== undefined) return typical[name];
     if (/batch|^n$|^b$/i.test(name)) return 1;
-    // The first axis counts items, unless it is the only one: then it may as well be a length.
+    // The first axis counts items, unless it is the only one: then it may be a length instead.
     if (axis === 0 && input.dims.length > 1) return 1;
     return input === inputs[0] ? size : others;
   };
@@ -60,7 +60,7 @@ function feedsOf(
   );
 }
 
-/** Returns what makes the values of an input; names that every exporter uses are understood. */
+/** Returns the generator of an input's values; common exporters' names are recognized. */
 function valueFor(name: string, dtype: string, bound: number, next: () => number): (column: number) => number {
   if (dtype.startsWith("float")) return () => next() * 2 - 1;
   if (dtype === "bool") return () => Number(next() < 0.5);

@@ -1,5 +1,6 @@
-// Makes one form of the simplified model: by the samples, or without where they spoil it; and once more without the layers
-// that err most, where it missed its budget. What runs on wasm alone has ONNX Runtime's passes behind it.
+// Makes one form of the simplified model: with the samples' statistics, or without where they make it worse. A form
+// that missed its budget is made again without the layers with the largest error. Forms for wasm alone have ONNX
+// Runtime's graph passes applied ahead.
 import { examine } from "./examine.ts";
 import type { Examination } from "./examine.ts";
 import type { Feed } from "./feed.ts";
@@ -11,7 +12,9 @@ import type { OnnxModel } from "./onnx.ts";
 import type { FormReport } from "./outcome.ts";
 import { measureHarm, spareLayers } from "./spare-layers.ts";
 
-/** How sparing is measured, and how good the outputs are then to be: this at the least, and by so much better than before. */
+/**
+ * Parameters of excluding layers: how it is measured, the minimum quality of the outputs, and the required improvement.
+ */
 const SPARING = {
   ms: 20_000,
   feeds: 4,
@@ -23,17 +26,20 @@ const SPARING = {
 
 /** A form that was made. */
 export interface Made {
-  /** With the session entries that its bytes want. */
+  /** Includes the session entries that its bytes need. */
   readonly form: Form;
   readonly bytes: Uint8Array<ArrayBuffer>;
 }
 
-/** What forms are made from. */
+/** Inputs for making forms. */
 export interface Given extends MakeOptions {
   readonly feeds: readonly Feed[];
 }
 
-/** Makes a form that missed its budget once more, or twice, without the layers that err most; null where that does not help. */
+/**
+ * Makes a form that missed its budget again, up to twice, without the layers with the largest error; null where that
+ * does not help.
+ */
 export async function makeSparing(
   form: Form,
   simple: Uint8Array<ArrayBuffer>,
@@ -65,7 +71,7 @@ export async function makeSparing(
   return null;
 }
 
-/** Makes a form; where what was gathered over the samples spoils it, without that. */
+/** Makes a form; where statistics over the samples make it worse, without them. */
 export async function makeForm(
   form: Form,
   simple: Uint8Array<ArrayBuffer>,

@@ -1,6 +1,6 @@
-// Sets the smallest weights to 0, each tensor by itself: a share of them, or so many of each few that lie side by side
-// (N:M). Zeros cost little on the wire and nothing else: no backend here has a kernel that skips them, so that a masked
-// model is exactly as slow as before. Pruning whole units (prune-structure.ts) is what makes a model faster.
+// Sets the smallest weights to 0, per tensor: a share of them, or N of every M contiguous ones (N:M). Zeros reduce the
+// download and nothing else: no backend here has a kernel that skips them, so a masked model is exactly as slow as
+// before. Pruning whole units (prune-structure.ts) is what makes a model faster.
 import { TensorProto_DataType } from "./onnx.gen.js";
 import type { OnnxModel } from "./onnx.ts";
 import { replaceConstant } from "./prune-units.ts";
@@ -9,12 +9,12 @@ import { elementCount, floatsOf, floatTensor } from "./weights.ts";
 /** Which weights become 0: a share of each tensor's, or `zeros` of each `of`. */
 export type MaskPattern = { readonly share: number } | { readonly zeros: number; readonly of: number };
 
-/** Tensors of fewer elements are left alone. */
+/** Minimum number of elements; smaller tensors are left alone. */
 const LEAST_ELEMENTS = 1_024;
 const OPERATORS: ReadonlySet<string> = new Set(["Conv", "ConvTranspose", "MatMul", "Gemm"]);
 
 /**
- * Reads a pattern as it stands on the command line: "50%", or "2:4" for two that stay of each four.
+ * Parses a pattern from the command line: "50%", or "2:4" to keep two of each four.
  * @throws TypeError for anything else.
  */
 export function parseMask(text: string): MaskPattern {
@@ -25,7 +25,7 @@ export function parseMask(text: string): MaskPattern {
   throw new TypeError(`mask: "${text}" is no share of weights, as "50%", and no pattern, as "2:4"`);
 }
 
-/** Sets weights of convolutions and products to 0; gives the share of those weights that are 0 afterwards. */
+/** Sets weights of convolutions and products to 0; returns the share of those weights that are 0 afterwards. */
 export function maskWeights(model: OnnxModel, pattern: MaskPattern): number {
   const { graph } = model;
   let [zeros, all] = [0, 0];

@@ -1,4 +1,4 @@
-// How good a form is beside the float32 model, over the samples: higher is better, always.
+// Metrics of a form against the float32 model, over the samples: higher is always better.
 import { readFileSync } from "node:fs";
 import { extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -8,17 +8,17 @@ import { readNpy } from "./npy.ts";
 /** Outputs of one run, by name, as numbers. */
 export type Outputs = Readonly<Record<string, { readonly dims: readonly number[]; readonly data: ArrayLike<number> }>>;
 
-/** What a metric sees of one sample. */
+/** One sample as a metric sees it. */
 export interface Measured {
   readonly outputs: Outputs;
   /** The float32 model's outputs. */
   readonly reference: Outputs;
   readonly feed: Readonly<Record<string, Tensor>>;
-  /** What is right for this sample, where labels were given. */
+  /** Expected result of this sample, where labels were given. */
   readonly label: readonly number[] | undefined;
 }
 
-/** A score as it comes together, one sample after the other; nothing of a sample is kept. */
+/** Accumulates a score sample by sample; no sample is kept. */
 export interface Tally {
   add(sample: Measured): void;
   value(): number | Promise<number>;
@@ -27,23 +27,23 @@ export interface Tally {
 /** Scores samples. */
 export interface Metric {
   readonly name: string;
-  /** Begins a score. */
+  /** Starts a score. */
   start(): Tally;
-  /** Whether a score is good enough beside the reference's own. */
+  /** Whether a score is good enough relative to the reference's own. */
   passes(score: number, reference: number): boolean;
-  /** Says what `passes` asks for. */
+  /** Describes the condition of `passes`. */
   readonly budget: string;
-  /** Whether a score is the mean of what each sample scores alone. Default false. */
+  /** Whether a score is the mean of per-sample scores. Default false. */
   readonly isMean?: boolean;
 }
 
-/** Stands for "no error at all", which JSON has no number for. */
+/** Stands for "no error at all": JSON has no infinity. */
 export const EXACT_DB = 200;
 const SQNR_DB = 30;
 
 /**
- * Makes a metric by its name (with `isCtc`, "exact" compares what the first output reads), or from a module that exports
- * `score(samples)`, which is handed all samples at once.
+ * Makes a metric by its name (with `isCtc`, "exact" compares the text that the first output decodes to), or from a
+ * module that exports `score(samples)`, which gets all samples at once.
  * @throws TypeError where it is unknown, or `maxDrop` is in another unit.
  */
 export async function makeMetric(
@@ -77,7 +77,7 @@ export async function makeMetric(
   }
 }
 
-/** A drop of the ratio is told as the least ratio, or as the share of the signal's energy that may be error. */
+/** Signal-to-noise ratio; `maxDrop` is the minimum ratio, or the share of the signal's energy that may be error. */
 function sqnrMetric(maxDrop: string | undefined): Metric {
   const least = leastRatio(maxDrop);
   const text = `at least ${Number(least.toFixed(1))} dB`;
@@ -115,7 +115,7 @@ async function moduleTally(path: string): Promise<() => Tally> {
   };
 }
 
-/** Reads labels, one list for each sample: .npy by its first axis, or a line of whole numbers each. */
+/** Reads labels, one list per sample: .npy by its first axis, or a line of integers each. */
 export function readLabels(path: string): number[][] {
   if (extname(path) === ".npy") {
     const { dims, data } = readNpy(new Uint8Array(readFileSync(path)), path);
@@ -136,14 +136,14 @@ export function readLabels(path: string): number[][] {
     });
 }
 
-/** Returns the ratio of signal to error over all outputs and samples, in dB: the worst output's. */
+/** Returns the signal-to-noise ratio over all outputs and samples, in dB: that of the worst output. */
 export function sqnr(samples: readonly Pick<Measured, "outputs" | "reference">[]): number {
   const tally = sqnrTally();
   for (const { outputs, reference } of samples) tally.add({ outputs, reference });
   return tally.value();
 }
 
-/** Begins a ratio of signal to error. */
+/** Starts a signal-to-noise ratio. */
 export function sqnrTally(): { add(sample: Pick<Measured, "outputs" | "reference">): void; value(): number } {
   const sums = new Map<string, { signal: number; noise: number }>();
   return {
@@ -174,14 +174,14 @@ function addError(sum: { signal: number; noise: number }, was: ArrayLike<number>
     const b = now[i] ?? 0;
     const isFinite = a - a === 0;
     if (isFinite) signal += a * a;
-    // What is not finite must be the same; no difference can be told.
+    // Non-finite values must be equal; their difference is undefined.
     if (isFinite || !Object.is(a, b)) noise += (a - b) ** 2;
   }
   sum.signal = signal;
   sum.noise = noise;
 }
 
-/** Makes a metric that is the mean of what a function gives each sample; it may lose `drop`. */
+/** Makes a metric that is the mean of a per-sample score; it may lose `drop`. */
 export function meanMetric(name: string, drop: number, score: (sample: Measured) => number): Metric {
   return {
     name,
@@ -210,7 +210,7 @@ function top1({ outputs, reference, label }: Measured): number {
 }
 
 function exact({ outputs, reference, label }: Measured, isCtc: boolean): number {
-  // What is read is the same where repeats and blanks (class 0) differ.
+  // The decoded text is the same where only repeats and blanks (class 0) differ.
   const read = (x: Outputs): number[] =>
     isCtc ? winners(x).filter((y, i, all) => y !== 0 && y !== all[i - 1]) : winners(x);
   const [now, right] = [read(outputs), label ?? read(reference)];
@@ -238,7 +238,7 @@ function negativePerplexity(): Tally {
   };
 }
 
-/** Lists the index of the largest value along the last axis of the first output. */
+/** Returns the argmax along the last axis of the first output. */
 function winners(outputs: Outputs): number[] {
   const { dims, data } = first(outputs);
   const classes = dims.at(-1) ?? 1;

@@ -1,9 +1,10 @@
-// What the inputs of layers are like over samples: for each layer the sum of x·xᵀ and of x over all rows x that are
-// multiplied with its weights. That is all that decides which errors of weights show in the layer's output.
+// Second moments of layer inputs over samples: for each layer the sum of x·xᵀ and of x over all rows x that are
+// multiplied with its weights. They alone determine which errors of weights show in the layer's output.
 //
-// A row of a convolution is a patch. Patches come from the convolution itself, with one-hot weights, so that pads, strides
-// and groups are right whatever they are. Products are large (K × K for K inputs): layers are measured in turns whose
-// products fit the budget, each turn going through the samples again; what a caller does not keep is dropped.
+// A row of a convolution is a patch. Patches come from the convolution itself, with one-hot weights, so that pads,
+// strides and groups are always right. Products are large (K × K for K inputs): layers are measured in rounds whose
+// products fit the budget, each round iterating over the samples again; moments that a caller does not keep are
+// dropped.
 import type { Graph, NodeSpec } from "./graph.ts";
 import { layerOf } from "./layer.ts";
 import type { Layer } from "./layer.ts";
@@ -13,7 +14,7 @@ import { append, everyNth, observe } from "./statistics.ts";
 import type { Feeds, Tap } from "./statistics.ts";
 import { floatTensor, int64Tensor } from "./weights.ts";
 
-/** Sums over the rows that a layer's weights are multiplied with; each group of a convolution has its own. */
+/** Sums over the rows that a layer's weights are multiplied with, separate for each group of a convolution. */
 export interface Moments {
   readonly groups: number;
   /** Values in a row: inputs of a product; channels · height · width of a kernel, in the order of its weights. */
@@ -21,23 +22,26 @@ export interface Moments {
   readonly rows: number;
   /** Sums of the rows: groups × columns. */
   readonly sums: Float64Array;
-  /** Sums of the products of each two columns: groups × columns × columns, symmetric. */
+  /** Sums of the pairwise products of columns: groups × columns × columns, symmetric. */
   readonly products: Float64Array;
 }
 
 /** Options of `measureMoments`. */
 export interface MomentsOptions {
-  /** Bytes that products may take at once. Default 128 MiB. */
+  /** Memory budget for products, in bytes. Default 128 MiB. */
   readonly budgetBytes?: number;
-  /** Rows that are taken of one sample, evenly spread. Default 512. */
+  /** Maximum number of rows per sample, evenly spaced. Default 512. */
   readonly rowsMax?: number;
-  /** Rows that are enough: what further samples add is little, and products of long rows take time. Default 16,384. */
+  /**
+   * Number of rows after which sampling stops: further samples add little, and products of long rows take time. Default
+   * 16,384.
+   */
   readonly rowsEnough?: number;
-  /** Layers with longer rows are left out: their products would take minutes. Default 4,608. */
+  /** Layers with longer rows are skipped: their products would take minutes. Default 4,608. */
   readonly columnsMax?: number;
 }
 
-/** What `measureMoments` does unless told otherwise. */
+/** Defaults of `measureMoments`. */
 export const MOMENTS_DEFAULTS: Required<MomentsOptions> = {
   budgetBytes: 128 * 2 ** 20,
   rowsMax: 512,
@@ -45,15 +49,15 @@ export const MOMENTS_DEFAULTS: Required<MomentsOptions> = {
   columnsMax: 4608,
 };
 
-/** Layers of the same input, and what it is like. */
+/** Layers with the same input, and its moments. */
 export interface LayerMoments {
   readonly layers: readonly Layer[];
   readonly moments: Moments;
 }
 
 /**
- * Measures the inputs of products and convolutions by constant weights, of all or of those named by node; the model is
- * afterwards as it was, and must not be changed before the next is asked for.
+ * Measures the inputs of products and convolutions with constant weights, of all or of those named by node. The model
+ * is restored afterwards, and must not be changed before the next item is requested.
  */
 export async function* measureMoments(
   model: OnnxModel,

@@ -1,11 +1,12 @@
-// Names the dims of inner values that differ between runs, so that ONNX Runtime sees which of them are the same. Its
-// planner lets a value lie where another of the same shape lay, and of two dims without a name it knows only that they may
-// differ: a model of free width then keeps each value apart, and is looked through once for each of its values, which is
-// half of what it takes to load.
+// Names the dims of inner values that differ between runs, so that ONNX Runtime sees which of them are equal. Its
+// memory planner reuses a buffer for a value of the same shape, and of two unnamed dims it knows only that they may
+// differ: a model of free width then keeps each value separate, and is scanned once for each of its values, which is
+// half of the load time.
 //
-// Most operators hand names on, and ONNX Runtime infers that by itself (infer.ts). Named here is what it gives no name:
-// what windows make (convolutions, pools), and Reshape. Two dims get one name only where they are the same function of
-// the same named dim. (onnxruntime's symbolic_shape_infer.py does more, in Python; a name that is wrong fails the run.)
+// Most operators propagate names, and ONNX Runtime infers that by itself (infer.ts). Named here are dims for which it
+// infers no name: outputs of windows (convolutions, pools), and Reshape. Two dims get one name only where they are the
+// same function of the same named dim. (onnxruntime's symbolic_shape_infer.py does more, in Python; a wrong name fails
+// the run.)
 import { create } from "@bufbuild/protobuf";
 import type { Feed } from "./feed.ts";
 import { integerOf, integersAt, textOf } from "./graph.ts";
@@ -19,7 +20,7 @@ import { elementCount, integersOf } from "./weights.ts";
 
 type Dims = readonly (number | string)[];
 
-/** Element types of what is named, by ONNX Runtime's name. */
+/** Element types of values that get names, by ONNX Runtime's name. */
 const TYPES: ReadonlyMap<string, TensorProto_DataType> = new Map([
   ["float32", TensorProto_DataType.FLOAT],
   ["float16", TensorProto_DataType.FLOAT16],
@@ -28,16 +29,16 @@ const TYPES: ReadonlyMap<string, TensorProto_DataType> = new Map([
   ["uint8", TensorProto_DataType.UINT8],
   ["int8", TensorProto_DataType.INT8],
 ]);
-/** Names that come of names: past this length nothing is gained, and each is written out. */
+/** Maximum length of a derived name: longer ones gain nothing, and each is written out. */
 const LENGTH_MAX = 64;
 const ROUNDS_MAX = 64;
-/** What says how dims are is smaller. */
+/** Minimum size of a weight; constants that define dims are smaller. */
 const WEIGHT_MIN = 1024;
 
 /**
- * Names what can be named of the main graph's values: the last thing that is done to a model. One that ONNX Runtime does
- * not load without its weights stays as it is, and one whose feeds show that its own names lie: exporters give one name to
- * dims that only were of one size when they looked.
+ * Names dims of the main graph's values where possible: the last step of making a model. A model that ONNX Runtime does
+ * not load without its weights is left unchanged, and so is one whose feeds contradict its own names: exporters give
+ * one name to dims that merely had the same size in the trace.
  */
 export async function nameDims(model: OnnxModel, feeds: readonly Feed[] = []): Promise<void> {
   const { graph } = model;
@@ -83,7 +84,7 @@ function contradicts(graph: Graph, feed: Feed): boolean {
   return false;
 }
 
-/** Returns the model with its large weights as inputs, so that they are not read anew for each question. */
+/** Returns the model with its large weights as inputs, so that they are not read again for each inference. */
 function withoutWeights({ proto, graph }: OnnxModel): OnnxModel {
   const { initializer, input } = graph.proto;
   const isLarge = (x: TensorProto): boolean => elementCount(x) > WEIGHT_MIN && graph.constant(x.name) === x;
@@ -94,13 +95,13 @@ function withoutWeights({ proto, graph }: OnnxModel): OnnxModel {
   return new OnnxModel({ ...proto, graph: { ...graph.proto, initializer: rest, input: [...input, ...inputs] } });
 }
 
-/** Whether ONNX Runtime gives what a node makes no name by itself. */
+/** Whether ONNX Runtime infers no names for a node's outputs. */
 function makesNames({ opType }: NodeProto): boolean {
   return opType === "Reshape" || WINDOWS.has(opType);
 }
 
 const WINDOWS: ReadonlySet<string> = new Set("AveragePool Conv ConvInteger MaxPool QLinearConv".split(" "));
-/** What these make is as large as their first input: followed here, so that fewer rounds are needed. */
+/** Operators whose output has the size of their first input: followed here, so that fewer rounds are needed. */
 const LIKE_FIRST: ReadonlySet<string> = new Set(
   "BatchNormalization Cast Clip DequantizeLinear Elu HardSigmoid HardSwish Identity LeakyRelu PRelu QuantizeLinear Relu Sigmoid Softmax Sqrt Tanh".split(
     " ",
@@ -108,7 +109,7 @@ const LIKE_FIRST: ReadonlySet<string> = new Set(
 );
 const BROADCAST: ReadonlySet<string> = new Set("Add Div Mul Sub".split(" "));
 
-/** Returns the dims of what a node makes, "" where one has no name; undefined where nothing is known. */
+/** Returns the dims of a node's output, "" for one without a name; undefined where nothing is known. */
 function dimsAfter(graph: Graph, node: NodeProto, dimsOf: (name: string) => Dims | undefined): Dims | undefined {
   const [first, second] = node.input.map(dimsOf);
   if (first === undefined) return undefined;
@@ -130,7 +131,7 @@ function broadcast(a: Dims, b: Dims): Dims {
   });
 }
 
-/** Names what a window leaves of each dim after its kernel, by all that this hangs on. */
+/** Names the dims after the kernel of a window operator, by all that they depend on. */
 function afterWindow(node: NodeProto, [batch = "", channels = "", ...sizes]: Dims, weight: Dims | undefined): Dims {
   const at = (name: string, axis: number, usual: number): number => integersAt(node, name)?.[axis] ?? usual;
   const pad = textOf(node, "auto_pad", "NOTSET");
@@ -142,7 +143,7 @@ function afterWindow(node: NodeProto, [batch = "", channels = "", ...sizes]: Dim
     const pads = at("pads", i, 0) + at("pads", i + sizes.length, 0);
     const more = pads - at("dilations", i, 1) * (kernel - 1) - 1 + stride;
     const isSame = pad.startsWith("SAME") && stride === 1;
-    // Where it is rounded up, a last window that would begin past the end is left out: so it hangs on each of these.
+    // With rounding up, a last window that would begin past the end is left out: so it depends on each of these.
     if (isCeil) return short(`(${size} ${[kernel, stride, pads, at("pads", i, 0), at("dilations", i, 1)].join()} up)`);
     if (isSame || (stride === 1 && more === 0 && pad === "NOTSET")) return size;
     return short(`(${size}${more < 0 ? "" : "+"}${more})/${stride}${pad === "NOTSET" ? "" : ` ${pad}`}`);
@@ -150,7 +151,7 @@ function afterWindow(node: NodeProto, [batch = "", channels = "", ...sizes]: Dim
   return [batch, weight === undefined ? channels : (weight[0] ?? ""), ...left];
 }
 
-/** Names the one dim of a Reshape that is left over: what its input holds, by what its other dims hold. */
+/** Names the inferred dim of a Reshape: its input's size divided by the product of the other dims. */
 function afterReshape(graph: Graph, node: NodeProto, from: Dims): Dims | undefined {
   const target = graph.constant(node.input[1] ?? "");
   if (target === undefined || from.includes("")) return undefined;
@@ -163,7 +164,7 @@ function afterReshape(graph: Graph, node: NodeProto, from: Dims): Dims | undefin
   return to.map((x) => (x === -1 ? rest : x));
 }
 
-/** Divides two products of dims; "" where that is no dim. */
+/** Divides two products of dims; "" where the quotient is no dim. */
 function divide(from: Dims, by: Dims): number | string {
   const names = from.filter((x) => typeof x === "string");
   const numbers = (dims: Dims): number => dims.reduce<number>((a, x) => (typeof x === "number" ? a * x : a), 1);

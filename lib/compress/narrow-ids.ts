@@ -1,6 +1,6 @@
-// Compares ids in 32 bits: models make their masks of "which token is padding", and WebGPU compares no integers of 64 bits,
-// so that one such operator takes the mask to the CPU and back. What a table is looked up by fits into 32 bits in any model
-// that runs; of other numbers that is not known, and they stay as they are.
+// Compares ids in 32 bits. Models build their padding masks with comparisons, and WebGPU compares no 64-bit integers,
+// so one such operator moves the mask to the CPU and back. Indices of a table fit into 32 bits in any model that runs;
+// for other numbers that is not known, so they are unchanged.
 import type { Graph } from "./graph.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
 import type { NodeProto, TensorProto } from "./onnx.gen.js";
@@ -10,7 +10,7 @@ import { int32Tensor, integersOf } from "./weights.ts";
 const COMPARING: ReadonlySet<string> = new Set("Equal Greater GreaterOrEqual Less LessOrEqual".split(" "));
 const INT32_MAX = 2 ** 31 - 1;
 
-/** Has each comparison of an input's ids with a constant made in 32 bits. */
+/** Converts each comparison of an input's ids with a constant to 32 bits. */
 export function narrowIds(): Transform {
   return ({ graph }) => {
     for (const input of graph.proto.input) {
@@ -46,7 +46,7 @@ export function narrowIds(): Transform {
   };
 }
 
-/** Whether a node reads a table by these ids. */
+/** Whether a node indexes a table by these ids. */
 function isLookUp(graph: Graph, { opType, domain, input }: NodeProto, ids: string): boolean {
   return domain === "" && opType === "Gather" && input[1] === ids && graph.constant(input[0] ?? "") !== undefined;
 }

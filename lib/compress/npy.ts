@@ -1,6 +1,6 @@
-// Reads NumPy's array files (.npy, format 1 to 3) and archives of them (.npz). The size of the array is checked against
-// its shape, which is what the libraries for it leave out. A .npy file's values are read part by part, when they are asked
-// for: a set of samples may be larger than memory. An archive is expanded whole, up to a bound.
+// Reads NumPy's array files (.npy, formats 1 to 3) and archives of them (.npz). The size of the array is checked
+// against its shape, which existing libraries don't do. A .npy file's values are read piecewise on demand: a set of
+// samples may be larger than memory. An archive is expanded as a whole, up to a limit.
 import { unzipSync } from "fflate";
 import type { UnzipFileInfo } from "fflate";
 import { closeSync, fstatSync, openSync, readFileSync, readSync } from "node:fs";
@@ -8,7 +8,7 @@ import { closeSync, fstatSync, openSync, readFileSync, readSync } from "node:fs"
 import { SelvedgeError } from "../errors.ts";
 import { float16Value } from "./float16.ts";
 
-/** Values of an array: numbers, of which whole ones of 64 bits are exact up to 2^53, or texts. */
+/** Values of an array: numbers, of which 64-bit integers are exact up to 2^53, or texts. */
 export type ArrayValues = ArrayLike<number> | readonly string[];
 
 /** An array as numbers. */
@@ -17,17 +17,17 @@ export interface NumberArray {
   readonly data: ArrayLike<number>;
 }
 
-/** An array whose values are read when they are asked for. */
+/** An array whose values are read on demand. */
 export interface ArraySource {
   readonly dims: readonly number[];
-  /** Reads `count` values from the place `start` on, row by row. */
+  /** Reads `count` values from index `start` on, in row-major order. */
   read(start: number, count: number): ArrayValues;
 }
 
 const MAGIC = "\u0093NUMPY";
-/** Bounds the text that describes an array. */
+/** Maximum size of the header that describes an array. */
 const HEADER_MAX_BYTES = 1 << 20;
-/** Bounds an archive's arrays in memory, all of which are expanded at once. */
+/** Maximum size of an archive's arrays in memory, all of which are expanded at once. */
 const NPZ_MAX_BYTES = 2 ** 31;
 /** No deflate stream expands to more than 1,032 times its bytes (zlib's technical notes). */
 const DEFLATE_RATIO_MAX = 1_032;
@@ -50,7 +50,7 @@ export function readNpz(bytes: Uint8Array): Record<string, NumberArray> {
   );
 }
 
-/** Opens an array file; its values are read from it later. */
+/** Opens an array file; its values are read later. */
 export function openNpy(path: string): ArraySource {
   const file = openSync(path, "r");
   try {
@@ -75,7 +75,7 @@ function entriesOf(bytes: Uint8Array, name: string): [string, Uint8Array][] {
   const isArray = (x: UnzipFileInfo): boolean => {
     if (!x.name.endsWith(".npy")) return false;
     total += x.originalSize;
-    // Memory for a size is taken before it is known to be true.
+    // The library allocates the claimed size before it is verified.
     if (x.originalSize > x.size * DEFLATE_RATIO_MAX + 1_024 || total > NPZ_MAX_BYTES)
       throw new RangeError(`${x.name} says that it holds ${x.originalSize} bytes`);
     return true;
@@ -136,7 +136,7 @@ function sourceOf(header: Header, name: string, bytesAt: (start: number, length:
   const decode = DECODERS[type];
   if (decode === undefined) throw invalid(name, `has the element type ${type}`);
   const values = (from: number, count: number): ArrayValues => {
-    // A copy at offset 0, so that a typed array can lie on it.
+    // A copy at offset 0, so that it is aligned for a typed array.
     const { buffer } = Uint8Array.from(bytesAt(start + from * size, count * size));
     return decode(buffer, size);
   };
@@ -152,7 +152,7 @@ function sourceOf(header: Header, name: string, bytesAt: (start: number, length:
   };
 }
 
-/** Brings values whose first axis runs fastest into the order in which the last does. */
+/** Converts values from column-major to row-major order. */
 function rowMajor(values: ArrayValues, dims: readonly number[]): number[] | string[] {
   const steps = dims.map((_, i) => dims.slice(0, i).reduce((a, b) => a * b, 1));
   const placeOf = (index: number): number => {

@@ -1,9 +1,9 @@
-// Reads and writes an ONNX file, and is what transforms work on.
+// Reads and writes ONNX files; the model that transforms work on.
 //
-// Reading costs no copy of the weights: a tensor's raw_data is a view into the bytes given. What this version of the
-// schema does not know is kept and written again, so that a model which nothing changed is written byte for byte.
-// Reading checks what a runtime would trip over later and less clearly: no graph, names that nothing makes, tensors
-// that hold too little, or their values twice.
+// Reading does not copy the weights: a tensor's raw_data is a view into the given bytes. Fields unknown to this version
+// of the schema are kept and written again, so an unchanged model is written byte for byte. Reading checks for faults
+// that a runtime would report later and less clearly: no graph, undefined names, tensors with too little data, or with
+// their values twice.
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { SelvedgeError, isSelvedgeError } from "../errors.ts";
 import { Graph, subgraphs } from "./graph.ts";
@@ -19,16 +19,16 @@ export type Transform = (model: OnnxModel) => void;
 /** Domain of the operators that ONNX Runtime adds to ONNX's own. */
 export const CONTRIB = "com.microsoft";
 
-/** Bounds the nesting of subgraphs; real models stay below 5. */
+/** Maximum nesting of subgraphs; real models stay below 5. */
 const DEPTH_MAX = 32;
 
 /**
- * Bounds the nodes of a model whose functions are expanded, as ONNX Runtime does before it runs one. Functions that call
- * one another twice each double at every step: 40 of them in 2.6 kB are 2^40 nodes.
+ * Maximum number of nodes of a model once its functions are expanded, as ONNX Runtime does before it runs one.
+ * Functions that call one another twice each double at every step: 40 of them in 2.6 kB are 2^40 nodes.
  */
 const EXPANDED_MAX = 100_000;
 
-/** Holds a model while it is being changed; made by `readModel`. */
+/** A model being changed; made by `readModel`. */
 export class OnnxModel {
   /** @internal The message itself. */
   readonly proto: ModelProto;
@@ -47,12 +47,12 @@ export class OnnxModel {
     return Number(this.proto.opsetImport.find((x) => x.domain === "" || x.domain === "ai.onnx")?.version ?? 0n);
   }
 
-  /** The bytes that the model takes when written. */
+  /** Size of the model in bytes when written. */
   get byteLength(): number {
     return countBytes(modelPieces(this.proto));
   }
 
-  /** Declares that the model uses ONNX Runtime's own operators. */
+  /** Declares the operator set of ONNX Runtime's own operators. */
   useContribOperators(): void {
     if (this.proto.opsetImport.some((x) => x.domain === CONTRIB)) return;
     this.proto.opsetImport.push(create(OperatorSetIdProtoSchema, { domain: CONTRIB, version: 1n }));
@@ -80,7 +80,7 @@ export function readModel(bytes: Uint8Array): OnnxModel {
   return model;
 }
 
-/** Reads the bytes of an ONNX file without looking at what they say; `checkModel` does that. */
+/** Decodes the bytes of an ONNX file without checking the content; `checkModel` does that. */
 export function decodeModel(bytes: Uint8Array): OnnxModel {
   if (bytes.length === 0) throw invalid("it is empty");
   let proto: ModelProto;
@@ -118,7 +118,7 @@ export function checkModel({ proto, graph }: OnnxModel): void {
   }
 }
 
-/** Lists the offsets at which the larger tensors of an ONNX file begin, for chunks to be cut at. */
+/** Lists the offsets at which the larger tensors of an ONNX file begin, as borders for chunks. */
 export function tensorBorders(bytes: Uint8Array): number[] {
   const borders: number[] = [];
   for (const graph of readModel(bytes).graph.all())
@@ -128,7 +128,7 @@ export function tensorBorders(bytes: Uint8Array): number[] {
   return borders.sort((a, b) => a - b);
 }
 
-/** The names that a graph may use: its own, and those of the graphs around it. */
+/** The names visible in a graph: its own, and those of the graphs around it. */
 class Scope {
   readonly #own = new Set<string>();
   readonly #outer: Scope | undefined;
@@ -164,7 +164,7 @@ function checkGraph(graph: GraphProto, outer: Scope | undefined, depth: number):
   for (const { name } of graph.output) if (!known.has(name)) throw invalid(`its output "${name}" is made by nothing`);
 }
 
-/** Checks nodes in their order, and adds to `known` what they make. */
+/** Checks nodes in their order, and adds their outputs to `known`. */
 function checkNodes(nodes: readonly NodeProto[], known: Scope, depth: number): void {
   const made = new Set<string>();
   for (const node of nodes) {
@@ -182,7 +182,7 @@ function checkNodes(nodes: readonly NodeProto[], known: Scope, depth: number): v
   }
 }
 
-/** Refuses functions that call one another in a circle, and those that expand to more nodes than a model may have. */
+/** Refuses recursive functions, and those that expand to more nodes than a model may have. */
 function checkCalls({ graph, functions }: ModelProto): void {
   const keyOf = (domain: string, name: string, overload: string): string => JSON.stringify([domain, name, overload]);
   const byKey = new Map(functions.map((x) => [keyOf(x.domain, x.name, x.overload), x]));
