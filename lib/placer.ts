@@ -19,6 +19,7 @@ import type { Known } from "./measurements.ts";
 import type { Feeds } from "./pool/protocol.ts";
 import { probe, PROBE_BUDGET_MS, typicalFeeds } from "./probe.ts";
 import type { Probe } from "./probe.ts";
+import { watch } from "./watchdog.ts";
 
 /** A variant on a backend, and why there. */
 export type Chosen = Placement & Candidate;
@@ -80,7 +81,7 @@ export class Placer {
     if (failed !== null) return this.#elsewhere(loader, "webgpu", failed);
     const measuring = this.#compare(loader, feeds);
     // The GPU's lane may compile another model's shaders for minutes, and other models may be measured first.
-    const measured = await inTime(measuring, LOAD_WAIT_MS, this.#effects.setTimer);
+    const measured = await this.#inTime(measuring, LOAD_WAIT_MS);
     return measured ?? { ...placedAt(loader, NOT_MEASURED), measuring };
   }
 
@@ -103,18 +104,18 @@ export class Placer {
     const turn = this.#last;
     const mine = turn.then(() => this.#measure(loader, feeds));
     const over = mine.catch(() => null);
-    this.#last = turn.then(() => inTime(over, LOAD_WAIT_MS, this.#effects.setTimer));
+    this.#last = turn.then(() => this.#inTime(over, LOAD_WAIT_MS));
     return mine;
   }
 
   async #measure(loader: Loader, feeds: Feeds): Promise<Placing> {
     const wasm = await this.#probe(loader, "wasm", feeds);
     // A wasm run of many seconds goes on beside: the GPU is compared with what it has taken so far.
-    let ms = await inTime(wasm.ms, PROBE_BUDGET_MS, this.#effects.setTimer).catch(asError);
+    let ms = await this.#inTime(wasm.ms, PROBE_BUDGET_MS).catch(asError);
     const gpu = await this.#probe(loader, "webgpu", feeds);
     const webgpu = await gpu.ms.catch(asError);
     const isBegun = wasm.soFarMs() > 0;
-    ms ??= await inTime(wasm.ms, isBegun ? 0 : Infinity, this.#effects.setTimer).catch(asError);
+    ms ??= await this.#inTime(wasm.ms, isBegun ? 0 : Infinity).catch(asError);
     this.#closed.throwIfAborted();
     return this.#settle(loader, { wasm: ms ?? wasm.soFarMs(), webgpu });
   }
@@ -167,6 +168,11 @@ export class Placer {
       if (!isSelvedgeError(error)) throw error;
       return error;
     }
+  }
+
+  /** Bounds a wait by time in which the page runs: a sleep in a measurement is no reason to go on without it. */
+  #inTime<T>(promise: Promise<T>, ms: number): Promise<T | null> {
+    return inTime(promise, ms, (expire, ms) => watch(this.#effects, ms, expire));
   }
 
   #tell({ identity, candidates }: Plan, known: Known): void {

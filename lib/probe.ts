@@ -1,12 +1,14 @@
 // Measures one model on one lane: the warm-up that a first run needs anyway, then a few timed runs. Nothing is ended that
 // takes long: a warm-up that compiles shaders may take minutes, and a worker that hangs has its watchdog. How long a
-// caller waits is its own affair; `soFarMs` is what it knows before the end.
+// caller waits is its own affair; `soFarMs` is what it knows before the end. Only time in which the page ran counts: the
+// number is remembered for a month, and a laptop may sleep in a run.
 import type { Effects } from "./effects.ts";
 import type { OnLane } from "./loader.ts";
 import type { Phase } from "./pool/lane-options.ts";
 import type { Feeds } from "./pool/protocol.ts";
 import { ARRAY_TYPES, zeros } from "./tensor.ts";
 import type { Port, Tensor } from "./tensor.ts";
+import { Watchdog } from "./watchdog.ts";
 
 /** How long a caller waits for a measurement before it goes on without it, in ms. */
 export const PROBE_BUDGET_MS = 4_000;
@@ -49,25 +51,30 @@ export interface Probe {
 }
 
 /** Starts to measure ms a run. */
-export function probe({ now }: Effects, { lane, message, assertWanted }: OnLane, feeds: Feeds): Probe {
-  let begunMs: number | null = null;
+export function probe(effects: Effects, { lane, message, assertWanted }: OnLane, feeds: Feeds): Probe {
+  const clock = new Watchdog(effects, Infinity);
   let fastest = Infinity;
   const onPhase = (phase: Phase): void => {
-    if (phase === "running") begunMs ??= now();
+    if (phase === "running") clock.begin();
   };
   const run = async (): Promise<number> => {
     assertWanted();
-    return (await lane.run(message, [feeds], { isProbe: true, onPhase })).runMs;
+    const startMs = clock.spentMs;
+    const { runMs } = await lane.run(message, [feeds], { isProbe: true, onPhase });
+    return Math.min(runMs, clock.spentMs - startMs);
   };
   const measure = async (): Promise<number> => {
     fastest = await run();
-    const startMs = now();
+    const startMs = clock.spentMs;
     const timed: number[] = [];
-    while (timed.length < TIMED_RUNS && now() - startMs < PROBE_BUDGET_MS / 2) {
+    while (timed.length < TIMED_RUNS && clock.spentMs - startMs < PROBE_BUDGET_MS / 2) {
       timed.push(await run());
       fastest = Math.min(...timed);
     }
     return fastest;
   };
-  return { ms: measure(), soFarMs: () => Math.min(fastest, now() - (begunMs ?? now())) };
+  const ms = measure().finally(() => {
+    clock.stop();
+  });
+  return { ms, soFarMs: () => Math.min(fastest, clock.spentMs) };
 }

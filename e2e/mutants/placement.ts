@@ -60,7 +60,7 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "core-A3 warm-up",
     breaks: "a load waits as long as a warm-up takes",
     file: "lib/placer.ts",
-    from: "await inTime(measuring, LOAD_WAIT_MS, this.#effects.setTimer);",
+    from: "await this.#inTime(measuring, LOAD_WAIT_MS);",
     to: "await measuring;",
     test: PLACEMENT,
     title: "core-A3",
@@ -80,6 +80,33 @@ export const MUTANTS: readonly Mutant[] = [
     file: "lib/placer.ts",
     from: "const measuring = this.#compare(loader, feeds);",
     to: "const measuring = this.#compare(loader, feeds);\n    await this.#last;\n    await Promise.resolve();\n    await this.#last;",
+    test: PLACER,
+    title: "core-A3",
+  },
+  {
+    fault: "core-A3 sleep",
+    breaks: "a run in which the page was frozen is remembered with the time asleep",
+    file: "lib/probe.ts",
+    from: "return Math.min(runMs, clock.spentMs - startMs);",
+    to: "return runMs;",
+    test: PLACER,
+    title: "core-A3",
+  },
+  {
+    fault: "core-A3 asleep",
+    breaks: "a sleep in the first timed run is the end of a measurement",
+    file: "lib/probe.ts",
+    from: "const startMs = clock.spentMs;\n    const timed: number[] = [];\n    while (timed.length < TIMED_RUNS && clock.spentMs - startMs <",
+    to: "const startMs = effects.now();\n    const timed: number[] = [];\n    while (timed.length < TIMED_RUNS && effects.now() - startMs <",
+    test: PLACER,
+    title: "core-A3",
+  },
+  {
+    fault: "core-A3 thaw",
+    breaks: "a measurement goes on without wasm's number after a sleep, and takes the time of its warm-up instead",
+    file: "lib/placer.ts",
+    from: "inTime(promise, ms, (expire, ms) => watch(this.#effects, ms, expire))",
+    to: "inTime(promise, ms, this.#effects.setTimer)",
     test: PLACER,
     title: "core-A3",
   },
@@ -168,14 +195,11 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "core-B3 end",
     breaks: "a lane is ended for an error that left it healthy",
     file: "lib/probe.ts",
-    from: "return (await lane.run(message, [feeds], { isProbe: true, onPhase })).runMs;",
-    to: `return lane.run(message, [feeds], { isProbe: true, onPhase }).then(
-      ({ runMs }) => runMs,
-      (error: Error) => {
-        lane.end(error);
-        throw error;
-      },
-    );`,
+    from: "const { runMs } = await lane.run(message, [feeds], { isProbe: true, onPhase });",
+    to: `const { runMs } = await lane.run(message, [feeds], { isProbe: true, onPhase }).catch((error: Error) => {
+      lane.end(error);
+      throw error;
+    });`,
     test: PLACEMENT,
     title: "core-B3",
   },
