@@ -9,7 +9,7 @@ selvedge sign FOLDER --key KEY.json                   signs a bundle; --release 
                                                       until it expires: sign again before, which renews it
 selvedge sign --new-key KEY.json                      makes a private key, prints the public one
 selvedge verify FOLDER --trust PUBLIC                 whether a bundle is whole, and signed by one of these keys
-selvedge replay TRACE.json [--set NAME=VALUE …]       decides a trace of engine.trace() again, and what other settings would change
+selvedge replay TRACE.json [--set NAME=VALUE …]       repeats the decisions of an engine.trace(), and simulates other settings
 
   npx selvedge compress model.onnx --out dist/model --targets webgpu,wasm --samples samples.npz
 

@@ -1,43 +1,46 @@
-// What an engine counts. Silent: it costs a few additions a request and is read only by `engine.stats()`.
+// Request and batch counters of an engine. Each request costs a few additions; only `engine.stats()` reads them.
 
-/** How a request ended: refused is what its deadline or a full queue did not allow. */
+/** Outcome of a request. "rejected": its deadline could not be met or the queue was full. */
 export type Outcome = "done" | "failed" | "rejected" | "cancelled";
 
-/** Counts of requests by how they ended, and how long they took. */
+/** Request counts by outcome, and latencies. */
 export interface RequestCounts {
-  /** Requests made. */
+  /** Requests submitted. */
   readonly asked: number;
-  /** Requests answered. */
+  /** Requests completed. */
   readonly done: number;
-  /** Requests that ended with an error, those that were refused or cancelled aside. */
+  /** Requests that ended with an error, except rejected and cancelled ones. */
   readonly failed: number;
-  /** Requests refused or dropped: they could not be on time, or too many waited. */
+  /** Requests rejected or dropped: the deadline could not be met, or the queue was full. */
   readonly rejected: number;
-  /** Requests that the caller cancelled. */
+  /** Requests cancelled by the caller. */
   readonly cancelled: number;
-  /** Requests answered after their deadline. */
+  /** Requests completed after their deadline. */
   readonly late: number;
-  /** Tries after a first one that failed. */
+  /** Retries after a failed first attempt. */
   readonly retried: number;
-  /** From the call to the answer, in ms, over all that are done; bucket borders, so exact to 10 %; 0 where none is. */
+  /**
+   * Latency from call to answer in ms, over all completed requests. Values are bucket borders, exact to 10 %; 0 without
+   * any.
+   */
   readonly latencyMs: { readonly p50: number; readonly p95: number; readonly p99: number };
-  /** The same as a histogram: how many took so long at the most, and longer than the entry before says. */
+  /** The same as a histogram: requests that took at most this long and longer than the previous entry. */
   readonly latencies: readonly { readonly upToMs: number; readonly count: number }[];
 }
 
-/** Counts batches. */
+/** Batch counts. */
 export interface BatchCounts {
-  /** Batches that were run, failed ones aside. */
+  /** Batches executed, except failed ones. */
   readonly executions: number;
-  /** Requests that were in them. */
+  /** Requests in those batches. */
   readonly requests: number;
-  /** Requests by executions; 0 where none was run. */
+  /** Requests per execution; 0 without any. */
   readonly mean: number;
-  /** How many executions had so many requests, by that number. */
+  /** Number of executions by batch size. */
   readonly sizes: Readonly<Record<number, number>>;
 }
 
-/** Ratio of one bucket's border to the next: quantiles are exact to 10 % at any scale, in 30 numbers a decade. */
+/** Ratio of successive bucket borders: percentiles are exact to 10 % at any scale, with 24 buckets a decade. */
 const GROWTH = 1.1;
 const SMALLEST_MS = 0.01;
 
@@ -49,7 +52,7 @@ class ClassCounters {
   readonly buckets: Map<number, number> = new Map();
 }
 
-/** Counts requests of several classes. */
+/** Request counters of several classes. */
 export class Counters<Class extends string> {
   readonly #classes: Readonly<Record<Class, ClassCounters>>;
   readonly #sizes: Map<number, number> = new Map();
@@ -61,12 +64,12 @@ export class Counters<Class extends string> {
     >;
   }
 
-  /** Notes a request. */
+  /** Counts a submitted request. */
   asked(of: Class): void {
     this.#classes[of].asked += 1;
   }
 
-  /** Notes how it ended, and how long that took. */
+  /** Counts the outcome and the latency of a request. */
   settled(of: Class, outcome: Outcome, ms: number, isLate: boolean): void {
     const counts = this.#classes[of];
     counts.by[outcome] += 1;
@@ -76,17 +79,17 @@ export class Counters<Class extends string> {
     counts.buckets.set(bucket, (counts.buckets.get(bucket) ?? 0) + 1);
   }
 
-  /** Notes that one is tried again. */
+  /** Counts a retry. */
   retried(of: Class): void {
     this.#classes[of].retried += 1;
   }
 
-  /** Notes a batch that was run. */
+  /** Counts an executed batch. */
   ran(requests: number): void {
     this.#sizes.set(requests, (this.#sizes.get(requests) ?? 0) + 1);
   }
 
-  /** Gives the counts so far, of one class or of all. */
+  /** Returns the counts so far, of one class or of all. */
   read(of?: Class): RequestCounts {
     const all: ClassCounters[] = of === undefined ? Object.values(this.#classes) : [this.#classes[of]];
     const sum = (get: (counts: ClassCounters) => number): number => all.reduce((total, x) => total + get(x), 0);
@@ -114,7 +117,7 @@ export class Counters<Class extends string> {
     };
   }
 
-  /** Gives the counts of batches so far. */
+  /** Returns the batch counts so far. */
   batches(): BatchCounts {
     let [executions, requests] = [0, 0];
     for (const [size, count] of this.#sizes) {

@@ -1,18 +1,18 @@
-// Takes events down from the moment a trace is asked for until its recorder (recorder.ts) is loaded: the first requests
-// after the call are what many traces are made for. On the page, so no more than that.
+// Buffers events from the call of `trace` until its recorder (recorder.ts) is loaded: many traces are made for the
+// first requests after the call. It lives on the page, so it does no more than that.
 import type { Decision, Event, LaneView } from "../schedule/protocol.ts";
 import type { SavedScheduler, Scheduler } from "../schedule/scheduler.ts";
 
 /** Inputs of a request; the recorder knows their types. */
 export type Given = Readonly<Record<string, unknown>>;
 
-/** Watches a scheduler from now on, and says what it was then. */
+/** Subscribes to a scheduler's events and returns its state at that moment. */
 export type Watch = (watcher: NonNullable<Scheduler["onEvent"]>) => {
   readonly saved: SavedScheduler;
   readonly stop: () => void;
 };
 
-/** An event with the lanes as they were then, and the inputs of a request that arrived. */
+/** An event with a snapshot of the lanes, and the inputs of a request that arrived. */
 export interface Early {
   readonly event: Event;
   readonly now: number;
@@ -29,7 +29,7 @@ export interface Prelude {
   readonly stop: () => void;
 }
 
-/** Begins to take events down; `inputsOf` is null where inputs are not to be recorded. */
+/** Starts buffering events; `inputsOf` is null if inputs are not to be recorded. */
 export function takeDown(startMs: number, watch: Watch, inputsOf: ((id: number) => Given | undefined) | null): Prelude {
   const events: Early[] = [];
   const { saved, stop } = watch((event, now, lanes, decisions) => {
@@ -39,7 +39,7 @@ export function takeDown(startMs: number, watch: Watch, inputsOf: ((id: number) 
   return { startMs, saved, events, stop };
 }
 
-/** Copies what the scheduler sees of lanes, which change. */
+/** Copies the scheduler's view of the lanes, which are mutable. */
 export function copyOf(lanes: readonly LaneView[]): LaneView[] {
   return lanes.map(({ id, backend, kind, isOpen, held }) => ({
     id,

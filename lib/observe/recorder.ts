@@ -1,5 +1,5 @@
-// Takes down what the scheduler is told until the time is over, the engine is closed, or it becomes too long, and makes
-// a trace of it. Loaded when a trace is asked for: most pages never do.
+// Records the scheduler's events until the time is over, the engine is closed or the record becomes too long, and makes
+// a trace of them. Loaded on demand: most pages never record.
 import type { LaneView } from "../schedule/protocol.ts";
 import { copyOf } from "./prelude.ts";
 import type { Early, Given, Prelude, Watch } from "./prelude.ts";
@@ -7,22 +7,22 @@ import { toTrace } from "./trace.ts";
 import type { About, Told, Trace } from "./trace.ts";
 import type { Json } from "./written.ts";
 
-/** What a recorder needs of an engine. */
+/** Parts of an engine that a recorder needs. */
 export interface Source {
   readonly now: () => number;
   readonly setTimer: (callback: () => void, ms: number) => () => void;
   /** Ends the record early. */
   readonly signal: AbortSignal;
   readonly watch: Watch;
-  /** Gives the inputs of a request; null where they are not to be recorded. */
+  /** Returns the inputs of a request; null if inputs are not to be recorded. */
   readonly inputsOf: ((id: number) => Given | undefined) | null;
   readonly about: () => About;
 }
 
-/** So many events are some hundred megabytes of JSON: more helps nobody. */
+/** This many events are several hundred megabytes of JSON; a larger trace is of no use. */
 const MAX_EVENTS = 500_000;
 
-/** Records for so many ms from the start of the prelude, whose events come first. */
+/** Records for `ms` from the start of the prelude, whose events come first. */
 export function record(source: Source, prelude: Prelude, ms: number): Promise<Trace> {
   const { now, setTimer, signal, watch, inputsOf, about } = source;
   const { startMs, saved } = prelude;
@@ -59,7 +59,7 @@ export function record(source: Source, prelude: Prelude, ms: number): Promise<Tr
   });
 }
 
-/** Tells views of lanes apart. */
+/** Key of a view of the lanes: equal views have equal keys. */
 function keyOf(lanes: readonly LaneView[]): string {
   let key = "";
   for (const { id, isOpen, held } of lanes) {
@@ -73,7 +73,7 @@ function keyOf(lanes: readonly LaneView[]): string {
   return key;
 }
 
-/** An input of a request, as it comes to a lane. */
+/** An input of a request, as a lane receives it. */
 type Input =
   | {
       readonly kind: "tensor";
@@ -82,7 +82,7 @@ type Input =
   | { readonly kind: "text"; readonly texts: readonly string[] }
   | { readonly kind: "image" };
 
-/** Writes inputs as JSON: tensors with their bytes in base64, texts as they are, of images only that there was one. */
+/** Writes inputs as JSON: tensors with their bytes in base64, strings unchanged; of an image only its presence. */
 function writeInputs(feeds: Readonly<Record<string, Input>>): Json {
   const written: Record<string, Json> = {};
   for (const [name, value] of Object.entries(feeds)) written[name] = inputOf(value);
@@ -100,7 +100,7 @@ function inputOf(value: Input): Json {
 
 function base64(bytes: Uint8Array): string {
   let text = "";
-  // In parts: a call takes only so many arguments.
+  // In slices: the number of arguments of a call is limited.
   for (let at = 0; at < bytes.length; at += 8_192) text += String.fromCharCode(...bytes.subarray(at, at + 8_192));
   return btoa(text);
 }

@@ -1,7 +1,6 @@
-// What lanes and requests did, made of what the scheduler was told and decided: a span a batch on its lane, a span a
-// request from its call to its end. Goes along with the events, so that it serves a trace that is written afterwards and
-// tracks that are drawn meanwhile. It knows no more than the scheduler: of a batch that was staged, it takes that it
-// began when the lane was free.
+// Spans of batches (on their lane) and of requests (from call to end), derived from the scheduler's events and
+// decisions. Incremental, so it serves both a trace written afterwards and tracks drawn live. It knows no more than the
+// scheduler: a staged batch counts as started when the lane became free.
 import type { Decision, Event, Place, StartWhy, Step } from "../schedule/protocol.ts";
 import type { SavedScheduler } from "../schedule/scheduler.ts";
 
@@ -13,9 +12,9 @@ export interface BatchSpan {
   readonly ids: readonly number[];
   readonly startMs: number;
   readonly endMs: number;
-  /** What it was expected to take; null where it began before the record did. */
+  /** Expected duration; null if it began before the record did. */
   readonly expectedMs: number | null;
-  /** What it took in the worker; null where it failed or did not end. */
+  /** Duration in the worker; null if it failed or did not end. */
   readonly ranMs: number | null;
   readonly state: "ran" | "failed" | "running";
   readonly why: StartWhy | null;
@@ -27,7 +26,7 @@ export interface RequestSpan {
   readonly startMs: number;
   readonly endMs: number;
   readonly outcome: "done" | "late" | "failed" | "refused" | "cancelled" | "open";
-  /** When a lane got it first; null where none did. */
+  /** When it first started on a lane; null if it never did. */
   readonly startedMs: number | null;
   readonly tries: number;
 }
@@ -42,17 +41,17 @@ interface Running {
 
 type Begun = Omit<BatchSpan, "endMs" | "ranMs" | "state" | "startMs"> & { readonly sinceMs: number };
 
-/** Makes spans of events. */
+/** Builds spans from events. */
 export class Spans {
   readonly #onBatch: (span: BatchSpan) => void;
   readonly #onRequest: (span: RequestSpan) => void;
   readonly #requests: Map<number, Running> = new Map();
   readonly #batches: Map<string, Begun[]> = new Map();
-  /** Those that are through, unless the next event says otherwise. */
+  /** Requests that have ended, unless the next event says otherwise. */
   readonly #ended: Set<number> = new Set();
   #running = 0;
 
-  /** Begins where a scheduler was when the record began. */
+  /** Starts from the scheduler's state when the record began. */
   constructor(
     saved: SavedScheduler,
     nowMs: number,
@@ -68,12 +67,12 @@ export class Spans {
       }
   }
 
-  /** Counts the requests that wait, and those that run or are staged. */
+  /** Numbers of queued requests, and of running or staged ones. */
   get depth(): { readonly waiting: number; readonly running: number } {
     return { waiting: Math.max(0, this.#requests.size - this.#running), running: this.#running };
   }
 
-  /** Takes an event in. */
+  /** Processes an event. */
   note(event: Event, nowMs: number, decisions: readonly Decision[]): void {
     if (event.type === "arrived") this.#arrive(event.step);
     else if (event.type === "cancelled") this.#cancel(event.id, nowMs);
@@ -97,7 +96,7 @@ export class Spans {
       }
   }
 
-  /** Gives what has not ended. */
+  /** Closes the spans that are still open. */
   finish(nowMs: number): void {
     this.#settle();
     for (const batches of this.#batches.values())
@@ -151,12 +150,12 @@ export class Spans {
     this.#close(id, nowMs, request.endedMs === null ? "cancelled" : "failed");
   }
 
-  /** Takes a request out of the count of those that run, if it is on a lane. */
+  /** Removes a request from the count of running ones if it is on a lane. */
   #leave(id: number): void {
     for (const batches of this.#batches.values()) if (batches.some(({ ids }) => ids.includes(id))) this.#running -= 1;
   }
 
-  /** Takes requests that wait again out of the batch that they were in. */
+  /** Removes requests that are queued again from the batch that they were in. */
   #withdraw(lane: string, id: number, gone: readonly number[]): void {
     const batches = this.#batches.get(lane) ?? [];
     const left = batches.map((x) => (x.batch === id ? { ...x, ids: x.ids.filter((one) => !gone.includes(one)) } : x));

@@ -1,7 +1,7 @@
-// A trace: one file in the Chrome trace-event format, which Perfetto and chrome://tracing open, that is a bug report as
-// well. What people see (a row a lane, a bar a request, the depth of the queue) is made of what the scheduler was told
-// and decided; that itself is beside it under `selvedge`, so that `selvedge replay` can decide it again. Holds no inputs
-// unless that was asked for.
+// A trace: one file in the Chrome trace-event format that Perfetto and chrome://tracing open, and that serves as a bug
+// report. The visible part (a row per lane, a bar per request, the queue depth) is derived from the scheduler's events
+// and decisions. These are stored under `selvedge`, so that `selvedge replay` can repeat the decisions. Holds no inputs
+// unless they were requested.
 //
 // The format: "Trace Event Format", Google, 2016: X complete, b/n/e nestable async, C counter, i instant, M metadata;
 // times in µs.
@@ -14,59 +14,59 @@ import type { Json } from "./written.ts";
 
 /** One event of the Chrome trace-event format; times in µs from the start of the record. */
 export interface TraceEvent {
-  /** What is shown. */
+  /** Label. */
   readonly name: string;
-  /** The kind of event, as the format names it. */
+  /** Phase: the event's type in the format. */
   readonly ph: "X" | "b" | "n" | "e" | "C" | "i" | "M";
   /** The category. */
   readonly cat?: string;
-  /** When it was. */
+  /** Time stamp. */
   readonly ts: number;
-  /** How long it took, of an X. */
+  /** Duration of an X event. */
   readonly dur?: number;
   /** The process: 1 is the engine. */
   readonly pid: number;
   /** The row: 1 and up are lanes. */
   readonly tid: number;
-  /** Which b, n and e belong together. */
+  /** Id that b, n and e events of one span share. */
   readonly id?: string;
-  /** How far an instant reaches. */
+  /** Scope of an instant. */
   readonly s?: "t" | "p";
-  /** What is shown when it is picked. */
+  /** Details, shown when the event is selected. */
   readonly args?: Readonly<Record<string, Json>>;
 }
 
 /** A trace; `JSON.stringify` makes the file. */
 export interface Trace {
-  /** What Perfetto and chrome://tracing show. */
+  /** Events that Perfetto and chrome://tracing show. */
   readonly traceEvents: readonly TraceEvent[];
-  /** The unit that they show. */
+  /** Display unit. */
   readonly displayTimeUnit: "ms";
-  /** What `selvedge replay` reads. */
+  /** The part that `selvedge replay` reads. */
   readonly selvedge: Written;
 }
 
-/** What a replay needs, as it is written. */
+/** Data of a replay in serialised form. */
 export interface Written {
-  /** The version of this part. */
+  /** Schema version of this part. */
   readonly schema: "selvedge/trace@2";
-  /** When the record began and ended, in ms of the engine's clock. */
+  /** Start and end of the record, in ms of the engine's clock. */
   readonly startMs: number;
   /** See `startMs`. */
   readonly endMs: number;
-  /** Whether it ended before its time, since it had become too long. */
+  /** Whether the record was cut because it had become too long. */
   readonly isCut: boolean;
-  /** The device, the models by the ids that lanes know them by, and what the engine had counted. */
+  /** The device, the models by the ids that lanes use, and the engine's counters. */
   readonly about: Json;
-  /** The scheduler as it was at the start, with its settings and estimate. */
+  /** State of the scheduler at the start, with its settings and estimates. */
   readonly saved: Json;
-  /** The lanes as they were seen, each once. */
+  /** Distinct views of the lanes. */
   readonly lanes: Json;
-  /** Each event: when, what, the lanes then by their place in `lanes`, and what was decided. */
+  /** Each event: its time, the event, an index into `lanes`, and the decisions. */
   readonly told: Json;
 }
 
-/** What a scheduler was told, and decided. */
+/** An event of the scheduler with its decisions. */
 export interface Told {
   readonly now: number;
   readonly event: Event;
@@ -74,18 +74,18 @@ export interface Told {
   readonly decisions: readonly Decision[];
 }
 
-/** What was taken down between two times. */
+/** Events recorded between two times. */
 export interface Recording {
   readonly saved: SavedScheduler;
   readonly startMs: number;
   readonly endMs: number;
   readonly isCut: boolean;
   readonly told: readonly Told[];
-  /** The inputs of requests by their ids, where they were asked for. */
+  /** Inputs of requests by id, if they were requested. */
   readonly inputs: ReadonlyMap<number, Json>;
 }
 
-/** What a trace says beside what happened. */
+/** Metadata of a trace. */
 export interface About {
   readonly device: unknown;
   readonly models: ReadonlyMap<number, { readonly name: string; readonly variant: string }>;
@@ -143,7 +143,7 @@ export function toTrace(recording: Recording, about: About): Trace {
   };
 }
 
-/** Writes each view of the lanes once, and says which of them each event saw. */
+/** Deduplicates the views of the lanes; returns the index of each event's view. */
 function distinct(views: readonly (readonly LaneView[])[]): [seen: Json[], at: number[]] {
   const seen: Json[] = [];
   const known = new Map<readonly LaneView[], number>();
@@ -155,7 +155,7 @@ function distinct(views: readonly (readonly LaneView[])[]): [seen: Json[], at: n
   return [seen, at];
 }
 
-/** Collects events, with times from the start in µs. */
+/** Collects events, with times in µs from the start. */
 class Events {
   readonly all: TraceEvent[] = [];
   readonly #startMs: number;
@@ -213,7 +213,7 @@ class Events {
     this.all.push({ name, ph: "i", s: "t", ts: this.#us(nowMs), pid: PID, tid });
   }
 
-  /** What was before the start is shown at the start. */
+  /** Times before the start are clamped to it. */
   #us(ms: number): number {
     return Math.max(0, Math.round(1e6 * (ms - this.#startMs)) / 1e3);
   }

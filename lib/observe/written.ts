@@ -1,15 +1,15 @@
-// Values as JSON can hold them, and back, exactly: what the scheduler is told has Maps and infinite numbers in it, and a
-// replay must be told the very same.
+// Lossless serialisation to and from JSON: the scheduler's events hold Maps and infinite numbers, and a replay must
+// receive equal events.
 
 /** A value that JSON can hold. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
 
 const MAP = "$map";
 const NUMBER = "$number";
-/** How deep a value may be: what is deeper was not written here. */
+/** Limit on nesting: deeper values were not written here. */
 const DEPTH = 32;
 
-/** Makes a value of plain objects, lists, Maps and numbers one that JSON can hold. */
+/** Converts a value of plain objects, arrays, Maps and numbers to JSON. */
 export function write(value: unknown): Json {
   if (typeof value === "number") return Number.isFinite(value) ? value : { [NUMBER]: String(value) };
   if (value instanceof Map) return { [MAP]: [...value].map((pair) => pair.map(write)) };
@@ -21,11 +21,11 @@ export function write(value: unknown): Json {
 }
 
 /**
- * Gives what was written.
- * @throws RangeError for what is nested too deeply, TypeError for a pair that is none
+ * Returns the original value.
+ * @throws RangeError if nested too deeply, TypeError for a malformed pair
  */
 export function read(written: Json, depth: number = 0): unknown {
-  if (depth > DEPTH) throw new RangeError("it is nested too deeply");
+  if (depth > DEPTH) throw new RangeError("nested too deeply");
   if (typeof written !== "object" || written === null) return written;
   if (Array.isArray(written)) return written.map((x: Json) => read(x, depth + 1));
   const { [MAP]: pairs, [NUMBER]: number } = written as { readonly [key: string]: Json };
@@ -33,7 +33,7 @@ export function read(written: Json, depth: number = 0): unknown {
   if (Array.isArray(pairs))
     return new Map(
       pairs.map((pair: Json) => {
-        if (!Array.isArray(pair) || pair.length !== 2) throw new TypeError("a map has an entry that is no pair");
+        if (!Array.isArray(pair) || pair.length !== 2) throw new TypeError("a map entry is not a pair");
         return read(pair, depth + 1) as [unknown, unknown];
       }),
     );

@@ -1,29 +1,29 @@
-// The recorded decisions again: every event with its time and the lanes as they were, given to a scheduler that begins
-// where the recorded one was. The same must come out, since a bug report is no more than that.
+// Repeats the recorded decisions: each event, with its time and lanes, goes to a scheduler that starts in the recorded
+// state. The decisions must be equal, or the bug report is worthless.
 import { write } from "../observe/written.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import type { TraceFile } from "./file.ts";
 
-/** What came of it. */
+/** Result of repeating the decisions. */
 export interface Again {
   readonly events: number;
   readonly decisions: number;
-  /** The first event that was decided otherwise; null where none was. */
+  /** The first event with a different decision; null without one. */
   readonly difference: Difference | null;
 }
 
-/** An event that was decided otherwise. */
+/** An event with a different decision. */
 export interface Difference {
   readonly index: number;
   readonly type: string;
-  /** When, from the start of the record. */
+  /** Time from the start of the record. */
   readonly atMs: number;
-  /** What was decided, and what is decided now, as JSON. */
+  /** The recorded decisions and the new ones, as JSON. */
   readonly recorded: string;
   readonly again: string;
 }
 
-/** Decides a trace again, up to the first difference. */
+/** Repeats a trace's decisions up to the first difference. */
 export function decideAgain({ saved, told, startMs }: Pick<TraceFile, "saved" | "told" | "startMs">): Again {
   const scheduler = Scheduler.restore(saved);
   let count = 0;

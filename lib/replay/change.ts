@@ -1,8 +1,8 @@
-// What may be set otherwise for a replay: the options that `createEngine` and `load` have, by their names, and the lanes.
+// Settings that a replay can change: the options of `createEngine` and `load`, by their names, and the lanes.
 import type { LaneView, Step } from "../schedule/protocol.ts";
 import type { SavedScheduler } from "../schedule/scheduler.ts";
 
-/** What is to be otherwise. */
+/** Changed settings. */
 export interface Change {
   readonly maxQueueDelayMs?: number;
   readonly maxBatchSize?: number;
@@ -10,27 +10,27 @@ export interface Change {
   readonly concurrency?: number;
   readonly ageingMs?: number;
   readonly maxSize?: number;
-  /** How many lanes there are beside the express lane and the wide one, of the backend that has most. */
+  /** Number of lanes besides the express lane and the wide one, on the backend that has most. */
   readonly lanes?: number;
-  /** Whether there is an express lane: 0 or 1. */
+  /** Number of express lanes: 0 or 1. */
   readonly express?: number;
 }
 
-/** Each setting with its least and its greatest value, and what it is. */
+/** Each setting with its minimum, its maximum and a description. */
 export const SETTINGS: Readonly<Record<keyof Change, readonly [min: number, max: number, what: string]>> = {
-  maxQueueDelayMs: [0, 10_000, "how long a request may wait on a free lane for others"],
-  maxBatchSize: [1, 1_024, "how many rows may run together"],
-  preferredBatchSizes: [1, 1_024, "sizes to prefer, as 4,8"],
-  concurrency: [1, 64, "on how many lanes a model may run at once"],
-  ageingMs: [1, 3_600_000, "who waits so long counts as one priority higher"],
-  maxSize: [1, 1_000_000, "how many requests may wait"],
-  lanes: [1, 64, "how many lanes there are beside the express lane and the wide one"],
-  express: [0, 1, "whether there is an express lane"],
+  maxQueueDelayMs: [0, 10_000, "maximum wait of a request on a free lane for others to join"],
+  maxBatchSize: [1, 1_024, "maximum rows per batch"],
+  preferredBatchSizes: [1, 1_024, "preferred batch sizes, as 4,8"],
+  concurrency: [1, 64, "lanes on which a model may run at once"],
+  ageingMs: [1, 3_600_000, "wait after which a request gains one priority"],
+  maxSize: [1, 1_000_000, "maximum queue depth"],
+  lanes: [1, 64, "lanes besides the express lane and the wide one"],
+  express: [0, 1, "express lanes"],
 };
 
 /**
- * Reads words as `maxQueueDelayMs=4`.
- * @throws TypeError or RangeError that names the word
+ * Parses arguments such as `maxQueueDelayMs=4`.
+ * @throws TypeError or RangeError that names the argument
  */
 export function parseChange(words: readonly string[]): Change {
   const change: Record<string, number | readonly number[]> = {};
@@ -56,7 +56,7 @@ export function parseChange(words: readonly string[]): Change {
   return change;
 }
 
-/** Gives a step as it would have been. */
+/** Returns a step with the changed settings. */
 export function changeStep(step: Step, change: Change): Step {
   const { maxBatchSize, maxQueueDelayMs, preferredBatchSizes } = step.batching;
   return {
@@ -70,7 +70,7 @@ export function changeStep(step: Step, change: Change): Step {
   };
 }
 
-/** Gives lanes as they would have been, all open, with what they held. */
+/** Returns the lanes with the changed settings, all open, with the models that they held. */
 export function changeLanes(seen: readonly LaneView[], { lanes, express }: Change): LaneView[] {
   const usual = seen.filter((lane) => lane.kind === "usual");
   const counts = new Map<string, number>();
@@ -89,7 +89,7 @@ export function changeLanes(seen: readonly LaneView[], { lanes, express }: Chang
   }));
 }
 
-/** Gives the scheduler as it would have been, without what runs on lanes that are not there. */
+/** Returns the scheduler's state with the changed settings, without batches on lanes that no longer exist. */
 export function changeSaved(saved: SavedScheduler, lanes: readonly LaneView[], change: Change): SavedScheduler {
   const { settings, queue, batches } = saved;
   const ids = new Set(lanes.map(({ id }) => id));

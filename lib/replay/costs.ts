@@ -1,12 +1,12 @@
-// What runs cost while a trace was recorded: for each model, kind of lane and number of rows the times of its batches, in
-// their order, so that a simulation meets the same spread. A size that was never run is taken from the nearest ones.
+// Costs of runs as recorded in a trace: per model, kind of lane and number of rows the durations of its batches, in
+// order, so that a simulation has the same spread. A batch size that never ran is interpolated from its neighbours.
 import type { LaneKind } from "../device.ts";
 import type { Told } from "../observe/trace.ts";
 import { Estimate } from "../schedule/estimate.ts";
 import type { Place } from "../schedule/protocol.ts";
 import type { TraceFile } from "./file.ts";
 
-/** What one batch takes: all that its lane is busy, and what of that is told as its time in the worker. */
+/** Cost of one batch: the time its lane is busy, and the part that was reported as time in the worker. */
 export interface Cost {
   readonly laneMs: number;
   readonly ranMs: number;
@@ -19,10 +19,10 @@ interface Begun {
   readonly isCold: boolean;
 }
 
-/** What a model costs of which nothing was measured. */
+/** Cost of a model without measurements. */
 const UNKNOWN_MS = 50;
 const LOAD_MS = 300;
-/** Where a kind of lane did not run a model, what others took is nearest, in this order. */
+/** If a kind of lane never ran a model, the others are used in this order. */
 const KINDS = ["usual", "express", "wide"] as const;
 
 /** The costs of a trace. */
@@ -32,9 +32,9 @@ export class Costs {
   readonly #loads: Map<number, number> = new Map();
   readonly #estimate: Estimate;
   readonly #used: Map<Cost[], number> = new Map();
-  /** Models of which no run was recorded. */
+  /** Models without a recorded run. */
   readonly unknown: Set<number> = new Set();
-  /** Batches that failed while it was recorded. */
+  /** Batches that failed during the record. */
   failures = 0;
 
   constructor({ saved, told }: TraceFile) {
@@ -47,7 +47,7 @@ export class Costs {
     for (const entry of told) this.#note(entry, rows, begun, freeMs);
   }
 
-  /** Gives what the next batch of so many rows takes. */
+  /** Returns the cost of the next batch of this many rows. */
   next({ key, modelId }: Place, kind: LaneKind, rows: number): Cost {
     const sizes = [kind, ...KINDS].map((x) => this.#samples.get(keyOf(key, x))).find((x) => x !== undefined);
     if (sizes === undefined) {
@@ -65,7 +65,7 @@ export class Costs {
     return { laneMs: laneMs * ratio, ranMs: ranMs * ratio };
   }
 
-  /** Gives what it takes to load a model. */
+  /** Returns the duration of loading a model. */
   load(modelId: number): number {
     return this.#loads.get(modelId) ?? LOAD_MS;
   }
@@ -100,7 +100,9 @@ export class Costs {
     }
   }
 
-  /** The median of a size that was not run: on the line between its neighbours, or in proportion past the last. */
+  /**
+   * Median of a batch size that never ran: interpolated linearly between its neighbours, in proportion past the last.
+   */
   #between(sizes: ReadonlyMap<number, readonly Cost[]>, rows: number): number {
     const known = [...sizes.keys()].sort((a, b) => a - b);
     const of = (size: number): number => median(sizes.get(size) as readonly Cost[]);

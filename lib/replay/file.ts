@@ -1,5 +1,5 @@
-// A trace as it is read: by somebody who got it in a bug report, so every value is looked at before the scheduler is
-// told any of it. What is wrong is said with the place where it is.
+// Parser of traces. A trace may come from a stranger's bug report, so every value is validated before it reaches the
+// scheduler. Errors name the place of the fault.
 import * as v from "valibot";
 import type { Told } from "../observe/trace.ts";
 import { read } from "../observe/written.ts";
@@ -7,11 +7,11 @@ import type { Json } from "../observe/written.ts";
 import { parseEstimate } from "../schedule/estimate.ts";
 import type { SavedScheduler } from "../schedule/scheduler.ts";
 
-/** A trace that was read. */
+/** A parsed trace. */
 export interface TraceFile {
   readonly startMs: number;
   readonly endMs: number;
-  /** Whether the record ended before its time. */
+  /** Whether the record ended early. */
   readonly isCut: boolean;
   readonly models: ReadonlyMap<number, { readonly name: string; readonly variant: string }>;
   readonly saved: SavedScheduler;
@@ -21,7 +21,7 @@ export interface TraceFile {
 const SCHEMAS = ["selvedge/trace@1", "selvedge/trace@2"] as const;
 const MAX_EVENTS = 1_000_000;
 const ms = v.pipe(v.number(), v.finite(), v.minValue(0), v.maxValue(1e12));
-/** A time in the future that may never come. */
+/** A time in the future; it may be Infinity. */
 const due = v.pipe(v.number(), v.minValue(-1e12));
 const cost = v.pipe(v.number(), v.minValue(0));
 const id = v.pipe(v.number(), v.safeInteger());
@@ -72,13 +72,13 @@ const lane = v.pipe(
     isOpen: v.boolean(),
     held: v.map(id, v.looseObject({ states: v.map(id, id) })),
   }),
-  // The first version knew two kinds.
+  // Schema version 1 had two kinds of lane.
   v.transform(({ kind, isExpress, ...rest }) => ({
     ...rest,
     kind: kind ?? (isExpress === true ? "express" : "usual"),
   })),
 );
-/** Decisions are only compared, and read for what they start. */
+/** Decisions are only compared, and searched for starts. */
 const decision = v.variant("type", [
   v.looseObject({ type: v.literal("start"), batch: id, lane: word, place, ids: v.array(id), ms: cost }),
   v.looseObject({ type: v.literal("reject"), id, code: v.picklist(["deadline-exceeded", "overloaded"]) }),
@@ -106,16 +106,16 @@ const group = v.looseObject({
   level: v.optional(v.pipe(id, v.minValue(-1), v.maxValue(2))),
   costsMs: v.optional(v.pipe(v.array(v.pipe(v.number(), v.finite())), v.length(3))),
   home: v.optional(v.string()),
-  // Older versions wrote the cost of each step beside it, and not when it must start.
+  // Older versions also wrote the cost of each step, and not its latest start.
   steps: v.array(v.tupleWithRest([step], due)),
 });
-/** The form of an estimate in traces of older versions; it is learned again. */
+/** Estimates in traces of older versions; they are learned again. */
 const cells = v.array(v.tuple([word, v.pipe(v.array(v.nullable(v.tuple([cost, v.boolean()]))), v.maxLength(64))]));
 const saved = v.looseObject({
   settings: v.looseObject({ ageingMs: v.pipe(v.number(), v.finite(), v.minValue(1)), maxSize: rows }),
   estimate: v.pipe(
     v.string(),
-    v.check((text) => isEstimate(text), "it is no estimate"),
+    v.check((text) => isEstimate(text), "not an estimate"),
   ),
   runs: id,
   queue: v.looseObject({ usedMs: v.pipe(v.number(), v.finite()), groups: v.array(group) }),
@@ -143,8 +143,8 @@ const file = v.looseObject({
 });
 
 /**
- * Reads the text of a trace.
- * @throws TypeError that names what is wrong with it, and where
+ * Parses the text of a trace.
+ * @throws TypeError that names the fault and its place
  */
 export function readTrace(text: string): TraceFile {
   const written = partOf(text);
@@ -167,7 +167,7 @@ export function readTrace(text: string): TraceFile {
   const told = result.output.told.map(([now, event, index, decisions], i) => {
     const seen = lanes[index];
     if (seen === undefined) throw new TypeError(`selvedge.told.${i}: there are no lanes ${index}`);
-    if (now < beforeMs) throw new TypeError(`selvedge.told.${i}: its time lies before that of the one before`);
+    if (now < beforeMs) throw new TypeError(`selvedge.told.${i}: its time is earlier than that of the previous event`);
     beforeMs = now;
     return { now, event, lanes: seen, decisions };
   });
@@ -178,19 +178,19 @@ export function readTrace(text: string): TraceFile {
   };
 }
 
-/** Finds the part that is ours. */
+/** Returns Selvedge's part of the file. */
 function partOf(text: string): Json {
   let trace: unknown;
   try {
     trace = JSON.parse(text);
   } catch (error) {
     const why = error instanceof Error ? error.message : "";
-    throw new TypeError(`it is no JSON, or was cut short: ${why}`);
+    throw new TypeError(`not JSON, or truncated: ${why}`);
   }
   const part =
     typeof trace === "object" && trace !== null ? (trace as { readonly selvedge?: Json }).selvedge : undefined;
   if (typeof part !== "object" || part === null || Array.isArray(part))
-    throw new TypeError('it has no part "selvedge", so engine.trace() did not make it, or something took it out');
+    throw new TypeError('no part "selvedge": not made by engine.trace(), or the part was removed');
   return part;
 }
 

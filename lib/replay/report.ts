@@ -1,56 +1,56 @@
-// What a replay says: for people a table, for programs the same numbers as JSON.
+// Report of a replay: a table for people, the same numbers as JSON for programs.
 import type { RequestSpan } from "../observe/spans.ts";
 import type { Again } from "./again.ts";
 import type { Change } from "./change.ts";
 import type { TraceFile } from "./file.ts";
 import type { Played } from "./what-if.ts";
 
-/** What became of the requests of one class. */
+/** Results of one class of requests. */
 export interface ClassReport {
-  /** The priority, and the deadline where there are few of them. */
+  /** The priority; with few distinct deadlines also the deadline. */
   readonly name: string;
   readonly asked: number;
   readonly answered: number;
-  /** Answered within the deadline; all that were answered, where there is none. */
+  /** Answered within the deadline; all answered ones if there is none. */
   readonly onTime: number;
   readonly refused: number;
   readonly cancelled: number;
-  /** From the call to the answer, over those answered; null where none was. */
+  /** Latency from call to answer over answered requests; null without any. */
   readonly p50Ms: number | null;
   readonly p99Ms: number | null;
 }
 
-/** What happened, or would have. */
+/** Results of the record or of a simulation. */
 export interface PlayReport {
   readonly classes: readonly ClassReport[];
   readonly executions: number;
   readonly requests: number;
-  /** Requests by executions. */
+  /** Requests per execution. */
   readonly meanBatchSize: number;
-  /** Which share of its time a lane was busy, over all lanes. */
+  /** Mean share of time that a lane was busy. */
   readonly utilisation: number;
   readonly lanes: number;
 }
 
-/** All that a replay tells. */
+/** The whole report of a replay. */
 export interface Report {
   readonly seconds: number;
   readonly isCut: boolean;
   readonly again: Again;
   readonly change: Change | null;
   readonly recorded: PlayReport;
-  /** The same settings and the changed ones, simulated; null where nothing was to be changed. */
+  /** Simulations with the same settings and with the changed ones; null without a change. */
   readonly simulated: PlayReport | null;
   readonly changed: PlayReport | null;
-  /** What to know before believing it. */
+  /** Caveats. */
   readonly notes: readonly string[];
 }
 
 const PRIORITIES = ["interactive", "normal", "background"];
-/** With more deadlines than this, classes are told by priority alone. */
+/** With more distinct deadlines, classes are distinguished by priority alone. */
 const DEADLINES_MAX = 6;
 
-/** Puts what was played into numbers, of the requests that are in `ids`. */
+/** Aggregates the requests in `ids` and all batches. */
 export function reportOf(played: Played, ids: ReadonlySet<number>): PlayReport {
   const requests = played.requests.filter(({ step }) => ids.has(step.id));
   const deadlines = new Set(requests.map(deadlineOf));
@@ -101,7 +101,7 @@ function deadlineOf({ step }: RequestSpan): number {
   return Math.round(step.dueMs - step.arrivedMs);
 }
 
-/** Writes a report for people. */
+/** Formats a report for people. */
 export function toText(path: string, trace: TraceFile, report: Report): string {
   const { again, recorded, simulated, changed, change } = report;
   const asked = recorded.classes.reduce((sum, x) => sum + x.asked, 0);
@@ -110,10 +110,10 @@ export function toText(path: string, trace: TraceFile, report: Report): string {
     againText(again),
     "",
   ];
-  const heads = ["as it happened"];
+  const heads = ["recorded"];
   const plays = [recorded];
   if (simulated !== null && changed !== null) {
-    heads.push("simulated so", `with ${settingsText(change ?? {})}`);
+    heads.push("simulated", `with ${settingsText(change ?? {})}`);
     plays.push(simulated, changed);
   }
   const rows: string[][] = [["", "", ...heads]];
@@ -128,7 +128,7 @@ export function toText(path: string, trace: TraceFile, report: Report): string {
     if (own.some((x) => (x?.refused ?? 0) > 0)) row("", "refused", (x) => String(x.refused));
   }
   rows.push(
-    ["batches", "how many", ...plays.map((x) => String(x.executions))],
+    ["batches", "count", ...plays.map((x) => String(x.executions))],
     ["", "mean size", ...plays.map((x) => x.meanBatchSize.toFixed(2))],
     ["lanes", "busy", ...plays.map((x) => percent(x.utilisation, 1))],
   );
@@ -142,13 +142,13 @@ export function toText(path: string, trace: TraceFile, report: Report): string {
 }
 
 function againText({ events, decisions, difference }: Again): string {
-  if (difference === null) return `decided again: ${events} events, ${decisions} decisions, all the same`;
+  if (difference === null) return `replayed: ${events} events, ${decisions} decisions, all the same`;
   const { index, type, atMs, recorded, again } = difference;
   const short = (text: string): string => (text.length > 400 ? `${text.slice(0, 400)} …` : text);
   return [
-    `decided otherwise: event ${index} ("${type}", after ${atMs.toFixed(1)} ms)`,
+    `different decision: event ${index} ("${type}", after ${atMs.toFixed(1)} ms)`,
     `  recorded: ${short(recorded)}`,
-    `  now:      ${short(again)}`,
+    `  replayed: ${short(again)}`,
   ].join("\n");
 }
 

@@ -1,6 +1,6 @@
-// What would have been: the arrivals and cancels of a trace, told to the real scheduler with other settings, on lanes
-// whose runs take what runs took while it was recorded. Faults are not told again: nobody knows when they would have
-// been. Steps of a recurrent state wait for the one before, as they must.
+// Simulation of a trace with other settings: its arrivals and cancels go to the real scheduler, on lanes whose runs
+// take as long as the recorded ones. Faults are not repeated: when they would have happened is unknown. Steps of a
+// recurrent state wait for the previous step, as they must.
 import { Spans } from "../observe/spans.ts";
 import type { BatchSpan, RequestSpan } from "../observe/spans.ts";
 import type { Decision, Event, LaneView, Step } from "../schedule/protocol.ts";
@@ -10,18 +10,18 @@ import type { Change } from "./change.ts";
 import { Costs } from "./costs.ts";
 import type { TraceFile } from "./file.ts";
 
-/** What requests and lanes did. */
+/** Requests and batches of a record or a simulation. */
 export interface Played {
   readonly requests: readonly RequestSpan[];
   readonly batches: readonly BatchSpan[];
   readonly lanes: readonly string[];
-  /** How long it took. */
+  /** Duration. */
   readonly ms: number;
-  /** The costs that it went by; null where it happened. */
+  /** Costs used; null for a record. */
   readonly costs: Costs | null;
 }
 
-/** Gives what happened while a trace was recorded. */
+/** Returns the requests and batches of a trace. */
 export function recorded({ saved, told, startMs, endMs }: TraceFile): Played {
   const requests: RequestSpan[] = [];
   const batches: BatchSpan[] = [];
@@ -35,7 +35,7 @@ export function recorded({ saved, told, startMs, endMs }: TraceFile): Played {
   return { requests, batches, lanes, ms: endMs - startMs, costs: null };
 }
 
-/** Plays the same arrivals with other settings. */
+/** Simulates the same arrivals with other settings. */
 export function whatIf(trace: TraceFile, happened: Played, change: Change): Played {
   return new Play(trace, happened, change).run();
 }
@@ -49,13 +49,13 @@ interface Running {
   readonly batch: number;
   steps: readonly Step[];
   readonly place: Step["places"][0];
-  /** When it ends, and what it tells; null until it begins. */
+  /** When it ends and which duration it reports; null until it begins. */
   readonly recordedEnd: { readonly atMs: number; readonly ms: number | null } | null;
   endMs: number;
   ranMs: number | null;
 }
 
-/** How long a play may go on after the last arrival. */
+/** Limit on a simulation after the last arrival. */
 const AFTER_MS = 600_000;
 
 class Play {
@@ -67,11 +67,11 @@ class Play {
   readonly #running: Map<string, Running[]> = new Map();
   readonly #steps: Map<number, Step> = new Map();
   readonly #coming: { readonly atMs: number; readonly act: () => void }[];
-  /** Loads that end later: of lanes that were told to warm up. */
+  /** Pending ends of warm-up loads. */
   #later: { readonly atMs: number; readonly act: () => void }[] = [];
   readonly #requests: RequestSpan[] = [];
   readonly #batches: BatchSpan[] = [];
-  /** By state: the mark that each step leaves, and the steps that wait for the one before. */
+  /** By state: the mark that each step leaves, and the steps that wait for the previous one. */
   readonly #marks: Map<number, number> = new Map();
   readonly #pending: Map<number, Step[]> = new Map();
   readonly #busyStates: Set<number> = new Set();
@@ -80,7 +80,7 @@ class Play {
 
   constructor(trace: TraceFile, happened: Played, change: Change) {
     const seen = trace.told[0]?.lanes;
-    if (seen === undefined) throw new TypeError("nothing happened while it was recorded");
+    if (seen === undefined) throw new TypeError("the record has no events");
     this.#trace = trace;
     this.#now = trace.startMs;
     this.#lanes = changeLanes(seen, change).map(({ held, ...lane }) => ({
@@ -139,7 +139,7 @@ class Play {
     return { requests: this.#requests, batches: this.#batches, lanes, ms: this.#now - startMs, costs: this.#costs };
   }
 
-  /** What comes from outside, in its order: requests, and cancels of those that their callers gave up. */
+  /** External events in order: requests, and cancels of those that their callers gave up. */
   #arrivals(happened: Played, change: Change): { readonly atMs: number; readonly act: () => void }[] {
     const coming: { atMs: number; act: () => void }[] = [];
     const last = new Map<number, Step>();
@@ -259,7 +259,7 @@ class Play {
     this.#begin(lane);
   }
 
-  /** Ends a lane's worker: nobody waits for what runs; what is staged comes again. */
+  /** Ends a lane's worker: its running batch is discarded, staged requests are queued again. */
   #kill(lane: Lane): void {
     const running = this.#running.get(lane.id) ?? [];
     this.#running.set(lane.id, []);
@@ -272,7 +272,7 @@ class Play {
     }
   }
 
-  /** The next step of a state may come. */
+  /** Releases the next step of a state. */
   #settled(id: number): void {
     const state = this.#steps.get(id)?.state;
     this.#steps.delete(id);

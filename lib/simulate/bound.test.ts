@@ -13,7 +13,7 @@ const drawn = fc
   .tuple(fc.constantFrom(...FAMILIES), fc.integer({ min: 1, max: 1e6 }))
   .map(([family, seed]) => ({ name: family.name, seed, workload: short(family.draw(new Random(seed))) }));
 
-/** A workload's first requests: what holds, holds of few. */
+/** The first few requests of a workload: what holds for all holds for few. */
 function short(workload: Workload): Workload {
   return { ...workload, jobs: workload.jobs.slice(0, 150) };
 }
@@ -38,7 +38,7 @@ function workloadOf(
   };
 }
 
-/** Says what is wrong with a schedule. */
+/** Lists the faults of a schedule. */
 function faultsOf(workload: Workload, runs: readonly Run[], noise: number): string[] {
   const faults: string[] = [];
   const seen = new Set<number>();
@@ -72,7 +72,7 @@ test("policies make schedules that lanes can execute, and start nothing in vain"
   );
 });
 
-test("the scheduler's schedules can be executed too, and it answers or refuses each request once", () => {
+test("the scheduler's schedules can be executed too, and each request is answered or rejected once", () => {
   fc.assert(
     fc.property(drawn, ({ workload, seed }) => {
       const { runs, rejectedMs } = drive(workload, seed);
@@ -106,7 +106,7 @@ test("the upper bound is reached where one lane is enough, and falls where it is
   ]);
   expect(upperBound(apart)).toBe(3);
   expect(bestPolicy(apart).goodput).toBe(3);
-  // Three at once of which two fit: the third is done by half at the most.
+  // Three at once of which two fit: at most half of the third is finished.
   const crowded = workloadOf([
     [0, 25],
     [0, 25],
@@ -114,11 +114,11 @@ test("the upper bound is reached where one lane is enough, and falls where it is
   ]);
   expect(upperBound(crowded)).toBe(2.5);
   expect(bestPolicy(crowded).goodput).toBe(2);
-  // What is shorter than its own run is never answered, whatever the load.
+  // A request due earlier than its own run takes is never answered, whatever the load.
   expect(upperBound(workloadOf([[0, 9]]))).toBe(0);
 });
 
-test("the upper bound prefers what costs least", () => {
+test("the upper bound prefers the cheapest requests", () => {
   const models = [
     { maxRows: 1, msOn: { wasm: () => 10 } },
     { maxRows: 1, msOn: { wasm: () => 1 } },
@@ -127,7 +127,7 @@ test("the upper bound prefers what costs least", () => {
   expect(upperBound(workloadOf([], { models, jobs }))).toBeCloseTo(4.6);
 });
 
-test("a plan on arrival refuses what would make others late; dropping at start may answer fewer", () => {
+test("a plan on arrival rejects requests that would make others late; dropping at start may answer fewer", () => {
   // Batches of two cost as much as one. By deadline the short one goes first, alone, and both others are late.
   const models = [
     { maxRows: 1, msOn: { wasm: () => 10 } },

@@ -6,12 +6,12 @@
 import { countsUntilMs, goodput, rowsMs } from "./workload.ts";
 import type { Job, ModelCosts, Run, Workload } from "./workload.ts";
 
-/** The orders in which a policy starts what waits. */
+/** Orders in which a policy starts queued requests. */
 export const ORDERS = ["earliest deadline", "least slack", "shortest job"] as const;
-/** How a policy refuses: at start, or on arrival by a plan. */
+/** Admission control of a policy: at start, or on arrival by a plan. */
 export const ADMISSIONS = ["drop at start", "plan on arrival"] as const;
 
-/** A policy: an order, and an admission control. */
+/** A policy: an order and an admission control. */
 export interface Policy {
   readonly order: (typeof ORDERS)[number];
   readonly admission: (typeof ADMISSIONS)[number];
@@ -22,12 +22,12 @@ export const POLICIES: readonly Policy[] = ORDERS.flatMap((order) =>
   ADMISSIONS.map((admission) => ({ order, admission })),
 );
 
-/** Fraction of a row's cost by which one more row must make a batch cheaper. */
+/** A further row must make a batch cheaper per row at least by this factor. */
 const PAYS = 0.999;
-/** Densities are rounded up to so many values for the upper bound, since each takes one pass over all requests. */
+/** Number of values that densities are rounded up to for the upper bound: each takes one pass over all requests. */
 const DENSITIES = 32;
 
-/** A request that waits, with what the policy sorts by. */
+/** A queued request with its sort key. */
 interface Entry {
   readonly job: Job;
   readonly key: number;
@@ -83,7 +83,7 @@ function entryOf(workload: Workload, job: Job, order: Policy["order"]): Entry {
   return { job, key, untilMs: countsUntilMs(workload, job), leastMs };
 }
 
-/** Returns where an entry belongs: by its key, then by arrival. */
+/** Returns the insertion index of an entry: by its key, then by arrival. */
 function place(waiting: readonly Entry[], { key }: Entry): number {
   let low = 0;
   let high = waiting.length;
@@ -95,7 +95,10 @@ function place(waiting: readonly Entry[], { key }: Entry): number {
   return low;
 }
 
-/** Starts what can start, the fastest lanes first; drops what can't be on time any more. Returns whether any was dropped. */
+/**
+ * Starts all that can start, on the fastest lanes first; drops requests that can't be on time. Returns whether any was
+ * dropped.
+ */
 function startAll(
   workload: Workload,
   waiting: Entry[],
@@ -120,7 +123,9 @@ function startAll(
   return isDropped;
 }
 
-/** Takes the first request that a lane can answer in time, and those of its model that make the batch cheaper a row. */
+/**
+ * Takes the first request that a lane can answer in time, and those of its model that make the batch cheaper per row.
+ */
 function takeBatch(workload: Workload, waiting: Entry[], lane: number, now: number): Run | null {
   const { lanes, models } = workload;
   const backend = lanes[lane] as string;
@@ -151,7 +156,7 @@ function takeBatch(workload: Workload, waiting: Entry[], lane: number, now: numb
   return { lane, startMs: now, endMs, jobs };
 }
 
-/** Tells whether all that waits is answered in time where nothing else arrives. */
+/** Whether all queued requests are answered in time if nothing else arrives. */
 function isSchedulable(
   workload: Workload,
   entries: readonly Entry[],
@@ -171,10 +176,10 @@ function isSchedulable(
 }
 
 /**
- * Returns a goodput that no schedule exceeds: requests may be interrupted, moved and answered in part, each lane works as
- * fast as it does with the batch that is cheapest a row, and all lanes work on any request. What is left is one machine of
- * that speed, on which EDF completes the most work of any set of requests; these amounts are a polymatroid's ranks, so
- * taking sets by falling requests a ms is optimal (Edmonds 1970).
+ * Returns a goodput that no schedule exceeds: requests may be interrupted, moved and answered in part, each lane is as
+ * fast as with its cheapest batch per row, and all lanes work on any request. This relaxation is one machine of that
+ * speed, on which EDF completes the most work of any set of requests; these amounts are a polymatroid's ranks, so
+ * taking sets by falling requests per ms is optimal (Edmonds 1970).
  */
 export function upperBound(workload: Workload): number {
   const { lanes, models, jobs } = workload;
@@ -207,14 +212,14 @@ export function upperBound(workload: Workload): number {
       possible.filter(({ work }) => work <= limit),
       speed,
     );
-    // All of this step are counted as the smallest of it.
+    // All of this step count as its smallest.
     count += (done - before) / (works.find((work) => work > largest) as number);
     [before, largest] = [done, limit];
   }
   return Math.min(possible.length, count);
 }
 
-/** Returns what a row takes at the least on a lane: in the batch that is cheapest a row. */
+/** Returns the minimum cost of a row on a lane: in the batch that is cheapest per row. */
 function cheapestMs(model: ModelCosts, backend: string): number {
   let least = Infinity;
   for (let rows = 1; rows <= model.maxRows; rows += 1) least = Math.min(least, rowsMs(model, backend, rows, 1));

@@ -1,6 +1,7 @@
 /* eslint-disable no-console -- a command line talks */
-// `npm run simulate -- --seeds N [--from S]` simulates N seeds, over all cores, and exits 1 with each seed that broke an
-// invariant; `--seed S` simulates one with its log; `--world W` plays worlds alone; `--bound` judges the scheduler by the bound.
+// `npm run simulate -- --seeds N [--from S]` simulates N seeds on all cores, and exits 1 with each seed that broke an
+// invariant; `--seed S` simulates one with its log; `--world W` plays worlds only; `--bound` compares the scheduler
+// with the bound.
 import { writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { judge, reaches, summarise } from "./judge.ts";
@@ -15,15 +16,15 @@ import type { Told } from "./worlds.ts";
 
 const HELP = `Simulates pool and engine with faults, from a seed.
 
-  npm run simulate -- --seeds 10000           simulates so many seeds, over all cores
+  npm run simulate -- --seeds 10000           simulates this many seeds, on all cores
   npm run simulate -- --seed 42               simulates one, with every event
   npm run simulate -- --bound --seeds 1000    goodput of the scheduler beside the best policy that knows the true costs
 
-  --seeds N   how many seeds (default 1,000): each tenth plays a world, in turn, the others stories; with --world, so many
-              of each world; with --bound, so many of each family of workloads
+  --seeds N   number of seeds (default 1,000): every tenth plays a world, in turn, the others stories; with --world, N
+              of each world; with --bound, N of each family of workloads
   --from S    the first seed (default 1)
   --seed S    one seed, with its log; with --bound its verdicts
-  --world W   only worlds, or families of workloads, whose name contains W; "" for all, those that are not enabled too
+  --world W   only worlds, or families of workloads, whose name contains W; "" for all, disabled ones too
   --bound     judges the scheduler; prints each family's mean and least share of the best policy, and of the upper bound
   --report F  writes the totals to a file, as JSON
   --help      this text
@@ -43,7 +44,7 @@ const { values } = parseArgs({
   },
 });
 
-/** A seed in so many plays a world; the others are stories. */
+/** One seed in this many plays a world; the others are stories. */
 const WORLD_EVERY = 10;
 
 const families = FAMILIES.filter(({ name }) => name.includes(values.world ?? ""));
@@ -69,7 +70,7 @@ function whole(option: string, text: string): number {
   process.exit(2);
 }
 
-/** Returns the worlds that a seed plays; none where it is a story. */
+/** Returns the worlds that a seed plays; empty for a story. */
 function worldsOf(seed: number): readonly WorldPlan[] {
   if (values.world !== undefined) return worlds;
   return seed % WORLD_EVERY === 0 ? worlds.slice((seed / WORLD_EVERY) % worlds.length).slice(0, 1) : [];
@@ -91,7 +92,7 @@ async function oneByOne<T, R>(list: readonly T[], work: (item: T) => Promise<R>)
   return results;
 }
 
-/** Simulates seeds one after the other, in a process of its own. */
+/** Simulates seeds sequentially, in a process of its own. */
 async function simulateShare(): Promise<void> {
   for (let seed = from; seed < from + count; seed += 1) {
     const own = values.bound ? [] : worldsOf(seed);

@@ -1,5 +1,5 @@
-// The work of a decision, counted, not timed: how often the functions and loops of lib/schedule are entered, as V8's
-// precise coverage counts them, while so many groups wait that nothing can start.
+// The work of a decision, counted rather than timed: entries of functions and loops in lib/schedule according to V8's
+// precise coverage, while many queued groups can't start.
 import { Session } from "node:inspector";
 import type { Profiler } from "node:inspector";
 import { expect, test } from "vitest";
@@ -7,10 +7,10 @@ import { lane, step } from "../schedule/fixtures.ts";
 import { Estimate } from "../schedule/estimate.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 
-/** Decisions that are counted. */
+/** Number of decisions that are counted. */
 const DECISIONS = 20;
 
-/** Calls back with V8 counting; returns how often each block of the scheduler's code was entered, together. */
+/** Runs `work` with V8's coverage; returns the total entries of the scheduler's blocks. */
 function countEntries(work: () => void): number {
   const session = new Session();
   session.connect();
@@ -33,7 +33,7 @@ function countEntries(work: () => void): number {
   return count;
 }
 
-/** Returns the entries a decision while so many groups wait behind lanes that are full. */
+/** Returns the entries per decision while this many groups wait behind full lanes. */
 function entriesAt(groups: number): number {
   const scheduler = new Scheduler({ ageingMs: 2_000, maxSize: 1_000_000 }, new Estimate());
   const lanes = [lane("wasm-0"), lane("wasm-1")];
@@ -67,6 +67,6 @@ function entriesAt(groups: number): number {
 test("a decision at 10,000 groups takes at most four times the work of one at 10 (core-B12)", () => {
   const few = entriesAt(10);
   expect(few).toBeGreaterThan(20);
-  // The fewer first: where work grows with their square, the last would take minutes.
+  // Ascending: where work grows with the square of the count, the last would take minutes.
   for (const groups of [100, 1_000, 10_000]) expect(entriesAt(groups), `at ${groups}`).toBeLessThanOrEqual(4 * few);
 }, 60_000);

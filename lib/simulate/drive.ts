@@ -1,5 +1,5 @@
-// The real scheduler on a workload: what dispatcher.ts does, without workers. Lanes take what the workload says, times are
-// read from clocks of its resolution, and decisions have their effect at once.
+// The real scheduler on a workload: the part of dispatcher.ts, without workers. Runs take as long as the workload
+// specifies, times are read from clocks of its resolution, and decisions take effect at once.
 import { Estimate } from "../schedule/estimate.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import type { Decision, Event, LaneView, Place } from "../schedule/protocol.ts";
@@ -7,19 +7,19 @@ import { Random } from "./random.ts";
 import { batchMs } from "./workload.ts";
 import type { Job, Run, Workload } from "./workload.ts";
 
-/** What came of a workload: the runs, and when requests were refused. */
+/** Result of a workload: the runs, and the times of rejections. */
 export interface Driven {
   readonly runs: readonly Run[];
   readonly rejectedMs: ReadonlyMap<number, number>;
 }
 
-/** The shortest timer of a browser, in ms: a wake-up is never sooner after the last. */
+/** Minimum delay of a browser's timer, in ms: wake-ups are at least so far apart. */
 const TIMER_MS = 0.05;
 /** Rows of a lesson as a multiple of the largest batch: each size twice, and once more. */
 const LESSON = 6;
 const SETTINGS = { ageingMs: 2_000, maxSize: 100_000 };
 
-/** Executes a workload by the real scheduler. */
+/** Executes a workload with the real scheduler. */
 export function drive(workload: Workload, seed: number): Driven {
   return new Drive(workload, seed).run();
 }
@@ -44,7 +44,7 @@ class Drive {
   readonly #rejectedMs: Map<number, number> = new Map();
   readonly #byId: Map<number, Job> = new Map();
   #now = 0;
-  /** When the first request may arrive: after the lessons. */
+  /** Earliest arrival of a request: after the lessons. */
   #fromMs = 0;
   #lessonId = 0;
 
@@ -59,7 +59,7 @@ class Drive {
 
   run(): Driven {
     const { jobs, models, lanes, isLearned } = this.#workload;
-    // As the engine does when a model is loaded: one row is measured on each backend.
+    // As the engine does when it loads a model: one row is measured on each backend.
     for (const [model, { msOn }] of models.entries())
       for (const backend of new Set(lanes)) {
         const ms = this.#read(msOn[backend]?.(1) ?? 0);
@@ -72,7 +72,7 @@ class Drive {
     return { runs: this.#runs, rejectedMs: this.#rejectedMs };
   }
 
-  /** Makes a backlog without deadlines, long enough for every size of batch to be tried on every lane. */
+  /** Returns a backlog without deadlines, long enough to try every batch size on every lane. */
   #lesson(model: number): Job[] {
     const { models, lanes } = this.#workload;
     const rows = models[model]?.maxRows ?? 1;
@@ -86,7 +86,7 @@ class Drive {
     }));
   }
 
-  /** Plays requests until nothing happens any more. */
+  /** Runs requests until no event is left. */
   #play(jobs: readonly Job[]): void {
     for (const job of jobs) this.#byId.set(job.id, job);
     let next = 0;
@@ -105,7 +105,7 @@ class Drive {
     }
   }
 
-  /** Reads a clock. */
+  /** Reads a clock at its resolution. */
   #read(ms: number): number {
     const { clockMs } = this.#workload;
     return clockMs === 0 ? ms : Math.floor(ms / clockMs) * clockMs;
@@ -155,7 +155,7 @@ class Drive {
     else this.#staged.set(lane, staged);
   }
 
-  /** Takes requests out of staged batches, as a lane does that leaves out what was settled before it sends a batch. */
+  /** Removes requests from staged batches, as a lane omits settled requests before it sends a batch. */
   #unstage(ids: ReadonlySet<number>): void {
     for (const [lane, { batch, jobs }] of this.#staged)
       if (jobs.some(({ id }) => ids.has(id)))

@@ -1,4 +1,4 @@
-// The engine as callers see it, in the simulated world: what is refused and how, order, back-pressure, cancels, the end.
+// The engine as callers see it, in the simulated world: rejections, order, back-pressure, cancels, shutdown.
 import { expect, test } from "vitest";
 import type { Availability } from "../availability.ts";
 import type { Backend } from "../backend/backend.ts";
@@ -93,7 +93,7 @@ test.each<[string, string, string]>([
   expect(await codeOf(world.finish(engine.load(url)))).toBe(code);
 });
 
-test("load refuses what is no source, no address, and an empty file", async () => {
+test("load rejects an invalid source, an invalid address, and an empty file", async () => {
   const { world, engine } = await start();
   const load = (source: unknown) => world.finish(engine.load(source as string));
   await expect(load(42)).rejects.toThrow(/source: expected a URL, bytes, a Blob or a File, got 42/);
@@ -151,7 +151,7 @@ test("where there is no choice the worker starts while the bundle comes, and the
   await engine.close();
 });
 
-/** A world where workers find the first so many blobs lost; counts what is fetched. */
+/** A world whose workers lose the first `losses` blobs; counts fetches. */
 function makeLossyWorld(losses: number): { world: World; fetched: string[] } {
   const fetched: string[] = [];
   const world = makeWorld(null, (inWorld, worker) => {
@@ -177,14 +177,14 @@ test("a model whose bytes the browser has lost is fetched once more, at its load
   const chunk = `${BASE}${TOY_CHUNK.path}`;
   expect(fetched.filter((url) => url === chunk)).toHaveLength(2);
   expect(first((await world.finish(model.run(x(3)))).outputs)).toBe(6);
-  stop.abort(); // of the load, which is over
+  stop.abort(); // the signal of the load, which is over
   await world.run(() => engine.stats().lanes.every(({ state }) => state === "off"), world.now + 2_000);
   expect(first((await world.finish(model.run(x(4)))).outputs)).toBe(8);
-  expect(fetched.filter((url) => url === chunk)).toHaveLength(2); // what came then is kept
+  expect(fetched.filter((url) => url === chunk)).toHaveLength(2); // chunks that arrived then are kept
   await engine.close();
 });
 
-test("where they are lost again the load says what helps, and bytes of the app can't be fetched", async () => {
+test("where they are lost again the load's error says how to recover, and bytes of the app can't be fetched", async () => {
   const { world, fetched } = makeLossyWorld(3);
   const engine = await createEngine({ effects: world.effects, workers: 1 });
   await expect(world.finish(engine.load(URL_OF_DOUBLE))).rejects.toMatchObject({
@@ -220,7 +220,7 @@ test("where the user saves data a load asks before it fetches weights, and only 
   expect(new Set(fetched)).toEqual(new Set([URL_OF_DOUBLE]));
   await world.finish(engine.load(URL_OF_DOUBLE, answering(true)));
   expect(asked).toEqual([bytes, bytes, bytes]);
-  await world.finish(engine.load(URL_OF_DOUBLE)); // nothing to ask: the app wants it
+  await world.finish(engine.load(URL_OF_DOUBLE)); // no need to ask: the app wants it
   await expect(world.finish(engine.load(`${BASE}none.json`, answering(false)))).rejects.toThrow(/none.json/);
   savesData = false;
   await world.finish(engine.load(URL_OF_DOUBLE, answering(false)));
@@ -277,7 +277,7 @@ test("map keeps the order and reads no further ahead than its concurrency", asyn
   expect(furthest).toBeLessThanOrEqual(3);
 });
 
-test("leaving a map cancels what is under way, and nothing of it stays queued", async () => {
+test("leaving a map cancels pending requests, and nothing of it stays queued", async () => {
   const { world, engine, model } = await startDouble();
   const some = (async () => {
     for await (const { outputs } of model.map(Array.from({ length: 50 }, (_, i) => x(i)))) return first(outputs);
@@ -302,7 +302,7 @@ test("a cancel rejects with the signal's own reason, queued or running, and the 
   expect(first((await world.finish(model.run(x(4)))).outputs)).toBe(8);
 });
 
-test("an unloaded model and a closed engine refuse everything with closed, and leave no worker", async () => {
+test("an unloaded model and a closed engine reject everything with closed, and leave no worker", async () => {
   const { world, engine, model } = await startDouble();
   const waiting = Array.from({ length: 5 }, (_, i) => codeOf(model.run(x(i))));
   model.unload();
@@ -362,7 +362,7 @@ test("in a page that is hidden for long, whose timers come once a minute, a call
     ({ info }) => (attempts = info.attempts),
     () => undefined,
   );
-  // The page's own clock is waited for once, which shows that it is late, and from then on the worker's.
+  // The page's own timer is awaited once, which shows that it is late; from then on the worker's timer is used.
   await world.run(() => attempts > 0, startMs + 60_000 + 21_000);
   expect(attempts).toBe(2);
 });
@@ -386,7 +386,7 @@ test("a model that is on the GPU runs on wasm too, where that is sooner, and say
 });
 
 test("a request that waits for the weights of its fallback is rejected as its model is unloaded", async () => {
-  // The GPU's variant is not the one that wasm runs, which is fetched only when it is needed.
+  // The GPU's variant differs from that of wasm, which is fetched only when it is needed.
   const bundle = JSON.parse(toyBundle("m", 2, "apart", "slow")) as { variants: { id: string; needs: string[] }[] };
   const onWasm = JSON.stringify(bundle.variants[0]).replaceAll(TOY_CHUNK.path.slice(7), OTHER.path.slice(7));
   bundle.variants = [
@@ -403,7 +403,7 @@ test("a request that waits for the weights of its fallback is rejected as its mo
     drawFault: () => "error",
   });
   const before = await createEngine({ effects: world.effects });
-  await world.finish(before.load(url)); // measures, which the next remembers
+  await world.finish(before.load(url)); // measures; the next page remembers the result
   await before.close();
   const { fetch } = world.effects;
   let isAsked = false;
@@ -446,7 +446,7 @@ test("ONNX Runtime is compiled once for all workers of an engine, and let go onc
   expect(given).toEqual([false, true, false]);
 });
 
-test("an engine of GPU lanes alone lets go of what was compiled where its page is hidden for long", async () => {
+test("an engine of GPU lanes alone releases compiled modules where its page is hidden for long", async () => {
   const { given, createBackend } = compiling();
   const world = makeWorld(GPU, createBackend);
   const engine = await createEngine({ effects: world.effects, backends: ["webgpu"], idleMs: 10 * HIDDEN_MS });
@@ -464,7 +464,7 @@ test("the page compiles ONNX Runtime while its first worker starts; one that can
   const compiles: ((world: World) => Effects["compileWasm"])[] = [
     () => () => Promise.resolve(module),
     () => () => Promise.reject(new Error("no network")),
-    // Silent, as long as it may be.
+    // Never answers, whatever the time.
     (world) => (_, boundMs) =>
       new Promise((_resolve, reject) => {
         watch(world.effects, boundMs, () => {
@@ -496,7 +496,7 @@ test("the page compiles ONNX Runtime while its first worker starts; one that can
   }
 });
 
-/** Makes backends that compile a module, and notes of each whether it was given one. */
+/** Creates backends that compile a module, and notes for each whether it received one. */
 function compiling(): { given: boolean[]; createBackend: typeof createToyBackend } {
   const module = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
   const given: boolean[] = [];

@@ -1,5 +1,5 @@
-// A scene for tests of one behaviour: the real engine in a simulated world, with toy models that are there already and a
-// backend that the test may change. Nothing fails here unless the test makes it.
+// A scene for tests of one behaviour: the real engine in a simulated world, with toy models in memory and a backend
+// that the test may change. Nothing fails unless the test makes it fail.
 import type { Backend } from "../backend/backend.ts";
 import { createEngine } from "../engine.ts";
 import type { Engine } from "../engine.ts";
@@ -13,10 +13,10 @@ import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy.ts";
 import { World } from "./world.ts";
 import type { Fault, SimulatedWorker } from "./world.ts";
 
-/** Facts of a GPU that no browser has. */
+/** GPU facts that no browser has. */
 export const TOY_GPU = { vendor: "toy", architecture: "", description: "", software: false, features: [], limits: {} };
 
-/** How a scene is set. */
+/** Options of a scene. */
 export interface SceneOptions extends EngineOptions {
   readonly cores?: number;
   readonly gpu?: boolean;
@@ -26,11 +26,13 @@ export interface SceneOptions extends EngineOptions {
   readonly change?: (toy: Backend, worker: SimulatedWorker, world: World) => Backend;
   /** Draws a fault for a message to a worker, once `world.faults` is set. */
   readonly drawFault?: () => Fault | null;
-  /** Bundles beside those that are there: `m` (20 ms), `together`, `slow` (100 ms on wasm) and `sum`, which has a state. */
+  /**
+   * Bundles besides the default ones: `m` (20 ms), `together`, `slow` (100 ms on wasm) and `sum`, which has a state.
+   */
   readonly bundles?: Readonly<Record<string, string>>;
 }
 
-/** What a request ended with: the number in its answer, or its error's code or text. */
+/** Result of a request: the number in its answer, or its error's code or text. */
 export type Ended = number | string;
 
 /** An engine in a simulated world. */
@@ -39,17 +41,17 @@ export interface Scene {
   readonly engine: Engine;
   /** Loads one of the bundles. */
   load(name: string, options?: LoadOptions): Promise<Model>;
-  /** Asks for a number and its like. */
+  /** Runs the model on a number. */
   run(model: Model, value: number, options?: RunOptions): Promise<RunResult>;
-  /** Asks for so many at once; resolves to what they ended with. */
+  /** Makes `count` requests at once; resolves to their results. */
   ask(model: Model, count: number, options?: RunOptions): Promise<Ended[]>;
-  /** Lets so much time pass. */
+  /** Advances time by `ms`. */
   pass(ms: number): Promise<void>;
   /** Workers that compute and have not ended. */
   up(): SimulatedWorker[];
 }
 
-/** Sets a scene. */
+/** Creates a scene. */
 export async function openScene(options: SceneOptions = {}): Promise<Scene> {
   const { cores = 2, gpu = false, hasLocks = true, change, drawFault, bundles = {}, ...engineOptions } = options;
   const named = {
@@ -97,7 +99,7 @@ export async function openScene(options: SceneOptions = {}): Promise<Scene> {
   };
 }
 
-/** Resolves to what a request ended with. */
+/** Resolves to a request's result. */
 export function endOf(request: Promise<RunResult>): Promise<Ended> {
   return request.then(
     ({ outputs }) => Number(outputs["y"]?.data[0]),
@@ -105,7 +107,7 @@ export function endOf(request: Promise<RunResult>): Promise<Ended> {
   );
 }
 
-/** Answers that `ask` resolves to where all is well. */
+/** Results of `ask` without faults. */
 export function doubled(count: number): number[] {
   return Array.from({ length: count }, (_, i) => 2 * i);
 }

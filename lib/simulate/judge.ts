@@ -1,4 +1,4 @@
-// One workload, judged: the scheduler's goodput beside the best policy's and the upper bound.
+// Verdict on one workload: the scheduler's goodput beside the best policy's and the upper bound.
 import { bestPolicy, upperBound } from "./bound.ts";
 import { drive } from "./drive.ts";
 import { Random } from "./random.ts";
@@ -10,22 +10,22 @@ export interface Verdict {
   readonly seed: number;
   /** Requests that count. */
   readonly asked: number;
-  /** How many of them the scheduler answered by their deadline. */
+  /** Number of them that the scheduler answered by their deadline. */
   readonly ours: number;
-  /** The same of the best policy that knows the true costs, and its name. */
+  /** The same for the best policy that knows the true costs, and its name. */
   readonly best: number;
   readonly policy: string;
-  /** More than any schedule reaches. */
+  /** Upper bound that no schedule exceeds. */
   readonly upper: number;
 }
 
-/** A family's verdicts, summed up. */
+/** Summary of a family's verdicts. */
 export interface Summary {
   readonly name: string;
   readonly workloads: number;
   /** Mean of ours / best policy. */
   readonly mean: number;
-  /** The least of them, and its seed. */
+  /** Minimum of ours / best policy, and its seed. */
   readonly least: number;
   readonly leastSeed: number;
   /** Mean of ours / upper bound. */
@@ -34,7 +34,7 @@ export interface Summary {
   readonly answered: number;
 }
 
-/** Goals of the mean and of the least of ours / best policy. */
+/** Goals for the mean and the minimum of ours / best policy. */
 export const GOAL: { readonly mean: number; readonly least: number } = { mean: 0.9, least: 0.6 };
 
 /** Judges one workload of a family. */
@@ -46,10 +46,10 @@ export function judge({ draw }: Family, seed: number): Verdict {
   return { seed, asked, ours, best, policy: `${policy.order}, ${policy.admission}`, upper: upperBound(workload) };
 }
 
-/** Sums a family's verdicts up. */
+/** Summarises a family's verdicts. */
 export function summarise(name: string, verdicts: readonly Verdict[]): Summary {
   const mean = (of: (x: Verdict) => number): number => verdicts.reduce((sum, x) => sum + of(x), 0) / verdicts.length;
-  // A workload of which no policy answers anything says nothing.
+  // A workload of which no policy answers anything has no ratio.
   const ratio = ({ ours, best }: Verdict): number => (best === 0 ? 1 : ours / best);
   let worst = verdicts[0] as Verdict;
   for (const x of verdicts) if (ratio(x) < ratio(worst)) worst = x;
@@ -64,7 +64,7 @@ export function summarise(name: string, verdicts: readonly Verdict[]): Summary {
   };
 }
 
-/** Tells whether a family reaches the goals. */
+/** Whether a family reaches the goals. */
 export function reaches({ mean, least }: Summary): boolean {
   return mean >= GOAL.mean && least >= GOAL.least;
 }

@@ -1,4 +1,5 @@
-// Kept and shared answers as callers see them, in the simulated world: urgency, deadlines, and a cache that can't be had.
+// Cached and deduplicated answers as callers see them, in the simulated world: urgency, deadlines, and a cache that is
+// unavailable.
 import { createHash } from "node:crypto";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { createEngine } from "../engine.ts";
@@ -13,7 +14,7 @@ import { World } from "./world.ts";
 const BASE = "https://app.test/";
 
 beforeEach(() => {
-  // Hashes at once: as the browser computes them they would take real time, for which this world does not wait.
+  // Hashes synchronously: the browser's hash takes real time, for which this world does not wait.
   vi.spyOn(crypto.subtle, "digest").mockImplementation((_, data) => {
     const bytes = ArrayBuffer.isView(data)
       ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
@@ -26,7 +27,7 @@ afterEach(() => {
   vi.doUnmock("../cache/results.ts");
 });
 
-/** One lane, and a model of 20 ms a run that runs alone. */
+/** One lane, and a model without batching that takes 20 ms per run. */
 async function start(): Promise<{ world: World; engine: Engine; model: Model }> {
   const world = new World({
     random: new Random(1),
@@ -48,12 +49,12 @@ async function start(): Promise<{ world: World; engine: Engine; model: Model }> 
 
 const x = (value: number) => ({ x: { dtype: "float32", dims: [1, 2], data: Float32Array.of(value, value) } }) as const;
 
-/** Lets what is under way come to its end, while the world stands still. */
+/** Lets pending work finish while the simulated clock stands still. */
 async function settle(): Promise<void> {
   for (let i = 0; i < 20; i += 1) await new Promise((resolve) => setTimeout(resolve));
 }
 
-/** Runs, and resolves to how many ms the world took to settle it, and with which code. */
+/** Runs, and resolves to the simulated ms until it settled, and its error code. */
 async function timed(world: World, model: Model, value: number, options: RunOptions): Promise<[number, string]> {
   const startMs = world.now;
   return model.run(x(value), options).then(

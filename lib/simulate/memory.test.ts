@@ -1,4 +1,4 @@
-// Memory that runs out, in the simulated world.
+// Out of memory, in the simulated world.
 import { expect, test } from "vitest";
 import { createEngine } from "../engine.ts";
 import { Random } from "./random.ts";

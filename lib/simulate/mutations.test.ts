@@ -1,6 +1,6 @@
-// Shows that the simulation would notice: for each invariant one line of the real code is broken on purpose, and some
-// seed must catch it. The source is changed in memory, on its way through esbuild; a line that is not there any more
-// fails the test.
+// Mutation tests of the simulation: for each invariant one line of the real code is broken on purpose, and some seed
+// must catch it. The source is changed in memory, on its way through esbuild; a line that is not there any more fails
+// the test.
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -43,7 +43,7 @@ const MUTATIONS: readonly Mutation[] = [
     caught: /was lost|answers no more/,
   },
   {
-    breaks: "no request is answered wrongly: a lane runs another model than it was told",
+    breaks: "no request is answered wrongly: a lane runs another model than requested",
     file: "pool/lane.ts",
     from: "return this.#call(client, loaded, { modelId, items: taken }, options);",
     to: "return this.#call(client, loaded, { modelId: 1, items: taken }, options);",
@@ -92,32 +92,32 @@ const MUTATIONS: readonly Mutation[] = [
     caught: /starved/,
   },
   {
-    breaks: "a deadline is not refused beside a lane that is free for it: a request is refused too soon",
+    breaks: "no deadline is rejected beside a lane that is free for it: a request is rejected too soon",
     file: "schedule/scheduler.ts",
     from: "dueMs < Infinity ? this.#endOf(step, now, lanes, out) : 0;",
     to: "dueMs < Infinity ? 1_000 + this.#endOf(step, now, lanes, out) : 0;",
-    caught: /refused while a lane/,
+    caught: /rejected beside a free lane/,
   },
   {
-    breaks: "the wide lane is left at once when there is more than one stream: what else runs is not looked at",
+    breaks: "the wide lane is left at once when there is more than one stream: other runs are ignored",
     file: "schedule/scheduler.ts",
     from: "return this.#queue.size <= waiting && this.#lanes.areIdle;",
     to: "return this.#queue.size <= waiting;",
     caught: /wide lane beside others/,
   },
   {
-    breaks: "only what has a deadline is refused: one that is to be finished late is dropped",
+    breaks: "only a request with a deadline is rejected: one that is to be finished late is dropped",
     file: "dispatcher.ts",
     from: 'isRefusable: onLate !== "finish",',
     to: "isRefusable: true,",
-    caught: /refused for a deadline that it does not have/,
+    caught: /rejected for a deadline that it does not have/,
   },
   {
-    breaks: "who waits in vain is told in time: only the timers of a hidden page tick",
+    breaks: "a request that can't be on time is rejected in time: only the timers of a hidden page tick",
     file: "ticker.ts",
     from: "wait(ms).then(fire, () => undefined);",
     to: ";",
-    caught: /told late/,
+    caught: /rejected late/,
   },
   {
     breaks: "a cancel is its own caller's alone: the first who leaves ends the run for all who ask the same",
@@ -131,21 +131,21 @@ const MUTATIONS: readonly Mutation[] = [
     file: "schedule/lanes.ts",
     from: "costOf(chance) - costOf(best) || chance.batches.length",
     to: "costOf(chance) - costOf(best) || Math.random() - 0.5 || chance.batches.length",
-    caught: /decided otherwise/,
+    caught: /differ on replay/,
   },
   {
     breaks: "a trace is decided the same way: it forgets what ran when it began",
     file: "schedule/lanes.ts",
     from: "return { batches, notedMs",
     to: "batches.clear();\n    return { batches, notedMs",
-    caught: /decided otherwise/,
+    caught: /differ on replay/,
   },
   {
     breaks: "a trace is decided the same way: it does not tell what lanes hold later",
     file: "observe/recorder.ts",
     from: "if (key !== lanesThen.key) lanesThen",
     to: 'if (lanesThen.key === "") lanesThen',
-    caught: /decided otherwise/,
+    caught: /differ on replay/,
   },
   {
     breaks: "the GPU's budget is kept: losses are not counted",
@@ -218,7 +218,7 @@ async function firstBroken(simulate: typeof Simulate): Promise<string | null> {
   return null;
 }
 
-test("the code as it is breaks nothing, and one seed tells the same story twice", async () => {
+test("the code as it is breaks nothing, and a seed reproduces its story", async () => {
   const simulate = await simulateWith(null);
   expect(await firstBroken(simulate)).toBeNull();
   const tell = async (): Promise<string[]> => {

@@ -1,4 +1,4 @@
-// What an engine tells of itself, in the simulated world: counts, reasons, one call a result, traces.
+// The engine's observability in the simulated world: counts, reasons, one call per result, traces.
 import { describe, expect, test } from "vitest";
 import { createEngine } from "../engine.ts";
 import type { Engine } from "../engine.ts";
@@ -17,7 +17,7 @@ interface Scene {
   readonly world: World;
   readonly engine: Engine;
   readonly model: Model;
-  /** The faults of the next messages to workers. */
+  /** Faults of the next messages to workers. */
   readonly faults: Fault[];
 }
 
@@ -53,7 +53,7 @@ const codes = (of: { readonly why: { readonly reasons: readonly { readonly code:
   of.why.reasons.map(({ code }) => code);
 
 describe("counts", () => {
-  test("add up to what was asked, by class, and the mean batch is requests by executions", async () => {
+  test("add up to the requests made, by class, and the mean batch is requests by executions", async () => {
     const settled: Settled[] = [];
     const { world, engine, model } = await start({
       workers: 1,
@@ -94,7 +94,7 @@ describe("counts", () => {
     });
   });
 
-  test("tell of tries after one that failed", async () => {
+  test("include the attempts after a failure", async () => {
     const { world, engine, model, faults } = await start({ workers: 1 });
     faults.push("crash");
     const { info } = await world.finish(model.run(x(1)));
@@ -106,7 +106,7 @@ describe("counts", () => {
 });
 
 describe("reasons", () => {
-  test("a batch says with how many, and what waiting for it saved", async () => {
+  test("a batch reports its size, and what waiting for it saved", async () => {
     const { world, model } = await start({ workers: 1 }, { batching: { maxQueueDelayMs: 5, maxBatchSize: 4 } });
     for (let i = 0; i < 12; i += 1) await world.finish(Promise.all([0, 1, 2, 3].map((i) => model.run(x(i)))));
     for (let i = 0; i < 3; i += 1) await world.finish(model.run(x(i)));
@@ -116,7 +116,7 @@ describe("reasons", () => {
     expect(info.why.text).toMatch(/batched with 3: waiting \d\.\d ms saves \d+(\.\d)? ms/);
   });
 
-  test("not-measured: nothing says what a usual input is", async () => {
+  test("not-measured: no usual input is known", async () => {
     const { world, engine } = await start({}, {}, "together", GPU);
     const model = await world.finish(engine.load(`${BASE}unusual.json`));
     expect(model.why.code).toBe("not-measured");
@@ -145,8 +145,8 @@ describe("reasons", () => {
     expect(two.info.why.text).toMatch(/shares the answer of .+ ran \d+(\.\d)? ms on wasm-\d/);
   });
 
-  test("gpu-lost: what a lost GPU held ran on wasm, and says after which tries", async () => {
-    // Both are equally fast in this world, so chance decides which is measured to be.
+  test("gpu-lost: requests of a lost GPU ran on wasm, and report their attempts", async () => {
+    // Both are equally fast in this world, so chance decides which one measures faster.
     let scene = await start({}, {}, "together", GPU);
     for (let seed = 2; scene.model.backend !== "webgpu"; seed += 1) scene = await start({}, {}, "together", GPU, seed);
     const { world, model, faults } = scene;

@@ -1,4 +1,4 @@
-// Pictures as inputs, in the simulated world: what is made of them lives as long as something posts it, and no longer.
+// Images as inputs, in the simulated world: a bitmap made of one is alive exactly as long as something posts it.
 import { expect, test } from "vitest";
 import type { ModelFacts } from "../backend/backend.ts";
 import { createEngine } from "../engine.ts";
@@ -11,7 +11,7 @@ import { World } from "./world.ts";
 const BASE = "https://app.test/";
 const GPU = { vendor: "toy", architecture: "", description: "", software: false, features: [], limits: {} };
 
-/** A bitmap as the page has it: pixels that can't be posted any more once it is closed. */
+/** A bitmap as the page has it: its pixels can't be posted after it is closed. */
 class Bitmap {
   readonly width = 2;
   readonly height = 1;
@@ -28,11 +28,11 @@ interface Scene {
   readonly world: World;
   readonly model: Model;
   readonly made: Bitmap[];
-  /** Decodes the pictures that wait for it; set where decoding takes time. */
+  /** Decodes the waiting images; set where decoding takes time. */
   readonly decode: (() => void)[];
 }
 
-/** A model of two pictures, without a usual size: only a first request can be measured. */
+/** A model of two images without a fixed size: it can only be measured with a first request. */
 async function start({ takesTime = false, failsAt = Infinity } = {}): Promise<Scene> {
   const made: Bitmap[] = [];
   const decode: (() => void)[] = [];

@@ -1,5 +1,4 @@
-// Where models are placed, in the simulated world: what is remembered of a measurement, what spoils one, and what comes
-// after a lost GPU.
+// Placement of models, in the simulated world: cached measurements, spoiled measurements, and recovery from a lost GPU.
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Backend } from "../backend/backend.ts";
@@ -23,17 +22,20 @@ const OTHER = {
   content: "o",
 } as const;
 
-/** What a test has workers do, and sees of them. */
+/** Script of the workers' behaviour, and observations. */
 interface Script {
-  /** Throws, or waits, in a call to a worker; resolves where the toy is to go on. */
+  /** Throws or waits in a call to a worker; resolves when the toy is to go on. */
   act: (call: "load" | "run", backend: string, world: World, lose: () => void) => Promise<void> | void;
-  /** Path of the file that the server does not find. */
+  /** Path of the file for which the server returns 404. */
   missing: string | null;
-  /** Runs in all workers: how many there were, and how many at once at the most. */
+  /** Runs in all workers: their number, and the most at once. */
   readonly seen: { loads: string[]; runs: number; now: number; most: number };
 }
 
-/** The GPU takes 20 ms a run, wasm 100; `two.json` has a variant for each, `bare` shapes are told by a load alone. */
+/**
+ * The GPU takes 20 ms per run, wasm 100; `two.json` has a variant for each, shapes of `bare` are only known after a
+ * load.
+ */
 function stage(): { world: World; script: Script; keys: Map<string, string> } {
   const script: Script = { act: () => undefined, missing: null, seen: { loads: [], runs: 0, now: 0, most: 0 } };
   const createBackend = (inWorld: World, worker: Parameters<typeof createToyBackend>[1]): Backend => {
@@ -115,7 +117,7 @@ async function load(world: World, name = "one"): Promise<{ engine: Engine; model
   return { engine, model: await world.finish(engine.load(`${BASE}${name}.json`)) };
 }
 
-/** Names where a later page places a model, and why. */
+/** Returns where a later page places a model, and why. */
 async function nextPage(world: World, name = "one"): Promise<string> {
   const { engine, model } = await load(world, name);
   await engine.close();
@@ -130,7 +132,7 @@ async function pass(world: World, ms: number): Promise<void> {
   await world.run(() => isOver, Infinity);
 }
 
-/** Runs the world until something is so; a load waits for the real world now and then. */
+/** Runs the world until a condition holds; a load waits for the real world now and then. */
 async function until(world: World, isSo: () => boolean): Promise<void> {
   while (!isSo()) {
     await world.run(isSo, world.now + 1_000);
@@ -141,7 +143,7 @@ async function until(world: World, isSo: () => boolean): Promise<void> {
 const x = (value: number) => ({ x: { dtype: "float32", dims: [1, 2], data: Float32Array.of(value, value) } }) as const;
 const BEST = "webgpu measured-faster";
 
-describe("what is remembered of a measurement", () => {
+describe("a cached measurement", () => {
   test("nothing, where the engine is closed at any time of it (core-A3)", async () => {
     const whole = stage();
     await load(whole.world);
@@ -225,7 +227,7 @@ describe("what is remembered of a measurement", () => {
     expect(await nextPage(world)).toBe(BEST);
   });
 
-  test("numbers, for a month; what is no memo of this code is none (core-A3)", async () => {
+  test("numbers, for a month; a foreign memo is ignored (core-A3)", async () => {
     const { world, script, keys } = stage();
     expect(await nextPage(world)).toBe(BEST);
     const runs = script.seen.runs;
@@ -309,7 +311,7 @@ describe("a measurement", () => {
     const urgent = await world.finish(engine.load(`${BASE}three.json`, { backend: "wasm" }));
     await world.finish(Promise.all(Array.from({ length: 40 }, (_, i) => urgent.run(x(i)))));
     script.act = async (call, backend) => {
-      // What is measured is slow on wasm: its own runs come while nothing else runs.
+      // The measurement is slow on wasm: its own runs come while nothing else runs.
       if (call === "run" && backend === "wasm" && script.seen.now === 1 && isMeasuring)
         await new Promise<void>((resolve) => world.at(1_500, resolve));
     };
@@ -420,7 +422,7 @@ describe("a load", () => {
     await pass(world, 2_000);
     const [one, two] = await world.finish(Promise.all([first, engine.load(`${BASE}one.json`)]));
     expect([one.why.code, two.why.code]).toEqual(["measured-faster", "measured-faster"]);
-    script.act = (call) => slow(call === "run" ? "load" : "run"); // a first run is a try as well
+    script.act = (call) => slow(call === "run" ? "load" : "run"); // a first run counts as a try too
     one.run(x(1)).catch(() => undefined);
     await pass(world, 1_000);
     one.unload();
@@ -432,7 +434,7 @@ describe("a load", () => {
 });
 
 describe("after the GPU is lost", () => {
-  /** A model on the GPU, whose weights for wasm are still to be fetched; each run there loses the GPU from now on. */
+  /** A model on the GPU whose weights for wasm are still to be fetched; from now on each run there loses the GPU. */
   async function lossy(signal?: AbortSignal) {
     const { world, script } = stage();
     expect(await nextPage(world, "two")).toBe(BEST);

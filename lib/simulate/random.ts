@@ -1,6 +1,9 @@
-// Chance from a seed: the same seed, the same draws.
+// Seeded random numbers: equal seeds give equal sequences.
 
-/** Draws from a seed. The algorithm is Mulberry32 (Tommy Ettinger, public domain): 32 bits of state, plenty for tests. */
+/**
+ * Random numbers from a seed. The algorithm is Mulberry32 (Tommy Ettinger, public domain): 32 bits of state, plenty for
+ * tests.
+ */
 export class Random {
   #state = 0;
 
@@ -8,12 +11,12 @@ export class Random {
     this.reset(seed);
   }
 
-  /** Starts again from a seed. */
+  /** Restarts from a seed. */
   reset(seed: number): void {
     this.#state = seed >>> 0;
   }
 
-  /** Draws a number in [0, 1). */
+  /** Returns a number in [0, 1). */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0;
     let t = this.#state;
@@ -22,22 +25,22 @@ export class Random {
     return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
   }
 
-  /** Draws a number in [0, max). */
+  /** Returns a number in [0, max). */
   upTo(max: number): number {
     return this.next() * max;
   }
 
-  /** Draws a whole number from 0 up to, not including, n. */
+  /** Returns an integer in [0, n). */
   whole(n: number): number {
     return Math.floor(this.next() * n);
   }
 
-  /** Is true with this probability. */
+  /** Returns true with this probability. */
   chance(probability: number): boolean {
     return this.next() < probability;
   }
 
-  /** Picks one of a list that is not empty. */
+  /** Returns an element of a list that is not empty. */
   pick<T>(list: readonly T[]): T {
     return list[this.whole(list.length)] as T;
   }

@@ -1,5 +1,5 @@
-// The requests of a story: of several models, rows and sizes, some urgent, some with deadlines, some cancelled. Each
-// knows what it must be answered with, and says afterwards what did not hold.
+// Requests of a story: several models, rows and sizes, some urgent, some with deadlines, some cancelled. Each knows its
+// expected answer and afterwards reports violations.
 import type { Engine } from "../engine.ts";
 import { isSelvedgeError } from "../errors.ts";
 import type { Model } from "../model.ts";
@@ -7,14 +7,14 @@ import type { RunOptions } from "../options.ts";
 import { MAX_ATTEMPTS } from "../schedule/recover.ts";
 import type { World } from "./world.ts";
 
-/** How many models a story loads: a worker that holds so many holds them all. */
+/** Number of models that a story loads: a worker that holds so many holds them all. */
 export const MODELS = 3;
 
-/** What a story asks for. */
+/** A request of a story. */
 export interface Asked {
   readonly name: string;
   readonly model: Model;
-  /** What the model multiplies by. */
+  /** The model's multiplier. */
   readonly factor: number;
   readonly dims: readonly [rows: number, width: number];
   readonly options: RunOptions;
@@ -27,15 +27,15 @@ export class Request {
   settled = 0;
   answered = false;
   cancelled = false;
-  /** Whether it was refused or dropped, as its deadline or a full queue allow. */
+  /** Whether it was rejected or dropped, as its deadline or a full queue allow. */
   refused = false;
   error: Error | null = null;
   calledMs = 0;
   settledMs = 0;
   batchSize = 0;
-  /** Where it ran; empty where it did not, or shared the answer of another. */
+  /** The lane that ran it; empty if none did, or if it shared the answer of another. */
   lane = "";
-  /** What should not have been: its refusal beside a lane that was free for it. */
+  /** Violations: it was rejected beside a lane that was free for it. */
   readonly wrong: string[] = [];
   readonly #world: World;
 
@@ -67,20 +67,20 @@ export class Request {
           world.log(`${this.asked.name} answered by ${info.lane} after ${info.attempts}, ${info.batchSize} together`);
         },
         (error: unknown) => {
-          this.#settle(error instanceof Error ? error : new Error("something else than an error was thrown"));
+          this.#settle(error instanceof Error ? error : new Error("a value that is not an Error was thrown"));
           this.cancelled = stop?.signal.aborted === true && error === stop.signal.reason;
           const code = isSelvedgeError(error) ? error.code : null;
           this.refused =
             code === "overloaded" ||
             (code === "deadline-exceeded" && options.deadlineMs !== undefined && options.onLate !== "finish");
           if (couldMake && this.refused && world.now === this.calledMs)
-            this.wrong.push("was refused while a lane that could make it was free");
+            this.wrong.push("was rejected beside a free lane that could meet its deadline");
           world.log(`${this.asked.name} failed: ${String(error)}`);
         },
       );
   }
 
-  /** Says what did not hold. */
+  /** Returns the violations. */
   check(): string[] {
     const { settled, answered, cancelled, refused, error, asked } = this;
     const broken = [...this.wrong];
@@ -89,7 +89,7 @@ export class Request {
     if (answered && error !== null) broken.push(error.message);
     if (!answered && !cancelled && settled > 0 && !isSelvedgeError(error)) broken.push(String(error));
     if (isSelvedgeError(error) && error.code === "deadline-exceeded" && !refused)
-      broken.push("was refused for a deadline that it does not have");
+      broken.push("was rejected for a deadline that it does not have");
     return broken.map((text) => `${asked.name} ${text}`);
   }
 
@@ -99,7 +99,7 @@ export class Request {
     this.error = error;
   }
 
-  /** Whether a worker idles that holds the model, with nothing waiting, and three times what this takes is soon enough. */
+  /** Whether an idle worker holds the model, nothing is queued, and three times its duration meets the deadline. */
   #isLaneFree(engine: Engine): boolean {
     const { deadlineMs = Infinity } = this.asked.options;
     const { queued, running } = engine.stats().requests;

@@ -1,5 +1,5 @@
-// A scene: the real engine on a simulated device whose faults a world switches on and off, with its models, its requests
-// and what became of them. worlds/ describes what happens on it; worlds.ts runs them.
+// A scene: the real engine on a simulated device whose faults a world switches on and off, with its models, its
+// requests and their results. worlds/ describes the events; worlds.ts runs them.
 import type { Backend, BackendName, ModelFacts } from "../backend/backend.ts";
 import { createEngine } from "../engine.ts";
 import type { Engine } from "../engine.ts";
@@ -17,13 +17,13 @@ const BASE = "https://app.test/";
 const GPU = { vendor: "toy", architecture: "", description: "", software: false, features: [], limits: {} };
 const START_MS = 300;
 const LOAD_MS = 80;
-/** By how much two runs of the same batch differ, as a part of their duration. */
+/** Relative difference between two runs of the same batch. */
 const NOISE = 0.05;
-/** The longest that a scene may take to settle what was asked. */
+/** Limit on the time until all requests are settled. */
 const SETTLE_MS = 3_600_000;
-/** How often the real world is waited for at the most. */
+/** Limit on the waits for the real world. */
 const REAL_TURNS = 10_000;
-/** Turns without an event before time passes to the next one. */
+/** Turns without an event before time advances to the next one. */
 const IDLE_TURNS = 50;
 
 /** Costs of a model on one backend. */
@@ -49,21 +49,21 @@ export interface Device {
   readonly clockMs?: number;
 }
 
-/** What goes wrong on the device while it is set. All of it may change at any time. */
+/** Faults of the device. All may change at any time. */
 export interface Faults {
-  /** Says why a worker can't start; null where it can. */
+  /** Returns the error of a worker's start; null if it can start. */
   start: (backend: BackendName, worker: SimulatedWorker) => Error | null;
-  /** Says why a model can't be loaded. */
+  /** Returns the error of a model's load; null if it can be loaded. */
   load: (factor: number, backend: BackendName, worker: SimulatedWorker) => Error | null;
   /** Whether a run never ends. */
   hangs: (factor: number, backend: BackendName) => boolean;
-  /** How many rows a run may have; more run out of memory. */
+  /** Number of rows that a run may have; larger runs are out of memory. */
   maxRows: (factor: number) => number;
   /** Whether the network answers. */
   isOnline: boolean;
 }
 
-/** One request and what became of it. */
+/** One request and its result. */
 export interface Call {
   readonly model: Model;
   readonly calledMs: number;
@@ -74,34 +74,34 @@ export interface Call {
   /** When it was settled; null while it is not. */
   settledMs: number | null;
   info: RunInfo | null;
-  /** The code of its error; null where it was answered or is not settled. */
+  /** The code of its error; null if it was answered or is not settled. */
   code: string | null;
 }
 
-/** How a request is made. */
+/** Options of a request. */
 export interface Ask extends RunOptions {
   readonly rows?: number;
   /** Default: true where it has no deadline. */
   readonly isPossible?: boolean;
-  /** Its inputs; requests of one number ask the same. Default: each its own. */
+  /** Its input; requests with equal values are identical. Default: a different value for each. */
   readonly value?: number;
 }
 
-/** What happens in a world. */
+/** Plan of a world. */
 export interface WorldPlan {
   readonly name: string;
-  /** Names the findings that it is about, as `core-A1`. */
+  /** The findings that it covers, as `core-A1`. */
   readonly about: string;
   /** Draws the device. */
   readonly device: (random: Random) => Device;
-  /** Makes it happen, and takes note of properties that do not hold. Faults are over when it returns. */
+  /** Plays the world, and records properties that do not hold. Faults are over when it returns. */
   readonly play: (scene: Scene) => Promise<void>;
 }
 
-/** A device, an engine on it, and what was asked. */
+/** A device, an engine on it, and the requests. */
 export class Scene {
   readonly world: World;
-  /** Chance of the world alone: the same draws whatever else happens. */
+  /** The world's own random numbers: the same sequence whatever else happens. */
   readonly random: Random;
   readonly faults: Faults = {
     start: () => null,
@@ -113,7 +113,7 @@ export class Scene {
   readonly calls: Call[] = [];
   /** Properties that did not hold. */
   readonly broken: string[] = [];
-  /** How many runs started on each backend, and how long each took, in ms. */
+  /** Runs started on each backend with their durations in ms. */
   readonly runs: {
     readonly backend: BackendName;
     readonly rows: number;
@@ -122,7 +122,7 @@ export class Scene {
   }[] = [];
   /** Factors of models that the page holds. */
   readonly held: Set<number> = new Set();
-  /** Requests beyond those of `calls` that a healthy lane could answer in time, and how many were. */
+  /** Requests besides `calls` that a healthy lane could answer in time, and how many were. */
   possible = 0;
   answered = 0;
   readonly #files: Map<string, string> = new Map([[BASE + TOY_CHUNK.path, TOY_CHUNK.content]]);
@@ -155,19 +155,19 @@ export class Scene {
     return this.#engine;
   }
 
-  /** Creates an engine, instead of the one before. */
+  /** Creates an engine that replaces the previous one. */
   async open(options: EngineOptions = {}): Promise<Engine> {
     this.#engine = await createEngine({ effects: this.world.effects, ...options });
     return this.#engine;
   }
 
-  /** Closes the engine: the page holds nothing any more. */
+  /** Closes the engine: the page then holds no models. */
   async close(): Promise<void> {
     this.held.clear();
     await this.engine.close();
   }
 
-  /** Publishes a model; returns its address. */
+  /** Publishes a model; returns its URL. */
   publish(toy: Toy): string {
     const url = `${BASE}m${toy.factor}.json`;
     this.#files.set(url, bundleOf(toy));
@@ -187,7 +187,7 @@ export class Scene {
     model.unload();
   }
 
-  /** Asks a model now. */
+  /** Makes a request now. */
   ask(model: Model, { rows = 1, isPossible, value = this.#value++, ...options }: Ask = {}): Call {
     const { deadlineMs = Infinity } = options;
     const calledMs = this.world.now;
@@ -212,7 +212,7 @@ export class Scene {
     return call;
   }
 
-  /** Asks a model every so often; resolves when the last was asked. */
+  /** Makes a request every `everyMs`; resolves after the last one is made. */
   async askEvery(model: Model, everyMs: number, count: number, ask: Ask | ((i: number) => Ask) = {}): Promise<Call[]> {
     const calls: Call[] = [];
     for (let i = 0; i < count; i += 1) {
@@ -222,7 +222,7 @@ export class Scene {
     return calls;
   }
 
-  /** Lets time pass. */
+  /** Advances time by `ms`. */
   async pass(ms: number): Promise<void> {
     let isOver = false;
     this.world.at(
@@ -235,14 +235,14 @@ export class Scene {
     await this.world.run(() => isOver, Infinity);
   }
 
-  /** Lets time pass until something holds, waiting for the real world, where files are read, too. */
+  /** Advances time until a condition holds; also waits for the real world, where files are read. */
   async until(holds: () => boolean, withinMs: number): Promise<void> {
     const { world } = this;
     const endMs = world.now + withinMs;
     let idle = 0;
     for (let turns = 0; !holds() && world.now < endMs && turns < REAL_TURNS; turns += 1) {
       const { now } = world;
-      // Where the real world has nothing to say for a while, the next event is due, however far it is.
+      // After a while without events from the real world the next event is due, however far away it is.
       const untilMs = idle < IDLE_TURNS ? now + 1_000 : Infinity;
       await world.run(() => holds() || (untilMs === Infinity && world.now > now), Math.min(endMs, untilMs));
       idle = world.now > now ? 0 : idle + 1;
@@ -250,19 +250,19 @@ export class Scene {
     }
   }
 
-  /** Lets time pass until all that was asked is settled; what is not after an hour was lost. */
+  /** Advances time until all requests are settled; one that is not after an hour is lost. */
   async settle(): Promise<void> {
     await this.until(() => this.calls.every(({ settledMs }) => settledMs !== null), SETTLE_MS);
     const lost = this.calls.filter(({ settledMs }) => settledMs === null).length;
     if (lost > 0) this.broken.push(`${lost} requests were lost`);
   }
 
-  /** Takes note of a property that must hold. */
+  /** Records a violation unless the property holds. */
   expect(holds: boolean, text: string): void {
     if (!holds) this.broken.push(text);
   }
 
-  /** Returns the workers that compute, of a backend. */
+  /** Returns the workers that compute on a backend. */
   workers(backend?: BackendName): SimulatedWorker[] {
     return [...this.world.alive].filter(
       (worker) => worker.computes && (backend === undefined || this.#backends.get(worker) === backend),
@@ -274,13 +274,13 @@ export class Scene {
     for (const worker of this.workers("webgpu")) this.#lose.get(worker)?.();
   }
 
-  /** Returns the models that lie in workers though the page does not hold them. */
+  /** Returns the models that workers hold though the page does not. */
   leaked(): string[] {
     return this.workers().flatMap((worker) => {
       const factors = [...worker.models].map((id) => this.#factors.get(worker)?.get(id) ?? 0);
       return factors
         .filter((factor) => !this.held.has(factor))
-        .map((factor) => `m${factor} stays in worker ${worker.id}`);
+        .map((factor) => `m${factor} leaked in worker ${worker.id}`);
     });
   }
 
@@ -353,7 +353,7 @@ export class Scene {
   }
 }
 
-/** Writes a bundle with a toy's costs in its sessions. */
+/** Builds a bundle with a toy's costs in its sessions. */
 function bundleOf({ factor, wasm, webgpu = wasm, hasTwoVariants = false }: Toy): string {
   const bundle = JSON.parse(toyBundle(`m${factor}`, factor)) as { variants: Record<string, unknown>[] };
   const session = ({ fixedMs, rowMs }: Cost) => ({ "toy.factor": `${factor}`, "toy.cost": `${fixedMs}+${rowMs}` });
@@ -370,7 +370,7 @@ function bundleOf({ factor, wasm, webgpu = wasm, hasTwoVariants = false }: Toy):
   return JSON.stringify(bundle);
 }
 
-/** Tells whether a request was answered by its deadline. */
+/** Whether a request was answered by its deadline. */
 export function isOnTime({ info, settledMs, dueMs }: Call): boolean {
   return info !== null && settledMs !== null && settledMs <= dueMs;
 }

@@ -1,18 +1,18 @@
-// Spreads seeds over all cores: this command line again, as one plain file, in a process a core.
+// Distributes seeds over all cores: one process per core runs this command line again, bundled to one plain file.
 import { fork } from "node:child_process";
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { build } from "esbuild";
 
-/** Seeds in a row. */
+/** A contiguous range of seeds. */
 export interface Seeds {
   readonly from: number;
   readonly count: number;
 }
 
 /**
- * Starts this command line once a core with `--share`, each with its part of the seeds; calls back with each message that
- * they send. Returns whether all of them exited with 0.
+ * Starts this command line once per core with `--share` and its part of the seeds; calls back with each message of the
+ * processes. Returns whether all of them exited with 0.
  */
 export async function spread(
   { from, count }: Seeds,
@@ -25,8 +25,8 @@ export async function spread(
     const first = from + Math.floor((i * count) / shares);
     const own = from + Math.floor(((i + 1) * count) / shares) - first;
     const args = ["--share", "--from", String(first), "--seeds", String(own), ...options];
-    // A story is short-lived objects and errors whose stack nobody reads, and every core has one of its own: a fifth of
-    // the time is lost with Node's usual settings.
+    // A story creates short-lived objects and errors whose stack nobody reads, and each core has a story of its own:
+    // Node's default settings cost a fifth of the time.
     const execArgv = ["--max-semi-space-size=64", "--stack-trace-limit=0", "--single-threaded"];
     const child = fork(script, args, { execArgv });
     child.on("message", onMessage);
@@ -35,7 +35,9 @@ export async function spread(
   return (await Promise.all(exits)).every((code) => code === 0);
 }
 
-/** Writes one plain file of the command line: run from TypeScript, each function gets its name as it is made. */
+/**
+ * Bundles the command line to one plain file: run from TypeScript, each function is named at run time as it is created.
+ */
 async function bundle(): Promise<string> {
   const outfile = join(import.meta.dirname, "../../node_modules/.cache/selvedge/simulate.mjs");
   const entryPoints = [process.argv[1] ?? ""];

@@ -1,10 +1,10 @@
-// One story from a seed: an engine with lanes, a hundred requests and more of all priorities, deadlines and sizes,
-// cancels, frozen tabs, slow lanes and such as lie about their times, and a fault at every n-th message to a worker; or
-// one caller that awaits each answer, and for a while a second one.
-// Afterwards the invariants: no request lost, answered twice or answered with anything but what it gets alone; none
-// starved, and none refused beside a lane that was free for it; none on the wide lane beside another; no batch of unlike shapes; no worker leaked, tries and
-// losses of the GPU bounded, no healthy worker ended; what a trace has decided the same way again. Returns what was
-// broken, as sentences.
+// One story (a simulated run) from a seed: an engine with lanes, a hundred requests or more of all priorities,
+// deadlines and sizes, cancels, frozen tabs, slow lanes and lanes that report wrong times, and a fault at every n-th
+// message to a worker; or one caller that awaits each answer, and for a while a second one. Then the invariants are
+// checked: no request is lost, answered twice or answered with anything but what it gets alone; none starves, and none
+// is rejected beside a lane that was free for it; none runs on the wide lane beside another; no batch mixes shapes; no
+// worker is leaked, retries and losses of the GPU are bounded, no healthy worker is ended; a trace's decisions repeat.
+// Returns the violations as sentences.
 import { createEngine } from "../engine.ts";
 import type { Engine } from "../engine.ts";
 import type { Model } from "../model.ts";
@@ -30,50 +30,50 @@ const FAULTS: readonly Fault[] = [
   "messageerror",
 ];
 const GPU = { vendor: "toy", architecture: "", description: "", software: false, features: [], limits: {} };
-/** By which factor each model multiplies; rows of the first run together for next to nothing, those of the second do not. */
+/** Multiplier of each model; batching makes rows of the first almost free, but not those of the second. */
 const FACTORS = [2, 3];
 const COSTS = ["together", "apart"] as const;
 const PRIORITIES = ["interactive", "normal", "background"] as const;
 const AGEING_MS = 200;
-/** A request of any priority is served once its flow aged past the most urgent, and what runs then is through. */
+/** A request of any priority is served after ageing makes its flow the most urgent and the running batches end. */
 const STARVED_MS = 4 * AGEING_MS + 500;
-/** By how much who waits in vain may be told after the deadline. */
+/** Limit on how late after its deadline a request that can't meet it is rejected. */
 const TOLD_MS = 10;
 const SUM_URL = "https://app.test/sum.json";
 const STREAMS = ["a", "b"];
-/** How often the caller asks who awaits each answer: threads are tried after the first 30 or so. */
+/** Requests of the caller that awaits each answer: threads are tried after the first 30 or so. */
 const TURNS = 80;
-/** All that a story may take: a hundred requests whose every try runs into the longest bound. */
+/** Limit on a story's duration: a hundred requests whose every attempt runs into the longest timeout. */
 const END_MS = 3 * 3_600_000;
 const TIMEOUT_MS = 5_000;
 
-/** How a story is told. */
+/** Options of a story. */
 export interface SimulateOptions {
   readonly seed: number;
-  /** Gets every event, to replay a seed that failed. */
+  /** Receives every event, to replay a seed that failed. */
   readonly log?: ((line: string) => void) | undefined;
 }
 
-/** What came of a story. */
+/** Result of a story. */
 export interface Story {
-  /** Invariants that did not hold; empty where all is well. */
+  /** Violated invariants; empty if all hold. */
   readonly broken: readonly string[];
   readonly answered: number;
   readonly failed: number;
   readonly cancelled: number;
-  /** Refused or dropped, as their deadlines and a full queue allow. */
+  /** Rejected or dropped, as their deadlines and a full queue allow. */
   readonly refused: number;
   readonly faults: number;
   readonly runs: number;
   readonly rows: number;
 }
 
-/** Tells one story. */
+/** Runs one story. */
 export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
   const random = new Random(seed);
-  // No faults in one story of eight: then no worker may end, no request fail.
+  // No faults in one story of eight: then no worker may end and no request may fail.
   const every = random.chance(1 / 8) ? 0 : 1 + random.whole(30);
-  // In one of eight, lanes are crowded by urgent requests, and nothing else happens.
+  // In one of eight, urgent requests crowd the lanes, and nothing else happens.
   const isCrowded = random.chance(1 / 8);
   const mayFail = every > 0 && !isCrowded;
   // In one of eight of the others, callers await each answer, so that the wide lane is used.
@@ -117,7 +117,7 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
     const batching = isCrowded
       ? { maxBatchSize: 4 }
       : random.pick([undefined, { maxBatchSize: 4 }, { maxQueueDelayMs: 5 }]);
-    // Half of the stories on the GPU, by chance and not by the probe, so that both paths are walked.
+    // Half of the stories use the GPU, by chance and not by the probe, so that both paths are covered.
     models.push(await world.finish(engine.load(`https://app.test/m${factor}.json`, { backend, batching })));
   }
   const sum = await world.finish(engine.load(SUM_URL, { backend }));
@@ -148,7 +148,7 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
   broken.push(...requests.flatMap((x) => x.check()), ...world.wrong, ...wideBesideOthers(requests));
   broken.push(...streams.flatMap((x) => x.end(mayFail)));
   if (isCrowded) broken.push(...starved(requests));
-  // What a lane failed was on time until then.
+  // A request that a lane failed was on time until then.
   if (!mayFail && freezes === 0) broken.push(...toldLate(requests));
   if (!mayFail) {
     const failed = requests.find((x) => !x.answered && !x.cancelled && !x.refused);
@@ -156,13 +156,13 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
     const crashes = engine.stats().lanes.reduce((total, lane) => total + lane.crashes, 0);
     if (crashes > 0) broken.push(`${crashes} healthy workers were ended`);
   }
-  // One more than its attempts: a start that fails beside a lane which holds the model costs a request no attempt.
+  // One more than its attempts: a failed start beside a lane that holds the model costs a request no attempt.
   const startsMax = startsBefore + lanes * 4 + requests.length * (MAX_ATTEMPTS + 1);
   if (world.started > startsMax) broken.push(`${world.started} workers were started for ${requests.length} requests`);
   await end(world, engine, models, broken);
   broken.push(...overBudget(world.gpuLosses));
   const difference = (await decidedOtherwise?.()) ?? null;
-  if (difference !== null) broken.push(`the same events were decided otherwise when told again: ${difference}`);
+  if (difference !== null) broken.push(`a trace's decisions differ on replay: ${difference}`);
   const count = (is: (x: Request) => boolean): number => requests.filter(is).length;
   return {
     broken,
@@ -182,7 +182,7 @@ function ask(world: World, engine: Engine, models: readonly Model[], isCalm: boo
   let [which, startMs, dims] = [0, 0, [1, 2] as readonly [number, number]];
   return Array.from({ length: REQUESTS }, (_, i) => {
     const stop = random.chance(0.2) ? new AbortController() : null;
-    // Now and then the same is asked once more at the same moment, which is to run once.
+    // Now and then an identical request follows at once; both must share one run.
     if (i === 0 || !random.chance(0.2)) {
       which = random.whole(models.length);
       startMs = random.upTo(3_000);
@@ -212,7 +212,7 @@ function ask(world: World, engine: Engine, models: readonly Model[], isCalm: boo
   });
 }
 
-/** More urgent requests than the one lane can take, for three seconds, and now and then one that is not. */
+/** More urgent requests than the single lane can take, for three seconds, and now and then one that is not urgent. */
 function crowd(world: World, engine: Engine, models: readonly Model[]): Request[] {
   const requests: Request[] = [];
   for (let atMs = 0; atMs < 3_000; atMs += 12) {
@@ -259,7 +259,7 @@ function talk(world: World, engine: Engine, models: readonly Model[]): Request[]
   });
 }
 
-/** What came while something else was under way shares the cores with it, so it is not for the wide lane. */
+/** A request that arrived during another one shares the cores with it, so it does not belong on the wide lane. */
 function wideBesideOthers(requests: readonly Request[]): string[] {
   return requests
     .filter(({ lane, calledMs }) => {
@@ -275,17 +275,17 @@ function starved(requests: readonly Request[]): string[] {
     .map(({ asked, settledMs, calledMs }) => `${asked.name} starved for ${Math.round(settledMs - calledMs)} ms`);
 }
 
-/** Who can't be on time any more is told when that is clear, hidden tab or not. */
+/** A request that can't meet its deadline is rejected once that is clear, in a hidden tab too. */
 function toldLate(requests: readonly Request[]): string[] {
   return requests
     .filter(({ refused, asked: { options }, calledMs, settledMs }) => {
       const { deadlineMs = Infinity } = options;
       return refused && settledMs - calledMs > deadlineMs + TOLD_MS;
     })
-    .map(({ asked, settledMs, calledMs }) => `${asked.name} was told late: after ${settledMs - calledMs} ms`);
+    .map(({ asked, settledMs, calledMs }) => `${asked.name} was rejected late: after ${settledMs - calledMs} ms`);
 }
 
-/** Browsers take the GPU away after the second loss within a window, so there must be no third in one. */
+/** Browsers take the GPU away after the second loss within a window, so no window may have a third. */
 function overBudget(losses: readonly number[]): string[] {
   return losses
     .filter((at, i) => at - (losses[i - 2] ?? -Infinity) < LOSS_WINDOW_MS)
@@ -295,7 +295,7 @@ function overBudget(losses: readonly number[]): string[] {
 /** After the faults the same models must still answer, and closing must leave nothing behind. */
 async function end(world: World, engine: Engine, models: readonly Model[], broken: string[]): Promise<void> {
   world.faults = false;
-  // Faults that were drawn before still happen, and the GPU is left alone for a while.
+  // Faults drawn earlier still happen; then the GPU has no faults for a while.
   let isOver = false;
   world.at(TIMEOUT_MS + LOSS_WINDOW_MS, () => {
     isOver = true;

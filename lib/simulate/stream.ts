@@ -1,5 +1,5 @@
-// A recurrent state in a simulated world: steps that come in a row or one after the other, some of them cancelled, while
-// lanes die. Afterwards each answer must be that of one uninterrupted run over the steps that happened, in their order.
+// A recurrent state in a simulated world: concurrent and sequential steps, some of them cancelled, while lanes die.
+// Afterwards each answer must be that of one uninterrupted run over the executed steps, in order.
 import { isSelvedgeError } from "../errors.ts";
 import type { Model } from "../model.ts";
 import type { RunInfo } from "../result.ts";
@@ -44,12 +44,12 @@ export class Stream {
     }
   }
 
-  /** Tells whether every step is settled. */
+  /** Whether every step is settled. */
   get isDone(): boolean {
     return this.#steps.every((step) => step.settled > 0);
   }
 
-  /** Closes the state and says what did not hold. */
+  /** Closes the state and returns the violations. */
   end(mayFail: boolean): string[] {
     this.#state.close();
     const broken: string[] = [];
@@ -66,7 +66,7 @@ export class Stream {
         isLost = true;
         if (!mayFail) broken.push(`without a fault ${name} failed: ${String(error)}`);
       } else if (isSelvedgeError(error) && error.code === "overloaded")
-        continue; // refused: it did not happen
+        continue; // rejected: it was not executed
       else if (stop?.signal.aborted !== true || error !== stop.signal.reason) broken.push(`${name}: ${String(error)}`);
     }
     return broken;

@@ -1,25 +1,26 @@
-// What computes in a simulated worker: y = factor · x, or a step of a state where the model is loaded with one, after a
-// time drawn from the seed, acting out the fault that the worker drew. A row of a batch costs as much as one alone, or
-// next to nothing, as the model's session says; the model is there too, since reading a blob would be real I/O.
+// Backend of a simulated worker: y = factor · x, or a step of a state if the model is loaded with one, after a time
+// drawn from the seed; it acts out the fault that the worker drew. A row of a batch costs as much as one alone or
+// almost nothing, as the model's session says; that also holds the model itself, since reading a blob would be real
+// I/O.
 import type { Backend, ModelFacts } from "../backend/backend.ts";
 import type { BundleInput, BundleOutput } from "../bundle.ts";
 import { SelvedgeError } from "../errors.ts";
 import type { Tensor } from "../tensor.ts";
 import type { SimulatedWorker, World } from "./world.ts";
 
-/** The state's only sum: the next sum, which is the answer too. It forgets, so that no step can stand for two others. */
+/** Next sum of the state, which is also the answer. It decays, so that no step can stand for two others. */
 export function toyStep(sum: number, x: number): number {
   return Math.fround(Math.fround(sum / 2) + x);
 }
 
 const PORT = { dtype: "float32", dims: ["n", "w"], batchAxis: 0 } as const;
 const STATE_PORT = { dtype: "float32", dims: ["n", 2], batchAxis: 0 } as const;
-/** What a run costs in ms: all of it for each row, or most of it once. */
+/** Cost of a run in ms: all of it per row, or most of it per run. */
 const COST = { apart: { run: 0, row: 20 }, together: { run: 18, row: 2 }, slow: { run: 0, row: 100 } } as const;
-/** What threads leave of that. */
+/** Factor on the cost with threads. */
 const THREADED = 0.6;
 
-/** Makes the backend of one simulated worker. */
+/** Creates the backend of one simulated worker. */
 export function createToyBackend(world: World, worker: SimulatedWorker): Backend {
   const models = new Map<number, { readonly factor: number; readonly cost: keyof typeof COST }>();
   const sums = new Map<number, { readonly modelId: number; readonly sum: Float32Array<ArrayBuffer> }>();
@@ -38,7 +39,7 @@ export function createToyBackend(world: World, worker: SimulatedWorker): Backend
     // A device is lost once.
     if (fault === "lost" && !isLost) {
       isLost = true;
-      // A worker that dies of something else takes the word of its loss with it: nobody can count that one.
+      // A worker that dies of something else never reports its loss, so it can't be counted.
       if (name === "webgpu" && !worker.isDying) {
         worker.lostMs = world.effects.wallClock();
         world.gpuLosses.push(worker.lostMs);
@@ -111,7 +112,7 @@ function portsOf(hasState: boolean): { inputs: readonly BundleInput[]; outputs: 
   return { inputs: [x, { ...port, name: "sum" }], outputs: [y, { ...port, name: "next", feeds: "sum" }] };
 }
 
-/** Writes a bundle of one toy model: a factor, or a running sum. */
+/** Builds a bundle of one toy model: a factor, or a running sum. */
 export function toyBundle(
   name: string,
   factor: number | null,
@@ -119,7 +120,7 @@ export function toyBundle(
   onWasm = cost,
 ): string {
   const sessionOf = (cost: string) => ({ "toy.factor": String(factor), "toy.cost": cost });
-  // One byte "m": the file is fetched and checked like any other, and then not looked at.
+  // One byte "m": the file is fetched and verified like any other, and then ignored.
   const sha256 = "62c66a7a5dd70c3146618063c344e531e6d4b59e379808443ce962b3abd63c5a";
   return JSON.stringify({
     schema: "selvedge/bundle@1",

@@ -1,5 +1,5 @@
-// Traces of an engine in the simulated world: what viewers read, what a replay decides again and what it finds that other
-// settings would have changed, and what is no trace.
+// Traces of an engine in the simulated world: the part for viewers, repeated decisions, simulated changes of settings,
+// and invalid traces.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -20,7 +20,7 @@ const BASE = "https://app.test/";
 const REQUESTS = 200;
 const x = (value: number) => ({ x: { dtype: "float32", dims: [1, 2], data: Float32Array.of(value, value) } }) as const;
 
-/** An engine with two models, and a trace of so many requests of three classes, some of which are cancelled. */
+/** An engine with two models, and a trace of this many requests of three classes, some of which are cancelled. */
 async function record(options: Partial<TraceOptions> = {}, before = 0): Promise<Trace> {
   const files = new Map([
     [`${BASE}${TOY_CHUNK.path}`, TOY_CHUNK.content],
@@ -82,7 +82,7 @@ beforeAll(async () => {
 });
 
 describe("a trace", () => {
-  test("is what viewers read: rows with names, bars within them, requests that begin and end, the queue's depth", () => {
+  test("has the parts for viewers: named rows, bars within them, requests that begin and end, the queue depth", () => {
     const { traceEvents, displayTimeUnit } = trace;
     expect(displayTimeUnit).toBe("ms");
     for (const { name, ph, ts, pid, tid, dur } of traceEvents) {
@@ -163,7 +163,7 @@ describe("a replay", () => {
     }
   });
 
-  test("reads what was recorded before there were wide lanes", () => {
+  test("reads traces that predate wide lanes", () => {
     const old = JSON.stringify(trace)
       .replace('"schema":"selvedge/trace@2"', '"schema":"selvedge/trace@1"')
       .replace(/"(alone|passed)":\d+,/g, "")
@@ -174,14 +174,14 @@ describe("a replay", () => {
     expect(again.decisions).toBeGreaterThan(100);
   });
 
-  test("tells the first event that was decided otherwise", () => {
+  test("returns the first event with a different decision", () => {
     const file = readTrace(JSON.stringify(trace));
     const at = file.told.findIndex(({ decisions }) => decisions.length > 0);
     const told = file.told.map((x, i) => (i === at ? { ...x, decisions: [] } : x));
     expect(replayTrace({ ...file, told }, null).again.difference).toMatchObject({ index: at, recorded: "[]" });
   });
 
-  test("simulated as it was, it comes near to what happened; other settings change what they should", () => {
+  test("simulated with the same settings it comes close to the record; other settings have their effect", () => {
     const file = readTrace(JSON.stringify(trace));
     const { recorded, simulated } = replayTrace(file, {});
     const total = (of: Report["recorded"] | null, key: "asked" | "answered" | "onTime") =>
@@ -219,14 +219,14 @@ describe("selvedge replay", () => {
     return { code, out, err };
   }
 
-  test("prints what would have changed, for people and for programs", async () => {
+  test("prints the simulated changes, for people and for programs", async () => {
     writeFileSync(path, JSON.stringify(trace));
     const plain = await run(path);
     expect(plain).toMatchObject({ code: 0, err: "" });
-    expect(plain.out).toMatch(/decided again: \d+ events, \d+ decisions, all the same/);
+    expect(plain.out).toMatch(/replayed: \d+ events, \d+ decisions, all the same/);
     const { code, out } = await run(path, "--set", "maxQueueDelayMs=4", "maxBatchSize=16");
     expect(code).toBe(0);
-    expect(out).toMatch(/as it happened +simulated so +with maxQueueDelayMs=4 maxBatchSize=16/);
+    expect(out).toMatch(/recorded +simulated +with maxQueueDelayMs=4 maxBatchSize=16/);
     expect(out).toMatch(/interactive, 80 ms \(\d+\) +on time +[\d.]+ % +[\d.]+ % +[\d.]+ %/);
     expect(out).toMatch(/p99 +[\d.]+ ms/);
     const report = JSON.parse((await run(path, "--set", "ageingMs=500", "--json")).out) as Report;
@@ -242,7 +242,7 @@ describe("selvedge replay", () => {
     writeFileSync(path, JSON.stringify({ ...trace, selvedge: { ...trace.selvedge, told } }));
     const { code, out } = await run(path);
     expect(code).toBe(2);
-    expect(out).toMatch(/decided otherwise: event \d+ \("tick", after [\d.]+ ms\)/);
+    expect(out).toMatch(/different decision: event \d+ \("tick", after [\d.]+ ms\)/);
   });
 
   const broken = (change: (part: Record<string, unknown>) => void): string => {
@@ -253,10 +253,10 @@ describe("selvedge replay", () => {
   const told = (part: Record<string, unknown>): [number, Record<string, unknown>, number, unknown][] =>
     part["told"] as [number, Record<string, unknown>, number, unknown][];
   test.each<[string, () => string, RegExp]>([
-    ["cut short", () => JSON.stringify(trace).slice(0, 5_000), /it is no JSON, or was cut short/],
-    ["empty", () => "", /it is no JSON, or was cut short/],
-    ["null", () => "null", /has no part "selvedge"/],
-    ["of somebody else", () => JSON.stringify({ traceEvents: [] }), /has no part "selvedge"/],
+    ["cut short", () => JSON.stringify(trace).slice(0, 5_000), /not JSON, or truncated/],
+    ["empty", () => "", /not JSON, or truncated/],
+    ["null", () => "null", /no part "selvedge"/],
+    ["of somebody else", () => JSON.stringify({ traceEvents: [] }), /no part "selvedge"/],
     [
       "of another version",
       () => broken((x) => (x["schema"] = "selvedge/trace@3")),
@@ -265,7 +265,7 @@ describe("selvedge replay", () => {
     [
       "without an estimate",
       () => broken((x) => ((x["saved"] as Record<string, unknown>)["estimate"] = "[[1,2]]")),
-      /saved.estimate: it is no estimate/,
+      /saved.estimate: not an estimate/,
     ],
     ["with an unknown event", () => broken((x) => ((told(x)[0]?.[1] ?? {})["type"] = "exploded")), /told.0.1.type/],
     [
@@ -273,7 +273,7 @@ describe("selvedge replay", () => {
       () => broken((x) => void told(x).splice(0, 1, [6e4, { type: "tick" }, 999, []])),
       /there are no lanes 999/,
     ],
-    ["that goes back in time", () => broken((x) => void told(x).push([0, { type: "tick" }, 0, []])), /lies before/],
+    ["that goes back in time", () => broken((x) => void told(x).push([0, { type: "tick" }, 0, []])), /earlier than/],
     [
       "with endless rows",
       () =>

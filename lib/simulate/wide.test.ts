@@ -1,5 +1,4 @@
-// The wide lane in an engine: whether there is one, its worker and its threads, and what becomes of it where those can't
-// start.
+// The wide lane in an engine: whether it exists, its worker and its threads, and the fallback where those can't start.
 import { expect, test } from "vitest";
 import { createEngine } from "../engine.ts";
 import type { Engine } from "../engine.ts";
@@ -13,9 +12,9 @@ const URL_OF_BUNDLE = "https://app.test/m.json";
 interface Scene {
   readonly world: World;
   readonly engine: Engine;
-  /** The threads of each worker that was started, in their order. */
+  /** Number of threads of each worker, in order of their starts. */
   readonly threads: number[];
-  /** Has callers ask so many times each, one after the other; gives which lanes answered, or "wrong". */
+  /** Each caller makes this many sequential requests; returns which lanes answered, or "wrong". */
   readonly talk: (turns: number, callers?: number) => Promise<string[]>;
 }
 
@@ -58,7 +57,7 @@ async function scene(
     }
     return lanes;
   };
-  // The same inputs in flight would run once.
+  // Identical requests in flight would share one run.
   const talk = async (turns: number, callers = 1): Promise<string[]> => {
     const all = Array.from({ length: callers }, (_, i) => caller(turns, 1_000 * i));
     return (await world.finish(Promise.all(all))).flat();
@@ -90,7 +89,7 @@ test("it starts for a single stream, with a thread a core and eight at most, and
   expect(await it.talk(5)).not.toContain("wrong");
 });
 
-test("what it takes to load a model there is not what it takes elsewhere", async () => {
+test("loading a model there has a cost of its own", async () => {
   const it = await scene();
   await import("../observe/recorder.ts");
   const tracing = it.engine.trace({ seconds: 600 });

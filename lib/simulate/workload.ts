@@ -1,11 +1,11 @@
-// A workload: lanes, models with their true costs, and requests with arrival times and deadlines. Plain data, which the
-// policies of bound.ts and the real scheduler (drive.ts) execute alike. A benchmark can record one from real runs.
+// A workload: lanes, models with their true costs, and requests with arrival times and deadlines. Plain data that both
+// the policies of bound.ts and the real scheduler (drive.ts) execute. A benchmark can record one from real runs.
 
 /** A model's true costs. */
 export interface ModelCosts {
   /** Largest batch, in requests. */
   readonly maxRows: number;
-  /** Returns what a batch of so many requests takes on a lane of that backend, in ms. */
+  /** Returns the duration of a batch of so many requests on a lane of that backend, in ms. */
   readonly msOn: Readonly<Record<string, (rows: number) => number>>;
 }
 
@@ -13,7 +13,7 @@ export interface ModelCosts {
 export interface Job {
   readonly id: number;
   readonly atMs: number;
-  /** When it must be answered; Infinity without a deadline. */
+  /** Absolute deadline; Infinity without one. */
   readonly dueMs: number;
   /** Index into the models. */
   readonly model: number;
@@ -21,7 +21,7 @@ export interface Job {
   readonly factor: number;
 }
 
-/** A workload, the requests in the order of their arrivals. */
+/** A workload; requests are in order of arrival. */
 export interface Workload {
   /** The backend of each lane. */
   readonly lanes: readonly string[];
@@ -29,13 +29,13 @@ export interface Workload {
   readonly jobs: readonly Job[];
   /** Whether the scheduler ran a backlog of each model before, as an engine did on an earlier page. */
   readonly isLearned: boolean;
-  /** Requests that arrive earlier do not count, for either side. */
+  /** Earlier arrivals do not count, for either side. */
   readonly countsFromMs: number;
-  /** Until when a request without a deadline counts as answered. */
+  /** A request without a deadline counts as answered until then. */
   readonly endMs: number;
-  /** Resolution of every clock that the scheduler reads, in ms; 0 for exact ones. */
+  /** Resolution of every clock that the scheduler reads, in ms; 0 for exact clocks. */
   readonly clockMs: number;
-  /** By how much two runs of the same batch differ, as a part of their duration. */
+  /** Relative difference between two runs of the same batch. */
   readonly noise: number;
 }
 
@@ -54,12 +54,12 @@ export function batchMs({ lanes, models }: Workload, lane: number, jobs: readonl
   return rowsMs(models[jobs[0]?.model ?? 0] as ModelCosts, lanes[lane] as string, jobs.length, sum);
 }
 
-/** Returns the true duration of a batch by its count of rows and the sum of their factors. */
+/** Returns the true duration of a batch by its number of rows and the sum of their factors. */
 export function rowsMs({ msOn }: ModelCosts, backend: string, rows: number, factors: number): number {
   return ((msOn[backend]?.(rows) ?? Infinity) * factors) / rows;
 }
 
-/** Returns until when an answer counts. */
+/** Returns the latest moment at which an answer counts. */
 export function countsUntilMs({ endMs }: Workload, { dueMs }: Job): number {
   return dueMs === Infinity ? endMs : dueMs;
 }

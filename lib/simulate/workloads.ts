@@ -18,13 +18,13 @@ interface Class {
 
 /** Requests of a workload. */
 const JOBS = 600;
-/** Spread of requests' own costs about the model's, and how often one costs three times as much. */
+/** Spread of requests' own costs around the model's, and the share that costs three times as much. */
 const SPREAD = 0.1;
 const OUTLIERS = 0.005;
 const NOISE = 0.05;
 /** Largest batch of most families: small, so that few requests make many batches. */
 const ROWS = 16;
-/** Part of the requests that do not count where costs are learned meanwhile. */
+/** Share of the requests that do not count if costs are learned during the workload. */
 const LEARNING = 0.5;
 
 /** All families. */
@@ -149,14 +149,14 @@ export const FAMILIES: readonly Family[] = [
   },
 ];
 
-/** How a workload is drawn. */
+/** Parameters from which a workload is drawn. */
 interface Draw {
   readonly lanes: readonly string[];
   readonly models: readonly ModelCosts[];
   readonly classes: readonly Class[];
-  /** Offered work as a multiple of what the lanes can do with the cheapest batches. */
+  /** Offered load as a multiple of the lanes' capacity with the cheapest batches. */
   readonly load: number;
-  /** How many requests arrive at once, as a mean. */
+  /** Mean number of requests that arrive at once. */
   readonly burst?: number;
   readonly count?: number;
   readonly isLearned?: boolean;
@@ -167,7 +167,7 @@ function make(
   { lanes, models, classes, load, burst = 1, count = JOBS, isLearned = true }: Draw,
 ): Workload {
   const shares = classes.reduce((sum, { share }) => sum + share, 0);
-  /** What the mix would get done in a ms. */
+  /** Arrivals per ms: the offered load. */
   let rate = 0;
   for (const backend of lanes) {
     let meanMs = 0;
@@ -189,13 +189,16 @@ function make(
   return { lanes, models, jobs, isLearned, countsFromMs, endMs: atMs, clockMs: 0, noise: NOISE };
 }
 
-/** Picks a class by the shares. */
+/** Draws a class by the shares. */
 function pick(random: Random, classes: readonly Class[], shares: number): Class {
   let at = random.upTo(shares);
   return classes.find(({ share }) => (at -= share) < 0) ?? (classes.at(-1) as Class);
 }
 
-/** Three classes as the benchmark has them: a model that batches hardly, within 10 ms, and one that does, within 100 and 200. */
+/**
+ * Three classes as in the benchmark: a model that gains little from batching, within 10 ms, and one that gains much,
+ * within 100 and 200.
+ */
 function threeClasses(random: Random, load: number): Workload {
   const scale = between(random, 0.7, 2);
   const models = [affine({ wasm: [0.3 * scale, 0.35 * scale] }, 64), affine({ wasm: [1.2 * scale, 0.28 * scale] }, 64)];
@@ -207,7 +210,7 @@ function threeClasses(random: Random, load: number): Workload {
   return make(random, { lanes: wasm(2), models, classes, load, count: 2_000 });
 }
 
-/** Costs of so much a batch and so much a row, by backend. */
+/** Affine costs by backend: fixed per batch and per row. */
 function affine(
   costs: Readonly<Record<string, readonly [fixedMs: number, rowMs: number]>>,
   maxRows: number,
@@ -227,7 +230,7 @@ function wasm(count: number): string[] {
   return Array.from({ length: count }, () => "wasm");
 }
 
-/** Draws between two numbers, evenly by their logarithms. */
+/** Draws a number between two, log-uniformly. */
 function between(random: Random, low: number, high: number): number {
   return low * (high / low) ** random.next();
 }

@@ -1,10 +1,10 @@
 // A simulated world for the engine: a clock that jumps from event to event, workers that are objects, a network that is
-// a map, and faults drawn from a seed. The engine in it is the real one, down to Comlink; only its effects are these.
-// One seed is one story: the same events in the same order, thousands of times faster than real time, as SQLite,
-// FoundationDB and TigerBeetle are tested.
+// a map, and faults drawn from a seed. The engine in it is the real one, including Comlink; only its effects are
+// simulated. One seed is one story: the same events in the same order, thousands of times faster than real time, as
+// SQLite, FoundationDB and TigerBeetle are tested.
 //
-// Determinism rests on two rules. Between two events all microtasks run to their end (`run`). And while faults
-// happen nothing waits for the real world: models are loaded before, since hashing and blobs are real I/O.
+// Determinism rests on two rules. Between two events all microtasks run to their end (`run`). And while faults happen
+// nothing waits for the real world: models are loaded before, since hashing and blobs are real I/O.
 import type { Backend } from "../backend/backend.ts";
 import type { AdapterFacts } from "../device.ts";
 import type { PageLocks } from "../effects-locks.ts";
@@ -16,10 +16,10 @@ import type { WireRun } from "../pool/protocol.ts";
 import { serve } from "../pool/worker.ts";
 import type { Random } from "./random.ts";
 
-/** What a fault does to a worker as a message goes to it. */
+/** Fault that a message triggers in a worker. */
 export type Fault = "crash" | "hang" | "lost" | "out-of-memory" | "error" | "slow" | "never-starts" | "messageerror";
 
-/** How a world is made. */
+/** Options of a world. */
 export interface WorldOptions {
   readonly random: Random;
   readonly gpu: AdapterFacts | null;
@@ -28,15 +28,15 @@ export interface WorldOptions {
   readonly isolated?: boolean;
   /** Files by URL. */
   readonly files: ReadonlyMap<string, string>;
-  /** Store of the worker that fetches models. Default: nothing is kept. */
+  /** Store of the worker that fetches models. Default: none. */
   readonly store?: Store;
-  /** Makes what computes inside a worker. */
+  /** Creates the backend inside a worker. */
   readonly createBackend: (world: World, worker: SimulatedWorker) => Backend;
-  /** Draws a fault for a message to a worker, or null; asked only after `faults` was switched on. */
+  /** Draws a fault for a message to a worker, or null; called only after `faults` was switched on. */
   readonly drawFault: (world: World) => Fault | null;
-  /** How many times slower than usual each new worker is, and by which factor the times that it tells are wrong. */
+  /** Slowness of each new worker as a factor, and the factor by which its reported times are wrong. */
   readonly drawPace?: (world: World) => [slowness: number, lie: number];
-  /** Resolution of the clocks of page and workers, in ms. Default: exact. */
+  /** Clock resolution of page and workers, in ms. Default: exact. */
   readonly clockMs?: number;
   readonly log: ((line: string) => void) | null;
 }
@@ -45,17 +45,17 @@ interface Event {
   readonly at: number;
   readonly order: number;
   readonly act: () => void;
-  /** Stands still while the page is frozen: work in a worker, not a timer by the wall. */
+  /** Whether it stands still while the page is frozen: true for work in a worker, false for a wall-clock timer. */
   readonly frozen: boolean;
 }
 
-/** When the faults begin: long after the last model was loaded. */
+/** Start of the faults: long after the last model was loaded. */
 const BEGIN_MS = 60_000;
 
-/** How long a message is on its way, at the most. */
+/** Maximum delivery time of a message. */
 const DELIVERY_MS = 0.2;
 
-/** How many events are queued at a time. */
+/** Number of events that are queued at a time. */
 const TOGETHER = 64;
 
 /** A simulated world. */
@@ -66,26 +66,26 @@ export class World {
   readonly log: (line: string) => void;
   /** Workers that have not ended. */
   readonly alive: Set<SimulatedWorker> = new Set();
-  /** How many workers were started, and how many ended by a fault. */
+  /** Workers started, and workers ended by a fault. */
   started = 0;
   killed = 0;
-  /** How often the browser was asked to keep what is stored. */
+  /** Number of requests for persistent storage. */
   keepsAsked = 0;
   faults = false;
   now = 0;
-  /** How late a page's timers are at the least, as those of a hidden one; a worker's are not. */
+  /** Minimum delay of the page's timers, as in a hidden tab; a worker's timers are exact. */
   clampMs = 0;
-  /** When a GPU device was lost, by the wall clock. */
+  /** Wall-clock times of GPU device losses. */
   readonly gpuLosses: number[] = [];
-  /** What workers were told to do that they must not be told. */
+  /** Messages that workers must never receive. */
   readonly wrong: string[] = [];
-  /** How many runs there were, and how many rows they had. */
+  /** Runs so far, and their rows. */
   runs = 0;
   rows = 0;
-  /** Worlds so far: each is a page of its own. */
+  /** Number of worlds so far: each is a page of its own. */
   static #pages = 0;
   readonly #options: WorldOptions;
-  /** Web Locks: names that workers hold, and what the page is to be told when one is free. */
+  /** Web Locks: names held by workers, and the callbacks for when one is released. */
   readonly held: Map<string, SimulatedWorker> = new Map();
   readonly #waits: Map<string, () => void> = new Map();
   readonly #lives: Set<(change: LifeChange) => void> = new Set();
@@ -120,7 +120,7 @@ export class World {
     };
   }
 
-  /** Tells what becomes of the page. */
+  /** Fires a life-cycle event of the page. */
   live(change: LifeChange): void {
     for (const listener of this.#lives) listener(change);
   }
@@ -131,7 +131,7 @@ export class World {
     return clockMs === 0 ? this.now : Math.floor(this.now / clockMs) * clockMs;
   }
 
-  /** Lets the wall clock run on while page and workers stand still: a frozen tab, a laptop asleep. */
+  /** Advances the wall clock while page and workers stand still: a frozen tab, a sleeping laptop. */
   freeze(ms: number): void {
     this.log(`frozen for ${ms} ms`);
     this.live("left");
@@ -142,9 +142,9 @@ export class World {
   }
 
   /**
-   * Runs events until `done` says so, or until nothing happens any more, or until the time is up. Each event is an
-   * immediate of its own, before which all microtasks have run; they are queued many at a time, since Node asks the
-   * operating system for news between two queues of them, which took a fifth of a story.
+   * Runs events until `done` returns true, no event is left, or the time is up. Each event is an immediate of its own,
+   * before which all microtasks have run. Many are queued at a time, since Node polls the operating system between two
+   * queues of them, which took a fifth of a story.
    */
   async run(done: () => boolean, untilMs: number): Promise<void> {
     let queued: NodeJS.Immediate[] = [];
@@ -173,7 +173,7 @@ export class World {
     });
   }
 
-  /** Runs events until a promise is settled, waiting for the real world where it must: only while faults are off. */
+  /** Runs events until a promise is settled, waiting for the real world if necessary: only while faults are off. */
   async finish<T>(promise: Promise<T>): Promise<T> {
     let settled = false;
     const watched = promise.finally(() => {
@@ -188,8 +188,8 @@ export class World {
   }
 
   /**
-   * Ends the quiet time, in which loading waited for the real world in an order of its own: lets all that came of it
-   * settle, then sets clock and chance to where they are for this seed every time. From here on there are faults.
+   * Ends the quiet phase, in which loads waited for the real world in nondeterministic order: lets all of it settle,
+   * then sets clock and random numbers to this seed's fixed state. From here on there are faults.
    */
   async begin(seed: number): Promise<void> {
     await this.run(() => false, BEGIN_MS);
@@ -221,12 +221,12 @@ export class World {
     };
   }
 
-  /** Draws how fast a new worker is, and how truthful. */
+  /** Draws the slowness of a new worker and the error of its times. */
   drawPace(): [slowness: number, lie: number] {
     return this.faults ? (this.#options.drawPace?.(this) ?? [1, 1]) : [1, 1];
   }
 
-  /** Looks into a message to a worker: what runs together is of one shape. */
+  /** Checks a message to a worker: a batch must have one shape. */
   checkRun(message: unknown): void {
     const { path, argumentList } = message as { path?: string[]; argumentList?: { value: unknown }[] };
     if (path?.[0] !== "run") return;
@@ -241,7 +241,7 @@ export class World {
     this.rows += rows;
   }
 
-  /** Draws a fault for a message that goes to a worker. */
+  /** Draws a fault for a message to a worker. */
   drawFault(): Fault | null {
     return this.faults ? this.#options.drawFault(this) : null;
   }
@@ -297,7 +297,7 @@ export class World {
 function cacheEffects(world: World): CacheEffects {
   return {
     ...world.effects,
-    wallClock: () => Math.floor(world.effects.wallClock()), // names of entries end with it
+    wallClock: () => Math.floor(world.effects.wallClock()), // entry names end with it
     setTimer: (callback, ms) => world.at(ms, callback),
     isOwn: () => true,
     locks: null,
@@ -312,22 +312,22 @@ function cacheEffects(world: World): CacheEffects {
 
 type Listener = (event: globalThis.Event) => void;
 
-/** A worker: the real worker side (pool/worker.ts) on a simulated backend, its messages events of the world. */
+/** A worker: the real worker side (pool/worker.ts) on a simulated backend; its messages are events of the world. */
 export class SimulatedWorker implements WorkerHandle {
   readonly id: number;
-  /** Whether it is a lane's, not the one that fetches models. */
+  /** Whether it belongs to a lane, rather than being the one that fetches models. */
   readonly computes: boolean;
-  /** A fault that the backend is to act out in its current call. */
+  /** A fault that the backend acts out in its current call. */
   fault: Fault | null = null;
-  /** How many times slower than usual it is, and by how much the times that it tells are wrong. */
+  /** Slowness as a factor, and the error factor of its reported times. */
   readonly slowness: number;
   readonly lie: number;
   isBusy = false;
   /** Whether a fault is about to end it. */
   isDying = false;
-  /** When it lost its GPU, by the wall clock; null while it has it. */
+  /** Wall-clock time at which it lost its GPU; null before. */
   lostMs: number | null = null;
-  /** The models that are loaded in it. */
+  /** Models loaded in it. */
   readonly models: Set<number> = new Set();
   readonly #world: World;
   readonly #listeners: Map<string, Set<Listener>> = new Map();
@@ -356,7 +356,8 @@ export class SimulatedWorker implements WorkerHandle {
   }
 
   postMessage(message: unknown): void {
-    // Comlink says goodbye when the collector takes a proxy: chance, which must not reach the story.
+    // Comlink sends a release message when a proxy is garbage-collected: its time is random and must not affect the
+    // story.
     if (!this.#world.alive.has(this)) return;
     if (this.#takeLock(message)) return;
     if (this.computes) this.#world.checkRun(message);
@@ -371,7 +372,7 @@ export class SimulatedWorker implements WorkerHandle {
         this.#forgetLoss();
         this.#emit(this.#listeners.get(type), event);
       });
-      if (fault !== "messageerror") return; // the message is gone with it
+      if (fault !== "messageerror") return; // the message is lost with it
     }
     this.#deliver(this.#inside, message);
   }
@@ -385,12 +386,12 @@ export class SimulatedWorker implements WorkerHandle {
     this.#listeners.get(type)?.delete(listener);
   }
 
-  /** Ends as one that crashed. */
+  /** Ends like a worker that crashed. */
   crash(): void {
     this.#emit(this.#listeners.get("error"), { type: "error", message: "it crashed" });
   }
 
-  /** Ends as a worker does that something outside the page ended: no event tells. */
+  /** Ends like a worker that something outside the page ended: no event is fired. */
   kill(): void {
     this.#forgetLoss();
     if (!this.#world.alive.delete(this)) return;
@@ -398,7 +399,7 @@ export class SimulatedWorker implements WorkerHandle {
     this.#world.release(this);
   }
 
-  /** Answers nothing any more, and has not ended as far as its page can tell. */
+  /** Stops answering, without having ended as far as its page can tell. */
   silence(): void {
     this.#inside.clear();
   }
@@ -408,7 +409,7 @@ export class SimulatedWorker implements WorkerHandle {
     this.#world.release(this);
   }
 
-  /** Takes a lock where it is told to; nothing goes wrong with that. */
+  /** Takes a lock on request; this never fails. */
   #takeLock(message: unknown): boolean {
     const { id, path, argumentList } = message as {
       id: string;
@@ -429,7 +430,7 @@ export class SimulatedWorker implements WorkerHandle {
     return true;
   }
 
-  /** The word of a loss that is on its way dies with the worker: nobody can count that one. */
+  /** The report of a loss that is in flight dies with the worker: nobody can count that loss. */
   #forgetLoss(): void {
     const world = this.#world;
     const isToldBy = (this.lostMs ?? -Infinity) + DELIVERY_MS;
@@ -445,13 +446,13 @@ export class SimulatedWorker implements WorkerHandle {
   }
 
   #emit(listeners: Set<Listener> | undefined, event: object): void {
-    if (!this.#world.alive.has(this)) return; // nothing comes from, or goes to, a worker that has ended
+    if (!this.#world.alive.has(this)) return; // a worker that has ended neither sends nor receives
     const full = { preventDefault: () => undefined, ...event } as unknown as globalThis.Event;
     for (const listener of listeners ?? []) listener(full);
   }
 }
 
-/** Copies as a message is copied. What is plain is copied by hand: a tenth of a story's time went into cloning. */
+/** Structured clone. Plain data is copied by hand: cloning took a tenth of a story's time. */
 function copy(value: unknown): unknown {
   if (typeof value !== "object" || value === null) {
     if (typeof value === "function" || typeof value === "symbol") structuredClone(value); // throws

@@ -6,7 +6,7 @@ import { ANSWERED_MIN, playWorld, WORLDS } from "./worlds.ts";
 const SEEDS = [1, 2, 3];
 
 describe.each(WORLDS)("world: $name", (plan) => {
-  test(`holds what is promised (${plan.about})`, async () => {
+  test(`holds its properties (${plan.about})`, async () => {
     for (const seed of SEEDS) {
       const { broken, possible, answered } = await playWorld(plan, seed);
       expect(broken, `seed ${seed}`).toEqual([]);

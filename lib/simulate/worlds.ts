@@ -1,5 +1,5 @@
-// Worlds: each a device, what goes wrong on it, and the properties that hold nevertheless. A world is a seed's draw of
-// costs and times within one scenario; its mutants (e2e/mutants/worlds.ts) bring the faults back that it was made for.
+// Worlds: each a device, its faults, and the properties that hold nevertheless. A world is a seed's draw of costs and
+// times within one scenario; its mutants (e2e/mutants/worlds.ts) restore the faults that it was made for.
 import { createHash } from "node:crypto";
 import { isOnTime, Scene } from "./scene.ts";
 import type { WorldPlan } from "./scene.ts";
@@ -10,7 +10,7 @@ import { LOADS } from "./worlds/loads.ts";
 import { PLACES } from "./worlds/places.ts";
 import { RESULTS } from "./worlds/results.ts";
 
-/** What came of a world. */
+/** Result of a world. */
 export interface Told {
   readonly world: string;
   readonly seed: number;
@@ -20,13 +20,13 @@ export interface Told {
   readonly answered: number;
 }
 
-/** The least share of possible requests that are answered: with less a world tests nothing. */
+/** Minimum share of possible requests that are answered: with less a world tests nothing. */
 export const ANSWERED_MIN = 0.6;
 
 /** All worlds. */
 export const WORLDS: readonly WorldPlan[] = [...DEADLINES, ...CLOCKS, ...LANES, ...PLACES, ...LOADS, ...RESULTS];
 
-/** Plays a world from a seed. Hashes are computed at once meanwhile: as the browser does it they would take real time. */
+/** Plays a world from a seed. Hashes are computed synchronously meanwhile: the browser's hash takes real time. */
 export async function playWorld(
   plan: WorldPlan,
   seed: number,

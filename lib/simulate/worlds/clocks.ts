@@ -2,7 +2,9 @@
 import type { WorldPlan } from "../scene.ts";
 
 const SLEEP_MS = 3_600_000;
-/** A hang must be noticed within so long, after a minute of use: the least bound of a run, 10 s, and what a retry takes. */
+/**
+ * Limit on the time until a hang is noticed, after a minute of use: the minimum timeout of a run, 10 s, and a retry.
+ */
 const NOTICED_MS = 30_000;
 
 /** The worlds. */
@@ -35,7 +37,7 @@ export const CLOCKS: readonly WorldPlan[] = (["a run", "a load", "a worker's sta
     await scene.settle();
     const crashes = (): number => scene.engine.stats().lanes.reduce((sum, lane) => sum + lane.crashes, 0);
     scene.expect(crashes() === 0, "a healthy worker was ended");
-    // What waits is worth a second worker, whatever its start seemed to take.
+    // The queued requests are worth a second worker, however long its start seemed to take.
     const startsBefore = world.started;
     for (let i = 0; i < 60; i += 1) scene.ask(model);
     await scene.settle();

@@ -1,16 +1,16 @@
-// Worlds of deadlines: more requests than lanes can answer, so that admission decides how many are on time.
+// Worlds of deadlines: more requests than lanes can answer, so that admission control decides how many are on time.
 import { isOnTime } from "../scene.ts";
 import type { Call, Scene, WorldPlan } from "../scene.ts";
 
-/** Requests of a world. */
+/** Requests per world. */
 const COUNT = 90;
-/** Share of what the lanes can do that must be on time, and share of all runs that may be late. */
+/** Minimum share of the lanes' capacity that is on time, and maximum share of runs that are late. */
 const ON_TIME = 0.65;
 const IN_VAIN = 0.3;
-/** How many times more is asked than the lanes can do. */
+/** Offered load as a multiple of the lanes' capacity. */
 const OVERLOAD = 3;
 
-/** Asks more than lanes of that cost can do, and expects as many answers as they can. */
+/** Overloads lanes of that cost, and expects as many answers as they can give. */
 async function overload(
   scene: Scene,
   ask: (deadlineMs: number) => Call,
@@ -92,7 +92,7 @@ export const DEADLINES: readonly WorldPlan[] = [
     device: (random) => ({ clockMs: random.pick([1, 100]), cores: 1 }),
     async play(scene) {
       const { random } = scene;
-      // Draws as `device` did.
+      // Draws the same number as `device`.
       const clockMs = random.pick([1, 100]);
       const runMs = clockMs * (0.25 + 0.5 * random.next());
       await scene.open({ workers: 1 });
@@ -100,13 +100,13 @@ export const DEADLINES: readonly WorldPlan[] = [
         { factor: 2, wasm: { fixedMs: 0, rowMs: runMs } },
         { batching: { maxBatchSize: 1 } },
       );
-      // At uneven times: where requests keep step with the clock, all runs read as 0 and nobody could tell what they take.
+      // At uneven times: if requests keep step with the clock, all runs read as 0 and their duration is unknowable.
       for (let i = 0; i < 100; i += 1) {
         scene.ask(model);
         await scene.pass((1.1 + 2 * random.next()) * runMs);
       }
       await scene.settle();
-      // Behind 60 runs one can't be on time that is due after 25, and one can that is due after 100.
+      // After 60 runs a request due in 25 can't be on time, and one due in 100 can.
       for (let i = 0; i < 60; i += 1) scene.ask(model, { priority: "interactive" });
       await scene.pass(runMs / 10);
       const late = scene.ask(model, { deadlineMs: 25 * runMs, isPossible: false });
@@ -137,7 +137,7 @@ export const DEADLINES: readonly WorldPlan[] = [
         await scene.world.run(() => calls.every(({ settledMs }) => settledMs !== null), fromMs + 600_000);
         return scene.world.now - fromMs;
       };
-      // The sizes of batches are found meanwhile.
+      // Batch sizes are explored meanwhile.
       for (let i = 0; i < 3; i += 1) await bulk();
       const aloneMs = await bulk();
       const options = random.pick([{}, { priority: "background" }, { onLate: "finish" }] as const);
@@ -150,7 +150,7 @@ export const DEADLINES: readonly WorldPlan[] = [
       disturb();
       const besideMs = await bulk();
       cancel.isOver = true;
-      // Those that are to be finished late take time of their own.
+      // Requests that finish late by option take time of their own.
       const times = "onLate" in options ? 0.75 : 0.9;
       scene.expect(aloneMs >= times * besideMs, `work without deadlines took ${besideMs / aloneMs} times as long`);
     },

@@ -1,13 +1,13 @@
-// Worlds in which a lane fails, hangs or runs out of memory while another one is well.
+// Worlds in which a lane fails, hangs or runs out of memory while another one is healthy.
 import { SelvedgeError } from "../../errors.ts";
 import type { Model } from "../../model.ts";
 import { isOnTime } from "../scene.ts";
 import type { WorldPlan } from "../scene.ts";
 
-/** After a fault ends lanes are used again within so long. */
+/** Limit on the time until lanes are used again after a fault ends. */
 const BACK_MS = 300_000;
 
-/** Says why a lane that only helps out can't; the first worker has the model. */
+/** Reason why an additional lane fails; the first worker has the model. */
 const FAILURES = {
   "can't start": () => new SelvedgeError("no-backend", "simulated: the worker's files are gone"),
   "can't load": () => new SelvedgeError("model-invalid", "simulated"),
@@ -34,7 +34,7 @@ export const LANES: readonly WorldPlan[] = [
       const [first] = scene.workers();
       if (what === "can't start") scene.faults.start = fail;
       else scene.faults.load = (_, __, worker) => (worker === first ? null : fail());
-      // One and a half times what the lane can do, so that the other one is wanted.
+      // One and a half times the lane's capacity, so that the other one is needed.
       await scene.askEvery(model, runMs / 1.5, 200);
       await scene.settle();
       const failed = scene.calls.filter(({ code }) => code !== null);
@@ -65,7 +65,7 @@ export const LANES: readonly WorldPlan[] = [
       scene.faults.hangs = (factor) => factor === 3;
       scene.ask(bad, { isPossible: false });
       await scene.pass(random.upTo(10));
-      // Half of what one lane can do by then.
+      // Half of the capacity of one lane until then.
       const deadlineMs = 120 * runMs;
       const calls = Array.from({ length: 60 }, () => scene.ask(model, { deadlineMs, isPossible: true }));
       await scene.pass(deadlineMs + 50);
@@ -83,7 +83,7 @@ export const LANES: readonly WorldPlan[] = [
       const cost = { fixedMs: 20 + 20 * random.next(), rowMs: 2 };
       const greedy = await scene.load({ factor: 2, wasm: cost });
       const model = await scene.load({ factor: 3, wasm: cost });
-      // Both learn that batches pay.
+      // The scheduler learns that batches pay for both models.
       for (let i = 0; i < 4; i += 1) {
         for (let j = 0; j < 64; j += 1) for (const each of [greedy, model]) scene.ask(each);
         await scene.settle();
@@ -99,7 +99,7 @@ export const LANES: readonly WorldPlan[] = [
       await scene.pass(1);
       const innocent = Array.from({ length: 64 }, () => scene.ask(model));
       await scene.settle();
-      // Then smaller batches are tried, and run out of memory too.
+      // Then smaller batches are tried, and are out of memory too.
       for (let i = 0; isLong && i < 3; i += 1) {
         for (let j = 0; j < 64; j += 1) scene.ask(greedy, { isPossible: false });
         await scene.settle();

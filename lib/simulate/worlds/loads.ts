@@ -3,7 +3,7 @@
 import type { Model } from "../../model.ts";
 import type { Toy, WorldPlan } from "../scene.ts";
 
-/** The longest that a load is let be before it is cancelled. */
+/** Maximum time before a load is cancelled. */
 const LOAD_MS = 1_500;
 
 /** The worlds. */
@@ -15,14 +15,14 @@ export const LOADS: readonly WorldPlan[] = [
     async play(scene) {
       const { random, world } = scene;
       await scene.open();
-      // One model keeps the workers up.
+      // One model keeps the workers alive.
       const kept = await scene.load({ factor: 2, wasm: { fixedMs: 0, rowMs: 30 } }, { backend: "wasm" });
       for (const factor of [3, 5, 7, 11]) {
         const stop = new AbortController();
         const toy: Toy = { factor, wasm: { fixedMs: 0, rowMs: 40 }, webgpu: { fixedMs: 0, rowMs: 10 } };
         const loading = scene.engine.load(scene.publish(toy), { signal: stop.signal }).then(
           () => {
-            // A timeout after the load is none.
+            // A timeout after the load has no effect.
             scene.held.add(factor);
           },
           () => undefined,
@@ -58,7 +58,7 @@ export const LOADS: readonly WorldPlan[] = [
           scene.ask(kept);
           if (random.chance(0.3)) await scene.pass(random.upTo(60));
         }
-        // A worker may end meanwhile, so that its batch is tried again, or loads the model again.
+        // A worker may end meanwhile, so that its batch is retried or the model is loaded again.
         if (random.chance(0.5)) random.pick(scene.workers()).crash();
         await scene.pass(random.upTo(300));
         scene.unload(toy, model);

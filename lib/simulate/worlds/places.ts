@@ -12,7 +12,7 @@ function fastOnGpu({ random }: Scene, factor = 2): Toy {
   return { factor, webgpu, wasm, hasTwoVariants: random.chance(0.5) };
 }
 
-/** What spoils the first measurement without the model's fault. */
+/** Faults that spoil the first measurement, though the model is fine. */
 const SPOILED: Readonly<Record<string, (scene: Scene, toy: Toy) => Promise<void>>> = {
   async "the engine is closed"(scene, toy) {
     const { world, random } = scene;
@@ -95,7 +95,7 @@ export const PLACES: readonly WorldPlan[] = [
       await scene.open();
       await scene.load(toy);
       await scene.close();
-      // On the next page the numbers are known, and the GPU's variant alone is fetched.
+      // On the next page the measurements are cached, and only the GPU's variant is fetched.
       await scene.open();
       const stop = new AbortController();
       const model = await scene.load(toy, { signal: stop.signal });
@@ -106,7 +106,7 @@ export const PLACES: readonly WorldPlan[] = [
       scene.faults.isOnline = !isOffline;
       for (let i = 0; i < 3; i += 1) {
         scene.loseGpu();
-        // Without a network there may be nothing to answer it with.
+        // Without a network nothing may be able to answer it.
         const call = scene.ask(model, { isPossible: !isOffline });
         await scene.settle();
         await scene.pass(100);
@@ -142,14 +142,14 @@ export const PLACES: readonly WorldPlan[] = [
       });
       const calls = [];
       while (!isLoaded && calls.length < 400) {
-        // Two at once: the second one shall not wait behind a measurement.
+        // Two at once: the second one must not wait behind a measurement.
         for (let i = 0; i < 2; i += 1)
           calls.push(scene.ask(usual, { deadlineMs: 150, priority: "interactive", isPossible: true }));
         await scene.pass(60);
       }
       const models = await world.finish(loading);
       await scene.settle();
-      // A minute of use: each ends up where it is faster.
+      // A minute of use: each model ends up where it is faster.
       for (const model of models) await scene.askEvery(model, 3_000, 20 / models.length);
       await scene.settle();
       for (const { backend, name, why } of models) scene.expect(backend === "webgpu", `${name} is on ${why.text}`);

@@ -1,4 +1,4 @@
-// A world in which answers are kept, and the same is asked with other priorities and deadlines.
+// A world in which answers are cached, and identical requests have different priorities and deadlines.
 import { isOnTime } from "../scene.ts";
 import type { WorldPlan } from "../scene.ts";
 
@@ -19,13 +19,13 @@ export const RESULTS: readonly WorldPlan[] = [
       const base = 1_000;
       for (let i = 0; i < 60; i += 1) scene.ask(model, { value: base + i, priority: "background" });
       await scene.pass(1);
-      // The same as one that waits at the end, urgently.
+      // The same as one at the end of the queue, but urgent.
       const deadlineMs = 6 * runMs;
       const value = base + 40 + random.whole(20);
       const urgent = scene.ask(model, { value, priority: "interactive", deadlineMs, isPossible: true });
       await scene.settle();
       scene.expect(isOnTime(urgent), `the urgent one was not on time: ${urgent.code ?? "late"}`);
-      // The first of many that ask the same is cancelled: the others share one run.
+      // The first of many identical requests is cancelled: the others share one run.
       const runsBefore = scene.runs.length;
       const stop = new AbortController();
       scene.ask(model, { value: 5_000, signal: stop.signal, isPossible: false });
