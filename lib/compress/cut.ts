@@ -1,7 +1,7 @@
 // Cuts a file into chunks so that unchanged content keeps its chunks in the next version, wherever it then lies in the
 // file. Each cut depends on nearby content only, never on the number of bytes before it:
-// a large tensor is a chunk of its own, split at multiples of the maximum from its own start where it is larger;
-// small tensors are grouped; a group ends at a border chosen by the bytes before it, at the latest at the maximum.
+//   a large tensor is a chunk of its own, split at multiples of the maximum from its own start where it is larger;
+//   small tensors are grouped; a group ends at a border chosen by the bytes after it, at the latest at the maximum.
 // A layer that is inserted, or grows, thus changes its own chunk and at most one adjacent chunk; later cuts stay where
 // they were. Content-defined chunking (Xia and others, FastCDC, USENIX ATC 2016) achieves the same without knowing
 // tensors, at the price of chunks that span two tensors; the benchmark `delivery` compares them.
@@ -15,7 +15,7 @@ const LARGE = 1 / 8;
 const LEAST = 1 / 64;
 /** One border in this many ends a group. */
 const ONE_IN = 8;
-/** Number of bytes at a border that are hashed. */
+/** Number of bytes after a border that are hashed. */
 const SEEN = 64;
 
 /**
@@ -49,7 +49,7 @@ export function cutChunks(bytes: Bytes, borders: readonly number[] = [], max: nu
   return chunks;
 }
 
-/** Hashes the bytes behind a border (FNV-1a). */
+/** Hashes the bytes after a border (FNV-1a). */
 function fingerprint(bytes: Bytes, at: number): number {
   let hash = 0x811c9dc5;
   for (const byte of bytes.subarray(at, at + SEEN)) hash = Math.imul(hash ^ byte, 0x01000193);

@@ -2,7 +2,7 @@
 // constant, per channel or for all. It must be done here, before the weights are quantized, since a runtime can't
 // afterwards; and each removed node saves a dispatch on a GPU.
 //
-// Behind a convolution everything folds. Before one, a scale for all channels folds, and a shift only where there is no
+// After a convolution everything folds. Before one, a scale for all channels folds, and a shift only where there is no
 // padding (padding inserts zeros, which the shift did not affect) and no group.
 import type { Graph } from "./graph.ts";
 import { floatOf, integerOf, integersAt, textOf } from "./graph.ts";

@@ -45,7 +45,7 @@ function lastProduct(graph: Graph, output: string): NodeProto[] {
   return [];
 }
 
-/** Returns the node behind the only non-constant input. */
+/** Returns the producer of the only non-constant input. */
 function next(graph: Graph, node: NodeProto): NodeProto | undefined {
   const open = node.input.filter((x) => x !== "" && graph.constant(x) === undefined);
   return open.length === 1 ? graph.producer(open[0] ?? "") : undefined;

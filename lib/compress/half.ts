@@ -4,7 +4,7 @@
 // Every value's type comes from ONNX Runtime's own inference. A node stays float32, between Casts, where it has no
 // float16 form, holds a subgraph, has a constant that float16 cannot represent (past 65,504, or so small that it
 // becomes 0, such as an epsilon), produces values past that range on the samples, or loses too much accuracy
-// (half-precise.ts). Weights that such a node reads are stored as float16 all the same.
+// (half-precise.ts). Weights that such a node reads are stored in 16 bits all the same.
 import type { ValueFacts } from "./infer.ts";
 import { integerOf, setAttribute, subgraphs, uses } from "./graph.ts";
 import type { Graph } from "./graph.ts";

@@ -1,14 +1,14 @@
-// Has ONNX Runtime's graph passes run when a form is made, in place of at each load: they are half of what a load takes, and
-// in Chromium what they leave to be compiled slows the first run down as well. For forms that run on wasm alone, since the
-// passes write operators of ONNX Runtime's CPU.
+// Runs ONNX Runtime's graph passes when a form is made, instead of at each load: they are half of the load time, and in
+// Chromium the code they leave to be compiled slows the first run down as well. For forms that run on wasm only, since
+// the passes produce operators of ONNX Runtime's CPU provider.
 //
-// Constants are folded ahead as well where that makes a form little larger. Else they are still folded while loading, for
-// weights that are stored in 8 bits would be stored in 32; and what is stored in 16 is widened for the passes, since most
-// look for constants and not for what makes them, and narrowed again behind them, which is exact. Whether all comes to the
-// same is checked: the operators that are left, with the passes ahead and folding after them, are those that a load would
-// have left; else the form stays as it is. (ONNX Runtime's guide calls it the offline mode.)
+// Constants are folded ahead as well where that makes a form little larger. Otherwise they are still folded while
+// loading, since weights that are stored in 8 bits would be stored in 32. Weights stored in 16 bits are widened for the
+// passes, since most passes match constants and not their producers, and narrowed again afterwards, which is exact. The
+// result is checked for equality: the remaining operators, with the passes ahead and folding after them, must be those
+// that a load would have left; else the form is not changed. (ONNX Runtime's guide calls it the offline mode.)
 //
-// In a process of its own: ONNX Runtime 1.30 dies of a pass where a model is in float16 (session.ts).
+// In a child process: ONNX Runtime 1.30 crashes in a pass on a float16 model (session.ts).
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
@@ -20,17 +20,17 @@ import { packConstants, widenConstants } from "./pack-constants.ts";
 import { loadRuntime } from "./runtime.ts";
 import { DISABLED } from "./session.ts";
 
-/** A form with the passes behind it. */
+/** A form after the passes. */
 export interface Ahead {
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** ONNX Runtime's session entries for its loads. */
+  /** ONNX Runtime's session entries for loading it. */
   readonly session: Readonly<Record<string, string>>;
 }
 
-/** Folds constants; is left to the load. */
+/** Constant folding, which is left to the load. */
 const FOLDING = "ConstantFolding";
 
-/** The passes of ONNX Runtime 1.30, as its log names them, that are run ahead. */
+/** The passes of ONNX Runtime 1.30 that are run ahead, by their names in its log. */
 export const PASSES: readonly string[] = [
   "AttentionFusion",
   "BiasDropoutFusion",
@@ -77,16 +77,16 @@ export const PASSES: readonly string[] = [
 
 const TIMEOUT_MS = 120_000;
 /**
- * By so much a form may grow where constants are folded ahead, too, so that a load has nothing to fold: in Chromium the
- * first node that is folded costs 40 ms, however small, for code that nothing else needs; in Firefox 6.
+ * Maximum growth of a form when constants are folded ahead too, so that a load has nothing to fold: in Chromium the
+ * first folded node costs 40 ms, however small, for code that nothing else needs; in Firefox 6.
  */
 const FOLDED_GROWTH = 1.08;
-/** By so much where they are not. */
+/** Maximum growth when they are not. */
 const GROWTH = 1.01;
-/** What had 16 bits gets them back. */
+/** Options that narrow constants back to 16 bits. */
 const NARROWED = { minElements: 64, hasSubnormals: true } as const;
 
-/** Writes what ONNX Runtime makes of a model. */
+/** Script that writes ONNX Runtime's optimized model. */
 const RUN = `
 const [path, folder, job] = process.argv.slice(1);
 const { InferenceSession } = require(path);
@@ -99,7 +99,8 @@ InferenceSession.create(folder + "/" + from, options).then((x) => x.release()).c
 `;
 
 /**
- * Runs the passes on a form that runs on wasm alone; gives null where that would change what runs, or make it larger.
+ * Runs the passes on a form that runs on wasm only; returns null where that would change which operators run, or make
+ * it larger.
  * @throws SelvedgeError where onnxruntime-node is missing
  */
 export async function optimizeAhead(
@@ -135,14 +136,17 @@ export async function optimizeAhead(
   }
 }
 
-/** Writes a model without its nodes' names. Not without what values are known of: by that a load is a third faster (name-dims.ts). */
+/**
+ * Writes a model without node names. Recorded shapes of values are kept: they make a load a third faster
+ * (name-dims.ts).
+ */
 function tidied(bytes: Uint8Array, ...transforms: Transform[]): Uint8Array<ArrayBuffer> {
   const model = readModel(bytes).transform(...transforms);
   for (const node of model.graph.nodes) [node.name, node.docString] = ["", ""];
   return model.write();
 }
 
-/** Has a file of the folder read, with session entries, and what becomes of it written to another. */
+/** Loads a file of the folder with session entries and writes the optimized model to another. */
 function run(
   folder: string,
   job: readonly [from: string, to: string, session: Readonly<Record<string, string>>],
@@ -160,7 +164,7 @@ function run(
   });
 }
 
-/** Says how often each operator stands in a model. */
+/** Returns the count of each operator in a model, as text. */
 function operatorsOf(bytes: Uint8Array): string {
   const counts = new Map<string, number>();
   for (const { domain, opType } of readModel(bytes).graph.nodes) {

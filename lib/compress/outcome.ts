@@ -1,34 +1,34 @@
-// What a compression came to: the contents of report.json, which every face of the report is drawn from.
+// Result of a compression: the contents of report.json, from which every format of the report is rendered.
 import type { Check } from "./check.ts";
 import type { Target } from "./forms.ts";
 import type { PruneOutcome } from "./prune-forms.ts";
 import type { SensitivityRow } from "./sensitivity.ts";
 import type { SearchOutcome } from "./search.ts";
 
-/** What came of one form. */
+/** Result for one form. */
 export interface FormReport {
   readonly id: string;
   readonly file: string;
-  /** What a device must have for it. */
+  /** Device features that it needs. */
   readonly needs: readonly string[];
   /** 0 where it could not be made. */
   readonly bytes: number;
   readonly brotliBytes: number;
-  /** What its weights take of a GPU's memory; null where it is for no GPU, or could not be made. */
+  /** Estimated GPU memory of its weights; null where it is for no GPU, or could not be made. */
   readonly deviceBytes: number | null;
   /** Null where it could not be measured. */
   readonly score: number | null;
   readonly isWithinBudget: boolean;
-  /** Ratio of signal to error of the outputs beside the source model's, in dB; null where it could not be measured. */
+  /** Signal-to-noise ratio of the outputs against the source model's, in dB; null where it could not be measured. */
   readonly sqnrDb: number | null;
   /** Reason it could not be made or measured. */
   readonly why?: string;
   readonly checks: readonly Check[];
-  /** What making, measuring and checking it took. */
+  /** Time to make, measure and check it. */
   readonly seconds: number;
 }
 
-/** What came of all: `report.json`. */
+/** Result of a whole compression: `report.json`. */
 export interface CompressReport {
   readonly schema: "selvedge/report@1";
   readonly model: string;
@@ -39,7 +39,7 @@ export interface CompressReport {
   readonly forms: readonly FormReport[];
   /** The form that each target gets, or null where it gets none. */
   readonly defaults: Readonly<Partial<Record<Target, string | null>>>;
-  /** What `bundle/` holds; null where nothing could be packed. */
+  /** Contents of `bundle/`; null where nothing could be packed. */
   readonly bundle: {
     readonly identity: string;
     readonly variants: readonly string[];
@@ -48,15 +48,15 @@ export interface CompressReport {
   } | null;
   /** The largest tensors of the simplified model, by bytes. */
   readonly tensors: readonly { readonly name: string; readonly bytes: number }[];
-  /** The weights, the most sensitive first; those that time did not suffice for are left out. */
+  /** The weights, the most sensitive first; without those that were not measured in time. */
   readonly sensitivity: readonly SensitivityRow[];
-  /** What was pruned, where something was. */
+  /** Result of pruning, if anything was pruned. */
   readonly pruning?: PruneOutcome;
-  /** What was searched, where it was asked for. */
+  /** Result of the search, if it was requested. */
   readonly search?: SearchOutcome;
   readonly notes: readonly string[];
   readonly isStopped: boolean;
   readonly seconds: number;
-  /** The most memory that the process held. */
+  /** Peak memory of the process. */
   readonly peakBytes: number;
 }

@@ -1,6 +1,6 @@
-// Stores constants that are no weights in fewer bytes: masks, tables of positions, bounds. Few different values, all whole
-// multiples of one number, become 8 bits exactly; numbers that float16 holds become float16 exactly; with `isExact` false
-// others become the nearest float16. ONNX Runtime widens them once, while loading.
+// Stores constants that are not weights in fewer bytes: masks, position tables, bounds. Few distinct values that are
+// all integer multiples of one number become 8 bits exactly; numbers that float16 represents become float16 exactly;
+// with `isExact` false others become the nearest float16. ONNX Runtime widens them once, while loading.
 import { areHalf, float16BitsOf, float16Value } from "./float16.ts";
 import { integerOf } from "./graph.ts";
 import type { Graph } from "./graph.ts";
@@ -12,22 +12,25 @@ import { elementCount, float16Tensor, floatsOf, floatTensor, int8Tensor } from "
 
 /** Options of `packConstants`. */
 export interface PackConstantsOptions {
-  /** Constants of fewer elements stay as they are: the node costs more. Default 256. */
+  /** Minimum number of elements; for smaller constants the node costs more than it saves. Default 256. */
   readonly minElements?: number;
-  /** Whether values must stay exactly what they are. Default true. */
+  /** Whether values must be preserved exactly. Default true. */
   readonly isExact?: boolean;
-  /** Whether numbers count as float16s that have fewer bits there, down to 2⁻²⁴. Default false: a GPU may read 0. */
+  /**
+   * Whether values that are subnormal in float16 count as representable, down to 2⁻²⁴. Default false: a GPU may flush
+   * them to 0.
+   */
   readonly hasSubnormals?: boolean;
 }
 
-/** What `packConstants` does unless told otherwise. */
+/** Defaults of `packConstants`. */
 export const PACK_CONSTANTS_DEFAULTS: Required<PackConstantsOptions> = {
   minElements: 256,
   isExact: true,
   hasSubnormals: false,
 };
 
-/** Past this a float16 is coarse in absolute terms, and such a number is no weight but a bound. */
+/** Above this a float16 is coarse in absolute terms, and such a number is no weight but a bound. */
 const SIZE_MAX = 256;
 
 /** Narrows float32 constants of the main graph and of its subgraphs. */
@@ -47,7 +50,9 @@ export function packConstants(options: PackConstantsOptions = {}): Transform {
   };
 }
 
-/** Brings float16 constants that a Cast widens to float32; the opposite of `packConstants` where that took float16. */
+/**
+ * Restores float16 constants that a Cast widens to float32: the inverse of `packConstants` where that chose float16.
+ */
 export function widenConstants(): Transform {
   return (model) => {
     for (const graph of model.graph.all()) {
@@ -72,7 +77,7 @@ function isWidening(node: NodeProto): boolean {
   return node.opType === "Cast" && node.domain === "" && integerOf(node, "to", 0) === TensorProto_DataType.FLOAT;
 }
 
-/** Returns the number that all values are multiples of, by −127 to 127. */
+/** Returns the number of which all values are multiples, by −127 to 127. */
 function stepOf(values: Float32Array): number | undefined {
   let most = 0;
   for (const value of values) most = Math.max(most, Math.abs(value));
@@ -99,7 +104,7 @@ function toFloat16(graph: Graph, tensor: TensorProto, values: Float32Array): voi
   replace(graph, tensor, "Cast", [stored], { to: TensorProto_DataType.FLOAT });
 }
 
-/** Makes the constant's name that of a value, which a node at the front makes. */
+/** Replaces a constant by a value of the same name that a node at the front makes. */
 function replace(
   graph: Graph,
   tensor: TensorProto,

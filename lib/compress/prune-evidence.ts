@@ -1,8 +1,8 @@
-// What is known of the places where units are read: how their inputs vary together over samples, and by which weights
-// they are summed up. Scores and repair are computed from this alone, for any number of prunings of one model.
+// Statistics of the places where units are read: second moments of their inputs over samples, and the weights by which
+// they are summed. Scores and reconstruction are computed from these alone, for any number of prunings of one model.
 //
-// Of a convolution with large patches only the products of channels are kept, averaged over the places of the kernel:
-// its rows are then one for each output and place.
+// For a convolution with large patches only the products between channels are kept, averaged over the kernel positions:
+// its rows are then one for each output and position.
 import type { Dependencies } from "./dependency.ts";
 import type { Read } from "./dependency-walk.ts";
 import type { Layer } from "./layer.ts";
@@ -13,12 +13,12 @@ import type { NodeProto } from "./onnx.gen.js";
 import type { OnnxModel } from "./onnx.ts";
 import type { Feeds } from "./statistics.ts";
 
-/** How the inputs of one reading node vary together; symmetric, for each group of a convolution by itself. */
+/** Second moments of the inputs of one reading node; symmetric, separate for each group of a convolution. */
 export interface Evidence {
   readonly groups: number;
-  /** Columns of a group. */
+  /** Number of columns of a group. */
   readonly columns: number;
-  /** Columns that belong to one channel, side by side: the places of a kernel, or 1. */
+  /** Contiguous columns that belong to one channel: the kernel positions, or 1. */
   readonly span: number;
   /** Means: groups × columns. */
   readonly means: Float64Array;
@@ -26,7 +26,7 @@ export interface Evidence {
   readonly products: Float64Array;
 }
 
-/** Patches longer than this are brought down to channels. */
+/** Patches longer than this are reduced to channels. */
 const PATCH_MAX = 1_200;
 /** Inputs longer than this are not measured: their products would take minutes and gigabytes. */
 const COLUMNS_MAX = 4_608;
@@ -66,7 +66,7 @@ function fromMoments({ groups, columns, rows, sums, products }: Moments, span: n
   return span > 1 && columns > PATCH_MAX ? byChannel(patches) : patches;
 }
 
-/** Brings patches down to channels. */
+/** Reduces patches to channels. */
 export function byChannel(patches: Evidence): Evidence {
   const { groups, columns, span, means, products } = patches;
   if (span === 1) return patches;
@@ -93,16 +93,15 @@ export function byChannel(patches: Evidence): Evidence {
 }
 
 /**
- * Weights of a reading node, seen as the matrix that evidence speaks of: a row for each output, a column for each
- * input.
+ * Weights of a reading node as a matrix in the layout of the evidence: a row for each output, a column for each input.
  */
 export interface WeightView {
   readonly rows: number;
-  /** Returns where a row's weight for a column of a group lies. */
+  /** Returns the index of a row's weight for a column of a group. */
   at(group: number, row: number, column: number): number;
 }
 
-/** Sees a layer's weights as the matrix that `evidence` speaks of. */
+/** Returns a layer's weights as a matrix in the layout of `evidence`. */
 export function viewWeights(layer: Layer, evidence: Evidence): WeightView {
   const { groups, columns } = evidence;
   const kernel = spanOf(layer);
@@ -118,7 +117,7 @@ export function viewWeights(layer: Layer, evidence: Evidence): WeightView {
   };
 }
 
-/** @internal Gives the unit of each column of one group. */
+/** @internal Returns the unit of each column of one group. */
 export function columnUnits(
   { walk }: Dependencies,
   { labels }: Read,

@@ -1,5 +1,4 @@
-// The forms that pruning gives: the pruned model, and that in 8 bits. A model of which nothing can be pruned has none, and
-// the report says why.
+// The forms of a pruned model: float32 and 8 bits. A model without prunable units has none, and the report says why.
 import { isSelvedgeError } from "../errors.ts";
 import type { Form, FormId } from "./forms.ts";
 import { formsFor, TARGETS } from "./forms.ts";
@@ -11,20 +10,20 @@ import { Pruner } from "./prune-structure.ts";
 import type { PrunedGroup, PruneOptions, PruneShares } from "./prune-structure.ts";
 import type { Feed } from "./feed.ts";
 
-/** What is asked of pruning, in a recipe. */
+/** Pruning options in a recipe. */
 export type PruneRequest = PruneShares & PruneOptions;
 
-/** What came of pruning, for the report. */
+/** Result of pruning, for the report. */
 export interface PruneOutcome {
   readonly groups: readonly PrunedGroup[];
-  /** Groups that did not prove to be prunable, by name. */
+  /** Names of groups for which the proof of prunability failed. */
   readonly refused: readonly string[];
-  /** Multiply-adds of one run before and after; null where no input is known. */
+  /** Multiply-adds of one run before and after; null where no input is available. */
   readonly macs: { readonly before: number; readonly after: number } | null;
 }
 
 /**
- * Reads a share as it stands on the command line: "25%", or "0.25".
+ * Parses a share from the command line: "25%", or "0.25".
  * @throws TypeError for anything else.
  */
 export function parseShare(text: string): number {
@@ -34,7 +33,9 @@ export function parseShare(text: string): number {
   return number;
 }
 
-/** Prunes a simplified model and gives the forms of it; none, with the reason among `notes`, where nothing can go. */
+/**
+ * Prunes a simplified model and returns its forms; none, with the reason among `notes`, where nothing can be pruned.
+ */
 export async function pruneForms(
   simple: Uint8Array,
   request: PruneRequest,
@@ -72,7 +73,7 @@ export async function pruneForms(
   }
 }
 
-/** Makes a form of another model than the simplified one. */
+/** Makes a form from another model than the simplified one. */
 export function formOn(base: Form, id: FormId, bytes: Uint8Array, isLeft?: (name: string) => boolean): Form {
   return {
     ...base,
@@ -84,7 +85,7 @@ export function formOn(base: Form, id: FormId, bytes: Uint8Array, isLeft?: (name
   };
 }
 
-/** Makes the form of which the smallest weights are 0, for the wire alone. */
+/** Makes the form whose smallest weights are 0, which reduces the download only. */
 export function maskedForm(pattern: string, notes: string[]): Form {
   const parsed = parseMask(pattern);
   const [whole] = formsFor(TARGETS, []);

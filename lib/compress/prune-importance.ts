@@ -1,12 +1,12 @@
-// In which order the units of a group should go, the least important first.
+// Pruning order of the units of a group, the least important first.
 //
-// - magnitude: by the size of the weights that make a unit. Needs no samples.
-// - activation: by how much a unit moves what reads it: its mean square times its weights'.
-// - reconstruction: by the error that is left when what reads it makes up for it from the units that stay, as well as a
-//   linear layer can. Units are taken one by one, since two that say the same can't both go. This is the Optimal Brain
-//   Surgeon (Hassibi & Stork, 1993) with a whole unit for a weight; what it needs of the weights is W·Wᵀ alone.
+// - magnitude: norm of the weights that make a unit. Needs no samples.
+// - activation: a unit's effect on its readers: its mean square times that of its outgoing weights.
+// - reconstruction: the error that remains when the readers compensate for it from the remaining units, as well as a
+//   linear layer can. Units are removed one by one, since of two redundant ones only one can go. This is Optimal Brain
+//   Surgeon (Hassibi & Stork, 1993) with a whole unit for a weight; of the weights it needs W·Wᵀ only.
 //
-// Of several readers each counts by the share of its own output.
+// With several readers, each counts relative to the energy of its own output.
 import type { Dependencies, Group } from "./dependency.ts";
 import { byChannel, columnUnits, viewWeights } from "./prune-evidence.ts";
 import type { Evidence } from "./prune-evidence.ts";
@@ -15,14 +15,14 @@ import { invertSymmetric } from "./solve.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
 import { floatsOf } from "./weights.ts";
 
-/** How units are judged. */
+/** Importance criterion of units. */
 export type Importance = "magnitude" | "activation" | "reconstruction";
 
-/** A factor below which the variation of an input counts as none. */
+/** Relative variance below which an input counts as constant. */
 export const RIDGE = 1e-3;
-/** With more columns than this the inverse takes too long, and activation decides. */
+/** With more columns than this the inverse takes too long, and activation is used. */
 const GREEDY_MAX = 512;
-/** So many units are taken one by one; few models bear that more go. */
+/** Share of the units that are removed one by one; few models tolerate more. */
 const GREEDY_SHARE = 0.75;
 
 /** Returns the units of a group, the least important first. */
@@ -65,15 +65,15 @@ function magnitudes({ walk }: Dependencies, { producers }: Group): Map<number, n
   return scores;
 }
 
-/** One group of one reading node: its inputs' products, its weights' products, and which columns a unit has. */
+/** One group of one reading node: the products of its inputs, those of its weights, and the columns of each unit. */
 interface Reader {
   readonly columns: number;
   readonly inputs: Float64Array;
   readonly weights: Float64Array;
   readonly columnsOf: ReadonlyMap<number, readonly number[]>;
-  /** Whether products of different weights are known too, not only squares. */
+  /** Whether products of different weights are available too, not only squares. */
   readonly isWhole: boolean;
-  /** The energy of its output, or of its inputs' shares. */
+  /** The energy of its output, or the sum of its inputs' contributions. */
   readonly energy: number;
 }
 
@@ -107,7 +107,7 @@ function readersOf(
   return readers;
 }
 
-/** Multiplies weights with themselves, column by column; only each with itself unless `isWhole`. */
+/** Computes the products of weight columns; only of each with itself unless `isWhole`. */
 function gramOf(
   columns: number,
   rows: number,
@@ -141,7 +141,7 @@ function activations(units: readonly number[], readers: readonly Reader[]): Map<
   );
 }
 
-/** Takes units one by one, each time the one whose absence the rest can best make up for. */
+/** Removes units one by one, each time the one for which the others can compensate best. */
 function greedily(units: readonly number[], readers: readonly Reader[]): number[] {
   const states = readers.map((x) => {
     const damped = x.inputs.slice();
@@ -174,7 +174,7 @@ interface State extends Reader {
   readonly weights: Float64Array;
 }
 
-/** Returns the error of setting columns to 0 with the others making up for it: the trace of W_J (H⁻¹_JJ)⁻¹ W_Jᵀ. */
+/** Returns the error of setting columns to 0 with the others compensating: the trace of W_J (H⁻¹_JJ)⁻¹ W_Jᵀ. */
 function costOf({ columns, inverse, weights }: State, list: readonly number[]): number {
   const [only] = list;
   if (only === undefined) return 0;
@@ -195,8 +195,8 @@ function blockInverse(matrix: Float64Array, columns: number, list: readonly numb
 }
 
 /**
- * Takes a column out of the inverse, and lets the weights make up for it. With b = H⁻¹_j / H⁻¹_jj the weights become
- * W − W_j b, so their products A − a bᵀ − b aᵀ + a_j b bᵀ.
+ * Removes a column from the inverse, and lets the weights compensate. With b = H⁻¹_j / H⁻¹_jj the weights become W −
+ * W_j b, so their products A − a bᵀ − b aᵀ + a_j b bᵀ.
  */
 function takeOut({ columns, inverse, weights }: State, column: number): void {
   const [row, held] = [
@@ -208,7 +208,7 @@ function takeOut({ columns, inverse, weights }: State, column: number): void {
   const share = row.map((x) => x / pivot);
   const own = held[column] ?? 0;
   for (let i = 0; i < columns; i++) {
-    // A column that is gone already is 0 throughout, and stays so.
+    // A column that was already removed is 0 throughout, and stays so.
     const [h, b, a] = [row[i] ?? 0, share[i] ?? 0, held[i] ?? 0];
     if (h === 0 && a === 0) continue;
     const start = i * columns;

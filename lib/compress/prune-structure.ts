@@ -1,9 +1,9 @@
-// Structured pruning: units judged, taken out, and what reads them repaired from samples; no training. What comes out is
-// smaller and faster in any runtime, since nothing is left of what went.
+// Structured pruning: units are ranked and removed, and their readers reconstructed from samples; no training. The
+// result is smaller and faster in any runtime, since the removed units leave nothing behind.
 //
-// A `Pruner` measures a model once and prunes it as often as asked, so that a search can try many shares. Before it does
-// anything it proves, on one sample, that taking units out of each group equals setting them to 0; a group that fails,
-// by an operator that is not understood as well as believed, is left alone and named.
+// A `Pruner` measures a model once and prunes it any number of times, so that a search can try many shares. First it
+// proves, on one sample, that removing units of each group equals setting them to 0; a group that fails, because an
+// operator's rule is wrong, is left alone and named.
 import { Algebra } from "./algebra.ts";
 import { findDependencies } from "./dependency.ts";
 import type { Dependencies, Group, GroupKind } from "./dependency.ts";
@@ -20,17 +20,17 @@ import { repairReaders } from "./repair.ts";
 import type { Feed } from "./samples.ts";
 import { openModel } from "./session.ts";
 
-/** How much of what goes. Shares are of 0 to 1. */
+/** How much to prune. Shares are from 0 to 1. */
 export interface PruneShares {
   /** Hidden units of MLPs, and output channels of convolutions. */
   readonly share: number;
   /** Attention heads. Default 0. */
   readonly heads?: number;
-  /** Widths of residual streams that are normalised over. Default 0. */
+  /** Widths of residual streams that are normalized over. Default 0. */
   readonly width?: number;
-  /** Shares of single groups, by their id or the end of it. */
+  /** Shares of single groups, by their id or its end. */
   readonly groups?: Readonly<Record<string, number>>;
-  /** What is left of a group is a multiple of this, where it has as many. Default 1. */
+  /** The remaining size of a group is a multiple of this, if it is large enough. Default 1. */
   readonly multipleOf?: number;
 }
 
@@ -38,11 +38,11 @@ export interface PruneShares {
 export interface PruneOptions {
   /** Default "reconstruction" with samples, "magnitude" without. */
   readonly importance?: Importance;
-  /** Default true; without samples nothing can be repaired. */
+  /** Default true; without samples nothing can be reconstructed. */
   readonly repair?: boolean;
 }
 
-/** What became of one group. */
+/** Result for one group. */
 export interface PrunedGroup {
   readonly id: string;
   readonly kind: GroupKind;
@@ -50,20 +50,20 @@ export interface PrunedGroup {
   readonly removed: number;
 }
 
-/** A pruned model, and what was taken out of it. */
+/** A pruned model, and the removed units. */
 export interface Pruned {
   readonly model: OnnxModel;
   readonly groups: readonly PrunedGroup[];
 }
 
-/** A pruned model must agree with the masked one to this, before it is repaired: far above what a wrong cut leaves. */
+/** Minimum agreement of a pruned model with the masked one, before reconstruction: far above that of a wrong cut. */
 const EQUAL_DB = 40;
 
-/** Prunes one model, as often as asked. */
+/** Prunes one model any number of times. */
 export class Pruner {
   /** The groups that may be pruned. */
   readonly groups: readonly Group[];
-  /** Ids of groups that did not prove to be prunable. */
+  /** Ids of groups for which the proof of prunability failed. */
   readonly refused: readonly string[];
   readonly #bytes: Uint8Array;
   readonly #orders: ReadonlyMap<string, readonly number[]>;
@@ -87,8 +87,8 @@ export class Pruner {
   }
 
   /**
-   * Measures a simplified model; `feeds` are samples, `probe` one input, which may be made up, for the proof.
-   * @throws SelvedgeError `model-invalid` for a model that is quantized already.
+   * Measures a simplified model. `feeds` are samples; `probe` is one input for the proof, which may be synthetic.
+   * @throws SelvedgeError `model-invalid` for a model that is already quantized.
    */
   static async open(
     bytes: Uint8Array,
@@ -109,8 +109,8 @@ export class Pruner {
   }
 
   /**
-   * Returns the model with some of its units taken out.
-   * @throws TypeError for a share outside 0…1, or of a group that is not there.
+   * Returns the model without some of its units.
+   * @throws TypeError for a share outside 0…1, or of an unknown group.
    */
   async prune(shares: PruneShares): Promise<Pruned> {
     const counts = this.#counts(shares);
@@ -151,7 +151,7 @@ export class Pruner {
       this.groups.map(({ id, kind, size, units }) => {
         const part = named.get(id) ?? usual[kind];
         if (!(part >= 0 && part <= 1)) throw new TypeError(`prune: a share is 0 to 1, not ${part}`);
-        // A hair more, so that a quarter of 8 is 2 whatever the share was computed from.
+        // Slightly more, so that a quarter of 8 is 2 despite rounding errors in the share.
         const left = size - Math.floor(size * part + 1e-9);
         const rounded = left >= multipleOf ? Math.ceil(left / multipleOf) * multipleOf : left;
         return [id, Math.max(0, Math.min(units.length - 1, size - rounded))];
@@ -160,7 +160,7 @@ export class Pruner {
   }
 }
 
-/** Proves that groups can be pruned: together, and where that fails in halves, down to each that is to blame. */
+/** Proves that groups are prunable: all together and, where that fails, by bisection down to each failing group. */
 async function prove(
   bytes: Uint8Array,
   found: Dependencies,
@@ -185,7 +185,7 @@ async function prove(
   return { proven, refused };
 }
 
-/** Takes every third unit out of groups and compares with the model in which they are masked. */
+/** Removes every third unit of groups and compares with the model in which they are masked. */
 async function isEqual(bytes: Uint8Array, groups: readonly Group[], probe: Feed): Promise<boolean> {
   const [pruned, masked] = [readModel(bytes), readModel(bytes)];
   const found = await findDependencies(pruned);
@@ -204,7 +204,7 @@ async function isEqual(bytes: Uint8Array, groups: readonly Group[], probe: Feed)
     if (sqnr([{ outputs: b, reference: a }]) < EQUAL_DB) return false;
     const rest = groups.filter((x) => !isTold(x));
     if (rest.length === 0) return true;
-    // What can't be masked must at least still run.
+    // A model that can't be masked must at least still run.
     const wide = readModel(bytes);
     removeUnits(wide, await findDependencies(wide), remove(rest));
     await answer(wide.write(), probe);

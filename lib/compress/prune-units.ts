@@ -1,4 +1,4 @@
-// Takes units out of a model, or sets them to 0: the two sides of one equality, which tests hold this folder to.
+// Removes units of a model, or sets them to 0: the two sides of an equality that tests check.
 import { create } from "@bufbuild/protobuf";
 import type { Dependencies, Group } from "./dependency.ts";
 import type { Labels } from "./dependency-units.ts";
@@ -7,12 +7,12 @@ import { TensorProto_DataType, TensorProtoSchema } from "./onnx.gen.js";
 import type { OnnxModel } from "./onnx.ts";
 import { sliceTensor } from "./slice-tensor.ts";
 
-/** Says which units of a model go; made from scores, or by hand in tests. */
+/** The units to remove; chosen by scores, or by hand in tests. */
 export type Removal = ReadonlySet<number>;
 
 /**
- * Makes a choice of units lawful: no axis of any value loses its last index. Units are taken in the order given, until
- * each group has lost as many as asked for.
+ * Restricts a choice of units so that no axis of any value loses its last index. Units are taken in the given order,
+ * until each group has lost the requested number.
  */
 export function chooseUnits(
   { walk }: Dependencies,
@@ -40,7 +40,7 @@ export function chooseUnits(
   return removed;
 }
 
-/** Lists the sets of units that axes are made of, each once; one that holds something that stays needs no guard. */
+/** Iterates over the sets of units that axes consist of, each once; a set with a unit that stays needs no guard. */
 function* distinctAxes(all: readonly (Labels | null)[], find: (unit: number) => number): Generator<Set<number>> {
   const seen = new Set<string>();
   const arrays = new Set<Labels>();
@@ -61,7 +61,7 @@ function* distinctAxes(all: readonly (Labels | null)[], find: (unit: number) => 
   }
 }
 
-/** Takes units out of the model that the dependencies were found in: every constant cut, every count made right. */
+/** Removes units from the model that the dependencies were found in: cuts every constant and corrects every count. */
 export function removeUnits(model: OnnxModel, { walk }: Dependencies, removed: Removal): void {
   const { graph } = model;
   const kept = (unit: number): boolean => !removed.has(walk.units.find(unit));
@@ -74,18 +74,18 @@ export function removeUnits(model: OnnxModel, { walk }: Dependencies, removed: R
     if (lists.every((x) => x === null)) continue;
     replaceConstant(model, sliceTensor(constant, lists));
   }
-  // Recorded shapes of what lies between are no longer true.
+  // Recorded shapes of inner values are no longer valid.
   graph.proto.valueInfo = [];
   graph.changed();
 }
 
-/** Lists the indices of an axis that stay; null where all do. */
+/** Returns the indices of an axis that stay; null where all do. */
 export function keptIndices(labels: Labels, kept: (unit: number) => boolean): number[] | null {
   const list = [...labels.keys()].filter((i) => kept(labels[i] ?? 0));
   return list.length === labels.length ? null : list;
 }
 
-/** Puts another tensor in the place of the constant of its name. */
+/** Replaces the constant of the same name by another tensor. */
 export function replaceConstant({ graph }: OnnxModel, tensor: TensorProto): void {
   const at = graph.proto.initializer.findIndex((x) => x.name === tensor.name);
   if (at >= 0) graph.proto.initializer[at] = tensor;
@@ -96,7 +96,10 @@ export function replaceConstant({ graph }: OnnxModel, tensor: TensorProto): void
   graph.changed();
 }
 
-/** Sets units of the model to 0 wherever they are read, by a multiplication: as large as before, and equal to `removeUnits`. */
+/**
+ * Sets units of the model to 0 wherever they are read, by a multiplication: same size as before, and equal to
+ * `removeUnits`.
+ */
 export function maskUnits(model: OnnxModel, { walk }: Dependencies, removed: Removal): void {
   const { graph } = model;
   for (const { node, input, axis, rank, labels } of walk.reads) {

@@ -1,9 +1,12 @@
-// Takes out what no output depends on: nodes, initializers, and recorded shapes of values that are gone.
+// Removes dead nodes and initializers, and recorded shapes of removed values.
 import type { Transform } from "./onnx.ts";
 import type { Graph } from "./graph.ts";
 import type { NodeProto } from "./onnx.gen.js";
 
-/** Drops dead nodes and initializers, in subgraphs too. Inputs of the model are kept: they are its interface. */
+/**
+ * Removes nodes and initializers on which no output depends, in subgraphs too. Inputs of the model are kept: they are
+ * its interface.
+ */
 export function prune(): Transform {
   return (model) => {
     for (const graph of model.graph.all()) pruneGraph(graph);

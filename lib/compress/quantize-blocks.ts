@@ -1,9 +1,9 @@
 // Stores the weights of MatMul, Gemm and embeddings in blocks of 4 or 8 bits, which ONNX Runtime's own kernels read as
-// they are (MatMulNBits, GatherBlockQuantized): on WebGPU they stay small in GPU memory too.
+// stored (MatMulNBits, GatherBlockQuantized): on WebGPU they stay small in GPU memory too.
 //
 // A table that is both looked up and multiplied by (tied embeddings) is stored once. Other weights, such as those of
-// convolutions, have no such kernel; quantizeWeights takes them. Data is uint8 with a `bits` attribute: with uint4 data
-// and no zero points WebGPU's GatherBlockQuantized answers wrongly (ONNX Runtime 1.30).
+// convolutions, have no such kernel and are left to quantizeWeights. Data is uint8 with a `bits` attribute: with uint4
+// data and no zero points WebGPU's GatherBlockQuantized computes wrong results (ONNX Runtime 1.30).
 import { packBlocks } from "./blocks.ts";
 import type { Blocks } from "./blocks.ts";
 import { fitGrid, roundRows, SCALE_STEPS } from "./grid.ts";
@@ -18,25 +18,25 @@ import type { Transform } from "./onnx.ts";
 import type { Rounded } from "./rounding.ts";
 import { elementCount, float16Tensor, floatsOf, floatTensor, int64Tensor, uint8Tensor } from "./weights.ts";
 
-/** Values that may share a scale: what the kernels read. */
+/** Block sizes that the kernels support. */
 const BLOCKS = [16, 32, 64, 128, 256] as const;
 type Block = (typeof BLOCKS)[number];
 
 /** Options of `quantizeBlocks`. */
 export interface QuantizeBlocksOptions {
-  /** Bits of a weight, or null for one that stays as it is. Default 4 for all. */
+  /** Bits of a weight, or null for one that is not quantized. Default 4 for all. */
   readonly bits?: (name: string) => 4 | 8 | null;
-  /** Values that share a scale. Default 32. */
+  /** Number of values that share a scale. Default 32. */
   readonly block?: Block;
-  /** The same by a weight's name, where it is another. Default none. */
+  /** Block sizes of single weights, by name. Default none. */
   readonly blocks?: ReadonlyMap<string, number>;
-  /** Weights of fewer elements stay as they are. Default 1024. */
+  /** Minimum number of elements; smaller weights are not quantized. Default 1024. */
   readonly minElements?: number;
-  /** Weights that are rounded already, by name. Default none: each is rounded to the nearest. */
+  /** Weights that are already rounded, by name. Default none: each is rounded to nearest. */
   readonly rounded?: ReadonlyMap<string, Rounded>;
 }
 
-/** What `quantizeBlocks` does unless told otherwise. */
+/** Defaults of `quantizeBlocks`. */
 export const QUANTIZE_BLOCKS_DEFAULTS: Required<QuantizeBlocksOptions> = {
   bits: () => 4,
   block: 32,
@@ -45,23 +45,23 @@ export const QUANTIZE_BLOCKS_DEFAULTS: Required<QuantizeBlocksOptions> = {
   rounded: new Map(),
 };
 
-/** From so many scales on, the bytes of a Cast are fewer than those that it saves. */
+/** Minimum number of scales at which float16 saves more than a Cast costs. */
 const HALF_MIN = 64;
 
 /** Bytes of one scale in the file. */
 const SCALE_BYTES = 2;
 
-/** How a node uses a weight: looked up by row, or multiplied with its rows or its columns as outputs. */
+/** A node's use of a weight: looked up by row, or multiplied with its rows or its columns as outputs. */
 interface Use {
   readonly node: NodeProto;
   readonly kind: "gather" | "multiply";
-  /** A Transpose between weight and node, that nothing else uses. */
+  /** A Transpose between weight and node that nothing else uses. */
   readonly transpose?: NodeProto;
-  /** Whether rows of the stored weight are the outputs. */
+  /** Whether rows of the stored weight are outputs. */
   readonly isByRow: boolean;
 }
 
-/** Quantizes constant float32 matrices block by block along the axis that is summed over. */
+/** Quantizes constant float32 matrices in blocks along the axis that is summed over. */
 export function quantizeBlocks(options: QuantizeBlocksOptions = {}): Transform {
   const { bits, block: usual, blocks: others, minElements, rounded } = { ...QUANTIZE_BLOCKS_DEFAULTS, ...options };
   return (model) => {
@@ -74,7 +74,7 @@ export function quantizeBlocks(options: QuantizeBlocksOptions = {}): Transform {
         if (uses === undefined || first === undefined) continue;
         const rows = rowsOf(tensor, first.isByRow);
         const block = others.get(tensor.name) ?? usual;
-        // A look-up gives whole blocks: rows that end within one would come out longer than they are.
+        // A lookup returns whole blocks: rows that end within a block would come out too long.
         if (rows.columns % block !== 0 && uses.some((x) => x.kind === "gather")) continue;
         let { grid, codes } = rounded.get(tensor.name) ?? {};
         if (grid === undefined || codes === undefined) {
@@ -90,7 +90,7 @@ export function quantizeBlocks(options: QuantizeBlocksOptions = {}): Transform {
 }
 
 /**
- * Returns the block at which a product's weights in 8 bits, filled up to whole blocks, and its scales are the fewest
+ * Returns the block size at which a product's 8-bit weights, padded to whole blocks, and its scales take the fewest
  * bytes.
  */
 export function leastBlock(columns: number): Block {
@@ -98,7 +98,7 @@ export function leastBlock(columns: number): Block {
   return [...BLOCKS].sort((a, b) => bytes(a) - bytes(b))[0] ?? 32;
 }
 
-/** Lists the uses of a weight; undefined where one is of another kind, or where they differ in what they sum over. */
+/** Lists the uses of a weight; undefined where one is of another kind, or where they sum over different axes. */
 function usesOf(graph: Graph, tensor: TensorProto): Use[] | undefined {
   if (tensor.dataType !== TensorProto_DataType.FLOAT || tensor.dims.length !== 2) return undefined;
   if (graph.constant(tensor.name) !== tensor || graph.isOutput(tensor.name)) return undefined;
@@ -202,8 +202,8 @@ function replace(
 }
 
 /**
- * Adds scales in fewer bytes: one each where all are multiples of one step (`snapScales`), two where float16 holds them. ONNX
- * Runtime computes them once, while loading.
+ * Adds scales in fewer bytes: one byte each where all are multiples of one step (`snapScales`), two where float16
+ * represents them. ONNX Runtime widens them once, while loading.
  */
 export function addScales(graph: Graph, name: string, dims: readonly number[], scales: Float32Array): string {
   const step = scales.length < HALF_MIN ? undefined : stepOf(scales);
@@ -230,7 +230,7 @@ export function addScales(graph: Graph, name: string, dims: readonly number[], s
   return name;
 }
 
-/** Returns the step that all scales are exactly 1 to 255 times of, where the largest is 255 times. */
+/** Returns the step of which all scales are exact multiples, by 1 to 255, where the largest is 255 times. */
 function stepOf(scales: Float32Array): number | undefined {
   const step = scales.reduce((most, x) => Math.max(most, x), 0) / SCALE_STEPS;
   const isMultiple = (x: number): boolean => x >= step && Math.round(x / step) * step === x;

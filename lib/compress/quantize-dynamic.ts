@@ -1,10 +1,10 @@
-// Dynamic int8 for wasm: inputs of a layer are quantized in the run (dynamic-input.ts), weights beforehand, the sum is of
-// integers. No GPU kernel exists for it.
+// Dynamic int8 for wasm: a layer's inputs are quantized at run time (dynamic-input.ts), its weights beforehand; sums
+// are of integers. No GPU kernel exists for it.
 //
-// The form is the one that was measured best on wasm (of seven; two are slower than float32): weights symmetric int8,
-// shifted to uint8 with the one zero point 128, since signed weights take a slow path; a scale for each output, applied
-// behind the product (a convolution's by DequantizeLinear, which is one node less); on products and on convolutions of
-// 1×1, 1×3 and 3×1 alone, whose columns need not be gathered first.
+// The layout is the fastest of seven measured on wasm (two are slower than float32): weights symmetric int8, shifted to
+// uint8 with the single zero point 128, since signed weights take a slow path; a scale for each output, applied after
+// the product (a convolution's by DequantizeLinear, which saves a node); only on products and on convolutions of 1×1,
+// 1×3 and 3×1, whose columns need not be gathered first.
 import { SelvedgeError } from "../errors.ts";
 import { quantizeInput } from "./dynamic-input.ts";
 import type { DynamicInput } from "./dynamic-input.ts";
@@ -20,15 +20,15 @@ import { elementCount, floatsOf, floatTensor, int64Tensor, uint8Tensor } from ".
 
 /** Options of `quantizeDynamic`. */
 export interface QuantizeDynamicOptions {
-  /** Weights of fewer elements stay as they are. Default 1024. */
+  /** Minimum number of elements; smaller weights are not quantized. Default 1024. */
   readonly minElements?: number;
-  /** Weights that are rounded already, by name: to a positive scale for each output. Default none. */
+  /** Weights that are already rounded, by name, with a positive scale for each output. Default none. */
   readonly rounded?: ReadonlyMap<string, Rounded>;
-  /** Chooses the layers, by their weight's name. Default all that the form suits. */
+  /** Selects the layers, by their weight's name. Default all that are suitable. */
   readonly choose?: (name: string) => boolean;
 }
 
-/** What `quantizeDynamic` does unless told otherwise. */
+/** Defaults of `quantizeDynamic`. */
 export const QUANTIZE_DYNAMIC_DEFAULTS: Required<QuantizeDynamicOptions> = {
   minElements: 1024,
   rounded: new Map(),
@@ -36,7 +36,7 @@ export const QUANTIZE_DYNAMIC_DEFAULTS: Required<QuantizeDynamicOptions> = {
 };
 
 /**
- * Replaces products and small convolutions by constant float32 weights with integer ones.
+ * Replaces products and small convolutions with constant float32 weights by integer ones.
  * @throws SelvedgeError `model-invalid` below operator set 13.
  */
 export function quantizeDynamic(options: QuantizeDynamicOptions = {}): Transform {
@@ -57,7 +57,7 @@ export function quantizeDynamic(options: QuantizeDynamicOptions = {}): Transform
   };
 }
 
-/** Returns the weight of a layer that the form suits; undefined for any other node. */
+/** Returns the weight of a suitable layer; undefined for any other node. */
 export function dynamicWeightOf(graph: Graph, node: NodeProto, minElements: number): TensorProto | undefined {
   if (node.domain !== "") return undefined;
   const [, name = ""] = node.input;
@@ -80,7 +80,7 @@ export function dynamicWeightOf(graph: Graph, node: NodeProto, minElements: numb
   }
 }
 
-/** Returns the matrix whose transposition a value is: a table that is multiplied by. */
+/** Returns the matrix of which a value is the transpose: a table that is multiplied by. */
 function transposed(graph: Graph, name: string): TensorProto | undefined {
   const node = graph.producer(name);
   if (node?.opType !== "Transpose" || integersAt(node, "perm")?.join() === "0,1") return undefined;
@@ -88,7 +88,7 @@ function transposed(graph: Graph, name: string): TensorProto | undefined {
   return table?.dims.length === 2 ? table : undefined;
 }
 
-/** What one weight became, so that several layers share it. */
+/** The stored form of one weight, so that several layers share it. */
 interface Quantized {
   readonly values: string;
   readonly scale: string;
@@ -150,7 +150,7 @@ class Layers {
     graph.remove(new Set([node]));
   }
 
-  /** Drops weights, and the Transposes of weights, that nothing uses any more. */
+  /** Removes weights, and the Transposes of weights, that are no longer used. */
   dropUnused(): void {
     const graph = this.#graph;
     const isUsed = (name: string): boolean => graph.consumers(name).length > 0 || graph.isOutput(name);
@@ -201,7 +201,7 @@ class Layers {
     return made;
   }
 
-  /** Lets look-ups in a table that is multiplied by, too, read the same bytes. */
+  /** Makes lookups in a table that is also multiplied by read the same bytes. */
   #lookUp(weight: TensorProto, stored: string, scales: Float32Array): void {
     const graph = this.#graph;
     const isLookUp = (x: NodeProto): boolean => x.opType === "Gather" && x.input[0] === weight.name;

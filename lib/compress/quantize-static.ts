@@ -1,10 +1,11 @@
-// Static int8: activations in 8 bits by ranges that were measured, weights in 8 bits by output, as pairs of QuantizeLinear
-// and DequantizeLinear around convolutions and products, which ONNX Runtime fuses into integer kernels (QLinearConv and
-// the like). No GPU kernel exists for it; on wasm it is dynamic int8 that was fastest, so this form is made on demand.
+// Static int8: activations in 8 bits with measured ranges, weights in 8 bits per output, as pairs of QuantizeLinear and
+// DequantizeLinear around convolutions and products, which ONNX Runtime fuses into integer kernels (QLinearConv and the
+// like). No GPU kernel exists for it; on wasm dynamic int8 was the fastest, so this form is made on demand.
 //
-// Only what such a layer reads or makes is in 8 bits. Sums, normalisations and softmax stay float32, and so does a layer
-// whose input 8 bits would ruin: default settings must not break a transformer. Unsigned activations and signed weights
-// are the pair with a fast kernel. Depthwise and first convolutions keep more bits: they hold little, and each matters.
+// Only inputs and outputs of such layers are in 8 bits. Sums, normalizations and softmax stay float32, and so does a
+// layer whose input 8 bits represent poorly: default settings must not break a transformer. Unsigned activations and
+// signed weights are the combination with a fast kernel. Depthwise and first convolutions keep more bits: they hold few
+// weights, and each matters.
 import { chooseStep, crowded } from "./calibrate.ts";
 import type { Step, StepOptions } from "./calibrate.ts";
 import type { Graph } from "./graph.ts";
@@ -22,21 +23,21 @@ import { elementCount, floatsOf, floatTensor, int32Tensor, int8Tensor, uint8Tens
 
 /** Options of `quantizeStatic`. */
 export interface QuantizeStaticOptions {
-  /** Steps of each value that may be in 8 bits, by `measureSteps`. */
+  /** Quantization parameters of each value that may be in 8 bits, by `measureSteps`. */
   readonly steps: ReadonlyMap<string, Step>;
-  /** Weights that are rounded already, by name. Default none. */
+  /** Weights that are already rounded, by name. Default none. */
   readonly rounded?: ReadonlyMap<string, Rounded>;
-  /** Weights of fewer elements stay as they are. Default 1024. */
+  /** Minimum number of elements; smaller weights are not quantized. Default 1024. */
   readonly minElements?: number;
 }
 
 const MIN_ELEMENTS = 1024;
-/** What ONNX Runtime takes into the integer kernel of the layer before it. */
+/** Activations that ONNX Runtime fuses into the integer kernel of the preceding layer. */
 const ABSORBED: ReadonlySet<string> = new Set(["Relu", "Clip"]);
 
 /**
- * Returns the steps of the values that `quantizeStatic` may put in 8 bits; goes through the samples twice, one at a
- * time.
+ * Returns the quantization parameters of the values that `quantizeStatic` may put in 8 bits; iterates over the samples
+ * twice.
  */
 export async function measureSteps(
   model: OnnxModel,
@@ -50,7 +51,7 @@ export async function measureSteps(
   }
   const ranges = await measureRanges(model, feeds, names);
   const histograms = await measureHistograms(model, feeds, ranges);
-  // What fills one part may be one number, as of a picture in black and white: only numbers that differ are ruined.
+  // The values of one bin may all be equal, as in a black-and-white picture: only differing values lose information.
   const parts = new Map<string, Range>();
   for (const [name, histogram] of histograms) {
     const part = crowded(histogram);
@@ -66,17 +67,17 @@ export async function measureSteps(
   return steps;
 }
 
-/** Whether numbers lie within a range, and not at its ends alone, where those outside are counted. */
+/** Whether numbers lie inside a range, and not only at its ends, where values outside are counted. */
 function isSpread(histogram: Histogram | undefined): boolean {
   return histogram !== undefined && histogram.counts.slice(1, -1).filter((x) => x > 0).length > 1;
 }
 
-/** Puts convolutions and products by constant weights, with what they read and make, in 8 bits; in the main graph. */
+/** Puts convolutions and products with constant weights, and their inputs and outputs, in 8 bits; in the main graph. */
 export function quantizeStatic({ steps, rounded, minElements = MIN_ELEMENTS }: QuantizeStaticOptions): Transform {
   return ({ graph }) => {
     const layers = layersOf(graph, minElements).filter((x) => steps.has(x.node.input[0] ?? ""));
     const narrow = new Narrowing(graph, steps);
-    // Results first: then the layers behind read what is in 8 bits already.
+    // Outputs first: then the following layers read values that are already in 8 bits.
     for (const { node } of layers) narrow.result(resultOf(graph, node));
     for (const layer of layers) {
       const [input = ""] = layer.node.input;
@@ -98,7 +99,7 @@ function layersOf(graph: Graph, minElements: number): Layer[] {
   });
 }
 
-/** Returns the node whose output is a layer's result: an activation that is taken into it, else the layer. */
+/** Returns the node whose output is a layer's result: a fused activation, else the layer. */
 function resultOf(graph: Graph, node: NodeProto): NodeProto {
   const next = graph.onlyConsumer(node.output[0] ?? "");
   return next !== undefined && next.domain === "" && ABSORBED.has(next.opType) && next.input[0] === node.output[0]
@@ -109,7 +110,7 @@ function resultOf(graph: Graph, node: NodeProto): NodeProto {
 class Narrowing {
   readonly #graph: Graph;
   readonly #steps: ReadonlyMap<string, Step>;
-  /** Values that come out of a DequantizeLinear, with their scale, by their name and by the float32 value's. */
+  /** Outputs of DequantizeLinear with their scale, by their name and by the float32 value's. */
   readonly #scales = new Map<string, { readonly value: string; readonly scale: string }>();
 
   constructor(graph: Graph, steps: ReadonlyMap<string, Step>) {
@@ -117,7 +118,7 @@ class Narrowing {
     this.#steps = steps;
   }
 
-  /** Puts a layer's result in 8 bits, for all that read it; an output of the model stays float32. */
+  /** Puts a layer's output in 8 bits for all its consumers; an output of the model stays float32. */
   result(node: NodeProto): void {
     const graph = this.#graph;
     const [name = ""] = node.output;
@@ -130,7 +131,7 @@ class Narrowing {
     graph.changed();
   }
 
-  /** Lets a layer read its input in 8 bits; gives the name of the input's scale. */
+  /** Makes a layer read its input in 8 bits; returns the name of the input's scale. */
   input(node: NodeProto, name: string): string {
     const graph = this.#graph;
     const [now = ""] = node.input;
@@ -142,7 +143,7 @@ class Narrowing {
     return made.scale;
   }
 
-  /** Stores a layer's weights in 8 bits, and a convolution's bias in 32, as its kernel takes it. */
+  /** Stores a layer's weights in 8 bits, and a convolution's bias in 32, as its kernel expects. */
   weight(layer: Layer, { values, scales }: ReturnType<typeof toInt8>, inputScale: string): void {
     const graph = this.#graph;
     const { node, weight, isByRow } = layer;
@@ -162,7 +163,7 @@ class Narrowing {
     if (bias?.dataType === TensorProto_DataType.FLOAT && elementCount(bias) === scales.length && step !== undefined) {
       const by = floatsOf(step)[0] ?? 1;
       const codes = Int32Array.from(floatsOf(bias), (x, i) => Math.round(x / (by * (scales[i] ?? 1))));
-      // Past 32 bits a bias would wrap; one that small steps cannot hold stays float32.
+      // Past 32 bits a bias would overflow; one too large for the small step stays float32.
       if (codes.every((x, i) => Math.abs((floatsOf(bias)[i] ?? 0) / (by * (scales[i] ?? 1)) - x) <= 1)) {
         const product = graph.freshName(`${bias.name}/scale`);
         graph.insertBefore(node, { opType: "Mul", input: [scale, inputScale], output: [product] });

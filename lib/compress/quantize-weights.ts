@@ -1,11 +1,11 @@
-// Stores weights as int8, symmetric, one scale per output channel, behind a DequantizeLinear: a quarter of the bytes, and
-// the arithmetic stays float32. WebGPU has a kernel for DequantizeLinear but for no integer convolution; on wasm the
-// session entry `session.disable_quant_qdq` lets ONNX Runtime compute the weights once, while loading.
+// Stores weights as int8, symmetric, one scale per output channel, behind a DequantizeLinear: a quarter of the bytes,
+// and the arithmetic stays float32. WebGPU has a kernel for DequantizeLinear but for no integer convolution; on wasm
+// the session entry `session.disable_quant_qdq` lets ONNX Runtime dequantize the weights once, while loading.
 //
 // Scheme of ONNX's DequantizeLinear (operator set 13, `axis`): w ≈ q · scale[channel], q in −127…127, so that no zero
-// point is needed; rounding is to the nearest, ties to even, and the error at most scale / 2 for each weight. A weight
-// that is worth more scales is stored as a row for each block of an output, brought to its dims behind the
-// DequantizeLinear: blocks as an attribute (`block_size`) would need operator set 21.
+// point is needed; rounding is to nearest, ties to even, with an error of at most scale / 2 per weight. A weight with
+// finer scales is stored as a row for each block of an output, reshaped to its dims behind the DequantizeLinear: blocks
+// as an attribute (`block_size`) would need operator set 21.
 import { SelvedgeError } from "../errors.ts";
 import { float16BitsOf, halfAbove, roundToEven } from "./float16.ts";
 import { integerOf, integersAt } from "./graph.ts";
@@ -19,7 +19,7 @@ import { addScales } from "./quantize-blocks.ts";
 import type { Rounded } from "./rounding.ts";
 import { elementCount, float16Tensor, floatsOf, int64Tensor, int8Tensor } from "./weights.ts";
 
-/** Describes a weight that may be quantized. */
+/** A weight that may be quantized. */
 export interface WeightFacts {
   /** The operator that uses it: Conv, ConvTranspose, MatMul, Gemm, Gather, Transpose, LSTM, GRU or RNN. */
   readonly opType: string;
@@ -32,20 +32,20 @@ export interface WeightFacts {
 
 /** Options of `quantizeWeights`. */
 export interface QuantizeOptions {
-  /** Weights of fewer elements stay as they are. Default 1024: below that the scales and the node cost more. */
+  /** Minimum number of elements; below it the scales and the node cost more. Default 1024. */
   readonly minElements?: number;
-  /** Chooses how a weight is stored. Default "int8" for all. */
+  /** Selects how a weight is stored. Default "int8" for all. */
   readonly store?: (weight: WeightFacts) => WeightStore;
-  /** Weights that are rounded already, by name. Default none: each is rounded to the nearest. */
+  /** Weights that are already rounded, by name. Default none: each is rounded to nearest. */
   readonly rounded?: ReadonlyMap<string, Rounded>;
-  /** Values of an output that share a scale, by the weight's name. Default all of them. */
+  /** Number of values of an output that share a scale, by the weight's name. Default all of them. */
   readonly blocks?: ReadonlyMap<string, number>;
 }
 
-/** How a weight is stored: int8 behind DequantizeLinear, float16 behind Cast, or as it is. */
+/** How a weight is stored: int8 behind DequantizeLinear, float16 behind Cast, or unchanged. */
 export type WeightStore = "int8" | "float16" | "float32";
 
-/** What `quantizeWeights` does unless told otherwise. */
+/** Defaults of `quantizeWeights`. */
 export const QUANTIZE_DEFAULTS: Required<QuantizeOptions> = {
   minElements: 1024,
   store: () => "int8",
@@ -53,19 +53,19 @@ export const QUANTIZE_DEFAULTS: Required<QuantizeOptions> = {
   blocks: new Map(),
 };
 
-/** Whether each channel is convolved alone: few weights, each of which matters much. */
+/** Whether each channel is convolved separately: few weights, each of which matters much. */
 export function isDepthwise(weight: WeightFacts): boolean {
   return weight.opType === "Conv" && weight.group > 1 && weight.dims[1] === 1;
 }
 
-/** Whether a convolution reads an image: at most 4 channels, where an error spreads to everything. */
+/** Whether a convolution reads an image: at most 4 channels; its error propagates everywhere. */
 export function isStem(weight: WeightFacts): boolean {
   return weight.opType === "Conv" && weight.group === 1 && (weight.dims[1] ?? 0) <= 4;
 }
 
 /**
- * Quantizes the constant float32 weights of convolutions, products, recurrent layers and tables. A weight that several nodes share is
- * stored once; one that they read along different axes stays float32.
+ * Quantizes the constant float32 weights of convolutions, products, recurrent layers and tables. A weight that several
+ * nodes share is stored once; one that they use along different axes stays float32.
  * @throws SelvedgeError `model-invalid` below operator set 13.
  */
 export function quantizeWeights(options: QuantizeOptions = {}): Transform {
@@ -95,15 +95,13 @@ export function quantizeWeights(options: QuantizeOptions = {}): Transform {
   };
 }
 
-/** Returns the one axis that all users of a weight take its output channels along. */
+/** Returns the output channel axis of a weight, if all its users agree on it. */
 function axisOf(graph: Graph, tensor: TensorProto, users: readonly NodeProto[]): number | undefined {
   const axes = new Set(users.map((x) => channelAxis(graph, x, tensor)));
   return axes.size === 1 ? [...axes][0] : undefined;
 }
 
-/**
- * Returns the axis that a weight's outputs lie along; undefined for what is no weight, or for one whose users differ.
- */
+/** Returns the output channel axis of a weight; undefined for a tensor that is no weight, or whose users differ. */
 export function rowAxis(graph: Graph, tensor: TensorProto): number | undefined {
   return axisOf(graph, tensor, graph.consumers(tensor.name));
 }
@@ -123,9 +121,7 @@ function rowsOf(tensor: TensorProto, axis: number): Rows | undefined {
   return { rows: width, columns: height, at: (row, column) => values[column * width + row] ?? 0 };
 }
 
-/**
- * Returns the axis of a weight that counts output channels, or undefined where the node does not use it as a weight.
- */
+/** Returns the output channel axis of a weight, or undefined where the node does not use it as a weight. */
 function channelAxis(graph: Graph, node: NodeProto, weight: TensorProto): number | undefined {
   const at = node.input.indexOf(weight.name);
   if (node.domain !== "" || at < 0 || node.input.lastIndexOf(weight.name) !== at) return undefined;
@@ -136,7 +132,7 @@ function channelAxis(graph: Graph, node: NodeProto, weight: TensorProto): number
     const isByRow = graph.consumers(output).every((x) => x.opType === "MatMul" && x.input[1] === output);
     return isByRow && integersAt(node, "perm")?.join() !== "0,1" && !graph.isOutput(output) ? 0 : undefined;
   }
-  // [directions, gates · hidden, inputs]: the scales of both directions are one.
+  // [directions, gates · hidden, inputs]: both directions share their scales.
   if (["LSTM", "GRU", "RNN"].includes(node.opType)) return at === 1 || at === 2 ? 1 : undefined;
   if (at !== 1) return undefined;
   switch (node.opType) {
@@ -153,7 +149,7 @@ function channelAxis(graph: Graph, node: NodeProto, weight: TensorProto): number
   }
 }
 
-/** Stores a weight whose rows have several scales each; tells whether it has. */
+/** Stores a weight whose rows have several scales each; returns whether it was stored. */
 function storeBlocks(
   graph: Graph,
   tensor: TensorProto,
@@ -207,20 +203,20 @@ function storeInt8(
   });
 }
 
-/** Returns a weight's int8 values and a scale for each index of `axis`: as rounded, else to the nearest. */
+/** Returns a weight's int8 values and a scale for each index of `axis`: rounded already, else to nearest. */
 export function toInt8(
   tensor: TensorProto,
   axis: number,
   rounded: Rounded | undefined,
 ): { values: Int8Array; scales: Float32Array } {
   const dims = tensor.dims.map(Number);
-  // What was rounded to several scales for an output, and is not stored so here, is rounded anew.
+  // Weights rounded to several scales per output, but not stored so here, are rounded again.
   const fits = rounded?.grid.zeros === undefined && rounded?.grid.scales.length === dims[axis];
   if (rounded === undefined || !fits) return quantizeInt8(floatsOf(tensor), dims, axis, { isHalf: true });
   return { values: axis === 0 ? rounded.codes : turned(rounded.codes, dims), scales: rounded.grid.scales };
 }
 
-/** Turns a row for each output into the order of a matrix of `dims`, whose columns the outputs are. */
+/** Transposes rows per output into the order of a matrix of `dims`, whose columns are the outputs. */
 function turned(codes: Int8Array, [height = 0, width = 0]: readonly number[]): Int8Array {
   const values = new Int8Array(codes.length);
   for (let row = 0; row < height; row++)
@@ -253,7 +249,10 @@ function replace(
   graph.changed();
 }
 
-/** Quantizes values to int8, symmetric, with a scale for each index of `axis`; `isHalf`: such as float16 holds. */
+/**
+ * Quantizes values to symmetric int8, with a scale for each index of `axis`; with `isHalf` scales are rounded to
+ * float16.
+ */
 export function quantizeInt8(
   values: Float32Array,
   dims: readonly number[],
@@ -264,14 +263,14 @@ export function quantizeInt8(
   const inner = dims.slice(axis + 1).reduce((a, b) => a * b, 1);
   const peaks = new Float32Array(channels);
   const quantized = new Int8Array(values.length);
-  // Plain loops: `from` with a function collects a list of numbers first, ten times the size of its result.
+  // Plain loops: `from` with a function first collects a list of numbers, ten times the size of its result.
   for (let i = 0; i < values.length; i++) {
     const channel = Math.floor(i / inner) % channels;
     const size = Math.abs(values[i] ?? 0);
-    // A NaN comes through, so that the weight is left alone.
+    // A NaN propagates, so that the weight is left unquantized.
     peaks[channel] = Math.max(peaks[channel] ?? 0, size);
   }
-  // Kept normal: a subnormal scale has too few bits to bound the error, and some GPUs take it as 0.
+  // Normal numbers only: a subnormal scale has too few bits to bound the error, and some GPUs flush it to 0.
   const scales = peaks.map((peak) => Math.max(peak / 127, 2 ** -126));
   if (options.isHalf === true) for (const [i, scale] of scales.entries()) scales[i] = halfAbove(scale);
   for (let i = 0; i < values.length; i++) {

@@ -1,8 +1,8 @@
-// Raises the default operator set of a model, so that its operators are those which runtimes have kernels for: below 11
-// a Clip keeps its bounds in attributes, and ONNX Runtime's WebGPU has no kernel for that.
+// Raises a model's default operator set to one whose operators have kernels: below 11 a Clip keeps its bounds in
+// attributes, and ONNX Runtime's WebGPU provider has no kernel for that.
 //
-// What changed in which version is taken from ONNX's operator changelog. Most changes only admit more types; the
-// handlers below are for the rest. An operator that this file does not know is refused by name, never passed on in hope.
+// The changes of each version are taken from ONNX's operator changelog. Most only admit more types; the handlers below
+// are for the rest. An operator that this file does not know is refused by name, never passed on unchecked.
 import { SelvedgeError } from "../errors.ts";
 import { dropAttributes, floatOf, integerOf, integersAt, setAttribute, textOf } from "./graph.ts";
 import type { Graph } from "./graph.ts";
@@ -14,10 +14,10 @@ import { floatTensor, int64Tensor } from "./weights.ts";
 
 /** The lowest version that can be raised. */
 const FROM_MIN = 7;
-/** The highest version that can be reached. */
+/** The highest target version. */
 const TO_MAX = 21;
 
-/** Operators that mean the same from 7 to 21 wherever they exist. */
+/** Operators with the same semantics from 7 to 21 wherever they exist. */
 const SAME = new Set(
   (
     "Abs Acos Acosh Add AffineGrid And ArgMax ArgMin Asin Asinh Atan Atanh AveragePool Bernoulli BitShift " +
@@ -39,13 +39,13 @@ const SAME = new Set(
   ).split(" "),
 );
 
-/** Rewrites one node that was written for `from`, so that it means the same in `to`. */
+/** Rewrites one node from version `from` to the same semantics in `to`. */
 type Raise = (node: NodeProto, graph: Graph, from: number, to: number) => void;
 
 const RAISE: Readonly<Record<string, Raise>> = {
   BatchNormalization(node, graph, from, to) {
     if (from < 14 && to >= 14) {
-      // What else it gave was for training, and since 14 means something else.
+      // Its other outputs were for training, and mean something else since 14.
       if (node.output.slice(1).some((x) => x !== "" && isUsed(graph, x)))
         throw refused(node, "its statistics are used");
       node.output = node.output.slice(0, 1);
@@ -56,7 +56,7 @@ const RAISE: Readonly<Record<string, Raise>> = {
   },
   Clip(node, graph, from, to) {
     if (from >= 11 || to < 11) return;
-    // The bounds become inputs and must have the value's type; without types at hand only float32 models are certain.
+    // The bounds become inputs and must have the value's type; without inferred types only float32 models are certain.
     if (usesOtherFloats(graph))
       throw refused(node, "the model is not float32 throughout, so its bounds' type is unknown");
     const bound = (name: "min" | "max"): string =>
@@ -70,7 +70,8 @@ const RAISE: Readonly<Record<string, Raise>> = {
   },
   Dropout(node, graph, from, to) {
     if (from >= 12 || to < 12) return;
-    // At inference a Dropout gives its input; only the type of the mask, which hardly anything reads, changed in 10.
+    // At inference a Dropout passes its input through; only the type of the mask, which is hardly ever read, changed in
+    // 10.
     const mask = node.output[1];
     if (mask !== undefined && mask !== "" && isUsed(graph, mask) && from < 10) throw refused(node, "its mask is used");
     if (node.attribute.some((x) => x.name === "ratio")) {
@@ -175,7 +176,7 @@ const RAISE: Readonly<Record<string, Raise>> = {
 };
 
 /**
- * Raises the default operator set to `version`, 8 to 21; a model that is there already is left alone.
+ * Raises the default operator set to `version`, 8 to 21; a model that is already there is unchanged.
  * @throws SelvedgeError `model-invalid`, naming the operator that cannot be raised.
  */
 export function raiseOpset(version: number): Transform {
@@ -203,7 +204,8 @@ export function raiseOpset(version: number): Transform {
     }
     for (const entry of model.proto.opsetImport)
       if (entry.domain === "" || entry.domain === "ai.onnx") entry.version = BigInt(version);
-    // IR 4 lets initializers be constants, not inputs; the others are what ONNX released each operator set with.
+    // Since IR 4 initializers may be constants, not inputs; later IR versions are those ONNX released with each
+    // operator set.
     const ir = version >= 21 ? 10n : version >= 19 ? 9n : version >= 15 ? 8n : 7n;
     if (model.proto.irVersion < ir) model.proto.irVersion = ir;
   };
@@ -217,7 +219,7 @@ function isUsed(graph: Graph, value: string): boolean {
   return graph.isOutput(value) || graph.consumers(value).length > 0;
 }
 
-/** Below 13, softmax and its like flattened all axes from `axis` on; since 13 they work along `axis` alone. */
+/** Below 13, softmax and similar operators flattened all axes from `axis` on; since 13 they work along `axis` alone. */
 function lastAxis(node: NodeProto, graph: Graph, from: number, to: number): void {
   if (from >= 13 || to < 13) return;
   const axis = integerOf(node, "axis", 1);
@@ -228,7 +230,7 @@ function lastAxis(node: NodeProto, graph: Graph, from: number, to: number): void
     setAttribute(node, "axis", -1);
     return;
   }
-  // Flatten, work along the last axis, and give the shape back.
+  // Flatten, apply along the last axis, and restore the shape.
   const flat = graph.freshName(`${output}/flat`);
   const result = graph.freshName(`${output}/result`);
   const shape = graph.freshName(`${output}/shape`);
@@ -240,7 +242,7 @@ function lastAxis(node: NodeProto, graph: Graph, from: number, to: number): void
   graph.insertAfter(node, { opType: "Reshape", input: [result, shape], output: [output] });
 }
 
-/** A Resize of version 10 scales coordinates asymmetrically and, for "nearest", rounds down. */
+/** Resize of version 10 scales coordinates asymmetrically and, for "nearest", rounds down. */
 function resizeFrom10(node: NodeProto, graph: Graph): void {
   const [input = "", scales = ""] = node.input;
   const roi = graph.freshName(`${node.output[0] ?? ""}/roi`);

@@ -5,7 +5,7 @@ import type { TensorProto } from "./onnx.gen.js";
 import type { OnnxModel } from "./onnx.ts";
 import { floatTensor, int64Tensor } from "./weights.ts";
 
-/** Names the blocks that a random graph is made of. */
+/** Kinds of blocks of a random graph. */
 export const BLOCKS = [
   "conv",
   "depthwise",
@@ -28,7 +28,7 @@ export const BLOCKS = [
   "layout",
 ] as const;
 
-/** One block: what it is, and how many channels it makes where that is free. */
+/** One block: its kind, and its number of channels where that is free. */
 export interface Block {
   readonly kind: (typeof BLOCKS)[number];
   readonly channels: number;

@@ -1,5 +1,5 @@
-// Tells a value's number of dims where that follows from the graph; undefined where it does not. Enough to know which
-// axis is the last one; no shape inference.
+// Number of dims of a value where it follows from the graph; else undefined. Enough to know which axis is the last one;
+// no shape inference.
 import { integerOf, integersAt } from "./graph.ts";
 import type { Graph } from "./graph.ts";
 import type { NodeProto, ValueInfoProto } from "./onnx.gen.js";
@@ -17,15 +17,15 @@ const LIKE_FIRST = new Set(
 /** Operators that broadcast their inputs. */
 const BROADCAST = new Set("Add Sub Mul Div Pow Min Max Mean Sum Where Equal Greater Less And Or Xor MatMul".split(" "));
 
-/** Bounds how far back a rank is followed, so that a long graph cannot exhaust the stack. */
+/** Maximum number of nodes that a rank is followed back through, so that a long graph cannot exhaust the stack. */
 const DEPTH_MAX = 500;
 
-/** Returns the rank of a value, where it follows from at most 500 nodes before it. */
+/** Returns the rank of a value, where it follows from at most 500 preceding nodes. */
 export function rankOf(graph: Graph, name: string): number | undefined {
   return new Search().rank(graph, name, 0);
 }
 
-/** One search, which looks at each value once: residual graphs have very many paths. */
+/** One search, which visits each value once: residual graphs have very many paths. */
 class Search {
   readonly #ranks = new Map<string, number | undefined>();
 
@@ -78,7 +78,7 @@ class Search {
     return undefined;
   }
 
-  /** Returns the length of a list of dims: a constant, or pieces joined. */
+  /** Returns the length of a list of dims: a constant, or a concatenation. */
   #length(graph: Graph, name: string, depth: number): number | undefined {
     const constant = graph.constant(name);
     if (constant !== undefined) return Number(constant.dims[0] ?? 1n);

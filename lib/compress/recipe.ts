@@ -1,15 +1,15 @@
-// A recipe: all that a compression was asked for, as a file that can be kept, changed and given back.
+// A recipe: all options of a compression, as a file that can be kept, edited and passed back in.
 import { readFileSync } from "node:fs";
 import * as v from "valibot";
 import { TARGETS } from "./forms.ts";
 import type { Target } from "./forms.ts";
 import type { PruneRequest } from "./prune-forms.ts";
 
-/** What a recipe says. Paths are as given: from the folder in which the command runs. */
+/** Contents of a recipe. Paths are as given: relative to the folder in which the command runs. */
 export interface Recipe {
   readonly schema: "selvedge/recipe@1";
   readonly targets?: readonly Target[] | undefined;
-  /** Names of the forms to make. Default those that suit the targets. */
+  /** Names of the forms to make. Default: those that suit the targets. */
   readonly forms?: readonly string[] | undefined;
   readonly samples?: string | undefined;
   readonly labels?: string | undefined;
@@ -17,14 +17,14 @@ export interface Recipe {
   readonly maxDrop?: string | undefined;
   readonly bundle?: string | undefined;
   readonly limit?: number | undefined;
-  /** How much is pruned of what; shares are of 0 to 1. */
+  /** How much to prune of which units; shares are from 0 to 1. */
   readonly prune?: PruneRequest | undefined;
   readonly mask?: string | undefined;
 }
 
 const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
 
-/** Checks what a recipe asks of pruning. */
+/** Schema of a recipe's pruning options. */
 const PRUNE_REQUEST: v.GenericSchema<unknown, PruneRequest> = v.strictObject({
   share,
   heads: v.optional(share),
@@ -51,8 +51,8 @@ const SCHEMA: v.GenericSchema<unknown, Recipe> = v.strictObject({
 });
 
 /**
- * Reads a recipe's file.
- * @throws TypeError naming the place that is wrong.
+ * Reads a recipe file.
+ * @throws TypeError naming the invalid field.
  */
 export function readRecipe(path: string): Recipe {
   let json: unknown;

@@ -1,5 +1,5 @@
-// The answers of the source model, which every form is held against. They are kept as far as memory allows; past that the
-// model runs again.
+// The source model's outputs, against which every form is compared. They are kept as far as memory allows; past that
+// the model runs again.
 import type { Feed } from "./feed.ts";
 import type { Outputs } from "./metric.ts";
 import type { Samples } from "./samples.ts";
@@ -7,32 +7,32 @@ import { openModel } from "./session.ts";
 
 const KEPT_BYTES = 2 ** 28;
 
-/** One sample with the source model's answer. */
+/** One sample with the source model's outputs. */
 export interface Answered {
   readonly feed: Feed;
   readonly reference: Outputs;
 }
 
-/** Answers of one model to one set of samples. */
+/** Outputs of one model for one set of samples. */
 export class References {
   readonly samples: Samples;
   readonly #path: string;
   readonly #kept: Outputs[] = [];
   #left = KEPT_BYTES;
 
-  /** Takes the model's path, so that one with external data loads too. */
+  /** Takes the model's path, so that a model with external data loads too. */
   constructor(path: string, samples: Samples) {
     this.#path = path;
     this.samples = samples;
   }
 
-  /** Returns the answers to the first samples, as many as are kept. */
+  /** Returns the outputs for the first samples, as many as are kept. */
   get kept(): readonly Outputs[] {
     return this.#kept;
   }
 
   /**
-   * Goes through all samples.
+   * Iterates over all samples.
    * @throws TypeError naming the sample on which the model does not run.
    */
   async *each(): AsyncGenerator<Answered> {

@@ -1,8 +1,8 @@
-// Makes up for units that are taken out, in the weights of what reads them: the least squares over samples, no training.
+// Compensates for removed units in the weights of their readers: least squares over samples, no training.
 //
-// What a unit that goes would have been is estimated from those that stay, as well as a linear map can,
-// x_r ≈ m_r + C (x_k − m_k), and put into the weights of the next layer: W_k + W_r C, and its bias. For a product this is
-// the best that the layer can do; for a convolution of large patches the map is from channel to channel.
+// A removed unit is estimated from the remaining ones by the best linear map, x_r ≈ m_r + C (x_k − m_k), which is
+// folded into the weights of the next layer: W_k + W_r C, and its bias. For a product this is the best that the layer
+// can do; for a convolution of large patches the map is from channel to channel.
 import type { Algebra } from "./algebra.ts";
 import type { Dependencies } from "./dependency.ts";
 import type { Read } from "./dependency-walk.ts";
@@ -18,12 +18,12 @@ import type { Removal } from "./prune-units.ts";
 import { solveSymmetric } from "./solve.ts";
 import { elementCount, floatsOf, floatTensor } from "./weights.ts";
 
-/** What float32 sums over samples leave in doubt of a mean square. */
+/** Relative uncertainty of a mean square after float32 sums over samples. */
 const FLOAT32_NOISE = 1e-6;
-/** How far the ridge may be raised. */
+/** Maximum factor by which the ridge is raised. */
 const RIDGE_MOST = 1e7;
 
-/** Changes the weights of all readers of units that will go; to be called before they are taken out. */
+/** Changes the weights of all readers of units to be removed; must be called before the removal. */
 export async function repairReaders(
   algebra: Algebra,
   model: OnnxModel,
@@ -38,7 +38,7 @@ export async function repairReaders(
     const layer = layerOf(found.walk.graph, read.node);
     if (known === undefined || layer === undefined || done.has(layer.weight.name)) continue;
     if (!read.labels.some((x) => removed.has(found.walk.units.find(x)))) continue;
-    // Weights that several nodes share are repaired for none: what is best for one is not for the other.
+    // Weights that several nodes share are not changed: the optimum for one is not that of the other.
     if (model.graph.consumers(layer.weight.name).length > 1) continue;
     done.add(layer.weight.name);
     await repairReader(algebra, model, found, read, layer, known, removed);
@@ -105,9 +105,9 @@ async function repairReader(
 }
 
 /**
- * Returns C, turned: a row for each column that stays, a column for each that goes; undefined where the samples do not tell.
- * Inputs that hardly vary beside their mean, such as the mean over a picture, are known to no more digits than float32
- * leaves of their squares: then more is added to the diagonal, until it can be factored.
+ * Returns Cᵀ: a row for each remaining column, a column for each removed one; undefined where the samples do not
+ * determine it. Inputs that hardly vary relative to their mean, such as the mean over a picture, are known to no more
+ * digits than float32 leaves of their squares: then the ridge is raised until the matrix can be factored.
  */
 async function estimateOf(
   algebra: Algebra,
@@ -142,7 +142,7 @@ interface Bias {
   write(): void;
 }
 
-/** Returns a layer's bias, to be changed: its own, or that of the Add behind a product; undefined where it has none. */
+/** Returns a layer's bias to change: its own, or that of the Add behind a product; undefined where it has none. */
 function biasOf(model: OnnxModel, { walk }: Dependencies, { node, outputs }: Layer): Bias | undefined {
   const { graph } = model;
   const [user, input] = node.opType === "MatMul" ? behind(model, node.output[0] ?? "") : [node, 2];
@@ -167,7 +167,7 @@ function biasOf(model: OnnxModel, { walk }: Dependencies, { node, outputs }: Lay
         replaceConstant(model, changed);
         return;
       }
-      // One of its own, which is cut like the outputs that it belongs to.
+      // A tensor of its own, which is cut like the outputs that it belongs to.
       changed.name = graph.freshName(`${node.output[0] ?? ""}/bias`);
       const labels = walk.axes(node.output[0] ?? "")?.at(node.opType === "Conv" ? 1 : -1) ?? null;
       walk.set(

@@ -1,5 +1,5 @@
-// The report as a page of one file: its plots are SVG drawn here, so that it needs no script, no network and no policy
-// that allows either. Every plot has its numbers beside it as a table, for those who do not see it.
+// The report as a single-file page: its plots are SVG generated here, so that it needs no script, no network and no
+// policy that allows either. Every plot has its numbers as a table, for those who do not see it.
 import { escapeHtml } from "./escape-html.ts";
 import type { CompressReport } from "./outcome.ts";
 import type { SensitivityRow } from "./sensitivity.ts";
@@ -17,7 +17,7 @@ svg{width:100%;height:auto}svg text{fill:var(--ink);font-size:12px}svg .soft{fil
 svg .axis{stroke:var(--line);fill:none}svg .mark{fill:var(--mark)}svg .other{fill:var(--other)}svg .budget{stroke:var(--other);stroke-dasharray:4 4}
 details{margin:.5rem 0}summary{cursor:pointer}`;
 
-/** Writes the report as a page of one file. */
+/** Renders the report as a single-file page. */
 export function htmlReport(report: CompressReport): string {
   const list = reasons(report);
   return `<!doctype html>
@@ -58,7 +58,7 @@ ${numbers(
 `;
 }
 
-/** Draws what a search tried, where there was one. */
+/** Renders the search, if there was one. */
 function search({ search: outcome }: CompressReport): string {
   if (outcome === undefined) return "";
   const [head = [], ...rows] = frontierRows(outcome);

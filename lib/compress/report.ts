@@ -1,11 +1,11 @@
-// One report, three faces, all made from report.json's contents alone: here the terminal's and the one for a pull
-// request; the page is in report-page.ts.
+// The report as text, generated from report.json's contents alone: for the terminal and for a pull request. The page is
+// in report-page.ts.
 import type { Check } from "./check.ts";
 import { SLOWER } from "./check.ts";
 import type { CompressReport, FormReport } from "./outcome.ts";
 import { frontierRows } from "./search-report.ts";
 
-/** Writes the report for a pull request. */
+/** Renders the report for a pull request. */
 export function markdownReport(report: CompressReport): string {
   const head = heads(report);
   const line = (x: readonly string[]): string => `| ${x.map(cellText).join(" | ")} |`;
@@ -42,7 +42,7 @@ function table([head = [], ...rows]: readonly (readonly string[])[]): string[] {
   return [line(head), line(head.map((_, i) => (i === 0 ? "---" : "---:"))), ...rows.map(line)];
 }
 
-/** Writes the report for a terminal. */
+/** Renders the report for a terminal. */
 export function terminalReport(report: CompressReport): string {
   const rows = [heads(report), ...report.forms.map((x) => cells(x, report))];
   const widths = heads(report).map((_, i) => Math.max(...rows.map((x) => x[i]?.length ?? 0)));
@@ -55,13 +55,13 @@ export function terminalReport(report: CompressReport): string {
   return [...table, "", ...summary(report), ...reasons(report)].join("\n");
 }
 
-/** Lists the heads of the table of forms. */
+/** Returns the column heads of the table of forms. */
 export function heads(report: CompressReport): string[] {
   const gpu = hasGpu(report) ? ["GPU bytes"] : [];
   return ["form", "bytes", "of source", "brotli", ...gpu, report.metric.name, "SQNR dB", ...report.targets];
 }
 
-/** Lists a form's cells in that table. */
+/** Returns a form's cells in that table. */
 export function cells(form: FormReport, report: CompressReport): string[] {
   const checks = report.targets.map((target) => cell(form.checks.find((x) => x.target === target)));
   const gpu = hasGpu(report) ? [number(form.deviceBytes)] : [];
@@ -82,7 +82,7 @@ function hasGpu({ targets }: CompressReport): boolean {
   return targets.some((x) => x !== "wasm");
 }
 
-/** Says in sentences what came of all. */
+/** Summarizes the result in sentences. */
 export function summary(report: CompressReport): string[] {
   const { metric, samples, defaults, bundle } = report;
   const chosen = Object.entries(defaults).map(([target, id]) => `${target} gets ${id ?? "nothing"}`);
@@ -101,7 +101,7 @@ export function summary(report: CompressReport): string[] {
   ];
 }
 
-/** Says of each form why it is not used where it is not. */
+/** Explains for each unused form why it is not used. */
 export function reasons(report: CompressReport): string[] {
   return report.forms.flatMap((form) => [
     ...(form.why === undefined ? [] : [`${form.id}: ${form.why}.`]),
@@ -117,7 +117,7 @@ export function reasons(report: CompressReport): string[] {
   ]);
 }
 
-/** Writes a number short enough for a table. */
+/** Formats a number short enough for a table. */
 export function number(value: number | null): string {
   if (value === null) return "–";
   return Number.isInteger(value) ? String(value) : value.toFixed(Math.abs(value) < 10 ? 3 : 1);

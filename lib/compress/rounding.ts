@@ -1,8 +1,9 @@
-// Rounds the weights of a whole model by what its layers' inputs are like on samples, before the transforms store them:
-// one that has its codes here needs only be packed. The mean of what an output still errs by goes into the bias behind it.
+// Rounds the weights of a whole model by the statistics of its layers' inputs on samples, before the transforms store
+// them: a weight with codes from here needs only be packed. The mean remaining error of an output is corrected in the
+// following bias.
 //
-// A weight of several layers of different inputs, or one that is a table of vectors too, is left to rounding to the
-// nearest: what is good for the one is not for the other.
+// A weight shared by layers with different inputs, or that is also an embedding table, is left to rounding to nearest:
+// the optimum for one is not that of the other.
 import { Algebra } from "./algebra.ts";
 import type { Graph } from "./graph.ts";
 import { roundByMoments } from "./gptq.ts";
@@ -24,10 +25,13 @@ export interface Rounded {
   readonly codes: Int8Array;
 }
 
-/** Says on what grid a layer's weights are to be rounded; undefined for one that is not. */
+/** Returns the grid for a layer's weights; undefined for a layer that is not to be rounded. */
 export type ChooseGrid = (layer: Layer) => Omit<GridOptions, "importance"> | undefined;
 
-/** Rounds the layers that `choose` gives a grid, by the weight's name; changes the biases behind them in the model. */
+/**
+ * Rounds the layers for which `choose` returns a grid, by the weight's name; changes the biases behind them in the
+ * model.
+ */
 export async function roundLayers(model: OnnxModel, feeds: Feeds, choose: ChooseGrid): Promise<Map<string, Rounded>> {
   const { graph } = model;
   const rounded = new Map<string, Rounded>();
@@ -65,7 +69,7 @@ export function rowsOf(layer: Layer): Rows {
   return { rows: layer.outputs, columns: layer.columns, at: (row, column) => values[indexOf(layer, row, column)] ?? 0 };
 }
 
-/** Where a layer's bias stands: an input of a node that nothing else reads. */
+/** Place of a layer's bias: an input of a node that nothing else reads. */
 interface BiasPlace {
   readonly node: NodeProto;
   readonly input: number;
@@ -94,7 +98,7 @@ function biasOf(graph: Graph, { node, outputs }: Layer): BiasPlace | undefined {
   );
 }
 
-/** Returns the mean over all rows of what each output lacks. */
+/** Returns the mean error of each output over all rows. */
 function meanError(
   { rows, columns, at }: Rows,
   { grid, codes }: Rounded,
@@ -114,19 +118,20 @@ function meanError(
 }
 
 /**
- * A bias of 0 stays: what is given zeros there answers zeros, and may be divided by its length (a Swin's padded keys).
+ * A bias of 0 is not changed: zero inputs there must yield zeros, which may be divided by their norm (a Swin's padded
+ * keys).
  */
 function shiftBias(graph: Graph, { node, input, bias }: BiasPlace, shift: Float64Array): void {
   const name = node.input[input] ?? "";
   const values = floatsOf(bias).map((x, i) => (x === 0 ? 0 : x + (shift[i] ?? 0)));
-  // A tensor of its own: others may read the same one.
+  // A separate tensor: others may read the same one.
   node.input[input] = graph.addInitializer(
     floatTensor(graph.freshName(`${name}/shifted`), bias.dims.map(Number), values),
   );
   graph.changed();
 }
 
-/** Returns the mean energy of each column over all groups; one that was 0 on all samples keeps a little weight. */
+/** Returns the mean energy of each column over all groups; a column that was 0 on all samples keeps a small weight. */
 function importanceOf({ groups, columns, products }: Moments): Float64Array {
   const energy = new Float64Array(columns);
   for (let group = 0; group < groups; group++)

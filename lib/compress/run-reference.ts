@@ -1,5 +1,5 @@
-// What a model is compressed against: the samples that are given, or inputs that are made up, and what the source model
-// answers to them, gone through once for its own score and for the sketches that the bundle carries.
+// The reference of a compression: the given samples, or synthetic inputs, and the source model's outputs for them,
+// computed once for its own score and for the bundle's summary statistics.
 import { Sketches } from "./baseline.ts";
 import { readersOf, smallestTable } from "./describe.ts";
 import type { Description } from "./describe.ts";
@@ -12,9 +12,11 @@ import { openSamples, samplesOf } from "./samples.ts";
 import type { Samples } from "./samples.ts";
 import { openModel } from "./session.ts";
 
-/** Without a limit, a set of samples is cut where the source model took this long for it; never below the least. */
+/**
+ * Without a limit, a set of samples is cut off once the source model took this long for it; never below the minimum.
+ */
 const PATIENCE = { ms: 60_000, least: 32, most: 100_000 } as const;
-/** Those options of `compress` that say which samples are used, and how many. */
+/** Options of `compress` that determine which samples are used, and how many. */
 export interface SampleOptions {
   readonly samples?: string | undefined;
   readonly bundle?: string | undefined;
@@ -23,7 +25,7 @@ export interface SampleOptions {
   readonly onProgress?: ((line: string) => void) | undefined;
 }
 
-/** Opens the samples that are given, or makes inputs up with which the model runs. */
+/** Opens the given samples, or makes synthetic inputs with which the model runs. */
 export async function samplesFor(
   path: string,
   { inputs, exampleDims: typical = {} }: Description,
@@ -41,7 +43,7 @@ export async function samplesFor(
   return makeUpSamples(path, inputs, { typical, bound: smallestTable(source) }, notes);
 }
 
-/** Makes inputs up with which a model runs; none where it runs with no guess. */
+/** Makes synthetic inputs with which a model runs; none where it runs with no guess. */
 export async function makeUpSamples(
   path: string,
   inputs: Description["inputs"],
@@ -65,7 +67,7 @@ export async function makeUpSamples(
   return samplesOf([]);
 }
 
-/** Runs the source model over the samples, for its own score and the sketches of the bundle. */
+/** Runs the source model over the samples, for its own score and the bundle's summary statistics. */
 export async function runReference(
   path: string,
   given: Samples,

@@ -1,20 +1,20 @@
-// The optional packages of the toolchain, looked up when they are first needed. They are large or native, so an app that
-// only runs models does not install them. They are no peer dependencies either: an exact peer makes `npm install selvedge`
-// fail beside another version of ONNX Runtime. So versions are checked here, and the error has the line that installs.
+// The toolchain's optional packages, resolved on first use. They are large or native, so an app that only runs models
+// does not install them. They are no peer dependencies either: an exact peer makes `npm install selvedge` fail beside
+// another version of ONNX Runtime. So versions are checked here, and the error includes the install command.
 //
-// A package is looked for from the working directory first and from this file second: `npx -p selvedge -p
-// onnxruntime-web@1.30.0` finds its own beside an app that is pinned to another, and a strict node_modules (pnpm) shows
-// an app's packages to the app alone.
+// A package is resolved from the working directory first and from this file second: `npx -p selvedge -p
+// onnxruntime-web@1.30.0` finds its own next to an app that is pinned to another, and a strict node_modules (pnpm)
+// exposes an app's packages to the app alone.
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { SelvedgeError } from "../errors.ts";
 
-/** An optional package: the version that the install line names, and the oldest that works. */
+/** An optional package: the version in the install command, and the oldest supported one. */
 interface Optional {
   readonly version: string;
   readonly from: string;
-  /** Whether a newer minor version is refused: graphs are rewritten for this one's kernels and passes. */
+  /** Whether a newer minor version is refused: graphs are rewritten for this version's kernels and passes. */
   readonly isExact: boolean;
 }
 
@@ -49,8 +49,8 @@ export async function loadPlaywright(): Promise<typeof import("playwright-core")
 
 /**
  * Returns the path of an optional package's module.
- * @param folders - where the search begins; default the working directory, then this file's folder
- * @throws SelvedgeError `internal` where the package is missing or of another version, with the line that installs it
+ * @param folders - where the search starts; default the working directory, then this file's folder
+ * @throws SelvedgeError `internal` where the package is missing or of another version, with the install command
  */
 export function findPackage(name: string, entry = ".", folders: readonly string[] = searched()): string {
   const wanted = OPTIONAL[name];
@@ -90,14 +90,14 @@ function searched(): string[] {
   return [process.cwd(), dirname(fileURLToPath(import.meta.url))];
 }
 
-/** Finds a package's folder as Node does: in the node_modules of a folder, or of one above it. */
+/** Finds a package's folder as Node does: in the node_modules of a folder, or of one of its parents. */
 function rootOf(name: string, folder: string): string | null {
   const root = join(folder, "node_modules", name);
   if (existsSync(join(root, "package.json"))) return root;
   return dirname(folder) === folder ? null : rootOf(name, dirname(folder));
 }
 
-/** Reads which file a package gives to an `import` in Node. */
+/** Returns the file to which an `import` of a package resolves in Node. */
 function entryOf({ exports, main = "index.js" }: PackageJson, entry: string): string {
   const isMap = typeof exports === "object" && exports !== null && entry in exports;
   const target = targetOf(isMap ? (exports as Record<string, unknown>)[entry] : exports);
@@ -114,7 +114,7 @@ function targetOf(value: unknown): string | undefined {
   return undefined;
 }
 
-/** Whether a version is at least the oldest that works and, where it must be, of the same minor version. */
+/** Whether a version is at least the oldest supported one and, where required, of the same minor version. */
 function fits(version: string, { from, isExact }: Optional): boolean {
   const [have, least] = [version, from].map((x) => x.split(/[.+-]/).slice(0, 3).map(Number));
   if (have === undefined || least === undefined) return false;

@@ -1,6 +1,6 @@
-// Inputs on which a model is measured: from .npy, .npz, JSON lines, a folder of arrays, images or texts, or a module. Each
-// becomes a feed of the model's own types when its turn comes: a set of samples may be larger than memory, so it is gone
-// through again for each form, and never held.
+// Inputs on which a model is measured: from .npy, .npz, JSON lines, a folder of arrays, images or texts, or a module.
+// Samples are converted lazily to feeds of the model's own types: a set of samples may be larger than memory, so each
+// form iterates over it again, and it is never held.
 import { createReadStream, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, extname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -17,18 +17,18 @@ import { loadSharp } from "./runtime.ts";
 
 export type { Feed } from "./feed.ts";
 
-/** What reads texts, by the input that they are given for. */
+/** Text readers by the input that they are for. */
 type Readers = Readonly<Record<string, TextReader>>;
 
-/** A set of samples, gone through as often as needed. */
+/** A set of samples that can be iterated over any number of times. */
 export interface Samples {
-  /** How many there are. */
+  /** Number of samples. */
   readonly n: number;
-  /** Whether they were made up. */
+  /** Whether they are synthetic. */
   readonly isMadeUp: boolean;
-  /** What a report must say of them. */
+  /** Notes for the report. */
   readonly notes: readonly string[];
-  /** Goes through all of them. */
+  /** Iterates over all of them. */
   each(): AsyncIterable<Feed>;
 }
 
@@ -37,7 +37,7 @@ const TEXTS = /\.(txt|md)$/i;
 const ARRAYS = /\.np[yz]$/;
 const MODULES: ReadonlySet<string> = new Set([".js", ".mjs", ".ts", ".mts"]);
 
-/** Makes a set of samples of feeds that are at hand. */
+/** Wraps existing feeds as a set of samples. */
 export function samplesOf(feeds: readonly Feed[], isMadeUp = false): Samples {
   return {
     n: feeds.length,
@@ -49,7 +49,7 @@ export function samplesOf(feeds: readonly Feed[], isMadeUp = false): Samples {
   };
 }
 
-/** Reads some samples from the front into memory, as many as `count` and as fit into `bytes`. */
+/** Reads the first samples into memory, at most `count`, and as many as fit into `bytes`. */
 export async function firstFeeds(samples: Samples, count: number, bytes: number = 2 ** 28): Promise<Feed[]> {
   const feeds: Feed[] = [];
   let left = bytes;
@@ -62,9 +62,9 @@ export async function firstFeeds(samples: Samples, count: number, bytes: number 
 }
 
 /**
- * Opens samples and counts them, up to `limit`; each is checked against the inputs when its turn comes. Where `readers`
- * has one for an input, a sample may be a text.
- * @throws TypeError naming what does not fit.
+ * Opens samples and counts them, up to `limit`; each is checked against the inputs when it is read. Where `readers` has
+ * one for an input, a sample may be a text.
+ * @throws TypeError naming the mismatch.
  */
 export async function openSamples(
   path: string,
@@ -75,7 +75,7 @@ export async function openSamples(
   if (!existsSync(path)) throw new TypeError(`samples: ${path} is not there`);
   const { each: all, count, notes = [] } = await open(path, inputs, readers);
   let n = count ?? 0;
-  // What can't tell its count is gone through once.
+  // A source of unknown size is counted by iterating over it once.
   if (count === undefined)
     for await (const _ of all()) {
       void _;
@@ -98,7 +98,7 @@ export async function openSamples(
   };
 }
 
-/** What a kind of source gives. */
+/** An opened source. */
 interface Opened {
   each(): AsyncIterable<Feed> | Iterable<Feed>;
   readonly count?: number;
@@ -153,7 +153,7 @@ async function openFolder(path: string, inputs: readonly BundleInput[], readers:
   };
 }
 
-/** Spells an input's name as a file can be named. */
+/** Converts an input's name to a valid file name. */
 function fileWord(name: string): string {
   return name.replace(/[/\\:]/g, "_");
 }
@@ -178,7 +178,7 @@ async function openImages(paths: readonly string[], input: BundleInput): Promise
   };
 }
 
-/** Guesses how an image becomes an input of four dims; its size where that is open is what most networks take. */
+/** Guesses how an image becomes an input of four dims; where its size is free, that of most networks is used. */
 function guessedImage({ name, dims }: BundleInput): ImageSpec {
   const [, a, b, c] = dims;
   const layout = a === 1 || a === 3 ? "nchw" : c === 1 || c === 3 ? "nhwc" : undefined;
@@ -228,7 +228,7 @@ async function* jsonLines(path: string, inputs: readonly Port[], readers: Reader
   }
 }
 
-/** Cuts arrays into samples along their first axis. */
+/** Splits arrays into samples along their first axis. */
 function cut(arrays: Readonly<Record<string, ArraySource>>, inputs: readonly Port[]): Opened {
   const lists = inputs.map((input, i) => {
     const array =
@@ -241,7 +241,7 @@ function cut(arrays: Readonly<Record<string, ArraySource>>, inputs: readonly Por
   });
   const counts = lists.map((x) => x.count);
   const count = Math.max(...counts);
-  // An array of one sample stands for all.
+  // An array of one sample is used for all.
   if (counts.some((x) => x !== 1 && x !== count))
     throw new TypeError(`samples: ${inputs.map((x, i) => `"${x.name}" has ${counts[i]}`).join(", ")}`);
   return {
@@ -255,7 +255,10 @@ function cut(arrays: Readonly<Record<string, ArraySource>>, inputs: readonly Por
   };
 }
 
-/** Tells how an array holds an input's samples: as they are, one after the other, or with an axis more in front. */
+/**
+ * Returns how an array holds an input's samples: in its dims as they are, one after the other, or with an additional
+ * leading axis.
+ */
 function slices(
   input: Port,
   { dims, read }: ArraySource,
@@ -305,7 +308,7 @@ function fromJson(value: unknown, inputs: readonly Port[], readers: Readers): Fe
   );
 }
 
-/** Reads nested lists, a single value, a typed array, or `{ dims, data }`. */
+/** Converts nested lists, a single value, a typed array, or `{ dims, data }`. */
 function arrayOf(value: unknown, name: string): GivenArray {
   if (typeof value === "object" && value !== null && "data" in value) {
     const { dims, data } = value as { dims?: unknown; data: unknown };

@@ -1,10 +1,10 @@
-// How a search is told: in lines, as a table, and as a plot of the frontier. From the outcome alone, so that any face of
-// the report can draw it.
+// Report of a search: as lines, as a table, and as a plot of the Pareto frontier. Depends on the outcome alone, so that
+// any format of the report can render it.
 import { escapeHtml } from "./escape-html.ts";
 import type { Candidate, SearchOutcome } from "./search.ts";
 import { PRICES } from "./search-shares.ts";
 
-/** Tells a search in lines. */
+/** Describes a search in lines. */
 export function describeSearch(
   { candidates, chosen, uniform, isCutShort, seconds }: SearchOutcome,
   metric: string,
@@ -28,7 +28,7 @@ export function describeSearch(
   return lines;
 }
 
-/** Returns those candidates that passed and that none beats in bytes and multiply-adds at once, the smallest first. */
+/** Returns the candidates that passed and are not dominated in bytes and multiply-adds, the smallest first. */
 export function frontier(candidates: readonly Candidate[]): Candidate[] {
   const passed = candidates.filter((x) => x.isPassed);
   return passed
@@ -53,12 +53,15 @@ export function frontierRows({ candidates }: SearchOutcome): string[][] {
   ];
 }
 
-/** Describes a candidate; its texts come from search.json, which may be somebody else's. */
+/** Describes a candidate; its texts come from search.json, which may be from an untrusted source. */
 function titleOf({ form, left, price, bytes, score }: Candidate): string {
   return escapeHtml(`${form}, ${left} weights at 16 bits, pruned at ${price}: ${bytes} bytes, ${score.toFixed(4)}`);
 }
 
-/** Draws all candidates as an SVG, score against bytes: by colour whether they passed, joined along the frontier. */
+/**
+ * Renders all candidates as an SVG, score against bytes: colour shows whether they passed; a line connects the
+ * frontier.
+ */
 export function frontierPlot({ candidates }: SearchOutcome): string {
   const most = Math.max(1, ...candidates.map((x) => x.bytes));
   const scores = candidates.map((x) => x.score);

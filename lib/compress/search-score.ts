@@ -1,40 +1,40 @@
-// Scores of candidates in a search: over the first half of the samples while it looks, over the other half, which took
-// part in nothing, when it ends. Where a metric is a share of samples that are right, candidates are compared with the
-// source model sample by sample, and the loss has an interval.
+// Scores of candidates in a search: on the first half of the samples during the search, on the held-out half at its
+// end. Where a metric is a mean over samples, candidates are compared with the source model sample by sample, and the
+// loss has an interval.
 import type { Form } from "./forms.ts";
 import type { Metric } from "./metric.ts";
 import type { References } from "./references.ts";
 import { openModel } from "./session.ts";
 
-/** What scores are made of. */
+/** Inputs for scoring. */
 export interface Judge {
   readonly references: References;
   readonly metric: Metric;
   readonly labels: readonly (readonly number[])[] | undefined;
 }
 
-/** Samples by their place: from the first to before the last. */
+/** Range of samples by index; the end is exclusive. */
 export interface Span {
   readonly from: number;
   readonly to: number;
 }
 
-/** A candidate beside the source model, over some samples. */
+/** A candidate's result against the source model, over some samples. */
 export interface Verdict {
   readonly n: number;
   readonly score: number;
   readonly reference: number;
   readonly isPassed: boolean;
-  /** What is lost by sample, with the bounds of its 95 % interval; null for a metric that is no mean over samples. */
+  /** Mean loss per sample, with the bounds of its 95 % interval; null for a metric that is no mean over samples. */
   readonly loss: { readonly mean: number; readonly low: number; readonly high: number } | null;
 }
 
-/** So many samples are seen before a model that is clearly too bad is given up, and between two looks. */
+/** Number of samples before a clearly failing model is rejected early, and between two such checks. */
 const GLANCE = 128;
 
 /**
- * Scores a model over a span of the samples. With `isHasty` a model whose loss is past the budget by its whole interval is
- * given up early: a search meets many of those.
+ * Scores a model over a span of the samples. With `isHasty` a model whose loss exceeds the budget by its whole interval
+ * is rejected early: a search meets many of those.
  */
 export async function judge(
   bytes: Uint8Array,

@@ -1,6 +1,6 @@
-// How much to prune of each group: each is pruned alone, a little and a lot, and the error of the outputs that this makes
-// says what a share of it costs. At one price for all, errors are weighed against the bytes and multiply-adds saved; the
-// search then looks for the price that the budget bears.
+// How much to prune of each group: each is pruned alone, a little and a lot, and the resulting error of the outputs
+// gives the cost of a share of it. At one price for all groups, errors are traded against the bytes and multiply-adds
+// saved; the search then looks for the highest price within the budget.
 import type { Feed } from "./feed.ts";
 import { totalMacs } from "./macs.ts";
 import { sqnr } from "./metric.ts";
@@ -9,12 +9,12 @@ import { readModel } from "./onnx.ts";
 import type { Pruner } from "./prune-structure.ts";
 import { openModel } from "./session.ts";
 
-/** What pruning one group costs and saves: error = scale · share ^ power. */
+/** Costs and savings of pruning one group: error = scale · share ^ power. */
 export interface GroupCost {
   readonly id: string;
   readonly scale: number;
   readonly power: number;
-  /** Shares of the model's bytes and multiply-adds that go with all of the group, added up. */
+  /** Sum of the shares of the model's bytes and of its multiply-adds that all of the group accounts for. */
   readonly worth: number;
   /** The share of multiply-adds alone. */
   readonly work: number;
@@ -22,10 +22,10 @@ export interface GroupCost {
 
 const TRIALS = [0.25, 0.5] as const;
 const GRID: readonly number[] = Array.from({ length: 49 }, (_, i) => i / 64);
-/** Prices that are tried, from next to nothing to nearly all. */
+/** Number of prices to try, from almost nothing to almost everything. */
 export const PRICES = 25;
 
-/** Measures what pruning each group alone costs, on a few samples, beside those known; stops where it is told to. */
+/** Measures the cost of pruning each group alone, on a few samples, in addition to known costs; stops on request. */
 export async function measureCosts(
   simple: Uint8Array,
   pruner: Pruner,
@@ -60,7 +60,7 @@ export async function measureCosts(
   return costs;
 }
 
-/** Returns the shares that are worth it at a price, from 0, where nothing is, to `PRICES`. */
+/** Returns the shares that are worth it at a price, from 0 for none to `PRICES`. */
 export function sharesAt(costs: readonly GroupCost[], price: number): Record<string, number> {
   const weight = price <= 0 ? 0 : 10 ** (-6 + (price / PRICES) * 6.5);
   return Object.fromEntries(

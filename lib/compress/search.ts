@@ -1,11 +1,11 @@
-// Looks for the smallest and the fastest model within the budget: how each weight is stored, which weights are left at 16
-// bits because much hangs on them, and how much of each group of channels goes.
+// Searches for the smallest and the fastest model within the budget: how each weight is stored, which sensitive weights
+// keep 16 bits, and how much of each group of channels is pruned.
 //
-// For each way to store weights that suits the targets, first the fewest weights that must be left alone are found, then
-// the most that can be pruned besides: both are searched for by halving, along orders that were measured beforehand
-// (sensitivity.ts, search-shares.ts). Every candidate is scored on the first half of the samples; those that come out
-// best must pass on the other half too, else the next best is taken. Float32 as it was passes always, so the search never
-// ends with nothing. All scores are kept in a file: a search that was cut short goes on from there.
+// For each storage format that suits the targets, it first finds the fewest weights that must keep 16 bits, then the
+// most that can be pruned in addition: both by bisection, along orders that were measured beforehand (sensitivity.ts,
+// search-shares.ts). Every candidate is scored on the first half of the samples; the best must pass on the held-out
+// half too, else the next best is taken. Unchanged float32 always passes, so the search never ends with nothing. All
+// scores are kept in a file: an interrupted search resumes from there.
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import type { Feed } from "./feed.ts";
@@ -23,29 +23,29 @@ import type { GroupCost } from "./search-shares.ts";
 import { measureSensitivity } from "./sensitivity.ts";
 import { ortMs } from "./session.ts";
 
-/** What a search is given. */
+/** Inputs of a search. */
 export interface SearchInput extends Judge {
   /** The simplified model. */
   readonly simple: Uint8Array<ArrayBuffer>;
-  /** Samples for statistics; they belong to the first half. */
+  /** Samples for statistics; part of the first half. */
   readonly feeds: readonly Feed[];
   readonly isMadeUp: boolean;
   readonly targets: readonly Target[];
-  /** How many of the samples, from the first, are looked at while it searches. Default half. */
+  /** Number of samples, from the first, that are used during the search. Default half. */
   readonly seen?: number | undefined;
-  /** The file that keeps what was found. */
+  /** The file that stores results, to resume from. */
   readonly statePath: string;
-  /** Default 10 minutes. The candidate at hand is finished, and the best are checked after it. */
+  /** Default 10 minutes. The current candidate is finished, and the best are checked after it. */
   readonly budgetMs?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress: (line: string) => void;
 }
 
-/** One candidate: how it is made, what it weighs, and how it scored. */
+/** One candidate: how it is made, its size, and its score. */
 export interface Candidate {
-  /** How weights are stored: the name of a form. */
+  /** Storage format of the weights: the name of a form. */
   readonly form: string;
-  /** How many of the most sensitive weights keep 16 bits. */
+  /** Number of the most sensitive weights that keep 16 bits. */
   readonly left: number;
   /** The price of pruning, from 0 for none to 25. */
   readonly price: number;
@@ -55,31 +55,31 @@ export interface Candidate {
   readonly isPassed: boolean;
 }
 
-/** What a search came to, for the report. */
+/** Result of a search, for the report. */
 export interface SearchOutcome {
-  /** All that was tried, the smallest first. */
+  /** All candidates, the smallest first. */
   readonly candidates: readonly Candidate[];
-  /** The smallest and the fastest that passed on the samples that took part in nothing. */
+  /** The smallest and the fastest that passed on the held-out samples. */
   readonly chosen: readonly (Candidate & { readonly id: "searched" | "searched-fast"; readonly heldOut: Verdict })[];
-  /** The smallest that stores all weights one way and prunes nothing, for comparison; null where none passed. */
+  /** The smallest that stores all weights in one format and prunes nothing, for comparison; null where none passed. */
   readonly uniform: Candidate | null;
   /** Names of the weights that keep 16 bits, the most sensitive first. */
   readonly leftAlone: readonly string[];
   readonly isCutShort: boolean;
   readonly seconds: number;
-  /** Of those, spent in ONNX Runtime while models answered samples. */
+  /** Of these, seconds spent in ONNX Runtime on running models. */
   readonly ortSeconds: number;
-  /** The most memory that the process held. */
+  /** Peak memory of the process. */
   readonly peakBytes: number;
 }
 
 const BUDGET_MS = 600_000;
-/** Samples on which it is measured what pruning and fewer bits cost; a quarter where there are few. */
+/** Number of samples for measuring the cost of pruning and of fewer bits; a quarter where there are few. */
 const PROBES = 16;
-/** Of the time, so much goes into measuring what is sensitive. */
+/** Share of the time budget for measuring sensitivity. */
 const MEASURING = 0.25;
 
-/** Searches, and gives the forms that came out best: one, or two where the smallest is not the fastest. */
+/** Searches, and returns the best forms: one, or two where the smallest is not the fastest. */
 export async function search(input: SearchInput): Promise<{ forms: Form[]; outcome: SearchOutcome }> {
   return new Search(input).run();
 }
@@ -100,7 +100,7 @@ class Search {
   readonly #probes: readonly Feed[];
   #state: State;
   #pruner: Pruner | null = null;
-  /** The highest price of pruning that is worth trying. */
+  /** The highest price of pruning worth trying. */
   #dearest: number = PRICES;
 
   constructor(input: SearchInput) {
@@ -119,7 +119,7 @@ class Search {
     this.#resume();
     const { simple, feeds, isMadeUp, onProgress } = this.#input;
     try {
-      // Not on the probes: a repair that has more units than samples fits those as if nothing were lost.
+      // Not on the probes: a reconstruction with more units than samples would fit those as if nothing were lost.
       const fitted = feeds.length < 2 ? feeds : feeds.slice(0, -this.#probes.length);
       this.#pruner = await Pruner.open(simple, isMadeUp ? [] : fitted, feeds[0]);
     } catch (error) {
@@ -127,7 +127,7 @@ class Search {
     }
     await this.#measure();
     for (const base of this.#bases) {
-      // Float32 as it was is tried whatever the time, so that there is always something that passed.
+      // Unchanged float32 is tried whatever the time, so that at least one candidate passes.
       if (this.#isLate() && base.id !== "f32") break;
       try {
         await this.#along(base);
@@ -138,17 +138,17 @@ class Search {
     return this.#finish();
   }
 
-  /** Finds the fewest weights that must be left alone, then the most that can be pruned. */
+  /** Finds the fewest weights that must keep 16 bits, then the most that can be pruned. */
   async #along(base: Form): Promise<void> {
     const most = base.id === "f32" || base.id === "f16" ? 0 : (this.#state.sensitive?.length ?? 0);
     const left = await this.#least(0, most, (x) => this.#try(base, x, 0));
     if (left === null) return;
-    // A form that found nothing of its own to do is that which was tried before.
+    // A form that changes nothing equals the one that was tried before.
     const { bytes } = await this.#try(base, left, 0);
     const isSame = (x: Candidate): boolean =>
       x.form !== base.id && x.bytes === bytes && x.left === left && x.price === 0;
     if (Object.values(this.#state.scores).some((x) => isSame(x) && x.form !== "f32")) return;
-    // What float32 does not bear, fewer bits do not bear either.
+    // If float32 fails, fewer bits fail too.
     let [low, high] = [0, (this.#state.costs?.length ?? 0) === 0 ? 0 : this.#dearest];
     while (low < high && !this.#isLate()) {
       const middle = Math.ceil((low + high) / 2);
@@ -158,7 +158,7 @@ class Search {
     if (base.id === "f32") this.#dearest = low;
   }
 
-  /** Finds the least number that passes, by doubling and then halving; null where none does. */
+  /** Finds the least number that passes, by doubling and then bisection; null where none does. */
   async #least(from: number, to: number, attempt: (x: number) => Promise<Candidate>): Promise<number | null> {
     if ((await attempt(from)).isPassed) return from;
     let [failed, passed] = [from, -1];
@@ -179,7 +179,7 @@ class Search {
   }
 
   async #try(base: Form, left: number, price: number): Promise<Candidate> {
-    // A price says what is pruned only beside the costs that it is held against.
+    // The effect of a price depends on the costs that it is compared with.
     const costs = price === 0 ? 0 : (this.#state.costs?.length ?? 0);
     const key = [base.id, left, price, costs].join(" ");
     const known = this.#state.scores[key];
@@ -223,7 +223,7 @@ class Search {
       this.#state.sensitive = rows.map((x) => x.name);
     }
     if (this.#pruner !== null) {
-      // What time did not suffice for before is measured now.
+      // Measures groups for which time did not suffice before.
       const known = this.#state.costs ?? [];
       const isLate = (): boolean => performance.now() > ends;
       this.#state.costs = await measureCosts(simple, this.#pruner, this.#probes, isLate, known).catch(() => known);
@@ -231,7 +231,7 @@ class Search {
     await this.#save();
   }
 
-  /** Takes the smallest and the fastest that pass on samples that took part in nothing. */
+  /** Takes the smallest and the fastest that pass on the held-out samples. */
   async #finish(): Promise<{ forms: Form[]; outcome: SearchOutcome }> {
     const { references, onProgress } = this.#input;
     const isCutShort = this.#isLate();
@@ -257,7 +257,7 @@ class Search {
           continue;
         }
         chosen.push({ ...candidate, id, heldOut });
-        // Made again from the same samples, not from those that it was judged by.
+        // Made again from the calibration samples, not from the held-out ones.
         const { feeds, isMadeUp } = this.#input;
         forms.push({ ...form, id, make: (model) => form.make(model, feeds, { isMadeUp }) });
         break;

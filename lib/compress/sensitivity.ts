@@ -1,6 +1,6 @@
-// How much of the outputs' accuracy hangs on each weight: the error of the outputs where this weight alone is rounded to 8
-// bits, and to 4. The weights become inputs of the model, so that it is loaded once and a run takes any of them; rounding
-// is per output channel, symmetric: what every form does at the least.
+// Sensitivity of the outputs to each weight: the error of the outputs where this weight alone is rounded to 8 bits, and
+// to 4. The weights become inputs of the model, so that it is loaded once and a run can replace any of them; rounding
+// is per output channel, symmetric: the minimum that every form does.
 import { create } from "@bufbuild/protobuf";
 import { integerOf } from "./graph.ts";
 import type { Feed } from "./feed.ts";
@@ -13,22 +13,22 @@ import { openModel } from "./session.ts";
 import { floatsOf } from "./weights.ts";
 
 const OPERATORS: ReadonlySet<string> = new Set(["Conv", "ConvTranspose", "MatMul", "Gemm", "Gather"]);
-/** Weights smaller than this are not worth a byte. */
+/** Minimum number of elements; smaller weights are not worth measuring. */
 const LEAST_ELEMENTS = 64;
 
-/** How much of the outputs' accuracy hangs on one weight. */
+/** Sensitivity of the outputs to one weight. */
 export interface SensitivityRow {
   readonly name: string;
   readonly operator: string;
   readonly bytes: number;
-  /** Ratio of signal to error of the outputs, in dB, where this weight alone is stored in so many bits. */
+  /** Signal-to-noise ratio of the outputs, in dB, where this weight alone is stored in so many bits. */
   readonly int8Db: number;
   readonly int4Db: number;
 }
 
 /**
- * Measures how sensitive the outputs are to each weight, the largest weights first, as long as the time suffices; for 8 and
- * 4 bits unless told otherwise: what is not asked for is Infinity.
+ * Measures the sensitivity of the outputs to each weight, the largest weights first, within the time limit; for 8 and 4
+ * bits by default. Ratios that were not requested are Infinity.
  */
 export async function measureSensitivity(
   bytes: Uint8Array,
@@ -37,7 +37,7 @@ export async function measureSensitivity(
     budgetMs: number;
     signal?: AbortSignal | undefined;
     bits?: readonly (4 | 8)[];
-    /** Weights that are measured. Default all. */
+    /** Weights to measure. Default all. */
     names?: ReadonlySet<string>;
   },
 ): Promise<SensitivityRow[]> {
@@ -86,7 +86,7 @@ export async function measureSensitivity(
   }
 }
 
-/** Rounds a weight to so many bits, each output channel by its own largest value. */
+/** Rounds a weight to so many bits, with a scale per output channel. */
 function rounded(tensor: TensorProto, user: NodeProto, bits: number): Float32Array {
   const dims = tensor.dims.map(Number);
   const values = floatsOf(tensor);

@@ -1,5 +1,5 @@
-// Runs a model on one backend in Node, whichever it is: onnxruntime-node's CPU as the reference, its WebGPU, or the very
-// WebAssembly that browsers run.
+// Runs a model on one backend in Node: onnxruntime-node's CPU as the reference, its WebGPU, or the same WebAssembly
+// build that browsers run.
 import type { Tensor } from "../tensor.ts";
 import { float16Value } from "./float16.ts";
 import type { Outputs } from "./metric.ts";
@@ -18,16 +18,16 @@ export interface LoadedModel {
 }
 
 /**
- * ONNX Runtime 1.30 dies of a Transpose by which rows and batch change places, in float16, before a MatMul: it puts a Cast
- * between them, and this fusion then looks for what is not there.
+ * ONNX Runtime 1.30 crashes on a float16 Transpose that swaps rows and batch before a MatMul: it puts a Cast between
+ * them, and this fusion then looks for a node that is not there.
  */
 const UNSAFE = "MatmulTransposeFusion";
-/** Names the session entry that lists passes of ONNX Runtime that are left out, with ; between them. */
+/** Session entry with ONNX Runtime passes to disable, separated by ;. */
 export const DISABLED = "optimization.disable_specified_optimizers";
 
 const spent = { ms: 0 };
 
-/** Tells how long this process has waited for ONNX Runtime to load and run models, in milliseconds, all in all. */
+/** Returns the total time in milliseconds that this process has waited for ONNX Runtime to load and run models. */
 export function ortMs(): number {
   return spent.ms;
 }
@@ -42,7 +42,7 @@ async function timed<T>(work: Promise<T>): Promise<T> {
 }
 
 /**
- * Loads a model, from its bytes or its path, on one thread; with ONNX Runtime's session entries, as
+ * Loads a model, from its bytes or its path, on one thread, with ONNX Runtime session entries such as
  * `session.disable_quant_qdq`.
  */
 export async function openModel(
@@ -103,10 +103,7 @@ export async function loadError(
   }
 }
 
-/**
- * Returns an output's values as numbers; texts as their hashes, since all that is asked of them is whether they are the
- * same.
- */
+/** Returns an output's values as numbers; texts as their hashes, since they are only compared for equality. */
 export function numbersOf(type: string, data: Tensor["data"]): ArrayLike<number> {
   if (Array.isArray(data)) return data.map(hashOf);
   if (data instanceof BigInt64Array || data instanceof BigUint64Array) return Float64Array.from(data, Number);

@@ -1,4 +1,4 @@
-// Names the symbolic dims of a model's inputs and outputs, or fixes them, as a bundle declares them: exporters write
+// Names or fixes the symbolic dims of a model's inputs and outputs, as a bundle declares them: exporters write
 // "p2o.DynamicDimension.0", and the same size under two names.
 import { create } from "@bufbuild/protobuf";
 import { SelvedgeError } from "../errors.ts";
@@ -6,12 +6,12 @@ import { TensorShapeProto_DimensionSchema, TensorShapeProtoSchema } from "./onnx
 import type { TensorShapeProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
 
-/** Returns the dims of some inputs and outputs by name: a number for a fixed size, a text for a symbolic one. */
+/** Dims of inputs and outputs by name: a number for a fixed size, a text for a symbolic one. */
 export type DimsByName = Readonly<Record<string, readonly (number | string)[]>>;
 
 /**
- * Sets the declared dims of inputs and outputs; recorded shapes of values between them are dropped, since they may name
- * the old ones.
+ * Sets the declared dims of inputs and outputs. Recorded shapes of inner values are dropped, since they may use the old
+ * names.
  * @throws SelvedgeError `model-invalid` where a name or a rank is not the model's.
  */
 export function setDims(dims: DimsByName): Transform {
@@ -31,7 +31,7 @@ export function setDims(dims: DimsByName): Transform {
   };
 }
 
-/** Makes a shape of dims: a number for a fixed size, a text for a symbolic one, "" for one that has no name. */
+/** Makes a shape from dims: a number for a fixed size, a text for a symbolic one, "" for one without a name. */
 export function shapeOf(dims: readonly (number | string)[]): TensorShapeProto {
   const dim = dims.map((size) => {
     if (size === "") return create(TensorShapeProto_DimensionSchema);

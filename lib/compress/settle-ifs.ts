@@ -1,6 +1,6 @@
-// Puts the one branch of an If that can ever be taken in its place. Exporters leave such an If where a model was made for
-// several cases, as Silero's for two rates of sound: the other branch is weights that nobody runs, and all that lies in a
-// branch is hidden from passes that follow values.
+// Inlines the only branch of an If that can be taken. Exporters leave such an If where a model was made for several
+// cases, as Silero's for two sampling rates: the other branch holds unused weights, and everything in a branch is
+// hidden from passes that follow values.
 import { subgraphs } from "./graph.ts";
 import type { Graph } from "./graph.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
@@ -8,20 +8,20 @@ import type { GraphProto, NodeProto, TensorProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
 import { elementCount, floatsOf, integersOf } from "./weights.ts";
 
-/** Inlines the branch that is taken of each If whose condition is a constant, or compares constants. */
+/** Inlines the taken branch of each If whose condition is a constant, or compares constants. */
 export function settleIfs(): Transform {
   return (model) => {
     while ([...model.graph.all()].some((graph) => graph.nodes.some((node) => settle(graph, node))));
   };
 }
 
-/** Puts a branch in an If's place; gives false where nothing was done. */
+/** Replaces an If by its branch; returns false where nothing was done. */
 function settle(graph: Graph, node: NodeProto): boolean {
   if (node.opType !== "If" || node.domain !== "") return false;
   const isTrue = truth(graph, node.input[0] ?? "");
   const branch = node.attribute.find((x) => x.name === (isTrue === true ? "then_branch" : "else_branch"))?.g;
   if (isTrue === undefined || branch === undefined) return false;
-  // Names of a branch are its own; one that the graph around it has too would be taken for that.
+  // A branch has names of its own; one that the outer graph also has would be confused with it.
   if (namesIn(branch).some((name) => graph.freshName(name) !== name)) return false;
   const last = node.output.flatMap((name, i) => (name === "" ? [] : [{ name, from: branch.output[i]?.name ?? "" }]));
   for (const { name, from } of last) graph.insertAfter(node, { opType: "Identity", input: [from], output: [name] });
@@ -34,7 +34,7 @@ function settle(graph: Graph, node: NodeProto): boolean {
   return true;
 }
 
-/** Lists what a graph and those below it call their values. */
+/** Lists the value names of a graph and of those below it. */
 function namesIn(graph: GraphProto): string[] {
   const own = [...graph.input, ...graph.initializer].map((x) => x.name);
   const made = graph.node.flatMap((node) => [
@@ -44,7 +44,7 @@ function namesIn(graph: GraphProto): string[] {
   return [...own, ...made];
 }
 
-/** Tells a condition that is the same in every run; undefined for any other. */
+/** Returns a condition that is the same in every run; undefined for any other. */
 function truth(graph: Graph, name: string): boolean | undefined {
   const tensor = graph.constant(name);
   if (tensor !== undefined) {
@@ -72,7 +72,7 @@ function truth(graph: Graph, name: string): boolean | undefined {
   }
 }
 
-/** Finds what makes a value, here or in a graph around it. */
+/** Finds the node that makes a value, here or in an outer graph. */
 function producerOf(graph: Graph, name: string): NodeProto | undefined {
   for (let at: Graph | null = graph; at !== null; at = at.parent) {
     const node = at.producer(name);

@@ -1,10 +1,11 @@
 // Weights that are also inputs: before version 4 of the format every initializer had to be listed among the inputs, and
-// exporters went on doing so. Nobody feeds them; listed, they are no constants, and no pass may touch them.
+// exporters continued to do so. They are never fed; listed as inputs they are no constants, and no pass may change
+// them.
 import type { Transform } from "./onnx.ts";
 
 const IR_VERSION = 4n;
 
-/** Takes initializers out of the inputs, in the main graph. */
+/** Removes initializers from the inputs of the main graph. */
 export function settleInputs(): Transform {
   return (model) => {
     const { proto } = model.graph;

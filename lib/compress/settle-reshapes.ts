@@ -1,13 +1,12 @@
-// Makes the target of a Reshape a constant where it follows from the graph, so that no shape has to be computed in a
-// run: such arithmetic is done on the CPU even where the rest is on the GPU, and costs copies.
+// Turns the target of a Reshape into a constant where it follows from the graph, so that no shape has to be computed in
+// a run: such arithmetic is done on the CPU even where the rest is on the GPU, and costs copies.
 //
-// A target is followed back to its elements (shape-elements.ts). A dim that
-// stands in its own place and belongs to the tensor being reshaped becomes 0 ("as it was"); one element that is left over
-// becomes -1 ("what remains"). With two left over the node stays as it is. -1 is not possible for a tensor of no elements; a
-// run never has one.
+// A target is traced back to its elements (shape-elements.ts). A dim at its own position that belongs to the tensor
+// being reshaped becomes 0 ("unchanged"); one remaining element becomes -1 ("inferred"). With two remaining the node is
+// not changed. -1 is not possible for an empty tensor, which a run never has.
 //
-// The target of an Expand has no "what remains", so it is put together again from the dims alone: exporters write "as it
-// was" as a comparison with -1, whose operators no GPU has for integers of 64 bits.
+// The target of an Expand has no "inferred", so it is rebuilt from the dims alone: exporters write "unchanged" as a
+// comparison with -1, whose operators no GPU has for 64-bit integers.
 import { integerOf } from "./graph.ts";
 import type { Graph } from "./graph.ts";
 import type { NodeProto } from "./onnx.gen.js";
@@ -25,7 +24,7 @@ export function settleReshapes(): Transform {
   };
 }
 
-/** Makes the target of one node a constant, where it is a Reshape whose target follows; tells whether it did. */
+/** Makes the target of a Reshape a constant where it can be derived; returns whether it did. */
 export function settleReshape(graph: Graph, node: NodeProto, dimsOf: DimsOf = UNKNOWN): boolean {
   const [data = "", target = ""] = node.input;
   if (node.opType !== "Reshape" || node.domain !== "") return false;
@@ -48,7 +47,7 @@ export function settleReshape(graph: Graph, node: NodeProto, dimsOf: DimsOf = UN
   return true;
 }
 
-/** Puts the target of an Expand together from dims alone, where it is chosen by comparisons; tells whether it did. */
+/** Rebuilds the target of an Expand from dims alone, where it is chosen by comparisons; returns whether it did. */
 export function settleExpand(graph: Graph, node: NodeProto, dimsOf: DimsOf = UNKNOWN): boolean {
   const [data = "", target = ""] = node.input;
   if (node.opType !== "Expand" || node.domain !== "" || graph.producer(target)?.opType !== "Where") return false;

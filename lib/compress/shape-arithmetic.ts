@@ -1,12 +1,13 @@
-// Tells which nodes are shape arithmetic, by what they depend on: an exporter multiplies dims for a Reshape and compares
-// places for a mask, by operators that activations go through as well. So nodes get names, which ONNX Runtime's log gives.
+// Finds the nodes that are shape arithmetic by their dependencies: an exporter multiplies dims for a Reshape and
+// compares positions for a mask, with operators that activations use as well. So nodes get names, which appear in ONNX
+// Runtime's log.
 import type { Graph } from "./graph.ts";
 import type { NodeProto } from "./onnx.gen.js";
 import type { OnnxModel } from "./onnx.ts";
 
 /**
- * Returns every node of a model a name of its own, and lists those of the main graph that depend on nothing but lengths
- * and constants.
+ * Gives every node of a model a unique name, and returns the names of those in the main graph that depend on lengths
+ * and constants only.
  */
 export function nameShapeNodes({ graph }: OnnxModel): ReadonlySet<string> {
   let count = 0;

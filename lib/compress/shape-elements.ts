@@ -1,11 +1,11 @@
-// Follows a shape that a graph computes back to its elements: constants, dims of some tensor, and what is computed from
-// those. Exporters write so what they could have written down.
+// Traces a computed shape back to its elements: constants, dims of some tensor, and values computed from those.
+// Exporters compute shapes that they could have written down.
 import type { Graph } from "./graph.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
 import { listAt, rankOf } from "./rank.ts";
 import { integersOf } from "./weights.ts";
 
-/** One element of a shape: a number, a dim of a tensor, or what is computed from such. */
+/** One element of a shape: a number, a dim of a tensor, or a value computed from those. */
 export type Element = number | Dim | "computed";
 
 /** A dim of a tensor. */
@@ -14,10 +14,10 @@ export interface Dim {
   readonly axis: number;
 }
 
-/** Returns what is known of a tensor's dims: lengths, and names, each of which is one length wherever it stands. */
+/** Returns the known dims of a tensor: lengths, and names, each of which is the same length everywhere. */
 export type DimsOf = (name: string) => readonly (number | string)[] | undefined;
 
-/** Follows a list of integers back to its elements; undefined where one is anything else. */
+/** Traces a list of integers back to its elements; undefined where one is anything else. */
 export function elementsOf(graph: Graph, name: string, dimsOf: DimsOf, depth = 64): Element[] | undefined {
   const constant = graph.constant(name);
   if (constant !== undefined) {
@@ -61,7 +61,7 @@ export function elementsOf(graph: Graph, name: string, dimsOf: DimsOf, depth = 6
     }
     case "ConstantOfShape": {
       const [asked, more] = elementsOf(graph, first, dimsOf, depth - 1) ?? [];
-      // As long as another list.
+      // The same length as another list.
       const length = typeof asked === "object" ? elementsOf(graph, asked.of, dimsOf, depth - 1)?.length : asked;
       const value = node.attribute.find((x) => x.name === "value")?.t;
       if (typeof length !== "number" || length < 0 || length > RANK_MAX || more !== undefined) return undefined;
@@ -87,10 +87,10 @@ export function elementsOf(graph: Graph, name: string, dimsOf: DimsOf, depth = 6
   }
 }
 
-/** A shape has no more elements. */
+/** Maximum number of elements of a shape. */
 const RANK_MAX = 64;
 
-/** Pairs the elements of two lists, of which one may be one for all. */
+/** Pairs the elements of two lists, broadcasting a single element. */
 function pairs(
   graph: Graph,
   [left = "", right = ""]: readonly string[],

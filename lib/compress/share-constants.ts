@@ -1,13 +1,13 @@
-// Keeps constants that are equal once: exporters write a tied weight twice, and the same scales and shapes many times.
+// Deduplicates equal constants: exporters write a tied weight twice, and the same scales and shapes many times.
 import { createHash } from "node:crypto";
 import type { Graph } from "./graph.ts";
 import type { TensorProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
 
-/** Smaller constants stay as they are: there is next to nothing to gain. */
+/** Minimum size in bytes: sharing smaller constants saves almost nothing. */
 const LEAST_BYTES = 64;
 
-/** Lets the users of equal constants read one of them, in subgraphs that of an outer graph too. */
+/** Makes the users of equal constants read a single one, in subgraphs that of an outer graph too. */
 export function shareConstants(): Transform {
   return (model) => {
     shareIn(model.graph, new Map());

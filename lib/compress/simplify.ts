@@ -1,5 +1,5 @@
-// The passes that every recipe begins with, in the one order in which they help each other: constants must be found
-// before shapes and scales can be followed, and what they leave behind goes last.
+// The passes at the start of every recipe, in the order in which they enable each other: constants must be found before
+// shapes and scales can be traced, and dead nodes are removed last.
 import { constantsToInitializers } from "./constants-to-initializers.ts";
 import { dropIdentities } from "./drop-identities.ts";
 import { foldAffine } from "./fold-affine.ts";
@@ -11,7 +11,9 @@ import { settleIfs } from "./settle-ifs.ts";
 import { settleReshapes } from "./settle-reshapes.ts";
 import { shareConstants } from "./share-constants.ts";
 
-/** Raises a model to operator set 13 and takes out what need not be computed in a run; results change by rounding alone. */
+/**
+ * Raises a model to operator set 13 and removes computation that a run does not need; results change by rounding only.
+ */
 export function simplify(): Transform {
   const passes = [
     raiseOpset(13),

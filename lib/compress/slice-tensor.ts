@@ -1,24 +1,24 @@
-// Cuts indices out of constants of any type of whole bytes.
+// Slices constants of any byte-sized type along their axes.
 import { create } from "@bufbuild/protobuf";
 import { TensorProto_DataType, TensorProtoSchema } from "./onnx.gen.js";
 import type { TensorProto } from "./onnx.gen.js";
 import { elementCount, floatsOf, integersOf } from "./weights.ts";
 
-/** Whether a constant's values can be cut: they stand in raw_data, or are of a type that is read here. */
+/** Whether a constant's values can be sliced: they are in raw_data, or of a supported type. */
 export function isSliceable(tensor: TensorProto): boolean {
   const count = elementCount(tensor);
   if (tensor.rawData.length > 0) return tensor.rawData.length % count === 0;
   return tensor.dataType === TensorProto_DataType.FLOAT || tensor.dataType === TensorProto_DataType.INT64;
 }
 
-/** Returns a constant with only some indices of its axes; null keeps an axis whole. */
+/** Returns a constant with only some indices of its axes; null keeps a whole axis. */
 export function sliceTensor(tensor: TensorProto, kept: readonly (readonly number[] | null)[]): TensorProto {
   const raw = rawOf(tensor);
   const dims = tensor.dims.map(Number);
   const size = raw.length / Math.max(1, elementCount(tensor));
   let bytes = raw;
   let tail = size;
-  // From the last axis, so that what is before an axis is still whole.
+  // From the last axis, so that the preceding axes are still whole.
   const lengths = [...dims];
   for (let axis = dims.length - 1; axis >= 0; axis--) {
     const list = kept[axis];

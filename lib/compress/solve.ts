@@ -1,9 +1,9 @@
-// Dense linear algebra for pruning, by Cholesky's factor (Golub & Van Loan, Matrix Computations, 4.2): small inverses here,
-// large systems with the products done by ONNX Runtime.
+// Dense linear algebra for pruning, by Cholesky factorization (Golub & Van Loan, Matrix Computations, 4.2): small
+// inverses here, large systems with the products computed by ONNX Runtime.
 import type { Algebra } from "./algebra.ts";
 
 /**
- * Factors a symmetric positive matrix in place: L in the lower half; a pivot that is not positive is lifted a little.
+ * Factors a symmetric positive-definite matrix in place: L in the lower half; a non-positive pivot is raised a little.
  */
 function factor(matrix: Float64Array, size: number): void {
   let largest = 0;
@@ -24,7 +24,7 @@ function factor(matrix: Float64Array, size: number): void {
   }
 }
 
-/** Returns the inverse of a symmetric positive matrix. */
+/** Returns the inverse of a symmetric positive-definite matrix. */
 export function invertSymmetric(matrix: Float64Array, size: number): Float64Array {
   const lower = matrix.slice();
   factor(lower, size);
@@ -52,10 +52,10 @@ export function invertSymmetric(matrix: Float64Array, size: number): Float64Arra
   return result;
 }
 
-/** Rows that are left to JavaScript between two large products. */
+/** Number of rows processed in JavaScript between two large products. */
 const BLOCK = 96;
 
-/** Solves A · X = B for X, with A symmetric and positive, of `size` rows, and B of some columns; B becomes X. */
+/** Solves A · X = B for X, with A symmetric positive-definite of `size` rows, and B of some columns; B becomes X. */
 export async function solveSymmetric(
   algebra: Algebra,
   matrix: Float64Array,
@@ -94,7 +94,7 @@ function scaleRow(b: Float64Array, columns: number, row: number, factor: number)
   for (let j = 0; j < columns; j++) b[row * columns + j] = (b[row * columns + j] ?? 0) * factor;
 }
 
-/** Takes the rows that are solved off those that are not. */
+/** Subtracts the solved rows from the unsolved ones. */
 async function eliminate(
   algebra: Algebra,
   b: Float64Array,

@@ -1,10 +1,10 @@
-// Chooses which layers dynamic int8 spares, where the outputs suffer too much: those get their inputs as they are, and
-// their weights in 8 bits all the same. A few layers often make most of the error, such as a classifier behind a mean whose
-// values lie far apart.
+// Chooses the layers to exclude from dynamic int8, where the outputs lose too much accuracy: their inputs are not
+// quantized, their weights still are. A few layers often cause most of the error, such as a classifier behind a mean
+// whose values have a wide range.
 //
 // Each layer's input can be quantized or not by an input of the model, so that it is loaded once and a run tries any of
-// them. Errors of different layers add up, so those are spared first that err most for the work that they are, until what
-// is left should do.
+// them. Errors of different layers add up, so the layers with the most error per work are excluded first, until the
+// rest is estimated to meet the target.
 import { create } from "@bufbuild/protobuf";
 import { quantizeInput } from "./dynamic-input.ts";
 import type { Feed } from "./feed.ts";
@@ -16,20 +16,20 @@ import type { OnnxModel } from "./onnx.ts";
 import { dynamicWeightOf, QUANTIZE_DYNAMIC_DEFAULTS } from "./quantize-dynamic.ts";
 import { openModel } from "./session.ts";
 
-/** What a layer costs, in accuracy and in work; layers of one weight count as one. */
+/** Cost of a layer, in accuracy and in work; layers that share a weight count as one. */
 export interface LayerHarm {
   /** Its weight. */
   readonly name: string;
-  /** Energy of the outputs' error over that of the outputs, where this layer alone gets its input in 8 bits. */
+  /** Energy of the outputs' error relative to that of the outputs, where this layer alone has its input in 8 bits. */
   readonly noise: number;
   /** Share of the multiply-adds of all such layers. */
   readonly work: number;
 }
 
-/** With more of the work spared than this, nothing of the form's speed would be left. */
+/** Maximum share of the work to exclude: above it nothing of the form's speed would be left. */
 const WORK_MAX = 0.5;
 
-/** Measures each layer that dynamic int8 would take, as long as the time suffices; the model is used up by it. */
+/** Measures each layer that dynamic int8 would convert, within the time limit; the model is consumed. */
 export async function measureHarm(
   model: OnnxModel,
   feeds: readonly Feed[],
@@ -71,7 +71,7 @@ export async function measureHarm(
     };
     const reference = await run(null);
     const harms: LayerHarm[] = [];
-    // The last layers come first, should the time not suffice: nothing behind them evens their errors out.
+    // The last layers come first, in case the time does not suffice: no later layer evens their errors out.
     for (const [name, { macs }] of [...layers].reverse()) {
       if (performance.now() > ends) break;
       const outputs = await run(name);
@@ -84,7 +84,7 @@ export async function measureHarm(
   }
 }
 
-/** Names the layers to be spared so that the others make no more error than this ratio allows; none where it would be most of them. */
+/** Returns the layers to exclude so that the rest meets this ratio; none where most would have to be excluded. */
 export function spareLayers(harms: readonly LayerHarm[], leastDb: number): ReadonlySet<string> {
   const spared = new Set<string>();
   let left = harms.reduce((sum, x) => sum + x.noise, 0);

@@ -1,6 +1,5 @@
-// Chooses which of the weights that would get 4 bits get 8 all the same: those by which the outputs suffer most for each
-// byte saved, as far as a small share of the bytes goes. Errors of different weights add up, so the worst few carry much
-// of them.
+// Chooses which of the weights meant for 4 bits get 8 instead: those with the most error of the outputs per byte saved,
+// up to a small share of the bytes. Errors of different weights add up, so the worst few cause much of the total.
 import type { Graph } from "./graph.ts";
 import { layerOf } from "./layer.ts";
 import type { OnnxModel } from "./onnx.ts";
@@ -11,18 +10,18 @@ import type { Feed } from "./samples.ts";
 
 /** Options of `spendBits`. */
 export interface SpendOptions {
-  /** Bytes that may be spent, as a share of what all weights take in 4 bits. Default 0.1. */
+  /** Bytes that may be spent, relative to the size of all weights in 4 bits. Default 0.1. */
   readonly share?: number;
-  /** Samples that sensitivity is measured on. Default 4. */
+  /** Number of samples for measuring sensitivity. Default 4. */
   readonly samples?: number;
-  /** Time that measuring may take. Default 15 s. */
+  /** Time limit of the measurement. Default 15 s. */
   readonly budgetMs?: number;
 }
 
-/** What `spendBits` does unless told otherwise. */
+/** Defaults of `spendBits`. */
 export const SPEND_DEFAULTS: Required<SpendOptions> = { share: 0.1, samples: 4, budgetMs: 15_000 };
 
-/** Names the weights of products that are worth 8 bits. */
+/** Returns the names of product weights that are worth 8 bits. */
 export async function spendBits(
   model: OnnxModel,
   feeds: Feeds,
@@ -38,7 +37,7 @@ export async function spendBits(
     .filter((x) => elements.has(x.name) && Number.isFinite(x.int4Db))
     .map(({ name, int4Db }) => ({ name, perElement: 10 ** (-int4Db / 10) / (elements.get(name) ?? 1) }))
     .sort((a, b) => b.perElement - a.perElement);
-  // From 4 to 8 bits a weight doubles.
+  // From 4 to 8 bits a weight doubles in size.
   let left = share * [...elements.values()].reduce((sum, x) => sum + x, 0);
   const chosen = new Set<string>();
   for (const { name } of harm) {

@@ -1,9 +1,9 @@
-// Chooses which of the weights that get one scale for each output get finer ones: a block of 8-bit values is as coarse as
-// its largest value, so a shorter block errs less. Scales cost bytes, and the outputs hang on a few weights most: a table
-// that tokens are looked up in and that the outputs are multiplied by, say. Those come first, as far as a budget goes.
+// Chooses which of the weights with one scale per output get finer scales: the step of a block of 8-bit values is set
+// by its largest value, so a shorter block has less error. Scales cost bytes, and the outputs depend on a few weights
+// most: for example a table that is used both as embedding and as output projection. Those come first, within a budget.
 //
 // The budget is what a model saves by storing its other constants in 16 bits: so finer scales never make it larger than
-// plain 8-bit weights beside float32 constants, and a model without such constants stays as it is.
+// plain 8-bit weights with float32 constants, and a model without such constants is not changed.
 import type { OnnxModel } from "./onnx.ts";
 import { TensorProto_DataType } from "./onnx.gen.js";
 import type { TensorProto } from "./onnx.gen.js";
@@ -16,27 +16,27 @@ import { elementCount } from "./weights.ts";
 
 /** Options of `spendBlocks`. */
 export interface SpendBlocksOptions {
-  /** The most that may be spent, as a share of the weights' bytes. Default 0.02. */
+  /** Maximum to spend, as a share of the weights' bytes. Default 0.02. */
   readonly share?: number;
-  /** Samples that sensitivity is measured on. Default 4. */
+  /** Number of samples for measuring sensitivity. Default 4. */
   readonly samples?: number;
-  /** Time that measuring may take. Default 10 s. */
+  /** Time limit of the measurement. Default 10 s. */
   readonly budgetMs?: number;
 }
 
-/** What `spendBlocks` does unless told otherwise. */
+/** Defaults of `spendBlocks`. */
 export const SPEND_BLOCKS_DEFAULTS: Required<SpendBlocksOptions> = { share: 0.02, samples: 4, budgetMs: 10_000 };
 
-/** Columns that may share a scale. */
+/** Block sizes to choose from: columns that share a scale. */
 const BLOCKS = [256, 128, 64, 32, 16] as const;
 /** Bytes of one scale. */
 const SCALE_BYTES = 2;
-/** Bytes of the nodes that a weight in blocks needs more. */
+/** Bytes of the additional nodes of a weight in blocks. */
 const NODE_BYTES = 160;
-/** Constants of fewer elements are not narrowed. */
+/** Minimum number of elements for a constant to be narrowed. */
 const NARROWED_MIN = 64;
 
-/** Returns the columns that share a scale, for each weight that is worth finer scales than one for each output. */
+/** Returns the block size of each weight that is worth finer scales than one per output. */
 export async function spendBlocks(
   model: OnnxModel,
   feeds: Feeds,
@@ -77,7 +77,7 @@ export async function spendBlocks(
       before = now;
     }
   }
-  // A step is open once the coarser one of its weight is taken.
+  // A step is available once the coarser one of its weight is taken.
   for (;;) {
     const open = new Map<string, (typeof steps)[number]>();
     for (const step of steps)
@@ -91,9 +91,7 @@ export async function spendBlocks(
   }
 }
 
-/**
- * Sums over blocks what rounding to the step of the largest value errs by, but for a factor that is the same for all.
- */
+/** Sums the rounding errors over blocks with the step of the largest value, up to a common factor. */
 function coarseness({ rows, columns, at }: Rows, block: number): number {
   let sum = 0;
   for (let row = 0; row < rows; row++)

@@ -1,11 +1,12 @@
-// Writes LogSoftmax in operators that WebGPU has kernels for; ONNX Runtime has none there for itself, and takes it to the CPU
-// and back. With d = x − max x it is d − log Σ exp d, which no length of the axis lets overflow.
+// Decomposes LogSoftmax into operators with WebGPU kernels; ONNX Runtime has none there for LogSoftmax, and runs it on
+// the CPU with copies both ways. With d = x − max x it is d − log Σ exp d, which does not overflow for any length of
+// the axis.
 import type { NodeSpec } from "./graph.ts";
 import { integerOf } from "./graph.ts";
 import type { Transform } from "./onnx.ts";
 import { int64Tensor } from "./weights.ts";
 
-/** Replaces each LogSoftmax; needs operator set 13, from which on it works along one axis. */
+/** Replaces each LogSoftmax; needs operator set 13, since which it works along one axis. */
 export function splitLogSoftmax(): Transform {
   return (model) => {
     for (const graph of model.graph.all())

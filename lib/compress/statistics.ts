@@ -1,5 +1,5 @@
-// What values do over samples: gathered inside the graph, so that of each value only a number, a row or a table comes
-// out, one sample at a time. The nodes that gather are put in for the measurement and taken out after it.
+// Statistics of values over samples, computed inside the graph, so that only a number, a row or a table per value is
+// output, one sample at a time. The nodes that compute them are inserted for the measurement and removed after it.
 import { inferValues, openWith } from "./infer.ts";
 import type { Graph, NodeSpec } from "./graph.ts";
 import { makeNode } from "./graph.ts";
@@ -9,28 +9,28 @@ import { loadRuntime } from "./runtime.ts";
 import type { Feed } from "./samples.ts";
 import { floatTensor, int64Tensor } from "./weights.ts";
 
-/** Samples, one at a time; gone through from the start by each pass. */
+/** Samples, one at a time; each pass iterates from the start. */
 export type Feeds = Iterable<Feed> | AsyncIterable<Feed>;
 
-/** The smallest and the largest number that a value took. */
+/** The minimum and the maximum of a value. */
 export interface Range {
   readonly min: number;
   readonly max: number;
 }
 
-/** How often a value lay in each of equal parts of its range. */
+/** Histogram of a value over equal bins of its range. */
 export interface Histogram extends Range {
   readonly counts: Float64Array;
 }
 
-/** A histogram's parts, as rows and columns of the product that counts them. */
+/** A histogram's bins, as rows and columns of the product that counts them. */
 const PARTS = { rows: 64, columns: 32 } as const;
-/** Of each value so many numbers a sample are counted, evenly spread. */
+/** Maximum number of elements counted per value and sample, evenly spaced. */
 const COUNTED_MAX = 16_384;
 
 /**
- * Returns the range of each float32 value of the main graph, or of those named; an input of the model is a value too.
- * What is not finite on some sample has an infinite range.
+ * Returns the range of each float32 value of the main graph, or of those named; an input of the model is a value too. A
+ * value that was not finite on some sample has an infinite range.
  */
 export async function measureRanges(
   model: OnnxModel,
@@ -60,13 +60,13 @@ export async function measureRanges(
   return ranges;
 }
 
-/** Returns the largest size of each float32 value of the main graph. */
+/** Returns the peak magnitude of each float32 value of the main graph. */
 export async function measurePeaks(model: OnnxModel, feeds: Feeds): Promise<Map<string, number>> {
   const ranges = await measureRanges(model, feeds);
   return new Map([...ranges].map(([name, { min, max }]) => [name, Math.max(-min, max)]));
 }
 
-/** Counts how values are spread over the ranges given, in 2,048 parts each. */
+/** Computes histograms of values over the given ranges, with 2,048 bins each. */
 export async function measureHistograms(
   model: OnnxModel,
   feeds: Feeds,
@@ -91,7 +91,7 @@ export async function measureHistograms(
   return histograms;
 }
 
-/** Appends what counts a value's numbers by the part of the range that they lie in. */
+/** Appends nodes that count a value's elements by histogram bin. */
 function countParts(graph: Graph, value: string, min: number, max: number): string {
   const node = (what: string, spec: Omit<NodeSpec, "output">): string => append(graph, `${value}/${what}`, spec)[0];
   const whole = (values: readonly number[], dims: readonly number[] = [values.length]): string =>
@@ -131,7 +131,7 @@ export function everyNth(graph: Graph, value: string, most: number): string {
   return node("picked", { opType: "Slice", input: [value, zero, whole(Number.MAX_SAFE_INTEGER), zero, step] });
 }
 
-/** Names the float32 values of the main graph that depend on the inputs. */
+/** Returns the names of the float32 values of the main graph that depend on the inputs. */
 async function floatValues(model: OnnxModel): Promise<string[]> {
   const { graph } = model;
   const values = await inferValues(model);
@@ -139,7 +139,7 @@ async function floatValues(model: OnnxModel): Promise<string[]> {
   return [...new Set(names)].filter((x) => values.get(x)?.type === "float32" && graph.constant(x) === undefined);
 }
 
-/** @internal What comes out of each run beside the model's own outputs, and who takes it. */
+/** @internal Additional outputs of each run, and their callback. */
 export interface Tap {
   readonly outputs: readonly string[];
   take(results: readonly ArrayLike<number>[]): void;
@@ -154,8 +154,8 @@ export function append(graph: Graph, stem: string, spec: Omit<NodeSpec, "output"
 }
 
 /**
- * @internal Runs a model over samples, until it is enough, with more outputs, which `tap` appends nodes for; the model is
- * afterwards as it was.
+ * @internal Runs a model over samples, until it is enough, with additional outputs, for which `tap` appends nodes; the
+ * model is restored afterwards.
  */
 export async function observe(
   model: OnnxModel,

@@ -1,11 +1,11 @@
-// Takes out what no runtime reads: docs, names of nodes, recorded shapes of inner values; inner values are called by short
-// numbers. The interface, names of inputs and outputs, stays. In a small model names are a tenth of the file. Constants
-// of one type come to lie beside each other, which compresses better.
+// Removes data that no runtime reads: docs, node names, recorded shapes of inner values; inner values are renamed to
+// short numbers. The interface, names of inputs and outputs, stays. In a small model names are a tenth of the file.
+// Constants of one type become contiguous, which compresses better.
 import type { GraphProto, NodeProto } from "./onnx.gen.js";
 import type { Transform } from "./onnx.ts";
 import { subgraphs } from "./graph.ts";
 
-/** Strips docs and names; the last transform of a form that is shipped. */
+/** Removes docs and names; the last transform of a shipped form. */
 export function strip(): Transform {
   return (model) => {
     const { proto } = model.graph;

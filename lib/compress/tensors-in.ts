@@ -1,15 +1,15 @@
-// Lists every tensor of a model, wherever the format lets one stand: a check that misses a place lets through there what
-// it refuses elsewhere. Nesting is bounded by the decoder.
+// Iterates over every tensor of a model, wherever the format allows one: a check that misses a place lets through there
+// what it refuses elsewhere. Nesting is bounded by the decoder.
 import { subgraphs } from "./graph.ts";
 import type { AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto } from "./onnx.gen.js";
 
-/** A tensor with the words that name its place in an error message. */
+/** A tensor with the description of its place for an error message. */
 export interface FoundTensor {
   readonly tensor: TensorProto;
   readonly where: string;
 }
 
-/** Lists the tensors of a model's graphs, functions and training steps, and of all attributes in them. */
+/** Iterates over the tensors of a model's graphs, functions and training steps, and of all attributes in them. */
 export function* tensorsIn({ graph, functions, trainingInfo }: ModelProto): Generator<FoundTensor> {
   yield* inGraph(graph);
   for (const { name, attributeProto, node } of functions) {
@@ -22,7 +22,7 @@ export function* tensorsIn({ graph, functions, trainingInfo }: ModelProto): Gene
   }
 }
 
-/** Names a node in an error message. */
+/** Describes a node in an error message. */
 export function labelOf({ opType, name, output }: NodeProto): string {
   return `the ${opType} node "${name === "" ? (output[0] ?? "") : name}"`;
 }

@@ -1,14 +1,14 @@
-// Text for a terminal. Names come from models that a stranger may have made, and a terminal obeys what is in them: an
-// escape sequence sets its title or hides a line, a mark for right-to-left text reorders what is read.
+// Text for a terminal. Names come from models that may be untrusted, and a terminal interprets control characters: an
+// escape sequence sets its title or hides a line, a right-to-left mark reorders the visible text.
 
-/** Returns text with the characters that a terminal obeys written as `\u001b`; line ends and tabs stay. */
+/** Escapes the control characters that a terminal interprets as `\u001b`; line ends and tabs stay. */
 export function plain(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Bidi_Control}]/gu, (x) =>
     x === "\n" || x === "\t" ? x : `\\u${x.charCodeAt(0).toString(16).padStart(4, "0")}`,
   );
 }
 
-/** Writes a result, a line or several, to standard output. */
+/** Writes a result of one or more lines to standard output. */
 export function print(text: string): void {
   process.stdout.write(`${plain(text)}\n`);
 }

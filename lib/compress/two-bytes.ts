@@ -1,16 +1,19 @@
-// Stores a float32 weight in two bytes a value, as float16 does, but more exactly where the values of an output are alike
-// in size: whole numbers of 16 bits with a scale for each output, about 90 dB against 73. As two int8 tensors, a high and a
-// low byte, since browsers' builds of ONNX Runtime have no kernel for int16.
+// Stores a float32 weight in 16 bits per value, as float16 does, but more accurately where the values of an output have
+// similar magnitudes: 16-bit integers with a scale for each output, about 90 dB against 73. As two int8 tensors, a high
+// and a low byte, since browser builds of ONNX Runtime have no kernel for int16.
 import { halfAbove, roundToEven } from "./float16.ts";
 import type { Graph } from "./graph.ts";
 import type { TensorProto } from "./onnx.gen.js";
 import { addScales } from "./quantize-blocks.ts";
 import { floatsOf, floatTensor, int8Tensor } from "./weights.ts";
 
-/** The largest number that is made of a high byte to 127 and a low one to 127. */
+/** The largest number with a high byte of 127 and a low one of 127. */
 const LARGEST = 127 * 256 + 127;
 
-/** Adds what stores a weight and makes it float32 again, at the front of the graph; gives the float32 value's name. */
+/**
+ * Adds the stored weight and the nodes that restore it to float32, at the front of the graph; returns the float32
+ * value's name.
+ */
 export function storeTwoBytes(graph: Graph, tensor: TensorProto, axis: number): string | undefined {
   const [first] = graph.nodes;
   const dims = tensor.dims.map(Number);

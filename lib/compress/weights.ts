@@ -1,6 +1,6 @@
-// Reads and makes TensorProto values: the one place that knows of raw_data against the typed fields, of byte order
-// (ONNX is little-endian, and so is every machine that this runs on), and of alignment: raw_data is a view into the file,
-// copied only where a typed array could not lie on it.
+// Reads and makes TensorProto values: the one place that handles raw_data against the typed fields, byte order (ONNX is
+// little-endian, and so is every machine that this runs on), and alignment: raw_data is a view into the file, copied
+// only where it is not aligned for a typed array.
 import { create } from "@bufbuild/protobuf";
 import { SelvedgeError } from "../errors.ts";
 import { TensorProto_DataLocation, TensorProto_DataType, TensorProtoSchema } from "./onnx.gen.js";
@@ -42,8 +42,8 @@ export function elementCount(tensor: TensorProto): number {
 }
 
 /**
- * Checks that a tensor holds its values once, inside the file, and as many as its dims say.
- * A tensor with both raw_data and typed values shows one to a scanner and the other to a runtime: it is refused.
+ * Checks that a tensor holds its values once, inside the file, and as many as its dims say. A tensor with both raw_data
+ * and typed values shows one to a scanner and the other to a runtime: it is refused.
  * @throws SelvedgeError `model-invalid`
  */
 export function checkTensor(tensor: TensorProto, where: string): void {
@@ -74,7 +74,7 @@ export function checkTensor(tensor: TensorProto, where: string): void {
 }
 
 /**
- * Counts the bytes that a tensor's raw data must have.
+ * Returns the number of bytes that a tensor's raw data must have.
  * @throws SelvedgeError `model-invalid` where its dims or its type are impossible.
  */
 export function byteCount(tensor: TensorProto, where: string): number {
@@ -96,7 +96,7 @@ function checkedCount(tensor: TensorProto, where: string): number {
   return count;
 }
 
-/** Reads a float32 tensor; the array may be a view into the file: do not write to it. */
+/** Reads a float32 tensor; the array may be a view into the file and must not be written to. */
 export function floatsOf(tensor: TensorProto): Float32Array {
   if (tensor.dataType !== TensorProto_DataType.FLOAT) throw wrongType(tensor, "float32");
   if (tensor.rawData.length === 0) return Float32Array.from(tensor.floatData);
@@ -117,7 +117,7 @@ export function integersOf(tensor: TensorProto): number[] {
   return Array.from(new Int32Array(buffer, byteOffset, length / 4));
 }
 
-/** Makes a float32 tensor that holds the array's bytes, not a copy. */
+/** Makes a float32 tensor that shares the array's bytes. */
 export function floatTensor(name: string, dims: readonly number[], values: Float32Array): TensorProto {
   return make(name, TensorProto_DataType.FLOAT, dims, values);
 }
@@ -127,17 +127,17 @@ export function int64Tensor(name: string, dims: readonly number[], values: reado
   return make(name, TensorProto_DataType.INT64, dims, BigInt64Array.from(values, BigInt));
 }
 
-/** Makes an int32 tensor that holds the array's bytes, not a copy. */
+/** Makes an int32 tensor that shares the array's bytes. */
 export function int32Tensor(name: string, dims: readonly number[], values: Int32Array): TensorProto {
   return make(name, TensorProto_DataType.INT32, dims, values);
 }
 
-/** Makes an int8 tensor that holds the array's bytes, not a copy. */
+/** Makes an int8 tensor that shares the array's bytes. */
 export function int8Tensor(name: string, dims: readonly number[], values: Int8Array): TensorProto {
   return make(name, TensorProto_DataType.INT8, dims, values);
 }
 
-/** Makes a uint8 tensor that holds the array's bytes, not a copy. */
+/** Makes a uint8 tensor that shares the array's bytes. */
 export function uint8Tensor(name: string, dims: readonly number[], values: Uint8Array): TensorProto {
   return make(name, TensorProto_DataType.UINT8, dims, values);
 }
@@ -160,7 +160,7 @@ function make(
 }
 
 function aligned(bytes: Uint8Array, size: number): { buffer: ArrayBufferLike; byteOffset: number; length: number } {
-  // Not slice(): a Buffer's gives a view.
+  // Not slice(): a Buffer's returns a view.
   return bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);
 }
 

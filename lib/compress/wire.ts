@@ -1,23 +1,24 @@
-// Writes a model as a list of pieces, of which the weights are views: joining them once is the only copy, and writing
-// them to a file needs none. The protobuf library joins at every level of nesting, which triples a large model.
+// Serializes a model as a list of pieces, in which the weights are views: concatenating them once is the only copy, and
+// writing them to a file needs none. The protobuf library concatenates at every level of nesting, which triples the
+// memory of a large model.
 //
-// Only what grows large is taken apart here: the model around its graph, the graph around its initializers, a tensor
-// around its raw_data. The library writes the rest, and fields come out in the order of their numbers, as it does it.
+// Only large parts are serialized here: the model around its graph, the graph around its initializers, a tensor around
+// its raw_data. The library writes the rest, and fields come in the order of their numbers, as the library writes them.
 import { create, isFieldSet, toBinary } from "@bufbuild/protobuf";
 import type { DescMessage, MessageShape } from "@bufbuild/protobuf";
 import { GraphProtoSchema, ModelProtoSchema, TensorProtoSchema } from "./onnx.gen.js";
 import type { GraphProto, ModelProto, TensorProto } from "./onnx.gen.js";
 
-/** Tensors below this are written by the library. */
+/** Tensors below this size are serialized by the library. */
 const LARGE_BYTES = 4096;
 const LENGTH_DELIMITED = 2;
 
-/** Returns the bytes of a model, in pieces. */
+/** Returns the serialized model, in pieces. */
 export function modelPieces(model: ModelProto): Uint8Array[] {
   return around(ModelProtoSchema, model, "graph", () => (model.graph === undefined ? [] : [graphPieces(model.graph)]));
 }
 
-/** Joins pieces. */
+/** Concatenates pieces. */
 export function joinPieces(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const joined = new Uint8Array(countBytes(pieces));
   let at = 0;
@@ -28,7 +29,7 @@ export function joinPieces(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffe
   return joined;
 }
 
-/** Counts the bytes of pieces. */
+/** Returns the total size of pieces in bytes. */
 export function countBytes(pieces: readonly Uint8Array[]): number {
   return pieces.reduce((sum, x) => sum + x.length, 0);
 }
@@ -42,7 +43,7 @@ function tensorPieces(tensor: TensorProto): Uint8Array[] {
   return around(TensorProtoSchema, tensor, "rawData", () => [[tensor.rawData]]);
 }
 
-/** Writes a message whose one field is given as pieces, an item for each time that it stands there. */
+/** Serializes a message with one field given as pieces, an item per occurrence. */
 function around<Desc extends DescMessage>(
   schema: Desc,
   message: MessageShape<Desc>,
