@@ -1,8 +1,9 @@
 // Downloads of bundles from a real HTTP server that misbehaves. Counts requests and what is stored, not only results.
+import { brotliCompressSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { sha256Hex } from "../bundle.ts";
-import type { Bundle } from "../bundle.ts";
+import { chunkPath, sha256Hex } from "../bundle.ts";
+import type { Bundle, BundleChunk } from "../bundle.ts";
 import { isSelvedgeError } from "../errors.ts";
 import { Downloader } from "./download.ts";
 import { BadServer, hurried, serveBundle, SharedLocks, weights } from "./fixtures.ts";
@@ -71,6 +72,15 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
     (caught: unknown) => caught,
   );
   return isSelvedgeError(error) ? error.code : String(error);
+}
+
+/** The chunks of a bundle of one file, as they are, by their paths on the server. */
+function* chunkEntries({ format, variants }: Bundle, contents: Uint8Array): Generator<[path: string, bytes: Bytes]> {
+  let at = 0;
+  for (const { sha256, bytes } of variants[0]?.files[0]?.chunks ?? []) {
+    yield [`/m/${chunkPath(format, sha256)}`, contents.slice(at, at + bytes)];
+    at += bytes;
+  }
 }
 
 /** Fails where a chunk in the store is not what its name says. */
@@ -155,7 +165,8 @@ test.each<[string, string, Trick, number]>([
   ["status 416", "download-failed", { kind: "status", status: 416 }, 1],
   ["a server that wants to be asked in an hour", "download-failed", later(3_600), 1],
   ["a part that nobody asked for", "download-failed", { kind: "range", shift: 0 }, 5],
-  ["a stall", "download-failed", { kind: "stall", at: 400 }, 5],
+  ["a stall", "download-failed", { kind: "stall", at: 0 }, 5],
+  ["a stall after bytes that were new three times", "download-failed", { kind: "stall", at: 400 }, 7],
 ])("%s, for ever, ends in %s; nothing of it is stored", async (_, code, trick, requests) => {
   const given = await bundleOf(CHUNK);
   server.trick = (path) => (path.includes("chunks") ? trick : null);
@@ -346,6 +357,22 @@ test("on a slow line a chunk that broke, or whose page died, goes on where it wa
   expect((await store.names()).filter((x) => x.startsWith("part-"))).toEqual([]);
 });
 
+test("on a connection that breaks ten times a chunk arrives, as long as each brings something (store-onward)", async () => {
+  const given = await bundleOf(CHUNK);
+  server.trick = (path, nth) => (path.includes("chunks") && nth < 10 ? { kind: "cut", at: 50 } : null);
+  expect(await load(given)).toEqual(given.contents);
+  expect(server.chunkRequests).toBeGreaterThan(6);
+});
+
+test("a server that breaks at the same byte and has no ranges is left after five requests (store-onward)", async () => {
+  const given = await bundleOf(CHUNK);
+  for (const [path, file] of server.files)
+    if (path.includes("chunks")) server.files.set(path, { ...file, hasRanges: false });
+  server.trick = (path) => (path.includes("chunks") ? { kind: "stall", at: 400 } : null);
+  expect(await codeOf(load(given))).toBe("download-failed");
+  expect(server.chunkRequests).toBe(5);
+});
+
 test("a host that answers no question for a part is asked for the whole, and for no part again", async () => {
   const contents = [weights(1_000, 5), weights(1_000, 6)];
   const bundle = await serveBundle(server, "/m", { a: contents[0] as Bytes, b: contents[1] as Bytes });
@@ -476,6 +503,71 @@ describe.each(["br", "gzip"] as const)("chunks that are stored with %s", (encodi
     const [again] = await load(given, store, { onProgress: (x) => seen.push(x) });
     expect(Buffer.compare(again ?? Buffer.of(), given.contents)).toBe(0);
     expect(seen.at(-1)).toMatchObject({ loadedBytes: given.wireBytes, cachedBytes: given.wireBytes });
+  });
+
+  /** The server labels the chunks with their encoding, so that `fetch` expands them. */
+  function label(): void {
+    for (const [path, file] of server.files) if (path.includes("chunks")) server.files.set(path, { ...file, encoding });
+  }
+
+  test("come right where the server labels them, so that they arrive expanded (store-labelled)", async () => {
+    const given = await encoded();
+    label();
+    const store = new MemoryStore();
+    const seen: Progress[] = [];
+    const [first] = await load(given, store, { onProgress: (x) => seen.push(x) });
+    expect(Buffer.compare(first ?? Buffer.of(), given.contents)).toBe(0);
+    expect(server.chunkRequests).toBe(3);
+    expect(seen.at(-1)).toMatchObject({ loadedBytes: given.wireBytes, totalBytes: given.wireBytes });
+    expect(seen.every((x) => x.loadedBytes <= given.wireBytes)).toBe(true);
+    await expectOnlyRight(store);
+    for (const kind of ["flip", "cut"] as const) {
+      server.asked = [];
+      server.trick = (path, nth) => (path.includes("chunks") && nth === 0 ? { kind, at: 100 } : null);
+      const [again] = await load(given);
+      expect(Buffer.compare(again ?? Buffer.of(), given.contents)).toBe(0);
+    }
+  });
+
+  test("that arrive expanded are refused where they are other bytes, or more (store-labelled)", async () => {
+    const given = await encoded();
+    const compress = encoding === "br" ? brotliCompressSync : gzipSync;
+    for (const wrong of [weights(CHUNK, 9), words(CHUNK + 1), words(CHUNK - 1), new Uint8Array(2 ** 24)]) {
+      for (const [path] of server.files)
+        if (path.includes("chunks")) server.files.set(path, { bytes: new Uint8Array(compress(wrong)), encoding });
+      const store = new MemoryStore();
+      expect(await codeOf(load(given, store))).toBe("integrity-failed");
+      expect((await store.names()).filter((x) => x.startsWith("chunk-"))).toEqual([]);
+    }
+  });
+
+  test("count for two models in the bytes that each declares, who shares a flight or not (store-joined)", async () => {
+    const given = await encoded();
+    const plainOf = ({ sha256, bytes }: BundleChunk): BundleChunk => ({ sha256, bytes });
+    const variants = given.bundle.variants.map((x) => ({
+      ...x,
+      files: x.files.map((file) => ({ ...file, chunks: file.chunks.map(plainOf) })),
+    }));
+    const other = { bundle: { ...given.bundle, variants }, identity: "0".repeat(64) };
+    const due = [given.wireBytes, 3 * CHUNK];
+    for (const order of [0, 1]) {
+      server.trick = (path) => (path.includes("chunks") ? { kind: "trickle", parts: 5, pauseMs: 2 } : null);
+      // The plain model's chunks are the same addresses here, so only the first one's flight can succeed.
+      const downloader = new Downloader(hurried, null);
+      const seen: Progress[][] = [[], []];
+      if (order === 1)
+        for (const [i, bytes] of [...chunkEntries(given.bundle, given.contents)]) server.files.set(i, { bytes });
+      const loads = [given, other].map(
+        (x, i) => () => loadWith(downloader, x, { onProgress: (y) => seen[i]?.push(y) }),
+      );
+      if (order === 1) loads.reverse();
+      for (const [contents] of await Promise.all(loads.map((start) => start())))
+        expect(Buffer.compare(contents ?? Buffer.of(), given.contents)).toBe(0);
+      for (const [i, progress] of seen.entries()) {
+        expect(progress.every((x) => x.loadedBytes <= (due[i] ?? 0))).toBe(true);
+        expect(progress.at(-1)).toMatchObject({ loadedBytes: due[i], totalBytes: due[i] });
+      }
+    }
   });
 
   test("go on where a connection broke, and are fetched again where they are damaged", async () => {

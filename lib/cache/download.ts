@@ -1,26 +1,26 @@
-// A bundle's files: each chunk from the store or the network, its hash checked either way before anybody gets it. One
-// that is wrong is fetched once more, past every HTTP cache, then refused. Callers that want the same chunk share one
+// A bundle's files: each chunk from the store or the network (chunk-fetch.ts), its hash checked either way before anybody
+// gets it. Callers that want the same chunk share one
 // flight, and so do tabs: who holds the chunk's lock fetches it, the others find it in the store. Runs in a worker
 // (worker.ts), never in the page.
 //
 // What can't be stored is still given: a full disk makes the next load slower, not this one impossible. Room is made only
 // once a verified chunk is here, only where it can suffice for the whole load, and never of what is loading or in use: in
 // this engine or in another tab. The version that an address led to before goes only when the new one is here whole.
-import { chunkPath, sha256Hex, wireBytesOf } from "../bundle.ts";
+import { chunkPath, wireBytesOf } from "../bundle.ts";
 import type { BundleChunk, BundleFile } from "../bundle.ts";
-import { isSelvedgeError, SelvedgeError } from "../errors.ts";
+import { SelvedgeError } from "../errors.ts";
 import { release } from "../release.ts";
-import { expandChunk } from "./expand.ts";
+import { fetchChunk, partOf } from "./chunk-fetch.ts";
 import type { BrotliDecoder } from "./expand.ts";
 import { Flights } from "./flights.ts";
-import { readAll, request, retry } from "./http.ts";
 import type { NetEffects } from "./http.ts";
 import { isBare } from "./manifest.ts";
 import type { ManifestJson } from "./manifest.ts";
 import { Meter } from "./meter.ts";
 import type { BundleAddress, Progress } from "./protocol.ts";
-import { PartialChunk } from "./partial.ts";
 import { keyOf } from "./names.ts";
+import { countStored } from "./room.ts";
+import type { Room } from "./room.ts";
 import type { Shelf } from "./shelf.ts";
 import type { Source } from "./source.ts";
 import { isFull } from "./store.ts";
@@ -59,26 +59,6 @@ interface Here {
   isStored: boolean;
 }
 
-/** What a load asks of the store. */
-export interface Room {
-  /** Identity of the bundle, or address of the draft. */
-  readonly id: string;
-  /** Address that it comes from, whose stored version stays until this one is whole. */
-  readonly url: string;
-  /** Keys of the chunks that are not stored yet; null where they are not known before they come. */
-  readonly missing: Set<string> | null;
-  /** Their bytes; Infinity where they are not known. */
-  missingBytes: number;
-  /** Bytes that were freed for it and not written yet. */
-  slackBytes: number;
-  /** Whether the browser says that it does not fit; null while it was not asked. */
-  isTight: boolean | null;
-  /** Whether all of it is here and checked. */
-  isWhole: boolean;
-  /** After a write that did not fit, no other is tried until then. */
-  fullUntilMs: number;
-}
-
 /** How many requests one load has under way: enough to fill a link, few enough not to starve the page's own requests. */
 export const PARALLEL = 4;
 /** Room that is made for a manifest and what belongs to it. */
@@ -102,7 +82,7 @@ export class Downloader {
   /** The last of those that make room in turn. */
   #turn: Promise<unknown> = Promise.resolve();
   /** Whether parts of chunks may be asked for. */
-  #hasRanges = true;
+  readonly #ranges: { areGiven: boolean } = { areGiven: true };
 
   constructor(effects: DownloadEffects, shelf: Shelf | null) {
     this.effects = effects;
@@ -124,45 +104,6 @@ export class Downloader {
   /** Goes on with what `leaving` and `leave` interrupted. */
   back(): void {
     this.#locks?.back();
-  }
-
-  /**
-   * Fetches and parses JSON; whether it is what it should be is for the caller to check. With `sameOrigin` an answer from
-   * another origin, by a redirect, is refused.
-   */
-  async json(
-    url: string,
-    maxBytes: number,
-    signal: AbortSignal,
-    { attempts, sameOrigin = false }: { attempts?: () => Promise<number>; sameOrigin?: boolean } = {},
-  ): Promise<unknown> {
-    const net = { effects: this.effects, signal };
-    const bytes = await retry(
-      net,
-      async () => {
-        // The browser asks the server whether its own copy is still right: one small request where it is.
-        const body = await request(url, { cache: "no-cache" }, net);
-        if (sameOrigin && isElsewhere(body.url, url)) {
-          body.cancel();
-          const message = `${url} was redirected to ${body.url}, another origin: load it from there, or name \`identity\` or trusted keys.`;
-          throw new SelvedgeError("integrity-failed", message, {
-            url,
-            to: body.url,
-            reason: "redirected",
-            final: true,
-          });
-        }
-        return readAll(url, body, maxBytes, null, () => undefined);
-      },
-      attempts,
-    );
-    const text = new TextDecoder().decode(bytes);
-    try {
-      return JSON.parse(text) as unknown;
-    } catch (error) {
-      const shown = text.trimStart().startsWith("<") ? " It looks like an HTML page: is the path right?" : "";
-      throw new SelvedgeError("bundle-invalid", `${url} is not JSON.${shown}`, { url }, error);
-    }
   }
 
   /**
@@ -234,10 +175,11 @@ export class Downloader {
     const worker = async (): Promise<void> => {
       for (const [key, { chunk, file }] of waiting) {
         const url = new URL(chunkPath(format, chunk.sha256), bundleUrl).href;
-        const here = await this.#chunk(url, chunk, room, both, (bytes) => {
-          meter.add(file, bytes, "network");
-        });
-        if (here.from === "store") meter.add(file, wireBytesOf(chunk), "store");
+        const wireBytes = wireBytesOf(chunk);
+        const counter = meter.counter(file, wireBytes);
+        const here = await this.#chunk(url, chunk, room, both, counter.add);
+        if (here.from === "store") meter.add(file, wireBytes, "store");
+        else counter.fill();
         if (here.isStored) countStored(room, chunk);
         found.set(key, here);
       }
@@ -414,15 +356,13 @@ export class Downloader {
           async (signal) => {
             const found = await fromStore();
             if (found !== null) return found;
-            const wire = new Uint8Array(wireBytesOf(chunk));
-            let bytes = wire;
+            const { effects, shelf } = this;
+            const bytes = await fetchChunk(url, chunk, { effects, shelf, signal, ranges: this.#ranges, report });
             try {
-              bytes = await this.#fetch(url, chunk, wire, signal, report);
               const kept = await this.keep(chunk, bytes, room);
-              await this.shelf?.dropParts(partOf(chunk)).catch(() => undefined);
+              await shelf?.dropParts(partOf(chunk)).catch(() => undefined);
               return { chunk, blob: kept ?? new Blob([bytes]), from: "network" as const, isStored: kept !== null };
             } finally {
-              release(wire);
               release(bytes);
             }
           },
@@ -431,94 +371,12 @@ export class Downloader {
       );
     });
   }
-
-  /** Fetches a chunk into bytes of its size on the wire, and returns it expanded, its hash checked. */
-  async #fetch(
-    url: string,
-    chunk: BundleChunk,
-    wire: Bytes,
-    signal: AbortSignal,
-    report: (bytes: number) => void,
-  ): Promise<Bytes> {
-    const net = { effects: this.effects, signal };
-    const partial = new PartialChunk(partOf(chunk), wire, this.shelf, this.effects.now);
-    let isWrong = false;
-    // With a range browsers ask for what is not compressed, and refuse what is, as hosts send that have nothing else: no
-    // answer comes then. So after one that was not answered the whole is asked for, and after that a part again.
-    let asksForPart = this.#hasRanges;
-    let wasRefused = false;
-    report(await partial.restore());
-    return retry(net, async () => {
-      const isPartial = partial.size > 0 && asksForPart;
-      try {
-        // What goes into the store need not lie in the browser's own cache as well; what was wrong may come from there.
-        const cache = isWrong ? "reload" : this.shelf === null ? "default" : "no-store";
-        const { size } = partial;
-        const headers: Record<string, string> = isPartial ? { range: `bytes=${size}-` } : {};
-        const body = await request(url, { cache, headers }, net, isPartial ? [200, 206, 416] : [200]);
-        if (wasRefused && !isPartial) this.#hasRanges = false;
-        // The name of a chunk is its hash: whatever part comes, the whole tells whether it is right.
-        // A part of a compressed body is no part of the chunk.
-        const isPart = body.status === 206 && body.headers.get("content-encoding") === null;
-        const goesOn = isPart && (body.headers.get("content-range") ?? "").startsWith(`bytes ${size}-`);
-        if (!goesOn) report(-(await partial.reset()));
-        if (body.status !== 200 && !goesOn) {
-          body.cancel();
-          throw new SelvedgeError("download-failed", `${url} does not go on where it broke.`, { url });
-        }
-        for (let part = await body.read(); part !== null; part = await body.read()) {
-          if (partial.size + part.byteLength > wire.byteLength) {
-            body.cancel();
-            throw wrongSize(url, wire.byteLength, `more than ${wire.byteLength}`);
-          }
-          await partial.add(part);
-          report(part.byteLength);
-        }
-        if (partial.size !== wire.byteLength) throw wrongSize(url, wire.byteLength, String(partial.size));
-        const bytes = await expandChunk(chunk, partial.bytes, () => this.effects.loadBrotli());
-        const hash = await sha256Hex(bytes);
-        if (hash === chunk.sha256) return bytes;
-        throw new SelvedgeError("integrity-failed", `${url} holds other bytes than its name says.`, { url, hash });
-      } catch (error) {
-        if (isSelvedgeError(error) && error.details["size"] === 0) {
-          wasRefused = isPartial;
-          asksForPart = !asksForPart && this.#hasRanges;
-        }
-        if (isSelvedgeError(error) && error.code === "integrity-failed") {
-          report(-(await partial.reset()));
-          isWrong = true;
-        }
-        throw error;
-      }
-    });
-  }
-}
-
-/** Tells whether an answer came from another origin than was asked; one that does not say where it came from did not. */
-function isElsewhere(from: string, asked: string): boolean {
-  return from !== "" && new URL(from).origin !== new URL(asked).origin;
-}
-
-/** Names the parts of a chunk on its way: those of an encoded one are not those of the same chunk as it is. */
-function partOf(chunk: BundleChunk): BundleChunk {
-  const { sha256, encoding } = chunk;
-  return { sha256: encoding === undefined ? sha256 : `${sha256}.${encoding}`, bytes: wireBytesOf(chunk) };
-}
-
-function wrongSize(url: string, bytes: number, got: string): SelvedgeError {
-  const message = `${url} does not hold its ${bytes} bytes: got ${got} bytes.`;
-  return new SelvedgeError("integrity-failed", message, { url });
 }
 
 /** Makes the error for what can't be kept, with the bytes that are missing. */
 function noRoom(missingBytes: number): SelvedgeError {
   const message = `This device's storage has no room for ${missingBytes} bytes of the model.`;
   return new SelvedgeError("quota-exceeded", message, { missingBytes });
-}
-
-/** Counts a chunk that is stored now, once. */
-function countStored(room: Room, chunk: BundleChunk): void {
-  if (room.missing === null || room.missing.delete(keyOf(chunk))) room.missingBytes -= chunk.bytes;
 }
 
 function sum(chunks: readonly { readonly chunk: BundleChunk }[]): number {

@@ -212,6 +212,8 @@ export interface ServedFile {
   /** Whether it says so. Default false. */
   readonly saysRanges?: boolean | undefined;
   readonly type?: string | undefined;
+  /** Its content encoding, of which the bytes are already. */
+  readonly encoding?: string | undefined;
 }
 
 /** A request that came. */
@@ -288,6 +290,7 @@ export class BadServer {
     if (file.etag !== undefined) response.setHeader("etag", file.etag);
     if (file.lastModified !== undefined) response.setHeader("last-modified", file.lastModified);
     response.setHeader("content-type", file.type ?? "application/octet-stream");
+    if (file.encoding !== undefined) response.setHeader("content-encoding", file.encoding);
     if (file.saysRanges === true) response.setHeader("accept-ranges", "bytes");
     const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(range ?? "") ?? [];
     const start = Number(first ?? Number.NaN);

@@ -43,6 +43,27 @@ export class Meter {
     this.tell();
   }
 
+  /**
+   * Counts a chunk from the network up to its bytes on the wire: a download that was joined may fetch the chunk in another
+   * encoding. `fill` counts the rest, once the chunk is here.
+   */
+  counter(file: number, wireBytes: number): { readonly add: (bytes: number) => void; readonly fill: () => void } {
+    let [cameBytes, countedBytes] = [0, 0];
+    const count = (bytes: number): void => {
+      if (bytes !== countedBytes) this.add(file, bytes - countedBytes, "network");
+      countedBytes = bytes;
+    };
+    return {
+      add: (bytes) => {
+        cameBytes += bytes;
+        count(Math.min(wireBytes, cameBytes));
+      },
+      fill: () => {
+        count(wireBytes);
+      },
+    };
+  }
+
   /** Gives the rate of the last seconds; null where that can't be told yet. */
   get bytesPerSecond(): number | null {
     const nowMs = this.#now();

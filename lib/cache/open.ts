@@ -15,6 +15,8 @@ import type { Signature, VerifiedClaim } from "../signature.ts";
 import { bareBytes, fetchBare } from "./bare.ts";
 import type { Downloader, DownloadOptions } from "./download.ts";
 import { ATTEMPTS, isAway } from "./http.ts";
+import type { NetOptions } from "./http.ts";
+import { fetchJson } from "./json.ts";
 import { isBare } from "./manifest.ts";
 import type { OpenedBundle } from "./opened.ts";
 import { plan } from "./plan.ts";
@@ -143,14 +145,15 @@ async function fromServer(
   hasFallback = true,
 ): Promise<OpenedBundle> {
   const { trust, identity: wanted } = wish;
+  const net = { effects: downloader.effects, signal };
   const attempts = async (): Promise<number> => (hasFallback && (await reading) !== null ? 1 : ATTEMPTS.network);
   const [json, signature] = await Promise.all([
     // What a signature or a hash vouches for may come from anywhere.
-    downloader.json(url, BUNDLE_MAX_BYTES, signal, {
+    fetchJson(url, BUNDLE_MAX_BYTES, net, {
       attempts,
       sameOrigin: trust.length === 0 && wanted === undefined,
     }),
-    trust.length === 0 ? null : fetchSignature(url, downloader, signal, attempts),
+    trust.length === 0 ? null : fetchSignature(url, net, attempts),
   ]);
   const bundle = parseBundle(json);
   const identity = await bundleIdentity(json as BundleJson);
@@ -224,14 +227,9 @@ function later({ shelf, effects }: Downloader, note: (shelf: Shelf) => Promise<v
   }, NOTE_MS);
 }
 
-async function fetchSignature(
-  url: string,
-  downloader: Downloader,
-  signal: AbortSignal,
-  attempts: () => Promise<number>,
-): Promise<unknown> {
+async function fetchSignature(url: string, net: NetOptions, attempts: () => Promise<number>): Promise<unknown> {
   try {
-    return await downloader.json(new URL("signature.json", url).href, SIGNATURE_MAX_BYTES, signal, { attempts });
+    return await fetchJson(new URL("signature.json", url).href, SIGNATURE_MAX_BYTES, net, { attempts });
   } catch (error) {
     const status = isSelvedgeError(error) ? error.details["status"] : undefined;
     if (status === 404 || status === 410) return null;

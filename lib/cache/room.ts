@@ -5,10 +5,31 @@
 // every manifest could be read: one that could not be may name it. A manifest of a newer release, whose hash is right but
 // whose schema is unknown here, is not this release's to evict, and the chunks that its text names stay. A damaged
 // manifest keeps its chunks until it is evicted or written again: they are most likely right.
+import type { BundleChunk } from "../bundle.ts";
 import { readManifest } from "./manifest.ts";
-import { chunksOf, identityIn, timeOf, usedMs } from "./names.ts";
+import { chunksOf, identityIn, keyOf, timeOf, usedMs } from "./names.ts";
 import { isSource, readJson } from "./source.ts";
 import type { Store } from "./store.ts";
+
+/** What a load asks of the store. */
+export interface Room {
+  /** Identity of the bundle, or address of the draft. */
+  readonly id: string;
+  /** Address that it comes from, whose stored version stays until this one is whole. */
+  readonly url: string;
+  /** Keys of the chunks that are not stored yet; null where they are not known before they come. */
+  readonly missing: Set<string> | null;
+  /** Their bytes; Infinity where they are not known. */
+  missingBytes: number;
+  /** Bytes that were freed for it and not written yet. */
+  slackBytes: number;
+  /** Whether the browser says that it does not fit; null while it was not asked. */
+  isTight: boolean | null;
+  /** Whether all of it is here and checked. */
+  isWhole: boolean;
+  /** After a write that did not fit, no other is tried until then. */
+  fullUntilMs: number;
+}
 
 const DRAFT = /^draft-([0-9a-f]{64})-(?:head-(\d+)|\d+-([0-9a-f]{64})-\d+)$/;
 
@@ -164,4 +185,9 @@ function hashOf(key: string): string {
 
 function sizeOf(keys: readonly string[]): number {
   return keys.reduce((sum, key) => sum + timeOf(key), 0);
+}
+
+/** Counts a chunk that is stored now, once. */
+export function countStored(room: Room, chunk: BundleChunk): void {
+  if (room.missing === null || room.missing.delete(keyOf(chunk))) room.missingBytes -= chunk.bytes;
 }

@@ -1,0 +1,176 @@
+// One chunk from the network: continued where a connection broke, expanded, its hash checked. A chunk that is wrong is
+// fetched once more, past every HTTP cache, then refused. A server that labels a compressed chunk with its content encoding
+// has the browser expand it: such bytes are right as they come, which their hash tells (across origins the header does not).
+import { sha256Hex, wireBytesOf } from "../bundle.ts";
+import type { BundleChunk } from "../bundle.ts";
+import { isSelvedgeError, SelvedgeError } from "../errors.ts";
+import { release } from "../release.ts";
+import type { DownloadEffects } from "./download.ts";
+import { expandChunk } from "./expand.ts";
+import { request, retry } from "./http.ts";
+import type { Body } from "./http.ts";
+import { PartialChunk } from "./partial.ts";
+import type { Shelf } from "./shelf.ts";
+import type { Bytes } from "./store.ts";
+
+/** What a chunk is fetched with. */
+export interface ChunkFetchOptions {
+  readonly effects: DownloadEffects;
+  /** Keeps what came of a chunk whose page dies; null where nothing is kept. */
+  readonly shelf: Shelf | null;
+  readonly signal: AbortSignal;
+  /** Whether parts of chunks may be asked for: learnt from one chunk for all. */
+  readonly ranges: { areGiven: boolean };
+  /** Is told how many bytes of the wire came; a negative number where they count for nothing after all. */
+  readonly report: (bytes: number) => void;
+}
+
+/**
+ * Fetches a chunk and returns its bytes, expanded, their hash checked.
+ * @throws SelvedgeError `download-failed`, or `integrity-failed` where the server has other bytes
+ */
+export async function fetchChunk(url: string, chunk: BundleChunk, options: ChunkFetchOptions): Promise<Bytes> {
+  const wire = new Uint8Array(wireBytesOf(chunk));
+  let bytes: Bytes | null = null;
+  try {
+    bytes = await new ChunkFetch(url, chunk, wire, options).run();
+    return bytes;
+  } finally {
+    if (bytes !== wire) release(wire);
+  }
+}
+
+/** Names the parts of a chunk on its way: those of an encoded one are not those of the same chunk as it is. */
+export function partOf(chunk: BundleChunk): BundleChunk {
+  const { sha256, encoding } = chunk;
+  return { sha256: encoding === undefined ? sha256 : `${sha256}.${encoding}`, bytes: wireBytesOf(chunk) };
+}
+
+class ChunkFetch {
+  readonly #url: string;
+  readonly #chunk: BundleChunk;
+  readonly #options: ChunkFetchOptions;
+  readonly #partial: PartialChunk;
+  /** Whether an answer held other bytes than it should. */
+  #isWrong = false;
+  // With a range browsers ask for what is not compressed, and refuse what is, as hosts send that have nothing else: no
+  // answer comes then. So after one that was not answered the whole is asked for, and after that a part again.
+  #asksForPart: boolean;
+  #wasRefused = false;
+  /** The most bytes that were ever here. */
+  #mostBytes = 0;
+
+  constructor(url: string, chunk: BundleChunk, wire: Bytes, options: ChunkFetchOptions) {
+    this.#url = url;
+    this.#chunk = chunk;
+    this.#options = options;
+    this.#partial = new PartialChunk(partOf(chunk), wire, options.shelf, options.effects.now);
+    this.#asksForPart = options.ranges.areGiven;
+  }
+
+  async run(): Promise<Bytes> {
+    const { ranges, report } = this.#options;
+    this.#mostBytes = await this.#partial.restore();
+    report(this.#mostBytes);
+    return retry(this.#options, async (_, onward) => {
+      const isPartial = this.#partial.size > 0 && this.#asksForPart;
+      try {
+        return await this.#attempt(isPartial, onward);
+      } catch (error) {
+        if (isSelvedgeError(error) && error.details["size"] === 0) {
+          this.#wasRefused = isPartial;
+          this.#asksForPart = !this.#asksForPart && ranges.areGiven;
+        }
+        if (isSelvedgeError(error) && error.code === "integrity-failed") {
+          await this.#reset();
+          this.#isWrong = true;
+        }
+        throw error;
+      }
+    });
+  }
+
+  async #attempt(isPartial: boolean, onward: () => void): Promise<Bytes> {
+    const { shelf, ranges } = this.#options;
+    // What goes into the store need not lie in the browser's own cache as well; what was wrong may come from there.
+    const cache = this.#isWrong ? "reload" : shelf === null ? "default" : "no-store";
+    const { size } = this.#partial;
+    const headers: Record<string, string> = isPartial ? { range: `bytes=${size}-` } : {};
+    const body = await request(this.#url, { cache, headers }, this.#options, isPartial ? [200, 206, 416] : [200]);
+    if (this.#wasRefused && !isPartial) ranges.areGiven = false;
+    // The name of a chunk is its hash: whatever part comes, the whole tells whether it is right.
+    // A part of a compressed body is no part of the chunk.
+    const isPart = body.status === 206 && body.headers.get("content-encoding") === null;
+    if (isPartial && !isPart) this.#asksForPart = false;
+    const goesOn = isPart && (body.headers.get("content-range") ?? "").startsWith(`bytes ${size}-`);
+    if (!goesOn) await this.#reset();
+    if (body.status !== 200 && !goesOn) {
+      body.cancel();
+      const message = `${this.#url} does not go on where it broke.`;
+      throw new SelvedgeError("download-failed", message, { url: this.#url });
+    }
+    const rest = await this.#read(body, onward);
+    return (await this.#expanded(body, rest, goesOn)) ?? (await this.#checked(rest));
+  }
+
+  /** Reads what fits; returns the first bytes above that, or null where the body ended before. */
+  async #read(body: Body, onward: () => void): Promise<Uint8Array | null> {
+    const { bytes } = this.#partial;
+    for (let part = await body.read(); part !== null; part = await body.read()) {
+      if (this.#partial.size + part.byteLength > bytes.byteLength) return part;
+      await this.#partial.add(part);
+      this.#options.report(part.byteLength);
+      // Each byte that was never here before counts as progress, so a server that always breaks is left in the end.
+      if (this.#partial.size <= this.#mostBytes) continue;
+      this.#mostBytes = this.#partial.size;
+      onward();
+    }
+    return null;
+  }
+
+  /** Returns the bytes of a chunk that came expanded, by a content encoding; null where it did not. */
+  async #expanded(body: Body, rest: Uint8Array | null, goesOn: boolean): Promise<Bytes | null> {
+    const { encoding, sha256, bytes: chunkBytes } = this.#chunk;
+    const { bytes: wire, size } = this.#partial;
+    if (encoding === undefined || goesOn || (rest === null && size === wire.byteLength)) return null;
+    const bytes = new Uint8Array(chunkBytes);
+    if (size > chunkBytes) return null;
+    bytes.set(wire.subarray(0, size));
+    let at = size;
+    try {
+      for (let part = rest; part !== null; part = await body.read()) {
+        if (at + part.byteLength > chunkBytes) return null;
+        bytes.set(part, at);
+        at += part.byteLength;
+      }
+    } catch (error) {
+      await this.#reset(); // these are no bytes of the wire
+      throw error;
+    }
+    if (at !== chunkBytes || (await sha256Hex(bytes)) !== sha256) return null;
+    this.#options.report(wire.byteLength - size);
+    return bytes;
+  }
+
+  /** Returns the bytes of a chunk that came as it is stored, their hash checked. */
+  async #checked(rest: Uint8Array | null): Promise<Bytes> {
+    const { effects } = this.#options;
+    const { bytes: wire, size } = this.#partial;
+    const [url, due] = [this.#url, wire.byteLength];
+    if (rest !== null) throw wrongSize(url, due, `more than ${due}`);
+    if (size !== due) throw wrongSize(url, due, String(size));
+    const bytes = await expandChunk(this.#chunk, wire, () => effects.loadBrotli());
+    const hash = await sha256Hex(bytes);
+    if (hash === this.#chunk.sha256) return bytes;
+    throw new SelvedgeError("integrity-failed", `${url} holds other bytes than its name says.`, { url, hash });
+  }
+
+  async #reset(): Promise<void> {
+    this.#options.report(-(await this.#partial.reset()));
+  }
+}
+
+function wrongSize(url: string, bytes: number, got: string): SelvedgeError {
+  const message = `${url} does not hold its ${bytes} bytes: got ${got} bytes.`;
+  return new SelvedgeError("integrity-failed", message, { url });
+}

@@ -1,0 +1,43 @@
+// JSON from the network: `bundle.json` and `signature.json`.
+import { SelvedgeError } from "../errors.ts";
+import { readAll, request, retry } from "./http.ts";
+import type { NetOptions } from "./http.ts";
+
+/**
+ * Fetches and parses JSON; whether it is what it should be is for the caller to check. With `sameOrigin` an answer from
+ * another origin, by a redirect, is refused.
+ */
+export async function fetchJson(
+  url: string,
+  maxBytes: number,
+  net: NetOptions,
+  { attempts, sameOrigin = false }: { attempts?: () => Promise<number>; sameOrigin?: boolean } = {},
+): Promise<unknown> {
+  const bytes = await retry(
+    net,
+    async () => {
+      // The browser asks the server whether its own copy is still right: one small request where it is.
+      const body = await request(url, { cache: "no-cache" }, net);
+      if (sameOrigin && isElsewhere(body.url, url)) {
+        body.cancel();
+        const message = `${url} was redirected to ${body.url}, another origin: load it from there, or name \`identity\` or trusted keys.`;
+        const details = { url, to: body.url, reason: "redirected", final: true };
+        throw new SelvedgeError("integrity-failed", message, details);
+      }
+      return readAll(url, body, maxBytes, null, () => undefined);
+    },
+    attempts,
+  );
+  const text = new TextDecoder().decode(bytes);
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
+    const shown = text.trimStart().startsWith("<") ? " It looks like an HTML page: is the path right?" : "";
+    throw new SelvedgeError("bundle-invalid", `${url} is not JSON.${shown}`, { url }, error);
+  }
+}
+
+/** Tells whether an answer came from another origin than was asked; one that does not say where it came from did not. */
+function isElsewhere(from: string, asked: string): boolean {
+  return from !== "" && new URL(from).origin !== new URL(asked).origin;
+}
