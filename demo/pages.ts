@@ -1,8 +1,8 @@
-// The pages of the site, in the order of the navigation, and what every one of them has at its top. Put into each page
-// when it is served or built, where it says `<!-- head -->` and `<!-- bar -->`: one place to change, and plain HTML to send.
-// Read by vite.config.ts; no part of any page.
+// The pages of the site, in the order of the navigation, and their common head. It is inserted into each page when it
+// is served or built, at `<!-- head -->` and `<!-- bar -->`: one place to change, and plain HTML to send. Read by
+// vite.config.ts; no part of any page.
 
-/** A page below the front page. */
+/** A page other than the front page. */
 export interface Page {
   /** Its folder. */
   readonly folder: string;
@@ -10,7 +10,7 @@ export interface Page {
   readonly name: string;
 }
 
-/** All pages but the front page. */
+/** All pages except the front page. */
 export const PAGES: readonly Page[] = [
   { folder: "ocr", name: "Read a page" },
   { folder: "camera", name: "Camera" },
@@ -22,7 +22,7 @@ export const PAGES: readonly Page[] = [
   { folder: "faults", name: "Faults" },
 ];
 
-/** Fills in what every page has; `folder` is empty for the front page. */
+/** Inserts the common parts; `folder` is empty for the front page. */
 export function fillIn(html: string, folder: string): string {
   const home = folder === "" ? "./" : "../";
   const head = [

@@ -31,7 +31,7 @@ async function start(): Promise<void> {
   say(`Selvedge is served at ${server.resolvedUrls?.local[0] ?? `http://${HOST}:${port}/`}`);
 }
 
-/** Runs a script of package.json where what it builds is missing, or older than the newest of its sources. */
+/** Runs a script of package.json if its result is missing, or older than the newest of its sources. */
 async function buildIfOld(what: string, script: string, result: string, sources: readonly string[]): Promise<void> {
   const builtMs = newest(join(ROOT, result));
   if (builtMs >= Math.max(...sources.map((source) => newest(join(ROOT, source))))) return;
@@ -46,7 +46,7 @@ async function buildIfOld(what: string, script: string, result: string, sources:
   });
 }
 
-/** When the newest file at or below a path was written, tests aside; 0 where there is none. */
+/** Modification time of the newest file at or below a path, except tests; 0 without one. */
 function newest(path: string): number {
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return 0;

@@ -1,7 +1,7 @@
-// What every page of the demo has: a status that people hear and tests read, and a way to its own elements.
+// Common parts of every demo page: a status that screen readers announce and tests read, and a lookup of elements.
 import type { BackendName } from "selvedge";
 
-/** What a page is doing. */
+/** State of a page. */
 export type State = "loading" | "ready" | "busy" | "running" | "done" | "error";
 
 /** The status of a page: a line of text with its state as `data-state`, and a bar while something loads. */
@@ -14,7 +14,7 @@ export class Status {
     this.#bar = bar;
   }
 
-  /** Goes to a state and says so; text first, so that whoever waits for the state finds it. */
+  /** Sets state and text; the text first, so that a test that waits for the state finds it. */
   show(state: State, text: string): void {
     this.say(text);
     this.#bar.hidden = state !== "loading" && state !== "busy";
@@ -22,12 +22,12 @@ export class Status {
     this.#line.dataset["state"] = state;
   }
 
-  /** Says something without another state. */
+  /** Sets the text only. */
   say(text: string): void {
     this.#line.textContent = text;
   }
 
-  /** Moves the bar, 0…1. */
+  /** Sets the progress bar, 0…1. */
   progress(share: number): void {
     this.#bar.value = share;
   }

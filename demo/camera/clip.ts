@@ -1,5 +1,5 @@
-// The sample clip, drawn as it plays: a face that moves about, as a video stream. For those without a camera, and for
-// tests; BlazeFace takes the drawing for a face.
+// A sample clip as a video stream, drawn while it plays: a moving face. For visitors without a camera, and for tests;
+// BlazeFace detects the drawing as a face.
 
 const WIDTH = 640;
 const HEIGHT = 480;

@@ -1,7 +1,8 @@
-// BlazeFace's answer as boxes. The model looks at 16 × 16 cells with two anchors each, then at 8 × 8 with six, and gives
-// per anchor a score before the sigmoid and, in pixels of its own 128 × 128 picture, how far the box's centre lies from
-// the cell's and how large the box is (Bazarevsky et al., "BlazeFace", arXiv 1907.05047). Boxes of one face overlap; as
-// in that paper they are averaged by their scores rather than all but one thrown away, which keeps the box from jumping.
+// Decodes BlazeFace's output into boxes. The model has 16 × 16 cells with two anchors each, then 8 × 8 with six. Per
+// anchor it returns a score before the sigmoid and, in pixels of its own 128 × 128 picture, the offset of the box's
+// centre from the cell's and the size of the box (Bazarevsky et al., "BlazeFace", arXiv 1907.05047). Overlapping boxes
+// of one face are averaged by their scores, as in that paper, instead of suppressing all but one: that keeps the box
+// from jumping.
 
 /** A face, in pixels of the picture. */
 export interface Face {
@@ -12,7 +13,7 @@ export interface Face {
   readonly score: number;
 }
 
-/** What the model gives for one size of cell. */
+/** Output of the model for one cell size. */
 export interface Anchors {
   /** Cells in a row. */
   readonly cells: number;
@@ -26,7 +27,9 @@ const VALUES = 16;
 const MIN_SCORE = 0.7;
 const OVERLAP = 0.3;
 
-/** Finds the faces of a picture that was brought to the model's square from the top left, in proportion. */
+/**
+ * Finds the faces of a picture that was scaled into the model's square from the top left, with its aspect ratio kept.
+ */
 export function facesOf(layers: readonly Anchors[], width: number, height: number): Face[] {
   const scale = Math.max(width, height) / SIDE;
   const found = layers.flatMap((layer) => candidates(layer, scale)).sort((a, b) => b.score - a.score);
@@ -77,7 +80,7 @@ function average(faces: readonly Face[]): Face {
   };
 }
 
-/** The share of what two boxes cover that both cover. */
+/** Intersection over union of two boxes. */
 function overlap(a: Face, b: Face): number {
   const width = Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x);
   const height = Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y);

@@ -1,7 +1,7 @@
-// The page /camera/: frames of a camera, or of the sample clip, through the bundle "face", the newest first. The video
-// element goes to `run` as it is; on WebGPU its picture then stays on the GPU.
+// The page /camera/: frames of a camera, or of the sample clip, through the bundle "face", newest first. The video
+// element is passed to `run`; on WebGPU its picture then stays on the GPU.
 //
-//   ?backend=webgpu|wasm   asks for a backend by name
+//   ?backend=webgpu|wasm   pins the backend
 import { createEngine } from "selvedge";
 import type { Model, RunResult } from "selvedge";
 import { backendIn, find, Status } from "../status.ts";
@@ -22,7 +22,7 @@ const numbers = find("fps");
 const faceCount = find("faces");
 let stop: () => void = () => undefined;
 
-/** Shows a stream and works on its frames until it is stopped. */
+/** Shows a stream and processes its frames until it is stopped. */
 async function play(model: Model, stream: MediaStream): Promise<void> {
   const ends: number[] = [];
   let handle = 0;
@@ -92,7 +92,7 @@ function showFaces(faces: readonly Face[]): void {
     }),
   );
   const text = faces.length === 1 ? "One face." : `${faces.length === 0 ? "No" : String(faces.length)} faces.`;
-  if (faceCount.textContent !== text) faceCount.textContent = text; // heard once, not once a frame
+  if (faceCount.textContent !== text) faceCount.textContent = text; // announced once, not once per frame
   faceCount.dataset["count"] = String(faces.length);
 }
 
@@ -120,7 +120,7 @@ function fail(error: unknown): void {
   status.show("error", error instanceof Error ? error.message : String(error));
 }
 
-/** Asks for the camera; a refusal is told in words that say what to do. */
+/** Requests the camera; if it is denied, the error says what to do. */
 async function openCamera(): Promise<MediaStream> {
   try {
     return await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 }, facingMode: "user" } });

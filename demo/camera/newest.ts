@@ -1,14 +1,14 @@
-// Newest frame wins: one frame is worked on, at most one waits, and a newer one takes its place. Knows no camera.
+// Newest frame wins: one frame is processed, at most one waits, and a newer one replaces it. Independent of cameras.
 
-/** What became of the frames so far. */
+/** Counts of the frames so far. */
 export interface FrameCounts {
-  /** Frames answered. */
+  /** Frames processed. */
   readonly frames: number;
-  /** Frames whose place a newer one took. */
+  /** Frames that a newer one replaced. */
   readonly dropped: number;
 }
 
-/** Hands frames to `work`, one at a time, always the newest. */
+/** Passes frames to `work`, one at a time, always the newest. */
 export class Newest<Frame> {
   readonly #work: (frame: Frame) => Promise<void>;
   #waiting: { readonly frame: Frame } | null = null;
@@ -20,12 +20,12 @@ export class Newest<Frame> {
     this.#work = work;
   }
 
-  /** Counts what became of the frames. */
+  /** Counts of the frames so far. */
   get counts(): FrameCounts {
     return { frames: this.#frames, dropped: this.#dropped };
   }
 
-  /** Takes a frame; resolves once nothing is left to do, and rejects with the first error of `work`. */
+  /** Takes a frame; resolves when no work is left, and rejects with the first error of `work`. */
   async offer(frame: Frame): Promise<void> {
     if (this.#waiting !== null) this.#dropped += 1;
     this.#waiting = { frame };
@@ -48,7 +48,7 @@ export class Newest<Frame> {
   }
 }
 
-/** Gives the rate of the last second from the times at which things ended, in ms, and forgets older ones. */
+/** Returns the rate over the last second from the end times, in ms, and drops older ones. */
 export function ratePerSecond(ends: number[], nowMs: number): number {
   while (ends.length > 0 && (ends[0] ?? 0) < nowMs - 1000) ends.shift();
   return ends.length;

@@ -1,5 +1,5 @@
-// Runs in a worker before Selvedge's own script, which its address names: changes the platform under it, does harm when
-// told to, and counts what the worker holds. `saboteur.ts` is the page's side.
+// Runs in a worker before Selvedge's own script, which its URL names: patches the platform below it, injects faults on
+// request, and counts the resources that the worker holds. `saboteur.ts` is the page's side.
 import type { HarmMessage, Held } from "./saboteur.ts";
 
 const query = new URLSearchParams(self.location.hash.slice(1));
@@ -7,10 +7,10 @@ const { Memory } = WebAssembly;
 const devices = new Set<GPUDevice>();
 const memories = new Set<WebAssembly.Memory>();
 let gpuBuffers = 0;
-/** What is to happen with the next run, or with the first load. */
+/** Fault for the next run, or for the first load. */
 let waiting: HarmMessage["harm"] | null = null;
 const hangsOnLoad = query.get("fault") === "hang-on-load";
-/** What came before Selvedge's script was there to listen. */
+/** Messages that arrived before Selvedge's script was listening. */
 const early: MessageEvent<unknown>[] = [];
 let isReady = false;
 
@@ -33,7 +33,7 @@ addEventListener("message", (event: MessageEvent<unknown>) => {
   } else if (waiting !== null && isCall(data, "run")) {
     const harm = waiting;
     waiting = null;
-    // The GPU is harmed once the run has given it work; all else comes before the run.
+    // GPU faults are injected once the run has submitted work; all others before the run.
     if (harm === "destroy" || harm === "invalid") afterSubmit(harm);
     else act(harm);
   }
@@ -58,7 +58,7 @@ function act(harm: HarmMessage["harm"]): void {
       for (const device of devices) device.destroy();
       break;
     case "invalid":
-      // No usage at all is not valid: the device says so to whoever listens, and to nobody else.
+      // A buffer without any usage is invalid: the device reports it to its error listeners only.
       for (const device of devices) device.createBuffer({ size: 4, usage: 0 });
       break;
     case "out-of-memory":
@@ -68,7 +68,7 @@ function act(harm: HarmMessage["harm"]): void {
       break;
     case "kill":
     case "messageerror":
-      break; // done from the page
+      break; // done by the page
   }
 }
 
@@ -108,7 +108,7 @@ function watchGpu(): void {
   };
 }
 
-/** Remembers each memory that an instance exports or was made here, and fails the first start where that is asked. */
+/** Tracks each memory that an instance exports or that was created here, and fails the first start if requested. */
 function watchMemory(): void {
   WebAssembly.Memory = function (descriptor: WebAssembly.MemoryDescriptor) {
     const memory = new Memory(descriptor);

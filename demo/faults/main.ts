@@ -1,7 +1,7 @@
-// The page /faults/: a stream of requests, buttons that do harm, and what became of each request.
+// The page /faults/: a stream of requests, buttons that inject faults, and the result of each request.
 //
-//   ?bound=10000   bound of every call in ms: how long a silent worker goes unnoticed
-//   ?backend=wasm  leaves the GPU out
+//   ?bound=10000   timeout of every call in ms: how long a stalled worker goes unnoticed   ?backend=wasm  leaves the
+// GPU out
 import { createEngine } from "selvedge";
 import type { Progress } from "selvedge";
 import { backendIn, find, Status } from "../status.ts";
@@ -14,7 +14,7 @@ const query = new URLSearchParams(location.search);
 const BOUND_MS = Math.max(1_000, Number(query.get("bound") ?? 10_000) || 10_000);
 const DRAW_MS = 200;
 const PATHS = 12;
-/** Browsers take WebGPU from a page that loses it twice in this time. */
+/** Browsers disable WebGPU for a page that loses it twice within this time. */
 const GPU_REST_MS = 120_000;
 
 const status = new Status(find("status"), find("progress", HTMLProgressElement));
@@ -93,7 +93,9 @@ const SAID = {
   destroy: "The GPU device will be destroyed in the middle of the next run.",
 } as const;
 
-/** Shows the counts. A request is lost when it is neither settled nor can still be: three tries, each with its bound. */
+/**
+ * Shows the counts. A request is lost if it is neither settled nor still can be: three attempts, each with its timeout.
+ */
 function count({ counts, inFlight }: Stream): void {
   const oldest = performance.now() - 3 * (2 * BOUND_MS + 10_000);
   const lost = [...inFlight.values()].filter((sentMs) => sentMs < oldest).length;
@@ -115,7 +117,7 @@ function count({ counts, inFlight }: Stream): void {
   );
 }
 
-/** Tells the path of a request that did not go straight. */
+/** Reports the attempts of a request that was not answered at the first one. */
 function tell({ id, startMs, endMs, history, error, isRight }: Settled): void {
   const list = find("paths");
   const item = document.createElement("li");

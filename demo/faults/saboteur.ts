@@ -1,28 +1,28 @@
-// Does harm to Selvedge's workers from outside: the package has no hook for it. Puts itself in the place of the page's
-// `Worker`, so that each worker starts with `harm.ts` in front of Selvedge's own script, and keeps the handles.
-// The page uses it to show what happens then, the browser tests to hold it to that.
+// Injects faults into Selvedge's workers from outside: the package has no hook for it. It replaces the page's `Worker`,
+// so that each worker starts with `harm.ts` in front of Selvedge's own script, and keeps the handles. The page uses it
+// to show the recovery, the browser tests to verify it.
 import harmUrl from "./harm.ts?worker&url";
 
-/** What can be done to a worker. */
+/** Fault of a running worker. */
 export type Fault =
-  /** Ends it, as a browser does that is short of memory: nobody is told. */
+  /** Terminates it, as a browser does when memory is short: no event is fired. */
   | "kill"
-  /** Ends it from inside: nobody is told. */
+  /** Closes it from inside: no event is fired. */
   | "close"
-  /** Throws an error that nobody catches. */
+  /** Throws an uncaught error. */
   | "throw"
-  /** Never comes back. */
+  /** Loops forever. */
   | "hang"
   /** Destroys the GPU device. */
   | "destroy"
-  /** Makes the GPU report an error that no promise rejects for. */
+  /** Makes the GPU report an error for which no promise rejects. */
   | "invalid"
-  /** Lets WebAssembly memory grow no more. */
+  /** Prevents WebAssembly memory from growing. */
   | "out-of-memory"
   /** Makes a message unreadable. */
   | "messageerror";
 
-/** What can go wrong with a worker's start. */
+/** Fault of a worker's start. */
 export type StartFault = "missing" | "html" | "no-wasm" | "hang-on-load";
 
 /** A message to `harm.ts`: the fault, and whether it waits for the next run. */
@@ -31,26 +31,29 @@ export interface HarmMessage {
   readonly duringRun: boolean;
 }
 
-/** What `harm.ts` counts of its worker. */
+/** Resources that `harm.ts` counts in its worker. */
 export interface Held {
-  /** GPU buffers that were made and not destroyed. */
+  /** GPU buffers created and not destroyed. */
   readonly gpuBuffers: number;
   /** Bytes of WebAssembly memory. */
   readonly wasmBytes: number;
 }
 
-/** The page's `Worker` replaced by one that can be harmed; the constructor does it, for the life of the page. */
+/**
+ * Replaces the page's `Worker` by one into which faults can be injected; the constructor does so, for the life of the
+ * page.
+ */
 export class Saboteur {
-  /** Harms the next workers at their start, first come first served. */
+  /** Faults of the next starts, in order. */
   readonly nextStarts: (StartFault | null)[] = [];
   readonly #workers: Set<Worker> = new Set();
-  /** The worker that was given work last. */
+  /** The worker that last received work. */
   #used: Worker | null = null;
-  /** How many workers were started, those that fetch models aside. */
+  /** Number of workers started, except those that fetch models. */
   started = 0;
-  /** How many workers have not ended, all counted. */
+  /** Number of all workers that have not ended. */
   alive = 0;
-  /** When the last worker that computes was ended by its owner, as `performance.now()`. */
+  /** When the last worker that computes was terminated by its owner, as `performance.now()`. */
   lastEndMs = 0;
 
   constructor() {
@@ -61,12 +64,12 @@ export class Saboteur {
     } as unknown as typeof Worker;
   }
 
-  /** Harms one worker that computes: the one that started last, or the one at an index counted from there. */
+  /** Injects a fault into one worker that computes: the newest, or the one at an index counted from there. */
   harm(fault: Fault, duringRun: boolean, fromLast = 0): boolean {
     return this.#harm([...this.#workers].at(-1 - fromLast), fault, duringRun);
   }
 
-  /** Harms the worker that was given work last, or the one that started last where that has ended. */
+  /** Injects a fault into the worker that last received work, or the newest if that one has ended. */
   harmUsed(fault: Fault, duringRun: boolean): boolean {
     const used = this.#used;
     return this.#harm(used !== null && this.#workers.has(used) ? used : [...this.#workers].at(-1), fault, duringRun);
@@ -83,12 +86,12 @@ export class Saboteur {
     return true;
   }
 
-  /** Harms every worker that computes. */
+  /** Injects a fault into every worker that computes. */
   harmAll(fault: Fault, duringRun: boolean): void {
     for (let i = 0; i < this.#workers.size; i += 1) this.harm(fault, duringRun, i);
   }
 
-  /** Asks each worker that computes what it holds. */
+  /** Queries the resources of each worker that computes. */
   async held(): Promise<Held[]> {
     return Promise.all(
       [...this.#workers].map(

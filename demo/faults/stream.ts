@@ -1,5 +1,5 @@
-// A stream of requests whose answers are known: each input was answered once before anything was harmed, and every later
-// answer is held against that. Sends at a steady pace, so that what waits is to be seen while a worker is down.
+// A stream of requests with known answers: each input is answered once before any fault, and every later answer is
+// compared with that. Sends at a steady pace, so that queued requests are visible while a worker is down.
 import { isSelvedgeError } from "selvedge";
 import type { Attempt, Model } from "selvedge";
 
@@ -8,18 +8,18 @@ export interface Settled {
   readonly id: number;
   readonly startMs: number;
   readonly endMs: number;
-  /** Every try, the answer's last; empty where the error tells of none. */
+  /** Every attempt, the successful one last; empty if the error has none. */
   readonly history: readonly Attempt[];
-  /** Null where it was answered. */
+  /** Null if it was answered. */
   readonly error: string | null;
   readonly isRight: boolean;
 }
 
-/** What was counted. */
+/** Counters. */
 export interface Counts {
   sent: number;
   answered: number;
-  /** Answered after more than one try. */
+  /** Answered after more than one attempt. */
   again: number;
   /** Rejected with an error. */
   failed: number;
@@ -27,13 +27,13 @@ export interface Counts {
 }
 
 const INPUTS = 4;
-/** Answers of one model on two backends differ by less; those to two inputs by more. */
+/** Answers of one model on two backends differ by less; answers to two inputs by more. */
 const TOLERANCE = 0.02;
 
-/** Sends requests to models, taking turns, and hands on what became of each. */
+/** Sends requests to models in turn, and passes on each result. */
 export class Stream {
   readonly counts: Counts = { sent: 0, answered: 0, again: 0, failed: 0, wrong: 0 };
-  /** When each request in flight was sent, by its id. */
+  /** Send time of each request in flight, by its id. */
   readonly inFlight: Map<number, number> = new Map();
   readonly #onSettled: (settled: Settled) => void;
   readonly #lanes: { readonly model: Model; readonly expected: readonly Float32Array[]; readonly everyMs: number }[] =
@@ -44,7 +44,7 @@ export class Stream {
     this.#onSettled = onSettled;
   }
 
-  /** Adds a model, and learns its answers. */
+  /** Adds a model, and records its answers. */
   async add(model: Model): Promise<void> {
     const expected: Float32Array[] = [];
     let ms = 0;
@@ -66,7 +66,7 @@ export class Stream {
       );
   }
 
-  /** Stops sending; what is in flight goes on. */
+  /** Stops sending; requests in flight continue. */
   stop(): void {
     for (const timer of this.#timers) clearInterval(timer);
     this.#timers = [];

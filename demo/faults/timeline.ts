@@ -1,5 +1,5 @@
-// Draws what the lanes did in the last seconds, one row each, and what waits below them. A try says how long it took,
-// not when: the last one ended with its request, the ones before it end where the next began.
+// Draws the lanes' work of the last seconds, one row each, and the queued requests below. An attempt has a duration but
+// no time: the last one ends with its request, each earlier one ends where the next began.
 import type { Settled } from "./stream.ts";
 
 const SVG = "http://www.w3.org/2000/svg";
@@ -26,7 +26,7 @@ export class Timeline {
     this.#lanes = lanes;
   }
 
-  /** Takes a request that was settled. */
+  /** Adds a settled request. */
   add({ id, endMs, history, isRight }: Settled): void {
     let toMs = endMs;
     for (const [at, { lane, ms, error }] of [...history.entries()].reverse()) {
@@ -37,7 +37,7 @@ export class Timeline {
     }
   }
 
-  /** Draws; `waiting` are the times at which what is in flight was sent. */
+  /** Draws; `waiting` holds the send times of the requests in flight. */
   draw(nowMs: number, waiting: readonly number[]): void {
     const startMs = nowMs - WINDOW_MS;
     this.#bars = this.#bars.filter(({ toMs }) => toMs > startMs);

@@ -1,8 +1,7 @@
-// The page /latency/: loads every subject, then measures them in turns until each has its runs or has had its time.
-// A software GPU may need seconds for one run, hence a bound of time beside the bound of runs.
+// The page /latency/: loads every subject, then measures them in turns until each has its runs or its time is over. A
+// software GPU may need seconds for one run, hence a limit on time besides the limit on runs.
 //
-//   ?runs=30      runs of each subject      ?seconds=20   time of each subject
-//   ?start        measures at once
+//   ?runs=30      runs of each subject      ?seconds=20   time of each subject   ?start        measures at once
 import { find, Status } from "../status.ts";
 import { watchStalls } from "./stall.ts";
 import { loadSubjects } from "./subjects.ts";
@@ -55,7 +54,7 @@ function draw(all: readonly Series[], absent: readonly Absent[]): void {
   drawHistogram(find("histogram"), all);
 }
 
-/** Resolves in a fresh task after the page could paint; hidden pages paint never, hence the timer. */
+/** Resolves in a fresh task after the page could paint; hidden pages never paint, hence the timer. */
 async function painted(): Promise<void> {
   await new Promise<void>((resolve) => {
     const done = (): void => {

@@ -1,12 +1,15 @@
-// What the page knows about a series of times. Pure.
+// Statistics of a series of times. Pure.
 
-/** The nearest-rank percentile of samples: the smallest one with at least `share` of them at or below it; NaN for none. */
+/** Nearest-rank percentile: the smallest sample with at least `share` of the samples at or below it; NaN for none. */
 export function percentile(samples: readonly number[], share: number): number {
   const sorted = [...samples].sort((a, b) => a - b);
   return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? NaN;
 }
 
-/** Counts samples in bins of equal ratio between two bounds: times spread over decades. Outer bins take what lies outside. */
+/**
+ * Counts samples in bins of equal ratio between two bounds, since times span decades. The outer bins also count
+ * outliers.
+ */
 export function histogram(samples: readonly number[], min: number, max: number, bins: number): number[] {
   const counts = Array.from({ length: bins }, () => 0);
   const span = Math.log(max / min);

@@ -1,8 +1,8 @@
-// How long the main thread could do nothing: the longest delay of a timer that is due every few milliseconds. A loop of
-// messages would see finer, but it keeps a core busy, which the workers under measurement then lack. The browser's own
-// long-task entries stand beside it where it has them.
+// Stalls of the main thread: the longest delay of a timer that is due every few milliseconds. A loop of messages would
+// have a finer resolution, but it keeps a core busy that the workers under measurement then lack. The browser's own
+// long-task entries are added where it has them.
 
-/** What the main thread suffered while something ran, in ms; `longTaskMs` is null where the browser does not tell. */
+/** Stalls of the main thread during a run, in ms; `longTaskMs` is null where the browser does not report long tasks. */
 export interface Stall {
   readonly gapMs: number;
   readonly longTaskMs: number | null;
@@ -25,7 +25,7 @@ export async function watchStalls<T>(run: () => Promise<T>): Promise<{ value: T;
   try {
     const value = await run();
     tick();
-    // The task that has just ended the run must end itself before the browser counts it.
+    // The task in which the run ended must itself end before the browser reports it.
     await new Promise((resolve) => setTimeout(resolve));
     return { value, stall: { gapMs, longTaskMs: observer.longestMs() } };
   } finally {

@@ -1,5 +1,5 @@
-// What is compared: the recogniser on every backend and variant of this device, and the same model run by plain ONNX
-// Runtime Web on the main thread, as its documentation shows it.
+// The subjects: the recogniser on every backend and variant of this device, and the same model run by plain ONNX
+// Runtime Web on the main thread, as its documentation shows.
 import { createEngine } from "selvedge";
 import type { BackendName, Bundle, Engine } from "selvedge";
 import ortWasmUrl from "onnxruntime-web/ort-wasm-simd-threaded.wasm?url";
@@ -11,7 +11,7 @@ export interface Subject {
   run(): Promise<void>;
 }
 
-/** A subject that can't run here, and why. */
+/** A subject that can't run here, with the reason. */
 export interface Absent {
   readonly name: string;
   readonly reason: string;
@@ -20,7 +20,7 @@ export interface Absent {
 const DIMS = [1, 3, 48, 320];
 const BACKENDS: readonly BackendName[] = ["wasm", "webgpu"];
 
-/** Loads every subject; what can't run here is told, not hidden. */
+/** Loads every subject; one that can't run here is reported, not hidden. */
 export async function loadSubjects(
   onProgress: (share: number, name: string) => void,
 ): Promise<{ subjects: Subject[]; absent: Absent[] }> {
@@ -43,7 +43,7 @@ export async function loadSubjects(
     onProgress(index / makers.length, name);
     try {
       const run = await make();
-      await run(); // the first run compiles and is no measure of the others
+      await run(); // the first run compiles, so it is not representative
       subjects.push({ name, run });
     } catch (error) {
       absent.push({ name, reason: error instanceof Error ? error.message : String(error) });
@@ -69,7 +69,7 @@ async function plainRun(line: Float32Array<ArrayBuffer>): Promise<Subject["run"]
   const ort = await import("onnxruntime-web/wasm");
   ort.env.wasm.numThreads = 1;
   ort.env.wasm.wasmPaths = { wasm: new URL(ortWasmUrl, document.baseURI).href };
-  // The f32 variant as one file, which the site's build makes of the bundle.
+  // The f32 variant as one file, which the site's build makes from the bundle.
   const session = await ort.InferenceSession.create(new URL("../models/ocr-rec/f32.onnx", document.baseURI).href);
   const input = session.inputNames[0] ?? "x";
   return async () => {
@@ -77,7 +77,7 @@ async function plainRun(line: Float32Array<ArrayBuffer>): Promise<Subject["run"]
   };
 }
 
-/** A line of dark strokes on paper: values do not matter for the time, but zeros would be a special case. */
+/** A line of dark strokes on paper: values do not affect the time, but zeros would be a special case. */
 function typicalLine(): Float32Array<ArrayBuffer> {
   const size = DIMS.reduce((product, dim) => product * dim, 1);
   return Float32Array.from({ length: size }, (_, index) => (Math.sin(index / 7) > 0.6 ? -0.9 : 0.95));

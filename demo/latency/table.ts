@@ -1,8 +1,8 @@
-// Draws the table of latencies and the histogram, and draws them again after each run.
+// Draws the table of latencies and the histogram, and redraws them after each run.
 import { histogram, percentile } from "./samples.ts";
 import type { Stall } from "./stall.ts";
 
-/** All that was measured of a subject. */
+/** All measurements of a subject. */
 export interface Series {
   readonly name: string;
   readonly samples: number[];
@@ -12,7 +12,7 @@ export interface Series {
 const BINS = 48;
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Draws a row per subject; numbers also as `data-…`, in ms. */
+/** Draws a row per subject, with the numbers also as `data-…`, in ms. */
 export function drawRows(body: HTMLElement, all: readonly Series[]): void {
   body.replaceChildren(
     ...all.map(({ name, samples, stalls }) => {

@@ -1,5 +1,5 @@
-// The page /models/: what is stored on this device, and what may be done with it. It runs no model. Under the service
-// worker that "Go offline" registers it starts without a network.
+// The page /models/: the models stored on this device, with actions on them. It runs no model. With the service worker
+// that "Go offline" registers it starts without a network.
 import { createEngine } from "selvedge";
 import type { Availability, Engine, Progress } from "selvedge";
 import { openCache } from "selvedge/cache";
@@ -24,7 +24,7 @@ interface Row {
   readonly stored: StoredBundle | null;
 }
 
-/** Something that may be done with a row. */
+/** An action on a row. */
 interface Action {
   readonly label: string;
   readonly isPressed?: boolean;
@@ -60,7 +60,7 @@ function actionsOf({ look, stored }: Row, engine: Engine, cache: ModelCache): Ac
   return actions;
 }
 
-/** Stores the newest version; whoever stops it goes on there the next time. */
+/** Stores the newest version; a stopped download resumes the next time. */
 async function fetchModel(engine: Engine, { name, url }: Row): Promise<string> {
   const mine = (fetching = new AbortController());
   cancelButton.disabled = false;
@@ -117,7 +117,7 @@ async function read(engine: Engine, { bundles }: StoreContents): Promise<Row[]> 
     })),
   );
   const others = bundles.filter((x) => !ours.some((y) => y.stored === x));
-  // A version that no address leads to any more can only be looked at, saved and evicted.
+  // A version without a known URL can only be inspected, exported and evicted.
   return [...ours, ...others.map((stored) => ({ name: stored.name, url: stored.urls[0] ?? "", look: null, stored }))];
 }
 
@@ -134,7 +134,7 @@ async function draw(engine: Engine, cache: ModelCache): Promise<void> {
   if (focused !== null) focus(focused);
 }
 
-/** Gives the focus back to what had it before the table was drawn anew, or to its neighbour. */
+/** Restores the focus to the element that had it before the table was redrawn, or to its neighbour. */
 function focus(key: string): void {
   const buttons = [...document.querySelectorAll<HTMLButtonElement>("button[data-key]")];
   const [name] = key.split("/");
@@ -187,7 +187,7 @@ function button(row: Row, { label, isPressed, run }: Action, engine: Engine, cac
   return element;
 }
 
-/** Does one thing at a time, says what came of it, and draws the table anew. */
+/** Performs one action at a time, reports its result, and redraws the table. */
 async function act(engine: Engine, cache: ModelCache, doing: string, run: () => Promise<string>): Promise<void> {
   // Not disabled, which would take the focus away.
   if (document.body.ariaBusy === "true") return;
@@ -198,7 +198,7 @@ async function act(engine: Engine, cache: ModelCache, doing: string, run: () => 
     await draw(engine, cache);
     status.show("done", said);
   } catch (error) {
-    await draw(engine, cache).catch(() => undefined); // what failed first is what is told
+    await draw(engine, cache).catch(() => undefined); // the first failure is the one reported
     fail(error);
   } finally {
     document.body.ariaBusy = "false";

@@ -1,20 +1,20 @@
-// Bytes, times and ages as people read them.
+// Formats bytes, durations and ages for people.
 
-/** Says a number of bytes. */
+/** Formats a number of bytes. */
 export function bytesOf(bytes: number): string {
   if (bytes >= 999.5e6) return `${(bytes / 1e9).toFixed(1)} GB`;
   if (bytes >= 999.5e3) return `${(bytes / 1e6).toFixed(1)} MB`;
   return bytes >= 1e3 ? `${(bytes / 1e3).toFixed(0)} kB` : `${bytes.toFixed(0)} B`;
 }
 
-/** Says how long something takes. */
+/** Formats a duration. */
 export function secondsOf(seconds: number): string {
   if (seconds < 1) return "less than a second";
   if (seconds < 90) return `${seconds.toFixed(0)} s`;
   return `${(seconds / 60).toFixed(0)} min`;
 }
 
-/** Says how long ago something was. */
+/** Formats an age. */
 export function ageOf(ms: number): string {
   const steps = [
     ["day", 86_400_000],

@@ -1,9 +1,10 @@
-// From the detector's probability map to one rectangle per line of text. Pure geometry: no pixels of the page, no DOM.
+// Converts the detector's probability map to one rectangle per line of text. Pure geometry: no pixels of the page, no
+// DOM.
 //
 // The steps are those of DB ("Real-time Scene Text Detection with Differentiable Binarization", 2020, section 3.5):
-// binarise, connect, fit the smallest rectangle, keep what scores well, grow it back ("unclip"). The growth of a
-// rectangle has a closed form, so no polygon library is needed. One thing is our own: a short blob has no direction that
-// can be trusted (a round letter fits best at 45°), so it takes the direction that the long lines of its page agree on.
+// binarise, find connected components, fit the smallest rectangle, filter by score, grow it back ("unclip"). The growth
+// of a rectangle has a closed form, so no polygon library is needed. One step is our own: the direction of a short blob
+// is unreliable (a round letter fits best at 45°), so it takes the common direction of its page's long lines.
 
 /** A point in pixels: x to the right, y down. */
 export interface Point {
@@ -26,14 +27,14 @@ export interface Box {
   readonly score: number;
 }
 
-/** How likely each pixel is text: rows from the top, 0…1. */
+/** Probability of each pixel to be text: rows from the top, 0…1. */
 export interface ProbabilityMap {
   readonly width: number;
   readonly height: number;
   readonly data: Float32Array;
 }
 
-/** Tunes `findBoxes`. */
+/** Options of `findBoxes`. */
 export interface BoxOptions {
   /** Pixels above this probability are text. */
   readonly threshold: number;
@@ -46,12 +47,12 @@ export interface BoxOptions {
 }
 
 /**
- * Holds the options that read best over rendered pages. DB's own grow by 1.5; with more room around it, the recogniser
- * sees twice as many of the spaces between words (3,270 of 5,681, against 1,554 at 1.4) and errs no more often.
+ * Options that read best on rendered pages. DB's own grow by 1.5; with more room around it, the recogniser finds twice
+ * as many of the spaces between words (3,270 of 5,681, against 1,554 at 1.4) without more errors.
  */
 export const BOX_DEFAULTS: BoxOptions = { threshold: 0.3, minScore: 0.6, minSide: 3, growth: 1.8 };
 
-/** A blob at least this many times longer than high shows its own direction. */
+/** A blob at least this many times longer than high has a reliable direction. */
 const LONG = 3;
 /** Text that is this many times higher than wide runs down the page. */
 const TALL = 2;
@@ -128,7 +129,9 @@ export function findBlobs(map: ProbabilityMap, threshold: number): Blob[] {
   return blobs;
 }
 
-/** Spans the convex hull of points, clockwise on the screen, without points on its edges (Andrew's monotone chain). */
+/**
+ * Returns the convex hull of points, clockwise on the screen, without points on its edges (Andrew's monotone chain).
+ */
 export function convexHull(points: readonly Point[]): Point[] {
   const sorted = [...points].sort((a, b) => a.x - b.x || a.y - b.y);
   if (sorted.length < 3) return sorted;
@@ -182,13 +185,13 @@ export function rectangleAt(points: readonly Point[], angle: number): Box {
   };
 }
 
-/** Moves every side outwards by area · growth / perimeter: the detector is taught on shrunken lines. */
+/** Moves every side outwards by area · growth / perimeter: the detector is trained on shrunken lines. */
 export function growBox(box: Box, growth: number): Box {
   const by = (box.width * box.height * growth) / (2 * (box.width + box.height));
   return { ...box, width: box.width + 2 * by, height: box.height + 2 * by };
 }
 
-/** Gives the corners, from the start of the line's upper edge, clockwise. */
+/** Returns the corners clockwise from the start of the line's upper edge. */
 export function boxCorners(box: Box): [Point, Point, Point, Point] {
   const cos = Math.cos(box.angle);
   const sin = Math.sin(box.angle);
@@ -199,12 +202,12 @@ export function boxCorners(box: Box): [Point, Point, Point, Point] {
   return [corner(-1, -1), corner(1, -1), corner(1, 1), corner(-1, 1)];
 }
 
-/** Turns a box by half a turn: the same rectangle, read from its other end. */
+/** Rotates a box by half a turn: the same rectangle, read from its other end. */
 export function flipBox(box: Box): Box {
   return { ...box, angle: box.angle > 0 ? box.angle - Math.PI : box.angle + Math.PI };
 }
 
-/** The direction near 0 of the lines on a page: the median over its long boxes, each as heavy as it is long. */
+/** Direction of the lines on a page, near 0: the median over its long boxes, weighted by their lengths. */
 export function pageSkew(boxes: readonly Box[]): number {
   const directions = boxes
     .filter(isLong)
@@ -219,7 +222,7 @@ export function pageSkew(boxes: readonly Box[]): number {
   return 0;
 }
 
-/** Names the sides of a rectangle so that its angle is a reading direction: to the right, or down where it is tall. */
+/** Orders the sides of a rectangle so that its angle is a reading direction: to the right, or down where it is tall. */
 function alongReading(box: Box): Box {
   const angle = nearZero(box.angle);
   const quarterTurns = Math.round((box.angle - angle) / (Math.PI / 2));

@@ -1,10 +1,10 @@
-// Cuts a line of text out of a page and sets it straight. Pure: pixels in, pixels out.
+// Crops and deskews a line of text. Pure: pixels in, pixels out.
 //
-// A rectangle needs no perspective, only a turn and a scale: each pixel of the crop is the mean of a few bilinear
-// samples of the page, as many as keep fine strokes from aliasing where the page is larger than the crop.
+// A rectangle needs a rotation and a scale only, no perspective: each pixel of the crop is the mean of a few bilinear
+// samples of the page, enough to keep fine strokes from aliasing where the page is larger than the crop.
 import type { Box } from "./boxes.ts";
 
-/** An image as RGBA, 4 bytes a pixel, rows from the top. */
+/** An image as RGBA, 4 bytes per pixel, rows from the top. */
 export interface Pixels {
   readonly width: number;
   readonly height: number;
@@ -14,18 +14,18 @@ export interface Pixels {
 /** Height of a crop in pixels: that of the recogniser's input. */
 export const CROP_HEIGHT = 48;
 /**
- * Crops are this much wider than they were on the page: the recogniser looks once every 8 pixels and needs two looks to
- * tell a double letter, which condensed fonts don't give it. Over 30
- * rendered pages 1.2 cut the errors from 166 to 90 of 39,621 characters; boxes that grow more (boxes.ts) want 1.3.
+ * Horizontal stretch of crops: the recogniser has one time step per 8 pixels and needs two to recognise a double
+ * letter, which condensed fonts don't give it. Over 30 rendered pages 1.2 cut the errors from 166 to 90 of 39,621
+ * characters; boxes that grow more (boxes.ts) want 1.3.
  */
 export const CROP_STRETCH = 1.3;
 
-/** More samples than this along one axis change nothing that the recogniser could see. */
+/** Maximum samples along one axis: more make no difference that the recogniser could see. */
 const MAX_SAMPLES = 4;
-/** A crop longer than this is squeezed: no line of a page comes near it. */
+/** A longer crop is squeezed: no line of a page comes near it. */
 const MAX_WIDTH = 4096;
 
-/** Cuts a box out of a page, turned so that its reading direction runs to the right, at a given height. */
+/** Crops a box, rotated so that its reading direction runs to the right, at a given height. */
 export function cropBox(page: Pixels, box: Box, height: number = CROP_HEIGHT, stretch: number = CROP_STRETCH): Pixels {
   const width = Math.min(MAX_WIDTH, Math.max(1, Math.round((stretch * box.width * height) / box.height)));
   const data = new Uint8ClampedArray(width * height * 4);
@@ -61,7 +61,7 @@ function sampleCount(step: number): number {
   return Math.min(MAX_SAMPLES, Math.max(1, Math.round(step)));
 }
 
-/** Adds the bilinear sample at a point of the page, where pixel centres lie at halves; past an edge, the edge goes on. */
+/** Adds the bilinear sample at a point of the page. Pixel centres lie at halves; edges are clamped. */
 function addSample(page: Pixels, x: number, y: number, colour: [number, number, number]): void {
   const { width, height, data } = page;
   const clampedX = Math.min(Math.max(x - 0.5, 0), width - 1);

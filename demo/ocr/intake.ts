@@ -1,7 +1,7 @@
-// The ways in which a page comes in: dropped, pasted, picked or photographed. Each ends in one callback with a file;
-// whether it is a picture at all, decoding will tell.
+// Sources of a page: dropped, pasted, picked or photographed. Each ends in one callback with a file; only decoding
+// shows whether it is a picture.
 
-/** Calls back with each picture that comes in by drop, paste or the file input. */
+/** Calls back with each picture from drop, paste or the file input. */
 export function takePictures(input: HTMLInputElement, onPicture: (file: Blob) => void): void {
   input.addEventListener("change", () => {
     const file = input.files?.[0];
@@ -36,7 +36,7 @@ export interface Camera {
   readonly close: HTMLButtonElement;
 }
 
-/** Calls back with each photograph: by the phone's own camera where there is one, else from a video in a dialog. */
+/** Calls back with each photograph: from the phone's own camera if it has one, else from a video in a dialog. */
 export function takePhotographs(
   camera: Camera,
   onPicture: (file: Blob) => void,

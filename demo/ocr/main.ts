@@ -1,8 +1,8 @@
-// The page /ocr/: connects what comes in (intake.ts) to the reader and the reader to what is drawn (view.ts), and keeps
-// the status. A new picture while one is being read cancels that one: the latest wins.
+// The page /ocr/: connects the sources (intake.ts) to the reader and the reader to the view (view.ts), and updates the
+// status. A new picture cancels the one being read: the latest wins.
 //
-//   ?backend=wasm|webgpu   pins every model      ?variant=f32|int8   pins the recogniser
-//   ?log=verbose           tells where operators run, in `data-assignment` of the status
+//   ?backend=wasm|webgpu   pins every model      ?variant=f32|int8   pins the recogniser   ?log=verbose
+// reports where operators run, in `data-assignment` of the status
 import { takePhotographs, takePictures } from "./intake.ts";
 import { createReader } from "./reader.ts";
 import type { Reader, Reading } from "./reader.ts";
@@ -18,7 +18,7 @@ let reading: Reading | null = null;
 let waiting: Blob | null = null;
 let stop: AbortController | null = null;
 
-/** Reads the latest picture; called whenever one comes in, or when the reader is free again. */
+/** Reads the latest picture; called when one arrives and when the reader is free again. */
 async function next(): Promise<void> {
   if (waiting === null || reader === null || stop !== null) return;
   const file = waiting;
@@ -57,7 +57,7 @@ function fail(error: unknown): void {
   status.show("error", error instanceof Error ? error.message : String(error));
 }
 
-/** Says in the status what runs the recogniser, for people and for tests. */
+/** Shows in the status where the recogniser runs, for people and for tests. */
 function describe({ detector, recogniser }: Reader): void {
   status.set({ backend: recogniser.backend, variant: recogniser.variant });
   if (query.get("log") !== "verbose") return;

@@ -21,7 +21,7 @@ function column(left: number, top: number, widths: readonly number[]): Box[] {
   return widths.map((width, index) => at(left, top + index * 30, width));
 }
 
-/** Expects boxes that are given in reading order to be put in it, however they are shuffled and turned by a few degrees. */
+/** Expects boxes given in reading order to be restored to it after shuffles and rotations by a few degrees. */
 function expectOrder(boxes: readonly Box[]): void {
   const indices = boxes.map((_, index) => index);
   const shuffled = fc.shuffledSubarray(indices, { minLength: boxes.length });

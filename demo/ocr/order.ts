@@ -1,21 +1,24 @@
-// The order in which people read the boxes of a page. Pure; it merges nothing and drops nothing.
+// Reading order of a page's boxes. Pure; it merges nothing and drops nothing.
 //
-// The page is set straight first (the boxes agree on a direction), then cut: where a gutter runs between two columns of
-// prose, the left column comes whole before the right one, and lines that cross the gutter (titles, footers) divide the
-// page into bands. Where there is no gutter, boxes are read in rows. What looks like a gutter in a table or on a
-// receipt is none: its cells are short, and they belong to their rows. The detector breaks some lines at a wide space;
-// such pieces move as one, lest a piece of a title end up in a column.
+// The page is deskewed first (the boxes have a common direction), then cut: where a gutter separates two columns of
+// prose, the whole left column precedes the right one, and lines that cross the gutter (titles, footers) divide the
+// page into bands. Without a gutter, boxes are read in rows. Apparent gutters in a table or on a receipt do not count:
+// the cells are short, and they belong to their rows. The detector splits some lines at a wide space; such pieces move
+// as one, so that no piece of a title ends up in a column.
 import { pageSkew } from "./boxes.ts";
 import type { Box } from "./boxes.ts";
 
-/** Lines that each side of a gutter must have: two rows that happen to break at one place are no columns. */
+/** Minimum lines on each side of a gutter: two rows that happen to break at one place are no columns. */
 const MIN_LINES = 3;
-/** Prose is this much wider than high, in the median of its lines; the cell of a table is not. */
+/** Prose is this much wider than high, in the median of its lines; a table's cells are not. */
 const MIN_ASPECT = 6;
-/** What is nearer on one row, in heights of a line, is one broken line; a gutter is wider. Boxes have grown already. */
+/**
+ * Pieces on one row with a smaller gap, in heights of a line, are one broken line; a gutter is wider. Boxes have grown
+ * already.
+ */
 const MIN_GUTTER = 0.25;
 
-/** A line set straight, with the indices of its boxes in the caller's list. */
+/** A deskewed line, with the indices of its boxes in the caller's list. */
 interface Item {
   readonly indices: readonly number[];
   readonly left: number;
@@ -24,14 +27,16 @@ interface Item {
   readonly bottom: number;
 }
 
-/** Gives the indices of boxes in reading order: rows from the top, columns of prose from the left. */
+/** Returns the indices of boxes in reading order: rows from the top, columns of prose from the left. */
 export function readingOrder(boxes: readonly Box[]): number[] {
   const angle = pageDirection(boxes);
   const items = boxes.map((box, index) => straighten(box, index, angle));
   return orderRegion(joinPieces(items)).flatMap((item) => item.indices);
 }
 
-/** The direction in which most of the text on a page is read, in radians: near 0, ±π/2 or π where the page lies on its side. */
+/**
+ * Direction in which most of the text on a page is read, in radians: near 0, ±π/2 or π where the page lies on its side.
+ */
 export function pageDirection(boxes: readonly Box[]): number {
   const votes = [0, 0, 0, 0];
   for (const box of boxes) {
@@ -89,13 +94,13 @@ function orderRegion(items: readonly Item[]): Item[] {
   );
 }
 
-/** A stretch of the page: two columns, or what is read as one, with nothing on the right. */
+/** A band of the page: two columns, or one with nothing on the right. */
 interface Band {
   readonly left: readonly Item[];
   readonly right: readonly Item[];
 }
 
-/** Cuts a region at the gutter that has the most boxes beside it; null where there is none. */
+/** Cuts a region at the gutter with the most boxes beside it; null without one. */
 function bestBands(items: readonly Item[]): Band[] | null {
   let best: Band[] | null = null;
   let bestCount = 0;

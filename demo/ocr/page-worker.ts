@@ -1,18 +1,18 @@
-// Holds the page that is being read, off the main thread: decodes it, turns the detector's map into boxes, and cuts the
-// lines out. The geometry itself is in boxes.ts and crops.ts.
+// Holds the current page, off the main thread: decodes it, converts the detector's map to boxes, and crops the lines.
+// The geometry itself is in boxes.ts and crops.ts.
 import * as Comlink from "comlink";
 import { findBoxes } from "./boxes.ts";
 import type { Box, ProbabilityMap } from "./boxes.ts";
 import { cropBox } from "./crops.ts";
 import type { Pixels } from "./crops.ts";
 
-/** Pages are kept at most this large, so that one photograph takes no more than 64 MB. */
+/** Maximum side of a page, so that one photograph takes no more than 64 MB. */
 const MAX_SIDE = 4096;
 
 let page: Pixels | null = null;
 
 const pageWorker = {
-  /** Decodes a picture and keeps its pixels. Rejects where it is none. */
+  /** Decodes a picture and keeps its pixels. Rejects a file that is not a picture. */
   async open(file: Blob): Promise<{ width: number; height: number }> {
     page = null;
     page = await decode(file);
@@ -24,7 +24,7 @@ const pageWorker = {
     return findBoxes(map, opened());
   },
 
-  /** Cuts boxes out of the open page, each set straight. */
+  /** Crops boxes of the open page, deskewed. */
   crop(boxes: readonly Box[]): Pixels[] {
     const crops = boxes.map((box) => cropBox(opened(), box));
     return Comlink.transfer(
@@ -34,7 +34,7 @@ const pageWorker = {
   },
 };
 
-/** What the page asks of its worker. */
+/** Interface of the worker. */
 export type PageWorker = typeof pageWorker;
 
 function opened(): Pixels {
@@ -49,7 +49,7 @@ async function decode(file: Blob): Promise<Pixels> {
   const height = Math.max(1, Math.round(bitmap.height * scale));
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
   if (context === null) throw new Error("This browser gives no canvas to a worker.");
-  // Where a picture is transparent, paper shines through.
+  // Transparent pixels become white paper.
   context.fillStyle = "#fff";
   context.fillRect(0, 0, width, height);
   context.imageSmoothingQuality = "high";

@@ -1,8 +1,8 @@
 // Reads pages: detection, boxes, crops, recognition of all lines at once, reading order. This is the part of the demo
 // that a user of Selvedge would write; the page around it is main.ts and view.ts.
 //
-// Which way up a line is, the third model tells (ocr-cls). It is loaded and asked only when a page reads so badly that
-// it may stand on its head: an upright page never pays for it.
+// A third model (ocr-cls) detects lines that are upside down. It is loaded and run only when a page reads so badly that
+// it may be upside down: an upright page never pays for it.
 import * as Comlink from "comlink";
 import { createEngine } from "selvedge";
 import type { BackendName, Engine, Model, Progress } from "selvedge";
@@ -13,7 +13,7 @@ import { readingOrder } from "./order.ts";
 import type { PageWorker } from "./page-worker.ts";
 import { narrowPunctuation } from "./punctuation.ts";
 
-/** A line that was read. */
+/** A recognised line. */
 export interface ReadLine {
   readonly box: Box;
   readonly text: string;
@@ -21,14 +21,14 @@ export interface ReadLine {
   readonly confidence: number;
 }
 
-/** How long one stage took and what ran it. */
+/** Duration of one stage, and where it ran. */
 export interface Stage {
   readonly name: string;
   readonly ranOn: string;
   readonly ms: number;
 }
 
-/** A page that was read: its lines in reading order. */
+/** A page's lines in reading order. */
 export interface Reading {
   readonly width: number;
   readonly height: number;
@@ -42,9 +42,9 @@ export interface ReaderOptions {
   readonly backend?: BackendName | undefined;
   /** Pins the recogniser's variant. Default: the fastest here. */
   readonly variant?: string | undefined;
-  /** Has ONNX Runtime tell where operators run. Default false. */
+  /** Logs where ONNX Runtime runs operators. Default false. */
   readonly verbose?: boolean | undefined;
-  /** Called as models arrive, with the share that is here, 0…1. */
+  /** Called as models load, with the share loaded, 0…1. */
   readonly onProgress?: ((share: number) => void) | undefined;
 }
 
@@ -53,7 +53,7 @@ const MIN_CONFIDENCE = 0.5;
 /** A page whose lines read worse than this may be upside down. */
 const DOUBTFUL = 0.8;
 
-/** Loads what reading needs, then reads pages one at a time. */
+/** Loads the models, then reads pages one at a time. */
 export async function createReader(options: ReaderOptions = {}): Promise<Reader> {
   const { backend, variant, verbose, onProgress } = options;
   const engine = await createEngine({ verbose, backends: backend === undefined ? undefined : [backend] });
@@ -75,7 +75,7 @@ function bundleUrl(name: string): string {
   return new URL(`../models/${name}/bundle.json`, document.baseURI).href;
 }
 
-/** Reads pages; made by `createReader`. */
+/** Reads pages; created by `createReader`. */
 export class Reader {
   readonly engine: Engine;
   readonly detector: Model;
@@ -85,7 +85,7 @@ export class Reader {
   );
   #classifier: Model | null = null;
 
-  /** Not for callers: `createReader` makes readers. */
+  /** Internal: use `createReader`. */
   constructor(engine: Engine, detector: Model, recogniser: Model) {
     this.engine = engine;
     this.detector = detector;
@@ -94,7 +94,7 @@ export class Reader {
 
   /**
    * Reads a page. Calls must not overlap: abort the signal and await the end of one before the next.
-   * @throws Error where the file is no picture that this browser can show; the signal's reason for a cancel
+   * @throws Error if the file is no picture that this browser can show; the signal's reason for a cancel
    */
   async read(file: Blob, signal: AbortSignal): Promise<Reading> {
     const watch = new Stopwatch(signal);
@@ -142,7 +142,7 @@ export class Reader {
     );
   }
 
-  /** Asks the classifier of line directions; the majority of the lines decides for the page. */
+  /** Runs the classifier of line directions; the majority of the lines decides for the page. */
   async #isUpsideDown(crops: readonly Pixels[], signal: AbortSignal): Promise<boolean> {
     this.#classifier ??= await this.engine.load(bundleUrl("ocr-cls"), { backend: this.recogniser.backend });
     const classifier = this.#classifier;
@@ -157,7 +157,7 @@ export class Reader {
   }
 }
 
-/** Times stages one after the other, and stops at the first one that ends after a cancel. */
+/** Times consecutive stages, and stops at the first one that ends after a cancel. */
 class Stopwatch {
   readonly stages: Stage[] = [];
   readonly #signal: AbortSignal;

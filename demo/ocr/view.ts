@@ -1,4 +1,4 @@
-// Draws a reading: the picture with its boxes over it, the lines as text beside it, and the times. Knows nothing of
+// Draws a reading: the picture with its boxes over it, the lines as text beside it, and the times. Independent of
 // models. The overlay is an SVG in the page's own pixels, so it stays aligned at any size on the screen.
 import { boxCorners } from "./boxes.ts";
 import type { ReadLine, Reading } from "./reader.ts";
@@ -6,7 +6,7 @@ import type { ReadLine, Reading } from "./reader.ts";
 const SVG = "http://www.w3.org/2000/svg";
 /** Height of capital letters and descenders together, as a share of the box, so that text fills it. */
 const TEXT_SHARE = 0.72;
-/** Lines read with less confidence than this are marked. */
+/** Lines with a lower confidence are marked. */
 const UNSURE = 0.9;
 
 /** The elements that a reading is drawn into. */
@@ -17,7 +17,7 @@ export interface Places {
   readonly stages: HTMLElement;
 }
 
-/** Shows a picture without anything read yet. */
+/** Shows a picture before it is read. */
 export function showPicture(places: Places, file: Blob): void {
   clear(places);
   const image = document.createElement("img");
@@ -31,13 +31,13 @@ export function showPicture(places: Places, file: Blob): void {
   places.result.hidden = false;
 }
 
-/** Removes whatever is shown. */
+/** Clears the view. */
 export function clear(places: Places): void {
   places.result.hidden = true;
   for (const element of [places.figure, places.lines, places.stages]) element.replaceChildren();
 }
 
-/** Shows what was read, over the picture and beside it. */
+/** Shows a reading over the picture and beside it. */
 export function showReading(places: Places, reading: Reading): void {
   const overlay = element("svg", {
     viewBox: `0 0 ${reading.width} ${reading.height}`,
@@ -68,7 +68,7 @@ export function showReading(places: Places, reading: Reading): void {
   }
 }
 
-/** The text of a reading, for the clipboard. */
+/** Text of a reading, for the clipboard. */
 export function textOf(reading: Reading): string {
   return reading.lines.map((line) => line.text).join("\n");
 }
@@ -90,7 +90,7 @@ function drawLine({ box, text, confidence }: ReadLine): SVGElement {
   return group;
 }
 
-/** The line's text stands alone in its element; how sure it is stands beside it. */
+/** The line's text is alone in its element; its confidence is beside it. */
 function writeLine({ text, confidence }: ReadLine): HTMLElement {
   const item = document.createElement("li");
   const line = document.createElement("span");

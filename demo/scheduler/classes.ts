@@ -1,16 +1,16 @@
-// The classes of requests on the page: which model each asks, how urgent it is, and how its requests come.
+// Request classes of the page: the model, the priority, and the arrivals of each.
 import type { RunOptions } from "selvedge";
 
 /** A class of requests. */
 export interface Class {
   readonly id: "camera" | "fraud" | "advice" | "index";
-  /** What it stands for. */
+  /** The use case that it represents. */
   readonly name: string;
   readonly model: "fashion-cnn" | "fashion-mlp" | "ocr-rec";
   readonly input: string;
   readonly dims: readonly number[];
   readonly options: RunOptions;
-  /** Infinity where it may take its time. */
+  /** Infinity without a deadline. */
   readonly deadlineMs: number;
 }
 
@@ -40,19 +40,19 @@ export const CLASSES: readonly Class[] = [
   },
 ];
 
-/** What a request of a class became. Times by `performance.now()`. */
+/** Result of a request. Times by `performance.now()`. */
 export interface Settled {
   readonly of: Class;
   readonly calledMs: number;
   readonly endMs: number;
-  /** `refused` where the scheduler said at once, or later, that it can't be on time. */
+  /** `refused` if the scheduler rejected it, at once or later, because it can't be on time. */
   readonly outcome: "answered" | "refused" | "failed";
-  /** Where and when it ran; null where it did not. */
+  /** Lane and time of its run; null if it did not run. */
   readonly ran: { readonly lane: string; readonly startMs: number; readonly batchSize: number } | null;
   readonly why: string;
 }
 
-/** Tells whether a request was answered within its deadline. */
+/** Whether a request was answered within its deadline. */
 export function isOnTime({ of, calledMs, endMs, outcome }: Settled): boolean {
   return outcome === "answered" && endMs - calledMs <= of.deadlineMs;
 }

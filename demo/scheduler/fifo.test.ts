@@ -31,7 +31,7 @@ test("gives up what has waited too long, and then is not held up by it", () => {
   const fifo = make(1);
   const all = Array.from({ length: 100 }, () => fifo.arrive(index, 0));
   const given = all.filter(({ outcome }) => outcome === "failed");
-  expect(given.length).toBe(100 - 21); // those that begin at 0, 50, … 1,000 ms
+  expect(given.length).toBe(100 - 21); // those that start at 0, 50, … 1,000 ms
   expect(given[0]).toMatchObject({ endMs: 1_000, ran: null });
   fifo.clear(10);
   expect(fifo.arrive(camera, 10).ran?.startMs).toBe(10);

@@ -1,14 +1,14 @@
-// First in, first out, as arithmetic: the requests of the page, at the times at which they came, through as many lanes,
-// each taking what its model was measured to take alone. No lane is kept for anybody, nothing runs together, nothing is
-// refused; what has waited for `patienceMs` is given up, or a queue that once was too long would never end.
+// Simulation of first in, first out: the requests of the page, with their arrival times, through the same number of
+// lanes, each taking its model's measured time alone. No lane is reserved, nothing is batched, nothing is rejected. A
+// request that has waited for `patienceMs` is given up, or a queue that was once too long would never drain.
 import type { Class, Settled } from "./classes.ts";
 
-/** A queue in plain order before so many lanes. */
+/** A FIFO queue before a number of lanes. */
 export class Fifo {
   readonly lanes: readonly string[];
   readonly #freeMs: number[];
   readonly #patienceMs: number;
-  /** What a run of each model takes alone. */
+  /** Duration of a run of each model alone. */
   readonly #costMs: Map<string, number> = new Map();
 
   constructor(lanes: number, patienceMs: number) {
@@ -17,13 +17,13 @@ export class Fifo {
     this.#patienceMs = patienceMs;
   }
 
-  /** Takes in what a run was measured to take. */
+  /** Records the measured duration of a run. */
   learn(model: string, ms: number): void {
     const before = this.#costMs.get(model) ?? ms;
     this.#costMs.set(model, before + 0.1 * (ms - before));
   }
 
-  /** Gives what becomes of a request that comes now: later ones change nothing about it. */
+  /** Returns the result of a request that arrives now: later ones do not change it. */
   arrive(of: Class, calledMs: number): Settled {
     const first = this.#freeMs.indexOf(Math.min(...this.#freeMs));
     const startMs = Math.max(calledMs, this.#freeMs[first] ?? 0);
@@ -37,7 +37,7 @@ export class Fifo {
     return { of, calledMs, endMs, outcome: "answered", ran, why: "" };
   }
 
-  /** Forgets what waits. */
+  /** Clears the queue. */
   clear(nowMs: number): void {
     for (const [i, ms] of this.#freeMs.entries()) this.#freeMs[i] = Math.min(ms, nowMs);
   }

@@ -1,27 +1,27 @@
-// Requests of each class at random times (Poisson), at rates that may change at any moment, sent to the engine for what
-// they are. What comes of each is told.
+// Sends requests of each class to the engine at random times (Poisson), at rates that may change at any moment, and
+// reports their results.
 import { isSelvedgeError } from "selvedge";
 import type { Model } from "selvedge";
 import { CLASSES } from "./classes.ts";
 import type { Class, Settled } from "./classes.ts";
 
-/** What is told of requests. */
+/** Callbacks for requests. */
 export interface LoadListener {
-  /** A request is sent. */
+  /** Called when a request is sent. */
   readonly onCall: (of: Class, calledMs: number) => void;
-  /** It was settled; `aloneMs` is what it took on its lane where it ran alone. */
+  /** Called when it is settled; `aloneMs` is its duration if it ran alone. */
   readonly onSettled: (settled: Settled, aloneMs: number | null) => void;
 }
 
 const TICK_MS = 4;
-/** A browser that holds timers back must not let loose everything that was due meanwhile. */
+/** Limit on catching up: a browser that delays timers must not release everything that was due meanwhile at once. */
 const BEHIND_MS = 100;
-/** More than this of one class is not sent: the page itself would be what is late. */
+/** Limit on the requests of one class in flight: beyond it the page itself would be late. */
 const IN_FLIGHT_MAX = 400;
 
 const AT_ONCE = 16;
 
-/** Tells whether a lane is neither the one that is kept for what is short and urgent, nor the one with threads. */
+/** Whether a lane is neither the express lane nor the one with threads. */
 export function isUsual(lane: string): boolean {
   return /-\d+$/.test(lane);
 }
@@ -49,7 +49,7 @@ export class Load {
     }
   }
 
-  /** Sets how many requests of a class come in a second. */
+  /** Sets the number of requests of a class per second. */
   setRate(of: Class, rate: number): void {
     this.#rates.set(of, rate);
     this.#nextMs.set(of, performance.now() + wait(rate));
@@ -63,15 +63,15 @@ export class Load {
     }, TICK_MS);
   }
 
-  /** Stops sending; what is in flight goes on. */
+  /** Stops sending; requests in flight continue. */
   stop(): void {
     if (this.#timer !== null) clearInterval(this.#timer);
     this.#timer = null;
   }
 
   /**
-   * Runs each class alone, so that its cost is known, then many at once, so that every lane has its model; gives how many
-   * a second of each the lanes can do.
+   * Runs each class alone to measure its cost, then many at once, so that every lane holds its model; returns the
+   * lanes' capacity for each class per second.
    */
   async warmUp(): Promise<ReadonlyMap<Class, number>> {
     const plain = { priority: "normal" } as const;
@@ -90,7 +90,7 @@ export class Load {
   /** Sends one request. */
   async call(of: Class, options: Class["options"] = of.options, isTold = true): Promise<void> {
     const calledMs = performance.now();
-    // Each is another one: what is the same runs once.
+    // Each input is different: identical requests would share one run.
     const data = (this.#inputs.get(of) as Float32Array<ArrayBuffer>).slice();
     data[0] = this.#sent += 1;
     const inputs = { [of.input]: { dtype: "float32", dims: of.dims, data } } as const;
@@ -130,7 +130,7 @@ export class Load {
   }
 }
 
-/** Draws how long until the next request; never, where there are none. */
+/** Draws the time until the next request; Infinity at rate 0. */
 function wait(rate: number): number {
   return rate > 0 ? (-1_000 * Math.log(1 - Math.random())) / rate : Number.POSITIVE_INFINITY;
 }

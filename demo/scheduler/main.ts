@@ -1,8 +1,7 @@
-// The page /scheduler/: a load of four classes, what Selvedge's lanes make of it, and beside it what first in, first out
-// would have made of the same requests.
+// The page /scheduler/: a load of four classes, what Selvedge's lanes make of it, and beside it a simulation of first
+// in, first out with the same requests.
 //
-//   ?backend=wasm   leaves the GPU out
-//   ?load=calm      or full, over: the load to begin with
+//   ?backend=wasm   leaves the GPU out   ?load=calm      or full, over: the initial load
 import { createEngine } from "selvedge";
 import type { Engine, Model } from "selvedge";
 import { backendIn, find, Status } from "../status.ts";
@@ -15,12 +14,12 @@ import { Timeline } from "./timeline.ts";
 
 const query = new URLSearchParams(location.search);
 const WINDOW_MS = 10_000;
-/** Few enough pictures a second that drawing takes nothing from the lanes. */
+/** Few enough frames per second that drawing takes nothing from the lanes. */
 const DRAW_MS = matchMedia("(prefers-reduced-motion: reduce)").matches ? 2_000 : 100;
 const TABLE_MS = 1_000;
 const PATIENCE_MS = 2_000;
 const TRACE_SECONDS = 5;
-/** Rates to begin with, as parts of what the lanes were measured to do: camera, fraud check, recommendation, index. */
+/** Initial rates as shares of the lanes' measured capacity: camera, fraud check, recommendation, index. */
 const LOADS = { calm: [0.02, 0.05, 0.1, 0.1], full: [0.03, 0.1, 0.2, 0.5], over: [0.05, 0.3, 0.6, 1.2] } as const;
 const RATE_MAX = 400;
 
@@ -103,7 +102,7 @@ function offer(engine: Engine, load: Load, fifo: Fifo, most: ReadonlyMap<Class, 
       input.value = String(Math.max(1, Math.round((most.get(of) ?? 1) * (LOADS[name][i] ?? 0))));
       input.dispatchEvent(new Event("input"));
     }
-    // What was before says nothing of this load.
+    // Earlier results do not apply to this load.
     for (const tally of [ours, plain]) tally.clear();
     fifo.clear(performance.now());
   };
@@ -159,7 +158,7 @@ function slider(of: Class, max: number): { row: HTMLElement; input: HTMLInputEle
   label.append(name, output);
   Object.assign(input, { type: "range", min: "0", max: String(max), step: "1", value: "0" });
   output.htmlFor.add(input.id);
-  // A slider says its value itself.
+  // A slider announces its value itself.
   output.setAttribute("aria-live", "off");
   row.append(label, input);
   return { row, input, output };
@@ -172,14 +171,17 @@ async function saveTrace(engine: Engine): Promise<number> {
   link.href = URL.createObjectURL(blob);
   link.download = "trace.json";
   link.click();
-  // The browser has its own hold on it once the download began.
+  // The browser holds its own reference once the download has begun.
   setTimeout(() => {
     URL.revokeObjectURL(link.href);
   }, 60_000);
   return blob.size;
 }
 
-/** Fills the table, and says why the last ones ran as they did. Nothing of it is announced: it changes every second. */
+/**
+ * Fills the table, with the reasons for the placement of the last requests. It is not announced: it changes every
+ * second.
+ */
 function tell(engine: Engine): void {
   const nowMs = performance.now();
   const [own, other] = [ours.counts(nowMs), plain.counts(nowMs)];

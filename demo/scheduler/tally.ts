@@ -1,4 +1,4 @@
-// What became of requests in the last seconds, by class.
+// Results of requests in the last seconds, by class.
 import { CLASSES, isOnTime } from "./classes.ts";
 import type { Class, Settled } from "./classes.ts";
 
@@ -7,11 +7,11 @@ export interface Count {
   readonly asked: number;
   readonly onTime: number;
   readonly refused: number;
-  /** From the call to the answer; null where none was answered. */
+  /** Latency from call to answer; null if none was answered. */
   readonly p99Ms: number | null;
 }
 
-/** Keeps what was settled in the last `windowMs`. */
+/** Keeps the results of the last `windowMs`. */
 export class Tally {
   readonly #windowMs: number;
   #settled: Settled[] = [];
@@ -20,7 +20,7 @@ export class Tally {
     this.#windowMs = windowMs;
   }
 
-  /** Takes a request in. It counts from when it is settled, which may be later than now. */
+  /** Adds a result. It counts from when it is settled, which may be in the future. */
   add(settled: Settled): void {
     this.#settled.push(settled);
   }
@@ -30,7 +30,7 @@ export class Tally {
     this.#settled = [];
   }
 
-  /** Gives what was settled by now, and not too long ago. */
+  /** Returns the results settled by now and within the window. */
   recent(nowMs: number): readonly Settled[] {
     this.#settled = this.#settled.filter(({ endMs }) => endMs > nowMs - this.#windowMs);
     return this.#settled.filter(({ endMs }) => endMs <= nowMs);

@@ -1,10 +1,10 @@
-// Draws lanes as they were in the last second and a half: a row a lane, a bar a batch in the colour of its class, and
-// below them a mark for each request where it ended: a tick where it was on time, a cross where it was late or refused.
-// Colours come from the style sheet, so that light and dark are its business.
+// Draws the lanes of the last second and a half: a row per lane, a bar per batch in the colour of its class, and below
+// them a mark for each request at its end: a tick if it was on time, a cross if it was late or rejected. Colours come
+// from the style sheet, which handles light and dark.
 import { CLASSES, isOnTime } from "./classes.ts";
 import type { Class, Settled } from "./classes.ts";
 
-/** How much time is to be seen. */
+/** Length of the visible window. */
 export const WINDOW_MS = 1_500;
 const ROW = 26;
 const MARKS = 22;
@@ -35,7 +35,7 @@ export class Timeline {
     return this.#lanes.length * ROW + MARKS + AXIS;
   }
 
-  /** Draws what was settled until now. */
+  /** Draws all that was settled until now. */
   draw(nowMs: number, settled: readonly Settled[]): void {
     const canvas = this.#canvas;
     const { clientWidth: width, ownerDocument } = canvas;
@@ -91,7 +91,7 @@ export class Timeline {
         context.fillRect(at - 0.75, y - 4, 1.5, 8);
       }
     }
-    // Misses on top, and larger: they are what is looked for.
+    // Misses on top, and larger: visitors look for them.
     context.strokeStyle = colour("error");
     context.lineWidth = 1.5;
     context.beginPath();
@@ -115,7 +115,7 @@ export class Timeline {
   }
 }
 
-/** Requests that ran together are one bar. */
+/** Requests that ran in one batch are one bar. */
 function barsOf(settled: readonly Settled[]): Bar[] {
   const bars = new Map<string, Bar>();
   for (const { of, endMs, ran } of settled) {

@@ -1,4 +1,4 @@
-// Mails to try, written for this page: none is from the mails that the classifier was trained or measured on.
+// Example mails, written for this page: none is from the training or test set of the classifier.
 
 /** Mails by the name of their button. */
 export const EXAMPLES: Readonly<Record<string, string>> = {

@@ -1,10 +1,10 @@
-// Reads an e-mail (RFC 5322 with MIME) to the text that the classifier was trained on: the subject, and the body as a
-// reader would see it. The same code prepares the training mails, so that the page cannot drift from them.
+// Converts an e-mail (RFC 5322 with MIME) to the text that the classifier was trained on: the subject, and the body as
+// a reader would see it. The same code prepares the training mails, so that the page cannot drift from them.
 //
-// It takes anything: what has no headers is a body alone, what is cut short is read as far as it goes. Attachments are
-// left out. Not a full parser: no signatures, no forwarded message in a part of its own but its text.
+// It accepts anything: text without headers is a body alone, a truncated mail is read as far as it goes. Attachments
+// are left out. Not a full parser: no signatures, and of a forwarded message in a part of its own only the text.
 
-/** What is read of a mail. */
+/** Parts of a mail. */
 export interface Mail {
   readonly subject: string;
   /** As the header says, or "". */
@@ -14,18 +14,18 @@ export interface Mail {
   readonly body: string;
 }
 
-/** Bounds what is read of a mail, in characters: a long attachment is no text. */
+/** Limit on the characters of a mail that are read: a long attachment is no text. */
 const READ_MAX = 2_000_000;
-/** Bounds parts within parts. */
+/** Limit on nested parts. */
 const DEPTH_MAX = 8;
 
 /** Bytes of a file that are read: the classifier takes 2,048 pieces of a mail, some 10 kB. */
 export const FILE_MAX: number = 2 ** 18;
-/** Characters of a mail's text that are judged and shown. */
+/** Characters of a mail's text that are classified and shown. */
 const TEXT_MAX = 2 ** 15;
 
 /**
- * Reads the source of a mail from a file, of a large one the beginning.
+ * Reads the source of a mail from a file; of a large one the beginning.
  * @throws TypeError for a file that is not text
  */
 export async function readMailFile(file: Blob): Promise<{ readonly source: string; readonly isCut: boolean }> {
@@ -34,17 +34,17 @@ export async function readMailFile(file: Blob): Promise<{ readonly source: strin
   return { source, isCut: file.size > FILE_MAX };
 }
 
-/** Returns the text of what stands in a box, which may be a mail's source: of a long one the beginning. */
+/** Returns the text of an input box, which may hold a mail's source; of a long one the beginning. */
 export function textOfSource(source: string): string {
   return mailText(readMail(source.slice(0, FILE_MAX))).slice(0, TEXT_MAX);
 }
 
-/** Gives the text of a mail that the classifier reads. */
+/** Returns the text of a mail that the classifier reads. */
 export function mailText({ subject, body }: Pick<Mail, "subject" | "body">): string {
   return `${subject}\n\n${body}`.trim();
 }
 
-/** Reads a mail: its source, or text that was copied from one. */
+/** Parses a mail: its source, or text that was copied from one. */
 export function readMail(source: string): Mail {
   const text = source.slice(0, READ_MAX).replace(/\r\n?/g, "\n");
   const { headers, body } = split(text);
@@ -60,7 +60,7 @@ export function readMail(source: string): Mail {
 
 type Headers = ReadonlyMap<string, string>;
 
-/** Splits headers from the body; text whose first lines are no headers has none. */
+/** Splits headers from the body; text whose first lines are not headers has none. */
 function split(text: string): { headers: Headers; body: string } {
   const headers = new Map<string, string>();
   const lines = text.replace(/^\n+/, "").split("\n");
@@ -70,7 +70,7 @@ function split(text: string): { headers: Headers; body: string } {
     const match = /^([A-Za-z][A-Za-z0-9-]*):(?: |\t|$)\s*(.*)$/.exec(line);
     if (match !== null) {
       last = (match[1] ?? "").toLowerCase();
-      // Of a header that comes twice the first counts.
+      // Of a repeated header the first counts.
       if (headers.has(last)) last = `${last} again`;
       headers.set(last, match[2] ?? "");
     } else if (/^[ \t]+\S/.test(line) && last !== "") {
@@ -82,7 +82,7 @@ function split(text: string): { headers: Headers; body: string } {
   return { headers, body: lines.slice(lines[at] === "" ? at + 1 : at).join("\n") };
 }
 
-/** Gives the readable text of a part and of the parts in it. */
+/** Returns the readable text of a part and its nested parts. */
 function readPart(headers: Headers, body: string, depth: number): string {
   const type = headers.get("content-type") ?? "text/plain";
   const kind = (/^\s*([\w.+-]+\/[\w.+-]+)/.exec(type)?.[1] ?? "text/plain").toLowerCase();
@@ -103,7 +103,7 @@ function readPart(headers: Headers, body: string, depth: number): string {
 function readParts(kind: string, boundary: string, body: string, depth: number): string {
   const parts: { isHtml: boolean; text: string }[] = [];
   const line = `--${boundary}`;
-  // What stands before the first line of the boundary is for programs that know no MIME.
+  // Text before the first boundary is for programs without MIME.
   const [, ...sections] = `\n${body}`.split(`\n${line}`);
   for (const section of sections) {
     if (section.startsWith("--")) break;
@@ -111,7 +111,7 @@ function readParts(kind: string, boundary: string, body: string, depth: number):
     const text = readPart(headers, inner, depth + 1);
     if (text.trim() !== "") parts.push({ isHtml: /^\s*text\/html/i.test(headers.get("content-type") ?? ""), text });
   }
-  // Of alternatives the plain one says the same in a plain way.
+  // Of alternatives the plain one has the same content.
   const plain = parts.filter((x) => !x.isHtml);
   const shown = kind === "multipart/alternative" && plain.length > 0 ? plain : parts;
   return shown.map((x) => x.text).join("\n\n");
@@ -142,7 +142,7 @@ function decodeBody(body: string, encoding: string, charset: string | undefined)
   }
 }
 
-/** Decodes the words of a header that are written as `=?charset?B?…?=` (RFC 2047). */
+/** Decodes encoded words of a header, `=?charset?B?…?=` (RFC 2047). */
 function decodeWords(text: string): string {
   return text
     .replace(/(=\?[^?]+\?[bq]\?[^?]*\?=)\s+(?==\?)/gi, "$1")
@@ -169,7 +169,7 @@ function base64Bytes(text: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(atob(whole), (x) => x.charCodeAt(0));
 }
 
-/** Decodes bytes by the charset that a mail names, many of which no browser knows. */
+/** Decodes bytes by the mail's charset; browsers do not know many of them. */
 function decodeBytes(bytes: Uint8Array<ArrayBuffer>, charset = "utf-8"): string {
   try {
     return new TextDecoder(charset.trim()).decode(bytes);
@@ -198,7 +198,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
   mdash: "—",
 };
 
-/** Gives the text that HTML shows. Not for display: nothing here makes it safe. */
+/** Returns the visible text of HTML. Not for display: the result is not sanitised. */
 function htmlText(html: string): string {
   return html
     .replace(/<!--[\s\S]*?-->/g, "")

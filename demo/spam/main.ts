@@ -1,5 +1,5 @@
-// The page /spam/: a mail to its text, the text to a probability, and each of its words left out in turn to see what it
-// weighed. Typing cancels what is under way.
+// The page /spam/: converts a mail to its text and the text to a probability, then leaves out each of its words in turn
+// to weigh it. Typing cancels the current run.
 import { createEngine, isSelvedgeError } from "selvedge";
 import type { Engine, Model, RunOptions } from "selvedge";
 import { backendIn, find, Status } from "../status.ts";
@@ -9,11 +9,13 @@ import { distinctWords, heaviest, runs, without, WORDS_MAX } from "./words.ts";
 import type { WeighedWord } from "./words.ts";
 
 const BUNDLE = new URL("../models/spam/bundle.json", location.href);
-/** Mails with a word left out that run together: fewer of long ones, whose attention takes the square of their length. */
+/**
+ * Maximum batch of mails with a word left out: smaller for long ones, whose attention takes the square of their length.
+ */
 const TOGETHER = 16;
 const LONG = 1_500;
 const SHOWN_WORDS = 12;
-/** From here on a word is shown as one that decides. */
+/** From this weight on a word is shown as decisive. */
 const STRONG = 0.5;
 const TYPING_PAUSE_MS = 300;
 
@@ -25,7 +27,7 @@ const compareButton = find("compare", HTMLButtonElement);
 const backend = backendIn(new URLSearchParams(location.search));
 let judging: AbortController | null = null;
 
-/** What a bundle says of its variants, as far as the page shows it. */
+/** Facts of a bundle's variants that the page shows. */
 interface BundleFacts {
   readonly variants: readonly {
     readonly id: string;
@@ -34,7 +36,7 @@ interface BundleFacts {
   }[];
 }
 
-/** Gives the log odds of spam of each text. */
+/** Returns the log odds of spam of each text. */
 async function odds(model: Model, texts: readonly string[], options: RunOptions): Promise<number[]> {
   const { outputs } = await model.run({ text: texts }, options);
   const logits = outputs["logits"]?.data as Float32Array;
@@ -73,7 +75,7 @@ async function judge(model: Model): Promise<void> {
   showText(text, new Map());
   const words: WeighedWord[] = [];
   const all = distinctWords(text);
-  // What a run holds grows with the square of a mail's length.
+  // The memory of a run grows with the square of a mail's length.
   const together = Math.max(1, Math.min(TOGETHER, Math.floor(TOGETHER * (LONG / text.length) ** 2)));
   for (let at = 0; at < all.length; at += together) {
     const some = all.slice(at, at + together);
@@ -131,7 +133,7 @@ function showText(text: string, weights: ReadonlyMap<string, number>): void {
   find("marked").replaceChildren(...nodes);
 }
 
-/** Makes a row of a table; cells from `numbersFrom` on are numbers. */
+/** Creates a row of a table; cells from `numbersFrom` on are numbers. */
 function row(cells: readonly string[], numbersFrom: number): HTMLTableRowElement {
   const line = document.createElement("tr");
   for (const [i, text] of cells.entries()) {
@@ -142,7 +144,7 @@ function row(cells: readonly string[], numbersFrom: number): HTMLTableRowElement
   return line;
 }
 
-/** Shows the variants, and how each judges a mail where there is one. */
+/** Shows the variants, and how each classifies the current mail, if any. */
 async function compare(engine: Engine, { variants }: BundleFacts, text: string | null): Promise<void> {
   const body = find("variants", HTMLTableElement).tBodies[0];
   const rows: HTMLTableRowElement[] = [];
@@ -152,7 +154,7 @@ async function compare(engine: Engine, { variants }: BundleFacts, text: string |
     const [place, answer, ms] = text === null ? ["–", "–", "–"] : await tryVariant(engine, id, text);
     rows.push(row([id, place, size, right, answer, ms], 2));
   }
-  // Another mail may stand there by now.
+  // The box may hold another mail by now.
   if (text === null || text === textInBox()) body?.replaceChildren(...rows);
 }
 
@@ -189,7 +191,7 @@ try {
   });
   await odds(model, ["A first run, so that the first answer is as quick as the others."], {});
   status.set({ backend: model.backend, variant: model.variant });
-  // Without a network a mail is judged all the same; only what there is to compare is not told then.
+  // Without a network a mail is classified all the same; only the comparison is missing.
   const facts = await fetch(BUNDLE).then(
     (response) => response.json() as Promise<BundleFacts>,
     (): BundleFacts => ({ variants: [] }),
@@ -198,7 +200,7 @@ try {
   const examples = document.querySelectorAll<HTMLButtonElement>("[data-example]");
   for (const control of [mailBox, fileInput, compareButton, ...examples]) control.disabled = false;
   const judgeAnew = (): void => {
-    compare(engine, facts, null).catch(fail); // what is told there is of the mail before
+    compare(engine, facts, null).catch(fail); // the numbers there belong to the previous mail
     judge(model).catch(fail);
   };
   const show = (source: string): void => {

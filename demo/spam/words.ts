@@ -1,7 +1,7 @@
-// Which words weighed: each is left out of the mail, everywhere at once, and what that does to the log odds is its weight.
-// Nothing of the model need be known for it, and the variants without a word run as batches.
+// Weights of words by ablation: each is left out of the mail, everywhere at once, and the change of the log odds is its
+// weight. That needs no knowledge of the model, and the texts without a word run as batches.
 
-/** A word and what it weighs, in log odds: above 0 it speaks for spam. */
+/** A word and its weight in log odds: above 0 it is evidence of spam. */
 export interface WeighedWord {
   readonly word: string;
   readonly weight: number;
@@ -9,10 +9,10 @@ export interface WeighedWord {
 
 const WORD = /[\p{L}\p{N}$€£%!][\p{L}\p{N}$€£%!'’-]*/gu;
 
-/** Bounds the words that are tried. */
+/** Limit on the words that are tried. */
 export const WORDS_MAX = 160;
 
-/** Cuts a text into words and what lies between them, in order. */
+/** Splits a text into words and the text between them, in order. */
 export function pieces(text: string): { readonly text: string; readonly word: string | null }[] {
   const found: { text: string; word: string | null }[] = [];
   let at = 0;
@@ -25,7 +25,7 @@ export function pieces(text: string): { readonly text: string; readonly word: st
   return found;
 }
 
-/** Cuts a text into the words that are to be marked and what lies between them: a page takes each as one node. */
+/** Splits a text into the words to be marked and the text between them: a page takes each as one node. */
 export function runs(
   text: string,
   marked: ReadonlySet<string>,
@@ -45,12 +45,12 @@ export function runs(
   return found;
 }
 
-/** Lists the words of a text, each once, in the order in which they come. */
+/** Returns the distinct words of a text in order. */
 export function distinctWords(text: string): string[] {
   return [...new Set(pieces(text).flatMap((x) => x.word ?? []))].slice(0, WORDS_MAX);
 }
 
-/** Gives a text without a word. */
+/** Returns a text without a word. */
 export function without(text: string, word: string): string {
   return pieces(text)
     .filter((x) => x.word !== word)
@@ -58,7 +58,7 @@ export function without(text: string, word: string): string {
     .join("");
 }
 
-/** Sorts words by how much they weigh, the heaviest first, and leaves out those that weigh nothing. */
+/** Sorts words by descending weight, and leaves out those without any. */
 export function heaviest(words: readonly WeighedWord[], count: number): WeighedWord[] {
   const sorted = [...words].sort((a, b) => Math.abs(b.weight) - Math.abs(a.weight));
   return sorted.slice(0, count).filter((x) => Math.abs(x.weight) >= 0.01);

@@ -1,4 +1,4 @@
-// Runs on the audio thread: hands the microphone's samples on as they come.
+// Runs on the audio thread: passes the microphone's samples on as they arrive.
 declare class AudioWorkletProcessor {
   readonly port: MessagePort;
 }

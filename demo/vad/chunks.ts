@@ -1,19 +1,19 @@
-// Cuts a stream of sound into what the model takes: 512 samples at 16 kHz, behind the last 64 of the chunk before. Sound
-// at another rate is brought to 16 kHz between its samples.
+// Splits a stream of sound into the model's inputs: 512 samples at 16 kHz, preceded by the last 64 of the previous
+// chunk. Sound at another rate is resampled to 16 kHz by linear interpolation.
 
-/** Samples per second that the model knows. */
+/** Sample rate of the model. */
 export const RATE = 16_000;
 /** New samples per chunk: 32 ms. */
 export const CHUNK = 512;
 const CONTEXT = 64;
 
-/** Cuts one stream. */
+/** Splits one stream. */
 export class Chunks {
   readonly #step: number;
   readonly #onChunk: (chunk: Float32Array<ArrayBuffer>) => void;
   #chunk: Float32Array<ArrayBuffer> = new Float32Array(CONTEXT + CHUNK);
   #filled = CONTEXT;
-  /** Where the next sample lies, counted from the first that has not been seen. */
+  /** Position of the next output sample, relative to the first sample not consumed. */
   #at = 0;
   #last = 0;
 
@@ -22,7 +22,7 @@ export class Chunks {
     this.#onChunk = onChunk;
   }
 
-  /** Takes the next samples of the stream. */
+  /** Appends the next samples of the stream. */
   push(samples: Float32Array): void {
     while (this.#at <= samples.length - 1) {
       const low = Math.floor(this.#at);

@@ -1,5 +1,5 @@
-// The page /vad/: sound in chunks of 32 ms through a recurrent state of the speech model, the probability of each drawn
-// as it comes. sample.wav is synthesised: `npx tsx e2e/sounds.ts demo/vad/sample.wav` makes it.
+// The page /vad/: sound in chunks of 32 ms through a recurrent state of the speech model, with the probability of each
+// drawn as it arrives. sample.wav is synthesised: `npx tsx e2e/sounds.ts demo/vad/sample.wav` makes it.
 import { createEngine } from "selvedge";
 import type { Model, Stateful } from "selvedge";
 import { backendIn, find, Status } from "../status.ts";
@@ -9,9 +9,9 @@ import { decodeFile, openMicrophone } from "./sound.ts";
 import type { Microphone } from "./sound.ts";
 
 const THRESHOLD = 0.5;
-/** Speech is over after so many chunks without: pauses between words are none. */
+/** Speech is over after this many chunks without: pauses between words do not count. */
 const QUIET_CHUNKS = 12;
-/** Chunks that may wait before a live stream leaves some out, rather than fall behind for good. */
+/** Maximum queued chunks before a live stream drops some, rather than fall behind for good. */
 const WAITING_MAX = 32;
 
 const status = new Status(find("status"), find("progress", HTMLProgressElement));
@@ -36,12 +36,12 @@ class Listening {
     heard.textContent = "No speech";
   }
 
-  /** Tells whether a live stream should leave this chunk out. */
+  /** Whether a live stream should drop this chunk. */
   get isBehind(): boolean {
     return this.#waiting >= WAITING_MAX;
   }
 
-  /** Notes a chunk that was left out. */
+  /** Counts a dropped chunk. */
   leaveOut(): void {
     this.#left += 1;
   }

@@ -1,8 +1,8 @@
-// Where sound comes from: the microphone, live, or a file, as fast as it can be read.
+// Sources of sound: the microphone, live, or a file, as fast as it can be read.
 import captureUrl from "./capture.ts?worker&url";
 import { RATE } from "./chunks.ts";
 
-/** A microphone that is open. */
+/** An open microphone. */
 export interface Microphone {
   /** Samples per second. */
   readonly rate: number;
@@ -31,7 +31,7 @@ export async function openMicrophone(onSamples: (samples: Float32Array) => void)
   }
 }
 
-/** Asks for the microphone; a refusal is told in words that say what to do. */
+/** Requests the microphone; if it is denied, the error says what to do. */
 async function askForMicrophone(): Promise<MediaStream> {
   try {
     return await navigator.mediaDevices.getUserMedia({ audio: { channelCount: 1 } });
