@@ -59,7 +59,9 @@ async function assertFree(port: number): Promise<void> {
   await new Promise<void>((resolve, reject) => {
     const probe = createServer();
     probe.once("error", () => {
-      reject(new Error(`Port ${port} can't be had: it is taken, or needs rights. Choose another: PORT=8080 npm start`));
+      reject(
+        new Error(`Port ${port} can't be used: it is taken, or needs privileges. Choose another: PORT=8080 npm start`),
+      );
     });
     probe.listen(port, HOST, () => {
       probe.close(() => {

@@ -41,7 +41,7 @@ test("without a camera the page says what to do", async ({ page }) => {
   await open(page, "wasm");
   await page.getByTestId("camera").click();
   await expect(page.getByTestId("status")).toHaveAttribute("data-state", "error");
-  await expect(page.getByTestId("status")).toContainText("The sample clip needs none.");
+  await expect(page.getByTestId("status")).toContainText("The sample clip works without one.");
   await expect(page.getByTestId("clip")).toBeEnabled();
 });
 

@@ -19,22 +19,22 @@ async function press(page: Page, name: string): Promise<void> {
 test("a model is fetched, pinned, renewed and evicted, and the focus stays", async ({ page }) => {
   const { row, status } = await open(page);
   await expect(row).toContainText("not stored");
-  await press(page, `Fetch ${MODEL}`);
-  await expect(status).toContainText(/is stored: [\d.]+ [kM]B fetched/, { timeout: 60_000 });
+  await press(page, `Download ${MODEL}`);
+  await expect(status).toContainText(/is stored: [\d.]+ [kM]B downloaded/, { timeout: 60_000 });
   await expect(page.getByRole("button", { name: `Update ${MODEL}` })).toBeFocused();
   await press(page, `Pin ${MODEL}`);
   await expect(page.getByRole("button", { name: `Pin ${MODEL}` })).toHaveAttribute("aria-pressed", "true");
   await press(page, `Update ${MODEL}`);
-  await expect(status).toContainText("nothing was fetched");
+  await expect(status).toContainText("nothing was downloaded");
   await press(page, `Evict ${MODEL}`);
   await expect(status).toContainText("freed");
   await expect(row).toContainText("not stored");
-  await expect(page.getByRole("button", { name: `Fetch ${MODEL}` })).toBeFocused();
+  await expect(page.getByRole("button", { name: `Download ${MODEL}` })).toBeFocused();
 });
 
 test("a stored model is saved as a file", async ({ page }) => {
   const { status } = await open(page);
-  await press(page, `Fetch ${MODEL}`);
+  await press(page, `Download ${MODEL}`);
   await expect(status).toContainText("is stored", { timeout: 60_000 });
   // Seen on the page itself: over BiDi Firefox tells Playwright of no download.
   const saved = page.evaluate<string>(
@@ -47,10 +47,10 @@ test("a stored model is saved as a file", async ({ page }) => {
 
 test("the page starts without a network, and shows what is stored", async ({ page, context }) => {
   const { status } = await open(page);
-  await press(page, `Fetch ${MODEL}`);
+  await press(page, `Download ${MODEL}`);
   await expect(status).toContainText("is stored", { timeout: 60_000 });
   await press(page, "Go offline");
-  await expect(status).toContainText(/starts without a network now: \d+ files/, { timeout: 60_000 });
+  await expect(status).toContainText(/now works offline: \d+ files/, { timeout: 60_000 });
   await context.setOffline(true);
   const { row } = await open(page);
   await expect(row).toContainText("just now");

@@ -210,7 +210,7 @@ test("/spam/ judges a mail without a network: model and tokenizer come from the 
   await page.goto(`${baseURL}/models/`);
   await expect(page.getByTestId("status")).toHaveAttribute("data-state", "ready", { timeout: 60_000 });
   await page.getByRole("button", { name: "Go offline" }).click();
-  await expect(page.getByTestId("status")).toContainText("starts without a network now", { timeout: 60_000 });
+  await expect(page.getByTestId("status")).toContainText("now works offline", { timeout: 60_000 });
   const judge = async (): Promise<string> => {
     await page.goto(`${baseURL}/spam/`); // no page with a query is kept
     const status = page.getByTestId("status");

@@ -19,7 +19,9 @@ test("every class is answered, drawn and told, and everyone can read it", async 
   const row = page.getByTestId("outcome").getByRole("row", { name: /^Fraud check/ });
   await expect(row).toHaveText(/^Fraud check100 ms\d+\.\d %\d+\.\d %/);
   await expect(page.getByTestId("reasons")).toContainText(/wasm: .+; estimated finish .+; (alone|batched)/);
-  await expect(page.getByTestId("batches")).toHaveText(/^\d+ requests in \d+ batches, [\d.]+ each; lanes busy: .+%\.$/);
+  await expect(page.getByTestId("batches")).toHaveText(
+    /^\d+ requests in \d+ batches, [\d.]+ per batch; lanes busy: .+%\.$/,
+  );
   for (const colorScheme of ["light", "dark"] as const) {
     await page.emulateMedia({ colorScheme });
     const { violations } = await new AxeBuilder({ page }).analyze();
@@ -43,7 +45,7 @@ test("a slider changes the load by keyboard, and the pause stops it", async ({ p
   expect(Number(await slider.inputValue())).toBeGreaterThan(before);
   const pause = page.getByTestId("pause");
   await pause.click();
-  await expect(pause).toHaveText("Go on");
+  await expect(pause).toHaveText("Resume");
   // What was under way ends, and then nothing comes any more.
   await expect.poll(() => asked(page, "camera"), { timeout: 60_000 }).toBe(0);
   await pause.click();

@@ -8,7 +8,7 @@ test.beforeEach(async ({ page }) => {
 
 for (const { name, verdict, word } of [
   { name: "A prize", verdict: /^Spam: .*\d+\.\d+ %$/, word: "spam" },
-  { name: "A mailing list", verdict: /^No spam: .*\d+\.\d+ % sure$/, word: "ham" },
+  { name: "A mailing list", verdict: /^Not spam: .*\d+\.\d+ % sure$/, word: "ham" },
 ]) {
   test(`${name.toLowerCase()} is judged, and the words that weighed are shown`, async ({ page }) => {
     await page.getByRole("button", { name }).click();

@@ -126,7 +126,7 @@ async function openCamera(): Promise<MediaStream> {
     return await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 }, facingMode: "user" } });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new Error(`There is no camera here, or it may not be used (${reason}). The sample clip needs none.`);
+    throw new Error(`No camera, or no permission to use it (${reason}). The sample clip works without one.`);
   }
 }
 

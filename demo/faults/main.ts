@@ -61,7 +61,7 @@ function offer(stream: Stream, hasGpu: boolean): void {
   for (const button of document.querySelectorAll<HTMLButtonElement>("button[data-fault]")) {
     const fault = button.dataset["fault"] as "kill" | "throw" | "hang" | "destroy";
     if (fault === "destroy" && !hasGpu) {
-      button.title = "There is no WebGPU here that can do the work in time.";
+      button.title = "This device has no WebGPU adapter that is fast enough.";
       continue;
     }
     button.disabled = false;
@@ -80,17 +80,17 @@ function offer(stream: Stream, hasGpu: boolean): void {
   pauseButton.disabled = false;
   pauseButton.addEventListener("click", () => {
     isPaused = !isPaused;
-    pauseButton.textContent = isPaused ? "Go on" : "Pause";
+    pauseButton.textContent = isPaused ? "Resume" : "Pause";
     if (isPaused) stream.stop();
     else stream.start();
   });
 }
 
 const SAID = {
-  kill: "A worker was ended; nobody is told, so the watchdog must find out.",
+  kill: "A worker was terminated. No event is fired; the watchdog must detect it.",
   throw: "The next call crashes its worker.",
-  hang: "The next call hangs; the watchdog must find out.",
-  destroy: "The GPU device will be destroyed in the middle of the next run.",
+  hang: "The next call hangs; the watchdog must detect it.",
+  destroy: "The GPU device will be destroyed during the next run.",
 } as const;
 
 /**
@@ -100,7 +100,7 @@ function count({ counts, inFlight }: Stream): void {
   const oldest = performance.now() - 3 * (2 * BOUND_MS + 10_000);
   const lost = [...inFlight.values()].filter((sentMs) => sentMs < oldest).length;
   const { sent, answered, again, failed, wrong } = counts;
-  const shown = { sent, answered, "run again": again, "in flight": inFlight.size, failed, wrong, lost };
+  const shown = { sent, answered, retried: again, "in flight": inFlight.size, failed, wrong, lost };
   const list = find("counts");
   Object.assign(list.dataset, { sent, answered, again, failed, wrong, lost });
   list.replaceChildren(
@@ -123,7 +123,7 @@ function tell({ id, startMs, endMs, history, error, isRight }: Settled): void {
   const item = document.createElement("li");
   const tries = history.map(({ lane, ms, error }) => `${lane} ${error ?? "answered"} after ${ms.toFixed(0)} ms`);
   const end = error !== null ? `failed: ${error}` : isRight ? "right" : "WRONG";
-  item.textContent = `Request ${id}: ${[...tries, end].join(" → ")}; ${(endMs - startMs).toFixed(0)} ms in all`;
+  item.textContent = `Request ${id}: ${[...tries, end].join(" → ")}; ${(endMs - startMs).toFixed(0)} ms in total`;
   if (error !== null || !isRight) item.className = "bad";
   list.querySelector(".none")?.remove();
   list.prepend(item);

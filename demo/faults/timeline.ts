@@ -83,7 +83,7 @@ export class Timeline {
 
   #describe(waiting: number): string {
     const count = (kind: Bar["kind"]): number => this.#bars.filter((bar) => bar.kind === kind).length;
-    return `In the last 20 seconds: ${count("ok")} runs, ${count("bad")} failed tries, ${count("again")} runs after one; ${waiting} requests wait or run now.`;
+    return `In the last 20 seconds: ${count("ok")} runs, ${count("bad")} failed attempts, ${count("again")} retries; ${waiting} requests queued or running.`;
   }
 }
 

@@ -26,7 +26,7 @@ export async function loadSubjects(
 ): Promise<{ subjects: Subject[]; absent: Absent[] }> {
   const bundleUrl = new URL("../models/ocr-rec/bundle.json", document.baseURI);
   const response = await fetch(bundleUrl);
-  if (!response.ok) throw new Error(`The recogniser's bundle did not come (${response.status}).`);
+  if (!response.ok) throw new Error(`The recogniser's bundle could not be downloaded (${response.status}).`);
   const bundle = (await response.json()) as Bundle;
   const engine = await createEngine({ threads: 1 }); // as plain ONNX Runtime Web below: variants are compared, not threads
   const line = typicalLine();

@@ -41,7 +41,7 @@ export function drawRows(body: HTMLElement, all: readonly Series[]): void {
 /** Adds the subjects that can't run here, with the reason. */
 export function drawAbsent(body: HTMLElement, name: string, reason: string): void {
   const row = document.createElement("tr");
-  const why = cell(`not here: ${reason}`);
+  const why = cell(`not available: ${reason}`);
   why.setAttribute("colspan", "5");
   row.dataset["testid"] = "absent";
   row.dataset["subject"] = name;

@@ -10,7 +10,7 @@ import { ageOf, bytesOf, secondsOf } from "./words.ts";
 /** The bundles that the other pages use, by their folders. */
 const NAMES = ["ocr-det", "ocr-rec", "ocr-cls", "face", "vad", "spam", "fashion-cnn", "fashion-mlp"];
 const STATES: Readonly<Record<Availability["state"], string>> = {
-  unavailable: "not to be had now",
+  unavailable: "not available now",
   downloadable: "not stored",
   downloading: "being fetched",
   available: "stored",
@@ -40,7 +40,7 @@ function actionsOf({ look, stored }: Row, engine: Engine, cache: ModelCache): Ac
   const isWhole = (stored?.variants.length ?? 0) > 0;
   const actions: Action[] = [];
   if (look?.state !== "unavailable" || isWhole)
-    actions.push({ label: isWhole ? "Update" : "Fetch", run: (row) => fetchModel(engine, row) });
+    actions.push({ label: isWhole ? "Update" : "Download", run: (row) => fetchModel(engine, row) });
   if (stored !== null) {
     const { isPinned } = stored;
     actions.push({
@@ -48,13 +48,13 @@ function actionsOf({ look, stored }: Row, engine: Engine, cache: ModelCache): Ac
       isPressed: isPinned,
       run: async ({ name, stored: at }) => {
         await cache.pin(at?.identity ?? "", !isPinned);
-        return isPinned ? `${name} may go when room must be made.` : `${name} stays when room must be made.`;
+        return isPinned ? `${name} may be evicted to free space.` : `${name} is pinned and will not be evicted.`;
       },
     });
     if (isWhole) actions.push({ label: "Save", run: (row) => save(cache, row) });
     actions.push({
       label: "Evict",
-      run: async ({ name, stored: at }) => `${name} is gone: ${bytesOf(await cache.delete(at?.identity))} freed.`,
+      run: async ({ name, stored: at }) => `${name} was evicted: ${bytesOf(await cache.delete(at?.identity))} freed.`,
     });
   }
   return actions;
@@ -69,10 +69,10 @@ async function fetchModel(engine: Engine, { name, url }: Row): Promise<string> {
       signal: mine.signal,
       onProgress: showProgress,
     });
-    if (!isNew && fetchedBytes === 0) return `${name} is the newest version; nothing was fetched.`;
-    return `${name} is stored: ${bytesOf(fetchedBytes)} fetched.`;
+    if (!isNew && fetchedBytes === 0) return `${name} is up to date; nothing was downloaded.`;
+    return `${name} is stored: ${bytesOf(fetchedBytes)} downloaded.`;
   } catch (error) {
-    if (mine.signal.aborted) return `Stopped. What came of ${name} is kept, and the next time goes on there.`;
+    if (mine.signal.aborted) return `Stopped. The next download of ${name} resumes here.`;
     throw error;
   } finally {
     fetching = null;
@@ -84,8 +84,8 @@ async function fetchModel(engine: Engine, { name, url }: Row): Promise<string> {
 function showProgress({ loadedBytes, totalBytes, cachedBytes, bytesPerSecond, secondsLeft }: Progress): void {
   if (totalBytes !== null) status.progress(loadedBytes / Math.max(1, totalBytes));
   const parts = [`${bytesOf(loadedBytes)} of ${totalBytes === null ? "?" : bytesOf(totalBytes)}`];
-  if (cachedBytes > 0) parts.push(`${bytesOf(cachedBytes)} of it were here`);
-  if (bytesPerSecond !== null) parts.push(`${bytesOf(bytesPerSecond)} a second`);
+  if (cachedBytes > 0) parts.push(`${bytesOf(cachedBytes)} of it already stored`);
+  if (bytesPerSecond !== null) parts.push(`${bytesOf(bytesPerSecond)}/s`);
   if (secondsLeft !== null) parts.push(`${secondsOf(secondsLeft)} left`);
   find("rate").textContent = `${parts.join(", ")}.`;
 }
@@ -151,12 +151,12 @@ function line(row: Row, engine: Engine, cache: ModelCache): HTMLTableRowElement 
   head.textContent = stored === null ? name : `${name} ${stored.version}`;
   element.append(head);
   const isPart = stored !== null && stored.variants.length === 0;
-  const state = isPart ? "stored in part" : look === null ? "an older version" : STATES[look.state];
+  const state = isPart ? "partly stored" : look === null ? "an older version" : STATES[look.state];
   const toFetch = look?.bytesToFetch ?? 0;
   const isKnown = stored !== null || look?.state !== "unavailable";
   const size = isKnown ? (stored?.bytes ?? look?.bytes) : null;
   const cells = [
-    toFetch > 0 && stored !== null ? `${state}; ${bytesOf(toFetch)} to fetch` : state,
+    toFetch > 0 && stored !== null ? `${state}; ${bytesOf(toFetch)} to download` : state,
     stored?.variants.join(", ") ?? "–",
     size === undefined || size === null ? "–" : bytesOf(size),
     stored === null ? "–" : ageOf(Date.now() - stored.usedMs),
@@ -207,10 +207,10 @@ async function act(engine: Engine, cache: ModelCache, doing: string, run: () => 
 
 async function goOffline(cache: ModelCache): Promise<string> {
   const page = await cache.keepPage(new URL("../service-worker.js", location.href));
-  if (page === null) return "This browser has no service workers here, so the page needs the network.";
+  if (page === null) return "Service workers are not available here, so this page needs the network.";
   const { kept, failed } = page;
-  if (failed.length > 0) throw new Error(`${failed.length} files of this page could not be kept: ${failed[0] ?? ""}`);
-  return `This page starts without a network now: ${kept.length} files are kept.`;
+  if (failed.length > 0) throw new Error(`${failed.length} files of this page could not be stored: ${failed[0] ?? ""}`);
+  return `This page now works offline: ${kept.length} files are stored.`;
 }
 
 function fail(error: unknown): void {
@@ -222,8 +222,9 @@ try {
   const cache = openCache();
   const works: Readonly<Record<string, () => Promise<string>>> = {
     offline: () => goOffline(cache),
-    persist: async () => ((await cache.persist()) ? "The browser keeps it." : "The browser may clear it for room."),
-    clear: async () => `All is gone: ${bytesOf(await cache.delete())} freed.`,
+    persist: async () =>
+      (await cache.persist()) ? "Storage is persistent." : "The browser may clear the storage to free space.",
+    clear: async () => `All models were evicted: ${bytesOf(await cache.delete())} freed.`,
   };
   for (const command of commands) {
     command.disabled = false;
@@ -240,7 +241,7 @@ try {
       draw(engine, cache).catch(fail);
     });
   await draw(engine, cache);
-  status.show("ready", "Fetch a model, or see what is here.");
+  status.show("ready", "Download a model, or manage the stored ones.");
 } catch (error) {
   fail(error);
 }

@@ -47,7 +47,7 @@ export function takePhotographs(
   camera.open.hidden = !isPhone && !canFilm;
   camera.open.addEventListener("click", () => {
     if (isPhone) askPhone(onPicture);
-    else startVideo(camera).catch(() => onError(new Error("The camera is not there, or its use was not allowed.")));
+    else startVideo(camera).catch(() => onError(new Error("No camera, or no permission to use it.")));
   });
   camera.shoot.addEventListener("click", () => {
     void grabFrame(camera.video).then((file) => {

@@ -48,7 +48,7 @@ async function next(): Promise<void> {
 function take(file: Blob): void {
   waiting = file;
   if (reader !== null) status.show("busy", "Reading the page …");
-  stop?.abort(new DOMException("Another picture came.", "AbortError"));
+  stop?.abort(new DOMException("Replaced by another picture.", "AbortError"));
   void next();
 }
 
@@ -67,7 +67,7 @@ function describe({ detector, recogniser }: Reader): void {
 
 async function takeSample(): Promise<void> {
   const response = await fetch(new URL("./sample.jpg", import.meta.url));
-  if (!response.ok) throw new Error(`The sample page did not come (${response.status}).`);
+  if (!response.ok) throw new Error(`The sample page could not be downloaded (${response.status}).`);
   take(await response.blob());
 }
 
@@ -89,7 +89,7 @@ find("copy").addEventListener("click", () => {
   if (reading === null) return;
   navigator.clipboard.writeText(textOf(reading)).then(
     () => status.say("Copied."),
-    () => status.say("The browser did not allow to copy."),
+    () => status.say("The browser denied access to the clipboard."),
   );
 });
 

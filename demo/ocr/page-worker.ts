@@ -48,7 +48,7 @@ async function decode(file: Blob): Promise<Pixels> {
   const width = Math.max(1, Math.round(bitmap.width * scale));
   const height = Math.max(1, Math.round(bitmap.height * scale));
   const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-  if (context === null) throw new Error("This browser gives no canvas to a worker.");
+  if (context === null) throw new Error("This browser has no canvas in workers.");
   // Transparent pixels become white paper.
   context.fillStyle = "#fff";
   context.fillRect(0, 0, width, height);

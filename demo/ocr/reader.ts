@@ -99,7 +99,7 @@ export class Reader {
   async read(file: Blob, signal: AbortSignal): Promise<Reading> {
     const watch = new Stopwatch(signal);
     const size = await this.#page.open(file).catch((error: unknown) => {
-      throw new Error("This file is no picture that the browser can show.", { cause: error });
+      throw new Error("This file is not a picture that the browser can show.", { cause: error });
     });
     watch.lap("Decode", "worker");
 
@@ -109,7 +109,7 @@ export class Reader {
     const map = toMap(outputs[outputOf(this.detector)]);
     const boxes = await this.#page.findLines(Comlink.transfer(map, [map.data.buffer]));
     const crops = await this.#page.crop(boxes);
-    watch.lap(`Find and cut ${count(boxes.length, "line")}`, "worker");
+    watch.lap(`Find and crop ${count(boxes.length, "line")}`, "worker");
 
     let lines = await this.#recognise(boxes, crops, signal);
     watch.lap(`Recognise ${count(lines.length, "line")}`, `${this.recogniser.variant} on ${this.recogniser.backend}`);
@@ -120,7 +120,7 @@ export class Reader {
         const flipped = boxes.map(flipBox);
         lines = await this.#recognise(flipped, await this.#page.crop(flipped), signal);
       }
-      watch.lap(isTurned ? "Turn the page and recognise again" : "See which way up it is", "ocr-cls");
+      watch.lap(isTurned ? "Turn the page and recognise again" : "Detect the orientation", "ocr-cls");
     }
 
     const order = readingOrder(lines.map((line) => line.box));
@@ -189,12 +189,12 @@ function outputOf(model: Model): string {
 
 function toMap(tensor: { dims: readonly number[]; data: unknown } | undefined): ProbabilityMap {
   const [height = 0, width = 0] = tensor?.dims.slice(-2) ?? [];
-  if (!(tensor?.data instanceof Float32Array)) throw new Error("The detector gave no map of probabilities.");
+  if (!(tensor?.data instanceof Float32Array)) throw new Error("The detector returned no probability map.");
   return { width, height, data: tensor.data };
 }
 
 function toImage(crop: Pixels | undefined): ImageData {
-  if (crop === undefined) throw new Error("A line was not cut out.");
+  if (crop === undefined) throw new Error("A line was not cropped.");
   return new ImageData(crop.data, crop.width, crop.height);
 }
 

@@ -109,7 +109,7 @@ function offer(engine: Engine, load: Load, fifo: Fifo, most: ReadonlyMap<Class, 
   for (const name of ["calm", "full", "over"] as const)
     ready(name).addEventListener("click", () => {
       choose(name);
-      status.say(`${find(name).textContent}: requests come at new rates.`);
+      status.say(`${find(name).textContent}: request rates changed.`);
     });
   fieldset.disabled = false;
   const first = query.get("load");
@@ -118,7 +118,7 @@ function offer(engine: Engine, load: Load, fifo: Fifo, most: ReadonlyMap<Class, 
   let isPaused = false;
   pause.addEventListener("click", () => {
     isPaused = !isPaused;
-    pause.textContent = isPaused ? "Go on" : "Pause";
+    pause.textContent = isPaused ? "Resume" : "Pause";
     if (isPaused) load.stop();
     else load.start();
   });
@@ -216,7 +216,7 @@ function tell(engine: Engine): void {
   const { batches, lanes } = engine.stats();
   const busy = lanes.map(({ id, utilisation }) => `${id} ${Math.round(100 * utilisation)} %`);
   find("batches").textContent =
-    `${batches.requests} requests in ${batches.executions} batches, ${batches.mean.toFixed(2)} each; lanes busy: ${busy.join(", ")}.`;
+    `${batches.requests} requests in ${batches.executions} batches, ${batches.mean.toFixed(2)} per batch; lanes busy: ${busy.join(", ")}.`;
   find("reasons").replaceChildren(
     ...CLASSES.flatMap((of) => {
       const [term, text] = [document.createElement("dt"), document.createElement("dd")];

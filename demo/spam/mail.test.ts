@@ -65,7 +65,7 @@ test("of a large file the beginning is read, and that it was cut is told (proces
 
 test("a file of binary data is refused (processing-M4)", async () => {
   const jpeg = new Blob([Uint8Array.of(0xff, 0xd8, 0xff, 0xe0, 0, 16), "x".repeat(100)]);
-  await expect(readMailFile(jpeg)).rejects.toThrow("This file is no mail: it holds binary data.");
+  await expect(readMailFile(jpeg)).rejects.toThrow("This file is not a mail: it holds binary data.");
 });
 
 test("of a long text that is pasted the beginning is judged and shown (processing-M4)", () => {

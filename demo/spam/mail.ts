@@ -30,7 +30,7 @@ const TEXT_MAX = 2 ** 15;
  */
 export async function readMailFile(file: Blob): Promise<{ readonly source: string; readonly isCut: boolean }> {
   const source = await file.slice(0, FILE_MAX).text();
-  if (source.includes("\0")) throw new TypeError("This file is no mail: it holds binary data.");
+  if (source.includes("\0")) throw new TypeError("This file is not a mail: it holds binary data.");
   return { source, isCut: file.size > FILE_MAX };
 }
 

@@ -85,7 +85,7 @@ async function judge(model: Model): Promise<void> {
       options,
     );
     words.push(...some.map((word, i) => ({ word, weight: base - (rest[i] ?? 0) })));
-    status.say(`Judged. Leaving out words, one by one: ${words.length} of ${all.length} …`);
+    status.say(`Done. Leaving out words, one by one: ${words.length} of ${all.length} …`);
   }
   showWords(words, all.length);
   showText(text, new Map(words.map((x) => [x.word, x.weight])));
@@ -95,7 +95,7 @@ async function judge(model: Model): Promise<void> {
 function showVerdict(logOdds: number, ms: number): void {
   const share = probability(logOdds);
   const verdict = find("verdict");
-  verdict.textContent = share > 0.5 ? `Spam: ${percent(share)}` : `No spam: ${percent(1 - share)} sure`;
+  verdict.textContent = share > 0.5 ? `Spam: ${percent(share)}` : `Not spam: ${percent(1 - share)} sure`;
   verdict.parentElement?.setAttribute("data-verdict", share > 0.5 ? "spam" : "ham");
   find("score", HTMLMeterElement).value = share;
   const timing = find("timing");
@@ -107,7 +107,7 @@ function showWords(words: readonly WeighedWord[], tried: number): void {
   const body = find("words", HTMLTableElement).tBodies[0];
   const more = tried === WORDS_MAX ? ` Only the first ${WORDS_MAX} different words were tried.` : "";
   find("words-note").textContent =
-    `What leaving a word out does to the log odds of spam; near 0 the mail would be judged the same.${more}`;
+    `Change of the log odds of spam without the word; near 0 it makes no difference.${more}`;
   const rows = heaviest(words, SHOWN_WORDS).map(({ word, weight }) =>
     row([word, weight > 0 ? "spam" : "ham", weight.toFixed(2).replace("-", "−")], 2),
   );
@@ -189,7 +189,7 @@ try {
       if (totalBytes !== null) status.progress(loadedBytes / totalBytes);
     },
   });
-  await odds(model, ["A first run, so that the first answer is as quick as the others."], {});
+  await odds(model, ["Warming up, so that the first answer is as fast as the others."], {});
   status.set({ backend: model.backend, variant: model.variant });
   // Without a network a mail is classified all the same; only the comparison is missing.
   const facts = await fetch(BUNDLE).then(
@@ -218,7 +218,7 @@ try {
     if (file === undefined) return;
     readMailFile(file)
       .then(({ source, isCut }) => {
-        fileNote.textContent = isCut ? `Of this file the first ${FILE_MAX / 1_024} kB are read.` : "";
+        fileNote.textContent = isCut ? `Only the first ${FILE_MAX / 1_024} kB of this file are read.` : "";
         show(source);
       })
       .catch(fail);

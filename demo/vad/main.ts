@@ -72,7 +72,7 @@ class Listening {
     const sum = this.probabilities.reduce((total, value) => total + value, 0);
     const recent = this.#latencies.slice(-100).sort((a, b) => a - b);
     const medianMs = recent[recent.length >> 1] ?? 0;
-    const left = this.#left === 0 ? "" : `, ${this.#left} left out`;
+    const left = this.#left === 0 ? "" : `, ${this.#left} dropped`;
     const last = this.probabilities.at(-1) ?? 0;
     probabilityLine.textContent = `Probability ${last.toFixed(2)} · ${medianMs.toFixed(1)} ms per chunk · ${count} chunks${left}`;
     Object.assign(probabilityLine.dataset, {

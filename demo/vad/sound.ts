@@ -38,7 +38,7 @@ async function askForMicrophone(): Promise<MediaStream> {
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     throw new Error(
-      `There is no microphone here, or it may not be used (${reason}). The sample and sound files need none.`,
+      `No microphone, or no permission to use it (${reason}). The sample and sound files work without one.`,
       { cause: error },
     );
   }
