@@ -109,7 +109,7 @@ function factorColumns(matrix: Float64Array, size: number, start: number, end: n
     const base = column * size;
     let pivot = matrix[base + column] ?? 0;
     for (let k = start; k < column; k++) pivot -= (matrix[base + k] ?? 0) ** 2;
-    if (!(pivot > 0)) throw new RangeError(`the matrix is not positive at row ${column}`);
+    if (!(pivot > 0)) throw new RangeError(`the matrix is not positive definite at row ${column}`);
     const root = Math.sqrt(pivot);
     matrix[base + column] = root;
     for (let row = column + 1; row < size; row++) {

@@ -28,7 +28,7 @@ export async function assign(
 export function assignmentOf({ exit, isLate, log }: RunApart, backend: "webgpu" | "wasm"): Assignment {
   const assignment = exit === 0 ? assignmentFromLog(log.split("\n"), backend) : null;
   if (assignment !== null) return assignment;
-  const reason = isLate ? "it took too long" : (log.trim().split("\n").at(-1) ?? "").slice(0, 300);
+  const reason = isLate ? "timed out" : (log.trim().split("\n").at(-1) ?? "").slice(0, 300);
   throw new SelvedgeError("no-backend", `onnxruntime-node did not run the model on ${backend}: ${reason}`, {
     backend,
     isLate,

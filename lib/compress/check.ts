@@ -86,7 +86,7 @@ async function settleStrays(
 
 function whyStrays(strays: readonly string[]): string {
   const names = [...new Set(strays)].filter((x) => x !== "").join(", ");
-  return `on the CPU runs what is no shape arithmetic: ${names || "all of it"}`;
+  return `operators other than shape arithmetic run on the CPU: ${names || "all of them"}`;
 }
 
 /** Checks forms of one model. */
@@ -129,7 +129,7 @@ export class Checker {
 
   async #settle(input: CheckInput, target: Target): Promise<Check> {
     if (this.#feeds.length === 0)
-      return { target, verdict: "unchecked", why: "there is no sample on which the model runs; give --samples" };
+      return { target, verdict: "unchecked", why: "the model runs on no available sample; give --samples" };
     try {
       if (this.#where !== undefined) return await this.#inBrowser(input, target, this.#where);
       return target === "wasm" ? await this.#onWasm(input) : await this.#onWebGpu(input, target);
@@ -150,7 +150,7 @@ export class Checker {
     const parityDb = parity(outputs, input.expected);
     const told = { target: "wasm", assignment, parityDb } as const;
     if (parityDb < PARITY_DB)
-      return { ...told, verdict: "failed", why: `its outputs on wasm are off by ${parityDb.toFixed(1)} dB` };
+      return { ...told, verdict: "failed", why: `its outputs on wasm deviate: SQNR ${parityDb.toFixed(1)} dB` };
     const speed = form.id === "f32" ? 1 : await this.#time(bytes, extra);
     return { ...told, speed, verdict: "passed" };
   }
@@ -158,20 +158,19 @@ export class Checker {
   async #onWebGpu(input: CheckInput, target: Target): Promise<Check> {
     const { bytes, form } = input;
     this.#adapter ??= hasAdapter();
-    if (!(await this.#adapter))
-      return { target, verdict: "unchecked", why: "there is no WebGPU adapter on this machine" };
+    if (!(await this.#adapter)) return { target, verdict: "unchecked", why: "this machine has no WebGPU adapter" };
     const feeds = this.#feeds;
     const run = await runApart(bytes, "webgpu", form.session?.webgpu ?? {}, feeds, WEBGPU_FEEDS);
     const counted = assignmentOf(run, "webgpu");
     const again = async (named: Uint8Array<ArrayBuffer>): Promise<string[]> => {
       const { exit, log } = await runApart(named, "webgpu", form.session?.webgpu ?? {}, feeds.slice(0, 1));
-      if (exit !== 0) throw new Error("it ran on WebGPU once, and not a second time");
+      if (exit !== 0) throw new Error("its first run on WebGPU succeeded, its second failed");
       return log.split("\n");
     };
     const { assignment, strays } = await settleStrays(bytes, counted, again);
     const parityDb = worstParity(run.outputs, input.expected);
     const told = { target, assignment, parityDb };
-    const off = `its outputs on WebGPU are off by ${parityDb.toFixed(1)} dB`;
+    const off = `its outputs on WebGPU deviate: SQNR ${parityDb.toFixed(1)} dB`;
     if (strays.length > 0) return { ...told, verdict: "failed", why: whyStrays(strays) };
     if (parityDb < PARITY_DB) return { ...told, verdict: "failed", why: off };
     return { ...told, verdict: "passed" };
@@ -193,14 +192,15 @@ export class Checker {
     };
     const { assignment: counted, outputs } = await run(input.bytes);
     const where = `on ${backend} in ${started.name}`;
-    if (counted === null) return { target, verdict: "failed", why: `it does not tell what runs on the CPU ${where}` };
+    if (counted === null)
+      return { target, verdict: "failed", why: `its log does not show what runs on the CPU ${where}` };
     const again = async (named: Uint8Array): Promise<readonly string[]> => (await run(named)).log;
     const { assignment, strays } = await settleStrays(input.bytes, counted, again);
     const parityDb = (backend === "webgpu" ? worstParity : parity)(outputs, input.expected);
     const told = { target, assignment, parityDb };
     if (strays.length > 0) return { ...told, verdict: "failed", why: `${whyStrays(strays)}, ${where}` };
     if (parityDb < PARITY_DB)
-      return { ...told, verdict: "failed", why: `its outputs are off by ${parityDb.toFixed(1)} dB ${where}` };
+      return { ...told, verdict: "failed", why: `its outputs deviate ${where}: SQNR ${parityDb.toFixed(1)} dB` };
     if (backend === "webgpu") return { ...told, verdict: "passed" };
     const speed = id === "f32" ? 1 : await this.#time(input.bytes, session?.wasm ?? {});
     return { ...told, speed, verdict: "passed" };

@@ -35,7 +35,9 @@ test(
         prune: { share: 0.25 },
         sensitivityMs: 0,
       });
-      expect(report.notes.join(" ")).toContain(`What is left was fitted to the first ${SAMPLES / 2} samples.`);
+      expect(report.notes.join(" ")).toContain(
+        `The remaining weights were fitted to the first ${SAMPLES / 2} samples.`,
+      );
       // Fitted to fewer samples than the layer has units, it would answer those exactly and all others much worse.
       const unseen = Array.from({ length: 200 }, (_, i): Feed => ({
         x: { dtype: "float32", dims: [1, INPUTS], data: seededFloats(INPUTS, 10_000 + i) },

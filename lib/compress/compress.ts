@@ -279,11 +279,11 @@ async function simplified(
     const ratio = sqnr(now.map((outputs, i) => ({ outputs, reference: was[i] ?? {} })));
     if (few.length === 0 || ratio >= SIMPLIFIED_DB) return bytes;
     notes.push(
-      `Simplifying changed the outputs (${ratio.toFixed(1)} dB), so the forms are made from the model as it is.`,
+      `Simplifying changed the outputs (${ratio.toFixed(1)} dB), so the forms are made from the original model.`,
     );
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    notes.push(`The model could not be simplified (${reason}), so the forms are made from it as it is.`);
+    notes.push(`The model could not be simplified (${reason}), so the forms are made from the original model.`);
   }
   return whole;
 }
@@ -319,11 +319,13 @@ async function sensitivityOf(
   notes: string[],
 ): Promise<CompressReport["sensitivity"]> {
   if (sensitivityMs === 0 || signal?.aborted === true || feeds.length === 0) return [];
-  onProgress(`measuring how sensitive each weight is, ${Math.ceil(sensitivityMs / 1000)} s at most`);
+  onProgress(`measuring the sensitivity of each weight, ${Math.ceil(sensitivityMs / 1000)} s at most`);
   try {
     return await measureSensitivity(simple, feeds.slice(0, SENSITIVITY.feeds), { budgetMs: sensitivityMs, signal });
   } catch (error) {
-    notes.push(`The weights' sensitivity is not known: ${error instanceof Error ? error.message : String(error)}`);
+    notes.push(
+      `The sensitivity of the weights could not be measured: ${error instanceof Error ? error.message : String(error)}`,
+    );
     return [];
   }
 }
@@ -338,7 +340,7 @@ async function pack(
   try {
     packed = await packBundle(input);
   } catch (error) {
-    notes.push(`There is no bundle: ${error instanceof Error ? error.message : String(error)}`);
+    notes.push(`No bundle was written: ${error instanceof Error ? error.message : String(error)}`);
     return null;
   }
   const { identity, chunkBytes, wireBytes } = await writePacked(directory, packed);

@@ -55,7 +55,7 @@ export async function findDependencies(model: OnnxModel): Promise<Dependencies> 
   const { graph } = model;
   const quantized = graph.nodes.find((x) => QUANTIZED.test(x.opType));
   if (quantized !== undefined) {
-    const message = `the model is quantized already (${quantized.opType}): prune the float model it was made from`;
+    const message = `the model is already quantized (${quantized.opType}): prune the float model it was made from`;
     throw new SelvedgeError("model-invalid", message, { operator: quantized.opType });
   }
   if (model.opset < 13) model.transform(raiseOpset(13));

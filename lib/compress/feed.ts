@@ -20,14 +20,14 @@ export interface GivenArray {
  * @throws TypeError that names the input and the mismatch.
  */
 export function tensorOf(input: Port, array: GivenArray | undefined): Tensor {
-  if (array === undefined) throw new TypeError(`samples: one has nothing for the input "${input.name}"`);
+  if (array === undefined) throw new TypeError(`samples: a sample has no values for the input "${input.name}"`);
   const count = countOf(array.dims);
   if (array.data.length !== count)
-    throw new TypeError(`samples: "${input.name}" has ${array.data.length} values, and its dims need ${count}`);
+    throw new TypeError(`samples: "${input.name}" has ${array.data.length} values, but its dims need ${count}`);
   const dims = fit(input.dims, array.dims);
   if (dims === undefined)
     throw new TypeError(
-      `samples: "${input.name}" is [${input.dims.join(", ")}], and one is [${array.dims.join(", ")}]`,
+      `samples: "${input.name}" has dims [${input.dims.join(", ")}], but a sample has [${array.dims.join(", ")}]`,
     );
   return { dtype: input.dtype, dims, data: valuesOf(input, array.data) };
 }
@@ -55,14 +55,14 @@ export function fit(wanted: readonly (number | string)[], given: readonly number
 /** Converts values to an input's type. */
 export function valuesOf(input: Pick<Port, "name" | "dtype">, values: ArrayValues): Tensor["data"] {
   if (input.dtype === "string") return Array.from<unknown, string>(values, String);
-  if (isText(values)) throw new TypeError(`samples: "${input.name}" is ${input.dtype}, and one is text`);
+  if (isText(values)) throw new TypeError(`samples: "${input.name}" has type ${input.dtype}, but a sample is text`);
   return numbersOf(input.dtype, values, input.name);
 }
 
 function numbersOf(dtype: Exclude<Dtype, "string">, values: ArrayLike<number>, name: string): Tensor["data"] {
   if (dtype === "int64" || dtype === "uint64") {
     const wide = Array.from(values, (x) => {
-      if (!Number.isInteger(x)) throw new TypeError(`samples: "${name}" is ${dtype}, and one value is ${x}`);
+      if (!Number.isInteger(x)) throw new TypeError(`samples: "${name}" has type ${dtype}, but a sample holds ${x}`);
       return BigInt(x);
     });
     return dtype === "int64" ? BigInt64Array.from(wide) : BigUint64Array.from(wide);

@@ -84,13 +84,13 @@ describe("readModelFile", () => {
     ["a drive", { location: "C:secret.data" }, /not inside/],
     ["no name", { location: "" }, /not inside/],
     ["a link out of the folder", { location: "link.data" }, /leads out/],
-    ["a file that is not there", { location: "none.data" }, /not there/],
+    ["a missing file", { location: "none.data" }, /does not exist/],
     ["a range past the end", { location: "w.data", offset: "4096" }, /a file of 4096 bytes/],
-    ["a negative offset", { location: "w.data", offset: "-8" }, /no number of bytes/],
-    ["an offset in exponents", { location: "w.data", offset: "1e3" }, /no number of bytes/],
+    ["a negative offset", { location: "w.data", offset: "-8" }, /not a number of bytes/],
+    ["an offset in exponents", { location: "w.data", offset: "1e3" }, /not a number of bytes/],
     ["a length that its dims do not need", { location: "w.data", length: "8" }, /dims need 2048/],
-    ["a range over another tensor's", { location: "w.data", offset: "1024" }, /lies over the external data of "a"/],
-    ["another tensor's range", { location: "w.data", offset: "2048" }, /lies over/],
+    ["a range over another tensor's", { location: "w.data", offset: "1024" }, /overlaps the external data of "a"/],
+    ["another tensor's range", { location: "w.data", offset: "2048" }, /overlaps/],
   ])("refuses %s", (_, place, message) => {
     expect(() => readModelFile(written(place))).toThrow(message);
   });
@@ -141,7 +141,7 @@ describe("readModelFile", () => {
     expect(reads).toBeLessThan(64 * places.length);
     expect(() => {
       checkApart([...places, { tensor, start: 20_001, end: 20_002 }]);
-    }).toThrow(/lies over/);
+    }).toThrow(/overlaps/);
   });
 });
 

@@ -65,7 +65,7 @@ export function checkApart(places: readonly Place[]): void {
   let before: Place | undefined;
   for (const place of places.filter((x) => x.start < x.end).sort((a, b) => a.start - b.start)) {
     if (before !== undefined && place.start < before.end)
-      throw invalid(place.tensor, `lies over the external data of "${before.tensor.name}"`);
+      throw invalid(place.tensor, `overlaps the external data of "${before.tensor.name}"`);
     before = place;
   }
 }
@@ -75,7 +75,7 @@ function readPlaces(path: string, places: readonly Place[]): void {
   try {
     const { size } = fstatSync(file);
     for (const { tensor, start, end } of places) {
-      if (end > size) throw invalid(tensor, `is said to lie at ${start} to ${end} of a file of ${size} bytes`);
+      if (end > size) throw invalid(tensor, `is declared at bytes ${start} to ${end} of a file of ${size} bytes`);
       tensor.rawData = new Uint8Array(end - start);
       fill(file, tensor.rawData, start);
       clearField(tensor, TensorProtoSchema.field.dataLocation);
@@ -155,7 +155,7 @@ function readBytes(path: string): Uint8Array<ArrayBuffer> {
   try {
     const { size } = fstatSync(file);
     if (size > INLINE_MAX_BYTES)
-      throw new SelvedgeError("model-invalid", `${path} is past 2 GB, which no ONNX file may be`, { path });
+      throw new SelvedgeError("model-invalid", `${path} exceeds 2 GB, the limit of an ONNX file`, { path });
     const bytes = new Uint8Array(size);
     fill(file, bytes, 0);
     return bytes;
@@ -175,7 +175,7 @@ function openFile(path: string): number {
 function fill(file: number, bytes: Uint8Array, position: number): void {
   for (let at = 0; at < bytes.length;) {
     const read = readSync(file, bytes, at, Math.min(bytes.length - at, 2 ** 30), position + at);
-    if (read === 0) throw new SelvedgeError("model-invalid", "the file became shorter while it was read");
+    if (read === 0) throw new SelvedgeError("model-invalid", "the file was truncated while it was read");
     at += read;
   }
 }
@@ -188,26 +188,26 @@ function placeOf(tensor: TensorProto, folder: string): { file: string; start: nu
   const location = entry("location") ?? "";
   const parts = location.split(/[/\\]/);
   if (location === "" || isAbsolute(location) || /^[A-Za-z]:|^[/\\]|\0/.test(location) || parts.includes(".."))
-    throw invalid(tensor, `keeps its values in "${location}", which is not inside the model's folder`);
+    throw invalid(tensor, `stores its values in "${location}", which is not inside the model's folder`);
   if (tensor.rawData.length > 0) throw invalid(tensor, "holds its values twice, inside and outside the file");
   let file: string;
   try {
     file = realpathSync(join(folder, ...parts));
   } catch {
-    throw invalid(tensor, `keeps its values in "${location}", which is not there`);
+    throw invalid(tensor, `stores its values in "${location}", which does not exist`);
   }
   if (!file.startsWith(folder.endsWith(sep) ? folder : folder + sep))
-    throw invalid(tensor, `keeps its values in "${location}", which leads out of the model's folder`);
+    throw invalid(tensor, `stores its values in "${location}", which leads out of the model's folder`);
   const number = (key: string): number | undefined => {
     const text = entry(key);
     if (text === undefined) return undefined;
-    if (!/^\d{1,15}$/.test(text)) throw invalid(tensor, `has the ${key} "${text}", which is no number of bytes`);
+    if (!/^\d{1,15}$/.test(text)) throw invalid(tensor, `has the ${key} "${text}", which is not a number of bytes`);
     return Number(text);
   };
   const length = byteCount(tensor, `the tensor "${tensor.name}"`);
   const said = number("length");
   if (said !== undefined && said !== length)
-    throw invalid(tensor, `has ${said} bytes outside, and its dims need ${length}`);
+    throw invalid(tensor, `has ${said} bytes of external data, but its dims need ${length}`);
   return { file, start: number("offset") ?? 0, length };
 }
 

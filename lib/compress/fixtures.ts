@@ -110,7 +110,7 @@ export function seededFloats(length: number, seed = 1): Float32Array {
 
 /** Returns the largest difference between two lists of the same length. */
 export function largestDifference(a: readonly number[], b: readonly number[]): number {
-  if (a.length !== b.length) throw new Error(`${a.length} values beside ${b.length}`);
+  if (a.length !== b.length) throw new Error(`${a.length} values against ${b.length}`);
   return a.reduce((largest, x, i) => Math.max(largest, Math.abs(x - (b[i] ?? Number.NaN))), 0);
 }
 
@@ -129,7 +129,7 @@ export const REAL_MODELS: readonly { readonly name: string; readonly dims: reado
 
 /** Returns the signal-to-noise ratio of numbers against a reference, in dB. */
 export function decibels(reference: readonly number[], now: readonly number[]): number {
-  if (reference.length !== now.length) throw new Error(`${reference.length} values beside ${now.length}`);
+  if (reference.length !== now.length) throw new Error(`${reference.length} values against ${now.length}`);
   const power = reference.reduce((sum, x) => sum + x * x, 0);
   const error = reference.reduce((sum, x, i) => sum + (x - (now[i] ?? Number.NaN)) ** 2, 0);
   return 10 * Math.log10(power / error);

@@ -282,7 +282,7 @@ function int4Grid(layer: Layer, bits: (name: string) => 4 | 8, store: Store): Re
 export function formsFor(targets: readonly Target[], named?: readonly string[]): readonly Form[] {
   for (const id of named ?? []) {
     if (!FORMS.some((x) => x.id === id))
-      throw new TypeError(`forms: "${id}" is none of ${FORMS.map((x) => x.id).join(", ")}`);
+      throw new TypeError(`forms: unknown form "${id}"; choose from ${FORMS.map((x) => x.id).join(", ")}`);
   }
   const isForGpu = targets.length > 0 && !targets.includes("wasm");
   const forms = FORMS.map((x) => (x.id === "int8" && isForGpu ? { ...x, make: INT8_ON_GPU } : x));

@@ -40,9 +40,11 @@ export async function describePorts(model: OnnxModel): Promise<{ inputs: Port[];
   const port = ({ name }: { readonly name: string }): Port => {
     const facts = values.get(name);
     if (facts === undefined)
-      throw new TypeError(`"${name}" is no tensor: sequences, maps and optional values have no place in a bundle`);
+      throw new TypeError(`"${name}" is not a tensor: a bundle does not support sequences, maps and optional values`);
     if (facts.type !== "string" && !Object.hasOwn(ARRAY_TYPES, facts.type))
-      throw new TypeError(`"${name}" is ${facts.type}, which no array of JavaScript carries: put a Cast beside it`);
+      throw new TypeError(
+        `"${name}" has type ${facts.type}, which has no JavaScript typed array: add a Cast to the model`,
+      );
     // A bundle cannot express an unknown rank: no dim of such a port is checked, and it has no batch axis.
     const dims = (facts.dims ?? []).map((x, i) => ((typeof x === "number" ? x > 0 : x !== "") ? x : `${name}_${i}`));
     return { name, dtype: facts.type as Dtype, dims, batchAxis: typeof dims[0] === "string" ? 0 : null };

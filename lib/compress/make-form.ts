@@ -50,7 +50,7 @@ export async function makeSparing(
 ): Promise<{ made: Made; report: Omit<FormReport, "seconds"> } | null> {
   if (form.canSpare !== true || sqnrDb === null || given.feeds.length === 0) return null;
   const { metric, onProgress } = examination;
-  onProgress(`${form.id} missed its budget: measuring how much each layer errs`);
+  onProgress(`${form.id} missed its budget: measuring the error of each layer`);
   const harms = await measureHarm(readModel(simple), given.feeds.slice(0, SPARING.feeds), { budgetMs: SPARING.ms });
   let before = 0;
   for (const [leastDb, more] of SPARING.db) {
@@ -58,13 +58,13 @@ export async function makeSparing(
     if (spared.size <= before) continue;
     before = spared.size;
     const count = `${spared.size} of ${harms.length} layers`;
-    onProgress(`making ${form.id} again, with ${count} spared`);
+    onProgress(`making ${form.id} again, with ${count} excluded`);
     const made = await makeForm(form, simple, { ...given, isSpared: (name) => spared.has(name) }, notes);
     const report = await examine(made.form, made.bytes, examination);
     if (!report.isWithinBudget) continue;
     const was = `${metric.name} ${(score ?? 0).toFixed(metric.name === "sqnr" ? 1 : 4)}`;
     notes.push(
-      `${form.id}: ${count} get their inputs as they are; with all in integers it missed its budget (${was}).`,
+      `${form.id}: the inputs of ${count} are not quantized; with all quantized it missed its budget (${was}).`,
     );
     return { made, report };
   }

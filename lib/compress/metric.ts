@@ -70,7 +70,7 @@ export async function makeMetric(
       };
     case "perplexity":
       if (!options.hasLabels)
-        throw new TypeError("metric: perplexity needs --labels, the right class at each position of each sample");
+        throw new TypeError("metric: perplexity needs --labels, the correct class at each position of each sample");
       return { name: "negative-perplexity", start: negativePerplexity, passes: relative, budget };
     default:
       return { name: "module", start: await moduleTally(chosen), passes: relative, budget };
@@ -92,13 +92,13 @@ function leastRatio(maxDrop: string | undefined): number {
   const energy = /^\d+(?:\.\d+)? ?%$/.test(maxDrop) ? share(maxDrop, "sqnr") : Number.NaN;
   if (energy > 0 && energy < 1) return -10 * Math.log10(energy);
   throw new TypeError(
-    `maxDrop: for sqnr it is the least ratio, as "30dB", or the energy that may be error, as "0.5%" (23 dB), not "${maxDrop}"`,
+    `maxDrop: for sqnr it is the minimum ratio, as "30dB", or the allowed error energy, as "0.5%" (23 dB), not "${maxDrop}"`,
   );
 }
 
 async function moduleTally(path: string): Promise<() => Tally> {
   if (!/\.m?[jt]s$/.test(path))
-    throw new TypeError(`metric: "${path}" is none of sqnr, top1, exact, perplexity, or a module's path`);
+    throw new TypeError(`metric: "${path}" is neither sqnr, top1, exact, perplexity nor the path of a module`);
   const module = (await import(pathToFileURL(resolve(path)).href)) as { score?: unknown };
   const { score } = module;
   if (typeof score !== "function") throw new TypeError(`metric: ${path} exports no function "score"`);
@@ -109,7 +109,7 @@ async function moduleTally(path: string): Promise<() => Tally> {
       value: async () => {
         const given: unknown = await (score as (samples: readonly Measured[]) => unknown)(all);
         if (typeof given === "number" && !Number.isNaN(given)) return given;
-        throw new TypeError(`metric: score of ${path} gave ${String(given)}, which is no number`);
+        throw new TypeError(`metric: score of ${path} returned ${String(given)}, which is not a number`);
       },
     };
   };
@@ -130,8 +130,7 @@ export function readLabels(path: string): number[][] {
         .trim()
         .split(/[\s,]+/)
         .map(Number);
-      if (values.some((x) => !Number.isInteger(x)))
-        throw new TypeError(`labels: "${line}" is no list of whole numbers`);
+      if (values.some((x) => !Number.isInteger(x))) throw new TypeError(`labels: "${line}" is not a list of integers`);
       return values;
     });
 }
@@ -225,7 +224,7 @@ function negativePerplexity(): Tally {
       const classes = dims.at(-1) ?? 1;
       for (const [i, right] of label.entries()) {
         if (!(right >= 0 && right < classes) || (i + 1) * classes > data.length)
-          throw new TypeError(`labels: position ${i} is ${right}, and the output is [${dims.join(", ")}]`);
+          throw new TypeError(`labels: position ${i} is class ${right}, but the output has dims [${dims.join(", ")}]`);
         let peak = -Infinity;
         for (let c = 0; c < classes; c++) peak = Math.max(peak, data[i * classes + c] ?? 0);
         let total = 0;

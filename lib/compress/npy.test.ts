@@ -26,7 +26,7 @@ test("archives are read by name", () => {
 });
 
 test.each<[string, Uint8Array, RegExp]>([
-  ["another file", new TextEncoder().encode("<!doctype html>"), /no NumPy array/],
+  ["another file", new TextEncoder().encode("<!doctype html>"), /not a NumPy array/],
   ["fewer values than its shape", npy("<f4", "(3, 3)", new Float32Array(2)), /holds 8 bytes/],
   ["big-endian numbers", npy(">f4", "(2,)", new Float32Array(2)), /big-endian/],
   ["complex numbers", npy("<c8", "(1,)", new Float32Array(2)), /c8/],
@@ -52,7 +52,7 @@ test("a file is read part by part", () => {
     writeFileSync(path, npy("<U2", "(2,)", Uint32Array.of(0x61, 0x62, 0x63, 0)));
     expect(openNpy(path).read(0, 2)).toEqual(["ab", "c"]);
     writeFileSync(join(folder, "x.npz"), "no archive");
-    expect(() => openNpz(join(folder, "x.npz"))).toThrow(/no \.npz archive/);
+    expect(() => openNpz(join(folder, "x.npz"))).toThrow(/not a \.npz archive/);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
@@ -67,7 +67,7 @@ test.each([
   // The size after expansion, in the archive's directory.
   const at = archive.findIndex((_byte, i) => i + 4 <= archive.length && view.getUint32(i, true) === 0x02014b50);
   view.setUint32(at + 24, size, true);
-  expect(() => readNpz(archive)).toThrow(/x\.npy says that it holds/);
+  expect(() => readNpz(archive)).toThrow(/x\.npy declares/);
 });
 
 test("an archive past 2 GiB is refused by the sum of its sizes (store-C12)", () => {
@@ -78,5 +78,5 @@ test("an archive past 2 GiB is refused by the sum of its sizes (store-C12)", () 
     view.setUint32(at + 20, 2 ** 21, true);
     view.setUint32(at + 24, 1.5 * 2 ** 30, true);
   }
-  expect(() => readNpz(archive)).toThrow(/y\.npy says that it holds/);
+  expect(() => readNpz(archive)).toThrow(/y\.npy declares/);
 });

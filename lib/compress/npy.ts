@@ -39,7 +39,7 @@ export function readNpy(bytes: Uint8Array, name = "the .npy file"): NumberArray 
     0,
     source.dims.reduce((a, b) => a * b, 1),
   );
-  if (isText(data)) throw invalid(name, "holds texts, not numbers");
+  if (isText(data)) throw invalid(name, "contains texts, not numbers");
   return { dims: source.dims, data };
 }
 
@@ -77,14 +77,14 @@ function entriesOf(bytes: Uint8Array, name: string): [string, Uint8Array][] {
     total += x.originalSize;
     // The library allocates the claimed size before it is verified.
     if (x.originalSize > x.size * DEFLATE_RATIO_MAX + 1_024 || total > NPZ_MAX_BYTES)
-      throw new RangeError(`${x.name} says that it holds ${x.originalSize} bytes`);
+      throw new RangeError(`${x.name} declares ${x.originalSize} uncompressed bytes, over the limit`);
     return true;
   };
   try {
     return Object.entries(unzipSync(bytes, { filter: isArray }));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw invalid(name, `is no .npz archive (${reason}); past 2 GB, save one .npy for each input into a folder`);
+    throw invalid(name, `is not a .npz archive (${reason}); past 2 GB, save one .npy for each input into a folder`);
   }
 }
 
@@ -108,7 +108,7 @@ function arrayIn(bytes: Uint8Array, name: string): ArraySource {
 
 function headerOf(bytes: Uint8Array, fileBytes: number, name: string): Header {
   if (bytes.length < 12 || String.fromCharCode(...bytes.subarray(0, 6)) !== MAGIC)
-    throw invalid(name, "is no NumPy array");
+    throw invalid(name, "is not a NumPy array");
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const isShort = bytes[6] === 1;
   const at = isShort ? 10 : 12;
@@ -117,7 +117,7 @@ function headerOf(bytes: Uint8Array, fileBytes: number, name: string): Header {
   const type = /'descr':\s*'([<>|=])([a-zA-Z])(\d+)'/.exec(text);
   const shape = /'shape':\s*\(([\d,\s]*)\)/.exec(text)?.[1];
   if (type === null || shape === undefined)
-    throw invalid(name, "has a header that is not understood; save plain numbers, as np.save(path, array) does");
+    throw invalid(name, "has an unsupported header; save plain numbers, as np.save(path, array) does");
   if (type[1] === ">") throw invalid(name, "is big-endian; save array.astype(array.dtype.newbyteorder('<'))");
   const dims = shape
     .split(",")
@@ -174,7 +174,7 @@ function readRange(path: string, start: number, length: number): Uint8Array {
   try {
     for (let at = 0; at < length;) {
       const read = readSync(file, bytes, at, Math.min(length - at, 2 ** 30), start + at);
-      if (read === 0) throw invalid(path, "became shorter while it was read");
+      if (read === 0) throw invalid(path, "was truncated while it was read");
       at += read;
     }
     return bytes;

@@ -102,16 +102,12 @@ describe("readModel", () => {
       (m) => {
         m.graph.proto.node[0]!.input[1] = "y";
       },
-      /"y", which nothing before it makes/,
+      /"y", which no earlier node produces/,
     ],
-    [
-      "an initializer that stands there twice",
-      (m) => m.graph.proto.initializer.push(m.graph.proto.initializer[0]!),
-      /twice/,
-    ],
+    ["the same initializer twice", (m) => m.graph.proto.initializer.push(m.graph.proto.initializer[0]!), /twice/],
     ["values in another file", (m) => (m.graph.proto.initializer[0]!.dataLocation = 1), /another file/],
-    ["an input that nothing makes", (m) => (m.graph.proto.node[0]!.input[1] = "nowhere"), /"nowhere"/],
-    ["an output that nothing makes", (m) => (m.graph.proto.output[0]!.name = "z"), /"z"/],
+    ["an input that no node produces", (m) => (m.graph.proto.node[0]!.input[1] = "nowhere"), /"nowhere"/],
+    ["an output that no node produces", (m) => (m.graph.proto.output[0]!.name = "z"), /"z"/],
     ["no output", (m) => (m.graph.proto.output = []), /no output/],
     ["no operator set", (m) => (m.proto.opsetImport = []), /operator set/],
     ["no format version", (m) => (m.proto.irVersion = 0n), /version of the format/],

@@ -88,7 +88,7 @@ export function decodeModel(bytes: Uint8Array): OnnxModel {
     proto = fromBinary(ModelProtoSchema, bytes);
   } catch (error) {
     const isDeep = error instanceof Error && error.message.includes("recursion depth");
-    throw invalid(isDeep ? "its messages are nested too deep" : "it is cut short or no ONNX file", error);
+    throw invalid(isDeep ? "its messages are nested too deep" : "it is truncated or not an ONNX file", error);
   }
   return new OnnxModel(proto);
 }
@@ -109,7 +109,8 @@ export function checkModel({ proto, graph }: OnnxModel): void {
       for (const name of each.input) known.add(name);
       checkNodes(each.node, known, 0);
       for (const name of each.output)
-        if (!known.has(name)) throw invalid(`the output "${name}" of its function "${each.name}" is made by nothing`);
+        if (!known.has(name))
+          throw invalid(`the output "${name}" of its function "${each.name}" is produced by no node`);
     }
     checkCalls(proto);
   } catch (error) {
@@ -161,7 +162,8 @@ function checkGraph(graph: GraphProto, outer: Scope | undefined, depth: number):
     known.add(values.name);
   }
   checkNodes(graph.node, known, depth);
-  for (const { name } of graph.output) if (!known.has(name)) throw invalid(`its output "${name}" is made by nothing`);
+  for (const { name } of graph.output)
+    if (!known.has(name)) throw invalid(`its output "${name}" is produced by no node`);
 }
 
 /** Checks nodes in their order, and adds their outputs to `known`. */
@@ -171,11 +173,11 @@ function checkNodes(nodes: readonly NodeProto[], known: Scope, depth: number): v
     if (node.opType === "") throw invalid("a node names no operator");
     for (const name of node.input)
       if (name !== "" && !known.has(name))
-        throw invalid(`${labelOf(node)} uses "${name}", which nothing before it makes`);
+        throw invalid(`${labelOf(node)} uses "${name}", which no earlier node produces`);
     for (const inner of subgraphs(node)) checkGraph(inner, known, depth + 1);
     for (const name of node.output) {
       if (name === "") continue;
-      if (made.has(name)) throw invalid(`${labelOf(node)} makes "${name}", which another node makes too`);
+      if (made.has(name)) throw invalid(`${labelOf(node)} produces "${name}", which another node also produces`);
       made.add(name);
       known.add(name);
     }

@@ -29,7 +29,7 @@ export interface PruneOutcome {
 export function parseShare(text: string): number {
   const value = /^(\d+(?:\.\d+)?)(%?)$/.exec(text);
   const number = value === null ? Number.NaN : Number(value[1]) / (value[2] === "%" ? 100 : 1);
-  if (!(number > 0 && number < 1)) throw new TypeError(`prune: "${text}" is no share, as "25%"`);
+  if (!(number > 0 && number < 1)) throw new TypeError(`prune: "${text}" is not a share, as "25%"`);
   return number;
 }
 
@@ -50,7 +50,7 @@ export async function pruneForms(
       notes.push(
         pruner.groups.length === 0
           ? "Nothing could be pruned: no channels or hidden units that only this model sees were found."
-          : `Nothing was pruned: the share is less than one unit of each of ${pruner.groups.length} groups, or they are heads and widths, which only a recipe prunes.`,
+          : `Nothing was pruned: the share is less than one unit of each of ${pruner.groups.length} groups, or the groups are heads and widths, which only a recipe prunes.`,
       );
       return nothing;
     }
@@ -96,7 +96,7 @@ export function maskedForm(pattern: string, notes: string[]): Form {
     make: async (model) => {
       const zeros = maskWeights(model, parsed);
       notes.push(
-        `masked: ${(zeros * 100).toFixed(0)} % of the weights are 0. That makes the file smaller on the wire; it speeds nothing up, on no target.`,
+        `masked: ${(zeros * 100).toFixed(0)} % of the weights are 0. That reduces the download size; no target gets faster.`,
       );
     },
   };
@@ -111,10 +111,10 @@ function become(model: OnnxModel, other: OnnxModel): void {
 function describeOutcome({ groups, refused, macs }: PruneOutcome, fitted: number): string[] {
   const [units, gone] = [groups.reduce((a, x) => a + x.size, 0), groups.reduce((a, x) => a + x.removed, 0)];
   const work = macs === null ? "" : `, ${((1 - macs.after / macs.before) * 100).toFixed(1)} % fewer multiply-adds`;
-  const notes = [`pruned: ${gone} of ${units} units in ${groups.length} groups are gone${work}.`];
+  const notes = [`pruned: ${gone} of ${units} units in ${groups.length} groups were removed${work}.`];
   if (fitted === 0)
-    notes.push("Without samples units were judged by the size of their weights, and nothing made up for them.");
-  else notes.push(`What is left was fitted to the first ${fitted} samples.`);
-  if (refused.length > 0) notes.push(`Not pruned, since it did not prove to be safe: ${refused.join(", ")}.`);
+    notes.push("Without samples units were ranked by the size of their weights, and nothing compensates for them.");
+  else notes.push(`The remaining weights were fitted to the first ${fitted} samples.`);
+  if (refused.length > 0) notes.push(`Not pruned, since the proof that it is safe failed: ${refused.join(", ")}.`);
   return notes;
 }

@@ -92,7 +92,7 @@ test("a share leaves what it says, whole multiples where asked, and never nothin
   expect(await removed({ share: 0.3, multipleOf: 8 })).toBe(8);
   expect(await removed({ share: 1 })).toBe(HIDDEN - 1);
   expect(await removed({ share: 0, groups: { [group?.id ?? ""]: 0.75 } })).toBe(24);
-  await expect(pruner.prune({ share: 0, groups: { nowhere: 0.5 } })).rejects.toThrow('no group is named "nowhere"');
+  await expect(pruner.prune({ share: 0, groups: { nowhere: 0.5 } })).rejects.toThrow('unknown group "nowhere"');
 });
 
 test("multiply-adds are counted from the lengths of a run, and fewer are left after pruning", async () => {

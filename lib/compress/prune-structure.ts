@@ -144,13 +144,13 @@ export class Pruner {
     for (const [name, value] of Object.entries(groups)) {
       const meant = this.groups.filter((x) => x.id === name || x.id.endsWith(name));
       if (meant.length === 0)
-        throw new TypeError(`prune: no group is named "${name}"; there are ${this.groups.map((x) => x.id).join(", ")}`);
+        throw new TypeError(`prune: unknown group "${name}"; choose from ${this.groups.map((x) => x.id).join(", ")}`);
       for (const { id } of meant) named.set(id, value);
     }
     return new Map(
       this.groups.map(({ id, kind, size, units }) => {
         const part = named.get(id) ?? usual[kind];
-        if (!(part >= 0 && part <= 1)) throw new TypeError(`prune: a share is 0 to 1, not ${part}`);
+        if (!(part >= 0 && part <= 1)) throw new TypeError(`prune: a share is from 0 to 1, not ${part}`);
         // Slightly more, so that a quarter of 8 is 2 despite rounding errors in the share.
         const left = size - Math.floor(size * part + 1e-9);
         const rounded = left >= multipleOf ? Math.ceil(left / multipleOf) * multipleOf : left;

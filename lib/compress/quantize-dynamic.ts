@@ -43,7 +43,7 @@ export function quantizeDynamic(options: QuantizeDynamicOptions = {}): Transform
   const { minElements, rounded, choose } = { ...QUANTIZE_DYNAMIC_DEFAULTS, ...options };
   return (model) => {
     if (model.opset < 13)
-      throw new SelvedgeError("model-invalid", `scales for each sample need operator set 13, not ${model.opset}`, {
+      throw new SelvedgeError("model-invalid", `per-sample scales need operator set 13, not ${model.opset}`, {
         opset: model.opset,
       });
     for (const graph of model.graph.all()) {

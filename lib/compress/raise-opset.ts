@@ -101,7 +101,7 @@ const RAISE: Readonly<Record<string, Raise>> = {
     attributesToInputs(node, graph, ["pads"]);
     if (textOf(node, "mode", "constant") === "constant" && floatOf(node, "value", 0) !== 0) {
       if (usesOtherFloats(graph))
-        throw refused(node, "the model is not float32 throughout, so its filling's type is unknown");
+        throw refused(node, "the model is not float32 throughout, so its fill value's type is unknown");
       node.input.push(graph.addInitializer(scalar(graph, `${node.output[0] ?? ""}/value`, floatOf(node, "value", 0))));
     }
     dropAttributes(node, "value");
@@ -122,14 +122,14 @@ const RAISE: Readonly<Record<string, Raise>> = {
     if (from < 11 && to >= 11) resizeFrom10(node, graph);
     const mode = textOf(node, "coordinate_transformation_mode", "half_pixel");
     if (from < 13 && to >= 13 && mode === "tf_half_pixel_for_nn")
-      throw refused(node, "it scales coordinates by tf_half_pixel_for_nn, which is gone since 13");
+      throw refused(node, "it scales coordinates by tf_half_pixel_for_nn, which was removed in 13");
   },
   RoiAlign(node, _graph, from, to) {
     const isTold = node.attribute.some((x) => x.name === "coordinate_transformation_mode");
     if (from < 16 && to >= 16 && !isTold) setAttribute(node, "coordinate_transformation_mode", "output_half_pixel");
   },
   Scan(node, _graph, from) {
-    if (from < 9) throw refused(node, "it goes over a batch, and since 9 over none");
+    if (from < 9) throw refused(node, "it scans over a batch axis, which was removed in 9");
   },
   Scatter(node, _graph, from, to) {
     if (from < 11 && to >= 11) node.opType = "ScatterElements";
@@ -198,7 +198,7 @@ export function raiseOpset(version: number): Transform {
         if (node.domain !== "" && node.domain !== "ai.onnx") continue;
         const raise = Object.hasOwn(RAISE, node.opType) ? RAISE[node.opType] : undefined;
         if (raise !== undefined) raise(node, graph, from, version);
-        else if (!SAME.has(node.opType)) throw refused(node, "what changed in it is not known here");
+        else if (!SAME.has(node.opType)) throw refused(node, "its changes are not known here");
       }
       graph.changed();
     }

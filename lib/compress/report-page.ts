@@ -37,7 +37,7 @@ export function htmlReport(report: CompressReport): string {
     heads(report),
     report.forms.map((x) => cells(x, report)),
   )}</div>
-${list.length === 0 ? "" : `<h2>What is not used, and why</h2><ul>${list.map((x) => `<li>${escapeHtml(x)}</li>`).join("")}</ul>`}
+${list.length === 0 ? "" : `<h2>Unused forms, and why</h2><ul>${list.map((x) => `<li>${escapeHtml(x)}</li>`).join("")}</ul>`}
 <h2>Size against accuracy</h2>
 ${scatter(report)}
 ${search(report)}<h2>Sensitivity of each weight</h2>
@@ -94,7 +94,7 @@ function scatter({ forms, sourceBytes }: CompressReport): string {
     (form) => `${form.id} ${((form.bytes / sourceBytes) * 100).toFixed(0)} % of the bytes, ${number(form.sqnrDb)} dB`,
   );
   return `<svg viewBox="0 0 700 320" role="img" aria-label="${escapeHtml(`SQNR of the outputs against size: ${label.join("; ")}`)}">
-${grid.join("")}${ticks.join("")}<text class="soft" x="${left}" y="312">share of the source's bytes; up: SQNR in dB, cut at 100</text>${points.join("")}</svg>`;
+${grid.join("")}${ticks.join("")}<text class="soft" x="${left}" y="312">x: share of the source's bytes; y: SQNR in dB, clipped at 100</text>${points.join("")}</svg>`;
 }
 
 function sensitivity(rows: readonly SensitivityRow[]): string {

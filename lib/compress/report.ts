@@ -97,7 +97,7 @@ export function summary(report: CompressReport): string[] {
     ...packed,
     ...report.notes,
     ...(report.isStopped ? ["Stopped before the last form."] : []),
-    `It took ${report.seconds} s and ${Math.round(report.peakBytes / 2 ** 20)} MiB at the most.`,
+    `Total time ${report.seconds} s, peak memory ${Math.round(report.peakBytes / 2 ** 20)} MiB.`,
   ];
 }
 

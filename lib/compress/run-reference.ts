@@ -63,7 +63,9 @@ export async function makeUpSamples(
   } finally {
     await model.release();
   }
-  notes.push(`The model ran on no made-up input, so nothing was measured; give --samples. The last error: ${reason}`);
+  notes.push(
+    `The model ran on none of the synthetic inputs, so nothing was measured; give --samples. Last error: ${reason}`,
+  );
   return samplesOf([]);
 }
 
@@ -77,7 +79,7 @@ export async function runReference(
   notes: string[],
 ): Promise<{ samples: Samples; score: number | null; baseline: ReturnType<Sketches["value"]> }> {
   if (labels !== undefined && labels.length < given.n)
-    throw new TypeError(`labels: there are ${labels.length} for ${given.n} samples`);
+    throw new TypeError(`labels: ${labels.length} labels for ${given.n} samples`);
   const [tally, sketches] = [metric.start(), new Sketches()];
   if (given.n === 0) return { samples: given, score: null, baseline: {} };
   onProgress(`running the model on ${given.n} samples`);
@@ -92,7 +94,7 @@ export async function runReference(
     if (isLate || signal?.aborted === true) break;
   }
   if (n < given.n && signal?.aborted !== true)
-    notes.push(`The first ${n} of ${given.n} samples were used, which took a minute; --limit ${given.n} takes all.`);
+    notes.push(`The first ${n} of ${given.n} samples were used, which took a minute; --limit ${given.n} uses all.`);
   return { samples: cutTo(given, n), score: await tally.value(), baseline: sketches.value() };
 }
 

@@ -39,7 +39,7 @@ test.each([
   ["playwright-core", "1.49.9"],
 ])("%s %s is refused by its version", (name, version) => {
   install("app", name, version);
-  const line = `version ${version}, and ${OPTIONAL[name]?.version ?? ""} is needed: npm install --save-dev ${name}@`;
+  const line = `version ${version}, but ${OPTIONAL[name]?.version ?? ""} is needed: npm install --save-dev ${name}@`;
   expect(() => findPackage(name, ".", folders())).toThrow(line);
 });
 

@@ -66,7 +66,7 @@ export function findPackage(name: string, entry = ".", folders: readonly string[
   if (found.length === 0)
     throw new SelvedgeError("internal", `The package ${name} is missing: ${install}`, { package: name });
   const beside = `or, to keep that one: npx -p selvedge -p ${name}@${wanted?.version ?? ""} selvedge …`;
-  const message = `The package ${name} is installed in version ${found.join(" and ")}, and ${wanted?.version ?? ""} is needed: ${install}; ${beside}`;
+  const message = `The package ${name} is installed in version ${found.join(" and ")}, but ${wanted?.version ?? ""} is needed: ${install}; ${beside}`;
   throw new SelvedgeError("internal", message, { package: name, version: found[0] ?? "" });
 }
 

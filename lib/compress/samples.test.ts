@@ -114,7 +114,7 @@ describe("several inputs", () => {
   test("a missing one, and unlike counts, are refused by name", async () => {
     const path = write("some.npz", zipSync({ "ids.npy": arrays["ids.npy"], "x.npy": floats(3, 3) }));
     await expect(read(path, inputs)).rejects.toThrow(/"flag", only ids, x/);
-    await expect(read(path, [inputs[0]!, inputs[2]!])).rejects.toThrow(/"ids" has 4, "x" has 3/);
+    await expect(read(path, [inputs[0]!, inputs[2]!])).rejects.toThrow(/counts differ: "ids" has 4, "x" has 3/);
     await expect(read(write("x.npy", floats(2, 2)), inputs)).rejects.toThrow(/"ids", "flag", "x".*\.npz/);
   });
 });
@@ -129,11 +129,11 @@ describe("JSON lines", () => {
   });
 
   test.each<[string, string, RegExp]>([
-    ["no JSON", "[1, 2]\nnot", /line 2 .* no JSON/],
+    ["no JSON", "[1, 2]\nnot", /line 2 .* not JSON/],
     ["rows of unlike length", "[[1, 2], [3]]", /lists of "x"/],
-    ["a word for a number", '["one", 2]', /"x" is float32, and one is text/],
-    ["nothing for the input", '{"y": [1, 2]}', /nothing for the input "x"/],
-    ["no line", "", /holds no sample/],
+    ["a word for a number", '["one", 2]', /"x" has type float32, but a sample is text/],
+    ["nothing for the input", '{"y": [1, 2]}', /no values for the input "x"/],
+    ["no line", "", /contains no samples/],
   ])("%s is refused", async (_, text, message) => {
     await expect(read(write("x.jsonl", text), [input("x", [1, 2])])).rejects.toThrow(message);
   });
@@ -175,10 +175,10 @@ test("images become what the bundle says, and pixels as 0…1 where nothing is s
   await expect(read(join(folder, "images"), [input("x", ["n", 5])])).rejects.toThrow(/give --bundle/);
 });
 
-test("a path that is not there, or of another kind, is refused", async () => {
-  await expect(read(join(folder, "no.npz"), [input("x", [1])])).rejects.toThrow(/is not there/);
-  await expect(read(write("x.csv", "1,2"), [input("x", [1])])).rejects.toThrow(/no \.npy/);
-  await expect(read(write("bad.npz", "PK"), [input("x", [1])])).rejects.toThrow(/no \.npz archive/);
+test("a missing path, or one of another kind, is refused", async () => {
+  await expect(read(join(folder, "no.npz"), [input("x", [1])])).rejects.toThrow(/does not exist/);
+  await expect(read(write("x.csv", "1,2"), [input("x", [1])])).rejects.toThrow(/not a \.npy/);
+  await expect(read(write("bad.npz", "PK"), [input("x", [1])])).rejects.toThrow(/not a \.npz archive/);
 });
 
 test("only as many feeds are held as fit into memory, but one at least", async () => {

@@ -42,7 +42,7 @@ export function samplesOf(feeds: readonly Feed[], isMadeUp = false): Samples {
   return {
     n: feeds.length,
     isMadeUp,
-    notes: isMadeUp ? ["The inputs were made up: give --samples to know what accuracy is."] : [],
+    notes: isMadeUp ? ["The inputs are synthetic: give --samples to measure accuracy."] : [],
     async *each() {
       yield* feeds;
     },
@@ -72,7 +72,7 @@ export async function openSamples(
   limit: number,
   readers: Readers = {},
 ): Promise<Samples> {
-  if (!existsSync(path)) throw new TypeError(`samples: ${path} is not there`);
+  if (!existsSync(path)) throw new TypeError(`samples: ${path} does not exist`);
   const { each: all, count, notes = [] } = await open(path, inputs, readers);
   let n = count ?? 0;
   // A source of unknown size is counted by iterating over it once.
@@ -82,7 +82,7 @@ export async function openSamples(
       n++;
       if (n >= limit) break;
     }
-  if (n === 0) throw new TypeError(`samples: ${path} holds no sample`);
+  if (n === 0) throw new TypeError(`samples: ${path} contains no samples`);
   n = Math.min(n, limit);
   return {
     n,
@@ -112,13 +112,13 @@ async function open(path: string, inputs: readonly BundleInput[], readers: Reade
   if (extension === ".npz") return cut(openNpz(path), inputs);
   if (extension === ".json") {
     const list: unknown = JSON.parse(readFileSync(path, "utf8"));
-    if (!Array.isArray(list)) throw new TypeError(`samples: ${path} holds no list of samples`);
+    if (!Array.isArray(list)) throw new TypeError(`samples: ${path} contains no list of samples`);
     return { count: list.length, each: () => list.map((x) => fromJson(x, inputs, readers)) };
   }
   if (extension === ".jsonl" || extension === ".ndjson") return { each: () => jsonLines(path, inputs, readers) };
   if (MODULES.has(extension)) return openModule(path, inputs, readers);
   if (IMAGES.test(path)) return openImages([path], only(inputs, path));
-  throw new TypeError(`samples: ${path} is no .npy, .npz, .json, .jsonl, image, module or folder`);
+  throw new TypeError(`samples: ${path} is not a .npy, .npz, .json, .jsonl, image, module or folder`);
 }
 
 async function openFolder(path: string, inputs: readonly BundleInput[], readers: Readers): Promise<Opened> {
@@ -134,7 +134,7 @@ async function openFolder(path: string, inputs: readonly BundleInput[], readers:
       },
     };
   if (arrays.length === 0 && images.length === 0)
-    throw new TypeError(`samples: the folder ${path} holds no .npy, .npz or image`);
+    throw new TypeError(`samples: the folder ${path} contains no .npy, .npz or image`);
   if (arrays.length === 0)
     return openImages(
       images.map((x) => join(path, x)),
@@ -162,7 +162,7 @@ async function openImages(paths: readonly string[], input: BundleInput): Promise
   const image = input.image ?? guessedImage(input);
   const notes =
     input.image === undefined
-      ? [`Images were brought to "${input.name}" with pixels as 0…1: give --bundle if the model wants them otherwise.`]
+      ? [`Images were converted to "${input.name}" with pixels in 0…1: give --bundle if the model expects others.`]
       : [];
   const sharp = await loadSharp();
   return {
@@ -184,7 +184,7 @@ function guessedImage({ name, dims }: BundleInput): ImageSpec {
   const layout = a === 1 || a === 3 ? "nchw" : c === 1 || c === 3 ? "nhwc" : undefined;
   if (dims.length !== 4 || layout === undefined)
     throw new TypeError(
-      `samples: nothing says how images become "${name}" [${dims.join(", ")}]; give --bundle, or .npz samples`,
+      `samples: it is unknown how images become "${name}" [${dims.join(", ")}]; give --bundle, or .npz samples`,
     );
   const [height, width, channels] = layout === "nchw" ? [b, c, a] : [a, b, c];
   const size = (x: number | string | undefined): number => (typeof x === "number" ? x : 224);
@@ -205,7 +205,7 @@ async function openModule(path: string, inputs: readonly BundleInput[], readers:
       const made = (await list()) as AsyncIterable<unknown> | Iterable<unknown> | undefined;
       const isList =
         typeof made === "object" && made !== null && (Symbol.iterator in made || Symbol.asyncIterator in made);
-      if (!isList) throw new TypeError(`samples: what ${path} exports as "samples" yields nothing`);
+      if (!isList) throw new TypeError(`samples: the export "samples" of ${path} is not iterable`);
       if ("next" in made && typeof given !== "function")
         throw new TypeError(`samples: ${path} exports a generator, which ends after one use; export its function`);
       for await (const each of made) yield fromJson(each, inputs, readers);
@@ -222,7 +222,7 @@ async function* jsonLines(path: string, inputs: readonly Port[], readers: Reader
     try {
       value = JSON.parse(line);
     } catch (error) {
-      throw new TypeError(`samples: line ${number} of ${path} is no JSON`, { cause: error });
+      throw new TypeError(`samples: line ${number} of ${path} is not JSON`, { cause: error });
     }
     yield fromJson(value, inputs, readers);
   }
@@ -243,7 +243,9 @@ function cut(arrays: Readonly<Record<string, ArraySource>>, inputs: readonly Por
   const count = Math.max(...counts);
   // An array of one sample is used for all.
   if (counts.some((x) => x !== 1 && x !== count))
-    throw new TypeError(`samples: ${inputs.map((x, i) => `"${x.name}" has ${counts[i]}`).join(", ")}`);
+    throw new TypeError(
+      `samples: the counts differ: ${inputs.map((x, i) => `"${x.name}" has ${counts[i]}`).join(", ")}`,
+    );
   return {
     count,
     *each() {
@@ -279,7 +281,7 @@ function slices(
   } else if (isLike(dims, input.dims) || fit(input.dims, inner) === undefined) [step, shape] = [first, dims];
   const length = countOf(shape);
   if (first < step)
-    throw new TypeError(`samples: "${input.name}" takes ${step} items at a time, and there are ${first}`);
+    throw new TypeError(`samples: "${input.name}" takes ${step} items at a time, but there are ${first}`);
   return {
     count: Math.floor(first / Math.max(1, step)),
     at: (index) => ({ dims: shape, data: read(index * length, length) }),
@@ -327,7 +329,7 @@ function arrayOf(value: unknown, name: string): GivenArray {
   if (flat.some((x) => typeof x === "string")) return { dims, data: flat.map(String) };
   const data = flat.map(Number);
   const bad = data.findIndex((x, i) => Number.isNaN(x) && flat[i] !== null);
-  if (bad !== -1) throw new TypeError(`samples: "${name}" holds ${JSON.stringify(flat[bad])}, which is no number`);
+  if (bad !== -1) throw new TypeError(`samples: "${name}" holds ${JSON.stringify(flat[bad])}, which is not a number`);
   return { dims, data };
 }
 
@@ -336,7 +338,7 @@ function only(inputs: readonly BundleInput[], path: string): BundleInput {
   if (input === undefined || inputs.length > 1) {
     const names = inputs.map((x) => `"${x.name}"`).join(", ");
     throw new TypeError(
-      `samples: ${basename(path)} is for one input, and the model has ${inputs.length} (${names}); use .npz with an array for each, or .jsonl`,
+      `samples: ${basename(path)} is for one input, but the model has ${inputs.length} (${names}); use .npz with an array for each, or .jsonl`,
     );
   }
   return input;

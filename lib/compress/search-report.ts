@@ -14,13 +14,13 @@ export function describeSearch(
     const points = (x: number): string => (x * 100).toFixed(2);
     const told =
       loss === null
-        ? `${metric} ${heldOut.score.toFixed(4)} beside ${heldOut.reference.toFixed(4)}`
+        ? `${metric} ${heldOut.score.toFixed(4)} (float32 ${heldOut.reference.toFixed(4)})`
         : `${points(loss.mean)} points lost (95 %: ${points(loss.low)} to ${points(loss.high)})`;
     const beside =
       uniform === null || id !== "searched"
         ? ""
         : ` The smallest uniform setting that passed: ${uniform.form}, ${uniform.bytes} bytes.`;
-    return `${id}: ${form}, ${left} weights at 16 bits, pruned at ${price} of ${PRICES}, ${bytes} bytes; on ${n} samples that took part in nothing, ${told}.${beside}`;
+    return `${id}: ${form}, ${left} weights at 16 bits, pruned at ${price} of ${PRICES}, ${bytes} bytes; on ${n} held-out samples, ${told}.${beside}`;
   });
   const passed = candidates.filter((x) => x.isPassed).length;
   lines.push(`The search tried ${candidates.length} models in ${seconds} s, of which ${passed} passed.`);

@@ -132,7 +132,7 @@ class Search {
       try {
         await this.#along(base);
       } catch (error) {
-        onProgress(`search: ${base.id} is left out (${error instanceof Error ? error.message : String(error)})`);
+        onProgress(`search: ${base.id} is skipped (${error instanceof Error ? error.message : String(error)})`);
       }
     }
     return this.#finish();
@@ -253,7 +253,7 @@ class Search {
         const { bytes, form } = await this.#build(base, candidate.left, candidate.price);
         const heldOut = await judge(bytes, base.session, this.#input, span);
         if (!heldOut.isPassed && !(candidate.form === "f32" && candidate.price === 0)) {
-          onProgress(`search: ${candidate.form} at ${candidate.bytes} bytes fails on the other half of the samples`);
+          onProgress(`search: ${candidate.form} at ${candidate.bytes} bytes fails on the held-out half of the samples`);
           continue;
         }
         chosen.push({ ...candidate, id, heldOut });
@@ -287,9 +287,9 @@ class Search {
       const state = JSON.parse(readFileSync(statePath, "utf8")) as State;
       if (state.key !== this.#state.key) return;
       this.#state = state;
-      onProgress(`search: going on from ${Object.keys(state.scores).length} candidates`);
+      onProgress(`search: resuming with ${Object.keys(state.scores).length} candidates`);
     } catch {
-      onProgress(`search: ${statePath} cannot be read, so the search begins anew`);
+      onProgress(`search: ${statePath} cannot be read, so the search starts over`);
     }
   }
 
