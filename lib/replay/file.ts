@@ -128,7 +128,12 @@ const saved = v.looseObject({
   passed: v.optional(id, 0),
   vain: v.optional(v.map(word, id)),
   bars: v.optional(v.map(word, v.looseObject({ untilMs: due, ms: cost }))),
-  short: v.looseObject({ ms: cost, key: v.string(), untilMs: v.pipe(v.number(), v.finite()) }),
+  short: v.looseObject({
+    ms: cost,
+    key: v.string(),
+    untilMs: v.pipe(v.number(), v.finite()),
+    seenMs: v.optional(v.map(word, ms)),
+  }),
   wakeMs: due,
 });
 const file = v.looseObject({

@@ -172,6 +172,24 @@ describe("a deadline that can't be met", () => {
     },
   );
 
+  test("keeps batches short for a while only where its model never succeeds (core-A6 failing)", () => {
+    const stage = new Stage([lane("wasm-0")], (_, rows) => 18 + 2 * rows);
+    const places = [{ backend: "webgpu", modelId: 2, key: "m2" }] as const; // no lane can run it
+    stage.teach(1, [1, 2, 4, 8, 16, 32, 64]);
+    for (let i = 0; i < 60; i += 1) stage.arrives(step(10_000 + i, { places, ...within(i * 1_000, 50) }));
+    for (let i = 0; i < 1_500; i += 1)
+      stage.arrives(step(i, { shape: "a", arrivedMs: 1_000 * (i < 500 ? 1 : 30) + 500 }));
+    stage.play(1e5);
+    const largest = (fromMs: number, toMs: number): number => {
+      const sizes = new Map<number, number>();
+      for (const { batch, startMs } of stage.fates.values())
+        if (startMs >= fromMs && startMs < toMs) sizes.set(batch, (sizes.get(batch) ?? 0) + 1);
+      return Math.max(...sizes.values());
+    };
+    expect(largest(1_500, 2_500)).toBeLessThan(16); // it may be that its first success is near
+    expect(largest(30_500, 31_500)).toBe(64);
+  });
+
   test("one that can be met keeps batches short", () => {
     const { mean } = play({ isRefusable: true, dueMs: 1e4 });
     expect(mean).toBeGreaterThan(40);

@@ -60,6 +60,20 @@ test("a lane is tried again once its time is over, later each time, and at once 
   expect(alone.fates.has(1)).toBe(true);
 });
 
+test("a barred lane is not warmed (core-A5 warm)", () => {
+  for (const isBarred of [true, false]) {
+    const stage = new Stage([lane("wasm-0"), lane("wasm-1", [])], () => 110);
+    stage.teach(1, [1]);
+    stage.tell({ type: "loaded", modelId: 1, ms: 100, lane: "wasm-0" });
+    if (isBarred)
+      for (const id of ["wasm-0", "wasm-1"]) stage.tell({ type: "unavailable", lane: id, modelId: 1, untilMs: 1_000 });
+    for (const id of [1, 2]) stage.arrives(step(id)); // the second is staged, and would be sooner where the model is held
+    stage.play(50);
+    expect([...stage.fates.values()].map((x) => x.lane)).toEqual(["wasm-0", "wasm-0"]);
+    expect(stage.decisions.some((x) => x.type === "warm")).toBe(!isBarred);
+  }
+});
+
 test("a batch that ends well shows that the lane can do its work again", () => {
   const stage = new Stage([lane("wasm-0", []), lane("wasm-1", [])], () => 20);
   for (const id of ["wasm-0", "wasm-1"])

@@ -102,6 +102,8 @@ const STALLED_TIMES = 4;
 const STALLED_MIN_MS = 1_000;
 /** For so long a load is waited for before another lane loads the model too, at whatever cost in memory. */
 const LOAD_STALLED_MS = 20_000;
+/** Of so many models, or lanes and models, it is known what they did. */
+const REMEMBERED = 1_024;
 const NOTHING: readonly Batch[] = [];
 
 /** Keeps what is known of lanes. */
@@ -185,7 +187,7 @@ export class Lanes {
     this.note(place.key, now);
     if (isTrial && ms !== null && steps.size > 0) {
       const isVain = [...steps.values()].some(({ dueMs }) => dueMs < now);
-      if (isVain) this.#vain.set(place.key, (this.#vain.get(place.key) ?? 0) + 1);
+      if (isVain) remember(this.#vain, place.key, (this.#vain.get(place.key) ?? 0) + 1);
       else this.#vain.delete(place.key);
     }
     // One row that ran out of memory says nothing of batches.
@@ -216,7 +218,7 @@ export class Lanes {
 
   /** Takes note of what it took to load a model on a lane. */
   loaded(modelId: number, ms: number, lane: string | undefined): void {
-    this.#loadMs.set(modelId, ms);
+    remember(this.#loadMs, modelId, ms);
     for (const [id, batches] of this.#batches)
       for (const batch of batches) if (batch.place.modelId === modelId && id === (lane ?? id)) batch.isLoading = false;
   }
@@ -233,7 +235,7 @@ export class Lanes {
 
   /** Takes note that something was done. */
   note(what: string, now: number): void {
-    this.#notedMs.set(what, now);
+    remember(this.#notedMs, what, now);
   }
 
   /** Tells how long ago something was done. */
@@ -333,6 +335,13 @@ export class Lanes {
     const isFull = concurrency < found.length && found.filter(runs).length >= concurrency;
     return found.filter((x) => x.lane.isOpen && (!isFull || runs(x)));
   }
+}
+
+/** Sets an entry, and forgets the one that was set longest ago where there are many: models come and go. */
+export function remember<K>(map: Map<K, number>, key: K, value: number): void {
+  map.delete(key);
+  map.set(key, value);
+  if (map.size > REMEMBERED) map.delete(map.keys().next().value as K);
 }
 
 /** Until when a batch may run before it counts as stalled. */

@@ -50,6 +50,23 @@ describe("order", () => {
     expect(starts.length).toBeLessThan(20);
   });
 
+  test("what has aged is not held back for short deadlines of others (core-A6 aged)", () => {
+    const stage = new Stage(
+      [lane("wasm-0", [1, 2, 3]), lane("wasm-1", [1, 2, 3])],
+      (model) => [1, 50, 10_000][model - 1]!,
+      {
+        ageingMs: 500,
+      },
+    );
+    for (const model of [1, 2, 3]) stage.teach(model, [1]);
+    stage.arrives(step(1, { model: 3 })); // one lane is busy, and the other is kept for what is short
+    for (let i = 0; i < 200; i += 1) stage.arrives(step(1_000 + i, { ...at(i * 30, 10) }));
+    stage.arrives(step(2, { model: 2, ...at(100) }));
+    stage.play();
+    expect(stage.fates.get(2)?.startMs).toBeGreaterThanOrEqual(600);
+    expect(stage.fates.get(2)?.startMs).toBeLessThan(1_500);
+  });
+
   test("callers, and models, of one priority get equal time", () => {
     const stage = new Stage([lane("wasm-0", [1, 2])], (model) => (model === 1 ? 10 : 30));
     stage.teach(1, [1]);
@@ -450,6 +467,16 @@ test("a cancelled step is gone from the queue, and one that runs frees its lane 
   expect(stage.scheduler.queued).toBe(1);
   stage.tell({ type: "cancelled", id: 1 });
   expect(stage.decisions.at(-1)).toEqual({ type: "end", lane: "wasm-0" });
+});
+
+test("what is remembered of models is bounded, however many come and go (core-C8)", () => {
+  const stage = new Stage([lane("wasm-0", [])], () => 1);
+  stage.load = () => 1;
+  for (let i = 0; i < 1_100; i += 1) stage.arrives(step(i, { model: i, ...at(10 * i) }));
+  stage.play();
+  const { notedMs, loadMs, wastedMs, short, vain } = stage.scheduler.save();
+  for (const map of [notedMs, loadMs, wastedMs, short.seenMs, vain]) expect(map?.size).toBeLessThanOrEqual(1_024);
+  expect(loadMs.size).toBe(1_024);
 });
 
 test("the same events give the same decisions", () => {

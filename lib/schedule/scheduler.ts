@@ -19,7 +19,19 @@
 // while, and threads were measured to pay, such a step runs on the wide lane, with a thread a core; as soon as anything
 // else is there all go to the usual lanes.
 import { Estimate } from "./estimate.ts";
-import { costOf, endOf, homeOf, isSooner, isUsual, Lanes, soonest, stalledMs, stateOf, UNKNOWN_MS } from "./lanes.ts";
+import {
+  costOf,
+  endOf,
+  homeOf,
+  isSooner,
+  isUsual,
+  Lanes,
+  remember,
+  soonest,
+  stalledMs,
+  stateOf,
+  UNKNOWN_MS,
+} from "./lanes.ts";
 import type { Batch, Chance, SavedLanes } from "./lanes.ts";
 import type { Decision, Event, LaneView, Step } from "./protocol.ts";
 import { Queue } from "./queue.ts";
@@ -498,7 +510,7 @@ export class Scheduler {
       if (lostMs <= 0) continue;
       const wastedMs = (this.#wastedMs.get(place.modelId) ?? 0) + lostMs;
       const isEnough = wastedMs > this.#lanes.loadOf(place);
-      this.#wastedMs.set(place.modelId, isEnough ? 0 : wastedMs);
+      remember(this.#wastedMs, place.modelId, isEnough ? 0 : wastedMs);
       if (isEnough) this.#warm(step, cold, now, out);
       return;
     }

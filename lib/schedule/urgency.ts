@@ -1,7 +1,7 @@
 // Which short deadlines are live, and what that asks of everything else: nothing inside a run can be interrupted, so
 // batches stay short, what takes long is not staged, and a lane is kept for what is short.
 import type { Estimate } from "./estimate.ts";
-import { EXPRESS } from "./lanes.ts";
+import { EXPRESS, remember } from "./lanes.ts";
 import type { Chance } from "./lanes.ts";
 import type { Step } from "./protocol.ts";
 
@@ -14,11 +14,16 @@ const LIVE_MS = 2_000;
  */
 const PART = 0.6;
 
+/** So long after its first request a model whose cost is unknown counts as short: one that only fails never gets a cost. */
+const NEW_MS = 10_000;
+
 /** What is live, as it is written down. */
 export interface SavedUrgency {
   readonly ms: number;
   readonly key: string;
   readonly untilMs: number;
+  /** Not in older traces. */
+  readonly seenMs?: ReadonlyMap<string, number> | undefined;
 }
 
 /** Follows the shortest of the deadlines that are live. */
@@ -28,6 +33,8 @@ export class Urgency {
   #shortestMs = Infinity;
   #key = "";
   #untilMs = 0;
+  /** When a deadline was first seen of a model whose cost is unknown, by its key. */
+  #seenMs: Map<string, number> = new Map();
 
   constructor(estimate: Estimate) {
     this.#estimate = estimate;
@@ -35,11 +42,13 @@ export class Urgency {
 
   /** Writes down what is live. */
   save(): SavedUrgency {
-    return { ms: this.#shortestMs, key: this.#key, untilMs: this.#untilMs };
+    const seenMs = new Map(this.#seenMs);
+    return { ms: this.#shortestMs, key: this.#key, untilMs: this.#untilMs, seenMs };
   }
 
   /** Takes what was written down. */
-  restore({ ms, key, untilMs }: SavedUrgency): void {
+  restore({ ms, key, untilMs, seenMs }: SavedUrgency): void {
+    this.#seenMs = new Map(seenMs);
     [this.#shortestMs, this.#key, this.#untilMs] = [ms, key, untilMs];
   }
 
@@ -56,11 +65,21 @@ export class Urgency {
   /** Takes note of the deadline of a step that was accepted, unless no place can meet it: then nothing is kept short for it. */
   note({ dueMs, arrivedMs, places, rows }: Step, now: number): void {
     const lengthMs = dueMs - arrivedMs;
-    const isMet = places.some(({ key }) => (this.#estimate.ms(key, rows) ?? 0) <= lengthMs);
-    if (lengthMs > this.#shortestMs || lengthMs === Infinity || !isMet) return;
+    if (lengthMs > this.#shortestMs || lengthMs === Infinity) return;
+    const isMet = places.some(({ key }) => {
+      const ms = this.#estimate.ms(key, rows);
+      return ms === undefined ? this.#isNew(key, now) : ms <= lengthMs;
+    });
+    if (!isMet) return;
     this.#shortestMs = lengthMs;
     this.#key = places[0].key;
     this.#untilMs = now + Math.max(LIVE_MS, LIVE_TIMES * lengthMs);
+  }
+
+  #isNew(key: string, now: number): boolean {
+    const seenMs = this.#seenMs.get(key);
+    if (seenMs === undefined) remember(this.#seenMs, key, now);
+    return now - (seenMs ?? now) < NEW_MS;
   }
 
   /** Tells whether a deadline is of the shortest that are live, or nearly so. */
