@@ -158,6 +158,29 @@ test("a copy goes as soon as its server says that the page is one user's (store-
   expect(await ask("/page")).toBe(null);
 });
 
+test.each([401, 403, 404, 410])("a copy goes as soon as its server answers %d (store-gone)", async (status) => {
+  const { ask, tell } = start();
+  network = () => html("a page");
+  for (const path of ["/a", "/b", "/c"]) expect(await ask(path)).toBe("a page");
+  network = (url) => (url.endsWith("/c") ? html("a page") : new Basic("no", { status }));
+  expect(await ask("/a")).toBe("no");
+  await tell({ selvedge: "keep", parts: [{ url: `${ORIGIN}/b`, isShell: true }] });
+  network = () => null;
+  expect([await ask("/a"), await ask("/b"), await ask("/c")]).toEqual([null, null, "a page"]);
+});
+
+test("a copy stays where its server fails, is busy or sends it elsewhere (store-gone)", async () => {
+  const { ask } = start();
+  network = () => html("a page");
+  await ask("/a");
+  for (const status of [302, 408, 429, 500, 503]) {
+    network = () => new Basic(null, { status });
+    await ask("/a");
+  }
+  network = () => null;
+  expect(await ask("/a")).toBe("a page");
+});
+
 test("copies are bounded: documents are evicted first, the oldest before (store-B2)", async () => {
   const { ask } = start({ maxEntries: 4 });
   network = (url) =>

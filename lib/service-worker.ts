@@ -6,7 +6,7 @@
 //
 // A copy outlives the user who saw it: whoever opens the address next gets it. So nothing is kept that the server calls
 // private or that varies by user, no document with a query and none in a frame, and a copy goes as soon as its server
-// says one of these. The number of copies is bounded; documents are evicted first, the one written longest ago before.
+// says one of these, or answers 401, 403, 404 or 410. The number of copies is bounded; documents are evicted first, the one written longest ago before.
 //
 // The network comes first. A kept copy is given where the network is away, fails, or is silent for long; so a page is
 // never older than it must be, and this needs no list of files and no version. Copies are kept as they came, with all
@@ -73,6 +73,8 @@ export const OFFLINE_CACHE = "selvedge-offline";
 const SHELL: ReadonlySet<string> = new Set([
   ...["audioworklet", "document", "font", "manifest", "script", "sharedworker", "style", "worker"],
 ]);
+/** Statuses of a server that no longer gives a file to this user, or to anybody. */
+const WITHDRAWN: ReadonlySet<number> = new Set([401, 403, 404, 410]);
 /** Headers of a request by which a response must not vary to be kept. */
 const PERSONAL = /(^|,)\s*(\*|cookie|authorization)\s*(,|$)/i;
 /** A copy as old as this is written anew though it did not change, so that it is not taken for one out of use. */
@@ -175,7 +177,8 @@ async function find(request: Request): Promise<Response | undefined> {
 
 /** Keeps what may be kept; removes the copy of what the server no longer lets be kept. */
 async function settle(request: Request, response: Response, copy: () => Response, maxEntries: number): Promise<void> {
-  if (isForbidden(response.headers)) await (await caches.open(OFFLINE_CACHE)).delete(request, ANY_VARIANT);
+  if (isForbidden(response.headers) || WITHDRAWN.has(response.status))
+    await (await caches.open(OFFLINE_CACHE)).delete(request, ANY_VARIANT);
   else if (isRight(request, response)) await keep(request, copy(), maxEntries);
 }
 

@@ -477,4 +477,22 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/cache/download.test.ts",
     title: "(store-joined)",
   },
+  {
+    fault: "store-gone",
+    breaks: "A service worker's copy goes where its server withdraws the page.",
+    file: "lib/service-worker.ts",
+    from: "|| WITHDRAWN.has(response.status)",
+    to: "",
+    test: "lib/service-worker.test.ts",
+    title: "(store-gone)",
+  },
+  {
+    fault: "store-gone-kept",
+    breaks: "A service worker's copy stays where its server only fails.",
+    file: "lib/service-worker.ts",
+    from: "|| WITHDRAWN.has(response.status)",
+    to: "|| response.status > 200",
+    test: "lib/service-worker.test.ts",
+    title: "(store-gone)",
+  },
 ];

@@ -5,17 +5,17 @@ import { sha256Hex, wireBytesOf } from "../bundle.ts";
 import type { BundleChunk } from "../bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 import { release } from "../release.ts";
-import type { DownloadEffects } from "./download.ts";
 import { expandChunk } from "./expand.ts";
+import type { BrotliDecoder } from "./expand.ts";
 import { request, retry } from "./http.ts";
-import type { Body } from "./http.ts";
+import type { Body, NetEffects } from "./http.ts";
 import { PartialChunk } from "./partial.ts";
 import type { Shelf } from "./shelf.ts";
 import type { Bytes } from "./store.ts";
 
 /** What a chunk is fetched with. */
 export interface ChunkFetchOptions {
-  readonly effects: DownloadEffects;
+  readonly effects: NetEffects & { now(): number; loadBrotli(): Promise<BrotliDecoder> };
   /** Keeps what came of a chunk whose page dies; null where nothing is kept. */
   readonly shelf: Shelf | null;
   readonly signal: AbortSignal;
