@@ -67,6 +67,43 @@ test("a model on the GPU stays there where wasm, which would help, can't load it
   );
 });
 
+test.each([40, 90])(
+  "%i requests for a model on the GPU are answered there though its worker is off and wasm can't load it (core-A5)",
+  async (count) => {
+    const scene = await besideBroken({ gpu: true, name: "slow", idleMs: 5_000 }, (toy) => {
+      let isWasm = true;
+      return {
+        ...toy,
+        start: (options) => {
+          isWasm = options.backend === "wasm";
+          return toy.start(options);
+        },
+        load: (...args) => (isWasm ? refuse("model-invalid")() : toy.load(...args)),
+      };
+    });
+    const { engine, model, ask, pass } = scene;
+    await pass(20_000);
+    expect(engine.stats().lanes.every(({ state }) => state === "off")).toBe(true);
+    expect(await ask(model, count)).toEqual(doubled(count));
+  },
+);
+
+test.each([1, 2, 3])("where all workers are off and load %i fails, other lanes answer (core-A5)", async (at) => {
+  for (const code of ["model-invalid", "download-failed", "internal"] as const)
+    for (const call of ["start", "load"] as const) {
+      let calls = 0;
+      const scene = await besideBroken({ cores: 4, idleMs: 5_000 }, (toy) => ({
+        ...toy,
+        // Its arguments are those of the call that is named.
+        [call]: (...args: never[]) =>
+          ++calls === at ? refuse(code)() : (toy[call] as (...args: never[]) => unknown)(...args),
+      }));
+      await scene.pass(20_000);
+      expect(await scene.ask(scene.model, 90)).toEqual(doubled(90));
+      expect(calls).toBeGreaterThan(at);
+    }
+});
+
 test("a request whose model no lane can load is still rejected, with the load's error", async () => {
   const { model, ask, pass } = await besideBroken({ idleMs: 1_000 }, (toy) => ({
     ...toy,

@@ -376,12 +376,15 @@ export class Dispatcher {
     return this.#steps.has(id) && !withdrawn.has(id);
   }
 
-  /** Tells whether a usual lane other than this one holds the model on which each of these steps may run. */
+  /** Tells whether another usual lane holds the model of each of these steps, or has a batch of it and may still load it. */
   #isHeldBeside(lane: Lane, steps: readonly Step[]): boolean {
     const others = this.#lanes.filter((other) => other !== lane && other.kind === "usual");
+    const coming = [...this.#running.values()].filter((x) => others.includes(x.lane));
     return steps.every((step) =>
-      placesOf(step).some(({ modelId }) =>
-        others.some(({ held }) => held.get(modelId)?.isReady === true && held.get(modelId)?.isLeaving === false),
+      placesOf(step).some(
+        ({ modelId }) =>
+          coming.some((x) => x.modelId === modelId) ||
+          others.some(({ held }) => held.get(modelId)?.isReady === true && held.get(modelId)?.isLeaving === false),
       ),
     );
   }

@@ -22,6 +22,15 @@ export const MUTANTS: readonly Mutant[] = [
     title: "core-A5",
   },
   {
+    fault: "core-A5 coming",
+    breaks: "a lane that can't load a model rejects requests while other lanes still load it",
+    file: "lib/dispatcher.ts",
+    from: "coming.some((x) => x.modelId === modelId) ||",
+    to: "",
+    test: "lib/dispatcher.test.ts",
+    title: "core-A5",
+  },
+  {
     fault: "core-A5 bar",
     breaks: "the scheduler does not learn that a lane can't load a model",
     file: "lib/dispatcher.ts",
