@@ -65,6 +65,8 @@ const PARITY_DB = 20;
 const ROUND_MS = 4;
 const ROUNDS = 25;
 const ROUND_BUDGET_MS = 8_000;
+/** An apparently slower form is measured until its least time has not fallen for so many rounds, 1 s on an idle machine. */
+const STEADY_ROUNDS = 100;
 
 /**
  * Removes shape arithmetic from the operators that run on the CPU, and names the rest. Runs the form once more for it,
@@ -234,8 +236,11 @@ export class Checker {
       const times = Math.max(1, Math.min(200, Math.ceil(ROUND_MS / (await one(models[1], 1)))));
       const least: [number, number] = [Infinity, Infinity];
       // An apparently slower form is measured for longer: other load makes models look slower, never faster.
-      for (let round = 0; round < ROUNDS || least[0] > least[1] * SLOWER; round++) {
-        least[0] = Math.min(least[0], await one(models[0], times));
+      let steady = 0;
+      for (let round = 0; round < ROUNDS || (least[0] > least[1] * SLOWER && steady < STEADY_ROUNDS); round++) {
+        const ms = await one(models[0], times);
+        steady = ms < least[0] ? 0 : steady + 1;
+        least[0] = Math.min(least[0], ms);
         least[1] = Math.min(least[1], await one(models[1], times));
         if (performance.now() - started > ROUND_BUDGET_MS) break;
       }

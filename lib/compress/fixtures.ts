@@ -81,19 +81,36 @@ function dimension(size: number | string) {
     : { value: { case: "dimParam" as const, value: size } };
 }
 
+/** Inputs of a model, in float32. */
+type Floats = Readonly<Record<string, { readonly dims: readonly number[]; readonly data: Float32Array }>>;
+
 /** Runs a model on float32 inputs and returns the values of its outputs, in order. */
 export async function runModel(
   bytes: Uint8Array,
-  feeds: Readonly<Record<string, { readonly dims: readonly number[]; readonly data: Float32Array }>>,
+  feeds: Floats,
   options: InferenceSession.SessionOptions = {},
 ): Promise<number[][]> {
+  const [outputs = []] = await runModelOften(bytes, [feeds], options);
+  return outputs;
+}
+
+/** Loads a model once and runs it on each of the inputs; returns the outputs of each run. */
+export async function runModelOften(
+  bytes: Uint8Array,
+  list: readonly Floats[],
+  options: InferenceSession.SessionOptions = {},
+): Promise<number[][][]> {
   const session = await InferenceSession.create(bytes, { logSeverityLevel: 3, intraOpNumThreads: 1, ...options });
   try {
-    const tensors = Object.entries(feeds).map(
-      ([name, { dims, data }]) => [name, new Tensor("float32", data, dims)] as const,
-    );
-    const results = await session.run(Object.fromEntries(tensors));
-    return session.outputNames.map((name) => Array.from(results[name]?.data as ArrayLike<number>, Number));
+    const runs: number[][][] = [];
+    for (const feeds of list) {
+      const tensors = Object.entries(feeds).map(
+        ([name, { dims, data }]) => [name, new Tensor("float32", data, dims)] as const,
+      );
+      const results = await session.run(Object.fromEntries(tensors));
+      runs.push(session.outputNames.map((name) => Array.from(results[name]?.data as ArrayLike<number>, Number)));
+    }
+    return runs;
   } finally {
     await session.release();
   }

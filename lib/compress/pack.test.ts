@@ -11,7 +11,12 @@ import { readVariantModel } from "./read-bundle.ts";
 import { floatTensor } from "./weights.ts";
 import type { PackInput } from "./pack.ts";
 
-const bytesOf = (length: number, step: number) => Uint8Array.from({ length }, (_, i) => (i * step) % 251);
+/** Brotli's fastest, for tests that only ask which chunks there are. */
+const FAST = { quality: 1 };
+
+const bytesOf = (length: number, step: number) => new Uint8Array(length).map((_, i) => (i * step) % 251);
+/** More than one chunk. */
+const LARGE = bytesOf(CHUNK_MAX_BYTES + 10, 7);
 
 const input = (): PackInput => ({
   model: {
@@ -29,7 +34,7 @@ const input = (): PackInput => ({
       id: "f32",
       needs: [],
       files: [
-        { path: "model.onnx", bytes: bytesOf(CHUNK_MAX_BYTES + 10, 7) },
+        { path: "model.onnx", bytes: LARGE },
         { path: "weights.bin", bytes: bytesOf(100, 3) },
       ],
     },
@@ -45,7 +50,7 @@ afterEach(() => rm(folder, { recursive: true, force: true }));
 
 describe("writeBundle", () => {
   test("writes a bundle that parses, and chunks that hash to their names and make up the files", async () => {
-    await writeBundle(join(folder, "small"), input());
+    await writeBundle(join(folder, "small"), input(), FAST);
     const bundle = parseBundle(JSON.parse(await readFile(join(folder, "small/bundle.json"), "utf8")));
     const parts = await Promise.all(
       (bundle.variants[1]?.files[0]?.chunks ?? []).map(async ({ sha256, bytes }) => {
@@ -59,24 +64,27 @@ describe("writeBundle", () => {
   });
 
   test("keeps a chunk once that two variants share", async () => {
-    const { chunkBytes } = await writeBundle(join(folder, "small"), input());
+    const { chunkBytes } = await writeBundle(join(folder, "small"), input(), FAST);
     expect(await readdir(join(folder, "small/chunks"))).toHaveLength(4);
     expect(chunkBytes).toBe(100 + CHUNK_MAX_BYTES + 10 + 4);
   });
 
   test("gives the same bytes and the same identity for the same input", async () => {
-    const [a, b] = [await writeBundle(join(folder, "a"), input()), await writeBundle(join(folder, "b"), input())];
+    const [a, b] = [
+      await writeBundle(join(folder, "a"), input(), FAST),
+      await writeBundle(join(folder, "b"), input(), FAST),
+    ];
     expect(a.identity).toBe(b.identity);
     expect(await readFile(join(folder, "a/bundle.json"))).toEqual(await readFile(join(folder, "b/bundle.json")));
     const changed = { ...input(), assets: [{ path: "l.txt", bytes: new TextEncoder().encode("a\nc\n") }] };
-    expect((await writeBundle(join(folder, "b"), changed)).identity).not.toBe(a.identity);
+    expect((await writeBundle(join(folder, "b"), changed, FAST)).identity).not.toBe(a.identity);
   });
 
   test("replaces what was there, and leaves nothing beside it", async () => {
-    await writeBundle(join(folder, "small"), input());
+    await writeBundle(join(folder, "small"), input(), FAST);
     const stale = `${"0".repeat(64)}.bin`;
     await writeFile(join(folder, "small/chunks", stale), "old");
-    await writeBundle(join(folder, "small"), input());
+    await writeBundle(join(folder, "small"), input(), FAST);
     expect(await readdir(join(folder, "small/chunks"))).not.toContain(stale);
     expect(await readdir(folder)).toEqual(["small"]);
   });
