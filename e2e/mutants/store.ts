@@ -183,7 +183,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-C2",
     breaks: "A bare model that says it is too large is refused at once.",
-    file: "lib/cache/bare.ts",
+    file: "lib/cache/bare-download.ts",
     from: "(file.bytes ?? 0) > MODEL_MAX_BYTES",
     to: "(file.bytes ?? 0) < 0",
     test: "lib/cache/bare.test.ts",
@@ -309,7 +309,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-bare-use-whole",
     breaks: "A stored bare model may be evicted for the newer one that is here whole.",
-    file: "lib/cache/bare.ts",
+    file: "lib/cache/bare-download.ts",
     from: "    onWhole();\n",
     to: "",
     test: "lib/cache/bare.test.ts",
@@ -327,7 +327,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-portal-text",
     breaks: "A text is not stored in place of a bare model.",
-    file: "lib/cache/bare.ts",
+    file: "lib/cache/bare-download.ts",
     from: "index === 0 && isText(",
     to: "index < 0 && isText(",
     test: "lib/cache/bare.test.ts",

@@ -1,0 +1,348 @@
+// The download of a bare model, cut into chunks as it comes. Where the server has ranges, several streams fetch it: the
+// first goes up from its beginning, the others take chunks from its end until they meet. A connection that breaks is taken
+// up where it broke; after a reload each stream has lost a chunk at the most. All parts must be of one file: the server's
+// validators say so, and a file that changed meanwhile begins anew.
+import { CHUNK_MAX_BYTES, sha256Hex } from "../bundle.ts";
+import type { BundleChunk } from "../bundle.ts";
+import { isSelvedgeError, SelvedgeError } from "../errors.ts";
+import { release } from "../release.ts";
+import { PARALLEL } from "./download.ts";
+import type { Downloader, DownloadEffects } from "./download.ts";
+import { request, retry } from "./http.ts";
+import type { Body } from "./http.ts";
+import { bareManifest, identityOf } from "./manifest.ts";
+import type { Meter } from "./meter.ts";
+import type { Room } from "./room.ts";
+import type { Validator } from "./source.ts";
+import type { Bytes } from "./store.ts";
+import { canTell, continues, isSame, strong, validatorOf } from "./validator.ts";
+
+/** A bare model that is here. */
+export interface BareModel {
+  readonly identity: string;
+  readonly data: Blob;
+}
+
+const MODEL_MAX_BYTES = 4 * 1024 ** 3;
+
+/** A chunk on its way: bytes of the file from `index` chunks on, filled up to `size`. */
+interface Piece {
+  readonly index: number;
+  readonly bytes: Bytes;
+  size: number;
+}
+
+/** A chunk that is here. */
+interface BareChunk {
+  readonly chunk: BundleChunk;
+  readonly blob: Blob;
+  readonly isStored: boolean;
+}
+
+/** One download, over as many connections as it takes. */
+export class BareDownload {
+  readonly #url: string;
+  readonly #downloader: Downloader;
+  readonly #meter: Meter;
+  readonly #signal: AbortSignal;
+  readonly #room: Room;
+  /** Which file it is that comes. */
+  #file: Validator | null = null;
+  /** What is here of it, by its place. */
+  readonly #here: Map<number, BareChunk> = new Map();
+  /** What a stream has taken on. */
+  readonly #taken: Set<number> = new Set();
+  #fetchedBytes = 0;
+  #storedBytes = 0;
+  /** Whether the server gives the parts that it is asked for; null while it has not said so. */
+  #hasRanges: boolean | null = null;
+
+  constructor(url: string, downloader: Downloader, meter: Meter, signal: AbortSignal, room: Room) {
+    this.#url = url;
+    this.#room = room;
+    this.#downloader = downloader;
+    this.#meter = meter;
+    this.#signal = signal;
+  }
+
+  /** Downloads the model; `onWhole` is called once all of it is here, before the rest of it is stored. */
+  async run(onWhole: () => void): Promise<BareModel> {
+    await this.#resume();
+    await retry(this.#net(this.#signal), () => this.#attempt());
+    onWhole();
+    await this.#keepRest();
+    const here = this.#pieces.map(([, x]) => x);
+    const manifest = bareManifest(here.map((x) => x.chunk));
+    const identity = await identityOf(manifest);
+    const { shelf, uses } = this.#downloader;
+    const validator = this.#file;
+    let isRemembered = false;
+    if (shelf !== null && here.every((x) => x.isStored) && validator !== null && canTell(validator)) {
+      const source = { url: this.#url, identity, validator, signature: null };
+      isRemembered = await this.#downloader.commit(manifest, source, this.#room); // else the next load fetches it again
+    }
+    uses.loaded(identity, manifest.chunks, isRemembered ? null : this.#room.id);
+    if (isRemembered) await shelf?.endDraft(this.#url).catch(() => undefined);
+    return { identity, data: new Blob(here.map((x) => x.blob)) };
+  }
+
+  get #pieces(): [number, BareChunk][] {
+    return [...this.#here].sort(([a], [b]) => a - b);
+  }
+
+  /** Stores what found no room, now that all is here and the version before may go. */
+  async #keepRest(): Promise<void> {
+    const pieces = this.#pieces;
+    const rest = pieces.map(([index, { chunk, blob, isStored }]) => ({ index, chunk, blob, isStored }));
+    const file = this.#file;
+    if (file === null || !canTell(file)) return;
+    await this.#downloader.storeRest(rest, this.#room);
+    for (const { index, ...here } of rest) this.#here.set(index, here);
+  }
+
+  /** Takes up what an earlier page began. */
+  async #resume(): Promise<void> {
+    const draft = await this.#downloader.shelf?.draft(this.#url).catch(() => null);
+    const bytes = draft?.validator.bytes ?? null;
+    if (draft == null || bytes === null || bytes > MODEL_MAX_BYTES) return;
+    this.#file = draft.validator;
+    for (const [index, chunk] of draft.chunks) {
+      // The last part is asked for in any case, so that the server can say whether the file is still the same.
+      if (chunk.bytes !== sizeAt(index, bytes) || this.#here.size + 1 === countOf(bytes)) continue;
+      const blob = await this.#downloader.stored(chunk);
+      if (blob === null) continue;
+      this.#here.set(index, { chunk, blob, isStored: true });
+      this.#storedBytes += blob.size;
+    }
+    this.#meter.expect(0, bytes);
+    this.#room.missingBytes = bytes - this.#storedBytes;
+    if (this.#storedBytes > 0) this.#meter.add(0, this.#storedBytes, "store");
+  }
+
+  /** Fetches what is not here yet; an error that is not final means that all begins anew. */
+  async #attempt(): Promise<void> {
+    const stop = new AbortController();
+    const signal = AbortSignal.any([this.#signal, stop.signal]);
+    const streams: Promise<void>[] = [];
+    this.#taken.clear();
+    try {
+      if (this.#here.size === 0 || !this.#mayAskForParts) {
+        await this.#reset();
+        const body = await retry(this.#net(signal), () => this.#begin(signal));
+        streams.push(this.#lead(body, signal));
+      } else this.#hasRanges = true; // they were used for what is here; who has none any more is found out
+      if (this.#hasRanges === true && this.#mayAskForParts)
+        while (streams.length < PARALLEL) streams.push(this.#follow(signal));
+      await Promise.all(streams);
+    } catch (error) {
+      stop.abort(error);
+      await Promise.allSettled(streams);
+      this.#signal.throwIfAborted();
+      if (!isSelvedgeError(error)) throw error;
+      // Each stream has tried again what may pass: what is left is to begin anew, or has failed for good.
+      const { anew, ...details } = error.details;
+      if (anew === true) this.#file = null;
+      throw new SelvedgeError(error.code, error.message, { ...details, final: anew !== true }, error);
+    }
+  }
+
+  /** Asks for the whole file. */
+  async #begin(signal: AbortSignal): Promise<Body> {
+    const cache = this.#downloader.shelf === null ? "default" : "no-store";
+    const body = await request(this.#url, { cache }, this.#net(signal));
+    const file = validatorOf(body.headers);
+    if ((file.bytes ?? 0) > MODEL_MAX_BYTES) {
+      body.cancel();
+      throw this.#refusal(`is ${file.bytes ?? 0} bytes large, more than the ${MODEL_MAX_BYTES} that are allowed`);
+    }
+    this.#file = file;
+    this.#hasRanges ??= body.headers.get("accept-ranges") === "bytes" ? true : null;
+    this.#meter.expect(0, file.bytes);
+    this.#meter.tell();
+    this.#room.missingBytes = file.bytes ?? Infinity;
+    if (canTell(file) && file.bytes !== null)
+      await this.#downloader.shelf?.beginDraft(this.#url, file).catch(() => undefined);
+    return body;
+  }
+
+  /** Reads the file from its beginning on, up to what another stream has; what breaks is gone on with by ranges. */
+  async #lead(body: Body, signal: AbortSignal): Promise<void> {
+    const total = this.#file?.bytes ?? null;
+    if (total === 0) throw empty();
+    let piece = this.#take(0);
+    let isThrough = false; // what comes next another stream has
+    try {
+      for (let part = await body.read(); part !== null; part = isThrough ? null : await body.read()) {
+        if (this.#fetchedBytes === 0 && looksLikeHtml(part)) throw this.#noModel("is an HTML page");
+        const limit = total ?? MODEL_MAX_BYTES;
+        const at = piece.index * CHUNK_MAX_BYTES + piece.size;
+        if (at + part.byteLength > limit) throw this.#refusal(`is larger than the ${limit} bytes that are allowed`);
+        for (let rest = part; rest.byteLength > 0;) {
+          rest = this.#fill(piece, rest);
+          if (piece.size < piece.bytes.byteLength) continue;
+          await this.#cut(piece);
+          const next = piece.index + 1;
+          if (total !== null && (next === countOf(total) || this.#taken.has(next))) {
+            body.cancel();
+            isThrough = true;
+            break;
+          }
+          piece = this.#take(next);
+        }
+      }
+    } catch (error) {
+      body.cancel();
+      signal.throwIfAborted();
+      if (!isSelvedgeError(error) || error.details["final"] === true) throw error;
+      if (!this.#mayAskForParts) throw this.#anew(error.message, error);
+      await this.#piece(piece, signal);
+      return this.#follow(signal);
+    }
+    if (isThrough) return this.#follow(signal);
+    const at = piece.index * CHUNK_MAX_BYTES + piece.size;
+    if (total !== null) {
+      // It ended too early: as if the connection had broken.
+      if (!this.#mayAskForParts) throw this.#anew(`${this.#url} broke off after ${at} of ${total} bytes.`);
+      await this.#piece(piece, signal);
+      return this.#follow(signal);
+    }
+    if (at === 0) throw empty();
+    if (piece.size > 0) await this.#cut(piece);
+  }
+
+  /** Fetches chunks that nobody has taken on, from the last one down. */
+  async #follow(signal: AbortSignal): Promise<void> {
+    const { bytes } = this.#file ?? { bytes: null };
+    for (let index = countOf(bytes ?? 0) - 1; index >= 0; index -= 1)
+      if (!this.#taken.has(index) && !this.#here.has(index)) await this.#piece(this.#take(index), signal);
+  }
+
+  /** Fetches what a chunk lacks. */
+  async #piece(piece: Piece, signal: AbortSignal): Promise<void> {
+    const file = this.#file as Validator;
+    const { bytes, index } = piece;
+    const start = index * CHUNK_MAX_BYTES;
+    const end = start + bytes.byteLength - 1;
+    const net = this.#net(signal);
+    await retry(net, async (_, onward) => {
+      const from = start + piece.size;
+      const headers: Record<string, string> = { range: `bytes=${from}-${end}` };
+      // Across origins it would need the server's leave; the answer's own validators are compared in any case.
+      const condition = strong(file.etag) ?? file.lastModified;
+      if (condition !== null && this.#downloader.effects.isOwn(this.#url)) headers["if-range"] = condition;
+      const body = await request(this.#url, { headers, cache: "no-store" }, net, [200, 206, 416]);
+      if (body.status !== 206 || !continues(body.headers, from, end, file)) {
+        // Not the same file any more, or a server whose ranges can't be trusted.
+        if (isSame(validatorOf(body.headers, body.status === 206), file)) this.#hasRanges = false;
+        body.cancel();
+        throw this.#anew(`${this.#url} does not go on where it broke.`);
+      }
+      this.#hasRanges = true;
+      for (let part = await body.read(); part !== null; part = await body.read()) {
+        if (piece.size + part.byteLength > bytes.byteLength) {
+          body.cancel();
+          this.#hasRanges = false;
+          throw this.#anew(`${this.#url} sends more than it is asked for.`);
+        }
+        this.#fill(piece, part);
+        onward();
+      }
+      if (piece.size === bytes.byteLength) return;
+      const message = `${this.#url} broke off after ${start + piece.size} of ${file.bytes ?? "?"} bytes.`;
+      throw new SelvedgeError("download-failed", message, { url: this.#url });
+    });
+    await this.#cut(piece);
+  }
+
+  /** Forgets what has come: it was of another file, or can't be gone on with. */
+  async #reset(): Promise<void> {
+    this.#meter.add(0, -this.#storedBytes, "store");
+    this.#meter.add(0, -this.#fetchedBytes, "network");
+    this.#here.clear();
+    this.#storedBytes = 0;
+    this.#fetchedBytes = 0;
+    await this.#downloader.shelf?.endDraft(this.#url).catch(() => undefined);
+  }
+
+  /** Tells whether parts of the file may be asked for, and told from those of another. */
+  get #mayAskForParts(): boolean {
+    return this.#hasRanges !== false && this.#file !== null && this.#file.bytes !== null && canTell(this.#file);
+  }
+
+  #take(index: number): Piece {
+    this.#taken.add(index);
+    const total = this.#file?.bytes ?? null;
+    return { index, bytes: new Uint8Array(total === null ? CHUNK_MAX_BYTES : sizeAt(index, total)), size: 0 };
+  }
+
+  /** Takes in what fits; gives the rest. */
+  #fill(piece: Piece, part: Uint8Array): Uint8Array {
+    const fits = part.subarray(0, piece.bytes.byteLength - piece.size);
+    piece.bytes.set(fits, piece.size);
+    piece.size += fits.byteLength;
+    this.#fetchedBytes += fits.byteLength;
+    this.#meter.add(0, fits.byteLength, "network");
+    return part.subarray(fits.byteLength);
+  }
+
+  /** Makes a chunk of what has come, and stores it. */
+  async #cut({ index, bytes: all, size }: Piece): Promise<void> {
+    const bytes = all.subarray(0, size);
+    if (index === 0 && isText(bytes.subarray(0, 512))) throw this.#noModel("is a text");
+    const chunk = { sha256: await sha256Hex(bytes), bytes: size };
+    const file = this.#file;
+    let kept: Blob | null = null;
+    if (file !== null && canTell(file)) {
+      // Named before it is there: what nothing names, another tab may sweep.
+      await this.#downloader.shelf?.noteDraft(this.#url, index, chunk).catch(() => undefined);
+      kept = await this.#downloader.keep(chunk, bytes, this.#room);
+    }
+    this.#here.set(index, { chunk, blob: kept ?? new Blob([bytes]), isStored: kept !== null });
+    release(all);
+  }
+
+  #net(signal: AbortSignal): { readonly effects: DownloadEffects; readonly signal: AbortSignal } {
+    return { effects: this.#downloader.effects, signal };
+  }
+
+  #anew(message: string, cause?: unknown): SelvedgeError {
+    return new SelvedgeError("download-failed", message, { url: this.#url, anew: true, final: true }, cause);
+  }
+
+  #refusal(what: string): SelvedgeError {
+    return new SelvedgeError("download-failed", `${this.#url} ${what}.`, { url: this.#url, final: true });
+  }
+
+  #noModel(what: string): SelvedgeError {
+    const message = `${this.#url} ${what}, not an ONNX model: is the path right?`;
+    return new SelvedgeError("model-invalid", message, { url: this.#url, final: true });
+  }
+}
+
+/** Makes the error for a model of no bytes. */
+export function empty(): SelvedgeError {
+  return new SelvedgeError("model-invalid", "The model is empty (0 bytes).", { bytes: 0 });
+}
+
+/** Gives how many chunks a file has. */
+function countOf(bytes: number): number {
+  return Math.ceil(bytes / CHUNK_MAX_BYTES);
+}
+
+/** Gives the size of a file's chunk. */
+function sizeAt(index: number, bytes: number): number {
+  return Math.min(CHUNK_MAX_BYTES, bytes - index * CHUNK_MAX_BYTES);
+}
+
+/** Many servers answer a wrong path with their start page and status 200. */
+function looksLikeHtml(part: Uint8Array): boolean {
+  return /^\s*<(!doctype|html)/i.test(new TextDecoder().decode(part.subarray(0, 100)));
+}
+
+/**
+ * Tells text from binary data as browsers do (MIME Sniffing Standard, 7.2): text has no control characters. ONNX files begin
+ * with one (0x08, the tag of `ir_version`), ORT files have NUL bytes.
+ */
+function isText(bytes: Uint8Array): boolean {
+  return bytes.every((x) => x >= 0x20 || x === 0x09 || x === 0x0a || x === 0x0c || x === 0x0d || x === 0x1b);
+}
