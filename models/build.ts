@@ -1,7 +1,7 @@
-// Builds the bundles of models/ into models/dist: `npm run models`, with `--force` where nothing changed.
+// Builds the bundles of models/ into models/dist: `npm run models`, with `--force` even if nothing changed.
 //
-// A bundle is built again where its sources, the recipes or the toolchain changed; the mark of what it was built from
-// stands beside it, written last.
+// A bundle is rebuilt if its sources, the recipes or the toolchain changed. The fingerprint of its sources is stored
+// beside it, written last.
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
@@ -22,7 +22,7 @@ import type { Recipe } from "./recipe.ts";
 const QUALITY = { quality: 9 } as const;
 const HERE = dirname(fileURLToPath(import.meta.url));
 
-/** Hashes all that a bundle's bytes depend on. */
+/** Fingerprint of everything that a bundle's bytes depend on. */
 function fingerprint(recipe: Recipe): string {
   const hash = createHash("sha256");
   const lib = join(HERE, "../lib");
@@ -40,7 +40,7 @@ function fingerprint(recipe: Recipe): string {
   return hash.digest("hex");
 }
 
-/** Adds to each variant a made-up input and what the variant answers to it. */
+/** Adds to each variant a synthetic input and the variant's output for it. */
 async function addGolden(input: PackInput, goldenDims: Recipe["goldenDims"]): Promise<PackInput> {
   const typical = { ...input.model.exampleDims, ...goldenDims };
   const variants: PackVariant[] = [];

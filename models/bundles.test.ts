@@ -6,12 +6,12 @@ import { addMeasurements, readMeasurements } from "./measured.ts";
 import { RECIPES } from "./recipes.ts";
 
 describe.each(RECIPES)("$name", (recipe) => {
-  // One build for all tests that only read what was built.
+  // One build for all tests that only read it.
   let built: Promise<Awaited<ReturnType<typeof recipe.build>>> | undefined;
   const build = () => (built ??= Promise.resolve(recipe.build()));
 
   test("is built into a valid bundle, the same each time", async () => {
-    // Brotli's fastest: its best takes a minute for the largest.
+    // Brotli's fastest: its best takes a minute for the largest bundle.
     const fast = { quality: 1 };
     const [first, second] = [await packBundle(await build(), fast), await packBundle(await recipe.build(), fast)];
     expect(first.bundle.model.name).toBe(recipe.name);

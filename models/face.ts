@@ -1,8 +1,8 @@
-// MediaPipe's BlazeFace for near faces: 896 anchors on a picture of 128 × 128, each with a score and a box. The boxes are
-// put together by whoever shows them (demo/camera): no decode of the bundle says "anchors".
+// MediaPipe's BlazeFace for near faces: 896 anchors on a picture of 128 × 128, each with a score and a box. The page
+// (demo/camera) decodes the boxes: no decode of the bundle does anchors.
 //
 // The package is made for Unity and names two of Unity's packages, which npm does not have; package.json's `overrides`
-// puts another in their places, since nothing but the model's file is read.
+// replaces them, since only the model's file is read.
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { readModel } from "../lib/compress/onnx.ts";

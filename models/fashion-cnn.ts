@@ -29,7 +29,10 @@ export const fashionCnn: Recipe = {
   },
 };
 
-/** Builds the network's graph: three convolutions, the first two halved in size, their mean over the picture, a product. */
+/**
+ * Builds the network's graph: three convolutions, the first two with 2 × 2 max pooling, global average pooling, a matrix
+ * product.
+ */
 export function buildCnn(): OnnxModel {
   const weight = readWeights(WEIGHTS);
   const nodes: NodeSpec[] = [];

@@ -1,5 +1,5 @@
-// A perceptron for Fashion-MNIST of 5.8 million weights, 23 MB as float32, trained here: large beside what it computes, so
-// that batches, memory and the wire show.
+// A perceptron for Fashion-MNIST with 5.8 million weights, 23 MB as float32, trained here: large in proportion to its
+// computation, so that batches, memory and download size matter.
 import { makeVariants } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 import type { OnnxModel } from "../lib/compress/onnx.ts";
@@ -11,8 +11,9 @@ import type { Weights } from "./graph.ts";
 const WEIGHTS = fashionWeights("mlp");
 
 /**
- * As measured with ONNX Runtime Web on one thread, interleaved with float32: 1.8 for one picture, whose run packs all weights
- * for the integer product anew, 0.44 for 64 together. So integers are for who has many, and names them.
+ * Measured with ONNX Runtime Web on one thread, interleaved with float32: 1.8 for one picture, since each run packs all
+ * weights anew for the integer product, 0.44 for 64 together. So integers are for callers with many pictures, who pin
+ * the variant.
  */
 const SPEED = { wasm: 1.8 } as const;
 
@@ -55,7 +56,7 @@ export function buildMlp(): OnnxModel {
   });
 }
 
-/** Gives a large matrix: the fixed one that was drawn from a seed, plus the product of the two thin trained ones. */
+/** Returns a large matrix: the fixed one drawn from a seed, plus the product of the two thin trained ones. */
 export function dense(layer: number, down: Weights, up: Weights): Weights {
   const [rows = 0, rank = 0] = down.dims;
   const [, columns = 0] = up.dims;
@@ -76,7 +77,7 @@ export function dense(layer: number, down: Weights, up: Weights): Weights {
   return { dims: [rows, columns], data };
 }
 
-/** Draws a number in −1…1 for a place in a layer's matrix: Murmur3's finalizer, as train.py has it. */
+/** Draws a number in −1…1 for a position in a layer's matrix: Murmur3's finalizer, as in train.py. */
 function drawn(layer: number, place: number): number {
   let hash = (place + Math.imul(layer, 0x9e3779b9)) >>> 0;
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);

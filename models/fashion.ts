@@ -1,10 +1,10 @@
-// The two Fashion-MNIST models, as graphs built from trained weights: what they share. fashion/train.py trains them and
+// Common parts of the two Fashion-MNIST models, graphs built from trained weights. fashion/train.py trains them and
 // says why the perceptron's weights are stored as they are.
 import { join } from "node:path";
 import type { BundleInput, BundleOutput } from "../lib/bundle.ts";
 import type { PackFile } from "../lib/compress/pack.ts";
 
-/** What both models take: a grey picture of 28 × 28, the thing light on dark. */
+/** Input of both models: a grey picture of 28 × 28, the garment light on dark. */
 export const FASHION_INPUT: BundleInput = {
   name: "image",
   dtype: "float32",
@@ -19,7 +19,7 @@ export const FASHION_INPUT: BundleInput = {
   },
 };
 
-/** What both models give: the classes, the surest first. */
+/** Output of both models: the classes by descending probability. */
 export const FASHION_OUTPUT: BundleOutput = {
   name: "logits",
   dtype: "float32",
@@ -30,12 +30,12 @@ export const FASHION_OUTPUT: BundleOutput = {
 
 const LABELS = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"];
 
-/** Gives the names of the classes, one a line. */
+/** Returns the names of the classes, one per line. */
 export function fashionLabels(): PackFile {
   return { path: "labels.txt", bytes: new TextEncoder().encode(`${LABELS.join("\n")}\n`) };
 }
 
-/** Gives the path of a model's trained weights. */
+/** Returns the path of a model's trained weights. */
 export function fashionWeights(name: string): string {
   return join(import.meta.dirname, "fashion", `${name}.npz`);
 }

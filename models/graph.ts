@@ -1,5 +1,4 @@
-// Graphs of the models that are trained here: from nodes and weights to a model, and weights from the archives that
-// NumPy writes.
+// Graphs of the models trained here: converts nodes and weights to a model, and reads weights from NumPy archives.
 import { create } from "@bufbuild/protobuf";
 import type { BundleInput, BundleOutput } from "../lib/bundle.ts";
 import { makeNode } from "../lib/compress/graph.ts";
@@ -18,7 +17,7 @@ export interface Weights {
   readonly data: Float32Array;
 }
 
-/** Reads an archive of weights and gives each by its name. */
+/** Reads an archive of weights; returns a lookup by name. */
 export function readWeights(path: string): (name: string) => Weights {
   const arrays = readNpz(readBytes(path));
   return (name) => {

@@ -1,11 +1,11 @@
-// Measures every variant and writes measured.json: `npx tsx models/measure.ts --lines 2000`, or those of some bundles:
-// `npx tsx models/measure.ts fashion-cnn`.
+// Measures every variant and writes measured.json: `npx tsx models/measure.ts --lines 2000`, or only some bundles: `npx
+// tsx models/measure.ts fashion-cnn`.
 //
-// Where its operators run comes from ONNX Runtime's log, on WebGPU (a software adapter decides the same) and on the CPU.
-// A variant of the recogniser also reads rendered lines, of which the share read exactly is its metric, spaces aside, in
-// onnxruntime-node with the package's own pre- and post-processing. One that tells clothing apart sees 10,000 pictures, and
-// the one that judges mails reads those held out. The others are judged as a search judges them (search-tasks.ts), on 2,000
-// samples.
+// The assignment of operators comes from ONNX Runtime's log, on WebGPU (a software adapter decides the same) and on the
+// CPU. A variant of the recogniser also reads rendered lines, in onnxruntime-node with the package's own pre- and
+// post-processing; its metric is the share of exact lines, spaces aside. Variants of the Fashion-MNIST models classify
+// 10,000 pictures, those of the spam classifier the held-out mails. The others are scored as in a search
+// (search-tasks.ts), on 2,000 samples.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -31,12 +31,12 @@ import { searchTask } from "./search-tasks.ts";
 import { judgeMails, judgementOf, TRAINED_ON } from "./spam/judge.ts";
 import { readMails, splitMails } from "./spam/mails.ts";
 
-/** The variant that others are compared with. */
+/** The baseline variant. */
 const REFERENCE = "f32";
 /** Samples of a task. */
 const SAMPLES = 2_000;
 
-/** Gives the metric of a variant, by its id. */
+/** Returns the metric of a variant, by its id. */
 type Rates = (id: string) => Score;
 
 const { values, positionals } = parseArgs({
@@ -64,7 +64,7 @@ async function ratesOf(input: PackInput): Promise<Rates> {
   return input.model.name.startsWith("fashion-") ? seePictures(input) : doTask(input);
 }
 
-/** Has every variant do what a search judges the model by. */
+/** Scores every variant on the task that a search uses for the model. */
 async function doTask(input: PackInput): Promise<Rates> {
   const whole = input.variants.find(({ id }) => id === REFERENCE)?.files[0]?.bytes ?? new Uint8Array();
   const { samples, metric, labels } = await searchTask(input, whole, SAMPLES / 2);
@@ -90,7 +90,7 @@ async function open({ files, session }: PackVariant): Promise<InferenceSession> 
   return InferenceSession.create(files[0]?.bytes ?? new Uint8Array(), options);
 }
 
-/** Lets every variant judge the mails that were held out. */
+/** Classifies the held-out mails with every variant. */
 async function readHeldOut({ variants, model }: PackInput): Promise<Rates> {
   const { test } = splitMails(readMails(), TRAINED_ON);
   const right = new Map<string, number>();
@@ -102,7 +102,7 @@ async function readHeldOut({ variants, model }: PackInput): Promise<Rates> {
   return (id) => makeScore("accuracy", rate(id), rate(REFERENCE), test.length, true);
 }
 
-/** Lets every variant tell the same pictures; gives the share that each told right. */
+/** Classifies the same pictures with every variant; returns the accuracy of each. */
 async function seePictures({ variants, model }: PackInput): Promise<Rates> {
   const { count, pixels, classes } = testPictures();
   const right = new Map<string, number>();
@@ -134,7 +134,7 @@ async function assignments(variant: PackVariant): Promise<NonNullable<Variant["a
   };
 }
 
-/** Lets every variant read the same lines; gives the metric of each. */
+/** Reads the same lines with every variant; returns the metric of each. */
 async function readLines(input: PackInput, count: number): Promise<Rates> {
   const [port] = input.model.inputs;
   const [output] = input.model.outputs;

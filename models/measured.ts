@@ -1,27 +1,27 @@
-// What was measured on a variant, kept in measured.json beside the recipes, so that building a bundle takes seconds, needs
-// no GPU, and gives the same bytes everywhere. A measurement counts for the very bytes that it was made on: it carries
-// their hash, and is left out of the bundle where the model changed since. measure.ts makes it anew.
+// Measurements of variants, cached in measured.json beside the recipes, so that building a bundle takes seconds, needs
+// no GPU, and gives the same bytes everywhere. A measurement is valid only for the exact bytes that were measured: it
+// carries their hash, and is left out of the bundle if the model has changed since. measure.ts updates it.
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { sha256Hex } from "../lib/bundle.ts";
 import type { Variant } from "../lib/bundle.ts";
 import type { PackInput, PackVariant } from "../lib/compress/pack.ts";
 
-/** Where measurements are kept. */
+/** Path of the measurements. */
 export const MEASURED_PATH: string = join(import.meta.dirname, "measured.json");
 
-/** What was measured, and on which model file. */
+/** Measurements of one model file. */
 export type Measurement = Pick<Variant, "score" | "assignment"> & { readonly sha256: string };
 
 /** Measurements by `bundle/variant`. */
 export type Measurements = Readonly<Record<string, Measurement>>;
 
-/** Reads what has been measured. */
+/** Reads the measurements. */
 export function readMeasurements(): Measurements {
   return existsSync(MEASURED_PATH) ? (JSON.parse(readFileSync(MEASURED_PATH, "utf8")) as Measurements) : {};
 }
 
-/** Adds to each variant what was measured on it; `missing` names those on whose bytes nothing was. */
+/** Adds its measurements to each variant; `missing` names the variants whose bytes were never measured. */
 export async function addMeasurements(
   input: PackInput,
   measurements: Measurements,

@@ -1,7 +1,7 @@
-// PaddleOCR's orientation classifier (PP-OCRv2, used with v4 as well): tells whether a line stands on its head.
+// PaddleOCR's orientation classifier (PP-OCRv2, used with v4 as well): detects lines that are upside down.
 //
-// A line longer than 4 : 1 is squeezed to 192 × 48, as in its training, not shrunk until it fits: of 200 rendered lines,
-// upright and turned, 398 of 400 were told right, against 277.
+// A line longer than 4 : 1 is squeezed to 192 × 48, as in its training, not shrunk to fit: of 200 rendered lines,
+// upright and turned, 398 of 400 were classified correctly, against 277.
 import { readModel } from "../lib/compress/onnx.ts";
 import { setDims } from "../lib/compress/set-dims.ts";
 import { simplify } from "../lib/compress/simplify.ts";

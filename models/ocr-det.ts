@@ -1,4 +1,4 @@
-// PP-OCRv4's detector: a page to a map, as large as its input, of how surely each pixel is text.
+// PP-OCRv4's detector: converts a page to a map of the same size with each pixel's probability of being text.
 import { readModel } from "../lib/compress/onnx.ts";
 import { setDims } from "../lib/compress/set-dims.ts";
 import { simplify } from "../lib/compress/simplify.ts";

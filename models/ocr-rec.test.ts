@@ -1,4 +1,4 @@
-// The recogniser in batches: lines of a photographed page, each alone and together with others that are padded.
+// The recogniser in batches: lines of a photographed page, each alone and padded beside others.
 import { join } from "node:path";
 import * as ort from "onnxruntime-node";
 import sharp from "sharp";

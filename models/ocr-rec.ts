@@ -1,7 +1,8 @@
-// PP-OCRv4's recogniser: the picture of one line of text, brought to 48 pixels high, to Chinese and English characters.
+// PP-OCRv4's recogniser: converts the picture of one line of text, scaled to 48 pixels high, to Chinese and English
+// characters.
 //
-// Pixels go in as BGR in −1…1, as it was trained (PaddleOCR reads pictures with OpenCV). Columns past the picture are 0
-// after normalising; any other filling changes texts, and so does more than a fifth of it. Its time steps are 8 pixels
+// Pixels are BGR in −1…1, as in training (PaddleOCR reads pictures with OpenCV). Columns past the picture are 0 after
+// normalising; any other padding changes texts, and so does padding of more than a fifth. Its time steps are 8 pixels
 // wide.
 import { readFileSync } from "node:fs";
 import { readModel } from "../lib/compress/onnx.ts";
@@ -14,10 +15,10 @@ const MODEL = ocrAsset("ch_PP-OCRv4_rec_infer.onnx");
 const KEYS = ocrAsset("ppocr_keys_v1.txt");
 const CLASSES = 6625;
 
-/** As measured with ONNX Runtime Web on one thread, interleaved with float32: 0.58 in Node, 0.60 and 0.65 in browsers. */
+/** Measured with ONNX Runtime Web on one thread, interleaved with float32: 0.58 in Node, 0.60 and 0.65 in browsers. */
 const SPEED = { wasm: 0.55 } as const;
 
-/** Builds the bundle ocr-rec, of three variants: wasm gets integer products, a GPU int8 weights. */
+/** Builds the bundle ocr-rec with three variants: integer products for wasm, int8 weights for a GPU. */
 export const ocrRec: Recipe = {
   name: "ocr-rec",
   sources: [MODEL, KEYS],
@@ -65,7 +66,7 @@ export const ocrRec: Recipe = {
   },
 };
 
-/** Gives the characters, one a line: those of the package, and the space that PaddleOCR adds as the last class. */
+/** Returns the characters, one per line: those of the package, and the space that PaddleOCR adds as the last class. */
 function keys(): Uint8Array<ArrayBuffer> {
   const lines = [
     ...readFileSync(KEYS, "utf8")

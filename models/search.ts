@@ -1,9 +1,9 @@
-// Searches demo models for the smallest and the fastest within half a point, and writes what came of it to searched.json:
-// `npm run measure:search`, or `npx tsx models/search.ts fashion-cnn spam --minutes 10 --samples 1000`.
+// Searches demo models for the smallest and the fastest form within half a point, and writes the results to
+// searched.json: `npm run measure:search`, or `npx tsx models/search.ts fashion-cnn spam --minutes 10 --samples 1000`.
 //
-// Each model has its time; one that was cut short goes on from there when called again (`models/dist/search/<name>`).
-// What is chosen is judged on at least as many samples as were looked at, none of which took part. Bundles are made of
-// recipes, not of this: a search tells what could be had.
+// Each model has a time budget; an interrupted search resumes when called again (`models/dist/search/<name>`). The
+// result is validated on at least as many held-out samples as the search used. Bundles are made from recipes, not from
+// this: a search shows what is possible.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -17,10 +17,10 @@ import { RECIPES } from "./recipes.ts";
 import { searchTask } from "./search-tasks.ts";
 
 const PATH = join(import.meta.dirname, "searched.json");
-/** Samples that statistics are gathered on. */
+/** Calibration samples. */
 const CALIBRATION = 256;
 
-/** What is kept of a search. */
+/** Stored results of a search. */
 interface Searched extends Pick<SearchOutcome, "uniform" | "isCutShort" | "seconds" | "ortSeconds" | "peakBytes"> {
   readonly metric: string;
   readonly float32Bytes: number;

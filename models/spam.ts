@@ -1,10 +1,10 @@
-// The spam classifier: wide and deep, a linear model and a small transformer, trained here on the SpamAssassin mails (spam/train.py
-// says how it is made). It reads the text of a mail: its subject, an empty line, its body, as demo/spam/mail.ts gives
-// them.
+// The spam classifier: wide and deep, a linear model and a small transformer, trained here on the SpamAssassin mails
+// (see spam/train.py). It reads the text of a mail: its subject, an empty line, its body, as returned by
+// demo/spam/mail.ts.
 //
-// Pieces come as int32 and the mask as float32, so that on WebGPU nothing stays on the CPU; texts of any length
-// up to 2,048 pieces run together, since padding is masked out of every sum, product and maximum. The tables of the wide
-// part hold whole multiples of a step each, so that every variant stores them in 8 bits and computes the same.
+// Tokens are int32 and the mask float32, so that on WebGPU nothing stays on the CPU; texts of any length up to 2,048
+// tokens share a batch, since padding is masked out of every sum, product and maximum. The tables of the wide part hold
+// whole multiples of a step each, so that every variant stores them in 8 bits and computes the same.
 import { create } from "@bufbuild/protobuf";
 import { join } from "node:path";
 import type { BundleInput, BundleOutput } from "../lib/bundle.ts";
@@ -31,25 +31,25 @@ const WEIGHTS = join(FOLDER, "weights.npz");
 const TOKENIZER = join(FOLDER, "tokenizer.json");
 const LAYERS = 2;
 const HEADS = 4;
-/** The most pieces that are read of a mail; of those the transformer reads the first `DEEP_LENGTH`. */
+/** Maximum tokens of a mail; the transformer reads the first `DEEP_LENGTH` of them. */
 export const SPAM_MAX_LENGTH = 2048;
 const DEEP_LENGTH = 512;
-/** A pair of pieces is known by (first · factor + second) mod pairs, a prime: below 2³¹ for 8,192 pieces. */
+/** The id of a pair of tokens is (first · factor + second) mod pairs, a prime: below 2³¹ for 8,192 tokens. */
 export const PAIR_FACTOR = 7919;
-/** How many numbers pairs of pieces are known by. */
+/** Number of ids for pairs of tokens. */
 export const PAIRS = 65_521;
 /**
- * Bits that the tables of the wide part keep in int4: their values stay whole multiples of a step, so that what is sent is
- * fewer bytes, though a file holds them in 8 bits. How large a piece or pair counts, all in one sum, bears more than what
- * each says.
+ * Bits of the wide part's tables in int4: their values stay whole multiples of a step, so that fewer bytes are sent,
+ * though a file holds them in 8 bits. The weight tables, summed over all tokens or pairs, tolerate coarser steps than
+ * the others.
  */
 const TABLE_BITS: Readonly<Record<string, number>> = { single: 6, piece: 6, pair: 5, size: 5, pairSize: 4 };
-/** Added where there is no piece: as far down as float16 can go with room to spare. */
+/** Added at padding: as low as float16 allows with some margin. */
 const FAR = -1e4;
-/** How long integer products take beside float32, as measured with ONNX Runtime Web: they are 1.4 times as fast. */
+/** Run time of integer products relative to float32, measured with ONNX Runtime Web: they are 1.4 times as fast. */
 const SPEED = { wasm: 0.7 } as const;
 
-/** What the classifier takes: the pieces of a mail, and 1 where there is one. */
+/** Inputs of the classifier: the tokens of a mail, and a mask that is 1 where there is one. */
 export const SPAM_INPUTS: readonly BundleInput[] = [
   {
     name: "text",
@@ -96,7 +96,7 @@ export const spam: Recipe = {
   },
 };
 
-/** Makes the variants of the classifier, from the committed weights or those of another split. */
+/** Builds the variants of the classifier, from the committed weights or those of another split. */
 export async function spamVariants(path: string = WEIGHTS): Promise<PackVariant[]> {
   const form = (id: FormId, needs: readonly string[], ...transforms: Transform[]): Form => ({
     id,
@@ -147,7 +147,7 @@ export function buildSpam(path: string = WEIGHTS): OnnxModel {
     return add("LayerNormalization", output, [input, ...parameters], { axis: -1, epsilon: { float: 1e-5 } });
   };
 
-  // Pieces are cut as float32, which holds them exactly: on WebGPU whole numbers are cut on the CPU.
+  // Tokens are sliced as float32, which represents them exactly: WebGPU slices integers on the CPU.
   const cast = (output: string, input: string, to: TensorProto_DataType): string =>
     add("Cast", output, [input], { to });
   const float = cast("text/float", "text", TensorProto_DataType.FLOAT);
@@ -170,7 +170,7 @@ export function buildSpam(path: string = WEIGHTS): OnnxModel {
 
   const embedded = add("Gather", "embedded", [take("embed", trained("embed.weight")), deepText], { axis: 0 });
   const kept = add("Mul", "embedded/kept", [embedded, mask]);
-  // A convolution over a line of pieces, written as one over a picture of one row: quantizers know that form.
+  // A 1D convolution over tokens, written as a 2D one over a picture of one row: quantizers know that form.
   const lines = add("Unsqueeze", "conv/row", [add("Transpose", "conv/channels", [kept], { perm: [0, 2, 1] }), "axis2"]);
   const filter = trained("conv.weight");
   const conv = add(
@@ -212,7 +212,7 @@ export function buildSpam(path: string = WEIGHTS): OnnxModel {
   const features = add("Concat", "features", pooled, { axis: 1 });
   const deep = linear("deep", features, "last");
 
-  // The wide part: what is counted is told by comparing each with all, 1 + log(count) shared among those that are the same.
+  // The wide part: occurrences are counted by comparing each token with all; 1 + log(count) is shared among equal ones.
   const countSame = (name: string, ids: string, present: string): { share: string; squared: string } => {
     const same = add("Equal", `${name}/same`, [
       add("Unsqueeze", `${name}/column`, [ids, "axis2"]),
@@ -233,7 +233,7 @@ export function buildSpam(path: string = WEIGHTS): OnnxModel {
     return add("ReduceSum", `${name}/sum`, [add("Mul", `${name}/each`, [looked, by]), "axis1"], { keepdims: 1 });
   };
   const step = (table: string): number => short(trained(`linear.${table}.step`).data[0] ?? 0);
-  // The next piece of each, and whether there is one: behind the last stands what counts for nothing.
+  // The next token of each, and whether it exists: after the last comes padding.
   const shifted = (name: string, input: string, last: string): string =>
     add("Slice", name, [add("Concat", `${name}/longer`, [input, last], { axis: 1 }), "from1", "end", "axis1"]);
   const start = (name: string): string => add("Slice", `${name}/start`, [name, "from0", "from1", "axis1"]);
@@ -280,7 +280,7 @@ function coarserTables({ graph }: OnnxModel): void {
   }
 }
 
-/** Gives a number in 12 bits, so that its multiples by 8 bits are exact. */
+/** Rounds a number to 12 bits, so that its multiples by 8 bits are exact. */
 function short(value: number): number {
   const unit = 2 ** (Math.floor(Math.log2(value)) - 11);
   return Math.round(value / unit) * unit;
@@ -299,7 +299,7 @@ function scaled({ dims, data }: Weights, factor: number): Weights {
   return { dims, data: data.map((x) => x * factor) };
 }
 
-/** Turns a weight of [out, in] to [in, out], times a factor. */
+/** Transposes a weight of [out, in] to [in, out], times a factor. */
 function transposed({ dims, data }: Weights, factor: number): Weights {
   const [out = 0, from = 0] = dims;
   const turned = new Float32Array(data.length);

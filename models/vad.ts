@@ -1,11 +1,11 @@
-// Silero VAD v5: tells how likely 32 ms of sound hold speech. It goes chunk by chunk: `stateN` feeds `state`.
+// Silero VAD v5: the probability that 32 ms of sound contain speech. It runs chunk by chunk: `stateN` feeds `state`.
 //
-// At 16 kHz a chunk is 512 samples, behind the last 64 of the chunk before: 576 values. Without those 64 it runs as well,
-// and was a little less sure (mean 0.811 against 0.816 over a sentence). The rate is fixed: the branch for 8 kHz is half of
-// the file. No GPU has a kernel for its LSTM: wasm alone.
+// At 16 kHz a chunk is 512 samples, preceded by the last 64 of the previous chunk: 576 values. Without those 64 it runs
+// as well, but was a little less sure (mean 0.811 against 0.816 over a sentence). The rate is fixed: the branch for 8
+// kHz is half of the file. No GPU has a kernel for its LSTM: wasm only.
 //
-// Float32 alone, too: with weights in 8 bits 999 of 1,000 chunks are told the same from the same state, but each step hands
-// its error on to the next, and over a stream the probability was off by up to 0.09.
+// Float32 only, too: with weights in 8 bits 999 of 1,000 chunks are classified equally from the same state, but errors
+// accumulate over steps, and over a stream the probability was off by up to 0.09.
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fixInputs } from "../lib/compress/fix-inputs.ts";
@@ -17,7 +17,7 @@ import type { Recipe } from "./recipe.ts";
 
 const MODEL = join(dirname(createRequire(import.meta.url).resolve("@ricky0123/vad-web")), "silero_vad_v5.onnx");
 
-/** Samples a second, and in a chunk with what goes before it. */
+/** Samples per second, and per chunk including its context. */
 const RATE = 16_000;
 const CHUNK = 576;
 

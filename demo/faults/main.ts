@@ -1,7 +1,7 @@
 // The page /faults/: a stream of requests, buttons that inject faults, and the result of each request.
 //
-//   ?bound=10000   timeout of every call in ms: how long a stalled worker goes unnoticed   ?backend=wasm  leaves the
-// GPU out
+//   ?bound=10000   timeout of every call in ms: how long a stalled worker goes unnoticed
+//   ?backend=wasm  leaves the GPU out
 import { createEngine } from "selvedge";
 import type { Progress } from "selvedge";
 import { backendIn, find, Status } from "../status.ts";

@@ -1,7 +1,8 @@
 // The page /latency/: loads every subject, then measures them in turns until each has its runs or its time is over. A
 // software GPU may need seconds for one run, hence a limit on time besides the limit on runs.
 //
-//   ?runs=30      runs of each subject      ?seconds=20   time of each subject   ?start        measures at once
+//   ?runs=30      runs of each subject      ?seconds=20   time of each subject
+//   ?start        measures at once
 import { find, Status } from "../status.ts";
 import { watchStalls } from "./stall.ts";
 import { loadSubjects } from "./subjects.ts";

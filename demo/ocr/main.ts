@@ -1,8 +1,8 @@
 // The page /ocr/: connects the sources (intake.ts) to the reader and the reader to the view (view.ts), and updates the
 // status. A new picture cancels the one being read: the latest wins.
 //
-//   ?backend=wasm|webgpu   pins every model      ?variant=f32|int8   pins the recogniser   ?log=verbose
-// reports where operators run, in `data-assignment` of the status
+//   ?backend=wasm|webgpu   pins every model      ?variant=f32|int8   pins the recogniser
+//   ?log=verbose           reports where operators run, in `data-assignment` of the status
 import { takePhotographs, takePictures } from "./intake.ts";
 import { createReader } from "./reader.ts";
 import type { Reader, Reading } from "./reader.ts";

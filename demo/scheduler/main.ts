@@ -1,7 +1,8 @@
 // The page /scheduler/: a load of four classes, what Selvedge's lanes make of it, and beside it a simulation of first
 // in, first out with the same requests.
 //
-//   ?backend=wasm   leaves the GPU out   ?load=calm      or full, over: the initial load
+//   ?backend=wasm   leaves the GPU out
+//   ?load=calm      or full, over: the initial load
 import { createEngine } from "selvedge";
 import type { Engine, Model } from "selvedge";
 import { backendIn, find, Status } from "../status.ts";

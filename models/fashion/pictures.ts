@@ -1,11 +1,11 @@
-// The 10,000 test pictures of Fashion-MNIST and the 60,000 that its models were trained on, from Debian's
-// `dataset-fashion-mnist`: for measuring alone, so that no build needs them.
+// The 10,000 test pictures of Fashion-MNIST and the 60,000 training pictures, from Debian's `dataset-fashion-mnist`:
+// for measurements only, so that no build needs them.
 import { existsSync, readFileSync } from "node:fs";
 import { gunzipSync } from "node:zlib";
 
 const FOLDER = "/usr/share/datasets/fashion-mnist";
 
-/** Pictures as the models take them, and their classes. */
+/** Pictures in the models' input format, and their classes. */
 export interface Pictures {
   readonly count: number;
   /** 784 values for each, in −1…1. */

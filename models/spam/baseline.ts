@@ -1,14 +1,14 @@
-// What the classifier must not be worse than: TF-IDF of words and of pairs of words, with logistic regression. Words are
-// runs of letters, digits and marks of money and stress.
+// Baseline for the classifier: TF-IDF of words and word pairs with logistic regression. Words are runs of letters,
+// digits, currency signs and exclamation marks.
 import { fitLinear } from "./linear.ts";
 
-/** Fits the baseline; gives the log odds of spam of a text. */
+/** Fits the baseline; returns a function from a text to its log odds of spam. */
 export function fitBaseline(texts: readonly string[], isSpam: readonly boolean[]): (text: string) => number {
   const { score } = fitLinear(texts.map(count), isSpam);
   return (text) => score(count(text));
 }
 
-/** Counts the words and the pairs of words of a text. */
+/** Counts the words and word pairs of a text. */
 function count(text: string): Map<string, number> {
   const words = text.toLowerCase().match(/[\p{L}\p{N}$!%']+/gu) ?? [];
   const counts = new Map<string, number>();

@@ -1,5 +1,5 @@
-// Lets a form of the classifier judge mails, in onnxruntime-node with the package's own tokenizing, and tells how well it
-// did.
+// Classifies mails with a form of the classifier, in onnxruntime-node with the package's own tokenizer, and scores the
+// result.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { InferenceSession, Tensor } from "onnxruntime-node";
@@ -7,22 +7,22 @@ import type { BundleInput } from "../../lib/bundle.ts";
 import { createTextReaders } from "../../lib/preprocess/text.ts";
 import type { LabelledMail } from "./mails.ts";
 
-/** The split whose training side the committed weights come from. */
+/** The split on whose training side the committed weights were trained. */
 export const TRAINED_ON = "thread-1";
 
-/** How well log odds of spam fit what mails are. */
+/** Scores of predicted log odds against the labels. */
 export interface Judgement {
-  /** Share of mails that are told right. */
+  /** Share of mails that are classified correctly. */
   readonly accuracy: number;
-  /** Share of ham that is called spam. */
+  /** Share of ham classified as spam (false positives). */
   readonly falseAlarms: number;
-  /** Share of spam that is not. */
+  /** Share of spam classified as ham (false negatives). */
   readonly missed: number;
   /** Expected calibration error, over ten bins of equal width (Guo and others 2017). */
   readonly calibrationError: number;
 }
 
-/** Gives the log odds of spam of each mail. */
+/** Returns the log odds of spam of each mail. */
 export async function judgeMails(
   model: Uint8Array,
   inputs: readonly BundleInput[],
@@ -44,7 +44,7 @@ export async function judgeMails(
   return odds;
 }
 
-/** Tells how well log odds fit. */
+/** Scores log odds against the labels. */
 export function judgementOf(odds: readonly number[], mails: readonly LabelledMail[]): Judgement {
   const isRight = mails.map(({ isSpam }, i) => (odds[i] ?? 0) > 0 === isSpam);
   const share = (of: (mail: LabelledMail) => boolean): number => {

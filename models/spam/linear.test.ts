@@ -17,7 +17,7 @@ test("what was learnt from is told right, and words speak for the side on which 
   expect(counts.map((x) => score(x) > 0)).toEqual(isSpam);
   expect(feature("money")?.weight).toBeGreaterThan(0);
   expect(feature("meeting")?.weight).toBeLessThan(0);
-  expect(feature("monday")).toBeUndefined(); // one text alone has it
+  expect(feature("monday")).toBeUndefined(); // only one text has it
 });
 
 test("at the optimum each text's share in the weights is its cost times how wrong it still is", () => {

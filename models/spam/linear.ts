@@ -1,15 +1,15 @@
-// Logistic regression over what is counted in texts: TF-IDF weights, 1 + log(count) times the smoothed inverse frequency,
-// each text scaled to length 1. It is fitted by stochastic dual coordinate ascent (Yu, Huang and Lin 2011), which has no
-// rate to be chosen.
+// Logistic regression over feature counts of texts: TF-IDF weights, 1 + log(count) times the smoothed inverse
+// frequency, each text scaled to length 1. It is fitted by stochastic dual coordinate ascent (Yu, Huang and Lin 2011),
+// which needs no learning rate.
 
-/** How often each feature occurs in a text. */
+/** Number of occurrences of each feature in a text. */
 export type Counts<K> = ReadonlyMap<K, number>;
 
 /** A fitted regression. */
 export interface Linear<K> {
-  /** Gives the log odds of what was counted in a text. */
+  /** Returns the log odds for a text's counts. */
   score(counts: Counts<K>): number;
-  /** Gives a feature's weight and inverse frequency; none for one that was not seen in two texts. */
+  /** Returns a feature's weight and inverse frequency; undefined for one that fewer than two texts contained. */
   feature(key: K): { readonly weight: number; readonly inverse: number } | undefined;
   readonly bias: number;
 }
@@ -20,7 +20,7 @@ interface Row {
 }
 
 const ROUNDS = 40;
-/** Length of a row with the 1 of its bias, squared. */
+/** Squared length of a row with the 1 of its bias. */
 const SIZE = 2;
 
 /** Fits a regression. `cost` weighs errors against small weights. */
@@ -77,7 +77,7 @@ export function fitLinear<K>(texts: readonly Counts<K>[], isTrue: readonly boole
   };
 }
 
-/** Finds where one text's part of the dual is least, by Newton's steps kept inside 0…cost. */
+/** Minimises the dual over one text's coordinate, by Newton's steps kept inside 0…cost. */
 function bestDual(now: number, margin: number, cost: number): number {
   let next = now;
   for (let i = 0; i < 8; i++) {

@@ -1,8 +1,8 @@
-// The mails of the SpamAssassin set that the classifier is trained and measured on, and how they are split.
+// The SpamAssassin mails on which the classifier is trained and measured, and their splits.
 //
-// A split never parts a thread: mails of the same subject, "Re:" and the name of a list aside, go to one side, since
-// answers quote what they answer. The newest fifth by the mail's own date is a split of another kind: what comes later
-// than all that was learnt.
+// A split never divides a thread: mails with the same subject, apart from "Re:" and the name of a list, are on one
+// side, since replies quote their originals. One split holds out the newest fifth by the mail's own date: mails later
+// than all training mails.
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -14,13 +14,13 @@ export interface LabelledMail {
   readonly id: string;
   readonly text: string;
   readonly isSpam: boolean;
-  /** The thread that it belongs to. */
+  /** Its thread. */
   readonly thread: string;
-  /** When it was received, in milliseconds. */
+  /** Time of receipt, in milliseconds. */
   readonly receivedAt: number;
 }
 
-/** Two sides of the mails. */
+/** Training and held-out mails. */
 export interface Split {
   readonly name: string;
   readonly train: readonly LabelledMail[];
@@ -32,7 +32,7 @@ const FOLDER = join(
   "data",
 );
 
-/** Names the splits that there are: three by thread, from seeds, and the newest fifth. */
+/** Names of the splits: three by thread, from seeds, and the newest fifth. */
 export const SPLITS: readonly string[] = ["thread-1", "thread-2", "thread-3", "newest"];
 
 /** Reads the mails, always in the same order. */
@@ -73,14 +73,14 @@ function newestFifth(mails: readonly LabelledMail[]): (mail: LabelledMail) => bo
   return (mail) => mail.receivedAt >= border;
 }
 
-/** Names the thread of a mail: its subject without "Re:" and "[list]"; one without a subject, or a usual one, by its text. */
+/** Returns the thread of a mail: its subject without "Re:" and "[list]"; the text if there is none or a common one. */
 function threadOf(subject: string, text: string): string {
   let name = subject.toLowerCase();
   for (let last = ""; last !== name;) {
     last = name;
     name = name.replace(/^\s*((re|fwd?|aw)(\[\d+\])?:|\[[^\]]*\])\s*/i, "");
   }
-  // Bulk mailers end a subject with a number, another one for each mail.
+  // Bulk mailers end a subject with a number that differs for each mail.
   name = name
     .replace(/[^\p{L}\p{N}]+/gu, " ")
     .replace(/(?<=\S)( \d+)+ *$/, "")
@@ -88,7 +88,7 @@ function threadOf(subject: string, text: string): string {
   return name === "" ? createHash("sha256").update(text.slice(0, 400)).digest("hex") : name;
 }
 
-/** Reads when the collection's own server took the mail: a spammer's Date says anything. */
+/** Returns when the collection's own server received the mail: a spammer's Date is unreliable. */
 function receivedAt(source: string): number {
   const stamps = source.matchAll(/^(?:From \S+ +|\tfor <[^>]*>[^;\n]*; |\s+[^;\n]*; )(.{10,40})$/gm);
   for (const [, stamp = ""] of stamps) {

@@ -3,12 +3,12 @@
 //
 //     npx tsx models/spam/prepare.ts thread-1 spam-data
 //
-// The linear part is the mean of two logistic regressions over TF-IDF weights: one over pieces, one over pieces and pairs
-// of them. A pair is known by a hash of its pieces (Weinberger and others 2009), which a graph can compute. Which features
-// and how many pieces of a mail were chosen by cross-validation inside the training sides, and on the newest fifth of
-// them: pieces alone are best on threads like those that were seen, pairs help with what comes later. Beside the pieces
-// of a mail stand the log odds that the part gives it; for a training mail they come from a fit that did not see its
-// thread (one of five), so that they say as much as on mails to come.
+// The linear part is the mean of two logistic regressions over TF-IDF weights: one over tokens, one over tokens and
+// pairs of them. The id of a pair is a hash of its tokens (Weinberger and others 2009), which a graph can compute. The
+// features and the number of tokens per mail were chosen by cross-validation inside the training sides, and on the
+// newest fifth of them: tokens alone are best on threads like those seen, pairs help with later mails. Each mail's
+// tokens are stored with the log odds of this part; for a training mail they come from a fit that did not see its
+// thread (one of five), so that they are as informative as on new mails.
 import { Tokenizer } from "@huggingface/tokenizers";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -21,7 +21,7 @@ import type { LabelledMail } from "./mails.ts";
 import { trainTokenizer } from "./tokenizer.ts";
 import type { TokenizerFile } from "./tokenizer.ts";
 
-/** Pieces of the vocabulary. */
+/** Size of the vocabulary. */
 const PIECES = 8192;
 const FOLDS = 5;
 
@@ -30,7 +30,7 @@ const [name = "thread-1", folder = "spam-data"] = positionals;
 const { train, test } = splitMails(readMails(), name);
 mkdirSync(folder, { recursive: true });
 const path = join(folder, "tokenizer.json");
-// Training it takes the longest: one that stands there from before is the same.
+// Training takes the longest: a tokenizer that exists already is the same.
 const file = existsSync(path)
   ? (JSON.parse(readFileSync(path, "utf8")) as TokenizerFile)
   : trainTokenizer(
@@ -108,7 +108,7 @@ function countPieces(ids: readonly number[]): Map<number, number> {
   return counts;
 }
 
-/** Counts pieces and, numbered after them, pairs by their hash. */
+/** Counts tokens and, numbered after them, pairs by their hash. */
 function countPairs(ids: readonly number[]): Map<number, number> {
   const counts = countPieces(ids);
   for (const [i, id] of ids.entries()) {

@@ -1,10 +1,11 @@
-// Measures every variant of the classifier on the mails held out, beside the baseline, and keeps it in splits.json:
+// Measures every variant of the classifier on the held-out mails, compared with the baseline, and stores the results in
+// splits.json:
 //
 //     npx tsx models/spam/report.ts                       the committed weights, on the split that they come from
-//     npx tsx models/spam/report.ts newest spam-newest    those that train.py made of another split, with its tokenizer
+//     npx tsx models/spam/report.ts newest spam-newest    weights that train.py made of another split, and its tokenizer
 //
-// The difference to the baseline is paired, mail by mail, with its 95 % interval from a bootstrap over threads: mails of
-// one thread are no independent evidence.
+// The difference to the baseline is paired by mail, with its 95 % interval from a bootstrap over threads: mails of one
+// thread are not independent evidence.
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -54,7 +55,7 @@ function say(name: string, odds: readonly number[], more: string): Judgement {
   return judgement;
 }
 
-/** Gives the paired difference in points, with its interval. */
+/** Returns the paired difference in points, with its interval. */
 function difference(ours: readonly number[], theirs: readonly number[], mails: readonly LabelledMail[]): string {
   const threads = new Map<string, { sum: number; n: number }>();
   for (const [i, { thread, isSpam }] of mails.entries()) {

@@ -1,10 +1,10 @@
-// Trains a WordPiece tokenizer and writes it as a standard tokenizer.json, which `@huggingface/tokenizers` and Python's
-// `tokenizers` read alike.
+// Trains a WordPiece tokenizer and writes it as a standard tokenizer.json, which both `@huggingface/tokenizers` and
+// Python's `tokenizers` read.
 //
-// Pieces are found by merging the pair that occurs most often, over and over (Sennrich, Haddow and Birch 2016), within
-// words as BERT's pre-tokenizer cuts them; a word is later cut greedily into the longest pieces (Wu and others 2016).
-// Before that, letters are made small, digits become 0 (a year or a price must not be learnt by heart) and a rule of
-// dashes becomes three of them.
+// The vocabulary is built by repeatedly merging the most frequent pair (Sennrich, Haddow and Birch 2016), within words
+// as split by BERT's pre-tokenizer; a word is later split greedily into its longest tokens (Wu and others 2016). Before
+// that, letters become lower case, digits become 0 (a year or a price must not be memorised) and a rule of dashes
+// becomes three of them.
 import { Tokenizer } from "@huggingface/tokenizers";
 
 /** A tokenizer.json. */
@@ -14,12 +14,12 @@ export interface TokenizerFile {
 }
 
 const SPECIAL = ["[PAD]", "[UNK]", "[CLS]"];
-/** Longer words are no words; in the file, so that each reader agrees. */
+/** Longer words are unknown; stored in the file, so that all readers agree. */
 const WORD_MAX = 60;
-/** A character that occurs less often is unknown. */
+/** A rarer character is unknown. */
 const CHARACTER_MIN = 20;
 
-/** Trains a tokenizer of `size` pieces on texts. */
+/** Trains a tokenizer with a vocabulary of `size` on texts. */
 export function trainTokenizer(texts: Iterable<string>, size: number): TokenizerFile {
   const cut = new Tokenizer(fileOf({}), {});
   const counts = new Map<string, number>();
@@ -29,13 +29,13 @@ export function trainTokenizer(texts: Iterable<string>, size: number): Tokenizer
   return fileOf(Object.fromEntries([...SPECIAL, ...pieces].map((x, i) => [x, i])));
 }
 
-/** Cuts a text into words as the tokenizer will. */
+/** Splits a text into words as the tokenizer will. */
 function words(tokenizer: Tokenizer, text: string): string[] {
   const normal = tokenizer.normalizer?.normalize(text) ?? text;
   return tokenizer.pre_tokenizer?.pre_tokenize(normal) ?? [normal];
 }
 
-/** Finds pieces in words that were counted: characters first, then what is merged of them. */
+/** Builds the vocabulary from counted words: characters first, then merges. */
 function mergePieces(counts: ReadonlyMap<string, number>, size: number): string[] {
   const characters = new Map<string, number>();
   const known: { readonly symbols: string[]; readonly count: number }[] = [];
