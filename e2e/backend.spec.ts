@@ -1,4 +1,5 @@
-// ONNX Runtime in the browsers, held to the contract of lib/backend: the shipped workers, each build and each backend.
+// Conformance of ONNX Runtime in the browsers to the contract of lib/backend: the shipped workers, each build and each
+// backend.
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import type { BackendPage, Setup } from "./pages/backend.ts";
@@ -71,7 +72,7 @@ test("threads start under a policy that enforces Trusted Types", async ({ page }
   await ask(page, "startPlain", { build: "jspi", backend: "wasm", threads: 2 });
 });
 
-/** Calls what the page offers. */
+/** Calls a function of the page. */
 async function ask<Name extends keyof BackendPage>(
   page: Page,
   name: Name,

@@ -1,5 +1,6 @@
-// A Chromium whose memory is its pages' own: Playwright's debugger keeps the bodies of what a page fetched inside the
-// page's process, up to 100 MB of them. This one is told three things by the debugger's pipe, and keeps nothing.
+// A Chromium without Playwright, whose page memory is only the page's own: Playwright's debugger keeps the bodies of
+// fetched resources inside the page's process, up to 100 MB of them. This one gets three commands through the
+// debugger's pipe, and keeps nothing.
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
@@ -58,7 +59,7 @@ export class BareChromium {
     return new BarePage(this, targetId, sessionId, workers);
   }
 
-  /** Asks the debugger for something. */
+  /** Sends a command to the debugger. */
   async call(method: string, params: object = {}, sessionId?: string): Promise<unknown> {
     const id = ++this.#lastId;
     const answered = new Promise<Message>((end) => this.#waiting.set(id, { sessionId, end }));
@@ -68,7 +69,7 @@ export class BareChromium {
     return result;
   }
 
-  /** Ends it. */
+  /** Closes the browser. */
   async close(): Promise<void> {
     const ended = once(this.#process, "exit");
     this.#process.kill();
@@ -90,14 +91,14 @@ export class BareChromium {
   }
 }
 
-/** A page of it. */
+/** A page of the browser. */
 export class BarePage {
   readonly #browser: BareChromium;
   readonly #targetId: string;
   readonly #sessionId: string;
   readonly #workers: ReadonlySet<string>;
 
-  /** Made by `BareChromium.open`. */
+  /** Created by `BareChromium.open`. */
   constructor(browser: BareChromium, targetId: string, sessionId: string, workers: ReadonlySet<string>) {
     this.#browser = browser;
     this.#targetId = targetId;
@@ -105,7 +106,7 @@ export class BarePage {
     this.#workers = workers;
   }
 
-  /** Gives the value of an expression, awaited. */
+  /** Returns the awaited value of an expression. */
   async evaluate(expression: string): Promise<unknown> {
     const params = { expression, awaitPromise: true, returnByValue: true };
     const { result, exceptionDetails } = (await this.#browser.call(
@@ -118,13 +119,13 @@ export class BarePage {
     return result.value;
   }
 
-  /** Collects what can be collected, in the page and in its workers. */
+  /** Collects garbage in the page and in its workers. */
   async collectGarbage(): Promise<void> {
     for (const sessionId of [...this.#workers, this.#sessionId])
       await this.#browser.call("HeapProfiler.collectGarbage", {}, sessionId);
   }
 
-  /** Closes it. */
+  /** Closes the page. */
   async close(): Promise<void> {
     await this.#browser.call("Target.closeTarget", { targetId: this.#targetId });
   }

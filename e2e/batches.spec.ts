@@ -1,5 +1,5 @@
-// Pictures of different sizes, as pixels and as files, run together on wasm and on the GPU, each answered as it is alone;
-// one that can't be decoded fails by itself.
+// Pictures of different sizes, as pixels and as files, run in one batch on wasm and on the GPU, and each gets the same
+// answer as alone; one that can't be decoded fails by itself.
 import { expect, test } from "@playwright/test";
 import type { BatchesPage } from "./pages/batches.ts";
 

@@ -1,6 +1,6 @@
-// The one place that knows what the tests need of a machine: the three browsers, where they lie, by which flags and
-// preferences WebGPU is on, and how they are installed.
-// Chromium draws WebGPU with SwiftShader, Firefox with Mesa's lavapipe; WebKitGTK has none.
+// The tests' requirements on a machine, in one place: the three browsers, their paths, the flags and preferences that
+// enable WebGPU, and their installation. Chromium runs WebGPU on SwiftShader, Firefox on Mesa's lavapipe; WebKitGTK has
+// none.
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { chromium } from "@playwright/test";
@@ -20,7 +20,7 @@ export const BROWSER_PATHS = {
   xvfb: "/usr/bin/xvfb-run",
 } as const;
 
-/** Gives Playwright's options for Chromium with WebGPU on a software adapter, headless. */
+/** Returns Playwright's options for Chromium with WebGPU on a software adapter, headless. */
 export function chromiumLaunch(): LaunchOptions {
   return {
     ...(existsSync(BROWSER_PATHS.chromium) ? { executablePath: BROWSER_PATHS.chromium } : {}),
@@ -38,7 +38,9 @@ export function chromiumLaunch(): LaunchOptions {
   };
 }
 
-/** Gives Playwright's options for Firefox ESR, driven by WebDriver BiDi, with WebGPU on a software adapter, headless. */
+/**
+ * Returns Playwright's options for Firefox ESR, driven by WebDriver BiDi, with WebGPU on a software adapter, headless.
+ */
 export function firefoxLaunch(): LaunchOptions {
   return {
     channel: "moz-firefox",
@@ -47,14 +49,14 @@ export function firefoxLaunch(): LaunchOptions {
     firefoxUserPrefs: {
       "dom.webgpu.enabled": true,
       "gfx.webgpu.ignore-blocklist": true,
-      // A page that WebDriver looks into counts as debugged: Firefox then keeps the stack of each promise, a quarter of
-      // what a request costs. No visitor's page pays that.
+      // A page that WebDriver inspects counts as debugged: Firefox then keeps the stack of each promise, a quarter of a
+      // request's cost. No visitor's page pays that.
       "javascript.options.asyncstack": false,
     },
   };
 }
 
-/** What each browser needs: the file that shows it is there, and the Debian package that brings it. */
+/** Requirements of the browsers: a file that shows that it is installed, and the Debian package that provides it. */
 const NEEDS: readonly { readonly path: string; readonly debian: string }[] = [
   { path: BROWSER_PATHS.chromium, debian: "chromium" },
   { path: BROWSER_PATHS.firefox, debian: "firefox-esr" },
@@ -62,16 +64,17 @@ const NEEDS: readonly { readonly path: string; readonly debian: string }[] = [
   { path: BROWSER_PATHS.webkitBrowser, debian: "libwebkit2gtk-4.1-0" },
   { path: BROWSER_PATHS.xvfb, debian: "xvfb" },
   { path: "/usr/bin/xauth", debian: "xauth" },
-  // Says what the sound tests listen to.
+  // Speech synthesis for the sound tests.
   { path: "/usr/bin/espeak-ng", debian: "espeak-ng" },
   { path: "/usr/share/vulkan/icd.d/lvp_icd.json", debian: "mesa-vulkan-drivers" },
-  // ONNX's own cases, which the toolchain's reader is tried on.
+  // ONNX's own test cases, for the toolchain's reader.
   { path: "/usr/share/libonnx-testdata/data", debian: "libonnx-testdata" },
 ];
 
 /**
- * Installs the browsers that are missing: with apt where this process is root, else Playwright's own Chromium, and says
- * plainly what else is missing. SELVEDGE_INSTALL=0 installs nothing. Returns the names of the Debian packages that are still missing.
+ * Installs the browsers that are missing: with apt if this process is root, else Playwright's own Chromium, and reports
+ * what else is missing. SELVEDGE_INSTALL=0 installs nothing. Returns the names of the Debian packages that are still
+ * missing.
  */
 export function ensureBrowsers(): string[] {
   const missing = (): string[] => NEEDS.filter(({ path }) => !existsSync(path)).map(({ debian }) => debian);

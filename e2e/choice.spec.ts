@@ -1,5 +1,5 @@
-// The choice of a backend by measuring, on a GPU that does not say that it is a software adapter: the engine must find
-// out by itself that wasm is faster, and remember it over a reload. The page's view of the adapter is changed, nothing
+// The choice of a backend by measurement, on a GPU that hides that it is a software adapter: the engine must find out
+// by itself that wasm is faster, and cache that over a reload. Only the page's view of the adapter is changed, nothing
 // of Selvedge.
 import { expect, test } from "@playwright/test";
 import type * as Selvedge from "selvedge";
@@ -21,7 +21,7 @@ test("an unnamed software GPU loses to wasm by measurement, and the next page re
       const data = new Float32Array(3 * 48 * 192);
       const run = () => model.run({ x: { dtype: "float32", dims: [1, 3, 48, 192], data } });
       let { info } = await run();
-      // A load waits some seconds for the measurement, and it goes on while requests run on wasm.
+      // A load waits some seconds for the measurement, which continues while requests run on wasm.
       while (info.why.code === "not-measured") {
         await new Promise((resolve) => setTimeout(resolve, 500));
         ({ info } = await run());

@@ -1,5 +1,5 @@
-// What the toolchain makes runs on the GPU: of each model the forms with weights of 8 and of 4 bits, pinned to WebGPU, with
-// nothing on the CPU but shape arithmetic, the answers of wasm within tolerance, and how much memory of the device it takes.
+// The toolchain's output runs on the GPU: the forms of each model with weights of 8 and of 4 bits, pinned to WebGPU,
+// with only shape arithmetic on the CPU, answers within tolerance of wasm's, and the expected device memory.
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
@@ -24,7 +24,7 @@ import { keep } from "./slice.ts";
 import type * as Selvedge from "selvedge";
 
 const FOLDER = join(ROOT, "e2e/.cache/compressed");
-/** Two backends round differently; a kernel that is wrong is off by far more. */
+/** Two backends round differently; the error of a wrong kernel is far larger. */
 const LEAST_DB = 30;
 
 const MODELS = [
@@ -63,13 +63,13 @@ for (const { name, read, forms, dims, dtype } of MODELS)
     for (const variant of forms) {
       const webgpu = await ranOn("webgpu", variant);
       expect(webgpu.backend).toBe("webgpu");
-      // The browser builds have no kernel on the CPU for what is made for the GPU alone.
+      // The browser builds have no CPU kernels for forms made for the GPU alone.
       const { bytes, isForGpu } = files[variant] ?? { bytes: new Uint8Array(), isForGpu: false };
       const other = isForGpu ? await ranInNode(bytes, dims, dtype) : outputsOf(await ranOn("wasm", variant));
       expect(webgpu.assignment).toMatchObject({ cpu: 0 });
       expect(webgpu.assignment?.device).toBeGreaterThan(0);
       const ratio = sqnr([{ outputs: outputsOf(webgpu), reference: other }]);
-      // What the report says of the weights is what the device's buffers come to beside float32's.
+      // The report's size of the weights equals that of the device's buffers, relative to float32's.
       const told = (id: string): number => deviceBytes(readModel(files[id]?.bytes ?? new Uint8Array()));
       const saved = told("f32") - told(variant);
       await keep(test.info(), {
@@ -87,12 +87,12 @@ for (const { name, read, forms, dims, dtype } of MODELS)
     }
   });
 
-/** What came of one run. */
+/** Result of one run. */
 interface Ran {
   readonly backend: string;
   readonly assignment: { device: number; shape: number; cpu: number; copies: number } | null;
   readonly outputs: readonly { readonly name: string; readonly data: readonly number[] }[];
-  /** The most that buffers of the device held at a time. */
+  /** Peak of the bytes in buffers of the device. */
   readonly deviceBytes: number;
 }
 
@@ -105,11 +105,11 @@ interface Asked {
   readonly data: readonly number[];
 }
 
-/** Makes the values of an input. */
+/** Returns the values of an input. */
 function valuesFor(dims: readonly number[], dtype: Asked["dtype"]): number[] {
   const length = dims.reduce((product, size) => product * size, 1);
   if (dtype === "int32") return Array.from({ length }, (_, i) => (i * 37) % 256);
-  // A white page with black strokes: on noise the detector's outputs are all but 0, and no ratio says anything.
+  // A white page with black strokes: on noise the detector's outputs are almost 0, and a ratio is meaningless.
   const [height = 1, width = 1] = dims.slice(-2);
   return Array.from({ length }, (_, i) => {
     const [row, column] = [Math.floor((i % (height * width)) / width), i % width];
@@ -154,7 +154,7 @@ function outputsOf({ outputs }: Ran): Record<string, { dims: number[]; data: rea
   return Object.fromEntries(outputs.map(({ name, data }) => [name, { dims: [data.length], data }]));
 }
 
-/** Has the worker tell the page how many bytes its buffers hold: no interface of WebGPU does. */
+/** Makes the worker report the bytes of its buffers to the page: WebGPU has no interface for it. */
 async function countDeviceBytes(page: Page): Promise<void> {
   const count = `if (self.GPUDevice && !self.name.startsWith("em-pthread")) {
     const channel = new BroadcastChannel("device-bytes");
@@ -180,7 +180,7 @@ async function countDeviceBytes(page: Page): Promise<void> {
   });
 }
 
-/** Makes the forms of a model as the toolchain does, and packs them; once for both browsers. */
+/** Makes the forms of a model with the toolchain, and packs them; once for both browsers. */
 async function pack(
   name: string,
   bytes: Uint8Array,

@@ -1,6 +1,5 @@
-// The scheduler in real browsers, with real models: a crowd of requests of three of them, of all priorities, one in ten
-// cancelled, while three workers die. Nothing is lost, nothing is wrong, and every answer is the one that the request
-// gets alone.
+// The scheduler in real browsers, with real models: a crowd of requests of three models, of all priorities, one in ten
+// cancelled, while three workers die. No request is lost, and every answer equals the one that the request gets alone.
 import { expect, test } from "@playwright/test";
 import { keep, slice } from "./slice.ts";
 import type { CrowdPage } from "./pages/crowd.ts";

@@ -1,17 +1,17 @@
-// The server of the delivery tests: a bundle with a small model and some megabytes beside it, as a page of another
-// origin may fetch them.
+// The server of the delivery tests: a bundle with a small model and some megabytes of other files, which a page of
+// another origin may fetch.
 import type { Bundle } from "../lib/bundle.ts";
 import { bundleJson } from "../lib/bundle-json.ts";
 import { addModel, tableModel } from "../lib/backend/fixtures.ts";
 import { BadServer, serveBundle, weights } from "../lib/cache/fixtures.ts";
 
-/** Size of a chunk: small, so that many borders are met. */
+/** Size of a chunk: small, for many borders. */
 export const CHUNK_BYTES = 64 * 1024;
 
-/** Bytes beside the model, as external data that it does not use. */
+/** Bytes besides the model, as external data that it does not use. */
 const BALLAST_BYTES = 3_000_000;
 
-/** Starts a server with the bundle under `/m/`; `chunks` is how many it has. */
+/** Starts a server with the bundle under `/m/`; `chunks` is the number of its chunks. */
 export async function startDelivery(): Promise<{ server: BadServer; url: string; bundle: Bundle; chunks: number }> {
   const server = await BadServer.start();
   server.headers = {
@@ -25,10 +25,10 @@ export async function startDelivery(): Promise<{ server: BadServer; url: string;
   return { server, url: `${server.url}/m/bundle.json`, bundle, chunks };
 }
 
-/** Serves a model of so many bytes: as a bundle under `/large/bundle.json`, and bare under `/large.onnx`. */
+/** Serves a model of this size: as a bundle under `/large/bundle.json`, and bare under `/large.onnx`. */
 export async function serveLarge(server: BadServer, sizeBytes: number): Promise<void> {
   const bytes = tableModel(Math.round(sizeBytes / 12));
-  // Chunks that are all the same would be fetched once.
+  // Identical chunks would be fetched once.
   bytes.set(weights(bytes.length - 1_000), 500);
   server.files.set("/large.onnx", { bytes, etag: '"large"' });
   const bundle = await serveBundle(server, "/large", { "model.onnx": bytes });
@@ -39,7 +39,7 @@ export async function serveLarge(server: BadServer, sizeBytes: number): Promise<
   server.files.set("/large/bundle.json", { bytes: json, type: "application/json" });
 }
 
-/** Serves the model that adds, its inputs and outputs described. */
+/** Serves the model that adds, with its inputs and outputs described. */
 async function describeAdd(server: BadServer, files: Record<string, Uint8Array<ArrayBuffer>>): Promise<Bundle> {
   const bundle = await serveBundle(server, "/m", files, { chunkBytes: CHUNK_BYTES });
   const port = { dtype: "float32", dims: ["n", 3], batchAxis: 0 } as const;

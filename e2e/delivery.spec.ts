@@ -1,5 +1,5 @@
-// A model arrives once: over a bad network, in a tab that is killed, in two tabs, without a network at all. Counts what
-// the server was asked for.
+// A model is downloaded once: over a bad network, in a tab that is killed, in two tabs, without a network at all.
+// Counts the server's requests.
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { sha256Hex } from "../lib/bundle.ts";
@@ -9,7 +9,7 @@ import { CHUNK_BYTES, startDelivery } from "./delivery-server.ts";
 import { keep, slice } from "./slice.ts";
 import type { DeliveryPage } from "./pages/delivery.ts";
 
-/** Chunks that one load has under way. */
+/** Chunks that one load fetches at once. */
 const PARALLEL = 4;
 
 type Delivery = Awaited<ReturnType<typeof startDelivery>>;
@@ -77,7 +77,7 @@ test("a tab that is killed at any point costs the next one a chunk per stream at
   for (let round = 0; round < rounds; round += 1) {
     const tab = await context.newPage();
     await open(tab);
-    // Each round begins with an empty store, and is killed at another point: twice on its way.
+    // Each round begins with an empty store, and is killed at two other points of the download.
     for (const part of [0.1 + 0.55 * ((round * 0.37) % 1), 0.7 + 0.25 * ((round * 0.61) % 1)]) {
       await ask(tab, "begin", url, Math.floor(part * total));
       kills += 1;
@@ -97,7 +97,7 @@ test("a tab that is killed at any point costs the next one a chunk per stream at
   expect(page.url()).toContain("delivery");
 });
 
-/** Empties the store. */
+/** Clears the store. */
 async function forgetAll(page: Page): Promise<void> {
   await page.evaluate(async () => {
     const root = await navigator.storage.getDirectory();
@@ -105,7 +105,7 @@ async function forgetAll(page: Page): Promise<void> {
   });
 }
 
-/** Ends a page and all its workers without a word; nothing it could do about it would be waited for. */
+/** Kills a page and all its workers without notice; nothing that it could do is waited for. */
 async function kill(page: Page): Promise<void> {
   await page.goto("about:blank");
 }
@@ -154,7 +154,7 @@ const TRICKS: readonly (readonly [string, Trick])[] = [
 test("whatever the server does wrong with a chunk once, the model comes right", async ({ page }) => {
   const { server, url } = delivery;
   for (const [name, trick] of TRICKS) {
-    // Every twelfth chunk, so that waiting for the server does not make a test of hours.
+    // Every twelfth chunk only, or waiting for the server would make a test of hours.
     server.asked = [];
     server.trick = (path, nth) => (nth === 0 && /chunks\/[0-3]/.test(path) ? trick : null);
     expect((await ask(page, "load", url, false)).result, name).toBe("right");
@@ -176,7 +176,7 @@ test("what the server does wrong for ever ends in a typed error, and nothing of 
   server.trick = () => null;
   server.asked = [];
   expect((await ask(page, "load", url)).result).toBe("right");
-  // By address: requests of the load before may come in late.
+  // By URL: requests of the previous load may arrive late.
   expect(new Set(server.asked.map((x) => x.path)).size).toBe(delivery.chunks + 1);
 });
 
@@ -192,11 +192,12 @@ test("a bare model goes on where a killed tab was, and is asked for no more than
   server.trick = () => null;
   server.asked = [];
   server.sentBytes = 0;
-  // These bytes are no model, but they come whole.
+  // These bytes are not a model, but they arrive complete.
   const { result, last } = await ask(page, "load", server.url + path);
   expect(result).toBe("model-invalid");
   expect(last).toMatchObject({ loadedBytes: bytes.length, totalBytes: bytes.length });
-  // Of 6 MB in streams at once some chunk was whole when the tab was killed; which, and what else, is a matter of their turns.
+  // Of 6 MB in parallel streams some chunk was complete when the tab was killed; which one, and what else, depends on
+  // their order.
   const ranges = server.asked.map((x) => (/^bytes=(\d+)-(\d+)$/.exec(x.range ?? "") ?? []).slice(1).map(Number));
   ranges.sort(([a = 0], [b = 0]) => a - b);
   expect(ranges.length).toBeGreaterThan(0);

@@ -1,11 +1,11 @@
-// A model arrives once in WebKitGTK too, where IndexedDB keeps it.
+// A model is downloaded once in WebKitGTK too, where IndexedDB stores it.
 import { startDelivery } from "./delivery-server.ts";
 import { keep, slice } from "./slice.ts";
 import type { Delivered } from "./pages/delivery.ts";
 import { expect, test } from "./webkit.ts";
 import type { WebDriver } from "./webdriver.ts";
 
-/** Chunks that one load has under way. */
+/** Chunks that one load fetches at once. */
 const PARALLEL = 4;
 
 async function open(webkit: WebDriver, pages: string): Promise<void> {
@@ -74,7 +74,7 @@ test("a tab that is killed at any point costs the next one a chunk per stream at
   await keep(info, { kills, refetched });
 });
 
-/** Removes what is stored. */
+/** Clears the store. */
 const ERASE = `await new Promise((resolve, reject) => {
   const request = indexedDB.deleteDatabase("selvedge-2");
   request.onsuccess = resolve;

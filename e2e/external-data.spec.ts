@@ -1,5 +1,6 @@
-// Weights beside the graph, loaded many times. Chromium 156 loses reads of a Blob's stream into a caller's buffer, about one
-// in 300 to 700, and ONNX Runtime's JSPI build, which WebGPU runs on, makes one read a tensor (lib/backend/no-byob.ts).
+// External weights, loaded many times. Chromium 156 loses reads of a Blob's stream into a caller's buffer (BYOB), about
+// one in 300 to 700, and ONNX Runtime's JSPI build, which WebGPU runs on, makes one read per tensor
+// (lib/backend/no-byob.ts).
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
@@ -13,9 +14,9 @@ import type * as Selvedge from "selvedge";
 
 const FOLDER = join(ROOT, "e2e/.cache/external-data");
 const TENSORS = 36;
-/** 256 kB a tensor. Without the refusal of such reads load 36 hung; with tensors of 4 kB none of 120 did. */
+/** 256 kB per tensor. Without the refusal of such reads load 36 hung; with tensors of 4 kB none of 120 did. */
 const WIDTH = 65_536;
-/** The time after which a load counts as hung; the slowest takes a second. */
+/** Time after which a load counts as hung; the slowest takes a second. */
 const HUNG_MS = 60_000;
 
 /** Packs y = x + w0 + … + w35, all of the weights' elements 1. */

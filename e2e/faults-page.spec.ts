@@ -1,10 +1,10 @@
-// The page /faults/: each button does the harm that it names while requests stream, by keyboard too; no request is lost,
-// fails or is answered wrongly, and the page tells the path of those that were run again.
+// The page /faults/: each button injects its fault while requests stream, by keyboard too; no request is lost, fails or
+// is answered wrongly, and the page lists the attempts of those that were retried.
 import AxeBuilder from "@axe-core/playwright";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 
-/** A silent worker is found out after so long; a start must fit into it on a busy machine. */
+/** Timeout after which a stalled worker is detected; a start must fit into it on a busy machine. */
 const BOUND_MS = 8_000;
 
 test.beforeEach(async ({ page }) => {
@@ -35,7 +35,7 @@ test("harm upon harm: nothing is lost, and everyone can read what happened", asy
   await expect.poll(async () => (await counts(page)).answered, { timeout: 60_000 }).toBeGreaterThan(0);
   for (const fault of ["throw", "kill", "throw"]) {
     const { again } = await counts(page);
-    // A worker that is harmed while it starts costs time and no attempt: then it is harmed once more.
+    // A fault during a worker's start costs time but no attempt: then it is injected again.
     await expect(async () => {
       await page.locator(`button[data-fault=${fault}]`).click();
       await expect.poll(async () => (await counts(page)).again, { timeout: 5_000 }).toBeGreaterThan(again);
@@ -62,7 +62,7 @@ test("the GPU device is destroyed during a run, and nothing is lost", async ({ p
   await open(page, "?bound=60000&backend=webgpu");
   const button = page.locator("button[data-fault=destroy]");
   await button.click();
-  await expect(button).toBeDisabled(); // a browser takes WebGPU from a page that loses it twice in two minutes
+  await expect(button).toBeDisabled(); // a browser disables WebGPU for a page that loses it twice in two minutes
   await untilAgain(page);
   expect(await counts(page)).toMatchObject({ failed: 0, wrong: 0, lost: 0 });
   await expect(page.getByTestId("paths").locator("li").first()).toContainText("device-lost");
@@ -87,7 +87,7 @@ interface Counts {
   readonly lost: number;
 }
 
-/** Reads what the page shows. */
+/** Reads the page's counters. */
 async function counts(page: Page): Promise<Counts> {
   const rows = page.getByTestId("counts").locator("div");
   const shown = new Map(

@@ -1,29 +1,29 @@
-// Never hang, never lie: each fault, from outside, with 20 requests in flight. Every request gets its right answer, later
-// ones work, no worker is left behind, and it costs no more than the fault's detection and a new worker.
+// Never hang, never lie: each fault, from outside, with 20 requests in flight. Every request gets its right answer,
+// later ones work, no worker is left behind, and the delay is no more than the fault's detection and a new worker.
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { isSoak, keep, slice } from "./slice.ts";
 import type { Case, FaultsPage } from "./pages/faults.ts";
 
-/** Bound of every call, so of finding out that a worker is silent. A start must fit into it, on a busy machine too. */
+/** Timeout of every call, so the time to detect a stalled worker. A start must fit into it, on a busy machine too. */
 const BOUND_MS = slice(8_000, 4_000);
-/** How late a watchdog may be. */
+/** Tolerance for the watchdog's delay. */
 const SLACK_MS = 10_000;
 const LATE_MS = 250;
 /** More starts than a load tries. */
 const MANY = 9;
-/** Where only a watchdog finds out. */
+/** Faults that only a watchdog detects. */
 const SILENT = ["hang"];
-/** Chromium ends a worker that computes without a pause only so long after it was told to. */
+/** Chromium terminates a worker in a busy loop only this long after the request. */
 const SPINNING_MS = 2_000;
-/** Where a model is loaded ahead, a worker that does not start fails no request. */
+/** If a model is loaded ahead, a worker that does not start fails no request. */
 const AT_START = ["missing", "html", "no-wasm"];
 
 const NAMES = { idle: "while they idle", warm: "in later runs", first: "in first runs of more than a second" } as const;
 
 interface Named extends Case {
   readonly name: string;
-  /** Left to the soak where another case stands for it. */
+  /** Only in the soak, since another case covers it. */
   readonly inSoak?: true;
 }
 
@@ -59,7 +59,7 @@ for (const { name, inSoak = false, ...given } of CASES) {
   if (inSoak && !isSoak) continue;
   test(`${name}: nothing is lost, nothing is wrong`, async ({ browser }) => {
     for (let round = 0; round < slice(1, 10); round += 1) {
-      // What a page learnt of costs and of lost GPUs stays behind for the next one: each round is to be the first.
+      // Costs and GPU losses that a page learnt are cached for the next one: each round must be the first.
       const context = await browser.newContext();
       const page = await context.newPage();
       await open(page);
@@ -82,7 +82,8 @@ for (const { name, inSoak = false, ...given } of CASES) {
       });
       expect(result).toMatchObject({ answered: result.sent, wrong: 0, failed: [], later: 5, leaked: 0 });
       expect(AT_START.includes(given.fault) ? result.crashes : result.again).toBeGreaterThan(0);
-      // The time is what the soak judges; beside other suites on two cores a slice only tells a hang from an answer.
+      // Only the soak checks the time; beside other suites on two cores a slice only distinguishes a hang from an
+      // answer.
       expect(extraMs).toBeLessThanOrEqual(slice(boundMs + SLACK_MS, boundMs));
       await context.close();
     }
@@ -96,7 +97,7 @@ for (const when of ["idle", "warm", "first"] as const)
     await keep(test.info(), { when, ms, coldMs, runMs, shortestMs, ...rest, failed: rest.failed.join() });
     if (when === "first") expect(shortestMs).toBeGreaterThan(1_000);
     expect(rest).toMatchObject({ right: 20, failed: [], leaked: 0 });
-    // Chromium gives a worker that computes without a pause two seconds.
+    // Chromium terminates a worker in a busy loop after two seconds.
     const noticedMs = 500 + (browserName === "chromium" && when !== "idle" ? 2_000 : 0);
     expect(ms).toBeLessThanOrEqual(slice(SLACK_MS, 0) + 1.5 * coldMs + runMs + noticedMs);
   });
@@ -137,14 +138,14 @@ test("a load whose worker fails once starts another", async ({ page }) => {
 test("a worker that takes another's place does not fetch ONNX Runtime again", async ({ page, context }) => {
   let fetched = 0;
   await context.route("**/*.wasm", (route) => {
-    // The rest, which this model's Loop calls for, each worker links by itself, from the browser's cache.
+    // The rest, which this model's Loop needs, is linked by each worker itself, from the browser's cache.
     if (!route.request().url().endsWith("-rest.wasm")) fetched += 1;
     return route.continue();
   });
   await open(page);
   const { code } = await ask(page, "endless", 5_000);
-  // Else Playwright leaves the cache of all of Firefox turned off, and a page that is told that it is offline is then
-  // not looked for at its service worker.
+  // Otherwise Playwright leaves the cache of all of Firefox off, and a page that counts as offline is not requested
+  // from its service worker.
   await context.unrouteAll();
   expect(code).toBe("worker-crashed");
   expect(fetched).toBe(1);
@@ -164,11 +165,11 @@ test("a page that died while it loaded makes the next one choose less", async ({
   const next = await context.newPage();
   if (browserName === "chromium") {
     const session = await context.newCDPSession(page);
-    session.send("Page.crash").catch(() => undefined); // a page that died answers nothing
+    session.send("Page.crash").catch(() => undefined); // a page that crashed does not answer
     await page.waitForEvent("crash");
     await open(next);
   } else {
-    // Nothing that Playwright offers kills a tab of Firefox: the page leaves in good order, and its marker is put back.
+    // Playwright can't kill a tab of Firefox: the page closes in good order, and its marker is restored.
     await page.close();
     await open(next);
     await ask(next, "leaveMarker", key);
@@ -194,7 +195,7 @@ async function open(page: Page): Promise<void> {
   await page.waitForFunction(() => Reflect.has(globalThis, "faultsPage"));
 }
 
-/** Calls what the page offers. */
+/** Calls a function of the page. */
 async function ask<Name extends keyof FaultsPage>(
   page: Page,
   name: Name,

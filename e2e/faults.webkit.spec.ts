@@ -1,4 +1,4 @@
-// A worker's end is noticed in WebKitGTK as in the other browsers (faults.spec.ts).
+// A worker's end is detected in WebKitGTK as in the other browsers (faults.spec.ts).
 import { expect, test } from "./webkit.ts";
 import { keep, slice } from "./slice.ts";
 import type { EndedAll } from "./pages/faults.ts";

@@ -1,9 +1,9 @@
-// Asks a browser what it can do, in the page and in a worker. As the text of an async function's body, since WebDriver
-// and Playwright both take that. `expectedFeatures` is what each browser of the tests is known to have: a browser that
-// lost one is set up wrongly, and everything that is tested in it would silently test something else.
+// Detects a browser's features, in the page and in a worker. Written as the text of an async function's body, since
+// WebDriver and Playwright both take that. `expectedFeatures` lists the known features of each browser of the tests: a
+// browser that lost one is misconfigured, and its tests would silently test something else.
 import type { BrowserName } from "./browsers.ts";
 
-/** What one realm can do; `adapter` is the adapter's own name where there is WebGPU. */
+/** Features of one realm; `adapter` is the adapter's own name if it has WebGPU. */
 export interface RealmFeatures {
   readonly webgpu: boolean;
   readonly adapter: string;
@@ -20,7 +20,7 @@ export interface RealmFeatures {
   readonly indexedDb: boolean;
 }
 
-/** What a page and a worker of it can do. */
+/** Features of a page and its worker. */
 export interface Features {
   readonly page: RealmFeatures;
   readonly worker: RealmFeatures;
@@ -66,7 +66,7 @@ const ASK = `async function ask() {
   };
 }`;
 
-/** The body of an async function that gives `Features`. */
+/** Body of an async function that returns `Features`. */
 export const ASK_FEATURES = `${ASK}
 const source = ${JSON.stringify(`${ASK}; ask().then((features) => postMessage(features));`)};
 const url = URL.createObjectURL(new Blob([source], { type: "text/javascript" }));
@@ -87,7 +87,7 @@ const EVERYWHERE = {
   indexedDb: true,
 };
 
-/** Gives what a browser of the tests is known to have, on an isolated page. */
+/** Returns the known features of a browser of the tests, on an isolated page. */
 export function expectedFeatures(browser: BrowserName): {
   page: Partial<RealmFeatures>;
   worker: Partial<RealmFeatures>;
@@ -102,8 +102,8 @@ export function expectedFeatures(browser: BrowserName): {
       return { page: all, worker: { ...all, syncHandle: true } };
     }
     case "webkit": {
-      // No WebGPU in WebKitGTK: what is tested there is life without it.
-      // It says that a page is isolated, and still has no SharedArrayBuffer, so no threads.
+      // No WebGPU in WebKitGTK: it tests the fallback without it. It claims that a page is isolated, but has no
+      // SharedArrayBuffer, so no threads.
       const all = { ...EVERYWHERE, webgpu: false, sharedMemory: false };
       return { page: all, worker: all };
     }

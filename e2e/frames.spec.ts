@@ -1,5 +1,4 @@
-// Images on the GPU against the CPU, in real browsers: the same tensor, the same answers, nothing read back, nothing left
-// behind.
+// Images on the GPU against the CPU, in real browsers: equal tensors, equal answers, no read-back, no leaks.
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { basename } from "node:path";
@@ -9,7 +8,7 @@ import { seeded } from "./corpus/random.ts";
 import type { FramesPage, Picture } from "./pages/frames.ts";
 import { keep, slice } from "./slice.ts";
 
-/** Of 255, before normalising. */
+/** In units of 1/255, before normalising. */
 const TOLERANCE = 2;
 
 const RESIZES: readonly ResizeSpec[] = [

@@ -1,6 +1,6 @@
-// How much JavaScript heap a page and its workers hold after everything that can be collected was. Each browser tells it
-// in its own way: Chromium by its debugger, also of each worker; Firefox by the report that about:memory shows, which it
-// writes where a pipe of its asks for it.
+// Size of the JavaScript heap of a page and its workers after garbage collection. Each browser reports it in its own
+// way: Chromium by its debugger, also of each worker; Firefox by the report of about:memory, which it writes on request
+// through a named pipe.
 import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,12 +9,12 @@ import { chromium, firefox } from "@playwright/test";
 import type { Browser, Page } from "@playwright/test";
 import { chromiumLaunch, firefoxLaunch } from "./browsers.ts";
 
-/** A browser whose heap can be asked for. */
+/** A browser whose heap can be measured. */
 export interface Weighed {
   readonly browser: Browser;
-  /** Prepares a page, before its first worker starts, and gives what tells its heap, in bytes. */
+  /** Prepares a page, before its first worker starts; returns a function that measures its heap in bytes. */
   weigh(page: Page): Promise<() => Promise<number>>;
-  /** Ends the browser. */
+  /** Closes the browser. */
   close(): Promise<void>;
 }
 
@@ -30,7 +30,7 @@ export async function weighedFirefox(): Promise<Weighed> {
   const launch = firefoxLaunch();
   const browser = await firefox.launch({
     ...launch,
-    env: { ...process.env, TMPDIR: folder }, // where it writes the report
+    env: { ...process.env, TMPDIR: folder }, // folder of the report
     firefoxUserPrefs: {
       ...launch.firefoxUserPrefs,
       "memory_info_dumper.watch_fifo.enabled": true,
@@ -53,8 +53,8 @@ interface HeapUsage {
 }
 
 /**
- * Prepares a page of Chromium, before its first worker starts, and gives what tells its heap, in bytes. Playwright hides
- * the debugger's sessions of workers, so these are spoken to inside the page's own.
+ * Prepares a page of Chromium, before its first worker starts; returns a function that measures its heap in bytes.
+ * Playwright hides the debugger's sessions of workers, so they are addressed within the page's own.
  */
 export async function weighChromium(page: Page): Promise<() => Promise<number>> {
   const session = await page.context().newCDPSession(page);
@@ -112,7 +112,9 @@ async function reportedBytes(folder: string): Promise<number> {
   return own.reduce((sum, { amount }) => sum + amount, 0);
 }
 
-/** Reads and removes the report; null until all of it is there: Firefox gives it its last name before its last bytes. */
+/**
+ * Reads and removes the report; null until it is complete: Firefox renames it to its final name before its last bytes.
+ */
 function takeReport(folder: string): Report | null {
   const name = readdirSync(folder).find((x) => x.startsWith("unified-")); // "incomplete-" before
   if (name === undefined) return null;

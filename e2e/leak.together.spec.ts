@@ -1,5 +1,5 @@
-// Rounds of load, run and unload leave nothing behind: after the last tenth of them no more is held than after the first.
-// This starts the browsers itself, since the heap is told only to who asked for that at their start.
+// Rounds of load, run and unload leak nothing: no more is held after the last tenth of them than after the first. This
+// starts the browsers itself, since the heap is only available to a client that requested it at their start.
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { weighedChromium, weighedFirefox } from "./heap.ts";
@@ -8,7 +8,7 @@ import type { FaultsPage } from "./pages/faults.ts";
 
 const TENTHS = 10;
 const RUNS = 10;
-/** What the heap may grow by from the first tenth to the last: code that is compiled later. In a soak 100 bytes a run. */
+/** Heap growth allowed from the first tenth to the last: code that is compiled later. In a soak 100 bytes per run. */
 const GROWTH_BYTES = slice(600_000, 900_000);
 
 const BROWSERS = { Chromium: weighedChromium, Firefox: weighedFirefox };
@@ -18,7 +18,7 @@ for (const [name, start] of Object.entries(BROWSERS)) {
     // A run on Firefox's WebGPU takes a tick of 100 ms, so a tenth of the rounds must do there.
     const isSlow = name === "Firefox" && backend === "webgpu";
     const rounds = isSlow ? slice(10, 100) : slice(50, 1_000);
-    // In which the browser compiles what it runs often.
+    // During these the browser compiles its hot code.
     const warmups = isSlow ? 2 : 20;
     test(`${rounds} rounds of load, ${RUNS} runs and unload on ${backend} in ${name} leave nothing behind`, async () => {
       test.setTimeout(isSoak ? 3_600_000 : 300_000);
@@ -51,7 +51,7 @@ for (const [name, start] of Object.entries(BROWSERS)) {
   }
 }
 
-/** Calls what the page offers. */
+/** Calls a function of the page. */
 async function ask<Name extends keyof FaultsPage>(
   page: Page,
   name: Name,

@@ -1,6 +1,7 @@
-// Into the back/forward cache and out of it, with requests in flight: all are answered, and no healthy worker is ended.
-// Playwright turns the cache off in Chromium, so this starts browsers of its own. Firefox keeps out of its cache every
-// page that had a WebSocket open when it was left, as Vite's client does: server.ts serves the tests' pages without it.
+// Into the back/forward cache and out of it, with requests in flight: all are answered, and no healthy worker is
+// terminated. Playwright disables the cache in Chromium, so this starts browsers of its own. Firefox excludes from its
+// cache every page that had an open WebSocket when it was left, as Vite's client does: server.ts serves the tests'
+// pages without it.
 import { chromium, expect, firefox, test } from "@playwright/test";
 import type { Browser } from "@playwright/test";
 import { chromiumLaunch, firefoxLaunch } from "./browsers.ts";
@@ -25,7 +26,7 @@ for (const [name, launch] of Object.entries(BROWSERS)) {
         await page.goto(`${pages}/blank.html`);
         const query = `rounds=${ROUNDS}&backend=${backend}&away=${AWAY_MS}`;
         await page.goto(`${pages}/life.html?${query}`);
-        // Not asked meanwhile: a call into a page that is leaving keeps it out of the cache.
+        // Not polled meanwhile: a call into a page that is leaving keeps it out of the cache.
         await expect.poll(() => page.url(), { timeout: 240_000 }).toMatch(/\?done$/);
         const lived = JSON.parse((await page.evaluate(() => localStorage.getItem("life"))) ?? "null") as Lived;
         await keep(test.info(), { ...lived, failed: lived.failed.join(), backend, in: name });

@@ -1,4 +1,4 @@
-// Reads rendered lines with both variants of ocr-rec on wasm, through the package that ships, against their truth.
+// Reads rendered lines with both variants of ocr-rec on wasm, through the shipped package, against ground truth.
 import { expect, test } from "@playwright/test";
 import { basename } from "node:path";
 import { corpusFolder, lines } from "./corpus/render.ts";
@@ -7,7 +7,7 @@ import { keep, slice } from "./slice.ts";
 import type { Answer, Task } from "./pages/lines.ts";
 
 const MIN_EXACT = 0.96;
-/** int8 may be at most this much below f32, as a share of lines. */
+/** Limit on int8's loss against f32, as a share of lines. */
 const MAX_LOSS = 0.005;
 
 test("ocr-rec reads rendered lines on wasm, int8 as well as f32", async ({ page, browserName }) => {
@@ -44,6 +44,6 @@ test("ocr-rec reads rendered lines on wasm, int8 as well as f32", async ({ page,
 
   expect(f32Rate).toBeGreaterThanOrEqual(MIN_EXACT);
   expect(int8Rate).toBeGreaterThanOrEqual(MIN_EXACT);
-  // A slice is too small to show half a point: there, int8 fails only where it is certainly worse than that.
+  // A slice is too small to resolve half a point: there, int8 fails only if it is significantly worse.
   expect(slice(loss.low, loss.mean)).toBeLessThanOrEqual(MAX_LOSS);
 });

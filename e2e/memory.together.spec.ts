@@ -1,6 +1,6 @@
-// What a load takes beside what ONNX Runtime makes of the model, which passes through memory once on its way there. A
-// large model in Chromium, in a profile on the disk as users have it. ONNX Runtime's own part is what is still there after
-// the load, once all that can be collected was: WebAssembly gives nothing back. A measurement, so it runs in a soak alone.
+// Memory of a load beyond ONNX Runtime's own part, which it passes through once. A large model in Chromium, in a
+// profile on the disk as users have it. ONNX Runtime's part is the memory that remains after the load and garbage
+// collection: WebAssembly never shrinks. A measurement, so it runs in a soak only.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,9 +11,9 @@ import { serveLarge, startDelivery } from "./delivery-server.ts";
 import { Resident } from "./resident.ts";
 import { isSoak, keep } from "./slice.ts";
 
-/** As large as the largest of the models that visitors are likely to be given: ISNet in f16. */
+/** As large as the largest model that visitors are likely to load: ISNet in f16. */
 const MODEL_BYTES = 88_000_000;
-/** Peak of a load over the size of the model, beside the runtime's own. */
+/** Peak of a load over the size of the model, beyond the runtime's own. */
 const BOUND = 1.2;
 
 for (const [what, path] of [
@@ -35,7 +35,7 @@ for (const [what, path] of [
         await expect.poll(() => page.evaluate("globalThis.delivery !== undefined")).toBe(true);
         await page.evaluate(`delivery.start(${JSON.stringify(url)}, "auto")`);
         await page.collectGarbage();
-        await wait(3_000); // in which the browser compiles what is hot
+        await wait(3_000); // meanwhile the browser compiles hot code
         const before = resident.bytes;
         const peak = await resident.peak(async () => {
           await page.evaluate(`delivery.loadMore(${JSON.stringify(server.url + path)})`);

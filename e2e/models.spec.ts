@@ -1,4 +1,4 @@
-// The page /models/: a model is fetched, pinned, updated, saved and evicted, all by the keyboard, and the page starts
+// The page /models/: a model is downloaded, pinned, updated, saved and evicted, all by keyboard, and the page starts
 // without a network.
 import { expect, test } from "@playwright/test";
 import type { Locator, Page } from "@playwright/test";
@@ -36,7 +36,7 @@ test("a stored model is saved as a file", async ({ page }) => {
   const { status } = await open(page);
   await press(page, `Download ${MODEL}`);
   await expect(status).toContainText("is stored", { timeout: 60_000 });
-  // Seen on the page itself: over BiDi Firefox tells Playwright of no download.
+  // Observed in the page itself: over BiDi Firefox reports no downloads to Playwright.
   const saved = page.evaluate<string>(
     `new Promise((resolve) => addEventListener("click", ({ target }) => { if (target.download) resolve(target.download); }))`,
   );

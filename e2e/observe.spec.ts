@@ -1,5 +1,5 @@
-// What an engine tells of itself in a real browser: tracks for DevTools only where they are asked for, cleared at once,
-// each result told once, and what `stats` counts adds up.
+// Observability of an engine in a real browser: tracks for DevTools only on request and cleared at once, each result
+// reported once, and consistent counters in `stats`.
 import { expect, test } from "@playwright/test";
 import type * as Selvedge from "selvedge";
 
@@ -13,7 +13,7 @@ test("draws tracks where it is asked to, keeps none, and counts what was asked",
     const observer = new PerformanceObserver((list) => measures.push(...(list.getEntries() as PerformanceMeasure[])));
     observer.observe({ type: "measure" });
     const told: string[] = [];
-    // Each of its own, or they would share an answer.
+    // Distinct inputs, or they would share an answer.
     const inputs = (value: number) =>
       ({ image: { dtype: "float32", dims: [1, 1, 28, 28], data: new Float32Array(784).fill(value) } }) as const;
     const runWith = async (observe: Selvedge.EngineOptions["observe"]) => {

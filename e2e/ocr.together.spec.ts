@@ -1,5 +1,5 @@
-// The main job: /ocr/ reads rendered pages in every browser and on every backend that it has. Text against truth,
-// against npm @gutenye/ocr-node (the same models), and between browsers, which must agree to the letter.
+// The main job: /ocr/ reads rendered pages in every browser and on each of its backends. Text is compared with the
+// truth, with npm @gutenye/ocr-node (the same models), and between browsers, which must agree to the letter.
 import { chromium, expect, firefox, test } from "@playwright/test";
 import { chromiumLaunch, firefoxLaunch } from "./browsers.ts";
 import { fairReading, readPages } from "./corpus/reference.ts";
@@ -18,7 +18,7 @@ interface Target {
   readonly variant: "f32" | "int8";
 }
 
-/** Of the character error rate over all pages: its bound, and how far it may be above the reference's. */
+/** Bound on the character error rate over all pages, and tolerance above the reference's. */
 const MAX_RATE = 0.01;
 const MAX_ABOVE = 0.002;
 const COUNT = slice(2, 30);
@@ -26,7 +26,7 @@ const VARIANTS = ["f32", "int8"] as const;
 
 test.describe.configure({ timeout: slice(600_000, 3_600_000) });
 
-/** What Chromium read on wasm, which all others are compared with; read once for each variant. */
+/** Chromium's reading on wasm, to which all others are compared; read once for each variant. */
 const known = new Map<string, Promise<PageReading[]>>();
 function chromiumOnWasm(variant: Target["variant"]): Promise<PageReading[]> {
   const reading =
@@ -84,7 +84,7 @@ for (const browser of ["chromium", "firefox"] as const) {
   }
 }
 
-/** Reads pages in one fresh browser, and checks that what was asked for is what ran. */
+/** Reads pages in one fresh browser, and checks that the requested backend and variant ran. */
 async function readAll(target: Target, corpus: readonly CorpusPage[]): Promise<PageReading[]> {
   return withDrive(target.browser, async (drive) => {
     const { backend, variant } = target;
@@ -100,7 +100,7 @@ async function readAll(target: Target, corpus: readonly CorpusPage[]): Promise<P
   });
 }
 
-/** By ONNX Runtime's own log, nothing of a model may be on the CPU but shape arithmetic. */
+/** According to ONNX Runtime's own log, only shape arithmetic of a model may be on the CPU. */
 function assertOnDevice({ assignment }: PageReading): void {
   const models = JSON.parse(assignment ?? "{}") as Record<string, { device: number; cpu: number } | null>;
   for (const name of ["ocr-det", "ocr-rec"]) {

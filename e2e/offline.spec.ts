@@ -1,5 +1,5 @@
-// A page without a network: under the ready-made service worker, isolated, with its model stored. The server is closed,
-// and the page starts and answers all the same. An app of its own, in one script and with a policy, served from here.
+// A page without a network: with the ready-made service worker, isolated, with its model stored. The server is closed,
+// and the page still starts and answers. An app of its own, in one script and with a policy, served from here.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { Server } from "node:http";
@@ -37,11 +37,11 @@ globalThis.app = {
   forgetPage: (worker) => openCache({ assetsBase }).forgetPage(worker),
 };`;
 
-/** The site, and what it was asked for. */
+/** The site, and its requests. */
 interface Site {
   readonly url: string;
   readonly asked: string[];
-  /** Answers in place of the files, or nothing does, where it is set. */
+  /** Replaces the response to every file, or drops requests, if it is set. */
   trick: { readonly status: number; readonly body: string } | "silence" | null;
   close(): void;
 }
@@ -79,7 +79,7 @@ async function serveApp(): Promise<Site> {
     if (trick === "silence") return;
     response.setHeader("cross-origin-opener-policy", "same-origin");
     response.setHeader("cross-origin-embedder-policy", "require-corp");
-    response.setHeader("cache-control", "no-cache"); // so that what starts without a network does not start from there
+    response.setHeader("cache-control", "no-cache"); // or an offline start could come from there
     const body = own[pathname] ?? (/^\/dist\/[a-z-]+\.(js|wasm)$/.test(pathname) ? fileAt(pathname) : null);
     response.writeHead(trick?.status ?? (body === null ? 404 : 200), {
       "content-type": trick === null ? (TYPES[extname(pathname)] ?? "") : "text/html",
@@ -104,7 +104,7 @@ async function open(page: Page, path = "/"): Promise<void> {
   await page.waitForFunction("globalThis.app !== undefined");
 }
 
-/** Has the ready-made service worker keep the page; gives the paths. */
+/** Stores the page in the ready-made service worker; returns the paths. */
 async function keepPage(page: Page): Promise<{ kept: string[]; failed: string[] }> {
   const { kept, failed } = await page.evaluate<{ kept: string[]; failed: string[] }>('app.keepPage("/worker.js")');
   return { kept: kept.map((url) => new URL(url).pathname), failed };
@@ -129,7 +129,7 @@ test("a page under the service worker starts and answers without a network", asy
     site.asked.length = 0;
     server.asked = [];
     await open(page);
-    // A page with a query is one of many that look alike in nothing: none is kept, and none stands in for another.
+    // Pages that differ by query differ in content: none is stored, and none stands in for another.
     const another = await context.newPage();
     await expect(another.goto(`${site.url}/?again`)).rejects.toThrow();
     await another.close();
@@ -161,7 +161,7 @@ test("a newer page is shown where there is a network, and no failure takes the p
   await keepPage(page);
   site.trick = { status: 502, body: "a gateway's page" };
   await open(page);
-  // The start page in place of every file, as hosts of apps do: the script that is kept stays what it is.
+  // The start page in place of every file, as hosts of apps respond: the stored script must not change.
   const newer =
     '<!doctype html><title>Newer</title><link rel="icon" href="data:,"><script type="module" src="/app.js"></script>';
   site.trick = { status: 200, body: newer };
@@ -193,7 +193,7 @@ test("forgetPage removes every copy, and with its address the service worker too
   await keepPage(page);
   expect(await page.evaluate('app.forgetPage("/worker.js")')).toBe(true);
   expect(await page.evaluate(state)).toEqual([false, 0]);
-  expect(await page.evaluate('app.forgetPage("/worker.js")')).toBe(true); // the look above made the cache anew
+  expect(await page.evaluate('app.forgetPage("/worker.js")')).toBe(true); // the check above recreated the cache
   expect(await page.evaluate('app.forgetPage("/worker.js")')).toBe(false);
   site.close();
   await expect(page.goto(site.url)).rejects.toThrow();
@@ -212,7 +212,7 @@ test("/spam/ judges a mail without a network: model and tokenizer come from the 
   await page.getByRole("button", { name: "Go offline" }).click();
   await expect(page.getByTestId("status")).toContainText("now works offline", { timeout: 60_000 });
   const judge = async (): Promise<string> => {
-    await page.goto(`${baseURL}/spam/`); // no page with a query is kept
+    await page.goto(`${baseURL}/spam/`); // no page with a query is stored
     const status = page.getByTestId("status");
     await expect(status).toHaveAttribute("data-state", "ready", { timeout: 60_000 });
     await page.getByRole("button", { name: "A prize" }).click();

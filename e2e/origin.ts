@@ -1,4 +1,4 @@
-// Where a result comes from: machine, commit, versions. Every row and every soak report carries it.
+// Provenance of a result: machine, commit, versions. Every row and every soak report carries it.
 import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
@@ -11,7 +11,7 @@ export function machine(): string {
   return `${cores[0]?.model.trim() ?? "unknown"}, ${cores.length} cores, ${Math.round(totalmem() / 2 ** 30)} GiB`;
 }
 
-/** Gives the commit that is checked out, with `+` where files differ from it. */
+/** Returns the commit that is checked out, with `+` if files differ from it. */
 export function commit(): string {
   const git = (...args: string[]): string => execFileSync("git", args, { cwd: ROOT, encoding: "utf8" }).trim();
   try {
@@ -22,7 +22,7 @@ export function commit(): string {
   }
 }
 
-/** Gives the versions of what is measured and of what it is measured with. */
+/** Returns the versions of the measured software and of the tools. */
 export function versions(): Record<string, string> {
   const read = (path: string): string =>
     (JSON.parse(readFileSync(join(ROOT, path), "utf8")) as { version: string }).version;

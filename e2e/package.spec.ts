@@ -1,6 +1,6 @@
-// What a user installs is what was tested: the packed tarball, in a fresh app outside this repository, built by Vite,
-// previewed, and served by Vite's dev server; and the package imported in Node and compiled against.
-// Needs dist/ (`npm run build`).
+// Tests the installed package: the packed tarball, in a fresh app outside this repository, built by Vite, previewed,
+// and served by Vite's dev server; and the package imported in Node and compiled against. Needs dist/ (`npm run
+// build`).
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { builtinModules, createRequire } from "node:module";
@@ -47,7 +47,7 @@ export const opset: number = readModel(new Uint8Array()).opset;
 export const facts = (x: WeightFacts): WeightFacts => x;
 `;
 
-/** What a new Vite app has, and the check of declarations that it leaves out. */
+/** Options of a new Vite app, plus the check of declarations that it leaves out. */
 const COMPILER = {
   target: "es2022",
   module: "esnext",
@@ -59,7 +59,7 @@ const COMPILER = {
   skipLibCheck: false,
 };
 
-/** Makes the model y = x + x, batch of any size, three columns. */
+/** Builds the model y = x + x, batch of any size, three columns. */
 function doubleModel(): Uint8Array {
   const port = (name: string) => ({
     name,
@@ -91,7 +91,7 @@ function doubleModel(): Uint8Array {
   return toBinary(ModelProtoSchema, model);
 }
 
-/** Takes the code that the README shows a newcomer. */
+/** Returns the code of the README's quick start. */
 function readmeCode(): string {
   const [, section = ""] = readFileSync(join(ROOT, "README.md"), "utf8").split(/^## Five minutes$/m);
   const blocks = [
@@ -133,7 +133,7 @@ function makeApp(): { app: string; packed: string[]; tarball: string } {
   return { app, packed: pack[0].files.map((file) => file.path), tarball: join(app, pack[0].filename) };
 }
 
-/** Opens the app and waits for what it says. */
+/** Opens the app and waits for its output. */
 async function answerAt(page: Page, url: string | undefined): Promise<unknown> {
   if (url === undefined) throw new Error("the server has no address");
   await page.goto(url);
@@ -174,7 +174,7 @@ test.describe("the packed package, installed in a fresh app", () => {
       "NOTICE",
     ])
       expect(packed).toContain(path);
-    // Of the source only what starts the command line, which npm gives the folder's map along with.
+    // Of the source only the command line's entry, which npm adds along with the folder's map.
     const source = packed.filter((path) => !/^(?:dist|docs)\//.test(path) && path.includes("/"));
     expect(source.filter((path) => !path.endsWith("README.md"))).toEqual(["lib/compress/bin.js"]);
   });

@@ -1,8 +1,8 @@
-// Draws lines and pages on a canvas. Runs inside the page that render.ts opens (bundled by esbuild into one script);
-// what to draw is decided by layout.ts in Node, what fits a column is measured here.
+// Draws lines and pages on a canvas. Runs inside the page that render.ts opens (bundled by esbuild into one script).
+// layout.ts decides in Node what to draw; how many words fit a column is measured here.
 import { seeded } from "./random.ts";
 
-/** How a picture was spoilt, as cameras and scanners do; all mild. */
+/** Degradations of a picture, as by cameras and scanners; all mild. */
 export interface Wear {
   readonly seed: string;
   /** Standard deviation of the noise, in levels of 255. */
@@ -13,14 +13,14 @@ export interface Wear {
   readonly quality: number | null;
 }
 
-/** How text is set. */
+/** Typography of a text. */
 export interface Face {
   readonly family: string;
   readonly weight: number;
   readonly sizePx: number;
 }
 
-/** One line of text as a picture of its own, cropped as a text detector would. */
+/** One line of text as a picture of its own, cropped as by a text detector. */
 export interface LineSpec extends Wear {
   readonly text: string;
   readonly face: Face;
@@ -30,7 +30,7 @@ export interface LineSpec extends Wear {
   readonly pad: { readonly x: number; readonly y: number };
 }
 
-/** One line of a page before it is measured: its words, of which as many are kept as fit. */
+/** One line of a page before it is measured: as many of its words are kept as fit. */
 export interface RowSpec {
   readonly words: readonly string[];
   readonly face: Face;
@@ -53,18 +53,18 @@ export interface PageSpec extends Wear {
   readonly columns: readonly (readonly RowSpec[])[];
 }
 
-/** A picture as base64 of its file. */
+/** A picture file in base64. */
 export interface Picture {
   readonly base64: string;
   /** The lines in reading order. */
   readonly lines: readonly string[];
-  /** The same lines from top to bottom right across the columns, as a reader that knows no columns takes them. */
+  /** The same lines from top to bottom across the columns, in the order of a reader that ignores columns. */
   readonly across: readonly string[];
 }
 
 type Canvas2D = OffscreenCanvasRenderingContext2D;
 
-/** Makes a face available to the drawing calls. */
+/** Loads a font face for the drawing calls. */
 export async function addFace(family: string, weight: number, base64: string): Promise<void> {
   const bytes = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
   const face = new FontFace(family, bytes, { weight: String(weight) });
@@ -88,7 +88,7 @@ export async function drawLine(spec: LineSpec): Promise<Picture> {
   return { base64: await finish(canvas, spec), lines: [spec.text], across: [spec.text] };
 }
 
-/** Draws one page; its lines come back in reading order: the heading, then column by column. */
+/** Draws one page; its lines are returned in reading order: the heading, then column by column. */
 export async function drawPage(spec: PageSpec): Promise<Picture> {
   const inner = spec.widthPx - 2 * spec.marginPx;
   const count = spec.columns.length;

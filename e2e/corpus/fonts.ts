@@ -1,11 +1,11 @@
-// The corpus's typefaces: packages, so that every machine draws with the same ones and nothing is installed by root.
+// The corpus's typefaces: packages, so that every machine draws with the same ones and none needs root to install.
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 
 const require = createRequire(import.meta.url);
 
-/** Names the families, each the package `@fontsource/<name>`; body text of pages uses them all, headings too. */
+/** Names of the families, each the package `@fontsource/<name>`; body text and headings of pages use them all. */
 export const FAMILIES: readonly string[] = [
   "open-sans",
   "roboto",

@@ -1,12 +1,12 @@
-// Decides, from a seed, what a line or a page looks like: words, typeface, size, colours, wear, columns, rotation.
-// Line i and page i depend on i alone, so that a slice of the corpus is the start of the whole.
+// Draws the layout of a line or a page from a seed: words, typeface, size, colours, wear, columns, rotation. Line i and
+// page i depend on i alone, so that a slice of the corpus is the start of the whole.
 import { FAMILIES, WEIGHTS } from "./fonts.ts";
 import { lineText, prose } from "./text.ts";
 import { seeded } from "./random.ts";
 import type { Random } from "./random.ts";
 import type { Face, LineSpec, PageSpec, RowSpec } from "./draw.ts";
 
-/** Lays out line number `index`. */
+/** Returns the layout of line number `index`. */
 export function layLine(index: number): LineSpec {
   const seed = `line ${index}`;
   const random = seeded(seed);
@@ -25,7 +25,9 @@ export function layLine(index: number): LineSpec {
   };
 }
 
-/** Lays out page number `index`: 10–40 lines; every third page has two columns, every second is rotated. */
+/**
+ * Returns the layout of page number `index`: 10–40 lines; every third page has two columns, every second is rotated.
+ */
 export function layPage(index: number): PageSpec {
   const seed = `page ${index}`;
   const random = seeded(seed);
@@ -60,7 +62,7 @@ export function layPage(index: number): PageSpec {
   };
 }
 
-/** Lays out a page of a few short lines, for backends on which a whole page takes minutes. */
+/** Returns the layout of a page of a few short lines, for backends on which a whole page takes minutes. */
 export function laySmallPage(index: number): PageSpec {
   const seed = `small page ${index}`;
   const random = seeded(seed);
@@ -102,7 +104,7 @@ function row(random: Random, face: Face, words: number, fill: number, gapPx: num
   return { words: prose(random, words), face, fill, gapPx };
 }
 
-/** Gives ink and paper of good contrast, in either order. */
+/** Returns ink and paper of good contrast, in either order. */
 function colours(random: Random, inverted: number): [ink: string, paper: string] {
   const shade = (low: number, high: number): string =>
     `rgb(${random.whole(low, high)}, ${random.whole(low, high)}, ${random.whole(low, high)})`;

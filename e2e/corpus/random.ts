@@ -1,13 +1,13 @@
-// Seeded chance: the same seed gives the same corpus on every machine. Mulberry32 over an FNV-1a hash of the seed's
-// text; plenty for layout and words, no use for secrets.
+// Seeded random numbers: the same seed gives the same corpus on every machine. Mulberry32 over an FNV-1a hash of the
+// seed's text; enough for layout and words, not for secrets.
 
-/** A stream of chance from a seed. */
+/** A stream of random numbers from a seed. */
 export interface Random {
   /** A number in [0, 1). */
   next(): number;
   /** A number in [low, high). */
   between(low: number, high: number): number;
-  /** A whole number in [low, high], both included. */
+  /** An integer in [low, high], both included. */
   whole(low: number, high: number): number;
   /** One of the items. */
   pick<T>(items: readonly T[]): T;
@@ -15,7 +15,7 @@ export interface Random {
   chance(p: number): boolean;
 }
 
-/** Starts a stream of chance; equal seeds give equal streams. */
+/** Starts a stream of random numbers; equal seeds give equal streams. */
 export function seeded(seed: string): Random {
   let state = 0x811c9dc5;
   for (const char of seed) state = Math.imul(state ^ (char.codePointAt(0) ?? 0), 0x01000193);

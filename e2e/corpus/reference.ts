@@ -1,9 +1,9 @@
-// What others read on the same pictures: npm @gutenye/ocr-node on pages, and the published recogniser run by
-// onnxruntime-node on single lines. Both know nothing of Selvedge; both are here to judge the corpus and to be compared.
+// Reference results on the same pictures: npm @gutenye/ocr-node on pages, and the published recogniser run by
+// onnxruntime-node on single lines. Both are independent of Selvedge; both validate the corpus and serve as baselines.
 //
 //   npx tsx e2e/corpus/reference.ts --lines 2000 --pages 30
 //
-// prints how well they read.
+// prints their scores.
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -18,12 +18,12 @@ import type { Reading } from "./score.ts";
 
 const HEIGHT = 48;
 
-/** What this file uses of @gutenye/ocr-node, whose own types are missing. */
+/** The part of @gutenye/ocr-node used here; it has no types of its own. */
 interface Reader {
   create(): Promise<{ detect(file: string): Promise<{ text: string }[]> }>;
 }
 
-/** Reads pages with @gutenye/ocr-node; gives its lines per page, in its own order. */
+/** Reads pages with @gutenye/ocr-node; returns its lines per page, in its own order. */
 export async function readPages(files: readonly string[]): Promise<string[][]> {
   // Imported late: it brings OpenCV, which prints its own source when anything else in the process fails.
   const { default: Ocr } = (await import("@gutenye/ocr-node")) as { default: Reader };
@@ -34,8 +34,8 @@ export async function readPages(files: readonly string[]): Promise<string[][]> {
 }
 
 /**
- * Sets what a reader that knows no columns read beside the order of lines that suits it better: column by column, or
- * right across. So the reference is judged by its reading, never by its order.
+ * Compares the output of a reader that ignores columns with the order of lines that suits it better: column by column,
+ * or across. So the reference is scored by its reading, not by its order.
  */
 export function fairReading(page: Pick<CorpusPage, "lines" | "across">, read: readonly string[]): Reading {
   const orders: Reading[] = [
@@ -71,7 +71,7 @@ async function lineTensor(file: string): Promise<Tensor> {
   const plane = scaled * HEIGHT;
   const data = new Float32Array(3 * plane);
   for (let at = 0; at < plane; at++) {
-    // The model was trained on blue, green, red.
+    // The model was trained on BGR.
     for (let channel = 0; channel < 3; channel++) {
       data[channel * plane + at] = (pixels[3 * at + 2 - channel] ?? 0) / 127.5 - 1;
     }

@@ -1,11 +1,11 @@
-// Renders the corpus, ground truth by construction, and keeps it in e2e/.cache (not in the repository).
+// Renders the corpus with ground truth by construction, and caches it in e2e/.cache (not in the repository).
 //
 //   npx tsx e2e/corpus/render.ts --lines 2000 --pages 30
 //
-// fills the cache and prints where it lies: `<folder>/lines/000000.jpg|png …` with `lines.json`, and
-// `<folder>/pages/000000.jpg …` with `pages.json`; both JSON files list { file, … } with the truth. From code:
-// `await lines(n)`, `await pages(n)`. The folder's name is a hash of the sources that decide the pictures, so that a
-// change of them renders anew.
+// fills the cache and prints its path: `<folder>/lines/000000.jpg|png …` with `lines.json`, and
+// `<folder>/pages/000000.jpg …` with `pages.json`; both JSON files list { file, … } with the truth. From code: `await
+// lines(n)`, `await pages(n)`. The folder's name is a hash of the sources that determine the pictures, so that a change
+// of them renders anew.
 import { build } from "esbuild";
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
@@ -32,7 +32,7 @@ export interface Line {
 export interface CorpusPage {
   readonly file: string;
   readonly lines: readonly string[];
-  /** The same lines right across the columns: the truth for a reader that knows no columns. */
+  /** The same lines across the columns: the truth for a reader that ignores columns. */
   readonly across: readonly string[];
   readonly columns: number;
   readonly degrees: number;
@@ -42,7 +42,7 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const SOURCES = ["draw.ts", "layout.ts", "text.ts", "fonts.ts", "random.ts"];
 const GROUP = 50;
 
-/** Gives the first `count` lines of the corpus, rendering those that are missing. */
+/** Returns the first `count` lines of the corpus, rendering those that are missing. */
 export async function lines(count: number): Promise<Line[]> {
   const specs = Array.from({ length: count }, (_, index) => layLine(index));
   const pictures = await rendered("lines", specs, ({ quality }) => (quality === null ? "png" : "jpg"));
@@ -53,7 +53,7 @@ export async function lines(count: number): Promise<Line[]> {
   }));
 }
 
-/** Gives the first `count` pages of the corpus, rendering those that are missing. */
+/** Returns the first `count` pages of the corpus, rendering those that are missing. */
 export function pages(count: number): Promise<CorpusPage[]> {
   return renderedPages(
     "pages",
@@ -61,7 +61,7 @@ export function pages(count: number): Promise<CorpusPage[]> {
   );
 }
 
-/** Gives the first `count` small pages: three short lines each. */
+/** Returns the first `count` small pages: three short lines each. */
 export function smallPages(count: number): Promise<CorpusPage[]> {
   return renderedPages(
     "small-pages",
@@ -78,7 +78,7 @@ async function renderedPages(kind: "pages" | "small-pages", specs: readonly Page
   }));
 }
 
-/** Gives the folder of this version of the corpus. */
+/** Returns the folder of this version of the corpus. */
 export async function corpusFolder(): Promise<string> {
   const hash = createHash("sha256");
   for (const name of SOURCES) hash.update(await readFile(join(HERE, name)));

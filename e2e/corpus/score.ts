@@ -1,17 +1,17 @@
-// How reading is scored: exact lines, character error rate, and the paired difference of two readers.
-// Spaces and line ends never count for the character error rate; for exact lines, runs of spaces count as one.
+// Scores of readings: exact lines, character error rate, and the paired difference of two readers. Spaces and line ends
+// never count for the character error rate; for exact lines, runs of spaces count as one.
 
-/** Brings a line to the form in which it is compared: outer spaces off, inner runs as one. */
+/** Normalises a line for comparison: trims it, and collapses runs of spaces. */
 export function tidy(text: string): string {
   return text.replace(/\s+/gu, " ").trim();
 }
 
-/** Gives text without any white space. */
+/** Returns text without any white space. */
 export function packed(text: string): string {
   return text.replace(/\s+/gu, "");
 }
 
-/** Counts the edits (insert, delete, replace one character) that turn one text into the other. */
+/** Returns the edit distance of two texts (insert, delete, replace one character). */
 export function editDistance(from: string, to: string): number {
   const a = [...from];
   const b = [...to];
@@ -27,23 +27,23 @@ export function editDistance(from: string, to: string): number {
   return previous[b.length] ?? 0;
 }
 
-/** A page as read, beside its truth, both in reading order. */
+/** A page's lines as read, and its truth, both in reading order. */
 export interface Reading {
   readonly truth: readonly string[];
   readonly read: readonly string[];
 }
 
-/** Gives the share of lines read exactly, spaces aside. */
+/** Returns the share of lines read exactly, spaces aside. */
 export function exactRate(pairs: readonly { readonly truth: string; readonly read: string }[]): number {
   return pairs.filter(({ truth, read }) => isExact(truth, read)).length / pairs.length;
 }
 
-/** Tells whether a line was read exactly, spaces aside. */
+/** Whether a line was read exactly, spaces aside. */
 export function isExact(truth: string, read: string): boolean {
   return packed(truth) === packed(read);
 }
 
-/** Gives the character error rate over all pages: edits over characters of the truth, in reading order. */
+/** Returns the character error rate over all pages: edits per character of the truth, in reading order. */
 export function characterErrorRate(readings: readonly Reading[]): number {
   let edits = 0;
   let characters = 0;

@@ -1,5 +1,5 @@
-// What the corpus says: English phrases, numbers, prices, dates, times, e-mail addresses, codes. Made so that a person
-// could read every line: no strings in which O and 0, or l, I and 1, can only be told apart by the glyph.
+// Texts of the corpus: English phrases, numbers, prices, dates, times, e-mail addresses, codes. A person could read
+// every line: no strings in which O and 0, or l, I and 1, only differ by the glyph.
 import type { Random } from "./random.ts";
 
 const WORDS =
@@ -49,7 +49,7 @@ const digits = (random: Random, count: number): string =>
   Array.from({ length: count }, (_, at) => random.whole(at === 0 ? 1 : 0, 9)).join("");
 const two = (value: number): string => value.toString().padStart(2, "0");
 
-/** Gives words of running English-like text, some with punctuation, the first with a capital. */
+/** Returns words of English-like prose, some with punctuation, the first with a capital. */
 export function prose(random: Random, count: number): string[] {
   const words: string[] = [];
   let starts = true;
@@ -67,7 +67,7 @@ export function prose(random: Random, count: number): string[] {
   return words;
 }
 
-/** Gives one figure as it stands in running text: a count, a price, a share, a time. */
+/** Returns one figure as in prose: a count, a price, a percentage, a time. */
 function figure(random: Random): string {
   switch (random.whole(0, 4)) {
     case 0:
@@ -83,7 +83,7 @@ function figure(random: Random): string {
   }
 }
 
-/** Gives the text of one line of its own: a phrase, heading, price, date, address, code or number. */
+/** Returns the text of one line of its own: a phrase, heading, price, date, address, code or number. */
 export function lineText(random: Random): string {
   const kind = random.next();
   if (kind < 0.34) return prose(random, random.whole(3, 7)).join(" ");
