@@ -190,6 +190,15 @@ export const MUTANTS: readonly Mutant[] = [
     test: FAULTS,
   },
   {
+    fault: "core-B12 company",
+    breaks: "groups that only wait for others to join them hide a full batch",
+    file: "lib/schedule/scheduler.ts",
+    from: "if (pick?.chance.batches.length === 0) {",
+    to: "if (pick?.chance.batches.length === -1) {",
+    test: "lib/schedule/groups.test.ts",
+    title: "(core-B12 company)",
+  },
+  {
     fault: "core-C8",
     breaks: "what is known of models that are gone stays for ever",
     file: "lib/schedule/lanes.ts",

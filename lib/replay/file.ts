@@ -106,6 +106,7 @@ const group = v.looseObject({
   level: v.optional(v.pipe(id, v.minValue(-1), v.maxValue(2))),
   costsMs: v.optional(v.pipe(v.array(v.pipe(v.number(), v.finite())), v.length(3))),
   home: v.optional(v.string()),
+  restsMs: v.optional(v.pipe(v.number(), v.finite())),
   // Older versions also wrote the cost of each step, and not its latest start.
   steps: v.array(v.tupleWithRest([step], due)),
 });

@@ -40,6 +40,9 @@ export interface Group {
   /** Positions in heaps: of its class and level, and of those that rise. */
   at: number;
   riseAt: number;
+  /** Until when it is passed over, and its position in the heap of groups that are; -1 where it is not. */
+  restsMs: number;
+  restAt: number;
 }
 
 /** Groups of one model, or models to go down to, and one caller; of recurrent states, those that one lane keeps. */
@@ -66,6 +69,7 @@ export interface SavedQueue {
     readonly level?: number | undefined;
     readonly costsMs?: readonly number[] | undefined;
     readonly home?: string | undefined;
+    readonly restsMs?: number | undefined;
     /** When each must start at the latest, and what it costs. */
     readonly steps: readonly (readonly [step: Step, ...ms: number[]])[];
   }[];
@@ -74,6 +78,8 @@ export interface SavedQueue {
 /** One past the highest priority: what waits longest is served before all else. */
 const LEAST = -1;
 const LEVELS = 4;
+/** Positions of a new group. */
+const PLACES = { at: -1, riseAt: -1, restsMs: 0, restAt: -1 };
 
 /** Keeps the steps that wait. */
 export class Queue {
@@ -85,6 +91,8 @@ export class Queue {
   readonly #classes: Map<string, Class> = new Map();
   readonly #late: Heap<"lateAt", Waiting> = new Heap("lateAt", (a, b) => (a.latestMs - b.latestMs || a.id - b.id) < 0);
   readonly #rising: Heap<"riseAt", Group> = new Heap("riseAt", (a, b) => a.risesMs < b.risesMs);
+  /** Groups that are passed over until a time: they are in no heap of their class. */
+  readonly #resting: Heap<"restAt", Group> = new Heap("restAt", (a, b) => a.restsMs < b.restsMs);
   /** Groups and classes that are passed over until `resume`. */
   readonly #aside: Set<Group> = new Set();
   readonly #blocked: Set<Class> = new Set();
@@ -104,8 +112,9 @@ export class Queue {
       steps.get(group)?.push([step, latestMs, costMs]);
     const groups = [...steps].map(([group, steps]) => {
       const { servedMs, level } = group;
+      const restsMs = group.restAt < 0 ? undefined : group.restsMs;
       const { usedMs, costsMs, home } = group.class;
-      return { servedMs, usedMs, level, costsMs: [...costsMs], home, steps };
+      return { servedMs, usedMs, level, costsMs: [...costsMs], home, restsMs, steps };
     });
     return { usedMs: this.#usedMs, groups };
   }
@@ -113,12 +122,13 @@ export class Queue {
   /** Takes what was written down into an empty queue. */
   restore({ usedMs, groups }: SavedQueue): void {
     this.#usedMs = usedMs;
-    for (const { steps, servedMs, usedMs, level, home } of groups) {
+    for (const { steps, servedMs, usedMs, level, home, restsMs } of groups) {
       for (const [step, latestMs = Infinity, costMs = 0] of steps) this.add(step, latestMs, costMs, servedMs, home);
       const group = this.#steps.get(steps[0]?.[0].id ?? 0)?.group;
       if (group === undefined) continue;
       group.class.usedMs = usedMs;
       this.#rank(group, servedMs, level ?? group.priority);
+      if (restsMs !== undefined) this.rest(group, restsMs);
     }
     // Sums depend on the order in which they were made.
     for (const { steps, costsMs = [] } of groups)
@@ -138,6 +148,7 @@ export class Queue {
     group.steps.add(waiting);
     this.#steps.set(step.id, waiting);
     if (latestMs < Infinity) this.#late.put(waiting);
+    this.#resting.remove(group);
     this.#sort(group);
   }
 
@@ -160,6 +171,7 @@ export class Queue {
     const { key, together } = group;
     this.#heapOf(group).remove(group);
     this.#rising.remove(group);
+    this.#resting.remove(group);
     this.#aside.delete(group);
     this.#groups.delete(key);
     const peers = this.#peers.get(together);
@@ -206,6 +218,10 @@ export class Queue {
   next(now: number, hasDue: boolean): Waiting | undefined {
     for (let group; (group = this.#rising.first()) !== undefined && group.risesMs <= now;)
       this.#rank(group, group.servedMs, group.level - 1, now);
+    for (let group; (group = this.#resting.first()) !== undefined && group.restsMs <= now;) {
+      this.#resting.remove(group);
+      this.#sort(group);
+    }
     let best: Group | undefined;
     for (const each of this.#classes.values()) {
       if (this.#blocked.has(each)) continue;
@@ -217,6 +233,18 @@ export class Queue {
       }
     }
     return best && firstOf(best);
+  }
+
+  /** Passes a group over until a time, or until a step is added to it; what it costs does not depend on how many are. */
+  rest(group: Group, untilMs: number): void {
+    this.#heapOf(group).remove(group);
+    group.restsMs = untilMs;
+    this.#resting.put(group);
+  }
+
+  /** Returns when the first of the groups that are passed over until a time is looked at again. */
+  get restMs(): number {
+    return this.#resting.first()?.restsMs ?? Infinity;
   }
 
   /** Passes a group over until `resume`. */
@@ -261,12 +289,12 @@ export class Queue {
     }
     if (group.level > LEAST) this.#rising.put(group);
     else this.#rising.remove(group);
-    this.#heapOf(group).put(group);
+    this.#sort(group);
   }
 
   /** Moves a group whose first step changed. */
   #sort(group: Group): void {
-    this.#heapOf(group).put(group);
+    if (group.restAt < 0) this.#heapOf(group).put(group);
   }
 
   #heapOf({ class: { heaps }, level, hasDue }: Group): Heap<"at", Group> {
@@ -293,7 +321,7 @@ export class Queue {
     const ofClass = this.#classOf(classKey(step, home), home);
     const steps = new Line<Waiting>();
     const times = { servedMs: now, level: priority, risesMs: now + this.#ageingMs };
-    const group: Group = { key, together, priority, class: ofClass, hasDue, steps, ...times, at: -1, riseAt: -1 };
+    const group: Group = { key, together, priority, class: ofClass, hasDue, steps, ...times, ...PLACES };
     ofClass.count += 1;
     this.#groups.set(key, group);
     this.#rising.put(group);

@@ -248,7 +248,8 @@ export class Scheduler {
       const chances = this.#lanes.chances(step, now, open);
       const tried = this.#lanes.trial(step, now, lanes)?.key;
       const pick = this.#choose(next, chances, tried, now, out);
-      if (pick !== undefined && !this.#waitsForMore(pick.waiting, pick.chance, now)) {
+      const untilMs = pick === undefined ? now : this.#waitsUntil(pick.waiting, pick.chance, now);
+      if (pick !== undefined && untilMs <= now) {
         this.#start(this.#widen(step, pick, chances, now, out), chances, now, out);
         continue;
       }
@@ -256,6 +257,11 @@ export class Scheduler {
       if (pick !== undefined)
         for (const x of chances)
           if (isTaken(step, x, now) || (x === pick.chance && x.batches.length > 0)) kept.add(x.lane);
+      // What only waits for others to join it hides nothing.
+      if (pick?.chance.batches.length === 0) {
+        this.#queue.rest(group, untilMs);
+        continue;
+      }
       const count = (passed.get(group.class) ?? 0) + 1;
       passed.set(group.class, count);
       const hasRoom = chances.some((x) => isUsual(x) && x.batches.length < 2 && !isTaken(step, x, now));
@@ -264,6 +270,8 @@ export class Scheduler {
     }
     this.#queue.resume();
     this.#wakeAt(Math.max(this.#queue.lateMs, now) + 1);
+    // Where all lanes are full the end of a batch leads to a tick.
+    if (this.#queue.restMs > now) this.#wakeAt(this.#queue.restMs);
     this.#wakeForUnbegun(now);
   }
 
@@ -424,23 +432,23 @@ export class Scheduler {
     out.push({ type: "warm", lane: lane.id, id, place });
   }
 
-  /** Tells whether a step is to wait for others: on a free lane as long as the model allows, on a busy one till it is nearly free. */
-  #waitsForMore({ step, group }: Waiting, chance: Chance, now: number): boolean {
+  /** Returns until when a step is to wait for others, 0 where it is not: on a free lane as long as the model allows, on a busy one till it is nearly free. */
+  #waitsUntil({ step, group }: Waiting, chance: Chance, now: number): number {
     const { key, freeMs, batches } = chance;
     const { rows, shape, batching, arrivedMs, dueMs } = step;
     const untilMs = batches.length > 0 ? freeMs - STAGE_MS : arrivedMs + batching.maxQueueDelayMs;
-    if (untilMs <= now) return false;
+    if (untilMs <= now) return 0;
     // Another one that is due sooner may arrive until then.
     if (isTaken(step, chance, now)) {
       this.#wakeAt(untilMs);
-      return true;
+      return untilMs;
     }
-    if (shape === null) return false;
+    if (shape === null) return 0;
     const wanted = this.#estimate.rows(key, batching.maxBatchSize, shape, now);
     const endMs = untilMs + (this.#estimate.ms(key, wanted) ?? UNKNOWN_MS);
-    if (group.steps.size * rows >= wanted || endMs > dueMs) return false;
+    if (group.steps.size * rows >= wanted || endMs > dueMs) return 0;
     this.#wakeAt(untilMs);
-    return true;
+    return untilMs;
   }
 
   #start(pick: Pick, chances: readonly Chance[], now: number, out: Decision[]): void {
