@@ -15,13 +15,13 @@ const clip = () =>
     ],
   });
 
-test("an old Clip is on the CPU, with copies around it, until its operator set is raised", async () => {
+test("an old Clip runs on the CPU, with copies around it, until its operator set is raised", async () => {
   expect(await assign(clip().write(), "webgpu")).toEqual({ device: 2, shape: 0, cpu: 1, copies: 2 });
   const raised = clip().transform(raiseOpset(13)).write();
   expect(await assign(raised, "webgpu")).toMatchObject({ shape: 0, cpu: 0, copies: 0 });
 });
 
-test("a model that cannot be loaded is refused, with the end of the log", async () => {
+test("a model that cannot be loaded is refused; the error has the end of the log", async () => {
   const bytes = new TextEncoder().encode("no model");
   await expect(assign(bytes, "wasm")).rejects.toMatchObject({
     code: "no-backend",

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { Sketches } from "./baseline.ts";
 import { seededFloats } from "./fixtures.ts";
 
-test("a sketch tells least, most, mean, deviation and quantiles of what went by", () => {
+test("a sketch has minimum, maximum, mean, standard deviation and quantiles of the values", () => {
   const sketches = new Sketches();
   for (let seed = 1; seed <= 20; seed++) {
     const data = seededFloats(5_000, seed);

@@ -18,7 +18,7 @@ afterEach(() => {
   rmSync(dist, { recursive: true });
 });
 
-/** Sends the first line of a request as it is, and returns the answer's status. */
+/** Sends a raw request line and returns the response's status. */
 const statusOf = (target: string): Promise<string> =>
   new Promise((resolve, reject) => {
     const socket = connect(Number(new URL(url).port), "127.0.0.1", () => {
@@ -30,14 +30,14 @@ const statusOf = (target: string): Promise<string> =>
   });
 
 test.each(["/dist/%", "/%E0%A4%A", "//", "/dist/..%2f..%2fetc/passwd", "/dist/", "/dist"])(
-  "a request that names no file is answered with 404, and the server goes on: %s (store-C19)",
+  "a request that names no file gets 404, and the server keeps running: %s (store-C19)",
   async (target) => {
     expect(await statusOf(target)).toBe("404");
     expect(await statusOf("/dist/index.js")).toBe("200");
   },
 );
 
-test("serves the page, the package and what is in memory", async () => {
+test("serves the page, the package and the files in memory", async () => {
   expect(await (await fetch(url)).text()).toContain("/dist/index.js");
   expect((await fetch(new URL("/dist/index.js", url))).headers.get("content-type")).toBe("text/javascript");
   expect(await (await fetch(new URL("/bundle/bundle.json", url))).json()).toEqual({});

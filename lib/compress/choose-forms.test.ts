@@ -24,7 +24,7 @@ const on = (target: Check["target"], verdict: Check["verdict"], speed?: number):
   ...(speed !== undefined && { speed }),
 });
 
-test("the fastest is the default, and the smallest among those about as fast", () => {
+test("the default is the fastest form, or the smallest of about the same speed", () => {
   const f32 = form("f32", 100, [on("wasm", "passed", 1)]);
   const int8 = form("int8", 25, [on("wasm", "passed", 1.02)]);
   const dynamic = form("int8-dynamic", 30, [on("wasm", "passed", 0.7)]);
@@ -35,7 +35,7 @@ test("the fastest is the default, and the smallest among those about as fast", (
   expect(defaultFor("wasm", [f32, int8, far as FormReport])).toBe("int8");
 });
 
-test("what is over budget, failed, unchecked or slower than float32 is no default", () => {
+test("a form over budget, failed, unchecked or slower than float32 is never the default", () => {
   const f32 = form("f32", 100, [on("wasm", "passed", 1)]);
   const others = [
     form("a", 10, [on("wasm", "passed", 0.5)], { isWithinBudget: false }),
@@ -47,7 +47,7 @@ test("what is over budget, failed, unchecked or slower than float32 is no defaul
   expect(defaultFor("webgpu", [f32, ...others])).toBeNull();
 });
 
-test("a bundle leaves out what failed, saves nothing or is slow, unless a target needs it", () => {
+test("a bundle omits forms that failed, save nothing or are slow, unless a target needs them", () => {
   const f32 = form("f32", 100, [on("wasm", "passed", 1)]);
   const all = [f32, form("same", 100), form("small", 20), form("slow", 20, [on("wasm", "passed", 2)])];
   const kept = (defaults: Parameters<typeof isKept>[1]): string[] =>
@@ -57,7 +57,7 @@ test("a bundle leaves out what failed, saves nothing or is slow, unless a target
   expect(isKept(form("f32", 100, [], { why: "it does not run" }), {}, all)).toBe(false);
 });
 
-test("a backend on which a form was not found good is named, where its needs allow it at all", () => {
+test("backends on which a form did not pass are listed, where its needs allow them", () => {
   const mixed = form("int8", 10, [on("webgpu", "unchecked"), on("wasm", "passed", 1)]);
   expect(uncheckedOn(mixed, [])).toEqual(["webgpu"]);
   expect(uncheckedOn(mixed, ["wasm"])).toEqual([]);

@@ -23,7 +23,7 @@ function fileOf(tensors: readonly (readonly [seed: number, size: number])[]): { 
 
 const cut = ({ bytes, borders }: { bytes: Bytes; borders: number[] }): Bytes[] => cutChunks(bytes, borders, MAX);
 
-/** Bytes of the chunks that are not among those of another version. */
+/** Number of bytes in chunks that another version does not have. */
 function fetched(next: readonly Bytes[], known: readonly Bytes[]): number {
   const names = new Set(known.map((x) => x.join()));
   return next.filter((x) => !names.has(x.join())).reduce((sum, x) => sum + x.length, 0);
@@ -32,7 +32,7 @@ function fetched(next: readonly Bytes[], known: readonly Bytes[]): number {
 const sizes = fc.oneof(fc.integer({ min: 1, max: 200 }), fc.integer({ min: 200, max: 3 * MAX }));
 const tensors = fc.array(fc.tuple(fc.nat(1e6), sizes), { minLength: 1, maxLength: 24 });
 
-test("the chunks are the whole, none is empty, none above the bound", () => {
+test("the chunks concatenate to the file, none is empty or over the maximum", () => {
   fc.assert(
     fc.property(
       fc.uint8Array({ maxLength: 400 }),
@@ -54,11 +54,11 @@ test("the chunks are the whole, none is empty, none above the bound", () => {
   );
 });
 
-test("without borders the bound cuts", () => {
+test("without borders, cuts are at multiples of the maximum", () => {
   expect(cutChunks(new Uint8Array(100), [], 40).map((x) => x.length)).toEqual([40, 40, 20]);
 });
 
-test("a large tensor stands alone, split from its own beginning on", () => {
+test("a large tensor has chunks of its own, split relative to its start", () => {
   const chunks = cut(
     fileOf([
       [1, 100],
@@ -74,13 +74,13 @@ test("small tensors are grouped", () => {
   expect(cut(many).length).toBeLessThan(40);
 });
 
-test("a tensor that is inserted, grows or is taken away costs its own chunk and those beside it", () => {
+test("inserting, growing or removing a tensor changes its own chunk and the adjacent ones", () => {
   fc.assert(
     fc.property(tensors, fc.nat(), fc.tuple(fc.nat(1e6), sizes), (before, place, other) => {
       const at = place % before.length;
       const inserted = [...before.slice(0, at), other, ...before.slice(at)];
       const known = cut(fileOf(before));
-      // What is new, the group before it, and the group after it up to where the cuts fall as they did.
+      // The new tensor, the group before it, and the group after it up to where the cuts coincide again.
       expect(fetched(cut(fileOf(inserted)), known)).toBeLessThanOrEqual(other[1] + 3 * MAX);
       expect(fetched(known, cut(fileOf(inserted)))).toBeLessThanOrEqual(3 * MAX);
     }),

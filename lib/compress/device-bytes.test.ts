@@ -15,13 +15,13 @@ const product = () =>
   });
 const WHOLE = 4 * 128 * 64;
 
-test("a weight that is computed while loading takes as much as float32, however it is stored", () => {
+test("a weight that is folded while loading takes as much as float32, however it is stored", () => {
   expect(deviceBytes(product())).toBe(WHOLE);
   expect(deviceBytes(product().transform(quantizeWeights()))).toBe(WHOLE);
   expect(deviceBytes(product().transform(quantizeWeights({ store: () => "float16" })))).toBe(WHOLE);
 });
 
-test("a weight that a kernel reads in blocks stays as small as it is stored, with float32 scales", () => {
+test("a weight that a kernel reads in blocks takes its stored size, with float32 scales", () => {
   const blocks = (bits: 4 | 8) => deviceBytes(product().transform(quantizeBlocks({ bits: () => bits, block: 64 })));
   const scales = 4 * 2 * 64;
   expect(blocks(8)).toBe(WHOLE / 4 + scales);

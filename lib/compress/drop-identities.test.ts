@@ -11,7 +11,7 @@ const operators = (model: OnnxModel): string[] => model.graph.nodes.map((x) => x
 const small = (parts: Pick<SmallModel, "nodes" | "outputs" | "initializers">) =>
   smallModel({ opset: 13, inputs: { x: [2, 64] }, ...parts });
 
-/** Drops identities, checks that every output stays what it was, and gives the model. */
+/** Drops identities, checks that every output is unchanged, and returns the model. */
 async function after(parts: Parameters<typeof small>[0]): Promise<OnnxModel> {
   const before = await runModel(small(parts).write(), feeds);
   const model = small(parts).transform(dropIdentities());
@@ -19,7 +19,7 @@ async function after(parts: Parameters<typeof small>[0]): Promise<OnnxModel> {
   return model;
 }
 
-test("a weight that is shared through Identity is a weight of all that read it", async () => {
+test("a weight that is shared through Identity is a weight of all its consumers", async () => {
   const model = await after({
     outputs: ["y"],
     nodes: [
@@ -36,7 +36,7 @@ test("a weight that is shared through Identity is a weight of all that read it",
   expect(operators(model)).toEqual(["Cast", "DequantizeLinear", "MatMul", "Relu", "MatMul"]);
 });
 
-test("an output keeps its name, one that is an input or a second output its Identity", async () => {
+test("an output keeps its name; one that is also an input or another output keeps its Identity", async () => {
   const model = await after({
     outputs: ["y", "z", "copy"],
     nodes: [

@@ -20,7 +20,7 @@ test("names a file inside the folder", () => {
 });
 
 test.each(["/..%2fdist-old/x", "/../dist-old/x", "/..%2fx", "/%2e%2e/x", "/inner", "/", "", "/none", "/a%00b"])(
-  "names nothing beside the folder, no folder, and nothing that is missing: %s (store-C18)",
+  "returns null outside the folder, for a folder, and for a missing file: %s (store-C18)",
   (path) => {
     expect(fileAt(join(root, "dist"), path)).toBeNull();
   },

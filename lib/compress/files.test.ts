@@ -40,7 +40,7 @@ const model = () =>
     initializers: [floatTensor("a", [512], seededFloats(512, 1)), floatTensor("b", [512], seededFloats(512, 2))],
   });
 
-/** Writes a model whose two tensors name places in other files, and gives its path. */
+/** Writes a model whose two tensors have external data, and returns its path. */
 function written(
   a: Record<string, string>,
   b: Record<string, string> = { location: "w.data", offset: "2048" },
@@ -68,7 +68,7 @@ function written(
 }
 
 describe("readModelFile", () => {
-  test("reads external data into the model, by offset and by default from the start to what the dims need", () => {
+  test("reads external data, at an offset or from the start, with the length that the dims need", () => {
     const read = readModelFile(written({ location: "w.data" }));
     const whole = seededFloats(1024, 7);
     expect(floatsOf(read.graph.proto.initializer[0]!)).toEqual(whole.slice(0, 512));
@@ -126,7 +126,7 @@ describe("readModelFile", () => {
     expect(() => readModelFile(path)).toThrow(/"a" names the location of its external data twice/);
   });
 
-  test("looks for overlaps with a number of comparisons that grows with the tensors, not their square (store-C14)", () => {
+  test("finds overlaps with a number of comparisons linear in the tensors, not quadratic (store-C14)", () => {
     let reads = 0;
     const tensor = model().graph.proto.initializer[0]!;
     const places = Array.from({ length: 4_096 }, (_, i) => ({
@@ -146,7 +146,7 @@ describe("readModelFile", () => {
 });
 
 describe("writeModelFile", () => {
-  test("writes weights outside and gives the same model back", async () => {
+  test("writes external weights, and reads back the same model", async () => {
     const [made, path] = [model(), join(folder, "int8-static.onnx")];
     const before = made.write();
     await writeModelFile(path, made, { external: true });
@@ -158,7 +158,7 @@ describe("writeModelFile", () => {
     expect(Buffer.compare(readModelFile(path).write(), before)).toBe(0);
   });
 
-  test("a model that is replaced keeps its own weights until the new one is in its place (store-C17)", async () => {
+  test("a replaced model keeps its own weights until the new one is in place (store-C17)", async () => {
     const [path, old] = [join(folder, "m.onnx"), model()];
     const before = old.write();
     await writeModelFile(path, old, { external: true });
@@ -172,7 +172,7 @@ describe("writeModelFile", () => {
     expect(Buffer.compare(readModelFile(path).write(), before)).toBe(0);
   });
 
-  test("leaves the old file where writing fails, and nothing beside it", async () => {
+  test("keeps the old file where writing fails, and leaves no other file", async () => {
     const path = join(folder, "model.onnx");
     writeFileSync(path, "old");
     await expect(writeWhole(path, [new Uint8Array(8), null as unknown as Uint8Array])).rejects.toThrow();
@@ -180,7 +180,7 @@ describe("writeModelFile", () => {
   });
 });
 
-test("functions that call each other in a circle are refused, and others kept", () => {
+test("recursive functions are refused, and others kept", () => {
   const make = (name: string, calls: string) =>
     create(FunctionProtoSchema, {
       name,

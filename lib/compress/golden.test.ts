@@ -60,7 +60,7 @@ test("a tensor whose name the format keeps for itself is refused; __proto__ is a
   expect(Object.keys(readHeader(bytes ?? new Uint8Array(8)).header as object)).toEqual(["__proto__"]);
 });
 
-test("a variant's golden answer is what it gives for the golden input", async () => {
+test("a variant's golden output is its output for the golden input", async () => {
   const model = smallModel({
     opset: 17,
     inputs: { x: [2] },

@@ -14,7 +14,7 @@ beforeAll(async () => {
 });
 afterAll(() => algebra.release());
 
-/** Rows of inputs that move together: a few sources, mixed. */
+/** Rows of correlated inputs: mixtures of a few sources. */
 const mixed = (count: number, columns: number, seed: number): Float32Array => {
   const [sources, mix, noise] = [
     seededFloats(count * 8, seed),
@@ -29,7 +29,7 @@ const mixed = (count: number, columns: number, seed: number): Float32Array => {
   });
 };
 
-test("the factor of a matrix larger than a block gives the matrix back", async () => {
+test("the Cholesky factor of a matrix larger than a block reproduces the matrix", async () => {
   const size = 230;
   const rows = seededFloats(size * 300, 9);
   const matrix = new Float64Array(size * size);
@@ -50,7 +50,7 @@ test("the factor of a matrix larger than a block gives the matrix back", async (
   await expect(algebra.factor(Float64Array.of(1, 2, 2, 1), 2)).rejects.toThrow(RangeError);
 });
 
-test("inputs that are the same in every sample leave the weights rounded to the nearest", async () => {
+test("inputs that are constant over the samples leave the weights rounded to nearest", async () => {
   const columns = 48;
   const weights = seededFloats(24 * columns, 5);
   const rows = { rows: 24, columns, at: (row: number, column: number) => weights[row * columns + column] ?? 0 };
@@ -66,44 +66,41 @@ test("inputs that are the same in every sample leave the weights rounded to the 
   expect([...codes]).toEqual([...roundRows(rows, grid)]);
 });
 
-test.each([40, 200])(
-  "%d inputs that move together: outputs err less than by rounding to the nearest",
-  async (columns) => {
-    const weights = seededFloats(24 * columns, 5);
-    const rows = { rows: 24, columns, at: (row: number, column: number) => weights[row * columns + column] ?? 0 };
-    const inputs = mixed(600, columns, 3);
-    const products = new Float64Array(columns * columns);
-    const sums = new Float64Array(columns);
-    for (let row = 0; row < 600; row++)
-      for (let i = 0; i < columns; i++) {
-        const x = inputs[row * columns + i] ?? 0;
-        sums[i] = (sums[i] ?? 0) + x;
-        for (let j = 0; j < columns; j++)
-          products[i * columns + j] = (products[i * columns + j] ?? 0) + x * (inputs[row * columns + j] ?? 0);
-      }
-    const grid = fitGrid(rows, { bits: 4, block: columns });
-    const moments = { groups: 1, columns, rows: 600, sums, products };
-    const others = mixed(100, columns, 1234);
-    const errorOf = (codes: Int8Array): number => {
-      let total = 0;
-      for (let row = 0; row < 100; row++)
-        for (let output = 0; output < 24; output++) {
-          let off = 0;
-          for (let i = 0; i < columns; i++) {
-            const now = (codes[output * columns + i] ?? 0) * (grid.scales[output] ?? 0);
-            off += ((weights[output * columns + i] ?? 0) - now) * (others[row * columns + i] ?? 0);
-          }
-          total += off * off;
+test.each([40, 200])("%d correlated inputs: outputs have less error than with rounding to nearest", async (columns) => {
+  const weights = seededFloats(24 * columns, 5);
+  const rows = { rows: 24, columns, at: (row: number, column: number) => weights[row * columns + column] ?? 0 };
+  const inputs = mixed(600, columns, 3);
+  const products = new Float64Array(columns * columns);
+  const sums = new Float64Array(columns);
+  for (let row = 0; row < 600; row++)
+    for (let i = 0; i < columns; i++) {
+      const x = inputs[row * columns + i] ?? 0;
+      sums[i] = (sums[i] ?? 0) + x;
+      for (let j = 0; j < columns; j++)
+        products[i * columns + j] = (products[i * columns + j] ?? 0) + x * (inputs[row * columns + j] ?? 0);
+    }
+  const grid = fitGrid(rows, { bits: 4, block: columns });
+  const moments = { groups: 1, columns, rows: 600, sums, products };
+  const others = mixed(100, columns, 1234);
+  const errorOf = (codes: Int8Array): number => {
+    let total = 0;
+    for (let row = 0; row < 100; row++)
+      for (let output = 0; output < 24; output++) {
+        let off = 0;
+        for (let i = 0; i < columns; i++) {
+          const now = (codes[output * columns + i] ?? 0) * (grid.scales[output] ?? 0);
+          off += ((weights[output * columns + i] ?? 0) - now) * (others[row * columns + i] ?? 0);
         }
-      return total;
-    };
-    const nearest = errorOf(roundRows(rows, grid));
-    const once = errorOf(await roundByMoments(algebra, rows, grid, moments, { sweeps: 0 }));
-    const again = errorOf(await roundByMoments(algebra, rows, grid, moments, { sweeps: 3 }));
-    expect(once).toBeLessThan(nearest / 3);
-    expect(again).toBeLessThan(once);
-  },
-);
+        total += off * off;
+      }
+    return total;
+  };
+  const nearest = errorOf(roundRows(rows, grid));
+  const once = errorOf(await roundByMoments(algebra, rows, grid, moments, { sweeps: 0 }));
+  const again = errorOf(await roundByMoments(algebra, rows, grid, moments, { sweeps: 3 }));
+  expect(once).toBeLessThan(nearest / 3);
+  expect(again).toBeLessThan(once);
+});
 
 describe("roundLayers", () => {
   const feedsOf = (seed: number, count = 8) =>
@@ -148,7 +145,7 @@ describe("roundLayers", () => {
     expect(decibels(before, now)).toBeGreaterThan(decibels(before, near) + 4);
   });
 
-  test("a bias of 0 stays 0, so that what is given zeros still answers zeros there", async () => {
+  test("a bias of 0 stays 0, so that zero inputs still yield zeros there", async () => {
     const model = make();
     const bias = seededFloats(48, 7).map((x, i) => (i % 3 === 0 ? 0 : x));
     model.graph.proto.initializer = model.graph.proto.initializer.map((x) =>
@@ -165,7 +162,7 @@ describe("roundLayers", () => {
     for (const [i, value] of answers.entries()) if ((i % 48) % 3 === 0) expect(value).toBe(0);
   });
 
-  test("the mean of the error goes into the bias, and one that others read stays theirs", async () => {
+  test("the mean error goes into the bias; a bias that others read is not changed for them", async () => {
     const model = make();
     const rounded = await roundLayers(model, feedsOf(1), (layer) => ({ bits: 4, block: layer.columns }));
     const [shifted, other] = [model.graph.nodes[1]?.input[1] ?? "", model.graph.nodes[3]?.input[2] ?? ""];

@@ -32,14 +32,14 @@ function branching() {
   return model.graph;
 }
 
-test("a use in a subgraph counts, but not of a name that the subgraph has itself", () => {
+test("a use in a subgraph counts, unless the subgraph shadows the name", () => {
   const graph = branching();
   expect(graph.consumers("k").map((x) => x.opType)).toEqual(["If"]);
   expect(graph.consumers("x")).toHaveLength(1);
   expect(graph.consumers("s")).toEqual([]);
 });
 
-test("replacing a value reaches into subgraphs, past those that have the name themselves", () => {
+test("replacing a value includes subgraphs, except those that shadow the name", () => {
   const graph = branching();
   graph.replaceUses("k", "other");
   graph.replaceUses("s", "other");
@@ -68,7 +68,7 @@ test("an initializer that a caller may override is no constant", () => {
   expect(graph.constant("k")).toBeUndefined();
 });
 
-test("a node that uses a value twice, or beside an output, is not its only use", () => {
+test("a value used twice by a node, or that is also an output, has no only consumer", () => {
   const { graph } = smallModel({
     opset: 13,
     inputs: { x: [1] },
@@ -84,7 +84,7 @@ test("a node that uses a value twice, or beside an output, is not its only use",
   expect(graph.onlyConsumer("b")).toBeUndefined();
 });
 
-test("a fresh name is one that neither this graph nor an outer one uses", () => {
+test("a fresh name is used neither in this graph nor in an outer one", () => {
   const graph = branching();
   const [, inner] = [...graph.all()];
   expect(inner?.freshName("k")).toBe("k_1");

@@ -18,7 +18,7 @@ const back = (values: Float32Array, columns: number, grid: Grid): number[] => {
   });
 };
 
-test("zero points are taken where values lie to one side, and none where they are even", () => {
+test("zero points are used where values are one-sided, and none where they are symmetric", () => {
   const options = { bits: 4, block: 32, hasZeros: true } as const;
   expect(fitGrid(rowsOf(seededFloats(320), 32), options).zeros).toBeUndefined();
   const values = seededFloats(320).map((x) => x + 1);
@@ -27,7 +27,7 @@ test("zero points are taken where values lie to one side, and none where they ar
   expect(largestDifference([...values], back(values, 32, shifted))).toBeLessThan(0.15);
 });
 
-test("scales are better than the extremes', and zeros stay zeros", () => {
+test("scales have less error than those of the extremes, and zeros stay zeros", () => {
   const values = seededFloats(32 * 64).map((x) => x ** 3);
   const { error } = fitGrid(rowsOf(values, 32), { bits: 4, block: 32 });
   let plain = 0;
@@ -42,7 +42,7 @@ test("scales are better than the extremes', and zeros stay zeros", () => {
   expect(packBlocks(1, 32, grid, roundRows(nothing, grid)).values).toEqual(new Uint8Array(16).fill(0x88));
 });
 
-test("the errors of a column count by its importance", () => {
+test("a column's errors are weighted by its importance", () => {
   const values = seededFloats(32 * 64).map((x, i) => (i % 32 === 0 ? x * 0.1 : x));
   const importance = Float32Array.from({ length: 32 }, (_, i) => (i === 0 ? 1e4 : 1));
   const offBy = (grid: Grid): number =>
@@ -52,7 +52,7 @@ test("the errors of a column count by its importance", () => {
   expect(weighted).toBeLessThan(offBy(fitGrid(rows, { bits: 4, block: 32 })) * 0.5);
 });
 
-test("an even grid of 8 bits has positive scales and errs by half a step at most", () => {
+test("a symmetric 8-bit grid has positive scales and an error of at most half a step", () => {
   const values = seededFloats(100, 3);
   const grid = fitGrid(rowsOf(values, 50), { bits: 8, block: 50, isEven: true });
   expect(grid.scales.every((x) => x > 0)).toBe(true);
@@ -60,7 +60,7 @@ test("an even grid of 8 bits has positive scales and errs by half a step at most
   expect(largestDifference([...values], back(values, 50, grid))).toBeLessThanOrEqual(Math.max(...grid.scales) * 0.501);
 });
 
-test("scales are such as float16 holds, where it holds them in full", () => {
+test("scales are representable in float16, where they are normal there", () => {
   const values = seededFloats(640, 4);
   expect(areHalf(fitGrid(rowsOf(values, 32), { bits: 4, block: 32, isHalf: true }).scales)).toBe(true);
   const small = values.map((x) => x * 1e-6);
@@ -69,12 +69,12 @@ test("scales are such as float16 holds, where it holds them in full", () => {
   expect(largestDifference([...small], back(small, 32, grid))).toBeLessThan(2e-7);
 });
 
-test("a weight that is not finite has a scale that says so", () => {
+test("a weight that is not finite has a non-finite scale", () => {
   const grid = fitGrid(rowsOf(Float32Array.of(1, Infinity), 2), { bits: 8, block: 2 });
   expect(grid.scales[0]).toBeNaN();
 });
 
-test("snapped scales are exact multiples of one step, none smaller, a byte each; far smaller ones stay as they are", () => {
+test("snapped scales are multiples of one step, a byte each, never smaller; very uneven ones are unchanged", () => {
   const scales = seededFloats(200, 8).map((x) => 0.003 + 0.002 * x);
   const snapped = snapScales(scales);
   const step = Math.max(...snapped) / 255;
@@ -88,12 +88,12 @@ test("snapped scales are exact multiples of one step, none smaller, a byte each;
   expect(snapScales(Float32Array.of(1, Number.NaN))[1]).toBeNaN();
 });
 
-test("where bytes on the wire count, codes of short rows do not fill their range", () => {
+test("where compressed size counts, codes of short rows do not fill their range", () => {
   const rows = rowsOf(seededFloats(64 * 40, 9), 64);
   const options = { bits: 8, block: 64, isEven: true } as const;
   const spread = (isSnapped: boolean): number =>
     Math.max(...roundRows(rows, fitGrid(rows, { ...options, isSnapped })).map(Math.abs));
   expect(spread(false)).toBe(127);
-  // Of even numbers the largest is about 1.73 standard deviations, of which the range holds 2.75.
+  // Of uniform values the largest is about 1.73 standard deviations; the range covers 2.75.
   expect(spread(true)).toBeLessThan(100);
 });

@@ -47,7 +47,7 @@ test.each([70_000, 1e-9])("a node with the constant %d, which float16 cannot hol
   expect(model.graph.constant("c")?.dataType).toBe(TensorProto_DataType.FLOAT);
 });
 
-test("a node whose values ran past float16 on the samples stays float32, its weights do not", async () => {
+test("a node whose values overflowed float16 on the samples stays float32, its weights do not", async () => {
   const large = { x: { dims: [4, 64], data: seededFloats(256).map((x) => x * 60_000) } };
   const [, z = []] = await runModel(layers().write(), large);
   const model = await halved(
@@ -60,12 +60,12 @@ test("a node whose values ran past float16 on the samples stays float32, its wei
   );
   const [, z16 = []] = await runModel(model.write(), large);
   expect(decibels(z, z16)).toBeGreaterThan(55);
-  // In two bytes: a high and a low one.
+  // In 16 bits: a high and a low byte.
   const matrices = model.graph.proto.initializer.filter((x) => x.dims.length === 2);
   expect(matrices.map((x) => x.dataType)).toEqual([TensorProto_DataType.INT8, TensorProto_DataType.INT8]);
 });
 
-test("what runs through all layers is summed in float32, and so is the last product; a layer's own is not", async () => {
+test("the residual stream and the last product are summed in float32; values inside a layer are not", async () => {
   const vector = (name: string, value: number) => floatTensor(name, [64], new Float32Array(64).fill(value));
   const make = () =>
     smallModel({
@@ -123,6 +123,6 @@ test.each(REAL_MODELS)("$name comes to half its bytes", async ({ read, dims }) =
   const data = seededFloats(dims.reduce((a, b) => a * b, 1));
   const [before = []] = await runModel(read(), { x: { dims, data } });
   const [now = []] = await runModel(bytes, { x: { dims, data } });
-  // The detector's answer to noise is all but zero, so that its error is large beside it.
+  // The detector's output for noise is almost zero, so its relative error is large.
   expect(decibels(before, now)).toBeGreaterThan(25);
 });

@@ -21,7 +21,7 @@ test("types and dims are those that ONNX Runtime infers", async () => {
   expect(model.graph.proto.output).toHaveLength(1);
 });
 
-test("dims of what has no known rank are unknown, those of a scalar are none", async () => {
+test("dims of a value of unknown rank are undefined, those of a scalar are empty", async () => {
   const model = smallModel({
     opset: 13,
     inputs: { x: ["n", 3], dims: ["k"] },
@@ -41,7 +41,7 @@ test("dims of what has no known rank are unknown, those of a scalar are none", a
   expect(values.get("scalar")).toEqual({ type: "float32", dims: [] });
 });
 
-test("what depends on constants alone is computed once; what would grow the file is not", async () => {
+test("nodes that depend on constants alone are folded, unless that would grow the file", async () => {
   const make = () =>
     smallModel({
       opset: 13,
@@ -69,7 +69,9 @@ test("what depends on constants alone is computed once; what would grow the file
   expect(await runModel(model.write(), feeds)).toEqual(before);
 });
 
-/** Places from 0 to a number that is computed, as exporters write masks: each node's size shows once the one before is known. */
+/**
+ * Positions up to a computed number, as exporters write masks: each node's size follows from the previous node's value.
+ */
 const counted = (count: number, weights: number) =>
   smallModel({
     opset: 13,
@@ -113,7 +115,7 @@ test.each([
   expect(await runModel(model.write(), feeds)).toEqual(before);
 });
 
-test("a table without end is not made", async () => {
+test("an unbounded table is not folded", async () => {
   const model = counted(2 ** 40, 4);
   await foldConstants(model);
   expect(model.graph.nodes.map((x) => x.opType)).toContain("ConstantOfShape");

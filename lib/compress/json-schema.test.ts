@@ -5,14 +5,14 @@ import { parseBundle } from "../bundle-schema.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
-/** Lists every object schema inside. */
+/** Returns every nested object schema. */
 function objects(value: unknown): Json[] {
   if (typeof value !== "object" || value === null) return [];
   const inner = Object.values(value).flatMap(objects);
   return "properties" in value ? [value, ...inner] : inner;
 }
 
-test("the published schema allows fields that it does not know, and steps by any other word", () => {
+test("the published schema allows unknown fields, and steps of unknown kinds", () => {
   const schema = bundleJsonSchema();
   const all = objects(schema);
   expect(all.length).toBeGreaterThan(15);
@@ -21,7 +21,7 @@ test("the published schema allows fields that it does not know, and steps by any
   expect(schema["required"]).toEqual(["schema", "model", "variants"]);
 });
 
-test("sizes are whole numbers there, and names that objects have are refused as by the reader", () => {
+test("sizes are integers there, and names of Object's properties are refused as by the reader", () => {
   const text = JSON.stringify(bundleJsonSchema());
   expect(text).toContain('"bytes":{"type":"integer","minimum":1');
   expect(text).toContain("__proto__");

@@ -26,7 +26,7 @@ const model = () =>
 const feeds = [{ x: { dtype: "float32" as const, dims: [1, 32, 8, 8], data: seededFloats(2048) } }];
 const facts = (name: string, group: number, dims: number[]) => ({ opType: "Conv", name, group, dims });
 
-test("a depthwise convolution keeps 16 bits where the outputs would notice 8, and without samples", async () => {
+test("a depthwise convolution keeps 16 bits where 8 would change the outputs, and without samples", async () => {
   const store = await keepHalves(model(), feeds, { leastDb: 60 });
   expect(store(facts("loud", 32, [32, 1, 3, 3]))).toBe("float16");
   expect(store(facts("quiet", 32, [32, 1, 3, 3]))).toBe("int8");

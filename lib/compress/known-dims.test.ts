@@ -6,7 +6,7 @@ import { AttributeProto_AttributeType, AttributeProtoSchema, TensorProto_DataTyp
 import { openModel } from "./session.ts";
 import { floatTensor, int64Tensor } from "./weights.ts";
 
-/** What an exporter makes of `x.chunk(2, -1)` with a free batch: the half of a dim that is the same in every run. */
+/** The exported form of `x.chunk(2, -1)` with a free batch: half of a dim that is the same in every run. */
 const model = () =>
   smallModel({
     opset: 13,
@@ -36,7 +36,7 @@ async function answer(bytes: Uint8Array, n: number): Promise<{ dims: readonly nu
   return { dims: y?.dims ?? [], data: Array.from(y?.data ?? [], Number) };
 }
 
-/** What an exporter makes of `token.expand(x.shape[0], -1, -1)`, and of joining batch and heads. */
+/** The exported form of `token.expand(x.shape[0], -1, -1)`, and of merging batch and heads. */
 const expanding = () => {
   const model = smallModel({
     opset: 13,
@@ -69,7 +69,7 @@ const expanding = () => {
   return model;
 };
 
-test("a target that is compared and multiplied is put together from dims alone", async () => {
+test("a target with comparisons and multiplications is rebuilt from dims alone", async () => {
   const folded = expanding();
   await foldKnownDims(folded);
   expect(folded.graph.nodes.map((x) => x.opType)).toEqual(["Shape", "Gather", "Concat", "Expand", "Concat", "Reshape"]);
@@ -79,7 +79,7 @@ test("a target that is compared and multiplied is put together from dims alone",
   }
 });
 
-test("the shape of a value of unknown rank is not taken for that of a scalar", async () => {
+test("the shape of a value of unknown rank is not confused with that of a scalar", async () => {
   const make = () =>
     smallModel({
       opset: 13,
@@ -104,7 +104,7 @@ test("the shape of a value of unknown rank is not taken for that of a scalar", a
   expect(await runModel(model.write(), feeds)).toEqual(await runModel(make().write(), feeds));
 });
 
-test("what is computed of a dim that never changes becomes a constant, and a free batch stays free", async () => {
+test("values computed from a dim that never changes become constants; a free batch stays free", async () => {
   const folded = model();
   await foldKnownDims(folded);
   expect(folded.graph.nodes.map((x) => x.opType)).toEqual(["MatMul", "Slice"]);

@@ -26,7 +26,7 @@ test("a share sets the smallest weights to 0 and leaves the others as they were"
   expect([...now].every((x, i) => x === 0 || x === was[i])).toBe(true);
 });
 
-test("a pattern leaves so many of each few", () => {
+test("a pattern keeps N of every M weights", () => {
   const made = model();
   maskWeights(made, parseMask("2:4"));
   const now = weights(made);
@@ -34,6 +34,6 @@ test("a pattern leaves so many of each few", () => {
     expect([...now.subarray(at, at + 4)].filter((x) => x !== 0)).toHaveLength(2);
 });
 
-test("what is no share and no pattern is told apart from both", () => {
+test("a text that is neither a share nor a pattern is refused", () => {
   for (const text of ["100%", "4:2", "half", "2:99", ""]) expect(() => parseMask(text)).toThrow("mask:");
 });

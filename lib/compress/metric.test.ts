@@ -13,14 +13,14 @@ const measured = (now: number[], was: number[], label?: number[]) => ({
   label,
 });
 
-/** Scores samples, one after the other. */
+/** Scores samples sequentially. */
 async function scoreOf(metric: Metric, samples: readonly Measured[]): Promise<number> {
   const tally = metric.start();
   for (const sample of samples) tally.add(sample);
   return tally.value();
 }
 
-test("sqnr is the ratio of powers in dB, the worst output's, and the most where nothing differs", () => {
+test("sqnr is the power ratio of the worst output in dB, and the maximum where nothing differs", () => {
   expect(sqnr([measured([1.1, 0], [1, 0])])).toBeCloseTo(20, 5);
   expect(sqnr([measured([1, 2], [1, 2])])).toBe(EXACT_DB);
   const [both, one] = [
@@ -40,7 +40,7 @@ test("top1 counts right answers, by label or by the reference", async () => {
   expect(metric.passes(0.75, 0.9)).toBe(false);
 });
 
-test("exact asks for every position, and of a text only what is read", async () => {
+test("exact compares every position; of a CTC output only the decoded text", async () => {
   const rows = (...winners: number[]) => ({
     y: { dims: [1, winners.length, 3], data: winners.flatMap((x) => [0, 1, 2].map((c) => (c === x ? 1 : 0))) },
   });
@@ -51,7 +51,7 @@ test("exact asks for every position, and of a text only what is read", async () 
   expect(await scoreOf(reading, [{ ...sample, outputs: rows(1, 1, 0, 1) }])).toBe(0);
 });
 
-test("perplexity is that of the right classes, negative so that more is better", async () => {
+test("perplexity is that of the correct classes, negated so that more is better", async () => {
   const metric = await makeMetric("perplexity", { hasLabels: true });
   expect(await scoreOf(metric, [measured([0, 0, 0, 0], [0, 0, 0, 0], [2])])).toBeCloseTo(-4);
   await expect(scoreOf(metric, [measured([0, 0], [0, 0], [2])])).rejects.toThrow(/position 0 is class 2/);
@@ -66,13 +66,13 @@ test("a drop in another unit, and an unknown metric, are refused by name", async
   expect((await makeMetric("sqnr", { hasLabels: false, maxDrop: "42dB" })).passes(41, 0)).toBe(false);
 });
 
-test("for sqnr a share is the energy that may be error", async () => {
+test("for sqnr a share is the allowed error energy", async () => {
   const metric = await makeMetric("sqnr", { hasLabels: false, maxDrop: "0.1%" });
   expect(metric.budget).toBe("at least 30 dB (error below 0.1% of the outputs' energy)");
   expect([29.9, 30.1].map((x) => metric.passes(x, 200))).toEqual([false, true]);
 });
 
-test("a module's score sees all samples, and must give a number", async () => {
+test("a module's score gets all samples, and must return a number", async () => {
   const folder = mkdtempSync(join(tmpdir(), "selvedge-metric-"));
   try {
     const path = join(folder, "metric.mjs");
@@ -87,7 +87,7 @@ test("a module's score sees all samples, and must give a number", async () => {
   }
 });
 
-test("labels are read from lines of whole numbers", () => {
+test("labels are read from lines of integers", () => {
   const folder = mkdtempSync(join(tmpdir(), "selvedge-labels-"));
   try {
     const path = join(folder, "labels.txt");

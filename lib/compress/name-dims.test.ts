@@ -19,7 +19,7 @@ async function dimsOf(model: OnnxModel, ...names: string[]): Promise<unknown[]> 
 
 const CONV = floatTensor("w", [4, 2, 3, 3], seededFloats(72));
 
-test("what windows make of a named dim is named by all that it hangs on, and other operators hand that on", async () => {
+test("dims after windows are named by all that they depend on, and other operators propagate the names", async () => {
   const conv = (output: string, attributes: NonNullable<NodeSpec["attributes"]>): NodeSpec => {
     return { opType: "Conv", input: ["x", "w"], output: [output], attributes };
   };
@@ -55,7 +55,7 @@ test("what windows make of a named dim is named by all that it hangs on, and oth
   ]);
 });
 
-test("a model whose own names lie is left alone", async () => {
+test("a model whose own dim names are wrong is not changed", async () => {
   const make = () =>
     smallModel({
       opset: 13,
@@ -78,7 +78,7 @@ test("a model whose own names lie is left alone", async () => {
   expect([honest, lying].map((model) => model.graph.proto.valueInfo.length)).toEqual([2, 0]);
 });
 
-test("a model is as it was, whatever its sizes are: ONNX Runtime refuses a run whose names are wrong", async () => {
+test("outputs are unchanged for all sizes: ONNX Runtime refuses a run whose dim names are wrong", async () => {
   const window = fc.record({
     kernel: fc.integer({ min: 1, max: 3 }),
     stride: fc.integer({ min: 1, max: 2 }),
@@ -86,7 +86,7 @@ test("a model is as it was, whatever its sizes are: ONNX Runtime refuses a run w
     isPool: fc.boolean(),
     isCeil: fc.boolean(),
   });
-  // Branches whose values could lie in each other's place, were they of one shape.
+  // Branches whose values could share buffers, were they of one shape.
   const branch = fc.array(window, { minLength: 1, maxLength: 3 });
   await fc.assert(
     fc.asyncProperty(fc.array(branch, { minLength: 2, maxLength: 4 }), async (branches) => {
@@ -146,7 +146,7 @@ test.each(REAL_MODELS)("$name, in float32 and in integers, answers the same at e
     const runs = [await runModelOften(plain.write(), list), await runModelOften(named.write(), list)] as const;
     for (const i of sizes.keys()) {
       const [before = [], now = []] = runs.map((x) => x[i]?.[0]);
-      // Fusions differ where more is known, and with them the last digits; in integers those become steps.
+      // Fusions differ where more dims are known, and with them the last digits; in integers those become steps.
       if (transform.length === 0) expect(largestDifference(before, now)).toBeLessThan(1e-5);
       else expect(decibels(before, now)).toBeGreaterThan(30);
     }

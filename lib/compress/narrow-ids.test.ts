@@ -7,7 +7,7 @@ import { readModel } from "./onnx.ts";
 import { openModel } from "./session.ts";
 import { floatTensor, int64Tensor } from "./weights.ts";
 
-/** Looks ids up in a table, and leaves out those that are padding; both, or the second alone. */
+/** Looks ids up in a table, and masks padding; both, or the mask alone. */
 const masked = (isLookedUp: boolean, padding = 0) =>
   smallModel({
     opset: 17,
@@ -37,7 +37,7 @@ async function answer(bytes: Uint8Array): Promise<number[]> {
   return Array.from(y?.data ?? [], Number);
 }
 
-test("ids that a table is looked up by are compared in 32 bits, which WebGPU does, and the answer is the same", async () => {
+test("indices of a table are compared in 32 bits, which WebGPU supports, with the same outputs", async () => {
   const before = masked(true).write();
   const model = readModel(before).transform(narrowIds());
   expect(model.graph.nodes.map((x) => x.opType)).toContain("Cast");

@@ -34,14 +34,14 @@ test.each<[string, Uint8Array, RegExp]>([
   expect(() => readNpy(bytes)).toThrow(message);
 });
 
-test("values that run down the columns are brought into rows; halves and texts are read", () => {
+test("column-major values are converted to row-major; float16 and texts are read", () => {
   const columns = readNpy(npy("<f4", "(2, 3)", Float32Array.of(1, 4, 2, 5, 3, 6), "True"));
   expect([...Array.from(columns.data)]).toEqual([1, 2, 3, 4, 5, 6]);
   expect(readNpy(npy("<f2", "(2,)", Uint16Array.of(0x3c00, 0xc000))).data).toEqual(Float32Array.of(1, -2));
   expect(() => readNpy(npy("<U2", "(1,)", Uint32Array.of(0x61, 0)))).toThrow(/texts/);
 });
 
-test("a file is read part by part", () => {
+test("a file is read piecewise", () => {
   const folder = mkdtempSync(join(tmpdir(), "selvedge-npy-"));
   try {
     const path = join(folder, "x.npy");

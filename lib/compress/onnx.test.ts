@@ -26,7 +26,7 @@ const scaled = () =>
     initializers: [floatTensor("s", [2], Float32Array.of(2, 3))],
   });
 
-/** Reads bytes and gives the error's code, or "read" where there was none; any other error fails the test. */
+/** Reads bytes and returns the error's code, or "read" if there was none; any other error fails the test. */
 function codeOf(bytes: Uint8Array): string {
   try {
     readModel(bytes);
@@ -175,7 +175,7 @@ describe("readModel", () => {
     expect(() => readModel(toBinary(ModelProtoSchema, model.proto))).toThrow(/twice, in raw_data and in a typed field/);
   });
 
-  /** A model that calls the first of `count` functions, of which each calls the next as often as asked. */
+  /** A model that calls the first of `count` functions, each of which calls the next that many times. */
   const calling = (count: number, times: number) => {
     const model = scaled();
     const call = (i: number, to: string) => ({ opType: `f${i}`, domain: "own", input: ["x"], output: [to] });
@@ -194,14 +194,14 @@ describe("readModel", () => {
     return toBinary(ModelProtoSchema, model.proto);
   };
 
-  test("refuses functions that expand beyond measure, in time that does not (store-C1)", () => {
+  test("refuses functions that expand exponentially, in time that does not (store-C1)", () => {
     expect(() => readModel(calling(40, 2))).toThrow(/functions expand to more than 100000 nodes/);
     expect(() => readModel(calling(17, 2))).toThrow(/functions expand/);
     expect(() => readModel(calling(10, 2))).not.toThrow();
     expect(() => readModel(calling(500, 1))).not.toThrow();
   });
 
-  test("refuses functions that call one another in a circle through a subgraph (store-C1)", () => {
+  test("refuses functions that recurse through a subgraph (store-C1)", () => {
     const model = scaled();
     const inner = graphWith({ node: [{ opType: "f", domain: "own", input: ["x"], output: ["z"] }] });
     const node = [{ opType: "If", input: ["x"], output: ["x2"], attribute: [attribute({ g: inner })] }];
@@ -210,7 +210,7 @@ describe("readModel", () => {
   });
 
   test.each([TensorProto_DataType.INT4, TensorProto_DataType.UINT4])(
-    "refuses a count of typed 4-bit values that does not fit, and takes two a value (store-C13), type %i",
+    "refuses a wrong count of typed 4-bit values, and reads two per element (store-C13), type %i",
     (dataType) => {
       const reading = (dims: bigint[], int32Data: number[]) => {
         const model = scaled();
@@ -223,7 +223,7 @@ describe("readModel", () => {
     },
   );
 
-  test("reads many subgraphs beside many names without a copy of the names for each (store-C14)", () => {
+  test("reads many subgraphs and many names without copying the names for each (store-C14)", () => {
     const model = scaled();
     const relu = Array.from({ length: 20_000 }, (_, i) => ({ opType: "Relu", input: ["x"], output: [`r${i}`] }));
     const body = graphWith({ node: [{ opType: "Relu", input: ["r7"], output: ["z"] }], output: [{ name: "z" }] });
@@ -242,7 +242,7 @@ describe("readModel", () => {
     expect((user + system) / 1e6).toBeLessThan(1.5);
   });
 
-  test("refuses messages nested without end", () => {
+  test("refuses messages nested too deep", () => {
     const within = (field: number, bytes: Uint8Array): Uint8Array => {
       const { length } = bytes;
       return Uint8Array.from([field, (length & 127) | 128, ((length >> 7) & 127) | 128, length >> 14, ...bytes]);
@@ -253,13 +253,13 @@ describe("readModel", () => {
     expect(() => readModel(within(0x3a, graph))).toThrow(/nested too deep/);
   });
 
-  test("refuses no bytes at all, and text", () => {
+  test("refuses an empty file, and text", () => {
     expect(codeOf(new Uint8Array())).toBe("model-invalid");
     expect(codeOf(new TextEncoder().encode("<!doctype html><title>404</title>"))).toBe("model-invalid");
   });
 });
 
-test("tensorBorders gives the offsets of the larger tensors", () => {
+test("tensorBorders returns the offsets of the larger tensors", () => {
   const model = scaled();
   const values = Float32Array.from({ length: 2_000 }, (_, i) => i);
   model.graph.addInitializer(floatTensor("large", [2_000], values));

@@ -15,13 +15,13 @@ const FOLD = { "session.disable_quant_qdq": "1" } as const;
 const operators = (bytes: Uint8Array): string[] => readModel(bytes).graph.nodes.map((x) => x.opType);
 
 test.each(REAL_MODELS)(
-  "$name answers the same, with the passes behind it",
+  "$name has the same outputs after the passes",
   async ({ dims, read }) => {
     const form = readModel(read()).transform(simplify(), quantizeDynamic()).write();
     const ahead = await optimizeAhead(form);
     if (ahead === null) throw new Error("it stayed as it was");
     expect(ahead.bytes.length).toBeLessThanOrEqual(form.length * 1.08);
-    // Nothing is left that a load would have to fold.
+    // Nothing is left for a load to fold.
     const { graph } = readModel(ahead.bytes);
     expect(graph.nodes.filter((x) => x.input.every((name) => graph.constant(name) !== undefined))).toEqual([]);
     expect(operators(ahead.bytes).length).toBeLessThan(operators(form).length);
@@ -39,7 +39,7 @@ test.each(REAL_MODELS)(
   60_000,
 );
 
-test("the passes are those of this ONNX Runtime, but for what a load has to do and what is for some processors alone", async () => {
+test("the passes are those of this ONNX Runtime, except those left to the load or CPU-specific ones", async () => {
   const form = smallModel({
     opset: 17,
     inputs: { x: [2] },
@@ -89,8 +89,8 @@ test("weights in 8 bits stay in 8 bits, and are folded by the load", async () =>
   expect(largestDifference(before[0] ?? [], now[0] ?? [])).toBeLessThan(1e-6);
 });
 
-test("what is stored in 16 bits does not hide a constant from the passes, and stays in 16 bits to the last", async () => {
-  // A layer normalisation by hand, whose factor a pass must see; and numbers that a float16 holds with few bits.
+test("storage in 16 bits does not hide a constant from the passes, and is kept in the result", async () => {
+  // A decomposed layer normalization, whose factor a pass must see; and subnormal float16 numbers.
   const factor = Float32Array.from({ length: 128 }, (_, i) => (i % 2 === 0 ? 1 : 3 * 2 ** -24));
   const model = smallModel({
     opset: 17,

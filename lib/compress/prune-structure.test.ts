@@ -8,7 +8,7 @@ import { floatTensor } from "./weights.ts";
 
 const HIDDEN = 32;
 
-/** An MLP whose hidden units say little of their own: each is a mix of 6 directions. */
+/** An MLP with redundant hidden units: each is a mixture of 6 directions. */
 function redundant(): Uint8Array<ArrayBuffer> {
   const [directions, mix] = [seededFloats(10 * 6, 3), seededFloats(6 * HIDDEN, 5)];
   const up = new Float32Array(10 * HIDDEN);
@@ -38,7 +38,7 @@ function redundant(): Uint8Array<ArrayBuffer> {
 const feed = (seed: number) => ({ x: { dtype: "float32" as const, dims: [64, 10], data: seededFloats(640, seed) } });
 const samples = Array.from({ length: 8 }, (_, i) => feed(100 + i));
 
-/** Prunes half of the hidden units and gives how near the outputs are on an input that was not seen. */
+/** Prunes half of the hidden units and returns the SQNR of the outputs on a held-out input. */
 async function quality(options: PruneOptions): Promise<number> {
   const bytes = redundant();
   const pruner = await Pruner.open(bytes, samples, samples[0], options);
@@ -50,7 +50,7 @@ async function quality(options: PruneOptions): Promise<number> {
   return decibels(was, now);
 }
 
-test("what reads the units makes up for those that are gone, on inputs that it has not seen", async () => {
+test("readers compensate for removed units, on held-out inputs", async () => {
   const plain = await quality({ importance: "magnitude", repair: false });
   const repaired = await quality({ importance: "magnitude" });
   const judged = await quality({ importance: "reconstruction" });
@@ -58,7 +58,7 @@ test("what reads the units makes up for those that are gone, on inputs that it h
   expect(judged).toBeGreaterThan(plain + 15);
 });
 
-test("units that hardly vary beside their mean are repaired as far as the samples tell", async () => {
+test("units that hardly vary relative to their mean are reconstructed as far as the samples allow", async () => {
   const wide = 24;
   const small = seededFloats(10 * wide, 3).map((x) => x * 1e-4);
   const bytes = smallModel({
@@ -84,7 +84,7 @@ test("units that hardly vary beside their mean are repaired as far as the sample
   expect(decibels(was, now)).toBeGreaterThan(60);
 });
 
-test("a share leaves what it says, whole multiples where asked, and never nothing", async () => {
+test("a share keeps the right number of units, multiples where requested, and never none", async () => {
   const pruner = await Pruner.open(redundant(), samples, samples[0]);
   const [group] = pruner.groups;
   const removed = async (shares: Parameters<Pruner["prune"]>[0]) => (await pruner.prune(shares)).groups[0]?.removed;
@@ -95,7 +95,7 @@ test("a share leaves what it says, whole multiples where asked, and never nothin
   await expect(pruner.prune({ share: 0, groups: { nowhere: 0.5 } })).rejects.toThrow('unknown group "nowhere"');
 });
 
-test("multiply-adds are counted from the lengths of a run, and fewer are left after pruning", async () => {
+test("multiply-adds are counted from the lengths of a run, and pruning reduces them", async () => {
   const bytes = redundant();
   const counted = await countMacs(readModel(bytes), feed(1));
   expect(counted.map((x) => [x.node.opType, x.macs])).toEqual([
@@ -106,7 +106,7 @@ test("multiply-adds are counted from the lengths of a run, and fewer are left af
   expect(await totalMacs(model, feed(1))).toBe((64 * 14 * HIDDEN * 3) / 4);
 });
 
-test("without samples the size of weights decides, and nothing is repaired", async () => {
+test("without samples the size of weights decides, and nothing is reconstructed", async () => {
   const pruner = await Pruner.open(redundant(), [], samples[0]);
   const { model } = await pruner.prune({ share: 0.25 });
   const now = model.graph.constant("shift")?.rawData;

@@ -16,7 +16,7 @@ const plan = fc.record({
   share: fc.double({ min: 0.1, max: 1, noNaN: true }),
 });
 
-/** Prunes and masks the same units of a model, and gives both. */
+/** Prunes and masks the same units of a model, and returns both. */
 async function both(model: OnnxModel, share: number): Promise<{ pruned: OnnxModel; masked: OnnxModel; gone: number }> {
   const bytes = model.write();
   const [pruned, masked] = [readModel(bytes), readModel(bytes)];
@@ -139,7 +139,7 @@ function transformer(isTraced = false): OnnxModel {
 }
 
 test.each([false, true])(
-  "of a transformer the heads, the hidden units and the residual width are told apart, traced: %s",
+  "heads, hidden units and residual width of a transformer are distinguished, traced: %s",
   async (isTraced) => {
     const { groups } = await findDependencies(transformer(isTraced));
     expect(groups.map((x) => [x.kind, x.units.length, x.isExact])).toEqual([
@@ -150,25 +150,22 @@ test.each([false, true])(
   },
 );
 
-test.each([false, true])(
-  "heads and hidden units that go leave what masking them leaves, traced: %s",
-  async (isTraced) => {
-    const { pruned, masked } = await both(transformer(isTraced), 0.5);
-    const feed = { x: { dims: [2, 5, 8], data: seededFloats(80) } };
-    const [a = []] = await runModel(masked.write(), feed);
-    const [b = []] = await runModel(pruned.write(), feed);
-    expect(largestDifference(a, b)).toBeLessThan(1e-5 * Math.max(...a.map(Math.abs)));
-    const dims = (name: string) => pruned.graph.constant(name)?.dims.map(Number);
-    expect([dims("wq"), dims("wo"), dims("up"), dims("down")]).toEqual([
-      [16, 8],
-      [8, 16],
-      [16, 12],
-      [12, 16],
-    ]);
-  },
-);
+test.each([false, true])("removing heads and hidden units equals masking them, traced: %s", async (isTraced) => {
+  const { pruned, masked } = await both(transformer(isTraced), 0.5);
+  const feed = { x: { dims: [2, 5, 8], data: seededFloats(80) } };
+  const [a = []] = await runModel(masked.write(), feed);
+  const [b = []] = await runModel(pruned.write(), feed);
+  expect(largestDifference(a, b)).toBeLessThan(1e-5 * Math.max(...a.map(Math.abs)));
+  const dims = (name: string) => pruned.graph.constant(name)?.dims.map(Number);
+  expect([dims("wq"), dims("wo"), dims("up"), dims("down")]).toEqual([
+    [16, 8],
+    [8, 16],
+    [16, 12],
+    [12, 16],
+  ]);
+});
 
-test("what an operator that is not followed uses stays whole", async () => {
+test("inputs of an unsupported operator are not pruned", async () => {
   const model = smallModel({
     opset: 13,
     inputs: { x: ["n", 4] },
@@ -207,7 +204,7 @@ test("a weight that two layers share is cut once, for both", async () => {
   expect(largestDifference(a, b)).toBeLessThan(1e-4);
 });
 
-test("a quantized model is refused, with what to prune instead", async () => {
+test("a quantized model is refused, and the error says what to prune instead", async () => {
   const model = smallModel({
     opset: 13,
     inputs: { x: ["n", 4] },

@@ -70,7 +70,7 @@ describe("quantizeBlocks", () => {
     }
   });
 
-  test("leaves a table alone whose rows end within a block: a look-up would give longer ones", () => {
+  test("skips a table whose rows end within a block: a lookup would return longer ones", () => {
     const make = (width: number) =>
       smallModel({
         opset: 13,
@@ -84,7 +84,7 @@ describe("quantizeBlocks", () => {
     expect(make(64).graph.nodes.map((x) => x.opType)).not.toContain("Gather");
   });
 
-  test("leaves a weight alone that something else uses too, or that is an input", () => {
+  test("skips a weight with another kind of use, or that is an input", () => {
     const parts = {
       opset: 13,
       outputs: ["y"],

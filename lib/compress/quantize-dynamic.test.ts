@@ -32,7 +32,7 @@ function layer(opType: string, input: number[], weight: number[], attributes = {
 test.each(LAYERS)("%s computes with integers, to 8 bits", async (_, parts) => {
   const make = () => smallModel({ opset: 13, outputs: ["y"], ...parts });
   const dims = parts.inputs["x"] as number[];
-  // All to one side, so that a wrong zero point or padding shows.
+  // All of one sign, so that a wrong zero point or padding shows.
   const feeds = { x: { dims, data: seededFloats(dims.reduce((a, b) => a * b, 1)).map((x) => x + 0.5) } };
   const [before = []] = await runModel(make().write(), feeds);
   const model = make().transform(quantizeDynamic());
@@ -89,7 +89,7 @@ test.each([
   expect(decibels(before, now)).toBeGreaterThan(leastDb);
 });
 
-test("an operator set that knows no scale for each sample is refused", () => {
+test("an operator set without per-sample scales is refused", () => {
   const model = smallModel({ opset: 12, outputs: ["y"], ...layer("MatMul", [3, 48], [48, 32]) });
   expect(() => model.transform(quantizeDynamic())).toThrow("operator set 13, not 12");
 });

@@ -22,7 +22,7 @@ const feedOf = (dims: readonly number[], seed: number) => ({
 });
 const feedsOf = (dims: readonly number[]) => Array.from({ length: 8 }, (_, i) => feedOf(dims, 10 + i));
 
-/** Lists the operators that ONNX Runtime makes of a model. */
+/** Returns the operators of a model after ONNX Runtime's optimization. */
 async function fused(model: OnnxModel): Promise<string[]> {
   const path = join(mkdtempSync(join(tmpdir(), "static-")), "optimised.onnx");
   const options = { optimizedModelFilePath: path, graphOptimizationLevel: "extended", logSeverityLevel: 4 } as const;
@@ -79,7 +79,7 @@ describe("quantizeStatic", () => {
     expect(decibels(before, now)).toBeLessThan(12);
   });
 
-  test("an input that 8 bits would ruin stays float32, with the layer that reads it", async () => {
+  test("an input that 8 bits represent poorly stays float32, with the layer that reads it", async () => {
     const make = () =>
       smallModel({
         opset: 13,
@@ -116,7 +116,7 @@ describe("quantizeStatic", () => {
   });
 });
 
-test("an input in black and white is held, though it uses two of 256 codes", async () => {
+test("a black-and-white input is quantized, though it uses two of 256 codes", async () => {
   const model = smallModel({
     opset: 13,
     inputs: { x: [4, 32] },
@@ -140,17 +140,17 @@ describe("chooseStep", () => {
   };
   const coarse = chooseStep(histogram(40, 1), { calibration: "min-max" });
 
-  test("the extremes are kept by min-max, and cut by mse and by a percentile where they are few", () => {
+  test("min-max keeps the extremes; mse and percentile clip a few of them", () => {
     expect(coarse?.scale).toBeCloseTo(41 / 255, 5);
     expect(chooseStep(histogram(40, 1))?.scale).toBeLessThan((coarse?.scale ?? 0) / 2);
     expect(chooseStep(histogram(40, 1), { calibration: "percentile" })?.scale).toBeLessThan((coarse?.scale ?? 0) / 10);
   });
 
-  test("mse keeps extremes that are many", () => {
+  test("mse keeps frequent extremes", () => {
     expect(chooseStep(histogram(40, 5e7))?.scale).toBeCloseTo(41 / 255, 2);
   });
 
-  test("0 is always held exactly, and a value without a range gets no steps", () => {
+  test("0 is always exact, and a value without a range gets no parameters", () => {
     const counts = new Float64Array(2048).fill(10);
     const step = chooseStep({ min: 3, max: 5, counts });
     expect(step?.zero).toBe(0);

@@ -100,7 +100,7 @@ describe("quantizeWeights", () => {
     expect(decibels(before, now)).toBeGreaterThan(35);
   });
 
-  test("leaves small weights, biases and inputs alone", () => {
+  test("does not quantize small weights, biases and inputs", () => {
     const parts = layer("Conv", [1, 4, 7, 7], [16, 4, 3, 3]);
     const small = smallModel({ opset: 13, ...parts }).transform(quantizeWeights());
     expect(small.graph.nodes.map((x) => x.opType)).toEqual(["Conv"]);
@@ -119,7 +119,7 @@ describe("quantizeWeights", () => {
     expect(model.graph.proto.initializer).toHaveLength(2);
   });
 
-  test("leaves a weight alone that two nodes read along different axes, or as something else", () => {
+  test("skips a weight that two nodes read along different axes, or as something else", () => {
     const parts = layer("MatMul", [24, 24], [24, 24]);
     for (const second of [
       { opType: "Gemm", input: ["z", "w"], output: ["y"], attributes: { transB: 1 } },
@@ -145,7 +145,7 @@ describe("quantizeWeights", () => {
     expect(largestDifference(before, now)).toBeLessThan(36 / 2 ** 11);
   });
 
-  test("keeps float32 where a weight holds what int8 and float16 cannot", () => {
+  test("keeps float32 where int8 and float16 cannot represent a weight", () => {
     for (const value of [Number.NaN, Infinity, 1e38]) {
       const parts = layer("MatMul", [24, 24], [24, 24]);
       const weight = seededFloats(576);
@@ -210,7 +210,7 @@ describe("quantizeInt8", () => {
     );
   });
 
-  test("gives zeros for a channel of zeros", () => {
+  test("returns zeros for a channel of zeros", () => {
     const { values, scales } = quantizeInt8(new Float32Array(4), [2, 2], 0);
     expect([...values]).toEqual([0, 0, 0, 0]);
     expect(scales.every((x) => x > 0)).toBe(true);
@@ -256,7 +256,7 @@ describe("float16Bits", () => {
   });
 });
 
-test("a small last layer is whole in every form: what was rounded for blocks is stored in none but them", async () => {
+test("a small last layer is complete in every form: weights rounded for blocks are stored only in blocks", async () => {
   for (const [rows, columns] of [
     [10, 64],
     [40, 32],

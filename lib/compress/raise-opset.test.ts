@@ -157,13 +157,13 @@ describe("raiseOpset", () => {
     expect(() => model.transform(raiseOpset(13))).toThrow(/Clip.*not float32 throughout/);
   });
 
-  test("leaves operators of other domains alone", () => {
+  test("does not change operators of other domains", () => {
     const model = smallModel({ opset: 9, ...one({ opType: "Anything" }) });
     model.graph.proto.node[0]!.domain = "com.example";
     expect(model.transform(raiseOpset(13)).graph.nodes[0]?.opType).toBe("Anything");
   });
 
-  test("leaves a model alone that is there already", () => {
+  test("does not change a model that is already there", () => {
     const model = smallModel({ opset: 17, ...one({ opType: "Relu" }) });
     const bytes = model.write();
     expect(model.transform(raiseOpset(13)).write()).toEqual(bytes);
@@ -196,7 +196,7 @@ describe("raiseOpset", () => {
   });
 });
 
-test("a Softmax along the last axis stays one operator where the rank follows from a look-up", async () => {
+test("a Softmax along the last axis stays one operator where the rank follows from a lookup", async () => {
   const make = () =>
     smallModel({
       opset: 12,

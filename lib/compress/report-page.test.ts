@@ -64,7 +64,7 @@ const report: CompressReport = {
   peakBytes: 2 ** 28,
 };
 
-describe("every face of the report says the same", () => {
+describe("every format of the report has the same content", () => {
   test.each([
     ["terminal", terminalReport],
     ["pull request", markdownReport],
@@ -94,7 +94,7 @@ test("the page is one file without scripts or links, in which names are text", (
   expect(page.match(/<svg [^>]*role="img" aria-label="/g)).toHaveLength(3);
 });
 
-test("a bar in a name does not break the table of a pull request", () => {
+test("a pipe in a name does not break the Markdown table", () => {
   const text = markdownReport({ ...report, sensitivity: [{ ...report.sensitivity[0]!, name: "a|b" }] });
   expect(text).toContain("| a\\|b | MatMul | 800 | 40.5 | 15.3 |");
 });

@@ -63,7 +63,7 @@ test("the app's package comes first, and this package's own where the app has an
   expect(findPackage("onnxruntime-web", ".", folders())).toBe(join(own, "main.js"));
 });
 
-test("the module is the one that an import in Node gets", () => {
+test("the module is the one that an import in Node resolves to", () => {
   const wasm = {
     types: "./t.d.ts",
     import: { "some-condition": "./no.mjs", default: "./wasm.mjs" },
@@ -77,7 +77,7 @@ test("the module is the one that an import in Node gets", () => {
   expect(findPackage("onnxruntime-web", ".", folders())).toBe(join(at, "all.js"));
 });
 
-test("the versions named are those that the tests run on", () => {
+test("the versions in messages are those that the tests run on", () => {
   const { devDependencies } = JSON.parse(readFileSync("package.json", "utf8")) as {
     devDependencies: Record<string, string>;
   };

@@ -52,7 +52,7 @@ async function read(path: string, inputs: readonly BundleInput[], limit = 1_000)
   return firstFeeds(await openSamples(path, inputs, limit), limit);
 }
 
-describe("an array is cut into samples", () => {
+describe("an array is split into samples", () => {
   test.each<[string, readonly (number | string)[], number[], number, number[]]>([
     ["along a batch of any size", ["batch", 4], [6, 4], 6, [1, 4]],
     ["along a batch of one", [1, 4], [6, 4], 6, [1, 4]],
@@ -89,7 +89,7 @@ describe("several inputs", () => {
     "x.npy": floats(1, 3),
   };
 
-  test("come from an archive, in their own types; one sample of one of them stands for all", async () => {
+  test("come from an archive, in their own types; a single sample of one of them is used for all", async () => {
     const feeds = await read(write("all.npz", zipSync(arrays)), inputs);
     expect(feeds).toHaveLength(4);
     expect(feeds[2]).toEqual({
@@ -104,7 +104,7 @@ describe("several inputs", () => {
     expect(await read(join(folder, "each"), inputs)).toHaveLength(4);
   });
 
-  test("are taken by their order where an archive has no names", async () => {
+  test("are matched by their order where an archive has no names", async () => {
     const path = write("arr.npz", zipSync({ "arr_0.npy": floats(2, 2), "arr_1.npy": floats(2, 3) }));
     expect((await read(path, [input("a", ["n", 2]), input("b", ["n", 3])]))[1]?.["b"]?.data).toEqual(
       Float32Array.of(3, 4, 5),
@@ -139,7 +139,7 @@ describe("JSON lines", () => {
   });
 });
 
-test("a module yields samples, anew each time; a spent generator is refused", async () => {
+test("a module yields samples for each iteration; a spent generator is refused", async () => {
   const path = write(
     "list.mjs",
     "export async function* samples() { for (let i = 0; i < 5; i++) yield { x: [i, i] }; }",
@@ -154,7 +154,7 @@ test("a module yields samples, anew each time; a spent generator is refused", as
   );
 });
 
-test("images become what the bundle says, and pixels as 0…1 where nothing is said", async () => {
+test("images are converted as the bundle says, and to pixels in 0…1 by default", async () => {
   for (const [i, value] of [0, 255].entries()) {
     const image = { width: 4, height: 2, channels: 3, background: { r: value, g: value, b: value } } as const;
     write(`images/${i}.png`, await sharp({ create: image }).png().toBuffer());
@@ -181,13 +181,13 @@ test("a missing path, or one of another kind, is refused", async () => {
   await expect(read(write("bad.npz", "PK"), [input("x", [1])])).rejects.toThrow(/not a \.npz archive/);
 });
 
-test("only as many feeds are held as fit into memory, but one at least", async () => {
+test("only as many feeds are held as fit into the memory limit, but at least one", async () => {
   const samples = await openSamples(write("x.npy", floats(10, 4)), [input("x", [1, 4])], 10);
   expect(await firstFeeds(samples, 10, 40)).toHaveLength(2);
   expect(await firstFeeds(samples, 10, 1)).toHaveLength(1);
 });
 
-test("made-up inputs follow what is declared, and names that every exporter uses", () => {
+test("synthetic inputs follow the declaration, and common exporters' names", () => {
   const inputs = [
     input("ids", ["batch", "seq"], "int64"),
     input("attention_mask", ["batch", "seq"], "int64"),
@@ -208,7 +208,7 @@ test("made-up inputs follow what is declared, and names that every exporter uses
   expect(tries.map((x) => largest(x[0]))).toContain(0);
 });
 
-test("texts are read where a bundle says how: a folder, lines, or beside other inputs", async () => {
+test("texts are read where a bundle says how: a folder, lines, or with other inputs", async () => {
   const inputs = [input("ids", [1, "length"], "int32"), input("weight", [1])];
   const readers = {
     ids: ([text = ""]: readonly string[]) => ({

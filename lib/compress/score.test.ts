@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { makeScore, wilson } from "./score.ts";
 
-test("a share has Wilson's interval, which never leaves 0 to 1 and holds the share", () => {
+test("a share has Wilson's interval, which stays within 0 to 1 and contains the share", () => {
   // R's binom::binom.wilson(81, 263) gives 0.2552, 0.3662.
   const { low, high } = wilson(81 / 263, 263);
   expect(low).toBeCloseTo(0.2552, 3);
@@ -10,7 +10,7 @@ test("a share has Wilson's interval, which never leaves 0 to 1 and holds the sha
   expect(wilson(0, 10).low).toBe(0);
 });
 
-test("a score says its interval and the reference's where it is a share, and the values alone where not", () => {
+test("a score has its interval and the reference's if it is a share, and only the values if not", () => {
   expect(makeScore("sqnr", 40, 200, 100, false)).toEqual({
     name: "sqnr",
     n: 100,

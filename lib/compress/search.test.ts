@@ -62,7 +62,7 @@ function folder(): string {
   return made;
 }
 
-test("a search beats the best single setting within the budget, and goes on from what it tried", async () => {
+test("a search beats the best uniform setting within the budget, and resumes from its state", async () => {
   const at = folder();
   const { forms, outcome } = await run(at, "12dB", 60_000);
   const [best] = outcome.chosen;
@@ -80,19 +80,19 @@ test("a search beats the best single setting within the budget, and goes on from
   expect(other.lines.some((x) => x.includes("going on"))).toBe(false);
 });
 
-test("what pruning costs is measured on samples that the repair was not fitted to", async () => {
-  // 15 rows are fewer than the 64 hidden units: those that are left fit them exactly, whatever is taken out.
+test("the cost of pruning is measured on samples that the reconstruction was not fitted to", async () => {
+  // 15 rows are fewer than the 64 hidden units: the remaining units fit them exactly, whatever is removed.
   const { outcome } = await run(folder(), "3dB", 60_000, 1);
   const sizes = outcome.candidates.filter((x) => x.form === "f32" && x.price > 0).map((x) => x.bytes);
   expect(new Set(sizes).size).toBeGreaterThan(1);
 });
 
-test("with no time, and a budget that nothing meets, float32 as it was is what comes out", async () => {
+test("with no time, and a budget that nothing meets, the result is unchanged float32", async () => {
   const { outcome } = await run(folder(), "199dB", 1);
   expect(outcome.chosen.map((x) => [x.id, x.form, x.price])).toEqual([["searched", "f32", 0]]);
 });
 
-test("a state that cannot be read begins anew", async () => {
+test("an unreadable state starts a new search", async () => {
   const at = folder();
   writeFileSync(join(at, "search.json"), "{");
   const { lines } = await run(at, "199dB", 1);
@@ -100,7 +100,7 @@ test("a state that cannot be read begins anew", async () => {
   expect(JSON.parse(readFileSync(join(at, "search.json"), "utf8"))).toHaveProperty("key");
 });
 
-test("the frontier holds what nothing beats in bytes and work at once", () => {
+test("the frontier contains the candidates that are not dominated in bytes and work", () => {
   const one = (b: number, macs: number, isPassed = true) => ({
     ...{ form: "int8", left: 0, price: 0, score: 1 },
     ...{ bytes: b, macs, isPassed },
@@ -115,7 +115,7 @@ test("the interval of paired losses is that of their mean", () => {
   expect(interval([])).toBeNull();
 });
 
-test("in a search a model that is clearly too bad is given up early, and its score says so", async () => {
+test("a search rejects a clearly failing model early, and its score says so", async () => {
   const path = join(folder(), "model.onnx");
   writeFileSync(path, bytes);
   const feeds = Array.from({ length: 300 }, (_, i) => ({

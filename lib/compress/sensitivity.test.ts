@@ -3,7 +3,7 @@ import { seededFloats, smallModel } from "./fixtures.ts";
 import { measureSensitivity } from "./sensitivity.ts";
 import { floatTensor } from "./weights.ts";
 
-/** Two branches, of which the first counts for far more of the output. */
+/** Two branches, of which the first dominates the output. */
 const model = () =>
   smallModel({
     opset: 13,
@@ -25,7 +25,7 @@ const model = () =>
   });
 const feeds = [{ x: { dtype: "float32", dims: [1, 32], data: seededFloats(32, 9) } } as const];
 
-test("the weight on which more hangs comes first, and 4 bits err more than 8", async () => {
+test("the more sensitive weight comes first, and 4 bits have more error than 8", async () => {
   const rows = await measureSensitivity(model().write(), feeds, { budgetMs: 60_000 });
   expect(rows.map((x) => x.name)).toEqual(["strong", "weak"]);
   const [strong, weak] = rows;

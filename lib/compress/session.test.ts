@@ -9,7 +9,7 @@ import { deadlyTranspose } from "./fixtures.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
-test("a float16 Transpose of rows and batch before a MatMul runs: in a process of its own, which it would take down", async () => {
+test("a float16 Transpose of rows and batch before a MatMul runs: in a child process, for it may crash", async () => {
   const folder = mkdtempSync(join(tmpdir(), "selvedge-session-"));
   try {
     const path = join(folder, "model.onnx");

@@ -16,7 +16,7 @@ import { openModel } from "./session.ts";
 import { settleIfs } from "./settle-ifs.ts";
 import { floatTensor, int64Tensor } from "./weights.ts";
 
-/** Puts an If into a node: what it does with a value where the condition holds, and where not. */
+/** Makes an If node from its effect on a value in the then and the else branch. */
 function branch(node: NodeProto, name: "then_branch" | "else_branch", scale: number, value: string = name): NodeProto {
   const g = create(GraphProtoSchema, {
     name,
@@ -61,14 +61,14 @@ for (const { n, factor } of [
   { n: 7, factor: 2 },
   { n: 8, factor: 3 },
 ])
-  test(`where an input is fixed to ${n}, the branch for it stands in the If's place`, async () => {
+  test(`where an input is fixed to ${n}, its branch replaces the If`, async () => {
     const settled = model().transform(fixInputs({ n }), settleIfs());
     expect(settled.graph.nodes.map((node) => node.opType)).not.toContain("If");
     expect(settled.graph.proto.input.map((input) => input.name)).toEqual(["x"]);
     expect(await answer(settled.write())).toEqual([-factor, 5 * factor]);
   });
 
-test("an If whose condition is given in a run stays", () => {
+test("an If whose condition is an input stays", () => {
   expect(
     model()
       .transform(settleIfs())
@@ -76,7 +76,7 @@ test("an If whose condition is given in a run stays", () => {
   ).toEqual(["Equal", "If", "Neg"]);
 });
 
-test("a branch whose names the graph around it has stays where it is", () => {
+test("a branch with names of the outer graph is not inlined", () => {
   const made = model();
   const [, node] = made.graph.nodes;
   if (node === undefined) throw new Error("there is no If");
@@ -88,7 +88,7 @@ test("a branch whose names the graph around it has stays where it is", () => {
   expect(readModel(bytes).graph.nodes.map((x) => x.opType)).toContain("If");
 });
 
-test("an input that is not there, or whose type does not hold the number, is refused by name", () => {
+test("a missing input, or one whose type cannot represent the number, is refused by name", () => {
   expect(() => model().transform(fixInputs({ m: 1 }))).toThrow('the model has no input "m"');
   expect(() => model().transform(fixInputs({ n: 1.5 }))).toThrow('input "n" cannot be fixed to 1.5');
 });

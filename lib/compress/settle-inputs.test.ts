@@ -3,7 +3,7 @@ import { runModel, seededFloats, smallModel } from "./fixtures.ts";
 import { settleInputs } from "./settle-inputs.ts";
 import { floatTensor } from "./weights.ts";
 
-test("a weight that is also an input is an input no more, and the model answers the same", async () => {
+test("a weight that is also an input is removed from the inputs, with the same outputs", async () => {
   const model = smallModel({
     opset: 8,
     inputs: { x: [1, 4], w: [4, 2] },

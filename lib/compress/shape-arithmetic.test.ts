@@ -8,7 +8,7 @@ import type { OnnxModel } from "./onnx.ts";
 import { nameShapeNodes } from "./shape-arithmetic.ts";
 import { floatTensor, int64Tensor } from "./weights.ts";
 
-/** Adds to floats what an integer comparison gives: of places, or of numbers that come in. */
+/** Adds the result of an integer comparison to floats: of positions, or of input numbers. */
 const compared = (from: "places" | "numbers"): OnnxModel =>
   smallModel({
     opset: 17,
@@ -38,7 +38,7 @@ const feed = {
   numbers: { dtype: "int64", dims: [5], data: BigInt64Array.from([9, 1, 2, 7, 0], BigInt) },
 } as const;
 
-test("what depends on lengths alone is shape arithmetic, by whatever operator", () => {
+test("nodes that depend on lengths alone are shape arithmetic, whatever the operator", () => {
   const named = (model: OnnxModel): string[] => {
     const names = nameShapeNodes(model);
     return model.graph.nodes.filter((x) => names.has(x.name)).map((x) => x.opType);

@@ -18,7 +18,7 @@ const make = (last: Float32Array) =>
   });
 const x = { dims: [3], data: Float32Array.of(7, 0, 39) };
 
-test("a tied weight that is written twice becomes one, which both its uses read in few bits", async () => {
+test("a tied weight that is written twice is deduplicated, and both uses read it quantized", async () => {
   const [before = []] = await runModel(make(seededFloats(2560, 5)).write(), { x });
   const model = make(seededFloats(2560, 5)).transform(shareConstants());
   expect(model.graph.proto.initializer).toHaveLength(1);
@@ -29,7 +29,7 @@ test("a tied weight that is written twice becomes one, which both its uses read 
   expect(decibels(before, (await runModel(model.write(), { x }))[0] ?? [])).toBeGreaterThan(42);
 });
 
-test("constants that differ in one value stay two", () => {
+test("constants that differ in one value are not merged", () => {
   const other = seededFloats(2560, 5);
   other[100] = (other[100] ?? 0) + 1e-6;
   expect(make(other).transform(shareConstants()).graph.proto.initializer).toHaveLength(2);

@@ -26,7 +26,7 @@ const floats = (name: string, dims: number[], seed: number) =>
 const scalar = (name: string, value: number) => floatTensor(name, [1], Float32Array.of(value));
 const operators = (model: OnnxModel): string[] => model.graph.nodes.map((node) => node.opType);
 
-/** Applies transforms, checks that results stay, and gives the operators that are left. */
+/** Applies transforms, checks that the outputs are the same, and returns the remaining operators. */
 async function after(parts: Omit<SmallModel, "opset">, ...transforms: Transform[]): Promise<string[]> {
   const [before = []] = await runModel(smallModel({ opset: 13, ...parts }).write(), feeds);
   const model = smallModel({ opset: 13, ...parts }).transform(...transforms, prune());
@@ -55,7 +55,7 @@ describe("foldAffine", () => {
   const conv = { opType: "Conv", attributes: { pads: [1, 1, 1, 1] } };
   const weights = [floats("w", [8, 4, 3, 3], 3), floats("b", [8], 4)];
 
-  test("folds Mul, Add and BatchNormalization behind a convolution", async () => {
+  test("folds Mul, Add and BatchNormalization after a convolution", async () => {
     const statistics = ["g", "h", "m"].map((x, i) => floats(x, [8], 20 + i));
     const left = await after(
       {
@@ -84,7 +84,7 @@ describe("foldAffine", () => {
     expect(left).toEqual(["Conv"]);
   });
 
-  test("folds what follows a transposed convolution", async () => {
+  test("folds nodes after a transposed convolution", async () => {
     const left = await after(
       {
         inputs: { x: DIMS },
@@ -118,7 +118,7 @@ describe("foldAffine", () => {
     expect(left).toEqual(["Conv"]);
   });
 
-  test("keeps a shift before padding, and takes the scale above it", async () => {
+  test("keeps a shift before padding, and folds the scale above it", async () => {
     const left = await after(
       {
         inputs: { x: DIMS },
@@ -135,7 +135,7 @@ describe("foldAffine", () => {
     expect(left).toEqual(["Add", "Conv"]);
   });
 
-  test("leaves alone what others use too, and what is no channel's scale", async () => {
+  test("does not fold values with other uses, or that are no per-channel scale", async () => {
     const left = await after(
       {
         inputs: { x: DIMS },
@@ -156,7 +156,7 @@ describe("foldAffine", () => {
   });
 });
 
-test("fuseHardSwish makes two nodes of four", async () => {
+test("fuseHardSwish replaces four nodes by two", async () => {
   const left = await after(
     {
       inputs: { x: DIMS },
@@ -193,16 +193,16 @@ describe("settleReshapes", () => {
     initializers: [0, 1, 2, 3, 4, 20].map((x) => int64Tensor(String(x), [1], [x])),
   });
 
-  test("puts 0 for a dim in its place, and -1 for one that is left over", async () => {
+  test("writes 0 for a dim at its own position, and -1 for one remaining", async () => {
     expect(await after(reshape("first", "fourth", "20"), settleReshapes())).toEqual(["Reshape"]);
   });
 
-  test("leaves a target alone in which two dims are left over", async () => {
+  test("does not change a target with two remaining dims", async () => {
     expect(await after(reshape("fourth", "third", "4", "2"), settleReshapes())).toContain("Shape");
   });
 });
 
-test("constantsToInitializers leaves a constant that is an output, and prune takes what nothing uses", () => {
+test("constantsToInitializers keeps a constant that is an output, and prune removes unused nodes", () => {
   const model = smallModel({
     opset: 13,
     inputs: { x: DIMS },

@@ -11,7 +11,7 @@ import { floatTensor } from "./weights.ts";
 
 const SIZE = 64;
 
-/** Three layers; the first is given a number a thousand times as large as the others, which it does not look at. */
+/** Three layers; one input of the first is a thousand times as large as the others, with weight 0. */
 const model = () => {
   const square = (name: string, seed: number) => floatTensor(name, [SIZE, SIZE], seededFloats(SIZE * SIZE, seed));
   const first = square("first", 1);
@@ -37,7 +37,7 @@ const row = (i: number): Float32Array => {
 };
 const feeds = Array.from({ length: 4 }, (_, i): Feed => ({ x: { dtype: "float32", dims: [1, SIZE], data: row(i) } }));
 
-test("the layer whose inputs 8 bits do not hold errs most, each is the work that it is", async () => {
+test("the layer whose inputs suffer from 8 bits has the most error, and each has its share of the work", async () => {
   const harms = await measureHarm(model(), feeds, { budgetMs: 60_000 });
   expect(harms.map((x) => x.name).sort()).toEqual(["first", "second", "third"]);
   const noise = Object.fromEntries(harms.map((x) => [x.name, x.noise]));
@@ -52,7 +52,7 @@ test("without time, or without samples, nothing is measured", async () => {
   expect(await measureHarm(model(), [], { budgetMs: 60_000 })).toEqual([]);
 });
 
-test("as little work as may be is spared, and none where it would be most of it", () => {
+test("as little work as possible is excluded, and none where it would be most of it", () => {
   const harms = [
     { name: "large", noise: 0.002, work: 0.45 },
     { name: "small", noise: 0.001, work: 0.05 },
@@ -64,23 +64,27 @@ test("as little work as may be is spared, and none where it would be most of it"
   expect([...spareLayers(harms, 50)]).toEqual([]);
 });
 
-test("a form that misses its budget is made again without the layers that err most", { timeout: 60_000 }, async () => {
-  const folder = mkdtempSync(join(tmpdir(), "selvedge-spare-"));
-  try {
-    const [path, samples, out] = [join(folder, "model.onnx"), join(folder, "samples.jsonl"), join(folder, "out")];
-    writeFileSync(path, model().write());
-    writeFileSync(samples, Array.from({ length: 40 }, (_, i) => JSON.stringify({ x: [[...row(i)]] })).join("\n"));
-    const report = await compress(path, { out, targets: [], forms: ["int8-dynamic"], samples, sensitivityMs: 0 });
-    const form = report.forms.find((x) => x.id === "int8-dynamic");
-    expect(form?.isWithinBudget).toBe(true);
-    expect(form?.sqnrDb).toBeGreaterThan(33);
-    expect(report.notes.join(" ")).toContain("1 of 3 layers get their inputs as they are");
-    const written = readModel(readFileSync(join(out, "int8-dynamic.onnx")));
-    expect(written.graph.nodes.filter((x) => x.opType === "MatMulInteger")).toHaveLength(2);
-    // The spared layer's weights are stored in 8 bits as well.
-    expect(written.byteLength).toBeLessThan(3 * SIZE * SIZE * 1.5);
-    expect(form?.bytes).toBe(written.byteLength);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-});
+test(
+  "a form that misses its budget is made again without the layers with the most error",
+  { timeout: 60_000 },
+  async () => {
+    const folder = mkdtempSync(join(tmpdir(), "selvedge-spare-"));
+    try {
+      const [path, samples, out] = [join(folder, "model.onnx"), join(folder, "samples.jsonl"), join(folder, "out")];
+      writeFileSync(path, model().write());
+      writeFileSync(samples, Array.from({ length: 40 }, (_, i) => JSON.stringify({ x: [[...row(i)]] })).join("\n"));
+      const report = await compress(path, { out, targets: [], forms: ["int8-dynamic"], samples, sensitivityMs: 0 });
+      const form = report.forms.find((x) => x.id === "int8-dynamic");
+      expect(form?.isWithinBudget).toBe(true);
+      expect(form?.sqnrDb).toBeGreaterThan(33);
+      expect(report.notes.join(" ")).toContain("1 of 3 layers get their inputs as they are");
+      const written = readModel(readFileSync(join(out, "int8-dynamic.onnx")));
+      expect(written.graph.nodes.filter((x) => x.opType === "MatMulInteger")).toHaveLength(2);
+      // The excluded layer's weights are stored in 8 bits as well.
+      expect(written.byteLength).toBeLessThan(3 * SIZE * SIZE * 1.5);
+      expect(form?.bytes).toBe(written.byteLength);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  },
+);

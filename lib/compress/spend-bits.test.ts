@@ -25,7 +25,7 @@ const model = () =>
   });
 const feeds = [{ x: { dtype: "float32" as const, dims: [4, 32], data: seededFloats(128) } }];
 
-test("8 bits go to the weight that the outputs hang on, as far as the share goes", async () => {
+test("the most sensitive weight gets 8 bits, within the share", async () => {
   expect([...(await spendBits(model(), feeds, { share: 0.4 }))]).toEqual(["b"]);
   expect((await spendBits(model(), feeds, { share: 0.7 })).size).toBe(2);
   expect((await spendBits(model(), feeds, { share: 0.2 })).size).toBe(0);

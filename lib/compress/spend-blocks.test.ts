@@ -5,7 +5,7 @@ import { quantizeWeights } from "./quantize-weights.ts";
 import { spendBlocks } from "./spend-blocks.ts";
 import { floatTensor } from "./weights.ts";
 
-/** Numbers of which one in 37 is large, as no even scale suits them. */
+/** Numbers with one outlier in 37, which no uniform scale suits. */
 const peaked = (length: number, seed: number): Float32Array =>
   seededFloats(length, seed).map((x, i) => (i % 37 === 0 ? 4 * x : x));
 /** A sum of two products, the second of which is a hundred times as large, and of constants that are no weights. */
@@ -31,7 +31,7 @@ const model = (others: number) =>
 const feeds = [{ x: { dtype: "float32" as const, dims: [4, 128], data: seededFloats(512) } }];
 const isWeight = ({ name }: { name: string }): boolean => name === "a" || name === "b";
 
-test("finer scales go to the weight that the outputs hang on, as far as other constants save bytes", async () => {
+test("the most sensitive weight gets finer scales, within the bytes that other constants save", async () => {
   const few = await spendBlocks(model(6), feeds, isWeight, { share: 0.1 });
   expect([...few.keys()]).toEqual(["b"]);
   const more = await spendBlocks(model(16), feeds, isWeight, { share: 0.2 });
@@ -41,7 +41,7 @@ test("finer scales go to the weight that the outputs hang on, as far as other co
   expect((await spendBlocks(model(8), [], isWeight)).size).toBe(0);
 });
 
-test("a weight with a scale for each block errs less, whichever way it is stored", async () => {
+test("a weight with a scale for each block has less error, whichever way it is stored", async () => {
   for (const [spec, dims] of [
     [{ opType: "MatMul", input: ["x", "w"] }, [96, 40]],
     [{ opType: "Gemm", input: ["x", "w"], attributes: { transB: 1 } }, [40, 96]],
@@ -63,7 +63,7 @@ test("a weight with a scale for each block errs less, whichever way it is stored
     };
     const [row, fine] = [await errorOf(96), await errorOf(16)];
     expect(fine).toBeGreaterThan(row + 3);
-    // What does not divide the row leaves it whole.
+    // A block size that does not divide the row is not used.
     expect(await errorOf(36)).toBe(row);
   }
 });

@@ -7,7 +7,7 @@ test.each([
   [17, 1],
   [18, 0],
 ])(
-  "operator set %d, axis %d: LogSoftmax in other operators gives the same, of large numbers too",
+  "operator set %d, axis %d: decomposed LogSoftmax has the same outputs, for large numbers too",
   async (opset, axis) => {
     const make = () =>
       smallModel({

@@ -25,7 +25,7 @@ const all = async (source: AsyncIterable<LayerMoments>): Promise<LayerMoments[]>
   return list;
 };
 
-test("ranges and peaks are over all samples, and the model stays as it was", async () => {
+test("ranges and peaks are over all samples, and the model is restored", async () => {
   const made = model();
   const before = made.write();
   const feeds = [feed(1, 2, 3), feed(0, -5, 0)];
@@ -36,12 +36,12 @@ test("ranges and peaks are over all samples, and the model stays as it was", asy
   expect(Buffer.compare(made.write(), before)).toBe(0);
 });
 
-test("a value that is not a number on some sample has no bounds", async () => {
+test("a value that is NaN on some sample has no bounds", async () => {
   const ranges = await measureRanges(model(), [feed(1, 2, 3), feed(Number.NaN, 0, 0)], new Set(["h"]));
   expect([...ranges]).toEqual([["h", { min: -Infinity, max: Infinity }]]);
 });
 
-test("histograms count each number in its part of the range, samples added up as they come", async () => {
+test("histograms count each number in its bin, summed over samples", async () => {
   async function* stream() {
     yield feed(0, 1, 2);
     yield feed(2, 2, 4);
@@ -72,7 +72,7 @@ test.each([
   ["plain", 1, 4],
   ["grouped", 2, 4],
   ["depthwise", 4, 4],
-])("moments of a %s convolution give the energy of its output, pads and strides included", async (_, group, C) => {
+])("moments of a %s convolution yield the energy of its output, pads and strides included", async (_, group, C) => {
   const columns = (C / group) * 6;
   const weights = seededFloats(8 * columns, 3);
   const made = smallModel({
@@ -109,7 +109,7 @@ test.each([
   expect(Math.abs(total / energy - 1)).toBeLessThan(1e-4);
 });
 
-test("layers of one input are measured once, and a small budget only takes more turns", async () => {
+test("layers of one input are measured once, and a small budget only takes more rounds", async () => {
   const made = smallModel({
     opset: 13,
     inputs: { x: ["n", 3] },
@@ -128,7 +128,7 @@ test("layers of one input are measured once, and a small budget only takes more 
   expect(narrow.map((x) => x.moments.products)).toEqual(wide.map((x) => x.moments.products));
 });
 
-test("samples are gone through only until there are rows enough", async () => {
+test("iteration over samples stops once there are enough rows", async () => {
   let taken = 0;
   const source = {
     *[Symbol.iterator]() {

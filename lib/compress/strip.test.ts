@@ -53,14 +53,14 @@ test.each([
   expect(await answer(model)).toEqual(Array.from(values, (x) => x + 0));
 });
 
-test("whole multiples of a number that is not among them are stored in 8 bits, exactly", async () => {
+test("integer multiples of a number that is not among them are stored in 8 bits, exactly", async () => {
   const values = Float32Array.from({ length: 512 }, (_, i) => (20 + (i % 101)) * 0.3125);
   const model = withConstant(values).transform(packConstants());
   expect(model.graph.nodes[0]?.opType).toBe("DequantizeLinear");
   expect(await answer(model)).toEqual([...values]);
 });
 
-test("what float16 holds is stored so, and other numbers stay unless they may change", async () => {
+test("numbers representable in float16 are stored so; others only with isExact false", async () => {
   const half = Float32Array.from({ length: 300 }, (_, i) => 1 + i / 1024);
   const exact = withConstant(half).transform(packConstants());
   expect(exact.graph.nodes[0]?.opType).toBe("Cast");

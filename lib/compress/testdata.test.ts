@@ -31,10 +31,10 @@ const CASES = readdirSync(ROOT)
   .filter((path) => existsSync(join(ROOT, path, "model.onnx")))
   .sort();
 
-/** Takes every n-th case, so that each kind is there. */
+/** Takes every n-th case, so that each kind is included. */
 const chosen = CASES.filter((_, i) => i % Math.ceil(CASES.length / slice(240, CASES.length)) === 0);
 
-test("there are ONNX's operator cases", () => {
+test("ONNX's operator cases are installed", () => {
   expect(CASES.length).toBeGreaterThanOrEqual(1288);
 });
 
@@ -52,7 +52,7 @@ const CHANGES = [
 ];
 
 test.each(CHANGES)(
-  "each that ONNX Runtime runs, runs the same after $name, or is refused by name",
+  "each that ONNX Runtime runs has the same outputs after $name, or is refused by name",
   { timeout: 300_000 },
   async ({ change, share }) => {
     let compared = 0;
@@ -99,7 +99,7 @@ function inputsOf(bytes: Uint8Array, folder: string): Record<string, Tensor> | u
   return feeds;
 }
 
-/** Runs a model; undefined where ONNX Runtime does not, or gives what is no numbers. */
+/** Runs a model; undefined where ONNX Runtime does not, or outputs no numbers. */
 async function outputsOf(
   bytes: Uint8Array,
   feeds: Record<string, Tensor>,
