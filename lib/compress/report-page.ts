@@ -109,7 +109,7 @@ function sensitivity(rows: readonly SensitivityRow[]): string {
     return `<text x="${left - 10}" y="${y + 4}" text-anchor="end">${escapeHtml(row.name.slice(-40))}</text><path class="axis" d="M${left} ${y}H${left + width}"/><circle class="other" cx="${at(row.int4Db)}" cy="${y}" r="4"/><circle class="mark" cx="${at(row.int8Db)}" cy="${y}" r="4"/>`;
   });
   const told = rows.map((x) => [x.name, x.operator, String(x.bytes), number(x.int8Db), number(x.int4Db)]);
-  return `<p>SQNR of the outputs where one weight alone is rounded to 8 bits (blue) or to 4 (orange): the further left, the more hangs on it.</p>
+  return `<p>SQNR of the outputs where one weight alone is rounded to 8 bits (blue) or to 4 (orange): the further left, the more sensitive the outputs are to it.</p>
 <svg viewBox="0 0 700 ${height}" role="img" aria-label="SQNR of the outputs per weight; the numbers are in the table below">
 <text class="soft" x="${left}" y="12">0 dB</text><text class="soft" x="${left + width}" y="12" text-anchor="end">${most} dB</text>${lines.join("")}</svg>
 ${numbers("Sensitivity of each weight", ["weight", "operator", "bytes", "int8 dB", "int4 dB"], told)}`;

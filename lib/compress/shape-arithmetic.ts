@@ -6,7 +6,7 @@ import type { NodeProto } from "./onnx.gen.js";
 import type { OnnxModel } from "./onnx.ts";
 
 /**
- * Gives every node of a model a unique name, and returns the names of those in the main graph that depend on lengths
+ * Assigns a unique name to every node of a model, and returns the names of those in the main graph that depend on lengths
  * and constants only.
  */
 export function nameShapeNodes({ graph }: OnnxModel): ReadonlySet<string> {
