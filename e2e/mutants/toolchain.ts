@@ -102,4 +102,13 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/cache/store.test.ts",
     title: "(tool-disk-store)",
   },
+  {
+    fault: "tool-keys-stored",
+    breaks: "a key's own date is lost where the signature is stored",
+    file: "lib/cache/open.ts",
+    from: "    ...(expires !== undefined && { expires }),\n",
+    to: "",
+    test: "lib/cache/tuf.test.ts",
+    title: "(tool-keys-stored)",
+  },
 ];

@@ -147,6 +147,21 @@ describe("arbitrary installation", () => {
     expect(await outcome([stranger])).toBe("download-failed");
   });
 
+  test("a key that signed another date than the file's is enough, offline too (tool-keys-stored)", async () => {
+    const claim = { identity: await publish("1", 1), model: "test", release: 1 };
+    const until = (days: number): string => new Date(now + days * DAY_MS).toISOString();
+    const first = await sign({ ...claim, expires: until(10) }, old.pair);
+    const both = await sign({ ...claim, expires: until(30) }, fresh.pair, first);
+    server.files.set("/m/signature.json", { bytes: new TextEncoder().encode(JSON.stringify(both)) });
+    await stored([old]);
+    server.close();
+    expect(await outcome([old])).toBe("1");
+    expect(await outcome([fresh])).toBe("1");
+    now += 11 * DAY_MS;
+    expect(await outcome([fresh])).toBe("1");
+    expect(await outcome([old])).not.toBe("1");
+  });
+
   test.each([
     ["unsigned", async () => void (await publish("evil", 9), server.files.delete("/m/signature.json"))],
     ["wrong-key", async () => void (await ship("evil", 9, 2, { keys: [stranger] }))],
