@@ -10,58 +10,22 @@ import type { Lane } from "./pool/lane.ts";
 import type { GpuLedger } from "./pool/ledger.ts";
 import type { Counters } from "./observe/counters.ts";
 import type { Phase } from "./pool/lane-options.ts";
-import type { Feeds, LoadMessage, Ran, RanItem } from "./pool/protocol.ts";
+import type { Feeds, Ran, RanItem } from "./pool/protocol.ts";
 import { toResult } from "./result.ts";
 import type { Attempt, RunResult } from "./result.ts";
-import { keyOf, messageFor, placesOf } from "./routes.ts";
+import { keyOf, messageFor } from "./routes.ts";
 import type { Route, Work } from "./routes.ts";
 import { Estimate } from "./schedule/estimate.ts";
-import { PRIORITIES } from "./schedule/protocol.ts";
-import type { Decision, Event, Priority, StartWhy } from "./schedule/protocol.ts";
+import type { Decision, Event, Priority } from "./schedule/protocol.ts";
 import { MAX_ATTEMPTS, recover } from "./schedule/recover.ts";
 import { Scheduler } from "./schedule/scheduler.ts";
 import type { SavedScheduler, Settings } from "./schedule/scheduler.ts";
+import { arrivalOf, isHeldBeside, refusalOf } from "./steps.ts";
+import type { Running, Step } from "./steps.ts";
 import { Table } from "./schedule/table.ts";
 
 /** Gets each event that the scheduler was told, and what it decided. */
 export type Watcher = NonNullable<Scheduler["onEvent"]>;
-
-interface Step {
-  readonly id: number;
-  readonly work: Work;
-  readonly arrivedMs: number;
-  readonly attempts: Attempt[];
-  route: number;
-  message: LoadMessage;
-  /** Whether it runs alone from now on: a batch of it failed, and its neighbours must not suffer for it. */
-  isAlone: boolean;
-  /** Whether it waits for the weights of the route that it goes down to. */
-  isBetween: boolean;
-  /** Error of its model's unload, for one that was on a lane then; it is not queued again. */
-  dropped: Error | null;
-  /** How often it was queued again without an attempt: its worker ended before it began, or could not load the model. */
-  spared: number;
-  queuedMs: number;
-  /** Called when its signal is aborted; null where it has none. */
-  abort: (() => void) | null;
-  readonly resolve: (result: RunResult) => void;
-  readonly reject: (error: unknown) => void;
-}
-
-/** A batch on a lane. */
-interface Running {
-  readonly lane: Lane;
-  readonly modelId: number;
-  /** Those that were settled before it was sent are left out. */
-  steps: readonly Step[];
-  readonly batch: number;
-  readonly why: StartWhy;
-  /** Steps that were withdrawn from it: its answers to them are ignored. */
-  readonly withdrawn: Set<number>;
-  /** When it began; null while it is staged, as is the phase. */
-  startMs: number | null;
-  phase: Phase | null;
-}
 
 const MEMO_KEY = "selvedge/estimate/2";
 /** How often a step may be queued again without an attempt: no lane may pass it on for ever. */
@@ -218,32 +182,12 @@ export class Dispatcher {
   }
 
   #arrive(step: Step, isAgain: boolean): void {
-    const { work, arrivedMs, dropped } = step;
+    const { dropped } = step;
     if (dropped !== null) {
       this.#reject(step, dropped);
       return;
     }
-    const { priority = "normal", deadlineMs = Infinity, onLate, preempt = false } = work.options;
-    const isAlone = step.isAlone || work.state !== undefined;
-    this.#tell({
-      type: "arrived",
-      isAgain,
-      step: {
-        id: step.id,
-        places: placesOf(step),
-        priority: PRIORITIES.indexOf(priority),
-        arrivedMs,
-        dueMs: arrivedMs + deadlineMs,
-        isRefusable: onLate !== "finish",
-        caller: work.state?.id ?? work.caller,
-        rows: work.shape?.rows ?? 1,
-        shape: isAlone ? null : (work.shape?.key ?? null),
-        batching: work.batching,
-        concurrency: work.concurrency,
-        preempt,
-        state: work.state && { id: work.state.id, after: work.state.after },
-      },
-    });
+    this.#tell({ type: "arrived", isAgain, step: arrivalOf(step) });
     this.pump();
   }
 
@@ -253,14 +197,8 @@ export class Dispatcher {
 
   #act(decision: Decision): void {
     if (decision.type === "reject") {
-      const { id, code, expected } = decision;
-      const step = this.#steps.get(id);
-      const { deadlineMs = Infinity } = step?.work.options ?? {};
-      const text =
-        code === "overloaded"
-          ? `Queue is full: ${expected} requests queued (queue.maxSize).`
-          : `Rejected: estimated completion ${Math.round(expected)} ms after the call exceeds deadlineMs ${deadlineMs}.`;
-      if (step !== undefined) this.#reject(step, new SelvedgeError(code, text, { expected }));
+      const step = this.#steps.get(decision.id);
+      if (step !== undefined) this.#reject(step, refusalOf(step, decision));
       return;
     }
     if (decision.type === "withdraw") {
@@ -297,10 +235,8 @@ export class Dispatcher {
     const [first] = steps as [Step];
     if (lane.backend === "webgpu" && !this.#ledger.allowed) {
       this.#tell({ type: "ended", lane: lane.id, batch, ms: null });
-      const error = new SelvedgeError(
-        "device-lost",
-        "The GPU was lost repeatedly, so it is left alone for two minutes.",
-      );
+      const text = "The GPU was lost repeatedly, so it is left alone for two minutes.";
+      const error = new SelvedgeError("device-lost", text);
       for (const step of steps)
         if (step.route + 1 < step.work.routes.length) this.#stepDown(step);
         else this.#reject(step, error);
@@ -338,7 +274,7 @@ export class Dispatcher {
     // Its worker never came to it, or was ended by our own will: its steps did not begin.
     const isUnbegun = phase === null || code === "closed";
     const isUnfit = ran === null && !isUnbegun && phase !== "running";
-    const isHeld = isUnfit && this.#isHeldBeside(lane, steps);
+    const isHeld = isUnfit && isHeldBeside(steps, lane, this.#lanes, this.#running.values());
     let ms: number | null = null;
     if (ran !== null && ran.items.length > 0) ms = ran.preprocessMs + ran.runMs + ran.decodeMs;
     else if (code === "out-of-memory" && phase === "running") ms = Infinity;
@@ -374,19 +310,6 @@ export class Dispatcher {
   /** Tells whether a step still waits for this batch: it was neither settled (a cancel, a close) nor withdrawn. */
   #isWanted({ withdrawn }: Running, { id }: Step): boolean {
     return this.#steps.has(id) && !withdrawn.has(id);
-  }
-
-  /** Tells whether another usual lane holds the model of each of these steps, or has a batch of it and may still load it. */
-  #isHeldBeside(lane: Lane, steps: readonly Step[]): boolean {
-    const others = this.#lanes.filter((other) => other !== lane && other.kind === "usual");
-    const coming = [...this.#running.values()].filter((x) => others.includes(x.lane));
-    return steps.every((step) =>
-      placesOf(step).some(
-        ({ modelId }) =>
-          coming.some((x) => x.modelId === modelId) ||
-          others.some(({ held }) => held.get(modelId)?.isReady === true && held.get(modelId)?.isLeaving === false),
-      ),
-    );
   }
 
   #attemptOf({ lane, startMs }: Running, error: Attempt["error"]): Attempt {

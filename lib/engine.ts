@@ -31,7 +31,7 @@ import { checkAvailabilityOptions, checkEngineOptions, checkLoadOptions, checkTr
 import type { AvailabilityOptions, EngineOptions, LoadOptions, TraceOptions } from "./options.ts";
 import { Placer } from "./placer.ts";
 import type { Placing } from "./placer.ts";
-import type { LaneStats } from "./pool/lane.ts";
+import type { LaneStats } from "./pool/lane-state.ts";
 import { GpuLedger } from "./pool/ledger.ts";
 import { Pool } from "./pool/pool.ts";
 import type { Settled } from "./result.ts";

@@ -25,7 +25,7 @@ export type { Decoded } from "./pool/protocol.ts";
 export type { BackendName } from "./backend/backend.ts";
 export type { AdapterFacts, DeviceFacts } from "./device.ts";
 export type { Why, WhyCode } from "./why.ts";
-export type { LaneStats } from "./pool/lane.ts";
+export type { LaneStats } from "./pool/lane-state.ts";
 export type { BatchCounts, Outcome, RequestCounts } from "./observe/counters.ts";
 export type { Trace, TraceEvent } from "./observe/trace.ts";
 export type { Priority } from "./schedule/protocol.ts";

@@ -70,3 +70,10 @@ export function watch(effects: Pick<Effects, "now" | "setTimer">, boundMs: numbe
     watchdog.stop();
   };
 }
+
+/** Counts running time from now on: what a load takes while the page sleeps says nothing of the next one. */
+export function startClock(effects: Pick<Effects, "now" | "setTimer">): Watchdog {
+  const clock = new Watchdog(effects, Infinity);
+  clock.begin();
+  return clock;
+}

@@ -24,7 +24,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A5 coming",
     breaks: "a lane that can't load a model rejects requests while other lanes still load it",
-    file: "lib/dispatcher.ts",
+    file: "lib/steps.ts",
     from: "coming.some((x) => x.modelId === modelId) ||",
     to: "",
     test: "lib/dispatcher.test.ts",

@@ -3,7 +3,6 @@
 // their blobs. A lane does what it is told, in order; what runs where and when is lib/schedule's business.
 import type { BackendFacts, BackendName, ModelFacts } from "../backend/backend.ts";
 import type { LaneKind } from "../device.ts";
-import type { Effects } from "../effects.ts";
 import { isSelvedgeError, SelvedgeError } from "../errors.ts";
 import {
   CHECK_BOUND_MS,
@@ -15,9 +14,10 @@ import {
   START_BOUND_MS,
 } from "./bounds.ts";
 import type { LaneOptions, LaneRunOptions } from "./lane-options.ts";
+import type { LaneStats, Loaded, Sent } from "./lane-state.ts";
 import type { Feeds, LoadMessage, Ran, RunMessage } from "./protocol.ts";
 import { WorkerClient } from "./worker-client.ts";
-import { Watchdog } from "../watchdog.ts";
+import { startClock, Watchdog } from "../watchdog.ts";
 
 /** Past so much memory a worker is exchanged, where a new one would hold clearly less: WebAssembly gives nothing back. */
 const MEMORY_LIMIT_BYTES = 2 * 2 ** 30;
@@ -25,50 +25,8 @@ const MEMORY_WASTE = 1.25;
 /** A worker that fills up again within so many runs needs what it takes: its bound is doubled. */
 const RUNS_MIN = 16;
 
-/** What a lane counted. */
-export interface LaneStats {
-  /** Name of the lane, as `wasm-0`. */
-  readonly id: string;
-  /** The backend that its worker runs. */
-  readonly backend: BackendName;
-  /** What it does now; `off` where no worker is up. */
-  readonly state: "off" | "starting" | "idle" | "busy";
-  /** How often a worker was started. */
-  readonly starts: number;
-  /** How often a worker ended by itself, hung, or lost its device. */
-  readonly crashes: number;
-  /** Batches run. */
-  readonly runs: number;
-  /** Time spent on them, in ms. */
-  readonly busyMs: number;
-  /** How much memory the worker holds, as far as it can tell: WebAssembly's, and buffers on the GPU. */
-  readonly memoryBytes: number;
-}
-
 /** Result of a batch of which nothing was wanted any more. */
 const NOTHING_RAN: Ran = { items: [], runs: 0, canJoin: true, preprocessMs: 0, runMs: 0, decodeMs: 0 };
-
-/** A run that was sent to the worker. */
-interface Sent {
-  /** Called as the one before it ends; its own time counts from then on. */
-  begin: () => void;
-}
-
-/** A model in a worker. */
-export interface Loaded {
-  readonly facts: Promise<ModelFacts>;
-  /** Whether the load is through. */
-  isReady: boolean;
-  /** Whether it is being unloaded. */
-  isLeaving: boolean;
-  /** By how much the worker grew for it, its files' size at least. */
-  bytes: number;
-  /** When it last ran. */
-  usedMs: number;
-  slowestMsPerElement: number;
-  /** The states that lie in the worker, each with the mark of the step that left it. */
-  readonly states: Map<number, number>;
-}
 
 /** A place where one batch runs at a time. */
 export class Lane {
@@ -437,11 +395,4 @@ export class Lane {
       this.#options.onTrying(modelId, false);
     });
   }
-}
-
-/** Counts running time: what a load takes while the page sleeps says nothing of the next one. */
-function startClock(effects: Effects): Watchdog {
-  const clock = new Watchdog(effects, Infinity);
-  clock.begin();
-  return clock;
 }

@@ -2,7 +2,7 @@
 // with their first work.
 import type { BackendName } from "../backend/backend.ts";
 import { Lane } from "./lane.ts";
-import type { LaneStats } from "./lane.ts";
+import type { LaneStats } from "./lane-state.ts";
 import type { Compiled, LaneOptions } from "./lane-options.ts";
 
 /** No model has this id. */
