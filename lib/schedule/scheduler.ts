@@ -36,6 +36,8 @@ import type { Batch, Chance, SavedLanes } from "./lanes.ts";
 import type { Decision, Event, LaneView, Step } from "./protocol.ts";
 import { Queue } from "./queue.ts";
 import type { Class, SavedQueue, Waiting } from "./queue.ts";
+import { idleLanes, wantedRows } from "./rows.ts";
+import type { Pick } from "./rows.ts";
 import { Urgency } from "./urgency.ts";
 import type { SavedUrgency } from "./urgency.ts";
 import { whyStart } from "./why.ts";
@@ -61,22 +63,6 @@ export interface SavedScheduler extends SavedLanes {
   readonly wakeMs: number;
 }
 
-/** A lane that was picked for a step. */
-interface Pick {
-  readonly waiting: Waiting;
-  readonly chance: Chance;
-  /** When a batch there must be through to be worth it: the lane that it is spared would be through with all then. */
-  readonly latestMs: number;
-}
-
-/** The rows that are to run together, and the first of their steps. */
-interface Wanted {
-  readonly from: Waiting;
-  readonly rows: number;
-}
-
-/** A batch that begins behind the first deadlines must do so many times the rows in the same time. */
-const SKIP = 1.2;
 /** A batch that was started, for lanes that might have been better. */
 interface Started {
   readonly step: Step;
@@ -453,7 +439,9 @@ export class Scheduler {
 
   #start(pick: Pick, chances: readonly Chance[], now: number, out: Decision[]): void {
     const { lane, place, key, isCold, freeMs, endMs, ms: aloneMs } = pick.chance;
-    const wanted = this.#wantedRows(pick, chances, now);
+    const batchMs = pick.waiting.step.dueMs < Infinity ? Infinity : this.#urgency.batchMs;
+    const waiting = this.#queue.count(pick.waiting.group);
+    const wanted = wantedRows(pick, { estimate: this.#estimate, chances, waiting, batchMs, now });
     const first = wanted.from;
     const { step, group } = first;
     const steps = new Map<number, Step>();
@@ -524,43 +512,6 @@ export class Scheduler {
     }
   }
 
-  /**
-   * How many rows are to run together: what is cheapest a row, shared among the lanes that idle, and soon enough. Where the
-   * first deadlines allow a small batch only, and those behind them would be late after it, the batch begins behind them.
-   */
-  #wantedRows({ waiting, chance, latestMs }: Pick, chances: readonly Chance[], now: number): Wanted {
-    const { step, group } = waiting;
-    const { shape, rows, batching } = step;
-    if (shape === null) return { from: waiting, rows };
-    const { maxBatchSize, preferredBatchSizes } = batching;
-    const { key, endMs, ms } = chance;
-    const startMs = endMs - ms;
-    const idle = idleLanes(chance, chances) || 1;
-    const highMs = (n: number): number => this.#estimate.highMs(key, n) ?? 0;
-    const most = Math.min(maxBatchSize, Math.ceil((this.#queue.count(group) * rows) / idle));
-    let best = this.#estimate.rows(key, most, shape, now);
-    best = Math.max(0, ...preferredBatchSizes.filter((size) => size <= best)) || best;
-    const mostMs = Math.min(latestMs - startMs, step.dueMs < Infinity ? Infinity : this.#urgency.batchMs);
-    while (best > rows && (this.#estimate.ms(key, best) ?? 0) > mostMs) best = Math.floor(best / 2);
-    let fit = best;
-    while (fit > rows && startMs + highMs(fit) > step.dueMs) fit = Math.floor(fit / 2);
-    const after = group.steps.at(Math.floor(fit / rows));
-    if (
-      fit === best ||
-      after === undefined ||
-      after.step.dueMs >= startMs + (this.#estimate.ms(key, fit) ?? 0) + highMs(rows)
-    )
-      return { from: waiting, rows: fit };
-    for (let size = best; size > fit; size = Math.floor(size / 2)) {
-      const at = group.steps.from(startMs + highMs(size));
-      const from = group.steps.at(at);
-      if (from === undefined || (group.steps.size - at) * rows < size) continue;
-      const pays = (size * (this.#estimate.ms(key, fit) ?? 0)) / (this.#estimate.ms(key, size) ?? Infinity);
-      if (pays > SKIP * fit) return { from, rows: size };
-    }
-    return { from: waiting, rows: fit };
-  }
-
   /** Returns when a step would end at the soonest: what is on lanes is certain to be before it, and what is more urgent. */
   #endOf(step: Step, now: number, lanes: readonly LaneView[], out: Decision[]): number {
     if (this.#lanes.trial(step, now, lanes) !== undefined) return now;
@@ -576,11 +527,4 @@ export class Scheduler {
 /** Whether a lane is busy for so long that a step with a deadline is not staged there yet: one due sooner may arrive. */
 function isTaken({ dueMs }: Step, { batches, freeMs }: Chance, now: number): boolean {
   return batches.length > 0 && dueMs < Infinity && freeMs - STAGE_MS > now;
-}
-
-/** Counts the lanes like one that idle and hold the model. */
-function idleLanes({ key }: Chance, chances: readonly Chance[]): number {
-  let count = 0;
-  for (const x of chances) if (x.key === key && !x.isCold && x.batches.length === 0) count += 1;
-  return count;
 }
