@@ -65,7 +65,7 @@ const PARITY_DB = 20;
 const ROUND_MS = 4;
 const ROUNDS = 25;
 const ROUND_BUDGET_MS = 8_000;
-/** An apparently slower form is measured until its least time has not fallen for so many rounds, 1 s on an idle machine. */
+/** An apparently slower form is measured until its minimum is unchanged for this many rounds, 1 s on an idle machine. */
 const STEADY_ROUNDS = 100;
 
 /**
