@@ -1,6 +1,6 @@
-// A page that a browser prerenders starts its engine at once: nothing may be lost, and no worker ended for the time in
-// which it was not shown. Chromium alone prerenders, and no page that a debugger is attached to: so this starts the
-// browser without Playwright, and reads from its list of tabs the address under which the page tells what it saw.
+// A prerendered page starts its engine at once: no request may be lost, and no worker terminated for the time in which
+// the page was not shown. Only Chromium prerenders, and no page with a debugger: so this starts the browser without
+// Playwright, and reads the page's report from the URL in its list of tabs.
 import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,7 +20,7 @@ test("a prerendered page starts its engine when it is shown, and all is answered
   const { executablePath = chromium.executablePath(), args = [] } = chromiumLaunch();
   const url = `${pages}/prerender.html?ms=${AWAY_MS}`;
   const own = ["--headless", `--remote-debugging-port=${port}`, `--user-data-dir=${folder}`, url];
-  // A group of its own: the browser's children write to its folder for a while after it has ended.
+  // A process group of its own: the browser's children write to its folder for a while after it has ended.
   const browser = spawn(executablePath, [...args, ...own], { stdio: "ignore", detached: true });
   const ended = new Promise((resolve) => browser.once("exit", resolve));
   try {
@@ -37,7 +37,7 @@ test("a prerendered page starts its engine when it is shown, and all is answered
   }
 });
 
-/** Gives the address of the tab, "" as long as the browser has none. */
+/** Returns the URL of the tab, "" until the browser has one. */
 async function addressOf(port: number): Promise<string> {
   try {
     const tabs = (await (await fetch(`http://127.0.0.1:${port}/json/list`)).json()) as { type: string; url: string }[];

@@ -1,24 +1,24 @@
-// Reads a page on the demo's /ocr/ in any of the browsers, through the hooks that the page promises. The two ways to
-// drive a browser (Playwright's page, WebDriver) come down to three verbs.
+// Reads a page on the demo's /ocr/ in any of the browsers, through the page's documented hooks. The two drivers of a
+// browser (Playwright's page, WebDriver) are reduced to three verbs.
 import type { Page } from "@playwright/test";
 import type { WebDriver } from "./webdriver.ts";
 
-/** What it takes to read a page. */
+/** Driver functions for reading a page. */
 export interface Drive {
   goto(url: string): Promise<void>;
-  /** Gives an input the file at a path. */
+  /** Sets the file of an input. */
   upload(selector: string, path: string): Promise<void>;
   /** Evaluates an expression in the page. */
   evaluate(expression: string): Promise<unknown>;
 }
 
-/** What a page was read as, and by what. */
+/** Result of reading a page, and where it ran. */
 export interface PageReading {
   readonly lines: readonly string[];
   readonly backend: string;
   readonly variant: string;
   readonly ms: number;
-  /** Counts of operators per model, where the page was opened with `log=verbose`. */
+  /** Counts of operators per model, if the page was opened with `log=verbose`. */
   readonly assignment: string | null;
 }
 
@@ -51,9 +51,9 @@ export async function openReader(drive: Drive, base: string, query: string): Pro
   await untilState(drive, ["ready"], READY_MS);
 }
 
-/** Gives the open page a picture and waits for its text. */
+/** Passes a picture to the open page and waits for its text. */
 export async function readPage(drive: Drive, file: string): Promise<PageReading> {
-  // The page before may have left "done" behind: the state is marked, so that only a new one counts.
+  // The previous page may have left "done" behind: the state is reset, so that only a new one counts.
   await drive.evaluate(`document.querySelector('[data-testid=status]').dataset.state = "given"`);
   const began = performance.now();
   await drive.upload("input[type=file]", file);

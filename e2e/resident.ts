@@ -1,8 +1,8 @@
-// How much memory the processes of a browser have of their own, and share with each other: what lies in files is not in
-// it, what two of them share is counted for both. Linux only, by /proc.
+// Resident memory of a browser's processes, private and shared with each other: file-backed memory is excluded, memory
+// shared by two of them counts for both. Linux only, by /proc.
 import { readdirSync, readFileSync } from "node:fs";
 
-/** Watches what the processes hold that descend from the one whose command line has a word in it. */
+/** Watches the descendants of the process whose command line contains a word. */
 export class Resident {
   readonly #word: string;
 
@@ -10,12 +10,12 @@ export class Resident {
     this.#word = word;
   }
 
-  /** How many bytes they hold now. */
+  /** Bytes that they hold now. */
   get bytes(): number {
     return this.#pids().reduce((sum, pid) => sum + heldBy(pid), 0);
   }
 
-  /** Gives the most that they held, looked at every 20 ms, while something was done. */
+  /** Returns the peak of the memory, polled every 20 ms, during some work. */
   async peak(work: () => Promise<void>): Promise<number> {
     let most = this.bytes;
     const pids = this.#pids();
@@ -51,7 +51,7 @@ function heldBy(pid: number): number {
   return 1024 * (kilobytes("RssAnon") + kilobytes("RssShmem"));
 }
 
-/** Processes end while they are looked at. */
+/** Processes may end while they are read. */
 function read(pid: string, name: string): string {
   try {
     return readFileSync(`/proc/${pid}/${name}`, "utf8");

@@ -1,5 +1,6 @@
-// The page /scheduler/: requests of four classes are answered, what each lane did is drawn, the table tells the same in
-// words for both ways of scheduling, sliders and buttons work by keyboard, and the trace that it saves is decided again.
+// The page /scheduler/: requests of four classes are answered, the lanes' work is drawn, the table describes the same
+// in words for both ways of scheduling, sliders and buttons work by keyboard, and the decisions of the saved trace
+// repeat.
 import AxeBuilder from "@axe-core/playwright";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
@@ -46,7 +47,7 @@ test("a slider changes the load by keyboard, and the pause stops it", async ({ p
   const pause = page.getByTestId("pause");
   await pause.click();
   await expect(pause).toHaveText("Resume");
-  // What was under way ends, and then nothing comes any more.
+  // Requests in flight end, and then no more arrive.
   await expect.poll(() => asked(page, "camera"), { timeout: 60_000 }).toBe(0);
   await pause.click();
   await expect.poll(() => asked(page, "camera"), { timeout: 60_000 }).toBeGreaterThan(0);
@@ -54,7 +55,7 @@ test("a slider changes the load by keyboard, and the pause stops it", async ({ p
 
 test("the trace that it saves is one of a real browser, and is decided again the same way", async ({ page }) => {
   await page.getByTestId("over").click();
-  // Not every browser tells a test of a download: what the page makes a link of is looked at instead.
+  // Not every browser reports a download to a test: the page's link is inspected instead.
   await page.evaluate(() => {
     const { createObjectURL } = URL;
     URL.createObjectURL = (blob: Blob) => {
@@ -67,7 +68,7 @@ test("the trace that it saves is one of a real browser, and is decided again the
   const text = await page.evaluate(() => (globalThis as unknown as { saved: Promise<string> }).saved);
   expect(text).not.toContain('"inputs"');
   const { traceEvents } = JSON.parse(text) as { traceEvents: { ph: string; name: string }[] };
-  // An instant is there only where a lane was told to load a model, or to end.
+  // Instants appear only if a lane had to load a model, or to end.
   const kinds = new Set(traceEvents.map(({ ph }) => ph).filter((ph) => ph !== "i"));
   expect(kinds).toEqual(new Set(["M", "X", "C", "b", "n", "e"]));
   const { again, recorded, simulated } = replayTrace(readTrace(text), { maxBatchSize: 64 });

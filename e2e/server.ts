@@ -1,6 +1,6 @@
 // Serves the tests' own pages (e2e/pages), the built package as "selvedge", the bundles under /models/, and the corpus
 // under /corpus/. `/expanded/<bundle>/<variant>.onnx` is a variant as one ONNX file, and `/expanded/<bundle>/<path>` an
-// asset, for peers that read no bundles. The demo has its own server; these pages are of no use there.
+// asset, for peers that do not read bundles. The demo has its own server; these pages are of no use there.
 //
 //   npx tsx e2e/server.ts --port 43118 [--isolated]
 import { createReadStream, existsSync, statSync } from "node:fs";
@@ -13,7 +13,7 @@ import { readBundle, readBundleFile, readVariantModel } from "../lib/compress/re
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = join(HERE, "..");
-/** The ONNX Runtime Web that transformers.js brings along. */
+/** ONNX Runtime Web as bundled with transformers.js. */
 const TRANSFORMERS_ORT = join(ROOT, "node_modules/@huggingface/transformers/node_modules/onnxruntime-web/dist");
 const TYPES: Readonly<Record<string, string>> = {
   ".js": "text/javascript",
@@ -30,7 +30,7 @@ const ISOLATION = [
   ["cross-origin-embedder-policy", "require-corp"],
 ] as const;
 
-/** How the tests' pages are served. */
+/** Options of the server. */
 export interface ServeOptions {
   readonly port: number;
   /** Cross-origin isolated by header (COOP, COEP), so that threads may be used. */
@@ -50,7 +50,7 @@ export async function servePages(options: ServeOptions): Promise<ViteDevServer> 
         { find: /^selvedge\/cache$/, replacement: join(ROOT, "dist", "cache.js") },
       ],
     },
-    // Dependencies are served as they are: discovering them would reload a page in the middle of a test.
+    // Dependencies are served unbundled: discovering them would reload a page during a test.
     optimizeDeps: { noDiscovery: true, include: [] },
     server: {
       host: "127.0.0.1",
@@ -64,7 +64,7 @@ export async function servePages(options: ServeOptions): Promise<ViteDevServer> 
       {
         name: "folders",
         configureServer(server) {
-          // On every response: Vite leaves its headers out of a 304, and WebKit judges a worker's script by that.
+          // On every response: Vite omits its headers from a 304, and WebKit requires them there for a worker's script.
           server.middlewares.use((_request, response, next) => {
             if (options.isolated) for (const [name, value] of ISOLATION) response.setHeader(name, value);
             next();
@@ -84,8 +84,8 @@ export async function servePages(options: ServeOptions): Promise<ViteDevServer> 
 }
 
 /**
- * Puts a module that does nothing in the place of Vite's client. Nothing here is replaced while it runs, and the WebSocket that it
- * opens keeps a page out of Firefox's back/forward cache.
+ * Replaces Vite's client by a module that does nothing. These pages use no hot replacement, and the client's WebSocket
+ * keeps a page out of Firefox's back/forward cache.
  */
 function withoutClient(server: ViteDevServer): void {
   server.middlewares.use((request, response, next) => {
@@ -94,7 +94,7 @@ function withoutClient(server: ViteDevServer): void {
       return;
     }
     response.setHeader("content-type", "text/javascript");
-    response.end("export const injectQuery = (url) => url;"); // what Vite has each dynamic import call
+    response.end("export const injectQuery = (url) => url;"); // called by each of Vite's dynamic imports
   });
 }
 

@@ -1,5 +1,5 @@
-// Every page of the site, light and dark, wide and narrow: it loads without an error in the console, axe finds nothing
-// that keeps people out, and nothing is wider than the screen.
+// Every page of the site, light and dark, wide and narrow: it loads without an error in the console, axe finds no
+// barrier to access, and nothing is wider than the screen.
 import AxeBuilder from "@axe-core/playwright";
 import { expect, test } from "@playwright/test";
 import type * as Selvedge from "selvedge";

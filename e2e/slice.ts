@@ -1,16 +1,16 @@
-// How much of each suite runs: a slice in `npm test`, the full counts in `npm run soak`. What a suite measured is kept
+// Extent of each suite: a slice in `npm test`, the full counts in `npm run soak`. A suite's measurements are kept
 // beside its verdict as an attachment, from which the soak's dated report is made.
 import type { TestInfo } from "@playwright/test";
 
 /** Whether the full counts run. */
 export const isSoak: boolean = process.env["SELVEDGE_SOAK"] === "1";
 
-/** Gives the count for this run. */
+/** Returns the count for this run. */
 export function slice(inTest: number, inSoak: number): number {
   return isSoak ? inSoak : inTest;
 }
 
-/** Keeps what was measured: a flat record of numbers and names. */
+/** Attaches measurements: a flat record of numbers and names. */
 export async function keep(info: TestInfo, measured: Readonly<Record<string, number | string>>): Promise<void> {
   console.log(`    ${JSON.stringify(measured)}`);
   await info.attach("measured", { body: JSON.stringify(measured), contentType: "application/json" });

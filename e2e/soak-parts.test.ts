@@ -1,4 +1,4 @@
-// Every suite of the browsers must stand in a part of the soak.
+// Every browser suite must be in a part of the soak.
 import { readdirSync } from "node:fs";
 import { expect, test } from "vitest";
 import { PARTS } from "./soak-parts.ts";

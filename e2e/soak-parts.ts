@@ -1,6 +1,6 @@
 // The parts of the soak. Each is meant to take at most 45 minutes on two cores.
 
-/** Name of each part, and the words that `npm test` is given for it. */
+/** Name of each part, and its arguments for `npm test`. */
 export const PARTS: Readonly<Record<string, readonly string[]>> = {
   unit: ["unit"],
   simulation: ["simulation"],

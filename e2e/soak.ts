@@ -13,7 +13,7 @@ import { commit, machine, versions } from "./origin.ts";
 import { ROOT } from "./prepare.ts";
 import { PARTS } from "./soak-parts.ts";
 
-/** Longest that a part may take; one that takes longer is ended and has failed. */
+/** Time limit of a part; a part that exceeds it is ended and has failed. */
 const PART_MAX_MS = 45 * 60_000;
 const RESULTS = join(ROOT, "e2e", "results", "soak.jsonl");
 const OUTCOME = join(ROOT, "test-results", "outcome.json");
@@ -30,7 +30,7 @@ interface Row {
   readonly failed: number;
 }
 
-/** Hashes what the parts run on: all that git tracks but results and texts, changes included. */
+/** Hashes the parts' sources: all files that git tracks except results and texts, including uncommitted changes. */
 function hashSources(): string {
   const git = (...args: string[]): string =>
     execFileSync("git", args, { cwd: ROOT, encoding: "utf8", maxBuffer: 1 << 28 });
@@ -48,11 +48,11 @@ function readRows(): Row[] {
   return lines.filter((x) => x !== "").map((x) => JSON.parse(x) as Row);
 }
 
-/** Runs one part; returns what it counted and measured. */
+/** Runs one part; returns its counts and measurements. */
 async function runPart(words: readonly string[]): Promise<{ passed: number; failed: number; measured: unknown[] }> {
   rmSync(OUTCOME, { force: true });
   const env = { ...process.env, SELVEDGE_SOAK: "1" };
-  // A group of its own, so that browsers and servers end with it.
+  // A process group of its own, so that browsers and servers end with it.
   const child = spawn("npx", ["tsx", "e2e/test.ts", ...words], { cwd: ROOT, env, stdio: "inherit", detached: true });
   const timer = setTimeout(() => {
     if (child.pid !== undefined) process.kill(-child.pid, "SIGKILL");

@@ -1,5 +1,5 @@
-// Sounds to tell speech from: speech is synthesised by espeak-ng in several voices, speeds and pitches, so it is cleaner
-// than people are; noises are computed. All from a seed, at 16 kHz, mono. Real voices are a harder test than this.
+// Test sounds for speech detection: speech is synthesised by espeak-ng in several voices, speeds and pitches, so it is
+// cleaner than people's; noises are computed. All from a seed, at 16 kHz, mono. Real voices are a harder test.
 //
 //   npx tsx e2e/sounds.ts demo/vad/sample.wav     writes the sample of the page /vad/
 import { execFileSync } from "node:child_process";
@@ -20,24 +20,24 @@ const SENTENCES = [
   "Would you like some more coffee before we go?",
 ];
 
-/** A clip, and what it holds. */
+/** A clip with its label. */
 export interface Clip {
   readonly name: string;
   readonly isSpeech: boolean;
   readonly samples: Float32Array<ArrayBuffer>;
 }
 
-/** Has espeak-ng say a sentence. */
+/** Synthesises a sentence with espeak-ng. */
 export function speak(text: string, voice: string, wordsPerMinute: number, pitch: number): Float32Array<ArrayBuffer> {
   const args = ["--stdout", "-v", voice, "-s", String(wordsPerMinute), "-p", String(pitch), text];
   const wav = execFileSync("/usr/bin/espeak-ng", args, { maxBuffer: 2 ** 26 });
   const rate = wav.readUInt32LE(24);
-  const data = wav.subarray(44); // espeak-ng writes the plain header of 44 bytes, and does not know the length yet
+  const data = wav.subarray(44); // espeak-ng writes the plain 44-byte header, and does not know the length yet
   const source = Float32Array.from({ length: data.length >> 1 }, (_, i) => data.readInt16LE(2 * i) / 32_768);
   return resample(source, rate);
 }
 
-/** Brings samples to 16 kHz: each new one is the mean of the old ones that it stands for, or between two of them. */
+/** Resamples to 16 kHz: each new sample is the mean of the old ones that it covers, or between two of them. */
 function resample(source: Float32Array, rate: number): Float32Array<ArrayBuffer> {
   const step = rate / RATE;
   return Float32Array.from({ length: Math.floor(source.length / step) }, (_, i) => {
@@ -83,7 +83,7 @@ const NOISES: Readonly<Record<string, Noise>> = {
   silence: (random) => () => 0.001 * (random.next() - 0.5),
 };
 
-/** Renders clips, half of them speech over a little noise, half noise alone. */
+/** Renders clips, half of them speech over a little noise, half only noise. */
 export function clips(count: number): Clip[] {
   const random = new Random(7);
   const names = Object.keys(NOISES);
@@ -137,7 +137,7 @@ function wavOf(samples: Float32Array): Uint8Array {
   return wav;
 }
 
-/** Somebody speaks twice, with pauses, while it rains a little. */
+/** Speech twice, with pauses, in light rain. */
 function sample(): Float32Array {
   const random = new Random(3);
   const pause = (seconds: number): Float32Array => new Float32Array(seconds * RATE);

@@ -1,4 +1,4 @@
-// The page /spam/: what a person does there, and that the answer is one of the model.
+// The page /spam/: a person's actions there, and that the answer is the model's.
 import { expect, test } from "@playwright/test";
 
 test.beforeEach(async ({ page }) => {
@@ -58,6 +58,6 @@ test("every variant judges the same mail within two points of float32, or says w
   expect(answers.size).toBeGreaterThan(1);
   for (const [variant, answer] of answers) expect(Math.abs(answer - reference), variant).toBeLessThan(2);
   await page.getByRole("button", { name: "A prize" }).click();
-  // What was told of the mail before is gone with it.
+  // Numbers for the previous mail are gone with it.
   await expect(page.getByTestId("variants").locator("tbody")).not.toContainText("ms");
 });

@@ -1,5 +1,5 @@
-// Every store that a browser has does what a store must: the same suite as in Node, then a worker that is killed while
-// it writes, then a disk that is full.
+// Conformance of every store of a browser: the same suite as in Node, then a worker that is killed while it writes,
+// then a full disk.
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { slice } from "./slice.ts";

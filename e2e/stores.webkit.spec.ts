@@ -23,7 +23,7 @@ for (const kind of ["cache", "indexeddb"]) {
       expect(found.torn).toEqual([]);
       whole += found.whole;
     }
-    // What a worker put into the Cache API is gone with it in a private session, as these are.
+    // Entries that a worker put into the Cache API are gone with it in a private session, as these are.
     if (kind === "indexeddb") expect(whole).toBeGreaterThan(0);
   });
 }

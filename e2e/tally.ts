@@ -1,20 +1,20 @@
-// Counts passed and failed tests from the reports of the two runners. What did not run did not pass: skipped and
+// Counts passed and failed tests from the reports of the two runners. A test that did not run did not pass: skipped and
 // to-do tests count as failed, flaky ones too.
 
-/** How many tests passed and failed. */
+/** Numbers of passed and failed tests. */
 export interface Counts {
   readonly passed: number;
   readonly failed: number;
 }
 
-/** What is read of vitest's JSON report. */
+/** Part of vitest's JSON report that is read. */
 export interface VitestReport {
   readonly numTotalTests: number;
   readonly numPassedTests: number;
   readonly testResults: readonly { readonly status: string; readonly assertionResults: readonly unknown[] }[];
 }
 
-/** What is read of Playwright's JSON report. */
+/** Part of Playwright's JSON report that is read. */
 export interface PlaywrightReport {
   readonly stats: {
     readonly expected: number;
@@ -60,13 +60,13 @@ export function addCounts(...all: readonly Counts[]): Counts {
   });
 }
 
-/** Makes a runner that ended badly count as failed even where it counted no failure. */
+/** Makes a runner that ended badly count as failed even if it counted no failure. */
 export function settled(counts: Counts, exitStatus: number | null): Counts {
   const broke = exitStatus !== 0 || counts.passed + counts.failed === 0;
   return broke && counts.failed === 0 ? { ...counts, failed: 1 } : counts;
 }
 
-/** Gives what tests attached as "measured", with the test's title and browser. */
+/** Returns the attachments "measured" of tests, with the test's title and browser. */
 export function playwrightMeasured(report: PlaywrightReport): Record<string, unknown>[] {
   const found: Record<string, unknown>[] = [];
   const visit = ({ suites = [], specs = [] }: Suite): void => {

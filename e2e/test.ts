@@ -15,13 +15,13 @@ const REPORTS = join(ROOT, "test-results");
 /** Suites that are not Playwright's. */
 const OWN_SUITES = ["unit", "simulation", "mutants", "mutants-auto"];
 
-/** What came of a suite: how many passed, and what it measured. */
+/** Result of a suite: its counts and measurements. */
 interface Outcome {
   readonly counts: Counts;
   readonly measured: readonly Record<string, unknown>[];
 }
 
-/** Runs a suite and reads the report that it leaves; one that leaves none has failed. */
+/** Runs a suite and reads its report; a suite without one has failed. */
 function run(title: string, command: readonly string[], report: string, read: (report: unknown) => Outcome): Outcome {
   const path = join(REPORTS, report);
   rmSync(path, { force: true });
@@ -43,7 +43,7 @@ function runUnitTests(): Outcome {
   }));
 }
 
-/** Counts as one test: it fails where a story broke. The mutations among the unit tests show that it would notice. */
+/** Counts as one test: it fails if a story broke. The mutations among the unit tests show that it would notice. */
 function runSimulation(): Outcome {
   const seeds = String(slice(10_000, 200_000));
   const command = ["tsx", "lib/simulate/cli.ts", "--seeds", seeds, "--report", "test-results/simulation.json"];
@@ -69,7 +69,7 @@ function runMutants(): Outcome {
   return run("Mutants", command, "mutants.json", (report) => ({ counts: report as Counts, measured: [] }));
 }
 
-/** Only where it is named, as in the soak: automatic mutants for half an hour; the next run goes on from there. */
+/** Only on request, as in the soak: automatic mutants for half an hour; the next run resumes from there. */
 function runAutoMutants(): Outcome {
   console.log("\nAutomatic mutants");
   const command = ["run", "--silent", "mutants:auto", "--", "--minutes", "30"];

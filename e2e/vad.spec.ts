@@ -1,5 +1,5 @@
-// The speech model over model.stateful(), in real browsers: a long stream whose workers are killed in the middle equals
-// one uninterrupted run in onnxruntime-node, and clips are told apart. The speech is synthesised (sounds.ts).
+// The speech model over model.stateful(), in real browsers: a long stream whose workers are killed on the way equals
+// one uninterrupted run in onnxruntime-node, and clips are classified. The speech is synthesised (sounds.ts).
 import { mkdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
@@ -16,7 +16,7 @@ const FOLDER = join(import.meta.dirname, ".cache", "vad");
 const CHUNK = 512;
 const CONTEXT = 64;
 const MAX_DIFFERENCE = 1e-4;
-/** A clip is speech where so many chunks in a row, a quarter of a second, are more likely speech than not. */
+/** A clip is speech if this many consecutive chunks, a quarter of a second, are more likely speech than not. */
 const SPEECH_CHUNKS = 8;
 
 /** Runs a sound through the bundle chunk by chunk; kills every worker that computes before these chunks. */
@@ -35,7 +35,7 @@ async function listen(page: Page, file: string, count: number, deaths: readonly 
           if (!String(url).includes("cache")) workers.push(this);
         }
       };
-      // A worker that is ended from outside says nothing: the watchdog finds out, and this is its bound.
+      // A worker that is terminated from outside fires no event: the watchdog detects it, and this is its timeout.
       const engine = await createEngine({ workers: 2, callTimeoutMs: 4_000 });
       const model = await engine.load("/models/vad/bundle.json");
       const state = model.stateful();
@@ -113,7 +113,7 @@ test("a stream with three lane deaths equals one uninterrupted run in onnxruntim
 
 test("synthesised speech is told from noise", async ({ page }) => {
   const all = clips(slice(40, 200));
-  // Clips of whole chunks, so that one stream holds them all; five seconds of silence let the state forget.
+  // Clips of whole chunks, so that one stream holds them all; after five seconds of silence the state has decayed.
   const gap = 156;
   const lengths = all.map((clip) => Math.floor(clip.samples.length / CHUNK));
   const parts = all.flatMap((clip, i) => [

@@ -23,7 +23,7 @@ export class WebDriver {
   /** The capabilities that the browser reported, such as `browserVersion`. */
   capabilities: Readonly<Record<string, unknown>> = {};
 
-  /** Not for callers: `start` makes sessions. */
+  /** Internal: use `start`. */
   constructor(child: ChildProcess, base: string) {
     this.#child = child;
     this.#base = base;
@@ -33,7 +33,7 @@ export class WebDriver {
     process.once("exit", this.#reap);
   }
 
-  /** Starts the browser; scripts may take `scriptMs` (default 120 s). */
+  /** Starts the browser; scripts time out after `scriptMs` (default 120 s). */
   static async start(scriptMs = 120_000): Promise<WebDriver> {
     const port = await freePort();
     const child = spawn(
@@ -61,19 +61,19 @@ export class WebDriver {
     }
   }
 
-  /** Opens an address and waits until it has loaded. */
+  /** Opens a URL and waits until it has loaded. */
   async navigate(url: string): Promise<void> {
     await this.#call("POST", `${this.#session}/url`, { url });
   }
 
-  /** Closes the tab, with all that runs in it, and goes on in a new one. */
+  /** Closes the tab, with all that runs in it, and continues in a new one. */
   async killTab(): Promise<void> {
     const { handle } = (await this.#call("POST", `${this.#session}/window/new`, { type: "tab" })) as { handle: string };
     await this.#call("DELETE", `${this.#session}/window`);
     await this.#call("POST", `${this.#session}/window`, { handle });
   }
 
-  /** Runs the body of an async function in the page, with `args` in scope, and gives what it returns. */
+  /** Runs the body of an async function in the page, with `args` in scope, and returns its result. */
   async run(body: string, ...args: readonly unknown[]): Promise<unknown> {
     const script = `const args = [...arguments]; const done = args.pop();
       (async () => { ${body} })().then((value) => done({ value }), (error) => done({ error: String(error) }));`;
@@ -85,18 +85,18 @@ export class WebDriver {
     return answer.value;
   }
 
-  /** Finds the first element that a CSS selector matches; rejects where there is none. */
+  /** Returns the first element that matches a CSS selector; rejects if there is none. */
   async find(selector: string): Promise<ElementRef> {
     const using = "css selector";
     return (await this.#call("POST", `${this.#session}/element`, { using, value: selector })) as ElementRef;
   }
 
-  /** Gives a file to an `input[type=file]`. */
+  /** Sets the file of an `input[type=file]`. */
   async upload(element: ElementRef, path: string): Promise<void> {
     await this.#call("POST", `${this.#session}/element/${element[ELEMENT_KEY]}/value`, { text: path });
   }
 
-  /** Takes a picture of the window, as PNG bytes. */
+  /** Takes a screenshot of the window, as PNG bytes. */
   async screenshot(): Promise<Buffer> {
     return Buffer.from((await this.#call("GET", `${this.#session}/screenshot`)) as string, "base64");
   }
@@ -155,7 +155,7 @@ function endGroup(child: ChildProcess): void {
   }
 }
 
-/** Gives a port of this machine that is free now. */
+/** Returns a port of this machine that is free now. */
 export async function freePort(): Promise<number> {
   const server = createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

@@ -2,7 +2,7 @@
 import { test as base } from "@playwright/test";
 import { WebDriver } from "./webdriver.ts";
 
-/** Gives tests `webkit`, one window for each test file's worker, and `pages`, the address of the tests' own pages. */
+/** Provides `webkit`, one window per worker of a test file, and `pages`, the URL of the tests' own pages. */
 export const test = base.extend<{ pages: string }, { webkit: WebDriver }>({
   webkit: [
     async ({}, use) => {

@@ -1,5 +1,5 @@
-// Threads against workers: one stream of requests gets the wide lane once it was seen, and is answered as on the others;
-// two at once get the others.
+// Threads against workers: a single stream of requests gets the wide lane after it is detected, and its answers equal
+// those of the other lanes; two concurrent ones get the other lanes.
 import { expect, test } from "@playwright/test";
 import { keep } from "./slice.ts";
 import type { WidePage } from "./pages/wide.ts";

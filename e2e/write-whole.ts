@@ -1,7 +1,7 @@
-// Suites of two browsers run side by side and may make the same file: whoever reads one finds it whole.
+// Suites of two browsers run concurrently and may make the same file: a reader always finds it complete.
 import { renameSync, writeFileSync } from "node:fs";
 
-/** Writes a file so that it is there whole or not at all. */
+/** Writes a file atomically. */
 export function writeWhole(path: string, content: string | Uint8Array): void {
   const own = `${path}.${process.pid}`;
   writeFileSync(own, content);

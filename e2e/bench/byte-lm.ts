@@ -1,6 +1,7 @@
-// A transformer over bytes made from a seed: no training, but all that makes one hard to compress: an embedding tied to
-// the output, attention with a mask of −10,000, layer norms, wide products, a few columns of weights that are larger. What
-// layers add is scaled down with their number, as training begins, so that an error is not amplified from layer to layer.
+// A transformer over bytes with seeded weights: untrained, but with everything that makes one hard to compress: an
+// embedding tied to the output, attention with a mask of −10,000, layer norms, wide products, a few columns of larger
+// weights. The layers' contributions are scaled down with their number, as at the start of training, so that an error
+// is not amplified from layer to layer.
 import { int64Tensor } from "../../lib/compress/weights.ts";
 import type { NodeSpec } from "../../lib/compress/graph.ts";
 import type { OnnxModel } from "../../lib/compress/onnx.ts";
@@ -73,7 +74,7 @@ export function byteLm(): OnnxModel {
     );
     x = add("Add", [x, narrow], at("out"));
   }
-  // So small that the byte itself, which a tied embedding favours, is not all that comes out.
+  // So small that the output is not only the input byte, which a tied embedding favours.
   const turned = add("Transpose", ["embedding"], "turned", { perm: [1, 0] });
   add("MatMul", [norm(x, "last", 0.02), turned], "logits");
   const batch = ["batch", POSITIONS];

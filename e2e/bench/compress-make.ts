@@ -1,4 +1,4 @@
-// Makes one form of a model as `compress` does, in a process of its own, so that its time and memory can be told: FORM MODEL
+// Makes one form of a model as `compress` does, in a process of its own, to measure its time and memory: FORM MODEL
 // SAMPLES OUT, as compress-reference.py. Prints one line of JSON, with ONNX Runtime's session entries for the file.
 import { readFileSync, writeFileSync } from "node:fs";
 import { formsFor, TARGETS } from "../../lib/compress/forms.ts";
@@ -20,7 +20,7 @@ const form = formsFor(TARGETS, [name]).find((x) => x.id === name);
 if (form === undefined) throw new Error(`there is no form ${name}`);
 const made = await makeForm(form, model.write(), { feeds }, []);
 writeFileSync(out, made.bytes);
-// Not getrusage: what that gives begins with what the process that started this one held.
+// Not getrusage: its value includes the memory of the parent process before exec.
 const peak = /VmHWM:\s*(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"))?.[1];
 const peakBytes = Number(peak) * 1024;
 const session = made.form.session?.wasm ?? {};

@@ -1,8 +1,8 @@
-// Part of `compress`: how fast the variant that the engine chooses is beside float32, on each backend that a browser has.
+// Part of `compress`: speed of the variant that the engine chooses relative to float32, on each backend of a browser.
 //
-// Each is loaded anew for every sample, in an engine of its own: where its memory lies makes one session faster than another
-// of the same file, by some percent, for as long as both live. Then they take turns, and the least of each counts. One thread
-// each: what threads gain is learnt while it runs, and would be gained by one sooner than by the other.
+// Each is loaded anew for every sample, in an engine of its own: the place of its memory makes one session faster than
+// another of the same file, by some percent, for as long as both live. Then they take turns, and the minimum of each
+// counts. One thread each: the gain from threads is learnt at run time, and by one sooner than by the other.
 import { join, relative } from "node:path";
 import type { Page } from "@playwright/test";
 import type * as Selvedge from "selvedge";
@@ -11,27 +11,27 @@ import { FOLDER } from "./compress-subjects.ts";
 import type { Case, Sample, Subject } from "./kernel.ts";
 import type { Bench } from "./run.ts";
 
-/** A bundle that is timed. */
+/** A bundle to be timed. */
 export interface Timed {
   readonly model: string;
   readonly folder: string;
   readonly feed: Feed;
-  /** How much faster than float32 the chosen variant must be on wasm. */
+  /** Minimum speed of the chosen variant over float32 on wasm. */
   readonly atLeast: number;
 }
 
-/** What takes turns. */
+/** One of the sessions that take turns. */
 interface Turn {
   readonly name: string;
   readonly slowBy: number;
 }
 
 const CHOSEN = "chosen";
-/** How far float32 loaded again is from float32 says what a difference between the others is worth. */
+/** The difference between float32 and float32 loaded again is the noise floor of the other differences. */
 const COMPARED = ["float32", "float32, loaded again", CHOSEN].map((name): Turn => ({ name, slowBy: 0 }));
 const CONTROLLED = [0, 0.2].map((slowBy): Turn => ({ name: "float32", slowBy }));
 
-/** Gives the cases. */
+/** Yields the cases. */
 export async function* speedCases(bench: Bench, { model, folder, feed, atLeast }: Timed): AsyncGenerator<Case> {
   const page = await openPage(bench);
   const bundle = `/corpus/${relative(join(FOLDER, ".."), folder)}/bundle.json`;
@@ -42,7 +42,9 @@ export async function* speedCases(bench: Bench, { model, folder, feed, atLeast }
       continue;
     }
     let rounds = 0;
-    /** Makes subjects that are sampled once a round, all together, in every order there is: who comes after whom tells too. */
+    /**
+     * Makes subjects that are sampled together once a round, in every possible order: the order affects the times too.
+     */
     const subjects = (turns: readonly Turn[]): Subject[] => {
       const orders = ordersOf(turns);
       const left = new Map<string, Omit<Sample, "model">>();
@@ -68,7 +70,7 @@ export async function* speedCases(bench: Bench, { model, folder, feed, atLeast }
       subjects: subjects(COMPARED),
       of: "float32",
       ratio: "under",
-      // Where the same kernels run a ratio of 1 is all there is, and half of what is measured lies below.
+      // If the same kernels run, the true ratio is 1, and half of the measurements are below.
       goals: backend === "wasm" ? [{ subject: CHOSEN, on: "ratio", atLeast, byInterval: atLeast === 1 }] : [],
       rounds: bench.rounds(24),
     };
@@ -85,7 +87,7 @@ export async function* speedCases(bench: Bench, { model, folder, feed, atLeast }
   await page.close();
 }
 
-/** Gives every order of the turns. */
+/** Returns every order of the turns. */
 function ordersOf(turns: readonly Turn[]): (readonly Turn[])[] {
   if (turns.length < 2) return [turns];
   return turns.flatMap((first) => ordersOf(turns.filter((x) => x !== first)).map((rest) => [first, ...rest]));
@@ -100,12 +102,12 @@ export async function openPage(bench: Bench): Promise<Page> {
   const page = await bench.browser.newPage();
   await page.goto(`${bench.url}engine.html`);
   await page.waitForFunction("globalThis.selvedge !== undefined");
-  // tsx has esbuild name functions by a helper of its own, which the page does not have.
+  // tsx makes esbuild name functions by a helper of its own, which the page does not have.
   await page.evaluate("globalThis.__name = (x) => x");
   return page;
 }
 
-/** Whether a browser has no adapter, or one in software. */
+/** Whether a browser has no adapter, or a software one. */
 export async function isSoftware(page: Page): Promise<boolean> {
   return page.evaluate(async () => {
     const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
@@ -123,7 +125,7 @@ interface Asked {
   readonly order: readonly Turn[];
 }
 
-/** Runs in the page: gives the least that one run of each took, in the order in which they are loaded. */
+/** Runs in the page: returns the minimum run time of each, in the order in which they are loaded. */
 async function timeTurns({ bundle, backend, input, order }: Asked): Promise<Omit<Sample, "model">[]> {
   const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
   const inputs = Object.fromEntries(
@@ -147,7 +149,7 @@ async function timeTurns({ bundle, backend, input, order }: Asked): Promise<Omit
     return (performance.now() - start) / times;
   };
   for (const model of models) await timed(model, 5);
-  // What is quick runs more often, so that the clock can tell; all take 2 seconds or so, and 5 turns each at least.
+  // Fast ones run more often, because of the clock's resolution; all take about 2 seconds, and 5 turns each at least.
   const once = await timed(models[0] as Selvedge.Model, 3);
   const times = Math.max(1, Math.min(50, Math.ceil(20 / once)));
   const turns = Math.max(5, Math.min(30, Math.ceil(2_000 / (once * times * models.length))));

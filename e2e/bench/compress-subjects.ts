@@ -1,5 +1,5 @@
-// What the compression scenario works on: four models, each with samples to calibrate on and other samples to be
-// measured on; and files of each form, made by the toolchain and by the reference, once a run.
+// Subjects of the compression scenario: four models, each with calibration samples and other samples for the
+// measurement; and files of each form, made by the toolchain and by the reference, once per run.
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -25,37 +25,42 @@ import { isExact } from "../corpus/score.ts";
 import { ROOT } from "../prepare.ts";
 import { byteLm, POSITIONS } from "./byte-lm.ts";
 
-/** Where files and bundles are made; served to the pages under /corpus/bench-compress/. */
+/** Folder of files and bundles; served to the pages under /corpus/bench-compress/. */
 export const FOLDER: string = join(ROOT, "e2e/.cache/bench-compress");
 const CALIBRATION = 64;
-/** Samples on which the ratio of signal to error is measured. */
+/** Samples for the signal-to-noise ratio. */
 const RATIO_SAMPLES = 100;
 
-/** One model, with what it is measured on. */
+/** One model with its samples. */
 export interface Work {
   readonly name: string;
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Samples to calibrate on. */
+  /** Calibration samples. */
   readonly calibration: readonly Feed[];
   /** Samples to measure on, none of them a calibration sample. */
   feeds(count: number): Promise<readonly Feed[]>;
-  /** Scores answers to those feeds, each on its own: 1 for right. Or, of a language model, the negative log-likelihood. */
+  /**
+   * Scores the outputs for those feeds, each on its own: 1 for right. For a language model, the negative
+   * log-likelihood.
+   */
   score(outputs: Outputs, index: number): number;
   readonly unit: "share exact" | "share right" | "nats";
-  /** What the bundle's variants may lose; what is lost of the metric, other cases measure. Default that of `compress`. */
+  /**
+   * Tolerated loss of the bundle's variants; other cases measure the loss of the metric. Default that of `compress`.
+   */
   readonly maxDrop?: string;
-  /** How many samples the metric takes. */
+  /** Number of samples for the metric. */
   readonly samples: number;
-  /** What is pruned, as `compress` is asked, with the classes of the calibration samples that it judges by. */
+  /** Pruning options as for `compress`, with the classes of the calibration samples that it scores by. */
   readonly pruned?: { readonly share: number; readonly classes: Uint8Array };
 }
 
-/** Tells whether a case that holds this text may be one of a model: a case's name begins with its model's. */
+/** Whether a case whose name contains this text may belong to a model: a case's name begins with its model's. */
 export function isAsked(only: string, model: string): boolean {
   return only.startsWith(model) || !/^(fashion-|byte-|ocr-|spam)/.test(only);
 }
 
-/** Names the models, and says how each is made ready. */
+/** Models by name, each with its preparation. */
 export const WORKS: Readonly<Record<string, (count: (usual: number) => number) => Promise<Work>>> = {
   "fashion-cnn": async () => clothing("fashion-cnn", buildCnn()),
   "fashion-mlp": async () => clothing("fashion-mlp", buildMlp()),
@@ -65,7 +70,7 @@ export const WORKS: Readonly<Record<string, (count: (usual: number) => number) =
   "ocr-rec": async (count) => recogniser(count(2_000)),
 };
 
-/** Makes a model that tells clothing apart ready, for who asks about so many pictures at once. */
+/** Prepares a Fashion-MNIST model, for batches of this many pictures. */
 function clothing(name: string, model: OnnxModel, together = 1): Work {
   const { pixels, classes } = testPictures();
   const size = together * 784;
@@ -84,10 +89,10 @@ function clothing(name: string, model: OnnxModel, together = 1): Work {
   };
 }
 
-/** Training pictures of which `compress` fits what is left to half, and judges by all. */
+/** Training pictures of which `compress` fits the remaining weights to half, and validates on all. */
 const TRAINING = 12_000;
 
-/** Makes such a model ready to be pruned too: by training pictures, and measured on the test pictures. */
+/** Prepares such a model also for pruning: on training pictures, measured on the test pictures. */
 function prunedClothing(name: string, model: OnnxModel, share: number): Work {
   const [training, test] = [trainingPictures(), testPictures()];
   const feeds = ({ pixels }: Pictures, n: number): Feed[] =>
@@ -106,9 +111,9 @@ function prunedClothing(name: string, model: OnnxModel, share: number): Work {
   };
 }
 
-/** Makes the byte language model ready. */
+/** Prepares the byte language model. */
 export async function languageModel(): Promise<Work> {
-  // The project's own words; what it is calibrated on is not what it is measured on.
+  // The project's own texts; calibration and measurement use different ones.
   const text = ["README.md", "CONTRIBUTING.md", "lib/README.md"].map((x) => readFileSync(join(ROOT, x)));
   const bytes = Buffer.concat(text);
   const feed = (i: number): Feed => ({
@@ -121,7 +126,7 @@ export async function languageModel(): Promise<Work> {
   const rest = Math.floor((bytes.length - 1) / POSITIONS) - CALIBRATION;
   const model = byteLm().write();
   const feeds = (n: number): Feed[] => Array.from({ length: Math.min(n, rest) }, (_, i) => feed(CALIBRATION + i));
-  // Nothing was learnt, so what is right is what float32 says: the cross entropy with its shares, least at its own.
+  // Untrained, so float32 is the reference: the cross entropy with its probabilities, minimal at its own.
   const whole = await openModel(model, "cpu");
   const right: Float64Array[][] = [];
   for (const each of feeds(rest)) right.push(sharesOf(await whole.run(each)));
@@ -143,7 +148,7 @@ export async function languageModel(): Promise<Work> {
   };
 }
 
-/** Gives the shares of the classes at each position. */
+/** Returns the probabilities of the classes at each position. */
 function sharesOf({ logits }: Outputs): Float64Array[] {
   const data = logits?.data ?? [];
   return Array.from({ length: POSITIONS }, (_, at) => {
@@ -188,7 +193,7 @@ async function recogniser(count: number): Promise<Work> {
       return answer?.kind === "text" && isExact(corpus[CALIBRATION + i]?.text ?? "", answer.text) ? 1 : 0;
     },
     unit: "share exact",
-    // Shares of 6,625 characters: those of 24 dB read as many lines.
+    // Probabilities of 6,625 characters: those with 24 dB read as many lines.
     maxDrop: "20dB",
     samples: count,
   };
@@ -199,7 +204,7 @@ function winner(outputs: Outputs): number {
   return data.indexOf(Math.max(...data));
 }
 
-/** A file of one form, and what making it took. */
+/** A file of one form, with the time and memory of its making. */
 export interface Made {
   readonly path: string;
   readonly bytes: number;
@@ -211,8 +216,8 @@ export interface Made {
 }
 
 /**
- * Writes a model and its calibration samples, for both quantizers to read. Each has an axis more in front: so what is in a
- * batch stays together, and forms are timed on it.
+ * Writes a model and its calibration samples, for both quantizers. Each sample has an additional leading axis, so that
+ * batches stay together and forms are timed on them.
  */
 export function writeWork(work: Work): { folder: string; model: string; samples: string; labels?: string } {
   const folder = join(FOLDER, work.name);
@@ -257,7 +262,7 @@ function npyOf({ dtype, dims, data }: Feed[string], front: readonly number[] = [
 
 /**
  * Makes a form with the toolchain or with the reference.
- * @throws Error that names what to install where Python or its packages are missing
+ * @throws Error that names what to install if Python or its packages are missing
  */
 export function makeForm(by: "selvedge" | "reference", form: string, at: ReturnType<typeof writeWork>): Made {
   const path = join(at.folder, `${by}-${form}.onnx`);
@@ -282,14 +287,14 @@ export function makeForm(by: "selvedge" | "reference", form: string, at: ReturnT
   return { path, bytes: statSync(path).size, wireBytes: wireBytes(path), ...told };
 }
 
-/** Counts what a file weighs on the wire: brotli's best, in one piece. */
+/** Returns the size of a file on the wire: brotli's best quality, in one piece. */
 function wireBytes(path: string): number {
   const bytes = readFileSync(path);
   const params = { [constants.BROTLI_PARAM_LGWIN]: 24, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length };
   return brotliCompressSync(bytes, { params }).length;
 }
 
-/** Measures the ratio of signal to error of a file's outputs beside the model's, in dB. */
+/** Measures the signal-to-noise ratio of a file's outputs against the model's, in dB. */
 export async function ratioOf(work: Work, { path, session }: Made): Promise<number> {
   const [whole, form] = [await openModel(work.bytes, "cpu"), await openModel(path, "cpu", session)];
   const tally = sqnrTally();

@@ -1,6 +1,6 @@
-// Scenario `compress`: what the toolchain makes of four models (of one, for one picture and for 64 at once), beside
-// Debian's onnxruntime.quantization on the same model and samples: bytes, the outputs' ratio of signal to error, the
-// metric, time and memory; and how fast the variant that the engine chooses is beside float32. The files are the same in
+// Scenario `compress`: the toolchain's results for four models (one of them for one picture and for 64 at once), beside
+// Debian's onnxruntime.quantization on the same model and samples: bytes, the outputs' signal-to-noise ratio, the
+// metric, time and memory; and the speed of the variant that the engine chooses over float32. The files are the same in
 // every browser, so those rows are made once.
 import { join } from "node:path";
 import { readBundle } from "../../lib/compress/read-bundle.ts";
@@ -16,13 +16,13 @@ import { pruneCases } from "./prune.ts";
 import { spamCases } from "./spam.ts";
 import type { Bench } from "./run.ts";
 
-/** What is compared: a form of ours, the reference's form, and the goals beside it. */
+/** A comparison: a form of ours, the reference's form, and the goals. */
 interface Pairing {
   readonly form: string;
   readonly reference: string;
-  /** Bytes over the reference's. */
+  /** Bytes relative to the reference's, at most. */
   readonly bytesAtMost: number;
-  /** Decibels over the reference's, or in all. */
+  /** Decibels above the reference's, or absolute. */
   readonly gain?: number;
   readonly leastDb?: number;
 }
@@ -39,14 +39,17 @@ const PAIRINGS: Readonly<Record<string, readonly Pairing[]>> = {
   ],
   "ocr-rec": [{ form: "int8", reference: "int8-static", bytesAtMost: 1, gain: 2 }],
 };
-/** Bytes on the wire over those of float32, at most. */
+/** Maximum bytes on the wire relative to float32. */
 const WIRE: Readonly<Record<string, Readonly<Record<string, number>>>> = {
   "fashion-cnn": { int8: 0.26 },
   "fashion-mlp": { int8: 0.26, "int8-dynamic": 0.26 },
   "byte-lm": { int8: 0.26 },
   "ocr-rec": { int8: 0.26, int4: 0.21, "int8-dynamic": 0.3 },
 };
-/** How much faster than float32 the chosen variant is on wasm, at least. For one picture no integer kernels are faster, but less work is. */
+/**
+ * Minimum speed of the chosen variant over float32 on wasm. For one picture no integer kernels are faster, but less
+ * work is.
+ */
 const SPEED: Readonly<Record<string, number>> = {
   "fashion-cnn": 1,
   "fashion-mlp": 1,
@@ -56,12 +59,12 @@ const SPEED: Readonly<Record<string, number>> = {
   "ocr-rec": 1.4,
 };
 
-/** Gives the cases, one after the other. */
+/** Yields the cases in order. */
 export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   for (const [name, make] of Object.entries(WORKS)) {
     if (!isAsked(bench.only, name)) continue;
     const ready = (made[name] ??= await prepare(make, bench));
-    // The browser that comes second would make the same files again.
+    // The second browser would make the same files again.
     if (bench.browserName === "chromium") {
       yield* fileCases(ready.work, ready.at);
       if (ready.work.pruned !== undefined) yield await chosenCase(ready);
@@ -80,7 +83,7 @@ interface Ready {
   readonly report: CompressReport;
 }
 
-/** What was made for the browser that came first. */
+/** Results of the first browser. */
 const made: Record<string, Ready> = {};
 
 async function prepare(make: (typeof WORKS)[string], bench: Bench): Promise<Ready> {
@@ -170,7 +173,7 @@ async function* fileCases(work: Work, at: ReturnType<typeof writeWork>): AsyncGe
   }
 }
 
-/** What `compress` makes the default on wasm, on pictures that it has not seen. */
+/** The default of `compress` on wasm, on held-out pictures. */
 async function chosenCase({ work, at, report }: Ready): Promise<Case> {
   const form = report.defaults.wasm ?? "f32";
   const path = join(at.folder, "out", `${form}.onnx`);
@@ -179,7 +182,7 @@ async function chosenCase({ work, at, report }: Ready): Promise<Case> {
   return metricCase(work, `${work.name}, ${form}`, form, { path, session, model: at.model }, null);
 }
 
-/** Every sample is a round, in which float32, our form and the reference's, where it has one, answer the same. */
+/** Every sample is a round, in which float32, our form and the reference's, if any, answer the same input. */
 async function metricCase(
   work: Work,
   name: string,

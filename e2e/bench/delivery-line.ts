@@ -1,7 +1,7 @@
 // The pages of `delivery` and the line that they are served over: 20 Mbit/s and 40 ms, shared by all connections.
 //
-// Scripts and wasm are sent with gzip, as a static host does. Chunks and a bare `.onnx` are sent as they are: hosts compress
-// neither, and chunks are stored with brotli.
+// Scripts and wasm are sent with gzip, as by a static host. Chunks and a bare `.onnx` are sent unchanged: hosts
+// compress neither, and chunks are stored with brotli.
 import { createServer } from "node:http";
 import type { Server, ServerResponse } from "node:http";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -21,7 +21,7 @@ const MODEL = join(ROOT, "models/dist/ocr-rec");
 const BYTES_PER_MS = 20e6 / 8 / 1_000;
 const LATENCY_MS = 40;
 const SLICE_BYTES = 16 * 1024;
-/** The peer that cold starts are measured beside. */
+/** The peer for cold starts. */
 export const PEER = "transformers.js, f32";
 
 const ENGINE = `
@@ -30,12 +30,12 @@ const ENGINE = `
   const engine = await createEngine({ backends: ["wasm"], workers: 1 });
   const load = (options) => engine.load("/model/bundle.json", { onProgress: (p) => { globalThis.loadedBytes = p.loadedBytes; }, ...options });`;
 
-/** Gives what a page of ours does once it has the engine. */
+/** Returns the code of one of our pages after the engine is created. */
 const answers = (options: string, engine = ENGINE): string => `${engine}
     await (await load(${options})).run({ x });
     ${TELL}`;
 
-/** The pages: each loads the model, runs it once and tells the time since the navigation began. */
+/** The pages: each loads the model, runs it once and reports the time since the navigation began. */
 const PAGES = {
   [PEER]: `
     import { AutoModel, env, Tensor } from "@huggingface/transformers";
@@ -68,7 +68,7 @@ const PAGES = {
 export type PageName = keyof typeof PAGES;
 
 const NAMES = Object.keys(PAGES) as PageName[];
-/** Which variant a page runs. */
+/** Variant that a page runs. */
 export const VARIANTS: Readonly<Record<PageName, string>> = {
   [PEER]: "f32",
   "fetch and ONNX Runtime Web, f32": "f32",
@@ -85,7 +85,7 @@ const chunksOf = (id: string): readonly BundleChunk[] =>
 /** Returns the bytes on the wire of a variant of ocr-rec. */
 export const sizeOf = (id: string): number => chunksOf(id).reduce((sum, x) => sum + wireBytesOf(x), 0);
 
-/** Lays out what is served, compressed once. */
+/** Prepares the served files, compressed once. */
 export async function preparePages(): Promise<void> {
   rmSync(FOLDER, { recursive: true, force: true });
   for (const [i, name] of NAMES.entries()) {
@@ -134,7 +134,7 @@ export async function preparePages(): Promise<void> {
   for (const file of readdirSync(join(MODEL, "chunks"))) copyFileSync(join(MODEL, "chunks", file), join(model, file));
 }
 
-/** Builds the worker that fetches models so that it believes what is stored. */
+/** Builds the worker that fetches models without the hash check of stored chunks. */
 async function buildWithoutHash(outfile: string): Promise<void> {
   const check = "(await sha256Hex(found)) === sha256";
   await build({
@@ -168,16 +168,16 @@ const TYPES: Readonly<Record<string, string>> = {
   ".json": "application/json",
 };
 
-/** The line. */
+/** A simulated line. */
 export interface Line {
   readonly server: Server;
-  /** Takes what its pages tell. */
+  /** Receives the reports of its pages. */
   readonly visits: Visits;
-  /** Gives the address of a page. */
+  /** Returns the URL of a page. */
   address(page: PageName): string;
-  /** Bytes of weights sent so far, as they go over the line. */
+  /** Bytes of weights sent so far, as on the wire. */
   weightBytes(): number;
-  /** Resolves once nothing is being sent: a tab that was closed is sent to until its connections are. */
+  /** Resolves once nothing is being sent: data flows to a closed tab until its connections are closed. */
   idle(): Promise<void>;
 }
 
@@ -195,7 +195,7 @@ export async function openLine(): Promise<Line> {
     packed.set(path, body);
     return body;
   };
-  // All connections share the line: each slice waits until those before it are through.
+  // All connections share the line: each slice waits for those before it.
   const send = async (body: Buffer, isWeights: boolean, response: ServerResponse): Promise<void> => {
     sending += 1;
     await new Promise((resolve) => setTimeout(resolve, LATENCY_MS));
@@ -221,7 +221,7 @@ export async function openLine(): Promise<Line> {
       return;
     }
     const isWeights = pathname.includes("/chunks/") || pathname.endsWith(".onnx");
-    // As hosts do: compressed where that is asked for, and parts of what is not.
+    // As hosts do: compressed if requested; ranges only of uncompressed files.
     const isPacked = /\bgzip\b/.test(request.headers["accept-encoding"] ?? "") && !isWeights;
     const whole = bodyOf(path, isPacked);
     const from = isPacked ? 0 : Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? 0);
@@ -232,7 +232,7 @@ export async function openLine(): Promise<Line> {
       vary: "accept-encoding",
       ...(isPacked ? { "content-encoding": "gzip" } : {}),
       ...(from > 0 ? { "content-range": `bytes ${from}-${whole.length - 1}/${whole.length}` } : {}),
-      // Browsers may keep all but what says which version there is.
+      // Browsers may cache everything except the file that names the version.
       "cache-control": pathname.endsWith("bundle.json") ? "no-cache" : "public, max-age=3600",
     });
     void send(body, isWeights, response);

@@ -1,7 +1,7 @@
-// What the way to a model costs, over a line of 20 Mbit/s and 40 ms that all connections share (delivery-line.ts): the
-// first result of ocr-rec in a new browser profile and in one that was there before, beside transformers.js and beside a
-// plain fetch with ONNX Runtime Web; what hashing at each load costs; what a load that broke at 90 % fetches again; what
-// an update fetches (update-bytes.ts); many models in little memory (many-models.ts).
+// Cost of delivery over a line of 20 Mbit/s and 40 ms that all connections share (delivery-line.ts): the first result
+// of ocr-rec in a new browser profile and in a used one, beside transformers.js and beside a plain fetch with ONNX
+// Runtime Web; the cost of hashing at each load; the bytes that a load interrupted at 90 % fetches again; the bytes of
+// an update (update-bytes.ts); many models in little memory (many-models.ts).
 import type { BrowserContext } from "@playwright/test";
 import { openLine, PEER, preparePages, sizeOf, VARIANTS } from "./delivery-line.ts";
 import type { PageName } from "./delivery-line.ts";
@@ -10,13 +10,13 @@ import { manyModels } from "./many-models.ts";
 import type { Bench } from "./run.ts";
 import { updateCases } from "./update-bytes.ts";
 
-/** What is measured beside each other. */
+/** Pages that are compared. */
 const NAMES: readonly PageName[] = [PEER, "fetch and ONNX Runtime Web, f32", "selvedge, f32", "selvedge, as shipped"];
-/** A visitor stays for so long: browsers keep the machine code of a page's WebAssembly some seconds after it was hot. */
+/** Duration of a visit: browsers cache the machine code of a page's WebAssembly some seconds after it was hot. */
 const STAY_MS = 8_000;
 const BOUND_MS = 180_000;
 
-/** Gives the cases. */
+/** Yields the cases. */
 export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   for (const item of await updateCases()) yield item;
   yield* manyModels(bench);

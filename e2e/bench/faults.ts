@@ -1,6 +1,6 @@
-// Scenario `faults`, also part of `overhead`: what safety costs while nothing fails, and what faults cost, beside ONNX
-// Runtime Web and transformers.js in workers by hand, given the same faults in the same run: how long until the last of 20
-// requests is settled, how many hang (their time is then the bound for which they were waited), are lost or answered
+// Scenario `faults`, also part of `overhead`: the cost of safety without faults, and the cost of faults, beside ONNX
+// Runtime Web and transformers.js in hand-written workers, with the same faults in the same run: the time until the
+// last of 20 requests is settled, and how many hang (their time is then the limit of the wait), are lost or answered
 // wrongly, and whether later ones work.
 import type { Page } from "@playwright/test";
 import { SUFFERERS } from "../pages/sufferers.ts";
@@ -32,20 +32,20 @@ const WATCHDOG_CALLS = 200;
 /** Two rounds of checkpoints. */
 const STEPS = 32;
 
-/** Gives the cases, one after the other. */
+/** Yields the cases in order. */
 export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   yield* guardCases(bench);
   yield* faultCases(bench);
   yield* endedCases(bench);
 }
 
-/** What it costs when all workers are ended from outside, beyond the same requests in new workers and one run lost. */
+/** Cost of terminating all workers from outside, beyond the same requests in new workers and one lost run. */
 function* endedCases({ browser, browserName, url }: Bench): Generator<Case> {
   for (const when of Object.keys(ENDED) as EndedWhen[]) {
     const found: EndedAll[] = [];
     const row = { backend: "wasm", model: "turns", variant: "f32" } as const;
     const name = `all workers ended from outside, ${ENDED[when]}`;
-    // Chromium gives a worker that computes without a pause two seconds.
+    // Chromium terminates a worker in a busy loop after two seconds.
     const atMost = 500 + (browserName === "chromium" && when !== "idle" ? 2_000 : 0);
     const usual = { rounds: 3, warmups: 0 } as const;
     yield {
@@ -90,7 +90,7 @@ async function endAll(page: Page, url: string, when: EndedWhen): Promise<EndedAl
   return ended;
 }
 
-/** What watchdog and checkpoints cost a call. */
+/** Cost of watchdog and checkpoints per call. */
 async function* guardCases({ browser, url, rounds }: Bench): AsyncGenerator<Case> {
   const page = await browser.newPage();
   await page.goto(`${url}guard-cost.html`);
@@ -120,7 +120,7 @@ async function* guardCases({ browser, url, rounds }: Bench): AsyncGenerator<Case
   await page.close();
 }
 
-/** What each fault costs: five cases that share their samples, since a page suffers once. */
+/** Cost of each fault: five cases that share their samples, since a page takes one fault only. */
 async function* faultCases({ browser, url }: Bench): AsyncGenerator<Case> {
   for (const { fault, name, patienceMs } of FAULTS) {
     const costs = new Map<Sufferer, Cost[]>(SUFFERERS.map((who) => [who, []]));

@@ -1,6 +1,6 @@
-// Part of `overhead`: what it takes from an address in the address bar to the first result, with an empty cache and
-// with a filled one, beside onnxruntime-web's default import. The pages are static and bundled, as they would ship,
-// from a server that lets the browser cache and counts the bytes of code that it sends.
+// Part of `overhead`: time from the address bar to the first result, with a cold and with a warm cache, beside
+// onnxruntime-web's default import. The pages are static and bundled, as they would ship, from a server that allows
+// caching and counts the bytes of code that it sends.
 import { createServer } from "node:http";
 import type { Server } from "node:http";
 import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
@@ -20,7 +20,7 @@ const RAN = { backend: "wasm", model: "ocr-rec as shipped by its package", varia
 const PEER = "onnxruntime-web, default import";
 const BOUND_MS = 60_000;
 
-/** The pages: each loads the model, runs it once and tells the time since the navigation began. */
+/** The pages: each loads the model, runs it once and reports the time since the navigation began. */
 const PAGES = {
   selvedge: `
     import { createEngine } from ${JSON.stringify(join(ROOT, "dist/index.js"))};
@@ -36,7 +36,7 @@ const PAGES = {
     ${TELL}`,
 } as const;
 
-/** Gives the cases. */
+/** Yields the cases. */
 export async function* firstResultCases(bench: Bench): AsyncGenerator<Case> {
   await bundlePages();
   const { server, visits, url, sent } = await serve();

@@ -1,5 +1,5 @@
-// Cases of scenario `overhead`: what a frame costs the main thread on its way to a tensor, handed over as it is or read
-// back by a canvas and normalised in JavaScript. On WebGPU, where the former stays on the GPU.
+// Cases of scenario `overhead`: main-thread cost of converting a frame to a tensor, passed directly or read back
+// through a canvas and normalised in JavaScript. On WebGPU, where the former stays on the GPU.
 import type { Case, Subject } from "./kernel.ts";
 import type { Bench } from "./run.ts";
 import type { FrameCost, Way } from "../pages/frame-cost.ts";
@@ -7,7 +7,7 @@ import type { FrameCost, Way } from "../pages/frame-cost.ts";
 const BY_HAND: Way = "getImageData and JavaScript";
 const FRAMES = 3;
 
-/** Gives the case; it holds a page of its own open. */
+/** Yields the case; it holds a page of its own open. */
 export async function* frameCases({ browser, url, rounds }: Bench): AsyncGenerator<Case> {
   const page = await browser.newPage();
   await page.goto(`${url}frame-cost.html`);

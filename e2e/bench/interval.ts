@@ -1,14 +1,17 @@
-// How sure a ratio is: rounds are drawn again, with replacement, and the ratio is computed anew each time; the middle 95 %
-// of what comes out is its interval (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). Both
-// subjects of a round are drawn together, since what slowed the machine slowed both.
+// Bootstrap interval of a ratio: rounds are resampled with replacement and the ratio is recomputed each time; the
+// middle 95 % of the results is its interval (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter
+// 13). Both subjects of a round are drawn together, since a slowdown of the machine affects both.
 import type { Random } from "../corpus/random.ts";
 
-/** Fewer rounds tell nothing of how they spread. */
+/** Fewer rounds do not show their distribution. */
 const ROUNDS_MIN = 5;
 const DRAWS = 500;
 const TAIL = 0.025;
 
-/** Gives the ends of the interval of `ratio`, which is told the rounds that were drawn; null where rounds are few, or it is none at times. */
+/**
+ * Returns the ends of the interval of `ratio`, a function of the drawn rounds; null if rounds are few, or if a ratio is
+ * undefined.
+ */
 export function intervalOf(
   rounds: number,
   ratio: (drawn: readonly number[]) => number,

@@ -16,7 +16,7 @@ const SETTING: Setting = {
 
 const WASM = { backend: "wasm", model: "ocr-rec", variant: "f32" };
 
-/** A subject whose samples are known; `obeys` tells whether it slows down when it is told to. */
+/** A subject with known samples; `obeys` is whether it slows down on request. */
 function subject(name: string, values: readonly number[], log: string[] = [], obeys = true): Subject {
   let at = 0;
   return {

@@ -1,13 +1,13 @@
-// The benchmark's kernel: interleaves the subjects of a case in rounds of shuffled order, turns samples into rows, and
-// checks itself: one subject of each case may be slowed by 20 % on purpose, and a run in which that does not show is
-// void. Knows no browser and no scenario: run.ts brings both.
+// The benchmark's kernel: interleaves the subjects of a case in rounds of shuffled order, converts samples to rows, and
+// checks itself: one subject of each case may be slowed by 20 % on purpose, and a run that does not detect that is
+// void. Independent of browsers and scenarios: run.ts supplies both.
 import { seeded } from "../corpus/random.ts";
 import type { Random } from "../corpus/random.ts";
 import { intervalOf } from "./interval.ts";
 import { checkRow, goalText, meets, statistic } from "./row.ts";
 import type { Bound, Row, Statistic } from "./row.ts";
 
-/** One measurement, with what really ran. */
+/** One measurement, with the backend and variant that really ran. */
 export interface Sample {
   readonly value: number;
   readonly backend: string;
@@ -15,7 +15,7 @@ export interface Sample {
   readonly variant: string;
 }
 
-/** Something that is measured; `slowBy` is 0, or the share by which it must slow itself down. */
+/** A measured subject; `slowBy` is 0, or the share by which it must slow itself down. */
 export interface Subject {
   readonly name: string;
   sample(slowBy: number): Promise<Sample>;
@@ -27,34 +27,34 @@ export interface Goal extends Bound {
   readonly minus?: string;
 }
 
-/** Subjects measured side by side on the same work. */
+/** Subjects measured in turns on the same work. */
 export interface Case {
   readonly name: string;
   readonly unit: string;
   readonly statistic: Statistic;
   readonly subjects: readonly Subject[];
-  /** Ratios are over this subject. */
+  /** Subject that ratios are relative to. */
   readonly of?: string;
   /** Whether the ratio is value over that of `of`, or under it (for rates, where more is better). Default "over". */
   readonly ratio?: "over" | "under";
   readonly goals: readonly Goal[];
-  /** The subject that is measured once more slowed by 20 %, in every round. */
+  /** Subject that is also measured slowed by 20 %, in every round. */
   readonly control?: string;
   readonly rounds: number;
-  /** Rounds whose samples are thrown away. Default 1. */
+  /** Warm-up rounds, whose samples are discarded. Default 1. */
   readonly warmups?: number;
 }
 
-/** What a row says beside its measurement. */
+/** Context of a row besides its measurement. */
 export type Setting = Pick<
   Row,
   "scenario" | "command" | "commit" | "date" | "machine" | "browser" | "adapter" | "versions"
 >;
 
-/** How much the control is slowed, and the ratio that must show it. */
+/** Slowdown of the control, and the minimum ratio that detects it. */
 export const CONTROL = { slowBy: 0.2, atLeast: 1.1 } as const;
 
-/** Runs a case and gives its rows; every subject is sampled once in every round. */
+/** Runs a case and returns its rows; every subject is sampled once in every round. */
 export async function runCase(item: Case, setting: Setting, random: Random): Promise<Row[]> {
   const runs = item.subjects.map((subject) => ({ name: subject.name, subject, slowBy: 0, samples: [] as Sample[] }));
   const control = runs.find(({ name }) => name === item.control);
@@ -91,7 +91,7 @@ export async function runCase(item: Case, setting: Setting, random: Random): Pro
   return [...rows, ...differences].map((row) => checkRow({ ...setting, ...row }));
 }
 
-/** Gives why a run proves nothing, or null: no case had a control, or a subject slowed on purpose does not show. */
+/** Returns why a run is void, or null: no case had a control, or a deliberate slowdown was not detected. */
 export function voidReason(rows: readonly Row[]): string | null {
   const controls = rows.filter(({ subject }) => subject.endsWith(SLOWED));
   if (controls.length === 0)
@@ -102,7 +102,7 @@ export function voidReason(rows: readonly Row[]): string | null {
   return `void: ${hidden.case}: "${hidden.subject}" shows as ${measuredRatio}, below ${CONTROL.atLeast}`;
 }
 
-/** Writes a row for the terminal: `case  value  ratio  goal  pass|miss`. */
+/** Formats a row for the terminal: `case  value  ratio  goal  pass|miss`. */
 export function rowLine(row: Row): string {
   const spread = row.interval === undefined ? "" : ` (${row.interval.map((x) => x.toFixed(3)).join(" to ")})`;
   const ratio = row.ratio === undefined ? "–" : row.ratio.toFixed(3) + spread;
@@ -132,7 +132,7 @@ function ratioOf(
     return side === "under" ? b / a : a / b;
   };
   const ratio = over(samples, others);
-  // A share of 0 % has no ratio: a peer may well answer nothing in time.
+  // A rate of 0 % has no ratio: a peer may answer nothing in time.
   if (!Number.isFinite(ratio)) return {};
   const pick = (from: readonly number[], drawn: readonly number[]): number[] => drawn.map((i) => from[i] ?? Number.NaN);
   const drawnRatio = (drawn: readonly number[]): number => over(pick(samples, drawn), pick(others, drawn));

@@ -1,6 +1,6 @@
-// Part of `delivery`: sixteen models on one lane with memory for four, asked by a popularity as the web has it (the n-th
-// is asked 1/n as often as the first). Beside all sixteen kept in memory, and beside an app that keeps the four that it
-// loaded last and loads the others anew: requests a second, and how many of them had to load their model.
+// Part of `delivery`: sixteen models on one lane with memory for four, requested by Zipf's law (the n-th 1/n as often
+// as the first). Compared with all sixteen kept in memory, and with an app that keeps the four most recently loaded and
+// reloads the others: requests per second, and how many of them had to load their model.
 import type { Page } from "@playwright/test";
 import type { MemoryPage, Policy } from "../pages/many-models.ts";
 import type { Case, Sample } from "./kernel.ts";
@@ -14,7 +14,7 @@ const POLICIES = {
 const OURS = "selvedge, a budget for four";
 const NAIVE = "the four loaded last kept by the app";
 
-/** Gives the cases; each subject is asked the same questions in the same order. */
+/** Yields the cases; each subject gets the same requests in the same order. */
 export async function* manyModels({ browser, url, rounds }: Bench): AsyncGenerator<Case> {
   const pages: Page[] = [];
   const misses = new Map<string, number>();
@@ -55,8 +55,8 @@ export async function* manyModels({ browser, url, rounds }: Bench): AsyncGenerat
       },
     })),
     of: NAIVE,
-    // None: the budget bounds bytes as they were measured, and WebAssembly's memory grows in steps that count for the
-    // model that needed them; so fewer than four may be here.
+    // None: the budget bounds measured bytes, and WebAssembly's memory grows in steps that count for the model that
+    // needed them; so fewer than four may be loaded.
     goals: [],
     rounds: 1,
     warmups: 0,

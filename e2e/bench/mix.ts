@@ -1,5 +1,5 @@
-// The cases of `scheduling` with a mix of classes: on time at shares of what an Offline run reaches, beside the bound, beside
-// two busy processes, beside a stream of long runs.
+// The cases of `scheduling` with a mix of classes: requests on time at fractions of an Offline run's rate, beside the
+// bound, beside two busy processes, beside a stream of long runs.
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import type { Page } from "@playwright/test";
@@ -12,16 +12,19 @@ import type { MixTold, SchedulingPage } from "../pages/scheduling.ts";
 import type { Case, Goal, Subject } from "./kernel.ts";
 import type { Bench } from "./run.ts";
 
-/** How long a mix is sent. */
+/** Duration of a mix. */
 const MIX_MS = 1_200;
-/** Processes that are busy beside the browser. */
+/** Busy processes beside the browser. */
 const BUSY = 2;
-/** Sizes of batches whose costs are measured for the bound; between them costs are interpolated. */
+/** Batch sizes whose costs are measured for the bound; between them costs are interpolated. */
 const SIZES = [1, 2, 4, 8, 16, 32, 64];
 const LANES = ["wasm", "wasm"];
 const BEST = "best policy on the measured costs";
 
-/** The mix of classes at shares of what it reaches offline, and beside a stream of ocr-rec; first in, first out beside it. */
+/**
+ * The mix of classes at fractions of its offline rate, and beside a stream of ocr-rec; compared with first in, first
+ * out.
+ */
 export async function* mixCases(
   page: Page,
   bench: Bench,
@@ -34,7 +37,7 @@ export async function* mixCases(
     const told = measuredOnce(page, names, `mix ${share}`, classes, share * full, MIX_MS, null);
     for (const [i, { model, deadlineMs }] of classes.entries()) {
       const isUrgent = i === 0;
-      // At 90 % the bound judges all classes together.
+      // At 90 % the bound covers all classes together.
       const goal = share > 1 && isUrgent ? 98 : undefined;
       yield {
         name: `mix at ${100 * share} %: ${model.name} within ${deadlineMs} ms`,
@@ -88,7 +91,7 @@ export async function* mixCases(
   };
 }
 
-/** Measures a mix once a round for each peer, however many cases look at it. */
+/** Measures a mix once a round for each peer, however many cases use it. */
 function measuredOnce(
   page: Page,
   names: readonly PeerName[],
@@ -116,14 +119,17 @@ function measuredOnce(
   };
 }
 
-/** Returns the rate of a mix in requests a second when all are there at once: the median of three. */
+/** Returns the rate of a mix in requests per second when all are queued at once: the median of three. */
 async function fullRate(page: Page, classes: readonly Class[]): Promise<number> {
   const rates: number[] = [];
   for (let i = 0; i < 3; i += 1) rates.push((await call(page, "mixOffline", "selvedge", classes, 1_000)).value);
   return rates.sort((a, b) => a - b)[1] ?? 0;
 }
 
-/** All classes of a mix together, beside the best policy that knows the costs, and the upper bound, on the same arrivals. */
+/**
+ * All classes of a mix together, beside the best policy that knows the costs, and the upper bound, on the same
+ * arrivals.
+ */
 async function boundCase(
   page: Page,
   bench: Bench,
@@ -166,7 +172,7 @@ async function boundCase(
   };
 }
 
-/** Measures what batches of a model take in a hand-written worker. */
+/** Measures the duration of a model's batches in a hand-written worker. */
 async function measureCosts(page: Page, model: Measured): Promise<ModelCosts> {
   const ms: number[] = [];
   for (const rows of SIZES) ms.push(await call(page, "cost", model, rows));
@@ -179,7 +185,10 @@ async function measureCosts(page: Page, model: Measured): Promise<ModelCosts> {
   return { maxRows: SIZES.at(-1) ?? 1, msOn: { wasm: msOf } };
 }
 
-/** The mix beside two busy processes: at what the browser reaches then, and at half of it, where workers by hand keep up. */
+/**
+ * The mix beside two busy processes: at the rate that the browser reaches then, and at half of it, where hand-written
+ * workers keep up.
+ */
 async function* busyCases(page: Page, bench: Bench, classes: readonly Class[]): AsyncGenerator<Case> {
   const names = ["selvedge", "raw two workers, batched", "raw two workers"] as const;
   const busy = Array.from({ length: BUSY }, (): ChildProcess => spawn(process.execPath, ["-e", "for (;;);"]));
@@ -200,7 +209,7 @@ async function* busyCases(page: Page, bench: Bench, classes: readonly Class[]): 
       const all = ({ asked, answered }: MixTold): number => (100 * answered) / asked;
       const ratio = { subject: "selvedge", on: "ratio", atLeast: 0.9 } as const;
       yield caseOf("all classes", "raw two workers, batched", all, [ratio]);
-      // A ratio says nothing where they answer next to none: a difference in percent does.
+      // A ratio is meaningless where they answer almost nothing: the difference in percent is used.
       const difference = { subject: "selvedge", minus: "raw two workers", on: "value", atLeast: -10 } as const;
       for (const [i, { model, deadlineMs }] of classes.entries()) {
         const own = ({ onTime }: MixTold): number => onTime[i] ?? 0;

@@ -1,4 +1,4 @@
-// Scenario `overhead`: what Selvedge costs beside ONNX Runtime Web used by hand, same model, same backend, same threads.
+// Scenario `overhead`: cost of Selvedge over ONNX Runtime Web used by hand, same model, same backend, same threads.
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { gzipSync } from "node:zlib";
@@ -12,7 +12,7 @@ import { frameCases } from "./frames.ts";
 import type { Case, Sample, Subject } from "./kernel.ts";
 import type { Bench } from "./run.ts";
 
-/** What e2e/pages/overhead.ts puts on its page. */
+/** Interface that e2e/pages/overhead.ts puts on its page. */
 interface PageBench {
   setUp(model: string, names: readonly string[], dims: Readonly<Record<string, number[]>>): Promise<void>;
   sample(name: string, count: number, slowBy: number): Promise<Measured>;
@@ -28,7 +28,7 @@ const REC = { model: "ocr-rec", variant: "f32" };
 const TINY = { model: "add", variant: "f32" };
 const LINES = 100;
 
-/** Gives the cases, one after the other; each has a page of its own. */
+/** Yields the cases in order; each has a page of its own. */
 export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   yield* withPage(
     bench,
@@ -78,7 +78,7 @@ async function* withPage(
   await page.close();
 }
 
-/** The longest time for which the main thread answered nothing while 100 lines were read. */
+/** Longest stall of the main thread while 100 lines are read. */
 async function* stallCase(bench: Bench): AsyncGenerator<Case> {
   const corpus = await lines(LINES);
   const folder = basename(await corpusFolder());
@@ -108,8 +108,8 @@ async function* stallCase(bench: Bench): AsyncGenerator<Case> {
 }
 
 /**
- * JavaScript that a page loads, minified and compressed as a server sends it; workers and wasm are files of their own,
- * and so is what is loaded on demand.
+ * JavaScript that a page loads, minified and compressed as sent by a server; workers and wasm are files of their own,
+ * and so is code that is loaded on demand.
  */
 async function sizeCase(): Promise<Case> {
   const { outputFiles, metafile } = await build({

@@ -1,8 +1,8 @@
 // Pruning in the scenario `compress`: a quarter of the hidden units of the dense Fashion-MNIST model and of the byte
-// language model, and 30 % of the multiply-adds of the convolutional one, each with readers repaired and, beside it, by
-// the size of weights without repair. Calibrated on training pictures; measured on test pictures, every picture a round.
-// And the search, on the same. The language model was never trained: its perplexity is told beside its own answers, and
-// what is lost of it says how well a layer is kept, not how well a trained model would do.
+// language model, and 30 % of the multiply-adds of the convolutional one, each with repaired consumers and, for
+// comparison, by weight magnitude without repair. Calibrated on training pictures; measured on test pictures, every
+// picture a round. And the search, on the same. The language model is untrained: its perplexity is measured against its
+// own outputs, and the loss shows how well a layer is preserved, not the quality of a trained model.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
@@ -28,15 +28,15 @@ import type { Case, Subject } from "./kernel.ts";
 import type { Bench } from "./run.ts";
 
 const TRAINING = "/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz";
-/** Training pictures that are calibrated on. */
+/** Calibration samples: training pictures. */
 const CALIBRATION = 10_000;
 const BATCH = 100;
-/** Time of one search: two of them, and all else, are to end within 20 minutes. */
+/** Time of one search: two of them and everything else must end within 20 minutes. */
 const SEARCH_MS = 120_000;
-/** The multiply-adds that must go. */
+/** Share of multiply-adds to remove. */
 const LESS_WORK = 0.3;
 
-/** One model, and the goal that its pruning has. */
+/** One model, and its pruning goal. */
 interface Pruned {
   readonly name: string;
   readonly bytes: Uint8Array<ArrayBuffer>;
@@ -44,7 +44,7 @@ interface Pruned {
   readonly loss: number;
 }
 
-/** Gives the cases of pruning, one after the other. */
+/** Yields the cases of pruning in order. */
 export async function* pruneCases({ rounds: count, only }: Bench): AsyncGenerator<Case> {
   const models: readonly Pruned[] = [
     { name: "fashion-cnn", bytes: simple(buildCnn()), loss: 0.005 },
@@ -73,7 +73,7 @@ export async function* pruneCases({ rounds: count, only }: Bench): AsyncGenerato
   if (isAsked(only, "byte-lm")) yield* languageCases();
 }
 
-/** What a perplexity may be over float32's. */
+/** Maximum perplexity relative to float32. */
 const PERPLEXITY_MOST = 1.01;
 
 /** A quarter of the language model's hidden units: every sample is a round, scored in nats, the log of a perplexity. */
@@ -135,7 +135,7 @@ function calibration(model: Pruned): Feed[] {
   });
 }
 
-/** Gives the shares of the lowest price at which the work is less by what is asked. */
+/** Returns the shares of the cheapest pruning that reduces the work as required. */
 async function lessWork(model: Pruned, pruner: Pruner, feeds: readonly Feed[]): Promise<PruneShares> {
   const few = feeds.slice(0, 4);
   const all = await measureCosts(model.bytes, pruner, few, () => false);
@@ -176,7 +176,7 @@ function sizes(model: Pruned, unit: string, names: readonly string[], values: re
   };
 }
 
-/** Lets every model answer the same test pictures: each picture is a round. */
+/** Runs every model on the same test pictures: each picture is a round. */
 async function rightCase(model: Pruned, files: Readonly<Record<string, Uint8Array>>, n: number): Promise<Case> {
   const { pixels, classes, count } = testPictures();
   const most = Math.floor(Math.min(n, count) / BATCH) * BATCH;
@@ -222,7 +222,7 @@ function winners(outputs: Outputs): number[] {
   });
 }
 
-/** The search on test pictures: what it chose, beside the best uniform setting, judged on the half that took no part. */
+/** The search on test pictures: its result, beside the best uniform setting, validated on the held-out half. */
 async function* searchCases(model: Pruned, feeds: readonly Feed[]): AsyncGenerator<Case> {
   const folder = join(FOLDER, `search-${model.name}`);
   mkdirSync(folder, { recursive: true });

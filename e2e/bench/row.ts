@@ -1,8 +1,8 @@
-// A row of the benchmark: what was measured, on what, and whether it met its goal. The schema is the last gate before a
-// row is kept: one without the backend that really ran, or without samples, is refused.
+// A row of the benchmark: the measurement, its provenance, and whether it met its goal. The schema is the last gate
+// before a row is stored: one without the backend that really ran, or without samples, is rejected.
 import * as v from "valibot";
 
-/** Names how a row's value comes from its samples. */
+/** Statistic that gives a row's value from its samples. */
 export type Statistic = "mean" | "median" | "min" | "max" | "p90" | "p95" | "p99";
 
 const STATISTICS = ["mean", "median", "min", "max", "p90", "p95", "p99"] as const;
@@ -19,8 +19,8 @@ const text = v.pipe(v.string(), v.minLength(1));
 const finite = v.pipe(v.number(), v.finite());
 
 /**
- * Checks a row. `backend` is "none" where nothing ran; `goal` reads as "ratio <= 1.03"; `interval` is that of the ratio, at
- * 95 % (interval.ts).
+ * Schema of a row. `backend` is "none" if no model ran; `goal` reads as "ratio <= 1.03"; `interval` is that of the
+ * ratio, at 95 % (interval.ts).
  */
 const ROW = v.pipe(
   v.strictObject({
@@ -62,7 +62,7 @@ const ROW = v.pipe(
 export type Row = v.InferOutput<typeof ROW>;
 
 /**
- * Checks a row from outside or from a scenario.
+ * Validates a row from outside or from a scenario.
  * @throws TypeError naming the field
  */
 export function checkRow(row: unknown): Row {
@@ -73,7 +73,7 @@ export function checkRow(row: unknown): Row {
   throw new TypeError(`a row is refused: ${path}: ${issue.message}`);
 }
 
-/** Gives a statistic of samples; quantiles are interpolated between the two nearest (type 7 of Hyndman and Fan). */
+/** Returns a statistic of samples; quantiles are interpolated between the two nearest (type 7 of Hyndman and Fan). */
 export function statistic(samples: readonly number[], name: Statistic): number {
   if (samples.length === 0) throw new RangeError("statistic: no samples");
   if (name === "mean") return samples.reduce((sum, value) => sum + value, 0) / samples.length;
@@ -89,11 +89,11 @@ export interface Bound {
   readonly on: "ratio" | "value";
   readonly atMost?: number;
   readonly atLeast?: number;
-  /** Whether it is enough that the ratio's interval reaches the bound: for subjects that may be equal. Default false. */
+  /** Whether it suffices that the ratio's interval reaches the bound: for subjects that may be equal. Default false. */
   readonly byInterval?: boolean;
 }
 
-/** Writes a bound as a row's goal, as "ratio <= 1.03". */
+/** Formats a bound as a row's goal, such as "ratio <= 1.03". */
 export function goalText({ on, atMost, atLeast, byInterval }: Bound): string {
   const parts: string[] = [];
   const what = byInterval === true ? `interval of ${on}` : on;
@@ -103,7 +103,7 @@ export function goalText({ on, atMost, atLeast, byInterval }: Bound): string {
   return parts.join(", ");
 }
 
-/** Tells whether a row meets a bound. */
+/** Whether a row meets a bound. */
 export function meets(
   { on, atMost, atLeast, byInterval }: Bound,
   row: Pick<Row, "value" | "ratio" | "interval">,

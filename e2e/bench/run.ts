@@ -1,6 +1,6 @@
 // `npm run bench -- S`: runs scenario S in Chromium and Firefox, appends its rows to e2e/results/S.jsonl, prints them,
-// and exits 1 on a missed goal or a void run. A scenario is a module beside this one that says which cases it has in a
-// browser; it is handed an open browser and the address of the tests' pages.
+// and exits 1 on a missed goal or a void run. A scenario is a module in this folder that yields its cases for a
+// browser; it receives an open browser and the URL of the tests' pages.
 import { appendFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -16,28 +16,28 @@ import { rowLine, runCase, voidReason } from "./kernel.ts";
 import type { Case, Setting } from "./kernel.ts";
 import type { Row } from "./row.ts";
 
-/** What a scenario is handed. */
+/** Context of a scenario. */
 export interface Bench {
   readonly browserName: "chromium" | "firefox";
   readonly browser: Browser;
   /**
-   * Opens a new profile, as a visitor has one, in which nothing was fetched yet; whoever opens it closes it. In Chromium a
-   * browser of its own: what `browser.newContext()` gives is incognito, and keeps no machine code of a page's WebAssembly.
+   * Opens a new profile, like a first-time visitor's; the caller closes it. In Chromium this is a browser of its own:
+   * `browser.newContext()` is incognito, and does not cache machine code of a page's WebAssembly.
    */
   readonly newProfile: () => Promise<BrowserContext>;
-  /** Where the tests' pages are, with a slash at the end. */
+  /** URL of the tests' pages, with a trailing slash. */
   readonly url: string;
-  /** The text that names of cases must hold; empty for all. What no such case needs need not be made. */
+  /** Text that names of cases must contain; empty for all. Parts that no such case needs may be skipped. */
   readonly only: string;
   /** Scales the number of rounds. */
   readonly rounds: (usual: number) => number;
 }
 
-/** A scenario's cases, each with what it holds open; they run one after the other. */
+/** A scenario's cases, each with its open resources; they run one after the other. */
 export type Scenario = (bench: Bench) => AsyncIterable<Case>;
 
 const SCENARIOS = ["overhead", "faults", "compress", "scheduling", "delivery"] as const;
-/** How long a Chromium that started is left alone. */
+/** Idle time for a Chromium that was just started. */
 const SETTLE_MS = 1_500;
 const BROWSERS = ["chromium", "firefox"] as const;
 const HELP = `Runs a benchmark scenario and appends its rows to e2e/results/<scenario>.jsonl.
@@ -71,7 +71,7 @@ if (values.help || name === undefined || browsers.length === 0) {
   process.exit(values.help ? 0 : 2);
 }
 if (ensureBrowsers().length > 0) process.exit(1);
-// Where the system shares out its cores among sessions and not threads, two threads get no more of a busy machine than one.
+// If the system divides its cores among sessions and not threads, two threads get no more of a busy machine than one.
 const [load = 0] = loadavg();
 if (load > cpus().length)
   console.error(
@@ -83,7 +83,7 @@ const { scenario } = (await import(`./${name}.ts`)) as { scenario: Scenario };
 const port = Number(process.env["SELVEDGE_PAGES_PORT"] ?? 43_119);
 const server = await servePages({ port, isolated: true });
 const rows: Row[] = [];
-/** Removed at the end: a Chromium that was closed may write for some moments more. */
+/** Removed at the end: a closed Chromium may write for some moments more. */
 const profiles = mkdtempSync(join(tmpdir(), "selvedge-"));
 try {
   for (const browserName of browsers) rows.push(...(await runIn(browserName)));
@@ -133,7 +133,7 @@ async function runIn(browserName: (typeof BROWSERS)[number]): Promise<Row[]> {
   return found;
 }
 
-/** Opens Chromium with a profile of its own, and lets it settle, since a browser that starts is busy with itself. */
+/** Opens Chromium with a profile of its own, and lets it settle, since a starting browser is busy. */
 async function newChromiumProfile(): Promise<BrowserContext> {
   const folder = mkdtempSync(join(profiles, "profile-"));
   const context = await chromium.launchPersistentContext(folder, chromiumLaunch());

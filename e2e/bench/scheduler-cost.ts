@@ -1,5 +1,5 @@
-// What a decision costs: the scheduler alone, in Node, with many requests that wait. Each sample takes a thousand requests
-// from their arrival to their end while the queue stays as long as it is.
+// Cost of a decision: only the scheduler, in Node, with many queued requests. Each sample takes a thousand requests
+// from arrival to end at a constant queue depth.
 import { Estimate } from "../../lib/schedule/estimate.ts";
 import type { LaneView, Step } from "../../lib/schedule/protocol.ts";
 import { Scheduler } from "../../lib/schedule/scheduler.ts";
@@ -9,7 +9,7 @@ import type { Bench } from "./run.ts";
 const REQUESTS = 1_000;
 const LENGTHS = [10, 10_000, 100_000] as const;
 
-/** Gives the one case: µs a request, by how many wait. */
+/** Yields the only case: µs per request, by queue depth. */
 export function* schedulerCost(bench: Bench): Generator<Case> {
   const nameOf = (length: number): string => `${length} queued`;
   yield {
@@ -30,7 +30,7 @@ export function* schedulerCost(bench: Bench): Generator<Case> {
   };
 }
 
-/** Fills a scheduler and gives a function that takes requests through it, and says what each took in µs. */
+/** Fills a scheduler; returns a function that passes requests through it and returns µs per request. */
 function fill(length: number): () => number {
   const scheduler = new Scheduler({ ageingMs: 2_000, maxSize: 1_000_000 }, new Estimate(null));
   const held = new Map([1, 2, 3].map((modelId) => [modelId, { states: new Map<number, number>() }]));

@@ -1,6 +1,6 @@
-// Scenario `scheduling`: many requests at once, by MLPerf LoadGen's scenarios (SingleStream, MultiStream, Server,
-// Offline), and a mix of classes with deadlines, beside programs that do without a scheduler. All on wasm: the adapters
-// of this benchmark are software, and slower.
+// Scenario `scheduling`: many concurrent requests, by MLPerf LoadGen's scenarios (SingleStream, MultiStream, Server,
+// Offline), and a mix of classes with deadlines, beside programs without a scheduler. All on wasm: the adapters of this
+// benchmark are software, and slower.
 import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Page } from "@playwright/test";
@@ -15,15 +15,15 @@ import type { Bench } from "./run.ts";
 import { schedulerCost } from "./scheduler-cost.ts";
 
 const PEERS = ["raw worker", "raw worker 2", "raw two workers", "raw main thread", "transformers.js"] as const;
-/** Who is asked by one stream alone: where it goes to the wide lane, that has threads. */
+/** Peers of the single stream: on Selvedge it moves to the wide lane, which has threads. */
 const SINGLE = ["selvedge", "selvedge, one thread each", "raw worker, threads"] as const;
 const MLP = { name: "fashion-mlp", input: "image", dims: [1, 1, 28, 28], variant: "f32" } as const;
 const CNN = { name: "fashion-cnn", input: "image", dims: [1, 1, 28, 28], variant: "f32" } as const;
 const REC = { name: "ocr-rec", input: "x", dims: [1, 3, 48, 320], variant: "f32" } as const;
 const MODELS: readonly Measured[] = [MLP, CNN, REC];
-/** How many rows a hand-written program would join: where joining gains nothing it would not. */
+/** Batch sizes of a hand-written program: 1 where batching gains nothing. */
 const BATCHES = [64, 64, 1];
-/** How often each model runs in a sample: about half a second on the slowest peer. */
+/** Number of runs of each model per sample: about half a second on the slowest peer. */
 const COUNTS: Readonly<Record<string, { single: number; queries: number; offline: number; rate: number }>> = {
   "fashion-mlp": { single: 60, queries: 12, offline: 512, rate: 600 },
   "fashion-cnn": { single: 150, queries: 30, offline: 1_024, rate: 1_200 },
@@ -35,21 +35,23 @@ const CLASSES: readonly Class[] = [
   { model: MLP, deadlineMs: 200, share: 6 },
 ];
 
-/** How often a request comes that can't be on time. */
+/** Interval of requests that can't be on time. */
 const UNMEETABLE_EVERY_MS = 50;
 
-/** A model, and what Selvedge runs of it beside f32: what it chooses, or what a caller with many requests would name. */
+/**
+ * A model with its variants besides f32: Selvedge's own choice, or the one that a caller with many requests would pin.
+ */
 interface Item {
   readonly model: Measured;
   readonly other: Measured;
 }
 /**
- * Integer products are the fastest for many requests and slower than float32 for one: ONNX Runtime Web packs their weights
- * anew in every run. So where runs are short nobody gets them who did not ask.
+ * Integer products are the fastest for many requests and slower than float32 for one: ONNX Runtime Web packs their
+ * weights anew in every run. So where runs are short only callers that ask for them get them.
  */
 const INTEGER = "int8-dynamic";
 
-/** Gives the cases, one after the other, on one page. */
+/** Yields the cases in order, on one page. */
 export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   await preparePeers();
   const page = await bench.browser.newPage();
@@ -67,7 +69,10 @@ export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   if (bench.browserName === "chromium") yield* schedulerCost(bench);
 }
 
-/** Beside workers written by hand, with one thread and with one a core, and what it cost before the scheduler: a lane that is asked alone. */
+/**
+ * Compared with hand-written workers, with one thread and with one per core, and with the cost before the scheduler: a
+ * single lane called directly.
+ */
 function* singleCases(page: Page, bench: Bench, model: Measured): Generator<Case> {
   const { single } = COUNTS[model.name] as { single: number };
   const subject = (name: PeerName): Subject => ({
@@ -111,7 +116,10 @@ function multiCase(page: Page, bench: Bench, model: Measured): Case {
   };
 }
 
-/** Rates beside transformers.js, without a goal, since it runs on one thread; the same samples beside two workers, since a row has one ratio. */
+/**
+ * Rates beside transformers.js, without a goal, since it runs on one thread; the same samples beside two workers, since
+ * a row has one ratio.
+ */
 async function* offlineCases(page: Page, bench: Bench, { model, other }: Item): AsyncGenerator<Case> {
   const { offline } = COUNTS[model.name] as { offline: number };
   const taken = new Map<string, Sample[]>();
@@ -202,7 +210,7 @@ function unmeetableCase(page: Page, bench: Bench): Case {
   };
 }
 
-/** Lays the f32 variants out as transformers.js and programs written by hand load them, with the former's wasm. */
+/** Writes the f32 variants as transformers.js and hand-written programs load them, with the former's wasm. */
 async function preparePeers(): Promise<void> {
   const folder = join(ROOT, "e2e/.cache/peers");
   for (const { name } of MODELS) {

@@ -1,5 +1,5 @@
-// The transformer that was trained here, in the scenario `compress`: what each variant sends, and how many of the mails
-// held out it judges rightly, every mail a round, beside the linear model over words and pairs of words.
+// The transformer trained here, in the scenario `compress`: bytes on the wire of each variant, and its accuracy on the
+// held-out mails, every mail a round, beside the linear model over words and word pairs.
 import { brotliCompressSync } from "node:zlib";
 import { fitBaseline } from "../../models/spam/baseline.ts";
 import { judgeMails, TRAINED_ON } from "../../models/spam/judge.ts";
@@ -9,11 +9,11 @@ import { isAsked } from "./compress-subjects.ts";
 import type { Case, Subject } from "./kernel.ts";
 import type { Bench } from "./run.ts";
 
-/** What int4 may send over float32, and the share of mails that any variant may lose. */
+/** Limit on int4's bytes relative to float32, and on the share of mails that any variant may lose. */
 const WIRE_MOST = 0.16;
 const LOSS_MOST = 0.005;
 
-/** Gives the cases. */
+/** Yields the cases. */
 export async function* spamCases({ rounds: count, only }: Bench): AsyncGenerator<Case> {
   if (!isAsked(only, "spam")) return;
   const variants = (await spamVariants()).reverse();

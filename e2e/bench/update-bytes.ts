@@ -1,6 +1,6 @@
-// Part of `delivery`: what an update of a model costs in bytes, by how its file is cut: not at all (a cache of whole
-// files), at fixed offsets, at tensor borders (lib/compress/cut.ts), where the content says (FastCDC's gear hash). Two
-// updates: a fine-tuned model, of which the last two tensors changed, and one with a layer of 300 kB in its middle.
+// Part of `delivery`: bytes of a model update by chunking: none (a cache of whole files), fixed offsets, tensor borders
+// (lib/compress/cut.ts), content-defined (FastCDC's gear hash). Two updates: a fine-tuned model, of which the last two
+// tensors changed, and one with a layer of 300 kB inserted in its middle.
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { readVariantModel } from "../../lib/compress/read-bundle.ts";
@@ -27,7 +27,7 @@ const CUTS: Readonly<Record<string, (version: Version) => Bytes[]>> = {
   "content-defined, 512 KiB on average": ({ bytes }) => cutByContent(bytes, 19),
 };
 
-/** Gives the cases: bytes fetched over the bytes of the file. */
+/** Returns the cases: bytes fetched over the bytes of the file. */
 export async function updateCases(): Promise<Case[]> {
   const cases = (["int8", "f32"] as const).map(async (variant) => {
     const old = await readVariant("ocr-rec", variant);
@@ -76,7 +76,7 @@ function share(old: readonly Bytes[], next: readonly Bytes[]): number {
   return fetched / total;
 }
 
-/** Cuts where the gear hash of the last 32 bytes has `bits` zeros: FastCDC without its normalising. */
+/** Cuts where the gear hash of the last 32 bytes has `bits` zeros: FastCDC without its normalisation. */
 function cutByContent(bytes: Bytes, bits: number): Bytes[] {
   const table = new Uint32Array(weights(1_024, 77).buffer);
   const chunks: Bytes[] = [];

@@ -1,19 +1,20 @@
-// Visits a page as a visitor does, and hears from it what it took. The page tells its server: to be asked costs it a script
-// of the driver's in its first moments, and a look with each frame from then on, which on two cores is a tenth of a visit.
+// Visits a page like a visitor, and receives its timing. The page reports to its server: polling by the driver would
+// cost it a script in its first moments and a check with each frame from then on, which on two cores is a tenth of a
+// visit.
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { BrowserContext } from "@playwright/test";
 
 const PATH = "/told";
-/** What a page ends with: it tells the time since the navigation began, in ms. */
+/** Last statement of a page: it reports the time since the navigation began, in ms. */
 export const TELL = `await fetch("${PATH}?ms=" + performance.now());`;
-/** A tab that was just opened is busy with itself for so long; a visitor's has been there. */
+/** Time for which a newly opened tab is busy; a visitor's tab is idle. */
 const SETTLE_MS = 500;
 
-/** Takes what pages tell a server, one page at a time. */
+/** Receives the reports of pages, one page at a time. */
 export class Visits {
   #told: ((ms: number) => void) | null = null;
 
-  /** Answers a request if it is a page that tells; says whether it was. */
+  /** Answers a request if it is a page's report; returns whether it was. */
   take({ url = "/" }: IncomingMessage, response: ServerResponse): boolean {
     const { pathname, searchParams } = new URL(url, "http://localhost");
     if (pathname !== PATH) return false;
@@ -23,8 +24,8 @@ export class Visits {
   }
 
   /**
-   * Opens an address in a new tab, which stays for a while after its result, and gives the ms to that.
-   * @throws Error where the page throws one, or tells nothing within the bound
+   * Opens a URL in a new tab, which stays open for a while after its result, and returns the ms until then.
+   * @throws Error if the page throws one, or does not report within the timeout
    */
   async visit(context: BrowserContext, address: string, boundMs: number, stayMs = 0): Promise<number> {
     const tab = await context.newPage();

@@ -1,6 +1,6 @@
-// Says when requests arrive, to the page, as a camera or a network would: by a message. A page's own timers may be some ms
-// late though nothing else runs, since browsers let several fire at once to save power; a wait on shared memory is not.
-// No more than one message is on its way, and none for what the page has seen by itself: it costs the page little.
+// Signals arrivals of requests to the page by messages, as a camera or a network would. A page's own timers may be some
+// ms late even when idle, since browsers coalesce timers to save power; a wait on shared memory is not. At most one
+// message is in flight, and none for arrivals that the page has already seen: it costs the page little.
 import { SEEN, SENT, STOP } from "./arrivals.ts";
 import type { Arrivals } from "./arrivals.ts";
 
@@ -13,4 +13,4 @@ self.onmessage = ({ data: { timesMs, shared } }: MessageEvent<Arrivals>) => {
     if (Atomics.load(shared, SEEN) <= index && Atomics.exchange(shared, SENT, 1) === 0) self.postMessage(null);
   }
 };
-self.postMessage(null); // it is up
+self.postMessage(null); // ready

@@ -1,15 +1,15 @@
-// What a page and the worker that says when requests arrive tell each other.
+// Protocol between a page and the worker that signals arrivals of requests.
 
 /** Times on the clock that all threads share, in ms. */
 export interface Arrivals {
   readonly timesMs: readonly number[];
-  /** By `STOP`, `SEEN` and `SENT`. */
+  /** Indexed by `STOP`, `SEEN` and `SENT`. */
   readonly shared: Int32Array<SharedArrayBuffer>;
 }
 
-/** Anything but 0 ends it. */
+/** Non-zero ends it. */
 export const STOP = 0;
-/** How many of the times the page has seen. */
+/** Number of arrivals that the page has seen. */
 export const SEEN = 1;
-/** 1 while a message is on its way. */
+/** 1 while a message is in flight. */
 export const SENT = 2;

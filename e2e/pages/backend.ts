@@ -1,4 +1,4 @@
-// Runs the conformance suite on the worker that ships, through the page's own side of the thread line.
+// Runs the conformance suite on the shipped worker, through the page's own side of the protocol.
 import type { BackendName } from "../../lib/backend/backend.ts";
 import { CONFORMANCE } from "../../lib/backend/conformance.ts";
 import { endlessModel, identityModel } from "../../lib/backend/fixtures.ts";
@@ -8,32 +8,32 @@ import { isSelvedgeError } from "../../lib/errors.ts";
 import { runAlone, throughWorker } from "../../lib/pool/through-worker.ts";
 import { WorkerClient } from "../../lib/pool/worker-client.ts";
 
-/** What one worker is started with. */
+/** Options of one worker. */
 export interface Setup {
   readonly build: "jspi" | "wasm";
   readonly backend: BackendName;
   readonly threads: number;
 }
 
-/** What a check came to: null where it held. */
+/** Result of a check: null if it passed. */
 export interface Outcome {
   readonly name: string;
   readonly error: string | null;
 }
 
-/** What this page offers its tests. */
+/** Interface of this page for its tests. */
 export interface BackendPage {
   /** Runs every check on one worker. */
   conform(setup: Setup): Promise<Outcome[]>;
-  /** Gives the code of the error of a run that never ends, and how long it took. */
+  /** Returns the error code of a run that never ends, and the time until then. */
   hang(setup: Setup, boundMs: number): Promise<{ code: string; ms: number }>;
-  /** Loads y = x verbosely, and gives where ONNX Runtime put its one operator. */
+  /** Loads y = x verbosely; returns where ONNX Runtime assigned its one operator. */
   assign(setup: Setup): Promise<unknown>;
-  /** Sends a picture as an ImageBitmap and as its pixels; gives the tensors that both became. */
+  /** Sends a picture as an ImageBitmap and as its pixels; returns the resulting tensors. */
   paint(setup: Setup): Promise<{ bitmap: number[]; pixels: number[] }>;
-  /** Starts a worker and ends it. */
+  /** Starts a worker and terminates it. */
   startPlain(setup: Setup): Promise<void>;
-  /** Gives the code of the error of a start with a wasm that is not there. */
+  /** Returns the error code of a start whose wasm is missing. */
   startWithout(setup: Setup): Promise<{ code: string; message: string }>;
 }
 
@@ -73,7 +73,7 @@ const page: BackendPage = {
     const images = { x: { channels: "rgb", layout: "nhwc", scale: 1, resize: { mode: "exact", ...size } } } as const;
     const model = { files: [{ path: "m", data: new Blob([identityModel("float32", [1, 2, 3, 3])]) }], session: {} };
     await client.load({ ...model, modelId: 1, images, decodes: {}, assets: {} }, 60_000);
-    // Opaque and fully transparent alone: a canvas keeps colours premultiplied, so others lose a bit there.
+    // Only opaque and fully transparent pixels: a canvas stores premultiplied colours, so others lose a bit.
     const data = Uint8ClampedArray.from({ length: 24 }, (_, i) => (i % 4 === 3 ? (i === 11 ? 0 : 255) : i * 10));
     const bitmap = await createImageBitmap(new ImageData(data, 3, 2), { premultiplyAlpha: "none" });
     const tensors: number[][] = [];
@@ -116,7 +116,7 @@ function clientOf(setup: Setup): WorkerClient {
   return new WorkerClient(browserEffects(), { href, script: vouch(href) });
 }
 
-/** The page's own Trusted Types policy, where the browser has them. */
+/** The page's own Trusted Types policy, if the browser supports them. */
 const trustedTypes = Reflect.get(globalThis, "trustedTypes") as
   { createPolicy(name: string, rules: object): { createScriptURL(url: string): ScriptUrl } } | undefined;
 const policy = trustedTypes?.createPolicy("selvedge", { createScriptURL: (url: string) => url });

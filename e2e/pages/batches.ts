@@ -1,4 +1,4 @@
-// Pictures that come at once: they run together, and each is answered as it is alone.
+// Concurrent pictures: they run in one batch, and each gets the same answer as alone.
 import { createEngine } from "selvedge";
 import type { ImageInput, RunResult } from "selvedge";
 import { seeded } from "../corpus/random.ts";

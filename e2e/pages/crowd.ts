@@ -1,22 +1,22 @@
-// Many requests of several models at once, of all priorities, some with deadlines, some cancelled, while workers die
-// under them. What each must be answered with was asked before, alone.
+// Many concurrent requests of several models, of all priorities, some with deadlines, some cancelled, while workers die
+// under them. The expected answers are computed before, one by one.
 import { createEngine } from "selvedge";
 import type { Model } from "selvedge";
 import { browserEffects } from "../../lib/effects.ts";
 import { seeded } from "../corpus/random.ts";
 
-/** What came of a crowd. */
+/** Result of a crowd. */
 export interface Crowd {
   readonly answered: number;
   readonly cancelled: number;
-  /** Refused or dropped for their deadlines. */
+  /** Rejected or dropped for their deadlines. */
   readonly refused: number;
-  /** What must not have been, as sentences. */
+  /** Violations, as sentences. */
   readonly wrong: string[];
   readonly deaths: number;
-  /** How many requests ran together, on average. */
+  /** Mean number of requests per batch. */
   readonly meanBatch: number;
-  /** Requests that were run again. */
+  /** Requests that were retried. */
   readonly again: number;
   readonly left: { readonly queued: number; readonly running: number };
 }
@@ -27,17 +27,17 @@ interface Asked {
   readonly answer: Float32Array;
 }
 
-/** How much of a crowd each model is; the large one is rare, as it is slow. */
+/** Share of each model in a crowd; the large one is rare, as it is slow. */
 const MODELS = [
   { name: "fashion-cnn", input: "image", dims: [1, 1, 28, 28], share: 0.75 },
   { name: "fashion-mlp", input: "image", dims: [1, 1, 28, 28], share: 0.23 },
   { name: "ocr-rec", input: "x", dims: [1, 3, 48, 96], share: 0.02 },
 ] as const;
-/** So many that few of those in flight are the same: these run once. */
+/** So many that few of those in flight are identical: identical ones share a run. */
 const SAMPLES = [96, 96, 4] as const;
 const NEAR = 1e-5;
 
-/** Tells how far an answer is off, as a share of its largest value where that is above 1. */
+/** Returns an answer's error, relative to its largest value where that is above 1. */
 function distance(a: ArrayLike<number>, b: Float32Array): number {
   if (a.length !== b.length) return Infinity;
   let largest = 1;

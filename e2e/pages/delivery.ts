@@ -1,40 +1,43 @@
-// Loads models from a server that the spec controls, and says what came of it.
+// Loads models from a server that the spec controls, and reports the results.
 import { createEngine, isSelvedgeError } from "selvedge";
 import type { Availability, Engine, EngineOptions, Progress, Updated } from "selvedge";
 import { openCache } from "selvedge/cache";
 import type { StoreContents } from "selvedge/cache";
 
-/** What came of a load. */
+/** Result of a load. */
 export interface Delivered {
-  /** Whether the model answered rightly, or the code of the error. */
+  /** "loaded" if the model answered correctly, or the code of the error. */
   readonly result: string;
   readonly last: Progress | null;
   readonly ms: number;
 }
 
-/** What the page does for the spec, as `globalThis.delivery`. */
+/** Functions of the page for the spec, as `globalThis.delivery`. */
 export interface DeliveryPage {
-  /** Loads a model that adds, and asks it for a sum. */
+  /** Loads a model that adds, and runs it. */
   load(url: string, store?: EngineOptions["store"]): Promise<Delivered>;
-  /** Loads a model as an app that asks its user; gives what it was to ask, if it was, and how the load ended. */
+  /**
+   * Loads a model as an app that asks its user; returns the cost that it was to show, if it was asked, and how the load
+   * ended.
+   */
   askFirst(url: string, answer: boolean): Promise<{ cost: Availability | null; result: string }>;
-  /** Looks at what a model would cost. */
+  /** Returns a model's availability. */
   look(url: string, deadlineMs: number): Promise<Availability>;
   /** Stores the newest version. */
   update(url: string): Promise<Updated>;
-  /** Asks twice with answers that last; tells for each whether it was kept, and what it was. */
+  /** Runs twice with persistent answers; returns for each run whether the answer was cached, and the answer. */
   answers(url: string, lasting: boolean): Promise<{ isCached: boolean; sum: number }[]>;
-  /** Lists what is stored, pins what is at the address, takes it out, and deletes it. */
+  /** Lists the stored models, pins the one at the URL, exports it, and deletes it. */
   manage(
     url: string,
   ): Promise<{ before: StoreContents; isPinned: boolean; sizes: number[]; freed: number; left: number }>;
-  /** Loads a model, deletes what is stored of it, and asks it for a sum once its worker has idled out. */
+  /** Loads a model, deletes its stored files, and runs it once its worker has idled out. */
   outlive(url: string): Promise<number>;
-  /** Starts an engine and its workers, which stay. */
+  /** Starts an engine and its workers, which are kept. */
   start(url: string, store: EngineOptions["store"]): Promise<void>;
-  /** Loads one model more in it, which stays too. */
+  /** Loads one more model in it, which is kept too. */
   loadMore(url: string): Promise<void>;
-  /** Starts a load and says when so many bytes have come; the load goes on. */
+  /** Starts a load and resolves once so many bytes have arrived; the load continues. */
   begin(url: string, bytes: number): Promise<number>;
 }
 
@@ -145,13 +148,13 @@ const page: DeliveryPage = {
       });
     }),
 };
-/** Waits until the answers that are on their way to the device are there: nobody else does, and a page may leave first. */
+/** Waits until pending answers are written to disk: nothing else does, and a page may leave first. */
 function answersWritten(): Promise<void> {
   return new Promise((resolve, reject) => {
     const request = indexedDB.open("selvedge-answers");
     request.onsuccess = () => {
       const { result } = request;
-      // Begins once those that write are through.
+      // Starts after the pending writes.
       const transaction = result.transaction([...result.objectStoreNames], "readwrite");
       transaction.objectStore([...result.objectStoreNames][0] ?? "").count().onsuccess = () => {
         result.close();

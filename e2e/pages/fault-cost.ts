@@ -1,5 +1,6 @@
-// Subjects of the benchmark of faults, in the page: Selvedge, ONNX Runtime Web and transformers.js, each in workers, the
-// same model, the same 20 requests in flight, the same fault. A page suffers once: it is loaded anew for each sample.
+// Subjects of the benchmark of faults, in the page: Selvedge, ONNX Runtime Web and transformers.js, each in workers,
+// the same model, the same 20 requests in flight, the same fault. A page takes one fault only: it is loaded anew for
+// each sample.
 import { createEngine } from "selvedge";
 import { addModel, zerosModel } from "../../lib/backend/fixtures.ts";
 import { Saboteur } from "../../demo/faults/saboteur.ts";
@@ -16,7 +17,7 @@ interface Subject {
 const COUNT = 20;
 const LATER = 5;
 const BIG = 30_000_000;
-/** How long a silent worker goes unnoticed. */
+/** Time until a stalled worker is detected. */
 const BOUND_MS = 3_000;
 const GPU_FAULTS: readonly string[] = ["destroy", "invalid"];
 
@@ -24,7 +25,7 @@ type Asked = Pick<Cost, "ms" | "hung" | "rejected" | "wrong" | "errors">;
 
 const saboteur = new Saboteur();
 
-/** Does harm to a subject with requests in flight; nobody waits longer than `patienceMs` for them. */
+/** Injects a fault into a subject with requests in flight; waits at most `patienceMs` for them. */
 async function suffer(who: Sufferer, fault: CostlyFault, patienceMs: number): Promise<Cost> {
   const onGpu = GPU_FAULTS.includes(fault);
   const grows = fault === "out-of-memory";
@@ -40,7 +41,8 @@ async function suffer(who: Sufferer, fault: CostlyFault, patienceMs: number): Pr
     await ask(subject, grows, false, 2, patienceMs);
     plainMs = (await ask(subject, grows, false, COUNT, patienceMs)).ms;
   }
-  // What is to happen in a run is told before: a worker by hand has all requests in its mailbox as soon as they are sent.
+  // Faults of a run are requested before: a hand-written worker has all requests in its mailbox as soon as they are
+  // sent.
   if (fault !== "missing" && fault !== "kill") saboteur.harm(fault, fault !== "out-of-memory");
   const hurt = await ask(subject, grows, grows, COUNT, patienceMs, () => {
     if (fault === "kill") saboteur.harm(fault, false);
@@ -55,12 +57,12 @@ async function selvedge(model: Uint8Array<ArrayBuffer>, onGpu: boolean): Promise
   if (onGpu) preferGpu();
   const backends = onGpu ? (["webgpu", "wasm"] as const) : (["wasm"] as const);
   const engine = await createEngine({ backends, workers: 1, callTimeoutMs: onGpu ? 20_000 : BOUND_MS });
-  // On one lane at a time: wasm, which a software GPU is slower than, would take all before the GPU is harmed.
+  // One lane at a time: wasm, which is faster than a software GPU, would take all requests before the fault.
   const loaded = await engine.load(model, onGpu ? { concurrency: 1 } : {});
   return { run: async (feeds) => (await loaded.run(feeds)).outputs["y"]?.data as PeerData };
 }
 
-/** A worker around a library, with what an app writes: a worker's error rejects what waits. */
+/** A worker around a library, with an app's typical code: a worker's error rejects the pending requests. */
 async function byHand(who: Sufferer, model: Uint8Array<ArrayBuffer>, onGpu: boolean): Promise<Subject> {
   const url = who === "transformers.js" ? transformersUrl : ortUrl;
   const worker = new Worker(new URL(url, location.href), { type: "module" });
@@ -86,7 +88,7 @@ async function byHand(who: Sufferer, model: Uint8Array<ArrayBuffer>, onGpu: bool
   return { run: (feeds) => send({ path: ["run"], feeds }) };
 }
 
-/** Sends requests at once, one of them big where asked for; `harm` comes when all are sent. */
+/** Sends requests at once, one of them big if required; calls `harm` when all are sent. */
 async function ask(
   subject: Subject,
   grows: boolean,
@@ -130,7 +132,7 @@ function size(n: number): PeerFeeds {
   return { x: { dtype: "int64", dims: [1], data: BigInt64Array.of(BigInt(n)) } };
 }
 
-/** Waits, but not for ever. A rejection is left to whoever awaits the promise itself. */
+/** Waits with a timeout. A rejection is left to the caller that awaits the promise itself. */
 function within<T>(promise: Promise<T>, ms: number): Promise<{ value: T } | { error: unknown }> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => {

@@ -1,5 +1,5 @@
-// Harms the engine's workers while requests are in flight, and tells what became of the requests. The engine is the one
-// that ships; what harms it comes from the demo (demo/faults/saboteur.ts).
+// Injects faults into the engine's workers while requests are in flight, and reports the results. The engine is the
+// shipped one; the faults come from the demo (demo/faults/saboteur.ts).
 import { createEngine, isSelvedgeError } from "selvedge";
 import type { Engine, EngineOptions, Inputs, Model, RunResult } from "selvedge";
 import { addModel, endlessModel, turnsModel, zerosModel } from "../../lib/backend/fixtures.ts";
@@ -7,7 +7,7 @@ import { Saboteur } from "../../demo/faults/saboteur.ts";
 import { preferGpu } from "./prefer-gpu.ts";
 import type { Fault, Held, StartFault } from "../../demo/faults/saboteur.ts";
 
-/** One fault, and the engine that suffers it. */
+/** One fault, and the engine's options. */
 export interface Case {
   readonly fault: Fault | StartFault;
   readonly duringRun: boolean;
@@ -18,65 +18,71 @@ export interface Case {
   readonly reads?: boolean;
 }
 
-/** What became of the requests; times in ms. */
+/** Results of the requests; times in ms. */
 export interface Suffered {
   readonly sent: number;
   readonly answered: number;
   readonly wrong: number;
-  /** Codes of the errors of those that were rejected. */
+  /** Error codes of rejected requests. */
   readonly failed: readonly string[];
-  /** How many were tried more than once. */
+  /** Number that took more than one attempt. */
   readonly again: number;
-  /** How often a worker ended by itself, hung, or did not start. */
+  /** Number of workers that ended by themselves, hung, or did not start. */
   readonly crashes: number;
-  /** Codes of the tries that failed. */
+  /** Codes of failed attempts. */
   readonly codes: readonly string[];
   readonly backends: readonly string[];
-  /** The requests without a fault, and with it. */
+  /** Duration of the requests without a fault, and with it. */
   readonly plainMs: number;
   readonly faultMs: number;
   readonly coldStartMs: number;
-  /** The tries of the request that was tried longest. */
+  /** Attempts of the request with the most time in them. */
   readonly worst: string;
-  /** How many of five later requests were answered rightly. */
+  /** Number of five later requests that were answered correctly. */
   readonly later: number;
-  /** Workers that are up after `close`. */
+  /** Workers that are alive after `close`. */
   readonly leaked: number;
 }
 
-/** What this page offers its tests. */
+/** Interface of this page for its tests. */
 export interface FaultsPage {
   suffer(given: Case): Promise<Suffered>;
-  /** Destroys the device twice; gives the backends of the answers after each, and the reason of the last. */
+  /** Destroys the device twice; returns the backends of the answers after each, and the reason of the last. */
   loseTwice(boundMs: number): Promise<{ first: string[]; second: string[]; why: string }>;
-  /** Runs the model that never ends beside others; gives when its worker was ended, and what became of all. */
+  /** Runs the model that never ends beside others; returns when its worker was terminated, and the results. */
   endless(boundMs: number): Promise<{ endedMs: number; code: string; right: number; leaked: number }>;
-  /** Ends all workers that compute from outside; see `endAll` below. */
+  /** Terminates all workers that compute from outside; see `endAll` below. */
   endAll(when: EndedWhen, lanes: number): Promise<EndedAll>;
-  /** Loads where the worker's script is not what it should be, so many times; gives the error's code and message, or "loaded". */
+  /** Loads so many times with a broken worker script; returns the error's code and message, or "loaded". */
   startWith(fault: StartFault, times: number): Promise<{ code: string; message: string; leaked: number }>;
   /** Starts a load that never ends; resolves once the crash marker is written. */
   hangOnLoad(): Promise<string>;
-  /** Writes what a page that died left behind. */
+  /** Writes the marker of a page that crashed. */
   leaveMarker(key: string): void;
-  /** Loads the recogniser on wasm; gives what was chosen and why. */
+  /** Loads the recogniser on wasm; returns the choice and its reason. */
   loadReader(): Promise<{ variant: string; code: string; text: string; markers: number }>;
-  /** Loads, runs and unloads, on one engine however often it is called; gives what is held then. */
+  /** Loads, runs and unloads, on one engine across all calls; returns the resources held afterwards. */
   wear(rounds: number, runsPerRound: number, backend: "webgpu" | "wasm"): Promise<Worn>;
-  /** Closes that engine; gives how many workers are left. */
+  /** Closes that engine; returns the number of workers left. */
   rest(): Promise<number>;
-  /** Harms one of two engines, and closes it; gives how many requests of the other were answered rightly. */
+  /**
+   * Injects a fault into one of two engines, and closes it; returns how many requests of the other were answered
+   * correctly.
+   */
   two(boundMs: number): Promise<{ right: number; leaked: number; restarts: number }>;
 }
 
-/** Moments at which workers are ended: before requests come, in later runs, and in first runs of more than a second. */
+/**
+ * Times at which workers are terminated: before requests arrive, in later runs, and in first runs of more than a
+ * second.
+ */
 export type EndedWhen = "idle" | "warm" | "first";
 
-/** What became of 20 requests whose workers were ended from outside. */
+/** Result of 20 requests whose workers were terminated from outside. */
 export interface EndedAll {
   readonly right: number;
   readonly failed: readonly string[];
-  /** From the end of the workers until all were answered; and what the same takes in new workers without that. */
+  /** Time from the termination until all were answered; and the time of the same in new workers without it. */
   readonly ms: number;
   readonly coldMs: number;
   /** Duration of the longest run and of the shortest, in ms. */
@@ -86,10 +92,10 @@ export interface EndedAll {
   readonly leaked: number;
 }
 
-/** What is held at one time: by all workers that compute, and by the engine. */
+/** Resources held at one time: by all workers that compute, and by the engine. */
 export interface Worn extends Held {
   readonly workers: number;
-  /** How many workers were started so far. */
+  /** Number of workers started so far. */
   readonly starts: number;
   readonly models: number;
 }
@@ -97,7 +103,7 @@ export interface Worn extends Held {
 const COUNT = 20;
 const START_FAULTS: readonly string[] = ["missing", "html", "no-wasm", "hang-on-load"];
 const BIG = 30_000_000;
-/** On a software GPU wasm is sooner, and would take all before the GPU is harmed; so it only steps in. */
+/** On a software GPU wasm is faster and would take all requests before the fault; so it is only the fallback. */
 const ONE_LANE = { concurrency: 1 } as const;
 const READER = "/models/ocr-rec/bundle.json";
 /** Answers of the reader to two lines differ by more. */
@@ -105,7 +111,7 @@ const TOLERANCE = 1e-3;
 
 const saboteur = new Saboteur();
 let worn: Engine | null = null;
-/** What the reader answered to each line at first, before anything was harmed. */
+/** The reader's answers to each line before any fault. */
 const readings = new Map<number, Float32Array>();
 
 interface Round {
@@ -123,7 +129,7 @@ const page: FaultsPage = {
     const grows = fault === "out-of-memory";
     const engine = await createEngine({ backends: withFallback(backend), workers: lanes, callTimeoutMs: boundMs });
     const began = performance.now();
-    // One by one, so that every lane is at work when it is harmed: twenty small ones would be a single batch.
+    // Unbatched, so that every lane is busy at the fault: twenty small ones would be a single batch.
     const options = { batching: false, ...(backend === "webgpu" ? ONE_LANE : {}) } as const;
     const model = await engine.load(reads ? READER : grows ? zerosModel(1) : addModel(), options);
     const loadMs = performance.now() - began;
@@ -137,7 +143,7 @@ const page: FaultsPage = {
     if (atStart) saboteur.nextStarts.push(fault as StartFault);
     else if (fault === "destroy" && !duringRun) saboteur.harm(fault, false);
     const hurt = await ask(model, grows ? [7] : [], COUNT, async () => {
-      while (engine.stats().requests.running < lanes) await Promise.resolve(); // until the lanes are at work
+      while (engine.stats().requests.running < lanes) await Promise.resolve(); // until the lanes are busy
       if (!atStart && (fault !== "destroy" || duringRun)) saboteur.harmUsed(fault as Fault, duringRun);
     });
     plain ??= await ask(model, [], COUNT);
@@ -298,7 +304,7 @@ const page: FaultsPage = {
     const harmed = await other.load(addModel());
     await Promise.all([ask(kept, [], 2), ask(harmed, [], 2)]);
     const both = Promise.all([ask(kept, [], COUNT), ask(harmed, [], COUNT)]);
-    saboteur.harm("throw", false); // the other's worker: it started last
+    saboteur.harm("throw", false); // the other's worker, which started last
     const [{ answers, wrong }] = await both;
     await other.close();
     const later = await ask(kept, [], 5);
@@ -308,19 +314,19 @@ const page: FaultsPage = {
   },
 };
 
-/** Finds how many turns take at least so long, in the fastest of three runs. */
+/** Returns the number of turns that takes at least this long, in the fastest of three runs. */
 async function turnsOf(engine: Engine, ms: number): Promise<number> {
   const model = await engine.load(turnsModel());
   let turns = 1_000;
   for (;;) {
     const { shortestMs } = await askTurns(model, turns, 3);
     if (shortestMs >= ms) return turns;
-    // Not by more than four times: code is faster once the browser has optimized it.
+    // At most by a factor of four: code is faster once the browser has optimized it.
     turns = Math.ceil(turns * Math.min(4, (1.1 * ms) / Math.max(shortestMs, 1)));
   }
 }
 
-/** Asks for so many turns, as often, at once. */
+/** Sends so many requests of that many turns at once. */
 async function askTurns(
   model: Model,
   turns: number,
@@ -344,7 +350,7 @@ async function askTurns(
   return { right, failed, ms: performance.now() - began, runMs, shortestMs };
 }
 
-/** Sends requests at once, those at `big` asking for much memory; `harm` comes when all are sent. */
+/** Sends requests at once, those at `big` with much memory; calls `harm` when all are sent. */
 async function ask(model: Model, big: readonly number[], count: number, harm?: () => Promise<void>): Promise<Round> {
   const began = performance.now();
   const answers: RunResult[] = [];
@@ -372,7 +378,7 @@ function worstOf(answers: readonly RunResult[]): string {
   return tries?.join(", ") ?? "";
 }
 
-/** A request, and what tells whether its answer is right. */
+/** A request, with a check of its answer. */
 function requestOf(model: Model, i: number, length: number): [Inputs, (data: Float32Array) => boolean] {
   if (model.inputs.length === 2)
     return [addends(i), (data) => data.length === 3 && data[0] === 3 * i && data[2] === 3 * i + 0.5];

@@ -1,24 +1,24 @@
-// What a frame of a video costs the main thread on its way to a model: handed over as it is, or read back by a canvas and
-// normalised in JavaScript, as pages do by hand. Counted is what runs on the main thread and grows with the picture: the
+// Main-thread cost of a video frame on its way to a model: passed directly, or read back through a canvas and
+// normalised in JavaScript, as pages do by hand. It counts the work on the main thread that grows with the picture: the
 // synchronous part of the way to `run`, and each message to a worker, which is where pictures and tensors are copied.
 import { createEngine } from "selvedge";
 import type { Inputs, Model } from "selvedge";
 import { browserEffects } from "../../lib/effects.ts";
 
-/** How a frame becomes an input. */
+/** Conversion of a frame to an input. */
 export type Way = "handed over" | "getImageData and JavaScript";
 
-/** Main-thread time per frame, and what ran. */
+/** Main-thread time per frame, and the backend that ran. */
 export interface FrameCost {
   readonly ms: number;
   readonly backend: string;
 }
 
-/** What this page offers the benchmark. */
+/** Interface of this page for the benchmark. */
 export interface FrameCostPage {
   /** Loads the model and starts a video of 1280 × 720. */
   setUp(): Promise<void>;
-  /** Runs some frames; with `slowBy`, wastes that share of a frame's time once more. */
+  /** Runs some frames; with `slowBy`, wastes that share of a frame's time in addition. */
   sample(way: Way, frames: number, slowBy: number): Promise<FrameCost>;
 }
 
@@ -66,7 +66,7 @@ const page: FrameCostPage = {
   },
 };
 
-/** Runs something and counts its time; what runs inside is counted once. */
+/** Runs something and adds its time; nested calls count once. */
 function spend<T>(work: () => T): T {
   const before = spentMs;
   const began = performance.now();

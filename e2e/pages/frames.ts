@@ -1,6 +1,5 @@
-// Images through the worker that ships, on both backends, by a model that gives its input back: what the GPU made of an
-// image against what the CPU made of it. The worker is watched from inside: a canvas that is read, a frame's texture that
-// stays behind, would show.
+// Images through the shipped worker, on both backends, by an identity model: the GPU's tensor of an image against the
+// CPU's. The worker is instrumented from inside: a canvas read-back or a leaked texture would show.
 import { createEngine } from "selvedge";
 import type { BackendName } from "../../lib/backend/backend.ts";
 import { identityModel } from "../../lib/backend/fixtures.ts";
@@ -14,7 +13,7 @@ import { GpuImages } from "../../lib/preprocess/gpu.ts";
 import { seeded } from "../corpus/random.ts";
 import photograph from "../../demo/ocr/sample.jpg?url";
 
-/** A picture to be made. */
+/** Parameters of a picture. */
 export interface Picture {
   readonly kind: "noise" | "photograph";
   readonly width: number;
@@ -22,27 +21,27 @@ export interface Picture {
   /** Whether its pixels are partly transparent. */
   readonly alpha: boolean;
   readonly seed: number;
-  /** How it is given. */
+  /** Type of the input. */
   readonly as: "bitmap" | "pixels";
 }
 
-/** What two backends made of one picture. */
+/** Difference of two backends' tensors of one picture. */
 export interface Difference {
   readonly dims: readonly number[];
   /** The largest difference before normalising, of 255. */
   readonly largest: number;
-  /** Canvases that the WebGPU worker read. */
+  /** Canvas read-backs of the WebGPU worker. */
   readonly canvases: number;
 }
 
-/** What a worker held on its device after frames. */
+/** Resources of a worker's device after frames. */
 export interface Held {
   readonly afterWarmup: Counts;
   readonly afterFrames: Counts;
   readonly afterUnload: Counts;
 }
 
-/** Resources that were made and not destroyed. */
+/** Resources created and not destroyed. */
 export interface Counts {
   readonly textures: number;
   readonly buffers: number;
@@ -54,15 +53,15 @@ export interface Reading {
   readonly answers: readonly string[];
 }
 
-/** What this page offers its tests. */
+/** Interface of this page for its tests. */
 export interface FramesPage {
-  /** Brings one picture to a tensor on both backends. */
+  /** Converts one picture to a tensor on both backends. */
   compare(picture: Picture, spec: ImageSpec): Promise<Difference>;
   /** Runs frames through the WebGPU worker. */
   stream(frames: number, size: { width: number; height: number }): Promise<Held>;
-  /** Brings frames of several sizes to tensors on a device of the page's own, and counts what it held. */
+  /** Converts frames of several sizes to tensors on a device of the page's own, and counts its resources. */
   streamHere(frames: number): Promise<Held>;
-  /** Gives the code of a run whose device was destroyed while it ran. */
+  /** Returns the error code of a run whose device was destroyed meanwhile. */
   lose(): Promise<string>;
   /** Reads pictures with a bundle. */
   read(model: string, backend: BackendName, urls: readonly string[]): Promise<Reading>;
@@ -70,7 +69,7 @@ export interface FramesPage {
 
 const BOUND_MS = 240_000;
 
-/** Counts, inside a worker and before its own script, what is made on the device and which canvases are read. */
+/** Counts, inside a worker and before its own script, the device's resources and canvas read-backs. */
 const WATCH = `
 const counts = { textures: 0, buffers: 0, canvases: 0 };
 const devices = [];
@@ -109,7 +108,7 @@ channel.onmessage = ({ data }) => {
 let modelId = 0;
 const clients = new Map<BackendName, Promise<WorkerClient>>();
 
-/** Starts a worker once for each backend; the one on WebGPU is watched. */
+/** Starts one worker per backend; the one on WebGPU is instrumented. */
 function clientOn(backend: BackendName): Promise<WorkerClient> {
   const known = clients.get(backend) ?? startClient(backend);
   clients.set(backend, known);
@@ -131,7 +130,7 @@ async function startClient(backend: BackendName): Promise<WorkerClient> {
   return client;
 }
 
-/** Loads y = x, of a picture's rank; gives its id. */
+/** Loads y = x, with a picture's rank; returns its id. */
 async function loadIdentity(client: WorkerClient, spec: ImageSpec): Promise<number> {
   const files = [{ path: "m", data: new Blob([identityModel("float32", ["n", "a", "b", "c"])]) }];
   const message = { modelId: ++modelId, files, session: {}, images: { x: spec }, decodes: {}, assets: {} };
@@ -270,7 +269,7 @@ const page: FramesPage = {
   },
 };
 
-/** Counts what a device holds. */
+/** Counts a device's resources. */
 function count(device: GPUDevice): { textures: number; buffers: number } {
   const counts = { textures: 0, buffers: 0 };
   const counted = <Given extends unknown[], Made extends GPUTexture | GPUBuffer>(

@@ -1,4 +1,4 @@
-// Subjects of the benchmark, in the page: what safety costs while nothing fails. The same calls with the watchdog and
+// Subjects of the benchmark, in the page: the cost of safety without faults. The same calls with the watchdog and
 // without, the same steps of a recurrent state with checkpoints and without.
 import { createEngine } from "selvedge";
 import type { Stateful } from "selvedge";
@@ -18,7 +18,7 @@ const subjects = new Map<Guard, () => Promise<string>>();
 /** Prepares all subjects. */
 async function setUp(): Promise<void> {
   const real = browserEffects();
-  // The watchdog alone sets timers of a whole tick, so those are what is left out.
+  // Only the watchdog sets timers of a whole tick, so those are omitted.
   const unwatched: Effects = {
     ...real,
     setTimer: (callback, ms) => (ms === TICK_MS ? () => undefined : real.setTimer(callback, ms)),
@@ -44,7 +44,7 @@ function steps(state: Stateful): () => Promise<string> {
   return async () => (await state.run({ input })).info.backend;
 }
 
-/** Calls a subject so often, one after the other, and gives ms a call; `slowBy` adds that share of idle turning. */
+/** Calls a subject so many times in sequence; returns ms per call. `slowBy` adds that share of busy waiting. */
 async function sample(name: Guard, count: number, slowBy: number): Promise<{ ms: number; backend: string }> {
   const call = subjects.get(name);
   if (call === undefined) throw new Error(`there is no subject "${name}"`);

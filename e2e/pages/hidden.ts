@@ -1,10 +1,13 @@
-// A page whose own timers are stalled, as a hidden page's are: what waits in the scheduler must not wait for them.
+// A page whose own timers are clamped, as a hidden page's are: requests queued in the scheduler must not wait for them.
 import { createEngine } from "selvedge";
 
 const DIMS = [1, 1, 28, 28] as const;
 
 const page = {
-  /** Gives how long a request waits that may wait 40 ms for others to join it, once every timer of the page takes `clampMs`. */
+  /**
+   * Returns how long a request waits that may wait 40 ms for others to join it, once every timer of the page takes
+   * `clampMs`.
+   */
   async wait(clampMs: number): Promise<{ before: number; clamped: number; timer: number }> {
     const engine = await createEngine({ backends: ["wasm"], workers: 1 });
     const batching = { maxQueueDelayMs: 40 };

@@ -1,5 +1,6 @@
-// What a request cost before there was a scheduler: inputs checked and taken over, one lane, one request after the other,
-// and answers decoded as the bundle says. Made of the package's own source, so that the scheduler is all that differs.
+// Cost of a request before there was a scheduler: inputs checked and transferred, one lane, one request after the
+// other, and answers decoded as in the bundle. Made of the package's own source, so that the scheduler is the only
+// difference.
 import { parseBundle } from "../../lib/bundle-schema.ts";
 import type { BundleFile } from "../../lib/bundle.ts";
 import { browserEffects } from "../../lib/effects.ts";
@@ -10,7 +11,7 @@ import type { Measured, Peer } from "./peers.ts";
 
 const NOTHING = (): void => undefined;
 
-/** Makes the peer, with models whose bytes `bytesOf` gives. */
+/** Creates the peer; `bytesOf` returns the bytes of its models. */
 export async function createLaneAlone(
   models: readonly Measured[],
   bytesOf: (name: string) => Promise<ArrayBuffer>,
@@ -67,7 +68,7 @@ export async function createLaneAlone(
   };
 }
 
-/** Reads how a bundle has its outputs decoded, and the texts for that. */
+/** Returns a bundle's output decoding, and the texts for it. */
 async function decodesOf(name: string): Promise<Pick<LoadMessage, "decodes" | "assets">> {
   const bundle = (await (await fetch(`/models/${name}/bundle.json`)).json()) as unknown;
   const { model, assets = [] } = parseBundle(bundle);

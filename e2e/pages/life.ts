@@ -1,4 +1,4 @@
-// Goes away and comes back by itself, again and again, with requests in flight, and leaves what it saw in localStorage:
+// Leaves and returns by itself, again and again, with requests in flight, and stores its observations in localStorage:
 // a test's own connection to a page does not survive the back/forward cache in every browser.
 //
 //   ?rounds=5&backend=wasm&away=200
@@ -6,18 +6,18 @@ import { createEngine } from "selvedge";
 import type { Model } from "selvedge";
 import { addModel } from "../../lib/backend/fixtures.ts";
 
-/** What a page saw of its life. */
+/** Observations of a page. */
 export interface Lived {
-  /** How often it came back as it was. */
+  /** Number of restores from the cache. */
   restored: number;
-  /** Why it did not, where the browser tells. */
+  /** Reasons why it was not restored, if the browser reports them. */
   reasons: string;
-  /** Requests that were under way when it left, and those made after it came back. */
+  /** Requests in flight when it left, and those made after it returned. */
   sent: number;
   right: number;
   /** Codes of errors. */
   failed: string[];
-  /** Workers that were started again: healthy ones that were ended. */
+  /** Workers that were restarted: healthy ones that were terminated. */
   restarts: number;
 }
 
@@ -57,7 +57,7 @@ async function live(): Promise<void> {
   const backend = query.get("backend") === "webgpu" ? "webgpu" : "wasm";
   const engine = await createEngine({ backends: [backend], workers: 2, callTimeoutMs: 10_000 });
   const model = await engine.load(addModel());
-  // A page says by a lock, too, which stored models it has in use.
+  // A page also marks by a lock which stored models it uses.
   if (backend === "wasm") await engine.load("/models/fashion-mlp/bundle.json");
   await ask(model, 8);
   const starts = (): number => engine.stats().lanes.reduce((sum, lane) => sum + lane.starts, 0);
@@ -83,7 +83,7 @@ async function live(): Promise<void> {
         end();
       });
   });
-  // Only a page that is shown and loaded can be left so that it comes back.
+  // Only a page that is shown and loaded can enter the cache when it is left.
   if (document.readyState !== "complete") await new Promise((resolve) => addEventListener("load", resolve));
   setTimeout(leave, 100);
 }

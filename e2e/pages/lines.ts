@@ -2,15 +2,15 @@
 import { createEngine } from "selvedge";
 import type { BackendName } from "selvedge";
 
-/** What is read, and by what. */
+/** Pictures, and the variant and backend to read them with. */
 export interface Task {
   readonly backend: BackendName;
   readonly variant: string;
-  /** Addresses of pictures. */
+  /** URLs of pictures. */
   readonly urls: readonly string[];
 }
 
-/** What was read, and what really read it. */
+/** Texts, and where they were read. */
 export interface Answer {
   readonly texts: readonly string[];
   readonly backends: readonly string[];

@@ -1,12 +1,12 @@
-// Asks sixteen models, one after the other, in as much memory as a policy allows.
+// Requests to sixteen models in sequence, in as much memory as a policy allows.
 import { createEngine } from "selvedge";
 import type { Engine, Model } from "selvedge";
 import { seeded } from "../corpus/random.ts";
 
-/** What stays in memory: all models, those that the app loaded last, or those that the engine keeps within a budget. */
+/** Models kept in memory: all, the app's most recently loaded ones, or those that the engine keeps within a budget. */
 export type Policy = "all" | "naive" | "budget";
 
-/** What came of it. */
+/** Result of a policy. */
 export interface Served {
   readonly requestsPerSecond: number;
   /** The share of the requests that had to load their model. */
@@ -14,9 +14,9 @@ export interface Served {
   readonly variant: string;
 }
 
-/** What the page does for the benchmark, as `globalThis.manyModels`. */
+/** Functions of the page for the benchmark, as `globalThis.manyModels`. */
 export interface MemoryPage {
-  /** Asks a hundred questions. */
+  /** Makes a hundred requests. */
   serve(policy: Policy): Promise<Served>;
 }
 
@@ -26,7 +26,7 @@ const REQUESTS = 100;
 const ADDRESS = "/models/fashion-mlp/bundle.json";
 const VARIANT = "int8-dynamic";
 
-/** Counts the loads that workers are told to make. */
+/** Number of load messages to workers. */
 let loads = 0;
 globalThis.Worker = class extends Worker {
   override postMessage(message: unknown, ...rest: never[]): void {
@@ -58,7 +58,7 @@ async function run(model: Model): Promise<void> {
   await model.run({ [port.name]: { dtype: "float32", dims, data: x } });
 }
 
-/** How much a worker grows for one model more. */
+/** Returns the growth of a worker per additional model. */
 async function growth(): Promise<number> {
   const engine = await createEngine({ backends: ["wasm"], workers: 1 });
   const held = (): number => engine.stats().lanes[0]?.memoryBytes ?? 0;
@@ -72,11 +72,11 @@ async function growth(): Promise<number> {
 
 const page: MemoryPage = {
   async serve(policy) {
-    // A half more than four: no two of them grow a worker by just as much.
+    // Half a model more than four: no two of them grow a worker equally.
     const memoryBudgetBytes = policy === "budget" ? Math.round((ROOM + 0.5) * (await growth())) : undefined;
     const engine = await createEngine({ backends: ["wasm"], workers: 1, memoryBudgetBytes });
     const models = new Map<number, Model>();
-    // All are known before they are asked; what has no room has left memory by then.
+    // All are loaded before the requests; models without room have been evicted by then.
     if (policy !== "naive") for (let n = 0; n < MODELS; n += 1) models.set(n, await load(engine));
     else for (let n = 0; n < ROOM; n += 1) models.set(n, await load(engine));
     for (const model of models.values()) await run(model);

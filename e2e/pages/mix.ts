@@ -1,15 +1,15 @@
-// A mix of classes and when its requests arrive: the same in the page and in Node, where the bound is computed.
+// A mix of classes and the arrivals of its requests: the same in the page and in Node, where the bound is computed.
 import { seeded } from "../corpus/random.ts";
 import type { Measured } from "./peers.ts";
 
-/** A share of a mix: so many of ten requests, each to be answered within its deadline. */
+/** A share of a mix: so many of ten requests, each with its deadline. */
 export interface Class {
   readonly model: Measured;
   readonly deadlineMs: number;
   readonly share: number;
 }
 
-/** Returns the times of a Poisson process of so many arrivals a second, in ms. */
+/** Returns the arrival times of a Poisson process of so many arrivals per second, in ms. */
 export function arrivalTimes(seed: string, rate: number, ms: number): number[] {
   const random = seeded(seed);
   const times: number[] = [];

@@ -1,5 +1,5 @@
 // Subjects of the `overhead` benchmark, in the page: model.run, the same model in a hand-written worker, and ONNX
-// Runtime on the main thread. Each sample runs one of them and says how long it took.
+// Runtime on the main thread. Each sample runs one of them and returns its duration.
 import * as ort from "onnxruntime-web/wasm";
 import { createEngine } from "selvedge";
 import type { Engine, Model } from "selvedge";
@@ -15,7 +15,7 @@ const subjects = new Map<string, Subject>();
 let feeds: Feeds = {};
 let engine: Engine | null = null;
 
-/** Loads a model (`add`, or an address) under all subjects asked for; inputs are noise of the given dims. */
+/** Loads a model (`add`, or a URL) under all requested subjects; inputs are noise of the given dims. */
 async function setUp(url: string, names: readonly string[], dims: Readonly<Record<string, number[]>>): Promise<void> {
   const model = await bytesOf(url);
   feeds = Object.fromEntries(Object.entries(dims).map(([name, sizes]) => [name, noise(sizes)]));
@@ -25,7 +25,7 @@ async function setUp(url: string, names: readonly string[], dims: Readonly<Recor
   if (names.includes("raw main thread")) subjects.set("raw main thread", await rawMainThread(model));
 }
 
-/** Runs a subject so often, one after the other, and gives ms a run; `slowBy` adds that share of idle turning. */
+/** Runs a subject so many times in sequence; returns ms per run. `slowBy` adds that share of busy waiting. */
 async function sample(name: string, count: number, slowBy: number): Promise<{ ms: number; backend: string }> {
   const subject = get(name);
   const startMs = performance.now();
@@ -36,7 +36,7 @@ async function sample(name: string, count: number, slowBy: number): Promise<{ ms
   return { ms: (ms * (1 + slowBy)) / count, backend };
 }
 
-/** Gives the longest time in ms between two ticks of a 4 ms timer on the main thread while so many runs were under way. */
+/** Returns the longest interval in ms between two ticks of a 4 ms timer on the main thread during so many runs. */
 async function stall(name: string, count: number, slowBy: number): Promise<{ ms: number; backend: string }> {
   const subject = get(name);
   let running = true;
@@ -59,7 +59,7 @@ async function stall(name: string, count: number, slowBy: number): Promise<{ ms:
   return { ms: longestMs * (1 + slowBy), backend };
 }
 
-/** Reads many pictures of lines with the bundle, as an app would, and gives the longest stall. */
+/** Reads many pictures of lines with the bundle, as an app would; returns the longest stall. */
 async function stallReading(urls: readonly string[]): Promise<{ ms: number; backend: string; lines: number }> {
   engine ??= await createEngine();
   const model = await engine.load("/models/ocr-rec/bundle.json");
@@ -151,7 +151,7 @@ function turn(ms: number): void {
   for (const endMs = performance.now() + ms; performance.now() < endMs;);
 }
 
-/** Waits for a timer: 4 ms where nothing is in the way. A tighter loop would itself be what it looks for. */
+/** Waits for a timer: 4 ms on an idle thread. A tighter loop would itself cause stalls. */
 function nextTick(): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, 4);

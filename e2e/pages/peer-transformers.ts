@@ -31,7 +31,7 @@ answer({
   },
 });
 
-/** The two files that it asks for. */
+/** The two files that it requests. */
 function fileOf(url: string, bytes: Uint8Array<ArrayBuffer>): Response {
   if (url.endsWith("/config.json")) return Response.json({ model_type: "custom" });
   if (url.endsWith("/onnx/model.onnx")) return new Response(bytes);

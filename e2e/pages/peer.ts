@@ -1,6 +1,6 @@
-// The worker's side of a peer in the benchmark of faults, as an app writes it by hand around a library: one request after
-// the other, each answered by its result or its error. Its calls are named as Selvedge's are, so that the same harm finds
-// them (demo/faults/harm.ts).
+// The worker's side of a peer in the benchmark of faults, as hand-written around a library: one request after the
+// other, each answered by its result or its error. Its calls have the names of Selvedge's, so that the same fault
+// injection finds them (demo/faults/harm.ts).
 
 /** Inputs of a run. */
 export type PeerFeeds = Readonly<
@@ -9,7 +9,7 @@ export type PeerFeeds = Readonly<
 /** Numbers of a tensor. */
 export type PeerData = Float32Array | BigInt64Array;
 
-/** What the page asks. */
+/** Request of the page. */
 export interface PeerAsk {
   readonly id: number;
   /** "load" or "run". */
@@ -19,7 +19,7 @@ export interface PeerAsk {
   readonly feeds?: PeerFeeds;
 }
 
-/** What it is answered. */
+/** Response to the page. */
 export interface PeerAnswer {
   readonly id: number;
   readonly y?: PeerData;
@@ -29,11 +29,11 @@ export interface PeerAnswer {
 /** A library behind this worker. */
 export interface Peer {
   load(model: Uint8Array<ArrayBuffer>, backend: "webgpu" | "wasm"): Promise<void>;
-  /** Gives the output `y`. */
+  /** Returns the output `y`. */
   run(feeds: PeerFeeds): Promise<PeerData>;
 }
 
-/** Answers the page. */
+/** Answers the page's requests. */
 export function answer(peer: Peer): void {
   let tail: Promise<unknown> = Promise.resolve();
   const handle = async ({ id, model, backend = "wasm", feeds }: PeerAsk): Promise<void> => {

@@ -1,7 +1,7 @@
-// Who is measured in the scheduling benchmark: Selvedge as it comes, transformers.js on the main thread as its users have
-// it, one request after the other, ONNX Runtime Web on the main thread, and in one or two workers written by hand, which
-// take requests in the order in which they come. Each has one thread, which is what ONNX Runtime Web takes by itself on
-// two cores; but for Selvedge's wide lane, and beside it a worker with as many.
+// Peers of the scheduling benchmark: Selvedge with its defaults, transformers.js on the main thread as its users have
+// it, one request after the other, ONNX Runtime Web on the main thread, and in one or two hand-written workers, which
+// take requests in order of arrival. Each has one thread, the default of ONNX Runtime Web on two cores; except
+// Selvedge's wide lane, which is compared with a worker with as many.
 import { AutoModel, env, Tensor } from "@huggingface/transformers";
 import * as ort from "onnxruntime-web/wasm";
 import { createEngine } from "selvedge";
@@ -20,11 +20,11 @@ export interface Measured {
 
 /** Something that answers requests. */
 export interface Peer {
-  /** Runs one request and gives the backend that ran it. */
+  /** Runs one request; returns the backend that ran it. */
   run(model: Measured, data: Float32Array, options?: RunOptions): Promise<string>;
-  /** Runs many requests that are all there; where a hand-written program would batch, it does, `batch` at a time. */
+  /** Runs many queued requests; a hand-written program batches them, `batch` at a time, where that pays. */
   offline(model: Measured, data: () => Float32Array, count: number, batch: number): Promise<string>;
-  /** Names the variant that runs where the peer chose it. */
+  /** Returns the variant, if the peer chose it. */
   variantOf?(model: Measured): string | undefined;
 }
 
@@ -41,9 +41,7 @@ export type PeerName =
   | "raw two workers"
   | "raw two workers, batched";
 
-/**
- * Makes a peer with models loaded; `batches` are how many rows of each a hand-written program joins.
- */
+/** Creates a peer with models loaded; `batches` are the batch sizes of each in a hand-written program. */
 export async function createPeer(
   name: PeerName,
   models: readonly Measured[],
@@ -60,7 +58,7 @@ export async function createPeer(
   return createWorkers(models, name === "raw two workers" ? 2 : 1, threads);
 }
 
-/** Selvedge on wasm, with nothing set but the variants. */
+/** Selvedge on wasm, with only the variants set. */
 async function createSelvedge(
   models: readonly Measured[],
   options: EngineOptions,
@@ -149,14 +147,16 @@ function inOrder(work: (model: Measured, data: Float32Array) => Promise<void>): 
   };
 }
 
-/** A request that waits for a hand-written worker. */
+/** A request queued for a hand-written worker. */
 interface Waiting {
   readonly model: Measured;
   readonly data: Float32Array;
   readonly resolve: () => void;
 }
 
-/** Workers written by hand, first in, first out; `joins` says how many requests of a model that wait a free one takes. */
+/**
+ * Hand-written workers, first in, first out; `joins` is the number of queued requests of a model that a free one takes.
+ */
 async function createWorkers(
   models: readonly Measured[],
   count: number,
@@ -187,7 +187,7 @@ async function createWorkers(
     const bytes = await bytesOf(name);
     for (const worker of workers) await ask(worker, { name, bytes });
   }
-  // First in, first out: each worker takes the next that waits when it is through.
+  // First in, first out: each worker takes the next queued request when it is free.
   const free = [...workers];
   const waiting: ((worker: Worker) => void)[] = [];
   const take = (): Promise<Worker> => {
@@ -205,7 +205,7 @@ async function createWorkers(
     give(worker);
   };
   const queue: Waiting[] = [];
-  /** Takes what waits first, and what waits of its model as far as it joins. */
+  /** Takes the first queued request, and others of its model up to its batch size. */
   const takeBatch = (): readonly [Waiting, ...Waiting[]] | null => {
     const first = queue.shift();
     if (first === undefined) return null;

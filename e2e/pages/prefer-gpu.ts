@@ -1,10 +1,10 @@
-// Makes the software adapter look like a GPU that was measured and won, so that wasm stays what to fall back to.
+// Makes the software adapter look like a GPU that measured faster, so that wasm remains the fallback.
 import { RELEASE } from "../../lib/version.ts";
 
-/** Text that stands for the measurements; no JSON can name all models. */
+/** Text that replaces the measurements; no JSON can name all models. */
 const MEASURED = "every model is faster on WebGPU";
 
-/** Does it, for the life of the page. */
+/** Applies it for the life of the page. */
 export function preferGpu(): void {
   const info = { vendor: "acme", architecture: "", device: "", description: "", isFallbackAdapter: false };
   Object.defineProperty(GPUAdapter.prototype, "info", { get: () => info });

@@ -1,23 +1,23 @@
-// Starts an engine at once, as an app does that does not think of prerendering, and tells in its own address what it saw.
-// Nothing may ask this page by the browser's debugger: Chromium does not prerender a page that is debugged.
+// Starts an engine at once, like an app that ignores prerendering, and reports its observations in its own URL. The
+// browser's debugger can't be used: Chromium does not prerender a page that is debugged.
 import { createEngine } from "selvedge";
 import { addModel } from "../../lib/backend/fixtures.ts";
 
-/** What a page saw that was prerendered. */
+/** Observations of a prerendered page. */
 export interface Prerendered {
-  /** Whether it was prerendered at all, and for how long, in ms. */
+  /** Whether it was prerendered, and for how long, in ms. */
   readonly wasPrerendered: boolean;
   readonly waitedMs: number;
-  /** Workers that were started before it was shown. */
+  /** Workers started before it was shown. */
   readonly early: number;
-  /** Runs of eight that were answered rightly, and what went wrong. */
+  /** Number of eight runs that were answered correctly, and the errors. */
   readonly right: number;
   readonly failed: readonly string[];
-  /** Workers that were started again: healthy ones that were ended. */
+  /** Workers that were restarted: healthy ones that were terminated. */
   readonly restarts: number;
 }
 
-/** Much shorter than the page is prerendered: a watchdog that counted that time would end a healthy worker. */
+/** Much shorter than the page is prerendered: a watchdog that counted that time would terminate a healthy worker. */
 const BOUND_MS = 2_000;
 const COUNT = 8;
 

@@ -1,4 +1,4 @@
-// The peer of the benchmarks: ONNX Runtime Web in a worker as one writes it by hand, with nothing around it.
+// Peer of the benchmarks: ONNX Runtime Web in a hand-written worker, with nothing around it.
 import * as ort from "onnxruntime-web/wasm";
 
 interface Ask {

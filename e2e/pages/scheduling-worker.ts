@@ -1,8 +1,8 @@
-// The peer of the scheduling benchmark: ONNX Runtime Web in a worker as one writes it by hand, for several models, with
-// one run in flight at a time. Its name says how many threads it has.
+// Peer of the scheduling benchmark: ONNX Runtime Web in a hand-written worker, for several models, with one run in
+// flight at a time. Its name contains its number of threads.
 import * as ort from "onnxruntime-web/wasm";
 
-/** What the page asks: to load a model under a name, or to run one. */
+/** Request of the page: load a model under a name, or run one. */
 export type Ask =
   | { readonly id: number; readonly name: string; readonly bytes: ArrayBuffer }
   | {

@@ -1,4 +1,4 @@
-// The scheduling benchmark, in the page: MLPerf LoadGen's scenarios, and a mix of classes with deadlines, by one
+// The scheduling benchmark, in the page: MLPerf LoadGen's scenarios, and a mix of classes with deadlines, with one load
 // generator for all peers. Times are the page's own, from the call to the answer.
 import type { RunOptions } from "selvedge";
 import { SEEN, SENT, STOP } from "./arrivals.ts";
@@ -8,31 +8,31 @@ import type { Class } from "./mix.ts";
 import { createPeer } from "./peers.ts";
 import type { Measured, Peer, PeerName } from "./peers.ts";
 
-/** What one measurement gave; the unit is its scenario's. */
+/** Result of one measurement, in its scenario's unit. */
 export interface Told {
   readonly value: number;
   readonly backend: string;
-  /** The variant where the peer chose it. */
+  /** The variant, if the peer chose it. */
   readonly variant?: string | undefined;
 }
 
-/** What came of a mix. */
+/** Result of a mix. */
 export interface MixTold {
   readonly backend: string;
-  /** By class: which share of its requests was answered in time. */
+  /** By class: share of its requests that were answered in time. */
   readonly onTime: number[];
   /** Requests, and how many of them were answered in time. */
   readonly asked: number;
   readonly answered: number;
-  /** How long a request that was refused waited for that: the longest of 99 of 100, 0 where none was. */
+  /** 99th percentile of the time until a rejection, 0 without any. */
   readonly refusedMs: number;
-  /** What a saturating stream beside it got, in requests a second. */
+  /** Rate of a saturating stream beside it, in requests per second. */
   readonly beside: number;
 }
 
-/** The times of arrivals are on their way for so long. */
+/** Delivery time of the arrival times. */
 const HEAD_START_MS = 20;
-/** By how much clocks of two threads may differ, as browsers round them. */
+/** Tolerance between the clocks of two threads, as browsers round them. */
 const CLOCK_MS = 0.1;
 const arrivals = new Worker(new URL("./arrivals-worker.ts", import.meta.url), { type: "module" });
 const areUp = new Promise((resolve) => {
@@ -44,13 +44,13 @@ let models: readonly Measured[] = [];
 let batches: readonly number[] = [];
 
 const bench = {
-  /** Says which models there are, and in which batches a hand-written program would run them. */
+  /** Sets the models, and their batch sizes in a hand-written program. */
   setUp(all: readonly Measured[], batch: readonly number[]): void {
     models = all;
     batches = batch;
   },
 
-  /** Sends the next request when the one before is answered; gives the median in ms. */
+  /** Sends the next request when the previous one is answered; returns the median in ms. */
   async single(name: PeerName, model: Measured, count: number, slowBy: number): Promise<Told> {
     const peer = await get(name);
     const times: number[] = [];
@@ -64,7 +64,7 @@ const bench = {
     return { value: quantile(times, 0.5), backend };
   },
 
-  /** Sends queries of eight requests, the next when all of one are answered; gives the 99th percentile in ms. */
+  /** Sends queries of eight requests, the next when all of one are answered; returns the 99th percentile in ms. */
   async multi(name: PeerName, model: Measured, queries: number): Promise<Told> {
     const peer = await get(name);
     const times: number[] = [];
@@ -77,7 +77,7 @@ const bench = {
     return { value: quantile(times, 0.99), backend };
   },
 
-  /** Has all requests there at once; gives requests a second. */
+  /** Sends all requests at once; returns requests per second. */
   async offline(name: PeerName, model: Measured, count: number): Promise<Told> {
     const peer = await get(name);
     const batch = batches[models.findIndex((x) => x.name === model.name)] ?? 1;
@@ -86,7 +86,7 @@ const bench = {
     return { value: (1_000 * count) / (performance.now() - startMs), backend, variant: peer.variantOf?.(model) };
   },
 
-  /** As `offline`, beside a request of another model every so often whose deadline can't be met. */
+  /** As `offline`, beside periodic requests of another model whose deadline can't be met. */
   async offlineBeside(model: Measured, count: number, unmeetable: Measured, everyMs: number): Promise<Told> {
     const peer = await get("selvedge");
     const timer = setInterval(() => {
@@ -99,7 +99,7 @@ const bench = {
     }
   },
 
-  /** Returns what one hand-written worker takes for a batch of so many rows, in ms: the median of three. */
+  /** Returns the duration of a batch of so many rows in one hand-written worker, in ms: the median of three. */
   async cost(model: Measured, rows: number): Promise<number> {
     const peer = await get("raw worker");
     const times: number[] = [];
@@ -111,7 +111,10 @@ const bench = {
     return quantile(times, 0.5);
   },
 
-  /** Sends requests at random times (Poisson); gives the highest rate a second at which 99 of 100 take 100 ms at the most. */
+  /**
+   * Sends requests at random times (Poisson); returns the highest rate per second at which 99 of 100 take at most 100
+   * ms.
+   */
   async server(name: PeerName, model: Measured, seed: string, from: number, ms: number): Promise<Told> {
     const peer = await get(name);
     let backend = "";
@@ -123,7 +126,7 @@ const bench = {
         times.push(performance.now() - dueMs);
         if (performance.now() - dueMs > 100) late += 1;
       };
-      // Once far too many were late it can't pass any more: what is not sent need not be waited for.
+      // Once far too many were late it can't pass any more: the rest is not sent.
       await poisson(`${seed} ${rate}`, rate, ms, call, () => late > 0.02 * rate * (ms / 1_000) + 1);
       return quantile(times, 0.99) <= 100;
     };
@@ -138,8 +141,8 @@ const bench = {
   },
 
   /**
-   * Gives how many requests a second of a mix are answered when all are there at once, in calls no longer than the mix
-   * bears: a deadline of its shortest class is live.
+   * Returns the rate in requests per second of a mix that is queued at once, in calls no longer than the mix allows: a
+   * deadline of its shortest class is live.
    */
   async mixOffline(name: PeerName, classes: readonly Class[], count: number): Promise<Told> {
     const peer = await get(name);
@@ -155,7 +158,7 @@ const bench = {
     return { value: (1_000 * count) / (performance.now() - startMs), backend: backends[0] ?? "" };
   },
 
-  /** Sends a mix at a rate a second, with deadlines where the peer knows them, beside a stream that takes all it can get. */
+  /** Sends a mix at a rate per second, with deadlines where the peer supports them, beside a saturating stream. */
   async mix(
     name: PeerName,
     classes: readonly Class[],
@@ -199,7 +202,7 @@ const bench = {
 };
 export type SchedulingPage = typeof bench;
 
-/** Keeps eight requests of a model under way until it is stopped; gives how many a second were answered. */
+/** Keeps eight requests of a model in flight until it is stopped; returns the rate per second. */
 function saturate(peer: Peer, model: Measured | null): { stop(): Promise<number> } {
   let isOver = false;
   let answered = 0;
@@ -221,7 +224,10 @@ function saturate(peer: Peer, model: Measured | null): { stop(): Promise<number>
   };
 }
 
-/** Calls at the times of a Poisson process for so long, and waits for all. A call counts from when it was due: a page that is busy is late itself. */
+/**
+ * Calls at the times of a Poisson process for `ms`, and waits for all. Latency counts from the due time, so a busy
+ * page's own delay is included.
+ */
 async function poisson(
   seed: string,
   rate: number,
@@ -241,7 +247,7 @@ async function poisson(
       const nowMs = performance.now() + CLOCK_MS;
       for (let due; !isSettled() && (due = dueMs[calls.length]) !== undefined && due <= nowMs;) calls.push(call(due));
       Atomics.store(shared, SEEN, calls.length);
-      // What is measured beside takes as long where few arrive.
+      // Measurements beside it take as long if few requests arrive.
       if (!isSettled() && nowMs < startMs + ms) return;
       Atomics.store(shared, STOP, 1);
       Atomics.notify(shared, STOP);
@@ -262,7 +268,7 @@ function get(name: PeerName): Promise<Peer> {
 const noises = new Map<string, Float32Array>();
 let nextNoise = 0;
 
-/** Gives inputs that no other request has: the same ones in flight would run once. */
+/** Returns distinct inputs: identical requests in flight would share one run. */
 function noise({ name, dims }: Measured): Float32Array {
   let data = noises.get(name);
   if (data === undefined) {

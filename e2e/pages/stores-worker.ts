@@ -17,7 +17,7 @@ async function open(kind: StoreKind): Promise<Store | null> {
   return found === undefined ? null : found[1](() => Date.now());
 }
 
-/** An entry that says itself what it must hold. */
+/** An entry whose name determines its content. */
 function entry(n: number, size: number): { name: string; bytes: Bytes } {
   return { name: `whole-${n}-${size}`, bytes: new Uint8Array(size).fill(n % 251) };
 }
@@ -35,7 +35,7 @@ async function survey(store: Store): Promise<{ whole: number; torn: string[] }> 
   return { whole, torn };
 }
 
-/** Keeps transactions of both modes in flight until the worker is ended, which the store itself never does. */
+/** Keeps transactions of both modes in flight until the worker is terminated, which the store itself never does. */
 function crowd(database: IDBDatabase): void {
   const again = (mode: IDBTransactionMode, n: number): void => {
     const transaction = database.transaction("entries", mode);
@@ -49,7 +49,7 @@ function crowd(database: IDBDatabase): void {
   for (const mode of ["readwrite", "readwrite", "readonly", "readonly"] as const) again(mode, 0);
 }
 
-/** Writes an entry as a release of schema 1 did. */
+/** Writes an entry in the format of a release with schema 1. */
 async function writeOld(kind: StoreKind, name: string, bytes: Bytes): Promise<void> {
   if (kind === "opfs") {
     const root = await navigator.storage.getDirectory();
@@ -74,7 +74,7 @@ async function writeOld(kind: StoreKind, name: string, bytes: Bytes): Promise<vo
     });
 }
 
-/** Leaves entries as an older release did, opens the store, and says what it makes of them. */
+/** Writes entries in an older release's format, opens the store, and reports how it handles them. */
 async function migrate(kind: StoreKind): Promise<string[]> {
   const isThere = async (name: string): Promise<string> => {
     const store = await open(kind);
@@ -106,7 +106,7 @@ async function answer({ ask, kind }: Ask): Promise<unknown> {
     };
     return null;
   }
-  // Memory lasts as long as the one that opened it.
+  // A memory store lives as long as its opener.
   if (ask === "check") return checkStore(async () => (kind === "memory" ? store : ((await open(kind)) as Store)));
   if (ask === "survey") return survey(store);
   for (const name of await store.names()) await store.remove(name);

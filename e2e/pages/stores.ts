@@ -1,19 +1,19 @@
-// Runs checks of the stores in a worker, where they live.
+// Runs checks of the stores in a worker, where they run.
 import type { StoreKind } from "../../lib/cache/store.ts";
 
-/** What the page does for the spec, as `globalThis.stores`. */
+/** Functions of the page for the spec, as `globalThis.stores`. */
 export interface StoresPage {
-  /** Runs the conformance suite; gives what failed, or null where the browser has no such store. */
+  /** Runs the conformance suite; returns the failures, or null if the browser has no such store. */
   check(kind: StoreKind): Promise<Record<string, string> | null>;
-  /** Leaves entries as a release of schema 1 did; says what the store makes of them. */
+  /** Writes entries in the format of a release with schema 1; returns how the store handles them. */
   migrate(kind: StoreKind): Promise<string[]>;
-  /** Says which store the browser gets by itself. */
+  /** Returns the browser's default store. */
   best(): Promise<StoreKind>;
-  /** Ends a worker `afterMs` into writing entries, then says how many are there whole, and which are not. */
+  /** Terminates a worker `afterMs` into writing entries; returns how many are complete, and which are not. */
   kill(kind: StoreKind, afterMs: number): Promise<{ whole: number; torn: string[] }>;
-  /** Wedges the database (see lib/cache/indexed.ts) in at most `rounds` tries; says whether that came about. */
+  /** Wedges the database (see lib/cache/indexed.ts) in at most `rounds` attempts; returns whether that happened. */
   wedge(rounds: number): Promise<boolean>;
-  /** Fills a store until there is no room; gives the error's code, and what is not whole after it. */
+  /** Fills a store until there is no room; returns the error's code, and which entries are then incomplete. */
   fill(kind: StoreKind): Promise<{ code: string; written: number; torn: string[] }>;
 }
 

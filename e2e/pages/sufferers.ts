@@ -1,27 +1,27 @@
-// The benchmark of faults: who suffers what, and what comes of it. Shared by its page (fault-cost.ts) and bench/faults.ts.
+// Subjects, faults and results of the benchmark of faults. Shared by its page (fault-cost.ts) and bench/faults.ts.
 
-/** Who suffers. */
+/** Subjects. */
 export const SUFFERERS = ["onnxruntime-web", "transformers.js", "selvedge"] as const;
-/** One of them. */
+/** One of the subjects. */
 export type Sufferer = (typeof SUFFERERS)[number];
 
-/** What is done to them. */
+/** Faults. */
 export type CostlyFault = "kill" | "hang" | "missing" | "out-of-memory" | "destroy" | "invalid";
 
-/** What became of the requests. */
+/** Result of the requests. */
 export interface Cost {
-  /** Where they were to run; what Selvedge went down to instead is not told here. */
+  /** Backend requested; a fallback of Selvedge is not reported here. */
   readonly backend: string;
-  /** From the fault until the last request was settled, or until nobody waited any longer. */
+  /** Time from the fault until the last request was settled, or until the timeout. */
   readonly ms: number;
-  /** The same requests before the fault; 0 where it came first. */
+  /** Duration of the same requests before the fault; 0 if the fault came first. */
   readonly plainMs: number;
-  /** Of 20 requests: never settled, rejected, answered wrongly. */
+  /** Of 20 requests: never settled, rejected, answered incorrectly. */
   readonly hung: number;
   readonly rejected: number;
   readonly wrong: number;
-  /** How many of five later requests were answered rightly. */
+  /** Number of five later requests that were answered correctly. */
   readonly later: number;
-  /** What the rejections said, once each. */
+  /** Distinct messages of the rejections. */
   readonly errors: readonly string[];
 }

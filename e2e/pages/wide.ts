@@ -1,16 +1,16 @@
-// One caller that awaits each answer, then two at once: on which lanes they run, and how far their answers are from those
-// of an engine without a wide lane.
+// One caller that awaits each answer, then two at once: the lanes that they run on, and the difference of their answers
+// from those of an engine without a wide lane.
 import { createEngine } from "selvedge";
 import type { EngineOptions, Model } from "selvedge";
 import { seeded } from "../corpus/random.ts";
 
 const DIMS = [1, 3, 48, 320] as const;
-/** So often it asks at the most until the wide lane has answered a few times. */
+/** Limit on its requests until the wide lane has answered a few times. */
 const TURNS_MAX = 400;
 const WIDE_TURNS = 2;
 const BOTH_TURNS = 12;
 
-/** Inputs that no two requests share: the same ones in flight would run once. */
+/** Distinct inputs: identical requests in flight would share one run. */
 function inputsOf(seed: number) {
   const random = seeded(`line ${seed}`);
   const length = DIMS.reduce<number>((product, x) => product * x, 1);
@@ -60,7 +60,7 @@ const page = {
       wide: wide().length,
       turns: one.length,
       isWhy: wide().every(({ isWhy }) => isWhy),
-      // The first of each may have come before the other was there.
+      // The first of each may have arrived before the other.
       bothLanes: [...new Set(both.flatMap((asked) => asked.slice(1, -1).map(({ lane }) => lane)))],
       off,
     };
