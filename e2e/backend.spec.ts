@@ -21,7 +21,7 @@ test.beforeEach(async ({ page }) => {
 });
 
 for (const setup of SETUPS) {
-  test(`the ${setup.build} worker on ${setup.backend} with ${setup.threads} threads does what a backend must`, async ({
+  test(`the ${setup.build} worker on ${setup.backend} with ${setup.threads} threads conforms to the backend contract`, async ({
     page,
   }) => {
     const workers: string[] = [];
@@ -39,7 +39,7 @@ test("a run that never ends is ended by the watchdog, within its bound", async (
   expect(ms).toBeLessThan(10_000);
 });
 
-test("a verbose worker tells where an operator runs", async ({ page }) => {
+test("a verbose worker reports where an operator runs", async ({ page }) => {
   expect(await ask(page, "assign", WEBGPU)).toEqual({ device: 1, shape: 0, cpu: 0, copies: 0 });
   expect(await ask(page, "assign", WASM)).toEqual({ device: 1, shape: 0, cpu: 0, copies: 0 });
 });

@@ -4,7 +4,7 @@ import { expect, test } from "@playwright/test";
 import type { BatchesPage } from "./pages/batches.ts";
 
 for (const backend of ["wasm", "webgpu"] as const)
-  test(`pictures that come at once run together on ${backend}, and each is answered as it is alone`, async ({
+  test(`concurrent pictures run in one batch on ${backend}, and each gets the same answer as alone`, async ({
     page,
   }, info) => {
     test.setTimeout(120_000);

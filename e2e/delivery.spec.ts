@@ -110,7 +110,7 @@ async function kill(page: Page): Promise<void> {
   await page.goto("about:blank");
 }
 
-test("without a network what is stored is used", async ({ page }) => {
+test("without a network stored models are used", async ({ page }) => {
   const { server, url } = delivery;
   expect((await ask(page, "load", url)).result).toBe("right");
   server.close();
@@ -144,14 +144,14 @@ const TRICKS: readonly (readonly [string, Trick])[] = [
   ["an app's start page", { kind: "html" }],
   ["status 500", { kind: "status", status: 500 }],
   ["status 429 with a time", { kind: "status", status: 429, headers: { "retry-after": "1" } }],
-  ["a part that nobody asked for", { kind: "range", shift: 100 }],
+  ["a range that was not requested", { kind: "range", shift: 100 }],
   ["a redirect", { kind: "redirect" }],
   ["a compressed body", { kind: "gzip" }],
   ["a compressed body that is broken", { kind: "gzip", broken: true }],
   ["a body without end", { kind: "endless" }],
 ];
 
-test("whatever the server does wrong with a chunk once, the model comes right", async ({ page }) => {
+test("a fault of the server in one response for a chunk is recovered from", async ({ page }) => {
   const { server, url } = delivery;
   for (const [name, trick] of TRICKS) {
     // Every twelfth chunk only, or waiting for the server would make a test of hours.
@@ -161,7 +161,7 @@ test("whatever the server does wrong with a chunk once, the model comes right", 
   }
 });
 
-test("what the server does wrong for ever ends in a typed error, and nothing of it is stored", async ({ page }) => {
+test("a permanent fault of the server ends in a typed error, and nothing is stored", async ({ page }) => {
   const { server, url } = delivery;
   const forever: readonly (readonly [string, Trick])[] = [
     ["integrity-failed", { kind: "flip", at: 77 }],
@@ -180,7 +180,7 @@ test("what the server does wrong for ever ends in a typed error, and nothing of 
   expect(new Set(server.asked.map((x) => x.path)).size).toBe(delivery.chunks + 1);
 });
 
-test("a bare model goes on where a killed tab was, and is asked for no more than once", async ({ page }) => {
+test("a bare model resumes where a killed tab stopped, and is requested only once", async ({ page }) => {
   const { server } = delivery;
   const path = "/bare/model.onnx";
   const bytes = weights(9_000_000, 9);
@@ -209,7 +209,7 @@ test("a bare model goes on where a killed tab was, and is asked for no more than
   expect(server.asked.map((x) => x.method)).toEqual(["HEAD"]);
 });
 
-test("what a model costs is told before, its update fetches what changed, and the user may look and delete", async ({
+test("a model's cost is known before its load, an update fetches only changed chunks, and the user may list and delete", async ({
   page,
 }) => {
   const { server, url, bundle } = delivery;
@@ -250,7 +250,7 @@ test("a user who saves data is asked before weights are fetched, and not for wha
   expect(await ask(page, "askFirst", url, false)).toMatchObject({ cost: null, result: "loaded" });
 });
 
-test("answers that are to last are found by the next page, others are not", async ({ page }) => {
+test("persistent answers are found by the next page, others are not", async ({ page }) => {
   const { url } = delivery;
   const first = [false, true].map((isCached) => ({ isCached, sum: 6 }));
   expect(await ask(page, "answers", url, false)).toEqual(first);

@@ -13,11 +13,11 @@ test.beforeEach(async ({ page }) => {
 });
 
 for (const [fault, said] of [
-  ["kill", "A worker was ended"],
+  ["kill", "A worker was terminated"],
   ["throw", "The next call crashes"],
   ["hang", "The next call hangs"],
 ] as const) {
-  test(`the button "${fault}" does harm, and nothing is lost`, async ({ page }) => {
+  test(`the button "${fault}" injects its fault, and nothing is lost`, async ({ page }) => {
     const button = page.locator(`button[data-fault=${fault}]`);
     await button.focus();
     await page.keyboard.press("Enter");
@@ -31,7 +31,7 @@ for (const [fault, said] of [
   });
 }
 
-test("harm upon harm: nothing is lost, and everyone can read what happened", async ({ page }) => {
+test("repeated faults: nothing is lost, and everyone can read what happened", async ({ page }) => {
   await expect.poll(async () => (await counts(page)).answered, { timeout: 60_000 }).toBeGreaterThan(0);
   for (const fault of ["throw", "kill", "throw"]) {
     const { again } = await counts(page);
@@ -52,7 +52,7 @@ test("harm upon harm: nothing is lost, and everyone can read what happened", asy
   await expect.poll(async () => (await counts(page)).sent).toBeGreaterThan(sent);
 });
 
-test("without a GPU its button says why it does nothing", async ({ page }) => {
+test("without a GPU its button says why it is disabled", async ({ page }) => {
   const button = page.locator("button[data-fault=destroy]");
   await expect(button).toBeDisabled();
   await expect(button).toHaveAttribute("title", /no WebGPU/);

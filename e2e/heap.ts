@@ -103,7 +103,7 @@ async function reportedBytes(folder: string): Promise<number> {
   const untilMs = Date.now() + REPORT_MS;
   let report = takeReport(folder);
   while (report === null) {
-    if (Date.now() > untilMs) throw new Error("Firefox wrote no report of its memory");
+    if (Date.now() > untilMs) throw new Error("Firefox wrote no memory report");
     await new Promise((resolve) => setTimeout(resolve, 100));
     report = takeReport(folder);
   }

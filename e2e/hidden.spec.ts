@@ -2,7 +2,7 @@
 import { expect, test } from "@playwright/test";
 import type { HiddenPage } from "./pages/hidden.ts";
 
-test("what waits for others on a page whose timers are clamped to 1.5 s waits no longer than it was told", async ({
+test("a request that waits for others on a page with timers clamped to 1.5 s waits no longer than its limit", async ({
   page,
 }, info) => {
   await page.goto(`${String(info.config.metadata["pages"])}/hidden.html`);

@@ -21,7 +21,7 @@ for (const [what, path] of [
   ["bare model", "/large.onnx"],
 ] as const) {
   if (!isSoak) continue; // a measurement
-  test(`what a load of a large ${what} takes, from the network and from the store`, async () => {
+  test(`memory of a load of a large ${what}, from the network and from the store`, async () => {
     const profile = mkdtempSync(join(tmpdir(), "selvedge-memory-"));
     const { server, url } = await startDelivery();
     const browser = new BareChromium(profile);

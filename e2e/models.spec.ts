@@ -16,7 +16,7 @@ async function press(page: Page, name: string): Promise<void> {
   await page.getByRole("button", { name, exact: true }).press("Enter");
 }
 
-test("a model is fetched, pinned, renewed and evicted, and the focus stays", async ({ page }) => {
+test("a model is downloaded, pinned, updated and evicted, and the focus stays", async ({ page }) => {
   const { row, status } = await open(page);
   await expect(row).toContainText("not stored");
   await press(page, `Download ${MODEL}`);
@@ -45,7 +45,7 @@ test("a stored model is saved as a file", async ({ page }) => {
   await expect(status).toContainText("its 2 files are saved");
 });
 
-test("the page starts without a network, and shows what is stored", async ({ page, context }) => {
+test("the page starts without a network, and shows the stored models", async ({ page, context }) => {
   const { status } = await open(page);
   await press(page, `Download ${MODEL}`);
   await expect(status).toContainText("is stored", { timeout: 60_000 });

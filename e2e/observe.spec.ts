@@ -3,7 +3,7 @@
 import { expect, test } from "@playwright/test";
 import type * as Selvedge from "selvedge";
 
-test("draws tracks where it is asked to, keeps none, and counts what was asked", async ({ page }) => {
+test("draws tracks on request, keeps none, and counts requests", async ({ page }) => {
   const { pages } = test.info().config.metadata as { pages: string };
   await page.goto(`${pages}/engine.html`);
   await page.waitForFunction("globalThis.selvedge !== undefined");

@@ -69,7 +69,7 @@ async function serveApp(): Promise<Site> {
     "/": '<!doctype html><title>App</title><link rel="icon" href="data:,"><script type="module" src="/app.js"></script>',
     "/app.js": outputFiles[0]?.contents ?? "",
     "/worker.js": readFileSync(join(ROOT, "dist/worker-offline.js")),
-    "/deaf.js": "// a service worker that keeps nothing",
+    "/deaf.js": "// a service worker that stores nothing",
   };
   const asked: string[] = [];
   const server: Server = createServer((request, response) => {
@@ -146,7 +146,7 @@ test("a page under the service worker starts and answers without a network", asy
   }
 });
 
-test("WebAssembly is compiled while it comes, from the kept copy too", async ({ page }) => {
+test("WebAssembly is compiled while it streams, from the stored copy too", async ({ page }) => {
   await open(page);
   const { kept } = await keepPage(page);
   const wasm = kept.find((path) => path.endsWith(".wasm"));
@@ -172,7 +172,7 @@ test("a newer page is shown where there is a network, and no failure takes the p
   expect(await page.title()).toBe("Newer");
 });
 
-test("a network that is silent is not waited for where a copy is kept", async ({ page }) => {
+test("a stalled network is not waited for where a copy is stored", async ({ page }) => {
   await open(page);
   await keepPage(page);
   site.trick = "silence";
@@ -199,13 +199,16 @@ test("forgetPage removes every copy, and with its address the service worker too
   await expect(page.goto(site.url)).rejects.toThrow();
 });
 
-test("a service worker that keeps nothing, or is beside the page, is an error that names the fix", async ({ page }) => {
+test("a service worker that stores nothing, or is out of scope, is an error that names the fix", async ({ page }) => {
   await open(page);
   await expect(page.evaluate('app.keepPage("/dist/worker-offline.js")')).rejects.toThrow(/root of the site/);
   await expect(page.evaluate('app.keepPage("/deaf.js")')).rejects.toThrow(/Call keepOffline\(self\)/);
 });
 
-test("/spam/ judges a mail without a network: model and tokenizer come from the store", async ({ page, context }) => {
+test("/spam/ classifies a mail without a network: model and tokenizer are read from the store", async ({
+  page,
+  context,
+}) => {
   const { baseURL = "" } = test.info().project.use;
   await page.goto(`${baseURL}/models/`);
   await expect(page.getByTestId("status")).toHaveAttribute("data-state", "ready", { timeout: 60_000 });

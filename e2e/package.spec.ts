@@ -206,7 +206,7 @@ test.describe("the packed package, installed in a fresh app", () => {
     }
   });
 
-  test("is imported by Node without a word, by each of its entries", () => {
+  test("each of its entries is imported by Node without output", () => {
     const { exports } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { exports: object };
     const entries = Object.keys(exports).filter((x) => !x.endsWith(".json"));
     const code = `for (const entry of ${JSON.stringify(entries)})

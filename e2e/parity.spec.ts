@@ -34,7 +34,7 @@ for (const { model, dims } of CASES) {
           await engine.close();
         }
         const [onWasm, onWebgpu] = results;
-        if (onWasm === undefined || onWebgpu === undefined) throw new Error("a backend gave nothing");
+        if (onWasm === undefined || onWebgpu === undefined) throw new Error("a backend returned nothing");
         if (onWasm.length !== onWebgpu.length || onWasm.length === 0) throw new Error("the sizes differ");
         let largest = 0;
         for (const [at, value] of onWasm.entries()) {

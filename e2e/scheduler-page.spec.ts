@@ -13,7 +13,7 @@ test.beforeEach(async ({ page }) => {
   await expect(page.getByTestId("status")).toHaveAttribute("data-state", "ready", { timeout: 120_000 });
 });
 
-test("every class is answered, drawn and told, and everyone can read it", async ({ page }) => {
+test("every class is answered, drawn and described, accessibly", async ({ page }) => {
   for (const name of ["camera", "fraud", "advice", "index"])
     await expect.poll(() => asked(page, name), { timeout: 60_000 }).toBeGreaterThan(0);
   for (const id of ["selvedge", "fifo"]) expect(await colours(page, id)).toBeGreaterThan(3);
@@ -53,7 +53,7 @@ test("a slider changes the load by keyboard, and the pause stops it", async ({ p
   await expect.poll(() => asked(page, "camera"), { timeout: 60_000 }).toBeGreaterThan(0);
 });
 
-test("the trace that it saves is one of a real browser, and is decided again the same way", async ({ page }) => {
+test("the saved trace is one of a real browser, and its decisions repeat", async ({ page }) => {
   await page.getByTestId("over").click();
   // Not every browser reports a download to a test: the page's link is inspected instead.
   await page.evaluate(() => {

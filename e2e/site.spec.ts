@@ -27,7 +27,7 @@ for (const path of PAGES) {
   });
 }
 
-test("a file that is no picture is refused with a reason, and the next one is read", async ({ page }) => {
+test("a file that is not a picture is rejected with a reason, and the next one is read", async ({ page }) => {
   await page.goto("/ocr/?backend=wasm");
   const status = page.getByTestId("status");
   await expect(status).toHaveAttribute("data-state", "ready", { timeout: 120_000 });

@@ -10,7 +10,7 @@ for (const { name, verdict, word } of [
   { name: "A prize", verdict: /^Spam: .*\d+\.\d+ %$/, word: "spam" },
   { name: "A mailing list", verdict: /^Not spam: .*\d+\.\d+ % sure$/, word: "ham" },
 ]) {
-  test(`${name.toLowerCase()} is judged, and the words that weighed are shown`, async ({ page }) => {
+  test(`${name.toLowerCase()} is classified, and the words that mattered are shown`, async ({ page }) => {
     await page.getByRole("button", { name }).click();
     await expect(page.getByTestId("status")).toHaveAttribute("data-state", "done", { timeout: 120_000 });
     await expect(page.getByTestId("verdict")).toHaveText(verdict);
@@ -24,7 +24,7 @@ for (const { name, verdict, word } of [
   });
 }
 
-test("a mail that was saved as a file is read by its encoding, and typing judges anew", async ({ page }) => {
+test("a mail that was saved as a file is read by its encoding, and typing classifies it anew", async ({ page }) => {
   const source = [
     "Subject: =?utf-8?B?R3LDvMOfZQ==?=",
     "Content-Type: text/plain; charset=iso-8859-1",
@@ -42,7 +42,7 @@ test("a mail that was saved as a file is read by its encoding, and typing judges
   await expect(page.getByTestId("verdict")).toBeHidden();
 });
 
-test("every variant judges the same mail within two points of float32, or says why it can't", async ({ page }) => {
+test("every variant classifies the same mail within two points of float32, or says why it can't", async ({ page }) => {
   await page.getByRole("button", { name: "Minutes" }).click();
   await expect(page.getByTestId("status")).toHaveAttribute("data-state", "done", { timeout: 120_000 });
   await page.getByTestId("compare").click();

@@ -29,7 +29,7 @@ for (const kind of KINDS) {
 }
 
 for (const kind of ["opfs", "cache", "indexeddb"] as const) {
-  test(`${kind}: a worker that is killed while it writes leaves nothing half there`, async ({ page }) => {
+  test(`${kind}: a worker that is killed while it writes leaves no partial entry`, async ({ page }) => {
     let whole = 0;
     for (let round = 0; round < slice(4, 50); round += 1) {
       const found = await ask(page, "kill", kind, 100 + ((round * 237) % 600));
@@ -41,7 +41,7 @@ for (const kind of ["opfs", "cache", "indexeddb"] as const) {
 }
 
 for (const kind of ["opfs", "cache", "indexeddb"] as const) {
-  test(`${kind}: what an older release left is read, moved over when it is used, and deleted`, async ({ page }) => {
+  test(`${kind}: entries of an older release are read, migrated when used, and deleted`, async ({ page }) => {
     expect(await ask(page, "migrate", kind)).toEqual([
       "no old place at first",
       "check-a 1,2,3 in the old place",
@@ -53,6 +53,6 @@ for (const kind of ["opfs", "cache", "indexeddb"] as const) {
   });
 }
 
-test("OPFS is what this browser gets", async ({ page }) => {
+test("OPFS is the default of this browser", async ({ page }) => {
   expect(await ask(page, "best")).toBe("opfs");
 });

@@ -13,7 +13,7 @@ for (const kind of ["cache", "indexeddb", "memory"]) {
 }
 
 for (const kind of ["cache", "indexeddb"]) {
-  test(`${kind}: a worker that is killed while it writes leaves nothing half there`, async ({ webkit }) => {
+  test(`${kind}: a worker that is killed while it writes leaves no partial entry`, async ({ webkit }) => {
     let whole = 0;
     for (let round = 0; round < 4; round += 1) {
       const found = (await webkit.run("return stores.kill(args[0], args[1])", kind, 50 + round * 60)) as {
@@ -28,7 +28,7 @@ for (const kind of ["cache", "indexeddb"]) {
   });
 }
 
-test("IndexedDB is what this browser gets", async ({ webkit }) => {
+test("IndexedDB is the default of this browser", async ({ webkit }) => {
   expect(await webkit.run("return stores.best()")).toBe("indexeddb");
 });
 

@@ -1,7 +1,7 @@
 // `npm test`: installs browsers that are missing, builds, and runs a slice of every suite: unit tests, the simulation,
-// known faults brought back (mutants), then the browsers, one at a time. The last line is `N passed, N failed`; a skipped
-// test counts as failed, and so does a suite that broke before it could count. Words after `--` name suites: `unit`,
-// `simulation`, `mutants`, or file names and options of Playwright. soak.ts runs the same with full counts.
+// known faults brought back (mutants), then the browsers, one at a time. The last line is `N passed, N failed`; a
+// skipped test counts as failed, and so does a suite that broke before it could count. Words after `--` name suites:
+// `unit`, `simulation`, `mutants`, or file names and options of Playwright. soak.ts runs the same with full counts.
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

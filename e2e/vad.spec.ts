@@ -111,7 +111,7 @@ test("a stream with three lane deaths equals one uninterrupted run in onnxruntim
   expect(Math.min(...expected)).toBeLessThan(0.1);
 });
 
-test("synthesised speech is told from noise", async ({ page }) => {
+test("synthesised speech is distinguished from noise", async ({ page }) => {
   const all = clips(slice(40, 200));
   // Clips of whole chunks, so that one stream holds them all; after five seconds of silence the state has decayed.
   const gap = 156;
@@ -139,7 +139,7 @@ test("synthesised speech is told from noise", async ({ page }) => {
   expect(wrong.length / all.length).toBeLessThanOrEqual(0.03);
 });
 
-test("the page hears the two sentences of its sample, and says so", async ({ page }) => {
+test("the page detects the two sentences of its sample", async ({ page }) => {
   await page.goto("/vad/");
   const status = page.getByTestId("status");
   await expect(status).toHaveAttribute("data-state", "ready", { timeout: 60_000 });

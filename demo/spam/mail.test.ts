@@ -57,7 +57,7 @@ test("whatever comes is read, cut short wherever", () => {
   );
 });
 
-test("of a large file the beginning is read, and that it was cut is told (processing-M4)", async () => {
+test("of a large file the beginning is read, and the cut is reported (processing-M4)", async () => {
   const read = await readMailFile(new Blob(["Subject: a\n\n", "x".repeat(4_000_000)]));
   expect([read.source.length, read.isCut]).toEqual([FILE_MAX, true]);
   expect(await readMailFile(new Blob(["Subject: a"]))).toEqual({ source: "Subject: a", isCut: false });

@@ -94,8 +94,7 @@ export async function runCase(item: Case, setting: Setting, random: Random): Pro
 /** Returns why a run is void, or null: no case had a control, or a deliberate slowdown was not detected. */
 export function voidReason(rows: readonly Row[]): string | null {
   const controls = rows.filter(({ subject }) => subject.endsWith(SLOWED));
-  if (controls.length === 0)
-    return "void: no subject was slowed on purpose, so nothing shows that a slowdown would show";
+  if (controls.length === 0) return "void: no subject was slowed on purpose, so the run's sensitivity is unknown";
   const hidden = controls.find(({ ratio }) => ratio === undefined || ratio < CONTROL.atLeast);
   if (hidden === undefined) return null;
   const measuredRatio = hidden.ratio?.toFixed(3) ?? "unknown";

@@ -125,7 +125,7 @@ function inputOf({ bytes }: Pruned): string {
 }
 
 function calibration(model: Pruned): Feed[] {
-  if (!existsSync(TRAINING)) throw new Error(`${TRAINING} is not there: apt-get install dataset-fashion-mnist`);
+  if (!existsSync(TRAINING)) throw new Error(`${TRAINING} is missing: apt-get install dataset-fashion-mnist`);
   const bytes = gunzipSync(readFileSync(TRAINING)).subarray(16);
   const name = inputOf(model);
   return Array.from({ length: CALIBRATION / BATCH }, (_, i) => {
@@ -153,7 +153,7 @@ async function lessWork(model: Pruned, pruner: Pruner, feeds: readonly Feed[]): 
     if (isEnough) high = price;
     else low = price;
   }
-  if (found === undefined) throw new Error(`${model.name} cannot lose so much work`);
+  if (found === undefined) throw new Error(`${model.name} can't be pruned that far`);
   return found;
 }
 

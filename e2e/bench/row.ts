@@ -70,7 +70,7 @@ export function checkRow(row: unknown): Row {
   if (result.success) return result.output;
   const [issue] = result.issues;
   const path = v.getDotPath(issue) ?? "row";
-  throw new TypeError(`a row is refused: ${path}: ${issue.message}`);
+  throw new TypeError(`invalid row: ${path}: ${issue.message}`);
 }
 
 /** Returns a statistic of samples; quantiles are interpolated between the two nearest (type 7 of Hyndman and Fan). */

@@ -74,9 +74,7 @@ if (ensureBrowsers().length > 0) process.exit(1);
 // If the system divides its cores among sessions and not threads, two threads get no more of a busy machine than one.
 const [load = 0] = loadavg();
 if (load > cpus().length)
-  console.error(
-    `others use this machine (load ${load.toFixed(1)}): what a second worker or thread gains will not show`,
-  );
+  console.error(`the machine is busy (load ${load.toFixed(1)}): gains from a second worker or thread will not show`);
 prepare();
 
 const { scenario } = (await import(`./${name}.ts`)) as { scenario: Scenario };

@@ -34,7 +34,7 @@ export class Visits {
       this.#told = resolve;
       tab.on("pageerror", reject);
       setTimeout(() => {
-        reject(new Error(`${address} told no result within ${boundMs} ms`));
+        reject(new Error(`${address} reported no result within ${boundMs} ms`));
       }, boundMs).unref();
     });
     const [ms] = await Promise.all([told, tab.goto(address)]);

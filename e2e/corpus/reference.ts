@@ -58,7 +58,7 @@ export async function readLines(files: readonly string[]): Promise<string[]> {
   const read: string[] = [];
   for (const file of files) {
     const result = (await session.run({ [input]: await lineTensor(file) }))[output];
-    if (result === undefined) throw new Error("the recogniser gave nothing");
+    if (result === undefined) throw new Error("the recogniser returned nothing");
     read.push(greedy(result.data as Float32Array, result.dims, [...table, " "]));
   }
   return read;

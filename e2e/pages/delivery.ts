@@ -6,7 +6,7 @@ import type { StoreContents } from "selvedge/cache";
 
 /** Result of a load. */
 export interface Delivered {
-  /** "loaded" if the model answered correctly, or the code of the error. */
+  /** "right" or "wrong" by the model's answer, or the code of the error. */
   readonly result: string;
   readonly last: Progress | null;
   readonly ms: number;

@@ -177,7 +177,7 @@ const page: FramesPage = {
       made.push({ dims: outputs["y"].dims, data: outputs["y"].data as Float32Array });
     }
     const [cpu, gpu] = made;
-    if (cpu === undefined || gpu === undefined) throw new Error("a backend gave nothing");
+    if (cpu === undefined || gpu === undefined) throw new Error("a backend returned nothing");
     if (String(cpu.dims) !== String(gpu.dims)) throw new Error(`${String(cpu.dims)} against ${String(gpu.dims)}`);
     const unit = (spec.std?.[0] ?? 1) / (spec.scale ?? 1 / 255); // of a normalised value, in 1/255
     const largest =

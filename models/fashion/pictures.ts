@@ -26,7 +26,7 @@ export function trainingPictures(): Pictures {
 function pictures(part: "t10k" | "train"): Pictures {
   const read = (name: string, header: number): Uint8Array => {
     const path = `${FOLDER}/${part}-${name}-ubyte.gz`;
-    if (!existsSync(path)) throw new Error(`${path} is not there: apt-get install dataset-fashion-mnist`);
+    if (!existsSync(path)) throw new Error(`${path} is missing: apt-get install dataset-fashion-mnist`);
     return gunzipSync(readFileSync(path)).subarray(header);
   };
   const bytes = read("images-idx3", 16);

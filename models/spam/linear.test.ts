@@ -11,7 +11,7 @@ const texts = [
 ];
 const isSpam = [true, true, false, false, true];
 
-test("what was learnt from is told right, and words speak for the side on which they were", () => {
+test("training texts are classified correctly, and words have the sign of their class", () => {
   const counts = texts.map((x) => new Map(x.split(" ").map((word) => [word, 1])));
   const { score, feature } = fitLinear(counts, isSpam);
   expect(counts.map((x) => score(x) > 0)).toEqual(isSpam);
