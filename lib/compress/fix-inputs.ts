@@ -28,15 +28,15 @@ export function fixInputs(values: Readonly<Record<string, number>>): Transform {
 function filled({ name, type }: ValueInfoProto, value: number): TensorProto {
   const refuse = (why: string): SelvedgeError =>
     new SelvedgeError("model-invalid", `input "${name}" cannot be fixed to ${value}: ${why}`, { name });
-  if (type?.value.case !== "tensorType") throw refuse("it is no tensor");
+  if (type?.value.case !== "tensorType") throw refuse("it is not a tensor");
   const { elemType, shape } = type.value.value;
   const dims = (shape?.dim ?? []).map((x) => {
-    if (x.value.case !== "dimValue") throw refuse("its dims are not all numbers");
+    if (x.value.case !== "dimValue") throw refuse("its dims are not all fixed");
     return x.value.value;
   });
   const length = dims.reduce((count, x) => count * Number(x), 1);
   const isWhole = elemType === TensorProto_DataType.INT64 || elemType === TensorProto_DataType.INT32;
-  if (isWhole && !Number.isSafeInteger(value)) throw refuse("it takes whole numbers");
+  if (isWhole && !Number.isSafeInteger(value)) throw refuse("its type is integer");
   const data = (): { buffer: ArrayBuffer } => {
     switch (elemType as TensorProto_DataType) {
       case TensorProto_DataType.INT64:

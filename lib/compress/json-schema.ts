@@ -7,7 +7,7 @@ import { bundle2 } from "../bundle-shape.ts";
 export function bundleJsonSchema(): Readonly<Record<string, unknown>> {
   const schema = toJsonSchema(bundle2(true), {
     typeMode: "input",
-    // JSON has no other numbers.
+    // JSON numbers are always finite.
     ignoreActions: ["finite"],
     overrideAction: ({ valibotAction, jsonSchema }) =>
       valibotAction.type === "safe_integer" ? { ...jsonSchema, type: "integer" } : undefined,
