@@ -75,8 +75,8 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "store-B7",
     breaks: "a server that sends what must be refused takes the stored version away",
     file: open,
-    from: "if (isRefused(error)) return",
-    to: "if (isRefused(error) && url === '') return",
+    from: "if (isRefused(error) ||",
+    to: "if ((isRefused(error) && url === '') ||",
     test,
   },
   {

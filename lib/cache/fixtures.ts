@@ -13,8 +13,10 @@ import { CHUNK_MAX_BYTES, chunkPath, sha256Hex } from "../bundle.ts";
 import type { Bundle, BundleChunk, BundleFile } from "../bundle.ts";
 import { bundleJson } from "../bundle-json.ts";
 import { startBrotli } from "./brotli.ts";
+import { Downloader } from "./download.ts";
 import type { DownloadEffects } from "./download.ts";
 import type { Wish } from "./protocol.ts";
+import { Shelf } from "./shelf.ts";
 import { outOfSpace } from "./store.ts";
 import type { Bytes, Store } from "./store.ts";
 import type { Locks } from "./tab-locks.ts";
@@ -60,6 +62,17 @@ export function wishFor(more: Partial<Wish> = {}): Wish {
     seen: null,
     ...more,
   };
+}
+
+/** Time as a page sees it: it goes on by 10 ms with each entry that is written. */
+export interface PageClock {
+  now: number;
+}
+
+/** Makes the downloader of a page of its own, over what earlier pages stored. */
+export function makePage(store: Store | null, clock: PageClock): Downloader {
+  const effects = { ...hurried, wallClock: () => clock.now };
+  return new Downloader(effects, store === null ? null : new Shelf(store, () => (clock.now += 10)));
 }
 
 /** A store over a real folder, with a quota. Its blobs are its files, as in OPFS: they can't be read once removed. */

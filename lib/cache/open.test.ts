@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Bundle } from "../bundle.ts";
 import { isSelvedgeError } from "../errors.ts";
 import { Downloader } from "./download.ts";
-import { BadServer, hurried, serveBundle, weights } from "./fixtures.ts";
+import { BadServer, hurried, makePage, serveBundle, weights, wishFor } from "./fixtures.ts";
 import { look } from "./look.ts";
 import { bundleJson } from "../bundle-json.ts";
 import { identityOf } from "./manifest.ts";
@@ -19,7 +19,7 @@ const idle = { signal: new AbortController().signal, onProgress: undefined };
 
 let server: BadServer;
 let memory: MemoryStore;
-let now = 1_000_000;
+const clock = { now: 1_000_000 };
 
 beforeEach(async () => {
   server = await BadServer.start();
@@ -32,25 +32,7 @@ afterEach(() => {
 
 /** A page of its own, over what earlier ones stored. */
 function page(): Downloader {
-  const effects = { ...hurried, wallClock: () => now };
-  return new Downloader(effects, new Shelf(memory, () => (now += 10)));
-}
-
-function wish(more: Partial<Wish> = {}): Wish {
-  const device = { cores: 2, isolated: false, jspi: true, gpu: null };
-  const pins = { backend: undefined, variant: undefined };
-  return {
-    device,
-    backends: ["wasm"],
-    pins,
-    crashed: [],
-    trust: [],
-    update: "first",
-    identity: undefined,
-    name: undefined,
-    seen: null,
-    ...more,
-  };
+  return makePage(memory, clock);
 }
 
 async function release(version: string, ...seeds: number[]): Promise<{ bundle: Bundle; identity: string }> {
@@ -62,7 +44,7 @@ async function release(version: string, ...seeds: number[]): Promise<{ bundle: B
 const address = (): string => `${server.url}/m/bundle.json`;
 
 async function versionOf(more: Partial<Wish> = {}): Promise<string> {
-  return (await open(address(), wish(more), page(), idle)).bundle.model.version;
+  return (await open(address(), wishFor(more), page(), idle)).bundle.model.version;
 }
 
 async function failureOf(promise: Promise<unknown>): Promise<string> {
@@ -102,12 +84,12 @@ describe("which version is used", () => {
 
   test.each(["later", "never"] as const)("%s: the stored one, without a question", async (policy) => {
     await release("1", 1);
-    await update(address(), wish(), page(), idle);
+    await update(address(), wishFor(), page(), idle);
     await release("2", 2);
     server.asked = [];
     expect(await versionOf({ update: policy })).toBe("1");
     expect(server.asked).toEqual([]);
-    await update(address(), wish(), page(), idle);
+    await update(address(), wishFor(), page(), idle);
     expect(await versionOf({ update: policy })).toBe("2");
   });
 
@@ -127,19 +109,19 @@ describe("which version is used", () => {
     "status %d for bundle.json leaves a version that is whole (store-denied)",
     async (status) => {
       await release("1", 1);
-      await update(address(), wish(), page(), idle);
+      await update(address(), wishFor(), page(), idle);
       server.trick = () => ({ kind: "status", status });
-      const found = await open(address(), wish(), page(), idle);
+      const found = await open(address(), wishFor(), page(), idle);
       expect(found.bundle.model.version).toBe("1");
       expect(found.refused).toContain(`status ${status}`);
-      expect((await look(address(), wish(), page(), idle.signal)).failed).toBeNull();
-      await expect(update(address(), wish(), page(), idle)).rejects.toMatchObject({ code: "download-failed" });
+      expect((await look(address(), wishFor(), page(), idle.signal)).failed).toBeNull();
+      await expect(update(address(), wishFor(), page(), idle)).rejects.toMatchObject({ code: "download-failed" });
     },
   );
 
   test("status 410 withdraws a model, stored or not (store-denied)", async () => {
     await release("1", 1);
-    await update(address(), wish(), page(), idle);
+    await update(address(), wishFor(), page(), idle);
     server.trick = () => ({ kind: "status", status: 410 });
     expect(await failureOf(versionOf())).toBe("download-failed");
   });
@@ -149,7 +131,7 @@ describe("which version is used", () => {
     ["a need that this device does not have", {}, { needs: ["npu-int4"] }],
   ])("a newer version with %s leaves one that is whole (store-newer-step)", async (_, output, variant) => {
     const { identity } = await release("1", 1);
-    await update(address(), wish(), page(), idle);
+    await update(address(), wishFor(), page(), idle);
     // It shares its chunk with the stored one, so that it is whole at once.
     const { bundle } = await release("2", 1);
     const json = bundleJson(bundle) as unknown as {
@@ -162,9 +144,9 @@ describe("which version is used", () => {
     const bytes = new TextEncoder().encode(JSON.stringify(json));
     server.files.set("/m/bundle.json", { bytes, type: "application/json" });
     for (const policy of ["first", "later", "never"] as const) expect(await versionOf({ update: policy })).toBe("1");
-    expect((await open(address(), wish(), page(), idle)).refused).toContain("can't run here");
-    expect(await failureOf(update(address(), wish(), page(), idle))).toBe("no-backend");
-    expect((await look(address(), wish(), page(), idle.signal)).plan?.identity).toBe(identity);
+    expect((await open(address(), wishFor(), page(), idle)).refused).toContain("can't run here");
+    expect(await failureOf(update(address(), wishFor(), page(), idle))).toBe("no-backend");
+    expect((await look(address(), wishFor(), page(), idle.signal)).plan?.identity).toBe(identity);
     server.close();
     expect(await versionOf()).toBe("1");
   });
@@ -184,48 +166,48 @@ describe("which version is used", () => {
 describe("an update", () => {
   test("fetches the chunks that changed, and tells whether anything did", async () => {
     await release("1", 1, 2, 3, 4);
-    expect(await update(address(), wish(), page(), idle)).toMatchObject({ isNew: true, fetchedBytes: 4 * CHUNK });
+    expect(await update(address(), wishFor(), page(), idle)).toMatchObject({ isNew: true, fetchedBytes: 4 * CHUNK });
     const second = await release("2", 1, 2, 9, 3, 4);
     server.asked = [];
-    const done = await update(address(), wish(), page(), idle);
+    const done = await update(address(), wishFor(), page(), idle);
     expect(done).toEqual({ identity: second.identity, isNew: true, fetchedBytes: CHUNK });
     expect(server.chunkRequests).toBe(1);
-    expect(await update(address(), wish(), page(), idle)).toMatchObject({ isNew: false, fetchedBytes: 0 });
+    expect(await update(address(), wishFor(), page(), idle)).toMatchObject({ isNew: false, fetchedBytes: 0 });
   });
 
   test("in the background waits where the user saves data; one that was asked for does not", async () => {
     const first = await release("1", 1);
-    await update(address(), wish(), page(), idle);
+    await update(address(), wishFor(), page(), idle);
     const second = await release("2", 2);
     const effects = { ...hurried, connection: () => ({ saveData: true, bytesPerSecond: null }) };
-    const saving = new Downloader(effects, new Shelf(memory, () => (now += 10)));
+    const saving = new Downloader(effects, new Shelf(memory, () => (clock.now += 10)));
     server.asked = [];
-    expect(await update(address(), wish({ update: "later" }), saving, idle)).toEqual({
+    expect(await update(address(), wishFor({ update: "later" }), saving, idle)).toEqual({
       identity: first.identity,
       isNew: false,
       fetchedBytes: 0,
     });
     expect(server.asked).toEqual([]);
-    expect(await update(address(), wish(), saving, idle)).toMatchObject({ identity: second.identity, isNew: true });
+    expect(await update(address(), wishFor(), saving, idle)).toMatchObject({ identity: second.identity, isNew: true });
   });
 
   test("that does not fit says so", async () => {
     memory = new MemoryStore(3 * CHUNK);
     await release("1", 1, 2, 3, 4, 5, 6);
-    expect(await failureOf(update(address(), wish(), page(), idle))).toBe("quota-exceeded");
+    expect(await failureOf(update(address(), wishFor(), page(), idle))).toBe("quota-exceeded");
   });
 });
 
 describe("a look", () => {
   test("fetches bundle.json alone, and says what is here and what is not", async () => {
     const { identity } = await release("1", 1, 2, 3);
-    const before = await look(address(), wish(), page(), idle.signal);
+    const before = await look(address(), wishFor(), page(), idle.signal);
     expect(before.costs).toEqual([{ backend: "wasm", bytes: 3_000, bytesToFetch: 3_000, isUnderWay: false }]);
     expect(before.plan?.identity).toBe(identity);
     expect(server.asked.map((x) => x.path)).toEqual(["/m/bundle.json"]);
     expect(await memory.names()).toEqual([]);
-    await update(address(), wish(), page(), idle);
-    const after = await look(address(), wish(), page(), idle.signal);
+    await update(address(), wishFor(), page(), idle);
+    const after = await look(address(), wishFor(), page(), idle.signal);
     expect(after.costs).toMatchObject([{ bytes: 3_000, bytesToFetch: 0 }]);
   });
 
@@ -233,7 +215,7 @@ describe("a look", () => {
     const { bundle } = await release("1", 1);
     const sha256 = bundle.variants[0]?.files[0]?.chunks[0]?.sha256 ?? "";
     const effects = { ...hurried, heldLocks: () => Promise.resolve([`selvedge/${sha256}`]) };
-    const found = await look(address(), wish(), new Downloader(effects, null), idle.signal);
+    const found = await look(address(), wishFor(), new Downloader(effects, null), idle.signal);
     expect(found.costs).toMatchObject([{ isUnderWay: true }]);
   });
 
@@ -243,22 +225,22 @@ describe("a look", () => {
       estimate: () => Promise.resolve({ quota: 100, usage: 30 }),
       connection: () => ({ saveData: true, bytesPerSecond: 5 }),
     };
-    const found = await look(address(), wish(), new Downloader(effects, null), idle.signal);
+    const found = await look(address(), wishFor(), new Downloader(effects, null), idle.signal);
     expect(found).toMatchObject({ plan: null, costs: [], freeBytes: 70, saveData: true, bytesPerSecond: 5 });
     expect(found.failed).toContain("404");
     await release("1", 1);
-    const none = await look(address(), wish({ backends: [] }), new Downloader(effects, null), idle.signal);
+    const none = await look(address(), wishFor({ backends: [] }), new Downloader(effects, null), idle.signal);
     expect(none.failed).toContain("can't run here");
   });
 
   test("asks a server for a bare model's size", async () => {
     server.files.set("/m.onnx", { bytes: weights(5_000), etag: '"1"' });
     const url = `${server.url}/m.onnx`;
-    const before = await look(url, wish(), page(), idle.signal);
+    const before = await look(url, wishFor(), page(), idle.signal);
     expect(before.costs).toEqual([{ backend: null, bytes: 5_000, bytesToFetch: 5_000, isUnderWay: false }]);
     expect(server.asked.map((x) => x.method)).toEqual(["HEAD"]);
-    await open(url, wish(), page(), idle);
-    const after = await look(url, wish(), page(), idle.signal);
+    await open(url, wishFor(), page(), idle);
+    const after = await look(url, wishFor(), page(), idle.signal);
     expect(after.costs).toEqual([{ backend: null, bytes: 5_000, bytesToFetch: 0, isUnderWay: false }]);
   });
 });

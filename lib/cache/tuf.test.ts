@@ -6,8 +6,8 @@ import type { Bundle } from "../bundle.ts";
 import { isSelvedgeError } from "../errors.ts";
 import { sign, toBase64 } from "../signature.ts";
 import type { VerifiedClaim } from "../signature.ts";
-import { Downloader } from "./download.ts";
-import { BadServer, hurried, serveBundle, weights } from "./fixtures.ts";
+import type { Downloader } from "./download.ts";
+import { BadServer, makePage, serveBundle, weights, wishFor } from "./fixtures.ts";
 import { bundleJson } from "../bundle-json.ts";
 import { identityOf } from "./manifest.ts";
 import { MemoryStore } from "./memory.ts";
@@ -17,7 +17,6 @@ import type { Wish } from "./protocol.ts";
 import { addressOf } from "./names.ts";
 import { checkRelease, joinReleases, NO_RELEASES, noteRelease, readReleases, writeReleases } from "./releases.ts";
 import type { Releases } from "./releases.ts";
-import { Shelf } from "./shelf.ts";
 import { update } from "./update.ts";
 
 const CHUNK = 1_000;
@@ -35,7 +34,7 @@ let server: BadServer;
 let store: MemoryStore | null;
 /** What the page keeps in localStorage. */
 let memo: string | null;
-let now = 1_000_000;
+const clock = { now: 1_000_000 };
 
 beforeAll(async () => {
   const make = async (): Promise<Key> => {
@@ -57,16 +56,11 @@ afterEach(() => {
 
 /** A page of its own, over what earlier ones stored. */
 function page(): Downloader {
-  const effects = { ...hurried, wallClock: () => now };
-  return new Downloader(effects, store === null ? null : new Shelf(store, () => (now += 10)));
+  return makePage(store, clock);
 }
 
 function wish(keys: readonly Key[], more: Partial<Wish> = {}): Wish {
-  const device = { cores: 2, isolated: false, jspi: true, gpu: null };
-  const pins = { backend: undefined, variant: undefined };
-  const trust = keys.map((x) => x.text);
-  const facts = { device, backends: ["wasm"] as const, pins, crashed: [], trust };
-  return { ...facts, update: "first", identity: undefined, name: undefined, seen: memo, ...more };
+  return wishFor({ trust: keys.map((x) => x.text), seen: memo, ...more });
 }
 
 /** Puts a version on the server. */
@@ -84,7 +78,7 @@ interface SignOptions {
 }
 
 async function signRelease(identity: string, release: number, options: SignOptions = {}): Promise<void> {
-  const { keys = [old], expiresMs = now + 30 * DAY_MS, path = "/m", model = "test" } = options;
+  const { keys = [old], expiresMs = clock.now + 30 * DAY_MS, path = "/m", model = "test" } = options;
   const claim = { identity, model, release, expires: new Date(expiresMs).toISOString() };
   let signature;
   for (const key of keys) signature = await sign(claim, key.pair, signature);
@@ -378,15 +372,15 @@ describe("fast-forward", () => {
 
 describe("indefinite freeze", () => {
   test("an expired signature is refused", async () => {
-    await ship("1", 1, 1, { expiresMs: now - 1 });
+    await ship("1", 1, 1, { expiresMs: clock.now - 1 });
     expect(await outcome([old])).toBe("integrity-failed expired");
   });
 
   test("limit: a server that replays the newest release that it ever sent is believed until that expires", async () => {
-    await ship("1", 1, 1, { expiresMs: now + DAY_MS });
+    await ship("1", 1, 1, { expiresMs: clock.now + DAY_MS });
     await stored([old]);
     expect(await outcome([old])).toBe("1");
-    now += 2 * DAY_MS;
+    clock.now += 2 * DAY_MS;
     expect(await outcome([old])).toBe("integrity-failed expired");
   });
 });

@@ -5,7 +5,7 @@ import type { Bundle } from "../bundle.ts";
 import { sign, toBase64 } from "../signature.ts";
 import { bundleJson } from "../bundle-json.ts";
 import { Downloader } from "./download.ts";
-import { BadServer, hurried, serveBundle, weights, wishFor } from "./fixtures.ts";
+import { BadServer, hurried, makePage, serveBundle, weights, wishFor } from "./fixtures.ts";
 import { find, forget, pin } from "./manage.ts";
 import { identityOf } from "./manifest.ts";
 import { MemoryStore } from "./memory.ts";
@@ -21,7 +21,7 @@ const idle = { signal: new AbortController().signal, onProgress: undefined };
 
 let server: BadServer;
 let memory: MemoryStore;
-let now = 1_000_000;
+const clock = { now: 1_000_000 };
 
 beforeEach(async () => {
   server = await BadServer.start();
@@ -33,8 +33,7 @@ afterEach(() => {
 });
 
 function page(store: Store = memory): Downloader {
-  const effects = { ...hurried, wallClock: () => now };
-  return new Downloader(effects, new Shelf(store, () => (now += 10)));
+  return makePage(store, clock);
 }
 
 const address = (): string => `${server.url}/m/bundle.json`;
@@ -153,7 +152,7 @@ test("what an address led to before goes once the newer version is whole", async
   await load();
   const second = await publish("2", 2);
   await update(address(), wishFor(), page(), idle);
-  expect(await new Shelf(memory, () => now).sources(address())).toMatchObject([{ identity: second.identity }]);
+  expect(await new Shelf(memory, () => clock.now).sources(address())).toMatchObject([{ identity: second.identity }]);
   expect(await load({ update: "never" })).toBe("2");
   expect(await load({ identity: first.identity })).toBe("1");
 });
@@ -213,7 +212,7 @@ test("fields that nobody signed are not stored with a signature, however deep th
   const pair = await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]);
   const trust = [toBase64(await crypto.subtle.exportKey("raw", pair.publicKey))];
   const { identity } = await publish("1", 1);
-  const expires = new Date(now + 1e9).toISOString();
+  const expires = new Date(clock.now + 1e9).toISOString();
   const signature = JSON.stringify(await sign({ identity, model: "test", release: 1, expires }, pair));
   const deep = `${signature.slice(0, -1)},"more":${"[".repeat(30_000)}${"]".repeat(30_000)}}`;
   server.files.set("/m/signature.json", { bytes: new TextEncoder().encode(deep) });
