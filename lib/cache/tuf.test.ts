@@ -143,7 +143,7 @@ describe("arbitrary installation", () => {
 
   test("a key that signed another date than the file's is enough, offline too (tool-keys-stored)", async () => {
     const claim = { identity: await publish("1", 1), model: "test", release: 1 };
-    const until = (days: number): string => new Date(now + days * DAY_MS).toISOString();
+    const until = (days: number): string => new Date(clock.now + days * DAY_MS).toISOString();
     const first = await sign({ ...claim, expires: until(10) }, old.pair);
     const both = await sign({ ...claim, expires: until(30) }, fresh.pair, first);
     server.files.set("/m/signature.json", { bytes: new TextEncoder().encode(JSON.stringify(both)) });
@@ -151,7 +151,7 @@ describe("arbitrary installation", () => {
     server.close();
     expect(await outcome([old])).toBe("1");
     expect(await outcome([fresh])).toBe("1");
-    now += 11 * DAY_MS;
+    clock.now += 11 * DAY_MS;
     expect(await outcome([fresh])).toBe("1");
     expect(await outcome([old])).not.toBe("1");
   });
