@@ -1,7 +1,7 @@
 """Makes one form of a model with onnxruntime.quantization, the reference: FORM MODEL SAMPLES OUT.
 
-SAMPLES is a folder of .npz files, an array for each input with an axis more in front. Prints one line of JSON: seconds
-of the work itself, without the imports, and the most memory that the process held.
+SAMPLES is a folder of .npz files, an array for each input with an additional leading axis. Prints one line of JSON:
+seconds of the work itself, without the imports, and the peak memory of the process.
 """
 import glob
 import json
@@ -44,6 +44,6 @@ elif form == "int8-static":
     )
 else:
     raise SystemExit(f"unknown form {form}")
-# Not getrusage: what that gives begins with what the process that started this one held.
+# Not getrusage: its value includes the memory of the parent process before exec.
 peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 print(json.dumps({"seconds": time.time() - started, "peakBytes": peak * 1024}))

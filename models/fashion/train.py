@@ -3,12 +3,12 @@
     apt-get install python3-torch libopenblas0-pthread dataset-fashion-mnist
     python3 models/fashion/train.py cnn mlp
 
-The perceptron has 5.8 million weights, 23 MB as float32, which no repository should carry. Each large matrix is therefore
-a fixed one, drawn from a seed (`draw`, repeated to the bit in weights.ts), plus a trained product of two thin ones of
-rank 16: 0.3 MB. What is built from them is an ordinary dense model.
+The perceptron has 5.8 million weights, 23 MB as float32, too large for a repository. Each large matrix is therefore a
+fixed one, drawn from a seed (`draw`, repeated to the bit by `drawn` in fashion-mlp.ts), plus a trained product of two
+thin ones of rank 16: 0.3 MB. The model built from them is an ordinary dense one.
 
-The accuracy printed at the end is that of the weights as written, on the 10,000 test pictures, which take no part in
-training: no setting was chosen by them.
+The accuracy printed at the end is that of the weights as written, on the 10,000 held-out test pictures: no setting was
+chosen by them.
 """
 import gzip
 import math
@@ -37,7 +37,7 @@ def images(split):
 
 
 def draw(layer, rows, columns):
-    """Draws a matrix from a seed: a hash of the place (Murmur3's finalizer), as a uniform number of the usual size."""
+    """Draws a matrix from a seed: a hash of the index (Murmur3's finalizer), scaled to a uniform number."""
     h = np.arange(rows * columns, dtype=np.uint32) + np.uint32(layer * 0x9E3779B9 & 0xFFFFFFFF)
     h = (h ^ (h >> np.uint32(16))) * np.uint32(0x85EBCA6B)
     h = (h ^ (h >> np.uint32(13))) * np.uint32(0xC2B2AE35)
@@ -90,7 +90,7 @@ class Cnn(nn.Module):
         return self.last(x.mean((2, 3)))
 
     def weights(self):
-        """Gives the weights with each normalisation folded into the convolution before it."""
+        """Returns the weights with each normalisation folded into the preceding convolution."""
         for i, (conv, norm) in enumerate(zip(self.conv, self.norm)):
             scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
             yield f"weight{i + 1}", conv.weight * scale.view(-1, 1, 1, 1)
@@ -100,7 +100,7 @@ class Cnn(nn.Module):
 
 
 def as_written(kind, stored, x):
-    """Runs the weights as they are read again."""
+    """Runs the network with the weights as stored."""
     w = {name: torch.from_numpy(value.astype(np.float32)) for name, value in stored.items()}
     if kind == "mlp":
         for i in (1, 2):

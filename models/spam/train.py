@@ -5,21 +5,21 @@
     python3 models/spam/train.py spam-data models/spam/weights.npz
     cp spam-data/tokenizer.json models/spam/
 
-The classifier is wide and deep (Cheng and others 2016), since on five thousand mails a linear model over counted pieces
-is hard to beat, and each part errs where the other does not:
+The classifier is wide and deep (Cheng and others 2016), since on five thousand mails a linear model over token counts is
+hard to beat, and the two parts make different errors:
 
-- the wide part, a linear model fitted by prepare.ts, whose weights are taken as they are;
-- the deep part, a transformer: an embedding of each piece, a convolution over three pieces, two layers of attention
-  without positions, which the convolution gives as far as they matter, and a linear layer over the mean and the largest
-  value of each feature, before the layers and after them. It learns from the labels and, in part, from what the wide part
-  says of each mail that it did not see.
+- the wide part, a linear model fitted by prepare.ts, whose weights are used unchanged;
+- the deep part, a transformer: an embedding of each token, a convolution over three tokens, two layers of attention
+  without positions (the convolution supplies local order), and a linear layer over the mean and the maximum of each
+  feature, before the layers and after them. It learns from the labels and, in part, from the wide part's log odds of
+  each mail that was held out from that part.
 
-The deep part is trained on four fifths of the training threads. By the last fifth, which the wide part's score did not
-see either, the epoch that is kept, the share of each part (a tenth at least) and the temperature of the sum are chosen.
-Mails that are held out take part in nothing. It takes two minutes on one core.
+The deep part is trained on four fifths of the training threads. The last fifth, which the wide part's score did not
+see either, selects the epoch, the share of each part (a tenth at least) and the temperature of the sum. Held-out mails
+are used nowhere. It takes two minutes on one core.
 
-A third of the collection is spam, which is more than a mailbox holds, and a false alarm costs more than a spam that is
-read. So the log odds are moved to what they would be where one mail in four is spam (Saerens and others 2002).
+A third of the collection is spam, which is more than in a mailbox, and a false alarm costs more than a missed spam. So
+the log odds are shifted to a prior of one spam in four mails (Saerens and others 2002).
 """
 import argparse
 import json
@@ -81,7 +81,7 @@ def pool(x, m):
 
 
 def batches(mails, size, length, shuffle):
-    """Gives batches of mails of similar length; in training a long mail is read from its start, or from anywhere."""
+    """Yields batches of mails of similar length; in training a long mail is cropped at its start or at random."""
     order = np.random.permutation(len(mails)) if shuffle else np.arange(len(mails))
     if shuffle:
         chunks = [sorted(order[i : i + size * 16], key=lambda j: len(mails[j]["ids"])) for i in range(0, len(order), size * 16)]
@@ -126,7 +126,7 @@ def loss_of(odds, spam):
 
 
 def mix(deep, mails):
-    """Finds the factors of the deep and the wide part's log odds with the least loss; either part counts for a tenth."""
+    """Returns the factors of the deep and the wide part's log odds with minimal loss; each part counts at least a tenth."""
     spam, wide = (np.array([x[key] for x in mails], np.float64) for key in ("spam", "linear"))
     grid = [(share, heat) for share in np.linspace(0.1, 0.9, 17) for heat in np.exp(np.linspace(-1.5, 1.5, 61))]
     share, heat = min(grid, key=lambda x: loss_of((x[0] * deep + (1 - x[0]) * wide) / x[1], spam))
@@ -134,7 +134,7 @@ def mix(deep, mails):
 
 
 def moved(mails):
-    """Gives what the log odds change by from the share of spam among the mails that were trained on to `PRIOR`."""
+    """Returns the change of the log odds from the share of spam in the training mails to `PRIOR`."""
     share = np.mean([x["spam"] for x in mails])
     return math.log(PRIOR / (1 - PRIOR)) - math.log(share / (1 - share))
 
@@ -149,7 +149,7 @@ def train(data, options):
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.rate, total_steps=steps, pct_start=0.2)
     spam = torch.tensor([x["spam"] for x in mails])
     taught = torch.tensor([x["linear"] for x in mails], dtype=torch.float32)
-    # What is kept is the mean over the last hundred steps or so, which strays less than any one of them.
+    # The result is the mean over about the last hundred steps, which varies less than any one of them.
     kept = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99))
     best = (math.inf, None, None)
     for epoch in range(options.epochs):
@@ -192,13 +192,13 @@ def combined(deep, mails, factors):
 
 
 def stored(model, data, factors):
-    """Gives all weights as they are written; the factors of both parts are in them."""
+    """Returns all weights as stored, including the factors of both parts."""
     model.last.weight *= factors[0]
     model.last.bias *= factors[0]
     model.last.bias += torch.tensor([-0.5, 0.5]) * (data["bias"] * factors[1] + moved(data["train"]))
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
     for name, value in data["weights"].items():
-        # Whole multiples of one step: 8 bits hold them exactly, in every form of the model.
+        # Whole multiples of one step: 8 bits represent them exactly, in every form of the model.
         value = np.array(value) * (1 if name.lower().endswith("size") else factors[1])
         step = np.float32(np.abs(value).max() / 127)
         weights[f"linear.{name}"] = np.round(value / step).astype(np.int8)
