@@ -18,7 +18,7 @@ describe("counts", () => {
     expect(playwrightCounts({ stats, errors: [{}], suites: [] })).toEqual({ passed: 5, failed: 5 });
   });
 
-  test("a runner that broke without a failed test counts as one", () => {
+  test("a runner that broke without a failed test counts as one failure", () => {
     expect(settled({ passed: 3, failed: 0 }, 1)).toEqual({ passed: 3, failed: 1 });
     expect(settled({ passed: 3, failed: 2 }, 1)).toEqual({ passed: 3, failed: 2 });
     expect(settled({ passed: 3, failed: 0 }, null)).toEqual({ passed: 3, failed: 1 });
@@ -34,7 +34,7 @@ describe("counts", () => {
   });
 });
 
-test("what tests measured is found in nested suites, with its title and browser", () => {
+test("measurements are found in nested suites, with its title and browser", () => {
   const body = Buffer.from(JSON.stringify({ rate: 0.98 })).toString("base64");
   const attachments = [{ name: "measured", body }, { name: "trace" }];
   const specs = [{ title: "reads", tests: [{ projectName: "firefox", results: [{ attachments }] }] }];

@@ -18,7 +18,7 @@ describe.each(RECIPES)("$name", (recipe) => {
     expect(await bundleIdentity(first.json)).toBe(await bundleIdentity(second.json));
   });
 
-  test("was measured as it is now, and loses no more than half a point", async () => {
+  test("has current measurements, and loses no more than half a point", async () => {
     const { input, missing } = await addMeasurements(await build(), readMeasurements());
     expect(missing, "run: npx tsx models/measure.ts").toEqual([]);
     for (const { score } of input.variants)

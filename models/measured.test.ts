@@ -8,7 +8,7 @@ const input: PackInput = {
 };
 const score = { name: "exact-lines", value: 0.9, reference: { value: 0.9 }, n: 10 };
 
-test("a measurement counts for the bytes that it was made on, and for no others", async () => {
+test("a measurement is valid only for the bytes that were measured", async () => {
   const sha256 = await modelHash(input.variants[0]!);
   const { input: measured, missing } = await addMeasurements(input, {
     "m/a": { sha256, score },

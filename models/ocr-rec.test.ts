@@ -76,7 +76,7 @@ const textOf = (output: Tensor): string =>
     .map((answer) => (answer.kind === "text" ? answer.text : ""))
     .join("\n");
 
-test("lines of unlike widths run together, padded, and read as they do alone", async () => {
+test("lines of different widths run in one padded batch, and read the same as alone", async () => {
   const alone: Tensor[] = [];
   for (const line of lines) alone.push(...(await outputsOf([line])).outputs);
   const together = await outputsOf(lines);
@@ -89,7 +89,7 @@ test("lines of unlike widths run together, padded, and read as they do alone", a
   ]);
 });
 
-test("lines of one width give together what each gives alone", async () => {
+test("lines of one width read the same in a batch as alone", async () => {
   const width = 352;
   const same = lines
     .map(({ x }) => x as Tensor)
@@ -115,7 +115,7 @@ test("lines of one width give together what each gives alone", async () => {
   }
 });
 
-test("every width has as many steps as the bundle says", async () => {
+test("every width has the bundle's number of steps", async () => {
   const { per, plus } = y.cut!;
   for (let width = 48; width < 64; width += 1) {
     const [output] = (

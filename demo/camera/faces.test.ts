@@ -24,13 +24,13 @@ test("a box lies around its cell, in pixels of the picture", () => {
   expect(face?.score).toBeCloseTo(0.982, 3);
 });
 
-test("boxes of one face become one, between them", () => {
+test("overlapping boxes of one face are averaged", () => {
   const faces = facesOf(layers([240, 241, 242]), 128, 128);
   expect(faces).toHaveLength(1);
   expect(faces[0]?.x).toBeCloseTo((52 + 52 + 60) / 3, 5);
 });
 
-test("boxes apart are two faces, and what is unsure is none", () => {
+test("separate boxes are two faces, and a low score is none", () => {
   expect(facesOf(layers([0, 300]), 128, 128)).toHaveLength(2);
   expect(facesOf(layers([]), 128, 128)).toEqual([]);
 });

@@ -19,7 +19,7 @@ function hold(): { seen: number[]; work: (frame: number) => Promise<void>; end: 
   };
 }
 
-test("a frame that waits gives way to a newer one, and is counted", async () => {
+test("a waiting frame is replaced by a newer one, and counted as dropped", async () => {
   const { seen, work, end } = hold();
   const newest = new Newest(work);
   const done = newest.offer(1);
@@ -38,7 +38,7 @@ test("with time for each, no frame is dropped", async () => {
   expect(newest.counts).toEqual({ frames: 5, dropped: 0 });
 });
 
-test("after an error the next frame is worked on again", async () => {
+test("after an error the next frame is processed", async () => {
   let isBroken = true;
   const newest = new Newest(() => (isBroken ? Promise.reject(new Error("broken")) : Promise.resolve()));
   await expect(newest.offer(1)).rejects.toThrow("broken");
@@ -47,7 +47,7 @@ test("after an error the next frame is worked on again", async () => {
   expect(newest.counts.frames).toBe(1);
 });
 
-test("a rate counts the last second alone", () => {
+test("a rate counts the last second only", () => {
   const ends = [0, 500, 1400, 1500, 2000];
   expect(ratePerSecond(ends, 2000)).toBe(3);
   expect(ends).toEqual([1400, 1500, 2000]);

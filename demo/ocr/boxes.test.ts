@@ -45,7 +45,7 @@ describe("convexHull", () => {
     );
   });
 
-  it("is the same in whatever order the points come", () => {
+  it("does not depend on the order of the points", () => {
     fc.assert(
       fc.property(points, (all) => {
         expect(convexHull([...all].reverse())).toEqual(convexHull(all));
@@ -165,7 +165,7 @@ describe("findBoxes", () => {
     expect(found[0]?.width).toBeGreaterThan(190);
   });
 
-  it("drops specks and what scores badly", () => {
+  it("drops specks and boxes with low scores", () => {
     const speck: Box = { x: 30, y: 30, width: 2, height: 2, angle: 0, score: 1 };
     expect(findBoxes(paint([speck], 64, 64), { width: 64, height: 64 }, plain)).toEqual([]);
     const faint = paint([line(0)], 320, 320);

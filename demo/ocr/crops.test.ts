@@ -61,7 +61,7 @@ describe("cropBox", () => {
     for (let x = 2; x < 46; x++) expect(Math.abs(pixel(crop, x, 24)[0] - 255 / 4)).toBeLessThan(2);
   });
 
-  it("goes on with the edge outside the page, and is opaque", () => {
+  it("clamps to the edge outside the page, and is opaque", () => {
     const crop = cropBox(page, { x: 0, y: 100, width: 100, height: 50, angle: 0, score: 1 }, 48, 1);
     expect(pixel(crop, 0, 24)[0]).toBeLessThan(2);
     expect(crop.data.filter((_, index) => index % 4 === 3).every((alpha) => alpha === 255)).toBe(true);

@@ -94,7 +94,7 @@ describe("readingOrder", () => {
     ]);
   });
 
-  it("reads a page that stands on its head, and one that lies on its side, as if it stood upright", () => {
+  it("reads a page that is upside down or on its side like an upright one", () => {
     const boxes = [...column(50, 50, [280, 260, 290, 270]), ...column(370, 50, [280, 275, 290, 260])];
     const indices = boxes.map((_, index) => index);
     expect(readingOrder(boxes.map((box) => turn(box, Math.PI)))).toEqual(indices);

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { narrowPunctuation } from "./punctuation.ts";
 
 describe("narrowPunctuation", () => {
-  it("narrows wide forms in Latin text", () => {
+  it("replaces full-width forms in Latin text", () => {
     expect(narrowPunctuation("County？ 18.4％ （carpet）！")).toBe("County? 18.4% (carpet)!");
   });
 

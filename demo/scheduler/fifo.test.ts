@@ -12,7 +12,7 @@ function make(lanes: number): Fifo {
   return fifo;
 }
 
-test("what came first runs first, whatever is more urgent", () => {
+test("runs requests in order of arrival, whatever their priority", () => {
   const fifo = make(1);
   expect(fifo.arrive(index, 0)).toMatchObject({ endMs: 50, outcome: "answered" });
   const late = fifo.arrive(camera, 1);
@@ -27,7 +27,7 @@ test("takes the lane that is free first", () => {
   expect(fifo.arrive(camera, 1).ran).toMatchObject({ lane: "lane 1", startMs: 1 });
 });
 
-test("gives up what has waited too long, and then is not held up by it", () => {
+test("drops requests that have waited too long, and is not delayed by them", () => {
   const fifo = make(1);
   const all = Array.from({ length: 100 }, () => fifo.arrive(index, 0));
   const given = all.filter(({ outcome }) => outcome === "failed");

@@ -8,7 +8,7 @@ const settled = (of: Class, calledMs: number, ms: number, outcome: Settled["outc
   return { of, calledMs, endMs: calledMs + ms, outcome, ran: null, why: "" };
 };
 
-test("counts by class what was on time, late and refused, of the last seconds alone", () => {
+test("counts on-time, late and rejected requests by class, over the last seconds only", () => {
   const tally = new Tally(1_000);
   tally.add(settled(camera, 0, 5)); // too long ago
   tally.add(settled(camera, 1_000, 5));

@@ -47,7 +47,7 @@ test("of alternatives the plain one is read, of other parts all that are text", 
   expect(readMail(mail("mixed", `--sep\n\nNo headers\n`)).body).toBe("No headers");
 });
 
-test("whatever comes is read, cut short wherever", () => {
+test("any input is read, truncated anywhere", () => {
   const text = fc.oneof(fc.string({ unit: "binary" }), fc.constantFrom(...Object.values(EXAMPLES)));
   fc.assert(
     fc.property(text, fc.nat(2_000), (source, cut) => {
@@ -63,12 +63,12 @@ test("of a large file the beginning is read, and the cut is reported (processing
   expect(await readMailFile(new Blob(["Subject: a"]))).toEqual({ source: "Subject: a", isCut: false });
 });
 
-test("a file of binary data is refused (processing-M4)", async () => {
+test("a file of binary data is rejected (processing-M4)", async () => {
   const jpeg = new Blob([Uint8Array.of(0xff, 0xd8, 0xff, 0xe0, 0, 16), "x".repeat(100)]);
   await expect(readMailFile(jpeg)).rejects.toThrow("This file is not a mail: it holds binary data.");
 });
 
-test("of a long text that is pasted the beginning is judged and shown (processing-M4)", () => {
+test("of a long pasted text the beginning is classified and shown (processing-M4)", () => {
   const text = textOfSource("Subject: Hello\n\n" + "word ".repeat(1_000_000));
   expect(text.length).toBe(2 ** 15);
   expect(text.startsWith("Hello\n\nword word")).toBe(true);

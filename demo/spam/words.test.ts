@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { distinctWords, heaviest, pieces, runs, without } from "./words.ts";
 
-test("a text is cut so that its pieces are the text again", () => {
+test("the pieces of a text concatenate to the text", () => {
   fc.assert(
     fc.property(fc.string({ unit: "grapheme" }), (text) => {
       expect(
@@ -14,13 +14,13 @@ test("a text is cut so that its pieces are the text again", () => {
   );
 });
 
-test("a word is one however it is written, and is left out everywhere", () => {
+test("a word matches in any case, and is left out everywhere", () => {
   const text = "FREE money! It's free: $100 free.";
   expect(distinctWords(text)).toEqual(["free", "money!", "it's", "$100"]);
   expect(without(text, "free")).toBe(" money! It's : $100 .");
 });
 
-test("the heaviest words come first, whichever way they pull", () => {
+test("words are sorted by absolute weight", () => {
   const words = [
     { word: "a", weight: 0.2 },
     { word: "b", weight: -1 },
@@ -30,7 +30,7 @@ test("the heaviest words come first, whichever way they pull", () => {
   expect(heaviest(words, 1).map((x) => x.word)).toEqual(["b"]);
 });
 
-test("what is not marked between two marks is one run, however long (processing-M4)", () => {
+test("unmarked text between two marks is one run, however long (processing-M4)", () => {
   const text = "one two three, one four ".repeat(10_000);
   const found = runs(text, new Set(["four"]));
   expect(found.length).toBe(20_001);

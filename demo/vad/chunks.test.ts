@@ -8,7 +8,7 @@ function cut(rate: number, sound: Float32Array, piece: number): Float32Array[] {
   return chunks;
 }
 
-test("a chunk begins with the end of the one before, however the sound comes in", () => {
+test("a chunk begins with the end of the previous one, however the input is split", () => {
   const sound = Float32Array.from({ length: 3 * CHUNK }, (_, i) => i + 1);
   for (const piece of [128, 100, 3 * CHUNK]) {
     const chunks = cut(RATE, sound, piece);

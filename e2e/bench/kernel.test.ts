@@ -34,7 +34,7 @@ function trial(parts: Partial<Case> & Pick<Case, "subjects">): Case {
 }
 
 describe("rounds", () => {
-  test("every subject and the control run once in each round, warm-ups are thrown away", async () => {
+  test("every subject and the control run once in each round, warm-ups are discarded", async () => {
     const log: string[] = [];
     const item = trial({ subjects: [subject("a", [1], log), subject("b", [1], log)], control: "a", warmups: 2 });
     const rows = await runCase(item, SETTING, seeded("rounds"));
@@ -45,7 +45,7 @@ describe("rounds", () => {
     expect(rows.map(({ n }) => n)).toEqual([5, 5, 5]);
   });
 
-  test("beside a subject that reached nothing there is no ratio, and a goal on it is missed", async () => {
+  test("there is no ratio to a subject with value 0, and a goal on it is missed", async () => {
     const subjects = [subject("a", [99]), subject("b", [0])];
     const goals = [{ subject: "a", on: "ratio", atLeast: 2 }] as const;
     const [row] = await runCase(trial({ subjects, goals, of: "b", unit: "% on time" }), SETTING, seeded("nothing"));
@@ -105,7 +105,7 @@ describe("rows", () => {
     expect(wide).toMatchObject({ ratio: 1, interval: [0.9, 1.1] });
   });
 
-  test("what may be equal is judged by the interval, and still misses where all of it is beyond", async () => {
+  test("with byInterval a goal is met if the interval reaches the bound", async () => {
     const goal = { subject: "selvedge", on: "ratio", atMost: 1, byInterval: true } as const;
     const judge = async (values: number[]): Promise<unknown> => {
       const subjects = [subject("raw", [10]), subject("selvedge", values)];
@@ -123,7 +123,7 @@ describe("rows", () => {
     expect(rows[2]).toMatchObject({ subject: "selvedge minus raw", samples: [1, 1, 1], value: 1, pass: false });
   });
 
-  test("a subject that changed its backend in between is refused", async () => {
+  test("a subject that changed its backend is rejected", async () => {
     let calls = 0;
     const turncoat: Subject = {
       name: "a",
@@ -132,7 +132,7 @@ describe("rows", () => {
     await expect(runCase(trial({ subjects: [turncoat] }), SETTING, seeded("two"))).rejects.toThrow(/webgpu.*wasm/);
   });
 
-  test("a subject that does not say its backend is refused", async () => {
+  test("a subject without its backend is rejected", async () => {
     const silent: Subject = { name: "a", sample: async () => ({ ...WASM, value: 1, backend: "" }) };
     await expect(runCase(trial({ subjects: [silent] }), SETTING, seeded("none"))).rejects.toThrow(/backend/);
   });
@@ -149,13 +149,13 @@ describe("rows", () => {
 });
 
 describe("the control", () => {
-  test("a slowed subject that shows passes, and the run counts", async () => {
+  test("a detected slowdown passes, and the run is valid", async () => {
     const rows = await runCase(trial({ subjects: [subject("a", [10])], control: "a" }), SETTING, seeded("shows"));
     expect(rows[1]).toMatchObject({ ratio: 1 + CONTROL.slowBy, of: "a", pass: true });
     expect(voidReason(rows)).toBeNull();
   });
 
-  test("a slowed subject that does not show voids the run", async () => {
+  test("an undetected slowdown voids the run", async () => {
     const item = trial({ subjects: [subject("a", [10], [], false)], control: "a" });
     const rows = await runCase(item, SETTING, seeded("hides"));
     expect(rows[1]).toMatchObject({ pass: false });
@@ -167,7 +167,7 @@ describe("the control", () => {
     expect(voidReason(rows)).toMatch(/^void/);
   });
 
-  test("a control that is no subject is refused", async () => {
+  test("a control that is not a subject is rejected", async () => {
     const item = trial({ subjects: [subject("a", [10])], control: "b" });
     await expect(runCase(item, SETTING, seeded("wrong"))).rejects.toThrow(/control "b"/);
   });

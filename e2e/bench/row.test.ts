@@ -50,7 +50,7 @@ describe("statistic", () => {
 });
 
 describe("checkRow", () => {
-  test("takes a full row", () => {
+  test("accepts a full row", () => {
     expect(checkRow(ROW)).toEqual(ROW);
     expect(checkRow({ ...ROW, ratio: 1.1, of: "raw", goal: "ratio <= 1.2", pass: true })).toMatchObject({ ratio: 1.1 });
   });
@@ -59,15 +59,15 @@ describe("checkRow", () => {
     ["without its backend", { ...ROW, backend: undefined }, /backend/],
     ["with an empty backend", { ...ROW, backend: "" }, /backend/],
     ["without samples", { ...ROW, samples: [], n: 0 }, /samples|n:/],
-    ["with a sample that is no number", { ...ROW, samples: [1, Number.NaN, 3, 4] }, /samples/],
+    ["with a sample that is not a number", { ...ROW, samples: [1, Number.NaN, 3, 4] }, /samples/],
     ["whose n is not the number of samples", { ...ROW, n: 3 }, /number of samples/],
     ["whose value is another statistic", { ...ROW, value: 4 }, /not that statistic/],
     ["with a ratio over nothing", { ...ROW, ratio: 1 }, /together/],
     ["with an interval of nothing", { ...ROW, interval: [1, 2] }, /ratio's/],
     ["with a goal and no verdict", { ...ROW, goal: "ratio <= 1" }, /together/],
-    ["with a field that nobody knows", { ...ROW, note: "x" }, /note/],
+    ["with an unknown field", { ...ROW, note: "x" }, /note/],
     ["without a commit", { ...ROW, commit: "" }, /commit/],
-  ])("refuses a row %s", (_, row, message) => {
+  ])("rejects a row %s", (_, row, message) => {
     expect(() => checkRow(row)).toThrow(message);
   });
 });

@@ -648,7 +648,7 @@ const MAIL_PAGE: readonly Mutant[] = [
     fault: "processing-M4-binary",
     breaks: "A picture is judged as a mail.",
     file: "demo/spam/mail.ts",
-    from: '  if (source.includes("\\0")) throw new TypeError("This file is no mail: it holds binary data.");\n',
+    from: '  if (source.includes("\\0")) throw new TypeError("This file is not a mail: it holds binary data.");\n',
     to: "",
     test: "demo/spam/mail.test.ts",
     title: "(processing-M4)",

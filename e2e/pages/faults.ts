@@ -36,7 +36,7 @@ export interface Suffered {
   readonly plainMs: number;
   readonly faultMs: number;
   readonly coldStartMs: number;
-  /** Attempts of the request with the most time in them. */
+  /** Attempts of the request that spent the longest in them. */
   readonly worst: string;
   /** Number of five later requests that were answered correctly. */
   readonly later: number;

@@ -20,7 +20,7 @@ test("training texts are classified correctly, and words have the sign of their 
   expect(feature("monday")).toBeUndefined(); // only one text has it
 });
 
-test("at the optimum each text's share in the weights is its cost times how wrong it still is", () => {
+test("at the optimum each text's share in the weights is its cost times its remaining error", () => {
   const counts = [new Map([["a", 1]]), new Map([["a", 1]]), new Map([["b", 1]]), new Map([["b", 1]])];
   const { score, feature, bias } = fitLinear(counts, [true, true, false, false], 1);
   const [odds = 0] = counts.map(score);
@@ -29,7 +29,7 @@ test("at the optimum each text's share in the weights is its cost times how wron
   expect(bias).toBeCloseTo(0, 4);
 });
 
-test("the baseline knows pairs of words", () => {
+test("the baseline uses word pairs", () => {
   const pairs = ["not good", "not good", "good not", "good not"];
   const score = fitBaseline(pairs, [true, true, false, false]);
   expect(pairs.map((x) => score(x) > 0)).toEqual([true, true, false, false]);

@@ -22,7 +22,7 @@ test("the newest fifth is newer than all others", () => {
   expect(Math.min(...test.map((x) => x.receivedAt))).toBeGreaterThan(Math.max(...train.map((x) => x.receivedAt)));
 });
 
-test("an answer belongs to what it answers, with or without the name of the list", () => {
+test("a reply is in the thread of its original, with or without the name of the list", () => {
   const thread = (subject: string) => mails.find((x) => x.text.startsWith(`${subject}\n`))?.thread;
   expect(thread("Re: [IIU] spyware calling home?")).toBe("spyware calling home");
 });
