@@ -3,11 +3,11 @@
 // `npm run verify` fails above `limit` and warns at 10 % above the size in
 // .ci/recorded-sizes.json, which a change on purpose sets anew.
 const onDemand = [
-  "./observe/recorder.js",
-  "./effects-devtools.js",
-  "./effects-storage.js",
-  "./effects-answers.js",
-  "./cache/results.js",
+  "../observe/recorder.js",
+  "./devtools-tracks.js",
+  "../effects/persist-storage.js",
+  "./result-store.js",
+  "./result-cache.js",
 ];
 /** @type {(path: string) => import("size-limit").SizeLimitConfig[number]} */
 const part = (path) => ({
@@ -28,8 +28,8 @@ export default [
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: onDemand }),
   },
   part("observe/recorder.js"),
-  part("effects-devtools.js"),
-  part("effects-storage.js"),
-  part("effects-answers.js"),
-  part("cache/results.js"),
+  part("engine/devtools-tracks.js"),
+  part("effects/persist-storage.js"),
+  part("engine/result-store.js"),
+  part("engine/result-cache.js"),
 ];

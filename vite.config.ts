@@ -1,4 +1,4 @@
-// Serves and builds the site in demo/. The package itself is built by lib/build.ts; the site imports it by its name and
+// Serves and builds the site in demo/. The package itself is built by lib/build/build.ts; the site imports it by its name and
 // gets dist/, so that what runs here is what ships.
 //
 //   PORT=8080    the port, 5173 otherwise
@@ -10,8 +10,8 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
 import type { Connect, Plugin } from "vite";
 import { fillIn, PAGES } from "./demo/pages.ts";
-import { fileAt } from "./lib/compress/file-at.ts";
-import { readVariantModel } from "./lib/compress/read-bundle.ts";
+import { fileAt } from "./lib/compress/check/file-at.ts";
+import { readVariantModel } from "./lib/compress/bundle/read-bundle.ts";
 
 const ROOT = fileURLToPath(new URL(".", import.meta.url));
 const MODELS = join(ROOT, "models/dist");

@@ -1,9 +1,9 @@
 // The server of the delivery tests: a bundle with a small model and some megabytes of other files, which a page of
 // another origin may fetch.
-import type { Bundle } from "../lib/bundle.ts";
-import { bundleJson } from "../lib/bundle-json.ts";
-import { addModel, tableModel } from "../lib/backend/fixtures.ts";
-import { BadServer, serveBundle, weights } from "../lib/cache/fixtures.ts";
+import type { Bundle } from "../lib/core/bundle.ts";
+import { bundleJson } from "../lib/core/bundle-json.ts";
+import { addModel, tableModel } from "../lib/test-support/backend-models.ts";
+import { BadServer, serveBundle, weights } from "../lib/test-support/fake-network.ts";
 
 /** Size of a chunk: small, for many borders. */
 export const CHUNK_BYTES = 64 * 1024;

@@ -2,9 +2,9 @@
 // Counts the server's requests.
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
-import { sha256Hex } from "../lib/bundle.ts";
-import { weights } from "../lib/cache/fixtures.ts";
-import type { Trick } from "../lib/cache/fixtures.ts";
+import { sha256Hex } from "../lib/core/bundle.ts";
+import { weights } from "../lib/test-support/fake-network.ts";
+import type { Trick } from "../lib/test-support/fake-network.ts";
 import { CHUNK_BYTES, startDelivery } from "./delivery-server.ts";
 import { keep, slice } from "./slice.ts";
 import type { DeliveryPage } from "./pages/delivery.ts";

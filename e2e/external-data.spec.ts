@@ -1,11 +1,11 @@
 // External weights, loaded many times. Chromium 156 loses reads of a Blob's stream into a caller's buffer (BYOB), about
 // one in 300 to 700, and ONNX Runtime's JSPI build, which WebGPU runs on, makes one read per tensor
-// (lib/backend/no-byob.ts).
+// (lib/worker/backend/no-byob.ts).
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
-import { canonicalJson } from "../lib/bundle.ts";
-import { packBundle, writePacked } from "../lib/compress/pack.ts";
+import { canonicalJson } from "../lib/core/bundle.ts";
+import { packBundle, writePacked } from "../lib/compress/bundle/pack.ts";
 import { buildGraph } from "../models/graph.ts";
 import type { Weights } from "../models/graph.ts";
 import { ROOT } from "./prepare.ts";

@@ -2,7 +2,7 @@
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { basename } from "node:path";
-import type { ImageSpec, ResizeSpec } from "../lib/bundle.ts";
+import type { ImageSpec, ResizeSpec } from "../lib/core/bundle.ts";
 import { corpusFolder, lines } from "./corpus/render.ts";
 import { seeded } from "./corpus/random.ts";
 import type { FramesPage, Picture } from "./pages/frames.ts";

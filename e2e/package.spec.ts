@@ -11,7 +11,7 @@ import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import ts from "typescript";
 import { build, createServer, preview } from "vite";
-import { ModelProtoSchema, TensorProto_DataType } from "../lib/compress/onnx.gen.js";
+import { ModelProtoSchema, TensorProto_DataType } from "../lib/compress/onnx/onnx.gen.js";
 
 const ROOT = resolve(import.meta.dirname, "..");
 const require = createRequire(import.meta.url);
@@ -176,7 +176,7 @@ test.describe("the packed package, installed in a fresh app", () => {
       expect(packed).toContain(path);
     // Of the source only the command line's entry, which npm adds along with the folder's map.
     const source = packed.filter((path) => !/^(?:dist|docs)\//.test(path) && path.includes("/"));
-    expect(source.filter((path) => !path.endsWith("README.md"))).toEqual(["lib/compress/bin.js"]);
+    expect(source.filter((path) => !path.endsWith("README.md"))).toEqual(["lib/cli/bin.js"]);
   });
 
   test("carries workers that refuse readers of Blobs into buffers, which Chromium loses", () => {

@@ -1,4 +1,4 @@
-// ONNX Runtime in two parts (lib/wasm): the rest is fetched when one of its functions is called; where it is missing that
+// ONNX Runtime in two parts (lib/build/split.ts): the rest is fetched when one of its functions is called; where it is missing that
 // is told, and what needs none of it goes on. From a server of the test's own, that notes what it was asked for, and when.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";

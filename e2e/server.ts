@@ -9,7 +9,7 @@ import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { createServer } from "vite";
 import type { ViteDevServer } from "vite";
-import { readBundle, readBundleFile, readVariantModel } from "../lib/compress/read-bundle.ts";
+import { readBundle, readBundleFile, readVariantModel } from "../lib/compress/bundle/read-bundle.ts";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const ROOT = join(HERE, "..");

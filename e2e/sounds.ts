@@ -5,7 +5,7 @@
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
-import { Random } from "../lib/simulate/random.ts";
+import { Random } from "../lib/test-support/simulate/random.ts";
 
 /** Samples per second. */
 export const RATE = 16_000;

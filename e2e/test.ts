@@ -46,7 +46,14 @@ function runUnitTests(): Outcome {
 /** Counts as one test: it fails if a story broke. The mutations among the unit tests show that it would notice. */
 function runSimulation(): Outcome {
   const seeds = String(slice(10_000, 200_000));
-  const command = ["tsx", "lib/simulate/cli.ts", "--seeds", seeds, "--report", "test-results/simulation.json"];
+  const command = [
+    "tsx",
+    "lib/test-support/simulate/cli.ts",
+    "--seeds",
+    seeds,
+    "--report",
+    "test-results/simulation.json",
+  ];
   return run("Simulation", command, "simulation.json", (report) => {
     const { broken } = report as { broken: number };
     return {

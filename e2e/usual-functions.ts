@@ -1,11 +1,11 @@
 // Notes which functions of ONNX Runtime's wasm run when models are loaded and run as people do it, for the build to put
-// them into the part that is fetched at once (lib/wasm/split.ts):
+// them into the part that is fetched at once (lib/build/split.ts):
 //
 //     npm run usual
 //     npm run usual -- "as published"    only what is called so; adds to what is known
 //
 // Every variant of every bundle and a transformer in four forms, on wasm and on WebGPU, alone and in a batch, in Chromium
-// with both builds; writes lib/wasm/usual-<build>.json. To be run anew when ONNX Runtime Web's version changes, which the
+// with both builds; writes lib/build/usual-<build>.json. To be run anew when ONNX Runtime Web's version changes, which the
 // build notices. What is missing there works as well: it costs one more request.
 import { createHash } from "node:crypto";
 import { copyFileSync, createReadStream, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -15,16 +15,16 @@ import type { AddressInfo } from "node:net";
 import { dirname, extname, join } from "node:path";
 import { chromium } from "@playwright/test";
 import { build } from "esbuild";
-import { parseBundle } from "../lib/bundle-schema.ts";
-import type { OnnxModel, Transform } from "../lib/compress/onnx.ts";
-import { readModel } from "../lib/compress/onnx.ts";
-import { quantizeBlocks } from "../lib/compress/quantize-blocks.ts";
-import { quantizeDynamic } from "../lib/compress/quantize-dynamic.ts";
-import { quantizeWeights } from "../lib/compress/quantize-weights.ts";
+import { parseBundle } from "../lib/core/bundle-schema.ts";
+import type { OnnxModel, Transform } from "../lib/compress/onnx/model.ts";
+import { readModel } from "../lib/compress/onnx/model.ts";
+import { quantizeBlocks } from "../lib/compress/quantize/quantize-blocks.ts";
+import { quantizeDynamic } from "../lib/compress/quantize/quantize-dynamic.ts";
+import { quantizeWeights } from "../lib/compress/quantize/quantize-weights.ts";
 import { RECIPES } from "../models/recipes.ts";
-import { MARK, markWasm } from "../lib/wasm/mark.ts";
-import { bakeSnapshot } from "../lib/wasm/bake.ts";
-import { takeSnapshot } from "../lib/wasm/snapshot.ts";
+import { MARK, markWasm } from "../lib/build/instrument.ts";
+import { bakeSnapshot } from "../lib/build/insert-snapshot.ts";
+import { takeSnapshot } from "../lib/build/snapshot.ts";
 import { byteLm } from "./bench/byte-lm.ts";
 import { chromiumLaunch } from "./browsers.ts";
 import { prepare, ROOT } from "./prepare.ts";
@@ -182,7 +182,7 @@ for (const [name, file] of Object.entries(BUILDS)) {
   const sha256 = createHash("sha256")
     .update(readFileSync(join(ORT, file)))
     .digest("hex");
-  const path = join(ROOT, `lib/wasm/usual-${name}.json`);
+  const path = join(ROOT, `lib/build/usual-${name}.json`);
   const known = JSON.parse(readFileSync(path, "utf8")) as { sha256: string; bits: string };
   // What was found before stays, as long as it is the same build.
   const before = known.sha256 === sha256 ? Buffer.from(known.bits, "base64") : Buffer.alloc(0);

@@ -7,59 +7,37 @@ import { existsSync, readdirSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import ts from "typescript";
 import { beforeAll, describe, expect, test } from "vitest";
-import { readProgram, ROOT } from "./program.ts";
-
-/** Names of the files straight in lib/ that say what things are and import nothing but each other. */
-const CONTRACTS = [
-  "abort",
-  "bundle",
-  "bundle-json",
-  "bundle-schema",
-  "bundle-shape",
-  "bundle-steps",
-  "choose",
-  "device",
-  "effects",
-  "effects-locks",
-  "effects-storage",
-  "errors",
-  "feeds",
-  "joinable",
-  "lazily",
-  "link",
-  "release",
-  "reply",
-  "signature",
-  "shape",
-  "tensor",
-  "version",
-  "watchdog",
-  "why",
-  "worker-end",
-];
+import { readProgram, ROOT } from "./test-support/read-program.ts";
 
 /**
- * Says what each folder of lib/ may import beside itself. `contracts` are the files above, `build` is what makes dist/, `root`
- * all others straight in lib/; `type:` admits types alone. What is not listed is forbidden.
+ * Says what each folder of lib/ may import beside itself; `entries` are the files straight in lib/. `type:` admits types
+ * alone. What is not listed is forbidden.
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
-  contracts: [],
-  schedule: ["contracts", "type:backend"],
-  cache: ["contracts"],
-  observe: ["contracts", "type:schedule"],
-  wasm: [],
-  backend: ["contracts", "wasm"],
-  preprocess: ["contracts", "type:backend", "type:pool"],
-  postprocess: ["contracts", "type:pool"],
-  pool: ["contracts", "backend", "preprocess", "postprocess"],
-  compress: ["contracts", "backend", "preprocess", "postprocess", "replay"],
-  replay: ["contracts", "schedule", "observe"],
-  simulate: ["contracts", "root", "schedule", "cache", "pool", "backend", "observe", "replay"],
-  build: ["wasm", "compress"],
-  root: ["contracts", "schedule", "cache", "observe", "pool", "type:backend"],
+  core: [],
+  effects: ["core"],
+  rpc: ["core", "type:effects"],
+  schedule: ["core"],
+  observe: ["core", "type:schedule"],
+  pool: ["core", "rpc", "type:effects"],
+  offline: ["core"],
+  engine: ["core", "effects", "rpc", "schedule", "observe", "pool", "cache", "offline", "entries"],
+  worker: ["core", "effects", "rpc"],
+  cache: ["core", "effects", "rpc"],
+  replay: ["core", "schedule", "observe"],
+  compress: ["core", "worker", "replay", "type:rpc"],
+  cli: ["core", "compress", "replay"],
+  build: ["worker", "compress"],
+  "test-support": [
+    ...["core", "effects", "rpc", "schedule", "observe", "pool", "engine", "worker", "cache", "replay", "compress"],
+  ],
+  entries: [
+    ...["core", "effects", "engine", "offline"],
+    ...["cache", "rpc", "pool", "schedule", "observe"].map((folder) => `type:${folder}`),
+  ],
 };
 
-/** Names what only lib/effects*.ts, the inside of a worker, and tools that run in Node may touch. */
+/** Names what only lib/effects/, the inside of a worker, and tools that run in Node may touch. */
 const EFFECTS: ReadonlySet<string> = new Set([
   ...["fetch", "setTimeout", "setInterval", "requestAnimationFrame", "requestIdleCallback", "performance", "navigator"],
   ...[
@@ -154,9 +132,7 @@ function importsOf(file: ts.SourceFile): Import[] {
 function folderOf(path: string): string {
   const parts = relative(join(ROOT, "lib"), path).split("/");
   if (parts[0] === "..") return "outside";
-  if (parts.length > 1) return parts[0] ?? "";
-  if (parts[0] === "build.ts") return "build";
-  return CONTRACTS.includes((parts[0] ?? "").replace(/\.ts$/, "")) ? "contracts" : "root";
+  return parts.length > 1 ? (parts[0] ?? "") : "entries";
 }
 
 /** Says which border an import crosses, or null. */
@@ -166,7 +142,7 @@ function crossing({ from, to, isPackage, isType }: Import): string | null {
   if (here === "outside") return isPackage || folderOf(to) === "outside" ? null : `${name}: not by the package's name`;
   if (isPackage) {
     // The toolchain runs the same WebAssembly, in Node.
-    if (here === "compress") return null;
+    if (here === "compress" || here === "cli") return null;
     return /^onnxruntime-web\b/.test(to) && !isType && !ENTRY.test(from) ? `${name}: only a worker's entry may` : null;
   }
   const allowed = MAY_IMPORT[here] ?? [];
@@ -270,8 +246,7 @@ describe("the source", () => {
 
   test("loads on the page neither ONNX Runtime nor what runs in a worker or in Node", () => {
     const page = [...reach([join(ROOT, "lib/index.ts")], imports)].map((path) => relative(ROOT, path));
-    const foreign =
-      /onnxruntime|^lib\/compress\/|^lib\/backend\/(ort|reference)|^lib\/pool\/worker(-jspi|-wasm)?\.ts$|node:/;
+    const foreign = /onnxruntime|^lib\/(compress|cli|build|worker)\/|^lib\/cache\/(?!messages\.ts)|node:/;
     expect(page.filter((path) => foreign.test(path))).toEqual([]);
   });
 
@@ -281,7 +256,9 @@ describe("the source", () => {
     const inWorker = new Set([...reach(entries, imports)].filter((path) => !page.has(path)));
     const free = (path: string): boolean =>
       inWorker.has(path) ||
-      /^lib\/(effects[a-z-]*\.ts|(build|program|cache\/fixtures)\.ts|compress\/)|^demo\//.test(relative(ROOT, path));
+      /^(lib\/(effects|build|compress|cli)\/|demo\/)|^lib\/(engine\/(delete-site-data|devtools-tracks|keep-page|result-store)|test-support\/(fake-network|read-program))\.ts/.test(
+        relative(ROOT, path),
+      );
     const touched = paths
       .filter((path) => !free(path))
       .flatMap((path) => effectsOf(source(path), program.getTypeChecker()).map((x) => `${relative(ROOT, path)}: ${x}`));
@@ -299,7 +276,7 @@ describe("a file that breaks every rule", () => {
   test("is caught at each border that it crosses", () => {
     const found = importsOf(source(WRONG_PATH)).map(crossing);
     expect(found).toEqual([
-      "lib/schedule/wrong.ts imports lib/pool/worker-client.ts: schedule may import contracts, type:backend",
+      "lib/schedule/wrong.ts imports lib/pool/worker-client.ts: schedule may import core",
       "lib/schedule/wrong.ts imports onnxruntime-web: only a worker's entry may",
       null,
     ]);

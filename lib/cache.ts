@@ -3,21 +3,21 @@
 // `engine.availability`, `engine.update`.
 import { resolveAssets } from "./assets.ts";
 import type { Assets, OrtBuild } from "./assets.ts";
-import { CacheClient } from "./cache/client.ts";
-import type { StoreContents, StoredFile } from "./cache/protocol.ts";
-import type { StoredBundle } from "./cache/shelf.ts";
-import { browserEffects } from "./effects.ts";
-import type { Effects, ScriptUrl } from "./effects.ts";
-import { forgetAll } from "./effects-forget.ts";
-import { forgetPage, keepPage } from "./effects-offline.ts";
-import { persistStorage } from "./effects-storage.ts";
-import { SelvedgeError } from "./errors.ts";
-import type { KeptPage } from "./service-worker.ts";
-import { resolveAddress } from "./source.ts";
+import { CacheClient } from "./engine/cache-client.ts";
+import type { StoreContents, StoredFile } from "./cache/messages.ts";
+import type { StoredBundle } from "./cache/model-store.ts";
+import { browserEffects } from "./effects/effects.ts";
+import type { Effects, ScriptUrl } from "./effects/effects.ts";
+import { forgetAll } from "./engine/delete-site-data.ts";
+import { forgetPage, keepPage } from "./engine/keep-page.ts";
+import { persistStorage } from "./effects/persist-storage.ts";
+import { SelvedgeError } from "./core/errors.ts";
+import type { KeptPage } from "./offline/keep-offline.ts";
+import { resolveAddress } from "./core/resolve-source.ts";
 
-export type { StoreContents, StoredFile } from "./cache/protocol.ts";
-export type { StoredBundle } from "./cache/shelf.ts";
-export type { KeptPage } from "./service-worker.ts";
+export type { StoreContents, StoredFile } from "./cache/messages.ts";
+export type { StoredBundle } from "./cache/model-store.ts";
+export type { KeptPage } from "./offline/keep-offline.ts";
 
 /** Options of the store's keeper; as those of an engine. */
 export interface CacheOptions {

@@ -4,7 +4,7 @@
 import { join, relative } from "node:path";
 import ts from "typescript";
 import { beforeAll, expect, test } from "vitest";
-import { readProgram, ROOT } from "./program.ts";
+import { readProgram, ROOT } from "./test-support/read-program.ts";
 
 const INDEX = join(ROOT, "lib/index.ts");
 const WRONG_PATH = join(ROOT, "lib/wrong.ts");

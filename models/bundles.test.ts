@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { bundleIdentity } from "../lib/bundle.ts";
-import { assign } from "../lib/compress/assign.ts";
-import { packBundle } from "../lib/compress/pack.ts";
+import { bundleIdentity } from "../lib/core/bundle.ts";
+import { assign } from "../lib/compress/check/assignment-node.ts";
+import { packBundle } from "../lib/compress/bundle/pack.ts";
 import { addMeasurements, readMeasurements } from "./measured.ts";
 import { RECIPES } from "./recipes.ts";
 

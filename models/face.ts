@@ -5,9 +5,9 @@
 // replaces them, since only the model's file is read.
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { readModel } from "../lib/compress/onnx.ts";
-import { simplify } from "../lib/compress/simplify.ts";
-import type { Port } from "../lib/tensor.ts";
+import { readModel } from "../lib/compress/onnx/model.ts";
+import { simplify } from "../lib/compress/simplify/simplify.ts";
+import type { Port } from "../lib/core/tensor.ts";
 import { makeHalf, makeVariants, readBytes } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 

@@ -1,8 +1,8 @@
 // A small convolutional network for Fashion-MNIST: 24 thousand weights, 1.9 million multiply-adds, trained here.
 import { makeVariants } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
-import type { OnnxModel } from "../lib/compress/onnx.ts";
-import type { NodeSpec } from "../lib/compress/graph.ts";
+import type { OnnxModel } from "../lib/compress/onnx/model.ts";
+import type { NodeSpec } from "../lib/compress/onnx/graph.ts";
 import { FASHION_INPUT, FASHION_OUTPUT, fashionLabels, fashionWeights } from "./fashion.ts";
 import { buildGraph, readWeights } from "./graph.ts";
 

@@ -2,8 +2,8 @@
 // computation, so that batches, memory and download size matter.
 import { makeVariants } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
-import type { OnnxModel } from "../lib/compress/onnx.ts";
-import type { NodeSpec } from "../lib/compress/graph.ts";
+import type { OnnxModel } from "../lib/compress/onnx/model.ts";
+import type { NodeSpec } from "../lib/compress/onnx/graph.ts";
 import { FASHION_INPUT, FASHION_OUTPUT, fashionLabels, fashionWeights } from "./fashion.ts";
 import { buildGraph, readWeights } from "./graph.ts";
 import type { Weights } from "./graph.ts";

@@ -1,8 +1,8 @@
 // Common parts of the two Fashion-MNIST models, graphs built from trained weights. fashion/train.py trains them and
 // says why the perceptron's weights are stored as they are.
 import { join } from "node:path";
-import type { BundleInput, BundleOutput } from "../lib/bundle.ts";
-import type { PackFile } from "../lib/compress/pack.ts";
+import type { BundleInput, BundleOutput } from "../lib/core/bundle.ts";
+import type { PackFile } from "../lib/compress/bundle/pack.ts";
 
 /** Input of both models: a grey picture of 28 × 28, the garment light on dark. */
 export const FASHION_INPUT: BundleInput = {

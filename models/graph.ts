@@ -1,14 +1,14 @@
 // Graphs of the models trained here: converts nodes and weights to a model, and reads weights from NumPy archives.
 import { create } from "@bufbuild/protobuf";
-import type { BundleInput, BundleOutput } from "../lib/bundle.ts";
-import { makeNode } from "../lib/compress/graph.ts";
-import type { NodeSpec } from "../lib/compress/graph.ts";
-import { readNpz } from "../lib/compress/npy.ts";
-import { ModelProtoSchema, TensorProto_DataType } from "../lib/compress/onnx.gen.js";
-import type { TensorProto } from "../lib/compress/onnx.gen.js";
-import { OnnxModel } from "../lib/compress/onnx.ts";
-import { setDims } from "../lib/compress/set-dims.ts";
-import { floatTensor } from "../lib/compress/weights.ts";
+import type { BundleInput, BundleOutput } from "../lib/core/bundle.ts";
+import { makeNode } from "../lib/compress/onnx/graph.ts";
+import type { NodeSpec } from "../lib/compress/onnx/graph.ts";
+import { readNpz } from "../lib/compress/run/npy.ts";
+import { ModelProtoSchema, TensorProto_DataType } from "../lib/compress/onnx/onnx.gen.js";
+import type { TensorProto } from "../lib/compress/onnx/onnx.gen.js";
+import { OnnxModel } from "../lib/compress/onnx/model.ts";
+import { setDims } from "../lib/compress/simplify/set-dims.ts";
+import { floatTensor } from "../lib/compress/onnx/tensor-proto.ts";
 import { readBytes } from "./recipe.ts";
 
 /** Weights with their shape, the slowest axis first. */

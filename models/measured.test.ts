@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import type { PackInput } from "../lib/compress/pack.ts";
+import type { PackInput } from "../lib/compress/bundle/pack.ts";
 import { addMeasurements, modelHash } from "./measured.ts";
 
 const input: PackInput = {

@@ -3,9 +3,9 @@
 // carries their hash, and is left out of the bundle if the model has changed since. measure.ts updates it.
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { sha256Hex } from "../lib/bundle.ts";
-import type { Variant } from "../lib/bundle.ts";
-import type { PackInput, PackVariant } from "../lib/compress/pack.ts";
+import { sha256Hex } from "../lib/core/bundle.ts";
+import type { Variant } from "../lib/core/bundle.ts";
+import type { PackInput, PackVariant } from "../lib/compress/bundle/pack.ts";
 
 /** Path of the measurements. */
 export const MEASURED_PATH: string = join(import.meta.dirname, "measured.json");

@@ -2,9 +2,9 @@
 //
 // A line longer than 4 : 1 is squeezed to 192 × 48, as in its training, not shrunk to fit: of 200 rendered lines,
 // upright and turned, 398 of 400 were classified correctly, against 277.
-import { readModel } from "../lib/compress/onnx.ts";
-import { setDims } from "../lib/compress/set-dims.ts";
-import { simplify } from "../lib/compress/simplify.ts";
+import { readModel } from "../lib/compress/onnx/model.ts";
+import { setDims } from "../lib/compress/simplify/set-dims.ts";
+import { simplify } from "../lib/compress/simplify/simplify.ts";
 import { makeVariants, ocrAsset, readBytes } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 

@@ -1,7 +1,7 @@
 // PP-OCRv4's detector: converts a page to a map of the same size with each pixel's probability of being text.
-import { readModel } from "../lib/compress/onnx.ts";
-import { setDims } from "../lib/compress/set-dims.ts";
-import { simplify } from "../lib/compress/simplify.ts";
+import { readModel } from "../lib/compress/onnx/model.ts";
+import { setDims } from "../lib/compress/simplify/set-dims.ts";
+import { simplify } from "../lib/compress/simplify/simplify.ts";
 import { makeHalf, makeVariants, ocrAsset, readBytes } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 

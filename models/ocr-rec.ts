@@ -5,9 +5,9 @@
 // normalising; any other padding changes texts, and so does padding of more than a fifth. Its time steps are 8 pixels
 // wide.
 import { readFileSync } from "node:fs";
-import { readModel } from "../lib/compress/onnx.ts";
-import { setDims } from "../lib/compress/set-dims.ts";
-import { simplify } from "../lib/compress/simplify.ts";
+import { readModel } from "../lib/compress/onnx/model.ts";
+import { setDims } from "../lib/compress/simplify/set-dims.ts";
+import { simplify } from "../lib/compress/simplify/simplify.ts";
 import { makeVariants, ocrAsset, readBytes } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 

@@ -2,11 +2,11 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { formsFor } from "../lib/compress/forms.ts";
-import type { Form, FormId } from "../lib/compress/forms.ts";
+import { formsFor } from "../lib/compress/forms/forms.ts";
+import type { Form, FormId } from "../lib/compress/forms/forms.ts";
 import { makeForm } from "../lib/compress/make-form.ts";
-import type { OnnxModel } from "../lib/compress/onnx.ts";
-import type { PackInput, PackVariant } from "../lib/compress/pack.ts";
+import type { OnnxModel } from "../lib/compress/onnx/model.ts";
+import type { PackInput, PackVariant } from "../lib/compress/bundle/pack.ts";
 
 /** Recipe of a bundle. */
 export interface Recipe {

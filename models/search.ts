@@ -7,12 +7,12 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { readModel } from "../lib/compress/onnx.ts";
-import { References } from "../lib/compress/references.ts";
-import { firstFeeds } from "../lib/compress/samples.ts";
-import type { SearchOutcome } from "../lib/compress/search.ts";
-import { search } from "../lib/compress/search.ts";
-import { simplify } from "../lib/compress/simplify.ts";
+import { readModel } from "../lib/compress/onnx/model.ts";
+import { References } from "../lib/compress/run/references.ts";
+import { firstFeeds } from "../lib/compress/run/samples.ts";
+import type { SearchOutcome } from "../lib/compress/search/search.ts";
+import { search } from "../lib/compress/search/search.ts";
+import { simplify } from "../lib/compress/simplify/simplify.ts";
 import { RECIPES } from "./recipes.ts";
 import { searchTask } from "./search-tasks.ts";
 

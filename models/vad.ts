@@ -8,10 +8,10 @@
 // accumulate over steps, and over a stream the probability was off by up to 0.09.
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
-import { fixInputs } from "../lib/compress/fix-inputs.ts";
-import { readModel } from "../lib/compress/onnx.ts";
-import { setDims } from "../lib/compress/set-dims.ts";
-import { simplify } from "../lib/compress/simplify.ts";
+import { fixInputs } from "../lib/compress/simplify/fix-inputs.ts";
+import { readModel } from "../lib/compress/onnx/model.ts";
+import { setDims } from "../lib/compress/simplify/set-dims.ts";
+import { simplify } from "../lib/compress/simplify/simplify.ts";
 import { makeVariants, readBytes } from "./recipe.ts";
 import type { Recipe } from "./recipe.ts";
 

@@ -2,9 +2,9 @@
 // embedding tied to the output, attention with a mask of −10,000, layer norms, wide products, a few columns of larger
 // weights. The layers' contributions are scaled down with their number, as at the start of training, so that an error
 // is not amplified from layer to layer.
-import { int64Tensor } from "../../lib/compress/weights.ts";
-import type { NodeSpec } from "../../lib/compress/graph.ts";
-import type { OnnxModel } from "../../lib/compress/onnx.ts";
+import { int64Tensor } from "../../lib/compress/onnx/tensor-proto.ts";
+import type { NodeSpec } from "../../lib/compress/onnx/graph.ts";
+import type { OnnxModel } from "../../lib/compress/onnx/model.ts";
 import { buildGraph } from "../../models/graph.ts";
 import type { Weights } from "../../models/graph.ts";
 import { seeded } from "../corpus/random.ts";

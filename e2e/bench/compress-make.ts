@@ -1,13 +1,13 @@
 // Makes one form of a model as `compress` does, in a process of its own, to measure its time and memory: FORM MODEL
 // SAMPLES OUT, as compress-reference.py. Prints one line of JSON, with ONNX Runtime's session entries for the file.
 import { readFileSync, writeFileSync } from "node:fs";
-import { formsFor, TARGETS } from "../../lib/compress/forms.ts";
-import { readModelFile } from "../../lib/compress/files.ts";
-import { describePorts } from "../../lib/compress/inspect.ts";
-import { foldKnown } from "../../lib/compress/known-dims.ts";
+import { formsFor, TARGETS } from "../../lib/compress/forms/forms.ts";
+import { readModelFile } from "../../lib/compress/onnx/model-file.ts";
+import { describePorts } from "../../lib/compress/bundle/inspect.ts";
+import { foldKnown } from "../../lib/compress/simplify/fold-known-dims.ts";
 import { makeForm } from "../../lib/compress/make-form.ts";
-import { firstFeeds, openSamples } from "../../lib/compress/samples.ts";
-import { simplify } from "../../lib/compress/simplify.ts";
+import { firstFeeds, openSamples } from "../../lib/compress/run/samples.ts";
+import { simplify } from "../../lib/compress/simplify/simplify.ts";
 
 const [name = "", path = "", samples = "", out = ""] = process.argv.slice(2);
 const started = performance.now();

@@ -6,7 +6,7 @@
 import { join, relative } from "node:path";
 import type { Page } from "@playwright/test";
 import type * as Selvedge from "selvedge";
-import type { Feed } from "../../lib/compress/feed.ts";
+import type { Feed } from "../../lib/compress/run/feeds.ts";
 import { FOLDER } from "./compress-subjects.ts";
 import type { Case, Sample, Subject } from "./kernel.ts";
 import type { Bench } from "./run.ts";

@@ -3,10 +3,10 @@
 // metric, time and memory; and the speed of the variant that the engine chooses over float32. The files are the same in
 // every browser, so those rows are made once.
 import { join } from "node:path";
-import { readBundle } from "../../lib/compress/read-bundle.ts";
-import type { CompressReport } from "../../lib/compress/outcome.ts";
+import { readBundle } from "../../lib/compress/bundle/read-bundle.ts";
+import type { CompressReport } from "../../lib/compress/report/report.ts";
 import { compress } from "../../lib/compress/compress.ts";
-import { openModel } from "../../lib/compress/session.ts";
+import { openModel } from "../../lib/compress/run/session.ts";
 import { isSoftware, openPage, speedCases } from "./compress-speed.ts";
 import type { Timed } from "./compress-speed.ts";
 import { isAsked, makeForm, ratioOf, WORKS, writeWork } from "./compress-subjects.ts";

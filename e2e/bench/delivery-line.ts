@@ -9,10 +9,10 @@ import { extname, join } from "node:path";
 import type { AddressInfo } from "node:net";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
-import { wireBytesOf } from "../../lib/bundle.ts";
-import type { BundleChunk } from "../../lib/bundle.ts";
-import { parseBundle } from "../../lib/bundle-schema.ts";
-import { readVariantModel } from "../../lib/compress/read-bundle.ts";
+import { wireBytesOf } from "../../lib/core/bundle.ts";
+import type { BundleChunk } from "../../lib/core/bundle.ts";
+import { parseBundle } from "../../lib/core/bundle-schema.ts";
+import { readVariantModel } from "../../lib/compress/bundle/read-bundle.ts";
 import { ROOT } from "../prepare.ts";
 import { TELL, Visits } from "./visit.ts";
 

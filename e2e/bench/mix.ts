@@ -3,8 +3,8 @@
 import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import type { Page } from "@playwright/test";
-import { bestPolicy, upperBound } from "../../lib/simulate/bound.ts";
-import type { Job, ModelCosts, Workload } from "../../lib/simulate/workload.ts";
+import { bestPolicy, upperBound } from "../../lib/test-support/simulate/bound.ts";
+import type { Job, ModelCosts, Workload } from "../../lib/test-support/simulate/workload.ts";
 import { arrivalTimes, classOf } from "../pages/mix.ts";
 import type { Class } from "../pages/mix.ts";
 import type { Measured, PeerName } from "../pages/peers.ts";

@@ -1,7 +1,7 @@
 // Cost of a decision: only the scheduler, in Node, with many queued requests. Each sample takes a thousand requests
 // from arrival to end at a constant queue depth.
-import { Estimate } from "../../lib/schedule/estimate.ts";
-import type { LaneView, Step } from "../../lib/schedule/protocol.ts";
+import { Estimate } from "../../lib/schedule/cost-estimate.ts";
+import type { LaneView, Step } from "../../lib/schedule/events.ts";
 import { Scheduler } from "../../lib/schedule/scheduler.ts";
 import type { Case, Subject } from "./kernel.ts";
 import type { Bench } from "./run.ts";

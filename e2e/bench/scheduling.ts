@@ -4,7 +4,7 @@
 import { copyFileSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import type { Page } from "@playwright/test";
-import { readVariantModel } from "../../lib/compress/read-bundle.ts";
+import { readVariantModel } from "../../lib/compress/bundle/read-bundle.ts";
 import type { Class } from "../pages/mix.ts";
 import type { Measured, PeerName } from "../pages/peers.ts";
 import type { Told } from "../pages/scheduling.ts";

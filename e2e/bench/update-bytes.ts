@@ -1,12 +1,12 @@
 // Part of `delivery`: bytes of a model update by chunking: none (a cache of whole files), fixed offsets, tensor borders
-// (lib/compress/cut.ts), content-defined (FastCDC's gear hash). Two updates: a fine-tuned model, of which the last two
+// (lib/compress/bundle/chunk-borders.ts), content-defined (FastCDC's gear hash). Two updates: a fine-tuned model, of which the last two
 // tensors changed, and one with a layer of 300 kB inserted in its middle.
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { readVariantModel } from "../../lib/compress/read-bundle.ts";
-import { weights } from "../../lib/cache/fixtures.ts";
-import { cutChunks } from "../../lib/compress/cut.ts";
-import { tensorBorders } from "../../lib/compress/onnx.ts";
+import { readVariantModel } from "../../lib/compress/bundle/read-bundle.ts";
+import { weights } from "../../lib/test-support/fake-network.ts";
+import { cutChunks } from "../../lib/compress/bundle/chunk-borders.ts";
+import { tensorBorders } from "../../lib/compress/onnx/model.ts";
 import { ROOT } from "../prepare.ts";
 import type { Case } from "./kernel.ts";
 

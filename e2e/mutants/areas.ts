@@ -2,12 +2,15 @@
 // of them: they change the source themselves.
 
 /** The whole engine over simulated effects, in which a mutant of any area may show. */
-const WHOLE = "lib/simulate/engine.test.ts";
+const WHOLE = "lib/test-support/simulate/engine.test.ts";
 
 const TESTS: Readonly<Record<string, readonly string[]>> = {
   "lib/schedule": ["lib/schedule/*.test.ts"],
-  "lib/pool": ["lib/pool/*.test.ts", "lib/backend/*.test.ts", WHOLE],
-  "lib/cache": ["lib/cache/*.test.ts", "lib/{bundle-schema,bundle-hostile,signature,flights}.test.ts"],
+  "lib/pool": ["lib/pool/*.test.ts", "lib/{rpc,worker}/**/*.test.ts", WHOLE],
+  "lib/cache": [
+    "lib/cache/*.test.ts",
+    "lib/{core/{bundle-schema,bundle-hostile,signature},engine/result-cache,cache/stores/*}.test.ts",
+  ],
 };
 
 /** Folders whose files have automatic mutants. */

@@ -2,19 +2,19 @@
 // IndexedDB and a service worker's cache are really emptied needs a browser (store-B12): their calls are checked here.
 import type { Mutant } from "./mutant.ts";
 
-const PLACEMENT = "lib/simulate/placement.test.ts";
-const PLACER = "lib/placer.test.ts";
-const KEPT = "lib/simulate/kept.test.ts";
-const RESULTS = "lib/cache/results.test.ts";
-const PICTURES = "lib/simulate/pictures.test.ts";
-const MARKERS = "lib/crash-markers.test.ts";
+const PLACEMENT = "lib/test-support/simulate/placement.test.ts";
+const PLACER = "lib/engine/choose-backend.test.ts";
+const KEPT = "lib/test-support/simulate/kept.test.ts";
+const RESULTS = "lib/engine/result-cache.test.ts";
+const PICTURES = "lib/test-support/simulate/pictures.test.ts";
+const MARKERS = "lib/engine/crash-markers.test.ts";
 
 /** Known faults of placement, one edit each. */
 export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A3 cause",
     breaks: "a lost GPU, a failed download or a closed engine is remembered as the model's failure",
-    file: "lib/placer.ts",
+    file: "lib/engine/choose-backend.ts",
     from: "return isSelvedgeError(error) && BLAMES.has(error.code);",
     to: "return isSelvedgeError(error);",
     test: PLACEMENT,
@@ -23,7 +23,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A3 age",
     breaks: "a failure is remembered for ever",
-    file: "lib/measurements.ts",
+    file: "lib/engine/measurements.ts",
     from: 'ageMs < (typeof value === "number" ? NUMBER_MS : ERROR_MS) ? value',
     to: "ageMs < Infinity ? value",
     test: PLACEMENT,
@@ -32,7 +32,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A3 release",
     breaks: "what another release measured is believed",
-    file: "lib/measurements.ts",
+    file: "lib/engine/measurements.ts",
     from: "return release === RELEASE ? models : {};",
     to: 'return release !== "" ? models : {};',
     test: PLACEMENT,
@@ -41,7 +41,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A3 one",
     breaks: "several models are measured at once, and each measures the others",
-    file: "lib/placer.ts",
+    file: "lib/engine/choose-backend.ts",
     from: "const mine = turn.then(() => this.#measure(loader, feeds));",
     to: "const mine = this.#measure(loader, feeds);",
     test: PLACEMENT,
@@ -50,7 +50,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A3 later",
     breaks: "a model that an outside cause kept from the GPU never goes there on this page",
-    file: "lib/placer.ts",
+    file: "lib/engine/choose-backend.ts",
     from: 'const measure = isBlaming(error) || STAYS.has(error.code) ? null : "later";',
     to: "const measure = null;",
     test: PLACEMENT,
@@ -59,7 +59,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A3 warm-up",
     breaks: "a load waits as long as a warm-up takes",
-    file: "lib/placer.ts",
+    file: "lib/engine/choose-backend.ts",
     from: "await this.#inTime(measuring, LOAD_WAIT_MS);",
     to: "await measuring;",
     test: PLACEMENT,
@@ -68,7 +68,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A3 load",
     breaks: "a load waits until the GPU has compiled another model's shaders",
-    file: "lib/placer.ts",
+    file: "lib/engine/choose-backend.ts",
     from: "const measuring = this.#compare(loader, feeds);",
     to: 'await this.#load(loader, "webgpu");\n    const measuring = this.#compare(loader, feeds);',
     test: PLACER,
@@ -77,7 +77,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A3 turns",
     breaks: "a load waits for its turn to be measured, however many models are before it",
-    file: "lib/placer.ts",
+    file: "lib/engine/choose-backend.ts",
     from: "const measuring = this.#compare(loader, feeds);",
     to: "const measuring = this.#compare(loader, feeds);\n    await this.#last;\n    await Promise.resolve();\n    await this.#last;",
     test: PLACER,
@@ -86,7 +86,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A3 sleep",
     breaks: "a run in which the page was frozen is remembered with the time asleep",
-    file: "lib/probe.ts",
+    file: "lib/engine/measure-backend.ts",
     from: "return Math.min(runMs, clock.spentMs - startMs);",
     to: "return runMs;",
     test: PLACER,
@@ -95,7 +95,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A3 asleep",
     breaks: "a sleep in the first timed run is the end of a measurement",
-    file: "lib/probe.ts",
+    file: "lib/engine/measure-backend.ts",
     from: "const startMs = clock.spentMs;\n    const timed: number[] = [];\n    while (timed.length < TIMED_RUNS && clock.spentMs - startMs <",
     to: "const startMs = effects.now();\n    const timed: number[] = [];\n    while (timed.length < TIMED_RUNS && effects.now() - startMs <",
     test: PLACER,
@@ -104,7 +104,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A3 thaw",
     breaks: "a measurement goes on without wasm's number after a sleep, and takes the time of its warm-up instead",
-    file: "lib/placer.ts",
+    file: "lib/engine/choose-backend.ts",
     from: "inTime(promise, ms, (expire, ms) => watch(this.#effects, ms, expire))",
     to: "inTime(promise, ms, this.#effects.setTimer)",
     test: PLACER,
@@ -113,7 +113,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A3 again",
     breaks: "a model whose measurement fails after its load is never measured again",
-    file: "lib/measuring.ts",
+    file: "lib/engine/measuring.ts",
     from: "const later = measured === null ? again : measured.again;",
     to: "const later = measured === null ? null : measured.again;",
     test: PLACER,
@@ -122,7 +122,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A3 pictures",
     breaks: "the pictures of a first request are closed before it is measured with them",
-    file: "lib/model.ts",
+    file: "lib/engine/model.ts",
     from: "if (!this.#inUse.has(feeds)) release(feeds);",
     to: "release(feeds);",
     test: PICTURES,
@@ -131,7 +131,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A4 signal",
     breaks: "a fallback's weights are fetched with the signal of the load",
-    file: "lib/loader.ts",
+    file: "lib/engine/loader.ts",
     from: "this.#download = { signal: this.#parts.closed, onProgress: undefined };",
     to: "",
     test: PLACEMENT,
@@ -140,7 +140,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A4 message",
     breaks: "a fallback whose weights could not be fetched once is gone until the page is left",
-    file: "lib/loader.ts",
+    file: "lib/engine/loader.ts",
     from: "() => this.#messages.delete(key),",
     to: "() => undefined,",
     test: PLACEMENT,
@@ -149,7 +149,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A4 files",
     breaks: "files that could not be fetched once are never fetched again",
-    file: "lib/loader.ts",
+    file: "lib/engine/loader.ts",
     from: "coming.catch(() => this.#files.delete(id));",
     to: "coming.catch(() => undefined);",
     test: PLACEMENT,
@@ -158,7 +158,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B1 page",
     breaks: "a page takes its own try for a crash",
-    file: "lib/crash-markers.ts",
+    file: "lib/engine/crash-markers.ts",
     from: ".some(([page]) => page !== this.#effects.facts.page)",
     to: ".length > 0",
     test: MARKERS,
@@ -167,7 +167,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B1 try",
     breaks: "of two tries at once the first to end takes away the other's marker",
-    file: "lib/crash-markers.ts",
+    file: "lib/engine/crash-markers.ts",
     from: "|| left-- <= 0);",
     to: "|| left < 0);",
     test: MARKERS,
@@ -176,7 +176,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B1 unload",
     breaks: "the marker of a model that is unloaded while it is tried stays",
-    file: "lib/crash-markers.ts",
+    file: "lib/engine/crash-markers.ts",
     from: "if (tried !== undefined && tried.tries > 0) tried.isLeaving = true;\n    else ",
     to: "",
     test: MARKERS,
@@ -194,7 +194,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B3 end",
     breaks: "a lane is ended for an error that left it healthy",
-    file: "lib/probe.ts",
+    file: "lib/engine/measure-backend.ts",
     from: "const { runMs } = await lane.run(message, [feeds], { isProbe: true, onPhase });",
     to: `const { runMs } = await lane.run(message, [feeds], { isProbe: true, onPhase }).catch((error: Error) => {
       lane.end(error);
@@ -206,16 +206,16 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B7 flights",
     breaks: "a request that may be rejected waits for one that may be late",
-    file: "lib/joinable.ts",
+    file: "lib/engine/joinable.ts",
     from: "(isNeverLate || mayBeLate) &&",
     to: "",
-    test: "lib/flights.test.ts",
+    test: "lib/engine/coalesce.test.ts",
     title: "core-B7",
   },
   {
     fault: "core-B7 urgency",
     breaks: "an urgent request waits for a patient one",
-    file: "lib/joinable.ts",
+    file: "lib/engine/joinable.ts",
     from: "running.priority <= asked.priority &&",
     to: "",
     test: KEPT,
@@ -224,7 +224,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B7 results",
     breaks: "the result cache joins whatever asks the same",
-    file: "lib/cache/results.ts",
+    file: "lib/engine/result-cache.ts",
     from: "same !== undefined && mayJoin(same.urgency, urgency);",
     to: "same !== undefined;",
     test: RESULTS,
@@ -233,7 +233,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B7 cancel",
     breaks: "where the first of many that ask the same is cancelled, each other runs",
-    file: "lib/cache/results.ts",
+    file: "lib/engine/result-cache.ts",
     from: "same = this.#running.get(key); // another that waited for it may run it by now",
     to: "break;",
     test: RESULTS,
@@ -242,16 +242,16 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B7 late",
     breaks: "where a shared run is rejected for its deadline, each other runs",
-    file: "lib/flights.ts",
+    file: "lib/engine/coalesce.ts",
     from: "return isOwnFailure(error) ? this.ask(ask, run) : run(ask.signal);",
     to: "return run(ask.signal);",
-    test: "lib/flights.test.ts",
+    test: "lib/engine/coalesce.test.ts",
     title: "core-B7",
   },
   {
     fault: "core-B7 import",
     breaks: "a request fails where the cache can't be loaded",
-    file: "lib/model.ts",
+    file: "lib/engine/model.ts",
     from: "effects.setTimer).catch(() => null);",
     to: "effects.setTimer);",
     test: KEPT,
@@ -260,7 +260,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B7 import again",
     breaks: "a cache that could not be loaded once is gone until the page is left",
-    file: "lib/engine.ts",
+    file: "lib/engine/engine.ts",
     from: "this.#results = null; // the next request tries again",
     to: "",
     test: KEPT,
@@ -269,7 +269,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B8",
     breaks: "a load that wasm can't do fails, though the GPU could",
-    file: "lib/placer.ts",
+    file: "lib/engine/choose-backend.ts",
     from: 'if (error !== null) return this.#elsewhere(loader, "wasm", error);',
     to: "if (error !== null) throw error;",
     test: PLACEMENT,
@@ -278,7 +278,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B9",
     breaks: "the measurement with a first request is lost where that fails",
-    file: "lib/model.ts",
+    file: "lib/engine/model.ts",
     from: "this.#measuring.after(measure, 0);",
     to: "",
     test: PLACEMENT,
@@ -287,7 +287,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B9 unload",
     breaks: "a model that is unloaded is measured all the same",
-    file: "lib/loader.ts",
+    file: "lib/engine/loader.ts",
     from: "if (this.#isEnded) throw",
     to: "if (this.#isEnded && this.modelIds.length === 0) throw",
     test: PLACEMENT,
@@ -296,7 +296,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-C3",
     breaks: "the answer of another variant is kept for the one that was meant",
-    file: "lib/cache/results.ts",
+    file: "lib/engine/result-cache.ts",
     from: "if (terms === undefined || value.info.variant === terms.variant) this.#store(key, value);",
     to: "this.#store(key, value);",
     test: RESULTS,
@@ -305,7 +305,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-C4 decode",
     breaks: "pictures before one that can't be decoded are leaked",
-    file: "lib/inputs.ts",
+    file: "lib/engine/inputs.ts",
     from: "release(feeds); // the copies of the others",
     to: "",
     test: PICTURES,
@@ -314,7 +314,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-C4 unload",
     breaks: "pictures of a model that is unloaded while they are decoded are leaked",
-    file: "lib/model.ts",
+    file: "lib/engine/model.ts",
     from: "if (this.#unloaded) return Promise.reject(this.#unloadedError());",
     to: "this.#assertLoaded();",
     test: PICTURES,
@@ -323,7 +323,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-C4 cancel",
     breaks: "a cancel waits until pictures are decoded",
-    file: "lib/model.ts",
+    file: "lib/engine/model.ts",
     from: "return untilAborted(taken, signal);",
     to: "return taken;",
     test: PICTURES,
@@ -332,7 +332,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-C4 cancelled",
     breaks: "pictures that are decoded after a cancel are leaked",
-    file: "lib/model.ts",
+    file: "lib/engine/model.ts",
     from: "if (signal.aborted) release(feeds);",
     to: "",
     test: PICTURES,
@@ -341,7 +341,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-C7 markers",
     breaks: "the keys of markers are never removed",
-    file: "lib/crash-markers.ts",
+    file: "lib/engine/crash-markers.ts",
     from: "markers.length === 0 ? null : JSON.stringify(markers)",
     to: "JSON.stringify(markers)",
     test: MARKERS,
@@ -350,7 +350,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-C7 measured",
     breaks: "measurements pile up for good",
-    file: "lib/measurements.ts",
+    file: "lib/engine/measurements.ts",
     from: ".slice(1 - ENTRIES_MAX)",
     to: "",
     test: PLACEMENT,
@@ -359,7 +359,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-C7 engines",
     breaks: "an engine overwrites what another one has measured",
-    file: "lib/measurements.ts",
+    file: "lib/engine/measurements.ts",
     from: "[...Object.entries(others).slice(1 - ENTRIES_MAX), [name, entry]]",
     to: "[[name, entry]]",
     test: PLACEMENT,
@@ -371,7 +371,7 @@ export const MUTANTS: readonly Mutant[] = [
     file: "lib/observe/recorder.ts",
     from: "for (const each of prelude.events) note(each, true);",
     to: "",
-    test: "lib/simulate/observe.test.ts",
+    test: "lib/test-support/simulate/observe.test.ts",
     title: "processing-M8",
   },
   {
@@ -380,13 +380,13 @@ export const MUTANTS: readonly Mutant[] = [
     file: "lib/observe/recorder.ts",
     from: "setTimer(finish, startMs + ms - now());",
     to: "setTimer(finish, ms + 1);",
-    test: "lib/simulate/observe.test.ts",
+    test: "lib/test-support/simulate/observe.test.ts",
     title: "processing-M8",
   },
   {
     fault: "store-B10 release",
     breaks: "kept answers outlive the code that made them",
-    file: "lib/cache/results.ts",
+    file: "lib/engine/result-cache.ts",
     from: "JSON.stringify([RELEASE, model,",
     to: "JSON.stringify([model,",
     test: RESULTS,
@@ -395,7 +395,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-B10 shape",
     breaks: "whatever lies on the device is given as an answer",
-    file: "lib/cache/results.ts",
+    file: "lib/engine/result-cache.ts",
     from: "if (found !== null && isAnswer(found.value)) ",
     to: "if (found !== null) ",
     test: RESULTS,
@@ -404,7 +404,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-B10 tensors",
     breaks: "tensors of the wrong size or kind are given as an answer",
-    file: "lib/cache/results.ts",
+    file: "lib/engine/result-cache.ts",
     from: "&& Object.values(outputs).every(isTensor)",
     to: "",
     test: RESULTS,
@@ -413,7 +413,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-B10 ttl",
     breaks: "kept answers last for ever by default",
-    file: "lib/cache/results.ts",
+    file: "lib/engine/result-cache.ts",
     from: "this.#ttlMs ?? LASTING_MS",
     to: "this.#ttlMs ?? Infinity",
     test: RESULTS,
@@ -422,25 +422,25 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-B11 open",
     breaks: "a database that never opens is waited for without end",
-    file: "lib/effects-answers.ts",
+    file: "lib/engine/result-store.ts",
     from: "await inTime(opening, PATIENCE_MS, setTimer)",
     to: "await opening",
-    test: "lib/effects-answers.test.ts",
+    test: "lib/engine/result-store.test.ts",
     title: "store-B11",
   },
   {
     fault: "store-B11 use",
     breaks: "a database that gives no answer is asked again and again",
-    file: "lib/effects-answers.ts",
+    file: "lib/engine/result-store.ts",
     from: "this.#isGivenUp = true;",
     to: "",
-    test: "lib/effects-answers.test.ts",
+    test: "lib/engine/result-store.test.ts",
     title: "store-B11",
   },
   {
     fault: "store-B11 due",
     breaks: "a request waits for the device beyond its deadline",
-    file: "lib/cache/results.ts",
+    file: "lib/engine/result-cache.ts",
     from: "await this.#recall(key, boundMs);",
     to: "await this.#recall(key, Infinity);",
     test: RESULTS,
@@ -449,7 +449,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-B11 model",
     breaks: "a request waits for the cache to load beyond its deadline",
-    file: "lib/model.ts",
+    file: "lib/engine/model.ts",
     from: "inTime(results(), waitMs, effects.setTimer)",
     to: "inTime(results(), Infinity, effects.setTimer)",
     test: KEPT,
@@ -461,16 +461,16 @@ export const MUTANTS: readonly Mutant[] = [
     file: "lib/cache.ts",
     from: "await forgetAll();",
     to: "",
-    test: "lib/effects-forget.test.ts",
+    test: "lib/engine/delete-site-data.test.ts",
     title: "store-B12",
   },
   {
     fault: "store-C4",
     breaks: "typical inputs of any size are made on the page's thread",
-    file: "lib/probe.ts",
+    file: "lib/engine/measure-backend.ts",
     from: "if (!(bytes <= TYPICAL_MAX_BYTES)) return null;",
     to: "if (Number.isNaN(bytes)) return null;",
-    test: "lib/probe.test.ts",
+    test: "lib/engine/measure-backend.test.ts",
     title: "store-C4",
   },
 ];

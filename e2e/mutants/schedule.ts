@@ -2,7 +2,7 @@
 import type { Mutant } from "./mutant.ts";
 
 const ADMISSION = "lib/schedule/admission.test.ts";
-const ESTIMATE = "lib/schedule/estimate.test.ts";
+const ESTIMATE = "lib/schedule/cost-estimate.test.ts";
 const FAULTS = "lib/schedule/faults.test.ts";
 
 /** The mutants of this area. */
@@ -35,7 +35,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A1",
     breaks: "a model that takes longer than a second counts as not run of late after a second",
-    file: "lib/schedule/lanes.ts",
+    file: "lib/schedule/lane-state.ts",
     from: "Math.max(STALE_MIN_MS, times * ms)",
     to: "STALE_MIN_MS",
     test: ADMISSION,
@@ -43,7 +43,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A1 first",
     breaks: "one measurement, a first run with shaders to compile, refuses deadlines while the lane idles",
-    file: "lib/schedule/lanes.ts",
+    file: "lib/schedule/lane-state.ts",
     from: "if (isIdle && vain === 0 && ",
     to: "if (isIdle && vain < 0 && ",
     test: ADMISSION,
@@ -52,7 +52,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A1 first",
     breaks: "a few slow runs refuse deadlines for ten times what they took",
-    file: "lib/schedule/lanes.ts",
+    file: "lib/schedule/lane-state.ts",
     from: "isIdle ? Math.min(STALE_TIMES, 2 ** vain) : STALE_TIMES",
     to: "STALE_TIMES",
     test: ADMISSION,
@@ -61,7 +61,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A1 first",
     breaks: "trials in vain do not become rarer",
-    file: "lib/schedule/lanes.ts",
+    file: "lib/schedule/lane-state.ts",
     from: "Math.min(STALE_TIMES, 2 ** vain)",
     to: "1",
     test: ADMISSION,
@@ -70,7 +70,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A1 first",
     breaks: "while a trial runs others are tried behind it",
-    file: "lib/schedule/lanes.ts",
+    file: "lib/schedule/lane-state.ts",
     from: "stalledMs(first) > now && batches.some((x) => x.place.key === key)",
     to: "stalledMs(first) > now && batches.some((x) => x.place.key === null)",
     test: ADMISSION,
@@ -78,7 +78,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A2 barred",
     breaks: "a backend that can't be used counts as one whose cost is unknown",
-    file: "lib/schedule/lanes.ts",
+    file: "lib/schedule/lane-state.ts",
     from: "lane.backend === backend && !this.isBarred(lane.id, modelId, now)",
     to: "true || lane.backend + backend + modelId === null",
     test: ADMISSION,
@@ -96,7 +96,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A2",
     breaks: "a place that never ran counts as if it took no time",
-    file: "lib/schedule/lanes.ts",
+    file: "lib/schedule/lane-state.ts",
     from: "this.#estimate.ms(key, step.rows) ?? Infinity",
     to: "this.#estimate.ms(key, step.rows) ?? 0",
     test: ADMISSION,
@@ -112,7 +112,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A6",
     breaks: "deadlines that can't be met keep batches short",
-    file: "lib/schedule/urgency.ts",
+    file: "lib/schedule/live-deadlines.ts",
     from: "if (!isMet) return;",
     to: "",
     test: ADMISSION,
@@ -120,7 +120,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A8",
     breaks: "runs that a coarse clock shows as 0 ms cost nothing",
-    file: "lib/schedule/estimate.ts",
+    file: "lib/schedule/cost-estimate.ts",
     from: "if (sorted[0] !== 0) return",
     to: "if (sorted[0] !== -1) return",
     test: ESTIMATE,
@@ -128,7 +128,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B4",
     breaks: "too many rows of one shape count for all shapes",
-    file: "lib/schedule/estimate.ts",
+    file: "lib/schedule/cost-estimate.ts",
     from: "this.#limit(`${key} ${shape}`, rows, now);",
     to: "for (const each of [null, 'large', 'small']) this.#limit(`${key} ${each}`, rows, now);",
     test: ESTIMATE,
@@ -136,7 +136,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B4",
     breaks: "too many rows are never tried again",
-    file: "lib/schedule/estimate.ts",
+    file: "lib/schedule/cost-estimate.ts",
     from: "limit.untilMs > now\n",
     to: "limit.untilMs > 0\n",
     test: ESTIMATE,
@@ -152,7 +152,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-C5",
     breaks: "the models that were seen last are stored, not those that ran last",
-    file: "lib/schedule/estimate.ts",
+    file: "lib/schedule/cost-estimate.ts",
     from: "    this.#curves.delete(key);\n    this.#curves.set(key, cells);",
     to: "    this.#curves.set(key, cells);",
     test: ESTIMATE,
@@ -160,7 +160,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A5",
     breaks: "a lane that can't load a model still gets its work beside a lane that holds it",
-    file: "lib/schedule/lanes.ts",
+    file: "lib/schedule/lane-state.ts",
     from: "found = found.filter(isWell);",
     to: "found = [...found];",
     test: FAULTS,
@@ -168,7 +168,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A5",
     breaks: "a lane that fails is tried again once a second, however often it failed",
-    file: "lib/schedule/lanes.ts",
+    file: "lib/schedule/lane-state.ts",
     from: "Math.min(2 * before.ms, BAR_MAX_MS)",
     to: "BAR_MIN_MS",
     test: FAULTS,
@@ -201,7 +201,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-C8",
     breaks: "what is known of models that are gone stays for ever",
-    file: "lib/schedule/lanes.ts",
+    file: "lib/schedule/lane-state.ts",
     from: "if (map.size > REMEMBERED)",
     to: "if (map.size < 0)",
     test: "lib/schedule/scheduler.test.ts",
@@ -210,7 +210,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A6 failing",
     breaks: "a model that only fails keeps batches of other work short for ever",
-    file: "lib/schedule/urgency.ts",
+    file: "lib/schedule/live-deadlines.ts",
     from: "now - (seenMs ?? now) < NEW_MS",
     to: "now - (seenMs ?? now) < Infinity",
     test: ADMISSION,
@@ -237,7 +237,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B10 load",
     breaks: "steps whose lane still loads their model stay there past their deadline, and beside lanes that hold it",
-    file: "lib/schedule/lanes.ts",
+    file: "lib/schedule/lane-state.ts",
     from: "(batch !== first || batch.isLoading === true)",
     to: "batch !== first",
     test: FAULTS,
@@ -246,7 +246,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B10 load",
     breaks: "a run that began counts as one that its lane still loads",
-    file: "lib/schedule/lanes.ts",
+    file: "lib/schedule/lane-state.ts",
     from: "batch.isLoading = false;",
     to: "batch.isLoading = true;",
     test: FAULTS,
@@ -255,7 +255,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B10 load",
     breaks: "each slow load has another lane load the model too",
-    file: "lib/schedule/lanes.ts",
+    file: "lib/schedule/lane-state.ts",
     from: "(!x.isCold || now - loading.startMs > LOAD_STALLED_MS)",
     to: "x.endMs > 0",
     test: FAULTS,
@@ -264,10 +264,10 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B4 long",
     breaks: "each smaller batch that fails in one lack of memory doubles the time without larger ones",
-    file: "lib/schedule/estimate.ts",
+    file: "lib/schedule/cost-estimate.ts",
     from: "const ms = isLive ? before.ms : longer;",
     to: "const ms = longer;",
-    test: "lib/schedule/estimate.test.ts",
+    test: "lib/schedule/cost-estimate.test.ts",
     title: "(core-B4 long)",
   },
 ];

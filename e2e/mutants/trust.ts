@@ -82,9 +82,9 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-B9",
     breaks: "an empty list of keys trusts everybody",
-    file: "lib/options.ts",
+    file: "lib/engine/options.ts",
     from: "if (options.trust !== undefined && trust.length === 0)",
     to: "if (options.trust === null && trust.length === 0)",
-    test: "lib/signature.test.ts",
+    test: "lib/core/signature.test.ts",
   },
 ];

@@ -2,14 +2,14 @@
 // not enabled yet has no mutant: its fault is in the code.
 import type { Mutant } from "./mutant.ts";
 
-const WORLDS = "lib/simulate/worlds.test.ts";
+const WORLDS = "lib/test-support/simulate/worlds.test.ts";
 
 /** The mutants of this area. */
 export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A1",
     breaks: "world of long runs: the cost of a run that takes longer than a second counts as unknown",
-    file: "lib/schedule/lanes.ts",
+    file: "lib/schedule/lane-state.ts",
     from: "if (ms === undefined) return place;",
     to: "if (ms === undefined || ms > 1_000) return place;",
     test: WORLDS,
@@ -18,7 +18,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A2",
     breaks: "world of a GPU with a slower fallback: a place to go down to turns admission off",
-    file: "lib/schedule/lanes.ts",
+    file: "lib/schedule/lane-state.ts",
     from: "if (ms === undefined) return place;",
     to: "if (ms === undefined || step.places.length > 1) return place;",
     test: WORLDS,
@@ -27,7 +27,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A6",
     breaks: "world of unmeetable deadlines: they keep batches short",
-    file: "lib/schedule/urgency.ts",
+    file: "lib/schedule/live-deadlines.ts",
     from: "if (!isMet) return;",
     to: "",
     test: WORLDS,
@@ -36,7 +36,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A8",
     breaks: "world of coarse clocks: runs that the clock shows as 0 ms cost nothing",
-    file: "lib/schedule/estimate.ts",
+    file: "lib/schedule/cost-estimate.ts",
     from: "if (sorted[0] !== 0) return",
     to: "if (sorted[0] !== -1) return",
     test: WORLDS,
@@ -64,7 +64,7 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "core-A5",
     breaks:
       "worlds of lanes that fail: a failed load is an attempt of the request, though another lane holds the model",
-    file: "lib/dispatcher.ts",
+    file: "lib/engine/dispatcher.ts",
     from: "if ((isUnbegun || isHeld) && step.spared < SPARED_MAX) {",
     to: "if (isUnbegun && step.spared < SPARED_MAX) {",
     test: WORLDS,
@@ -73,7 +73,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A7",
     breaks: "worlds of sleep: a tick counts for as long as it took, sleep included",
-    file: "lib/watchdog.ts",
+    file: "lib/rpc/watchdog.ts",
     from: "this.#countedMs += ms;",
     to: "this.#countedMs += this.#effects.now() - this.#tickAtMs;",
     test: WORLDS,
@@ -82,7 +82,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B4",
     breaks: "world of out of memory: staged innocents count as begun, and as failed",
-    file: "lib/dispatcher.ts",
+    file: "lib/engine/dispatcher.ts",
     from: 'const isUnbegun = phase === null || code === "closed";',
     to: "const isUnbegun = phase === null;",
     test: WORLDS,
@@ -91,7 +91,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B4",
     breaks: "world of out of memory: too many rows are never tried again",
-    file: "lib/schedule/estimate.ts",
+    file: "lib/schedule/cost-estimate.ts",
     from: "limit.untilMs > now\n",
     to: "limit.untilMs > 0\n",
     test: WORLDS,
@@ -109,7 +109,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A3",
     breaks: "worlds of spoiled measurements: a failure that is not the model's is remembered",
-    file: "lib/placer.ts",
+    file: "lib/engine/choose-backend.ts",
     from: "isBlaming(measured) ? (codeOf(measured) ?? undefined) : undefined",
     to: "(codeOf(measured) ?? undefined)",
     test: WORLDS,
@@ -118,7 +118,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A4",
     breaks: "world of a load's signal: weights that could not be fetched once are never fetched again",
-    file: "lib/loader.ts",
+    file: "lib/engine/loader.ts",
     from: "() => this.#messages.delete(key), //",
     to: "() => undefined, //",
     test: WORLDS,
@@ -136,7 +136,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-B7",
     breaks: "world of kept answers: an urgent request waits for one that is not",
-    file: "lib/cache/results.ts",
+    file: "lib/engine/result-cache.ts",
     from: "mayJoin(same.urgency, urgency)",
     to: "mayJoin(same.urgency, same.urgency)",
     test: WORLDS,

@@ -1,11 +1,11 @@
 // Runs the conformance suite on the shipped worker, through the page's own side of the protocol.
-import type { BackendName } from "../../lib/backend/backend.ts";
-import { CONFORMANCE } from "../../lib/backend/conformance.ts";
-import { endlessModel, identityModel } from "../../lib/backend/fixtures.ts";
-import { browserEffects } from "../../lib/effects.ts";
-import type { ScriptUrl } from "../../lib/effects.ts";
-import { isSelvedgeError } from "../../lib/errors.ts";
-import { runAlone, throughWorker } from "../../lib/pool/through-worker.ts";
+import type { BackendName } from "../../lib/rpc/backend.ts";
+import { CONFORMANCE } from "../../lib/test-support/backend-conformance.ts";
+import { endlessModel, identityModel } from "../../lib/test-support/backend-models.ts";
+import { browserEffects } from "../../lib/effects/effects.ts";
+import type { ScriptUrl } from "../../lib/effects/effects.ts";
+import { isSelvedgeError } from "../../lib/core/errors.ts";
+import { runAlone, throughWorker } from "../../lib/test-support/through-worker.ts";
 import { WorkerClient } from "../../lib/pool/worker-client.ts";
 
 /** Options of one worker. */

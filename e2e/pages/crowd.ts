@@ -2,7 +2,7 @@
 // under them. The expected answers are computed before, one by one.
 import { createEngine } from "selvedge";
 import type { Model } from "selvedge";
-import { browserEffects } from "../../lib/effects.ts";
+import { browserEffects } from "../../lib/effects/effects.ts";
 import { seeded } from "../corpus/random.ts";
 
 /** Result of a crowd. */

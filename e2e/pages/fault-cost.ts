@@ -2,7 +2,7 @@
 // the same model, the same 20 requests in flight, the same fault. A page takes one fault only: it is loaded anew for
 // each sample.
 import { createEngine } from "selvedge";
-import { addModel, zerosModel } from "../../lib/backend/fixtures.ts";
+import { addModel, zerosModel } from "../../lib/test-support/backend-models.ts";
 import { Saboteur } from "../../demo/faults/saboteur.ts";
 import { preferGpu } from "./prefer-gpu.ts";
 import ortUrl from "./peer-ort.ts?worker&url";

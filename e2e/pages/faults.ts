@@ -2,7 +2,7 @@
 // shipped one; the faults come from the demo (demo/faults/saboteur.ts).
 import { createEngine, isSelvedgeError } from "selvedge";
 import type { Engine, EngineOptions, Inputs, Model, RunResult } from "selvedge";
-import { addModel, endlessModel, turnsModel, zerosModel } from "../../lib/backend/fixtures.ts";
+import { addModel, endlessModel, turnsModel, zerosModel } from "../../lib/test-support/backend-models.ts";
 import { Saboteur } from "../../demo/faults/saboteur.ts";
 import { preferGpu } from "./prefer-gpu.ts";
 import type { Fault, Held, StartFault } from "../../demo/faults/saboteur.ts";

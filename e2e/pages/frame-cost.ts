@@ -3,7 +3,7 @@
 // synchronous part of the way to `run`, and each message to a worker, which is where pictures and tensors are copied.
 import { createEngine } from "selvedge";
 import type { Inputs, Model } from "selvedge";
-import { browserEffects } from "../../lib/effects.ts";
+import { browserEffects } from "../../lib/effects/effects.ts";
 
 /** Conversion of a frame to an input. */
 export type Way = "handed over" | "getImageData and JavaScript";

@@ -1,15 +1,15 @@
 // Images through the shipped worker, on both backends, by an identity model: the GPU's tensor of an image against the
 // CPU's. The worker is instrumented from inside: a canvas read-back or a leaked texture would show.
 import { createEngine } from "selvedge";
-import type { BackendName } from "../../lib/backend/backend.ts";
-import { identityModel } from "../../lib/backend/fixtures.ts";
-import type { ImageSpec } from "../../lib/bundle.ts";
-import { browserEffects } from "../../lib/effects.ts";
-import { isSelvedgeError } from "../../lib/errors.ts";
-import type { StillImage } from "../../lib/pool/protocol.ts";
-import { runAlone } from "../../lib/pool/through-worker.ts";
+import type { BackendName } from "../../lib/rpc/backend.ts";
+import { identityModel } from "../../lib/test-support/backend-models.ts";
+import type { ImageSpec } from "../../lib/core/bundle.ts";
+import { browserEffects } from "../../lib/effects/effects.ts";
+import { isSelvedgeError } from "../../lib/core/errors.ts";
+import type { StillImage } from "../../lib/rpc/messages.ts";
+import { runAlone } from "../../lib/test-support/through-worker.ts";
 import { WorkerClient } from "../../lib/pool/worker-client.ts";
-import { GpuImages } from "../../lib/preprocess/gpu.ts";
+import { GpuImages } from "../../lib/worker/processing/gpu.ts";
 import { seeded } from "../corpus/random.ts";
 import photograph from "../../demo/ocr/sample.jpg?url";
 

@@ -2,14 +2,14 @@
 // without, the same steps of a recurrent state with checkpoints and without.
 import { createEngine } from "selvedge";
 import type { Stateful } from "selvedge";
-import { addModel } from "../../lib/backend/fixtures.ts";
-import { browserEffects } from "../../lib/effects.ts";
-import type { Effects } from "../../lib/effects.ts";
+import { addModel } from "../../lib/test-support/backend-models.ts";
+import { browserEffects } from "../../lib/effects/effects.ts";
+import type { Effects } from "../../lib/effects/effects.ts";
 
 /** Names a subject. */
 export type Guard = "watchdog" | "no watchdog" | "checkpoints" | "no checkpoints";
 
-/** The watchdog's tick (lib/watchdog.ts). */
+/** The watchdog's tick (lib/rpc/watchdog.ts). */
 const TICK_MS = 1_000;
 const CHUNK = { type: "float32", samples: 576 } as const;
 

@@ -1,12 +1,12 @@
 // Cost of a request before there was a scheduler: inputs checked and transferred, one lane, one request after the
 // other, and answers decoded as in the bundle. Made of the package's own source, so that the scheduler is the only
 // difference.
-import { parseBundle } from "../../lib/bundle-schema.ts";
-import type { BundleFile } from "../../lib/bundle.ts";
-import { browserEffects } from "../../lib/effects.ts";
-import { takeInputs } from "../../lib/inputs.ts";
+import { parseBundle } from "../../lib/core/bundle-schema.ts";
+import type { BundleFile } from "../../lib/core/bundle.ts";
+import { browserEffects } from "../../lib/effects/effects.ts";
+import { takeInputs } from "../../lib/engine/inputs.ts";
 import { Lane } from "../../lib/pool/lane.ts";
-import type { LoadMessage } from "../../lib/pool/protocol.ts";
+import type { LoadMessage } from "../../lib/rpc/messages.ts";
 import type { Measured, Peer } from "./peers.ts";
 
 const NOTHING = (): void => undefined;

@@ -4,7 +4,7 @@
 //   ?rounds=5&backend=wasm&away=200
 import { createEngine } from "selvedge";
 import type { Model } from "selvedge";
-import { addModel } from "../../lib/backend/fixtures.ts";
+import { addModel } from "../../lib/test-support/backend-models.ts";
 
 /** Observations of a page. */
 export interface Lived {

@@ -3,7 +3,7 @@
 import * as ort from "onnxruntime-web/wasm";
 import { createEngine } from "selvedge";
 import type { Engine, Model } from "selvedge";
-import { addModel } from "../../lib/backend/fixtures.ts";
+import { addModel } from "../../lib/test-support/backend-models.ts";
 
 type Feeds = Readonly<Record<string, { dtype: "float32"; dims: number[]; data: Float32Array }>>;
 

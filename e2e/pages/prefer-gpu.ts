@@ -1,5 +1,5 @@
 // Makes the software adapter look like a GPU that measured faster, so that wasm remains the fallback.
-import { RELEASE } from "../../lib/version.ts";
+import { RELEASE } from "../../lib/core/version.ts";
 
 /** Text that replaces the measurements; no JSON can name all models. */
 const MEASURED = "every model is faster on WebGPU";

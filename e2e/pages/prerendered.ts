@@ -1,7 +1,7 @@
 // Starts an engine at once, like an app that ignores prerendering, and reports its observations in its own URL. The
 // browser's debugger can't be used: Chromium does not prerender a page that is debugged.
 import { createEngine } from "selvedge";
-import { addModel } from "../../lib/backend/fixtures.ts";
+import { addModel } from "../../lib/test-support/backend-models.ts";
 
 /** Observations of a prerendered page. */
 export interface Prerendered {

@@ -1,9 +1,9 @@
 // The worker's side of stores.ts.
-import { checkStore } from "../../lib/cache/conformance.ts";
-import { openFolder } from "../../lib/cache/opfs.ts";
-import { OLD_STORE_NAME, STORE_NAME } from "../../lib/cache/store.ts";
-import type { Bytes, Store, StoreKind } from "../../lib/cache/store.ts";
-import { openStore, STORES } from "../../lib/cache/stores.ts";
+import { checkStore } from "../../lib/test-support/store-conformance.ts";
+import { openFolder } from "../../lib/cache/stores/opfs.ts";
+import { OLD_STORE_NAME, STORE_NAME } from "../../lib/cache/stores/store.ts";
+import type { Bytes, Store, StoreKind } from "../../lib/cache/stores/store.ts";
+import { openStore, STORES } from "../../lib/cache/stores/open-store.ts";
 
 interface Ask {
   readonly ask: "check" | "migrate" | "best" | "write" | "survey" | "fill" | "wedge" | "names";

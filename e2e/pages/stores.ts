@@ -1,5 +1,5 @@
 // Runs checks of the stores in a worker, where they run.
-import type { StoreKind } from "../../lib/cache/store.ts";
+import type { StoreKind } from "../../lib/cache/stores/store.ts";
 
 /** Functions of the page for the spec, as `globalThis.stores`. */
 export interface StoresPage {
@@ -11,7 +11,7 @@ export interface StoresPage {
   best(): Promise<StoreKind>;
   /** Terminates a worker `afterMs` into writing entries; returns how many are complete, and which are not. */
   kill(kind: StoreKind, afterMs: number): Promise<{ whole: number; torn: string[] }>;
-  /** Wedges the database (see lib/cache/indexed.ts) in at most `rounds` attempts; returns whether that happened. */
+  /** Wedges the database (see lib/cache/stores/indexed-db.ts) in at most `rounds` attempts; returns whether that happened. */
   wedge(rounds: number): Promise<boolean>;
   /** Fills a store until there is no room; returns the error's code, and which entries are then incomplete. */
   fill(kind: StoreKind): Promise<{ code: string; written: number; torn: string[] }>;

@@ -2,19 +2,19 @@
 // first goes up from its beginning, the others take chunks from its end until they meet. A connection that breaks is taken
 // up where it broke; after a reload each stream has lost a chunk at the most. All parts must be of one file: the server's
 // validators say so, and a file that changed meanwhile begins anew.
-import { CHUNK_MAX_BYTES, sha256Hex } from "../bundle.ts";
-import type { BundleChunk } from "../bundle.ts";
-import { isSelvedgeError, SelvedgeError } from "../errors.ts";
-import { release } from "../release.ts";
+import { CHUNK_MAX_BYTES, sha256Hex } from "../core/bundle.ts";
+import type { BundleChunk } from "../core/bundle.ts";
+import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import { release } from "../rpc/free-buffer.ts";
 import { PARALLEL } from "./download.ts";
 import type { Downloader, DownloadEffects } from "./download.ts";
 import { request, retry } from "./http.ts";
 import type { Body } from "./http.ts";
 import { bareManifest, identityOf } from "./manifest.ts";
-import type { Meter } from "./meter.ts";
+import type { Meter } from "./progress.ts";
 import type { Room } from "./room.ts";
 import type { Validator } from "./source.ts";
-import type { Bytes } from "./store.ts";
+import type { Bytes } from "./stores/store.ts";
 import { canTell, continues, isSame, strong, validatorOf } from "./validator.ts";
 
 /** A bare model that is here. */

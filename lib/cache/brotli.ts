@@ -5,7 +5,7 @@
 // as fast as Google's decoder in JavaScript. Firefox 153's own DecompressionStream: 120 MB/s.
 // Delete when Chromium has DecompressionStream("brotli").
 import init, { BrotliStreamResultCode, DecompressStream } from "brotli-dec-wasm/web";
-import { SelvedgeError } from "../errors.ts";
+import { SelvedgeError } from "../core/errors.ts";
 import type { BrotliDecoder } from "./expand.ts";
 
 /** Starts the decoder from the bytes of its WebAssembly. */

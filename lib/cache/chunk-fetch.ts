@@ -1,17 +1,17 @@
 // One chunk from the network: continued where a connection broke, expanded, its hash checked. A chunk that is wrong is
 // fetched once more, past every HTTP cache, then refused. A server that labels a compressed chunk with its content encoding
 // has the browser expand it: such bytes are right as they come, which their hash tells (across origins the header does not).
-import { sha256Hex, wireBytesOf } from "../bundle.ts";
-import type { BundleChunk } from "../bundle.ts";
-import { isSelvedgeError, SelvedgeError } from "../errors.ts";
-import { release } from "../release.ts";
+import { sha256Hex, wireBytesOf } from "../core/bundle.ts";
+import type { BundleChunk } from "../core/bundle.ts";
+import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import { release } from "../rpc/free-buffer.ts";
 import { expandChunk } from "./expand.ts";
 import type { BrotliDecoder } from "./expand.ts";
 import { request, retry } from "./http.ts";
 import type { Body, NetEffects } from "./http.ts";
 import { PartialChunk } from "./partial.ts";
-import type { Shelf } from "./shelf.ts";
-import type { Bytes } from "./store.ts";
+import type { Shelf } from "./model-store.ts";
+import type { Bytes } from "./stores/store.ts";
 
 /** What a chunk is fetched with. */
 export interface ChunkFetchOptions {

@@ -2,18 +2,18 @@
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { chunkPath, sha256Hex } from "../bundle.ts";
-import type { Bundle, BundleChunk } from "../bundle.ts";
-import { isSelvedgeError } from "../errors.ts";
+import { chunkPath, sha256Hex } from "../core/bundle.ts";
+import type { Bundle, BundleChunk } from "../core/bundle.ts";
+import { isSelvedgeError } from "../core/errors.ts";
 import { Downloader } from "./download.ts";
-import { BadServer, hurried, serveBundle, SharedLocks, weights } from "./fixtures.ts";
-import type { Trick } from "./fixtures.ts";
-import { MemoryStore } from "./memory.ts";
-import { bundleJson } from "../bundle-json.ts";
+import { BadServer, hurried, serveBundle, SharedLocks, weights } from "../test-support/fake-network.ts";
+import type { Trick } from "../test-support/fake-network.ts";
+import { MemoryStore } from "./stores/memory.ts";
+import { bundleJson } from "../core/bundle-json.ts";
 import { identityOf } from "./manifest.ts";
-import type { Progress } from "./protocol.ts";
-import { Shelf } from "./shelf.ts";
-import type { Bytes, Store } from "./store.ts";
+import type { Progress } from "./messages.ts";
+import { Shelf } from "./model-store.ts";
+import type { Bytes, Store } from "./stores/store.ts";
 
 const CHUNK = 1_000;
 

@@ -1,30 +1,30 @@
 // A bundle's files: each chunk from the store or the network (chunk-fetch.ts), its hash checked either way before anybody
 // gets it. Callers that want the same chunk share one
 // flight, and so do tabs: who holds the chunk's lock fetches it, the others find it in the store. Runs in a worker
-// (worker.ts), never in the page.
+// (serve.ts), never in the page.
 //
 // What can't be stored is still given: a full disk makes the next load slower, not this one impossible. Room is made only
 // once a verified chunk is here, only where it can suffice for the whole load, and never of what is loading or in use: in
 // this engine or in another tab. The version that an address led to before goes only when the new one is here whole.
-import { chunkPath, wireBytesOf } from "../bundle.ts";
-import type { BundleChunk, BundleFile } from "../bundle.ts";
-import { SelvedgeError } from "../errors.ts";
-import { release } from "../release.ts";
+import { chunkPath, wireBytesOf } from "../core/bundle.ts";
+import type { BundleChunk, BundleFile } from "../core/bundle.ts";
+import { SelvedgeError } from "../core/errors.ts";
+import { release } from "../rpc/free-buffer.ts";
 import { fetchChunk, partOf } from "./chunk-fetch.ts";
 import type { BrotliDecoder } from "./expand.ts";
-import { Flights } from "./flights.ts";
+import { Flights } from "./shared-downloads.ts";
 import type { NetEffects } from "./http.ts";
 import { isBare } from "./manifest.ts";
 import type { ManifestJson } from "./manifest.ts";
-import { Meter } from "./meter.ts";
-import type { BundleAddress, Progress } from "./protocol.ts";
+import { Meter } from "./progress.ts";
+import type { BundleAddress, Progress } from "./messages.ts";
 import { keyOf } from "./names.ts";
 import { countStored } from "./room.ts";
 import type { Room } from "./room.ts";
-import type { Shelf } from "./shelf.ts";
+import type { Shelf } from "./model-store.ts";
 import type { Source } from "./source.ts";
-import { isFull } from "./store.ts";
-import type { Bytes } from "./store.ts";
+import { isFull } from "./stores/store.ts";
+import type { Bytes } from "./stores/store.ts";
 import { TabLocks } from "./tab-locks.ts";
 import type { LockEffects } from "./tab-locks.ts";
 import { Uses } from "./uses.ts";

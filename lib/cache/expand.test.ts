@@ -1,12 +1,12 @@
 // Chunks that are stored compressed: whatever comes instead of them, never more than the chunk's size is held.
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { afterEach, describe, expect, test, vi } from "vitest";
-import { sha256Hex } from "../bundle.ts";
-import type { BundleChunk } from "../bundle.ts";
-import { isSelvedgeError } from "../errors.ts";
+import { sha256Hex } from "../core/bundle.ts";
+import type { BundleChunk } from "../core/bundle.ts";
+import { isSelvedgeError } from "../core/errors.ts";
 import { expandChunk } from "./expand.ts";
-import { hurried, weights } from "./fixtures.ts";
-import type { Bytes } from "./store.ts";
+import { hurried, weights } from "../test-support/fake-network.ts";
+import type { Bytes } from "./stores/store.ts";
 
 const text = new Uint8Array(Buffer.from("the same words again and again, ".repeat(2_000)));
 const encoders = {

@@ -3,9 +3,9 @@
 // (Chromium 156 has no "brotli" there; Firefox and WebKit have it). Never returns more than the chunk's size, and stops at
 // the first byte above it. DecompressionStream expands each write whole before it heeds backpressure, so the wire is
 // written in slices, each once the output of the one before was read: a few bytes can't fill the memory.
-import type { BundleChunk } from "../bundle.ts";
-import { SelvedgeError } from "../errors.ts";
-import type { Bytes } from "./store.ts";
+import type { BundleChunk } from "../core/bundle.ts";
+import { SelvedgeError } from "../core/errors.ts";
+import type { Bytes } from "./stores/store.ts";
 
 /** Expands brotli into `expanded`; throws where the bytes are no brotli or do not fill it exactly. */
 export type BrotliDecoder = (wire: Bytes, expanded: Bytes) => void;

@@ -4,17 +4,17 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { bundleIdentity, canonicalJson } from "../bundle.ts";
-import type { BundleJson } from "../bundle.ts";
-import { bundleJson } from "../bundle-json.ts";
-import { parseBundle } from "../bundle-schema.ts";
-import { readBundle, readBundleFile, readVariantModel } from "../compress/read-bundle.ts";
-import { isSelvedgeError } from "../errors.ts";
-import { wishFor } from "./fixtures.ts";
+import { bundleIdentity, canonicalJson } from "../core/bundle.ts";
+import type { BundleJson } from "../core/bundle.ts";
+import { bundleJson } from "../core/bundle-json.ts";
+import { parseBundle } from "../core/bundle-schema.ts";
+import { readBundle, readBundleFile, readVariantModel } from "../compress/bundle/read-bundle.ts";
+import { isSelvedgeError } from "../core/errors.ts";
+import { wishFor } from "../test-support/fake-network.ts";
 import { identityOf } from "./manifest.ts";
-import { MemoryStore } from "./memory.ts";
+import { MemoryStore } from "./stores/memory.ts";
 import { plan } from "./plan.ts";
-import { Shelf } from "./shelf.ts";
+import { Shelf } from "./model-store.ts";
 
 const FOLDER = join(import.meta.dirname, "frozen");
 const jsonOf = (name: string): BundleJson =>

@@ -4,9 +4,9 @@
 // A request that is silent for long is given up: a stalled connection is otherwise open for minutes. One that trickles
 // is not, since how long is too long is for the caller's signal to say. Attempts back off with jitter, so that a
 // server which comes back is not met by all its visitors at once; a server that says when to come back is believed.
-import type { Effects } from "../effects.ts";
-import { isSelvedgeError, SelvedgeError } from "../errors.ts";
-import { readParts } from "./parts.ts";
+import type { Effects } from "../effects/effects.ts";
+import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import { readParts } from "./read-stream.ts";
 
 /** What a request does to the world. */
 export type NetEffects = Pick<Effects, "fetch" | "setTimer" | "random">;

@@ -1,5 +1,5 @@
 // JSON from the network: `bundle.json` and `signature.json`.
-import { SelvedgeError } from "../errors.ts";
+import { SelvedgeError } from "../core/errors.ts";
 import { readAll, request, retry } from "./http.ts";
 import type { NetOptions } from "./http.ts";
 

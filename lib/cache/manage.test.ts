@@ -1,13 +1,13 @@
 // What can be done with what is stored, after a real download.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Downloader } from "./download.ts";
-import { BadServer, hurried, serveBundle, weights } from "./fixtures.ts";
+import { BadServer, hurried, serveBundle, weights } from "../test-support/fake-network.ts";
 import { contents, find, forget, pin, takeOut } from "./manage.ts";
-import { MemoryStore } from "./memory.ts";
-import { fetchBare } from "./bare.ts";
+import { MemoryStore } from "./stores/memory.ts";
+import { fetchBare } from "./bare-model.ts";
 import { open } from "./open.ts";
-import type { Wish } from "./protocol.ts";
-import { Shelf } from "./shelf.ts";
+import type { Wish } from "./messages.ts";
+import { Shelf } from "./model-store.ts";
 import { update } from "./update.ts";
 
 const idle = { signal: new AbortController().signal, onProgress: undefined };

@@ -1,9 +1,9 @@
 // What can be done with what is stored: list, pin, forget, take out.
-import { SelvedgeError } from "../errors.ts";
+import { SelvedgeError } from "../core/errors.ts";
 import type { Downloader } from "./download.ts";
 import { isBare } from "./manifest.ts";
-import type { StoreContents } from "./protocol.ts";
-import type { StoredBundle } from "./shelf.ts";
+import type { StoreContents } from "./messages.ts";
+import type { StoredBundle } from "./model-store.ts";
 
 /** Lists what is stored, the last used first. */
 export async function contents({ shelf, effects }: Downloader): Promise<StoreContents> {

@@ -1,10 +1,10 @@
 // What is stored of a model: a bundle, or a bare model as the list of its chunks. Either is known by the SHA-256 of its
 // canonical JSON, its identity.
 import * as v from "valibot";
-import { canonicalJson, CHUNK_MAX_BYTES, filesOf, sha256Hex } from "../bundle.ts";
-import type { Bundle, BundleChunk, BundleJson } from "../bundle.ts";
-import { parseBundle } from "../bundle-schema.ts";
-import type { Store } from "./store.ts";
+import { canonicalJson, CHUNK_MAX_BYTES, filesOf, sha256Hex } from "../core/bundle.ts";
+import type { Bundle, BundleChunk, BundleJson } from "../core/bundle.ts";
+import { parseBundle } from "../core/bundle-schema.ts";
+import type { Store } from "./stores/store.ts";
 
 /** Names the schema of a bare model's list of chunks. */
 const BARE_SCHEMA = "selvedge/bare@1";

@@ -3,22 +3,22 @@
 // is stored that a load would refuse. Over memory and over OPFS's code in a stand-in folder.
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { bundleJson } from "../bundle-json.ts";
-import { canonicalJson, chunkPath, sha256Hex } from "../bundle.ts";
-import type { Bundle, BundleChunk } from "../bundle.ts";
-import { isSelvedgeError } from "../errors.ts";
+import { bundleJson } from "../core/bundle-json.ts";
+import { canonicalJson, chunkPath, sha256Hex } from "../core/bundle.ts";
+import type { Bundle, BundleChunk } from "../core/bundle.ts";
+import { isSelvedgeError } from "../core/errors.ts";
 import { Downloader } from "./download.ts";
 import type { DownloadEffects } from "./download.ts";
-import { Folder } from "./fake-folder.ts";
-import { hurried, SharedLocks, weights, wishFor } from "./fixtures.ts";
+import { Folder } from "../test-support/fake-folder.ts";
+import { hurried, SharedLocks, weights, wishFor } from "../test-support/fake-network.ts";
 import { forget, pin } from "./manage.ts";
-import { MemoryStore } from "./memory.ts";
+import { MemoryStore } from "./stores/memory.ts";
 import { open } from "./open.ts";
-import { openFolder } from "./opfs.ts";
-import type { UpdatePolicy } from "./protocol.ts";
-import { Shelf } from "./shelf.ts";
-import { outOfSpace } from "./store.ts";
-import type { Bytes, Store } from "./store.ts";
+import { openFolder } from "./stores/opfs.ts";
+import type { UpdatePolicy } from "./messages.ts";
+import { Shelf } from "./model-store.ts";
+import { outOfSpace } from "./stores/store.ts";
+import type { Bytes, Store } from "./stores/store.ts";
 import { update } from "./update.ts";
 
 const CHUNK = 400;

@@ -1,6 +1,6 @@
-// Names of a store's entries, read and compared; shelf.ts lists what they mean.
-import { sha256Hex } from "../bundle.ts";
-import type { BundleChunk } from "../bundle.ts";
+// Names of a store's entries, read and compared; model-store.ts lists what they mean.
+import { sha256Hex } from "../core/bundle.ts";
+import type { BundleChunk } from "../core/bundle.ts";
 
 /** Returns the name of a chunk without its prefix. */
 export function keyOf({ sha256, bytes }: BundleChunk): string {

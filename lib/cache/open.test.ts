@@ -1,17 +1,17 @@
 // Which version of a bundle is used, who must vouch for it, what it costs, and what an update fetches: over a real server
 // and a store that lasts.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { Bundle } from "../bundle.ts";
-import { isSelvedgeError } from "../errors.ts";
+import type { Bundle } from "../core/bundle.ts";
+import { isSelvedgeError } from "../core/errors.ts";
 import { Downloader } from "./download.ts";
-import { BadServer, hurried, makePage, serveBundle, weights, wishFor } from "./fixtures.ts";
-import { look } from "./look.ts";
-import { bundleJson } from "../bundle-json.ts";
+import { BadServer, hurried, makePage, serveBundle, weights, wishFor } from "../test-support/fake-network.ts";
+import { look } from "./estimate-cost.ts";
+import { bundleJson } from "../core/bundle-json.ts";
 import { identityOf } from "./manifest.ts";
-import { MemoryStore } from "./memory.ts";
+import { MemoryStore } from "./stores/memory.ts";
 import { open } from "./open.ts";
-import type { Wish } from "./protocol.ts";
-import { Shelf } from "./shelf.ts";
+import type { Wish } from "./messages.ts";
+import { Shelf } from "./model-store.ts";
 import { update } from "./update.ts";
 
 const CHUNK = 1_000;

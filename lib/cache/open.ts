@@ -6,13 +6,13 @@
 // only the one with a given identity. `later` and `never` skip the server only where the stored version is whole, since
 // the chunks that it lacks may be gone from the server. A stored version is used until a newer one is stored whole
 // (versions.ts), and stays in use where the server refuses `bundle.json` or serves a version that can't run here.
-import { BUNDLE_MAX_BYTES, bundleIdentity } from "../bundle.ts";
-import type { Bundle, BundleJson } from "../bundle.ts";
-import { parseBundle } from "../bundle-schema.ts";
-import { isSelvedgeError, SelvedgeError } from "../errors.ts";
-import { isSignature, SIGNATURE_MAX_BYTES, verify } from "../signature.ts";
-import type { Signature, VerifiedClaim } from "../signature.ts";
-import { bareBytes, fetchBare } from "./bare.ts";
+import { BUNDLE_MAX_BYTES, bundleIdentity } from "../core/bundle.ts";
+import type { Bundle, BundleJson } from "../core/bundle.ts";
+import { parseBundle } from "../core/bundle-schema.ts";
+import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import { isSignature, SIGNATURE_MAX_BYTES, verify } from "../core/signature.ts";
+import type { Signature, VerifiedClaim } from "../core/signature.ts";
+import { bareBytes, fetchBare } from "./bare-model.ts";
 import type { Downloader, DownloadOptions } from "./download.ts";
 import { ATTEMPTS, isAway } from "./http.ts";
 import type { NetOptions } from "./http.ts";
@@ -20,7 +20,7 @@ import { fetchJson } from "./json.ts";
 import { isBare } from "./manifest.ts";
 import type { OpenedBundle } from "./opened.ts";
 import { plan } from "./plan.ts";
-import type { Wish } from "./protocol.ts";
+import type { Wish } from "./messages.ts";
 import {
   checkRelease,
   joinReleases,
@@ -30,7 +30,7 @@ import {
   releasesOfNote,
   writeReleases,
 } from "./releases.ts";
-import type { Shelf } from "./shelf.ts";
+import type { Shelf } from "./model-store.ts";
 import { currentOf, isWhole } from "./versions.ts";
 
 export type { OpenedBundle } from "./opened.ts";

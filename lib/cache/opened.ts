@@ -1,5 +1,5 @@
 // What opening a model gives: shared by those who open it, choose a stored version, and plan how it runs.
-import type { Bundle } from "../bundle.ts";
+import type { Bundle } from "../core/bundle.ts";
 
 /** A bundle found, and what it is known by. */
 export interface OpenedBundle {

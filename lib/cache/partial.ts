@@ -1,8 +1,8 @@
 // A chunk on its way. On a slow line its parts are kept as they come, so that a page that dies loses little: not on a
 // fast one, where a chunk is here before a part would be written.
-import type { BundleChunk } from "../bundle.ts";
-import type { Shelf } from "./shelf.ts";
-import type { Bytes } from "./store.ts";
+import type { BundleChunk } from "../core/bundle.ts";
+import type { Shelf } from "./model-store.ts";
+import type { Bytes } from "./stores/store.ts";
 
 /** How many bytes make a part, and how long they must have taken to be worth a write. */
 const PART_BYTES = 32 * 1024;

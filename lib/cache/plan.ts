@@ -1,11 +1,11 @@
 // What the page needs to know of an opened bundle, and no more: how the model may be run on this device, and what goes in
 // and comes out. The choice is made here, in the worker, because its rules and sentences would weigh on every page.
-import type { DecodeSpec, ImageSpec, Unknown } from "../bundle.ts";
-import { candidates, settled, whySpared } from "../choose.ts";
-import type { Candidate } from "../choose.ts";
-import { SelvedgeError } from "../errors.ts";
+import type { DecodeSpec, ImageSpec, Unknown } from "../core/bundle.ts";
+import { candidates, settled, whySpared } from "../core/choose-variant.ts";
+import type { Candidate } from "../core/choose-variant.ts";
+import { SelvedgeError } from "../core/errors.ts";
 import type { OpenedBundle } from "./opened.ts";
-import type { Plan, Wish } from "./protocol.ts";
+import type { Plan, Wish } from "./messages.ts";
 
 /** Plans how an opened model may be run. */
 export function plan(

@@ -7,8 +7,8 @@
 // ends with the app's trust in it, so that a stolen key which signed an enormous number (a fast-forward attack) does no
 // harm from then on: The Update Framework resets its counters on rotation for the same reason. A device that lost both
 // copies knows nothing, as on a first visit.
-import { SelvedgeError } from "../errors.ts";
-import type { VerifiedClaim } from "../signature.ts";
+import { SelvedgeError } from "../core/errors.ts";
+import type { VerifiedClaim } from "../core/signature.ts";
 
 /** A release that was seen. */
 export interface SeenRelease {

@@ -1,17 +1,25 @@
 // What is evicted, when, and what never is: over a store of real files, which can't be read once they are removed, as in
 // OPFS, and over a real server.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { sha256Hex } from "../bundle.ts";
-import type { Bundle } from "../bundle.ts";
-import { bundleJson } from "../bundle-json.ts";
+import { sha256Hex } from "../core/bundle.ts";
+import type { Bundle } from "../core/bundle.ts";
+import { bundleJson } from "../core/bundle-json.ts";
 import { Downloader } from "./download.ts";
 import type { DownloadEffects } from "./download.ts";
-import { BadServer, DiskStore, hurried, serveBundle, SharedLocks, weights, wishFor } from "./fixtures.ts";
+import {
+  BadServer,
+  DiskStore,
+  hurried,
+  serveBundle,
+  SharedLocks,
+  weights,
+  wishFor,
+} from "../test-support/fake-network.ts";
 import { pin } from "./manage.ts";
 import { identityOf } from "./manifest.ts";
 import { open } from "./open.ts";
-import { Shelf } from "./shelf.ts";
-import type { Bytes, Store } from "./store.ts";
+import { Shelf } from "./model-store.ts";
+import type { Bytes, Store } from "./stores/store.ts";
 import { update } from "./update.ts";
 
 const CHUNK = 10_000;

@@ -5,11 +5,11 @@
 // every manifest could be read: one that could not be may name it. A manifest of a newer release, whose hash is right but
 // whose schema is unknown here, is not this release's to evict, and the chunks that its text names stay. A damaged
 // manifest keeps its chunks until it is evicted or written again: they are most likely right.
-import type { BundleChunk } from "../bundle.ts";
+import type { BundleChunk } from "../core/bundle.ts";
 import { readManifest } from "./manifest.ts";
 import { chunksOf, identityIn, keyOf, timeOf, usedMs } from "./names.ts";
 import { isSource, readJson } from "./source.ts";
-import type { Store } from "./store.ts";
+import type { Store } from "./stores/store.ts";
 
 /** What a load asks of the store. */
 export interface Room {

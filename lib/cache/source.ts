@@ -1,5 +1,5 @@
 // What an address leads to, and which file of a server that is: the records of a store in JSON.
-import type { Store } from "./store.ts";
+import type { Store } from "./stores/store.ts";
 
 /** What an address led to. */
 export interface Source {

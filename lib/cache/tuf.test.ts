@@ -2,18 +2,18 @@
 // the right bytes, in the stored good version, in a typed error that names the attack, or in a limit that README states.
 // Over a real server, a store that lasts, and the page's own notes.
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import type { Bundle } from "../bundle.ts";
-import { isSelvedgeError } from "../errors.ts";
-import { sign, toBase64 } from "../signature.ts";
-import type { VerifiedClaim } from "../signature.ts";
+import type { Bundle } from "../core/bundle.ts";
+import { isSelvedgeError } from "../core/errors.ts";
+import { sign, toBase64 } from "../core/signature.ts";
+import type { VerifiedClaim } from "../core/signature.ts";
 import type { Downloader } from "./download.ts";
-import { BadServer, makePage, serveBundle, weights, wishFor } from "./fixtures.ts";
-import { bundleJson } from "../bundle-json.ts";
+import { BadServer, makePage, serveBundle, weights, wishFor } from "../test-support/fake-network.ts";
+import { bundleJson } from "../core/bundle-json.ts";
 import { identityOf } from "./manifest.ts";
-import { MemoryStore } from "./memory.ts";
+import { MemoryStore } from "./stores/memory.ts";
 import { open } from "./open.ts";
 import type { OpenedBundle } from "./open.ts";
-import type { Wish } from "./protocol.ts";
+import type { Wish } from "./messages.ts";
 import { addressOf } from "./names.ts";
 import { checkRelease, joinReleases, NO_RELEASES, noteRelease, readReleases, writeReleases } from "./releases.ts";
 import type { Releases } from "./releases.ts";

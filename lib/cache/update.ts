@@ -3,7 +3,7 @@
 import type { Downloader, DownloadOptions } from "./download.ts";
 import { openNewest, storedVersion } from "./open.ts";
 import { plan } from "./plan.ts";
-import type { Updated, Wish } from "./protocol.ts";
+import type { Updated, Wish } from "./messages.ts";
 
 /**
  * Stores the newest version of a bundle: every variant that this device might run, since only running tells which one.

@@ -1,6 +1,6 @@
 // What this engine is loading or has in use, which nothing may evict: lanes are given the store's own files, and read them
 // when they start, minutes after the load as well. Other tabs learn it by a shared lock for each (tab-locks.ts).
-import type { BundleChunk } from "../bundle.ts";
+import type { BundleChunk } from "../core/bundle.ts";
 import type { TabLocks } from "./tab-locks.ts";
 
 /** One bundle, or the draft of a bare model. */

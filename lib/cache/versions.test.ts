@@ -1,18 +1,18 @@
 // A stored version stays in use until a newer one is stored whole: whatever the server withholds, whichever policy is
 // asked for, and at whichever write the page is closed.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import type { Bundle } from "../bundle.ts";
-import { sign, toBase64 } from "../signature.ts";
-import { bundleJson } from "../bundle-json.ts";
+import type { Bundle } from "../core/bundle.ts";
+import { sign, toBase64 } from "../core/signature.ts";
+import { bundleJson } from "../core/bundle-json.ts";
 import { Downloader } from "./download.ts";
-import { BadServer, hurried, makePage, serveBundle, weights, wishFor } from "./fixtures.ts";
+import { BadServer, hurried, makePage, serveBundle, weights, wishFor } from "../test-support/fake-network.ts";
 import { find, forget, pin } from "./manage.ts";
 import { identityOf } from "./manifest.ts";
-import { MemoryStore } from "./memory.ts";
+import { MemoryStore } from "./stores/memory.ts";
 import { open } from "./open.ts";
-import type { UpdatePolicy, Wish } from "./protocol.ts";
-import { Shelf } from "./shelf.ts";
-import type { Bytes, Store } from "./store.ts";
+import type { UpdatePolicy, Wish } from "./messages.ts";
+import { Shelf } from "./model-store.ts";
+import type { Bytes, Store } from "./stores/store.ts";
 import { update } from "./update.ts";
 
 const CHUNK = 1_000;

@@ -2,11 +2,11 @@
 // never come: the page is closed, or the server withholds them. So the version before stays beside it, and is the one
 // that is used, until the new one is whole on this device: for each backend for which the former is stored whole, so is
 // the new one. Names alone tell, so a page may die at any write.
-import type { BundleFile } from "../bundle.ts";
+import type { BundleFile } from "../core/bundle.ts";
 import { keyOf } from "./names.ts";
 import type { OpenedBundle } from "./opened.ts";
 import { plan } from "./plan.ts";
-import type { Wish } from "./protocol.ts";
+import type { Wish } from "./messages.ts";
 
 /** Returns the version to use of those that are stored, given in the order in which they came; null where there is none. */
 export function currentOf(

@@ -1,13 +1,13 @@
 // The engine over a store that lasts, while the server publishes a newer version that can't be loaded: `engine.load` uses
 // the version that is stored whole.
 import { beforeEach, expect, test } from "vitest";
-import { createEngine } from "../engine.ts";
-import { isSelvedgeError } from "../errors.ts";
-import type { LoadOptions } from "../options.ts";
-import { Random } from "../simulate/random.ts";
-import { createToyBackend, TOY_CHUNK, toyBundle } from "../simulate/toy.ts";
-import { World } from "../simulate/world.ts";
-import { MemoryStore } from "./memory.ts";
+import { createEngine } from "../engine/engine.ts";
+import { isSelvedgeError } from "../core/errors.ts";
+import type { LoadOptions } from "../engine/options.ts";
+import { Random } from "../test-support/simulate/random.ts";
+import { createToyBackend, TOY_CHUNK, toyBundle } from "../test-support/simulate/toy-backend.ts";
+import { World } from "../test-support/simulate/world.ts";
+import { MemoryStore } from "./stores/memory.ts";
 
 const URL_OF_BUNDLE = "https://app.test/m.json";
 const CHUNK_1 = TOY_CHUNK.path;

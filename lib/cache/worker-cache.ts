@@ -1,9 +1,9 @@
 // The entry of the worker that fetches models; esbuild makes dist/worker-cache.js of it.
 import type { Endpoint } from "comlink";
 import { BrotliLoader } from "./brotli.ts";
-import { MemoryStore } from "./memory.ts";
-import { openStore } from "./stores.ts";
-import { serveCache } from "./worker.ts";
+import { MemoryStore } from "./stores/memory.ts";
+import { openStore } from "./stores/open-store.ts";
+import { serveCache } from "./serve.ts";
 
 // Each of these is missing on pages that are not secure.
 const { storage, locks } = navigator as Partial<Navigator>;

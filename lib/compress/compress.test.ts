@@ -3,10 +3,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { compress } from "./compress.ts";
-import type { Feed } from "./feed.ts";
-import { seededFloats, twoLayers } from "./fixtures.ts";
-import { sqnrTally } from "./metric.ts";
-import { openModel } from "./session.ts";
+import type { Feed } from "./run/feeds.ts";
+import { seededFloats, twoLayers } from "../test-support/compress/fixtures.ts";
+import { sqnrTally } from "./run/metric.ts";
+import { openModel } from "./run/session.ts";
 
 const [INPUTS, UNITS, SAMPLES] = [16, 300, 3_000];
 

@@ -1,16 +1,16 @@
 // Makes one form of the simplified model: with the samples' statistics, or without where they make it worse. A form
 // that missed its budget is made again without the layers with the largest error. Forms for wasm alone have ONNX
 // Runtime's graph passes applied ahead.
-import { examine } from "./examine.ts";
-import type { Examination } from "./examine.ts";
-import type { Feed } from "./feed.ts";
-import type { Form, MakeOptions } from "./forms.ts";
-import { nameDims } from "./name-dims.ts";
-import { readModel } from "./onnx.ts";
-import { optimizeAhead } from "./optimize-ahead.ts";
-import type { OnnxModel } from "./onnx.ts";
-import type { FormReport } from "./outcome.ts";
-import { measureHarm, spareLayers } from "./spare-layers.ts";
+import { examine } from "./evaluate-form.ts";
+import type { Examination } from "./evaluate-form.ts";
+import type { Feed } from "./run/feeds.ts";
+import type { Form, MakeOptions } from "./forms/forms.ts";
+import { nameDims } from "./simplify/name-dims.ts";
+import { readModel } from "./onnx/model.ts";
+import { optimizeAhead } from "./simplify/ort-optimize.ts";
+import type { OnnxModel } from "./onnx/model.ts";
+import type { FormReport } from "./report/report.ts";
+import { measureHarm, spareLayers } from "./quantize/exclude-layers.ts";
 
 /**
  * Parameters of excluding layers: how it is measured, the minimum quality of the outputs, and the required improvement.

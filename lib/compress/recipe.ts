@@ -1,9 +1,9 @@
 // A recipe: all options of a compression, as a file that can be kept, edited and passed back in.
 import { readFileSync } from "node:fs";
 import * as v from "valibot";
-import { TARGETS } from "./forms.ts";
-import type { Target } from "./forms.ts";
-import type { PruneRequest } from "./prune-forms.ts";
+import { TARGETS } from "./forms/forms.ts";
+import type { Target } from "./forms/forms.ts";
+import type { PruneRequest } from "./forms/prune-forms.ts";
 
 /** Contents of a recipe. Paths are as given: relative to the folder in which the command runs. */
 export interface Recipe {

@@ -1,6 +1,6 @@
 // Buffers events from the call of `trace` until its recorder (recorder.ts) is loaded: many traces are made for the
 // first requests after the call. It lives on the page, so it does no more than that.
-import type { Decision, Event, LaneView } from "../schedule/protocol.ts";
+import type { Decision, Event, LaneView } from "../schedule/events.ts";
 import type { SavedScheduler, Scheduler } from "../schedule/scheduler.ts";
 
 /** Inputs of a request; the recorder knows their types. */

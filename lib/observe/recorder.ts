@@ -1,11 +1,11 @@
 // Records the scheduler's events until the time is over, the engine is closed or the record becomes too long, and makes
 // a trace of them. Loaded on demand: most pages never record.
-import type { LaneView } from "../schedule/protocol.ts";
+import type { LaneView } from "../schedule/events.ts";
 import { copyOf } from "./prelude.ts";
 import type { Early, Given, Prelude, Watch } from "./prelude.ts";
 import { toTrace } from "./trace.ts";
 import type { About, Told, Trace } from "./trace.ts";
-import type { Json } from "./written.ts";
+import type { Json } from "./trace-json.ts";
 
 /** Parts of an engine that a recorder needs. */
 export interface Source {

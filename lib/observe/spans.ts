@@ -1,7 +1,7 @@
 // Spans of batches (on their lane) and of requests (from call to end), derived from the scheduler's events and
 // decisions. Incremental, so it serves both a trace written afterwards and tracks drawn live. It knows no more than the
 // scheduler: a staged batch counts as started when the lane became free.
-import type { Decision, Event, Place, StartWhy, Step } from "../schedule/protocol.ts";
+import type { Decision, Event, Place, StartWhy, Step } from "../schedule/events.ts";
 import type { SavedScheduler } from "../schedule/scheduler.ts";
 
 /** A batch on a lane. Times in ms. */

@@ -5,12 +5,12 @@
 //
 // The format: "Trace Event Format", Google, 2016: X complete, b/n/e nestable async, C counter, i instant, M metadata;
 // times in µs.
-import type { Decision, Event, LaneView } from "../schedule/protocol.ts";
+import type { Decision, Event, LaneView } from "../schedule/events.ts";
 import type { SavedScheduler } from "../schedule/scheduler.ts";
 import { Spans } from "./spans.ts";
 import type { BatchSpan, RequestSpan } from "./spans.ts";
-import { write } from "./written.ts";
-import type { Json } from "./written.ts";
+import { write } from "./trace-json.ts";
+import type { Json } from "./trace-json.ts";
 
 /** One event of the Chrome trace-event format; times in µs from the start of the record. */
 export interface TraceEvent {

@@ -1,9 +1,9 @@
 // What lanes are made with, and what a run on one is given beside its inputs: types alone.
-import type { BackendName, WasmModules, WasmUrls } from "../backend/backend.ts";
-import type { Effects } from "../effects.ts";
-import type { WorkerSource } from "../link.ts";
-import type { Tensor } from "../tensor.ts";
-import type { Feeds } from "./protocol.ts";
+import type { BackendName, WasmModules, WasmUrls } from "../rpc/backend.ts";
+import type { Effects } from "../effects/effects.ts";
+import type { WorkerSource } from "../rpc/worker-link.ts";
+import type { Tensor } from "../core/tensor.ts";
+import type { Feeds } from "../rpc/messages.ts";
 
 /** What every lane of a pool shares. */
 export interface LaneOptions {

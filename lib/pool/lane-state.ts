@@ -1,5 +1,5 @@
 // State of a lane as others read it: what it counted, what it sent, and the models that its worker holds.
-import type { BackendName, ModelFacts } from "../backend/backend.ts";
+import type { BackendName, ModelFacts } from "../rpc/backend.ts";
 
 /** What a lane counted. */
 export interface LaneStats {

@@ -1,13 +1,13 @@
 // Lanes in a simulated world: what becomes of workers, models, states and items that nobody wants any more, and how long
 // a lane waits for what.
 import { expect, test } from "vitest";
-import { SelvedgeError } from "../errors.ts";
-import { doubled, endOf, openScene } from "../simulate/fixtures.ts";
-import type { Scene } from "../simulate/fixtures.ts";
-import type { Fault } from "../simulate/world.ts";
+import { SelvedgeError } from "../core/errors.ts";
+import { doubled, endOf, openScene } from "../test-support/simulate/fixtures.ts";
+import type { Scene } from "../test-support/simulate/fixtures.ts";
+import type { Fault } from "../test-support/simulate/world.ts";
 import { Lane } from "./lane.ts";
 import type { LaneOptions } from "./lane-options.ts";
-import type { LoadMessage } from "./protocol.ts";
+import type { LoadMessage } from "../rpc/messages.ts";
 
 const HOUR_MS = 3_600_000;
 const NOTHING = (): void => undefined;

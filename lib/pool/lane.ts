@@ -1,9 +1,9 @@
 // A lane: a place where one batch runs at a time. It outlives its worker: the worker starts with the first work, ends
 // when it idles, crashes or loses its device, and the next work starts another, which loads its models again from
 // their blobs. A lane does what it is told, in order; what runs where and when is lib/schedule's business.
-import type { BackendFacts, BackendName, ModelFacts } from "../backend/backend.ts";
-import type { LaneKind } from "../device.ts";
-import { isSelvedgeError, SelvedgeError } from "../errors.ts";
+import type { BackendFacts, BackendName, ModelFacts } from "../rpc/backend.ts";
+import type { LaneKind } from "../core/device.ts";
+import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import {
   CHECK_BOUND_MS,
   countElements,
@@ -12,12 +12,12 @@ import {
   runBound,
   START_BOUND_MIN_MS,
   START_BOUND_MS,
-} from "./bounds.ts";
+} from "./call-timeouts.ts";
 import type { LaneOptions, LaneRunOptions } from "./lane-options.ts";
 import type { LaneStats, Loaded, Sent } from "./lane-state.ts";
-import type { Feeds, LoadMessage, Ran, RunMessage } from "./protocol.ts";
+import type { Feeds, LoadMessage, Ran, RunMessage } from "../rpc/messages.ts";
 import { WorkerClient } from "./worker-client.ts";
-import { startClock, Watchdog } from "../watchdog.ts";
+import { startClock, Watchdog } from "../rpc/watchdog.ts";
 
 /** Past so much memory a worker is exchanged, where a new one would hold clearly less: WebAssembly gives nothing back. */
 const MEMORY_LIMIT_BYTES = 2 * 2 ** 30;

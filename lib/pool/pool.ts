@@ -1,6 +1,6 @@
 // The pool: one lane for WebGPU, n for wasm, an express lane and a wide one. It only holds them; they start by themselves
 // with their first work.
-import type { BackendName } from "../backend/backend.ts";
+import type { BackendName } from "../rpc/backend.ts";
 import { Lane } from "./lane.ts";
 import type { LaneStats } from "./lane-state.ts";
 import type { Compiled, LaneOptions } from "./lane-options.ts";

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
-import type { Effects } from "../effects.ts";
-import { THREAD_NAME } from "./protocol.ts";
+import type { Effects } from "../effects/effects.ts";
+import { THREAD_NAME } from "../rpc/messages.ts";
 import { WorkerClient } from "./worker-client.ts";
 
 /** A worker that only listens. */

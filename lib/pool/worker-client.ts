@@ -1,13 +1,13 @@
 // The page's side of a worker that computes: the calls of WorkerApi, and what the worker says unasked.
-import type { BackendFacts, ModelFacts, StartOptions } from "../backend/backend.ts";
-import type { Effects, WorkerHandle } from "../effects.ts";
-import { isUnreadable, SelvedgeError } from "../errors.ts";
-import { Link } from "../link.ts";
-import type { WorkerSource } from "../link.ts";
-import type { Watchdog } from "../watchdog.ts";
-import { isNotice, THREAD_NAME } from "./protocol.ts";
-import type { LoadMessage, Ran, RunMessage, ThreadMessage, WorkerApi } from "./protocol.ts";
-import { sendRun, takeRan } from "./wire.ts";
+import type { BackendFacts, ModelFacts, StartOptions } from "../rpc/backend.ts";
+import type { Effects, WorkerHandle } from "../effects/effects.ts";
+import { isUnreadable, SelvedgeError } from "../core/errors.ts";
+import { Link } from "../rpc/worker-link.ts";
+import type { WorkerSource } from "../rpc/worker-link.ts";
+import type { Watchdog } from "../rpc/watchdog.ts";
+import { isNotice, THREAD_NAME } from "../rpc/messages.ts";
+import type { LoadMessage, Ran, RunMessage, ThreadMessage, WorkerApi } from "../rpc/messages.ts";
+import { sendRun, takeRan } from "../rpc/pack-batch.ts";
 
 /** One worker that computes, from its start to its end. */
 export class WorkerClient {

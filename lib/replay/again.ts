@@ -1,6 +1,6 @@
 // Repeats the recorded decisions: each event, with its time and lanes, goes to a scheduler that starts in the recorded
 // state. The decisions must be equal, or the bug report is worthless.
-import { write } from "../observe/written.ts";
+import { write } from "../observe/trace-json.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import type { TraceFile } from "./file.ts";
 

@@ -1,5 +1,5 @@
 // Settings that a replay can change: the options of `createEngine` and `load`, by their names, and the lanes.
-import type { LaneView, Step } from "../schedule/protocol.ts";
+import type { LaneView, Step } from "../schedule/events.ts";
 import type { SavedScheduler } from "../schedule/scheduler.ts";
 
 /** Changed settings. */

@@ -1,9 +1,9 @@
 // Costs of runs as recorded in a trace: per model, kind of lane and number of rows the durations of its batches, in
 // order, so that a simulation has the same spread. A batch size that never ran is interpolated from its neighbours.
-import type { LaneKind } from "../device.ts";
+import type { LaneKind } from "../core/device.ts";
 import type { Told } from "../observe/trace.ts";
-import { Estimate } from "../schedule/estimate.ts";
-import type { Place } from "../schedule/protocol.ts";
+import { Estimate } from "../schedule/cost-estimate.ts";
+import type { Place } from "../schedule/events.ts";
 import type { TraceFile } from "./file.ts";
 
 /** Cost of one batch: the time its lane is busy, and the part that was reported as time in the worker. */

@@ -2,9 +2,9 @@
 // scheduler. Errors name the place of the fault.
 import * as v from "valibot";
 import type { Told } from "../observe/trace.ts";
-import { read } from "../observe/written.ts";
-import type { Json } from "../observe/written.ts";
-import { parseEstimate } from "../schedule/estimate.ts";
+import { read } from "../observe/trace-json.ts";
+import type { Json } from "../observe/trace-json.ts";
+import { parseEstimate } from "../schedule/cost-estimate.ts";
 import type { SavedScheduler } from "../schedule/scheduler.ts";
 
 /** A parsed trace. */

@@ -3,7 +3,7 @@
 // recurrent state wait for the previous step, as they must.
 import { Spans } from "../observe/spans.ts";
 import type { BatchSpan, RequestSpan } from "../observe/spans.ts";
-import type { Decision, Event, LaneView, Step } from "../schedule/protocol.ts";
+import type { Decision, Event, LaneView, Step } from "../schedule/events.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import { changeLanes, changeSaved, changeStep } from "./change.ts";
 import type { Change } from "./change.ts";

@@ -1,6 +1,6 @@
 // Deadlines: requests that can be on time are, no run is in vain, and a deadline that can't be met harms nobody else.
 import { describe, expect, test } from "vitest";
-import { lane, Stage, step } from "./fixtures.ts";
+import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
 
 const within = (arrivedMs: number, deadlineMs: number) => ({ arrivedMs, dueMs: arrivedMs + deadlineMs });
 

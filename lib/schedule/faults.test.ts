@@ -1,6 +1,6 @@
 // Lanes that can't do what they are asked for, and runs that stall: which lane gets the work then.
 import { describe, expect, test } from "vitest";
-import { lane, Stage, step } from "./fixtures.ts";
+import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
 
 const HANGS_MS = 1e7;
 

@@ -1,8 +1,8 @@
 // Many groups of steps that can't run together: distinct sizes of inputs, or recurrent states. Costs are counted, not timed.
 import { expect, test } from "vitest";
-import { Estimate } from "./estimate.ts";
-import { lane, Stage, step } from "./fixtures.ts";
-import type { Event, Step } from "./protocol.ts";
+import { Estimate } from "./cost-estimate.ts";
+import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
+import type { Event, Step } from "./events.ts";
 import { Scheduler } from "./scheduler.ts";
 
 const DECISIONS = 400;

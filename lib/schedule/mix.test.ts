@@ -1,8 +1,8 @@
 // Three classes of deadlines at once, on two lanes and an express lane, by a clock that jumps: what the benchmark asks of
 // real browsers, without their noise.
 import { expect, test } from "vitest";
-import { Random } from "../simulate/random.ts";
-import { lane, Stage, step } from "./fixtures.ts";
+import { Random } from "../test-support/simulate/random.ts";
+import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
 
 const FAST = { model: 1, deadlineMs: 10 };
 const CLASSES = [FAST, { model: 2, deadlineMs: 100 }, { model: 2, deadlineMs: 200 }] as const;

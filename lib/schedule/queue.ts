@@ -7,8 +7,8 @@
 // earliest deadline; then the class that had the least time on lanes; then the order of arrival.
 import { Heap } from "./heap.ts";
 import { Line } from "./line.ts";
-import type { Step } from "./protocol.ts";
-import { Table } from "./table.ts";
+import type { Step } from "./events.ts";
+import { Table } from "../core/id-map.ts";
 
 /** A step that waits. */
 export interface Waiting {

@@ -1,6 +1,6 @@
 // How many of the steps that wait run together on the lane that was picked, and with which of them the batch begins.
-import type { Estimate } from "./estimate.ts";
-import type { Chance } from "./lanes.ts";
+import type { Estimate } from "./cost-estimate.ts";
+import type { Chance } from "./lane-state.ts";
 import type { Waiting } from "./queue.ts";
 
 /** A lane that was picked for a step. */

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { Estimate } from "./estimate.ts";
-import { lane, Stage, step } from "./fixtures.ts";
-import type { Decision } from "./protocol.ts";
+import { Estimate } from "./cost-estimate.ts";
+import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
+import type { Decision } from "./events.ts";
 import { Scheduler } from "./scheduler.ts";
 import type { SavedScheduler } from "./scheduler.ts";
 

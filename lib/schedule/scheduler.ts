@@ -18,7 +18,7 @@
 // Who awaits one answer before the next question keeps one core busy, and the others idle. Where that was seen for a
 // while, and threads were measured to pay, such a step runs on the wide lane, with a thread a core; as soon as anything
 // else is there all go to the usual lanes.
-import { Estimate } from "./estimate.ts";
+import { Estimate } from "./cost-estimate.ts";
 import {
   costOf,
   endOf,
@@ -31,16 +31,16 @@ import {
   stalledMs,
   stateOf,
   UNKNOWN_MS,
-} from "./lanes.ts";
-import type { Batch, Chance, SavedLanes } from "./lanes.ts";
-import type { Decision, Event, LaneView, Step } from "./protocol.ts";
+} from "./lane-state.ts";
+import type { Batch, Chance, SavedLanes } from "./lane-state.ts";
+import type { Decision, Event, LaneView, Step } from "./events.ts";
 import { Queue } from "./queue.ts";
 import type { Class, SavedQueue, Waiting } from "./queue.ts";
 import { idleLanes, wantedRows } from "./rows.ts";
 import type { Pick } from "./rows.ts";
-import { Urgency } from "./urgency.ts";
-import type { SavedUrgency } from "./urgency.ts";
-import { whyStart } from "./why.ts";
+import { Urgency } from "./live-deadlines.ts";
+import type { SavedUrgency } from "./live-deadlines.ts";
+import { whyStart } from "./explain-start.ts";
 
 /** What a scheduler is told once. */
 export interface Settings {

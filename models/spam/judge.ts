@@ -3,8 +3,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { InferenceSession, Tensor } from "onnxruntime-node";
-import type { BundleInput } from "../../lib/bundle.ts";
-import { createTextReaders } from "../../lib/preprocess/text.ts";
+import type { BundleInput } from "../../lib/core/bundle.ts";
+import { createTextReaders } from "../../lib/worker/processing/text.ts";
 import type { LabelledMail } from "./mails.ts";
 
 /** The split on whose training side the committed weights were trained. */

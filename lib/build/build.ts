@@ -1,0 +1,162 @@
+// Builds the package into dist/, in the layout that every bundler tried takes (`npm run build`):
+//   *.js, *.d.ts          by tsc from lib/index.ts: the page's side, one file each, no bundling
+//   worker-<build>.js     by esbuild: the worker with ONNX Runtime's glue inside, one classic-format file per build
+//   worker-cache.js       by esbuild: the worker that fetches models
+//   worker-offline.js     by esbuild: the service worker that keeps pages
+//   bundle.schema.json    the JSON schema of bundle.json
+//   brotli.wasm           the decoder of chunks where the browser has none, as brotli-dec-wasm ships it
+//   cli.js, compress.js   by esbuild: the toolchain for Node, with what it needs but the optional packages
+//   ort-<build>.wasm      what usually runs of onnxruntime-web's binary, which is a development dependency for that reason
+//   ort-<build>-rest.wasm the rest of it, linked when it is called (build/split.ts); `npm run usual` finds out what is which
+// A bundler's library mode is no choice here: it rewrites the worker's URL and inlines the wasm as base64.
+import { execFileSync } from "node:child_process";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { createRequire } from "node:module";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+import { build } from "esbuild";
+import { bundleJsonSchema } from "../compress/bundle/json-schema.ts";
+import { bakeParts } from "./insert-snapshot.ts";
+import { takeSnapshot } from "./snapshot.ts";
+import { splitWasm } from "./split.ts";
+import { readUsual } from "./hot-functions.ts";
+
+const ROOT = fileURLToPath(new URL("../..", import.meta.url));
+const DIST = join(ROOT, "dist");
+const require = createRequire(import.meta.url);
+const ORT_DIST = dirname(require.resolve("onnxruntime-web/jspi"));
+
+/**
+ * Each build of ONNX Runtime Web that ships, with the name of its binary there, and the glue with which it is started for a
+ * snapshot: not where that registers types of its own at each start, as Embind does for WebGPU.
+ */
+const BUILDS = [
+  { name: "jspi", wasm: "ort-wasm-simd-threaded.jspi.wasm", glue: null },
+  { name: "wasm", wasm: "ort-wasm-simd-threaded.wasm", glue: "ort-wasm-simd-threaded.mjs" },
+];
+
+rmSync(DIST, { recursive: true, force: true });
+mkdirSync(DIST, { recursive: true });
+
+const workers = ["cache/worker-cache", "offline/worker-offline", ...BUILDS.map((each) => `worker/worker-${each.name}`)];
+await Promise.all(
+  workers.map((entry) =>
+    build({
+      entryPoints: [join(ROOT, `lib/${entry}.ts`)],
+      outfile: join(DIST, `${basename(entry)}.js`),
+      bundle: true,
+      minify: true,
+      format: "iife",
+      platform: "browser",
+      target: "es2022",
+      legalComments: "eof",
+      // ONNX Runtime starts threads from its own address, which is this worker's.
+      define: { "import.meta.url": "self.location.href" },
+      logLevel: "warning",
+    }),
+  ),
+);
+for (const entry of workers) {
+  // Vite reads worker scripts that it serves and warns of ONNX Runtime's import of a variable, which is never reached.
+  const path = join(DIST, `${basename(entry)}.js`);
+  writeFileSync(path, readFileSync(path, "utf8").replaceAll(/\bimport\((?=[\w$]+\))/g, "import(/* @vite-ignore */ "));
+}
+await build({
+  entryPoints: [
+    { in: join(ROOT, "lib/cli/cli.ts"), out: "cli" },
+    { in: join(ROOT, "lib/compress/index.ts"), out: "compress" },
+  ],
+  outdir: DIST,
+  bundle: true,
+  splitting: true,
+  chunkNames: "compress-[hash]",
+  format: "esm",
+  platform: "node",
+  target: "node20",
+  legalComments: "eof",
+  logLevel: "warning",
+});
+for (const { name, wasm, glue } of BUILDS) {
+  const whole = readFileSync(join(ORT_DIST, wasm));
+  const { id, isUsual } = readUsual(name, whole);
+  const snapshot = glue === null ? null : await takeSnapshot(whole, readFileSync(join(ORT_DIST, glue), "utf8"));
+  const parts = splitWasm(whole, id, (i) => isUsual(i) && i !== snapshot?.constructors);
+  const { first, rest } = snapshot === null ? parts : bakeParts(parts, snapshot);
+  writeFileSync(join(DIST, `ort-${name}.wasm`), first);
+  writeFileSync(join(DIST, `ort-${name}-rest.wasm`), rest);
+}
+
+copyFileSync(require.resolve("brotli-dec-wasm/web/bg.wasm"), join(DIST, "brotli.wasm"));
+writeFileSync(join(DIST, "bundle.schema.json"), `${JSON.stringify(bundleJsonSchema(), null, 2)}\n`);
+
+if (existsSync(join(ROOT, "lib/index.ts"))) {
+  for (const project of ["tsconfig.build.json", "tsconfig.compress.json"])
+    execFileSync(process.execPath, [require.resolve("typescript/bin/tsc"), "-p", project], {
+      cwd: ROOT,
+      stdio: "inherit",
+    });
+  // What the toolchain's declarations are written in; tsc takes it as it is and does not copy it.
+  writeFileSync(
+    join(DIST, "compress/onnx/onnx.gen.d.ts"),
+    messagesAlone(readFileSync(join(ROOT, "lib/compress/onnx/onnx.gen.d.ts"), "utf8")),
+  );
+  for (const file of unreached()) rmSync(join(DIST, file));
+}
+
+/** Takes the protobuf library out of generated declarations: a user has it not, and the messages' types need it not. */
+function messagesAlone(declarations: string): string {
+  const message = "type Message<Name extends string> = { readonly $typeName: Name };";
+  return declarations
+    .replaceAll(/^export declare const \w+: Gen\w+(<\w+>)?;$/gm, "")
+    .replaceAll(/^import type \{ Gen.*$/gm, "")
+    .replaceAll(/^import type \{ Message \}.*$/gm, message);
+}
+
+/** Lists what tsc wrote of files that give nothing but types to others, and that no entry leads to. */
+function unreached(): string[] {
+  const written = readdirSync(DIST, { recursive: true, encoding: "utf8" });
+  const reached = new Set<string>();
+  const visit = (file: string): void => {
+    if (reached.has(file) || !written.includes(file)) return;
+    reached.add(file);
+    for (const [, name = ""] of readFileSync(join(DIST, file), "utf8").matchAll(/["'](\.\.?\/[^"']+)\.[jt]s["']/g))
+      visit(`${join(dirname(file), name)}${file.endsWith(".d.ts") ? ".d.ts" : ".js"}`);
+  };
+  for (const entry of ["index", "cache", "offline/keep-offline", "compress/index"]) visit(`${entry}.d.ts`);
+  for (const entry of ["index", "cache", "offline/keep-offline", "compress", "cli"]) visit(`${entry}.js`);
+  return written.filter((x) => /\.(js|d\.ts)$/.test(x) && !reached.has(x) && !basename(x).startsWith("worker-"));
+}
+
+const files = readdirSync(DIST, { recursive: true, encoding: "utf8" }).filter((x) => statSync(join(DIST, x)).isFile());
+
+// Users compile against our declarations with whatever WebGPU types they have, or none.
+for (const file of files.filter((x) => x.endsWith(".d.ts"))) {
+  const code = readFileSync(join(DIST, file), "utf8").replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, "");
+  const name = /\bGPU[A-Z]\w*/.exec(code);
+  if (name !== null)
+    throw new Error(`dist/${file} names ${name[0]}: keep GPU types out of the published declarations.`);
+}
+
+let page = 0;
+for (const file of files.filter((x) => /\.(js|wasm)$/.test(x)).sort()) {
+  const bytes = readFileSync(join(DIST, file));
+  const gzip = file.endsWith(".wasm") ? null : gzipSync(bytes).byteLength;
+  if (file.startsWith("worker-") || gzip === null) {
+    console.log(`${file}  ${kilobytes(bytes.byteLength)}${gzip === null ? "" : `, gzip ${kilobytes(gzip)}`}`);
+  } else if (!/^(cli|compress)\b/.test(file)) page += gzip;
+}
+console.log(`page side, unbundled  gzip ${kilobytes(page)}`);
+
+function kilobytes(bytes: number): string {
+  return `${(bytes / 1000).toFixed(1)} kB`;
+}

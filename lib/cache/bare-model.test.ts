@@ -1,0 +1,406 @@
+// A bare model from a real HTTP server that misbehaves: taken up where it broke, never mixed of two files.
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { CHUNK_MAX_BYTES, sha256Hex } from "../core/bundle.ts";
+import { isSelvedgeError } from "../core/errors.ts";
+import { bareBytes, fetchBare } from "./bare-model.ts";
+import { Downloader } from "./download.ts";
+import { BadServer, hurried, weights } from "../test-support/fake-network.ts";
+import type { ServedFile, Trick } from "../test-support/fake-network.ts";
+import { MemoryStore } from "./stores/memory.ts";
+import type { Progress } from "./messages.ts";
+import { Shelf } from "./model-store.ts";
+import type { Store } from "./stores/store.ts";
+
+const SIZE = 2 * CHUNK_MAX_BYTES + 500_000;
+const OLD = weights(SIZE, 1);
+const NEW = weights(SIZE, 2);
+const PATH = "/model.onnx";
+
+let server: BadServer;
+let now = 1_000;
+
+beforeEach(async () => {
+  server = await BadServer.start();
+  server.files.set(PATH, { bytes: OLD, etag: '"old"' });
+});
+
+afterEach(() => {
+  server.close();
+});
+
+interface Loaded {
+  readonly hash: string;
+  readonly identity: string;
+  readonly last: Progress | undefined;
+}
+
+/** Loads as a new page would, from what earlier ones stored. */
+async function load(store: Store | null, signal: AbortSignal = new AbortController().signal): Promise<Loaded> {
+  const seen: Progress[] = [];
+  const downloader = new Downloader(hurried, store === null ? null : new Shelf(store, () => now++));
+  const options = { signal, onProgress: (x: Progress) => seen.push(x) };
+  const { identity, data } = await fetchBare(server.url + PATH, downloader, options);
+  return { identity, hash: await sha256Hex(await data.arrayBuffer()), last: seen.at(-1) };
+}
+
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  const error: unknown = await promise.then(
+    () => "none",
+    (caught: unknown) => caught,
+  );
+  return isSelvedgeError(error) ? error.code : String(error);
+}
+
+/** Begins a load in a page that dies after so many bytes of the body. */
+async function dieAfter(store: Store, bytes: number): Promise<void> {
+  server.trick = (_, nth) => (nth === 0 ? { kind: "stall", at: bytes } : { kind: "status", status: 404 });
+  const stop = new AbortController();
+  const downloader = new Downloader(hurried, new Shelf(store, () => now++));
+  const onProgress = ({ loadedBytes }: Progress): void => {
+    if (loadedBytes >= bytes) stop.abort(new Error("the page died"));
+  };
+  await expect(fetchBare(server.url + PATH, downloader, { signal: stop.signal, onProgress })).rejects.toThrow("died");
+  server.trick = () => null;
+  server.asked = [];
+  server.sentBytes = 0;
+}
+
+const ranges = (): (string | null)[] => server.asked.map((x) => x.range);
+
+test("it comes whole, and the next page asks only whether it is still the same", async () => {
+  const store = new MemoryStore();
+  const first = await load(store);
+  expect(first.hash).toBe(await sha256Hex(OLD));
+  expect(first.last).toMatchObject({ loadedBytes: SIZE, totalBytes: SIZE, cachedBytes: 0, secondsLeft: 0 });
+  server.asked = [];
+  const second = await load(store);
+  expect(second).toMatchObject({ hash: first.hash, identity: first.identity });
+  expect(second.last).toMatchObject({ loadedBytes: SIZE, cachedBytes: SIZE });
+  expect(server.asked).toEqual([{ method: "HEAD", path: PATH, range: null }]);
+});
+
+test("its identity is that of the same bytes from elsewhere", async () => {
+  const { identity } = await load(null);
+  expect((await bareBytes(new Blob([OLD]))).identity).toBe(identity);
+  expect((await bareBytes(new Blob([NEW]))).identity).not.toBe(identity);
+});
+
+test("a changed file is fetched anew", async () => {
+  const store = new MemoryStore();
+  await load(store);
+  server.files.set(PATH, { bytes: NEW, etag: '"new"' });
+  expect((await load(store)).hash).toBe(await sha256Hex(NEW));
+});
+
+test("without a network the stored one is used", async () => {
+  const store = new MemoryStore();
+  const { hash } = await load(store);
+  server.close();
+  expect((await load(store)).hash).toBe(hash);
+  expect(await codeOf(load(new MemoryStore()))).toBe("download-failed");
+});
+
+test("a server that does not say which file it is gets nothing stored", async () => {
+  server.files.set(PATH, { bytes: OLD });
+  const store = new MemoryStore();
+  await load(store);
+  expect(await store.names()).toEqual([]);
+});
+
+test("what is stored and went wrong is fetched again", async () => {
+  const store = new MemoryStore();
+  const { hash } = await load(store);
+  const [name] = (await store.names()).filter((x) => x.startsWith("chunk-"));
+  const bytes = (await store.read(name as string)) as Uint8Array<ArrayBuffer>;
+  bytes[7] = (bytes[7] as number) ^ 4;
+  await store.remove(name as string);
+  await store.write(name as string, bytes);
+  expect((await load(store)).hash).toBe(hash);
+});
+
+test.each([1, CHUNK_MAX_BYTES - 1, CHUNK_MAX_BYTES, CHUNK_MAX_BYTES + 1, 2 * CHUNK_MAX_BYTES, SIZE - 1])(
+  "a connection that breaks after %d bytes is taken up there",
+  async (at) => {
+    server.trick = (_, nth) => (nth === 0 ? { kind: "cut", at } : null);
+    const { hash, last } = await load(new MemoryStore());
+    expect(hash).toBe(await sha256Hex(OLD));
+    expect(last).toMatchObject({ loadedBytes: SIZE, totalBytes: SIZE });
+    const [first, second] = ranges();
+    expect(first).toBeNull();
+    // What the system's buffers held may be lost with a connection, no more.
+    const from = Number(/^bytes=(\d+)-\d+$/.exec(second ?? "bytes=0-0")?.[1]);
+    expect(from).toBeLessThanOrEqual(at);
+  },
+);
+
+test("on a connection that breaks ten times it still arrives, as long as each brings something", async () => {
+  server.trick = (_, nth) => (nth < 10 ? { kind: "cut", at: 600_000 } : null);
+  expect((await load(null)).hash).toBe(await sha256Hex(OLD));
+});
+
+test.each([10, CHUNK_MAX_BYTES + 10, 2 * CHUNK_MAX_BYTES + 10])(
+  "a page that dies after %d bytes loses less than a chunk",
+  async (at) => {
+    const store = new MemoryStore();
+    await dieAfter(store, at);
+    const { hash, last } = await load(store);
+    expect(hash).toBe(await sha256Hex(OLD));
+    const kept = Math.floor(at / CHUNK_MAX_BYTES) * CHUNK_MAX_BYTES;
+    expect(server.sentBytes).toBe(SIZE - kept);
+    expect(last).toMatchObject({ loadedBytes: SIZE, cachedBytes: kept });
+    expect((await store.names()).filter((x) => x.startsWith("draft-"))).toEqual([]);
+  },
+);
+
+test("a file that changed between two pages is begun anew", async () => {
+  const store = new MemoryStore();
+  await dieAfter(store, CHUNK_MAX_BYTES + 10);
+  server.files.set(PATH, { bytes: NEW, etag: '"new"' });
+  expect((await load(store)).hash).toBe(await sha256Hex(NEW));
+});
+
+test("a file that changes while it comes is begun anew, even where the server ignores the condition", async () => {
+  for (const shorter of [NEW, NEW.slice(0, 100_000)]) {
+    server.files.set(PATH, { bytes: OLD, etag: '"old"' });
+    server.asked = [];
+    server.trick = (_, nth) => {
+      if (nth !== 0) return null;
+      setImmediate(() => server.files.set(PATH, { bytes: shorter, etag: '"new"' }));
+      return { kind: "cut", at: CHUNK_MAX_BYTES + 5 };
+    };
+    expect((await load(new MemoryStore())).hash).toBe(await sha256Hex(shorter));
+  }
+});
+
+test("a server without ranges is asked from the beginning", async () => {
+  server.files.set(PATH, { bytes: OLD, etag: '"old"', hasRanges: false });
+  server.trick = (_, nth) => (nth === 0 ? { kind: "cut", at: 3_000_000 } : null);
+  const { hash, last } = await load(new MemoryStore());
+  expect(hash).toBe(await sha256Hex(OLD));
+  expect(last).toMatchObject({ loadedBytes: SIZE, totalBytes: SIZE });
+});
+
+test("a part that begins elsewhere than it was asked to is not used", async () => {
+  server.trick = (_, nth) =>
+    nth === 0 ? { kind: "cut", at: 3_000_000 } : nth === 1 ? { kind: "range", shift: -4_096 } : null;
+  expect((await load(new MemoryStore())).hash).toBe(await sha256Hex(OLD));
+});
+
+test.each<[string, Trick]>([
+  ["a compressed body", { kind: "gzip" }],
+  ["a redirect", { kind: "redirect" }],
+  ["status 503", { kind: "status", status: 503 }],
+  ["a stall", { kind: "stall", at: 100_000 }],
+  ["a slow trickle", { kind: "trickle", parts: 20, pauseMs: 2 }],
+])("%s once: the right bytes come", async (_, trick) => {
+  server.trick = (_path, nth) => (nth === 0 ? trick : null);
+  expect((await load(new MemoryStore())).hash).toBe(await sha256Hex(OLD));
+});
+
+test.each<[string, string, Trick]>([
+  ["an HTML page", "model-invalid", { kind: "html" }],
+  ["an empty file", "model-invalid", { kind: "length", bytes: 0 }],
+  ["status 404", "download-failed", { kind: "status", status: 404 }],
+  ["status 500 for ever", "download-failed", { kind: "status", status: 500 }],
+  ["a stall for ever", "download-failed", { kind: "stall", at: 0 }],
+  ["a broken compression", "download-failed", { kind: "gzip", broken: true }],
+])("%s ends in %s", async (_, code, trick) => {
+  server.trick = () => trick;
+  const store = new MemoryStore();
+  expect(await codeOf(load(store))).toBe(code);
+  expect((await store.names()).filter((x) => x.startsWith("bundle-"))).toEqual([]);
+});
+
+test("a model larger than the room there is comes all the same", async () => {
+  const { hash } = await load(new MemoryStore(CHUNK_MAX_BYTES + 1_000));
+  expect(hash).toBe(await sha256Hex(OLD));
+});
+
+const LARGE = weights(6 * CHUNK_MAX_BYTES + 700_000, 3);
+const PARTS = 7;
+
+/** Serves a file of seven chunks, whose server says that it has ranges. */
+function serveLarge(more: Partial<ServedFile> = {}): void {
+  server.files.set(PATH, { bytes: LARGE, etag: '"large"', saysRanges: true, ...more });
+}
+
+/** How many bytes were asked for by ranges. */
+function bytesOf(asked: readonly (string | null)[]): number {
+  const found = asked.map((x) => /^bytes=(\d+)-(\d+)$/.exec(x ?? "") ?? []);
+  return found.reduce((sum, [, from, to]) => sum + Number(to) - Number(from) + 1, 0);
+}
+
+test("where the server has ranges four streams fetch it, and no byte comes twice", async () => {
+  serveLarge();
+  server.trick = () => ({ kind: "trickle", parts: 20, pauseMs: 3 });
+  const { hash, last } = await load(new MemoryStore());
+  expect(hash).toBe(await sha256Hex(LARGE));
+  expect(last).toMatchObject({ loadedBytes: LARGE.length, totalBytes: LARGE.length, cachedBytes: 0 });
+  const [first, ...others] = ranges();
+  expect(first).toBeNull();
+  expect(others).toContain(`bytes=${6 * CHUNK_MAX_BYTES}-${LARGE.length - 1}`);
+  expect(new Set(others).size).toBe(others.length);
+  expect(others.length).toBeGreaterThanOrEqual(3);
+  // Where the first stream meets the others, it leaves off: what the system's buffers held comes for nothing.
+  expect(bytesOf(others)).toBeLessThanOrEqual(LARGE.length - CHUNK_MAX_BYTES);
+});
+
+test.each([0.05, 0.5, 0.97])(
+  "four streams that die after %d of the file lose a chunk each at the most",
+  async (part) => {
+    serveLarge();
+    const store = new MemoryStore();
+    server.trick = () => ({ kind: "trickle", parts: 30, pauseMs: 2 });
+    const stop = new AbortController();
+    const downloader = new Downloader(hurried, new Shelf(store, () => now++));
+    let had = 0;
+    const onProgress = ({ loadedBytes }: Progress): void => {
+      had = loadedBytes;
+      if (loadedBytes >= part * LARGE.length) stop.abort(new Error("the page died"));
+    };
+    await expect(fetchBare(server.url + PATH, downloader, { signal: stop.signal, onProgress })).rejects.toThrow("died");
+    server.trick = () => null;
+    server.asked = [];
+    const { hash, last } = await load(store);
+    expect(hash).toBe(await sha256Hex(LARGE));
+    expect(last).toMatchObject({ loadedBytes: LARGE.length, totalBytes: LARGE.length });
+    // Nothing was kept of a first chunk that was on its way: the whole file is asked for then.
+    if (ranges().includes(null)) expect(had).toBeLessThan(4 * CHUNK_MAX_BYTES);
+    else expect(bytesOf(ranges()) - (LARGE.length - had)).toBeLessThanOrEqual(4 * CHUNK_MAX_BYTES);
+    expect((await store.names()).filter((x) => x.startsWith("draft-"))).toEqual([]);
+  },
+);
+
+test.each<[string, Trick]>([
+  ["a cut", { kind: "cut", at: 1_000_000 }],
+  ["a stall", { kind: "stall", at: 1_000_000 }],
+  ["a part that begins elsewhere", { kind: "range", shift: -4_096 }],
+  ["an app's start page", { kind: "html" }],
+  ["status 416", { kind: "status", status: 416 }],
+  ["status 429 with a time", { kind: "status", status: 429, headers: { "retry-after": "1" } }],
+  ["status 500", { kind: "status", status: 500 }],
+  ["a redirect", { kind: "redirect" }],
+  ["a part that is too short", { kind: "length", bytes: 100 }],
+  ["a part that is too long", { kind: "length", bytes: CHUNK_MAX_BYTES + 1 }],
+])("%s in one of four streams: the right bytes come", async (_, trick) => {
+  serveLarge();
+  server.trick = (_path, nth) => (nth === 2 ? trick : null);
+  const { hash, last } = await load(new MemoryStore());
+  expect(hash).toBe(await sha256Hex(LARGE));
+  expect(last).toMatchObject({ loadedBytes: LARGE.length, totalBytes: LARGE.length });
+});
+
+test("a file that changes between its streams is begun anew, and never mixed", async () => {
+  serveLarge();
+  const next = weights(LARGE.length, 4);
+  server.trick = (_, nth) => {
+    if (nth === 2) serveLarge({ bytes: next, etag: '"next"' });
+    return { kind: "trickle", parts: 10, pauseMs: 2 };
+  };
+  expect((await load(new MemoryStore())).hash).toBe(await sha256Hex(next));
+});
+
+test("a server that says that it has ranges and has none is asked once more, for the whole", async () => {
+  serveLarge({ hasRanges: false });
+  const { hash } = await load(new MemoryStore());
+  expect(hash).toBe(await sha256Hex(LARGE));
+  expect(ranges().filter((x) => x === null)).toHaveLength(2);
+  expect(server.asked.length).toBeLessThanOrEqual(2 + PARTS);
+});
+
+test("a file that is said to be larger than a model may be is refused before a byte is read (store-C2)", async () => {
+  for (const size of [5 * 1024 ** 3, 1024 ** 5]) {
+    const store = new MemoryStore();
+    let read = 0;
+    const body = new ReadableStream<Uint8Array>(
+      {
+        pull(controller) {
+          read += 1;
+          controller.enqueue(new Uint8Array(65_536));
+        },
+      },
+      { highWaterMark: 0 },
+    );
+    const answer = (): Promise<Response> =>
+      Promise.resolve(new Response(body, { headers: { "content-length": String(size), etag: '"1"' } }));
+    const downloader = new Downloader({ ...hurried, fetch: answer }, new Shelf(store, () => now++));
+    const options = { signal: new AbortController().signal, onProgress: undefined };
+    expect(await codeOf(fetchBare(server.url + PATH, downloader, options))).toBe("download-failed");
+    expect(read).toBe(0);
+    expect(await store.names()).toEqual([]);
+  }
+});
+
+test("a stored model is used where the server says that it has a new one and does not send it (store-A1)", async () => {
+  const store = new MemoryStore();
+  const first = await load(store);
+  server.files.set(PATH, { bytes: NEW, etag: '"new"' });
+  let asked = 0;
+  server.trick = () => (server.asked.at(-1)?.method === "GET" && ++asked > 0 ? { kind: "status", status: 503 } : null);
+  expect((await load(store)).hash).toBe(first.hash);
+  expect(asked).toBeGreaterThan(0);
+  server.trick = () => null;
+  expect((await load(store)).hash).toBe(await sha256Hex(NEW));
+});
+
+test.each([
+  ["a login page", "text/html", "<html><body>Please log in</body></html>"],
+  ["a page that begins with a comment", "text/html", "\uFEFF<!-- portal -->\n<html></html>"],
+  ["a text", "text/plain", "You have to log in."],
+  ["an error in JSON", "application/json", '{"error":"login"}'],
+  ["nothing", "application/octet-stream", ""],
+])("a stored model is used where a network sends %s in its place (store-portal)", async (_, type, body) => {
+  const store = new MemoryStore();
+  const portal: ServedFile = { bytes: new TextEncoder().encode(body), etag: '"portal"', saysRanges: true, type };
+  server.files.set(PATH, portal);
+  expect(await codeOf(load(store))).toBe("model-invalid");
+  expect((await store.names()).filter((x) => x.startsWith("chunk-"))).toEqual([]);
+  server.files.set(PATH, { bytes: OLD, etag: '"old"' });
+  const first = await load(store);
+  server.files.set(PATH, portal);
+  for (let page = 0; page < 2; page += 1) expect((await load(store)).hash).toBe(first.hash);
+  server.files.set(PATH, { bytes: OLD, etag: '"old"' });
+  server.asked = [];
+  expect((await load(store)).hash).toBe(first.hash);
+  expect(server.asked.map((x) => x.method)).toEqual(["HEAD"]);
+});
+
+test.each([401, 403, 404])("a stored model is used where its server answers %d (store-denied)", async (status) => {
+  const store = new MemoryStore();
+  const { hash } = await load(store);
+  server.trick = () => ({ kind: "status", status });
+  expect((await load(store)).hash).toBe(hash);
+  expect(await codeOf(load(new MemoryStore()))).toBe("download-failed");
+  server.trick = () => ({ kind: "status", status: 410 });
+  expect(await codeOf(load(store))).toBe("download-failed");
+});
+
+test("a stored model is not evicted while its server is asked for it (store-bare-use)", async () => {
+  const room = 2 * SIZE + 100_000;
+  const store = new MemoryStore(room);
+  const first = await load(store);
+  server.files.set("/other.onnx", { bytes: weights(room - 200_000, 3), etag: '"other"' });
+  let others = 0;
+  // Each answer for the model waits until another model was loaded that needs its room.
+  const fetchSlowly: typeof hurried.fetch = async (url, init) => {
+    if (!url.endsWith(PATH)) return fetch(url, init);
+    others += 1;
+    await fetchBare(`${server.url}/other.onnx`, downloader, options);
+    return new Response("", { status: 503 });
+  };
+  const downloader = new Downloader({ ...hurried, fetch: fetchSlowly }, new Shelf(store, () => now++));
+  const options = { signal: new AbortController().signal, onProgress: undefined };
+  const { data } = await fetchBare(server.url + PATH, downloader, options);
+  expect(await sha256Hex(await data.arrayBuffer())).toBe(first.hash);
+  expect(others).toBeGreaterThan(1);
+});
+
+test("a stored model goes for the newer one that needs its room, once that is here whole (store-bare-use)", async () => {
+  const store = new MemoryStore(SIZE + 100_000);
+  await load(store);
+  server.files.set(PATH, { bytes: NEW, etag: '"new"' });
+  const second = await load(store);
+  server.asked = [];
+  expect((await load(store)).hash).toBe(second.hash);
+  expect(server.asked.map((x) => x.method)).toEqual(["HEAD"]);
+});

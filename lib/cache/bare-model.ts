@@ -1,0 +1,149 @@
+// A bare model from an address: a file of unknown hash. It is cut into chunks as it comes (bare-download.ts), so that it is
+// stored, checked and shared like a bundle's. A later load asks the server only whether the file is still the same, by its
+// validators (ETag, Last-Modified, size; RFC 9110, 8.8).
+import { CHUNK_MAX_BYTES, sha256Hex } from "../core/bundle.ts";
+import type { BundleChunk } from "../core/bundle.ts";
+import { isSelvedgeError } from "../core/errors.ts";
+import { release } from "../rpc/free-buffer.ts";
+import { BareDownload, empty } from "./bare-download.ts";
+import type { BareModel } from "./bare-download.ts";
+import type { Downloader, DownloadOptions } from "./download.ts";
+import { request } from "./http.ts";
+import { bareManifest, identityOf, isBare } from "./manifest.ts";
+import { Meter } from "./progress.ts";
+import { addressOf } from "./names.ts";
+import type { Source } from "./source.ts";
+import { isSame, validatorOf } from "./validator.ts";
+
+/** How long a stored model waits for the server to say whether it is still the newest, before it is used as it is. */
+const ASK_MS = 5_000;
+
+/** Gives the identity of bytes that the caller has. */
+export async function bareBytes(data: Blob): Promise<BareModel> {
+  const chunks: BundleChunk[] = [];
+  for (let at = 0; at < data.size; at += CHUNK_MAX_BYTES) {
+    const bytes = new Uint8Array(await data.slice(at, at + CHUNK_MAX_BYTES).arrayBuffer());
+    chunks.push({ sha256: await sha256Hex(bytes), bytes: bytes.byteLength });
+    release(bytes);
+  }
+  if (chunks.length === 0) throw empty();
+  return { identity: await identityOf(bareManifest(chunks)), data };
+}
+
+/**
+ * Fetches a bare model, or returns the stored one where the server says that it is still the same, is away, refuses it
+ * (status 410 excepted, which withdraws it), or sends something that is no model, as the login page of a network does.
+ */
+export async function fetchBare(url: string, downloader: Downloader, options: DownloadOptions): Promise<BareModel> {
+  const path = new URL(url).pathname.split("/").pop() ?? "model.onnx";
+  const { effects } = downloader;
+  const meter = new Meter([{ path, bytes: null }], effects.now, options.onProgress ?? (() => undefined));
+  const address = await addressOf(url);
+  const end = downloader.uses.begin(address);
+  const fetchIt = async (signal: AbortSignal): Promise<BareModel> => {
+    const stored = await storedManifest(url, downloader);
+    // The stored model may be needed in the end, so it stays until the new one is whole, whoever makes room meanwhile.
+    const letGo =
+      stored === null ? () => undefined : once(downloader.uses.begin(stored.source.identity, stored.chunks));
+    const read = (): Promise<BareModel | null> => readStored(stored, downloader, meter, signal);
+    try {
+      if (stored !== null && (await isCurrent(url, stored.source, downloader, signal))) {
+        const found = await read();
+        if (found !== null) return found;
+      }
+      const room = await downloader.room(address, url, null);
+      return await new BareDownload(url, downloader, meter, signal, room).run(letGo);
+    } catch (error) {
+      signal.throwIfAborted();
+      const found = sendsNoModel(error) ? await read() : null;
+      if (found === null) throw error;
+      return found;
+    } finally {
+      letGo();
+    }
+  };
+  try {
+    return await downloader.locked(`bare/${url}`, options.signal, fetchIt, `draft-${address}-`);
+  } finally {
+    end(false);
+  }
+}
+
+/** Tells whether a server did not send a model at all. */
+function sendsNoModel(error: unknown): boolean {
+  if (!isSelvedgeError(error)) return false;
+  return error.code === "model-invalid" || (error.code === "download-failed" && error.details["status"] !== 410);
+}
+
+/** Returns a function that ends a use at its first call. */
+function once(end: (isLoaded: boolean) => void): () => void {
+  let hasEnded = false;
+  return () => {
+    if (!hasEnded) end(false);
+    hasEnded = true;
+  };
+}
+
+/** A bare model that is stored. */
+interface StoredBare {
+  readonly source: Source;
+  readonly chunks: readonly BundleChunk[];
+}
+
+async function storedManifest(url: string, { shelf }: Downloader): Promise<StoredBare | null> {
+  if (shelf === null) return null;
+  try {
+    const source = await shelf.source(url);
+    const manifest = source === null ? null : await shelf.bundle(source.identity);
+    return source === null || manifest === null || !isBare(manifest) ? null : { source, chunks: manifest.chunks };
+  } catch {
+    return null; // a store that fails is a store that is not there
+  }
+}
+
+/** Tells whether a stored model may be used without another question: it is still the newest, or the server is away. */
+async function isCurrent(url: string, source: Source, { effects }: Downloader, signal: AbortSignal): Promise<boolean> {
+  const late = new AbortController();
+  const cancel = effects.setTimer(() => {
+    late.abort();
+  }, ASK_MS);
+  try {
+    const net = { effects, signal: AbortSignal.any([signal, late.signal]) };
+    const { headers } = await request(url, { method: "HEAD", cache: "no-cache" }, net);
+    return isSame(validatorOf(headers), source.validator);
+  } catch (error) {
+    signal.throwIfAborted();
+    // A server that answers and does not know the file, or HEAD, has to be asked in full; one that is away need not.
+    return !isSelvedgeError(error) || error.details["status"] === undefined;
+  } finally {
+    cancel();
+  }
+}
+
+async function readStored(
+  stored: StoredBare | null,
+  downloader: Downloader,
+  meter: Meter,
+  signal: AbortSignal,
+): Promise<BareModel | null> {
+  if (stored === null) return null;
+  const { source, chunks } = stored;
+  meter.expect(
+    0,
+    chunks.reduce((sum, x) => sum + x.bytes, 0),
+  );
+  const parts: Blob[] = [];
+  for (const chunk of chunks) {
+    signal.throwIfAborted();
+    const blob = await downloader.stored(chunk);
+    if (blob === null) {
+      for (const part of parts) meter.add(0, -part.size, "store");
+      return null;
+    }
+    parts.push(blob);
+    meter.add(0, blob.size, "store");
+  }
+  await downloader.shelf?.touch(source.identity).catch(() => undefined);
+  downloader.uses.loaded(source.identity, chunks);
+  return { identity: source.identity, data: new Blob(parts) };
+}

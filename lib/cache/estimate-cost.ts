@@ -1,0 +1,73 @@
+// What a model would cost before it is paid for: nothing but `bundle.json` (or, of a bare model, the answer to HEAD) is
+// fetched for it.
+import type { Downloader } from "./download.ts";
+import { request } from "./http.ts";
+import { isBare } from "./manifest.ts";
+import type { Manifest } from "./manifest.ts";
+import { lookUp } from "./open.ts";
+import { plan } from "./plan.ts";
+import type { Cost, Look, Wish } from "./messages.ts";
+import { keyOf } from "./names.ts";
+import { wireBytesOf } from "../core/bundle.ts";
+import type { BundleChunk } from "../core/bundle.ts";
+import { isSelvedgeError } from "../core/errors.ts";
+
+/** Looks at what an address leads to, and what of it is here. */
+export async function look(url: string, wish: Wish, downloader: Downloader, signal: AbortSignal): Promise<Look> {
+  const { shelf, effects } = downloader;
+  const estimate = await effects.estimate().catch(() => null);
+  const { saveData, bytesPerSecond } = effects.connection();
+  const rate = (await shelf?.rate().catch(() => null)) ?? bytesPerSecond;
+  const around = {
+    freeBytes: estimate === null ? null : Math.max(0, estimate.quota - estimate.usage),
+    bytesPerSecond: rate,
+    saveData,
+  };
+  try {
+    if (!new URL(url).pathname.endsWith(".json"))
+      return { ...around, plan: null, costs: [await bareCost(url, downloader, signal)], failed: null };
+    const opened = await lookUp(url, wish, downloader, signal);
+    const planned = plan(opened, wish);
+    const here = (await shelf?.chunks().catch(() => null)) ?? new Set<string>();
+    const held = await effects.heldLocks().catch((): readonly string[] => []);
+    const assets = planned.assets.flatMap((x) => x.chunks);
+    const costs = planned.candidates.map(({ backend, variant }): Cost => {
+      const all = [...assets, ...variant.files.flatMap((x) => x.chunks)];
+      const chunks = [...new Map(all.map((x) => [keyOf(x), x])).values()];
+      const missing = chunks.filter((x) => !here.has(keyOf(x)));
+      return {
+        backend,
+        bytes: sum(chunks),
+        bytesToFetch: sum(missing),
+        isUnderWay: missing.some((x) => held.includes(`selvedge/${x.sha256}`) || downloader.isUnderWay(x)),
+      };
+    });
+    return { ...around, plan: planned, costs, failed: null };
+  } catch (error) {
+    signal.throwIfAborted();
+    if (!isSelvedgeError(error)) throw error;
+    return { ...around, plan: null, costs: [], failed: error.message };
+  }
+}
+
+/** Asks for a bare model's size, and whether it is stored. */
+async function bareCost(url: string, downloader: Downloader, signal: AbortSignal): Promise<Cost> {
+  const { shelf, effects } = downloader;
+  const source = (await shelf?.source(url).catch(() => null)) ?? null;
+  const manifest: Manifest | null = source === null ? null : ((await shelf?.bundle(source.identity)) ?? null);
+  const here = (await shelf?.chunks().catch(() => null)) ?? new Set<string>();
+  const held = await effects.heldLocks().catch((): readonly string[] => []);
+  const isUnderWay = held.includes(`selvedge/bare/${url}`);
+  if (manifest !== null && isBare(manifest) && manifest.chunks.every((x) => here.has(keyOf(x))))
+    return { backend: null, bytes: sum(manifest.chunks), bytesToFetch: 0, isUnderWay };
+  const { headers, cancel } = await request(url, { method: "HEAD" }, { effects, signal });
+  cancel();
+  const size = headers.get("content-encoding") === null ? Number(headers.get("content-length") ?? Number.NaN) : null;
+  const bytes = size === null || !Number.isFinite(size) ? null : size;
+  return { backend: null, bytes, bytesToFetch: bytes, isUnderWay };
+}
+
+/** Adds up what chunks cost on the wire. */
+function sum(chunks: readonly BundleChunk[]): number {
+  return chunks.reduce((total, x) => total + wireBytesOf(x), 0);
+}

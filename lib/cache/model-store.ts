@@ -1,0 +1,366 @@
+// What stands in a store, and what its names mean:
+//   chunk-<sha256>-<bytes>      a chunk; its hash is checked at every read, since a flipped bit runs and is wrong
+//   part-<sha256>-<offset>      a part of a chunk on its way over a slow line; gone once the chunk is here
+//   bundle-<identity>           a manifest's canonical JSON, whose SHA-256 is its identity; written before its chunks
+//   source-<address>-<ms>       what an address leads to; beside the newest stands the one before, until the newest is
+//                               stored whole (versions.ts)
+//   used-<identity>-<ms>        when a bundle was last used; the newest counts
+//   pin-<identity>              kept when room is made
+//   releases-<ms>               signed releases that were seen (releases.ts); the newest counts, kept as long as the store
+//   release-<address>-<n>       newest signed release of an address, as 0.1.0 noted it; moves to releases-<ms> when met
+//   rate-<bytes a second>-<ms>  how fast the network was last
+//   draft-<address>-head-<ms>   a bare model on its way: which file it is, by its validators
+//   draft-<address>-<n>-<sha256>-<bytes>   … and its n-th chunk
+// <address> is the SHA-256 of a URL. The names are the whole index: it is read anew where a decision hangs on it, so
+// that two tabs agree, and a chunk that no bundle and no draft names is an orphan, the first to go.
+import { canonicalJson, sha256Hex } from "../core/bundle.ts";
+import type { BundleChunk } from "../core/bundle.ts";
+import { release } from "../rpc/free-buffer.ts";
+import { allChunks, isBare, readManifest } from "./manifest.ts";
+import type { Manifest, ManifestJson } from "./manifest.ts";
+import { addressOf, chunkName, chunksOf, identityIn, keyOf, newest, seriesOf, timeOf, usedMs } from "./names.ts";
+import { joinReleases, readReleases, writeReleases } from "./releases.ts";
+import type { Releases } from "./releases.ts";
+import { forget, makeRoom } from "./room.ts";
+import { isSource, isValidator, readJson } from "./source.ts";
+import type { Source, Validator } from "./source.ts";
+import { isFull } from "./stores/store.ts";
+import type { Bytes, Store } from "./stores/store.ts";
+
+/** A bundle that is stored, wholly or in part. */
+export interface StoredBundle {
+  readonly identity: string;
+  readonly name: string;
+  readonly version: string;
+  /** The addresses that lead to it. */
+  readonly urls: readonly string[];
+  /** Bytes of its chunks that are here; what it shares with another bundle counts for both. */
+  readonly bytes: number;
+  /** When it was last used, in ms since 1970. */
+  readonly usedMs: number;
+  readonly isPinned: boolean;
+  /** The variants that are here whole; a bare model has one, `model`. */
+  readonly variants: readonly string[];
+}
+
+/** Keeps chunks and what belongs to them in a store. */
+export class Shelf {
+  readonly store: Store;
+  readonly #now: () => number;
+
+  constructor(store: Store, now: () => number) {
+    this.store = store;
+    this.#now = now;
+  }
+
+  /**
+   * Gives a chunk, its hash checked; null where it is not here. A wrong one is removed. It is the store's own blob where
+   * that has them: a model in memory would be there twice, beside what the runtime makes of it.
+   */
+  async chunk({ sha256, bytes }: BundleChunk): Promise<Blob | null> {
+    const name = chunkName({ sha256, bytes });
+    const { store } = this;
+    const blob = store.blob === undefined ? null : await store.blob(name);
+    const found = store.blob === undefined ? await store.read(name) : await bytesOf(blob);
+    if (found === null) return null;
+    try {
+      if (found.byteLength === bytes && (await sha256Hex(found)) === sha256) {
+        if (store.adopt === undefined) return blob ?? new Blob([found]);
+        await store.adopt(name, found).catch(() => undefined); // no room: it is read where it is
+        return (await store.blob?.(name)) ?? blob ?? new Blob([found]);
+      }
+      await store.remove(name);
+      return null;
+    } finally {
+      release(found);
+    }
+  }
+
+  /** Lists which chunks are here, as `<sha256>-<bytes>`. */
+  async chunks(): Promise<Set<string>> {
+    return chunksOf(await this.store.names());
+  }
+
+  /**
+   * Stores a chunk whose hash was checked. Where there is no room, bundles that were not used for the longest time are
+   * evicted, except pinned ones and those in `keep`.
+   * @throws SelvedgeError `quota-exceeded` where that does not suffice.
+   */
+  async keep(chunk: BundleChunk, bytes: Bytes, keep: ReadonlySet<string>): Promise<void> {
+    for (;;)
+      try {
+        await this.write(chunk, bytes);
+        return;
+      } catch (error) {
+        if (!isFull(error) || (await this.makeRoom(bytes.byteLength, keep)) === 0) throw error;
+      }
+  }
+
+  /** Stores a chunk whose hash was checked, where there is room. */
+  async write(chunk: BundleChunk, bytes: Bytes): Promise<void> {
+    await this.store.write(chunkName(chunk), bytes);
+  }
+
+  /** Gives what is here of a chunk on its way, from its beginning on; whether it is right only the whole tells. */
+  async parts({ sha256, bytes }: BundleChunk): Promise<Bytes[]> {
+    const offsets = new Map<number, string>();
+    for (const name of await this.store.names())
+      if (name.startsWith(`part-${sha256}-`)) offsets.set(timeOf(name), name);
+    const parts: Bytes[] = [];
+    for (let at = 0; ;) {
+      const name = offsets.get(at);
+      const part = name === undefined ? null : await this.store.read(name);
+      if (part === null || part.byteLength === 0 || at + part.byteLength >= bytes) return parts;
+      parts.push(part);
+      at += part.byteLength;
+    }
+  }
+
+  /** Keeps a part of a chunk on its way. */
+  async keepPart({ sha256 }: BundleChunk, offset: number, bytes: Bytes): Promise<void> {
+    await this.store.write(`part-${sha256}-${offset}`, bytes);
+  }
+
+  /** Removes the parts of a chunk. */
+  async dropParts({ sha256 }: BundleChunk): Promise<void> {
+    for (const name of await this.store.names()) if (name.startsWith(`part-${sha256}-`)) await this.store.remove(name);
+  }
+
+  /**
+   * Stores a manifest, before its chunks come, and that an address leads to it. Of what the address led to before only
+   * `beside` stays: the version that is used until this one is stored whole.
+   */
+  async remember(manifest: ManifestJson, source: Source, beside?: string): Promise<void> {
+    const name = `bundle-${source.identity}`;
+    // A damaged one is written again.
+    if ((await readManifest(this.store, source.identity).catch(() => null))?.state === "damaged")
+      await this.store.remove(name);
+    const names = await this.store.names();
+    if (!names.includes(name)) await this.store.write(name, new TextEncoder().encode(canonicalJson(manifest)));
+    const series = await this.#series(names, source.url);
+    const last = series[0];
+    if (last?.source != null && canonicalJson(last.source) === canonicalJson(source)) series.shift();
+    else {
+      const prefix = `source-${await addressOf(source.url)}`;
+      const text = new TextEncoder().encode(canonicalJson(source));
+      await this.store.write(`${prefix}-${Math.max(this.#now(), timeOf(last?.name ?? null) + 1)}`, text);
+    }
+    for (const old of series)
+      if (old.source?.identity === source.identity || old.source?.identity !== beside) await this.#drop(old);
+    await this.touch(source.identity);
+  }
+
+  /** Has an address lead to one of its versions alone, now that it is stored whole. */
+  async settle(url: string, identity: string): Promise<void> {
+    const series = await this.#series(await this.store.names(), url);
+    if (!series.some((x) => x.source?.identity === identity)) return;
+    for (const old of series) if (old.source?.identity !== identity) await this.#drop(old);
+  }
+
+  /** Notes that a bundle was used just now. */
+  async touch(identity: string): Promise<void> {
+    await this.#adopt(identity).catch(() => undefined);
+    await this.#replace(await this.store.names(), `used-${identity}`, new Uint8Array(0));
+  }
+
+  /**
+   * Returns a bundle by its identity, which is checked; null where it is not here, damaged, or of a schema that this
+   * release does not know. Rejects where it could not be read.
+   */
+  async bundle(identity: string): Promise<Manifest | null> {
+    return (await readManifest(this.store, identity))?.manifest ?? null;
+  }
+
+  /** Returns what an address led to last; null where it is not known. */
+  async source(url: string): Promise<Source | null> {
+    return (await this.sources(url))[0] ?? null;
+  }
+
+  /** Lists what an address leads to: the newest version, and beside it the one before, until the newest is whole. */
+  async sources(url: string): Promise<Source[]> {
+    const series = await this.#series(await this.store.names(), url);
+    return series.map((x) => x.source).filter((x) => x !== null);
+  }
+
+  /** Pins or unpins a bundle: a pinned one stays when room is made. */
+  async pin(identity: string, isPinned: boolean): Promise<void> {
+    if (isPinned) await this.store.write(`pin-${identity}`, new Uint8Array(0));
+    else await this.store.remove(`pin-${identity}`);
+  }
+
+  /** Lists the bundles that are here, the last used first. */
+  async bundles(): Promise<StoredBundle[]> {
+    const names = await this.store.names();
+    const here = chunksOf(names);
+    const urls = new Map<string, string[]>();
+    for (const name of names) {
+      if (!/^source-[0-9a-f]{64}-\d+$/.test(name)) continue;
+      const source = await readJson(this.store, name);
+      if (isSource(source)) urls.set(source.identity, [...new Set([...(urls.get(source.identity) ?? []), source.url])]);
+    }
+    const found: StoredBundle[] = [];
+    for (const name of names) {
+      const identity = identityIn(name);
+      const bundle = identity === undefined ? null : await this.bundle(identity).catch(() => null);
+      if (identity === undefined || bundle === null) continue;
+      const isHere = (chunk: BundleChunk): boolean => here.has(keyOf(chunk));
+      const own = new Map(allChunks(bundle).map((chunk) => [keyOf(chunk), chunk.bytes] as const));
+      found.push({
+        identity,
+        name: isBare(bundle) ? fileName(urls.get(identity)?.[0]) : bundle.model.name,
+        version: isBare(bundle) ? "" : bundle.model.version,
+        urls: urls.get(identity) ?? [],
+        bytes: [...own].reduce((sum, [key, bytes]) => sum + (here.has(key) ? bytes : 0), 0),
+        usedMs: usedMs(names, identity),
+        isPinned: names.includes(`pin-${identity}`),
+        variants: wholeVariants(bundle, isHere),
+      });
+    }
+    return found.sort((a, b) => b.usedMs - a.usedMs);
+  }
+
+  /** Removes a bundle, and the chunks that nothing else names; returns the bytes that this freed. */
+  forget(identity: string): Promise<number> {
+    return forget(this.store, identity);
+  }
+
+  /**
+   * Frees `bytes`, or as much as may go; returns the bytes that this freed. Bundles are evicted only where that can free
+   * `neededBytes` in all.
+   * @param keep - identities of bundles, addresses of drafts and hashes of chunks that stay
+   */
+  makeRoom(bytes: number, keep: ReadonlySet<string>, neededBytes: number = bytes): Promise<number> {
+    return makeRoom(this.store, bytes, keep, neededBytes);
+  }
+
+  /** Returns the signed releases that this device has seen (releases.ts); none where the entry is damaged. */
+  async releases(): Promise<Releases> {
+    const name = newest(await this.store.names(), "releases");
+    const bytes = name === null ? null : await this.store.read(name);
+    return readReleases(bytes === null ? null : new TextDecoder().decode(bytes));
+  }
+
+  /** Adds to the signed releases that this device has seen; the older note of an address that they hold goes. */
+  async noteReleases(seen: Releases, noteOf: string | null = null): Promise<void> {
+    const known = await this.releases();
+    const text = writeReleases(joinReleases(known, seen));
+    const names = await this.store.names();
+    if (text !== writeReleases(known)) await this.#replace(names, "releases", new TextEncoder().encode(text));
+    if (noteOf === null) return;
+    for (const old of seriesOf(names, `release-${await addressOf(noteOf)}`)) await this.store.remove(old);
+  }
+
+  /** Returns the newest signed release of an address that an older release of this package noted; null for none. */
+  async releaseNote(url: string): Promise<number | null> {
+    const name = newest(await this.store.names(), `release-${await addressOf(url)}`);
+    return name === null ? null : timeOf(name);
+  }
+
+  /** Gives how fast the network was last, in bytes a second; null where that was not seen. */
+  async rate(): Promise<number | null> {
+    const rates = (await this.store.names()).filter((x) => /^rate-\d+-\d+$/.test(x));
+    const last = rates.reduce<string | null>((a, b) => (a === null || timeOf(b) > timeOf(a) ? b : a), null);
+    return last === null ? null : Number(last.split("-")[1]);
+  }
+
+  /** Notes how fast the network was. */
+  async noteRate(bytesPerSecond: number): Promise<void> {
+    const names = await this.store.names();
+    const name = `rate-${Math.round(bytesPerSecond)}-${this.#now()}`;
+    await this.store.write(name, new Uint8Array(0));
+    for (const old of names) if (old.startsWith("rate-") && old !== name) await this.store.remove(old);
+  }
+
+  /** Gives the draft of a bare model: which file it is, and its chunks that are here, by their places. */
+  async draft(url: string): Promise<{ validator: Validator; chunks: Map<number, BundleChunk> } | null> {
+    const address = await addressOf(url);
+    const names = await this.store.names();
+    const head = newest(names, `draft-${address}-head`);
+    const validator = head === null ? null : await readJson(this.store, head);
+    if (!isValidator(validator)) return null;
+    const chunks = new Map<number, BundleChunk>();
+    for (const name of names) {
+      const [, owner, n, sha256, bytes] = /^draft-([0-9a-f]{64})-(\d+)-([0-9a-f]{64})-(\d+)$/.exec(name) ?? [];
+      if (owner === address && sha256 !== undefined) chunks.set(Number(n), { sha256, bytes: Number(bytes) });
+    }
+    return { validator, chunks };
+  }
+
+  /** Begins a draft in place of an older one. */
+  async beginDraft(url: string, validator: Validator): Promise<void> {
+    await this.endDraft(url);
+    const text = new TextEncoder().encode(canonicalJson(validator));
+    await this.store.write(`draft-${await addressOf(url)}-head-${this.#now()}`, text);
+  }
+
+  /** Notes the n-th chunk of a draft, before the chunk is stored. */
+  async noteDraft(url: string, n: number, chunk: BundleChunk): Promise<void> {
+    await this.store.write(`draft-${await addressOf(url)}-${n}-${keyOf(chunk)}`, new Uint8Array(0));
+  }
+
+  /** Ends a draft: the model is here, or is another one now. */
+  async endDraft(url: string): Promise<void> {
+    const prefix = `draft-${await addressOf(url)}-`;
+    for (const name of await this.store.names()) if (name.startsWith(prefix)) await this.store.remove(name);
+  }
+
+  /** Removes what an address led to, unless that is a newer release's. */
+  async #drop({ name, source }: { readonly name: string; readonly source: Source | null }): Promise<void> {
+    const manifest = source === null ? null : await readManifest(this.store, source.identity).catch(() => null);
+    if (manifest?.state !== "newer") await this.store.remove(name);
+  }
+
+  /** Moves what is noted of a bundle from the place of an older release. */
+  async #adopt(identity: string): Promise<void> {
+    for (const name of (await this.store.oldNames?.()) ?? []) {
+      const source = name.startsWith("source-") ? await readJson(this.store, name) : null;
+      const isOwn = name === `bundle-${identity}` || name === `pin-${identity}`;
+      if (!isOwn && !(isSource(source) && source.identity === identity)) continue;
+      const bytes = await this.store.read(name);
+      if (bytes !== null) await this.store.adopt?.(name, bytes);
+    }
+  }
+
+  /** Removes all, of older and newer releases too; what was seen of signed releases stays. Returns the bytes of chunks. */
+  async clear(): Promise<number> {
+    const names = await this.store.names();
+    for (const name of names) if (!/^releases?-/.test(name)) await this.store.remove(name);
+    return [...chunksOf(names)].reduce((sum, key) => sum + timeOf(key), 0);
+  }
+
+  /** Lists what an address leads to, the newest first; null for a record that is damaged. */
+  async #series(names: readonly string[], url: string): Promise<{ name: string; source: Source | null }[]> {
+    const found: { name: string; source: Source | null }[] = [];
+    for (const name of seriesOf(names, `source-${await addressOf(url)}`)) {
+      const source = await readJson(this.store, name).catch(() => null);
+      found.push({ name, source: isSource(source) && source.url === url ? source : null });
+    }
+    return found;
+  }
+
+  /** Writes the newest of a series of entries, then removes the others. */
+  async #replace(names: readonly string[], prefix: string, bytes: Bytes): Promise<void> {
+    const name = `${prefix}-${Math.max(this.#now(), timeOf(newest(names, prefix)) + 1)}`;
+    await this.store.write(name, bytes);
+    for (const old of names) if (old.startsWith(`${prefix}-`) && old !== name) await this.store.remove(old);
+  }
+}
+
+/** Gives what a store's blob holds; null where it has gone meanwhile. */
+async function bytesOf(blob: Blob | null): Promise<Bytes | null> {
+  return blob === null
+    ? null
+    : blob.arrayBuffer().then(
+        (buffer) => new Uint8Array(buffer),
+        () => null,
+      );
+}
+
+function wholeVariants(manifest: Manifest, isHere: (chunk: BundleChunk) => boolean): string[] {
+  if (isBare(manifest)) return manifest.chunks.every(isHere) ? ["model"] : [];
+  return manifest.variants.filter((x) => x.files.every((y) => y.chunks.every(isHere))).map((x) => x.id);
+}
+
+function fileName(url: string | undefined): string {
+  return url === undefined ? "model" : (new URL(url).pathname.split("/").pop() ?? "model");
+}

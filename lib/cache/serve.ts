@@ -1,0 +1,111 @@
+// The inside of the worker that fetches models. Progress is told at most every 50 ms: a fast network would flood the
+// page otherwise.
+import * as Comlink from "comlink";
+import { lockHolder } from "../effects/web-locks.ts";
+import { unreadableOf } from "../core/errors.ts";
+import { reply } from "../rpc/reply.ts";
+import { Downloader } from "./download.ts";
+import type { DownloadEffects, DownloadOptions } from "./download.ts";
+import { look } from "./estimate-cost.ts";
+import { contents, find, forget, pin, takeOut } from "./manage.ts";
+import { open } from "./open.ts";
+import { plan } from "./plan.ts";
+import type { CacheApi, Progress, ProgressNotice, StoreChoice } from "./messages.ts";
+import { Shelf } from "./model-store.ts";
+import type { Store } from "./stores/store.ts";
+import { update } from "./update.ts";
+
+/** All that the worker does to the world. */
+export interface CacheEffects extends DownloadEffects {
+  /** Opens what keeps bytes on the device; null where nothing is to be kept. */
+  openStore(choice: StoreChoice): Promise<Store | null>;
+  /** Is told where the brotli decoder's WebAssembly is. */
+  setBrotliUrl(url: string): void;
+}
+
+const PROGRESS_EVERY_MS = 50;
+
+/** Serves downloads to the page at the other end. */
+export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): void {
+  const running = new Map<number, AbortController>();
+  let downloader: Promise<Downloader> | null = null;
+
+  const begin = async (choice: StoreChoice): Promise<Downloader> => {
+    const store = await effects.openStore(choice);
+    return new Downloader(effects, store === null ? null : new Shelf(store, () => effects.wallClock()));
+  };
+
+  const track = <T>(ticket: number, work: (downloader: Downloader, options: DownloadOptions) => Promise<T>) =>
+    reply(async (): Promise<T> => {
+      const stop = new AbortController();
+      running.set(ticket, stop);
+      let toldMs = Number.NEGATIVE_INFINITY;
+      const onProgress = (progress: Progress): void => {
+        const isLast = progress.loadedBytes === progress.totalBytes;
+        if (!isLast && effects.now() - toldMs < PROGRESS_EVERY_MS) return;
+        toldMs = effects.now();
+        const notice: ProgressNotice = { selvedge: "progress", ticket, ...progress };
+        endpoint.postMessage(notice);
+      };
+      try {
+        return await work(await (downloader ??= begin("auto")), { signal: stop.signal, onProgress });
+      } catch (error) {
+        throw stop.signal.aborted ? error : (unreadableOf(error) ?? error);
+      } finally {
+        running.delete(ticket);
+      }
+    });
+
+  const manage = <T>(work: (downloader: Downloader) => Promise<T>) =>
+    reply(async (): Promise<T> => work(await (downloader ??= begin("auto"))));
+
+  const hold = lockHolder();
+  const api: CacheApi = {
+    hold: (name) => reply(() => hold(name)),
+    begin: (choice, brotliUrl, loaded) =>
+      reply(async () => {
+        effects.setBrotliUrl(brotliUrl);
+        const { uses } = await (downloader ??= begin(choice));
+        for (const identity of loaded) uses.loaded(identity);
+        return null;
+      }),
+    unloaded: (identity) =>
+      reply(async () => {
+        (await downloader)?.uses.unloaded(identity);
+        return null;
+      }),
+    open: (ticket, from, wish) =>
+      track(ticket, async (downloader, options) => plan(await open(from, wish, downloader, options), wish)),
+    look: (ticket, from, wish) => track(ticket, (downloader, { signal }) => look(from, wish, downloader, signal)),
+    update: (ticket, from, wish) => track(ticket, (downloader, options) => update(from, wish, downloader, options)),
+    files: (ticket, bundle, files) => track(ticket, (downloader, options) => downloader.files(bundle, files, options)),
+    contents: () => manage(contents),
+    find: (which) => manage((downloader) => find(downloader, which)),
+    pin: (which, isPinned) => manage((downloader) => pin(downloader, which, isPinned)),
+    forget: (which) => manage((downloader) => forget(downloader, which)),
+    takeOut: (which, variant) => manage((downloader) => takeOut(downloader, which, variant)),
+    life: (change) =>
+      reply(async () => {
+        const found = await downloader;
+        if (change === "leaving") found?.leaving();
+        if (change === "left") found?.leave();
+        if (change === "stayed" || change === "back") found?.back();
+        return null;
+      }),
+    wait: (ms) =>
+      reply(
+        () =>
+          new Promise((resolve) => {
+            effects.setTimer(() => {
+              resolve(null);
+            }, ms);
+          }),
+      ),
+    cancel: (ticket) =>
+      reply(() => {
+        running.get(ticket)?.abort();
+        return Promise.resolve(null);
+      }),
+  };
+  Comlink.expose(api, endpoint);
+}

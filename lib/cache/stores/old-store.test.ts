@@ -1,0 +1,200 @@
+// Releases side by side over one origin's storage: frozen stores of schema 1 and 2, as those releases wrote them, and one
+// of a newer schema that this release does not know. A newer release reads what an older one left; an older one leaves
+// alone what a newer one stored.
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { Downloader } from "../download.ts";
+import { hurried, weights, wishFor } from "../../test-support/fake-network.ts";
+import { contents, find, forget, pin, takeOut } from "../manage.ts";
+import { MemoryStore } from "./memory.ts";
+import { withOld } from "./old-store.ts";
+import { open } from "../open.ts";
+import { Shelf } from "../model-store.ts";
+import type { Store } from "./store.ts";
+
+const idle = { signal: new AbortController().signal, onProgress: undefined };
+const urlOf = (name: string): string => `https://app.test/${name}/bundle.json`;
+
+async function frozen(schema: 1 | 2 | 3, maxBytes?: number): Promise<MemoryStore> {
+  const text = readFileSync(new URL(`frozen/store-${schema}.json`, import.meta.url), "utf8");
+  const memory = new MemoryStore(maxBytes);
+  for (const [name, base64] of Object.entries(JSON.parse(text) as Record<string, string>))
+    await memory.write(
+      name,
+      Uint8Array.from(atob(base64), (x) => x.charCodeAt(0)),
+    );
+  return memory;
+}
+
+/** A page without a network. */
+function page(store: Store): Downloader {
+  let now = 1_800_000_000_000;
+  const away = (): Promise<Response> => Promise.reject(new TypeError("offline"));
+  return new Downloader({ ...hurried, fetch: away }, new Shelf(store, () => (now += 1_000)));
+}
+
+async function loadOffline(store: Store, name: string): Promise<Uint8Array> {
+  const downloader = page(store);
+  const { bundle, identity } = await open(urlOf(name), wishFor(), downloader, idle);
+  const address = { url: urlOf(name), identity, format: bundle.format };
+  const [blob] = await downloader.files(address, bundle.variants[0]?.files ?? [], idle);
+  await downloader.shelf?.touch(identity); // as a page notes a second later
+  return new Uint8Array((await blob?.arrayBuffer()) ?? new ArrayBuffer());
+}
+
+const model = (...seeds: number[]): Uint8Array => new Uint8Array(seeds.flatMap((seed) => [...weights(300, seed)]));
+
+/** Each schema, as this release opens it: its own place, or that of an older release beside it. */
+const opened = {
+  1: async () => {
+    const old = await frozen(1);
+    return { old, store: await withOld(new MemoryStore(), () => Promise.resolve(old)) };
+  },
+  2: async () => ({ old: null, store: await frozen(2) }),
+};
+
+test.each([1, 2] as const)(
+  "a store of schema %d is read: bundles, pins, bare models, what is partly here",
+  async (n) => {
+    const { store } = await opened[n]();
+    expect((await contents(page(store))).bundles.map((x) => [x.name, x.isPinned, x.variants, x.bytes])).toEqual([
+      ["bare.onnx", false, ["model"], 700],
+      ["partial", false, [], 300],
+      ["other", false, ["f32"], 600],
+      ["kept", true, ["f32"], 600],
+    ]);
+    expect(await loadOffline(store, "kept")).toEqual(model(1, 2));
+    expect(await loadOffline(store, "other")).toEqual(model(2, 3));
+    await expect(loadOffline(store, "partial")).rejects.toMatchObject({ code: "download-failed" });
+    const bare = await open("https://app.test/bare.onnx", wishFor(), page(store), idle);
+    expect(new Uint8Array((await bare.data?.arrayBuffer()) ?? new ArrayBuffer())).toEqual(weights(700, 9));
+    expect((await takeOut(page(store), urlOf("kept"), "f32")).map((x) => x.data.size)).toEqual([600]);
+  },
+);
+
+test("what is used moves over from the old place, which is never written", async () => {
+  const { old, store } = await opened[1]();
+  const before = new Set(await old?.names());
+  expect(await loadOffline(store, "kept")).toEqual(model(1, 2));
+  const identity = (await find(page(store), urlOf("kept")))?.identity ?? "";
+  const left = new Set(await old?.names());
+  expect([...left].filter((x) => !before.has(x))).toEqual([]);
+  expect([...before].filter((x) => !left.has(x)).map((x) => x.split("-")[0])).toEqual(
+    expect.arrayContaining(["bundle", "chunk", "pin", "source", "used"]),
+  );
+  expect(left.has(`bundle-${identity}`)).toBe(false);
+  expect(left.size).toBeGreaterThan(0);
+  expect(await loadOffline(store, "other")).toEqual(model(2, 3));
+});
+
+test("an old place that is missing, empty or broken is no hindrance", async () => {
+  const memory = new MemoryStore();
+  expect(await withOld(memory, () => Promise.resolve(null))).toBe(memory);
+  expect(await withOld(memory, () => Promise.resolve(new MemoryStore()))).toBe(memory);
+  expect(await withOld(memory, () => Promise.reject(new Error("no")))).toBe(memory);
+});
+
+/** Has methods of a store fail from now on. */
+function breakMethods(store: Store, methods: readonly (keyof Store)[]): void {
+  const value = (): Promise<never> => Promise.reject(new Error("broken"));
+  for (const method of methods) Object.defineProperty(store, method, { value });
+}
+
+test("an old place that is read-only is read, and room is made in the new one (store-old)", async () => {
+  const old = await frozen(1);
+  const memory = new MemoryStore();
+  breakMethods(old, ["remove"]);
+  const store = await withOld(memory, () => Promise.resolve(old));
+  for (let page = 0; page < 2; page += 1) expect(await loadOffline(store, "kept")).toEqual(model(1, 2));
+  const shelf = new Shelf(store, () => 5);
+  await shelf.keep({ sha256: "0".repeat(64), bytes: 9 }, weights(9), new Set());
+  const freed = await shelf.makeRoom(1e6, new Set(), 0);
+  expect(freed).toBeGreaterThan(0);
+  expect(await shelf.makeRoom(1e6, new Set(), 0)).toBe(0); // what stays is not freed over and over
+  expect(await loadOffline(store, "kept")).toEqual(model(1, 2)); // pinned, and in the new place by now
+  expect(await forget(page(store), null)).toBeGreaterThan(0);
+  expect(await memory.names()).toEqual([]);
+  expect(await store.names()).toEqual([]);
+});
+
+test("of an old place whose manifest can't be read no chunk is removed (store-old)", async () => {
+  const old = await frozen(1);
+  const store = await withOld(new MemoryStore(), () => Promise.resolve(old));
+  const before = await old.names();
+  const read = old.read.bind(old);
+  old.read = (name) => (name.startsWith("bundle-") ? Promise.reject(new Error("busy")) : read(name));
+  await new Shelf(store, () => 0).makeRoom(1e6, new Set(), 0);
+  expect(await old.names()).toEqual(before);
+  expect(await store.names()).toEqual([]);
+});
+
+test.each([[["names"]], [["read", "blob"]], [["read", "blob", "remove"]], [["names", "remove"]]] as const)(
+  "an old place whose %s fail does not break the new store (store-old)",
+  async (methods) => {
+    const two = await frozen(2);
+    const old = await frozen(1);
+    const store = await withOld(two, () => Promise.resolve(old));
+    breakMethods(old, methods);
+    const downloader = page(store);
+    expect((await contents(downloader)).bundles.map((x) => x.name)).toEqual(
+      expect.arrayContaining(["kept", "other", "bare.onnx"]),
+    );
+    expect(await loadOffline(store, "kept")).toEqual(model(1, 2));
+    expect(await loadOffline(store, "other")).toEqual(model(2, 3));
+    await pin(downloader, urlOf("kept"), false);
+    expect(await downloader.shelf?.makeRoom(1e6, new Set(), 0)).toBeGreaterThan(0);
+    await downloader.shelf?.write({ sha256: "0".repeat(64), bytes: 9 }, weights(9));
+    expect(await forget(downloader, null)).toBeGreaterThan(0);
+    expect(await two.names()).toEqual([]);
+  },
+);
+
+test("what an older release left and nobody has used goes first, but for what is pinned", async () => {
+  const { store } = await opened[1]();
+  await loadOffline(store, "other");
+  await new Shelf(store, () => 0).makeRoom(700, new Set());
+  expect((await contents(page(store))).bundles.map((x) => x.name)).toEqual(["other", "kept"]);
+  expect(await loadOffline(store, "other")).toEqual(model(2, 3));
+  expect(await loadOffline(store, "kept")).toEqual(model(1, 2));
+});
+
+test("deleting all deletes both places", async () => {
+  const { old, store } = await opened[1]();
+  await loadOffline(store, "other");
+  expect(await forget(page(store), null)).toBe(300 * 4 + 700);
+  expect(await store.names()).toEqual([]);
+  expect(await old?.names()).toEqual([]);
+});
+
+test("what a newer release stored is left alone, whatever this one does (store-B3)", async () => {
+  const memory = await frozen(3);
+  const before = new Map<string, string>();
+  for (const name of await memory.names()) before.set(name, ((await memory.read(name)) ?? []).join());
+  const downloader = page(memory);
+  expect((await contents(downloader)).bundles).toEqual([]);
+  expect(await find(downloader, urlOf("kept"))).toBeNull();
+  await expect(loadOffline(memory, "kept")).rejects.toMatchObject({ code: "download-failed" });
+  await expect(open("https://app.test/bare.onnx", wishFor(), downloader, idle)).rejects.toThrow();
+  expect(await downloader.shelf?.makeRoom(1e9, new Set())).toBe(0);
+  for (const name of before.keys()) if (name.startsWith("bundle-")) await forget(downloader, name.slice(7));
+  const two = await frozen(2);
+  for (const name of await two.names())
+    if (/^(bundle|source)-/.test(name) && !before.has(name)) await memory.write(name, (await two.read(name)) as never);
+  const url = urlOf("kept");
+  const [source] = await new Shelf(two, () => 0).sources(url);
+  const json = JSON.parse(
+    new TextDecoder().decode((await two.read(`bundle-${source?.identity ?? ""}`)) ?? undefined),
+  ) as never;
+  if (source !== undefined) await downloader.shelf?.remember(json, source);
+  await downloader.shelf?.settle(url, source?.identity ?? "");
+  expect(await loadOffline(memory, "kept")).toEqual(model(1, 2));
+  await downloader.shelf?.forget(source?.identity ?? "");
+  const after = new Set(await memory.names());
+  for (const [name, bytes] of before) {
+    if (name.startsWith("rate-")) continue;
+    expect(after.has(name), name).toBe(true);
+    expect(((await memory.read(name)) ?? []).join()).toBe(bytes);
+  }
+  expect(await forget(downloader, null)).toBeGreaterThan(0);
+  expect(await memory.names()).toEqual([]);
+});

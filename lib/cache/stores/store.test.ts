@@ -1,0 +1,122 @@
+// The stores that run in Node: memory, and OPFS's code over a folder that fails on purpose. The browsers' own stores
+// pass the same suite in e2e/stores.spec.ts.
+import { expect, test } from "vitest";
+import { isSelvedgeError } from "../../core/errors.ts";
+import { checkStore } from "../../test-support/store-conformance.ts";
+import { DiskStore } from "../../test-support/fake-network.ts";
+import { Folder } from "../../test-support/fake-folder.ts";
+import { MemoryStore } from "./memory.ts";
+import { openFolder } from "./opfs.ts";
+import type { Store } from "./store.ts";
+import { openStore } from "./open-store.ts";
+
+const bytes = Uint8Array.from({ length: 1_000 }, (_, i) => i % 251);
+
+test("memory passes the conformance suite", async () => {
+  const store = new MemoryStore();
+  expect(await checkStore(() => Promise.resolve(store))).toEqual({});
+});
+
+test("the store that tests keep in a real folder passes the conformance suite (tool-disk-store)", async () => {
+  const store = await DiskStore.make();
+  expect(await checkStore(() => Promise.resolve(store))).toEqual({});
+  expect(await store.blob("missing")).toBeNull();
+  await store.clear();
+});
+
+test("OPFS's code passes the conformance suite", async () => {
+  const folder = new Folder();
+  expect(await checkStore(() => Promise.resolve(openFolder(folder.handle(), () => 0)))).toEqual({});
+  expect(folder.held).toBe(0);
+});
+
+test("a page that dies at any effect of a write leaves the entry whole or not at all", async () => {
+  const whole = new Folder();
+  await openFolder(whole.handle(), () => 0).write("check-a", bytes);
+  expect(whole.effects).toBeGreaterThan(4);
+  for (let dieAt = 1; dieAt <= whole.effects; dieAt += 1) {
+    const folder = new Folder();
+    folder.dieAt = dieAt;
+    const dying = openFolder(folder.handle(), () => 0);
+    await expect(dying.write("check-a", bytes)).rejects.toThrow("The page is gone.");
+    folder.dieAt = Number.POSITIVE_INFINITY;
+    const next = openFolder(folder.handle(), () => 1_000_000);
+    expect(await next.names()).toEqual([]);
+    expect(await next.read("check-a")).toBeNull();
+    expect([...folder.files.keys()], "what was half written is cleared away").toEqual([]);
+    await next.write("check-a", bytes);
+    expect(await next.read("check-a")).toEqual(bytes);
+  }
+});
+
+test("OPFS tells what is not there from what can't be read (store-B3)", async () => {
+  const folder = new Folder();
+  const store = openFolder(folder.handle(), () => 0);
+  await store.write("check-a", bytes);
+  folder.dieAt = folder.effects + 1;
+  await expect(store.read("check-a")).rejects.toThrow("The page is gone.");
+  await expect(store.blob?.("check-a")).rejects.toThrow("The page is gone.");
+  folder.dieAt = Number.POSITIVE_INFINITY;
+  expect(await store.read("check-none")).toBeNull();
+  expect(await store.blob?.("check-none")).toBeNull();
+});
+
+test("what another tab is writing is not cleared away", async () => {
+  const folder = new Folder();
+  folder.files.set("temp-500-x", bytes);
+  expect(await openFolder(folder.handle(), () => 1_000).names()).toEqual([]);
+  expect([...folder.files.keys()]).toEqual(["temp-500-x"]);
+});
+
+test.each([0, 3, 4294967288])(
+  "a write that claims %d bytes is quota-exceeded, and nothing is left",
+  async (claimed) => {
+    const folder = new Folder();
+    const store = openFolder(folder.handle(), () => 0);
+    folder.claimed = claimed;
+    const error: unknown = await store.write("check-a", bytes).catch((caught: unknown) => caught);
+    expect(isSelvedgeError(error) && error.code).toBe("quota-exceeded");
+    expect([...folder.files.keys()]).toEqual([]);
+    expect(folder.held).toBe(0);
+  },
+);
+
+test("memory that is full is quota-exceeded", async () => {
+  const store = new MemoryStore(1_500);
+  await store.write("check-a", bytes);
+  await expect(store.write("check-b", bytes)).rejects.toMatchObject({ code: "quota-exceeded" });
+  await store.remove("check-a");
+  await store.write("check-b", bytes);
+});
+
+test("a store that holds something is not tried: a full one is read all the same", async () => {
+  const full = new MemoryStore(1_000);
+  await full.write("check-a", bytes);
+  const store = await openStore(() => 0, [["opfs", () => Promise.resolve(full)]]);
+  expect(store).toBe(full);
+});
+
+test("the first store that keeps what is written is taken", async () => {
+  const liar: Store = {
+    kind: "opfs",
+    names: () => Promise.resolve([]),
+    read: () => Promise.resolve(null),
+    write: () => Promise.resolve(),
+    remove: () => Promise.resolve(),
+  };
+  const memory = new MemoryStore();
+  const refused = (): never => {
+    throw new DOMException("private window", "SecurityError");
+  };
+  const store = await openStore(
+    () => 0,
+    [
+      ["cache", () => Promise.resolve(null)],
+      ["indexeddb", async () => Promise.resolve().then(refused)],
+      ["opfs", () => Promise.resolve(liar)],
+      ["memory", () => Promise.resolve(memory)],
+    ],
+  );
+  expect(store).toBe(memory);
+  expect(await memory.names()).toEqual([]);
+});

@@ -1,0 +1,289 @@
+import { toBinary } from "@bufbuild/protobuf";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { parseBundle } from "../core/bundle-schema.ts";
+import { main } from "./cli.ts";
+import type { CompressReport } from "../compress/report/report.ts";
+import { seededFloats, smallModel, twoLayers } from "../test-support/compress/fixtures.ts";
+import { readModelFile, writeModelFile } from "../compress/onnx/model-file.ts";
+import { ModelProtoSchema, TensorProto_DataType } from "../compress/onnx/onnx.gen.js";
+import { decodeModel, OnnxModel } from "../compress/onnx/model.ts";
+import { floatTensor, int64Tensor } from "../compress/onnx/tensor-proto.ts";
+
+let folder: string;
+let said: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "selvedge-cli-"));
+  said = "";
+  for (const stream of [process.stdout, process.stderr])
+    vi.spyOn(stream, "write").mockImplementation((text) => {
+      said += String(text);
+      return true;
+    });
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Two layers, as a file. */
+function modelFile(): string {
+  const model = twoLayers({ opset: 11, inputs: 64, units: 96, outputs: 32 });
+  const path = join(folder, "model.onnx");
+  writeFileSync(path, model.write());
+  return path;
+}
+
+const reportOf = (out: string): CompressReport =>
+  JSON.parse(readFileSync(join(out, "report.json"), "utf8")) as CompressReport;
+
+test("a model's names reach the terminal without what a terminal obeys (store-C10)", async () => {
+  const model = twoLayers({ opset: 11, inputs: 8, units: 8, outputs: 8 });
+  const [node] = model.graph.proto.node;
+  const name = "a\u001b]0;owned\u0007\u009b31m\u202e\rb";
+  for (const tensor of model.graph.proto.initializer)
+    if (tensor.name === node?.input[1]) tensor.name = node.input[1] = name;
+  const path = join(folder, "model.onnx");
+  writeFileSync(path, model.write());
+  expect(await main(["inspect", path])).toBe(0);
+  model.graph.proto.node.at(-1)!.input[0] = `${name}?`;
+  writeFileSync(path, model.write());
+  expect(await main(["inspect", path])).toBe(1);
+  expect(said).not.toMatch(/[^\P{Cc}\n\t]|\u202e/u);
+  expect(said.split("a\\u001b]0;owned\\u0007\\u009b31m\\u202e\\u000db").length).toBeGreaterThan(2);
+});
+
+describe("compress", () => {
+  test("writes the forms of its targets, the bundle and the reports", { timeout: 120_000 }, async () => {
+    const [path, out] = [modelFile(), join(folder, "out")];
+    const samples = join(folder, "samples.jsonl");
+    const lines = [1, 2, 3].map((seed) => JSON.stringify({ x: [[...seededFloats(64, seed)]] }));
+    writeFileSync(samples, lines.join("\n"));
+    const words = ["compress", path, "--out", out, "--targets", "webgpu-f16,wasm", "--samples", samples];
+    expect(await main([...words, "--max-drop", "10dB"]), said).toBe(0);
+    const forms = ["f16.onnx", "f32.onnx", "int4.onnx", "int8-dynamic.onnx", "int8.onnx"];
+    expect(readdirSync(out).sort()).toEqual(["bundle", ...forms, "report.html", "report.json", "report.md"].sort());
+    for (const form of forms) {
+      const { graph } = readModelFile(join(out, form));
+      expect(graph.proto.input.map((x) => x.name)).toEqual(["x"]);
+      expect(graph.proto.output.map((x) => x.name)).toEqual(["y"]);
+    }
+    const report = reportOf(out);
+    expect(report.samples).toEqual({ n: 3, isMadeUp: false });
+    const scores = Object.fromEntries(report.forms.map((x) => [x.id, x.sqnrDb]));
+    expect(scores["f32"]).toBeGreaterThan(90);
+    expect(scores["f16"]).toBeGreaterThan(55);
+    expect(scores["int8"]).toBeGreaterThan(38);
+    expect(scores["int8-dynamic"]).toBeGreaterThan(33);
+    expect(scores["int4"]).toBeGreaterThan(15);
+    const int8 = report.forms.find((x) => x.id === "int8");
+    expect(int8?.bytes).toBeLessThan(report.sourceBytes * 0.4);
+    const bundle = parseBundle(JSON.parse(readFileSync(join(out, "bundle", "bundle.json"), "utf8")));
+    expect(bundle.variants.map((x) => x.id)).toContain("int8");
+    for (const id of Object.values(report.defaults)) expect(bundle.variants.map((x) => x.id)).toContain(id);
+  });
+
+  test(
+    "a form past its budget is written, told, kept out of the bundle, and gives 2",
+    { timeout: 120_000 },
+    async () => {
+      const out = join(folder, "out");
+      const words = ["compress", modelFile(), "--out", out, "--targets", "wasm", "--forms", "int8"];
+      expect(await main([...words, "--max-drop", "150dB"])).toBe(2);
+      expect(existsSync(join(out, "int8.onnx"))).toBe(true);
+      const report = reportOf(out);
+      expect(report.defaults).toEqual({ wasm: "f32" });
+      const bundle = parseBundle(JSON.parse(readFileSync(join(out, "bundle", "bundle.json"), "utf8")));
+      expect(bundle.variants.map((x) => x.id)).toEqual(["f32"]);
+      expect(said).toMatch(/int8 missed its budget/);
+    },
+  );
+
+  test("a source that has a form's name in the folder that is written to stays as it is (store-A3)", async () => {
+    const source = join(folder, "int8.onnx");
+    writeFileSync(source, readFileSync(modelFile()));
+    const before = readFileSync(source);
+    for (const path of [source, join(folder, "link.onnx")]) {
+      if (path !== source) symlinkSync(source, path);
+      said = "";
+      expect(await main(["compress", path, "--out", folder, "--targets", "wasm"])).toBe(1);
+      expect(said).toMatch(/out: .*int8\.onnx is to be written, but .* is an input/);
+    }
+    expect(readFileSync(source)).toEqual(before);
+  });
+
+  test("external data, samples and labels stay as they are (store-A3)", async () => {
+    const model = twoLayers({ opset: 11, inputs: 64, units: 96, outputs: 32 });
+    const path = join(folder, "model.onnx");
+    await writeModelFile(path, model, { external: true });
+    const data = readdirSync(folder).find((x) => x.endsWith(".data")) ?? "";
+    renameSync(join(folder, data), join(folder, "f32.onnx"));
+    const { proto } = decodeModel(readFileSync(path));
+    for (const tensor of proto.graph?.initializer ?? [])
+      for (const entry of tensor.externalData) if (entry.key === "location") entry.value = "f32.onnx";
+    writeFileSync(path, toBinary(ModelProtoSchema, proto));
+    expect(await main(["compress", path, "--out", folder, "--targets", "wasm"])).toBe(1);
+    expect(said).toMatch(/f32\.onnx is to be written/);
+    const samples = join(folder, "report.json");
+    writeFileSync(samples, "[]");
+    expect(await main(["compress", modelFile(), "--out", folder, "--forms", "int8", "--samples", samples])).toBe(1);
+    expect(said).toMatch(/report\.json is to be written/);
+  });
+
+  test("a folder of others named bundle is told before the work, and stays as it is (store-A3)", async () => {
+    const notes = join(folder, "bundle", "mine", "notes.txt");
+    mkdirSync(join(folder, "bundle", "mine"), { recursive: true });
+    writeFileSync(notes, "mine");
+    expect(await main(["compress", modelFile(), "--out", folder, "--targets", "wasm"])).toBe(1);
+    expect(said).toMatch(/holds "mine", which is no part of a bundle/);
+    expect(readFileSync(notes, "utf8")).toBe("mine");
+    expect(readdirSync(folder).sort()).toEqual(["bundle", "model.onnx"]);
+  });
+
+  test("stopped before it began, it makes no form and says so", async () => {
+    const out = join(folder, "out");
+    await main(["compress", modelFile(), "--out", out, "--targets", "wasm"], AbortSignal.abort());
+    expect(reportOf(out)).toMatchObject({ isStopped: true, forms: [] });
+  });
+
+  test("what is stopped on its way keeps what was done, and gives 130", { timeout: 120_000 }, async () => {
+    const out = join(folder, "out");
+    const stop = new AbortController();
+    vi.mocked(process.stderr.write).mockImplementation((text) => {
+      if (/making int8-dynamic/.test(String(text))) stop.abort();
+      return true;
+    });
+    expect(await main(["compress", modelFile(), "--out", out, "--targets", "wasm"], stop.signal)).toBe(130);
+    const report = reportOf(out);
+    expect(report.isStopped).toBe(true);
+    expect(report.forms.map((x) => x.id)).toEqual(["f32", "int8"]);
+    expect(parseBundle(JSON.parse(readFileSync(join(out, "bundle", "bundle.json"), "utf8"))).variants[0]?.id).toBe(
+      "f32",
+    );
+    expect(readFileSync(join(out, "report.html"), "utf8")).toMatch(/Stopped before the last form/);
+  });
+
+  test("a recipe that is given back is what --dry-run wrote; options win over it", { timeout: 120_000 }, async () => {
+    const [path, out] = [modelFile(), join(folder, "out")];
+    const samples = join(folder, "x.jsonl");
+    writeFileSync(samples, JSON.stringify([[...seededFloats(64, 1)]]));
+    const words = ["compress", path, "--out", out];
+    const asked = ["--targets", "wasm", "--forms", "int8", "--samples", samples, "--max-drop", "0.1%"];
+    expect(await main([...words, ...asked, "--dry-run"])).toBe(0);
+    const recipe = join(folder, "out", "recipe.json");
+    expect(await main([...words, "--recipe", recipe, "--limit", "1"]), said).toBe(0);
+    expect(reportOf(out)).toMatchObject({
+      targets: ["wasm"],
+      samples: { n: 1, isMadeUp: false },
+      metric: { budget: "at least 30 dB (error below 0.1% of the outputs' energy)" },
+      forms: [{ id: "f32" }, { id: "int8" }],
+    });
+    writeFileSync(recipe, JSON.stringify({ schema: "selvedge/recipe@1", targets: ["tpu"] }));
+    expect(await main([...words, "--recipe", recipe])).toBe(1);
+    expect(said).toMatch(/recipe.*targets\.0/);
+  });
+
+  test("a form that cannot be made is told, takes no other down, and gives 2", { timeout: 120_000 }, async () => {
+    const out = join(folder, "out");
+    vi.spyOn(OnnxModel.prototype, "useContribOperators").mockImplementation(() => {
+      throw new Error("no contrib operators today");
+    });
+    const words = ["compress", modelFile(), "--out", out, "--targets", "webgpu,wasm", "--forms", "int8,int4"];
+    expect(await main(words)).toBe(2);
+    const [f32, int8, int4] = reportOf(out).forms;
+    expect([f32?.why, int8?.why]).toEqual([undefined, undefined]);
+    expect(int4).toMatchObject({ id: "int4", bytes: 0, why: expect.stringMatching(/no contrib operators/) as string });
+    expect(existsSync(join(out, "int8.onnx"))).toBe(true);
+    expect(said).toMatch(/int4: it could not be made/);
+  });
+
+  test(
+    "a model that runs on no made-up input has its forms, unchecked, and gives 3",
+    { timeout: 120_000 },
+    async () => {
+      const out = join(folder, "out");
+      const model = smallModel({
+        opset: 13,
+        inputs: { x: ["n", 64], y: ["m", 7] },
+        outputs: ["z"],
+        nodes: [
+          { opType: "MatMul", input: ["x", "a"], output: ["h"] },
+          { opType: "Reshape", input: ["y", "shape"], output: ["r"] },
+          { opType: "Add", input: ["h", "r"], output: ["z"] },
+        ],
+        initializers: [floatTensor("a", [64, 96], seededFloats(64 * 96, 3)), int64Tensor("shape", [2], [11, 96])],
+      });
+      const path = join(folder, "odd.onnx");
+      writeFileSync(path, model.write());
+      expect(await main(["compress", path, "--out", out, "--targets", "wasm"]), said).toBe(3);
+      expect(existsSync(join(out, "int8.onnx"))).toBe(true);
+      expect(said).toMatch(/ran on none of the synthetic inputs.*give --samples/);
+      const bundle = parseBundle(JSON.parse(readFileSync(join(out, "bundle", "bundle.json"), "utf8")));
+      expect(bundle.variants).toMatchObject([{ id: "f32", unchecked: ["webgpu", "wasm"] }]);
+    },
+  );
+
+  test("--dry-run writes a recipe, and makes nothing", async () => {
+    const out = join(folder, "out");
+    expect(await main(["compress", modelFile(), "--out", out, "--targets", "wasm", "--dry-run"])).toBe(0);
+    expect(readdirSync(out)).toEqual(["recipe.json"]);
+    const recipe = JSON.parse(readFileSync(join(out, "recipe.json"), "utf8")) as { forms: string[] };
+    expect(recipe.forms).toEqual(["f32", "int8", "int8-dynamic"]);
+  });
+
+  test.each<[string, string[], RegExp]>([
+    ["no --out", ["compress", "MODEL"], /--out/],
+    ["an unknown target", ["compress", "MODEL", "--out", "o", "--targets", "tpu"], /"tpu"/],
+    ["a form that is not made", ["compress", "MODEL", "--out", "o", "--forms", "int3"], /"int3"/],
+    ["an unknown command", ["squeeze", "MODEL"], /"squeeze"/],
+    ["an unknown option", ["inspect", "MODEL", "--fast"], /--fast/],
+  ])("%s is refused by name", async (_, words, message) => {
+    const path = modelFile();
+    expect(await main(words.map((x) => (x === "MODEL" ? path : x)))).toBe(1);
+    expect(said).toMatch(message);
+  });
+
+  test("an input of a type that no array carries is refused by name", async () => {
+    const model = smallModel({
+      opset: 21,
+      inputs: { x: [2] },
+      outputs: ["y"],
+      nodes: [{ opType: "Cast", input: ["x"], output: ["y"], attributes: { to: TensorProto_DataType.FLOAT } }],
+      types: { x: TensorProto_DataType.INT4 },
+    });
+    const path = join(folder, "int4.onnx");
+    writeFileSync(path, model.write());
+    expect(await main(["compress", path, "--out", join(folder, "out")])).toBe(1);
+    expect(said).toMatch(/"x" has type int4/);
+  });
+
+  test("a file that is no model is refused, and nothing is written", async () => {
+    const path = join(folder, "bad.onnx");
+    writeFileSync(path, "<!doctype html>");
+    expect(await main(["compress", path, "--out", join(folder, "out")])).toBe(1);
+    expect(said).toMatch(/model-invalid/);
+    expect(existsSync(join(folder, "out"))).toBe(false);
+  });
+});
+
+test("inspect, check and diff speak of a model", { timeout: 60_000 }, async () => {
+  const path = modelFile();
+  expect(await main(["inspect", path])).toBe(0);
+  expect(said).toMatch(/ai\.onnx 11.*MatMul 1/s);
+  expect(await main(["diff", path, path])).toBe(0);
+  expect(said).toMatch(/y {2}200\.0 dB/);
+  expect(await main(["check", path, "--targets", "wasm"])).toBe(0);
+  expect(said).toMatch(/wasm: passed; 3 operators there, 0 of shapes and 0 others on the CPU/);
+});

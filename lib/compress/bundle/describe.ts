@@ -1,0 +1,133 @@
+// Describes a model for a bundle: from a given bundle.json, else from the model itself and its outputs on the samples.
+import { readFileSync } from "node:fs";
+import { basename, dirname } from "node:path";
+import type { Bundle, BundleInput } from "../../core/bundle.ts";
+import { parseBundle } from "../../core/bundle-schema.ts";
+import { createTextReaders } from "../../worker/processing/text.ts";
+import type { TextReader } from "../../worker/processing/text.ts";
+import type { Tensor } from "../../core/tensor.ts";
+import { countOf } from "../run/feeds.ts";
+import type { Feed } from "../run/feeds.ts";
+import { describePorts } from "./inspect.ts";
+import type { Outputs } from "../run/metric.ts";
+import type { OnnxModel } from "../onnx/model.ts";
+import type { PackFile } from "./pack.ts";
+import { readBundleFile } from "./read-bundle.ts";
+import type { LoadedModel } from "../run/session.ts";
+import { elementCount } from "../onnx/tensor-proto.ts";
+
+/** The description of a model in its bundle. */
+export type Description = Bundle["model"];
+
+/** Describes a model: as the bundle.json at `bundle` does, where one is given. */
+export async function describe(model: OnnxModel, path: string, bundle: string | undefined): Promise<Description> {
+  if (bundle !== undefined) return parseBundle(JSON.parse(readFileSync(bundle, "utf8")) as unknown).model;
+  const { inputs, outputs } = await describePorts(model);
+  const word = basename(path, ".onnx")
+    .toLowerCase()
+    .replace(/[^a-z0-9._-]+/g, "-")
+    .replace(/^[^a-z0-9]+/, "");
+  return {
+    name: word === "" ? "model" : word.slice(0, 64),
+    version: "1",
+    licence: "unknown",
+    inputs,
+    outputs,
+  };
+}
+
+/** Adds typical sizes of the symbolic dims from a sample, where the description has none. */
+export function withTypical(description: Description, feed: Feed | undefined): Description {
+  if (description.exampleDims !== undefined || feed === undefined) return description;
+  const exampleDims: Record<string, number> = {};
+  for (const { name, dims } of description.inputs)
+    for (const [i, dim] of dims.entries()) {
+      const size = feed[name]?.dims[i] ?? 0;
+      if (typeof dim === "string" && size >= 1 && size <= 65_536) exampleDims[dim] ??= size;
+    }
+  return Object.keys(exampleDims).length === 0 ? description : { ...description, exampleDims };
+}
+
+/**
+ * Keeps a batch axis only where the model was seen to process items independently: two samples in one batch must yield
+ * the same outputs as each alone. A first axis may as well be time, or feed a mean over all items.
+ */
+export async function withBatchAxis(
+  description: Description,
+  feeds: readonly Feed[],
+  model: LoadedModel,
+): Promise<Description> {
+  const ports = [...description.inputs, ...description.outputs];
+  if (ports.every((x) => x.batchAxis === null)) return description;
+  const none = <P extends { readonly batchAxis: number | null }>(x: P): P => ({ ...x, batchAxis: null });
+  const without = {
+    ...description,
+    inputs: description.inputs.map(none),
+    outputs: description.outputs.map(none),
+  };
+  if (ports.some((x) => x.batchAxis !== 0)) return without;
+  const sizes = (x: Feed): string => JSON.stringify(Object.values(x).map(({ dims }) => dims));
+  const [first, ...others] = feeds;
+  const second = others.find((x) => first !== undefined && sizes(x) === sizes(first));
+  if (first === undefined || second === undefined) return without;
+  try {
+    const alone = [await model.run(first), await model.run(second)] as const;
+    return isTogether(await model.run(joined(first, second)), alone) ? description : without;
+  } catch {
+    return without;
+  }
+}
+
+function joined(first: Feed, second: Feed): Feed {
+  return Object.fromEntries(
+    Object.entries(first).map(([name, { dtype, dims, data }]) => {
+      const values = [...(data as Iterable<unknown>), ...((second[name]?.data ?? []) as Iterable<unknown>)];
+      const make = data.constructor as unknown as { from(x: readonly unknown[]): Tensor["data"] };
+      return [name, { dtype, dims: [2 * (dims[0] ?? 1), ...dims.slice(1)], data: make.from(values) }];
+    }),
+  );
+}
+
+function isTogether(both: Outputs, [first, second]: readonly [Outputs, Outputs]): boolean {
+  return Object.entries(both).every(([name, { dims, data }]) => {
+    const [a, b] = [first[name], second[name]];
+    if (a === undefined || b === undefined || dims[0] !== (a.dims[0] ?? 0) + (b.dims[0] ?? 0)) return false;
+    if (countOf(dims) !== a.data.length + b.data.length) return false;
+    let [signal, noise] = [0, 0];
+    for (let i = 0; i < data.length; i++) {
+      const alone = (i < a.data.length ? a.data[i] : b.data[i - a.data.length]) ?? 0;
+      signal += alone ** 2;
+      noise += (alone - (data[i] ?? 0)) ** 2;
+    }
+    return noise <= signal * 1e-6;
+  });
+}
+
+/** Creates text readers for the inputs from the tokenizers of the bundle that describes them. */
+export async function readersOf(
+  bundle: string | undefined,
+  inputs: readonly BundleInput[],
+): Promise<Record<string, TextReader>> {
+  const files = inputs.some((x) => x.text !== undefined) ? await assetsOf(bundle) : [];
+  return createTextReaders(inputs, Object.fromEntries(files.map((x) => [x.path, new TextDecoder().decode(x.bytes)])));
+}
+
+/** Reads the label tables and other assets of the bundle that describes the model, for the new one. */
+export async function assetsOf(bundle: string | undefined): Promise<PackFile[]> {
+  if (bundle === undefined) return [];
+  const described = { folder: dirname(bundle), bundle: parseBundle(JSON.parse(readFileSync(bundle, "utf8"))) };
+  const files = (described.bundle.assets ?? []).map(async (file): Promise<PackFile> => {
+    return { path: file.path, bytes: await readBundleFile(described, file) };
+  });
+  return Promise.all(files);
+}
+
+/** Returns the number of rows of the smallest lookup table: synthetic indices stay below it. */
+export function smallestTable({ graph }: OnnxModel): number {
+  const rows = graph.nodes
+    .filter((x) => x.opType === "Gather")
+    .map((x) => graph.constant(x.input[0] ?? ""))
+    .filter((x) => x !== undefined && x.dims.length === 2 && elementCount(x) >= 64)
+    .map((x) => Number(x?.dims[0]));
+  return Math.min(256, ...rows);
+}

@@ -1,0 +1,76 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { Tensor } from "../../core/tensor.ts";
+import { smallModel } from "../../test-support/compress/fixtures.ts";
+import { makeGolden } from "./golden.ts";
+import { writeSafetensors } from "./safetensors.ts";
+
+function readHeader(bytes: Uint8Array): { header: unknown; data: Uint8Array } {
+  const length = Number(new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0, true));
+  const header: unknown = JSON.parse(new TextDecoder().decode(bytes.subarray(8, 8 + length)));
+  return { header, data: bytes.subarray(8 + length) };
+}
+
+test("tensors are written as safetensors lays them out, values on borders of 8 bytes", () => {
+  const bytes = writeSafetensors({
+    a: { dtype: "float32", dims: [2], data: Float32Array.of(1, 2) },
+    b: { dtype: "int64", dims: [1, 1], data: BigInt64Array.of(7n) },
+  });
+  const { header, data } = readHeader(bytes ?? new Uint8Array(8));
+  expect(header).toEqual({
+    b: { dtype: "I64", shape: [1, 1], data_offsets: [0, 8] },
+    a: { dtype: "F32", shape: [2], data_offsets: [8, 16] },
+  });
+  expect(data.byteOffset % 8).toBe(0);
+  expect(new Float32Array(data.slice(8, 16).buffer)).toEqual(Float32Array.of(1, 2));
+  expect(writeSafetensors({ t: { dtype: "string", dims: [1], data: ["x"] } })).toBeNull();
+});
+
+test("each tensor is aligned to its element size, in any order of types (tool-safetensors)", () => {
+  const made = fc.constantFrom<(length: number) => Tensor>(
+    (n) => ({ dtype: "float64", dims: [n], data: new Float64Array(n).fill(0.5) }),
+    (n) => ({ dtype: "int64", dims: [n], data: new BigInt64Array(n).fill(3n) }),
+    (n) => ({ dtype: "float32", dims: [n], data: new Float32Array(n).fill(0.25) }),
+    (n) => ({ dtype: "int16", dims: [n], data: new Int16Array(n).fill(-2) }),
+    (n) => ({ dtype: "uint8", dims: [n], data: new Uint8Array(n).fill(9) }),
+  );
+  fc.assert(
+    fc.property(fc.array(fc.tuple(made, fc.nat(5)), { minLength: 1, maxLength: 8 }), (list) => {
+      const tensors = Object.fromEntries(list.map(([make, length], i) => [`t${i}`, make(length)]));
+      const { header, data } = readHeader(writeSafetensors(tensors) ?? new Uint8Array(8));
+      const entries = Object.entries(header as Record<string, { data_offsets: [number, number] }>);
+      expect(entries.map(([name]) => name).sort()).toEqual(Object.keys(tensors).sort());
+      let end = 0;
+      for (const [name, { data_offsets: offsets }] of entries) {
+        const values = tensors[name]?.data as Float32Array<ArrayBuffer>;
+        expect(offsets[0], "no gap").toBe(end);
+        expect((data.byteOffset + offsets[0]) % values.BYTES_PER_ELEMENT, name).toBe(0);
+        expect(data.slice(...offsets)).toEqual(new Uint8Array(values.buffer));
+        end = offsets[1];
+      }
+      expect(end).toBe(data.length);
+    }),
+  );
+});
+
+test("a tensor whose name the format keeps for itself is refused; __proto__ is a name (tool-safetensors)", () => {
+  const tensor: Tensor = { dtype: "uint8", dims: [1], data: Uint8Array.of(1) };
+  expect(() => writeSafetensors({ a: tensor, ["__metadata__"]: tensor })).toThrow(/a tensor is named "__metadata__"/);
+  const bytes = writeSafetensors(Object.fromEntries([["__proto__", tensor]]));
+  expect(Object.keys(readHeader(bytes ?? new Uint8Array(8)).header as object)).toEqual(["__proto__"]);
+});
+
+test("a variant's golden output is its output for the golden input", async () => {
+  const model = smallModel({
+    opset: 17,
+    inputs: { x: [2] },
+    outputs: ["y"],
+    nodes: [{ opType: "Neg", input: ["x"], output: ["y"] }],
+  });
+  const golden = await makeGolden(model.write(), undefined, {
+    x: { dtype: "float32", dims: [2], data: Float32Array.of(1, -2) },
+  });
+  const { header, data } = readHeader(golden?.outputs.bytes ?? new Uint8Array(8));
+  expect(header).toEqual({ y: { dtype: "F32", shape: [2], data_offsets: [0, 8] } });
+  expect(new Float32Array(data.slice().buffer)).toEqual(Float32Array.of(-1, 2));
+});

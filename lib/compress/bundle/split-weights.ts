@@ -1,0 +1,101 @@
+// A model as a bundle stores it: a graph of some kB, and its weights in a second file that the graph names (external data
+// of ONNX). A runtime then takes the weights from where they lie, and needs a third of the memory that one file needs.
+// Two variants with the same weights share chunks, and a new graph costs some kB.
+//
+// Vectors of int64 and int32 stay in the graph: shape inference reads sizes, axes and indices from the initializers of
+// Reshape, Slice, Split and the like, and ONNX Runtime refuses to load a model where one of those is external ("Cannot
+// parse data from external tensors"). `checkSplit` proves by a load that a split model is what ONNX Runtime takes.
+import { clearField } from "@bufbuild/protobuf";
+import { SelvedgeError } from "../../core/errors.ts";
+import { decodeModel, readModel } from "../onnx/model.ts";
+import { TensorProto_DataLocation, TensorProto_DataType, TensorProtoSchema } from "../onnx/onnx.gen.js";
+import type { TensorProto } from "../onnx/onnx.gen.js";
+import { loadError } from "../run/session.ts";
+import { joinPieces } from "../onnx/encode.ts";
+
+/** Tensors from this size on are stored apart. */
+const APART_MIN_BYTES = 1024;
+/** Scalars and vectors of int64 and int32 up to this size are not: shape inference may read them. */
+const SHAPE_MAX_BYTES = 64 * 1024;
+/** Begins each tensor where any element type may begin, and a GPU copy too. */
+const ALIGN_BYTES = 64;
+
+/** A graph and its weights. */
+export interface SplitModel {
+  readonly graph: Uint8Array<ArrayBuffer>;
+  /** Null where no weight is large enough. */
+  readonly weights: Uint8Array<ArrayBuffer> | null;
+  /** Offsets at which tensors begin in the weights, ascending. */
+  readonly borders: readonly number[];
+}
+
+/** Splits a model; `location` is the path of the weights, relative to the graph. */
+export function splitWeights(bytes: Uint8Array, location: string): SplitModel {
+  const model = readModel(bytes);
+  const pieces: Uint8Array[] = [];
+  const borders: number[] = [];
+  let at = 0;
+  for (const tensor of model.graph.proto.initializer) {
+    const raw = tensor.rawData;
+    if (raw.length < APART_MIN_BYTES || mayBeShape(tensor)) continue;
+    const gap = (ALIGN_BYTES - (at % ALIGN_BYTES)) % ALIGN_BYTES;
+    pieces.push(new Uint8Array(gap), raw);
+    borders.push(at + gap);
+    setPlace(tensor, { location, offset: at + gap, length: raw.length });
+    at += gap + raw.length;
+  }
+  if (borders.length === 0) return { graph: new Uint8Array(bytes), weights: null, borders };
+  return { graph: model.write(), weights: joinPieces(pieces), borders };
+}
+
+/**
+ * Loads a split model once in onnxruntime-node.
+ * @throws SelvedgeError `model-invalid` where it does not load although the model in one file does
+ */
+export async function checkSplit(bytes: Uint8Array, location: string, { graph, weights }: SplitModel): Promise<void> {
+  if (weights === null) return;
+  const error = await loadError(graph, [{ path: location, data: weights }]);
+  if (error === null || (await loadError(bytes)) !== null) return;
+  throw new SelvedgeError(
+    "model-invalid",
+    `ONNX Runtime does not load the model with its weights stored apart, as "${location}": ${error.message}`,
+    { location },
+    error,
+  );
+}
+
+function mayBeShape({ dataType, dims, rawData }: TensorProto): boolean {
+  const isIndex = dataType === TensorProto_DataType.INT64 || dataType === TensorProto_DataType.INT32;
+  return isIndex && dims.length <= 1 && rawData.length <= SHAPE_MAX_BYTES;
+}
+
+/**
+ * Joins a graph with its weights to the bytes of one ONNX file.
+ * @throws SelvedgeError `model-invalid` where a tensor's place is not inside `weights`
+ */
+export function joinWeights(graph: Uint8Array, weights: Uint8Array): Uint8Array<ArrayBuffer> {
+  const model = decodeModel(graph);
+  for (const tensor of model.graph.proto.initializer) {
+    if (tensor.dataLocation !== TensorProto_DataLocation.EXTERNAL) continue;
+    const number = (key: string): number => Number(tensor.externalData.find((x) => x.key === key)?.value ?? Number.NaN);
+    const [start, length] = [number("offset"), number("length")];
+    if (!(start >= 0 && length >= 0 && start + length <= weights.length))
+      throw new SelvedgeError("model-invalid", `the tensor "${tensor.name}" does not lie inside its file`, {
+        tensor: tensor.name,
+      });
+    tensor.rawData = weights.subarray(start, start + length);
+    clearField(tensor, TensorProtoSchema.field.dataLocation);
+    tensor.externalData = [];
+  }
+  return model.write();
+}
+
+function setPlace(tensor: TensorProto, place: { location: string; offset: number; length: number }): void {
+  tensor.rawData = new Uint8Array();
+  tensor.dataLocation = TensorProto_DataLocation.EXTERNAL;
+  tensor.externalData = Object.entries(place).map(([key, value]) => ({
+    $typeName: "onnx.StringStringEntryProto" as const,
+    key,
+    value: String(value),
+  }));
+}

@@ -1,0 +1,261 @@
+// Checks a form on its targets: that it loads, that its operators run on the backend, that its outputs match those of
+// the same form on onnxruntime-node's CPU, and how its latency compares with float32. A target that this machine cannot
+// check is `unchecked`: that is no failure of the form, but never makes it a default.
+import type { Assignment, Bundle } from "../../core/bundle.ts";
+import { isSelvedgeError } from "../../core/errors.ts";
+import { hasAdapter, runApart } from "../run/child-process.ts";
+import { straysFromLog } from "../../core/assignment-log.ts";
+import { assign, assignmentOf } from "./assignment-node.ts";
+import { CheckBrowser } from "./browser.ts";
+import type { BrowserName, BrowserRun } from "./browser.ts";
+import type { Form, Target } from "../forms/forms.ts";
+import { sqnr } from "../run/metric.ts";
+import type { Outputs } from "../run/metric.ts";
+import { packBundle } from "../bundle/pack.ts";
+import { readModel } from "../onnx/model.ts";
+import { openModel } from "../run/session.ts";
+import { nameShapeNodes } from "./shape-arithmetic.ts";
+import type { Feed } from "../run/feeds.ts";
+
+/**
+ * Latency ratio to float32 above which a form counts as slower and is never a default; below it lies measurement noise.
+ */
+export const SLOWER = 1.05;
+
+/** Result of checking one form on one target. */
+export interface Check {
+  readonly target: Target;
+  /** "unchecked" where this machine cannot check it. */
+  readonly verdict: "passed" | "failed" | "unchecked";
+  /** Reason where it did not pass. */
+  readonly why?: string;
+  readonly assignment?: Assignment;
+  /**
+   * Signal-to-noise ratio against the same form on onnxruntime-node's CPU, in dB; on WebGPU that of the worst sample.
+   */
+  readonly parityDb?: number;
+  /**
+   * Latency relative to float32 on the same backend; absent on WebGPU, since the adapter here may be a software
+   * renderer.
+   */
+  readonly speed?: number;
+}
+
+/** The form to check, with what the checks need. */
+export interface CheckInput {
+  readonly form: Pick<Form, "id" | "needs" | "session">;
+  readonly bytes: Uint8Array;
+  /** The form's outputs on onnxruntime-node's CPU, one per feed. */
+  readonly expected: readonly Outputs[];
+}
+
+/** A browser to check in, and the bundle's description of the model. */
+export interface InBrowser {
+  readonly browser: BrowserName;
+  readonly model: Bundle["model"];
+}
+
+/** Number of samples on which a form's outputs are compared; a software adapter is slow. */
+export const CHECK_FEEDS = 8;
+/** A kernel with a data race is wrong in some runs only, so fast models run more often. */
+const WEBGPU_FEEDS = { count: 2, ms: 2_000 };
+/** Backends round differently; below this ratio something is computed differently. */
+const PARITY_DB = 20;
+/** Rounds are short and many, so that for each model at least one is undisturbed by other load on the machine. */
+const ROUND_MS = 4;
+const ROUNDS = 25;
+const ROUND_BUDGET_MS = 8_000;
+/** An apparently slower form is measured until its minimum is unchanged for this many rounds, 1 s on an idle machine. */
+const STEADY_ROUNDS = 100;
+
+/**
+ * Removes shape arithmetic from the operators that run on the CPU, and names the rest. Runs the form once more for it,
+ * with node names, which forms do not have: `again` returns the log.
+ */
+async function settleStrays(
+  bytes: Uint8Array,
+  counted: Assignment,
+  again: (named: Uint8Array<ArrayBuffer>) => Promise<readonly string[]>,
+): Promise<{ assignment: Assignment; strays: readonly string[] }> {
+  if (counted.cpu === 0) return { assignment: counted, strays: [] };
+  const model = readModel(bytes);
+  const known = nameShapeNodes(model);
+  const log = await again(model.write());
+  const strays = straysFromLog(log).filter((x) => !known.has(x.node));
+  const shape = counted.shape + counted.cpu - strays.length;
+  return { assignment: { ...counted, shape, cpu: strays.length }, strays: strays.map((x) => x.operator) };
+}
+
+function whyStrays(strays: readonly string[]): string {
+  const names = [...new Set(strays)].filter((x) => x !== "").join(", ");
+  return `operators other than shape arithmetic run on the CPU: ${names || "all of them"}`;
+}
+
+/** Checks forms of one model. */
+export class Checker {
+  readonly #reference: Uint8Array;
+  readonly #feeds: readonly Feed[];
+  readonly #where: InBrowser | undefined;
+  #browser: Promise<CheckBrowser> | null = null;
+  #adapter: Promise<boolean> | null = null;
+
+  /** Takes the float32 form to compare latency with, the samples, and the browser to check in, if any. */
+  constructor(reference: Uint8Array, feeds: readonly Feed[], where?: InBrowser) {
+    this.#reference = reference;
+    this.#feeds = feeds.slice(0, CHECK_FEEDS);
+    this.#where = where;
+  }
+
+  /** Closes the browser, if one was started. */
+  async close(): Promise<void> {
+    await this.#browser?.then(
+      (x) => x.close(),
+      () => undefined,
+    );
+    this.#browser = null;
+  }
+
+  /** Checks a form on some targets; WebGPU with and without float16 is one check. */
+  async check(input: CheckInput, targets: readonly Target[]): Promise<Check[]> {
+    const checks: Check[] = [];
+    let onGpu: Check | undefined;
+    for (const target of targets) {
+      if (target === "wasm") checks.push(await this.#settle(input, target));
+      else {
+        onGpu ??= await this.#settle(input, target);
+        checks.push({ ...onGpu, target });
+      }
+    }
+    return checks;
+  }
+
+  async #settle(input: CheckInput, target: Target): Promise<Check> {
+    if (this.#feeds.length === 0)
+      return { target, verdict: "unchecked", why: "the model runs on no available sample; give --samples" };
+    try {
+      if (this.#where !== undefined) return await this.#inBrowser(input, target, this.#where);
+      return target === "wasm" ? await this.#onWasm(input) : await this.#onWebGpu(input, target);
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      const isMissing = isSelvedgeError(error) && ("package" in error.details || error.details["isLate"] === true);
+      // An adapter without float16 cannot load a form that needs it; the float32 form did load.
+      const isBeyond = target !== "wasm" && input.form.needs.includes("shader-f16");
+      return { target, verdict: isMissing || isBeyond ? "unchecked" : "failed", why };
+    }
+  }
+
+  async #onWasm(input: CheckInput): Promise<Check> {
+    const { bytes, form } = input;
+    const extra = form.session?.wasm ?? {};
+    const assignment = await assign(bytes, "wasm", extra);
+    const outputs = await this.#outputsOnWasm(bytes, extra);
+    const parityDb = parity(outputs, input.expected);
+    const told = { target: "wasm", assignment, parityDb } as const;
+    if (parityDb < PARITY_DB)
+      return { ...told, verdict: "failed", why: `its outputs on wasm deviate: SQNR ${parityDb.toFixed(1)} dB` };
+    const speed = form.id === "f32" ? 1 : await this.#time(bytes, extra);
+    return { ...told, speed, verdict: "passed" };
+  }
+
+  async #onWebGpu(input: CheckInput, target: Target): Promise<Check> {
+    const { bytes, form } = input;
+    this.#adapter ??= hasAdapter();
+    if (!(await this.#adapter)) return { target, verdict: "unchecked", why: "this machine has no WebGPU adapter" };
+    const feeds = this.#feeds;
+    const run = await runApart(bytes, "webgpu", form.session?.webgpu ?? {}, feeds, WEBGPU_FEEDS);
+    const counted = assignmentOf(run, "webgpu");
+    const again = async (named: Uint8Array<ArrayBuffer>): Promise<string[]> => {
+      const { exit, log } = await runApart(named, "webgpu", form.session?.webgpu ?? {}, feeds.slice(0, 1));
+      if (exit !== 0) throw new Error("its first run on WebGPU succeeded, its second failed");
+      return log.split("\n");
+    };
+    const { assignment, strays } = await settleStrays(bytes, counted, again);
+    const parityDb = worstParity(run.outputs, input.expected);
+    const told = { target, assignment, parityDb };
+    const off = `its outputs on WebGPU deviate: SQNR ${parityDb.toFixed(1)} dB`;
+    if (strays.length > 0) return { ...told, verdict: "failed", why: whyStrays(strays) };
+    if (parityDb < PARITY_DB) return { ...told, verdict: "failed", why: off };
+    return { ...told, verdict: "passed" };
+  }
+
+  async #inBrowser(input: CheckInput, target: Target, { browser, model }: InBrowser): Promise<Check> {
+    this.#browser ??= CheckBrowser.start(browser);
+    const started = await this.#browser;
+    const backend = target === "wasm" ? "wasm" : "webgpu";
+    this.#adapter ??= started.hasWebGpu();
+    if (backend === "webgpu" && !(await this.#adapter))
+      return { target, verdict: "unchecked", why: `${started.name} has no WebGPU on this machine` };
+    const { id, needs, session } = input.form;
+    const run = async (bytes: Uint8Array): Promise<BrowserRun> => {
+      const files = [{ path: "model.onnx", bytes: new Uint8Array(bytes), isModel: true }];
+      const variant = { id, needs, ...(session && { session }), files };
+      const bundle = await packBundle({ model, variants: [variant] }, { compress: false });
+      return started.run(bundle, id, backend, this.#feeds.slice(0, WEBGPU_FEEDS.count));
+    };
+    const { assignment: counted, outputs } = await run(input.bytes);
+    const where = `on ${backend} in ${started.name}`;
+    if (counted === null)
+      return { target, verdict: "failed", why: `its log does not show what runs on the CPU ${where}` };
+    const again = async (named: Uint8Array): Promise<readonly string[]> => (await run(named)).log;
+    const { assignment, strays } = await settleStrays(input.bytes, counted, again);
+    const parityDb = (backend === "webgpu" ? worstParity : parity)(outputs, input.expected);
+    const told = { target, assignment, parityDb };
+    if (strays.length > 0) return { ...told, verdict: "failed", why: `${whyStrays(strays)}, ${where}` };
+    if (parityDb < PARITY_DB)
+      return { ...told, verdict: "failed", why: `its outputs deviate ${where}: SQNR ${parityDb.toFixed(1)} dB` };
+    if (backend === "webgpu") return { ...told, verdict: "passed" };
+    const speed = id === "f32" ? 1 : await this.#time(input.bytes, session?.wasm ?? {});
+    return { ...told, speed, verdict: "passed" };
+  }
+
+  async #outputsOnWasm(bytes: Uint8Array, extra: Readonly<Record<string, string>>): Promise<Outputs[]> {
+    const model = await openModel(bytes, "wasm", extra);
+    try {
+      const outputs: Outputs[] = [];
+      for (const feed of this.#feeds) outputs.push(await model.run(feed));
+      return outputs;
+    } finally {
+      await model.release();
+    }
+  }
+
+  /** Returns the latency of a form relative to float32 on wasm: the minimum over interleaved rounds for each. */
+  async #time(bytes: Uint8Array, extra: Readonly<Record<string, string>>): Promise<number> {
+    const [feed] = this.#feeds;
+    if (feed === undefined) return 1;
+    const models = [await openModel(bytes, "wasm", extra), await openModel(this.#reference, "wasm")] as const;
+    try {
+      const started = performance.now();
+      const one = async (model: (typeof models)[number], times: number): Promise<number> => {
+        const start = performance.now();
+        for (let i = 0; i < times; i++) await model.run(feed);
+        return performance.now() - start;
+      };
+      for (const model of models) await one(model, 2);
+      // A round is long enough for the clock's resolution.
+      const times = Math.max(1, Math.min(200, Math.ceil(ROUND_MS / (await one(models[1], 1)))));
+      const least: [number, number] = [Infinity, Infinity];
+      // An apparently slower form is measured for longer: other load makes models look slower, never faster.
+      let steady = 0;
+      for (let round = 0; round < ROUNDS || (least[0] > least[1] * SLOWER && steady < STEADY_ROUNDS); round++) {
+        const ms = await one(models[0], times);
+        steady = ms < least[0] ? 0 : steady + 1;
+        least[0] = Math.min(least[0], ms);
+        least[1] = Math.min(least[1], await one(models[1], times));
+        if (performance.now() - started > ROUND_BUDGET_MS) break;
+      }
+      return least[0] / least[1];
+    } finally {
+      for (const model of models) await model.release();
+    }
+  }
+}
+
+function parity(outputs: readonly Outputs[], expected: readonly Outputs[]): number {
+  return sqnr(outputs.map((x, i) => ({ outputs: x, reference: expected[i] ?? {} })));
+}
+
+/** Parity of the worst sample: a race corrupts one, and an average over many correct samples would hide it. */
+function worstParity(outputs: readonly Outputs[], expected: readonly Outputs[]): number {
+  return Math.min(...outputs.map((x, i) => parity([x], expected.slice(i, i + 1))));
+}

@@ -1,0 +1,53 @@
+// Estimates the GPU memory of a model's weights once loaded. ONNX Runtime folds nodes that depend on constants alone
+// while loading, so a weight behind DequantizeLinear or Cast is held in float32, whatever its size in the file. Weights
+// that a kernel reads as stored (MatMulNBits, GatherBlockQuantized) stay small. Activations are not counted.
+import type { Graph } from "../onnx/graph.ts";
+import { integerOf, uses } from "../onnx/graph.ts";
+import { TensorProto_DataType } from "../onnx/onnx.gen.js";
+import type { NodeProto } from "../onnx/onnx.gen.js";
+import type { OnnxModel } from "../onnx/model.ts";
+import { bitsOf, elementCount } from "../onnx/tensor-proto.ts";
+
+/** Operators behind which the forms store weights, all of which are folded while loading. */
+const FOLDED = new Set(["Cast", "DequantizeLinear", "Identity", "Mul", "Reshape", "Transpose"]);
+
+/** A constant: number of elements and bits per element. */
+interface Constant {
+  readonly elements: number;
+  readonly bits: number;
+}
+
+/** Counts the bytes in memory of all constants that a run reads; shapes and other int64 constants are left out. */
+export function deviceBytes(model: OnnxModel): number {
+  let bytes = 0;
+  for (const graph of model.graph.all()) {
+    const constants = constantsOf(graph);
+    const read = new Set<string>();
+    for (const node of graph.nodes)
+      if (!node.output.some((x) => constants.has(x))) for (const name of uses(node)) read.add(name);
+    for (const [name, { elements, bits }] of constants)
+      if (read.has(name) || graph.isOutput(name)) bytes += Math.ceil((elements * bits) / 8);
+  }
+  return bytes;
+}
+
+function constantsOf(graph: Graph): Map<string, Constant> {
+  const constants = new Map<string, Constant>();
+  const shapes = new Set<string>();
+  for (const tensor of graph.proto.initializer)
+    if (tensor.dataType === TensorProto_DataType.INT64) shapes.add(tensor.name);
+    else constants.set(tensor.name, { elements: elementCount(tensor), bits: bitsOf(tensor.dataType) });
+  for (const node of graph.nodes) {
+    if (node.domain !== "" || !FOLDED.has(node.opType)) continue;
+    const inputs = node.input.map((x) => constants.get(x));
+    if (!node.input.every((x) => constants.has(x) || shapes.has(x))) continue;
+    const elements = Math.max(0, ...inputs.map((x) => x?.elements ?? 0));
+    for (const name of node.output) constants.set(name, { elements, bits: bitsAfter(node, inputs[0]) });
+  }
+  return constants;
+}
+
+function bitsAfter(node: NodeProto, first: Constant | undefined): number {
+  if (node.opType === "Cast") return bitsOf(integerOf(node, "to", TensorProto_DataType.FLOAT));
+  return node.opType === "DequantizeLinear" ? 32 : (first?.bits ?? 32);
+}

@@ -1,0 +1,293 @@
+// The forms of a model, each for the targets where it is known to run well, and how each is made from the simplified
+// float32 model. Facts behind the choice: a GPU has kernels for block-wise weights and for weights behind
+// DequantizeLinear, for no integer convolution or product; wasm is fastest with dynamic int8, where that is faster at
+// all.
+import type { Variant } from "../../core/bundle.ts";
+import { toHalf } from "../quantize/to-float16.ts";
+import { inferValues } from "../run/infer-values.ts";
+import { keepHalves } from "../quantize/keep-float16.ts";
+import type { OnnxModel, Transform } from "../onnx/model.ts";
+import { prune } from "../simplify/remove-unused.ts";
+import { leastBlock, QUANTIZE_BLOCKS_DEFAULTS, quantizeBlocks } from "../quantize/quantize-blocks.ts";
+import { quantizeDynamic } from "../quantize/quantize-dynamic.ts";
+import { measureSteps, quantizeStatic } from "../quantize/quantize-static.ts";
+import { quantizeWeights } from "../quantize/quantize-weights.ts";
+import type { WeightFacts, WeightStore } from "../quantize/quantize-weights.ts";
+import { layerOf } from "../onnx/layer.ts";
+import type { Layer } from "../onnx/layer.ts";
+import { packConstants } from "../simplify/pack-constants.ts";
+import { roundLayers } from "../quantize/round-weights.ts";
+import type { ChooseGrid as GridOf, Rounded } from "../quantize/round-weights.ts";
+import { spendBits } from "../quantize/choose-8-bit.ts";
+import { spendBlocks } from "../quantize/choose-block-sizes.ts";
+import type { TensorProto } from "../onnx/onnx.gen.js";
+import { integerOf } from "../onnx/graph.ts";
+import { measurePeaks } from "../run/statistics.ts";
+import type { Feeds } from "../run/statistics.ts";
+import { strip } from "../simplify/strip.ts";
+import { elementCount } from "../onnx/tensor-proto.ts";
+
+/** Target on which a form is to run. */
+export type Target = "webgpu-f16" | "webgpu" | "wasm";
+
+/** The targets, in the order of the command line's help. */
+export const TARGETS: readonly Target[] = ["webgpu-f16", "webgpu", "wasm"];
+
+/** A form's name, which is also its file name. */
+export type FormId =
+  | "f32"
+  | "int8"
+  | "int4"
+  | "f16"
+  | "int8-dynamic"
+  | "int8-static"
+  | "pruned"
+  | "pruned-int8"
+  | "masked"
+  | "searched"
+  | "searched-fast";
+
+/** One form, before it is made. */
+export interface Form {
+  readonly id: FormId;
+  /** Targets that it is made for and checked on. */
+  readonly targets: readonly Target[];
+  /** Whether it is made only on request by name. Default false. */
+  readonly isOnDemand?: boolean;
+  readonly needs: Variant["needs"];
+  readonly session?: Variant["session"];
+  /** Converts the simplified model to this form, using the inputs of its layers on samples. */
+  make(model: OnnxModel, feeds: Feeds, options?: MakeOptions): Promise<void>;
+  /** Whether layers can be excluded from quantization (exclude-layers.ts). Default false. */
+  readonly canSpare?: boolean;
+}
+
+/** Options for making a form. */
+export interface MakeOptions {
+  /** Whether the samples are synthetic: then no statistics are gathered from them. Default false. */
+  readonly isMadeUp?: boolean;
+  /** Whether a weight, by name, keeps 16 bits or more. Default none. */
+  readonly isLeft?: (name: string) => boolean;
+  /** Whether the layer of a weight, by name, is excluded: its input stays unquantized. Default none. */
+  readonly isSpared?: (name: string) => boolean;
+}
+
+/** Weights stored as int8 are dequantized once, while loading, and run at the speed of float32. */
+export const FOLD: NonNullable<Variant["session"]> = {
+  webgpu: { "session.disable_quant_qdq": "1" },
+  wasm: { "session.disable_quant_qdq": "1" },
+};
+
+/** Minimum number of elements at which a weight in 8 bits with its scales and the node is smaller than in 32. */
+const MIN_ELEMENTS = 256;
+
+type Store = (weight: WeightFacts) => WeightStore;
+
+/**
+ * Measures which depthwise and first convolutions keep 16 bits; with synthetic samples, and in a large model, all do.
+ */
+async function storeFor(model: OnnxModel, feeds: Feeds, isMadeUp: boolean): Promise<Store> {
+  return keepHalves(model, isMadeUp || isLarge(model) ? [] : feeds);
+}
+
+const gridUnless =
+  (isLeft: (name: string) => boolean, grid: GridOf): GridOf =>
+  (layer) =>
+    isLeft(layer.weight.name) ? undefined : grid(layer);
+const narrowed = (
+  isLeft: (name: string) => boolean,
+  store: Store,
+  rounded: ReadonlyMap<string, Rounded>,
+  blocks: ReadonlyMap<string, number> = new Map(),
+): Transform =>
+  quantizeWeights({
+    minElements: MIN_ELEMENTS,
+    store: (weight) => (isLeft(weight.name) ? "float16" : store(weight)),
+    rounded,
+    blocks,
+  });
+const none = (): boolean => false;
+
+/** Whether a weight is stored as int8. */
+function isStoredInt8({ graph }: OnnxModel, tensor: TensorProto, store: Store): boolean {
+  const [user] = graph.consumers(tensor.name);
+  if (user === undefined) return false;
+  const facts = { opType: user.opType, dims: tensor.dims.map(Number), group: integerOf(user, "group", 1) };
+  return store({ ...facts, name: tensor.name }) === "int8";
+}
+
+/**
+ * Number of weights above which measuring the layers' inputs would take minutes, and more memory than twice the model.
+ */
+const ROUNDED_MAX = 48 * 2 ** 20;
+
+function isLarge({ graph }: OnnxModel): boolean {
+  return graph.proto.initializer.reduce((sum, x) => sum + elementCount(x), 0) > ROUNDED_MAX;
+}
+
+/** Whether weights are rounded to nearest: with synthetic samples, and where there are very many. */
+function isPlain(model: OnnxModel, isMadeUp: boolean): boolean {
+  return isMadeUp || isLarge(model);
+}
+
+/** Final transforms of every form that stores weights in fewer bits. */
+const REST: readonly Transform[] = [packConstants({ minElements: 64, isExact: false }), prune(), strip()];
+
+const FORMS: readonly Form[] = [
+  { id: "f32", targets: TARGETS, needs: [], make: async () => undefined },
+  {
+    id: "int8",
+    targets: TARGETS,
+    needs: [],
+    session: FOLD,
+    make: makeInt8(() => new Map()),
+  },
+  {
+    id: "int4",
+    targets: ["webgpu-f16", "webgpu"],
+    needs: ["webgpu"],
+    session: FOLD,
+    make: async (model, feeds, { isMadeUp = false, isLeft = none } = {}) => {
+      // A lookup table affects every token: it keeps 8 bits.
+      const isTable = (name: string): boolean => model.graph.consumers(name).some((x) => x.opType === "Gather");
+      const wide = isPlain(model, isMadeUp) ? new Set<string>() : await spendBits(model, feeds);
+      const bits = (name: string): 4 | 8 => (isTable(name) || wide.has(name) ? 8 : 4);
+      const store = await storeFor(model, feeds, isMadeUp);
+      const grid = gridUnless(isLeft, (x) => int4Grid(x, bits, store));
+      const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, grid);
+      const blocks = quantizeBlocks({ bits: (name) => (isLeft(name) ? null : bits(name)), rounded });
+      model.transform(blocks, narrowed(isLeft, store, rounded), ...REST);
+    },
+  },
+  {
+    id: "f16",
+    targets: ["webgpu-f16"],
+    needs: ["webgpu", "shader-f16"],
+    session: FOLD,
+    make: async (model, feeds) => {
+      const values = await inferValues(model);
+      model.transform(toHalf({ values, peaks: await measurePeaks(model, feeds) }), prune(), strip());
+    },
+  },
+  {
+    id: "int8-dynamic",
+    targets: ["wasm"],
+    needs: ["wasm"],
+    session: FOLD,
+    canSpare: true,
+    make: async (model, feeds, { isMadeUp = false, isLeft = none, isSpared = none } = {}) => {
+      const store = await storeFor(model, feeds, isMadeUp);
+      const grid = gridUnless(isLeft, (x) => int8Grid(x, store));
+      const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, grid);
+      model.transform(
+        quantizeDynamic({ rounded, choose: (name) => !isLeft(name) && !isSpared(name) }),
+        narrowed(isLeft, store, rounded),
+        ...REST,
+      );
+    },
+  },
+  {
+    id: "int8-static",
+    isOnDemand: true,
+    targets: ["wasm"],
+    needs: ["wasm"],
+    make: async (model, feeds, { isMadeUp = false, isLeft = none } = {}) => {
+      const steps = await measureSteps(model, feeds);
+      const store = await storeFor(model, feeds, isMadeUp);
+      const grid = gridUnless(isLeft, (x) => int8Grid(x, store));
+      const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, grid);
+      model.transform(quantizeStatic({ steps, rounded }), narrowed(isLeft, store, rounded), ...REST);
+    },
+  },
+];
+
+const NONE: ReadonlyMap<string, Rounded> = new Map();
+
+/**
+ * Makes int8: behind DequantizeLinear, except for products to which `kept` assigns a block size; a GPU's kernel reads
+ * those as stored.
+ */
+function makeInt8(
+  kept: (model: OnnxModel, isInt8: (x: TensorProto) => boolean) => ReadonlyMap<string, number>,
+): Form["make"] {
+  return async (model, feeds, { isMadeUp = false, isLeft = none } = {}) => {
+    const store = await storeFor(model, feeds, isMadeUp);
+    const isInt8 = (x: TensorProto): boolean =>
+      elementCount(x) >= MIN_ELEMENTS && !isLeft(x.name) && isStoredInt8(model, x, store);
+    const spent = isLarge(model) ? new Map<string, number>() : await spendBlocks(model, feeds, isInt8);
+    const products = kept(model, isInt8);
+    const grid: GridOf = (layer) => {
+      const plain = int8Grid(layer, store);
+      const { name } = layer.weight;
+      const block = spent.get(name) ?? products.get(name);
+      return plain && block !== undefined ? { ...plain, block, isSnapped: !spent.has(name) } : plain;
+    };
+    const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, grid));
+    const inBlocks = quantizeBlocks({
+      bits: (name) => (products.has(name) ? 8 : null),
+      blocks: new Map([...products].map(([name, block]) => [name, spent.get(name) ?? block])),
+      rounded,
+    });
+    model.transform(inBlocks, narrowed(isLeft, store, rounded, spent), ...REST);
+  };
+}
+
+/** Returns a block size for each weight that only products read. */
+function productBlocks(model: OnnxModel, isInt8: (x: TensorProto) => boolean): ReadonlyMap<string, number> {
+  const { graph } = model;
+  const blocks = new Map<string, number>();
+  for (const node of graph.nodes) {
+    const layer = layerOf(graph, node);
+    if (layer === undefined || node.opType === "Conv" || !isInt8(layer.weight)) continue;
+    if (elementCount(layer.weight) < QUANTIZE_BLOCKS_DEFAULTS.minElements) continue;
+    if (graph.consumers(layer.weight.name).every((x) => x.opType !== "Gather"))
+      blocks.set(layer.weight.name, leastBlock(layer.columns));
+  }
+  return blocks;
+}
+
+/**
+ * int8 for GPUs only: weights of products stay in 8 bits in GPU memory. The same kernel in WebAssembly takes 1.7 times
+ * (64 rows) to 18 times (one row) as long as float32, so where wasm is a target too, the weights are dequantized while
+ * loading.
+ */
+const INT8_ON_GPU = makeInt8(productBlocks);
+
+/** A symmetric scale per output, as quantizeWeights stores it. */
+function int8Grid(layer: Layer, store: Store): ReturnType<GridOf> {
+  const dims = layer.weight.dims.map(Number);
+  const facts = { opType: layer.node.opType, dims, group: layer.groups, name: layer.weight.name };
+  if (elementCount(layer.weight) < MIN_ELEMENTS || store(facts) !== "int8") return undefined;
+  return { bits: 8, block: layer.columns, isEven: true, isHalf: true, isSnapped: true };
+}
+
+/** Blocks of 4 bits for products, which quantizeBlocks stores; int8 for the rest. */
+function int4Grid(layer: Layer, bits: (name: string) => 4 | 8, store: Store): ReturnType<GridOf> {
+  if (elementCount(layer.weight) < MIN_ELEMENTS) return undefined;
+  const isStored = layer.node.opType !== "Conv" && elementCount(layer.weight) >= QUANTIZE_BLOCKS_DEFAULTS.minElements;
+  return !isStored
+    ? int8Grid(layer, store)
+    : {
+        bits: bits(layer.weight.name),
+        block: 32,
+        hasZeros: true,
+        isHalf: true,
+      };
+}
+
+/**
+ * Lists the forms for some targets, or those named.
+ * @throws TypeError naming an unknown form.
+ */
+export function formsFor(targets: readonly Target[], named?: readonly string[]): readonly Form[] {
+  for (const id of named ?? []) {
+    if (!FORMS.some((x) => x.id === id))
+      throw new TypeError(`forms: unknown form "${id}"; choose from ${FORMS.map((x) => x.id).join(", ")}`);
+  }
+  const isForGpu = targets.length > 0 && !targets.includes("wasm");
+  const forms = FORMS.map((x) => (x.id === "int8" && isForGpu ? { ...x, make: INT8_ON_GPU } : x));
+  return forms.filter((x) => {
+    if (named !== undefined && x.id !== "f32") return named.includes(x.id);
+    return x.id === "f32" || x.id === "int8" || (x.isOnDemand !== true && x.targets.some((y) => targets.includes(y)));
+  });
+}

@@ -1,0 +1,217 @@
+// Reads a model file with its external data, and writes one atomically.
+//
+// External data is read from the model's own folder only: a location that is absolute, climbs, or leads out through a
+// link is refused, as are ranges past the end or that overlap. A tensor's values are read once, directly into memory of
+// their own, so that files past 2 GB work; afterwards the model equals one that came in a single file.
+import { clearField } from "@bufbuild/protobuf";
+import { createHash, randomUUID } from "node:crypto";
+import { closeSync, constants, fstatSync, openSync, readSync, realpathSync } from "node:fs";
+import { mkdir, rename, rm } from "node:fs/promises";
+import { basename, dirname, isAbsolute, join, sep } from "node:path";
+import { SelvedgeError } from "../../core/errors.ts";
+import { syncFolder, writeSynced } from "./durable.ts";
+import { checkModel, decodeModel } from "./model.ts";
+import type { OnnxModel } from "./model.ts";
+import { TensorProto_DataLocation, TensorProto_DataType, TensorProtoSchema } from "./onnx.gen.js";
+import type { TensorProto } from "./onnx.gen.js";
+import { tensorsIn } from "./tensors-in.ts";
+import { byteCount } from "./tensor-proto.ts";
+import { countBytes, modelPieces } from "./encode.ts";
+
+/** Protobuf's limit is 2 GB; a larger model must store its weights externally. */
+const INLINE_MAX_BYTES = 2 ** 31 - 1;
+/** Weights of at least this size are written as external data, if any are. */
+const EXTERNAL_MIN_BYTES = 1024;
+/** Aligns each tensor to a page, so that a runtime can map it. */
+const ALIGN_BYTES = 4096;
+
+/**
+ * Reads a model file and its external data.
+ * @throws SelvedgeError `model-invalid`, naming the place.
+ */
+export function readModelFile(path: string): OnnxModel {
+  return readModelAndFiles(path).model;
+}
+
+/** Reads a model file as `readModelFile` does; also returns the paths of its external data files. */
+export function readModelAndFiles(path: string): { readonly model: OnnxModel; readonly files: readonly string[] } {
+  const model = decodeModel(readBytes(path));
+  const folder = realpathSync(dirname(path));
+  const places = new Map<string, Place[]>();
+  for (const { tensor } of tensorsIn(model.proto)) {
+    if (tensor.dataLocation !== TensorProto_DataLocation.EXTERNAL) continue;
+    const { file, start, length } = placeOf(tensor, folder);
+    const others = places.get(file) ?? [];
+    others.push({ tensor, start, end: start + length });
+    places.set(file, others);
+  }
+  for (const [file, inside] of places) {
+    checkApart(inside);
+    readPlaces(file, inside);
+  }
+  checkModel(model);
+  return { model, files: [...places.keys()] };
+}
+
+/** A tensor's byte range in an external data file. */
+export interface Place {
+  readonly tensor: TensorProto;
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Refuses overlapping ranges of one file, before any of them is read; exported for its test. */
+export function checkApart(places: readonly Place[]): void {
+  let before: Place | undefined;
+  for (const place of places.filter((x) => x.start < x.end).sort((a, b) => a.start - b.start)) {
+    if (before !== undefined && place.start < before.end)
+      throw invalid(place.tensor, `overlaps the external data of "${before.tensor.name}"`);
+    before = place;
+  }
+}
+
+function readPlaces(path: string, places: readonly Place[]): void {
+  const file = openFile(path);
+  try {
+    const { size } = fstatSync(file);
+    for (const { tensor, start, end } of places) {
+      if (end > size) throw invalid(tensor, `is declared at bytes ${start} to ${end} of a file of ${size} bytes`);
+      tensor.rawData = new Uint8Array(end - start);
+      fill(file, tensor.rawData, start);
+      clearField(tensor, TensorProtoSchema.field.dataLocation);
+      tensor.externalData = [];
+    }
+  } finally {
+    closeSync(file);
+  }
+}
+
+/**
+ * Writes a model to a file, and past 2 GB its weights to `<path>.<hash>.data`; returns the number of bytes written. The
+ * hash is of the weights, so an existing model keeps its own weights until the new one replaces it; they are not
+ * deleted.
+ */
+export async function writeModelFile(
+  path: string,
+  model: OnnxModel,
+  options: { external?: boolean } = {},
+): Promise<number> {
+  const { graph } = model.proto;
+  const weights = graph?.initializer.reduce((sum, x) => sum + x.rawData.length, 0) ?? 0;
+  if (!(options.external ?? weights > INLINE_MAX_BYTES - 2 ** 26)) return writeWhole(path, modelPieces(model.proto));
+  const outside = (graph?.initializer ?? []).filter((x) => x.rawData.length >= EXTERNAL_MIN_BYTES);
+  const values = outside.map((x) => x.rawData);
+  const dataPath = `${path}.${hashOf(values).slice(0, 16)}.data`;
+  const pieces: Uint8Array[] = [];
+  let at = 0;
+  try {
+    for (const [i, tensor] of outside.entries()) {
+      const raw = values[i] ?? new Uint8Array();
+      const gap = (ALIGN_BYTES - (at % ALIGN_BYTES)) % ALIGN_BYTES;
+      pieces.push(new Uint8Array(gap), raw);
+      const place = { location: basename(dataPath), offset: String(at + gap), length: String(raw.length) };
+      at += gap + raw.length;
+      tensor.rawData = new Uint8Array();
+      tensor.dataLocation = TensorProto_DataLocation.EXTERNAL;
+      tensor.externalData = Object.entries(place).map(([key, value]) => ({
+        $typeName: "onnx.StringStringEntryProto" as const,
+        key,
+        value,
+      }));
+    }
+    const data = await writeWhole(dataPath, pieces);
+    return data + (await writeWhole(path, modelPieces(model.proto)));
+  } finally {
+    for (const [i, tensor] of outside.entries()) {
+      tensor.rawData = values[i] ?? new Uint8Array();
+      clearField(tensor, TensorProtoSchema.field.dataLocation);
+      tensor.externalData = [];
+    }
+  }
+}
+
+function hashOf(pieces: readonly Uint8Array[]): string {
+  const hash = createHash("sha256");
+  for (const piece of pieces) hash.update(piece);
+  return hash.digest("hex");
+}
+
+/** Writes a temporary file, flushes it to disk and renames it into place; returns its size in bytes. */
+export async function writeWhole(path: string, pieces: readonly Uint8Array[]): Promise<number> {
+  await mkdir(dirname(path), { recursive: true });
+  const fresh = join(dirname(path), `.${basename(path)}.new-${randomUUID()}`);
+  try {
+    await writeSynced(fresh, pieces);
+    await rename(fresh, path);
+    await syncFolder(dirname(path));
+  } finally {
+    await rm(fresh, { force: true });
+  }
+  return countBytes(pieces);
+}
+
+function readBytes(path: string): Uint8Array<ArrayBuffer> {
+  const file = openFile(path);
+  try {
+    const { size } = fstatSync(file);
+    if (size > INLINE_MAX_BYTES)
+      throw new SelvedgeError("model-invalid", `${path} exceeds 2 GB, the limit of an ONNX file`, { path });
+    const bytes = new Uint8Array(size);
+    fill(file, bytes, 0);
+    return bytes;
+  } finally {
+    closeSync(file);
+  }
+}
+
+/** Opens a regular file; refuses a folder, and a named pipe, whose opening would block until a writer comes. */
+function openFile(path: string): number {
+  const file = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+  if (fstatSync(file).isFile()) return file;
+  closeSync(file);
+  throw new SelvedgeError("model-invalid", `${path} is not a regular file`, { path });
+}
+
+function fill(file: number, bytes: Uint8Array, position: number): void {
+  for (let at = 0; at < bytes.length;) {
+    const read = readSync(file, bytes, at, Math.min(bytes.length - at, 2 ** 30), position + at);
+    if (read === 0) throw new SelvedgeError("model-invalid", "the file was truncated while it was read");
+    at += read;
+  }
+}
+
+/** Reads the location of a tensor's external data, and refuses any place but the model's own folder. */
+function placeOf(tensor: TensorProto, folder: string): { file: string; start: number; length: number } {
+  const entry = (key: string): string | undefined => tensor.externalData.find((x) => x.key === key)?.value;
+  const twice = tensor.externalData.find(({ key }, i, all) => all.findIndex((x) => x.key === key) < i);
+  if (twice !== undefined) throw invalid(tensor, `names the ${twice.key} of its external data twice`);
+  const location = entry("location") ?? "";
+  const parts = location.split(/[/\\]/);
+  if (location === "" || isAbsolute(location) || /^[A-Za-z]:|^[/\\]|\0/.test(location) || parts.includes(".."))
+    throw invalid(tensor, `stores its values in "${location}", which is not inside the model's folder`);
+  if (tensor.rawData.length > 0) throw invalid(tensor, "holds its values twice, inside and outside the file");
+  let file: string;
+  try {
+    file = realpathSync(join(folder, ...parts));
+  } catch {
+    throw invalid(tensor, `stores its values in "${location}", which does not exist`);
+  }
+  if (!file.startsWith(folder.endsWith(sep) ? folder : folder + sep))
+    throw invalid(tensor, `stores its values in "${location}", which leads out of the model's folder`);
+  const number = (key: string): number | undefined => {
+    const text = entry(key);
+    if (text === undefined) return undefined;
+    if (!/^\d{1,15}$/.test(text)) throw invalid(tensor, `has the ${key} "${text}", which is not a number of bytes`);
+    return Number(text);
+  };
+  const length = byteCount(tensor, `the tensor "${tensor.name}"`);
+  const said = number("length");
+  if (said !== undefined && said !== length)
+    throw invalid(tensor, `has ${said} bytes of external data, but its dims need ${length}`);
+  return { file, start: number("offset") ?? 0, length };
+}
+
+function invalid(tensor: TensorProto, what: string): SelvedgeError {
+  const type = Object.entries(TensorProto_DataType).find(([, x]) => x === tensor.dataType)?.[0] ?? "";
+  return new SelvedgeError("model-invalid", `the tensor "${tensor.name}" ${what}`, { tensor: tensor.name, type });
+}

@@ -1,0 +1,37 @@
+import { expect, test } from "vitest";
+import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
+import { keepHalves } from "./keep-float16.ts";
+import { floatTensor } from "../onnx/tensor-proto.ts";
+
+/** Two depthwise convolutions, of which only the first has outputs that count, and a plain one. */
+const model = () =>
+  smallModel({
+    opset: 13,
+    inputs: { x: [1, 32, 8, 8] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "Conv", input: ["x", "loud"], output: ["a"], attributes: { group: 32, pads: [1, 1, 1, 1] } },
+      { opType: "Conv", input: ["x", "quiet"], output: ["b"], attributes: { group: 32, pads: [1, 1, 1, 1] } },
+      { opType: "Mul", input: ["b", "little"], output: ["c"] },
+      { opType: "Add", input: ["a", "c"], output: ["d"] },
+      { opType: "Conv", input: ["d", "mix"], output: ["y"] },
+    ],
+    initializers: [
+      floatTensor("loud", [32, 1, 3, 3], seededFloats(288, 2)),
+      floatTensor("quiet", [32, 1, 3, 3], seededFloats(288, 3)),
+      floatTensor("mix", [16, 32, 1, 1], seededFloats(512, 4)),
+      floatTensor("little", [], Float32Array.of(0.01)),
+    ],
+  });
+const feeds = [{ x: { dtype: "float32" as const, dims: [1, 32, 8, 8], data: seededFloats(2048) } }];
+const facts = (name: string, group: number, dims: number[]) => ({ opType: "Conv", name, group, dims });
+
+test("a depthwise convolution keeps 16 bits where 8 would change the outputs, and without samples", async () => {
+  const store = await keepHalves(model(), feeds, { leastDb: 60 });
+  expect(store(facts("loud", 32, [32, 1, 3, 3]))).toBe("float16");
+  expect(store(facts("quiet", 32, [32, 1, 3, 3]))).toBe("int8");
+  expect(store(facts("mix", 1, [16, 32, 1, 1]))).toBe("int8");
+  const blind = await keepHalves(model(), []);
+  expect(blind(facts("quiet", 32, [32, 1, 3, 3]))).toBe("float16");
+  expect(blind(facts("mix", 1, [16, 32, 1, 1]))).toBe("int8");
+});

@@ -1,0 +1,52 @@
+// Chooses which depthwise and first convolutions keep 16 bits. They hold few weights, each of which matters much, so
+// that most are not worth the risk of 8 bits; but in a small model they are a third of the bytes. So each is tried
+// alone in 8 bits on the samples, and stored so only if the outputs barely change.
+import { integerOf } from "../onnx/graph.ts";
+import type { OnnxModel } from "../onnx/model.ts";
+import { TensorProto_DataType } from "../onnx/onnx.gen.js";
+import { isDepthwise, isStem } from "./quantize-weights.ts";
+import type { WeightFacts, WeightStore } from "./quantize-weights.ts";
+import type { Feed } from "../run/samples.ts";
+import { measureSensitivity } from "../run/sensitivity.ts";
+import type { Feeds } from "../run/statistics.ts";
+
+/** Options of `keepHalves`. */
+export interface KeepHalvesOptions {
+  /** Minimum signal-to-noise ratio of the outputs where one such weight is stored in 8 bits. Default 46 dB. */
+  readonly leastDb?: number;
+  /** Number of samples used. Default 8. */
+  readonly samples?: number;
+  /** Time limit. Default 10 s. */
+  readonly budgetMs?: number;
+}
+
+/** Defaults of `keepHalves`. */
+export const KEEP_HALVES_DEFAULTS: Required<KeepHalvesOptions> = { leastDb: 46, samples: 8, budgetMs: 10_000 };
+
+/** Returns how each weight is to be stored; without samples all such convolutions keep 16 bits. */
+export async function keepHalves(
+  model: OnnxModel,
+  feeds: Feeds,
+  options: KeepHalvesOptions = {},
+): Promise<(weight: WeightFacts) => WeightStore> {
+  const { leastDb, samples, budgetMs } = { ...KEEP_HALVES_DEFAULTS, ...options };
+  const { graph } = model;
+  const names = new Set<string>();
+  for (const { name, dataType, dims } of graph.proto.initializer) {
+    const [user] = graph.consumers(name);
+    if (dataType !== TensorProto_DataType.FLOAT || user === undefined) continue;
+    if (isSmall({ opType: user.opType, dims: dims.map(Number), group: integerOf(user, "group", 1), name }))
+      names.add(name);
+  }
+  const first: Feed[] = [];
+  for await (const feed of feeds) if (first.push(feed) >= samples) break;
+  const robust = new Set<string>();
+  if (names.size > 0 && first.length > 0)
+    for (const { name, int8Db } of await measureSensitivity(model.write(), first, { budgetMs, bits: [8], names }))
+      if (int8Db >= leastDb) robust.add(name);
+  return (weight) => (isSmall(weight) && !robust.has(weight.name) ? "float16" : "int8");
+}
+
+function isSmall(weight: WeightFacts): boolean {
+  return isDepthwise(weight) || isStem(weight);
+}

@@ -1,0 +1,238 @@
+// Stores the weights of MatMul, Gemm and embeddings in blocks of 4 or 8 bits, which ONNX Runtime's own kernels read as
+// stored (MatMulNBits, GatherBlockQuantized): on WebGPU they stay small in GPU memory too.
+//
+// A table that is both looked up and multiplied by (tied embeddings) is stored once. Other weights, such as those of
+// convolutions, have no such kernel and are left to quantizeWeights. Data is uint8 with a `bits` attribute: with uint4
+// data and no zero points WebGPU's GatherBlockQuantized computes wrong results (ONNX Runtime 1.30).
+import { packBlocks } from "./block-layout.ts";
+import type { Blocks } from "./block-layout.ts";
+import { fitGrid, roundRows, SCALE_STEPS } from "./scales.ts";
+import type { Rows } from "./scales.ts";
+import { areHalf, float16BitsOf } from "../onnx/float16.ts";
+import { floatOf, integerOf, integersAt } from "../onnx/graph.ts";
+import type { Graph } from "../onnx/graph.ts";
+import { TensorProto_DataType } from "../onnx/onnx.gen.js";
+import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
+import { CONTRIB } from "../onnx/model.ts";
+import type { Transform } from "../onnx/model.ts";
+import type { Rounded } from "./round-weights.ts";
+import { elementCount, float16Tensor, floatsOf, floatTensor, int64Tensor, uint8Tensor } from "../onnx/tensor-proto.ts";
+
+/** Block sizes that the kernels support. */
+const BLOCKS = [16, 32, 64, 128, 256] as const;
+type Block = (typeof BLOCKS)[number];
+
+/** Options of `quantizeBlocks`. */
+export interface QuantizeBlocksOptions {
+  /** Bits of a weight, or null for one that is not quantized. Default 4 for all. */
+  readonly bits?: (name: string) => 4 | 8 | null;
+  /** Number of values that share a scale. Default 32. */
+  readonly block?: Block;
+  /** Block sizes of single weights, by name. Default none. */
+  readonly blocks?: ReadonlyMap<string, number>;
+  /** Minimum number of elements; smaller weights are not quantized. Default 1024. */
+  readonly minElements?: number;
+  /** Weights that are already rounded, by name. Default none: each is rounded to nearest. */
+  readonly rounded?: ReadonlyMap<string, Rounded>;
+}
+
+/** Defaults of `quantizeBlocks`. */
+export const QUANTIZE_BLOCKS_DEFAULTS: Required<QuantizeBlocksOptions> = {
+  bits: () => 4,
+  block: 32,
+  blocks: new Map(),
+  minElements: 1024,
+  rounded: new Map(),
+};
+
+/** Minimum number of scales at which float16 saves more than a Cast costs. */
+const HALF_MIN = 64;
+
+/** Bytes of one scale in the file. */
+const SCALE_BYTES = 2;
+
+/** A node's use of a weight: looked up by row, or multiplied with its rows or its columns as outputs. */
+interface Use {
+  readonly node: NodeProto;
+  readonly kind: "gather" | "multiply";
+  /** A Transpose between weight and node that nothing else uses. */
+  readonly transpose?: NodeProto;
+  /** Whether rows of the stored weight are outputs. */
+  readonly isByRow: boolean;
+}
+
+/** Quantizes constant float32 matrices in blocks along the axis that is summed over. */
+export function quantizeBlocks(options: QuantizeBlocksOptions = {}): Transform {
+  const { bits, block: usual, blocks: others, minElements, rounded } = { ...QUANTIZE_BLOCKS_DEFAULTS, ...options };
+  return (model) => {
+    for (const graph of model.graph.all())
+      for (const tensor of [...graph.proto.initializer]) {
+        const width = bits(tensor.name);
+        if (width === null || elementCount(tensor) < minElements) continue;
+        const uses = usesOf(graph, tensor);
+        const first = uses?.[0];
+        if (uses === undefined || first === undefined) continue;
+        const rows = rowsOf(tensor, first.isByRow);
+        const block = others.get(tensor.name) ?? usual;
+        // A lookup returns whole blocks: rows that end within a block would come out too long.
+        if (rows.columns % block !== 0 && uses.some((x) => x.kind === "gather")) continue;
+        let { grid, codes } = rounded.get(tensor.name) ?? {};
+        if (grid === undefined || codes === undefined) {
+          grid = fitGrid(rows, { bits: width, block, hasZeros: true, isHalf: true });
+          if (!grid.scales.every(Number.isFinite)) continue;
+          codes = roundRows(rows, grid);
+        }
+        const blocks = packBlocks(rows.rows, rows.columns, grid, codes);
+        replace(graph, tensor, rows, uses, blocks, grid.bits, grid.block);
+        model.useContribOperators();
+      }
+  };
+}
+
+/**
+ * Returns the block size at which a product's 8-bit weights, padded to whole blocks, and its scales take the fewest
+ * bytes.
+ */
+export function leastBlock(columns: number): Block {
+  const bytes = (block: Block): number => Math.ceil(columns / block) * (block + SCALE_BYTES);
+  return [...BLOCKS].sort((a, b) => bytes(a) - bytes(b))[0] ?? 32;
+}
+
+/** Lists the uses of a weight; undefined where one is of another kind, or where they sum over different axes. */
+function usesOf(graph: Graph, tensor: TensorProto): Use[] | undefined {
+  if (tensor.dataType !== TensorProto_DataType.FLOAT || tensor.dims.length !== 2) return undefined;
+  if (graph.constant(tensor.name) !== tensor || graph.isOutput(tensor.name)) return undefined;
+  const uses: Use[] = [];
+  for (const node of graph.consumers(tensor.name)) {
+    const isTransposed = node.opType === "Transpose" && integersAt(node, "perm")?.join() !== "0,1";
+    const transposed = node.output[0] ?? "";
+    const users = isTransposed && !graph.isOutput(transposed) ? graph.consumers(transposed) : [node];
+    for (const user of users) {
+      const use = useOf(user, isTransposed ? transposed : tensor.name, isTransposed ? node : undefined);
+      if (use === undefined) return undefined;
+      uses.push(use);
+    }
+  }
+  return new Set(uses.map((x) => x.isByRow)).size === 1 ? uses : undefined;
+}
+
+function useOf(node: NodeProto, name: string, transpose: NodeProto | undefined): Use | undefined {
+  if (node.domain !== "") return undefined;
+  const between = transpose === undefined ? {} : { transpose };
+  const isSecond = node.input[1] === name && node.input.indexOf(name) === node.input.lastIndexOf(name);
+  switch (node.opType) {
+    case "Gather":
+      if (transpose !== undefined || node.input[0] !== name || node.input[1] === name) return undefined;
+      return integerOf(node, "axis", 0) === 0 ? { node, kind: "gather", isByRow: true } : undefined;
+    case "MatMul":
+      return isSecond ? { node, kind: "multiply", isByRow: transpose !== undefined, ...between } : undefined;
+    case "Gemm": {
+      const isPlain = floatOf(node, "alpha", 1) === 1 && floatOf(node, "beta", 1) === 1;
+      if (!isSecond || !isPlain || integerOf(node, "transA", 0) !== 0) return undefined;
+      const isByRow = (integerOf(node, "transB", 0) === 1) !== (transpose !== undefined);
+      return { node, kind: "multiply", isByRow, ...between };
+    }
+    default:
+      return undefined;
+  }
+}
+
+function rowsOf(tensor: TensorProto, isByRow: boolean): Rows {
+  const values = floatsOf(tensor);
+  const [height = 0, width = 0] = tensor.dims.map(Number);
+  return isByRow
+    ? { rows: height, columns: width, at: (row, column) => values[row * width + column] ?? 0 }
+    : { rows: width, columns: height, at: (row, column) => values[column * width + row] ?? 0 };
+}
+
+function replace(
+  graph: Graph,
+  tensor: TensorProto,
+  { rows, columns }: Rows,
+  uses: readonly Use[],
+  blocks: Blocks,
+  bits: 4 | 8,
+  block: number,
+): void {
+  const count = Math.ceil(columns / block);
+  const rowBytes = blocks.values.length / rows;
+  const name = (what: string): string => graph.freshName(`${tensor.name}/${what}`);
+  const flat = uses.every((x) => x.kind === "gather");
+  const dims = flat ? [rows, rowBytes] : [rows, count, rowBytes / count];
+  const values = graph.addInitializer(uint8Tensor(name(`int${bits}`), dims, blocks.values));
+  const scales = addScales(graph, name("scale"), [rows, count], blocks.scales);
+  const zeros =
+    blocks.zeros === undefined
+      ? []
+      : [graph.addInitializer(uint8Tensor(name("zero"), [rows, blocks.zeros.length / rows], blocks.zeros))];
+  for (const { node, kind, transpose } of uses) {
+    const [output = ""] = node.output;
+    if (kind === "gather") {
+      let table = values;
+      if (!flat) {
+        table = name("table");
+        const shape = graph.addInitializer(int64Tensor(name("table-shape"), [2], [rows, rowBytes]));
+        graph.insertBefore(node, { opType: "Reshape", input: [values, shape], output: [table] });
+      }
+      graph.insertBefore(node, {
+        opType: "GatherBlockQuantized",
+        domain: CONTRIB,
+        input: [table, node.input[1] ?? "", scales, ...zeros],
+        output: [output],
+        attributes: { gather_axis: 0, quantize_axis: 1, block_size: block, bits },
+      });
+    } else {
+      const bias = node.opType === "Gemm" ? (node.input[2] ?? "") : "";
+      const product = bias === "" ? output : graph.freshName(`${output}/product`);
+      graph.insertBefore(node, {
+        opType: "MatMulNBits",
+        domain: CONTRIB,
+        input: [node.input[0] ?? "", values, scales, ...zeros],
+        output: [product],
+        attributes: { K: columns, N: rows, bits, block_size: block },
+      });
+      if (bias !== "") graph.insertBefore(node, { opType: "Add", input: [product, bias], output: [output] });
+    }
+    graph.remove(new Set([node]));
+    if (transpose !== undefined && graph.consumers(transpose.output[0] ?? "").length === 0)
+      graph.remove(new Set([transpose]));
+  }
+  graph.proto.initializer.splice(graph.proto.initializer.indexOf(tensor), 1);
+  graph.changed();
+}
+
+/**
+ * Adds scales in fewer bytes: one byte each where all are multiples of one step (`snapScales`), two where float16
+ * represents them. ONNX Runtime widens them once, while loading.
+ */
+export function addScales(graph: Graph, name: string, dims: readonly number[], scales: Float32Array): string {
+  const step = scales.length < HALF_MIN ? undefined : stepOf(scales);
+  const [first] = graph.nodes;
+  if (scales.length < HALF_MIN || first === undefined || (step === undefined && !areHalf(scales)))
+    return graph.addInitializer(floatTensor(name, dims, scales));
+  const to = { to: TensorProto_DataType.FLOAT };
+  if (step === undefined) {
+    const half = float16Tensor(graph.freshName(`${name}/float16`), dims, float16BitsOf(scales));
+    graph.insertBefore(first, { opType: "Cast", input: [graph.addInitializer(half)], output: [name], attributes: to });
+    return name;
+  }
+  const [count, wide] = [graph.freshName(`${name}/uint8`), graph.freshName(`${name}/steps`)];
+  graph.addInitializer(
+    uint8Tensor(
+      count,
+      dims,
+      Uint8Array.from(scales, (x) => Math.round(x / step)),
+    ),
+  );
+  const unit = graph.addInitializer(floatTensor(graph.freshName(`${name}/step`), [], Float32Array.of(step)));
+  graph.insertBefore(first, { opType: "Cast", input: [count], output: [wide], attributes: to });
+  graph.insertBefore(first, { opType: "Mul", input: [wide, unit], output: [name] });
+  return name;
+}
+
+/** Returns the step of which all scales are exact multiples, by 1 to 255, where the largest is 255 times. */
+function stepOf(scales: Float32Array): number | undefined {
+  const step = scales.reduce((most, x) => Math.max(most, x), 0) / SCALE_STEPS;
+  const isMultiple = (x: number): boolean => x >= step && Math.round(x / step) * step === x;
+  return Math.fround(step) === step && scales.every(isMultiple) ? step : undefined;
+}

@@ -1,0 +1,142 @@
+// Rounds the weights of a whole model by the statistics of its layers' inputs on samples, before the transforms store
+// them: a weight with codes from here needs only be packed. The mean remaining error of an output is corrected in the
+// following bias.
+//
+// A weight shared by layers with different inputs, or that is also an embedding table, is left to rounding to nearest:
+// the optimum for one is not that of the other.
+import { Algebra } from "../run/matmul.ts";
+import type { Graph } from "../onnx/graph.ts";
+import { roundByMoments } from "./gptq.ts";
+import { fitGrid } from "./scales.ts";
+import type { Grid, GridOptions, Rows } from "./scales.ts";
+import { indexOf, layerOf } from "../onnx/layer.ts";
+import type { Layer } from "../onnx/layer.ts";
+import { measureMoments } from "../run/input-moments.ts";
+import type { Moments } from "../run/input-moments.ts";
+import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
+import { TensorProto_DataType } from "../onnx/onnx.gen.js";
+import type { OnnxModel } from "../onnx/model.ts";
+import type { Feeds } from "../run/statistics.ts";
+import { elementCount, floatsOf, floatTensor } from "../onnx/tensor-proto.ts";
+
+/** A weight's grid, and the code of each of its values: a row for each output. */
+export interface Rounded {
+  readonly grid: Grid;
+  readonly codes: Int8Array;
+}
+
+/** Returns the grid for a layer's weights; undefined for a layer that is not to be rounded. */
+export type ChooseGrid = (layer: Layer) => Omit<GridOptions, "importance"> | undefined;
+
+/**
+ * Rounds the layers for which `choose` returns a grid, by the weight's name; changes the biases behind them in the
+ * model.
+ */
+export async function roundLayers(model: OnnxModel, feeds: Feeds, choose: ChooseGrid): Promise<Map<string, Rounded>> {
+  const { graph } = model;
+  const rounded = new Map<string, Rounded>();
+  const shifts: { readonly place: BiasPlace; readonly shift: Float64Array }[] = [];
+  const nodes = graph.nodes.filter((node) => {
+    const layer = layerOf(graph, node);
+    return layer !== undefined && hasOneUse(graph, layer) && choose(layer) !== undefined;
+  });
+  if (nodes.length === 0) return rounded;
+  const algebra = await Algebra.open();
+  try {
+    for await (const { layers, moments } of measureMoments(model, feeds, nodes))
+      for (const layer of layers) {
+        const options = choose(layer);
+        if (options === undefined) continue;
+        const rows = rowsOf(layer);
+        const grid = fitGrid(rows, { ...options, importance: importanceOf(moments) });
+        if (!grid.scales.every(Number.isFinite) || moments.products.some((x) => !Number.isFinite(x))) continue;
+        const place = biasOf(graph, layer);
+        const isCentred = place !== undefined && floatsOf(place.bias).every((x) => x !== 0);
+        const codes = await roundByMoments(algebra, rows, grid, moments, { isCentred });
+        rounded.set(layer.weight.name, { grid, codes });
+        if (place !== undefined) shifts.push({ place, shift: meanError(rows, { grid, codes }, moments) });
+      }
+  } finally {
+    await algebra.release();
+  }
+  for (const { place, shift } of shifts) shiftBias(graph, place, shift);
+  return rounded;
+}
+
+/** Reads a layer's weights as a row for each output. */
+export function rowsOf(layer: Layer): Rows {
+  const values = floatsOf(layer.weight);
+  return { rows: layer.outputs, columns: layer.columns, at: (row, column) => values[indexOf(layer, row, column)] ?? 0 };
+}
+
+/** Place of a layer's bias: an input of a node that nothing else reads. */
+interface BiasPlace {
+  readonly node: NodeProto;
+  readonly input: number;
+  readonly bias: TensorProto;
+}
+
+function hasOneUse(graph: Graph, { node, weight }: Layer): boolean {
+  const users = graph.consumers(weight.name);
+  const [user] = users;
+  if (users.length !== 1 || user === undefined) return false;
+  return user === node || graph.onlyConsumer(user.output[0] ?? "") === node;
+}
+
+function biasOf(graph: Graph, { node, outputs }: Layer): BiasPlace | undefined {
+  const placeAt = (node: NodeProto, input: number): BiasPlace | undefined => {
+    const bias = graph.constant(node.input[input] ?? "");
+    if (bias?.dataType !== TensorProto_DataType.FLOAT || elementCount(bias) !== outputs) return undefined;
+    return Number(bias.dims.at(-1)) === outputs ? { node, input, bias } : undefined;
+  };
+  if (node.opType !== "MatMul") return placeAt(node, 2);
+  const add = graph.onlyConsumer(node.output[0] ?? "");
+  if (add?.opType !== "Add" || add.domain !== "") return undefined;
+  return placeAt(
+    add,
+    add.input.findIndex((x) => x !== node.output[0]),
+  );
+}
+
+/** Returns the mean error of each output over all rows. */
+function meanError(
+  { rows, columns, at }: Rows,
+  { grid, codes }: Rounded,
+  { groups, sums, rows: count }: Moments,
+): Float64Array {
+  const blocks = Math.ceil(columns / grid.block);
+  return Float64Array.from({ length: rows }, (_, row) => {
+    const group = Math.floor((row * groups) / rows);
+    let sum = 0;
+    for (let column = 0; column < columns; column++) {
+      const i = row * blocks + Math.floor(column / grid.block);
+      const now = ((codes[row * columns + column] ?? 0) - (grid.zeros?.[i] ?? 0)) * (grid.scales[i] ?? 0);
+      sum += (at(row, column) - now) * ((sums[group * columns + column] ?? 0) / count);
+    }
+    return sum;
+  });
+}
+
+/**
+ * A bias of 0 is not changed: zero inputs there must yield zeros, which may be divided by their norm (a Swin's padded
+ * keys).
+ */
+function shiftBias(graph: Graph, { node, input, bias }: BiasPlace, shift: Float64Array): void {
+  const name = node.input[input] ?? "";
+  const values = floatsOf(bias).map((x, i) => (x === 0 ? 0 : x + (shift[i] ?? 0)));
+  // A separate tensor: others may read the same one.
+  node.input[input] = graph.addInitializer(
+    floatTensor(graph.freshName(`${name}/shifted`), bias.dims.map(Number), values),
+  );
+  graph.changed();
+}
+
+/** Returns the mean energy of each column over all groups; a column that was 0 on all samples keeps a small weight. */
+function importanceOf({ groups, columns, products }: Moments): Float64Array {
+  const energy = new Float64Array(columns);
+  for (let group = 0; group < groups; group++)
+    for (let i = 0; i < columns; i++)
+      energy[i] = (energy[i] ?? 0) + (products[(group * columns + i) * columns + i] ?? 0);
+  const floor = (energy.reduce((a, b) => a + b, 0) / columns) * 1e-3 || 1;
+  return energy.map((x) => Math.max(x, floor));
+}

@@ -1,0 +1,133 @@
+// The report as text, generated from report.json's contents alone: for the terminal and for a pull request. The page is
+// in html.ts.
+import type { Check } from "../check/check.ts";
+import { SLOWER } from "../check/check.ts";
+import type { CompressReport, FormReport } from "./report.ts";
+import { frontierRows } from "./search-report.ts";
+
+/** Renders the report for a pull request. */
+export function markdownReport(report: CompressReport): string {
+  const head = heads(report);
+  const line = (x: readonly string[]): string => `| ${x.map(cellText).join(" | ")} |`;
+  const sensitive = report.sensitivity.slice(0, 10);
+  return [
+    `# ${report.model}`,
+    "",
+    ...summary(report),
+    "",
+    line(head),
+    line(head.map((_, i) => (i === 0 ? "---" : "---:"))),
+    ...report.forms.map((x) => line(cells(x, report))),
+    "",
+    ...reasons(report).map((x) => `- ${x}`),
+    ...(sensitive.length === 0
+      ? []
+      : [
+          "",
+          "The most sensitive weights: SQNR of the outputs where one weight alone is rounded.",
+          "",
+          line(["weight", "operator", "bytes", "int8 dB", "int4 dB"]),
+          line(["---", "---", "---:", "---:", "---:"]),
+          ...sensitive.map((x) => line([x.name, x.operator, String(x.bytes), number(x.int8Db), number(x.int4Db)])),
+        ]),
+    ...(report.search === undefined
+      ? []
+      : ["", "The frontier of the search:", "", ...table(frontierRows(report.search))]),
+    "",
+  ].join("\n");
+}
+
+function table([head = [], ...rows]: readonly (readonly string[])[]): string[] {
+  const line = (x: readonly string[]): string => `| ${x.map(cellText).join(" | ")} |`;
+  return [line(head), line(head.map((_, i) => (i === 0 ? "---" : "---:"))), ...rows.map(line)];
+}
+
+/** Renders the report for a terminal. */
+export function terminalReport(report: CompressReport): string {
+  const rows = [heads(report), ...report.forms.map((x) => cells(x, report))];
+  const widths = heads(report).map((_, i) => Math.max(...rows.map((x) => x[i]?.length ?? 0)));
+  const table = rows.map((row) =>
+    row
+      .map((x, i) => (i === 0 ? x.padEnd(widths[i] ?? 0) : x.padStart(widths[i] ?? 0)))
+      .join("  ")
+      .trimEnd(),
+  );
+  return [...table, "", ...summary(report), ...reasons(report)].join("\n");
+}
+
+/** Returns the column heads of the table of forms. */
+export function heads(report: CompressReport): string[] {
+  const gpu = hasGpu(report) ? ["GPU bytes"] : [];
+  return ["form", "bytes", "of source", "brotli", ...gpu, report.metric.name, "SQNR dB", ...report.targets];
+}
+
+/** Returns a form's cells in that table. */
+export function cells(form: FormReport, report: CompressReport): string[] {
+  const checks = report.targets.map((target) => cell(form.checks.find((x) => x.target === target)));
+  const gpu = hasGpu(report) ? [number(form.deviceBytes)] : [];
+  if (form.bytes === 0) return [form.id, "not made", "–", "–", ...gpu, "–", "–", ...checks];
+  return [
+    form.id,
+    String(form.bytes),
+    (form.bytes / report.sourceBytes).toFixed(3),
+    String(form.brotliBytes),
+    ...gpu,
+    number(form.score),
+    number(form.sqnrDb),
+    ...checks,
+  ];
+}
+
+function hasGpu({ targets }: CompressReport): boolean {
+  return targets.some((x) => x !== "wasm");
+}
+
+/** Summarizes the result in sentences. */
+export function summary(report: CompressReport): string[] {
+  const { metric, samples, defaults, bundle } = report;
+  const chosen = Object.entries(defaults).map(([target, id]) => `${target} gets ${id ?? "nothing"}`);
+  const from = samples.isMadeUp ? "made-up inputs" : "samples";
+  const packed =
+    bundle === null
+      ? []
+      : [`bundle/ holds ${bundle.variants.join(", ")}: ${bundle.bytes} bytes, ${bundle.wireBytes} over the wire.`];
+  return [
+    `${metric.name}: float32 ${number(metric.reference)}, budget ${metric.budget}, over ${samples.n} ${from}.`,
+    ...(chosen.length > 0 ? [`${chosen.join("; ")}.`] : []),
+    ...packed,
+    ...report.notes,
+    ...(report.isStopped ? ["Stopped before the last form."] : []),
+    `Total time ${report.seconds} s, peak memory ${Math.round(report.peakBytes / 2 ** 20)} MiB.`,
+  ];
+}
+
+/** Explains for each unused form why it is not used. */
+export function reasons(report: CompressReport): string[] {
+  return report.forms.flatMap((form) => [
+    ...(form.why === undefined ? [] : [`${form.id}: ${form.why}.`]),
+    ...(form.isWithinBudget || form.score === null
+      ? []
+      : [`${form.id} missed its budget: ${report.metric.name} ${number(form.score)}, ${report.metric.budget}.`]),
+    ...form.checks.flatMap((x) => {
+      if (x.verdict !== "passed") return [`${form.id} on ${x.target} ${x.verdict}: ${x.why ?? ""}.`];
+      return (x.speed ?? 1) > SLOWER
+        ? [`${form.id} on ${x.target} takes ${number(x.speed ?? 1)} times as long as float32.`]
+        : [];
+    }),
+  ]);
+}
+
+/** Formats a number short enough for a table. */
+export function number(value: number | null): string {
+  if (value === null) return "–";
+  return Number.isInteger(value) ? String(value) : value.toFixed(Math.abs(value) < 10 ? 3 : 1);
+}
+
+function cell(check: Check | undefined): string {
+  if (check === undefined) return "–";
+  return check.speed === undefined ? check.verdict : `${check.verdict}, ${number(check.speed)} × the time`;
+}
+
+function cellText(text: string): string {
+  return text.replaceAll("|", "\\|").replaceAll("\n", " ");
+}

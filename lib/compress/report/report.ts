@@ -1,0 +1,62 @@
+// Result of a compression: the contents of report.json, from which every format of the report is rendered.
+import type { Check } from "../check/check.ts";
+import type { Target } from "../forms/forms.ts";
+import type { PruneOutcome } from "../forms/prune-forms.ts";
+import type { SensitivityRow } from "../run/sensitivity.ts";
+import type { SearchOutcome } from "../search/search.ts";
+
+/** Result for one form. */
+export interface FormReport {
+  readonly id: string;
+  readonly file: string;
+  /** Device features that it needs. */
+  readonly needs: readonly string[];
+  /** 0 where it could not be made. */
+  readonly bytes: number;
+  readonly brotliBytes: number;
+  /** Estimated GPU memory of its weights; null where it is for no GPU, or could not be made. */
+  readonly deviceBytes: number | null;
+  /** Null where it could not be measured. */
+  readonly score: number | null;
+  readonly isWithinBudget: boolean;
+  /** Signal-to-noise ratio of the outputs against the source model's, in dB; null where it could not be measured. */
+  readonly sqnrDb: number | null;
+  /** Reason it could not be made or measured. */
+  readonly why?: string;
+  readonly checks: readonly Check[];
+  /** Time to make, measure and check it. */
+  readonly seconds: number;
+}
+
+/** Result of a whole compression: `report.json`. */
+export interface CompressReport {
+  readonly schema: "selvedge/report@1";
+  readonly model: string;
+  readonly sourceBytes: number;
+  readonly targets: readonly Target[];
+  readonly metric: { readonly name: string; readonly budget: string; readonly reference: number | null };
+  readonly samples: { readonly n: number; readonly isMadeUp: boolean };
+  readonly forms: readonly FormReport[];
+  /** The form that each target gets, or null where it gets none. */
+  readonly defaults: Readonly<Partial<Record<Target, string | null>>>;
+  /** Contents of `bundle/`; null where nothing could be packed. */
+  readonly bundle: {
+    readonly identity: string;
+    readonly variants: readonly string[];
+    readonly bytes: number;
+    readonly wireBytes: number;
+  } | null;
+  /** The largest tensors of the simplified model, by bytes. */
+  readonly tensors: readonly { readonly name: string; readonly bytes: number }[];
+  /** The weights, the most sensitive first; without those that were not measured in time. */
+  readonly sensitivity: readonly SensitivityRow[];
+  /** Result of pruning, if anything was pruned. */
+  readonly pruning?: PruneOutcome;
+  /** Result of the search, if it was requested. */
+  readonly search?: SearchOutcome;
+  readonly notes: readonly string[];
+  readonly isStopped: boolean;
+  readonly seconds: number;
+  /** Peak memory of the process. */
+  readonly peakBytes: number;
+}

@@ -1,0 +1,136 @@
+import { expect, test } from "vitest";
+import { runModel, seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
+import { foldConstants, inferValues } from "./infer-values.ts";
+import { prune } from "../simplify/remove-unused.ts";
+import { floatTensor, floatsOf, int64Tensor } from "../onnx/tensor-proto.ts";
+
+test("types and dims are those that ONNX Runtime infers", async () => {
+  const model = smallModel({
+    opset: 13,
+    inputs: { x: ["n", 3] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "Shape", input: ["x"], output: ["s"] },
+      { opType: "Relu", input: ["x"], output: ["r"] },
+      { opType: "Cast", input: ["s"], output: ["y"], attributes: { to: 1 } },
+    ],
+  });
+  const values = await inferValues(model);
+  expect(values.get("s")).toEqual({ type: "int64", dims: [2] });
+  expect(values.get("r")).toEqual({ type: "float32", dims: ["n", 3] });
+  expect(model.graph.proto.output).toHaveLength(1);
+});
+
+test("dims of a value of unknown rank are undefined, those of a scalar are empty", async () => {
+  const model = smallModel({
+    opset: 13,
+    inputs: { x: ["n", 3], dims: ["k"] },
+    outputs: ["y", "sum"],
+    nodes: [
+      { opType: "Cast", input: ["dims"], output: ["target"], attributes: { to: 7 } },
+      { opType: "Reshape", input: ["x", "target"], output: ["r"] },
+      { opType: "Relu", input: ["r"], output: ["y"] },
+      { opType: "Mul", input: ["one", "one"], output: ["scalar"] },
+      { opType: "ReduceSum", input: ["x"], output: ["total"], attributes: { keepdims: 0 } },
+      { opType: "Add", input: ["total", "scalar"], output: ["sum"] },
+    ],
+    initializers: [floatTensor("one", [], Float32Array.of(1))],
+  });
+  const values = await inferValues(model);
+  expect(values.get("r")).toEqual({ type: "float32", dims: undefined });
+  expect(values.get("scalar")).toEqual({ type: "float32", dims: [] });
+});
+
+test("nodes that depend on constants alone are folded, unless that would grow the file", async () => {
+  const make = () =>
+    smallModel({
+      opset: 13,
+      inputs: { x: [4] },
+      outputs: ["y"],
+      nodes: [
+        { opType: "Add", input: ["a", "b"], output: ["c"] },
+        { opType: "Mul", input: ["c", "b"], output: ["d"] },
+        { opType: "Expand", input: ["d", "shape"], output: ["e"] },
+        { opType: "ReduceMax", input: ["e"], output: ["m"], attributes: { keepdims: 0 } },
+        { opType: "Mul", input: ["x", "m"], output: ["y"] },
+      ],
+      initializers: [
+        floatTensor("a", [4], Float32Array.of(1, 2, 3, 4)),
+        floatTensor("b", [4], Float32Array.of(2, 2, 2, 2)),
+        { ...floatTensor("shape", [2], new Float32Array(2)), dataType: 7, dims: [2n], rawData: shape(1000, 4) },
+      ],
+    });
+  const feeds = { x: { dims: [4], data: seededFloats(4) } };
+  const before = await runModel(make().write(), feeds);
+  const model = make();
+  await foldConstants(model);
+  expect(model.graph.nodes.map((x) => x.opType)).toContain("Expand");
+  expect(floatsOf(model.graph.constant("d")!)).toEqual(Float32Array.of(6, 8, 10, 12));
+  expect(await runModel(model.write(), feeds)).toEqual(before);
+});
+
+/**
+ * Positions up to a computed number, as exporters write masks: each node's size follows from the previous node's value.
+ */
+const counted = (count: number, weights: number) =>
+  smallModel({
+    opset: 13,
+    inputs: { x: ["n", 1] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "Add", input: ["half", "half"], output: ["count"] },
+      { opType: "ConstantOfShape", input: ["count"], output: ["zeros"] },
+      { opType: "Shape", input: ["zeros"], output: ["length"] },
+      { opType: "Squeeze", input: ["length"], output: ["end"] },
+      { opType: "Range", input: ["from", "end", "step"], output: ["places"] },
+      { opType: "Cast", input: ["places"], output: ["float"], attributes: { to: 1 } },
+      { opType: "Tile", input: ["float", "twice"], output: ["tiled"] },
+      { opType: "ReduceSum", input: ["w"], output: ["sum"], attributes: { keepdims: 0 } },
+      { opType: "Mul", input: ["x", "sum"], output: ["scaled"] },
+      { opType: "Add", input: ["scaled", "tiled"], output: ["y"] },
+    ],
+    initializers: [
+      int64Tensor("half", [1], [count / 2]),
+      int64Tensor("from", [], [0]),
+      int64Tensor("step", [], [1]),
+      int64Tensor("twice", [1], [2]),
+      floatTensor("w", [weights], seededFloats(weights)),
+    ],
+  });
+
+test.each([
+  [400, 4, false],
+  [600, 4, true],
+  [600, 200_000, false],
+])("%d places beside %d weights: left to the run is %s", async (count, weights, isLeft) => {
+  const feeds = { x: { dims: [1, 1], data: Float32Array.of(0.5) } };
+  const before = await runModel(counted(count, weights).write(), feeds);
+  const model = counted(count, weights);
+  await foldConstants(model);
+  model.transform(prune());
+  const operators = model.graph.nodes.map((x) => x.opType);
+  expect(operators.includes("Tile")).toBe(isLeft);
+  expect(operators).not.toContain("Range");
+  expect(operators).not.toContain("ConstantOfShape");
+  expect(await runModel(model.write(), feeds)).toEqual(before);
+});
+
+test("an unbounded table is not folded", async () => {
+  const model = counted(2 ** 40, 4);
+  await foldConstants(model);
+  expect(model.graph.nodes.map((x) => x.opType)).toContain("ConstantOfShape");
+});
+
+test("a model that ONNX Runtime refuses is refused with its reason", async () => {
+  const model = smallModel({
+    opset: 13,
+    inputs: { x: [1] },
+    outputs: ["y"],
+    nodes: [{ opType: "NoSuchThing", input: ["x"], output: ["y"] }],
+  });
+  await expect(inferValues(model)).rejects.toThrow(/NoSuchThing/);
+});
+
+function shape(...dims: number[]): Uint8Array {
+  return new Uint8Array(BigInt64Array.from(dims, BigInt).buffer);
+}

@@ -1,0 +1,222 @@
+// Type and shape inference by ONNX Runtime: the type and dims of each value of the main graph, and the values of nodes
+// that depend on constants alone. It knows every operator; tables of our own would be a second, poorer runtime.
+import { create } from "@bufbuild/protobuf";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { InferenceSession } from "onnxruntime-node";
+import { SelvedgeError } from "../../core/errors.ts";
+import { writeModelFile } from "../onnx/model-file.ts";
+import { TensorProto_DataType, TensorProtoSchema, ValueInfoProtoSchema } from "../onnx/onnx.gen.js";
+import type { NodeProto, TensorProto, ValueInfoProto } from "../onnx/onnx.gen.js";
+import { OnnxModel } from "../onnx/model.ts";
+import type { Graph } from "../onnx/graph.ts";
+import { subgraphs, uses } from "../onnx/graph.ts";
+import { rankOf } from "../onnx/rank.ts";
+import { loadRuntime } from "./optional-peers.ts";
+import { elementCount, floatsOf, integersOf } from "../onnx/tensor-proto.ts";
+
+/** Inferred type and dims of a value. */
+export interface ValueFacts {
+  /** Element type by ONNX Runtime's name, as "float32". */
+  readonly type: string;
+  /** A number for a fixed size, a text for a symbolic one; undefined where the rank is not known. */
+  readonly dims: readonly (number | string)[] | undefined;
+}
+
+/** Types of constants that are folded, by ONNX Runtime's name. */
+const FOLDED_TYPES: ReadonlyMap<string, TensorProto_DataType> = new Map([
+  ["float32", TensorProto_DataType.FLOAT],
+  ["int64", TensorProto_DataType.INT64],
+  ["int32", TensorProto_DataType.INT32],
+  ["bool", TensorProto_DataType.BOOL],
+  ["uint8", TensorProto_DataType.UINT8],
+]);
+/**
+ * Nodes that may enlarge their input are folded up to this many elements, or this share of all weights: the file must
+ * not grow.
+ */
+const GROWTH_MAX_ELEMENTS = 1024;
+const GROWTH_MAX_SHARE = 0.01;
+/**
+ * Models of this size are passed to ONNX Runtime as a file, whose weights it maps: as bytes they would be held twice
+ * more.
+ */
+const ON_DISK_BYTES = 2 ** 27;
+const IMPURE: ReadonlySet<string> = new Set(
+  "RandomNormal RandomUniform RandomNormalLike RandomUniformLike Multinomial Bernoulli Dropout".split(" "),
+);
+
+/**
+ * Returns the types and dims of the main graph's tensors. The model is loaded once, unoptimized.
+ * @throws SelvedgeError `model-invalid` where ONNX Runtime refuses the model, with its reason.
+ */
+export async function inferValues(model: OnnxModel): Promise<Map<string, ValueFacts>> {
+  const { proto } = model.graph;
+  const stated = new Set(proto.output.map((x) => x.name));
+  const names = proto.node.flatMap((x) => x.output).filter((x) => x !== "" && !stated.has(x));
+  const session = await openWith(model, names);
+  try {
+    const facts = new Map<string, ValueFacts>();
+    for (const value of [...session.inputMetadata, ...session.outputMetadata])
+      if (value.isTensor)
+        facts.set(value.name, { type: value.type, dims: dimsOf(model.graph, value.name, value.shape) });
+    return facts;
+  } finally {
+    await session.release();
+  }
+}
+
+/** ONNX Runtime reports no dims both for a scalar and for an unknown rank. */
+function dimsOf(graph: Graph, name: string, told: readonly (number | string)[]): ValueFacts["dims"] {
+  return told.length > 0 || rankOf(graph, name) === 0 ? told : undefined;
+}
+
+/** Folds nodes that depend on constants alone, and stores the results; removes those nodes from the main graph. */
+export async function foldConstants(model: OnnxModel): Promise<void> {
+  // The value of a constant determines the size of what is computed from it.
+  while (await foldOnce(model));
+}
+
+async function foldOnce(model: OnnxModel): Promise<boolean> {
+  const { graph } = model;
+  const most = Math.max(GROWTH_MAX_ELEMENTS, GROWTH_MAX_SHARE * sum(graph.proto.initializer.map(elementCount)));
+  const folded = new Set<NodeProto>();
+  const known = new Set<string>();
+  const isKnown = (name: string): boolean => name === "" || known.has(name) || graph.constant(name) !== undefined;
+  for (const node of graph.nodes) {
+    if (node.domain !== "" || IMPURE.has(node.opType) || subgraphs(node).length > 0) continue;
+    if (node.output.length !== 1 || node.opType === "DequantizeLinear" || !node.input.every(isKnown)) continue;
+    if (node.input.length === 0 && node.opType !== "Constant") continue;
+    if (elementsMade(graph, node) > most || isRepeated(graph, node)) continue;
+    folded.add(node);
+    known.add(node.output[0] ?? "");
+  }
+  // Only results that other nodes use are worth storing.
+  const wanted = [...known].filter((name) => graph.isOutput(name) || graph.consumers(name).some((x) => !folded.has(x)));
+  const names = wanted.filter((x) => !graph.isOutput(x));
+  if (names.length === 0) return false;
+  const results = await compute(model, [...folded], names);
+  for (const [name, tensor] of results) {
+    const node = graph.producer(name);
+    if (node === undefined) continue;
+    graph.remove(new Set([node]));
+    graph.addInitializer(tensor);
+  }
+  return results.size > 0;
+}
+
+/** Returns the number of elements that an enlarging node makes; 0 for any other, Infinity where it is unknown. */
+function elementsMade(graph: Graph, node: NodeProto): number {
+  const [first, second, third] = node.input.map((x) => graph.constant(x));
+  const product = (numbers: readonly number[]): number => numbers.reduce((a, b) => a * b, 1);
+  switch (node.opType) {
+    case "ConstantOfShape":
+      return product(numbersOf(first));
+    case "Tile":
+      return product(numbersOf(second)) * (first === undefined ? Infinity : elementCount(first));
+    case "Expand": {
+      const [from, to] = [(first?.dims.map(Number) ?? [Infinity]).reverse(), numbersOf(second).reverse()];
+      const longer = from.length > to.length ? from : to;
+      return product(longer.map((_, i) => Math.max(from[i] ?? 1, to[i] ?? 1)));
+    }
+    case "Range": {
+      const [start, limit, step] = [first, second, third].map((x) => numbersOf(x)[0] ?? Infinity);
+      const count = Math.ceil(((limit ?? 0) - (start ?? 0)) / (step ?? 1));
+      return Number.isFinite(count) ? Math.max(0, count) : Infinity;
+    }
+    case "EyeLike":
+    case "OneHot":
+    case "Resize":
+    case "Upsample":
+      return Infinity;
+    default:
+      return 0;
+  }
+}
+
+/** Reads a constant's numbers; Infinity stands for those that are not yet known, or of a type that no shape has. */
+function numbersOf(tensor: TensorProto | undefined): number[] {
+  if (tensor?.dataType === TensorProto_DataType.FLOAT) return [...floatsOf(tensor)];
+  const isWhole = tensor?.dataType === TensorProto_DataType.INT64 || tensor?.dataType === TensorProto_DataType.INT32;
+  return isWhole ? integersOf(tensor) : [Infinity];
+}
+
+/** Whether a node makes another form of a weight that others use too: the file would hold both. */
+function isRepeated(graph: Graph, node: NodeProto): boolean {
+  return node.input.some((name) => {
+    const constant = graph.constant(name);
+    return constant !== undefined && elementCount(constant) > GROWTH_MAX_ELEMENTS && graph.consumers(name).length > 1;
+  });
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((a, b) => a + b, 0);
+}
+
+/** Runs nodes that need no input and returns their results as constants. */
+async function compute(
+  model: OnnxModel,
+  nodes: readonly NodeProto[],
+  names: readonly string[],
+): Promise<Map<string, TensorProto>> {
+  const { graph, proto } = model;
+  const needed = new Set(nodes.flatMap((x) => [...uses(x)]));
+  const part = new OnnxModel({
+    ...proto,
+    functions: [],
+    graph: {
+      ...graph.proto,
+      node: [...nodes],
+      input: [],
+      output: names.map(untyped),
+      initializer: graph.proto.initializer.filter((x) => needed.has(x.name)),
+      valueInfo: [],
+    },
+  });
+  const results = new Map<string, TensorProto>();
+  let session: InferenceSession | undefined;
+  try {
+    session = await openWith(part, []);
+    for (const [name, value] of Object.entries(await session.run({}))) {
+      const dataType = FOLDED_TYPES.get(value.type);
+      if (dataType === undefined || !ArrayBuffer.isView(value.data)) continue;
+      const { buffer, byteOffset, byteLength } = value.data;
+      const rawData = new Uint8Array(buffer, byteOffset, byteLength).slice();
+      results.set(name, create(TensorProtoSchema, { name, dataType, dims: value.dims.map(BigInt), rawData }));
+    }
+  } catch {
+    // A node that ONNX Runtime can't compute now it can't compute later either; the check reports it, with its reason.
+    return new Map();
+  } finally {
+    await session?.release();
+  }
+  return results;
+}
+
+/** @internal Opens a model, unoptimized, with more of its values as outputs. */
+export async function openWith(model: OnnxModel, names: readonly string[]): Promise<InferenceSession> {
+  const { InferenceSession: Session } = await loadRuntime();
+  const { proto } = model.graph;
+  const outputs = proto.output;
+  const options = { graphOptimizationLevel: "disabled", logSeverityLevel: 4 } as const;
+  proto.output = [...outputs, ...names.map(untyped)];
+  let folder: string | undefined;
+  try {
+    if (model.byteLength < ON_DISK_BYTES) return await Session.create(model.write(), options);
+    folder = await mkdtemp(join(tmpdir(), "selvedge-"));
+    const path = join(folder, "model.onnx");
+    await writeModelFile(path, model, { external: true });
+    return await Session.create(path, options);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new SelvedgeError("model-invalid", `ONNX Runtime does not load the model: ${reason}`, {}, error);
+  } finally {
+    proto.output = outputs;
+    if (folder !== undefined) await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function untyped(name: string): ValueInfoProto {
+  return create(ValueInfoProtoSchema, { name });
+}

@@ -1,0 +1,265 @@
+// Metrics of a form against the float32 model, over the samples: higher is always better.
+import { readFileSync } from "node:fs";
+import { extname, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { Tensor } from "../../core/tensor.ts";
+import { readNpy } from "./npy.ts";
+
+/** Outputs of one run, by name, as numbers. */
+export type Outputs = Readonly<Record<string, { readonly dims: readonly number[]; readonly data: ArrayLike<number> }>>;
+
+/** One sample as a metric sees it. */
+export interface Measured {
+  readonly outputs: Outputs;
+  /** The float32 model's outputs. */
+  readonly reference: Outputs;
+  readonly feed: Readonly<Record<string, Tensor>>;
+  /** Expected result of this sample, where labels were given. */
+  readonly label: readonly number[] | undefined;
+}
+
+/** Accumulates a score sample by sample; no sample is kept. */
+export interface Tally {
+  add(sample: Measured): void;
+  value(): number | Promise<number>;
+}
+
+/** Scores samples. */
+export interface Metric {
+  readonly name: string;
+  /** Starts a score. */
+  start(): Tally;
+  /** Whether a score is good enough relative to the reference's own. */
+  passes(score: number, reference: number): boolean;
+  /** Describes the condition of `passes`. */
+  readonly budget: string;
+  /** Whether a score is the mean of per-sample scores. Default false. */
+  readonly isMean?: boolean;
+}
+
+/** Stands for "no error at all": JSON has no infinity. */
+export const EXACT_DB = 200;
+const SQNR_DB = 30;
+
+/**
+ * Makes a metric by its name (with `isCtc`, "exact" compares the text that the first output decodes to), or from a
+ * module that exports `score(samples)`, which gets all samples at once.
+ * @throws TypeError where it is unknown, or `maxDrop` is in another unit.
+ */
+export async function makeMetric(
+  name: string | undefined,
+  options: { maxDrop?: string | undefined; hasLabels: boolean; isCtc?: boolean },
+): Promise<Metric> {
+  const chosen = name ?? (options.hasLabels ? "top1" : "sqnr");
+  if (chosen === "sqnr") return sqnrMetric(options.maxDrop);
+  const drop = share(options.maxDrop ?? "0.5%", chosen);
+  const budget = `at most ${(drop * 100).toFixed(2)} % below float32`;
+  const points = (score: number, reference: number): boolean => score >= reference - drop - 1e-9;
+  const relative = (score: number, reference: number): boolean =>
+    score >= reference - Math.abs(reference) * drop - 1e-9;
+  switch (chosen) {
+    case "top1":
+      return { name: "top1", start: () => meanOf(top1), passes: points, budget, isMean: true };
+    case "exact":
+      return {
+        name: "exact",
+        start: () => meanOf((x) => exact(x, options.isCtc ?? false)),
+        passes: points,
+        budget,
+        isMean: true,
+      };
+    case "perplexity":
+      if (!options.hasLabels)
+        throw new TypeError("metric: perplexity needs --labels, the correct class at each position of each sample");
+      return { name: "negative-perplexity", start: negativePerplexity, passes: relative, budget };
+    default:
+      return { name: "module", start: await moduleTally(chosen), passes: relative, budget };
+  }
+}
+
+/** Signal-to-noise ratio; `maxDrop` is the minimum ratio, or the share of the signal's energy that may be error. */
+function sqnrMetric(maxDrop: string | undefined): Metric {
+  const least = leastRatio(maxDrop);
+  const text = `at least ${Number(least.toFixed(1))} dB`;
+  const told = maxDrop?.includes("%") === true ? `${text} (error below ${maxDrop} of the outputs' energy)` : text;
+  return { name: "sqnr", start: sqnrTally, passes: (score) => score >= least, budget: told };
+}
+
+function leastRatio(maxDrop: string | undefined): number {
+  if (maxDrop === undefined) return SQNR_DB;
+  const decibels = /^(\d+(?:\.\d+)?) ?dB$/i.exec(maxDrop)?.[1];
+  if (decibels !== undefined && Number(decibels) > 0) return Number(decibels);
+  const energy = /^\d+(?:\.\d+)? ?%$/.test(maxDrop) ? share(maxDrop, "sqnr") : Number.NaN;
+  if (energy > 0 && energy < 1) return -10 * Math.log10(energy);
+  throw new TypeError(
+    `maxDrop: for sqnr it is the minimum ratio, as "30dB", or the allowed error energy, as "0.5%" (23 dB), not "${maxDrop}"`,
+  );
+}
+
+async function moduleTally(path: string): Promise<() => Tally> {
+  if (!/\.m?[jt]s$/.test(path))
+    throw new TypeError(`metric: "${path}" is neither sqnr, top1, exact, perplexity nor the path of a module`);
+  const module = (await import(pathToFileURL(resolve(path)).href)) as { score?: unknown };
+  const { score } = module;
+  if (typeof score !== "function") throw new TypeError(`metric: ${path} exports no function "score"`);
+  return () => {
+    const all: Measured[] = [];
+    return {
+      add: (x) => void all.push(x),
+      value: async () => {
+        const given: unknown = await (score as (samples: readonly Measured[]) => unknown)(all);
+        if (typeof given === "number" && !Number.isNaN(given)) return given;
+        throw new TypeError(`metric: score of ${path} returned ${String(given)}, which is not a number`);
+      },
+    };
+  };
+}
+
+/** Reads labels, one list per sample: .npy by its first axis, or a line of integers each. */
+export function readLabels(path: string): number[][] {
+  if (extname(path) === ".npy") {
+    const { dims, data } = readNpy(new Uint8Array(readFileSync(path)), path);
+    const length = dims.slice(1).reduce((a, b) => a * b, 1);
+    return Array.from({ length: dims[0] ?? 0 }, (_, i) => Array.from({ length }, (_, j) => data[i * length + j] ?? 0));
+  }
+  return readFileSync(path, "utf8")
+    .split("\n")
+    .filter((x) => x.trim() !== "")
+    .map((line) => {
+      const values = line
+        .trim()
+        .split(/[\s,]+/)
+        .map(Number);
+      if (values.some((x) => !Number.isInteger(x))) throw new TypeError(`labels: "${line}" is not a list of integers`);
+      return values;
+    });
+}
+
+/** Returns the signal-to-noise ratio over all outputs and samples, in dB: that of the worst output. */
+export function sqnr(samples: readonly Pick<Measured, "outputs" | "reference">[]): number {
+  const tally = sqnrTally();
+  for (const { outputs, reference } of samples) tally.add({ outputs, reference });
+  return tally.value();
+}
+
+/** Starts a signal-to-noise ratio. */
+export function sqnrTally(): { add(sample: Pick<Measured, "outputs" | "reference">): void; value(): number } {
+  const sums = new Map<string, { signal: number; noise: number }>();
+  return {
+    add({ outputs, reference }) {
+      for (const [name, was] of Object.entries(reference)) {
+        const sum = sums.get(name) ?? { signal: 0, noise: 0 };
+        sums.set(name, sum);
+        const now = outputs[name];
+        if (now === undefined || now.data.length !== was.data.length) sum.noise = Number.NaN;
+        else addError(sum, was.data, now.data);
+      }
+    },
+    value() {
+      const ratios = [...sums.values()].map(({ signal, noise }) => {
+        if (noise === 0) return EXACT_DB;
+        const ratio = 10 * Math.log10(signal / noise);
+        return Number.isNaN(ratio) ? -EXACT_DB : Math.max(-EXACT_DB, Math.min(EXACT_DB, ratio));
+      });
+      return ratios.length === 0 ? -EXACT_DB : Math.min(...ratios);
+    },
+  };
+}
+
+function addError(sum: { signal: number; noise: number }, was: ArrayLike<number>, now: ArrayLike<number>): void {
+  let { signal, noise } = sum;
+  for (let i = 0; i < was.length; i++) {
+    const a = was[i] ?? 0;
+    const b = now[i] ?? 0;
+    const isFinite = a - a === 0;
+    if (isFinite) signal += a * a;
+    // Non-finite values must be equal; their difference is undefined.
+    if (isFinite || !Object.is(a, b)) noise += (a - b) ** 2;
+  }
+  sum.signal = signal;
+  sum.noise = noise;
+}
+
+/** Makes a metric that is the mean of a per-sample score; it may lose `drop`. */
+export function meanMetric(name: string, drop: number, score: (sample: Measured) => number): Metric {
+  return {
+    name,
+    start: () => meanOf(score),
+    passes: (now, reference) => now >= reference - drop - 1e-9,
+    budget: `at most ${(drop * 100).toFixed(2)} points below float32`,
+    isMean: true,
+  };
+}
+
+function meanOf(score: (sample: Measured) => number): Tally {
+  let [sum, count] = [0, 0];
+  return {
+    add(sample) {
+      sum += score(sample);
+      count++;
+    },
+    value: () => sum / count,
+  };
+}
+
+function top1({ outputs, reference, label }: Measured): number {
+  const now = winners(outputs);
+  const right = label ?? winners(reference);
+  return mean(now.map((x, i) => (x === right[i % right.length] ? 1 : 0)));
+}
+
+function exact({ outputs, reference, label }: Measured, isCtc: boolean): number {
+  // The decoded text is the same where only repeats and blanks (class 0) differ.
+  const read = (x: Outputs): number[] =>
+    isCtc ? winners(x).filter((y, i, all) => y !== 0 && y !== all[i - 1]) : winners(x);
+  const [now, right] = [read(outputs), label ?? read(reference)];
+  return right.length === now.length && right.every((x, i) => x === now[i]) ? 1 : 0;
+}
+
+function negativePerplexity(): Tally {
+  let [sum, count] = [0, 0];
+  return {
+    add({ outputs, label = [] }) {
+      const { dims, data } = first(outputs);
+      const classes = dims.at(-1) ?? 1;
+      for (const [i, right] of label.entries()) {
+        if (!(right >= 0 && right < classes) || (i + 1) * classes > data.length)
+          throw new TypeError(`labels: position ${i} is class ${right}, but the output has dims [${dims.join(", ")}]`);
+        let peak = -Infinity;
+        for (let c = 0; c < classes; c++) peak = Math.max(peak, data[i * classes + c] ?? 0);
+        let total = 0;
+        for (let c = 0; c < classes; c++) total += Math.exp((data[i * classes + c] ?? 0) - peak);
+        sum += peak + Math.log(total) - (data[i * classes + right] ?? 0);
+        count++;
+      }
+    },
+    value: () => -Math.exp(sum / count),
+  };
+}
+
+/** Returns the argmax along the last axis of the first output. */
+function winners(outputs: Outputs): number[] {
+  const { dims, data } = first(outputs);
+  const classes = dims.at(-1) ?? 1;
+  return Array.from({ length: data.length / classes }, (_, row) => {
+    let best = 0;
+    for (let c = 1; c < classes; c++) if ((data[row * classes + c] ?? 0) > (data[row * classes + best] ?? 0)) best = c;
+    return best;
+  });
+}
+
+function first(outputs: Outputs): Outputs[string] {
+  const [output] = Object.values(outputs);
+  if (output === undefined) throw new TypeError("the model has no output");
+  return output;
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0) / values.length;
+}
+
+function share(text: string, metric: string): number {
+  const value = /^(\d+(?:\.\d+)?) ?(%?)$/.exec(text);
+  if (value === null) throw new TypeError(`maxDrop: for ${metric} it is a share, as "0.5%", not "${text}"`);
+  return Number(value[1]) / (value[2] === "%" ? 100 : 1);
+}

@@ -1,0 +1,75 @@
+// The source model's outputs, against which every form is compared. They are kept as far as memory allows; past that
+// the model runs again.
+import type { Feed } from "./feeds.ts";
+import type { Outputs } from "./metric.ts";
+import type { Samples } from "./samples.ts";
+import { openModel } from "./session.ts";
+
+const KEPT_BYTES = 2 ** 28;
+
+/** One sample with the source model's outputs. */
+export interface Answered {
+  readonly feed: Feed;
+  readonly reference: Outputs;
+}
+
+/** Outputs of one model for one set of samples. */
+export class References {
+  readonly samples: Samples;
+  readonly #path: string;
+  readonly #kept: Outputs[] = [];
+  #left = KEPT_BYTES;
+
+  /** Takes the model's path, so that a model with external data loads too. */
+  constructor(path: string, samples: Samples) {
+    this.#path = path;
+    this.samples = samples;
+  }
+
+  /** Returns the outputs for the first samples, as many as are kept. */
+  get kept(): readonly Outputs[] {
+    return this.#kept;
+  }
+
+  /**
+   * Iterates over all samples.
+   * @throws TypeError naming the sample on which the model does not run.
+   */
+  async *each(): AsyncGenerator<Answered> {
+    let model: Awaited<ReturnType<typeof openModel>> | undefined;
+    let i = 0;
+    try {
+      for await (const feed of this.samples.each()) {
+        let reference = this.#kept[i];
+        if (reference === undefined) {
+          model ??= await openModel(this.#path, "cpu");
+          reference = await answer(model, feed, i);
+          this.#keep(reference, i);
+        }
+        yield { feed, reference };
+        i++;
+      }
+    } finally {
+      await model?.release();
+    }
+  }
+
+  #keep(outputs: Outputs, index: number): void {
+    const bytes = Object.values(outputs).reduce((sum, { data }) => sum + data.length * 8, 0);
+    if (index !== this.#kept.length || bytes > this.#left) return;
+    this.#left -= bytes;
+    this.#kept.push(outputs);
+  }
+}
+
+async function answer(model: Awaited<ReturnType<typeof openModel>>, feed: Feed, index: number): Promise<Outputs> {
+  try {
+    return await model.run(feed);
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    const dims = Object.entries(feed).map(([name, x]) => `"${name}" [${x.dims.join(", ")}]`);
+    throw new TypeError(`samples: the model does not run on sample ${index + 1} (${dims.join(", ")}): ${reason}`, {
+      cause: error,
+    });
+  }
+}

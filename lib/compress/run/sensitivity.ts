@@ -1,0 +1,122 @@
+// Sensitivity of the outputs to each weight: the error of the outputs where this weight alone is rounded to 8 bits, and
+// to 4. The weights become inputs of the model, so that it is loaded once and a run can replace any of them; rounding
+// is per output channel, symmetric: the minimum that every form does.
+import { create } from "@bufbuild/protobuf";
+import { integerOf } from "../onnx/graph.ts";
+import type { Feed } from "./feeds.ts";
+import { sqnr } from "./metric.ts";
+import type { Outputs } from "./metric.ts";
+import { TensorProto_DataType, ValueInfoProtoSchema } from "../onnx/onnx.gen.js";
+import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
+import { readModel } from "../onnx/model.ts";
+import { openModel } from "./session.ts";
+import { floatsOf } from "../onnx/tensor-proto.ts";
+
+const OPERATORS: ReadonlySet<string> = new Set(["Conv", "ConvTranspose", "MatMul", "Gemm", "Gather"]);
+/** Minimum number of elements; smaller weights are not worth measuring. */
+const LEAST_ELEMENTS = 64;
+
+/** Sensitivity of the outputs to one weight. */
+export interface SensitivityRow {
+  readonly name: string;
+  readonly operator: string;
+  readonly bytes: number;
+  /** Signal-to-noise ratio of the outputs, in dB, where this weight alone is stored in so many bits. */
+  readonly int8Db: number;
+  readonly int4Db: number;
+}
+
+/**
+ * Measures the sensitivity of the outputs to each weight, the largest weights first, within the time limit; for 8 and 4
+ * bits by default. Ratios that were not requested are Infinity.
+ */
+export async function measureSensitivity(
+  bytes: Uint8Array,
+  feeds: readonly Feed[],
+  options: {
+    budgetMs: number;
+    signal?: AbortSignal | undefined;
+    bits?: readonly (4 | 8)[];
+    /** Weights to measure. Default all. */
+    names?: ReadonlySet<string>;
+  },
+): Promise<SensitivityRow[]> {
+  const ends = performance.now() + options.budgetMs;
+  const { bits = [8, 4], names } = options;
+  const model = readModel(bytes);
+  const { proto } = model.graph;
+  const weights = new Map<string, { tensor: TensorProto; user: NodeProto }>();
+  for (const tensor of proto.initializer) {
+    if (names?.has(tensor.name) === false) continue;
+    const user = model.graph.consumers(tensor.name).find((x) => x.domain === "" && OPERATORS.has(x.opType));
+    const count = tensor.dims.reduce((product, x) => product * Number(x), 1);
+    const isFloat = tensor.dataType === TensorProto_DataType.FLOAT && tensor.dims.length >= 2;
+    if (user !== undefined && isFloat && count >= LEAST_ELEMENTS) weights.set(tensor.name, { tensor, user });
+  }
+  if (weights.size === 0 || feeds.length === 0) return [];
+  proto.initializer = proto.initializer.filter((x) => !weights.has(x.name));
+  const declared = new Set(proto.input.map((x) => x.name));
+  for (const { tensor } of weights.values()) if (!declared.has(tensor.name)) proto.input.push(inputLike(tensor));
+  model.graph.changed();
+  const loaded = await openModel(model.write(), "cpu");
+  try {
+    const whole: Feed = Object.fromEntries([...weights].map(([name, { tensor }]) => [name, tensorLike(tensor)]));
+    const reference: Outputs[] = [];
+    for (const feed of feeds) reference.push(await loaded.run({ ...whole, ...feed }));
+    const errorOf = async (tensor: TensorProto, user: NodeProto, bits: number): Promise<number> => {
+      const now = { ...whole, [tensor.name]: tensorLike(tensor, rounded(tensor, user, bits)) };
+      const pairs: { outputs: Outputs; reference: Outputs }[] = [];
+      for (const [i, feed] of feeds.entries())
+        pairs.push({ outputs: await loaded.run({ ...now, ...feed }), reference: reference[i] ?? {} });
+      return sqnr(pairs);
+    };
+    const rows: SensitivityRow[] = [];
+    const bySize = [...weights.values()].sort((a, b) => b.tensor.rawData.length - a.tensor.rawData.length);
+    for (const { tensor, user } of bySize) {
+      if (performance.now() > ends || options.signal?.aborted === true) break;
+      const [int8Db = Infinity, int4Db = Infinity] = [
+        bits.includes(8) ? await errorOf(tensor, user, 8) : undefined,
+        bits.includes(4) ? await errorOf(tensor, user, 4) : undefined,
+      ];
+      rows.push({ name: tensor.name, operator: user.opType, bytes: floatsOf(tensor).byteLength, int8Db, int4Db });
+    }
+    return rows.sort((a, b) => a.int4Db - b.int4Db);
+  } finally {
+    await loaded.release();
+  }
+}
+
+/** Rounds a weight to so many bits, with a scale per output channel. */
+function rounded(tensor: TensorProto, user: NodeProto, bits: number): Float32Array {
+  const dims = tensor.dims.map(Number);
+  const values = floatsOf(tensor);
+  const axis = channelAxis(user, dims.length);
+  const [channels, inner] = [dims[axis] ?? 1, dims.slice(axis + 1).reduce((a, b) => a * b, 1)];
+  const peaks = new Float32Array(channels);
+  const channelOf = (i: number): number => Math.floor(i / inner) % channels;
+  for (let i = 0; i < values.length; i++) {
+    const size = Math.abs(values[i] ?? 0);
+    if (size > (peaks[channelOf(i)] ?? 0)) peaks[channelOf(i)] = size;
+  }
+  const most = 2 ** (bits - 1) - 1;
+  return values.map((value, i) => {
+    const scale = (peaks[channelOf(i)] ?? 0) / most;
+    return scale === 0 ? 0 : Math.round(value / scale) * scale;
+  });
+}
+
+function channelAxis(user: NodeProto, rank: number): number {
+  if (user.opType === "MatMul") return rank - 1;
+  if (user.opType === "Gemm") return integerOf(user, "transB", 0) === 1 ? 0 : 1;
+  return user.opType === "ConvTranspose" ? 1 : 0;
+}
+
+function tensorLike(tensor: TensorProto, values: Float32Array = floatsOf(tensor)): Feed[string] {
+  return { dtype: "float32", dims: tensor.dims.map(Number), data: values };
+}
+
+function inputLike({ name, dims }: TensorProto) {
+  const dim = dims.map((value) => ({ value: { case: "dimValue" as const, value } }));
+  const value = { elemType: TensorProto_DataType.FLOAT, shape: { dim } };
+  return create(ValueInfoProtoSchema, { name, type: { value: { case: "tensorType" as const, value } } });
+}

@@ -1,0 +1,27 @@
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+import { deadlyTranspose } from "../../test-support/compress/fixtures.ts";
+
+const ROOT = fileURLToPath(new URL("../../..", import.meta.url));
+
+test("a float16 Transpose of rows and batch before a MatMul runs: in a child process, for it may crash", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "selvedge-session-"));
+  try {
+    const path = join(folder, "model.onnx");
+    writeFileSync(path, deadlyTranspose().write());
+    const code = `import { openModel } from "./lib/compress/run/session.ts";
+      const model = await openModel(${JSON.stringify(path)}, "cpu");
+      const { y } = await model.run({ x: { dtype: "float32", dims: [2, 16, 10], data: new Float32Array(320).fill(1) } });
+      process.stdout.write(JSON.stringify(y.dims));`;
+    const args = ["--import", "tsx", "--input-type=module", "--eval", code];
+    const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: ROOT });
+    expect(JSON.parse(stdout)).toEqual([16, 2, 8]);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});

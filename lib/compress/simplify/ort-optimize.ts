@@ -1,0 +1,178 @@
+// Runs ONNX Runtime's graph passes when a form is made, instead of at each load: they are half of the load time, and in
+// Chromium the code they leave to be compiled slows the first run down as well. For forms that run on wasm only, since
+// the passes produce operators of ONNX Runtime's CPU provider.
+//
+// Constants are folded ahead as well where that makes a form little larger. Otherwise they are still folded while
+// loading, since weights that are stored in 8 bits would be stored in 32. Weights stored in 16 bits are widened for the
+// passes, since most passes match constants and not their producers, and narrowed again afterwards, which is exact. The
+// result is checked for equality: the remaining operators, with the passes ahead and folding after them, must be those
+// that a load would have left; else the form is not changed. (ONNX Runtime's guide calls it the offline mode.)
+//
+// In a child process: ONNX Runtime 1.30 crashes in a pass on a float16 model (session.ts).
+import { spawn } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { readModel } from "../onnx/model.ts";
+import type { Transform } from "../onnx/model.ts";
+import { packConstants, widenConstants } from "./pack-constants.ts";
+import { loadRuntime } from "../run/optional-peers.ts";
+import { DISABLED } from "../run/session.ts";
+
+/** A form after the passes. */
+export interface Ahead {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** ONNX Runtime's session entries for loading it. */
+  readonly session: Readonly<Record<string, string>>;
+}
+
+/** Constant folding, which is left to the load. */
+const FOLDING = "ConstantFolding";
+
+/** The passes of ONNX Runtime 1.30 that are run ahead, by their names in its log. */
+export const PASSES: readonly string[] = [
+  "AttentionFusion",
+  "BiasDropoutFusion",
+  "BiasGeluFusion",
+  "BiasSkipLayerNormFusion",
+  "BiasSoftmaxFusion",
+  "CommonSubexpressionElimination",
+  "ConstantSharing",
+  "ConvActivationFusion",
+  "DoubleQDQPairsRemover",
+  "DynamicQuantizeMatMulFusion",
+  "EmbedLayerNormFusion",
+  "FastGeluFusion",
+  "GatherSliceToSplitFusion",
+  "GatherToSliceFusion",
+  "GeluFusionL1",
+  "GeluFusionL2",
+  "GemmActivationFusion",
+  "GroupQueryAttentionFusion",
+  "GroupQueryAttentionPreNormFusion",
+  "LayerNormFusionL1",
+  "LayerNormFusionL2",
+  "Level1_RuleBasedTransformer",
+  "Level2_RuleBasedTransformer",
+  "MatMulActivationFusion",
+  "MatMulAddFusion",
+  "MatMulIntegerToFloatFusion",
+  "MatMulNBitsFusion",
+  "MatMulScaleFusion",
+  "MatmulTransposeFusion",
+  "QDQFinalCleanupTransformer",
+  "QDQPropagationTransformer",
+  "QDQS8ToU8Transformer",
+  "QDQSelectorActionTransformer",
+  "QuickGeluFusion",
+  "ReshapeFusion",
+  "SimplifiedLayerNormFusion",
+  "SkipLayerNormFusion",
+  "SliceConcatToSpaceToDepthFusion",
+  "TransposeOptimizer",
+  "WeightBiasQuantization",
+  "WhereDummyDq",
+];
+
+const TIMEOUT_MS = 120_000;
+/**
+ * Maximum growth of a form when constants are folded ahead too, so that a load has nothing to fold: in Chromium the
+ * first folded node costs 40 ms, however small, for code that nothing else needs; in Firefox 6.
+ */
+const FOLDED_GROWTH = 1.08;
+/** Maximum growth when they are not. */
+const GROWTH = 1.01;
+/** Options that narrow constants back to 16 bits. */
+const NARROWED = { minElements: 64, hasSubnormals: true } as const;
+
+/** Script that writes ONNX Runtime's optimized model. */
+const RUN = `
+const [path, folder, job] = process.argv.slice(1);
+const { InferenceSession } = require(path);
+const [from, to, extra] = JSON.parse(job);
+const options = {
+  executionProviders: ["cpu"], graphOptimizationLevel: "extended", optimizedModelFilePath: folder + "/" + to,
+  logSeverityLevel: 4, extra,
+};
+InferenceSession.create(folder + "/" + from, options).then((x) => x.release()).catch(() => process.exit(1));
+`;
+
+/**
+ * Runs the passes on a form that runs on wasm only; returns null where that would change which operators run, or make
+ * it larger.
+ * @throws SelvedgeError where onnxruntime-node is missing
+ */
+export async function optimizeAhead(
+  bytes: Uint8Array,
+  session: Readonly<Record<string, string>> = {},
+): Promise<Ahead | null> {
+  await loadRuntime();
+  const without = (names: readonly string[]): Record<string, string> => ({
+    ...session,
+    [DISABLED]: [session[DISABLED] ?? [], names].flat().join(";"),
+  });
+  const folder = await mkdtemp(join(tmpdir(), "selvedge-ahead-"));
+  const read = async (name: string): Promise<Uint8Array<ArrayBuffer>> =>
+    new Uint8Array(await readFile(join(folder, name)));
+  try {
+    await writeFile(join(folder, "form"), bytes);
+    if (!(await run(folder, ["form", "loaded", session]))) return null;
+    const loaded = await read("loaded");
+    const folded = tidied(loaded);
+    if (folded.length <= bytes.length * FOLDED_GROWTH) return { bytes: folded, session: without(PASSES) };
+    const wide = readModel(bytes);
+    const { length } = wide.graph.nodes;
+    await writeFile(join(folder, "wide"), wide.transform(widenConstants()).write());
+    if (!(await run(folder, ["wide", "passed", without([FOLDING])]))) return null;
+    const isNarrow = wide.graph.nodes.length < length;
+    const ahead = tidied(await read("passed"), ...(isNarrow ? [packConstants(NARROWED)] : []));
+    if (ahead.length > bytes.length * GROWTH) return null;
+    await writeFile(join(folder, "ahead"), ahead);
+    if (!(await run(folder, ["ahead", "both", without(PASSES)]))) return null;
+    return operatorsOf(await read("both")) === operatorsOf(loaded) ? { bytes: ahead, session: without(PASSES) } : null;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Writes a model without node names. Recorded shapes of values are kept: they make a load a third faster
+ * (name-dims.ts).
+ */
+function tidied(bytes: Uint8Array, ...transforms: Transform[]): Uint8Array<ArrayBuffer> {
+  const model = readModel(bytes).transform(...transforms);
+  for (const node of model.graph.nodes) [node.name, node.docString] = ["", ""];
+  return model.write();
+}
+
+/** Loads a file of the folder with session entries and writes the optimized model to another. */
+function run(
+  folder: string,
+  job: readonly [from: string, to: string, session: Readonly<Record<string, string>>],
+): Promise<boolean> {
+  const runtime = createRequire(import.meta.url).resolve("onnxruntime-node");
+  const child = spawn(process.execPath, ["-e", RUN, runtime, folder, JSON.stringify(job)], {
+    stdio: "ignore",
+    timeout: TIMEOUT_MS,
+  });
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code) => {
+      resolve(code === 0);
+    });
+  });
+}
+
+/** Returns the count of each operator in a model, as text. */
+function operatorsOf(bytes: Uint8Array): string {
+  const counts = new Map<string, number>();
+  for (const { domain, opType } of readModel(bytes).graph.nodes) {
+    const name = `${domain}.${opType}`;
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  return [...counts]
+    .map(([name, count]) => `${count} ${name}`)
+    .sort()
+    .join(", ");
+}

@@ -1,0 +1,32 @@
+// The passes at the start of every recipe, in the order in which they enable each other: constants must be found before
+// shapes and scales can be traced, and dead nodes are removed last.
+import { constantsToInitializers } from "./constants-to-initializers.ts";
+import { dropIdentities } from "./drop-identities.ts";
+import { foldAffine } from "./fold-affine.ts";
+import { fuseHardSwish } from "./fuse-hard-swish.ts";
+import type { Transform } from "../onnx/model.ts";
+import { prune } from "./remove-unused.ts";
+import { raiseOpset } from "./raise-opset.ts";
+import { settleIfs } from "./inline-if-branches.ts";
+import { settleReshapes } from "./constant-reshapes.ts";
+import { shareConstants } from "./share-constants.ts";
+
+/**
+ * Raises a model to operator set 13 and removes computation that a run does not need; results change by rounding only.
+ */
+export function simplify(): Transform {
+  const passes = [
+    raiseOpset(13),
+    constantsToInitializers(),
+    settleIfs(),
+    dropIdentities(),
+    settleReshapes(),
+    fuseHardSwish(),
+    foldAffine(),
+    shareConstants(),
+    prune(),
+  ];
+  return (model) => {
+    model.transform(...passes);
+  };
+}

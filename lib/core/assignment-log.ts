@@ -1,0 +1,102 @@
+// Where each operator of a graph runs, read from ONNX Runtime's verbose log (logSeverityLevel 0), the same lines in the
+// browser builds and in onnxruntime-node. There is no API for it, and a list of providers does not tell: an operator
+// without a GPU kernel falls to the CPU in silence, with a copy before and after it.
+//
+//   … VerifyEachNodeIsAssignedToAnEp]  All nodes placed on [WebGpuExecutionProvider]. Number of nodes: 1
+//   … VerifyEachNodeIsAssignedToAnEp]  Node(s) placed on [CPUExecutionProvider]. Number of nodes: 39
+//   … VerifyEachNodeIsAssignedToAnEp]   Clip (p2o.Clip.0)
+//   … GetCpuPreferredNodes] ORT optimization- Force fallback to CPU execution for node: p2o.Cast.14 because …
+import type { Assignment } from "./bundle.ts";
+
+/** One operator of an optimised graph, and the provider that ONNX Runtime gave it. */
+export interface Placement {
+  readonly operator: string;
+  readonly node: string;
+  readonly provider: string;
+}
+
+const SECTION = /VerifyEachNodeIsAssignedToAnEp\] Node placements/;
+const ALL = /\] +All nodes placed on \[(\w+)\]\. Number of nodes: (\d+)/;
+const SOME = /\] +Node\(s\) placed on \[(\w+)\]\. Number of nodes: \d+/;
+const NODE = /VerifyEachNodeIsAssignedToAnEp\] +(\S+) \((.*)\)$/;
+/** Nodes that ONNX Runtime itself keeps on the CPU, since they compute a few numbers of a shape. */
+const PREFERRED = [
+  /Candidate for fallback CPU execution: (.+)$/,
+  /Force fallback to CPU execution for node: (.+) because /,
+];
+
+/** Operators that move or count dims; on activations all but Shape and Size have a GPU kernel, on int64 none has. */
+const SHAPE_OPERATORS: ReadonlySet<string> = new Set([
+  "Cast",
+  "Concat",
+  "ConstantOfShape",
+  "Gather",
+  "Range",
+  "ReduceProd",
+  "Shape",
+  "Size",
+  "Slice",
+  "Squeeze",
+  "Unsqueeze",
+]);
+
+/** Lists the operators of the last session that a log tells of; names are "" where all share one provider. Null if none. */
+export function placementsFromLog(lines: readonly string[]): Placement[] | null {
+  let placements: Placement[] | null = null;
+  let provider = "";
+  for (const line of split(lines)) {
+    if (SECTION.test(line)) placements = [];
+    if (placements === null) continue;
+    const all = ALL.exec(line);
+    const some = SOME.exec(line);
+    const node = NODE.exec(line);
+    if (all !== null) {
+      const every = { operator: "", node: "", provider: all[1] ?? "" };
+      placements = Array.from({ length: Number(all[2]) }, () => every);
+    } else if (some !== null) provider = some[1] ?? "";
+    else if (node !== null) placements.push({ operator: node[1] ?? "", node: node[2] ?? "", provider });
+  }
+  return placements;
+}
+
+/** Counts the operators of the last session that a log tells of, by where they run. Null if it tells of none. */
+export function assignmentFromLog(lines: readonly string[], backend: "webgpu" | "wasm"): Assignment | null {
+  const placements = placementsFromLog(lines);
+  if (placements === null) return null;
+  const copies = placements.filter(isCopy).length;
+  if (backend === "wasm") return { device: placements.length - copies, shape: 0, cpu: 0, copies };
+  const onCpu = placements.filter(isOnCpu).length;
+  const strays = straysFromLog(lines).length;
+  return { device: placements.length - copies - onCpu, shape: onCpu - strays, cpu: strays, copies };
+}
+
+/** Lists the operators of a WebGPU session that run on the CPU and are no shape arithmetic. */
+export function straysFromLog(lines: readonly string[]): Placement[] {
+  const preferred = new Set<string>();
+  for (const line of split(lines)) {
+    for (const pattern of PREFERRED) preferred.add(pattern.exec(line)?.[1] ?? "");
+  }
+  preferred.delete("");
+  const placements = placementsFromLog(lines) ?? [];
+  return placements.filter((each) => {
+    return isOnCpu(each) && !SHAPE_OPERATORS.has(each.operator) && !preferred.has(each.node);
+  });
+}
+
+function isOnCpu(placement: Placement): boolean {
+  return placement.provider === "CPUExecutionProvider" && !isCopy(placement);
+}
+
+function isCopy({ operator }: Placement): boolean {
+  return operator === "MemcpyFromHost" || operator === "MemcpyToHost";
+}
+
+/** One line each, without the colours that warnings carry. */
+function split(lines: readonly string[]): string[] {
+  return lines.flatMap((line) =>
+    line
+      .replaceAll(/\u001b\[[\d;]*m/g, "")
+      .split("\n")
+      .map((each) => each.trimEnd()),
+  );
+}

@@ -1,0 +1,326 @@
+// The shapes that a `bundle.json` may have, as valibot schemas: strict on what could hurt (paths, sizes, counts, hashes),
+// open on what may grow. Fields that are not listed are allowed everywhere and ignored; encodings, element types, steps,
+// backends and `needs` are words, and one that this version does not know is no error. bundle-schema.ts adds the checks that look at several
+// fields at once, and converts to the form in memory. The JSON schema that is published is generated from `bundle2`
+// (compress/bundle/json-schema.ts).
+import * as v from "valibot";
+import { BUNDLE_SCHEMA, BUNDLE_SCHEMA_1, CHUNK_MAX_BYTES } from "./bundle.ts";
+import type { Bundle, BundleFile, BundleInput, BundleOutput, Variant } from "./bundle.ts";
+import { IMAGE_WORDS, newerImageWord } from "./bundle-steps.ts";
+import type { Step } from "./bundle-steps.ts";
+
+const FILE_MAX_BYTES = 16 * 1024 ** 3;
+const DIM_MAX = 2 ** 31 - 1;
+
+/** A lower-case word: ids and versions. */
+const word = v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, "lower-case letters, digits, . _ and -"));
+
+/** A word that a newer release may add to: encodings, steps, element types, backends. */
+const OPEN_WORD = "[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}";
+const openWord = v.pipe(v.string(), v.regex(new RegExp(`^${OPEN_WORD}$`), "letters, digits, . _ : + and -"));
+
+/**
+ * A name of a port, a dim or a metric. Names of properties that every JavaScript object has are refused: a look-up by
+ * name would find those.
+ */
+const name = v.pipe(
+  v.string(),
+  v.minLength(1),
+  v.maxLength(200),
+  v.regex(
+    /^(?!(?:__proto__|__(?:define|lookup)[GS]etter__|constructor|hasOwnProperty|isPrototypeOf|propertyIsEnumerable|prototype|toLocaleString|toString|valueOf)$)/,
+    "a name that no JavaScript object has of itself",
+  ),
+);
+
+/** A number that is neither NaN nor infinite. */
+const finite = v.pipe(v.number(), v.finite());
+
+/** A size in pixels, and counts of that order. */
+const size = v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(32_768));
+
+/** An axis of a tensor. */
+const axis = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(15));
+
+/** A SHA-256. */
+const sha256 = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "64 lower-case hex digits"));
+
+/** A relative path inside a model: no scheme, no root, no `..`, no query, nothing that a URL parser would fold. */
+const path = v.pipe(
+  v.string(),
+  v.maxLength(200),
+  v.regex(/^[A-Za-z0-9_-][A-Za-z0-9._-]*(?:\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/, "a relative path without . or .. parts"),
+);
+
+/** The path of an asset. */
+const asset = path;
+
+const resize = v.variant("mode", [
+  v.object({ mode: v.literal("exact"), width: size, height: size }),
+  v.object({ mode: v.literal("fit"), width: size, height: size }),
+  v.object({
+    mode: v.literal("height"),
+    height: size,
+    minWidth: v.optional(size),
+    maxWidth: v.optional(size),
+    multipleOf: v.optional(size),
+  }),
+  v.object({
+    mode: v.literal("side"),
+    maxSide: size,
+    minSide: v.optional(size),
+    multipleOf: v.optional(size),
+  }),
+]);
+
+/** The parameters of the step `image`. */
+const image = {
+  resize,
+  channels: v.picklist(IMAGE_WORDS.channels),
+  scale: v.optional(finite),
+  mean: v.optional(v.array(finite)),
+  std: v.optional(v.array(v.pipe(finite, v.notValue(0)))),
+  layout: v.picklist(IMAGE_WORDS.layout),
+};
+
+/** The step `image` with a word of a newer release in it, so that its other parameters may be anything. */
+const newerImage = v.object({
+  step: v.literal("image"),
+  resize: v.object({ mode: openWord }),
+  channels: openWord,
+  layout: openWord,
+});
+
+/** The parameters of the step `text`. */
+const text = {
+  tokenizer: path,
+  maxLength: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(1_048_576)),
+  mask: v.optional(name),
+  types: v.optional(name),
+};
+
+/** The schemas of the steps that this version knows, by their words. */
+type StepSchemas = Readonly<Record<string, v.GenericSchema<unknown, Step>>>;
+
+/** The steps before a model. */
+const PREPROCESS = {
+  image: v.object({ step: v.literal("image"), ...image }),
+  text: v.object({ step: v.literal("text"), ...text }),
+};
+
+/** The steps after a model. */
+const POSTPROCESS = {
+  softmax: v.object({ step: v.literal("softmax") }),
+  argmax: v.object({ step: v.literal("argmax") }),
+  labels: v.object({ step: v.literal("labels"), asset, top: v.optional(size) }),
+  ctc: v.object({ step: v.literal("ctc"), asset }),
+};
+
+/** Makes the schema of a step: checked where it is known, else any object with a word. */
+function step(known: StepSchemas, published: boolean): v.GenericSchema<unknown, Step> {
+  const names = Object.keys(known);
+  if (published) {
+    const other = v.pipe(v.string(), v.regex(new RegExp(`^(?!(?:${names.join("|")})$)${OPEN_WORD}$`)));
+    const newer = "image" in known ? [newerImage] : [];
+    return v.union([...Object.values(known), ...newer, v.object({ step: other })]);
+  }
+  const unknown = v.object({ step: openWord });
+  return v.lazy((value) => {
+    if (newerImageWord(value) !== undefined) return newerImage;
+    const word: unknown = typeof value === "object" && value !== null ? Reflect.get(value, "step") : undefined;
+    return (typeof word === "string" && names.includes(word) ? known[word] : undefined) ?? unknown;
+  });
+}
+
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+/** The element types that this version knows. */
+export const DTYPES = [
+  "float32",
+  "float64",
+  "float16",
+  "int8",
+  "uint8",
+  "int16",
+  "uint16",
+  "int32",
+  "uint32",
+  "int64",
+  "uint64",
+  "bool",
+  "string",
+] as const;
+const dtype = v.picklist(DTYPES);
+const port = {
+  name,
+  dims: v.pipe(
+    v.array(v.union([v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(DIM_MAX)), name])),
+    v.maxLength(16),
+  ),
+  batchAxis: v.nullable(axis),
+};
+const pad = v.object({
+  axis,
+  value: v.optional(finite),
+  upTo: v.pipe(v.number(), v.finite(), v.gtValue(0), v.maxValue(1)),
+});
+const cut = v.object({
+  axis,
+  input: name,
+  inputAxis: axis,
+  per: size,
+  plus: v.pipe(v.number(), v.integer(), v.minValue(-32_768), v.maxValue(32_768)),
+});
+
+const chunkBytes = v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(CHUNK_MAX_BYTES));
+const chunk1 = v.object({ sha256, bytes: chunkBytes });
+const chunk2 = v.object({
+  sha256,
+  bytes: chunkBytes,
+  encoding: v.optional(openWord),
+  wireBytes: v.optional(chunkBytes),
+});
+const fileOf = <T extends v.GenericSchema>(chunk: T) =>
+  v.object({
+    path,
+    bytes: v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(FILE_MAX_BYTES)),
+    chunks: v.pipe(v.array(chunk), v.minLength(1), v.maxLength(65_536)),
+  });
+const filesOf = <T extends v.GenericSchema>(chunk: T) =>
+  v.pipe(v.array(fileOf(chunk)), v.minLength(1), v.maxLength(64));
+
+/** Session entries by name; those of ONNX Runtime that name a file or a format of the model are refused. */
+const session = v.record(
+  v.pipe(
+    v.string(),
+    v.maxLength(100),
+    v.regex(
+      /^(?!.*(?:path|file|folder|format|context))[a-z][a-z0-9_.]*$/,
+      "a session entry in lower case that names no path, file or format",
+    ),
+  ),
+  v.pipe(v.string(), v.maxLength(1_000)),
+);
+const perBackend = <T extends v.GenericSchema>(value: T) =>
+  v.object({ webgpu: v.optional(value), wasm: v.optional(value) });
+const variant = {
+  id: word,
+  needs: v.pipe(v.array(v.pipe(v.string(), v.minLength(1), v.maxLength(100))), v.maxLength(32)),
+  session: v.optional(perBackend(session)),
+  speed: v.optional(perBackend(finite)),
+  unchecked: v.optional(v.pipe(v.array(openWord), v.maxLength(16))),
+  assignment: v.optional(perBackend(v.object({ device: count, shape: count, cpu: count, copies: count }))),
+};
+const estimate = { value: finite, low: v.optional(finite), high: v.optional(finite) };
+const variant2 = v.object({
+  ...variant,
+  files: filesOf(chunk2),
+  wireBytes: v.optional(count),
+  memoryBytes: v.optional(perBackend(count)),
+  score: v.optional(v.object({ name, n: count, ...estimate, reference: v.object(estimate) })),
+  golden: v.optional(v.object({ inputs: fileOf(chunk2), outputs: fileOf(chunk2) })),
+});
+const variant1 = v.object({
+  ...variant,
+  files: filesOf(chunk1),
+  metric: v.optional(v.object({ name, value: finite, reference: finite, n: count })),
+});
+
+const exampleDims = v.optional(v.record(name, v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_536))));
+const model = {
+  name: word,
+  version: word,
+  licence: name,
+  description: v.optional(v.pipe(v.string(), v.maxLength(2_000))),
+  baseline: v.optional(v.record(name, v.record(name, v.union([finite, v.array(finite)])))),
+};
+const ports = <T extends v.GenericSchema>(port: T) => v.pipe(v.array(port), v.minLength(1), v.maxLength(256));
+
+/** A variant with the backends of newer releases that it may name. */
+export type VariantJson = Omit<Variant, "unchecked"> & { readonly unchecked?: readonly string[] | undefined };
+
+/** A bundle as schema 1 has it. */
+export interface Bundle1 {
+  readonly model: Omit<Bundle["model"], "exampleDims"> & { readonly typical?: Bundle["model"]["exampleDims"] };
+  readonly variants: readonly (Omit<VariantJson, "score"> & {
+    readonly metric?:
+      { readonly name: string; readonly value: number; readonly reference: number; readonly n: number } | undefined;
+  })[];
+  readonly assets?: readonly BundleFile[] | undefined;
+}
+
+/** A bundle as schema 2 has it. */
+export interface Bundle2 {
+  readonly model: Omit<Bundle["model"], "inputs" | "outputs"> & {
+    readonly inputs: readonly (Omit<BundleInput, "image" | "text" | "dtype"> & {
+      readonly dtype: string;
+      readonly preprocess?: readonly Step[] | undefined;
+    })[];
+    readonly outputs: readonly (Omit<BundleOutput, "decode" | "dtype"> & {
+      readonly dtype: string;
+      readonly postprocess?: readonly Step[] | undefined;
+    })[];
+  };
+  readonly variants: readonly VariantJson[];
+  readonly assets?: readonly BundleFile[] | undefined;
+}
+
+/** The shape of schema 1. */
+export const bundle1: v.GenericSchema<unknown, Bundle1> = v.object({
+  schema: v.literal(BUNDLE_SCHEMA_1),
+  model: v.object({
+    ...model,
+    inputs: ports(
+      v.object({
+        ...port,
+        dtype,
+        image: v.optional(v.object(image)),
+        text: v.optional(v.object(text)),
+        pad: v.optional(pad),
+      }),
+    ),
+    outputs: ports(
+      v.object({
+        ...port,
+        dtype,
+        feeds: v.optional(name),
+        decode: v.optional(
+          v.variant("op", [
+            v.object({ op: v.literal("softmax") }),
+            v.object({ op: v.literal("argmax") }),
+            v.object({
+              op: v.literal("labels"),
+              asset,
+              top: v.optional(size),
+              logits: v.optional(v.boolean()),
+            }),
+            v.object({ op: v.literal("ctc"), asset }),
+          ]),
+        ),
+        cut: v.optional(cut),
+      }),
+    ),
+    typical: exampleDims,
+  }),
+  variants: v.pipe(v.array(variant1), v.minLength(1), v.maxLength(32)),
+  assets: v.optional(v.pipe(v.array(fileOf(chunk1)), v.maxLength(64))),
+});
+
+/** Makes the shape of schema 2. `published` writes open lists out as unions, for the JSON schema. */
+export function bundle2(published: boolean): v.GenericSchema<unknown, Bundle2> {
+  const steps = (known: StepSchemas) => v.optional(v.pipe(v.array(step(known, published)), v.maxLength(16)));
+  const port2 = { ...port, dtype: published ? v.union([dtype, openWord]) : openWord };
+  return v.object({
+    $schema: v.optional(v.pipe(v.string(), v.maxLength(2_000))),
+    schema: v.literal(BUNDLE_SCHEMA),
+    model: v.object({
+      ...model,
+      inputs: ports(v.object({ ...port2, preprocess: steps(PREPROCESS), pad: v.optional(pad) })),
+      outputs: ports(
+        v.object({ ...port2, feeds: v.optional(name), postprocess: steps(POSTPROCESS), cut: v.optional(cut) }),
+      ),
+      exampleDims,
+    }),
+    variants: v.pipe(v.array(variant2), v.minLength(1), v.maxLength(32)),
+    assets: v.optional(v.pipe(v.array(fileOf(chunk2)), v.maxLength(64))),
+  });
+}

@@ -1,0 +1,75 @@
+// What this device is and can do, as facts. Choosing by them is choose-variant.ts's job.
+
+/** Names a backend that computes in a worker. */
+export type BackendName = "webgpu" | "wasm";
+
+/**
+ * What a lane is for: `express` is one more than there are cores, for what would be late elsewhere, and short; `wide` has a
+ * thread a core, for what comes one after the other and would leave the other cores idle.
+ */
+export type LaneKind = "usual" | "express" | "wide";
+
+/** Facts of a GPU adapter, as WebGPU reports them; strings may be empty where the browser hides them. */
+export interface AdapterFacts {
+  /** Who made it, as `nvidia`. */
+  readonly vendor: string;
+  /** Its family, as `ampere`. */
+  readonly architecture: string;
+  /** Its name in full. */
+  readonly description: string;
+  /** Whether the adapter runs on the CPU, as far as the browser tells. */
+  readonly software: boolean;
+  /** Names of the WebGPU features that it has, sorted. */
+  readonly features: readonly string[];
+  /** WebGPU limits by name. */
+  readonly limits: Readonly<Record<string, number>>;
+}
+
+/** Describes the device that an engine runs on. */
+export interface DeviceFacts {
+  /** Logical cores, at least 1. */
+  readonly cores: number;
+  /** Whether the page is cross-origin isolated, so that wasm threads may be used. */
+  readonly isolated: boolean;
+  /** Whether WebAssembly can suspend on promises, without which there is no WebGPU here. */
+  readonly jspi: boolean;
+  /** Null where WebGPU is missing, blocked, or left out by the `backends` option. */
+  readonly gpu: AdapterFacts | null;
+}
+
+/** The names by which software adapters are known; browsers do not all set `isFallbackAdapter`. */
+const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|microsoft basic render|\bwarp\b/i;
+
+/**
+ * Reads the facts of an adapter.
+ * @internal left out of the published declarations, which must not need WebGPU types
+ */
+export function adapterFacts(adapter: GPUAdapter): AdapterFacts {
+  const { vendor, architecture, description } = adapter.info;
+  const limits: Record<string, number> = {};
+  // The limits live on the prototype: a plain spread or JSON would lose them.
+  for (const key in adapter.limits) {
+    const value: unknown = Reflect.get(adapter.limits, key);
+    if (typeof value === "number") limits[key] = value;
+  }
+  const fallback: unknown = Reflect.get(adapter.info, "isFallbackAdapter") ?? Reflect.get(adapter, "isFallbackAdapter");
+  return {
+    vendor,
+    architecture,
+    description,
+    software: fallback === true || SOFTWARE.test(`${vendor} ${architecture} ${description}`),
+    features: [...adapter.features].sort(),
+    limits,
+  };
+}
+
+/** Tells whether every capability word holds for a backend on a device; an unknown word does not. */
+export function meetsNeeds(needs: readonly string[], backend: BackendName, device: DeviceFacts): boolean {
+  return needs.every((need) => {
+    if (need === "webgpu" || need === "wasm") return need === backend;
+    if (backend !== "webgpu" || device.gpu === null) return false;
+    const limit = /^([A-Za-z0-9]+)>=(\d+)$/.exec(need);
+    if (limit !== null) return (device.gpu.limits[limit[1] ?? ""] ?? -1) >= Number(limit[2]);
+    return device.gpu.features.includes(need);
+  });
+}

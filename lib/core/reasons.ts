@@ -1,0 +1,46 @@
+// Reasons that `info.why` reports: a code for programs to branch on, and a sentence with numbers for people. choose-variant.ts
+// gives the reasons for a backend, schedule/explain-start.ts those for a lane and a batch; explain-run.ts writes the sentences of the
+// latter.
+
+/** All codes, each with its meaning. */
+export const WHY_CODES = {
+  pinned: "the caller named the backend",
+  "webgpu-missing": "WebGPU is not available, or no variant meets its needs",
+  "wasm-missing": "no variant meets the needs of WebAssembly",
+  "software-adapter": "the WebGPU adapter is a software renderer; WebAssembly is faster",
+  "not-measured": "no backend was measured yet: the first request runs on WebAssembly",
+  "measured-faster": "WebGPU was measured to be faster on this device",
+  "measured-slower": "WebGPU was measured, and is not clearly faster on this device",
+  "webgpu-failed": "WebGPU failed while it was measured",
+  "wasm-failed": "WebAssembly failed while it was measured",
+  "gpu-lost": "the GPU was lost or failed; the model moved to WebAssembly",
+  "crashed-before": "a page crashed while it loaded the best variant for this device",
+  "only-lane": "no other lane can run it",
+  "first-through": "this lane has the earliest estimated finish",
+  "lane-full": "the lane with the earliest estimated finish has a full queue (two batches)",
+  "express-lane": "a short request that would miss its deadline on other lanes",
+  "wide-lane": "a single request, as those before it, so it may use all cores",
+  "state-kept": "this lane holds its recurrent state",
+  batched: "batched with other requests, which takes less time than one by one",
+  "batch-tried": "batched with other requests to measure what that takes",
+  unbatchable: "its model or its inputs can't be concatenated with others",
+  "nothing-to-join": "no other request that could be batched with it was queued",
+  "batch-costs": "a batch takes at least as much time per row as a single request",
+  "batch-spread": "other requests were queued, and other lanes were idle for them",
+  "batch-bounded": "a larger batch would miss a deadline or exceed a limit",
+  again: "retried: an earlier attempt failed",
+  late: "finished after its deadline",
+  shared: "coalesced with a request in flight that has the same inputs",
+  kept: "answered from the result cache",
+} as const;
+
+/** Name of a reason. */
+export type WhyCode = keyof typeof WHY_CODES;
+
+/** A reason, as a code and a sentence. */
+export interface Why {
+  /** Name of the reason, for programs to branch on. */
+  readonly code: WhyCode;
+  /** One sentence with the numbers that decided it. */
+  readonly text: string;
+}

@@ -1,0 +1,220 @@
+// Every effect that Selvedge has on the world, behind one injected object: the clock, timers, chance, the network,
+// workers, the GPU, small remembered values, decoding of images. `browserEffects` is the real one; tests and the
+// simulation hand in their own. Nothing else in lib/ (the worker's inside excepted) may touch these globals.
+import { adapterFacts } from "../core/device.ts";
+import { browserLocks } from "./web-locks.ts";
+import type { PageLocks } from "./web-locks.ts";
+import type { AdapterFacts } from "../core/device.ts";
+
+/** What a worker looks like from the page: `Worker`, or a simulated one. */
+export interface WorkerHandle {
+  /** Sends a message, moving the listed objects. */
+  postMessage(message: unknown, transfer: Transferable[]): void;
+  /** Listens to messages and failures. */
+  addEventListener(type: "message" | "error" | "messageerror", listener: (event: Event) => void): void;
+  /** Stops listening. */
+  removeEventListener(type: "message" | "error" | "messageerror", listener: (event: Event) => void): void;
+  /** Ends the worker at once. */
+  terminate(): void;
+}
+
+/** All that the engine does to the world. */
+export interface Effects {
+  /** Monotonic time in milliseconds. */
+  now(): number;
+  /** Milliseconds since 1970, for what outlives the page. */
+  wallClock(): number;
+  /** Calls back once after `ms`; the returned function cancels. */
+  setTimer(callback: () => void, ms: number): () => void;
+  /** A number in [0, 1). */
+  random(): number;
+  /** Fetches, as the global does. */
+  fetch(url: string, init: RequestInit): Promise<Response>;
+  /** Starts a worker from a script's URL, or from what a Trusted Types policy made of it; it reads its name inside. */
+  createWorker(url: ScriptUrl, name: string): WorkerHandle;
+  /** Fetches WebAssembly and compiles it while it comes, off this thread; rejects where the page can't, or not in time. */
+  compileWasm(url: string, boundMs: number): Promise<WebAssembly.Module>;
+  /** Facts of the GPU adapter, or null where there is none; never rejects. */
+  probeGpu(): Promise<AdapterFacts | null>;
+  /** Resolves once the page is shown for the first time: at once, unless it is being prerendered. */
+  activated(): Promise<void>;
+  /** Web Locks, by which the end of a worker is noticed; null where there are none. */
+  readonly locks: PageLocks | null;
+  /** Tells what becomes of the page; the returned function stops listening. */
+  onLife(listener: (change: LifeChange) => void): () => void;
+  /** Small values that outlive the page, as localStorage: get returns null where nothing is kept, set removes with null. */
+  readonly memo: { get(key: string): string | null; set(key: string, value: string | null): void };
+  /** Holds a lock that tabs share (a Web Lock) until the returned function is called; absent where nothing is shared. */
+  holdLock?(name: string): () => void;
+  /** Has the browser keep what is stored even where space runs short, unless it would ask the user; never rejects. */
+  keepStorage(): Promise<void>;
+  /** Tells whether the user asks to save data (Save-Data). */
+  savesData(): boolean;
+  /** Decodes or copies an image source without touching the caller's object. */
+  createImageBitmap(source: ImageBitmapSource): Promise<ImageBitmap>;
+  /** What does not change while the page lives. */
+  readonly facts: HostFacts;
+}
+
+/**
+ * What becomes of a page: out of sight or in sight again; left (unloaded, frozen, or into the back/forward cache) or
+ * shown again after that. A page that is navigated away from is `leaving` first; `stayed` follows where it was not left
+ * within 30 s, since the navigation was a download, say, or was cancelled.
+ */
+export type LifeChange = "hidden" | "visible" | "leaving" | "stayed" | "left" | "back";
+
+/** A script's address: a string, or the TrustedScriptURL that a Trusted Types policy made of it. */
+export interface ScriptUrl {
+  /** Gives the address as text. */
+  toString(): string;
+}
+
+/** Facts of the browser that do not change while the page lives. */
+export interface HostFacts {
+  /** Logical cores, at least 1. */
+  readonly cores: number;
+  /** Whether SharedArrayBuffer, and so wasm threads, may be used. */
+  readonly isolated: boolean;
+  /** Whether WebAssembly can suspend on promises (JSPI), so that the small build runs. */
+  readonly jspi: boolean;
+  /** Whether there is WebAssembly. */
+  readonly wasm: boolean;
+  /** Whether there are workers. */
+  readonly workers: boolean;
+  /** The page's address, against which relative URLs are resolved. */
+  readonly baseUrl: string;
+  /** Names this page: the same for all engines on it, another one after a reload. */
+  readonly page: string;
+}
+
+const LIFE_EVENTS = ["beforeunload", "pagehide", "freeze", "pageshow", "resume", "visibilitychange"];
+const LEAVING_MS = 30_000;
+
+/** The real effects, in a page or in a worker that holds an engine. */
+export function browserEffects(): Effects {
+  return {
+    now: () => performance.now(),
+    wallClock: () => Date.now(),
+    setTimer(callback, ms) {
+      const timer = setTimeout(callback, ms);
+      return () => {
+        clearTimeout(timer);
+      };
+    },
+    random: () => Math.random(),
+    fetch: (url, init) => fetch(url, init),
+    // The bundled worker is a classic script; as a module it gets the CSP and credentials rules of today.
+    createWorker: (url, name) => new Worker(url as string, { type: "module", name }),
+    compileWasm: async (url, boundMs) =>
+      WebAssembly.compileStreaming(fetch(url, { signal: AbortSignal.timeout(boundMs) })),
+    probeGpu,
+    activated,
+    locks: browserLocks(),
+    onLife,
+    memo: { get: readMemo, set: writeMemo },
+    holdLock,
+    keepStorage: async () => {
+      const { keepQuietly } = await import("./persist-storage.ts");
+      await keepQuietly();
+    },
+    savesData: () => (Reflect.get(navigator, "connection") as { saveData?: boolean } | undefined)?.saveData === true,
+    createImageBitmap: (source) =>
+      createImageBitmap(source, {
+        imageOrientation: "from-image",
+        premultiplyAlpha: "none",
+        colorSpaceConversion: "default",
+      }),
+    facts: hostFacts(),
+  };
+}
+
+function holdLock(name: string): () => void {
+  let free = (): void => undefined;
+  const held = new Promise<void>((resolve) => {
+    free = resolve;
+  });
+  const { locks } = navigator as Partial<Navigator>; // missing on pages that are not secure
+  locks?.request(name, { mode: "shared" }, () => held).catch(() => undefined); // a document that is gone
+  return free;
+}
+
+function hostFacts(): HostFacts {
+  // Each of these is missing somewhere: in Node, in workers, in old browsers.
+  const { navigator, crossOriginIsolated, SharedArrayBuffer, WebAssembly, Worker, document, location } =
+    globalThis as Partial<typeof globalThis>;
+  const cores = navigator?.hardwareConcurrency ?? 1;
+  return {
+    cores: cores > 0 ? cores : 1,
+    // WebKitGTK says that it is isolated and has no shared memory.
+    isolated: crossOriginIsolated === true && SharedArrayBuffer !== undefined,
+    jspi: WebAssembly !== undefined && "Suspending" in WebAssembly,
+    wasm: WebAssembly !== undefined,
+    workers: Worker !== undefined,
+    baseUrl: document?.baseURI ?? location?.href ?? "",
+    page: String(performance.timeOrigin),
+  };
+}
+
+async function probeGpu(): Promise<AdapterFacts | null> {
+  try {
+    const adapter = await navigator.gpu?.requestAdapter({ powerPreference: "high-performance" });
+    return adapter == null ? null : adapterFacts(adapter);
+  } catch {
+    return null; // Firefox may throw where WebGPU is off
+  }
+}
+
+/** A prerendered page must not start workers: browsers hold them back, and a watchdog would count that time. */
+async function activated(): Promise<void> {
+  if (typeof document === "undefined" || Reflect.get(document, "prerendering") !== true) return;
+  await new Promise<void>((resolve) => {
+    document.addEventListener(
+      "prerenderingchange",
+      () => {
+        resolve();
+      },
+      { once: true },
+    );
+  });
+}
+
+function onLife(listener: (change: LifeChange) => void): () => void {
+  if (typeof document === "undefined") return () => undefined;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const tell = ({ type }: Event): void => {
+    if (type === "visibilitychange") {
+      listener(document.hidden ? "hidden" : "visible");
+      return;
+    }
+    clearTimeout(timer);
+    if (type === "beforeunload") {
+      timer = setTimeout(() => {
+        listener("stayed");
+      }, LEAVING_MS);
+      listener("leaving");
+    } else listener(type === "pagehide" || type === "freeze" ? "left" : "back");
+  };
+  // Captured: not all of these events bubble from the document up to the window.
+  for (const type of LIFE_EVENTS) addEventListener(type, tell, true);
+  return () => {
+    clearTimeout(timer);
+    for (const type of LIFE_EVENTS) removeEventListener(type, tell, true);
+  };
+}
+
+function readMemo(key: string): string | null {
+  try {
+    return localStorage.getItem(key);
+  } catch {
+    return null; // no storage in workers, sandboxed frames and some private modes
+  }
+}
+
+function writeMemo(key: string, value: string | null): void {
+  try {
+    if (value === null) localStorage.removeItem(key);
+    else localStorage.setItem(key, value);
+  } catch {
+    // Remembering is an optimisation: without it the next page measures again.
+  }
+}

@@ -1,0 +1,46 @@
+import { expect, test } from "vitest";
+import type { BundleInput, ResizeSpec } from "../core/bundle.ts";
+import { guessShape } from "./batch-key.ts";
+import type { Feeds, WireImage } from "../rpc/messages.ts";
+
+const picture: BundleInput = { name: "x", dtype: "float32", dims: ["n", 3, "h", "w"], batchAxis: 0 };
+const layout = { layout: "nchw", channels: "rgb" } as const;
+const accepts = (resize: ResizeSpec) => ({ ports: [picture], images: { x: { ...layout, resize } } });
+const pixels = (width: number, height: number): WireImage => {
+  return { width, height, data: new Uint8ClampedArray(4 * width * height) };
+};
+const keyOf = (resize: ResizeSpec, image: WireImage) =>
+  guessShape(accepts(resize), { x: { kind: "image", image } })?.key;
+
+test("pictures of any size fit together where they are brought to one, files too", () => {
+  for (const mode of ["exact", "fit"] as const) {
+    const resize = { mode, width: 8, height: 8 };
+    expect(keyOf(resize, pixels(3, 5))).toBeDefined();
+    expect(keyOf(resize, pixels(3, 5))).toBe(keyOf(resize, new Blob(["a picture"])));
+  }
+});
+
+test("where the size hangs on the picture only those of one size do, and a file runs alone", () => {
+  const resize = { mode: "height", height: 48 } as const;
+  expect(keyOf(resize, pixels(30, 5))).toBe(keyOf(resize, pixels(30, 5)));
+  expect(keyOf(resize, pixels(30, 5))).not.toBe(keyOf(resize, pixels(31, 5)));
+  expect(keyOf(resize, new Blob(["a picture"]))).toBeUndefined();
+});
+
+test("texts fit together where their length is fixed, or as far as padding is harmless; each is a row", () => {
+  const port = (length: number | string, upTo: number | null): BundleInput => ({
+    ...{ name: "text", dtype: "int32", dims: ["n", length], batchAxis: 0 },
+    text: { tokenizer: "t.json", maxLength: 99, mask: "mask" },
+    ...(upTo === null ? {} : { pad: { axis: 1, upTo } }),
+  });
+  const shape = (length: number | string, upTo: number | null, ...texts: string[]) => {
+    const mask: BundleInput = { name: "mask", dtype: "float32", dims: ["n", length], batchAxis: 0 };
+    const feeds: Feeds = { text: { kind: "text", texts } };
+    return guessShape({ ports: [port(length, upTo), mask], images: {} }, feeds);
+  };
+  expect(shape(16, null, "a", "much longer text")).toEqual(shape(16, null, "b", "c"));
+  expect(shape(16, null, "a", "b")?.rows).toBe(2);
+  expect(shape("length", null, "a")).toBeNull();
+  expect(shape("length", 1, "nine tokens or so")?.key).toBe(shape("length", 1, "the same, or nearly")?.key);
+  expect(shape("length", 1, "short")?.key).not.toBe(shape("length", 1, "long ".repeat(40))?.key);
+});

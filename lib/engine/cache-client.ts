@@ -1,0 +1,191 @@
+// The page's side of the worker that fetches models. The worker starts with the first download and ends when it idles;
+// a blob that it made stays. The page knows which models are loaded: it tells the worker, and other tabs by a lock.
+import type { BundleFile } from "../core/bundle.ts";
+import type { Effects } from "../effects/effects.ts";
+import { SelvedgeError } from "../core/errors.ts";
+import { Link } from "../rpc/worker-link.ts";
+import type { Value, WorkerSource } from "../rpc/worker-link.ts";
+import { isProgress } from "../cache/messages.ts";
+import type {
+  BundleAddress,
+  CacheApi,
+  Look,
+  Manage,
+  Plan,
+  Progress,
+  StoreChoice,
+  Updated,
+  Wish,
+} from "../cache/messages.ts";
+
+/** What a download is started with. */
+export interface FetchOptions {
+  readonly signal: AbortSignal;
+  readonly onProgress: ((progress: Progress) => void) | undefined;
+}
+
+/** The worker's script, and the WebAssembly that it may need. */
+export interface CacheSource extends WorkerSource {
+  readonly brotliUrl: string;
+}
+
+const IDLE_MS = 5_000;
+/** Where it keeps time, another wait comes soon. */
+const WAITED_IDLE_MS = 60_000;
+/** Without a bound: how long a download may take is for the caller's signal to say. */
+const FOREVER: number = Number.POSITIVE_INFINITY;
+
+/** Fetches what models are made of. */
+export class CacheClient {
+  readonly #effects: Effects;
+  readonly #source: () => CacheSource;
+  readonly #store: StoreChoice;
+  readonly #stopLife: () => void;
+  readonly #listeners: Map<number, (progress: Progress) => void> = new Map();
+  /** How many models of each identity are loaded, and what gives up the lock that says so. */
+  readonly #loaded: Map<string, { count: number; free: () => void }> = new Map();
+  #link: Link<CacheApi> | null = null;
+  #nextTicket = 1;
+  #running = 0;
+  #idleMs = IDLE_MS;
+  #cancelIdle: (() => void) | null = null;
+  #closed: Error | null = null;
+
+  constructor(effects: Effects, source: () => CacheSource, store: StoreChoice) {
+    this.#effects = effects;
+    this.#source = source;
+    this.#store = store;
+    this.#stopLife = effects.onLife((change) => {
+      // Firefox keeps a page with a lock out of the back/forward cache; on `left` it is too late to give it up.
+      for (const [identity, use] of this.#loaded) {
+        if (change === "hidden" || change === "visible") continue;
+        use.free();
+        if (change === "stayed" || change === "back") use.free = this.#hold(identity);
+      }
+      this.#tell((link) => link.call("life", FOREVER, change));
+    });
+  }
+
+  /** Has nobody evict what a model is made of, in this tab or in others, until the returned function is called. */
+  use(identity: string): () => void {
+    const use = this.#loaded.get(identity) ?? { count: 0, free: this.#hold(identity) };
+    this.#loaded.set(identity, use);
+    use.count += 1;
+    return () => {
+      if (--use.count > 0) return;
+      use.free();
+      this.#loaded.delete(identity);
+      this.#tell((link) => link.call("unloaded", FOREVER, identity));
+    };
+  }
+
+  /** Opens an address, or a bare model's bytes, and plans how to run what is there. */
+  open(from: string | Blob, wish: Wish, options: FetchOptions): Promise<Plan> {
+    return this.#fetch(options, (link, ticket) => link.call("open", FOREVER, ticket, from, wish));
+  }
+
+  /** Fetches files of a bundle, each a blob of verified chunks. */
+  files(bundle: BundleAddress, files: readonly BundleFile[], options: FetchOptions): Promise<Blob[]> {
+    return this.#fetch(options, (link, ticket) => link.call("files", FOREVER, ticket, bundle, files));
+  }
+
+  /** Looks at what a model would cost, without fetching it. */
+  look(from: string, wish: Wish, options: FetchOptions): Promise<Look> {
+    return this.#fetch(options, (link, ticket) => link.call("look", FOREVER, ticket, from, wish));
+  }
+
+  /** Stores the newest version of a bundle, for later loads. */
+  update(from: string, wish: Wish, options: FetchOptions): Promise<Updated> {
+    return this.#fetch(options, (link, ticket) => link.call("update", FOREVER, ticket, from, wish));
+  }
+
+  /** Asks what is stored, or changes it. */
+  manage<K extends keyof Manage>(name: K, ...args: Parameters<Manage[K]>): Promise<Value<Manage[K]>> {
+    return this.#use((link) => link.call(name, FOREVER, ...args));
+  }
+
+  /** Resolves after so many ms by the worker's clock; rejects where the worker ends before. */
+  wait(ms: number): Promise<null> {
+    this.#idleMs = WAITED_IDLE_MS;
+    return this.#use((link) => link.call("wait", FOREVER, ms));
+  }
+
+  /** Ends the worker for good. */
+  close(error: Error): void {
+    this.#closed = error;
+    for (const { free } of this.#loaded.values()) free();
+    this.#loaded.clear();
+    this.#stopLife();
+    this.#cancelIdle?.();
+    this.#link?.end(error);
+  }
+
+  async #fetch<T>(
+    { signal, onProgress }: FetchOptions,
+    send: (link: Link<CacheApi>, ticket: number) => Promise<T>,
+  ): Promise<T> {
+    await this.#effects.activated();
+    signal.throwIfAborted();
+    const ticket = this.#nextTicket++;
+    if (onProgress !== undefined) this.#listeners.set(ticket, onProgress);
+    const cancel = (): void => {
+      this.#tell((link) => link.call("cancel", FOREVER, ticket));
+    };
+    try {
+      signal.addEventListener("abort", cancel, { once: true });
+      return await this.#use((link) => send(link, ticket));
+    } catch (error) {
+      signal.throwIfAborted();
+      throw error;
+    } finally {
+      signal.removeEventListener("abort", cancel);
+      this.#listeners.delete(ticket);
+    }
+  }
+
+  /** Calls the worker, starting it where it is off; it idles once nothing is under way. */
+  async #use<T>(send: (link: Link<CacheApi>) => Promise<T>): Promise<T> {
+    await this.#effects.activated();
+    if (this.#closed !== null) throw this.#closed;
+    this.#running += 1;
+    this.#cancelIdle?.();
+    try {
+      return await send(this.#ensureLink());
+    } finally {
+      this.#running -= 1;
+      if (this.#running === 0 && this.#link !== null) this.#startIdling(this.#link);
+    }
+  }
+
+  #hold(identity: string): () => void {
+    const free = this.#store === "auto" ? this.#effects.holdLock?.(`selvedge/used/${identity}`) : undefined;
+    return free ?? (() => undefined);
+  }
+
+  #ensureLink(): Link<CacheApi> {
+    if (this.#link !== null) return this.#link;
+    const source = this.#source();
+    const link = new Link<CacheApi>(this.#effects, source);
+    link.onNotice = (data) => {
+      if (isProgress(data)) this.#listeners.get(data.ticket)?.(data);
+    };
+    link.onEnd = () => {
+      this.#link = null;
+    };
+    this.#link = link;
+    this.#tell(() => link.call("begin", FOREVER, this.#store, source.brotliUrl, [...this.#loaded.keys()]));
+    return link;
+  }
+
+  /** Says something to the worker if there is one; how it takes that is its own affair. */
+  #tell(say: (link: Link<CacheApi>) => Promise<unknown>): void {
+    if (this.#link !== null) say(this.#link).catch(() => undefined);
+  }
+
+  #startIdling(link: Link<CacheApi>): void {
+    if (this.#store === "memory") return; // what is kept there would end with it
+    this.#cancelIdle = this.#effects.setTimer(() => {
+      link.end(new SelvedgeError("closed", "The worker idled out."));
+    }, this.#idleMs);
+  }
+}

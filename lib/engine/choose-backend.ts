@@ -1,0 +1,233 @@
+// Where a model runs: settles it by facts where they suffice (choose-variant.ts), else measures both backends (measure-backend.ts), one model
+// at a time, and remembers the numbers for later pages.
+//
+// Remembered are numbers, for a month, and errors that blame the model on that backend, for a day; of this release alone
+// (version.ts). Anything else that fails (a lost or barred GPU, a download, a worker that crashed, an engine that was
+// closed) says nothing of the model: it is placed on the other backend, and measured again with a later request.
+import { inTime } from "../core/abort.ts";
+import type { BackendName } from "../rpc/backend.ts";
+import type { Plan } from "../cache/messages.ts";
+import { decide } from "../core/choose-variant.ts";
+import type { Candidate, Measured, Placement } from "../core/choose-variant.ts";
+import type { DeviceFacts } from "../core/device.ts";
+import type { Effects } from "../effects/effects.ts";
+import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import type { ErrorCode } from "../core/errors.ts";
+import type { Loader } from "./loader.ts";
+import { Measurements } from "./measurements.ts";
+import type { Known } from "./measurements.ts";
+import type { Feeds } from "../rpc/messages.ts";
+import { probe, PROBE_BUDGET_MS, typicalFeeds } from "./measure-backend.ts";
+import type { Probe } from "./measure-backend.ts";
+import { watch } from "../rpc/watchdog.ts";
+
+/** A variant on a backend, and why there. */
+export type Chosen = Placement & Candidate;
+
+/** A decision where a model runs. */
+export interface Placing {
+  readonly placement: Chosen;
+  /** When a request's inputs are to be measured: `first` with the next one, `later` after a while, else null. */
+  readonly measure: "first" | "later" | null;
+  /** A measurement that takes longer than a load waits, the load on the GPU included; null where there is none. */
+  readonly measuring: Promise<Placing> | null;
+}
+
+/** How long a load waits for its model to be loaded on the GPU and measured, the wait for both included, in ms. */
+const LOAD_WAIT_MS = 2 * PROBE_BUDGET_MS;
+/** Errors that blame the model on a backend: the next page would only see the same. */
+const BLAMES: ReadonlySet<ErrorCode> = new Set(["model-invalid", "internal"]);
+/** Errors that blame the device as it is now: not remembered, and not tried again on this page. */
+const STAYS: ReadonlySet<ErrorCode> = new Set(["out-of-memory", "no-backend"]);
+
+/** Places the models of one engine. */
+export class Placer {
+  readonly #effects: Effects;
+  readonly #closed: AbortSignal;
+  readonly #measurements: Measurements;
+  readonly #onMeasured: (identity: string, candidate: Candidate, ms: number) => void;
+  /** The last measurement, but no longer than a load waits: the next one begins then; two at once would measure each other. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    effects: Effects,
+    device: DeviceFacts,
+    threads: number,
+    closed: AbortSignal,
+    onMeasured: (identity: string, candidate: Candidate, ms: number) => void,
+  ) {
+    this.#effects = effects;
+    this.#closed = closed;
+    this.#measurements = new Measurements(effects, device, threads);
+    this.#onMeasured = onMeasured;
+  }
+
+  /** Decides where a model runs. Rejects where it can be loaded on no backend. */
+  async place(loader: Loader): Promise<Placing> {
+    const { plan } = loader;
+    if (plan.settled !== null) return placedAt(loader, plan.settled);
+    const known = this.#measurements.recall(plan);
+    const expected = placementOf(known);
+    if (expected !== null) {
+      this.#tell(plan, known);
+      const error = await this.#load(loader, expected.backend);
+      return error === null ? placedAt(loader, expected) : this.#elsewhere(loader, expected.backend, error);
+    }
+    const error = await this.#load(loader, "wasm");
+    if (error !== null) return this.#elsewhere(loader, "wasm", error);
+    const feeds = typicalFeeds(loader.inputs, plan.typical);
+    if (feeds === null) return { ...placedAt(loader, NOT_MEASURED), measure: "first" };
+    const failed = await this.#attempt(loader, () => loader.fetch(candidateOf(loader, "webgpu")));
+    if (failed !== null) return this.#elsewhere(loader, "webgpu", failed);
+    const measuring = this.#compare(loader, feeds);
+    // The GPU's lane may compile another model's shaders for minutes, and other models may be measured first.
+    const measured = await this.#inTime(measuring, LOAD_WAIT_MS);
+    return measured ?? { ...placedAt(loader, NOT_MEASURED), measuring };
+  }
+
+  /** Says where a model will run, as far as that is known without a try, and how long a usual request took there. */
+  expect(plan: Plan): { placement: Placement | null; ms: number | null } {
+    const known = this.#measurements.recall(plan);
+    const placement = plan.settled ?? placementOf(known);
+    const ms = placement === null ? null : known[placement.backend];
+    return { placement, ms: typeof ms === "number" ? ms : null };
+  }
+
+  /** Loads a model on the GPU too, then measures both. */
+  async #compare(loader: Loader, feeds: Feeds): Promise<Placing> {
+    const failed = await this.#load(loader, "webgpu");
+    return failed === null ? this.measure(loader, feeds) : this.#elsewhere(loader, "webgpu", failed);
+  }
+
+  /** Measures both backends with the same inputs, once no other model is measured, and remembers. */
+  measure(loader: Loader, feeds: Feeds): Promise<Placing> {
+    const turn = this.#last;
+    const mine = turn.then(() => this.#measure(loader, feeds));
+    const over = mine.catch(() => null);
+    this.#last = turn.then(() => this.#inTime(over, LOAD_WAIT_MS));
+    return mine;
+  }
+
+  async #measure(loader: Loader, feeds: Feeds): Promise<Placing> {
+    const wasm = await this.#probe(loader, "wasm", feeds);
+    // A wasm run of many seconds goes on beside: the GPU is compared with what it has taken so far.
+    let ms = await this.#inTime(wasm.ms, PROBE_BUDGET_MS).catch(asError);
+    const gpu = await this.#probe(loader, "webgpu", feeds);
+    const webgpu = await gpu.ms.catch(asError);
+    const isBegun = wasm.soFarMs() > 0;
+    ms ??= await this.#inTime(wasm.ms, isBegun ? 0 : Infinity).catch(asError);
+    this.#closed.throwIfAborted();
+    return this.#settle(loader, { wasm: ms ?? wasm.soFarMs(), webgpu });
+  }
+
+  async #probe(loader: Loader, backend: BackendName, feeds: Feeds): Promise<Probe> {
+    try {
+      const started = probe(this.#effects, await loader.on(candidateOf(loader, backend)), feeds);
+      started.ms.catch(() => undefined); // one that is not waited for to the end
+      return started;
+    } catch (error) {
+      const ms = Promise.reject<number>(asError(error));
+      ms.catch(() => undefined);
+      return { ms, soFarMs: () => 0 };
+    }
+  }
+
+  #settle(loader: Loader, measured: Readonly<Record<BackendName, number | Error>>): Placing {
+    const { plan } = loader;
+    const known: Known = { wasm: knownOf(measured.wasm), webgpu: knownOf(measured.webgpu) };
+    this.#measurements.remember(plan, known);
+    this.#tell(plan, known);
+    const numbers: Measured = { wasm: numberOf(measured.wasm), webgpu: numberOf(measured.webgpu) };
+    const error = [measured.webgpu, measured.wasm].find((x) => typeof x !== "number");
+    const isSpoiled = error !== undefined && !isBlaming(error) && !STAYS.has(codeOf(error) as ErrorCode);
+    const placement = decide(numbers, error === undefined ? undefined : (codeOf(error) ?? error.name));
+    return { ...placedAt(loader, placement), measure: isSpoiled ? "later" : null };
+  }
+
+  /** Places a model on the other backend than the one that failed. Rejects with that error where it can't run there. */
+  async #elsewhere(loader: Loader, failed: BackendName, error: SelvedgeError): Promise<Placing> {
+    const other = failed === "wasm" ? "webgpu" : "wasm";
+    if ((await this.#load(loader, other)) !== null) throw error;
+    this.#measurements.remember(loader.plan, { [failed]: knownOf(error) });
+    const measured: Measured = { wasm: 0, webgpu: 0, [failed]: null };
+    const measure = isBlaming(error) || STAYS.has(error.code) ? null : "later";
+    return { ...placedAt(loader, decide(measured, error.code)), measure };
+  }
+
+  /** Loads a model on a backend; returns the error that leaves the other backend to be tried, null where it is loaded. */
+  #load(loader: Loader, backend: BackendName): Promise<SelvedgeError | null> {
+    return this.#attempt(loader, () => loader.on(candidateOf(loader, backend)));
+  }
+
+  async #attempt(loader: Loader, step: () => Promise<unknown>): Promise<SelvedgeError | null> {
+    try {
+      await step();
+      return null;
+    } catch (error) {
+      loader.signal.throwIfAborted();
+      if (!isSelvedgeError(error)) throw error;
+      return error;
+    }
+  }
+
+  /** Bounds a wait by time in which the page runs: a sleep in a measurement is no reason to go on without it. */
+  #inTime<T>(promise: Promise<T>, ms: number): Promise<T | null> {
+    return inTime(promise, ms, (expire, ms) => watch(this.#effects, ms, expire));
+  }
+
+  #tell({ identity, candidates }: Plan, known: Known): void {
+    for (const candidate of candidates) {
+      const ms = known[candidate.backend];
+      if (typeof ms === "number") this.#onMeasured(identity, candidate, ms);
+    }
+  }
+}
+
+const NOT_MEASURED: Placement = {
+  backend: "wasm",
+  why: { code: "not-measured", text: "wasm: until it has been measured" },
+};
+
+/** Decides by what is remembered; null where that does not suffice. */
+function placementOf({ wasm, webgpu }: Known): Placement | null {
+  if (typeof wasm === "number" && typeof webgpu === "number") return decide({ wasm, webgpu });
+  // Both failed, or nothing is known of one: to be measured.
+  if (typeof webgpu === "string" && typeof wasm !== "string") return decide({ wasm: wasm ?? 0, webgpu: null }, webgpu);
+  return typeof wasm === "string" && typeof webgpu !== "string" ? decide({ wasm: null, webgpu: 0 }, wasm) : null;
+}
+
+function placedAt({ plan }: Loader, placement: Placement): Placing {
+  const { variant } = candidateIn(plan, placement.backend);
+  return { placement: { ...placement, variant }, measure: null, measuring: null };
+}
+
+function candidateOf({ plan }: Loader, backend: BackendName): Candidate {
+  return candidateIn(plan, backend);
+}
+
+function candidateIn({ candidates }: Plan, backend: BackendName): Candidate {
+  const candidate = candidates.find((x) => x.backend === backend);
+  if (candidate === undefined) throw new SelvedgeError("internal", `There is no candidate for ${backend}.`);
+  return candidate;
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
+
+function codeOf(error: unknown): ErrorCode | null {
+  return isSelvedgeError(error) ? error.code : null;
+}
+
+function isBlaming(error: unknown): boolean {
+  return isSelvedgeError(error) && BLAMES.has(error.code);
+}
+
+function numberOf(measured: number | Error): number | null {
+  return typeof measured === "number" ? measured : null;
+}
+
+/** Returns what is to be remembered: the number, or the code of an error that blames the model. */
+function knownOf(measured: number | Error): number | string | undefined {
+  return typeof measured === "number" ? measured : isBlaming(measured) ? (codeOf(measured) ?? undefined) : undefined;
+}

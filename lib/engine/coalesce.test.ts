@@ -1,0 +1,163 @@
+import { expect, test } from "vitest";
+import type { Signal } from "../core/abort.ts";
+import { SelvedgeError } from "../core/errors.ts";
+import { Flights } from "./coalesce.ts";
+import type { Ask } from "./coalesce.ts";
+import type { Tensor } from "../core/tensor.ts";
+
+const LENGTH = 1_000;
+
+interface Answer {
+  readonly y: Float32Array;
+  readonly info: { readonly ranMs: number; readonly isCached: boolean };
+}
+
+const floats = (...at: readonly (readonly [number, number])[]): Tensor => {
+  const data = new Float32Array(LENGTH);
+  for (const [i, value] of at) data[i] = value;
+  return { dtype: "float32", dims: [1, LENGTH], data };
+};
+
+const asks = (x: Tensor, more: Partial<Ask> = {}): Ask => {
+  const urgency = { priority: 1, dueMs: Infinity, isRefusable: true, preempts: false };
+  return { inputs: { x }, signal: undefined, ...urgency, ...more };
+};
+
+/** Runs that end when they are told to, and a clock that each look at moves. */
+function stage(lookMs = 0) {
+  let now = 0;
+  const flights = new Flights<Answer>(
+    () => (now += lookMs),
+    (copy) => copy,
+  );
+  const runs: { answer(value: number): void; fail(error: Error): void; signal: Signal | undefined }[] = [];
+  const ask = (one: Ask): Promise<Answer> =>
+    flights.ask(
+      one,
+      (signal) =>
+        new Promise((resolve, reject) => {
+          runs.push({
+            signal,
+            fail: reject,
+            answer: (value) => {
+              resolve({ y: Float32Array.of(value), info: { ranMs: 10, isCached: false } });
+            },
+          });
+          signal?.addEventListener("abort", () => {
+            reject(signal.reason as Error);
+          });
+        }),
+    );
+  return { ask, runs };
+}
+
+test("the same asked twice at once runs once, and each gets an answer of his own", async () => {
+  const { ask, runs } = stage();
+  const all = [ask(asks(floats([3, 1]))), ask(asks(floats([3, 1]))), ask(asks(floats([3, 1])))];
+  expect(runs.length).toBe(1);
+  runs[0]?.answer(7);
+  const answers = await Promise.all(all);
+  expect(answers.map(({ y, info }) => [y[0], info.isCached])).toEqual([
+    [7, false],
+    [7, true],
+    [7, true],
+  ]);
+  expect(new Set(answers.map(({ y }) => y.buffer)).size).toBe(3);
+  const later = ask(asks(floats([3, 1])));
+  expect(runs.length).toBe(2);
+  runs[1]?.answer(8);
+  expect((await later).y[0]).toBe(8);
+});
+
+test("what differs anywhere, in size, in type or in name runs by itself", () => {
+  const { ask, runs } = stage();
+  const bytes: Tensor = { dtype: "int32", dims: [1, LENGTH], data: new Int32Array(LENGTH) };
+  const different = [
+    ...[0, 1, 17, 500, 777, LENGTH - 1].map((i) => asks(floats([i, 1e-30]))),
+    ...[asks(floats()), asks({ ...floats(), dims: [LENGTH, 1] }), asks(bytes)],
+    { ...asks(floats()), inputs: { z: floats() } },
+    asks({ dtype: "string", dims: [2], data: ["a", "b"] }),
+    asks({ dtype: "string", dims: [2], data: ["a", "c"] }),
+  ];
+  for (const one of different) void ask(one);
+  expect(runs.length).toBe(different.length);
+});
+
+test("nobody waits for what is less urgent than himself", () => {
+  const { ask, runs } = stage();
+  void ask(asks(floats(), { dueMs: 100 }));
+  void ask(asks(floats(), { priority: 0 }));
+  expect(runs.length).toBe(2);
+  void ask(asks(floats(), { dueMs: 99 }));
+  expect(runs.length).toBe(3);
+  void ask(asks(floats(), { priority: 2, dueMs: 200 }));
+  expect(runs.length).toBe(3);
+});
+
+test("a cancel is its own caller's alone; the run ends once nobody waits for it", async () => {
+  const { ask, runs } = stage();
+  const [one, two] = [new AbortController(), new AbortController()];
+  const first = ask(asks(floats(), { signal: one.signal }));
+  const second = ask(asks(floats(), { signal: two.signal }));
+  one.abort(new Error("the first left"));
+  await expect(first).rejects.toThrow("the first left");
+  expect(runs[0]?.signal?.aborted).toBe(false);
+  two.abort(new Error("the second left"));
+  await expect(second).rejects.toThrow("the second left");
+  expect(runs[0]?.signal?.aborted).toBe(true);
+  expect(runs.length).toBe(1);
+});
+
+test("one who can't leave keeps the run, and where that fails each asks for himself", async () => {
+  const { ask, runs } = stage();
+  const stop = new AbortController();
+  const first = ask(asks(floats(), { signal: stop.signal }));
+  const second = ask(asks(floats()));
+  stop.abort(new Error("left"));
+  await expect(first).rejects.toThrow("left");
+  expect(runs[0]?.signal?.aborted).toBe(false);
+  runs[0]?.fail(new Error("late"));
+  await Promise.resolve();
+  await Promise.resolve();
+  await Promise.resolve();
+  await Promise.resolve();
+  expect(runs.length).toBe(2);
+  runs[1]?.answer(5);
+  expect((await second).y[0]).toBe(5);
+});
+
+test("comparing that costs more than a twentieth of what it saves is given up for a while", () => {
+  const { ask, runs } = stage(1);
+  // The words that are looked at first are the same, so all of it is compared, and in vain.
+  for (let i = 0; i < 33; i += 1) void ask(asks(floats([3, i + 1])));
+  const before = runs.length;
+  void ask(asks(floats([3, 33])));
+  expect(runs.length).toBe(before + 1);
+});
+
+test("one that is finished late is not waited for by what is rejected instead, nor by what has no deadline (core-B7)", () => {
+  const { ask, runs } = stage();
+  void ask(asks(floats(), { dueMs: 60, isRefusable: false }));
+  void ask(asks(floats(), { dueMs: 250 }));
+  expect(runs.length).toBe(2);
+  const other = floats([1, 1]);
+  void ask(asks(other, { dueMs: 60, isRefusable: false }));
+  void ask(asks(other));
+  expect(runs.length).toBe(4);
+  void ask(asks(other, { dueMs: 250, isRefusable: false }));
+  expect(runs.length).toBe(4);
+});
+
+test("where the first is too late one other runs for all; where a run fails each asks for itself (core-B7)", async () => {
+  const { ask, runs } = stage();
+  const all = Array.from({ length: 51 }, (_, i) => ask(asks(floats(), { dueMs: 100 + i })));
+  expect(runs.length).toBe(1);
+  runs[0]?.fail(new SelvedgeError("deadline-exceeded", "late"));
+  await expect(all[0]).rejects.toThrow("late");
+  await expect.poll(() => runs.length).toBe(2);
+  runs[1]?.fail(new SelvedgeError("internal", "a fault"));
+  await expect(all[1]).rejects.toThrow("a fault");
+  await expect.poll(() => runs.length).toBe(51);
+  for (const { answer } of runs) answer(3);
+  for (const one of all.slice(2)) expect((await one).y[0]).toBe(3);
+});

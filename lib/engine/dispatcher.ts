@@ -1,0 +1,400 @@
+// The hands of the scheduler: keeps what it needs to run steps, tells lib/schedule what happens, and does what that
+// decides: starts batches on lanes, rejects, and sets the one timer. A step is what a lane executes for a request: one
+// for each run. A step keeps its inputs until it is settled, so that it can be run again; what becomes of one whose lane
+// failed is decided by schedule/recover.ts.
+import type { BackendName } from "../rpc/backend.ts";
+import type { Effects } from "../effects/effects.ts";
+import { fromWireError, isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import type { ErrorCode } from "../core/errors.ts";
+import type { Lane } from "../pool/lane.ts";
+import type { GpuLedger } from "../pool/gpu-loss-ledger.ts";
+import type { Counters } from "../observe/counters.ts";
+import type { Phase } from "../pool/lane-options.ts";
+import type { Feeds, Ran, RanItem } from "../rpc/messages.ts";
+import { toResult } from "./result.ts";
+import type { Attempt, RunResult } from "./result.ts";
+import { keyOf, messageFor } from "./routes.ts";
+import type { Route, Work } from "./routes.ts";
+import { Estimate } from "../schedule/cost-estimate.ts";
+import type { Decision, Event, Priority } from "../schedule/events.ts";
+import { MAX_ATTEMPTS, recover } from "../schedule/recover.ts";
+import { Scheduler } from "../schedule/scheduler.ts";
+import type { SavedScheduler, Settings } from "../schedule/scheduler.ts";
+import { arrivalOf, isHeldBeside, refusalOf } from "./steps.ts";
+import type { Running, Step } from "./steps.ts";
+import { Table } from "../core/id-map.ts";
+
+/** Gets each event that the scheduler was told, and what it decided. */
+export type Watcher = NonNullable<Scheduler["onEvent"]>;
+
+const MEMO_KEY = "selvedge/estimate/2";
+/** How often a step may be queued again without an attempt: no lane may pass it on for ever. */
+const SPARED_MAX = 4;
+/** How often what was learnt is written down, in ms, at the most. */
+const SAVE_MS = 10_000;
+
+/** Keeps the steps and moves them onto lanes. */
+export class Dispatcher {
+  readonly #effects: Effects;
+  readonly #lanes: readonly Lane[];
+  readonly #ledger: GpuLedger;
+  readonly #counters: Counters<Priority>;
+  readonly #watchers: Set<Watcher> = new Set();
+  readonly #scheduler: Scheduler;
+  readonly #estimate: Estimate;
+  readonly #steps: Table<Step> = new Table();
+  readonly #running: Table<Running> = new Table();
+  #nextId = 1;
+  #closed: Error | null = null;
+  #isPumping = false;
+  #cancelWake: (() => void) | null = null;
+  #wakeMs = Infinity;
+  #savedMs = 0;
+
+  constructor(
+    effects: Effects,
+    lanes: readonly Lane[],
+    ledger: GpuLedger,
+    counters: Counters<Priority>,
+    settings: Settings,
+  ) {
+    this.#effects = effects;
+    this.#lanes = lanes;
+    this.#ledger = ledger;
+    this.#counters = counters;
+    this.#estimate = new Estimate(effects.memo.get(MEMO_KEY));
+    this.#scheduler = new Scheduler(settings, this.#estimate);
+  }
+
+  /** How many steps wait, and how many run. */
+  get depth(): { readonly queued: number; readonly running: number } {
+    const queued = this.#scheduler.queued;
+    return { queued, running: this.#steps.size - queued };
+  }
+
+  /** Gives how long one request takes, as learnt on this device; null where it never ran here. */
+  expectedMs(identity: string, variant: string, backend: BackendName): number | null {
+    return this.#estimate.ms(keyOf(identity, variant, backend), 1) ?? null;
+  }
+
+  /** Has every event from now on told to a watcher, and gives the scheduler as it is now, and what ends it. */
+  watch(watcher: Watcher): { readonly saved: SavedScheduler; readonly stop: () => void } {
+    const watchers = this.#watchers;
+    watchers.add(watcher);
+    this.#scheduler.onEvent = (...told) => {
+      for (const each of watchers) each(...told);
+    };
+    const stop = (): void => {
+      watchers.delete(watcher);
+      if (watchers.size === 0) this.#scheduler.onEvent = null;
+    };
+    return { saved: this.#scheduler.save(), stop };
+  }
+
+  /** Gives the inputs of a step that is not settled. */
+  inputsOf(id: number): Feeds | undefined {
+    return this.#steps.get(id)?.work.feeds;
+  }
+
+  /** Queues a step. A signal removes it while it waits and settles it at once while it runs. */
+  submit(work: Work): Promise<RunResult> {
+    return new Promise<RunResult>((resolve, reject) => {
+      const { signal } = work.options;
+      if (this.#closed !== null || signal?.aborted === true) {
+        reject(this.#closed ?? (signal?.reason as Error));
+        return;
+      }
+      const id = this.#nextId++;
+      const step: Step = {
+        id,
+        work,
+        arrivedMs: work.calledMs,
+        attempts: [],
+        route: 0,
+        message: work.message,
+        isAlone: false,
+        isBetween: false,
+        dropped: null,
+        spared: 0,
+        queuedMs: 0,
+        abort: null,
+        resolve,
+        reject,
+      };
+      if (signal !== undefined) {
+        step.abort = () => {
+          this.#reject(step, signal.reason);
+        };
+        signal.addEventListener("abort", step.abort, { once: true });
+      }
+      this.#steps.set(id, step);
+      this.#arrive(step, false);
+    });
+  }
+
+  /** Starts what can start, once all that happens at this moment has happened. */
+  pump(): void {
+    if (this.#isPumping) return;
+    this.#isPumping = true;
+    void Promise.resolve().then(() => {
+      this.#isPumping = false;
+      this.#tell({ type: "tick" });
+      this.#setWake();
+    });
+  }
+
+  /** Takes note of what it took to load a model on a lane. */
+  loaded(modelId: number, ms: number, lane: string): void {
+    this.#tell({ type: "loaded", modelId, ms, lane });
+  }
+
+  /** Takes note of what one request was measured to take when its model was placed. */
+  measured(identity: string, variant: string, backend: BackendName, ms: number): void {
+    this.#tell({ type: "measured", key: keyOf(identity, variant, backend), ms });
+  }
+
+  /** Rejects everything of one model that waits; what runs is left to end, but is not tried again. */
+  drop(modelId: number, error: Error): void {
+    for (const step of [...this.#steps.values()])
+      if (step.message.modelId !== modelId) continue;
+      else if (step.isBetween || this.#scheduler.waits(step.id)) this.#reject(step, error);
+      else step.dropped = error;
+  }
+
+  /** Rejects everything, now and later. */
+  close(): void {
+    this.#closed = new SelvedgeError("closed", "The engine is closed.");
+    for (const step of [...this.#steps.values()]) this.#reject(step, this.#closed);
+    this.#cancelWake?.();
+    this.#save();
+  }
+
+  /** Takes a step out; tells whether it was not settled before. */
+  #leave({ id, work, abort }: Step): boolean {
+    if (abort !== null) work.options.signal?.removeEventListener("abort", abort);
+    return this.#steps.delete(id);
+  }
+
+  #reject(step: Step, error: unknown): void {
+    if (!this.#leave(step)) return;
+    this.#tell({ type: "cancelled", id: step.id });
+    step.reject(error);
+  }
+
+  #arrive(step: Step, isAgain: boolean): void {
+    const { dropped } = step;
+    if (dropped !== null) {
+      this.#reject(step, dropped);
+      return;
+    }
+    this.#tell({ type: "arrived", isAgain, step: arrivalOf(step) });
+    this.pump();
+  }
+
+  #tell(event: Event): void {
+    for (const decision of this.#scheduler.handle(event, this.#effects.now(), this.#lanes)) this.#act(decision);
+  }
+
+  #act(decision: Decision): void {
+    if (decision.type === "reject") {
+      const step = this.#steps.get(decision.id);
+      if (step !== undefined) this.#reject(step, refusalOf(step, decision));
+      return;
+    }
+    if (decision.type === "withdraw") {
+      for (const id of decision.ids) this.#running.get(decision.batch)?.withdrawn.add(id);
+      return;
+    }
+    const lane = this.#lanes.find(({ id }) => id === decision.lane) as Lane;
+    if (decision.type === "end") lane.end(new SelvedgeError("closed", "What it ran was cancelled."));
+    else if (decision.type === "start") this.#start(decision, lane);
+    else this.#warm(decision, lane);
+  }
+
+  #warm({ id, place }: Decision & { type: "warm" }, lane: Lane): void {
+    const step = this.#steps.get(id);
+    if (step === undefined) return; // rejected meanwhile
+    let phase: Phase | null = null;
+    const onPhase = (next: Phase): void => {
+      phase = next;
+    };
+    lane.load(messageFor(step, place), onPhase).catch(() => {
+      this.#barFrom(lane, phase, place.modelId);
+    });
+  }
+
+  /** Tells the scheduler that a lane could not start its worker, or not load a model. */
+  #barFrom({ id: lane }: Lane, phase: Phase | null, modelId: number): void {
+    this.#tell({ type: "unavailable", lane, modelId: phase === "starting" ? null : modelId, untilMs: null });
+  }
+
+  #start({ ids, batch, place, why }: Decision & { type: "start" }, lane: Lane): void {
+    const now = this.#effects.now();
+    const steps = ids.map((id) => this.#steps.get(id) as Step);
+    for (const step of steps) if (step.attempts.length === 0) step.queuedMs = now - step.arrivedMs;
+    const [first] = steps as [Step];
+    if (lane.backend === "webgpu" && !this.#ledger.allowed) {
+      this.#tell({ type: "ended", lane: lane.id, batch, ms: null });
+      const text = "The GPU was lost repeatedly, so it is left alone for two minutes.";
+      const error = new SelvedgeError("device-lost", text);
+      for (const step of steps)
+        if (step.route + 1 < step.work.routes.length) this.#stepDown(step);
+        else this.#reject(step, error);
+      this.pump(); // the lane is free for what else waits
+      return;
+    }
+    const running: Running = {
+      ...{ lane, modelId: place.modelId, steps, batch, why },
+      ...{ withdrawn: new Set(), startMs: null, phase: null },
+    };
+    this.#running.set(batch, running);
+    const take = (): Feeds[] => {
+      running.steps = steps.filter((step) => this.#isWanted(running, step));
+      return running.steps.map(({ work }) => work.feeds);
+    };
+    const onPhase = (phase: Phase): void => {
+      running.startMs ??= this.#effects.now();
+      running.phase = phase;
+    };
+    lane.run(messageFor(first, place), take, { state: first.work.state, onPhase }).then(
+      (ran) => {
+        this.#ended(running, ran, null);
+      },
+      (error: unknown) => {
+        this.#ended(running, null, error);
+      },
+    );
+  }
+
+  #ended(running: Running, ran: Ran | null, error: unknown): void {
+    const { lane, steps, batch, phase } = running;
+    this.#running.delete(batch);
+    const now = this.#effects.now();
+    const code = codeOf(error);
+    // Its worker never came to it, or was ended by our own will: its steps did not begin.
+    const isUnbegun = phase === null || code === "closed";
+    const isUnfit = ran === null && !isUnbegun && phase !== "running";
+    const isHeld = isUnfit && isHeldBeside(steps, lane, this.#lanes, this.#running.values());
+    let ms: number | null = null;
+    if (ran !== null && ran.items.length > 0) ms = ran.preprocessMs + ran.runMs + ran.decodeMs;
+    else if (code === "out-of-memory" && phase === "running") ms = Infinity;
+    // What a worker ran out of it can't give back: only a new one has its memory again. The device may be short of it, so
+    // idle workers give theirs back too, but not to a lane that only wanted to help.
+    if (code === "out-of-memory") {
+      const ended = new SelvedgeError("closed", "The worker gave its memory back, since one ran out of it.");
+      for (const each of this.#lanes) if (each === lane || (each.free && !isHeld)) each.end(ended);
+    }
+    this.#tell({ type: "ended", lane: lane.id, batch, ms });
+    if (isUnfit) this.#barFrom(lane, phase, running.modelId);
+    if (ran !== null && steps.length > 0) this.#counters.ran(steps.length);
+    for (const [i, step] of steps.entries()) {
+      if (!this.#isWanted(running, step)) continue;
+      const item = ran?.items[i];
+      if (ran !== null && item?.ok === true) {
+        this.#answer(running, step, ran, item.value);
+        continue;
+      }
+      if ((isUnbegun || isHeld) && step.spared < SPARED_MAX) {
+        step.spared += 1;
+        this.#arrive(step, true); // no try of it
+        continue;
+      }
+      const failure: unknown = item?.ok === false ? fromWireError(item.error) : error;
+      step.attempts.push(this.#attemptOf(running, codeOf(failure)));
+      this.#recover(step, lane, failure, steps.length > 1);
+    }
+    if (now - this.#savedMs > SAVE_MS) this.#save();
+    this.pump();
+  }
+
+  /** Tells whether a step still waits for this batch: it was neither settled (a cancel, a close) nor withdrawn. */
+  #isWanted({ withdrawn }: Running, { id }: Step): boolean {
+    return this.#steps.has(id) && !withdrawn.has(id);
+  }
+
+  #attemptOf({ lane, startMs }: Running, error: Attempt["error"]): Attempt {
+    const now = this.#effects.now();
+    return { lane: lane.id, backend: lane.backend, ms: now - (startMs ?? now), error };
+  }
+
+  #answer(running: Running, step: Step, ran: Ran, item: RanItem): void {
+    const { lane, why: start } = running;
+    const { queuedMs, attempts, work, arrivedMs } = step;
+    attempts.push(this.#attemptOf(running, null));
+    const own = work.routes[step.route] as Route;
+    const isOwn = own.backend === lane.backend;
+    const route = isOwn ? own : (work.routes.find(({ backend }) => backend === lane.backend) ?? own);
+    // What it was placed by is the same where another lane was only sooner; `start` tells that. Where the GPU is left
+    // alone there was no choice, and that is why.
+    const isBarred = own.backend === "webgpu" && !this.#ledger.allowed;
+    const placed = isBarred ? route.why : own.why;
+    const lateMs = this.#effects.now() - arrivedMs - (work.options.deadlineMs ?? Infinity);
+    this.#leave(step);
+    // A state that moved leaves a copy where it was, which nobody would free.
+    const stateId = work.state?.id;
+    if (stateId !== undefined)
+      for (const other of this.#lanes)
+        if (other !== lane && [...other.held.values()].some(({ states }) => states.has(stateId)))
+          other.forget(stateId).catch(() => undefined); // a worker that ended has freed it already
+    step.resolve(toResult({ item, ran, route, placed, start, queuedMs, attempts, lateMs }));
+  }
+
+  /** What failed in a batch is tried alone before it is given up: it may have been a neighbour's fault. */
+  #recover(step: Step, lane: Lane, error: unknown, wasBatch: boolean): void {
+    step.isAlone ||= wasBatch;
+    // Where it was only sooner than on its own route it is not tried again.
+    const isElsewhere = lane.backend !== step.work.routes[step.route]?.backend;
+    const recovery = recover({
+      code: codeOf(error),
+      backend: lane.backend,
+      isHung: isSelvedgeError(error) && error.details["cause"] === "watchdog",
+      attempts: step.attempts.length,
+      attemptsHere: step.attempts.filter((x) => x.backend === lane.backend).length,
+      gpuAllowed: this.#ledger.allowed,
+      hasFallback: isElsewhere || step.route + 1 < step.work.routes.length,
+    });
+    if (recovery === "reject" && (!wasBatch || step.attempts.length >= MAX_ATTEMPTS)) {
+      this.#reject(step, error);
+      return;
+    }
+    this.#counters.retried(step.work.options.priority ?? "normal");
+    if (recovery === "step-down" && !isElsewhere) this.#stepDown(step);
+    else this.#arrive(step, true);
+  }
+
+  #stepDown(step: Step): void {
+    step.route += 1;
+    step.isBetween = true;
+    const route = step.work.routes[step.route] as Route;
+    route.message().then(
+      (message) => {
+        step.message = message;
+        step.isBetween = false;
+        if (this.#steps.has(step.id)) this.#arrive(step, true);
+      },
+      (error: unknown) => {
+        this.#reject(step, error);
+      },
+    );
+  }
+
+  #setWake(): void {
+    const { wakeMs } = this.#scheduler;
+    if (wakeMs >= this.#wakeMs) return; // one that comes too early only looks and sets another
+    this.#cancelWake?.();
+    this.#wakeMs = wakeMs;
+    this.#cancelWake = this.#effects.setTimer(() => {
+      this.#wakeMs = Infinity;
+      this.pump();
+    }, wakeMs - this.#effects.now());
+  }
+
+  #save(): void {
+    this.#savedMs = this.#effects.now();
+    this.#effects.memo.set(MEMO_KEY, this.#estimate.save());
+  }
+}
+
+function codeOf(error: unknown): ErrorCode | null {
+  return isSelvedgeError(error) ? error.code : null;
+}

@@ -1,0 +1,97 @@
+// Sentences of `info.why`, with numbers: from the codes and numbers of the scheduler's decision (schedule/explain-start.ts), and from
+// earlier attempts. Written when they are read, since most are never read.
+import type { StartWhy } from "../schedule/events.ts";
+import type { Why } from "../core/reasons.ts";
+
+/** Reasons for where and how a request ran: the first one, and all of them. */
+export interface RunWhy {
+  /** Code of the first reason: the choice of the backend, or the reason that nothing had to run. */
+  readonly code: Why["code"];
+  /** All reasons in one sentence, with their numbers. */
+  readonly text: string;
+  /** Each reason: the backend, failed attempts, the lane, the batch, and lateness. */
+  readonly reasons: readonly Why[];
+}
+
+/** Facts that the reasons are written from. */
+export interface Grounds {
+  readonly placed: Why;
+  readonly start: StartWhy;
+  readonly lane: string;
+  readonly count: number;
+  /** Attempts that failed. */
+  readonly failures: readonly { readonly lane: string; readonly ms: number; readonly error: string | null }[];
+  /** Time between its deadline and its end; 0 or less where it was on time. */
+  readonly lateMs: number;
+}
+
+/** Returns the reasons for where and how a request ran. */
+export function explain({ placed, start, lane, count, failures, lateMs }: Grounds): RunWhy {
+  const reasons = [placed];
+  if (failures.length > 0) {
+    const attempts = failures.map((x) => `${x.lane} failed after ${show(x.ms)} (${x.error ?? "unknown"})`);
+    reasons.push({ code: "again", text: `tried again: ${attempts.join(", ")}` });
+  }
+  reasons.push({ code: start.lane, text: laneText(start, lane) }, { code: start.batch, text: batchText(start, count) });
+  if (lateMs > 0) reasons.push({ code: "late", text: `finished ${show(lateMs)} late` });
+  return because(reasons);
+}
+
+/** Returns the reason of an answer from the result cache. */
+export function whyKept(lane: string, ranMs: number): RunWhy {
+  const text = `answered from memory: a request with the same inputs took ${show(ranMs)} on ${lane}`;
+  return because([{ code: "kept", text }]);
+}
+
+/** Returns the reason of a request that was coalesced with another one. */
+export function whyShared(lane: string, ranMs: number): RunWhy {
+  const text = `shares the answer of a request in flight with the same inputs, which ran ${show(ranMs)} on ${lane}`;
+  return because([{ code: "shared", text }]);
+}
+
+function because(reasons: readonly Why[]): RunWhy {
+  return { code: (reasons[0] as Why).code, text: reasons.map(({ text }) => text).join("; "), reasons };
+}
+
+function laneText({ lane: code, inMs, other, otherInMs }: StartWhy, lane: string): string {
+  const here = `estimated finish ${show(inMs)} on ${lane}`;
+  const elsewhere = other === null ? "" : `, ${show(otherInMs)} on ${other}`;
+  switch (code) {
+    case "only-lane":
+      return `${lane} is the only lane that can run it`;
+    case "first-through":
+      return here + elsewhere;
+    case "lane-full":
+      return `${here}${elsewhere} (its queue is full)`;
+    case "express-lane":
+      return `${here}${elsewhere}${other === null ? "" : ", past the deadline"}`;
+    case "wide-lane":
+      return `${here} (with threads)${elsewhere}`;
+    case "state-kept":
+      return `${lane} holds its recurrent state`;
+  }
+}
+
+function batchText({ batch, waitedMs, apartMs, togetherMs }: StartWhy, count: number): string {
+  switch (batch) {
+    case "batched":
+      return `batched with ${count - 1}: waiting ${show(waitedMs)} saves ${show((apartMs ?? 0) - (togetherMs ?? 0))}`;
+    case "batch-tried":
+      return `batched with ${count - 1} to measure a batch of ${count}`;
+    case "unbatchable":
+      return "not batched: its model or its inputs can't be concatenated with others";
+    case "nothing-to-join":
+      return "not batched: no other request that fits was queued";
+    case "batch-costs":
+      return `not batched: a batch of two takes ${show(togetherMs)}, one by one ${show(apartMs)}`;
+    case "batch-spread":
+      return "not batched: other lanes were idle for the other queued requests";
+    case "batch-bounded":
+      return "not batched: a larger batch would miss a deadline or exceed a limit";
+  }
+}
+
+function show(ms: number | null): string {
+  if (ms === null) return "? ms";
+  return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+}

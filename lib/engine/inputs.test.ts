@@ -1,0 +1,298 @@
+// The table of bad inputs at the border of `run`, and what must hold for the good ones.
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { BundleInput } from "../core/bundle.ts";
+import { browserEffects } from "../effects/effects.ts";
+import { Slab, takeInputs as takeAtOnce, takeTensor } from "./inputs.ts";
+import type { ImageInput, Inputs } from "./inputs.ts";
+import { ARRAY_TYPES, zeros } from "../core/tensor.ts";
+import type { NumericDtype, Port } from "../core/tensor.ts";
+
+const effects = browserEffects();
+const takeInputs = async (...args: Parameters<typeof takeAtOnce>) => takeAtOnce(...args);
+const x: Port = { name: "x", dtype: "float32", dims: ["batch", 3, "width"], batchAxis: 0 };
+const mask: Port = { name: "mask", dtype: "int64", dims: ["batch", "width"], batchAxis: 0 };
+const accepts = { ports: [x, mask], images: {} };
+const good = {
+  x: { dtype: "float32", dims: [2, 3, 4], data: new Float32Array(24) },
+  mask: { dtype: "int64", dims: [2, 4], data: new BigInt64Array(8) },
+} as const;
+
+function detached(): Float32Array {
+  const data = new Float32Array(24);
+  structuredClone(data.buffer, { transfer: [data.buffer] });
+  return data;
+}
+
+const with_ = (change: object): unknown => ({ ...good, x: { ...good.x, ...change } });
+
+test.each<[string, unknown, typeof TypeError | typeof RangeError, RegExp]>([
+  ["no object", null, TypeError, /expected an object/],
+  ["a missing input", { x: good.x }, TypeError, /"mask" is missing/],
+  ["an extra input", { ...good, y: good.x }, TypeError, /no input "y"/],
+  ["a prototype's name", { ...good, constructor: good.x }, TypeError, /no input "constructor"/],
+  ["no tensor", { ...good, x: [1, 2, 3] }, TypeError, /expected \{ dtype, dims, data \}, got Array/],
+  ["a wrong dtype", with_({ dtype: "float16" }), TypeError, /expected dtype float32, got "float16"/],
+  ["a wrong array class", with_({ data: new Float64Array(24) }), TypeError, /must be a Float32Array, got Float64Array/],
+  ["a plain array", with_({ data: Array.from({ length: 24 }, () => 0) }), TypeError, /got Array/],
+  ["dims that are no array", with_({ dims: 24 }), TypeError, /dims must be an array/],
+  ["NaN dims", with_({ dims: [2, 3, Number.NaN] }), RangeError, /whole numbers/],
+  ["negative dims", with_({ dims: [2, 3, -4] }), RangeError, /whole numbers/],
+  ["broken dims", with_({ dims: [2, 3, 4.5] }), RangeError, /whole numbers/],
+  ["huge dims", with_({ dims: [2, 3, 2 ** 53 - 1] }), RangeError, /need \d/],
+  ["a wrong rank", with_({ dims: [2, 12] }), RangeError, /expected 3 dims \[batch, 3, width\]/],
+  ["a wrong fixed dim", with_({ dims: [2, 4, 3] }), RangeError, /dim 1 must be 3/],
+  ["an empty batch", with_({ dims: [0, 3, 4], data: new Float32Array(0) }), RangeError, /batch is empty/],
+  ["too few elements", with_({ data: new Float32Array(23) }), RangeError, /need 24 elements, data has 23/],
+  [
+    "inputs that disagree",
+    { ...good, x: { ...good.x, dims: [2, 3, 5], data: new Float32Array(30) } },
+    RangeError,
+    /"width" is 4, but 5/,
+  ],
+  ["a detached buffer", with_({ data: detached() }), TypeError, /empty or detached/],
+  [
+    "an image where none is declared",
+    { ...good, x: new Blob(["x"]) },
+    TypeError,
+    /expected \{ dtype, dims, data \}, got Blob/,
+  ],
+])("%s is refused with a clear error", async (_, inputs, kind, message) => {
+  const taken = takeInputs(effects, accepts, inputs as Inputs, false);
+  await expect(taken).rejects.toThrow(kind);
+  await expect(takeInputs(effects, accepts, inputs as Inputs, false)).rejects.toThrow(message);
+});
+
+test("what is no image is refused by the name of its input", async () => {
+  const image = { resize: { mode: "exact", width: 4, height: 4 }, channels: "rgb", layout: "nchw" } as const;
+  const broken = { ...effects, createImageBitmap: () => Promise.reject(new Error("decode")) };
+  const taken = takeInputs(broken, { ports: [x], images: { x: image } }, { x: {} as ImageInput }, false);
+  await expect(taken).rejects.toThrow(/input "x": this browser can't decode it/);
+});
+
+test("what the caller does to the data after the call does not reach the request", async () => {
+  const data = new Float32Array(24).fill(1);
+  const taken = await takeInputs(effects, accepts, { ...good, x: { ...good.x, data } }, false);
+  data.fill(2);
+  expect(taken["x"]).toMatchObject({ kind: "tensor", tensor: { data: new Float32Array(24).fill(1) } });
+});
+
+test("with transfer the buffer is moved, not copied, and detached for the caller", async () => {
+  const data = new Float32Array(24).fill(3);
+  const taken = await takeInputs(effects, accepts, { ...good, x: { ...good.x, data } }, true);
+  expect(data.byteLength).toBe(0);
+  expect(taken["x"]).toMatchObject({ kind: "tensor", tensor: { data: new Float32Array(24).fill(3) } });
+});
+
+test("one buffer behind two inputs is copied even with transfer", async () => {
+  const port = (name: string): Port => ({ name, dtype: "float32", dims: [2], batchAxis: null });
+  const data = new Float32Array([1, 2]);
+  const tensor = { dtype: "float32", dims: [2], data } as const;
+  const taken = await takeInputs(
+    effects,
+    { ports: [port("a"), port("b")], images: {} },
+    { a: tensor, b: tensor },
+    true,
+  );
+  expect(taken["a"]).toMatchObject({ tensor: { data: new Float32Array([1, 2]) } });
+  expect(taken["b"]).toMatchObject({ tensor: { data: new Float32Array([1, 2]) } });
+});
+
+test("a wrong second input moves no buffer of the first", async () => {
+  const data = new Float32Array(24);
+  const inputs = { x: { ...good.x, data }, mask: { ...good.mask, dtype: "int32" } } as const;
+  await expect(takeInputs(effects, accepts, inputs, true)).rejects.toThrow(TypeError);
+  expect(data.byteLength).toBe(96);
+});
+
+test("every dtype passes with dims that fit and fails with one element less", async () => {
+  const numeric = Object.keys(ARRAY_TYPES) as NumericDtype[];
+  await fc.assert(
+    fc.asyncProperty(
+      fc.constantFrom(...numeric),
+      fc.array(fc.integer({ min: 1, max: 5 }), { maxLength: 4 }),
+      async (dtype, dims) => {
+        const count = dims.reduce((a, b) => a * b, 1);
+        const port: Port = { name: "x", dtype, dims: dims.map((_, i) => `d${i}`), batchAxis: null };
+        const tensor = (n: number) => ({
+          dtype,
+          dims,
+          data: zeros(dtype, n),
+        });
+        const taken = await takeInputs(effects, { ports: [port], images: {} }, { x: tensor(count) }, false);
+        expect(taken["x"]).toMatchObject({ kind: "tensor", tensor: { dtype, dims } });
+        await expect(
+          takeInputs(effects, { ports: [port], images: {} }, { x: tensor(count - 1) }, false),
+        ).rejects.toThrow(count === 1 ? /detached|need 1/ : RangeError);
+      },
+    ),
+  );
+});
+
+test("no garbage gets through: either the feeds are exactly what the ports take, or an error names the input", async () => {
+  const value = fc.oneof(
+    fc.anything(),
+    fc.record({
+      dtype: fc.oneof(fc.constantFrom("float32", "int64", "string"), fc.anything()),
+      dims: fc.oneof(fc.array(fc.oneof(fc.integer({ min: -1, max: 4 }), fc.double()), { maxLength: 4 }), fc.anything()),
+      data: fc.oneof(
+        fc.integer({ min: 0, max: 30 }).map((n) => new Float32Array(n)),
+        fc.integer({ min: 0, max: 30 }).map((n) => new BigInt64Array(n)),
+        fc.anything(),
+      ),
+    }),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.dictionary(fc.constantFrom("x", "mask", "y"), value), async (inputs) => {
+      try {
+        const feeds = await takeInputs(effects, accepts, inputs as Inputs, false);
+        expect(Object.keys(feeds)).toEqual(["x", "mask"]);
+      } catch (error) {
+        expect(error instanceof TypeError || error instanceof RangeError).toBe(true);
+        expect((error as Error).message).toMatch(/input/);
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
+
+test("a text stands for its pieces and for what goes with them; several are a batch", async () => {
+  const ids: BundleInput = {
+    name: "ids",
+    dtype: "int64",
+    dims: ["batch", "length"],
+    batchAxis: 0,
+    text: { tokenizer: "tokenizer.json", maxLength: 8, mask: "mask" },
+  };
+  const reads = { ports: [ids, { ...ids, name: "mask", text: undefined }], images: {} };
+  const take = (inputs: unknown): Promise<unknown> => takeInputs(effects, reads, inputs as Inputs, false);
+  expect(await take({ ids: "a" })).toEqual({ ids: { kind: "text", texts: ["a"] } });
+  expect(await take({ ids: ["a", ""] })).toEqual({ ids: { kind: "text", texts: ["a", ""] } });
+  const tensor = { dtype: "int64", dims: [1, 1], data: BigInt64Array.of(1n) };
+  expect(await take({ ids: tensor, mask: tensor })).toMatchObject({ mask: { kind: "tensor" } });
+  await expect(take({ ids: "a", mask: tensor })).rejects.toThrow('no input "mask"');
+  await expect(take({ ids: tensor })).rejects.toThrow('"mask" is missing');
+  await expect(take({ ids: [] })).rejects.toThrow('input "ids": expected a text, or one or more');
+  await expect(take({ ids: ["a", 1] })).rejects.toThrow('input "ids": expected a text, or one or more');
+  await expect(take({ ids: 1, mask: tensor })).rejects.toThrow("or a text, got 1");
+  await expect(
+    takeInputs(effects, { ports: [{ ...ids, text: undefined }], images: {} }, { ids: "a" }, false),
+  ).rejects.toThrow('expected { dtype, dims, data }, got "a"');
+});
+
+const picture = { resize: { mode: "exact", width: 4, height: 4 }, channels: "rgb", layout: "nchw" } as const;
+const pictures = (...names: string[]) => ({
+  ports: names.map((name): Port => ({ name, dtype: "float32", dims: [1, 3, 4, 4], batchAxis: 0 })),
+  images: Object.fromEntries(names.map((name) => [name, picture])),
+});
+/** A bitmap that notes when it is closed. */
+const bitmap = (closed: unknown[], name: unknown): ImageBitmap => ({
+  width: 1,
+  height: 1,
+  close: () => closed.push(name),
+});
+
+test("pictures are all taken in the turn of the call (processing-M1)", async () => {
+  const asked: unknown[] = [];
+  const canvas = { width: 1, height: 1 } as ImageInput;
+  const data = new Uint8ClampedArray(4).fill(10);
+  const createImageBitmap = async (source: ImageBitmapSource): Promise<ImageBitmap> => {
+    asked.push(source);
+    await Promise.resolve();
+    return bitmap([], "");
+  };
+  const inputs = { a: canvas, b: canvas, c: { width: 1, height: 1, data, colorSpace: "srgb" } as ImageData };
+  const taken = takeAtOnce({ ...effects, createImageBitmap }, pictures("a", "b", "c"), inputs, false);
+  expect(asked).toEqual([canvas, canvas]);
+  data.fill(212);
+  expect((await taken)["c"]).toMatchObject({ image: { data: new Uint8ClampedArray(4).fill(10) } });
+});
+
+test("pictures that came are closed where another can't be decoded (core-C4)", async () => {
+  const closed: unknown[] = [];
+  const [good, bad] = [{}, { isBad: true }] as ImageInput[];
+  const createImageBitmap = (source: ImageBitmapSource): Promise<ImageBitmap> =>
+    "isBad" in source ? Promise.reject(new Error("decode")) : Promise.resolve(bitmap(closed, "good"));
+  const inputs = { a: good, b: bad, c: good } as Inputs;
+  const taken = takeInputs({ ...effects, createImageBitmap }, pictures("a", "b", "c"), inputs, false);
+  await expect(taken).rejects.toThrow('input "b"');
+  expect(closed).toEqual(["good", "good"]);
+});
+
+test.each([
+  ["display-p3", { data: new Uint8ClampedArray(4), colorSpace: "display-p3" }, true],
+  ["rgba-float16", { data: { [Symbol.toStringTag]: "Float16Array", length: 4 }, colorSpace: "srgb" }, true],
+  ["8-bit sRGB", { data: new Uint8ClampedArray(4), colorSpace: "srgb" }, false],
+])("ImageData of %s: the browser converts all but 8-bit sRGB (processing-M2)", async (_, kind, isConverted) => {
+  const asked: unknown[] = [];
+  const converted = bitmap([], "");
+  const createImageBitmap = (source: ImageBitmapSource): Promise<ImageBitmap> => {
+    asked.push(source);
+    return Promise.resolve(converted);
+  };
+  const source = { width: 1, height: 1, ...kind } as ImageData;
+  const taken = await takeInputs({ ...effects, createImageBitmap }, pictures("a"), { a: source }, false);
+  expect(asked).toEqual(isConverted ? [source] : []);
+  if (isConverted) expect(taken["a"]).toEqual({ kind: "image", image: converted });
+});
+
+test("ImageData is copied: what is drawn over it afterwards does not reach the request (processing-mutant-inputs-3)", async () => {
+  const data = new Uint8ClampedArray(4).fill(7);
+  const taken = takeInputs(effects, pictures("a"), { a: { width: 1, height: 1, data } as ImageData }, false);
+  data.fill(9);
+  expect((await taken)["a"]).toEqual({
+    kind: "image",
+    image: { width: 1, height: 1, data: new Uint8ClampedArray(4).fill(7) },
+  });
+});
+
+test("a picture that can't be decoded leaves the tensor beside it whole, even with transfer (processing-L11)", async () => {
+  const broken = { ...effects, createImageBitmap: () => Promise.reject(new Error("decode")) };
+  const { ports, images } = pictures("a");
+  const data = new Float32Array(24);
+  const inputs = { a: {} as ImageInput, x: { ...good.x, data } };
+  await expect(takeInputs(broken, { ports: [...ports, x], images }, inputs, true)).rejects.toThrow('input "a"');
+  expect(data.byteLength).toBe(96);
+});
+
+test("a WebAssembly memory, which can't be moved, is copied (processing-L11)", async () => {
+  const { buffer } = new WebAssembly.Memory({ initial: 1 });
+  const bytes: Port = { name: "x", dtype: "uint8", dims: ["n"], batchAxis: null };
+  const inputs = { x: { dtype: "uint8", dims: [2 ** 16], data: new Uint8Array(buffer).fill(5) } } as const;
+  const taken = await takeInputs(effects, { ports: [bytes], images: {} }, inputs, true);
+  expect(buffer.byteLength).toBe(2 ** 16);
+  expect(taken["x"]).toMatchObject({ tensor: { data: new Uint8Array(2 ** 16).fill(5) } });
+});
+
+test("with transfer a view of a part of its buffer gives that part alone (processing-mutant-inputs-2)", async () => {
+  const whole = Float32Array.from({ length: 8 }, (_, i) => i);
+  const port: Port = { name: "x", dtype: "float32", dims: ["n"], batchAxis: null };
+  for (const [from, to] of [
+    [0, 3],
+    [2, 5],
+    [5, 8],
+  ] as const) {
+    const inputs = { x: { dtype: "float32", dims: [3], data: whole.subarray(from, to) } } as const;
+    const taken = await takeInputs(effects, { ports: [port], images: {} }, inputs, true);
+    expect(taken["x"]).toMatchObject({ tensor: { data: whole.slice(from, to) } });
+    expect(whole.byteLength).toBe(32);
+  }
+});
+
+test("small inputs of any size share a buffer, each from a multiple of eight bytes on (processing-mutant-inputs-1)", () => {
+  const slab = new Slab();
+  for (const bytes of [1, 3, 7, 8, 9]) {
+    slab.copy(new Uint8Array(bytes));
+    const floats = takeTensor({ dtype: "float64", dims: [2], data: Float64Array.of(bytes, 2) }, false, slab);
+    expect(floats.data).toEqual(Float64Array.of(bytes, 2));
+    expect((floats.data as Float64Array).byteOffset % 8).toBe(0);
+  }
+});
+
+test("sizes of symbolic dims that are known before count as those of an input", async () => {
+  const symbols = new Map([["batch", { size: 1, input: "state" }]]);
+  await expect(takeInputs(effects, { ...accepts, symbols }, good, false)).rejects.toThrow(
+    'input "x": "batch" is 2, but 1 in input "state"',
+  );
+  expect(symbols.size).toBe(1);
+});

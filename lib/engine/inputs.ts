@@ -1,0 +1,228 @@
+// The public border of `run`: checks what a caller gave against what the model takes, and takes it over, so that
+// nothing wrong is ever queued and nothing that the caller does afterwards can reach a queued request.
+import type { BundleInput, ImageSpec } from "../core/bundle.ts";
+import type { Effects } from "../effects/effects.ts";
+import type { Feeds, WireImage, WireValue } from "../rpc/messages.ts";
+import { checkNames, checkSymbols, checkTensor, kindOf, show } from "../core/check-inputs.ts";
+import type { Symbols } from "../core/check-inputs.ts";
+import { ARRAY_TYPES, arrayOver } from "../core/tensor.ts";
+import type { Dtype, Tensor } from "../core/tensor.ts";
+
+/** An image that a model may take where its bundle declares an image input. */
+export type ImageInput =
+  | ImageBitmap
+  | ImageData
+  | VideoFrame
+  | HTMLImageElement
+  | HTMLCanvasElement
+  | HTMLVideoElement
+  | OffscreenCanvas
+  | Blob;
+
+/** A tensor as callers may give it: float16 also as Float16Array, uint8 also as Uint8ClampedArray. */
+export interface TensorInput {
+  /** Element type; must be the one that the model's input has. */
+  readonly dtype: Dtype;
+  /** Size of each axis, the slowest first. */
+  readonly dims: readonly number[];
+  /** The elements, row by row; as many as the dims multiply to. */
+  readonly data: ArrayBufferView | readonly string[];
+}
+
+/** A text, or several that become a row each, which a model may take where its bundle declares a text input. */
+export type TextInput = string | readonly string[];
+
+/** Inputs by name. */
+export type Inputs = Readonly<Record<string, TensorInput | ImageInput | TextInput>>;
+
+/** What the checks need to know of a model. */
+export interface Accepts {
+  readonly ports: readonly BundleInput[];
+  readonly images: Readonly<Record<string, ImageSpec>>;
+  /** Sizes of symbolic dims that are known before the inputs. Default: none. */
+  readonly symbols?: Symbols;
+}
+
+/**
+ * Checks inputs and copies them, or moves them where `transfer` is true. Images are decoded off the main thread. Beside
+ * an image tensors are copied whatever `transfer` says: one that can't be decoded leaves the caller's buffers whole.
+ * @throws TypeError for a wrong kind (missing or unknown name, dtype, array class, detached buffer, no image).
+ * @throws RangeError for a wrong size (rank, dim, element count, empty batch).
+ */
+export function takeInputs(
+  effects: Effects,
+  accepts: Accepts,
+  inputs: Inputs,
+  transfer: boolean,
+  slab: Slab | null = null,
+): Feeds | Promise<Feeds> {
+  const { tensors, images, texts } = checkInputs(accepts, inputs);
+  const feeds: Record<string, WireValue> = {};
+  for (const [name, each] of texts) feeds[name] = { kind: "text", texts: each };
+  const shared = transfer && images.length === 0 ? countBuffers(tensors) : null;
+  for (const [name, tensor] of tensors) {
+    const taken = takeTensor(tensor, shared?.get(bufferOf(tensor)) === 1, slab);
+    feeds[name] = { kind: "tensor", tensor: taken };
+  }
+  return images.length === 0 ? feeds : takeImages(effects, feeds, images);
+}
+
+async function takeImages(
+  effects: Effects,
+  feeds: Record<string, WireValue>,
+  images: readonly [string, ImageInput][],
+): Promise<Feeds> {
+  // All in one turn: what the caller does after the call must not reach the second image either.
+  const taken = await Promise.allSettled(images.map(([name, source]) => takeImage(effects, name, source)));
+  for (const [i, result] of taken.entries())
+    if (result.status === "fulfilled") feeds[images[i]?.[0] ?? ""] = { kind: "image", image: result.value };
+  for (const result of taken)
+    if (result.status === "rejected") {
+      release(feeds); // the copies of the others
+      throw result.reason;
+    }
+  return feeds;
+}
+
+/** What is larger than this has a buffer of its own. */
+const SMALL_BYTES = 2 ** 14;
+const SLAB_BYTES = 2 ** 18;
+
+/**
+ * Where small inputs are copied to, side by side: to make a buffer for each, and to give it back, takes a browser longer
+ * than to copy them.
+ */
+export class Slab {
+  #buffer: ArrayBuffer = new ArrayBuffer(0);
+  #at = 0;
+
+  /** Copies bytes and says where to; null where they are too many. */
+  copy({ buffer, byteOffset, byteLength }: Uint8Array): { buffer: ArrayBuffer; at: number } | null {
+    if (byteLength > SMALL_BYTES) return null;
+    if (this.#at + byteLength > this.#buffer.byteLength) {
+      this.#buffer = new ArrayBuffer(SLAB_BYTES);
+      this.#at = 0;
+    }
+    const at = this.#at;
+    new Uint8Array(this.#buffer, at).set(new Uint8Array(buffer, byteOffset, byteLength));
+    this.#at = Math.ceil((at + byteLength) / 8) * 8;
+    return { buffer: this.#buffer, at };
+  }
+}
+
+/** Checks inputs without taking them; separate so that all tensors are known good before any buffer moves. */
+function checkInputs(
+  { ports, images: specs, symbols: known }: Accepts,
+  inputs: Inputs,
+): { tensors: [string, TensorInput][]; images: [string, ImageInput][]; texts: Map<string, readonly string[]> } {
+  if (typeof inputs !== "object" || inputs === null)
+    throw new TypeError(`inputs: expected an object of named tensors, got ${show(inputs)}`);
+  const texts = new Map<string, readonly string[]>();
+  let filled: Set<string | undefined> | null = null;
+  for (const { name, text } of ports) {
+    const value: unknown = inputs[name];
+    if (!text || (typeof value !== "string" && !Array.isArray(value))) continue;
+    const each = [value].flat() as string[];
+    if (each.length === 0 || each.some((x) => typeof x !== "string"))
+      throw new TypeError(`input "${name}": expected a text, or one or more in an array`);
+    texts.set(name, each);
+    for (const other of [text.mask, text.types]) {
+      if (other !== undefined && inputs[other] !== undefined)
+        throw new TypeError(`inputs: beside a text in "${name}" there is no input "${other}": the text fills it`);
+      (filled ??= new Set()).add(other);
+    }
+  }
+  const wanted = filled === null ? ports : ports.filter(({ name }) => !filled?.has(name));
+  checkNames(wanted, inputs);
+  const symbols: Symbols = new Map(known);
+  const tensors: [string, TensorInput][] = [];
+  const images: [string, ImageInput][] = [];
+  for (const port of wanted) {
+    const { name, batchAxis } = port;
+    if (texts.has(name)) continue;
+    const value: unknown = inputs[name];
+    if (isTensorLike(value)) {
+      checkTensor(port, value);
+      checkSymbols(port, value.dims, symbols);
+      if (batchAxis !== null && value.dims[batchAxis] === 0)
+        throw new RangeError(`input "${name}": the batch is empty (dim ${batchAxis} of [${value.dims.join(", ")}])`);
+      tensors.push([name, value]);
+    } else {
+      const mayBeImage = Object.hasOwn(specs, name);
+      if (!mayBeImage || typeof value !== "object" || value === null)
+        throw new TypeError(
+          `input "${name}": expected { dtype, dims, data }${mayBeImage ? " or an image" : port.text ? " or a text" : ""}, got ${show(value)}`,
+        );
+      images.push([name, value as ImageInput]); // what is none, createImageBitmap refuses
+    }
+  }
+  return { tensors, images, texts };
+}
+
+/** Counts how many tensors look at each buffer: one that serves two inputs can't be moved. */
+function countBuffers(tensors: readonly [string, TensorInput][]): Map<unknown, number> {
+  const counts = new Map<unknown, number>();
+  for (const [, tensor] of tensors) counts.set(bufferOf(tensor), (counts.get(bufferOf(tensor)) ?? 0) + 1);
+  return counts;
+}
+
+function bufferOf(tensor: TensorInput): unknown {
+  return ArrayBuffer.isView(tensor.data) ? tensor.data.buffer : tensor.data;
+}
+
+/** Copies a tensor, or moves its buffer without a copy; float16 becomes its bits. */
+export function takeTensor(value: TensorInput, transfer: boolean, slab: Slab | null = null): Tensor {
+  const dims = [...value.dims];
+  if (value.dtype === "string") return { dtype: "string", dims, data: [...(value.data as string[])] };
+  const view = value.data as Uint8Array<ArrayBuffer>;
+  const small = transfer ? null : slab?.copy(view);
+  if (small) {
+    const Kind = ARRAY_TYPES[value.dtype];
+    const data = new Kind(small.buffer, small.at, view.byteLength / Kind.BYTES_PER_ELEMENT);
+    return { dtype: value.dtype, dims, data };
+  }
+  const buffer =
+    (transfer ? moved(view) : null) ?? new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice().buffer;
+  return { dtype: value.dtype, dims, data: arrayOver(value.dtype, buffer) };
+}
+
+/** Moves the buffer of a view; null where it is shared, larger than the view, or a WebAssembly memory. */
+function moved({ buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>): ArrayBuffer | null {
+  if (byteOffset !== 0 || byteLength !== buffer.byteLength || !(buffer instanceof ArrayBuffer)) return null;
+  try {
+    return structuredClone(buffer, { transfer: [buffer] });
+  } catch {
+    return null;
+  }
+}
+
+/** Frees the copies that were made of images; not before all that posts them has ended. */
+export function release(feeds: Feeds): void {
+  for (const value of Object.values(feeds)) if (value.kind === "image" && "close" in value.image) value.image.close();
+}
+
+function isTensorLike(value: unknown): value is TensorInput {
+  return typeof value === "object" && value !== null && "dtype" in value && "dims" in value && "data" in value;
+}
+
+async function takeImage(effects: Effects, name: string, source: ImageInput): Promise<WireImage> {
+  if ("data" in source) {
+    const { width, height, data } = source;
+    if (data.length !== width * height * 4 || data.length === 0)
+      throw new TypeError(`input "${name}": its buffer is empty or detached (was it transferred before?)`);
+    // Anything but 8-bit sRGB is converted by the browser.
+    const { colorSpace = "srgb" } = source as Partial<ImageData>;
+    if (kindOf(data) === "Uint8ClampedArray" && colorSpace === "srgb")
+      return { width, height, data: new Uint8ClampedArray(data) };
+  }
+  if (source instanceof Blob) return source; // decoded in the worker: it can't change meanwhile
+  try {
+    // A frame is shared with the worker; a bitmap would be copied twice, on the main thread.
+    if (kindOf(source) === "VideoFrame") return (source as VideoFrame).clone();
+    if (kindOf(source) === "HTMLVideoElement" && "VideoFrame" in globalThis)
+      return new VideoFrame(source as HTMLVideoElement);
+    return await effects.createImageBitmap(source);
+  } catch (error) {
+    throw new TypeError(`input "${name}": this browser can't decode it as an image`, { cause: error });
+  }
+}

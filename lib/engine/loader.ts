@@ -1,0 +1,243 @@
+// One model on its way onto lanes: fetches each variant once, loads each candidate once on the lane that serves it
+// first. Other lanes of the backend load it by themselves when their first request comes.
+import type { BackendName, ModelFacts } from "../rpc/backend.ts";
+import type { BundleFile } from "../core/bundle.ts";
+import type { CacheClient, FetchOptions } from "./cache-client.ts";
+import type { Plan } from "../cache/messages.ts";
+import type { Candidate, Placement } from "../core/choose-variant.ts";
+import { keyOf } from "./routes.ts";
+import type { Placed, Route } from "./routes.ts";
+import { isSelvedgeError, SelvedgeError, unreadableOf } from "../core/errors.ts";
+import type { Lane } from "../pool/lane.ts";
+import type { Pool } from "../pool/pool.ts";
+import type { LoadMessage } from "../rpc/messages.ts";
+import type { Port } from "../core/tensor.ts";
+
+/** A candidate that is loaded on a lane. */
+export interface OnLane {
+  readonly message: LoadMessage;
+  readonly lane: Lane;
+  readonly facts: ModelFacts;
+  /** Throws where the model was unloaded meanwhile: a run would load it again. */
+  readonly assertWanted: () => void;
+}
+
+/** What a loader works with. */
+export interface LoaderParts {
+  readonly pool: Pool;
+  readonly cache: CacheClient;
+  /** Where the model comes from. */
+  readonly from: string | Blob;
+  readonly download: FetchOptions;
+  /** Opens it once more, long after the load as well. */
+  readonly reopen: () => Promise<Plan>;
+  /** Aborts with the engine. */
+  readonly closed: AbortSignal;
+  /** Gives the id under which lanes are to know a candidate. */
+  readonly newId: (candidate: Candidate) => number;
+}
+
+/** One model on its way onto lanes. */
+export class Loader {
+  /** The ids under which lanes may hold it, one per candidate. */
+  readonly modelIds: number[] = [];
+  readonly plan: Plan;
+  readonly #parts: LoaderParts;
+  readonly #ids: Map<string, number> = new Map();
+  readonly #files: Map<string, Promise<LoadMessage["files"]>> = new Map();
+  readonly #messages: Map<string, Promise<LoadMessage>> = new Map();
+  /** Those that are there. */
+  readonly #here: Map<string, LoadMessage> = new Map();
+  /** The load's own signal and progress until it is through; the engine's from then on. */
+  #download: FetchOptions;
+  #assets: Promise<Record<string, string>> | null = null;
+  #facts: ModelFacts | null = null;
+  #isEnded = false;
+
+  constructor(plan: Plan, parts: LoaderParts) {
+    this.plan = plan;
+    this.#parts = parts;
+    this.#download = parts.download;
+  }
+
+  /** Aborts what is fetched: the load's signal until it is through, the engine's from then on. */
+  get signal(): AbortSignal {
+    return this.#download.signal;
+  }
+
+  /** Loads nothing any more: the model is unloaded. */
+  end(): void {
+    this.#isEnded = true;
+  }
+
+  /** Describes the inputs; known for a bare model once it was loaded. */
+  get inputs(): readonly Port[] {
+    return this.plan.declared?.inputs ?? this.#facts?.inputs ?? [];
+  }
+
+  /** Describes the outputs; known for a bare model once it was loaded. */
+  get outputs(): readonly Port[] {
+    return this.plan.declared?.outputs ?? this.#facts?.outputs ?? [];
+  }
+
+  /** Fetches what a lane needs to load a candidate. */
+  async fetch(candidate: Candidate): Promise<void> {
+    this.#assertWanted();
+    await this.#message(candidate);
+  }
+
+  /** Loads a candidate onto a lane of its backend. */
+  async on(candidate: Candidate): Promise<OnLane> {
+    const { pool } = this.#parts;
+    this.#assertWanted();
+    const coming = this.#message(candidate);
+    pool.warm(candidate.backend);
+    const message = await coming;
+    this.#assertWanted();
+    const lane = pool.pick(candidate.backend, message.modelId);
+    if (lane === undefined) throw new SelvedgeError("no-backend", `There is no ${candidate.backend} lane.`);
+    const facts = await lane.load(message).catch((error: unknown) => {
+      // Once more in a new worker, unless this one was silent: a model that hangs will hang again.
+      const isCrash = isSelvedgeError(error) && error.code === "worker-crashed" && error.details["cause"] === undefined;
+      if (isCrash) return lane.load(message);
+      throw error;
+    });
+    this.#assertWanted();
+    this.#facts ??= facts;
+    const assertWanted = this.#assertWanted.bind(this);
+    return { message, lane, facts, assertWanted };
+  }
+
+  /** Loads where a placement says, and gives what a model holds of it; the other candidates are what it can go down to. */
+  async placed(placement: Placement & Candidate): Promise<Placed> {
+    const { message, facts } = await this.on(placement);
+    this.#download = { signal: this.#parts.closed, onProgress: undefined };
+    const { backend, variant, why } = placement;
+    const chosen = this.#route(placement, why);
+    // Down means away from the GPU; wasm can't be lost, and a model that wasm can't run finds no help on a GPU.
+    const others = backend === "webgpu" ? this.plan.candidates.filter((x) => x.backend !== backend) : [];
+    const down = others.map((x): Route => {
+      // The same weights are here: this costs nothing, and then a lane of the other backend may help out.
+      if (x.variant.id === variant.id) this.#message(x).catch(() => undefined);
+      const text = `${x.backend}: the GPU was lost or failed, so this ran there instead`;
+      return this.#route(x, { code: "gpu-lost", text });
+    });
+    return { routes: [chosen, ...down], message, assignment: facts.assignment };
+  }
+
+  #assertWanted(): void {
+    if (this.#isEnded) throw new SelvedgeError("closed", `The model "${this.plan.name}" is unloaded.`);
+  }
+
+  #route(candidate: Candidate, why: Route["why"]): Route {
+    const { backend, variant } = candidate;
+    const here = (): LoadMessage | null => this.#here.get(nameOf(candidate)) ?? null;
+    const key = keyOf(this.plan.identity, variant.id, backend);
+    return { backend, variant: variant.id, key, why, message: () => this.#message(candidate), here };
+  }
+
+  #message(candidate: Candidate): Promise<LoadMessage> {
+    const { backend, variant } = candidate;
+    const key = nameOf(candidate);
+    const known = this.#messages.get(key);
+    if (known !== undefined) return known;
+    const made = this.#make(this.#idOf(candidate, key), backend, variant);
+    this.#messages.set(key, made);
+    made.then(
+      (message) => this.#here.set(key, message),
+      () => this.#messages.delete(key), // rejects for those who wait; the next one tries again
+    );
+    return made;
+  }
+
+  #idOf(candidate: Candidate, key: string): number {
+    const known = this.#ids.get(key);
+    if (known !== undefined) return known;
+    const modelId = this.#parts.newId(candidate);
+    this.#ids.set(key, modelId);
+    this.modelIds.push(modelId);
+    return modelId;
+  }
+
+  async #make(modelId: number, backend: BackendName, variant: Candidate["variant"]): Promise<LoadMessage> {
+    const { states, images, decodes, declared } = this.plan;
+    const files = this.#filesOf(variant);
+    const assets = (this.#assets ??= this.#fetchAssets());
+    assets.catch(() => (this.#assets = null));
+    const message: LoadMessage = {
+      modelId,
+      files: await files,
+      renew: async (lost) => {
+        if (typeof this.#parts.from !== "string") return false; // only the app has them
+        message.files = await this.#others(variant, lost);
+        return true;
+      },
+      session: variant.session?.[backend] ?? {},
+      states,
+      images,
+      decodes,
+      assets: await assets,
+      declared: declared ?? undefined,
+    };
+    return message;
+  }
+
+  /** Fetches a variant's files once; again where that failed. */
+  #filesOf({ id, files }: Candidate["variant"]): Promise<LoadMessage["files"]> {
+    const known = this.#files.get(id);
+    if (known !== undefined) return known;
+    const coming = this.#fetch(files);
+    this.#files.set(id, coming);
+    coming.catch(() => this.#files.delete(id));
+    return coming;
+  }
+
+  /** Gives a variant's files other than those that the browser has lost, fetched once for all who ask. */
+  async #others({ id, files }: Candidate["variant"], lost: LoadMessage["files"]): Promise<LoadMessage["files"]> {
+    const known = this.#files.get(id);
+    if ((await known) === lost && this.#files.get(id) === known) {
+      const coming = this.#fetch(files, { signal: this.#parts.closed, onProgress: undefined }, true);
+      this.#files.set(id, coming);
+      coming.catch(() => this.#files.set(id, Promise.resolve(lost))); // to be tried again
+    }
+    return this.#files.get(id) ?? lost;
+  }
+
+  async #fetch(
+    files: readonly BundleFile[],
+    download = this.#download,
+    isAgain = false,
+  ): Promise<LoadMessage["files"]> {
+    const { cache, from, reopen } = this.#parts;
+    const { identity, format } = this.plan;
+    const { data } = isAgain && this.plan.data !== null ? await reopen() : this.plan;
+    const blobs =
+      data === null && typeof from === "string"
+        ? await cache.files({ url: from, identity, format }, files, download)
+        : [data as Blob];
+    return files.map(({ path }, i) => ({ path, data: blobs[i] as Blob }));
+  }
+
+  async #fetchAssets(): Promise<Record<string, string>> {
+    const { assets } = this.plan;
+    const { signal } = this.#download;
+    if (assets.length === 0) return {};
+    const read = async (): Promise<(readonly [string, string])[]> => {
+      const files = await this.#fetch(assets, { signal, onProgress: undefined });
+      return Promise.all(files.map(async ({ path, data }) => [path, await data.text()] as const));
+    };
+    return Object.fromEntries(
+      await read().catch((error: unknown) => {
+        if (isSelvedgeError(error) || signal.aborted) throw error;
+        // The browser had lost a blob.
+        return read().catch((again: unknown) => {
+          throw signal.aborted ? again : (unreadableOf(again) ?? again);
+        });
+      }),
+    );
+  }
+}
+
+function nameOf({ backend, variant }: Candidate): string {
+  return `${variant.id} ${backend}`;
+}

@@ -1,0 +1,75 @@
+// What was measured on this device, remembered for later pages: for each model and backend ms for a typical input, or the
+// code of the error that it failed with. One entry of storage for all models, read anew at each write, so that two engines
+// keep each other's numbers; bounded, the oldest go first.
+import type { BackendName } from "../rpc/backend.ts";
+import type { Plan } from "../cache/messages.ts";
+import type { DeviceFacts } from "../core/device.ts";
+import type { Effects } from "../effects/effects.ts";
+import { RELEASE } from "../core/version.ts";
+
+/** Ms for a typical input, or the code of the error. */
+type Value = number | string;
+
+/** Measurements of one model; undefined where nothing is known of a backend. */
+export type Known = Readonly<Partial<Record<BackendName, Value | undefined>>>;
+
+/** The same with the time of each by the wall clock. */
+type Entry = Partial<Record<BackendName, readonly [value: Value, atMs: number]>>;
+
+const KEY = "selvedge/measured/3";
+const DAY_MS = 86_400_000;
+/** How long a number is good, and how long an error is. */
+const NUMBER_MS = 30 * DAY_MS;
+const ERROR_MS = DAY_MS;
+const ENTRIES_MAX = 64;
+
+/** The measurements of one device. */
+export class Measurements {
+  readonly #effects: Effects;
+  readonly #device: string;
+
+  constructor(effects: Effects, { gpu, cores }: DeviceFacts, threads: number) {
+    this.#effects = effects;
+    this.#device = [gpu?.vendor, gpu?.architecture, gpu?.description, cores, threads].join("|");
+  }
+
+  /** Returns what is known of a model. */
+  recall(plan: Plan): Known {
+    const { wasm, webgpu } = this.#read()[this.#nameOf(plan)] ?? {};
+    const valueOf = ([value, atMs]: NonNullable<Entry["wasm"]> = ["", 0]): Value | undefined => {
+      const ageMs = this.#effects.wallClock() - atMs; // negative where the clock was set back
+      return ageMs >= 0 && ageMs < (typeof value === "number" ? NUMBER_MS : ERROR_MS) ? value : undefined;
+    };
+    return { wasm: valueOf(wasm), webgpu: valueOf(webgpu) };
+  }
+
+  /** Adds to what is known of a model. */
+  remember(plan: Plan, known: Known): void {
+    const atMs = this.#effects.wallClock();
+    const name = this.#nameOf(plan);
+    const { [name]: before, ...others } = this.#read();
+    const entry: Entry = { ...before };
+    for (const backend of ["wasm", "webgpu"] as const) {
+      const value = known[backend];
+      if (value !== undefined) entry[backend] = [value, atMs];
+    }
+    const models = Object.fromEntries([...Object.entries(others).slice(1 - ENTRIES_MAX), [name, entry]]);
+    this.#effects.memo.set(KEY, JSON.stringify({ release: RELEASE, models }));
+  }
+
+  #read(): Readonly<Record<string, Entry>> {
+    try {
+      const { release, models } = JSON.parse(this.#effects.memo.get(KEY) ?? "") as {
+        release: string;
+        models: Record<string, Entry>;
+      };
+      return release === RELEASE ? models : {};
+    } catch {
+      return {}; // nothing there, or written by something else
+    }
+  }
+
+  #nameOf({ identity, candidates }: Plan): string {
+    return `${identity}/${candidates.map((x) => x.variant.id).join("+")}/${this.#device}`;
+  }
+}

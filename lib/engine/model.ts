@@ -1,0 +1,398 @@
+// What an app holds of a loaded model. It checks what goes in, hands it to the dispatcher, and shapes what comes out.
+import { inTime, untilAborted } from "../core/abort.ts";
+import type { Signal } from "../core/abort.ts";
+import type { BackendName } from "../rpc/backend.ts";
+import type { Assignment } from "../core/bundle.ts";
+import type { Results } from "./result-cache.ts";
+import type { Why } from "../core/reasons.ts";
+import type { Placed } from "./routes.ts";
+import type { Dispatcher } from "./dispatcher.ts";
+import type { Effects } from "../effects/effects.ts";
+import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import { whyKept, whyShared } from "./explain-run.ts";
+import { Flights } from "./coalesce.ts";
+import { guessShape } from "./batch-key.ts";
+import type { Urgency } from "./joinable.ts";
+import { mapRuns } from "./map.ts";
+import type { Mapped, Unmapped } from "./map.ts";
+import { Measuring } from "./measuring.ts";
+import type { Measure, Measured } from "./measuring.ts";
+import { release, Slab, takeInputs } from "./inputs.ts";
+import type { Accepts, Inputs } from "./inputs.ts";
+import type { Counters } from "../observe/counters.ts";
+import { checkMapOptions, checkRunOptions } from "./options.ts";
+import type { AskOptions, LoadOptions, MapOptions, RunOptions, StatefulOptions } from "./options.ts";
+import type { StateStep } from "../pool/lane-options.ts";
+import type { Feeds } from "../rpc/messages.ts";
+import type { RunInfo, RunResult, Settled } from "./result.ts";
+import { PRIORITIES } from "../schedule/events.ts";
+import type { Batching, Priority } from "../schedule/events.ts";
+import { canBatch } from "../core/batch-shape.ts";
+import { Stateful } from "./stateful.ts";
+import type { Port, Tensor } from "../core/tensor.ts";
+
+/** What the engine hands to a model. */
+export interface ModelParts {
+  readonly effects: Effects;
+  readonly dispatcher: Dispatcher;
+  readonly counters: Counters<Priority>;
+  /** Gets every request as it is settled; null where nobody asked for that. */
+  readonly observe: ((settled: Settled) => void) | null;
+  readonly name: string;
+  readonly identity: string;
+  readonly accepts: Accepts;
+  readonly outputs: readonly Port[];
+  /** Which output feeds which input at the next step. */
+  readonly states: Readonly<Record<string, string>>;
+  /** A usual size for each symbolic dim. */
+  readonly typical: Readonly<Record<string, number>>;
+  readonly placed: Placed;
+  readonly batching: LoadOptions["batching"];
+  /** On how many lanes it may run at once. */
+  readonly concurrency: number;
+  /** How many lanes a backend has. */
+  readonly laneCount: (backend: BackendName) => number;
+  /** Measures with a request's inputs, the first that comes after so many ms; null where all is measured. */
+  readonly measure: { readonly run: Measure; readonly afterMs: number } | null;
+  /** A measurement that the load did not wait for, made again later where it fails; null where there is none. */
+  readonly measuring: { readonly result: Promise<Measured>; readonly again: Measure } | null;
+  /** Gives a number that no state and no step of one has had. */
+  readonly newMark: () => number;
+  /** Frees a state on every lane. */
+  readonly forget: (stateId: number) => void;
+  readonly unload: () => void;
+  /** Whether answers are kept, where a run does not say. */
+  readonly cache: boolean;
+  /** Gives what keeps answers, which is loaded when it is first asked for. */
+  readonly results: () => Promise<Results>;
+}
+
+/** A loaded model; made by `engine.load`. */
+export class Model {
+  readonly #parts: ModelParts;
+  readonly #batching: Batching;
+  #placed: Placed;
+  readonly #measuring: Measuring;
+  /** Inputs of a request that was answered, with which the model is being measured. */
+  readonly #inUse: Set<Feeds> = new Set();
+  /** Whether its requests can run together at all. */
+  readonly #canJoin: boolean;
+  readonly #flights: Flights<RunResult>;
+  readonly #slab: Slab = new Slab();
+  #unloaded = false;
+
+  /** Not for callers: `engine.load` makes models. */
+  constructor(parts: ModelParts) {
+    this.#parts = parts;
+    const { maxBatchSize = 64, maxQueueDelayMs = 0, preferredBatchSizes = [] } = parts.batching || {};
+    const shared = (copy: RunResult): RunResult => {
+      const { info } = copy;
+      return { ...copy, info: { ...info, why: whyShared(info.lane, info.ranMs) } };
+    };
+    this.#flights = new Flights(() => parts.effects.now(), shared);
+    this.#canJoin = parts.batching !== false && canBatch(parts.accepts.ports, parts.outputs);
+    this.#batching = { maxBatchSize, maxQueueDelayMs, preferredBatchSizes };
+    this.#placed = parts.placed;
+    this.#measuring = new Measuring(parts.effects.now, (placed) => {
+      this.#placed = placed;
+    });
+    if (parts.measure !== null) this.#measuring.after(parts.measure.run, parts.measure.afterMs);
+    if (parts.measuring !== null) void this.#measuring.adopt(parts.measuring.result, parts.measuring.again);
+  }
+
+  /** Gives the name from the bundle, or the file's. */
+  get name(): string {
+    return this.#parts.name;
+  }
+
+  /** Gives the identity of the bundle (or of a bare model's bytes): 64 hex digits. */
+  get identity(): string {
+    return this.#parts.identity;
+  }
+
+  /** Describes the inputs. */
+  get inputs(): readonly Port[] {
+    return this.#parts.accepts.ports;
+  }
+
+  /** Describes the outputs. */
+  get outputs(): readonly Port[] {
+    return this.#parts.outputs;
+  }
+
+  /** Names the backend that runs the model now. */
+  get backend(): BackendName {
+    return this.#placed.routes[0].backend;
+  }
+
+  /** Names the variant that runs now. */
+  get variant(): string {
+    return this.#placed.routes[0].variant;
+  }
+
+  /** Says why it runs there. */
+  get why(): Why {
+    return this.#placed.routes[0].why;
+  }
+
+  /** Counts the operators by where they run; null unless the engine was created `verbose`. */
+  get assignment(): Assignment | null {
+    return this.#placed.assignment;
+  }
+
+  /**
+   * Runs the model once.
+   * @param inputs - tensors by input name, or images or texts where the bundle declares such an input
+   * @throws TypeError or RangeError for wrong inputs, the signal's reason for a cancel, else SelvedgeError
+   * @example
+   * const { outputs, info } = await model.run({ x: { dtype: "float32", dims: [1, 784], data } });
+   */
+  run(inputs: Inputs, options: RunOptions = {}): Promise<RunResult> {
+    return this.#run(inputs, options);
+  }
+
+  /**
+   * Begins a recurrent state, for a model whose bundle says which output feeds which input at the next step. Each
+   * `run` is a step; the state stays on its lane between them.
+   * @throws TypeError for a model without a state, or an initial state of another kind; RangeError for a wrong size
+   * @example
+   * const state = model.stateful();
+   * for (const chunk of chunks) show((await state.run({ input: chunk })).outputs);
+   */
+  stateful(options: StatefulOptions = {}): Stateful {
+    this.#assertLoaded();
+    const { accepts, states, typical, newMark, forget } = this.#parts;
+    const count = this.#count.bind(this);
+    const submit = this.#dispatch.bind(this);
+    return new Stateful(options, { name: this.name, accepts, states, typical, newMark, forget, count, submit });
+  }
+
+  /**
+   * Runs the model over many inputs, with as many under way as `concurrency` allows. Answers come in the order of the
+   * inputs, or with `ordered: false` as soon as they are there; each says by `index` which input it answers. Reads the
+   * source no further ahead than that, so an endless one takes constant memory. The first error ends the iteration and
+   * cancels what is under way; with `errors: "yield"` an input that fails is given as `{ index, error }`.
+   */
+  map(
+    source: Iterable<Inputs> | AsyncIterable<Inputs>,
+    options?: MapOptions & { readonly errors?: "stop" | undefined },
+  ): AsyncGenerator<Mapped, void, undefined>;
+  map(
+    source: Iterable<Inputs> | AsyncIterable<Inputs>,
+    options: MapOptions,
+  ): AsyncGenerator<Mapped | Unmapped, void, undefined>;
+  map(
+    source: Iterable<Inputs> | AsyncIterable<Inputs>,
+    options: MapOptions = {},
+  ): AsyncGenerator<Mapped | Unmapped, void, undefined> {
+    checkMapOptions(options);
+    const { laneCount, effects } = this.#parts;
+    const atLeast = 2 * laneCount(this.backend);
+    const atMost = this.#canJoin ? atLeast * this.#batching.maxBatchSize : atLeast;
+    const pause = (): Promise<void> =>
+      new Promise((resolve) => {
+        effects.setTimer(resolve, 0);
+      });
+    return mapRuns({ run: this.#run.bind(this), atLeast, atMost, pause }, source, options);
+  }
+
+  /** Frees the model on every lane. Requests that wait are rejected with `closed`. */
+  unload(): void {
+    if (this.#unloaded) return;
+    this.#unloaded = true;
+    this.#parts.unload();
+  }
+
+  #assertLoaded(): void {
+    if (this.#unloaded) throw this.#unloadedError();
+  }
+
+  #unloadedError(): SelvedgeError {
+    return new SelvedgeError("closed", `The model "${this.name}" is unloaded.`);
+  }
+
+  #run(inputs: Inputs, options: AskOptions): Promise<RunResult> {
+    const { accepts } = this.#parts;
+    return this.#count(accepts, inputs, options, (feeds, calledMs) => {
+      const tensors = tensorsOf(feeds);
+      if (tensors !== null)
+        return (options.cache ?? this.#parts.cache)
+          ? this.#recall(tensors, feeds, options, calledMs)
+          : this.#share(tensors, feeds, options, calledMs);
+      return this.#submit(feeds, options, calledMs).finally(() => {
+        if (!this.#inUse.has(feeds)) release(feeds);
+      });
+    });
+  }
+
+  /** Checks and takes inputs, has them worked on, and counts what comes of it. */
+  #count(
+    accepts: Accepts,
+    inputs: Inputs,
+    options: AskOptions,
+    work: (feeds: Feeds, calledMs: number) => Promise<RunResult>,
+  ): Promise<RunResult> {
+    const { effects, counters } = this.#parts;
+    // What is none is refused below, by a rejection.
+    const { signal, transfer = false } = (options as AskOptions | null) ?? {};
+    // A mistake in it is told below; until then it counts as what is usual.
+    const priority = PRIORITIES.find((x) => x === (options as AskOptions | null)?.priority) ?? "normal";
+    const startMs = effects.now();
+    counters.asked(priority);
+    const done = (result: RunResult): RunResult => {
+      this.#settled(priority, options, effects.now() - startMs, "done", null, result.info);
+      return result;
+    };
+    const failed = (error: unknown): never => {
+      const code = isSelvedgeError(error) ? error.code : null;
+      const isCancelled = signal?.aborted === true && error === signal.reason && code === null;
+      const isRejected = code === "overloaded" || code === "deadline-exceeded";
+      const outcome = isCancelled ? "cancelled" : isRejected ? "rejected" : "failed";
+      this.#settled(priority, options, effects.now() - startMs, outcome, code, null);
+      throw error;
+    };
+    // No async function: it would be two promises more for each request, and some microseconds in Firefox.
+    const begin = (): Promise<RunResult> => {
+      this.#assertLoaded();
+      checkRunOptions(options);
+      signal?.throwIfAborted();
+      const taken = takeInputs(effects, accepts, inputs, transfer, this.#slab);
+      return taken instanceof Promise
+        ? untilDecoded(taken, signal).then((feeds) => work(feeds, startMs))
+        : work(taken, startMs);
+    };
+    let answer: Promise<RunResult>;
+    try {
+      answer = begin();
+    } catch (error) {
+      // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- a signal's reason may be anything
+      answer = Promise.reject(error);
+    }
+    return answer.then(done, failed);
+  }
+
+  #settled(
+    priority: Priority,
+    options: AskOptions | null,
+    ms: number,
+    outcome: Settled["outcome"],
+    code: Settled["code"],
+    info: RunInfo | null,
+  ): void {
+    const { counters, observe, name } = this.#parts;
+    const deadlineMs = options?.deadlineMs;
+    const isLate = outcome === "done" && deadlineMs !== undefined && ms > deadlineMs;
+    counters.settled(priority, outcome, ms, isLate);
+    if (observe === null) return;
+    const settled = { model: name, priority, outcome, code, ms, deadlineMs: deadlineMs ?? null, isLate, info };
+    // In a turn of its own: the caller comes first, and what is thrown there is nobody's but the page's.
+    queueMicrotask(() => {
+      observe(settled);
+    });
+  }
+
+  #dispatch(feeds: Feeds, options: AskOptions, calledMs: number, state?: StateStep): Promise<RunResult> {
+    // Inputs take time to come in; a lane would load the model again.
+    if (this.#unloaded) return Promise.reject(this.#unloadedError());
+    const { dispatcher, concurrency } = this.#parts;
+    const { routes, message } = this.#placed;
+    const { accepts } = this.#parts;
+    const shape = this.#canJoin && state === undefined ? guessShape(accepts, feeds) : null;
+    const batching = this.#batching;
+    const caller = 0;
+    const asked = { feeds, shape, caller, options, calledMs, state };
+    return dispatcher.submit({ routes, message, batching, concurrency, ...asked });
+  }
+
+  /** Answers from the result cache; the inputs can be told from others by their bytes. */
+  #recall(
+    inputs: Readonly<Record<string, Tensor>>,
+    feeds: Feeds,
+    options: AskOptions,
+    calledMs: number,
+  ): Promise<RunResult> {
+    const answer = this.#recalled(inputs, feeds, options, calledMs);
+    return options.signal === undefined ? answer : untilAborted(answer, options.signal);
+  }
+
+  async #recalled(
+    inputs: Readonly<Record<string, Tensor>>,
+    feeds: Feeds,
+    options: AskOptions,
+    calledMs: number,
+  ): Promise<RunResult> {
+    const { identity, results, effects } = this.#parts;
+    const urgency = urgencyOf(options, calledMs);
+    // What can't be loaded or opened, or not in time, is no reason to fail.
+    const waitMs = urgency.dueMs - effects.now();
+    const kept = await inTime(results(), waitMs, effects.setTimer).catch(() => null);
+    if (kept === null) return this.#share(inputs, feeds, options, calledMs);
+    const { variant } = this;
+    const run = (): Promise<RunResult> => this.#submit(feeds, options, calledMs);
+    const result = await kept.answer(`${identity} ${variant}`, inputs, run, { ...urgency, variant });
+    const { info } = result;
+    return info.isCached ? { ...result, info: { ...info, why: whyKept(info.lane, info.ranMs) } } : result;
+  }
+
+  /** Waits for the answer to the same inputs where these are in flight. */
+  #share(
+    inputs: Readonly<Record<string, Tensor>>,
+    feeds: Feeds,
+    options: AskOptions,
+    calledMs: number,
+  ): Promise<RunResult> {
+    const ask = { inputs, signal: options.signal, ...urgencyOf(options, calledMs) };
+    return this.#flights.ask(ask, (signal) =>
+      this.#submit(feeds, signal === options.signal ? options : { ...options, signal }, calledMs),
+    );
+  }
+
+  #submit(feeds: Feeds, options: AskOptions, calledMs: number): Promise<RunResult> {
+    const measure = this.#measuring.take();
+    const answer = this.#dispatch(feeds, options, calledMs);
+    return measure === null ? answer : this.#measured(answer, feeds, measure);
+  }
+
+  /** Measures with the inputs of a request that was answered; where it was not, with those of the next one. */
+  async #measured(answer: Promise<RunResult>, feeds: Feeds, measure: Measure): Promise<RunResult> {
+    try {
+      const result = await answer;
+      this.#inUse.add(feeds);
+      void this.#measuring.adopt(measure(feeds), measure).then(() => {
+        this.#inUse.delete(feeds);
+        release(feeds);
+      });
+      return result;
+    } catch (error) {
+      this.#measuring.after(measure, 0);
+      throw error;
+    }
+  }
+}
+
+/** Resolves to inputs once their images are decoded. A cancel does not wait for that, and then frees them. */
+function untilDecoded(taken: Promise<Feeds>, signal: Signal | undefined): Promise<Feeds> {
+  if (signal === undefined) return taken;
+  const free = (feeds: Feeds): void => {
+    if (signal.aborted) release(feeds);
+  };
+  taken.then(free, () => undefined);
+  return untilAborted(taken, signal);
+}
+
+function urgencyOf(options: AskOptions, calledMs: number): Urgency {
+  const { priority = "normal", deadlineMs = Infinity, onLate, preempt = false } = options;
+  const dueMs = calledMs + deadlineMs;
+  return { priority: PRIORITIES.indexOf(priority), dueMs, isRefusable: onLate !== "finish", preempts: preempt };
+}
+
+/** Gives the inputs as tensors, texts too; null where one is an image. */
+function tensorsOf(feeds: Feeds): Record<string, Tensor> | null {
+  const tensors: Record<string, Tensor> = {};
+  for (const [name, value] of Object.entries(feeds)) {
+    if (value.kind === "image") return null;
+    tensors[name] =
+      value.kind === "tensor" ? value.tensor : { dtype: "string", dims: [value.texts.length], data: [...value.texts] };
+  }
+  return tensors;
+}

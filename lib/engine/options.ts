@@ -1,0 +1,332 @@
+// The options of the public surface, and their checks: each error names the option and shows what came.
+import type { Signal } from "../core/abort.ts";
+import type { Availability } from "./availability.ts";
+import type { BackendName } from "../rpc/backend.ts";
+import type { Progress, StoreChoice, UpdatePolicy } from "../cache/messages.ts";
+import type { ResultsOptions } from "./result-cache.ts";
+import type { Effects, ScriptUrl } from "../effects/effects.ts";
+import { show } from "../core/check-inputs.ts";
+import type { TensorInput } from "./inputs.ts";
+import type { Settled } from "./result.ts";
+import { PRIORITIES } from "../schedule/events.ts";
+import type { Priority } from "../schedule/events.ts";
+
+/** Options of an engine; a newcomer needs none. */
+export interface EngineOptions {
+  /** Which backends may be used. Default `["webgpu", "wasm"]`. */
+  readonly backends?: readonly BackendName[] | undefined;
+  /** How many wasm workers, 1 to 64. Default: one a core, at most 4, and at need one more for what is short and urgent, and one with threads for a single stream of requests; a number turns these two off. */
+  readonly workers?: number | undefined;
+  /** Threads of each wasm worker, 1 to 64; above 1 only where the page is cross-origin isolated. Default: 1, and on such pages one a core, at most 8, in a worker of its own for a single stream of requests; a number turns that worker off. */
+  readonly threads?: number | undefined;
+  /** Where the package's worker and wasm files are served. Default: beside the package's own script. */
+  readonly assetsBase?: string | URL | undefined;
+  /** Where models are kept: on the device, so that the next page need not fetch them (`"auto"`); while the engine lives (`"memory"`); not at all (false). Default `"auto"`. */
+  readonly store?: StoreChoice | undefined;
+  /** Public keys as `selvedge sign` prints them: a bundle that none of them has signed is refused before its weights are fetched, and so is one that was altered, has expired, or is older than one seen before. Default: anything is taken. */
+  readonly trust?: readonly string[] | undefined;
+  /** Vouches for the worker's address where the page enforces Trusted Types. */
+  readonly trustedTypesPolicy?: { createScriptURL(url: string): ScriptUrl } | undefined;
+  /** Bounds what waits: `maxSize` requests, 1 to 1,000,000; further ones are rejected with `overloaded`. Default 100,000. */
+  readonly queue?: { readonly maxSize?: number | undefined } | undefined;
+  /** After how long without service requests count as one priority higher, in ms, 1 to 3,600,000. Default 2,000. */
+  readonly ageing?: number | undefined;
+  /** Ends a worker whose call takes longer, in ms; its start may take 15 s at least. Default: 3 minutes to load and for a first run, then 20 times the slowest run so far, at least 10 s. */
+  readonly callTimeoutMs?: number | undefined;
+  /** Ends a worker that has had no work for so long, in ms; its next work starts another. Default 120,000. */
+  readonly idleMs?: number | undefined;
+  /** Has ONNX Runtime tell where each operator runs (`model.assignment`, `onLog`). Slow to load. Default false. */
+  readonly verbose?: boolean | undefined;
+  /** Gets each line of ONNX Runtime's log where `verbose` is true, and a line where a newer version of a model was refused and the stored one is used. */
+  readonly onLog?: ((line: string) => void) | undefined;
+  /** How much memory loaded models may take in all workers, in bytes: those used least recently leave it, and come back with their next run. Default: no bound. */
+  readonly memoryBudgetBytes?: number | undefined;
+  /** Bounds the answers that are kept for runs with `cache`. Default 64 MiB, as long as the page is there. */
+  readonly results?: ResultsOptions | undefined;
+  /** Gets every request as it is settled, or draws what lanes and requests do in the browser's DevTools. Default: silent. */
+  readonly observe?: ((settled: Settled) => void) | ObserveOptions | undefined;
+  /** Replaces clock, network, workers and GPU, for tests. Default: the browser's. */
+  readonly effects?: Effects | undefined;
+}
+
+/** What is told of requests while they run. */
+export interface ObserveOptions {
+  /** Called with each request as it is settled, after its caller. What it throws is reported, and harms nothing. */
+  readonly onResult?: ((settled: Settled) => void) | undefined;
+  /** Draws lanes and requests as tracks in the performance panel of DevTools; costs some µs a batch. Default false. */
+  readonly devtools?: boolean | undefined;
+}
+
+/** Options of a trace. */
+export interface TraceOptions {
+  /** How long to record, 0.1 to 600. */
+  readonly seconds: number;
+  /** Whether the inputs of requests are written into it, tensors in base64. Default false. */
+  readonly inputs?: boolean | undefined;
+}
+
+/** Options of a load. */
+export interface LoadOptions {
+  /** Called as bytes arrive. */
+  readonly onProgress?: ((progress: Progress) => void) | undefined;
+  /** Asked before weights are fetched where the user saves data (Save-Data), with what that would cost: false cancels, with an `AbortError`. Default: they are fetched, since the app wants them. */
+  readonly onSaveData?: ((cost: Availability) => boolean | Promise<boolean>) | undefined;
+  /** Cancels the load; rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Pins the backend. Default: the one measured faster on this device. */
+  readonly backend?: BackendName | undefined;
+  /** Pins the variant by its id. Default: the fastest that this device can run, the smallest among equals. */
+  readonly variant?: string | undefined;
+  /** Which version is used where one is stored: the server's if it answers (`"first"`); the stored one, and the server's from the next load on (`"later"`); the stored one until `engine.update` (`"never"`). Default `"first"`. */
+  readonly update?: UpdatePolicy | undefined;
+  /** Pins the version by the bundle's identity, 64 hex digits; another one is refused. Default: any. */
+  readonly identity?: string | undefined;
+  /** Name of the model, as in `bundle.json`; another model is refused (`integrity-failed`, `details.reason` is `other-model`). Default: any; with trusted keys the one that the address served before. */
+  readonly name?: string | undefined;
+  /** Which requests may run together, where the model has a batch axis; false for none. */
+  readonly batching?: BatchingOptions | false | undefined;
+  /** On how many lanes the model may run at once, 1 to 64. Default: on all. */
+  readonly concurrency?: number | undefined;
+  /** Whether answers are kept, where a run does not say. Default false. */
+  readonly cache?: boolean | undefined;
+  /** Whether it stays in memory whatever `memoryBudgetBytes` says. Default false. */
+  readonly pinned?: boolean | undefined;
+}
+
+/** Which requests may run together. */
+export interface BatchingOptions {
+  /** How many rows may run together, 1 to 1,024. Default 64; what is cheapest is learnt. */
+  readonly maxBatchSize?: number | undefined;
+  /** How long a request may wait on a free lane for others to join it, in ms, 0 to 10,000. Default 0. */
+  readonly maxQueueDelayMs?: number | undefined;
+  /** Sizes to prefer, each 1 to 1,024. Default: none. */
+  readonly preferredBatchSizes?: readonly number[] | undefined;
+}
+
+/** Options of one run. */
+export interface RunOptions {
+  /** What goes first; within one the earliest deadline does. Default `"normal"`. */
+  readonly priority?: Priority | undefined;
+  /** When the answer is needed, in ms from the call, 1 to 86,400,000. Default: whenever it comes. */
+  readonly deadlineMs?: number | undefined;
+  /** What becomes of a request that can't be on time: rejected with `deadline-exceeded`, or finished late. Default `"reject"`. */
+  readonly onLate?: "reject" | "finish" | undefined;
+  /** Allows to end the worker when this is cancelled while it runs, where that is sooner than to wait. Default false. */
+  readonly preempt?: boolean | undefined;
+  /** Cancels: a queued request is removed, a running one is settled at once; rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Moves the inputs' buffers instead of copying them; they are detached afterwards. What can't be moved is copied: a part of a buffer, one buffer of two inputs, tensors beside an image. Default false. */
+  readonly transfer?: boolean | undefined;
+  /** Answers from memory where the same inputs were asked before, and keeps the answer; tensors and texts only. Default: as the load says. */
+  readonly cache?: boolean | undefined;
+}
+
+/** The same within the engine, where a signal need not be the browser's own. */
+export interface AskOptions extends Omit<RunOptions, "signal"> {
+  readonly signal?: Signal | undefined;
+}
+
+/** Options of a map over many inputs. */
+export interface MapOptions extends RunOptions {
+  /** How many inputs may be under way at once, 1 to 100,000. Default: what keeps every lane of the model's backend in full batches, within 64 MiB of inputs. */
+  readonly concurrency?: number | undefined;
+  /** Whether answers come in the order of the inputs, or as soon as they are there. Default true. */
+  readonly ordered?: boolean | undefined;
+  /** What an input that fails does: ends the iteration with its error, or is given as `{ index, error }` in its place. Default `"stop"`. */
+  readonly errors?: "stop" | "yield" | undefined;
+}
+
+/** Options of a recurrent state. */
+export interface StatefulOptions {
+  /** Has a copy of the state come to the page every so many steps, 1 to 1,024: what is run again at the most where a lane is lost. Default 16. */
+  readonly checkpointEvery?: number | undefined;
+  /** The state to begin with, by the names of its inputs. Default: zeros. */
+  readonly initial?: Readonly<Record<string, TensorInput>> | undefined;
+}
+
+const BACKENDS: readonly BackendName[] = ["webgpu", "wasm"];
+
+/** Checks the options of `createEngine`. */
+export function checkEngineOptions(options: EngineOptions): void {
+  known("createEngine", options, [
+    "backends",
+    "workers",
+    "threads",
+    "assetsBase",
+    "store",
+    "trust",
+    "trustedTypesPolicy",
+    "queue",
+    "ageing",
+    "callTimeoutMs",
+    "idleMs",
+    "verbose",
+    "onLog",
+    "results",
+    "memoryBudgetBytes",
+    "observe",
+    "effects",
+  ]);
+  const { observe } = options;
+  if (observe !== undefined && typeof observe !== "function") {
+    if (typeof observe !== "object" || (observe as unknown) === null)
+      throw new TypeError(`observe: expected a function or { onResult, devtools }, got ${show(observe)}`);
+    known("observe", observe, ["onResult", "devtools"]);
+    truth("observe.devtools", observe.devtools);
+    if (observe.onResult !== undefined && typeof observe.onResult !== "function")
+      throw new TypeError(`observe.onResult: expected a function, got ${show(observe.onResult)}`);
+  }
+  if (options.results !== undefined) known("results", options.results, ["maxBytes", "ttlMs", "lasting"]);
+  whole("memoryBudgetBytes", options.memoryBudgetBytes, 1, 2 ** 53);
+  whole("results.maxBytes", options.results?.maxBytes, 1, 2 ** 40);
+  truth("results.lasting", options.results?.lasting);
+  whole("results.ttlMs", options.results?.ttlMs, 1, 2 ** 31 - 1);
+  const { backends } = options;
+  if (backends !== undefined && (!Array.isArray(backends) || backends.length === 0))
+    throw new TypeError(`backends: expected a list of "webgpu" and "wasm", got ${show(backends)}`);
+  for (const backend of backends ?? []) oneOf("backends", backend, BACKENDS);
+  if (![undefined, "auto", "memory", false].includes(options.store))
+    throw new TypeError(`store: expected "auto", "memory" or false, got ${show(options.store)}`);
+  const { trust = [] } = options;
+  if (!Array.isArray(trust) || !trust.every((key) => /^[A-Za-z0-9_-]{43}$/.test(String(key))))
+    throw new TypeError(`trust: expected a list of Ed25519 public keys (32 bytes in base64url), got ${show(trust)}`);
+  if (options.trust !== undefined && trust.length === 0)
+    throw new TypeError(
+      "trust: the list of keys is empty, so no bundle could be trusted; leave the option out to take any",
+    );
+  whole("workers", options.workers, 1, 64);
+  whole("threads", options.threads, 1, 64);
+  if (options.queue !== undefined) known("queue", options.queue, ["maxSize"]);
+  whole("queue.maxSize", options.queue?.maxSize, 1, 1_000_000);
+  whole("ageing", options.ageing, 1, 3_600_000);
+  whole("callTimeoutMs", options.callTimeoutMs, 1, 2 ** 31 - 1);
+  whole("idleMs", options.idleMs, 0, 2 ** 31 - 1);
+}
+
+/** Options of a look at what a model would cost. */
+export interface AvailabilityOptions {
+  /** Within how many ms an answer is needed, 1 to 86,400,000. Default: not asked. */
+  readonly deadlineMs?: number | undefined;
+  /** Cancels the look; rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Pins the backend. Default: the one that a load would take. */
+  readonly backend?: BackendName | undefined;
+  /** Pins the variant by its id. Default: the one that a load would take. */
+  readonly variant?: string | undefined;
+}
+
+/** Checks the options of `engine.availability`. */
+export function checkAvailabilityOptions(options: AvailabilityOptions): void {
+  known("availability", options, ["deadlineMs", "signal", "backend", "variant"]);
+  if (options.backend !== undefined) oneOf("backend", options.backend, BACKENDS);
+  whole("deadlineMs", options.deadlineMs, 1, 86_400_000);
+}
+
+/** Checks the options of `engine.trace`. */
+export function checkTraceOptions(options: TraceOptions): void {
+  if (typeof options !== "object" || (options as unknown) === null || typeof options.seconds !== "number")
+    throw new TypeError(`trace: expected { seconds }, got ${show(options)}`);
+  known("trace", options, ["seconds", "inputs"]);
+  range("seconds", options.seconds, 0.1, 600);
+  truth("inputs", options.inputs);
+}
+
+/** Checks the options of `engine.load`. */
+export function checkLoadOptions(options: LoadOptions): void {
+  known("load", options, [
+    "onProgress",
+    "onSaveData",
+    "signal",
+    "backend",
+    "variant",
+    "update",
+    "identity",
+    "name",
+    "batching",
+    "concurrency",
+    "cache",
+    "pinned",
+  ]);
+  truth("cache", options.cache);
+  truth("pinned", options.pinned);
+  const { batching } = options;
+  if (batching !== undefined && batching !== false) {
+    known("batching", batching, ["maxBatchSize", "maxQueueDelayMs", "preferredBatchSizes"]);
+    whole("batching.maxBatchSize", batching.maxBatchSize, 1, 1_024);
+    range("batching.maxQueueDelayMs", batching.maxQueueDelayMs, 0, 10_000);
+    for (const size of batching.preferredBatchSizes ?? []) whole("batching.preferredBatchSizes", size, 1, 1_024);
+  }
+  whole("concurrency", options.concurrency, 1, 64);
+  if (options.backend !== undefined) oneOf("backend", options.backend, BACKENDS);
+  if (options.update !== undefined) oneOf("update", options.update, ["first", "later", "never"]);
+  if (options.identity !== undefined && !/^[0-9a-f]{64}$/.test(options.identity))
+    throw new TypeError(`identity: expected 64 hex digits, got ${show(options.identity)}`);
+  for (const key of ["variant", "name"] as const)
+    if (options[key] !== undefined && typeof options[key] !== "string")
+      throw new TypeError(`${key}: expected a string, got ${show(options[key])}`);
+}
+
+/** Names of the options of a run. */
+const RUN_OPTIONS: readonly (keyof RunOptions)[] = [
+  ...(["priority", "deadlineMs", "onLate", "preempt", "signal", "transfer", "cache"] as const),
+];
+
+/** Checks the options of a run. */
+export function checkRunOptions(options: AskOptions): void {
+  known("run", options, RUN_OPTIONS);
+  checkRun(options);
+}
+
+function checkRun({ priority, deadlineMs, onLate, preempt, signal, transfer, cache }: AskOptions): void {
+  truth("cache", cache);
+  truth("transfer", transfer);
+  truth("preempt", preempt);
+  if (signal !== undefined && typeof (signal as Partial<Signal> | null)?.throwIfAborted !== "function")
+    throw new TypeError(`signal: expected an AbortSignal, got ${show(signal)}`);
+  if (priority !== undefined) oneOf("priority", priority, PRIORITIES);
+  if (onLate !== undefined) oneOf("onLate", onLate, ["reject", "finish"]);
+  range("deadlineMs", deadlineMs, 1, 86_400_000);
+}
+
+/** Checks the options of `model.map`. */
+export function checkMapOptions(options: MapOptions): void {
+  known("map", options, [...RUN_OPTIONS, "concurrency", "ordered", "errors"]);
+  checkRun(options);
+  whole("concurrency", options.concurrency, 1, 100_000);
+  if (options.errors !== undefined) oneOf("errors", options.errors, ["stop", "yield"]);
+  truth("ordered", options.ordered);
+}
+
+/** Checks the options of `model.stateful`, but for what the initial state holds. */
+export function checkStatefulOptions(options: StatefulOptions): void {
+  known("stateful", options, ["checkpointEvery", "initial"]);
+  whole("checkpointEvery", options.checkpointEvery, 1, 1_024);
+}
+
+function known(call: string, options: object, names: readonly string[]): void {
+  if (typeof options !== "object" || (options as unknown) === null)
+    throw new TypeError(`${call}: expected an object of options, got ${show(options)}`);
+  for (const name of Object.keys(options))
+    if (!names.includes(name)) throw new TypeError(`${call}: there is no option "${name}", only ${names.join(", ")}`);
+}
+
+function oneOf(option: string, value: unknown, values: readonly string[]): void {
+  if (!values.includes(value as string))
+    throw new TypeError(`${option}: expected ${values.map((x) => `"${x}"`).join(" or ")}, got ${show(value)}`);
+}
+
+function truth(option: string, value: unknown): void {
+  if (value !== undefined && typeof value !== "boolean")
+    throw new TypeError(`${option}: expected true or false, got ${show(value)}`);
+}
+
+function range(option: string, value: number | undefined, min: number, max: number): void {
+  if (value === undefined || (value >= min && value <= max)) return;
+  throw new RangeError(`${option}: expected a number from ${min} to ${max}, got ${show(value)}`);
+}
+
+function whole(option: string, value: number | undefined, min: number, max: number): void {
+  if (value === undefined) return;
+  if (!Number.isInteger(value) || value < min || value > max)
+    throw new RangeError(`${option}: expected a whole number from ${min} to ${max}, got ${show(value)}`);
+}

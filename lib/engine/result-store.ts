@@ -1,0 +1,162 @@
+// Answers that outlive the page, in IndexedDB: what `results: { lasting: true }` asks for. Bounded by bytes, the least
+// recently used goes first. Not the store of models: an answer is small, is a plain value, and harms nobody by being gone,
+// so whatever fails here is an answer that was not kept. A database that gives no answer (WebKit wedges some, see
+// cache/stores/indexed-db.ts) is given up until the page is left.
+import { inTime } from "../core/abort.ts";
+import type { Lasting } from "./result-cache.ts";
+
+const DATABASE = "selvedge-answers";
+const ANSWERS = "answers";
+const FACTS = "facts";
+/** Writes between two looks at how much is kept. */
+const LOOK_EVERY = 16;
+/** What takes this long will not be answered. */
+const PATIENCE_MS = 5_000;
+
+/** What is known of an answer without reading it. */
+interface Fact {
+  readonly bytes: number;
+  /** By the wall clock, as is `usedMs`; Infinity where it lasts. */
+  readonly untilMs: number;
+  readonly usedMs: number;
+}
+
+/** Opens what is kept; null where there is no IndexedDB, where it may not be used, and where it gives no answer. */
+export async function openAnswers(maxBytes: number, now: () => number): Promise<Lasting | null> {
+  const { indexedDB } = globalThis as Partial<typeof globalThis>;
+  if (indexedDB === undefined) return null;
+  try {
+    const opening = open(indexedDB);
+    const database = await inTime(opening, PATIENCE_MS, setTimer);
+    if (database !== null) return new Answers(database, maxBytes, now);
+    void opening.then((late) => {
+      late.close();
+    });
+    return null;
+  } catch {
+    return null;
+  }
+}
+
+/** Removes all answers that are kept on the device. Resolves once they are gone, or where nothing answers. */
+export async function deleteAnswers(): Promise<void> {
+  const { indexedDB } = globalThis as Partial<typeof globalThis>;
+  if (indexedDB === undefined) return;
+  const deleted = new Promise<void>((resolve) => {
+    const done = (): void => {
+      resolve();
+    };
+    const request = indexedDB.deleteDatabase(DATABASE);
+    request.onsuccess = request.onerror = done;
+  });
+  await inTime(deleted, PATIENCE_MS, setTimer);
+}
+
+function setTimer(callback: () => void, ms: number): () => void {
+  const timer = setTimeout(callback, ms);
+  return () => {
+    clearTimeout(timer);
+  };
+}
+
+function open(factory: IDBFactory): Promise<IDBDatabase> {
+  return new Promise((resolve, reject) => {
+    const request = factory.open(DATABASE, 1);
+    request.onupgradeneeded = () => {
+      request.result.createObjectStore(ANSWERS);
+      request.result.createObjectStore(FACTS);
+    };
+    request.onsuccess = () => {
+      resolve(request.result);
+    };
+    request.onerror = () => {
+      reject(request.error ?? new DOMException("IndexedDB did not open.", "UnknownError"));
+    };
+  });
+}
+
+class Answers implements Lasting {
+  readonly #database: IDBDatabase;
+  readonly #maxBytes: number;
+  readonly #now: () => number;
+  #writes = 0;
+  #isGivenUp = false;
+
+  constructor(database: IDBDatabase, maxBytes: number, now: () => number) {
+    this.#database = database;
+    this.#maxBytes = maxBytes;
+    this.#now = now;
+    // Another tab may want to delete it.
+    database.onversionchange = () => {
+      database.close();
+    };
+  }
+
+  async read(key: string, boundMs: number): Promise<{ readonly value: unknown; readonly untilMs: number } | null> {
+    const reading = this.#use(() => this.#read(key));
+    return boundMs < PATIENCE_MS ? inTime(reading, Math.max(0, boundMs), setTimer) : reading;
+  }
+
+  async write(key: string, value: unknown, bytes: number, untilMs: number): Promise<void> {
+    await this.#use(() => this.#write(key, value, bytes, untilMs));
+  }
+
+  /** Does something with the database; null where it fails, or gives no answer: then nothing is asked of it any more. */
+  async #use<T>(work: () => Promise<T>): Promise<T | null> {
+    if (this.#isGivenUp) return null;
+    let isAnswered = false;
+    const answer = work()
+      .catch(() => null)
+      .finally(() => {
+        isAnswered = true;
+      });
+    const value = await inTime(answer, PATIENCE_MS, setTimer);
+    if (isAnswered || this.#isGivenUp) return value;
+    this.#isGivenUp = true;
+    this.#database.close();
+    return null;
+  }
+
+  async #read(key: string): Promise<{ readonly value: unknown; readonly untilMs: number } | null> {
+    const transaction = this.#database.transaction([ANSWERS, FACTS], "readwrite");
+    const facts = transaction.objectStore(FACTS);
+    const fact = (await result(facts.get(key))) as Fact | undefined;
+    if (fact === undefined || fact.untilMs < this.#now()) return null;
+    facts.put({ ...fact, usedMs: this.#now() } satisfies Fact, key);
+    const value = await result<unknown>(transaction.objectStore(ANSWERS).get(key));
+    return value === undefined ? null : { value, untilMs: fact.untilMs };
+  }
+
+  async #write(key: string, value: unknown, bytes: number, untilMs: number): Promise<void> {
+    const transaction = this.#database.transaction([ANSWERS, FACTS], "readwrite");
+    const [answers, facts] = [transaction.objectStore(ANSWERS), transaction.objectStore(FACTS)];
+    answers.put(value, key);
+    facts.put({ bytes, untilMs, usedMs: this.#now() } satisfies Fact, key);
+    if (this.#writes++ % LOOK_EVERY === 0) await this.#trim(answers, facts);
+  }
+
+  /** Removes what is too old, and what was not used for the longest time where there is too much. */
+  async #trim(answers: IDBObjectStore, facts: IDBObjectStore): Promise<void> {
+    const [keys, all] = await Promise.all([result(facts.getAllKeys()), result(facts.getAll() as IDBRequest<Fact[]>)]);
+    const known = keys.map((key, i) => ({ key, ...(all[i] as Fact) }));
+    known.sort((a, b) => b.usedMs - a.usedMs);
+    let bytes = 0;
+    for (const { key, bytes: own, untilMs } of known) {
+      bytes += own;
+      if (bytes <= this.#maxBytes && untilMs >= this.#now()) continue;
+      answers.delete(key);
+      facts.delete(key);
+    }
+  }
+}
+
+function result<T>(request: IDBRequest<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => {
+      resolve(request.result);
+    };
+    request.onerror = () => {
+      reject(request.error ?? new DOMException("IndexedDB did not answer.", "UnknownError"));
+    };
+  });
+}

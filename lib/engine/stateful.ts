@@ -1,0 +1,179 @@
+// A recurrent state: a model whose outputs of one step are inputs of the next. The state stays on its lane between steps;
+// every k steps a copy comes to the page, which keeps it with the inputs since. A lane that does not hold the state as
+// the last step left it (it died, idled out, or another lane is taken) rebuilds it from these, in pool/lane.ts.
+//
+// A stream must not lie by leaving a step out: a step that failed for good ends the state with `state-lost`. A mistake
+// in the inputs is told before the step begins, and a cancelled step did not happen: neither touches the state.
+import { eitherOf, untilAborted } from "../core/abort.ts";
+import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import type { ErrorCode } from "../core/errors.ts";
+import { checkFeeds, checkSymbols, show } from "../core/check-inputs.ts";
+import type { Symbols } from "../core/check-inputs.ts";
+import { release, takeTensor } from "./inputs.ts";
+import type { Accepts, Inputs } from "./inputs.ts";
+import { checkRunOptions, checkStatefulOptions } from "./options.ts";
+import type { RunOptions, StatefulOptions } from "./options.ts";
+import type { StateStep } from "../pool/lane-options.ts";
+import type { Feeds } from "../rpc/messages.ts";
+import { typicalFeeds } from "./measure-backend.ts";
+import type { RunResult } from "./result.ts";
+import type { Port, Tensor } from "../core/tensor.ts";
+
+type State = StateStep["checkpoint"];
+
+/** What leaves a state as it was. */
+const REFUSED: readonly ErrorCode[] = ["closed", "overloaded", "deadline-exceeded"];
+
+/** What a model hands to its states. */
+export interface StatefulParts {
+  readonly name: string;
+  readonly accepts: Accepts;
+  readonly states: Readonly<Record<string, string>>;
+  readonly typical: Readonly<Record<string, number>>;
+  readonly newMark: () => number;
+  readonly forget: (stateId: number) => void;
+  readonly count: (
+    accepts: Accepts,
+    inputs: Inputs,
+    options: RunOptions,
+    work: (feeds: Feeds, calledMs: number) => Promise<RunResult>,
+  ) => Promise<RunResult>;
+  readonly submit: (feeds: Feeds, options: RunOptions, calledMs: number, state: StateStep) => Promise<RunResult>;
+}
+
+/** A recurrent state; made by `model.stateful`. */
+export class Stateful {
+  readonly #parts: StatefulParts;
+  readonly #accepts: Accepts;
+  /** The state's own inputs. */
+  readonly #own: readonly Port[];
+  readonly #every: number;
+  readonly #id: number;
+  readonly #stop: AbortController = new AbortController();
+  #after: number;
+  #checkpoint: State;
+  #since: Feeds[] = [];
+  #tail: Promise<unknown> = Promise.resolve();
+
+  /** Not for callers: `model.stateful` makes states. */
+  constructor(options: StatefulOptions, parts: StatefulParts) {
+    checkStatefulOptions(options);
+    const { ports, images } = parts.accepts;
+    const names = new Set(Object.values(parts.states));
+    if (names.size === 0)
+      throw new TypeError(`"${parts.name}" keeps no state: its bundle names no output that feeds an input`);
+    this.#parts = parts;
+    this.#accepts = { ports: ports.filter(({ name }) => !names.has(name)), images };
+    this.#every = options.checkpointEvery ?? 16;
+    this.#id = this.#after = parts.newMark();
+    const own = ports.filter(({ name }) => names.has(name));
+    this.#own = own;
+    this.#checkpoint = firstState(own, options.initial, parts.typical);
+    if (Symbol.dispose !== undefined)
+      Object.defineProperty(this, Symbol.dispose, {
+        value: () => {
+          this.close();
+        },
+      });
+  }
+
+  /**
+   * Runs the next step. One at a time, in the order of the calls; the state's own inputs and outputs are left out.
+   * @throws TypeError or RangeError for wrong inputs and the signal's reason for a cancel, which leave the state as it
+   * was; SelvedgeError `state-lost` where it can't go on, `closed`
+   */
+  // Async, so that a wrong option rejects; all of it runs in the turn of the call.
+  async run(inputs: Inputs, options: RunOptions = {}): Promise<RunResult> {
+    checkRunOptions(options);
+    const signal = eitherOf(options.signal, this.#stop.signal);
+    const before = this.#tail;
+    const accepts = { ...this.#accepts, symbols: this.#symbols() };
+    const step = this.#parts.count(accepts, inputs, { ...options, signal }, (feeds, calledMs) =>
+      this.#step(before, feeds, { ...options, signal }, calledMs),
+    );
+    this.#tail = before.then(() => step).catch(() => undefined);
+    return step;
+  }
+
+  /** Frees the state; steps that wait or run are rejected with `closed`. Safe to call twice. */
+  close(): void {
+    this.#end(new SelvedgeError("closed", "The state is closed."));
+  }
+
+  async #step(
+    before: Promise<unknown>,
+    feeds: Feeds,
+    options: RunOptions & { readonly signal: AbortSignal },
+    calledMs: number,
+  ): Promise<RunResult> {
+    const { signal } = options;
+    try {
+      await untilAborted(before, signal);
+      const [checkpoint, since, mark] = [this.#checkpoint, this.#since, this.#parts.newMark()];
+      const isCheckpoint = since.length + 1 >= this.#every;
+      const state = { id: this.#id, after: this.#after, mark, checkpoint, since, isCheckpoint };
+      const result = await this.#parts.submit(feeds, options, calledMs, state);
+      this.#after = mark;
+      since.push(feeds);
+      return isCheckpoint ? this.#keep(result) : result;
+    } catch (error) {
+      release(feeds);
+      const isCallers = signal.aborted || error instanceof TypeError || error instanceof RangeError;
+      // What was refused did not begin.
+      if (isCallers || (isSelvedgeError(error) && REFUSED.includes(error.code))) throw error;
+      const text = `The state of "${this.#parts.name}" is lost: ${String(error)}`;
+      const lost = new SelvedgeError("state-lost", text, { cause: isSelvedgeError(error) ? error.code : null }, error);
+      this.#end(lost);
+      throw lost;
+    }
+  }
+
+  /** Sizes of symbolic dims that the state has: a step whose batch is another must not begin. */
+  #symbols(): Symbols {
+    const symbols: Symbols = new Map();
+    for (const port of this.#own) checkSymbols(port, this.#checkpoint[port.name]?.dims ?? [], symbols);
+    return symbols;
+  }
+
+  /** Takes the state out of the outputs that came with a checkpoint. */
+  #keep(result: RunResult): RunResult {
+    const outputs: Record<string, Tensor> = { ...result.outputs };
+    const state: Record<string, Tensor> = {};
+    for (const [output, input] of Object.entries(this.#parts.states)) {
+      state[input] = outputs[output] as Tensor;
+      Reflect.deleteProperty(outputs, output);
+    }
+    this.#checkpoint = state;
+    this.#releaseSince();
+    return { ...result, outputs };
+  }
+
+  #releaseSince(): void {
+    for (const feeds of this.#since) release(feeds);
+    this.#since = [];
+  }
+
+  #end(error: SelvedgeError): void {
+    if (this.#stop.signal.aborted) return;
+    this.#stop.abort(error);
+    this.#releaseSince();
+    this.#parts.forget(this.#id);
+  }
+}
+
+/** The state to begin with: what the caller gave, or zeros, a batch of one. */
+function firstState(
+  ports: readonly Port[],
+  initial: StatefulOptions["initial"],
+  typical: StatefulParts["typical"],
+): State {
+  if (initial !== undefined) {
+    if (typeof initial !== "object" || (initial as unknown) === null)
+      throw new TypeError(`initial: expected an object of named tensors, got ${show(initial)}`);
+    checkFeeds(ports, initial);
+    return Object.fromEntries(Object.entries(initial).map(([name, tensor]) => [name, takeTensor(tensor, false)]));
+  }
+  const zeros = typicalFeeds(ports, typical);
+  if (zeros === null) throw new RangeError("initial: the bundle names no typical size of the state, so give the state");
+  return Object.fromEntries(Object.entries(zeros).map(([name, value]) => [name, (value as { tensor: Tensor }).tensor]));
+}

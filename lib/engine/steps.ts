@@ -1,0 +1,98 @@
+// The steps that the dispatcher keeps, the batches of them that lanes run, and what is derived from these alone.
+import { SelvedgeError } from "../core/errors.ts";
+import type { Lane } from "../pool/lane.ts";
+import type { Phase } from "../pool/lane-options.ts";
+import type { LoadMessage } from "../rpc/messages.ts";
+import type { Attempt, RunResult } from "./result.ts";
+import { placesOf } from "./routes.ts";
+import type { Work } from "./routes.ts";
+import { PRIORITIES } from "../schedule/events.ts";
+import type { Decision, Event, StartWhy } from "../schedule/events.ts";
+
+/** A run of a request, from its call until it is settled. */
+export interface Step {
+  readonly id: number;
+  readonly work: Work;
+  readonly arrivedMs: number;
+  readonly attempts: Attempt[];
+  route: number;
+  message: LoadMessage;
+  /** Whether it runs alone from now on: a batch of it failed, and its neighbours must not suffer for it. */
+  isAlone: boolean;
+  /** Whether it waits for the weights of the route that it goes down to. */
+  isBetween: boolean;
+  /** Error of its model's unload, for one that was on a lane then; it is not queued again. */
+  dropped: Error | null;
+  /** How often it was queued again without an attempt: its worker ended before it began, or could not load the model. */
+  spared: number;
+  queuedMs: number;
+  /** Called when its signal is aborted; null where it has none. */
+  abort: (() => void) | null;
+  readonly resolve: (result: RunResult) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** A batch on a lane. */
+export interface Running {
+  readonly lane: Lane;
+  readonly modelId: number;
+  /** Those that were settled before it was sent are left out. */
+  steps: readonly Step[];
+  readonly batch: number;
+  readonly why: StartWhy;
+  /** Steps that were withdrawn from it: its answers to them are ignored. */
+  readonly withdrawn: Set<number>;
+  /** When it began; null while it is staged, as is the phase. */
+  startMs: number | null;
+  phase: Phase | null;
+}
+
+/** Describes a step to the scheduler. */
+export function arrivalOf(step: Step): (Event & { type: "arrived" })["step"] {
+  const { work, arrivedMs } = step;
+  const { priority = "normal", deadlineMs = Infinity, onLate, preempt = false } = work.options;
+  const isAlone = step.isAlone || work.state !== undefined;
+  return {
+    id: step.id,
+    places: placesOf(step),
+    priority: PRIORITIES.indexOf(priority),
+    arrivedMs,
+    dueMs: arrivedMs + deadlineMs,
+    isRefusable: onLate !== "finish",
+    caller: work.state?.id ?? work.caller,
+    rows: work.shape?.rows ?? 1,
+    shape: isAlone ? null : (work.shape?.key ?? null),
+    batching: work.batching,
+    concurrency: work.concurrency,
+    preempt,
+    state: work.state && { id: work.state.id, after: work.state.after },
+  };
+}
+
+/** Makes the error of a step that the scheduler refuses. */
+export function refusalOf({ work }: Step, { code, expected }: Decision & { type: "reject" }): SelvedgeError {
+  const { deadlineMs = Infinity } = work.options;
+  const text =
+    code === "overloaded"
+      ? `Queue is full: ${expected} requests queued (queue.maxSize).`
+      : `Rejected: estimated completion ${Math.round(expected)} ms after the call exceeds deadlineMs ${deadlineMs}.`;
+  return new SelvedgeError(code, text, { expected });
+}
+
+/** Tells whether another usual lane holds the model of each of these steps, or has a batch of it and may still load it. */
+export function isHeldBeside(
+  steps: readonly Step[],
+  lane: Lane,
+  lanes: readonly Lane[],
+  running: Iterable<Running>,
+): boolean {
+  const others = lanes.filter((other) => other !== lane && other.kind === "usual");
+  const coming = [...running].filter((x) => others.includes(x.lane));
+  return steps.every((step) =>
+    placesOf(step).some(
+      ({ modelId }) =>
+        coming.some((x) => x.modelId === modelId) ||
+        others.some(({ held }) => held.get(modelId)?.isReady === true && held.get(modelId)?.isLeaving === false),
+    ),
+  );
+}

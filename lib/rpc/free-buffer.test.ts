@@ -1,0 +1,20 @@
+import { expect, test } from "vitest";
+import { release } from "./free-buffer.ts";
+
+test("what is given back is gone at once, small bytes and those beside stay", () => {
+  const large = new Uint8Array(1_000_000);
+  const beside = new Uint8Array(1_000_000).fill(7);
+  const small = Uint8Array.of(1, 2, 3);
+  release(large);
+  release(small);
+  expect([large.byteLength, large.buffer.byteLength]).toEqual([0, 0]);
+  expect([...small]).toEqual([1, 2, 3]);
+  expect(beside.every((x) => x === 7)).toBe(true);
+});
+
+test("bytes that were given back already are no error", () => {
+  const bytes = new Uint8Array(1_000_000);
+  release(bytes);
+  release(bytes);
+  expect(bytes.byteLength).toBe(0);
+});

@@ -1,0 +1,101 @@
+// A batch and what came of it, as they cross the thread line: packed on one side, taken out on the other.
+import { lazily } from "../core/lazy-property.ts";
+import type { Reply } from "./reply.ts";
+import type { Tensor } from "../core/tensor.ts";
+import { buffersOf, pack, unpack } from "./pack-tensors.ts";
+import { packAnswers, unpackAnswers } from "./pack-answers.ts";
+import type {
+  Decoded,
+  Feeds,
+  PackedAnswers,
+  Ran,
+  RanItem,
+  RunMessage,
+  WireRan,
+  WireRun,
+  WireValue,
+} from "./messages.ts";
+
+/** Packs a batch: the page. Inputs are copied, since they are needed again should the worker die. */
+export function sendRun({ items, ...rest }: RunMessage): { readonly message: WireRun; readonly moved: ArrayBuffer[] } {
+  const tensors: Record<string, Tensor>[] = [];
+  let others: Record<string, WireValue>[] | null = null;
+  for (const [i, feeds] of items.entries()) {
+    const own: Record<string, Tensor> = {};
+    for (const name in feeds) {
+      const value = feeds[name] as WireValue;
+      if (value.kind === "tensor") own[name] = value.tensor;
+      else {
+        others ??= items.map(() => ({}));
+        (others[i] as Record<string, WireValue>)[name] = value;
+      }
+    }
+    tensors.push(own);
+  }
+  const packed = pack(tensors, false);
+  return { message: { ...rest, tensors: packed, others }, moved: [packed.bytes] };
+}
+
+/** Takes a batch out: the worker. */
+export function takeRun({ tensors, others, ...rest }: WireRun): RunMessage {
+  const items = unpack(tensors, false).map((own, i): Feeds => {
+    const feeds: Record<string, WireValue> = { ...others?.[i] };
+    for (const name in own) feeds[name] = { kind: "tensor", tensor: own[name] as Tensor };
+    return feeds;
+  });
+  return { ...rest, items };
+}
+
+/** Packs what came of a batch: the worker. */
+export function sendRan({ items, ...rest }: Ran): { readonly ran: WireRan; readonly moved: ArrayBuffer[] } {
+  const answered = items.flatMap((item) => (item.ok ? [item.value] : []));
+  const outputs = pack(
+    answered.map((item) => item.outputs),
+    true,
+  );
+  const moved = buffersOf(outputs);
+  const decoded: Record<string, PackedAnswers> = {};
+  for (const name in answered[0]?.decoded) {
+    decoded[name] = packAnswers(answered.map((item) => item.decoded[name] ?? []));
+    moved.add(decoded[name].numbers.buffer);
+  }
+  const errors = answered.length === items.length ? null : items.map((item) => (item.ok ? null : item.error));
+  return { ran: { ...rest, outputs, decoded, errors }, moved: [...moved] };
+}
+
+/** Takes what came of a batch out: the page. Each answer has buffers of its own, which are the caller's. */
+export function takeRan({ outputs, decoded, errors, ...rest }: WireRan): Ran {
+  const answers = Object.entries(decoded).map(([name, packed]) => [name, unpackAnswers(packed)] as const);
+  const answered = unpack(outputs, true).map((outputs, i) => new Answered(outputs, answers, i));
+  const each = answered.values();
+  const items = (errors ?? answered).map((_, i): Reply<RanItem> => {
+    const error = errors?.[i] ?? null;
+    return error === null ? { ok: true, value: each.next().value as RanItem } : { ok: false, error };
+  });
+  return { ...rest, items };
+}
+
+/** What makes the decoded answers, by output and request. */
+type Answers = readonly (readonly [name: string, each: readonly (() => Decoded[])[]])[];
+
+/** Makes its decoded answers when they are looked at. */
+class Answered implements RanItem {
+  static readonly #DECODED = lazily((answered: Answered) => answered.#decode());
+  readonly outputs: RanItem["outputs"];
+  declare readonly decoded: RanItem["decoded"];
+  readonly #answers: Answers;
+  readonly #index: number;
+  #decoded: RanItem["decoded"] | null = null;
+
+  constructor(outputs: RanItem["outputs"], answers: Answers, index: number) {
+    this.outputs = outputs;
+    this.#answers = answers;
+    this.#index = index;
+    Object.defineProperty(this, "decoded", Answered.#DECODED);
+  }
+
+  #decode(): RanItem["decoded"] {
+    this.#decoded ??= Object.fromEntries(this.#answers.map(([name, each]) => [name, each[this.#index]?.() ?? []]));
+    return this.#decoded;
+  }
+}

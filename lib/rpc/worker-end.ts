@@ -1,0 +1,57 @@
+// Notices that a worker has ended, whoever ended it: it holds a Web Lock of a random name, the page waits for the same
+// one, and the grant is the worker's end. That takes 1 to 2 ms; a worker that computes without a pause Chromium ends
+// 2 s after it was told to. Without locks the watchdog of a pending call finds out.
+//
+// Firefox does not restore a page from the back/forward cache that still held or waited for a lock when its successor came;
+// `pagehide` is too late, `beforeunload` is not. So the lock is given up before the page is left (stolen, since a worker
+// that computes answers nothing), and another is taken when it is shown again or was not left after all. A worker that has
+// not answered yet may take its lock once the page is in the cache, where nothing can steal it: it is told to release it too.
+import type { Effects } from "../effects/effects.ts";
+
+/**
+ * Calls `ended` when a worker has ended; `hold` has the worker hold a lock, none with null, and resolves to whether it does. `settled` is
+ * called once the end would be noticed, or it is known that it would not. The returned function stops watching.
+ */
+export function watchWorkerEnd(
+  effects: Effects,
+  hold: (name: string | null) => Promise<boolean>,
+  ended: () => void,
+  settled: () => void,
+): () => void {
+  const { locks } = effects;
+  if (!locks) {
+    settled();
+    return () => undefined;
+  }
+  let release: (() => void) | null = null;
+  const begin = (): void => {
+    const name = `selvedge worker ${effects.random()}`;
+    let withdraw: (() => void) | null = null;
+    const own = (release = (): void => {
+      release = null;
+      if (withdraw === null)
+        hold(null).catch(() => undefined); // it has ended
+      else withdraw();
+      locks.steal(name);
+    });
+    void hold(name)
+      .then(
+        (isHeld) => {
+          if (!isHeld) return;
+          if (release === own) withdraw = locks.wait(name, ended);
+          else locks.steal(name); // the page was left meanwhile
+        },
+        () => undefined, // the worker ended before it said anything
+      )
+      .then(settled);
+  };
+  const stopLife = effects.onLife((change) => {
+    if (change === "leaving" || change === "left") release?.();
+    else if ((change === "stayed" || change === "back") && release === null) begin();
+  });
+  begin();
+  return () => {
+    stopLife();
+    release?.();
+  };
+}

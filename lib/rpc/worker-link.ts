@@ -1,0 +1,202 @@
+// The page's side of one worker, whatever it serves: every call is settled when the worker ends, by whatever cause.
+//
+// Comlink serves the calls at the worker's end. Here its messages are spoken without it: `wrap` gives calls that never
+// reject when a worker ends and a release that never settles (comlink issue 601), so each call would have to be tracked a
+// second time to race it with that end and with a watchdog; and it would be a tenth of what a page loads. The messages
+// are those of comlink 4: delete this in favour of `wrap` once a call of it rejects with its worker.
+import type { Effects, ScriptUrl, WorkerHandle } from "../effects/effects.ts";
+import { fromWireError, SelvedgeError } from "../core/errors.ts";
+import type { Reply } from "./reply.ts";
+import { Watchdog } from "./watchdog.ts";
+import { watchWorkerEnd } from "./worker-end.ts";
+
+/** What a worker is made from. */
+export interface WorkerSource {
+  /** The script's address, for messages and for a look at what the server answered. */
+  readonly href: string;
+  /** The script as the Worker constructor takes it. */
+  readonly script: ScriptUrl;
+}
+
+/** What a worker serves: calls that resolve to a value or to an error as a plain object. `hold` is one of them. */
+export type Served<Api> = { readonly [K in keyof Api]: (...args: never[]) => Promise<Reply<unknown>> };
+
+/** What a call gives. */
+export type Value<Call> = Call extends (...args: never[]) => Promise<Reply<infer T>> ? T : never;
+
+/** An answer as Comlink sends it; of type HANDLER where the answer could not be cloned. */
+interface Answer {
+  readonly id: number;
+  readonly type: "RAW" | "HANDLER";
+  readonly value: unknown;
+}
+
+interface Pending {
+  answer(reply: Reply<unknown>): void;
+  fail(error: Error): void;
+}
+
+/** How long calls are held back until the worker's end would be noticed, in ms: a browser's locks may not answer. */
+const HELD_BACK_MS = 1_000;
+
+/** One worker that serves an Api, from its start to its end. */
+export class Link<Api extends Served<Api>> {
+  /** Called once when the worker has ended, before its calls reject, with the error that they reject with. */
+  onEnd: ((error: Error) => void) | null = null;
+  /** Called for each message that is not an answer. */
+  onNotice: ((data: unknown) => void) | null = null;
+
+  readonly #effects: Effects;
+  readonly #source: WorkerSource;
+  readonly #worker: WorkerHandle;
+  readonly #pending: Map<number, Pending> = new Map();
+  readonly #stopWatching: () => void;
+  /**
+   * Calls held back until the worker holds its lock. A worker that is given work at once was seen to compute for many
+   * seconds before it took note that it holds one (Chromium 156, Firefox 153). Null once they may go.
+   */
+  #heldBack: (() => void)[] | null = [];
+  #nextId = 1;
+  #ended: Error | null = null;
+  #answered = false;
+
+  constructor(effects: Effects, source: WorkerSource) {
+    this.#effects = effects;
+    this.#source = source;
+    this.#worker = effects.createWorker(source.script, "selvedge");
+    this.#worker.addEventListener("message", (event) => {
+      this.#take((event as MessageEvent<Answer>).data);
+    });
+    this.#worker.addEventListener("error", (event) => {
+      this.#crash(event);
+    });
+    this.#worker.addEventListener("messageerror", () => {
+      this.end(new SelvedgeError("worker-crashed", "A message could not be read."));
+    });
+    const hold = (name: string | null): Promise<boolean> => {
+      const holder = this as unknown as Link<{ hold: (name: string | null) => Promise<Reply<boolean>> }>;
+      return holder.call("hold", Infinity, name);
+    };
+    const ended = (): void => {
+      this.end(new SelvedgeError("worker-crashed", "The worker was ended from outside."));
+    };
+    let cancel = (): void => undefined;
+    const settled = (): void => {
+      cancel();
+      for (const post of this.#heldBack ?? []) post();
+      this.#heldBack = null;
+    };
+    this.#stopWatching = watchWorkerEnd(effects, hold, ended, settled);
+    // Set after the call of `hold`, which may settle at once.
+    if (this.#heldBack !== null) cancel = effects.setTimer(settled, HELD_BACK_MS);
+  }
+
+  /**
+   * Makes a call that must be answered within a bound, in ms of running time, without one where that is Infinity. A
+   * watchdog in its place counts from when the caller begins it.
+   */
+  call<K extends keyof Api & string>(
+    name: K,
+    bound: number | Watchdog,
+    ...args: Parameters<Api[K]>
+  ): Promise<Value<Api[K]>> {
+    return this.callMoving(name, bound, [], ...args);
+  }
+
+  /** Makes a call with which buffers are moved. */
+  callMoving<K extends keyof Api & string>(
+    name: K,
+    bound: number | Watchdog,
+    moved: Transferable[],
+    ...args: Parameters<Api[K]>
+  ): Promise<Value<Api[K]>> {
+    return new Promise((resolve, reject) => {
+      if (this.#ended !== null) {
+        reject(this.#ended);
+        return;
+      }
+      const id = this.#nextId++;
+      const watchdog = typeof bound === "number" ? new Watchdog(this.#effects, bound) : bound;
+      const { boundMs } = watchdog;
+      watchdog.onExpire = () => {
+        const text = `The worker did not answer "${name}" within ${Math.round(boundMs)} ms.`;
+        this.end(new SelvedgeError("worker-crashed", text, { call: name, boundMs, cause: "watchdog" }));
+      };
+      if (watchdog !== bound && boundMs < Infinity) watchdog.begin();
+      const fail = (error: Error): void => {
+        watchdog.stop();
+        this.#pending.delete(id);
+        reject(error);
+      };
+      const answer = (reply: Reply<unknown>): void => {
+        if (!reply.ok) fail(fromWireError(reply.error));
+        else {
+          watchdog.stop();
+          this.#pending.delete(id);
+          resolve(reply.value as Value<Api[K]>);
+        }
+      };
+      this.#pending.set(id, { answer, fail });
+      const argumentList = args.map((value) => ({ type: "RAW", value }));
+      const post = (): void => {
+        if (!this.#pending.has(id)) return;
+        try {
+          this.#worker.postMessage({ id, type: "APPLY", path: [name], argumentList }, moved);
+        } catch (error) {
+          fail(new SelvedgeError("internal", `The call "${name}" could not be sent.`, {}, error));
+        }
+      };
+      if (this.#heldBack === null || name === "hold") post();
+      else this.#heldBack.push(post);
+    });
+  }
+
+  /** Ends the worker now and rejects what is pending; the first error stays. */
+  end(error: Error): void {
+    if (this.#ended !== null) return;
+    this.#ended = error;
+    this.#stopWatching();
+    this.#worker.terminate();
+    this.onEnd?.(error);
+    for (const { fail } of [...this.#pending.values()]) fail(error);
+  }
+
+  #take(data: Answer): void {
+    const pending = this.#pending.get(data.id);
+    if (pending === undefined) {
+      this.onNotice?.(data);
+      return;
+    }
+    this.#answered = true;
+    if (data.type === "RAW") pending.answer(data.value as Reply<unknown>);
+    else pending.fail(new SelvedgeError("internal", "The worker's answer could not be sent.", {}, data.value));
+  }
+
+  /** A script that never loads gives an error event without a message: ask the server what it answers. */
+  #crash(event: Event): void {
+    event.preventDefault();
+    const text = (event as ErrorEvent).message as string | undefined;
+    if (this.#answered || (text !== undefined && text !== "")) {
+      const message = text ?? "no message";
+      this.end(new SelvedgeError("worker-crashed", `The worker crashed: ${message}`, { message }));
+      return;
+    }
+    const { href } = this.#source;
+    void describe(this.#effects, href).then((answer) => {
+      const fix =
+        "Serve it there or set `assetsBase`; exclude selvedge from Vite's `optimizeDeps`; under CSP allow `worker-src 'self'`.";
+      const message = `The worker script ${href} did not load (${answer}). ${fix}`;
+      this.end(new SelvedgeError("worker-crashed", message, { url: href, answer }));
+    });
+  }
+}
+
+/** Says in a few words what a server answers for the script: status and type. Never rejects. */
+async function describe(effects: Effects, url: string): Promise<string> {
+  try {
+    const response = await effects.fetch(url, { method: "HEAD" });
+    return `status ${response.status}, ${response.headers.get("content-type") ?? "no content type"}`;
+  } catch (error) {
+    return `not reachable: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}

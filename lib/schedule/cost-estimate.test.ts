@@ -1,0 +1,181 @@
+import { expect, test } from "vitest";
+import { Random } from "../test-support/simulate/random.ts";
+import { Estimate } from "./cost-estimate.ts";
+
+const KEY = "m wasm";
+
+/** Teaches an estimate by always running what it asks for. */
+function run(estimate: Estimate, rounds: number, cost: (rows: number) => number, available = 64): number[] {
+  return Array.from({ length: rounds }, () => {
+    const rows = estimate.rows(KEY, available);
+    estimate.learn(KEY, rows, cost(rows));
+    return rows;
+  });
+}
+
+test("nothing is known at first, and one row is tried", () => {
+  const estimate = new Estimate();
+  expect(estimate.ms(KEY, 1)).toBeUndefined();
+  expect(estimate.rows(KEY, 64)).toBe(1);
+});
+
+test("comes to what runs take, in spite of a slow first run and of hiccups, and follows a change", () => {
+  const estimate = new Estimate();
+  for (let i = 0; i < 200; i += 1) estimate.learn(KEY, 1, i === 0 ? 900 : i % 50 === 0 ? 400 : 10 + (i % 3));
+  expect(estimate.ms(KEY, 1)).toBeGreaterThan(9);
+  expect(estimate.ms(KEY, 1)).toBeLessThan(14);
+  for (let i = 0; i < 40; i += 1) estimate.learn(KEY, 1, 30);
+  expect(estimate.ms(KEY, 1)).toBeCloseTo(30, 0);
+});
+
+test("lies between the sizes that it knows", () => {
+  const estimate = new Estimate();
+  for (const rows of [1, 2, 4, 8]) for (let i = 0; i < 3; i += 1) estimate.learn(KEY, rows, 8 + rows);
+  for (const rows of [1, 3, 5, 6, 8]) expect(Math.abs((estimate.ms(KEY, rows) ?? 0) - (8 + rows))).toBeLessThan(1.5);
+  expect(estimate.ms(KEY, 16)).toBe(32); // as if more gained nothing
+});
+
+test("grows while a row gets cheaper, and stops where it no longer does", () => {
+  const cached = (rows: number): number => (rows <= 16 ? 10 + rows : 2 * rows);
+  expect(run(new Estimate(), 30, cached).at(-1)).toBe(16);
+  expect(run(new Estimate(), 30, (rows) => 54 * rows).at(-1)).toBe(1);
+});
+
+test("a size that was measured at a bad moment keeps no larger one from being used, and is as good as they again", () => {
+  const estimate = new Estimate();
+  run(estimate, 40, (rows) => 10 + rows);
+  for (let i = 0; i < 20; i += 1) estimate.learn(KEY, 8, 200);
+  expect(estimate.rows(KEY, 64)).toBe(64);
+  expect(estimate.rows(KEY, 12)).toBe(4);
+});
+
+test("tries again once in a while what did not pay", () => {
+  const estimate = new Estimate();
+  run(estimate, 100, (rows) => 54 * rows);
+  expect(run(estimate, 500, (rows) => 54 + rows).at(-1)).toBe(64);
+});
+
+test("never again runs as many rows together as ran out of memory", () => {
+  const estimate = new Estimate();
+  const sizes = run(estimate, 2_000, (rows) => (rows > 8 ? Infinity : 10 + rows));
+  expect(sizes.filter((rows) => rows > 8)).toEqual([16]);
+  expect(sizes.at(-1)).toBe(8);
+  expect(estimate.rows(KEY, 12)).toBe(8);
+});
+
+test("is there again on the next page, and what somebody else wrote is not taken for it", () => {
+  const before = new Estimate();
+  run(before, 40, (rows) => 10 + rows / 10);
+  const after = new Estimate(before.save());
+  expect(after.rows(KEY, 64)).toBe(64);
+  expect(after.ms(KEY, 8)).toBeCloseTo(before.ms(KEY, 8) ?? 0);
+  for (const text of [null, "", "{", "7", "[1]"]) expect(new Estimate(text).ms(KEY, 1)).toBeUndefined();
+});
+
+test("what was stored by another version, or by something else, is ignored", () => {
+  const old = '[["m wasm",[[0,true],[1000000000,true]]]]';
+  const models = (cells: string): string => `{"version":2,"models":[["m wasm",${cells}]],"limits":[]}`;
+  for (const text of [
+    old,
+    models("[[[-1,0]]]"),
+    models('[[["a",0]]]'),
+    models("[[]]"),
+    models("7"),
+    models("[[null]]"),
+  ])
+    expect(new Estimate(text).ms(KEY, 1)).toBeUndefined();
+  expect(new Estimate(models("[[[5,0]]]")).ms(KEY, 1)).toBe(5);
+  expect(new Estimate(models("[[[5,0]]]").replace('"version":2', '"version":3')).ms(KEY, 1)).toBeUndefined();
+});
+
+test.each([1, 2, 100])("a clock of %d ms hides the cost of short runs for a moment only (core-A8)", (grainMs) => {
+  for (const factor of [0.2, 0.4, 1.3]) {
+    const ms = factor * grainMs;
+    const [random, estimate] = [new Random(5), new Estimate()];
+    estimate.learn(KEY, 1, 0);
+    const seen: number[] = [];
+    for (let i = 0, now = 0; i < 400; i += 1, now += ms + random.next() * grainMs) {
+      estimate.learn(KEY, 1, grainMs * (Math.floor((now + ms) / grainMs) - Math.floor(now / grainMs)), now);
+      if (i > 20) seen.push(estimate.ms(KEY, 1) ?? 0);
+    }
+    const mean = seen.reduce((a, b) => a + b, 0) / seen.length;
+    expect(mean).toBeGreaterThan(ms / 2);
+    expect(mean).toBeLessThan(ms * 1.6);
+    expect(seen.filter((x) => x === 0).length).toBeLessThan(seen.length / 6);
+  }
+  const slow = new Estimate();
+  for (let i = 0; i < 40; i += 1) slow.learn(KEY, 1, i === 0 ? 0 : 50 * grainMs);
+  expect(slow.ms(KEY, 1)).toBe(50 * grainMs);
+});
+
+test.each([1, 2])("batches grow on a clock of %d ms as on a fine one (core-A8)", (grainMs) => {
+  const estimate = new Estimate();
+  let now = 0;
+  const rows = run(estimate, 300, (n) => {
+    const ms = grainMs * (0.35 + 0.05 * n);
+    const before = now;
+    now += ms + 0.137;
+    return grainMs * (Math.floor((before + ms) / grainMs) - Math.floor(before / grainMs));
+  });
+  expect(rows.slice(100).filter((n) => n >= 16).length).toBeGreaterThan(150);
+});
+
+test("batches that shrink in one lack of memory wait as long as the first, the next lack twice as long (core-B4 long)", () => {
+  const estimate = new Estimate();
+  for (let now = 0; now < 40; now += 1) estimate.learn("k", 2 ** (now % 6), 10, now, "a");
+  for (const rows of [32, 16, 8]) estimate.learn("k", rows, Infinity, 100, "a");
+  expect(estimate.rows("k", 32, "a", 40_000)).toBeLessThan(8);
+  expect(estimate.rows("k", 32, "a", 50_000)).toBeGreaterThanOrEqual(8);
+  estimate.learn("k", 32, Infinity, 60_000, "a");
+  expect(estimate.rows("k", 32, "a", 120_000)).toBeLessThan(32);
+  expect(estimate.rows("k", 32, "a", 160_000)).toBe(32);
+});
+
+test("too many rows of one shape are tried again after a while, and other shapes are not affected (core-B4)", () => {
+  const estimate = new Estimate();
+  run(estimate, 20, (rows) => 10 + rows);
+  estimate.learn(KEY, 16, Infinity, 1_000, "large");
+  expect(estimate.rows(KEY, 64, "large", 2_000)).toBe(8);
+  expect(estimate.rows(KEY, 64, "small", 2_000)).toBe(64);
+  expect(estimate.ms(KEY, 16)).toBeLessThan(30); // no deadline is refused for it
+  expect(estimate.rows(KEY, 64, "large", 61_000)).toBe(64);
+  // Each time it runs out again it is left for longer, but never longer than five minutes.
+  let gapMs = 0;
+  for (let now = 61_000, i = 0; i < 8; i += 1) {
+    estimate.learn(KEY, 16, Infinity, now, "large");
+    const fromMs = now;
+    while (estimate.rows(KEY, 64, "large", now) < 16) now += 1_000;
+    expect(now - fromMs).toBeGreaterThanOrEqual(gapMs);
+    expect(now - fromMs).toBeLessThanOrEqual(300_000);
+    gapMs = now - fromMs;
+  }
+  expect(gapMs).toBe(300_000);
+  expect(new Estimate(estimate.save()).rows(KEY, 64, "large", 0)).toBe(64);
+});
+
+test("the models that ran last are stored, not those that were seen last (core-C5)", () => {
+  const estimate = new Estimate();
+  for (let i = 0; i < 200; i += 1) {
+    estimate.learn("used at every step", 1, 7);
+    estimate.learn(`model ${i}`, 1, i);
+  }
+  const next = new Estimate(estimate.save());
+  expect(next.ms("used at every step", 1)).toBe(7);
+  expect(next.ms("model 199", 1)).toBe(199);
+  expect(next.ms("model 9", 1)).toBeUndefined();
+});
+
+test("the quantile is of the last runs, and old ones count no more once there are new ones", () => {
+  const estimate = new Estimate();
+  for (let i = 0; i < 16; i += 1) estimate.learn(KEY, 1, i % 5 === 0 ? 90 : 30, i);
+  expect(estimate.ms(KEY, 1)).toBe(30);
+  expect(estimate.highMs(KEY, 1)).toBe(90);
+  for (let i = 0; i < 3; i += 1) estimate.learn(KEY, 1, 25, 61_000 + i);
+  expect(estimate.highMs(KEY, 1)).toBe(25);
+  // And a disturbance that is over is seen at once.
+  for (let i = 0; i < 16; i += 1) estimate.learn(KEY, 1, 500, 70_000 + i);
+  estimate.learn(KEY, 1, 5, 71_000);
+  expect(estimate.ms(KEY, 1)).toBe(500);
+  estimate.learn(KEY, 1, 5, 71_001);
+  expect(estimate.ms(KEY, 1)).toBe(5);
+});

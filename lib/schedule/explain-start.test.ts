@@ -1,0 +1,122 @@
+// Each code of a start, forced: by what waits, what lanes there are and what was learnt.
+import { expect, test } from "vitest";
+import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
+import type { Decision } from "./events.ts";
+
+type Start = Decision & { readonly type: "start" };
+
+function starts({ decisions }: Stage): Start[] {
+  return decisions.filter((x) => x.type === "start");
+}
+
+const last = (stage: Stage): Start["why"] => (starts(stage).at(-1) as Start).why;
+const joined = { shape: "a", batching: { maxBatchSize: 8, maxQueueDelayMs: 0, preferredBatchSizes: [] } };
+
+test("only-lane, unbatchable: one lane, and a step that runs alone", () => {
+  const stage = new Stage([lane("wasm-0")], () => 10);
+  stage.teach(1, [1]);
+  stage.arrives(step(1));
+  stage.play();
+  expect(last(stage)).toMatchObject({ lane: "only-lane", inMs: 10, other: null, batch: "unbatchable" });
+});
+
+test("first-through, nothing-to-join: an idle lane beside a busy one, and nobody else", () => {
+  const stage = new Stage([lane("wasm-0"), lane("wasm-1")], () => 10);
+  stage.teach(1, [1]);
+  stage.arrives(step(1, joined));
+  stage.arrives(step(2, { ...joined, arrivedMs: 4 }));
+  stage.play();
+  expect(last(stage)).toMatchObject({
+    ...{ lane: "first-through", inMs: 10, other: "wasm-0", otherInMs: 16 },
+    ...{ batch: "nothing-to-join", waitedMs: 0, apartMs: 20 },
+  });
+});
+
+test("lane-full: the fast lane holds two batches, so the slow one is through first", () => {
+  const lanes = [lane("webgpu-0", [1], { backend: "webgpu" }), lane("wasm-0")];
+  const stage = new Stage(lanes, (_, __, id) => (id === "wasm-0" ? 35 : 10));
+  for (let i = 0; i < 3; i += 1) {
+    stage.estimate.learn("fast", 1, 10);
+    stage.estimate.learn("slow", 1, 35);
+  }
+  const places = [
+    { backend: "webgpu", modelId: 1, key: "fast" },
+    { backend: "wasm", modelId: 1, key: "slow" },
+  ] as const;
+  for (let i = 0; i < 6; i += 1) stage.arrives(step(i, { places }));
+  stage.play();
+  expect(starts(stage).map(({ why }) => why.lane)).toContain("lane-full");
+});
+
+test("express-lane: short, and late on the others", () => {
+  const stage = new Stage([lane("wasm-0", [1, 2]), lane("express-0", [2], { kind: "express" })], (model) =>
+    model === 1 ? 100 : 3,
+  );
+  stage.teach(1, [1]);
+  stage.teach(2, [1]);
+  stage.arrives(step(1));
+  stage.arrives(step(2, { model: 2, priority: 0, arrivedMs: 5, dueMs: 20 }));
+  stage.play();
+  const why = starts(stage).find((x) => x.ids.includes(2))?.why;
+  expect(why).toMatchObject({ lane: "express-lane", inMs: 3, other: "wasm-0" });
+  expect(why?.otherInMs).toBeGreaterThan(15);
+});
+
+test("wide-lane: one came after the other, and threads take less", () => {
+  const wide = lane("wasm-wide", [1], { kind: "wide" });
+  const stage = new Stage([lane("wasm-0"), wide], (_, __, id) => (id === "wasm-wide" ? 12 : 20));
+  for (let i = 0; i < 20; i += 1) stage.arrives(step(i, { arrivedMs: 50 * i }));
+  stage.play();
+  expect(last(stage)).toMatchObject({ lane: "wide-lane", inMs: 12, other: "wasm-0", otherInMs: 20 });
+});
+
+test("state-kept: its state lies on that lane", () => {
+  const lanes = [lane("wasm-0"), lane("wasm-1")];
+  lanes[1]?.held.set(1, { states: new Map([[7, 3]]) });
+  const stage = new Stage(lanes, () => 10);
+  stage.arrives(step(1, { state: { id: 7, after: 3 } }));
+  stage.play();
+  expect(starts(stage)[0]).toMatchObject({ lane: "wasm-1", why: { lane: "state-kept" } });
+});
+
+test("batched: together they take less than one by one, with what they waited for it", () => {
+  const stage = new Stage([lane("wasm-0")], (_, rows) => 10 + rows);
+  stage.teach(1, [1, 2, 4, 8]);
+  const batching = { ...joined.batching, maxBatchSize: 4, maxQueueDelayMs: 50 };
+  for (let i = 0; i < 4; i += 1) stage.arrives(step(i, { ...joined, batching, arrivedMs: i }));
+  stage.play();
+  expect(starts(stage)).toHaveLength(1);
+  expect(last(stage)).toMatchObject({ batch: "batched", waitedMs: 3, apartMs: 44, togetherMs: 14 });
+});
+
+test("batch-tried: what so many cost is not known yet", () => {
+  const stage = new Stage([lane("wasm-0")], (_, rows) => 10 * rows);
+  stage.teach(1, [1]);
+  for (let i = 0; i < 3; i += 1) stage.arrives(step(i, joined));
+  stage.play();
+  expect(starts(stage).map(({ why }) => why.batch)).toContain("batch-tried");
+});
+
+test("batch-costs: two together cost as much as two alone", () => {
+  const stage = new Stage([lane("wasm-0")], (_, rows) => 10 * rows);
+  stage.teach(1, [1, 2]);
+  for (let i = 0; i < 3; i += 1) stage.arrives(step(i, joined));
+  stage.play();
+  expect(starts(stage)[0]?.why).toMatchObject({ batch: "batch-costs", apartMs: 20, togetherMs: 20 });
+});
+
+test("batch-spread: two wait, and two lanes are free for them", () => {
+  const stage = new Stage([lane("wasm-0"), lane("wasm-1")], (_, rows) => 10 + rows);
+  stage.teach(1, [1, 2, 4]);
+  for (let i = 0; i < 2; i += 1) stage.arrives(step(i, joined));
+  stage.play();
+  expect(starts(stage)[0]?.why).toMatchObject({ batch: "batch-spread" });
+});
+
+test("batch-bounded: with another one it would be late", () => {
+  const stage = new Stage([lane("wasm-0")], (_, rows) => 10 + 6 * rows);
+  stage.teach(1, [1, 2, 4]);
+  for (let i = 0; i < 2; i += 1) stage.arrives(step(i, { ...joined, dueMs: 18, isRefusable: false }));
+  stage.play();
+  expect(starts(stage)[0]?.why).toMatchObject({ batch: "batch-bounded" });
+});

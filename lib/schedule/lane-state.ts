@@ -1,0 +1,407 @@
+// What the scheduler knows of lanes: what each runs and has staged, what it costs to load a model, when a model ran
+// last. Out of it comes where a step may run and when it would be through there. Knows nothing of what else waits.
+import type { Estimate } from "./cost-estimate.ts";
+import type { LaneView, Place, Step } from "./events.ts";
+
+/** Steps that run together on a lane, or are staged there. */
+export interface Batch {
+  readonly id: number;
+  readonly place: Place;
+  readonly key: string;
+  readonly rows: number;
+  /** The shape of its steps, null where they run alone; not in older traces. */
+  readonly shape?: string | null | undefined;
+  /** What it is expected to take. */
+  readonly ms: number;
+  /** When it began, or was expected to where it is staged. */
+  startMs: number;
+  /** The steps that somebody still waits for, by id. */
+  readonly steps: Map<number, Step>;
+  /** Whether all of them allow that the lane is ended for them. */
+  readonly preempt: boolean;
+  /** Whether its lane still loads the model for it, or is to; not in older traces. */
+  isLoading?: boolean | undefined;
+  /** Whether one of them was not expected to be in time; not in older traces. */
+  readonly isTrial?: boolean | undefined;
+}
+
+/** A lane on which a step may run, and when it would be through there. */
+export interface Chance {
+  readonly lane: LaneView;
+  readonly place: Place;
+  readonly key: string;
+  /** When the lane is free. */
+  readonly freeMs: number;
+  /** What the step takes there, without loading its model. */
+  readonly ms: number;
+  readonly endMs: number;
+  /** Whether the model must be loaded first: nothing that the lane has does so. */
+  readonly isCold: boolean;
+  /** What that takes; 0 where it is there, or comes with what the lane has. */
+  readonly loadMs: number;
+  /** What the lane has: nothing, one batch, or one and a staged one. */
+  readonly batches: readonly Batch[];
+}
+
+/** What is known of lanes, as it is written down. */
+export interface SavedLanes {
+  readonly batches: ReadonlyMap<string, readonly SavedBatch[]>;
+  readonly notedMs: ReadonlyMap<string, number>;
+  readonly loadMs: ReadonlyMap<number, number>;
+  readonly passed: number;
+  /** Not in older traces. */
+  readonly bars?: ReadonlyMap<string, Bar> | undefined;
+  readonly vain?: ReadonlyMap<string, number> | undefined;
+}
+
+/** A batch as it is written down; its steps are not in older traces. */
+type SavedBatch = Omit<Batch, "steps"> & {
+  readonly ids: readonly number[];
+  readonly steps?: readonly Step[] | undefined;
+};
+
+/** Until when a lane gets no work of a kind, and for how long it got none. */
+interface Bar {
+  readonly untilMs: number;
+  readonly ms: number;
+}
+
+/** Marks what a model costs on the express lane, beside others, in the estimate. */
+export const EXPRESS = " express";
+/** And what on the wide lane, with threads. */
+const WIDE = " wide";
+/** What is shorter is not worth the threads that must be woken for it. */
+const WIDE_MIN_MS = 8;
+/** Threads must take less than so much of what one takes: they keep all cores busy. */
+const WIDE_PAYS = 0.9;
+/** Until threads were measured they may be slower: a deadline must leave so many times what one takes. */
+const WIDE_SLACK = 3;
+/** For how long the wide lane is left after a run that failed there. */
+const WIDE_FAILED_MS = 60_000;
+/** That threads do not pay is forgotten after half as many steps, then after each so many: the load of a machine changes. */
+const FORGET_STEPS = 256;
+/** What an unknown model is taken to cost, and an unknown load: so that the third request at once opens a second lane. */
+export const UNKNOWN_MS = 250;
+const LOAD_MS = 300;
+/** Two workers that start at once on two cores were seen to take half as long again as one. */
+const LOAD_PART = 0.25;
+/**
+ * A model that did not run for so long, or for so many times what a run takes, is tried rather than refused: its estimate
+ * may be out of date. Never later than after a minute. Where a lane idles it is tried sooner, as a circuit breaker that is
+ * half open: at once where its cost was measured only once, for a first run compiles shaders too; else after as long as a
+ * run takes, doubled with each trial in vain.
+ */
+const STALE_MIN_MS = 1_000;
+const STALE_TIMES = 10;
+const STALE_MAX_MS = 60_000;
+/** How long a lane that could not start, or not load a model, is left out: doubled each time, up to the second. */
+const BAR_MIN_MS = 1_000;
+const BAR_MAX_MS = 60_000;
+/** A run that takes so many times what was expected, and at least so long, is stalled. */
+const STALLED_TIMES = 4;
+const STALLED_MIN_MS = 1_000;
+/** For so long a load is waited for before another lane loads the model too, at whatever cost in memory. */
+const LOAD_STALLED_MS = 20_000;
+/** Of so many models, or lanes and models, it is known what they did. */
+const REMEMBERED = 1_024;
+const NOTHING: readonly Batch[] = [];
+
+/** Keeps what is known of lanes. */
+export class Lanes {
+  readonly #estimate: Estimate;
+  readonly #batches: Map<string, readonly Batch[]> = new Map();
+  /** When a model was started, or ended, last, by its key; when a lane was told to load one, by both. */
+  #notedMs: Map<string, number> = new Map();
+  /** What it took to load a model, the start of a worker included, by its id. */
+  #loadMs: Map<number, number> = new Map();
+
+  /** What lanes could not do, by lane, or by lane and model. */
+  readonly #bars: Map<string, Bar> = new Map();
+  /** How many trials of a model in a row were late, by its key. */
+  #vain: Map<string, number> = new Map();
+  /** How many steps the wide lane was not given since it was slower for them. */
+  #passed = 0;
+
+  constructor(estimate: Estimate) {
+    this.#estimate = estimate;
+  }
+
+  /** Writes down what is known. */
+  save(): SavedLanes {
+    const copyOf = ({ steps, ...batch }: Batch): SavedBatch => {
+      return { ...batch, ids: [...steps.keys()], steps: [...steps.values()] };
+    };
+    const batches = new Map([...this.#batches].map(([lane, held]) => [lane, held.map(copyOf)]));
+    const [notedMs, loadMs, bars] = [new Map(this.#notedMs), new Map(this.#loadMs), new Map(this.#bars)];
+    return { batches, notedMs, loadMs, passed: this.#passed, bars, vain: new Map(this.#vain) };
+  }
+
+  /** Takes what was written down. */
+  restore({ batches, notedMs, loadMs, passed, bars = new Map<string, Bar>(), vain }: SavedLanes): void {
+    for (const [lane, held] of batches)
+      this.#batches.set(
+        lane,
+        held.map(({ ids: _, steps = [], ...batch }) => ({ ...batch, steps: new Map(steps.map((x) => [x.id, x])) })),
+      );
+    for (const [what, bar] of bars) this.#bars.set(what, bar);
+    this.#notedMs = new Map(notedMs);
+    this.#loadMs = new Map(loadMs);
+    this.#vain = new Map(vain);
+    this.#passed = passed;
+  }
+
+  /** Gives what runs on each lane, and what is staged there. */
+  get batches(): ReadonlyMap<string, readonly Batch[]> {
+    return this.#batches;
+  }
+
+  /** Yields the batches with steps that did not begin: those that are staged, and those whose lane still loads the model. */
+  *unbegun(): Generator<{ readonly lane: string; readonly first: Batch; readonly batch: Batch }, void, undefined> {
+    for (const [lane, batches] of this.#batches)
+      for (const batch of batches) {
+        const [first = batch] = batches;
+        if (batch.steps.size > 0 && (batch !== first || batch.isLoading === true)) yield { lane, first, batch };
+      }
+  }
+
+  /** Gives what one lane has. */
+  on(lane: string): readonly Batch[] {
+    return this.#batches.get(lane) ?? NOTHING;
+  }
+
+  /** Puts a batch on a lane. */
+  add(lane: string, batch: Batch, now: number): void {
+    this.#batches.set(lane, [...this.on(lane), batch]);
+    this.note(batch.place.key, now);
+  }
+
+  /** Takes a batch off its lane, and learns from it. */
+  end(lane: string, id: number, ms: number | null, now: number): void {
+    const batches = this.on(lane);
+    const batch = batches.find((x) => x.id === id);
+    const left = batches.filter((x) => x !== batch);
+    this.#batches.set(lane, left);
+    if (left[0] !== undefined) left[0].startMs = now;
+    if (batch === undefined) return;
+    const { key, place, rows, shape = null, isTrial = false, steps } = batch;
+    this.note(place.key, now);
+    if (isTrial && ms !== null && steps.size > 0) {
+      const isVain = [...steps.values()].some(({ dueMs }) => dueMs < now);
+      if (isVain) remember(this.#vain, place.key, (this.#vain.get(place.key) ?? 0) + 1);
+      else this.#vain.delete(place.key);
+    }
+    // One row that ran out of memory says nothing of batches.
+    if (ms !== null && (ms < Infinity || rows > 1)) this.#estimate.learn(key, rows, ms, now, shape);
+    if (ms === null || ms === Infinity) {
+      if (key.endsWith(WIDE)) this.bar(lane, place.modelId, now + WIDE_FAILED_MS, now);
+      return;
+    }
+    this.#bars.delete(lane);
+    this.#bars.delete(`${lane} ${place.modelId}`);
+  }
+
+  /** Takes note that a lane can't start, or not load a model, until a time; null for a back-off that grows. */
+  bar(lane: string, modelId: number | null, untilMs: number | null, now: number): void {
+    for (const [what, bar] of this.#bars) if (bar.untilMs + BAR_MAX_MS < now) this.#bars.delete(what);
+    const what = modelId === null ? lane : `${lane} ${modelId}`;
+    const before = this.#bars.get(what);
+    // Of several that failed together only the first counts.
+    if (untilMs === null && before !== undefined && before.untilMs > now) return;
+    const ms = before === undefined ? BAR_MIN_MS : Math.min(2 * before.ms, BAR_MAX_MS);
+    this.#bars.set(what, { untilMs: untilMs ?? now + ms, ms });
+  }
+
+  /** Tells whether a lane could not start, or not load a model, of late. */
+  isBarred(id: string, modelId: number, now: number): boolean {
+    return this.#bars.size > 0 && [id, `${id} ${modelId}`].some((what) => (this.#bars.get(what)?.untilMs ?? 0) > now);
+  }
+
+  /** Takes note of what it took to load a model on a lane. */
+  loaded(modelId: number, ms: number, lane: string | undefined): void {
+    remember(this.#loadMs, modelId, ms);
+    for (const [id, batches] of this.#batches)
+      for (const batch of batches) if (batch.place.modelId === modelId && id === (lane ?? id)) batch.isLoading = false;
+  }
+
+  /** Takes note of what one row took before anything was asked for. */
+  measured(key: string, ms: number): void {
+    if (this.#estimate.ms(key, 1) === undefined) this.#estimate.learn(key, 1, ms);
+  }
+
+  /** Gives what it takes to load a model. */
+  loadOf({ modelId }: Place): number {
+    return this.#loadMs.get(modelId) ?? LOAD_MS;
+  }
+
+  /** Takes note that something was done. */
+  note(what: string, now: number): void {
+    remember(this.#notedMs, what, now);
+  }
+
+  /** Tells how long ago something was done. */
+  sinceMs(what: string, now: number): number {
+    return now - (this.#notedMs.get(what) ?? -Infinity);
+  }
+
+  /** Returns the least that a step takes on its places; 0 where it is to be tried. One to go down to counts once known. */
+  soonestMs(step: Step, now: number, lanes: readonly LaneView[]): number {
+    if (this.trial(step, now, lanes) !== undefined) return 0;
+    const places = this.#usable(step, now, lanes);
+    return Math.min(...places.map(({ key }) => this.#estimate.ms(key, step.rows) ?? Infinity));
+  }
+
+  /**
+   * Returns the place where a step is to be tried however long it seems to take: the first that it can have, where nothing
+   * is known of its cost, or nothing of late.
+   */
+  trial(step: Step, now: number, lanes: readonly LaneView[]): Place | undefined {
+    const [place] = this.#usable(step, now, lanes);
+    const { key, backend } = place;
+    const ms = this.#estimate.ms(key, step.rows);
+    if (ms === undefined) return place;
+    let isIdle = false;
+    for (const lane of lanes) {
+      const batches = this.on(lane.id);
+      const [first] = batches;
+      isIdle ||= first === undefined && lane.backend === backend && isUsual({ lane }) && lane.isOpen;
+      // It shows soon what it takes.
+      if (first !== undefined && stalledMs(first) > now && batches.some((x) => x.place.key === key)) return undefined;
+    }
+    const vain = this.#vain.get(key) ?? 0;
+    if (isIdle && vain === 0 && !this.#estimate.isSure(key, step.rows)) return place;
+    const times = isIdle ? Math.min(STALE_TIMES, 2 ** vain) : STALE_TIMES;
+    const staleMs = Math.min(STALE_MAX_MS, Math.max(STALE_MIN_MS, times * ms));
+    return this.sinceMs(key, now) > staleMs ? place : undefined;
+  }
+
+  /** Returns the places of a step that have a lane which works; all of them where none has. */
+  #usable({ places }: Step, now: number, lanes: readonly LaneView[]): Step["places"] {
+    const [first, ...others] = places.filter(({ backend, modelId }) =>
+      lanes.some((lane) => lane.backend === backend && !this.isBarred(lane.id, modelId, now)),
+    );
+    return first === undefined ? places : [first, ...others];
+  }
+
+  /** Tells whether nothing runs or is staged anywhere. */
+  get areIdle(): boolean {
+    for (const { length } of this.#batches.values()) if (length > 0) return false;
+    return true;
+  }
+
+  /** Tells whether a step is to run on the wide lane: threads were measured to pay for it, or are to be measured. */
+  isForWide({ rows, dueMs }: Step, usual: Chance, wide: Chance, now: number): boolean {
+    const { key, ms } = wide;
+    if (usual.ms < WIDE_MIN_MS || !this.#estimate.isSure(usual.key, rows)) return false;
+    if (!this.#estimate.isSure(key, rows)) return now + WIDE_SLACK * usual.ms <= dueMs;
+    if (ms < WIDE_PAYS * usual.ms) return true;
+    this.#passed += 1;
+    if (this.#passed % FORGET_STEPS === FORGET_STEPS / 2) this.#estimate.forget(key);
+    return false;
+  }
+
+  /** Tells whether every lane has as much as it may hold, but the wide one, which is not for what waits. */
+  areFull(lanes: readonly LaneView[]): boolean {
+    for (const { id, isOpen, kind } of lanes) if (isOpen && kind !== "wide" && this.on(id).length < 2) return false;
+    return true;
+  }
+
+  /** Gives every lane on which a step may run. */
+  chances(step: Step, now: number, lanes: readonly LaneView[]): Chance[] {
+    const { places, rows, state, concurrency } = step;
+    let found: Chance[] = [];
+    for (const lane of lanes) {
+      const place = places.find(({ backend }) => backend === lane.backend);
+      if (place === undefined) continue;
+      const batches = this.on(lane.id);
+      const key = lane.kind === "usual" ? place.key : `${place.key} ${lane.kind}`;
+      const ms = this.#estimate.ms(key, rows) ?? this.#estimate.ms(place.key, rows) ?? UNKNOWN_MS;
+      const isCold = !lane.held.has(place.modelId) && !batches.some((x) => x.place.modelId === place.modelId);
+      const loadMs = isCold ? this.loadOf(place) : 0;
+      let freeMs = now;
+      for (const batch of batches) freeMs = endOf(batch, freeMs);
+      const endMs = freeMs + loadMs + ms;
+      found.push({ lane, place, key, freeMs, ms, endMs, isCold, loadMs, batches });
+    }
+    // What can't work is left out where something else can.
+    const isWell = (x: Chance): boolean => !this.isBarred(x.lane.id, x.place.modelId, now);
+    if (this.#bars.size > 0 && found.some((x) => isUsual(x) && isWell(x))) found = found.filter(isWell);
+    if (state !== undefined) {
+      // The lane that keeps the state as the step before left it; else, for it must be rebuilt anyway, where the fewest are.
+      const home = found.filter((x) => stateOf(step, x) === state.after);
+      found = home.length > 0 ? home : found.filter((x) => x.lane.isOpen && x.batches.length === 0 && isUsual(x));
+      const fewest = Math.min(...found.map(countStates));
+      found = found.filter((x) => countStates(x) === fewest);
+    }
+    const isFull = concurrency < found.length && found.filter(runs).length >= concurrency;
+    return found.filter((x) => x.lane.isOpen && (!isFull || runs(x)));
+  }
+}
+
+/** Sets an entry, and forgets the one that was set longest ago where there are many: models come and go. */
+export function remember<K>(map: Map<K, number>, key: K, value: number): void {
+  map.delete(key);
+  map.set(key, value);
+  if (map.size > REMEMBERED) map.delete(map.keys().next().value as K);
+}
+
+/** Until when a batch may run before it counts as stalled. */
+export function stalledMs({ startMs, ms }: Batch): number {
+  return startMs + Math.max(STALLED_TIMES * ms, STALLED_MIN_MS);
+}
+
+/** Whether a step of a batch whose lane still loads its model is through sooner on another lane. */
+export function isSooner(x: Chance, loading: Batch, now: number): boolean {
+  return costOf(x) < endOf(loading, now) && (!x.isCold || now - loading.startMs > LOAD_STALLED_MS);
+}
+
+/** Whether a lane is neither the express lane nor the wide one. */
+export function isUsual({ lane: { kind } }: { readonly lane: Pick<LaneView, "kind"> }): boolean {
+  return kind === "usual";
+}
+
+/** When a batch is through that begins at `fromMs` at the latest; one that is overdue takes part of that again. */
+export function endOf({ startMs, ms }: Batch, fromMs: number): number {
+  const beganMs = Math.min(startMs, fromMs);
+  return beganMs + ms >= fromMs ? beganMs + ms : fromMs + (fromMs - beganMs) / 4;
+}
+
+/**
+ * The lane on which it is through first; of equal ones that which has the least to do. A lane that loads slows those that
+ * run or load beside it, so it must be sooner by a part of that.
+ */
+export function soonest(chances: readonly Chance[]): Chance | undefined {
+  let best: Chance | undefined;
+  for (const chance of chances)
+    if (best === undefined || (costOf(chance) - costOf(best) || chance.batches.length - best.batches.length) < 0)
+      best = chance;
+  return best;
+}
+
+/** When a step is through on a lane, and part of what it takes to load there. */
+export function costOf({ endMs, loadMs }: Chance): number {
+  return endMs + LOAD_PART * loadMs;
+}
+
+/** Returns the lane that keeps a step's recurrent state as the step before left it; empty where there is none. */
+export function homeOf(step: Step, lanes: readonly LaneView[]): string {
+  const { state, places } = step;
+  if (state === undefined) return "";
+  const isKept = (lane: LaneView) => (place: Place) =>
+    place.backend === lane.backend && stateOf(step, { lane, place }) === state.after;
+  return lanes.find((lane) => places.some(isKept(lane)))?.id ?? "";
+}
+
+/** Gives the mark that the last step of a state left on a lane. */
+export function stateOf({ state }: Step, { lane, place }: Pick<Chance, "lane" | "place">): number | undefined {
+  return lane.held.get(place.modelId)?.states.get(state?.id ?? -1);
+}
+
+function runs({ batches, place }: Chance): boolean {
+  return batches.some((batch) => batch.place.modelId === place.modelId);
+}
+
+function countStates({ lane: { held } }: Chance): number {
+  let count = 0;
+  for (const { states } of held.values()) count += states.size;
+  return count;
+}

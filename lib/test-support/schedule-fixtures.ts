@@ -1,0 +1,190 @@
+// A stage for the scheduler in tests: lanes whose runs take what the test says, and a clock that jumps from event to
+// event. It does what dispatcher.ts does, without workers: whatever the scheduler decides happens at once.
+import { Estimate } from "../schedule/cost-estimate.ts";
+import type { Decision, Event, LaneView, Step } from "../schedule/events.ts";
+import { Scheduler } from "../schedule/scheduler.ts";
+import type { Settings } from "../schedule/scheduler.ts";
+
+/** What became of a step. */
+export interface Fate {
+  readonly startMs: number;
+  readonly endMs: number;
+  readonly lane: string;
+  /** Counts the batches in the order of their starts. */
+  readonly batch: number;
+}
+
+/** A lane of the stage. */
+export interface StageLane extends LaneView {
+  isOpen: boolean;
+  readonly held: Map<number, { readonly states: Map<number, number> }>;
+}
+
+/** Makes a lane that holds the given models. */
+export function lane(id: string, models: readonly number[] = [1], options: Partial<LaneView> = {}): StageLane {
+  const held = new Map(models.map((model) => [model, { states: new Map<number, number>() }] as const));
+  return { id, backend: "wasm", kind: "usual", isOpen: true, ...options, held };
+}
+
+/** Makes a step of model 1 that has no deadline and runs alone, unless it is told otherwise. */
+export function step(id: number, change: Partial<Omit<Step, "id">> & { readonly model?: number } = {}): Step {
+  const { model = 1, ...rest } = change;
+  return {
+    id,
+    places: [{ backend: "wasm", modelId: model, key: `m${model}` }],
+    priority: 1,
+    arrivedMs: 0,
+    dueMs: Infinity,
+    isRefusable: true,
+    caller: 0,
+    rows: 1,
+    shape: null,
+    batching: { maxBatchSize: 64, maxQueueDelayMs: 0, preferredBatchSizes: [] },
+    concurrency: Infinity,
+    preempt: false,
+    ...rest,
+  };
+}
+
+/** Plays steps on lanes. */
+export class Stage {
+  readonly estimate: Estimate = new Estimate();
+  readonly scheduler: Scheduler;
+  readonly lanes: readonly StageLane[];
+  readonly fates: Map<number, Fate> = new Map();
+  readonly rejected: Map<number, { readonly code: string; readonly atMs: number }> = new Map();
+  readonly decisions: Decision[] = [];
+  /** All that was told, for a replay. */
+  readonly told: { readonly event: Event; readonly now: number; readonly lanes: readonly LaneView[] }[] = [];
+  /** What a lane takes to load a model; null for at once, though it is told to be what is expected. */
+  load: ((lane: string) => number) | null = null;
+  now = 0;
+  /** By their times, those of one time in the order in which they came. */
+  readonly #events: { readonly atMs: number; readonly act: () => void }[] = [];
+  readonly #busy: Map<string, number> = new Map();
+  readonly #steps: Map<number, Step> = new Map();
+  /** What a run takes; null where the lane can't load the model. */
+  readonly #cost: (model: number, rows: number, lane: string) => number | null;
+
+  constructor(
+    lanes: readonly StageLane[],
+    cost: (model: number, rows: number, lane: string) => number | null,
+    settings: Partial<Settings> = {},
+  ) {
+    this.lanes = lanes;
+    this.#cost = cost;
+    this.scheduler = new Scheduler({ ageingMs: 2_000, maxSize: 100_000, ...settings }, this.estimate);
+  }
+
+  /** Teaches the estimate what runs of a model take. */
+  teach(model: number, rows: readonly number[], key = `m${model}`): void {
+    for (const n of rows)
+      for (let i = 0; i < 3; i += 1) this.estimate.learn(key, n, this.#cost(model, n, "wasm-0") ?? 0);
+  }
+
+  /** Has something happen at a time. */
+  at(atMs: number, act: () => void): void {
+    let [low, high] = [0, this.#events.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if ((this.#events[middle] as { atMs: number }).atMs <= atMs) low = middle + 1;
+      else high = middle;
+    }
+    this.#events.splice(low, 0, { atMs, act });
+  }
+
+  /** Has a step arrive when it says; it is due so many ms later, where that is given. */
+  arrives(it: Step): void {
+    this.at(it.arrivedMs, () => {
+      this.#steps.set(it.id, it);
+      this.tell({ type: "arrived", step: it, isAgain: false });
+      this.#soon();
+    });
+  }
+
+  /** Tells the scheduler, and does what it decides. */
+  tell(event: Event): void {
+    const lanes = this.lanes.map(({ held, ...view }) => ({ ...view, held: new Map(held) }));
+    this.told.push({ event, now: this.now, lanes });
+    for (const decision of this.scheduler.handle(event, this.now, this.lanes)) this.#act(decision);
+  }
+
+  /** Plays until nothing happens any more, or until a time. */
+  play(untilMs = Infinity): void {
+    for (;;) {
+      const next = this.#events[0];
+      const wakeMs = this.scheduler.wakeMs;
+      const atMs = Math.min(next?.atMs ?? Infinity, wakeMs);
+      if (atMs === Infinity || atMs > untilMs) return;
+      this.now = Math.max(this.now, atMs);
+      if (next === undefined || wakeMs < next.atMs) this.tell({ type: "tick" });
+      else {
+        this.#events.shift();
+        next.act();
+      }
+    }
+  }
+
+  /** After all that happens at this moment. */
+  #soon(): void {
+    this.at(this.now, () => {
+      this.tell({ type: "tick" });
+    });
+  }
+
+  #act(decision: Decision): void {
+    this.decisions.push(decision);
+    if (decision.type === "reject") {
+      this.fates.delete(decision.id); // where it was staged
+      this.rejected.set(decision.id, { code: decision.code, atMs: this.now });
+    } else if (decision.type === "withdraw") for (const id of decision.ids) this.fates.delete(id);
+    else if (decision.type === "start") this.#start(decision);
+  }
+
+  #start({ batch, lane: id, place, ids }: Decision & { type: "start" }): void {
+    const on = this.lanes.find((x) => x.id === id) as StageLane;
+    const free = this.#busy.get(id);
+    const startMs = Math.max(this.now, free ?? 0);
+    const rows = ids.length;
+    const ms = this.#cost(place.modelId, rows, id);
+    if (ms === null) {
+      this.at(startMs, () => {
+        this.tell({ type: "unavailable", lane: id, modelId: place.modelId, untilMs: null });
+        this.tell({ type: "ended", lane: id, batch, ms: null });
+        for (const one of ids) this.tell({ type: "arrived", step: this.#steps.get(one) as Step, isAgain: true });
+        this.#soon();
+      });
+      return;
+    }
+    const isCold = !on.held.has(place.modelId);
+    const loadMs = isCold ? (this.load?.(id) ?? 0) : 0;
+    const beginMs = startMs + loadMs;
+    const endMs = beginMs + ms;
+    if (isCold) {
+      on.held.set(place.modelId, { states: new Map() });
+      const told = { modelId: place.modelId, ms: this.load === null ? 300 : loadMs, lane: id };
+      if (beginMs <= this.now) this.tell({ type: "loaded", ...told });
+      else
+        this.at(beginMs, () => {
+          this.tell({ type: "loaded", ...told });
+        });
+    }
+    this.#busy.set(id, endMs);
+    for (const one of ids) this.fates.set(one, { startMs: beginMs, endMs, lane: id, batch });
+    let isEmpty = false;
+    if (beginMs > this.now)
+      this.at(beginMs, () => {
+        isEmpty = ids.every((one) => this.fates.get(one)?.batch !== batch);
+        if (!isEmpty) return;
+        // Nothing of it is wanted any more: it does not run.
+        this.#busy.set(id, beginMs);
+        this.tell({ type: "ended", lane: id, batch, ms: null });
+        this.#soon();
+      });
+    this.at(endMs, () => {
+      if (isEmpty) return;
+      this.tell({ type: "ended", lane: id, batch, ms });
+      this.#soon();
+    });
+  }
+}

@@ -1,0 +1,240 @@
+// Mutation tests of the simulation: for each invariant one line of the real code is broken on purpose, and some seed
+// must catch it. The source is changed in memory, on its way through esbuild; a line that is not there any more fails
+// the test.
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { build } from "esbuild";
+import { expect, test } from "vitest";
+import type { simulate as Simulate } from "./simulate.ts";
+
+const LIB = resolve(import.meta.dirname, "../..");
+const SEEDS = 150;
+
+interface Mutation {
+  readonly breaks: string;
+  readonly file: string;
+  readonly from: string;
+  readonly to: string;
+  readonly caught: RegExp;
+}
+
+const MUTATIONS: readonly Mutation[] = [
+  {
+    breaks: "no request is lost: a dead worker's calls are not rejected",
+    file: "rpc/worker-link.ts",
+    from: "for (const { fail } of [...this.#pending.values()]) fail(error);",
+    to: "",
+    caught: /was lost|answers no more/,
+  },
+  {
+    breaks: "no request is lost: nobody starts what waits when a lane becomes free",
+    file: "engine/engine.ts",
+    from: "this.#dispatcher.pump();",
+    to: "",
+    caught: /was lost|left over|answers no more/,
+  },
+  {
+    breaks: "no request is lost: a hung worker is not watched",
+    file: "rpc/watchdog.ts",
+    from: "else this.onExpire?.();",
+    to: "",
+    caught: /was lost|answers no more/,
+  },
+  {
+    breaks: "no request is answered wrongly: a lane runs another model than requested",
+    file: "pool/lane.ts",
+    from: "return this.#call(client, loaded, { modelId, items: taken }, options);",
+    to: "return this.#call(client, loaded, { modelId: 1, items: taken }, options);",
+    caught: /wrongly|simulated|not loaded|answers no more/,
+  },
+  {
+    breaks: "no step of a state is answered wrongly: a rebuilt state leaves out the steps since its checkpoint",
+    file: "pool/lane.ts",
+    from: "restore === null ? [] : state.since",
+    to: "[] as typeof state.since",
+    caught: /stream . was answered wrongly/,
+  },
+  {
+    breaks: "no step of a state is answered wrongly: a lane goes on from a step that was cancelled",
+    file: "pool/lane.ts",
+    from: "loaded.states.get(state.id) === state.after ? null",
+    to: "loaded.states.has(state.id) ? null",
+    caught: /stream/,
+  },
+  {
+    breaks: "each request gets what it gets alone: a batch is taken apart as if each request had one row",
+    file: "worker/concat-tensors.ts",
+    from: "    from += count;",
+    to: "    from += 1;",
+    caught: /wrongly/,
+  },
+  {
+    breaks: "a batch never mixes models or shapes: only the model is looked at",
+    file: "schedule/queue.ts",
+    from: "const together = `${models} ${shape}`;",
+    to: "const together = `${models} ${shape === null}`;",
+    caught: /mixes shapes/,
+  },
+  {
+    breaks: "a batch never mixes models or shapes: only the shape is looked at",
+    file: "schedule/queue.ts",
+    from: "const together = `${models} ${shape}`;",
+    to: "const together = `${shape}`;",
+    caught: /wrongly|failed|answers no more/,
+  },
+  {
+    breaks: "nothing starves: what waits does not age",
+    file: "schedule/queue.ts",
+    from: "group.risesMs <= now;)",
+    to: "group.risesMs <= -1;)",
+    caught: /starved/,
+  },
+  {
+    breaks: "no deadline is rejected beside a lane that is free for it: a request is rejected too soon",
+    file: "schedule/scheduler.ts",
+    from: "dueMs < Infinity ? this.#endOf(step, now, lanes, out) : 0;",
+    to: "dueMs < Infinity ? 1_000 + this.#endOf(step, now, lanes, out) : 0;",
+    caught: /rejected beside a free lane/,
+  },
+  {
+    breaks: "the wide lane is left at once when there is more than one stream: other runs are ignored",
+    file: "schedule/scheduler.ts",
+    from: "return this.#queue.size <= waiting && this.#lanes.areIdle;",
+    to: "return this.#queue.size <= waiting;",
+    caught: /wide lane beside others/,
+  },
+  {
+    breaks: "only a request with a deadline is rejected: one that is to be finished late is dropped",
+    file: "engine/steps.ts",
+    from: 'isRefusable: onLate !== "finish",',
+    to: "isRefusable: true,",
+    caught: /rejected for a deadline that it does not have/,
+  },
+  {
+    breaks: "a request that can't be on time is rejected in time: only the timers of a hidden page tick",
+    file: "engine/worker-timers.ts",
+    from: "wait(ms).then(fire, () => undefined);",
+    to: ";",
+    caught: /rejected late/,
+  },
+  {
+    breaks: "a cancel is its own caller's alone: the first who leaves ends the run for all who ask the same",
+    file: "engine/coalesce.ts",
+    from: "if (flight.waiting === 0) flight.stop?.abort(signal?.reason);",
+    to: "flight.stop?.abort(signal?.reason);\n        for (const one of [...this.#flights.values()].flat()) one.stop?.abort(signal?.reason);",
+    caught: /cancel/,
+  },
+  {
+    breaks: "the same events are decided the same way: chance decides between lanes",
+    file: "schedule/lane-state.ts",
+    from: "costOf(chance) - costOf(best) || chance.batches.length",
+    to: "costOf(chance) - costOf(best) || Math.random() - 0.5 || chance.batches.length",
+    caught: /differ on replay/,
+  },
+  {
+    breaks: "a trace is decided the same way: it forgets what ran when it began",
+    file: "schedule/lane-state.ts",
+    from: "return { batches, notedMs",
+    to: "batches.clear();\n    return { batches, notedMs",
+    caught: /differ on replay/,
+  },
+  {
+    breaks: "a trace is decided the same way: it does not tell what lanes hold later",
+    file: "observe/recorder.ts",
+    from: "if (key !== lanesThen.key) lanesThen",
+    to: 'if (lanesThen.key === "") lanesThen',
+    caught: /differ on replay/,
+  },
+  {
+    breaks: "the GPU's budget is kept: losses are not counted",
+    file: "pool/gpu-loss-ledger.ts",
+    from: "length < LOSSES_MAX",
+    to: "length < 99 * LOSSES_MAX",
+    caught: /lost three times/,
+  },
+  {
+    breaks: "tries are bounded: a step is tried for ever",
+    file: "schedule/recover.ts",
+    from: "if (code === null || attempts >= MAX_ATTEMPTS) return",
+    to: 'if (code !== null) return "again";\n  if (code === null) return',
+    caught: /tries|workers were started|was lost|answers no more/,
+  },
+  {
+    breaks: "no worker is leaked: closing forgets the workers",
+    file: "pool/pool.ts",
+    from: "for (const lane of this.lanes) lane.close(error);",
+    to: "",
+    caught: /leaked/,
+  },
+  {
+    breaks: "no healthy worker is ended: the watchdog counts time in which the page stood still",
+    file: "rpc/watchdog.ts",
+    from: "const ms = (this.#tickMs = Math.min(this.#leftMs, TICK_MS));",
+    to: "const ms = (this.#tickMs = this.#leftMs);",
+    caught: /healthy workers/,
+  },
+];
+
+async function simulateWith(mutation: Mutation | null): Promise<typeof Simulate> {
+  const folder = await mkdtemp(join(tmpdir(), "selvedge-mutation-"));
+  let applied = 0;
+  try {
+    const outfile = join(folder, "simulate.mjs");
+    await build({
+      entryPoints: [join(LIB, "test-support/simulate/simulate.ts")],
+      outfile,
+      bundle: true,
+      format: "esm",
+      platform: "node",
+      logLevel: "silent",
+      plugins: [
+        {
+          name: "mutate",
+          setup({ onLoad }) {
+            onLoad({ filter: /\.ts$/ }, async ({ path }) => {
+              const text = await readFile(path, "utf8");
+              if (mutation === null || path !== join(LIB, mutation.file)) return { contents: text, loader: "ts" };
+              applied += text.split(mutation.from).length - 1;
+              return { contents: text.replace(mutation.from, mutation.to), loader: "ts" };
+            });
+          },
+        },
+      ],
+    });
+    expect(applied).toBe(mutation === null ? 0 : 1);
+    return ((await import(pathToFileURL(outfile).href)) as { simulate: typeof Simulate }).simulate;
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+async function firstBroken(simulate: typeof Simulate): Promise<string | null> {
+  for (let seed = 1; seed <= SEEDS; seed += 1) {
+    const { broken } = await simulate({ seed });
+    if (broken.length > 0) return broken.join("; ");
+  }
+  return null;
+}
+
+test("the code as it is breaks nothing, and a seed reproduces its story", async () => {
+  const simulate = await simulateWith(null);
+  expect(await firstBroken(simulate)).toBeNull();
+  const tell = async (): Promise<string[]> => {
+    const lines: string[] = [];
+    await simulate({ seed: 7, log: (line) => lines.push(line) });
+    return lines.slice(lines.findIndex((line) => line.endsWith("faults begin")));
+  };
+  const first = await tell();
+  expect(first.length).toBeGreaterThan(50);
+  expect(await tell()).toEqual(first);
+}, 60_000);
+
+test.each(MUTATIONS)(
+  "caught: $breaks",
+  async (mutation) => {
+    expect(await firstBroken(await simulateWith(mutation))).toMatch(mutation.caught);
+  },
+  60_000,
+);

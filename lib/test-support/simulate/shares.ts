@@ -1,0 +1,46 @@
+// Distributes seeds over all cores: one process per core runs this command line again, bundled to one plain file.
+import { fork } from "node:child_process";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { build } from "esbuild";
+
+/** A contiguous range of seeds. */
+export interface Seeds {
+  readonly from: number;
+  readonly count: number;
+}
+
+/**
+ * Starts this command line once per core with `--share` and its part of the seeds; calls back with each message of the
+ * processes. Returns whether all of them exited with 0.
+ */
+export async function spread(
+  { from, count }: Seeds,
+  options: readonly string[],
+  onMessage: (message: unknown) => void,
+): Promise<boolean> {
+  const shares = Math.min(count, availableParallelism());
+  const script = await bundle();
+  const exits = Array.from({ length: shares }, async (_, i) => {
+    const first = from + Math.floor((i * count) / shares);
+    const own = from + Math.floor(((i + 1) * count) / shares) - first;
+    const args = ["--share", "--from", String(first), "--seeds", String(own), ...options];
+    // A story creates short-lived objects and errors whose stack nobody reads, and each core has a story of its own:
+    // Node's default settings cost a fifth of the time.
+    const execArgv = ["--max-semi-space-size=64", "--stack-trace-limit=0", "--single-threaded"];
+    const child = fork(script, args, { execArgv });
+    child.on("message", onMessage);
+    return new Promise<number | null>((resolve) => child.once("exit", resolve));
+  });
+  return (await Promise.all(exits)).every((code) => code === 0);
+}
+
+/**
+ * Bundles the command line to one plain file: run from TypeScript, each function is named at run time as it is created.
+ */
+async function bundle(): Promise<string> {
+  const outfile = join(import.meta.dirname, "../../../node_modules/.cache/selvedge/simulate.mjs");
+  const entryPoints = [process.argv[1] ?? ""];
+  await build({ entryPoints, outfile, bundle: true, platform: "node", format: "esm", packages: "external" });
+  return outfile;
+}

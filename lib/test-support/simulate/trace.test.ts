@@ -1,0 +1,305 @@
+// Traces of an engine in the simulated world: the part for viewers, repeated decisions, simulated changes of settings,
+// and invalid traces.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { main } from "../../cli/cli.ts";
+import { createEngine } from "../../engine/engine.ts";
+import { isSelvedgeError } from "../../core/errors.ts";
+import type { Trace } from "../../observe/trace.ts";
+import type { TraceOptions } from "../../engine/options.ts";
+import { replayTrace } from "../../replay/command.ts";
+import { readTrace } from "../../replay/file.ts";
+import type { Report } from "../../replay/report.ts";
+import { Random } from "./random.ts";
+import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
+import { World } from "./world.ts";
+
+const BASE = "https://app.test/";
+const REQUESTS = 200;
+const x = (value: number) => ({ x: { dtype: "float32", dims: [1, 2], data: Float32Array.of(value, value) } }) as const;
+
+/** An engine with two models, and a trace of this many requests of three classes, some of which are cancelled. */
+async function record(options: Partial<TraceOptions> = {}, before = 0): Promise<Trace> {
+  const files = new Map([
+    [`${BASE}${TOY_CHUNK.path}`, TOY_CHUNK.content],
+    [`${BASE}together.json`, toyBundle("together", 2, "together")],
+    [`${BASE}apart.json`, toyBundle("apart", 3, "apart")],
+    [`${BASE}sum.json`, toyBundle("sum", null)],
+  ]);
+  const random = new Random(5);
+  const drawFault = (): null => null;
+  const world = new World({
+    random,
+    gpu: null,
+    cores: 2,
+    files,
+    createBackend: createToyBackend,
+    drawFault,
+    log: null,
+  });
+  const engine = await createEngine({ effects: world.effects });
+  const load = (name: string) => world.finish(engine.load(`${BASE}${name}.json`));
+  const [together, apart, sum] = [await load("together"), await load("apart"), await load("sum")];
+  const state = sum.stateful();
+  const all: Promise<unknown>[] = [];
+  const ask = (i: number): void => {
+    const stop = new AbortController();
+    const signal = i % 20 === 0 ? stop.signal : undefined;
+    const model = i % 3 === 0 ? together : apart;
+    const kind = [
+      { priority: "interactive", deadlineMs: 80 },
+      { priority: "normal" },
+      { priority: "background" },
+    ] as const;
+    all.push(model.run(x(i), { ...kind[i % 3], signal }).catch(() => undefined));
+    if (i % 25 === 0) all.push(state.run(x(i)).catch(() => undefined));
+    world.at(3, () => {
+      stop.abort(new Error("gone"));
+    });
+  };
+  for (let i = 0; i < before; i += 1) ask(i + 1);
+  await import("../../observe/recorder.ts");
+  const tracing = engine.trace({ seconds: 600, ...options });
+  for (let i = 0; i < REQUESTS; i += 1)
+    world.at(i * 9, () => {
+      ask(i);
+    });
+  let isOver = false;
+  world.at(REQUESTS * 9, () => {
+    isOver = true;
+  });
+  await world.run(() => isOver, Infinity);
+  await world.finish(Promise.allSettled(all));
+  await engine.close();
+  return JSON.parse(JSON.stringify(await tracing)) as Trace;
+}
+
+let trace: Trace;
+beforeAll(async () => {
+  trace = await record();
+});
+
+describe("a trace", () => {
+  test("has the parts for viewers: named rows, bars within them, requests that begin and end, the queue depth", () => {
+    const { traceEvents, displayTimeUnit } = trace;
+    expect(displayTimeUnit).toBe("ms");
+    for (const { name, ph, ts, pid, tid, dur } of traceEvents) {
+      expect(typeof name).toBe("string");
+      expect(ts).toBeGreaterThanOrEqual(0);
+      expect([pid, Number.isInteger(tid)]).toEqual([1, true]);
+      expect(dur === undefined).toBe(ph !== "X");
+      if (dur !== undefined) expect(dur).toBeGreaterThanOrEqual(0);
+    }
+    const of = (ph: string, name?: string) => traceEvents.filter((x) => x.ph === ph && (name ?? x.name) === x.name);
+    expect(of("M", "process_name")[0]?.args).toEqual({ name: "Selvedge" });
+    const rows = new Map(of("M", "thread_name").map(({ tid, args }) => [tid, args?.["name"]]));
+    expect([...rows.values()]).toEqual(expect.arrayContaining(["wasm-0", "wasm-1"]));
+    const batches = of("X").filter(({ cat }) => cat?.startsWith("batch"));
+    expect(batches.length).toBeGreaterThan(50);
+    for (const { tid } of batches) expect(rows.get(tid)).toMatch(/^wasm-(\d|express)$/);
+    // One batch at a time on a lane.
+    for (const tid of rows.keys()) {
+      const own = batches.filter((x) => x.tid === tid).sort((a, b) => a.ts - b.ts);
+      for (const [i, { ts }] of own.entries())
+        if (i > 0) expect(ts).toBeGreaterThanOrEqual((own[i - 1]?.ts ?? 0) + (own[i - 1]?.dur ?? 0) - 0.01);
+    }
+    const ends = new Map(of("e").map(({ id, ts, args }) => [id, { ts, outcome: args?.["outcome"] }]));
+    expect(of("b")).toHaveLength(ends.size);
+    for (const { id, ts, cat } of of("b")) {
+      expect(cat).toBe("request");
+      expect(ends.get(id)?.ts).toBeGreaterThanOrEqual(ts);
+    }
+    const outcomes = new Set([...ends.values()].map(({ outcome }) => outcome));
+    expect([...outcomes]).toEqual(expect.arrayContaining(["done", "refused", "cancelled"]));
+    const depths = of("C", "requests").map(({ args }) => args as { waiting: number; running: number });
+    expect(Math.max(...depths.map(({ waiting }) => waiting))).toBeGreaterThan(0);
+    expect(Math.min(...depths.map((x) => Math.min(x.waiting, x.running)))).toBe(0);
+    expect(depths.at(-1)).toEqual({ waiting: 0, running: 0 });
+  });
+
+  test("holds no inputs unless that is asked for", async () => {
+    expect(JSON.stringify(trace)).not.toContain('"inputs"');
+    const full = await record({ inputs: true });
+    const { args } = full.traceEvents.find(({ ph }) => ph === "b") ?? {};
+    const { x: input } = args?.["inputs"] as unknown as { x: { base64: string; dims: number[] } };
+    const bytes = Uint8Array.from(atob(input.base64), (c) => c.charCodeAt(0));
+    expect([...new Float32Array(bytes.buffer)]).toEqual([0, 0]);
+    expect(input.dims).toEqual([1, 2]);
+  });
+
+  test("refuses wrong options, and ends with the engine", async () => {
+    const engine = await createEngine({
+      effects: new World({
+        random: new Random(1),
+        gpu: null,
+        cores: 1,
+        files: new Map(),
+        createBackend: createToyBackend,
+        drawFault: () => null,
+        log: null,
+      }).effects,
+    });
+    await expect(engine.trace({} as TraceOptions)).rejects.toThrow(/trace: expected { seconds }/);
+    await expect(engine.trace({ seconds: 1e9 })).rejects.toThrow(/seconds: expected a number from 0.1 to 600/);
+    await expect(engine.trace({ seconds: 1, input: true } as TraceOptions)).rejects.toThrow(/no option "input"/);
+    const tracing = engine.trace({ seconds: 600 });
+    await new Promise((resolve) => setImmediate(resolve));
+    await engine.close();
+    expect((await tracing).selvedge.schema).toBe("selvedge/trace@2");
+    expect(await engine.trace({ seconds: 1 }).catch((error: unknown) => isSelvedgeError(error) && error.code)).toBe(
+      "closed",
+    );
+  });
+});
+
+describe("a replay", () => {
+  test("decides the same, from the first request and from the middle", async () => {
+    for (const each of [trace, await record({}, 40)]) {
+      const { again } = replayTrace(readTrace(JSON.stringify(each)), null);
+      expect(again.difference).toBeNull();
+      expect(again.decisions).toBeGreaterThan(100);
+    }
+  });
+
+  test("reads traces that predate wide lanes", () => {
+    const old = JSON.stringify(trace)
+      .replace('"schema":"selvedge/trace@2"', '"schema":"selvedge/trace@1"')
+      .replace(/"(alone|passed)":\d+,/g, "")
+      .replace(/"kind":"(usual|express)"/g, (_, kind) => `"isExpress":${kind === "express"}`);
+    expect(old).not.toMatch(/trace@2|"alone"|"kind":"usual"/);
+    const { again } = replayTrace(readTrace(old), null);
+    expect(again.difference).toBeNull();
+    expect(again.decisions).toBeGreaterThan(100);
+  });
+
+  test("returns the first event with a different decision", () => {
+    const file = readTrace(JSON.stringify(trace));
+    const at = file.told.findIndex(({ decisions }) => decisions.length > 0);
+    const told = file.told.map((x, i) => (i === at ? { ...x, decisions: [] } : x));
+    expect(replayTrace({ ...file, told }, null).again.difference).toMatchObject({ index: at, recorded: "[]" });
+  });
+
+  test("simulated with the same settings it comes close to the record; other settings have their effect", () => {
+    const file = readTrace(JSON.stringify(trace));
+    const { recorded, simulated } = replayTrace(file, {});
+    const total = (of: Report["recorded"] | null, key: "asked" | "answered" | "onTime") =>
+      of?.classes.reduce((sum, x) => sum + x[key], 0) ?? 0;
+    expect(total(simulated, "asked")).toBe(total(recorded, "asked"));
+    expect(total(simulated, "onTime") / total(recorded, "onTime")).toBeGreaterThan(0.85);
+    expect(total(simulated, "onTime") / total(recorded, "onTime")).toBeLessThan(1.15);
+    expect((simulated?.meanBatchSize ?? 0) / recorded.meanBatchSize).toBeGreaterThan(0.7);
+    expect((simulated?.meanBatchSize ?? 0) / recorded.meanBatchSize).toBeLessThan(1.4);
+    const apart = replayTrace(file, { maxBatchSize: 1 }).changed;
+    expect(apart?.meanBatchSize).toBe(1);
+    const one = replayTrace(file, { lanes: 1, express: 0 }).changed;
+    expect(one?.lanes).toBe(1);
+    expect(total(one, "answered")).toBeLessThanOrEqual(total(recorded, "asked"));
+    const four = replayTrace(file, { lanes: 4 }).changed;
+    expect(total(four, "onTime")).toBeGreaterThanOrEqual(total(simulated, "onTime"));
+  });
+});
+
+describe("selvedge replay", () => {
+  const folder = mkdtempSync(join(tmpdir(), "selvedge-replay-"));
+  const path = join(folder, "trace.json");
+  afterAll(() => {
+    rmSync(folder, { recursive: true });
+  });
+
+  async function run(...words: string[]): Promise<{ code: number; out: string; err: string }> {
+    let [out, err] = ["", ""];
+    const spies = [
+      vi.spyOn(process.stdout, "write").mockImplementation((text) => ((out += String(text)), true)),
+      vi.spyOn(process.stderr, "write").mockImplementation((text) => ((err += String(text)), true)),
+    ];
+    const code = await main(["replay", ...words]);
+    for (const spy of spies) spy.mockRestore();
+    return { code, out, err };
+  }
+
+  test("prints the simulated changes, for people and for programs", async () => {
+    writeFileSync(path, JSON.stringify(trace));
+    const plain = await run(path);
+    expect(plain).toMatchObject({ code: 0, err: "" });
+    expect(plain.out).toMatch(/replayed: \d+ events, \d+ decisions, all the same/);
+    const { code, out } = await run(path, "--set", "maxQueueDelayMs=4", "maxBatchSize=16");
+    expect(code).toBe(0);
+    expect(out).toMatch(/recorded +simulated +with maxQueueDelayMs=4 maxBatchSize=16/);
+    expect(out).toMatch(/interactive, 80 ms \(\d+\) +on time +[\d.]+ % +[\d.]+ % +[\d.]+ %/);
+    expect(out).toMatch(/p99 +[\d.]+ ms/);
+    const report = JSON.parse((await run(path, "--set", "ageingMs=500", "--json")).out) as Report;
+    expect(report.change).toEqual({ ageingMs: 500 });
+    expect(report.changed?.classes.length).toBe(report.recorded.classes.length);
+    expect((await run("--help")).out).toContain("--set NAME=VALUE");
+  });
+
+  test("says so where it decides otherwise, and ends with 2", async () => {
+    const told = (trace.selvedge.told as unknown as [number, unknown, number, unknown[]][]).map(
+      ([now, event, lanes]) => [now, event, lanes, []],
+    );
+    writeFileSync(path, JSON.stringify({ ...trace, selvedge: { ...trace.selvedge, told } }));
+    const { code, out } = await run(path);
+    expect(code).toBe(2);
+    expect(out).toMatch(/different decision: event \d+ \("tick", after [\d.]+ ms\)/);
+  });
+
+  const broken = (change: (part: Record<string, unknown>) => void): string => {
+    const part = structuredClone(trace.selvedge) as unknown as Record<string, unknown>;
+    change(part);
+    return JSON.stringify({ traceEvents: [], selvedge: part });
+  };
+  const told = (part: Record<string, unknown>): [number, Record<string, unknown>, number, unknown][] =>
+    part["told"] as [number, Record<string, unknown>, number, unknown][];
+  test.each<[string, () => string, RegExp]>([
+    ["cut short", () => JSON.stringify(trace).slice(0, 5_000), /not JSON, or truncated/],
+    ["empty", () => "", /not JSON, or truncated/],
+    ["null", () => "null", /no part "selvedge"/],
+    ["of somebody else", () => JSON.stringify({ traceEvents: [] }), /no part "selvedge"/],
+    [
+      "of another version",
+      () => broken((x) => (x["schema"] = "selvedge/trace@3")),
+      /its schema is "selvedge\/trace@3"/,
+    ],
+    [
+      "without an estimate",
+      () => broken((x) => ((x["saved"] as Record<string, unknown>)["estimate"] = "[[1,2]]")),
+      /saved.estimate: not an estimate/,
+    ],
+    ["with an unknown event", () => broken((x) => ((told(x)[0]?.[1] ?? {})["type"] = "exploded")), /told.0.1.type/],
+    [
+      "with lanes that are not there",
+      () => broken((x) => void told(x).splice(0, 1, [6e4, { type: "tick" }, 999, []])),
+      /there are no lanes 999/,
+    ],
+    ["that goes back in time", () => broken((x) => void told(x).push([0, { type: "tick" }, 0, []])), /earlier than/],
+    [
+      "with endless rows",
+      () =>
+        broken(
+          (x) =>
+            void ((told(x).find(([, e]) => e["type"] === "arrived")?.[1]["step"] as Record<string, unknown>)["rows"] =
+              1e12),
+        ),
+      /step.rows/,
+    ],
+    ["nested without end", () => `{"selvedge":${'{"a":'.repeat(5_000)}1${"}".repeat(5_000)}}`, /nested too deeply/],
+  ])("refuses a file that is %s, and says where", async (_, text, message) => {
+    writeFileSync(path, text());
+    const { code, err } = await run(path);
+    expect([code, err]).toEqual([1, expect.stringMatching(message)]);
+    expect(err).toContain("trace.json: ");
+  });
+
+  test.each<[string, string[], RegExp]>([
+    ["no path", [], /replay needs the path of a trace/],
+    ["no file", [join(folder, "none.json")], /none.json is not there/],
+    ["an unknown setting", ["a.json", "--set", "speed=2"], /there is no setting "speed", only maxQueueDelayMs/],
+    ["half a setting", ["a.json", "--set", "lanes"], /expected NAME=VALUE, got "lanes"/],
+    ["too much", ["a.json", "--set", "lanes=1000"], /lanes is a whole number from 1 to 64, got "1000"/],
+    ["no number", ["a.json", "--set", "ageingMs=x"], /ageingMs is a whole number from 1 to 3600000, got "x"/],
+  ])("refuses %s", async (_, words, message) => {
+    expect(await run(...words)).toMatchObject({ code: 1, err: expect.stringMatching(message) as string });
+  });
+});

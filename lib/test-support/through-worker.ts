@@ -1,0 +1,40 @@
+// A worker seen as a backend, for tests: the conformance suite runs through the whole thread line this way.
+import type { Backend } from "../rpc/backend.ts";
+import type { Tensor } from "../core/tensor.ts";
+import type { Ran, RanItem, RunMessage } from "../rpc/messages.ts";
+import type { WorkerClient } from "../pool/worker-client.ts";
+
+const BOUND_MS = 60_000;
+
+/** Runs a batch of one and gives what came out of it, with the times. */
+export async function runAlone(
+  client: WorkerClient,
+  message: RunMessage,
+  boundMs: number,
+): Promise<RanItem & Omit<Ran, "items">> {
+  const { items, ...times } = await client.run(message, boundMs);
+  if (items[0]?.ok !== true) throw new Error("A batch of one was answered without an answer.");
+  return { ...items[0].value, ...times };
+}
+
+/** Makes a Backend of a worker's page side. */
+export function throughWorker(client: WorkerClient): Backend {
+  return {
+    onLost: null,
+    onLog: null,
+    start: (options) => client.start(options, BOUND_MS),
+    load: (modelId, model) => client.load({ ...model, modelId, images: {}, decodes: {}, assets: {} }, BOUND_MS),
+    async run(modelId, tensors: Readonly<Record<string, Tensor>>, state) {
+      const entries = Object.entries(tensors).map(([name, tensor]) => [name, { kind: "tensor", tensor }] as const);
+      return {
+        ...(await runAlone(client, { modelId, items: [Object.fromEntries(entries)], state }, BOUND_MS)).outputs,
+      };
+    },
+    async unload(modelId) {
+      await client.unload(modelId, BOUND_MS);
+    },
+    async forget(stateId) {
+      await client.forget(stateId, BOUND_MS);
+    },
+  };
+}

@@ -1,0 +1,76 @@
+import { describe, expect, test } from "vitest";
+import { SelvedgeError } from "../../core/errors.ts";
+import { failureOf, startFailureOf } from "./classify-error.ts";
+
+// As onnxruntime-web 1.30.0 words them.
+const KERNEL = "Non-zero status code returned while running ConstantOfShape node. Name:'c' Status Message:";
+const AT = "/build/onnxruntime/core/framework/op_kernel.cc:83 virtual OrtValue *Context::Output(int)";
+
+describe.each([
+  ["load", 7, "Failed to load model because protobuf parsing failed.", "model-invalid"],
+  ["load", 2, "No graph was found in the protobuf.", "model-invalid"],
+  ["load", 9, "Could not find an implementation for Add(13) node with name 'add'", "model-invalid"],
+  ["load", 6, "std::bad_alloc", "out-of-memory"],
+  ["load", 11, "Failed to create a WebGPU compute pipeline", "internal"],
+  [
+    "run",
+    1,
+    `${KERNEL} ${AT} [ONNXRuntimeError] : 1 : FAIL : Calculation for Tensor storage size overflowed`,
+    "out-of-memory",
+  ],
+  ["run", 2, `${KERNEL} ${AT} [ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Tensor shape is too large`, "out-of-memory"],
+  ["run", 1, `${KERNEL} indices element out of data bounds`, "internal"],
+] as const)("during a %s, status %i «%s»", (during, status, message, code) => {
+  const thrown = new Error(`failed to call it. ERROR_CODE: ${status}, ERROR_MESSAGE: ${message}`);
+
+  test(`is ${code}, keeps ONNX Runtime's words, and its cause`, () => {
+    const error = failureOf(thrown, during);
+    expect(error).toMatchObject({ code, details: { ortCode: status, message }, cause: thrown });
+  });
+});
+
+test("an aborted wasm and a bare number are told apart from a model that is wrong", () => {
+  expect(failureOf(new Error("Aborted(OOM)"), "load")).toMatchObject({ code: "out-of-memory" });
+  expect(failureOf(new Error("memory access out of bounds"), "load")).toMatchObject({ code: "internal" });
+  expect(failureOf(1234, "run")).toMatchObject({ code: "internal" });
+});
+
+test("a rank that only ONNX Runtime knows is the caller's RangeError", () => {
+  const text = "ERROR_CODE: 2, ERROR_MESSAGE: Invalid rank for input: x Got: 1 Expected: 2";
+  expect(failureOf(new Error(text), "run")).toBeInstanceOf(RangeError);
+});
+
+test("our own errors and the caller's pass untouched", () => {
+  for (const error of [new SelvedgeError("closed", "x"), new TypeError("x"), new RangeError("x")]) {
+    expect(failureOf(error, "run")).toBe(error);
+  }
+});
+
+test("where ONNX Runtime was in its sources is left out of the message", () => {
+  const text = `ERROR_CODE: 1, ERROR_MESSAGE: ${KERNEL} ${AT} [ONNXRuntimeError] : 1 : FAIL : it broke`;
+  expect(failureOf(new Error(text), "run").message).toBe(`ONNX Runtime failed during a run: ${KERNEL} it broke`);
+});
+
+describe("a start that fails", () => {
+  const WASM = "status 200, application/wasm";
+  const start = (message: string, answer: string = WASM): SelvedgeError =>
+    startFailureOf(new Error(`no available backend found. ERR: [wasm] ${message}`), "wasm", "/ort.wasm", answer);
+
+  test.each([
+    ["Compiling WebAssembly violates … 'unsafe-eval' is not allowed", WASM, "script-src 'self' 'wasm-unsafe-eval'"],
+    ["call to WebAssembly.instantiate() blocked by CSP", WASM, "script-src 'self' 'wasm-unsafe-eval'"],
+    ["BufferSource argument is empty", "status 200, text/html", "assetsBase"],
+    ["failed to asynchronously prepare wasm", "status 404, no content type", "assetsBase"],
+  ])("%s (%s): names %s", (message, answer, fix) => {
+    const error = start(message, answer);
+    expect(error).toMatchObject({ code: "no-backend", details: { answer, message } });
+    expect(error.message).toContain(fix);
+    expect(error.message).toContain(answer);
+  });
+
+  test("for want of memory is told as such", () => {
+    expect(start("RangeError: WebAssembly.Memory(): could not allocate memory")).toMatchObject({
+      code: "out-of-memory",
+    });
+  });
+});

@@ -1,0 +1,62 @@
+// What ONNX Runtime Web throws, as our codes. It throws Errors with "ERROR_CODE: n, ERROR_MESSAGE: …", RuntimeErrors of
+// an aborted wasm, and bare numbers (a C++ exception that nothing caught). The numbers are OrtErrorCode of
+// onnxruntime_c_api.h.
+import { isSelvedgeError, SelvedgeError, unreadableOf } from "../../core/errors.ts";
+
+const MEMORY =
+  /bad_alloc|out of memory|OOM|could not allocate memory|cannot enlarge memory|failed to (allocate|grow)|storage size overflow|shape is too large|invalid (typed )?array length|array buffer allocation/i;
+/** The one way in which a run's input is wrong that checkFeeds can't see: a rank that the metadata leaves open. */
+const WRONG_INPUT = /^(Invalid rank for input|Got invalid dimensions for input)/;
+/** Where in its sources ONNX Runtime was, and how often it wrapped the message. */
+const ORIGIN = /\/\S+\.(cc|h):\d+ .*?(\[ONNXRuntimeError\] : \d+ : \w+ : |\) (?=\w))/g;
+
+/** An operator, or an operator for this dtype, without a kernel: told in one way by each provider. */
+const NO_KERNEL = /^Could not find an implementation for|Provider type for .* is not set/;
+/** EP_FAIL: the device, not the model. */
+const PROVIDER_FAILED = 11;
+
+/** Makes one of our errors of whatever a load or a run threw; our own and the caller's mistakes pass untouched. */
+export function failureOf(error: unknown, during: "load" | "run"): Error {
+  if (isSelvedgeError(error) || error instanceof TypeError) return error;
+  const lost = during === "load" ? unreadableOf(error) : null;
+  if (lost !== null) return lost;
+  const text = textOf(error);
+  if (error instanceof RangeError && !MEMORY.test(text)) return error;
+  const status = /ERROR_CODE: (\d+), ERROR_MESSAGE: ?([\s\S]*)/.exec(text);
+  const ortCode = status === null ? null : Number(status[1]);
+  const raw = status?.[2]?.trim() ?? text;
+  const message = raw.replaceAll(ORIGIN, "");
+  const details = ortCode === null ? { message: raw } : { message: raw, ortCode };
+  if (MEMORY.test(raw)) return new SelvedgeError("out-of-memory", `Out of memory: ${message}`, details, error);
+  if (during === "run" && WRONG_INPUT.test(raw)) return new RangeError(message, { cause: error });
+  if (during === "run" || ortCode === null || ortCode === PROVIDER_FAILED) {
+    return new SelvedgeError("internal", `ONNX Runtime failed during a ${during}: ${message}`, details, error);
+  }
+  const hint = NO_KERNEL.test(message) ? " (its browser builds leave out most float64 and int16 kernels)" : "";
+  const what = `ONNX Runtime can't load this model: ${message}${hint}`;
+  return new SelvedgeError("model-invalid", what, details, error);
+}
+
+/** Says why ONNX Runtime did not start, and which setting lets it; `answer` is what the server says of the wasm. */
+export function startFailureOf(error: unknown, backend: string, wasmUrl: string, answer: string): SelvedgeError {
+  // It wraps each cause in "no available backend found. ERR: [name] …".
+  const message = textOf(error).replace(/^no available backend found\. ERR: (\[\w+\] )?/, "");
+  const details = { backend, wasmUrl, answer, message };
+  if (MEMORY.test(message)) return new SelvedgeError("out-of-memory", `Out of memory: ${message}`, details, error);
+  const text = `ONNX Runtime did not start on ${backend}: ${message} (${wasmUrl}: ${answer}).`;
+  return new SelvedgeError("no-backend", `${text}${startHint(message, answer)}`, details, error);
+}
+
+function startHint(message: string, answer: string): string {
+  if (/unsafe-eval|Content Security Policy|blocked by CSP/.test(message)) {
+    return " Allow `script-src 'self' 'wasm-unsafe-eval'` in the Content-Security-Policy.";
+  }
+  if (/^status 200, application\/wasm/.test(answer)) return "";
+  return " Serve the package's files beside it as `application/wasm`, or set `assetsBase`.";
+}
+
+function textOf(error: unknown): string {
+  if (error instanceof Error) return error.message;
+  if (typeof error === "number") return `an exception inside the wasm (${error})`;
+  return String(error);
+}

@@ -1,0 +1,222 @@
+// What of ort.ts needs a GPU that fails on demand: a stand-in for the device and for onnxruntime-web. All else is held to
+// the conformance suite in real browsers, by e2e/backend.spec.ts.
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { Backend, ModelFiles } from "../../rpc/backend.ts";
+import { identityModel } from "../../test-support/backend-models.ts";
+import { createOrtBackend } from "./ort.ts";
+import type { OrtModule } from "./ort.ts";
+
+class StandInMemoryError {
+  readonly message: string;
+  constructor(message: string) {
+    this.message = message;
+  }
+}
+
+class StandInDevice extends EventTarget {
+  createBuffer = ({ size }: { size: number }) => ({ size, destroy: (): void => undefined });
+
+  lose: (info: { reason: string; message: string }) => void = () => undefined;
+  readonly lost = new Promise((resolve) => {
+    this.lose = resolve;
+  });
+  report(error: { message: string }): void {
+    this.dispatchEvent(Object.assign(new Event("uncapturederror", { cancelable: true }), { error }));
+  }
+}
+
+let device: StandInDevice;
+/** What happens while a session runs. */
+let duringRun: () => void | Promise<void>;
+let created: Record<string, unknown>[];
+
+beforeEach(() => {
+  device = new StandInDevice();
+  duringRun = () => undefined;
+  created = [];
+  const limits = new Proxy({}, { get: () => 1 });
+  const adapter = {
+    info: { vendor: "v", architecture: "a", description: "d" },
+    limits,
+    features: new Set(["shader-f16", "unheard-of"]),
+    requestDevice: vi.fn(() => Promise.resolve(device)),
+  };
+  vi.stubGlobal("navigator", { gpu: { requestAdapter: () => Promise.resolve(adapter) } });
+  vi.stubGlobal("GPUOutOfMemoryError", StandInMemoryError);
+});
+
+afterEach(() => {
+  vi.unstubAllGlobals();
+});
+
+class StandInTensor {
+  readonly type: string;
+  readonly data: unknown;
+  readonly dims: readonly number[];
+  constructor(type: string, data: unknown, dims: readonly number[]) {
+    this.type = type;
+    this.data = data;
+    this.dims = dims;
+  }
+  dispose(): void {
+    Reflect.set(this, "data", null);
+  }
+}
+
+function standIn(): OrtModule {
+  const metadata = [{ name: "x", isTensor: true, type: "float32", shape: ["n"] }];
+  const session = {
+    inputMetadata: metadata,
+    outputMetadata: [{ ...metadata[0], name: "y" }],
+    release: () => Promise.resolve(),
+    async run({ x }: { x: StandInTensor }) {
+      await duringRun();
+      return { y: new StandInTensor("float32", (x.data as Float32Array).slice(), x.dims) };
+    },
+  };
+  const module = {
+    env: { wasm: {}, webgpu: {}, versions: { common: "0", web: "1.30.0" } },
+    Tensor: StandInTensor,
+    InferenceSession: {
+      create(_bytes: Uint8Array, options: Record<string, unknown>) {
+        created.push(options);
+        return Promise.resolve(session);
+      },
+    },
+  };
+  return module as unknown as OrtModule;
+}
+
+const MODEL: ModelFiles = {
+  files: [{ path: "m", data: new Blob([identityModel("float32")]) }],
+  session: { "session.disable_quant_qdq": "1" },
+};
+const FEEDS = { x: { dtype: "float32", dims: [1], data: new Float32Array([5]) } } as const;
+
+async function loaded(): Promise<Backend> {
+  const backend = createOrtBackend(standIn());
+  await backend.start({
+    backend: "webgpu",
+    wasmUrl: "https://example.com/ort.wasm",
+    restUrl: "rest.wasm",
+    threads: 1,
+    verbose: false,
+  });
+  await backend.load(1, MODEL);
+  return backend;
+}
+
+test("one provider is asked for, on our own device, with the model's session entries", async () => {
+  await loaded();
+  for (const { executionProviders } of created) expect(executionProviders).toEqual([{ name: "webgpu", device }]);
+  expect(created.at(-1)?.["extra"]).toEqual({ "session.disable_quant_qdq": "1" });
+});
+
+/** A blob whose bytes the browser has dropped. */
+class LostBlob extends Blob {
+  override arrayBuffer(): Promise<ArrayBuffer> {
+    return Promise.reject(new DOMException("The requested file could not be read.", "NotReadableError"));
+  }
+  override slice(): Blob {
+    return this;
+  }
+}
+
+test.each([
+  ["the model", [new LostBlob(["m"])], null],
+  ["its weights", [new Blob([identityModel("float32")]), new LostBlob(["w"])], "ERROR_CODE: 1, ERROR_MESSAGE: 5"],
+])("a load for which the browser has lost %s may be made again, and says how", async (_, blobs, reason) => {
+  const module = standIn();
+  const backend = createOrtBackend(module);
+  await backend.start({
+    backend: "wasm",
+    wasmUrl: "https://example.com/ort.wasm",
+    restUrl: "rest.wasm",
+    threads: 1,
+    verbose: false,
+  });
+  if (reason !== null) module.InferenceSession.create = () => Promise.reject(new Error(reason));
+  const files = blobs.map((data, i) => ({ path: String(i), data }));
+  await expect(backend.load(1, { files, session: {} })).rejects.toMatchObject({
+    code: "download-failed",
+    retryable: true,
+    message: expect.stringMatching(/can't read the model's bytes any more. Load it again/) as string,
+    details: { reason: "unreadable" },
+  });
+});
+
+describe("an error that the GPU reports", () => {
+  test("during a run fails that run, and that run alone", async () => {
+    const backend = await loaded();
+    duringRun = () => {
+      device.report({ message: "Invalid BindGroup" });
+    };
+    await expect(backend.run(1, FEEDS)).rejects.toMatchObject({
+      code: "internal",
+      message: "The GPU reported an error during a run: Invalid BindGroup",
+    });
+    duringRun = () => undefined;
+    expect((await backend.run(1, FEEDS))["y"]?.data).toEqual(new Float32Array([5]));
+  });
+
+  test("just after a run still fails it", async () => {
+    const backend = await loaded();
+    let left = 50;
+    const later = (): void => {
+      left -= 1;
+      if (left > 0) queueMicrotask(later);
+      else device.report({ message: "Late" });
+    };
+    duringRun = later;
+    await expect(backend.run(1, FEEDS)).rejects.toMatchObject({ code: "internal" });
+  });
+
+  test("for want of memory is told as such", async () => {
+    const backend = await loaded();
+    duringRun = () => {
+      device.report(new StandInMemoryError("no room"));
+    };
+    await expect(backend.run(1, FEEDS)).rejects.toMatchObject({ code: "out-of-memory" });
+  });
+});
+
+describe("a lost device", () => {
+  test("is told at once, with its reason", async () => {
+    const backend = await loaded();
+    const told = new Promise((resolve) => {
+      backend.onLost = resolve;
+    });
+    device.lose({ reason: "unknown", message: "The driver was reset." });
+    expect(await told).toBe("The driver was reset.");
+  });
+
+  test("fails a run, even one that seems to have gone well", async () => {
+    const backend = await loaded();
+    duringRun = async () => {
+      device.lose({ reason: "destroyed", message: "" });
+      await device.lost;
+    };
+    await expect(backend.run(1, FEEDS)).rejects.toMatchObject({
+      code: "device-lost",
+      details: { reason: "destroyed" },
+    });
+  });
+});
+
+describe("without WebGPU", () => {
+  test.each([
+    ["there is no adapter", { gpu: { requestAdapter: () => Promise.resolve(null) } }],
+    ["asking for one throws, as in Firefox", { gpu: { requestAdapter: () => Promise.reject(new Error("off")) } }],
+    ["the browser has none", {}],
+  ])("the start rejects with no-backend: %s", async (_, navigator) => {
+    vi.stubGlobal("navigator", navigator);
+    const start = createOrtBackend(standIn()).start({
+      backend: "webgpu",
+      wasmUrl: "",
+      restUrl: "rest.wasm",
+      threads: 1,
+      verbose: false,
+    });
+    await expect(start).rejects.toMatchObject({ code: "no-backend" });
+  });
+});

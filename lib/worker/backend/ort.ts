@@ -1,0 +1,398 @@
+// The real backend: ONNX Runtime Web. It is handed `ort`, so that only each worker's entry names a build.
+//
+// One provider at a time: a list of two may run on the second with nothing to say so. The GPUDevice is ours, since a
+// lost device can be silent: a run with GPU outputs resolved after it. Nor does a validation error reject a run; it
+// shows only as `uncapturederror`, with wrong outputs, so a run that saw one fails here.
+import type * as Ort from "onnxruntime-web";
+import type { Assignment } from "../../core/bundle.ts";
+import { adapterFacts } from "../../core/device.ts";
+import type { AdapterFacts } from "../../core/device.ts";
+import { SelvedgeError } from "../../core/errors.ts";
+import type { Dtype, Port, Tensor } from "../../core/tensor.ts";
+import { assignmentFromLog } from "../../core/assignment-log.ts";
+import type {
+  Backend,
+  BackendFacts,
+  BackendName,
+  DeviceTensor,
+  ModelFacts,
+  ModelFiles,
+  StartOptions,
+  StateCall,
+  WasmModules,
+} from "../../rpc/backend.ts";
+import { compileParts, loadAtOnce, NO_BINARY, shareModule } from "./shared-module.ts";
+import { failureOf, startFailureOf } from "./classify-error.ts";
+import { watchDeviceMemory, watchWasmMemory } from "./memory.ts";
+import { checkFeeds } from "../../core/check-inputs.ts";
+import { release } from "../../rpc/free-buffer.ts";
+import { STARTER } from "./identity-model.ts";
+import { createNextTask } from "./next-task.ts";
+import { askForThreads } from "./threads.ts";
+
+/** The part of onnxruntime-web that is used; every build has it. */
+export type OrtModule = Pick<typeof Ort, "InferenceSession" | "Tensor" | "env">;
+
+/** Makes the backend that computes with ONNX Runtime Web. */
+export function createOrtBackend(ort: OrtModule): Backend {
+  return new OrtBackend(ort);
+}
+
+/** What ONNX Runtime's kernels use where the adapter has it. */
+const FEATURES = ["shader-f16", "subgroups"] as const;
+const LIMITS = [
+  "maxBindGroups",
+  "maxBufferSize",
+  "maxComputeInvocationsPerWorkgroup",
+  "maxComputeWorkgroupSizeX",
+  "maxComputeWorkgroupSizeY",
+  "maxComputeWorkgroupSizeZ",
+  "maxComputeWorkgroupStorageSize",
+  "maxComputeWorkgroupsPerDimension",
+  "maxStorageBufferBindingSize",
+  "maxStorageBuffersPerShaderStage",
+] as const;
+
+/** How long a run that failed waits to hear that its device was lost. */
+const LOSS_MS = 500;
+
+interface Loaded {
+  readonly session: Ort.InferenceSession;
+  readonly inputs: readonly Port[];
+  readonly states: Readonly<Record<string, string>>;
+}
+
+/** A state between two runs: on the device, or in the worker's memory, by the names of its inputs. */
+interface Kept {
+  readonly modelId: number;
+  readonly tensors: Readonly<Record<string, Ort.Tensor>>;
+}
+
+class OrtBackend implements Backend {
+  onLost: ((reason: string) => void) | null = null;
+  onLog: ((line: string) => void) | null = null;
+  onThread: ((port: MessagePort) => void) | null = null;
+
+  readonly #ort: OrtModule;
+  readonly #models: Map<number, Loaded> = new Map();
+  readonly #states: Map<number, Kept> = new Map();
+  readonly #nextTask: () => Promise<void> = createNextTask();
+  #backend: BackendName = "wasm";
+  #verbose = false;
+  #device: GPUDevice | null = null;
+  #lost: string | null = null;
+  /** The first GPU error since the current call began. */
+  #gpuError: GPUError | null = null;
+  #log: string[] = [];
+  readonly #wasmBytes: () => number = watchWasmMemory();
+  #deviceBytes = (): number => 0;
+
+  constructor(ort: OrtModule) {
+    this.#ort = ort;
+  }
+
+  get memoryBytes(): number {
+    return this.#wasmBytes() + this.#deviceBytes();
+  }
+
+  get device(): GPUDevice | null {
+    return this.#device;
+  }
+
+  async start(options: StartOptions): Promise<BackendFacts> {
+    const began = performance.now();
+    this.#backend = options.backend;
+    this.#verbose = options.verbose;
+    const { env } = this.#ort;
+    env.logLevel = options.verbose ? "verbose" : "fatal";
+    const { wasmUrl, restUrl, threads } = options;
+    env.wasm.numThreads = threads;
+    env.wasm.proxy = false;
+    if (options.verbose) this.#listen();
+    const gpu = options.backend === "webgpu" ? await this.#openDevice() : null;
+    let modules: WasmModules | null = null;
+    try {
+      let { first, rest } = options.modules ?? { first: null, rest: null };
+      if (threads > 1) {
+        const parts = first !== null && rest !== null ? { first, rest } : await compileParts(wasmUrl, restUrl);
+        ({ first, rest } = parts);
+        askForThreads(parts.rest, (port) => this.onThread?.(port));
+      }
+      const shared = shareModule(first, () => rest ?? loadAtOnce(restUrl));
+      if (first === null) env.wasm.wasmPaths = { wasm: wasmUrl };
+      else env.wasm.wasmBinary = NO_BINARY;
+      const session = await this.#ort.InferenceSession.create(STARTER, this.#sessionOptions({}));
+      await session.release();
+      first = shared();
+      if (first !== null) modules = { first, rest };
+    } catch (error) {
+      throw startFailureOf(error, options.backend, wasmUrl, await describe(wasmUrl));
+    }
+    const version = env.versions.web ?? env.versions.common;
+    const startMs = performance.now() - began;
+    return { backend: options.backend, gpu, version, startMs, modules };
+  }
+
+  async load(modelId: number, model: ModelFiles): Promise<ModelFacts> {
+    const began = performance.now();
+    await this.unload(modelId);
+    const [first, ...others] = model.files;
+    if (first === undefined) throw new SelvedgeError("model-invalid", "A model needs at least one file.");
+    this.#beginCall();
+    let session: Ort.InferenceSession;
+    let bytes = new Uint8Array();
+    try {
+      bytes = new Uint8Array(await first.data.arrayBuffer());
+      // Blobs are read where they lie by the JSPI build; the other one copies them.
+      const externalData = others.map((file) => ({ path: file.path, data: file.data }));
+      session = await this.#ort.InferenceSession.create(bytes, {
+        ...this.#sessionOptions(model.session),
+        externalData,
+        ...(this.#device === null ? {} : { preferredOutputLocation: onDevice(model.states ?? {}) }),
+      });
+    } catch (error) {
+      // What the runtime says of external data that it can't read does not tell why: so they are read here.
+      throw this.#failure((await lostOf(model.files)) ?? error, "load");
+    } finally {
+      release(bytes);
+    }
+    try {
+      await this.#settleGpu("load");
+      const inputs = session.inputMetadata.map((each) => portOf(each));
+      const outputs = session.outputMetadata.map((each) => portOf(each));
+      this.#models.set(modelId, { session, inputs, states: model.states ?? {} });
+      const assignment = this.#assignment();
+      return { inputs, outputs, loadMs: performance.now() - began, assignment };
+    } catch (error) {
+      await session.release();
+      throw error;
+    }
+  }
+
+  async run(
+    modelId: number,
+    feeds: Readonly<Record<string, Tensor | DeviceTensor>>,
+    state?: StateCall,
+  ): Promise<Record<string, Tensor>> {
+    const model = this.#models.get(modelId);
+    if (model === undefined) throw new SelvedgeError("internal", `Model ${modelId} is not loaded here.`, { modelId });
+    const kept = state === undefined ? {} : this.#takeState(state);
+    const done = new Set<Ort.Tensor>(Object.values(kept));
+    try {
+      const ports = model.inputs.filter(({ name }) => !Object.hasOwn(kept, name));
+      checkFeeds(ports, feeds);
+      this.#beginCall();
+      const values: Record<string, Ort.Tensor> = { ...kept };
+      for (const [name, tensor] of Object.entries(feeds)) values[name] = this.#toOrt(tensor);
+      const outputs: Record<string, Tensor> = {};
+      const next: Record<string, Ort.Tensor> = {};
+      try {
+        const results = await model.session.run(values, { logSeverityLevel: this.#severity() });
+        for (const value of Object.values(results)) done.add(value);
+        for (const [name, value] of Object.entries(results)) {
+          const input = state && model.states[name];
+          if (input !== undefined) next[input] = value;
+          if (input !== undefined && state?.checkpoint !== true) continue;
+          if (value.location === "gpu-buffer") await value.getData(true); // now on the CPU, to be copied and kept
+          const output = fromOrt(value);
+          outputs[name] = input === undefined ? output : { ...output, data: output.data.slice() };
+        }
+      } catch (error) {
+        await this.#settleLoss();
+        throw this.#failure(error, "run");
+      }
+      await this.#settleGpu("run");
+      for (const value of Object.values(next)) done.delete(value);
+      if (state !== undefined) this.#states.set(state.stateId, { modelId, tensors: next });
+      return outputs;
+    } finally {
+      for (const value of done) value.dispose();
+    }
+  }
+
+  async unload(modelId: number): Promise<void> {
+    const model = this.#models.get(modelId);
+    if (model === undefined) return;
+    this.#models.delete(modelId);
+    for (const [stateId, kept] of this.#states) if (kept.modelId === modelId) await this.forget(stateId);
+    await model.session.release();
+  }
+
+  forget(stateId: number): Promise<void> {
+    for (const value of Object.values(this.#states.get(stateId)?.tensors ?? {})) value.dispose();
+    this.#states.delete(stateId);
+    return Promise.resolve();
+  }
+
+  /** Takes a state out, for a run that goes on from it; whoever takes it disposes of it. */
+  #takeState({ stateId, restore }: StateCall): Readonly<Record<string, Ort.Tensor>> {
+    const kept = this.#states.get(stateId);
+    if (restore === null) {
+      if (kept === undefined) throw new SelvedgeError("internal", `State ${stateId} is not kept here.`, { stateId });
+      this.#states.delete(stateId);
+      return kept.tensors;
+    }
+    void this.forget(stateId);
+    return Object.fromEntries(Object.entries(restore).map(([name, tensor]) => [name, this.#toOrt(tensor)]));
+  }
+
+  async #openDevice(): Promise<AdapterFacts> {
+    try {
+      const adapter = await navigator.gpu.requestAdapter({ powerPreference: "high-performance" });
+      if (adapter === null) throw new Error("no adapter");
+      const requiredLimits: Record<string, number> = {};
+      for (const limit of LIMITS) requiredLimits[limit] = adapter.limits[limit];
+      const device = await adapter.requestDevice({
+        requiredFeatures: FEATURES.filter((feature) => adapter.features.has(feature)),
+        requiredLimits,
+      });
+      device.addEventListener("uncapturederror", (event) => {
+        event.preventDefault(); // it is told by the call that it fails, not by the console
+        this.#gpuError ??= event.error;
+      });
+      void device.lost.then((info) => {
+        this.#lost = info.message === "" ? info.reason : info.message;
+        this.onLost?.(this.#lost);
+      });
+      this.#device = device;
+      this.#deviceBytes = watchDeviceMemory(device);
+      // Else ONNX Runtime asks for an adapter of its own, only to see that there is one.
+      // eslint-disable-next-line @typescript-eslint/no-deprecated -- there is no other way to hand it over
+      this.#ort.env.webgpu.adapter = adapter;
+      return adapterFacts(adapter);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new SelvedgeError("no-backend", `WebGPU is not available here: ${reason}.`, { backend: "webgpu" }, error);
+    }
+  }
+
+  #sessionOptions(session: Readonly<Record<string, string>>): Ort.InferenceSession.SessionOptions {
+    const provider = this.#device === null ? { name: "wasm" } : { name: "webgpu", device: this.#device };
+    return {
+      executionProviders: [provider],
+      logSeverityLevel: this.#severity(),
+      extra: { ...session },
+    };
+  }
+
+  /** Verbose, or silent: a failure is told by the call that failed, not by the console. */
+  #severity(): 0 | 4 {
+    return this.#verbose ? 0 : 4;
+  }
+
+  #beginCall(): void {
+    this.#gpuError = null;
+    this.#log = [];
+  }
+
+  /** Fails the call where the GPU reported an error meanwhile; its event is a task of its own, so let that one run. */
+  async #settleGpu(during: "load" | "run"): Promise<void> {
+    if (this.#device === null) return;
+    await this.#nextTask();
+    if (this.#lost !== null || this.#gpuError !== null) throw this.#failure(this.#gpuError, during);
+  }
+
+  /** Firefox tells that a device is gone only after the run that it spoiled: wait for that before blaming the run. */
+  async #settleLoss(): Promise<void> {
+    if (this.#device === null || this.#lost !== null) return;
+    const late = new Promise((resolve) => setTimeout(resolve, LOSS_MS));
+    await Promise.race([this.#device.lost, late]);
+  }
+
+  #failure(error: unknown, during: "load" | "run"): Error {
+    if (this.#lost !== null) {
+      const details = { reason: this.#lost };
+      return new SelvedgeError("device-lost", `The GPU device was lost: ${this.#lost}`, details, error);
+    }
+    if (this.#gpuError === null) return failureOf(error, during);
+    const { message } = this.#gpuError;
+    const code = this.#gpuError instanceof GPUOutOfMemoryError ? "out-of-memory" : "internal";
+    return new SelvedgeError(code, `The GPU reported an error during a ${during}: ${message}`, { message }, error);
+  }
+
+  #toOrt(tensor: Tensor | DeviceTensor): Ort.Tensor {
+    const { dtype, dims } = tensor;
+    if ("buffer" in tensor)
+      return this.#ort.Tensor.fromGpuBuffer(tensor.buffer, { dataType: dtype as "float32", dims });
+    const { data } = tensor;
+    return new this.#ort.Tensor(dtype as "float32", data as Float32Array, dims);
+  }
+
+  #assignment(): Assignment | null {
+    return this.#verbose ? assignmentFromLog(this.#log, this.#backend) : null;
+  }
+
+  /** ONNX Runtime's log has no hook: it writes to the console, whose methods its glue binds when it starts. */
+  #listen(): void {
+    for (const level of ["debug", "log", "info", "warn", "error"] as const) {
+      // eslint-disable-next-line no-console -- the console is where ONNX Runtime writes
+      console[level] = (...parts: unknown[]): void => {
+        const line = parts.map(String).join(" ");
+        this.#log.push(line);
+        this.onLog?.(line);
+      };
+    }
+  }
+}
+
+/**
+ * Describes an input or output; ONNX Runtime gives "" or −1, as an unsigned number too, for a dim without a name, and no
+ * dims for an open rank.
+ */
+function portOf(metadata: Ort.InferenceSession.ValueMetadata): Port {
+  const { name } = metadata;
+  if (!metadata.isTensor) {
+    throw new SelvedgeError(
+      "model-invalid",
+      `"${name}" is no tensor; sequences, maps and optionals are not supported.`,
+      { name },
+    );
+  }
+  if (metadata.type === "int4" || metadata.type === "uint4") {
+    throw new SelvedgeError("model-invalid", `"${name}" is ${metadata.type}, which no browser holds.`, { name });
+  }
+  const dims = metadata.shape.map((dim, axis) =>
+    dim === "" || (typeof dim === "number" && (dim < 0 || dim === 2 ** 32 - 1)) ? `${name}_${axis}` : dim,
+  );
+  return { name, dtype: metadata.type, dims, batchAxis: typeof dims[0] === "string" ? 0 : null };
+}
+
+/** Says that the outputs of a state stay on the device. */
+function onDevice(states: Readonly<Record<string, string>>): Record<string, "gpu-buffer"> {
+  return Object.fromEntries(Object.keys(states).map((output) => [output, "gpu-buffer"]));
+}
+
+/** Takes an output over; ONNX Runtime has copied it out of its memory. float16 is handed on as its bits. */
+function fromOrt(value: Ort.Tensor): Tensor {
+  const dtype = value.type as Dtype;
+  let data = value.data;
+  if (dtype === "float16" && !(data instanceof Uint16Array)) {
+    const view = data as unknown as ArrayBufferView;
+    data = new Uint16Array(view.buffer, view.byteOffset, view.byteLength / 2);
+  }
+  return { dtype, dims: [...value.dims], data };
+}
+
+const READ_BYTES = 2 ** 22;
+
+/** Gives what the browser says where it can't read a file; null where it can read them all. */
+async function lostOf(files: ModelFiles["files"]): Promise<unknown> {
+  try {
+    // Not as streams: Chromium's fail with "network error" and no more.
+    for (const { data } of files)
+      for (let at = 0; at < data.size; at += READ_BYTES) await data.slice(at, at + READ_BYTES).arrayBuffer();
+    return null;
+  } catch (error) {
+    return error;
+  }
+}
+
+/** Says what the server answers for the wasm: an HTML page where a binary should be is told as nothing by itself. */
+async function describe(url: string): Promise<string> {
+  try {
+    const response = await fetch(url, { method: "HEAD" });
+    return `status ${response.status}, ${response.headers.get("content-type") ?? "no content type"}`;
+  } catch (error) {
+    return `not reachable: ${error instanceof Error ? error.message : String(error)}`;
+  }
+}

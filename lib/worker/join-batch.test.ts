@@ -1,0 +1,183 @@
+import { describe, expect, test } from "vitest";
+import { addModel, identityModel } from "../test-support/backend-models.ts";
+import { createReferenceBackend } from "../test-support/reference-backend.ts";
+import type { Backend } from "../rpc/backend.ts";
+import type { BundleInput, BundleOutput } from "../core/bundle.ts";
+import { SelvedgeError } from "../core/errors.ts";
+import type { Dtype, Tensor } from "../core/tensor.ts";
+import { batchingOf, runBatch } from "./join-batch.ts";
+import type { Batching, Outcome, Parts } from "./join-batch.ts";
+
+const floats = (dims: readonly number[], ...values: number[]): Tensor => ({
+  dtype: "float32",
+  dims,
+  data: Float32Array.from(values),
+});
+const numbersOf = ({ data }: Tensor): number[] => Array.from(data as Float32Array);
+const port = (name: string, dims: BundleInput["dims"], more: Partial<BundleInput & BundleOutput> = {}) => ({
+  name,
+  dtype: "float32" as Dtype,
+  dims,
+  batchAxis: 0,
+  ...more,
+});
+const outputsOf = ({ outcomes }: { outcomes: readonly Outcome[] }): unknown[] =>
+  outcomes.map((outcome) => ("outputs" in outcome ? outcome.outputs["y"] : String(outcome.error)));
+
+/** A backend that gives its only input back, changed; it notes the dims of each run. */
+function changing(change: (x: Tensor) => Tensor): { backend: Backend; seen: string[] } {
+  const seen: string[] = [];
+  const backend: Backend = {
+    ...createReferenceBackend(),
+    run(_, { x }) {
+      seen.push(String(x?.dims));
+      return Promise.resolve({ y: change(x as Tensor) });
+    },
+  };
+  return { backend, seen };
+}
+
+async function loaded(bytes: Uint8Array<ArrayBuffer>): Promise<{ backend: Backend; model: Batching }> {
+  const backend = createReferenceBackend();
+  const { inputs, outputs } = await backend.load(1, { files: [{ path: "m", data: new Blob([bytes]) }], session: {} });
+  return { backend, model: batchingOf(inputs, outputs, true) };
+}
+
+describe("requests that fit", () => {
+  test("run as one, and each gets its own rows", async () => {
+    const { backend, model } = await loaded(addModel());
+    const item = (rows: number, from: number): Parts => ({
+      a: floats([rows, 3], ...Array.from({ length: rows * 3 }, (_, i) => from + i)),
+      b: floats([rows, 3], ...Array.from({ length: rows * 3 }, () => 100)),
+    });
+    const ran = await runBatch(backend, 1, model, [item(1, 0), item(2, 10), item(1, 20)]);
+    expect(ran.runs).toBe(1);
+    expect(outputsOf(ran)).toEqual([
+      floats([1, 3], 100, 101, 102),
+      floats([2, 3], 110, 111, 112, 113, 114, 115),
+      floats([1, 3], 120, 121, 122),
+    ]);
+  });
+
+  test("are joined whatever their dtype", async () => {
+    for (const dtype of ["string", "int64", "float16", "bool"] as const) {
+      const { backend, model } = await loaded(identityModel(dtype));
+      const data = {
+        string: [["a"], ["b"]],
+        int64: [BigInt64Array.of(1n), BigInt64Array.of(2n)],
+        float16: [Uint16Array.of(1), Uint16Array.of(2)],
+        bool: [Uint8Array.of(1), Uint8Array.of(0)],
+      }[dtype];
+      const tensors = data.map((each) => ({ dtype, dims: [1], data: each }));
+      const ran = await runBatch(
+        backend,
+        1,
+        model,
+        tensors.map((x) => ({ x })),
+      );
+      expect(ran.runs).toBe(1);
+      expect(outputsOf(ran)).toEqual(tensors);
+    }
+  });
+});
+
+test("requests of unlike sizes run apart, each group as one", async () => {
+  const { backend, seen } = changing((x) => x);
+  const model = batchingOf([port("x", ["n", "w"])], [port("y", ["n", "w"])], true);
+  const ran = await runBatch(backend, 1, model, [
+    { x: floats([1, 2], 1, 2) },
+    { x: floats([1, 3], 3, 4, 5) },
+    { x: floats([1, 2], 6, 7) },
+  ]);
+  expect(seen).toEqual(["2,2", "1,3"]);
+  expect(outputsOf(ran)).toEqual([floats([1, 2], 1, 2), floats([1, 3], 3, 4, 5), floats([1, 2], 6, 7)]);
+});
+
+test("requests that a bundle lets be padded run as one, and their outputs are cut back", async () => {
+  const { backend, seen } = changing((x) => x);
+  const pad = { axis: 1, value: -1, upTo: 0.5 };
+  const cut = { axis: 1, input: "x", inputAxis: 1, per: 1, plus: 0 };
+  const model = batchingOf([port("x", ["n", "w"], { pad })], [port("y", ["n", "w"], { cut })], true);
+  const items = [
+    { x: floats([1, 4], 0, 1, 2, 3) },
+    { x: floats([1, 5], 4, 5, 6, 7, 8) },
+    { x: floats([1, 9], ...Array.from({ length: 9 }, () => 8)) },
+  ];
+  const ran = await runBatch(backend, 1, model, items);
+  expect(seen).toEqual(["2,5", "1,9"]);
+  expect(outputsOf(ran)).toEqual(items.map(({ x }) => x));
+});
+
+test("a model whose outputs don't follow the batch runs one at a time, and is never joined again", async () => {
+  for (const change of [
+    (x: Tensor) => floats([x.dims[0]! * 2], ...numbersOf(x), ...numbersOf(x)),
+    () => floats([], 1),
+  ]) {
+    const { backend, seen } = changing(change);
+    const model = batchingOf([port("x", ["n"])], [port("y", ["m"])], true);
+    const items = [{ x: floats([1], 1) }, { x: floats([1], 2) }];
+    const first = await runBatch(backend, 1, model, items);
+    expect(first.runs).toBe(3);
+    expect(outputsOf(first)).toEqual(items.map(({ x }) => change(x)));
+    expect(model.canJoin).toBe(false);
+    expect((await runBatch(backend, 1, model, items)).runs).toBe(2);
+    expect(seen).toEqual(["2", "1", "1", "1", "1"]);
+  }
+});
+
+test("a batch axis that nobody declared is believed once a batch came out as its items alone", async () => {
+  const ports = [[port("x", ["n"])], [port("y", ["n"])]] as const;
+  const items = [{ x: floats([1], 1) }, { x: floats([1], 2) }];
+  const fine = changing((x) => x);
+  const model = batchingOf(...ports, false);
+  expect((await runBatch(fine.backend, 1, model, items)).runs).toBe(3);
+  expect((await runBatch(fine.backend, 1, model, items)).runs).toBe(1);
+  const mixing = changing((x) => floats(x.dims, ...numbersOf(x).map((value) => value / x.data.length)));
+  const other = batchingOf(...ports, false);
+  expect(outputsOf(await runBatch(mixing.backend, 1, other, items))).toEqual(items.map(({ x }) => x));
+  expect(other.canJoin).toBe(false);
+});
+
+test("fixed dims, no batch axis, and no inputs are told beforehand", () => {
+  const model = (inputs: BundleInput[], outputs: BundleOutput[]) => batchingOf(inputs, outputs, true).canJoin;
+  expect(model([port("x", ["n"])], [port("y", ["n"])])).toBe(true);
+  expect(model([port("x", [1, 3])], [port("y", ["n"])])).toBe(false);
+  expect(model([port("x", ["n"])], [port("y", [1])])).toBe(false);
+  expect(model([port("x", ["n"]), port("rate", [], { batchAxis: null })], [port("y", ["n"])])).toBe(false);
+  expect(model([], [port("y", ["n"])])).toBe(false);
+});
+
+describe("an item that fails", () => {
+  const model = (): Batching => batchingOf([port("x", ["n"])], [port("y", ["n"])], true);
+  const failing = (code: "internal" | "out-of-memory"): Backend => ({
+    ...createReferenceBackend(),
+    run(_, { x }) {
+      const isBad = Array.from((x as Tensor).data as Float32Array).includes(13);
+      return isBad ? Promise.reject(new SelvedgeError(code, "13")) : Promise.resolve({ y: x as Tensor });
+    },
+  });
+  const items = [1, 13, 3].map((value) => ({ x: floats([1], value) }));
+
+  test("does not fail the others", async () => {
+    const ran = await runBatch(failing("internal"), 1, model(), items);
+    expect(outputsOf(ran)).toEqual([floats([1], 1), "SelvedgeError: 13", floats([1], 3)]);
+    expect(ran.runs).toBe(4);
+  });
+
+  test("of another dtype than declared does not fail the others either", async () => {
+    const odd: Parts = { x: { dtype: "float64", dims: [1], data: Float64Array.of(2) } };
+    const ran = await runBatch(failing("internal"), 1, model(), [items[0]!, odd, items[2]!]);
+    expect(ran.outcomes.every((outcome) => "outputs" in outcome)).toBe(true);
+    expect(ran.runs).toBe(3);
+  });
+
+  test("fails the batch where the lane is what failed", async () => {
+    await expect(runBatch(failing("out-of-memory"), 1, model(), items)).rejects.toMatchObject({
+      code: "out-of-memory",
+    });
+  });
+
+  test("alone rejects with its own error", async () => {
+    await expect(runBatch(failing("internal"), 1, model(), [items[1]!])).rejects.toMatchObject({ code: "internal" });
+  });
+});

@@ -1,0 +1,221 @@
+// A batch inside a worker: requests of one model that came together. Those whose inputs fit together are joined along
+// the batch axis, run as one, and taken apart again; each gets what it would have got alone. What does not fit runs by
+// itself, so that the scheduler's guess about sizes need not be right. An item that fails (a picture that can't be
+// decoded, an index out of range) does not fail the others.
+import type { Backend, DeviceTensor } from "../rpc/backend.ts";
+import type { BundleInput, BundleOutput } from "../core/bundle.ts";
+import { isSelvedgeError } from "../core/errors.ts";
+import type { ErrorCode } from "../core/errors.ts";
+import { checkTensor } from "../core/check-inputs.ts";
+import { canBatch, shapeOf } from "../core/batch-shape.ts";
+import type { Tensor } from "../core/tensor.ts";
+import { joinOnGpu } from "./concat-gpu.ts";
+import { isSame, joinTensors, padTensor, sliceTensor, splitTensor } from "./concat-tensors.ts";
+
+/** An input of an item: a tensor, or the making of one, put off until its place in a batch is known. */
+export type Part =
+  Tensor | { readonly dims: readonly number[]; readonly heldBytes: number; readonly draw: () => Tensor | DeviceTensor };
+/** The inputs of one item by name. */
+export type Parts = Readonly<Record<string, Part>>;
+/** The outputs of one item, or why there are none. */
+export type Outcome = { readonly outputs: Readonly<Record<string, Tensor>> } | { readonly error: unknown };
+
+/** What the ports of a model say about batches, and what experience added. */
+export interface Batching {
+  readonly inputs: readonly BundleInput[];
+  readonly outputs: readonly BundleOutput[];
+  /** Whether requests may be joined; false for good once the outputs of a batch could not be told apart. */
+  canJoin: boolean;
+  /** Whether the batch axis was declared, or proved by running a first batch both ways. */
+  isProved: boolean;
+}
+
+/** What a batch came to, in the order of its items. */
+export interface BatchRun {
+  readonly outcomes: readonly Outcome[];
+  /** How often the backend ran. */
+  readonly runs: number;
+}
+
+/** Reads what the ports say; axes that were not declared are only believed once a batch came out right. */
+export function batchingOf(
+  inputs: readonly BundleInput[],
+  outputs: readonly BundleOutput[],
+  isDeclared: boolean,
+): Batching {
+  return { inputs, outputs, canJoin: canBatch(inputs, outputs), isProved: isDeclared };
+}
+
+/** What ends a lane, or the memory of it, is no fault of one item. */
+const LANE_FAILED: ReadonlySet<ErrorCode> = new Set(["device-lost", "out-of-memory", "worker-crashed"]);
+
+/** One item that is to run. */
+interface Item {
+  readonly index: number;
+  readonly parts: Parts;
+}
+
+/**
+ * Runs items, together where they fit. Rejects where the lane failed, and where an item is alone with that item's own
+ * error.
+ */
+export async function runBatch(
+  backend: Backend,
+  modelId: number,
+  model: Batching,
+  items: readonly Parts[],
+  isAlone: boolean = items.length === 1,
+): Promise<BatchRun> {
+  const outcomes: Outcome[] = [];
+  let runs = 0;
+  const run = (feeds: Readonly<Record<string, Tensor | DeviceTensor>>): Promise<Record<string, Tensor>> => {
+    runs += 1;
+    return backend.run(modelId, feeds);
+  };
+  const alone = async ({ index, parts }: Item): Promise<void> => {
+    try {
+      outcomes[index] = { outputs: await run(drawn(parts)) };
+    } catch (error) {
+      if (isAlone || isLaneFailure(error)) throw error;
+      outcomes[index] = { error };
+    }
+  };
+  for (const group of groups(model, items)) {
+    const together = group.length > 1 && model.canJoin ? await joined(backend, model, group, run) : null;
+    if (together === null || !model.isProved) for (const item of group) await alone(item);
+    if (together === null) continue;
+    if (!model.isProved) {
+      model.canJoin = group.every(({ index }, i) => isSameOutcome(outcomes[index], together[i]));
+      model.isProved = model.canJoin;
+    } else for (const [i, { index }] of group.entries()) outcomes[index] = { outputs: together[i] ?? {} };
+  }
+  return { outcomes, runs };
+}
+
+/** Brings items that fit together into groups, the first come first. */
+function groups(model: Batching, items: readonly Parts[]): Item[][] {
+  const found = new Map<string, Item[]>();
+  let before: Parts | null = null; // of `last`, which more may join
+  let last: Item[] = [];
+  for (const [index, parts] of items.entries()) {
+    // What was packed as alike is said to be so by one and the same dims.
+    if (before !== null && model.inputs.every(({ name }) => before?.[name]?.dims === parts[name]?.dims)) {
+      last.push({ index, parts });
+      continue;
+    }
+    const shape = model.canJoin ? shapeOf(model.inputs, dimsOf(parts), isDrawn(parts)) : null;
+    before = shape === null ? null : parts;
+    const key = shape === null ? `alone ${index}` : `${isDrawn(parts) ? "drawn " : ""}${shape.key}`;
+    const group = found.get(key) ?? [];
+    found.set(key, group);
+    group.push({ index, parts });
+    last = group;
+  }
+  return [...found.values()];
+}
+
+/** Runs a group as one; null where its outputs can't be told apart, or where it failed as a group. */
+async function joined(
+  backend: Backend,
+  model: Batching,
+  group: readonly Item[],
+  run: (feeds: Record<string, Tensor | DeviceTensor>) => Promise<Record<string, Tensor>>,
+): Promise<Record<string, Tensor>[] | null> {
+  const feeds: Record<string, Tensor | DeviceTensor> = {};
+  const made: GPUBuffer[] = [];
+  const device = backend.device ?? null;
+  const first = model.inputs[0] as BundleInput;
+  const rows = group.map(({ parts }) => parts[first.name]?.dims[first.batchAxis ?? 0] ?? 0);
+  const isPadded = new Set<number>();
+  try {
+    for (const port of model.inputs) {
+      const axis = port.batchAxis ?? 0;
+      const parts = group.map((item) => item.parts[port.name] as Part);
+      if (device !== null && axis === 0 && parts.every((part) => "draw" in part)) {
+        const tensor = joinOnGpu(
+          device,
+          parts.map((part) => part.draw),
+        );
+        made.push(tensor.buffer);
+        feeds[port.name] = tensor;
+        continue;
+      }
+      if (parts.some((part) => "draw" in part)) return null;
+      let tensors = parts as Tensor[];
+      for (const tensor of tensors) checkTensor(port, tensor);
+      const { pad } = port;
+      if (pad !== undefined) {
+        const sizes = tensors.map(({ dims }) => dims[pad.axis] as number);
+        const size = Math.max(...sizes);
+        tensors = tensors.map((tensor) => padTensor(tensor, pad.axis, size, pad.value ?? 0));
+        for (const [i, own] of sizes.entries()) if (own < size) isPadded.add(i);
+      }
+      feeds[port.name] = joinTensors(tensors, axis);
+    }
+    return apart(model, group, rows, isPadded, await run(feeds));
+  } catch (error) {
+    if (isLaneFailure(error)) throw error;
+    return null; // whose fault it was shows when each runs alone
+  } finally {
+    for (const buffer of made) buffer.destroy();
+  }
+}
+
+/** Takes the outputs of a group apart; null, and never again, where that can't be. */
+function apart(
+  model: Batching,
+  group: readonly Item[],
+  rows: readonly number[],
+  isPadded: ReadonlySet<number>,
+  outputs: Readonly<Record<string, Tensor>>,
+): Record<string, Tensor>[] | null {
+  const each = group.map((): Record<string, Tensor> => ({}));
+  for (const [name, output] of Object.entries(outputs)) {
+    const port = model.outputs.find((x) => x.name === name);
+    const parts = port === undefined ? null : splitTensor(output, port.batchAxis ?? 0, rows);
+    if (parts === null) {
+      model.canJoin = false;
+      return null;
+    }
+    for (const [i, part] of parts.entries()) {
+      const outputs = each[i] as Record<string, Tensor>;
+      outputs[name] = isPadded.has(i) ? cutBack(part, port?.cut, group[i]?.parts ?? {}) : part;
+    }
+  }
+  return each;
+}
+
+/** Brings an output of a padded item back to the size that the item alone would have given. */
+function cutBack(output: Tensor, cut: BundleOutput["cut"], parts: Parts): Tensor {
+  if (cut === undefined) return output;
+  const size = parts[cut.input]?.dims[cut.inputAxis] ?? 0;
+  const own = Math.min(output.dims[cut.axis] ?? 0, Math.floor((size + cut.plus) / cut.per));
+  return sliceTensor(output, cut.axis, 0, own);
+}
+
+function isSameOutcome(outcome: Outcome | undefined, outputs: Record<string, Tensor> | undefined): boolean {
+  if (outcome === undefined || outputs === undefined || !("outputs" in outcome)) return false;
+  return Object.entries(outcome.outputs).every(([name, tensor]) => {
+    const other = outputs[name];
+    return other !== undefined && isSame(tensor, other);
+  });
+}
+
+function isLaneFailure(error: unknown): boolean {
+  return isSelvedgeError(error) && LANE_FAILED.has(error.code);
+}
+
+function isDrawn(parts: Parts): boolean {
+  return Object.values(parts).some((part) => "draw" in part);
+}
+
+function dimsOf(parts: Parts): Record<string, readonly number[]> {
+  return Object.fromEntries(Object.entries(parts).map(([name, { dims }]) => [name, dims]));
+}
+
+/** Makes what was put off. */
+export function drawn(parts: Parts): Record<string, Tensor | DeviceTensor> {
+  return Object.fromEntries(
+    Object.entries(parts).map(([name, part]) => [name, "draw" in part ? part.draw() : part] as const),
+  );
+}

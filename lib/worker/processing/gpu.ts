@@ -1,0 +1,257 @@
+// Images to tensors on the GPU: the twin of image.ts, by the same sum, with nothing read back. The picture is copied to a
+// texture as 8-bit sRGB, not premultiplied; a first shader shrinks its rows, a second one its columns and lays the
+// values out. Both work out the triangle's weights as they go: in f32, which moves a value by less than 0.2 of 255 at
+// the largest sizes. Differences from the CPU come from elsewhere: a canvas stores colours premultiplied, so that it
+// gives partly transparent ones back with an error of up to 1 of 255 over white; a texture keeps them.
+//
+// Float32 alone: other dtypes, and pictures over the device's limits, are the CPU's (prepare.ts chooses). Textures and
+// buffers are kept by input and size for the next frame, the last used ones up to a bound. Nothing here waits, so
+// an error of the GPU falls into the run that it spoils; ort.ts listens for it.
+import type { DeviceTensor } from "../../rpc/backend.ts";
+import type { ImageSpec } from "../../core/bundle.ts";
+import type { StillImage } from "../../rpc/messages.ts";
+import { normalising, planImage } from "./image.ts";
+import type { ImagePlan } from "./image.ts";
+
+/** How many sizes, and how many bytes of them, are kept between runs. */
+const KEEP = { sizes: 16, bytes: 64 * 2 ** 20 } as const;
+/** Pixels on each side of a workgroup. */
+const TILE = 8;
+
+const SHADER = /* wgsl */ `
+struct Plan {
+  source: vec2u,            // the image's width and height
+  picture: vec2u,           // those that it is brought to
+  tensor: vec2u,            // those of the tensor, which the picture fills from the top left
+  scale: vec2f,             // source / picture
+  step: u32,                // values from one pixel to the next in a row
+  plane: u32,               // values from one channel to the next
+  channels: u32,
+  mix: array<vec4f, 3>,     // per channel: the shares of red, green and blue, and what is subtracted
+}
+@group(0) @binding(0) var<uniform> plan: Plan;
+@group(0) @binding(1) var image: texture_2d<f32>;
+@group(0) @binding(2) var<storage, read_write> rows: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> values: array<f32>;
+
+struct Span { start: u32, end: u32, centre: f32, reach: f32 }
+
+fn spanOf(at: u32, scale: f32, size: u32) -> Span {
+  let reach = max(1.0, scale);
+  let centre = (f32(at) + 0.5) * scale;
+  let start = u32(max(0.0, floor(centre - reach - 0.5) + 1.0));
+  return Span(start, min(size, u32(ceil(centre + reach - 0.5))), centre, reach);
+}
+
+fn weightOf(at: u32, span: Span) -> f32 {
+  return max(0.0, 1.0 - abs(f32(at) + 0.5 - span.centre) / span.reach);
+}
+
+@compute @workgroup_size(${TILE}, ${TILE})
+fn across(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= plan.picture.x || id.y >= plan.source.y) { return; }
+  let span = spanOf(id.x, plan.scale.x, plan.source.x);
+  var sum = vec3f(0.0);
+  var total = 0.0;
+  for (var x = span.start; x < span.end; x++) {
+    let weight = weightOf(x, span);
+    let pixel = textureLoad(image, vec2u(x, id.y), 0);
+    sum += weight * (pixel.rgb * pixel.a + (1.0 - pixel.a));
+    total += weight;
+  }
+  rows[id.y * plan.picture.x + id.x] = vec4f(255.0 * sum / total, 0.0);
+}
+
+@compute @workgroup_size(${TILE}, ${TILE})
+fn down(@builtin(global_invocation_id) id: vec3u) {
+  if (id.x >= plan.tensor.x || id.y >= plan.tensor.y) { return; }
+  let at = (id.y * plan.tensor.x + id.x) * plan.step;
+  if (id.x >= plan.picture.x || id.y >= plan.picture.y) {
+    for (var channel = 0u; channel < plan.channels; channel++) { values[at + channel * plan.plane] = 0.0; }
+    return;
+  }
+  let span = spanOf(id.y, plan.scale.y, plan.source.y);
+  var sum = vec3f(0.0);
+  var total = 0.0;
+  for (var y = span.start; y < span.end; y++) {
+    let weight = weightOf(y, span);
+    sum += weight * rows[y * plan.picture.x + id.x].xyz;
+    total += weight;
+  }
+  let pixel = sum / total;
+  for (var channel = 0u; channel < plan.channels; channel++) {
+    let mix = plan.mix[channel];
+    values[at + channel * plan.plane] = dot(mix.xyz, pixel) - mix.w;
+  }
+}
+`;
+
+/** What one size of image needs on the device. */
+interface Frame {
+  readonly texture: GPUTexture;
+  readonly buffers: readonly GPUBuffer[];
+  readonly group: GPUBindGroup;
+  readonly plan: ImagePlan;
+  readonly tensor: DeviceTensor;
+  readonly bytes: number;
+}
+
+/** The shader, ready to run. */
+interface Program {
+  readonly layout: GPUBindGroupLayout;
+  readonly across: GPUComputePipeline;
+  readonly down: GPUComputePipeline;
+}
+
+/** Brings the images of one model to tensors on a device. */
+export class GpuImages {
+  readonly #device: GPUDevice;
+  /** By input and size, the last used one last. */
+  readonly #frames: Map<string, Frame> = new Map();
+  #program: Program | null = null;
+
+  constructor(device: GPUDevice) {
+    this.#device = device;
+  }
+
+  /**
+   * Brings an image to a float32 tensor that stays on the device, valid until `trim` or the next image of the same input
+   * and size; closes a bitmap. Gives null, and leaves the image alone, where the device can't hold it.
+   */
+  prepare(input: string, image: StillImage, spec: ImageSpec): DeviceTensor | null {
+    const plan = planImage(image.width, image.height, spec.resize);
+    if (!this.#canHold(image, plan)) return null;
+    const program = (this.#program ??= compile(this.#device));
+    const key = `${image.width} ${image.height} ${input}`;
+    const frame = this.#frames.get(key) ?? allocate(this.#device, program, image, plan, spec);
+    this.#frames.delete(key);
+    this.#frames.set(key, frame);
+    const { height } = image; // a bitmap has none once it is closed
+    this.#upload(image, frame.texture);
+    const encoder = this.#device.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    pass.setBindGroup(0, frame.group);
+    pass.setPipeline(program.across);
+    pass.dispatchWorkgroups(Math.ceil(plan.pictureWidth / TILE), Math.ceil(height / TILE));
+    pass.setPipeline(program.down);
+    pass.dispatchWorkgroups(Math.ceil(plan.width / TILE), Math.ceil(plan.height / TILE));
+    pass.end();
+    this.#device.queue.submit([encoder.finish()]);
+    return frame.tensor;
+  }
+
+  /** Frees what was used longest ago, down to the bound. Between runs only: a run may use all that it was given. */
+  trim(): void {
+    let bytes = 0;
+    for (const frame of this.#frames.values()) bytes += frame.bytes;
+    for (const [key, frame] of this.#frames) {
+      if (bytes <= KEEP.bytes && this.#frames.size <= KEEP.sizes) return;
+      bytes -= frame.bytes;
+      this.#free(key, frame);
+    }
+  }
+
+  /** Frees all that is kept. */
+  close(): void {
+    for (const [key, frame] of this.#frames) this.#free(key, frame);
+  }
+
+  #canHold(image: StillImage, plan: ImagePlan): boolean {
+    const { maxTextureDimension2D, maxStorageBufferBindingSize, maxBufferSize } = this.#device.limits;
+    const most = Math.min(maxStorageBufferBindingSize, maxBufferSize);
+    return (
+      Math.max(image.width, image.height) <= maxTextureDimension2D &&
+      rowBytes(image, plan) <= most &&
+      plan.width * plan.height * 3 * 4 <= most
+    );
+  }
+
+  #upload(image: StillImage, texture: GPUTexture): void {
+    const { queue } = this.#device;
+    const { width, height } = image;
+    if ("data" in image) {
+      queue.writeTexture({ texture }, image.data, { bytesPerRow: width * 4 }, { width, height });
+      return;
+    }
+    queue.copyExternalImageToTexture(
+      { source: image },
+      { texture, premultipliedAlpha: false, colorSpace: "srgb" },
+      { width, height },
+    );
+    image.close();
+  }
+
+  #free(key: string, frame: Frame): void {
+    this.#frames.delete(key);
+    frame.texture.destroy();
+    for (const buffer of frame.buffers) buffer.destroy();
+  }
+}
+
+function compile(device: GPUDevice): Program {
+  const visibility = GPUShaderStage.COMPUTE;
+  const layout = device.createBindGroupLayout({
+    entries: [
+      { binding: 0, visibility, buffer: { type: "uniform" } },
+      { binding: 1, visibility, texture: {} },
+      { binding: 2, visibility, buffer: { type: "storage" } },
+      { binding: 3, visibility, buffer: { type: "storage" } },
+    ],
+  });
+  const module = device.createShaderModule({ code: SHADER });
+  const pipeline = (entryPoint: "across" | "down"): GPUComputePipeline =>
+    device.createComputePipeline({
+      layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+      compute: { module, entryPoint },
+    });
+  return { layout, across: pipeline("across"), down: pipeline("down") };
+}
+
+function allocate(device: GPUDevice, program: Program, image: StillImage, plan: ImagePlan, spec: ImageSpec): Frame {
+  const channels = spec.channels === "gray" ? 1 : 3;
+  const { COPY_DST, COPY_SRC, STORAGE, UNIFORM } = GPUBufferUsage;
+  const texture = device.createTexture({
+    size: [image.width, image.height],
+    format: "rgba8unorm",
+    usage: GPUTextureUsage.TEXTURE_BINDING | GPUTextureUsage.COPY_DST | GPUTextureUsage.RENDER_ATTACHMENT,
+  });
+  const described = describe(image, plan, spec);
+  const uniform = device.createBuffer({ size: described.byteLength, usage: UNIFORM | COPY_DST });
+  device.queue.writeBuffer(uniform, 0, described);
+  const rows = device.createBuffer({ size: rowBytes(image, plan), usage: STORAGE });
+  // ONNX Runtime binds whole vectors of four.
+  const size = Math.ceil((plan.width * plan.height * channels) / 4) * 16;
+  const values = device.createBuffer({ size, usage: STORAGE | COPY_SRC | COPY_DST });
+  const group = device.createBindGroup({
+    layout: program.layout,
+    entries: [
+      { binding: 0, resource: { buffer: uniform } },
+      { binding: 1, resource: texture.createView() },
+      { binding: 2, resource: { buffer: rows } },
+      { binding: 3, resource: { buffer: values } },
+    ],
+  });
+  const dims = spec.layout === "nchw" ? [1, channels, plan.height, plan.width] : [1, plan.height, plan.width, channels];
+  const bytes = image.width * image.height * 4 + described.byteLength + rows.size + size;
+  const tensor = { dtype: "float32", dims, buffer: values } as const;
+  return { texture, buffers: [uniform, rows, values], group, plan, tensor, bytes };
+}
+
+/** Bytes of the picture after its rows are shrunk: four floats for each pixel. */
+function rowBytes(image: StillImage, plan: ImagePlan): number {
+  return plan.pictureWidth * image.height * 16;
+}
+
+/** Writes the shader's Plan. */
+function describe(image: StillImage, plan: ImagePlan, spec: ImageSpec): ArrayBuffer {
+  const buffer = new ArrayBuffer(96);
+  const { channels, step, plane, mix } = normalising(plan, spec);
+  const { pictureWidth, pictureHeight } = plan;
+  new Uint32Array(buffer, 0, 6).set([image.width, image.height, pictureWidth, pictureHeight, plan.width, plan.height]);
+  new Float32Array(buffer, 24, 2).set([image.width / pictureWidth, image.height / pictureHeight]);
+  new Uint32Array(buffer, 32, 3).set([step, plane, channels]);
+  mix.forEach(({ shares, factor, shift }, channel) => {
+    new Float32Array(buffer, 48 + channel * 16, 4).set([...shares.map((share) => share * factor), shift]);
+  });
+  return buffer;
+}

@@ -1,0 +1,135 @@
+import { Tokenizer } from "@huggingface/tokenizers";
+import { expect, test } from "vitest";
+import type { BundleInput } from "../../core/bundle.ts";
+import { createTextReaders } from "./text.ts";
+
+const WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "##s", "sat"];
+const mark = (id: string): object => ({ SpecialToken: { id, type_id: 0 } });
+/** A tokenizer like BERT's, in small. */
+const TOKENIZER = JSON.stringify({
+  version: "1.0",
+  added_tokens: WORDS.slice(0, 4).map((content, id) => ({ id, content, special: true, normalized: false })),
+  normalizer: { type: "BertNormalizer", lowercase: true },
+  pre_tokenizer: { type: "BertPreTokenizer" },
+  post_processor: {
+    type: "TemplateProcessing",
+    single: [mark("[CLS]"), { Sequence: { id: "A", type_id: 0 } }, mark("[SEP]")],
+    pair: [],
+    special_tokens: {
+      "[CLS]": { id: "[CLS]", ids: [2], tokens: ["[CLS]"] },
+      "[SEP]": { id: "[SEP]", ids: [3], tokens: ["[SEP]"] },
+    },
+  },
+  decoder: null,
+  model: {
+    type: "WordPiece",
+    unk_token: "[UNK]",
+    continuing_subword_prefix: "##",
+    max_input_chars_per_word: 100,
+    vocab: Object.fromEntries(WORDS.map((x, i) => [x, i])),
+  },
+});
+
+const ids: BundleInput = {
+  name: "input_ids",
+  dtype: "int64",
+  dims: ["batch", "length"],
+  batchAxis: 0,
+  text: { tokenizer: "tokenizer.json", maxLength: 6, mask: "attention_mask", types: "token_type_ids" },
+};
+const others = [
+  { ...ids, name: "attention_mask", dtype: "float32", text: undefined },
+  { ...ids, name: "token_type_ids", text: undefined },
+] as const;
+const read = (
+  input: BundleInput,
+  texts: readonly string[],
+  assets: Record<string, string> = { "tokenizer.json": TOKENIZER },
+) => createTextReaders([input, ...others], assets)[input.name]?.(texts);
+
+test("texts of unlike length become rows of one length, with a mask of what is there", () => {
+  expect(read(ids, ["The cats sat", "dog"])).toEqual({
+    input_ids: { dtype: "int64", dims: [2, 6], data: BigInt64Array.of(2n, 4n, 5n, 6n, 7n, 3n, 2n, 1n, 3n, 0n, 0n, 0n) },
+    attention_mask: { dtype: "float32", dims: [2, 6], data: Float32Array.of(1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0) },
+    token_type_ids: { dtype: "int64", dims: [2, 6], data: new BigInt64Array(12) },
+  });
+});
+
+test("a text that is too long keeps its begin and both marks", () => {
+  const tensors = read({ ...ids, dtype: "int32" }, ["the cat sat the cat sat"]);
+  expect(tensors?.["input_ids"]).toEqual({ dtype: "int32", dims: [1, 6], data: Int32Array.of(2, 4, 5, 7, 4, 3) });
+});
+
+test("a model of fixed length gets that length", () => {
+  const tensors = read({ ...ids, dtype: "int32", dims: ["batch", 4] }, [""]);
+  expect(tensors?.["input_ids"]).toEqual({ dtype: "int32", dims: [1, 4], data: Int32Array.of(2, 3, 0, 0) });
+});
+
+test.each([
+  ["is missing", {}],
+  ["is no tokenizer", { "tokenizer.json": "{}" }],
+])("a tokenizer that %s is told by the name of the input and the file", (what, assets) => {
+  expect(() => read(ids, ["cat"], assets)).toThrow(new RegExp(`"input_ids".*"tokenizer.json".*${what}`));
+});
+
+test("of a long text no more is read than its pieces need, with the same outcome (processing-L3)", () => {
+  const words = ["the ", "cats ", "sat ", "dog ", "the cat sat on ", "  "];
+  const counted: number[] = [];
+  const { encode } = Tokenizer.prototype;
+  Tokenizer.prototype.encode = function (this: Tokenizer, ...args: Parameters<typeof encode>) {
+    counted.push(args[0].length);
+    return encode.apply(this, args);
+  } as typeof encode;
+  try {
+    for (const word of words) {
+      const long = word.repeat(200_000);
+      counted.length = 0;
+      const tensors = read({ ...ids, dtype: "int32" }, [long]);
+      if (word.trim() !== "") expect(counted.reduce((a, b) => a + b)).toBeLessThan(10_000);
+      expect(tensors).toEqual(read({ ...ids, dtype: "int32" }, [long.slice(0, 900)]));
+    }
+  } finally {
+    Tokenizer.prototype.encode = encode;
+  }
+});
+
+test.each([1, 2, 3, 4])("no row is longer than maxLength %i, marks or not (processing-L4)", (maxLength) => {
+  const text = { ...ids.text, tokenizer: "tokenizer.json", maxLength };
+  for (const each of ["", "[CLS]", "cat", "the cat sat"]) {
+    const dims = read({ ...ids, dtype: "int32", text }, [each])?.["input_ids"]?.dims;
+    expect(dims?.[1]).toBeLessThanOrEqual(maxLength);
+  }
+  const two = read({ ...ids, dtype: "int32", text: { ...text, maxLength: 2 } }, ["cat"]);
+  expect(two?.["input_ids"]?.data).toEqual(Int32Array.of(2, 3));
+});
+
+test("200,000 texts in one request are read (processing-L5)", () => {
+  const tensors = read(
+    { ...ids, dtype: "int32" },
+    Array.from({ length: 200_000 }, () => ""),
+  );
+  expect(tensors?.["input_ids"]?.dims).toEqual([200_000, 2]);
+});
+
+test("short texts are filled with the bundle's value, else the tokenizer's own, else 0 (processing-L6)", () => {
+  const padded = { "tokenizer.json": JSON.stringify({ ...JSON.parse(TOKENIZER), padding: { pad_id: 4 } }) };
+  const last = (input: BundleInput, assets?: Record<string, string>): unknown =>
+    read(input, ["the cat", ""], assets)?.["input_ids"]?.data.at(-1);
+  const int32 = { ...ids, dtype: "int32" } as const;
+  expect(last({ ...int32, pad: { axis: 1, value: 7, upTo: 1 } }, padded)).toBe(7);
+  expect(last(int32, padded)).toBe(4);
+  expect(last(int32)).toBe(0);
+});
+
+test("a text of no pieces becomes a row of one, which no mask shows (processing-mutant-text-3)", () => {
+  const bare = { "tokenizer.json": JSON.stringify({ ...JSON.parse(TOKENIZER), post_processor: null }) };
+  expect(read(ids, [""], bare)).toMatchObject({
+    input_ids: { dims: [1, 1], data: BigInt64Array.of(0n) },
+    attention_mask: { data: Float32Array.of(0) },
+  });
+});
+
+test("more of a long text is read where its beginning has few pieces (processing-L3)", () => {
+  const sparse = `the${" ".repeat(5_000)}cat sat the cat sat`;
+  expect(read({ ...ids, dtype: "int32" }, [sparse])?.["input_ids"]?.data).toEqual(Int32Array.of(2, 4, 5, 7, 4, 3));
+});

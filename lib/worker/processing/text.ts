@@ -1,0 +1,125 @@
+// Text to the numbers that a model reads, by the tokenizer.json that its bundle carries: the same in a worker, in
+// calibration and in a test. `@huggingface/tokenizers` does the cutting; here is what a model adds to it: texts of one
+// batch brought to one length, a mask that says where a piece is, and the bound on the length.
+import { Tokenizer } from "@huggingface/tokenizers";
+import type { BundleInput, TextSpec } from "../../core/bundle.ts";
+import { SelvedgeError } from "../../core/errors.ts";
+import { arrayOver } from "../../core/tensor.ts";
+import type { NumericDtype, Tensor } from "../../core/tensor.ts";
+
+/** Turns texts into a row each of every input that they fill. */
+export type TextReader = (texts: readonly string[]) => Record<string, Tensor>;
+
+/** Bytes of an element of the types that pieces and masks come in. */
+const SIZES: Readonly<Record<string, number>> = { int64: 8, int32: 4, float32: 4 };
+
+/** Makes the readers of a model's inputs that take text, by input name. */
+export function createTextReaders(
+  inputs: readonly BundleInput[],
+  assets: Readonly<Record<string, string>>,
+): Record<string, TextReader> {
+  return Object.fromEntries(
+    inputs.flatMap((input) =>
+      input.text === undefined ? [] : [[input.name, createTextReader(input, input.text, inputs, assets)] as const],
+    ),
+  );
+}
+
+/** Characters of a text that are read for each piece that is kept, at first: English has some four to a piece. */
+const PIECE_CHARACTERS = 8;
+
+/** A tokenizer.json, read. */
+interface Encoder {
+  readonly encode: (text: string) => number[];
+  /** The piece that the file itself fills short texts with. */
+  readonly padId: number;
+}
+
+/** Makes the reader of one input; the tokenizer's file is read when the first text comes. */
+function createTextReader(
+  input: BundleInput,
+  spec: TextSpec,
+  inputs: readonly BundleInput[],
+  assets: Readonly<Record<string, string>>,
+): TextReader {
+  let encoder: Encoder | undefined;
+  const fills = [
+    {
+      name: input.name,
+      of: (ids: readonly number[], at: number) => ids[at] ?? input.pad?.value ?? encoder?.padId ?? 0,
+    },
+    ...(spec.mask === undefined
+      ? []
+      : [{ name: spec.mask, of: (ids: readonly number[], at: number) => Number(at < ids.length) }]),
+    ...(spec.types === undefined ? [] : [{ name: spec.types, of: () => 0 }]),
+  ];
+  return (texts) => {
+    const { encode } = (encoder ??= encoderOf(input.name, spec, assets));
+    const rows = texts.map(encode);
+    const fixed = input.dims.find((_, axis) => axis !== input.batchAxis);
+    const length = typeof fixed === "number" ? fixed : rows.reduce((most, x) => Math.max(most, x.length), 1);
+    return Object.fromEntries(
+      fills.map(({ name, of }) => {
+        const dtype = (inputs.find((x) => x.name === name) ?? input).dtype as NumericDtype;
+        const data = arrayOver(dtype, new ArrayBuffer(rows.length * length * (SIZES[dtype] ?? 0)));
+        for (const [row, ids] of rows.entries())
+          for (let at = 0; at < length; at++) {
+            const value = of(ids, at);
+            (data as Int32Array | BigInt64Array)[row * length + at] = dtype === "int64" ? BigInt(value) : value;
+          }
+        return [name, { dtype, dims: [rows.length, length], data }];
+      }),
+    );
+  };
+}
+
+/** Gives what cuts a text into pieces, at most `maxLength`; what marks its begin and end is kept. */
+function encoderOf(
+  name: string,
+  { tokenizer: asset, maxLength }: TextSpec,
+  assets: Readonly<Record<string, string>>,
+): Encoder {
+  const file = assets[asset];
+  if (file === undefined) throw broken(name, asset, "is missing");
+  let tokenizer: Tokenizer;
+  let padId: number;
+  try {
+    const json = JSON.parse(file) as { padding?: { pad_id?: number } | null };
+    tokenizer = new Tokenizer(json, {});
+    padId = json.padding?.pad_id ?? 0;
+  } catch (error) {
+    throw broken(name, asset, "is no tokenizer.json that can be read", error);
+  }
+  const encode = (whole: string): number[] => {
+    const { text, ids } = beginning(tokenizer, whole, maxLength);
+    if (ids.length <= maxLength) return ids;
+    const bare = tokenizer.encode(text, { add_special_tokens: false }).ids;
+    const marks = ids.length - bare.length;
+    let before = 0;
+    while (before < marks && bare.some((id, i) => id !== ids[before + i])) before++;
+    const after = ids.slice(before + bare.length);
+    return [...ids.slice(0, Math.max(0, maxLength - after.length)), ...after].slice(0, maxLength);
+  };
+  return { encode, padId };
+}
+
+/**
+ * Encodes as much of a text as `maxLength` pieces need: of a long one the beginning, which grows until it has twice as
+ * many, so that no piece that is kept lies near the cut.
+ */
+function beginning(tokenizer: Tokenizer, whole: string, maxLength: number): { text: string; ids: number[] } {
+  for (let characters = PIECE_CHARACTERS * maxLength + 1_000; ; characters *= 4) {
+    const text = characters >= whole.length ? whole : whole.slice(0, characters).replace(/[\ud800-\udbff]$/, "");
+    const { ids } = tokenizer.encode(text);
+    if (text.length === whole.length || ids.length > 2 * maxLength) return { text, ids };
+  }
+}
+
+function broken(name: string, asset: string, what: string, cause?: unknown): SelvedgeError {
+  return new SelvedgeError(
+    "bundle-invalid",
+    `Input "${name}" reads texts by "${asset}", which ${what}.`,
+    { asset },
+    cause,
+  );
+}

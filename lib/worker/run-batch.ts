@@ -1,0 +1,148 @@
+// One run message inside a worker: images become tensors, the backend computes, outputs become answers. Here, so that
+// the page's thread does none of it.
+import type { Backend } from "../rpc/backend.ts";
+import type { ImageSpec } from "../core/bundle.ts";
+import { SelvedgeError, toWireError } from "../core/errors.ts";
+import type { Decoder } from "./processing/decode.ts";
+import type { GpuImages } from "./processing/gpu.ts";
+import { planImage } from "./processing/image.ts";
+import { checkImage } from "./processing/pixels.ts";
+import { prepareImage } from "./processing/prepare.ts";
+import type { TextReader } from "./processing/text.ts";
+import type { Reply } from "../rpc/reply.ts";
+import type { Dtype, Tensor } from "../core/tensor.ts";
+import { drawn, runBatch } from "./join-batch.ts";
+import type { Batching, BatchRun, Outcome, Part, Parts } from "./join-batch.ts";
+import type { Decoded, Feeds, Ran, RanItem, RunMessage, StillImage, WireImage, WireValue } from "../rpc/messages.ts";
+
+/** What the worker keeps of a loaded model, beside the backend's own. */
+export interface ServedModel {
+  readonly images: Readonly<Record<string, ImageSpec>>;
+  readonly texts: Readonly<Record<string, TextReader>>;
+  readonly dtypes: Readonly<Record<string, Dtype>>;
+  readonly decoders: Readonly<Record<string, Decoder>>;
+  readonly batching: Batching;
+  /** Brings its images to tensors on the backend's own device, where there is one. */
+  readonly gpu: GpuImages | null;
+}
+
+/** What pictures may hold that are decoded and not drawn yet: those of a larger batch are drawn in several runs. */
+const HELD_BYTES = 64 * 2 ** 20;
+
+/** Runs a batch. A request that is alone rejects with its own error; among several, each has a reply of its own. */
+export async function run(backend: Backend, model: ServedModel, message: RunMessage, now: () => number): Promise<Ran> {
+  model.gpu?.trim();
+  const failed = new Map<Feeds, unknown>();
+  const fail = (feeds: Feeds, error: unknown): void => {
+    if (message.items.length === 1) throw error;
+    failed.set(feeds, error);
+  };
+  const answers = new Map<Feeds, RanItem>();
+  let [runs, preprocessMs, runMs, decodeMs] = [0, 0, 0, 0];
+  for (let at = 0, fromMs = now(); at < message.items.length; fromMs = now()) {
+    const ready = new Map<Feeds, Parts>();
+    for (let held = 0; at < message.items.length && held < HELD_BYTES; at += 1) {
+      const feeds = message.items[at] as Feeds;
+      try {
+        const parts = tensorsOf(feeds) ?? (await prepare(model, feeds));
+        ready.set(feeds, parts);
+        for (const part of Object.values(parts)) if ("draw" in part) held += part.heldBytes;
+      } catch (error) {
+        fail(feeds, error);
+      }
+    }
+    const readyMs = now();
+    const batch = await compute(backend, model, message, [...ready.values()]);
+    const ranMs = now();
+    for (const [i, feeds] of [...ready.keys()].entries())
+      try {
+        answers.set(feeds, decode(model, batch.outcomes[i] as Outcome));
+      } catch (error) {
+        fail(feeds, error);
+      }
+    runs += batch.runs;
+    preprocessMs += readyMs - fromMs;
+    runMs += ranMs - readyMs;
+    decodeMs += now() - ranMs;
+  }
+  const items = message.items.map((feeds): Reply<RanItem> => {
+    const value = answers.get(feeds);
+    return value === undefined ? { ok: false, error: toWireError(failed.get(feeds)) } : { ok: true, value };
+  });
+  return { items, runs, canJoin: model.batching.canJoin, preprocessMs, runMs, decodeMs };
+}
+
+async function compute(
+  backend: Backend,
+  { batching }: ServedModel,
+  { modelId, state, items: { length } }: RunMessage,
+  items: readonly Parts[],
+): Promise<BatchRun> {
+  if (state === undefined) return runBatch(backend, modelId, batching, items, length === 1);
+  const outputs = await backend.run(modelId, drawn(items[0] ?? {}), state);
+  return { outcomes: [{ outputs }], runs: 1 };
+}
+
+/** Gives inputs that are tensors as they are; null where one is not. */
+function tensorsOf(feeds: Feeds): Parts | null {
+  const parts: Record<string, Part> = {};
+  for (const name in feeds) {
+    const value = feeds[name] as WireValue;
+    if (value.kind !== "tensor") return null;
+    parts[name] = value.tensor;
+  }
+  return parts;
+}
+
+/** Brings inputs to what a batch is made of; pictures for the GPU are only drawn once their place in it is known. */
+async function prepare(model: ServedModel, feeds: Feeds): Promise<Parts> {
+  const parts: Record<string, Part> = {};
+  for (const [name, value] of Object.entries(feeds))
+    if (value.kind === "tensor") parts[name] = value.tensor;
+    else if (value.kind === "text") Object.assign(parts, model.texts[name]?.(value.texts));
+    else parts[name] = partOf(model, name, await still(name, value.image));
+  return parts;
+}
+
+function partOf(model: ServedModel, input: string, image: StillImage): Part {
+  const spec = model.images[input];
+  const dtype = model.dtypes[input];
+  if (spec === undefined) throw new TypeError(`Input "${input}" takes a tensor; its bundle declares no image there.`);
+  if (dtype === undefined) throw new TypeError(`The model has no input "${input}".`);
+  checkImage(image);
+  const target = { input, spec, dtype };
+  if (model.gpu === null || dtype !== "float32") return prepareImage(null, image, target) as Tensor;
+  const { width, height } = planImage(image.width, image.height, spec.resize);
+  const channels = spec.channels === "gray" ? 1 : 3;
+  const dims = spec.layout === "nchw" ? [1, channels, height, width] : [1, height, width, channels];
+  const heldBytes = 4 * image.width * image.height;
+  return { dims, heldBytes, draw: () => prepareImage(model.gpu, image, target) };
+}
+
+function decode(model: ServedModel, outcome: Outcome): RanItem {
+  if ("error" in outcome) throw outcome.error;
+  const { outputs } = outcome;
+  const decoded: Record<string, readonly Decoded[]> = {};
+  for (const [name, decoder] of Object.entries(model.decoders)) {
+    const output = outputs[name];
+    if (output === undefined) throw new SelvedgeError("bundle-invalid", `The model has no output "${name}" to decode.`);
+    decoded[name] = decoder(output);
+  }
+  return { outputs, decoded };
+}
+
+/** Decodes a file, or takes the picture of a frame and closes it, here, where that costs the page nothing. */
+async function still(input: string, image: WireImage): Promise<StillImage> {
+  if (!(image instanceof Blob) && !("displayWidth" in image)) return image;
+  try {
+    return await createImageBitmap(image, {
+      imageOrientation: "from-image",
+      premultiplyAlpha: "none",
+      colorSpaceConversion: "default",
+    });
+  } catch (error) {
+    throw new TypeError(`input "${input}": this browser can't decode it as an image`, { cause: error });
+  } finally {
+    if ("close" in image) image.close();
+  }
+}

@@ -1,0 +1,306 @@
+import { afterEach, describe, expect, test } from "vitest";
+import type { Backend, StartOptions } from "../rpc/backend.ts";
+import { CONFORMANCE } from "../test-support/backend-conformance.ts";
+import { identityModel } from "../test-support/backend-models.ts";
+import { createReferenceBackend } from "../test-support/reference-backend.ts";
+import type { DecodeSpec, ImageSpec } from "../core/bundle.ts";
+import type { Effects, WorkerHandle } from "../effects/effects.ts";
+import { ERROR_CODES, SelvedgeError } from "../core/errors.ts";
+import type { Tensor } from "../core/tensor.ts";
+import type { LoadMessage, WirePixels, WireValue } from "../rpc/messages.ts";
+import { runAlone, throughWorker } from "../test-support/through-worker.ts";
+import { serve } from "./serve.ts";
+import { WorkerClient } from "../pool/worker-client.ts";
+
+const START: StartOptions = { backend: "wasm", wasmUrl: "", restUrl: "", threads: 1, verbose: false };
+const BOUND_MS = 10_000;
+const open: MessagePort[] = [];
+
+/** A page and a worker that share nothing but a channel. */
+function connect(backend: Backend): WorkerClient {
+  const { port1, port2 } = new MessageChannel();
+  open.push(port1, port2);
+  serve(backend, port1);
+  port2.start();
+  const worker = Object.assign(port2, { terminate: () => undefined }) as unknown as WorkerHandle;
+  const effects: Partial<Effects> = {
+    createWorker: () => worker,
+    now: () => performance.now(),
+    setTimer(callback, ms) {
+      const timer = setTimeout(callback, ms);
+      return () => {
+        clearTimeout(timer);
+      };
+    },
+  };
+  return new WorkerClient(effects as Effects, { href: "worker.js", script: "worker.js" });
+}
+
+afterEach(() => {
+  for (const port of open.splice(0)) port.close();
+});
+
+function message(
+  bytes: Uint8Array<ArrayBuffer>,
+  more: {
+    images?: Record<string, ImageSpec>;
+    decodes?: Record<string, DecodeSpec>;
+    assets?: Record<string, string>;
+  } = {},
+): LoadMessage {
+  const files = [{ path: "model.onnx", data: new Blob([bytes]) }];
+  return { modelId: 1, files, session: {}, images: {}, decodes: {}, assets: {}, ...more };
+}
+
+function floats(dims: number[], values: number[]): WireValue {
+  return { kind: "tensor", tensor: { dtype: "float32", dims, data: new Float32Array(values) } };
+}
+
+describe("a backend behind the thread line", () => {
+  test.each(CONFORMANCE)("$name", async ({ run }) => {
+    await run(throughWorker(connect(createReferenceBackend())));
+  });
+});
+
+describe("errors on the thread line", () => {
+  test.each(ERROR_CODES)("%s arrives with class, code, details, cause and retryable", async (code) => {
+    const cause = new RangeError("the cause");
+    const thrown = new SelvedgeError(code, "the message", { count: 3, list: ["a", 1], none: null }, cause);
+    const client = connect(createReferenceBackend({ beforeCall: () => Promise.reject(thrown) }));
+    const error = await client.start(START, BOUND_MS).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(SelvedgeError);
+    expect(error).toMatchObject({
+      code,
+      message: "the message",
+      details: thrown.details,
+      retryable: thrown.retryable,
+      stack: thrown.stack,
+    });
+    expect((error as Error).cause).toBeInstanceOf(RangeError);
+    expect((error as Error).cause).toMatchObject({ message: "the cause" });
+  });
+
+  test.each([new TypeError("t"), new RangeError("r"), new DOMException("a", "AbortError"), new Error("e")])(
+    "%s keeps its class",
+    async (thrown) => {
+      const client = connect(createReferenceBackend({ beforeCall: () => Promise.reject(thrown) }));
+      const error = (await client.start(START, BOUND_MS).catch((reason: unknown) => reason)) as Error;
+      expect(error).toBeInstanceOf(thrown.constructor);
+      expect([error.name, error.message]).toEqual([thrown.name, thrown.message]);
+    },
+  );
+
+  test("something thrown that is no error arrives as one", async () => {
+    const backend = createReferenceBackend({
+      beforeCall: () => {
+        // eslint-disable-next-line @typescript-eslint/only-throw-error -- ONNX Runtime throws numbers
+        throw 42;
+      },
+    });
+    await expect(connect(backend).start(START, BOUND_MS)).rejects.toThrow("42");
+  });
+});
+
+test("calls run one at a time, in order, and a failed one does not stop the next", async () => {
+  const order: string[] = [];
+  const gate = deferred();
+  const backend = createReferenceBackend({
+    async beforeCall(call, modelId) {
+      order.push(`${call} ${modelId} begins`);
+      if (call === "run" && modelId === 1) await gate.promise;
+      order.push(`${call} ${modelId} goes on`);
+    },
+  });
+  const client = connect(backend);
+  await client.load(message(identityModel("float32")), BOUND_MS);
+  order.length = 0;
+  const arrived = messages(4);
+  const items = [{ x: floats([1], [1]) }];
+  const first = runAlone(client, { modelId: 1, items }, BOUND_MS);
+  const missing = client.run({ modelId: 7, items }, BOUND_MS);
+  const wrong = client.run({ modelId: 1, items: [{}] }, BOUND_MS);
+  const unload = client.unload(1, BOUND_MS);
+  await arrived;
+  gate.resolve();
+  expect((await first).outputs["y"]?.data).toEqual(new Float32Array([1]));
+  await expect(missing).rejects.toMatchObject({ code: "internal" });
+  await expect(wrong).rejects.toBeInstanceOf(TypeError);
+  await unload;
+  expect(order).toEqual([
+    "run 1 begins",
+    "run 1 goes on",
+    "run 1 begins",
+    "run 1 goes on",
+    "unload 1 begins",
+    "unload 1 goes on",
+  ]);
+});
+
+test("outputs are moved to the page, not copied", async () => {
+  const reference = createReferenceBackend();
+  let kept: Record<string, Tensor> = {};
+  const backend: Backend = {
+    ...reference,
+    async run(modelId, feeds) {
+      kept = await reference.run(modelId, feeds);
+      return kept;
+    },
+  };
+  const client = connect(backend);
+  await client.load(message(identityModel("float32")), BOUND_MS);
+  const { outputs } = await runAlone(client, { modelId: 1, items: [{ x: floats([3], [1, 2, 3]) }] }, BOUND_MS);
+  expect(outputs["y"]?.data).toEqual(new Float32Array([1, 2, 3]));
+  expect(kept["y"]?.data).toHaveLength(0);
+});
+
+test("two outputs over one buffer arrive both", async () => {
+  const data = new Float32Array([1, 2]);
+  const y: Tensor = { dtype: "float32", dims: [2], data };
+  const backend: Backend = { ...createReferenceBackend(), run: () => Promise.resolve({ y, z: y }) };
+  const client = connect(backend);
+  await client.load(message(identityModel("float32")), BOUND_MS);
+  const { outputs } = await runAlone(client, { modelId: 1, items: [{}] }, BOUND_MS);
+  expect([outputs["y"]?.data, outputs["z"]?.data]).toEqual([new Float32Array([1, 2]), new Float32Array([1, 2])]);
+});
+
+test("a lost device ends the worker with its reason", async () => {
+  const backend = createReferenceBackend();
+  const client = connect(backend);
+  await client.start(START, BOUND_MS);
+  const ended = new Promise((resolve) => {
+    client.onEnd = resolve;
+  });
+  backend.onLost?.("the driver was reset");
+  expect(await ended).toMatchObject({ code: "device-lost", details: { reason: "the driver was reset" } });
+});
+
+test("the runtime's log reaches the page line by line", async () => {
+  const backend = createReferenceBackend();
+  const client = connect(backend);
+  await client.start(START, BOUND_MS);
+  const lines: string[] = [];
+  const two = new Promise<void>((resolve) => {
+    client.onLog = (line) => {
+      if (lines.push(line) === 2) resolve();
+    };
+  });
+  backend.onLog?.("one");
+  backend.onLog?.("two");
+  await two;
+  expect(lines).toEqual(["one", "two"]);
+});
+
+describe("images and answers", () => {
+  const image: WirePixels = { width: 2, height: 1, data: new Uint8ClampedArray([255, 0, 0, 255, 0, 0, 255, 255]) };
+  const spec: ImageSpec = { channels: "rgb", layout: "nchw", resize: { mode: "exact", width: 2, height: 1 } };
+  const model = identityModel("float32", [1, 3, 1, 2]);
+
+  test("an image becomes the tensor that the bundle declares", async () => {
+    const client = connect(createReferenceBackend());
+    await client.load(message(model, { images: { x: spec } }), BOUND_MS);
+    const { outputs, preprocessMs } = await runAlone(
+      client,
+      { modelId: 1, items: [{ x: { kind: "image", image } }] },
+      BOUND_MS,
+    );
+    expect(outputs["y"]).toEqual({ dtype: "float32", dims: [1, 3, 1, 2], data: new Float32Array([1, 0, 0, 0, 0, 1]) });
+    expect(preprocessMs).toBeGreaterThan(0);
+  });
+
+  test("an image where none is declared is a TypeError", async () => {
+    const client = connect(createReferenceBackend());
+    await client.load(message(model), BOUND_MS);
+    const run = client.run({ modelId: 1, items: [{ x: { kind: "image", image } }] }, BOUND_MS);
+    await expect(run).rejects.toThrow(new TypeError('Input "x" takes a tensor; its bundle declares no image there.'));
+  });
+
+  test.each([
+    [0, 5],
+    [5, 0],
+    [20_000, 1],
+    [NaN, 1],
+  ])("an image of %d × %d is a RangeError", async (width, height) => {
+    const client = connect(createReferenceBackend());
+    await client.load(message(model, { images: { x: spec } }), BOUND_MS);
+    const empty = { width, height, data: new Uint8ClampedArray(0) };
+    const run = client.run({ modelId: 1, items: [{ x: { kind: "image", image: empty } }] }, BOUND_MS);
+    await expect(run).rejects.toBeInstanceOf(RangeError);
+  });
+
+  test("an image whose bytes do not fit its size is a RangeError", async () => {
+    const client = connect(createReferenceBackend());
+    await client.load(message(model, { images: { x: spec } }), BOUND_MS);
+    const short = { ...image, width: 3 };
+    const run = client.run({ modelId: 1, items: [{ x: { kind: "image", image: short } }] }, BOUND_MS);
+    await expect(run).rejects.toThrow("An image of 3 × 1 has 12 bytes of RGBA, not 8.");
+  });
+
+  test("an output is decoded to one answer per item", async () => {
+    const client = connect(createReferenceBackend());
+    const decodes = { y: { op: "labels", asset: "labels.txt", top: 1 } } as const;
+    const assets = { "labels.txt": "cat\ndog" };
+    await client.load(message(identityModel("float32", ["n", 2]), { decodes, assets }), BOUND_MS);
+    const { decoded } = await runAlone(
+      client,
+      { modelId: 1, items: [{ x: floats([2, 2], [1, 0, 0.25, 0.75]) }] },
+      BOUND_MS,
+    );
+    expect(decoded["y"]).toEqual([
+      { kind: "labels", labels: [{ label: "cat", index: 0, score: 1 }] },
+      { kind: "labels", labels: [{ label: "dog", index: 1, score: 0.75 }] },
+    ]);
+  });
+
+  test("a bundle that decodes an output that is not there is invalid", async () => {
+    const client = connect(createReferenceBackend());
+    await client.load(message(identityModel("float32"), { decodes: { z: { op: "argmax" } } }), BOUND_MS);
+    const run = client.run({ modelId: 1, items: [{ x: floats([1], [1]) }] }, BOUND_MS);
+    await expect(run).rejects.toMatchObject({ code: "bundle-invalid" });
+  });
+});
+
+/** Resolves when so many messages have reached the worker, whether it took them up or not. */
+function messages(count: number): Promise<void> {
+  const { promise, resolve } = deferred();
+  let seen = 0;
+  open[0]?.addEventListener("message", () => {
+    seen += 1;
+    if (seen === count) resolve();
+  });
+  return promise;
+}
+
+function deferred(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = (): void => undefined;
+  const promise = new Promise<void>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}
+
+test("pictures of several sizes run as one, each as it does alone; one that can't be decoded fails by itself", async () => {
+  const client = connect(createReferenceBackend());
+  await client.start(START, BOUND_MS);
+  const resize = { mode: "fit", width: 2, height: 2 } as const;
+  const x: ImageSpec = { layout: "nchw", channels: "gray", resize };
+  const dims = ["n", 1, 2, 2];
+  const port = { dtype: "float32", dims, batchAxis: 0 } as const;
+  const declared = { inputs: [{ ...port, name: "x" }], outputs: [{ ...port, name: "y" }] };
+  await client.load({ ...message(identityModel("float32", dims), { images: { x } }), declared }, BOUND_MS);
+  const picture = (width: number, height: number, seed: number): Record<string, WireValue> => {
+    const data = Uint8ClampedArray.from({ length: 4 * width * height }, (_, i) => (i * 37 + seed) % 256);
+    return { x: { kind: "image", image: { width, height, data } } };
+  };
+  const pictures = [picture(3, 5, 1), picture(2, 2, 2), picture(7, 4, 3)];
+  const corrupt: Record<string, WireValue> = { x: { kind: "image", image: new Blob(["no picture"]) } };
+  const ask = (items: Record<string, WireValue>[]) => client.run({ modelId: 1, items }, BOUND_MS);
+  const { items, runs } = await ask([...pictures.slice(0, 2), corrupt, ...pictures.slice(2)]);
+  expect(runs).toBe(1);
+  expect(items.map(({ ok }) => ok)).toEqual([true, true, false, true]);
+  expect(items[2]).toMatchObject({ error: { message: expect.stringContaining("can't decode") as string } });
+  const [a, b, , c] = items;
+  for (const [i, item] of [a, b, c].entries()) {
+    const alone = await ask(pictures.slice(i, i + 1));
+    expect(item).toEqual(alone.items[0]);
+  }
+});

@@ -1,0 +1,151 @@
+// The worker's side of the thread line: one call in flight, in order, every call answered by a value or an error as a
+// plain object. What a run does with a batch is in run-batch.ts.
+import * as Comlink from "comlink";
+import type { Backend, ModelFacts } from "../rpc/backend.ts";
+import { createNextTask } from "./backend/next-task.ts";
+import { lockHolder } from "../effects/web-locks.ts";
+import { SelvedgeError } from "../core/errors.ts";
+import { createDecoder } from "./processing/decode.ts";
+import type { Decoder } from "./processing/decode.ts";
+import { GpuImages } from "./processing/gpu.ts";
+import { createTextReaders } from "./processing/text.ts";
+import { reply } from "../rpc/reply.ts";
+import type { Reply } from "../rpc/reply.ts";
+import type { Port } from "../core/tensor.ts";
+import { batchingOf } from "./join-batch.ts";
+import type { LoadMessage, WorkerApi, WorkerNotice } from "../rpc/messages.ts";
+import { run } from "./run-batch.ts";
+import type { ServedModel } from "./run-batch.ts";
+import { sendRan, takeRun } from "../rpc/pack-batch.ts";
+
+/**
+ * Serves a backend to the page at the other end; in a worker, that is `self`. `now` gives ms, for the times told;
+ * `nextTask` lets other events in between two calls.
+ */
+export function serve(
+  backend: Backend,
+  endpoint: Comlink.Endpoint = self as unknown as Comlink.Endpoint,
+  now: () => number = () => performance.now(),
+  nextTask: () => Promise<void> = createNextTask(),
+): void {
+  const models = new Map<number, ServedModel>();
+  let toldBytes = 0;
+  const inOrder = createQueue(nextTask, () => {
+    const { memoryBytes: bytes = 0 } = backend;
+    if (bytes === toldBytes) return;
+    toldBytes = bytes;
+    notify({ selvedge: "memory", bytes });
+  });
+  const notify = (notice: WorkerNotice, moved: Transferable[] = []): void => {
+    endpoint.postMessage(notice, moved);
+  };
+  backend.onLost = (reason) => {
+    notify({ selvedge: "lost", reason });
+  };
+  backend.onThread = (port) => {
+    notify({ selvedge: "thread", port }, [port]);
+  };
+  backend.onLog = (line) => {
+    notify({ selvedge: "log", line });
+  };
+
+  const hold = lockHolder();
+  const api: WorkerApi = {
+    hold: (name) => reply(() => hold(name)),
+    start: (options) => inOrder(() => backend.start(options)),
+    load: (message) => inOrder(() => load(backend, models, message)),
+    run: (message) =>
+      inOrder(async () => run(backend, served(models, message.modelId), takeRun(message), now)).then((answer) => {
+        if (!answer.ok) return answer;
+        const { ran, moved } = sendRan(answer.value);
+        return Comlink.transfer({ ok: true, value: ran }, moved);
+      }),
+    unload: (modelId) =>
+      inOrder(async () => {
+        forget(models, modelId);
+        await backend.unload(modelId);
+        return null;
+      }),
+    forget: (stateId) =>
+      inOrder(async () => {
+        await backend.forget(stateId);
+        return null;
+      }),
+  };
+  Comlink.expose(api, endpoint);
+}
+
+async function load(
+  backend: Backend,
+  models: Map<number, ServedModel>,
+  message: Omit<LoadMessage, "renew">,
+): Promise<ModelFacts> {
+  const decoders: Record<string, Decoder> = {};
+  for (const [name, spec] of Object.entries(message.decodes))
+    decoders[name] = createDecoder(name, spec, message.assets);
+  const facts = await backend.load(message.modelId, message);
+  if (message.declared !== undefined) {
+    try {
+      checkPorts("input", message.declared.inputs, facts.inputs);
+      checkPorts("output", message.declared.outputs, facts.outputs);
+    } catch (error) {
+      await backend.unload(message.modelId);
+      throw error;
+    }
+  }
+  const dtypes = Object.fromEntries(facts.inputs.map((port) => [port.name, port.dtype]));
+  const gpu = backend.device == null ? null : new GpuImages(backend.device);
+  const { inputs, outputs } = message.declared ?? facts;
+  const batching = batchingOf(inputs, outputs, message.declared !== undefined);
+  forget(models, message.modelId);
+  const texts = createTextReaders(message.declared?.inputs ?? [], message.assets);
+  models.set(message.modelId, { images: message.images, texts, dtypes, decoders, batching, gpu });
+  return facts;
+}
+
+/** A bundle that declares other ports than its model has would fail later and less clearly. */
+function checkPorts(kind: string, ports: readonly Port[], real: readonly Port[]): void {
+  const say = ({ dtype, dims }: Port): string => `${dtype} [${dims.join(", ")}]`;
+  for (const port of ports) {
+    const match = real.find(({ name }) => name === port.name);
+    if (match?.dtype === port.dtype && match.dims.length === port.dims.length) continue;
+    const got = match === undefined ? "none" : say(match);
+    const message = `The bundle declares ${kind} "${port.name}" as ${say(port)}, the model has ${got}.`;
+    throw new SelvedgeError("bundle-invalid", message, { at: port.name });
+  }
+}
+
+function served(models: ReadonlyMap<number, ServedModel>, modelId: number): ServedModel {
+  const model = models.get(modelId);
+  if (model !== undefined) return model;
+  throw new SelvedgeError("internal", `Model ${modelId} is not loaded in this worker.`, { modelId });
+}
+
+function forget(models: Map<number, ServedModel>, modelId: number): void {
+  models.get(modelId)?.gpu?.close();
+  models.delete(modelId);
+}
+
+/** Runs calls one after another, each to a reply; calls that wait let the worker's events in between. */
+function createQueue(
+  nextTask: () => Promise<void>,
+  afterEach: () => void,
+): <T>(call: () => Promise<T>) => Promise<Reply<T>> {
+  let tail: Promise<void> = Promise.resolve();
+  let pending = 0;
+  return (call) => {
+    const before = tail;
+    const mustWait = pending > 0;
+    pending += 1;
+    const answer = before.then(async () => {
+      if (mustWait) await nextTask();
+      const answer = await reply(call);
+      afterEach();
+      return answer;
+    });
+    tail = answer.then(() => {
+      pending -= 1;
+    });
+    return answer;
+  };
+}
