@@ -1,15 +1,15 @@
 // Browser tests: Chromium and Firefox by Playwright, WebKitGTK by WebDriver inside tests of the `webkit` project. Two at a
 // time, since much of a test waits; one in the soak, which judges times, on machines of two cores that draw WebGPU too.
 import { defineConfig } from "@playwright/test";
-import { chromiumLaunch, firefoxLaunch } from "./e2e/browsers.ts";
-import { isSoak } from "./e2e/slice.ts";
+import { chromiumLaunch, firefoxLaunch } from "./e2e/support/browsers.ts";
+import { isSoak } from "./e2e/support/slice.ts";
 
 const DEMO_PORT = Number(process.env["SELVEDGE_DEMO_PORT"] ?? 43117);
 const PAGES_PORT = Number(process.env["SELVEDGE_PAGES_PORT"] ?? 43118);
 const { channel, ...firefox } = firefoxLaunch();
 
 /** Tests that are run once, not in each of the browsers that Playwright drives. */
-const BY_THEMSELVES = ["*.webkit.spec.ts", "*.together.spec.ts"];
+const BY_THEMSELVES = ["*.webkit.spec.ts", "*.own-browser.spec.ts"];
 
 export default defineConfig({
   testDir: "e2e",
@@ -32,7 +32,7 @@ export default defineConfig({
       timeout: 150_000,
     },
     {
-      command: `npx tsx e2e/server.ts --port ${PAGES_PORT} --isolated`,
+      command: `npx tsx e2e/support/server.ts --port ${PAGES_PORT} --isolated`,
       url: `http://127.0.0.1:${PAGES_PORT}/blank.html`,
       timeout: 60_000,
     },
@@ -54,6 +54,6 @@ export default defineConfig({
     },
     { name: "webkit", testMatch: "*.webkit.spec.ts" },
     // Tests that compare browsers start them themselves.
-    { name: "together", testMatch: "*.together.spec.ts" },
+    { name: "own-browser", testMatch: "*.own-browser.spec.ts" },
   ],
 });

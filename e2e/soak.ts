@@ -9,9 +9,9 @@ import { execFileSync, spawn } from "node:child_process";
 import { appendFileSync, existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { commit, machine, versions } from "./origin.ts";
-import { ROOT } from "./prepare.ts";
-import { PARTS } from "./soak-parts.ts";
+import { commit, machine, versions } from "./support/origin.ts";
+import { ROOT } from "./support/prepare.ts";
+import { PARTS } from "./support/soak-parts.ts";
 
 /** Time limit of a part; a part that exceeds it is ended and has failed. */
 const PART_MAX_MS = 45 * 60_000;

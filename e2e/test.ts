@@ -5,11 +5,11 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { ensureBrowsers } from "./browsers.ts";
-import { prepare, ROOT } from "./prepare.ts";
-import { slice } from "./slice.ts";
-import { addCounts, playwrightCounts, playwrightMeasured, settled, vitestCounts } from "./tally.ts";
-import type { Counts, PlaywrightReport, VitestReport } from "./tally.ts";
+import { ensureBrowsers } from "./support/browsers.ts";
+import { prepare, ROOT } from "./support/prepare.ts";
+import { slice } from "./support/slice.ts";
+import { addCounts, playwrightCounts, playwrightMeasured, settled, vitestCounts } from "./support/tally.ts";
+import type { Counts, PlaywrightReport, VitestReport } from "./support/tally.ts";
 
 const REPORTS = join(ROOT, "test-results");
 /** Suites that are not Playwright's. */

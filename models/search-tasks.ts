@@ -4,9 +4,9 @@
 // Without ground truth (no faces and no people's voices install from a registry), a sample counts as right if the
 // answer that a page would act on equals float32's.
 import sharp from "sharp";
-import { lines } from "../e2e/corpus/render.ts";
-import { isExact } from "../e2e/corpus/score.ts";
-import { clips } from "../e2e/sounds.ts";
+import { lines } from "./corpus/render.ts";
+import { isExact } from "./corpus/score.ts";
+import { clips } from "../e2e/support/sounds.ts";
 import type { BundleInput } from "../lib/core/bundle.ts";
 import type { Feed } from "../lib/compress/run/feeds.ts";
 import { makeMetric, meanMetric } from "../lib/compress/run/metric.ts";

@@ -8,7 +8,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
-import { ROOT } from "../prepare.ts";
+import { ROOT } from "../support/prepare.ts";
 import { AREAS } from "./areas.ts";
 
 const RESULTS = join(ROOT, "e2e/results/mutants-auto.json");

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
-import { ROOT } from "../prepare.ts";
+import { ROOT } from "../support/prepare.ts";
 import { mutate, MUTANT_VARIABLE } from "./mutant.ts";
 import type { Mutant } from "./mutant.ts";
 

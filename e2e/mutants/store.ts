@@ -1,5 +1,5 @@
 // Faults of the store of models. What only a browser can show (Web Locks of real tabs, the back/forward cache, real
-// quotas) has no mutant here: e2e/stores.spec.ts and e2e/delivery.spec.ts look at those.
+// quotas) has no mutant here: e2e/specs/storage/stores.spec.ts and e2e/specs/storage/delivery.spec.ts look at those.
 import type { Mutant } from "./mutant.ts";
 
 /** Mutants of lib/cache. */

@@ -1,5 +1,5 @@
 // Faults of the toolchain, the command line and the package. Without a mutant here: what needs an installed package
-// (e2e/package.spec.ts), C24 (who installs what, in .npmrc and browsers.ts).
+// (e2e/specs/site/package.spec.ts), C24 (who installs what, in .npmrc and browsers.ts).
 import type { Mutant } from "./mutant.ts";
 
 /** Mutants of the toolchain. */

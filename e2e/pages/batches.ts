@@ -1,7 +1,7 @@
 // Concurrent pictures: they run in one batch, and each gets the same answer as alone.
 import { createEngine } from "selvedge";
 import type { ImageInput, RunResult } from "selvedge";
-import { seeded } from "../corpus/random.ts";
+import { seeded } from "../../models/corpus/random.ts";
 
 const SIZES = [28, 40, 61, 100] as const;
 

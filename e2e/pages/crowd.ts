@@ -3,7 +3,7 @@
 import { createEngine } from "selvedge";
 import type { Model } from "selvedge";
 import { browserEffects } from "../../lib/effects/effects.ts";
-import { seeded } from "../corpus/random.ts";
+import { seeded } from "../../models/corpus/random.ts";
 
 /** Result of a crowd. */
 export interface Crowd {

@@ -10,7 +10,7 @@ import type { StillImage } from "../../lib/rpc/messages.ts";
 import { runAlone } from "../../lib/test-support/through-worker.ts";
 import { WorkerClient } from "../../lib/pool/worker-client.ts";
 import { GpuImages } from "../../lib/worker/processing/gpu.ts";
-import { seeded } from "../corpus/random.ts";
+import { seeded } from "../../models/corpus/random.ts";
 import photograph from "../../demo/ocr/sample.jpg?url";
 
 /** Parameters of a picture. */

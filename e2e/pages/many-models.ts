@@ -1,7 +1,7 @@
 // Requests to sixteen models in sequence, in as much memory as a policy allows.
 import { createEngine } from "selvedge";
 import type { Engine, Model } from "selvedge";
-import { seeded } from "../corpus/random.ts";
+import { seeded } from "../../models/corpus/random.ts";
 
 /** Models kept in memory: all, the app's most recently loaded ones, or those that the engine keeps within a budget. */
 export type Policy = "all" | "naive" | "budget";

@@ -1,5 +1,5 @@
 // A mix of classes and the arrivals of its requests: the same in the page and in Node, where the bound is computed.
-import { seeded } from "../corpus/random.ts";
+import { seeded } from "../../models/corpus/random.ts";
 import type { Measured } from "./peers.ts";
 
 /** A share of a mix: so many of ten requests, each with its deadline. */

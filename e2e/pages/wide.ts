@@ -2,7 +2,7 @@
 // from those of an engine without a wide lane.
 import { createEngine } from "selvedge";
 import type { EngineOptions, Model } from "selvedge";
-import { seeded } from "../corpus/random.ts";
+import { seeded } from "../../models/corpus/random.ts";
 
 const DIMS = [1, 3, 48, 320] as const;
 /** Limit on its requests until the wide lane has answered a few times. */

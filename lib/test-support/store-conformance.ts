@@ -1,5 +1,5 @@
 // What every store must do, as checks that throw. Run over all of them: in Node over memory and a file system that
-// fails on purpose, in the browsers over the real ones (e2e/stores.spec.ts).
+// fails on purpose, in the browsers over the real ones (e2e/specs/storage/stores.spec.ts).
 import type { Bytes, Store } from "../cache/stores/store.ts";
 
 /** A check: gets a way to open the same store anew, as the next page would. */

@@ -1,5 +1,5 @@
 // The stores that run in Node: memory, and OPFS's code over a folder that fails on purpose. The browsers' own stores
-// pass the same suite in e2e/stores.spec.ts.
+// pass the same suite in e2e/specs/storage/stores.spec.ts.
 import { expect, test } from "vitest";
 import { isSelvedgeError } from "../../core/errors.ts";
 import { checkStore } from "../../test-support/store-conformance.ts";

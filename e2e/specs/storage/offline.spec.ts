@@ -1,0 +1,229 @@
+// A page without a network: with the ready-made service worker, isolated, with its model stored. The server is closed,
+// and the page still starts and answers. An app of its own, in one script and with a policy, served from here.
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { extname, join } from "node:path";
+import { expect, test } from "@playwright/test";
+import type { Page } from "@playwright/test";
+import { build } from "esbuild";
+import { startDelivery } from "../../support/delivery-server.ts";
+import { ROOT } from "../../support/prepare.ts";
+
+const TYPES: Readonly<Record<string, string>> = {
+  "": "text/html; charset=utf-8",
+  ".js": "text/javascript",
+  ".wasm": "application/wasm",
+};
+
+const APP = `
+import { createEngine } from "selvedge";
+import { openCache } from "selvedge/cache";
+const assetsBase = "/dist/";
+globalThis.app = {
+  async answer(url) {
+    const engine = await createEngine({ backends: ["wasm"], workers: 1, assetsBase });
+    try {
+      const model = await engine.load(url);
+      const a = { dtype: "float32", dims: [1, 3], data: Float32Array.of(1, 2, 3) };
+      const { outputs } = await model.run({ a, b: a });
+      return [...outputs.y.data];
+    } finally {
+      await engine.close();
+    }
+  },
+  keepPage: (worker) => openCache({ assetsBase }).keepPage(worker),
+  forgetPage: (worker) => openCache({ assetsBase }).forgetPage(worker),
+};`;
+
+/** The site, and its requests. */
+interface Site {
+  readonly url: string;
+  readonly asked: string[];
+  /** Replaces the response to every file, or drops requests, if it is set. */
+  trick: { readonly status: number; readonly body: string } | "silence" | null;
+  close(): void;
+}
+
+let site: Site;
+
+test.beforeEach(async () => {
+  site = await serveApp();
+});
+
+test.afterEach(() => {
+  site.close();
+});
+
+async function serveApp(): Promise<Site> {
+  const { outputFiles } = await build({
+    stdin: { contents: APP, resolveDir: ROOT },
+    alias: { "selvedge/cache": join(ROOT, "dist/cache.js"), selvedge: join(ROOT, "dist/index.js") },
+    bundle: true,
+    write: false,
+    format: "esm",
+    platform: "browser",
+  });
+  const own: Readonly<Record<string, string | Uint8Array>> = {
+    "/": '<!doctype html><title>App</title><link rel="icon" href="data:,"><script type="module" src="/app.js"></script>',
+    "/app.js": outputFiles[0]?.contents ?? "",
+    "/worker.js": readFileSync(join(ROOT, "dist/worker-offline.js")),
+    "/deaf.js": "// a service worker that stores nothing",
+  };
+  const asked: string[] = [];
+  const server: Server = createServer((request, response) => {
+    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    asked.push(pathname);
+    const { trick } = site;
+    if (trick === "silence") return;
+    response.setHeader("cross-origin-opener-policy", "same-origin");
+    response.setHeader("cross-origin-embedder-policy", "require-corp");
+    response.setHeader("cache-control", "no-cache"); // or an offline start could come from there
+    const body = own[pathname] ?? (/^\/dist\/[a-z-]+\.(js|wasm)$/.test(pathname) ? fileAt(pathname) : null);
+    response.writeHead(trick?.status ?? (body === null ? 404 : 200), {
+      "content-type": trick === null ? (TYPES[extname(pathname)] ?? "") : "text/html",
+    });
+    response.end(trick?.body ?? body ?? "");
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  const close = (): void => {
+    server.close();
+    server.closeAllConnections();
+  };
+  return { url: `http://127.0.0.1:${port}`, asked, trick: null, close };
+}
+
+function fileAt(pathname: string): Uint8Array {
+  return readFileSync(join(ROOT, pathname));
+}
+
+async function open(page: Page, path = "/"): Promise<void> {
+  await page.goto(site.url + path);
+  await page.waitForFunction("globalThis.app !== undefined");
+}
+
+/** Stores the page in the ready-made service worker; returns the paths. */
+async function keepPage(page: Page): Promise<{ kept: string[]; failed: string[] }> {
+  const { kept, failed } = await page.evaluate<{ kept: string[]; failed: string[] }>('app.keepPage("/worker.js")');
+  return { kept: kept.map((url) => new URL(url).pathname), failed };
+}
+
+test("a page under the service worker starts and answers without a network", async ({ page, context }) => {
+  const { server, url } = await startDelivery();
+  try {
+    await open(page);
+    const answer = `app.answer(${JSON.stringify(url)})`;
+    expect(await page.evaluate(answer)).toEqual([2, 4, 6]);
+    const { kept, failed } = await keepPage(page);
+    expect(failed).toEqual([]);
+    expect(kept).toEqual(expect.arrayContaining(["/", "/app.js", "/dist/worker-cache.js"]));
+    expect(kept.filter((path) => /\/ort-.*\.wasm$/.test(path))).toEqual([
+      "/dist/ort-wasm.wasm",
+      "/dist/ort-wasm-rest.wasm",
+    ]);
+
+    server.close();
+    site.close();
+    site.asked.length = 0;
+    server.asked = [];
+    await open(page);
+    // Pages that differ by query differ in content: none is stored, and none stands in for another.
+    const another = await context.newPage();
+    await expect(another.goto(`${site.url}/?again`)).rejects.toThrow();
+    await another.close();
+    expect(await page.evaluate("crossOriginIsolated")).toBe(true);
+    expect(await page.evaluate(answer)).toEqual([2, 4, 6]);
+    const later = await context.newPage();
+    await context.setOffline(true);
+    await page.close();
+    await open(later);
+    expect(await later.evaluate(answer)).toEqual([2, 4, 6]);
+    expect([site.asked, server.asked]).toEqual([[], []]);
+  } finally {
+    server.close();
+  }
+});
+
+test("WebAssembly is compiled while it streams, from the stored copy too", async ({ page }) => {
+  await open(page);
+  const { kept } = await keepPage(page);
+  const wasm = kept.find((path) => path.endsWith(".wasm"));
+  site.close();
+  await open(page);
+  const compile = `WebAssembly.compileStreaming(fetch("${wasm}")).then((x) => WebAssembly.Module.exports(x).length > 0)`;
+  expect(await page.evaluate(compile)).toBe(true);
+});
+
+test("a newer page is shown where there is a network, and no failure takes the place of a page", async ({ page }) => {
+  await open(page);
+  await keepPage(page);
+  site.trick = { status: 502, body: "a gateway's page" };
+  await open(page);
+  // The start page in place of every file, as hosts of apps respond: the stored script must not change.
+  const newer =
+    '<!doctype html><title>Newer</title><link rel="icon" href="data:,"><script type="module" src="/app.js"></script>';
+  site.trick = { status: 200, body: newer };
+  await page.goto(site.url);
+  expect(await page.title()).toBe("Newer");
+  site.close();
+  await open(page);
+  expect(await page.title()).toBe("Newer");
+});
+
+test("a stalled network is not waited for where a copy is stored", async ({ page }) => {
+  await open(page);
+  await keepPage(page);
+  site.trick = "silence";
+  await open(page);
+  expect(site.asked.filter((path) => path === "/app.js").length).toBeGreaterThan(1);
+});
+
+test("forgetPage removes every copy, and with its address the service worker too (store-B2)", async ({ page }) => {
+  await open(page);
+  const state = `Promise.all([
+    caches.open("selvedge-offline").then((cache) => cache.keys()).then((keys) => keys.length > 0),
+    navigator.serviceWorker.getRegistrations().then((list) => list.length),
+  ])`;
+  await keepPage(page);
+  expect(await page.evaluate(state)).toEqual([true, 1]);
+  expect(await page.evaluate("app.forgetPage()")).toBe(true);
+  expect(await page.evaluate(state)).toEqual([false, 1]);
+  await keepPage(page);
+  expect(await page.evaluate('app.forgetPage("/worker.js")')).toBe(true);
+  expect(await page.evaluate(state)).toEqual([false, 0]);
+  expect(await page.evaluate('app.forgetPage("/worker.js")')).toBe(true); // the check above recreated the cache
+  expect(await page.evaluate('app.forgetPage("/worker.js")')).toBe(false);
+  site.close();
+  await expect(page.goto(site.url)).rejects.toThrow();
+});
+
+test("a service worker that stores nothing, or is out of scope, is an error that names the fix", async ({ page }) => {
+  await open(page);
+  await expect(page.evaluate('app.keepPage("/dist/worker-offline.js")')).rejects.toThrow(/root of the site/);
+  await expect(page.evaluate('app.keepPage("/deaf.js")')).rejects.toThrow(/Call keepOffline\(self\)/);
+});
+
+test("/spam/ classifies a mail without a network: model and tokenizer are read from the store", async ({
+  page,
+  context,
+}) => {
+  const { baseURL = "" } = test.info().project.use;
+  await page.goto(`${baseURL}/models/`);
+  await expect(page.getByTestId("status")).toHaveAttribute("data-state", "ready", { timeout: 60_000 });
+  await page.getByRole("button", { name: "Go offline" }).click();
+  await expect(page.getByTestId("status")).toContainText("now works offline", { timeout: 60_000 });
+  const judge = async (): Promise<string> => {
+    await page.goto(`${baseURL}/spam/`); // no page with a query is stored
+    const status = page.getByTestId("status");
+    await expect(status).toHaveAttribute("data-state", "ready", { timeout: 60_000 });
+    await page.getByRole("button", { name: "A prize" }).click();
+    await expect(status).toHaveAttribute("data-state", "done", { timeout: 60_000 });
+    return (await page.getByTestId("verdict").textContent()) ?? "";
+  };
+  const online = await judge();
+  expect(online).toMatch(/^Spam/);
+  await context.setOffline(true);
+  expect(await judge()).toBe(online);
+});

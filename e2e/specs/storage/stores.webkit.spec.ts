@@ -1,0 +1,39 @@
+// The stores of WebKitGTK, whose file system has no sync handles: IndexedDB serves instead.
+import { expect, test } from "../../support/webkit.ts";
+
+test.beforeEach(async ({ webkit, pages }) => {
+  await webkit.navigate(`${pages}/stores.html`);
+  await webkit.run("while (globalThis.stores === undefined) await new Promise((resolve) => setTimeout(resolve, 20));");
+});
+
+for (const kind of ["cache", "indexeddb", "memory"]) {
+  test(`${kind} passes the conformance suite`, async ({ webkit }) => {
+    expect(await webkit.run("return stores.check(args[0])", kind)).toEqual({});
+  });
+}
+
+for (const kind of ["cache", "indexeddb"]) {
+  test(`${kind}: a worker that is killed while it writes leaves no partial entry`, async ({ webkit }) => {
+    let whole = 0;
+    for (let round = 0; round < 4; round += 1) {
+      const found = (await webkit.run("return stores.kill(args[0], args[1])", kind, 50 + round * 60)) as {
+        whole: number;
+        torn: string[];
+      };
+      expect(found.torn).toEqual([]);
+      whole += found.whole;
+    }
+    // Entries that a worker put into the Cache API are gone with it in a private session, as these are.
+    if (kind === "indexeddb") expect(whole).toBeGreaterThan(0);
+  });
+}
+
+test("IndexedDB is the default of this browser", async ({ webkit }) => {
+  expect(await webkit.run("return stores.best()")).toBe("indexeddb");
+});
+
+// Last: nothing uses IndexedDB in this browser after it.
+test("a database that no longer answers is given up, and the next store serves", async ({ webkit }) => {
+  expect(await webkit.run("return stores.wedge(1_000)")).toBe(true);
+  expect(await webkit.run("return stores.best()")).toBe("cache");
+});

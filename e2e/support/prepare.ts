@@ -1,0 +1,14 @@
+// Builds the parts for the browser tests and the benchmark: the package and the bundles. Browsers: browsers.ts.
+import { execFileSync } from "node:child_process";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+/** The repository's root folder. */
+export const ROOT: string = join(dirname(fileURLToPath(import.meta.url)), "../..");
+
+/** Builds the package and the bundles; the bundles only if their sources have changed. */
+export function prepare(): void {
+  for (const script of ["build", "models"]) {
+    execFileSync("npm", ["run", "--silent", script], { cwd: ROOT, stdio: ["ignore", "inherit", "inherit"] });
+  }
+}

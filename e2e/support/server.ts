@@ -1,0 +1,153 @@
+// Serves the tests' own pages (e2e/pages), the built package as "selvedge", the bundles under /models/, and the corpus
+// under /corpus/. `/expanded/<bundle>/<variant>.onnx` is a variant as one ONNX file, and `/expanded/<bundle>/<path>` an
+// asset, for peers that do not read bundles. The demo has its own server; these pages are of no use there.
+//
+//   npx tsx e2e/support/server.ts --port 43118 [--isolated]
+import { createReadStream, existsSync, statSync } from "node:fs";
+import { dirname, extname, join, normalize, sep } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
+import { createServer } from "vite";
+import type { ViteDevServer } from "vite";
+import { readBundle, readBundleFile, readVariantModel } from "../../lib/compress/bundle/read-bundle.ts";
+
+const HERE = dirname(fileURLToPath(import.meta.url));
+const ROOT = join(HERE, "../..");
+/** ONNX Runtime Web as bundled with transformers.js. */
+const TRANSFORMERS_ORT = join(ROOT, "node_modules/@huggingface/transformers/node_modules/onnxruntime-web/dist");
+const TYPES: Readonly<Record<string, string>> = {
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+  ".wasm": "application/wasm",
+  ".json": "application/json",
+  ".jpg": "image/jpeg",
+  ".png": "image/png",
+  ".txt": "text/plain; charset=utf-8",
+};
+
+const ISOLATION = [
+  ["cross-origin-opener-policy", "same-origin"],
+  ["cross-origin-embedder-policy", "require-corp"],
+] as const;
+
+/** Options of the server. */
+export interface ServeOptions {
+  readonly port: number;
+  /** Cross-origin isolated by header (COOP, COEP), so that threads may be used. */
+  readonly isolated: boolean;
+}
+
+/** Starts the server; it runs until it is closed. */
+export async function servePages(options: ServeOptions): Promise<ViteDevServer> {
+  const server = await createServer({
+    configFile: false,
+    root: join(ROOT, "e2e/pages"),
+    cacheDir: join(ROOT, "e2e/.cache/vite"),
+    logLevel: "warn",
+    resolve: {
+      alias: [
+        { find: /^selvedge$/, replacement: join(ROOT, "dist", "index.js") },
+        { find: /^selvedge\/cache$/, replacement: join(ROOT, "dist", "cache.js") },
+      ],
+    },
+    // Dependencies are served unbundled: discovering them would reload a page during a test.
+    optimizeDeps: { noDiscovery: true, include: [] },
+    server: {
+      host: "127.0.0.1",
+      port: options.port,
+      strictPort: true,
+      hmr: false,
+      watch: null,
+      fs: { allow: [ROOT] },
+    },
+    plugins: [
+      {
+        name: "folders",
+        configureServer(server) {
+          // On every response: Vite omits its headers from a 304, and WebKit requires them there for a worker's script.
+          server.middlewares.use((_request, response, next) => {
+            if (options.isolated) for (const [name, value] of ISOLATION) response.setHeader(name, value);
+            next();
+          });
+          withoutClient(server);
+          folder(server, "/dist/", join(ROOT, "dist"));
+          folder(server, "/models/", join(ROOT, "models", "dist"));
+          expanded(server, join(ROOT, "models", "dist"));
+          folder(server, "/corpus/", join(ROOT, "e2e/.cache"));
+          folder(server, "/onnxruntime-web/", join(ROOT, "node_modules", "onnxruntime-web", "dist"));
+          folder(server, "/transformers-ort/", TRANSFORMERS_ORT);
+        },
+      },
+    ],
+  });
+  return server.listen();
+}
+
+/**
+ * Replaces Vite's client by a module that does nothing. These pages use no hot replacement, and the client's WebSocket
+ * keeps a page out of Firefox's back/forward cache.
+ */
+function withoutClient(server: ViteDevServer): void {
+  server.middlewares.use((request, response, next) => {
+    if (request.url?.startsWith("/@vite/client") !== true) {
+      next();
+      return;
+    }
+    response.setHeader("content-type", "text/javascript");
+    response.end("export const injectQuery = (url) => url;"); // called by each of Vite's dynamic imports
+  });
+}
+
+function folder(server: ViteDevServer, prefix: string, path: string): void {
+  server.middlewares.use((request, response, next) => {
+    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    if (!pathname.startsWith(prefix)) {
+      next();
+      return;
+    }
+    const file = normalize(join(path, decodeURIComponent(pathname.slice(prefix.length))));
+    if (!file.startsWith(path + sep) || !existsSync(file) || !statSync(file).isFile()) {
+      response.statusCode = 404;
+      response.end();
+      return;
+    }
+    response.setHeader("content-type", TYPES[extname(file)] ?? "application/octet-stream");
+    response.setHeader("content-length", statSync(file).size);
+    response.setHeader("cross-origin-resource-policy", "same-origin");
+    createReadStream(file).pipe(response);
+  });
+}
+
+/** Serves variants and assets of the bundles in a folder, each as one file. */
+function expanded(server: ViteDevServer, bundles: string): void {
+  server.middlewares.use((request, response, next) => {
+    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    const [, bundle, path] = /^\/expanded\/([\w-]+)\/([\w.-]+)$/.exec(pathname) ?? [];
+    if (bundle === undefined || path === undefined) {
+      next();
+      return;
+    }
+    const folder = join(bundles, bundle);
+    const read = path.endsWith(".onnx") ? readVariantModel(folder, path.slice(0, -5)) : readAsset(folder, path);
+    read.then(
+      (bytes) => response.end(bytes),
+      (error: unknown) => {
+        response.statusCode = 404;
+        response.end(String(error));
+      },
+    );
+  });
+}
+
+async function readAsset(folder: string, path: string): Promise<Uint8Array> {
+  const read = await readBundle(folder);
+  const file = read.bundle.assets?.find((x) => x.path === path);
+  if (file === undefined) throw new TypeError(`${folder} has no asset "${path}"`);
+  return readBundleFile(read, file);
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1] ?? "").href) {
+  const { values } = parseArgs({ options: { port: { type: "string" }, isolated: { type: "boolean" } } });
+  const server = await servePages({ port: Number(values.port ?? 43118), isolated: values.isolated ?? false });
+  console.log(server.resolvedUrls?.local[0] ?? "");
+}

@@ -1,0 +1,46 @@
+// The parts of the soak. Each is meant to take at most 45 minutes on two cores.
+
+/** Name of each part, and its arguments for `npm test`. */
+export const PARTS: Readonly<Record<string, readonly string[]>> = {
+  unit: ["unit"],
+  simulation: ["simulation"],
+  mutants: ["mutants"],
+  "mutants-auto": ["mutants-auto"],
+  ...Object.fromEntries(
+    [
+      "engine/faults.spec",
+      "storage/delivery.spec",
+      "storage/stores.spec",
+      "engine/mixed-load",
+      "engine/ocr-lines",
+      "site/vad",
+      "engine/frames",
+      "browsers/features.spec",
+      "browsers/parity",
+    ].flatMap((suite) =>
+      ["chromium", "firefox"].map((browser) => [
+        `${suite.replace(/^.*\/|\.spec$/g, "")}-${browser}`,
+        [suite, `--project=${browser}`],
+      ]),
+    ),
+  ),
+  pages: ["site", "spam", "camera", "models", "ocr.own-browser", "scheduler-page", "faults-page"].map(
+    (x) => `site/${x}`,
+  ),
+  placement: [
+    "backend.spec",
+    "batches",
+    "external-data",
+    "backend-choice",
+    "compressed",
+    "hidden-tab",
+    "observe",
+    "wasm-split",
+    "threads",
+  ].map((x) => `engine/${x}`),
+  webkit: ["--project=webkit"],
+  leak: ["--project=own-browser", "engine/leak"],
+  life: ["--project=own-browser", "engine/page-lifecycle", "storage/prerender"],
+  memory: ["--project=own-browser", "engine/memory"],
+  package: ["site/package", "storage/offline"],
+};
