@@ -30,7 +30,7 @@ export async function createLaneAlone(
         restUrl: new URL(`/dist/ort-${build}-rest.wasm`, location.href).href,
       }),
       threads: 1,
-      compiled: { modules: null },
+      compiled: { modules: null, rest: null },
       verbose: false,
       onLog: null,
       idleMs: 120_000,

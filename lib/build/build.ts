@@ -6,8 +6,12 @@
 //   bundle.schema.json    the JSON schema of bundle.json
 //   brotli.wasm           the decoder of chunks where the browser has none, as brotli-dec-wasm ships it
 //   cli.js, compress.js   by esbuild: the toolchain for Node, with what it needs but the optional packages
-//   ort-<build>.wasm      what usually runs of onnxruntime-web's binary, which is a development dependency for that reason
-//   ort-<build>-rest.wasm the rest of it, linked when it is called (build/split.ts); `npm run usual` finds out what is which
+//   ort-<build>.wasm      the usual functions of onnxruntime-web's binary, which is a development dependency for that reason
+//   ort-<build>-rest.wasm the other functions, linked when one is called (build/split.ts); `npm run usual` profiles them
+//
+//     npm run build -- --whole         ships onnxruntime-web's binaries as they are, without a second part
+//     npm run build -- --out folder    writes there instead of into dist/
+//
 // A bundler's library mode is no choice here: it rewrites the worker's URL and inlines the wasm as base64.
 import { execFileSync } from "node:child_process";
 import {
@@ -21,28 +25,27 @@ import {
   writeFileSync,
 } from "node:fs";
 import { createRequire } from "node:module";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { bundleJsonSchema } from "../compress/bundle/json-schema.ts";
-import { bakeParts } from "./insert-snapshot.ts";
-import { takeSnapshot } from "./snapshot.ts";
 import { splitWasm } from "./split.ts";
 import { readUsual } from "./hot-functions.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
-const DIST = join(ROOT, "dist");
+const { values: options } = parseArgs({
+  options: { whole: { type: "boolean", default: false }, out: { type: "string", default: "dist" } },
+});
+const DIST = resolve(ROOT, options.out);
 const require = createRequire(import.meta.url);
 const ORT_DIST = dirname(require.resolve("onnxruntime-web/jspi"));
 
-/**
- * Each build of ONNX Runtime Web that ships, with the name of its binary there, and the glue with which it is started for a
- * snapshot: not where that registers types of its own at each start, as Embind does for WebGPU.
- */
+/** Each build of ONNX Runtime Web that ships, with the name of its binary there. */
 const BUILDS = [
-  { name: "jspi", wasm: "ort-wasm-simd-threaded.jspi.wasm", glue: null },
-  { name: "wasm", wasm: "ort-wasm-simd-threaded.wasm", glue: "ort-wasm-simd-threaded.mjs" },
+  { name: "jspi", wasm: "ort-wasm-simd-threaded.jspi.wasm" },
+  { name: "wasm", wasm: "ort-wasm-simd-threaded.wasm" },
 ];
 
 rmSync(DIST, { recursive: true, force: true });
@@ -86,12 +89,14 @@ await build({
   legalComments: "eof",
   logLevel: "warning",
 });
-for (const { name, wasm, glue } of BUILDS) {
+for (const { name, wasm } of BUILDS) {
   const whole = readFileSync(join(ORT_DIST, wasm));
+  if (options.whole) {
+    writeFileSync(join(DIST, `ort-${name}.wasm`), whole);
+    continue;
+  }
   const { id, isUsual } = readUsual(name, whole);
-  const snapshot = glue === null ? null : await takeSnapshot(whole, readFileSync(join(ORT_DIST, glue), "utf8"));
-  const parts = splitWasm(whole, id, (i) => isUsual(i) && i !== snapshot?.constructors);
-  const { first, rest } = snapshot === null ? parts : bakeParts(parts, snapshot);
+  const { first, rest } = splitWasm(whole, id, isUsual);
   writeFileSync(join(DIST, `ort-${name}.wasm`), first);
   writeFileSync(join(DIST, `ort-${name}-rest.wasm`), rest);
 }
@@ -101,7 +106,7 @@ writeFileSync(join(DIST, "bundle.schema.json"), `${JSON.stringify(bundleJsonSche
 
 if (existsSync(join(ROOT, "lib/index.ts"))) {
   for (const project of ["tsconfig.build.json", "tsconfig.compress.json"])
-    execFileSync(process.execPath, [require.resolve("typescript/bin/tsc"), "-p", project], {
+    execFileSync(process.execPath, [require.resolve("typescript/bin/tsc"), "-p", project, "--outDir", DIST], {
       cwd: ROOT,
       stdio: "inherit",
     });
@@ -111,6 +116,15 @@ if (existsSync(join(ROOT, "lib/index.ts"))) {
     messagesAlone(readFileSync(join(ROOT, "lib/compress/onnx/onnx.gen.d.ts"), "utf8")),
   );
   for (const file of unreached()) rmSync(join(DIST, file));
+  if (options.whole) dropRest(join(DIST, "assets.js"));
+}
+
+/** Has the address of the second part be that of the first, which says that there is none (backend/ort.ts). */
+function dropRest(path: string): void {
+  const code = readFileSync(path, "utf8");
+  const changed = code.replaceAll("-rest.wasm", ".wasm");
+  if (changed === code) throw new Error(`${path} names no second part of the binary`);
+  writeFileSync(path, changed);
 }
 
 /** Takes the protobuf library out of generated declarations: a user has it not, and the messages' types need it not. */

@@ -46,6 +46,8 @@ export interface LaneOptions {
 export interface Compiled {
   /** Null as long as nobody began; gives null where the page could not, and no worker did yet. */
   modules: Promise<WasmModules | null> | null;
+  /** The second part, once a model needed it; null where that has not begun. */
+  rest: Promise<WebAssembly.Module | null> | null;
 }
 
 /** What a caller of `run` may want. */

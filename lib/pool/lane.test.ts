@@ -26,7 +26,7 @@ function laneIn({ world }: Scene, options: Partial<LaneOptions> = {}): Lane {
     source: () => ({ href: "worker.js", script: "worker.js" }),
     wasmUrls: () => ({ wasmUrl: "a.wasm", restUrl: "b.wasm" }),
     threads: 1,
-    compiled: { modules: null },
+    compiled: { modules: null, rest: null },
     verbose: false,
     onLog: null,
     idleMs: 120_000,

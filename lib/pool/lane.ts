@@ -16,6 +16,7 @@ import {
 import type { LaneOptions, LaneRunOptions } from "./lane-options.ts";
 import type { LaneStats, Loaded, Sent } from "./lane-state.ts";
 import type { Feeds, LoadMessage, Ran, RunMessage } from "../rpc/messages.ts";
+import { keepRest, shareRest } from "./share-rest.ts";
 import { WorkerClient } from "./worker-client.ts";
 import { startClock, Watchdog } from "../rpc/watchdog.ts";
 
@@ -305,6 +306,10 @@ export class Lane {
     const { wasmUrl, restUrl } = this.#options.wasmUrls();
     const client = new WorkerClient(effects, this.#options.source());
     client.onLog = this.#options.onLog;
+    client.onRest = () => shareRest(compiled, () => effects.compileWasm(restUrl, START_BOUND_MS));
+    client.onLinked = (rest) => {
+      keepRest(compiled, rest);
+    };
     client.onEnd = (error) => {
       this.#forget(client, error);
     };
@@ -312,12 +317,10 @@ export class Lane {
     this.#starts += 1;
     const clock = startClock(effects);
     try {
-      // With threads it takes both parts, which the first of such workers compiles.
-      if (threads === 1)
-        compiled.modules ??= effects.compileWasm(wasmUrl, START_BOUND_MS).then(
-          (first) => ({ first, rest: null }),
-          () => null,
-        );
+      compiled.modules ??= effects.compileWasm(wasmUrl, START_BOUND_MS).then(
+        (first) => ({ first, rest: null }),
+        () => null,
+      );
       const modules = await compiled.modules;
       const options = { backend: this.backend, wasmUrl, restUrl, threads, verbose, modules };
       const { modules: own = null, ...facts } = await client.start(
@@ -325,6 +328,7 @@ export class Lane {
         callTimeoutMs === null ? START_BOUND_MS : Math.max(callTimeoutMs, START_BOUND_MIN_MS),
       );
       if (modules === null) compiled.modules = Promise.resolve(own);
+      else if (own?.rest != null) keepRest(compiled, own.rest); // threads take both parts
       this.#facts = facts;
       this.#startMs = clock.spentMs;
       this.#startBytes = client.memoryBytes;

@@ -21,7 +21,7 @@ export interface PoolSize {
 /** All lanes of an engine. */
 export class Pool {
   readonly lanes: readonly Lane[];
-  readonly #compiled: Compiled = { modules: null };
+  readonly #compiled: Compiled = { modules: null, rest: null };
 
   constructor(size: PoolSize, given: Omit<LaneOptions, "compiled" | "onIdled">) {
     const onIdled = (): void => {
@@ -98,7 +98,9 @@ export class Pool {
 
   /** Lets go of what was compiled, which is large, where no worker is up. */
   #releaseCompiled(): void {
-    if (this.lanes.every(({ facts }) => facts === null)) this.#compiled.modules = null;
+    if (this.lanes.some(({ facts }) => facts !== null)) return;
+    this.#compiled.modules = null;
+    this.#compiled.rest = null;
   }
 }
 

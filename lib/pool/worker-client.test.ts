@@ -66,3 +66,84 @@ test("a thread that crashes ends its worker, and the other threads", () => {
   expect(why).toMatchObject({ code: "worker-crashed", details: { message: "out of stack" } });
   expect([lane.ended, thread.ended]).toEqual([1, 1]);
 });
+
+/** A client with a call of one second in flight, and a clock that only `pass` moves. */
+function callOfASecond(): {
+  client: WorkerClient;
+  say: (data: object) => void;
+  pass: (ms: number) => void;
+  ended: Error[];
+} {
+  let nowMs = 0;
+  let timers: { atMs: number; call: () => void }[] = [];
+  const clocked: Partial<Effects> = {
+    ...effects,
+    now: () => nowMs,
+    setTimer(call, ms) {
+      const timer = { atMs: nowMs + ms, call };
+      timers.push(timer);
+      return () => {
+        timers = timers.filter((x) => x !== timer);
+      };
+    },
+  };
+  const client = new WorkerClient(clocked as Effects, { href: "worker.js", script: "worker.js" });
+  const ended: Error[] = [];
+  client.onEnd = (error) => ended.push(error);
+  client.unload(1, 1_000).catch(() => undefined);
+  const pass = (ms: number): void => {
+    for (let i = 0; i < ms; i += 10) {
+      nowMs += 10;
+      const due = timers.filter(({ atMs }) => atMs <= nowMs);
+      timers = timers.filter(({ atMs }) => atMs > nowMs);
+      for (const { call } of due) call();
+    }
+  };
+  const { worker } = made[0] as (typeof made)[0];
+  const say = (data: object): void => {
+    worker.dispatchEvent(new MessageEvent("message", { data }));
+  };
+  return { client, say, pass, ended };
+}
+
+const MODULE = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
+
+test("no watchdog counts while the page fetches the second part of the binary for a worker", async () => {
+  const { client, say, pass, ended } = callOfASecond();
+  let resolve: (rest: WebAssembly.Module) => void = () => undefined;
+  client.onRest = () =>
+    new Promise((done) => {
+      resolve = done;
+    });
+  const { port1, port2 } = new MessageChannel();
+  open.push(port1, port2);
+  const got = new Promise((done) => {
+    port1.onmessage = ({ data }) => {
+      done(data);
+    };
+  });
+  pass(900);
+  say({ selvedge: "rest", port: port2 });
+  pass(20_000);
+  expect(ended).toEqual([]);
+  resolve(MODULE);
+  expect(await got).toBeInstanceOf(WebAssembly.Module);
+  pass(90);
+  expect(ended).toEqual([]);
+  pass(20);
+  expect(ended).toHaveLength(1);
+});
+
+test("no watchdog counts while a worker is blocked by the fetch of the second part, which the page then keeps", () => {
+  const { client, say, pass, ended } = callOfASecond();
+  const kept: unknown[] = [];
+  client.onLinked = (rest) => kept.push(rest);
+  pass(900);
+  say({ selvedge: "linking" });
+  pass(20_000);
+  say({ selvedge: "linked", rest: MODULE });
+  pass(90);
+  expect([ended, kept]).toEqual([[], [MODULE]]);
+  pass(20);
+  expect(ended).toHaveLength(1);
+});

@@ -13,6 +13,10 @@ import { sendRun, takeRan } from "../rpc/pack-batch.ts";
 export class WorkerClient {
   /** Called for each line of the runtime's log, where the worker was started verbose. */
   onLog: ((line: string) => void) | null = null;
+  /** Called for the second part of the wasm binary; null leaves that to the worker. */
+  onRest: (() => Promise<WebAssembly.Module | null>) | null = null;
+  /** Called with the second part that the worker compiled in the middle of a call. */
+  onLinked: ((rest: WebAssembly.Module) => void) | null = null;
   /** How much memory the worker holds, in bytes, as far as it can tell. */
   memoryBytes = 0;
 
@@ -22,6 +26,8 @@ export class WorkerClient {
   readonly #link: Link<WorkerApi>;
   /** Null once the worker has ended. */
   #threads: WorkerHandle[] | null = [];
+  /** Lets watchdogs go on that are stopped while the worker fetches; null where it does not. */
+  #resume: (() => void) | null = null;
 
   constructor(effects: Effects, source: WorkerSource) {
     this.#link = new Link(effects, source);
@@ -30,6 +36,9 @@ export class WorkerClient {
       if (data.selvedge === "log") this.onLog?.(data.line);
       else if (data.selvedge === "memory") this.memoryBytes = data.bytes;
       else if (data.selvedge === "thread") this.#startThread(effects, source, data.port);
+      else if (data.selvedge === "rest") void this.#sendRest(data.port);
+      else if (data.selvedge === "linking") this.#resume ??= this.#link.pause();
+      else if (data.selvedge === "linked") this.#linked(data.rest);
       else
         this.end(new SelvedgeError("device-lost", `The GPU device was lost: ${data.reason}`, { reason: data.reason }));
     };
@@ -80,6 +89,20 @@ export class WorkerClient {
   /** Ends the worker now and rejects what is pending. */
   end(error: Error): void {
     this.#link.end(error);
+  }
+
+  /** No watchdog counts the time in which the page fetches. */
+  async #sendRest(port: MessagePort): Promise<void> {
+    const resume = this.#link.pause();
+    const rest = (await this.onRest?.()) ?? null;
+    resume();
+    port.postMessage(rest);
+  }
+
+  #linked(rest: WebAssembly.Module | null): void {
+    this.#resume?.();
+    this.#resume = null;
+    if (rest !== null) this.onLinked?.(rest);
   }
 
   #startThread(effects: Effects, { script }: WorkerSource, port: MessagePort): void {

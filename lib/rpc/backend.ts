@@ -12,14 +12,17 @@ export type { BackendName } from "../core/device.ts";
 /** Where ONNX Runtime's wasm binary is, which comes in two parts (build/split.ts). */
 export interface WasmUrls {
   readonly wasmUrl: string;
-  /** The functions that hardly ever run: fetched when the first of them does; with threads, at the start. */
+  /**
+   * The functions that hardly ever run: fetched before a model whose operators were not profiled is loaded, else when the
+   * first of them is called; with threads, at the start. The same as `wasmUrl` where the binary is not split.
+   */
   readonly restUrl: string;
 }
 
 /** ONNX Runtime's wasm as one worker hands it to the next: compiled. */
 export interface WasmModules {
   readonly first: WebAssembly.Module;
-  /** Null where it is fetched once a function of it is called, as one thread may wait for it. */
+  /** Null until a model needs it. */
   readonly rest: WebAssembly.Module | null;
 }
 
@@ -115,4 +118,10 @@ export interface Backend {
   onLog: ((line: string) => void) | null;
   /** Called for each thread that is wanted beside this one, with the port that it is to speak through. */
   onThread?: ((port: MessagePort) => void) | null;
+  /** Called when a model needs the second part of the wasm binary, with the port through which it, or null, is to come. */
+  onRest?: ((port: MessagePort) => void) | null;
+  /** Called before the backend blocks to fetch the second part in the middle of a call. */
+  onLinking?: (() => void) | null;
+  /** Called after that, with the second part; null where it did not load. */
+  onLinked?: ((rest: WebAssembly.Module | null) => void) | null;
 }

@@ -151,6 +151,11 @@ export type WorkerNotice =
   | { readonly selvedge: "log"; readonly line: string }
   /** Asks for one more thread, and gives the port for it. */
   | { readonly selvedge: "thread"; readonly port: MessagePort }
+  /** Asks for the second part of the wasm binary, for a model that is about to be loaded; answered through the port. */
+  | { readonly selvedge: "rest"; readonly port: MessagePort }
+  /** The worker fetches and compiles the second part, blocked, until `linked`: no call of it makes progress. */
+  | { readonly selvedge: "linking" }
+  | { readonly selvedge: "linked"; readonly rest: WebAssembly.Module | null }
   /** Comes before the answer of the call that changed it. */
   | { readonly selvedge: "memory"; readonly bytes: number };
 

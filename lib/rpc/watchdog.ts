@@ -52,6 +52,17 @@ export class Watchdog {
     this.#leftMs = Math.max(this.#leftMs, this.boundMs);
   }
 
+  /** Stops the count until `begin`; tells whether it was under way. */
+  pause(): boolean {
+    if (this.#cancel === null) return false;
+    const { spentMs } = this;
+    this.#leftMs -= spentMs - this.#countedMs;
+    this.#countedMs = spentMs;
+    this.#cancel();
+    this.#cancel = null;
+    return true;
+  }
+
   /** Ends the count. */
   stop(): void {
     this.#isOver = true;

@@ -32,6 +32,7 @@ interface Answer {
 }
 
 interface Pending {
+  readonly watchdog: Watchdog;
   answer(reply: Reply<unknown>): void;
   fail(error: Error): void;
 }
@@ -136,7 +137,7 @@ export class Link<Api extends Served<Api>> {
           resolve(reply.value as Value<Api[K]>);
         }
       };
-      this.#pending.set(id, { answer, fail });
+      this.#pending.set(id, { watchdog, answer, fail });
       const argumentList = args.map((value) => ({ type: "RAW", value }));
       const post = (): void => {
         if (!this.#pending.has(id)) return;
@@ -149,6 +150,14 @@ export class Link<Api extends Served<Api>> {
       if (this.#heldBack === null || name === "hold") post();
       else this.#heldBack.push(post);
     });
+  }
+
+  /** Stops the watchdogs of pending calls that count; the returned function has them go on. */
+  pause(): () => void {
+    const paused = [...this.#pending.values()].filter(({ watchdog }) => watchdog.pause());
+    return () => {
+      for (const { watchdog } of paused) watchdog.begin();
+    };
   }
 
   /** Ends the worker now and rejects what is pending; the first error stays. */

@@ -45,6 +45,15 @@ export function serve(
   backend.onThread = (port) => {
     notify({ selvedge: "thread", port }, [port]);
   };
+  backend.onRest = (port) => {
+    notify({ selvedge: "rest", port }, [port]);
+  };
+  backend.onLinking = () => {
+    notify({ selvedge: "linking" });
+  };
+  backend.onLinked = (rest) => {
+    notify({ selvedge: "linked", rest });
+  };
   backend.onLog = (line) => {
     notify({ selvedge: "log", line });
   };

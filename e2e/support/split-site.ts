@@ -1,0 +1,135 @@
+// The site of the tests of ONNX Runtime's split binary (wasm-split.spec.ts): an app, the built package, two
+// models, and a server that notes the order of requests and can withhold the second part. With SELVEDGE_DIST it serves
+// another build.
+import { existsSync, readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { extname, join } from "node:path";
+import { build } from "esbuild";
+import { int64Tensor } from "../../lib/compress/onnx/tensor-proto.ts";
+import { buildGraph } from "../../models/graph.ts";
+import { ROOT } from "./prepare.ts";
+
+const APP = `
+import { createEngine } from "selvedge";
+globalThis.app = {
+  async answer(path, rows, options) {
+    app.engine ??= await createEngine({ backends: ["wasm"], workers: 1, assetsBase: "/dist/", store: false, ...options });
+    const model = await app.engine.load(path);
+    await fetch("/loaded");
+    const data = Float32Array.from({ length: rows * 3 }, (_, i) => [1, 3, 2][i % 3]);
+    const { outputs } = await model.run({ x: { dtype: "float32", dims: [rows, 3], data } });
+    await fetch("/answered");
+    const first = [...outputs.y.data.slice(0, 3)];
+    if (outputs.y.data.some((x, i) => x !== first[i % 3])) throw new Error("not each row is answered as the first");
+    return first;
+  },
+  async lanes(path, count) {
+    await app.answer(path, 1, { workers: 2 });
+    await Promise.all(Array.from({ length: count }, () => app.answer(path, 1)));
+    return app.engine.stats().lanes.filter(({ runs }) => runs > 0).length;
+  },
+};`;
+const TYPES: Readonly<Record<string, string>> = { ".js": "text/javascript", ".wasm": "application/wasm" };
+const REST = /-rest\.wasm$/;
+const DIST = process.env["SELVEDGE_DIST"] ?? "dist";
+/** Whether the build that is served has one part. */
+export const isWhole = !existsSync(join(ROOT, DIST, "ort-wasm-rest.wasm"));
+
+const port = (name: string) => ({ name, dtype: "float32", dims: ["n", 3], batchAxis: 0 }) as const;
+const PORTS = { inputs: [port("x")], outputs: [port("y")] };
+
+/** A model of an operator that the profile knows. */
+function usualModel(): Uint8Array {
+  return buildGraph(PORTS, [{ opType: "Relu", input: ["x"], output: ["y"] }], {}).write();
+}
+
+/** A model of an operator that the profile does not know, and that is spread over threads: 1 / x, as matrices of 1 × 1. */
+function rareModel(): Uint8Array {
+  const nodes = [
+    { opType: "Reshape", input: ["x", "ones"], output: ["matrices"] },
+    { opType: "Inverse", domain: "com.microsoft", input: ["matrices"], output: ["inverses"] },
+    { opType: "Reshape", input: ["inverses", "rows"], output: ["y"] },
+  ];
+  const constants = [int64Tensor("ones", [3], [-1, 1, 1]), int64Tensor("rows", [2], [-1, 3])];
+  const model = buildGraph(PORTS, nodes, {}, constants);
+  model.useContribOperators();
+  return model.write();
+}
+/** Answer of that model to 1, 3, 2. */
+export const RARE = [1, 1 / 3, 1 / 2].map(Math.fround);
+
+/** The site while a test runs. */
+export interface SplitSite {
+  readonly url: string;
+  /** Paths in the order of requests. */
+  readonly asked: string[];
+  /** Whether the second part is missing on the server. */
+  isMissing: boolean;
+  /** Has the worker take every operator for one that the profile knows, so that the second part is linked in a call. */
+  isUnforeseen: boolean;
+  /** How long the second part is withheld, in ms. */
+  restMs: number;
+  /** Returns when the second part was first asked for, among the requests; −1 where it was not. */
+  restAt(): number;
+  /** Counts the requests for the second part. */
+  restCount(): number;
+  close(): void;
+}
+
+/** Starts the site. */
+export async function startSplitSite(): Promise<SplitSite> {
+  const { outputFiles } = await build({
+    stdin: { contents: APP, resolveDir: ROOT },
+    alias: { selvedge: join(ROOT, DIST, "index.js") },
+    bundle: true,
+    write: false,
+    format: "esm",
+  });
+  const own: Readonly<Record<string, string | Uint8Array>> = {
+    "/": '<!doctype html><title>App</title><link rel="icon" href="data:,"><script type="module" src="/app.js"></script>',
+    "/app.js": outputFiles[0]?.contents ?? "",
+    "/usual.onnx": usualModel(),
+    "/rare.onnx": rareModel(),
+    "/loaded": "",
+    "/answered": "",
+  };
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url ?? "/", "http://localhost");
+    asked.push(pathname);
+    const isRest = REST.test(pathname);
+    const body =
+      own[pathname] ?? (pathname.startsWith("/dist/") ? distFile(pathname.slice(6), site.isUnforeseen) : null);
+    response.writeHead(body === null || (isRest && site.isMissing) ? 404 : 200, {
+      "content-type": TYPES[extname(pathname)] ?? (pathname === "/" ? "text/html" : "application/octet-stream"),
+      "cross-origin-opener-policy": "same-origin",
+      "cross-origin-embedder-policy": "require-corp",
+    });
+    setTimeout(() => response.end(body ?? ""), isRest ? site.restMs : 0);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const site: SplitSite = {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`,
+    asked,
+    isMissing: false,
+    isUnforeseen: false,
+    restMs: 0,
+    restAt: () => asked.findIndex((path) => REST.test(path)),
+    restCount: () => asked.filter((path) => REST.test(path)).length,
+    close() {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+  return site;
+}
+
+function distFile(name: string, isUnforeseen: boolean): Uint8Array | string | null {
+  const path = join(ROOT, DIST, name);
+  if (!existsSync(path)) return null;
+  if (!isUnforeseen || name !== "worker-wasm.js") return readFileSync(path);
+  const code = readFileSync(path, "utf8");
+  if (!code.includes('"Abs",')) throw new Error(`${path} has no list of usual operators`);
+  return code.replace('"Abs",', '"Abs","com.microsoft:Inverse",');
+}

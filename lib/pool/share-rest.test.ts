@@ -1,0 +1,40 @@
+import { expect, test } from "vitest";
+import type { Compiled } from "./lane-options.ts";
+import { keepRest, shareRest } from "./share-rest.ts";
+
+const module = (): WebAssembly.Module => new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
+
+function compiledFirst(): { compiled: Compiled; first: WebAssembly.Module } {
+  const first = module();
+  return { first, compiled: { modules: Promise.resolve({ first, rest: null }), rest: null } };
+}
+
+test("the second part is compiled once for all workers that ask, and for those that start later", async () => {
+  const { compiled, first } = compiledFirst();
+  const rest = module();
+  let compiles = 0;
+  const compile = (): Promise<WebAssembly.Module> => {
+    compiles += 1;
+    return Promise.resolve(rest);
+  };
+  expect(await Promise.all([shareRest(compiled, compile), shareRest(compiled, compile)])).toEqual([rest, rest]);
+  expect(await shareRest(compiled, compile)).toBe(rest);
+  expect(compiles).toBe(1);
+  expect(await compiled.modules).toEqual({ first, rest });
+});
+
+test("where the page can't compile it the worker is told so, and the next one that asks has it tried again", async () => {
+  const { compiled, first } = compiledFirst();
+  expect(await shareRest(compiled, () => Promise.reject(new Error("no network")))).toBeNull();
+  expect(await compiled.modules).toEqual({ first, rest: null });
+  const rest = module();
+  expect(await shareRest(compiled, () => Promise.resolve(rest))).toBe(rest);
+});
+
+test("what a worker compiled itself is kept", async () => {
+  const { compiled, first } = compiledFirst();
+  const rest = module();
+  keepRest(compiled, rest);
+  expect(await compiled.modules).toEqual({ first, rest });
+  expect(await shareRest(compiled, () => Promise.reject(new Error("not asked for")))).toBe(rest);
+});

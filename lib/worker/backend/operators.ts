@@ -1,0 +1,85 @@
+// Whether a model needs the second part of ONNX Runtime's binary (build/split.ts): it does where it has an operator that is
+// not among those profiled. The file is walked for the types of its nodes alone; weights are skipped, so this takes about
+// a microsecond a node.
+import { USUAL_OPERATORS } from "./usual-operators.ts";
+
+/** Numbers of fields in onnx.proto. */
+const MODEL = { graph: 7, functions: 25 } as const;
+const GRAPH_NODE = 1;
+const FUNCTION_NODE = 7;
+const NODE = { opType: 4, attribute: 5, domain: 7 } as const;
+const ATTRIBUTE = { graph: 6, graphs: 11 } as const;
+
+/** Wire types of protobuf. */
+const WIRE = { varint: 0, bytes8: 1, message: 2, bytes4: 5 } as const;
+
+const text = new TextDecoder();
+
+/**
+ * Tells whether an ONNX file has an operator that is not in `usual`; false for what is no ONNX file, which ONNX Runtime
+ * refuses by itself.
+ */
+export function hasRareOperator(model: Uint8Array, usual: ReadonlySet<string> = USUAL_OPERATORS): boolean {
+  let isRare = false;
+  const readNode = (node: Uint8Array): void => {
+    let [opType, domain] = ["", ""];
+    readFields(node, (field, value) => {
+      if (field === NODE.opType) opType = text.decode(value);
+      else if (field === NODE.domain) domain = text.decode(value);
+      else if (field === NODE.attribute)
+        readFields(value, (each, graph) => {
+          if (each === ATTRIBUTE.graph || each === ATTRIBUTE.graphs) readNodes(graph, GRAPH_NODE);
+        });
+    });
+    isRare ||= !usual.has(operatorName(opType, domain));
+  };
+  const readNodes = (holder: Uint8Array, nodeField: number): void => {
+    readFields(holder, (field, value) => {
+      if (field === nodeField) readNode(value);
+    });
+  };
+  try {
+    readFields(model, (field, value) => {
+      if (field === MODEL.graph) readNodes(value, GRAPH_NODE);
+      else if (field === MODEL.functions) readNodes(value, FUNCTION_NODE);
+    });
+  } catch {
+    return false;
+  }
+  return isRare;
+}
+
+/** Names an operator: its type, after its domain where that is not ONNX's own. */
+export function operatorName(opType: string, domain: string): string {
+  return domain === "" || domain === "ai.onnx" ? opType : `${domain}:${opType}`;
+}
+
+/**
+ * Calls `take` for each field of a message that holds bytes.
+ * @throws RangeError where it ends within a field or has an unknown wire type
+ */
+function readFields(message: Uint8Array, take: (field: number, value: Uint8Array) => void): void {
+  let at = 0;
+  const readVarint = (): number => {
+    let value = 0;
+    for (let scale = 1; ; scale *= 128) {
+      const byte = message[at++];
+      if (byte === undefined) throw new RangeError("ends within a number");
+      value += (byte & 127) * scale;
+      if (byte < 128) return value;
+    }
+  };
+  while (at < message.length) {
+    const tag = readVarint();
+    const wire = tag % 8;
+    if (wire === WIRE.varint) readVarint();
+    else if (wire === WIRE.bytes8) at += 8;
+    else if (wire === WIRE.bytes4) at += 4;
+    else if (wire === WIRE.message) {
+      const end = readVarint() + at;
+      if (end > message.length) throw new RangeError("ends within a field");
+      take(Math.floor(tag / 8), message.subarray(at, end));
+      at = end;
+    } else throw new RangeError(`has wire type ${wire}`);
+  }
+}
