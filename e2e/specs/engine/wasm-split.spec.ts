@@ -1,4 +1,4 @@
-// ONNX Runtime's binary in two parts (lib/wasm): the second is fetched before a model that needs it is loaded, or when one
+// ONNX Runtime's binary in two parts (lib/build/split.ts): the second is fetched before a model that needs it is loaded, or when one
 // of its functions is called; where it is missing the error says so, and models that do not need it still run.
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
