@@ -88,8 +88,8 @@ export class ModelCache {
    * device, and the pages that a service worker keeps. Returns the bytes of models that this freed. What is loaded goes on.
    */
   async delete(bundle?: string | URL): Promise<number> {
-    if (bundle !== undefined) return this.#client.manage("forget", this.#name(bundle));
-    const freed = await this.#client.manage("forget", null);
+    if (bundle !== undefined) return this.#client.manage("delete", this.#name(bundle));
+    const freed = await this.#client.manage("delete", null);
     await forgetAll();
     return freed;
   }
@@ -99,7 +99,7 @@ export class ModelCache {
    * @throws SelvedgeError `download-failed` where it is not stored whole
    */
   export(bundle: string | URL, variant?: string): Promise<StoredFile[]> {
-    return this.#client.manage("takeOut", this.#name(bundle), variant);
+    return this.#client.manage("export", this.#name(bundle), variant);
   }
 
   /** Asks the browser to keep all of it even where space runs short; Firefox asks the user. Gives what was granted. */

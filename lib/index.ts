@@ -2,8 +2,8 @@
 export { createEngine } from "./engine/engine.ts";
 export type { Engine, EngineStats } from "./engine/engine.ts";
 export type { Model } from "./engine/model.ts";
-export type { Mapped, Unmapped } from "./engine/map.ts";
-export type { Attempt, RunInfo, RunResult, Settled } from "./engine/result.ts";
+export type { MapResult, MapFailure } from "./engine/map.ts";
+export type { Attempt, RunInfo, RunResult, RequestSummary } from "./engine/result.ts";
 export type { RunWhy } from "./engine/explain-run.ts";
 export type {
   AvailabilityOptions,

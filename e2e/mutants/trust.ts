@@ -83,8 +83,8 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "store-B9",
     breaks: "an empty list of keys trusts everybody",
     file: "lib/engine/options.ts",
-    from: "if (options.trust !== undefined && trust.length === 0)",
-    to: "if (options.trust === null && trust.length === 0)",
+    from: "if (options.trustedKeys !== undefined && trustedKeys.length === 0)",
+    to: "if (options.trustedKeys === null && trustedKeys.length === 0)",
     test: "lib/core/signature.test.ts",
   },
 ];

@@ -26,7 +26,7 @@ export interface DeliveryPage {
   /** Stores the newest version. */
   update(url: string): Promise<Updated>;
   /** Runs twice with persistent answers; returns for each run whether the answer was cached, and the answer. */
-  answers(url: string, lasting: boolean): Promise<{ isCached: boolean; sum: number }[]>;
+  answers(url: string, persist: boolean): Promise<{ isCached: boolean; sum: number }[]>;
   /** Lists the stored models, pins the one at the URL, exports it, and deletes it. */
   manage(
     url: string,
@@ -109,8 +109,8 @@ const page: DeliveryPage = {
       await engine.close();
     }
   },
-  async answers(url, lasting) {
-    const engine = await createEngine({ backends: ["wasm"], workers: 1, results: { lasting } });
+  async answers(url, persist) {
+    const engine = await createEngine({ backends: ["wasm"], workers: 1, results: { persist } });
     const model = await engine.load(url, { cache: true });
     const a = { dtype: "float32", dims: [1, 3], data: Float32Array.of(1, 2, 3) } as const;
     const given: { isCached: boolean; sum: number }[] = [];
@@ -119,7 +119,7 @@ const page: DeliveryPage = {
       given.push({ isCached: info.isCached, sum: Number(outputs["y"]?.data[2]) });
     }
     await engine.close();
-    if (lasting) await answersWritten();
+    if (persist) await answersWritten();
     return given;
   },
   async manage(url) {

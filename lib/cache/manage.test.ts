@@ -2,7 +2,7 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Downloader } from "./download.ts";
 import { BadServer, hurried, serveBundle, weights } from "../test-support/fake-network.ts";
-import { contents, find, forget, pin, takeOut } from "./manage.ts";
+import { contents, find, deleteStored, pin, exportFiles } from "./manage.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import { fetchBare } from "./bare-model.ts";
 import { open } from "./open.ts";
@@ -16,7 +16,7 @@ const wish: Wish = {
   backends: ["wasm"],
   pins: { backend: undefined, variant: undefined },
   crashed: [],
-  trust: [],
+  trustedKeys: [],
   update: "first",
   identity: undefined,
   name: undefined,
@@ -45,8 +45,8 @@ test("nothing is stored at first", async () => {
   expect(await contents(downloader)).toEqual({ kind: "memory", bytes: 0, freeBytes: null, bundles: [] });
   expect(await find(downloader, url)).toBeNull();
   expect(await pin(downloader, url, true)).toBe(false);
-  expect(await forget(downloader, url)).toBe(0);
-  await expect(takeOut(downloader, url, undefined)).rejects.toMatchObject({ code: "download-failed" });
+  expect(await deleteStored(downloader, url)).toBe(0);
+  await expect(exportFiles(downloader, url, undefined)).rejects.toMatchObject({ code: "download-failed" });
 });
 
 test("a stored bundle is listed, found by address and identity, pinned, and taken out as its files", async () => {
@@ -56,19 +56,19 @@ test("a stored bundle is listed, found by address and identity, pinned, and take
   expect(bundles).toMatchObject([{ identity, urls: [url], bytes: 3_200, variants: ["f32"], isPinned: false }]);
   expect(await pin(downloader, url, true)).toBe(true);
   expect(await find(downloader, identity)).toMatchObject({ isPinned: true });
-  const files = await takeOut(downloader, identity, "f32");
+  const files = await exportFiles(downloader, identity, "f32");
   expect(files.map((x) => x.path)).toEqual(["m.onnx", "table.bin"]);
   expect(new Uint8Array((await files[0]?.data.arrayBuffer()) ?? new ArrayBuffer())).toEqual(model);
   expect(new Uint8Array((await files[1]?.data.arrayBuffer()) ?? new ArrayBuffer())).toEqual(table);
-  await expect(takeOut(downloader, identity, "int8")).rejects.toThrow(/no stored variant "int8"/);
-  expect(await forget(downloader, url)).toBe(3_200);
+  await expect(exportFiles(downloader, identity, "int8")).rejects.toThrow(/no stored variant "int8"/);
+  expect(await deleteStored(downloader, url)).toBe(3_200);
   expect((await contents(downloader)).bundles).toEqual([]);
 });
 
 test("what is stored in part is said to be, and is not taken out", async () => {
   await open(url, wish, downloader, idle);
   expect(await find(downloader, url)).toMatchObject({ bytes: 0, variants: [] });
-  await expect(takeOut(downloader, url, "f32")).rejects.toThrow(/not stored whole/);
+  await expect(exportFiles(downloader, url, "f32")).rejects.toThrow(/not stored whole/);
 });
 
 test("a bare model is taken out under its name", async () => {
@@ -76,6 +76,6 @@ test("a bare model is taken out under its name", async () => {
   const address = `${server.url}/path/bare.onnx`;
   await fetchBare(address, downloader, idle);
   expect(await find(downloader, address)).toMatchObject({ name: "bare.onnx", variants: ["model"] });
-  const files = await takeOut(downloader, address, undefined);
+  const files = await exportFiles(downloader, address, undefined);
   expect(files.map((x) => [x.path, x.data.size])).toEqual([["bare.onnx", 2_500]]);
 });

@@ -1,4 +1,4 @@
-// What can be done with what is stored: list, pin, forget, take out.
+// Stored models, managed: list, pin, delete, export.
 import { SelvedgeError } from "../core/errors.ts";
 import type { Downloader } from "./download.ts";
 import { isBare } from "./manifest.ts";
@@ -32,7 +32,7 @@ export async function pin(downloader: Downloader, which: string, isPinned: boole
 }
 
 /** Removes a stored bundle, in all versions that an address leads to, or everything; returns the bytes that this freed. */
-export async function forget(downloader: Downloader, which: string | null): Promise<number> {
+export async function deleteStored(downloader: Downloader, which: string | null): Promise<number> {
   if (which === null) return (await downloader.shelf?.clear()) ?? 0;
   let freed = 0;
   for (const { identity } of await findAll(downloader, which)) freed += (await downloader.shelf?.forget(identity)) ?? 0;
@@ -48,7 +48,7 @@ async function findAll({ shelf }: Downloader, which: string): Promise<StoredBund
  * Gives the files of a stored variant, each checked by its hashes, in the order of the bundle: the model first.
  * @throws SelvedgeError `download-failed` where it is not stored whole
  */
-export async function takeOut(
+export async function exportFiles(
   downloader: Downloader,
   which: string,
   variant: string | undefined,

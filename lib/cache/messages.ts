@@ -45,7 +45,7 @@ export interface Wish {
   /** What a page died of while it tried it. */
   readonly crashed: readonly Candidate[];
   /** Public keys, one of which must vouch for a bundle; none where anything is taken. */
-  readonly trust: readonly string[];
+  readonly trustedKeys: readonly string[];
   /** Which version is used where one is stored. */
   readonly update: UpdatePolicy;
   /** The only version that is taken. */
@@ -167,9 +167,9 @@ export interface Manage {
   /** Pins or unpins a stored bundle. */
   pin(which: string, isPinned: boolean): Promise<Reply<boolean>>;
   /** Removes a stored bundle. */
-  forget(which: string | null): Promise<Reply<number>>;
+  delete(which: string | null): Promise<Reply<number>>;
   /** Gives the files of a stored variant. */
-  takeOut(which: string, variant: string | undefined): Promise<Reply<StoredFile[]>>;
+  export(which: string, variant: string | undefined): Promise<Reply<StoredFile[]>>;
 }
 
 /** What the worker offers. Each call carries a ticket, by which it is cancelled and its progress told. */

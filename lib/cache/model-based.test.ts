@@ -11,7 +11,7 @@ import { Downloader } from "./download.ts";
 import type { DownloadEffects } from "./download.ts";
 import { Folder } from "../test-support/fake-folder.ts";
 import { hurried, SharedLocks, weights, wishFor } from "../test-support/fake-network.ts";
-import { forget, pin } from "./manage.ts";
+import { deleteStored, pin } from "./manage.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import { open } from "./open.ts";
 import { openFolder } from "./stores/opfs.ts";
@@ -378,7 +378,7 @@ const steps = [
   model.map(
     (m) =>
       new Step(`delete ${m}`, async (world) => {
-        await forget((world.tabs[0] as Tab).downloader, world.urlOf(m));
+        await deleteStored((world.tabs[0] as Tab).downloader, world.urlOf(m));
         for (const { identity } of world.versions.get(m) ?? []) world.pinned.delete(identity);
         return { models: [m] };
       }),

@@ -56,7 +56,7 @@ export async function open(
   if (pathname.endsWith(".json")) {
     return openBundle(from, policy, downloader, options.signal);
   }
-  if (policy.trust.length > 0)
+  if (policy.trustedKeys.length > 0)
     throw new SelvedgeError(
       "integrity-failed",
       `${from} is a bare model, which no key can vouch for: pack and sign it.`,
@@ -144,21 +144,21 @@ async function fromServer(
   reading: Promise<OpenedBundle | null>,
   hasFallback = true,
 ): Promise<OpenedBundle> {
-  const { trust, identity: wanted } = wish;
+  const { trustedKeys, identity: wanted } = wish;
   const net = { effects: downloader.effects, signal };
   const attempts = async (): Promise<number> => (hasFallback && (await reading) !== null ? 1 : ATTEMPTS.network);
   const [json, signature] = await Promise.all([
     // What a signature or a hash vouches for may come from anywhere.
     fetchJson(url, BUNDLE_MAX_BYTES, net, {
       attempts,
-      sameOrigin: trust.length === 0 && wanted === undefined,
+      sameOrigin: trustedKeys.length === 0 && wanted === undefined,
     }),
-    trust.length === 0 ? null : fetchSignature(url, net, attempts),
+    trustedKeys.length === 0 ? null : fetchSignature(url, net, attempts),
   ]);
   const bundle = parseBundle(json);
   const identity = await bundleIdentity(json as BundleJson);
   checkName(url, bundle, wish);
-  const claim = await checkTrust(bundle, identity, signature, trust, downloader);
+  const claim = await checkTrust(bundle, identity, signature, trustedKeys, downloader);
   if (wanted !== undefined && identity !== wanted) throw otherVersion(url, identity, wanted);
   const seen = claim === null ? null : await checkSeen(url, claim, wish, downloader, remembers);
   const { shelf } = downloader;
@@ -203,7 +203,7 @@ async function storedBundle(
   const bundle = (await downloader.shelf?.bundle(identity)) ?? null;
   if (bundle === null || isBare(bundle)) return null;
   checkName(url, bundle, wish);
-  await checkTrust(bundle, identity, signature, wish.trust, downloader);
+  await checkTrust(bundle, identity, signature, wish.trustedKeys, downloader);
   return asked(bundle, identity, null);
 }
 
@@ -243,11 +243,11 @@ async function checkTrust(
   bundle: Bundle,
   identity: string,
   signature: unknown,
-  trust: readonly string[],
+  trustedKeys: readonly string[],
   { effects }: Downloader,
 ): Promise<VerifiedClaim | null> {
-  if (trust.length === 0) return null;
-  return verify(signature, { identity, model: bundle.model.name }, trust, effects.wallClock());
+  if (trustedKeys.length === 0) return null;
+  return verify(signature, { identity, model: bundle.model.name }, trustedKeys, effects.wallClock());
 }
 
 function checkName(url: string, { model }: Bundle, { name }: Wish): void {
@@ -263,15 +263,15 @@ function checkName(url: string, { model }: Bundle, { name }: Wish): void {
 async function checkSeen(
   url: string,
   claim: VerifiedClaim,
-  { identity, name, seen, trust }: Wish,
+  { identity, name, seen, trustedKeys }: Wish,
   { shelf }: Downloader,
   remembers: boolean,
 ): Promise<string> {
   const stored = (await shelf?.releases().catch(() => null)) ?? NO_RELEASES;
   const note = (await shelf?.releaseNote(url).catch(() => null)) ?? null;
   let known = joinReleases(stored, readReleases(seen));
-  if (note !== null) known = joinReleases(releasesOfNote(note, claim.claim.model, trust), known);
-  if (identity === undefined) checkRelease(known, url, claim, { trust, isNamed: name !== undefined });
+  if (note !== null) known = joinReleases(releasesOfNote(note, claim.claim.model, trustedKeys), known);
+  if (identity === undefined) checkRelease(known, url, claim, { trustedKeys, isNamed: name !== undefined });
   const noted = identity === undefined ? noteRelease(known, url, claim) : known;
   if (remembers) await shelf?.noteReleases(noted, note === null ? null : url).catch(() => undefined);
   return writeReleases(noted);

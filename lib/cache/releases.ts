@@ -62,23 +62,23 @@ export function joinReleases(a: Releases, b: Releases): Releases {
  * Converts the note of a release before these documents, which counted by address alone: no release below `release` is
  * taken of the model, whichever trusted key signs it. Which bundle had that number the note does not say.
  */
-export function releasesOfNote(release: number, model: string, trust: readonly string[]): Releases {
+export function releasesOfNote(release: number, model: string, trustedKeys: readonly string[]): Releases {
   const seen: SeenRelease = { release: release - 1, identity: "0".repeat(64) };
-  return { newest: Object.fromEntries(trust.map((key) => [nameOf(key, model), seen])), models: {} };
+  return { newest: Object.fromEntries(trustedKeys.map((key) => [nameOf(key, model), seen])), models: {} };
 }
 
 /**
  * Refuses a claim that contradicts what this device has seen.
  * @throws SelvedgeError `integrity-failed`, `details.reason`: `older` (a rollback, or another bundle under a release
  * number that was seen), `other-model` (the address served a model of another name before)
- * @param trust - every key that the app trusts
+ * @param trustedKeys - every key that the app trusts
  * @param isNamed - whether the caller named the model, so that a change of name at the address is meant
  */
 export function checkRelease(
   releases: Releases,
   url: string,
   { claim }: VerifiedClaim,
-  { trust, isNamed }: { readonly trust: readonly string[]; readonly isNamed: boolean },
+  { trustedKeys, isNamed }: { readonly trustedKeys: readonly string[]; readonly isNamed: boolean },
 ): void {
   const { release, identity, model } = claim;
   const before = releases.models[addressOf(url)];
@@ -86,7 +86,7 @@ export function checkRelease(
     const message = `${url} is the model "${model}", but served "${before}" before. If that is meant, move it to another address or name it: load(url, { name: "${model}" }).`;
     throw new SelvedgeError("integrity-failed", message, { url, model, before, reason: "other-model" });
   }
-  for (const key of trust) {
+  for (const key of trustedKeys) {
     const newest = releases.newest[nameOf(key, model)];
     if (newest === undefined || release > newest.release) continue;
     if (release === newest.release && identity === newest.identity) continue;

@@ -7,7 +7,7 @@ import { reply } from "../rpc/reply.ts";
 import { Downloader } from "./download.ts";
 import type { DownloadEffects, DownloadOptions } from "./download.ts";
 import { look } from "./estimate-cost.ts";
-import { contents, find, forget, pin, takeOut } from "./manage.ts";
+import { contents, find, deleteStored, pin, exportFiles } from "./manage.ts";
 import { open } from "./open.ts";
 import { plan } from "./plan.ts";
 import type { CacheApi, Progress, ProgressNotice, StoreChoice } from "./messages.ts";
@@ -82,8 +82,8 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
     contents: () => manage(contents),
     find: (which) => manage((downloader) => find(downloader, which)),
     pin: (which, isPinned) => manage((downloader) => pin(downloader, which, isPinned)),
-    forget: (which) => manage((downloader) => forget(downloader, which)),
-    takeOut: (which, variant) => manage((downloader) => takeOut(downloader, which, variant)),
+    delete: (which) => manage((downloader) => deleteStored(downloader, which)),
+    export: (which, variant) => manage((downloader) => exportFiles(downloader, which, variant)),
     life: (change) =>
       reply(async () => {
         const found = await downloader;

@@ -60,7 +60,7 @@ function page(): Downloader {
 }
 
 function wish(keys: readonly Key[], more: Partial<Wish> = {}): Wish {
-  return wishFor({ trust: keys.map((x) => x.text), seen: memo, ...more });
+  return wishFor({ trustedKeys: keys.map((x) => x.text), seen: memo, ...more });
 }
 
 /** Puts a version on the server. */
@@ -319,7 +319,7 @@ describe("rollback", () => {
       if (n === 499) releases = through(noteRelease(releases, ...claim(0))); // used once more
     }
     const older = { ...claim(0)[1], claim: { ...claim(0)[1].claim, release: 0 } };
-    const rules = { trust: ["key"], isNamed: false };
+    const rules = { trustedKeys: ["key"], isNamed: false };
     expect(() => {
       checkRelease(releases, claim(0)[0], older, rules);
     }).toThrow("older than 1");

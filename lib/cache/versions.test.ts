@@ -6,7 +6,7 @@ import { sign, toBase64 } from "../core/signature.ts";
 import { bundleJson } from "../core/bundle-json.ts";
 import { Downloader } from "./download.ts";
 import { BadServer, hurried, makePage, serveBundle, weights, wishFor } from "../test-support/fake-network.ts";
-import { find, forget, pin } from "./manage.ts";
+import { find, deleteStored, pin } from "./manage.ts";
 import { identityOf } from "./manifest.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import { open } from "./open.ts";
@@ -164,7 +164,7 @@ test("of two versions at an address the whole one is found, and both are deleted
   withhold();
   await failure(load());
   expect(await find(page(), address())).toMatchObject({ identity: first.identity, variants: ["f32"] });
-  expect(await forget(page(), address())).toBe(2 * CHUNK);
+  expect(await deleteStored(page(), address())).toBe(2 * CHUNK);
   expect((await memory.names()).filter((x) => /^(bundle|source|chunk)-/.test(x))).toEqual([]);
 });
 
@@ -210,15 +210,15 @@ test("the newer version replaces the former for each backend that has it", async
 
 test("fields that nobody signed are not stored with a signature, however deep they are (store-C6)", async () => {
   const pair = await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]);
-  const trust = [toBase64(await crypto.subtle.exportKey("raw", pair.publicKey))];
+  const trustedKeys = [toBase64(await crypto.subtle.exportKey("raw", pair.publicKey))];
   const { identity } = await publish("1", 1);
   const expires = new Date(clock.now + 1e9).toISOString();
   const signature = JSON.stringify(await sign({ identity, model: "test", release: 1, expires }, pair));
   const deep = `${signature.slice(0, -1)},"more":${"[".repeat(30_000)}${"]".repeat(30_000)}}`;
   server.files.set("/m/signature.json", { bytes: new TextEncoder().encode(deep) });
-  expect(await load({ trust })).toBe("1");
+  expect(await load({ trustedKeys })).toBe("1");
   goOffline();
-  expect(await load({ trust })).toBe("1");
+  expect(await load({ trustedKeys })).toBe("1");
 });
 
 test("a bundle.json from another origin is refused, unless a hash or a key vouches for it (store-C8)", async () => {

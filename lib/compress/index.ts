@@ -23,7 +23,7 @@ export { packBundle, writeBundle, writePacked } from "./bundle/pack.ts";
 export type { PackFile, PackInput, PackVariant, Packed, PackedBundle } from "./bundle/pack.ts";
 export { packConstants } from "./simplify/pack-constants.ts";
 export type { PackConstantsOptions } from "./simplify/pack-constants.ts";
-export { prune } from "./simplify/remove-unused.ts";
+export { removeUnused } from "./simplify/remove-unused.ts";
 export { Pruner } from "./prune/pruner.ts";
 export type { Pruned, PrunedGroup, PruneOptions, PruneShares } from "./prune/pruner.ts";
 export { quantizeBlocks } from "./quantize/quantize-blocks.ts";

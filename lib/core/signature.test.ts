@@ -25,9 +25,9 @@ async function pair(): Promise<Pair> {
 }
 
 /** Why a bundle was refused; null where it was trusted. */
-async function refusal(json: unknown, trust = [ours.text], nowMs = now, of = bundle): Promise<unknown> {
+async function refusal(json: unknown, trustedKeys = [ours.text], nowMs = now, of = bundle): Promise<unknown> {
   try {
-    await verify(json, of, trust, nowMs);
+    await verify(json, of, trustedKeys, nowMs);
     return null;
   } catch (error) {
     if (!isSelvedgeError(error)) throw error;
@@ -106,8 +106,8 @@ test("a key that is none is the caller's mistake", async () => {
 });
 
 test("an engine refuses an empty list of keys: a missing variable must not turn the protection off (store-B9)", () => {
-  expect(() => checkEngineOptions({ trust: [] })).toThrow(/trust: the list of keys is empty/);
-  expect(() => checkEngineOptions({ trust: [ours.text] })).not.toThrow();
+  expect(() => checkEngineOptions({ trustedKeys: [] })).toThrow(/trustedKeys: the list of keys is empty/);
+  expect(() => checkEngineOptions({ trustedKeys: [ours.text] })).not.toThrow();
 });
 
 test("whatever JSON comes, it is judged without a crash", async () => {

@@ -63,7 +63,7 @@ export function importKeys(keys: readonly string[]): Promise<CryptoKey[]> {
     keys.map(async (key) => {
       const bytes = fromBase64(key);
       if (bytes?.length !== KEY_BYTES)
-        throw new TypeError(`trust: "${key.slice(0, 60)}" is no Ed25519 public key (32 bytes in base64url)`);
+        throw new TypeError(`trustedKeys: "${key.slice(0, 60)}" is no Ed25519 public key (32 bytes in base64url)`);
       return crypto.subtle.importKey("raw", bytes, ALGORITHM, true, ["verify"]);
     }),
   );
@@ -84,16 +84,16 @@ export interface VerifiedClaim {
 export async function verify(
   json: unknown,
   bundle: { readonly identity: string; readonly model: string },
-  trust: readonly string[],
+  trustedKeys: readonly string[],
   nowMs: number,
 ): Promise<VerifiedClaim> {
   if (json === null) throw refused("unsigned", `${bundle.model} has no signature.json beside it`);
   if (!isSignature(json)) throw refused("malformed", `${bundle.model}'s signature.json breaks its schema`);
-  const imported = await importKeys(trust);
+  const imported = await importKeys(trustedKeys);
   let isKnown = false;
   const valid: { readonly key: string; readonly expires: string }[] = [];
   for (const each of json.signatures) {
-    const known = imported[trust.indexOf(each.key)];
+    const known = imported[trustedKeys.indexOf(each.key)];
     if (known === undefined) continue;
     isKnown = true;
     if (await isValid(json, each, known)) valid.push({ key: each.key, expires: each.expires ?? json.expires });

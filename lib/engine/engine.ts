@@ -34,7 +34,7 @@ import type { Placing } from "./choose-backend.ts";
 import type { LaneStats } from "../pool/lane-state.ts";
 import { GpuLedger } from "../pool/gpu-loss-ledger.ts";
 import { Pool } from "../pool/pool.ts";
-import type { Settled } from "./result.ts";
+import type { RequestSummary } from "./result.ts";
 import { PRIORITIES } from "../schedule/events.ts";
 import type { Priority } from "../schedule/events.ts";
 import type { Placed } from "./routes.ts";
@@ -83,18 +83,18 @@ export class Engine {
   readonly #effects: Effects;
   readonly #backends: readonly BackendName[];
   readonly #cache: CacheClient;
-  readonly #trust: readonly string[];
+  readonly #trustedKeys: readonly string[];
   readonly #onLog: ((line: string) => void) | null;
   readonly #pool: Pool;
   readonly #dispatcher: Dispatcher;
   readonly #counters: Counters<Priority> = new Counters(PRIORITIES);
-  readonly #observe: ((settled: Settled) => void) | null;
+  readonly #observe: ((settled: RequestSummary) => void) | null;
   readonly #startMs: number;
   readonly #models: Set<Model> = new Set();
   /** What the models that lanes know by an id are called. */
   readonly #names: Map<number, { readonly name: string; readonly variant: string }> = new Map();
   /** What stays in memory, by the ids of lanes. */
-  readonly #pinned: Set<number> = new Set();
+  readonly #keptInMemory: Set<number> = new Set();
   readonly #placer: Placer;
   readonly #markers: CrashMarkers;
   readonly #stopLife: () => void;
@@ -149,7 +149,7 @@ export class Engine {
       options.store ?? "auto",
     );
     this.#mustAskToKeep = (options.store ?? "auto") === "auto";
-    this.#trust = options.trust ?? [];
+    this.#trustedKeys = options.trustedKeys ?? [];
     this.#onLog = options.onLog ?? null;
     const wait = (ms: number): Promise<unknown> => this.#cache.wait(ms);
     this.#pool = new Pool(size, {
@@ -169,7 +169,7 @@ export class Engine {
         this.#dispatcher.loaded(modelId, ms, lane);
       },
       onGrown: () => {
-        this.#pool.trim(options.memoryBudgetBytes ?? Infinity, (modelId) => this.#pinned.has(modelId));
+        this.#pool.trim(options.memoryBudgetBytes ?? Infinity, (modelId) => this.#keptInMemory.has(modelId));
       },
       mayStart: (backend) => backend === "wasm" || ledger.allowed,
       onCrash: (error) => {
@@ -179,17 +179,17 @@ export class Engine {
         this.#dispatcher.pump();
       },
     });
-    const settings = { ageingMs: options.ageing ?? 2_000, maxSize: options.queue?.maxSize ?? 100_000 };
+    const settings = { agingMs: options.agingMs ?? 2_000, maxSize: options.queue?.maxSize ?? 100_000 };
     this.#dispatcher = new Dispatcher(withTicker(effects, wait), this.#pool.lanes, ledger, this.#counters, settings);
     this.#markers = new CrashMarkers(effects);
     // On demand: most pages never keep an answer.
     this.#makeResults = async () => {
       const { Results, RESULTS_MAX_BYTES } = await import("./result-cache.ts");
-      const { maxBytes = RESULTS_MAX_BYTES, ttlMs, lasting } = options.results ?? {};
-      const answers = lasting === true ? await import("./result-store.ts") : null;
+      const { maxBytes = RESULTS_MAX_BYTES, ttlMs, persist } = options.results ?? {};
+      const answers = persist === true ? await import("./result-store.ts") : null;
       const kept = (await answers?.openAnswers(maxBytes, () => effects.wallClock())) ?? null;
       const clocks = { now: () => effects.now(), wallClock: () => effects.wallClock() };
-      return (this.#kept = new Results({ maxBytes, ttlMs }, { ...clocks, lasting: kept }));
+      return (this.#kept = new Results({ maxBytes, ttlMs }, { ...clocks, persist: kept }));
     };
     this.#stopLife = followLife(effects, this.#pool, this.#markers);
     if (Symbol.asyncDispose !== undefined)
@@ -360,7 +360,7 @@ export class Engine {
       newId: (candidate) => {
         markers.name(this.#nextModelId, identity, candidate);
         this.#names.set(this.#nextModelId, { name, variant: candidate.variant.id });
-        if (options.pinned === true) this.#pinned.add(this.#nextModelId);
+        if (options.keepInMemory === true) this.#keptInMemory.add(this.#nextModelId);
         return this.#nextModelId++;
       },
     });
@@ -368,7 +368,7 @@ export class Engine {
       loader.end();
       for (const modelId of loader.modelIds) {
         this.#names.delete(modelId);
-        this.#pinned.delete(modelId);
+        this.#keptInMemory.delete(modelId);
         markers.forget(modelId);
         this.#dispatcher.drop(modelId, error);
         this.#pool.unload(modelId).catch(() => undefined); // a worker that ended has freed it already
@@ -448,9 +448,9 @@ export class Engine {
   }
 
   #wish({ backend, variant, update = "first", identity, name }: LoadOptions, crashed: readonly Candidate[] = []): Wish {
-    const [pins, trust] = [{ backend, variant }, this.#trust];
-    const seen = trust.length === 0 ? null : this.#effects.memo.get(SEEN_RELEASES);
-    return { device: this.device, backends: this.#backends, pins, crashed, trust, update, identity, name, seen };
+    const [pins, trustedKeys] = [{ backend, variant }, this.#trustedKeys];
+    const seen = trustedKeys.length === 0 ? null : this.#effects.memo.get(SEEN_RELEASES);
+    return { device: this.device, backends: this.#backends, pins, crashed, trustedKeys, update, identity, name, seen };
   }
 
   /** Opens a source; where a page died of what is best here, asks again for something else. */

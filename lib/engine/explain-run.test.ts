@@ -6,7 +6,7 @@ import type { StartWhy } from "../schedule/events.ts";
 import { WHY_CODES } from "../core/reasons.ts";
 
 const start: StartWhy = {
-  ...{ lane: "first-through", inMs: 32, other: "wasm-1", otherInMs: 80.4 },
+  ...{ lane: "earliest-finish", inMs: 32, other: "wasm-1", otherInMs: 80.4 },
   ...{ batch: "batched", waitedMs: 1.8, apartMs: 44, togetherMs: 22 },
 };
 const placed = { code: "software-adapter", text: "wasm: the GPU is a software adapter" } as const;
@@ -18,7 +18,7 @@ test("one sentence has every reason with its numbers, and the first names it", (
   expect(text).toBe(
     "wasm: the GPU is a software adapter; estimated finish 32 ms on wasm-0, 80 ms on wasm-1; batched with 3: waiting 1.8 ms saves 22 ms",
   );
-  expect(reasons.map((x) => x.code)).toEqual(["software-adapter", "first-through", "batched"]);
+  expect(reasons.map((x) => x.code)).toEqual(["software-adapter", "earliest-finish", "batched"]);
 });
 
 test("failed tries and lateness are told, and answers that were kept", () => {
@@ -26,18 +26,18 @@ test("failed tries and lateness are told, and answers that were kept", () => {
   const { text, reasons } = explain({ ...grounds, failures, lateMs: 3.14 });
   expect(text).toContain("tried again: webgpu-0 failed after 120 ms (device-lost)");
   expect(text).toContain("finished 3.1 ms late");
-  expect(reasons.map((x) => x.code)).toEqual(["software-adapter", "again", "first-through", "batched", "late"]);
+  expect(reasons.map((x) => x.code)).toEqual(["software-adapter", "retried", "earliest-finish", "batched", "late"]);
   expect(whyKept("wasm-0", 31)).toMatchObject({
-    code: "kept",
+    code: "cached",
     text: expect.stringContaining("31 ms on wasm-0") as string,
   });
 });
 
 test("each code of a start has a sentence of its own", () => {
-  const lanes = ["only-lane", "first-through", "lane-full", "express-lane", "wide-lane", "state-kept"] as const;
+  const lanes = ["only-lane", "earliest-finish", "lane-queue-full", "express-lane", "wide-lane", "state-kept"] as const;
   const batches = [
     ...(["batched", "batch-tried", "unbatchable", "nothing-to-join"] as const),
-    ...(["batch-costs", "batch-spread", "batch-bounded"] as const),
+    ...(["batch-costs", "lanes-idle", "batch-limit"] as const),
   ];
   const texts = [
     ...lanes.map((lane) => explain({ ...grounds, start: { ...start, lane } }).reasons[1]?.text),

@@ -30,7 +30,7 @@ export function explain({ placed, start, lane, count, failures, lateMs }: Ground
   const reasons = [placed];
   if (failures.length > 0) {
     const attempts = failures.map((x) => `${x.lane} failed after ${show(x.ms)} (${x.error ?? "unknown"})`);
-    reasons.push({ code: "again", text: `tried again: ${attempts.join(", ")}` });
+    reasons.push({ code: "retried", text: `tried again: ${attempts.join(", ")}` });
   }
   reasons.push({ code: start.lane, text: laneText(start, lane) }, { code: start.batch, text: batchText(start, count) });
   if (lateMs > 0) reasons.push({ code: "late", text: `finished ${show(lateMs)} late` });
@@ -40,13 +40,13 @@ export function explain({ placed, start, lane, count, failures, lateMs }: Ground
 /** Returns the reason of an answer from the result cache. */
 export function whyKept(lane: string, ranMs: number): RunWhy {
   const text = `answered from memory: a request with the same inputs took ${show(ranMs)} on ${lane}`;
-  return because([{ code: "kept", text }]);
+  return because([{ code: "cached", text }]);
 }
 
 /** Returns the reason of a request that was coalesced with another one. */
 export function whyShared(lane: string, ranMs: number): RunWhy {
   const text = `shares the answer of a request in flight with the same inputs, which ran ${show(ranMs)} on ${lane}`;
-  return because([{ code: "shared", text }]);
+  return because([{ code: "coalesced", text }]);
 }
 
 function because(reasons: readonly Why[]): RunWhy {
@@ -59,9 +59,9 @@ function laneText({ lane: code, inMs, other, otherInMs }: StartWhy, lane: string
   switch (code) {
     case "only-lane":
       return `${lane} is the only lane that can run it`;
-    case "first-through":
+    case "earliest-finish":
       return here + elsewhere;
-    case "lane-full":
+    case "lane-queue-full":
       return `${here}${elsewhere} (its queue is full)`;
     case "express-lane":
       return `${here}${elsewhere}${other === null ? "" : ", past the deadline"}`;
@@ -84,9 +84,9 @@ function batchText({ batch, waitedMs, apartMs, togetherMs }: StartWhy, count: nu
       return "not batched: no other request that fits was queued";
     case "batch-costs":
       return `not batched: a batch of two takes ${show(togetherMs)}, one by one ${show(apartMs)}`;
-    case "batch-spread":
+    case "lanes-idle":
       return "not batched: other lanes were idle for the other queued requests";
-    case "batch-bounded":
+    case "batch-limit":
       return "not batched: a larger batch would miss a deadline or exceed a limit";
   }
 }

@@ -120,7 +120,7 @@ export class Loader {
       // The same weights are here: this costs nothing, and then a lane of the other backend may help out.
       if (x.variant.id === variant.id) this.#message(x).catch(() => undefined);
       const text = `${x.backend}: the GPU was lost or failed, so this ran there instead`;
-      return this.#route(x, { code: "gpu-lost", text });
+      return this.#route(x, { code: "gpu-fallback", text });
     });
     return { routes: [chosen, ...down], message, assignment: facts.assignment };
   }

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { SelvedgeError } from "../core/errors.ts";
 import type { Inputs } from "./inputs.ts";
 import { mapRuns } from "./map.ts";
-import type { Mapped, MapParts, Unmapped } from "./map.ts";
+import type { MapResult, MapParts, MapFailure } from "./map.ts";
 import type { AskOptions, MapOptions } from "./options.ts";
 import type { RunResult } from "./result.ts";
 
@@ -17,7 +17,7 @@ const answer = (value: number): RunResult =>
     outputs: { y: { dtype: "float32", dims: [1], data: Float32Array.of(value) } },
     decoded: {},
   }) as unknown as RunResult;
-const shown = (item: Mapped | Unmapped): string =>
+const shown = (item: MapResult | MapFailure): string =>
   "error" in item ? `${item.index} ${String(item.error)}` : `${item.index} = ${String(item.outputs["y"]?.data[0])}`;
 
 /** A model whose runs end when the test says so, by the number that they were given. */
@@ -52,7 +52,10 @@ test("answers come in the order of the inputs, whichever is through first", asyn
   runs.get(1)?.end();
   await settle();
   runs.get(0)?.end();
-  expect([(await first).value, (await second).value].map((item) => shown(item as Mapped))).toEqual(["0 = 0", "1 = 2"]);
+  expect([(await first).value, (await second).value].map((item) => shown(item as MapResult))).toEqual([
+    "0 = 0",
+    "1 = 2",
+  ]);
   expect(await answers.next()).toEqual({ done: true, value: undefined });
 });
 
@@ -62,10 +65,10 @@ test("answers come as they are there where no order is asked for, and say what t
   const first = answers.next();
   await settle();
   runs.get(1)?.end();
-  expect(shown((await first).value as Mapped)).toBe("1 = 2");
+  expect(shown((await first).value as MapResult)).toBe("1 = 2");
   const second = answers.next();
   runs.get(0)?.end();
-  expect(shown((await second).value as Mapped)).toBe("0 = 0");
+  expect(shown((await second).value as MapResult)).toBe("0 = 0");
 });
 
 test("the first error ends the iteration and cancels what is under way", async () => {
@@ -104,7 +107,7 @@ test("an answer does not wait for a source that is slow", async () => {
   const first = answers.next();
   await settle();
   runs.get(7)?.end();
-  expect(shown((await first).value as Mapped)).toBe("0 = 14");
+  expect(shown((await first).value as MapResult)).toBe("0 = 14");
   await answers.return();
 });
 
@@ -429,7 +432,7 @@ test("promises in a list are waited for, and one that rejects ends the map (proc
   const first = answers.next();
   await settle();
   runs.get(3)?.end();
-  expect(shown((await first).value as Mapped)).toBe("0 = 6");
+  expect(shown((await first).value as MapResult)).toBe("0 = 6");
   await expect(answers.next()).rejects.toThrow("no such file");
 });
 
@@ -485,8 +488,8 @@ test("an answer carries what was decoded, made when it is looked at (processing-
   const result = { ...answer(1), decoded } as unknown as RunResult;
   const parts: MapParts = { run: () => Promise.resolve(result), atLeast: 1, atMost: 1 };
   const first = await mapRuns(parts, inputs(1), {}).next();
-  expect((first.value as Mapped).decoded).toBe(decoded);
-  expect({ ...(first.value as Mapped) }.decoded).toBe(decoded);
+  expect((first.value as MapResult).decoded).toBe(decoded);
+  expect({ ...(first.value as MapResult) }.decoded).toBe(decoded);
 });
 
 test("leaving it tells the source, so that a file can be closed", async () => {

@@ -10,13 +10,13 @@ import type { AskOptions, MapOptions } from "./options.ts";
 import type { RunResult } from "./result.ts";
 
 /** The answer to one input of a map. */
-export interface Mapped extends RunResult {
+export interface MapResult extends RunResult {
   /** Which input it answers, counted from 0. */
   readonly index: number;
 }
 
 /** An input of a map that failed, where `errors` is `"yield"`. */
-export interface Unmapped {
+export interface MapFailure {
   /** Which input failed, counted from 0. */
   readonly index: number;
   /** What its run rejected with. */
@@ -51,7 +51,7 @@ export function mapRuns(
   parts: MapParts,
   source: Iterable<Inputs> | AsyncIterable<Inputs>,
   options: MapOptions,
-): AsyncGenerator<Mapped | Unmapped, void, undefined> {
+): AsyncGenerator<MapResult | MapFailure, void, undefined> {
   const given = source as unknown;
   const isObject = typeof given === "object" && given !== null;
   const methods = isObject ? [Reflect.get(given, Symbol.asyncIterator), Reflect.get(given, Symbol.iterator)] : [];
@@ -64,7 +64,7 @@ async function* answers(
   parts: MapParts,
   source: Iterable<Inputs> | AsyncIterable<Inputs>,
   options: MapOptions,
-): AsyncGenerator<Mapped | Unmapped, void, undefined> {
+): AsyncGenerator<MapResult | MapFailure, void, undefined> {
   const { ordered = true, errors = "stop", concurrency, ...own } = options;
   const signal = new Stop();
   const cancel = (): void => {
@@ -124,7 +124,7 @@ async function* answers(
 /** The inputs that were read ahead of the answers taken, and their outcomes. */
 class Ahead {
   /** Outcomes that were not yielded yet, in the order in which they came. */
-  readonly settled: Map<number, Mapped | Unmapped> = new Map();
+  readonly settled: Map<number, MapResult | MapFailure> = new Map();
   /** The source's error, if it failed. */
   readonly failures: { readonly error: unknown }[] = [];
   begun: number = 0;
@@ -239,12 +239,12 @@ class Ahead {
 }
 
 /** An answer with its index; what is decoded of it is made when it is looked at. */
-class MappedAnswer implements Mapped {
+class MappedAnswer implements MapResult {
   static readonly #DECODED = lazily((answer: MappedAnswer) => answer.#result.decoded);
   readonly index: number;
-  readonly outputs: Mapped["outputs"];
-  declare readonly decoded: Mapped["decoded"];
-  readonly info: Mapped["info"];
+  readonly outputs: MapResult["outputs"];
+  declare readonly decoded: MapResult["decoded"];
+  readonly info: MapResult["info"];
   readonly #result: RunResult;
 
   constructor(index: number, result: RunResult) {

@@ -14,7 +14,7 @@ import { Flights } from "./coalesce.ts";
 import { guessShape } from "./batch-key.ts";
 import type { Urgency } from "./joinable.ts";
 import { mapRuns } from "./map.ts";
-import type { Mapped, Unmapped } from "./map.ts";
+import type { MapResult, MapFailure } from "./map.ts";
 import { Measuring } from "./measuring.ts";
 import type { Measure, Measured } from "./measuring.ts";
 import { release, Slab, takeInputs } from "./inputs.ts";
@@ -24,7 +24,7 @@ import { checkMapOptions, checkRunOptions } from "./options.ts";
 import type { AskOptions, LoadOptions, MapOptions, RunOptions, StatefulOptions } from "./options.ts";
 import type { StateStep } from "../pool/lane-options.ts";
 import type { Feeds } from "../rpc/messages.ts";
-import type { RunInfo, RunResult, Settled } from "./result.ts";
+import type { RunInfo, RunResult, RequestSummary } from "./result.ts";
 import { PRIORITIES } from "../schedule/events.ts";
 import type { Batching, Priority } from "../schedule/events.ts";
 import { canBatch } from "../core/batch-shape.ts";
@@ -37,7 +37,7 @@ export interface ModelParts {
   readonly dispatcher: Dispatcher;
   readonly counters: Counters<Priority>;
   /** Gets every request as it is settled; null where nobody asked for that. */
-  readonly observe: ((settled: Settled) => void) | null;
+  readonly observe: ((settled: RequestSummary) => void) | null;
   readonly name: string;
   readonly identity: string;
   readonly accepts: Accepts;
@@ -176,15 +176,15 @@ export class Model {
   map(
     source: Iterable<Inputs> | AsyncIterable<Inputs>,
     options?: MapOptions & { readonly errors?: "stop" | undefined },
-  ): AsyncGenerator<Mapped, void, undefined>;
+  ): AsyncGenerator<MapResult, void, undefined>;
   map(
     source: Iterable<Inputs> | AsyncIterable<Inputs>,
     options: MapOptions,
-  ): AsyncGenerator<Mapped | Unmapped, void, undefined>;
+  ): AsyncGenerator<MapResult | MapFailure, void, undefined>;
   map(
     source: Iterable<Inputs> | AsyncIterable<Inputs>,
     options: MapOptions = {},
-  ): AsyncGenerator<Mapped | Unmapped, void, undefined> {
+  ): AsyncGenerator<MapResult | MapFailure, void, undefined> {
     checkMapOptions(options);
     const { laneCount, effects } = this.#parts;
     const atLeast = 2 * laneCount(this.backend);
@@ -275,8 +275,8 @@ export class Model {
     priority: Priority,
     options: AskOptions | null,
     ms: number,
-    outcome: Settled["outcome"],
-    code: Settled["code"],
+    outcome: RequestSummary["outcome"],
+    code: RequestSummary["code"],
     info: RunInfo | null,
   ): void {
     const { counters, observe, name } = this.#parts;

@@ -7,7 +7,7 @@ import type { ResultsOptions } from "./result-cache.ts";
 import type { Effects, ScriptUrl } from "../effects/effects.ts";
 import { show } from "../core/check-inputs.ts";
 import type { TensorInput } from "./inputs.ts";
-import type { Settled } from "./result.ts";
+import type { RequestSummary } from "./result.ts";
 import { PRIORITIES } from "../schedule/events.ts";
 import type { Priority } from "../schedule/events.ts";
 
@@ -24,13 +24,13 @@ export interface EngineOptions {
   /** Where models are kept: on the device, so that the next page need not fetch them (`"auto"`); while the engine lives (`"memory"`); not at all (false). Default `"auto"`. */
   readonly store?: StoreChoice | undefined;
   /** Public keys as `selvedge sign` prints them: a bundle that none of them has signed is refused before its weights are fetched, and so is one that was altered, has expired, or is older than one seen before. Default: anything is taken. */
-  readonly trust?: readonly string[] | undefined;
+  readonly trustedKeys?: readonly string[] | undefined;
   /** Vouches for the worker's address where the page enforces Trusted Types. */
   readonly trustedTypesPolicy?: { createScriptURL(url: string): ScriptUrl } | undefined;
   /** Bounds what waits: `maxSize` requests, 1 to 1,000,000; further ones are rejected with `overloaded`. Default 100,000. */
   readonly queue?: { readonly maxSize?: number | undefined } | undefined;
   /** After how long without service requests count as one priority higher, in ms, 1 to 3,600,000. Default 2,000. */
-  readonly ageing?: number | undefined;
+  readonly agingMs?: number | undefined;
   /** Ends a worker whose call takes longer, in ms; its start may take 15 s at least. Default: 3 minutes to load and for a first run, then 20 times the slowest run so far, at least 10 s. */
   readonly callTimeoutMs?: number | undefined;
   /** Ends a worker that has had no work for so long, in ms; its next work starts another. Default 120,000. */
@@ -44,7 +44,7 @@ export interface EngineOptions {
   /** Bounds the answers that are kept for runs with `cache`. Default 64 MiB, as long as the page is there. */
   readonly results?: ResultsOptions | undefined;
   /** Gets every request as it is settled, or draws what lanes and requests do in the browser's DevTools. Default: silent. */
-  readonly observe?: ((settled: Settled) => void) | ObserveOptions | undefined;
+  readonly observe?: ((settled: RequestSummary) => void) | ObserveOptions | undefined;
   /** Replaces clock, network, workers and GPU, for tests. Default: the browser's. */
   readonly effects?: Effects | undefined;
 }
@@ -52,7 +52,7 @@ export interface EngineOptions {
 /** What is told of requests while they run. */
 export interface ObserveOptions {
   /** Called with each request as it is settled, after its caller. What it throws is reported, and harms nothing. */
-  readonly onResult?: ((settled: Settled) => void) | undefined;
+  readonly onResult?: ((settled: RequestSummary) => void) | undefined;
   /** Draws lanes and requests as tracks in the performance panel of DevTools; costs some µs a batch. Default false. */
   readonly devtools?: boolean | undefined;
 }
@@ -90,7 +90,7 @@ export interface LoadOptions {
   /** Whether answers are kept, where a run does not say. Default false. */
   readonly cache?: boolean | undefined;
   /** Whether it stays in memory whatever `memoryBudgetBytes` says. Default false. */
-  readonly pinned?: boolean | undefined;
+  readonly keepInMemory?: boolean | undefined;
 }
 
 /** Which requests may run together. */
@@ -157,7 +157,7 @@ export function checkEngineOptions(options: EngineOptions): void {
     "trust",
     "trustedTypesPolicy",
     "queue",
-    "ageing",
+    "agingMs",
     "callTimeoutMs",
     "idleMs",
     "verbose",
@@ -176,10 +176,10 @@ export function checkEngineOptions(options: EngineOptions): void {
     if (observe.onResult !== undefined && typeof observe.onResult !== "function")
       throw new TypeError(`observe.onResult: expected a function, got ${show(observe.onResult)}`);
   }
-  if (options.results !== undefined) known("results", options.results, ["maxBytes", "ttlMs", "lasting"]);
+  if (options.results !== undefined) known("results", options.results, ["maxBytes", "ttlMs", "persist"]);
   whole("memoryBudgetBytes", options.memoryBudgetBytes, 1, 2 ** 53);
   whole("results.maxBytes", options.results?.maxBytes, 1, 2 ** 40);
-  truth("results.lasting", options.results?.lasting);
+  truth("results.persist", options.results?.persist);
   whole("results.ttlMs", options.results?.ttlMs, 1, 2 ** 31 - 1);
   const { backends } = options;
   if (backends !== undefined && (!Array.isArray(backends) || backends.length === 0))
@@ -187,18 +187,20 @@ export function checkEngineOptions(options: EngineOptions): void {
   for (const backend of backends ?? []) oneOf("backends", backend, BACKENDS);
   if (![undefined, "auto", "memory", false].includes(options.store))
     throw new TypeError(`store: expected "auto", "memory" or false, got ${show(options.store)}`);
-  const { trust = [] } = options;
-  if (!Array.isArray(trust) || !trust.every((key) => /^[A-Za-z0-9_-]{43}$/.test(String(key))))
-    throw new TypeError(`trust: expected a list of Ed25519 public keys (32 bytes in base64url), got ${show(trust)}`);
-  if (options.trust !== undefined && trust.length === 0)
+  const { trustedKeys = [] } = options;
+  if (!Array.isArray(trustedKeys) || !trustedKeys.every((key) => /^[A-Za-z0-9_-]{43}$/.test(String(key))))
     throw new TypeError(
-      "trust: the list of keys is empty, so no bundle could be trusted; leave the option out to take any",
+      `trustedKeys: expected a list of Ed25519 public keys (32 bytes in base64url), got ${show(trustedKeys)}`,
+    );
+  if (options.trustedKeys !== undefined && trustedKeys.length === 0)
+    throw new TypeError(
+      "trustedKeys: the list of keys is empty, so no bundle could be trusted; leave the option out to take any",
     );
   whole("workers", options.workers, 1, 64);
   whole("threads", options.threads, 1, 64);
   if (options.queue !== undefined) known("queue", options.queue, ["maxSize"]);
   whole("queue.maxSize", options.queue?.maxSize, 1, 1_000_000);
-  whole("ageing", options.ageing, 1, 3_600_000);
+  whole("agingMs", options.agingMs, 1, 3_600_000);
   whole("callTimeoutMs", options.callTimeoutMs, 1, 2 ** 31 - 1);
   whole("idleMs", options.idleMs, 0, 2 ** 31 - 1);
 }
@@ -245,10 +247,10 @@ export function checkLoadOptions(options: LoadOptions): void {
     "batching",
     "concurrency",
     "cache",
-    "pinned",
+    "keepInMemory",
   ]);
   truth("cache", options.cache);
-  truth("pinned", options.pinned);
+  truth("keepInMemory", options.keepInMemory);
   const { batching } = options;
   if (batching !== undefined && batching !== false) {
     known("batching", batching, ["maxBatchSize", "maxQueueDelayMs", "preferredBatchSizes"]);

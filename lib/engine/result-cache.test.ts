@@ -3,7 +3,7 @@ import { expect, test, vi } from "vitest";
 import { SelvedgeError } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { Results } from "./result-cache.ts";
-import type { Answer, Lasting, ResultsParts } from "./result-cache.ts";
+import type { Answer, PersistentResults, ResultsParts } from "./result-cache.ts";
 
 type Question = Record<string, Tensor>;
 
@@ -16,7 +16,7 @@ const answerOf = (values: readonly number[], ranMs = 100): Answer => ({
   outputs: { y: tensor(...values) },
   info: { ranMs, isCached: false },
 });
-const clock = (now: () => number): ResultsParts => ({ now, wallClock: now, lasting: null });
+const clock = (now: () => number): ResultsParts => ({ now, wallClock: now, persist: null });
 const still = clock(() => 0);
 /** Asks, and says whether it had to run. */
 async function ask(results: Results, inputs: Question, model = "m", values = [1]): Promise<boolean> {
@@ -224,7 +224,7 @@ test("a model for which it pays goes on", async () => {
 });
 
 /** What outlives the pages of a test. */
-function device(): Lasting & { readonly entries: Map<string, { value: unknown; untilMs: number }> } {
+function device(): PersistentResults & { readonly entries: Map<string, { value: unknown; untilMs: number }> } {
   const entries = new Map<string, { value: unknown; untilMs: number }>();
   return {
     entries,
@@ -238,8 +238,8 @@ function device(): Lasting & { readonly entries: Map<string, { value: unknown; u
 
 test("the next page finds what lasts, for as long as it is good, and never for another model", async () => {
   let ms = 0;
-  const lasting = device();
-  const page = (): Results => new Results({ ttlMs: 1_000 }, { now: () => ms % 700, wallClock: () => ms, lasting });
+  const persist = device();
+  const page = (): Results => new Results({ ttlMs: 1_000 }, { now: () => ms % 700, wallClock: () => ms, persist });
   expect(await ask(page(), { x: tensor(1) })).toBe(true);
   expect(await ask(page(), { x: tensor(1) })).toBe(false);
   expect(await ask(page(), { x: tensor(1) }, "another version")).toBe(true);
@@ -247,43 +247,43 @@ test("the next page finds what lasts, for as long as it is good, and never for a
   const later = page();
   expect(await ask(later, { x: tensor(1) })).toBe(false);
   expect(later.read()).toMatchObject({ hits: 1, misses: 0, entries: 1, bytes: 4 });
-  expect(lasting.entries.size).toBe(2);
+  expect(persist.entries.size).toBe(2);
 });
 
 test("reading the device counts as a cost: a model for which it does not pay is asked no more", async () => {
   let ms = 0;
-  const slow: Lasting = {
+  const slow: PersistentResults = {
     ...device(),
     read: () => {
       ms += 20;
       return Promise.resolve(null);
     },
   };
-  const results = new Results({}, { now: () => ms, wallClock: () => ms, lasting: slow });
+  const results = new Results({}, { now: () => ms, wallClock: () => ms, persist: slow });
   for (let i = 0; i < 60; i += 1) await ask(results, { x: tensor(i) });
   expect(results.read().misses).toBe(32);
 });
 
 test("what lasts is good for a week by default (store-B10)", async () => {
   let ms = 0;
-  const lasting = device();
-  const page = (): Results => new Results({}, { now: () => 0, wallClock: () => ms, lasting });
+  const persist = device();
+  const page = (): Results => new Results({}, { now: () => 0, wallClock: () => ms, persist });
   await ask(page(), { x: tensor(1) });
-  expect([...lasting.entries.values()].map(({ untilMs }) => untilMs)).toEqual([7 * 86_400_000]);
+  expect([...persist.entries.values()].map(({ untilMs }) => untilMs)).toEqual([7 * 86_400_000]);
   ms = 7 * 86_400_000 + 1;
   expect(await ask(page(), { x: tensor(1) })).toBe(true);
 });
 
 test("another release finds nothing of what lasts (store-B10)", async () => {
-  const lasting = device();
-  const parts: ResultsParts = { now: () => 0, wallClock: () => 0, lasting };
+  const persist = device();
+  const parts: ResultsParts = { now: () => 0, wallClock: () => 0, persist };
   await ask(new Results({}, parts), { x: tensor(1) });
   vi.resetModules();
   vi.doMock("../core/version.ts", () => ({ RELEASE: "another" }));
   const { Results: Other } = await import("./result-cache.ts");
   expect(await ask(new Other({}, parts), { x: tensor(1) })).toBe(true);
   vi.doUnmock("../core/version.ts");
-  expect(lasting.entries.size).toBe(2);
+  expect(persist.entries.size).toBe(2);
 });
 
 test("what lies on the device and is no answer is none, whatever it is (store-B10)", async () => {
@@ -305,25 +305,25 @@ test("what lies on the device and is no answer is none, whatever it is (store-B1
     })),
   ];
   for (const value of wrong) {
-    const lasting: Lasting = { ...device(), read: () => Promise.resolve({ value, untilMs: Infinity }) };
-    expect(await ask(new Results({}, { ...still, lasting }), { x: tensor(1) })).toBe(true);
+    const persist: PersistentResults = { ...device(), read: () => Promise.resolve({ value, untilMs: Infinity }) };
+    expect(await ask(new Results({}, { ...still, persist }), { x: tensor(1) })).toBe(true);
   }
   const texts = { dtype: "string", dims: [2], data: ["a", "b"] };
   const value = { outputs: { y: right, z: texts }, info, decoded: {} };
-  const lasting: Lasting = { ...device(), read: () => Promise.resolve({ value, untilMs: Infinity }) };
-  expect(await ask(new Results({}, { ...still, lasting }), { x: tensor(1) })).toBe(false);
+  const persist: PersistentResults = { ...device(), read: () => Promise.resolve({ value, untilMs: Infinity }) };
+  expect(await ask(new Results({}, { ...still, persist }), { x: tensor(1) })).toBe(false);
 });
 
 test("a request waits for the device no longer than until it is due (store-B11)", async () => {
   const bounds: number[] = [];
-  const lasting: Lasting = {
+  const persist: PersistentResults = {
     ...device(),
     read: (_, boundMs) => {
       bounds.push(boundMs);
       return Promise.resolve(null);
     },
   };
-  const results = new Results({}, { now: () => 50, wallClock: () => 0, lasting });
+  const results = new Results({}, { now: () => 50, wallClock: () => 0, persist });
   const terms = { priority: 1, isRefusable: true, preempts: false, variant: "v" };
   for (const dueMs of [150, Infinity])
     await results.answer("m", { x: tensor(dueMs) }, () => Promise.resolve(answerOf([1])), { ...terms, dueMs });

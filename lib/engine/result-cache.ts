@@ -21,11 +21,11 @@ export interface ResultsOptions {
   /** How long an answer is good, in ms. Default: until the page is left, on the device 7 days. */
   readonly ttlMs?: number | undefined;
   /** Keeps answers on the device too, within the same bounds, so that the next page finds them. Default false. */
-  readonly lasting?: boolean | undefined;
+  readonly persist?: boolean | undefined;
 }
 
 /** Answers that outlive the page; what fails there is not kept, and nothing rejects. */
-export interface Lasting {
+export interface PersistentResults {
   /** Gives what was written, and until when it is good by the wall clock; null where there is nothing, or not in time. */
   read(key: string, boundMs: number): Promise<{ readonly value: unknown; readonly untilMs: number } | null>;
   /** Keeps an answer. */
@@ -36,9 +36,9 @@ export interface Lasting {
 export interface ResultsParts {
   /** Monotonic time in ms. */
   now(): number;
-  /** Milliseconds since 1970, which `lasting` goes by. */
+  /** Milliseconds since 1970, which `persist` goes by. */
   wallClock(): number;
-  readonly lasting: Lasting | null;
+  readonly persist: PersistentResults | null;
 }
 
 /** Counts what became of requests that asked for a kept answer. */
@@ -88,7 +88,7 @@ interface Worth {
 export const RESULTS_MAX_BYTES: number = 64 * 2 ** 20;
 
 /** How long an answer is kept on the device by default. */
-const LASTING_MS = 7 * 86_400_000;
+const PERSIST_MS = 7 * 86_400_000;
 const USUAL: Urgency = { priority: 1, dueMs: Infinity, isRefusable: true, preempts: false };
 /** What hashing may cost of what it saves. */
 const COST_MAX = 0.05;
@@ -172,10 +172,10 @@ export class Results {
   }
 
   #store(key: string, value: Answer): void {
-    const { lasting, now, wallClock } = this.#parts;
+    const { persist, now, wallClock } = this.#parts;
     const bytes = this.#keep(key, value, now() + (this.#ttlMs ?? Infinity));
     // Nobody waits for that.
-    if (bytes !== null) void lasting?.write(key, value, bytes, wallClock() + (this.#ttlMs ?? LASTING_MS));
+    if (bytes !== null) void persist?.write(key, value, bytes, wallClock() + (this.#ttlMs ?? PERSIST_MS));
   }
 
   /** Gives the counts so far. */
@@ -185,8 +185,8 @@ export class Results {
 
   /** Takes up what an earlier page kept. */
   async #recall(key: string, boundMs: number): Promise<void> {
-    const { lasting, now, wallClock } = this.#parts;
-    const found = (await lasting?.read(key, boundMs)) ?? null;
+    const { persist, now, wallClock } = this.#parts;
+    const found = (await persist?.read(key, boundMs)) ?? null;
     // Anything on this origin may have written there.
     if (found !== null && isAnswer(found.value)) this.#keep(key, found.value, now() + found.untilMs - wallClock());
   }

@@ -1,9 +1,9 @@
-// Answers that outlive the page, in IndexedDB: what `results: { lasting: true }` asks for. Bounded by bytes, the least
+// Answers that outlive the page, in IndexedDB: what `results: { persist: true }` asks for. Bounded by bytes, the least
 // recently used goes first. Not the store of models: an answer is small, is a plain value, and harms nobody by being gone,
 // so whatever fails here is an answer that was not kept. A database that gives no answer (WebKit wedges some, see
 // cache/stores/indexed-db.ts) is given up until the page is left.
 import { inTime } from "../core/abort.ts";
-import type { Lasting } from "./result-cache.ts";
+import type { PersistentResults } from "./result-cache.ts";
 
 const DATABASE = "selvedge-answers";
 const ANSWERS = "answers";
@@ -22,7 +22,7 @@ interface Fact {
 }
 
 /** Opens what is kept; null where there is no IndexedDB, where it may not be used, and where it gives no answer. */
-export async function openAnswers(maxBytes: number, now: () => number): Promise<Lasting | null> {
+export async function openAnswers(maxBytes: number, now: () => number): Promise<PersistentResults | null> {
   const { indexedDB } = globalThis as Partial<typeof globalThis>;
   if (indexedDB === undefined) return null;
   try {
@@ -75,7 +75,7 @@ function open(factory: IDBFactory): Promise<IDBDatabase> {
   });
 }
 
-class Answers implements Lasting {
+class Answers implements PersistentResults {
   readonly #database: IDBDatabase;
   readonly #maxBytes: number;
   readonly #now: () => number;

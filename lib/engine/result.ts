@@ -63,7 +63,7 @@ export interface RunResult {
 }
 
 /** A request that was settled, as `observe` is told of it. Holds neither inputs nor outputs. */
-export interface Settled {
+export interface RequestSummary {
   /** Name of the model. */
   readonly model: string;
   /** What its caller said of how urgent it is. */

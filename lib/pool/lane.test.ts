@@ -123,7 +123,7 @@ test("cancelled loads leave nothing in workers (core-B6)", async () => {
     onLoad = () => {
       world.at(afterMs, stop.abort.bind(stop, new Error("left")));
     };
-    await expect(load("slow", { signal: stop.signal, pinned: true })).rejects.toThrow("left");
+    await expect(load("slow", { signal: stop.signal, keepInMemory: true })).rejects.toThrow("left");
     await pass(2_000);
     expect(engine.stats().models).toBe(1);
     expect(up().map(({ models }) => models.size)).toEqual([1]);

@@ -8,7 +8,7 @@ export interface Change {
   readonly maxBatchSize?: number;
   readonly preferredBatchSizes?: readonly number[];
   readonly concurrency?: number;
-  readonly ageingMs?: number;
+  readonly agingMs?: number;
   readonly maxSize?: number;
   /** Number of lanes besides the express lane and the wide one, on the backend that has most. */
   readonly lanes?: number;
@@ -22,7 +22,7 @@ export const SETTINGS: Readonly<Record<keyof Change, readonly [min: number, max:
   maxBatchSize: [1, 1_024, "maximum rows per batch"],
   preferredBatchSizes: [1, 1_024, "preferred batch sizes, as 4,8"],
   concurrency: [1, 64, "lanes on which a model may run at once"],
-  ageingMs: [1, 3_600_000, "wait after which a request gains one priority"],
+  agingMs: [1, 3_600_000, "wait after which a request gains one priority"],
   maxSize: [1, 1_000_000, "maximum queue depth"],
   lanes: [1, 64, "lanes besides the express lane and the wide one"],
   express: [0, 1, "express lanes"],
@@ -97,7 +97,7 @@ export function changeSaved(saved: SavedScheduler, lanes: readonly LaneView[], c
     ...saved,
     settings: {
       ...settings,
-      ageingMs: change.ageingMs ?? settings.ageingMs,
+      agingMs: change.agingMs ?? settings.agingMs,
       maxSize: change.maxSize ?? settings.maxSize,
     },
     queue: {

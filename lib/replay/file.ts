@@ -113,7 +113,12 @@ const group = v.looseObject({
 /** Estimates in traces of older versions; they are learned again. */
 const cells = v.array(v.tuple([word, v.pipe(v.array(v.nullable(v.tuple([cost, v.boolean()]))), v.maxLength(64))]));
 const saved = v.looseObject({
-  settings: v.looseObject({ ageingMs: v.pipe(v.number(), v.finite(), v.minValue(1)), maxSize: rows }),
+  settings: v.pipe(
+    v.looseObject({}),
+    // Traces of 0.1.0 name the first one ageingMs.
+    v.transform(({ ageingMs, ...others }) => (ageingMs === undefined ? others : { agingMs: ageingMs, ...others })),
+    v.looseObject({ agingMs: v.pipe(v.number(), v.finite(), v.minValue(1)), maxSize: rows }),
+  ),
   estimate: v.pipe(
     v.string(),
     v.check((text) => isEstimate(text), "not an estimate"),

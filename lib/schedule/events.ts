@@ -99,14 +99,14 @@ export type Event =
 
 /** Why a batch starts where and as it does: codes of explain-start.ts, and the numbers behind them, in ms. */
 export interface StartWhy {
-  readonly lane: "only-lane" | "first-through" | "lane-full" | "express-lane" | "wide-lane" | "state-kept";
+  readonly lane: "only-lane" | "earliest-finish" | "lane-queue-full" | "express-lane" | "wide-lane" | "state-kept";
   /** When its first step is expected to be through there, from now. */
   readonly inMs: number;
   /** The next best lane, and when it would be through there; null where there is none. */
   readonly other: string | null;
   readonly otherInMs: number | null;
   readonly batch:
-    "batched" | "batch-tried" | "unbatchable" | "nothing-to-join" | "batch-costs" | "batch-spread" | "batch-bounded";
+    "batched" | "batch-tried" | "unbatchable" | "nothing-to-join" | "batch-costs" | "lanes-idle" | "batch-limit";
   /** How long the first of it waited. */
   readonly waitedMs: number;
   /** What they take one by one, and together; two of its kind, where it runs alone. Null where that is not known. */

@@ -20,14 +20,14 @@ test("only-lane, unbatchable: one lane, and a step that runs alone", () => {
   expect(last(stage)).toMatchObject({ lane: "only-lane", inMs: 10, other: null, batch: "unbatchable" });
 });
 
-test("first-through, nothing-to-join: an idle lane beside a busy one, and nobody else", () => {
+test("earliest-finish, nothing-to-join: an idle lane beside a busy one, and nobody else", () => {
   const stage = new Stage([lane("wasm-0"), lane("wasm-1")], () => 10);
   stage.teach(1, [1]);
   stage.arrives(step(1, joined));
   stage.arrives(step(2, { ...joined, arrivedMs: 4 }));
   stage.play();
   expect(last(stage)).toMatchObject({
-    ...{ lane: "first-through", inMs: 10, other: "wasm-0", otherInMs: 16 },
+    ...{ lane: "earliest-finish", inMs: 10, other: "wasm-0", otherInMs: 16 },
     ...{ batch: "nothing-to-join", waitedMs: 0, apartMs: 20 },
   });
 });
@@ -45,7 +45,7 @@ test("lane-full: the fast lane holds two batches, so the slow one is through fir
   ] as const;
   for (let i = 0; i < 6; i += 1) stage.arrives(step(i, { places }));
   stage.play();
-  expect(starts(stage).map(({ why }) => why.lane)).toContain("lane-full");
+  expect(starts(stage).map(({ why }) => why.lane)).toContain("lane-queue-full");
 });
 
 test("express-lane: short, and late on the others", () => {
@@ -105,18 +105,18 @@ test("batch-costs: two together cost as much as two alone", () => {
   expect(starts(stage)[0]?.why).toMatchObject({ batch: "batch-costs", apartMs: 20, togetherMs: 20 });
 });
 
-test("batch-spread: two wait, and two lanes are free for them", () => {
+test("lanes-idle: two wait, and two lanes are free for them", () => {
   const stage = new Stage([lane("wasm-0"), lane("wasm-1")], (_, rows) => 10 + rows);
   stage.teach(1, [1, 2, 4]);
   for (let i = 0; i < 2; i += 1) stage.arrives(step(i, joined));
   stage.play();
-  expect(starts(stage)[0]?.why).toMatchObject({ batch: "batch-spread" });
+  expect(starts(stage)[0]?.why).toMatchObject({ batch: "lanes-idle" });
 });
 
-test("batch-bounded: with another one it would be late", () => {
+test("batch-limit: with another one it would be late", () => {
   const stage = new Stage([lane("wasm-0")], (_, rows) => 10 + 6 * rows);
   stage.teach(1, [1, 2, 4]);
   for (let i = 0; i < 2; i += 1) stage.arrives(step(i, { ...joined, dueMs: 18, isRefusable: false }));
   stage.play();
-  expect(starts(stage)[0]?.why).toMatchObject({ batch: "batch-bounded" });
+  expect(starts(stage)[0]?.why).toMatchObject({ batch: "batch-limit" });
 });

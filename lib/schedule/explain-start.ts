@@ -60,7 +60,7 @@ function laneCode({ chosen, hasState }: Grounds, other: Option | undefined): Sta
   if (hasState) return "state-kept";
   if (!isUsual(chosen)) return `${chosen.lane.kind as "express" | "wide"}-lane`;
   if (other === undefined) return "only-lane";
-  return other.endMs < chosen.endMs && other.batches.length > 1 ? "lane-full" : "first-through";
+  return other.endMs < chosen.endMs && other.batches.length > 1 ? "lane-queue-full" : "earliest-finish";
 }
 
 function batchCode(grounds: Grounds, one: number | undefined): StartWhy["batch"] {
@@ -72,5 +72,5 @@ function batchCode(grounds: Grounds, one: number | undefined): StartWhy["batch"]
   if (shape === null) return "unbatchable";
   if (!hasPeer) return "nothing-to-join";
   if (bestRows <= rows) return "batch-costs";
-  return idleLanes > 1 ? "batch-spread" : "batch-bounded";
+  return idleLanes > 1 ? "lanes-idle" : "batch-limit";
 }

@@ -23,7 +23,7 @@ function counted(it: Step, count: () => void): Step {
 
 /** Reads a decision, of arrivals, ends and ticks, where so many groups wait. */
 function readsOf(groups: number, change: (id: number) => Partial<Step>): number {
-  const scheduler = new Scheduler({ ageingMs: 2_000, maxSize: 1e6 }, new Estimate());
+  const scheduler = new Scheduler({ agingMs: 2_000, maxSize: 1e6 }, new Estimate());
   const lanes = [lane("wasm-0"), lane("wasm-1")];
   for (let i = 1; i <= groups + DECISIONS; i += 1) lanes[i % 2]?.held.get(1)?.states.set(i, KEPT);
   const running: { readonly lane: string; readonly batch: number }[] = [];

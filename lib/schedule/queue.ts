@@ -2,7 +2,7 @@
 // Steps that can run together, of one caller and one priority, make a *group*, those with a deadline apart from those
 // without: in it the earliest deadline is first, else the order of arrival. Groups of one model and caller make a *class*;
 // recurrent states that one lane keeps make one class together, since they wait for the same lane.
-// Between groups: the priority first, which rises with each `ageingMs` in which a group was not served, up to one past the
+// Between groups: the priority first, which rises with each `agingMs` in which a group was not served, up to one past the
 // highest, so that none starves and yet a long backlog that aged as a whole does not overtake what is urgent; then the
 // earliest deadline; then the class that had the least time on lanes; then the order of arrival.
 import { Heap } from "./heap.ts";
@@ -83,7 +83,7 @@ const PLACES = { at: -1, riseAt: -1, restsMs: 0, restAt: -1 };
 
 /** Keeps the steps that wait. */
 export class Queue {
-  readonly #ageingMs: number;
+  readonly #agingMs: number;
   readonly #steps: Table<Waiting> = new Table();
   readonly #groups: Map<string, Group> = new Map();
   /** Groups that can run together. */
@@ -100,8 +100,8 @@ export class Queue {
   #last: { readonly step: Step; readonly group: Group } | null = null;
   #usedMs = 0;
 
-  constructor(ageingMs: number) {
-    this.#ageingMs = ageingMs;
+  constructor(agingMs: number) {
+    this.#agingMs = agingMs;
   }
 
   /** Writes down what waits, so that `restore` goes on from it. */
@@ -192,7 +192,7 @@ export class Queue {
 
   /** Returns the cost of what is certain to run before a step on the same lanes: what has a higher priority, until it ages. */
   aheadMs({ priority, dueMs, ...step }: Step, home: string, now: number): number {
-    if (dueMs > now + this.#ageingMs) return 0;
+    if (dueMs > now + this.#agingMs) return 0;
     const { costsMs = [] } = this.#classes.get(classKey(step, home)) ?? {};
     return costsMs.slice(0, priority).reduce((sum, ms) => sum + ms, 0);
   }
@@ -281,11 +281,11 @@ export class Queue {
     this.#heapOf(group).remove(group);
     group.servedMs = servedMs;
     group.level = Math.max(LEAST, level);
-    group.risesMs = servedMs + this.#ageingMs * (group.priority - group.level + 1);
+    group.risesMs = servedMs + this.#agingMs * (group.priority - group.level + 1);
     // Of a group that nothing looked at for long.
     while (group.risesMs <= now && group.level > LEAST) {
       group.level -= 1;
-      group.risesMs += this.#ageingMs;
+      group.risesMs += this.#agingMs;
     }
     if (group.level > LEAST) this.#rising.put(group);
     else this.#rising.remove(group);
@@ -320,7 +320,7 @@ export class Queue {
     if (known !== undefined) return known;
     const ofClass = this.#classOf(classKey(step, home), home);
     const steps = new Line<Waiting>();
-    const times = { servedMs: now, level: priority, risesMs: now + this.#ageingMs };
+    const times = { servedMs: now, level: priority, risesMs: now + this.#agingMs };
     const group: Group = { key, together, priority, class: ofClass, hasDue, steps, ...times, ...PLACES };
     ofClass.count += 1;
     this.#groups.set(key, group);

@@ -39,7 +39,7 @@ describe("order", () => {
   });
 
   test("what waits long enough is served under any load of what is more urgent, and a backlog that aged does not overtake it all", () => {
-    const stage = new Stage([lane("wasm-0")], () => 10, { ageingMs: 500 });
+    const stage = new Stage([lane("wasm-0")], () => 10, { agingMs: 500 });
     stage.teach(1, [1]);
     for (let i = 0; i < 1_000; i += 1) stage.arrives(step(i, { priority: 0, ...at(i * 9) }));
     for (let i = 0; i < 50; i += 1) stage.arrives(step(5_000 + i, { priority: 2, caller: 1 }));
@@ -55,7 +55,7 @@ describe("order", () => {
       [lane("wasm-0", [1, 2, 3]), lane("wasm-1", [1, 2, 3])],
       (model) => [1, 50, 10_000][model - 1]!,
       {
-        ageingMs: 500,
+        agingMs: 500,
       },
     );
     for (const model of [1, 2, 3]) stage.teach(model, [1]);
@@ -494,7 +494,7 @@ test("the same events give the same decisions", () => {
         stage.arrives(step(id, { ...rest, ...at(rest.arrivedMs, deadlineMs ?? Infinity) }));
       });
       stage.play();
-      const again = new Scheduler({ ageingMs: 2_000, maxSize: 100_000 }, new Estimate());
+      const again = new Scheduler({ agingMs: 2_000, maxSize: 100_000 }, new Estimate());
       const decisions = structuredClone(stage.told).flatMap(({ event, now, lanes }) => again.handle(event, now, lanes));
       expect(decisions).toEqual(stage.decisions);
     }),
@@ -536,7 +536,7 @@ test("one that is restored in the middle decides as the one that was saved", () 
 
 test("what a request costs grows less than the queue does", () => {
   const costUs = (queued: number): number => {
-    const scheduler = new Scheduler({ ageingMs: 2_000, maxSize: 1_000_000 }, new Estimate());
+    const scheduler = new Scheduler({ agingMs: 2_000, maxSize: 1_000_000 }, new Estimate());
     const lanes = [lane("wasm-0"), lane("wasm-1")];
     let id = 0;
     const arrive = (): void => {

@@ -45,7 +45,7 @@ import { whyStart } from "./explain-start.ts";
 /** What a scheduler is told once. */
 export interface Settings {
   /** A request that was not served for so long counts as one priority higher, in ms. */
-  readonly ageingMs: number;
+  readonly agingMs: number;
   /** How many steps may wait. */
   readonly maxSize: number;
 }
@@ -111,7 +111,7 @@ export class Scheduler {
   constructor(settings: Settings, estimate: Estimate) {
     this.#settings = settings;
     this.#estimate = estimate;
-    this.#queue = new Queue(settings.ageingMs);
+    this.#queue = new Queue(settings.agingMs);
     this.#lanes = new Lanes(estimate);
     this.#urgency = new Urgency(estimate);
   }

@@ -55,7 +55,7 @@ export function wishFor(more: Partial<Wish> = {}): Wish {
     backends: ["wasm"],
     pins,
     crashed: [],
-    trust: [],
+    trustedKeys: [],
     update: "first",
     identity: undefined,
     name: undefined,

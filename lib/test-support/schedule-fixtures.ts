@@ -73,7 +73,7 @@ export class Stage {
   ) {
     this.lanes = lanes;
     this.#cost = cost;
-    this.scheduler = new Scheduler({ ageingMs: 2_000, maxSize: 100_000, ...settings }, this.estimate);
+    this.scheduler = new Scheduler({ agingMs: 2_000, maxSize: 100_000, ...settings }, this.estimate);
   }
 
   /** Teaches the estimate what runs of a model take. */

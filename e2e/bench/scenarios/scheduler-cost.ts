@@ -32,7 +32,7 @@ export function* schedulerCost(bench: Bench): Generator<Case> {
 
 /** Fills a scheduler; returns a function that passes requests through it and returns µs per request. */
 function fill(length: number): () => number {
-  const scheduler = new Scheduler({ ageingMs: 2_000, maxSize: 1_000_000 }, new Estimate(null));
+  const scheduler = new Scheduler({ agingMs: 2_000, maxSize: 1_000_000 }, new Estimate(null));
   const held = new Map([1, 2, 3].map((modelId) => [modelId, { states: new Map<number, number>() }]));
   const lanes = [0, 1].map((i): LaneView => ({
     id: `wasm-${i}`,

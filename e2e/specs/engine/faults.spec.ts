@@ -118,7 +118,7 @@ test("the second lost device within two minutes leaves the GPU alone", async ({ 
   const { first, second, why } = await ask(page, "loseTwice", webgpu.boundMs);
   expect(first).toEqual(["webgpu", "webgpu", "webgpu"]);
   expect(second).toEqual(["wasm", "wasm", "wasm"]);
-  expect(why).toBe("gpu-lost");
+  expect(why).toBe("gpu-fallback");
 });
 
 test("a load fails with one clear error where the worker can't start", async ({ page }) => {

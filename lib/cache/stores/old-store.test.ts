@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { Downloader } from "../download.ts";
 import { hurried, weights, wishFor } from "../../test-support/fake-network.ts";
-import { contents, find, forget, pin, takeOut } from "../manage.ts";
+import { contents, find, deleteStored, pin, exportFiles } from "../manage.ts";
 import { MemoryStore } from "./memory.ts";
 import { withOld } from "./old-store.ts";
 import { open } from "../open.ts";
@@ -68,7 +68,7 @@ test.each([1, 2] as const)(
     await expect(loadOffline(store, "partial")).rejects.toMatchObject({ code: "download-failed" });
     const bare = await open("https://app.test/bare.onnx", wishFor(), page(store), idle);
     expect(new Uint8Array((await bare.data?.arrayBuffer()) ?? new ArrayBuffer())).toEqual(weights(700, 9));
-    expect((await takeOut(page(store), urlOf("kept"), "f32")).map((x) => x.data.size)).toEqual([600]);
+    expect((await exportFiles(page(store), urlOf("kept"), "f32")).map((x) => x.data.size)).toEqual([600]);
   },
 );
 
@@ -112,7 +112,7 @@ test("an old place that is read-only is read, and room is made in the new one (s
   expect(freed).toBeGreaterThan(0);
   expect(await shelf.makeRoom(1e6, new Set(), 0)).toBe(0); // what stays is not freed over and over
   expect(await loadOffline(store, "kept")).toEqual(model(1, 2)); // pinned, and in the new place by now
-  expect(await forget(page(store), null)).toBeGreaterThan(0);
+  expect(await deleteStored(page(store), null)).toBeGreaterThan(0);
   expect(await memory.names()).toEqual([]);
   expect(await store.names()).toEqual([]);
 });
@@ -144,7 +144,7 @@ test.each([[["names"]], [["read", "blob"]], [["read", "blob", "remove"]], [["nam
     await pin(downloader, urlOf("kept"), false);
     expect(await downloader.shelf?.makeRoom(1e6, new Set(), 0)).toBeGreaterThan(0);
     await downloader.shelf?.write({ sha256: "0".repeat(64), bytes: 9 }, weights(9));
-    expect(await forget(downloader, null)).toBeGreaterThan(0);
+    expect(await deleteStored(downloader, null)).toBeGreaterThan(0);
     expect(await two.names()).toEqual([]);
   },
 );
@@ -161,7 +161,7 @@ test("what an older release left and nobody has used goes first, but for what is
 test("deleting all deletes both places", async () => {
   const { old, store } = await opened[1]();
   await loadOffline(store, "other");
-  expect(await forget(page(store), null)).toBe(300 * 4 + 700);
+  expect(await deleteStored(page(store), null)).toBe(300 * 4 + 700);
   expect(await store.names()).toEqual([]);
   expect(await old?.names()).toEqual([]);
 });
@@ -176,7 +176,7 @@ test("what a newer release stored is left alone, whatever this one does (store-B
   await expect(loadOffline(memory, "kept")).rejects.toMatchObject({ code: "download-failed" });
   await expect(open("https://app.test/bare.onnx", wishFor(), downloader, idle)).rejects.toThrow();
   expect(await downloader.shelf?.makeRoom(1e9, new Set())).toBe(0);
-  for (const name of before.keys()) if (name.startsWith("bundle-")) await forget(downloader, name.slice(7));
+  for (const name of before.keys()) if (name.startsWith("bundle-")) await deleteStored(downloader, name.slice(7));
   const two = await frozen(2);
   for (const name of await two.names())
     if (/^(bundle|source)-/.test(name) && !before.has(name)) await memory.write(name, (await two.read(name)) as never);
@@ -195,6 +195,6 @@ test("what a newer release stored is left alone, whatever this one does (store-B
     expect(after.has(name), name).toBe(true);
     expect(((await memory.read(name)) ?? []).join()).toBe(bytes);
   }
-  expect(await forget(downloader, null)).toBeGreaterThan(0);
+  expect(await deleteStored(downloader, null)).toBeGreaterThan(0);
   expect(await memory.names()).toEqual([]);
 });

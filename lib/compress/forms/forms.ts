@@ -7,7 +7,7 @@ import { toHalf } from "../quantize/to-float16.ts";
 import { inferValues } from "../run/infer-values.ts";
 import { keepHalves } from "../quantize/keep-float16.ts";
 import type { OnnxModel, Transform } from "../onnx/model.ts";
-import { prune } from "../simplify/remove-unused.ts";
+import { removeUnused } from "../simplify/remove-unused.ts";
 import { leastBlock, QUANTIZE_BLOCKS_DEFAULTS, quantizeBlocks } from "../quantize/quantize-blocks.ts";
 import { quantizeDynamic } from "../quantize/quantize-dynamic.ts";
 import { measureSteps, quantizeStatic } from "../quantize/quantize-static.ts";
@@ -131,7 +131,7 @@ function isPlain(model: OnnxModel, isMadeUp: boolean): boolean {
 }
 
 /** Final transforms of every form that stores weights in fewer bits. */
-const REST: readonly Transform[] = [packConstants({ minElements: 64, isExact: false }), prune(), strip()];
+const REST: readonly Transform[] = [packConstants({ minElements: 64, isExact: false }), removeUnused(), strip()];
 
 const FORMS: readonly Form[] = [
   { id: "f32", targets: TARGETS, needs: [], make: async () => undefined },
@@ -166,7 +166,7 @@ const FORMS: readonly Form[] = [
     session: FOLD,
     make: async (model, feeds) => {
       const values = await inferValues(model);
-      model.transform(toHalf({ values, peaks: await measurePeaks(model, feeds) }), prune(), strip());
+      model.transform(toHalf({ values, peaks: await measurePeaks(model, feeds) }), removeUnused(), strip());
     },
   },
   {

@@ -10,7 +10,7 @@ import type { Dependencies, Group, GroupKind } from "./channel-groups.ts";
 import { sqnr } from "../run/metric.ts";
 import { readModel } from "../onnx/model.ts";
 import type { OnnxModel } from "../onnx/model.ts";
-import { prune } from "../simplify/remove-unused.ts";
+import { removeUnused } from "../simplify/remove-unused.ts";
 import { gatherEvidence } from "./prune-evidence.ts";
 import type { Evidence } from "./prune-evidence.ts";
 import { orderUnits } from "./prune-importance.ts";
@@ -128,7 +128,7 @@ export class Pruner {
       await algebra.release();
     }
     removeUnits(model, found, removed);
-    model.transform(prune());
+    model.transform(removeUnused());
     const groups = this.groups.map(({ id, kind, size, units }) => ({
       id,
       kind,

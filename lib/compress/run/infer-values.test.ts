@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { runModel, seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { foldConstants, inferValues } from "./infer-values.ts";
-import { prune } from "../simplify/remove-unused.ts";
+import { removeUnused } from "../simplify/remove-unused.ts";
 import { floatTensor, floatsOf, int64Tensor } from "../onnx/tensor-proto.ts";
 
 test("types and dims are those that ONNX Runtime infers", async () => {
@@ -107,7 +107,7 @@ test.each([
   const before = await runModel(counted(count, weights).write(), feeds);
   const model = counted(count, weights);
   await foldConstants(model);
-  model.transform(prune());
+  model.transform(removeUnused());
   const operators = model.graph.nodes.map((x) => x.opType);
   expect(operators.includes("Tile")).toBe(isLeft);
   expect(operators).not.toContain("Range");

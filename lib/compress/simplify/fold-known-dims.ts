@@ -4,7 +4,7 @@
 import { inferValues, foldConstants } from "../run/infer-values.ts";
 import type { NodeProto } from "../onnx/onnx.gen.js";
 import type { OnnxModel } from "../onnx/model.ts";
-import { prune } from "./remove-unused.ts";
+import { removeUnused } from "./remove-unused.ts";
 import { settleExpand, settleReshape } from "./constant-reshapes.ts";
 import { elementsOf } from "./shape-elements.ts";
 import type { DimsOf } from "./shape-elements.ts";
@@ -15,7 +15,7 @@ import { int64Tensor } from "../onnx/tensor-proto.ts";
  */
 export async function foldKnown(model: OnnxModel): Promise<void> {
   await foldConstants(model);
-  model.transform(prune());
+  model.transform(removeUnused());
   await foldKnownDims(model);
 }
 
@@ -30,7 +30,7 @@ export async function foldKnownDims(model: OnnxModel): Promise<void> {
     const settled = [...graph.nodes].filter(
       (node) => settleReshape(graph, node, dimsOf) || settleExpand(graph, node, dimsOf),
     );
-    if (settled.length > 0) model.transform(prune());
+    if (settled.length > 0) model.transform(removeUnused());
     if (!isFolded && settled.length === 0) return;
   }
 }
@@ -54,6 +54,6 @@ async function foldPicked(model: OnnxModel, dimsOf: DimsOf): Promise<boolean> {
   if (settled.size === 0) return false;
   graph.remove(settled);
   await foldConstants(model);
-  model.transform(prune());
+  model.transform(removeUnused());
   return true;
 }

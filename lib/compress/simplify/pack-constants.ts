@@ -7,7 +7,7 @@ import type { Graph } from "../onnx/graph.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
 import type { Transform } from "../onnx/model.ts";
-import { prune } from "./remove-unused.ts";
+import { removeUnused } from "./remove-unused.ts";
 import { elementCount, float16Tensor, floatsOf, floatTensor, int8Tensor } from "../onnx/tensor-proto.ts";
 
 /** Options of `packConstants`. */
@@ -69,7 +69,7 @@ export function widenConstants(): Transform {
       }
       graph.remove(casts);
     }
-    model.transform(prune());
+    model.transform(removeUnused());
   };
 }
 

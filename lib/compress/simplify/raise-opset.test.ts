@@ -11,7 +11,7 @@ import type { SmallModel } from "../../test-support/compress/fixtures.ts";
 import type { NodeSpec } from "../onnx/graph.ts";
 import { readModel } from "../onnx/model.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
-import { prune } from "./remove-unused.ts";
+import { removeUnused } from "./remove-unused.ts";
 import { raiseOpset } from "./raise-opset.ts";
 import { floatTensor } from "../onnx/tensor-proto.ts";
 
@@ -144,7 +144,7 @@ describe("raiseOpset", () => {
 
   test.each(REAL_MODELS)("changes no bit of what $name computes", async ({ read, dims }) => {
     const x = { x: { dims, data: seededFloats(dims.reduce((a, b) => a * b, 1)) } };
-    const raised = readModel(read()).transform(raiseOpset(13), constantsToInitializers(), prune());
+    const raised = readModel(read()).transform(raiseOpset(13), constantsToInitializers(), removeUnused());
     expect(raised.graph.nodes.some((node) => node.opType === "Constant")).toBe(false);
     const [[before = []], [after = []]] = [await runModel(read(), x), await runModel(raised.write(), x)];
     expect(largestDifference(before, after)).toBe(0);

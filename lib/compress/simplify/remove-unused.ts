@@ -7,7 +7,7 @@ import type { NodeProto } from "../onnx/onnx.gen.js";
  * Removes nodes and initializers on which no output depends, in subgraphs too. Inputs of the model are kept: they are
  * its interface.
  */
-export function prune(): Transform {
+export function removeUnused(): Transform {
   return (model) => {
     for (const graph of model.graph.all()) pruneGraph(graph);
   };

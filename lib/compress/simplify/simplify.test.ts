@@ -12,7 +12,7 @@ import { foldAffine } from "./fold-affine.ts";
 import { fuseHardSwish } from "./fuse-hard-swish.ts";
 import { readModel } from "../onnx/model.ts";
 import type { OnnxModel, Transform } from "../onnx/model.ts";
-import { prune } from "./remove-unused.ts";
+import { removeUnused } from "./remove-unused.ts";
 import { setDims } from "./set-dims.ts";
 import { settleReshapes } from "./constant-reshapes.ts";
 import { simplify } from "./simplify.ts";
@@ -35,7 +35,7 @@ const operators = (model: OnnxModel): string[] => model.graph.nodes.map((node) =
 /** Applies transforms, checks that the outputs are the same, and returns the remaining operators. */
 async function after(parts: Omit<SmallModel, "opset">, ...transforms: Transform[]): Promise<string[]> {
   const [before = []] = await runModel(smallModel({ opset: 13, ...parts }).write(), feeds);
-  const model = smallModel({ opset: 13, ...parts }).transform(...transforms, prune());
+  const model = smallModel({ opset: 13, ...parts }).transform(...transforms, removeUnused());
   const [now = []] = await runModel(readModel(model.write()).write(), feeds);
   expect(largestDifference(before, now)).toBeLessThan(2e-5);
   return operators(model);
@@ -220,7 +220,7 @@ test("constantsToInitializers keeps a constant that is an output, and prune remo
     node.attribute[0]!.graphs = [];
   });
   model.graph.insertAfter(model.graph.nodes[2]!, { opType: "Mul", input: ["x", "used"], output: ["y"] });
-  model.transform(constantsToInitializers(), prune());
+  model.transform(constantsToInitializers(), removeUnused());
   expect(operators(model)).toEqual(["Constant", "Mul"]);
   expect(model.graph.proto.initializer.map((x) => x.name)).toEqual(["used"]);
 });

@@ -5,7 +5,7 @@ import { dropIdentities } from "./drop-identities.ts";
 import { foldAffine } from "./fold-affine.ts";
 import { fuseHardSwish } from "./fuse-hard-swish.ts";
 import type { Transform } from "../onnx/model.ts";
-import { prune } from "./remove-unused.ts";
+import { removeUnused } from "./remove-unused.ts";
 import { raiseOpset } from "./raise-opset.ts";
 import { settleIfs } from "./inline-if-branches.ts";
 import { settleReshapes } from "./constant-reshapes.ts";
@@ -24,7 +24,7 @@ export function simplify(): Transform {
     fuseHardSwish(),
     foldAffine(),
     shareConstants(),
-    prune(),
+    removeUnused(),
   ];
   return (model) => {
     model.transform(...passes);

@@ -35,7 +35,7 @@ function countEntries(work: () => void): number {
 
 /** Returns the entries per decision while this many groups wait behind full lanes. */
 function entriesAt(groups: number): number {
-  const scheduler = new Scheduler({ ageingMs: 2_000, maxSize: 1_000_000 }, new Estimate());
+  const scheduler = new Scheduler({ agingMs: 2_000, maxSize: 1_000_000 }, new Estimate());
   const lanes = [lane("wasm-0"), lane("wasm-1")];
   const arrive = (id: number): void => {
     // Each shape is a group; half of them have deadlines.

@@ -17,7 +17,7 @@ export interface Driven {
 const TIMER_MS = 0.05;
 /** Rows of a lesson as a multiple of the largest batch: each size twice, and once more. */
 const LESSON = 6;
-const SETTINGS = { ageingMs: 2_000, maxSize: 100_000 };
+const SETTINGS = { agingMs: 2_000, maxSize: 100_000 };
 
 /** Executes a workload with the real scheduler. */
 export function drive(workload: Workload, seed: number): Driven {

@@ -4,7 +4,7 @@ import { createEngine } from "../../engine/engine.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { Model } from "../../engine/model.ts";
 import type { EngineOptions, LoadOptions } from "../../engine/options.ts";
-import type { RunResult, Settled } from "../../engine/result.ts";
+import type { RunResult, RequestSummary } from "../../engine/result.ts";
 import { Random } from "./random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
 import { World } from "./world.ts";
@@ -54,7 +54,7 @@ const codes = (of: { readonly why: { readonly reasons: readonly { readonly code:
 
 describe("counts", () => {
   test("add up to the requests made, by class, and the mean batch is requests by executions", async () => {
-    const settled: Settled[] = [];
+    const settled: RequestSummary[] = [];
     const { world, engine, model } = await start({
       workers: 1,
       queue: { maxSize: 30 },
@@ -100,7 +100,7 @@ describe("counts", () => {
     const { info } = await world.finish(model.run(x(1)));
     expect(info.attempts).toBe(2);
     expect(engine.stats().requests.retried).toBe(1);
-    expect(codes(info)).toContain("again");
+    expect(codes(info)).toContain("retried");
     expect(info.why.text).toMatch(/tried again: wasm-0 failed after \d+(\.\d)? ms \(worker-crashed\)/);
   });
 });
@@ -133,7 +133,7 @@ describe("reasons", () => {
     await world.finish(model.run(x(1)));
     const { info } = await world.finish(model.run(x(1)));
     expect(info.isCached).toBe(true);
-    expect(info.why.code).toBe("kept");
+    expect(info.why.code).toBe("cached");
     expect(info.why.text).toMatch(/answered from memory: .+ took \d+(\.\d)? ms on wasm-\d/);
   });
 
@@ -141,7 +141,7 @@ describe("reasons", () => {
     const { world, model } = await start();
     const [one, two] = await world.finish(Promise.all([model.run(x(1)), model.run(x(1))]));
     expect([one.info.isCached, two.info.isCached]).toEqual([false, true]);
-    expect(two.info.why.code).toBe("shared");
+    expect(two.info.why.code).toBe("coalesced");
     expect(two.info.why.text).toMatch(/shares the answer of .+ ran \d+(\.\d)? ms on wasm-\d/);
   });
 
@@ -154,8 +154,8 @@ describe("reasons", () => {
     faults.push("lost", "lost");
     const { info } = await world.finish(model.run(x(1)));
     expect(info.backend).toBe("wasm");
-    expect(info.why.code).toBe("gpu-lost");
-    expect(codes(info)).toContain("again");
+    expect(info.why.code).toBe("gpu-fallback");
+    expect(codes(info)).toContain("retried");
   });
 });
 

@@ -34,9 +34,9 @@ const GPU = { vendor: "toy", architecture: "", description: "", software: false,
 const FACTORS = [2, 3];
 const COSTS = ["together", "apart"] as const;
 const PRIORITIES = ["interactive", "normal", "background"] as const;
-const AGEING_MS = 200;
-/** A request of any priority is served after ageing makes its flow the most urgent and the running batches end. */
-const STARVED_MS = 4 * AGEING_MS + 500;
+const AGING_MS = 200;
+/** A request of any priority is served after agingMs makes its flow the most urgent and the running batches end. */
+const STARVED_MS = 4 * AGING_MS + 500;
 /** Limit on how late after its deadline a request that can't meet it is rejected. */
 const TOLD_MS = 10;
 const SUM_URL = "https://app.test/sum.json";
@@ -107,7 +107,7 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
     effects: world.effects,
     callTimeoutMs: TIMEOUT_MS,
     idleMs: 2_000,
-    ageing: AGEING_MS,
+    agingMs: AGING_MS,
     queue,
     ...(isCrowded ? { workers: 1 } : {}),
   });

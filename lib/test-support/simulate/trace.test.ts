@@ -229,8 +229,8 @@ describe("selvedge replay", () => {
     expect(out).toMatch(/recorded +simulated +with maxQueueDelayMs=4 maxBatchSize=16/);
     expect(out).toMatch(/interactive, 80 ms \(\d+\) +on time +[\d.]+ % +[\d.]+ % +[\d.]+ %/);
     expect(out).toMatch(/p99 +[\d.]+ ms/);
-    const report = JSON.parse((await run(path, "--set", "ageingMs=500", "--json")).out) as Report;
-    expect(report.change).toEqual({ ageingMs: 500 });
+    const report = JSON.parse((await run(path, "--set", "agingMs=500", "--json")).out) as Report;
+    expect(report.change).toEqual({ agingMs: 500 });
     expect(report.changed?.classes.length).toBe(report.recorded.classes.length);
     expect((await run("--help")).out).toContain("--set NAME=VALUE");
   });
@@ -298,7 +298,7 @@ describe("selvedge replay", () => {
     ["an unknown setting", ["a.json", "--set", "speed=2"], /there is no setting "speed", only maxQueueDelayMs/],
     ["half a setting", ["a.json", "--set", "lanes"], /expected NAME=VALUE, got "lanes"/],
     ["too much", ["a.json", "--set", "lanes=1000"], /lanes is a whole number from 1 to 64, got "1000"/],
-    ["no number", ["a.json", "--set", "ageingMs=x"], /ageingMs is a whole number from 1 to 3600000, got "x"/],
+    ["no number", ["a.json", "--set", "agingMs=x"], /agingMs is a whole number from 1 to 3600000, got "x"/],
   ])("refuses %s", async (_, words, message) => {
     expect(await run(...words)).toMatchObject({ code: 1, err: expect.stringMatching(message) as string });
   });
