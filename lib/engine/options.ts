@@ -154,7 +154,7 @@ export function checkEngineOptions(options: EngineOptions): void {
     "threads",
     "assetsBase",
     "store",
-    "trust",
+    "trustedKeys",
     "trustedTypesPolicy",
     "queue",
     "agingMs",

@@ -1,5 +1,5 @@
 // `npm run bench -- S`: runs scenario S in Chromium and Firefox, appends its rows to e2e/results/S.jsonl, prints them,
-// and exits 1 on a missed goal or a void run. A scenario is a module in this folder that yields its cases for a
+// and exits 1 on a missed goal or a void run. A scenario is a module in ../scenarios that yields its cases for a
 // browser; it receives an open browser and the URL of the tests' pages.
 import { appendFileSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { cpus, loadavg, tmpdir } from "node:os";
