@@ -3,7 +3,9 @@ import { expect, test } from "vitest";
 import { Stop } from "./abort.ts";
 import type { Signal } from "./abort.ts";
 
-/** What an AbortController and what Stop tell, after the same calls: listener 0 to 3 added or taken away, or an abort. */
+/**
+ * Observations on an AbortController and on a Stop after the same calls: listener 0 to 3 added or removed, or an abort.
+ */
 type Call =
   { readonly do: "add" | "remove"; readonly listener: number } | { readonly do: "abort"; readonly reason: string };
 
@@ -26,7 +28,7 @@ function play(signal: Signal, abort: (reason: unknown) => void, calls: readonly 
   return told.sort();
 }
 
-test("a Stop does what an AbortController does", () => {
+test("a Stop behaves as an AbortController does", () => {
   const call = fc.oneof(
     {
       weight: 8,
@@ -43,7 +45,7 @@ test("a Stop does what an AbortController does", () => {
   );
 });
 
-test("a listener that listens again, or stops listening, while the signal is aborted does no harm", () => {
+test("a listener that listens again, or stops listening, while the signal is aborted is safe", () => {
   const stop = new Stop();
   const heard: string[] = [];
   const first = (): void => {

@@ -1,19 +1,20 @@
-// Waiting that a signal cuts short.
+// Promises and work that an abort signal ends early.
 
-/** What those who work for a request use of an AbortSignal. */
+/** The part of AbortSignal that the internal stages of a request use. */
 export interface Signal extends Pick<AbortSignal, "aborted" | "reason" | "throwIfAborted"> {
   addEventListener(type: "abort", listener: () => void, options?: { readonly once: true }): void;
   removeEventListener(type: "abort", listener: () => void): void;
 }
 
 /**
- * A signal, and what aborts it: an AbortController in plain JavaScript, for what is made or listened to once a request.
- * The browser's own took 10 to 20 µs of a request in Firefox, and its listeners are looked for among all there are.
+ * A signal with its `abort` method: an AbortController in plain JavaScript, for signals that each request creates or
+ * listens to. The browser's own took 10 to 20 µs per request in Firefox, where finding a listener searches all
+ * listeners.
  */
 export class Stop implements Signal {
   aborted: boolean = false;
   reason: unknown;
-  /** Most have one listener; a Set would be the largest part of them. */
+  /** Most signals have one listener; a Set would be the largest part of the object. */
   #listener: (() => void) | null = null;
   #more: Set<() => void> | null = null;
 
@@ -43,7 +44,7 @@ export class Stop implements Signal {
   }
 }
 
-/** Settles as the promise does, or rejects with the signal's reason as soon as that is aborted. */
+/** Settles as the promise does, or rejects with the signal's reason as soon as it is aborted. */
 export function untilAborted<T>(promise: Promise<T>, signal: Signal): Promise<T> {
   return new Promise<T>((resolve, reject) => {
     const abort = (): void => {
@@ -58,12 +59,12 @@ export function untilAborted<T>(promise: Promise<T>, signal: Signal): Promise<T>
   });
 }
 
-/** Gives a signal that is aborted as soon as one of the two is. */
+/** Returns a signal that is aborted as soon as one of the two is. */
 export function eitherOf(signal: AbortSignal | undefined, other: AbortSignal): AbortSignal {
   return AbortSignal.any([signal ?? other, other]);
 }
 
-/** Settles as the promise does, or resolves to null where that takes longer than `ms`. */
+/** Settles as the promise does, or resolves to null after `ms`. */
 export async function inTime<T>(
   promise: Promise<T>,
   ms: number,

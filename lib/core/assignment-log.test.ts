@@ -5,7 +5,7 @@ const VERIFY = "[V:onnxruntime:, session_state.cc:1385 VerifyEachNodeIsAssignedT
 const line = (text: string): string => `2026-11-24 18:55:53.419948 ${VERIFY}${text}`;
 const START = line(" Node placements");
 
-/** A session as onnxruntime-web 1.30.0 logs it: Clip without a kernel, shape arithmetic, and the copies for both. */
+/** Log of a session of onnxruntime-web 1.30.0: Clip without a kernel, shape arithmetic, and the copies for both. */
 const MIXED = [
   "[I:onnxruntime:, fallback_cpu_capability.cc:89 operator()] Candidate for fallback CPU execution: p2o.Slice.1",
   "[I:onnxruntime:, fallback_cpu_capability.cc:167 GetCpuPreferredNodes] ORT optimization- Force fallback to CPU " +
@@ -26,7 +26,7 @@ const MIXED = [
     "assigned to the preferred execution providers\u001b[m",
 ];
 
-test("operators are counted by where they run; shape arithmetic and copies apart", () => {
+test("operators are counted by placement; shape arithmetic and copies separately", () => {
   expect(assignmentFromLog(MIXED, "webgpu")).toEqual({ device: 2, shape: 3, cpu: 2, copies: 2 });
 });
 
@@ -37,7 +37,7 @@ test("the operators that should not be on the CPU are named", () => {
   ]);
 });
 
-test("a graph that is all on one provider is told in one line", () => {
+test("a graph that is all on one provider is one line of the log", () => {
   const all = (provider: string): string[] => [
     START,
     line(`  All nodes placed on [${provider}]. Number of nodes: 353`),
@@ -56,6 +56,6 @@ test("node names may hold brackets", () => {
   expect(placementsFromLog(MIXED)?.map(({ node }) => node)).toContain("a (b)");
 });
 
-test("a log that tells of no session gives null, not zeros", () => {
+test("a log without a session returns null, not zeros", () => {
   expect(assignmentFromLog(["nothing of it"], "webgpu")).toBeNull();
 });

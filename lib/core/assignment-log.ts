@@ -1,6 +1,6 @@
-// Where each operator of a graph runs, read from ONNX Runtime's verbose log (logSeverityLevel 0), the same lines in the
-// browser builds and in onnxruntime-node. There is no API for it, and a list of providers does not tell: an operator
-// without a GPU kernel falls to the CPU in silence, with a copy before and after it.
+// Placement of each operator of a graph, read from ONNX Runtime's verbose log (logSeverityLevel 0). The browser builds
+// and onnxruntime-node write the same lines. There is no API for it, and a list of providers does not show it: an
+// operator without a GPU kernel falls back to the CPU silently, with a copy before and after it.
 //
 //   … VerifyEachNodeIsAssignedToAnEp]  All nodes placed on [WebGpuExecutionProvider]. Number of nodes: 1
 //   … VerifyEachNodeIsAssignedToAnEp]  Node(s) placed on [CPUExecutionProvider]. Number of nodes: 39
@@ -8,7 +8,7 @@
 //   … GetCpuPreferredNodes] ORT optimization- Force fallback to CPU execution for node: p2o.Cast.14 because …
 import type { Assignment } from "./bundle.ts";
 
-/** One operator of an optimised graph, and the provider that ONNX Runtime gave it. */
+/** One operator of an optimised graph, and the provider that ONNX Runtime assigned it to. */
 export interface Placement {
   readonly operator: string;
   readonly node: string;
@@ -19,13 +19,13 @@ const SECTION = /VerifyEachNodeIsAssignedToAnEp\] Node placements/;
 const ALL = /\] +All nodes placed on \[(\w+)\]\. Number of nodes: (\d+)/;
 const SOME = /\] +Node\(s\) placed on \[(\w+)\]\. Number of nodes: \d+/;
 const NODE = /VerifyEachNodeIsAssignedToAnEp\] +(\S+) \((.*)\)$/;
-/** Nodes that ONNX Runtime itself keeps on the CPU, since they compute a few numbers of a shape. */
+/** Nodes that ONNX Runtime itself keeps on the CPU, since they compute a few shape values. */
 const PREFERRED = [
   /Candidate for fallback CPU execution: (.+)$/,
   /Force fallback to CPU execution for node: (.+) because /,
 ];
 
-/** Operators that move or count dims; on activations all but Shape and Size have a GPU kernel, on int64 none has. */
+/** Operators that move or count dims. For activations all but Shape and Size have a GPU kernel; for int64 none has. */
 const SHAPE_OPERATORS: ReadonlySet<string> = new Set([
   "Cast",
   "Concat",
@@ -40,7 +40,7 @@ const SHAPE_OPERATORS: ReadonlySet<string> = new Set([
   "Unsqueeze",
 ]);
 
-/** Lists the operators of the last session that a log tells of; names are "" where all share one provider. Null if none. */
+/** Lists the operators of the last session in a log; null without one. Names are "" where all share one provider. */
 export function placementsFromLog(lines: readonly string[]): Placement[] | null {
   let placements: Placement[] | null = null;
   let provider = "";
@@ -59,7 +59,7 @@ export function placementsFromLog(lines: readonly string[]): Placement[] | null 
   return placements;
 }
 
-/** Counts the operators of the last session that a log tells of, by where they run. Null if it tells of none. */
+/** Counts the operators of the last session in a log, by placement; null without one. */
 export function assignmentFromLog(lines: readonly string[], backend: "webgpu" | "wasm"): Assignment | null {
   const placements = placementsFromLog(lines);
   if (placements === null) return null;
@@ -70,7 +70,7 @@ export function assignmentFromLog(lines: readonly string[], backend: "webgpu" | 
   return { device: placements.length - copies - onCpu, shape: onCpu - strays, cpu: strays, copies };
 }
 
-/** Lists the operators of a WebGPU session that run on the CPU and are no shape arithmetic. */
+/** Lists the operators of a WebGPU session that run on the CPU and are not shape arithmetic. */
 export function straysFromLog(lines: readonly string[]): Placement[] {
   const preferred = new Set<string>();
   for (const line of split(lines)) {
@@ -91,7 +91,7 @@ function isCopy({ operator }: Placement): boolean {
   return operator === "MemcpyFromHost" || operator === "MemcpyToHost";
 }
 
-/** One line each, without the colours that warnings carry. */
+/** Splits the log into lines and removes the colour codes of warnings. */
 function split(lines: readonly string[]): string[] {
   return lines.flatMap((line) =>
     line

@@ -20,7 +20,7 @@ test("requests that differ in nothing but their rows have one shape", () => {
   expect(shapeOf(ports, { a: [1, 6], b: [6, 1] })?.key).not.toBe(one?.key);
 });
 
-test("sizes that would read alike side by side are told apart", () => {
+test("sizes that are ambiguous when concatenated are distinguished", () => {
   const ports = [input("a", ["n", "w", "h"])];
   expect(shapeOf(ports, { a: [1, 1, 23] })?.key).not.toBe(shapeOf(ports, { a: [1, 12, 3] })?.key);
 });
@@ -29,7 +29,7 @@ test("a request whose inputs have unlike rows runs alone", () => {
   expect(shapeOf([input("a", ["n"]), input("b", ["m"])], { a: [1], b: [2] })).toBeNull();
 });
 
-test("sizes of one shape are never further apart than may be padded, and exact ones never differ", () => {
+test("sizes of one shape never differ by more than may be padded, and exact ones never differ", () => {
   const size = fc.integer({ min: 1, max: 5_000 });
   fc.assert(
     fc.property(size, size, fc.double({ min: 0.01, max: 1, noNaN: true }), (a, b, upTo) => {

@@ -1,24 +1,27 @@
-// Which requests may run together: pure functions of what a model declares and of the sizes that came. The page asks
-// before it queues, from sizes that it may only guess at (a picture's); the worker asks again from the real ones.
-// Together means joined along the batch axis, so all other sizes must be the same, or be padded to the same where the
-// bundle says how far that is harmless: sizes are then told apart by a scale whose steps are that far apart.
+// Batching compatibility of requests: pure functions of a model's declared ports and the sizes of a request. The page
+// checks before it queues, with sizes that may be estimates (a picture's); the worker checks again with the real ones.
+// Requests are batched by concatenation along the batch axis, so all other sizes must be equal. Where the bundle says
+// how much padding is harmless, they may be padded to be equal: sizes are then grouped on a logarithmic scale with that
+// step.
 import type { BundleInput } from "./bundle.ts";
 import type { Port } from "./tensor.ts";
 
-/** What a request looks like to a batch. */
+/** The batching-relevant shape of a request. */
 export interface Shape {
-  /** The same for all requests that may run together. */
+  /** Equal for all requests that may be batched together. */
   readonly key: string;
-  /** How many rows it brings along the batch axis. */
+  /** Number of rows along the batch axis. */
   readonly rows: number;
 }
 
-/** Tells whether a model's requests can run together at all: every input and output has a batch axis of any size. */
+/** Whether a model's requests can be batched at all: every input and output has a batch axis of any size. */
 export function canBatch(inputs: readonly Port[], outputs: readonly Port[]): boolean {
   return inputs.length > 0 && [...inputs, ...outputs].every(isOpen);
 }
 
-/** Gives the shape of a request by the dims of its inputs; null where it must run alone. Pads nothing where `exact`. */
+/**
+ * Returns the shape of a request from the dims of its inputs; null where it must run alone. `exact` excludes padding.
+ */
 export function shapeOf(
   ports: readonly BundleInput[],
   dims: Readonly<Record<string, readonly number[]>>,

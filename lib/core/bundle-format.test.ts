@@ -1,4 +1,4 @@
-// Schema 2, its way into memory and back, and what a newer release may add.
+// Schema 2, its conversion to memory and back, and extensions by newer releases.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { BUNDLE_MAX_BYTES } from "./bundle.ts";
@@ -104,7 +104,7 @@ test("a bundle of schema 1 is the same in memory as its schema 2 form, but for t
   expect({ ...parseBundle(bundleJson(first)), format: 1 }).toEqual(first);
 });
 
-test("fields that this release does not know are ignored, wherever they stand", () => {
+test("fields that this release does not know are ignored, wherever they occur", () => {
   const fresh = {
     ["later"]: { deeply: [1, { nested: true }] },
     image: "x",
@@ -123,7 +123,7 @@ test("fields that this release does not know are ignored, wherever they stand", 
   expect(parseBundle(extend(valid))).toEqual(parseBundle(valid));
 });
 
-test("a step that this release does not know, or can't run where it stands, is told and fails nothing", () => {
+test("a step that this release does not know, or can't run at its place, is reported and fails nothing", () => {
   const unknownOf = (json: unknown) => parseBundle(json).unknown;
   expect(unknownOf(withOutput([{ step: "boxes", classes: 80 }]))).toEqual({ at: "y", kind: "step", word: "boxes" });
   expect(unknownOf(withOutput([{ step: "softmax" }, { step: "boxes" }]))).toMatchObject({ word: "boxes" });
@@ -156,7 +156,7 @@ test("a chunk encoding that this release does not know may have any size on the 
       refusal({ ...valid, assets: [{ ...asset, chunks: [{ ...other, encoding: "zstd", wireBytes }] }] }),
     ).toBeNull();
   }
-  // 1 GB out of a few bytes is refused where this release would expand it, and is no matter where it never does.
+  // 1 GB out of a few bytes is refused where this release would expand it, and accepted where it never does.
   const bomb = (encoding: string) => ({
     ...newer,
     wireBytes: undefined,
@@ -275,7 +275,7 @@ test.each<[string, unknown]>([
   expect(refusal(json)).not.toBeNull();
 });
 
-test("chunks that a few bytes on the wire can't be are refused", () => {
+test("chunks that expand to implausibly many bytes are refused", () => {
   const chunks = Array.from({ length: 1_000 }, (_, i) => ({
     sha256: i.toString(16).padStart(64, "0"),
     bytes: 2 ** 22,
@@ -300,14 +300,14 @@ test("half a megabyte of wrong chunks costs little memory and time (store-A5)", 
   expect(process.memoryUsage().heapUsed - before).toBeLessThan(30e6);
 });
 
-test("what is nested too deep, or holds too many values, is refused without recursion (store-A5)", () => {
+test("JSON that is nested too deep, or holds too many values, is refused without recursion (store-A5)", () => {
   const deep: unknown = JSON.parse(`${"[".repeat(100_000)}${"]".repeat(100_000)}`);
   expect(refusal({ ...valid, later: deep })).toContain("nested");
   const many = Array(BUNDLE_MAX_BYTES / 2).fill(0);
   expect(refusal({ ...valid, later: many })).toContain("more than");
 });
 
-test("any list of words as steps is read, and unknown is told exactly where it can't be run", () => {
+test("any list of words as steps is read, and unknown is set exactly where it can't be run", () => {
   const step = fc.constantFrom("softmax", "argmax", "boxes", "later");
   const runnable = new Set(["", "softmax", "argmax"]);
   fc.assert(

@@ -1,5 +1,5 @@
-// Bundles that mean harm: whatever is changed in a good one, it is refused with bundle-invalid or it is harmless, which
-// means that all it can lead to stays within bounds that are checked here, not read from it.
+// Malicious bundles: any change to a valid bundle is refused with bundle-invalid or is harmless. Harmless means that
+// all resources it can lead to stay within bounds that are checked here, not read from it.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { CHUNK_MAX_BYTES, chunkPath, filesOf } from "./bundle.ts";
@@ -31,7 +31,7 @@ const good = {
   assets: [{ path: "labels.txt", bytes: 5, chunks: [chunk("cc", 5)] }],
 };
 
-/** Gives the bundle, or null where it is refused as it should be; any other error is thrown. */
+/** Returns the bundle, or null where it is refused with bundle-invalid; any other error is thrown. */
 function parsed(json: unknown): ReturnType<typeof parseBundle> | null {
   try {
     return parseBundle(json);
@@ -41,14 +41,14 @@ function parsed(json: unknown): ReturnType<typeof parseBundle> | null {
   }
 }
 
-/** Lists the way to every value inside. */
+/** Lists the paths to all nested values. */
 function waysInto(value: unknown, way: readonly (string | number)[] = []): (readonly (string | number)[])[] {
   if (typeof value !== "object" || value === null) return [way];
   const entries: [string, unknown][] = Object.entries(value);
   return [way, ...entries.flatMap(([key, x]) => waysInto(x, [...way, key]))];
 }
 
-/** Copies a value with what lies at the end of the way replaced, and everything else as it is. */
+/** Copies a value with the value at a path replaced. */
 function withAt(value: unknown, way: readonly (string | number)[], other: unknown): unknown {
   const [key, ...rest] = way;
   if (key === undefined) return other;
@@ -59,7 +59,7 @@ function withAt(value: unknown, way: readonly (string | number)[], other: unknow
   );
 }
 
-/** What can be relied on, whatever the bundle says. */
+/** Guarantees that hold whatever the bundle contains. */
 function expectHarmless(bundle: ReturnType<typeof parseBundle>): void {
   const origin = "https://app.test/models/m/";
   for (const file of filesOf(bundle)) {
@@ -78,7 +78,7 @@ function expectHarmless(bundle: ReturnType<typeof parseBundle>): void {
   expect(Reflect.get({}, "polluted")).toBeUndefined();
 }
 
-test("the good one is taken", () => {
+test("the valid bundle is accepted", () => {
   expectHarmless(parseBundle(good));
 });
 
@@ -125,7 +125,7 @@ const hostile = fc.oneof(
   fc.anything({ withNullPrototype: true, maxDepth: 2 }),
 );
 
-test("whatever stands in any place of a good one, it is refused or harmless", () => {
+test("any value in any place of a valid bundle is refused or harmless", () => {
   const ways = waysInto(good);
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.nat(), hostile), { minLength: 1, maxLength: 3 }), (changes) => {
@@ -133,7 +133,7 @@ test("whatever stands in any place of a good one, it is refused or harmless", ()
         try {
           return withAt(json, ways[n % ways.length] ?? [], other);
         } catch {
-          return json; // what the way leads through was replaced before
+          return json; // a value on the path was replaced before
         }
       }, good);
       const bundle = parsed(changed);
@@ -143,7 +143,7 @@ test("whatever stands in any place of a good one, it is refused or harmless", ()
   );
 });
 
-test("whatever is no bundle at all is refused", () => {
+test("any other value is refused", () => {
   fc.assert(
     fc.property(fc.anything({ withNullPrototype: true }), (json) => {
       expect(parsed(json)).toBeNull();
@@ -151,10 +151,10 @@ test("whatever is no bundle at all is refused", () => {
   );
 });
 
-test("names of a prototype harm nothing, wherever they stand", () => {
+test("names of a prototype are harmless wherever they occur", () => {
   for (const key of ["__proto__", "constructor", "prototype", "toString", "hasOwnProperty"]) {
     const evil = JSON.stringify({ polluted: "yes" });
-    // As JSON, whose parser makes own properties of such names; a literal would not.
+    // Parsed from JSON, which makes own properties of such names; a literal would not.
     for (const place of [`"schema":`, `"name":`, `"id":`, `"path":`, `"sha256":`, `"wasm":`]) {
       const text = JSON.stringify(good).replace(place, `"${key}":${evil},${place}`);
       const bundle = parsed(JSON.parse(text));
@@ -191,7 +191,7 @@ test("a bundle of a hundred thousand variants is refused at once", () => {
   expect(performance.now() - startMs).toBeLessThan(5_000);
 });
 
-test("ten thousand arrays in each other are refused, not followed to the bottom of the stack", () => {
+test("ten thousand nested arrays are refused without a stack overflow", () => {
   const deep: unknown = JSON.parse("[".repeat(5_000) + "]".repeat(5_000));
   for (const way of waysInto(good)) expect(parsed(withAt(good, way, deep))).toBeNull();
 });

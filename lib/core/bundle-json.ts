@@ -21,7 +21,7 @@ export function bundleJson({
     variants,
     ...(assets.length > 0 && { assets }),
   };
-  // A fresh copy of plain values, without what is undefined.
+  // Copies plain values and leaves out undefined ones.
   return JSON.parse(JSON.stringify(json)) as BundleJson;
 }
 

@@ -50,22 +50,22 @@ const withOutput = (change: object): unknown => ({
   model: { ...valid.model, outputs: [{ ...output, ...change }] },
 });
 
-/** The form in memory of a bundle of schema 1 that needs no conversion but its size on the wire. */
+/** The in-memory form of a bundle of schema 1 that needs no conversion but its size on the wire. */
 const inMemory = (json: unknown): unknown => {
   const { schema, variants, ...rest } = json as typeof valid;
   expect(schema).toBe("selvedge/bundle@1");
   return { format: 1, ...rest, variants: variants.map((x) => ({ ...x, wireBytes: 10 })) };
 };
 
-test("a valid bundle is taken as it is", () => {
+test("a valid bundle is accepted unchanged", () => {
   expect(parseBundle(valid)).toEqual(inMemory(valid));
 });
 
-test("an input that may be padded, and an output that is cut back, are taken as they are", () => {
+test("an input that may be padded, and an output that is cut back, are accepted unchanged", () => {
   expect(parseBundle(withPad({}))).toEqual(inMemory(withPad({})));
 });
 
-test("an input that takes texts is taken as it is", () => {
+test("an input that takes texts is accepted unchanged", () => {
   expect(parseBundle(withText({}))).toEqual(inMemory(withText({})));
 });
 
@@ -158,7 +158,7 @@ test("prototype keys do not get in", () => {
   expect(Reflect.get({}, "polluted")).toBeUndefined();
 });
 
-test("whatever JSON comes, it is a bundle or bundle-invalid, never a crash", () => {
+test("any JSON is a bundle or bundle-invalid, never a crash", () => {
   fc.assert(
     fc.property(fc.jsonValue(), fc.constantFrom("schema", "model", "variants", "assets"), (json, key) => {
       for (const candidate of [json, { ...valid, [key]: json }]) {

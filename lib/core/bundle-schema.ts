@@ -1,8 +1,8 @@
-// Reads a bundle.json that came from outside, of schema 1 or 2, into the form in memory. Shapes are checked first
-// (bundle-shape.ts), then what hangs together; nothing that is not listed there is taken over. Words of a newer release
-// never fail a bundle: an unknown need, chunk encoding or session entry keeps its variant from this device; an unknown
-// processing step, element type or encoding of an asset the whole model (`Bundle.unknown`), which cache/plan.ts refuses to
-// run; an unknown backend in `unchecked` is ignored.
+// Reads an untrusted bundle.json of schema 1 or 2 into the in-memory form. Shapes are checked first (bundle-shape.ts),
+// then the relations between fields; fields that are not listed there are dropped. Words of a newer release never fail
+// a bundle: an unknown need, chunk encoding or session entry excludes its variant on this device; an unknown processing
+// step, element type or asset encoding excludes the whole model (`Bundle.unknown`), which cache/plan.ts refuses to run;
+// an unknown backend in `unchecked` is ignored.
 import * as v from "valibot";
 import { BUNDLE_MAX_BYTES, BUNDLE_SCHEMA_1, CHUNK_MAX_BYTES, filesOf, wireBytesOf } from "./bundle.ts";
 import type {
@@ -22,11 +22,13 @@ import type { Converted } from "./bundle-steps.ts";
 import { SelvedgeError } from "./errors.ts";
 import type { Dtype } from "./tensor.ts";
 
-/** How often chunks may recur in a variant, on average: a little zero goes a long way, but not to any length. */
+/** Bound on how often chunks recur in a variant, on average: enough for runs of zeros, but finite. */
 const REPEATED = 16;
-/** How many times its size on the wire a variant may expand to, past a few chunks. */
+/** Bound on a variant's expanded size as a multiple of its size on the wire, past a few chunks. */
 const EXPANDED = { times: 1_000, freeBytes: 64 * 1024 * 1024 } as const;
-/** Bounds what one `bundle.json` may hold: nested values, since identities are computed by recursion, and all of them. */
+/**
+ * Bounds on one `bundle.json`: nesting depth, since identities are computed by recursion, and total number of values.
+ */
 const DEPTH_MAX = 32;
 const VALUES_MAX = BUNDLE_MAX_BYTES / 4;
 const ENCODINGS: ReadonlySet<string> = new Set(["br", "gzip"]);
@@ -87,7 +89,7 @@ export function parseBundle(json: unknown): Bundle {
   return parsed;
 }
 
-/** Checks one shape; the first issue ends it, since each issue costs a thousand times the bytes of what is wrong. */
+/** Checks one shape and stops at the first issue, since each issue costs a thousand times the bytes of its cause. */
 function check<T>(schema: v.GenericSchema<unknown, T>, json: unknown): T {
   const result = v.safeParse(schema, json, { abortEarly: true });
   if (result.success) return result.output;
@@ -96,7 +98,7 @@ function check<T>(schema: v.GenericSchema<unknown, T>, json: unknown): T {
   throw invalid(`${at === "" ? "the bundle" : at}: ${issue.message}`, at);
 }
 
-/** Bounds depth and count of values without recursion. */
+/** Bounds nesting depth and number of values without recursion. */
 function checkExtent(json: unknown): void {
   let level = [json];
   let count = 1;
@@ -133,7 +135,7 @@ function from2({ model, variants, assets = [] }: Bundle2): Bundle {
     unknown.push({ at, kind: "step", word: converted.unknown });
     return undefined;
   };
-  // A word that is no Dtype is kept as it is, so that nothing takes it for one; nothing runs a model with `unknown`.
+  // A word that is not a Dtype is kept unchanged, so that it matches no Dtype; a model with `unknown` is never run.
   const dtypeOf = ({ name, dtype }: { readonly name: string; readonly dtype: string }): { readonly dtype: Dtype } => {
     if (!KNOWN_DTYPES.has(dtype)) unknown.push({ at: name, kind: "dtype", word: dtype });
     return { dtype: dtype as Dtype };
@@ -160,8 +162,8 @@ function from2({ model, variants, assets = [] }: Bundle2): Bundle {
 }
 
 /**
- * Adds a variant's size on the wire, and as needs the words in it that this version does not know; backends that it does
- * not know are left out.
+ * Adds a variant's size on the wire. Adds the words in it that this version does not know as needs; leaves out unknown
+ * backends.
  */
 function withWire({ unchecked, ...variant }: VariantJson): Variant {
   const { session = {}, files, golden } = variant;
@@ -171,7 +173,7 @@ function withWire({ unchecked, ...variant }: VariantJson): Variant {
   const unknown = entries.filter((x) => SESSION_SPACES.test(x) && !SESSION_ENTRIES.has(x)).map((x) => `session:${x}`);
   const chunks = new Map(files.flatMap((x) => x.chunks).map((x) => [x.sha256, x]));
   const wireBytes = [...chunks.values()].reduce((sum, x) => sum + wireBytesOf(x), 0);
-  // What an unknown encoding takes on the wire is not known; the variant is never fetched.
+  // The wire size of an unknown encoding is not known; the variant is never fetched.
   if (encodings.length === 0 && variant.wireBytes !== undefined && variant.wireBytes !== wireBytes)
     throw invalid(
       `variants.${variant.id}: its chunks are ${wireBytes} bytes on the wire, not ${variant.wireBytes}`,
@@ -215,7 +217,10 @@ function checkNames({ model, variants }: Bundle): void {
     );
 }
 
-/** What a chunk may be named for is settled once, and little can't claim to be much: no bundle is a bomb. */
+/**
+ * Checks that all mentions of a chunk agree, and bounds the expansion from wire bytes, so no bundle is a decompression
+ * bomb.
+ */
 function checkChunks({ variants, assets = [] }: Bundle): void {
   const known = new Map<string, BundleChunk>();
   for (const [at, files] of [
@@ -245,8 +250,8 @@ function checkChunks({ variants, assets = [] }: Bundle): void {
 }
 
 /**
- * A chunk that is stored as it is has one size; one that is encoded says its size on the wire, and is no larger. For an
- * encoding of a newer release neither holds: its chunks are never fetched.
+ * A chunk that is stored unencoded has one size; an encoded one declares its size on the wire, which is no larger. For
+ * an encoding of a newer release neither holds: its chunks are never fetched.
  */
 function checkWire(chunk: BundleChunk, at: string): void {
   if (!isKnownEncoding(chunk)) return;
@@ -278,7 +283,7 @@ function checkImage(input: BundleInput): void {
   }
 }
 
-/** Pieces and what goes with them are rows of whole numbers, one for each text. */
+/** Token ids and the inputs beside them are rows of whole numbers, one for each text. */
 function checkText(
   { name, text, image }: BundleInput,
   inputs: ReadonlyMap<string, BundleInput>,
@@ -302,7 +307,7 @@ function checkText(
   }
 }
 
-/** Padding is of an axis of any size, and of every input that shares that size. */
+/** Padding applies to an axis of any size, and to every input that shares that size. */
 function checkPad({ name, dtype, dims, batchAxis, pad }: BundleInput, inputs: readonly BundleInput[]): void {
   if (pad === undefined) return;
   const symbol = dims[pad.axis];

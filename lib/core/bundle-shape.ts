@@ -1,7 +1,7 @@
-// The shapes that a `bundle.json` may have, as valibot schemas: strict on what could hurt (paths, sizes, counts, hashes),
-// open on what may grow. Fields that are not listed are allowed everywhere and ignored; encodings, element types, steps,
-// backends and `needs` are words, and one that this version does not know is no error. bundle-schema.ts adds the checks that look at several
-// fields at once, and converts to the form in memory. The JSON schema that is published is generated from `bundle2`
+// Shapes of `bundle.json` as valibot schemas: strict on security-relevant fields (paths, sizes, counts, hashes), open
+// where later schemas may grow. Unlisted fields are allowed everywhere and ignored. Encodings, element types, steps,
+// backends and `needs` are words, and an unknown word is not an error. bundle-schema.ts adds the checks across fields
+// and converts to the in-memory form. The published JSON schema is generated from `bundle2`
 // (compress/bundle/json-schema.ts).
 import * as v from "valibot";
 import { BUNDLE_SCHEMA, BUNDLE_SCHEMA_1, CHUNK_MAX_BYTES } from "./bundle.ts";
@@ -20,8 +20,8 @@ const OPEN_WORD = "[A-Za-z0-9][A-Za-z0-9._:+-]{0,63}";
 const openWord = v.pipe(v.string(), v.regex(new RegExp(`^${OPEN_WORD}$`), "letters, digits, . _ : + and -"));
 
 /**
- * A name of a port, a dim or a metric. Names of properties that every JavaScript object has are refused: a look-up by
- * name would find those.
+ * A name of a port, a dim or a metric. Names of properties that every JavaScript object has are refused, since a
+ * look-up by name would find those.
  */
 const name = v.pipe(
   v.string(),
@@ -36,7 +36,7 @@ const name = v.pipe(
 /** A number that is neither NaN nor infinite. */
 const finite = v.pipe(v.number(), v.finite());
 
-/** A size in pixels, and counts of that order. */
+/** A size in pixels, or a count of similar magnitude. */
 const size = v.pipe(v.number(), v.safeInteger(), v.minValue(1), v.maxValue(32_768));
 
 /** An axis of a tensor. */
@@ -45,7 +45,7 @@ const axis = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(15));
 /** A SHA-256. */
 const sha256 = v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, "64 lower-case hex digits"));
 
-/** A relative path inside a model: no scheme, no root, no `..`, no query, nothing that a URL parser would fold. */
+/** A relative path inside a model: no scheme, root, `..` or query, nothing that a URL parser would normalise. */
 const path = v.pipe(
   v.string(),
   v.maxLength(200),
@@ -83,7 +83,7 @@ const image = {
   layout: v.picklist(IMAGE_WORDS.layout),
 };
 
-/** The step `image` with a word of a newer release in it, so that its other parameters may be anything. */
+/** The step `image` with a word of a newer release in it; its other parameters may then be anything. */
 const newerImage = v.object({
   step: v.literal("image"),
   resize: v.object({ mode: openWord }),
@@ -99,7 +99,7 @@ const text = {
   types: v.optional(name),
 };
 
-/** The schemas of the steps that this version knows, by their words. */
+/** The schemas of the steps that this version knows, by word. */
 type StepSchemas = Readonly<Record<string, v.GenericSchema<unknown, Step>>>;
 
 /** The steps before a model. */
@@ -116,7 +116,7 @@ const POSTPROCESS = {
   ctc: v.object({ step: v.literal("ctc"), asset }),
 };
 
-/** Makes the schema of a step: checked where it is known, else any object with a word. */
+/** Returns the schema of a step: full where the step is known, else any object with a word. */
 function step(known: StepSchemas, published: boolean): v.GenericSchema<unknown, Step> {
   const names = Object.keys(known);
   if (published) {
@@ -188,7 +188,7 @@ const fileOf = <T extends v.GenericSchema>(chunk: T) =>
 const filesOf = <T extends v.GenericSchema>(chunk: T) =>
   v.pipe(v.array(fileOf(chunk)), v.minLength(1), v.maxLength(64));
 
-/** Session entries by name; those of ONNX Runtime that name a file or a format of the model are refused. */
+/** Session entries by name. ONNX Runtime's entries that name a file or a model format are refused. */
 const session = v.record(
   v.pipe(
     v.string(),
@@ -235,10 +235,10 @@ const model = {
 };
 const ports = <T extends v.GenericSchema>(port: T) => v.pipe(v.array(port), v.minLength(1), v.maxLength(256));
 
-/** A variant with the backends of newer releases that it may name. */
+/** A variant, with backends of newer releases allowed. */
 export type VariantJson = Omit<Variant, "unchecked"> & { readonly unchecked?: readonly string[] | undefined };
 
-/** A bundle as schema 1 has it. */
+/** A bundle of schema 1. */
 export interface Bundle1 {
   readonly model: Omit<Bundle["model"], "exampleDims"> & { readonly typical?: Bundle["model"]["exampleDims"] };
   readonly variants: readonly (Omit<VariantJson, "score"> & {
@@ -248,7 +248,7 @@ export interface Bundle1 {
   readonly assets?: readonly BundleFile[] | undefined;
 }
 
-/** A bundle as schema 2 has it. */
+/** A bundle of schema 2. */
 export interface Bundle2 {
   readonly model: Omit<Bundle["model"], "inputs" | "outputs"> & {
     readonly inputs: readonly (Omit<BundleInput, "image" | "text" | "dtype"> & {
@@ -305,7 +305,7 @@ export const bundle1: v.GenericSchema<unknown, Bundle1> = v.object({
   assets: v.optional(v.pipe(v.array(fileOf(chunk1)), v.maxLength(64))),
 });
 
-/** Makes the shape of schema 2. `published` writes open lists out as unions, for the JSON schema. */
+/** Returns the shape of schema 2. `published` writes open lists as unions, for the JSON schema. */
 export function bundle2(published: boolean): v.GenericSchema<unknown, Bundle2> {
   const steps = (known: StepSchemas) => v.optional(v.pipe(v.array(step(known, published)), v.maxLength(16)));
   const port2 = { ...port, dtype: published ? v.union([dtype, openWord]) : openWord };

@@ -1,13 +1,13 @@
-// Processing steps of schema 2: `preprocess` of an input and `postprocess` of an output are open lists of
-// `{ "step": word, … }`. This file converts lists of them to the specs that workers run (ImageSpec, TextSpec, DecodeSpec),
-// and back; bundle-shape.ts has their parameters. A list that this version can't run is no error here: the first step that
-// it does not know is returned, and the model is not for this release.
+// Processing steps of schema 2: `preprocess` of an input and `postprocess` of an output are open lists of `{ "step":
+// word, … }`. This file converts such lists to the specs that workers run (ImageSpec, TextSpec, DecodeSpec), and back;
+// bundle-shape.ts defines their parameters. A list that this version can't run is not an error here: the first unknown
+// step is returned, and the model needs a newer release.
 import type { BundleInput, BundleOutput, DecodeSpec, ImageSpec, TextSpec } from "./bundle.ts";
 
 /** A step with its parameters. */
 export type Step = { readonly step: string };
 
-/** The words of the steps that this version knows before a model, and after one. */
+/** The steps that this version knows before a model, and after one. */
 export const STEPS: Readonly<Record<"preprocess" | "postprocess", readonly string[]>> = {
   preprocess: ["image", "text"],
   postprocess: ["softmax", "argmax", "labels", "ctc"],
@@ -20,7 +20,7 @@ export const IMAGE_WORDS = {
   layout: ["nchw", "nhwc"],
 } as const;
 
-/** A list of steps as the spec that workers run, or the step that this version can't run where it stands. */
+/** The spec that workers run for a list of steps, or the step that this version can't run. */
 export type Converted<T> = { readonly spec: T; readonly unknown?: undefined } | { readonly unknown: string };
 
 type PreStep = { readonly step: "image" | "text" };
@@ -47,7 +47,7 @@ function fieldsOf(value: unknown): Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null ? { ...value } : {};
 }
 
-/** Converts the steps before a model: at most one, which takes images or texts. */
+/** Converts the steps before a model: at most one, for images or texts. */
 export function inputSpec(steps: readonly Step[] = []): Converted<{ image?: ImageSpec; text?: TextSpec }> {
   const [first, second] = steps;
   if (first === undefined) return { spec: {} };
@@ -73,7 +73,7 @@ export function outputSpec(steps: readonly Step[] = []): Converted<{ decode?: De
   return { spec: { decode: { op: step, ...rest, ...(logits && { logits }) } as DecodeSpec } };
 }
 
-/** Writes what an input takes as steps. */
+/** Returns the steps of an input. */
 export function preprocessSteps({ image, text }: Pick<BundleInput, "image" | "text">): Step[] {
   return [
     ...(image === undefined ? [] : [{ step: "image", ...image }]),
@@ -81,7 +81,7 @@ export function preprocessSteps({ image, text }: Pick<BundleInput, "image" | "te
   ];
 }
 
-/** Writes how an output is decoded as steps. */
+/** Returns the steps that decode an output. */
 export function postprocessSteps({ decode }: Pick<BundleOutput, "decode">): Step[] {
   if (decode === undefined) return [];
   if (decode.op !== "labels") {

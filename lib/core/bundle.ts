@@ -1,45 +1,49 @@
 // A bundle: one model, several variants, as a directory with `bundle.json` and `chunks/<sha256>.bin`.
-// This file holds the form that a bundle has in memory, and its identity. bundle-schema.ts reads that form from the JSON
-// of either schema, bundle-json.ts writes it as schema 2, cache/download.ts fetches chunks, choose-variant.ts picks a
-// variant. The two forms are apart on purpose: JSON may hold fields of a newer release, which are kept where the JSON is
-// stored and sent, and never reach code that does not know them.
+//
+// This file defines the in-memory form of a bundle, and its identity. bundle-schema.ts reads that form from the JSON of
+// either schema, bundle-json.ts writes it as schema 2, cache/download.ts fetches chunks, choose-variant.ts selects a
+// variant. The two forms are separate on purpose: JSON may hold fields of a newer release, which are kept where the
+// JSON is stored and sent, and never reach code that does not know them.
 import type { Port } from "./tensor.ts";
 
-/** Names the schema that this version writes. */
+/** The schema that this version writes. */
 export const BUNDLE_SCHEMA = "selvedge/bundle@2";
 
-/** Names the first schema, which this version still reads. Its chunks are plain, and their files have no extension. */
+/** The first schema, which this version still reads. Its chunks are not compressed; their files have no extension. */
 export const BUNDLE_SCHEMA_1 = "selvedge/bundle@1";
 
-/** Bounds `bundle.json`, in bytes, before it is parsed: room for the chunks of some 50 GB. */
+/** Bound on `bundle.json` in bytes, checked before it is parsed: enough for the chunks of some 50 GB. */
 export const BUNDLE_MAX_BYTES: number = 2 * 1024 * 1024;
 
-/** Bounds a chunk, in bytes: chunks are fetched, hashed and retried whole. */
+/** Bound on a chunk in bytes: chunks are fetched, hashed and retried whole. */
 export const CHUNK_MAX_BYTES: number = 4 * 1024 * 1024;
 
-/** How an image becomes a tensor; every sum is done by lib/preprocess, the same way in every place. */
+/** Conversion of an image to a tensor; all arithmetic is in lib/worker/processing, the same for every caller. */
 export interface ImageSpec {
-  /** To which size the image is brought first. */
+  /** Resizing that comes first. */
   readonly resize: ResizeSpec;
   /** Order of the channels in the tensor. */
   readonly channels: "rgb" | "bgr" | "gray";
   /** value = (pixel · scale − mean[c]) / std[c], pixel in 0…255. Default 1/255. */
   readonly scale?: number | undefined;
-  /** Subtracted after scaling, one per channel in the order of `channels`. Default 0. */
+  /** Subtracted after scaling, one value per channel in the order of `channels`. Default 0. */
   readonly mean?: readonly number[] | undefined;
-  /** Divided by after the mean, one per channel in the order of `channels`. Default 1. */
+  /** Divided by after the mean, one value per channel in the order of `channels`. Default 1. */
   readonly std?: readonly number[] | undefined;
   /** Order of the axes in the tensor. */
   readonly layout: "nchw" | "nhwc";
 }
 
-/** To which size an image is brought before it becomes a tensor. Sizes in pixels. */
+/** Resizing of an image before it becomes a tensor. Sizes in pixels. */
 export type ResizeSpec =
   /** Stretches to width × height. */
   | { readonly mode: "exact"; readonly width: number; readonly height: number }
-  /** Scales to fit inside width × height from the top left; the rest is 0 after normalising. */
+  /** Scales to fit inside width × height, aligned to the top left; the rest is 0 after normalising. */
   | { readonly mode: "fit"; readonly width: number; readonly height: number }
-  /** Sets the height; the width follows in proportion, is kept within [minWidth, maxWidth], and is rounded up to `multipleOf`; columns past the image are 0 after normalising. */
+  /**
+   * Sets the height. The width follows in proportion, is clamped to [minWidth, maxWidth], and is rounded up to
+   * `multipleOf`; columns past the image are 0 after normalising.
+   */
   | {
       readonly mode: "height";
       readonly height: number;
@@ -47,7 +51,10 @@ export type ResizeSpec =
       readonly maxWidth?: number | undefined;
       readonly multipleOf?: number | undefined;
     }
-  /** Scales down so that the longer side is at most `maxSide`, up so that the shorter is at least `minSide` (never past maxSide); each side is stretched to the nearest multiple of `multipleOf`. */
+  /**
+   * Scales down so that the longer side is at most `maxSide`, up so that the shorter is at least `minSide` (never past
+   * maxSide); each side is stretched to the nearest multiple of `multipleOf`.
+   */
   | {
       readonly mode: "side";
       readonly maxSide: number;
@@ -55,19 +62,19 @@ export type ResizeSpec =
       readonly multipleOf?: number | undefined;
     };
 
-/** How texts become the numbers that a model reads. */
+/** Tokenization of texts for a model. */
 export interface TextSpec {
-  /** Path of the asset that is the tokenizer's file, as Hugging Face writes it (tokenizer.json). */
+  /** Path of the asset that is the tokenizer's file in the Hugging Face format (tokenizer.json). */
   readonly tokenizer: string;
-  /** The most pieces that a text may have, marks counted; the rest of a longer text is left out. */
+  /** The most tokens per text, special tokens included; a longer text is truncated. */
   readonly maxLength: number;
-  /** Names the input that says where a piece is: 1, and 0 where a shorter text was filled up. */
+  /** Name of the attention mask input: 1 for tokens, 0 for padding. */
   readonly mask?: string | undefined;
-  /** Names the input that tells the first text of a pair from the second: 0 everywhere. */
+  /** Name of the token type input, which distinguishes the texts of a pair: 0 everywhere. */
   readonly types?: string | undefined;
 }
 
-/** How an output becomes an answer. */
+/** Decoding of an output to an answer. */
 export type DecodeSpec =
   /** Softmax over the last axis: a probability per class. */
   | { readonly op: "softmax" }
@@ -80,26 +87,29 @@ export type DecodeSpec =
       readonly top?: number | undefined;
       readonly logits?: boolean | undefined;
     }
-  /** Greedy connectionist temporal classification over [batch, time, class]: class 0 separates, class i + 1 is line i of the asset. */
+  /**
+   * Greedy CTC (connectionist temporal classification) over [batch, time, class]: class 0 is the blank, class i + 1 is
+   * line i of the asset.
+   */
   | { readonly op: "ctc"; readonly asset: string };
 
-/** How an input may be made longer, so that requests of unlike sizes run together. */
+/** Allowed padding of an input, by which requests of unlike sizes are batched. */
 export interface PadSpec {
-  /** Which axis; one of any size, and not the batch's. */
+  /** Axis of any size, other than the batch axis. */
   readonly axis: number;
-  /** What is put past the end. Default 0. */
+  /** Value past the end. Default 0. */
   readonly value?: number | undefined;
-  /** How much longer without harm, as a share: 0.2 for 20 %. */
+  /** The most padding without harm, as a share: 0.2 for 20 %. */
   readonly upTo: number;
 }
 
-/** How long an output is without padding: ⌊(size + plus) / per⌋ of an input's size. */
+/** Length of an output without padding: ⌊(size + plus) / per⌋ of an input's size. */
 export interface CutSpec {
-  /** Which axis of the output. */
+  /** Axis of the output. */
   readonly axis: number;
-  /** Names the input that was padded. */
+  /** Name of the padded input. */
   readonly input: string;
-  /** Which axis of that input. */
+  /** Axis of that input. */
   readonly inputAxis: number;
   readonly per: number;
   readonly plus: number;
@@ -107,33 +117,33 @@ export interface CutSpec {
 
 /** One input of a bundle's model. */
 export interface BundleInput extends Port {
-  /** Present where an image may be given instead of a tensor. */
+  /** Present where the input accepts an image instead of a tensor. */
   readonly image?: ImageSpec | undefined;
-  /** Present where texts may be given instead of a tensor; the inputs that it names are then filled as well. */
+  /** Present where the input accepts texts instead of a tensor; the inputs that it names are then filled too. */
   readonly text?: TextSpec | undefined;
-  /** Present where it may be padded to run together with others; no model is padded unless its bundle says so. */
+  /** Present where the input may be padded for batching; no model is padded unless its bundle allows it. */
   readonly pad?: PadSpec | undefined;
 }
 
 /** One output of a bundle's model. */
 export interface BundleOutput extends Port {
-  /** Names the input that this output feeds at the next step, where the model keeps a recurrent state. */
+  /** Name of the input that this output feeds at the next step, where the model has a recurrent state. */
   readonly feeds?: string | undefined;
-  /** Present where the output is decoded to an answer. */
+  /** Present where the output is decoded. */
   readonly decode?: DecodeSpec | undefined;
   /** Present where padding an input makes this output longer. */
   readonly cut?: CutSpec | undefined;
 }
 
-/** A piece of a file: `chunks/<sha256>.bin` beside bundle.json, stored in an encoding that every host sends as it is. */
+/** A chunk of a file: `chunks/<sha256>.bin` beside bundle.json, in an encoding that every host serves unchanged. */
 export interface BundleChunk {
   /** Hash of the expanded bytes, as 64 hex digits. */
   readonly sha256: string;
   /** Size of the expanded bytes. */
   readonly bytes: number;
-  /** How the chunk is stored, `br` or `gzip`; absent where it is stored as it is. A variant with another word is not for this release. */
+  /** Stored encoding, `br` or `gzip`; absent for none. A variant with another word needs a newer release. */
   readonly encoding?: string | undefined;
-  /** Size as stored and sent; absent where it is stored as it is. */
+  /** Size as stored and sent; absent without an encoding. */
   readonly wireBytes?: number | undefined;
 }
 
@@ -144,7 +154,7 @@ export interface BundleFile {
   readonly chunks: readonly BundleChunk[];
 }
 
-/** Counts operators by where they run. */
+/** Counts of operators by placement. */
 export interface Assignment {
   /** On the backend itself. */
   readonly device: number;
@@ -169,19 +179,19 @@ export interface ScoreValue {
   readonly high?: number | undefined;
 }
 
-/** A variant's score on held-out samples, beside the reference variant's on the same ones. Higher is better. */
+/** A variant's score on held-out samples, beside the reference variant's on the same samples. Higher is better. */
 export interface Score extends ScoreValue {
-  /** Names the metric. */
+  /** Name of the metric. */
   readonly name: string;
   /** The number of samples. */
   readonly n: number;
   readonly reference: ScoreValue;
 }
 
-/** A known input and its answer, as safetensors files whose tensors are named as the model's ports. */
+/** A known input and its expected output, as safetensors files whose tensors are named as the model's ports. */
 export interface Golden {
   readonly inputs: BundleFile;
-  /** Computed by this very variant on the CPU. */
+  /** Computed by this variant on the CPU. */
   readonly outputs: BundleFile;
 }
 
@@ -189,9 +199,9 @@ export interface Golden {
 export interface Variant {
   readonly id: string;
   /**
-   * Capability words, all of which must be there: `webgpu`, `wasm`, `shader-f16`, `maxBufferSize>=N` … A word that this
-   * version does not know is not there. Reading a bundle adds `encoding:<word>` and `session:<entry>` for chunk encodings
-   * and session entries that this version does not know.
+   * Capability words, all of which must hold: `webgpu`, `wasm`, `shader-f16`, `maxBufferSize>=N` … A word that this
+   * version does not know does not hold. Reading a bundle adds `encoding:<word>` and `session:<entry>` for chunk
+   * encodings and session entries that this version does not know.
    */
   readonly needs: readonly string[];
   /** ONNX Runtime session configuration entries per backend, as `{ "session.disable_quant_qdq": "1" }`. */
@@ -201,7 +211,7 @@ export interface Variant {
         readonly wasm?: Readonly<Record<string, string>> | undefined;
       }
     | undefined;
-  /** The first file is the model; others are its external data, by the path that the model names. */
+  /** The first file is the model; others are its external data, by the path in the model. */
   readonly files: readonly BundleFile[];
   /** Bytes of its files as sent, each chunk counted once; computed from the chunks. */
   readonly wireBytes?: number | undefined;
@@ -210,27 +220,27 @@ export interface Variant {
   /** Absent where the toolchain did not measure it. */
   readonly score?: Score | undefined;
   readonly golden?: Golden | undefined;
-  /** Milliseconds against the reference variant on the same backend, as measured when packed; below 1 is faster. */
+  /** Time relative to the reference variant on the same backend, measured at packing; below 1 is faster. */
   readonly speed?: PerBackend | undefined;
-  /** Backends on which it was not checked, or not found good, when packed: it is taken there only by name. */
+  /** Backends on which the variant was not validated at packing: it is used there only when the caller names it. */
   readonly unchecked?: readonly ("webgpu" | "wasm")[] | undefined;
-  /** Where its operators run, by ONNX Runtime's own log. */
+  /** Placement of its operators, from ONNX Runtime's own log. */
   readonly assignment?:
     { readonly webgpu?: Assignment | undefined; readonly wasm?: Assignment | undefined } | undefined;
 }
 
-/** Something in a bundle that only a newer release knows, without which its model can't be run. */
+/** A feature of a bundle that only a newer release knows, without which its model can't be run. */
 export interface Unknown {
-  /** Where it is: the name of a port, or the path of an asset. */
+  /** Where it occurs: the name of a port, or the path of an asset. */
   readonly at: string;
   readonly kind: "step" | "encoding" | "dtype";
-  /** The word that is not known. */
+  /** The unknown word. */
   readonly word: string;
 }
 
 /** A validated bundle in memory, read from either schema. */
 export interface Bundle {
-  /** The schema that it was read from, which says how its chunks are named. */
+  /** The schema that it was read from, which determines the names of its chunks. */
   readonly format: BundleFormat;
   /** Properties that all variants have in common. */
   readonly model: {
@@ -240,12 +250,12 @@ export interface Bundle {
     readonly description?: string | undefined;
     readonly inputs: readonly BundleInput[];
     readonly outputs: readonly BundleOutput[];
-    /** An example size for each symbolic dim, on which backends are measured. */
+    /** A typical size for each symbolic dim, used to measure backends. */
     readonly exampleDims?: Readonly<Record<string, number>> | undefined;
     /** Sketches of inputs and outputs over the samples, to detect drift later. */
     readonly baseline?: Readonly<Record<string, Readonly<Record<string, number | readonly number[]>>>> | undefined;
   };
-  /** In the order of preference where nothing has been measured. */
+  /** In the order of preference without measurements. */
   readonly variants: readonly Variant[];
   /** Label tables and the like, shared by all variants. */
   readonly assets?: readonly BundleFile[] | undefined;
@@ -256,7 +266,7 @@ export interface Bundle {
 /** The number of a bundle schema. */
 export type BundleFormat = 1 | 2;
 
-/** The parsed JSON of a `bundle.json`, with the fields of newer releases that it may hold. */
+/** The parsed JSON of a `bundle.json`; it may hold fields of newer releases. */
 export type BundleJson = Readonly<Record<string, unknown>> & { readonly schema: string };
 
 /** Returns the address of a chunk, relative to its `bundle.json`. */
@@ -276,9 +286,9 @@ export function filesOf({ variants, assets = [] }: Pick<Bundle, "variants" | "as
 }
 
 /**
- * Computes a bundle's identity: the SHA-256 of its canonical JSON (keys sorted, no white space; RFC 8785 for the
- * values that the schema admits), as 64 hex digits. The JSON is the one that was received, fields of newer releases
- * included, whichever schema it has.
+ * Computes a bundle's identity: the SHA-256 of its canonical JSON (keys sorted, no white space; RFC 8785 for the values
+ * that the schema admits), as 64 hex digits. The JSON is the received one, fields of newer releases included, whichever
+ * schema it has.
  */
 export async function bundleIdentity(json: BundleJson): Promise<string> {
   return sha256Hex(new TextEncoder().encode(canonicalJson(json)));
@@ -295,7 +305,7 @@ export function canonicalJson(value: unknown): string {
   return JSON.stringify(value);
 }
 
-/** Hashes bytes with WebCrypto, as 64 hex digits. */
+/** Computes the SHA-256 of bytes by WebCrypto, as 64 hex digits. */
 export async function sha256Hex(bytes: Uint8Array<ArrayBuffer> | ArrayBuffer): Promise<string> {
   const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
   return Array.from(digest, (x) => x.toString(16).padStart(2, "0")).join("");

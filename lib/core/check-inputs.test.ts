@@ -24,7 +24,7 @@ test("any rank passes where the model leaves it open", () => {
   for (const x of [floats(), floats(3), floats(2, 2, 2)]) checkFeeds([port("x", [])], { x });
 });
 
-test("float16 comes as its bits or as a Float16Array", () => {
+test("float16 is accepted as its bits or as a Float16Array", () => {
   const bits: Tensor = { dtype: "float16", dims: [1], data: new Uint16Array(1) };
   const native = { [Symbol.toStringTag]: "Float16Array", length: 1, buffer: new ArrayBuffer(2) };
   checkFeeds([port("x", ["n"], "float16")], { x: bits });
@@ -35,7 +35,7 @@ test("float16 comes as its bits or as a Float16Array", () => {
   }).toThrow('input "x": float16 data must be a Uint16Array, got Float32Array');
 });
 
-test("the message names what came and what the model takes", () => {
+test("the message names the given value and the expected one", () => {
   expect(() => {
     checkFeeds([port("a", ["n", 3]), port("b", ["n"])], { z: floats(1) });
   }).toThrow('inputs: the model has no input "z", only "a", "b"');
@@ -58,7 +58,7 @@ test.each([["a\0b"], ["\0"], ["ends\0"]])(
   },
 );
 
-test("messages show dims as they came (processing-L9)", () => {
+test("messages show dims as they were given (processing-L9)", () => {
   const check = (dims: unknown[]) => () => {
     checkFeeds([port("x", ["n", "m"])], { x: { ...floats(1, 4), dims } });
   };

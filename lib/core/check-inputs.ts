@@ -1,20 +1,20 @@
-// The checks of tensors against what a model takes, in one place for both ends of the thread line: the page checks
-// before anything is queued, against what the bundle declares; the worker against what the model really has. ONNX
-// Runtime's own messages come late, name indices, and for some mistakes (a short array) never come.
+// Checks of tensors against a model's inputs, shared by both ends of the thread line: the page checks before anything
+// is queued, against the bundle's declaration; the worker against the model's real inputs. ONNX Runtime's own messages
+// come late, name indices, and for some mistakes (a short array) never come.
 import { ARRAY_TYPES } from "./tensor.ts";
 import type { Dtype, Port } from "./tensor.ts";
 
-/** A tensor as it may be given: nothing of it is believed yet. */
+/** A tensor as the caller passed it: no field is trusted yet. */
 export interface TensorLike {
   readonly dtype: unknown;
   readonly dims: unknown;
   readonly data?: unknown;
 }
 
-/** Largest dim that every build of ONNX Runtime holds. */
+/** The largest dim that every build of ONNX Runtime supports. */
 const DIM_MAX = 2 ** 31 - 1;
 
-/** Arrays that are as good as the one that carries a dtype. */
+/** Array types that are accepted beside the one of a dtype. */
 const ALSO: Partial<Record<Dtype, string>> = { float16: "Float16Array", uint8: "Uint8ClampedArray" };
 
 /**
@@ -32,10 +32,10 @@ export function checkFeeds(ports: readonly Port[], feeds: Readonly<Record<string
   }
 }
 
-/** Checks that every input is there and no other. */
+/** Checks that every input is present and no other. */
 export function checkNames(ports: readonly Port[], feeds: object): void {
   const names = (): string => ports.map((port) => `"${port.name}"`).join(", ");
-  // An object can't carry it: an assignment to it sets the prototype.
+  // An object can't carry this name: an assignment to it sets the prototype.
   if (ports.some(({ name }) => name === "__proto__"))
     throw new TypeError('inputs: the model has an input "__proto__"; rename it in the model');
   for (const name of Object.keys(feeds))
@@ -46,12 +46,12 @@ export function checkNames(ports: readonly Port[], feeds: object): void {
       throw new TypeError(`inputs: "${name}" is missing; the model takes ${names()}`);
 }
 
-/** Checks one tensor. No dims in a port mean a scalar or an open rank, which ONNX Runtime does not tell apart. */
+/** Checks one tensor. A port without dims is a scalar or of open rank, which ONNX Runtime does not distinguish. */
 export function checkTensor(port: Port, tensor: TensorLike): void {
   checkData(`input "${port.name}"`, port.dtype, checkShape(port, tensor), tensor.data);
 }
 
-/** Checks all of a tensor but its elements, which may lie on a device; gives its dims. */
+/** Checks all of a tensor but its elements, which may be on a device; returns its dims. */
 function checkShape(port: Port, { dtype, dims }: TensorLike): number[] {
   const at = `input "${port.name}"`;
   if (dtype !== port.dtype) throw new TypeError(`${at}: expected dtype ${port.dtype}, got ${show(dtype)}`);
@@ -68,10 +68,10 @@ function checkShape(port: Port, { dtype, dims }: TensorLike): number[] {
   return sizes;
 }
 
-/** The sizes of symbolic dims so far, and the input that gave each. */
+/** The sizes of symbolic dims so far, and the input that set each. */
 export type Symbols = Map<string, { readonly size: number; readonly input: string }>;
 
-/** Checks that a symbolic dim has one size wherever it stands, and notes new ones. */
+/** Checks that a symbolic dim has one size wherever it occurs, and records new ones. */
 export function checkSymbols(port: Port, dims: readonly number[], seen: Symbols): void {
   for (const [axis, want] of port.dims.entries()) {
     if (typeof want !== "string") continue;
@@ -83,7 +83,7 @@ export function checkSymbols(port: Port, dims: readonly number[], seen: Symbols)
   }
 }
 
-/** Shows a value in a message: short, by its kind where it is large. */
+/** Formats a value for a message: short, by its kind where it is large. */
 export function show(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === "string") return JSON.stringify(value.slice(0, 60));
@@ -91,7 +91,7 @@ export function show(value: unknown): string {
   return typeof value === "number" ? String(value) : typeof value;
 }
 
-/** Names the kind of an object; `instanceof` would fail on one of another realm. */
+/** Returns the kind of an object; `instanceof` would fail on one of another realm. */
 export function kindOf(value: unknown): string {
   return Object.prototype.toString.call(value).slice("[object ".length, -1);
 }
@@ -106,7 +106,7 @@ function checkData(at: string, dtype: Dtype, dims: readonly number[], data: unkn
     const values = Array.from(array);
     const wrong = values.findIndex((value) => typeof value !== "string");
     if (wrong >= 0) throw new TypeError(`${at}: string data holds ${show(values[wrong])}`);
-    // ONNX Runtime takes C strings, which end there.
+    // ONNX Runtime takes C strings, which end at NUL.
     const cut = (values as string[]).findIndex((value) => value.includes("\0"));
     if (cut >= 0)
       throw new TypeError(`${at}: element ${cut} holds the character NUL, at which ONNX Runtime cuts a string`);
@@ -115,7 +115,7 @@ function checkData(at: string, dtype: Dtype, dims: readonly number[], data: unkn
   }
   if (array.length !== count)
     throw new RangeError(`${at}: dims ${showDims(dims)} need ${count} elements, data has ${array.length}`);
-  // Beside a dim of 0 a dim of any size needs no elements.
+  // Beside a dim of 0, a large dim needs no elements.
   if (dims.some((dim) => dim > DIM_MAX))
     throw new RangeError(`${at}: a dim must be at most ${DIM_MAX}, got ${showDims(dims)}`);
 }
@@ -127,7 +127,7 @@ function showDims(dims: readonly unknown[]): string {
   return `[${shown.join(", ")}]`;
 }
 
-/** Shows the dims that a port takes, symbols by their names. */
+/** Formats a port's dims, symbolic ones by name. */
 function showPort({ dims }: Port): string {
   return `[${dims.join(", ")}]`;
 }

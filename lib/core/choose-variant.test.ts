@@ -28,7 +28,7 @@ const both = ["webgpu", "wasm"] as const;
 const free = { backend: undefined, variant: undefined };
 const ids = (found: ReturnType<typeof candidates>): string[] => found.map((x) => `${x.backend}:${x.variant.id}`);
 
-test("the smallest of variants that are about as fast is taken, a slower one is not", () => {
+test("the smallest of variants that are about as fast is chosen, a slower one is not", () => {
   expect(best([variant("f32", 10), variant("int8", 3, [], { wasm: 1.1 })], "wasm")?.id).toBe("int8");
   expect(best([variant("f32", 10), variant("int8", 3, [], { wasm: 1.4 })], "wasm")?.id).toBe("f32");
   const near = (speed?: number): Variant => variant("near", 102, [], speed === undefined ? {} : { wasm: speed });
@@ -36,20 +36,20 @@ test("the smallest of variants that are about as fast is taken, a slower one is 
   expect(best([near(0.97), variant("int8", 100)], "wasm")?.id).toBe("int8");
 });
 
-test("of two that are alike what every backend runs is taken, not that which is smaller by a few bytes", () => {
+test("of two similar variants the one that every backend runs is chosen, not the one smaller by a few bytes", () => {
   const own = (bytes: number, speed: number): Variant => variant("own", bytes, ["wasm"], { wasm: speed });
   expect(best([own(99, 0.97), variant("int8", 100)], "wasm")?.id).toBe("int8");
   expect(best([own(99, 0.9), variant("int8", 100)], "wasm")?.id).toBe("own");
   expect(best([own(90, 1), variant("int8", 100)], "wasm")?.id).toBe("own");
 });
 
-test("each backend gets a variant whose needs this device meets; an unknown word is not here", () => {
+test("each backend gets a variant whose needs this device meets; an unknown word is not met", () => {
   const b = bundle(variant("f32", 10), variant("f16", 5, ["webgpu", "shader-f16"]), variant("npu", 1, ["npu-int4"]));
   expect(ids(candidates(b, device(gpu), both, free))).toEqual(["webgpu:f16", "wasm:f32"]);
   expect(ids(candidates(b, device({ ...gpu, features: [] }), both, free))).toEqual(["webgpu:f32", "wasm:f32"]);
 });
 
-test("what was not checked on a backend is taken there by its name alone", () => {
+test("a variant that was not validated on a backend is used there only by name", () => {
   const b = bundle(variant("f32", 10), { ...variant("int8", 3), unchecked: ["webgpu"] });
   expect(ids(candidates(b, device(gpu), both, free))).toEqual(["webgpu:f32", "wasm:int8"]);
   expect(ids(candidates(b, device(gpu), both, { ...free, variant: "int8" }))).toEqual(["webgpu:int8", "wasm:int8"]);
@@ -74,7 +74,7 @@ test("an unknown variant is the caller's mistake, a variant that can't run here 
   expect(isSelvedgeError(error) && error.code).toBe("no-backend");
 });
 
-test("each reason is given where it holds", () => {
+test("each reason is reported where it holds", () => {
   const b = bundle(variant("f32", 1));
   const place = (adapter: AdapterFacts | null, backends: readonly ("webgpu" | "wasm")[], pins = free) =>
     settled(candidates(b, device(adapter), backends, pins), device(adapter), pins);
@@ -87,7 +87,7 @@ test("each reason is given where it holds", () => {
   expect(pinned).toMatchObject({ backend: "webgpu", why: { code: "pinned" } });
 });
 
-test("WebGPU is taken only where it was measured clearly faster", () => {
+test("WebGPU is chosen only where it was measured clearly faster", () => {
   expect(decide({ wasm: 30, webgpu: 3 })).toMatchObject({ backend: "webgpu", why: { code: "measured-faster" } });
   expect(decide({ wasm: 30, webgpu: 29.9 })).toMatchObject({ backend: "wasm", why: { code: "measured-slower" } });
   expect(decide({ wasm: 30, webgpu: 4_000 }).why.text).toContain("webgpu 4000.0 ms, wasm 30.0 ms");
@@ -95,7 +95,7 @@ test("WebGPU is taken only where it was measured clearly faster", () => {
   expect(decide({ wasm: null, webgpu: 5 })).toMatchObject({ backend: "webgpu" });
 });
 
-test("what a page died of is left out, as long as anything is left", () => {
+test("a candidate that crashed a page is left out, as long as another is left", () => {
   const b = bundle(variant("f32", 10), variant("int8", 5));
   const died =
     (...names: string[]) =>
@@ -107,7 +107,7 @@ test("what a page died of is left out, as long as anything is left", () => {
   expect(ids(candidates(b, device(gpu), both, pinned, died("wasm:f32")))).toEqual(["wasm:f32"]);
 });
 
-test("what a page died of is said when something else is taken", () => {
+test("a crash is reported as the reason when another candidate is chosen", () => {
   const why = whySpared({ backend: "webgpu", variant: variant("f16", 1) });
   expect(why).toEqual({ code: "crashed-before", text: "a page died while it tried f16 on webgpu" });
 });

@@ -1,11 +1,11 @@
-// Which variant on which backend: pure functions of facts and measurements. Those of facts run in the worker that opens
-// bundles (cache/plan.ts); `decide`, which takes what was measured, runs on the page (choose-backend.ts).
+// Choice of variant and backend: pure functions of facts and measurements. Those of facts run in the worker that opens
+// bundles (cache/plan.ts); `decide`, which uses measurements, runs on the page (choose-backend.ts).
 //
-// A GPU that is there is not a GPU that is faster: on a software adapter wasm wins by 10–100 times, and some models are
-// too small to pay for the way to a real one. So WebGPU is taken only where it was measured faster on this device, for
-// this bundle; the measurement is remembered. Among variants, accuracy was settled when the bundle was packed; here
-// the fastest wins, and within 15 % of it the smallest, since those bytes must come over the wire; a few bytes are no reason,
-// and of two that are alike in both what every backend runs is taken.
+// An available GPU is not always a faster GPU: on a software adapter wasm wins by 10–100 times, and some models are too
+// small to pay for the transfer to a real one. So WebGPU is used only where it was measured faster on this device, for
+// this bundle; the measurement is remembered. Accuracy was validated when the bundle was packed, so the fastest variant
+// wins here. Within 15 % of it the smallest wins, since those bytes are downloaded; a difference of a few bytes does
+// not count. Of two variants that are alike in both, the one that every backend runs wins.
 import type { Bundle, Variant } from "./bundle.ts";
 import { meetsNeeds } from "./device.ts";
 import type { BackendName, DeviceFacts } from "./device.ts";
@@ -24,7 +24,7 @@ export interface Placement {
   readonly why: Why;
 }
 
-/** What the caller pinned. */
+/** The caller's choices. */
 export interface Pins {
   readonly backend: BackendName | undefined;
   readonly variant: string | undefined;
@@ -36,17 +36,17 @@ export interface Measured {
   readonly webgpu: number | null;
 }
 
-/** As fast, and as small, as what takes so many times as long, or as much. */
+/** Factors within which two times, or two sizes, count as equal. */
 const SIMILAR = { time: 1.15, bytes: 1.05 } as const;
-/** Faster than chance makes it. */
+/** Factor beyond which a difference in time exceeds noise. */
 const FASTER = 0.95;
-/** WebGPU must win by this much: a tie goes to wasm, which can't be lost. */
+/** Factor by which WebGPU must win: on a tie wasm is used, whose device can't be lost. */
 const WIN = 0.95;
 
 /**
- * Gives the best variant for each backend that may be used, WebGPU first; without those that a page died of, as long
- * as anything is left.
- * @throws RangeError for a pinned variant that is not there, SelvedgeError `no-backend` where none can run here
+ * Returns the best variant for each backend that may be used, WebGPU first. Leaves out candidates that crashed a page,
+ * as long as others are left.
+ * @throws RangeError for a pinned variant that does not exist, SelvedgeError `no-backend` where none can run here
  */
 export function candidates(
   bundle: Bundle,
@@ -83,17 +83,17 @@ export function candidates(
   return found;
 }
 
-/** What was not checked on a backend when it was packed is nobody's default there. */
+/** A variant that was not validated on a backend at packing is never its default. */
 function isChecked(variant: Variant, backend: BackendName): boolean {
   return variant.unchecked?.includes(backend) !== true;
 }
 
-/** Gives the fastest variant by what the bundle tells, the smallest among those that are about as fast. */
+/** Returns the fastest variant by the bundle's figures; the smallest among those that are about as fast. */
 export function best(variants: readonly Variant[], backend: BackendName): Variant | undefined {
   return fastOrSmall(variants, { time: (x) => x.speed?.[backend] ?? 1, bytes: sizeOf, needs: (x) => x.needs.length });
 }
 
-/** What a choice goes by: how long something takes, what it weighs, and how much it asks of a device. */
+/** The criteria of a choice: time, size, and number of required capabilities. */
 export interface Traits<T> {
   readonly time: (x: T) => number;
   readonly bytes: (x: T) => number;
@@ -101,8 +101,8 @@ export interface Traits<T> {
 }
 
 /**
- * Gives the smallest of those that are about as fast as the fastest. Of those about as small it is what needs the least; or
- * one that is clearly faster.
+ * Returns the smallest of the candidates that are about as fast as the fastest. Among those about as small: the one
+ * with the fewest needs, or one that is clearly faster.
  */
 export function fastOrSmall<T>(all: readonly T[], { time, bytes, needs }: Traits<T>): T | undefined {
   const least = Math.min(...all.map(time));
@@ -115,7 +115,7 @@ export function fastOrSmall<T>(all: readonly T[], { time, bytes, needs }: Traits
   return others.reduce((a, b) => (time(b) < Math.min(time(a), time(first) * FASTER) ? b : a), first);
 }
 
-/** Decides between WebGPU and wasm without measuring where that is possible; null where it must be measured. */
+/** Decides between WebGPU and wasm without measuring; null where a measurement is needed. */
 export function settled(found: readonly Candidate[], device: DeviceFacts, pins: Pins): Placement | null {
   const backend = found.length === 1 ? found[0]?.backend : undefined;
   if (backend !== undefined && pins.backend !== undefined) return place(backend, "pinned", "pinned by the caller");
@@ -132,7 +132,7 @@ export function settled(found: readonly Candidate[], device: DeviceFacts, pins: 
   return place("wasm", "software-adapter", `the GPU is a software adapter (${name})`);
 }
 
-/** Decides between WebGPU and wasm by what was measured; `cause` is the code of the error where one of them failed. */
+/** Decides between WebGPU and wasm by measurements; `cause` is the error code of a failed one. */
 export function decide({ wasm, webgpu }: Measured, cause?: string): Placement {
   const failed = `failed when it was tried${cause === undefined ? "" : ` (${cause})`}`;
   if (webgpu === null) return place("wasm", "webgpu-failed", `WebGPU ${failed}`);
@@ -141,7 +141,7 @@ export function decide({ wasm, webgpu }: Measured, cause?: string): Placement {
   return webgpu < wasm * WIN ? place("webgpu", "measured-faster", numbers) : place("wasm", "measured-slower", numbers);
 }
 
-/** Says why another candidate is taken than the best one, where one is left. */
+/** Returns the reason for passing over a candidate that crashed a page. */
 export function whySpared({ backend, variant }: Candidate): Why {
   return { code: "crashed-before", text: `a page died while it tried ${variant.id} on ${backend}` };
 }

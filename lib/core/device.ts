@@ -1,25 +1,25 @@
-// What this device is and can do, as facts. Choosing by them is choose-variant.ts's job.
+// Facts about this device and its capabilities. choose-variant.ts decides by them.
 
-/** Names a backend that computes in a worker. */
+/** A backend that computes in a worker. */
 export type BackendName = "webgpu" | "wasm";
 
 /**
- * What a lane is for: `express` is one more than there are cores, for what would be late elsewhere, and short; `wide` has a
- * thread a core, for what comes one after the other and would leave the other cores idle.
+ * Kind of lane. `express` is one more than there are cores, for short requests that would be late elsewhere. `wide` has
+ * a thread per core, for sequential requests that would leave the other cores idle.
  */
 export type LaneKind = "usual" | "express" | "wide";
 
 /** Facts of a GPU adapter, as WebGPU reports them; strings may be empty where the browser hides them. */
 export interface AdapterFacts {
-  /** Who made it, as `nvidia`. */
+  /** Vendor, as `nvidia`. */
   readonly vendor: string;
-  /** Its family, as `ampere`. */
+  /** Architecture family, as `ampere`. */
   readonly architecture: string;
-  /** Its name in full. */
+  /** Full name. */
   readonly description: string;
-  /** Whether the adapter runs on the CPU, as far as the browser tells. */
+  /** Whether the adapter runs on the CPU, as far as the browser reports it. */
   readonly software: boolean;
-  /** Names of the WebGPU features that it has, sorted. */
+  /** Names of its WebGPU features, sorted. */
   readonly features: readonly string[];
   /** WebGPU limits by name. */
   readonly limits: Readonly<Record<string, number>>;
@@ -31,13 +31,13 @@ export interface DeviceFacts {
   readonly cores: number;
   /** Whether the page is cross-origin isolated, so that wasm threads may be used. */
   readonly isolated: boolean;
-  /** Whether WebAssembly can suspend on promises, without which there is no WebGPU here. */
+  /** Whether WebAssembly can suspend on promises (JSPI), which WebGPU requires here. */
   readonly jspi: boolean;
   /** Null where WebGPU is missing, blocked, or left out by the `backends` option. */
   readonly gpu: AdapterFacts | null;
 }
 
-/** The names by which software adapters are known; browsers do not all set `isFallbackAdapter`. */
+/** Names of known software adapters; browsers do not all set `isFallbackAdapter`. */
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|microsoft basic render|\bwarp\b/i;
 
 /**
@@ -63,7 +63,7 @@ export function adapterFacts(adapter: GPUAdapter): AdapterFacts {
   };
 }
 
-/** Tells whether every capability word holds for a backend on a device; an unknown word does not. */
+/** Whether every capability word holds for a backend on a device; an unknown word does not. */
 export function meetsNeeds(needs: readonly string[], backend: BackendName, device: DeviceFacts): boolean {
   return needs.every((need) => {
     if (need === "webgpu" || need === "wasm") return need === backend;

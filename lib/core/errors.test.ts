@@ -32,7 +32,7 @@ test("the caller's mistakes and foreign errors keep their class or name", async 
   expect((await acrossTheLine("text alone")).message).toBe("text alone");
 });
 
-test("a chain of causes without end is cut", () => {
+test("a cyclic chain of causes is cut", () => {
   const loop = new Error("loop");
   loop.cause = loop;
   expect(JSON.stringify(toWireError(loop)).length).toBeLessThan(100_000);

@@ -1,11 +1,11 @@
-// The one error class of Selvedge and its form on the wire.
+// The one error class of Selvedge and its wire form.
 //
 // A caller's mistake is a TypeError or RangeError, thrown at the public border before anything is queued. A cancel
 // rejects with the signal's own reason. All else is a SelvedgeError. `instanceof` breaks over two copies of a package,
 // hence the marker; a structured clone drops the class, hence the wire form: plain objects cross the worker border
 // (serialisable errors are not in every browser).
 
-/** Names what went wrong, for callers to branch on. */
+/** Error code, for callers to branch on. */
 export type ErrorCode =
   | "no-backend"
   | "download-failed"
@@ -58,11 +58,11 @@ const MARK = Symbol.for("selvedge.error");
 
 /** Reports a failure that is neither the caller's mistake nor the caller's cancel. */
 export class SelvedgeError extends Error {
-  /** Names what went wrong. */
+  /** Error code. */
   readonly code: ErrorCode;
-  /** Holds the facts behind the message (URL, status, bytes, model …). */
+  /** Facts behind the message (URL, status, bytes, model …). */
   readonly details: ErrorDetails;
-  /** Tells whether the same call may succeed if it is made again. */
+  /** Whether the same call may succeed on a retry. */
   readonly retryable: boolean;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, cause?: unknown) {
@@ -75,15 +75,15 @@ export class SelvedgeError extends Error {
   }
 }
 
-/** Tells whether a value is a SelvedgeError, from this copy of the package or another. */
+/** Whether a value is a SelvedgeError, from this copy of the package or another. */
 export function isSelvedgeError(value: unknown): value is SelvedgeError {
   return typeof value === "object" && value !== null && MARK in value;
 }
 
 /**
- * Makes one of our errors of what a browser throws where it has lost the bytes of a blob: Chromium drops those of new
- * ones once all that a page made take too much, and every browser those of a file that has changed or is gone, which
- * Firefox calls an abort. Null for any other.
+ * Converts the error that a browser throws where it has lost a blob's bytes to a SelvedgeError; null for any other.
+ * Chromium drops the bytes of new blobs once a page's blobs exceed its quota. Every browser drops those of a file that
+ * has changed or is gone; Firefox reports that as an abort.
  */
 export function unreadableOf(error: unknown): SelvedgeError | null {
   if (!(error instanceof Error) || !/^(NotReadable|NotFound|Abort)Error$/.test(error.name)) return null;
@@ -93,7 +93,7 @@ export function unreadableOf(error: unknown): SelvedgeError | null {
   return new SelvedgeError("download-failed", message, { reason: "unreadable" }, error);
 }
 
-/** Tells whether the browser had lost a model's bytes: others of the same may be had. */
+/** Whether the browser has lost a model's bytes, so that reading them anew may succeed. */
 export function isUnreadable(error: unknown): boolean {
   return isSelvedgeError(error) && error.details["reason"] === "unreadable";
 }
@@ -109,7 +109,7 @@ export interface WireError {
   cause?: WireError;
 }
 
-/** Turns anything thrown into a plain object; keeps class, code, details, stack and the chain of causes. */
+/** Converts any thrown value to a plain object; keeps class, code, details, stack and the chain of causes. */
 export function toWireError(error: unknown, depth = 0): WireError {
   if (!(error instanceof Error)) return { kind: "other", name: "Error", message: String(error) };
   const wire: WireError = { kind: "other", name: error.name, message: error.message };
@@ -125,7 +125,7 @@ export function toWireError(error: unknown, depth = 0): WireError {
   return wire;
 }
 
-/** Rebuilds the error that `toWireError` took apart. */
+/** Restores an error from `toWireError`. */
 export function fromWireError(wire: WireError): Error {
   const cause = wire.cause === undefined ? undefined : fromWireError(wire.cause);
   const options = cause === undefined ? undefined : { cause };

@@ -1,12 +1,12 @@
-// What many things that come and go are found by, each by its number. A Map whose values can be let go: V8 gives a Map that
-// lives long a new table after so many changes, and until its next full collection the old ones keep all that was in them,
-// with all that can be reached from there. So a table keeps a cell for each thing, and who takes it out empties the cell.
+// Short-lived objects by numeric id: a Map whose values can be released. V8 reallocates the table of a long-lived Map
+// after some number of changes. Until its next full collection the old tables retain all their values, and everything
+// reachable from those. So the table holds a cell for each value, and removal empties the cell.
 
-/** Finds things by their number. */
+/** A map from ids to objects. */
 export class Table<T extends object> {
   readonly #cells: Map<number, { value: T | undefined }> = new Map();
 
-  /** Counts what is there. */
+  /** Number of objects. */
   get size(): number {
     return this.#cells.size;
   }
@@ -23,7 +23,7 @@ export class Table<T extends object> {
     this.#cells.set(id, { value });
   }
 
-  /** Takes a thing out; tells whether it was there. */
+  /** Removes an object; returns whether it was there. */
   delete(id: number): boolean {
     const cell = this.#cells.get(id);
     if (cell === undefined) return false;
@@ -31,7 +31,7 @@ export class Table<T extends object> {
     return this.#cells.delete(id);
   }
 
-  /** Gives what is there, in the order in which it came. */
+  /** Returns the objects in insertion order. */
   *values(): Generator<T, void, undefined> {
     for (const { value } of this.#cells.values()) if (value !== undefined) yield value;
   }

@@ -1,6 +1,6 @@
-// Reasons that `info.why` reports: a code for programs to branch on, and a sentence with numbers for people. choose-variant.ts
-// gives the reasons for a backend, schedule/explain-start.ts those for a lane and a batch; explain-run.ts writes the sentences of the
-// latter.
+// Reasons that `info.why` reports: a code for programs to branch on, and a sentence with numbers for people.
+// choose-variant.ts returns the reasons for a backend, schedule/explain-start.ts those for a lane and a batch;
+// explain-run.ts writes the sentences of the latter.
 
 /** All codes, each with its meaning. */
 export const WHY_CODES = {
@@ -34,13 +34,13 @@ export const WHY_CODES = {
   cached: "answered from the result cache",
 } as const;
 
-/** Name of a reason. */
+/** Code of a reason. */
 export type WhyCode = keyof typeof WHY_CODES;
 
 /** A reason, as a code and a sentence. */
 export interface Why {
-  /** Name of the reason, for programs to branch on. */
+  /** Code of the reason, for programs to branch on. */
   readonly code: WhyCode;
-  /** One sentence with the numbers that decided it. */
+  /** One sentence with the numbers of the decision. */
   readonly text: string;
 }

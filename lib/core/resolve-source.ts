@@ -1,12 +1,12 @@
-// What `engine.load` was given, brought to one form: an absolute address, or bytes as a Blob. What is found there is the
-// business of the worker that fetches models (cache/open.ts).
+// Normalises the source of `engine.load` to an absolute address, or to bytes as a Blob. The worker that fetches models
+// opens it (cache/open.ts).
 import { show } from "./check-inputs.ts";
 
-/** What a model may be loaded from: the URL of a bundle.json or of an `.onnx`, or the bytes of an `.onnx`. */
+/** Source of a model: the URL of a bundle.json or of an `.onnx`, or the bytes of an `.onnx`. */
 export type ModelSource = string | URL | ArrayBuffer | Uint8Array | Blob;
 
 /**
- * Gives an absolute address.
+ * Returns an absolute address.
  * @throws TypeError for bytes and anything else
  */
 export function resolveAddress(source: string | URL, base: string): string {
@@ -16,7 +16,7 @@ export function resolveAddress(source: string | URL, base: string): string {
 }
 
 /**
- * Gives an absolute address, or the bytes.
+ * Returns an absolute address, or the bytes.
  * @throws TypeError for anything else
  */
 export function resolveSource(source: ModelSource, base: string): string | Blob {

@@ -24,7 +24,7 @@ async function pair(): Promise<Pair> {
   return { ...keys, text: toBase64(await crypto.subtle.exportKey("raw", keys.publicKey)) };
 }
 
-/** Why a bundle was refused; null where it was trusted. */
+/** The reason for refusing a bundle; null where it was trusted. */
 async function refusal(json: unknown, trustedKeys = [ours.text], nowMs = now, of = bundle): Promise<unknown> {
   try {
     await verify(json, of, trustedKeys, nowMs);
@@ -42,27 +42,27 @@ beforeAll(async () => {
   signed = await sign(claim, ours);
 });
 
-test("what a trusted key signed is trusted, until it expires", async () => {
+test("a bundle that a trusted key signed is trusted until it expires", async () => {
   expect((await verify(signed, bundle, [theirs.text, ours.text], now)).claim.release).toBe(7);
   expect(await refusal(signed, undefined, Date.parse(claim.expires) - 1)).toBeNull();
   expect(await refusal(signed, undefined, Date.parse(claim.expires))).toBe("expired");
 });
 
-test("no signature, and a file that is none, are refused", async () => {
+test("a missing or malformed signature file is refused", async () => {
   expect(await refusal(null)).toBe("unsigned");
   expect(await refusal({ ...signed, signatures: [] })).toBe("wrong-key");
   for (const json of [{}, [], "x", 7, { ...signed, schema: "selvedge/signature@2" }, { ...signed, release: 1.5 }])
     expect(await refusal(json)).toBe("malformed");
 });
 
-test("the key of a stranger is refused, also beside the name of a trusted one", async () => {
+test("an untrusted key is refused, also under the name of a trusted one", async () => {
   const foreign = await sign(claim, theirs);
   expect(await refusal(foreign)).toBe("wrong-key");
   const [first] = foreign.signatures;
   expect(await refusal({ ...foreign, signatures: [{ ...first, key: ours.text }] })).toBe("altered");
 });
 
-test("a change of anything that was signed is refused", async () => {
+test("a change of any signed field is refused", async () => {
   const changes: Partial<Signature>[] = [
     { identity: "cd".repeat(32) },
     { model: "other" },
@@ -97,10 +97,10 @@ test("for a rotation two keys sign the same release, and either is enough", asyn
   expect(await refusal(both, [ours.text])).toBeNull();
   expect(await refusal(both, [theirs.text])).toBeNull();
   const next = await sign({ ...claim, release: 8 }, theirs, both);
-  expect(next.signatures).toHaveLength(1); // a signature of the release before is none of this one
+  expect(next.signatures).toHaveLength(1); // a signature of the previous release does not apply to this one
 });
 
-test("a key that is none is the caller's mistake", async () => {
+test("a malformed key is the caller's mistake", async () => {
   for (const key of ["", "abc", "*".repeat(43), ours.text.slice(2)])
     await expect(importKeys([key])).rejects.toThrow(TypeError);
 });
@@ -110,7 +110,7 @@ test("an engine refuses an empty list of keys: a missing variable must not turn 
   expect(() => checkEngineOptions({ trustedKeys: [ours.text] })).not.toThrow();
 });
 
-test("whatever JSON comes, it is judged without a crash", async () => {
+test("any JSON is checked without a crash", async () => {
   await fc.assert(
     fc.asyncProperty(fc.jsonValue(), async (json) => {
       expect(isSignature(json)).toBe(false);

@@ -1,22 +1,22 @@
-// Who vouches for a bundle. `signature.json` beside `bundle.json` holds Ed25519 signatures over the bundle's identity,
-// its model's name, a release number that only grows, and a date after which it is no good. The identity is the hash of
-// bundle.json, which holds the hash of every chunk: one small signature covers every byte that runs.
+// Signatures of bundles. `signature.json` beside `bundle.json` holds Ed25519 signatures over the bundle's identity, its
+// model's name, a release number that only grows, and an expiry date. The identity is the hash of bundle.json, which
+// holds the hash of every chunk: one small signature covers every byte that runs.
 //
-// An app that trusts keys refuses, before a byte of weights is fetched: a bundle without a signature, one that was
-// altered, one signed by another key, one that has expired, and one older than what this device has seen
-// (cache/releases.ts). Parts of two releases can't be mixed, since all hang on one hash. Rotation is a
-// list: sign with the old and the new key, ship apps that trust both, then drop the old one. After The Update Framework's
-// attacks, without its roles: one key signs all, and the app itself carries the root of trust.
+// An app with trusted keys refuses, before any weights are fetched: a bundle without a signature, one that was altered,
+// one signed by another key, one that has expired, and one older than this device has seen (cache/releases.ts). Parts
+// of two releases can't be mixed, since all depend on one hash. Keys are rotated by a list: sign with the old and the
+// new key, ship apps that trust both, then drop the old one. This covers the attacks that The Update Framework lists,
+// without its roles: one key signs all, and the app itself carries the root of trust.
 import { canonicalJson } from "./bundle.ts";
 import { SelvedgeError } from "./errors.ts";
 
-/** Names the schema that this version reads and writes. */
+/** The schema that this version reads and writes. */
 export const SIGNATURE_SCHEMA = "selvedge/signature@1";
 
-/** Bounds a signature file, in bytes: a server that never stops sending is cut off there. */
+/** Bound on a signature file in bytes, so that an endless response is cut off. */
 export const SIGNATURE_MAX_BYTES: number = 64 * 1024;
 
-/** What is signed. */
+/** The signed statement. */
 export interface Claim {
   readonly schema: typeof SIGNATURE_SCHEMA;
   /** The bundle's identity, 64 hex digits. */
@@ -25,7 +25,7 @@ export interface Claim {
   readonly model: string;
   /** A whole number that grows with each release of the model: an older one is refused. */
   readonly release: number;
-  /** When it stops to be good, in ISO 8601, UTC. */
+  /** Expiry date in ISO 8601, UTC. */
   readonly expires: string;
 }
 
@@ -33,7 +33,7 @@ export interface Claim {
 export interface KeySignature {
   readonly key: string;
   readonly signature: string;
-  /** The date that this key signed, where it is another than the file's; the rest of the claim is the file's. */
+  /** Expiry date that this key signed, where it differs from the file's; the rest of the claim is the file's. */
   readonly expires?: string | undefined;
 }
 
@@ -46,10 +46,10 @@ export interface Signature extends Claim {
 const ALGORITHM = "Ed25519";
 const KEY_BYTES = 32;
 const SIGNATURE_BYTES = 64;
-/** Bounds the keys of one file. */
+/** Bound on the keys of one file. */
 const SIGNATURES_MAX = 16;
 
-/** Gives the bytes that a key signs: the claim as canonical JSON, in UTF-8. */
+/** Returns the bytes that a key signs: the claim as canonical JSON, in UTF-8. */
 export function signedBytes({ schema, identity, model, release, expires }: Claim): Uint8Array<ArrayBuffer> {
   return new TextEncoder().encode(canonicalJson({ schema, identity, model, release, expires }));
 }
@@ -72,12 +72,13 @@ export function importKeys(keys: readonly string[]): Promise<CryptoKey[]> {
 /** A claim that at least one trusted key signed. */
 export interface VerifiedClaim {
   readonly claim: Claim;
-  /** The trusted keys whose signatures over it are valid now, the one with the latest date first. */
+  /** The trusted keys whose signatures over it are valid now, the one with the latest expiry first. */
   readonly keys: readonly string[];
 }
 
 /**
- * Verifies that one of the trusted keys signed a bundle and that the claim is good now; one valid signature suffices.
+ * Verifies that one of the trusted keys signed a bundle and that the claim has not expired; one valid signature
+ * suffices.
  * @param json - parsed signature.json, or null where there is none
  * @throws SelvedgeError `integrity-failed`, with `details.reason`: unsigned, malformed, altered, wrong-key, expired
  */
@@ -101,7 +102,7 @@ export async function verify(
   if (!isKnown) throw refused("wrong-key", "it is signed by none of the trusted keys");
   const [last] = valid.sort((a, b) => Date.parse(b.expires) - Date.parse(a.expires));
   if (last === undefined) throw refused("altered", "no trusted key's signature fits");
-  // Nothing of a claim is believed before a trusted key's signature over it was verified, not even its date.
+  // No field of a claim is used before a trusted key's signature over it was verified, not even its date.
   if (json.identity !== bundle.identity || json.model !== bundle.model)
     throw refused("altered", `the signature is for ${json.model} ${json.identity}, not for ${bundle.identity}`);
   const good = valid.filter((x) => nowMs < Date.parse(x.expires));
@@ -111,8 +112,8 @@ export async function verify(
 
 /**
  * Signs a bundle with an Ed25519 private key.
- * @param signed - an older file: other keys' signatures over the same identity, model and release are kept, each with the
- *   date that it signed, so that rotation signs with two keys
+ * @param signed - an older file: other keys' signatures over the same identity, model and release are kept, each with
+ * the expiry that it signed, so that rotation signs with two keys
  */
 export async function sign(
   claim: Omit<Claim, "schema">,
@@ -132,14 +133,14 @@ export async function sign(
   return { ...full, signatures: [...others.slice(1 - SIGNATURES_MAX), { key, signature }] };
 }
 
-/** Verifies one key's signature over a claim, with the date that this key signed. */
+/** Verifies one key's signature over a claim, with the expiry that this key signed. */
 async function isValid(claim: Claim, { signature, expires }: KeySignature, key: CryptoKey): Promise<boolean> {
   const bytes = fromBase64(signature);
   if (bytes === null) return false;
   return crypto.subtle.verify(ALGORITHM, key, bytes, signedBytes({ ...claim, expires: expires ?? claim.expires }));
 }
 
-/** Tells a signature file from anything else. */
+/** Whether a value is a signature file. */
 export function isSignature(json: unknown): json is Signature {
   if (typeof json !== "object" || json === null) return false;
   const { schema, identity, model, release, expires, signatures } = json as Record<string, unknown>;
@@ -191,7 +192,7 @@ function fromBase64(text: string): Uint8Array<ArrayBuffer> | null {
   try {
     return Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (x) => x.charCodeAt(0));
   } catch {
-    return null; // a length that no bytes have
+    return null; // no bytes have this length
   }
 }
 

@@ -1,7 +1,8 @@
-// What a tensor is, and the checks that a caller's tensor passes before anything is queued.
+// The tensor type, and the checks of a caller's tensor before anything is queued.
+//
 // Not a maths library: nothing here computes on values.
 
-/** Holds the array type that carries each dtype. float16 takes a Float16Array or its bits in a Uint16Array. */
+/** The array type of each dtype. float16 takes a Float16Array or its bits in a Uint16Array. */
 export type DtypeArrays = {
   float32: Float32Array;
   float64: Float64Array;
@@ -18,10 +19,10 @@ export type DtypeArrays = {
   string: string[];
 };
 
-/** Names an element type, as ONNX Runtime Web does. */
+/** An element type, as in ONNX Runtime Web. */
 export type Dtype = keyof DtypeArrays;
 
-/** Holds a dense row-major array with its element type and its dims. */
+/** A dense row-major array with its element type and its dims. */
 export interface Tensor<D extends Dtype = Dtype> {
   /** Element type. */
   readonly dtype: D;
@@ -31,22 +32,22 @@ export interface Tensor<D extends Dtype = Dtype> {
   readonly data: DtypeArrays[D];
 }
 
-/** Describes one input or output of a model. A string dim is symbolic: any size, the same wherever the name recurs. */
+/** One input or output of a model. A string dim is symbolic: any size, the same wherever the name recurs. */
 export interface Port {
   /** Name in the model. */
   readonly name: string;
   /** Element type. */
   readonly dtype: Dtype;
-  /** Size of each axis, the slowest first; a name where any size will do. */
+  /** Size of each axis, the slowest first; a name where any size is accepted. */
   readonly dims: readonly (number | string)[];
-  /** Which axis counts independent items, or null where the model takes one item at a time. */
+  /** Axis of independent items (the batch axis), or null where the model takes one item at a time. */
   readonly batchAxis: number | null;
 }
 
-/** A dtype whose elements have a size: any but string. */
+/** A dtype whose elements have a fixed size: any but string. */
 export type NumericDtype = Exclude<Dtype, "string">;
 
-/** The array that carries each dtype, but for strings. */
+/** The array type of each dtype, except strings. */
 export const ARRAY_TYPES: {
   readonly [D in NumericDtype]: {
     readonly name: string;
@@ -68,12 +69,12 @@ export const ARRAY_TYPES: {
   bool: Uint8Array,
 };
 
-/** Looks at a whole buffer as the array that carries a dtype. */
+/** Returns a view of a whole buffer as the array type of a dtype. */
 export function arrayOver<D extends NumericDtype>(dtype: D, buffer: ArrayBuffer): DtypeArrays[D] {
   return new ARRAY_TYPES[dtype](buffer);
 }
 
-/** Makes the array that carries a dtype, all zeros. */
+/** Returns a zero-filled array of a dtype. */
 export function zeros<D extends NumericDtype>(dtype: D, count: number): DtypeArrays[D] {
   return new ARRAY_TYPES[dtype](count);
 }
