@@ -1,34 +1,34 @@
-// What a model would cost before it is paid for, as the platform's own words say it (`unavailable`, `downloadable`,
-// `downloading`, `available`), with the numbers behind them. Looking is done by the worker that fetches models
-// (cache/estimate-cost.ts); here what it saw is put together with what this device has measured.
+// Cost of a model before it is fetched, in the states of the web platform's AI APIs (`unavailable`, `downloadable`,
+// `downloading`, `available`), with the numbers behind them. The fetch worker estimates the cost
+// (cache/estimate-cost.ts); this file combines its report with the measurements of this device.
 import type { Look } from "../cache/messages.ts";
 import type { Placement } from "../core/choose-variant.ts";
 
-/** What it takes to have a model, and whether it will do. */
+/** Cost of a model, and whether it can meet the deadline. */
 export interface Availability {
-  /** Whether it can be had: not at all, by fetching it, is on its way, is here. */
+  /** Whether the model can't be used here, must be fetched, is being fetched, or is stored. */
   readonly state: "unavailable" | "downloadable" | "downloading" | "available";
-  /** Why it can't be had; null where it can. */
+  /** Reason for `unavailable`; else null. */
   readonly why: string | null;
-  /** Which variants would be fetched: one, or one for each backend where only measuring tells. */
+  /** Variants that would be fetched: one, or one per backend where only a measurement decides. */
   readonly variants: readonly string[];
-  /** Their size; null where the server does not tell. */
+  /** Size of the variants; null where the server does not report it. */
   readonly bytes: number | null;
-  /** What of it is not on the device yet. */
+  /** Bytes of them that are not on the device yet. */
   readonly bytesToFetch: number | null;
-  /** How long that takes at the rate last seen; null where no rate is known. */
+  /** Estimated download time at the last observed rate; null where no rate is known. */
   readonly secondsToFetch: number | null;
-  /** How much the browser says that may still be stored. */
+  /** Free storage as the browser reports it. */
   readonly freeBytes: number | null;
-  /** Whether the user asks to save bytes (Save-Data). */
+  /** Whether the user asks to save data (Save-Data). */
   readonly saveData: boolean;
-  /** How long a usual request takes on this device, in ms; null where it never ran here. */
+  /** Time of a typical request on this device, in ms; null where it never ran here. */
   readonly expectedMs: number | null;
   /** Whether that is within the deadline; null where either is not known. */
   readonly canMeetDeadline: boolean | null;
 }
 
-/** Puts together what was seen and what was measured; `placement` null where it must still be measured. */
+/** Combines the fetch worker's report with measurements; `placement` is null where it must still be measured. */
 export function assess(
   { plan, costs, failed, freeBytes, bytesPerSecond, saveData }: Look,
   placement: Placement | null,

@@ -1,14 +1,14 @@
-// What a request can run together with, guessed before its pictures and texts are tensors: the worker, which makes them
-// tensors, looks again at the sizes that came out (worker/join-batch.ts), so that a wrong guess costs time and nothing else. A
-// picture that is brought to one size whatever it is fits all others; else it is taken to fit those of its own size. The
-// size of a file shows only once it is decoded: where the tensor's hangs on it, a file runs alone.
+// Batch key of a request, estimated before its images and texts are tensors. The worker, which converts them, checks
+// the resulting sizes again (worker/join-batch.ts), so a wrong estimate costs time only. An image that is resized to a
+// fixed size can be batched with any other; else only with images of its own size. The size of an encoded file is known
+// only after decoding: where the tensor's size depends on it, a file runs alone.
 import type { BundleInput } from "../core/bundle.ts";
 import type { Accepts } from "./inputs.ts";
 import type { Feeds, WireValue } from "../rpc/messages.ts";
 import { shapeOf } from "../core/batch-shape.ts";
 import type { Shape } from "../core/batch-shape.ts";
 
-/** Guesses the shape of a request; null where it is to run alone. */
+/** Estimates the batch shape of a request; null where it has to run alone. */
 export function guessShape({ ports, images }: Accepts, feeds: Feeds): Shape | null {
   const dims: Record<string, readonly number[]> = {};
   let sizes = "";
@@ -36,7 +36,7 @@ function sizeOfImage(image: (WireValue & { kind: "image" })["image"], mode: stri
   return "displayWidth" in image ? `${image.displayWidth}x${image.displayHeight}` : `${image.width}x${image.height}`;
 }
 
-/** A text fits those about as long, as far apart as padding is harmless. */
+/** Texts of similar length are batched, within the padding that the port allows. */
 function sizeOfText({ dims, batchAxis, pad }: BundleInput, { texts }: WireValue & { kind: "text" }): string | null {
   if (dims.every((dim, axis) => axis === batchAxis || typeof dim === "number")) return "text";
   if (pad === undefined) return null;

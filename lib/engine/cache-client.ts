@@ -1,5 +1,6 @@
-// The page's side of the worker that fetches models. The worker starts with the first download and ends when it idles;
-// a blob that it made stays. The page knows which models are loaded: it tells the worker, and other tabs by a lock.
+// The page's side of the worker that fetches models. The worker starts with the first download and ends when idle; the
+// blobs that it made stay valid. The page knows which models are loaded: it notifies the worker, and other tabs by a
+// lock.
 import type { BundleFile } from "../core/bundle.ts";
 import type { Effects } from "../effects/effects.ts";
 import { SelvedgeError } from "../core/errors.ts";
@@ -18,31 +19,31 @@ import type {
   Wish,
 } from "../cache/messages.ts";
 
-/** What a download is started with. */
+/** Options of a download. */
 export interface FetchOptions {
   readonly signal: AbortSignal;
   readonly onProgress: ((progress: Progress) => void) | undefined;
 }
 
-/** The worker's script, and the WebAssembly that it may need. */
+/** The worker's script, and the WebAssembly module that it may need. */
 export interface CacheSource extends WorkerSource {
   readonly brotliUrl: string;
 }
 
 const IDLE_MS = 5_000;
-/** Where it keeps time, another wait comes soon. */
+/** Idle time while the worker keeps time for the page: another wait comes soon. */
 const WAITED_IDLE_MS = 60_000;
-/** Without a bound: how long a download may take is for the caller's signal to say. */
+/** No bound: the caller's signal limits a download. */
 const FOREVER: number = Number.POSITIVE_INFINITY;
 
-/** Fetches what models are made of. */
+/** Fetches the files of models. */
 export class CacheClient {
   readonly #effects: Effects;
   readonly #source: () => CacheSource;
   readonly #store: StoreChoice;
   readonly #stopLife: () => void;
   readonly #listeners: Map<number, (progress: Progress) => void> = new Map();
-  /** How many models of each identity are loaded, and what gives up the lock that says so. */
+  /** Number of loaded models per identity, and the function that releases the identity's lock. */
   readonly #loaded: Map<string, { count: number; free: () => void }> = new Map();
   #link: Link<CacheApi> | null = null;
   #nextTicket = 1;
@@ -56,7 +57,7 @@ export class CacheClient {
     this.#source = source;
     this.#store = store;
     this.#stopLife = effects.onLife((change) => {
-      // Firefox keeps a page with a lock out of the back/forward cache; on `left` it is too late to give it up.
+      // Firefox keeps a page with a lock out of the back/forward cache; on `left` it is too late to release it.
       for (const [identity, use] of this.#loaded) {
         if (change === "hidden" || change === "visible") continue;
         use.free();
@@ -66,7 +67,7 @@ export class CacheClient {
     });
   }
 
-  /** Has nobody evict what a model is made of, in this tab or in others, until the returned function is called. */
+  /** Keeps a model's files from being evicted, in this tab and in others, until the returned function is called. */
   use(identity: string): () => void {
     const use = this.#loaded.get(identity) ?? { count: 0, free: this.#hold(identity) };
     this.#loaded.set(identity, use);
@@ -89,7 +90,7 @@ export class CacheClient {
     return this.#fetch(options, (link, ticket) => link.call("files", FOREVER, ticket, bundle, files));
   }
 
-  /** Looks at what a model would cost, without fetching it. */
+  /** Estimates the cost of a model, without fetching it. */
   look(from: string, wish: Wish, options: FetchOptions): Promise<Look> {
     return this.#fetch(options, (link, ticket) => link.call("look", FOREVER, ticket, from, wish));
   }
@@ -99,7 +100,7 @@ export class CacheClient {
     return this.#fetch(options, (link, ticket) => link.call("update", FOREVER, ticket, from, wish));
   }
 
-  /** Asks what is stored, or changes it. */
+  /** Lists or changes the stored models. */
   manage<K extends keyof Manage>(name: K, ...args: Parameters<Manage[K]>): Promise<Value<Manage[K]>> {
     return this.#use((link) => link.call(name, FOREVER, ...args));
   }
@@ -143,7 +144,7 @@ export class CacheClient {
     }
   }
 
-  /** Calls the worker, starting it where it is off; it idles once nothing is under way. */
+  /** Calls the worker, starting it where it is off; its idle timer starts once no call is pending. */
   async #use<T>(send: (link: Link<CacheApi>) => Promise<T>): Promise<T> {
     await this.#effects.activated();
     if (this.#closed !== null) throw this.#closed;
@@ -177,13 +178,13 @@ export class CacheClient {
     return link;
   }
 
-  /** Says something to the worker if there is one; how it takes that is its own affair. */
+  /** Notifies the worker if one is running; ignores its errors. */
   #tell(say: (link: Link<CacheApi>) => Promise<unknown>): void {
     if (this.#link !== null) say(this.#link).catch(() => undefined);
   }
 
   #startIdling(link: Link<CacheApi>): void {
-    if (this.#store === "memory") return; // what is kept there would end with it
+    if (this.#store === "memory") return; // the memory store would end with it
     this.#cancelIdle = this.#effects.setTimer(() => {
       link.end(new SelvedgeError("closed", "The worker idled out."));
     }, this.#idleMs);

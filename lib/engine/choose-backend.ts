@@ -1,9 +1,9 @@
-// Where a model runs: settles it by facts where they suffice (choose-variant.ts), else measures both backends (measure-backend.ts), one model
-// at a time, and remembers the numbers for later pages.
+// Chooses the backend of a model: by facts where they suffice (choose-variant.ts), else by measuring both backends
+// (measure-backend.ts), one model at a time. Stores the numbers for later pages.
 //
-// Remembered are numbers, for a month, and errors that blame the model on that backend, for a day; of this release alone
-// (version.ts). Anything else that fails (a lost or barred GPU, a download, a worker that crashed, an engine that was
-// closed) says nothing of the model: it is placed on the other backend, and measured again with a later request.
+// Stored are numbers, for a month, and errors that blame the model on that backend, for a day; of this release alone
+// (version.ts). Any other failure (a lost or barred GPU, a download, a crashed worker, a closed engine) says nothing
+// about the model: it is placed on the other backend and measured again with a later request.
 import { inTime } from "../core/abort.ts";
 import type { BackendName } from "../rpc/backend.ts";
 import type { Plan } from "../cache/messages.ts";
@@ -21,32 +21,35 @@ import { probe, PROBE_BUDGET_MS, typicalFeeds } from "./measure-backend.ts";
 import type { Probe } from "./measure-backend.ts";
 import { watch } from "../rpc/watchdog.ts";
 
-/** A variant on a backend, and why there. */
+/** A variant on a backend, and the reason for it. */
 export type Chosen = Placement & Candidate;
 
-/** A decision where a model runs. */
+/** Decision on where a model runs. */
 export interface Placing {
   readonly placement: Chosen;
-  /** When a request's inputs are to be measured: `first` with the next one, `later` after a while, else null. */
+  /** When a request's inputs are to be measured: `first` with the next request, `later` after a delay, else null. */
   readonly measure: "first" | "later" | null;
-  /** A measurement that takes longer than a load waits, the load on the GPU included; null where there is none. */
+  /** A measurement that outlasts the wait of a load, including the load on the GPU; null where there is none. */
   readonly measuring: Promise<Placing> | null;
 }
 
-/** How long a load waits for its model to be loaded on the GPU and measured, the wait for both included, in ms. */
+/** How long a load waits for the model to be loaded on the GPU and measured, including the wait for both, in ms. */
 const LOAD_WAIT_MS = 2 * PROBE_BUDGET_MS;
-/** Errors that blame the model on a backend: the next page would only see the same. */
+/** Errors that blame the model on a backend: the next page would get the same error. */
 const BLAMES: ReadonlySet<ErrorCode> = new Set(["model-invalid", "internal"]);
-/** Errors that blame the device as it is now: not remembered, and not tried again on this page. */
+/** Errors that blame the device in its current state: not stored, and not retried on this page. */
 const STAYS: ReadonlySet<ErrorCode> = new Set(["out-of-memory", "no-backend"]);
 
-/** Places the models of one engine. */
+/** Chooses backends for the models of one engine. */
 export class Placer {
   readonly #effects: Effects;
   readonly #closed: AbortSignal;
   readonly #measurements: Measurements;
   readonly #onMeasured: (identity: string, candidate: Candidate, ms: number) => void;
-  /** The last measurement, but no longer than a load waits: the next one begins then; two at once would measure each other. */
+  /**
+   * The last measurement, bounded by the wait of a load: the next one begins then, since two at once would skew each
+   * other.
+   */
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -62,7 +65,7 @@ export class Placer {
     this.#onMeasured = onMeasured;
   }
 
-  /** Decides where a model runs. Rejects where it can be loaded on no backend. */
+  /** Decides where a model runs. Rejects where no backend can load it. */
   async place(loader: Loader): Promise<Placing> {
     const { plan } = loader;
     if (plan.settled !== null) return placedAt(loader, plan.settled);
@@ -80,12 +83,12 @@ export class Placer {
     const failed = await this.#attempt(loader, () => loader.fetch(candidateOf(loader, "webgpu")));
     if (failed !== null) return this.#elsewhere(loader, "webgpu", failed);
     const measuring = this.#compare(loader, feeds);
-    // The GPU's lane may compile another model's shaders for minutes, and other models may be measured first.
+    // The GPU's lane may be compiling another model's shaders for minutes, and other models may be measured first.
     const measured = await this.#inTime(measuring, LOAD_WAIT_MS);
     return measured ?? { ...placedAt(loader, NOT_MEASURED), measuring };
   }
 
-  /** Says where a model will run, as far as that is known without a try, and how long a usual request took there. */
+  /** Returns the backend of a model, as far as it is known without a trial, and the time of a typical request there. */
   expect(plan: Plan): { placement: Placement | null; ms: number | null } {
     const known = this.#measurements.recall(plan);
     const placement = plan.settled ?? placementOf(known);
@@ -93,13 +96,13 @@ export class Placer {
     return { placement, ms: typeof ms === "number" ? ms : null };
   }
 
-  /** Loads a model on the GPU too, then measures both. */
+  /** Loads a model on the GPU as well, then measures both backends. */
   async #compare(loader: Loader, feeds: Feeds): Promise<Placing> {
     const failed = await this.#load(loader, "webgpu");
     return failed === null ? this.measure(loader, feeds) : this.#elsewhere(loader, "webgpu", failed);
   }
 
-  /** Measures both backends with the same inputs, once no other model is measured, and remembers. */
+  /** Measures both backends with the same inputs, once no other model is being measured, and stores the result. */
   measure(loader: Loader, feeds: Feeds): Promise<Placing> {
     const turn = this.#last;
     const mine = turn.then(() => this.#measure(loader, feeds));
@@ -110,7 +113,7 @@ export class Placer {
 
   async #measure(loader: Loader, feeds: Feeds): Promise<Placing> {
     const wasm = await this.#probe(loader, "wasm", feeds);
-    // A wasm run of many seconds goes on beside: the GPU is compared with what it has taken so far.
+    // A wasm run of many seconds continues in parallel: the GPU is compared with its elapsed time.
     let ms = await this.#inTime(wasm.ms, PROBE_BUDGET_MS).catch(asError);
     const gpu = await this.#probe(loader, "webgpu", feeds);
     const webgpu = await gpu.ms.catch(asError);
@@ -123,7 +126,7 @@ export class Placer {
   async #probe(loader: Loader, backend: BackendName, feeds: Feeds): Promise<Probe> {
     try {
       const started = probe(this.#effects, await loader.on(candidateOf(loader, backend)), feeds);
-      started.ms.catch(() => undefined); // one that is not waited for to the end
+      started.ms.catch(() => undefined); // its end is not awaited
       return started;
     } catch (error) {
       const ms = Promise.reject<number>(asError(error));
@@ -144,7 +147,7 @@ export class Placer {
     return { ...placedAt(loader, placement), measure: isSpoiled ? "later" : null };
   }
 
-  /** Places a model on the other backend than the one that failed. Rejects with that error where it can't run there. */
+  /** Places a model on the backend other than the failed one. Rejects with that error where it can't run there. */
   async #elsewhere(loader: Loader, failed: BackendName, error: SelvedgeError): Promise<Placing> {
     const other = failed === "wasm" ? "webgpu" : "wasm";
     if ((await this.#load(loader, other)) !== null) throw error;
@@ -154,7 +157,7 @@ export class Placer {
     return { ...placedAt(loader, decide(measured, error.code)), measure };
   }
 
-  /** Loads a model on a backend; returns the error that leaves the other backend to be tried, null where it is loaded. */
+  /** Loads a model on a backend. Returns the error after which the other backend is tried, or null on success. */
   #load(loader: Loader, backend: BackendName): Promise<SelvedgeError | null> {
     return this.#attempt(loader, () => loader.on(candidateOf(loader, backend)));
   }
@@ -170,7 +173,7 @@ export class Placer {
     }
   }
 
-  /** Bounds a wait by time in which the page runs: a sleep in a measurement is no reason to go on without it. */
+  /** Bounds a wait by time in which the page runs: a sleep during a measurement is no reason to skip it. */
   #inTime<T>(promise: Promise<T>, ms: number): Promise<T | null> {
     return inTime(promise, ms, (expire, ms) => watch(this.#effects, ms, expire));
   }
@@ -185,13 +188,13 @@ export class Placer {
 
 const NOT_MEASURED: Placement = {
   backend: "wasm",
-  why: { code: "not-measured", text: "wasm: until it has been measured" },
+  why: { code: "not-measured", text: "wasm: not measured yet" },
 };
 
-/** Decides by what is remembered; null where that does not suffice. */
+/** Decides by the stored measurements; null where they do not suffice. */
 function placementOf({ wasm, webgpu }: Known): Placement | null {
   if (typeof wasm === "number" && typeof webgpu === "number") return decide({ wasm, webgpu });
-  // Both failed, or nothing is known of one: to be measured.
+  // Both failed, or one is unknown: must be measured.
   if (typeof webgpu === "string" && typeof wasm !== "string") return decide({ wasm: wasm ?? 0, webgpu: null }, webgpu);
   return typeof wasm === "string" && typeof webgpu !== "string" ? decide({ wasm: null, webgpu: 0 }, wasm) : null;
 }
@@ -227,7 +230,7 @@ function numberOf(measured: number | Error): number | null {
   return typeof measured === "number" ? measured : null;
 }
 
-/** Returns what is to be remembered: the number, or the code of an error that blames the model. */
+/** Returns the value to store: the number, or the code of an error that blames the model. */
 function knownOf(measured: number | Error): number | string | undefined {
   return typeof measured === "number" ? measured : isBlaming(measured) ? (codeOf(measured) ?? undefined) : undefined;
 }

@@ -1,9 +1,9 @@
-// Identical requests in flight run once: one that asks what another one asks now waits for that answer and gets a copy.
-// Told apart by a few words of the inputs first, by all of their bytes only where those are the same: so that requests
-// which differ pay next to nothing, and one is never answered for another. Comparing is given up for a while where it
-// costs more than a twentieth of what it saves. A request joins only a run that is as urgent (joinable.ts). A cancel stops
-// the run only once no request waits for it. Where the run fails each request runs by itself, or joins another one if the
-// failure was the first request's own, as its deadline.
+// Coalesces identical requests in flight: a request with the inputs of a running one waits for its answer and gets a
+// copy. Inputs are compared by a hash of a few words first, and by all bytes only where the hashes match: requests that
+// differ pay next to nothing, and none gets the answer of another. Comparing is paused where it costs more than a
+// twentieth of what it saves. A request joins only a run that is as urgent (joinable.ts). A cancel stops the run only
+// once no request waits for it. If the run fails, each request runs by itself, or joins another one if the failure was
+// specific to the first request, such as its deadline.
 import { Stop } from "../core/abort.ts";
 import type { Signal } from "../core/abort.ts";
 import { isOwnFailure, mayJoin } from "./joinable.ts";
@@ -11,37 +11,37 @@ import type { Urgency } from "./joinable.ts";
 import { Table } from "../core/id-map.ts";
 import type { Tensor } from "../core/tensor.ts";
 
-/** What a request asks, and how urgently. */
+/** A request as coalescing sees it: its inputs, signal and urgency. */
 export interface Ask extends Urgency {
   readonly inputs: Readonly<Record<string, Tensor>>;
   readonly signal: Signal | undefined;
 }
 
-/** What came of a run, as far as comparing is judged by it; all of it must be cloneable. */
+/** The part of a result that the benefit of comparing is computed from; the whole result must be cloneable. */
 interface Flown {
   readonly info: { readonly ranMs: number; readonly isCached: boolean };
 }
 
-/** A run, and who waits for it. */
+/** A run, and the number of requests that wait for it. */
 interface Flight<T> {
   readonly ask: Ask;
   readonly words: number;
   readonly answer: Promise<T>;
-  /** Ends it; null where one of those who wait can't leave. */
+  /** Ends it; null where one of the waiting requests has no signal. */
   stop: Stop | null;
   waiting: number;
 }
 
-/** With how many flights of the same words one is compared. */
+/** Bound on the runs with equal hash that a request is compared with. */
 const COMPARED = 4;
-/** How many words of an input are looked at first. */
+/** Number of words of an input that are hashed. */
 const WORDS = 16;
 const COST_MAX = 0.05;
-/** Comparisons before their cost is judged, and how many requests are not compared after that. */
+/** Comparisons before their cost is judged, and the number of requests that skip comparing after that. */
 const TRIAL = 32;
 const PAUSE = 1_000;
 
-/** The runs of one model that are in flight. */
+/** Runs of one model that are in flight. */
 export class Flights<T extends Flown> {
   readonly #now: () => number;
   readonly #shared: (copy: T) => T;
@@ -51,13 +51,13 @@ export class Flights<T extends Flown> {
   #savedMs = 0;
   #pause = 0;
 
-  /** `shared` is given each answer that is a copy of another request's. */
+  /** `shared` maps each answer that is a copy of another request's. */
   constructor(now: () => number, shared: (copy: T) => T) {
     this.#now = now;
     this.#shared = shared;
   }
 
-  /** Gives the answer of a flight that asks the same, else of a run, whose end `run`'s signal may ask for. */
+  /** Returns the answer of an identical run in flight, else of a new run; the signal passed to `run` cancels it. */
   ask(ask: Ask, run: (signal: Signal | undefined) => Promise<T>): Promise<T> {
     if (this.#pause > 0) {
       this.#pause -= 1;
@@ -80,7 +80,7 @@ export class Flights<T extends Flown> {
       copy = await this.#wait(same.answer.then(copyOf), ask.signal, same, false);
     } catch (error) {
       if (ask.signal?.aborted === true) throw error;
-      // What stopped that one, a deadline or a fault, is not to stop this one.
+      // The cause of that failure, a deadline or a fault, must not fail this request.
       return isOwnFailure(error) ? this.ask(ask, run) : run(ask.signal);
     }
     this.#savedMs += copy.info.ranMs;
@@ -102,7 +102,10 @@ export class Flights<T extends Flown> {
     else this.#flights.delete(flight.words);
   }
 
-  /** Waits for an answer as long as the signal allows; the last to leave ends the run. Who waits first sees it land. */
+  /**
+   * Waits for an answer until the signal aborts; the last waiter to leave ends the run. The first one removes it at its
+   * end.
+   */
   #wait(answer: Promise<T>, signal: Signal | undefined, flight: Flight<T>, isFirst: boolean): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       const leave = (): void => {
@@ -150,7 +153,7 @@ function copyOf<T extends Flown>(answer: T): T {
   return { ...copy, info: { ...copy.info, isCached: true } };
 }
 
-/** Makes one number of the sizes of inputs and some words of them, the first and the last among these. */
+/** Hashes the sizes of inputs and some of their words, including the first and the last, into one number. */
 function wordsOf(inputs: Ask["inputs"]): number {
   let sum = 0x811c9dc5;
   const add = (word: number): void => {
@@ -187,7 +190,7 @@ function isSame(a: Ask["inputs"], b: Ask["inputs"]): boolean {
   });
 }
 
-/** Looks at numbers as words of four bytes where they are that, so that a NaN is the same as itself; else as bytes. */
+/** Views numbers as 32-bit words where alignment allows, so that a NaN equals itself; else as bytes. */
 function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint32Array | Uint8Array {
   return byteOffset % 4 === 0 && byteLength % 4 === 0
     ? new Uint32Array(buffer, byteOffset, byteLength / 4)

@@ -1,26 +1,27 @@
-// What a page died of. JavaScript heap that runs out inside a worker takes the whole tab with it: nothing is left to
-// catch the error. So a marker is written before a lane loads a variant and before it first runs it, and taken away
-// after; one that a later page finds says what the last one did when it died, and choose-variant.ts then takes something else.
+// Detects a page that died while it loaded a model. A JavaScript heap that runs out inside a worker takes the whole tab
+// with it: nothing is left to catch the error. So a marker is written before a lane loads a variant and before its
+// first run, and removed after. A marker that a later page finds names the variant that was being tried at the crash,
+// and choose-variant.ts then chooses another.
 //
-// A marker names its page, so that a page does not take its own tries, those of a second load or of a second engine on it,
-// for a crash. It is one try's: of two tries at once the first to end leaves the other's. A page that is left in good
-// order clears its markers. A second tab that starts while the first one loads takes its marker for a crash and chooses
-// less, once: that costs little, and a lock that told them apart would keep both pages out of the back/forward cache. A
-// marker counts for a day, since what fills a device's memory changes.
+// A marker names its page, so that a page does not take its own tries (of a second load or a second engine) for a
+// crash. Each try has its own marker: of two tries at once the first to end leaves the other's. A page that is left
+// normally clears its markers. A second tab that starts while the first one loads takes its marker for a crash and
+// chooses a smaller variant, once: that costs little, and a lock to tell them apart would keep both pages out of the
+// back/forward cache. A marker is valid for a day, since the memory pressure of a device changes.
 import type { Candidate } from "../core/choose-variant.ts";
 import type { Effects } from "../effects/effects.ts";
 
 const DAY_MS = 86_400_000;
 
-/** What lanes try of one model id. */
+/** Tries of one model id on lanes. */
 interface Tried {
   readonly key: string;
   tries: number;
-  /** Whether the model is unloaded: the name goes with the last try. */
+  /** Whether the model is unloaded: the name is removed with the last try. */
   isLeaving: boolean;
 }
 
-/** One try of a page, as it is written. */
+/** One try of a page, as it is stored. */
 type Marker = readonly [page: string, atMs: number];
 
 /** The markers that one engine writes, and those that it finds. */
@@ -32,17 +33,17 @@ export class CrashMarkers {
     this.#effects = effects;
   }
 
-  /** Tells whether another page died within the last day while it tried this. */
+  /** Whether another page died within the last day while it tried this candidate. */
   has(identity: string, candidate: Candidate): boolean {
     return this.#read(keyOf(identity, candidate)).some(([page]) => page !== this.#effects.facts.page);
   }
 
-  /** Says under which id a lane will try a candidate. */
+  /** Registers the id under which a lane will try a candidate. */
   name(modelId: number, identity: string, candidate: Candidate): void {
     this.#tried.set(modelId, { key: keyOf(identity, candidate), tries: 0, isLeaving: false });
   }
 
-  /** Writes the marker of a try as it begins, or takes it away as it ends. */
+  /** Writes the marker of a try as it begins, or removes it as it ends. */
   set(modelId: number, isTrying: boolean): void {
     const tried = this.#tried.get(modelId);
     if (tried === undefined) return;
@@ -57,7 +58,7 @@ export class CrashMarkers {
     if (tried.isLeaving && tried.tries === 0) this.#tried.delete(modelId);
   }
 
-  /** Takes all of this engine's markers away. */
+  /** Removes all of this engine's markers. */
   clear(): void {
     for (const tried of this.#tried.values()) {
       if (tried.tries > 0) this.#remove(tried.key, tried.tries);
@@ -65,7 +66,7 @@ export class CrashMarkers {
     }
   }
 
-  /** Forgets the name of a model that is unloaded, once no lane tries it any more. */
+  /** Removes the name of an unloaded model, once no lane tries it any more. */
   forget(modelId: number): void {
     const tried = this.#tried.get(modelId);
     if (tried !== undefined && tried.tries > 0) tried.isLeaving = true;
@@ -78,14 +79,14 @@ export class CrashMarkers {
     this.#write(key, others);
   }
 
-  /** Returns the markers that count. */
+  /** Returns the markers that are still valid. */
   #read(key: string): Marker[] {
     const now = this.#effects.wallClock();
     try {
       const markers = JSON.parse(this.#effects.memo.get(key) ?? "[]") as Marker[];
       return markers.filter(([, atMs]) => now >= atMs && now - atMs < DAY_MS);
     } catch {
-      return []; // written by something else
+      return []; // written by other code
     }
   }
 

@@ -1,14 +1,14 @@
-// Removes what a site keeps on a device beside models, for `openCache().delete()`.
+// Removes the data that a site keeps on a device beside models, for `openCache().delete()`.
 import { deleteAnswers } from "./result-store.ts";
 import { forgetPage } from "./keep-page.ts";
 
 const PREFIX = "selvedge/";
-/** Stays, as the store's own copy does: without it an older signed release would be taken again. */
+/** Kept, like the store's own copy: without it an older signed release would be accepted again. */
 const RELEASES = "selvedge/releases/";
 
 /**
- * Removes kept answers, what pages remember for later ones (measurements, estimates, crash markers), and the pages that a
- * service worker keeps. Never rejects: what may not be touched here was not written here.
+ * Removes cached answers, records of earlier pages (measurements, estimates, crash markers), and the pages that a
+ * service worker keeps. Never rejects: data that is inaccessible here was not written here.
  */
 export async function forgetAll(): Promise<void> {
   forgetMemos();

@@ -1,12 +1,13 @@
-// Draws what lanes and requests do as tracks in the performance panel of DevTools, while it happens: `performance.measure`
-// with `detail.devtools`, as Chromium reads it; Firefox shows the same as markers. Each costs 3–6 µs and is kept until it
-// is cleared, so it is off unless asked for, loaded then, and cleared at once: the panel has seen it.
+// Draws lanes and requests as live tracks in the performance panel of DevTools: `performance.measure` with
+// `detail.devtools`, as Chromium reads it; Firefox shows the same as markers. Each entry costs 3–6 µs and is kept until
+// it is cleared. So this file is loaded only on demand, and each entry is cleared at once: the panel has recorded it by
+// then.
 import { Spans } from "../observe/spans.ts";
 import type { Scheduler, SavedScheduler } from "../schedule/scheduler.ts";
 
 const COLOURS = ["primary", "secondary", "tertiary"] as const;
 
-/** Draws until the returned function is called; `nameOf` gives the name of a model by its id. */
+/** Draws until the returned function is called; `nameOf` returns the name of a model by its id. */
 export function drawTracks(
   watch: (watcher: NonNullable<Scheduler["onEvent"]>) => { readonly saved: SavedScheduler; readonly stop: () => void },
   nameOf: (modelId: number) => string,
