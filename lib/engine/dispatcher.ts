@@ -1,7 +1,7 @@
-// The hands of the scheduler: keeps what it needs to run steps, tells lib/schedule what happens, and does what that
-// decides: starts batches on lanes, rejects, and sets the one timer. A step is what a lane executes for a request: one
-// for each run. A step keeps its inputs until it is settled, so that it can be run again; what becomes of one whose lane
-// failed is decided by schedule/recover.ts.
+// Executes the scheduler's decisions: keeps the steps, reports events to lib/schedule, starts batches on lanes,
+// rejects, and sets the one timer. A step is the execution of a request on a lane: one for each run. A step keeps its
+// inputs until it is settled, so that it can be retried; schedule/recover.ts decides what to do with a step whose lane
+// failed.
 import type { BackendName } from "../rpc/backend.ts";
 import type { Effects } from "../effects/effects.ts";
 import { fromWireError, isSelvedgeError, SelvedgeError } from "../core/errors.ts";
@@ -24,13 +24,13 @@ import { arrivalOf, isHeldBeside, refusalOf } from "./steps.ts";
 import type { Running, Step } from "./steps.ts";
 import { Table } from "../core/id-map.ts";
 
-/** Gets each event that the scheduler was told, and what it decided. */
+/** Receives each event that the scheduler handled, and its decisions. */
 export type Watcher = NonNullable<Scheduler["onEvent"]>;
 
 const MEMO_KEY = "selvedge/estimate/2";
-/** How often a step may be queued again without an attempt: no lane may pass it on for ever. */
+/** Bound on the times that a step is queued again without an attempt, so that lanes do not pass it on forever. */
 const SPARED_MAX = 4;
-/** How often what was learnt is written down, in ms, at the most. */
+/** Minimum interval between saves of the estimates, in ms. */
 const SAVE_MS = 10_000;
 
 /** Keeps the steps and moves them onto lanes. */
@@ -66,18 +66,20 @@ export class Dispatcher {
     this.#scheduler = new Scheduler(settings, this.#estimate);
   }
 
-  /** How many steps wait, and how many run. */
+  /** Number of queued and of running steps. */
   get depth(): { readonly queued: number; readonly running: number } {
     const queued = this.#scheduler.queued;
     return { queued, running: this.#steps.size - queued };
   }
 
-  /** Gives how long one request takes, as learnt on this device; null where it never ran here. */
+  /** Returns the estimated time of one request on this device; null where it never ran here. */
   expectedMs(identity: string, variant: string, backend: BackendName): number | null {
     return this.#estimate.ms(keyOf(identity, variant, backend), 1) ?? null;
   }
 
-  /** Has every event from now on told to a watcher, and gives the scheduler as it is now, and what ends it. */
+  /**
+   * Reports every later event to a watcher. Returns a snapshot of the scheduler and the function that stops watching.
+   */
   watch(watcher: Watcher): { readonly saved: SavedScheduler; readonly stop: () => void } {
     const watchers = this.#watchers;
     watchers.add(watcher);
@@ -91,12 +93,12 @@ export class Dispatcher {
     return { saved: this.#scheduler.save(), stop };
   }
 
-  /** Gives the inputs of a step that is not settled. */
+  /** Returns the inputs of a step that is not settled. */
   inputsOf(id: number): Feeds | undefined {
     return this.#steps.get(id)?.work.feeds;
   }
 
-  /** Queues a step. A signal removes it while it waits and settles it at once while it runs. */
+  /** Queues a step. Its signal removes it while it is queued and settles it at once while it runs. */
   submit(work: Work): Promise<RunResult> {
     return new Promise<RunResult>((resolve, reject) => {
       const { signal } = work.options;
@@ -132,7 +134,7 @@ export class Dispatcher {
     });
   }
 
-  /** Starts what can start, once all that happens at this moment has happened. */
+  /** Starts queued work, once all events of this moment have been handled. */
   pump(): void {
     if (this.#isPumping) return;
     this.#isPumping = true;
@@ -143,17 +145,17 @@ export class Dispatcher {
     });
   }
 
-  /** Takes note of what it took to load a model on a lane. */
+  /** Records the load time of a model on a lane. */
   loaded(modelId: number, ms: number, lane: string): void {
     this.#tell({ type: "loaded", modelId, ms, lane });
   }
 
-  /** Takes note of what one request was measured to take when its model was placed. */
+  /** Records the time of one request, measured when the backend of its model was chosen. */
   measured(identity: string, variant: string, backend: BackendName, ms: number): void {
     this.#tell({ type: "measured", key: keyOf(identity, variant, backend), ms });
   }
 
-  /** Rejects everything of one model that waits; what runs is left to end, but is not tried again. */
+  /** Rejects all queued steps of one model; running ones may finish, but are not retried. */
   drop(modelId: number, error: Error): void {
     for (const step of [...this.#steps.values()])
       if (step.message.modelId !== modelId) continue;
@@ -161,7 +163,7 @@ export class Dispatcher {
       else step.dropped = error;
   }
 
-  /** Rejects everything, now and later. */
+  /** Rejects all steps, now and later. */
   close(): void {
     this.#closed = new SelvedgeError("closed", "The engine is closed.");
     for (const step of [...this.#steps.values()]) this.#reject(step, this.#closed);
@@ -169,7 +171,7 @@ export class Dispatcher {
     this.#save();
   }
 
-  /** Takes a step out; tells whether it was not settled before. */
+  /** Removes a step; returns whether it was still pending. */
   #leave({ id, work, abort }: Step): boolean {
     if (abort !== null) work.options.signal?.removeEventListener("abort", abort);
     return this.#steps.delete(id);
@@ -206,7 +208,7 @@ export class Dispatcher {
       return;
     }
     const lane = this.#lanes.find(({ id }) => id === decision.lane) as Lane;
-    if (decision.type === "end") lane.end(new SelvedgeError("closed", "What it ran was cancelled."));
+    if (decision.type === "end") lane.end(new SelvedgeError("closed", "Its run was cancelled."));
     else if (decision.type === "start") this.#start(decision, lane);
     else this.#warm(decision, lane);
   }
@@ -223,7 +225,7 @@ export class Dispatcher {
     });
   }
 
-  /** Tells the scheduler that a lane could not start its worker, or not load a model. */
+  /** Reports to the scheduler that a lane could not start its worker, or not load a model. */
   #barFrom({ id: lane }: Lane, phase: Phase | null, modelId: number): void {
     this.#tell({ type: "unavailable", lane, modelId: phase === "starting" ? null : modelId, untilMs: null });
   }
@@ -235,12 +237,12 @@ export class Dispatcher {
     const [first] = steps as [Step];
     if (lane.backend === "webgpu" && !this.#ledger.allowed) {
       this.#tell({ type: "ended", lane: lane.id, batch, ms: null });
-      const text = "The GPU was lost repeatedly, so it is left alone for two minutes.";
+      const text = "The GPU was lost repeatedly and is not used for two minutes.";
       const error = new SelvedgeError("device-lost", text);
       for (const step of steps)
         if (step.route + 1 < step.work.routes.length) this.#stepDown(step);
         else this.#reject(step, error);
-      this.pump(); // the lane is free for what else waits
+      this.pump(); // the lane is free for other queued steps
       return;
     }
     const running: Running = {
@@ -271,17 +273,17 @@ export class Dispatcher {
     this.#running.delete(batch);
     const now = this.#effects.now();
     const code = codeOf(error);
-    // Its worker never came to it, or was ended by our own will: its steps did not begin.
+    // Its worker never reached this batch, or was ended on purpose: its steps did not begin.
     const isUnbegun = phase === null || code === "closed";
     const isUnfit = ran === null && !isUnbegun && phase !== "running";
     const isHeld = isUnfit && isHeldBeside(steps, lane, this.#lanes, this.#running.values());
     let ms: number | null = null;
     if (ran !== null && ran.items.length > 0) ms = ran.preprocessMs + ran.runMs + ran.decodeMs;
     else if (code === "out-of-memory" && phase === "running") ms = Infinity;
-    // What a worker ran out of it can't give back: only a new one has its memory again. The device may be short of it, so
-    // idle workers give theirs back too, but not to a lane that only wanted to help.
+    // A worker that ran out of memory can't free it: only a new worker can use it again. The device may be short of
+    // memory, so idle workers are ended too, but not for a lane that was only a faster alternative.
     if (code === "out-of-memory") {
-      const ended = new SelvedgeError("closed", "The worker gave its memory back, since one ran out of it.");
+      const ended = new SelvedgeError("closed", "The worker was ended to free memory: a worker ran out of it.");
       for (const each of this.#lanes) if (each === lane || (each.free && !isHeld)) each.end(ended);
     }
     this.#tell({ type: "ended", lane: lane.id, batch, ms });
@@ -296,7 +298,7 @@ export class Dispatcher {
       }
       if ((isUnbegun || isHeld) && step.spared < SPARED_MAX) {
         step.spared += 1;
-        this.#arrive(step, true); // no try of it
+        this.#arrive(step, true); // not counted as an attempt
         continue;
       }
       const failure: unknown = item?.ok === false ? fromWireError(item.error) : error;
@@ -307,7 +309,7 @@ export class Dispatcher {
     this.pump();
   }
 
-  /** Tells whether a step still waits for this batch: it was neither settled (a cancel, a close) nor withdrawn. */
+  /** Whether a step still waits for this batch: it was neither settled (a cancel, a close) nor withdrawn. */
   #isWanted({ withdrawn }: Running, { id }: Step): boolean {
     return this.#steps.has(id) && !withdrawn.has(id);
   }
@@ -324,13 +326,13 @@ export class Dispatcher {
     const own = work.routes[step.route] as Route;
     const isOwn = own.backend === lane.backend;
     const route = isOwn ? own : (work.routes.find(({ backend }) => backend === lane.backend) ?? own);
-    // What it was placed by is the same where another lane was only sooner; `start` tells that. Where the GPU is left
-    // alone there was no choice, and that is why.
+    // The reason of the placement also holds where another lane was only faster; `start` explains that. Where the GPU
+    // is barred, that is the reason.
     const isBarred = own.backend === "webgpu" && !this.#ledger.allowed;
     const placed = isBarred ? route.why : own.why;
     const lateMs = this.#effects.now() - arrivedMs - (work.options.deadlineMs ?? Infinity);
     this.#leave(step);
-    // A state that moved leaves a copy where it was, which nobody would free.
+    // A state that moved leaves a copy on its old lane, which nothing else would free.
     const stateId = work.state?.id;
     if (stateId !== undefined)
       for (const other of this.#lanes)
@@ -339,10 +341,13 @@ export class Dispatcher {
     step.resolve(toResult({ item, ran, route, placed, start, queuedMs, attempts, lateMs }));
   }
 
-  /** What failed in a batch is tried alone before it is given up: it may have been a neighbour's fault. */
+  /**
+   * Retries a step of a failed batch alone before it is rejected: another step of the batch may have caused the
+   * failure.
+   */
   #recover(step: Step, lane: Lane, error: unknown, wasBatch: boolean): void {
     step.isAlone ||= wasBatch;
-    // Where it was only sooner than on its own route it is not tried again.
+    // Where the lane was only faster than its own route, it is not retried there.
     const isElsewhere = lane.backend !== step.work.routes[step.route]?.backend;
     const recovery = recover({
       code: codeOf(error),
@@ -380,7 +385,7 @@ export class Dispatcher {
 
   #setWake(): void {
     const { wakeMs } = this.#scheduler;
-    if (wakeMs >= this.#wakeMs) return; // one that comes too early only looks and sets another
+    if (wakeMs >= this.#wakeMs) return; // a timer that fires too early only checks and sets another
     this.#cancelWake?.();
     this.#wakeMs = wakeMs;
     this.#cancelWake = this.#effects.setTimer(() => {

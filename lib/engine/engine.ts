@@ -1,5 +1,5 @@
-// What an app holds: finds out about the device, loads models onto lanes, and closes everything again. Everything it
-// does to the world goes through its effects; nothing is kept at module level, so two engines on a page never meet.
+// The engine that an app holds: detects the device, loads models onto lanes, and closes everything again. All its side
+// effects go through its `effects`; nothing is kept at module level, so two engines on a page are independent.
 import { eitherOf, untilAborted } from "../core/abort.ts";
 import { assess } from "./availability.ts";
 import type { Availability } from "./availability.ts";
@@ -42,19 +42,19 @@ import { resolveAddress, resolveSource } from "../core/resolve-source.ts";
 import type { ModelSource } from "../core/resolve-source.ts";
 import { withTicker } from "./worker-timers.ts";
 
-/** What an engine counts. */
+/** Counters of an engine. */
 export interface EngineStats {
-  /** Counts requests by how they ended, and those that wait or run now. */
+  /** Requests by outcome, and those that are queued or running now. */
   readonly requests: RequestCounts & { readonly queued: number; readonly running: number };
-  /** The same by priority, without those that wait or run. */
+  /** The same by priority, without those that are queued or running. */
   readonly classes: Readonly<Record<Priority, RequestCounts>>;
-  /** Counts batches, and how many requests they had. */
+  /** Number of batches, and of the requests in them. */
   readonly batches: BatchCounts;
-  /** Counts per lane, and which share of the engine's time it was busy, 0 to 1. */
+  /** Counters per lane, and the busy share of the engine's lifetime, 0 to 1. */
   readonly lanes: readonly (LaneStats & { readonly utilisation: number })[];
-  /** How many models are loaded. */
+  /** Number of loaded models. */
   readonly models: number;
-  /** Counts answers that were kept; null where none was asked for. */
+  /** Counters of the result cache; null where no request used it. */
   readonly results: ResultCounts | null;
 }
 
@@ -70,7 +70,7 @@ export async function createEngine(options: EngineOptions = {}): Promise<Engine>
   const effects = options.effects ?? browserEffects();
   const { facts } = effects;
   const wanted = options.backends ?? ["webgpu", "wasm"];
-  // Only the JSPI build holds WebGPU kernels: without JSPI the GPU is out of reach.
+  // Only the JSPI build holds WebGPU kernels: without JSPI the GPU can't be used.
   const gpu = wanted.includes("webgpu") && facts.jspi && facts.workers ? await effects.probeGpu() : null;
   const device: DeviceFacts = { cores: facts.cores, isolated: facts.isolated, jspi: facts.jspi, gpu };
   return new Engine(effects, options, device);
@@ -78,7 +78,7 @@ export async function createEngine(options: EngineOptions = {}): Promise<Engine>
 
 /** A pool of workers with models on it; made by `createEngine`. */
 export class Engine {
-  /** Describes the device, as far as the browser tells. */
+  /** Facts about the device, as far as the browser reports them. */
   readonly device: DeviceFacts;
   readonly #effects: Effects;
   readonly #backends: readonly BackendName[];
@@ -91,9 +91,9 @@ export class Engine {
   readonly #observe: ((settled: RequestSummary) => void) | null;
   readonly #startMs: number;
   readonly #models: Set<Model> = new Set();
-  /** What the models that lanes know by an id are called. */
+  /** Names of the models by the ids that lanes know them by. */
   readonly #names: Map<number, { readonly name: string; readonly variant: string }> = new Map();
-  /** What stays in memory, by the ids of lanes. */
+  /** Models that are kept in memory, by the ids of lanes. */
   readonly #keptInMemory: Set<number> = new Set();
   readonly #placer: Placer;
   readonly #markers: CrashMarkers;
@@ -102,7 +102,7 @@ export class Engine {
   readonly #makeResults: () => Promise<Results>;
   #results: Promise<Results> | null = null;
   #kept: Results | null = null;
-  /** Whether the browser is still to be asked to keep what is stored: once, when something is. */
+  /** Whether persistent storage is still to be requested: once, when something is stored. */
   #mustAskToKeep: boolean;
   #nextModelId = 1;
   #lastMark = 0;
@@ -129,13 +129,13 @@ export class Engine {
     const ledger = new GpuLedger(effects);
     const base = options.assetsBase?.toString();
     const assets = (): Assets => resolveAssets(chooseBuild(usable("webgpu")), base, facts.baseUrl);
-    /** Whether it is ours to say which workers share the cores. */
+    /** Whether the engine chooses the workers that share the cores. */
     const isOurs = usable("wasm") && options.workers === undefined;
     const size = {
       webgpu: usable("webgpu") ? 1 : 0,
       wasm: usable("wasm") ? (options.workers ?? wasmLanes(facts.cores)) : 0,
       hasExpress: isOurs,
-      // A thread a core, eight at most.
+      // One thread per core, eight at most.
       wideThreads: isOurs && options.threads === undefined && device.isolated ? Math.min(8, facts.cores) : 0,
     };
     const { trustedTypesPolicy: policy } = options;
@@ -215,8 +215,8 @@ export class Engine {
   }
 
   /**
-   * Says what a model would cost before it is fetched: bytes, time, room, and whether a deadline can be met here. Fetches
-   * `bundle.json` and no weights.
+   * Estimates the cost of a model before it is fetched: bytes, time, storage, and whether a deadline can be met here.
+   * Fetches `bundle.json` and no weights.
    * @throws the signal's reason for a cancel
    * @example
    * const { state, bytesToFetch, saveData } = await engine.availability("/models/ocr-rec/bundle.json");
@@ -238,8 +238,8 @@ export class Engine {
   }
 
   /**
-   * Stores the newest version of a bundle for later loads, fetching the chunks that changed; the models that are loaded
-   * go on as they are. Before a first load it fetches all, while nothing hurries.
+   * Stores the newest version of a bundle for later loads and fetches only the chunks that changed; loaded models stay
+   * as they are. Before a first load it fetches all chunks, as a prefetch.
    * @throws SelvedgeError as `load` does, and `quota-exceeded` with `details.missingBytes`
    */
   async update(source: string | URL, options: LoadOptions = {}): Promise<Updated> {
@@ -254,7 +254,7 @@ export class Engine {
     return updated;
   }
 
-  /** Gives what the engine counted so far. */
+  /** Returns the engine's counters. */
   stats(): EngineStats {
     const counters = this.#counters;
     const requests = { ...counters.read(), ...this.#dispatcher.depth };
@@ -266,9 +266,9 @@ export class Engine {
   }
 
   /**
-   * Records what requests and lanes do for so long, or until the engine is closed, and gives it as one Chrome
-   * trace-event file: `JSON.stringify` it, and open it in Perfetto, in chrome://tracing, or with `selvedge replay`. Holds
-   * no inputs unless that is asked for, and nothing leaves the page.
+   * Records requests and lanes for the given time, or until the engine is closed. Returns one Chrome trace-event file:
+   * `JSON.stringify` it, and open it in Perfetto, in chrome://tracing, or with `selvedge replay`. Holds no inputs
+   * unless the options ask for them, and nothing leaves the page.
    * @throws TypeError or RangeError for a wrong option, SelvedgeError `closed`
    * @example
    * const trace = await engine.trace({ seconds: 5 });
@@ -317,7 +317,7 @@ export class Engine {
     const from = resolveSource(source, this.#effects.facts.baseUrl);
     if (typeof from === "string") await this.#askOnSaveData(from, options, download.signal);
     const backends = options.backend === undefined ? this.#backends : [options.backend];
-    // Where there is no choice, its worker and WebAssembly come while the bundle does.
+    // With one backend, its worker and WebAssembly load in parallel to the bundle.
     if (backends.length === 1) this.#pool.warm(backends[0] as BackendName);
     const plan = await this.#plan(from, options, download);
     const load = async (plan: Plan): Promise<Model> => {
@@ -330,7 +330,7 @@ export class Engine {
     try {
       return await load(plan);
     } catch (error) {
-      // The server's version can't be had whole: the stored one is used, where there is one.
+      // The server's version can't be fetched whole: the stored one is used, where there is one.
       const { update = "first", identity } = options;
       if (!isWithheld(error) || update !== "first" || identity !== undefined) throw error;
       const stored = await this.#plan(from, { ...options, update: "never" }, download).catch(() => plan);
@@ -381,7 +381,7 @@ export class Engine {
       return { ...placing, placed };
     };
     const { measure, measuring, placed } = await place().catch((error: unknown) => {
-      unload(new SelvedgeError("closed", "The load failed.")); // what came of it so far
+      unload(new SelvedgeError("closed", "The load failed.")); // the part that was loaded so far
       throw error;
     });
     const remeasure = async (measuring: Promise<Placing>): Promise<Measured> => {
@@ -426,7 +426,7 @@ export class Engine {
     this.#models.add(model);
     if (typeof from === "string") this.#askToKeep();
     if (options.update === "later" && typeof from === "string")
-      // For the next load; what fails is tried then. Not where the user saves data.
+      // For the next load; a failure is reported by that load. Skipped where the user saves data.
       this.#cache
         .update(from, this.#wish(options), { signal: this.#stop.signal, onProgress: undefined })
         .catch(() => undefined);
@@ -436,9 +436,9 @@ export class Engine {
   async #askOnSaveData(from: string, options: LoadOptions, signal: AbortSignal): Promise<void> {
     if (options.onSaveData === undefined || !this.#effects.savesData()) return;
     const cost = await this.#assess(from, options, signal);
-    // What can't be had is told by the load itself.
+    // The load itself reports the error.
     if (cost.bytesToFetch === 0 || cost.state === "unavailable" || (await options.onSaveData(cost))) return;
-    throw new DOMException("The user saves data, so nothing was fetched.", "AbortError");
+    throw new DOMException("Save-Data is on and onSaveData declined, so nothing was fetched.", "AbortError");
   }
 
   #askToKeep(): void {
@@ -453,7 +453,7 @@ export class Engine {
     return { device: this.device, backends: this.#backends, pins, crashed, trustedKeys, update, identity, name, seen };
   }
 
-  /** Opens a source; where a page died of what is best here, asks again for something else. */
+  /** Opens a source; where a page died loading the best variant, asks again for another. */
   async #plan(from: string | Blob, options: LoadOptions, download: FetchOptions): Promise<Plan> {
     const crashed: Candidate[] = [];
     for (;;) {
@@ -472,19 +472,19 @@ export class Engine {
   }
 }
 
-/** Key in localStorage of the signed releases that this device has seen; the store has a copy of its own. */
+/** Key in localStorage of the signed releases that this device has seen; the store has its own copy. */
 const SEEN_RELEASES = "selvedge/releases/1";
 
 function isSame(a: Candidate, b: Candidate): boolean {
   return a.backend === b.backend && a.variant.id === b.variant.id;
 }
 
-/** Tells whether a server has not given what its own bundle.json names. */
+/** Whether a server did not serve a file that its own bundle.json names. */
 function isWithheld(error: unknown): error is SelvedgeError {
   return isSelvedgeError(error) && (error.code === "download-failed" || error.code === "integrity-failed");
 }
 
-/** One lane a core, four at most: more only cost memory, since each holds its own copy of the weights. */
+/** One lane per core, four at most: more only cost memory, since each holds its own copy of the weights. */
 function wasmLanes(cores: number): number {
   return Math.min(4, Math.max(1, cores));
 }

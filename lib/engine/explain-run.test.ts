@@ -24,7 +24,7 @@ test("one sentence has every reason with its numbers, and the first names it", (
 test("failed tries and lateness are told, and answers that were kept", () => {
   const failures = [{ lane: "webgpu-0", ms: 120.2, error: "device-lost" }];
   const { text, reasons } = explain({ ...grounds, failures, lateMs: 3.14 });
-  expect(text).toContain("tried again: webgpu-0 failed after 120 ms (device-lost)");
+  expect(text).toContain("retried: webgpu-0 failed after 120 ms (device-lost)");
   expect(text).toContain("finished 3.1 ms late");
   expect(reasons.map((x) => x.code)).toEqual(["software-adapter", "retried", "earliest-finish", "batched", "late"]);
   expect(whyKept("wasm-0", 31)).toMatchObject({

@@ -13,7 +13,7 @@ export interface RunWhy {
   readonly reasons: readonly Why[];
 }
 
-/** Facts that the reasons are written from. */
+/** Facts from which the reasons are written. */
 export interface Grounds {
   readonly placed: Why;
   readonly start: StartWhy;
@@ -30,7 +30,7 @@ export function explain({ placed, start, lane, count, failures, lateMs }: Ground
   const reasons = [placed];
   if (failures.length > 0) {
     const attempts = failures.map((x) => `${x.lane} failed after ${show(x.ms)} (${x.error ?? "unknown"})`);
-    reasons.push({ code: "retried", text: `tried again: ${attempts.join(", ")}` });
+    reasons.push({ code: "retried", text: `retried: ${attempts.join(", ")}` });
   }
   reasons.push({ code: start.lane, text: laneText(start, lane) }, { code: start.batch, text: batchText(start, count) });
   if (lateMs > 0) reasons.push({ code: "late", text: `finished ${show(lateMs)} late` });

@@ -1,5 +1,5 @@
-// The public border of `run`: checks what a caller gave against what the model takes, and takes it over, so that
-// nothing wrong is ever queued and nothing that the caller does afterwards can reach a queued request.
+// Inputs of `run`: checks them against the model's ports and copies or moves them. Nothing invalid is ever queued, and
+// no later change by the caller reaches a queued request.
 import type { BundleInput, ImageSpec } from "../core/bundle.ts";
 import type { Effects } from "../effects/effects.ts";
 import type { Feeds, WireImage, WireValue } from "../rpc/messages.ts";
@@ -19,23 +19,23 @@ export type ImageInput =
   | OffscreenCanvas
   | Blob;
 
-/** A tensor as callers may give it: float16 also as Float16Array, uint8 also as Uint8ClampedArray. */
+/** A tensor as callers pass it: float16 also as Float16Array, uint8 also as Uint8ClampedArray. */
 export interface TensorInput {
-  /** Element type; must be the one that the model's input has. */
+  /** Element type; must be that of the model's input. */
   readonly dtype: Dtype;
   /** Size of each axis, the slowest first. */
   readonly dims: readonly number[];
-  /** The elements, row by row; as many as the dims multiply to. */
+  /** The elements in row-major order; their number is the product of the dims. */
   readonly data: ArrayBufferView | readonly string[];
 }
 
-/** A text, or several that become a row each, which a model may take where its bundle declares a text input. */
+/** A text, or several that become one row each; accepted where the model's bundle declares a text input. */
 export type TextInput = string | readonly string[];
 
 /** Inputs by name. */
 export type Inputs = Readonly<Record<string, TensorInput | ImageInput | TextInput>>;
 
-/** What the checks need to know of a model. */
+/** Properties of a model that inputs are checked against. */
 export interface Accepts {
   readonly ports: readonly BundleInput[];
   readonly images: Readonly<Record<string, ImageSpec>>;
@@ -44,8 +44,9 @@ export interface Accepts {
 }
 
 /**
- * Checks inputs and copies them, or moves them where `transfer` is true. Images are decoded off the main thread. Beside
- * an image tensors are copied whatever `transfer` says: one that can't be decoded leaves the caller's buffers whole.
+ * Checks inputs and copies them, or moves them where `transfer` is true. Images are decoded off the main thread.
+ * Tensors beside an image are copied even with `transfer`: an image that fails to decode must leave the caller's
+ * buffers intact.
  * @throws TypeError for a wrong kind (missing or unknown name, dtype, array class, detached buffer, no image).
  * @throws RangeError for a wrong size (rank, dim, element count, empty batch).
  */
@@ -72,7 +73,7 @@ async function takeImages(
   feeds: Record<string, WireValue>,
   images: readonly [string, ImageInput][],
 ): Promise<Feeds> {
-  // All in one turn: what the caller does after the call must not reach the second image either.
+  // All in one turn: a change by the caller after the call must not reach the second image either.
   const taken = await Promise.allSettled(images.map(([name, source]) => takeImage(effects, name, source)));
   for (const [i, result] of taken.entries())
     if (result.status === "fulfilled") feeds[images[i]?.[0] ?? ""] = { kind: "image", image: result.value };
@@ -84,19 +85,19 @@ async function takeImages(
   return feeds;
 }
 
-/** What is larger than this has a buffer of its own. */
+/** Bound on the bytes of a tensor that is copied into the slab; a larger one has its own buffer. */
 const SMALL_BYTES = 2 ** 14;
 const SLAB_BYTES = 2 ** 18;
 
 /**
- * Where small inputs are copied to, side by side: to make a buffer for each, and to give it back, takes a browser longer
- * than to copy them.
+ * Shared buffer that small inputs are copied into: a browser takes longer to allocate and free a buffer for each than
+ * to copy them.
  */
 export class Slab {
   #buffer: ArrayBuffer = new ArrayBuffer(0);
   #at = 0;
 
-  /** Copies bytes and says where to; null where they are too many. */
+  /** Copies bytes and returns their place; null where they are too large. */
   copy({ buffer, byteOffset, byteLength }: Uint8Array): { buffer: ArrayBuffer; at: number } | null {
     if (byteLength > SMALL_BYTES) return null;
     if (this.#at + byteLength > this.#buffer.byteLength) {
@@ -110,7 +111,7 @@ export class Slab {
   }
 }
 
-/** Checks inputs without taking them; separate so that all tensors are known good before any buffer moves. */
+/** Checks inputs without taking them. Separate, so that all tensors are valid before any buffer is moved. */
 function checkInputs(
   { ports, images: specs, symbols: known }: Accepts,
   inputs: Inputs,
@@ -153,13 +154,13 @@ function checkInputs(
         throw new TypeError(
           `input "${name}": expected { dtype, dims, data }${mayBeImage ? " or an image" : port.text ? " or a text" : ""}, got ${show(value)}`,
         );
-      images.push([name, value as ImageInput]); // what is none, createImageBitmap refuses
+      images.push([name, value as ImageInput]); // createImageBitmap rejects a value that is no image
     }
   }
   return { tensors, images, texts };
 }
 
-/** Counts how many tensors look at each buffer: one that serves two inputs can't be moved. */
+/** Counts the tensors that view each buffer: a buffer of two inputs can't be moved. */
 function countBuffers(tensors: readonly [string, TensorInput][]): Map<unknown, number> {
   const counts = new Map<unknown, number>();
   for (const [, tensor] of tensors) counts.set(bufferOf(tensor), (counts.get(bufferOf(tensor)) ?? 0) + 1);
@@ -170,7 +171,7 @@ function bufferOf(tensor: TensorInput): unknown {
   return ArrayBuffer.isView(tensor.data) ? tensor.data.buffer : tensor.data;
 }
 
-/** Copies a tensor, or moves its buffer without a copy; float16 becomes its bits. */
+/** Copies a tensor, or moves its buffer; float16 becomes its bits. */
 export function takeTensor(value: TensorInput, transfer: boolean, slab: Slab | null = null): Tensor {
   const dims = [...value.dims];
   if (value.dtype === "string") return { dtype: "string", dims, data: [...(value.data as string[])] };
@@ -196,7 +197,7 @@ function moved({ buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>): Arr
   }
 }
 
-/** Frees the copies that were made of images; not before all that posts them has ended. */
+/** Frees the copies that were made of images; only after every run that posts them has ended. */
 export function release(feeds: Feeds): void {
   for (const value of Object.values(feeds)) if (value.kind === "image" && "close" in value.image) value.image.close();
 }
@@ -210,7 +211,7 @@ async function takeImage(effects: Effects, name: string, source: ImageInput): Pr
     const { width, height, data } = source;
     if (data.length !== width * height * 4 || data.length === 0)
       throw new TypeError(`input "${name}": its buffer is empty or detached (was it transferred before?)`);
-    // Anything but 8-bit sRGB is converted by the browser.
+    // The browser converts anything but 8-bit sRGB.
     const { colorSpace = "srgb" } = source as Partial<ImageData>;
     if (kindOf(data) === "Uint8ClampedArray" && colorSpace === "srgb")
       return { width, height, data: new Uint8ClampedArray(data) };

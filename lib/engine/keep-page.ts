@@ -1,23 +1,24 @@
-// The page's side of keep-offline.ts: registers a service worker, and tells it what this page is made of. A page that
-// is open while its service worker starts was loaded past it; so the page says what was loaded.
+// The page's side of keep-offline.ts: registers a service worker and sends it the list of the page's parts. A page that
+// is open while its service worker starts was loaded without it, so the page has to list what was loaded.
 import { SelvedgeError } from "../core/errors.ts";
 import type { Assets } from "../assets.ts";
 import type { ScriptUrl } from "../effects/effects.ts";
 import { OFFLINE_CACHE } from "../offline/keep-offline.ts";
 import type { KeepAnswer, KeepMessage, KeptPage, PagePart } from "../offline/keep-offline.ts";
 
-/** How long a service worker may take to say that it heard. */
+/** How long a service worker may take to acknowledge the message. */
 const HEARD_MS = 10_000;
-/** What pages fetch for another use than to be there. */
+/** Initiator types of requests that are not part of the page's shell. */
 const NO_SHELL = /^(audio|beacon|embed|fetch|frame|iframe|image|img|input|object|ping|track|video|xmlhttprequest)$/;
 
 /**
- * Has a service worker keep this page, and what its engine is made of; null where the browser has no service workers here.
- * `builds` are what each way to make one takes: those whose worker the page began are kept, or all where it began none.
- * @throws TypeError where the service worker does not govern this page
+ * Makes a service worker keep this page and the files of its engine; null where the browser has no service workers
+ * here. `builds` are the files of each build: those whose worker the page started are kept, or all where it started
+ * none.
+ * @throws TypeError where the service worker's scope does not cover this page
  */
 export async function keepPage(script: string | ScriptUrl, builds: readonly Assets[]): Promise<KeptPage | null> {
-  // Missing on pages that are not secure, and in private windows of some browsers.
+  // Missing in insecure contexts, and in private windows of some browsers.
   const { serviceWorker } = navigator as Partial<Navigator>;
   if (serviceWorker === undefined) return null;
   const registration = await serviceWorker.register(script as string);
@@ -30,13 +31,13 @@ export async function keepPage(script: string | ScriptUrl, builds: readonly Asse
 }
 
 /**
- * Removes every copy that a service worker kept of this site's pages; with an address, unregisters the service worker
- * there as well. Returns whether there was anything to remove.
+ * Removes every copy that a service worker kept of this site's pages; with an address, also unregisters the service
+ * worker at that address. Returns whether there was anything to remove.
  */
 export async function forgetPage(script: string | null): Promise<boolean> {
   const { serviceWorker } = navigator as Partial<Navigator>;
   let isRemoved = false;
-  // First the worker: it would keep the next page anew.
+  // The worker first: it would keep the next page again.
   for (const registration of (script === null ? undefined : await serviceWorker?.getRegistrations()) ?? []) {
     const { active, waiting, installing } = registration;
     if ([active, waiting, installing].some((worker) => worker?.scriptURL === script))
@@ -45,14 +46,14 @@ export async function forgetPage(script: string | null): Promise<boolean> {
   return ("caches" in globalThis && (await caches.delete(OFFLINE_CACHE))) || isRemoved;
 }
 
-/** Lists what this page was made of so far. */
+/** Lists the parts that this page has loaded so far. */
 function partsOf(builds: readonly Assets[]): PagePart[] {
   const parts = new Map<string, boolean>();
   const add = (address: string, isShell: boolean): void => {
     const [url = ""] = new URL(address, location.href).href.split("#");
     if (new URL(url).origin === location.origin) parts.set(url, isShell || parts.get(url) === true);
   };
-  // No document is kept under a query.
+  // Documents are kept without their query.
   add(location.origin + location.pathname, true);
   for (const entry of performance.getEntriesByType("resource") as PerformanceResourceTiming[])
     add(entry.name, !NO_SHELL.test(entry.initiatorType));
@@ -82,7 +83,7 @@ function ask(worker: ServiceWorker, message: KeepMessage): Promise<KeptPage> {
   return new Promise<KeptPage>((resolve, reject) => {
     const silence = setTimeout(() => {
       const fix = "Call keepOffline(self) of selvedge/service-worker in it.";
-      reject(new SelvedgeError("worker-crashed", `The service worker did not hear of this page. ${fix}`));
+      reject(new SelvedgeError("worker-crashed", `The service worker did not answer within 10 s. ${fix}`));
     }, HEARD_MS);
     port1.onmessage = ({ data }: MessageEvent<KeepAnswer>) => {
       clearTimeout(silence);
@@ -100,5 +101,5 @@ function ask(worker: ServiceWorker, message: KeepMessage): Promise<KeptPage> {
 }
 
 function gone(): SelvedgeError {
-  return new SelvedgeError("worker-crashed", "The service worker ended before it had this page; a reload tries again.");
+  return new SelvedgeError("worker-crashed", "The service worker ended before it had kept this page. Reload to retry.");
 }

@@ -1,5 +1,5 @@
-// One model on its way onto lanes: fetches each variant once, loads each candidate once on the lane that serves it
-// first. Other lanes of the backend load it by themselves when their first request comes.
+// Loads one model onto lanes: fetches each variant once, and loads each candidate once, on the lane that serves it
+// first. Other lanes of the backend load it themselves when their first request arrives.
 import type { BackendName, ModelFacts } from "../rpc/backend.ts";
 import type { BundleFile } from "../core/bundle.ts";
 import type { CacheClient, FetchOptions } from "./cache-client.ts";
@@ -18,26 +18,26 @@ export interface OnLane {
   readonly message: LoadMessage;
   readonly lane: Lane;
   readonly facts: ModelFacts;
-  /** Throws where the model was unloaded meanwhile: a run would load it again. */
+  /** Throws if the model was unloaded meanwhile: a run would load it again. */
   readonly assertWanted: () => void;
 }
 
-/** What a loader works with. */
+/** Collaborators of a loader. */
 export interface LoaderParts {
   readonly pool: Pool;
   readonly cache: CacheClient;
-  /** Where the model comes from. */
+  /** Source of the model. */
   readonly from: string | Blob;
   readonly download: FetchOptions;
-  /** Opens it once more, long after the load as well. */
+  /** Opens the source again, also long after the load. */
   readonly reopen: () => Promise<Plan>;
-  /** Aborts with the engine. */
+  /** Aborts when the engine is closed. */
   readonly closed: AbortSignal;
-  /** Gives the id under which lanes are to know a candidate. */
+  /** Returns the id under which lanes know a candidate. */
   readonly newId: (candidate: Candidate) => number;
 }
 
-/** One model on its way onto lanes. */
+/** Loads one model onto lanes. */
 export class Loader {
   /** The ids under which lanes may hold it, one per candidate. */
   readonly modelIds: number[] = [];
@@ -46,9 +46,9 @@ export class Loader {
   readonly #ids: Map<string, number> = new Map();
   readonly #files: Map<string, Promise<LoadMessage["files"]>> = new Map();
   readonly #messages: Map<string, Promise<LoadMessage>> = new Map();
-  /** Those that are there. */
+  /** Messages whose files have been fetched. */
   readonly #here: Map<string, LoadMessage> = new Map();
-  /** The load's own signal and progress until it is through; the engine's from then on. */
+  /** The load's own signal and progress until it has finished; the engine's from then on. */
   #download: FetchOptions;
   #assets: Promise<Record<string, string>> | null = null;
   #facts: ModelFacts | null = null;
@@ -60,27 +60,27 @@ export class Loader {
     this.#download = parts.download;
   }
 
-  /** Aborts what is fetched: the load's signal until it is through, the engine's from then on. */
+  /** Signal that aborts fetches: the load's until it has finished, the engine's from then on. */
   get signal(): AbortSignal {
     return this.#download.signal;
   }
 
-  /** Loads nothing any more: the model is unloaded. */
+  /** Stops all further loading: the model is unloaded. */
   end(): void {
     this.#isEnded = true;
   }
 
-  /** Describes the inputs; known for a bare model once it was loaded. */
+  /** The inputs; for a bare model known once it was loaded. */
   get inputs(): readonly Port[] {
     return this.plan.declared?.inputs ?? this.#facts?.inputs ?? [];
   }
 
-  /** Describes the outputs; known for a bare model once it was loaded. */
+  /** The outputs; for a bare model known once it was loaded. */
   get outputs(): readonly Port[] {
     return this.plan.declared?.outputs ?? this.#facts?.outputs ?? [];
   }
 
-  /** Fetches what a lane needs to load a candidate. */
+  /** Fetches the files that a lane needs to load a candidate. */
   async fetch(candidate: Candidate): Promise<void> {
     this.#assertWanted();
     await this.#message(candidate);
@@ -97,7 +97,7 @@ export class Loader {
     const lane = pool.pick(candidate.backend, message.modelId);
     if (lane === undefined) throw new SelvedgeError("no-backend", `There is no ${candidate.backend} lane.`);
     const facts = await lane.load(message).catch((error: unknown) => {
-      // Once more in a new worker, unless this one was silent: a model that hangs will hang again.
+      // Retries once in a new worker, unless this one did not answer in time: a model that hangs will hang again.
       const isCrash = isSelvedgeError(error) && error.code === "worker-crashed" && error.details["cause"] === undefined;
       if (isCrash) return lane.load(message);
       throw error;
@@ -108,18 +108,19 @@ export class Loader {
     return { message, lane, facts, assertWanted };
   }
 
-  /** Loads where a placement says, and gives what a model holds of it; the other candidates are what it can go down to. */
+  /** Loads a model as placed and returns its routes; the other candidates become its fallbacks. */
   async placed(placement: Placement & Candidate): Promise<Placed> {
     const { message, facts } = await this.on(placement);
     this.#download = { signal: this.#parts.closed, onProgress: undefined };
     const { backend, variant, why } = placement;
     const chosen = this.#route(placement, why);
-    // Down means away from the GPU; wasm can't be lost, and a model that wasm can't run finds no help on a GPU.
+    // The only fallback is from the GPU to wasm: wasm can't be lost, and a model that fails on wasm gains nothing from
+    // a GPU.
     const others = backend === "webgpu" ? this.plan.candidates.filter((x) => x.backend !== backend) : [];
     const down = others.map((x): Route => {
-      // The same weights are here: this costs nothing, and then a lane of the other backend may help out.
+      // Same weights: this costs nothing, and a lane of the other backend can then help out.
       if (x.variant.id === variant.id) this.#message(x).catch(() => undefined);
-      const text = `${x.backend}: the GPU was lost or failed, so this ran there instead`;
+      const text = `${x.backend}: fallback, since the GPU was lost or failed`;
       return this.#route(x, { code: "gpu-fallback", text });
     });
     return { routes: [chosen, ...down], message, assignment: facts.assignment };
@@ -145,7 +146,7 @@ export class Loader {
     this.#messages.set(key, made);
     made.then(
       (message) => this.#here.set(key, message),
-      () => this.#messages.delete(key), // rejects for those who wait; the next one tries again
+      () => this.#messages.delete(key), // rejects for all that wait; the next call retries
     );
     return made;
   }
@@ -182,7 +183,7 @@ export class Loader {
     return message;
   }
 
-  /** Fetches a variant's files once; again where that failed. */
+  /** Fetches a variant's files once; again after a failure. */
   #filesOf({ id, files }: Candidate["variant"]): Promise<LoadMessage["files"]> {
     const known = this.#files.get(id);
     if (known !== undefined) return known;
@@ -192,13 +193,13 @@ export class Loader {
     return coming;
   }
 
-  /** Gives a variant's files other than those that the browser has lost, fetched once for all who ask. */
+  /** Returns a variant's files in place of those that the browser has lost, fetched once for all callers. */
   async #others({ id, files }: Candidate["variant"], lost: LoadMessage["files"]): Promise<LoadMessage["files"]> {
     const known = this.#files.get(id);
     if ((await known) === lost && this.#files.get(id) === known) {
       const coming = this.#fetch(files, { signal: this.#parts.closed, onProgress: undefined }, true);
       this.#files.set(id, coming);
-      coming.catch(() => this.#files.set(id, Promise.resolve(lost))); // to be tried again
+      coming.catch(() => this.#files.set(id, Promise.resolve(lost))); // retried by the next call
     }
     return this.#files.get(id) ?? lost;
   }

@@ -273,7 +273,7 @@ export class Lane {
 
   #recycle(): void {
     if (this.#runs - this.#startRuns < RUNS_MIN) this.#limitBytes *= 2;
-    this.end(new SelvedgeError("closed", "The worker held more memory than its models need."));
+    this.end(new SelvedgeError("closed", "The worker was recycled: it held more memory than its models need."));
   }
 
   #startIdling(): void {
@@ -302,7 +302,7 @@ export class Lane {
     await effects.activated();
     if (this.#closed) throw new SelvedgeError("closed", "The engine is closed.");
     if (!this.#options.mayStart(this.backend))
-      throw new SelvedgeError("device-lost", "The GPU was lost repeatedly, so it is left alone for two minutes.");
+      throw new SelvedgeError("device-lost", "The GPU was lost repeatedly and is not used for two minutes.");
     const { wasmUrl, restUrl } = this.#options.wasmUrls();
     const client = new WorkerClient(effects, this.#options.source());
     client.onLog = this.#options.onLog;

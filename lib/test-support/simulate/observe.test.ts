@@ -101,7 +101,7 @@ describe("counts", () => {
     expect(info.attempts).toBe(2);
     expect(engine.stats().requests.retried).toBe(1);
     expect(codes(info)).toContain("retried");
-    expect(info.why.text).toMatch(/tried again: wasm-0 failed after \d+(\.\d)? ms \(worker-crashed\)/);
+    expect(info.why.text).toMatch(/retried: wasm-0 failed after \d+(\.\d)? ms \(worker-crashed\)/);
   });
 });
 
