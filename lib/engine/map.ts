@@ -11,22 +11,22 @@ import type { RunResult } from "./result.ts";
 
 /** The answer to one input of a map. */
 export interface MapResult extends RunResult {
-  /** Which input it answers, counted from 0. */
+  /** Index of its input, counted from 0. */
   readonly index: number;
 }
 
 /** An input of a map that failed, where `errors` is `"yield"`. */
 export interface MapFailure {
-  /** Which input failed, counted from 0. */
+  /** Index of the failed input, counted from 0. */
   readonly index: number;
-  /** What its run rejected with. */
+  /** Reason with which its run was rejected. */
   readonly error: unknown;
 }
 
 /** Collaborators of a map. */
 export interface MapParts {
   readonly run: (inputs: Inputs, options: AskOptions) => Promise<RunResult>;
-  /** How many inputs may be in flight at least, and at most where they are small. */
+  /** Minimum number of inputs in flight, and the maximum where they are small. */
   readonly atLeast: number;
   readonly atMost: number;
   /** Resolves in a later macrotask, so that timers and input events run in between. Default: no pauses. */
@@ -36,15 +36,15 @@ export interface MapParts {
 /** Bytes that inputs in flight may hold, unless the caller sets `concurrency`. */
 const HELD_BYTES = 64 * 2 ** 20;
 
-/** Share of `concurrency` that is begun at once. */
+/** Share of `concurrency` that is started at once. */
 const PART = 1 / 16;
 
-/** Items that may be yielded before a macrotask is asked for; at twice as many the map waits for it. */
+/** Items that may be yielded before a macrotask is requested; at twice as many the map waits for it. */
 const TURN_ITEMS = 128;
 
 /**
  * Runs a model over a source. An error of the source comes after the answers to the inputs before it; `closed` ends the
- * iteration whatever `errors` says, since no later input can do better.
+ * iteration whatever `errors` says, since every later input would fail too.
  * @throws TypeError for a source that can't be iterated
  */
 export function mapRuns(
@@ -113,17 +113,17 @@ async function* answers(
     throw error;
   } finally {
     own.signal?.removeEventListener("abort", cancel);
-    signal.abort(new DOMException("The iteration was left.", "AbortError"));
+    signal.abort(new DOMException("The iteration ended early.", "AbortError"));
     const left = ahead.close();
     const quiet = left.catch(() => undefined);
-    // A source that is being waited for may never answer. An error that ends the map counts more than one of `return`.
+    // A pending source may never answer. An error that ends the map takes precedence over one of `return`.
     if (!ahead.isReading) await (isFailed ? quiet : left);
   }
 }
 
 /** The inputs that were read ahead of the answers taken, and their outcomes. */
 class Ahead {
-  /** Outcomes that were not yielded yet, in the order in which they came. */
+  /** Outcomes that were not yielded yet, in order of arrival. */
   readonly settled: Map<number, MapResult | MapFailure> = new Map();
   /** The source's error, if it failed. */
   readonly failures: { readonly error: unknown }[] = [];
@@ -131,7 +131,7 @@ class Ahead {
   taken: number = 0;
   /** Whether the source ended or failed. */
   isOver: boolean = false;
-  /** Whether the source's next input is being waited for. */
+  /** Whether the source's next input is pending. */
   isReading: boolean = false;
   readonly #parts: MapParts;
   readonly #options: AskOptions & { readonly signal: Signal };
@@ -140,9 +140,9 @@ class Ahead {
   #iterator: Iterator<Inputs, unknown> | AsyncIterator<Inputs, unknown> | null = null;
   #isAsync = false;
   #concurrency: number;
-  /** Inputs that are begun at once, where the source has them: each time costs the scheduler a look at all lanes. */
+  /** Inputs started at once, where the source has them: each start makes the scheduler check all lanes. */
   #part = 1;
-  /** Whether an error that ends the map is among the outcomes. */
+  /** Whether one of the outcomes is an error that ends the map. */
   #isEnding = false;
 
   constructor(
@@ -165,14 +165,14 @@ class Ahead {
       : (source as Iterable<Inputs>)[Symbol.iterator]();
   }
 
-  /** Reads as far ahead as `concurrency` allows. A source may abort the signal, so each input asks anew. */
+  /** Reads as far ahead as `concurrency` allows. A source may abort the signal, so it is checked for each input. */
   read(): void {
     if (this.begun - this.taken > this.#concurrency - this.#part) return;
     while (this.#mayRead())
       try {
         const result = this.#iterator?.next() as IteratorResult<Inputs, unknown>;
         if (this.#isAsync) this.#wait(Promise.resolve(result));
-        // As `for await` does, a promise among plain values is waited for.
+        // Like `for await`, awaits a promise among plain values.
         else if (result.done !== true && (result.value as unknown) instanceof Promise)
           this.#wait(Promise.resolve(result.value).then((value) => ({ value })));
         else this.#take(result);
@@ -181,7 +181,7 @@ class Ahead {
       }
   }
 
-  /** Tells a source that was not read to its end that it is left; rejects with the error of its `return`. */
+  /** Closes a source that was not read to its end; rejects with the error of its `return`. */
   async close(): Promise<void> {
     if (!this.isOver) await this.#iterator?.return?.();
   }
@@ -238,7 +238,7 @@ class Ahead {
   }
 }
 
-/** An answer with its index; what is decoded of it is made when it is looked at. */
+/** An answer with its index; decodes it when `decoded` is read. */
 class MappedAnswer implements MapResult {
   static readonly #DECODED = lazily((answer: MappedAnswer) => answer.#result.decoded);
   readonly index: number;

@@ -1,7 +1,7 @@
-// Measures one model on one lane: the warm-up that a first run needs anyway, then a few timed runs. Nothing is ended that
-// takes long: a warm-up that compiles shaders may take minutes, and a worker that hangs has its watchdog. How long a
-// caller waits is its own affair; `soFarMs` is what it knows before the end. Only time in which the page ran counts: the
-// number is remembered for a month, and a laptop may sleep in a run.
+// Measures one model on one lane: the warm-up that a first run needs anyway, then a few timed runs. A slow run is not
+// ended: a warm-up that compiles shaders may take minutes, and a hanging worker has its watchdog. The caller decides
+// how long it waits; `soFarMs` is the result before the end. Only time in which the page ran counts: the number is
+// stored for a month, and a laptop may sleep during a run.
 import type { Effects } from "../effects/effects.ts";
 import type { OnLane } from "./loader.ts";
 import type { Phase } from "../pool/lane-options.ts";
@@ -10,15 +10,15 @@ import { ARRAY_TYPES, zeros } from "../core/tensor.ts";
 import type { Port, Tensor } from "../core/tensor.ts";
 import { Watchdog } from "../rpc/watchdog.ts";
 
-/** How long a caller waits for a measurement before it goes on without it, in ms. */
+/** How long a caller waits for a measurement before it continues without it, in ms. */
 export const PROBE_BUDGET_MS = 4_000;
 const TIMED_RUNS = 3;
-/** Bound on the bytes of typical inputs: a bundle that names more is measured with a first request. */
+/** Bound on the bytes of typical inputs: a bundle that declares larger ones is measured with its first request. */
 const TYPICAL_MAX_BYTES = 2 ** 28;
 
 /**
- * Builds typical inputs: symbolic dims by `typical`, a batch of one. Null where a size is not known, where a model takes
- * strings, and where they would take more than 256 MiB.
+ * Builds typical inputs: symbolic dims from `typical`, a batch of one. Null where a size is not known, where a model
+ * takes strings, and where they would exceed 256 MiB.
  */
 export function typicalFeeds(ports: readonly Port[], typical: Readonly<Record<string, number>>): Feeds | null {
   const sizes: number[][] = [];
@@ -42,15 +42,15 @@ export function typicalFeeds(ports: readonly Port[], typical: Readonly<Record<st
   return feeds;
 }
 
-/** A measurement under way. */
+/** A measurement in progress. */
 export interface Probe {
-  /** Resolves to ms a run; rejects as the lane's runs do. */
+  /** Resolves to ms per run; rejects as the lane's runs do. */
   readonly ms: Promise<number>;
-  /** Returns the fastest run so far; where none has ended, how long the first has taken until now. */
+  /** Returns the fastest run so far; before the first has ended, its elapsed time. */
   readonly soFarMs: () => number;
 }
 
-/** Starts to measure ms a run. */
+/** Starts to measure ms per run. */
 export function probe(effects: Effects, { lane, message, assertWanted }: OnLane, feeds: Feeds): Probe {
   const clock = new Watchdog(effects, Infinity);
   let fastest = Infinity;

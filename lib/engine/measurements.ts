@@ -1,6 +1,6 @@
-// What was measured on this device, remembered for later pages: for each model and backend ms for a typical input, or the
-// code of the error that it failed with. One entry of storage for all models, read anew at each write, so that two engines
-// keep each other's numbers; bounded, the oldest go first.
+// Measurements of this device, stored for later pages: for each model and backend the ms for a typical input, or the
+// code of the error that it failed with. One storage entry for all models, read again before each write, so that two
+// engines keep each other's numbers; bounded, the oldest are evicted first.
 import type { BackendName } from "../rpc/backend.ts";
 import type { Plan } from "../cache/messages.ts";
 import type { DeviceFacts } from "../core/device.ts";
@@ -13,12 +13,12 @@ type Value = number | string;
 /** Measurements of one model; undefined where nothing is known of a backend. */
 export type Known = Readonly<Partial<Record<BackendName, Value | undefined>>>;
 
-/** The same with the time of each by the wall clock. */
+/** The same with the wall-clock time of each. */
 type Entry = Partial<Record<BackendName, readonly [value: Value, atMs: number]>>;
 
 const KEY = "selvedge/measured/3";
 const DAY_MS = 86_400_000;
-/** How long a number is good, and how long an error is. */
+/** How long a number is valid, and how long an error is. */
 const NUMBER_MS = 30 * DAY_MS;
 const ERROR_MS = DAY_MS;
 const ENTRIES_MAX = 64;
@@ -33,7 +33,7 @@ export class Measurements {
     this.#device = [gpu?.vendor, gpu?.architecture, gpu?.description, cores, threads].join("|");
   }
 
-  /** Returns what is known of a model. */
+  /** Returns the measurements of a model. */
   recall(plan: Plan): Known {
     const { wasm, webgpu } = this.#read()[this.#nameOf(plan)] ?? {};
     const valueOf = ([value, atMs]: NonNullable<Entry["wasm"]> = ["", 0]): Value | undefined => {
@@ -43,7 +43,7 @@ export class Measurements {
     return { wasm: valueOf(wasm), webgpu: valueOf(webgpu) };
   }
 
-  /** Adds to what is known of a model. */
+  /** Adds measurements of a model. */
   remember(plan: Plan, known: Known): void {
     const atMs = this.#effects.wallClock();
     const name = this.#nameOf(plan);
@@ -65,7 +65,7 @@ export class Measurements {
       };
       return release === RELEASE ? models : {};
     } catch {
-      return {}; // nothing there, or written by something else
+      return {}; // missing, or written by other code
     }
   }
 

@@ -1,9 +1,13 @@
-// When a loaded model is measured: with the inputs of a first request, where its load could not measure; and later again,
-// where an outside cause spoiled a measurement. What is measured, and what is decided by it, is choose-backend.ts's business.
+// Decides when a loaded model is measured: with the inputs of a first request, where its load could not measure; and
+// again later, where an outside cause spoiled a measurement. choose-backend.ts decides what is measured and evaluates
+// it.
 import type { Feeds } from "../rpc/messages.ts";
 import type { Placed } from "./routes.ts";
 
-/** How long a model stays where an outside cause put it before it is measured again, in ms: as long as a GPU is barred. */
+/**
+ * How long a model stays where an outside cause placed it before it is measured again, in ms: as long as a GPU is
+ * barred.
+ */
 export const AGAIN_MS = 120_000;
 
 /** Measures a model with a request's inputs. */
@@ -16,7 +20,7 @@ export interface Measured {
   readonly again: Measure | null;
 }
 
-/** The measurements that a model still needs. */
+/** Pending measurements of a model. */
 export class Measuring {
   readonly #now: () => number;
   readonly #onPlaced: (placed: Placed) => void;
@@ -28,13 +32,13 @@ export class Measuring {
     this.#onPlaced = onPlaced;
   }
 
-  /** Has the first request measured that comes after so many ms. */
+  /** Schedules a measurement with the first request that arrives after so many ms. */
   after(measure: Measure, ms: number): void {
     this.#measure = measure;
     this.#fromMs = this.#now() + ms;
   }
 
-  /** Returns what is to be called with this request's inputs; null where nothing is due. */
+  /** Returns the measurement to make with this request's inputs; null where none is due. */
   take(): Measure | null {
     const measure = this.#measure;
     if (measure === null || this.#now() < this.#fromMs) return null;
@@ -42,7 +46,7 @@ export class Measuring {
     return measure;
   }
 
-  /** Takes over what a measurement says; where it fails `again` measures later. Never rejects. */
+  /** Applies the result of a measurement; on failure `again` measures later. Never rejects. */
   async adopt(measuring: Promise<Measured>, again: Measure): Promise<void> {
     const measured = await measuring.catch(() => null);
     if (measured !== null) this.#onPlaced(measured.placed);

@@ -1,4 +1,4 @@
-// What an app holds of a loaded model. It checks what goes in, hands it to the dispatcher, and shapes what comes out.
+// A loaded model, as an app holds it: checks inputs, passes them to the dispatcher, and shapes the results.
 import { inTime, untilAborted } from "../core/abort.ts";
 import type { Signal } from "../core/abort.ts";
 import type { BackendName } from "../rpc/backend.ts";
@@ -31,39 +31,39 @@ import { canBatch } from "../core/batch-shape.ts";
 import { Stateful } from "./stateful.ts";
 import type { Port, Tensor } from "../core/tensor.ts";
 
-/** What the engine hands to a model. */
+/** Collaborators of a model, and its properties. */
 export interface ModelParts {
   readonly effects: Effects;
   readonly dispatcher: Dispatcher;
   readonly counters: Counters<Priority>;
-  /** Gets every request as it is settled; null where nobody asked for that. */
+  /** Receives every request as it is settled; null without `observe`. */
   readonly observe: ((settled: RequestSummary) => void) | null;
   readonly name: string;
   readonly identity: string;
   readonly accepts: Accepts;
   readonly outputs: readonly Port[];
-  /** Which output feeds which input at the next step. */
+  /** Output that feeds each input at the next step. */
   readonly states: Readonly<Record<string, string>>;
-  /** A usual size for each symbolic dim. */
+  /** A typical size for each symbolic dim. */
   readonly typical: Readonly<Record<string, number>>;
   readonly placed: Placed;
   readonly batching: LoadOptions["batching"];
-  /** On how many lanes it may run at once. */
+  /** Number of lanes that it may run on at once. */
   readonly concurrency: number;
-  /** How many lanes a backend has. */
+  /** Returns the number of lanes of a backend. */
   readonly laneCount: (backend: BackendName) => number;
-  /** Measures with a request's inputs, the first that comes after so many ms; null where all is measured. */
+  /** Measures with the inputs of the first request after `afterMs`; null where everything is measured. */
   readonly measure: { readonly run: Measure; readonly afterMs: number } | null;
-  /** A measurement that the load did not wait for, made again later where it fails; null where there is none. */
+  /** A measurement that the load did not wait for, repeated later if it fails; null where there is none. */
   readonly measuring: { readonly result: Promise<Measured>; readonly again: Measure } | null;
-  /** Gives a number that no state and no step of one has had. */
+  /** Returns a number that no state and no step of one has had. */
   readonly newMark: () => number;
   /** Frees a state on every lane. */
   readonly forget: (stateId: number) => void;
   readonly unload: () => void;
-  /** Whether answers are kept, where a run does not say. */
+  /** Whether answers are cached by default. */
   readonly cache: boolean;
-  /** Gives what keeps answers, which is loaded when it is first asked for. */
+  /** Returns the result cache, which is loaded on first use. */
   readonly results: () => Promise<Results>;
 }
 
@@ -73,9 +73,9 @@ export class Model {
   readonly #batching: Batching;
   #placed: Placed;
   readonly #measuring: Measuring;
-  /** Inputs of a request that was answered, with which the model is being measured. */
+  /** Inputs of an answered request with which the model is being measured. */
   readonly #inUse: Set<Feeds> = new Set();
-  /** Whether its requests can run together at all. */
+  /** Whether its requests can be batched at all. */
   readonly #canJoin: boolean;
   readonly #flights: Flights<RunResult>;
   readonly #slab: Slab = new Slab();
@@ -100,42 +100,42 @@ export class Model {
     if (parts.measuring !== null) void this.#measuring.adopt(parts.measuring.result, parts.measuring.again);
   }
 
-  /** Gives the name from the bundle, or the file's. */
+  /** Name from the bundle, or the file's. */
   get name(): string {
     return this.#parts.name;
   }
 
-  /** Gives the identity of the bundle (or of a bare model's bytes): 64 hex digits. */
+  /** Identity of the bundle (or of a bare model's bytes): 64 hex digits. */
   get identity(): string {
     return this.#parts.identity;
   }
 
-  /** Describes the inputs. */
+  /** The model's inputs. */
   get inputs(): readonly Port[] {
     return this.#parts.accepts.ports;
   }
 
-  /** Describes the outputs. */
+  /** The model's outputs. */
   get outputs(): readonly Port[] {
     return this.#parts.outputs;
   }
 
-  /** Names the backend that runs the model now. */
+  /** The backend that currently runs the model. */
   get backend(): BackendName {
     return this.#placed.routes[0].backend;
   }
 
-  /** Names the variant that runs now. */
+  /** The variant that currently runs. */
   get variant(): string {
     return this.#placed.routes[0].variant;
   }
 
-  /** Says why it runs there. */
+  /** Reason for the current backend. */
   get why(): Why {
     return this.#placed.routes[0].why;
   }
 
-  /** Counts the operators by where they run; null unless the engine was created `verbose`. */
+  /** Number of operators per execution provider; null unless the engine was created `verbose`. */
   get assignment(): Assignment | null {
     return this.#placed.assignment;
   }
@@ -152,8 +152,8 @@ export class Model {
   }
 
   /**
-   * Begins a recurrent state, for a model whose bundle says which output feeds which input at the next step. Each
-   * `run` is a step; the state stays on its lane between them.
+   * Begins a recurrent state, for a model whose bundle maps outputs to inputs of the next step. Each `run` is a step;
+   * the state stays on its lane between steps.
    * @throws TypeError for a model without a state, or an initial state of another kind; RangeError for a wrong size
    * @example
    * const state = model.stateful();
@@ -168,10 +168,10 @@ export class Model {
   }
 
   /**
-   * Runs the model over many inputs, with as many under way as `concurrency` allows. Answers come in the order of the
-   * inputs, or with `ordered: false` as soon as they are there; each says by `index` which input it answers. Reads the
-   * source no further ahead than that, so an endless one takes constant memory. The first error ends the iteration and
-   * cancels what is under way; with `errors: "yield"` an input that fails is given as `{ index, error }`.
+   * Runs the model over many inputs, with up to `concurrency` of them in flight. Answers come in the order of the
+   * inputs, or with `ordered: false` as soon as they are ready; `index` is the number of the input. Reads the source no
+   * further ahead than that, so an endless one takes constant memory. The first error ends the iteration and cancels
+   * what is in flight; with `errors: "yield"` a failed input is yielded as `{ index, error }`.
    */
   map(
     source: Iterable<Inputs> | AsyncIterable<Inputs>,
@@ -196,7 +196,7 @@ export class Model {
     return mapRuns({ run: this.#run.bind(this), atLeast, atMost, pause }, source, options);
   }
 
-  /** Frees the model on every lane. Requests that wait are rejected with `closed`. */
+  /** Frees the model on every lane. Queued requests are rejected with `closed`. */
   unload(): void {
     if (this.#unloaded) return;
     this.#unloaded = true;
@@ -225,7 +225,7 @@ export class Model {
     });
   }
 
-  /** Checks and takes inputs, has them worked on, and counts what comes of it. */
+  /** Checks and takes inputs, passes them to `work`, and counts the outcome. */
   #count(
     accepts: Accepts,
     inputs: Inputs,
@@ -233,9 +233,9 @@ export class Model {
     work: (feeds: Feeds, calledMs: number) => Promise<RunResult>,
   ): Promise<RunResult> {
     const { effects, counters } = this.#parts;
-    // What is none is refused below, by a rejection.
+    // Options that are not an object are rejected below.
     const { signal, transfer = false } = (options as AskOptions | null) ?? {};
-    // A mistake in it is told below; until then it counts as what is usual.
+    // A wrong priority is rejected below; until then it counts as normal.
     const priority = PRIORITIES.find((x) => x === (options as AskOptions | null)?.priority) ?? "normal";
     const startMs = effects.now();
     counters.asked(priority);
@@ -251,7 +251,7 @@ export class Model {
       this.#settled(priority, options, effects.now() - startMs, outcome, code, null);
       throw error;
     };
-    // No async function: it would be two promises more for each request, and some microseconds in Firefox.
+    // No async function: it would add two promises for each request, and some microseconds in Firefox.
     const begin = (): Promise<RunResult> => {
       this.#assertLoaded();
       checkRunOptions(options);
@@ -285,14 +285,14 @@ export class Model {
     counters.settled(priority, outcome, ms, isLate);
     if (observe === null) return;
     const settled = { model: name, priority, outcome, code, ms, deadlineMs: deadlineMs ?? null, isLate, info };
-    // In a turn of its own: the caller comes first, and what is thrown there is nobody's but the page's.
+    // In a microtask of its own: the caller comes first, and an exception of the observer must reach only the page.
     queueMicrotask(() => {
       observe(settled);
     });
   }
 
   #dispatch(feeds: Feeds, options: AskOptions, calledMs: number, state?: StateStep): Promise<RunResult> {
-    // Inputs take time to come in; a lane would load the model again.
+    // The model may have been unloaded while inputs were read; a lane would load it again.
     if (this.#unloaded) return Promise.reject(this.#unloadedError());
     const { dispatcher, concurrency } = this.#parts;
     const { routes, message } = this.#placed;
@@ -304,7 +304,7 @@ export class Model {
     return dispatcher.submit({ routes, message, batching, concurrency, ...asked });
   }
 
-  /** Answers from the result cache; the inputs can be told from others by their bytes. */
+  /** Answers from the result cache, by the bytes of the inputs. */
   #recall(
     inputs: Readonly<Record<string, Tensor>>,
     feeds: Feeds,
@@ -323,7 +323,7 @@ export class Model {
   ): Promise<RunResult> {
     const { identity, results, effects } = this.#parts;
     const urgency = urgencyOf(options, calledMs);
-    // What can't be loaded or opened, or not in time, is no reason to fail.
+    // A result cache that can't be loaded or opened in time is no reason to fail.
     const waitMs = urgency.dueMs - effects.now();
     const kept = await inTime(results(), waitMs, effects.setTimer).catch(() => null);
     if (kept === null) return this.#share(inputs, feeds, options, calledMs);
@@ -334,7 +334,7 @@ export class Model {
     return info.isCached ? { ...result, info: { ...info, why: whyKept(info.lane, info.ranMs) } } : result;
   }
 
-  /** Waits for the answer to the same inputs where these are in flight. */
+  /** Coalesces with a request in flight that has the same inputs. */
   #share(
     inputs: Readonly<Record<string, Tensor>>,
     feeds: Feeds,
@@ -353,7 +353,7 @@ export class Model {
     return measure === null ? answer : this.#measured(answer, feeds, measure);
   }
 
-  /** Measures with the inputs of a request that was answered; where it was not, with those of the next one. */
+  /** Measures with the inputs of an answered request; if it failed, with those of the next one. */
   async #measured(answer: Promise<RunResult>, feeds: Feeds, measure: Measure): Promise<RunResult> {
     try {
       const result = await answer;
@@ -370,7 +370,7 @@ export class Model {
   }
 }
 
-/** Resolves to inputs once their images are decoded. A cancel does not wait for that, and then frees them. */
+/** Resolves to inputs once their images are decoded. A cancel does not wait for that, and frees them afterwards. */
 function untilDecoded(taken: Promise<Feeds>, signal: Signal | undefined): Promise<Feeds> {
   if (signal === undefined) return taken;
   const free = (feeds: Feeds): void => {
@@ -386,7 +386,7 @@ function urgencyOf(options: AskOptions, calledMs: number): Urgency {
   return { priority: PRIORITIES.indexOf(priority), dueMs, isRefusable: onLate !== "finish", preempts: preempt };
 }
 
-/** Gives the inputs as tensors, texts too; null where one is an image. */
+/** Returns the inputs as tensors, texts included; null where one is an image. */
 function tensorsOf(feeds: Feeds): Record<string, Tensor> | null {
   const tensors: Record<string, Tensor> = {};
   for (const [name, value] of Object.entries(feeds)) {

@@ -1,12 +1,11 @@
-// Answers kept: the same inputs to the same model are answered from memory. Exact, never similar: the key is the
-// SHA-256 of this release, model, variant and every input byte, so another version of a model, or of its kernels, never
-// answers for this one. Opt-in,
-// since it costs a hash per request; a model for which hashing costs more than a twentieth of what it saves turns it
-// off by itself, and what is read from the device counts as hashing does. Bounded by bytes, the least recently used goes
-// first.
+// Result cache: the same inputs to the same model are answered from memory. Matches are exact: the key is the SHA-256
+// of this release, model, variant and every input byte, so another version of a model, or of its kernels, has other
+// keys. Opt-in, since it costs a hash per request. It turns itself off for a model for which hashing costs more than a
+// twentieth of what it saves; reading from the device counts like hashing. Bounded by bytes; evicts the least recently
+// used.
 //
-// The same question asked twice at once runs once, where the second may wait for the first (joinable.ts). Knows nothing of
-// requests: it takes tensors and keeps values.
+// Coalesces equal lookups, where the second may wait for the first (joinable.ts). Independent of requests: it takes
+// tensors and keeps values.
 import { sha256Hex } from "../core/bundle.ts";
 import { isOwnFailure, mayJoin } from "./joinable.ts";
 import type { Urgency } from "./joinable.ts";
@@ -14,58 +13,58 @@ import { ARRAY_TYPES } from "../core/tensor.ts";
 import type { NumericDtype, Tensor } from "../core/tensor.ts";
 import { RELEASE } from "../core/version.ts";
 
-/** How answers are kept. */
+/** Options of the result cache. */
 export interface ResultsOptions {
-  /** How many bytes of outputs to keep, 1 to 2 ** 40. Default 64 MiB. */
+  /** Bound on the bytes of outputs, 1 to 2 ** 40. Default 64 MiB. */
   readonly maxBytes?: number | undefined;
-  /** How long an answer is good, in ms. Default: until the page is left, on the device 7 days. */
+  /** How long an answer is valid, in ms. Default: until the page is left; on the device 7 days. */
   readonly ttlMs?: number | undefined;
-  /** Keeps answers on the device too, within the same bounds, so that the next page finds them. Default false. */
+  /** Stores answers on the device too, within the same bounds, so that the next page finds them. Default false. */
   readonly persist?: boolean | undefined;
 }
 
-/** Answers that outlive the page; what fails there is not kept, and nothing rejects. */
+/** Persistent store of answers. Its failures mean that an answer is not stored; nothing rejects. */
 export interface PersistentResults {
-  /** Gives what was written, and until when it is good by the wall clock; null where there is nothing, or not in time. */
+  /** Returns a stored value, and until when it is valid by the wall clock; null where there is none, or not in time. */
   read(key: string, boundMs: number): Promise<{ readonly value: unknown; readonly untilMs: number } | null>;
-  /** Keeps an answer. */
+  /** Stores an answer. */
   write(key: string, value: unknown, bytes: number, untilMs: number): Promise<void>;
 }
 
-/** What answers are kept with. */
+/** Collaborators of the result cache. */
 export interface ResultsParts {
   /** Monotonic time in ms. */
   now(): number;
-  /** Milliseconds since 1970, which `persist` goes by. */
+  /** Milliseconds since 1970, the clock of `persist`. */
   wallClock(): number;
   readonly persist: PersistentResults | null;
 }
 
-/** Counts what became of requests that asked for a kept answer. */
+/** Counts of requests that asked for a cached answer. */
 export interface ResultCounts {
   /** Requests answered from memory. */
   readonly hits: number;
   /** Requests that had to run. */
   readonly misses: number;
-  /** Answers kept now. */
+  /** Answers in memory now. */
   readonly entries: number;
   /** Their size in bytes. */
   readonly bytes: number;
 }
 
-/** What an answer is made of, as far as keeping it goes; all of it must be cloneable. */
+/** The part of an answer that the cache depends on; the whole answer must be cloneable. */
 export interface Answer {
   readonly outputs: Readonly<Record<string, Tensor>>;
   readonly info: { readonly ranMs: number; readonly isCached: boolean; readonly variant?: string };
 }
 
-/** How a question is asked. */
+/** Terms of a lookup. */
 export interface Terms extends Urgency {
-  /** Variant that the question means: the answer of another one, where the GPU was lost, is not kept. */
+  /** Variant that the lookup is for: the answer of another one, after a GPU loss, is not cached. */
   readonly variant: string;
 }
 
-/** A question that is being answered. */
+/** A lookup that is being computed. */
 interface Running {
   readonly urgency: Urgency;
   readonly answer: Promise<Answer>;
@@ -77,32 +76,32 @@ interface Entry {
   readonly untilMs: number;
 }
 
-/** What keeping answers costs and saves for one model. */
+/** Cost and benefit of caching for one model. */
 interface Worth {
   spentMs: number;
   savedMs: number;
   lookups: number;
 }
 
-/** How many bytes of answers are kept by default. */
+/** Default bound on the bytes of cached answers. */
 export const RESULTS_MAX_BYTES: number = 64 * 2 ** 20;
 
-/** How long an answer is kept on the device by default. */
+/** How long an answer is stored on the device by default. */
 const PERSIST_MS = 7 * 86_400_000;
 const USUAL: Urgency = { priority: 1, dueMs: Infinity, isRefusable: true, preempts: false };
-/** What hashing may cost of what it saves. */
+/** Bound on the cost of hashing, as a share of what it saves. */
 const COST_MAX = 0.05;
-/** Lookups before that is judged, and how many are skipped before it is tried again. */
+/** Lookups before the cost is judged, and the number that skip the cache before it is tried again. */
 const TRIAL = 32;
 const PAUSE = 1_000;
 
-/** Keeps answers by what was asked. */
+/** Caches answers by the hash of their inputs. */
 export class Results {
   readonly #maxBytes: number;
   readonly #ttlMs: number | undefined;
   readonly #parts: ResultsParts;
   readonly #entries: Map<string, Entry> = new Map();
-  /** What is asked now: the same question waits for its answer, and asks itself where that fails. */
+  /** Lookups in flight: an equal one waits for the answer, and runs itself if that fails. */
   readonly #running: Map<string, Running> = new Map();
   readonly #worth: Map<string, Worth> = new Map();
   #bytes = 0;
@@ -116,7 +115,7 @@ export class Results {
   }
 
   /**
-   * Answers a question: from memory where that was asked before, else by running it, and keeps that.
+   * Returns the answer from the cache, else runs the request and caches its answer.
    * @param model - names model and variant; no two versions have the same
    */
   async answer<T extends Answer>(
@@ -141,14 +140,14 @@ export class Results {
     const kept = this.#entries.get(key);
     this.#entries.delete(key);
     if (kept !== undefined && kept.untilMs >= this.#parts.now()) {
-      this.#entries.set(key, kept); // the last of them: the first is the one that was not used for longest
+      this.#entries.set(key, kept); // now the most recently used; the first entry is the least
       this.#hits += 1;
       worth.savedMs += kept.value.info.ranMs;
       const value = structuredClone(kept.value) as T;
       return { ...value, info: { ...value.info, isCached: true } };
     }
     this.#bytes -= kept?.bytes ?? 0;
-    // Nothing is awaited between the last look and `set`: two that come together must not both find nothing.
+    // Nothing is awaited between the last check and `set`: two concurrent lookups must not both miss.
     for (let same = this.#running.get(key); same !== undefined && mayJoin(same.urgency, urgency);) {
       try {
         const value = structuredClone(await same.answer) as T;
@@ -156,7 +155,7 @@ export class Results {
         return { ...value, info: { ...value.info, isCached: true } };
       } catch (error) {
         if (!isOwnFailure(error)) break;
-        same = this.#running.get(key); // another that waited for it may run it by now
+        same = this.#running.get(key); // another waiter may be running it by now
       }
     }
     this.#misses += 1;
@@ -174,24 +173,24 @@ export class Results {
   #store(key: string, value: Answer): void {
     const { persist, now, wallClock } = this.#parts;
     const bytes = this.#keep(key, value, now() + (this.#ttlMs ?? Infinity));
-    // Nobody waits for that.
+    // Not awaited.
     if (bytes !== null) void persist?.write(key, value, bytes, wallClock() + (this.#ttlMs ?? PERSIST_MS));
   }
 
-  /** Gives the counts so far. */
+  /** Returns the counts so far. */
   read(): ResultCounts {
     return { hits: this.#hits, misses: this.#misses, entries: this.#entries.size, bytes: this.#bytes };
   }
 
-  /** Takes up what an earlier page kept. */
+  /** Loads an answer that an earlier page stored. */
   async #recall(key: string, boundMs: number): Promise<void> {
     const { persist, now, wallClock } = this.#parts;
     const found = (await persist?.read(key, boundMs)) ?? null;
-    // Anything on this origin may have written there.
+    // Any script of this origin may have written the entry.
     if (found !== null && isAnswer(found.value)) this.#keep(key, found.value, now() + found.untilMs - wallClock());
   }
 
-  /** Gives the bytes that it takes; null where that is too much. */
+  /** Returns the bytes of the answer; null where it is too large. */
   #keep(key: string, value: Answer, untilMs: number): number | null {
     const bytes = Object.values(value.outputs).reduce((sum, tensor) => sum + sizeOf(tensor), 0);
     if (bytes > this.#maxBytes) return null;
@@ -211,7 +210,7 @@ export class Results {
   }
 }
 
-/** Hashes a question: model, and for each input in the order of the names its name, dtype, dims and bytes. */
+/** Hashes a request: model, and for each input in the order of the names its name, dtype, dims and bytes. */
 async function keyOf(model: string, inputs: Readonly<Record<string, Tensor>>): Promise<string> {
   const encoder = new TextEncoder();
   const parts = Object.keys(inputs)
@@ -226,7 +225,7 @@ async function keyOf(model: string, inputs: Readonly<Record<string, Tensor>>): P
   return sha256Hex(encoder.encode(JSON.stringify([RELEASE, model, await Promise.all(parts)])));
 }
 
-/** Tells whether what was read from the device has the shape of an answer. */
+/** Whether a value read from the device has the shape of an answer. */
 function isAnswer(value: unknown): value is Answer {
   const { outputs, info } = (value ?? {}) as Partial<Answer>;
   if (typeof outputs !== "object" || outputs === null || typeof info !== "object" || info === null) return false;

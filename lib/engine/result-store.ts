@@ -1,27 +1,27 @@
-// Answers that outlive the page, in IndexedDB: what `results: { persist: true }` asks for. Bounded by bytes, the least
-// recently used goes first. Not the store of models: an answer is small, is a plain value, and harms nobody by being gone,
-// so whatever fails here is an answer that was not kept. A database that gives no answer (WebKit wedges some, see
-// cache/stores/indexed-db.ts) is given up until the page is left.
+// Persistent store of answers in IndexedDB, for `results: { persist: true }`. Bounded by bytes; evicts the least
+// recently used. Separate from the store of models: an answer is small, is a plain value, and can be lost without harm,
+// so any failure here means that an answer is not stored. A database that does not answer (WebKit wedges some, see
+// cache/stores/indexed-db.ts) is not used again until the page is left.
 import { inTime } from "../core/abort.ts";
 import type { PersistentResults } from "./result-cache.ts";
 
 const DATABASE = "selvedge-answers";
 const ANSWERS = "answers";
 const FACTS = "facts";
-/** Writes between two looks at how much is kept. */
+/** Writes between two checks of the stored size. */
 const LOOK_EVERY = 16;
-/** What takes this long will not be answered. */
+/** After this time an answer of IndexedDB no longer comes. */
 const PATIENCE_MS = 5_000;
 
-/** What is known of an answer without reading it. */
+/** Metadata of an answer, readable without it. */
 interface Fact {
   readonly bytes: number;
-  /** By the wall clock, as is `usedMs`; Infinity where it lasts. */
+  /** By the wall clock, as is `usedMs`; Infinity where it does not expire. */
   readonly untilMs: number;
   readonly usedMs: number;
 }
 
-/** Opens what is kept; null where there is no IndexedDB, where it may not be used, and where it gives no answer. */
+/** Opens the store; null where IndexedDB is missing, blocked, or does not answer. */
 export async function openAnswers(maxBytes: number, now: () => number): Promise<PersistentResults | null> {
   const { indexedDB } = globalThis as Partial<typeof globalThis>;
   if (indexedDB === undefined) return null;
@@ -38,7 +38,10 @@ export async function openAnswers(maxBytes: number, now: () => number): Promise<
   }
 }
 
-/** Removes all answers that are kept on the device. Resolves once they are gone, or where nothing answers. */
+/**
+ * Removes all answers that are stored on the device. Resolves once they are removed, or where IndexedDB does not
+ * answer.
+ */
 export async function deleteAnswers(): Promise<void> {
   const { indexedDB } = globalThis as Partial<typeof globalThis>;
   if (indexedDB === undefined) return;
@@ -101,7 +104,10 @@ class Answers implements PersistentResults {
     await this.#use(() => this.#write(key, value, bytes, untilMs));
   }
 
-  /** Does something with the database; null where it fails, or gives no answer: then nothing is asked of it any more. */
+  /**
+   * Runs an operation on the database; null where it fails or does not answer, after which the database is not used
+   * again.
+   */
   async #use<T>(work: () => Promise<T>): Promise<T | null> {
     if (this.#isGivenUp) return null;
     let isAnswered = false;
@@ -135,7 +141,7 @@ class Answers implements PersistentResults {
     if (this.#writes++ % LOOK_EVERY === 0) await this.#trim(answers, facts);
   }
 
-  /** Removes what is too old, and what was not used for the longest time where there is too much. */
+  /** Removes expired answers, and the least recently used ones where the bound is exceeded. */
   async #trim(answers: IDBObjectStore, facts: IDBObjectStore): Promise<void> {
     const [keys, all] = await Promise.all([result(facts.getAllKeys()), result(facts.getAll() as IDBRequest<Fact[]>)]);
     const known = keys.map((key, i) => ({ key, ...(all[i] as Fact) }));

@@ -1,4 +1,5 @@
-// What a run answers: the outputs, and what really produced them; and what is told of a request when it is settled.
+// Result of a run: the outputs, and the backend, variant and lane that produced them; and the summary of a settled
+// request.
 import type { BackendName } from "../core/device.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import { explain } from "./explain-run.ts";
@@ -10,100 +11,103 @@ import type { Priority, StartWhy } from "../schedule/events.ts";
 import type { Tensor } from "../core/tensor.ts";
 import type { Why } from "../core/reasons.ts";
 
-/** One try of a step. */
+/** One attempt of a step. */
 export interface Attempt {
-  /** Which lane tried, as `wasm-0`. */
+  /** Lane of the attempt, as `wasm-0`. */
   readonly lane: string;
   /** The backend of that lane. */
   readonly backend: BackendName;
-  /** How long the try took on the lane, in ms, the start of a worker and the load of the model included. */
+  /** Duration of the attempt on the lane, in ms, including the start of a worker and the load of the model. */
   readonly ms: number;
   /** Null where it succeeded. */
   readonly error: ErrorCode | null;
 }
 
-/** Says what produced an answer, and how long it took. Times in ms. */
+/** Where and how an answer was produced, and how long it took. Times in ms. */
 export interface RunInfo {
-  /** The backend that really ran it. */
+  /** The backend that ran it. */
   readonly backend: BackendName;
-  /** The variant that really ran it. */
+  /** The variant that ran it. */
   readonly variant: string;
   /** The lane that ran it, as `wasm-0`. */
   readonly lane: string;
-  /** How many requests ran together. */
+  /** Number of requests in its batch. */
   readonly batchSize: number;
-  /** From the call until a lane took it. */
+  /** Time from the call until a lane took it. */
   readonly queuedMs: number;
-  /** The backend's run alone. */
+  /** Time of the backend's run alone. */
   readonly ranMs: number;
-  /** Images to tensors; 0 where tensors came. */
+  /** Time to convert images to tensors; 0 where the inputs are tensors. */
   readonly preprocessMs: number;
-  /** Outputs to answers; 0 where the bundle declares none. */
+  /** Time to decode outputs; 0 where the bundle declares no decoder. */
   readonly decodeMs: number;
-  /** How often it was tried: more than once where a lane died and the work was run again. */
+  /** Number of attempts: more than one where a lane died and the work was retried. */
   readonly attempts: number;
-  /** Every try, the answer's last. */
+  /** Every attempt, the successful one last. */
   readonly history: readonly Attempt[];
-  /** Whether it was kept from an earlier run of the same inputs, or shared with one in flight, whose times these are. */
+  /**
+   * Whether the answer is cached from an earlier run of the same inputs, or shared with one in flight, whose times
+   * these are.
+   */
   readonly isCached: boolean;
   /** Where it ran: on this device. */
   readonly placement: "local";
-  /** Why it ran there, and so. */
+  /** Reasons for where and how it ran. */
   readonly why: RunWhy;
 }
 
 /** The answer to one run. */
 export interface RunResult {
-  /** Tensors by output name; the caller's own. */
+  /** Tensors by output name, owned by the caller. */
   readonly outputs: Readonly<Record<string, Tensor>>;
-  /** Answers by output name, one per row of the request, where the bundle declares how to decode the output. */
+  /** Decoded answers by output name, one per row of the request, where the bundle declares a decoder for the output. */
   readonly decoded: Readonly<Record<string, readonly Decoded[]>>;
-  /** What produced the answer, and how long it took. */
+  /** Where and how the answer was produced, and how long it took. */
   readonly info: RunInfo;
 }
 
-/** A request that was settled, as `observe` is told of it. Holds neither inputs nor outputs. */
+/** Summary of a settled request, for `observe`. Holds neither inputs nor outputs. */
 export interface RequestSummary {
   /** Name of the model. */
   readonly model: string;
-  /** What its caller said of how urgent it is. */
+  /** Priority that its caller set. */
   readonly priority: Priority;
-  /** How it ended; `rejected` where its deadline or a full queue did not allow it. */
+  /** Outcome; `rejected` because of its deadline or a full queue. */
   readonly outcome: Outcome;
-  /** Names the error; null where it was answered, cancelled, or the mistake was the caller's. */
+  /** Code of the error; null where it was answered, cancelled, or the caller's mistake. */
   readonly code: ErrorCode | null;
-  /** From the call until it was settled, in ms. */
+  /** Time from the call until it was settled, in ms. */
   readonly ms: number;
-  /** Within how many ms it was needed; null for whenever it comes. */
+  /** Deadline in ms from the call; null where there is none. */
   readonly deadlineMs: number | null;
-  /** Whether it was answered after that. */
+  /** Whether it was answered after its deadline. */
   readonly isLate: boolean;
-  /** What produced the answer; null where there is none. */
+  /** Where and how the answer was produced; null where there is none. */
   readonly info: RunInfo | null;
 }
 
-/** What came of a step. */
+/** Outcome of a step. */
 export interface Done {
   readonly item: RanItem;
   /** The batch that it was part of. */
   readonly ran: Ran;
   readonly route: { readonly backend: BackendName; readonly variant: string };
-  /** Why it was placed on its own route. */
+  /** Reason for its own route. */
   readonly placed: Why;
-  /** Why it began where and with whom it did. */
+  /** Reason for its lane and its batch. */
   readonly start: StartWhy;
   readonly queuedMs: number;
   readonly attempts: readonly Attempt[];
-  /** By how much it is late; 0 or less where it is not. */
+  /** Time between its deadline and its end; 0 or less where it was on time. */
   readonly lateMs: number;
 }
 
-/** Shapes what a dispatcher gives. */
+/** Makes the result of a run from the outcome of a step. */
 export function toResult(done: Done): RunResult {
   return new Answer(done);
 }
 
-/** Makes its reasons when they are looked at. */
+/** Creates the reasons when they are read. */
 class Info implements RunInfo {
   static readonly #WHY = lazily((info: Info) => explain(info.#grounds));
   readonly backend: BackendName;
@@ -138,7 +142,7 @@ class Info implements RunInfo {
   }
 }
 
-/** Makes its decoded answers when they are looked at. */
+/** Decodes answers when they are read. */
 class Answer implements RunResult {
   static readonly #DECODED = lazily((answer: Answer) => answer.#item.decoded);
   readonly outputs: RunResult["outputs"];

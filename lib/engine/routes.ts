@@ -1,5 +1,5 @@
-// The ways in which a request may be executed: which variant on which backend, the chosen one first, then those to go down
-// to. Says where a step may run now; which of these lanes it gets is for schedule/ to decide.
+// Routes of a request: variant and backend, the chosen one first, then the fallbacks. Lists where a step may run now;
+// schedule/ decides which of these lanes it gets.
 import type { BackendName } from "../rpc/backend.ts";
 import type { Assignment } from "../core/bundle.ts";
 import type { AskOptions } from "./options.ts";
@@ -14,58 +14,58 @@ import type { Why } from "../core/reasons.ts";
 export interface Route {
   readonly backend: BackendName;
   readonly variant: string;
-  /** Names it for what is learnt of it (`keyOf`). */
+  /** Key of its estimates (`keyOf`). */
   readonly key: string;
   readonly why: Why;
-  /** Fetches what is not here yet: the weights of a fallback that was never needed before. */
+  /** Fetches what is missing: the weights of a fallback that was never needed before. */
   readonly message: () => Promise<LoadMessage>;
-  /** Gives the same where all of it is here already; else null. */
+  /** Returns the same message where its files are already fetched; else null. */
   readonly here: () => LoadMessage | null;
 }
 
-/** Where a model runs now. Changes when it has been measured. */
+/** Current placement of a model. Changes when the model has been measured. */
 export interface Placed {
-  /** The ways to run it: the chosen one first, then those to go down to. */
+  /** Its routes: the chosen one first, then the fallbacks. */
   readonly routes: readonly [Route, ...Route[]];
   readonly message: LoadMessage;
   readonly assignment: Assignment | null;
 }
 
-/** What is to be executed. */
+/** A run to execute. */
 export interface Work {
-  /** The ways to do it, the chosen one first, then those to go down to. */
+  /** Its routes: the chosen one first, then the fallbacks. */
   readonly routes: readonly Route[];
-  /** The first route's message, which is here already. */
+  /** The first route's message; its files are already fetched. */
   readonly message: LoadMessage;
   readonly feeds: Feeds;
-  /** What it can run together with; null where it runs alone. */
+  /** Its batch shape; null where it runs alone. */
   readonly shape: Shape | null;
   readonly batching: Batching;
-  /** On how many lanes the model may run at once. */
+  /** Number of lanes that the model may run on at once. */
   readonly concurrency: number;
-  /** How it is to be scheduled, and when it is no longer wanted. */
+  /** Priority, deadline and signal. */
   readonly options: AskOptions;
-  /** When it was asked for: deadlines count from here. */
+  /** Time of the call, from which deadlines count. */
   readonly calledMs: number;
-  /** Whose it is: callers of one priority get equal time. */
+  /** Its caller: callers of one priority get equal time. */
   readonly caller: number;
-  /** Present where this is a step of a recurrent state. */
+  /** The step of a recurrent state; else undefined. */
   readonly state?: StateStep | undefined;
 }
 
-/** What is known of a step's ways. */
+/** Routing state of a step. */
 interface Routed {
   readonly work: Work;
   readonly attempts: readonly Attempt[];
-  /** Which of its ways it is on. */
+  /** Index of its current route. */
   readonly route: number;
-  /** What a lane loads there. */
+  /** The message to load it there. */
   readonly message: LoadMessage;
 }
 
 /**
- * Gives where a step may run: on its route, and on those to go down to whose weights are here. One that failed once
- * keeps to its route, and so does one of a state, which lies on one lane.
+ * Returns where a step may run: on its route, and on the fallbacks whose weights are already fetched. A step that
+ * failed once keeps to its route, and so does one of a state, which lies on one lane.
  */
 export function placesOf({ work, route, message, attempts }: Routed): [Place, ...Place[]] {
   const { routes, state } = work;
@@ -83,13 +83,13 @@ function placeOf({ backend, key }: Route, { modelId }: LoadMessage): Place {
   return { backend, modelId, key };
 }
 
-/** Gives what a lane loads to run a step there. */
+/** Returns the message with which a lane loads the model of a step. */
 export function messageFor({ work, message }: Routed, { backend, modelId }: Place): LoadMessage {
   if (message.modelId === modelId) return message;
   return work.routes.find((route) => route.backend === backend)?.here() ?? message;
 }
 
-/** Names a model on a backend for what is learnt of it. */
+/** Returns the key of a model's estimates on a backend. */
 export function keyOf(identity: string, variant: string, backend: BackendName): string {
   return `${identity} ${variant} ${backend}`;
 }

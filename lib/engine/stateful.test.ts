@@ -228,7 +228,7 @@ test.each([
 test("a model without a state has none to begin", async () => {
   const { world, engine } = await setUp();
   const model = await world.finish(engine.load("https://app.test/double.json"));
-  expect(() => model.stateful()).toThrow('"double" keeps no state');
+  expect(() => model.stateful()).toThrow('"double" has no recurrent state');
 });
 
 const rows = (...values: number[]) => ({

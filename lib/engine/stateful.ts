@@ -1,9 +1,9 @@
-// A recurrent state: a model whose outputs of one step are inputs of the next. The state stays on its lane between steps;
-// every k steps a copy comes to the page, which keeps it with the inputs since. A lane that does not hold the state as
-// the last step left it (it died, idled out, or another lane is taken) rebuilds it from these, in pool/lane.ts.
+// A recurrent state: a model whose outputs of one step are inputs of the next. The state stays on its lane between
+// steps; every k steps a copy is sent to the page, which keeps it with the inputs since. A lane that does not hold the
+// state of the last step (it died, idled out, or another lane was chosen) rebuilds it from these, in pool/lane.ts.
 //
-// A stream must not lie by leaving a step out: a step that failed for good ends the state with `state-lost`. A mistake
-// in the inputs is told before the step begins, and a cancelled step did not happen: neither touches the state.
+// A stream must never skip a step silently: a step that failed for good ends the state with `state-lost`. A mistake in
+// the inputs is reported before the step begins, and a cancelled step did not happen: neither touches the state.
 import { eitherOf, untilAborted } from "../core/abort.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
@@ -21,10 +21,10 @@ import type { Port, Tensor } from "../core/tensor.ts";
 
 type State = StateStep["checkpoint"];
 
-/** What leaves a state as it was. */
+/** Errors that leave a state as it was. */
 const REFUSED: readonly ErrorCode[] = ["closed", "overloaded", "deadline-exceeded"];
 
-/** What a model hands to its states. */
+/** Collaborators of a state, from its model. */
 export interface StatefulParts {
   readonly name: string;
   readonly accepts: Accepts;
@@ -61,7 +61,7 @@ export class Stateful {
     const { ports, images } = parts.accepts;
     const names = new Set(Object.values(parts.states));
     if (names.size === 0)
-      throw new TypeError(`"${parts.name}" keeps no state: its bundle names no output that feeds an input`);
+      throw new TypeError(`"${parts.name}" has no recurrent state: its bundle maps no output to an input`);
     this.#parts = parts;
     this.#accepts = { ports: ports.filter(({ name }) => !names.has(name)), images };
     this.#every = options.checkpointEvery ?? 16;
@@ -78,11 +78,12 @@ export class Stateful {
   }
 
   /**
-   * Runs the next step. One at a time, in the order of the calls; the state's own inputs and outputs are left out.
+   * Runs the next step. Steps run one at a time, in the order of the calls; the state's own inputs and outputs are left
+   * out.
    * @throws TypeError or RangeError for wrong inputs and the signal's reason for a cancel, which leave the state as it
-   * was; SelvedgeError `state-lost` where it can't go on, `closed`
+   * was; SelvedgeError `state-lost` where it can't continue, `closed`
    */
-  // Async, so that a wrong option rejects; all of it runs in the turn of the call.
+  // Async, so that a wrong option rejects; all of it runs synchronously within the call.
   async run(inputs: Inputs, options: RunOptions = {}): Promise<RunResult> {
     checkRunOptions(options);
     const signal = eitherOf(options.signal, this.#stop.signal);
@@ -95,7 +96,7 @@ export class Stateful {
     return step;
   }
 
-  /** Frees the state; steps that wait or run are rejected with `closed`. Safe to call twice. */
+  /** Frees the state; pending steps are rejected with `closed`. Safe to call twice. */
   close(): void {
     this.#end(new SelvedgeError("closed", "The state is closed."));
   }
@@ -119,7 +120,7 @@ export class Stateful {
     } catch (error) {
       release(feeds);
       const isCallers = signal.aborted || error instanceof TypeError || error instanceof RangeError;
-      // What was refused did not begin.
+      // A rejected step did not begin.
       if (isCallers || (isSelvedgeError(error) && REFUSED.includes(error.code))) throw error;
       const text = `The state of "${this.#parts.name}" is lost: ${String(error)}`;
       const lost = new SelvedgeError("state-lost", text, { cause: isSelvedgeError(error) ? error.code : null }, error);
@@ -128,14 +129,14 @@ export class Stateful {
     }
   }
 
-  /** Sizes of symbolic dims that the state has: a step whose batch is another must not begin. */
+  /** Sizes of the state's symbolic dims: a step with another batch size must not begin. */
   #symbols(): Symbols {
     const symbols: Symbols = new Map();
     for (const port of this.#own) checkSymbols(port, this.#checkpoint[port.name]?.dims ?? [], symbols);
     return symbols;
   }
 
-  /** Takes the state out of the outputs that came with a checkpoint. */
+  /** Removes the state from outputs that came with a checkpoint, and keeps it. */
   #keep(result: RunResult): RunResult {
     const outputs: Record<string, Tensor> = { ...result.outputs };
     const state: Record<string, Tensor> = {};
@@ -161,7 +162,7 @@ export class Stateful {
   }
 }
 
-/** The state to begin with: what the caller gave, or zeros, a batch of one. */
+/** The initial state: the caller's, or zeros with a batch of one. */
 function firstState(
   ports: readonly Port[],
   initial: StatefulOptions["initial"],
@@ -174,6 +175,7 @@ function firstState(
     return Object.fromEntries(Object.entries(initial).map(([name, tensor]) => [name, takeTensor(tensor, false)]));
   }
   const zeros = typicalFeeds(ports, typical);
-  if (zeros === null) throw new RangeError("initial: the bundle names no typical size of the state, so give the state");
+  if (zeros === null)
+    throw new RangeError("initial: the bundle declares no typical size of the state; pass an initial state");
   return Object.fromEntries(Object.entries(zeros).map(([name, value]) => [name, (value as { tensor: Tensor }).tensor]));
 }

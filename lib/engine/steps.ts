@@ -1,4 +1,4 @@
-// The steps that the dispatcher keeps, the batches of them that lanes run, and what is derived from these alone.
+// The dispatcher's steps, the batches of them that lanes run, and functions of these alone.
 import { SelvedgeError } from "../core/errors.ts";
 import type { Lane } from "../pool/lane.ts";
 import type { Phase } from "../pool/lane-options.ts";
@@ -17,13 +17,16 @@ export interface Step {
   readonly attempts: Attempt[];
   route: number;
   message: LoadMessage;
-  /** Whether it runs alone from now on: a batch of it failed, and its neighbours must not suffer for it. */
+  /** Whether it runs alone from now on: a batch of it failed, and other requests must not suffer for it. */
   isAlone: boolean;
-  /** Whether it waits for the weights of the route that it goes down to. */
+  /** Whether it waits for the weights of its fallback route. */
   isBetween: boolean;
-  /** Error of its model's unload, for one that was on a lane then; it is not queued again. */
+  /** Error of its model's unload, for a step that was on a lane at that time; it is not queued again. */
   dropped: Error | null;
-  /** How often it was queued again without an attempt: its worker ended before it began, or could not load the model. */
+  /**
+   * Number of times that it was queued again without an attempt: its worker ended before it began, or could not load
+   * the model.
+   */
   spared: number;
   queuedMs: number;
   /** Called when its signal is aborted; null where it has none. */
@@ -36,7 +39,7 @@ export interface Step {
 export interface Running {
   readonly lane: Lane;
   readonly modelId: number;
-  /** Those that were settled before it was sent are left out. */
+  /** Its steps without those that were settled before it was sent. */
   steps: readonly Step[];
   readonly batch: number;
   readonly why: StartWhy;
@@ -69,7 +72,7 @@ export function arrivalOf(step: Step): (Event & { type: "arrived" })["step"] {
   };
 }
 
-/** Makes the error of a step that the scheduler refuses. */
+/** Returns the error of a step that the scheduler rejects. */
 export function refusalOf({ work }: Step, { code, expected }: Decision & { type: "reject" }): SelvedgeError {
   const { deadlineMs = Infinity } = work.options;
   const text =
@@ -79,7 +82,7 @@ export function refusalOf({ work }: Step, { code, expected }: Decision & { type:
   return new SelvedgeError(code, text, { expected });
 }
 
-/** Tells whether another usual lane holds the model of each of these steps, or has a batch of it and may still load it. */
+/** Whether another usual lane holds the model of each of these steps, or has a batch of it and may still load it. */
 export function isHeldBeside(
   steps: readonly Step[],
   lane: Lane,

@@ -1,16 +1,16 @@
-// Timers that must not be late. A hidden page's own are clamped to a second and, after some minutes, to a minute; those
-// of a worker are not, but it may end, or be ended by the browser, at any time. So each is set in both, and the first
-// that comes counts.
+// Timers that fire on time on a hidden page. Its own timers are clamped to a second and, after some minutes, to a
+// minute; those of a worker are not, but it may end, or be ended by the browser, at any time. So each timer is set in
+// both, and the first to fire counts.
 import type { Effects } from "../effects/effects.ts";
 
-/** What is so far off may be as late as a page's clamp: nobody would notice, and nothing need be kept for it. */
+/** Timers this far off may be as late as the page's clamp: the delay does not matter, and no worker is kept for it. */
 const FAR_MS = 10_000;
-/** A page whose timer comes so late is hidden, or was blocked. */
+/** A page whose timer is this late is hidden, or was blocked. */
 const LATE_MS = 500;
 
 /**
- * Gives the effects with timers that also tick in a worker, where `wait` resolves after so many ms: all of them, or, where
- * each would cost a run two messages, only once the page's own was seen to be late.
+ * Returns the effects with timers that also run in a worker, where `wait` resolves after so many ms: all timers, or,
+ * where each would cost a run two messages, only once the page's own was late.
  */
 export function withTicker(
   effects: Effects,
@@ -33,7 +33,7 @@ export function withTicker(
         isNeeded = when === "always" || effects.now() - dueMs > LATE_MS;
         fire();
       }, ms);
-      if (isNeeded && ms < FAR_MS) wait(ms).then(fire, () => undefined); // the page's own is left where the worker fails
+      if (isNeeded && ms < FAR_MS) wait(ms).then(fire, () => undefined); // if the worker fails, the page's own remains
       return () => {
         isOver = true;
         cancel();
