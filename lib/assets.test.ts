@@ -21,7 +21,7 @@ describe("assetsBase", () => {
 });
 
 describe("without assetsBase", () => {
-  test.each(["jspi", "wasm"] as const)("the %s build lies beside the package", (build) => {
+  test.each(["jspi", "wasm"] as const)("the %s build is beside the package", (build) => {
     const { workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl } = resolveAssets(build, undefined, PAGE);
     expect(cacheUrl).toBe(new URL("./worker-cache.js", import.meta.url).href);
     expect(brotliUrl).toBe(new URL("./brotli.wasm", import.meta.url).href);

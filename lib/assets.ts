@@ -1,7 +1,9 @@
-// Where the worker scripts and wasm binaries are. Bundlers find and copy them by the literal
-// `new URL("./x", import.meta.url)` below: keep each in one piece. Functions, so that nothing is resolved at import and
-// a bundle whose `import.meta.url` is empty (esbuild's iife) works with `assetsBase`.
-/** Names a build of ONNX Runtime Web: `jspi` serves both backends, `wasm`, which is smaller and starts sooner, the CPU. */
+// Addresses of the worker scripts and wasm binaries. Bundlers find and copy them by the literal `new URL("./x",
+// import.meta.url)` below: keep each in one piece. Functions, so that nothing is resolved at import and a bundle whose
+// `import.meta.url` is empty (esbuild's iife) works with `assetsBase`.
+/**
+ * A build of ONNX Runtime Web: `jspi` serves both backends; `wasm`, which is smaller and starts sooner, the CPU only.
+ */
 export type OrtBuild = "jspi" | "wasm";
 
 /** The addresses of one build. */
@@ -12,11 +14,11 @@ export interface Assets {
   /** The brotli decoder, for browsers that have none of their own; the same for every build. */
   readonly brotliUrl: string;
   readonly wasmUrl: string;
-  /** The rest of the wasm binary. */
+  /** The second part of the wasm binary. */
   readonly restUrl: string;
 }
 
-/** Picks the smallest build that serves. */
+/** Returns the smallest build that serves. */
 export function chooseBuild(mayUseGpu: boolean): OrtBuild {
   return mayUseGpu ? "jspi" : "wasm";
 }
@@ -60,10 +62,10 @@ export function resolveAssets(build: OrtBuild, assetsBase: string | undefined, b
   }
 }
 
-/** Undoes what a bundler did to an address, or says which setting keeps it from doing so. */
+/** Corrects an address that a bundler rewrote, or throws with the setting that prevents it. */
 function mend(href: string): string {
   if (href.startsWith("data:")) throw new TypeError("inlined as data:, as if `build.assetsInlineLimit` were not 0");
-  // Vite up to 7 serves a pre-bundled package from its cache folder, where only scripts are: the files themselves are
+  // Vite up to 7 serves a pre-bundled package from its cache folder, which has scripts only: the files themselves are
   // in the package. Delete when Vite 7 is out of use.
   return href.replace(/\/\.vite\/deps[^/]*\//, "/selvedge/dist/");
 }

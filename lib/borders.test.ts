@@ -1,8 +1,8 @@
-// The borders between folders, read from the source itself: who imports whom, what touches the outside world, what
-// lives as long as the module. lib/README.md draws the same picture for people.
+// The borders between folders, checked in the source itself: imports, effects on the outside world, and module-level
+// state. lib/README.md draws the same picture for people.
 //
-// Works on the syntax trees of TypeScript with its checker, not on text: a field named `fetch` is no fetch. The rules
-// are tried on a file that breaks them all, so that a rule which finds nothing is known to look.
+// Uses TypeScript's syntax trees and checker, not text: a field named `fetch` is not a fetch. The rules are also run on
+// a file that breaks them all, so that a rule which finds nothing is known to work.
 import { existsSync, readdirSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import ts from "typescript";
@@ -10,8 +10,8 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { readProgram, ROOT } from "./test-support/read-program.ts";
 
 /**
- * Says what each folder of lib/ may import beside itself; `entries` are the files straight in lib/. `type:` admits types
- * alone. What is not listed is forbidden.
+ * Allowed imports of each folder of lib/ beside itself; `entries` are the files straight in lib/. `type:` admits types
+ * alone. Imports that are not listed are forbidden.
  */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   core: [],
@@ -37,7 +37,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   ],
 };
 
-/** Names what only lib/effects/, the inside of a worker, and tools that run in Node may touch. */
+/** Names that only lib/effects/, the inside of a worker, and tools that run in Node may touch. */
 const EFFECTS: ReadonlySet<string> = new Set([
   ...["fetch", "setTimeout", "setInterval", "requestAnimationFrame", "requestIdleCallback", "performance", "navigator"],
   ...[
@@ -60,7 +60,7 @@ const EFFECTS: ReadonlySet<string> = new Set([
   ],
 ]);
 
-/** Tells the files that esbuild makes a worker of: ONNX Runtime is theirs alone. */
+/** The files from which esbuild makes workers: ONNX Runtime is theirs alone. */
 const ENTRY = /\/worker-(jspi|wasm|cache|offline)\.ts$/;
 
 const WRONG_PATH = join(ROOT, "lib/schedule/wrong.ts");
@@ -86,7 +86,7 @@ export const kept = [engine, ort, again];
 
 interface Import {
   readonly from: string;
-  /** The file that is imported, or the name of the package. */
+  /** Returns the file that is imported, or the name of the package. */
   readonly to: string;
   readonly isPackage: boolean;
   readonly isType: boolean;
@@ -100,7 +100,7 @@ function sources(folder: string): string[] {
     .filter((path) => path.endsWith(".ts") && !/\.(test|gen|d)\.ts$/.test(path));
 }
 
-/** Tells whether an import or export brings in types alone. */
+/** Whether an import or export brings in types alone. */
 function isTypeOnly(statement: ts.ImportDeclaration | ts.ExportDeclaration): boolean {
   if (ts.isExportDeclaration(statement)) return statement.isTypeOnly;
   return statement.importClause?.phaseModifier === ts.SyntaxKind.TypeKeyword;
@@ -128,14 +128,14 @@ function importsOf(file: ts.SourceFile): Import[] {
   return found;
 }
 
-/** Names the part of lib/ that a file belongs to. */
+/** Returns the part of lib/ that a file belongs to. */
 function folderOf(path: string): string {
   const parts = relative(join(ROOT, "lib"), path).split("/");
   if (parts[0] === "..") return "outside";
   return parts.length > 1 ? (parts[0] ?? "") : "entries";
 }
 
-/** Says which border an import crosses, or null. */
+/** Returns the border that an import crosses, or null. */
 function crossing({ from, to, isPackage, isType }: Import): string | null {
   const [here, there] = [folderOf(from), folderOf(to)];
   const name = `${relative(ROOT, from)} imports ${isPackage ? to : relative(ROOT, to)}`;
@@ -167,14 +167,14 @@ function cycles(imports: readonly Import[]): string[] {
   return found;
 }
 
-/** Collects what is loaded at run time with some files, packages too. */
+/** Collects the modules that some files load at run time, packages too. */
 function reach(entries: readonly string[], imports: readonly Import[]): Set<string> {
   const seen = new Set(entries);
   for (const path of seen) for (const x of imports) if (x.from === path && !x.isType) seen.add(x.to);
   return seen;
 }
 
-/** Lists the effects that a file has on the world, by name. */
+/** Lists a file's effects on the world, by name. */
 function effectsOf(file: ts.SourceFile, checker: ts.TypeChecker): string[] {
   const found: string[] = [];
   const isGlobal = (node: ts.Node): boolean => {
@@ -198,7 +198,7 @@ function effectsOf(file: ts.SourceFile, checker: ts.TypeChecker): string[] {
   return found;
 }
 
-/** Lists what a module keeps and may change: top-level `let`, and collections that are not typed as read-only. */
+/** Lists a module's mutable state: top-level `let`, and collections that are not typed as read-only. */
 function stateOf(file: ts.SourceFile): string[] {
   return file.statements.filter(ts.isVariableStatement).flatMap(({ declarationList }) =>
     declarationList.declarations
@@ -244,7 +244,7 @@ describe("the source", () => {
     expect(cycles(imports)).toEqual([]);
   });
 
-  test("loads on the page neither ONNX Runtime nor what runs in a worker or in Node", () => {
+  test("loads on the page neither ONNX Runtime nor code of a worker or of Node", () => {
     const page = [...reach([join(ROOT, "lib/index.ts")], imports)].map((path) => relative(ROOT, path));
     const foreign = /onnxruntime|^lib\/(compress|cli|build|worker)\/|^lib\/cache\/(?!messages\.ts)|node:/;
     expect(page.filter((path) => foreign.test(path))).toEqual([]);
@@ -265,7 +265,7 @@ describe("the source", () => {
     expect(touched).toEqual([]);
   });
 
-  test("keeps nothing at module level on the page", () => {
+  test("has no module state on the page", () => {
     const page = [...reach([join(ROOT, "lib/index.ts")], imports)].filter((path) => existsSync(path));
     const kept = page.flatMap((path) => stateOf(source(path)).map((x) => `${relative(ROOT, path)}: ${x}`));
     expect(kept).toEqual([]);
@@ -273,7 +273,7 @@ describe("the source", () => {
 });
 
 describe("a file that breaks every rule", () => {
-  test("is caught at each border that it crosses", () => {
+  test("is reported at each border that it crosses", () => {
     const found = importsOf(source(WRONG_PATH)).map(crossing);
     expect(found).toEqual([
       "lib/schedule/wrong.ts imports lib/pool/worker-client.ts: schedule may import core",
@@ -284,16 +284,16 @@ describe("a file that breaks every rule", () => {
     expect(crossing(demo)).toBe("demo/page.ts imports lib/index.ts: not by the package's name");
   });
 
-  test("is caught in its cycle", () => {
+  test("is reported for its cycle", () => {
     expect(cycles(importsOf(source(WRONG_PATH)))).toEqual(["lib/schedule/wrong.ts -> lib/schedule/wrong.ts"]);
   });
 
-  test("is caught at each effect, and at no field or local of the same name", () => {
+  test("is reported at each effect, and at no field or local of the same name", () => {
     const found = effectsOf(source(WRONG_PATH), program.getTypeChecker());
     expect(found.sort()).toEqual(["Date.now", "Math.random", "Worker", "fetch", "new Date()", "performance"]);
   });
 
-  test("is caught with its state, and not with its constants", () => {
+  test("is reported for its state, and not for its constants", () => {
     expect(stateOf(source(WRONG_PATH))).toEqual(["count", "seen"]);
   });
 });

@@ -1,6 +1,6 @@
-// `selvedge/cache`: what is stored of models, for settings pages and clean-up; not needed to load one. The engine's own
-// entry does not import this. What a model would cost, and fetching it before it is needed, is the engine's business:
-// `engine.availability`, `engine.update`.
+// `selvedge/cache`: management of stored models, for settings pages and clean-up; not needed to load one. The engine's
+// own entry does not import this. The cost of a model, and fetching it ahead, are the engine's: `engine.availability`,
+// `engine.update`.
 import { resolveAssets } from "./assets.ts";
 import type { Assets, OrtBuild } from "./assets.ts";
 import { CacheClient } from "./engine/cache-client.ts";
@@ -19,21 +19,19 @@ export type { StoreContents, StoredFile } from "./cache/messages.ts";
 export type { StoredBundle } from "./cache/model-store.ts";
 export type { KeptPage } from "./offline/keep-offline.ts";
 
-/** Options of the store's keeper; as those of an engine. */
+/** Options of `openCache`, with the same meaning as an engine's. */
 export interface CacheOptions {
   /** Where the package's worker files are served. Default: beside the package's own script. */
   readonly assetsBase?: string | URL | undefined;
-  /** Vouches for the worker's address where the page enforces Trusted Types. */
+  /** Trusted Types policy for the worker's address, where the page enforces them. */
   readonly trustedTypesPolicy?: { createScriptURL(url: string): ScriptUrl } | undefined;
   /** Replaces clock and workers, for tests. Default: the browser's. */
   readonly effects?: Effects | undefined;
 }
 
 /**
- * Opens what is stored on this device for this site. Starts a worker with the first question.
- * @example
- * const cache = openCache();
- * for (const { name, bytes } of (await cache.list()).bundles) show(name, bytes);
+ * Opens the model store of this site. Starts a worker at the first call.
+ * @example const cache = openCache(); for (const { name, bytes } of (await cache.list()).bundles) show(name, bytes);
  */
 export function openCache(options: CacheOptions = {}): ModelCache {
   const effects = options.effects ?? browserEffects();
@@ -55,37 +53,38 @@ export function openCache(options: CacheOptions = {}): ModelCache {
   });
 }
 
-/** What is stored of models; made by `openCache`. A bundle is named by its address or by its identity. */
+/** The stored models; created by `openCache`. A bundle is named by its address or by its identity. */
 export class ModelCache {
   readonly #client: CacheClient;
   readonly #baseUrl: string;
   readonly #keepPage: (href: string) => Promise<KeptPage | null>;
 
-  /** Not for callers: `openCache` makes them. */
+  /** Internal: call `openCache`. */
   constructor(client: CacheClient, baseUrl: string, keepPage: (href: string) => Promise<KeptPage | null>) {
     this.#client = client;
     this.#baseUrl = baseUrl;
     this.#keepPage = keepPage;
   }
 
-  /** Lists what is stored, the last used first, with its size and what room is left. */
+  /** Lists stored bundles, the most recently used first, with sizes and available space. */
   list(): Promise<StoreContents> {
     return this.#client.manage("contents");
   }
 
-  /** Gives what is stored of a bundle; null where nothing is. Its `variants` are those that are here whole. */
+  /** Returns a stored bundle; null where nothing of it is stored. Its `variants` are those that are stored whole. */
   has(bundle: string | URL): Promise<StoredBundle | null> {
     return this.#client.manage("find", this.#name(bundle));
   }
 
-  /** Keeps a bundle when room must be made for others, or no longer; false where it is not stored. */
+  /** Exempts a bundle from eviction, or no longer; false where it is not stored. */
   pin(bundle: string | URL, isPinned = true): Promise<boolean> {
     return this.#client.manage("pin", this.#name(bundle), isPinned);
   }
 
   /**
-   * Removes a bundle; or all: unfinished downloads and what older releases left, kept answers, what was measured on this
-   * device, and the pages that a service worker keeps. Returns the bytes of models that this freed. What is loaded goes on.
+   * Removes a bundle; or everything: unfinished downloads and data of older releases, cached results, measurements of
+   * this device, and the pages that a service worker keeps. Returns the bytes of models that were freed. Loaded models
+   * go on.
    */
   async delete(bundle?: string | URL): Promise<number> {
     if (bundle !== undefined) return this.#client.manage("delete", this.#name(bundle));
@@ -95,31 +94,36 @@ export class ModelCache {
   }
 
   /**
-   * Gives the files of a stored variant, each checked by its hashes, for the user to save.
+   * Returns the files of a stored variant, each verified by its hashes, for the user to save.
    * @throws SelvedgeError `download-failed` where it is not stored whole
    */
   export(bundle: string | URL, variant?: string): Promise<StoredFile[]> {
     return this.#client.manage("export", this.#name(bundle), variant);
   }
 
-  /** Asks the browser to keep all of it even where space runs short; Firefox asks the user. Gives what was granted. */
+  /**
+   * Requests persistent storage, which the browser does not evict; Firefox asks the user. Returns whether it was
+   * granted.
+   */
   persist(): Promise<boolean> {
     return persistStorage();
   }
 
   /**
-   * Has this page start without a network: registers the service worker at an address, which keeps what the page is made
-   * of and the package's workers and WebAssembly. That is `dist/worker-offline.js`, copied to the root of the site, or
-   * the app's own with `keepOffline` of `selvedge/service-worker` in it. Null where there are no service workers.
-   * @throws TypeError where it does not govern this page; SelvedgeError `worker-crashed` where it does not answer
+   * Makes this page start without a network: registers the service worker at an address, which keeps the page's parts
+   * and the package's workers and WebAssembly. That is `dist/worker-offline.js`, copied to the root of the site, or the
+   * app's own with `keepOffline` of `selvedge/service-worker` in it. Null where there are no service workers.
+   * @throws TypeError where its scope does not include this page; SelvedgeError `worker-crashed` where it does not
+   * answer
    */
   keepPage(serviceWorker: string | URL): Promise<KeptPage | null> {
     return this.#keepPage(resolveAddress(serviceWorker, this.#baseUrl));
   }
 
   /**
-   * Removes all that service workers kept of this site's pages. With the service worker's address it is unregistered too;
-   * else it keeps the pages that are opened from then on. Returns whether there was anything to remove.
+   * Removes all copies that service workers keep of this site's pages. With the service worker's address it is
+   * unregistered too; else it keeps the pages that are opened from then on. Returns whether there was anything to
+   * remove.
    */
   forgetPage(serviceWorker?: string | URL): Promise<boolean> {
     return forgetPage(serviceWorker === undefined ? null : resolveAddress(serviceWorker, this.#baseUrl));

@@ -1,6 +1,5 @@
-// Whoever imports the package reads its documentation in the editor: every symbol that lib/index.ts exports, and every
-// public member of an exported interface or class, carries a docblock. Found by TypeScript's checker, as an editor
-// finds it.
+// Docblocks of the public surface, which editors show: every symbol that lib/index.ts exports, and every public member
+// of an exported interface or class, has one. Found by TypeScript's checker, as an editor finds it.
 import { join, relative } from "node:path";
 import ts from "typescript";
 import { beforeAll, expect, test } from "vitest";
@@ -9,7 +8,7 @@ import { readProgram, ROOT } from "./test-support/read-program.ts";
 const INDEX = join(ROOT, "lib/index.ts");
 const WRONG_PATH = join(ROOT, "lib/wrong.ts");
 const WRONG = `
-/** Says what it is. */
+/** Documented. */
 export interface Told {
   /** Counts. */
   readonly count: number;

@@ -1,38 +1,38 @@
-// Every effect that Selvedge has on the world, behind one injected object: the clock, timers, chance, the network,
-// workers, the GPU, small remembered values, decoding of images. `browserEffects` is the real one; tests and the
-// simulation hand in their own. Nothing else in lib/ (the worker's inside excepted) may touch these globals.
+// All effects of Selvedge on the world, behind one injected object: clock, timers, random numbers, network, workers,
+// GPU, small stored values, image decoding. `browserEffects` is the real one; tests and the simulation pass their own.
+// Nothing else in lib/ (code inside workers excepted) may touch these globals.
 import { adapterFacts } from "../core/device.ts";
 import { browserLocks } from "./web-locks.ts";
 import type { PageLocks } from "./web-locks.ts";
 import type { AdapterFacts } from "../core/device.ts";
 
-/** What a worker looks like from the page: `Worker`, or a simulated one. */
+/** The page's view of a worker: `Worker`, or a simulated one. */
 export interface WorkerHandle {
-  /** Sends a message, moving the listed objects. */
+  /** Sends a message and transfers the listed objects. */
   postMessage(message: unknown, transfer: Transferable[]): void;
-  /** Listens to messages and failures. */
+  /** Adds a listener for messages or failures. */
   addEventListener(type: "message" | "error" | "messageerror", listener: (event: Event) => void): void;
-  /** Stops listening. */
+  /** Removes a listener. */
   removeEventListener(type: "message" | "error" | "messageerror", listener: (event: Event) => void): void;
   /** Ends the worker at once. */
   terminate(): void;
 }
 
-/** All that the engine does to the world. */
+/** The engine's effects on the world. */
 export interface Effects {
   /** Monotonic time in milliseconds. */
   now(): number;
-  /** Milliseconds since 1970, for what outlives the page. */
+  /** Milliseconds since 1970, for data that outlives the page. */
   wallClock(): number;
   /** Calls back once after `ms`; the returned function cancels. */
   setTimer(callback: () => void, ms: number): () => void;
-  /** A number in [0, 1). */
+  /** Returns a random number in [0, 1). */
   random(): number;
   /** Fetches, as the global does. */
   fetch(url: string, init: RequestInit): Promise<Response>;
-  /** Starts a worker from a script's URL, or from what a Trusted Types policy made of it; it reads its name inside. */
+  /** Starts a worker from a script's URL, or from the Trusted Types form of it; the name is visible inside. */
   createWorker(url: ScriptUrl, name: string): WorkerHandle;
-  /** Fetches WebAssembly and compiles it while it comes, off this thread; rejects where the page can't, or not in time. */
+  /** Compiles WebAssembly while it is fetched, off this thread; rejects where the page can't, or not in time. */
   compileWasm(url: string, boundMs: number): Promise<WebAssembly.Module>;
   /** Facts of the GPU adapter, or null where there is none; never rejects. */
   probeGpu(): Promise<AdapterFacts | null>;
@@ -40,32 +40,37 @@ export interface Effects {
   activated(): Promise<void>;
   /** Web Locks, by which the end of a worker is noticed; null where there are none. */
   readonly locks: PageLocks | null;
-  /** Tells what becomes of the page; the returned function stops listening. */
+  /** Reports changes of the page's life cycle; the returned function stops listening. */
   onLife(listener: (change: LifeChange) => void): () => void;
-  /** Small values that outlive the page, as localStorage: get returns null where nothing is kept, set removes with null. */
+  /**
+   * Small values that outlive the page, as localStorage: get returns null where nothing is stored, set removes with
+   * null.
+   */
   readonly memo: { get(key: string): string | null; set(key: string, value: string | null): void };
-  /** Holds a lock that tabs share (a Web Lock) until the returned function is called; absent where nothing is shared. */
+  /**
+   * Holds a lock that tabs share (a Web Lock) until the returned function is called; absent where nothing is shared.
+   */
   holdLock?(name: string): () => void;
-  /** Has the browser keep what is stored even where space runs short, unless it would ask the user; never rejects. */
+  /** Requests persistent storage unless the browser would ask the user; never rejects. */
   keepStorage(): Promise<void>;
-  /** Tells whether the user asks to save data (Save-Data). */
+  /** Whether the user asks to save data (Save-Data). */
   savesData(): boolean;
-  /** Decodes or copies an image source without touching the caller's object. */
+  /** Decodes or copies an image source without changing the caller's object. */
   createImageBitmap(source: ImageBitmapSource): Promise<ImageBitmap>;
-  /** What does not change while the page lives. */
+  /** Facts that do not change while the page lives. */
   readonly facts: HostFacts;
 }
 
 /**
- * What becomes of a page: out of sight or in sight again; left (unloaded, frozen, or into the back/forward cache) or
- * shown again after that. A page that is navigated away from is `leaving` first; `stayed` follows where it was not left
+ * Changes of a page's life cycle: hidden or visible; left (unloaded, frozen, or into the back/forward cache) or shown
+ * again after that. A page that is navigated away from is `leaving` first; `stayed` follows where it was not left
  * within 30 s, since the navigation was a download, say, or was cancelled.
  */
 export type LifeChange = "hidden" | "visible" | "leaving" | "stayed" | "left" | "back";
 
 /** A script's address: a string, or the TrustedScriptURL that a Trusted Types policy made of it. */
 export interface ScriptUrl {
-  /** Gives the address as text. */
+  /** Returns the address as text. */
   toString(): string;
 }
 
@@ -77,20 +82,20 @@ export interface HostFacts {
   readonly isolated: boolean;
   /** Whether WebAssembly can suspend on promises (JSPI), so that the small build runs. */
   readonly jspi: boolean;
-  /** Whether there is WebAssembly. */
+  /** Whether WebAssembly is available. */
   readonly wasm: boolean;
-  /** Whether there are workers. */
+  /** Whether workers are available. */
   readonly workers: boolean;
   /** The page's address, against which relative URLs are resolved. */
   readonly baseUrl: string;
-  /** Names this page: the same for all engines on it, another one after a reload. */
+  /** Random id of this page load: the same for all engines on it, another one after a reload. */
   readonly page: string;
 }
 
 const LIFE_EVENTS = ["beforeunload", "pagehide", "freeze", "pageshow", "resume", "visibilitychange"];
 const LEAVING_MS = 30_000;
 
-/** The real effects, in a page or in a worker that holds an engine. */
+/** The browser's effects, in a page or in a worker that holds an engine. */
 export function browserEffects(): Effects {
   return {
     now: () => performance.now(),
@@ -103,7 +108,7 @@ export function browserEffects(): Effects {
     },
     random: () => Math.random(),
     fetch: (url, init) => fetch(url, init),
-    // The bundled worker is a classic script; as a module it gets the CSP and credentials rules of today.
+    // The bundled worker is a classic script; as a module it gets the current CSP and credentials rules.
     createWorker: (url, name) => new Worker(url as string, { type: "module", name }),
     compileWasm: async (url, boundMs) =>
       WebAssembly.compileStreaming(fetch(url, { signal: AbortSignal.timeout(boundMs) })),
@@ -134,7 +139,7 @@ function holdLock(name: string): () => void {
     free = resolve;
   });
   const { locks } = navigator as Partial<Navigator>; // missing on pages that are not secure
-  locks?.request(name, { mode: "shared" }, () => held).catch(() => undefined); // a document that is gone
+  locks?.request(name, { mode: "shared" }, () => held).catch(() => undefined); // a detached document
   return free;
 }
 
@@ -145,7 +150,7 @@ function hostFacts(): HostFacts {
   const cores = navigator?.hardwareConcurrency ?? 1;
   return {
     cores: cores > 0 ? cores : 1,
-    // WebKitGTK says that it is isolated and has no shared memory.
+    // WebKitGTK reports isolation but has no shared memory.
     isolated: crossOriginIsolated === true && SharedArrayBuffer !== undefined,
     jspi: WebAssembly !== undefined && "Suspending" in WebAssembly,
     wasm: WebAssembly !== undefined,
@@ -194,7 +199,7 @@ function onLife(listener: (change: LifeChange) => void): () => void {
       listener("leaving");
     } else listener(type === "pagehide" || type === "freeze" ? "left" : "back");
   };
-  // Captured: not all of these events bubble from the document up to the window.
+  // Capture phase: not all of these events bubble from the document to the window.
   for (const type of LIFE_EVENTS) addEventListener(type, tell, true);
   return () => {
     clearTimeout(timer);
@@ -215,6 +220,6 @@ function writeMemo(key: string, value: string | null): void {
     if (value === null) localStorage.removeItem(key);
     else localStorage.setItem(key, value);
   } catch {
-    // Remembering is an optimisation: without it the next page measures again.
+    // Storing is an optimisation: without it the next page measures again.
   }
 }

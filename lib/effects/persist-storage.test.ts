@@ -1,4 +1,4 @@
-// When a browser is asked to keep what is stored without a word to the user.
+// Conditions under which persistent storage is requested without asking the user.
 import { afterEach, expect, test, vi } from "vitest";
 import { keepQuietly } from "./persist-storage.ts";
 
@@ -36,7 +36,7 @@ test.each<[string, string, string | null, number]>([
   expect(seen.asked).toBe(times);
 });
 
-test("what is kept already is not asked for again, and a page without storage is no error", async () => {
+test("persistence that was granted is not requested again, and a page without storage is not an error", async () => {
   const seen = browser("Google Inc.", "granted", true);
   await keepQuietly();
   expect(seen.asked).toBe(0);

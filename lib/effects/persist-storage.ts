@@ -1,7 +1,7 @@
-// What a page, and no worker, may ask of the browser's storage.
+// Requests for persistent storage, which only a page, not a worker, may make.
 
 /**
- * Asks the browser to keep what is stored even where space runs short; Firefox asks the user. Gives what was granted.
+ * Requests persistent storage, which the browser does not evict; Firefox asks the user. Returns whether it was granted.
  */
 export async function persistStorage(): Promise<boolean> {
   const { storage } = navigator as Partial<Navigator>; // missing on pages that are not secure
@@ -13,9 +13,9 @@ export async function persistStorage(): Promise<boolean> {
 }
 
 /**
- * Asks the same where no user is asked for it: where it was granted before, and in the browsers that decide by
- * themselves, Chromium and WebKit. They say that the permission is to be asked for too, so they are told by their vendor,
- * which Firefox leaves empty.
+ * Requests persistent storage only where the user is not asked: where it was granted before, and in the browsers that
+ * decide by themselves, Chromium and WebKit. Their permission state is "prompt" too, so they are detected by
+ * `navigator.vendor`, which Firefox leaves empty.
  */
 export async function keepQuietly(): Promise<void> {
   const { vendor, permissions } = navigator as Partial<Navigator>;

@@ -1,11 +1,11 @@
-// Web Locks: how a page learns that a worker has ended, which no event tells. The worker holds a lock for as long as it
-// lives, and the page asks for the same one. Both ends of it are here.
+// Web Locks: detection of a worker's end, for which there is no event. The worker holds a lock for as long as it lives,
+// and the page requests the same one. Both ends are here.
 
 /** Web Locks as the page uses them. */
 export interface PageLocks {
   /** Calls back once nobody holds the lock; the returned function withdraws the request. */
   wait(name: string, granted: () => void): () => void;
-  /** Takes a lock away from its holder, and releases it. */
+  /** Steals a lock from its holder, and releases it. */
   steal(name: string): void;
 }
 
@@ -13,7 +13,7 @@ export interface PageLocks {
 export function browserLocks(): PageLocks | null {
   const locks = managerOf();
   if (locks === undefined) return null;
-  const ignore = (): void => undefined; // withdrawn, or not allowed here: then the watchdog alone finds out
+  const ignore = (): void => undefined; // withdrawn, or not allowed here: then only the watchdog notices
   return {
     wait(name, granted) {
       const stop = new AbortController();
@@ -29,7 +29,7 @@ export function browserLocks(): PageLocks | null {
 }
 
 /**
- * Makes the function by which a worker holds one lock: until the worker ends, the lock is stolen, or the function is
+ * Returns the function by which a worker holds one lock: until the worker ends, the lock is stolen, or the function is
  * called again; null only releases. It resolves to whether a lock is held.
  */
 export function lockHolder(): (name: string | null) => Promise<boolean> {

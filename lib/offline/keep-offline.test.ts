@@ -1,11 +1,11 @@
-// The service worker over stand-ins of the Cache API and the network: what it keeps, for whom, and how it is asked.
+// The service worker over stand-ins of the Cache API and the network: kept responses, their users, and its messages.
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { keepOffline } from "./keep-offline.ts";
 import type { KeptPage, OfflineOptions } from "./keep-offline.ts";
 
 const ORIGIN = "https://app.test";
 
-/** A response of the same origin, as a browser's fetch gives it. */
+/** A response of the same origin, as from a browser's fetch. */
 class Basic extends Response {
   override get type(): ResponseType {
     return "basic";
@@ -15,7 +15,7 @@ class Basic extends Response {
   }
 }
 
-/** A cache that lists its entries as they were written, and heeds `Vary`. */
+/** A cache that lists its entries in the order of writing, and respects `Vary`. */
 class Copies {
   readonly entries: { readonly request: Request; readonly response: Response }[] = [];
 
@@ -62,11 +62,13 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-/** A service worker; gives how it answers requests and messages. */
+/** A service worker; returns its handlers of requests and messages. */
 function start(options: OfflineOptions = {}) {
   const listeners = new Map<string, (event: Event) => void>();
   keepOffline({ addEventListener: (type, listener) => listeners.set(type, listener) }, options);
-  /** Asks for an address as a browser would; null where the service worker leaves it to the browser, or can't answer. */
+  /**
+   * Requests an address as a browser would; null where the service worker leaves it to the browser, or can't answer.
+   */
   const ask = async (path: string, kind: object = {}): Promise<string | null> => {
     const request = Object.assign(new Request(ORIGIN + path), {});
     const shown = { mode: "navigate", destination: "document", ...kind };
@@ -86,7 +88,7 @@ function start(options: OfflineOptions = {}) {
     await Promise.all(work);
     return text;
   };
-  /** Sends a message; gives the answers. */
+  /** Sends a message; returns the answers. */
   const tell = async (data: unknown): Promise<unknown[]> => {
     const answers: unknown[] = [];
     const work: Promise<unknown>[] = [];
@@ -148,7 +150,7 @@ test("one query never shows the page of another (store-B2)", async () => {
   expect(await ask("/order?id=2")).toBe(null);
 });
 
-test("a copy goes as soon as its server says that the page is one user's (store-B2)", async () => {
+test("a copy is removed as soon as its server says that the page is one user's (store-B2)", async () => {
   const { ask } = start();
   network = () => html("everybody's");
   await ask("/page");
@@ -158,7 +160,7 @@ test("a copy goes as soon as its server says that the page is one user's (store-
   expect(await ask("/page")).toBe(null);
 });
 
-test.each([401, 403, 404, 410])("a copy goes as soon as its server answers %d (store-gone)", async (status) => {
+test.each([401, 403, 404, 410])("a copy is removed as soon as its server answers %d (store-gone)", async (status) => {
   const { ask, tell } = start();
   network = () => html("a page");
   for (const path of ["/a", "/b", "/c"]) expect(await ask(path)).toBe("a page");
@@ -181,7 +183,7 @@ test("a copy stays where its server fails, is busy or sends it elsewhere (store-
   expect(await ask("/a")).toBe("a page");
 });
 
-test("copies are bounded: documents are evicted first, the oldest before (store-B2)", async () => {
+test("copies are bounded: documents are evicted first, oldest first (store-B2)", async () => {
   const { ask } = start({ maxEntries: 4 });
   network = (url) =>
     url.endsWith(".js") ? new Basic("x", { headers: { "content-type": "text/javascript" } }) : html(url);
@@ -234,7 +236,7 @@ test("an address that can't be read counts as failed, and the others are kept (s
   ]);
 });
 
-test("a browser that refuses to store is told, not waited for (store-C22)", async () => {
+test("a browser that refuses to store is reported, not waited for (store-C22)", async () => {
   const { tell } = start();
   vi.stubGlobal("caches", {
     open: () => Promise.reject(new DOMException("The operation is insecure.", "SecurityError")),

@@ -1,56 +1,57 @@
-// `selvedge/service-worker`: has an app's own service worker keep what its pages are made of, so that they start without
-// a network. `dist/worker-offline.js` is the same, ready made, for apps that have none.
+// `selvedge/service-worker`: has an app's own service worker keep the parts of its pages, so that they start without a
+// network. `dist/worker-offline.js` is the same, ready made, for apps that have none.
 //
-// Models are not its business: `bundle.json` and chunks pass by untouched, since the store has them, checked by their
-// hashes (`selvedge/cache`). Kept are documents, scripts, styles, fonts, workers and WebAssembly of the same origin.
+// Models are not kept here: `bundle.json` and chunks pass untouched, since the store has them, verified by their hashes
+// (`selvedge/cache`). Kept are documents, scripts, styles, fonts, workers and WebAssembly of the same origin.
 //
-// A copy outlives the user who saw it: whoever opens the address next gets it. So nothing is kept that the server calls
-// private or that varies by user, no document with a query and none in a frame, and a copy goes as soon as its server
-// says one of these, or answers 401, 403, 404 or 410. The number of copies is bounded; documents are evicted first, the one written longest ago before.
+// A copy outlives the session of its user: the next person who opens the address gets it. So nothing is kept that the
+// server calls private or that varies by user, no document with a query and none in a frame. A copy is removed as soon
+// as its server says one of these, or answers 401, 403, 404 or 410. The number of copies is bounded; documents are
+// evicted first, the one written longest ago before the others.
 //
-// The network comes first. A kept copy is given where the network is away, fails, or is silent for long; so a page is
-// never older than it must be, and this needs no list of files and no version. Copies are kept as they came, with all
-// headers: a worker under cross-origin isolation needs its own, and WebAssembly that is compiled while it comes its type.
+// Network first. A kept copy is the fallback where the network is away, fails, or stalls; so a page is never older than
+// necessary, and this needs no list of files and no version. Copies are kept unchanged, with all headers: a worker
+// under cross-origin isolation needs its own, and WebAssembly that is compiled while it is fetched its type.
 
-/** What a service worker keeps, and how long it waits. */
+/** Options of `keepOffline`. */
 export interface OfflineOptions {
-  /** Says what is kept beside documents, scripts, styles, fonts, workers and WebAssembly. Default: nothing. */
+  /** Whether a response is kept beside documents, scripts, styles, fonts, workers and WebAssembly. Default: none. */
   readonly also?: ((request: Request) => boolean) | undefined;
-  /** How long the network may be silent before a kept copy is given, in ms. Default: 4000. */
+  /** Time without an answer from the network before a kept copy is used, in ms. Default: 4000. */
   readonly patienceMs?: number | undefined;
-  /** How long a copy is kept that the server did not send anew, in days. Default: 60. */
+  /** Time for which a copy is kept that the server did not send anew, in days. Default: 60. */
   readonly keepDays?: number | undefined;
-  /** How many copies are kept at most. Default: 500. */
+  /** The most copies that are kept. Default: 500. */
   readonly maxEntries?: number | undefined;
 }
 
-/** What of a service worker's global scope is used: pass `self`. */
+/** The used part of a service worker's global scope: pass `self`. */
 export interface OfflineScope {
-  /** Hears of requests and messages. */
+  /** Adds a listener for requests and messages. */
   addEventListener(type: string, listener: (event: Event) => void): void;
 }
 
-/** A part of a page, as the page names it. */
+/** A part of a page, as listed by the page. */
 export interface PagePart {
   readonly url: string;
-  /** Whether it is kept in any case; if not, `also` decides. */
+  /** Whether it is always kept; if not, `also` decides. */
   readonly isShell: boolean;
 }
 
-/** Asks a service worker to keep the parts of a page; with it comes a port for the answers. */
+/** Asks a service worker to keep the parts of a page; the message carries a port for the answers. */
 export interface KeepMessage {
   readonly selvedge: "keep";
   readonly parts: readonly PagePart[];
 }
 
-/** Answers: that the message was heard, then the outcome or the reason why there is none. */
+/** Answers: an acknowledgement of the message, then the outcome or the reason why there is none. */
 export type KeepAnswer = { readonly heard: true } | KeptPage | { readonly error: string };
 
-/** What is kept of a page. */
+/** The kept parts of a page. */
 export interface KeptPage {
-  /** The addresses of what is kept. */
+  /** Addresses that are kept. */
   readonly kept: readonly string[];
-  /** The addresses of what could not be fetched or stored; without them the page may not start. */
+  /** Addresses that could not be fetched or stored; without them the page may not start. */
   readonly failed: readonly string[];
 }
 
@@ -73,20 +74,19 @@ export const OFFLINE_CACHE = "selvedge-offline";
 const SHELL: ReadonlySet<string> = new Set([
   ...["audioworklet", "document", "font", "manifest", "script", "sharedworker", "style", "worker"],
 ]);
-/** Statuses of a server that no longer gives a file to this user, or to anybody. */
+/** Statuses of a server that no longer serves a file to this user, or to anybody. */
 const WITHDRAWN: ReadonlySet<number> = new Set([401, 403, 404, 410]);
-/** Headers of a request by which a response must not vary to be kept. */
+/** Request headers by which a response must not vary to be kept. */
 const PERSONAL = /(^|,)\s*(\*|cookie|authorization)\s*(,|$)/i;
-/** A copy as old as this is written anew though it did not change, so that it is not taken for one out of use. */
+/** Age at which an unchanged copy is written anew, so that it does not count as unused. */
 const RENEW_MS = 7 * 86_400_000;
 
 /**
- * Keeps the pages of this service worker's scope for times without a network. It answers requests: where the app's
- * worker answers some itself, call this after its own listener, and let that listener stop the event.
+ * Keeps the pages of this service worker's scope for use without a network. It answers requests: where the app's worker
+ * answers some itself, call this after its own listener, and let that listener stop the event.
  * @throws TypeError or RangeError for a wrong option
- * @example
- * import { keepOffline } from "selvedge/service-worker";
- * keepOffline(self, { also: (request) => request.destination === "image" });
+ * @example import { keepOffline } from "selvedge/service-worker"; keepOffline(self, { also: (request) =>
+ * request.destination === "image" });
  */
 export function keepOffline(scope: OfflineScope, options: OfflineOptions = {}): void {
   const { also = () => false, patienceMs = 4_000, keepDays = 60, maxEntries = 500 } = options;
@@ -129,8 +129,8 @@ export function keepOffline(scope: OfflineScope, options: OfflineOptions = {}): 
 }
 
 /**
- * Reads the parts of a page that are to be kept; an address that can't be read counts as failed.
- * @throws TypeError where the message names no parts
+ * Reads the list of parts to keep; an address that can't be parsed counts as failed.
+ * @throws TypeError where the message has no list of parts
  */
 function readParts(
   data: unknown,
@@ -150,11 +150,11 @@ function readParts(
   return { wanted, failed };
 }
 
-/** Answers from the network, or with the kept copy where that is away, fails or is silent for long. */
+/** Answers from the network, or with the kept copy where the network is away, fails or stalls. */
 async function answer(event: FetchHeard, patienceMs: number, maxEntries: number): Promise<Response> {
   const { request } = event;
   const coming = fetch(request);
-  // What comes after patience ended is kept all the same; what finds no room is not, and the page has it anyway.
+  // A response after the timeout is kept all the same; where there is no room it is not, and the page gets it anyway.
   const kept = coming.then((response) => settle(request, response, () => response.clone(), maxEntries));
   event.waitUntil(kept.catch(() => undefined));
   const patience = new Promise<null>((resolve) => {
@@ -166,7 +166,7 @@ async function answer(event: FetchHeard, patienceMs: number, maxEntries: number)
 }
 
 /**
- * Options by which a copy is found although the page requests it with other headers than `keep` did: servers that allow
+ * Options by which a copy matches although the page requests it with other headers than `keep` did: servers that allow
  * CORS send `Vary: Origin`, and module scripts carry an Origin. A response that varies by its user is never kept.
  */
 const ANY_VARIANT = { ignoreVary: true } as const;
@@ -175,17 +175,17 @@ async function find(request: Request): Promise<Response | undefined> {
   return (await caches.open(OFFLINE_CACHE)).match(request, ANY_VARIANT);
 }
 
-/** Keeps what may be kept; removes the copy of what the server no longer lets be kept. */
+/** Keeps a response where that is allowed; removes the copy where the server no longer allows it. */
 async function settle(request: Request, response: Response, copy: () => Response, maxEntries: number): Promise<void> {
   if (isForbidden(response.headers) || WITHDRAWN.has(response.status))
     await (await caches.open(OFFLINE_CACHE)).delete(request, ANY_VARIANT);
   else if (isRight(request, response)) await keep(request, copy(), maxEntries);
 }
 
-/** Tells whether a response is what was asked for, and may be kept. */
+/** Whether a response is the requested file, and may be kept. */
 function isRight({ url, destination }: Request, { headers, status, type }: Response): boolean {
   const { pathname, search } = new URL(url);
-  // An app's start page in place of a script that is missing must not take that script's place.
+  // An app's start page instead of a missing script must not replace that script.
   const mayBePage = /^(document|)$/.test(destination) && !/\.(css|m?js|wasm)$/.test(pathname) && search === "";
   return status === 200 && type === "basic" && (!isPage(headers) || mayBePage);
 }
@@ -194,19 +194,19 @@ function isPage(headers: Headers): boolean {
   return /^text\/html\b/i.test(headers.get("content-type") ?? "");
 }
 
-/** Tells a page that is opened by itself; one in a frame is another site's choice as often as the user's. */
+/** Whether a request is for a top-level page; one in a frame is another site's choice as often as the user's. */
 function isDocument({ mode, destination }: Request): boolean {
   return mode === "navigate" && /^(document|)$/.test(destination);
 }
 
-/** Keeps a copy, unless the same is kept already. */
+/** Keeps a copy, unless an equal one is kept already. */
 async function keep(request: Request, response: Response, maxEntries: number): Promise<void> {
   const { headers, status } = response;
   const cache = await caches.open(OFFLINE_CACHE);
   const known = await cache.match(request, ANY_VARIANT);
   if (known !== undefined && isSame(known.headers, headers)) return response.body?.cancel();
   await cache.delete(request, ANY_VARIANT);
-  // A browser refuses a page that says of itself that it was redirected.
+  // Browsers refuse a response to a navigation that is marked as redirected.
   await cache.put(request, response.redirected ? new Response(response.body, { status, headers }) : response);
   await evict(cache, maxEntries);
 }
@@ -228,14 +228,14 @@ async function keepAll(requests: readonly Request[], maxEntries: number): Promis
       const response = await fetch(request);
       await settle(request, response, () => response, maxEntries);
     } catch {
-      // Away, or no room: what was kept before counts.
+      // Network away, or no room: the copy of before counts.
     }
     ((await find(request)) === undefined ? failed : kept).push(request.url);
   }
   return { kept, failed };
 }
 
-/** Removes copies that the server did not send for so long: names with a hash in them pile up otherwise. */
+/** Removes copies that the server has not sent for that long: names with a hash in them accumulate otherwise. */
 async function forgetOld(keepDays: number): Promise<void> {
   const cache = await caches.open(OFFLINE_CACHE);
   for (const request of await cache.keys()) {
@@ -244,7 +244,7 @@ async function forgetOld(keepDays: number): Promise<void> {
   }
 }
 
-/** Tells by what the server says of two copies that they are the same, and that the first is not old. */
+/** Whether the headers of two copies say that they are equal, and the first is not old. */
 function isSame(known: Headers, next: Headers): boolean {
   if (sentAt(next) - sentAt(known) > RENEW_MS) return false;
   const names = ["etag", "last-modified", "content-length", "content-type", "content-security-policy"];
@@ -252,13 +252,13 @@ function isSame(known: Headers, next: Headers): boolean {
   return isTold && names.every((name) => known.get(name) === next.get(name));
 }
 
-/** When a server sent a copy, in ms since 1970; now where it did not say. */
+/** Returns when a server sent a copy, in ms since 1970; now where it did not say. */
 function sentAt(headers: Headers | undefined): number {
   const ms = Date.parse(headers?.get("date") ?? "");
   return Number.isNaN(ms) ? Date.now() : ms;
 }
 
-/** Tells a response that is one user's, or that must not be stored. */
+/** Whether a response is one user's, or must not be stored. */
 function isForbidden(headers: Headers): boolean {
   return /\b(no-store|private)\b/i.test(headers.get("cache-control") ?? "") || PERSONAL.test(headers.get("vary") ?? "");
 }

@@ -1,9 +1,9 @@
-// The ready-made service worker, dist/worker-offline.js: copy it to the root of the site, since a service worker governs
-// what lies beside and below it. It takes over at once: it has no state that a page could depend on.
+// The ready-made service worker, dist/worker-offline.js: copy it to the root of the site, since the scope of a service
+// worker is its own folder and those below. It takes over at once: it has no state that a page could depend on.
 import { keepOffline } from "./keep-offline.ts";
 import type { OfflineScope } from "./keep-offline.ts";
 
-/** What the types of a page don't tell of the scope of a service worker. */
+/** The part of a service worker's scope that lib.dom does not declare. */
 interface ServiceWorkerScope extends OfflineScope {
   readonly clients: { claim(): Promise<void> };
   skipWaiting(): Promise<void>;
@@ -11,7 +11,7 @@ interface ServiceWorkerScope extends OfflineScope {
 
 const scope = globalThis as unknown as ServiceWorkerScope;
 
-/** Has an event of the worker's life wait for what is done at it. */
+/** Extends a life-cycle event of the service worker until its work is done. */
 function at(type: "install" | "activate", work: () => Promise<void>): void {
   scope.addEventListener(type, (event) => {
     (event as unknown as { waitUntil(work: Promise<void>): void }).waitUntil(work());

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { release } from "./free-buffer.ts";
 
-test("what is given back is gone at once, small bytes and those beside stay", () => {
+test("a freed buffer is released at once, small buffers and their neighbours stay", () => {
   const large = new Uint8Array(1_000_000);
   const beside = new Uint8Array(1_000_000).fill(7);
   const small = Uint8Array.of(1, 2, 3);
@@ -12,7 +12,7 @@ test("what is given back is gone at once, small bytes and those beside stay", ()
   expect(beside.every((x) => x === 7)).toBe(true);
 });
 
-test("bytes that were given back already are no error", () => {
+test("a buffer that was freed already is not an error", () => {
   const bytes = new Uint8Array(1_000_000);
   release(bytes);
   release(bytes);

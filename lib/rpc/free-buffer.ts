@@ -1,14 +1,14 @@
-// Memory given back now, not when garbage is collected: a worker that has loaded a model idles, and may keep for minutes
-// what it read, as large as the model.
+// Releases memory now instead of at garbage collection: a worker that has loaded a model idles, and may retain what it
+// read, as large as the model, for minutes.
 //
-// What is sent to a port that nobody hears is gone. `ArrayBuffer.transfer` does not do: what the browser itself has read
-// from or written to a buffer stays until its own garbage is collected (Chromium 156: 22 chunks hashed, then let go, hold
-// 63 MB by `transfer`, 3 to 55 MB without anything, none by this).
+// A buffer that is transferred to a port without a receiver is released. `ArrayBuffer.transfer` does not suffice: bytes
+// that the browser itself has read from or written to a buffer stay until its own garbage collection (Chromium 156: 22
+// chunks hashed, then dropped, hold 63 MB by `transfer`, 3 to 55 MB without anything, none by this).
 
-/** Below this garbage is left to be collected: a message costs more. */
+/** Smaller buffers are left to the garbage collector: a message costs more. */
 const WORTH_BYTES = 64 * 1024;
 
-/** Gives back the memory of bytes that nobody needs any more; they are empty then. Small ones are left as they are. */
+/** Releases the memory of bytes that are no longer needed; they are empty then. Small ones are left unchanged. */
 export function release(bytes: Uint8Array<ArrayBuffer>): void {
   if (bytes.buffer.byteLength < WORTH_BYTES) return;
   const { port1, port2 } = new MessageChannel();

@@ -1,8 +1,8 @@
 // Decoded answers of many requests on the thread line: flat lists of texts and numbers, which a browser copies in far
-// less time than an object for each, and of which the page makes objects only when somebody looks at them.
+// less time than an object for each. The page makes objects of them only on access.
 import type { Decoded, PackedAnswers } from "./messages.ts";
 
-/** How many texts and numbers an entry has. */
+/** Number of texts and numbers per entry. */
 const WIDTHS: Readonly<Record<Decoded["kind"], readonly [texts: number, numbers: number]>> = {
   text: [1, 1],
   labels: [1, 2],
@@ -43,7 +43,7 @@ function sizeOf(row: Decoded): number {
   return row.kind === "labels" ? row.labels.length : row.kind === "probabilities" ? row.probabilities.length : 1;
 }
 
-/** Gives for each request what makes its answers. */
+/** Returns a function for each request that makes its answers. */
 export function unpackAnswers({ kind, sizes, texts, numbers }: PackedAnswers): (() => Decoded[])[] {
   const [textWidth, width] = WIDTHS[kind];
   let next = 0;

@@ -1,4 +1,4 @@
-// What goes over the thread line comes out as it went in, whatever it is.
+// Round trip over the thread line: any batch is unpacked as it was packed.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { ARRAY_TYPES } from "../core/tensor.ts";
@@ -9,7 +9,7 @@ import { sendRan, sendRun, takeRan, takeRun } from "./pack-batch.ts";
 
 const NUMERIC = Object.keys(ARRAY_TYPES) as NumericDtype[];
 
-/** Tensors of any dtype, some of them looking at the middle of a larger buffer. */
+/** Tensors of any dtype, some of them views of the middle of a larger buffer. */
 const tensor: fc.Arbitrary<Tensor> = fc
   .record({
     dtype: fc.constantFrom<Dtype>(...NUMERIC, "string"),
@@ -43,12 +43,12 @@ const decoded: Record<Decoded["kind"], fc.Arbitrary<Decoded>> = {
   }),
 };
 
-/** As a message goes: cloned, with what is moved. */
+/** Round trip of a message: cloned, with its buffers transferred. */
 function cross<T>(message: T, moved: readonly ArrayBuffer[]): T {
   return structuredClone(message, { transfer: [...moved] });
 }
 
-/** Bytes rather than numbers, so that every NaN is told from every other. */
+/** Bytes rather than numbers, so that every NaN is distinguished from every other. */
 function shown({ dtype, dims, data }: Tensor): unknown {
   if (Array.isArray(data)) return { dtype, dims, data };
   return {
@@ -96,7 +96,7 @@ test("a batch's inputs arrive, and the page keeps its own", () => {
   );
 });
 
-test("requests that are alike are told once, and one that is not alike makes no other wrong", () => {
+test("requests that are alike are described once, and one that is not alike corrupts no other", () => {
   const x = (value: number, dims = [1, 2]): Record<string, Tensor> => ({
     x: { dtype: "float32", dims, data: Float32Array.of(value, value) },
   });
@@ -107,7 +107,7 @@ test("requests that are alike are told once, and one that is not alike makes no 
   expect(back.map(({ x }) => x?.dims.join())).toEqual(["1,2", "1,2", "2,1", "1,2", "1,2", "1,2"]);
 });
 
-test("what came of a batch arrives, each answer with buffers of its own", () => {
+test("the results of a batch arrive, each answer with buffers of its own", () => {
   const times = { runs: 1, canJoin: true, preprocessMs: 1, runMs: 2, decodeMs: 3 };
   const kinds = fc.dictionary(
     fc.constantFrom("a", "b"),
@@ -147,19 +147,19 @@ test("what came of a batch arrives, each answer with buffers of its own", () => 
   );
 });
 
-test("large outputs are moved, not copied, and small ones of a batch are copied", () => {
+test("large outputs are transferred, not copied, and small ones of a batch are copied", () => {
   const large = new Float32Array(2 ** 16);
   const small = new Float32Array(4);
   const x = (data: Float32Array): Record<string, Tensor> => ({ x: { dtype: "float32", dims: [data.length], data } });
   const packed = pack([x(large), x(small)], true);
   expect(buffersOf(packed).has(large.buffer)).toBe(true);
   expect(buffersOf(packed).has(small.buffer)).toBe(false);
-  // A part of a larger buffer would take the rest with it.
+  // A part of a larger buffer would transfer the rest with it.
   expect(buffersOf(pack([x(large.subarray(1))], true)).has(large.buffer)).toBe(false);
 });
 
-test("requests keep their own elements where some tensors are moved and others copied (core-C1)", () => {
-  // One page of elements: large enough to be moved where it is a whole buffer.
+test("requests keep their own elements where some tensors are transferred and others copied (core-C1)", () => {
+  // One page of elements: large enough to be transferred where it is a whole buffer.
   const page = 2 ** 14;
   const large = fc.record({ isPart: fc.boolean(), value: fc.nat(1_000), count: fc.constantFrom(page, page + 1) });
   fc.assert(

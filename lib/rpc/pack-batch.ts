@@ -1,4 +1,4 @@
-// A batch and what came of it, as they cross the thread line: packed on one side, taken out on the other.
+// A batch and its results on the thread line: packed on one side, unpacked on the other.
 import { lazily } from "../core/lazy-property.ts";
 import type { Reply } from "./reply.ts";
 import type { Tensor } from "../core/tensor.ts";
@@ -16,7 +16,7 @@ import type {
   WireValue,
 } from "./messages.ts";
 
-/** Packs a batch: the page. Inputs are copied, since they are needed again should the worker die. */
+/** Packs a batch, on the page. Inputs are copied, since they are needed again should the worker die. */
 export function sendRun({ items, ...rest }: RunMessage): { readonly message: WireRun; readonly moved: ArrayBuffer[] } {
   const tensors: Record<string, Tensor>[] = [];
   let others: Record<string, WireValue>[] | null = null;
@@ -36,7 +36,7 @@ export function sendRun({ items, ...rest }: RunMessage): { readonly message: Wir
   return { message: { ...rest, tensors: packed, others }, moved: [packed.bytes] };
 }
 
-/** Takes a batch out: the worker. */
+/** Unpacks a batch, in the worker. */
 export function takeRun({ tensors, others, ...rest }: WireRun): RunMessage {
   const items = unpack(tensors, false).map((own, i): Feeds => {
     const feeds: Record<string, WireValue> = { ...others?.[i] };
@@ -46,7 +46,7 @@ export function takeRun({ tensors, others, ...rest }: WireRun): RunMessage {
   return { ...rest, items };
 }
 
-/** Packs what came of a batch: the worker. */
+/** Packs the results of a batch, in the worker. */
 export function sendRan({ items, ...rest }: Ran): { readonly ran: WireRan; readonly moved: ArrayBuffer[] } {
   const answered = items.flatMap((item) => (item.ok ? [item.value] : []));
   const outputs = pack(
@@ -63,7 +63,7 @@ export function sendRan({ items, ...rest }: Ran): { readonly ran: WireRan; reado
   return { ran: { ...rest, outputs, decoded, errors }, moved: [...moved] };
 }
 
-/** Takes what came of a batch out: the page. Each answer has buffers of its own, which are the caller's. */
+/** Unpacks the results of a batch, on the page. Each answer has buffers of its own, which are the caller's. */
 export function takeRan({ outputs, decoded, errors, ...rest }: WireRan): Ran {
   const answers = Object.entries(decoded).map(([name, packed]) => [name, unpackAnswers(packed)] as const);
   const answered = unpack(outputs, true).map((outputs, i) => new Answered(outputs, answers, i));
@@ -75,10 +75,10 @@ export function takeRan({ outputs, decoded, errors, ...rest }: WireRan): Ran {
   return { ...rest, items };
 }
 
-/** What makes the decoded answers, by output and request. */
+/** Functions that make the decoded answers, by output and request. */
 type Answers = readonly (readonly [name: string, each: readonly (() => Decoded[])[]])[];
 
-/** Makes its decoded answers when they are looked at. */
+/** Makes decoded answers on first access. */
 class Answered implements RanItem {
   static readonly #DECODED = lazily((answered: Answered) => answered.#decode());
   readonly outputs: RanItem["outputs"];

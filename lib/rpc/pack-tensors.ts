@@ -1,19 +1,20 @@
-// The tensors of many requests on the thread line: their elements in one buffer, which is moved, and what they are said
-// once for all requests in a row that are alike. A browser takes some microseconds for every buffer and every object of a
-// message, on the page and in the worker: for 64 small requests that was more than a small model computes.
+// The tensors of many requests on the thread line. Their elements are in one buffer, which is transferred; dtypes and
+// dims are sent once for consecutive requests that are alike. A browser takes some microseconds for every buffer and
+// every object of a message, on the page and in the worker: for 64 small requests that was more than a small model
+// computes.
 import { ARRAY_TYPES } from "../core/tensor.ts";
 import type { NumericDtype, Tensor } from "../core/tensor.ts";
 import type { Header, Packed } from "./messages.ts";
 
-/** Tensors by name: what a request gives, or gets. */
+/** Tensors by name: a request's inputs or outputs. */
 type Tensors = Readonly<Record<string, Tensor>>;
 
-/** A tensor of so many bytes is moved rather than copied, where it may be. */
+/** Size in bytes from which a tensor is transferred rather than copied, where that is allowed. */
 const MOVED_BYTES = 2 ** 16;
 
 /**
- * Packs tensors, whose elements are copied; with `mayMove` those that are large, or the only request's, stay as they
- * are and are to be moved: `buffersOf` lists their buffers.
+ * Packs tensors; their elements are copied. With `mayMove`, large ones and those of a single request stay unchanged and
+ * are to be transferred: `buffersOf` lists their buffers.
  */
 export function pack(requests: readonly Tensors[], mayMove: boolean): Packed {
   const runs: { count: number; like: Record<string, Header | Tensor> }[] = [];
@@ -24,7 +25,7 @@ export function pack(requests: readonly Tensors[], mayMove: boolean): Packed {
   for (const tensors of requests) {
     const like: Record<string, Header | Tensor> = {};
     const names = Object.keys(tensors);
-    // In the same order too: unpacking goes by the first one's.
+    // In the same order too: unpacking follows the first one's.
     let isAlike = before !== null && names.length === namesBefore.length;
     let isPacked = true;
     for (const [i, name] of names.entries()) {
@@ -42,7 +43,7 @@ export function pack(requests: readonly Tensors[], mayMove: boolean): Packed {
     }
     if (isAlike) (runs.at(-1) as { count: number }).count += 1;
     else runs.push({ count: 1, like });
-    // The next one can't be like a request whose tensors are not all in the packed bytes.
+    // The next request can't be like one whose tensors are not all in the packed bytes.
     before = isPacked ? tensors : null;
     namesBefore = names;
   }
@@ -55,7 +56,7 @@ export function pack(requests: readonly Tensors[], mayMove: boolean): Packed {
   return { bytes: bytes.buffer, runs };
 }
 
-/** What is copied at once: elements of tensors that lie one after the other. */
+/** Bytes of contiguous tensors, copied in one operation. */
 interface Span {
   readonly buffer: ArrayBufferLike;
   readonly from: number;
@@ -69,7 +70,7 @@ function addTo(spans: Span[], { buffer, byteOffset, byteLength }: Uint8Array): v
   else spans.push({ buffer, from: byteOffset, to: byteOffset + byteLength });
 }
 
-/** Takes tensors out again: each with a buffer of its own, or all of them looking at the one that came. */
+/** Unpacks tensors: each with a buffer of its own, or all as views of the received one. */
 export function unpack({ bytes, runs }: Packed, isOwn: boolean): Record<string, Tensor>[] {
   const requests: Record<string, Tensor>[] = [];
   let at = 0;
@@ -92,7 +93,7 @@ export function unpack({ bytes, runs }: Packed, isOwn: boolean): Record<string, 
   return requests;
 }
 
-/** Lists the buffers that are moved with a message, each once. */
+/** Lists the buffers to transfer with a message, each once. */
 export function buffersOf({ bytes, runs }: Packed): Set<ArrayBuffer> {
   const buffers = new Set([bytes]);
   for (const { like } of runs)
@@ -104,12 +105,15 @@ export function buffersOf({ bytes, runs }: Packed): Set<ArrayBuffer> {
   return buffers;
 }
 
-/** Texts are not, nor an array of another kind than its dtype's: what is wrong with that is told where it runs. */
+/** Texts are not, nor an array of another kind than its dtype's: such an error is reported where it runs. */
 function isNumeric({ dtype, data }: Tensor): boolean {
   return dtype in ARRAY_TYPES && data instanceof (ARRAY_TYPES[dtype as NumericDtype] as unknown as typeof Uint8Array);
 }
 
-/** A part of a larger buffer, as a kernel may give, would take the rest with it; shared memory can't be moved. */
+/**
+ * A part of a larger buffer, as a kernel may return, would transfer the rest with it; shared memory can't be
+ * transferred.
+ */
 function mayLeave({ byteLength, buffer }: ArrayBufferView, requests: number): boolean {
   const isWhole = buffer instanceof ArrayBuffer && byteLength === buffer.byteLength;
   return isWhole && (requests === 1 || byteLength >= MOVED_BYTES);

@@ -1,7 +1,7 @@
-// A watchdog that counts only time in which the page ran. A frozen page, a page in the back/forward cache and a
-// laptop asleep let the clock run on without the worker: one wall-clock timer would end a healthy worker on resume.
-// So the bound is spent in ticks, and a tick counts for no more than it was set for, however late it comes. The time
-// counted is also the only one to derive later bounds from: an hour asleep in a run is no run of an hour.
+// A watchdog that counts only time in which the page ran. While a page is frozen or in the back/forward cache, or a
+// laptop sleeps, the clock goes on and the worker does not: one wall-clock timer would end a healthy worker on resume.
+// So the bound is spent in ticks, and a tick counts for no more than it was set for, however late it fires. Later
+// bounds must be derived from this count alone: an hour asleep during a run is not a run of an hour.
 import type { Effects } from "../effects/effects.ts";
 
 const TICK_MS = 1_000;
@@ -15,7 +15,7 @@ export class Watchdog {
   readonly #effects: Pick<Effects, "now" | "setTimer">;
   #leftMs: number;
   #countedMs = 0;
-  /** When the current tick was set, and for how long. */
+  /** Start and duration of the current tick. */
   #tickAtMs = 0;
   #tickMs = 0;
   /** Cancels the tick; null before `begin`, and after the end. */
@@ -33,7 +33,7 @@ export class Watchdog {
     return this.#countedMs + Math.min(this.#tickMs, this.#effects.now() - this.#tickAtMs);
   }
 
-  /** Starts to count; does nothing after the end. */
+  /** Starts the count; does nothing after the end. */
   begin(): void {
     if (this.#isOver || this.#cancel !== null) return;
     const ms = (this.#tickMs = Math.min(this.#leftMs, TICK_MS));
@@ -47,12 +47,12 @@ export class Watchdog {
     }, ms);
   }
 
-  /** Grants the whole bound anew, since the work has made progress. */
+  /** Restarts the bound, since the work has made progress. */
   renew(): void {
     this.#leftMs = Math.max(this.#leftMs, this.boundMs);
   }
 
-  /** Stops the count until `begin`; tells whether it was under way. */
+  /** Pauses the count until `begin`; returns whether it was running. */
   pause(): boolean {
     if (this.#cancel === null) return false;
     const { spentMs } = this;
@@ -82,7 +82,7 @@ export function watch(effects: Pick<Effects, "now" | "setTimer">, boundMs: numbe
   };
 }
 
-/** Counts running time from now on: what a load takes while the page sleeps says nothing of the next one. */
+/** Counts running time from now on: the duration of a load must not include the page's sleep. */
 export function startClock(effects: Pick<Effects, "now" | "setTimer">): Watchdog {
   const clock = new Watchdog(effects, Infinity);
   clock.begin();

@@ -1,4 +1,4 @@
-// Workers that something outside the page ends, in a simulated world: nobody tells the page, but their locks are free.
+// Workers that are ended from outside the page, in a simulated world: no event is fired, but their locks are released.
 import { expect, test, vi } from "vitest";
 import { lockHolder } from "../effects/web-locks.ts";
 import { doubled, endOf, openScene } from "../test-support/simulate/fixtures.ts";
@@ -42,7 +42,7 @@ test.each([0.5, 1_000, 4_900])(
       for (const worker of up()) worker.kill();
     });
     expect(await world.finish(Promise.all(ends))).toEqual(doubled(20));
-    // A start, a load and a first run more than without that, and the runs themselves.
+    // One more start, load and first run than without a worker end, and the runs themselves.
     expect(world.now - beganMs).toBeLessThan(afterMs + 450 + 120 + FIRST_RUN_MS + 20 * 30);
     await engine.close();
     expect(world.alive.size).toBe(0);
@@ -77,7 +77,7 @@ test("a load whose worker is ended from outside starts another (worker-end)", as
   expect((await loading).name).toBe("m");
 });
 
-test("locks are given up when the page is left, and taken again when it is shown (worker-end)", async () => {
+test("locks are released when the page is left, and acquired again when it is shown (worker-end)", async () => {
   const { world, load, ask, up, pass } = await openScene({ cores: 2 });
   const model = await load("m", { batching: false });
   await ask(model, 20);
@@ -102,7 +102,7 @@ test("locks are given up when the page is left, and taken again when it is shown
   expect(await ask(model, 4)).toEqual(doubled(4));
 });
 
-test("without locks the watchdog finds out, as it always did", async () => {
+test("without locks the watchdog detects the end", async () => {
   const { world, load, run, up, ask } = await openScene({ workers: 1, callTimeoutMs: 20_000, hasLocks: false });
   const model = await load("m");
   await ask(model, 2);
@@ -157,7 +157,7 @@ test("a worker that takes its lock only once the page is in the back/forward cac
   expect(await ask(model, 3)).toEqual(doubled(3));
 });
 
-test("a worker holds one lock at a time, none once it is told so, whenever the lock is granted (worker-end)", async () => {
+test("a worker holds one lock at a time, none once asked to release, whenever the lock is granted (worker-end)", async () => {
   const held = new Set<string>();
   const grants: (() => void)[] = [];
   vi.stubGlobal("navigator", {

@@ -1,16 +1,18 @@
-// Notices that a worker has ended, whoever ended it: it holds a Web Lock of a random name, the page waits for the same
-// one, and the grant is the worker's end. That takes 1 to 2 ms; a worker that computes without a pause Chromium ends
-// 2 s after it was told to. Without locks the watchdog of a pending call finds out.
+// Detects that a worker has ended, whoever ended it: it holds a Web Lock of a random name, the page waits for the same
+// one, and the grant is the worker's end. That takes 1 to 2 ms; Chromium ends a worker that computes without a pause 2
+// s after `terminate`. Without locks the watchdog of a pending call detects it.
 //
-// Firefox does not restore a page from the back/forward cache that still held or waited for a lock when its successor came;
-// `pagehide` is too late, `beforeunload` is not. So the lock is given up before the page is left (stolen, since a worker
-// that computes answers nothing), and another is taken when it is shown again or was not left after all. A worker that has
-// not answered yet may take its lock once the page is in the cache, where nothing can steal it: it is told to release it too.
+// Firefox does not restore a page from the back/forward cache that still held or waited for a lock when its successor
+// came; `pagehide` is too late, `beforeunload` is not. So the lock is released before the page is left (stolen, since a
+// worker that computes answers nothing), and another is acquired when it is shown again or was not left after all. A
+// worker that has not answered yet may acquire its lock once the page is in the cache, where nothing can steal it: it
+// is asked to release it too.
 import type { Effects } from "../effects/effects.ts";
 
 /**
- * Calls `ended` when a worker has ended; `hold` has the worker hold a lock, none with null, and resolves to whether it does. `settled` is
- * called once the end would be noticed, or it is known that it would not. The returned function stops watching.
+ * Calls `ended` when a worker has ended; `hold` has the worker hold a lock, none with null, and resolves to whether it
+ * does. `settled` is called once the end would be detected, or it is known that it would not. The returned function
+ * stops watching.
  */
 export function watchWorkerEnd(
   effects: Effects,
@@ -41,7 +43,7 @@ export function watchWorkerEnd(
           if (release === own) withdraw = locks.wait(name, ended);
           else locks.steal(name); // the page was left meanwhile
         },
-        () => undefined, // the worker ended before it said anything
+        () => undefined, // the worker ended before its first message
       )
       .then(settled);
   };

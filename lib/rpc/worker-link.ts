@@ -1,27 +1,27 @@
 // The page's side of one worker, whatever it serves: every call is settled when the worker ends, by whatever cause.
 //
-// Comlink serves the calls at the worker's end. Here its messages are spoken without it: `wrap` gives calls that never
-// reject when a worker ends and a release that never settles (comlink issue 601), so each call would have to be tracked a
-// second time to race it with that end and with a watchdog; and it would be a tenth of what a page loads. The messages
-// are those of comlink 4: delete this in favour of `wrap` once a call of it rejects with its worker.
+// Comlink serves the calls at the worker's end. Here its messages are sent without it: `wrap` returns calls that never
+// reject when a worker ends and a release that never settles (comlink issue 601), so each call would have to be tracked
+// a second time to race it with that end and with a watchdog; and it would be a tenth of what a page loads. The
+// messages are those of comlink 4: delete this in favour of `wrap` once a call of it rejects with its worker.
 import type { Effects, ScriptUrl, WorkerHandle } from "../effects/effects.ts";
 import { fromWireError, SelvedgeError } from "../core/errors.ts";
 import type { Reply } from "./reply.ts";
 import { Watchdog } from "./watchdog.ts";
 import { watchWorkerEnd } from "./worker-end.ts";
 
-/** What a worker is made from. */
+/** Constructor arguments of a worker, and its address. */
 export interface WorkerSource {
-  /** The script's address, for messages and for a look at what the server answered. */
+  /** The script's address, for messages and to ask the server about it. */
   readonly href: string;
   /** The script as the Worker constructor takes it. */
   readonly script: ScriptUrl;
 }
 
-/** What a worker serves: calls that resolve to a value or to an error as a plain object. `hold` is one of them. */
+/** The API of a worker: calls that resolve to a value or to an error as a plain object. `hold` is one of them. */
 export type Served<Api> = { readonly [K in keyof Api]: (...args: never[]) => Promise<Reply<unknown>> };
 
-/** What a call gives. */
+/** Result type of a call. */
 export type Value<Call> = Call extends (...args: never[]) => Promise<Reply<infer T>> ? T : never;
 
 /** An answer as Comlink sends it; of type HANDLER where the answer could not be cloned. */
@@ -37,7 +37,7 @@ interface Pending {
   fail(error: Error): void;
 }
 
-/** How long calls are held back until the worker's end would be noticed, in ms: a browser's locks may not answer. */
+/** Bound on holding calls back until the worker's end can be detected, in ms: a browser's locks may not answer. */
 const HELD_BACK_MS = 1_000;
 
 /** One worker that serves an Api, from its start to its end. */
@@ -53,8 +53,8 @@ export class Link<Api extends Served<Api>> {
   readonly #pending: Map<number, Pending> = new Map();
   readonly #stopWatching: () => void;
   /**
-   * Calls held back until the worker holds its lock. A worker that is given work at once was seen to compute for many
-   * seconds before it took note that it holds one (Chromium 156, Firefox 153). Null once they may go.
+   * Calls held back until the worker holds its lock. A worker that gets work at once was seen to compute for many
+   * seconds before it noticed that it holds one (Chromium 156, Firefox 153). Null once calls are sent directly.
    */
   #heldBack: (() => void)[] | null = [];
   #nextId = 1;
@@ -93,8 +93,8 @@ export class Link<Api extends Served<Api>> {
   }
 
   /**
-   * Makes a call that must be answered within a bound, in ms of running time, without one where that is Infinity. A
-   * watchdog in its place counts from when the caller begins it.
+   * Makes a call that must be answered within a bound, in ms of running time; Infinity for none. A watchdog instead of
+   * a number counts from when the caller begins it.
    */
   call<K extends keyof Api & string>(
     name: K,
@@ -104,7 +104,7 @@ export class Link<Api extends Served<Api>> {
     return this.callMoving(name, bound, [], ...args);
   }
 
-  /** Makes a call with which buffers are moved. */
+  /** Makes a call and transfers buffers with it. */
   callMoving<K extends keyof Api & string>(
     name: K,
     bound: number | Watchdog,
@@ -152,7 +152,7 @@ export class Link<Api extends Served<Api>> {
     });
   }
 
-  /** Stops the watchdogs of pending calls that count; the returned function has them go on. */
+  /** Pauses the running watchdogs of pending calls; the returned function resumes them. */
   pause(): () => void {
     const paused = [...this.#pending.values()].filter(({ watchdog }) => watchdog.pause());
     return () => {
@@ -160,7 +160,7 @@ export class Link<Api extends Served<Api>> {
     };
   }
 
-  /** Ends the worker now and rejects what is pending; the first error stays. */
+  /** Ends the worker now and rejects pending calls; the first error is kept. */
   end(error: Error): void {
     if (this.#ended !== null) return;
     this.#ended = error;
@@ -181,7 +181,7 @@ export class Link<Api extends Served<Api>> {
     else pending.fail(new SelvedgeError("internal", "The worker's answer could not be sent.", {}, data.value));
   }
 
-  /** A script that never loads gives an error event without a message: ask the server what it answers. */
+  /** A script that never loads fires an error event without a message: ask the server for its answer. */
   #crash(event: Event): void {
     event.preventDefault();
     const text = (event as ErrorEvent).message as string | undefined;
@@ -200,7 +200,7 @@ export class Link<Api extends Served<Api>> {
   }
 }
 
-/** Says in a few words what a server answers for the script: status and type. Never rejects. */
+/** Describes a server's answer for the script: status and type. Never rejects. */
 async function describe(effects: Effects, url: string): Promise<string> {
   try {
     const response = await effects.fetch(url, { method: "HEAD" });
