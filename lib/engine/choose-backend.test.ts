@@ -20,7 +20,10 @@ interface Opened extends Scene {
   readonly later: (ms: number) => Promise<void>;
 }
 
-/** Opens a scene with a GPU that takes 20 ms a run where wasm takes 100, five such models, and one for which it is the reverse. */
+/**
+ * Opens a scene with a GPU that takes 20 ms a run where wasm takes 100, five such models, and one for which it is the
+ * reverse.
+ */
 async function open(): Promise<Opened> {
   const script: Opened["script"] = { act: () => undefined, onWasmMs: 0 };
   const bundles = Object.fromEntries(NAMES.map((name, i) => [name, toyBundle(name, i + 2, "apart", "slow")]));

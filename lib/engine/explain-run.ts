@@ -1,5 +1,5 @@
-// Sentences of `info.why`, with numbers: from the codes and numbers of the scheduler's decision (schedule/explain-start.ts), and from
-// earlier attempts. Written when they are read, since most are never read.
+// Sentences of `info.why`, with numbers: from the codes and numbers of the scheduler's decision
+// (schedule/explain-start.ts), and from earlier attempts. Written when they are read, since most are never read.
 import type { StartWhy } from "../schedule/events.ts";
 import type { Why } from "../core/reasons.ts";
 

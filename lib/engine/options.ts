@@ -1,4 +1,4 @@
-// The options of the public surface, and their checks: each error names the option and shows what came.
+// Options of the public API and their checks: each error names the option and the value that was passed.
 import type { Signal } from "../core/abort.ts";
 import type { Availability } from "./availability.ts";
 import type { BackendName } from "../rpc/backend.ts";
@@ -11,57 +11,86 @@ import type { RequestSummary } from "./result.ts";
 import { PRIORITIES } from "../schedule/events.ts";
 import type { Priority } from "../schedule/events.ts";
 
-/** Options of an engine; a newcomer needs none. */
+/** Options of an engine; all are optional. */
 export interface EngineOptions {
   /** Which backends may be used. Default `["webgpu", "wasm"]`. */
   readonly backends?: readonly BackendName[] | undefined;
-  /** How many wasm workers, 1 to 64. Default: one a core, at most 4, and at need one more for what is short and urgent, and one with threads for a single stream of requests; a number turns these two off. */
+  /**
+   * Number of wasm workers, 1 to 64. Default: one per core, at most 4; plus, on demand, one for short urgent requests,
+   * and one with threads for a single stream of requests. A number disables these two.
+   */
   readonly workers?: number | undefined;
-  /** Threads of each wasm worker, 1 to 64; above 1 only where the page is cross-origin isolated. Default: 1, and on such pages one a core, at most 8, in a worker of its own for a single stream of requests; a number turns that worker off. */
+  /**
+   * Threads of each wasm worker, 1 to 64; above 1 only where the page is cross-origin isolated. Default: 1; on isolated
+   * pages also one worker with a thread per core, at most 8, for a single stream of requests. A number disables that
+   * worker.
+   */
   readonly threads?: number | undefined;
-  /** Where the package's worker and wasm files are served. Default: beside the package's own script. */
+  /** Address under which the package's worker and wasm files are served. Default: beside the package's own script. */
   readonly assetsBase?: string | URL | undefined;
-  /** Where models are kept: on the device, so that the next page need not fetch them (`"auto"`); while the engine lives (`"memory"`); not at all (false). Default `"auto"`. */
+  /**
+   * Where models are stored: on the device, so that the next page need not fetch them (`"auto"`); for the engine's
+   * lifetime (`"memory"`); not at all (false). Default `"auto"`.
+   */
   readonly store?: StoreChoice | undefined;
-  /** Public keys as `selvedge sign` prints them: a bundle that none of them has signed is refused before its weights are fetched, and so is one that was altered, has expired, or is older than one seen before. Default: anything is taken. */
+  /**
+   * Public keys as `selvedge sign` prints them: a bundle that none of them has signed is refused before its weights are
+   * fetched, and so is one that was altered, has expired, or is older than one seen before. Default: any bundle is
+   * accepted.
+   */
   readonly trustedKeys?: readonly string[] | undefined;
-  /** Vouches for the worker's address where the page enforces Trusted Types. */
+  /** Creates the worker's TrustedScriptURL where the page enforces Trusted Types. */
   readonly trustedTypesPolicy?: { createScriptURL(url: string): ScriptUrl } | undefined;
-  /** Bounds what waits: `maxSize` requests, 1 to 1,000,000; further ones are rejected with `overloaded`. Default 100,000. */
+  /**
+   * Bounds the queue: `maxSize` requests, 1 to 1,000,000; further ones are rejected with `overloaded`. Default 100,000.
+   */
   readonly queue?: { readonly maxSize?: number | undefined } | undefined;
-  /** After how long without service requests count as one priority higher, in ms, 1 to 3,600,000. Default 2,000. */
+  /** Waiting time after which requests rise by one priority, in ms, 1 to 3,600,000. Default 2,000. */
   readonly agingMs?: number | undefined;
-  /** Ends a worker whose call takes longer, in ms; its start may take 15 s at least. Default: 3 minutes to load and for a first run, then 20 times the slowest run so far, at least 10 s. */
+  /**
+   * Timeout of a worker's call, in ms, after which the worker is ended; its start may take 15 s at least. Default: 3
+   * minutes to load and for a first run, then 20 times the slowest run so far, at least 10 s.
+   */
   readonly callTimeoutMs?: number | undefined;
-  /** Ends a worker that has had no work for so long, in ms; its next work starts another. Default 120,000. */
+  /** Idle time after which a worker is ended, in ms; its next work starts another. Default 120,000. */
   readonly idleMs?: number | undefined;
-  /** Has ONNX Runtime tell where each operator runs (`model.assignment`, `onLog`). Slow to load. Default false. */
+  /** Makes ONNX Runtime report where each operator runs (`model.assignment`, `onLog`). Slow to load. Default false. */
   readonly verbose?: boolean | undefined;
-  /** Gets each line of ONNX Runtime's log where `verbose` is true, and a line where a newer version of a model was refused and the stored one is used. */
+  /**
+   * Receives each line of ONNX Runtime's log where `verbose` is true, and a line where a newer version of a model was
+   * refused and the stored one is used.
+   */
   readonly onLog?: ((line: string) => void) | undefined;
-  /** How much memory loaded models may take in all workers, in bytes: those used least recently leave it, and come back with their next run. Default: no bound. */
+  /**
+   * Bound on the memory of loaded models in all workers, in bytes: the least recently used are unloaded, and loaded
+   * again for their next run. Default: no bound.
+   */
   readonly memoryBudgetBytes?: number | undefined;
-  /** Bounds the answers that are kept for runs with `cache`. Default 64 MiB, as long as the page is there. */
+  /** Bounds the answers that are cached for runs with `cache`. Default 64 MiB, until the page is left. */
   readonly results?: ResultsOptions | undefined;
-  /** Gets every request as it is settled, or draws what lanes and requests do in the browser's DevTools. Default: silent. */
+  /** Receives every request as it is settled, or draws lanes and requests in the browser's DevTools. Default: off. */
   readonly observe?: ((settled: RequestSummary) => void) | ObserveOptions | undefined;
   /** Replaces clock, network, workers and GPU, for tests. Default: the browser's. */
   readonly effects?: Effects | undefined;
 }
 
-/** What is told of requests while they run. */
+/** Options of `observe`. */
 export interface ObserveOptions {
-  /** Called with each request as it is settled, after its caller. What it throws is reported, and harms nothing. */
+  /**
+   * Called with each request as it is settled, after its caller. An exception is reported to the page and does no harm.
+   */
   readonly onResult?: ((settled: RequestSummary) => void) | undefined;
-  /** Draws lanes and requests as tracks in the performance panel of DevTools; costs some µs a batch. Default false. */
+  /**
+   * Draws lanes and requests as tracks in the performance panel of DevTools; costs some µs per batch. Default false.
+   */
   readonly devtools?: boolean | undefined;
 }
 
 /** Options of a trace. */
 export interface TraceOptions {
-  /** How long to record, 0.1 to 600. */
+  /** Duration of the recording in seconds, 0.1 to 600. */
   readonly seconds: number;
-  /** Whether the inputs of requests are written into it, tensors in base64. Default false. */
+  /** Whether the inputs of requests are recorded, tensors in base64. Default false. */
   readonly inputs?: boolean | undefined;
 }
 
@@ -69,78 +98,105 @@ export interface TraceOptions {
 export interface LoadOptions {
   /** Called as bytes arrive. */
   readonly onProgress?: ((progress: Progress) => void) | undefined;
-  /** Asked before weights are fetched where the user saves data (Save-Data), with what that would cost: false cancels, with an `AbortError`. Default: they are fetched, since the app wants them. */
+  /**
+   * Called before weights are fetched where the user saves data (Save-Data), with the cost: false cancels the load with
+   * an `AbortError`. Default: they are fetched, since the app requested them.
+   */
   readonly onSaveData?: ((cost: Availability) => boolean | Promise<boolean>) | undefined;
   /** Cancels the load; rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Pins the backend. Default: the one measured faster on this device. */
+  /** Sets the backend. Default: the one measured faster on this device. */
   readonly backend?: BackendName | undefined;
-  /** Pins the variant by its id. Default: the fastest that this device can run, the smallest among equals. */
+  /** Sets the variant by its id. Default: the fastest that this device can run, the smallest among equals. */
   readonly variant?: string | undefined;
-  /** Which version is used where one is stored: the server's if it answers (`"first"`); the stored one, and the server's from the next load on (`"later"`); the stored one until `engine.update` (`"never"`). Default `"first"`. */
+  /**
+   * Which version is used where one is stored: the server's if it answers (`"first"`); the stored one, and the server's
+   * from the next load on (`"later"`); the stored one until `engine.update` (`"never"`). Default `"first"`.
+   */
   readonly update?: UpdatePolicy | undefined;
-  /** Pins the version by the bundle's identity, 64 hex digits; another one is refused. Default: any. */
+  /** Requires a version by the bundle's identity, 64 hex digits; another one is refused. Default: any. */
   readonly identity?: string | undefined;
-  /** Name of the model, as in `bundle.json`; another model is refused (`integrity-failed`, `details.reason` is `other-model`). Default: any; with trusted keys the one that the address served before. */
+  /**
+   * Name of the model, as in `bundle.json`; another model is refused (`integrity-failed`, `details.reason` is
+   * `other-model`). Default: any; with trusted keys the one that the address served before.
+   */
   readonly name?: string | undefined;
-  /** Which requests may run together, where the model has a batch axis; false for none. */
+  /** Limits on batches, where the model has a batch axis; false for no batching. */
   readonly batching?: BatchingOptions | false | undefined;
-  /** On how many lanes the model may run at once, 1 to 64. Default: on all. */
+  /** Number of lanes that the model may run on at once, 1 to 64. Default: all. */
   readonly concurrency?: number | undefined;
-  /** Whether answers are kept, where a run does not say. Default false. */
+  /** Whether answers are cached by default; a run may override it. Default false. */
   readonly cache?: boolean | undefined;
-  /** Whether it stays in memory whatever `memoryBudgetBytes` says. Default false. */
+  /** Whether the model stays in memory even beyond `memoryBudgetBytes`. Default false. */
   readonly keepInMemory?: boolean | undefined;
 }
 
-/** Which requests may run together. */
+/** Limits on batches. */
 export interface BatchingOptions {
-  /** How many rows may run together, 1 to 1,024. Default 64; what is cheapest is learnt. */
+  /** Maximum number of rows in a batch, 1 to 1,024. Default 64; the cheapest size is learned. */
   readonly maxBatchSize?: number | undefined;
-  /** How long a request may wait on a free lane for others to join it, in ms, 0 to 10,000. Default 0. */
+  /** How long a request may wait on a free lane for others to join its batch, in ms, 0 to 10,000. Default 0. */
   readonly maxQueueDelayMs?: number | undefined;
-  /** Sizes to prefer, each 1 to 1,024. Default: none. */
+  /** Preferred batch sizes, each 1 to 1,024. Default: none. */
   readonly preferredBatchSizes?: readonly number[] | undefined;
 }
 
 /** Options of one run. */
 export interface RunOptions {
-  /** What goes first; within one the earliest deadline does. Default `"normal"`. */
+  /** Requests of a higher priority run first; within one, the earliest deadline does. Default `"normal"`. */
   readonly priority?: Priority | undefined;
-  /** When the answer is needed, in ms from the call, 1 to 86,400,000. Default: whenever it comes. */
+  /** Deadline in ms from the call, 1 to 86,400,000. Default: none. */
   readonly deadlineMs?: number | undefined;
-  /** What becomes of a request that can't be on time: rejected with `deadline-exceeded`, or finished late. Default `"reject"`. */
+  /**
+   * Whether a request that can't meet its deadline is rejected with `deadline-exceeded`, or finished late. Default
+   * `"reject"`.
+   */
   readonly onLate?: "reject" | "finish" | undefined;
-  /** Allows to end the worker when this is cancelled while it runs, where that is sooner than to wait. Default false. */
+  /** Allows a cancel to end the worker that runs this request, where that is faster than to wait. Default false. */
   readonly preempt?: boolean | undefined;
   /** Cancels: a queued request is removed, a running one is settled at once; rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Moves the inputs' buffers instead of copying them; they are detached afterwards. What can't be moved is copied: a part of a buffer, one buffer of two inputs, tensors beside an image. Default false. */
+  /**
+   * Moves the inputs' buffers instead of copying them; they are detached afterwards. A buffer that can't be moved is
+   * copied: a view of a part, one buffer of two inputs, tensors beside an image. Default false.
+   */
   readonly transfer?: boolean | undefined;
-  /** Answers from memory where the same inputs were asked before, and keeps the answer; tensors and texts only. Default: as the load says. */
+  /**
+   * Returns the cached answer to the same inputs, else runs and caches the answer; tensors and texts only. Default: the
+   * load's `cache`.
+   */
   readonly cache?: boolean | undefined;
 }
 
-/** The same within the engine, where a signal need not be the browser's own. */
+/** Options of a run within the engine, where a signal need not be the browser's own. */
 export interface AskOptions extends Omit<RunOptions, "signal"> {
   readonly signal?: Signal | undefined;
 }
 
 /** Options of a map over many inputs. */
 export interface MapOptions extends RunOptions {
-  /** How many inputs may be under way at once, 1 to 100,000. Default: what keeps every lane of the model's backend in full batches, within 64 MiB of inputs. */
+  /**
+   * Number of inputs in flight, 1 to 100,000. Default: enough to keep every lane of the model's backend in full
+   * batches, within 64 MiB of inputs.
+   */
   readonly concurrency?: number | undefined;
-  /** Whether answers come in the order of the inputs, or as soon as they are there. Default true. */
+  /** Whether answers come in the order of the inputs, or as soon as they are ready. Default true. */
   readonly ordered?: boolean | undefined;
-  /** What an input that fails does: ends the iteration with its error, or is given as `{ index, error }` in its place. Default `"stop"`. */
+  /**
+   * Effect of an input that fails: its error ends the iteration, or is yielded as `{ index, error }` in its place.
+   * Default `"stop"`.
+   */
   readonly errors?: "stop" | "yield" | undefined;
 }
 
 /** Options of a recurrent state. */
 export interface StatefulOptions {
-  /** Has a copy of the state come to the page every so many steps, 1 to 1,024: what is run again at the most where a lane is lost. Default 16. */
+  /**
+   * Number of steps between two copies of the state to the page, 1 to 1,024: the maximum that is rerun after a lane is
+   * lost. Default 16.
+   */
   readonly checkpointEvery?: number | undefined;
-  /** The state to begin with, by the names of its inputs. Default: zeros. */
+  /** The initial state, by the names of its inputs. Default: zeros. */
   readonly initial?: Readonly<Record<string, TensorInput>> | undefined;
 }
 
@@ -205,15 +261,15 @@ export function checkEngineOptions(options: EngineOptions): void {
   whole("idleMs", options.idleMs, 0, 2 ** 31 - 1);
 }
 
-/** Options of a look at what a model would cost. */
+/** Options of a cost estimate. */
 export interface AvailabilityOptions {
-  /** Within how many ms an answer is needed, 1 to 86,400,000. Default: not asked. */
+  /** Deadline of a request, in ms, 1 to 86,400,000. Default: none. */
   readonly deadlineMs?: number | undefined;
-  /** Cancels the look; rejects with the signal's reason. */
+  /** Cancels the estimate; rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
-  /** Pins the backend. Default: the one that a load would take. */
+  /** Sets the backend. Default: the one that a load would choose. */
   readonly backend?: BackendName | undefined;
-  /** Pins the variant by its id. Default: the one that a load would take. */
+  /** Sets the variant by its id. Default: the one that a load would choose. */
   readonly variant?: string | undefined;
 }
 
@@ -299,7 +355,7 @@ export function checkMapOptions(options: MapOptions): void {
   truth("ordered", options.ordered);
 }
 
-/** Checks the options of `model.stateful`, but for what the initial state holds. */
+/** Checks the options of `model.stateful`, except the contents of the initial state. */
 export function checkStatefulOptions(options: StatefulOptions): void {
   known("stateful", options, ["checkpointEvery", "initial"]);
   whole("checkpointEvery", options.checkpointEvery, 1, 1_024);

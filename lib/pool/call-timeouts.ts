@@ -1,26 +1,26 @@
-// How long a call to a worker may take before its watchdog ends it: what is usual, and for a run what was seen.
+// Timeouts of a worker's calls, after which its watchdog ends it: fixed defaults, and for runs the observed durations.
 import type { Feeds, WireImage, WireValue } from "../rpc/messages.ts";
 
-/** For a worker to start. */
+/** For the start of a worker. */
 export const START_BOUND_MS = 60_000;
-/** A healthy worker may take so long to start on a busy device, however short a run may be. */
+/** Minimum for the start of a worker, however short runs are: a healthy worker may need it on a busy device. */
 export const START_BOUND_MIN_MS = 15_000;
 /** Loading, and the first run, which compiles shaders: minutes on a software adapter. */
 export const FIRST_BOUND_MS = 180_000;
-/** For a run, however short they usually are. */
+/** Minimum for a run, however short runs are. */
 export const RUN_BOUND_MIN_MS = 10_000;
-/** For an idle worker to say that it is there; the first thing after a page was frozen may be slow. */
+/** For an idle worker to answer a check; the first call after a page was frozen may be slow. */
 export const CHECK_BOUND_MS = 5_000;
-/** A run may take this many times the slowest per element so far. */
+/** Factor on the slowest run per element so far. */
 const RUN_BOUND_FACTOR = 20;
 
-/** Bounds a run by the slowest so far, in ms an element; 0 where there was none. */
+/** Returns the timeout of a run from the slowest one so far, in ms per element; 0 where there was none. */
 export function runBound(slowestMsPerElement: number, elements: number): number {
   if (slowestMsPerElement === 0) return FIRST_BOUND_MS;
   return Math.max(RUN_BOUND_MIN_MS, RUN_BOUND_FACTOR * slowestMsPerElement * elements);
 }
 
-/** Counts what a batch is made of, at least one: numbers, pixels, letters. */
+/** Counts the elements of a batch, at least one: numbers, pixels, characters. */
 export function countElements(items: readonly Feeds[]): number {
   let total = 1;
   for (const feeds of items)
@@ -33,6 +33,6 @@ export function countElements(items: readonly Feeds[]): number {
 }
 
 function pixelCount(image: WireImage): number {
-  if (image instanceof Blob) return image.size; // how many pixels that makes is not known here
+  if (image instanceof Blob) return image.size; // its number of pixels is not known yet
   return "displayWidth" in image ? image.displayWidth * image.displayHeight : image.width * image.height;
 }

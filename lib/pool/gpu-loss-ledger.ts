@@ -1,6 +1,6 @@
-// Counts GPU losses, across reloads. Browsers do too: in Chromium the second loss within two minutes blocks the host
-// for two minutes, and the third crash, whoever caused it, takes WebGPU from every host until a restart. So the first
-// loss costs a retry, and after the second the GPU is left alone for a while.
+// Counts GPU losses across reloads, as browsers do: in Chromium the second loss within two minutes blocks the host for
+// two minutes, and the third crash, whatever its cause, disables WebGPU for every host until a restart. So the first
+// loss costs a retry, and after the second the GPU is not used for a while.
 import type { Effects } from "../effects/effects.ts";
 
 const KEY = "selvedge/gpu-losses/2";
@@ -8,7 +8,7 @@ const KEY = "selvedge/gpu-losses/2";
 export const LOSS_WINDOW_MS = 120_000;
 const LOSSES_MAX = 2;
 
-/** The losses of this origin, as far as they are remembered. */
+/** The recorded GPU losses of this origin. */
 export class GpuLedger {
   readonly #effects: Effects;
   #losses: number[];
@@ -18,12 +18,12 @@ export class GpuLedger {
     this.#losses = (effects.memo.get(KEY) ?? "").split(" ").map(Number);
   }
 
-  /** Tells whether the GPU may be used now. */
+  /** Whether the GPU may be used now. */
   get allowed(): boolean {
     return this.#recent().length < LOSSES_MAX;
   }
 
-  /** Notes a loss now. */
+  /** Records a loss now. */
   note(): void {
     this.#losses = [...this.#recent(), this.#effects.wallClock()];
     this.#effects.memo.set(KEY, this.#losses.join(" "));
@@ -31,7 +31,7 @@ export class GpuLedger {
 
   #recent(): number[] {
     const now = this.#effects.wallClock();
-    // A wall clock may be set back: a loss from the future would count for ever. What is no number never counts.
+    // A wall clock may be set back: a loss from the future would count forever. A value that is no number never counts.
     return this.#losses.filter((at) => at <= now && now - at < LOSS_WINDOW_MS);
   }
 }

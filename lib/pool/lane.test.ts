@@ -1,5 +1,5 @@
-// Lanes in a simulated world: what becomes of workers, models, states and items that nobody wants any more, and how long
-// a lane waits for what.
+// Lanes in a simulated world: what becomes of workers, models, states and items that nobody wants any more, and how
+// long a lane waits for what.
 import { expect, test } from "vitest";
 import { SelvedgeError } from "../core/errors.ts";
 import { doubled, endOf, openScene } from "../test-support/simulate/fixtures.ts";

@@ -1,6 +1,6 @@
-// A lane: a place where one batch runs at a time. It outlives its worker: the worker starts with the first work, ends
-// when it idles, crashes or loses its device, and the next work starts another, which loads its models again from
-// their blobs. A lane does what it is told, in order; what runs where and when is lib/schedule's business.
+// A lane runs one batch at a time. It outlives its worker: the worker starts with the first work, ends when it idles,
+// crashes or loses its device, and the next work starts another, which loads its models again from their blobs. A lane
+// executes its calls in order; lib/schedule decides what runs where and when.
 import type { BackendFacts, BackendName, ModelFacts } from "../rpc/backend.ts";
 import type { LaneKind } from "../core/device.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
@@ -20,16 +20,18 @@ import { keepRest, shareRest } from "./share-rest.ts";
 import { WorkerClient } from "./worker-client.ts";
 import { startClock, Watchdog } from "../rpc/watchdog.ts";
 
-/** Past so much memory a worker is exchanged, where a new one would hold clearly less: WebAssembly gives nothing back. */
+/**
+ * Memory above which a worker is replaced, where a new one would hold clearly less: WebAssembly memory never shrinks.
+ */
 const MEMORY_LIMIT_BYTES = 2 * 2 ** 30;
 const MEMORY_WASTE = 1.25;
-/** A worker that fills up again within so many runs needs what it takes: its bound is doubled. */
+/** A worker that fills up again within so many runs needs the memory: its bound is doubled. */
 const RUNS_MIN = 16;
 
-/** Result of a batch of which nothing was wanted any more. */
+/** Result of a batch whose items were all cancelled. */
 const NOTHING_RAN: Ran = { items: [], runs: 0, canJoin: true, preprocessMs: 0, runMs: 0, decodeMs: 0 };
 
-/** A place where one batch runs at a time. */
+/** Runs one batch at a time in its worker. */
 export class Lane {
   readonly id: string;
   readonly backend: BackendName;
@@ -41,17 +43,17 @@ export class Lane {
   #loaded: Map<number, Loaded> = new Map();
   #tail: Promise<unknown> = Promise.resolve();
   #outstanding = 0;
-  /** Runs among them, and those that were sent: the first runs, the others are staged behind it. */
+  /** Pending batches, and the runs that were sent: the first is running, the others are staged behind it. */
   #batches = 0;
   readonly #sent: Sent[] = [];
   #cancelIdle: (() => void) | null = null;
-  /** What it took to start the worker. */
+  /** Time to start the worker. */
   #startMs = 0;
-  /** What the worker held before its first model, and the runs since. */
+  /** Memory of the worker before its first model, and the number of runs at that time. */
   #startBytes = 0;
   #startRuns = 0;
   #limitBytes = MEMORY_LIMIT_BYTES;
-  /** By how much the worker grew for each model: one that comes again may fit where another was. */
+  /** Growth of the worker by each model: a model that is loaded again may fit where another was. */
   readonly #grown: WeakMap<LoadMessage, number> = new WeakMap();
   #closed = false;
   #starts = 0;
@@ -66,22 +68,22 @@ export class Lane {
     this.#options = options;
   }
 
-  /** Tells whether nothing runs or waits here. */
+  /** Whether nothing runs or waits here. */
   get free(): boolean {
     return this.#outstanding === 0 && !this.#closed;
   }
 
-  /** Gives what the running worker said of itself; null while there is none. */
+  /** Facts reported by the running worker; null while there is none. */
   get facts(): BackendFacts | null {
     return this.#facts;
   }
 
-  /** Tells whether it does nothing but runs, so that one more may be given to it. */
+  /** Whether all pending calls are runs, so that one more can be staged. */
   get isOpen(): boolean {
     return this.#outstanding === this.#batches && !this.#closed && !this.#isFull;
   }
 
-  /** Tells whether the worker holds much that a new one would not. */
+  /** Whether the worker holds much memory that a new one would not. */
   get #isFull(): boolean {
     const { memoryBytes = 0 } = this.#client ?? {};
     if (memoryBytes <= this.#limitBytes) return false;
@@ -90,12 +92,12 @@ export class Lane {
     return memoryBytes > needed * MEMORY_WASTE;
   }
 
-  /** Gives the models that are loaded, or being loaded, in the worker that runs now. */
+  /** The models that are loaded, or being loaded, in the current worker. */
   get held(): ReadonlyMap<number, Loaded> {
     return this.#loaded;
   }
 
-  /** Starts the worker ahead of the work that is to come; what goes wrong is told to that. */
+  /** Starts the worker ahead of its first work; that work reports an error of the start. */
   warm(): void {
     if (this.#closed || this.#client !== null || this.#starting !== null) return;
     this.#ensureStarted().then(
@@ -106,7 +108,7 @@ export class Lane {
     );
   }
 
-  /** Loads a model, starting the worker where there is none. */
+  /** Loads a model; starts the worker where there is none. */
   load(message: LoadMessage, onPhase?: LaneRunOptions["onPhase"]): Promise<ModelFacts> {
     return this.#serial(async () => {
       onPhase?.("starting");
@@ -117,9 +119,9 @@ export class Lane {
   }
 
   /**
-   * Runs a batch, loading its model first where it is not, and rebuilding its state where that is not here. A batch
-   * whose model is here goes to the worker at once, behind what runs there: it begins when that ends, however busy the
-   * page is then. Items given as a function are taken when the batch is sent; where none is left, nothing runs.
+   * Runs a batch; first loads its model and rebuilds its state where the worker does not hold them. A batch whose model
+   * is loaded is sent to the worker at once, behind the running one: it begins when that ends, however busy the page is
+   * then. Items passed as a function are taken when the batch is sent; where none is left, nothing runs.
    */
   run(
     model: LoadMessage,
@@ -146,7 +148,7 @@ export class Lane {
       if (!isStaged) onPhase?.("running");
       if (state === undefined) return this.#call(client, loaded, { modelId, items: taken }, options);
       let restore = loaded.states.get(state.id) === state.after ? null : state.checkpoint;
-      loaded.states.delete(state.id); // until it is through: a step that fails leaves nothing to go on from
+      loaded.states.delete(state.id); // until it has finished: a failed step leaves no state to continue from
       const { id: stateId, isCheckpoint } = state;
       const step = async (feeds: readonly Feeds[], checkpoint: boolean): Promise<Ran> => {
         const message = { modelId, items: feeds, state: { stateId, restore, checkpoint } };
@@ -161,7 +163,7 @@ export class Lane {
     return this.#serial(work, isStaged ? "staged" : isProbe ? "other" : "run");
   }
 
-  /** Frees what is kept of a state. */
+  /** Frees a state. */
   async forget(stateId: number): Promise<void> {
     const client = this.#client;
     if (client === null) return;
@@ -185,16 +187,16 @@ export class Lane {
     });
   }
 
-  /** Asks an idle worker whether it still answers, and ends it where it does not. A busy one has its watchdog. */
+  /** Checks that an idle worker still answers, and ends it where it does not. A busy one has its watchdog. */
   check(): void {
     const client = this.#client;
     if (client === null || this.#starting !== null || this.#outstanding > 0) return;
     const bound = this.#options.callTimeoutMs ?? CHECK_BOUND_MS;
-    // No model has this id: freeing it does nothing, and is answered.
+    // No model has this id: unloading it does nothing but answer.
     this.#serial(() => client.unload(0, bound)).catch(() => undefined);
   }
 
-  /** Ends the worker now; what is pending rejects with the error. The next work starts another. */
+  /** Ends the worker now; pending calls reject with the error. The next work starts another. */
   end(error: Error): void {
     this.#client?.end(error);
   }
@@ -206,7 +208,7 @@ export class Lane {
     this.end(error);
   }
 
-  /** Gives what the lane counted. */
+  /** Returns the lane's counters. */
   stats(): LaneStats {
     const on = this.#client !== null;
     const state = this.#starting !== null ? "starting" : this.#outstanding > 0 ? "busy" : on ? "idle" : "off";
@@ -226,7 +228,7 @@ export class Lane {
       options.onPhase?.("running");
       watchdog.begin();
     };
-    // What runs before it in the worker may take its own time.
+    // The run before it in the worker has its own time.
     if (this.#sent.length === 0) watchdog.begin();
     this.#sent.push({ begin });
     const send = (): Promise<Ran> =>
@@ -249,8 +251,8 @@ export class Lane {
   }
 
   /**
-   * Runs one thing after the other, but what is staged: that only waits in the worker. A watchdog must not count the
-   * time in which its call waited for another.
+   * Runs calls one after another, except staged runs, which wait in the worker. A watchdog must not count the time in
+   * which its call waited for another.
    */
   #serial<T>(work: () => Promise<T>, kind: "run" | "staged" | "other" = "other"): Promise<T> {
     if (this.#closed) return Promise.reject(new SelvedgeError("closed", "The engine is closed."));
@@ -335,7 +337,7 @@ export class Lane {
       this.#startRuns = this.#runs;
       return client;
     } catch (error) {
-      compiled.modules = null; // should that be why
+      compiled.modules = null; // in case the modules are the cause
       client.end(error instanceof Error ? error : new Error(String(error)));
       throw error;
     } finally {
@@ -345,8 +347,7 @@ export class Lane {
 
   #forget(client: WorkerClient, error: Error): void {
     if (this.#client !== client) return;
-    // What ends an idle worker, or one whose work was cancelled, is our own will; the loss of a device counts whenever
-    // it comes.
+    // An idle worker, or one whose work was cancelled, is ended on purpose; the loss of a device always counts.
     const code = isSelvedgeError(error) ? error.code : null;
     if ((code === "device-lost" || (this.#outstanding > 0 && code !== "closed")) && !this.#closed) {
       this.#crashes += 1;

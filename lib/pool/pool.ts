@@ -1,5 +1,5 @@
-// The pool: one lane for WebGPU, n for wasm, an express lane and a wide one. It only holds them; they start by themselves
-// with their first work.
+// The pool of lanes: one for WebGPU, n for wasm, an express lane and a wide one. It only holds them; each starts its
+// worker with its first work.
 import type { BackendName } from "../rpc/backend.ts";
 import { Lane } from "./lane.ts";
 import type { LaneStats } from "./lane-state.ts";
@@ -8,13 +8,13 @@ import type { Compiled, LaneOptions } from "./lane-options.ts";
 /** No model has this id. */
 const NO_MODEL = 0;
 
-/** How many lanes of each backend. */
+/** Number of lanes of each backend. */
 export interface PoolSize {
   readonly webgpu: number;
   readonly wasm: number;
-  /** Whether there is one wasm lane more, for what is short and urgent while all others run what is long. */
+  /** Whether there is an extra wasm lane for short urgent requests while all others are busy with long ones. */
   readonly hasExpress: boolean;
-  /** How many threads one wasm lane more has, for what comes one after the other; below 2 there is none. */
+  /** Threads of an extra wasm lane for sequential requests; below 2 there is none. */
   readonly wideThreads: number;
 }
 
@@ -35,13 +35,13 @@ export class Pool {
     this.lanes = [...make("webgpu", size.webgpu), ...make("wasm", size.wasm), ...express, ...wide];
   }
 
-  /** Gives the first lane of a backend that already holds the model, else the first free one, else the first. */
+  /** Returns the first lane of a backend that already holds the model, else the first free one, else the first. */
   pick(backend: BackendName, modelId: number): Lane | undefined {
     const lanes = this.lanes.filter((lane) => lane.backend === backend && lane.kind === "usual");
     return lanes.find((lane) => lane.held.has(modelId)) ?? lanes.find((lane) => lane.free) ?? lanes[0];
   }
 
-  /** Starts a worker while a model is still on its way, on the lane that will be picked for it. */
+  /** Starts a worker while a model is being fetched, on the lane that will be picked for it. */
   warm(backend: BackendName): void {
     this.pick(backend, NO_MODEL)?.warm();
   }
@@ -52,15 +52,15 @@ export class Pool {
   }
 
   /**
-   * Unloads models from workers, the least recently used first, until what they hold fits; their next run loads them
-   * again. Leaves those that hold a state, and those that `isPinned` names.
+   * Unloads models from workers, the least recently used first, until the rest fits; their next run loads them again.
+   * Skips those that hold a state, and those for which `isPinned` is true.
    */
   trim(budgetBytes: number, isPinned: (modelId: number) => boolean): void {
     const all = this.lanes.flatMap((lane) => [...lane.held].map(([modelId, loaded]) => ({ lane, modelId, loaded })));
     const here = all.filter(({ loaded }) => !loaded.isLeaving);
     let bytes = here.reduce((sum, { loaded }) => sum + loaded.bytes, 0);
     here.sort((a, b) => a.loaded.usedMs - b.loaded.usedMs);
-    here.pop(); // the last stays, whatever it takes: something must run
+    here.pop(); // the last one stays whatever its size: something must run
     for (const { lane, modelId, loaded } of here) {
       if (bytes <= budgetBytes) return;
       if (!loaded.isReady || loaded.states.size > 0 || isPinned(modelId)) continue;
@@ -69,12 +69,12 @@ export class Pool {
     }
   }
 
-  /** Frees what is kept of a state, wherever that is. */
+  /** Frees a state on every lane. */
   async forget(stateId: number): Promise<void> {
     await Promise.all(this.lanes.map((lane) => lane.forget(stateId)));
   }
 
-  /** Asks each idle worker whether it still answers; one that does not is ended. */
+  /** Checks that each idle worker still answers; one that does not is ended. */
   check(): void {
     for (const lane of this.lanes) lane.check();
   }
@@ -91,12 +91,12 @@ export class Pool {
     for (const lane of this.lanes) lane.close(error);
   }
 
-  /** Gives what each lane counted. */
+  /** Returns the counters of each lane. */
   stats(): LaneStats[] {
     return this.lanes.map((lane) => lane.stats());
   }
 
-  /** Lets go of what was compiled, which is large, where no worker is up. */
+  /** Releases the compiled modules, which are large, where no worker is running. */
   #releaseCompiled(): void {
     if (this.lanes.some(({ facts }) => facts !== null)) return;
     this.#compiled.modules = null;
@@ -104,14 +104,17 @@ export class Pool {
   }
 }
 
-/** Makes the wide lane. The others do without it: what its threads can't do here, or not start, is not tried again. */
+/**
+ * Makes the wide lane. It is closed at its first crash: a failure of its threads must not be repeated, and the others
+ * work without it.
+ */
 function makeWide(options: LaneOptions): Lane {
   const lane: Lane = new Lane(
     "wasm-wide",
     "wasm",
     {
       ...options,
-      onLoaded: () => undefined, // what threads add to a load says nothing of the other lanes
+      onLoaded: () => undefined, // its load time includes threads, so it does not apply to other lanes
       onCrash(error) {
         options.onCrash(error);
         lane.close(error);

@@ -1,7 +1,10 @@
 // The second part of ONNX Runtime's binary (build/split.ts), compiled once for the workers of a pool.
 import type { Compiled } from "./lane-options.ts";
 
-/** Returns the second part, compiled by `compile` unless that is done or under way; null where the page can't compile it. */
+/**
+ * Returns the second part, compiled by `compile` unless it is compiled or compiling; null where the page can't compile
+ * it.
+ */
 export function shareRest(
   compiled: Compiled,
   compile: () => Promise<WebAssembly.Module>,
@@ -12,14 +15,14 @@ export function shareRest(
       return rest;
     },
     () => {
-      compiled.rest = null; // the next model may have better luck
+      compiled.rest = null; // the next model may succeed
       return null;
     },
   );
   return compiled.rest;
 }
 
-/** Keeps the second part for the workers that start from now on. */
+/** Keeps the second part for workers that start later. */
 export function keepRest(compiled: Compiled, rest: WebAssembly.Module): void {
   compiled.rest = Promise.resolve(rest);
   const { modules } = compiled;

@@ -1,4 +1,4 @@
-// The page's side of a worker that computes: the calls of WorkerApi, and what the worker says unasked.
+// The page's side of a compute worker: the calls of WorkerApi, and the messages that the worker sends by itself.
 import type { BackendFacts, ModelFacts, StartOptions } from "../rpc/backend.ts";
 import type { Effects, WorkerHandle } from "../effects/effects.ts";
 import { isUnreadable, SelvedgeError } from "../core/errors.ts";
@@ -9,15 +9,15 @@ import { isNotice, THREAD_NAME } from "../rpc/messages.ts";
 import type { LoadMessage, Ran, RunMessage, ThreadMessage, WorkerApi } from "../rpc/messages.ts";
 import { sendRun, takeRan } from "../rpc/pack-batch.ts";
 
-/** One worker that computes, from its start to its end. */
+/** One compute worker, from its start to its end. */
 export class WorkerClient {
   /** Called for each line of the runtime's log, where the worker was started verbose. */
   onLog: ((line: string) => void) | null = null;
-  /** Called for the second part of the wasm binary; null leaves that to the worker. */
+  /** Called for the second part of the wasm binary; null lets the worker compile it. */
   onRest: (() => Promise<WebAssembly.Module | null>) | null = null;
-  /** Called with the second part that the worker compiled in the middle of a call. */
+  /** Called with the second part that the worker compiled during a call. */
   onLinked: ((rest: WebAssembly.Module) => void) | null = null;
-  /** How much memory the worker holds, in bytes, as far as it can tell. */
+  /** Memory of the worker in bytes, as far as it can be measured. */
   memoryBytes = 0;
 
   /** Called once when the worker has ended, before its calls reject, with the error that they reject with. */
@@ -26,7 +26,7 @@ export class WorkerClient {
   readonly #link: Link<WorkerApi>;
   /** Null once the worker has ended. */
   #threads: WorkerHandle[] | null = [];
-  /** Lets watchdogs go on that are stopped while the worker fetches; null where it does not. */
+  /** Resumes watchdogs that are paused while the worker fetches; null where it does not. */
   #resume: (() => void) | null = null;
 
   constructor(effects: Effects, source: WorkerSource) {
@@ -49,15 +49,15 @@ export class WorkerClient {
     };
   }
 
-  /** Starts the backend inside. */
+  /** Starts the worker's backend. */
   start(options: StartOptions, boundMs: number): Promise<BackendFacts> {
     return this.#link.call("start", boundMs, options);
   }
 
-  /** Loads a model; where the browser has lost its bytes, once more with others. */
+  /** Loads a model; where the browser has lost its blobs, retries with new ones. */
   async load(message: LoadMessage, boundMs: number): Promise<ModelFacts> {
     const lost = message.files;
-    // Renewing is the page's business, and no function can be sent.
+    // The page renews files, and a function can't be sent.
     const load = ({ renew: _, ...told }: LoadMessage): Promise<ModelFacts> => this.#link.call("load", boundMs, told);
     try {
       return await load(message);
@@ -68,8 +68,8 @@ export class WorkerClient {
   }
 
   /**
-   * Runs a batch. Inputs are copied to the worker, never moved: they are needed again should it die. A watchdog in place
-   * of a bound counts from when the caller begins it.
+   * Runs a batch. Inputs are copied to the worker, never moved: a retry needs them. A watchdog in place of a bound
+   * counts from when the caller begins it.
    */
   async run(message: RunMessage, bound: number | Watchdog): Promise<Ran> {
     const { message: wire, moved } = sendRun(message);
@@ -81,17 +81,17 @@ export class WorkerClient {
     return this.#link.call("unload", boundMs, modelId);
   }
 
-  /** Frees what is kept of a state. */
+  /** Frees a state. */
   forget(stateId: number, boundMs: number): Promise<null> {
     return this.#link.call("forget", boundMs, stateId);
   }
 
-  /** Ends the worker now and rejects what is pending. */
+  /** Ends the worker now and rejects pending calls. */
   end(error: Error): void {
     this.#link.end(error);
   }
 
-  /** No watchdog counts the time in which the page fetches. */
+  /** Pauses all watchdogs while the page fetches. */
   async #sendRest(port: MessagePort): Promise<void> {
     const resume = this.#link.pause();
     const rest = (await this.onRest?.()) ?? null;
