@@ -1,8 +1,7 @@
-// Cost of runs, learned online: the last 16 durations by model, variant, lane kind and batch size (more where the clock is
-// too coarse to tell them apart). Sizes are powers of
-// two, since cost is no straight line: batching gains nothing past the point where the cores, or the caches, are full.
-// The median says what a run takes, a high quantile when it must start at the latest. Samples age: those of more than a
-// minute ago count only while there are no newer ones.
+// Cost of runs, learned online: the last 16 durations by model, variant, lane kind and batch size (more where the clock
+// is too coarse to tell them apart). Sizes are powers of two, since cost is no straight line: batching gains nothing
+// past the point where the cores, or the caches, are full. The median says what a run takes, a high quantile when it
+// must start at the latest. Samples age: those of more than a minute ago count only while there are no newer ones.
 //
 // The batch size follows from the medians: it doubles for as long as a row gets cheaper. So batches grow by themselves
 // where batching pays; where it does not (convolutions on wasm) the next size is tried again once in a while.
@@ -41,7 +40,9 @@ const SHORT_MS = 33;
 const HANDOVER_MS = 0.4;
 /** How many samples a size keeps; of older ones no more than the few that make a median. */
 const SAMPLES = 16;
-/** How many where so many of the last are 0: with a clock coarser than the runs only the mean of many tells anything. */
+/**
+ * How many where so many of the last are 0: with a clock coarser than the runs only the mean of many tells anything.
+ */
 const COARSE_SAMPLES = 128;
 const COARSE_ZEROS = 4;
 const OLD_MS = 60_000;
@@ -49,8 +50,8 @@ const OLD_SAMPLES = 3;
 const LESS = 2 / 3;
 const HIGH = 0.9;
 /**
- * After so many runs the next size is tried again: the load of a machine changes. Sooner where that is as short, and was
- * not clearly worse: one bad moment may have kept it from being used.
+ * After so many runs the next size is tried again: the load of a machine changes. Sooner where that is as short, and
+ * was not clearly worse: one bad moment may have kept it from being used.
  */
 const RETRY = 200;
 const RETRY_SHORT = 25;

@@ -1,5 +1,5 @@
-// What goes into the scheduler and what comes out of it: plain messages that can be cloned, so that it may live in another
-// thread than its caller, and so that a trace of them runs again anywhere. Times in ms of the caller's clock.
+// What goes into the scheduler and what comes out of it: plain messages that can be cloned, so that it may live in
+// another thread than its caller, and so that a trace of them runs again anywhere. Times in ms of the caller's clock.
 import type { LaneKind } from "../core/device.ts";
 
 /** Names what goes first, the most urgent first; a step has the index. */
@@ -77,7 +77,9 @@ export type Event =
   | { readonly type: "arrived"; readonly step: Step; readonly isAgain: boolean }
   /** Nobody waits for the step any more. */
   | { readonly type: "cancelled"; readonly id: number }
-  /** A batch is through; `ms` is what it took in the worker, null where it failed, Infinity where it ran out of memory. */
+  /**
+   * A batch is through; `ms` is what it took in the worker, null where it failed, Infinity where it ran out of memory.
+   */
   | { readonly type: "ended"; readonly lane: string; readonly batch: number; readonly ms: number | null }
   /** A model was loaded, a worker started for it where there was none. Older traces have no lane. */
   | { readonly type: "loaded"; readonly modelId: number; readonly ms: number; readonly lane?: string | undefined }

@@ -1,4 +1,5 @@
-// Many groups of steps that can't run together: distinct sizes of inputs, or recurrent states. Costs are counted, not timed.
+// Many groups of steps that can't run together: distinct sizes of inputs, or recurrent states. Costs are counted, not
+// timed.
 import { expect, test } from "vitest";
 import { Estimate } from "./cost-estimate.ts";
 import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";

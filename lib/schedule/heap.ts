@@ -1,5 +1,5 @@
-// A binary heap that knows where its items are: an item that leaves, or whose place in the order changed, costs O(log n)
-// from anywhere. Each item keeps its position in a field of its own, so that it can be in several heaps.
+// A binary heap that knows where its items are: an item that leaves, or whose place in the order changed, costs O(log
+// n) from anywhere. Each item keeps its position in a field of its own, so that it can be in several heaps.
 
 /** Returns the first of its items by an order. */
 export class Heap<K extends string, T extends Record<K, number>> {

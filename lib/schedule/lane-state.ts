@@ -78,18 +78,23 @@ const WIDE_PAYS = 0.9;
 const WIDE_SLACK = 3;
 /** For how long the wide lane is left after a run that failed there. */
 const WIDE_FAILED_MS = 60_000;
-/** That threads do not pay is forgotten after half as many steps, then after each so many: the load of a machine changes. */
+/**
+ * That threads do not pay is forgotten after half as many steps, then after each so many: the load of a machine
+ * changes.
+ */
 const FORGET_STEPS = 256;
-/** What an unknown model is taken to cost, and an unknown load: so that the third request at once opens a second lane. */
+/**
+ * What an unknown model is taken to cost, and an unknown load: so that the third request at once opens a second lane.
+ */
 export const UNKNOWN_MS = 250;
 const LOAD_MS = 300;
 /** Two workers that start at once on two cores were seen to take half as long again as one. */
 const LOAD_PART = 0.25;
 /**
- * A model that did not run for so long, or for so many times what a run takes, is tried rather than refused: its estimate
- * may be out of date. Never later than after a minute. Where a lane idles it is tried sooner, as a circuit breaker that is
- * half open: at once where its cost was measured only once, for a first run compiles shaders too; else after as long as a
- * run takes, doubled with each trial in vain.
+ * A model that did not run for so long, or for so many times what a run takes, is tried rather than refused: its
+ * estimate may be out of date. Never later than after a minute. Where a lane idles it is tried sooner, as a circuit
+ * breaker that is half open: at once where its cost was measured only once, for a first run compiles shaders too; else
+ * after as long as a run takes, doubled with each trial in vain.
  */
 const STALE_MIN_MS = 1_000;
 const STALE_TIMES = 10;
@@ -155,7 +160,10 @@ export class Lanes {
     return this.#batches;
   }
 
-  /** Yields the batches with steps that did not begin: those that are staged, and those whose lane still loads the model. */
+  /**
+   * Yields the batches with steps that did not begin: those that are staged, and those whose lane still loads the
+   * model.
+   */
   *unbegun(): Generator<{ readonly lane: string; readonly first: Batch; readonly batch: Batch }, void, undefined> {
     for (const [lane, batches] of this.#batches)
       for (const batch of batches) {
@@ -243,7 +251,9 @@ export class Lanes {
     return now - (this.#notedMs.get(what) ?? -Infinity);
   }
 
-  /** Returns the least that a step takes on its places; 0 where it is to be tried. One to go down to counts once known. */
+  /**
+   * Returns the least that a step takes on its places; 0 where it is to be tried. One to go down to counts once known.
+   */
   soonestMs(step: Step, now: number, lanes: readonly LaneView[]): number {
     if (this.trial(step, now, lanes) !== undefined) return 0;
     const places = this.#usable(step, now, lanes);
@@ -251,8 +261,8 @@ export class Lanes {
   }
 
   /**
-   * Returns the place where a step is to be tried however long it seems to take: the first that it can have, where nothing
-   * is known of its cost, or nothing of late.
+   * Returns the place where a step is to be tried however long it seems to take: the first that it can have, where
+   * nothing is known of its cost, or nothing of late.
    */
   trial(step: Step, now: number, lanes: readonly LaneView[]): Place | undefined {
     const [place] = this.#usable(step, now, lanes);
@@ -326,7 +336,8 @@ export class Lanes {
     const isWell = (x: Chance): boolean => !this.isBarred(x.lane.id, x.place.modelId, now);
     if (this.#bars.size > 0 && found.some((x) => isUsual(x) && isWell(x))) found = found.filter(isWell);
     if (state !== undefined) {
-      // The lane that keeps the state as the step before left it; else, for it must be rebuilt anyway, where the fewest are.
+      // The lane that keeps the state as the step before left it; else, for it must be rebuilt anyway, where the fewest
+      // are.
       const home = found.filter((x) => stateOf(step, x) === state.after);
       found = home.length > 0 ? home : found.filter((x) => x.lane.isOpen && x.batches.length === 0 && isUsual(x));
       const fewest = Math.min(...found.map(countStates));
@@ -366,8 +377,8 @@ export function endOf({ startMs, ms }: Batch, fromMs: number): number {
 }
 
 /**
- * The lane on which it is through first; of equal ones that which has the least to do. A lane that loads slows those that
- * run or load beside it, so it must be sooner by a part of that.
+ * The lane on which it is through first; of equal ones that which has the least to do. A lane that loads slows those
+ * that run or load beside it, so it must be sooner by a part of that.
  */
 export function soonest(chances: readonly Chance[]): Chance | undefined {
   let best: Chance | undefined;

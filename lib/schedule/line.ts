@@ -1,5 +1,5 @@
-// A list sorted by deadline, then by order of arrival. Finding a place takes O(log n) comparisons; items are kept in chunks,
-// so that adding and removing moves few of them however long the list is.
+// A list sorted by deadline, then by order of arrival. Finding a place takes O(log n) comparisons; items are kept in
+// chunks, so that adding and removing moves few of them however long the list is.
 
 /** An item of a line. */
 interface Due {
@@ -62,7 +62,9 @@ export class Line<T extends Due> {
     return before + placeIn(this.#chunks[at] ?? [], dueMs, -Infinity);
   }
 
-  /** Returns the place of the first chunk that ends with an item that is due then, of that id or a later one; or later. */
+  /**
+   * Returns the place of the first chunk that ends with an item that is due then, of that id or a later one; or later.
+   */
   #chunkOf(dueMs: number, id: number): number {
     return firstFrom(this.#chunks.length, (i) => isFrom((this.#chunks[i] as T[]).at(-1) as T, dueMs, id));
   }

@@ -14,7 +14,9 @@ const LIVE_MS = 2_000;
  */
 const PART = 0.6;
 
-/** So long after its first request a model whose cost is unknown counts as short: one that only fails never gets a cost. */
+/**
+ * So long after its first request a model whose cost is unknown counts as short: one that only fails never gets a cost.
+ */
 const NEW_MS = 10_000;
 
 /** What is live, as it is written down. */
@@ -62,7 +64,10 @@ export class Urgency {
     if (now > this.#untilMs) this.#shortestMs = Infinity;
   }
 
-  /** Takes note of the deadline of a step that was accepted, unless no place can meet it: then nothing is kept short for it. */
+  /**
+   * Takes note of the deadline of a step that was accepted, unless no place can meet it: then nothing is kept short for
+   * it.
+   */
   note({ dueMs, arrivedMs, places, rows }: Step, now: number): void {
     const lengthMs = dueMs - arrivedMs;
     if (lengthMs > this.#shortestMs || lengthMs === Infinity) return;

@@ -1,12 +1,15 @@
-// Three classes of deadlines at once, on two lanes and an express lane, by a clock that jumps: what the benchmark asks of
-// real browsers, without their noise.
+// Three classes of deadlines at once, on two lanes and an express lane, by a clock that jumps: what the benchmark asks
+// of real browsers, without their noise.
 import { expect, test } from "vitest";
 import { Random } from "../test-support/simulate/random.ts";
 import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
 
 const FAST = { model: 1, deadlineMs: 10 };
 const CLASSES = [FAST, { model: 2, deadlineMs: 100 }, { model: 2, deadlineMs: 200 }] as const;
-/** What ten requests of the mix cost in ms where all are there at once: one of the first class, three and six of the others. */
+/**
+ * What ten requests of the mix cost in ms where all are there at once: one of the first class, three and six of the
+ * others.
+ */
 const TEN_MS = 0.65 + 9 * (1.2 / 24 + 0.28);
 const LANES = 2;
 

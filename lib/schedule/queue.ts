@@ -1,8 +1,8 @@
 // The steps that wait, so that the next to run is found without looking at all of them: any operation costs O(log n).
 // Steps that can run together, of one caller and one priority, make a *group*, those with a deadline apart from those
-// without: in it the earliest deadline is first, else the order of arrival. Groups of one model and caller make a *class*;
-// recurrent states that one lane keeps make one class together, since they wait for the same lane.
-// Between groups: the priority first, which rises with each `agingMs` in which a group was not served, up to one past the
+// without: in it the earliest deadline is first, else the order of arrival. Groups of one model and caller make a
+// *class*; recurrent states that one lane keeps make one class together, since they wait for the same lane. Between
+// groups: the priority first, which rises with each `agingMs` in which a group was not served, up to one past the
 // highest, so that none starves and yet a long backlog that aged as a whole does not overtake what is urgent; then the
 // earliest deadline; then the class that had the least time on lanes; then the order of arrival.
 import { Heap } from "./heap.ts";
@@ -190,7 +190,10 @@ export class Queue {
     if (group.steps.size > 0) this.#rank(group, endMs, group.priority);
   }
 
-  /** Returns the cost of what is certain to run before a step on the same lanes: what has a higher priority, until it ages. */
+  /**
+   * Returns the cost of what is certain to run before a step on the same lanes: what has a higher priority, until it
+   * ages.
+   */
   aheadMs({ priority, dueMs, ...step }: Step, home: string, now: number): number {
     if (dueMs > now + this.#agingMs) return 0;
     const { costsMs = [] } = this.#classes.get(classKey(step, home)) ?? {};
@@ -235,7 +238,9 @@ export class Queue {
     return best && firstOf(best);
   }
 
-  /** Passes a group over until a time, or until a step is added to it; what it costs does not depend on how many are. */
+  /**
+   * Passes a group over until a time, or until a step is added to it; what it costs does not depend on how many are.
+   */
   rest(group: Group, untilMs: number): void {
     this.#heapOf(group).remove(group);
     group.restsMs = untilMs;
@@ -369,7 +374,9 @@ function isSooner(a: Waiting, b: Waiting): boolean {
   return due === other ? a.id < b.id : due < other;
 }
 
-/** Of two groups of different classes: the level, the earlier deadline, the class that had less, the order of arrival. */
+/**
+ * Of two groups of different classes: the level, the earlier deadline, the class that had less, the order of arrival.
+ */
 function isBefore(a: Group, b: Group): boolean {
   if (a.level !== b.level) return a.level < b.level;
   const [x, y] = [firstOf(a).step, firstOf(b).step];

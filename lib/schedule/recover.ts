@@ -2,8 +2,8 @@
 //
 // A stateless step is run again. GPU losses have a budget that the browser keeps (Chromium blocks a host at its second
 // loss within two minutes, and every host at the third crash), so WebGPU gets one more try and then the step goes down
-// to wasm; pool/gpu-loss-ledger.ts counts. A failure that the same lane would only repeat (a validation error, a kernel's own
-// error) is not repeated there.
+// to wasm; pool/gpu-loss-ledger.ts counts. A failure that the same lane would only repeat (a validation error, a
+// kernel's own error) is not repeated there.
 import type { ErrorCode } from "../core/errors.ts";
 
 /** How often a step is tried at the most, over all backends. */

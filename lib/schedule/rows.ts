@@ -32,8 +32,9 @@ interface Given {
 const SKIP = 1.2;
 
 /**
- * How many rows are to run together: what is cheapest a row, shared among the lanes that idle, and soon enough. Where the
- * first deadlines allow a small batch only, and those behind them would be late after it, the batch begins behind them.
+ * How many rows are to run together: what is cheapest a row, shared among the lanes that idle, and soon enough. Where
+ * the first deadlines allow a small batch only, and those behind them would be late after it, the batch begins behind
+ * them.
  */
 export function wantedRows({ waiting, chance, latestMs }: Pick, given: Given): Wanted {
   const { estimate, chances, now } = given;

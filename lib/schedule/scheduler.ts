@@ -1,19 +1,20 @@
-// Who runs next, where, and with whom: events in, decisions out, and no clock, timer or worker of its own. The same events
-// give the same decisions, so a trace of them is all that a bug report needs. dispatcher.ts is its hands.
+// Who runs next, where, and with whom: events in, decisions out, and no clock, timer or worker of its own. The same
+// events give the same decisions, so a trace of them is all that a bug report needs. dispatcher.ts is its hands.
 //
 // A step goes to the lane on which it is expected to end first, busy lanes included: a slow lane, or one that must load
-// the model first, gets work only where that is sooner. Each lane holds one batch and at most one more, staged, so that it
-// goes on while the page is busy with other things; a step with a deadline is staged only shortly before the lane is free.
+// the model first, gets work only where that is sooner. Each lane holds one batch and at most one more, staged, so that
+// it goes on while the page is busy with other things; a step with a deadline is staged only shortly before the lane is
+// free.
 //
 // Deadlines: a step that no lane can finish in time, by what is on lanes now, is rejected on arrival; the others wait,
-// the earliest deadline first, and are rejected when they can no longer be in time. A lane starts the first step that it
-// finishes in time by a high quantile of the last runs (Clockwork, OSDI 2020; Orloj, arXiv 2209.00159). Where the first
-// deadlines allow a small batch only and those behind them would be late after it, the batch begins behind them (as in
-// Nexus, SOSP 2019). Where nothing is known of a cost, or nothing of late, the step is tried.
+// the earliest deadline first, and are rejected when they can no longer be in time. A lane starts the first step that
+// it finishes in time by a high quantile of the last runs (Clockwork, OSDI 2020; Orloj, arXiv 2209.00159). Where the
+// first deadlines allow a small batch only and those behind them would be late after it, the batch begins behind them
+// (as in Nexus, SOSP 2019). Where nothing is known of a cost, or nothing of late, the step is tried.
 //
-// Nothing inside a run can be interrupted: so while short deadlines are live, batches without deadlines stay short, and a
-// lane is kept for what is short: the express lane, one more than there are cores, or one of the others where there is
-// none or it was measured too slow.
+// Nothing inside a run can be interrupted: so while short deadlines are live, batches without deadlines stay short, and
+// a lane is kept for what is short: the express lane, one more than there are cores, or one of the others where there
+// is none or it was measured too slow.
 //
 // Who awaits one answer before the next question keeps one core busy, and the others idle. Where that was seen for a
 // while, and threads were measured to pay, such a step runs on the wide lane, with a thread a core; as soon as anything
@@ -81,8 +82,8 @@ const RECHECK_MS = 1_000;
 /** A lane is not told again to load a model for so long: it may not be able to. */
 const WARM_MS = 10_000;
 /**
- * So many groups of a class are looked at in a tick that can't start now: what is behind them waits for the next. Recurrent
- * states that wait for different lanes are in different classes, so that none hides others whose lane idles.
+ * So many groups of a class are looked at in a tick that can't start now: what is behind them waits for the next.
+ * Recurrent states that wait for different lanes are in different classes, so that none hides others whose lane idles.
  */
 const LOOK = 8;
 /** The wide lane only makes things faster: what it can't keep in memory it is not told so often. */
@@ -156,7 +157,9 @@ export class Scheduler {
     return this.#queue.get(id) !== undefined;
   }
 
-  /** Takes an event in and gives what is to be done. Steps that arrive start at the next tick, so that they can join. */
+  /**
+   * Takes an event in and gives what is to be done. Steps that arrive start at the next tick, so that they can join.
+   */
   handle(event: Event, now: number, lanes: readonly LaneView[]): Decision[] {
     const out: Decision[] = [];
     const { type } = event;
@@ -279,8 +282,8 @@ export class Scheduler {
   }
 
   /**
-   * Rejects what is on a lane past its deadline and did not begin, and queues it again for other lanes where what it waits
-   * for is stalled: the run before it, or the load of its model.
+   * Rejects what is on a lane past its deadline and did not begin, and queues it again for other lanes where what it
+   * waits for is stalled: the run before it, or the load of its model.
    */
   #withdraw(now: number, lanes: readonly LaneView[], out: Decision[]): void {
     for (const { lane, first, batch } of this.#lanes.unbegun()) {
@@ -325,8 +328,8 @@ export class Scheduler {
   }
 
   /**
-   * Picks the lane where a step is through first, or where one behind it is to run; undefined where it is to wait. On the
-   * place whose key is `tried` it runs however long that seems to take.
+   * Picks the lane where a step is through first, or where one behind it is to run; undefined where it is to wait. On
+   * the place whose key is `tried` it runs however long that seems to take.
    */
   #choose(
     waiting: Waiting,
@@ -384,7 +387,9 @@ export class Scheduler {
     return (rows / together) * (this.#estimate.ms(key, together) ?? ms);
   }
 
-  /** Gives the express lane where a step is short enough for it and would be late elsewhere; starts it where it is off. */
+  /**
+   * Gives the express lane where a step is short enough for it and would be late elsewhere; starts it where it is off.
+   */
   #express(step: Step, chances: readonly Chance[], endMs: number, now: number, out: Decision[]): Chance | undefined {
     if (endMs <= step.dueMs || !this.#urgency.isUrgent(step)) return undefined;
     const express = chances.find(({ lane, ms }) => lane.kind === "express" && !this.#urgency.isLong(ms));
@@ -393,7 +398,9 @@ export class Scheduler {
     return express;
   }
 
-  /** Gives a step of a single stream the wide lane where that is worth it; has the model loaded there, where it is not. */
+  /**
+   * Gives a step of a single stream the wide lane where that is worth it; has the model loaded there, where it is not.
+   */
   #widen(step: Step, pick: Pick, chances: readonly Chance[], now: number, out: Decision[]): Pick {
     this.#alone = this.#isQuiet(1) ? this.#alone + 1 : 0;
     const { chance } = pick;
@@ -418,7 +425,10 @@ export class Scheduler {
     out.push({ type: "warm", lane: lane.id, id, place });
   }
 
-  /** Returns until when a step is to wait for others, 0 where it is not: on a free lane as long as the model allows, on a busy one till it is nearly free. */
+  /**
+   * Returns until when a step is to wait for others, 0 where it is not: on a free lane as long as the model allows, on
+   * a busy one till it is nearly free.
+   */
   #waitsUntil({ step, group }: Waiting, chance: Chance, now: number): number {
     const { key, freeMs, batches } = chance;
     const { rows, shape, batching, arrivedMs, dueMs } = step;
@@ -492,9 +502,9 @@ export class Scheduler {
   }
 
   /**
-   * Has a lane that idles without the model load it once as much time was lost as that costs: by batches that ended later
-   * than they would have there, behind others or on a slower backend. A preferred backend that was never measured counts
-   * as free of cost; a lane of the same backend takes what this one does.
+   * Has a lane that idles without the model load it once as much time was lost as that costs: by batches that ended
+   * later than they would have there, behind others or on a slower backend. A preferred backend that was never measured
+   * counts as free of cost; a lane of the same backend takes what this one does.
    */
   #warmBetter({ step, chances, backend, rows, endMs }: Started, now: number, out: Decision[]): void {
     for (const cold of chances) {
@@ -512,7 +522,9 @@ export class Scheduler {
     }
   }
 
-  /** Returns when a step would end at the soonest: what is on lanes is certain to be before it, and what is more urgent. */
+  /**
+   * Returns when a step would end at the soonest: what is on lanes is certain to be before it, and what is more urgent.
+   */
   #endOf(step: Step, now: number, lanes: readonly LaneView[], out: Decision[]): number {
     if (this.#lanes.trial(step, now, lanes) !== undefined) return now;
     const chances = this.#lanes.chances(step, now, lanes);
@@ -524,7 +536,9 @@ export class Scheduler {
   }
 }
 
-/** Whether a lane is busy for so long that a step with a deadline is not staged there yet: one due sooner may arrive. */
+/**
+ * Whether a lane is busy for so long that a step with a deadline is not staged there yet: one due sooner may arrive.
+ */
 function isTaken({ dueMs }: Step, { batches, freeMs }: Chance, now: number): boolean {
   return batches.length > 0 && dueMs < Infinity && freeMs - STAGE_MS > now;
 }

@@ -1,6 +1,6 @@
 // What every backend must do, as one list of checks that run anywhere: on the reference backend in Node, over the
-// thread line, and on ONNX Runtime in real browsers (e2e/specs/engine/backend.spec.ts). Each check gets a started backend, leaves
-// nothing loaded, and throws where the backend is wrong.
+// thread line, and on ONNX Runtime in real browsers (e2e/specs/engine/backend.spec.ts). Each check gets a started
+// backend, leaves nothing loaded, and throws where the backend is wrong.
 import { isSelvedgeError } from "../core/errors.ts";
 import type { Dtype, DtypeArrays, Tensor } from "../core/tensor.ts";
 import type { Backend, ModelFacts } from "../rpc/backend.ts";

@@ -26,7 +26,9 @@ const require = createRequire(import.meta.url);
 /** How much faster time runs in `hurried`. */
 const HURRY = 100;
 
-/** A downloader's effects in Node: the real network, and a clock on which what takes seconds takes no time in a test. */
+/**
+ * A downloader's effects in Node: the real network, and a clock on which what takes seconds takes no time in a test.
+ */
 export const hurried: DownloadEffects = {
   fetch: (url, init) => fetch(url, init),
   now: () => performance.now() * HURRY,

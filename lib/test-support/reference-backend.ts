@@ -1,6 +1,6 @@
-// A backend for tests: slow, obvious, deterministic, without a GPU or wasm. It reads the ONNX files of backend-models.ts and
-// knows Identity, Add, Mul, ConstantOfShape, and a Loop that never ends. What goes wrong is up to the test: it may
-// delay, hang or fail any call by `beforeCall`, and call `onLost` when it likes.
+// A backend for tests: slow, obvious, deterministic, without a GPU or wasm. It reads the ONNX files of
+// backend-models.ts and knows Identity, Add, Mul, ConstantOfShape, and a Loop that never ends. What goes wrong is up to
+// the test: it may delay, hang or fail any call by `beforeCall`, and call `onLost` when it likes.
 import { SelvedgeError } from "../core/errors.ts";
 import type { Dtype, Port, Tensor } from "../core/tensor.ts";
 import type { Backend, BackendFacts, ModelFacts, ModelFiles, StartOptions, StateCall } from "../rpc/backend.ts";

@@ -1,5 +1,5 @@
-// ONNX's own operator cases, from Debian's libonnx-testdata: each is read, written back byte for byte, and runs the same
-// after `simplify` and in the highest operator set. A slice in `npm test`, all in `npm run soak`.
+// ONNX's own operator cases, from Debian's libonnx-testdata: each is read, written back byte for byte, and runs the
+// same after `simplify` and in the highest operator set. A slice in `npm test`, all in `npm run soak`.
 import { fromBinary } from "@bufbuild/protobuf";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";

@@ -1,8 +1,9 @@
-// A bound for the scheduler: the goodput of the field's policies that know the true costs, on the same lanes with the same
-// batching, with requests revealed as they arrive: earliest deadline first (EDF), least slack first, shortest job first.
-// All are non-preemptive. Each runs with two kinds of admission: requests that can no longer be on time are dropped at
-// start (as in Clockwork, OSDI 2020), or a request is accepted only where a plan of all that waits keeps its deadlines
-// (the schedulability test of real-time systems). `upperBound` is an optimum of a relaxation: no schedule exceeds it.
+// A bound for the scheduler: the goodput of the field's policies that know the true costs, on the same lanes with the
+// same batching, with requests revealed as they arrive: earliest deadline first (EDF), least slack first, shortest job
+// first. All are non-preemptive. Each runs with two kinds of admission: requests that can no longer be on time are
+// dropped at start (as in Clockwork, OSDI 2020), or a request is accepted only where a plan of all that waits keeps its
+// deadlines (the schedulability test of real-time systems). `upperBound` is an optimum of a relaxation: no schedule
+// exceeds it.
 import { countsUntilMs, goodput, rowsMs } from "./workload.ts";
 import type { Job, ModelCosts, Run, Workload } from "./workload.ts";
 

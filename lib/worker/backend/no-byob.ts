@@ -1,7 +1,7 @@
-// Chromium 156 loses reads of a Blob's stream into a caller's buffer ("byob"), about one in 300 to 700. ONNX Runtime's JSPI
-// build reads external data that way, one read a tensor: 8 of 38 loads of a model of 36 tensors hung for ever. Where such
-// a reader is refused it takes the default one: 30 of 30 loads ended. Delete when Chromium's reads of Blobs into buffers
-// are mended.
+// Chromium 156 loses reads of a Blob's stream into a caller's buffer ("byob"), about one in 300 to 700. ONNX Runtime's
+// JSPI build reads external data that way, one read a tensor: 8 of 38 loads of a model of 36 tensors hung for ever.
+// Where such a reader is refused it takes the default one: 30 of 30 loads ended. Delete when Chromium's reads of Blobs
+// into buffers are mended.
 
 /** Makes readers into buffers of Blobs' streams throw, in this worker; called before the runtime loads a model. */
 export function refuseBlobByob(): void {

@@ -1,6 +1,6 @@
-// Whether a model needs the second part of ONNX Runtime's binary (build/split.ts): it does where it has an operator that is
-// not among those profiled. The file is walked for the types of its nodes alone; weights are skipped, so this takes about
-// a microsecond a node.
+// Whether a model needs the second part of ONNX Runtime's binary (build/split.ts): it does where it has an operator
+// that is not among those profiled. The file is walked for the types of its nodes alone; weights are skipped, so this
+// takes about a microsecond a node.
 import { USUAL_OPERATORS } from "./usual-operators.ts";
 
 /** Numbers of fields in onnx.proto. */

@@ -1,5 +1,5 @@
-// What of ort.ts needs a GPU that fails on demand: a stand-in for the device and for onnxruntime-web. All else is held to
-// the conformance suite in real browsers, by e2e/specs/engine/backend.spec.ts.
+// What of ort.ts needs a GPU that fails on demand: a stand-in for the device and for onnxruntime-web. All else is held
+// to the conformance suite in real browsers, by e2e/specs/engine/backend.spec.ts.
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Backend, ModelFiles } from "../../rpc/backend.ts";
 import { identityModel } from "../../test-support/backend-models.ts";

@@ -373,8 +373,8 @@ class OrtBackend implements Backend {
 }
 
 /**
- * Describes an input or output; ONNX Runtime gives "" or −1, as an unsigned number too, for a dim without a name, and no
- * dims for an open rank.
+ * Describes an input or output; ONNX Runtime gives "" or −1, as an unsigned number too, for a dim without a name, and
+ * no dims for an open rank.
  */
 function portOf(metadata: Ort.InferenceSession.ValueMetadata): Port {
   const { name } = metadata;

@@ -54,8 +54,8 @@ export function softmax(row: Values): Float32Array {
 }
 
 /**
- * Greedy decoding: the best class of each step, repeats merged, class 0 left out (Graves 2006, best path). Confidence is
- * the mean of the values of the classes kept, as the model gives them; NaN where a step has no number at all.
+ * Greedy decoding: the best class of each step, repeats merged, class 0 left out (Graves 2006, best path). Confidence
+ * is the mean of the values of the classes kept, as the model gives them; NaN where a step has no number at all.
  */
 function ctc(name: string, asset: string, output: Tensor, table: readonly string[]): Decoded[] {
   const [items, steps, classes] = output.dims;

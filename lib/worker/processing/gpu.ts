@@ -1,12 +1,12 @@
-// Images to tensors on the GPU: the twin of image.ts, by the same sum, with nothing read back. The picture is copied to a
-// texture as 8-bit sRGB, not premultiplied; a first shader shrinks its rows, a second one its columns and lays the
+// Images to tensors on the GPU: the twin of image.ts, by the same sum, with nothing read back. The picture is copied to
+// a texture as 8-bit sRGB, not premultiplied; a first shader shrinks its rows, a second one its columns and lays the
 // values out. Both work out the triangle's weights as they go: in f32, which moves a value by less than 0.2 of 255 at
 // the largest sizes. Differences from the CPU come from elsewhere: a canvas stores colours premultiplied, so that it
 // gives partly transparent ones back with an error of up to 1 of 255 over white; a texture keeps them.
 //
 // Float32 alone: other dtypes, and pictures over the device's limits, are the CPU's (prepare.ts chooses). Textures and
-// buffers are kept by input and size for the next frame, the last used ones up to a bound. Nothing here waits, so
-// an error of the GPU falls into the run that it spoils; ort.ts listens for it.
+// buffers are kept by input and size for the next frame, the last used ones up to a bound. Nothing here waits, so an
+// error of the GPU falls into the run that it spoils; ort.ts listens for it.
 import type { DeviceTensor } from "../../rpc/backend.ts";
 import type { ImageSpec } from "../../core/bundle.ts";
 import type { StillImage } from "../../rpc/messages.ts";
@@ -115,8 +115,8 @@ export class GpuImages {
   }
 
   /**
-   * Brings an image to a float32 tensor that stays on the device, valid until `trim` or the next image of the same input
-   * and size; closes a bitmap. Gives null, and leaves the image alone, where the device can't hold it.
+   * Brings an image to a float32 tensor that stays on the device, valid until `trim` or the next image of the same
+   * input and size; closes a bitmap. Gives null, and leaves the image alone, where the device can't hold it.
    */
   prepare(input: string, image: StillImage, spec: ImageSpec): DeviceTensor | null {
     const plan = planImage(image.width, image.height, spec.resize);

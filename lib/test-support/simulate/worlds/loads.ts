@@ -1,5 +1,5 @@
-// Worlds in which loads are cancelled, time out after they succeeded, and models are unloaded at any time: afterwards no
-// worker holds a model that the page does not.
+// Worlds in which loads are cancelled, time out after they succeeded, and models are unloaded at any time: afterwards
+// no worker holds a model that the page does not.
 import type { Model } from "../../../engine/model.ts";
 import type { Toy, WorldPlan } from "../scene.ts";
 
