@@ -1,15 +1,15 @@
 // Cost of runs, learned online: the last 16 durations by model, variant, lane kind and batch size (more where the clock
-// is too coarse to tell them apart). Sizes are powers of two, since cost is no straight line: batching gains nothing
-// past the point where the cores, or the caches, are full. The median says what a run takes, a high quantile when it
-// must start at the latest. Samples age: those of more than a minute ago count only while there are no newer ones.
+// is too coarse to tell them apart). Sizes are powers of two, since cost is not linear: batching gains nothing past the
+// point where the cores, or the caches, are full. The median estimates the duration of a run, a high quantile its
+// latest start. Samples age: those older than a minute count only while there are no newer ones.
 //
 // The batch size follows from the medians: it doubles for as long as a row gets cheaper. So batches grow by themselves
-// where batching pays; where it does not (convolutions on wasm) the next size is tried again once in a while.
+// where batching pays; where it does not (convolutions on wasm) the next size is retried once in a while.
 
 /** A duration of one row, and when it was measured. */
 type Sample = readonly [rowMs: number, atMs: number];
 
-/** The durations of one batch size, the newest last, and a row's cost by them. */
+/** Durations of one batch size, the newest last, and the cost of a row estimated from them. */
 interface Cell {
   readonly samples: readonly Sample[];
   readonly rowMs: number;
@@ -32,16 +32,20 @@ interface Saved {
 }
 
 const VERSION = 2;
-/** A row must get cheaper by this, or the batch does not grow; by less where all of it takes less than two frames. */
+/**
+ * A larger batch must lower a row's cost by this factor; less suffices where the whole batch takes less than two
+ * frames.
+ */
 const PAYS = 0.95;
 const PAYS_SHORT = 0.98;
 const SHORT_MS = 33;
-/** Cost of handing a batch over and its answers back, in ms, on cores that others want too: part of a row's cost. */
+/** Cost of sending a batch and returning its answers, in ms, while the cores are busy: part of a row's cost. */
 const HANDOVER_MS = 0.4;
-/** How many samples a size keeps; of older ones no more than the few that make a median. */
+/** Number of samples that a size keeps; of older ones only the few that a median needs. */
 const SAMPLES = 16;
 /**
- * How many where so many of the last are 0: with a clock coarser than the runs only the mean of many tells anything.
+ * Number of samples where that many of the last are 0: with a clock coarser than the runs only the mean of many is
+ * meaningful.
  */
 const COARSE_SAMPLES = 128;
 const COARSE_ZEROS = 4;
@@ -50,25 +54,25 @@ const OLD_SAMPLES = 3;
 const LESS = 2 / 3;
 const HIGH = 0.9;
 /**
- * After so many runs the next size is tried again: the load of a machine changes. Sooner where that is as short, and
- * was not clearly worse: one bad moment may have kept it from being used.
+ * Runs after which the next size is retried, since the load of a machine changes. Sooner where it is as short and was
+ * not clearly worse: one bad moment may have ruled it out.
  */
 const RETRY = 200;
 const RETRY_SHORT = 25;
 const NEAR = 1.25;
-/** For how long a size that ran out of memory is not used; doubled each time. */
+/** Minimum time for which a size that ran out of memory is not used; doubled each time. */
 const LIMIT_MIN_MS = 45_000;
 const LIMIT_MAX_MS = 300_000;
-/** How many models are stored, and how many kept. */
+/** Number of models that are stored, and kept in memory. */
 const STORED = 64;
 const KEPT = 1_024;
 const NOTHING: readonly undefined[] = [];
 
-/** The estimate of one engine. */
+/** Estimates of one engine. */
 export class Estimate {
-  /** By model, variant and lane kind, the last used last. */
+  /** By model, variant and lane kind, the most recently used last. */
   readonly #curves: Map<string, (Cell | undefined)[]> = new Map();
-  /** By that and the shape of inputs. */
+  /** By the same key and the shape of inputs. */
   readonly #limits: Map<string, Limit> = new Map();
   #runs = 0;
 
@@ -84,7 +88,7 @@ export class Estimate {
     for (const [key, limit] of limits) this.#limits.set(key, limit);
   }
 
-  /** Counts the runs towards the next retry. */
+  /** Number of runs so far, by which retries are scheduled. */
   get runs(): number {
     return this.#runs;
   }
@@ -96,7 +100,7 @@ export class Estimate {
     );
   }
 
-  /** Returns all of it, for a trace: what `save` leaves out too. */
+  /** Returns all estimates for a trace, including those that `save` omits. */
   saveWhole(): string {
     return this.#text([...this.#curves], ({ samples }) => samples, [...this.#limits]);
   }
@@ -112,12 +116,12 @@ export class Estimate {
     return JSON.stringify({ version: VERSION, models, limits } satisfies Saved);
   }
 
-  /** Returns the ms that so many rows take together; undefined where the model never ran there. */
+  /** Returns the estimated ms of a batch of so many rows; undefined where the model never ran there. */
   ms(key: string, rows: number): number | undefined {
     return this.#between(key, rows, "rowMs");
   }
 
-  /** Returns the ms that so many rows seldom exceed; undefined where the model never ran there. */
+  /** Returns the high quantile of the ms of a batch of so many rows; undefined where the model never ran there. */
   highMs(key: string, rows: number): number | undefined {
     return this.#between(key, rows, "highMs");
   }
@@ -131,7 +135,7 @@ export class Estimate {
     while (low > 0 && !cells[low]) low -= 1;
     const cell = cells[low];
     if (!cell) return undefined;
-    // Between two sizes that are known; past the last as if a larger batch gained nothing.
+    // Interpolates between two known sizes; past the last one, as if a larger batch gained nothing.
     const step = high && low + 1 > size ? (size - low) * (high[what] - cell[what]) : 0;
     return rows * (cell[what] + step);
   }
@@ -141,12 +145,12 @@ export class Estimate {
     return isSure(this.#curves.get(key)?.[Math.round(Math.log2(rows))]);
   }
 
-  /** Forgets the costs of a model there. */
+  /** Removes the costs of a model on a lane kind. */
   forget(key: string): void {
     this.#curves.delete(key);
   }
 
-  /** Takes a measurement in; Infinity where there was not enough memory for so many rows of that shape. */
+  /** Records a measurement; Infinity where memory did not suffice for so many rows of that shape. */
   learn(key: string, rows: number, ms: number, now: number = 0, shape: string | null = null): void {
     if (ms === Infinity) {
       this.#limit(`${key} ${shape}`, rows, now);
@@ -164,7 +168,7 @@ export class Estimate {
     // The first run of a size also pays for buffers and shaders.
     const before = first !== undefined && more.length === 0 ? [[Math.min(first[0], row), first[1]] as const] : null;
     const samples: Sample[] = [...(before ?? cells[size]?.samples ?? []), [row, now]];
-    // Two that take much less than all before: a disturbance is over. A 0 says nothing of that.
+    // Two samples far below all earlier ones: a disturbance is over. A 0 is no evidence of that.
     const least = Math.min(...samples.slice(0, -2).map(([ms]) => ms));
     if (samples.length > OLD_SAMPLES && samples.slice(-2).every(([ms]) => ms > 0 && ms < LESS * least))
       samples.splice(0, samples.length - 2);
@@ -182,15 +186,15 @@ export class Estimate {
     for (const [each, { untilMs }] of this.#limits) if (untilMs + LIMIT_MAX_MS < now) this.#limits.delete(each);
     const before = this.#limits.get(key);
     const isLive = before !== undefined && before.untilMs > now;
-    // Smaller sizes that fail meanwhile belong to the same lack of memory.
+    // Smaller sizes that fail meanwhile belong to the same shortage of memory.
     const longer = before === undefined ? LIMIT_MIN_MS : Math.min(2 * before.ms, LIMIT_MAX_MS);
     const ms = isLive ? before.ms : longer;
     this.#limits.set(key, { rows: isLive ? Math.min(rows, before.rows) : rows, untilMs: now + ms, ms });
   }
 
   /**
-   * Returns how many of the available rows should run together; twice what was tried so far where that may pay. A size
-   * that does not pay is skipped where a larger one is known to: it may have been measured at a bad moment.
+   * Returns the batch size in rows, at most `available`; twice the largest tried so far where that may pay. A size that
+   * does not pay is skipped where a larger one is known to pay: it may have been measured at a bad moment.
    */
   rows(key: string, available: number, shape: string | null = null, now: number = 0): number {
     const cells = this.#curves.get(key) ?? NOTHING;
@@ -214,11 +218,12 @@ export class Estimate {
 function cellOf(samples: readonly Sample[]): Cell {
   const sorted = samples.map(([ms]) => ms).sort((a, b) => a - b);
   const count = sorted.length;
-  // Without the largest, which may be a hiccup: where it counted, no run would be in time and nothing learned.
+  // Without the largest sample, which may be an outlier: including it, no run would meet its deadline and nothing would
+  // be learned.
   const highMs = sorted[Math.max(0, Math.min(Math.ceil(HIGH * count) - 1, count - 2))] as number;
   if (sorted[0] !== 0) return { samples, rowMs: sorted[(count - 1) >> 1] as number, highMs };
   // No run takes 0 ms, so the clock is coarser than the runs (1 ms, or 100 ms in browsers that resist fingerprinting):
-  // only the mean is right then. Without the largest, which may be a hiccup.
+  // only the mean is right then. Without the largest sample, which may be an outlier.
   const sum = sorted.slice(0, -1).reduce((a, b) => a + b, 0);
   const rowMs = sum / Math.max(1, count - 1);
   return { samples, rowMs, highMs: Math.min(highMs, 2 * rowMs) };
@@ -228,7 +233,7 @@ function isSure(cell: Cell | undefined): cell is Cell {
   return cell !== undefined && cell.samples.length > 1;
 }
 
-/** Whether any size from so many rows on, of which there are enough, makes a row cheaper. */
+/** Whether any size from so many rows on, with enough rows available, makes a row cheaper. */
 function paysFrom(cells: readonly (Cell | undefined)[], from: number, available: number, before: number): boolean {
   for (let size = Math.log2(from), rows = from; rows <= available; size += 1, rows *= 2) {
     const cell = cells[size];
@@ -239,12 +244,12 @@ function paysFrom(cells: readonly (Cell | undefined)[], from: number, available:
   return false;
 }
 
-/** Cost of one of so many rows, its part of the handover included. */
+/** Cost of a row in a batch of so many, including its share of the handover. */
 function costOf({ rowMs }: Cell, rows: number): number {
   return rowMs + HANDOVER_MS / rows;
 }
 
-/** Parses a stored estimate; null where it is of another version, or is none. */
+/** Parses a stored estimate; null where it has another version or is invalid. */
 export function parseEstimate(text: string | null): Saved | null {
   try {
     const saved = JSON.parse(text ?? "null") as Partial<Saved> | null;
@@ -259,6 +264,6 @@ export function parseEstimate(text: string | null): Saved | null {
       limits.every(([key, { rows, untilMs, ms }]) => typeof key === "string" && [rows, untilMs, ms].every(isCost));
     return isRight ? { version: VERSION, models, limits } : null;
   } catch {
-    return null; // something else wrote it
+    return null; // written by other code
   }
 }

@@ -1,5 +1,5 @@
-// What the scheduler knows of lanes: what each runs and has staged, what it costs to load a model, when a model ran
-// last. Out of it comes where a step may run and when it would be through there. Knows nothing of what else waits.
+// The scheduler's model of lanes: what each runs and has staged, the load time of models, and when a model ran last.
+// Derives where a step may run and when it would finish there. Independent of the queue.
 import type { Estimate } from "./cost-estimate.ts";
 import type { LaneView, Place, Step } from "./events.ts";
 
@@ -9,41 +9,41 @@ export interface Batch {
   readonly place: Place;
   readonly key: string;
   readonly rows: number;
-  /** The shape of its steps, null where they run alone; not in older traces. */
+  /** Batch key of its steps, null where they run alone; not in older traces. */
   readonly shape?: string | null | undefined;
-  /** What it is expected to take. */
+  /** Its estimated duration. */
   readonly ms: number;
-  /** When it began, or was expected to where it is staged. */
+  /** When it began, or is expected to begin where it is staged. */
   startMs: number;
-  /** The steps that somebody still waits for, by id. */
+  /** Its steps by id, without those that were cancelled or withdrawn. */
   readonly steps: Map<number, Step>;
-  /** Whether all of them allow that the lane is ended for them. */
+  /** Whether all of its steps allow a cancel to end the lane's worker. */
   readonly preempt: boolean;
-  /** Whether its lane still loads the model for it, or is to; not in older traces. */
+  /** Whether its lane is still loading the model for it, or has to; not in older traces. */
   isLoading?: boolean | undefined;
-  /** Whether one of them was not expected to be in time; not in older traces. */
+  /** Whether one of its steps was not expected to meet its deadline; not in older traces. */
   readonly isTrial?: boolean | undefined;
 }
 
-/** A lane on which a step may run, and when it would be through there. */
+/** A lane on which a step may run, and its estimated finish there. */
 export interface Chance {
   readonly lane: LaneView;
   readonly place: Place;
   readonly key: string;
   /** When the lane is free. */
   readonly freeMs: number;
-  /** What the step takes there, without loading its model. */
+  /** Time of the step there, without loading its model. */
   readonly ms: number;
   readonly endMs: number;
-  /** Whether the model must be loaded first: nothing that the lane has does so. */
+  /** Whether the model must be loaded first: neither the lane nor its batches have it. */
   readonly isCold: boolean;
-  /** What that takes; 0 where it is there, or comes with what the lane has. */
+  /** Time of that load; 0 where the model is loaded, or comes with a batch of the lane. */
   readonly loadMs: number;
-  /** What the lane has: nothing, one batch, or one and a staged one. */
+  /** Batches of the lane: none, one, or one and a staged one. */
   readonly batches: readonly Batch[];
 }
 
-/** What is known of lanes, as it is written down. */
+/** Saved state of lanes. */
 export interface SavedLanes {
   readonly batches: ReadonlyMap<string, readonly SavedBatch[]>;
   readonly notedMs: ReadonlyMap<string, number>;
@@ -54,84 +54,86 @@ export interface SavedLanes {
   readonly vain?: ReadonlyMap<string, number> | undefined;
 }
 
-/** A batch as it is written down; its steps are not in older traces. */
+/** Saved batch; its steps are not in older traces. */
 type SavedBatch = Omit<Batch, "steps"> & {
   readonly ids: readonly number[];
   readonly steps?: readonly Step[] | undefined;
 };
 
-/** Until when a lane gets no work of a kind, and for how long it got none. */
+/** Until when a lane gets no work of a kind, and the length of that back-off. */
 interface Bar {
   readonly untilMs: number;
   readonly ms: number;
 }
 
-/** Marks what a model costs on the express lane, beside others, in the estimate. */
+/** Suffix in the estimate for the cost of a model on the express lane, beside other lanes. */
 export const EXPRESS = " express";
-/** And what on the wide lane, with threads. */
+/** Suffix for its cost on the wide lane, with threads. */
 const WIDE = " wide";
-/** What is shorter is not worth the threads that must be woken for it. */
+/** Shorter runs are not worth waking the threads. */
 const WIDE_MIN_MS = 8;
-/** Threads must take less than so much of what one takes: they keep all cores busy. */
+/** Threads must take less than this share of the time of one: they keep all cores busy. */
 const WIDE_PAYS = 0.9;
-/** Until threads were measured they may be slower: a deadline must leave so many times what one takes. */
+/** Until threads were measured they may be slower: a deadline must leave this many times the time of one. */
 const WIDE_SLACK = 3;
-/** For how long the wide lane is left after a run that failed there. */
+/** How long the wide lane is not used after a run that failed there. */
 const WIDE_FAILED_MS = 60_000;
 /**
- * That threads do not pay is forgotten after half as many steps, then after each so many: the load of a machine
- * changes.
+ * The result that threads do not pay is dropped after half as many steps, then after each so many: the load of a
+ * machine changes.
  */
 const FORGET_STEPS = 256;
-/**
- * What an unknown model is taken to cost, and an unknown load: so that the third request at once opens a second lane.
- */
+/** Assumed cost of an unknown model, and of an unknown load: the third concurrent request opens a second lane. */
 export const UNKNOWN_MS = 250;
 const LOAD_MS = 300;
-/** Two workers that start at once on two cores were seen to take half as long again as one. */
+/** Two workers that start at once on two cores were measured to take half as long again as one. */
 const LOAD_PART = 0.25;
 /**
- * A model that did not run for so long, or for so many times what a run takes, is tried rather than refused: its
- * estimate may be out of date. Never later than after a minute. Where a lane idles it is tried sooner, as a circuit
- * breaker that is half open: at once where its cost was measured only once, for a first run compiles shaders too; else
- * after as long as a run takes, doubled with each trial in vain.
+ * A model that did not run for so long, or for so many times its run time, is tried rather than rejected: its estimate
+ * may be out of date. At the latest after a minute. Where a lane is idle it is tried sooner, like a half-open circuit
+ * breaker: at once where its cost was measured only once, since a first run also compiles shaders; else after the time
+ * of a run, doubled with each failed trial.
  */
 const STALE_MIN_MS = 1_000;
 const STALE_TIMES = 10;
 const STALE_MAX_MS = 60_000;
-/** How long a lane that could not start, or not load a model, is left out: doubled each time, up to the second. */
+/**
+ * How long a lane that could not start, or not load a model, gets no such work: doubled each time, up to the second.
+ */
 const BAR_MIN_MS = 1_000;
 const BAR_MAX_MS = 60_000;
-/** A run that takes so many times what was expected, and at least so long, is stalled. */
+/** A run is stalled after so many times its estimate, and at least so long. */
 const STALLED_TIMES = 4;
 const STALLED_MIN_MS = 1_000;
-/** For so long a load is waited for before another lane loads the model too, at whatever cost in memory. */
+/** A load that takes longer is stalled: another lane loads the model too, at any cost in memory. */
 const LOAD_STALLED_MS = 20_000;
-/** Of so many models, or lanes and models, it is known what they did. */
+/** Bound on the entries of the maps by model, or by lane and model. */
 const REMEMBERED = 1_024;
 const NOTHING: readonly Batch[] = [];
 
-/** Keeps what is known of lanes. */
+/** Tracks the state of lanes. */
 export class Lanes {
   readonly #estimate: Estimate;
   readonly #batches: Map<string, readonly Batch[]> = new Map();
-  /** When a model was started, or ended, last, by its key; when a lane was told to load one, by both. */
+  /**
+   * Time of the last start or end of a model, by its key; of the last command to load it onto a lane, by lane and key.
+   */
   #notedMs: Map<string, number> = new Map();
-  /** What it took to load a model, the start of a worker included, by its id. */
+  /** Time to load a model, including the start of a worker, by its id. */
   #loadMs: Map<number, number> = new Map();
 
-  /** What lanes could not do, by lane, or by lane and model. */
+  /** Back-offs by lane, or by lane and model. */
   readonly #bars: Map<string, Bar> = new Map();
-  /** How many trials of a model in a row were late, by its key. */
+  /** Number of consecutive late trials of a model, by its key. */
   #vain: Map<string, number> = new Map();
-  /** How many steps the wide lane was not given since it was slower for them. */
+  /** Number of steps withheld from the wide lane, since it was slower for them. */
   #passed = 0;
 
   constructor(estimate: Estimate) {
     this.#estimate = estimate;
   }
 
-  /** Writes down what is known. */
+  /** Returns a snapshot. */
   save(): SavedLanes {
     const copyOf = ({ steps, ...batch }: Batch): SavedBatch => {
       return { ...batch, ids: [...steps.keys()], steps: [...steps.values()] };
@@ -141,7 +143,7 @@ export class Lanes {
     return { batches, notedMs, loadMs, passed: this.#passed, bars, vain: new Map(this.#vain) };
   }
 
-  /** Takes what was written down. */
+  /** Restores a snapshot. */
   restore({ batches, notedMs, loadMs, passed, bars = new Map<string, Bar>(), vain }: SavedLanes): void {
     for (const [lane, held] of batches)
       this.#batches.set(
@@ -155,15 +157,12 @@ export class Lanes {
     this.#passed = passed;
   }
 
-  /** Gives what runs on each lane, and what is staged there. */
+  /** Running and staged batches by lane. */
   get batches(): ReadonlyMap<string, readonly Batch[]> {
     return this.#batches;
   }
 
-  /**
-   * Yields the batches with steps that did not begin: those that are staged, and those whose lane still loads the
-   * model.
-   */
+  /** Yields the batches with steps that did not begin: staged ones, and those whose lane is still loading the model. */
   *unbegun(): Generator<{ readonly lane: string; readonly first: Batch; readonly batch: Batch }, void, undefined> {
     for (const [lane, batches] of this.#batches)
       for (const batch of batches) {
@@ -172,18 +171,18 @@ export class Lanes {
       }
   }
 
-  /** Gives what one lane has. */
+  /** Returns the batches of one lane. */
   on(lane: string): readonly Batch[] {
     return this.#batches.get(lane) ?? NOTHING;
   }
 
-  /** Puts a batch on a lane. */
+  /** Adds a batch to a lane. */
   add(lane: string, batch: Batch, now: number): void {
     this.#batches.set(lane, [...this.on(lane), batch]);
     this.note(batch.place.key, now);
   }
 
-  /** Takes a batch off its lane, and learns from it. */
+  /** Removes a batch from its lane, and learns from its duration. */
   end(lane: string, id: number, ms: number | null, now: number): void {
     const batches = this.on(lane);
     const batch = batches.find((x) => x.id === id);
@@ -198,7 +197,7 @@ export class Lanes {
       if (isVain) remember(this.#vain, place.key, (this.#vain.get(place.key) ?? 0) + 1);
       else this.#vain.delete(place.key);
     }
-    // One row that ran out of memory says nothing of batches.
+    // A single row that ran out of memory is no evidence about batches.
     if (ms !== null && (ms < Infinity || rows > 1)) this.#estimate.learn(key, rows, ms, now, shape);
     if (ms === null || ms === Infinity) {
       if (key.endsWith(WIDE)) this.bar(lane, place.modelId, now + WIDE_FAILED_MS, now);
@@ -208,51 +207,52 @@ export class Lanes {
     this.#bars.delete(`${lane} ${place.modelId}`);
   }
 
-  /** Takes note that a lane can't start, or not load a model, until a time; null for a back-off that grows. */
+  /** Records that a lane can't start, or not load a model, until a time; null for a back-off that grows. */
   bar(lane: string, modelId: number | null, untilMs: number | null, now: number): void {
     for (const [what, bar] of this.#bars) if (bar.untilMs + BAR_MAX_MS < now) this.#bars.delete(what);
     const what = modelId === null ? lane : `${lane} ${modelId}`;
     const before = this.#bars.get(what);
-    // Of several that failed together only the first counts.
+    // Of several concurrent failures only the first counts.
     if (untilMs === null && before !== undefined && before.untilMs > now) return;
     const ms = before === undefined ? BAR_MIN_MS : Math.min(2 * before.ms, BAR_MAX_MS);
     this.#bars.set(what, { untilMs: untilMs ?? now + ms, ms });
   }
 
-  /** Tells whether a lane could not start, or not load a model, of late. */
+  /** Whether a lane recently could not start, or not load a model. */
   isBarred(id: string, modelId: number, now: number): boolean {
     return this.#bars.size > 0 && [id, `${id} ${modelId}`].some((what) => (this.#bars.get(what)?.untilMs ?? 0) > now);
   }
 
-  /** Takes note of what it took to load a model on a lane. */
+  /** Records the load time of a model on a lane. */
   loaded(modelId: number, ms: number, lane: string | undefined): void {
     remember(this.#loadMs, modelId, ms);
     for (const [id, batches] of this.#batches)
       for (const batch of batches) if (batch.place.modelId === modelId && id === (lane ?? id)) batch.isLoading = false;
   }
 
-  /** Takes note of what one row took before anything was asked for. */
+  /** Records the time of one row, measured when the backend was chosen. */
   measured(key: string, ms: number): void {
     if (this.#estimate.ms(key, 1) === undefined) this.#estimate.learn(key, 1, ms);
   }
 
-  /** Gives what it takes to load a model. */
+  /** Returns the load time of a model. */
   loadOf({ modelId }: Place): number {
     return this.#loadMs.get(modelId) ?? LOAD_MS;
   }
 
-  /** Takes note that something was done. */
+  /** Records the time of an action. */
   note(what: string, now: number): void {
     remember(this.#notedMs, what, now);
   }
 
-  /** Tells how long ago something was done. */
+  /** Returns the time since an action. */
   sinceMs(what: string, now: number): number {
     return now - (this.#notedMs.get(what) ?? -Infinity);
   }
 
   /**
-   * Returns the least that a step takes on its places; 0 where it is to be tried. One to go down to counts once known.
+   * Returns the minimum time of a step over its places; 0 where it is to be tried. A fallback counts once its cost is
+   * known.
    */
   soonestMs(step: Step, now: number, lanes: readonly LaneView[]): number {
     if (this.trial(step, now, lanes) !== undefined) return 0;
@@ -261,8 +261,8 @@ export class Lanes {
   }
 
   /**
-   * Returns the place where a step is to be tried however long it seems to take: the first that it can have, where
-   * nothing is known of its cost, or nothing of late.
+   * Returns the place where a step is to be tried whatever its estimate: its first usable one, where nothing is known
+   * of its cost, or nothing recent.
    */
   trial(step: Step, now: number, lanes: readonly LaneView[]): Place | undefined {
     const [place] = this.#usable(step, now, lanes);
@@ -274,7 +274,7 @@ export class Lanes {
       const batches = this.on(lane.id);
       const [first] = batches;
       isIdle ||= first === undefined && lane.backend === backend && isUsual({ lane }) && lane.isOpen;
-      // It shows soon what it takes.
+      // Its cost will be known soon.
       if (first !== undefined && stalledMs(first) > now && batches.some((x) => x.place.key === key)) return undefined;
     }
     const vain = this.#vain.get(key) ?? 0;
@@ -284,7 +284,7 @@ export class Lanes {
     return this.sinceMs(key, now) > staleMs ? place : undefined;
   }
 
-  /** Returns the places of a step that have a lane which works; all of them where none has. */
+  /** Returns the places of a step that have a working lane; all of them where none has. */
   #usable({ places }: Step, now: number, lanes: readonly LaneView[]): Step["places"] {
     const [first, ...others] = places.filter(({ backend, modelId }) =>
       lanes.some((lane) => lane.backend === backend && !this.isBarred(lane.id, modelId, now)),
@@ -292,13 +292,13 @@ export class Lanes {
     return first === undefined ? places : [first, ...others];
   }
 
-  /** Tells whether nothing runs or is staged anywhere. */
+  /** Whether nothing runs or is staged anywhere. */
   get areIdle(): boolean {
     for (const { length } of this.#batches.values()) if (length > 0) return false;
     return true;
   }
 
-  /** Tells whether a step is to run on the wide lane: threads were measured to pay for it, or are to be measured. */
+  /** Whether a step is to run on the wide lane: threads were measured to pay for it, or are to be measured. */
   isForWide({ rows, dueMs }: Step, usual: Chance, wide: Chance, now: number): boolean {
     const { key, ms } = wide;
     if (usual.ms < WIDE_MIN_MS || !this.#estimate.isSure(usual.key, rows)) return false;
@@ -309,13 +309,15 @@ export class Lanes {
     return false;
   }
 
-  /** Tells whether every lane has as much as it may hold, but the wide one, which is not for what waits. */
+  /**
+   * Whether every lane holds the maximum number of batches; the wide one, which takes no queued work, does not count.
+   */
   areFull(lanes: readonly LaneView[]): boolean {
     for (const { id, isOpen, kind } of lanes) if (isOpen && kind !== "wide" && this.on(id).length < 2) return false;
     return true;
   }
 
-  /** Gives every lane on which a step may run. */
+  /** Returns every lane on which a step may run. */
   chances(step: Step, now: number, lanes: readonly LaneView[]): Chance[] {
     const { places, rows, state, concurrency } = step;
     let found: Chance[] = [];
@@ -332,12 +334,12 @@ export class Lanes {
       const endMs = freeMs + loadMs + ms;
       found.push({ lane, place, key, freeMs, ms, endMs, isCold, loadMs, batches });
     }
-    // What can't work is left out where something else can.
+    // Failing lanes are left out where another one works.
     const isWell = (x: Chance): boolean => !this.isBarred(x.lane.id, x.place.modelId, now);
     if (this.#bars.size > 0 && found.some((x) => isUsual(x) && isWell(x))) found = found.filter(isWell);
     if (state !== undefined) {
-      // The lane that keeps the state as the step before left it; else, for it must be rebuilt anyway, where the fewest
-      // are.
+      // The lane that holds the state of the previous step; else, since it must be rebuilt anyway, the lane with the
+      // fewest states.
       const home = found.filter((x) => stateOf(step, x) === state.after);
       found = home.length > 0 ? home : found.filter((x) => x.lane.isOpen && x.batches.length === 0 && isUsual(x));
       const fewest = Math.min(...found.map(countStates));
@@ -348,7 +350,7 @@ export class Lanes {
   }
 }
 
-/** Sets an entry, and forgets the one that was set longest ago where there are many: models come and go. */
+/** Sets an entry, and evicts the one set longest ago beyond the bound: models come and go. */
 export function remember<K>(map: Map<K, number>, key: K, value: number): void {
   map.delete(key);
   map.set(key, value);
@@ -360,7 +362,7 @@ export function stalledMs({ startMs, ms }: Batch): number {
   return startMs + Math.max(STALLED_TIMES * ms, STALLED_MIN_MS);
 }
 
-/** Whether a step of a batch whose lane still loads its model is through sooner on another lane. */
+/** Whether a step of a batch whose lane is still loading its model would finish sooner on another lane. */
 export function isSooner(x: Chance, loading: Batch, now: number): boolean {
   return costOf(x) < endOf(loading, now) && (!x.isCold || now - loading.startMs > LOAD_STALLED_MS);
 }
@@ -370,15 +372,15 @@ export function isUsual({ lane: { kind } }: { readonly lane: Pick<LaneView, "kin
   return kind === "usual";
 }
 
-/** When a batch is through that begins at `fromMs` at the latest; one that is overdue takes part of that again. */
+/** Estimated end of a batch that begins at `fromMs` at the latest; an overdue one takes part of its time again. */
 export function endOf({ startMs, ms }: Batch, fromMs: number): number {
   const beganMs = Math.min(startMs, fromMs);
   return beganMs + ms >= fromMs ? beganMs + ms : fromMs + (fromMs - beganMs) / 4;
 }
 
 /**
- * The lane on which it is through first; of equal ones that which has the least to do. A lane that loads slows those
- * that run or load beside it, so it must be sooner by a part of that.
+ * Returns the lane with the earliest finish; among equal ones the one with the least work. A lane that loads slows
+ * those that run or load in parallel, so it must be earlier by a part of the load.
  */
 export function soonest(chances: readonly Chance[]): Chance | undefined {
   let best: Chance | undefined;
@@ -388,12 +390,12 @@ export function soonest(chances: readonly Chance[]): Chance | undefined {
   return best;
 }
 
-/** When a step is through on a lane, and part of what it takes to load there. */
+/** Estimated finish of a step on a lane, plus a part of the load time there. */
 export function costOf({ endMs, loadMs }: Chance): number {
   return endMs + LOAD_PART * loadMs;
 }
 
-/** Returns the lane that keeps a step's recurrent state as the step before left it; empty where there is none. */
+/** Returns the lane that holds a step's recurrent state as of the previous step; empty where there is none. */
 export function homeOf(step: Step, lanes: readonly LaneView[]): string {
   const { state, places } = step;
   if (state === undefined) return "";
@@ -402,7 +404,7 @@ export function homeOf(step: Step, lanes: readonly LaneView[]): string {
   return lanes.find((lane) => places.some(isKept(lane)))?.id ?? "";
 }
 
-/** Gives the mark that the last step of a state left on a lane. */
+/** Returns the mark of a state's last step on a lane. */
 export function stateOf({ state }: Step, { lane, place }: Pick<Chance, "lane" | "place">): number | undefined {
   return lane.held.get(place.modelId)?.states.get(state?.id ?? -1);
 }

@@ -1,5 +1,5 @@
-// Which short deadlines are live, and what that asks of everything else: nothing inside a run can be interrupted, so
-// batches stay short, what takes long is not staged, and a lane is kept for what is short.
+// Tracks the short deadlines that are live, and limits other work for them: a run can't be interrupted, so batches stay
+// short, long runs are not staged, and a lane is kept free for short ones.
 import type { Estimate } from "./cost-estimate.ts";
 import { EXPRESS, remember } from "./lane-state.ts";
 import type { Chance } from "./lane-state.ts";
@@ -9,17 +9,17 @@ import type { Step } from "./events.ts";
 const LIVE_TIMES = 20;
 const LIVE_MS = 2_000;
 /**
- * While short deadlines are live: which part of the shortest a batch may take, and all that a lane holds. The page, and
- * lanes that share the cores with it, take what is left.
+ * Share of the shortest live deadline that a batch, and all work on a lane, may take. The rest is left for the page,
+ * and for lanes that share the cores with it.
  */
 const PART = 0.6;
 
 /**
- * So long after its first request a model whose cost is unknown counts as short: one that only fails never gets a cost.
+ * Time after its first request in which a model of unknown cost counts as short: one that only fails never gets a cost.
  */
 const NEW_MS = 10_000;
 
-/** What is live, as it is written down. */
+/** Saved state of the live deadlines. */
 export interface SavedUrgency {
   readonly ms: number;
   readonly key: string;
@@ -28,46 +28,43 @@ export interface SavedUrgency {
   readonly seenMs?: ReadonlyMap<string, number> | undefined;
 }
 
-/** Follows the shortest of the deadlines that are live. */
+/** Tracks the shortest of the live deadlines. */
 export class Urgency {
   readonly #estimate: Estimate;
-  /** How short it is, whose model that is, and until when it counts as live. */
+  /** Length of the shortest deadline, the key of its model, and until when it counts as live. */
   #shortestMs = Infinity;
   #key = "";
   #untilMs = 0;
-  /** When a deadline was first seen of a model whose cost is unknown, by its key. */
+  /** When a deadline of a model of unknown cost was first seen, by its key. */
   #seenMs: Map<string, number> = new Map();
 
   constructor(estimate: Estimate) {
     this.#estimate = estimate;
   }
 
-  /** Writes down what is live. */
+  /** Returns a snapshot. */
   save(): SavedUrgency {
     const seenMs = new Map(this.#seenMs);
     return { ms: this.#shortestMs, key: this.#key, untilMs: this.#untilMs, seenMs };
   }
 
-  /** Takes what was written down. */
+  /** Restores a snapshot. */
   restore({ ms, key, untilMs, seenMs }: SavedUrgency): void {
     this.#seenMs = new Map(seenMs);
     [this.#shortestMs, this.#key, this.#untilMs] = [ms, key, untilMs];
   }
 
-  /** How long a batch may take at the most. */
+  /** Maximum duration of a batch. */
   get batchMs(): number {
     return PART * this.#shortestMs;
   }
 
-  /** Forgets what is live no more. */
+  /** Drops deadlines that are no longer live. */
   pass(now: number): void {
     if (now > this.#untilMs) this.#shortestMs = Infinity;
   }
 
-  /**
-   * Takes note of the deadline of a step that was accepted, unless no place can meet it: then nothing is kept short for
-   * it.
-   */
+  /** Records the deadline of an accepted step, unless no place can meet it: then nothing is kept short for it. */
   note({ dueMs, arrivedMs, places, rows }: Step, now: number): void {
     const lengthMs = dueMs - arrivedMs;
     if (lengthMs > this.#shortestMs || lengthMs === Infinity) return;
@@ -87,22 +84,22 @@ export class Urgency {
     return now - (seenMs ?? now) < NEW_MS;
   }
 
-  /** Tells whether a deadline is of the shortest that are live, or nearly so. */
+  /** Whether a deadline is the shortest live one, or close to it. */
   isUrgent({ dueMs, arrivedMs }: Step): boolean {
     return dueMs - arrivedMs <= 2 * this.#shortestMs;
   }
 
-  /** Tells whether something takes so long that what is urgent could not wait for it. */
+  /** Whether work takes so long that an urgent step could not wait for it. */
   isLong(ms: number): boolean {
     return ms > this.#shortestMs / 2;
   }
 
-  /** Tells whether a step on a lane leaves room for what is urgent. */
+  /** Whether a step on a lane leaves room for urgent steps. */
   leavesRoom({ dueMs, arrivedMs }: Step, chance: Chance, chances: readonly Chance[], now: number): boolean {
     if (dueMs - arrivedMs <= this.#shortestMs) return true;
     if (chance.batches.length > 0 && chance.endMs - now > PART * this.#shortestMs) return false;
     if (!this.isLong(chance.ms)) return true;
-    // With one lane there is no room to leave.
+    // A single lane can't be kept free.
     const others = chances.filter(
       (x) => x !== chance && x.lane.backend === chance.lane.backend && x.lane.kind !== "wide",
     );

@@ -1,24 +1,25 @@
-// Who runs next, where, and with whom: events in, decisions out, and no clock, timer or worker of its own. The same
-// events give the same decisions, so a trace of them is all that a bug report needs. dispatcher.ts is its hands.
+// Decides which step runs next, where, and in which batch: events in, decisions out, without a clock, timer or worker
+// of its own. The same events give the same decisions, so a trace of them is all that a bug report needs. dispatcher.ts
+// executes the decisions.
 //
-// A step goes to the lane on which it is expected to end first, busy lanes included: a slow lane, or one that must load
+// A step goes to the lane with the earliest estimated finish, busy lanes included: a slow lane, or one that must load
 // the model first, gets work only where that is sooner. Each lane holds one batch and at most one more, staged, so that
-// it goes on while the page is busy with other things; a step with a deadline is staged only shortly before the lane is
-// free.
+// it continues while the page is busy; a step with a deadline is staged only shortly before the lane is free.
 //
-// Deadlines: a step that no lane can finish in time, by what is on lanes now, is rejected on arrival; the others wait,
-// the earliest deadline first, and are rejected when they can no longer be in time. A lane starts the first step that
-// it finishes in time by a high quantile of the last runs (Clockwork, OSDI 2020; Orloj, arXiv 2209.00159). Where the
-// first deadlines allow a small batch only and those behind them would be late after it, the batch begins behind them
-// (as in Nexus, SOSP 2019). Where nothing is known of a cost, or nothing of late, the step is tried.
+// Deadlines: a step that no lane can finish in time, given the work already on lanes, is rejected on arrival; the
+// others are queued, the earliest deadline first, and are rejected when they can no longer finish in time. A lane
+// starts the first step that it finishes in time by a high quantile of the last runs (Clockwork, OSDI 2020; Orloj,
+// arXiv 2209.00159). Where the first deadlines allow only a small batch, after which the later ones would miss theirs,
+// the batch begins behind the first (as in Nexus, SOSP 2019). Where no cost is known, or none recent, the step is
+// tried.
 //
-// Nothing inside a run can be interrupted: so while short deadlines are live, batches without deadlines stay short, and
-// a lane is kept for what is short: the express lane, one more than there are cores, or one of the others where there
-// is none or it was measured too slow.
+// A run can't be interrupted: so while short deadlines are live, batches without deadlines stay short, and a lane is
+// kept free for short runs: the express lane, one more than there are cores, or one of the others where there is none
+// or it was measured too slow.
 //
-// Who awaits one answer before the next question keeps one core busy, and the others idle. Where that was seen for a
-// while, and threads were measured to pay, such a step runs on the wide lane, with a thread a core; as soon as anything
-// else is there all go to the usual lanes.
+// A caller that awaits each answer before the next request keeps one core busy, and the others idle. Where that was
+// seen for a while, and threads were measured to pay, such a step runs on the wide lane, with a thread per core; as
+// soon as there is other work all steps go to the usual lanes.
 import { Estimate } from "./cost-estimate.ts";
 import {
   costOf,
@@ -43,15 +44,15 @@ import { Urgency } from "./live-deadlines.ts";
 import type { SavedUrgency } from "./live-deadlines.ts";
 import { whyStart } from "./explain-start.ts";
 
-/** What a scheduler is told once. */
+/** Settings of a scheduler. */
 export interface Settings {
-  /** A request that was not served for so long counts as one priority higher, in ms. */
+  /** Waiting time without service after which a request rises by one priority, in ms. */
   readonly agingMs: number;
-  /** How many steps may wait. */
+  /** Maximum number of queued steps. */
   readonly maxSize: number;
 }
 
-/** A scheduler as it is written down for a trace: plain data, and Maps of it. */
+/** Snapshot of a scheduler for a trace: plain data, and Maps of it. */
 export interface SavedScheduler extends SavedLanes {
   readonly settings: Settings;
   readonly estimate: string;
@@ -64,38 +65,39 @@ export interface SavedScheduler extends SavedLanes {
   readonly wakeMs: number;
 }
 
-/** A batch that was started, for lanes that might have been better. */
+/** A batch that was started, to compare with lanes that might have been faster. */
 interface Started {
   readonly step: Step;
   readonly chances: readonly Chance[];
-  /** Where it was started. */
+  /** Backend on which it was started. */
   readonly backend: Chance["lane"]["backend"];
   readonly rows: number;
-  /** When it is expected to end. */
+  /** Its estimated end. */
   readonly endMs: number;
 }
 
-/** A batch that could still grow is staged only so long before its lane is free. */
+/** A batch that could still grow is staged only this long before its lane is free. */
 const STAGE_MS = 5;
-/** How often a stalled load is compared with other lanes where nothing else happens. */
+/** How often a stalled load is compared with other lanes where no other event occurs. */
 const RECHECK_MS = 1_000;
-/** A lane is not told again to load a model for so long: it may not be able to. */
+/** Minimum time between two commands to a lane to load a model: the lane may not be able to. */
 const WARM_MS = 10_000;
 /**
- * So many groups of a class are looked at in a tick that can't start now: what is behind them waits for the next.
- * Recurrent states that wait for different lanes are in different classes, so that none hides others whose lane idles.
+ * Number of groups of a class, none of which can start now, that a tick checks: those behind them wait for the next
+ * tick. Recurrent states that wait for different lanes are in different classes, so that none hides others whose lane
+ * is idle.
  */
 const LOOK = 8;
-/** The wide lane only makes things faster: what it can't keep in memory it is not told so often. */
+/** The same for the wide lane, longer: it is an optimization, and may lack the memory for the model. */
 const WARM_WIDE_MS = 60_000;
-/** After so many starts in a row that found nothing else waiting or running, work is one stream. */
+/** After this many consecutive starts with no other work queued or running, work counts as a single stream. */
 const ALONE_STARTS = 8;
 
-/** Decides. */
+/** The scheduler: a state machine over events. */
 export class Scheduler {
-  /** When time alone will change something; Infinity where it will not. */
+  /** Time of the next change without an event; Infinity where there is none. */
   wakeMs: number = Infinity;
-  /** Called with each event and what came of it, for a trace. */
+  /** Called with each event and its decisions, for a trace. */
   onEvent: ((event: Event, now: number, lanes: readonly LaneView[], decisions: readonly Decision[]) => void) | null =
     null;
   readonly #settings: Settings;
@@ -103,10 +105,10 @@ export class Scheduler {
   readonly #queue: Queue;
   readonly #lanes: Lanes;
   readonly #urgency: Urgency;
-  /** How much work of a model was staged beside a lane that idles without it, in ms. */
+  /** Work of a model that was staged while a lane without the model was idle, in ms. */
   #wastedMs: Map<number, number> = new Map();
   #nextBatch = 1;
-  /** How many starts in a row found nothing else waiting or running. */
+  /** Number of consecutive starts with no other work queued or running. */
   #alone = 0;
 
   constructor(settings: Settings, estimate: Estimate) {
@@ -117,7 +119,7 @@ export class Scheduler {
     this.#urgency = new Urgency(estimate);
   }
 
-  /** Goes on from what `save` wrote. */
+  /** Restores a snapshot. */
   static restore(saved: SavedScheduler): Scheduler {
     const { settings, estimate, runs, queue, wastedMs, nextBatch, alone, short, wakeMs } = saved;
     const scheduler = new Scheduler(settings, new Estimate(estimate, runs));
@@ -131,7 +133,7 @@ export class Scheduler {
     return scheduler;
   }
 
-  /** Writes down all that it goes by: what is told from here on is decided the same way by what `restore` gives. */
+  /** Returns a snapshot: a scheduler restored from it makes the same decisions. */
   save(): SavedScheduler {
     return {
       settings: this.#settings,
@@ -147,18 +149,18 @@ export class Scheduler {
     };
   }
 
-  /** Counts the steps that wait. */
+  /** Number of queued steps. */
   get queued(): number {
     return this.#queue.size;
   }
 
-  /** Tells whether a step waits. */
+  /** Whether a step is queued. */
   waits(id: number): boolean {
     return this.#queue.get(id) !== undefined;
   }
 
   /**
-   * Takes an event in and gives what is to be done. Steps that arrive start at the next tick, so that they can join.
+   * Handles an event and returns the decisions. Steps that arrive start at the next tick, so that they can be batched.
    */
   handle(event: Event, now: number, lanes: readonly LaneView[]): Decision[] {
     const out: Decision[] = [];
@@ -179,7 +181,7 @@ export class Scheduler {
     const { id, dueMs, arrivedMs, isRefusable } = step;
     if (isAgain || !this.#isQuiet(0)) this.#alone = 0;
     if (!isAgain) {
-      // A state has one step at a time, and none that it may leave out.
+      // A state has one step at a time, and may skip none.
       if (this.#queue.size >= this.#settings.maxSize && step.state === undefined) {
         out.push({ type: "reject", id, code: "overloaded", expected: this.#queue.size });
         return;
@@ -229,7 +231,7 @@ export class Scheduler {
     const kept = new Set<LaneView>();
     for (;;) {
       const isFull = this.#lanes.areFull(usual);
-      // Only what has a deadline is for the express lane.
+      // Only steps with a deadline use the express lane.
       const next = isFull && this.#lanes.areFull(lanes) ? undefined : this.#queue.next(now, isFull);
       if (next === undefined) break;
       const { step, group } = next;
@@ -242,11 +244,11 @@ export class Scheduler {
         this.#start(this.#widen(step, pick, chances, now, out), chances, now, out);
         continue;
       }
-      // What waits for a lane, or grows meanwhile, must not lose its place to what is less urgent.
+      // A step that waits for a lane, or for its batch to grow, must not lose its place to a less urgent one.
       if (pick !== undefined)
         for (const x of chances)
           if (isTaken(step, x, now) || (x === pick.chance && x.batches.length > 0)) kept.add(x.lane);
-      // What only waits for others to join it hides nothing.
+      // A group that only waits for others to join hides none.
       if (pick?.chance.batches.length === 0) {
         this.#queue.rest(group, untilMs);
         continue;
@@ -259,12 +261,12 @@ export class Scheduler {
     }
     this.#queue.resume();
     this.#wakeAt(Math.max(this.#queue.lateMs, now) + 1);
-    // Where all lanes are full the end of a batch leads to a tick.
+    // Where all lanes are full, the end of a batch causes a tick.
     if (this.#queue.restMs > now) this.#wakeAt(this.#queue.restMs);
     this.#wakeForUnbegun(now);
   }
 
-  /** What is late, or would be if it began now, is dropped; where it is to be finished late, it no longer hurries. */
+  /** Rejects steps that are late, or would be if they began now; those with `onLate: "finish"` lose their deadline. */
   #dropLate(now: number, lanes: readonly LaneView[], out: Decision[]): void {
     for (let late; (late = this.#queue.late(now)) !== undefined;) {
       const { step, id } = late;
@@ -282,8 +284,8 @@ export class Scheduler {
   }
 
   /**
-   * Rejects what is on a lane past its deadline and did not begin, and queues it again for other lanes where what it
-   * waits for is stalled: the run before it, or the load of its model.
+   * Rejects steps on lanes that are past their deadline and did not begin. Queues those again for other lanes whose
+   * predecessor is stalled: the run before them, or the load of their model.
    */
   #withdraw(now: number, lanes: readonly LaneView[], out: Decision[]): void {
     for (const { lane, first, batch } of this.#lanes.unbegun()) {
@@ -312,7 +314,7 @@ export class Scheduler {
     }
   }
 
-  /** Has what is on a lane and did not begin looked at again in time. */
+  /** Schedules the next check of batches on lanes that did not begin. */
   #wakeForUnbegun(now: number): void {
     for (const { first, batch } of this.#lanes.unbegun()) {
       for (const { dueMs, isRefusable } of batch.steps.values()) if (isRefusable) this.#wakeAt(dueMs + 1);
@@ -322,14 +324,14 @@ export class Scheduler {
     }
   }
 
-  /** Has time alone lead to a tick. */
+  /** Schedules a tick without an event. */
   #wakeAt(ms: number): void {
     this.wakeMs = Math.min(this.wakeMs, ms);
   }
 
   /**
-   * Picks the lane where a step is through first, or where one behind it is to run; undefined where it is to wait. On
-   * the place whose key is `tried` it runs however long that seems to take.
+   * Picks the lane with the earliest finish for a step, or another lane for a later step of its group; undefined where
+   * the step has to wait. On the place whose key is `tried` it runs whatever its estimate.
    */
   #choose(
     waiting: Waiting,
@@ -341,7 +343,7 @@ export class Scheduler {
     const { step } = waiting;
     const usual = chances.filter(isUsual);
     const best = soonest(usual);
-    // A lane that is full takes it later than it can tell: what is more urgent may come in between.
+    // The finish on a full lane is unknown: more urgent work may come in between.
     const isFull = (best?.batches.length ?? 2) > 1;
     const express = this.#express(step, chances, isFull ? Infinity : (best?.endMs ?? Infinity), now, out);
     if (express?.isCold === false && express.batches.length < 2)
@@ -358,7 +360,7 @@ export class Scheduler {
       if (idle === undefined || !this.#urgency.leavesRoom(step, idle, chances, now)) return undefined;
       return { waiting, chance: idle, latestMs: Infinity };
     }
-    // The lane is busy. The last of those that wait for it may be through sooner on a slower one.
+    // The lane is busy. The last of the steps queued for it may finish sooner on a slower lane.
     const latestMs = best.endMs + this.#restMs(waiting, best, now);
     const other = soonest(usual.filter((x) => x.batches.length < 2 && !isTaken(step, x, now) && costOf(x) < latestMs));
     const behind = other && this.#fitting(waiting, other, tried);
@@ -367,18 +369,20 @@ export class Scheduler {
     return isFull || !hasRoom ? undefined : { waiting, chance: best, latestMs: Infinity };
   }
 
-  /** Returns the first step of a group that a lane can do in time; the first of all where its cost is to be learned. */
+  /**
+   * Returns the first step of a group that a lane finishes in time; the first of all where its cost is to be measured.
+   */
   #fitting(waiting: Waiting, chance: Chance, tried: string | undefined): Waiting | undefined {
     const { step, group } = waiting;
     const { key, endMs, ms, place } = chance;
     if (place.key === tried) return waiting;
     const highMs = this.#estimate.highMs(key, step.rows) ?? ms;
     const startMs = endMs - ms;
-    // Where all is uncertain, the first that may be in time.
+    // If the high quantile fits none, the first that is in time by the median.
     return group.steps.at(group.steps.from(startMs + highMs)) ?? group.steps.at(group.steps.from(startMs + ms));
   }
 
-  /** How long a lane takes for all that waits beside a step, in batches of the size that is cheapest. */
+  /** Time of a lane for all steps of a group but this one, in batches of the cheapest size. */
   #restMs({ step, group }: Waiting, { key, ms }: Chance, now: number): number {
     const rows = (group.steps.size - 1) * step.rows;
     if (step.shape === null || rows < 1) return (group.steps.size - 1) * ms;
@@ -388,7 +392,8 @@ export class Scheduler {
   }
 
   /**
-   * Gives the express lane where a step is short enough for it and would be late elsewhere; starts it where it is off.
+   * Returns the express lane where a step is short enough for it and would be late elsewhere; starts its worker if
+   * needed.
    */
   #express(step: Step, chances: readonly Chance[], endMs: number, now: number, out: Decision[]): Chance | undefined {
     if (endMs <= step.dueMs || !this.#urgency.isUrgent(step)) return undefined;
@@ -399,12 +404,12 @@ export class Scheduler {
   }
 
   /**
-   * Gives a step of a single stream the wide lane where that is worth it; has the model loaded there, where it is not.
+   * Moves a step of a single stream to the wide lane where that pays; where the model is not loaded there, loads it.
    */
   #widen(step: Step, pick: Pick, chances: readonly Chance[], now: number, out: Decision[]): Pick {
     this.#alone = this.#isQuiet(1) ? this.#alone + 1 : 0;
     const { chance } = pick;
-    // A state stays where it is; and what is urgent must find a core, not only a lane.
+    // A state stays on its lane; and an urgent step needs an idle core, not only a lane.
     if (this.#alone <= ALONE_STARTS || step.state !== undefined || !this.#urgency.isUrgent(step)) return pick;
     const wide = chances.find(({ lane }) => lane.kind === "wide" && lane.backend === chance.lane.backend);
     if (wide === undefined || !isUsual(chance) || !this.#lanes.isForWide(step, chance, wide, now)) return pick;
@@ -413,7 +418,7 @@ export class Scheduler {
     return pick;
   }
 
-  /** Tells whether nothing runs or is staged, and no more than so many steps wait. */
+  /** Whether nothing runs or is staged, and at most so many steps are queued. */
   #isQuiet(waiting: number): boolean {
     return this.#queue.size <= waiting && this.#lanes.areIdle;
   }
@@ -426,15 +431,15 @@ export class Scheduler {
   }
 
   /**
-   * Returns until when a step is to wait for others, 0 where it is not: on a free lane as long as the model allows, on
-   * a busy one till it is nearly free.
+   * Returns until when a step waits for others, 0 where it does not: on a free lane as long as the model allows, on a
+   * busy one until it is nearly free.
    */
   #waitsUntil({ step, group }: Waiting, chance: Chance, now: number): number {
     const { key, freeMs, batches } = chance;
     const { rows, shape, batching, arrivedMs, dueMs } = step;
     const untilMs = batches.length > 0 ? freeMs - STAGE_MS : arrivedMs + batching.maxQueueDelayMs;
     if (untilMs <= now) return 0;
-    // Another one that is due sooner may arrive until then.
+    // A step with an earlier deadline may arrive until then.
     if (isTaken(step, chance, now)) {
       this.#wakeAt(untilMs);
       return untilMs;
@@ -490,7 +495,7 @@ export class Scheduler {
     });
     if (isCold) ms += this.#lanes.loadOf(place);
     const id = this.#nextBatch++;
-    // A first run is none: nothing was expected of it.
+    // A first run is no trial: it had no estimate.
     const isKnown = this.#estimate.ms(key, rows) !== undefined;
     const isTrial = isKnown && [...steps.values()].some((x) => x.dueMs < freeMs + ms);
     const { shape } = step;
@@ -502,9 +507,9 @@ export class Scheduler {
   }
 
   /**
-   * Has a lane that idles without the model load it once as much time was lost as that costs: by batches that ended
-   * later than they would have there, behind others or on a slower backend. A preferred backend that was never measured
-   * counts as free of cost; a lane of the same backend takes what this one does.
+   * Makes an idle lane without the model load it, once the time lost for lack of it exceeds the load time: batches that
+   * ended later than they would have there, behind others or on a slower backend. The estimate of a preferred backend
+   * that was never measured is 0; that of a lane of the same backend is this one's.
    */
   #warmBetter({ step, chances, backend, rows, endMs }: Started, now: number, out: Decision[]): void {
     for (const cold of chances) {
@@ -522,9 +527,7 @@ export class Scheduler {
     }
   }
 
-  /**
-   * Returns when a step would end at the soonest: what is on lanes is certain to be before it, and what is more urgent.
-   */
+  /** Returns the earliest estimated finish of a step, after the work on lanes and all more urgent queued work. */
   #endOf(step: Step, now: number, lanes: readonly LaneView[], out: Decision[]): number {
     if (this.#lanes.trial(step, now, lanes) !== undefined) return now;
     const chances = this.#lanes.chances(step, now, lanes);
@@ -537,7 +540,8 @@ export class Scheduler {
 }
 
 /**
- * Whether a lane is busy for so long that a step with a deadline is not staged there yet: one due sooner may arrive.
+ * Whether a lane is busy for so long that a step with a deadline is not staged there yet: one with an earlier deadline
+ * may arrive.
  */
 function isTaken({ dueMs }: Step, { batches, freeMs }: Chance, now: number): boolean {
   return batches.length > 0 && dueMs < Infinity && freeMs - STAGE_MS > now;
