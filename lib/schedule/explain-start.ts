@@ -10,7 +10,7 @@ export interface Option {
   readonly batches: readonly unknown[];
 }
 
-/** Facts that a batch was decided by. */
+/** Facts behind the decision on a batch. */
 export interface Grounds {
   readonly now: number;
   readonly chosen: Option;

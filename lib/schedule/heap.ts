@@ -1,29 +1,31 @@
-// A binary heap that knows where its items are: an item that leaves, or whose place in the order changed, costs O(log
-// n) from anywhere. Each item keeps its position in a field of its own, so that it can be in several heaps.
+// A binary heap that knows the positions of its items: removing any item, or updating its order, costs O(log n). Each
+// item stores its position in a field, so that it can be in several heaps.
 
-/** Returns the first of its items by an order. */
+/** A heap whose first item precedes all others by `isBefore`. */
 export class Heap<K extends string, T extends Record<K, number>> {
   readonly #field: K;
   readonly #isBefore: (a: T, b: T) => boolean;
   readonly #items: T[] = [];
 
-  /** Takes the name of the field for positions, which is -1 for items that are not in the heap. */
+  /** `field` is the name of the field for positions, which is -1 for items that are not in the heap. */
   constructor(field: K, isBefore: (a: T, b: T) => boolean) {
     this.#field = field;
     this.#isBefore = isBefore;
   }
 
-  /** Counts the items. */
+  /** Number of items. */
   get size(): number {
     return this.#items.length;
   }
 
-  /** Returns the first item and leaves it there. */
+  /** Returns the first item without removing it. */
   first(): T | undefined {
     return this.#items[0];
   }
 
-  /** Returns the first item that is not passed over; its cost depends on how many are, not on how many there are. */
+  /**
+   * Returns the first item that is not in `passed`; the cost depends on the size of `passed`, not on that of the heap.
+   */
   firstBut(passed: ReadonlySet<T>): T | undefined {
     const places = [0];
     for (;;) {
@@ -39,7 +41,7 @@ export class Heap<K extends string, T extends Record<K, number>> {
     }
   }
 
-  /** Adds an item, or moves it to its place where it is in the heap. */
+  /** Adds an item, or moves it to its new position if it is in the heap. */
   put(item: T): void {
     const at: number = item[this.#field];
     if (at < 0) this.#rise(item, this.#items.length);
@@ -47,7 +49,7 @@ export class Heap<K extends string, T extends Record<K, number>> {
     else this.#sink(item, at);
   }
 
-  /** Removes an item where it is in the heap. */
+  /** Removes an item if it is in the heap. */
   remove(item: T): void {
     const at: number = item[this.#field];
     if (at < 0) return;
@@ -56,7 +58,7 @@ export class Heap<K extends string, T extends Record<K, number>> {
     if (last !== item) this.#sink(last, at);
   }
 
-  /** Moves items down until an item that is at a place, or above it, has its own. */
+  /** Sifts an item up from a position. */
   #rise(item: T, from: number): void {
     let at = from;
     for (let up = (at - 1) >> 1; at > 0 && this.#isBefore(item, this.#items[up] as T); up = (at - 1) >> 1) {
@@ -66,7 +68,9 @@ export class Heap<K extends string, T extends Record<K, number>> {
     this.#place(item, at);
   }
 
-  /** Moves items up to the last place below, then the item back up: one comparison a level, since most belong there. */
+  /**
+   * Moves children up along a path to a leaf, then the item back up: one comparison per level, since most belong there.
+   */
   #sink(item: T, from: number): void {
     let at = from;
     for (let down = 2 * at + 1; down < this.#items.length; down = 2 * at + 1) {

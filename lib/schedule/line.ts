@@ -1,4 +1,4 @@
-// A list sorted by deadline, then by order of arrival. Finding a place takes O(log n) comparisons; items are kept in
+// A list sorted by deadline, then by order of arrival. Finding a position takes O(log n) comparisons; items are kept in
 // chunks, so that adding and removing moves few of them however long the list is.
 
 /** An item of a line. */
@@ -7,7 +7,7 @@ interface Due {
   readonly step: { readonly dueMs: number };
 }
 
-/** A chunk of twice that is split. */
+/** A chunk is split at twice this size. */
 const CHUNK = 256;
 
 /** Keeps items by deadline. */
@@ -15,12 +15,12 @@ export class Line<T extends Due> {
   readonly #chunks: T[][] = [];
   #size = 0;
 
-  /** Counts the items. */
+  /** Number of items. */
   get size(): number {
     return this.#size;
   }
 
-  /** Returns the item at a place, the earliest deadline at 0. */
+  /** Returns the item at a position; the earliest deadline is at 0. */
   at(place: number): T | undefined {
     let left = place;
     for (const chunk of this.#chunks) {
@@ -34,7 +34,7 @@ export class Line<T extends Due> {
   add(item: T): void {
     this.#size += 1;
     const { dueMs } = item.step;
-    // What is due after all goes to the end of the last chunk.
+    // An item due after all others goes to the end of the last chunk.
     const at = Math.max(0, Math.min(this.#chunkOf(dueMs, item.id), this.#chunks.length - 1));
     const chunk = this.#chunks[at];
     if (chunk === undefined) {
@@ -54,7 +54,7 @@ export class Line<T extends Due> {
     if (chunk.length === 0) this.#chunks.splice(at, 1);
   }
 
-  /** Returns the place of the first item that is due at a time or later. */
+  /** Returns the position of the first item that is due at a time or later. */
   from(dueMs: number): number {
     const at = this.#chunkOf(dueMs, -Infinity);
     let before = 0;
@@ -63,7 +63,8 @@ export class Line<T extends Due> {
   }
 
   /**
-   * Returns the place of the first chunk that ends with an item that is due then, of that id or a later one; or later.
+   * Returns the position of the first chunk whose last item is due at that time with that id or a later one, or is due
+   * later.
    */
   #chunkOf(dueMs: number, id: number): number {
     return firstFrom(this.#chunks.length, (i) => isFrom((this.#chunks[i] as T[]).at(-1) as T, dueMs, id));
@@ -74,13 +75,13 @@ function placeIn(chunk: readonly Due[], dueMs: number, id: number): number {
   return firstFrom(chunk.length, (i) => isFrom(chunk[i] as Due, dueMs, id));
 }
 
-/** Whether an item is due at a time, of that id or a later one, or later. */
+/** Whether an item is due at that time with that id or a later one, or is due later. */
 function isFrom({ step, id: own }: Due, dueMs: number, id: number): boolean {
   const itsMs = step.dueMs;
   return itsMs > dueMs || (itsMs === dueMs && own >= id);
 }
 
-/** Returns the first of so many numbers from which on something holds. */
+/** Returns the first index below `count` from which on a condition holds. */
 function firstFrom(count: number, holds: (index: number) => boolean): number {
   let low = 0;
   let high = count;

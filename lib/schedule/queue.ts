@@ -1,65 +1,65 @@
-// The steps that wait, so that the next to run is found without looking at all of them: any operation costs O(log n).
-// Steps that can run together, of one caller and one priority, make a *group*, those with a deadline apart from those
-// without: in it the earliest deadline is first, else the order of arrival. Groups of one model and caller make a
-// *class*; recurrent states that one lane keeps make one class together, since they wait for the same lane. Between
-// groups: the priority first, which rises with each `agingMs` in which a group was not served, up to one past the
-// highest, so that none starves and yet a long backlog that aged as a whole does not overtake what is urgent; then the
-// earliest deadline; then the class that had the least time on lanes; then the order of arrival.
+// The queued steps, indexed so that the next to run is found without a scan: any operation costs O(log n). Steps that
+// can run together, of one caller and one priority, form a *group*, those with a deadline apart from those without:
+// within it the earliest deadline is first, else the order of arrival. Groups of one model and caller form a *class*;
+// recurrent states that one lane keeps form one class together, since they wait for the same lane. Between groups: the
+// priority first, which rises with each `agingMs` in which a group was not served, up to one past the highest, so that
+// none starves, but a long backlog that aged as a whole does not overtake urgent steps; then the earliest deadline;
+// then the class with the least lane time; then the order of arrival.
 import { Heap } from "./heap.ts";
 import { Line } from "./line.ts";
 import type { Step } from "./events.ts";
 import { Table } from "../core/id-map.ts";
 
-/** A step that waits. */
+/** A queued step. */
 export interface Waiting {
   readonly step: Step;
   readonly id: number;
   readonly group: Group;
-  /** When it must start at the latest, by the estimate; Infinity without a deadline. */
+  /** Its latest start, by the estimate; Infinity without a deadline. */
   latestMs: number;
-  /** What it was expected to cost when it came, in ms. */
+  /** Its estimated cost at arrival, in ms. */
   readonly costMs: number;
   /** Position in the heap of latest starts. */
   lateAt: number;
 }
 
-/** Steps among which only deadline and order count; none is empty. */
+/** Steps that are ordered by deadline and arrival alone; never empty. */
 export interface Group {
   readonly key: string;
-  /** The same for groups that can run together; the model, where steps run alone. */
+  /** Equal for groups that can run together; the model, where steps run alone. */
   readonly together: string;
   readonly priority: number;
   readonly class: Class;
   readonly hasDue: boolean;
   readonly steps: Line<Waiting>;
-  /** When it was served last, or began. */
+  /** Time of its last service, or of its creation. */
   servedMs: number;
-  /** The priority that it rose to, and when it rises next. */
+  /** Its current level, and when it rises next. */
   level: number;
   risesMs: number;
-  /** Positions in heaps: of its class and level, and of those that rise. */
+  /** Positions in heaps: that of its class and level, and that of the rising groups. */
   at: number;
   riseAt: number;
-  /** Until when it is passed over, and its position in the heap of groups that are; -1 where it is not. */
+  /** Until when it is passed over, and its position in the heap of resting groups; -1 where it is not resting. */
   restsMs: number;
   restAt: number;
 }
 
-/** Groups of one model, or models to go down to, and one caller; of recurrent states, those that one lane keeps. */
+/** Groups of one model and its fallbacks, and one caller; for recurrent states, those that one lane keeps. */
 export interface Class {
   readonly key: string;
   /** The lane that keeps the states; empty where there are none, or no lane keeps them. */
   readonly home: string;
-  /** By level, counted from the least, those with deadlines and those without. */
+  /** Heaps by level, from the least on, of groups with deadlines and of those without. */
   readonly heaps: readonly (readonly [due: Heap<"at", Group>, other: Heap<"at", Group>])[];
   count: number;
-  /** The time that it had on lanes, in ms, counted from what was served last when it began. */
+  /** Its lane time in ms; starts at that of the class served last. */
   usedMs: number;
-  /** What its steps are expected to cost, by priority. */
+  /** Estimated cost of its steps, by priority. */
   readonly costsMs: number[];
 }
 
-/** A queue as it is written down: its groups in their order, each with the steps that wait in it. */
+/** Snapshot of a queue: its groups in their order, each with its queued steps. */
 export interface SavedQueue {
   readonly usedMs: number;
   readonly groups: readonly {
@@ -70,18 +70,18 @@ export interface SavedQueue {
     readonly costsMs?: readonly number[] | undefined;
     readonly home?: string | undefined;
     readonly restsMs?: number | undefined;
-    /** When each must start at the latest, and what it costs. */
+    /** Latest start of each step, and its cost. */
     readonly steps: readonly (readonly [step: Step, ...ms: number[]])[];
   }[];
 }
 
-/** One past the highest priority: what waits longest is served before all else. */
+/** One past the highest priority: the steps that wait longest are served before all others. */
 const LEAST = -1;
 const LEVELS = 4;
 /** Positions of a new group. */
 const PLACES = { at: -1, riseAt: -1, restsMs: 0, restAt: -1 };
 
-/** Keeps the steps that wait. */
+/** Keeps the queued steps. */
 export class Queue {
   readonly #agingMs: number;
   readonly #steps: Table<Waiting> = new Table();
@@ -96,7 +96,7 @@ export class Queue {
   /** Groups and classes that are passed over until `resume`. */
   readonly #aside: Set<Group> = new Set();
   readonly #blocked: Set<Class> = new Set();
-  /** The step that came last, and its group: most that come are of the same. */
+  /** The step that arrived last, and its group: most arrivals are of the same group. */
   #last: { readonly step: Step; readonly group: Group } | null = null;
   #usedMs = 0;
 
@@ -104,7 +104,7 @@ export class Queue {
     this.#agingMs = agingMs;
   }
 
-  /** Writes down what waits, so that `restore` goes on from it. */
+  /** Returns a snapshot, from which `restore` continues. */
   save(): SavedQueue {
     const steps = new Map<Group, (readonly [Step, number, number])[]>();
     for (const group of this.#groups.values()) steps.set(group, []);
@@ -119,7 +119,7 @@ export class Queue {
     return { usedMs: this.#usedMs, groups };
   }
 
-  /** Takes what was written down into an empty queue. */
+  /** Restores a snapshot into an empty queue. */
   restore({ usedMs, groups }: SavedQueue): void {
     this.#usedMs = usedMs;
     for (const { steps, servedMs, usedMs, level, home, restsMs } of groups) {
@@ -130,12 +130,12 @@ export class Queue {
       this.#rank(group, servedMs, level ?? group.priority);
       if (restsMs !== undefined) this.rest(group, restsMs);
     }
-    // Sums depend on the order in which they were made.
+    // Floating-point sums depend on the order of additions.
     for (const { steps, costsMs = [] } of groups)
       Object.assign(this.#steps.get(steps[0]?.[0].id ?? 0)?.group.class.costsMs ?? [], costsMs);
   }
 
-  /** Counts the steps. */
+  /** Number of steps. */
   get size(): number {
     return this.#steps.size;
   }
@@ -152,7 +152,7 @@ export class Queue {
     this.#sort(group);
   }
 
-  /** Returns a step that waits. */
+  /** Returns a queued step. */
   get(id: number): Waiting | undefined {
     return this.#steps.get(id);
   }
@@ -181,7 +181,7 @@ export class Queue {
     if (group.class.count === 0) this.#classes.delete(group.class.key);
   }
 
-  /** Removes a step to run it until `endMs`, which its class pays for. */
+  /** Removes a step that runs until `endMs`, and charges its time to its class. */
   serve(waiting: Waiting, ms: number, endMs: number): void {
     const { group } = waiting;
     this.#usedMs = Math.max(this.#usedMs, group.class.usedMs);
@@ -191,8 +191,8 @@ export class Queue {
   }
 
   /**
-   * Returns the cost of what is certain to run before a step on the same lanes: what has a higher priority, until it
-   * ages.
+   * Returns the cost of the steps that will certainly run before a step on the same lanes: those of a higher priority,
+   * until it ages.
    */
   aheadMs({ priority, dueMs, ...step }: Step, home: string, now: number): number {
     if (dueMs > now + this.#agingMs) return 0;
@@ -200,13 +200,13 @@ export class Queue {
     return costsMs.slice(0, priority).reduce((sum, ms) => sum + ms, 0);
   }
 
-  /** Returns the first step to start too late, if it is so by `now`. */
+  /** Returns the step with the earliest latest start, if that is past by `now`. */
   late(now: number): Waiting | undefined {
     const first = this.#late.first();
     return first !== undefined && first.latestMs < now ? first : undefined;
   }
 
-  /** Returns when the next step is too late to start. */
+  /** When the next step is too late to start. */
   get lateMs(): number {
     return this.#late.first()?.latestMs ?? Infinity;
   }
@@ -217,7 +217,9 @@ export class Queue {
     this.#late.put(waiting);
   }
 
-  /** Returns the step that is to run next, of the groups that are not passed over; with `hasDue` only of deadlines. */
+  /**
+   * Returns the next step to run, of the groups that are not passed over; with `hasDue` only of those with deadlines.
+   */
   next(now: number, hasDue: boolean): Waiting | undefined {
     for (let group; (group = this.#rising.first()) !== undefined && group.risesMs <= now;)
       this.#rank(group, group.servedMs, group.level - 1, now);
@@ -239,7 +241,8 @@ export class Queue {
   }
 
   /**
-   * Passes a group over until a time, or until a step is added to it; what it costs does not depend on how many are.
+   * Passes a group over until a time, or until a step is added to it; the cost does not depend on the number of resting
+   * groups.
    */
   rest(group: Group, untilMs: number): void {
     this.#heapOf(group).remove(group);
@@ -247,7 +250,7 @@ export class Queue {
     this.#resting.put(group);
   }
 
-  /** Returns when the first of the groups that are passed over until a time is looked at again. */
+  /** When the first resting group becomes eligible again. */
   get restMs(): number {
     return this.#resting.first()?.restsMs ?? Infinity;
   }
@@ -262,32 +265,32 @@ export class Queue {
     this.#blocked.add(each);
   }
 
-  /** Passes nothing over any more. */
+  /** Ends `pass` and `block` of all groups and classes. */
   resume(): void {
     this.#aside.clear();
     this.#blocked.clear();
   }
 
-  /** Returns a step that can run with those of a group; none, where that is served. */
+  /** Returns a step that can run with those of a group; undefined where there is none. */
   peer({ together }: Group): Waiting | undefined {
     for (const each of this.#peers.get(together) ?? []) return firstOf(each);
     return undefined;
   }
 
-  /** Counts the steps that can run with those of a group. */
+  /** Returns the number of steps that can run with those of a group. */
   count({ together }: Group): number {
     let count = 0;
     for (const { steps } of this.#peers.get(together) ?? []) count += steps.size;
     return count;
   }
 
-  /** Sets from when on a group ages, and its level. */
+  /** Sets from when a group ages, and its level. */
   #rank(group: Group, servedMs: number, level: number, now: number = servedMs): void {
     this.#heapOf(group).remove(group);
     group.servedMs = servedMs;
     group.level = Math.max(LEAST, level);
     group.risesMs = servedMs + this.#agingMs * (group.priority - group.level + 1);
-    // Of a group that nothing looked at for long.
+    // Catches up for a group that was not checked for long.
     while (group.risesMs <= now && group.level > LEAST) {
       group.level -= 1;
       group.risesMs += this.#agingMs;
@@ -297,7 +300,7 @@ export class Queue {
     this.#sort(group);
   }
 
-  /** Moves a group whose first step changed. */
+  /** Updates the position of a group whose first step changed. */
   #sort(group: Group): void {
     if (group.restAt < 0) this.#heapOf(group).put(group);
   }
@@ -351,7 +354,7 @@ function classKey({ places, caller, state }: Pick<Step, "places" | "caller" | "s
   return `${places.map((x) => x.modelId).join("+")} ${state === undefined ? caller : `states ${home}`}`;
 }
 
-/** Tells whether two steps are of one group. */
+/** Whether two steps belong to one group. */
 function isAlike(a: Step, b: Step): boolean {
   return (
     a.shape === b.shape &&
@@ -363,20 +366,18 @@ function isAlike(a: Step, b: Step): boolean {
   );
 }
 
-/** Returns the first step of a group; none is empty. */
+/** Returns the first step of a group, which is never empty. */
 export function firstOf({ steps }: Group): Waiting {
   return steps.at(0) as Waiting;
 }
 
-/** Of two steps: the earlier deadline, else the order of arrival. */
+/** Whether a step precedes another: by deadline, else by order of arrival. */
 function isSooner(a: Waiting, b: Waiting): boolean {
   const [due, other] = [a.step.dueMs, b.step.dueMs];
   return due === other ? a.id < b.id : due < other;
 }
 
-/**
- * Of two groups of different classes: the level, the earlier deadline, the class that had less, the order of arrival.
- */
+/** Whether a group precedes one of another class: by level, deadline, lane time of the class, then order of arrival. */
 function isBefore(a: Group, b: Group): boolean {
   if (a.level !== b.level) return a.level < b.level;
   const [x, y] = [firstOf(a).step, firstOf(b).step];

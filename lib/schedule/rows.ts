@@ -1,4 +1,4 @@
-// How many of the steps that wait run together on the lane that was picked, and with which of them the batch begins.
+// Batch size: how many of the queued steps run together on the picked lane, and with which of them the batch begins.
 import type { Estimate } from "./cost-estimate.ts";
 import type { Chance } from "./lane-state.ts";
 import type { Waiting } from "./queue.ts";
@@ -7,34 +7,34 @@ import type { Waiting } from "./queue.ts";
 export interface Pick {
   readonly waiting: Waiting;
   readonly chance: Chance;
-  /** When a batch there must be through to be worth it: the lane that it is spared would be through with all then. */
+  /** When a batch there must end to be worthwhile: by then the lane that it relieves would have run all queued work. */
   readonly latestMs: number;
 }
 
-/** The rows that are to run together, and the first of their steps. */
+/** Number of rows to run together, and the first of their steps. */
 export interface Wanted {
   readonly from: Waiting;
   readonly rows: number;
 }
 
-/** All that a choice of rows depends on beside the lane. */
+/** Inputs of the choice of rows, beside the lane. */
 interface Given {
   readonly estimate: Estimate;
   readonly chances: readonly Chance[];
-  /** How many steps wait that can run together. */
+  /** Number of queued steps that can run together. */
   readonly waiting: number;
-  /** How long the batch may take at the most. */
+  /** Maximum duration of the batch. */
   readonly batchMs: number;
   readonly now: number;
 }
 
-/** A batch that begins behind the first deadlines must do so many times the rows in the same time. */
+/** A batch that skips the first deadlines must run so many times the rows in the same time. */
 const SKIP = 1.2;
 
 /**
- * How many rows are to run together: what is cheapest a row, shared among the lanes that idle, and soon enough. Where
- * the first deadlines allow a small batch only, and those behind them would be late after it, the batch begins behind
- * them.
+ * Returns the number of rows to run together: the cheapest size per row, shared among the idle lanes, and in time for
+ * the deadlines. Where the first deadlines allow only a small batch, after which the later ones would miss theirs, the
+ * batch skips the first.
  */
 export function wantedRows({ waiting, chance, latestMs }: Pick, given: Given): Wanted {
   const { estimate, chances, now } = given;
@@ -66,7 +66,7 @@ export function wantedRows({ waiting, chance, latestMs }: Pick, given: Given): W
   return { from: waiting, rows: fit };
 }
 
-/** Counts the lanes like one that idle and hold the model. */
+/** Counts the idle lanes of the same kind that hold the model. */
 export function idleLanes({ key }: Chance, chances: readonly Chance[]): number {
   let count = 0;
   for (const x of chances) if (x.key === key && !x.isCold && x.batches.length === 0) count += 1;
