@@ -247,7 +247,7 @@ describe("compress", () => {
     ["no --out", ["compress", "MODEL"], /--out/],
     ["an unknown target", ["compress", "MODEL", "--out", "o", "--targets", "tpu"], /"tpu"/],
     ["a form that is not made", ["compress", "MODEL", "--out", "o", "--forms", "int3"], /"int3"/],
-    ["an unknown command", ["squeeze", "MODEL"], /"squeeze"/],
+    ["an unknown command", ["squeeze", "MODEL"], /'squeeze'/],
     ["an unknown option", ["inspect", "MODEL", "--fast"], /--fast/],
   ])("%s is refused by name", async (_, words, message) => {
     const path = modelFile();

@@ -4,7 +4,7 @@
 import AxeBuilder from "@axe-core/playwright";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
-import { replayTrace } from "../../../lib/replay/command.ts";
+import { replayTrace } from "../../../lib/replay/replay-trace.ts";
 import { readTrace } from "../../../lib/replay/file.ts";
 
 test.beforeEach(async ({ page }) => {

@@ -9,7 +9,7 @@ import { createEngine } from "../../engine/engine.ts";
 import { isSelvedgeError } from "../../core/errors.ts";
 import type { Trace } from "../../observe/trace.ts";
 import type { TraceOptions } from "../../engine/options.ts";
-import { replayTrace } from "../../replay/command.ts";
+import { replayTrace } from "../../replay/replay-trace.ts";
 import { readTrace } from "../../replay/file.ts";
 import type { Report } from "../../replay/report.ts";
 import { Random } from "./random.ts";
@@ -232,7 +232,7 @@ describe("selvedge replay", () => {
     const report = JSON.parse((await run(path, "--set", "agingMs=500", "--json")).out) as Report;
     expect(report.change).toEqual({ agingMs: 500 });
     expect(report.changed?.classes.length).toBe(report.recorded.classes.length);
-    expect((await run("--help")).out).toContain("--set NAME=VALUE");
+    expect((await run("--help")).out).toContain("--set <name=value...>");
   });
 
   test("says so where it decides otherwise, and ends with 2", async () => {
@@ -293,8 +293,8 @@ describe("selvedge replay", () => {
   });
 
   test.each<[string, string[], RegExp]>([
-    ["no path", [], /replay needs the path of a trace/],
-    ["no file", [join(folder, "none.json")], /none.json is not there/],
+    ["no path", [], /missing required argument 'trace'/],
+    ["no file", [join(folder, "none.json")], /none.json does not exist/],
     ["an unknown setting", ["a.json", "--set", "speed=2"], /there is no setting "speed", only maxQueueDelayMs/],
     ["half a setting", ["a.json", "--set", "lanes"], /expected NAME=VALUE, got "lanes"/],
     ["too much", ["a.json", "--set", "lanes=1000"], /lanes is a whole number from 1 to 64, got "1000"/],

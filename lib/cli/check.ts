@@ -1,0 +1,64 @@
+// `selvedge check`.
+import type { Command } from "commander";
+import { describe } from "../compress/bundle/describe.ts";
+import type { BrowserName } from "../compress/check/browser.ts";
+import { Checker } from "../compress/check/check.ts";
+import type { Check } from "../compress/check/check.ts";
+import { runAll } from "../compress/compress.ts";
+import { TARGETS } from "../compress/forms/forms.ts";
+import type { Target } from "../compress/forms/forms.ts";
+import { readModelFile } from "../compress/onnx/model-file.ts";
+import type { Run } from "./cli.ts";
+import { browserOption, feedsFor, limitOption, samplesOption, targetsOption } from "./options.ts";
+import { print } from "./terminal.ts";
+
+interface Values {
+  readonly targets?: readonly Target[];
+  readonly samples?: string;
+  readonly limit?: number;
+  readonly browser?: BrowserName;
+  readonly bundle?: string;
+}
+
+/** Adds the command. */
+export function check(program: Command, run: Run): Command {
+  return program
+    .command("check")
+    .summary("where a model runs, and whether it answers the same there")
+    .description("Runs a model on each target: where its operators are placed, and whether it answers as on the CPU.")
+    .argument("<model>", "path of an .onnx file")
+    .addOption(targetsOption())
+    .addOption(samplesOption())
+    .addOption(limitOption("use the first n samples (64 by default)"))
+    .addOption(browserOption())
+    .option("--bundle <path>", "a bundle.json that describes the inputs, with --browser")
+    .addHelpText("after", "\nExit codes: 0 passed; 1 failed to run; 2 a check failed; 3 a target could not be checked.")
+    .action(async (path: string, values: Values) => {
+      run.exitCode = await runCheck(path, values);
+    });
+}
+
+async function runCheck(path: string, values: Values): Promise<number> {
+  const model = readModelFile(path);
+  const bytes = model.write();
+  const feeds = await feedsFor(path, model, values.samples, values.limit);
+  const expected = await runAll(bytes, feeds, {});
+  const form = { id: "f32", needs: [] } as const;
+  const { browser, targets = TARGETS } = values;
+  const checker = new Checker(bytes, feeds, browser && { browser, model: await describe(model, path, values.bundle) });
+  const checks = await checker.check({ form, bytes, expected }, targets);
+  await checker.close();
+  for (const result of checks) print(lineOf(result));
+  if (checks.some((x) => x.verdict === "failed")) return 2;
+  return checks.some((x) => x.verdict === "unchecked") ? 3 : 0;
+}
+
+function lineOf({ target, verdict, why, assignment, parityDb }: Check): string {
+  const parts = [
+    why,
+    assignment &&
+      `${assignment.device} operators there, ${assignment.shape} of shapes and ${assignment.cpu} others on the CPU, ${assignment.copies} copies a run`,
+    parityDb === undefined ? undefined : `${parityDb.toFixed(1)} dB beside the CPU`,
+  ];
+  return `${target}: ${verdict}; ${parts.filter((x) => x !== undefined).join("; ")}`;
+}

@@ -1,0 +1,137 @@
+// `selvedge compress`.
+import { Command, InvalidArgumentError } from "commander";
+import { join } from "node:path";
+import { compress as compressModel, planCompression } from "../compress/compress.ts";
+import type { CompressOptions } from "../compress/compress.ts";
+import type { BrowserName } from "../compress/check/browser.ts";
+import type { Target } from "../compress/forms/forms.ts";
+import { parseShare } from "../compress/forms/prune-forms.ts";
+import { readModelFile, writeWhole } from "../compress/onnx/model-file.ts";
+import { readRecipe } from "../compress/recipe.ts";
+import { terminalReport } from "../compress/report/markdown.ts";
+import type { CompressReport } from "../compress/report/report.ts";
+import type { Run } from "./cli.ts";
+import { browserOption, limitOption, targetsOption } from "./options.ts";
+import { note, print } from "./terminal.ts";
+
+interface Values {
+  readonly out: string;
+  readonly targets?: readonly Target[];
+  readonly samples?: string;
+  readonly labels?: string;
+  readonly metric?: string;
+  readonly maxDrop?: string;
+  readonly bundle?: string;
+  readonly forms?: readonly string[];
+  readonly recipe?: string;
+  readonly limit?: number;
+  readonly prune?: number;
+  readonly mask?: string;
+  readonly search?: boolean;
+  readonly budgetMinutes?: number;
+  readonly browser?: BrowserName;
+  readonly dryRun?: boolean;
+}
+
+/** Adds the command. */
+export function compress(program: Command, run: Run): Command {
+  return program
+    .command("compress")
+    .summary("make every form that the targets need, measured, checked and packed")
+    .description("Makes every form that the targets need, checks each against the model, and packs what passed.")
+    .argument("<model>", "path of a float32 .onnx file")
+    .requiredOption("--out <folder>", "written to: f32.onnx and the other forms, bundle/, report.{json,md,html}")
+    .addOption(targetsOption())
+    .option("--samples <path>", "inputs to measure on (synthesized by default); formats below")
+    .option("--labels <path>", ".npy, or a line of whole numbers for each sample")
+    .option("--metric <name>", "sqnr, top1, exact, perplexity, or a module that exports score(samples)")
+    .option("--max-drop <drop>", "what the metric may lose: 0.5% by default; for sqnr the least ratio, 30dB by default")
+    .option("--bundle <path>", "a bundle.json that describes the inputs and how images become them")
+    .option("--forms <list>", "forms to make beside f32 (by default those that suit the targets)", listOf)
+    .addOption(limitOption("use the first n samples (by default as many as the model answers in a minute)"))
+    .option("--prune <share>", "remove this share, as 25%, of hidden units and channels: pruned, pruned-int8", shareOf)
+    .option("--search", "search for the smallest and the fastest model within --max-drop; resumes: searched*")
+    .option("--budget-minutes <n>", "time of the search (10 by default)", minutesOf)
+    .option("--mask <pattern>", "set weights to 0, as 50% or 2:4: smaller on the wire, no faster: masked")
+    .addOption(browserOption())
+    .option("--dry-run", "write the plan to FOLDER/recipe.json and make nothing")
+    .option("--recipe <path>", "run such a plan; options on the command line override it")
+    .addHelpText("after", AFTER)
+    .action(async (path: string, values: Values) => {
+      run.exitCode = await runCompress(path, values, run.signal);
+    });
+}
+
+const AFTER = `
+Samples:
+  .npz with an array per input; .npy for a model of one input; samples along the first axis
+  .jsonl, a sample a line: {"input": [[…]], "other": …}, or the bare list for one input
+  a folder of images, of .npz, or of <input>.npy
+  .ts or .js that exports samples: a list, or a function that yields the same objects
+
+Exit codes: 0 done; 1 failed; 2 a form missed its budget or failed a check; 3 a target could not be checked on this
+machine; 130 stopped by Ctrl-C, with the finished forms packed.
+
+Examples:
+  npx selvedge compress mobilenet.onnx --out dist/mobilenet --targets wasm --samples photos/ --bundle bundle.json
+  npx selvedge compress classifier.onnx --out dist/classifier --samples x.npz --labels y.npy --max-drop 1%
+  npx selvedge compress model.onnx --out dist/model --dry-run
+  npx selvedge compress model.onnx --out dist/model --recipe dist/model/recipe.json`;
+
+async function runCompress(path: string, values: Values, signal: AbortSignal | undefined): Promise<number> {
+  const recipe = values.recipe === undefined ? undefined : readRecipe(values.recipe);
+  const { out, search = false, budgetMinutes, prune } = values;
+  if (budgetMinutes !== undefined && !search) throw new TypeError("--budget-minutes is for --search");
+  const options: CompressOptions = {
+    out,
+    targets: values.targets ?? recipe?.targets,
+    samples: values.samples ?? recipe?.samples,
+    labels: values.labels ?? recipe?.labels,
+    metric: values.metric ?? recipe?.metric,
+    maxDrop: values.maxDrop ?? recipe?.maxDrop,
+    bundle: values.bundle ?? recipe?.bundle,
+    forms: values.forms ?? recipe?.forms,
+    limit: values.limit ?? recipe?.limit,
+    prune: prune === undefined ? recipe?.prune : { ...recipe?.prune, share: prune },
+    mask: values.mask ?? recipe?.mask,
+    search: search ? { budgetMs: budgetMinutes === undefined ? undefined : budgetMinutes * 60_000 } : undefined,
+    browser: values.browser,
+    signal,
+    onProgress: note,
+  };
+  if (values.dryRun === true) {
+    readModelFile(path);
+    const plan = `${JSON.stringify(await planCompression(options), null, 2)}\n`;
+    await writeWhole(join(out, "recipe.json"), [new TextEncoder().encode(plan)]);
+    print(plan.trimEnd());
+    return 0;
+  }
+  const report = await compressModel(path, options);
+  print(terminalReport(report));
+  return exitCode(report);
+}
+
+function exitCode(report: CompressReport): number {
+  if (report.isStopped) return 130;
+  const isMissed = report.forms.some((x) => !x.isWithinBudget && report.samples.n > 0);
+  const checks = report.forms.flatMap((x) => x.checks);
+  if (isMissed || checks.some((x) => x.verdict === "failed")) return 2;
+  return report.samples.n === 0 || checks.some((x) => x.verdict === "unchecked") ? 3 : 0;
+}
+
+function listOf(text: string): readonly string[] {
+  return text.split(",").map((x) => x.trim());
+}
+
+function shareOf(text: string): number {
+  try {
+    return parseShare(text);
+  } catch (error) {
+    throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function minutesOf(text: string): number {
+  if (!(Number(text) > 0)) throw new InvalidArgumentError(`Expected a number of minutes, got "${text}".`);
+  return Number(text);
+}

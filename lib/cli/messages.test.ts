@@ -1,0 +1,83 @@
+// Every error of the command line as a user reads it, in messages.txt: to be read, and reviewed, without the code.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { main } from "./cli.ts";
+import { twoLayers } from "../test-support/compress/fixtures.ts";
+
+let folder: string;
+let said: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "selvedge-messages-"));
+  writeFileSync(join(folder, "model.onnx"), twoLayers({ opset: 13, inputs: 8, units: 8, outputs: 8 }).write());
+  writeFileSync(join(folder, "page.onnx"), "<!doctype html>");
+  writeFileSync(join(folder, "recipe.json"), JSON.stringify({ schema: "selvedge/recipe@1", targets: ["tpu"] }));
+  writeFileSync(join(folder, "trace.json"), JSON.stringify({ traceEvents: [] }));
+  writeFileSync(join(folder, "torn.json"), '{"traceEvents": [');
+  said = "";
+  for (const stream of [process.stdout, process.stderr])
+    vi.spyOn(stream, "write").mockImplementation((text) => {
+      said += String(text);
+      return true;
+    });
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const LINES = [
+  "squeeze model.onnx",
+  "compres model.onnx",
+  "compress",
+  "compress model.onnx",
+  "compress model.onnx other.onnx --out out",
+  "compress none.onnx --out out",
+  "compress page.onnx --out out",
+  "compress model.onnx --out out --fast",
+  "compress model.onnx --out out --targets tpu",
+  "compress model.onnx --out out --forms int3",
+  "compress model.onnx --out out --limit 0",
+  "compress model.onnx --out out --prune 250",
+  "compress model.onnx --out out --mask 9:4",
+  "compress model.onnx --out out --max-drop much",
+  "compress model.onnx --out out --metric f1",
+  "compress model.onnx --out out --samples none.npz",
+  "compress model.onnx --out out --recipe recipe.json",
+  "compress model.onnx --out out --search --budget-minutes soon",
+  "compress model.onnx --out out --budget-minutes 5",
+  "compress model.onnx --out out --browser safari",
+  "inspect",
+  "inspect none.onnx",
+  "check model.onnx --targets cpu",
+  "diff model.onnx",
+  "sign",
+  "sign bundle",
+  "sign --key key.json",
+  "sign bundle --key none.json",
+  "sign bundle --key key.json --days soon",
+  "sign bundle --new-key key.json",
+  "verify bundle",
+  "verify bundle --trust short",
+  "verify bundle --trust a --prune 25%",
+  "replay",
+  "replay none.json",
+  "replay torn.json",
+  "replay trace.json",
+  "replay trace.json --set speed=2",
+  "replay trace.json --set lanes",
+  "replay trace.json --set lanes=1000",
+];
+
+test("errors name the option, what came and what is allowed, and end with 1", async () => {
+  const seen: string[] = [];
+  for (const line of LINES) {
+    said = "";
+    const words = line.split(" ").map((x) => (/\.(onnx|json|npz)$|^(out|bundle)$/.test(x) ? join(folder, x) : x));
+    const code = await main(words);
+    seen.push(`$ selvedge ${line}\n${said.replaceAll(`${folder}/`, "").trimEnd()}\n`);
+    expect([line, code]).toEqual([line, 1]);
+  }
+  await expect(seen.join("\n")).toMatchFileSnapshot("messages.txt");
+});

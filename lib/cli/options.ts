@@ -1,0 +1,78 @@
+// Options that several commands share, and how their words are read.
+import { InvalidArgumentError, Option } from "commander";
+import type { BrowserName } from "../compress/check/browser.ts";
+import { describePorts } from "../compress/bundle/inspect.ts";
+import { smallestTable } from "../compress/bundle/describe.ts";
+import { makeUpSamples } from "../compress/evaluate-source.ts";
+import { TARGETS } from "../compress/forms/forms.ts";
+import type { Target } from "../compress/forms/forms.ts";
+import type { OnnxModel } from "../compress/onnx/model.ts";
+import type { Feed } from "../compress/run/feeds.ts";
+import { firstFeeds, openSamples } from "../compress/run/samples.ts";
+
+/** Samples that a comparison reads into memory by default. */
+const FEEDS = 64;
+
+/** `--targets`. */
+export function targetsOption(): Option {
+  return new Option("--targets <list>", `comma-separated: ${TARGETS.join(", ")} (all by default)`).argParser(targetsOf);
+}
+
+/** `--samples`. */
+export function samplesOption(): Option {
+  return new Option("--samples <path>", "inputs to measure on (synthesized by default); see selvedge compress --help");
+}
+
+/** `--limit`. */
+export function limitOption(what: string): Option {
+  return new Option("--limit <n>", what).argParser(countOf);
+}
+
+/** `--browser`. */
+export function browserOption(): Option {
+  const what = "check in this browser instead of onnxruntime-node (needs playwright-core)";
+  return new Option("--browser <name>", what).choices(["chromium", "firefox"] satisfies BrowserName[]);
+}
+
+/**
+ * Reads a whole number from 0.
+ * @throws InvalidArgumentError for anything else
+ */
+export function wholeOf(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError(`Expected a whole number, got "${text}".`);
+  return Number(text);
+}
+
+/**
+ * Reads a count of samples.
+ * @throws InvalidArgumentError for anything but a number from 1 to 9,999,999
+ */
+export function countOf(text: string): number {
+  if (!/^[1-9]\d{0,6}$/.test(text)) throw new InvalidArgumentError(`Expected a count of samples, got "${text}".`);
+  return Number(text);
+}
+
+/** Reads up to `limit` samples into memory, or synthesizes inputs. */
+export async function feedsFor(
+  path: string,
+  model: OnnxModel,
+  samples: string | undefined,
+  limit = FEEDS,
+): Promise<Feed[]> {
+  const { inputs } = await describePorts(model);
+  if (samples !== undefined) return firstFeeds(await openSamples(samples, inputs, limit), limit);
+  const notes: string[] = [];
+  const synthetic = await makeUpSamples(path, inputs, { typical: {}, bound: smallestTable(model) }, notes);
+  const feeds = await firstFeeds(synthetic, limit);
+  if (feeds.length === 0) throw new TypeError(notes.join(" "));
+  return feeds;
+}
+
+function targetsOf(text: string): readonly Target[] {
+  const named = text.split(",").map((word) => {
+    const target = TARGETS.find((x) => x === word.trim());
+    if (target === undefined) throw new InvalidArgumentError(`"${word}" is not one of ${TARGETS.join(", ")}.`);
+    return target;
+  });
+  return TARGETS.filter((x) => named.includes(x));
+}
