@@ -1,5 +1,6 @@
 // Builds the package into dist/, in the layout that every bundler tried takes (`npm run build`):
-//   *.js, *.d.ts          by tsc from lib/index.ts: the page's side, one file each, no bundling
+//   *.js                  by tsc from lib/index.ts: the page's side, one file each, no bundling
+//   *.d.ts                by API Extractor: one file per entry (declarations.ts)
 //   worker-<build>.js     by esbuild: the worker with ONNX Runtime's glue inside, one classic-format file per build
 //   worker-cache.js       by esbuild: the worker that fetches models
 //   worker-offline.js     by esbuild: the service worker that keeps pages
@@ -11,6 +12,7 @@
 //
 //     npm run build -- --whole         ships onnxruntime-web's binaries as they are, without a second part
 //     npm run build -- --out folder    writes there instead of into dist/
+//     npm run build -- --accept-api    takes the public API as it is now into docs/api/
 //
 // A bundler's library mode is no choice here: it rewrites the worker's URL and inlines the wasm as base64.
 import { execFileSync } from "node:child_process";
@@ -31,12 +33,17 @@ import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { bundleJsonSchema } from "../compress/bundle/json-schema.ts";
+import { bundleDeclarations } from "./declarations.ts";
 import { splitWasm } from "./split.ts";
 import { readUsual } from "./hot-functions.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 const { values: options } = parseArgs({
-  options: { whole: { type: "boolean", default: false }, out: { type: "string", default: "dist" } },
+  options: {
+    whole: { type: "boolean", default: false },
+    out: { type: "string", default: "dist" },
+    "accept-api": { type: "boolean", default: false },
+  },
 });
 const DIST = resolve(ROOT, options.out);
 const require = createRequire(import.meta.url);
@@ -115,6 +122,7 @@ if (existsSync(join(ROOT, "lib/index.ts"))) {
     join(DIST, "compress/onnx/onnx.gen.d.ts"),
     messagesAlone(readFileSync(join(ROOT, "lib/compress/onnx/onnx.gen.d.ts"), "utf8")),
   );
+  bundleDeclarations(ROOT, DIST, options["accept-api"]);
   for (const file of unreached()) rmSync(join(DIST, file));
   if (options.whole) dropRest(join(DIST, "assets.js"));
 }
@@ -136,19 +144,18 @@ function messagesAlone(declarations: string): string {
     .replaceAll(/^import type \{ Message \}.*$/gm, message);
 }
 
-/** Lists what tsc wrote of files that give nothing but types to others, and that no entry leads to. */
+/** Lists the code that tsc wrote and no entry imports: of files that export types alone. */
 function unreached(): string[] {
   const written = readdirSync(DIST, { recursive: true, encoding: "utf8" });
   const reached = new Set<string>();
   const visit = (file: string): void => {
     if (reached.has(file) || !written.includes(file)) return;
     reached.add(file);
-    for (const [, name = ""] of readFileSync(join(DIST, file), "utf8").matchAll(/["'](\.\.?\/[^"']+)\.[jt]s["']/g))
-      visit(`${join(dirname(file), name)}${file.endsWith(".d.ts") ? ".d.ts" : ".js"}`);
+    for (const [, name = ""] of readFileSync(join(DIST, file), "utf8").matchAll(/["'](\.\.?\/[^"']+)\.js["']/g))
+      visit(`${join(dirname(file), name)}.js`);
   };
-  for (const entry of ["index", "cache", "offline/keep-offline", "compress/index"]) visit(`${entry}.d.ts`);
   for (const entry of ["index", "cache", "offline/keep-offline", "compress", "cli"]) visit(`${entry}.js`);
-  return written.filter((x) => /\.(js|d\.ts)$/.test(x) && !reached.has(x) && !basename(x).startsWith("worker-"));
+  return written.filter((x) => x.endsWith(".js") && !reached.has(x) && !basename(x).startsWith("worker-"));
 }
 
 const files = readdirSync(DIST, { recursive: true, encoding: "utf8" }).filter((x) => statSync(join(DIST, x)).isFile());

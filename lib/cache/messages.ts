@@ -155,6 +155,7 @@ export interface StoreContents {
 export interface StoredFile {
   /** Its path in the bundle. */
   readonly path: string;
+  /** Its bytes. */
   readonly data: Blob;
 }
 

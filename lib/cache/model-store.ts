@@ -29,8 +29,11 @@ import type { Bytes, Store } from "./stores/store.ts";
 
 /** A bundle that is stored, wholly or in part. */
 export interface StoredBundle {
+  /** SHA-256 of its canonical JSON in hex; of the list of its chunks for a bare model. */
   readonly identity: string;
+  /** Name of the model, as `bundle.json` has it; the file's for a bare model. */
   readonly name: string;
+  /** Version of the model, as `bundle.json` has it. */
   readonly version: string;
   /** The addresses that lead to it. */
   readonly urls: readonly string[];
@@ -38,6 +41,7 @@ export interface StoredBundle {
   readonly bytes: number;
   /** When it was last used, in ms since 1970. */
   readonly usedMs: number;
+  /** Whether it is exempt from eviction. */
   readonly isPinned: boolean;
   /** The variants that are here whole; a bare model has one, `model`. */
   readonly variants: readonly string[];

@@ -177,6 +177,7 @@ export class Model {
     source: Iterable<Inputs> | AsyncIterable<Inputs>,
     options?: MapOptions & { readonly errors?: "stop" | undefined },
   ): AsyncGenerator<MapResult, void, undefined>;
+  /** The same with `errors: "yield"`: an input that fails is yielded as `{ index, error }`. */
   map(
     source: Iterable<Inputs> | AsyncIterable<Inputs>,
     options: MapOptions,

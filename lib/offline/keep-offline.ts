@@ -33,6 +33,7 @@ export interface OfflineScope {
 
 /** A part of a page, as listed by the page. */
 export interface PagePart {
+  /** Its address. */
   readonly url: string;
   /** Whether it is always kept; if not, `also` decides. */
   readonly isShell: boolean;
@@ -40,7 +41,9 @@ export interface PagePart {
 
 /** Asks a service worker to keep the parts of a page; the message carries a port for the answers. */
 export interface KeepMessage {
+  /** Marks the message. */
   readonly selvedge: "keep";
+  /** All parts of the page. */
   readonly parts: readonly PagePart[];
 }
 

@@ -11,6 +11,7 @@ import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import ts from "typescript";
 import { build, createServer, preview } from "vite";
+import { REPORTS } from "../../../lib/build/declarations.ts";
 import { ModelProtoSchema, TensorProto_DataType } from "../../../lib/compress/onnx/onnx.gen.js";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
@@ -164,7 +165,7 @@ test.describe("the packed package, installed in a fresh app", () => {
     }
     for (const path of [
       "dist/index.js",
-      "dist/index.d.ts",
+      ...["index", "cache", "service-worker", "compress"].map((entry) => `dist/${entry}.d.ts`),
       "dist/cli.js",
       "dist/brotli.wasm",
       "dist/bundle.schema.json",
@@ -277,6 +278,14 @@ test.describe("the packed package, installed in a fresh app", () => {
         rmSync(other, { recursive: true, force: true });
       }
     });
+
+  test("has the public API that is under review: npm run build -- --accept-api takes a new one", () => {
+    for (const name of ["selvedge", "selvedge-cache", "selvedge-service-worker", "selvedge-compress"]) {
+      const report = readFileSync(join(ROOT, REPORTS, `${name}.api.md`), "utf8");
+      expect(report).toBe(readFileSync(join(ROOT, "docs/api", `${name}.api.md`), "utf8"));
+      if (name !== "selvedge-compress") expect(report).not.toContain("(undocumented)");
+    }
+  });
 
   test("is compiled against, declarations and the code of the README too", () => {
     const { stdout } = spawnSync(process.execPath, [require.resolve("typescript/bin/tsc"), "-p", "."], {

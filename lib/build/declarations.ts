@@ -1,0 +1,94 @@
+// The declarations of the package, by API Extractor: one bundled .d.ts per entry, so that a consumer compiles them with
+// `skipLibCheck: false` and nothing internal can be imported, and a report of the public API in docs/api/, which stands
+// under review. The package test fails where a report differs; `npm run build -- --accept-api` takes the new one.
+import { Extractor, ExtractorConfig, ExtractorLogLevel } from "@microsoft/api-extractor";
+import { copyFileSync, mkdirSync, readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+
+/** Each entry's declarations as tsc writes them, its name in the package, and the packages of types that it needs. */
+const ENTRIES = [
+  { from: "index", name: "selvedge", to: "index", types: [] },
+  { from: "cache", name: "selvedge-cache", to: "cache", types: [] },
+  { from: "offline/keep-offline", name: "selvedge-service-worker", to: "service-worker", types: [] },
+  { from: "compress/index", name: "selvedge-compress", to: "compress", types: ["node"] },
+];
+
+/** Where reports of this build lie, relative to the repository. */
+export const REPORTS = "node_modules/.cache/selvedge/api";
+
+/**
+ * Bundles the declarations in a built folder, removes those that they were made of, and writes the reports.
+ * @throws Error for declarations that API Extractor refuses
+ */
+export function bundleDeclarations(root: string, dist: string, isAccepted: boolean): void {
+  const reports = join(root, REPORTS);
+  mkdirSync(join(reports, "temp"), { recursive: true });
+  const bundled = ENTRIES.map(({ from, name, to, types }) => {
+    const path = join(reports, `${to}.d.ts`);
+    extract({ root, entry: join(dist, `${from}.d.ts`), name, types, reports, path });
+    return { to, path };
+  });
+  for (const file of readdirSync(dist, { recursive: true, encoding: "utf8" }))
+    if (file.endsWith(".d.ts")) rmSync(join(dist, file));
+  for (const { to, path } of bundled) copyFileSync(path, join(dist, `${to}.d.ts`));
+  if (!isAccepted) return;
+  for (const { name } of ENTRIES)
+    copyFileSync(join(reports, `${name}.api.md`), join(root, "docs/api", `${name}.api.md`));
+}
+
+interface Extraction {
+  readonly root: string;
+  /** Path of an entry's declarations. */
+  readonly entry: string;
+  readonly name: string;
+  readonly types: string[];
+  readonly reports: string;
+  /** Path of the bundled declarations. */
+  readonly path: string;
+}
+
+function extract({ root, entry, name, types, reports, path }: Extraction): void {
+  const compilerOptions = {
+    ...{ target: "ES2022", module: "ESNext", moduleResolution: "bundler", strict: true, skipLibCheck: true, types },
+    lib: ["ES2022", "ESNext.Disposable", "DOM", "DOM.Iterable", "DOM.AsyncIterable"],
+  };
+  const none = { logLevel: ExtractorLogLevel.None };
+  const error = { logLevel: ExtractorLogLevel.Error };
+  const configObject = {
+    projectFolder: root,
+    mainEntryPointFilePath: entry,
+    compiler: { overrideTsconfig: { compilerOptions, files: [entry] } },
+    apiReport: {
+      ...{ enabled: true, reportFolder: reports, reportTempFolder: join(reports, "temp") },
+      reportFileName: `${name}.api.md`,
+    },
+    docModel: { enabled: false },
+    dtsRollup: { enabled: true, untrimmedFilePath: path },
+    tsdocMetadata: { enabled: false },
+    messages: {
+      compilerMessageReporting: { default: error },
+      // Members without a docblock stand in the report as such; types that only other types name are not exported.
+      extractorMessageReporting: {
+        default: error,
+        "ae-missing-release-tag": none,
+        "ae-forgotten-export": none,
+        "ae-undocumented": none,
+      },
+      tsdocMessageReporting: { default: none },
+    },
+  };
+  const config = ExtractorConfig.prepare({
+    configObject,
+    configObjectFullPath: undefined,
+    packageJsonFullPath: join(root, "package.json"),
+  });
+  const { succeeded } = Extractor.invoke(config, {
+    localBuild: true,
+    messageCallback: (message) => {
+      // It names its own TypeScript and each report that changed.
+      if (message.logLevel === ExtractorLogLevel.Info || message.logLevel === ExtractorLogLevel.Warning)
+        message.handled = true;
+    },
+  });
+  if (!succeeded) throw new Error(`API Extractor refuses ${entry}`);
+}
