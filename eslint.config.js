@@ -1,7 +1,8 @@
 // What the types can't say: promises nobody waits for, escapes from the type checker, exports without a name.
-// Layout is Prettier's business and borders between folders are lib/borders.test.ts's.
+// Layout is Prettier's business.
 import { defineConfig } from "eslint/config";
 import tseslint from "typescript-eslint";
+import { borders } from "./.ci/borders.js";
 
 export default defineConfig(
   {
@@ -12,7 +13,7 @@ export default defineConfig(
     extends: [tseslint.configs.strictTypeChecked],
     languageOptions: {
       parserOptions: {
-        projectService: { allowDefaultProject: ["*.config.js", ".size-limit.js", "lib/cli/bin.js"] },
+        projectService: { allowDefaultProject: ["*.config.js", ".size-limit.js", ".ci/*.js", "lib/cli/bin.js"] },
         tsconfigRootDir: import.meta.dirname,
       },
     },
@@ -70,4 +71,5 @@ export default defineConfig(
     files: ["*.config.ts", "e2e/mutants/vitest.config.ts", "*.config.js", ".size-limit.js"],
     rules: { "no-restricted-syntax": "off" },
   },
+  ...borders,
 );

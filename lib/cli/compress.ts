@@ -1,5 +1,6 @@
 // `selvedge compress`.
-import { Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
+import { InvalidArgumentError } from "commander";
 import { join } from "node:path";
 import { compress as compressModel, planCompression } from "../compress/compress.ts";
 import type { CompressOptions } from "../compress/compress.ts";

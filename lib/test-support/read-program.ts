@@ -1,4 +1,4 @@
-// Reads TypeScript as the compiler does, for the tests that check the source itself (borders, docblocks). Node only;
+// Reads TypeScript as the compiler does, for the tests that check the source itself (borders.test.ts). Node only;
 // no part of the package.
 import { join, resolve } from "node:path";
 import ts from "typescript";
