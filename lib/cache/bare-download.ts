@@ -1,7 +1,7 @@
-// The download of a bare model, cut into chunks as it comes. Where the server has ranges, several streams fetch it: the
-// first goes up from its beginning, the others take chunks from its end until they meet. A connection that breaks is taken
-// up where it broke; after a reload each stream has lost a chunk at the most. All parts must be of one file: the server's
-// validators say so, and a file that changed meanwhile begins anew.
+// The download of a bare model, cut into chunks as it arrives. Where the server has ranges, several streams fetch it:
+// the first reads from the beginning, the others take chunks from the end until they meet. A connection that breaks is
+// resumed where it broke; after a reload each stream has lost at most one chunk. All parts must be of one file, by the
+// server's validators; a file that changed during the download is fetched again from the start.
 import { CHUNK_MAX_BYTES, sha256Hex } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
@@ -17,7 +17,7 @@ import type { Validator } from "./source.ts";
 import type { Bytes } from "./stores/store.ts";
 import { canTell, continues, isSame, strong, validatorOf } from "./validator.ts";
 
-/** A bare model that is here. */
+/** A downloaded bare model. */
 export interface BareModel {
   readonly identity: string;
   readonly data: Blob;
@@ -25,14 +25,14 @@ export interface BareModel {
 
 const MODEL_MAX_BYTES = 4 * 1024 ** 3;
 
-/** A chunk on its way: bytes of the file from `index` chunks on, filled up to `size`. */
+/** A chunk in flight: bytes of the file from `index` chunks on, filled up to `size`. */
 interface Piece {
   readonly index: number;
   readonly bytes: Bytes;
   size: number;
 }
 
-/** A chunk that is here. */
+/** A downloaded chunk. */
 interface BareChunk {
   readonly chunk: BundleChunk;
   readonly blob: Blob;
@@ -46,15 +46,15 @@ export class BareDownload {
   readonly #meter: Meter;
   readonly #signal: AbortSignal;
   readonly #room: Room;
-  /** Which file it is that comes. */
+  /** Validators of the file that is downloaded. */
   #file: Validator | null = null;
-  /** What is here of it, by its place. */
+  /** Downloaded chunks, by index. */
   readonly #here: Map<number, BareChunk> = new Map();
-  /** What a stream has taken on. */
+  /** Indices of chunks that a stream has claimed. */
   readonly #taken: Set<number> = new Set();
   #fetchedBytes = 0;
   #storedBytes = 0;
-  /** Whether the server gives the parts that it is asked for; null while it has not said so. */
+  /** Whether the server serves requested ranges; null while unknown. */
   #hasRanges: boolean | null = null;
 
   constructor(url: string, downloader: Downloader, meter: Meter, signal: AbortSignal, room: Room) {
@@ -65,7 +65,7 @@ export class BareDownload {
     this.#signal = signal;
   }
 
-  /** Downloads the model; `onWhole` is called once all of it is here, before the rest of it is stored. */
+  /** Downloads the model; `onWhole` is called once all bytes have arrived, before the rest of them is stored. */
   async run(onWhole: () => void): Promise<BareModel> {
     await this.#resume();
     await retry(this.#net(this.#signal), () => this.#attempt());
@@ -90,7 +90,7 @@ export class BareDownload {
     return [...this.#here].sort(([a], [b]) => a - b);
   }
 
-  /** Stores what found no room, now that all is here and the version before may go. */
+  /** Stores the chunks that had no room, now that all are here and the previous version may be evicted. */
   async #keepRest(): Promise<void> {
     const pieces = this.#pieces;
     const rest = pieces.map(([index, { chunk, blob, isStored }]) => ({ index, chunk, blob, isStored }));
@@ -100,14 +100,14 @@ export class BareDownload {
     for (const { index, ...here } of rest) this.#here.set(index, here);
   }
 
-  /** Takes up what an earlier page began. */
+  /** Restores the draft of an earlier page. */
   async #resume(): Promise<void> {
     const draft = await this.#downloader.shelf?.draft(this.#url).catch(() => null);
     const bytes = draft?.validator.bytes ?? null;
     if (draft == null || bytes === null || bytes > MODEL_MAX_BYTES) return;
     this.#file = draft.validator;
     for (const [index, chunk] of draft.chunks) {
-      // The last part is asked for in any case, so that the server can say whether the file is still the same.
+      // The last part is requested in any case, so that the server can say whether the file is still the same.
       if (chunk.bytes !== sizeAt(index, bytes) || this.#here.size + 1 === countOf(bytes)) continue;
       const blob = await this.#downloader.stored(chunk);
       if (blob === null) continue;
@@ -119,7 +119,7 @@ export class BareDownload {
     if (this.#storedBytes > 0) this.#meter.add(0, this.#storedBytes, "store");
   }
 
-  /** Fetches what is not here yet; an error that is not final means that all begins anew. */
+  /** Fetches the missing bytes; after an error that is not final, the download starts again from the beginning. */
   async #attempt(): Promise<void> {
     const stop = new AbortController();
     const signal = AbortSignal.any([this.#signal, stop.signal]);
@@ -130,7 +130,7 @@ export class BareDownload {
         await this.#reset();
         const body = await retry(this.#net(signal), () => this.#begin(signal));
         streams.push(this.#lead(body, signal));
-      } else this.#hasRanges = true; // they were used for what is here; who has none any more is found out
+      } else this.#hasRanges = true; // they were used for the stored part; a server that lost them is detected
       if (this.#hasRanges === true && this.#mayAskForParts)
         while (streams.length < PARALLEL) streams.push(this.#follow(signal));
       await Promise.all(streams);
@@ -139,21 +139,21 @@ export class BareDownload {
       await Promise.allSettled(streams);
       this.#signal.throwIfAborted();
       if (!isSelvedgeError(error)) throw error;
-      // Each stream has tried again what may pass: what is left is to begin anew, or has failed for good.
+      // Each stream has retried transient errors: the remaining ones restart the download, or are final.
       const { anew, ...details } = error.details;
       if (anew === true) this.#file = null;
       throw new SelvedgeError(error.code, error.message, { ...details, final: anew !== true }, error);
     }
   }
 
-  /** Asks for the whole file. */
+  /** Requests the whole file. */
   async #begin(signal: AbortSignal): Promise<Body> {
     const cache = this.#downloader.shelf === null ? "default" : "no-store";
     const body = await request(this.#url, { cache }, this.#net(signal));
     const file = validatorOf(body.headers);
     if ((file.bytes ?? 0) > MODEL_MAX_BYTES) {
       body.cancel();
-      throw this.#refusal(`is ${file.bytes ?? 0} bytes large, more than the ${MODEL_MAX_BYTES} that are allowed`);
+      throw this.#refusal(`has ${file.bytes ?? 0} bytes, which exceeds the limit of ${MODEL_MAX_BYTES}`);
     }
     this.#file = file;
     this.#hasRanges ??= body.headers.get("accept-ranges") === "bytes" ? true : null;
@@ -165,18 +165,18 @@ export class BareDownload {
     return body;
   }
 
-  /** Reads the file from its beginning on, up to what another stream has; what breaks is gone on with by ranges. */
+  /** Reads the file from its beginning to where another stream started; resumes by ranges. */
   async #lead(body: Body, signal: AbortSignal): Promise<void> {
     const total = this.#file?.bytes ?? null;
     if (total === 0) throw empty();
     let piece = this.#take(0);
-    let isThrough = false; // what comes next another stream has
+    let isThrough = false; // another stream has the rest
     try {
       for (let part = await body.read(); part !== null; part = isThrough ? null : await body.read()) {
         if (this.#fetchedBytes === 0 && looksLikeHtml(part)) throw this.#noModel("is an HTML page");
         const limit = total ?? MODEL_MAX_BYTES;
         const at = piece.index * CHUNK_MAX_BYTES + piece.size;
-        if (at + part.byteLength > limit) throw this.#refusal(`is larger than the ${limit} bytes that are allowed`);
+        if (at + part.byteLength > limit) throw this.#refusal(`exceeds the limit of ${limit} bytes`);
         for (let rest = part; rest.byteLength > 0;) {
           rest = this.#fill(piece, rest);
           if (piece.size < piece.bytes.byteLength) continue;
@@ -201,8 +201,8 @@ export class BareDownload {
     if (isThrough) return this.#follow(signal);
     const at = piece.index * CHUNK_MAX_BYTES + piece.size;
     if (total !== null) {
-      // It ended too early: as if the connection had broken.
-      if (!this.#mayAskForParts) throw this.#anew(`${this.#url} broke off after ${at} of ${total} bytes.`);
+      // It ended too early: handled as a broken connection.
+      if (!this.#mayAskForParts) throw this.#anew(`${this.#url}: connection closed after ${at} of ${total} bytes.`);
       await this.#piece(piece, signal);
       return this.#follow(signal);
     }
@@ -210,14 +210,14 @@ export class BareDownload {
     if (piece.size > 0) await this.#cut(piece);
   }
 
-  /** Fetches chunks that nobody has taken on, from the last one down. */
+  /** Fetches chunks that no stream has claimed, from the last one down. */
   async #follow(signal: AbortSignal): Promise<void> {
     const { bytes } = this.#file ?? { bytes: null };
     for (let index = countOf(bytes ?? 0) - 1; index >= 0; index -= 1)
       if (!this.#taken.has(index) && !this.#here.has(index)) await this.#piece(this.#take(index), signal);
   }
 
-  /** Fetches what a chunk lacks. */
+  /** Fetches the missing bytes of a chunk. */
   async #piece(piece: Piece, signal: AbortSignal): Promise<void> {
     const file = this.#file as Validator;
     const { bytes, index } = piece;
@@ -227,7 +227,7 @@ export class BareDownload {
     await retry(net, async (_, onward) => {
       const from = start + piece.size;
       const headers: Record<string, string> = { range: `bytes=${from}-${end}` };
-      // Across origins it would need the server's leave; the answer's own validators are compared in any case.
+      // Across origins it would need a CORS preflight; the answer's own validators are compared in any case.
       const condition = strong(file.etag) ?? file.lastModified;
       if (condition !== null && this.#downloader.effects.isOwn(this.#url)) headers["if-range"] = condition;
       const body = await request(this.#url, { headers, cache: "no-store" }, net, [200, 206, 416]);
@@ -235,26 +235,26 @@ export class BareDownload {
         // Not the same file any more, or a server whose ranges can't be trusted.
         if (isSame(validatorOf(body.headers, body.status === 206), file)) this.#hasRanges = false;
         body.cancel();
-        throw this.#anew(`${this.#url} does not go on where it broke.`);
+        throw this.#anew(`${this.#url} did not resume at the requested byte.`);
       }
       this.#hasRanges = true;
       for (let part = await body.read(); part !== null; part = await body.read()) {
         if (piece.size + part.byteLength > bytes.byteLength) {
           body.cancel();
           this.#hasRanges = false;
-          throw this.#anew(`${this.#url} sends more than it is asked for.`);
+          throw this.#anew(`${this.#url} sent more bytes than requested.`);
         }
         this.#fill(piece, part);
         onward();
       }
       if (piece.size === bytes.byteLength) return;
-      const message = `${this.#url} broke off after ${start + piece.size} of ${file.bytes ?? "?"} bytes.`;
+      const message = `${this.#url}: connection closed after ${start + piece.size} of ${file.bytes ?? "?"} bytes.`;
       throw new SelvedgeError("download-failed", message, { url: this.#url });
     });
     await this.#cut(piece);
   }
 
-  /** Forgets what has come: it was of another file, or can't be gone on with. */
+  /** Discards the downloaded bytes: they were of another file, or can't be resumed. */
   async #reset(): Promise<void> {
     this.#meter.add(0, -this.#storedBytes, "store");
     this.#meter.add(0, -this.#fetchedBytes, "network");
@@ -264,7 +264,7 @@ export class BareDownload {
     await this.#downloader.shelf?.endDraft(this.#url).catch(() => undefined);
   }
 
-  /** Tells whether parts of the file may be asked for, and told from those of another. */
+  /** Whether ranges of the file may be requested, and distinguished from those of another file. */
   get #mayAskForParts(): boolean {
     return this.#hasRanges !== false && this.#file !== null && this.#file.bytes !== null && canTell(this.#file);
   }
@@ -275,7 +275,7 @@ export class BareDownload {
     return { index, bytes: new Uint8Array(total === null ? CHUNK_MAX_BYTES : sizeAt(index, total)), size: 0 };
   }
 
-  /** Takes in what fits; gives the rest. */
+  /** Copies the bytes that fit; returns the rest. */
   #fill(piece: Piece, part: Uint8Array): Uint8Array {
     const fits = part.subarray(0, piece.bytes.byteLength - piece.size);
     piece.bytes.set(fits, piece.size);
@@ -285,15 +285,15 @@ export class BareDownload {
     return part.subarray(fits.byteLength);
   }
 
-  /** Makes a chunk of what has come, and stores it. */
+  /** Makes a chunk of the received bytes, and stores it. */
   async #cut({ index, bytes: all, size }: Piece): Promise<void> {
     const bytes = all.subarray(0, size);
-    if (index === 0 && isText(bytes.subarray(0, 512))) throw this.#noModel("is a text");
+    if (index === 0 && isText(bytes.subarray(0, 512))) throw this.#noModel("is a text file");
     const chunk = { sha256: await sha256Hex(bytes), bytes: size };
     const file = this.#file;
     let kept: Blob | null = null;
     if (file !== null && canTell(file)) {
-      // Named before it is there: what nothing names, another tab may sweep.
+      // Noted before it is stored: another tab may evict a chunk that nothing names.
       await this.#downloader.shelf?.noteDraft(this.#url, index, chunk).catch(() => undefined);
       kept = await this.#downloader.keep(chunk, bytes, this.#room);
     }
@@ -319,29 +319,29 @@ export class BareDownload {
   }
 }
 
-/** Makes the error for a model of no bytes. */
+/** Returns the error for an empty model. */
 export function empty(): SelvedgeError {
   return new SelvedgeError("model-invalid", "The model is empty (0 bytes).", { bytes: 0 });
 }
 
-/** Gives how many chunks a file has. */
+/** Returns the number of chunks of a file. */
 function countOf(bytes: number): number {
   return Math.ceil(bytes / CHUNK_MAX_BYTES);
 }
 
-/** Gives the size of a file's chunk. */
+/** Returns the size of a file's chunk. */
 function sizeAt(index: number, bytes: number): number {
   return Math.min(CHUNK_MAX_BYTES, bytes - index * CHUNK_MAX_BYTES);
 }
 
-/** Many servers answer a wrong path with their start page and status 200. */
+/** Whether a body begins as HTML: many servers answer a wrong path with their start page and status 200. */
 function looksLikeHtml(part: Uint8Array): boolean {
   return /^\s*<(!doctype|html)/i.test(new TextDecoder().decode(part.subarray(0, 100)));
 }
 
 /**
- * Tells text from binary data as browsers do (MIME Sniffing Standard, 7.2): text has no control characters. ONNX files begin
- * with one (0x08, the tag of `ir_version`), ORT files have NUL bytes.
+ * Whether bytes are text, by the rule of browsers (MIME Sniffing Standard, 7.2): text has no control characters. ONNX
+ * files begin with one (0x08, the tag of `ir_version`), ORT files have NUL bytes.
  */
 function isText(bytes: Uint8Array): boolean {
   return bytes.every((x) => x >= 0x20 || x === 0x09 || x === 0x0a || x === 0x0c || x === 0x0d || x === 0x1b);

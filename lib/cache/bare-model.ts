@@ -1,6 +1,6 @@
-// A bare model from an address: a file of unknown hash. It is cut into chunks as it comes (bare-download.ts), so that it is
-// stored, checked and shared like a bundle's. A later load asks the server only whether the file is still the same, by its
-// validators (ETag, Last-Modified, size; RFC 9110, 8.8).
+// A bare model from an address: a file of unknown hash. It is cut into chunks as it arrives (bare-download.ts), so that
+// it is stored, verified and shared like a bundle's. A later load asks the server only whether the file is still the
+// same, by its validators (ETag, Last-Modified, size; RFC 9110, 8.8).
 import { CHUNK_MAX_BYTES, sha256Hex } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
@@ -15,10 +15,10 @@ import { addressOf } from "./names.ts";
 import type { Source } from "./source.ts";
 import { isSame, validatorOf } from "./validator.ts";
 
-/** How long a stored model waits for the server to say whether it is still the newest, before it is used as it is. */
+/** Bound on the wait for the server's revalidation before a stored model is used without it. */
 const ASK_MS = 5_000;
 
-/** Gives the identity of bytes that the caller has. */
+/** Returns the identity of bytes that the caller has. */
 export async function bareBytes(data: Blob): Promise<BareModel> {
   const chunks: BundleChunk[] = [];
   for (let at = 0; at < data.size; at += CHUNK_MAX_BYTES) {
@@ -31,8 +31,8 @@ export async function bareBytes(data: Blob): Promise<BareModel> {
 }
 
 /**
- * Fetches a bare model, or returns the stored one where the server says that it is still the same, is away, refuses it
- * (status 410 excepted, which withdraws it), or sends something that is no model, as the login page of a network does.
+ * Fetches a bare model. Returns the stored one where the server says that it is unchanged, is away, refuses it (except
+ * status 410, which withdraws it), or sends something that is not a model, such as a network's login page.
  */
 export async function fetchBare(url: string, downloader: Downloader, options: DownloadOptions): Promise<BareModel> {
   const path = new URL(url).pathname.split("/").pop() ?? "model.onnx";
@@ -42,7 +42,7 @@ export async function fetchBare(url: string, downloader: Downloader, options: Do
   const end = downloader.uses.begin(address);
   const fetchIt = async (signal: AbortSignal): Promise<BareModel> => {
     const stored = await storedManifest(url, downloader);
-    // The stored model may be needed in the end, so it stays until the new one is whole, whoever makes room meanwhile.
+    // The stored model may be needed in the end, so it stays until the new one is whole, whatever evicts meanwhile.
     const letGo =
       stored === null ? () => undefined : once(downloader.uses.begin(stored.source.identity, stored.chunks));
     const read = (): Promise<BareModel | null> => readStored(stored, downloader, meter, signal);
@@ -69,7 +69,7 @@ export async function fetchBare(url: string, downloader: Downloader, options: Do
   }
 }
 
-/** Tells whether a server did not send a model at all. */
+/** Whether a server sent no model at all. */
 function sendsNoModel(error: unknown): boolean {
   if (!isSelvedgeError(error)) return false;
   return error.code === "model-invalid" || (error.code === "download-failed" && error.details["status"] !== 410);
@@ -84,7 +84,7 @@ function once(end: (isLoaded: boolean) => void): () => void {
   };
 }
 
-/** A bare model that is stored. */
+/** A stored bare model. */
 interface StoredBare {
   readonly source: Source;
   readonly chunks: readonly BundleChunk[];
@@ -97,11 +97,11 @@ async function storedManifest(url: string, { shelf }: Downloader): Promise<Store
     const manifest = source === null ? null : await shelf.bundle(source.identity);
     return source === null || manifest === null || !isBare(manifest) ? null : { source, chunks: manifest.chunks };
   } catch {
-    return null; // a store that fails is a store that is not there
+    return null; // a store that fails counts as absent
   }
 }
 
-/** Tells whether a stored model may be used without another question: it is still the newest, or the server is away. */
+/** Whether a stored model may be used without another request: it is still the newest, or the server is away. */
 async function isCurrent(url: string, source: Source, { effects }: Downloader, signal: AbortSignal): Promise<boolean> {
   const late = new AbortController();
   const cancel = effects.setTimer(() => {
@@ -113,7 +113,7 @@ async function isCurrent(url: string, source: Source, { effects }: Downloader, s
     return isSame(validatorOf(headers), source.validator);
   } catch (error) {
     signal.throwIfAborted();
-    // A server that answers and does not know the file, or HEAD, has to be asked in full; one that is away need not.
+    // A server that answers but does not know the file, or HEAD, needs a full request; one that is away does not.
     return !isSelvedgeError(error) || error.details["status"] === undefined;
   } finally {
     cancel();

@@ -1,9 +1,9 @@
 // The brotli decoder for browsers whose DecompressionStream does not know brotli: Rust's brotli-decompressor as
-// WebAssembly (brotli-dec-wasm), 98 kB with gzip, fetched only there. Measured in a worker of Chromium 156 on a chunk of
-// 4 MiB of int8-like weights (normal, standard deviation 24 and 10; quality 9), on a busy machine of two cores: 64 and 58
-// MB/s of expanded bytes, the best of 15 runs 80 and 74; SHA-256 of the same bytes there 720 to 750. In Node 2 to 3 times
-// as fast as Google's decoder in JavaScript. Firefox 153's own DecompressionStream: 120 MB/s.
-// Delete when Chromium has DecompressionStream("brotli").
+// WebAssembly (brotli-dec-wasm), 98 kB with gzip, fetched only there. Measured in a worker of Chromium 156 on a chunk
+// of 4 MiB of int8-like weights (normal, standard deviation 24 and 10; quality 9), on a busy machine of two cores: 64
+// and 58 MB/s of expanded bytes, the best of 15 runs 80 and 74; SHA-256 of the same bytes there 720 to 750. In Node 2
+// to 3 times as fast as Google's decoder in JavaScript. Firefox 153's own DecompressionStream: 120 MB/s. Delete when
+// Chromium has DecompressionStream("brotli").
 import init, { BrotliStreamResultCode, DecompressStream } from "brotli-dec-wasm/web";
 import { SelvedgeError } from "../core/errors.ts";
 import type { BrotliDecoder } from "./expand.ts";
@@ -14,13 +14,13 @@ export async function startBrotli(wasm: BufferSource): Promise<BrotliDecoder> {
   return (wire, expanded) => {
     const stream = new DecompressStream();
     try {
-      // One byte of room more than there should be tells a chunk that holds more.
+      // One extra byte of room detects a chunk that expands to more than its size.
       const result = stream.decompress(wire, expanded.byteLength + 1);
       try {
         const { buf, code, input_offset } = result;
         if (code !== BrotliStreamResultCode.ResultSuccess || input_offset !== wire.byteLength)
           throw new RangeError(`the stream ends with code ${code} at byte ${input_offset} of ${wire.byteLength}`);
-        if (buf.byteLength !== expanded.byteLength) throw new RangeError(`it holds ${buf.byteLength} bytes`);
+        if (buf.byteLength !== expanded.byteLength) throw new RangeError(`it expands to ${buf.byteLength} bytes`);
         expanded.set(buf);
       } finally {
         result.free();
@@ -31,7 +31,7 @@ export async function startBrotli(wasm: BufferSource): Promise<BrotliDecoder> {
   };
 }
 
-/** Fetches and starts the decoder once; a failure is tried again by the next call. */
+/** Fetches and starts the decoder once; after a failure the next call retries. */
 export class BrotliLoader {
   /** The address of the decoder's WebAssembly. */
   url = "";

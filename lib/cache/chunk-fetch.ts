@@ -1,6 +1,7 @@
-// One chunk from the network: continued where a connection broke, expanded, its hash checked. A chunk that is wrong is
-// fetched once more, past every HTTP cache, then refused. A server that labels a compressed chunk with its content encoding
-// has the browser expand it: such bytes are right as they come, which their hash tells (across origins the header does not).
+// Download of one chunk: resumed where a connection broke, expanded, its hash checked. A wrong chunk is fetched once
+// more, past every HTTP cache, then refused. Where a server labels a compressed chunk with its content encoding, the
+// browser expands it: such bytes are accepted as received if their hash matches (across origins the header is not
+// visible).
 import { sha256Hex, wireBytesOf } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
@@ -13,15 +14,15 @@ import { PartialChunk } from "./partial.ts";
 import type { Shelf } from "./model-store.ts";
 import type { Bytes } from "./stores/store.ts";
 
-/** What a chunk is fetched with. */
+/** Options of a chunk's download. */
 export interface ChunkFetchOptions {
   readonly effects: NetEffects & { now(): number; loadBrotli(): Promise<BrotliDecoder> };
-  /** Keeps what came of a chunk whose page dies; null where nothing is kept. */
+  /** Keeps received parts of a chunk in case the page dies; null where nothing is kept. */
   readonly shelf: Shelf | null;
   readonly signal: AbortSignal;
-  /** Whether parts of chunks may be asked for: learnt from one chunk for all. */
+  /** Whether ranges of chunks may be requested: learnt from one chunk for all. */
   readonly ranges: { areGiven: boolean };
-  /** Is told how many bytes of the wire came; a negative number where they count for nothing after all. */
+  /** Called with the number of bytes received from the wire; negative where they are discarded. */
   readonly report: (bytes: number) => void;
 }
 
@@ -40,7 +41,7 @@ export async function fetchChunk(url: string, chunk: BundleChunk, options: Chunk
   }
 }
 
-/** Names the parts of a chunk on its way: those of an encoded one are not those of the same chunk as it is. */
+/** Names the parts of a chunk in flight: those of an encoded one differ from those of the plain chunk. */
 export function partOf(chunk: BundleChunk): BundleChunk {
   const { sha256, encoding } = chunk;
   return { sha256: encoding === undefined ? sha256 : `${sha256}.${encoding}`, bytes: wireBytesOf(chunk) };
@@ -51,13 +52,13 @@ class ChunkFetch {
   readonly #chunk: BundleChunk;
   readonly #options: ChunkFetchOptions;
   readonly #partial: PartialChunk;
-  /** Whether an answer held other bytes than it should. */
+  /** Whether an answer held wrong bytes. */
   #isWrong = false;
-  // With a range browsers ask for what is not compressed, and refuse what is, as hosts send that have nothing else: no
-  // answer comes then. So after one that was not answered the whole is asked for, and after that a part again.
+  // With a range header browsers request identity encoding, and reject the compressed answer of a host that has nothing
+  // else: the request fails. So after a failed one the whole is requested, and after that a range again.
   #asksForPart: boolean;
   #wasRefused = false;
-  /** The most bytes that were ever here. */
+  /** The most bytes received so far. */
   #mostBytes = 0;
 
   constructor(url: string, chunk: BundleChunk, wire: Bytes, options: ChunkFetchOptions) {
@@ -92,35 +93,36 @@ class ChunkFetch {
 
   async #attempt(isPartial: boolean, onward: () => void): Promise<Bytes> {
     const { shelf, ranges } = this.#options;
-    // What goes into the store need not lie in the browser's own cache as well; what was wrong may come from there.
+    // Bytes that go into the store need no second copy in the browser's cache; wrong bytes may come from there.
     const cache = this.#isWrong ? "reload" : shelf === null ? "default" : "no-store";
     const { size } = this.#partial;
     const headers: Record<string, string> = isPartial ? { range: `bytes=${size}-` } : {};
     const body = await request(this.#url, { cache, headers }, this.#options, isPartial ? [200, 206, 416] : [200]);
     if (this.#wasRefused && !isPartial) ranges.areGiven = false;
-    // The name of a chunk is its hash: whatever part comes, the whole tells whether it is right.
-    // A part of a compressed body is no part of the chunk.
+    // A chunk is named by its hash: whatever range arrives, the hash of the whole decides. A range of a compressed body
+    // is not a range of the chunk.
     const isPart = body.status === 206 && body.headers.get("content-encoding") === null;
     if (isPartial && !isPart) this.#asksForPart = false;
     const goesOn = isPart && (body.headers.get("content-range") ?? "").startsWith(`bytes ${size}-`);
     if (!goesOn) await this.#reset();
     if (body.status !== 200 && !goesOn) {
       body.cancel();
-      const message = `${this.#url} does not go on where it broke.`;
+      const message = `${this.#url} did not resume at the requested byte.`;
       throw new SelvedgeError("download-failed", message, { url: this.#url });
     }
     const rest = await this.#read(body, onward);
     return (await this.#expanded(body, rest, goesOn)) ?? (await this.#checked(rest));
   }
 
-  /** Reads what fits; returns the first bytes above that, or null where the body ended before. */
+  /** Reads up to the chunk's size; returns the first bytes beyond it, or null where the body ended before. */
   async #read(body: Body, onward: () => void): Promise<Uint8Array | null> {
     const { bytes } = this.#partial;
     for (let part = await body.read(); part !== null; part = await body.read()) {
       if (this.#partial.size + part.byteLength > bytes.byteLength) return part;
       await this.#partial.add(part);
       this.#options.report(part.byteLength);
-      // Each byte that was never here before counts as progress, so a server that always breaks is left in the end.
+      // Only bytes beyond the most received so far count as progress, so a server that always breaks is given up in the
+      // end.
       if (this.#partial.size <= this.#mostBytes) continue;
       this.#mostBytes = this.#partial.size;
       onward();
@@ -128,7 +130,7 @@ class ChunkFetch {
     return null;
   }
 
-  /** Returns the bytes of a chunk that came expanded, by a content encoding; null where it did not. */
+  /** Returns the bytes of a chunk that arrived expanded, by a content encoding; null where it did not. */
   async #expanded(body: Body, rest: Uint8Array | null, goesOn: boolean): Promise<Bytes | null> {
     const { encoding, sha256, bytes: chunkBytes } = this.#chunk;
     const { bytes: wire, size } = this.#partial;
@@ -144,7 +146,7 @@ class ChunkFetch {
         at += part.byteLength;
       }
     } catch (error) {
-      await this.#reset(); // these are no bytes of the wire
+      await this.#reset(); // these are not bytes of the wire
       throw error;
     }
     if (at !== chunkBytes || (await sha256Hex(bytes)) !== sha256) return null;
@@ -152,7 +154,7 @@ class ChunkFetch {
     return bytes;
   }
 
-  /** Returns the bytes of a chunk that came as it is stored, their hash checked. */
+  /** Returns the bytes of a chunk that arrived as stored, their hash checked. */
   async #checked(rest: Uint8Array | null): Promise<Bytes> {
     const { effects } = this.#options;
     const { bytes: wire, size } = this.#partial;
@@ -162,7 +164,7 @@ class ChunkFetch {
     const bytes = await expandChunk(this.#chunk, wire, () => effects.loadBrotli());
     const hash = await sha256Hex(bytes);
     if (hash === this.#chunk.sha256) return bytes;
-    throw new SelvedgeError("integrity-failed", `${url} holds other bytes than its name says.`, { url, hash });
+    throw new SelvedgeError("integrity-failed", `${url} does not match the SHA-256 in its name.`, { url, hash });
   }
 
   async #reset(): Promise<void> {
@@ -171,6 +173,6 @@ class ChunkFetch {
 }
 
 function wrongSize(url: string, bytes: number, got: string): SelvedgeError {
-  const message = `${url} does not hold its ${bytes} bytes: got ${got} bytes.`;
+  const message = `${url} has ${got} bytes instead of ${bytes}.`;
   return new SelvedgeError("integrity-failed", message, { url });
 }

@@ -1,11 +1,11 @@
-// A bundle's files: each chunk from the store or the network (chunk-fetch.ts), its hash checked either way before anybody
-// gets it. Callers that want the same chunk share one
-// flight, and so do tabs: who holds the chunk's lock fetches it, the others find it in the store. Runs in a worker
-// (serve.ts), never in the page.
+// Downloads of a bundle's files: each chunk from the store or the network (chunk-fetch.ts), its hash checked either way
+// before use. Concurrent requests for a chunk are coalesced, across tabs too: the holder of the chunk's lock fetches
+// it, the others find it in the store. Runs in a worker (serve.ts), never in the page.
 //
-// What can't be stored is still given: a full disk makes the next load slower, not this one impossible. Room is made only
-// once a verified chunk is here, only where it can suffice for the whole load, and never of what is loading or in use: in
-// this engine or in another tab. The version that an address led to before goes only when the new one is here whole.
+// Chunks that can't be stored are still returned: a full disk makes the next load slower, not this one impossible.
+// Eviction happens only once a verified chunk has arrived, only where it can suffice for the whole load, and never of a
+// model that is loading or in use, in this engine or in another tab. The previous version of an address is evicted only
+// when the new one is here whole.
 import { chunkPath, wireBytesOf } from "../core/bundle.ts";
 import type { BundleChunk, BundleFile } from "../core/bundle.ts";
 import { SelvedgeError } from "../core/errors.ts";
@@ -29,29 +29,29 @@ import { TabLocks } from "./tab-locks.ts";
 import type { LockEffects } from "./tab-locks.ts";
 import { Uses } from "./uses.ts";
 
-/** What a download does to the world. */
+/** Effects of a download on the world. */
 export interface DownloadEffects extends NetEffects, LockEffects {
   /** Monotonic time in milliseconds. */
   now(): number;
   /** Milliseconds since 1970. */
   wallClock(): number;
-  /** Tells whether an address is of the page's own origin. */
+  /** Whether an address is of the page's own origin. */
   isOwn(url: string): boolean;
-  /** What the browser says of the connection: whether the user wants to save bytes, and how fast it is, where it says so. */
+  /** The browser's facts about the connection: whether the user wants to save data, and its speed where known. */
   connection(): { readonly saveData: boolean; readonly bytesPerSecond: number | null };
-  /** How much the browser says that may be stored, and is; null where it does not say. */
+  /** The browser's estimate of storage quota and usage; null where it has none. */
   estimate(): Promise<{ readonly quota: number; readonly usage: number } | null>;
-  /** Loads the decoder of brotli, where the platform has none. */
+  /** Loads the brotli decoder, where the platform has none. */
   loadBrotli(): Promise<BrotliDecoder>;
 }
 
-/** What a download is asked with. */
+/** Options of a download. */
 export interface DownloadOptions {
   readonly signal: AbortSignal;
   readonly onProgress: ((progress: Progress) => void) | undefined;
 }
 
-/** A chunk that is here, and where it came from. */
+/** A chunk that is here, and its origin. */
 interface Here {
   readonly chunk: BundleChunk;
   blob: Blob;
@@ -59,29 +59,29 @@ interface Here {
   isStored: boolean;
 }
 
-/** How many requests one load has under way: enough to fill a link, few enough not to starve the page's own requests. */
+/** Parallel requests of one load: enough to fill a link, few enough not to starve the page's own requests. */
 export const PARALLEL = 4;
-/** Room that is made for a manifest and what belongs to it. */
+/** Room that is made for a manifest and its records. */
 const RECORDS_BYTES = 64 * 1024;
-/** After a write that did not fit, no other is tried for so long. */
+/** Pause of writes after one that did not fit. */
 const FULL_MS = 30_000;
 
-/** Fetches, stores and shares what models are made of. */
+/** Fetches, stores and shares the files of models. */
 export class Downloader {
-  /** What is kept on the device; null where nothing is. */
+  /** The store of this device; null where nothing is stored. */
   readonly shelf: Shelf | null;
-  /** What the downloader does to the world. */
+  /** The downloader's effects on the world. */
   readonly effects: DownloadEffects;
-  /** What is loading or in use, which nothing may evict. */
+  /** Bundles that are loading or in use, which nothing may evict. */
   readonly uses: Uses;
   readonly #flights: Flights<Here> = new Flights();
   /** Null where no other tab sees the store. */
   readonly #locks: TabLocks | null;
-  /** Manifests that found no room: written before the first chunk is. */
+  /** Manifests that had no room: written before the first chunk is. */
   readonly #unwritten: Map<string, () => Promise<void>> = new Map();
-  /** The last of those that make room in turn. */
+  /** The last in the queue of writes that may evict. */
   #turn: Promise<unknown> = Promise.resolve();
-  /** Whether parts of chunks may be asked for. */
+  /** Whether ranges of chunks may be requested. */
   readonly #ranges: { areGiven: boolean } = { areGiven: true };
 
   constructor(effects: DownloadEffects, shelf: Shelf | null) {
@@ -91,24 +91,24 @@ export class Downloader {
     this.uses = new Uses(this.#locks);
   }
 
-  /** Lets go of the locks that say what is in use, since the page may be left soon. */
+  /** Releases the locks of models in use, since the page may be left soon. */
   leaving(): void {
     this.#locks?.leaving();
   }
 
-  /** Lets go of all locks, since the page may go into the back/forward cache, which no page with a lock gets into. */
+  /** Releases all locks, since the page may go into the back/forward cache, which no page with a lock enters. */
   leave(): void {
     this.#locks?.leave();
   }
 
-  /** Goes on with what `leaving` and `leave` interrupted. */
+  /** Resumes after `leaving` and `leave`. */
   back(): void {
     this.#locks?.back();
   }
 
   /**
    * Returns files of a bundle, each a blob of verified chunks, in the order given. `identity` is the bundle's, which is
-   * in use from then on, until `uses.unloaded` says otherwise. With `mustStore` it is not, and the call rejects with
+   * in use from then on, until `uses.unloaded` is called. With `mustStore` it is not, and the call rejects with
    * `quota-exceeded` where the chunks can't be stored.
    */
   async files(
@@ -137,7 +137,7 @@ export class Downloader {
       const found = await this.#chunks({ url: bundleUrl, identity, format }, chunks, room, signal, meter);
       if (await this.#completes(identity, found)) await this.storeRest([...found.values()], room);
       const { bytesPerSecond } = meter;
-      // Nobody waits for that.
+      // No caller waits for that.
       if (bytesPerSecond !== null) this.shelf?.noteRate(bytesPerSecond).catch(() => undefined);
       const missing = [...chunks].filter(([key]) => found.get(key)?.isStored === false);
       const unstored = missing.reduce((total, [, { chunk }]) => total + chunk.bytes, 0);
@@ -149,7 +149,7 @@ export class Downloader {
     }
   }
 
-  /** Tells whether a version can be loaded with these chunks and those that are stored. */
+  /** Whether a version can be loaded from these chunks and the stored ones. */
   async #completes(identity: string, found: ReadonlyMap<string, Here>): Promise<boolean> {
     if ([...found.values()].every((x) => x.isStored)) return false; // nothing is left to store
     const manifest = (await this.shelf?.bundle(identity).catch(() => null)) ?? null;
@@ -159,7 +159,7 @@ export class Downloader {
     return (manifest.assets ?? []).every(isHere) && manifest.variants.some((x) => x.files.every(isHere));
   }
 
-  /** Fetches chunks, a few at a time. */
+  /** Fetches chunks, a few in parallel. */
   async #chunks(
     { url: bundleUrl, format }: BundleAddress,
     chunks: ReadonlyMap<string, { readonly chunk: BundleChunk; readonly file: number }>,
@@ -168,7 +168,7 @@ export class Downloader {
     meter: Meter,
   ): Promise<Map<string, Here>> {
     const found = new Map<string, Here>();
-    // One failure stops the others: nobody waits for their bytes any more.
+    // One failure stops the others: no caller waits for their bytes any more.
     const stop = new AbortController();
     const both = AbortSignal.any([signal, stop.signal]);
     const waiting = chunks.entries();
@@ -193,12 +193,12 @@ export class Downloader {
     }
   }
 
-  /** Tells whether a chunk is on its way. */
+  /** Whether a chunk is in flight. */
   isUnderWay(chunk: BundleChunk): boolean {
     return this.#flights.has(keyOf(chunk));
   }
 
-  /** Begins to ask room for chunks. */
+  /** Computes the space that a load needs from the store. */
   async room(id: string, url: string, chunks: readonly BundleChunk[] | null): Promise<Room> {
     const here = (await this.shelf?.chunks().catch(() => null)) ?? new Set();
     const missing = chunks?.filter((x) => !here.has(keyOf(x)));
@@ -206,7 +206,7 @@ export class Downloader {
       id,
       url,
       missing: missing === undefined ? null : new Set(missing.map(keyOf)),
-      // Nobody can tell whether room that is made would suffice for what does not say its size.
+      // Unknown sizes count as infinite, so that nothing is evicted for them before they arrive.
       missingBytes: missing?.reduce((total, x) => total + x.bytes, 0) ?? Infinity,
       slackBytes: 0,
       isTight: null,
@@ -215,7 +215,7 @@ export class Downloader {
     };
   }
 
-  /** Remembers what an address leads to; where a manifest finds no room, it gets some with the first chunk. */
+  /** Remembers what an address leads to; where a manifest has no room, room is made for it with the first chunk. */
   async remember(manifest: ManifestJson, source: Source, beside: string | undefined): Promise<void> {
     const { shelf } = this;
     if (shelf === null) return;
@@ -223,10 +223,10 @@ export class Downloader {
     this.#unwritten.delete(source.identity);
     await write().catch((error: unknown) => {
       if (isFull(error)) this.#unwritten.set(source.identity, write);
-    }); // a store that fails is a store that is not there
+    }); // a store that fails counts as absent
   }
 
-  /** Remembers what is here whole; tells whether there was room for that. */
+  /** Remembers a whole model; returns whether there was room for its manifest. */
   async commit(manifest: ManifestJson, source: Source, room: Room): Promise<boolean> {
     return this.#fit(RECORDS_BYTES, room, async () => this.shelf?.remember(manifest, source)).then(
       () => true,
@@ -234,7 +234,7 @@ export class Downloader {
     );
   }
 
-  /** Stores a verified chunk where there is room; returns it as it is there, null where it is not stored. */
+  /** Stores a verified chunk where there is room; returns the store's copy, null where it is not stored. */
   async keep(chunk: BundleChunk, bytes: Bytes, room: Room): Promise<Blob | null> {
     const { shelf } = this;
     if (shelf === null || this.effects.now() < room.fullUntilMs) return null;
@@ -250,21 +250,21 @@ export class Downloader {
       return await shelf.chunk(chunk);
     } catch (error) {
       if (isFull(error)) room.fullUntilMs = this.effects.now() + FULL_MS;
-      return null; // a store that fails is a store that is not there
+      return null; // a store that fails counts as absent
     }
   }
 
-  /** Makes room for a chunk where the browser says that it won't fit. */
+  /** Makes room for a chunk where the browser's estimate says that it won't fit. */
   async #prepare(bytes: number, room: Room): Promise<void> {
     const estimate = await this.effects.estimate().catch(() => null);
     const freeBytes = estimate === null ? Infinity : Math.max(0, estimate.quota - estimate.usage);
     room.isTight = room.missingBytes > freeBytes;
     if (bytes <= freeBytes) return;
-    // Where nothing may go, writes tell whether the browser is right.
+    // Where nothing may be evicted, the write itself shows whether the estimate is right.
     if ((await this.#makeRoom(bytes - freeBytes, room, freeBytes)) === 0) room.isTight = false;
   }
 
-  /** Writes something, and makes room where it does not fit: one write at a time, or each would evict for all. */
+  /** Writes an entry, and evicts where it does not fit: one write at a time, or each would evict for all. */
   async #fit(bytes: number, room: Room, write: () => Promise<void>): Promise<void> {
     try {
       await write();
@@ -299,7 +299,7 @@ export class Downloader {
     return done;
   }
 
-  /** Does work that one tab at a time should do; `prefix` names the entries that tell how far another tab is with it. */
+  /** Does work in one tab at a time; the number of entries with `prefix` shows the progress of another tab. */
   async locked<T>(
     name: string,
     signal: AbortSignal,
@@ -311,7 +311,9 @@ export class Downloader {
     return this.#locks === null ? work(signal) : this.#locks.locked(name, signal, work, count);
   }
 
-  /** Stores what found no room, now that all is here and the version before may go; notes what is stored. */
+  /**
+   * Stores the chunks that had no room, now that all are here and the previous version may go; records them as stored.
+   */
   async storeRest(
     found: readonly { readonly chunk: BundleChunk; blob: Blob; isStored: boolean }[],
     room: Room,
@@ -331,7 +333,7 @@ export class Downloader {
     }
   }
 
-  /** Gives a chunk that is stored, its hash checked; null where it is not, or the store fails. */
+  /** Returns a stored chunk, its hash checked; null where it is not stored, or the store fails. */
   async stored(chunk: BundleChunk): Promise<Blob | null> {
     return this.shelf?.chunk(chunk).catch(() => null) ?? null;
   }
@@ -373,7 +375,7 @@ export class Downloader {
   }
 }
 
-/** Makes the error for what can't be kept, with the bytes that are missing. */
+/** Returns the error for chunks that can't be stored, with the missing bytes. */
 function noRoom(missingBytes: number): SelvedgeError {
   const message = `This device's storage has no room for ${missingBytes} bytes of the model.`;
   return new SelvedgeError("quota-exceeded", message, { missingBytes });

@@ -1,5 +1,4 @@
-// What a model would cost before it is paid for: nothing but `bundle.json` (or, of a bare model, the answer to HEAD) is
-// fetched for it.
+// Cost of a model before it is loaded: only `bundle.json` (or, of a bare model, the answer to HEAD) is fetched for it.
 import type { Downloader } from "./download.ts";
 import { request } from "./http.ts";
 import { isBare } from "./manifest.ts";
@@ -12,7 +11,7 @@ import { wireBytesOf } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 
-/** Looks at what an address leads to, and what of it is here. */
+/** Estimates a model at an address, and the stored part of it. */
 export async function look(url: string, wish: Wish, downloader: Downloader, signal: AbortSignal): Promise<Look> {
   const { shelf, effects } = downloader;
   const estimate = await effects.estimate().catch(() => null);
@@ -50,7 +49,7 @@ export async function look(url: string, wish: Wish, downloader: Downloader, sign
   }
 }
 
-/** Asks for a bare model's size, and whether it is stored. */
+/** Requests a bare model's size, and whether it is stored. */
 async function bareCost(url: string, downloader: Downloader, signal: AbortSignal): Promise<Cost> {
   const { shelf, effects } = downloader;
   const source = (await shelf?.source(url).catch(() => null)) ?? null;
@@ -67,7 +66,7 @@ async function bareCost(url: string, downloader: Downloader, signal: AbortSignal
   return { backend: null, bytes, bytesToFetch: bytes, isUnderWay };
 }
 
-/** Adds up what chunks cost on the wire. */
+/** Sums the wire bytes of chunks. */
 function sum(chunks: readonly BundleChunk[]): number {
   return chunks.reduce((total, x) => total + wireBytesOf(x), 0);
 }

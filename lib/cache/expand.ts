@@ -1,8 +1,8 @@
-// Expands a chunk that is stored compressed, in the worker that fetches models: by the browser's DecompressionStream where
-// that knows the encoding, else, for brotli, by a decoder in WebAssembly that is fetched when it is first needed
-// (Chromium 156 has no "brotli" there; Firefox and WebKit have it). Never returns more than the chunk's size, and stops at
-// the first byte above it. DecompressionStream expands each write whole before it heeds backpressure, so the wire is
-// written in slices, each once the output of the one before was read: a few bytes can't fill the memory.
+// Expands a compressed chunk, in the worker that fetches models: by the browser's DecompressionStream where that knows
+// the encoding, else, for brotli, by a decoder in WebAssembly that is fetched on first use (Chromium 156 has no
+// "brotli" there; Firefox and WebKit have it). Never returns more than the chunk's size, and stops at the first byte
+// beyond it. DecompressionStream expands each write whole before it applies backpressure, so the wire is written in
+// slices, each once the output of the previous one was read: a few bytes can't fill the memory.
 import type { BundleChunk } from "../core/bundle.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { Bytes } from "./stores/store.ts";
@@ -11,16 +11,15 @@ import type { Bytes } from "./stores/store.ts";
 export type BrotliDecoder = (wire: Bytes, expanded: Bytes) => void;
 
 /**
- * Most bytes of the wire that are expanded at a time: 4 MiB of output by gzip, which expands to 1,032 times at most; brotli
- * has no such bound. Costs 30 ms of 85 for a chunk of 4 MiB in Chromium 156 on a busy machine.
+ * Bytes of the wire per write: 4 MiB of output by gzip, which expands at most 1,032 times; brotli has no such bound.
+ * Costs 30 ms of 85 for a chunk of 4 MiB in Chromium 156 on a busy machine.
  */
 const SLICE_BYTES = 4_096;
-/** The names that DecompressionStream has for encodings. */
+/** DecompressionStream's names of encodings. */
 const FORMATS: Readonly<Record<string, string>> = { br: "brotli", gzip: "gzip" };
 
 /**
- * Returns the bytes of a chunk from those that were stored: the same where it has no encoding. Their hash is for the caller
- * to check.
+ * Returns the expanded bytes of a stored chunk: the same where it has no encoding. The caller checks their hash.
  * @throws SelvedgeError `integrity-failed` where they do not expand to the chunk's size
  */
 export async function expandChunk(
@@ -30,13 +29,13 @@ export async function expandChunk(
 ): Promise<Bytes> {
   if (encoding === undefined) return wire;
   const stream = streamFor(FORMATS[encoding] ?? encoding);
-  // Fetched before the bytes are judged: a decoder that can't be fetched says nothing of them.
+  // Fetched before the bytes are checked: a decoder that can't be fetched does not make them wrong.
   const decode = stream === null && encoding === "br" ? await loadBrotli() : null;
   const expanded = new Uint8Array(bytes);
   try {
     if (stream !== null) await pipe(stream, wire, expanded);
     else if (decode !== null) decode(wire, expanded);
-    else throw new TypeError(`nothing here expands "${encoding}"`);
+    else throw new TypeError(`no decoder for "${encoding}"`);
   } catch (error) {
     const message = `The chunk ${sha256} does not expand to its ${bytes} bytes by "${encoding}".`;
     throw new SelvedgeError("integrity-failed", message, { chunk: sha256, encoding }, error);
@@ -48,7 +47,7 @@ function streamFor(format: string): DecompressionStream | null {
   try {
     return new DecompressionStream(format as CompressionFormat);
   } catch {
-    return null; // not known here
+    return null; // not supported here
   }
 }
 

@@ -1,47 +1,47 @@
-// One request, watched: what servers and networks do wrong becomes a typed error, and what may pass is tried again.
-// Knows nothing of bundles or stores.
+// One request with a stall timeout: failures of servers and networks become typed errors, and transient ones are
+// retried. Knows nothing of bundles or stores.
 //
-// A request that is silent for long is given up: a stalled connection is otherwise open for minutes. One that trickles
-// is not, since how long is too long is for the caller's signal to say. Attempts back off with jitter, so that a
-// server which comes back is not met by all its visitors at once; a server that says when to come back is believed.
+// A request without data for long is given up: a stalled connection otherwise stays open for minutes. A slow one is
+// not, since its time limit is for the caller's signal to set. Retries back off with jitter, so that a server which
+// recovers is not hit by all its visitors at once; a server's Retry-After is followed.
 import type { Effects } from "../effects/effects.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import { readParts } from "./read-stream.ts";
 
-/** What a request does to the world. */
+/** Effects of a request on the world. */
 export type NetEffects = Pick<Effects, "fetch" | "setTimer" | "random">;
 
-/** What a request needs beside the address. */
+/** Options of a request beside the address. */
 export interface NetOptions {
   readonly effects: NetEffects;
   readonly signal: AbortSignal;
 }
 
-/** A body as it comes. */
+/** A response body, read in parts. */
 export interface Body {
-  /** Where it came from, after redirects; empty where that is not told. */
+  /** Its address after redirects; empty where unknown. */
   readonly url: string;
   readonly status: number;
   readonly headers: Headers;
   /**
-   * Gives the next bytes, there until the next ones are asked for, or null at the end; rejects where the connection
-   * breaks or is silent for too long.
+   * Returns the next bytes, valid until the next call, or null at the end; rejects where the connection breaks or
+   * stalls.
    */
   read(): Promise<Uint8Array | null>;
-  /** Stops the request. */
+  /** Cancels the request. */
   cancel(): void;
 }
 
 const SILENT_MS = 20_000;
 const BACKOFF_MS = 250;
 const BACKOFF_MAX_MS = 8_000;
-/** A server that wants to be left alone for longer than this has failed. */
+/** The longest Retry-After that is followed; a longer one fails the request. */
 const RETRY_AFTER_MAX_MS = 60_000;
 
-/** How often something is tried: with the network to blame, and with the bytes to blame. */
+/** Number of attempts: for network errors, and for wrong bytes. */
 export const ATTEMPTS = { network: 5, wrongBytes: 2 } as const;
 
-/** Begins a request; the answers in `accepted` are given, others are `download-failed`. */
+/** Starts a request; returns a response with a status in `accepted`; others are `download-failed`. */
 export async function request(
   url: string,
   init: RequestInit,
@@ -59,12 +59,14 @@ export async function request(
     signal.removeEventListener("abort", follow);
     stop.abort();
   };
-  /** Waits for the network, but not for ever. */
+  /** Waits for the network, but for a bounded time. */
   const watched = async <T>(wait: Promise<T>): Promise<T> => {
     let cancel = (): void => undefined;
     const silence = new Promise<never>((_, reject) => {
       cancel = effects.setTimer(() => {
-        reject(new SelvedgeError("download-failed", `${url} was silent for ${SILENT_MS} ms.`, { url, size }));
+        reject(
+          new SelvedgeError("download-failed", `${url} stalled: no data for ${SILENT_MS / 1_000} s.`, { url, size }),
+        );
         stop.abort();
       }, SILENT_MS);
     });
@@ -74,7 +76,7 @@ export async function request(
       end();
       if (signal.aborted) throw signal.reason;
       if (isSelvedgeError(error)) throw error;
-      const text = size === 0 ? `${url} could not be fetched.` : `${url} broke off after ${size} bytes.`;
+      const text = size === 0 ? `${url} could not be fetched.` : `${url}: connection closed after ${size} bytes.`;
       throw new SelvedgeError("download-failed", text, { url, size }, error);
     } finally {
       cancel();
@@ -102,8 +104,8 @@ export async function request(
 }
 
 /**
- * Tries again what failed for a reason that may pass; `attempt` calls `onward` where it got on, which starts the count
- * anew: on a train many connections break, and each brings something.
+ * Retries transient failures. `attempt` calls `onward` where it made progress, which resets the count: on a train many
+ * connections break, and each brings something.
  */
 export async function retry<T>(
   { effects, signal }: NetOptions,
@@ -159,7 +161,7 @@ export async function readAll(
   return bytes.subarray(0, size);
 }
 
-/** Waits, unless the signal ends it. */
+/** Waits, unless the signal aborts it. */
 async function pause(ms: number, { effects, signal }: NetOptions): Promise<void> {
   await new Promise<void>((resolve) => {
     const end = (): void => {
@@ -173,7 +175,7 @@ async function pause(ms: number, { effects, signal }: NetOptions): Promise<void>
   signal.throwIfAborted();
 }
 
-/** Tells a network or a server that is away from one that says what is wrong. */
+/** Whether an error means that the network or the server is away, rather than a refusal. */
 export function isAway(error: unknown): boolean {
   if (!isSelvedgeError(error) || error.code !== "download-failed") return false;
   const { status } = error.details;
@@ -190,9 +192,9 @@ function statusError(url: string, status: number, retryAfter: string | null): Se
 
 function sizeError(url: string, maxBytes: number, exactBytes: number | null, got: string): SelvedgeError {
   if (exactBytes !== null)
-    return new SelvedgeError("integrity-failed", `${url} does not hold its ${exactBytes} bytes: got ${got} bytes.`, {
+    return new SelvedgeError("integrity-failed", `${url} has ${got} bytes instead of ${exactBytes}.`, {
       url,
     });
-  const message = `${url} is larger than the ${maxBytes} bytes that are allowed.`;
+  const message = `${url} exceeds the limit of ${maxBytes} bytes.`;
   return new SelvedgeError("download-failed", message, { url, final: true });
 }

@@ -4,8 +4,8 @@ import { readAll, request, retry } from "./http.ts";
 import type { NetOptions } from "./http.ts";
 
 /**
- * Fetches and parses JSON; whether it is what it should be is for the caller to check. With `sameOrigin` an answer from
- * another origin, by a redirect, is refused.
+ * Fetches and parses JSON; the caller validates it. With `sameOrigin` an answer from another origin, by a redirect, is
+ * refused.
  */
 export async function fetchJson(
   url: string,
@@ -16,7 +16,7 @@ export async function fetchJson(
   const bytes = await retry(
     net,
     async () => {
-      // The browser asks the server whether its own copy is still right: one small request where it is.
+      // Revalidates the browser's own copy: one small request where it is unchanged.
       const body = await request(url, { cache: "no-cache" }, net);
       if (sameOrigin && isElsewhere(body.url, url)) {
         body.cancel();
@@ -37,7 +37,7 @@ export async function fetchJson(
   }
 }
 
-/** Tells whether an answer came from another origin than was asked; one that does not say where it came from did not. */
+/** Whether an answer came from another origin than requested; an answer without an address counts as same-origin. */
 function isElsewhere(from: string, asked: string): boolean {
   return from !== "" && new URL(from).origin !== new URL(asked).origin;
 }

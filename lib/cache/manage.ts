@@ -1,11 +1,11 @@
-// Stored models, managed: list, pin, delete, export.
+// Management of stored models: list, pin, delete, export.
 import { SelvedgeError } from "../core/errors.ts";
 import type { Downloader } from "./download.ts";
 import { isBare } from "./manifest.ts";
 import type { StoreContents } from "./messages.ts";
 import type { StoredBundle } from "./model-store.ts";
 
-/** Lists what is stored, the last used first. */
+/** Lists stored bundles, the most recently used first. */
 export async function contents({ shelf, effects }: Downloader): Promise<StoreContents> {
   const estimate = await effects.estimate().catch(() => null);
   const freeBytes = estimate === null ? null : Math.max(0, estimate.quota - estimate.usage);
@@ -24,14 +24,14 @@ export async function find(downloader: Downloader, which: string): Promise<Store
   return found.find((x) => x.variants.length > 0) ?? found[0] ?? null;
 }
 
-/** Pins or unpins a stored bundle; tells whether it is there. */
+/** Pins or unpins a stored bundle; returns whether it is stored. */
 export async function pin(downloader: Downloader, which: string, isPinned: boolean): Promise<boolean> {
   const found = await find(downloader, which);
   if (found !== null) await downloader.shelf?.pin(found.identity, isPinned);
   return found !== null;
 }
 
-/** Removes a stored bundle, in all versions that an address leads to, or everything; returns the bytes that this freed. */
+/** Removes a stored bundle, in all versions that an address leads to, or everything; returns the bytes freed. */
 export async function deleteStored(downloader: Downloader, which: string | null): Promise<number> {
   if (which === null) return (await downloader.shelf?.clear()) ?? 0;
   let freed = 0;
@@ -45,7 +45,7 @@ async function findAll({ shelf }: Downloader, which: string): Promise<StoredBund
 }
 
 /**
- * Gives the files of a stored variant, each checked by its hashes, in the order of the bundle: the model first.
+ * Returns the files of a stored variant, each verified by its hashes, in the order of the bundle: the model first.
  * @throws SelvedgeError `download-failed` where it is not stored whole
  */
 export async function exportFiles(
@@ -72,7 +72,7 @@ export async function exportFiles(
       const blob = await downloader.stored(chunk);
       if (blob === null)
         throw new SelvedgeError("download-failed", `${path} of ${which} is not stored whole.`, { which, path });
-      parts.push(new Blob([await blob.arrayBuffer()])); // the caller's own: what is stored may be deleted next
+      parts.push(new Blob([await blob.arrayBuffer()])); // copies, since the stored bytes may be deleted next
     }
     taken.push({ path, data: new Blob(parts) });
   }

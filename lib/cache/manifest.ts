@@ -1,12 +1,12 @@
-// What is stored of a model: a bundle, or a bare model as the list of its chunks. Either is known by the SHA-256 of its
-// canonical JSON, its identity.
+// Stored form of a model: a bundle, or a bare model as the list of its chunks. The SHA-256 of its canonical JSON is its
+// identity.
 import * as v from "valibot";
 import { canonicalJson, CHUNK_MAX_BYTES, filesOf, sha256Hex } from "../core/bundle.ts";
 import type { Bundle, BundleChunk, BundleJson } from "../core/bundle.ts";
 import { parseBundle } from "../core/bundle-schema.ts";
 import type { Store } from "./stores/store.ts";
 
-/** Names the schema of a bare model's list of chunks. */
+/** The schema of a bare model's list of chunks. */
 const BARE_SCHEMA = "selvedge/bare@1";
 
 /** A bare model as its chunks. */
@@ -18,7 +18,7 @@ export interface BareManifest {
 /** A bundle, or a bare model. */
 export type Manifest = Bundle | BareManifest;
 
-/** A manifest as it was received, with the fields of newer releases that it may hold: the form that is stored. */
+/** A manifest as received, possibly with fields of newer releases: the form that is stored. */
 export type ManifestJson = BundleJson | BareManifest;
 
 const bare: v.GenericSchema<unknown, BareManifest> = v.strictObject({
@@ -35,13 +35,13 @@ const bare: v.GenericSchema<unknown, BareManifest> = v.strictObject({
   ),
 });
 
-/** Makes the manifest of a bare model. */
+/** Returns the manifest of a bare model. */
 export function bareManifest(chunks: readonly BundleChunk[]): BareManifest {
   return { schema: BARE_SCHEMA, chunks };
 }
 
 /**
- * Checks a parsed manifest.
+ * Validates a parsed manifest.
  * @throws SelvedgeError `bundle-invalid`, or an error of the schema
  */
 export function parseManifest(json: unknown): Manifest {
@@ -49,12 +49,12 @@ export function parseManifest(json: unknown): Manifest {
   return isBareJson ? v.parse(bare, json) : parseBundle(json);
 }
 
-/** Tells a bare model from a bundle. */
+/** Whether a manifest is a bare model's. */
 export function isBare(manifest: Manifest): manifest is BareManifest {
   return "schema" in manifest;
 }
 
-/** Computes the identity of a manifest as it was received: 64 hex digits. */
+/** Computes the identity of a manifest as received: 64 hex digits. */
 export function identityOf(json: ManifestJson): Promise<string> {
   return sha256Hex(new TextEncoder().encode(canonicalJson(json)));
 }
@@ -65,20 +65,20 @@ export function allChunks(manifest: Manifest): readonly BundleChunk[] {
   return filesOf(manifest).flatMap((x) => x.chunks);
 }
 
-/** A manifest's entry as it was found. */
+/** A manifest's entry, and whether it can be used. */
 export interface StoredManifest {
   /**
-   * `known`: whole, and of a schema of this release; `newer`: whole, since its hash is its name, but of a schema that this
-   * release does not know; `damaged`: its hash is not its name.
+   * `known`: whole, and of a schema of this release; `newer`: whole, since its hash is its name, but of a schema that
+   * this release does not know; `damaged`: its hash is not its name.
    */
   readonly state: "known" | "newer" | "damaged";
-  /** Null where it is not known. */
+  /** Null unless `known`. */
   readonly manifest: Manifest | null;
-  /** SHA-256 of the chunks that it names: of one that is not known, every SHA-256 in its text. */
+  /** SHA-256 of the chunks that it names; unless `known`, every SHA-256 in its text. */
   readonly hashes: ReadonlySet<string>;
 }
 
-/** Reads a stored manifest; null where it is not there. Rejects where it could not be read, as the store does. */
+/** Reads a stored manifest; null where it is not stored. Rejects where it could not be read, as the store does. */
 export async function readManifest(store: Store, identity: string): Promise<StoredManifest | null> {
   const bytes = await store.read(`bundle-${identity}`);
   if (bytes === null) return null;

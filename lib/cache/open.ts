@@ -57,13 +57,9 @@ export async function open(
     return openBundle(from, policy, downloader, options.signal);
   }
   if (policy.trustedKeys.length > 0)
-    throw new SelvedgeError(
-      "integrity-failed",
-      `${from} is a bare model, which no key can vouch for: pack and sign it.`,
-      {
-        reason: "unsigned",
-      },
-    );
+    throw new SelvedgeError("integrity-failed", `${from} is a bare model, which has no signature: pack and sign it.`, {
+      reason: "unsigned",
+    });
   const { identity, data } = await fetchBare(from, downloader, options);
   if (policy.identity !== undefined && identity !== policy.identity)
     throw otherVersion(from, identity, policy.identity);
@@ -305,7 +301,7 @@ function addressOf(url: string): URL {
 }
 
 function otherVersion(url: string, identity: string, wanted: string): SelvedgeError {
-  const message = `${url} is ${identity}, not the version that is asked for (${wanted}), and that one is not stored.`;
+  const message = `${url} is ${identity}, not the requested version (${wanted}), and that one is not stored.`;
   return new SelvedgeError("integrity-failed", message, { url, identity, wanted, reason: "other-version" });
 }
 

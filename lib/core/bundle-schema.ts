@@ -298,7 +298,8 @@ function checkText(
     const port = inputs.get(each);
     if (port === undefined) throw invalid(`${name}.text names no input: "${each}"`, name);
     const isRow = port.dims.length === 2 && port.batchAxis === 0 && typeof port.dims[0] === "string";
-    if (!isRow) throw invalid(`${each}: what texts fill is [batch, length], with the batch on axis 0`, each);
+    if (!isRow)
+      throw invalid(`${each}: an input that texts fill must be [batch, length], with the batch on axis 0`, each);
     const fits = ["int64", "int32", ...(each === name ? [] : ["float32"])].includes(port.dtype);
     if (!fits && KNOWN_DTYPES.has(port.dtype))
       throw invalid(`${each}: texts can't fill an input of ${port.dtype}`, each);
@@ -329,7 +330,7 @@ function checkCut({ name, dims, batchAxis }: BundleOutput, cut: CutSpec, input: 
 function unique(values: readonly string[], at: string, key: string): void {
   const seen = new Set<string>();
   for (const value of values) {
-    if (seen.has(value)) throw invalid(`${at}: the ${key} "${value}" stands twice`, at);
+    if (seen.has(value)) throw invalid(`${at}: the ${key} "${value}" occurs twice`, at);
     seen.add(value);
   }
 }

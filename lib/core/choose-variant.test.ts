@@ -109,5 +109,5 @@ test("a candidate that crashed a page is left out, as long as another is left", 
 
 test("a crash is reported as the reason when another candidate is chosen", () => {
   const why = whySpared({ backend: "webgpu", variant: variant("f16", 1) });
-  expect(why).toEqual({ code: "crashed-before", text: "a page died while it tried f16 on webgpu" });
+  expect(why).toEqual({ code: "crashed-before", text: "a page crashed while it loaded f16 on webgpu" });
 });

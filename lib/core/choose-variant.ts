@@ -123,9 +123,9 @@ export function settled(found: readonly Candidate[], device: DeviceFacts, pins: 
     return place(
       "wasm",
       "webgpu-missing",
-      device.gpu === null ? "there is no WebGPU here" : "no variant fits this GPU",
+      device.gpu === null ? "WebGPU is not available" : "no variant runs on this GPU",
     );
-  if (backend === "webgpu") return place("webgpu", "wasm-missing", "no variant fits wasm");
+  if (backend === "webgpu") return place("webgpu", "wasm-missing", "no variant runs on WebAssembly");
   if (device.gpu?.software !== true) return null;
   const { vendor, architecture, description } = device.gpu;
   const name = [vendor, architecture, description].filter((x) => x !== "").join(" ");
@@ -143,7 +143,7 @@ export function decide({ wasm, webgpu }: Measured, cause?: string): Placement {
 
 /** Returns the reason for passing over a candidate that crashed a page. */
 export function whySpared({ backend, variant }: Candidate): Why {
-  return { code: "crashed-before", text: `a page died while it tried ${variant.id} on ${backend}` };
+  return { code: "crashed-before", text: `a page crashed while it loaded ${variant.id} on ${backend}` };
 }
 
 function place(backend: BackendName, code: WhyCode, text: string): Placement {

@@ -63,7 +63,7 @@ export function importKeys(keys: readonly string[]): Promise<CryptoKey[]> {
     keys.map(async (key) => {
       const bytes = fromBase64(key);
       if (bytes?.length !== KEY_BYTES)
-        throw new TypeError(`trustedKeys: "${key.slice(0, 60)}" is no Ed25519 public key (32 bytes in base64url)`);
+        throw new TypeError(`trustedKeys: "${key.slice(0, 60)}" is not an Ed25519 public key (32 bytes in base64url)`);
       return crypto.subtle.importKey("raw", bytes, ALGORITHM, true, ["verify"]);
     }),
   );
@@ -89,7 +89,7 @@ export async function verify(
   nowMs: number,
 ): Promise<VerifiedClaim> {
   if (json === null) throw refused("unsigned", `${bundle.model} has no signature.json beside it`);
-  if (!isSignature(json)) throw refused("malformed", `${bundle.model}'s signature.json breaks its schema`);
+  if (!isSignature(json)) throw refused("malformed", `${bundle.model}'s signature.json does not match its schema`);
   const imported = await importKeys(trustedKeys);
   let isKnown = false;
   const valid: { readonly key: string; readonly expires: string }[] = [];
@@ -99,14 +99,14 @@ export async function verify(
     isKnown = true;
     if (await isValid(json, each, known)) valid.push({ key: each.key, expires: each.expires ?? json.expires });
   }
-  if (!isKnown) throw refused("wrong-key", "it is signed by none of the trusted keys");
+  if (!isKnown) throw refused("wrong-key", "none of the trusted keys signed it");
   const [last] = valid.sort((a, b) => Date.parse(b.expires) - Date.parse(a.expires));
-  if (last === undefined) throw refused("altered", "no trusted key's signature fits");
+  if (last === undefined) throw refused("altered", "no trusted key's signature verifies");
   // No field of a claim is used before a trusted key's signature over it was verified, not even its date.
   if (json.identity !== bundle.identity || json.model !== bundle.model)
     throw refused("altered", `the signature is for ${json.model} ${json.identity}, not for ${bundle.identity}`);
   const good = valid.filter((x) => nowMs < Date.parse(x.expires));
-  if (good.length === 0) throw refused("expired", `the signature was good until ${last.expires}`);
+  if (good.length === 0) throw refused("expired", `the signature expired on ${last.expires}`);
   return { claim: { ...claimOf(json), expires: last.expires }, keys: good.map((x) => x.key) };
 }
 

@@ -79,7 +79,7 @@ class IndexedStore implements Store {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const late = new Promise<never>((_resolve, reject) => {
       timer = setTimeout(() => {
-        this.#givenUp = new DOMException(`IndexedDB gave no answer within ${PATIENCE_MS} ms.`, "TimeoutError");
+        this.#givenUp = new DOMException(`IndexedDB did not answer within ${PATIENCE_MS} ms.`, "TimeoutError");
         reject(this.#givenUp);
       }, PATIENCE_MS);
     });

@@ -45,7 +45,7 @@ export interface Store {
 
 /** Makes the error for a write that did not fit; what the browser threw is its cause. */
 export function outOfSpace(name: string, bytes: number, cause?: unknown): SelvedgeError {
-  const message = `There is no room on this device for ${bytes} more bytes.`;
+  const message = `Storage quota exceeded: no room for ${bytes} more bytes.`;
   return new SelvedgeError("quota-exceeded", message, { name, missingBytes: bytes }, cause);
 }
 
