@@ -1,11 +1,11 @@
-// Tensors put together on the GPU, one behind the other, so that pictures that were made there need not come back. The
-// copies run in the order of the queue: a picture's buffer may be used for the next one of its size at once.
+// Concatenates tensors on the GPU, so that images that were prepared there need not be read back. The copies run in
+// queue order: an image's buffer may be reused at once for the next image of its size.
 import type { DeviceTensor } from "../rpc/backend.ts";
 import type { Tensor } from "../core/tensor.ts";
 
 /**
- * Joins float32 tensors along their first axis in a buffer of the device; `draw` makes each in turn. The buffer is the
- * caller's to destroy.
+ * Concatenates float32 tensors along their first axis in a buffer of the device; `draw` makes each in turn. The caller
+ * must destroy the buffer.
  */
 export function joinOnGpu(device: GPUDevice, draw: readonly (() => Tensor | DeviceTensor)[]): DeviceTensor {
   let joined: GPUBuffer | null = null;

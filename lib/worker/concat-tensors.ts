@@ -1,15 +1,15 @@
-// Tensors put together along an axis, and taken apart again: any dtype, any axis. What lies side by side already is
-// looked at as one, and small parts look into the whole that they are parts of: no copy is made of either.
+// Concatenates and splits tensors along an axis: any dtype, any axis. Contiguous inputs become one view, and small
+// parts are views of the whole: neither is copied.
 import { float16Bits } from "./processing/image.ts";
 import { ARRAY_TYPES, zeros } from "../core/tensor.ts";
 import type { Dtype, DtypeArrays, Tensor } from "../core/tensor.ts";
 
 type Data = DtypeArrays[Dtype];
 
-/** A part of fewer bytes is a view of the whole; a larger one has a buffer of its own, which can be moved. */
+/** A part of fewer bytes is a view of the whole; a larger one has its own buffer, which can be moved. */
 const OWN_BYTES = 2 ** 16;
 
-/** Joins tensors of one dtype, whose other dims are the same, along an axis. */
+/** Concatenates tensors of one dtype along an axis; their other dims must be equal. */
 export function joinTensors(tensors: readonly Tensor[], axis: number): Tensor {
   const [first] = tensors as [Tensor];
   const rows = tensors.reduce((sum, tensor) => sum + (tensor.dims[axis] as number), 0);
@@ -28,7 +28,7 @@ export function joinTensors(tensors: readonly Tensor[], axis: number): Tensor {
   return { dtype: first.dtype, dims, data };
 }
 
-/** Splits a tensor along an axis into parts of so many rows; null where it has not as many rows as that. */
+/** Splits a tensor along an axis into parts of so many rows; null where it does not have exactly that many rows. */
 export function splitTensor(tensor: Tensor, axis: number, rows: readonly number[]): Tensor[] | null {
   if (tensor.dims[axis] !== rows.reduce((sum, count) => sum + count, 0)) return null;
   const { dtype, dims, data } = tensor;
@@ -43,7 +43,7 @@ export function splitTensor(tensor: Tensor, axis: number, rows: readonly number[
   });
 }
 
-/** Takes so many rows of a tensor, from a first one on. */
+/** Returns so many rows of a tensor, from a first one on. */
 export function sliceTensor({ dtype, dims, data }: Tensor, axis: number, from: number, count: number): Tensor {
   const inner = product(dims.slice(axis + 1));
   const blocks = product(dims.slice(0, axis));
@@ -54,7 +54,7 @@ export function sliceTensor({ dtype, dims, data }: Tensor, axis: number, from: n
   return { dtype, dims: part, data: result };
 }
 
-/** Makes a tensor longer along an axis, by one value. */
+/** Pads a tensor along an axis with one value. */
 export function padTensor(tensor: Tensor, axis: number, size: number, value: number): Tensor {
   const missing = size - (tensor.dims[axis] as number);
   if (missing === 0) return tensor;
@@ -66,10 +66,10 @@ export function padTensor(tensor: Tensor, axis: number, size: number, value: num
   return joinTensors([tensor, { dtype, dims, data }], axis);
 }
 
-/** How far two answers may differ and still be the same: 1e-4 of the largest value. */
+/** Tolerance within which two answers are equal: 1e-4 of the largest value. */
 const TOLERANCE = 1e-4;
 
-/** Tells whether two tensors hold the same, but for rounding. */
+/** Whether two tensors are equal, except for rounding. */
 export function isSame(a: Tensor, b: Tensor): boolean {
   if (a.dtype !== b.dtype || a.dims.join() !== b.dims.join()) return false;
   if (a.dtype !== "float32" && a.dtype !== "float64")
@@ -81,7 +81,7 @@ export function isSame(a: Tensor, b: Tensor): boolean {
   return left.every((x, i) => isNear(x, right[i] as number));
 }
 
-/** Gives one view of elements that lie one after the other in one buffer; null where they do not. */
+/** Returns one view of elements that are contiguous in one buffer; null where they are not. */
 function sideBySide(tensors: readonly Tensor[]): Data | null {
   const [{ dtype, data: first }] = tensors as [Tensor];
   if (dtype === "string" || Array.isArray(first)) return null;

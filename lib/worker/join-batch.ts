@@ -1,7 +1,7 @@
-// A batch inside a worker: requests of one model that came together. Those whose inputs fit together are joined along
-// the batch axis, run as one, and taken apart again; each gets what it would have got alone. What does not fit runs by
-// itself, so that the scheduler's guess about sizes need not be right. An item that fails (a picture that can't be
-// decoded, an index out of range) does not fail the others.
+// A batch inside a worker: requests of one model that arrived together. Those whose inputs are compatible are
+// concatenated along the batch axis, run as one, and split again; each gets the answer that it would have got alone.
+// The others run alone, so the scheduler's estimate of sizes need not be right. An item that fails (an image that can't
+// be decoded, an index out of range) does not fail the others.
 import type { Backend, DeviceTensor } from "../rpc/backend.ts";
 import type { BundleInput, BundleOutput } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
@@ -12,32 +12,32 @@ import type { Tensor } from "../core/tensor.ts";
 import { joinOnGpu } from "./concat-gpu.ts";
 import { isSame, joinTensors, padTensor, sliceTensor, splitTensor } from "./concat-tensors.ts";
 
-/** An input of an item: a tensor, or the making of one, put off until its place in a batch is known. */
+/** An input of an item: a tensor, or a function that makes one once its place in a batch is known. */
 export type Part =
   Tensor | { readonly dims: readonly number[]; readonly heldBytes: number; readonly draw: () => Tensor | DeviceTensor };
 /** The inputs of one item by name. */
 export type Parts = Readonly<Record<string, Part>>;
-/** The outputs of one item, or why there are none. */
+/** The outputs of one item, or its error. */
 export type Outcome = { readonly outputs: Readonly<Record<string, Tensor>> } | { readonly error: unknown };
 
-/** What the ports of a model say about batches, and what experience added. */
+/** Batching rules of a model: its ports, and results of earlier batches. */
 export interface Batching {
   readonly inputs: readonly BundleInput[];
   readonly outputs: readonly BundleOutput[];
-  /** Whether requests may be joined; false for good once the outputs of a batch could not be told apart. */
+  /** Whether requests may be concatenated; false for good once the outputs of a batch could not be split. */
   canJoin: boolean;
-  /** Whether the batch axis was declared, or proved by running a first batch both ways. */
+  /** Whether the batch axis was declared, or verified by running a first batch both ways. */
   isProved: boolean;
 }
 
-/** What a batch came to, in the order of its items. */
+/** Outcomes of a batch, in the order of its items. */
 export interface BatchRun {
   readonly outcomes: readonly Outcome[];
-  /** How often the backend ran. */
+  /** Number of backend runs. */
   readonly runs: number;
 }
 
-/** Reads what the ports say; axes that were not declared are only believed once a batch came out right. */
+/** Returns the batching rules of a model; undeclared axes are only trusted once a batch came out right. */
 export function batchingOf(
   inputs: readonly BundleInput[],
   outputs: readonly BundleOutput[],
@@ -46,17 +46,17 @@ export function batchingOf(
   return { inputs, outputs, canJoin: canBatch(inputs, outputs), isProved: isDeclared };
 }
 
-/** What ends a lane, or the memory of it, is no fault of one item. */
+/** Errors of the lane or of its memory, which no single item causes. */
 const LANE_FAILED: ReadonlySet<ErrorCode> = new Set(["device-lost", "out-of-memory", "worker-crashed"]);
 
-/** One item that is to run. */
+/** One item to run. */
 interface Item {
   readonly index: number;
   readonly parts: Parts;
 }
 
 /**
- * Runs items, together where they fit. Rejects where the lane failed, and where an item is alone with that item's own
+ * Runs items, together where they are compatible. Rejects where the lane failed, and for a single item with its own
  * error.
  */
 export async function runBatch(
@@ -92,13 +92,13 @@ export async function runBatch(
   return { outcomes, runs };
 }
 
-/** Brings items that fit together into groups, the first come first. */
+/** Groups compatible items, in order of arrival. */
 function groups(model: Batching, items: readonly Parts[]): Item[][] {
   const found = new Map<string, Item[]>();
   let before: Parts | null = null; // of `last`, which more may join
   let last: Item[] = [];
   for (const [index, parts] of items.entries()) {
-    // What was packed as alike is said to be so by one and the same dims.
+    // Items that were packed as alike share one dims array.
     if (before !== null && model.inputs.every(({ name }) => before?.[name]?.dims === parts[name]?.dims)) {
       last.push({ index, parts });
       continue;
@@ -114,7 +114,7 @@ function groups(model: Batching, items: readonly Parts[]): Item[][] {
   return [...found.values()];
 }
 
-/** Runs a group as one; null where its outputs can't be told apart, or where it failed as a group. */
+/** Runs a group as one; null where its outputs can't be split, or where the group failed. */
 async function joined(
   backend: Backend,
   model: Batching,
@@ -155,13 +155,13 @@ async function joined(
     return apart(model, group, rows, isPadded, await run(feeds));
   } catch (error) {
     if (isLaneFailure(error)) throw error;
-    return null; // whose fault it was shows when each runs alone
+    return null; // running each alone shows which item failed
   } finally {
     for (const buffer of made) buffer.destroy();
   }
 }
 
-/** Takes the outputs of a group apart; null, and never again, where that can't be. */
+/** Splits the outputs of a group; null where that is impossible, which also turns off batching for good. */
 function apart(
   model: Batching,
   group: readonly Item[],
@@ -185,7 +185,7 @@ function apart(
   return each;
 }
 
-/** Brings an output of a padded item back to the size that the item alone would have given. */
+/** Trims an output of a padded item to the size that the item alone would have given. */
 function cutBack(output: Tensor, cut: BundleOutput["cut"], parts: Parts): Tensor {
   if (cut === undefined) return output;
   const size = parts[cut.input]?.dims[cut.inputAxis] ?? 0;
@@ -213,7 +213,7 @@ function dimsOf(parts: Parts): Record<string, readonly number[]> {
   return Object.fromEntries(Object.entries(parts).map(([name, { dims }]) => [name, dims]));
 }
 
-/** Makes what was put off. */
+/** Makes the deferred tensors. */
 export function drawn(parts: Parts): Record<string, Tensor | DeviceTensor> {
   return Object.fromEntries(
     Object.entries(parts).map(([name, part]) => [name, "draw" in part ? part.draw() : part] as const),

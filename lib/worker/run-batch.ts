@@ -1,5 +1,5 @@
-// One run message inside a worker: images become tensors, the backend computes, outputs become answers. Here, so that
-// the page's thread does none of it.
+// One run message inside a worker: converts images to tensors, runs the backend, decodes outputs. All of it runs here,
+// to keep the page's thread free.
 import type { Backend } from "../rpc/backend.ts";
 import type { ImageSpec } from "../core/bundle.ts";
 import { SelvedgeError, toWireError } from "../core/errors.ts";
@@ -15,21 +15,21 @@ import { drawn, runBatch } from "./join-batch.ts";
 import type { Batching, BatchRun, Outcome, Part, Parts } from "./join-batch.ts";
 import type { Decoded, Feeds, Ran, RanItem, RunMessage, StillImage, WireImage, WireValue } from "../rpc/messages.ts";
 
-/** What the worker keeps of a loaded model, beside the backend's own. */
+/** A loaded model in the worker, beside the backend's own state. */
 export interface ServedModel {
   readonly images: Readonly<Record<string, ImageSpec>>;
   readonly texts: Readonly<Record<string, TextReader>>;
   readonly dtypes: Readonly<Record<string, Dtype>>;
   readonly decoders: Readonly<Record<string, Decoder>>;
   readonly batching: Batching;
-  /** Brings its images to tensors on the backend's own device, where there is one. */
+  /** Converts its images to tensors on the backend's own device, where there is one. */
   readonly gpu: GpuImages | null;
 }
 
-/** What pictures may hold that are decoded and not drawn yet: those of a larger batch are drawn in several runs. */
+/** Bound on the bytes of decoded images that are not converted yet: those of a larger batch take several runs. */
 const HELD_BYTES = 64 * 2 ** 20;
 
-/** Runs a batch. A request that is alone rejects with its own error; among several, each has a reply of its own. */
+/** Runs a batch. A single request rejects with its own error; among several, each has its own reply. */
 export async function run(backend: Backend, model: ServedModel, message: RunMessage, now: () => number): Promise<Ran> {
   model.gpu?.trim();
   const failed = new Map<Feeds, unknown>();
@@ -83,7 +83,7 @@ async function compute(
   return { outcomes: [{ outputs }], runs: 1 };
 }
 
-/** Gives inputs that are tensors as they are; null where one is not. */
+/** Returns the inputs if all are tensors; null where one is not. */
 function tensorsOf(feeds: Feeds): Parts | null {
   const parts: Record<string, Part> = {};
   for (const name in feeds) {
@@ -94,7 +94,7 @@ function tensorsOf(feeds: Feeds): Parts | null {
   return parts;
 }
 
-/** Brings inputs to what a batch is made of; pictures for the GPU are only drawn once their place in it is known. */
+/** Converts inputs to parts of a batch; images for the GPU are only converted once their place in it is known. */
 async function prepare(model: ServedModel, feeds: Feeds): Promise<Parts> {
   const parts: Record<string, Part> = {};
   for (const [name, value] of Object.entries(feeds))
@@ -131,7 +131,7 @@ function decode(model: ServedModel, outcome: Outcome): RanItem {
   return { outputs, decoded };
 }
 
-/** Decodes a file, or takes the picture of a frame and closes it, here, where that costs the page nothing. */
+/** Decodes a file, or copies the image of a frame and closes it; here, where that does not block the page. */
 async function still(input: string, image: WireImage): Promise<StillImage> {
   if (!(image instanceof Blob) && !("displayWidth" in image)) return image;
   try {

@@ -1,5 +1,5 @@
 // The worker's side of the thread line: one call in flight, in order, every call answered by a value or an error as a
-// plain object. What a run does with a batch is in run-batch.ts.
+// plain object. run-batch.ts executes a batch.
 import * as Comlink from "comlink";
 import type { Backend, ModelFacts } from "../rpc/backend.ts";
 import { createNextTask } from "./backend/next-task.ts";
@@ -19,7 +19,7 @@ import type { ServedModel } from "./run-batch.ts";
 import { sendRan, takeRun } from "../rpc/pack-batch.ts";
 
 /**
- * Serves a backend to the page at the other end; in a worker, that is `self`. `now` gives ms, for the times told;
+ * Serves a backend to the page at the other end; in a worker, that is `self`. `now` returns ms, for the reported times;
  * `nextTask` lets other events in between two calls.
  */
 export function serve(
@@ -112,7 +112,7 @@ async function load(
   return facts;
 }
 
-/** A bundle that declares other ports than its model has would fail later and less clearly. */
+/** Rejects a bundle whose ports differ from its model's: it would fail later and less clearly. */
 function checkPorts(kind: string, ports: readonly Port[], real: readonly Port[]): void {
   const say = ({ dtype, dims }: Port): string => `${dtype} [${dims.join(", ")}]`;
   for (const port of ports) {
@@ -135,7 +135,7 @@ function forget(models: Map<number, ServedModel>, modelId: number): void {
   models.delete(modelId);
 }
 
-/** Runs calls one after another, each to a reply; calls that wait let the worker's events in between. */
+/** Runs calls one after another, each to a reply; between queued calls the worker handles events. */
 function createQueue(
   nextTask: () => Promise<void>,
   afterEach: () => void,

@@ -8,6 +8,6 @@ import type { ThreadScope } from "./backend/threads.ts";
 import { serve } from "./serve.ts";
 
 refuseBlobByob();
-// ONNX Runtime's threads are started from this same file.
+// ONNX Runtime starts its threads from this same file.
 if (self.name === THREAD_NAME) beThread(self as ThreadScope);
 else serve(createOrtBackend(ort));
