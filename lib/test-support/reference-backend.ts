@@ -70,7 +70,8 @@ interface Kept {
 function takeState(kept: Map<number, Kept>, { stateId, restore }: StateCall): Readonly<Record<string, Tensor>> {
   const before = restore ?? kept.get(stateId)?.tensors;
   kept.delete(stateId);
-  if (before === undefined) throw new SelvedgeError("internal", `State ${stateId} is not kept here.`, { stateId });
+  if (before === undefined)
+    throw new SelvedgeError("internal", `State ${stateId} is not held by this worker.`, { stateId });
   return before;
 }
 

@@ -1,21 +1,24 @@
-// What ONNX Runtime Web throws, as our codes. It throws Errors with "ERROR_CODE: n, ERROR_MESSAGE: …", RuntimeErrors of
-// an aborted wasm, and bare numbers (a C++ exception that nothing caught). The numbers are OrtErrorCode of
+// Classifies what ONNX Runtime Web throws by our error codes. It throws Errors with "ERROR_CODE: n, ERROR_MESSAGE: …",
+// RuntimeErrors of an aborted wasm, and bare numbers (an uncaught C++ exception). The numbers are OrtErrorCode of
 // onnxruntime_c_api.h.
 import { isSelvedgeError, SelvedgeError, unreadableOf } from "../../core/errors.ts";
 
 const MEMORY =
   /bad_alloc|out of memory|OOM|could not allocate memory|cannot enlarge memory|failed to (allocate|grow)|storage size overflow|shape is too large|invalid (typed )?array length|array buffer allocation/i;
-/** The one way in which a run's input is wrong that checkFeeds can't see: a rank that the metadata leaves open. */
+/** The one input error of a run that checkFeeds can't detect: a rank that the metadata leaves open. */
 const WRONG_INPUT = /^(Invalid rank for input|Got invalid dimensions for input)/;
-/** Where in its sources ONNX Runtime was, and how often it wrapped the message. */
+/** Prefixes of a message: the source location in ONNX Runtime, and each wrapping of the message. */
 const ORIGIN = /\/\S+\.(cc|h):\d+ .*?(\[ONNXRuntimeError\] : \d+ : \w+ : |\) (?=\w))/g;
 
-/** An operator, or an operator for this dtype, without a kernel: told in one way by each provider. */
+/** An operator without a kernel, at all or for this dtype: each provider words it differently. */
 const NO_KERNEL = /^Could not find an implementation for|Provider type for .* is not set/;
 /** EP_FAIL: the device, not the model. */
 const PROVIDER_FAILED = 11;
 
-/** Makes one of our errors of whatever a load or a run threw; our own and the caller's mistakes pass untouched. */
+/**
+ * Converts whatever a load or a run threw into one of our errors; our own errors and the caller's mistakes are returned
+ * as they are.
+ */
 export function failureOf(error: unknown, during: "load" | "run"): Error {
   if (isSelvedgeError(error) || error instanceof TypeError) return error;
   const lost = during === "load" ? unreadableOf(error) : null;
@@ -37,7 +40,10 @@ export function failureOf(error: unknown, during: "load" | "run"): Error {
   return new SelvedgeError("model-invalid", what, details, error);
 }
 
-/** Says why ONNX Runtime did not start, and which setting lets it; `answer` is what the server says of the wasm. */
+/**
+ * Describes why ONNX Runtime did not start, and the setting that fixes it; `answer` is the server's response for the
+ * wasm.
+ */
 export function startFailureOf(error: unknown, backend: string, wasmUrl: string, answer: string): SelvedgeError {
   // It wraps each cause in "no available backend found. ERR: [name] …".
   const message = textOf(error).replace(/^no available backend found\. ERR: (\[\w+\] )?/, "");

@@ -1,8 +1,8 @@
-// How much memory a worker holds: its WebAssembly memories, which only grow, and the buffers on its GPU device. Neither
-// can be asked for, so both are counted where they are made: the constructor of WebAssembly.Memory, the memories that
-// an instance brings along, and the device's createBuffer. What a browser keeps beside them is not seen.
+// Memory of a worker: its WebAssembly memories, which only grow, and the buffers on its GPU device. No API reports
+// either, so both are counted where they are created: the constructor of WebAssembly.Memory, the memories that an
+// instance exports, and the device's createBuffer. Further memory of the browser is not counted.
 
-/** Watches the WebAssembly memories that are made from now on; gives their size in bytes when asked. */
+/** Tracks the WebAssembly memories created from now on; the returned function returns their size in bytes. */
 export function watchWasmMemory(): () => number {
   const memories = new Set<WebAssembly.Memory>();
   const wasm = WebAssembly;
@@ -31,7 +31,7 @@ export function watchWasmMemory(): () => number {
   return () => [...memories].reduce((sum, memory) => sum + memory.buffer.byteLength, 0);
 }
 
-/** Watches the buffers that are made on a device from now on; gives their size in bytes when asked. */
+/** Tracks the buffers created on a device from now on; the returned function returns their size in bytes. */
 export function watchDeviceMemory(device: GPUDevice): () => number {
   let bytes = 0;
   const createBuffer = device.createBuffer.bind(device);

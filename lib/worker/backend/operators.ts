@@ -1,9 +1,9 @@
-// Whether a model needs the second part of ONNX Runtime's binary (build/split.ts): it does where it has an operator
-// that is not among those profiled. The file is walked for the types of its nodes alone; weights are skipped, so this
-// takes about a microsecond a node.
+// Decides whether a model needs the second part of ONNX Runtime's binary (build/split.ts): it does if it has an
+// operator that is not among the profiled ones. Reads only the types of the nodes and skips weights, so this takes
+// about a microsecond per node.
 import { USUAL_OPERATORS } from "./usual-operators.ts";
 
-/** Numbers of fields in onnx.proto. */
+/** Field numbers in onnx.proto. */
 const MODEL = { graph: 7, functions: 25 } as const;
 const GRAPH_NODE = 1;
 const FUNCTION_NODE = 7;
@@ -16,8 +16,8 @@ const WIRE = { varint: 0, bytes8: 1, message: 2, bytes4: 5 } as const;
 const text = new TextDecoder();
 
 /**
- * Tells whether an ONNX file has an operator that is not in `usual`; false for what is no ONNX file, which ONNX Runtime
- * refuses by itself.
+ * Whether an ONNX file has an operator that is not in `usual`; false for a file that is no ONNX model, which ONNX
+ * Runtime rejects itself.
  */
 export function hasRareOperator(model: Uint8Array, usual: ReadonlySet<string> = USUAL_OPERATORS): boolean {
   let isRare = false;
@@ -49,13 +49,13 @@ export function hasRareOperator(model: Uint8Array, usual: ReadonlySet<string> = 
   return isRare;
 }
 
-/** Names an operator: its type, after its domain where that is not ONNX's own. */
+/** Returns an operator's name: its type, prefixed with its domain unless that is ONNX's own. */
 export function operatorName(opType: string, domain: string): string {
   return domain === "" || domain === "ai.onnx" ? opType : `${domain}:${opType}`;
 }
 
 /**
- * Calls `take` for each field of a message that holds bytes.
+ * Calls `take` for each length-delimited field of a message.
  * @throws RangeError where it ends within a field or has an unknown wire type
  */
 function readFields(message: Uint8Array, take: (field: number, value: Uint8Array) => void): void {

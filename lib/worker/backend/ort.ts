@@ -1,8 +1,8 @@
-// The real backend: ONNX Runtime Web. It is handed `ort`, so that only each worker's entry names a build.
+// The production backend: ONNX Runtime Web. `ort` is passed in, so that only each worker's entry names a build.
 //
-// One provider at a time: a list of two may run on the second with nothing to say so. The GPUDevice is ours, since a
-// lost device can be silent: a run with GPU outputs resolved after it. Nor does a validation error reject a run; it
-// shows only as `uncapturederror`, with wrong outputs, so a run that saw one fails here.
+// One provider at a time: with a list of two, a session may silently run on the second. The GPUDevice is our own, since
+// a lost device can be silent: a run with GPU outputs resolved after the loss. Nor does a validation error reject a
+// run; it shows only as `uncapturederror`, with wrong outputs, so a run that saw one fails here.
 import type * as Ort from "onnxruntime-web";
 import type { Assignment } from "../../core/bundle.ts";
 import { adapterFacts } from "../../core/device.ts";
@@ -34,12 +34,12 @@ import { askForThreads } from "./threads.ts";
 /** The part of onnxruntime-web that is used; every build has it. */
 export type OrtModule = Pick<typeof Ort, "InferenceSession" | "Tensor" | "env">;
 
-/** Makes the backend that computes with ONNX Runtime Web. */
+/** Returns the backend that computes with ONNX Runtime Web. */
 export function createOrtBackend(ort: OrtModule): Backend {
   return new OrtBackend(ort);
 }
 
-/** What ONNX Runtime's kernels use where the adapter has it. */
+/** Optional GPU features that ONNX Runtime's kernels use. */
 const FEATURES = ["shader-f16", "subgroups"] as const;
 const LIMITS = [
   "maxBindGroups",
@@ -54,7 +54,7 @@ const LIMITS = [
   "maxStorageBuffersPerShaderStage",
 ] as const;
 
-/** How long a run that failed waits to hear that its device was lost. */
+/** How long a failed run waits for the event that its device was lost. */
 const LOSS_MS = 500;
 
 interface Loaded {
@@ -88,7 +88,7 @@ class OrtBackend implements Backend {
   /** The first GPU error since the current call began. */
   #gpuError: GPUError | null = null;
   #log: string[] = [];
-  /** The second part of the wasm binary, and where it is; null where this binary has one part. */
+  /** The second part of the wasm binary, and its URL; null where this binary has one part. */
   #rest: WebAssembly.Module | null = null;
   #restUrl: string | null = null;
   readonly #wasmBytes: () => number = watchWasmMemory();
@@ -122,7 +122,7 @@ class OrtBackend implements Backend {
       let { first, rest } = options.modules ?? { first: null, rest: null };
       this.#restUrl = restUrl === wasmUrl ? null : restUrl;
       if (threads > 1) {
-        // Each thread has an instance of its own and can't wait for the rest.
+        // Each thread has its own instance and can't wait for the second part.
         const compiled = compilePart(wasmUrl, first);
         const both = await Promise.all([compiled, this.#restUrl === null ? compiled : compilePart(restUrl, rest)]);
         [first, rest] = both;
@@ -155,7 +155,7 @@ class OrtBackend implements Backend {
     try {
       bytes = new Uint8Array(await first.data.arrayBuffer());
       if (this.#rest === null && this.#restUrl !== null && hasRareOperator(bytes)) await this.#fetchRest(this.#restUrl);
-      // Blobs are read where they lie by the JSPI build; the other one copies them.
+      // The JSPI build reads Blobs directly; the other one copies them.
       const externalData = others.map((file) => ({ path: file.path, data: file.data }));
       session = await this.#ort.InferenceSession.create(bytes, {
         ...this.#sessionOptions(model.session),
@@ -163,7 +163,7 @@ class OrtBackend implements Backend {
         ...(this.#device === null ? {} : { preferredOutputLocation: onDevice(model.states ?? {}) }),
       });
     } catch (error) {
-      // What the runtime says of external data that it can't read does not tell why: so they are read here.
+      // The runtime's error for unreadable external data does not name the cause: so the files are read here.
       throw this.#failure((await lostOf(model.files)) ?? error, "load");
     } finally {
       release(bytes);
@@ -236,7 +236,7 @@ class OrtBackend implements Backend {
     return Promise.resolve();
   }
 
-  /** Has the second part before it is called: by the page, which compiles it once for all workers, else by itself. */
+  /** Loads the second part before it is called: from the page, which compiles it once for all workers, else here. */
   async #fetchRest(url: string): Promise<void> {
     const { port1, port2 } = new MessageChannel();
     const given = new Promise<WebAssembly.Module | null>((resolve) => {
@@ -247,7 +247,7 @@ class OrtBackend implements Backend {
     if (this.onRest !== null) this.onRest(port2);
     this.#rest = this.onRest === null ? null : await given;
     port1.close();
-    // Where this fails too, the call of a function that is missing says why.
+    // If this fails too, the call of a missing function reports why.
     this.#rest ??= await compilePart(url).catch(() => null);
   }
 
@@ -261,11 +261,12 @@ class OrtBackend implements Backend {
     }
   }
 
-  /** Takes a state out, for a run that goes on from it; whoever takes it disposes of it. */
+  /** Removes a state for a run that continues from it; the caller disposes of it. */
   #takeState({ stateId, restore }: StateCall): Readonly<Record<string, Ort.Tensor>> {
     const kept = this.#states.get(stateId);
     if (restore === null) {
-      if (kept === undefined) throw new SelvedgeError("internal", `State ${stateId} is not kept here.`, { stateId });
+      if (kept === undefined)
+        throw new SelvedgeError("internal", `State ${stateId} is not held by this worker.`, { stateId });
       this.#states.delete(stateId);
       return kept.tensors;
     }
@@ -284,7 +285,7 @@ class OrtBackend implements Backend {
         requiredLimits,
       });
       device.addEventListener("uncapturederror", (event) => {
-        event.preventDefault(); // it is told by the call that it fails, not by the console
+        event.preventDefault(); // the failed call reports it, not the console
         this.#gpuError ??= event.error;
       });
       void device.lost.then((info) => {
@@ -293,7 +294,7 @@ class OrtBackend implements Backend {
       });
       this.#device = device;
       this.#deviceBytes = watchDeviceMemory(device);
-      // Else ONNX Runtime asks for an adapter of its own, only to see that there is one.
+      // Otherwise ONNX Runtime requests an adapter of its own, only to check that there is one.
       // eslint-disable-next-line @typescript-eslint/no-deprecated -- there is no other way to hand it over
       this.#ort.env.webgpu.adapter = adapter;
       return adapterFacts(adapter);
@@ -312,7 +313,7 @@ class OrtBackend implements Backend {
     };
   }
 
-  /** Verbose, or silent: a failure is told by the call that failed, not by the console. */
+  /** Verbose, or silent: the failed call reports the error, not the console. */
   #severity(): 0 | 4 {
     return this.#verbose ? 0 : 4;
   }
@@ -322,14 +323,17 @@ class OrtBackend implements Backend {
     this.#log = [];
   }
 
-  /** Fails the call where the GPU reported an error meanwhile; its event is a task of its own, so let that one run. */
+  /** Fails the call where the GPU reported an error meanwhile; its event is a separate task, so waits for that task. */
   async #settleGpu(during: "load" | "run"): Promise<void> {
     if (this.#device === null) return;
     await this.#nextTask();
     if (this.#lost !== null || this.#gpuError !== null) throw this.#failure(this.#gpuError, during);
   }
 
-  /** Firefox tells that a device is gone only after the run that it spoiled: wait for that before blaming the run. */
+  /**
+   * Waits for the loss of the device before the run is blamed: Firefox reports the loss only after the run that it
+   * spoiled.
+   */
   async #settleLoss(): Promise<void> {
     if (this.#device === null || this.#lost !== null) return;
     const late = new Promise((resolve) => setTimeout(resolve, LOSS_MS));
@@ -373,20 +377,24 @@ class OrtBackend implements Backend {
 }
 
 /**
- * Describes an input or output; ONNX Runtime gives "" or −1, as an unsigned number too, for a dim without a name, and
- * no dims for an open rank.
+ * Describes an input or output. ONNX Runtime reports "" or −1, also as an unsigned number, for a dim without a name,
+ * and no dims for an open rank.
  */
 function portOf(metadata: Ort.InferenceSession.ValueMetadata): Port {
   const { name } = metadata;
   if (!metadata.isTensor) {
     throw new SelvedgeError(
       "model-invalid",
-      `"${name}" is no tensor; sequences, maps and optionals are not supported.`,
+      `"${name}" is not a tensor; sequences, maps and optionals are not supported.`,
       { name },
     );
   }
   if (metadata.type === "int4" || metadata.type === "uint4") {
-    throw new SelvedgeError("model-invalid", `"${name}" is ${metadata.type}, which no browser holds.`, { name });
+    throw new SelvedgeError(
+      "model-invalid",
+      `"${name}" has type ${metadata.type}, which has no JavaScript typed array.`,
+      { name },
+    );
   }
   const dims = metadata.shape.map((dim, axis) =>
     dim === "" || (typeof dim === "number" && (dim < 0 || dim === 2 ** 32 - 1)) ? `${name}_${axis}` : dim,
@@ -394,12 +402,12 @@ function portOf(metadata: Ort.InferenceSession.ValueMetadata): Port {
   return { name, dtype: metadata.type, dims, batchAxis: typeof dims[0] === "string" ? 0 : null };
 }
 
-/** Says that the outputs of a state stay on the device. */
+/** Returns the output locations that keep a state on the device. */
 function onDevice(states: Readonly<Record<string, string>>): Record<string, "gpu-buffer"> {
   return Object.fromEntries(Object.keys(states).map((output) => [output, "gpu-buffer"]));
 }
 
-/** Takes an output over; ONNX Runtime has copied it out of its memory. float16 is handed on as its bits. */
+/** Takes ownership of an output, which ONNX Runtime has copied out of its memory. float16 stays as its bits. */
 function fromOrt(value: Ort.Tensor): Tensor {
   const dtype = value.type as Dtype;
   let data = value.data;
@@ -412,10 +420,10 @@ function fromOrt(value: Ort.Tensor): Tensor {
 
 const READ_BYTES = 2 ** 22;
 
-/** Gives what the browser says where it can't read a file; null where it can read them all. */
+/** Returns the browser's error where it can't read a file; null where all files are readable. */
 async function lostOf(files: ModelFiles["files"]): Promise<unknown> {
   try {
-    // Not as streams: Chromium's fail with "network error" and no more.
+    // Not as streams: Chromium's fail with just "network error".
     for (const { data } of files)
       for (let at = 0; at < data.size; at += READ_BYTES) await data.slice(at, at + READ_BYTES).arrayBuffer();
     return null;
@@ -424,7 +432,7 @@ async function lostOf(files: ModelFiles["files"]): Promise<unknown> {
   }
 }
 
-/** Says what the server answers for the wasm: an HTML page where a binary should be is told as nothing by itself. */
+/** Describes the server's response for the wasm: ONNX Runtime's error does not tell an HTML page from a binary. */
 async function describe(url: string): Promise<string> {
   try {
     const response = await fetch(url, { method: "HEAD" });
