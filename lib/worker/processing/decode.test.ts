@@ -110,7 +110,7 @@ describe("labels", () => {
 
   test("fails where the table is missing or too short", () => {
     const spec = { op: "labels", asset: "labels.txt" } as const;
-    expect(() => createDecoder("y", spec, {})).toThrow(/"labels.txt", which the bundle does not have/);
+    expect(() => createDecoder("y", spec, {})).toThrow(/"labels.txt", which is missing from the bundle/);
     expect(() => decode(spec, floats([1, 4], [1, 2, 3, 4]), assets)).toThrow(/4 classes, "labels.txt" is for 3/);
   });
 });

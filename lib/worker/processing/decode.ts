@@ -1,19 +1,20 @@
-// Outputs to answers, from a closed list of operations that a bundle declares. Pure, and made once per model, so that a
-// label table is parsed once. Not here: anything that needs the input, as drawing boxes over an image.
+// Decodes outputs into answers, by a closed list of operations that a bundle declares. Pure, and created once per
+// model, so that a label table is parsed once. Out of scope: operations that need the input, such as drawing boxes over
+// an image.
 import type { DecodeSpec } from "../../core/bundle.ts";
 import { SelvedgeError } from "../../core/errors.ts";
 import type { Decoded } from "../../rpc/messages.ts";
 import type { Tensor } from "../../core/tensor.ts";
 
-/** Elements of an output as they came: nothing is narrowed, so that int64 and float64 compare exactly. */
+/** Elements of an output without conversion: int64 and float64 compare exactly. */
 type Values = ArrayLike<number | bigint>;
 
-/** Turns an output into one answer per item of its first axis. */
+/** Decodes an output into one answer per item of its first axis. */
 export type Decoder = (output: Tensor) => Decoded[];
 
 const TOP_DEFAULT = 5;
 
-/** Makes the decoder of an output; throws `bundle-invalid` where the text that it names is missing. */
+/** Creates the decoder of an output; throws `bundle-invalid` where the asset that it names is missing. */
 export function createDecoder(name: string, spec: DecodeSpec, assets: Readonly<Record<string, string>>): Decoder {
   switch (spec.op) {
     case "softmax":
@@ -40,8 +41,8 @@ export function createDecoder(name: string, spec: DecodeSpec, assets: Readonly<R
 }
 
 /**
- * Normalises exponentials, shifted by the largest value so that none overflows. All of a row is NaN where one of its
- * values is NaN or positive infinity, which is how a model that overflowed shows.
+ * Softmax, shifted by the largest value so that no exponential overflows. The whole row is NaN if one of its values is
+ * NaN or positive infinity: this shows that a model overflowed.
  */
 export function softmax(row: Values): Float32Array {
   let largest = -Infinity;
@@ -54,8 +55,8 @@ export function softmax(row: Values): Float32Array {
 }
 
 /**
- * Greedy decoding: the best class of each step, repeats merged, class 0 left out (Graves 2006, best path). Confidence
- * is the mean of the values of the classes kept, as the model gives them; NaN where a step has no number at all.
+ * Greedy CTC decoding: the best class of each step, repeats merged, class 0 left out (Graves 2006, best path).
+ * Confidence is the mean of the model's values for the kept classes; NaN where all values of a step are NaN.
  */
 function ctc(name: string, asset: string, output: Tensor, table: readonly string[]): Decoded[] {
   const [items, steps, classes] = output.dims;
@@ -86,7 +87,7 @@ function ctc(name: string, asset: string, output: Tensor, table: readonly string
   return answers;
 }
 
-/** The classes of the largest values, the largest first; of equal ones the first, and NaN after all numbers. */
+/** Classes of the largest values, in descending order; ties by index, and NaN after all numbers. */
 function best(
   scores: Values,
   labels: readonly string[],
@@ -107,7 +108,7 @@ function best(
   return found.map((index) => ({ label: labels[index] ?? "", index, score: Number(scores[index]) }));
 }
 
-/** The first of the largest values; NaN never wins over a number. */
+/** Index of the first largest value; NaN never wins over a number. */
 function argmax(row: Values): number {
   let index = 0;
   let largest = row[0] as number | bigint;
@@ -121,7 +122,7 @@ function argmax(row: Values): number {
   return index;
 }
 
-/** Tells NaN, the only value that differs from itself; the global `isNaN` throws on a bigint. */
+/** Whether a value is NaN, the only one that differs from itself; the global `isNaN` throws on a bigint. */
 function isNaN(value: number | bigint | undefined): boolean {
   return value !== value;
 }
@@ -155,7 +156,8 @@ function float16Value(bits: number): number {
 
 function linesOf(name: string, asset: string, assets: Readonly<Record<string, string>>): string[] {
   const text = assets[asset];
-  if (text === undefined) throw mismatch(`Output "${name}" is decoded by "${asset}", which the bundle does not have.`);
+  if (text === undefined)
+    throw mismatch(`Output "${name}" is decoded by "${asset}", which is missing from the bundle.`);
   const lines = text.replace(/^\ufeff/, "").split(/\r\n|\r|\n/);
   if (lines.at(-1) === "") lines.pop();
   return lines;

@@ -1,19 +1,19 @@
-// Images to tensors on the GPU: the twin of image.ts, by the same sum, with nothing read back. The picture is copied to
-// a texture as 8-bit sRGB, not premultiplied; a first shader shrinks its rows, a second one its columns and lays the
-// values out. Both work out the triangle's weights as they go: in f32, which moves a value by less than 0.2 of 255 at
-// the largest sizes. Differences from the CPU come from elsewhere: a canvas stores colours premultiplied, so that it
-// gives partly transparent ones back with an error of up to 1 of 255 over white; a texture keeps them.
+// Images to tensors on the GPU: the counterpart of image.ts, with the same formula and no read-back. The image is
+// copied to a texture as 8-bit sRGB, not premultiplied; a first shader resizes its rows, a second one its columns and
+// writes the layout. Both compute the triangle filter's weights on the fly: in f32, which changes a value by less than
+// 0.2 of 255 at the largest sizes. Differences from the CPU have another cause: a canvas stores colours premultiplied,
+// so that it returns partly transparent ones with an error of up to 1 of 255 over white; a texture keeps them.
 //
-// Float32 alone: other dtypes, and pictures over the device's limits, are the CPU's (prepare.ts chooses). Textures and
-// buffers are kept by input and size for the next frame, the last used ones up to a bound. Nothing here waits, so an
-// error of the GPU falls into the run that it spoils; ort.ts listens for it.
+// Float32 alone: other dtypes, and images over the device's limits, run on the CPU (prepare.ts chooses). Textures and
+// buffers are kept by input and size for the next frame, the most recently used up to a bound. Nothing here awaits, so
+// a GPU error belongs to the run that it spoils; ort.ts listens for it.
 import type { DeviceTensor } from "../../rpc/backend.ts";
 import type { ImageSpec } from "../../core/bundle.ts";
 import type { StillImage } from "../../rpc/messages.ts";
 import { normalising, planImage } from "./image.ts";
 import type { ImagePlan } from "./image.ts";
 
-/** How many sizes, and how many bytes of them, are kept between runs. */
+/** Bound on the number of sizes, and on their bytes, that are kept between runs. */
 const KEEP = { sizes: 16, bytes: 64 * 2 ** 20 } as const;
 /** Pixels on each side of a workgroup. */
 const TILE = 8;
@@ -86,7 +86,7 @@ fn down(@builtin(global_invocation_id) id: vec3u) {
 }
 `;
 
-/** What one size of image needs on the device. */
+/** Device resources for one size of image. */
 interface Frame {
   readonly texture: GPUTexture;
   readonly buffers: readonly GPUBuffer[];
@@ -96,17 +96,17 @@ interface Frame {
   readonly bytes: number;
 }
 
-/** The shader, ready to run. */
+/** The compiled shader. */
 interface Program {
   readonly layout: GPUBindGroupLayout;
   readonly across: GPUComputePipeline;
   readonly down: GPUComputePipeline;
 }
 
-/** Brings the images of one model to tensors on a device. */
+/** Converts the images of one model to tensors on a device. */
 export class GpuImages {
   readonly #device: GPUDevice;
-  /** By input and size, the last used one last. */
+  /** By input and size, the most recently used last. */
   readonly #frames: Map<string, Frame> = new Map();
   #program: Program | null = null;
 
@@ -115,8 +115,8 @@ export class GpuImages {
   }
 
   /**
-   * Brings an image to a float32 tensor that stays on the device, valid until `trim` or the next image of the same
-   * input and size; closes a bitmap. Gives null, and leaves the image alone, where the device can't hold it.
+   * Converts an image to a float32 tensor that stays on the device, valid until `trim` or the next image of the same
+   * input and size; closes a bitmap. Returns null, and leaves the image alone, where the device can't hold it.
    */
   prepare(input: string, image: StillImage, spec: ImageSpec): DeviceTensor | null {
     const plan = planImage(image.width, image.height, spec.resize);
@@ -126,7 +126,7 @@ export class GpuImages {
     const frame = this.#frames.get(key) ?? allocate(this.#device, program, image, plan, spec);
     this.#frames.delete(key);
     this.#frames.set(key, frame);
-    const { height } = image; // a bitmap has none once it is closed
+    const { height } = image; // a closed bitmap has none
     this.#upload(image, frame.texture);
     const encoder = this.#device.createCommandEncoder();
     const pass = encoder.beginComputePass();
@@ -140,7 +140,9 @@ export class GpuImages {
     return frame.tensor;
   }
 
-  /** Frees what was used longest ago, down to the bound. Between runs only: a run may use all that it was given. */
+  /**
+   * Frees the least recently used resources, down to the bound. Between runs only: a run may use all that it was given.
+   */
   trim(): void {
     let bytes = 0;
     for (const frame of this.#frames.values()) bytes += frame.bytes;
@@ -151,7 +153,7 @@ export class GpuImages {
     }
   }
 
-  /** Frees all that is kept. */
+  /** Frees all resources. */
   close(): void {
     for (const [key, frame] of this.#frames) this.#free(key, frame);
   }
@@ -237,12 +239,12 @@ function allocate(device: GPUDevice, program: Program, image: StillImage, plan: 
   return { texture, buffers: [uniform, rows, values], group, plan, tensor, bytes };
 }
 
-/** Bytes of the picture after its rows are shrunk: four floats for each pixel. */
+/** Bytes of the image after its rows are resized: four floats per pixel. */
 function rowBytes(image: StillImage, plan: ImagePlan): number {
   return plan.pictureWidth * image.height * 16;
 }
 
-/** Writes the shader's Plan. */
+/** Encodes the shader's Plan. */
 function describe(image: StillImage, plan: ImagePlan, spec: ImageSpec): ArrayBuffer {
   const buffer = new ArrayBuffer(96);
   const { channels, step, plane, mix } = normalising(plan, spec);

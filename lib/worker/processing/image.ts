@@ -1,19 +1,19 @@
-// RGBA pixels to a tensor, on the CPU: the reference that gpu.ts must agree with. Nothing here rounds to bytes in
-// between. The sum, for a picture of w × h pixels brought to W × H:
+// Converts RGBA pixels to a tensor on the CPU: the reference that gpu.ts must agree with. Nothing here rounds to bytes in
+// between. The formula, for an image of w × h pixels resized to W × H:
 //
 //   p(x, y, c)  = (rgba[c] · a + 255 · (255 − a)) / 255          alpha, not premultiplied, over white; 0…255
 //   t(i, j)     = max(0, 1 − |j + ½ − (i + ½) · w/W| / max(1, w/W))   a triangle that covers the pixels it shrinks
 //   q(X, Y, c)  = Σ_y Σ_x p(x, y, c) · t(X, x) · t(Y, y) / (Σ_x t(X, x) · Σ_y t(Y, y))
 //   gray        = 0.299 q(red) + 0.587 q(green) + 0.114 q(blue)   ITU-R BT.601
-//   value       = (q · scale − mean[c]) / std[c],   and 0 where the tensor is larger than the picture
+//   value       = (q · scale − mean[c]) / std[c],   and 0 where the tensor is larger than the image
 //
-// Upwards that is bilinear interpolation with the border repeated; downwards it averages, so that no thin stroke is lost
+// Upscaling is bilinear interpolation with the border repeated; downscaling averages, so that no thin stroke is lost
 // between samples. x runs first, in f32; sums are taken from the left and the top.
 import type { ImageSpec, ResizeSpec } from "../../core/bundle.ts";
 import type { WirePixels } from "../../rpc/messages.ts";
 import type { Dtype, Tensor } from "../../core/tensor.ts";
 
-/** How large the tensor is, and which part of it the picture fills, from the top left. In pixels. */
+/** Size of the tensor, and of the part that the image fills, from the top left. In pixels. */
 export interface ImagePlan {
   readonly width: number;
   readonly height: number;
@@ -21,7 +21,7 @@ export interface ImagePlan {
   readonly pictureHeight: number;
 }
 
-/** A picture whose rows are read in bands, from the top to the bottom: all at once a large one takes 400 MB. */
+/** An image whose rows are read in bands, from the top to the bottom: all at once a large one takes 400 MB. */
 export interface PixelBands {
   readonly width: number;
   readonly height: number;
@@ -29,7 +29,7 @@ export interface PixelBands {
   read(y: number): Uint8ClampedArray;
 }
 
-/** Tells to which size a picture is brought, without looking at its pixels. */
+/** Returns the size to which an image is resized, without reading its pixels. */
 export function planImage(width: number, height: number, resize: ResizeSpec): ImagePlan {
   switch (resize.mode) {
     case "exact":
@@ -56,7 +56,7 @@ export function planImage(width: number, height: number, resize: ResizeSpec): Im
   }
 }
 
-/** Brings an image to the tensor that a bundle declares: [1, c, h, w] or [1, h, w, c], of float32, float16 or uint8. */
+/** Converts an image to the tensor that a bundle declares: [1, c, h, w] or [1, h, w, c], of float32, float16 or uint8. */
 export function imageToTensor(pixels: WirePixels | PixelBands, spec: ImageSpec, dtype: Dtype): Tensor {
   if (dtype !== "float32" && dtype !== "float16" && dtype !== "uint8") {
     throw new TypeError(`An image can be an input of float32, float16 or uint8, not ${dtype}.`);
@@ -71,7 +71,7 @@ export function imageToTensor(pixels: WirePixels | PixelBands, spec: ImageSpec, 
   return { dtype, dims, data: values };
 }
 
-/** For each output sample: where its input samples begin, how many they are, and their weights, which sum to 1. */
+/** For each output sample: the start of its input samples, their number, and their weights, which sum to 1. */
 interface Filter {
   readonly starts: Int32Array;
   readonly counts: Int32Array;
@@ -89,7 +89,7 @@ function triangle(from: number, to: number): Filter {
   const weights = new Float32Array(to * stride);
   for (let i = 0; i < to; i++) {
     const centre = (i + 0.5) * scale;
-    // Pixel centres strictly inside (centre − reach, centre + reach): those at its ends weigh nothing.
+    // Pixel centres strictly inside (centre − reach, centre + reach): those at its ends have weight 0.
     const start = Math.max(0, Math.floor(centre - reach - 0.5) + 1);
     const end = Math.min(from, Math.ceil(centre + reach - 0.5));
     let sum = 0;
@@ -101,7 +101,7 @@ function triangle(from: number, to: number): Filter {
   return { starts, counts, weights, stride };
 }
 
-/** Resamples to width × height × RGB. Each input row is shrunk once and added to the output rows that it touches. */
+/** Resamples to width × height × RGB. Each input row is resized once and added to the output rows that it touches. */
 function resample(pixels: WirePixels | PixelBands, width: number, height: number): Float32Array {
   const across = triangle(pixels.width, width);
   const down = triangle(pixels.height, height);
@@ -173,13 +173,13 @@ function shrink(source: Float32Array, filter: Filter, row: Float32Array): void {
   }
 }
 
-/** How a picture's values are normalised and laid out: the same for the GPU. */
+/** Normalisation and layout of an image's values: the same for the GPU. */
 export interface Normalising {
   /** Channels of the tensor. */
   readonly channels: number;
-  /** Values from one pixel to the next in a row. */
+  /** Stride from one pixel to the next in a row, in values. */
   readonly step: number;
-  /** Values from one channel to the next. */
+  /** Stride from one channel to the next, in values. */
   readonly plane: number;
   /** Per channel: value = (red, green, blue) · shares · factor − shift. */
   readonly mix: readonly {
@@ -189,7 +189,7 @@ export interface Normalising {
   }[];
 }
 
-/** Works out how a picture's values are normalised and laid out. */
+/** Computes the normalisation and layout of an image's values. */
 export function normalising(plan: ImagePlan, spec: ImageSpec): Normalising {
   const channels = spec.channels === "gray" ? 1 : 3;
   const scale = spec.scale ?? 1 / 255;
@@ -205,7 +205,7 @@ export function normalising(plan: ImagePlan, spec: ImageSpec): Normalising {
   return { channels, step: planar ? 1 : channels, plane: planar ? plan.width * plan.height : 1, mix };
 }
 
-/** Normalises, orders the channels and lays the picture into a tensor of zeros. */
+/** Normalises, orders the channels and writes the image into a tensor of zeros. */
 function arrange(picture: Float32Array, plan: ImagePlan, spec: ImageSpec): Float32Array<ArrayBuffer> {
   const { channels, step, plane, mix } = normalising(plan, spec);
   const values = new Float32Array(plan.width * plan.height * channels);
@@ -226,7 +226,7 @@ function arrange(picture: Float32Array, plan: ImagePlan, spec: ImageSpec): Float
   return values;
 }
 
-/** How much of red, green and blue a channel of the tensor takes. */
+/** Weights of red, green and blue in a channel of the tensor. */
 function sharesOf(channels: ImageSpec["channels"], channel: number): readonly [number, number, number] {
   if (channels === "gray") return [0.299, 0.587, 0.114];
   const source = channels === "rgb" ? channel : 2 - channel;

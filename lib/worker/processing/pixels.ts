@@ -1,11 +1,11 @@
-// An image as it crossed the thread line, to RGBA pixels, by a canvas that belongs to no page. Runs in a worker.
+// Reads the RGBA pixels of an image that crossed the thread line, by an OffscreenCanvas. Runs in a worker.
 import type { StillImage, WirePixels } from "../../rpc/messages.ts";
 import type { PixelBands } from "./image.ts";
 
-/** The side that every browser's canvas takes. */
+/** Largest canvas side that every browser supports. */
 const SIDE_MAX = 16384;
 
-/** Throws a RangeError on an image that is empty, huge, or has not the bytes that its size says. */
+/** Throws a RangeError on an image that is empty, too large, or whose number of bytes does not match its size. */
 export function checkImage(image: StillImage): void {
   const { width, height } = image;
   if (!(width >= 1 && height >= 1 && width <= SIDE_MAX && height <= SIDE_MAX)) {
@@ -17,10 +17,10 @@ export function checkImage(image: StillImage): void {
   }
 }
 
-/** Bytes of pixels that are read at a time. */
+/** Bytes of pixels per read. */
 const BAND_BYTES = 2 ** 24;
 
-/** Hands the pixels of a checked image to `work`, in bands where they are many, and closes its bitmap. */
+/** Passes the pixels of a checked image to `work`, in bands where they are many, and closes its bitmap. */
 export function withPixels<T>(image: StillImage, work: (pixels: WirePixels | PixelBands) => T): T {
   if ("data" in image) return work(image);
   const { width, height } = image;
@@ -28,7 +28,7 @@ export function withPixels<T>(image: StillImage, work: (pixels: WirePixels | Pix
     const rows = Math.min(height, Math.max(1, Math.floor(BAND_BYTES / (4 * width))));
     const context = new OffscreenCanvas(width, rows).getContext("2d", { willReadFrequently: true });
     if (context === null) throw new RangeError("no canvas of that size");
-    context.globalCompositeOperation = "copy"; // nothing of the band before shows through
+    context.globalCompositeOperation = "copy"; // no pixel of the previous band shows through
     const read = (y: number): Uint8ClampedArray => {
       context.drawImage(image, 0, -y);
       return context.getImageData(0, 0, width, Math.min(rows, height - y)).data;

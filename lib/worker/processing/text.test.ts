@@ -67,8 +67,8 @@ test("a model of fixed length gets that length", () => {
 
 test.each([
   ["is missing", {}],
-  ["is no tokenizer", { "tokenizer.json": "{}" }],
-])("a tokenizer that %s is told by the name of the input and the file", (what, assets) => {
+  ["is not a readable tokenizer", { "tokenizer.json": "{}" }],
+])("an error of a tokenizer that %s names the input and the file", (what, assets) => {
   expect(() => read(ids, ["cat"], assets)).toThrow(new RegExp(`"input_ids".*"tokenizer.json".*${what}`));
 });
 

@@ -1,19 +1,19 @@
-// Text to the numbers that a model reads, by the tokenizer.json that its bundle carries: the same in a worker, in
-// calibration and in a test. `@huggingface/tokenizers` does the cutting; here is what a model adds to it: texts of one
-// batch brought to one length, a mask that says where a piece is, and the bound on the length.
+// Tokenizes texts by the tokenizer.json of a bundle: the same in a worker, in calibration and in a test.
+// `@huggingface/tokenizers` does the tokenization; this file adds the padding of a batch to one length, the attention
+// mask, and the bound on the length.
 import { Tokenizer } from "@huggingface/tokenizers";
 import type { BundleInput, TextSpec } from "../../core/bundle.ts";
 import { SelvedgeError } from "../../core/errors.ts";
 import { arrayOver } from "../../core/tensor.ts";
 import type { NumericDtype, Tensor } from "../../core/tensor.ts";
 
-/** Turns texts into a row each of every input that they fill. */
+/** Converts texts into one row each of every input that they fill. */
 export type TextReader = (texts: readonly string[]) => Record<string, Tensor>;
 
-/** Bytes of an element of the types that pieces and masks come in. */
+/** Bytes per element of the types of tokens and masks. */
 const SIZES: Readonly<Record<string, number>> = { int64: 8, int32: 4, float32: 4 };
 
-/** Makes the readers of a model's inputs that take text, by input name. */
+/** Creates the readers of a model's text inputs, by input name. */
 export function createTextReaders(
   inputs: readonly BundleInput[],
   assets: Readonly<Record<string, string>>,
@@ -25,17 +25,17 @@ export function createTextReaders(
   );
 }
 
-/** Characters of a text that are read for each piece that is kept, at first: English has some four to a piece. */
+/** Initial number of characters to read per token that is kept: English has some four per token. */
 const PIECE_CHARACTERS = 8;
 
-/** A tokenizer.json, read. */
+/** A parsed tokenizer.json. */
 interface Encoder {
   readonly encode: (text: string) => number[];
-  /** The piece that the file itself fills short texts with. */
+  /** The file's own padding token. */
   readonly padId: number;
 }
 
-/** Makes the reader of one input; the tokenizer's file is read when the first text comes. */
+/** Creates the reader of one input; parses the tokenizer's file with the first text. */
 function createTextReader(
   input: BundleInput,
   spec: TextSpec,
@@ -73,7 +73,10 @@ function createTextReader(
   };
 }
 
-/** Gives what cuts a text into pieces, at most `maxLength`; what marks its begin and end is kept. */
+/**
+ * Returns the function that encodes a text into at most `maxLength` tokens; special tokens at its begin and end are
+ * kept.
+ */
 function encoderOf(
   name: string,
   { tokenizer: asset, maxLength }: TextSpec,
@@ -88,7 +91,7 @@ function encoderOf(
     tokenizer = new Tokenizer(json, {});
     padId = json.padding?.pad_id ?? 0;
   } catch (error) {
-    throw broken(name, asset, "is no tokenizer.json that can be read", error);
+    throw broken(name, asset, "is not a readable tokenizer.json", error);
   }
   const encode = (whole: string): number[] => {
     const { text, ids } = beginning(tokenizer, whole, maxLength);
@@ -104,8 +107,8 @@ function encoderOf(
 }
 
 /**
- * Encodes as much of a text as `maxLength` pieces need: of a long one the beginning, which grows until it has twice as
- * many, so that no piece that is kept lies near the cut.
+ * Encodes as much of a text as `maxLength` tokens need: for a long one a prefix, which grows until it has twice as
+ * many, so that no token that is kept lies near the cut.
  */
 function beginning(tokenizer: Tokenizer, whole: string, maxLength: number): { text: string; ids: number[] } {
   for (let characters = PIECE_CHARACTERS * maxLength + 1_000; ; characters *= 4) {
