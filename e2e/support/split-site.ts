@@ -70,6 +70,8 @@ export interface SplitSite {
   isUnforeseen: boolean;
   /** How long the second part is withheld, in ms. */
   restMs: number;
+  /** Whether the first part is withheld until the second is asked for. */
+  isFirstHeld: boolean;
   /** Returns when the second part was first asked for, among the requests; −1 where it was not. */
   restAt(): number;
   /** Counts the requests for the second part. */
@@ -99,6 +101,7 @@ export async function startSplitSite(): Promise<SplitSite> {
     const { pathname } = new URL(request.url ?? "/", "http://localhost");
     asked.push(pathname);
     const isRest = REST.test(pathname);
+    const isFirst = pathname.endsWith("ort-wasm.wasm");
     const body =
       own[pathname] ?? (pathname.startsWith("/dist/") ? distFile(pathname.slice(6), site.isUnforeseen) : null);
     response.writeHead(body === null || (isRest && site.isMissing) ? 404 : 200, {
@@ -106,7 +109,11 @@ export async function startSplitSite(): Promise<SplitSite> {
       "cross-origin-opener-policy": "same-origin",
       "cross-origin-embedder-policy": "require-corp",
     });
-    setTimeout(() => response.end(body ?? ""), isRest ? site.restMs : 0);
+    const end = (): void => {
+      if (isFirst && site.isFirstHeld && site.restCount() === 0) setTimeout(end, 20);
+      else response.end(body ?? "");
+    };
+    setTimeout(end, isRest ? site.restMs : 0);
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const site: SplitSite = {
@@ -115,6 +122,7 @@ export async function startSplitSite(): Promise<SplitSite> {
     isMissing: false,
     isUnforeseen: false,
     restMs: 0,
+    isFirstHeld: false,
     restAt: () => asked.findIndex((path) => REST.test(path)),
     restCount: () => asked.filter((path) => REST.test(path)).length,
     close() {

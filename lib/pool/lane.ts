@@ -112,7 +112,7 @@ export class Lane {
   load(message: LoadMessage, onPhase?: LaneRunOptions["onPhase"]): Promise<ModelFacts> {
     return this.#serial(async () => {
       onPhase?.("starting");
-      const client = await this.#ensureStarted();
+      const client = await this.#ensureStarted(message);
       onPhase?.("loading");
       return this.#ensureLoaded(client, message).facts;
     });
@@ -291,11 +291,14 @@ export class Lane {
     this.#cancelIdle = null;
   }
 
-  #ensureStarted(): Promise<WorkerClient> {
+  /** Starts the worker where none is up; meanwhile it looks at the model that it is started for. */
+  #ensureStarted(message?: LoadMessage): Promise<WorkerClient> {
     if (this.#client !== null && this.#starting === null) return Promise.resolve(this.#client);
     this.#starting ??= this.#start().finally(() => {
       this.#starting = null;
     });
+    const model = message?.files[0]?.data;
+    if (model !== undefined) void this.#options.effects.activated().then(() => this.#client?.foresee(model));
     return this.#starting;
   }
 
@@ -308,7 +311,8 @@ export class Lane {
     const { wasmUrl, restUrl } = this.#options.wasmUrls();
     const client = new WorkerClient(effects, this.#options.source());
     client.onLog = this.#options.onLog;
-    client.onRest = () => shareRest(compiled, () => effects.compileWasm(restUrl, START_BOUND_MS));
+    client.onRest = async () =>
+      restUrl === wasmUrl ? null : shareRest(compiled, () => effects.compileWasm(restUrl, START_BOUND_MS));
     client.onLinked = (rest) => {
       keepRest(compiled, rest);
     };

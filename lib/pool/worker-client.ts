@@ -54,6 +54,11 @@ export class WorkerClient {
     return this.#link.call("start", boundMs, options);
   }
 
+  /** Has the worker fetch ahead what a model needs beside its bytes, also before it starts. */
+  foresee(model: Blob): void {
+    this.#link.call("foresee", Infinity, model).catch(() => undefined); // the load says what is wrong
+  }
+
   /** Loads a model; where the browser has lost its blobs, retries with new ones. */
   async load(message: LoadMessage, boundMs: number): Promise<ModelFacts> {
     const lost = message.files;

@@ -97,6 +97,8 @@ export interface Backend {
   readonly memoryBytes?: number;
   /** Starts; called once, before anything else. Rejects with `no-backend` where it can't run here. */
   start(options: StartOptions): Promise<BackendFacts>;
+  /** Fetches ahead what a model needs beside its own bytes; may be called before `start` and while a call is under way. */
+  foresee?(model: Blob): Promise<void>;
   /** Loads a model under an id that the caller chose. Rejects with `model-invalid` or `out-of-memory`. */
   load(modelId: number, model: ModelFiles): Promise<ModelFacts>;
   /**

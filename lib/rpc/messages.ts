@@ -152,6 +152,8 @@ export interface WorkerApi {
    */
   hold(name: string | null): Promise<Reply<boolean>>;
   start(options: StartOptions): Promise<Reply<BackendFacts>>;
+  /** Tells which model is about to be loaded; resolves, also before `start`, once what it needs ahead is here. */
+  foresee(model: Blob): Promise<Reply<null>>;
   load(message: Omit<LoadMessage, "renew">): Promise<Reply<ModelFacts>>;
   run(message: WireRun): Promise<Reply<WireRan>>;
   unload(modelId: number): Promise<Reply<null>>;

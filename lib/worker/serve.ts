@@ -62,6 +62,11 @@ export function serve(
   const api: WorkerApi = {
     hold: (name) => reply(() => hold(name)),
     start: (options) => inOrder(() => backend.start(options)),
+    foresee: (model) =>
+      reply(async () => {
+        await backend.foresee?.(model);
+        return null;
+      }),
     load: (message) => inOrder(() => load(backend, models, message)),
     run: (message) =>
       inOrder(async () => run(backend, served(models, message.modelId), takeRun(message), now)).then((answer) => {

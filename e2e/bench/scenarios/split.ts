@@ -4,7 +4,7 @@
 // case is the worst for the split: a model that needs the second part.
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -111,6 +111,9 @@ async function prepareFolder(): Promise<void> {
     writeFileSync(join(folder, "index.html"), html);
     for (const file of ["worker-wasm.js", "worker-cache.js", "brotli.wasm", "ort-wasm.wasm", "ort-wasm-rest.wasm"])
       if (existsSync(join(dist, file))) cpSync(join(dist, file), join(folder, file));
+    // Ahead, since a server that compresses answers nobody.
+    for (const file of readdirSync(folder))
+      for (const coding of ["br", "gzip"] as const) pack(join(folder, file), coding);
   }
 }
 
@@ -175,16 +178,21 @@ async function serve({ bytesPerMs, latencyMs }: (typeof LINES)[keyof typeof LINE
   return { server, visits, url, encoding: () => encoding };
 }
 
-/** Reads a file, compressed as the browser asks for it; brotli takes half a minute a binary, so that is kept. */
+/** Reads a file, compressed as the browser asks for it. */
 function packedFile(path: string, request: IncomingMessage): { body: Uint8Array; coding: string } {
-  const bytes = readFileSync(path);
-  if (TYPES[extname(path)] === undefined) return { body: bytes, coding: "identity" };
+  if (TYPES[extname(path)] === undefined) return { body: readFileSync(path), coding: "identity" };
   const coding = /\bbr\b/.test(request.headers["accept-encoding"] ?? "") ? "br" : "gzip";
+  return { body: pack(path, coding), coding };
+}
+
+/** Compresses a file; brotli takes half a minute a binary, so that is kept from run to run. */
+function pack(path: string, coding: "br" | "gzip"): Uint8Array {
+  const bytes = readFileSync(path);
   const kept = join(PACKED, `${createHash("sha256").update(bytes).digest("hex")}.${coding}`);
   if (!existsSync(kept)) {
     mkdirSync(PACKED, { recursive: true });
     const params = { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_LGWIN]: 24 };
     writeFileSync(kept, coding === "br" ? brotliCompressSync(bytes, { params }) : gzipSync(bytes, { level: 9 }));
   }
-  return { body: readFileSync(kept), coding };
+  return readFileSync(kept);
 }

@@ -48,6 +48,12 @@ test.describe("a binary in two parts", () => {
     expect(site.restAt()).toBeLessThan(site.asked.indexOf("/loaded"));
   });
 
+  test("both parts are fetched at the same time where the first model needs both", async ({ page }) => {
+    site.isFirstHeld = true;
+    expect(await answer(page, "/rare.onnx")).toEqual(RARE);
+    expect(site.restCount()).toBe(1);
+  });
+
   test("two lanes share the second part, fetched and compiled once", async ({ page }) => {
     expect(await page.evaluate("app.lanes('/rare.onnx', 40)")).toBe(2);
     expect(site.restCount()).toBe(1);

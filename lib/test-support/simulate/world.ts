@@ -360,6 +360,8 @@ export class SimulatedWorker implements WorkerHandle {
     // story.
     if (!this.#world.alive.has(this)) return;
     if (this.#takeLock(message)) return;
+    // Backends here need nothing ahead of a load; a hint that has no effect must not change which faults are drawn.
+    if ((message as { readonly path?: readonly string[] }).path?.[0] === "foresee") return;
     if (this.computes) this.#world.checkRun(message);
     const fault = this.computes ? this.#world.drawFault() : null;
     if (fault !== null) this.#world.log(`worker ${this.id}: ${fault}`);

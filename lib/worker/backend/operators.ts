@@ -16,12 +16,12 @@ const WIRE = { varint: 0, bytes8: 1, message: 2, bytes4: 5 } as const;
 const text = new TextDecoder();
 
 /**
- * Whether an ONNX file has an operator that is not in `usual`; false for a file that is no ONNX model, which ONNX
- * Runtime rejects itself.
+ * Whether an ONNX file, or the head of one, has an operator that is not in `usual`; false for a file that is no ONNX
+ * model, which ONNX Runtime rejects itself.
  */
 export function hasRareOperator(model: Uint8Array, usual: ReadonlySet<string> = USUAL_OPERATORS): boolean {
   let isRare = false;
-  const readNode = (node: Uint8Array): void => {
+  const readNode = (node: Uint8Array, isWhole: boolean): void => {
     let [opType, domain] = ["", ""];
     readFields(node, (field, value) => {
       if (field === NODE.opType) opType = text.decode(value);
@@ -31,11 +31,11 @@ export function hasRareOperator(model: Uint8Array, usual: ReadonlySet<string> = 
           if (each === ATTRIBUTE.graph || each === ATTRIBUTE.graphs) readNodes(graph, GRAPH_NODE);
         });
     });
-    isRare ||= !usual.has(operatorName(opType, domain));
+    isRare ||= isWhole && !usual.has(operatorName(opType, domain));
   };
   const readNodes = (holder: Uint8Array, nodeField: number): void => {
-    readFields(holder, (field, value) => {
-      if (field === nodeField) readNode(value);
+    readFields(holder, (field, value, isWhole) => {
+      if (field === nodeField) readNode(value, isWhole);
     });
   };
   try {
@@ -44,7 +44,7 @@ export function hasRareOperator(model: Uint8Array, usual: ReadonlySet<string> = 
       else if (field === MODEL.functions) readNodes(value, FUNCTION_NODE);
     });
   } catch {
-    return false;
+    // The head of a file ends somewhere; nodes before that count.
   }
   return isRare;
 }
@@ -55,10 +55,10 @@ export function operatorName(opType: string, domain: string): string {
 }
 
 /**
- * Calls `take` for each length-delimited field of a message.
+ * Calls `take` for each length-delimited field of a message; a truncated last field is passed with `isWhole` false.
  * @throws RangeError where it ends within a field or has an unknown wire type
  */
-function readFields(message: Uint8Array, take: (field: number, value: Uint8Array) => void): void {
+function readFields(message: Uint8Array, take: (field: number, value: Uint8Array, isWhole: boolean) => void): void {
   let at = 0;
   const readVarint = (): number => {
     let value = 0;
@@ -77,8 +77,8 @@ function readFields(message: Uint8Array, take: (field: number, value: Uint8Array
     else if (wire === WIRE.bytes4) at += 4;
     else if (wire === WIRE.message) {
       const end = readVarint() + at;
+      take(Math.floor(tag / 8), message.subarray(at, end), end <= message.length);
       if (end > message.length) throw new RangeError("ends within a field");
-      take(Math.floor(tag / 8), message.subarray(at, end));
       at = end;
     } else throw new RangeError(`has wire type ${wire}`);
   }

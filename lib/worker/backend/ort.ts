@@ -57,6 +57,9 @@ const LIMITS = [
 /** How long a failed run waits for the event that its device was lost. */
 const LOSS_MS = 500;
 
+/** So much of a model is looked through ahead of its load; its nodes come before its weights. */
+const HEAD_BYTES = 2 ** 20;
+
 interface Loaded {
   readonly session: Ort.InferenceSession;
   readonly inputs: readonly Port[];
@@ -91,6 +94,8 @@ class OrtBackend implements Backend {
   /** The second part of the wasm binary, and its URL; null where this binary has one part. */
   #rest: WebAssembly.Module | null = null;
   #restUrl: string | null = null;
+  /** The page's answer to the question for it. */
+  #asked: Promise<WebAssembly.Module | null> | null = null;
   readonly #wasmBytes: () => number = watchWasmMemory();
   #deviceBytes = (): number => 0;
 
@@ -128,7 +133,7 @@ class OrtBackend implements Backend {
         [first, rest] = both;
         askForThreads(both[1], (port) => this.onThread?.(port));
       }
-      this.#rest = rest;
+      this.#rest ??= rest;
       const shared = shareModule(first, () => this.#rest ?? this.#linkAtOnce(restUrl));
       if (first === null) env.wasm.wasmPaths = { wasm: wasmUrl };
       else env.wasm.wasmBinary = NO_BINARY;
@@ -144,6 +149,11 @@ class OrtBackend implements Backend {
     return { backend: options.backend, gpu, version, startMs, modules };
   }
 
+  async foresee(model: Blob): Promise<void> {
+    const head = new Uint8Array(await model.slice(0, HEAD_BYTES).arrayBuffer());
+    if (this.#rest === null && hasRareOperator(head)) this.#rest ??= await this.#askForRest();
+  }
+
   async load(modelId: number, model: ModelFiles): Promise<ModelFacts> {
     const began = performance.now();
     await this.unload(modelId);
@@ -154,7 +164,11 @@ class OrtBackend implements Backend {
     let bytes = new Uint8Array();
     try {
       bytes = new Uint8Array(await first.data.arrayBuffer());
-      if (this.#rest === null && this.#restUrl !== null && hasRareOperator(bytes)) await this.#fetchRest(this.#restUrl);
+      if (this.#rest === null && this.#restUrl !== null && hasRareOperator(bytes)) {
+        const url = this.#restUrl;
+        // If both fail, the call of the missing function reports why.
+        this.#rest ??= (await this.#askForRest()) ?? (await compilePart(url).catch(() => null));
+      }
       // The JSPI build reads Blobs directly; the other one copies them.
       const externalData = others.map((file) => ({ path: file.path, data: file.data }));
       session = await this.#ort.InferenceSession.create(bytes, {
@@ -236,19 +250,22 @@ class OrtBackend implements Backend {
     return Promise.resolve();
   }
 
-  /** Loads the second part before it is called: from the page, which compiles it once for all workers, else here. */
-  async #fetchRest(url: string): Promise<void> {
-    const { port1, port2 } = new MessageChannel();
-    const given = new Promise<WebAssembly.Module | null>((resolve) => {
+  /** Asks the page for the second part, which it compiles once for all workers; null where it can't. */
+  #askForRest(): Promise<WebAssembly.Module | null> {
+    this.#asked ??= new Promise<WebAssembly.Module | null>((resolve) => {
+      if (this.onRest === null) {
+        resolve(null);
+        return;
+      }
+      const { port1, port2 } = new MessageChannel();
       port1.onmessage = ({ data }: MessageEvent<WebAssembly.Module | null>): void => {
+        port1.close();
+        if (data === null) this.#asked = null; // the next model may have better luck
         resolve(data);
       };
+      this.onRest(port2);
     });
-    if (this.onRest !== null) this.onRest(port2);
-    this.#rest = this.onRest === null ? null : await given;
-    port1.close();
-    // If this fails too, the call of a missing function reports why.
-    this.#rest ??= await compilePart(url).catch(() => null);
+    return this.#asked;
   }
 
   #linkAtOnce(url: string): WebAssembly.Module {
