@@ -1,18 +1,20 @@
-// What stands in a store, and what its names mean:
+// Entries of a store, and the meaning of their names:
+//
 //   chunk-<sha256>-<bytes>      a chunk; its hash is checked at every read, since a flipped bit runs and is wrong
-//   part-<sha256>-<offset>      a part of a chunk on its way over a slow line; gone once the chunk is here
+//   part-<sha256>-<offset>      a part of a chunk in flight over a slow line; removed once the chunk is stored
 //   bundle-<identity>           a manifest's canonical JSON, whose SHA-256 is its identity; written before its chunks
-//   source-<address>-<ms>       what an address leads to; beside the newest stands the one before, until the newest is
+//   source-<address>-<ms>       target of an address; beside the newest stands the one before, until the newest is
 //                               stored whole (versions.ts)
-//   used-<identity>-<ms>        when a bundle was last used; the newest counts
-//   pin-<identity>              kept when room is made
-//   releases-<ms>               signed releases that were seen (releases.ts); the newest counts, kept as long as the store
-//   release-<address>-<n>       newest signed release of an address, as 0.1.0 noted it; moves to releases-<ms> when met
-//   rate-<bytes a second>-<ms>  how fast the network was last
-//   draft-<address>-head-<ms>   a bare model on its way: which file it is, by its validators
+//   used-<identity>-<ms>        last use of a bundle; the newest counts
+//   pin-<identity>              exempts a bundle from eviction
+//   releases-<ms>               signed releases that were seen (releases.ts); the newest counts; never evicted
+//   release-<address>-<n>       newest signed release of an address, by release 0.1.0; moves to releases-<ms> when read
+//   rate-<bytes a second>-<ms>  last network rate
+//   draft-<address>-head-<ms>   a bare model in flight: its file's validators
 //   draft-<address>-<n>-<sha256>-<bytes>   … and its n-th chunk
-// <address> is the SHA-256 of a URL. The names are the whole index: it is read anew where a decision hangs on it, so
-// that two tabs agree, and a chunk that no bundle and no draft names is an orphan, the first to go.
+//
+// <address> is the SHA-256 of a URL. The names are the whole index: it is read anew for each decision that depends on
+// it, so that two tabs agree, and a chunk that no bundle and no draft names is an orphan, the first to be evicted.
 import { canonicalJson, sha256Hex } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 import { release } from "../rpc/free-buffer.ts";
@@ -37,17 +39,17 @@ export interface StoredBundle {
   readonly version: string;
   /** The addresses that lead to it. */
   readonly urls: readonly string[];
-  /** Bytes of its chunks that are here; what it shares with another bundle counts for both. */
+  /** Bytes of its stored chunks; chunks that it shares with another bundle count for both. */
   readonly bytes: number;
-  /** When it was last used, in ms since 1970. */
+  /** Time of the last use, in ms since 1970. */
   readonly usedMs: number;
   /** Whether it is exempt from eviction. */
   readonly isPinned: boolean;
-  /** The variants that are here whole; a bare model has one, `model`. */
+  /** The variants that are stored whole; a bare model has one, `model`. */
   readonly variants: readonly string[];
 }
 
-/** Keeps chunks and what belongs to them in a store. */
+/** Keeps chunks and their records in a store. */
 export class Shelf {
   readonly store: Store;
   readonly #now: () => number;
@@ -58,8 +60,8 @@ export class Shelf {
   }
 
   /**
-   * Gives a chunk, its hash checked; null where it is not here. A wrong one is removed. It is the store's own blob where
-   * that has them: a model in memory would be there twice, beside what the runtime makes of it.
+   * Returns a chunk, its hash checked; null where it is not stored. A wrong one is removed. Returns the store's own
+   * blob where the store has them: a copy of a model in memory would be added to the runtime's.
    */
   async chunk({ sha256, bytes }: BundleChunk): Promise<Blob | null> {
     const name = chunkName({ sha256, bytes });
@@ -70,7 +72,7 @@ export class Shelf {
     try {
       if (found.byteLength === bytes && (await sha256Hex(found)) === sha256) {
         if (store.adopt === undefined) return blob ?? new Blob([found]);
-        await store.adopt(name, found).catch(() => undefined); // no room: it is read where it is
+        await store.adopt(name, found).catch(() => undefined); // no room: it stays where it is
         return (await store.blob?.(name)) ?? blob ?? new Blob([found]);
       }
       await store.remove(name);
@@ -80,14 +82,14 @@ export class Shelf {
     }
   }
 
-  /** Lists which chunks are here, as `<sha256>-<bytes>`. */
+  /** Lists stored chunks as `<sha256>-<bytes>`. */
   async chunks(): Promise<Set<string>> {
     return chunksOf(await this.store.names());
   }
 
   /**
-   * Stores a chunk whose hash was checked. Where there is no room, bundles that were not used for the longest time are
-   * evicted, except pinned ones and those in `keep`.
+   * Stores a chunk whose hash was checked. Where there is no room, the least recently used bundles are evicted, except
+   * pinned ones and those in `keep`.
    * @throws SelvedgeError `quota-exceeded` where that does not suffice.
    */
   async keep(chunk: BundleChunk, bytes: Bytes, keep: ReadonlySet<string>): Promise<void> {
@@ -105,7 +107,7 @@ export class Shelf {
     await this.store.write(chunkName(chunk), bytes);
   }
 
-  /** Gives what is here of a chunk on its way, from its beginning on; whether it is right only the whole tells. */
+  /** Returns the stored parts of a chunk in flight, contiguous from its beginning; only the whole can be verified. */
   async parts({ sha256, bytes }: BundleChunk): Promise<Bytes[]> {
     const offsets = new Map<number, string>();
     for (const name of await this.store.names())
@@ -120,7 +122,7 @@ export class Shelf {
     }
   }
 
-  /** Keeps a part of a chunk on its way. */
+  /** Stores a part of a chunk in flight. */
   async keepPart({ sha256 }: BundleChunk, offset: number, bytes: Bytes): Promise<void> {
     await this.store.write(`part-${sha256}-${offset}`, bytes);
   }
@@ -131,8 +133,8 @@ export class Shelf {
   }
 
   /**
-   * Stores a manifest, before its chunks come, and that an address leads to it. Of what the address led to before only
-   * `beside` stays: the version that is used until this one is stored whole.
+   * Stores a manifest, before its chunks arrive, and that an address leads to it. Of the address's earlier versions
+   * only `beside` is kept: the version that is used until this one is stored whole.
    */
   async remember(manifest: ManifestJson, source: Source, beside?: string): Promise<void> {
     const name = `bundle-${source.identity}`;
@@ -154,45 +156,45 @@ export class Shelf {
     await this.touch(source.identity);
   }
 
-  /** Has an address lead to one of its versions alone, now that it is stored whole. */
+  /** Makes an address lead to one of its versions alone, now that it is stored whole. */
   async settle(url: string, identity: string): Promise<void> {
     const series = await this.#series(await this.store.names(), url);
     if (!series.some((x) => x.source?.identity === identity)) return;
     for (const old of series) if (old.source?.identity !== identity) await this.#drop(old);
   }
 
-  /** Notes that a bundle was used just now. */
+  /** Records a use of a bundle now. */
   async touch(identity: string): Promise<void> {
     await this.#adopt(identity).catch(() => undefined);
     await this.#replace(await this.store.names(), `used-${identity}`, new Uint8Array(0));
   }
 
   /**
-   * Returns a bundle by its identity, which is checked; null where it is not here, damaged, or of a schema that this
+   * Returns a bundle by its identity, which is checked; null where it is not stored, damaged, or of a schema that this
    * release does not know. Rejects where it could not be read.
    */
   async bundle(identity: string): Promise<Manifest | null> {
     return (await readManifest(this.store, identity))?.manifest ?? null;
   }
 
-  /** Returns what an address led to last; null where it is not known. */
+  /** Returns the newest version that an address leads to; null where none is known. */
   async source(url: string): Promise<Source | null> {
     return (await this.sources(url))[0] ?? null;
   }
 
-  /** Lists what an address leads to: the newest version, and beside it the one before, until the newest is whole. */
+  /** Lists the versions that an address leads to: the newest, and the one before until the newest is whole. */
   async sources(url: string): Promise<Source[]> {
     const series = await this.#series(await this.store.names(), url);
     return series.map((x) => x.source).filter((x) => x !== null);
   }
 
-  /** Pins or unpins a bundle: a pinned one stays when room is made. */
+  /** Pins or unpins a bundle: a pinned one is not evicted. */
   async pin(identity: string, isPinned: boolean): Promise<void> {
     if (isPinned) await this.store.write(`pin-${identity}`, new Uint8Array(0));
     else await this.store.remove(`pin-${identity}`);
   }
 
-  /** Lists the bundles that are here, the last used first. */
+  /** Lists stored bundles, the most recently used first. */
   async bundles(): Promise<StoredBundle[]> {
     const names = await this.store.names();
     const here = chunksOf(names);
@@ -223,13 +225,13 @@ export class Shelf {
     return found.sort((a, b) => b.usedMs - a.usedMs);
   }
 
-  /** Removes a bundle, and the chunks that nothing else names; returns the bytes that this freed. */
+  /** Removes a bundle, and the chunks that nothing else names; returns the bytes freed. */
   forget(identity: string): Promise<number> {
     return forget(this.store, identity);
   }
 
   /**
-   * Frees `bytes`, or as much as may go; returns the bytes that this freed. Bundles are evicted only where that can free
+   * Frees `bytes`, or as much as may be evicted; returns the bytes freed. Bundles are evicted only where that can free
    * `neededBytes` in all.
    * @param keep - identities of bundles, addresses of drafts and hashes of chunks that stay
    */
@@ -254,20 +256,20 @@ export class Shelf {
     for (const old of seriesOf(names, `release-${await addressOf(noteOf)}`)) await this.store.remove(old);
   }
 
-  /** Returns the newest signed release of an address that an older release of this package noted; null for none. */
+  /** Returns the newest signed release of an address that an older release of this package recorded; null for none. */
   async releaseNote(url: string): Promise<number | null> {
     const name = newest(await this.store.names(), `release-${await addressOf(url)}`);
     return name === null ? null : timeOf(name);
   }
 
-  /** Gives how fast the network was last, in bytes a second; null where that was not seen. */
+  /** Returns the last network rate, in bytes a second; null where none was measured. */
   async rate(): Promise<number | null> {
     const rates = (await this.store.names()).filter((x) => /^rate-\d+-\d+$/.test(x));
     const last = rates.reduce<string | null>((a, b) => (a === null || timeOf(b) > timeOf(a) ? b : a), null);
     return last === null ? null : Number(last.split("-")[1]);
   }
 
-  /** Notes how fast the network was. */
+  /** Records the network rate. */
   async noteRate(bytesPerSecond: number): Promise<void> {
     const names = await this.store.names();
     const name = `rate-${Math.round(bytesPerSecond)}-${this.#now()}`;
@@ -275,7 +277,7 @@ export class Shelf {
     for (const old of names) if (old.startsWith("rate-") && old !== name) await this.store.remove(old);
   }
 
-  /** Gives the draft of a bare model: which file it is, and its chunks that are here, by their places. */
+  /** Returns the draft of a bare model: its validators, and its stored chunks by index. */
   async draft(url: string): Promise<{ validator: Validator; chunks: Map<number, BundleChunk> } | null> {
     const address = await addressOf(url);
     const names = await this.store.names();
@@ -297,24 +299,24 @@ export class Shelf {
     await this.store.write(`draft-${await addressOf(url)}-head-${this.#now()}`, text);
   }
 
-  /** Notes the n-th chunk of a draft, before the chunk is stored. */
+  /** Records the n-th chunk of a draft, before the chunk is stored. */
   async noteDraft(url: string, n: number, chunk: BundleChunk): Promise<void> {
     await this.store.write(`draft-${await addressOf(url)}-${n}-${keyOf(chunk)}`, new Uint8Array(0));
   }
 
-  /** Ends a draft: the model is here, or is another one now. */
+  /** Ends a draft: the model is whole, or the file has changed. */
   async endDraft(url: string): Promise<void> {
     const prefix = `draft-${await addressOf(url)}-`;
     for (const name of await this.store.names()) if (name.startsWith(prefix)) await this.store.remove(name);
   }
 
-  /** Removes what an address led to, unless that is a newer release's. */
+  /** Removes the record of a bundle or an address, unless that is a newer release's. */
   async #drop({ name, source }: { readonly name: string; readonly source: Source | null }): Promise<void> {
     const manifest = source === null ? null : await readManifest(this.store, source.identity).catch(() => null);
     if (manifest?.state !== "newer") await this.store.remove(name);
   }
 
-  /** Moves what is noted of a bundle from the place of an older release. */
+  /** Moves the records of a bundle from the place of an older release. */
   async #adopt(identity: string): Promise<void> {
     for (const name of (await this.store.oldNames?.()) ?? []) {
       const source = name.startsWith("source-") ? await readJson(this.store, name) : null;
@@ -325,14 +327,17 @@ export class Shelf {
     }
   }
 
-  /** Removes all, of older and newer releases too; what was seen of signed releases stays. Returns the bytes of chunks. */
+  /**
+   * Removes everything, of older and newer releases too, except the record of signed releases. Returns the bytes of
+   * chunks.
+   */
   async clear(): Promise<number> {
     const names = await this.store.names();
     for (const name of names) if (!/^releases?-/.test(name)) await this.store.remove(name);
     return [...chunksOf(names)].reduce((sum, key) => sum + timeOf(key), 0);
   }
 
-  /** Lists what an address leads to, the newest first; null for a record that is damaged. */
+  /** Lists the versions of an address, the newest first; null for a damaged record. */
   async #series(names: readonly string[], url: string): Promise<{ name: string; source: Source | null }[]> {
     const found: { name: string; source: Source | null }[] = [];
     for (const name of seriesOf(names, `source-${await addressOf(url)}`)) {
@@ -350,7 +355,7 @@ export class Shelf {
   }
 }
 
-/** Gives what a store's blob holds; null where it has gone meanwhile. */
+/** Returns the bytes of a store's blob; null where it was removed meanwhile. */
 async function bytesOf(blob: Blob | null): Promise<Bytes | null> {
   return blob === null
     ? null

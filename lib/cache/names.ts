@@ -1,8 +1,8 @@
-// Names of a store's entries, read and compared; model-store.ts lists what they mean.
+// Names of a store's entries: composed, parsed, compared. model-store.ts lists their meaning.
 import { sha256Hex } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 
-/** Returns the name of a chunk without its prefix. */
+/** Returns the key of a chunk: its entry's name without the prefix. */
 export function keyOf({ sha256, bytes }: BundleChunk): string {
   return `${sha256}-${bytes}`;
 }

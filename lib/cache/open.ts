@@ -1,11 +1,12 @@
-// Opens what a model is loaded from: a bundle by its `bundle.json`, or a bare `.onnx`, which becomes a bundle of one
-// variant that needs nothing. What was found is remembered, so that the next page finds it without a network.
+// Opens a model's source: a bundle by its `bundle.json`, or a bare `.onnx`, which becomes a bundle of one variant
+// without needs. The result is remembered, so that the next page finds it without a network.
 //
-// The caller's policy selects the version: the server's, or the stored one where the server is away (`first`); the stored
-// one at once, the server's for the next load (`later`); the stored one until `engine.update` replaces it (`never`); or
-// only the one with a given identity. `later` and `never` skip the server only where the stored version is whole, since
-// the chunks that it lacks may be gone from the server. A stored version is used until a newer one is stored whole
-// (versions.ts), and stays in use where the server refuses `bundle.json` or serves a version that can't run here.
+// The caller's policy selects the version: the server's, or the stored one where the server is away (`first`); the
+// stored one at once, the server's for the next load (`later`); the stored one until `engine.update` replaces it
+// (`never`); or only the one with a given identity. `later` and `never` skip the server only where the stored version
+// is whole, since the chunks that it lacks may be gone from the server. A stored version is used until a newer one is
+// stored whole (versions.ts), and stays in use where the server refuses `bundle.json` or serves a version that can't
+// run here.
 import { BUNDLE_MAX_BYTES, bundleIdentity } from "../core/bundle.ts";
 import type { Bundle, BundleJson } from "../core/bundle.ts";
 import { parseBundle } from "../core/bundle-schema.ts";
@@ -35,9 +36,9 @@ import { currentOf, isWhole } from "./versions.ts";
 
 export type { OpenedBundle } from "./opened.ts";
 
-/** How long a bundle that is stored waits for the server's `bundle.json`, before it is used as it is. */
+/** Bound on the wait for the server's `bundle.json` before a stored bundle is used without it. */
 const ASK_MS = 5_000;
-/** So long after a stored bundle was opened it is noted when that was. */
+/** Delay after which the use of an opened bundle is recorded. */
 const NOTE_MS = 1_000;
 
 /** Opens an absolute address, or bytes. */
@@ -47,7 +48,7 @@ export async function open(
   downloader: Downloader,
   options: DownloadOptions,
 ): Promise<OpenedBundle> {
-  // Bytes are the app's own; whether they are good is for it to say.
+  // Bytes are the app's own, which is responsible for them.
   if (typeof from !== "string") {
     const { identity, data } = await bareBytes(from);
     return asked(madeUp("name" in from ? String(from.name) : "", data), identity, data);
@@ -77,7 +78,9 @@ export async function openNewest(
   return fromServer(url, policy, downloader, signal, true, Promise.resolve(stored), false);
 }
 
-/** Gives what an address leads to, without remembering it: the server's version, or the stored one where it is away. */
+/**
+ * Returns the version at an address without remembering it: the server's, or the stored one where the server is away.
+ */
 export async function lookUp(
   url: string,
   policy: Wish,
@@ -99,9 +102,9 @@ async function openBundle(
   const late = new AbortController();
   const both = AbortSignal.any([signal, late.signal]);
   const ask = (): Promise<OpenedBundle> => fromServer(url, policy, downloader, both, remembers, reading);
-  // Asked while the shelf is read, where that is sure to be asked.
+  // Requested while the store is read, where the request is certain.
   const asking = policy.update === "first" && policy.identity === undefined ? ask() : null;
-  asking?.catch(() => undefined); // told below
+  asking?.catch(() => undefined); // handled below
   const stored = await reading;
   const use = (found: OpenedBundle): OpenedBundle => {
     if (remembers) later(downloader, (shelf) => shelf.touch(found.identity));
@@ -121,7 +124,7 @@ async function openBundle(
   } catch (error) {
     signal.throwIfAborted();
     if (late.signal.aborted || isAway(error)) return use(stored);
-    // As a client of The Update Framework does: metadata that is refused leaves what is stored, whole and trusted as it is.
+    // As a client of The Update Framework does: refused metadata leaves the stored version, whole and trusted, in use.
     if (isRefused(error) || (isDenied(error) && (await isStoredWhole())))
       return { ...use(stored), refused: error.message };
     throw error;
@@ -130,7 +133,7 @@ async function openBundle(
   }
 }
 
-/** Asks once where a stored version stands behind it, which `reading` gives. */
+/** Tries once where a stored version is the fallback, which `reading` returns. */
 async function fromServer(
   url: string,
   wish: Wish,
@@ -144,7 +147,7 @@ async function fromServer(
   const net = { effects: downloader.effects, signal };
   const attempts = async (): Promise<number> => (hasFallback && (await reading) !== null ? 1 : ATTEMPTS.network);
   const [json, signature] = await Promise.all([
-    // What a signature or a hash vouches for may come from anywhere.
+    // Bytes that a signature or a hash covers may come from anywhere.
     fetchJson(url, BUNDLE_MAX_BYTES, net, {
       attempts,
       sameOrigin: trustedKeys.length === 0 && wanted === undefined,
@@ -161,14 +164,14 @@ async function fromServer(
   if (remembers && shelf !== null) {
     const current = (await reading)?.identity;
     const source = { url, identity, validator: null, signature: withoutMore(signature) };
-    // A manifest stands there before its chunks; one that is there already only gets a new time.
+    // A manifest is written before its chunks; for one that is stored already only the time is renewed.
     if (current === identity) later(downloader, () => shelf.remember(json as BundleJson, source, current));
     else await downloader.remember(json as BundleJson, source, current);
   }
   return { ...asked(bundle, identity, null), seen };
 }
 
-/** Returns the stored version of a bundle that is to be used; null where there is none that is wanted and trusted. */
+/** Returns the stored version of a bundle that is to be used; null where none is wanted and trusted. */
 export async function storedVersion(url: string, wish: Wish, downloader: Downloader): Promise<OpenedBundle | null> {
   const { shelf } = downloader;
   if (shelf === null) return null;
@@ -185,7 +188,7 @@ export async function storedVersion(url: string, wish: Wish, downloader: Downloa
     const here = versions.length > 1 ? await shelf.chunks() : new Set<string>();
     return currentOf(versions.reverse(), here, wish);
   } catch {
-    return null; // a store that fails is a store that is not there
+    return null; // a store that fails counts as absent
   }
 }
 
@@ -203,7 +206,7 @@ async function storedBundle(
   return asked(bundle, identity, null);
 }
 
-/** Returns a signature file's own fields: what else stands in it is signed by nobody, and may be too deep to be written. */
+/** Returns a signature file's own fields: other fields are not signed, and may be nested too deep to be written. */
 function withoutMore(json: unknown): Signature | null {
   if (!isSignature(json)) return null;
   const { schema, identity, model, release, expires, signatures } = json;
@@ -215,7 +218,7 @@ function withoutMore(json: unknown): Signature | null {
   return { schema, identity, model, release, expires, signatures: signed };
 }
 
-/** Notes something when the load that it is about no longer reads from the shelf; what can't be noted is not. */
+/** Records something once the load that it concerns no longer reads from the store; failures are ignored. */
 function later({ shelf, effects }: Downloader, note: (shelf: Shelf) => Promise<void>): void {
   if (shelf === null) return;
   effects.setTimer(() => {
@@ -229,7 +232,7 @@ async function fetchSignature(url: string, net: NetOptions, attempts: () => Prom
   } catch (error) {
     const status = isSelvedgeError(error) ? error.details["status"] : undefined;
     if (status === 404 || status === 410) return null;
-    // A start page in place of it is no signature either.
+    // A start page in place of it is not a signature either.
     if (isSelvedgeError(error) && error.code === "bundle-invalid") return null;
     throw error;
   }
@@ -253,8 +256,8 @@ function checkName(url: string, { model }: Bundle, { name }: Wish): void {
 }
 
 /**
- * Refuses a release that contradicts what this device has seen, by the store's notes or the page's; else notes it. A pinned
- * identity is taken whatever its release: the app itself vouches for it.
+ * Refuses a release that contradicts the releases that this device has seen, by the store's record or the page's; else
+ * records it. A pinned identity is accepted whatever its release: the app itself vouches for it.
  */
 async function checkSeen(
   url: string,
@@ -273,17 +276,17 @@ async function checkSeen(
   return writeReleases(noted);
 }
 
-/** Tells whether the server answered with what must be refused: no bundle, or one that is not vouched for. */
+/** Whether the server's answer must be refused: not a bundle, or not trusted. */
 function isRefused(error: unknown): error is SelvedgeError {
   return isSelvedgeError(error) && (error.code === "integrity-failed" || error.code === "bundle-invalid");
 }
 
-/** Tells whether the server refused to send `bundle.json`. Status 410 is not such a case: it withdraws the model. */
+/** Whether the server refused to send `bundle.json`. Status 410 is not such a case: it withdraws the model. */
 function isDenied(error: unknown): error is SelvedgeError {
   return isSelvedgeError(error) && error.code === "download-failed" && error.details["status"] !== 410;
 }
 
-/** Returns why nothing on this device runs a version; null where something does. */
+/** Returns why no backend of this device runs a version; null where one does. */
 function whyNotHere(opened: OpenedBundle, wish: Wish): string | null {
   try {
     plan(opened, wish);

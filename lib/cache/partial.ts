@@ -1,18 +1,18 @@
-// A chunk on its way. On a slow line its parts are kept as they come, so that a page that dies loses little: not on a
-// fast one, where a chunk is here before a part would be written.
+// A chunk in flight. On a slow line its parts are stored as they arrive, so that a page that dies loses little. On a
+// fast one they are not: the whole chunk arrives before a part would be written.
 import type { BundleChunk } from "../core/bundle.ts";
 import type { Shelf } from "./model-store.ts";
 import type { Bytes } from "./stores/store.ts";
 
-/** How many bytes make a part, and how long they must have taken to be worth a write. */
+/** Size of a part, and the least time between writes that makes one worthwhile. */
 const PART_BYTES = 32 * 1024;
 const PART_MS = 50;
 
-/** The bytes of one chunk, as far as they are here. */
+/** The received bytes of one chunk, from its beginning. */
 export class PartialChunk {
   /** As large as the chunk; filled up to `size`. */
   readonly bytes: Bytes;
-  /** How many bytes are here. */
+  /** Number of received bytes. */
   size = 0;
   readonly #chunk: BundleChunk;
   readonly #shelf: Shelf | null;
@@ -20,7 +20,7 @@ export class PartialChunk {
   #keptBytes = 0;
   #keptMs: number;
 
-  /** Makes one in bytes of the chunk's size. */
+  /** Creates a partial chunk in a buffer of the chunk's size. */
   constructor(chunk: BundleChunk, bytes: Bytes, shelf: Shelf | null, now: () => number) {
     this.bytes = bytes;
     this.#chunk = chunk;
@@ -29,7 +29,7 @@ export class PartialChunk {
     this.#keptMs = now();
   }
 
-  /** Takes up what an earlier page kept; gives how many bytes that are. */
+  /** Restores the parts that an earlier page stored; returns the number of bytes. */
   async restore(): Promise<number> {
     for (const part of (await this.#shelf?.parts(this.#chunk).catch(() => [])) ?? []) {
       this.bytes.set(part, this.size);
@@ -39,7 +39,7 @@ export class PartialChunk {
     return this.size;
   }
 
-  /** Takes in what came; it must fit. */
+  /** Appends received bytes; they must fit. */
   async add(part: Uint8Array): Promise<void> {
     this.bytes.set(part, this.size);
     this.size += part.byteLength;
@@ -47,12 +47,12 @@ export class PartialChunk {
     if (this.#shelf === null || !isWorthIt || this.size === this.bytes.byteLength) return;
     const from = this.#keptBytes;
     this.#keptBytes = this.size;
-    // What can't be kept comes again.
+    // A part that can't be stored is downloaded again.
     await this.#shelf.keepPart(this.#chunk, from, this.bytes.slice(from, this.size)).catch(() => undefined);
     this.#keptMs = this.#now();
   }
 
-  /** Forgets all of it; gives how many bytes that were. */
+  /** Discards all bytes; returns their number. */
   async reset(): Promise<number> {
     const { size } = this;
     if (size > 0) await this.#shelf?.dropParts(this.#chunk).catch(() => undefined);

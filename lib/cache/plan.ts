@@ -1,5 +1,5 @@
-// What the page needs to know of an opened bundle, and no more: how the model may be run on this device, and what goes in
-// and comes out. The choice is made here, in the worker, because its rules and sentences would weigh on every page.
+// Plan of an opened bundle for the page: how the model may be run on this device, its inputs and its outputs. The
+// choice is made here, in the worker, because its rules and sentences would add to every page's script.
 import type { DecodeSpec, ImageSpec, Unknown } from "../core/bundle.ts";
 import { candidates, settled, whySpared } from "../core/choose-variant.ts";
 import type { Candidate } from "../core/choose-variant.ts";
@@ -46,7 +46,7 @@ export function plan(
   };
 }
 
-/** Makes the error for a model that asks for something that only a newer release knows. */
+/** Returns the error for a model that needs a feature of a newer release. */
 function newerError(model: string, { kind, word, at }: Unknown): SelvedgeError {
   const things = { step: "processing step", encoding: "chunk encoding", dtype: "element type" };
   const thing = `the ${things[kind]} "${word}"`;

@@ -1,18 +1,18 @@
-// How far a load is: bytes by file and in all, from the store and from the network, how fast, how long still. The rate
-// is that of the last seconds, since what a connection did before a tunnel says nothing of now.
+// Progress of a load: bytes by file and in total, from the store and from the network, the rate, the remaining time.
+// The rate is that of the last seconds, since the rate before a tunnel does not predict the one after it.
 import type { FileProgress, Progress } from "./messages.ts";
 
 const WINDOW_MS = 4_000;
 const STEP_MS = 50;
-/** A rate from less than this is a guess. */
+/** Least time for an estimate of the rate. */
 const LEAST_MS = 250;
 
-/** Counts one load. */
+/** Counts the bytes of one load. */
 export class Meter {
   readonly #now: () => number;
   readonly #tell: (progress: Progress) => void;
   readonly #files: { path: string; loadedBytes: number; totalBytes: number | null }[];
-  /** What came from the network lately, in steps of time. */
+  /** Bytes recently received from the network, by time. */
   readonly #arrivals: { atMs: number; bytes: number }[] = [];
   #cachedBytes = 0;
 
@@ -27,13 +27,13 @@ export class Meter {
     this.#arrivals.push({ atMs: now(), bytes: 0 });
   }
 
-  /** Says how large a file is, once that is known. */
+  /** Sets the size of a file, once it is known. */
   expect(file: number, totalBytes: number | null): void {
     const entry = this.#files[file];
     if (entry !== undefined) entry.totalBytes = totalBytes;
   }
 
-  /** Counts bytes of a file: negative where they have to come again. */
+  /** Counts bytes of a file: negative where they have to be downloaded again. */
   add(file: number, bytes: number, from: "store" | "network"): void {
     const entry = this.#files[file];
     if (entry === undefined) return;
@@ -44,8 +44,8 @@ export class Meter {
   }
 
   /**
-   * Counts a chunk from the network up to its bytes on the wire: a download that was joined may fetch the chunk in another
-   * encoding. `fill` counts the rest, once the chunk is here.
+   * Counts a chunk from the network up to its bytes on the wire: a download that was joined may fetch the chunk in
+   * another encoding. `fill` counts the rest, once the chunk has arrived.
    */
   counter(file: number, wireBytes: number): { readonly add: (bytes: number) => void; readonly fill: () => void } {
     let [cameBytes, countedBytes] = [0, 0];
@@ -64,7 +64,7 @@ export class Meter {
     };
   }
 
-  /** Gives the rate of the last seconds; null where that can't be told yet. */
+  /** Returns the rate of the last seconds; null without an estimate. */
   get bytesPerSecond(): number | null {
     const nowMs = this.#now();
     while (this.#arrivals.length > 2 && (this.#arrivals[1]?.atMs ?? nowMs) < nowMs - WINDOW_MS) this.#arrivals.shift();
@@ -73,7 +73,7 @@ export class Meter {
     return sinceMs < LEAST_MS || recent <= 0 ? null : (recent / sinceMs) * 1_000;
   }
 
-  /** Tells how far the load is. */
+  /** Reports the progress. */
   tell(): void {
     const { bytesPerSecond } = this;
     const loadedBytes = this.#files.reduce((sum, x) => sum + x.loadedBytes, 0);

@@ -1,10 +1,10 @@
-// A stream read into one buffer, again and again: what comes over a fast line would else leave as much garbage as the
-// model is large.
+// Reads a stream into one reused buffer: the buffers of a fast download would otherwise be as much garbage as the model
+// is large.
 
-/** How much is read at once. */
+/** Bytes per read. */
 const PART_BYTES = 256 * 1024;
 
-/** Reads a stream part by part, null at its end. A part is there until the next one is asked for. */
+/** Reads a stream in parts, null at its end. A part is valid until the next one is requested. */
 export function readParts(stream: ReadableStream<Uint8Array>): () => Promise<Uint8Array | null> {
   let reader: ReadableStreamBYOBReader;
   try {

@@ -1,12 +1,12 @@
 // Rollback protection: the newest signed release of each model that this device has seen, by signing key, and the model
-// that each address served. One JSON document, kept twice: in the store, and in the page's localStorage, so that a store
-// which fails, is switched off or was evicted does not open the way for an old release.
+// that each address served. One JSON document, kept twice: in the store, and in the page's localStorage, so that a
+// store which fails, is switched off or was evicted does not let an old release pass.
 //
-// Counted by key and model, not by address: `?v=3` is no other model. A claim is compared with the counts of all keys that
-// the app trusts, whichever of them signed it: a second key does not open the way for an old release. The count of a key
-// ends with the app's trust in it, so that a stolen key which signed an enormous number (a fast-forward attack) does no
-// harm from then on: The Update Framework resets its counters on rotation for the same reason. A device that lost both
-// copies knows nothing, as on a first visit.
+// Counted by key and model, not by address: `?v=3` is not another model. A claim is compared with the counts of all
+// keys that the app trusts, whichever of them signed it: a second key does not let an old release pass. The count of a
+// key ends with the app's trust in it, so that a stolen key which signed an enormous number (a fast-forward attack)
+// does no harm from then on: The Update Framework resets its counters on rotation for the same reason. A device that
+// lost both copies knows nothing, as on a first visit.
 import { SelvedgeError } from "../core/errors.ts";
 import type { VerifiedClaim } from "../core/signature.ts";
 
@@ -17,7 +17,7 @@ export interface SeenRelease {
   readonly identity: string;
 }
 
-/** Signed releases that this device has seen; in both records the entries used last stand last. */
+/** Signed releases that this device has seen; in both records the most recently used entries are last. */
 export interface Releases {
   /** By signing key and model name, `<key> <model>`. */
   readonly newest: Readonly<Record<string, SeenRelease>>;
@@ -28,10 +28,10 @@ export interface Releases {
 /** Entries kept of each kind; those used least recently are dropped. No known page loads more signed models than this. */
 const MAX_ENTRIES = 500;
 
-/** Records nothing. */
+/** The empty record. */
 export const NO_RELEASES: Releases = { newest: {}, models: {} };
 
-/** Reads a document as `writeReleases` makes it; entries that are damaged or unknown are left out. */
+/** Parses a document of `writeReleases`; damaged and unknown entries are left out. */
 export function readReleases(text: string | null): Releases {
   const json = parse(text);
   const newest = Object.entries(isRecord(json["newest"]) ? json["newest"] : {}).filter(
@@ -43,14 +43,16 @@ export function readReleases(text: string | null): Releases {
   return { newest: Object.fromEntries(newest), models: Object.fromEntries(models) };
 }
 
-/** Writes the document that `readReleases` reads. */
+/** Serialises for `readReleases`. */
 export function writeReleases({ newest, models }: Releases): string {
   const last = <T>(x: Readonly<Record<string, T>>): Record<string, T> =>
     Object.fromEntries(Object.entries(x).slice(-MAX_ENTRIES));
-  return JSON.stringify({ newest: last(newest), models: last(models) }); // no canonical JSON: the order counts
+  return JSON.stringify({ newest: last(newest), models: last(models) }); // not canonical JSON: the order counts
 }
 
-/** Joins two copies: the higher release of each key and model, the second's model of each address, the second's last. */
+/**
+ * Merges two copies: the higher release of each key and model, the second's model of each address, the second's last.
+ */
 export function joinReleases(a: Releases, b: Releases): Releases {
   return {
     newest: join(a.newest, b.newest, (known, seen) => (known.release < seen.release ? seen : known)),
@@ -59,8 +61,8 @@ export function joinReleases(a: Releases, b: Releases): Releases {
 }
 
 /**
- * Converts the note of a release before these documents, which counted by address alone: no release below `release` is
- * taken of the model, whichever trusted key signs it. Which bundle had that number the note does not say.
+ * Converts a record of older package releases, which counted by address alone: no model release below `release` is
+ * accepted, whichever trusted key signs it. The record does not name the bundle with that number.
  */
 export function releasesOfNote(release: number, model: string, trustedKeys: readonly string[]): Releases {
   const seen: SeenRelease = { release: release - 1, identity: "0".repeat(64) };
@@ -99,7 +101,7 @@ export function checkRelease(
   }
 }
 
-/** Adds a claim that was checked. */
+/** Adds a verified claim. */
 export function noteRelease(releases: Releases, url: string, { claim, keys }: VerifiedClaim): Releases {
   const seen: SeenRelease = { release: claim.release, identity: claim.identity };
   return joinReleases(releases, {
@@ -108,7 +110,7 @@ export function noteRelease(releases: Releases, url: string, { claim, keys }: Ve
   });
 }
 
-/** Joins two records; entries of the second come last. */
+/** Merges two records; entries of the second are last. */
 function join<T>(
   a: Readonly<Record<string, T>>,
   b: Readonly<Record<string, T>>,
@@ -137,7 +139,7 @@ function parse(text: string | null): Record<string, unknown> {
     const json: unknown = JSON.parse(text ?? "{}");
     return isRecord(json) ? json : {};
   } catch {
-    return {}; // damaged: as if nothing was seen
+    return {}; // damaged: counts as empty
   }
 }
 

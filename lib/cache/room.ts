@@ -1,9 +1,9 @@
-// What is removed when room is made, and in which order: chunks that nothing names, parts of chunks, what an older release
-// left and nobody has used since, drafts, then bundles by the time of their last use.
+// Eviction order: chunks that nothing names, parts of chunks, bundles that an older release stored and that were not
+// used since, drafts, then bundles by least recent use.
 //
-// Nothing is evicted in vain: where all that may go would not make enough room, all stays. A chunk is removed only where
-// every manifest could be read: one that could not be may name it. A manifest of a newer release, whose hash is right but
-// whose schema is unknown here, is not this release's to evict, and the chunks that its text names stay. A damaged
+// Nothing is evicted in vain: where all evictable entries would not make enough room, all stay. A chunk is removed only
+// where every manifest could be read: an unreadable one may name it. A manifest of a newer release, whose hash is right
+// but whose schema is unknown here, is not this release's to evict, and the chunks that its text names stay. A damaged
 // manifest keeps its chunks until it is evicted or written again: they are most likely right.
 import type { BundleChunk } from "../core/bundle.ts";
 import { readManifest } from "./manifest.ts";
@@ -11,19 +11,19 @@ import { chunksOf, identityIn, keyOf, timeOf, usedMs } from "./names.ts";
 import { isSource, readJson } from "./source.ts";
 import type { Store } from "./stores/store.ts";
 
-/** What a load asks of the store. */
+/** A load's demand on the store. */
 export interface Room {
   /** Identity of the bundle, or address of the draft. */
   readonly id: string;
-  /** Address that it comes from, whose stored version stays until this one is whole. */
+  /** Address of the load, whose stored version stays until this one is whole. */
   readonly url: string;
-  /** Keys of the chunks that are not stored yet; null where they are not known before they come. */
+  /** Keys of the chunks that are not stored yet; null where they are unknown before they arrive. */
   readonly missing: Set<string> | null;
-  /** Their bytes; Infinity where they are not known. */
+  /** Their bytes; Infinity where unknown. */
   missingBytes: number;
   /** Bytes that were freed for it and not written yet. */
   slackBytes: number;
-  /** Whether the browser says that it does not fit; null while it was not asked. */
+  /** Whether the browser's estimate says that it does not fit; null before the estimate. */
   isTight: boolean | null;
   /** Whether all of it is here and checked. */
   isWhole: boolean;
@@ -33,7 +33,7 @@ export interface Room {
 
 const DRAFT = /^draft-([0-9a-f]{64})-(?:head-(\d+)|\d+-([0-9a-f]{64})-\d+)$/;
 
-/** A bundle or a draft: what names chunks. */
+/** A bundle or a draft, which names chunks. */
 interface Owner {
   /** A bundle's identity, or the address of a draft. */
   readonly id: string;
@@ -42,13 +42,13 @@ interface Owner {
   readonly hashes: ReadonlySet<string>;
   readonly usedMs: number;
   readonly mayGo: boolean;
-  /** Whether an older release left it, and nobody has used it since. */
+  /** Whether an older release stored it, and it was not used since. */
   readonly isOld: boolean;
 }
 
 /**
- * Frees `bytes`, or as much as there is; returns the bytes that this freed. Bundles and drafts are removed only where all
- * of them together would free `neededBytes`.
+ * Frees `bytes`, or as much as is evictable; returns the bytes freed. Bundles and drafts are removed only where all of
+ * them together would free `neededBytes`.
  * @param keep - identities of bundles, addresses of drafts and hashes of chunks that stay
  */
 export async function makeRoom(
@@ -83,7 +83,7 @@ export async function makeRoom(
   return freed;
 }
 
-/** Removes a bundle, and the chunks that nothing else names; returns the bytes that this freed. */
+/** Removes a bundle, and the chunks that nothing else names; returns the bytes freed. */
 export async function forget(store: Store, identity: string): Promise<number> {
   const names = await store.names();
   const owners = await ownersOf(store, names, new Set());
@@ -95,7 +95,7 @@ export async function forget(store: Store, identity: string): Promise<number> {
   return evict(store, found, new Set(owners.filter((x) => x !== found)), new Set());
 }
 
-/** Lists what names chunks; null where a manifest could not be read, so that nobody can tell which chunks are needed. */
+/** Lists bundles and drafts; null where a manifest could not be read, so that the needed chunks are unknown. */
 async function ownersOf(store: Store, names: readonly string[], keep: ReadonlySet<string>): Promise<Owner[] | null> {
   const owners: Owner[] = [];
   const old = new Set(await store.oldNames?.());
@@ -151,7 +151,7 @@ async function evict(
   );
 }
 
-/** Removes all that is noted of a bundle. */
+/** Removes all records of a bundle. */
 async function removeRecords(store: Store, identity: string): Promise<void> {
   for (const name of await store.names()) {
     const isOwn = name === `bundle-${identity}` || name === `pin-${identity}` || name.startsWith(`used-${identity}-`);
@@ -174,7 +174,7 @@ function namedBy(owners: Iterable<Owner>, more: Iterable<string> = []): Set<stri
   return hashes;
 }
 
-/** What an older release left goes first, then drafts, then bundles. */
+/** Bundles of an older release come first, then drafts, then bundles. */
 function order({ kind, isOld }: Owner): number {
   return isOld ? 0 : kind === "draft" ? 1 : 2;
 }
@@ -187,7 +187,7 @@ function sizeOf(keys: readonly string[]): number {
   return keys.reduce((sum, key) => sum + timeOf(key), 0);
 }
 
-/** Counts a chunk that is stored now, once. */
+/** Counts a newly stored chunk once. */
 export function countStored(room: Room, chunk: BundleChunk): void {
   if (room.missing === null || room.missing.delete(keyOf(chunk))) room.missingBytes -= chunk.bytes;
 }

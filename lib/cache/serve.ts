@@ -1,5 +1,5 @@
-// The inside of the worker that fetches models. Progress is told at most every 50 ms: a fast network would flood the
-// page otherwise.
+// The worker that fetches models. Progress is reported at most every 50 ms: a fast network would otherwise flood the
+// page.
 import * as Comlink from "comlink";
 import { lockHolder } from "../effects/web-locks.ts";
 import { unreadableOf } from "../core/errors.ts";
@@ -15,11 +15,11 @@ import { Shelf } from "./model-store.ts";
 import type { Store } from "./stores/store.ts";
 import { update } from "./update.ts";
 
-/** All that the worker does to the world. */
+/** The worker's effects on the world. */
 export interface CacheEffects extends DownloadEffects {
-  /** Opens what keeps bytes on the device; null where nothing is to be kept. */
+  /** Opens the store of this device; null where nothing is to be stored. */
   openStore(choice: StoreChoice): Promise<Store | null>;
-  /** Is told where the brotli decoder's WebAssembly is. */
+  /** Sets the address of the brotli decoder's WebAssembly. */
   setBrotliUrl(url: string): void;
 }
 

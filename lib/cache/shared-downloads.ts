@@ -1,31 +1,31 @@
-// One flight per thing: callers that want the same bytes at the same time share one download. It goes on as long as one
-// of them wants it.
+// Coalesced downloads: concurrent requests for the same bytes share one download. It goes on as long as one of them
+// waits for it.
 import { untilAborted } from "../core/abort.ts";
 
-/** A share in something that is under way. */
+/** A request's share in a download. */
 interface Flight<T> {
-  /** Where it comes from. */
+  /** Address of the download. */
   readonly url: string;
   readonly result: Promise<T>;
   readonly stop: AbortController;
   readonly listeners: Set<(bytes: number) => void>;
-  /** Bytes so far, for those who join later. */
+  /** Bytes so far, for requests that join later. */
   bytes: number;
 }
 
-/** What is under way, by key. */
+/** Downloads in flight, by key. */
 export class Flights<T> {
   readonly #flights: Map<string, Flight<T>> = new Map();
 
-  /** Tells whether something is under way. */
+  /** Whether a download is in flight. */
   has(key: string): boolean {
     return this.#flights.has(key);
   }
 
   /**
-   * Starts something, or joins it. `onBytes` is told each number of bytes that came (negative where they count for
-   * nothing after all). One that was joined, fails and came from another address is tried once more from this one. Rejects
-   * with the signal's reason for a caller that cancels; the others go on.
+   * Starts a download, or joins one. `onBytes` is called with each number of received bytes (negative where they are
+   * discarded). If a joined download from another address fails, it is retried once from this address. Rejects with the
+   * signal's reason for a caller that cancels; the others go on.
    */
   async join(
     key: string,

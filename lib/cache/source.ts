@@ -1,25 +1,25 @@
-// What an address leads to, and which file of a server that is: the records of a store in JSON.
+// Sources and validators: the store's JSON records of what an address led to, and of which file a server has.
 import type { Store } from "./stores/store.ts";
 
-/** What an address led to. */
+/** Record of an address's bundle or model. */
 export interface Source {
   readonly url: string;
   readonly identity: string;
-  /** How the server tells this file from the next; null for a bundle, whose identity does. */
+  /** The server's validators of a file; null for a bundle, which its identity distinguishes. */
   readonly validator: Validator | null;
-  /** The signatures that vouch for a bundle; null where no key was asked for. */
+  /** The signatures of a bundle; null where no key was required. */
   readonly signature: unknown;
 }
 
-/** What a server says of a file, by which a changed one is told. */
+/** A server's validators of a file, which detect a change. */
 export interface Validator {
   readonly etag: string | null;
   readonly lastModified: string | null;
-  /** Its size as the server tells it; null where it is compressed on the wire, or not told. */
+  /** Its size as sent by the server; null where it is compressed on the wire, or unknown. */
   readonly bytes: number | null;
 }
 
-/** Tells a stored validator from anything else. */
+/** Whether a value is a stored validator. */
 export function isValidator(value: unknown): value is Validator {
   const isText = (x: unknown): boolean => x === null || typeof x === "string";
   return (
@@ -30,14 +30,14 @@ export function isValidator(value: unknown): value is Validator {
   );
 }
 
-/** Tells a stored source from anything else. */
+/** Whether a value is a stored source. */
 export function isSource(value: unknown): value is Source {
   if (!isRecord(value) || typeof value["url"] !== "string" || !/^[0-9a-f]{64}$/.test(String(value["identity"])))
     return false;
   return value["validator"] === null || isValidator(value["validator"]);
 }
 
-/** Reads an entry as JSON; null where it is not there or damaged. */
+/** Reads an entry as JSON; null where it is not stored, or damaged. */
 export async function readJson(store: Store, name: string): Promise<unknown> {
   const bytes = await store.read(name);
   if (bytes === null) return null;

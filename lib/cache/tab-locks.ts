@@ -1,9 +1,9 @@
-// Locks that tabs share, by the browser's Web Locks: what one tab at a time may do, and what a tab has in use.
+// Locks that tabs share, by the browser's Web Locks: work for one tab at a time, and the models that a tab uses.
 //
-// A page with a lock is not kept in the back/forward cache by Firefox, so what is in use is no longer said once the page is
-// about to be left, and all locks are given up once it is. A lock
-// is never waited for without end: any script of the origin may hold one, and so does a tab whose server trickles. After
-// a while without progress the work is done beside the holder's; both write the same bytes under the same names.
+// Firefox does not keep a page with a lock in the back/forward cache. So the locks of models in use are released once
+// the page is about to be left, and all locks once it is. A wait for a lock is bounded: any script of the origin may
+// hold one, and so does a tab whose server is slow. After a while without progress the work is done in parallel to the
+// holder's; both write the same bytes under the same names.
 /** Locks among all tabs: as the browser's LockManager. */
 export interface Locks {
   /** Does the work once the lock of that name is free; the signal ends the wait for it. */
@@ -14,17 +14,17 @@ export interface Locks {
   ): Promise<T>;
 }
 
-/** What sharing locks does to the world. */
+/** Effects of shared locks on the world. */
 export interface LockEffects {
   /** Locks that tabs share; null where there are none. */
   readonly locks: Locks | null;
-  /** Names the locks that are held, by any tab. */
+  /** Names of the locks that any tab holds. */
   heldLocks(): Promise<readonly string[]>;
   /** Calls back once after `ms`; the returned function cancels. */
   setTimer(callback: () => void, ms: number): () => void;
 }
 
-/** For how long a lock is waited for while its holder gets on with nothing. */
+/** Bound on the wait for a lock whose holder makes no progress. */
 const PATIENCE_MS = 20_000;
 const USED = "selvedge/used/";
 
@@ -40,12 +40,12 @@ export class TabLocks {
     this.#effects = effects;
   }
 
-  /** Gives up what says that models are in use, since the page may be left soon; work under way goes on. */
+  /** Releases the locks of models in use, since the page may be left soon; work in flight goes on. */
   leaving(): void {
     for (const end of this.#held.values()) end();
   }
 
-  /** Gives up all locks, since the page may go into the back/forward cache. */
+  /** Releases all locks, since the page may go into the back/forward cache. */
   leave(): void {
     this.#period.abort();
     this.leaving();
@@ -54,7 +54,7 @@ export class TabLocks {
     });
   }
 
-  /** Takes up what `leaving` and `leave` interrupted. */
+  /** Resumes after `leaving` and `leave`. */
   back(): void {
     if (this.#period.signal.aborted) this.#period = new AbortController();
     this.leaving();
@@ -62,26 +62,26 @@ export class TabLocks {
     this.#comeBack();
   }
 
-  /** Says to other tabs that something is in use here; the lock is shared. */
+  /** Marks something as in use for other tabs; the lock is shared. */
   use(id: string): void {
     if (!this.#held.has(id)) this.#hold(id);
   }
 
-  /** Says that it is no longer in use. */
+  /** Marks it as no longer in use. */
   unuse(id: string): void {
     this.#held.get(id)?.();
     this.#held.delete(id);
   }
 
-  /** Lists what any tab has in use. */
+  /** Lists everything in use by any tab. */
   async used(): Promise<string[]> {
     const held = await this.#effects.heldLocks().catch((): readonly string[] => []);
     return held.filter((x) => x.startsWith(USED)).map((x) => x.slice(USED.length));
   }
 
   /**
-   * Does work that one tab at a time should do; gives the lock back while the page is left, and begins anew after.
-   * @param progress - how far another tab is with it: as long as that changes, it is waited for
+   * Does work in one tab at a time; releases the lock while the page is left, and starts again after.
+   * @param progress - another tab's progress: as long as that changes, the wait goes on
    */
   async locked<T>(
     name: string,

@@ -1,12 +1,12 @@
-// A newer version of a bundle, for later loads: its `bundle.json`, and of its chunks those that are not stored yet. What
-// did not change is not fetched, since chunks are known by their bytes.
+// Update of a bundle to a newer version, for later loads: fetches its `bundle.json`, and those of its chunks that are
+// not stored yet. Unchanged chunks are not fetched, since chunks are named by their hashes.
 import type { Downloader, DownloadOptions } from "./download.ts";
 import { openNewest, storedVersion } from "./open.ts";
 import { plan } from "./plan.ts";
 import type { Updated, Wish } from "./messages.ts";
 
 /**
- * Stores the newest version of a bundle: every variant that this device might run, since only running tells which one.
+ * Stores the newest version of a bundle: every variant that this device might run, since the choice is made at load.
  * @throws SelvedgeError `quota-exceeded` where it can't be stored
  */
 export async function update(
@@ -16,7 +16,7 @@ export async function update(
   { signal, onProgress }: DownloadOptions,
 ): Promise<Updated> {
   const before = (await storedVersion(url, wish, downloader))?.identity;
-  // What nobody waits for is not fetched where the user saves data.
+  // A background update is skipped where the user saves data.
   if (wish.update === "later" && before !== undefined && downloader.effects.connection().saveData)
     return { identity: before, isNew: false, fetchedBytes: 0 };
   const opened = await openNewest(url, wish, downloader, signal);

@@ -1,21 +1,21 @@
-// What this engine is loading or has in use, which nothing may evict: lanes are given the store's own files, and read them
-// when they start, minutes after the load as well. Other tabs learn it by a shared lock for each (tab-locks.ts).
+// Models that this engine is loading or has in use, which nothing may evict: lanes read the store's own files when they
+// start, which may be minutes after the load. Other tabs see it by a shared lock for each (tab-locks.ts).
 import type { BundleChunk } from "../core/bundle.ts";
 import type { TabLocks } from "./tab-locks.ts";
 
-/** One bundle, or the draft of a bare model. */
+/** Use of one bundle, or of the draft of a bare model. */
 interface Use {
-  /** How many loads are under way. */
+  /** Number of loads in flight. */
   underWay: number;
   /** Whether a model of it is loaded. */
   isLoaded: boolean;
-  /** SHA-256 of its chunks: those whose manifest found no room are named by nothing else. */
+  /** SHA-256 of its chunks: nothing else names those whose manifest had no room. */
   readonly hashes: Set<string>;
   /** Address of the draft that still holds its chunks; null where its manifest does. */
   draft: string | null;
 }
 
-/** What is under way or in use, by identity or by the address of a draft. */
+/** Uses by identity, or by the address of a draft. */
 export class Uses {
   readonly #uses: Map<string, Use> = new Map();
   readonly #locks: TabLocks | null;
@@ -25,7 +25,7 @@ export class Uses {
     this.#locks = locks;
   }
 
-  /** Begins a load; the returned function ends it, and says whether a model is loaded now. */
+  /** Begins a load; the returned function ends it, with whether a model is loaded now. */
   begin(id: string, chunks: readonly BundleChunk[] = []): (isLoaded: boolean) => void {
     const use = this.#use(id, chunks);
     use.underWay += 1;
@@ -36,12 +36,12 @@ export class Uses {
     };
   }
 
-  /** Adds a chunk to what is under way. */
+  /** Adds a chunk to a load. */
   name(id: string, chunk: BundleChunk): void {
     this.#uses.get(id)?.hashes.add(chunk.sha256);
   }
 
-  /** Says that a model of it is loaded; `draft` is the address of the draft that still holds its chunks. */
+  /** Marks a model of it as loaded; `draft` is the address of the draft that still holds its chunks. */
   loaded(id: string, chunks: readonly BundleChunk[] = [], draft: string | null = null): void {
     const use = this.#use(id, chunks);
     use.isLoaded = true;
@@ -49,7 +49,7 @@ export class Uses {
     if (draft !== null) this.#locks?.use(draft);
   }
 
-  /** Says that no model of it is loaded any more. */
+  /** Marks it as having no loaded model any more. */
   unloaded(id: string): void {
     const use = this.#uses.get(id);
     if (use === undefined) return;
@@ -57,7 +57,7 @@ export class Uses {
     this.#check(id, use);
   }
 
-  /** Lists what may not go, in this tab and in others: identities, addresses of drafts, hashes of chunks. */
+  /** Lists what must not be evicted, for this tab and others: identities, addresses of drafts, hashes of chunks. */
   async kept(): Promise<Set<string>> {
     const kept = new Set(await this.#locks?.used());
     for (const [id, { hashes, draft }] of this.#uses) {

@@ -1,14 +1,14 @@
-// Which stored version of a bundle an address leads to. A new version's manifest is stored before its chunks, which may
-// never come: the page is closed, or the server withholds them. So the version before stays beside it, and is the one
-// that is used, until the new one is whole on this device: for each backend for which the former is stored whole, so is
-// the new one. Names alone tell, so a page may die at any write.
+// Choice among the stored versions of a bundle at an address. A new version's manifest is stored before its chunks,
+// which may never arrive: the page is closed, or the server withholds them. So the previous version stays beside it,
+// and is used until the new one is whole on this device: for each backend for which the former is stored whole, so is
+// the new one. The decision depends on names alone, so a page may die at any write.
 import type { BundleFile } from "../core/bundle.ts";
 import { keyOf } from "./names.ts";
 import type { OpenedBundle } from "./opened.ts";
 import { plan } from "./plan.ts";
 import type { Wish } from "./messages.ts";
 
-/** Returns the version to use of those that are stored, given in the order in which they came; null where there is none. */
+/** Returns the version to use, of stored ones in the order of arrival; null where there is none. */
 export function currentOf(
   versions: readonly OpenedBundle[],
   here: ReadonlySet<string>,
@@ -25,12 +25,12 @@ export function currentOf(
   return current;
 }
 
-/** Tells whether all is stored that a version takes on one of the backends that may run it. */
+/** Whether a version is stored whole for one of the backends that may run it. */
 export function isWhole(version: OpenedBundle, here: ReadonlySet<string>, wish: Wish): boolean {
   return [...wholeFor(version, here, wish).values()].includes(true);
 }
 
-/** Tells whether a version can take the place of the one before. */
+/** Whether a version can replace the one before. */
 function replaces(next: ReadonlyMap<string, boolean>, former: ReadonlyMap<string, boolean>): boolean {
   if (next.size === 0 && former.size > 0) return false;
   const mayLose = [...former].filter(([, isWhole]) => isWhole).map(([backend]) => backend);
@@ -38,7 +38,7 @@ function replaces(next: ReadonlyMap<string, boolean>, former: ReadonlyMap<string
   return [...next.values()].includes(true) && mayLose.every((backend) => next.get(backend) !== false);
 }
 
-/** Tells for each backend that may run a version whether what that takes is stored; empty where nothing here runs it. */
+/** Returns, for each backend that may run a version, whether its files are stored; empty where nothing here runs it. */
 function wholeFor(opened: OpenedBundle, here: ReadonlySet<string>, wish: Wish): Map<string, boolean> {
   const { assets = [] } = opened.bundle;
   const isHere = (files: readonly BundleFile[]): boolean =>

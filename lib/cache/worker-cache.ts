@@ -8,7 +8,7 @@ import { serveCache } from "./serve.ts";
 // Each of these is missing on pages that are not secure.
 const { storage, locks } = navigator as Partial<Navigator>;
 
-/** What Chromium says of the connection, and others do not. */
+/** Chromium's connection facts, which other browsers lack. */
 interface Connection {
   readonly saveData?: boolean;
   /** In megabits a second. */

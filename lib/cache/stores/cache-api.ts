@@ -1,5 +1,5 @@
-// The store in the Cache API: for browsers that have neither sync handles nor IndexedDB. An entry is a response
-// under an address that nobody serves; a put takes effect whole or not at all.
+// The store in the Cache API: for browsers that have neither sync handles nor IndexedDB. An entry is a response under
+// an address that no server serves; a put takes effect whole or not at all.
 import { withOld } from "./old-store.ts";
 import { isQuotaError, OLD_STORE_NAME, outOfSpace, STORE_NAME } from "./store.ts";
 import type { Bytes, Store } from "./store.ts";

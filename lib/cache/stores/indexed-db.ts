@@ -1,16 +1,16 @@
 // The store in IndexedDB: slower than the others and in every browser. One object store, names to bytes; a transaction
-// is there whole or not at all.
+// is applied whole or not at all.
 //
 // One transaction at a time: WebKit (https://bugs.webkit.org/show_bug.cgi?id=324094) wedges a database for good where a
-// worker ends with two in flight, so that none after them, in any tab, is ever answered (WebKitGTK 2.54). Nothing is
-// lost, since writes wait for each other in a browser anyway. A database that is wedged all the same, by a page or by
-// another program of this origin, is given up after a while, so that the next store can serve.
+// worker ends with two in flight, so that none after them, in any tab, is ever answered (WebKitGTK 2.54). This costs
+// nothing, since writes wait for each other in a browser anyway. A database that is wedged all the same, by a page or
+// by another program of this origin, is given up after a while, so that the next store can serve.
 import { withOld } from "./old-store.ts";
 import { isQuotaError, OLD_STORE_NAME, outOfSpace, STORE_NAME } from "./store.ts";
 import type { Bytes, Store } from "./store.ts";
 
 const TABLE = "entries";
-/** A chunk of 4 MB takes a tenth of a second to write; what takes this long will not be answered. */
+/** A chunk of 4 MB takes a tenth of a second to write; a request that takes this long will not be answered. */
 const PATIENCE_MS = 5_000;
 
 /** Opens the store; null where there is no IndexedDB. Rejects where it may not be used, as in some private windows. */
@@ -65,7 +65,7 @@ class IndexedStore implements Store {
     await this.#run("readwrite", (table) => table.delete(name));
   }
 
-  /** Makes one request when those before it are done. Rejects, as do all after it, where it is not answered in time. */
+  /** Makes one request after the earlier ones. Rejects, as do all later ones, where it is not answered in time. */
   #run<T>(mode: IDBTransactionMode, request: (table: IDBObjectStore) => IDBRequest<T>): Promise<T> {
     const run = this.#last.then(() => {
       if (this.#givenUp !== null) throw this.#givenUp;
@@ -90,7 +90,7 @@ class IndexedStore implements Store {
     }
   }
 
-  /** Makes one request in a transaction of its own, and waits until that is done, not only answered. */
+  /** Makes one request in a transaction of its own, and waits until that is complete, not only answered. */
   async #transact<T>(mode: IDBTransactionMode, request: (table: IDBObjectStore) => IDBRequest<T>): Promise<T> {
     const transaction = (await this.#open()).transaction(TABLE, mode);
     return new Promise<T>((resolve, reject) => {

@@ -1,8 +1,8 @@
-// The store that lasts as long as the worker: for pages that keep nothing, and for tests.
+// The in-memory store, which lasts as long as the worker: for pages that store nothing, and for tests.
 import { outOfSpace } from "./store.ts";
 import type { Bytes, Store } from "./store.ts";
 
-/** How much it takes by default: as much as a small phone's tab can spare. */
+/** Default quota: as much as a small phone's tab can spare. */
 const MAX_BYTES = 512 * 1024 * 1024;
 
 /** Keeps bytes as blobs, which browsers hold outside the worker's own memory. */

@@ -1,10 +1,10 @@
-// A store with what an older release left beside it. Both are read; only this release's own is written. What is used is
-// moved over, so that the old place empties; an old tab that misses an entry fetches it again. Delete this file, and what
-// calls `oldNames` and `adopt`, once nobody comes with a store of schema 1 any more.
+// A store combined with the one of an older release. Both are read; only this release's own is written. Entries in use
+// are moved over, so that the old place empties; an old tab that misses an entry fetches it again. Delete this file,
+// and the callers of `oldNames` and `adopt`, once no user has a store of schema 1 any more.
 //
 // The old place may be read-only, damaged or gone at any time. An entry of it that can't be read or removed counts as
-// removed until the page is left, so that the new store works as if there were no old place. An unreadable manifest hides the
-// whole old place: nobody can tell which of its chunks are needed, so none is removed.
+// removed until the page is left, so that the new store works as if there were no old place. An unreadable manifest
+// hides the whole old place: its needed chunks are unknown, so none is removed.
 import type { Bytes, Store, StoreKind } from "./store.ts";
 
 /** Returns a store over both places; the new one alone where the old one is missing, empty or fails. */
@@ -63,7 +63,9 @@ class TwoStores implements Store {
     await this.#tryOld(name, () => this.#old.remove(name));
   }
 
-  /** Does something with an entry of the old place; null where that fails, and the entry is lost then, or all. */
+  /**
+   * Runs an operation on an entry of the old place; null where it fails, which hides the entry, or all with `hidesAll`.
+   */
   async #tryOld<T>(name: string, work: () => Promise<T>, hidesAll = false): Promise<T | null> {
     if (this.#isHidden || this.#lost.has(name)) return null;
     try {

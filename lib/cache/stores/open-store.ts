@@ -1,6 +1,6 @@
-// Which store a browser gets. OPFS is the fastest; WebKitGTK has no sync handles there, private windows have neither at
-// times, so IndexedDB, the Cache API and memory stand behind it. In WebKit's private sessions what a worker put into the
-// Cache API is gone with that worker (WebKitGTK 2.54), so IndexedDB goes before it.
+// Choice of a browser's store. OPFS is the fastest; WebKitGTK has no sync handles there, private windows sometimes have
+// neither, so IndexedDB, the Cache API and memory are the fallbacks. In WebKit's private sessions a worker's entries in
+// the Cache API are lost when the worker ends (WebKitGTK 2.54), so IndexedDB comes before it.
 import { openCacheStorage } from "./cache-api.ts";
 import { openIndexed } from "./indexed-db.ts";
 import { MemoryStore } from "./memory.ts";
@@ -18,7 +18,7 @@ export const STORES: readonly (readonly [kind: StoreKind, open: OpenStore])[] = 
   ["memory", () => Promise.resolve(new MemoryStore())],
 ];
 
-/** Opens the best store that really keeps what is written to it; never rejects. */
+/** Opens the best store that keeps what is written to it; never rejects. */
 export async function openStore(now: () => number, stores: typeof STORES = STORES): Promise<Store> {
   for (const [, open] of stores) {
     const store = await open(now).catch(() => null);
@@ -27,7 +27,10 @@ export async function openStore(now: () => number, stores: typeof STORES = STORE
   return new MemoryStore();
 }
 
-/** Private windows hand out stores that fail at the first write. One that holds something has kept it, full or not. */
+/**
+ * Whether a store keeps an entry: private windows have stores that fail at the first write. A store with entries does,
+ * even if it is full.
+ */
 async function keeps(store: Store): Promise<boolean> {
   const name = `trial-${crypto.randomUUID()}`;
   try {

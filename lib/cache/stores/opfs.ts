@@ -1,13 +1,14 @@
 // The store in the origin private file system, by sync access handles, which only workers have.
 //
-// An entry is written under a temporary name, flushed, and then renamed: at no time is there a file of its name that is
-// not whole. `write()` lies where space runs out (a short count, 0, or 4294967288, without throwing), so its count is
-// compared. A handle locks its file, and a page in the back/forward cache keeps its locks: none is held across an await.
+// An entry is written under a temporary name, flushed, and then renamed: a file of its name is whole at any time.
+// `write()` returns wrong results when space runs out (a short count, 0, or 4294967288, without throwing), so its count
+// is compared. A handle locks its file, and a page in the back/forward cache keeps its locks: none is held across an
+// await.
 import { withOld } from "./old-store.ts";
 import { isQuotaError, OLD_STORE_NAME, outOfSpace, STORE_NAME } from "./store.ts";
 import type { Bytes, Store } from "./store.ts";
 
-/** What lib.dom leaves out, since pages do not have it. */
+/** File handle methods that lib.dom leaves out, since pages do not have them. */
 interface SyncFile extends FileSystemFileHandle {
   createSyncAccessHandle(): Promise<{
     write(bytes: Bytes, options: { at: number }): number;
@@ -20,7 +21,7 @@ interface SyncFile extends FileSystemFileHandle {
 }
 
 const TEMPORARY = /^temp-(\d+)-/;
-/** Another tab may be writing a younger one. */
+/** Age below which another tab may be writing a temporary file. */
 const ABANDONED_MS = 600_000;
 
 /** Opens the store; null where there is no file system, no sync handle or no rename. */
@@ -47,7 +48,7 @@ class OpfsStore implements Store {
     this.#now = now;
   }
 
-  /** Clears away, too, what pages that died were writing. */
+  /** Also removes the temporary files of pages that died. */
   async names(): Promise<string[]> {
     const names: string[] = [];
     for await (const name of this.#folder.keys()) {
@@ -91,7 +92,7 @@ class OpfsStore implements Store {
       await file.move(name);
     } catch (error) {
       await this.#folder.removeEntry(temporary).catch(() => undefined);
-      // Another tab was faster: the same name is the same bytes.
+      // Another tab was faster: the same name has the same bytes.
       if (await this.#has(name)) return;
       throw isQuotaError(error) ? outOfSpace(name, bytes.byteLength, error) : error;
     }
@@ -107,7 +108,7 @@ class OpfsStore implements Store {
     return (await this.#folder.getFileHandle(name)).getFile();
   }
 
-  /** Tells an entry that is not there from one that can't be read now. */
+  /** Whether an entry is not there, rather than unreadable now. */
   async #isGone(name: string): Promise<boolean> {
     return this.#folder.getFileHandle(name).then(
       () => false,
