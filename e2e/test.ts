@@ -3,15 +3,21 @@
 // skipped test counts as failed, and so does a suite that broke before it could count. Words after `--` name suites:
 // `unit`, `simulation`, `mutants`, or file names and options of Playwright. soak.ts runs the same with full counts.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ensureBrowsers } from "./support/browsers.ts";
+import { commit } from "./support/origin.ts";
 import { prepare, ROOT } from "./support/prepare.ts";
-import { slice } from "./support/slice.ts";
+import { isSoak, slice } from "./support/slice.ts";
 import { addCounts, playwrightCounts, playwrightMeasured, settled, vitestCounts } from "./support/tally.ts";
+import { addToTrend, slowSuites } from "./support/trend.ts";
 import type { Counts, PlaywrightReport, VitestReport } from "./support/tally.ts";
 
 const REPORTS = join(ROOT, "test-results");
+/** Where the times of suites and the sizes of what ships are kept, run by run. */
+const TREND = join(ROOT, "e2e/.cache/trend.jsonl");
+/** How long each suite took, in seconds. */
+const seconds: Record<string, number> = {};
 /** Suites that are not Playwright's. */
 const OWN_SUITES = ["unit", "simulation", "mutants", "mutants-auto"];
 
@@ -28,7 +34,8 @@ function run(title: string, command: readonly string[], report: string, read: (r
   console.log(`\n${title}`);
   const startMs = performance.now();
   const { status } = spawnSync("npx", command, { cwd: ROOT, stdio: "inherit" });
-  console.log(`${title}: ${Math.round((performance.now() - startMs) / 1_000)} s`);
+  seconds[title] = Math.round((performance.now() - startMs) / 1_000);
+  console.log(`${title}: ${seconds[title]} s`);
   const { counts, measured } = existsSync(path)
     ? read(JSON.parse(readFileSync(path, "utf8")))
     : { counts: { passed: 0, failed: 0 }, measured: [] };
@@ -106,5 +113,16 @@ if (suites.length === 0 || inBrowsers.length > 0) outcomes.push(runBrowsers(inBr
 const { passed, failed } = addCounts(...outcomes.map(({ counts }) => counts));
 const measured = outcomes.flatMap((x) => x.measured);
 writeFileSync(join(REPORTS, "outcome.json"), JSON.stringify({ passed, failed, measured }));
-console.log(`\n${passed} passed, ${failed} failed`);
-process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
+const slow = isSoak
+  ? []
+  : slowSuites(addToTrend(TREND, { at: new Date().toISOString(), commit: commit(), seconds, bytes: sizes() }));
+for (const sentence of slow) console.log(`Twice as slow, two runs in a row: ${sentence}`);
+console.log(`\n${passed} passed, ${failed + slow.length} failed`);
+process.exitCode = failed + slow.length === 0 && passed > 0 ? 0 : 1;
+
+/** Returns the bytes of each file that ships. */
+function sizes(): Record<string, number> {
+  const dist = join(ROOT, "dist");
+  const files = readdirSync(dist, { recursive: true, encoding: "utf8" }).filter((x) => /\.(js|wasm)$/.test(x));
+  return Object.fromEntries(files.map((file) => [file, statSync(join(dist, file)).size]));
+}
