@@ -300,8 +300,7 @@ export class Model {
     const { accepts } = this.#parts;
     const shape = this.#canJoin && state === undefined ? guessShape(accepts, feeds) : null;
     const batching = this.#batching;
-    const caller = 0;
-    const asked = { feeds, shape, caller, options, calledMs, state };
+    const asked = { feeds, shape, options, calledMs, state };
     return dispatcher.submit({ routes, message, batching, concurrency, ...asked });
   }
 

@@ -47,8 +47,6 @@ export interface Work {
   readonly options: AskOptions;
   /** Time of the call, from which deadlines count. */
   readonly calledMs: number;
-  /** Its caller: callers of one priority get equal time. */
-  readonly caller: number;
   /** The step of a recurrent state; else undefined. */
   readonly state?: StateStep | undefined;
 }

@@ -62,7 +62,7 @@ export function arrivalOf(step: Step): (Event & { type: "arrived" })["step"] {
     arrivedMs,
     dueMs: arrivedMs + deadlineMs,
     isRefusable: onLate !== "finish",
-    caller: work.state?.id ?? work.caller,
+    caller: work.state?.id ?? 0,
     rows: work.shape?.rows ?? 1,
     shape: isAlone ? null : (work.shape?.key ?? null),
     batching: work.batching,

@@ -46,7 +46,7 @@ export interface Step {
   readonly dueMs: number;
   /** Whether it is rejected when it can't meet its deadline, and dropped when it is late. */
   readonly isRefusable: boolean;
-  /** Its caller: callers of one priority get equal time. */
+  /** Flow for fair queueing: the id of its recurrent state, 0 for all other requests. */
   readonly caller: number;
   /** Number of rows along the batch axis. */
   readonly rows: number;
