@@ -214,7 +214,7 @@ export const MUTANTS: readonly Mutant[] = [
     from: "if (now === before) stuck();",
     to: "if (now === before) wait(now);",
     test: "lib/cache/download.test.ts",
-    title: "somebody holds for ever",
+    title: "never released is bounded",
   },
   {
     fault: "store-C7-progress",
@@ -223,7 +223,7 @@ export const MUTANTS: readonly Mutant[] = [
     from: "if (now === before) stuck();",
     to: "if (now !== null) stuck();",
     test: "lib/cache/download.test.ts",
-    title: "gets on with a chunk",
+    title: "makes progress with a chunk",
   },
   {
     fault: "store-C8",

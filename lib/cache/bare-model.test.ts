@@ -1,4 +1,4 @@
-// A bare model from a real HTTP server that misbehaves: taken up where it broke, never mixed of two files.
+// Bare models from a real HTTP server that misbehaves: resumed where a connection broke, never mixed from two files.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { CHUNK_MAX_BYTES, sha256Hex } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
@@ -34,7 +34,7 @@ interface Loaded {
   readonly last: Progress | undefined;
 }
 
-/** Loads as a new page would, from what earlier ones stored. */
+/** Loads as a new page would, over the store of earlier pages. */
 async function load(store: Store | null, signal: AbortSignal = new AbortController().signal): Promise<Loaded> {
   const seen: Progress[] = [];
   const downloader = new Downloader(hurried, store === null ? null : new Shelf(store, () => now++));
@@ -100,14 +100,14 @@ test("without a network the stored one is used", async () => {
   expect(await codeOf(load(new MemoryStore()))).toBe("download-failed");
 });
 
-test("a server that does not say which file it is gets nothing stored", async () => {
+test("a model from a server without validators is not stored", async () => {
   server.files.set(PATH, { bytes: OLD });
   const store = new MemoryStore();
   await load(store);
   expect(await store.names()).toEqual([]);
 });
 
-test("what is stored and went wrong is fetched again", async () => {
+test("a stored model that is damaged is fetched again", async () => {
   const store = new MemoryStore();
   const { hash } = await load(store);
   const [name] = (await store.names()).filter((x) => x.startsWith("chunk-"));
@@ -127,13 +127,13 @@ test.each([1, CHUNK_MAX_BYTES - 1, CHUNK_MAX_BYTES, CHUNK_MAX_BYTES + 1, 2 * CHU
     expect(last).toMatchObject({ loadedBytes: SIZE, totalBytes: SIZE });
     const [first, second] = ranges();
     expect(first).toBeNull();
-    // What the system's buffers held may be lost with a connection, no more.
+    // A connection may lose the contents of the system's buffers, no more.
     const from = Number(/^bytes=(\d+)-\d+$/.exec(second ?? "bytes=0-0")?.[1]);
     expect(from).toBeLessThanOrEqual(at);
   },
 );
 
-test("on a connection that breaks ten times it still arrives, as long as each brings something", async () => {
+test("on a connection that breaks ten times it still arrives, as long as each makes progress", async () => {
   server.trick = (_, nth) => (nth < 10 ? { kind: "cut", at: 600_000 } : null);
   expect((await load(null)).hash).toBe(await sha256Hex(OLD));
 });
@@ -152,14 +152,14 @@ test.each([10, CHUNK_MAX_BYTES + 10, 2 * CHUNK_MAX_BYTES + 10])(
   },
 );
 
-test("a file that changed between two pages is begun anew", async () => {
+test("a file that changed between two pages is downloaded anew", async () => {
   const store = new MemoryStore();
   await dieAfter(store, CHUNK_MAX_BYTES + 10);
   server.files.set(PATH, { bytes: NEW, etag: '"new"' });
   expect((await load(store)).hash).toBe(await sha256Hex(NEW));
 });
 
-test("a file that changes while it comes is begun anew, even where the server ignores the condition", async () => {
+test("a file that changes while it comes is downloaded anew, even where the server ignores the condition", async () => {
   for (const shorter of [NEW, NEW.slice(0, 100_000)]) {
     server.files.set(PATH, { bytes: OLD, etag: '"old"' });
     server.asked = [];
@@ -180,7 +180,7 @@ test("a server without ranges is asked from the beginning", async () => {
   expect(last).toMatchObject({ loadedBytes: SIZE, totalBytes: SIZE });
 });
 
-test("a part that begins elsewhere than it was asked to is not used", async () => {
+test("a range that begins at another byte than requested is not used", async () => {
   server.trick = (_, nth) =>
     nth === 0 ? { kind: "cut", at: 3_000_000 } : nth === 1 ? { kind: "range", shift: -4_096 } : null;
   expect((await load(new MemoryStore())).hash).toBe(await sha256Hex(OLD));
@@ -211,7 +211,7 @@ test.each<[string, string, Trick]>([
   expect((await store.names()).filter((x) => x.startsWith("bundle-"))).toEqual([]);
 });
 
-test("a model larger than the room there is comes all the same", async () => {
+test("a model larger than the available space is returned all the same", async () => {
   const { hash } = await load(new MemoryStore(CHUNK_MAX_BYTES + 1_000));
   expect(hash).toBe(await sha256Hex(OLD));
 });
@@ -219,18 +219,18 @@ test("a model larger than the room there is comes all the same", async () => {
 const LARGE = weights(6 * CHUNK_MAX_BYTES + 700_000, 3);
 const PARTS = 7;
 
-/** Serves a file of seven chunks, whose server says that it has ranges. */
+/** Serves a file of seven chunks from a server that announces ranges. */
 function serveLarge(more: Partial<ServedFile> = {}): void {
   server.files.set(PATH, { bytes: LARGE, etag: '"large"', saysRanges: true, ...more });
 }
 
-/** How many bytes were asked for by ranges. */
+/** Number of bytes requested by ranges. */
 function bytesOf(asked: readonly (string | null)[]): number {
   const found = asked.map((x) => /^bytes=(\d+)-(\d+)$/.exec(x ?? "") ?? []);
   return found.reduce((sum, [, from, to]) => sum + Number(to) - Number(from) + 1, 0);
 }
 
-test("where the server has ranges four streams fetch it, and no byte comes twice", async () => {
+test("where the server has ranges four streams fetch it, and no byte is sent twice", async () => {
   serveLarge();
   server.trick = () => ({ kind: "trickle", parts: 20, pauseMs: 3 });
   const { hash, last } = await load(new MemoryStore());
@@ -241,7 +241,7 @@ test("where the server has ranges four streams fetch it, and no byte comes twice
   expect(others).toContain(`bytes=${6 * CHUNK_MAX_BYTES}-${LARGE.length - 1}`);
   expect(new Set(others).size).toBe(others.length);
   expect(others.length).toBeGreaterThanOrEqual(3);
-  // Where the first stream meets the others, it leaves off: what the system's buffers held comes for nothing.
+  // The first stream stops where it meets the others: the contents of the system's buffers are discarded.
   expect(bytesOf(others)).toBeLessThanOrEqual(LARGE.length - CHUNK_MAX_BYTES);
 });
 
@@ -264,7 +264,7 @@ test.each([0.05, 0.5, 0.97])(
     const { hash, last } = await load(store);
     expect(hash).toBe(await sha256Hex(LARGE));
     expect(last).toMatchObject({ loadedBytes: LARGE.length, totalBytes: LARGE.length });
-    // Nothing was kept of a first chunk that was on its way: the whole file is asked for then.
+    // Nothing was stored of a first chunk in flight: the whole file is requested then.
     if (ranges().includes(null)) expect(had).toBeLessThan(4 * CHUNK_MAX_BYTES);
     else expect(bytesOf(ranges()) - (LARGE.length - had)).toBeLessThanOrEqual(4 * CHUNK_MAX_BYTES);
     expect((await store.names()).filter((x) => x.startsWith("draft-"))).toEqual([]);
@@ -290,7 +290,7 @@ test.each<[string, Trick]>([
   expect(last).toMatchObject({ loadedBytes: LARGE.length, totalBytes: LARGE.length });
 });
 
-test("a file that changes between its streams is begun anew, and never mixed", async () => {
+test("a file that changes between its streams is downloaded anew, and never mixed", async () => {
   serveLarge();
   const next = weights(LARGE.length, 4);
   server.trick = (_, nth) => {
@@ -308,7 +308,7 @@ test("a server that says that it has ranges and has none is asked once more, for
   expect(server.asked.length).toBeLessThanOrEqual(2 + PARTS);
 });
 
-test("a file that is said to be larger than a model may be is refused before a byte is read (store-C2)", async () => {
+test("a file whose declared size exceeds the limit is refused before a byte is read (store-C2)", async () => {
   for (const size of [5 * 1024 ** 3, 1024 ** 5]) {
     const store = new MemoryStore();
     let read = 0;
@@ -331,7 +331,7 @@ test("a file that is said to be larger than a model may be is refused before a b
   }
 });
 
-test("a stored model is used where the server says that it has a new one and does not send it (store-A1)", async () => {
+test("a stored model is used where the server announces a new one and does not send it (store-A1)", async () => {
   const store = new MemoryStore();
   const first = await load(store);
   server.files.set(PATH, { bytes: NEW, etag: '"new"' });
@@ -375,7 +375,7 @@ test.each([401, 403, 404])("a stored model is used where its server answers %d (
   expect(await codeOf(load(store))).toBe("download-failed");
 });
 
-test("a stored model is not evicted while its server is asked for it (store-bare-use)", async () => {
+test("a stored model is not evicted while it is revalidated (store-bare-use)", async () => {
   const room = 2 * SIZE + 100_000;
   const store = new MemoryStore(room);
   const first = await load(store);
@@ -395,7 +395,7 @@ test("a stored model is not evicted while its server is asked for it (store-bare
   expect(others).toBeGreaterThan(1);
 });
 
-test("a stored model goes for the newer one that needs its room, once that is here whole (store-bare-use)", async () => {
+test("a stored model is evicted for its newer version once that is whole (store-bare-use)", async () => {
   const store = new MemoryStore(SIZE + 100_000);
   await load(store);
   server.files.set(PATH, { bytes: NEW, etag: '"new"' });

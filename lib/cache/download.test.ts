@@ -1,4 +1,4 @@
-// Downloads of bundles from a real HTTP server that misbehaves. Counts requests and what is stored, not only results.
+// Downloads of bundles from a real HTTP server that misbehaves. Counts requests and stored bytes, not only results.
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
@@ -74,7 +74,7 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
   return isSelvedgeError(error) ? error.code : String(error);
 }
 
-/** The chunks of a bundle of one file, as they are, by their paths on the server. */
+/** The chunks of a bundle of one file, unencoded, by their paths on the server. */
 function* chunkEntries({ format, variants }: Bundle, contents: Uint8Array): Generator<[path: string, bytes: Bytes]> {
   let at = 0;
   for (const { sha256, bytes } of variants[0]?.files[0]?.chunks ?? []) {
@@ -83,7 +83,7 @@ function* chunkEntries({ format, variants }: Bundle, contents: Uint8Array): Gene
   }
 }
 
-/** Fails where a chunk in the store is not what its name says. */
+/** Fails where a stored chunk does not match its name. */
 async function expectOnlyRight(store: Store): Promise<void> {
   for (const name of await store.names()) {
     const [, sha256, bytes] = /^chunk-([0-9a-f]{64})-(\d+)$/.exec(name) ?? [];
@@ -94,7 +94,7 @@ async function expectOnlyRight(store: Store): Promise<void> {
   }
 }
 
-test("files come whole and in order, and the second load asks the server for nothing", async () => {
+test("files come whole and in order, and the second load sends no request", async () => {
   const given = await bundleOf(2_500, 700);
   const store = new MemoryStore();
   const seen: Progress[] = [];
@@ -180,20 +180,20 @@ function later(seconds: number): Trick {
   return { kind: "status", status: 429, headers: { "retry-after": String(seconds) } };
 }
 
-test("a server that is not there is download-failed", async () => {
+test("an unreachable server is download-failed", async () => {
   const given = await bundleOf(CHUNK);
   server.close();
   expect(await codeOf(load(given))).toBe("download-failed");
 });
 
-test("a server that never ends is left at the declared size", async () => {
+test("an endless response is cut off at the declared size", async () => {
   const given = await bundleOf(CHUNK);
   server.trick = () => ({ kind: "endless" });
   expect(await codeOf(load(given))).toBe("integrity-failed");
   expect(server.sentBytes).toBeLessThan(64 * 1024 * 1024);
 });
 
-test("whatever goes wrong, the right bytes come or a typed error does, and nothing wrong is ever stored", async () => {
+test("any failure ends in the right bytes or a typed error, and wrong bytes are never stored", async () => {
   const trick = fc.oneof(
     fc.record({ kind: fc.constant("cut" as const), at: fc.nat(CHUNK) }),
     fc.record({ kind: fc.constant("flip" as const), at: fc.nat(CHUNK) }),
@@ -222,14 +222,14 @@ test("whatever goes wrong, the right bytes come or a typed error does, and nothi
       server.trick = () => null;
       server.asked = [];
       expect(await load(given, store)).toEqual(given.contents);
-      // By address: a request of the first load may come in late.
+      // By address: a request of the first load may arrive late.
       expect(new Set(server.asked.map((x) => x.path)).size).toBe(6 - have);
     }),
     { numRuns: 60 },
   );
 });
 
-test("a chunk that went wrong on the disk is fetched once more", async () => {
+test("a chunk that was damaged on the disk is fetched once more", async () => {
   const given = await bundleOf(2_500);
   const store = new MemoryStore();
   await load(given, store);
@@ -244,7 +244,7 @@ test("a chunk that went wrong on the disk is fetched once more", async () => {
   await expectOnlyRight(store);
 });
 
-test("a cancel rejects with the signal's own reason, and what is under way stops", async () => {
+test("a cancel rejects with the signal's own reason, and requests in flight stop", async () => {
   const given = await bundleOf(2_500);
   const stop = new AbortController();
   const reason = new Error("the user left");
@@ -255,7 +255,7 @@ test("a cancel rejects with the signal's own reason, and what is under way stops
   await expect(load(given, null, { signal: stop.signal })).rejects.toBe(reason);
 });
 
-test("two callers share one flight, and one that cancels does not take it from the other", async () => {
+test("two callers share one download, and one that cancels does not end it for the other", async () => {
   const given = await bundleOf(CHUNK);
   server.trick = () => ({ kind: "trickle", parts: 10, pauseMs: 5 });
   const downloader = new Downloader(hurried, null);
@@ -286,7 +286,7 @@ test("two tabs that start at once download once", async () => {
   expect(server.chunkRequests).toBe(7);
 });
 
-test("a page that is left lets go of its locks, and goes on when it is back", async () => {
+test("a page that is left releases its locks, and resumes when it is shown again", async () => {
   const given = await bundleOf(CHUNK);
   const store: Store = Object.assign(new MemoryStore(), { kind: "opfs" as const });
   const locks = new Locks();
@@ -308,7 +308,7 @@ test("a page that is left lets go of its locks, and goes on when it is back", as
   expect(await loading).toEqual(given.contents);
 });
 
-test("where there is no room the model is still given; who wants it stored is told what is missing", async () => {
+test("where there is no room the model is still returned; with mustStore the error names the missing bytes", async () => {
   const given = await bundleOf(CHUNK);
   expect(await load(given, new MemoryStore(500))).toEqual(given.contents);
   const error: unknown = await load(given, new MemoryStore(500), { mustStore: true }).catch((x: unknown) => x);
@@ -336,7 +336,7 @@ class Locks {
   }
 }
 
-test("on a slow line a chunk that broke, or whose page died, goes on where it was", async () => {
+test("on a slow line a chunk that broke, or whose page died, is resumed where it was", async () => {
   const content = weights(1_000_000, 5);
   const bundle = await serveBundle(server, "/m", { a: content });
   const given = { bundle, identity: "0".repeat(64) };
@@ -351,20 +351,20 @@ test("on a slow line a chunk that broke, or whose page died, goes on where it wa
   server.sentBytes = 0;
   const seen: Progress[] = [];
   expect(await load(given, store, { onProgress: (x) => seen.push(x) })).toEqual([content]);
-  // By what was asked for: what the first load was sent may be counted late.
+  // By requested bytes: bytes sent to the first load may be counted late.
   expect(Number(/^bytes=(\d+)-$/.exec(server.asked.at(-1)?.range ?? "")?.[1])).toBeGreaterThan(500_000);
   expect(seen.at(-1)).toMatchObject({ loadedBytes: 1_000_000, totalBytes: 1_000_000 });
   expect((await store.names()).filter((x) => x.startsWith("part-"))).toEqual([]);
 });
 
-test("on a connection that breaks ten times a chunk arrives, as long as each brings something (store-onward)", async () => {
+test("on a connection that breaks ten times a chunk arrives, as long as each makes progress (store-onward)", async () => {
   const given = await bundleOf(CHUNK);
   server.trick = (path, nth) => (path.includes("chunks") && nth < 10 ? { kind: "cut", at: 50 } : null);
   expect(await load(given)).toEqual(given.contents);
   expect(server.chunkRequests).toBeGreaterThan(6);
 });
 
-test("a server that breaks at the same byte and has no ranges is left after five requests (store-onward)", async () => {
+test("a server that breaks at the same byte and has no ranges is given up after five requests (store-onward)", async () => {
   const given = await bundleOf(CHUNK);
   for (const [path, file] of server.files)
     if (path.includes("chunks")) server.files.set(path, { ...file, hasRanges: false });
@@ -373,7 +373,7 @@ test("a server that breaks at the same byte and has no ranges is left after five
   expect(server.chunkRequests).toBe(5);
 });
 
-test("a host that answers no question for a part is asked for the whole, and for no part again", async () => {
+test("a host that answers no range request is asked for the whole, and for no range again", async () => {
   const contents = [weights(1_000, 5), weights(1_000, 6)];
   const bundle = await serveBundle(server, "/m", { a: contents[0] as Bytes, b: contents[1] as Bytes });
   const store = new MemoryStore();
@@ -386,7 +386,7 @@ test("a host that answers no question for a part is asked for the whole, and for
   expect(server.chunkRequests).toBeLessThanOrEqual(4);
 });
 
-test("parts that are of something else are thrown away with what came after them", async () => {
+test("stored parts of another file are discarded with the bytes after them", async () => {
   const content = weights(1_000, 5);
   const bundle = await serveBundle(server, "/m", { a: content });
   const sha256 = bundle.variants[0]?.files[0]?.chunks[0]?.sha256 ?? "";
@@ -431,7 +431,7 @@ test("a chunk that another model's server sends wrong comes from the model's own
   expect(server.asked.filter((x) => x.path.startsWith("/good/chunks")).length).toBe(1);
 });
 
-test("a chunk's lock that somebody holds for ever is not waited for without end (store-C7)", async () => {
+test("the wait for a chunk's lock that is never released is bounded (store-C7)", async () => {
   const given = await bundleOf(2_500);
   const store: Store = Object.assign(new MemoryStore(), { kind: "opfs" as const });
   const locks = new SharedLocks();
@@ -441,7 +441,7 @@ test("a chunk's lock that somebody holds for ever is not waited for without end 
   expect(await loadWith(downloader, given)).toEqual(given.contents);
 });
 
-test("as long as another tab gets on with a chunk, it is waited for (store-C7)", async () => {
+test("a tab waits as long as another one makes progress with a chunk (store-C7)", async () => {
   const given = await bundleOf(CHUNK);
   const memory = new MemoryStore();
   const store: Store = Object.assign(memory, { kind: "opfs" as const });
@@ -489,7 +489,7 @@ describe.each(["br", "gzip"] as const)("chunks that are stored with %s", (encodi
     return { bundle, identity, contents, wireBytes: chunks.reduce((sum, x) => sum + (x.wireBytes ?? 0), 0) };
   }
 
-  test("come expanded, are stored expanded, and count as sent", async () => {
+  test("are returned expanded, stored expanded, and count as sent", async () => {
     const given = await encoded();
     const store = new MemoryStore();
     const seen: Progress[] = [];
@@ -510,7 +510,7 @@ describe.each(["br", "gzip"] as const)("chunks that are stored with %s", (encodi
     for (const [path, file] of server.files) if (path.includes("chunks")) server.files.set(path, { ...file, encoding });
   }
 
-  test("come right where the server labels them, so that they arrive expanded (store-labelled)", async () => {
+  test("are right where the server labels them, so that they arrive expanded (store-labelled)", async () => {
     const given = await encoded();
     label();
     const store = new MemoryStore();
@@ -529,7 +529,7 @@ describe.each(["br", "gzip"] as const)("chunks that are stored with %s", (encodi
     }
   });
 
-  test("that arrive expanded are refused where they are other bytes, or more (store-labelled)", async () => {
+  test("that arrive expanded are refused where they are wrong or too long (store-labelled)", async () => {
     const given = await encoded();
     const compress = encoding === "br" ? brotliCompressSync : gzipSync;
     for (const wrong of [weights(CHUNK, 9), words(CHUNK + 1), words(CHUNK - 1), new Uint8Array(2 ** 24)]) {
@@ -541,7 +541,7 @@ describe.each(["br", "gzip"] as const)("chunks that are stored with %s", (encodi
     }
   });
 
-  test("count for two models in the bytes that each declares, who shares a flight or not (store-joined)", async () => {
+  test("count for two models in the bytes that each declares, with a shared download or without (store-joined)", async () => {
     const given = await encoded();
     const plainOf = ({ sha256, bytes }: BundleChunk): BundleChunk => ({ sha256, bytes });
     const variants = given.bundle.variants.map((x) => ({
@@ -570,7 +570,7 @@ describe.each(["br", "gzip"] as const)("chunks that are stored with %s", (encodi
     }
   });
 
-  test("go on where a connection broke, and are fetched again where they are damaged", async () => {
+  test("are resumed where a connection broke, and are fetched again where they are damaged", async () => {
     const given = await encoded();
     server.trick = (path, nth) => (path.includes("chunks") && nth === 0 ? { kind: "cut", at: 100 } : null);
     const [first] = await load(given);

@@ -1,4 +1,4 @@
-// Chunks that are stored compressed: whatever comes instead of them, never more than the chunk's size is held.
+// Compressed chunks: whatever bytes arrive, never more than the chunk's size is held.
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { sha256Hex } from "../core/bundle.ts";
@@ -58,19 +58,19 @@ describe.each(["br", "gzip"] as const)("%s", (encoding) => {
   });
 });
 
-test("an encoding that nothing here expands is integrity-failed, not the bytes as they came", async () => {
+test("an encoding without a decoder is integrity-failed, not the encoded bytes", async () => {
   expect(await codeOf(expand(await chunkOf(text, "zstd"), text))).toBe("integrity-failed");
 });
 
-test("a decoder that can't be loaded is told as it is, since the bytes may be right", async () => {
+test("a decoder that can't be loaded is an error of its own, since the bytes may be right", async () => {
   const wire = encoders.br(text);
   const chunk = await chunkOf(text, "br");
   await expect(expandChunk(chunk, wire, () => Promise.reject(new Error("offline")))).rejects.toThrow("offline");
 });
 
-test("of a chunk that expands to a thousand times its size, a slice is expanded at most (store-bomb)", async () => {
+test("of a chunk that expands to a thousand times its size, at most a slice is expanded (store-bomb)", async () => {
   const seen = { largest: 0, expandedBytes: 0 };
-  // As browsers do: the whole of a write is expanded, whoever reads the output.
+  // As browsers do: a write is expanded whole, whoever reads the output.
   class Bomb extends TransformStream<Bytes, Bytes> {
     constructor() {
       super({

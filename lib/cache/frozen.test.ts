@@ -1,6 +1,6 @@
-// Bundles that were written once and never change: of schema 1 as release 0.1.0 wrote it, of schema 2, and of a newer
-// release (fields, needs, a session entry, a chunk encoding and a step that this release does not know). What is published
-// must stay readable, and what is newer must be left alone.
+// Frozen bundles, written once and never changed: of schema 1 by release 0.1.0, of schema 2, and of a newer release
+// (fields, needs, a session entry, a chunk encoding and a step that this release does not know). Published bundles must
+// stay readable, and newer ones must be left alone.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -41,7 +41,7 @@ test.each([
   expect(await identityOf(stored)).toBe(identity);
 });
 
-test("schema 1 and schema 2 hold the same model, labels and way to read its answer", async () => {
+test("schema 1 and schema 2 hold the same model, labels and postprocessing", async () => {
   const [first, second] = [await readBundle(join(FOLDER, "schema-1")), await readBundle(join(FOLDER, "schema-2"))];
   expect([first.bundle.format, second.bundle.format]).toEqual([1, 2]);
   const models = [await readVariantModel(first.folder, "f32"), await readVariantModel(second.folder, "f32")];
@@ -70,14 +70,14 @@ test("of a newer bundle the variant that this release knows is taken, with the f
   expect(planOf(json).candidates.map((x) => x.variant.id)).toEqual(["f32"]);
 });
 
-test("a model with an element type that this release does not know is not for here, and the error names it", () => {
+test("a model with an element type that this release does not know can't run here, and the error names it", () => {
   const json = jsonOf("schema-2") as unknown as { model: { inputs: object[] } };
   const inputs = json.model.inputs.map((x) => ({ ...x, dtype: "bfloat16" }));
   const newer = { ...json, model: { ...json.model, inputs } } as unknown as BundleJson;
   expect(() => planOf(newer)).toThrow(/the element type "bfloat16" of "\w+"/);
 });
 
-test("a model with a step that this release does not know is not for here, and the error names the step", () => {
+test("a model with a step that this release does not know can't run here, and the error names the step", () => {
   let error: unknown;
   try {
     planOf(jsonOf("newer-step"));

@@ -1,4 +1,4 @@
-// What can be done with what is stored, after a real download.
+// Management of stored models, after a real download.
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { Downloader } from "./download.ts";
 import { BadServer, hurried, serveBundle, weights } from "../test-support/fake-network.ts";
@@ -49,7 +49,7 @@ test("nothing is stored at first", async () => {
   await expect(exportFiles(downloader, url, undefined)).rejects.toMatchObject({ code: "download-failed" });
 });
 
-test("a stored bundle is listed, found by address and identity, pinned, and taken out as its files", async () => {
+test("a stored bundle is listed, found by address and identity, pinned, and exported as its files", async () => {
   const { identity } = await update(url, wish, downloader, idle);
   const { bytes, bundles } = await contents(downloader);
   expect(bytes).toBe(3_200);

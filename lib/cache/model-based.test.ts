@@ -1,6 +1,6 @@
-// The store against a model: random sequences of what tabs, servers, users and disks do, then three properties after each
-// step. What was stored whole stays loadable until something newer is whole; nothing pinned or in use is evicted; nothing
-// is stored that a load would refuse. Over memory and over OPFS's code in a stand-in folder.
+// The store against a model: random sequences of actions of tabs, servers, users and disks, then three properties after
+// each step. A model that was stored whole stays loadable until a newer one is whole; nothing pinned or in use is
+// evicted; nothing is stored that a load would refuse. Over memory and over OPFS's code in a stand-in folder.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { bundleJson } from "../core/bundle-json.ts";
@@ -89,11 +89,11 @@ async function usedBytes(store: Store): Promise<number> {
 interface Tab {
   downloader: Downloader;
   store: Mortal;
-  /** What it has in use, by identity. */
+  /** Identities in use. */
   readonly uses: Map<string, ModelName>;
 }
 
-/** All that is outside the store, and what the properties remember of it. */
+/** The world outside the store, and the properties' record of it. */
 class World {
   readonly base: Store;
   readonly tabs: Tab[] = [];
@@ -105,9 +105,9 @@ class World {
   readonly pinned: Set<string> = new Set();
   isOffline = false;
   quotaBytes = Number.POSITIVE_INFINITY;
-  /** Chunks that the disk has damaged and no load has looked at since. */
+  /** Chunks that the disk has damaged and no load has read since. */
   readonly damaged: Set<string> = new Set();
-  /** What could be loaded offline before the step. */
+  /** Versions that were loadable offline before the step. */
   loadable: Map<ModelName, string> = new Map();
   #now = 1_000_000;
 
@@ -193,7 +193,7 @@ class World {
     return identity;
   }
 
-  /** Says which version of each model loads without a network. */
+  /** Returns which version of each model loads without a network. */
   async whole(): Promise<Map<ModelName, string>> {
     const found = new Map<ModelName, string>();
     const here = new Set(await this.base.names());
@@ -210,7 +210,7 @@ class World {
     return found;
   }
 
-  /** Identities that nobody may evict. */
+  /** Identities that must not be evicted. */
   kept(): Set<string> {
     return new Set([...this.pinned, ...this.tabs.flatMap((x) => [...x.uses.keys()])]);
   }
@@ -229,11 +229,11 @@ class World {
   }
 }
 
-/** What a step may take away by itself. */
+/** Effects that a step may have by itself. */
 interface Excuse {
   /** Models that the step deletes or damages. */
   readonly models?: readonly ModelName[];
-  /** Whether room may have been made of what is neither pinned nor in use. */
+  /** Whether bundles may have been evicted that are neither pinned nor in use. */
   readonly room?: ModelName;
 }
 
@@ -268,7 +268,7 @@ class Step implements fc.AsyncCommand<object, World> {
   }
 }
 
-/** Nothing is stored that a load would refuse, and nothing of a newer release is touched. */
+/** Nothing is stored that a load would refuse, and nothing of a newer release is changed. */
 async function checkEntries(world: World): Promise<void> {
   for (const name of await world.base.names()) {
     const hash = /^(?:chunk|bundle)-([0-9a-f]{64})/.exec(name)?.[1];
@@ -283,7 +283,7 @@ const model = fc.constantFrom(...MODELS);
 const tab = fc.constantFrom(0, 1);
 const policy = fc.constantFrom<UpdatePolicy>("first", "later", "never");
 
-/** Runs what may fail for a reason that the world gives. */
+/** Runs an operation that may fail because of the simulated world. */
 async function attempt(world: World, work: () => Promise<unknown>): Promise<void> {
   try {
     await work();
@@ -441,7 +441,7 @@ test.each(STORES)(
   120_000,
 );
 
-test("two tabs in a tight store load right in whatever order their reads and writes take effect (store-A2)", async () => {
+test("two tabs in a tight store load the right bytes in whatever order their reads and writes take effect (store-A2)", async () => {
   await fc.assert(
     fc.asyncProperty(fc.scheduler(), fc.integer({ min: 2, max: 7 }), async (scheduler, room) => {
       const world = new World(new MemoryStore());

@@ -1,4 +1,4 @@
-// What is stored of bundles, and what goes first when room is made.
+// Records of bundles in a store, and the order of eviction.
 import { expect, test } from "vitest";
 import { sha256Hex } from "../core/bundle.ts";
 import { bundleJson } from "../core/bundle-json.ts";
@@ -73,7 +73,7 @@ async function bytesOf(from: Shelf, chunk: BundleChunk): Promise<Uint8Array | nu
   return blob === null ? null : new Uint8Array(await blob.arrayBuffer());
 }
 
-test("a chunk that is here is the store's own blob: what lies on the disk takes no memory", async () => {
+test("a stored chunk is the store's own blob: bytes on the disk take no memory", async () => {
   const memory = new MemoryStore();
   const shelf = new Shelf(memory, clock());
   const { chunks } = await make("a", 1);
@@ -83,7 +83,7 @@ test("a chunk that is here is the store's own blob: what lies on the disk takes 
   }
 });
 
-test("of what an address led to the newest counts, and only that is kept", async () => {
+test("the newest record of an address counts, and only that is kept", async () => {
   const memory = new MemoryStore();
   const shelf = new Shelf(memory, () => 5_000); // a clock that stands still
   const [a, b] = [await make("a", 1), await make("b", 2)];
@@ -109,7 +109,7 @@ test("a damaged record is as if it were not there", async () => {
   expect(await shelf.bundles()).toEqual([]);
 });
 
-test("a bundle whose JSON is another one's is not given", async () => {
+test("a bundle whose JSON does not match its identity is not returned", async () => {
   const memory = new MemoryStore();
   const shelf = new Shelf(memory, clock());
   const [a, b] = [await make("a", 1), await make("b", 2)];
@@ -117,7 +117,7 @@ test("a bundle whose JSON is another one's is not given", async () => {
   expect(await shelf.bundle(a.identity)).toBeNull();
 });
 
-test("what is forgotten leaves what others share with it", async () => {
+test("removing a bundle leaves the chunks that others share", async () => {
   const memory = new MemoryStore();
   const shelf = new Shelf(memory, clock());
   const [a, b] = [await make("a", 1, 2), await make("b", 2, 3)];
@@ -130,7 +130,7 @@ test("what is forgotten leaves what others share with it", async () => {
   expect(await memory.names()).toEqual([]);
 });
 
-test("where there is no room, what was not used for the longest time goes first", async () => {
+test("where there is no room, the least recently used is evicted first", async () => {
   const [a, b, c] = [await make("a", 1, 2), await make("b", 3, 4), await make("c", 5, 6)];
   const shelf = new Shelf(new MemoryStore(6_000), clock());
   await store(shelf, a);
@@ -140,7 +140,7 @@ test("where there is no room, what was not used for the longest time goes first"
   expect(await namesOf(shelf)).toEqual(["a", "c"]);
 });
 
-test("what is pinned stays, and what is loading does", async () => {
+test("pinned and loading bundles stay", async () => {
   const [a, b] = [await make("a", 1, 2), await make("b", 3, 4, 5)];
   const shelf = new Shelf(new MemoryStore(5_500), clock());
   await store(shelf, a);
@@ -152,7 +152,7 @@ test("what is pinned stays, and what is loading does", async () => {
   expect(await namesOf(shelf)).toEqual(["b"]);
 });
 
-test("chunks that nothing names go before any bundle does", async () => {
+test("chunks that nothing names are evicted before any bundle", async () => {
   const memory = new MemoryStore(4_800);
   const shelf = new Shelf(memory, clock());
   const [a, b, orphan] = [await make("a", 1), await make("b", 3), await make("orphan", 7, 8)];
@@ -162,7 +162,7 @@ test("chunks that nothing names go before any bundle does", async () => {
   expect(await namesOf(shelf)).toEqual(["a", "b"]);
 });
 
-test("a draft gives its chunks by their places", async () => {
+test("a draft returns its chunks by index", async () => {
   const shelf = new Shelf(new MemoryStore(), clock());
   const { chunks } = await make("a", 1, 2, 3, 4);
   const validator = { etag: '"1"', lastModified: null, bytes: 9_000 };
@@ -178,7 +178,7 @@ test("a draft gives its chunks by their places", async () => {
   expect(await shelf.store.names()).toEqual([]);
 });
 
-test("names that mean nothing harm nothing", async () => {
+test("unknown names are harmless", async () => {
   const memory: Store = new MemoryStore();
   const names = ["bundle-x", "chunk-1", "used-", "source-zz-1", "draft-", "__proto__", "pin-", "trial-1"];
   for (const name of names) await memory.write(name, Uint8Array.of(1));

@@ -1,5 +1,5 @@
-// Which version of a bundle is used, who must vouch for it, what it costs, and what an update fetches: over a real server
-// and a store that lasts.
+// Choice of a bundle's version, its trust, its cost, and the downloads of an update: over a real server and a store
+// that lasts.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Bundle } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
@@ -30,7 +30,7 @@ afterEach(() => {
   server.close();
 });
 
-/** A page of its own, over what earlier ones stored. */
+/** A page of its own, over the store of earlier pages. */
 function page(): Downloader {
   return makePage(memory, clock);
 }
@@ -71,18 +71,18 @@ describe("which version is used", () => {
     expect(await versionOf()).toBe("2");
   });
 
-  test("first: what the server says clearly is not passed over", async () => {
+  test("first: the server's clear refusal is not ignored", async () => {
     await release("1", 1);
     await versionOf();
     server.trick = () => ({ kind: "status", status: 404 });
     expect(await failureOf(versionOf())).toBe("download-failed");
     server.trick = () => ({ kind: "html" });
-    expect(await versionOf()).toBe("1"); // a start page in place of the bundle says nothing of the model
+    expect(await versionOf()).toBe("1"); // a start page in place of the bundle does not describe the model
     memory = new MemoryStore();
     expect(await failureOf(versionOf())).toBe("bundle-invalid");
   });
 
-  test.each(["later", "never"] as const)("%s: the stored one, without a question", async (policy) => {
+  test.each(["later", "never"] as const)("%s: the stored one, without a request", async (policy) => {
     await release("1", 1);
     await update(address(), wishFor(), page(), idle);
     await release("2", 2);
@@ -164,7 +164,7 @@ describe("which version is used", () => {
 });
 
 describe("an update", () => {
-  test("fetches the chunks that changed, and tells whether anything did", async () => {
+  test("fetches the chunks that changed, and reports whether anything did", async () => {
     await release("1", 1, 2, 3, 4);
     expect(await update(address(), wishFor(), page(), idle)).toMatchObject({ isNew: true, fetchedBytes: 4 * CHUNK });
     const second = await release("2", 1, 2, 9, 3, 4);
@@ -191,15 +191,15 @@ describe("an update", () => {
     expect(await update(address(), wishFor(), saving, idle)).toMatchObject({ identity: second.identity, isNew: true });
   });
 
-  test("that does not fit says so", async () => {
+  test("that does not fit is quota-exceeded", async () => {
     memory = new MemoryStore(3 * CHUNK);
     await release("1", 1, 2, 3, 4, 5, 6);
     expect(await failureOf(update(address(), wishFor(), page(), idle))).toBe("quota-exceeded");
   });
 });
 
-describe("a look", () => {
-  test("fetches bundle.json alone, and says what is here and what is not", async () => {
+describe("availability", () => {
+  test("fetches bundle.json alone, and reports stored and missing bytes", async () => {
     const { identity } = await release("1", 1, 2, 3);
     const before = await look(address(), wishFor(), page(), idle.signal);
     expect(before.costs).toEqual([{ backend: "wasm", bytes: 3_000, bytesToFetch: 3_000, isUnderWay: false }]);
@@ -211,7 +211,7 @@ describe("a look", () => {
     expect(after.costs).toMatchObject([{ bytes: 3_000, bytesToFetch: 0 }]);
   });
 
-  test("says that another tab is at it", async () => {
+  test("reports a download in another tab", async () => {
     const { bundle } = await release("1", 1);
     const sha256 = bundle.variants[0]?.files[0]?.chunks[0]?.sha256 ?? "";
     const effects = { ...hurried, heldLocks: () => Promise.resolve([`selvedge/${sha256}`]) };
@@ -219,7 +219,7 @@ describe("a look", () => {
     expect(found.costs).toMatchObject([{ isUnderWay: true }]);
   });
 
-  test("says why a model can't be had, and hands on what the browser knows", async () => {
+  test("reports why a model is not available, and the browser's facts", async () => {
     const effects = {
       ...hurried,
       estimate: () => Promise.resolve({ quota: 100, usage: 30 }),

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { weights } from "../test-support/fake-network.ts";
 import { readParts } from "./read-stream.ts";
 
-/** Reads all, each part copied before the next one is asked for. */
+/** Reads all parts, each copied before the next one is requested. */
 async function readAll(stream: ReadableStream<Uint8Array>): Promise<Buffer> {
   const read = readParts(stream);
   const parts: Buffer[] = [];
@@ -13,7 +13,7 @@ async function readAll(stream: ReadableStream<Uint8Array>): Promise<Buffer> {
 const bytes = weights(1_000_003);
 const pieces = (): Uint8Array[] => [1, 0.2, 0.7].map((x) => bytes.slice(0, Math.floor(x * bytes.length)));
 
-test("a stream of bytes is read into one buffer, again and again", async () => {
+test("a stream of bytes is read into one reused buffer", async () => {
   const buffers = new Set<number>();
   const stream = new ReadableStream({
     type: "bytes",
@@ -34,7 +34,7 @@ test.each([
   expect(Buffer.compare(await readAll(open() as ReadableStream<Uint8Array>), bytes)).toBe(0);
 });
 
-test("a stream that is none of bytes is read as well", async () => {
+test("a stream that is not a byte stream is read as well", async () => {
   const all = pieces();
   const stream = new ReadableStream<Uint8Array>({
     start(controller) {

@@ -1,5 +1,5 @@
-// What is evicted, when, and what never is: over a store of real files, which can't be read once they are removed, as in
-// OPFS, and over a real server.
+// Eviction: its order, its conditions, its exemptions. Over a store of real files, which can't be read once they are
+// removed, as in OPFS, and over a real server.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { sha256Hex } from "../core/bundle.ts";
 import type { Bundle } from "../core/bundle.ts";
@@ -24,7 +24,7 @@ import { update } from "./update.ts";
 
 const CHUNK = 10_000;
 const CHUNKS = 6;
-/** What one model takes with its records. */
+/** Bytes of one model with its records. */
 const MODEL = CHUNK * CHUNKS + 3_000;
 const idle = { signal: new AbortController().signal, onProgress: undefined };
 
@@ -46,7 +46,7 @@ afterEach(async () => {
 
 /** A tab: an engine's worker of its own, over the store that all share. */
 function tab(more: Partial<DownloadEffects> = {}, store: Store = disk): Downloader {
-  // On a busy machine 200 ms, which are 20 s here, may pass without a byte: nothing is silent in these tests.
+  // On a busy machine 200 ms, which are 20 s here, may pass without a byte: nothing stalls in these tests.
   const setTimer: DownloadEffects["setTimer"] = (callback, ms) =>
     ms < 5_000 ? hurried.setTimer(callback, ms) : () => undefined;
   const effects = {
@@ -80,14 +80,14 @@ async function serve(name: string, seed: number, chunks = CHUNKS): Promise<Serve
   };
 }
 
-/** Fetches what a lane is given. */
+/** Reads a lane's files. */
 async function fetchModel(downloader: Downloader, { url }: Served): Promise<Blob> {
   const { bundle, identity } = await open(url, wishFor(), downloader, idle);
   const [blob] = await downloader.files({ url, identity, format: 2 }, bundle.variants[0]?.files ?? [], idle);
   return blob as Blob;
 }
 
-/** Loads as a page does: a lane reads what it is given, and gets it anew once where it can't be read. */
+/** Loads as a page does: a lane reads its files, and gets them anew once where they can't be read. */
 async function load(downloader: Downloader, model: Served): Promise<void> {
   const read = async (): Promise<string> => sha256Hex(await (await fetchModel(downloader, model)).arrayBuffer());
   expect(await read().catch(() => read())).toBe(await sha256Hex(model.content));
@@ -112,7 +112,7 @@ async function wholeModels(): Promise<string[]> {
 }
 
 describe("loads at once", () => {
-  test.each([0.9, 1.5])("of two models both end well in room for %d of one (store-A2)", async (share) => {
+  test.each([0.9, 1.5])("of two models both succeed in room for %d of one (store-A2)", async (share) => {
     const [p, q] = [await serve("p", 1), await serve("q", 2)];
     for (let round = 0; round < 4; round += 1) {
       await disk.clear();
@@ -126,7 +126,7 @@ describe("loads at once", () => {
     }
   });
 
-  test("what is loaded is not evicted for another model, in this tab or in another (store-A2)", async () => {
+  test("a loaded model is not evicted for another one, in this tab or in another (store-A2)", async () => {
     const [p, q, r] = [await serve("p", 1), await serve("q", 2), await serve("r", 3)];
     disk.quotaBytes = 1.5 * MODEL;
     const [tabA, tabB] = [tab(), tab()];
@@ -141,7 +141,7 @@ describe("loads at once", () => {
     expect(await wholeModels()).toEqual(["q"]);
   });
 
-  test("a page that is left gives up what says that a model is in use, and takes it again (store-A2)", async () => {
+  test("a page that is left releases the locks of models in use, and acquires them again (store-A2)", async () => {
     const p = await serve("p", 1);
     const engine = tab();
     await load(engine, p);
@@ -160,7 +160,7 @@ describe("loads at once", () => {
     expect(locks.held()).toEqual([]);
   });
 
-  test("a bare model on its way is not evicted by a bundle, nor the bundle by it (store-A2)", async () => {
+  test("a bare model in flight is not evicted by a bundle, nor the bundle by it (store-A2)", async () => {
     const [p, q] = [await serve("p", 1), await serve("q", 2)];
     server.files.set("/bare.onnx", { bytes: weights(MODEL, 9), etag: '"1"' });
     disk.quotaBytes = 1.5 * MODEL;
@@ -175,7 +175,7 @@ describe("loads at once", () => {
     );
   });
 
-  test("the chunks of a load whose manifest found no room are no orphans (store-A2)", async () => {
+  test("the chunks of a load whose manifest found no room are not orphans (store-A2)", async () => {
     const p = await serve("p", 1);
     const engine = tab();
     const files = p.bundle.variants[0]?.files ?? [];
@@ -186,7 +186,7 @@ describe("loads at once", () => {
 });
 
 describe("room", () => {
-  test("is not made for what has not come: a claim alone evicts nothing (store-B1)", async () => {
+  test("is not made before bytes arrive: a claim alone evicts nothing (store-B1)", async () => {
     for (const [i, name] of ["a", "b", "c"].entries()) {
       const model = await serve(name, i + 1, 3);
       await update(model.url, wishFor(), tab(), idle);
@@ -216,7 +216,7 @@ describe("room", () => {
     expect(await wholeModels()).toEqual(["a", "b", "c"]);
   });
 
-  test("is made where it suffices, of no more than it takes", async () => {
+  test("is made where it suffices, by evicting no more than necessary", async () => {
     for (const [i, name] of ["a", "b", "c"].entries()) {
       const model = await serve(name, i + 1, 3);
       await update(model.url, wishFor(), tab(), idle);
@@ -230,7 +230,7 @@ describe("room", () => {
     expect(await wholeModels()).toEqual(["next", "two"]);
   });
 
-  test("for a newer version is not made of the former one until all of the newer is here (store-A1)", async () => {
+  test("for a newer version is not made by evicting the former one until the newer is whole (store-A1)", async () => {
     const first = await serve("m", 1);
     disk.quotaBytes = 1.05 * MODEL;
     await visit(first);
@@ -246,7 +246,7 @@ describe("room", () => {
     await load(tab(), second);
   });
 
-  test("is not made of the former version for a part of the newer one (store-A1)", async () => {
+  test("is not made by evicting the former version for a part of the newer one (store-A1)", async () => {
     const first = await serve("m", 1);
     disk.quotaBytes = 1.05 * MODEL;
     await visit(first);
@@ -260,7 +260,7 @@ describe("room", () => {
     await load(tab(), first);
   });
 
-  test("is not made of what is pinned", async () => {
+  test("is not made by evicting pinned bundles", async () => {
     const [p, q] = [await serve("p", 1), await serve("q", 2)];
     disk.quotaBytes = 1.5 * MODEL;
     await update(p.url, wishFor(), tab(), idle);
@@ -271,7 +271,7 @@ describe("room", () => {
 });
 
 describe("a manifest", () => {
-  /** Puts a manifest in place of one that is stored, under its own hash or under the same name. */
+  /** Replaces a stored manifest by another, under its own hash or under the same name. */
   async function replace(identity: string, edit: (text: string) => string, renamed: boolean): Promise<string> {
     const name = `bundle-${identity}`;
     const bytes = new TextEncoder().encode(edit(new TextDecoder().decode((await disk.read(name)) ?? new Uint8Array())));

@@ -1,6 +1,6 @@
-// Attacks on signed bundles, after the list of The Update Framework (TUF specification 1.0.33, section 1.5.2): each ends in
-// the right bytes, in the stored good version, in a typed error that names the attack, or in a limit that README states.
-// Over a real server, a store that lasts, and the page's own notes.
+// Attacks on signed bundles, after the list of The Update Framework (TUF specification 1.0.33, section 1.5.2). Each
+// ends in the right bytes, in the stored good version, in a typed error that names the attack, or in a limit that
+// README states. Over a real server, a store that lasts, and the page's own record.
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Bundle } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
@@ -32,7 +32,7 @@ let fresh: Key;
 let stranger: Key;
 let server: BadServer;
 let store: MemoryStore | null;
-/** What the page keeps in localStorage. */
+/** The page's entry in localStorage. */
 let memo: string | null;
 const clock = { now: 1_000_000 };
 
@@ -54,7 +54,7 @@ afterEach(() => {
   server.close();
 });
 
-/** A page of its own, over what earlier ones stored. */
+/** A page of its own, over the store of earlier pages. */
 function page(): Downloader {
   return makePage(store, clock);
 }
@@ -118,7 +118,7 @@ async function stored(keys: readonly Key[]): Promise<void> {
   await update(address(), wish(keys), page(), idle);
 }
 
-/** On a device that never saw the model, and on one that has the version before whole: what comes of an attack. */
+/** Results of an attack on a device that never saw the model, and on one that has the previous version whole. */
 async function outcomes(attack: () => Promise<void>): Promise<{ first: string; later: string; fetched: number }> {
   await ship("good", 1, 1);
   await stored([old]);
@@ -177,7 +177,7 @@ describe("arbitrary installation", () => {
     },
   );
 
-  test("the caller hears why the stored version is used (store-B7)", async () => {
+  test("the caller gets the reason why the stored version is used (store-B7)", async () => {
     await ship("good", 1, 1);
     await stored([old]);
     expect((await opened([old])).refused).toBeNull();
@@ -227,7 +227,7 @@ describe("rollback", () => {
   test("an older release is refused where nothing newer is stored, unless the app pins it", async () => {
     await replayed();
     const [shown] = [store];
-    // The bundle itself was evicted; the notes stay.
+    // The bundle itself was evicted; the record stays.
     for (const name of (await shown?.names()) ?? []) if (!name.startsWith("releases-")) await shown?.remove(name);
     expect(await outcome([old])).toBe("integrity-failed older");
     const pinned = await publish("1", 1);
@@ -260,7 +260,7 @@ describe("rollback", () => {
     expect(await outcome([old])).toBe("integrity-failed older");
   });
 
-  test("by the store's notes where localStorage was cleared (store-B5)", async () => {
+  test("by the store's record where localStorage was cleared (store-B5)", async () => {
     await replayed();
     memo = null;
     for (const name of (await store?.names()) ?? []) if (!name.startsWith("releases-")) await store?.remove(name);
@@ -272,7 +272,7 @@ describe("rollback", () => {
     expect(await outcome([old, fresh])).toBe("1");
     await ship("2", 2, 2, { keys: [old] });
     expect(await outcome([old, fresh])).toBe("2");
-    store = new MemoryStore(); // the page's own notes are left
+    store = new MemoryStore(); // the page's own record is left
     await ship("1", 1, 1, { keys: [fresh] });
     expect(await outcome([old, fresh])).toBe("integrity-failed older");
     await ship("other", 3, 2, { keys: [fresh] });
@@ -281,7 +281,7 @@ describe("rollback", () => {
     expect(await outcome([old, fresh])).toBe("3");
   });
 
-  test("below a note of release 0.1.0, which counted by address, by any trusted key (store-notes)", async () => {
+  test("below a record of release 0.1.0, which counted by address, by any trusted key (store-notes)", async () => {
     const note = `release-${await addressOf(address())}-`;
     const noted = async (): Promise<void> => {
       [store, memo] = [new MemoryStore(), null];
@@ -327,18 +327,18 @@ describe("rollback", () => {
     const names = Object.keys(releases.newest);
     for (const n of [0, 101, 599]) expect(names).toContain(`key ${claim(n)[1].claim.model}`);
     for (const n of [1, 100]) expect(names).not.toContain(`key ${claim(n)[1].claim.model}`);
-    // What another copy of the notes holds counts as used before.
+    // Entries of another copy of the record count as used before.
     const joined = through(joinReleases(noteRelease(NO_RELEASES, ...claim(700)), releases));
     expect(Object.keys(joined.newest)).toEqual(names);
   });
 
-  test("limit: a device that lost store and localStorage takes any signed release that has not expired", async () => {
+  test("limit: a device that lost store and localStorage accepts any signed release that has not expired", async () => {
     await replayed();
     [store, memo] = [new MemoryStore(), null];
     expect(await outcome([old])).toBe("1");
   });
 
-  test("a damaged note is no note, and is written anew", async () => {
+  test("a damaged record counts as none, and is written anew", async () => {
     await ship("1", 1, 3);
     for (const text of ["", "{", "[]", "7", '{"newest":{"x":{"release":"9"}},"models":{"y":1}}', '{"newest":null}']) {
       memo = text;
@@ -376,7 +376,7 @@ describe("indefinite freeze", () => {
     expect(await outcome([old])).toBe("integrity-failed expired");
   });
 
-  test("limit: a server that replays the newest release that it ever sent is believed until that expires", async () => {
+  test("limit: a server that replays the newest release that it ever sent is trusted until that expires", async () => {
     await ship("1", 1, 1, { expiresMs: clock.now + DAY_MS });
     await stored([old]);
     expect(await outcome([old])).toBe("1");
@@ -396,10 +396,10 @@ describe("endless data", () => {
 });
 
 describe("mix and match", () => {
-  test("the list of one release beside the signature of another is refused; the stored version stays in use", async () => {
+  test("the bundle.json of one release beside the signature of another is refused; the stored version stays in use", async () => {
     await ship("1", 1, 1);
     await stored([old]);
-    await publish("2", 2); // a deploy that has not come to signature.json yet
+    await publish("2", 2); // a deploy that has not reached signature.json yet
     expect(await outcome([old])).toBe("1");
     [store, memo] = [new MemoryStore(), null];
     expect(await outcome([old])).toBe("integrity-failed altered");
@@ -418,21 +418,21 @@ describe("wrong software", () => {
     expect(await outcome([old])).toBe("integrity-failed other-model");
   });
 
-  test("it costs the real model nothing: releases count by model (store-B4)", async () => {
+  test("the real model is not affected: releases count by model (store-B4)", async () => {
     await ship("toy-9", 7, 9, toy);
     expect(await outcome([old], {}, address("/toy"))).toBe("toy-9");
     await ship("6", 6, 6);
     expect(await outcome([old])).toBe("6");
   });
 
-  test("a name that the caller gives is the only one taken, from the first visit on (store-B4)", async () => {
+  test("a name that the caller gives is the only one accepted, from the first visit on (store-B4)", async () => {
     await ship("toy-1", 7, 1, toy);
     for (const keys of [[old], []])
       expect(await outcome(keys, { name: "test" }, address("/toy"))).toBe("integrity-failed other-model");
     expect(await outcome([old], { name: "toy" }, address("/toy"))).toBe("toy-1");
   });
 
-  test("a change of model that the caller names is taken, and remembered (store-B4)", async () => {
+  test("a change of model that the caller names is accepted, and remembered (store-B4)", async () => {
     await ship("1", 1, 1);
     expect(await outcome([old])).toBe("1");
     await signRelease(await publish("toy-2", 7, { name: "toy" }), 2, { model: "toy" });
@@ -443,7 +443,7 @@ describe("wrong software", () => {
 });
 
 describe("key compromise", () => {
-  test("rotation: an app that trusts both keys takes either; one that dropped the old key refuses it", async () => {
+  test("rotation: an app that trusts both keys accepts either; one that dropped the old key refuses it", async () => {
     await ship("1", 1, 1, { keys: [old] });
     expect(await outcome([old, fresh])).toBe("1");
     await ship("2", 2, 2, { keys: [old, fresh] });

@@ -1,5 +1,5 @@
-// A stored version stays in use until a newer one is stored whole: whatever the server withholds, whichever policy is
-// asked for, and at whichever write the page is closed.
+// A stored version stays in use until a newer one is stored whole: whatever the server withholds, whichever the policy,
+// and at whichever write the page is closed.
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Bundle } from "../core/bundle.ts";
 import { sign, toBase64 } from "../core/signature.ts";
@@ -88,7 +88,7 @@ describe.each(POLICIES)("with update: %s", (policy) => {
     },
   );
 
-  test("a version of which some chunks came does not count as whole, nor does one after it (store-A1)", async () => {
+  test("a version with some of its chunks does not count as whole, nor does one after it (store-A1)", async () => {
     await publish("1", 1, 2);
     await load();
     for (const [version, seeds] of [
@@ -147,7 +147,7 @@ test("a page that is closed at any write of an update leaves a version that load
   expect([...seen]).toEqual(["1", "2"]);
 });
 
-test("what an address led to before goes once the newer version is whole", async () => {
+test("the former version of an address is removed once the newer one is whole", async () => {
   const first = await publish("1", 1);
   await load();
   const second = await publish("2", 2);
@@ -168,7 +168,7 @@ test("of two versions at an address the whole one is found, and both are deleted
   expect((await memory.names()).filter((x) => /^(bundle|source|chunk)-/.test(x))).toEqual([]);
 });
 
-test("a server that goes back to the former version leads there at once", async () => {
+test("a server that reverts to the former version takes effect at once", async () => {
   await publish("1", 1);
   await load();
   await publish("2", 2);

@@ -1,5 +1,5 @@
-// The engine over a store that lasts, while the server publishes a newer version that can't be loaded: `engine.load` uses
-// the version that is stored whole.
+// The engine over a store that lasts, while the server publishes a newer version that can't be loaded: `engine.load`
+// uses the version that is stored whole.
 import { beforeEach, expect, test } from "vitest";
 import { createEngine } from "../engine/engine.ts";
 import { isSelvedgeError } from "../core/errors.ts";

@@ -1,6 +1,6 @@
-// Releases side by side over one origin's storage: frozen stores of schema 1 and 2, as those releases wrote them, and one
-// of a newer schema that this release does not know. A newer release reads what an older one left; an older one leaves
-// alone what a newer one stored.
+// Releases in parallel over one origin's storage: frozen stores of schema 1 and 2, as those releases wrote them, and
+// one of a newer schema that this release does not know. A newer release reads the entries of an older one; an older
+// one leaves those of a newer one unchanged.
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { Downloader } from "../download.ts";
@@ -38,7 +38,7 @@ async function loadOffline(store: Store, name: string): Promise<Uint8Array> {
   const { bundle, identity } = await open(urlOf(name), wishFor(), downloader, idle);
   const address = { url: urlOf(name), identity, format: bundle.format };
   const [blob] = await downloader.files(address, bundle.variants[0]?.files ?? [], idle);
-  await downloader.shelf?.touch(identity); // as a page notes a second later
+  await downloader.shelf?.touch(identity); // as a page records a second later
   return new Uint8Array((await blob?.arrayBuffer()) ?? new ArrayBuffer());
 }
 
@@ -72,7 +72,7 @@ test.each([1, 2] as const)(
   },
 );
 
-test("what is used moves over from the old place, which is never written", async () => {
+test("entries in use move over from the old place, which is never written", async () => {
   const { old, store } = await opened[1]();
   const before = new Set(await old?.names());
   expect(await loadOffline(store, "kept")).toEqual(model(1, 2));
@@ -87,14 +87,14 @@ test("what is used moves over from the old place, which is never written", async
   expect(await loadOffline(store, "other")).toEqual(model(2, 3));
 });
 
-test("an old place that is missing, empty or broken is no hindrance", async () => {
+test("an old place that is missing, empty or broken is not an error", async () => {
   const memory = new MemoryStore();
   expect(await withOld(memory, () => Promise.resolve(null))).toBe(memory);
   expect(await withOld(memory, () => Promise.resolve(new MemoryStore()))).toBe(memory);
   expect(await withOld(memory, () => Promise.reject(new Error("no")))).toBe(memory);
 });
 
-/** Has methods of a store fail from now on. */
+/** Makes methods of a store fail from now on. */
 function breakMethods(store: Store, methods: readonly (keyof Store)[]): void {
   const value = (): Promise<never> => Promise.reject(new Error("broken"));
   for (const method of methods) Object.defineProperty(store, method, { value });
@@ -110,7 +110,7 @@ test("an old place that is read-only is read, and room is made in the new one (s
   await shelf.keep({ sha256: "0".repeat(64), bytes: 9 }, weights(9), new Set());
   const freed = await shelf.makeRoom(1e6, new Set(), 0);
   expect(freed).toBeGreaterThan(0);
-  expect(await shelf.makeRoom(1e6, new Set(), 0)).toBe(0); // what stays is not freed over and over
+  expect(await shelf.makeRoom(1e6, new Set(), 0)).toBe(0); // entries that stay are not freed over and over
   expect(await loadOffline(store, "kept")).toEqual(model(1, 2)); // pinned, and in the new place by now
   expect(await deleteStored(page(store), null)).toBeGreaterThan(0);
   expect(await memory.names()).toEqual([]);
@@ -149,7 +149,7 @@ test.each([[["names"]], [["read", "blob"]], [["read", "blob", "remove"]], [["nam
   },
 );
 
-test("what an older release left and nobody has used goes first, but for what is pinned", async () => {
+test("unused bundles of an older release are evicted first, except pinned ones", async () => {
   const { store } = await opened[1]();
   await loadOffline(store, "other");
   await new Shelf(store, () => 0).makeRoom(700, new Set());
@@ -166,7 +166,7 @@ test("deleting all deletes both places", async () => {
   expect(await old?.names()).toEqual([]);
 });
 
-test("what a newer release stored is left alone, whatever this one does (store-B3)", async () => {
+test("entries of a newer release stay unchanged, whatever this one does (store-B3)", async () => {
   const memory = await frozen(3);
   const before = new Map<string, string>();
   for (const name of await memory.names()) before.set(name, ((await memory.read(name)) ?? []).join());

@@ -49,7 +49,7 @@ test("a page that dies at any effect of a write leaves the entry whole or not at
   }
 });
 
-test("OPFS tells what is not there from what can't be read (store-B3)", async () => {
+test("OPFS distinguishes a missing entry from an unreadable one (store-B3)", async () => {
   const folder = new Folder();
   const store = openFolder(folder.handle(), () => 0);
   await store.write("check-a", bytes);
@@ -61,7 +61,7 @@ test("OPFS tells what is not there from what can't be read (store-B3)", async ()
   expect(await store.blob?.("check-none")).toBeNull();
 });
 
-test("what another tab is writing is not cleared away", async () => {
+test("another tab's temporary file is not removed", async () => {
   const folder = new Folder();
   folder.files.set("temp-500-x", bytes);
   expect(await openFolder(folder.handle(), () => 1_000).names()).toEqual([]);
@@ -89,14 +89,14 @@ test("memory that is full is quota-exceeded", async () => {
   await store.write("check-b", bytes);
 });
 
-test("a store that holds something is not tried: a full one is read all the same", async () => {
+test("a store with entries needs no trial: a full one is read all the same", async () => {
   const full = new MemoryStore(1_000);
   await full.write("check-a", bytes);
   const store = await openStore(() => 0, [["opfs", () => Promise.resolve(full)]]);
   expect(store).toBe(full);
 });
 
-test("the first store that keeps what is written is taken", async () => {
+test("the first store that keeps an entry is chosen", async () => {
   const liar: Store = {
     kind: "opfs",
     names: () => Promise.resolve([]),
