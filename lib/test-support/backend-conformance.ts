@@ -1,6 +1,6 @@
-// What every backend must do, as one list of checks that run anywhere: on the reference backend in Node, over the
+// Requirements on every backend, as one list of checks that run anywhere: on the reference backend in Node, over the
 // thread line, and on ONNX Runtime in real browsers (e2e/specs/engine/backend.spec.ts). Each check gets a started
-// backend, leaves nothing loaded, and throws where the backend is wrong.
+// backend, leaves nothing loaded, and throws where the backend fails it.
 import { isSelvedgeError } from "../core/errors.ts";
 import type { Dtype, DtypeArrays, Tensor } from "../core/tensor.ts";
 import type { Backend, ModelFacts } from "../rpc/backend.ts";
@@ -13,9 +13,9 @@ import {
   zerosModel,
 } from "./backend-models.ts";
 
-/** One thing that a backend must do. */
+/** One requirement on a backend. */
 export interface Check {
-  /** Says what, as a sentence about the backend. */
+  /** The requirement, as a sentence about the backend. */
   readonly name: string;
   run(backend: Backend): Promise<void>;
 }
@@ -40,7 +40,7 @@ const DTYPES = Object.keys(SAMPLES) as Dtype[];
 /** Every check, in the order in which they should run. */
 export const CONFORMANCE: readonly Check[] = [
   ...DTYPES.map((dtype) => ({
-    name: `gives ${dtype} back unchanged`,
+    name: `returns ${dtype} unchanged`,
     async run(backend: Backend) {
       await withModel(backend, identityModel(dtype), async (id) => {
         const x = { dtype, dims: [SAMPLES[dtype].length], data: SAMPLES[dtype] };
@@ -125,7 +125,7 @@ export const CONFORMANCE: readonly Check[] = [
     },
   },
   {
-    name: "loads again after an unload, and replaces what is loaded under the same id",
+    name: "loads again after an unload, and replaces a model that is loaded under the same id",
     async run(backend) {
       await withModel(backend, addModel(), async (id) => {
         await backend.unload(id);
@@ -137,17 +137,17 @@ export const CONFORMANCE: readonly Check[] = [
     },
   },
   {
-    name: "ignores the unload of what is not loaded",
+    name: "ignores the unload of a model that is not loaded",
     run: (backend) => backend.unload(987654),
   },
   {
-    name: "rejects a run of what is not loaded",
+    name: "rejects a run of a model that is not loaded",
     async run(backend) {
       await rejects("internal", backend.run(987654, {}));
     },
   },
   {
-    name: "keeps a state from run to run, and gives it at a checkpoint alone",
+    name: "keeps a state from run to run, and returns it at a checkpoint alone",
     async run(backend) {
       await withSum(backend, async (id) => {
         const [x, stateId] = [floats([1, 3], [1, 2, 3]), nextId()];
@@ -183,7 +183,7 @@ export const CONFORMANCE: readonly Check[] = [
     },
   },
   {
-    name: "sets a state anew where it is restored",
+    name: "replaces a state where it is restored",
     async run(backend) {
       await withSum(backend, async (id) => {
         const [x, stateId] = [floats([1, 3], 1), nextId()];
@@ -215,7 +215,7 @@ export const CONFORMANCE: readonly Check[] = [
     },
   },
   {
-    name: "gives an output of 64 MB whole",
+    name: "returns an output of 64 MB whole",
     async run(backend) {
       await withModel(backend, zerosModel(2), async (id) => {
         const { y } = await backend.run(id, {
@@ -343,7 +343,7 @@ function same(actual: unknown, expected: unknown): void {
   if (left !== right) throw new Error(`expected ${right}, got ${left}`);
 }
 
-/** Writes a value so that NaN, −0, BigInts and kinds of arrays differ in it. */
+/** Formats a value so that NaN, −0, BigInts and kinds of arrays differ. */
 function show(value: unknown): string {
   if (typeof value === "object" && value !== null && !Array.isArray(value)) {
     if (ArrayBuffer.isView(value)) {

@@ -1,5 +1,5 @@
-// Tiny ONNX models for tests, written byte by byte. Not the graph writer: lib/compress has that one, on the generated
-// schema; this is what it takes to say Identity without it, in a browser too.
+// Tiny ONNX models for tests, written byte by byte. Separate from the graph writer of lib/compress, which needs the
+// generated schema: this is enough to encode Identity, in a browser too.
 import type { Dtype } from "../core/tensor.ts";
 
 /** onnx.proto, TensorProto.DataType. */
@@ -47,7 +47,7 @@ export function sumModel(): Bytes {
   );
 }
 
-/** y = x · c, of [n]; c is a float32 scalar that lies in another file, at the given path. */
+/** y = x · c, of [n]; c is a float32 scalar in an external file at the given path. */
 export function externalModel(path: string): Bytes {
   const location = join([text(1, "location"), text(2, path)]);
   const length = join([text(1, "length"), text(2, "4")]);
@@ -56,7 +56,7 @@ export function externalModel(path: string): Bytes {
   return model(nodes, [value("x", "float32", ["n"])], [value("y", "float32", ["n"])], [constant]);
 }
 
-/** y = the rows, of 3 float32 each, that x (int64 [n]) names of a table of zeros: as large a model as is wanted. */
+/** y = the rows, of 3 float32 each, that x (int64 [n]) selects from a table of zeros: a model of any size. */
 export function tableModel(rows: number): Bytes {
   const raw = new Uint8Array(rows * 3 * 4);
   const table = join([int(1, rows), int(1, 3), int(2, ELEMENT_TYPES.float32), text(8, "table"), field(9, raw)]);
@@ -64,24 +64,24 @@ export function tableModel(rows: number): Bytes {
   return model(nodes, [value("x", "int64", ["n"])], [value("y", "float32", ["n", 3])], [table]);
 }
 
-/** y = zeros of the shape that x (int64) holds: as large as asked for. */
+/** y = zeros of the shape in x (int64): an output of any size. */
 export function zerosModel(rank: number): Bytes {
   const dims = Array.from({ length: rank }, (_, axis) => `d${axis}`);
   const nodes = [node("ConstantOfShape", ["x"], ["y"])];
   return model(nodes, [value("x", "int64", [rank])], [value("y", "float32", dims)]);
 }
 
-/** Never ends: a Loop without a bound whose condition stays true. What a watchdog is tried on. */
+/** Never ends: a Loop without a bound whose condition stays true. For tests of watchdogs. */
 export function endlessModel(): Bytes {
   return loopModel("", [value("x", "float32", [1])]);
 }
 
-/** y = x after as many turns of a Loop as n (int64) says: takes as long as is asked for. */
+/** y = x after n (int64) iterations of a Loop: a run of any duration. */
 export function turnsModel(): Bytes {
   return loopModel("n", [value("n", "int64", []), value("x", "float32", [1])]);
 }
 
-/** y = x, after the turns that an input bounds; endless where no input does. */
+/** y = x, after a number of iterations that an input bounds; endless where no input does. */
 function loopModel(turns: string, inputs: Bytes[]): Bytes {
   const body = graph(
     [node("Identity", ["go"], ["again"]), node("Identity", ["v"], ["w"])],

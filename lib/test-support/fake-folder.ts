@@ -1,17 +1,17 @@
-// For tests in Node: a stand-in for a folder of the origin private file system.
+// For tests in Node: a fake of an OPFS folder.
 
-/** A folder in memory that does what OPFS does, and dies or lies at its n-th effect. */
+/** A folder in memory that behaves like OPFS, and fails at its n-th effect. */
 export class Folder {
   readonly files: Map<string, Uint8Array> = new Map();
-  /** Counts effects; the one with this number throws, and so do all after it: the page is dead. */
+  /** Number of the effect that throws, as do all later ones: the page is dead. */
   dieAt = Number.POSITIVE_INFINITY;
-  /** What `write` claims to have written, where space ran out. */
+  /** Number of bytes that `write` reports where space ran out. */
   claimed: number | null = null;
-  /** Handles that are open. */
+  /** Number of open handles. */
   held = 0;
-  /** Bytes that fit; a write beyond claims to have written nothing. */
+  /** Capacity in bytes; a write beyond it reports that nothing was written. */
   quotaBytes = Number.POSITIVE_INFINITY;
-  /** How many effects there were. */
+  /** Number of effects so far. */
   effects = 0;
 
   /** Counts an effect, or throws where the page is dead. */
@@ -20,7 +20,7 @@ export class Folder {
     if (this.effects >= this.dieAt) throw new DOMException("The page is gone.", "InvalidStateError");
   }
 
-  /** Returns what openFolder takes. */
+  /** Returns the handle that openFolder takes. */
   handle(): FileSystemDirectoryHandle {
     const missing = (): never => {
       throw new DOMException("not there", "NotFoundError");

@@ -1,5 +1,5 @@
-// For tests of downloads, in Node and in browsers: a server that does on purpose what servers and networks do wrong,
-// and counts what it is asked for.
+// For tests of downloads, in Node and in browsers: a server that simulates faults of servers and networks, and counts
+// requests.
 import { openAsBlob } from "node:fs";
 import { mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -23,12 +23,10 @@ import type { Locks } from "../cache/tab-locks.ts";
 
 const require = createRequire(import.meta.url);
 
-/** How much faster time runs in `hurried`. */
+/** Speed-up of time in `hurried`. */
 const HURRY = 100;
 
-/**
- * A downloader's effects in Node: the real network, and a clock on which what takes seconds takes no time in a test.
- */
+/** A downloader's effects in Node: the real network, and a clock on which seconds take no time in a test. */
 export const hurried: DownloadEffects = {
   fetch: (url, init) => fetch(url, init),
   now: () => performance.now() * HURRY,
@@ -48,7 +46,7 @@ export const hurried: DownloadEffects = {
   loadBrotli: async () => startBrotli(await readFile(require.resolve("brotli-dec-wasm/web/bg.wasm"))),
 };
 
-/** A wish of a device with WebAssembly alone. */
+/** The wish of a device with WebAssembly only. */
 export function wishFor(more: Partial<Wish> = {}): Wish {
   const device = { cores: 2, isolated: false, jspi: true, gpu: null };
   const pins = { backend: undefined, variant: undefined };
@@ -66,23 +64,23 @@ export function wishFor(more: Partial<Wish> = {}): Wish {
   };
 }
 
-/** Time as a page sees it: it goes on by 10 ms with each entry that is written. */
+/** A page's clock: it advances by 10 ms with each entry that is written. */
 export interface PageClock {
   now: number;
 }
 
-/** Makes the downloader of a page of its own, over what earlier pages stored. */
+/** Makes the downloader of a new page, over the entries that earlier pages stored. */
 export function makePage(store: Store | null, clock: PageClock): Downloader {
   const effects = { ...hurried, wallClock: () => clock.now };
   return new Downloader(effects, store === null ? null : new Shelf(store, () => (clock.now += 10)));
 }
 
-/** A store over a real folder, with a quota. Its blobs are its files, as in OPFS: they can't be read once removed. */
+/** A store over a real folder, with a quota. Its blobs are its files, as in OPFS: unreadable once removed. */
 export class DiskStore implements Store {
   readonly kind = "opfs";
   readonly folder: string;
   quotaBytes: number;
-  /** Called before each write and each removal; what it throws ends them. */
+  /** Called before each write and each removal; an exception fails them. */
   onWrite: (name: string) => void = () => undefined;
   #writes = 0;
 
@@ -179,7 +177,7 @@ export class SharedLocks implements Locks {
     });
   }
 
-  /** Lists the names that are held. */
+  /** Returns the names that are held. */
   held(): string[] {
     return [...this.#queues].filter(([, queue]) => queue.some((x) => x.isHeld)).map(([name]) => name);
   }
@@ -192,7 +190,7 @@ export class SharedLocks implements Locks {
   }
 }
 
-/** What the server does wrong with one request. */
+/** A fault of the server in one request. */
 export type Trick =
   /** Breaks the connection after so many bytes of the body. */
   | { readonly kind: "cut"; readonly at: number }
@@ -202,36 +200,36 @@ export type Trick =
   | { readonly kind: "length"; readonly bytes: number }
   /** Answers with a status, and headers. */
   | { readonly kind: "status"; readonly status: number; readonly headers?: Readonly<Record<string, string>> }
-  /** Answers with a range that was not asked for. */
+  /** Answers with a range that was not requested. */
   | { readonly kind: "range"; readonly shift: number }
   /** Answers with an app's start page, status 200. */
   | { readonly kind: "html" }
-  /** Sends the client elsewhere, where the file is. */
+  /** Redirects the client to another address of the file. */
   | { readonly kind: "redirect" }
-  /** Compresses the body; `broken` damages it then. */
+  /** Compresses the body; `broken` damages it afterwards. */
   | { readonly kind: "gzip"; readonly broken?: boolean }
   /** Sends the body in parts, with pauses. */
   | { readonly kind: "trickle"; readonly parts: number; readonly pauseMs: number }
-  /** Sends so many bytes, then nothing more. */
+  /** Sends so many bytes, then stalls. */
   | { readonly kind: "stall"; readonly at: number }
   /** Never stops sending. */
   | { readonly kind: "endless" };
 
-/** A file that the server has. */
+/** A file of the server. */
 export interface ServedFile {
   readonly bytes: Bytes;
   readonly etag?: string | undefined;
   readonly lastModified?: string | undefined;
-  /** Whether parts of it may be asked for. Default true. */
+  /** Whether ranges of it may be requested. Default true. */
   readonly hasRanges?: boolean | undefined;
-  /** Whether it says so. Default false. */
+  /** Whether it announces ranges. Default false. */
   readonly saysRanges?: boolean | undefined;
   readonly type?: string | undefined;
-  /** Its content encoding, of which the bytes are already. */
+  /** Content encoding that its bytes already have. */
   readonly encoding?: string | undefined;
 }
 
-/** A request that came. */
+/** A received request. */
 export interface Asked {
   readonly method: string;
   readonly path: string;
@@ -242,13 +240,13 @@ export interface Asked {
 export class BadServer {
   /** Files by path, with a slash at the beginning. */
   readonly files: Map<string, ServedFile> = new Map();
-  /** What came, in order. */
+  /** Received requests, in order. */
   asked: Asked[] = [];
   /** Its address, without a slash at the end. */
   url = "";
   /** Bytes of bodies that were sent. */
   sentBytes = 0;
-  /** Says what is done wrong with the n-th request for a path; null for nothing. */
+  /** Returns the fault of the n-th request for a path; null for none. */
   trick: (path: string, nth: number) => Trick | null = () => null;
   /** Headers on every answer. */
   headers: Readonly<Record<string, string>> = {};
@@ -264,7 +262,7 @@ export class BadServer {
     return server;
   }
 
-  /** Ends it, and what it is sending. */
+  /** Stops the server and pending responses. */
   close(): void {
     this.#server.closeAllConnections();
     this.#server.close();
@@ -393,7 +391,7 @@ export class BadServer {
   }
 }
 
-/** Bytes that look like weights: no two chunks alike, the same for a seed. */
+/** Bytes that look like weights: no two chunks are equal, reproducible by seed. */
 export function weights(size: number, seed = 1): Bytes {
   const bytes = new Uint8Array(size);
   let state = seed >>> 0 || 1;
@@ -406,7 +404,7 @@ export function weights(size: number, seed = 1): Bytes {
   return bytes;
 }
 
-/** Serves a bundle of one variant under a folder; gives its description. */
+/** Serves a bundle of one variant under a folder; returns its description. */
 export async function serveBundle(
   server: BadServer,
   folder: string,

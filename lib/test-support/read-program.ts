@@ -1,12 +1,12 @@
-// Reads TypeScript as the compiler does, for the tests that check the source itself (borders.test.ts). Node only;
-// no part of the package.
+// Parses TypeScript with the compiler, for the tests that check the source itself (borders, docblocks). Node only; no
+// part of the package.
 import { join, resolve } from "node:path";
 import ts from "typescript";
 
-/** Names the root of the repository. */
+/** The root of the repository. */
 export const ROOT: string = resolve(import.meta.dirname, "../..");
 
-/** Reads files, and beside them one that is text alone, with this repository's compiler options. */
+/** Parses files, and an extra one given as text, with this repository's compiler options. */
 export function readProgram(paths: readonly string[], extraPath: string, extraText: string): ts.Program {
   const { config } = ts.readConfigFile(join(ROOT, "tsconfig.json"), (path) => ts.sys.readFile(path)) as {
     config: Readonly<Record<string, unknown>>;

@@ -1,12 +1,12 @@
 // A backend for tests: slow, obvious, deterministic, without a GPU or wasm. It reads the ONNX files of
-// backend-models.ts and knows Identity, Add, Mul, ConstantOfShape, and a Loop that never ends. What goes wrong is up to
-// the test: it may delay, hang or fail any call by `beforeCall`, and call `onLost` when it likes.
+// backend-models.ts and supports Identity, Add, Mul, ConstantOfShape, and a Loop that never ends. The test controls the
+// faults: it may delay, hang or fail any call by `beforeCall`, and call `onLost` at any time.
 import { SelvedgeError } from "../core/errors.ts";
 import type { Dtype, Port, Tensor } from "../core/tensor.ts";
 import type { Backend, BackendFacts, ModelFacts, ModelFiles, StartOptions, StateCall } from "../rpc/backend.ts";
 import { checkFeeds } from "../core/check-inputs.ts";
 
-/** How a test steers the reference backend. */
+/** Controls of the reference backend. */
 export interface ReferenceOptions {
   /** Awaited before each call: delays it, never settles to hang it, rejects to fail it. */
   readonly beforeCall?: (call: "start" | "load" | "run" | "unload", modelId: number) => Promise<void> | void;
@@ -139,7 +139,7 @@ function valueOf(values: ReadonlyMap<string, Tensor>, name: string): Tensor {
   return value;
 }
 
-// Reading: as little of protobuf and of onnx.proto as the fixtures need.
+// Parser: as little of protobuf and of onnx.proto as the fixtures need.
 
 type Fields = ReadonlyMap<number, readonly (number | Uint8Array)[]>;
 
@@ -209,7 +209,7 @@ function texts(message: Fields, field: number): string[] {
   return (message.get(field) ?? []).map((value) => (typeof value === "number" ? "" : new TextDecoder().decode(value)));
 }
 
-/** Splits a message into its fields: varints as numbers, the rest as bytes. */
+/** Splits a message into its fields: varints as numbers, length-delimited ones as bytes. */
 function fields(bytes: number | Uint8Array): Fields {
   const result = new Map<number, (number | Uint8Array)[]>();
   if (typeof bytes === "number") throw broken();

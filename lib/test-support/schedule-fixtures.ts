@@ -1,16 +1,16 @@
-// A stage for the scheduler in tests: lanes whose runs take what the test says, and a clock that jumps from event to
-// event. It does what dispatcher.ts does, without workers: whatever the scheduler decides happens at once.
+// A stage for tests of the scheduler: lanes whose runs take the time that the test sets, and a clock that jumps from
+// event to event. It does the work of dispatcher.ts without workers: every decision takes effect at once.
 import { Estimate } from "../schedule/cost-estimate.ts";
 import type { Decision, Event, LaneView, Step } from "../schedule/events.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import type { Settings } from "../schedule/scheduler.ts";
 
-/** What became of a step. */
+/** Outcome of a step. */
 export interface Fate {
   readonly startMs: number;
   readonly endMs: number;
   readonly lane: string;
-  /** Counts the batches in the order of their starts. */
+  /** Number of its batch, in the order of starts. */
   readonly batch: number;
 }
 
@@ -26,7 +26,7 @@ export function lane(id: string, models: readonly number[] = [1], options: Parti
   return { id, backend: "wasm", kind: "usual", isOpen: true, ...options, held };
 }
 
-/** Makes a step of model 1 that has no deadline and runs alone, unless it is told otherwise. */
+/** Makes a step of model 1 that has no deadline and runs alone, unless `change` says otherwise. */
 export function step(id: number, change: Partial<Omit<Step, "id">> & { readonly model?: number } = {}): Step {
   const { model = 1, ...rest } = change;
   return {
@@ -54,16 +54,16 @@ export class Stage {
   readonly fates: Map<number, Fate> = new Map();
   readonly rejected: Map<number, { readonly code: string; readonly atMs: number }> = new Map();
   readonly decisions: Decision[] = [];
-  /** All that was told, for a replay. */
+  /** All events, for a replay. */
   readonly told: { readonly event: Event; readonly now: number; readonly lanes: readonly LaneView[] }[] = [];
-  /** What a lane takes to load a model; null for at once, though it is told to be what is expected. */
+  /** Time of a lane to load a model; null for at once, though the event reports the expected time. */
   load: ((lane: string) => number) | null = null;
   now = 0;
-  /** By their times, those of one time in the order in which they came. */
+  /** By their times; those of one time in order of arrival. */
   readonly #events: { readonly atMs: number; readonly act: () => void }[] = [];
   readonly #busy: Map<string, number> = new Map();
   readonly #steps: Map<number, Step> = new Map();
-  /** What a run takes; null where the lane can't load the model. */
+  /** Time of a run; null where the lane can't load the model. */
   readonly #cost: (model: number, rows: number, lane: string) => number | null;
 
   constructor(
@@ -76,13 +76,13 @@ export class Stage {
     this.scheduler = new Scheduler({ agingMs: 2_000, maxSize: 100_000, ...settings }, this.estimate);
   }
 
-  /** Teaches the estimate what runs of a model take. */
+  /** Trains the estimate with the run times of a model. */
   teach(model: number, rows: readonly number[], key = `m${model}`): void {
     for (const n of rows)
       for (let i = 0; i < 3; i += 1) this.estimate.learn(key, n, this.#cost(model, n, "wasm-0") ?? 0);
   }
 
-  /** Has something happen at a time. */
+  /** Schedules an action. */
   at(atMs: number, act: () => void): void {
     let [low, high] = [0, this.#events.length];
     while (low < high) {
@@ -93,7 +93,7 @@ export class Stage {
     this.#events.splice(low, 0, { atMs, act });
   }
 
-  /** Has a step arrive when it says; it is due so many ms later, where that is given. */
+  /** Schedules the arrival of a step; it is due so many ms later, where that is given. */
   arrives(it: Step): void {
     this.at(it.arrivedMs, () => {
       this.#steps.set(it.id, it);
@@ -102,14 +102,14 @@ export class Stage {
     });
   }
 
-  /** Tells the scheduler, and does what it decides. */
+  /** Passes an event to the scheduler, and executes its decisions. */
   tell(event: Event): void {
     const lanes = this.lanes.map(({ held, ...view }) => ({ ...view, held: new Map(held) }));
     this.told.push({ event, now: this.now, lanes });
     for (const decision of this.scheduler.handle(event, this.now, this.lanes)) this.#act(decision);
   }
 
-  /** Plays until nothing happens any more, or until a time. */
+  /** Plays until no event is left, or until a time. */
   play(untilMs = Infinity): void {
     for (;;) {
       const next = this.#events[0];
@@ -125,7 +125,7 @@ export class Stage {
     }
   }
 
-  /** After all that happens at this moment. */
+  /** Schedules a tick after all other events of this moment. */
   #soon(): void {
     this.at(this.now, () => {
       this.tell({ type: "tick" });
@@ -176,7 +176,7 @@ export class Stage {
       this.at(beginMs, () => {
         isEmpty = ids.every((one) => this.fates.get(one)?.batch !== batch);
         if (!isEmpty) return;
-        // Nothing of it is wanted any more: it does not run.
+        // All of its steps were cancelled: it does not run.
         this.#busy.set(id, beginMs);
         this.tell({ type: "ended", lane: id, batch, ms: null });
         this.#soon();

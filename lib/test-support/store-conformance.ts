@@ -1,8 +1,8 @@
-// What every store must do, as checks that throw. Run over all of them: in Node over memory and a file system that
-// fails on purpose, in the browsers over the real ones (e2e/specs/storage/stores.spec.ts).
+// Requirements on every store, as checks that throw. They run over all stores: in Node over memory and a file system
+// with injected faults, in browsers over the real ones (e2e/specs/storage/stores.spec.ts).
 import type { Bytes, Store } from "../cache/stores/store.ts";
 
-/** A check: gets a way to open the same store anew, as the next page would. */
+/** A check: gets a function that opens the same store again, as the next page would. */
 export type StoreCheck = (open: () => Promise<Store>) => Promise<void>;
 
 const bytesOf = (size: number, seed = 1): Bytes => Uint8Array.from({ length: size }, (_, i) => (i * seed + seed) % 251);
@@ -18,13 +18,13 @@ async function expectNames(store: Store, expected: readonly string[]): Promise<v
   if (names.join() !== [...expected].sort().join()) throw new Error(`names: ${names.join()}, not ${expected.join()}`);
 }
 
-/** The checks, by what they say. */
+/** The checks, by the requirement. */
 export const STORE_CHECKS: Readonly<Record<string, StoreCheck>> = {
-  "what was written is read, after opening anew": async (open) => {
+  "a written entry is read after opening again": async (open) => {
     await (await open()).write("check-a", bytesOf(1_000));
     expectSame("check-a", await (await open()).read("check-a"), bytesOf(1_000));
   },
-  "what is not there is null": async (open) => {
+  "a missing entry is null": async (open) => {
     expectSame("check-none", await (await open()).read("check-none"), null);
   },
   "an empty entry is there": async (open) => {
@@ -33,13 +33,13 @@ export const STORE_CHECKS: Readonly<Record<string, StoreCheck>> = {
     await expectNames(store, ["check-empty"]);
     expectSame("check-empty", await store.read("check-empty"), new Uint8Array(0));
   },
-  "4 MiB come back as they were": async (open) => {
+  "4 MiB are read unchanged": async (open) => {
     const bytes = bytesOf(4 * 1024 * 1024, 7);
     const store = await open();
     await store.write("check-big", bytes);
     expectSame("check-big", await store.read("check-big"), bytes);
   },
-  "a store that has blobs gives what was written as one, and null for what is not there": async (open) => {
+  "a store that has blobs returns an entry as one, and null for a missing entry": async (open) => {
     const store = await open();
     if (store.blob === undefined) return;
     await store.write("check-blob", bytesOf(1_000, 3));
@@ -47,16 +47,16 @@ export const STORE_CHECKS: Readonly<Record<string, StoreCheck>> = {
     expectSame("check-blob", blob && new Uint8Array(await blob.arrayBuffer()), bytesOf(1_000, 3));
     if ((await store.blob("check-none")) !== null) throw new Error("check-none is a blob");
   },
-  "a view is written without what lies around it": async (open) => {
+  "a view is written without the rest of its buffer": async (open) => {
     const store = await open();
     await store.write("check-view", bytesOf(100).subarray(10, 20));
     expectSame("check-view", await store.read("check-view"), bytesOf(100).slice(10, 20));
   },
-  "the caller's bytes stay the caller's": async (open) => {
+  "a write does not detach the caller's bytes": async (open) => {
     const store = await open();
     const bytes = bytesOf(100);
     await store.write("check-own", bytes);
-    if (bytes.byteLength !== 100) throw new Error("the bytes were taken away");
+    if (bytes.byteLength !== 100) throw new Error("the bytes were detached");
     bytes.fill(0);
     expectSame("check-own", await store.read("check-own"), bytesOf(100));
   },
@@ -67,19 +67,19 @@ export const STORE_CHECKS: Readonly<Record<string, StoreCheck>> = {
     await expectNames(store, ["check-twice"]);
     expectSame("check-twice", await store.read("check-twice"), bytesOf(64));
   },
-  "two that write the same name at once agree": async (open) => {
+  "two concurrent writers of one name agree": async (open) => {
     const [a, b] = [await open(), await open()];
     await Promise.all([a.write("check-race", bytesOf(9_000)), b.write("check-race", bytesOf(9_000))]);
     expectSame("check-race", await a.read("check-race"), bytesOf(9_000));
   },
-  "many at once are all there": async (open) => {
+  "many concurrent writes are all stored": async (open) => {
     const store = await open();
     const names = Array.from({ length: 24 }, (_, i) => `check-${i}`);
     await Promise.all(names.map((name, i) => store.write(name, bytesOf(500 + i, i + 1))));
     await expectNames(store, names);
     for (const [i, name] of names.entries()) expectSame(name, await store.read(name), bytesOf(500 + i, i + 1));
   },
-  "what was removed is gone, and removing it again is no error": async (open) => {
+  "a removed entry is gone, and removing it again is no error": async (open) => {
     const store = await open();
     await store.write("check-gone", bytesOf(10));
     await store.remove("check-gone");
@@ -87,7 +87,7 @@ export const STORE_CHECKS: Readonly<Record<string, StoreCheck>> = {
     await expectNames(await open(), []);
     expectSame("check-gone", await store.read("check-gone"), null);
   },
-  "a removal while it is read gives all or nothing": async (open) => {
+  "a removal during a read returns all or nothing": async (open) => {
     const store = await open();
     const bytes = bytesOf(200_000);
     await store.write("check-torn", bytes);
@@ -96,7 +96,7 @@ export const STORE_CHECKS: Readonly<Record<string, StoreCheck>> = {
   },
 };
 
-/** Runs every check on a store that is emptied before each; gives what failed, by name. */
+/** Runs every check on a store that is emptied before each; returns the failures, by name. */
 export async function checkStore(open: () => Promise<Store>): Promise<Record<string, string>> {
   const failed: Record<string, string> = {};
   for (const [name, check] of Object.entries(STORE_CHECKS)) {

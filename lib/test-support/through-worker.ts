@@ -6,18 +6,18 @@ import type { WorkerClient } from "../pool/worker-client.ts";
 
 const BOUND_MS = 60_000;
 
-/** Runs a batch of one and gives what came out of it, with the times. */
+/** Runs a batch of one and returns its outputs and times. */
 export async function runAlone(
   client: WorkerClient,
   message: RunMessage,
   boundMs: number,
 ): Promise<RanItem & Omit<Ran, "items">> {
   const { items, ...times } = await client.run(message, boundMs);
-  if (items[0]?.ok !== true) throw new Error("A batch of one was answered without an answer.");
+  if (items[0]?.ok !== true) throw new Error("A batch of one returned no item.");
   return { ...items[0].value, ...times };
 }
 
-/** Makes a Backend of a worker's page side. */
+/** Makes a Backend from a worker client. */
 export function throughWorker(client: WorkerClient): Backend {
   return {
     onLost: null,
