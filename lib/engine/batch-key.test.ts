@@ -20,7 +20,7 @@ test("pictures of any size fit together where they are brought to one, files too
   }
 });
 
-test("where the size hangs on the picture only those of one size do, and a file runs alone", () => {
+test("where the tensor's size depends on the image, only those of one size do, and a file runs alone", () => {
   const resize = { mode: "height", height: 48 } as const;
   expect(keyOf(resize, pixels(30, 5))).toBe(keyOf(resize, pixels(30, 5)));
   expect(keyOf(resize, pixels(30, 5))).not.toBe(keyOf(resize, pixels(31, 5)));

@@ -1,4 +1,4 @@
-// How long a load waits to learn where its model runs, and what becomes of a measurement that takes longer.
+// How long a load waits for the choice of its backend, and the effect of a measurement that takes longer.
 import { expect, test } from "vitest";
 import type { BackendName } from "../rpc/backend.ts";
 import { SelvedgeError } from "../core/errors.ts";
@@ -7,7 +7,7 @@ import { openScene } from "../test-support/simulate/fixtures.ts";
 import type { Scene } from "../test-support/simulate/fixtures.ts";
 import { toyBundle } from "../test-support/simulate/toy-backend.ts";
 
-/** What each call to a worker does before it goes on; a first run compiles shaders. */
+/** Called before each call to a worker proceeds; a first run compiles shaders. */
 type Act = (call: "load" | "first run" | "run", backend: BackendName) => Promise<void> | void;
 
 const NAMES = ["a", "b", "c", "d", "e"] as const;
@@ -15,14 +15,16 @@ const NAMES = ["a", "b", "c", "d", "e"] as const;
 const WAIT_MS = 10_000;
 
 interface Opened extends Scene {
-  /** What calls to workers do, and when wasm last loaded a model: before that, a load waits for the real world. */
+  /**
+   * Script of the workers' calls, and the time of wasm's last load of a model: before that, a load waits for the real
+   * world.
+   */
   readonly script: { act: Act; onWasmMs: number };
   readonly later: (ms: number) => Promise<void>;
 }
 
 /**
- * Opens a scene with a GPU that takes 20 ms a run where wasm takes 100, five such models, and one for which it is the
- * reverse.
+ * Opens a scene with a GPU that takes 20 ms per run where wasm takes 100, five such models, and one with the reverse.
  */
 async function open(): Promise<Opened> {
   const script: Opened["script"] = { act: () => undefined, onWasmMs: 0 };
@@ -155,7 +157,7 @@ test("a page that is frozen in any run of a measurement learns nothing wrong of 
         };
         const { why } = await load(name);
         await pass(20_000);
-        const { why: next } = await load(name); // places by what is remembered
+        const { why: next } = await load(name); // placed by the stored measurement
         expect([name, backend, at, next.code]).toEqual([name, backend, at, code]);
         expect(Math.max(...(next.text.match(/[\d.]+(?= ms)/g) ?? []).map(Number))).toBeLessThan(160);
         expect(["not-measured", code]).toContain(why.code);

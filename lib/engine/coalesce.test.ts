@@ -23,7 +23,7 @@ const asks = (x: Tensor, more: Partial<Ask> = {}): Ask => {
   return { inputs: { x }, signal: undefined, ...urgency, ...more };
 };
 
-/** Runs that end when they are told to, and a clock that each look at moves. */
+/** Runs that end on request, and a clock that advances with each reading. */
 function stage(lookMs = 0) {
   let now = 0;
   const flights = new Flights<Answer>(
@@ -51,7 +51,7 @@ function stage(lookMs = 0) {
   return { ask, runs };
 }
 
-test("the same asked twice at once runs once, and each gets an answer of his own", async () => {
+test("two equal requests at once run once, and each gets its own answer", async () => {
   const { ask, runs } = stage();
   const all = [ask(asks(floats([3, 1]))), ask(asks(floats([3, 1]))), ask(asks(floats([3, 1])))];
   expect(runs.length).toBe(1);
@@ -69,7 +69,7 @@ test("the same asked twice at once runs once, and each gets an answer of his own
   expect((await later).y[0]).toBe(8);
 });
 
-test("what differs anywhere, in size, in type or in name runs by itself", () => {
+test("a request that differs in size, type or name runs by itself", () => {
   const { ask, runs } = stage();
   const bytes: Tensor = { dtype: "int32", dims: [1, LENGTH], data: new Int32Array(LENGTH) };
   const different = [
@@ -83,7 +83,7 @@ test("what differs anywhere, in size, in type or in name runs by itself", () => 
   expect(runs.length).toBe(different.length);
 });
 
-test("nobody waits for what is less urgent than himself", () => {
+test("no request waits for a less urgent one", () => {
   const { ask, runs } = stage();
   void ask(asks(floats(), { dueMs: 100 }));
   void ask(asks(floats(), { priority: 0 }));
@@ -108,7 +108,7 @@ test("a cancel is its own caller's alone; the run ends once nobody waits for it"
   expect(runs.length).toBe(1);
 });
 
-test("one who can't leave keeps the run, and where that fails each asks for himself", async () => {
+test("a request without a signal keeps the run, and where that fails each request runs by itself", async () => {
   const { ask, runs } = stage();
   const stop = new AbortController();
   const first = ask(asks(floats(), { signal: stop.signal }));
@@ -126,16 +126,16 @@ test("one who can't leave keeps the run, and where that fails each asks for hims
   expect((await second).y[0]).toBe(5);
 });
 
-test("comparing that costs more than a twentieth of what it saves is given up for a while", () => {
+test("comparing is paused for a while where it costs more than a twentieth of what it saves", () => {
   const { ask, runs } = stage(1);
-  // The words that are looked at first are the same, so all of it is compared, and in vain.
+  // The words that are compared first are equal, so all of the inputs are compared, in vain.
   for (let i = 0; i < 33; i += 1) void ask(asks(floats([3, i + 1])));
   const before = runs.length;
   void ask(asks(floats([3, 33])));
   expect(runs.length).toBe(before + 1);
 });
 
-test("one that is finished late is not waited for by what is rejected instead, nor by what has no deadline (core-B7)", () => {
+test("no request that would be rejected, or has no deadline, waits for one that is finished late (core-B7)", () => {
   const { ask, runs } = stage();
   void ask(asks(floats(), { dueMs: 60, isRefusable: false }));
   void ask(asks(floats(), { dueMs: 250 }));
@@ -148,7 +148,7 @@ test("one that is finished late is not waited for by what is rejected instead, n
   expect(runs.length).toBe(4);
 });
 
-test("where the first is too late one other runs for all; where a run fails each asks for itself (core-B7)", async () => {
+test("where the first is too late one other runs for all; where a run fails each runs by itself (core-B7)", async () => {
   const { ask, runs } = stage();
   const all = Array.from({ length: 51 }, (_, i) => ask(asks(floats(), { dueMs: 100 + i })));
   expect(runs.length).toBe(1);

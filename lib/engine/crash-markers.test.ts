@@ -21,7 +21,7 @@ const world = (): World =>
 const reloaded = ({ effects }: World): Effects => ({ ...effects, facts: { ...effects.facts, page: "a later page" } });
 const on = (backend: "webgpu" | "wasm", id: string): Candidate => ({ backend, variant: { id, needs: [], files: [] } });
 
-test("what was being tried when the page died is known to the next one, and nothing else is", () => {
+test("the next page knows the candidate that was tried when the page died, and nothing else", () => {
   const place = world();
   const markers = new CrashMarkers(place.effects);
   markers.name(1, "abc", on("wasm", "f32"));
@@ -33,7 +33,7 @@ test("what was being tried when the page died is known to the next one, and noth
   expect(next.has("def", on("wasm", "f32"))).toBe(false);
 });
 
-test("what ended, well or not, leaves no marker; nor does a page that is left in good order (core-C7)", () => {
+test("a try that ended, well or not, leaves no marker; nor does a page that is left normally (core-C7)", () => {
   const place = world();
   const written = keysOf(place);
   const markers = new CrashMarkers(place.effects);
@@ -104,11 +104,11 @@ test("the marker of a model that is unloaded while it is tried goes with the try
   expect(written.size).toBe(1);
   markers.set(1, false);
   expect(written.size).toBe(0);
-  markers.set(1, true); // forgotten
+  markers.set(1, true); // its name was removed
   expect(written.size).toBe(0);
 });
 
-/** Follows which keys are written. */
+/** Tracks the keys that are written. */
 function keysOf({ effects }: World): Set<string> {
   const keys = new Set<string>();
   const { memo } = effects;

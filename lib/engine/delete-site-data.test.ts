@@ -8,7 +8,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-/** What a browser keeps for a site. */
+/** Storage of a browser for one site. */
 function site() {
   const memos = new Map(
     ["selvedge/measured/3", "selvedge/trying/2/a/b/wasm", "selvedge/releases/1", "selvedges", "app"].map((x) => [

@@ -1,5 +1,5 @@
-// Requests and lanes that fail them, in a simulated world: which failure is an attempt of the request, and which only
-// costs it time.
+// Requests and lanes that fail them, in a simulated world: which failures count as an attempt of the request, and which
+// only delay it.
 import { expect, test } from "vitest";
 import { SelvedgeError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
@@ -32,13 +32,13 @@ test.each<[string, ErrorCode, "start" | "load"]>([
   ["the browser has lost the model's bytes", "download-failed", "load"],
   ["other workers refuse the model", "model-invalid", "load"],
   ["other workers fail in the load", "internal", "load"],
-])("all is answered by the lane that holds the model where %s (core-A5)", async (_, code, call) => {
+])("the lane that holds the model answers all requests where %s (core-A5)", async (_, code, call) => {
   const { engine, model, ask } = await besideBroken({ cores: 3 }, (toy) => ({ ...toy, [call]: refuse(code) }));
   expect(await ask(model, 200)).toEqual(doubled(200));
   expect(await ask(model, 200)).toEqual(doubled(200));
   const [good, ...others] = engine.stats().lanes;
   expect(good).toMatchObject({ starts: 1, crashes: 0, runs: 403 });
-  // Of some eight seconds: a lane that can't is tried again, less and less often, with what it has staged.
+  // In some eight seconds: a failing lane is retried less and less often, each time with its staged work.
   for (const { starts } of others) expect(starts).toBeLessThanOrEqual(10);
 });
 
@@ -94,7 +94,7 @@ test.each([1, 2, 3])("where all workers are off and load %i fails, other lanes a
       let calls = 0;
       const scene = await besideBroken({ cores: 4, idleMs: 5_000 }, (toy) => ({
         ...toy,
-        // Its arguments are those of the call that is named.
+        // Its arguments are those of the named call.
         [call]: (...args: never[]) =>
           ++calls === at ? refuse(code)() : (toy[call] as (...args: never[]) => unknown)(...args),
       }));
@@ -113,7 +113,7 @@ test("a request whose model no lane can load is still rejected, with the load's 
   expect(await ask(model, 10)).toEqual(Array(10).fill("model-invalid"));
 });
 
-/** A backend whose runs of a certain number run out of memory. */
+/** A backend that runs out of memory in its n-th run. */
 const outOfMemoryAt =
   (value: number, seen: number[] = []): NonNullable<SceneOptions["change"]> =>
   (toy) => ({
@@ -134,7 +134,7 @@ test("a batch that is staged behind a run out of memory is queued again as it wa
   const hungry = await load("m");
   const model = await load("together", { batching: { maxBatchSize: 16 } });
   await ask(hungry, 1);
-  for (let i = 0; i < 20; i += 1) await ask(model, 16); // learns what batches cost
+  for (let i = 0; i < 20; i += 1) await ask(model, 16); // learns the cost of batches
   batches.length = 0;
   const failing = endOf(run(hungry, 666));
   await pass(1);
@@ -143,7 +143,7 @@ test("a batch that is staged behind a run out of memory is queued again as it wa
   const answers = await world.finish(staged);
   expect(answers.map(({ outputs }) => outputs["y"]?.data[0])).toEqual(doubled(16));
   expect(answers.map(({ info }) => info.attempts)).toEqual(Array(16).fill(1));
-  // Only the hungry one ran alone, twice; the next sixteen run together too.
+  // Only the request that ran out of memory ran alone, twice; the next sixteen run together too.
   expect(batches.filter((rows) => rows === 1)).toHaveLength(2);
   batches.length = 0;
   expect(await ask(model, 16, { deadlineMs: 60_000 })).toEqual(doubled(16));

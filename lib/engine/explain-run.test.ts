@@ -21,7 +21,7 @@ test("one sentence has every reason with its numbers, and the first names it", (
   expect(reasons.map((x) => x.code)).toEqual(["software-adapter", "earliest-finish", "batched"]);
 });
 
-test("failed tries and lateness are told, and answers that were kept", () => {
+test("failed attempts, lateness and cached answers are reported", () => {
   const failures = [{ lane: "webgpu-0", ms: 120.2, error: "device-lost" }];
   const { text, reasons } = explain({ ...grounds, failures, lateMs: 3.14 });
   expect(text).toContain("retried: webgpu-0 failed after 120 ms (device-lost)");

@@ -1,4 +1,4 @@
-// The table of bad inputs at the border of `run`, and what must hold for the good ones.
+// Table of invalid inputs of `run`, and properties of valid ones.
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { BundleInput } from "../core/bundle.ts";
@@ -63,14 +63,14 @@ test.each<[string, unknown, typeof TypeError | typeof RangeError, RegExp]>([
   await expect(takeInputs(effects, accepts, inputs as Inputs, false)).rejects.toThrow(message);
 });
 
-test("what is no image is refused by the name of its input", async () => {
+test("a value that is no image is rejected with the name of its input", async () => {
   const image = { resize: { mode: "exact", width: 4, height: 4 }, channels: "rgb", layout: "nchw" } as const;
   const broken = { ...effects, createImageBitmap: () => Promise.reject(new Error("decode")) };
   const taken = takeInputs(broken, { ports: [x], images: { x: image } }, { x: {} as ImageInput }, false);
   await expect(taken).rejects.toThrow(/input "x": this browser can't decode it/);
 });
 
-test("what the caller does to the data after the call does not reach the request", async () => {
+test("a change of the data after the call does not reach the request", async () => {
   const data = new Float32Array(24).fill(1);
   const taken = await takeInputs(effects, accepts, { ...good, x: { ...good.x, data } }, false);
   data.fill(2);
@@ -185,7 +185,7 @@ const pictures = (...names: string[]) => ({
   ports: names.map((name): Port => ({ name, dtype: "float32", dims: [1, 3, 4, 4], batchAxis: 0 })),
   images: Object.fromEntries(names.map((name) => [name, picture])),
 });
-/** A bitmap that notes when it is closed. */
+/** A bitmap that records when it is closed. */
 const bitmap = (closed: unknown[], name: unknown): ImageBitmap => ({
   width: 1,
   height: 1,

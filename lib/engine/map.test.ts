@@ -20,7 +20,7 @@ const answer = (value: number): RunResult =>
 const shown = (item: MapResult | MapFailure): string =>
   "error" in item ? `${item.index} ${String(item.error)}` : `${item.index} = ${String(item.outputs["y"]?.data[0])}`;
 
-/** A model whose runs end when the test says so, by the number that they were given. */
+/** A model whose runs end on request, by the number that they were given. */
 function model(atLeast = 2, atMost = atLeast) {
   const runs = new Map<number, { end(): void; fail(error: unknown): void; options: AskOptions }>();
   const run = (inputs: Inputs, options: AskOptions): Promise<RunResult> =>
@@ -41,10 +41,10 @@ function model(atLeast = 2, atMost = atLeast) {
 }
 
 const inputs = (count: number): Inputs[] => Array.from({ length: count }, (_, i) => input(i));
-/** Lets all that can happen now happen. */
+/** Lets all pending work run. */
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-test("answers come in the order of the inputs, whichever is through first", async () => {
+test("answers come in the order of the inputs, whichever ends first", async () => {
   const { runs, map } = model();
   const answers = map(inputs(2));
   const [first, second] = [answers.next(), answers.next()];
@@ -59,7 +59,7 @@ test("answers come in the order of the inputs, whichever is through first", asyn
   expect(await answers.next()).toEqual({ done: true, value: undefined });
 });
 
-test("answers come as they are there where no order is asked for, and say what they answer", async () => {
+test("unordered answers come as soon as they are ready, with the index of their input", async () => {
   const { runs, map } = model();
   const answers = map(inputs(2), { ordered: false });
   const first = answers.next();
@@ -83,7 +83,7 @@ test("the first error ends the iteration and cancels what is under way", async (
   expect((await answers.next()).done).toBe(true);
 });
 
-test("an input that fails is given in its place where that is asked for", async () => {
+test('an input that fails is yielded in its place with errors: "yield"', async () => {
   const { runs, map } = model(3);
   const collected: string[] = [];
   const all = (async () => {
@@ -183,7 +183,7 @@ test("a source that failed is read no further, and its return is not called (pro
   expect(calls).toEqual(["next", "next"]);
 });
 
-/** A source without an end, which aborts a signal when its n-th input is read, and throws when it is read for ever. */
+/** An endless source that aborts a signal when its n-th input is read, and throws when it is read for ever. */
 function abortsItself(n: number) {
   const stop = new AbortController();
   const count = { read: 0 };
@@ -252,7 +252,7 @@ test("an input that comes after an abort is not begun (processing-mutant-map-6)"
   expect(runs.size).toBe(0);
 });
 
-/** A model whose runs all reject, over a source without an end. */
+/** A model whose runs all reject, over an endless source. */
 async function countUntilTick(error: Error, pause?: () => Promise<void>): Promise<{ items: number; end: unknown }> {
   const source = function* (): Generator<Inputs> {
     for (;;) yield input(1);
@@ -349,7 +349,7 @@ function returns(values: number, work: () => unknown, isAsync = false): Iterable
   return { [isAsync ? Symbol.asyncIterator : Symbol.iterator]: () => iterator } as unknown as Iterable<Inputs>;
 }
 
-test("a source that ended is not told that it is left (processing-mutant-map-3)", async () => {
+test("a source that ended is not closed again (processing-mutant-map-3)", async () => {
   const { runs, map } = model();
   let returned = 0;
   const answers = map(returns(1, () => (returned += 1)));
@@ -404,7 +404,7 @@ test("leaving waits until the source has closed what it holds (processing-mutant
   expect(isClosed).toBe(true);
 });
 
-test("an error of the source's return is told, unless another error ended the map (processing-L10)", async () => {
+test("an error of the source's return is reported, unless another error ended the map (processing-L10)", async () => {
   for (const isAsync of [false, true]) {
     const throws = (): unknown => {
       throw new Error("return's error");
@@ -436,7 +436,7 @@ test("promises in a list are waited for, and one that rejects ends the map (proc
   await expect(answers.next()).rejects.toThrow("no such file");
 });
 
-/** Counts how many runs are begun when answers are taken one by one, with 32 at a time. */
+/** Counts the runs that are started when answers are taken one by one, with a concurrency of 32. */
 async function begunAfter(taken: number, source: Iterable<Inputs> | AsyncIterable<Inputs>): Promise<number[]> {
   const { runs, map } = model(32);
   const answers = map(source);
@@ -454,7 +454,7 @@ async function begunAfter(taken: number, source: Iterable<Inputs> | AsyncIterabl
   return counts;
 }
 
-test("inputs of a list are begun in parts, since each part costs a look at all lanes (processing-mutant-map-7)", async () => {
+test("inputs of a list are started in parts, since each part costs a check of all lanes (processing-mutant-map-7)", async () => {
   expect(await begunAfter(6, inputs(100))).toEqual([32, 32, 34, 34, 36, 36]);
 });
 
@@ -492,7 +492,7 @@ test("an answer carries what was decoded, made when it is looked at (processing-
   expect({ ...(first.value as MapResult) }.decoded).toBe(decoded);
 });
 
-test("leaving it tells the source, so that a file can be closed", async () => {
+test("ending the iteration early closes the source, so that a file can be closed", async () => {
   let isClosed = false;
   const source = function* (): Generator<Inputs> {
     try {
@@ -570,7 +570,7 @@ test("hundreds of thousands of rows pass through it in constant memory", async (
   expect(heldBytes() - half).toBeLessThan(4 * 2 ** 20);
 });
 
-/** What is in use once all that is not was collected. */
+/** Heap in use after garbage collection. */
 function heldBytes(): number {
   setFlagsFromString("--expose-gc");
   (runInNewContext("gc") as () => void)();

@@ -5,7 +5,7 @@ import type { Port, Tensor } from "../core/tensor.ts";
 
 const port = (dims: Port["dims"], dtype: Port["dtype"] = "float32"): Port => ({ name: "x", dtype, dims, batchAxis: 0 });
 
-test("typical inputs have the usual size of each symbolic dim, and a batch of one", () => {
+test("typical inputs have the typical size of each symbolic dim, and a batch of one", () => {
   const feeds = typicalFeeds([port(["n", 3, "h"])], { n: 7, h: 4 });
   const { tensor } = feeds?.["x"] as { tensor: Tensor };
   expect([tensor.dims, tensor.data.length]).toEqual([[1, 3, 4], 12]);

@@ -15,9 +15,9 @@ interface Scene {
   readonly world: World;
   readonly engine: Engine;
   readonly model: Model;
-  /** Workers that compute and have not ended. */
+  /** Compute workers that have not ended. */
   readonly up: () => SimulatedWorker[];
-  /** Makes as many requests at once, and gives what came back. */
+  /** Sends as many requests at once, and returns the answers. */
   readonly ask: (count: number) => Promise<number[]>;
 }
 

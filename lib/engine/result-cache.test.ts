@@ -18,7 +18,7 @@ const answerOf = (values: readonly number[], ranMs = 100): Answer => ({
 });
 const clock = (now: () => number): ResultsParts => ({ now, wallClock: now, persist: null });
 const still = clock(() => 0);
-/** Asks, and says whether it had to run. */
+/** Looks up inputs; returns whether they had to run. */
 async function ask(results: Results, inputs: Question, model = "m", values = [1]): Promise<boolean> {
   let ran = false;
   const { info } = await results.answer(model, inputs, () => {
@@ -29,7 +29,7 @@ async function ask(results: Results, inputs: Question, model = "m", values = [1]
   return ran;
 }
 
-test("the same question gets the kept answer, as a copy of its own", async () => {
+test("an equal lookup gets the cached answer, as its own copy", async () => {
   const results = new Results({}, still);
   const own = await results.answer("m", { x: tensor(1, 2) }, () => Promise.resolve(answerOf([3])));
   expect(own.info.isCached).toBe(false);
@@ -45,7 +45,7 @@ test("the same question gets the kept answer, as a copy of its own", async () =>
   expect(results.read()).toEqual({ hits: 2, misses: 1, entries: 1, bytes: 4 });
 });
 
-/** Runs that end when they are told to. */
+/** Runs that end on request. */
 function manual() {
   const runs: { resolve: (answer: Answer) => void; reject: (error: Error) => void }[] = [];
   const run = (): Promise<Answer> =>
@@ -55,7 +55,7 @@ function manual() {
   return { runs, run };
 }
 
-test("the same question asked at once runs once; where the first is cancelled one other runs for all (core-B7)", async () => {
+test("equal lookups at once run once; where the first is cancelled one other runs for all (core-B7)", async () => {
   const results = new Results({}, still);
   const { runs, run } = manual();
   const asked = Array.from({ length: 51 }, () => results.answer("m", { x: tensor(1) }, run));
@@ -71,7 +71,7 @@ test("the same question asked at once runs once; where the first is cancelled on
   expect(runs).toHaveLength(3);
 });
 
-test("where a run fails each other asks itself", async () => {
+test("where a run fails each of the others runs by itself", async () => {
   const results = new Results({}, still);
   const { runs, run } = manual();
   const asked = Array.from({ length: 4 }, () => results.answer("m", { x: tensor(1) }, run).catch(() => null));
@@ -82,7 +82,7 @@ test("where a run fails each other asks itself", async () => {
   expect((await Promise.all(asked)).map((x) => x?.outputs["y"]?.data[0])).toEqual([undefined, 3, 3, 3]);
 });
 
-test("a question waits for the same one only where that is as urgent (core-B7)", async () => {
+test("a request waits for an equal one only where that is as urgent (core-B7)", async () => {
   const usual = { priority: 1, dueMs: Infinity, isRefusable: true, preempts: false, variant: "v" };
   const cases: [Partial<typeof usual>, Partial<typeof usual>, boolean][] = [
     [{}, {}, true],
@@ -113,7 +113,7 @@ test("a question waits for the same one only where that is as urgent (core-B7)",
   }
 });
 
-test("the answer of another variant than was meant is not kept (core-C3)", async () => {
+test("the answer of another variant than the requested one is not cached (core-C3)", async () => {
   const results = new Results({}, still);
   const terms = { priority: 1, dueMs: Infinity, isRefusable: true, preempts: false, variant: "f16" };
   const ask = async (variant: string): Promise<boolean> => {
@@ -123,7 +123,7 @@ test("the answer of another variant than was meant is not kept (core-C3)", async
   expect([await ask("int8"), await ask("f16"), await ask("int8")]).toEqual([false, false, true]);
 });
 
-test("the same question asked at once gives each an answer of its own", async () => {
+test("equal lookups at once each get their own answer", async () => {
   const results = new Results({}, still);
   const { runs, run } = manual();
   const together = [1, 2, 3].map(() => results.answer("m", { x: tensor(2) }, run));
@@ -131,18 +131,18 @@ test("the same question asked at once gives each an answer of its own", async ()
   runs[0]?.resolve(answerOf([5]));
   const answers = await Promise.all(together);
   expect(answers.map(({ info }) => info.isCached).sort()).toEqual([false, true, true]);
-  expect(new Set(answers.map(({ outputs }) => outputs["y"]?.data)).size).toBe(3); // each its own
+  expect(new Set(answers.map(({ outputs }) => outputs["y"]?.data)).size).toBe(3); // each has its own
   expect(runs).toHaveLength(1);
 });
 
-test("what fails is not kept", async () => {
+test("a failed run is not cached", async () => {
   const results = new Results({}, still);
   const fail = results.answer("m", { x: tensor(1) }, () => Promise.reject(new Error("it failed")));
   await expect(fail).rejects.toThrow("it failed");
   expect(await ask(results, { x: tensor(1) })).toBe(true);
 });
 
-test("what differs in model, name, dtype, dims or any element is another question", async () => {
+test("a difference in model, name, dtype, dims or any element is another key", async () => {
   const results = new Results({}, still);
   const data = Float32Array.of(1, 2, 3, 4);
   const questions: [string, Question][] = [
@@ -160,17 +160,17 @@ test("what differs in model, name, dtype, dims or any element is another questio
     ["m", { a: tensor(2), b: tensor(1) }],
   ];
   for (const [model, inputs] of questions) expect(await ask(results, inputs, model)).toBe(true);
-  expect(await ask(results, { b: tensor(2), a: tensor(1) })).toBe(false); // the order of the names says nothing
+  expect(await ask(results, { b: tensor(2), a: tensor(1) })).toBe(false); // the order of the names does not matter
 });
 
-test("the bytes kept never pass the bound, and what was used last stays", async () => {
+test("the cached bytes never exceed the bound, and the most recently used stay", async () => {
   const results = new Results({ maxBytes: 12 }, still);
   for (const x of [1, 2, 3]) await ask(results, { x: tensor(x) });
   await ask(results, { x: tensor(1) });
   await ask(results, { x: tensor(4) });
   expect(await ask(results, { x: tensor(1) })).toBe(false);
   expect(await ask(results, { x: tensor(5) }, "m", [1, 2, 3, 4])).toBe(true);
-  expect(await ask(results, { x: tensor(5) }, "m", [1, 2, 3, 4])).toBe(true); // larger than all there is room for
+  expect(await ask(results, { x: tensor(5) }, "m", [1, 2, 3, 4])).toBe(true); // larger than the bound
   expect(await ask(results, { x: tensor(2) })).toBe(true);
   expect(results.read().bytes).toBe(12);
   await fc.assert(
@@ -185,7 +185,7 @@ test("the bytes kept never pass the bound, and what was used last stays", async 
   );
 });
 
-test("an answer that is too old is found no more", async () => {
+test("an expired answer is not found", async () => {
   let ms = 0;
   const results = new Results(
     { ttlMs: 100 },
@@ -199,12 +199,12 @@ test("an answer that is too old is found no more", async () => {
   expect(results.read()).toMatchObject({ entries: 1, bytes: 4 });
 });
 
-test("a model whose questions never recur is asked no more, until much later", async () => {
+test("a model whose requests never recur skips the cache, until much later", async () => {
   let ms = 0;
   const results = new Results(
     {},
     clock(() => (ms += 1)),
-  ); // each look at the clock takes a millisecond, so hashing does
+  ); // each reading of the clock takes a millisecond, so hashing does
   for (let i = 0; i < 32; i += 1) await ask(results, { x: tensor(i) });
   expect(results.read().misses).toBe(32);
   for (let i = 0; i < 900; i += 1) await ask(results, { x: tensor(i) });
@@ -223,7 +223,7 @@ test("a model for which it pays goes on", async () => {
   expect(results.read()).toMatchObject({ hits: 190, misses: 10 });
 });
 
-/** What outlives the pages of a test. */
+/** A store that outlives the pages of a test. */
 function device(): PersistentResults & { readonly entries: Map<string, { value: unknown; untilMs: number }> } {
   const entries = new Map<string, { value: unknown; untilMs: number }>();
   return {
@@ -236,7 +236,7 @@ function device(): PersistentResults & { readonly entries: Map<string, { value: 
   };
 }
 
-test("the next page finds what lasts, for as long as it is good, and never for another model", async () => {
+test("the next page finds a stored answer until it expires, and never for another model", async () => {
   let ms = 0;
   const persist = device();
   const page = (): Results => new Results({ ttlMs: 1_000 }, { now: () => ms % 700, wallClock: () => ms, persist });
@@ -264,7 +264,7 @@ test("reading the device counts as a cost: a model for which it does not pay is 
   expect(results.read().misses).toBe(32);
 });
 
-test("what lasts is good for a week by default (store-B10)", async () => {
+test("a stored answer is valid for a week by default (store-B10)", async () => {
   let ms = 0;
   const persist = device();
   const page = (): Results => new Results({}, { now: () => 0, wallClock: () => ms, persist });
@@ -274,7 +274,7 @@ test("what lasts is good for a week by default (store-B10)", async () => {
   expect(await ask(page(), { x: tensor(1) })).toBe(true);
 });
 
-test("another release finds nothing of what lasts (store-B10)", async () => {
+test("another release finds no stored answer (store-B10)", async () => {
   const persist = device();
   const parts: ResultsParts = { now: () => 0, wallClock: () => 0, persist };
   await ask(new Results({}, parts), { x: tensor(1) });
@@ -286,7 +286,7 @@ test("another release finds nothing of what lasts (store-B10)", async () => {
   expect(persist.entries.size).toBe(2);
 });
 
-test("what lies on the device and is no answer is none, whatever it is (store-B10)", async () => {
+test("a stored value that is no answer is ignored, whatever it is (store-B10)", async () => {
   const right = { dtype: "float32", dims: [1], data: Float32Array.of(1) };
   const info = { ranMs: 1, isCached: false };
   const wrong: unknown[] = [

@@ -1,4 +1,4 @@
-// The database of kept answers where it does not behave. That it works is tried in browsers (e2e).
+// The database of stored answers when it misbehaves. Its normal operation is tested in browsers (e2e).
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { deleteAnswers, openAnswers } from "./result-store.ts";
 
@@ -10,7 +10,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-/** Requests that are answered when the test says so. */
+/** Requests that are answered on request. */
 interface Asked {
   onsuccess: (() => void) | null;
   onerror: (() => void) | null;
@@ -21,7 +21,7 @@ function request(result?: unknown): Asked {
   return { onsuccess: null, onerror: null, result };
 }
 
-/** An IndexedDB that opens where it is told to, and whose transactions are never answered. */
+/** An IndexedDB that opens on request, and whose transactions are never answered. */
 function wedged() {
   const seen = { opened: null as Asked | null, isClosed: false, transactions: 0, asked: [] as Asked[] };
   const store = {
@@ -51,7 +51,7 @@ function wedged() {
   return seen;
 }
 
-test("one that never opens is none after 5 s, and is closed should it open later (store-B11)", async () => {
+test("one that never opens is given up after 5 s, and is closed should it open later (store-B11)", async () => {
   const seen = wedged();
   const opening = openAnswers(1_000, () => 0);
   await vi.advanceTimersByTimeAsync(5_000);
@@ -61,7 +61,7 @@ test("one that never opens is none after 5 s, and is closed should it open later
   expect(seen.isClosed).toBe(true);
 });
 
-test("one that gives no answer is asked once, for 5 s at the most, or as long as the caller can wait (store-B11)", async () => {
+test("one that does not answer is used once, for 5 s at the most, or as long as the caller can wait (store-B11)", async () => {
   const seen = wedged();
   const opening = openAnswers(1_000, () => 0);
   seen.opened?.onsuccess?.();

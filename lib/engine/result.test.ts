@@ -24,7 +24,7 @@ function done(look: () => void): Done {
   };
 }
 
-test("what is decoded is made when it is looked at, and a copy of an answer has it, and the reasons", () => {
+test("decoded answers are made when they are read, and a copy of an answer has them, and the reasons", () => {
   let looks = 0;
   const result = toResult(done(() => (looks += 1)));
   expect(looks).toBe(0);

@@ -11,7 +11,7 @@ import { createToyBackend, TOY_CHUNK, toyBundle, toyStep } from "../test-support
 import { World } from "../test-support/simulate/world.ts";
 import type { Fault } from "../test-support/simulate/world.ts";
 
-/** An engine in a simulated world, with a model that keeps a sum; what its workers are asked is noted. */
+/** An engine in a simulated world, with a model that keeps a sum; the calls of its workers are recorded. */
 async function setUp(cores = 1): Promise<{
   world: World;
   engine: Engine;
@@ -153,7 +153,7 @@ test("a cancelled step did not happen, whether it waited or ran", async () => {
   expect(await sumOf(world, state.run(x(5)))).toBe(sums([1, 4, 5])[2]);
 });
 
-test("a wrong input is told, and leaves the state as it was", async () => {
+test("a wrong input is rejected, and leaves the state as it was", async () => {
   const { world, model } = await setUp();
   const state = model.stateful();
   await world.finish(state.run(x(1)));
@@ -277,7 +277,7 @@ test("a checkpoint comes after every 16 steps unless told otherwise (processing-
   expect(at).toEqual([16, 32]);
 });
 
-/** A state over parts of the test's own: each step's outcome is its own, and what is freed is counted. */
+/** A state over the test's own parts: the test decides each step's outcome and counts what is freed. */
 function bare() {
   const port = (name: string) => ({ name, dtype: "float32", dims: ["n", 2], batchAxis: 0 }) as const;
   const noted = { forgotten: [] as number[], closed: 0 };

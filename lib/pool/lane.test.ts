@@ -1,5 +1,4 @@
-// Lanes in a simulated world: what becomes of workers, models, states and items that nobody wants any more, and how
-// long a lane waits for what.
+// Lanes in a simulated world: the fate of workers, models, states and cancelled items, and the timeouts of a lane.
 import { expect, test } from "vitest";
 import { SelvedgeError } from "../core/errors.ts";
 import { doubled, endOf, openScene } from "../test-support/simulate/fixtures.ts";
@@ -19,7 +18,7 @@ const ITEM = {
   x: { kind: "tensor", tensor: { dtype: "float32", dims: [1, 2], data: Float32Array.of(1, 1) } },
 } as const;
 
-/** Makes a lane of its own in the world of a scene. */
+/** Makes a lane in the world of a scene. */
 function laneIn({ world }: Scene, options: Partial<LaneOptions> = {}): Lane {
   const usual: LaneOptions = {
     effects: world.effects,
@@ -62,7 +61,7 @@ test.each([50, 1_200, 4_500])(
     fault = "hang";
     const beganMs = world.now;
     expect((await world.finish(run(model, 1))).info.attempts).toBe(2);
-    // A run of five seconds, of three rows at most, bounds the next.
+    // A run of five seconds, of three rows at most, is the bound for the next.
     expect(world.now - beganMs).toBeLessThan(20 * 8_000 + 20_000);
     expect(engine.stats().lanes[0]?.crashes).toBe(1);
   },
@@ -201,7 +200,7 @@ test("of a batch that waits for its worker only those run that are still wanted 
     }),
   });
   const model = await load("together");
-  for (let i = 0; i < 6; i += 1) await ask(model, 4); // learns that four together pay
+  for (let i = 0; i < 6; i += 1) await ask(model, 4); // learns that a batch of four pays
   for (const cancelled of [[1], [0, 2, 3], [0, 1, 2, 3]]) {
     await pass(5_000); // the worker idles out
     rows.length = 0;
@@ -217,7 +216,7 @@ test("of a batch that waits for its worker only those run that are still wanted 
   }
 });
 
-test("what is staged behind a hung first run is answered elsewhere or told in time, not in minutes (core-B10)", async () => {
+test("a step staged behind a hung first run is answered elsewhere or rejected in time, not in minutes (core-B10)", async () => {
   let isHung = false;
   const { world, load, run } = await openScene({
     cores: 2,

@@ -23,7 +23,7 @@ test("the second part is compiled once for all workers that ask, and for those t
   expect(await compiled.modules).toEqual({ first, rest });
 });
 
-test("where the page can't compile it the worker is told so, and the next one that asks has it tried again", async () => {
+test("where the page can't compile it the worker gets null, and the next request compiles again", async () => {
   const { compiled, first } = compiledFirst();
   expect(await shareRest(compiled, () => Promise.reject(new Error("no network")))).toBeNull();
   expect(await compiled.modules).toEqual({ first, rest: null });
@@ -31,7 +31,7 @@ test("where the page can't compile it the worker is told so, and the next one th
   expect(await shareRest(compiled, () => Promise.resolve(rest))).toBe(rest);
 });
 
-test("what a worker compiled itself is kept", async () => {
+test("a module that a worker compiled itself is kept", async () => {
   const { compiled, first } = compiledFirst();
   const rest = module();
   keepRest(compiled, rest);

@@ -3,7 +3,7 @@ import type { Effects } from "../effects/effects.ts";
 import { THREAD_NAME } from "../rpc/messages.ts";
 import { WorkerClient } from "./worker-client.ts";
 
-/** A worker that only listens. */
+/** A worker that never answers. */
 class Deaf extends EventTarget {
   readonly got: unknown[] = [];
   ended = 0;

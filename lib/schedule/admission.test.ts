@@ -1,10 +1,11 @@
-// Deadlines: requests that can be on time are, no run is in vain, and a deadline that can't be met harms nobody else.
+// Deadlines: requests that can be on time are, no run is wasted, and a deadline that can't be met harms no other
+// request.
 import { describe, expect, test } from "vitest";
 import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
 
 const within = (arrivedMs: number, deadlineMs: number) => ({ arrivedMs, dueMs: arrivedMs + deadlineMs });
 
-/** Counts runs that ended in time, and too late, of the steps from an id on. */
+/** Counts the runs that ended on time, and late, of the steps from an id on. */
 function count(stage: Stage, due: (id: number) => number): { onTime: number; late: number } {
   const ends = [...stage.fates].map(([id, { endMs }]) => endMs <= due(id));
   return { onTime: ends.filter(Boolean).length, late: ends.filter((x) => !x).length };
@@ -20,7 +21,7 @@ describe("runs of any length", () => {
       stage.play();
       const { onTime, late } = count(stage, (id) => (id * ms) / 3 + 1.5 * ms);
       expect(onTime).toBeGreaterThanOrEqual(55);
-      expect(late).toBeLessThanOrEqual(1); // the first may be a try
+      expect(late).toBeLessThanOrEqual(1); // the first may be a trial
     },
   );
 
@@ -35,7 +36,9 @@ describe("runs of any length", () => {
 });
 
 describe("an estimate that is too high", () => {
-  /** Asks every 100 ms for what is due in 60; returns the longest time without an answer from a moment on. */
+  /**
+   * Sends a request every 100 ms with a deadline of 60 ms; returns the longest time without an answer from a moment on.
+   */
   function longestGap(costOf: (run: number) => number, fromMs: number, teach = false): number {
     let runs = 0;
     const stage = new Stage([lane("wasm-0")], () => costOf(runs++));
@@ -70,7 +73,7 @@ describe("an estimate that is too high", () => {
   });
 });
 
-test("what seems too slow is tried on one lane, not on all that idle (core-A1 first)", () => {
+test("a step that seems too slow is tried on one lane, not on all idle ones (core-A1 first)", () => {
   const stage = new Stage([lane("wasm-0"), lane("wasm-1"), lane("wasm-2")], () => 4_000);
   stage.estimate.learn("m1", 1, 4_000);
   for (let i = 0; i < 30; i += 1) stage.arrives(step(i, within(i * 100, 60)));
@@ -112,13 +115,13 @@ describe("a fast backend with slow lanes to go down to", () => {
     },
   );
 
-  test("what no lane can do in time is refused at once (core-A2)", () => {
+  test("a step that no lane can finish in time is rejected at once (core-A2)", () => {
     expect(play(50, 2_000, true)).toMatchObject({ onTime: 0 });
     expect(play(50, 2_000, true).late).toBeLessThanOrEqual(11);
     expect(play(50, 2_000, true).atOnce).toBeGreaterThan(285);
   });
 
-  test("where the preferred backend can't be used, what the other can't do in time is refused at once (core-A2 barred)", () => {
+  test("where the preferred backend can't be used, a step that the other can't finish in time is rejected at once (core-A2 barred)", () => {
     for (const hasLane of [true, false]) {
       const gpu = hasLane ? [lane("webgpu-0", [], { backend: "webgpu" })] : [];
       const stage = new Stage([...gpu, lane("wasm-0", [2])], () => 2_000);
@@ -186,7 +189,7 @@ describe("a deadline that can't be met", () => {
         if (startMs >= fromMs && startMs < toMs) sizes.set(batch, (sizes.get(batch) ?? 0) + 1);
       return Math.max(...sizes.values());
     };
-    expect(largest(1_500, 2_500)).toBeLessThan(16); // it may be that its first success is near
+    expect(largest(1_500, 2_500)).toBeLessThan(16); // its first success may be near
     expect(largest(30_500, 31_500)).toBe(64);
   });
 
@@ -236,7 +239,7 @@ describe("a better lane that must load the model first", () => {
   });
 });
 
-test("what is behind more urgent work of its model that takes longer than its deadline is refused at once", () => {
+test("a step behind more urgent work of its model that takes longer than its deadline is rejected at once", () => {
   const stage = new Stage([lane("wasm-0")], () => 20);
   stage.teach(1, [1]);
   for (let i = 0; i < 60; i += 1) stage.arrives(step(i, { priority: 0 }));

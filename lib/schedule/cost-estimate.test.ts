@@ -4,7 +4,7 @@ import { Estimate } from "./cost-estimate.ts";
 
 const KEY = "m wasm";
 
-/** Teaches an estimate by always running what it asks for. */
+/** Trains an estimate by always running the batch size that it returns. */
 function run(estimate: Estimate, rounds: number, cost: (rows: number) => number, available = 64): number[] {
   return Array.from({ length: rounds }, () => {
     const rows = estimate.rows(KEY, available);
@@ -32,7 +32,7 @@ test("lies between the sizes that it knows", () => {
   const estimate = new Estimate();
   for (const rows of [1, 2, 4, 8]) for (let i = 0; i < 3; i += 1) estimate.learn(KEY, rows, 8 + rows);
   for (const rows of [1, 3, 5, 6, 8]) expect(Math.abs((estimate.ms(KEY, rows) ?? 0) - (8 + rows))).toBeLessThan(1.5);
-  expect(estimate.ms(KEY, 16)).toBe(32); // as if more gained nothing
+  expect(estimate.ms(KEY, 16)).toBe(32); // as if larger batches gained nothing
 });
 
 test("grows while a row gets cheaper, and stops where it no longer does", () => {
@@ -49,13 +49,13 @@ test("a size that was measured at a bad moment keeps no larger one from being us
   expect(estimate.rows(KEY, 12)).toBe(4);
 });
 
-test("tries again once in a while what did not pay", () => {
+test("retries a size that did not pay once in a while", () => {
   const estimate = new Estimate();
   run(estimate, 100, (rows) => 54 * rows);
   expect(run(estimate, 500, (rows) => 54 + rows).at(-1)).toBe(64);
 });
 
-test("never again runs as many rows together as ran out of memory", () => {
+test("never again runs a batch size that ran out of memory", () => {
   const estimate = new Estimate();
   const sizes = run(estimate, 2_000, (rows) => (rows > 8 ? Infinity : 10 + rows));
   expect(sizes.filter((rows) => rows > 8)).toEqual([16]);
@@ -63,7 +63,7 @@ test("never again runs as many rows together as ran out of memory", () => {
   expect(estimate.rows(KEY, 12)).toBe(8);
 });
 
-test("is there again on the next page, and what somebody else wrote is not taken for it", () => {
+test("is restored on the next page, and data of other code is ignored", () => {
   const before = new Estimate();
   run(before, 40, (rows) => 10 + rows / 10);
   const after = new Estimate(before.save());
@@ -72,7 +72,7 @@ test("is there again on the next page, and what somebody else wrote is not taken
   for (const text of [null, "", "{", "7", "[1]"]) expect(new Estimate(text).ms(KEY, 1)).toBeUndefined();
 });
 
-test("what was stored by another version, or by something else, is ignored", () => {
+test("data stored by another version, or by other code, is ignored", () => {
   const old = '[["m wasm",[[0,true],[1000000000,true]]]]';
   const models = (cells: string): string => `{"version":2,"models":[["m wasm",${cells}]],"limits":[]}`;
   for (const text of [
@@ -137,9 +137,9 @@ test("too many rows of one shape are tried again after a while, and other shapes
   estimate.learn(KEY, 16, Infinity, 1_000, "large");
   expect(estimate.rows(KEY, 64, "large", 2_000)).toBe(8);
   expect(estimate.rows(KEY, 64, "small", 2_000)).toBe(64);
-  expect(estimate.ms(KEY, 16)).toBeLessThan(30); // no deadline is refused for it
+  expect(estimate.ms(KEY, 16)).toBeLessThan(30); // rejects no deadline
   expect(estimate.rows(KEY, 64, "large", 61_000)).toBe(64);
-  // Each time it runs out again it is left for longer, but never longer than five minutes.
+  // Each time it runs out again it is avoided for longer, but never longer than five minutes.
   let gapMs = 0;
   for (let now = 61_000, i = 0; i < 8; i += 1) {
     estimate.learn(KEY, 16, Infinity, now, "large");
@@ -153,7 +153,7 @@ test("too many rows of one shape are tried again after a while, and other shapes
   expect(new Estimate(estimate.save()).rows(KEY, 64, "large", 0)).toBe(64);
 });
 
-test("the models that ran last are stored, not those that were seen last (core-C5)", () => {
+test("the models that ran most recently are stored, not those that were seen last (core-C5)", () => {
   const estimate = new Estimate();
   for (let i = 0; i < 200; i += 1) {
     estimate.learn("used at every step", 1, 7);
@@ -172,7 +172,7 @@ test("the quantile is of the last runs, and old ones count no more once there ar
   expect(estimate.highMs(KEY, 1)).toBe(90);
   for (let i = 0; i < 3; i += 1) estimate.learn(KEY, 1, 25, 61_000 + i);
   expect(estimate.highMs(KEY, 1)).toBe(25);
-  // And a disturbance that is over is seen at once.
+  // And the end of a disturbance is detected at once.
   for (let i = 0; i < 16; i += 1) estimate.learn(KEY, 1, 500, 70_000 + i);
   estimate.learn(KEY, 1, 5, 71_000);
   expect(estimate.ms(KEY, 1)).toBe(500);

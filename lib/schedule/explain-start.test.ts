@@ -1,4 +1,4 @@
-// Each code of a start, forced: by what waits, what lanes there are and what was learnt.
+// Each code of a start, forced: by queued steps, lanes and learned costs.
 import { expect, test } from "vitest";
 import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
 import type { Decision } from "./events.ts";
@@ -32,7 +32,7 @@ test("earliest-finish, nothing-to-join: an idle lane beside a busy one, and nobo
   });
 });
 
-test("lane-full: the fast lane holds two batches, so the slow one is through first", () => {
+test("lane-full: the fast lane holds two batches, so the slow one finishes first", () => {
   const lanes = [lane("webgpu-0", [1], { backend: "webgpu" }), lane("wasm-0")];
   const stage = new Stage(lanes, (_, __, id) => (id === "wasm-0" ? 35 : 10));
   for (let i = 0; i < 3; i += 1) {

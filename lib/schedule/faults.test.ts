@@ -1,10 +1,10 @@
-// Lanes that can't do what they are asked for, and runs that stall: which lane gets the work then.
+// Lanes that fail, and runs that stall: which lane gets the work then.
 import { describe, expect, test } from "vitest";
 import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
 
 const HANGS_MS = 1e7;
 
-/** Asks every 10 ms for what takes 20 ms; wasm-1 can't load the model. Returns which lanes got steps, by their ids. */
+/** Sends a step of 20 ms every 10 ms; wasm-1 can't load the model. Returns the lanes that got steps, by their ids. */
 function besideBroken(count: number, fail: (stage: Stage) => void): Stage {
   const stage = new Stage([lane("wasm-0"), lane("wasm-1", [])], () => 20);
   stage.teach(1, [1]);
@@ -67,7 +67,7 @@ test("a barred lane is not warmed (core-A5 warm)", () => {
     stage.tell({ type: "loaded", modelId: 1, ms: 100, lane: "wasm-0" });
     if (isBarred)
       for (const id of ["wasm-0", "wasm-1"]) stage.tell({ type: "unavailable", lane: id, modelId: 1, untilMs: 1_000 });
-    for (const id of [1, 2]) stage.arrives(step(id)); // the second is staged, and would be sooner where the model is held
+    for (const id of [1, 2]) stage.arrives(step(id)); // staged: it would finish sooner where the model is loaded
     stage.play(50);
     expect([...stage.fates.values()].map((x) => x.lane)).toEqual(["wasm-0", "wasm-0"]);
     expect(stage.decisions.some((x) => x.type === "warm")).toBe(!isBarred);
@@ -78,7 +78,7 @@ test("a batch that ends well shows that the lane can do its work again", () => {
   const stage = new Stage([lane("wasm-0", []), lane("wasm-1", [])], () => 20);
   for (const id of ["wasm-0", "wasm-1"])
     stage.tell({ type: "unavailable", lane: id, modelId: 1, untilMs: id === "wasm-0" ? 1e6 : 2e6 });
-  stage.arrives(step(1)); // both are left out, so both may be tried
+  stage.arrives(step(1)); // both are barred, so both may be tried
   stage.play();
   const on = stage.fates.get(1)?.lane;
   for (let i = 0; i < 9; i += 1) stage.arrives(step(10 + i, { arrivedMs: 100 }));

@@ -7,10 +7,10 @@ import type { Event, Step } from "./events.ts";
 import { Scheduler } from "./scheduler.ts";
 
 const DECISIONS = 400;
-/** The mark of states that the two lanes keep, in turn. */
+/** The mark of the states that the two lanes hold, in turn. */
 const KEPT = 7;
 
-/** Makes a step that counts how often its deadline is read: once or twice a comparison. */
+/** Makes a step that counts how often its deadline is read: once or twice per comparison. */
 function counted(it: Step, count: () => void): Step {
   const { dueMs } = it;
   return Object.defineProperty({ ...it }, "dueMs", {
@@ -22,7 +22,7 @@ function counted(it: Step, count: () => void): Step {
   });
 }
 
-/** Reads a decision, of arrivals, ends and ticks, where so many groups wait. */
+/** Returns the reads per decision, over arrivals, ends and ticks, where so many groups are queued. */
 function readsOf(groups: number, change: (id: number) => Partial<Step>): number {
   const scheduler = new Scheduler({ agingMs: 2_000, maxSize: 1e6 }, new Estimate());
   const lanes = [lane("wasm-0"), lane("wasm-1")];

@@ -1,19 +1,16 @@
-// Three classes of deadlines at once, on two lanes and an express lane, by a clock that jumps: what the benchmark asks
-// of real browsers, without their noise.
+// Three classes of deadlines at once, on two lanes and an express lane, on a simulated clock: the load of the benchmark
+// in real browsers, without their noise.
 import { expect, test } from "vitest";
 import { Random } from "../test-support/simulate/random.ts";
 import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
 
 const FAST = { model: 1, deadlineMs: 10 };
 const CLASSES = [FAST, { model: 2, deadlineMs: 100 }, { model: 2, deadlineMs: 200 }] as const;
-/**
- * What ten requests of the mix cost in ms where all are there at once: one of the first class, three and six of the
- * others.
- */
+/** Cost in ms of ten requests of the mix that arrive at once: one of the first class, three and six of the others. */
 const TEN_MS = 0.65 + 9 * (1.2 / 24 + 0.28);
 const LANES = 2;
 
-/** Plays the mix at a share of that, on lanes that take so many times as long as was learnt of them. */
+/** Plays the mix at a share of that load, on lanes that take so many times the learned cost. */
 function play(share: number, slower = 1, untilMs = 700) {
   const random = new Random(7);
   let factor = 1;
@@ -26,7 +23,7 @@ function play(share: number, slower = 1, untilMs = 700) {
   const stage = new Stage([lane("wasm-0", models), lane("wasm-1", models), express], cost);
   for (const model of models) stage.teach(model, [1, 2, 4, 8, 16, 32, 64]);
   factor = slower;
-  const rate = (share * LANES * 10) / TEN_MS; // in requests a ms
+  const rate = (share * LANES * 10) / TEN_MS; // in requests per ms
   const asked: { readonly at: number; readonly which: number }[] = [];
   for (let at = 0; at < untilMs; at += -Math.log(1 - random.next()) / rate) {
     const turn = (asked.length * 7) % 10;
@@ -49,14 +46,14 @@ test("at nine tenths of what the lanes can do, each class is on time", () => {
   expect(Math.min(...play(0.9).onTime)).toBeGreaterThanOrEqual(0.99);
 });
 
-test("at twice that most are met still, the shortest too, and nobody waits in vain past the deadline", () => {
+test("at twice that most deadlines are still met, the shortest too, and no request waits past its deadline", () => {
   const { onTime, waitedMs } = play(2);
   expect(onTime[0]).toBeGreaterThanOrEqual(0.6);
   expect((onTime[0] as number) + 3 * (onTime[1] as number) + 6 * (onTime[2] as number)).toBeGreaterThan(6);
   expect(waitedMs).toBeLessThanOrEqual(201);
 });
 
-test("so it is where lanes do less than was learnt, once that shows", () => {
+test("the same holds where lanes are slower than learned, once that is measured", () => {
   const { onTime, waitedMs } = play(2, 1.5, 1_200);
   expect((onTime[0] as number) + 3 * (onTime[1] as number) + 6 * (onTime[2] as number)).toBeGreaterThan(4);
   expect(waitedMs).toBeLessThanOrEqual(201);

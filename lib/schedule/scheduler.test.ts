@@ -38,7 +38,7 @@ describe("order", () => {
     );
   });
 
-  test("what waits long enough is served under any load of what is more urgent, and a backlog that aged does not overtake it all", () => {
+  test("a step that waits long enough is served under any load of more urgent ones, and an aged backlog does not overtake them all", () => {
     const stage = new Stage([lane("wasm-0")], () => 10, { agingMs: 500 });
     stage.teach(1, [1]);
     for (let i = 0; i < 1_000; i += 1) stage.arrives(step(i, { priority: 0, ...at(i * 9) }));
@@ -46,11 +46,11 @@ describe("order", () => {
     stage.play(9_000);
     const starts = [...stage.fates].filter(([id]) => id >= 5_000).map(([, { startMs }]) => startMs);
     expect(Math.min(...starts)).toBeLessThan(1_200);
-    expect(starts.length).toBeGreaterThan(5); // one for each two periods or so
+    expect(starts.length).toBeGreaterThan(5); // about one per two periods
     expect(starts.length).toBeLessThan(20);
   });
 
-  test("what has aged is not held back for short deadlines of others (core-A6 aged)", () => {
+  test("aged work is not held back for short deadlines of others (core-A6 aged)", () => {
     const stage = new Stage(
       [lane("wasm-0", [1, 2, 3]), lane("wasm-1", [1, 2, 3])],
       (model) => [1, 50, 10_000][model - 1]!,
@@ -59,7 +59,7 @@ describe("order", () => {
       },
     );
     for (const model of [1, 2, 3]) stage.teach(model, [1]);
-    stage.arrives(step(1, { model: 3 })); // one lane is busy, and the other is kept for what is short
+    stage.arrives(step(1, { model: 3 })); // one lane is busy, and the other is kept free for short steps
     for (let i = 0; i < 200; i += 1) stage.arrives(step(1_000 + i, { ...at(i * 30, 10) }));
     stage.arrives(step(2, { model: 2, ...at(100) }));
     stage.play();
@@ -111,14 +111,14 @@ describe("batches", () => {
           expect(new Set(together.map((x) => `${x.places[0].modelId} ${x.shape}`)).size).toBe(1);
           expect(together.length).toBeLessThanOrEqual(together[0]?.shape === null ? 1 : maxBatchSize);
         }
-        // And each step is either run once or refused, never both or neither.
+        // And each step is either run once or rejected, never both or neither.
         for (const { id } of steps) expect(Number(stage.fates.has(id)) + Number(stage.rejected.has(id))).toBe(1);
         expect(stage.scheduler.queued).toBe(0);
       }),
     );
   });
 
-  test("grow where a row gets cheaper by it, and stay at one where it does not", () => {
+  test("grow where a row gets cheaper, and stay at one where it does not", () => {
     const sizes = (cost: (rows: number) => number): number[] => {
       const stage = new Stage([lane("wasm-0")], (_, rows) => cost(rows));
       for (let i = 0; i < 1_200; i += 1) stage.arrives(step(i, SHARED));
@@ -198,7 +198,7 @@ describe("deadlines", () => {
         stage.play();
         for (const [id, { atMs }] of stage.rejected) {
           const { model, deadlineMs, arrivedMs } = arrivals[id]!;
-          if (atMs > arrivedMs) continue; // dropped late, after others came in between
+          if (atMs > arrivedMs) continue; // rejected later, after others came in between
           const isBusy = (name: string): boolean =>
             [...stage.fates.values()].some((x) => x.lane === name && x.startMs <= atMs && x.endMs > atMs);
           expect(cost(model) > (deadlineMs ?? Infinity) || (isBusy("wasm-0") && isBusy("wasm-1"))).toBe(true);
@@ -207,7 +207,7 @@ describe("deadlines", () => {
     );
   });
 
-  test("what can't be on time is refused at once, what is to be finished late is, and what is unknown is accepted", () => {
+  test("a request that can't be on time is rejected at once, one to be finished late is, and an unknown one is accepted", () => {
     const stage = new Stage([lane("wasm-0", [1, 2])], () => 100);
     stage.arrives(step(1, { model: 2, ...at(0, 1_000) })); // unknown
     stage.teach(1, [1]);
@@ -239,7 +239,7 @@ describe("deadlines", () => {
     expect([...stage.fates.keys()].filter((id) => id >= 350).length).toBe(50);
   });
 
-  test("what waits past its deadline is dropped then, and nothing that is dropped runs", () => {
+  test("a step that waits past its deadline is rejected then, and no rejected step runs", () => {
     const stage = new Stage([lane("wasm-0")], () => 300);
     stage.arrives(step(1));
     stage.arrives(step(2, at(0))); // staged
@@ -302,7 +302,7 @@ describe("lanes", () => {
     expect(stage.decisions.filter((x) => x.type === "warm")).toMatchObject([{ lane: "wasm-1" }]);
   });
 
-  test("while short deadlines are live the express lane takes what would be late elsewhere, and nothing long", () => {
+  test("while short deadlines are live the express lane takes steps that would be late elsewhere, and none that are long", () => {
     const express = lane("wasm-express", [1, 2], { kind: "express" });
     const stage = new Stage([lane("wasm-0", [1, 2]), lane("wasm-1", [1, 2]), express], (model) =>
       model === 1 ? 1 : 50,
@@ -318,7 +318,7 @@ describe("lanes", () => {
     expect(on.every((id) => id >= 1_000)).toBe(true);
   });
 
-  test("without an express lane one of the others is kept free of what is long", () => {
+  test("without an express lane one of the others is kept free of long steps", () => {
     const stage = new Stage([lane("wasm-0", [1, 2]), lane("wasm-1", [1, 2])], (model) => (model === 1 ? 1 : 50));
     stage.teach(1, [1]);
     stage.teach(2, [1]);
@@ -331,7 +331,7 @@ describe("lanes", () => {
 
   describe("wide", () => {
     const EVERY_MS = 100;
-    /** A caller that awaits each answer, on two lanes and a wide one; gives where each step ran. */
+    /** A caller that awaits each answer, on two lanes and a wide one; returns the lane of each step. */
     function stream(
       cost: (lane: string) => number,
       {
@@ -357,14 +357,14 @@ describe("lanes", () => {
       expect(new Set(lanes().slice(8))).toEqual(new Set(["wasm-wide"]));
     });
 
-    test("where threads take nearly as long as one they are left, but for two tries in many", () => {
+    test("where threads take nearly as long as one they are not used, except for two trials in many", () => {
       const { stage, lanes } = stream((id) => (id === "wasm-wide" ? 19 : 20), { count: 500 });
       stage.play();
       const tries = lanes().flatMap((id, i) => (id === "wasm-wide" ? [i] : []));
       expect(tries).toEqual([8, 9, 138, 139, 396, 397]);
     });
 
-    test("what is short, keeps a state or failed there never gets it", () => {
+    test("a step that is short, keeps a state or failed there never gets it", () => {
       const short = stream((id) => faster(id) / 4);
       short.stage.play();
       expect(short.lanes()).not.toContain("wasm-wide");
@@ -411,7 +411,7 @@ describe("lanes", () => {
       expect(lanes().at(-1)).toBe("wasm-wide");
     });
 
-    test("its model is loaded beside the stream, not in its way, and not again and again", () => {
+    test("its model is loaded in parallel to the stream, and not repeatedly", () => {
       const { stage, lanes } = stream(faster, { count: 200, held: [] });
       stage.play();
       expect(lanes()).not.toContain("wasm-wide");
@@ -431,7 +431,7 @@ describe("lanes", () => {
       expect([1_000, 1_001].map((id) => stage.fates.get(id)?.lane)).toEqual(["wasm-0", "wasm-1"]);
     });
 
-    test("while short deadlines of others are live nothing long takes all cores", () => {
+    test("while short deadlines of others are live, long steps do not take all cores", () => {
       const { stage, lanes } = stream(faster, { count: 40 });
       stage.arrives(step(1_000, { model: 1, isRefusable: false, ...at(20 * EVERY_MS + 50, 25) }));
       stage.play();
@@ -469,7 +469,7 @@ test("a cancelled step is gone from the queue, and one that runs frees its lane 
   expect(stage.decisions.at(-1)).toEqual({ type: "end", lane: "wasm-0" });
 });
 
-test("what is remembered of models is bounded, however many come and go (core-C8)", () => {
+test("the state per model is bounded, however many come and go (core-C8)", () => {
   const stage = new Stage([lane("wasm-0", [])], () => 1);
   stage.load = () => 1;
   for (let i = 0; i < 1_100; i += 1) stage.arrives(step(i, { model: i, ...at(10 * i) }));
@@ -526,7 +526,7 @@ test("one that is restored in the middle decides as the one that was saved", () 
         else if (stage.told.length > from) saved = structuredClone(stage.scheduler.save());
       };
       stage.play();
-      if (saved === null) return; // the story was shorter
+      if (saved === null) return; // the run was shorter
       const again = Scheduler.restore(saved);
       const told = structuredClone(stage.told.slice(from + 1));
       expect(told.flatMap(({ event, now, lanes }) => again.handle(event, now, lanes))).toEqual(after);
@@ -534,7 +534,7 @@ test("one that is restored in the middle decides as the one that was saved", () 
   );
 });
 
-test("what a request costs grows less than the queue does", () => {
+test("the cost of a request grows less than the queue does", () => {
   const costUs = (queued: number): number => {
     const scheduler = new Scheduler({ agingMs: 2_000, maxSize: 1_000_000 }, new Estimate());
     const lanes = [lane("wasm-0"), lane("wasm-1")];

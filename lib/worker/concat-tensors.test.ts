@@ -6,7 +6,7 @@ import { isSame, joinTensors, padTensor, sliceTensor, splitTensor } from "./conc
 
 const DTYPES = [...(Object.keys(ARRAY_TYPES) as NumericDtype[]), "string"] as const;
 
-/** A tensor whose every element differs, as far as its dtype allows. */
+/** A tensor whose elements are all different, as far as its dtype allows. */
 function counted(dtype: Dtype, dims: readonly number[], from: number): Tensor {
   const count = dims.reduce((product, dim) => product * dim, 1);
   const values = Array.from({ length: count }, (_, i) => (from + i) % 100);
@@ -16,7 +16,7 @@ function counted(dtype: Dtype, dims: readonly number[], from: number): Tensor {
   return { dtype, dims, data };
 }
 
-test("what is joined along any axis is split into the same again, for every dtype", () => {
+test("tensors concatenated along any axis are split into the same again, for every dtype", () => {
   const sizes = fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 1, maxLength: 4 });
   const rows = fc.array(fc.integer({ min: 1, max: 3 }), { minLength: 1, maxLength: 5 });
   fc.assert(
@@ -36,7 +36,7 @@ test("what is joined along any axis is split into the same again, for every dtyp
   );
 });
 
-test("rows stand one item behind the other, and along an inner axis side by side", () => {
+test("rows are concatenated item by item, along an inner axis too", () => {
   const a: Tensor = { dtype: "float32", dims: [2, 1], data: Float32Array.of(1, 2) };
   const b: Tensor = { dtype: "float32", dims: [2, 2], data: Float32Array.of(3, 4, 5, 6) };
   expect(joinTensors([a, b], 1).data).toEqual(Float32Array.of(1, 3, 4, 2, 5, 6));
@@ -51,14 +51,14 @@ test("rows stand one item behind the other, and along an inner axis side by side
 const buffersOf = (tensors: readonly Tensor[]): ArrayBufferLike[] =>
   tensors.map(({ data }) => (data as Float32Array).buffer);
 
-test("a large part that is split off has a buffer of its own, so that it can be moved; small ones look into the whole", () => {
+test("a large part of a split has its own buffer, so that it can be moved; small ones are views of the whole", () => {
   const large = buffersOf(splitTensor(counted("float32", [4, 20_000], 0), 0, [1, 2, 1]) ?? []);
   expect(large.map((buffer) => buffer.byteLength)).toEqual([80_000, 160_000, 80_000]);
   const whole = counted("float32", [4, 2], 0);
   expect(new Set(buffersOf([whole, ...(splitTensor(whole, 0, [1, 2, 1]) ?? [])])).size).toBe(1);
 });
 
-test("what lies side by side in one buffer is joined without a copy, and only that", () => {
+test("contiguous tensors of one buffer are concatenated without a copy, and only those", () => {
   const whole = counted("float32", [4, 2], 0);
   const parts = splitTensor(whole, 0, [1, 2, 1]) ?? [];
   const [joined, swapped] = [joinTensors(parts, 0), joinTensors([...parts].reverse(), 0)];

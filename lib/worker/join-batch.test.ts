@@ -24,7 +24,7 @@ const port = (name: string, dims: BundleInput["dims"], more: Partial<BundleInput
 const outputsOf = ({ outcomes }: { outcomes: readonly Outcome[] }): unknown[] =>
   outcomes.map((outcome) => ("outputs" in outcome ? outcome.outputs["y"] : String(outcome.error)));
 
-/** A backend that gives its only input back, changed; it notes the dims of each run. */
+/** A backend that returns its only input, changed; it records the dims of each run. */
 function changing(change: (x: Tensor) => Tensor): { backend: Backend; seen: string[] } {
   const seen: string[] = [];
   const backend: Backend = {
@@ -138,7 +138,7 @@ test("a batch axis that nobody declared is believed once a batch came out as its
   expect(other.canJoin).toBe(false);
 });
 
-test("fixed dims, no batch axis, and no inputs are told beforehand", () => {
+test("fixed dims, no batch axis, and no inputs are detected beforehand", () => {
   const model = (inputs: BundleInput[], outputs: BundleOutput[]) => batchingOf(inputs, outputs, true).canJoin;
   expect(model([port("x", ["n"])], [port("y", ["n"])])).toBe(true);
   expect(model([port("x", [1, 3])], [port("y", ["n"])])).toBe(false);

@@ -16,7 +16,7 @@ const START: StartOptions = { backend: "wasm", wasmUrl: "", restUrl: "", threads
 const BOUND_MS = 10_000;
 const open: MessagePort[] = [];
 
-/** A page and a worker that share nothing but a channel. */
+/** A page and a worker that share only a channel. */
 function connect(backend: Backend): WorkerClient {
   const { port1, port2 } = new MessageChannel();
   open.push(port1, port2);
@@ -259,7 +259,7 @@ describe("images and answers", () => {
   });
 });
 
-/** Resolves when so many messages have reached the worker, whether it took them up or not. */
+/** Resolves when so many messages have reached the worker, whether or not it handled them. */
 function messages(count: number): Promise<void> {
   const { promise, resolve } = deferred();
   let seen = 0;

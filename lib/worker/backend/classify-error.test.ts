@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { SelvedgeError } from "../../core/errors.ts";
 import { failureOf, startFailureOf } from "./classify-error.ts";
 
-// As onnxruntime-web 1.30.0 words them.
+// Messages of onnxruntime-web 1.30.0.
 const KERNEL = "Non-zero status code returned while running ConstantOfShape node. Name:'c' Status Message:";
 const AT = "/build/onnxruntime/core/framework/op_kernel.cc:83 virtual OrtValue *Context::Output(int)";
 
@@ -29,7 +29,7 @@ describe.each([
   });
 });
 
-test("an aborted wasm and a bare number are told apart from a model that is wrong", () => {
+test("an aborted wasm and a bare number are distinguished from an invalid model", () => {
   expect(failureOf(new Error("Aborted(OOM)"), "load")).toMatchObject({ code: "out-of-memory" });
   expect(failureOf(new Error("memory access out of bounds"), "load")).toMatchObject({ code: "internal" });
   expect(failureOf(1234, "run")).toMatchObject({ code: "internal" });
@@ -68,7 +68,7 @@ describe("a start that fails", () => {
     expect(error.message).toContain(answer);
   });
 
-  test("for want of memory is told as such", () => {
+  test("for lack of memory is reported as such", () => {
     expect(start("RangeError: WebAssembly.Memory(): could not allocate memory")).toMatchObject({
       code: "out-of-memory",
     });

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { watchDeviceMemory, watchWasmMemory } from "./memory.ts";
 
-/** A module that brings along a memory of one page, exported as "m". */
+/** A module that exports its own memory of one page as "m". */
 const EXPORTS_MEMORY = Uint8Array.from([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 5, 3, 1, 0, 1, 7, 5, 1, 1, 0x6d, 2, 0]);
 const PAGE = 65_536;
 

@@ -1,4 +1,4 @@
-// Readers into buffers of Blobs' streams: refused, and refused in the workers as they are built.
+// byob readers of Blobs' streams are refused, also in the built workers.
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";

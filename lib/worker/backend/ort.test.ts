@@ -1,5 +1,5 @@
-// What of ort.ts needs a GPU that fails on demand: a stand-in for the device and for onnxruntime-web. All else is held
-// to the conformance suite in real browsers, by e2e/specs/engine/backend.spec.ts.
+// Tests of ort.ts that need a GPU failing on demand: fakes of the device and of onnxruntime-web. All else is covered by
+// the conformance suite in real browsers (e2e/specs/engine/backend.spec.ts).
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Backend, ModelFiles } from "../../rpc/backend.ts";
 import { identityModel } from "../../test-support/backend-models.ts";
@@ -26,7 +26,7 @@ class StandInDevice extends EventTarget {
 }
 
 let device: StandInDevice;
-/** What happens while a session runs. */
+/** Called while a session runs. */
 let duringRun: () => void | Promise<void>;
 let created: Record<string, unknown>[];
 
@@ -112,7 +112,7 @@ test("one provider is asked for, on our own device, with the model's session ent
   expect(created.at(-1)?.["extra"]).toEqual({ "session.disable_quant_qdq": "1" });
 });
 
-/** A blob whose bytes the browser has dropped. */
+/** A blob whose bytes the browser has lost. */
 class LostBlob extends Blob {
   override arrayBuffer(): Promise<ArrayBuffer> {
     return Promise.reject(new DOMException("The requested file could not be read.", "NotReadableError"));
@@ -171,7 +171,7 @@ describe("an error that the GPU reports", () => {
     await expect(backend.run(1, FEEDS)).rejects.toMatchObject({ code: "internal" });
   });
 
-  test("for want of memory is told as such", async () => {
+  test("for lack of memory is reported as such", async () => {
     const backend = await loaded();
     duringRun = () => {
       device.report(new StandInMemoryError("no room"));
@@ -181,7 +181,7 @@ describe("an error that the GPU reports", () => {
 });
 
 describe("a lost device", () => {
-  test("is told at once, with its reason", async () => {
+  test("is reported at once, with its reason", async () => {
     const backend = await loaded();
     const told = new Promise((resolve) => {
       backend.onLost = resolve;

@@ -25,7 +25,7 @@ function sevenModule(): Uint8Array {
   ]);
 }
 
-test("what ONNX Runtime's glue and its thread say goes through the port, and the thread links the rest itself", async () => {
+test("messages of ONNX Runtime's glue and its thread go through the port, and the thread links the rest itself", async () => {
   const { first, rest } = splitWasm(sevenModule(), "a", () => false);
   const ports: MessagePort[] = [];
   askForThreads(new WebAssembly.Module(rest), (port) => ports.push(port));

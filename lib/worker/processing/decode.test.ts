@@ -196,7 +196,7 @@ describe("exactness", () => {
     expect(top("float32", Float32Array.of(NaN, NaN))).toEqual({ kind: "index", index: 0, score: NaN });
   });
 
-  test("a line whose values are NaN has no confidence: it is not an empty line (processing-L1)", () => {
+  test("a line whose values are NaN has the confidence NaN: it is not an empty line (processing-L1)", () => {
     const table = { "characters.txt": "a\nb" };
     const read = (values: number[]): unknown =>
       decode({ op: "ctc", asset: "characters.txt" }, floats([1, values.length / 3, 3], values), table)[0];

@@ -6,7 +6,7 @@ import { imageToTensor, planImage } from "./image.ts";
 
 const RAW = { channels: "rgb", scale: 1, layout: "nhwc" } as const;
 
-/** The sum of image.ts's header, in float64, one output value at a time. */
+/** The formula of image.ts's header, in float64, one output value at a time. */
 function naive(pixels: WirePixels, width: number, height: number, channel: number, X: number, Y: number): number {
   const weight = (i: number, j: number, scale: number): number =>
     Math.max(0, 1 - Math.abs(j + 0.5 - (i + 0.5) * scale) / Math.max(1, scale));
@@ -97,7 +97,7 @@ describe("resampling", () => {
     );
   });
 
-  test("what is transparent is white", () => {
+  test("transparent pixels are white", () => {
     const spec: ImageSpec = { ...RAW, resize: { mode: "exact", width: 1, height: 1 } };
     expect([...imageToTensor(plain(2, 2, [0, 0, 0, 0]), spec, "float32").data]).toEqual([255, 255, 255]);
     expect(imageToTensor(plain(2, 2, [0, 0, 0, 51]), spec, "float32").data[0]).toBeCloseTo(204);

@@ -48,7 +48,7 @@ test.each([15, 17, 0])("%i bytes for 2 × 2 pixels are refused (processing-mutan
   }).toThrow(`has 16 bytes of RGBA, not ${bytes}`);
 });
 
-/** A canvas that notes its size and what it reads. */
+/** A canvas that records its size and its reads. */
 function stubCanvas(): { sizes: [number, number][]; reads: [number, number][] } {
   const noted = { sizes: [] as [number, number][], reads: [] as [number, number][] };
   class Canvas {

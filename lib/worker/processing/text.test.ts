@@ -5,7 +5,7 @@ import { createTextReaders } from "./text.ts";
 
 const WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "##s", "sat"];
 const mark = (id: string): object => ({ SpecialToken: { id, type_id: 0 } });
-/** A tokenizer like BERT's, in small. */
+/** A small tokenizer like BERT's. */
 const TOKENIZER = JSON.stringify({
   version: "1.0",
   added_tokens: WORDS.slice(0, 4).map((content, id) => ({ id, content, special: true, normalized: false })),
