@@ -1,5 +1,5 @@
-// Which source has automatic mutants, and which unit tests they are tried on. The simulation's own mutations are left out
-// of them: they change the source themselves.
+// The sources with automatic mutants, and the unit tests that they are tried on. The simulation's own mutations are
+// left out of them: they change the source themselves.
 
 /** The whole engine over simulated effects, in which a mutant of any area may show. */
 const WHOLE = "lib/test-support/simulate/engine.test.ts";

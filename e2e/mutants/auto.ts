@@ -12,16 +12,16 @@ import { ROOT } from "../support/prepare.ts";
 import { AREAS } from "./areas.ts";
 
 const RESULTS = join(ROOT, "e2e/results/mutants-auto.json");
-/** Stryker's own files: its report, and for each file what it knows of the mutants tried before. */
+/** Stryker's own files: its report, and for each file its record of the mutants tried before. */
 const WORK = join(ROOT, "test-results/stryker");
 
 /** The result of one file. */
 interface Result {
-  /** Hash of the file that was tried. */
+  /** Hash of the tested file. */
   readonly sha256: string;
   readonly date: string;
   readonly killed: number;
-  /** Mutants in all, without those that don't compile. */
+  /** Number of mutants, without those that don't compile. */
   readonly of: number;
   /** Mutants that no test noticed: place, kind, replacement. */
   readonly survivors: readonly string[];
@@ -63,7 +63,7 @@ function allFiles(): string[] {
   );
 }
 
-/** Runs Stryker on one file; returns null where it did not come to a report, such as when a test fails without a mutant. */
+/** Runs Stryker on one file; returns null where it made no report, such as when a test fails without a mutant. */
 function tryFile(file: string): Result | null {
   mkdirSync(WORK, { recursive: true });
   const name = file.replaceAll("/", "-");

@@ -1,6 +1,6 @@
-// A mutant: one edit that brings a known fault back, and the test that must notice it. Each area of the code has its list
-// beside this file; run.ts runs them. The edit is made in memory by the Vite plugin below, so no file changes and several
-// mutants can run at once.
+// A mutant: one edit that brings a known fault back, and the test that must notice it. The lists are beside this file,
+// one per area of the code; run.ts runs them. The edit is made in memory by the Vite plugin below, so no file changes
+// and several mutants can run at once.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
@@ -23,7 +23,7 @@ export interface Mutant {
 }
 
 /**
- * Returns a mutant's file with the edit made.
+ * Returns a mutant's file with the edit applied.
  * @throws Error where the text to replace does not occur exactly once: the list is out of date.
  */
 export function mutate({ fault, file, from, to }: Mutant, source: string): string {
@@ -36,7 +36,7 @@ export function mutate({ fault, file, from, to }: Mutant, source: string): strin
 /** Name of the environment variable that holds the mutant, as JSON, for the Vite plugin. */
 export const MUTANT_VARIABLE = "SELVEDGE_MUTANT";
 
-/** Vite plugin that makes the edit which the environment names; does nothing where it names none. */
+/** Vite plugin that applies the edit in the environment variable; does nothing without one. */
 export function mutantPlugin(root: string): {
   name: string;
   enforce: "pre";

@@ -1,5 +1,5 @@
-// Mutants of placement: what is measured and remembered, loads, crash markers, kept and shared answers, traces. That
-// IndexedDB and a service worker's cache are really emptied needs a browser (store-B12): their calls are checked here.
+// Mutants of placement: measurements and their storage, loads, crash markers, result cache, coalescing, traces. The
+// actual deletion of IndexedDB and of a service worker's cache needs a browser (store-B12): the calls are checked here.
 import type { Mutant } from "./mutant.ts";
 
 const PLACEMENT = "lib/test-support/simulate/placement.test.ts";
@@ -22,7 +22,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-A3 age",
-    breaks: "a failure is remembered for ever",
+    breaks: "a failure is remembered forever",
     file: "lib/engine/measurements.ts",
     from: 'ageMs < (typeof value === "number" ? NUMBER_MS : ERROR_MS) ? value',
     to: "ageMs < Infinity ? value",
@@ -31,7 +31,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-A3 release",
-    breaks: "what another release measured is believed",
+    breaks: "another release's measurements are used",
     file: "lib/engine/measurements.ts",
     from: "return release === RELEASE ? models : {};",
     to: 'return release !== "" ? models : {};',
@@ -49,7 +49,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-A3 later",
-    breaks: "a model that an outside cause kept from the GPU never goes there on this page",
+    breaks: "a model that an outside cause kept from the GPU never moves there on this page",
     file: "lib/engine/choose-backend.ts",
     from: 'const measure = isBlaming(error) || STAYS.has(error.code) ? null : "later";',
     to: "const measure = null;",
@@ -76,7 +76,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-A3 turns",
-    breaks: "a load waits for its turn to be measured, however many models are before it",
+    breaks: "a load waits for its measurement, however many models are queued before it",
     file: "lib/engine/choose-backend.ts",
     from: "const measuring = this.#compare(loader, feeds);",
     to: "const measuring = this.#compare(loader, feeds);\n    await this.#last;\n    await Promise.resolve();\n    await this.#last;",
@@ -94,7 +94,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-A3 asleep",
-    breaks: "a sleep in the first timed run is the end of a measurement",
+    breaks: "a sleep in the first timed run ends the measurement",
     file: "lib/engine/measure-backend.ts",
     from: "const startMs = clock.spentMs;\n    const timed: number[] = [];\n    while (timed.length < TIMED_RUNS && clock.spentMs - startMs <",
     to: "const startMs = effects.now();\n    const timed: number[] = [];\n    while (timed.length < TIMED_RUNS && effects.now() - startMs <",
@@ -157,7 +157,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B1 page",
-    breaks: "a page takes its own try for a crash",
+    breaks: "a page counts its own trial as a crash",
     file: "lib/engine/crash-markers.ts",
     from: ".some(([page]) => page !== this.#effects.facts.page)",
     to: ".length > 0",
@@ -166,7 +166,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B1 try",
-    breaks: "of two tries at once the first to end takes away the other's marker",
+    breaks: "the first of two concurrent trials to end removes the other's marker",
     file: "lib/engine/crash-markers.ts",
     from: "|| left-- <= 0);",
     to: "|| left < 0);",
@@ -175,7 +175,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B1 unload",
-    breaks: "the marker of a model that is unloaded while it is tried stays",
+    breaks: "the marker of a model that is unloaded during its trial stays",
     file: "lib/engine/crash-markers.ts",
     from: "if (tried !== undefined && tried.tries > 0) tried.isLeaving = true;\n    else ",
     to: "",
@@ -214,7 +214,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B7 urgency",
-    breaks: "an urgent request waits for a patient one",
+    breaks: "a request of high priority waits for one of low priority",
     file: "lib/engine/joinable.ts",
     from: "running.priority <= asked.priority &&",
     to: "",
@@ -223,7 +223,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B7 results",
-    breaks: "the result cache joins whatever asks the same",
+    breaks: "the result cache coalesces equal requests of any urgency",
     file: "lib/engine/result-cache.ts",
     from: "same !== undefined && mayJoin(same.urgency, urgency);",
     to: "same !== undefined;",
@@ -232,7 +232,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B7 cancel",
-    breaks: "where the first of many that ask the same is cancelled, each other runs",
+    breaks: "where the first of many equal requests is cancelled, each other one runs",
     file: "lib/engine/result-cache.ts",
     from: "same = this.#running.get(key); // another waiter may be running it by now",
     to: "break;",
@@ -241,7 +241,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B7 late",
-    breaks: "where a shared run is rejected for its deadline, each other runs",
+    breaks: "where a coalesced run is rejected for its deadline, each other request runs",
     file: "lib/engine/coalesce.ts",
     from: "return isOwnFailure(error) ? this.ask(ask, run) : run(ask.signal);",
     to: "return run(ask.signal);",
@@ -259,7 +259,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B7 import again",
-    breaks: "a cache that could not be loaded once is gone until the page is left",
+    breaks: "a cache that failed to load once is not available until the page is left",
     file: "lib/engine/engine.ts",
     from: "this.#results = null; // the next request tries again",
     to: "",
@@ -295,7 +295,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-C3",
-    breaks: "the answer of another variant is kept for the one that was meant",
+    breaks: "the result of another variant is cached for the requested one",
     file: "lib/engine/result-cache.ts",
     from: "if (terms === undefined || value.info.variant === terms.variant) this.#store(key, value);",
     to: "this.#store(key, value);",
@@ -349,7 +349,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-C7 measured",
-    breaks: "measurements pile up for good",
+    breaks: "measurements accumulate without bound",
     file: "lib/engine/measurements.ts",
     from: ".slice(1 - ENTRIES_MAX)",
     to: "",
@@ -367,7 +367,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "processing-M8",
-    breaks: "a trace misses what is asked in the turn in which it is asked for",
+    breaks: "a trace misses requests of the turn in which it is started",
     file: "lib/observe/recorder.ts",
     from: "for (const each of prelude.events) note(each, true);",
     to: "",
@@ -385,7 +385,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-B10 release",
-    breaks: "kept answers outlive the code that made them",
+    breaks: "cached results outlive the code that computed them",
     file: "lib/engine/result-cache.ts",
     from: "JSON.stringify([RELEASE, model,",
     to: "JSON.stringify([model,",
@@ -394,7 +394,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-B10 shape",
-    breaks: "whatever lies on the device is given as an answer",
+    breaks: "any stored value is returned as a result",
     file: "lib/engine/result-cache.ts",
     from: "if (found !== null && isAnswer(found.value)) ",
     to: "if (found !== null) ",
@@ -403,7 +403,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-B10 tensors",
-    breaks: "tensors of the wrong size or kind are given as an answer",
+    breaks: "tensors of the wrong size or kind are returned as a result",
     file: "lib/engine/result-cache.ts",
     from: "&& Object.values(outputs).every(isTensor)",
     to: "",
@@ -412,7 +412,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-B10 ttl",
-    breaks: "kept answers last for ever by default",
+    breaks: "cached results never expire by default",
     file: "lib/engine/result-cache.ts",
     from: "this.#ttlMs ?? PERSIST_MS",
     to: "this.#ttlMs ?? Infinity",
@@ -421,7 +421,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-B11 open",
-    breaks: "a database that never opens is waited for without end",
+    breaks: "the wait for a database that never opens is unbounded",
     file: "lib/engine/result-store.ts",
     from: "await inTime(opening, PATIENCE_MS, setTimer)",
     to: "await opening",
@@ -430,7 +430,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-B11 use",
-    breaks: "a database that gives no answer is asked again and again",
+    breaks: "requests to a database that does not answer are repeated",
     file: "lib/engine/result-store.ts",
     from: "this.#isGivenUp = true;",
     to: "",
@@ -457,7 +457,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-B12 rest",
-    breaks: "deleting all leaves answers, memos and pages kept offline",
+    breaks: "deleting all leaves cached results, measurements and pages kept offline",
     file: "lib/cache.ts",
     from: "await forgetAll();",
     to: "",

@@ -5,7 +5,7 @@ import type { Mutant } from "./mutant.ts";
 export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-C1",
-    breaks: "a request with a moved tensor is taken for the like of the next one, which gets its elements",
+    breaks: "a request with a transferred tensor counts as equal to the next one, which gets its elements",
     file: "lib/rpc/pack-tensors.ts",
     from: "before = isPacked ? tensors : null;",
     to: "before = tensors;",
@@ -14,7 +14,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-A5",
-    breaks: "a failed load is an attempt of the request, though another lane holds the model",
+    breaks: "a failed load counts as an attempt of the request, though another lane holds the model",
     file: "lib/engine/dispatcher.ts",
     from: "if ((isUnbegun || isHeld) && step.spared < SPARED_MAX) {",
     to: "if (isUnbegun && step.spared < SPARED_MAX) {",
@@ -41,7 +41,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-A5 memory",
-    breaks: "a lane that only helps ends the worker that holds the model, for its memory",
+    breaks: "a secondary lane ends the worker that holds the model, to release memory",
     file: "lib/engine/dispatcher.ts",
     from: "if (each === lane || (each.free && !isHeld)) each.end(ended);",
     to: "if (each === lane || each.free) each.end(ended);",
@@ -68,7 +68,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B4",
-    breaks: "what is staged behind a run out of memory counts as begun, and as failed",
+    breaks: "a batch staged behind a run out of memory counts as begun, and as failed",
     file: "lib/engine/dispatcher.ts",
     from: 'const isUnbegun = phase === null || code === "closed";',
     to: "const isUnbegun = phase === null;",
@@ -77,7 +77,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B4 load",
-    breaks: "a load out of memory is taken for a batch that is too large",
+    breaks: "a load out of memory counts as a batch that is too large",
     file: "lib/engine/dispatcher.ts",
     from: 'else if (code === "out-of-memory" && phase === "running") ms = Infinity;',
     to: 'else if (code === "out-of-memory") ms = Infinity;',
@@ -104,7 +104,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B6 again",
-    breaks: "a run of an unloaded model is tried again",
+    breaks: "a run of an unloaded model is retried",
     file: "lib/engine/dispatcher.ts",
     from: "else step.dropped = error;",
     to: "",
@@ -113,7 +113,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B11",
-    breaks: "a batch is sent with items that nobody wants any more",
+    breaks: "a batch is sent with cancelled items",
     file: "lib/engine/dispatcher.ts",
     from: "running.steps = steps.filter((step) => this.#isWanted(running, step));",
     to: "",
@@ -131,7 +131,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "worker-end grant",
-    breaks: "the grant of a worker's lock is not taken for the worker's end",
+    breaks: "the grant of a worker's lock does not count as the worker's end",
     file: "lib/rpc/worker-end.ts",
     from: "withdraw = locks.wait(name, ended);",
     to: "withdraw = locks.wait(name, () => undefined);",
@@ -149,7 +149,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "worker-end late lock",
-    breaks: "a worker that starts as its page is left takes its lock in the back/forward cache, and keeps it",
+    breaks: "a worker that starts as its page is left acquires its lock in the back/forward cache, and keeps it",
     file: "lib/rpc/worker-end.ts",
     from: "hold(null).catch(() => undefined);",
     to: "undefined;",
@@ -158,7 +158,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "worker-end late grant",
-    breaks: "a worker keeps a lock that the browser grants as it is told to hold none",
+    breaks: "a worker keeps a lock that the browser grants while the worker is asked to release it",
     file: "lib/effects/web-locks.ts",
     from: "if (signal.aborted) free();",
     to: "",
@@ -167,7 +167,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "worker-end leaving",
-    breaks: "a lock is given up only once the page is left, which is too late in Firefox",
+    breaks: "a lock is released only once the page is left, which is too late in Firefox",
     file: "lib/rpc/worker-end.ts",
     from: 'if (change === "leaving" || change === "left") release?.();',
     to: 'if (change === "left") release?.();',
@@ -176,7 +176,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "worker-end held back",
-    breaks: "a worker is given work before it holds its lock, which it then notices only after that",
+    breaks: "a worker gets work before it holds its lock, and notices the lock only after that work",
     file: "lib/rpc/worker-link.ts",
     from: 'if (this.#heldBack === null || name === "hold") post();',
     to: 'if (name !== "") post();',

@@ -1,13 +1,13 @@
-// Mutants of images, texts, decoding, maps, states, inputs, the service worker and the mail page. Faults that a browser
-// alone shows have none here: a WebAssembly memory that is transferred (L11; Node moves it), the memory that a huge
-// picture takes (M5), the rings of focus (L13), the message without a microphone (L14). Two of the review's mutants change
-// nothing that can be seen: text-2 (a text of exactly maxLength) and decode-6 (`previous = -1` in ctc).
+// Mutants of images, texts, decoding, maps, states, inputs, the service worker and the mail page. Faults that only a
+// browser shows have none here: a WebAssembly memory that is transferred (L11; Node transfers it), the memory of a huge
+// picture (M5), focus rings (L13), the message without a microphone (L14). Two mutants of the review are equivalent to
+// the code: text-2 (a text of exactly maxLength) and decode-6 (`previous = -1` in ctc).
 import type { Mutant } from "./mutant.ts";
 
 const MAP: readonly Mutant[] = [
   {
     fault: "processing-H1",
-    breaks: "A source that aborts its own map is read for ever.",
+    breaks: "A source that aborts its own map is read without end.",
     file: "lib/engine/map.ts",
     from: " && !this.#options.signal.aborted;\n    return mayBegin",
     to: ";\n    return mayBegin",
@@ -69,7 +69,7 @@ const MAP: readonly Mutant[] = [
   },
   {
     fault: "processing-mutant-map-2",
-    breaks: "A signal that was aborted before is not looked at.",
+    breaks: "A signal that was aborted before the call is ignored.",
     file: "lib/engine/map.ts",
     from: "if (own.signal?.aborted === true) cancel();",
     to: "",
@@ -78,7 +78,7 @@ const MAP: readonly Mutant[] = [
   },
   {
     fault: "processing-mutant-map-3",
-    breaks: "A source that ended is told that it is left.",
+    breaks: "`return` of a source that ended is called.",
     file: "lib/engine/map.ts",
     from: "if (!this.isOver) await",
     to: "await",
@@ -94,7 +94,7 @@ const MAP: readonly Mutant[] = [
   },
   {
     fault: "processing-mutant-map-5",
-    breaks: "The source's return is not waited for.",
+    breaks: "The source's return is not awaited.",
     file: "lib/engine/map.ts",
     from: "if (!ahead.isReading) await",
     to: "if (!ahead.isReading) void",
@@ -143,7 +143,7 @@ const MAP: readonly Mutant[] = [
   },
   {
     fault: "processing-mutant-map-11",
-    breaks: "What was decoded is missing from the answers of a map.",
+    breaks: "Decoded outputs are missing from the answers of a map.",
     file: "lib/engine/map.ts",
     from: 'Object.defineProperty(this, "decoded", MappedAnswer.#DECODED);',
     to: "void MappedAnswer.#DECODED;",
@@ -154,7 +154,7 @@ const MAP: readonly Mutant[] = [
 const INPUTS: readonly Mutant[] = [
   {
     fault: "processing-M1",
-    breaks: "What the caller does after the call reaches a second picture.",
+    breaks: "The caller's changes after the call reach a second picture.",
     file: "lib/engine/inputs.ts",
     from: "await Promise.allSettled(images.map(([name, source]) => takeImage(effects, name, source)))",
     to: "[\n    ...(await Promise.allSettled(images.slice(0, 1).map(([name, source]) => takeImage(effects, name, source)))),\n    ...(await Promise.allSettled(images.slice(1).map(([name, source]) => takeImage(effects, name, source)))),\n  ]",
@@ -181,7 +181,7 @@ const INPUTS: readonly Mutant[] = [
   },
   {
     fault: "processing-M7",
-    breaks: "A string with NUL is cut without a word.",
+    breaks: "A string with NUL is cut silently.",
     file: "lib/core/check-inputs.ts",
     from: 'value.includes("\\0")',
     to: 'value === "\\0\\0"',
@@ -199,7 +199,7 @@ const INPUTS: readonly Mutant[] = [
   },
   {
     fault: "processing-L9",
-    breaks: "Dims that are no numbers are shown as if they were.",
+    breaks: "Dims that are not numbers are shown as if they were.",
     file: "lib/core/check-inputs.ts",
     from: 'typeof dim === "bigint"',
     to: 'typeof dim === "symbol"',
@@ -208,7 +208,7 @@ const INPUTS: readonly Mutant[] = [
   },
   {
     fault: "processing-L11",
-    breaks: "A picture that can't be decoded costs the caller the tensor beside it.",
+    breaks: "A picture that can't be decoded detaches the caller's tensor beside it.",
     file: "lib/engine/inputs.ts",
     from: "transfer && images.length === 0",
     to: "transfer",
@@ -225,7 +225,7 @@ const INPUTS: readonly Mutant[] = [
   },
   {
     fault: "processing-mutant-inputs-2",
-    breaks: "A view that is moved gives the whole of its buffer.",
+    breaks: "A view that is transferred takes the whole of its buffer with it.",
     file: "lib/engine/inputs.ts",
     from: "byteOffset !== 0 || byteLength !== buffer.byteLength || ",
     to: "",
@@ -242,7 +242,7 @@ const INPUTS: readonly Mutant[] = [
   },
   {
     fault: "processing-L8",
-    breaks: "Unknown options of a run pass in silence.",
+    breaks: "Unknown options of a run are ignored silently.",
     file: "lib/engine/options.ts",
     from: '  known("run", options, RUN_OPTIONS);\n',
     to: "",
@@ -251,7 +251,7 @@ const INPUTS: readonly Mutant[] = [
   },
   {
     fault: "processing-L8-signal",
-    breaks: "A signal that is none fails inside.",
+    breaks: "A wrong signal fails inside.",
     file: "lib/engine/options.ts",
     from: '?.throwIfAborted !== "function")',
     to: '?.throwIfAborted === "number")',
@@ -272,7 +272,7 @@ const STATES: readonly Mutant[] = [
   },
   {
     fault: "processing-mutant-stateful-1",
-    breaks: "A checkpoint comes half as often.",
+    breaks: "A checkpoint is made half as often.",
     file: "lib/engine/stateful.ts",
     from: "options.checkpointEvery ?? 16",
     to: "options.checkpointEvery ?? 32",
@@ -327,7 +327,7 @@ const DECODING: readonly Mutant[] = [
   },
   {
     fault: "processing-L1",
-    breaks: "NaN wins over minus infinity.",
+    breaks: "NaN ranks above minus infinity.",
     file: "lib/worker/processing/decode.ts",
     from: " || (isNaN(largest) && !isNaN(value))",
     to: "",
@@ -345,7 +345,7 @@ const DECODING: readonly Mutant[] = [
   },
   {
     fault: "processing-L2",
-    breaks: "A table for more classes passes.",
+    breaks: "A label table for more classes is accepted.",
     file: "lib/worker/processing/decode.ts",
     from: "if (classes === known) return;",
     to: "if (classes <= known) return;",
@@ -363,7 +363,7 @@ const DECODING: readonly Mutant[] = [
   },
   {
     fault: "processing-mutant-decode-1",
-    breaks: "Three labels are given instead of five.",
+    breaks: "Three labels are returned instead of five.",
     file: "lib/worker/processing/decode.ts",
     from: "TOP_DEFAULT = 5",
     to: "TOP_DEFAULT = 3",
@@ -520,7 +520,7 @@ const TEXTS: readonly Mutant[] = [
   },
   {
     fault: "processing-L3-growth",
-    breaks: "Of a text of long pieces too little is read.",
+    breaks: "Too little of a text with long tokens is read.",
     file: "lib/worker/processing/text.ts",
     from: " || ids.length > 2 * maxLength",
     to: "|| ids.length > 0",
@@ -529,7 +529,7 @@ const TEXTS: readonly Mutant[] = [
   },
   {
     fault: "processing-L4",
-    breaks: "A row is longer than maxLength where that is below the count of marks.",
+    breaks: "A row is longer than maxLength where that is below the number of special tokens.",
     file: "lib/worker/processing/text.ts",
     from: "...after].slice(0, maxLength)",
     to: "...after]",
@@ -565,7 +565,7 @@ const TEXTS: readonly Mutant[] = [
   },
   {
     fault: "processing-mutant-text-3",
-    breaks: "A text of no pieces becomes a row of none.",
+    breaks: "A text without tokens becomes an empty row.",
     file: "lib/worker/processing/text.ts",
     from: "Math.max(most, x.length), 1)",
     to: "Math.max(most, x.length), 0)",
@@ -609,7 +609,7 @@ const PICTURES: readonly Mutant[] = [
   },
   {
     fault: "processing-mutant-pixels-2",
-    breaks: "Pictures with more bytes than their size says pass.",
+    breaks: "Pictures with more bytes than their size implies are accepted.",
     file: "lib/worker/processing/pixels.ts",
     from: "image.data.length !== bytes",
     to: "image.data.length < bytes",
@@ -625,7 +625,7 @@ const PICTURES: readonly Mutant[] = [
   },
   {
     fault: "processing-M5-bands",
-    breaks: "Of a picture in bands the first band is read for all.",
+    breaks: "The first band of a picture in bands is read for all bands.",
     file: "lib/worker/processing/image.ts",
     from: "          bandFrom = y;\n",
     to: "",
@@ -646,7 +646,7 @@ const MAIL_PAGE: readonly Mutant[] = [
   },
   {
     fault: "processing-M4-binary",
-    breaks: "A picture is judged as a mail.",
+    breaks: "A picture is classified as a mail.",
     file: "demo/spam/mail.ts",
     from: '  if (source.includes("\\0")) throw new TypeError("This file is not a mail: it holds binary data.");\n',
     to: "",
@@ -655,7 +655,7 @@ const MAIL_PAGE: readonly Mutant[] = [
   },
   {
     fault: "processing-M4-text",
-    breaks: "All of a long text is judged and shown.",
+    breaks: "All of a long text is classified and shown.",
     file: "demo/spam/mail.ts",
     from: ".slice(0, TEXT_MAX)",
     to: "",

@@ -1,6 +1,7 @@
 // `npm run mutants [-- words]`: brings each known fault back, one at a time, and expects the named test to fail. Words
-// choose mutants by a part of their name, as `core-A` or `store`; `--every N` takes each N-th. A mutant that no test notices, and one whose text has
-// left the code, fails the run. The last line is `N passed, N failed`: passed means noticed.
+// select mutants by a part of their name, as `core-A` or `store`; `--every N` runs each N-th. A mutant that no test
+// notices, and one whose text is no longer in the code, fails the run. The last line is `N passed, N failed`: passed
+// means noticed.
 import { spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -11,7 +12,7 @@ import { ROOT } from "../support/prepare.ts";
 import { mutate, MUTANT_VARIABLE } from "./mutant.ts";
 import type { Mutant } from "./mutant.ts";
 
-/** Mutants that run at a time: one a core of the machines that run this. */
+/** Mutants that run in parallel: one per core of the machines that run this. */
 const PARALLEL = 2;
 /** Files beside the lists. */
 const OWN = new Set(["areas.ts", "auto.ts", "mutant.ts", "run.ts", "vitest.config.ts"]);
@@ -31,7 +32,7 @@ const named = words.length === 0 ? all : all.filter((x) => words.some((word) => 
 const chosen = named.filter((_, n) => n % Number(values.every) === 0);
 const reports = mkdtempSync(join(tmpdir(), "mutants-"));
 
-/** Runs the test of a mutant; returns null where it fails as it should, else the reason why the mutant counts as missed. */
+/** Runs the test of a mutant; returns null where it fails as it should, else why the mutant counts as missed. */
 async function missed(mutant: Mutant, n: number): Promise<string | null> {
   try {
     mutate(mutant, readFileSync(join(ROOT, mutant.file), "utf8"));

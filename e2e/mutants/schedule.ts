@@ -34,7 +34,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-A1",
-    breaks: "a model that takes longer than a second counts as not run of late after a second",
+    breaks: "a model that takes longer than a second counts as not run recently after a second",
     file: "lib/schedule/lane-state.ts",
     from: "Math.max(STALE_MIN_MS, times * ms)",
     to: "STALE_MIN_MS",
@@ -60,7 +60,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-A1 first",
-    breaks: "trials in vain do not become rarer",
+    breaks: "failed trials do not become rarer",
     file: "lib/schedule/lane-state.ts",
     from: "Math.min(STALE_TIMES, 2 ** vain)",
     to: "1",
@@ -77,7 +77,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-A2 barred",
-    breaks: "a backend that can't be used counts as one whose cost is unknown",
+    breaks: "a backend that can't be used counts as one of unknown cost",
     file: "lib/schedule/lane-state.ts",
     from: "lane.backend === backend && !this.isBarred(lane.id, modelId, now)",
     to: "true || lane.backend + backend + modelId === null",
@@ -95,7 +95,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-A2",
-    breaks: "a place that never ran counts as if it took no time",
+    breaks: "a candidate that never ran counts as if it took no time",
     file: "lib/schedule/lane-state.ts",
     from: "this.#estimate.ms(key, step.rows) ?? Infinity",
     to: "this.#estimate.ms(key, step.rows) ?? 0",
@@ -135,7 +135,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B4",
-    breaks: "too many rows are never tried again",
+    breaks: "too many rows are never retried",
     file: "lib/schedule/cost-estimate.ts",
     from: "limit.untilMs > now\n",
     to: "limit.untilMs > 0\n",
@@ -143,7 +143,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B5",
-    breaks: "single requests on a slower backend never have the better one load the model",
+    breaks: "single requests on a slower backend never make the better one load the model",
     file: "lib/schedule/scheduler.ts",
     from: "if (lostMs <= 0) continue;",
     to: "if (lostMs <= 0 || endMs === freeMs + 99) continue;",
@@ -167,7 +167,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-A5",
-    breaks: "a lane that fails is tried again once a second, however often it failed",
+    breaks: "a lane that fails is retried once a second, however often it failed",
     file: "lib/schedule/lane-state.ts",
     from: "Math.min(2 * before.ms, BAR_MAX_MS)",
     to: "BAR_MIN_MS",
@@ -191,7 +191,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B12 company",
-    breaks: "groups that only wait for others to join them hide a full batch",
+    breaks: "groups that wait for more requests hide a full batch",
     file: "lib/schedule/scheduler.ts",
     from: "if (pick?.chance.batches.length === 0) {",
     to: "if (pick?.chance.batches.length === -1) {",
@@ -200,7 +200,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-C8",
-    breaks: "what is known of models that are gone stays for ever",
+    breaks: "records of unloaded models are never removed",
     file: "lib/schedule/lane-state.ts",
     from: "if (map.size > REMEMBERED)",
     to: "if (map.size < 0)",
@@ -209,7 +209,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-A6 failing",
-    breaks: "a model that only fails keeps batches of other work short for ever",
+    breaks: "a model that always fails keeps batches of other work short forever",
     file: "lib/schedule/live-deadlines.ts",
     from: "now - (seenMs ?? now) < NEW_MS",
     to: "now - (seenMs ?? now) < Infinity",
@@ -218,7 +218,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-A6 aged",
-    breaks: "work that has aged past others is held back for their deadlines",
+    breaks: "requests that have aged past others are held back for their deadlines",
     file: "lib/schedule/scheduler.ts",
     from: "const hasRoom = level < priority || ",
     to: "const hasRoom = level < priority - 9 || ",
@@ -227,7 +227,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-A5 warm",
-    breaks: "a barred lane is told to load the model ahead",
+    breaks: "a barred lane is asked to preload the model",
     file: "lib/schedule/scheduler.ts",
     from: "if (this.#lanes.sinceMs(what, now) < everyMs || this.#lanes.isBarred(lane.id, place.modelId, now)) return;",
     to: "if (this.#lanes.sinceMs(what, now) < everyMs) return;",
@@ -263,7 +263,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B4 long",
-    breaks: "each smaller batch that fails in one lack of memory doubles the time without larger ones",
+    breaks: "each smaller batch that fails in one memory shortage doubles the pause of larger ones",
     file: "lib/schedule/cost-estimate.ts",
     from: "const ms = isLive ? before.ms : longer;",
     to: "const ms = longer;",

@@ -1,4 +1,4 @@
-// Faults of bundles: what a bundle.json may hold, and what reading one costs.
+// Faults of bundles: the accepted contents of a bundle.json, and the cost of reading one.
 import type { Mutant } from "./mutant.ts";
 
 /** The mutants of this area. */
@@ -32,7 +32,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-C9",
-    breaks: "An entry of ONNX Runtime that this release does not know keeps its variant away.",
+    breaks: "An entry of ONNX Runtime that this release does not know excludes its variant.",
     file: "lib/core/bundle-schema.ts",
     from: "SESSION_SPACES.test(x) && !SESSION_ENTRIES.has(x)",
     to: "!SESSION_SPACES.test(x)",
@@ -93,7 +93,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "tool-open-unchecked",
-    breaks: "A backend of a newer release is taken over into the bundle in memory.",
+    breaks: "A backend of a newer release is copied into the bundle in memory.",
     file: "lib/core/bundle-schema.ts",
     from: 'unchecked?.filter((x) => x === "webgpu" || x === "wasm")',
     to: 'unchecked?.map((x) => x as "webgpu")',
@@ -120,7 +120,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "tool-open-dtype",
-    breaks: "An element type of a newer release is taken for a known one.",
+    breaks: "An element type of a newer release counts as a known one.",
     file: "lib/core/bundle-schema.ts",
     from: "if (!KNOWN_DTYPES.has(dtype))",
     to: "if (false)",

@@ -1,12 +1,12 @@
-// Faults of the store of models. What only a browser can show (Web Locks of real tabs, the back/forward cache, real
-// quotas) has no mutant here: e2e/specs/storage/stores.spec.ts and e2e/specs/storage/delivery.spec.ts look at those.
+// Faults of the model store. Behaviour that only a browser shows (Web Locks of real tabs, the back/forward cache, real
+// quotas) has no mutant here: e2e/specs/storage/stores.spec.ts and e2e/specs/storage/delivery.spec.ts test that.
 import type { Mutant } from "./mutant.ts";
 
 /** Mutants of lib/cache. */
 export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-A1",
-    breaks: "The version before stays until the newer one is stored whole.",
+    breaks: "The previous version stays until the newer one is stored whole.",
     file: "lib/cache/versions.ts",
     from: "if (mayLose.length === 0) return true;",
     to: "if (mayLose.length >= 0) return true;",
@@ -15,7 +15,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-A1-pointer",
-    breaks: "A new version's record leaves that of the version before.",
+    breaks: "A new version's record leaves that of the previous version.",
     file: "lib/cache/model-store.ts",
     from: "old.source?.identity !== beside)",
     to: "beside !== null)",
@@ -24,7 +24,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-A1-room",
-    breaks: "The version before is not evicted for chunks of a newer one that is not here whole.",
+    breaks: "The previous version is not evicted for chunks of a newer one that is not whole.",
     file: "lib/cache/download.ts",
     from: "if (!room.isWhole) for",
     to: "if (room.isWhole) for",
@@ -33,7 +33,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-A1-part",
-    breaks: "The version before is not evicted for a part of a newer one.",
+    breaks: "The previous version is not evicted for a part of a newer one.",
     file: "lib/cache/download.ts",
     from: "if (await this.#completes(identity, found)) await",
     to: "await",
@@ -51,7 +51,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-A2",
-    breaks: "What this engine loads or has loaded is not evicted.",
+    breaks: "Models that this engine loads or has loaded are not evicted.",
     file: "lib/cache/uses.ts",
     from: "kept.add(id);",
     to: "void id;",
@@ -60,7 +60,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-A2-tabs",
-    breaks: "What another tab has in use is not evicted.",
+    breaks: "Models in use by another tab are not evicted.",
     file: "lib/cache/uses.ts",
     from: "new Set(await this.#locks?.used())",
     to: "new Set<string>()",
@@ -69,7 +69,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-A2-hashes",
-    breaks: "Chunks of a load whose manifest found no room are not swept.",
+    breaks: "Chunks of a load whose manifest had no room are not evicted.",
     file: "lib/cache/uses.ts",
     from: "for (const hash of hashes) kept.add(hash);",
     to: "void hashes;",
@@ -78,7 +78,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-A2-left",
-    breaks: "A page that is left gives up its locks.",
+    breaks: "A page that is left releases its locks.",
     file: "lib/cache/tab-locks.ts",
     from: "for (const end of this.#held.values()) end();",
     to: "",
@@ -87,7 +87,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-A2-model",
-    breaks: "What is in use stays, whatever else happens.",
+    breaks: "Models in use stay, whatever else happens.",
     file: "lib/cache/room.ts",
     from: "!keep.has(identity) && !names.includes",
     to: "!names.includes",
@@ -95,7 +95,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-A1-model",
-    breaks: "What was stored whole stays loadable, whatever else happens.",
+    breaks: "A model that was stored whole stays loadable, whatever else happens.",
     file: "lib/cache/model-store.ts",
     from: "if (old.source?.identity === source.identity || old.source?.identity !== beside) await",
     to: "if (old.source !== undefined) await",
@@ -112,7 +112,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-B1-claim",
-    breaks: "Room is made only once a verified chunk is here.",
+    breaks: "Room is made only once a verified chunk has arrived.",
     file: "lib/cache/download.ts",
     from: "const found = await this.#chunks(",
     to: "await this.#prepare(room.missingBytes, room);\n      const found = await this.#chunks(",
@@ -130,7 +130,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-B3-glitch",
-    breaks: "Nothing is swept while a manifest can't be read.",
+    breaks: "Nothing is evicted while a manifest can't be read.",
     file: "lib/cache/room.ts",
     from: "if (stored === undefined) return null;",
     to: "if (stored === undefined) continue;",
@@ -139,7 +139,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-B3-opfs",
-    breaks: "An entry that can't be read is told from one that is not there.",
+    breaks: "An entry that can't be read is distinguished from a missing one.",
     file: "lib/cache/stores/opfs.ts",
     from: "(error: unknown) => error instanceof Error",
     to: "(error: unknown) => error !== undefined || error instanceof Error",
@@ -157,7 +157,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-B3-pointer",
-    breaks: "What an address led to for a newer release stays.",
+    breaks: "A newer release's record of an address stays.",
     file: "lib/cache/model-store.ts",
     from: 'if (manifest?.state !== "newer") await',
     to: "if (manifest !== undefined) await",
@@ -166,7 +166,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-folder",
-    breaks: "What is used moves over from the place of an older release.",
+    breaks: "Entries in use move over from the place of an older release.",
     file: "lib/cache/stores/old-store.ts",
     from: "await this.#store.write(name, bytes);\n    await this.#tryOld(name, () => this.#old.remove(name));",
     to: "await this.#store.write(name, bytes);",
@@ -174,7 +174,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-folder-first",
-    breaks: "What an older release left and nobody has used goes first.",
+    breaks: "Unused bundles of an older release are evicted first.",
     file: "lib/cache/room.ts",
     from: "return isOld ? 0 :",
     to: "return !isOld ? 0 :",
@@ -182,7 +182,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-C2",
-    breaks: "A bare model that says it is too large is refused at once.",
+    breaks: "A bare model whose declared size is too large is refused at once.",
     file: "lib/cache/bare-download.ts",
     from: "(file.bytes ?? 0) > MODEL_MAX_BYTES",
     to: "(file.bytes ?? 0) < 0",
@@ -191,7 +191,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-C3",
-    breaks: "A joined download that fails is tried from the own address.",
+    breaks: "A joined download that fails is retried from the own address.",
     file: "lib/cache/shared-downloads.ts",
     from: "if (signal.aborted || flight.url === url) throw error;",
     to: "if (signal.aborted || flight.url !== null) throw error;",
@@ -200,7 +200,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-C6",
-    breaks: "Only what a signature file itself says is stored of it.",
+    breaks: "Only a signature file's own fields are stored.",
     file: "lib/cache/open.ts",
     from: "signature: withoutMore(signature) }",
     to: "signature }",
@@ -209,7 +209,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-C7",
-    breaks: "A lock is not waited for without end.",
+    breaks: "The wait for a lock is bounded.",
     file: "lib/cache/tab-locks.ts",
     from: "if (now === before) stuck();",
     to: "if (now === before) wait(now);",
@@ -218,7 +218,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-C7-progress",
-    breaks: "A lock is waited for while its holder gets on.",
+    breaks: "The wait for a lock goes on while its holder makes progress.",
     file: "lib/cache/tab-locks.ts",
     from: "if (now === before) stuck();",
     to: "if (now !== null) stuck();",
@@ -227,7 +227,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-C8",
-    breaks: "A bundle.json that comes from another origin is refused.",
+    breaks: "A bundle.json from another origin is refused.",
     file: "lib/cache/json.ts",
     from: "if (sameOrigin && isElsewhere(body.url, url))",
     to: "if (!sameOrigin && isElsewhere(body.url, url))",
@@ -254,7 +254,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-half",
-    breaks: "A stored version that is not whole is not used without asking the server.",
+    breaks: "A stored version that is not whole is not used without a request to the server.",
     file: "lib/cache/open.ts",
     from: 'policy.update !== "first" && (await isStoredWhole())',
     to: 'policy.update !== "first"',
@@ -281,7 +281,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-newer-step",
-    breaks: "A newer version that nothing here runs leaves the stored one in use.",
+    breaks: "A newer version that can't run here leaves the stored one in use.",
     file: "lib/cache/open.ts",
     from: "refused !== null && (await isStoredWhole()) ?",
     to: 'refused !== null && url === "" ?',
@@ -290,7 +290,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-newer-step-stored",
-    breaks: "A stored version that nothing here runs does not replace one that runs.",
+    breaks: "A stored version that can't run here does not replace one that runs.",
     file: "lib/cache/versions.ts",
     from: "if (next.size === 0 && former.size > 0) return false;",
     to: "if (next.size === 0) return true;",
@@ -299,7 +299,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-bare-use",
-    breaks: "A stored bare model is not evicted while its server is asked.",
+    breaks: "A stored bare model is not evicted while it is revalidated.",
     file: "lib/cache/bare-model.ts",
     from: "once(downloader.uses.begin(stored.source.identity, stored.chunks))",
     to: "once(() => undefined)",
@@ -308,7 +308,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-bare-use-whole",
-    breaks: "A stored bare model may be evicted for the newer one that is here whole.",
+    breaks: "A stored bare model may be evicted for the newer one that is whole.",
     file: "lib/cache/bare-download.ts",
     from: "    onWhole();\n",
     to: "",
@@ -317,7 +317,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-portal",
-    breaks: "A stored bare model is used where the server sends no model.",
+    breaks: "A stored bare model is used where the server's answer is not a model.",
     file: "lib/cache/bare-model.ts",
     from: 'error.code === "model-invalid" ||',
     to: 'error.code === "closed" ||',
@@ -353,7 +353,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-notes",
-    breaks: "A note of release 0.1.0 counts.",
+    breaks: "A record of release 0.1.0 counts.",
     file: "lib/cache/open.ts",
     from: "if (note !== null) known =",
     to: "if (note === 0) known =",
@@ -362,7 +362,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-notes-kept",
-    breaks: "A note of release 0.1.0 stays when the store is cleared.",
+    breaks: "A record of release 0.1.0 stays when the store is cleared.",
     file: "lib/cache/model-store.ts",
     from: "!/^releases?-/.test(name)",
     to: "!/^releases-/.test(name)",
@@ -371,7 +371,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-bound",
-    breaks: "The order of use is kept where notes are written.",
+    breaks: "The order of use is kept where records are written.",
     file: "lib/cache/releases.ts",
     from: "return JSON.stringify({ newest: last(newest), models: last(models) });",
     to: "return JSON.stringify({ newest: last(Object.fromEntries(Object.entries(newest).sort())), models: last(models) });",
@@ -380,7 +380,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-bound-used",
-    breaks: "A use moves a note to the end.",
+    breaks: "A use moves a record to the end.",
     file: "lib/cache/releases.ts",
     from: "    joined.delete(name);\n",
     to: "",
@@ -398,7 +398,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-old",
-    breaks: "A read or a removal that fails in the old place is no failure of the store.",
+    breaks: "A read or a removal that fails in the old place is not a failure of the store.",
     file: "lib/cache/stores/old-store.ts",
     from: "    } catch {\n      this.#lost.add(name);",
     to: '    } catch (error) {\n      if (name !== "") throw error;\n      this.#lost.add(name);',
@@ -407,7 +407,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-old-lost",
-    breaks: "What can't be removed from the old place is not freed over and over.",
+    breaks: "An entry that can't be removed from the old place is not freed over and over.",
     file: "lib/cache/stores/old-store.ts",
     from: "      this.#lost.add(name);\n",
     to: "",
@@ -416,7 +416,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-old-names",
-    breaks: "An old place that can't be listed is no failure of the store.",
+    breaks: "An old place that can't be listed is not a failure of the store.",
     file: "lib/cache/stores/old-store.ts",
     from: "this.#old.names().catch(() => [])",
     to: "this.#old.names()",
@@ -434,7 +434,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-onward",
-    breaks: "A chunk that gets on is not given up after five broken connections.",
+    breaks: "A chunk that makes progress is not given up after five broken connections.",
     file: "lib/cache/chunk-fetch.ts",
     from: "      onward();\n",
     to: "",
@@ -443,7 +443,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-labelled",
-    breaks: "A chunk that the browser expanded by its content encoding is taken.",
+    breaks: "A chunk that the browser expanded by its content encoding is accepted.",
     file: "lib/cache/chunk-fetch.ts",
     from: "if (encoding === undefined || goesOn",
     to: "if (encoding !== null || goesOn",
@@ -470,7 +470,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-joined-rest",
-    breaks: "Progress of a download that was joined comes to its end.",
+    breaks: "Progress of a download that was joined reaches its end.",
     file: "lib/cache/download.ts",
     from: "else counter.fill();",
     to: "",
@@ -479,7 +479,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-gone",
-    breaks: "A service worker's copy goes where its server withdraws the page.",
+    breaks: "A service worker's copy is removed where its server withdraws the page.",
     file: "lib/offline/keep-offline.ts",
     from: "|| WITHDRAWN.has(response.status)",
     to: "",

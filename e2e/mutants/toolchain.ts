@@ -23,7 +23,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "tool-keys-date",
-    breaks: "the date of a key's own signature is not looked at",
+    breaks: "the expiry of a key's own signature is not checked",
     file: "lib/core/signature.ts",
     from: "valid.filter((x) => nowMs < Date.parse(x.expires))",
     to: "valid.filter(() => nowMs < Date.parse(json.expires))",
@@ -41,7 +41,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "tool-split",
-    breaks: "vectors that shape inference reads are stored apart, and the model does not load",
+    breaks: "vectors that shape inference reads are stored externally, and the model does not load",
     file: "lib/compress/bundle/split-weights.ts",
     from: " || mayBeShape(tensor)",
     to: "",
@@ -68,7 +68,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "tool-chunks-folder",
-    breaks: "a folder that is named as a chunk is deleted with the older bundle",
+    breaks: "a folder with a chunk's name is deleted with the older bundle",
     file: "lib/compress/bundle/replace-bundle.ts",
     from: "!x.isFile() || !CHUNK.test(x.name)",
     to: "!CHUNK.test(x.name)",
@@ -86,7 +86,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "tool-safetensors-name",
-    breaks: "a tensor named __metadata__ makes a file that no reader takes",
+    breaks: "a tensor named __metadata__ makes a file that no reader accepts",
     file: "lib/compress/bundle/safetensors.ts",
     from: "if (name === METADATA)",
     to: "if (false)",
@@ -104,7 +104,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "tool-keys-stored",
-    breaks: "a key's own date is lost where the signature is stored",
+    breaks: "a key's own expiry is lost where the signature is stored",
     file: "lib/cache/open.ts",
     from: "    ...(expires !== undefined && { expires }),\n",
     to: "",

@@ -1,5 +1,5 @@
-// Faults of the toolchain, the command line and the package. Without a mutant here: what needs an installed package
-// (e2e/specs/site/package.spec.ts), C24 (who installs what, in .npmrc and browsers.ts).
+// Faults of the toolchain, the command line and the package. Without a mutant here: tests that need an installed
+// package (e2e/specs/site/package.spec.ts), C24 (which packages are installed for whom, in .npmrc and browsers.ts).
 import type { Mutant } from "./mutant.ts";
 
 /** Mutants of the toolchain. */
@@ -33,7 +33,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-A3-rename",
-    breaks: "a rename that fails takes the older bundle away",
+    breaks: "a rename that fails removes the older bundle",
     file: "lib/compress/bundle/replace-bundle.ts",
     from: "if (isThere) renameBack(old, target, error);",
     to: "",
@@ -60,7 +60,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-A4-equal",
-    breaks: "one number names two bundles",
+    breaks: "two bundles have one release number",
     file: "lib/compress/bundle/sign.ts",
     from: "release === before.release && !isSame",
     to: "false",
@@ -69,7 +69,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-B8",
-    breaks: "the same key signs the old date again",
+    breaks: "the same key signs the old expiry again",
     file: "lib/compress/bundle/sign.ts",
     from: "    !before.signatures.some((x) => x.key === pair.name) &&\n",
     to: "",
@@ -78,7 +78,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-B8-past",
-    breaks: "a second key signs a date that is past",
+    breaks: "a second key signs an expiry in the past",
     file: "lib/compress/bundle/sign.ts",
     from: "    !before.signatures.some((x) => x.key === pair.name) &&\n    Date.parse(before.expires) > nowMs;",
     to: "    !before.signatures.some((x) => x.key === pair.name);",
@@ -114,7 +114,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-C1",
-    breaks: "functions that double at each call are taken",
+    breaks: "functions that double at each call are accepted",
     file: "lib/compress/onnx/model.ts",
     from: "> EXPANDED_MAX)",
     to: "> Infinity)",
@@ -123,7 +123,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-C1-subgraph",
-    breaks: "a function that calls itself in a branch is taken",
+    breaks: "a function that calls itself in a branch is accepted",
     file: "lib/compress/onnx/model.ts",
     from: "for (const inner of subgraphs(node)) size += sum(inner.node);",
     to: "",
@@ -159,7 +159,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-C12",
-    breaks: "an archive's word for its size is taken",
+    breaks: "an archive's declared size is trusted",
     file: "lib/compress/run/npy.ts",
     from: "x.originalSize > x.size * DEFLATE_RATIO_MAX + 1_024 || ",
     to: "",
@@ -168,7 +168,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-C12-sum",
-    breaks: "many arrays of an archive take more memory than one may",
+    breaks: "many arrays of an archive together exceed the memory bound of one",
     file: "lib/compress/run/npy.ts",
     from: "total += x.originalSize;",
     to: "total = x.originalSize;",
@@ -204,7 +204,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-C15",
-    breaks: "the first of two locations is taken",
+    breaks: "the first of two locations is used",
     file: "lib/compress/onnx/model-file.ts",
     from: "if (twice !== undefined) throw",
     to: "if (false) throw",
@@ -222,7 +222,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-C16",
-    breaks: "bytes are not on the disk when a rename shows them",
+    breaks: "bytes are not on the disk when a rename makes them visible",
     file: "lib/compress/onnx/durable.ts",
     from: "    await file.sync();\n",
     to: "",
@@ -231,7 +231,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-C17",
-    breaks: "new weights take the old ones' place before the model does",
+    breaks: "new weights replace the old ones before the model is replaced",
     file: "lib/compress/onnx/model-file.ts",
     from: "`${path}.${hashOf(values).slice(0, 16)}.data`",
     to: "`${path}.data`",
@@ -240,7 +240,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-C18",
-    breaks: "a folder whose name begins alike is served",
+    breaks: "a folder whose name has the served folder's as prefix is served",
     file: "lib/compress/check/file-at.ts",
     from: "resolve(folder) + sep",
     to: "resolve(folder)",
@@ -258,7 +258,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "package-version",
-    breaks: "an optional package of any version is taken",
+    breaks: "an optional package of any version is accepted",
     file: "lib/compress/run/optional-peers.ts",
     from: "wanted === undefined || fits(json.version, wanted)",
     to: 'wanted === undefined || json.version !== ""',

@@ -5,11 +5,11 @@ const test = "lib/cache/tuf.test.ts";
 const releases = "lib/cache/releases.ts";
 const open = "lib/cache/open.ts";
 
-/** Each brings one fault back. */
+/** Each mutant brings one fault back. */
 export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-A4",
-    breaks: "another bundle under a release number that was seen is taken",
+    breaks: "another bundle under a release number that was seen is accepted",
     file: releases,
     from: "if (release === newest.release && identity === newest.identity) continue;",
     to: "if (release === newest.release) continue;",
@@ -17,7 +17,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-A4",
-    breaks: "an older release is taken",
+    breaks: "an older release is accepted",
     file: releases,
     from: "if (newest === undefined || release > newest.release) continue;",
     to: "if (newest !== undefined || release > 0) continue;",
@@ -25,7 +25,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-B4",
-    breaks: "another model of the same key is taken at an address",
+    breaks: "another model of the same key is accepted at an address",
     file: releases,
     from: "if (!isNamed && before !== undefined && before !== model) {",
     to: "if (isNamed && before !== undefined && before !== model) {",
@@ -33,7 +33,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-B4",
-    breaks: "the name that the caller gives is not looked at",
+    breaks: "the name that the caller gives is not checked",
     file: open,
     from: "if (name === undefined || model.name === name) return;",
     to: "if (name !== undefined || model.name === name) return;",
@@ -73,7 +73,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-B7",
-    breaks: "a server that sends what must be refused takes the stored version away",
+    breaks: "a refused answer of the server makes the stored version unavailable",
     file: open,
     from: "if (isRefused(error) ||",
     to: "if ((isRefused(error) && url === '') ||",
@@ -81,7 +81,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "store-B9",
-    breaks: "an empty list of keys trusts everybody",
+    breaks: "an empty list of keys trusts every bundle",
     file: "lib/engine/options.ts",
     from: "if (options.trustedKeys !== undefined && trustedKeys.length === 0)",
     to: "if (options.trustedKeys === null && trustedKeys.length === 0)",

@@ -1,4 +1,5 @@
-// The unit tests that automatic mutants of one area are tried on (auto.ts): a mutant that these do not notice survives.
+// The unit tests that automatic mutants of one area are tried on (auto.ts); a mutant that none of them notices
+// survives.
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
 import { testsOf } from "./areas.ts";

@@ -1,5 +1,5 @@
-// Faults that the worlds of the simulation catch (lib/simulate/worlds/), beside the tests of the parts. A world that is
-// not enabled yet has no mutant: its fault is in the code.
+// Faults that the simulated worlds detect (lib/test-support/simulate/worlds/), beside the tests of the parts. A world
+// that is not enabled yet has no mutant: its fault is in the code.
 import type { Mutant } from "./mutant.ts";
 
 const WORLDS = "lib/test-support/simulate/worlds.test.ts";
@@ -17,7 +17,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-A2",
-    breaks: "world of a GPU with a slower fallback: a place to go down to turns admission off",
+    breaks: "world of a GPU with a slower fallback: an available fallback disables admission control",
     file: "lib/schedule/lane-state.ts",
     from: "if (ms === undefined) return place;",
     to: "if (ms === undefined || step.places.length > 1) return place;",
@@ -44,7 +44,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B5",
-    breaks: "world of a lost GPU: single requests never have it load the model again",
+    breaks: "world of a lost GPU: single requests never make it load the model again",
     file: "lib/schedule/scheduler.ts",
     from: "if (lostMs <= 0) continue;",
     to: "if (lostMs >= 0) continue;",
@@ -53,7 +53,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B10",
-    breaks: "world of a first run that hangs: steps staged behind it stay there",
+    breaks: "world of a stalled first run: steps staged behind it stay there",
     file: "lib/schedule/scheduler.ts",
     from: "if (ids.length === 0) continue;",
     to: "if (ids.length >= 0) continue;",
@@ -63,7 +63,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "core-A5",
     breaks:
-      "worlds of lanes that fail: a failed load is an attempt of the request, though another lane holds the model",
+      "worlds of lanes that fail: a failed load counts as an attempt of the request, though another lane holds the model",
     file: "lib/engine/dispatcher.ts",
     from: "if ((isUnbegun || isHeld) && step.spared < SPARED_MAX) {",
     to: "if (isUnbegun && step.spared < SPARED_MAX) {",
@@ -81,7 +81,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B4",
-    breaks: "world of out of memory: staged innocents count as begun, and as failed",
+    breaks: "world of out of memory: staged batches count as begun, and as failed",
     file: "lib/engine/dispatcher.ts",
     from: 'const isUnbegun = phase === null || code === "closed";',
     to: "const isUnbegun = phase === null;",
@@ -90,7 +90,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B4",
-    breaks: "world of out of memory: too many rows are never tried again",
+    breaks: "world of out of memory: too many rows are never retried",
     file: "lib/schedule/cost-estimate.ts",
     from: "limit.untilMs > now\n",
     to: "limit.untilMs > 0\n",
@@ -135,7 +135,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "core-B7",
-    breaks: "world of kept answers: an urgent request waits for one that is not",
+    breaks: "world of cached results: an urgent request waits for one that is not",
     file: "lib/engine/result-cache.ts",
     from: "mayJoin(same.urgency, urgency)",
     to: "mayJoin(same.urgency, same.urgency)",

@@ -152,7 +152,7 @@ export interface WorkerApi {
    */
   hold(name: string | null): Promise<Reply<boolean>>;
   start(options: StartOptions): Promise<Reply<BackendFacts>>;
-  /** Tells which model is about to be loaded; resolves, also before `start`, once what it needs ahead is here. */
+  /** Announces a model that is about to be loaded; resolves, also before `start`, once its prerequisites are loaded. */
   foresee(model: Blob): Promise<Reply<null>>;
   load(message: Omit<LoadMessage, "renew">): Promise<Reply<ModelFacts>>;
   run(message: WireRun): Promise<Reply<WireRan>>;
