@@ -1,8 +1,8 @@
-// Rules of the source that no linter knows: what the page loads at run time, what touches the outside world, what lives
-// as long as the module. Which folder may import which is .ci/borders.js's.
+// Rules of the source that no linter knows: the page's run-time imports, effects on the outside world, module-level
+// state. .ci/borders.js has the allowed imports between folders.
 //
-// Works on the syntax trees of TypeScript with its checker, not on text: a field named `fetch` is no fetch. The rules
-// are tried on a file that breaks them all, so that a rule which finds nothing is known to look.
+// Uses TypeScript's syntax trees and checker, not text: a field named `fetch` is not a fetch. The rules are also run on
+// a file that breaks them all, so that a rule which finds nothing is known to work.
 import { existsSync, readdirSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import ts from "typescript";

@@ -5,7 +5,7 @@
 // Chunks that can't be stored are still returned: a full disk makes the next load slower, not this one impossible.
 // Eviction happens only once a verified chunk has arrived, only where it can suffice for the whole load, and never of a
 // model that is loading or in use, in this engine or in another tab. The previous version of an address is evicted only
-// when the new one is here whole.
+// when the new one is whole.
 import { chunkPath, wireBytesOf } from "../core/bundle.ts";
 import type { BundleChunk, BundleFile } from "../core/bundle.ts";
 import { SelvedgeError } from "../core/errors.ts";
@@ -51,7 +51,7 @@ export interface DownloadOptions {
   readonly onProgress: ((progress: Progress) => void) | undefined;
 }
 
-/** A chunk that is here, and its origin. */
+/** A loaded chunk, and its origin. */
 interface Here {
   readonly chunk: BundleChunk;
   blob: Blob;
@@ -312,7 +312,7 @@ export class Downloader {
   }
 
   /**
-   * Stores the chunks that had no room, now that all are here and the previous version may go; records them as stored.
+   * Stores the chunks that had no room, now that all have arrived and the previous version may be evicted; records them as stored.
    */
   async storeRest(
     found: readonly { readonly chunk: BundleChunk; blob: Blob; isStored: boolean }[],

@@ -246,7 +246,7 @@ export class Shelf {
     return readReleases(bytes === null ? null : new TextDecoder().decode(bytes));
   }
 
-  /** Adds to the signed releases that this device has seen; the older note of an address that they hold goes. */
+  /** Adds to the record of signed releases; removes the note of an older package release on `noteOf`, now included. */
   async noteReleases(seen: Releases, noteOf: string | null = null): Promise<void> {
     const known = await this.releases();
     const text = writeReleases(joinReleases(known, seen));
