@@ -12,7 +12,7 @@ const pixels = (width: number, height: number): WireImage => {
 const keyOf = (resize: ResizeSpec, image: WireImage) =>
   guessShape(accepts(resize), { x: { kind: "image", image } })?.key;
 
-test("pictures of any size fit together where they are brought to one, files too", () => {
+test("images of any size fit together where they are brought to one, files too", () => {
   for (const mode of ["exact", "fit"] as const) {
     const resize = { mode, width: 8, height: 8 };
     expect(keyOf(resize, pixels(3, 5))).toBeDefined();

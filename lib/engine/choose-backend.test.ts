@@ -79,7 +79,7 @@ test.each([1_000, 61_000, 140_000])(
   },
 );
 
-test("a load whose own model takes a minute to load on the GPU goes on, and the model goes there later (core-A3)", async () => {
+test("a load whose model takes a minute to load on the GPU continues, and the model moves there later (core-A3)", async () => {
   const { world, script, later, load, pass } = await open();
   script.act = (call, backend) => (call === "load" && backend === "webgpu" ? later(60_000) : undefined);
   const model = await load("a");
@@ -99,7 +99,7 @@ test("five loads at once each wait no longer than one, and each model goes to th
   expect(models.map(({ why }) => why.code)).toEqual(NAMES.map(() => "measured-faster"));
 });
 
-test("a GPU that fails after the load was done with waiting is tried again, unless the model is to blame (core-A3)", async () => {
+test("a GPU that fails after the load stopped waiting is retried, unless the model is to blame (core-A3)", async () => {
   for (const code of ["device-lost", "worker-crashed", "download-failed", "model-invalid"] as const) {
     const { world, script, later, load, run, pass } = await open();
     script.act = async (call, backend) => {
@@ -140,7 +140,7 @@ test("a measurement that fails on both backends after the load is made again lat
   expect([model.backend, model.why.code]).toEqual(["webgpu", "measured-faster"]);
 });
 
-test("a page that is frozen in any run of a measurement learns nothing wrong of its backends (core-A3)", async () => {
+test("a page that is frozen in any run of a measurement learns nothing wrong about its backends (core-A3)", async () => {
   for (const [name, code] of [
     ["a", "measured-faster"],
     ["w", "measured-slower"],

@@ -94,7 +94,7 @@ test("no request waits for a less urgent one", () => {
   expect(runs.length).toBe(3);
 });
 
-test("a cancel is its own caller's alone; the run ends once nobody waits for it", async () => {
+test("a cancel affects its own caller alone; the run ends once no request waits for it", async () => {
   const { ask, runs } = stage();
   const [one, two] = [new AbortController(), new AbortController()];
   const first = ask(asks(floats(), { signal: one.signal }));
@@ -128,7 +128,7 @@ test("a request without a signal keeps the run, and where that fails each reques
 
 test("comparing is paused for a while where it costs more than a twentieth of what it saves", () => {
   const { ask, runs } = stage(1);
-  // The words that are compared first are equal, so all of the inputs are compared, in vain.
+  // The words that are compared first are equal, so all of the inputs are compared, without a match.
   for (let i = 0; i < 33; i += 1) void ask(asks(floats([3, i + 1])));
   const before = runs.length;
   void ask(asks(floats([3, 33])));

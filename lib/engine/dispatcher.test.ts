@@ -127,7 +127,7 @@ const outOfMemoryAt =
     },
   });
 
-test("a batch that is staged behind a run out of memory is queued again as it was (core-B4)", async () => {
+test("a batch staged behind a run that is out of memory is queued again unchanged (core-B4)", async () => {
   const batches: number[] = [];
   const scene = await openScene({ workers: 1, change: outOfMemoryAt(666, batches) });
   const { world, load, run, ask, pass } = scene;
@@ -150,7 +150,7 @@ test("a batch that is staged behind a run out of memory is queued again as it wa
   expect(Math.max(...batches)).toBeGreaterThanOrEqual(8);
 });
 
-test("a load that runs out of memory says nothing of how large batches may be (core-B4)", async () => {
+test("a load that runs out of memory does not limit the batch size (core-B4)", async () => {
   let isFull = false;
   const batches: number[] = [];
   const scene = await openScene({

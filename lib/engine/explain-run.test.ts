@@ -12,7 +12,7 @@ const start: StartWhy = {
 const placed = { code: "software-adapter", text: "wasm: the GPU is a software adapter" } as const;
 const grounds = { placed, start, lane: "wasm-0", count: 4, failures: [], lateMs: 0 };
 
-test("one sentence has every reason with its numbers, and the first names it", () => {
+test("one sentence has every reason with its numbers, and the first gives the code", () => {
   const { code, text, reasons } = explain(grounds);
   expect(code).toBe("software-adapter");
   expect(text).toBe(

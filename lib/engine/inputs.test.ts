@@ -57,7 +57,7 @@ test.each<[string, unknown, typeof TypeError | typeof RangeError, RegExp]>([
     TypeError,
     /expected \{ dtype, dims, data \}, got Blob/,
   ],
-])("%s is refused with a clear error", async (_, inputs, kind, message) => {
+])("%s is rejected with a clear error", async (_, inputs, kind, message) => {
   const taken = takeInputs(effects, accepts, inputs as Inputs, false);
   await expect(taken).rejects.toThrow(kind);
   await expect(takeInputs(effects, accepts, inputs as Inputs, false)).rejects.toThrow(message);
@@ -129,7 +129,7 @@ test("every dtype passes with dims that fit and fails with one element less", as
   );
 });
 
-test("no garbage gets through: either the feeds are exactly what the ports take, or an error names the input", async () => {
+test("invalid inputs are rejected: either the feeds match the ports exactly, or an error names the input", async () => {
   const value = fc.oneof(
     fc.anything(),
     fc.record({
@@ -156,7 +156,7 @@ test("no garbage gets through: either the feeds are exactly what the ports take,
   );
 });
 
-test("a text stands for its pieces and for what goes with them; several are a batch", async () => {
+test("a text fills the inputs of its tokens and their masks; several are a batch", async () => {
   const ids: BundleInput = {
     name: "ids",
     dtype: "int64",
@@ -192,7 +192,7 @@ const bitmap = (closed: unknown[], name: unknown): ImageBitmap => ({
   close: () => closed.push(name),
 });
 
-test("pictures are all taken in the turn of the call (processing-M1)", async () => {
+test("images are all taken in the turn of the call (processing-M1)", async () => {
   const asked: unknown[] = [];
   const canvas = { width: 1, height: 1 } as ImageInput;
   const data = new Uint8ClampedArray(4).fill(10);
@@ -208,7 +208,7 @@ test("pictures are all taken in the turn of the call (processing-M1)", async () 
   expect((await taken)["c"]).toMatchObject({ image: { data: new Uint8ClampedArray(4).fill(10) } });
 });
 
-test("pictures that came are closed where another can't be decoded (core-C4)", async () => {
+test("images that came are closed where another can't be decoded (core-C4)", async () => {
   const closed: unknown[] = [];
   const [good, bad] = [{}, { isBad: true }] as ImageInput[];
   const createImageBitmap = (source: ImageBitmapSource): Promise<ImageBitmap> =>
@@ -246,7 +246,7 @@ test("ImageData is copied: what is drawn over it afterwards does not reach the r
   });
 });
 
-test("a picture that can't be decoded leaves the tensor beside it whole, even with transfer (processing-L11)", async () => {
+test("an image that can't be decoded leaves the tensor beside it whole, even with transfer (processing-L11)", async () => {
   const broken = { ...effects, createImageBitmap: () => Promise.reject(new Error("decode")) };
   const { ports, images } = pictures("a");
   const data = new Float32Array(24);

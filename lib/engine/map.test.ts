@@ -157,7 +157,7 @@ test("an error of a run comes before a later error of the source, and nothing mo
   expect(runs.get(4)?.options.signal?.aborted).toBe(true);
 });
 
-test("a source that failed is read no further, and its return is not called (processing-mutant-map-10)", async () => {
+test("a source that failed is not read again, and its return is not called (processing-mutant-map-10)", async () => {
   const { runs, map } = model(4);
   const calls: string[] = [];
   const source: Iterable<Inputs> = {
@@ -183,7 +183,7 @@ test("a source that failed is read no further, and its return is not called (pro
   expect(calls).toEqual(["next", "next"]);
 });
 
-/** An endless source that aborts a signal when its n-th input is read, and throws when it is read for ever. */
+/** An endless source that aborts a signal when its n-th input is read, and throws when it is read forever. */
 function abortsItself(n: number) {
   const stop = new AbortController();
   const count = { read: 0 };
@@ -285,7 +285,7 @@ test("timers run while nothing but errors is yielded (processing-H2)", async () 
   expect(items).toBeLessThan(1_000);
 });
 
-test("a source that can't be iterated is refused at the call, and nothing listens to the signal (processing-L10)", () => {
+test("a source that can't be iterated is rejected at the call, and nothing listens to the signal (processing-L10)", () => {
   const listened = listening();
   for (const source of [null, undefined, 5, "text", {}, { next: () => undefined }])
     expect(() => model().map(source as unknown as Inputs[], { signal: listened.signal })).toThrow(
@@ -294,7 +294,7 @@ test("a source that can't be iterated is refused at the call, and nothing listen
   expect(listened.count).toBe(0);
 });
 
-test("a source whose iterator can't be made leaves no listener (core-C2)", async () => {
+test("a source whose iterator can't be created leaves no listener (core-C2)", async () => {
   const listened = listening();
   const source: Iterable<Inputs> = {
     [Symbol.iterator]: () => {

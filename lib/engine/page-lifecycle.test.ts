@@ -90,7 +90,7 @@ test("after a freeze healthy workers stay, and one that died meanwhile is replac
   ).toEqual([0, 0, 0, 1]);
 });
 
-test("an engine that is closed hears nothing more of the page", async () => {
+test("a closed engine no longer listens to the page", async () => {
   const { world, engine } = await scene();
   await engine.close();
   expect(() => {

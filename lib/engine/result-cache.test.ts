@@ -250,7 +250,7 @@ test("the next page finds a stored answer until it expires, and never for anothe
   expect(persist.entries.size).toBe(2);
 });
 
-test("reading the device counts as a cost: a model for which it does not pay is asked no more", async () => {
+test("reading the device counts as a cost: a model for which it does not pay skips the cache", async () => {
   let ms = 0;
   const slow: PersistentResults = {
     ...device(),
@@ -314,7 +314,7 @@ test("a stored value that is no answer is ignored, whatever it is (store-B10)", 
   expect(await ask(new Results({}, { ...still, persist }), { x: tensor(1) })).toBe(false);
 });
 
-test("a request waits for the device no longer than until it is due (store-B11)", async () => {
+test("a request waits for the store until its deadline at most (store-B11)", async () => {
   const bounds: number[] = [];
   const persist: PersistentResults = {
     ...device(),

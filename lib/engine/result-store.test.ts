@@ -82,7 +82,7 @@ test("one that does not answer is used once, for 5 s at the most, or as long as 
   expect(seen.transactions).toBe(transactions);
 });
 
-test("a caller that can't wait gives up no database that answers later (store-B11)", async () => {
+test("a caller that can't wait does not disable a database that answers later (store-B11)", async () => {
   const seen = wedged();
   const opening = openAnswers(1_000, () => 0);
   seen.opened?.onsuccess?.();

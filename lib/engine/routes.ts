@@ -63,7 +63,7 @@ interface Routed {
 
 /**
  * Returns where a step may run: on its route, and on the fallbacks whose weights are already fetched. A step that
- * failed once keeps to its route, and so does one of a state, which lies on one lane.
+ * failed once keeps to its route, and so does one of a state, which stays on one lane.
  */
 export function placesOf({ work, route, message, attempts }: Routed): [Place, ...Place[]] {
   const { routes, state } = work;

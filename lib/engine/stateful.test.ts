@@ -69,7 +69,7 @@ async function failure(world: World, step: Promise<unknown>): Promise<unknown> {
   );
 }
 
-test("each step goes on from the one before, and neither asks for the state nor gives it", async () => {
+test("each step continues from the previous one, and neither takes nor returns the state", async () => {
   const { world, model } = await setUp();
   const state = model.stateful({ checkpointEvery: 2 });
   for (const [i, expected] of sums([1, 2, 3, 4, 5]).entries()) {
@@ -108,7 +108,7 @@ test("a lane that dies costs the steps since the checkpoint, and no answer", asy
   expect(calls.map(({ state }) => state?.restore === null)).toEqual([false, true, true]);
 });
 
-test("a worker that idles out takes nothing with it", async () => {
+test("the end of an idle worker loses nothing", async () => {
   const { world, model } = await setUp();
   const state = model.stateful();
   const expected = sums([1, 2, 3]);
@@ -162,7 +162,7 @@ test("a wrong input is rejected, and leaves the state as it was", async () => {
   expect(await sumOf(world, state.run(x(2)))).toBe(sums([1, 2])[1]);
 });
 
-test("a state that can't be rebuilt is lost, and leaves no step out: later ones are refused", async () => {
+test("a state that can't be rebuilt is lost, and skips no step: later ones are rejected", async () => {
   const { world, model, faults } = await setUp();
   const state = model.stateful();
   await world.finish(state.run(x(1)));
@@ -205,7 +205,7 @@ test("a closed state frees what its lane kept", async () => {
   expect(lane).toMatchObject({ state: "idle", crashes: 0 });
 });
 
-test("begins with the state that it is given, of which it keeps a copy", async () => {
+test("begins with the initial state, and keeps a copy of it", async () => {
   const { world, model } = await setUp();
   const data = Float32Array.of(8, 8);
   const state = model.stateful({ initial: { sum: { dtype: "float32", dims: [1, 2], data } } });
@@ -235,7 +235,7 @@ const rows = (...values: number[]) => ({
   x: { dtype: "float32", dims: [values.length, 2], data: Float32Array.from(values.flatMap((value) => [value, 0])) },
 });
 
-test("a step of another batch than the state's is refused, and the state goes on (processing-M3)", async () => {
+test("a step of another batch than the state's is rejected, and the state goes on (processing-M3)", async () => {
   const { world, model, calls } = await setUp();
   const state = model.stateful({ checkpointEvery: 2 });
   const message = 'input "x": "n" is 2, but 1 in input "sum"';
@@ -325,7 +325,7 @@ test("closing a state frees it on its lanes, once (processing-mutant-stateful-2)
   expect(failing.noted.forgotten).toEqual([1]);
 });
 
-test("pictures of a failed step are closed (processing-mutant-stateful-3)", async () => {
+test("images of a failed step are closed (processing-mutant-stateful-3)", async () => {
   const { step, noted } = bare();
   await step(answered);
   expect(noted.closed).toBe(0); // kept for a rebuild

@@ -149,7 +149,7 @@ test.each([1, 20, 150, 320, 370, 390])(
   },
 );
 
-test("a run whose worker dies after the unload is not tried again (core-B6)", async () => {
+test("a run whose worker dies after the unload is not retried (core-B6)", async () => {
   let fault: Fault | null = "crash";
   const draw = (): Fault | null => {
     const drawn = fault;
@@ -186,7 +186,7 @@ async function bundleOf(name: string): Promise<string | undefined> {
   return (await world.effects.fetch(`https://app.test/${name}.json`, {})).text();
 }
 
-test("of a batch that waits for its worker only those run that are still wanted (core-B11)", async () => {
+test("of a batch that waits for its worker, only the items not cancelled run (core-B11)", async () => {
   const rows: number[] = [];
   const { world, load, run, ask, pass } = await openScene({
     workers: 1,

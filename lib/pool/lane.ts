@@ -291,7 +291,7 @@ export class Lane {
     this.#cancelIdle = null;
   }
 
-  /** Starts the worker where none is up; meanwhile it looks at the model that it is started for. */
+  /** Starts the worker where none is running; meanwhile it inspects the model that it is started for. */
   #ensureStarted(message?: LoadMessage): Promise<WorkerClient> {
     if (this.#client !== null && this.#starting === null) return Promise.resolve(this.#client);
     this.#starting ??= this.#start().finally(() => {

@@ -54,9 +54,9 @@ export class WorkerClient {
     return this.#link.call("start", boundMs, options);
   }
 
-  /** Has the worker fetch ahead what a model needs beside its bytes, also before it starts. */
+  /** Makes the worker prefetch the files that a model needs beside its bytes, even before it starts. */
   foresee(model: Blob): void {
-    this.#link.call("foresee", Infinity, model).catch(() => undefined); // the load says what is wrong
+    this.#link.call("foresee", Infinity, model).catch(() => undefined); // the load reports the error
   }
 
   /** Loads a model; where the browser has lost its blobs, retries with new ones. */

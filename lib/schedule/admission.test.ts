@@ -25,7 +25,7 @@ describe("runs of any length", () => {
     },
   );
 
-  test("a model that runs seldom is not run in vain each time, and tried again within a minute (core-A1)", () => {
+  test("a model that runs seldom is not run in vain each time, and is retried within a minute (core-A1)", () => {
     const stage = new Stage([lane("wasm-0")], () => 4_000);
     stage.teach(1, [1]);
     for (let i = 0; i < 30; i += 1) stage.arrives(step(i, within(i * 6_000, 2_000)));
@@ -57,7 +57,7 @@ describe("an estimate that is too high", () => {
     },
   );
 
-  test("several slow runs refuse deadlines no longer than a few such runs take (core-A1 first)", () => {
+  test("several slow runs cause rejections no longer than a few such runs take (core-A1 first)", () => {
     expect(longestGap((run) => (run < 2 ? 4_000 : 5), 8_000)).toBeLessThan(8_500);
     expect(longestGap((run) => (run < 4 ? 500 : 5), 1_000, true)).toBeLessThan(5_000);
   });
@@ -81,7 +81,7 @@ test("a step that seems too slow is tried on one lane, not on all idle ones (cor
   expect([...stage.fates.keys()]).toEqual([0]);
 });
 
-describe("a fast backend with slow lanes to go down to", () => {
+describe("a fast backend with slow fallback lanes", () => {
   const places = [
     { backend: "webgpu", modelId: 1, key: "gpu" },
     { backend: "wasm", modelId: 2, key: "cpu" },
@@ -136,7 +136,7 @@ describe("a fast backend with slow lanes to go down to", () => {
     }
   });
 
-  test("a preferred place that idles is tried, not the slower one that seems sooner (core-A2 barred)", () => {
+  test("an idle preferred place is tried, not the slower one with the earlier estimate (core-A2 barred)", () => {
     const lanes = [lane("webgpu-0", [], { backend: "webgpu" }), lane("wasm-0", [2])];
     const stage = new Stage(lanes, (model) => (model === 1 ? 20 : 400));
     for (let i = 0; i < 3; i += 1) stage.estimate.learn("cpu", 1, 400);
@@ -146,7 +146,7 @@ describe("a fast backend with slow lanes to go down to", () => {
     expect(stage.fates.size).toBe(20);
   });
 
-  test("slow lanes take what they can do in time (core-A2)", () => {
+  test("slow lanes take the steps that they finish in time (core-A2)", () => {
     expect(play(400, 300, true).onTime).toBeGreaterThan(150);
     expect(play(400, 300, true).late).toBe(0);
   });
@@ -232,7 +232,7 @@ describe("a better lane that must load the model first", () => {
     return Array.from({ length: count }, (_, i) => stage.fates.get(i)?.lane ?? "");
   }
 
-  test("gets it once the slower one wasted as much, while it is used steadily (core-B5)", () => {
+  test("gets it once the slower one lost as much time, while it is used steadily (core-B5)", () => {
     const lanes = play(500, 100);
     expect(lanes.slice(0, 2)).toEqual(["wasm-0", "wasm-0"]);
     expect(lanes.slice(20).every((x) => x === "webgpu-0")).toBe(true);

@@ -19,7 +19,7 @@ test("nothing is known at first, and one row is tried", () => {
   expect(estimate.rows(KEY, 64)).toBe(1);
 });
 
-test("comes to what runs take, in spite of a slow first run and of hiccups, and follows a change", () => {
+test("converges to the cost of runs, despite a slow first run and outliers, and follows a change", () => {
   const estimate = new Estimate();
   for (let i = 0; i < 200; i += 1) estimate.learn(KEY, 1, i === 0 ? 900 : i % 50 === 0 ? 400 : 10 + (i % 3));
   expect(estimate.ms(KEY, 1)).toBeGreaterThan(9);
@@ -28,7 +28,7 @@ test("comes to what runs take, in spite of a slow first run and of hiccups, and 
   expect(estimate.ms(KEY, 1)).toBeCloseTo(30, 0);
 });
 
-test("lies between the sizes that it knows", () => {
+test("interpolates between known sizes", () => {
   const estimate = new Estimate();
   for (const rows of [1, 2, 4, 8]) for (let i = 0; i < 3; i += 1) estimate.learn(KEY, rows, 8 + rows);
   for (const rows of [1, 3, 5, 6, 8]) expect(Math.abs((estimate.ms(KEY, rows) ?? 0) - (8 + rows))).toBeLessThan(1.5);
@@ -41,7 +41,7 @@ test("grows while a row gets cheaper, and stops where it no longer does", () => 
   expect(run(new Estimate(), 30, (rows) => 54 * rows).at(-1)).toBe(1);
 });
 
-test("a size that was measured at a bad moment keeps no larger one from being used, and is as good as they again", () => {
+test("a size that was measured at a bad moment does not block larger ones, and recovers", () => {
   const estimate = new Estimate();
   run(estimate, 40, (rows) => 10 + rows);
   for (let i = 0; i < 20; i += 1) estimate.learn(KEY, 8, 200);
@@ -120,7 +120,7 @@ test.each([1, 2])("batches grow on a clock of %d ms as on a fine one (core-A8)",
   expect(rows.slice(100).filter((n) => n >= 16).length).toBeGreaterThan(150);
 });
 
-test("batches that shrink in one lack of memory wait as long as the first, the next lack twice as long (core-B4 long)", () => {
+test("batch sizes that fail in one shortage of memory wait as long as the first, the next shortage twice as long (core-B4 long)", () => {
   const estimate = new Estimate();
   for (let now = 0; now < 40; now += 1) estimate.learn("k", 2 ** (now % 6), 10, now, "a");
   for (const rows of [32, 16, 8]) estimate.learn("k", rows, Infinity, 100, "a");
@@ -165,7 +165,7 @@ test("the models that ran most recently are stored, not those that were seen las
   expect(next.ms("model 9", 1)).toBeUndefined();
 });
 
-test("the quantile is of the last runs, and old ones count no more once there are new ones", () => {
+test("the quantile is that of the last runs, and old ones no longer count once there are new ones", () => {
   const estimate = new Estimate();
   for (let i = 0; i < 16; i += 1) estimate.learn(KEY, 1, i % 5 === 0 ? 90 : 30, i);
   expect(estimate.ms(KEY, 1)).toBe(30);

@@ -20,7 +20,7 @@ test("only-lane, unbatchable: one lane, and a step that runs alone", () => {
   expect(last(stage)).toMatchObject({ lane: "only-lane", inMs: 10, other: null, batch: "unbatchable" });
 });
 
-test("earliest-finish, nothing-to-join: an idle lane beside a busy one, and nobody else", () => {
+test("earliest-finish, nothing-to-join: an idle lane beside a busy one, and no other request", () => {
   const stage = new Stage([lane("wasm-0"), lane("wasm-1")], () => 10);
   stage.teach(1, [1]);
   stage.arrives(step(1, joined));
@@ -62,7 +62,7 @@ test("express-lane: short, and late on the others", () => {
   expect(why?.otherInMs).toBeGreaterThan(15);
 });
 
-test("wide-lane: one came after the other, and threads take less", () => {
+test("wide-lane: requests came one after the other, and threads are faster", () => {
   const wide = lane("wasm-wide", [1], { kind: "wide" });
   const stage = new Stage([lane("wasm-0"), wide], (_, __, id) => (id === "wasm-wide" ? 12 : 20));
   for (let i = 0; i < 20; i += 1) stage.arrives(step(i, { arrivedMs: 50 * i }));
@@ -70,7 +70,7 @@ test("wide-lane: one came after the other, and threads take less", () => {
   expect(last(stage)).toMatchObject({ lane: "wide-lane", inMs: 12, other: "wasm-0", otherInMs: 20 });
 });
 
-test("state-kept: its state lies on that lane", () => {
+test("state-kept: that lane holds its state", () => {
   const lanes = [lane("wasm-0"), lane("wasm-1")];
   lanes[1]?.held.set(1, { states: new Map([[7, 3]]) });
   const stage = new Stage(lanes, () => 10);
@@ -79,7 +79,7 @@ test("state-kept: its state lies on that lane", () => {
   expect(starts(stage)[0]).toMatchObject({ lane: "wasm-1", why: { lane: "state-kept" } });
 });
 
-test("batched: together they take less than one by one, with what they waited for it", () => {
+test("batched: together they take less than one by one, including the wait", () => {
   const stage = new Stage([lane("wasm-0")], (_, rows) => 10 + rows);
   stage.teach(1, [1, 2, 4, 8]);
   const batching = { ...joined.batching, maxBatchSize: 4, maxQueueDelayMs: 50 };
@@ -89,7 +89,7 @@ test("batched: together they take less than one by one, with what they waited fo
   expect(last(stage)).toMatchObject({ batch: "batched", waitedMs: 3, apartMs: 44, togetherMs: 14 });
 });
 
-test("batch-tried: what so many cost is not known yet", () => {
+test("batch-tried: the cost of that batch size is not known yet", () => {
   const stage = new Stage([lane("wasm-0")], (_, rows) => 10 * rows);
   stage.teach(1, [1]);
   for (let i = 0; i < 3; i += 1) stage.arrives(step(i, joined));
@@ -97,7 +97,7 @@ test("batch-tried: what so many cost is not known yet", () => {
   expect(starts(stage).map(({ why }) => why.batch)).toContain("batch-tried");
 });
 
-test("batch-costs: two together cost as much as two alone", () => {
+test("batch-costs: a batch of two costs as much as two alone", () => {
   const stage = new Stage([lane("wasm-0")], (_, rows) => 10 * rows);
   stage.teach(1, [1, 2]);
   for (let i = 0; i < 3; i += 1) stage.arrives(step(i, joined));

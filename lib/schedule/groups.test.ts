@@ -80,7 +80,7 @@ test("recurrent states that wait for a busy lane hide none whose lane idles, nor
   expect(new Set(Array.from({ length: 50 }, (_, i) => stage.fates.get(i + 1)?.lane))).toEqual(new Set(["wasm-0"]));
 });
 
-test("groups that only wait for others to join them hide no full batch (core-B12 company)", () => {
+test("groups that only wait for others to join hide no full batch (core-B12 company)", () => {
   const stage = new Stage([lane("wasm-0")], (_, rows) => 10 + rows / 10);
   stage.teach(1, [1, 2, 4, 8, 16, 32, 64]);
   const batching = { maxBatchSize: 64, maxQueueDelayMs: 500, preferredBatchSizes: [] };

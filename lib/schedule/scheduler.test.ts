@@ -132,7 +132,7 @@ describe("batches", () => {
     expect(convolution.filter((size) => size > 1).length).toBeLessThan(convolution.length / 50);
   });
 
-  test("shrink again where what was cheap together no longer is", () => {
+  test("shrink again where batches are no longer cheaper", () => {
     let isCheap = true;
     const stage = new Stage([lane("wasm-0")], (_, rows) => (isCheap ? 10 + rows / 10 : 10 * rows ** 1.1));
     for (let i = 0; i < 1_500; i += 1) stage.arrives(step(i, SHARED));
@@ -145,7 +145,7 @@ describe("batches", () => {
     expect(sizes.slice(-20).every((size) => size <= 2)).toBe(true);
   });
 
-  test("take in no more than the earliest deadline in them allows", () => {
+  test("grow no further than their earliest deadline allows", () => {
     const stage = new Stage([lane("wasm-0")], (_, rows) => 10 + rows);
     stage.teach(1, [1, 2, 4, 8, 16, 32, 64]);
     for (let i = 0; i < 64; i += 1) stage.arrives(step(i, { ...SHARED, ...at(0, i === 0 ? 30 : 10_000) }));
@@ -179,7 +179,7 @@ describe("batches", () => {
 });
 
 describe("deadlines", () => {
-  test("a short one is never refused while a lane that could make it is free", () => {
+  test("a short deadline is never rejected while a lane that can meet it is free", () => {
     const arrival = fc.record({
       arrivedMs: fc.integer({ min: 0, max: 1_000 }),
       model: fc.integer({ min: 1, max: 2 }),
@@ -220,7 +220,7 @@ describe("deadlines", () => {
     expect(stage.fates.has(21)).toBe(true);
   });
 
-  test("admission lists lanes instead of averaging over them: short work beside a free lane is taken", () => {
+  test("admission control checks each lane instead of the average: short work beside a free lane is accepted", () => {
     const stage = new Stage([lane("wasm-0", [1, 2]), lane("wasm-1", [1, 2])], (model) => (model === 1 ? 5 : 400));
     stage.teach(1, [1]);
     stage.teach(2, [1]);
@@ -231,7 +231,7 @@ describe("deadlines", () => {
     expect(stage.fates.get(3)?.endMs).toBe(55);
   });
 
-  test("an estimate that was never right again does not refuse for ever", () => {
+  test("an estimate that was never right again does not refuse forever", () => {
     const stage = new Stage([lane("wasm-0")], () => 5);
     for (let i = 0; i < 9; i += 1) stage.estimate.learn("m1", 1, 500); // it was slow once
     for (let i = 0; i < 400; i += 1) stage.arrives(step(i, at(i * 100, 60)));
@@ -260,7 +260,7 @@ describe("deadlines", () => {
 });
 
 describe("lanes", () => {
-  test("each holds one batch and at most one more, and that is always there while work waits", () => {
+  test("each holds one batch and at most one staged, which is always there while work is queued", () => {
     const stage = new Stage([lane("wasm-0"), lane("wasm-1")], () => 50);
     stage.teach(1, [1]);
     for (let i = 0; i < 10; i += 1) stage.arrives(step(i));
@@ -401,7 +401,7 @@ describe("lanes", () => {
       expect(lanes()).not.toContain("wasm-wide");
     });
 
-    test("it is left at once when something else comes, which finds the other lanes free", () => {
+    test("it is left at once when other work arrives, which finds the other lanes free", () => {
       const { stage, lanes } = stream(faster, { count: 40 });
       stage.arrives(step(1_000, at(20 * EVERY_MS + 1)));
       stage.play();
@@ -418,7 +418,7 @@ describe("lanes", () => {
       expect(stage.decisions.filter((x) => x.type === "warm")).toHaveLength(1);
     });
 
-    test("a deadline that threads may miss is no try, and nothing beside a wide run is refused for it", () => {
+    test("a deadline that threads may miss is no try, and nothing beside a wide run is rejected for it", () => {
       const tight = stream(faster, { count: 0 });
       for (let i = 0; i < 40; i += 1) tight.stage.arrives(step(i, at(i * EVERY_MS, 30)));
       tight.stage.play();
@@ -446,7 +446,7 @@ describe("lanes", () => {
     expect(new Set([...stage.fates.values()].map((x) => x.lane)).size).toBe(1);
   });
 
-  test("a step of a state waits for the lane that keeps it, and holds nobody up; else it goes where the fewest are", () => {
+  test("a step of a state waits for the lane that holds it, and blocks no other step; else it goes to the lane with the fewest states", () => {
     const lanes = [lane("wasm-0"), lane("wasm-1")];
     lanes[1]?.held.set(1, { states: new Map([[3, 7]]) });
     const stage = new Stage(lanes, () => 10);
@@ -501,7 +501,7 @@ test("the same events give the same decisions", () => {
   );
 });
 
-test("one that is restored in the middle decides as the one that was saved", () => {
+test("a scheduler restored midway decides like the saved one", () => {
   const arrival = fc.record({
     arrivedMs: fc.integer({ min: 0, max: 300 }),
     deadlineMs: fc.option(fc.integer({ min: 1, max: 200 })),

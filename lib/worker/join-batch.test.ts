@@ -125,7 +125,7 @@ test("a model whose outputs don't follow the batch runs one at a time, and is ne
   }
 });
 
-test("a batch axis that nobody declared is believed once a batch came out as its items alone", async () => {
+test("an undeclared batch axis is trusted once a batch equals its items run alone", async () => {
   const ports = [[port("x", ["n"])], [port("y", ["n"])]] as const;
   const items = [{ x: floats([1], 1) }, { x: floats([1], 2) }];
   const fine = changing((x) => x);

@@ -136,7 +136,7 @@ test("calls run one at a time, in order, and a failed one does not stop the next
   ]);
 });
 
-test("outputs are moved to the page, not copied", async () => {
+test("outputs are transferred to the page, not copied", async () => {
   const reference = createReferenceBackend();
   let kept: Record<string, Tensor> = {};
   const backend: Backend = {
@@ -278,7 +278,7 @@ function deferred(): { promise: Promise<void>; resolve: () => void } {
   return { promise, resolve };
 }
 
-test("pictures of several sizes run as one, each as it does alone; one that can't be decoded fails by itself", async () => {
+test("images of several sizes run as one, each as it does alone; one that can't be decoded fails by itself", async () => {
   const client = connect(createReferenceBackend());
   await client.start(START, BOUND_MS);
   const resize = { mode: "fit", width: 2, height: 2 } as const;

@@ -4,7 +4,7 @@ import { expect, test } from "@playwright/test";
 import type { BatchesPage } from "../../pages/batches.ts";
 
 for (const backend of ["wasm", "webgpu"] as const)
-  test(`concurrent pictures run in one batch on ${backend}, and each gets the same answer as alone`, async ({
+  test(`concurrent images run in one batch on ${backend}, and each gets the same answer as alone`, async ({
     page,
   }, info) => {
     test.setTimeout(120_000);

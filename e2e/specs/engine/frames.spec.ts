@@ -75,7 +75,7 @@ test("twelve megapixels: the GPU's tensor is the CPU's", async ({ page }) => {
   expect(large.dims).toEqual([1, 736, 960, 3]);
 });
 
-test("a picture wider than any texture is the CPU's, and right", async ({ page }) => {
+test("an image wider than any texture is the CPU's, and right", async ({ page }) => {
   const wide = { kind: "noise", width: 16_384, height: 2, alpha: false, seed: 3, as: "bitmap" } as const;
   const { largest } = await ask(page, "compare", wide, EXACT);
   expect(largest).toBeLessThanOrEqual(TOLERANCE);
@@ -98,7 +98,7 @@ test("1,000 frames of forty sizes hold no more than a few of them", async ({ pag
   expect(afterUnload).toEqual({ textures: 0, buffers: 0 });
 });
 
-test("a device that is lost while a picture is on it fails the run", async ({ page }) => {
+test("a device that is lost while an image is on it fails the run", async ({ page }) => {
   expect(await ask(page, "lose")).toBe("device-lost");
 });
 

@@ -40,7 +40,7 @@ test("a rank that only ONNX Runtime knows is the caller's RangeError", () => {
   expect(failureOf(new Error(text), "run")).toBeInstanceOf(RangeError);
 });
 
-test("our own errors and the caller's pass untouched", () => {
+test("our own errors and the caller's are returned unchanged", () => {
   for (const error of [new SelvedgeError("closed", "x"), new TypeError("x"), new RangeError("x")]) {
     expect(failureOf(error, "run")).toBe(error);
   }

@@ -17,7 +17,7 @@ test("a model is rare where one of its operators is not among the usual ones", (
   expect(hasRareOperator(writeModel(node("Gelu")), usual)).toBe(true);
 });
 
-test("operators in the graphs of attributes and in functions count", () => {
+test("operators in subgraphs and in functions count", () => {
   const outer = readModel(endlessModel()).graph.nodes.map(({ opType, domain }) => operatorName(opType, domain));
   const all = [...readModel(endlessModel()).graph.all()].flatMap((graph) => graph.nodes.map(({ opType }) => opType));
   expect(hasRareOperator(endlessModel(), new Set(outer))).toBe(true);

@@ -106,7 +106,7 @@ async function loaded(): Promise<Backend> {
   return backend;
 }
 
-test("one provider is asked for, on our own device, with the model's session entries", async () => {
+test("one provider is requested, on our own device, with the model's session options", async () => {
   await loaded();
   for (const { executionProviders } of created) expect(executionProviders).toEqual([{ name: "webgpu", device }]);
   expect(created.at(-1)?.["extra"]).toEqual({ "session.disable_quant_qdq": "1" });
@@ -159,7 +159,7 @@ describe("an error that the GPU reports", () => {
     expect((await backend.run(1, FEEDS))["y"]?.data).toEqual(new Float32Array([5]));
   });
 
-  test("just after a run still fails it", async () => {
+  test("just after a run still fails that run", async () => {
     const backend = await loaded();
     let left = 50;
     const later = (): void => {

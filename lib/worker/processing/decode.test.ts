@@ -13,7 +13,7 @@ const decode = (spec: DecodeSpec, output: Tensor, assets: Record<string, string>
   createDecoder("y", spec, assets)(output);
 
 describe("softmax", () => {
-  test("gives one distribution per item", () => {
+  test("returns one distribution per item", () => {
     const [first, second] = decode({ op: "softmax" }, floats([2, 2], [0, 0, Math.log(3), 0])) as {
       probabilities: Float32Array;
     }[];
@@ -36,7 +36,7 @@ describe("softmax", () => {
 });
 
 describe("argmax", () => {
-  test("gives the first of the largest, with its value", () => {
+  test("returns the first of the largest, with its value", () => {
     expect(decode({ op: "argmax" }, floats([1, 4], [1, 7, 7, 2]))).toEqual([{ kind: "index", index: 1, score: 7 }]);
   });
 
@@ -67,7 +67,7 @@ describe("argmax", () => {
 describe("labels", () => {
   const assets = { "labels.txt": "cat\ndog\ncow\n" };
 
-  test("gives what sorting all classes would, whatever the scores and however many are wanted", () => {
+  test("returns the same as sorting all classes, for any scores and any count", () => {
     const scores = fc.array(fc.oneof(fc.constantFrom(0, 1, NaN, Infinity), fc.float()), {
       minLength: 1,
       maxLength: 40,
@@ -89,7 +89,7 @@ describe("labels", () => {
     );
   });
 
-  test("gives the best, in order, with scores as they came", () => {
+  test("returns the best, in order, with unchanged scores", () => {
     const spec = { op: "labels", asset: "labels.txt", top: 2 } as const;
     expect(decode(spec, floats([1, 3], [0.25, 0.5, 0.25]), assets)).toEqual([
       {
@@ -121,7 +121,7 @@ describe("ctc", () => {
   const steps = (classes: number[], score = 0.5): number[] =>
     classes.flatMap((best) => [0, 1, 2, 3].map((index) => (index === best ? score : 0.1)));
 
-  test("merges repeats, and keeps those that a blank divides", () => {
+  test("merges repeats, and keeps those that a blank separates", () => {
     const output = floats([1, 8, 4], steps([0, 1, 1, 0, 1, 3, 2, 2]));
     expect(decode(spec, output, assets)).toMatchObject([{ kind: "text", text: "aa b" }]);
   });
@@ -131,12 +131,12 @@ describe("ctc", () => {
     expect(decode(spec, output, assets)).toMatchObject([{ text: "ab" }, { text: "b" }]);
   });
 
-  test("is as confident as the mean of the steps that it kept", () => {
+  test("its confidence is the mean of the kept steps", () => {
     const output = floats([1, 4, 4], [...steps([1], 0.75), ...steps([1], 1), ...steps([0], 1), ...steps([2], 0.25)]);
     expect(decode(spec, output, assets)).toEqual([{ kind: "text", text: "ab", confidence: 0.5 }]);
   });
 
-  test("gives no text and no confidence where all is blank", () => {
+  test("returns no text and confidence 0 where all is blank", () => {
     expect(decode(spec, floats([1, 2, 4], steps([0, 0])), assets)).toEqual([{ kind: "text", text: "", confidence: 0 }]);
   });
 
@@ -187,7 +187,7 @@ describe("exactness", () => {
     ]);
   });
 
-  test("a number wins over NaN, be it minus infinity (processing-L1)", () => {
+  test("a number wins over NaN, even minus infinity (processing-L1)", () => {
     expect(top("float32", Float32Array.of(NaN, -Infinity, -Infinity))).toEqual({
       kind: "index",
       index: 1,
@@ -213,7 +213,7 @@ describe("exactness", () => {
     expect(half(0x03ff, 0x0001, 0x8001).labels.map((x) => x.score)).toEqual([1023 * 2 ** -24, 2 ** -24, -(2 ** -24)]);
   });
 
-  test("an output of strings is refused (processing-mutant-decode-5)", () => {
+  test("an output of strings is rejected (processing-mutant-decode-5)", () => {
     const output: Tensor = { dtype: "string", dims: [1, 2], data: ["1", "2"] };
     expect(() => decode({ op: "argmax" }, output)).toThrow('Output "y" is text and cannot be decoded');
   });
@@ -231,7 +231,7 @@ describe("tables", () => {
     return (answer?.labels ?? []).map((x) => x.label);
   };
 
-  test("five labels are given where the bundle names no count (processing-mutant-decode-1)", () => {
+  test("five labels are returned where the bundle names no count (processing-mutant-decode-1)", () => {
     expect(read("a\nb\nc\nd\ne\nf\ng", 7)).toEqual(["a", "b", "c", "d", "e"]);
   });
 
@@ -244,7 +244,7 @@ describe("tables", () => {
     expect(read(asset, 3)).toEqual(["a", "b", "c"]);
   });
 
-  test("a table for more classes than there are is refused: it may be off by one (processing-L2)", () => {
+  test("a table for more classes than there are is rejected: it may be off by one (processing-L2)", () => {
     expect(() => read("a\nb\nc\nd", 3)).toThrow('Output "y" has 3 classes, "t" is for 4');
     const spec = { op: "ctc", asset: "t" } as const;
     expect(() => decode(spec, floats([1, 1, 2], [0, 1]), { t: "a\nb\nc\nd" })).toThrow("2 classes");

@@ -21,13 +21,13 @@ const TILE = 8;
 const SHADER = /* wgsl */ `
 struct Plan {
   source: vec2u,            // the image's width and height
-  picture: vec2u,           // those that it is brought to
-  tensor: vec2u,            // those of the tensor, which the picture fills from the top left
-  scale: vec2f,             // source / picture
-  step: u32,                // values from one pixel to the next in a row
-  plane: u32,               // values from one channel to the next
+  picture: vec2u,           // its size after resizing
+  tensor: vec2u,            // size of the tensor, which the image fills from the top left
+  scale: vec2f,             // source size / resized size
+  step: u32,                // stride from one pixel to the next in a row, in values
+  plane: u32,               // stride from one channel to the next, in values
   channels: u32,
-  mix: array<vec4f, 3>,     // per channel: the shares of red, green and blue, and what is subtracted
+  mix: array<vec4f, 3>,     // per channel: weights of red, green and blue, and the offset subtracted
 }
 @group(0) @binding(0) var<uniform> plan: Plan;
 @group(0) @binding(1) var image: texture_2d<f32>;

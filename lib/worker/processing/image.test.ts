@@ -40,7 +40,7 @@ function plain(width: number, height: number, rgba: readonly number[]): WirePixe
 }
 
 describe("resampling", () => {
-  test("agrees with the sum as written, for any picture and size", () => {
+  test("agrees with the sum as written, for any image and size", () => {
     fc.assert(
       fc.property(anyPixels, side, side, (pixels, width, height) => {
         const { data } = imageToTensor(pixels, { ...RAW, resize: { mode: "exact", width, height } }, "float32");
@@ -53,7 +53,7 @@ describe("resampling", () => {
     );
   });
 
-  test("leaves a picture of the right size as it is", () => {
+  test("leaves an image of the right size as it is", () => {
     fc.assert(
       fc.property(anyPixels, (pixels) => {
         const { width, height } = pixels;
@@ -65,7 +65,7 @@ describe("resampling", () => {
     );
   });
 
-  test("keeps one colour one colour, at any size", () => {
+  test("keeps a uniform colour, at any size", () => {
     fc.assert(
       fc.property(side, side, side, side, (w, h, width, height) => {
         const pixels = plain(w, h, [10, 20, 30, 255]);
@@ -77,7 +77,7 @@ describe("resampling", () => {
     );
   });
 
-  test("a stroke of one pixel is not lost when a page is shrunk to a quarter", () => {
+  test("a stroke of one pixel is not lost when a page is resized to a quarter", () => {
     const pixels = plain(40, 40, [255, 255, 255, 255]);
     for (let y = 0; y < 40; y++) pixels.data.fill(0, (y * 40 + 17) * 4, (y * 40 + 17) * 4 + 3);
     const { data } = imageToTensor(pixels, { ...RAW, resize: { mode: "exact", width: 10, height: 10 } }, "float32");
@@ -85,7 +85,7 @@ describe("resampling", () => {
     expect(Math.min(...row)).toBeLessThan(220);
   });
 
-  test("a picture that is read in bands is the same as one that is whole (processing-M5)", () => {
+  test("an image that is read in bands is the same as one that is whole (processing-M5)", () => {
     fc.assert(
       fc.property(anyPixels, side, side, fc.integer({ min: 1, max: 5 }), (pixels, width, height, rows) => {
         const spec: ImageSpec = { ...RAW, resize: { mode: "exact", width, height } };
@@ -144,7 +144,7 @@ describe("normalising", () => {
     ]);
   });
 
-  test("pads with 0 after normalising, right of and below the picture", () => {
+  test("pads with 0 after normalising, right of and below the image", () => {
     const spec: ImageSpec = {
       channels: "gray",
       scale: 1,
@@ -182,7 +182,7 @@ describe("normalising", () => {
     for (const [value, bits] of known) expect([value, half(value)]).toEqual([value, bits]);
   });
 
-  test("refuses a dtype that holds no picture", () => {
+  test("refuses a dtype that holds no image", () => {
     expect(() => imageToTensor(one, { ...RAW, resize: exact }, "int64")).toThrow(TypeError);
   });
 });

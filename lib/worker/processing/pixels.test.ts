@@ -26,7 +26,7 @@ afterEach(() => {
 test.each([
   [1, 16_384],
   [16_384, 1],
-])("a picture of %i × %i passes", (width, height) => {
+])("an image of %i × %i passes", (width, height) => {
   checkImage(image(width, height));
 });
 
@@ -36,13 +36,13 @@ test.each([
   [16_385, 1],
   [1, 16_385],
   [Number.NaN, 1],
-])("a picture of %d × %d is refused by its size (processing-mutant-pixels-1)", (width, height) => {
+])("an image of %d × %d is rejected by its size (processing-mutant-pixels-1)", (width, height) => {
   expect(() => {
     checkImage(bitmap(width, height));
   }).toThrow("1 to 16384 pixels on each side");
 });
 
-test.each([15, 17, 0])("%i bytes for 2 × 2 pixels are refused (processing-mutant-pixels-2)", (bytes) => {
+test.each([15, 17, 0])("%i bytes for 2 × 2 pixels are rejected (processing-mutant-pixels-2)", (bytes) => {
   expect(() => {
     checkImage(image(2, 2, bytes));
   }).toThrow(`has 16 bytes of RGBA, not ${bytes}`);
@@ -74,7 +74,7 @@ function stubCanvas(): { sizes: [number, number][]; reads: [number, number][] } 
   return noted;
 }
 
-test("a huge picture is read in bands of 16 MiB at most, through a canvas of one (processing-M5)", () => {
+test("a huge image is read in bands of 16 MiB at most, through a canvas of one (processing-M5)", () => {
   const noted = stubCanvas();
   const huge = bitmap(12_000, 9_000);
   const rows = Math.floor(2 ** 24 / 48_000);

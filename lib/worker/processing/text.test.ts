@@ -47,7 +47,7 @@ const read = (
   assets: Record<string, string> = { "tokenizer.json": TOKENIZER },
 ) => createTextReaders([input, ...others], assets)[input.name]?.(texts);
 
-test("texts of unlike length become rows of one length, with a mask of what is there", () => {
+test("texts of different length become rows of one length, with an attention mask", () => {
   expect(read(ids, ["The cats sat", "dog"])).toEqual({
     input_ids: { dtype: "int64", dims: [2, 6], data: BigInt64Array.of(2n, 4n, 5n, 6n, 7n, 3n, 2n, 1n, 3n, 0n, 0n, 0n) },
     attention_mask: { dtype: "float32", dims: [2, 6], data: Float32Array.of(1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0) },
@@ -55,7 +55,7 @@ test("texts of unlike length become rows of one length, with a mask of what is t
   });
 });
 
-test("a text that is too long keeps its begin and both marks", () => {
+test("a text that is too long keeps its begin and both special tokens", () => {
   const tensors = read({ ...ids, dtype: "int32" }, ["the cat sat the cat sat"]);
   expect(tensors?.["input_ids"]).toEqual({ dtype: "int32", dims: [1, 6], data: Int32Array.of(2, 4, 5, 7, 4, 3) });
 });
@@ -72,7 +72,7 @@ test.each([
   expect(() => read(ids, ["cat"], assets)).toThrow(new RegExp(`"input_ids".*"tokenizer.json".*${what}`));
 });
 
-test("of a long text no more is read than its pieces need, with the same outcome (processing-L3)", () => {
+test("a long text is encoded only as far as its tokens need, with the same result (processing-L3)", () => {
   const words = ["the ", "cats ", "sat ", "dog ", "the cat sat on ", "  "];
   const counted: number[] = [];
   const { encode } = Tokenizer.prototype;
@@ -93,15 +93,18 @@ test("of a long text no more is read than its pieces need, with the same outcome
   }
 });
 
-test.each([1, 2, 3, 4])("no row is longer than maxLength %i, marks or not (processing-L4)", (maxLength) => {
-  const text = { ...ids.text, tokenizer: "tokenizer.json", maxLength };
-  for (const each of ["", "[CLS]", "cat", "the cat sat"]) {
-    const dims = read({ ...ids, dtype: "int32", text }, [each])?.["input_ids"]?.dims;
-    expect(dims?.[1]).toBeLessThanOrEqual(maxLength);
-  }
-  const two = read({ ...ids, dtype: "int32", text: { ...text, maxLength: 2 } }, ["cat"]);
-  expect(two?.["input_ids"]?.data).toEqual(Int32Array.of(2, 3));
-});
+test.each([1, 2, 3, 4])(
+  "no row is longer than maxLength %i, with or without special tokens (processing-L4)",
+  (maxLength) => {
+    const text = { ...ids.text, tokenizer: "tokenizer.json", maxLength };
+    for (const each of ["", "[CLS]", "cat", "the cat sat"]) {
+      const dims = read({ ...ids, dtype: "int32", text }, [each])?.["input_ids"]?.dims;
+      expect(dims?.[1]).toBeLessThanOrEqual(maxLength);
+    }
+    const two = read({ ...ids, dtype: "int32", text: { ...text, maxLength: 2 } }, ["cat"]);
+    expect(two?.["input_ids"]?.data).toEqual(Int32Array.of(2, 3));
+  },
+);
 
 test("200,000 texts in one request are read (processing-L5)", () => {
   const tensors = read(
@@ -111,7 +114,7 @@ test("200,000 texts in one request are read (processing-L5)", () => {
   expect(tensors?.["input_ids"]?.dims).toEqual([200_000, 2]);
 });
 
-test("short texts are filled with the bundle's value, else the tokenizer's own, else 0 (processing-L6)", () => {
+test("short texts are padded with the bundle's value, else the tokenizer's own, else 0 (processing-L6)", () => {
   const padded = { "tokenizer.json": JSON.stringify({ ...JSON.parse(TOKENIZER), padding: { pad_id: 4 } }) };
   const last = (input: BundleInput, assets?: Record<string, string>): unknown =>
     read(input, ["the cat", ""], assets)?.["input_ids"]?.data.at(-1);
@@ -121,7 +124,7 @@ test("short texts are filled with the bundle's value, else the tokenizer's own, 
   expect(last(int32)).toBe(0);
 });
 
-test("a text of no pieces becomes a row of one, which no mask shows (processing-mutant-text-3)", () => {
+test("a text of no tokens becomes a row of one, which the mask hides (processing-mutant-text-3)", () => {
   const bare = { "tokenizer.json": JSON.stringify({ ...JSON.parse(TOKENIZER), post_processor: null }) };
   expect(read(ids, [""], bare)).toMatchObject({
     input_ids: { dims: [1, 1], data: BigInt64Array.of(0n) },
@@ -129,7 +132,7 @@ test("a text of no pieces becomes a row of one, which no mask shows (processing-
   });
 });
 
-test("more of a long text is read where its beginning has few pieces (processing-L3)", () => {
+test("more of a long text is encoded where its beginning has few tokens (processing-L3)", () => {
   const sparse = `the${" ".repeat(5_000)}cat sat the cat sat`;
   expect(read({ ...ids, dtype: "int32" }, [sparse])?.["input_ids"]?.data).toEqual(Int32Array.of(2, 4, 5, 7, 4, 3));
 });
