@@ -31,10 +31,9 @@ export async function makeVariants(
   forms: readonly (FormId | Form)[],
   speeds: Speeds = {},
 ): Promise<PackVariant[]> {
-  const simple = model.write();
   const variants: PackVariant[] = [];
   for (const asked of forms) {
-    const variant = await makeVariant(typeof asked === "string" ? formCalled(asked) : asked, simple);
+    const variant = await makeVariant(typeof asked === "string" ? formCalled(asked) : asked, model);
     const speed = speeds[variant.id as FormId];
     variants.push(speed === undefined ? variant : { ...variant, speed });
   }
@@ -46,15 +45,15 @@ export async function makeVariants(
  * degrade.
  */
 export async function makeHalf(model: OnnxModel): Promise<PackVariant> {
-  return { ...(await makeVariant(formCalled("int8"), model.write(), () => true)), id: "f16-weights" };
+  return { ...(await makeVariant(formCalled("int8"), model, () => true)), id: "f16-weights" };
 }
 
 async function makeVariant(
   asked: Form,
-  simple: Uint8Array<ArrayBuffer>,
+  model: OnnxModel,
   isLeft: (name: string) => boolean = () => false,
 ): Promise<PackVariant> {
-  const { form, bytes } = await makeForm(asked, simple, { feeds: [], isMadeUp: true, isLeft }, []);
+  const { form, bytes } = await makeForm(asked, model, { feeds: [], isMadeUp: true, isLeft }, []);
   const { id, needs, session } = form;
   const files = [{ path: "model.onnx", bytes, isModel: true }];
   return { id, needs, ...(session && { session }), files };

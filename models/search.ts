@@ -7,7 +7,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { readModel } from "../lib/compress/onnx/model.ts";
+import { readModel, writeModel } from "../lib/compress/onnx/model.ts";
 import { References } from "../lib/compress/run/references.ts";
 import { firstFeeds } from "../lib/compress/run/samples.ts";
 import type { SearchOutcome } from "../lib/compress/search/search.ts";
@@ -43,12 +43,12 @@ for (const recipe of RECIPES) {
   const input = await recipe.build();
   const source = input.variants.find((x) => x.id === "f32")?.files[0]?.bytes;
   if (source === undefined) throw new Error(`${recipe.name} has no variant f32`);
-  const simple = readModel(source).transform(simplify()).write();
+  const simple = writeModel(readModel(source).transform(simplify()));
   const folder = join(import.meta.dirname, "dist/search", recipe.name);
   mkdirSync(folder, { recursive: true });
   const path = join(folder, "model.onnx");
-  writeFileSync(path, simple);
-  const { samples, seen, metric, labels } = await searchTask(input, simple, Number(values.samples));
+  writeFileSync(path, simple.bytes);
+  const { samples, seen, metric, labels } = await searchTask(input, simple.bytes, Number(values.samples));
   const { outcome } = await search({
     references: new References(path, samples),
     metric,
@@ -64,7 +64,7 @@ for (const recipe of RECIPES) {
   });
   const { candidates, chosen, uniform, isCutShort, seconds, ortSeconds, peakBytes } = outcome;
   results[recipe.name] = {
-    ...{ metric: metric.name, float32Bytes: simple.length, tried: candidates.length },
+    ...{ metric: metric.name, float32Bytes: simple.bytes.length, tried: candidates.length },
     ...{ uniform, chosen, isCutShort, seconds, ortSeconds, peakBytes },
   };
   writeFileSync(PATH, `${JSON.stringify(results, null, 2)}\n`);

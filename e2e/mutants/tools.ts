@@ -16,7 +16,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-A3-external",
     breaks: "a form is written over the model's external data",
-    file: "lib/compress/compress.ts",
+    file: "lib/compress/read-source.ts",
     from: "[path, ...files]",
     to: "[path]",
     test: "lib/cli/cli.test.ts",

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { InvalidArgumentError } from "commander";
 import { join } from "node:path";
 import { compress as compressModel, planCompression } from "../compress/compress.ts";
-import type { CompressOptions } from "../compress/compress.ts";
+import type { CompressOptions } from "../compress/compress-options.ts";
 import type { BrowserName } from "../compress/check/browser.ts";
 import type { Target } from "../compress/forms/forms.ts";
 import { parseShare } from "../compress/forms/prune-forms.ts";

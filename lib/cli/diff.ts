@@ -1,8 +1,8 @@
 // `selvedge diff`.
 import type { Command } from "commander";
 import { compare } from "../compress/bundle/inspect.ts";
-import { runAll } from "../compress/compress.ts";
 import { readModelFile } from "../compress/onnx/model-file.ts";
+import { runAll } from "../compress/run/session.ts";
 import type { Run } from "./cli.ts";
 import { feedsFor, limitOption, samplesOption } from "./options.ts";
 import { print } from "./terminal.ts";
@@ -25,7 +25,7 @@ export function diff(program: Command, _run: Run): Command {
     .addHelpText("after", "\nExample:\n  npx selvedge diff model.onnx dist/model/int8.onnx")
     .action(async (a: string, b: string, { samples, limit }: Values) => {
       const feeds = await feedsFor(a, readModelFile(a), samples, limit);
-      const pair = [await runAll(a, feeds, {}), await runAll(b, feeds, {})] as const;
+      const pair = [await runAll(a, feeds), await runAll(b, feeds)] as const;
       print(`over ${feeds.length} ${samples === undefined ? "synthesized inputs" : "samples"}:`);
       for (const line of compare(...pair)) print(line);
     });

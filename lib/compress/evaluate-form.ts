@@ -5,10 +5,9 @@ import { promisify } from "node:util";
 import { CHECK_FEEDS } from "./check/check.ts";
 import type { Checker } from "./check/check.ts";
 import { deviceBytes } from "./check/device-bytes.ts";
-import type { Form, Target } from "./forms/forms.ts";
+import type { MadeForm, Target } from "./forms/forms.ts";
 import { sqnrTally } from "./run/metric.ts";
 import type { Metric, Outputs } from "./run/metric.ts";
-import { readModel } from "./onnx/model.ts";
 import type { FormReport } from "./report/report.ts";
 import type { References } from "./run/references.ts";
 import { openModel } from "./run/session.ts";
@@ -16,7 +15,7 @@ import { openModel } from "./run/session.ts";
 const brotli = promisify(brotliCompress);
 
 /** Inputs of an evaluation. */
-export interface Examination {
+export interface EvaluateContext {
   readonly references: References;
   readonly labels: readonly (readonly number[])[] | undefined;
   readonly metric: Metric;
@@ -28,42 +27,42 @@ export interface Examination {
 }
 
 /** Evaluates a form. Failures are recorded in the report, not thrown, except for an abort. */
-export async function examine(form: Form, bytes: Uint8Array, on: Examination): Promise<Omit<FormReport, "seconds">> {
+export async function evaluateForm(made: MadeForm, on: EvaluateContext): Promise<Omit<FormReport, "seconds">> {
+  const { form, model, bytes } = made;
   const targets = form.targets.filter((x) => on.targets.includes(x));
-  const told = {
+  const common = {
     id: form.id,
     file: `${form.id}.onnx`,
     needs: form.needs,
     bytes: bytes.length,
     brotliBytes: await wireBytes(bytes),
-    deviceBytes: targets.some((x) => x !== "wasm") ? deviceBytes(readModel(bytes)) : null,
+    deviceBytes: targets.some((x) => x !== "wasm") ? deviceBytes(model) : null,
   };
   let expected: Outputs[] = [];
   let measured: { score: number | null; sqnrDb: number | null } = { score: null, sqnrDb: null };
   if (on.references.samples.n > 0)
     try {
-      const { score, sqnrDb, first } = await measure(form, bytes, on);
+      const { score, sqnrDb, first } = await measure(made, on);
       measured = { score, sqnrDb };
       expected = first;
     } catch (error) {
       on.signal?.throwIfAborted();
       const why = `it does not run: ${error instanceof Error ? error.message : String(error)}`;
-      return { ...told, ...measured, why, isWithinBudget: false, checks: [] };
+      return { ...common, ...measured, why, isWithinBudget: false, checks: [] };
     }
   on.onProgress(`checking ${form.id} on ${targets.join(", ")}`);
-  const checks = await on.checker.check({ form, bytes, expected }, targets);
+  const checks = await on.checker.check({ ...made, expected }, targets);
   on.signal?.throwIfAborted();
   const { score } = measured;
   const isWithinBudget =
     form.id === "f32" || (score !== null && on.referenceScore !== null && on.metric.passes(score, on.referenceScore));
-  return { ...told, ...measured, isWithinBudget, checks };
+  return { ...common, ...measured, isWithinBudget, checks };
 }
 
 /** Scores a form over all samples, one at a time; also returns its first outputs, to check backends against. */
 async function measure(
-  form: Form,
-  bytes: Uint8Array,
-  { references, labels, metric, signal, onProgress }: Examination,
+  { form, bytes }: MadeForm,
+  { references, labels, metric, signal, onProgress }: EvaluateContext,
 ): Promise<{ score: number; sqnrDb: number; first: Outputs[] }> {
   const model = await openModel(bytes, "cpu", form.session?.wasm ?? {});
   const [tally, ratio, first]: [ReturnType<Metric["start"]>, ReturnType<typeof sqnrTally>, Outputs[]] = [

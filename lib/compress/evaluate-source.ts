@@ -1,6 +1,7 @@
 // The reference of a compression: the given samples, or synthetic inputs, and the source model's outputs for them,
 // computed once for its own score and for the bundle's summary statistics.
 import { Sketches } from "./run/tensor-summary.ts";
+import type { Baseline } from "./run/tensor-summary.ts";
 import { readersOf, smallestTable } from "./bundle/describe.ts";
 import type { Description } from "./bundle/describe.ts";
 import { every } from "./evaluate-form.ts";
@@ -77,16 +78,17 @@ export async function runReference(
   labels: readonly (readonly number[])[] | undefined,
   { limit, signal, onProgress = () => undefined }: SampleOptions,
   notes: string[],
-): Promise<{ samples: Samples; score: number | null; baseline: ReturnType<Sketches["value"]> }> {
+): Promise<{ references: References; score: number | null; baseline: Baseline }> {
   if (labels !== undefined && labels.length < given.n)
     throw new TypeError(`labels: ${labels.length} labels for ${given.n} samples`);
   const [tally, sketches] = [metric.start(), new Sketches()];
-  if (given.n === 0) return { samples: given, score: null, baseline: {} };
+  const references = new References(path, given);
+  if (given.n === 0) return { references, score: null, baseline: {} };
   onProgress(`running the model on ${given.n} samples`);
   const started = performance.now();
   const tell = every(5_000, (i) => onProgress(`running the model: ${i} of ${given.n} samples`));
   let n = 0;
-  for await (const { feed, reference } of new References(path, given).each()) {
+  for await (const { feed, reference } of references.each()) {
     tally.add({ outputs: reference, reference, feed, label: labels?.[n] });
     sketches.add(feed, reference);
     tell(++n);
@@ -95,19 +97,6 @@ export async function runReference(
   }
   if (n < given.n && signal?.aborted !== true)
     notes.push(`The first ${n} of ${given.n} samples were used, which took a minute; --limit ${given.n} uses all.`);
-  return { samples: cutTo(given, n), score: await tally.value(), baseline: sketches.value() };
-}
-
-function cutTo(samples: Samples, n: number): Samples {
-  return {
-    ...samples,
-    n,
-    async *each() {
-      let left = n;
-      for await (const feed of samples.each()) {
-        yield feed;
-        if (--left <= 0) break;
-      }
-    },
-  };
+  references.cutTo(n);
+  return { references, score: await tally.value(), baseline: sketches.value() };
 }

@@ -1,15 +1,19 @@
-// Makes one form of the simplified model: with the samples' statistics, or without where they make it worse. A form
+// The middle of a compression: makes, measures and checks the forms, one at a time.
+//
+// A form is made of the simplified model: with the samples' statistics, or without where they make it worse. A form
 // that missed its budget is made again without the layers with the largest error. Forms for wasm alone have ONNX
 // Runtime's graph passes applied ahead.
-import { examine } from "./evaluate-form.ts";
-import type { Examination } from "./evaluate-form.ts";
+import { Checker } from "./check/check.ts";
+import { evaluateForm } from "./evaluate-form.ts";
+import type { EvaluateContext } from "./evaluate-form.ts";
 import type { Feed } from "./run/feeds.ts";
-import type { Form, MakeOptions } from "./forms/forms.ts";
+import type { Form, MadeForm, MakeOptions } from "./forms/forms.ts";
 import { nameDims } from "./simplify/name-dims.ts";
-import { readModel } from "./onnx/model.ts";
+import { writeModel } from "./onnx/model.ts";
+import type { OnnxModel, WrittenModel } from "./onnx/model.ts";
 import { optimizeAhead } from "./simplify/ort-optimize.ts";
-import type { OnnxModel } from "./onnx/model.ts";
 import type { FormReport } from "./report/report.ts";
+import type { Job } from "./simplify-source.ts";
 import { measureHarm, spareLayers } from "./quantize/exclude-layers.ts";
 
 /**
@@ -24,11 +28,11 @@ const SPARING = {
   ],
 } as const;
 
-/** A form that was made. */
-export interface Made {
-  /** Includes the session entries that its bytes need. */
-  readonly form: Form;
-  readonly bytes: Uint8Array<ArrayBuffer>;
+/** A form that was made, or the reason why it was not, as the report names it. */
+export interface FormResult {
+  readonly report: FormReport;
+  /** Null where it could not be made. */
+  readonly made: Pick<MadeForm, "form" | "bytes"> | null;
 }
 
 /** Inputs for making forms. */
@@ -36,22 +40,71 @@ export interface Given extends MakeOptions {
   readonly feeds: readonly Feed[];
 }
 
+/** Makes, measures and checks each form, and writes it to the output folder; stops after the current one on an abort. */
+export async function makeForms(job: Job, forms: readonly Form[]): Promise<FormResult[]> {
+  const { simple, description, feeds, options, out, onProgress } = job;
+  const { browser, signal } = options;
+  const checker = new Checker(simple.bytes, feeds, browser && { browser, model: description });
+  const context: EvaluateContext = { ...job, checker, signal };
+  const results: FormResult[] = [];
+  await out.create();
+  const begun = performance.now();
+  for (const [i, form] of forms.entries()) {
+    if (job.isStopped()) break;
+    const left = i === 0 ? "" : `, about ${secondsLeft(begun, i, forms.length)} s left`;
+    onProgress(`[${i + 1}/${forms.length}] making ${form.id}${left}`);
+    const started = performance.now();
+    try {
+      const { report, made } = await makeWithinBudget(form, job, context);
+      // Not the decoded model: it would hold the weights of every form a second time.
+      results.push({
+        report: { ...report, seconds: secondsSince(started) },
+        made: { form: made.form, bytes: made.bytes },
+      });
+    } catch (error) {
+      if (job.isStopped()) break;
+      results.push({ report: { ...notMade(form.id, error), seconds: secondsSince(started) }, made: null });
+    }
+  }
+  await checker.close();
+  return results;
+}
+
+/** A form and its evaluation. */
+interface Evaluated {
+  readonly made: MadeForm;
+  readonly report: Omit<FormReport, "seconds">;
+}
+
+/** Makes and evaluates a form; again without its worst layers where it missed its budget and that helps. */
+async function makeWithinBudget(form: Form, job: Job, context: EvaluateContext): Promise<Evaluated> {
+  const { simple, feeds, references, notes, out } = job;
+  const given = { feeds, isMadeUp: references.samples.isMadeUp };
+  const made = await makeForm(form, simple.model, given, notes);
+  await out.write(`${form.id}.onnx`, [made.bytes]);
+  const report = await evaluateForm(made, context);
+  const better = report.isWithinBudget ? null : await makeSparing(form, simple.model, given, report, context, notes);
+  if (better === null) return { made, report };
+  await out.write(`${form.id}.onnx`, [better.made.bytes]);
+  return better;
+}
+
 /**
  * Makes a form that missed its budget again, up to twice, without the layers with the largest error; null where that
  * does not help.
  */
-export async function makeSparing(
+async function makeSparing(
   form: Form,
-  simple: Uint8Array<ArrayBuffer>,
+  simple: OnnxModel,
   given: Given,
   { sqnrDb, score }: Pick<FormReport, "sqnrDb" | "score">,
-  examination: Examination,
+  context: EvaluateContext,
   notes: string[],
-): Promise<{ made: Made; report: Omit<FormReport, "seconds"> } | null> {
+): Promise<Evaluated | null> {
   if (form.canSpare !== true || sqnrDb === null || given.feeds.length === 0) return null;
-  const { metric, onProgress } = examination;
+  const { metric, onProgress } = context;
   onProgress(`${form.id} missed its budget: measuring the error of each layer`);
-  const harms = await measureHarm(readModel(simple), given.feeds.slice(0, SPARING.feeds), { budgetMs: SPARING.ms });
+  const harms = await measureHarm(simple, given.feeds.slice(0, SPARING.feeds), { budgetMs: SPARING.ms });
   let before = 0;
   for (const [leastDb, more] of SPARING.db) {
     const spared = spareLayers(harms, Math.max(leastDb, sqnrDb + more));
@@ -60,7 +113,7 @@ export async function makeSparing(
     const count = `${spared.size} of ${harms.length} layers`;
     onProgress(`making ${form.id} again, with ${count} excluded`);
     const made = await makeForm(form, simple, { ...given, isSpared: (name) => spared.has(name) }, notes);
-    const report = await examine(made.form, made.bytes, examination);
+    const report = await evaluateForm(made, context);
     if (!report.isWithinBudget) continue;
     const was = `${metric.name} ${(score ?? 0).toFixed(metric.name === "sqnr" ? 1 : 4)}`;
     notes.push(
@@ -72,38 +125,58 @@ export async function makeSparing(
 }
 
 /** Makes a form; where statistics over the samples make it worse, without them. */
-export async function makeForm(
-  form: Form,
-  simple: Uint8Array<ArrayBuffer>,
-  given: Given,
-  notes: string[],
-): Promise<Made> {
-  const bytes = await makeBytes(form, simple, given, notes);
-  const ahead = form.needs.includes("wasm") ? await optimizeAhead(bytes, form.session?.wasm) : null;
-  if (ahead === null) return { form, bytes };
-  return { form: { ...form, session: { ...form.session, wasm: ahead.session } }, bytes: ahead.bytes };
+export async function makeForm(form: Form, simple: OnnxModel, given: Given, notes: string[]): Promise<MadeForm> {
+  const made = await makeModel(form, simple, given, notes);
+  const ahead = form.needs.includes("wasm") ? await optimizeAhead(made, form.session?.wasm) : null;
+  if (ahead === null) return { form, ...made };
+  const { session, ...optimized } = ahead;
+  return { form: { ...form, session: { ...form.session, wasm: session } }, ...optimized };
 }
 
-async function makeBytes(
+async function makeModel(
   form: Form,
-  simple: Uint8Array<ArrayBuffer>,
+  simple: OnnxModel,
   { feeds, ...options }: Given,
   notes: string[],
-): Promise<Uint8Array<ArrayBuffer>> {
-  const model = readModel(simple);
+): Promise<WrittenModel> {
+  const model = simple.copy();
   try {
     await form.make(model, feeds, options);
     return await written(model, feeds);
   } catch (error) {
     if (feeds.length === 0) throw error;
-    const plain = readModel(simple);
+    const plain = simple.copy();
     await form.make(plain, [], { ...options, isMadeUp: true });
     notes.push(`${form.id} was made without the samples: ${error instanceof Error ? error.message : String(error)}.`);
     return written(plain, feeds);
   }
 }
 
-async function written(model: OnnxModel, feeds: readonly Feed[]): Promise<Uint8Array<ArrayBuffer>> {
+async function written(model: OnnxModel, feeds: readonly Feed[]): Promise<WrittenModel> {
   await nameDims(model, feeds);
-  return model.write();
+  return writeModel(model);
+}
+
+function notMade(id: string, error: unknown): Omit<FormReport, "seconds"> {
+  const why = `it could not be made: ${error instanceof Error ? error.message : String(error)}`;
+  const nothing = {
+    needs: [],
+    bytes: 0,
+    brotliBytes: 0,
+    deviceBytes: null,
+    score: null,
+    sqnrDb: null,
+    isWithinBudget: false,
+    checks: [],
+  };
+  return { id, file: `${id}.onnx`, ...nothing, why };
+}
+
+/** Returns the seconds since a time, to one decimal. */
+export function secondsSince(start: number): number {
+  return Number(((performance.now() - start) / 1000).toFixed(1));
+}
+
+function secondsLeft(begun: number, done: number, all: number): number {
+  return Math.ceil(((performance.now() - begun) / 1000 / done) * (all - done));
 }

@@ -18,7 +18,7 @@ model.transform(simplify());
 await foldKnown(model);
 const form = formsFor(TARGETS, [name]).find((x) => x.id === name);
 if (form === undefined) throw new Error(`there is no form ${name}`);
-const made = await makeForm(form, model.write(), { feeds }, []);
+const made = await makeForm(form, model, { feeds }, []);
 writeFileSync(out, made.bytes);
 // Not getrusage: its value includes the memory of the parent process before exec.
 const peak = /VmHWM:\s*(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"))?.[1];

@@ -11,7 +11,7 @@ import { totalMacs } from "../../../lib/compress/run/macs.ts";
 import { makeMetric } from "../../../lib/compress/run/metric.ts";
 import type { Outputs } from "../../../lib/compress/run/metric.ts";
 import { readModel } from "../../../lib/compress/onnx/model.ts";
-import type { OnnxModel } from "../../../lib/compress/onnx/model.ts";
+import type { OnnxModel, WrittenModel } from "../../../lib/compress/onnx/model.ts";
 import { Pruner } from "../../../lib/compress/prune/pruner.ts";
 import type { PruneOptions, PruneShares } from "../../../lib/compress/prune/pruner.ts";
 import { References } from "../../../lib/compress/run/references.ts";
@@ -120,6 +120,10 @@ function simple(model: OnnxModel): Uint8Array<ArrayBuffer> {
   return model.transform(simplify()).write();
 }
 
+function written(bytes: Uint8Array<ArrayBuffer>): WrittenModel {
+  return { model: readModel(bytes), bytes };
+}
+
 function inputOf({ bytes }: Pruned): string {
   return readModel(bytes).graph.proto.input[0]?.name ?? "";
 }
@@ -138,7 +142,7 @@ function calibration(model: Pruned): Feed[] {
 /** Returns the shares of the cheapest pruning that reduces the work as required. */
 async function lessWork(model: Pruned, pruner: Pruner, feeds: readonly Feed[]): Promise<PruneShares> {
   const few = feeds.slice(0, 4);
-  const all = await measureCosts(model.bytes, pruner, few, () => false);
+  const all = await measureCosts(written(model.bytes), pruner, few, () => false);
   const costs = all.map((x) => ({ ...x, worth: x.work }));
   const [feed] = few;
   const whole = feed === undefined ? 1 : await totalMacs(readModel(model.bytes), feed);
@@ -238,7 +242,7 @@ async function* searchCases(model: Pruned, feeds: readonly Feed[]): AsyncGenerat
     references: new References(path, samplesOf(tests)),
     metric: await makeMetric("top1", { maxDrop: "0.5%", hasLabels: true }),
     labels: Array.from(classes, (x) => [x]),
-    simple: model.bytes,
+    simple: written(model.bytes),
     feeds,
     isMadeUp: false,
     targets: ["wasm"],

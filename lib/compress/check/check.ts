@@ -12,8 +12,8 @@ import type { Form, Target } from "../forms/forms.ts";
 import { sqnr } from "../run/metric.ts";
 import type { Outputs } from "../run/metric.ts";
 import { packBundle } from "../bundle/pack.ts";
-import { readModel } from "../onnx/model.ts";
-import { openModel } from "../run/session.ts";
+import type { OnnxModel, WrittenModel } from "../onnx/model.ts";
+import { openModel, runAll } from "../run/session.ts";
 import { nameShapeNodes } from "./shape-arithmetic.ts";
 import type { Feed } from "../run/feeds.ts";
 
@@ -42,9 +42,8 @@ export interface Check {
 }
 
 /** The form to check, with what the checks need. */
-export interface CheckInput {
+export interface CheckInput extends WrittenModel {
   readonly form: Pick<Form, "id" | "needs" | "session">;
-  readonly bytes: Uint8Array;
   /** The form's outputs on onnxruntime-node's CPU, one per feed. */
   readonly expected: readonly Outputs[];
 }
@@ -72,15 +71,15 @@ const STEADY_ROUNDS = 100;
  * Removes shape arithmetic from the operators that run on the CPU, and names the rest. Runs the form once more for it,
  * with node names, which forms do not have: `again` returns the log.
  */
-async function settleStrays(
-  bytes: Uint8Array,
+async function withoutShapes(
+  model: OnnxModel,
   counted: Assignment,
   again: (named: Uint8Array<ArrayBuffer>) => Promise<readonly string[]>,
 ): Promise<{ assignment: Assignment; strays: readonly string[] }> {
   if (counted.cpu === 0) return { assignment: counted, strays: [] };
-  const model = readModel(bytes);
-  const known = nameShapeNodes(model);
-  const log = await again(model.write());
+  const named = model.copy();
+  const known = nameShapeNodes(named);
+  const log = await again(named.write());
   const strays = straysFromLog(log).filter((x) => !known.has(x.node));
   const shape = counted.shape + counted.cpu - strays.length;
   return { assignment: { ...counted, shape, cpu: strays.length }, strays: strays.map((x) => x.operator) };
@@ -120,16 +119,16 @@ export class Checker {
     const checks: Check[] = [];
     let onGpu: Check | undefined;
     for (const target of targets) {
-      if (target === "wasm") checks.push(await this.#settle(input, target));
+      if (target === "wasm") checks.push(await this.#checkOn(input, target));
       else {
-        onGpu ??= await this.#settle(input, target);
+        onGpu ??= await this.#checkOn(input, target);
         checks.push({ ...onGpu, target });
       }
     }
     return checks;
   }
 
-  async #settle(input: CheckInput, target: Target): Promise<Check> {
+  async #checkOn(input: CheckInput, target: Target): Promise<Check> {
     if (this.#feeds.length === 0)
       return { target, verdict: "unchecked", why: "the model runs on no available sample; give --samples" };
     try {
@@ -148,7 +147,7 @@ export class Checker {
     const { bytes, form } = input;
     const extra = form.session?.wasm ?? {};
     const assignment = await assign(bytes, "wasm", extra);
-    const outputs = await this.#outputsOnWasm(bytes, extra);
+    const outputs = await runAll(bytes, this.#feeds, { place: "wasm", extra });
     const parityDb = parity(outputs, input.expected);
     const told = { target: "wasm", assignment, parityDb } as const;
     if (parityDb < PARITY_DB)
@@ -169,7 +168,7 @@ export class Checker {
       if (exit !== 0) throw new Error("its first run on WebGPU succeeded, its second failed");
       return log.split("\n");
     };
-    const { assignment, strays } = await settleStrays(bytes, counted, again);
+    const { assignment, strays } = await withoutShapes(input.model, counted, again);
     const parityDb = worstParity(run.outputs, input.expected);
     const told = { target, assignment, parityDb };
     const off = `its outputs on WebGPU deviate: SQNR ${parityDb.toFixed(1)} dB`;
@@ -197,7 +196,7 @@ export class Checker {
     if (counted === null)
       return { target, verdict: "failed", why: `its log does not show what runs on the CPU ${where}` };
     const again = async (named: Uint8Array): Promise<readonly string[]> => (await run(named)).log;
-    const { assignment, strays } = await settleStrays(input.bytes, counted, again);
+    const { assignment, strays } = await withoutShapes(input.model, counted, again);
     const parityDb = (backend === "webgpu" ? worstParity : parity)(outputs, input.expected);
     const told = { target, assignment, parityDb };
     if (strays.length > 0) return { ...told, verdict: "failed", why: `${whyStrays(strays)}, ${where}` };
@@ -206,17 +205,6 @@ export class Checker {
     if (backend === "webgpu") return { ...told, verdict: "passed" };
     const speed = id === "f32" ? 1 : await this.#time(input.bytes, session?.wasm ?? {});
     return { ...told, speed, verdict: "passed" };
-  }
-
-  async #outputsOnWasm(bytes: Uint8Array, extra: Readonly<Record<string, string>>): Promise<Outputs[]> {
-    const model = await openModel(bytes, "wasm", extra);
-    try {
-      const outputs: Outputs[] = [];
-      for (const feed of this.#feeds) outputs.push(await model.run(feed));
-      return outputs;
-    } finally {
-      await model.release();
-    }
   }
 
   /** Returns the latency of a form relative to float32 on wasm: the minimum over interleaved rounds for each. */

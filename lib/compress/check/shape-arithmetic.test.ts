@@ -4,6 +4,7 @@ import { Checker } from "./check.ts";
 import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { formsFor } from "../forms/forms.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
+import { writeModel } from "../onnx/model.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { nameShapeNodes } from "./shape-arithmetic.ts";
 import { floatTensor, int64Tensor } from "../onnx/tensor-proto.ts";
@@ -58,11 +59,11 @@ test.each([
   ["places", "passed"],
   ["numbers", "failed"],
 ] as const)("a mask of %s on the CPU has %s", async (from, verdict) => {
-  const bytes = compared(from).write();
+  const { model, bytes } = writeModel(compared(from));
   const { outputs } = await runApart(bytes, "cpu", {}, [feed]);
   const checker = new Checker(bytes, [feed]);
   const [form] = formsFor(["webgpu"], ["f32"]);
-  const [check] = await checker.check({ form: form!, bytes, expected: outputs }, ["webgpu"]);
+  const [check] = await checker.check({ form: form!, model, bytes, expected: outputs }, ["webgpu"]);
   await checker.close();
   expect(check?.verdict).toBe(verdict);
   expect(check?.assignment?.cpu).toBe(verdict === "passed" ? 0 : 2);

@@ -6,7 +6,7 @@ import type { Variant } from "../../core/bundle.ts";
 import { toHalf } from "../quantize/to-float16.ts";
 import { inferValues } from "../run/infer-values.ts";
 import { keepHalves } from "../quantize/keep-float16.ts";
-import type { OnnxModel, Transform } from "../onnx/model.ts";
+import type { OnnxModel, Transform, WrittenModel } from "../onnx/model.ts";
 import { removeUnused } from "../simplify/remove-unused.ts";
 import { leastBlock, QUANTIZE_BLOCKS_DEFAULTS, quantizeBlocks } from "../quantize/quantize-blocks.ts";
 import { quantizeDynamic } from "../quantize/quantize-dynamic.ts";
@@ -60,6 +60,12 @@ export interface Form {
   make(model: OnnxModel, feeds: Feeds, options?: MakeOptions): Promise<void>;
   /** Whether layers can be excluded from quantization (exclude-layers.ts). Default false. */
   readonly canSpare?: boolean;
+}
+
+/** A form that was made. */
+export interface MadeForm extends WrittenModel {
+  /** Includes the session entries that its bytes need. */
+  readonly form: Form;
 }
 
 /** Options for making a form. */

@@ -4,8 +4,7 @@ import type { Form, FormId } from "./forms.ts";
 import { formsFor, TARGETS } from "./forms.ts";
 import { totalMacs } from "../run/macs.ts";
 import { maskWeights, parseMask } from "../prune/mask-weights.ts";
-import { readModel } from "../onnx/model.ts";
-import type { OnnxModel } from "../onnx/model.ts";
+import type { OnnxModel, WrittenModel } from "../onnx/model.ts";
 import { Pruner } from "../prune/pruner.ts";
 import type { PrunedGroup, PruneOptions, PruneShares } from "../prune/pruner.ts";
 import type { Feed } from "../run/feeds.ts";
@@ -37,14 +36,14 @@ export function parseShare(text: string): number {
  * Prunes a simplified model and returns its forms; none, with the reason among `notes`, where nothing can be pruned.
  */
 export async function pruneForms(
-  simple: Uint8Array,
+  simple: WrittenModel,
   request: PruneRequest,
   { feeds, isMadeUp }: { readonly feeds: readonly Feed[]; readonly isMadeUp: boolean },
   notes: string[],
 ): Promise<{ forms: Form[]; outcome: PruneOutcome | null }> {
   const nothing = { forms: [], outcome: null };
   try {
-    const pruner = await Pruner.open(simple, isMadeUp ? [] : feeds, feeds[0], request);
+    const pruner = await Pruner.open(simple.bytes, isMadeUp ? [] : feeds, feeds[0], request);
     const { model, groups } = await pruner.prune(request);
     if (groups.every((x) => x.removed === 0)) {
       notes.push(
@@ -54,16 +53,13 @@ export async function pruneForms(
       );
       return nothing;
     }
-    const bytes = model.write();
     const [feed] = feeds;
     const macs =
-      feed === undefined
-        ? null
-        : { before: await totalMacs(readModel(simple), feed), after: await totalMacs(readModel(bytes), feed) };
+      feed === undefined ? null : { before: await totalMacs(simple.model, feed), after: await totalMacs(model, feed) };
     const outcome = { groups, refused: pruner.refused, macs };
     notes.push(...describeOutcome(outcome, isMadeUp ? 0 : feeds.length));
     const plain = formsFor(TARGETS, ["int8"]);
-    const forms = plain.map((x) => formOn(x, x.id === "f32" ? "pruned" : "pruned-int8", bytes));
+    const forms = plain.map((x) => formOn(x, x.id === "f32" ? "pruned" : "pruned-int8", model));
     return { forms, outcome };
   } catch (error) {
     if (error instanceof TypeError) throw error;
@@ -74,12 +70,12 @@ export async function pruneForms(
 }
 
 /** Makes a form from another model than the simplified one. */
-export function formOn(base: Form, id: FormId, bytes: Uint8Array, isLeft?: (name: string) => boolean): Form {
+export function formOn(base: Form, id: FormId, other: OnnxModel, isLeft?: (name: string) => boolean): Form {
   return {
     ...base,
     id,
     make: async (model, feeds, options) => {
-      become(model, readModel(bytes));
+      become(model, other.copy());
       await base.make(model, feeds, { ...options, ...(isLeft && { isLeft }) });
     },
   };

@@ -48,6 +48,23 @@ describe("readModel", () => {
     expect(readModel(bytes).graph.constant("s")?.rawData.buffer).toBe(bytes.buffer);
   });
 
+  test("copies a model apart from its weights", () => {
+    const model = scaled();
+    model.proto.$unknown = [{ no: 9_000, wireType: 2, data: Uint8Array.of(3, 1, 2, 3) }];
+    const bytes = model.write();
+    const copy = model.copy();
+    expect(Buffer.compare(copy.write(), bytes)).toBe(0);
+    expect(copy.graph.constant("s")?.rawData).toBe(model.graph.constant("s")?.rawData);
+    copy.graph.proto.initializer.length = 0;
+    for (const node of copy.graph.nodes) [node.name, node.opType, node.input[0]] = ["other", "Add", "y"];
+    expect(Buffer.compare(model.write(), bytes)).toBe(0);
+  });
+
+  test.each(REAL_MODELS)("copies $name", ({ read }) => {
+    const bytes = read();
+    expect(Buffer.compare(readModel(bytes).copy().write(), bytes)).toBe(0);
+  });
+
   test("keeps fields that the schema does not know", () => {
     const model = scaled();
     model.proto.$unknown = [{ no: 9_000, wireType: 2, data: Uint8Array.of(3, 1, 2, 3) }];

@@ -64,10 +64,35 @@ export class OnnxModel {
     return this;
   }
 
+  /** @internal Copies the model, to be changed apart from this one; both share the weights, which nothing changes in place. */
+  copy(): OnnxModel {
+    return new OnnxModel(copyMessage(this.proto));
+  }
+
   /** Writes the model as the bytes of an ONNX file: one copy of the weights. */
   write(): Uint8Array<ArrayBuffer> {
     return joinPieces(modelPieces(this.proto));
   }
+}
+
+/** A finished model and the bytes that it was written as. Neither is changed: a transform takes a copy of the model. */
+export interface WrittenModel {
+  readonly model: OnnxModel;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+}
+
+/** Writes a finished model, once for all that load it. */
+export function writeModel(model: OnnxModel): WrittenModel {
+  return { model, bytes: model.write() };
+}
+
+/** Copies a message of the protobuf library, except for bytes: its prototype holds the defaults of unset fields. */
+function copyMessage<T>(value: T): T {
+  if (Array.isArray(value)) return value.map(copyMessage) as T;
+  if (typeof value !== "object" || value === null || value instanceof Uint8Array) return value;
+  const copy = Object.create(Object.getPrototypeOf(value) as object) as Record<string, unknown>;
+  for (const [key, part] of Object.entries(value)) copy[key] = copyMessage<unknown>(part);
+  return copy as T;
 }
 
 /**

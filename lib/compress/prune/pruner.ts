@@ -65,20 +65,20 @@ export class Pruner {
   readonly groups: readonly Group[];
   /** Ids of groups for which the proof of prunability failed. */
   readonly refused: readonly string[];
-  readonly #bytes: Uint8Array;
+  readonly #model: OnnxModel;
   readonly #orders: ReadonlyMap<string, readonly number[]>;
   readonly #evidence: ReadonlyMap<string, Evidence>;
   readonly #isRepaired: boolean;
 
   private constructor(
-    bytes: Uint8Array,
+    model: OnnxModel,
     groups: readonly Group[],
     refused: readonly string[],
     orders: ReadonlyMap<string, readonly number[]>,
     evidence: ReadonlyMap<string, Evidence>,
     isRepaired: boolean,
   ) {
-    this.#bytes = bytes;
+    this.#model = model;
     this.groups = groups;
     this.refused = refused;
     this.#orders = orders;
@@ -97,15 +97,16 @@ export class Pruner {
     options: PruneOptions = {},
   ): Promise<Pruner> {
     const { importance = feeds.length > 0 ? "reconstruction" : "magnitude", repair = true } = options;
-    const model = readModel(bytes);
+    const whole = readModel(bytes);
+    const model = whole.copy();
     const found = await findDependencies(model);
-    const { proven, refused } = await prove(bytes, found, probe);
+    const { proven, refused } = await prove(whole, found, probe);
     const needsEvidence = feeds.length > 0 && (repair || importance !== "magnitude");
     const evidence = needsEvidence
       ? await gatherEvidence(model, { ...found, groups: proven }, feeds)
       : new Map<string, Evidence>();
     const orders = new Map(proven.map((x) => [x.id, orderUnits(found, x, importance, evidence)]));
-    return new Pruner(bytes, proven, refused, orders, evidence, repair);
+    return new Pruner(whole, proven, refused, orders, evidence, repair);
   }
 
   /**
@@ -114,7 +115,7 @@ export class Pruner {
    */
   async prune(shares: PruneShares): Promise<Pruned> {
     const counts = this.#counts(shares);
-    const model = readModel(this.#bytes);
+    const model = this.#model.copy();
     const found = await findDependencies(model);
     const wishes = this.groups.map((group) => ({
       group,
@@ -162,7 +163,7 @@ export class Pruner {
 
 /** Proves that groups are prunable: all together and, where that fails, by bisection down to each failing group. */
 async function prove(
-  bytes: Uint8Array,
+  model: OnnxModel,
   found: Dependencies,
   probe: Feed | undefined,
 ): Promise<{ proven: Group[]; refused: string[] }> {
@@ -170,7 +171,7 @@ async function prove(
   const refused: string[] = [];
   const visit = async (groups: readonly Group[]): Promise<void> => {
     if (groups.length === 0) return;
-    if (probe === undefined || (await isEqual(bytes, [...proven, ...groups], probe))) {
+    if (probe === undefined || (await isEqual(model, [...proven, ...groups], probe))) {
       proven.push(...groups);
       return;
     }
@@ -186,8 +187,8 @@ async function prove(
 }
 
 /** Removes every third unit of groups and compares with the model in which they are masked. */
-async function isEqual(bytes: Uint8Array, groups: readonly Group[], probe: Feed): Promise<boolean> {
-  const [pruned, masked] = [readModel(bytes), readModel(bytes)];
+async function isEqual(model: OnnxModel, groups: readonly Group[], probe: Feed): Promise<boolean> {
+  const [pruned, masked] = [model.copy(), model.copy()];
   const found = await findDependencies(pruned);
   const every = (group: Group): number[] => group.units.filter((_, i) => i % 3 === 1);
   const isTold = (x: Group): boolean => x.isExact;
@@ -205,7 +206,7 @@ async function isEqual(bytes: Uint8Array, groups: readonly Group[], probe: Feed)
     const rest = groups.filter((x) => !isTold(x));
     if (rest.length === 0) return true;
     // A model that can't be masked must at least still run.
-    const wide = readModel(bytes);
+    const wide = model.copy();
     removeUnits(wide, await findDependencies(wide), remove(rest));
     await answer(wide.write(), probe);
     return true;

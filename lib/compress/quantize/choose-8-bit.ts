@@ -32,7 +32,7 @@ export async function spendBits(
   const first: Feed[] = [];
   for await (const feed of feeds) if (first.push(feed) >= samples) break;
   if (first.length === 0 || elements.size < 2) return new Set();
-  const rows = await measureSensitivity(model.write(), first, { budgetMs, bits: [4] });
+  const rows = await measureSensitivity(model, first, { budgetMs, bits: [4] });
   const harm = rows
     .filter((x) => elements.has(x.name) && Number.isFinite(x.int4Db))
     .map(({ name, int4Db }) => ({ name, perElement: 10 ** (-int4Db / 10) / (elements.get(name) ?? 1) }))

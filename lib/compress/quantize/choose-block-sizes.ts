@@ -61,7 +61,7 @@ export async function spendBlocks(
   for await (const feed of feeds) if (first.push(feed) >= samples) break;
   if (first.length === 0 || left < NODE_BYTES) return chosen;
   const steps: { name: string; block: number; gain: number; bytes: number }[] = [];
-  for (const { name, int8Db } of await measureSensitivity(model.write(), first, { budgetMs, bits: [8] })) {
+  for (const { name, int8Db } of await measureSensitivity(model, first, { budgetMs, bits: [8] })) {
     const weight = weights.get(name);
     if (weight === undefined || !Number.isFinite(int8Db)) continue;
     const { rows, columns } = weight;

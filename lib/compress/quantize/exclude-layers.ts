@@ -29,15 +29,16 @@ export interface LayerHarm {
 /** Maximum share of the work to exclude: above it nothing of the form's speed would be left. */
 const WORK_MAX = 0.5;
 
-/** Measures each layer that dynamic int8 would convert, within the time limit; the model is consumed. */
+/** Measures each layer that dynamic int8 would convert, within the time limit. */
 export async function measureHarm(
-  model: OnnxModel,
+  original: OnnxModel,
   feeds: readonly Feed[],
   { budgetMs }: { readonly budgetMs: number },
 ): Promise<LayerHarm[]> {
-  const { graph, opset } = model;
   const [first] = feeds;
   if (first === undefined) return [];
+  const model = original.copy();
+  const { graph, opset } = model;
   const ends = performance.now() + budgetMs;
   const macs = new Map((await countMacs(model, first)).map((x) => [x.node, x.macs]));
   const layers = new Map<string, { flag: string; macs: number }>();

@@ -42,7 +42,7 @@ export async function keepHalves(
   for await (const feed of feeds) if (first.push(feed) >= samples) break;
   const robust = new Set<string>();
   if (names.size > 0 && first.length > 0)
-    for (const { name, int8Db } of await measureSensitivity(model.write(), first, { budgetMs, bits: [8], names }))
+    for (const { name, int8Db } of await measureSensitivity(model, first, { budgetMs, bits: [8], names }))
       if (int8Db >= leastDb) robust.add(name);
   return (weight) => (isSmall(weight) && !robust.has(weight.name) ? "float16" : "int8");
 }

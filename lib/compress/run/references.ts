@@ -15,7 +15,7 @@ export interface Answered {
 
 /** Outputs of one model for one set of samples. */
 export class References {
-  readonly samples: Samples;
+  #samples: Samples;
   readonly #path: string;
   readonly #kept: Outputs[] = [];
   #left = KEPT_BYTES;
@@ -23,12 +23,28 @@ export class References {
   /** Takes the model's path, so that a model with external data loads too. */
   constructor(path: string, samples: Samples) {
     this.#path = path;
-    this.samples = samples;
+    this.#samples = samples;
   }
 
-  /** Returns the outputs for the first samples, as many as are kept. */
-  get kept(): readonly Outputs[] {
-    return this.#kept;
+  /** The samples. */
+  get samples(): Samples {
+    return this.#samples;
+  }
+
+  /** Leaves out all but the first samples. */
+  cutTo(n: number): void {
+    const all = this.#samples;
+    this.#samples = {
+      ...all,
+      n,
+      async *each() {
+        let left = n;
+        for await (const feed of all.each()) {
+          yield feed;
+          if (--left <= 0) break;
+        }
+      },
+    };
   }
 
   /**

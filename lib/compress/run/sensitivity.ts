@@ -8,7 +8,7 @@ import { sqnr } from "./metric.ts";
 import type { Outputs } from "./metric.ts";
 import { TensorProto_DataType, ValueInfoProtoSchema } from "../onnx/onnx.gen.js";
 import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
-import { readModel } from "../onnx/model.ts";
+import type { OnnxModel } from "../onnx/model.ts";
 import { openModel } from "./session.ts";
 import { floatsOf } from "../onnx/tensor-proto.ts";
 
@@ -31,7 +31,7 @@ export interface SensitivityRow {
  * bits by default. Ratios that were not requested are Infinity.
  */
 export async function measureSensitivity(
-  bytes: Uint8Array,
+  original: OnnxModel,
   feeds: readonly Feed[],
   options: {
     budgetMs: number;
@@ -43,7 +43,7 @@ export async function measureSensitivity(
 ): Promise<SensitivityRow[]> {
   const ends = performance.now() + options.budgetMs;
   const { bits = [8, 4], names } = options;
-  const model = readModel(bytes);
+  const model = original.copy();
   const { proto } = model.graph;
   const weights = new Map<string, { tensor: TensorProto; user: NodeProto }>();
   for (const tensor of proto.initializer) {

@@ -84,6 +84,22 @@ export async function openModel(
   };
 }
 
+/** Runs a model on every feed; by default on onnxruntime-node's CPU. */
+export async function runAll(
+  source: Uint8Array | string,
+  feeds: readonly Feed[],
+  { place = "cpu", extra = {} }: { readonly place?: Place; readonly extra?: Readonly<Record<string, string>> } = {},
+): Promise<Outputs[]> {
+  const model = await openModel(source, place, extra);
+  try {
+    const outputs: Outputs[] = [];
+    for (const feed of feeds) outputs.push(await model.run(feed));
+    return outputs;
+  } finally {
+    await model.release();
+  }
+}
+
 /**
  * Loads a model on onnxruntime-node's CPU without graph passes, and releases it.
  * @returns the error where it does not load, else null

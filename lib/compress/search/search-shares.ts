@@ -4,10 +4,9 @@
 import type { Feed } from "../run/feeds.ts";
 import { totalMacs } from "../run/macs.ts";
 import { sqnr } from "../run/metric.ts";
-import type { Outputs } from "../run/metric.ts";
-import { readModel } from "../onnx/model.ts";
+import type { WrittenModel } from "../onnx/model.ts";
 import type { Pruner } from "../prune/pruner.ts";
-import { openModel } from "../run/session.ts";
+import { runAll } from "../run/session.ts";
 
 /** Costs and savings of pruning one group: error = scale · share ^ power. */
 export interface GroupCost {
@@ -27,7 +26,7 @@ export const PRICES = 25;
 
 /** Measures the cost of pruning each group alone, on a few samples, in addition to known costs; stops on request. */
 export async function measureCosts(
-  simple: Uint8Array,
+  simple: WrittenModel,
   pruner: Pruner,
   feeds: readonly Feed[],
   isLate: () => boolean,
@@ -35,8 +34,8 @@ export async function measureCosts(
 ): Promise<GroupCost[]> {
   const [feed] = feeds;
   if (feed === undefined) return [];
-  const reference = await answers(simple, feeds);
-  const whole = { bytes: simple.length, macs: Math.max(1, await totalMacs(readModel(simple), feed)) };
+  const reference = await runAll(simple.bytes, feeds);
+  const whole = { bytes: simple.bytes.length, macs: Math.max(1, await totalMacs(simple.model, feed)) };
   const costs: GroupCost[] = [...known];
   for (const { id, kind } of pruner.groups) {
     if (isLate()) break;
@@ -49,7 +48,7 @@ export async function measureCosts(
       const bytes = model.write();
       work = (1 - (await totalMacs(model, feed)) / whole.macs) / share;
       worth = (1 - bytes.length / whole.bytes) / share + work;
-      const now = await answers(bytes, feeds);
+      const now = await runAll(bytes, feeds);
       errors.push(10 ** (-sqnr(now.map((outputs, i) => ({ outputs, reference: reference[i] ?? {} }))) / 10));
     }
     const [little, much] = errors;
@@ -69,15 +68,4 @@ export function sharesAt(costs: readonly GroupCost[], price: number): Record<str
       return [id, GRID.reduce((best, x) => (gain(x) > gain(best) ? x : best), 0)];
     }),
   );
-}
-
-async function answers(bytes: Uint8Array, feeds: readonly Feed[]): Promise<Outputs[]> {
-  const model = await openModel(bytes, "cpu");
-  try {
-    const outputs: Outputs[] = [];
-    for (const feed of feeds) outputs.push(await model.run(feed));
-    return outputs;
-  } finally {
-    await model.release();
-  }
 }

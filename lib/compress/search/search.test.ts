@@ -45,7 +45,7 @@ async function run(folder: string, maxDrop: string, budgetMs: number, rows = 8) 
     references: new References(path, samplesOf(feeds)),
     metric: await makeMetric("sqnr", { maxDrop, hasLabels: false }),
     labels: undefined,
-    simple: bytes,
+    simple: { model: readModel(bytes), bytes },
     feeds: feeds.slice(0, 20),
     isMadeUp: false,
     targets: ["wasm"],
@@ -96,7 +96,7 @@ test("an unreadable state starts a new search", async () => {
   const at = folder();
   writeFileSync(join(at, "search.json"), "{");
   const { lines } = await run(at, "199dB", 1);
-  expect(lines.some((x) => x.includes("begins anew"))).toBe(true);
+  expect(lines.some((x) => x.includes("the search starts over"))).toBe(true);
   expect(JSON.parse(readFileSync(join(at, "search.json"), "utf8"))).toHaveProperty("key");
 });
 

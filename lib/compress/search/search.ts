@@ -13,7 +13,7 @@ import { writeWhole } from "../onnx/model-file.ts";
 import { formsFor } from "../forms/forms.ts";
 import type { Form, Target } from "../forms/forms.ts";
 import { totalMacs } from "../run/macs.ts";
-import { readModel } from "../onnx/model.ts";
+import type { WrittenModel } from "../onnx/model.ts";
 import { formOn } from "../forms/prune-forms.ts";
 import { Pruner } from "../prune/pruner.ts";
 import { judge } from "./search-score.ts";
@@ -26,7 +26,7 @@ import { ortMs } from "../run/session.ts";
 /** Inputs of a search. */
 export interface SearchInput extends Judge {
   /** The simplified model. */
-  readonly simple: Uint8Array<ArrayBuffer>;
+  readonly simple: WrittenModel;
   /** Samples for statistics; part of the first half. */
   readonly feeds: readonly Feed[];
   readonly isMadeUp: boolean;
@@ -110,7 +110,7 @@ class Search {
     this.#half = input.seen ?? (n < 4 ? n : Math.ceil(n / 2));
     const { feeds } = input;
     this.#probes = feeds.length < 2 ? feeds : feeds.slice(-Math.min(PROBES, Math.ceil(feeds.length / 4)));
-    const hash = createHash("sha256").update(input.simple);
+    const hash = createHash("sha256").update(input.simple.bytes);
     hash.update(JSON.stringify([n, this.#half, input.metric.name, input.metric.budget, input.isMadeUp]));
     this.#state = { key: hash.digest("hex"), scores: {}, costs: null, sensitive: null };
   }
@@ -121,7 +121,7 @@ class Search {
     try {
       // Not on the probes: a reconstruction with more units than samples would fit those as if nothing were lost.
       const fitted = feeds.length < 2 ? feeds : feeds.slice(0, -this.#probes.length);
-      this.#pruner = await Pruner.open(simple, isMadeUp ? [] : fitted, feeds[0]);
+      this.#pruner = await Pruner.open(simple.bytes, isMadeUp ? [] : fitted, feeds[0]);
     } catch (error) {
       onProgress(`search: nothing is pruned (${error instanceof Error ? error.message : String(error)})`);
     }
@@ -203,14 +203,14 @@ class Search {
     const { simple, feeds, isMadeUp } = this.#input;
     const pruned =
       price === 0 || this.#pruner === null
-        ? simple
-        : (await this.#pruner.prune({ share: 0, groups: sharesAt(this.#state.costs ?? [], price) })).model.write();
+        ? simple.model
+        : (await this.#pruner.prune({ share: 0, groups: sharesAt(this.#state.costs ?? [], price) })).model;
     const names = new Set(this.#state.sensitive?.slice(0, left));
     const form = formOn(base, "searched", pruned, (name) => names.has(name));
-    const model = readModel(simple);
+    const model = simple.model.copy();
     await form.make(model, feeds, { isMadeUp });
     const [feed] = feeds;
-    return { form, bytes: model.write(), macs: feed === undefined ? 0 : await totalMacs(readModel(pruned), feed) };
+    return { form, bytes: model.write(), macs: feed === undefined ? 0 : await totalMacs(pruned, feed) };
   }
 
   async #measure(): Promise<void> {
@@ -219,7 +219,9 @@ class Search {
     onProgress("search: measuring what each weight and each group is worth");
     if (this.#state.sensitive === null) {
       const budgetMs = Math.max(1_000, (ends - performance.now()) / 2);
-      const rows = await measureSensitivity(simple, this.#probes.slice(0, 4), { budgetMs, signal }).catch(() => []);
+      const rows = await measureSensitivity(simple.model, this.#probes.slice(0, 4), { budgetMs, signal }).catch(
+        () => [],
+      );
       this.#state.sensitive = rows.map((x) => x.name);
     }
     if (this.#pruner !== null) {

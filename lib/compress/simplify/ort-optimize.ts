@@ -14,15 +14,14 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readModel } from "../onnx/model.ts";
-import type { Transform } from "../onnx/model.ts";
+import { readModel, writeModel } from "../onnx/model.ts";
+import type { OnnxModel, Transform, WrittenModel } from "../onnx/model.ts";
 import { packConstants, widenConstants } from "./pack-constants.ts";
 import { loadRuntime } from "../run/optional-peers.ts";
 import { DISABLED } from "../run/session.ts";
 
 /** A form after the passes. */
-export interface Ahead {
-  readonly bytes: Uint8Array<ArrayBuffer>;
+export interface Ahead extends WrittenModel {
   /** ONNX Runtime's session entries for loading it. */
   readonly session: Readonly<Record<string, string>>;
 }
@@ -104,7 +103,7 @@ InferenceSession.create(folder + "/" + from, options).then((x) => x.release()).c
  * @throws SelvedgeError where onnxruntime-node is missing
  */
 export async function optimizeAhead(
-  bytes: Uint8Array,
+  { model, bytes }: WrittenModel,
   session: Readonly<Record<string, string>> = {},
 ): Promise<Ahead | null> {
   await loadRuntime();
@@ -113,37 +112,37 @@ export async function optimizeAhead(
     [DISABLED]: [session[DISABLED] ?? [], names].flat().join(";"),
   });
   const folder = await mkdtemp(join(tmpdir(), "selvedge-ahead-"));
-  const read = async (name: string): Promise<Uint8Array<ArrayBuffer>> =>
-    new Uint8Array(await readFile(join(folder, name)));
+  const read = async (name: string): Promise<OnnxModel> =>
+    readModel(new Uint8Array(await readFile(join(folder, name))));
   try {
     await writeFile(join(folder, "form"), bytes);
     if (!(await run(folder, ["form", "loaded", session]))) return null;
     const loaded = await read("loaded");
     const folded = tidied(loaded);
-    if (folded.length <= bytes.length * FOLDED_GROWTH) return { bytes: folded, session: without(PASSES) };
-    const wide = readModel(bytes);
+    if (folded.bytes.length <= bytes.length * FOLDED_GROWTH) return { ...folded, session: without(PASSES) };
+    const wide = model.copy();
     const { length } = wide.graph.nodes;
     await writeFile(join(folder, "wide"), wide.transform(widenConstants()).write());
     if (!(await run(folder, ["wide", "passed", without([FOLDING])]))) return null;
     const isNarrow = wide.graph.nodes.length < length;
     const ahead = tidied(await read("passed"), ...(isNarrow ? [packConstants(NARROWED)] : []));
-    if (ahead.length > bytes.length * GROWTH) return null;
-    await writeFile(join(folder, "ahead"), ahead);
+    if (ahead.bytes.length > bytes.length * GROWTH) return null;
+    await writeFile(join(folder, "ahead"), ahead.bytes);
     if (!(await run(folder, ["ahead", "both", without(PASSES)]))) return null;
-    return operatorsOf(await read("both")) === operatorsOf(loaded) ? { bytes: ahead, session: without(PASSES) } : null;
+    return operatorsOf(await read("both")) === operatorsOf(loaded) ? { ...ahead, session: without(PASSES) } : null;
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
 /**
- * Writes a model without node names. Recorded shapes of values are kept: they make a load a third faster
+ * Removes the names of nodes and writes the model. Recorded shapes of values are kept: they make a load a third faster
  * (name-dims.ts).
  */
-function tidied(bytes: Uint8Array, ...transforms: Transform[]): Uint8Array<ArrayBuffer> {
-  const model = readModel(bytes).transform(...transforms);
+function tidied(model: OnnxModel, ...transforms: Transform[]): WrittenModel {
+  model.transform(...transforms);
   for (const node of model.graph.nodes) [node.name, node.docString] = ["", ""];
-  return model.write();
+  return writeModel(model);
 }
 
 /** Loads a file of the folder with session entries and writes the optimized model to another. */
@@ -165,9 +164,9 @@ function run(
 }
 
 /** Returns the count of each operator in a model, as text. */
-function operatorsOf(bytes: Uint8Array): string {
+function operatorsOf({ graph }: OnnxModel): string {
   const counts = new Map<string, number>();
-  for (const { domain, opType } of readModel(bytes).graph.nodes) {
+  for (const { domain, opType } of graph.nodes) {
     const name = `${domain}.${opType}`;
     counts.set(name, (counts.get(name) ?? 0) + 1);
   }

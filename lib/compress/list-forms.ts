@@ -1,0 +1,70 @@
+// The third step of a compression: lists the forms to make. To those that were requested it adds what pruning and the
+// search find.
+import { join } from "node:path";
+import type { Form } from "./forms/forms.ts";
+import { pruneForms } from "./forms/prune-forms.ts";
+import type { PruneOutcome } from "./forms/prune-forms.ts";
+import { describeSearch } from "./report/search-report.ts";
+import { firstFeeds } from "./run/samples.ts";
+import { search } from "./search/search.ts";
+import type { SearchOutcome } from "./search/search.ts";
+import type { Job } from "./simplify-source.ts";
+
+/**
+ * Maximum number of samples for reconstruction after pruning. More than a layer has units, or the fit would interpolate
+ * them and generalize to nothing else. As many as the model runs in the time allowed, and no more than half: the metric
+ * uses all of them.
+ */
+const FITTED = 8_192;
+const FITTED_MS = 20_000;
+
+/** The forms to make, with the results of pruning and of the search; null where there was none. */
+export interface FormList {
+  readonly forms: readonly Form[];
+  readonly pruning: PruneOutcome | null;
+  readonly searched: SearchOutcome | null;
+}
+
+/** Lists the forms to make. */
+export async function listForms(job: Job): Promise<FormList> {
+  const pruned = await prunedForms(job);
+  const searched = await searchedForms(job);
+  const forms = [...job.forms, ...(pruned?.forms ?? []), ...(searched?.forms ?? [])];
+  return { forms, pruning: pruned?.outcome ?? null, searched: searched?.outcome ?? null };
+}
+
+async function prunedForms({
+  simple,
+  options,
+  references: { samples },
+  feeds,
+  sampleMs,
+  notes,
+  ...job
+}: Job): Promise<Awaited<ReturnType<typeof pruneForms>> | null> {
+  if (options.prune === undefined || job.isStopped()) return null;
+  job.onProgress("pruning");
+  const most = Math.min(FITTED, FITTED_MS / sampleMs, samples.n / 2);
+  const fitted = most > feeds.length ? await firstFeeds(samples, most) : feeds;
+  return pruneForms(simple, options.prune, { feeds: fitted, isMadeUp: samples.isMadeUp }, notes);
+}
+
+async function searchedForms(job: Job): Promise<Awaited<ReturnType<typeof search>> | null> {
+  const { simple, options, references, metric, labels, targets, out, notes, onProgress } = job;
+  const { samples } = references;
+  if (options.search === undefined || samples.n === 0 || job.isStopped()) return null;
+  await out.create();
+  const statePath = join(out.path, "search.json");
+  // Statistics of layers must not come from the held-out half of the samples.
+  const feeds = job.feeds.slice(0, Math.max(1, Math.ceil(samples.n / 2)));
+  const input = { references, metric, labels, simple, feeds, isMadeUp: samples.isMadeUp, targets, statePath };
+  const { budgetMs } = options.search;
+  try {
+    const found = await search({ ...input, budgetMs, signal: options.signal, onProgress });
+    notes.push(...describeSearch(found.outcome, metric.name));
+    return found;
+  } catch (error) {
+    notes.push(`The search failed: ${error instanceof Error ? error.message : String(error)}`);
+    return null;
+  }
+}
