@@ -1,6 +1,9 @@
 // Typical blocks of models as exporters write them, for the profile of ONNX Runtime's usual functions (profile-cases.ts):
 // its optimizations match patterns of operators, which single operators do not show.
+import { create } from "@bufbuild/protobuf";
+import { makeNode } from "../../lib/compress/onnx/graph.ts";
 import type { NodeSpec } from "../../lib/compress/onnx/graph.ts";
+import { AttributeProto_AttributeType, AttributeProtoSchema } from "../../lib/compress/onnx/onnx.gen.js";
 import { quantizeBlocks } from "../../lib/compress/quantize/quantize-blocks.ts";
 import { quantizeDynamic } from "../../lib/compress/quantize/quantize-dynamic.ts";
 import { quantizeWeights } from "../../lib/compress/quantize/quantize-weights.ts";
@@ -8,6 +11,7 @@ import { CONTRIB, readModel } from "../../lib/compress/onnx/model.ts";
 import type { Transform } from "../../lib/compress/onnx/model.ts";
 import { modelOf } from "./onnx-graphs.ts";
 import type { NumericType, Values } from "./onnx-graphs.ts";
+import { withExternalData } from "./profile-cases.ts";
 import type { Case, LazyCase } from "./profile-cases.ts";
 
 /** Builds a graph node by node; values are named by numbers. */
@@ -442,7 +446,27 @@ const QUANTIZED: Block = (b) => {
   ];
 };
 
+/** Layers of the sizes that models have: kernels have other ways for them than for small ones. */
+const LARGE: Block = (b) => {
+  const x = b.input([3, 3, 96, 64]);
+  const stem = b.add("Relu", [b.norm(b.bareConv(x, 3, 64, 7, 2), 64)]);
+  const pooled = b.add("MaxPool", [stem], { kernel_shape: [3, 3], strides: [2, 2], pads: [1, 1, 1, 1] });
+  const deep = b.add("Clip", [b.norm(b.bareConv(pooled, 64, 64, 5, 1, 64), 64), b.scalar(0), b.scalar(6)]);
+  const wide = b.add("Relu", [b.norm(b.bareConv(deep, 64, 256, 1), 256)]);
+  const down = b.add("Relu", [b.conv(b.add("Sigmoid", [b.conv(wide, 256, 128, 3)]), 128, 128, 3, 2)]);
+  const up = b.add("ConvTranspose", [down, b.weight(128, 64, 2, 2)], { kernel_shape: [2, 2], strides: [2, 2] });
+  const shape = b.add("Shape", [down]);
+  const rows = b.add("Slice", [shape, b.constant([0]), b.constant([1])]);
+  const target = b.add("Concat", [b.add("Cast", [rows], { to: 7 }), b.constant([128, -1])], { axis: 0 });
+  const steps = b.add("Transpose", [b.add("Reshape", [down, target])], { perm: [0, 2, 1] });
+  const inner = b.add("Relu", [b.linear(steps, 128, 512)]);
+  const pool = b.add("Flatten", [b.add("GlobalAveragePool", [down])]);
+  const gemm = b.add("Gemm", [pool, b.weight(1000, 128), b.weight(1000)], { transB: 1 });
+  return [b.add("Softmax", [b.linear(inner, 512, 128)], { axis: -1 }), b.add("Softmax", [gemm], { axis: 1 }), up];
+};
+
 const BLOCKS: Readonly<Record<string, Block>> = {
+  "large layers": LARGE,
   "ResNet block": RESNET,
   "MobileNetV3 block": MOBILENET,
   "GELU encoder": encoder("gelu"),
@@ -460,6 +484,13 @@ const FORMS: Readonly<Record<string, readonly Transform[]>> = {
   "dynamic int8": [quantizeDynamic({ minElements: 16 })],
   "int4 blocks": [quantizeBlocks({ block: 32, minElements: 1000 })],
 };
+
+/** Session entries that bundles set. */
+const SESSIONS: readonly Readonly<Record<string, string>>[] = [
+  {},
+  { "session.disable_quant_qdq": "1" },
+  { "optimization.disable_specified_optimizers": "ConstantFolding;GeluFusion" },
+];
 
 /** Lists the blocks: in float32 in two operator sets, in float16, and quantized. */
 export function blockCases(): LazyCase[] {
@@ -479,9 +510,31 @@ export function blockCases(): LazyCase[] {
       make("float32 of operator set 21", "float32", 21),
       make("float32 of operator set 14", "float32", 14),
       make("float16", "float16", 17),
+      { ...make("with weights as nodes", "float32", 11), make: () => withNodes(blockCase(block, "float32", 11, [])) },
+      ...SESSIONS.map((session, i): LazyCase => ({
+        title: `${name} with external data ${i}`,
+        onGpu: true,
+        make: () => withExternalData({ ...blockCase(block, "float32", 17, []), session }),
+      })),
       ...Object.entries(FORMS).map(([form, transforms]) => make(form, "float32", 17, transforms)),
     ];
   });
+}
+
+/** Turns initializers into Constant nodes, as some exporters write weights. */
+function withNodes({ model, inputs }: Case): Case {
+  const { graph } = model.proto;
+  if (graph === undefined) return { model, inputs };
+  const constants = graph.initializer.map((value) => {
+    const node = makeNode({ opType: "Constant", input: [], output: [value.name] });
+    node.attribute.push(
+      create(AttributeProtoSchema, { name: "value", type: AttributeProto_AttributeType.TENSOR, t: value }),
+    );
+    return node;
+  });
+  graph.initializer = [];
+  graph.node.unshift(...constants);
+  return { model, inputs };
 }
 
 function blockCase(block: Block, dtype: NumericType, opset: number, transforms: readonly Transform[]): Case {

@@ -1,12 +1,17 @@
 // The cases from which the usual functions of ONNX Runtime are found out (usual-functions.ts): ONNX's own operator cases
 // from Debian's libonnx-testdata, each also with its parameters as constants, with other types and in older operator
 // sets, and typical blocks (profile-blocks.ts). None is one of this repository's models: those are benchmarked.
-import { fromBinary } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setAttribute } from "../../lib/compress/onnx/graph.ts";
 import type { AttributeValue } from "../../lib/compress/onnx/graph.ts";
-import { TensorProto_DataType as T, TensorProtoSchema } from "../../lib/compress/onnx/onnx.gen.js";
+import {
+  StringStringEntryProtoSchema,
+  TensorProto_DataLocation,
+  TensorProto_DataType as T,
+  TensorProtoSchema,
+} from "../../lib/compress/onnx/onnx.gen.js";
 import type { TensorProto } from "../../lib/compress/onnx/onnx.gen.js";
 import { decodeModel } from "../../lib/compress/onnx/model.ts";
 import type { OnnxModel } from "../../lib/compress/onnx/model.ts";
@@ -19,6 +24,10 @@ import type { NumericType, Values } from "./onnx-graphs.ts";
 export interface Case {
   readonly model: OnnxModel;
   readonly inputs: Readonly<Record<string, Values>>;
+  /** A second file with the weights; absent where they are in the model. */
+  readonly weights?: Uint8Array;
+  /** ONNX Runtime's session entries. */
+  readonly session?: Readonly<Record<string, string>>;
 }
 
 /** A case that is made when its turn comes, as there are some ten thousand. */
@@ -240,10 +249,31 @@ function attributeOf({ dtype, dims }: Values, values: readonly number[]): Attrib
   return dims.length === 0 ? (values[0] ?? 0) : values;
 }
 
+/** Name of the second file of a case. */
+const WEIGHTS = "weights.bin";
+
+/** Moves the weights of a case to a second file, as those of bundles and of large models are. */
+export function withExternalData({ model, inputs, session }: Case): Case {
+  const parts: Uint8Array[] = [];
+  let offset = 0;
+  for (const tensor of model.proto.graph?.initializer ?? []) {
+    if (tensor.rawData.length <= 64) continue;
+    const entries = { location: WEIGHTS, offset: String(offset), length: String(tensor.rawData.length) };
+    tensor.externalData = Object.entries(entries).map(([key, value]) =>
+      create(StringStringEntryProtoSchema, { key, value }),
+    );
+    tensor.dataLocation = TensorProto_DataLocation.EXTERNAL;
+    parts.push(tensor.rawData);
+    offset += tensor.rawData.length;
+    tensor.rawData = new Uint8Array();
+  }
+  return { model, inputs, weights: Buffer.concat(parts), ...(session && { session }) };
+}
+
 /** Writes a case as the worker reads it. */
 export function wireOf(made: Case | null): object | null {
   if (made === null) return null;
-  const { model, inputs } = made;
+  const { model, inputs, weights = null, session = {} } = made;
   const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString("base64");
   const tensors = Object.entries(inputs).map(([name, x]) => ({
     name,
@@ -251,5 +281,5 @@ export function wireOf(made: Case | null): object | null {
     dims: x.dims,
     data: base64(bytesOf(x)),
   }));
-  return { model: base64(model.write()), inputs: tensors };
+  return { model: base64(model.write()), inputs: tensors, weights: weights && base64(weights), session };
 }

@@ -27,6 +27,8 @@ export interface UsualTold {
 
 interface Wire {
   readonly model: string;
+  readonly weights: string | null;
+  readonly session: Readonly<Record<string, string>>;
   readonly inputs: readonly { name: string; dtype: NumericDtype; dims: readonly number[]; data: string }[];
 }
 
@@ -66,8 +68,9 @@ function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
 }
 
 async function runCase(backend: Backend, wire: Wire): Promise<void> {
-  const data = new Blob([bytesOf(wire.model)]);
-  await backend.load(1, { files: [{ path: "model.onnx", data }], session: {} });
+  const files = [{ path: "model.onnx", data: new Blob([bytesOf(wire.model)]) }];
+  if (wire.weights !== null) files.push({ path: "weights.bin", data: new Blob([bytesOf(wire.weights)]) });
+  await backend.load(1, { files, session: wire.session });
   const feeds = wire.inputs.map(({ name, dtype, dims, data }): [string, Tensor] => [
     name,
     { dtype, dims, data: new ARRAY_TYPES[dtype](bytesOf(data).buffer) },
