@@ -10,7 +10,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { smallestTable } from "../lib/compress/bundle/describe.ts";
 import { makeGolden } from "../lib/compress/bundle/golden.ts";
-import { madeUp } from "../lib/compress/run/synthetic-inputs.ts";
+import { syntheticInputs } from "../lib/compress/run/synthetic-inputs.ts";
 import { readModel } from "../lib/compress/onnx/model.ts";
 import { writeBundle } from "../lib/compress/bundle/pack.ts";
 import type { PackInput, PackVariant } from "../lib/compress/bundle/pack.ts";
@@ -46,7 +46,8 @@ async function addGolden(input: PackInput, goldenDims: Recipe["goldenDims"]): Pr
   const variants: PackVariant[] = [];
   for (const variant of input.variants) {
     const bytes = variant.files[0]?.bytes ?? new Uint8Array();
-    const [feed] = [...madeUp(input.model.inputs, { typical, bound: smallestTable(readModel(bytes)) })][0] ?? [];
+    const [feed] =
+      [...syntheticInputs(input.model.inputs, { typical, bound: smallestTable(readModel(bytes)) })][0] ?? [];
     const golden = feed && (await makeGolden(bytes, variant.session?.wasm, feed));
     variants.push({ ...variant, ...(golden && { golden }) });
   }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { bundleIdentity } from "../lib/core/bundle.ts";
-import { assign } from "../lib/compress/check/assignment-node.ts";
+import { assignmentInNode } from "../lib/compress/check/assignment-node.ts";
 import { packBundle } from "../lib/compress/bundle/pack.ts";
 import { addMeasurements, readMeasurements } from "./measured.ts";
 import { RECIPES } from "./recipes.ts";
@@ -31,7 +31,7 @@ describe.each(RECIPES)("$name", (recipe) => {
   test("has nothing on the CPU and no copy in a run on WebGPU, where it may run there", async () => {
     for (const { files, session, needs } of (await build()).variants) {
       if (needs.includes("wasm")) continue;
-      const assignment = await assign(files[0]?.bytes ?? new Uint8Array(), "webgpu", session?.webgpu);
+      const assignment = await assignmentInNode(files[0]?.bytes ?? new Uint8Array(), "webgpu", session?.webgpu);
       expect(assignment).toMatchObject({ cpu: 0, shape: 0, copies: 0 });
       expect(assignment.device).toBeGreaterThan(0);
     }

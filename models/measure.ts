@@ -15,7 +15,7 @@ import sharp from "sharp";
 import { lines } from "./corpus/render.ts";
 import { isExact } from "./corpus/score.ts";
 import type { Score, Variant } from "../lib/core/bundle.ts";
-import { assign } from "../lib/compress/check/assignment-node.ts";
+import { assignmentInNode } from "../lib/compress/check/assignment-node.ts";
 import type { PackInput, PackVariant } from "../lib/compress/bundle/pack.ts";
 import { References } from "../lib/compress/run/references.ts";
 import { makeScore } from "../lib/compress/run/score.ts";
@@ -129,8 +129,10 @@ async function seePictures({ variants, model }: PackInput): Promise<Rates> {
 async function assignments(variant: PackVariant): Promise<NonNullable<Variant["assignment"]>> {
   const bytes = variant.files[0]?.bytes ?? new Uint8Array();
   return {
-    ...(!variant.needs.includes("wasm") && { webgpu: await assign(bytes, "webgpu", variant.session?.webgpu) }),
-    wasm: await assign(bytes, "wasm", variant.session?.wasm),
+    ...(!variant.needs.includes("wasm") && {
+      webgpu: await assignmentInNode(bytes, "webgpu", variant.session?.webgpu),
+    }),
+    wasm: await assignmentInNode(bytes, "wasm", variant.session?.wasm),
   };
 }
 

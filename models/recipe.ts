@@ -53,7 +53,7 @@ async function makeVariant(
   model: OnnxModel,
   isLeft: (name: string) => boolean = () => false,
 ): Promise<PackVariant> {
-  const { form, bytes } = await makeForm(asked, model, { feeds: [], isMadeUp: true, isLeft }, []);
+  const { form, bytes } = await makeForm(asked, model, { feeds: [], isSynthetic: true, isLeft }, []);
   const { id, needs, session } = form;
   const files = [{ path: "model.onnx", bytes, isModel: true }];
   return { id, needs, ...(session && { session }), files };

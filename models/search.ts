@@ -55,7 +55,7 @@ for (const recipe of RECIPES) {
     labels,
     simple,
     feeds: await firstFeeds(samples, Math.min(CALIBRATION, seen)),
-    isMadeUp: false,
+    isSynthetic: false,
     targets: ["webgpu", "wasm"],
     seen,
     statePath: join(folder, "search.json"),

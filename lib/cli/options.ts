@@ -3,7 +3,7 @@ import { InvalidArgumentError, Option } from "commander";
 import type { BrowserName } from "../compress/check/browser.ts";
 import { describePorts } from "../compress/bundle/inspect.ts";
 import { smallestTable } from "../compress/bundle/describe.ts";
-import { makeUpSamples } from "../compress/evaluate-source.ts";
+import { synthesizeSamples } from "../compress/evaluate-source.ts";
 import { TARGETS } from "../compress/forms/forms.ts";
 import type { Target } from "../compress/forms/forms.ts";
 import type { OnnxModel } from "../compress/onnx/model.ts";
@@ -62,7 +62,7 @@ export async function feedsFor(
   const { inputs } = await describePorts(model);
   if (samples !== undefined) return firstFeeds(await openSamples(samples, inputs, limit), limit);
   const notes: string[] = [];
-  const synthetic = await makeUpSamples(path, inputs, { typical: {}, bound: smallestTable(model) }, notes);
+  const synthetic = await synthesizeSamples(path, inputs, { typical: {}, bound: smallestTable(model) }, notes);
   const feeds = await firstFeeds(synthetic, limit);
   if (feeds.length === 0) throw new TypeError(notes.join(" "));
   return feeds;

@@ -50,14 +50,14 @@ export async function compress(path: string, options: CompressOptions): Promise<
   const defaults = Object.fromEntries(job.targets.map((x) => [x, defaultFor(x, reports)]));
   const bundle = await packForms(job, results, defaults);
   const { metric, referenceScore, references, notes } = job;
-  const { n, isMadeUp, notes: sampleNotes } = references.samples;
+  const { n, isSynthetic, notes: sampleNotes } = references.samples;
   const report: CompressReport = {
     schema: "selvedge/report@1",
     model: basename(path),
     sourceBytes: job.model.byteLength,
     targets: job.targets,
     metric: { name: metric.name, budget: metric.budget, reference: referenceScore },
-    samples: { n, isMadeUp },
+    samples: { n, isMadeUp: isSynthetic },
     forms: reports,
     defaults,
     bundle,

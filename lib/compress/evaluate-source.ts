@@ -1,11 +1,11 @@
 // The reference of a compression: the given samples, or synthetic inputs, and the source model's outputs for them,
 // computed once for its own score and for the bundle's summary statistics.
-import { Sketches } from "./run/tensor-summary.ts";
+import { TensorSummaries } from "./run/tensor-summary.ts";
 import type { Baseline } from "./run/tensor-summary.ts";
 import { readersOf, smallestTable } from "./bundle/describe.ts";
 import type { Description } from "./bundle/describe.ts";
 import { every } from "./evaluate-form.ts";
-import { madeUp } from "./run/synthetic-inputs.ts";
+import { syntheticInputs } from "./run/synthetic-inputs.ts";
 import type { Metric } from "./run/metric.ts";
 import type { OnnxModel } from "./onnx/model.ts";
 import { References } from "./run/references.ts";
@@ -41,20 +41,20 @@ export async function samplesFor(
       options.limit ?? PATIENCE.most,
       await readersOf(options.bundle, inputs),
     );
-  return makeUpSamples(path, inputs, { typical, bound: smallestTable(source) }, notes);
+  return synthesizeSamples(path, inputs, { typical, bound: smallestTable(source) }, notes);
 }
 
 /** Makes synthetic inputs with which a model runs; none where it runs with no guess. */
-export async function makeUpSamples(
+export async function synthesizeSamples(
   path: string,
   inputs: Description["inputs"],
-  hints: Parameters<typeof madeUp>[1],
+  hints: Parameters<typeof syntheticInputs>[1],
   notes: string[] = [],
 ): Promise<Samples> {
   const model = await openModel(path, "cpu");
   let reason = "";
   try {
-    for (const feeds of madeUp(inputs, hints))
+    for (const feeds of syntheticInputs(inputs, hints))
       try {
         for (const feed of feeds) await model.run(feed);
         return samplesOf(feeds, true);
@@ -81,7 +81,7 @@ export async function runReference(
 ): Promise<{ references: References; score: number | null; baseline: Baseline }> {
   if (labels !== undefined && labels.length < given.n)
     throw new TypeError(`labels: ${labels.length} labels for ${given.n} samples`);
-  const [tally, sketches] = [metric.start(), new Sketches()];
+  const [tally, summaries] = [metric.start(), new TensorSummaries()];
   const references = new References(path, given);
   if (given.n === 0) return { references, score: null, baseline: {} };
   onProgress(`running the model on ${given.n} samples`);
@@ -90,7 +90,7 @@ export async function runReference(
   let n = 0;
   for await (const { feed, reference } of references.each()) {
     tally.add({ outputs: reference, reference, feed, label: labels?.[n] });
-    sketches.add(feed, reference);
+    summaries.add(feed, reference);
     tell(++n);
     const isLate = limit === undefined && n >= PATIENCE.least && performance.now() - started > PATIENCE.ms;
     if (isLate || signal?.aborted === true) break;
@@ -98,5 +98,5 @@ export async function runReference(
   if (n < given.n && signal?.aborted !== true)
     notes.push(`The first ${n} of ${given.n} samples were used, which took a minute; --limit ${given.n} uses all.`);
   references.cutTo(n);
-  return { references, score: await tally.value(), baseline: sketches.value() };
+  return { references, score: await tally.value(), baseline: summaries.value() };
 }

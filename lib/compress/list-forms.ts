@@ -46,7 +46,7 @@ async function prunedForms({
   job.onProgress("pruning");
   const most = Math.min(FITTED, FITTED_MS / sampleMs, samples.n / 2);
   const fitted = most > feeds.length ? await firstFeeds(samples, most) : feeds;
-  return pruneForms(simple, options.prune, { feeds: fitted, isMadeUp: samples.isMadeUp }, notes);
+  return pruneForms(simple, options.prune, { feeds: fitted, isSynthetic: samples.isSynthetic }, notes);
 }
 
 async function searchedForms(job: Job): Promise<Awaited<ReturnType<typeof search>> | null> {
@@ -57,7 +57,7 @@ async function searchedForms(job: Job): Promise<Awaited<ReturnType<typeof search
   const statePath = join(out.path, "search.json");
   // Statistics of layers must not come from the held-out half of the samples.
   const feeds = job.feeds.slice(0, Math.max(1, Math.ceil(samples.n / 2)));
-  const input = { references, metric, labels, simple, feeds, isMadeUp: samples.isMadeUp, targets, statePath };
+  const input = { references, metric, labels, simple, feeds, isSynthetic: samples.isSynthetic, targets, statePath };
   const { budgetMs } = options.search;
   try {
     const found = await search({ ...input, budgetMs, signal: options.signal, onProgress });

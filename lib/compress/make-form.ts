@@ -14,12 +14,12 @@ import type { OnnxModel, WrittenModel } from "./onnx/model.ts";
 import { optimizeAhead } from "./simplify/ort-optimize.ts";
 import type { FormReport } from "./report/report.ts";
 import type { Job } from "./simplify-source.ts";
-import { measureHarm, spareLayers } from "./quantize/exclude-layers.ts";
+import { measureLayerErrors, excludeLayers } from "./quantize/exclude-layers.ts";
 
 /**
  * Parameters of excluding layers: how it is measured, the minimum quality of the outputs, and the required improvement.
  */
-const SPARING = {
+const EXCLUSION = {
   ms: 20_000,
   feeds: 4,
   db: [
@@ -79,11 +79,13 @@ interface Evaluated {
 /** Makes and evaluates a form; again without its worst layers where it missed its budget and that helps. */
 async function makeWithinBudget(form: Form, job: Job, context: EvaluateContext): Promise<Evaluated> {
   const { simple, feeds, references, notes, out } = job;
-  const given = { feeds, isMadeUp: references.samples.isMadeUp };
+  const given = { feeds, isSynthetic: references.samples.isSynthetic };
   const made = await makeForm(form, simple.model, given, notes);
   await out.write(`${form.id}.onnx`, [made.bytes]);
   const report = await evaluateForm(made, context);
-  const better = report.isWithinBudget ? null : await makeSparing(form, simple.model, given, report, context, notes);
+  const better = report.isWithinBudget
+    ? null
+    : await makeWithExclusions(form, simple.model, given, report, context, notes);
   if (better === null) return { made, report };
   await out.write(`${form.id}.onnx`, [better.made.bytes]);
   return better;
@@ -93,7 +95,7 @@ async function makeWithinBudget(form: Form, job: Job, context: EvaluateContext):
  * Makes a form that missed its budget again, up to twice, without the layers with the largest error; null where that
  * does not help.
  */
-async function makeSparing(
+async function makeWithExclusions(
   form: Form,
   simple: OnnxModel,
   given: Given,
@@ -101,18 +103,18 @@ async function makeSparing(
   context: EvaluateContext,
   notes: string[],
 ): Promise<Evaluated | null> {
-  if (form.canSpare !== true || sqnrDb === null || given.feeds.length === 0) return null;
+  if (form.canExclude !== true || sqnrDb === null || given.feeds.length === 0) return null;
   const { metric, onProgress } = context;
   onProgress(`${form.id} missed its budget: measuring the error of each layer`);
-  const harms = await measureHarm(simple, given.feeds.slice(0, SPARING.feeds), { budgetMs: SPARING.ms });
+  const errors = await measureLayerErrors(simple, given.feeds.slice(0, EXCLUSION.feeds), { budgetMs: EXCLUSION.ms });
   let before = 0;
-  for (const [leastDb, more] of SPARING.db) {
-    const spared = spareLayers(harms, Math.max(leastDb, sqnrDb + more));
-    if (spared.size <= before) continue;
-    before = spared.size;
-    const count = `${spared.size} of ${harms.length} layers`;
+  for (const [leastDb, more] of EXCLUSION.db) {
+    const excluded = excludeLayers(errors, Math.max(leastDb, sqnrDb + more));
+    if (excluded.size <= before) continue;
+    before = excluded.size;
+    const count = `${excluded.size} of ${errors.length} layers`;
     onProgress(`making ${form.id} again, with ${count} excluded`);
-    const made = await makeForm(form, simple, { ...given, isSpared: (name) => spared.has(name) }, notes);
+    const made = await makeForm(form, simple, { ...given, isExcluded: (name) => excluded.has(name) }, notes);
     const report = await evaluateForm(made, context);
     if (!report.isWithinBudget) continue;
     const was = `${metric.name} ${(score ?? 0).toFixed(metric.name === "sqnr" ? 1 : 4)}`;
@@ -146,7 +148,7 @@ async function makeModel(
   } catch (error) {
     if (feeds.length === 0) throw error;
     const plain = simple.copy();
-    await form.make(plain, [], { ...options, isMadeUp: true });
+    await form.make(plain, [], { ...options, isSynthetic: true });
     notes.push(`${form.id} was made without the samples: ${error instanceof Error ? error.message : String(error)}.`);
     return written(plain, feeds);
   }

@@ -8,7 +8,7 @@ import type { Source } from "./read-source.ts";
 import type { Feed } from "./run/feeds.ts";
 import { sqnr } from "./run/metric.ts";
 import { openModel, runAll } from "./run/session.ts";
-import { settleInputs } from "./simplify/drop-initializer-inputs.ts";
+import { dropInitializerInputs } from "./simplify/drop-initializer-inputs.ts";
 import { foldKnown } from "./simplify/fold-known-dims.ts";
 import { narrowIds } from "./simplify/narrow-ids.ts";
 import { simplify } from "./simplify/simplify.ts";
@@ -34,7 +34,7 @@ export async function simplifySource(source: Source): Promise<Job> {
 
 async function simplified({ path, model: original, targets, feeds, notes }: Source): Promise<WrittenModel> {
   try {
-    const model = original.copy().transform(settleInputs(), simplify());
+    const model = original.copy().transform(dropInitializerInputs(), simplify());
     const isForGpu = targets.some((x) => x !== "wasm");
     if (isForGpu) model.transform(splitLogSoftmax());
     await foldKnown(model);

@@ -244,7 +244,7 @@ async function* searchCases(model: Pruned, feeds: readonly Feed[]): AsyncGenerat
     labels: Array.from(classes, (x) => [x]),
     simple: written(model.bytes),
     feeds,
-    isMadeUp: false,
+    isSynthetic: false,
     targets: ["wasm"],
     statePath: join(folder, "search.json"),
     budgetMs: SEARCH_MS,

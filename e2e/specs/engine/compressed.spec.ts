@@ -194,7 +194,7 @@ async function pack(
   const made: Awaited<ReturnType<typeof pack>> = {};
   for (const form of formsFor(["webgpu"], forms)) {
     const model = readModel(whole);
-    if (form.id !== "f32") await form.make(model, [], { isMadeUp: true });
+    if (form.id !== "f32") await form.make(model, [], { isSynthetic: true });
     const file = model.write();
     const { id, needs, session } = form;
     made[id] = { bytes: file, isForGpu: needs.includes("webgpu") };

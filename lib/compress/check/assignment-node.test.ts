@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { assign } from "./assignment-node.ts";
+import { assignmentInNode } from "./assignment-node.ts";
 import { smallModel } from "../../test-support/compress/fixtures.ts";
 import { raiseOpset } from "../simplify/raise-opset.ts";
 
@@ -16,14 +16,14 @@ const clip = () =>
   });
 
 test("an old Clip runs on the CPU, with copies around it, until its operator set is raised", async () => {
-  expect(await assign(clip().write(), "webgpu")).toEqual({ device: 2, shape: 0, cpu: 1, copies: 2 });
+  expect(await assignmentInNode(clip().write(), "webgpu")).toEqual({ device: 2, shape: 0, cpu: 1, copies: 2 });
   const raised = clip().transform(raiseOpset(13)).write();
-  expect(await assign(raised, "webgpu")).toMatchObject({ shape: 0, cpu: 0, copies: 0 });
+  expect(await assignmentInNode(raised, "webgpu")).toMatchObject({ shape: 0, cpu: 0, copies: 0 });
 });
 
 test("a model that cannot be loaded is refused; the error has the end of the log", async () => {
   const bytes = new TextEncoder().encode("no model");
-  await expect(assign(bytes, "wasm")).rejects.toMatchObject({
+  await expect(assignmentInNode(bytes, "wasm")).rejects.toMatchObject({
     code: "no-backend",
     details: { backend: "wasm", exit: 1 },
   });

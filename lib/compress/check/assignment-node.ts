@@ -3,8 +3,8 @@
 import { assignmentFromLog } from "../../core/assignment-log.ts";
 import type { Assignment } from "../../core/bundle.ts";
 import { SelvedgeError } from "../../core/errors.ts";
-import { runApart } from "../run/child-process.ts";
-import type { RunApart } from "../run/child-process.ts";
+import { runInChildProcess } from "../run/child-process.ts";
+import type { ChildProcessRun } from "../run/child-process.ts";
 
 const PROVIDERS = { webgpu: "webgpu", wasm: "cpu" } as const;
 
@@ -13,19 +13,19 @@ const PROVIDERS = { webgpu: "webgpu", wasm: "cpu" } as const;
  * Vulkan, Metal or Direct3D adapter; a software adapter gets the same assignment.
  * @throws SelvedgeError `no-backend` where the model could not be loaded on that backend.
  */
-export async function assign(
+export async function assignmentInNode(
   bytes: Uint8Array,
   backend: "webgpu" | "wasm",
   session: Readonly<Record<string, string>> = {},
 ): Promise<Assignment> {
-  return assignmentOf(await runApart(bytes, PROVIDERS[backend], session), backend);
+  return assignmentOf(await runInChildProcess(bytes, PROVIDERS[backend], session), backend);
 }
 
 /**
  * Counts the operators by execution provider for a model that ran in a child process.
  * @throws SelvedgeError `no-backend` where it did not run.
  */
-export function assignmentOf({ exit, isLate, log }: RunApart, backend: "webgpu" | "wasm"): Assignment {
+export function assignmentOf({ exit, isLate, log }: ChildProcessRun, backend: "webgpu" | "wasm"): Assignment {
   const assignment = exit === 0 ? assignmentFromLog(log.split("\n"), backend) : null;
   if (assignment !== null) return assignment;
   const reason = isLate ? "timed out" : (log.trim().split("\n").at(-1) ?? "").slice(0, 300);

@@ -3,9 +3,9 @@
 // check is `unchecked`: that is no failure of the form, but never makes it a default.
 import type { Assignment, Bundle } from "../../core/bundle.ts";
 import { isSelvedgeError } from "../../core/errors.ts";
-import { hasAdapter, runApart } from "../run/child-process.ts";
+import { hasAdapter, runInChildProcess } from "../run/child-process.ts";
 import { straysFromLog } from "../../core/assignment-log.ts";
-import { assign, assignmentOf } from "./assignment-node.ts";
+import { assignmentInNode, assignmentOf } from "./assignment-node.ts";
 import { CheckBrowser } from "./browser.ts";
 import type { BrowserName, BrowserRun } from "./browser.ts";
 import type { Form, Target } from "../forms/forms.ts";
@@ -146,7 +146,7 @@ export class Checker {
   async #onWasm(input: CheckInput): Promise<Check> {
     const { bytes, form } = input;
     const extra = form.session?.wasm ?? {};
-    const assignment = await assign(bytes, "wasm", extra);
+    const assignment = await assignmentInNode(bytes, "wasm", extra);
     const outputs = await runAll(bytes, this.#feeds, { place: "wasm", extra });
     const parityDb = parity(outputs, input.expected);
     const told = { target: "wasm", assignment, parityDb } as const;
@@ -161,10 +161,10 @@ export class Checker {
     this.#adapter ??= hasAdapter();
     if (!(await this.#adapter)) return { target, verdict: "unchecked", why: "this machine has no WebGPU adapter" };
     const feeds = this.#feeds;
-    const run = await runApart(bytes, "webgpu", form.session?.webgpu ?? {}, feeds, WEBGPU_FEEDS);
+    const run = await runInChildProcess(bytes, "webgpu", form.session?.webgpu ?? {}, feeds, WEBGPU_FEEDS);
     const counted = assignmentOf(run, "webgpu");
     const again = async (named: Uint8Array<ArrayBuffer>): Promise<string[]> => {
-      const { exit, log } = await runApart(named, "webgpu", form.session?.webgpu ?? {}, feeds.slice(0, 1));
+      const { exit, log } = await runInChildProcess(named, "webgpu", form.session?.webgpu ?? {}, feeds.slice(0, 1));
       if (exit !== 0) throw new Error("its first run on WebGPU succeeded, its second failed");
       return log.split("\n");
     };

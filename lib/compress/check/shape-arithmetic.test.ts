@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { runApart } from "../run/child-process.ts";
+import { runInChildProcess } from "../run/child-process.ts";
 import { Checker } from "./check.ts";
 import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { formsFor } from "../forms/forms.ts";
@@ -60,7 +60,7 @@ test.each([
   ["numbers", "failed"],
 ] as const)("a mask of %s on the CPU has %s", async (from, verdict) => {
   const { model, bytes } = writeModel(compared(from));
-  const { outputs } = await runApart(bytes, "cpu", {}, [feed]);
+  const { outputs } = await runInChildProcess(bytes, "cpu", {}, [feed]);
   const checker = new Checker(bytes, [feed]);
   const [form] = formsFor(["webgpu"], ["f32"]);
   const [check] = await checker.check({ form: form!, model, bytes, expected: outputs }, ["webgpu"]);

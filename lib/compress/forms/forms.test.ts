@@ -24,7 +24,7 @@ test.each([
   const form = formsFor(targets satisfies readonly Target[], ["int8"]).find((x) => x.id === "int8");
   for (const given of [[], samples]) {
     const model = make();
-    await form?.make(model, given, { isMadeUp: given.length === 0 });
+    await form?.make(model, given, { isSynthetic: given.length === 0 });
     expect(model.graph.nodes.map((x) => x.opType)).toContain(operator);
     expect(deviceBytes(model) / deviceBytes(make())).toBeLessThanOrEqual(share);
     for (const provider of ["cpu", "webgpu"]) {

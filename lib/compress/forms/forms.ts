@@ -5,7 +5,7 @@
 import type { Variant } from "../../core/bundle.ts";
 import { toHalf } from "../quantize/to-float16.ts";
 import { inferValues } from "../run/infer-values.ts";
-import { keepHalves } from "../quantize/keep-float16.ts";
+import { keepFloat16 } from "../quantize/keep-float16.ts";
 import type { OnnxModel, Transform, WrittenModel } from "../onnx/model.ts";
 import { removeUnused } from "../simplify/remove-unused.ts";
 import { leastBlock, QUANTIZE_BLOCKS_DEFAULTS, quantizeBlocks } from "../quantize/quantize-blocks.ts";
@@ -18,8 +18,8 @@ import type { Layer } from "../onnx/layer.ts";
 import { packConstants } from "../simplify/pack-constants.ts";
 import { roundLayers } from "../quantize/round-weights.ts";
 import type { ChooseGrid as GridOf, Rounded } from "../quantize/round-weights.ts";
-import { spendBits } from "../quantize/choose-8-bit.ts";
-import { spendBlocks } from "../quantize/choose-block-sizes.ts";
+import { choose8Bit } from "../quantize/choose-8-bit.ts";
+import { chooseBlockSizes } from "../quantize/choose-block-sizes.ts";
 import type { TensorProto } from "../onnx/onnx.gen.js";
 import { integerOf } from "../onnx/graph.ts";
 import { measurePeaks } from "../run/statistics.ts";
@@ -59,7 +59,7 @@ export interface Form {
   /** Converts the simplified model to this form, using the inputs of its layers on samples. */
   make(model: OnnxModel, feeds: Feeds, options?: MakeOptions): Promise<void>;
   /** Whether layers can be excluded from quantization (exclude-layers.ts). Default false. */
-  readonly canSpare?: boolean;
+  readonly canExclude?: boolean;
 }
 
 /** A form that was made. */
@@ -71,11 +71,11 @@ export interface MadeForm extends WrittenModel {
 /** Options for making a form. */
 export interface MakeOptions {
   /** Whether the samples are synthetic: then no statistics are gathered from them. Default false. */
-  readonly isMadeUp?: boolean;
+  readonly isSynthetic?: boolean;
   /** Whether a weight, by name, keeps 16 bits or more. Default none. */
   readonly isLeft?: (name: string) => boolean;
   /** Whether the layer of a weight, by name, is excluded: its input stays unquantized. Default none. */
-  readonly isSpared?: (name: string) => boolean;
+  readonly isExcluded?: (name: string) => boolean;
 }
 
 /** Weights stored as int8 are dequantized once, while loading, and run at the speed of float32. */
@@ -92,8 +92,8 @@ type Store = (weight: WeightFacts) => WeightStore;
 /**
  * Measures which depthwise and first convolutions keep 16 bits; with synthetic samples, and in a large model, all do.
  */
-async function storeFor(model: OnnxModel, feeds: Feeds, isMadeUp: boolean): Promise<Store> {
-  return keepHalves(model, isMadeUp || isLarge(model) ? [] : feeds);
+async function storeFor(model: OnnxModel, feeds: Feeds, isSynthetic: boolean): Promise<Store> {
+  return keepFloat16(model, isSynthetic || isLarge(model) ? [] : feeds);
 }
 
 const gridUnless =
@@ -132,8 +132,8 @@ function isLarge({ graph }: OnnxModel): boolean {
 }
 
 /** Whether weights are rounded to nearest: with synthetic samples, and where there are very many. */
-function isPlain(model: OnnxModel, isMadeUp: boolean): boolean {
-  return isMadeUp || isLarge(model);
+function isPlain(model: OnnxModel, isSynthetic: boolean): boolean {
+  return isSynthetic || isLarge(model);
 }
 
 /** Final transforms of every form that stores weights in fewer bits. */
@@ -153,14 +153,14 @@ const FORMS: readonly Form[] = [
     targets: ["webgpu-f16", "webgpu"],
     needs: ["webgpu"],
     session: FOLD,
-    make: async (model, feeds, { isMadeUp = false, isLeft = none } = {}) => {
+    make: async (model, feeds, { isSynthetic = false, isLeft = none } = {}) => {
       // A lookup table affects every token: it keeps 8 bits.
       const isTable = (name: string): boolean => model.graph.consumers(name).some((x) => x.opType === "Gather");
-      const wide = isPlain(model, isMadeUp) ? new Set<string>() : await spendBits(model, feeds);
+      const wide = isPlain(model, isSynthetic) ? new Set<string>() : await choose8Bit(model, feeds);
       const bits = (name: string): 4 | 8 => (isTable(name) || wide.has(name) ? 8 : 4);
-      const store = await storeFor(model, feeds, isMadeUp);
+      const store = await storeFor(model, feeds, isSynthetic);
       const grid = gridUnless(isLeft, (x) => int4Grid(x, bits, store));
-      const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, grid);
+      const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, grid);
       const blocks = quantizeBlocks({ bits: (name) => (isLeft(name) ? null : bits(name)), rounded });
       model.transform(blocks, narrowed(isLeft, store, rounded), ...REST);
     },
@@ -180,13 +180,13 @@ const FORMS: readonly Form[] = [
     targets: ["wasm"],
     needs: ["wasm"],
     session: FOLD,
-    canSpare: true,
-    make: async (model, feeds, { isMadeUp = false, isLeft = none, isSpared = none } = {}) => {
-      const store = await storeFor(model, feeds, isMadeUp);
+    canExclude: true,
+    make: async (model, feeds, { isSynthetic = false, isLeft = none, isExcluded = none } = {}) => {
+      const store = await storeFor(model, feeds, isSynthetic);
       const grid = gridUnless(isLeft, (x) => int8Grid(x, store));
-      const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, grid);
+      const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, grid);
       model.transform(
-        quantizeDynamic({ rounded, choose: (name) => !isLeft(name) && !isSpared(name) }),
+        quantizeDynamic({ rounded, choose: (name) => !isLeft(name) && !isExcluded(name) }),
         narrowed(isLeft, store, rounded),
         ...REST,
       );
@@ -197,11 +197,11 @@ const FORMS: readonly Form[] = [
     isOnDemand: true,
     targets: ["wasm"],
     needs: ["wasm"],
-    make: async (model, feeds, { isMadeUp = false, isLeft = none } = {}) => {
+    make: async (model, feeds, { isSynthetic = false, isLeft = none } = {}) => {
       const steps = await measureSteps(model, feeds);
-      const store = await storeFor(model, feeds, isMadeUp);
+      const store = await storeFor(model, feeds, isSynthetic);
       const grid = gridUnless(isLeft, (x) => int8Grid(x, store));
-      const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, grid);
+      const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, grid);
       model.transform(quantizeStatic({ steps, rounded }), narrowed(isLeft, store, rounded), ...REST);
     },
   },
@@ -216,25 +216,25 @@ const NONE: ReadonlyMap<string, Rounded> = new Map();
 function makeInt8(
   kept: (model: OnnxModel, isInt8: (x: TensorProto) => boolean) => ReadonlyMap<string, number>,
 ): Form["make"] {
-  return async (model, feeds, { isMadeUp = false, isLeft = none } = {}) => {
-    const store = await storeFor(model, feeds, isMadeUp);
+  return async (model, feeds, { isSynthetic = false, isLeft = none } = {}) => {
+    const store = await storeFor(model, feeds, isSynthetic);
     const isInt8 = (x: TensorProto): boolean =>
       elementCount(x) >= MIN_ELEMENTS && !isLeft(x.name) && isStoredInt8(model, x, store);
-    const spent = isLarge(model) ? new Map<string, number>() : await spendBlocks(model, feeds, isInt8);
+    const finer = isLarge(model) ? new Map<string, number>() : await chooseBlockSizes(model, feeds, isInt8);
     const products = kept(model, isInt8);
     const grid: GridOf = (layer) => {
       const plain = int8Grid(layer, store);
       const { name } = layer.weight;
-      const block = spent.get(name) ?? products.get(name);
-      return plain && block !== undefined ? { ...plain, block, isSnapped: !spent.has(name) } : plain;
+      const block = finer.get(name) ?? products.get(name);
+      return plain && block !== undefined ? { ...plain, block, isSnapped: !finer.has(name) } : plain;
     };
-    const rounded = isPlain(model, isMadeUp) ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, grid));
+    const rounded = isPlain(model, isSynthetic) ? NONE : await roundLayers(model, feeds, gridUnless(isLeft, grid));
     const inBlocks = quantizeBlocks({
       bits: (name) => (products.has(name) ? 8 : null),
-      blocks: new Map([...products].map(([name, block]) => [name, spent.get(name) ?? block])),
+      blocks: new Map([...products].map(([name, block]) => [name, finer.get(name) ?? block])),
       rounded,
     });
-    model.transform(inBlocks, narrowed(isLeft, store, rounded, spent), ...REST);
+    model.transform(inBlocks, narrowed(isLeft, store, rounded, finer), ...REST);
   };
 }
 

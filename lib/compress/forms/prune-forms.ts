@@ -38,12 +38,12 @@ export function parseShare(text: string): number {
 export async function pruneForms(
   simple: WrittenModel,
   request: PruneRequest,
-  { feeds, isMadeUp }: { readonly feeds: readonly Feed[]; readonly isMadeUp: boolean },
+  { feeds, isSynthetic }: { readonly feeds: readonly Feed[]; readonly isSynthetic: boolean },
   notes: string[],
 ): Promise<{ forms: Form[]; outcome: PruneOutcome | null }> {
   const nothing = { forms: [], outcome: null };
   try {
-    const pruner = await Pruner.open(simple.bytes, isMadeUp ? [] : feeds, feeds[0], request);
+    const pruner = await Pruner.open(simple.bytes, isSynthetic ? [] : feeds, feeds[0], request);
     const { model, groups } = await pruner.prune(request);
     if (groups.every((x) => x.removed === 0)) {
       notes.push(
@@ -57,7 +57,7 @@ export async function pruneForms(
     const macs =
       feed === undefined ? null : { before: await totalMacs(simple.model, feed), after: await totalMacs(model, feed) };
     const outcome = { groups, refused: pruner.refused, macs };
-    notes.push(...describeOutcome(outcome, isMadeUp ? 0 : feeds.length));
+    notes.push(...describeOutcome(outcome, isSynthetic ? 0 : feeds.length));
     const plain = formsFor(TARGETS, ["int8"]);
     const forms = plain.map((x) => formOn(x, x.id === "f32" ? "pruned" : "pruned-int8", model));
     return { forms, outcome };

@@ -44,7 +44,7 @@ export function reshape(walk: Walk, node: NodeProto): void {
     pass(walk, node, match, { axes, out, from, to });
   }
   for (const [i, labels] of axes.entries()) if (!seen.has(i)) walk.units.fix(labels);
-  if (node.opType === "Reshape") settleTarget(walk, node, listed, out);
+  if (node.opType === "Reshape") targetOfReshape(walk, node, listed, out);
   walk.set(node.output[0], out);
 }
 
@@ -211,7 +211,7 @@ function isTakenApart({ graph }: Walk, node: NodeProto, axis: number): boolean {
  * Makes the target shape follow: a constant is rewritten; in a computed one, elements must be the lengths of the same
  * axes.
  */
-function settleTarget(walk: Walk, node: NodeProto, listed: readonly number[] | undefined, out: Axes): void {
+function targetOfReshape(walk: Walk, node: NodeProto, listed: readonly number[] | undefined, out: Axes): void {
   if (listed !== undefined) {
     if (!out.some((x) => x !== null)) return;
     walk.adaptations.push((_kept, count) => {

@@ -4,7 +4,7 @@
 // A `Pruner` measures a model once and prunes it any number of times, so that a search can try many shares. First it
 // proves, on one sample, that removing units of each group equals setting them to 0; a group that fails, because an
 // operator's rule is wrong, is left alone and named.
-import { Algebra } from "../run/matmul.ts";
+import { MatMul } from "../run/matmul.ts";
 import { findDependencies } from "./channel-groups.ts";
 import type { Dependencies, Group, GroupKind } from "./channel-groups.ts";
 import { sqnr } from "../run/metric.ts";
@@ -16,7 +16,7 @@ import type { Evidence } from "./prune-evidence.ts";
 import { orderUnits } from "./prune-importance.ts";
 import type { Importance } from "./prune-importance.ts";
 import { chooseUnits, maskUnits, removeUnits } from "./prune-units.ts";
-import { repairReaders } from "./reconstruct.ts";
+import { reconstructReaders } from "./reconstruct.ts";
 import type { Feed } from "../run/samples.ts";
 import { openModel } from "../run/session.ts";
 
@@ -124,9 +124,9 @@ export class Pruner {
     }));
     const removed = chooseUnits(found, wishes);
     if (this.#isRepaired && removed.size > 0) {
-      const algebra = await Algebra.open();
-      await repairReaders(algebra, model, found, removed, this.#evidence);
-      await algebra.release();
+      const matmul = await MatMul.open();
+      await reconstructReaders(matmul, model, found, removed, this.#evidence);
+      await matmul.release();
     }
     removeUnits(model, found, removed);
     model.transform(removeUnused());

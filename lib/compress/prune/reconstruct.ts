@@ -3,7 +3,7 @@
 // A removed unit is estimated from the remaining ones by the best linear map, x_r ≈ m_r + C (x_k − m_k), which is
 // folded into the weights of the next layer: W_k + W_r C, and its bias. For a product this is the best that the layer
 // can do; for a convolution of large patches the map is from channel to channel.
-import type { Algebra } from "../run/matmul.ts";
+import type { MatMul } from "../run/matmul.ts";
 import type { Dependencies } from "./channel-groups.ts";
 import type { Read } from "./dependency-walk.ts";
 import { layerOf } from "../onnx/layer.ts";
@@ -24,8 +24,8 @@ const FLOAT32_NOISE = 1e-6;
 const RIDGE_MOST = 1e7;
 
 /** Changes the weights of all readers of units to be removed; must be called before the removal. */
-export async function repairReaders(
-  algebra: Algebra,
+export async function reconstructReaders(
+  matmul: MatMul,
   model: OnnxModel,
   found: Dependencies,
   removed: Removal,
@@ -41,12 +41,12 @@ export async function repairReaders(
     // Weights that several nodes share are not changed: the optimum for one is not that of the other.
     if (model.graph.consumers(layer.weight.name).length > 1) continue;
     done.add(layer.weight.name);
-    await repairReader(algebra, model, found, read, layer, known, removed);
+    await repairReader(matmul, model, found, read, layer, known, removed);
   }
 }
 
 async function repairReader(
-  algebra: Algebra,
+  matmul: MatMul,
   model: OnnxModel,
   found: Dependencies,
   read: Read,
@@ -67,7 +67,7 @@ async function repairReader(
     const moment = (i: number, j: number): number =>
       (products[g * columns ** 2 + i * columns + j] ?? 0) - mean(i) * mean(j);
     const estimate = await estimateOf(
-      algebra,
+      matmul,
       kept,
       gone,
       moment,
@@ -77,7 +77,7 @@ async function repairReader(
     const weights = new Float32Array(gone.length * view.rows);
     for (const [b, j] of gone.entries())
       for (let row = 0; row < view.rows; row++) weights[b * view.rows + row] = values[view.at(g, row, j)] ?? 0;
-    const added = await algebra.multiply(
+    const added = await matmul.multiply(
       { rows: kept.length, columns: gone.length, values: Float32Array.from(estimate) },
       { rows: gone.length, columns: view.rows, values: weights },
     );
@@ -110,7 +110,7 @@ async function repairReader(
  * digits than float32 leaves of their squares: then the ridge is raised until the matrix can be factored.
  */
 async function estimateOf(
-  algebra: Algebra,
+  matmul: MatMul,
   kept: readonly number[],
   gone: readonly number[],
   moment: (i: number, j: number) => number,
@@ -127,7 +127,7 @@ async function estimateOf(
     for (const [a, i] of kept.entries())
       for (const [b, j] of gone.entries()) estimate[a * gone.length + b] = moment(i, j);
     try {
-      await solveSymmetric(algebra, matrix, size, estimate, gone.length);
+      await solveSymmetric(matmul, matrix, size, estimate, gone.length);
     } catch (error) {
       if (error instanceof RangeError) continue;
       throw error;

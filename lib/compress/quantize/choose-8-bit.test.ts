@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
-import { spendBits } from "./choose-8-bit.ts";
+import { choose8Bit } from "./choose-8-bit.ts";
 import { floatTensor } from "../onnx/tensor-proto.ts";
 
 /** A sum of three products, the second of which is a hundred times as large. */
@@ -26,8 +26,8 @@ const model = () =>
 const feeds = [{ x: { dtype: "float32" as const, dims: [4, 32], data: seededFloats(128) } }];
 
 test("the most sensitive weight gets 8 bits, within the share", async () => {
-  expect([...(await spendBits(model(), feeds, { share: 0.4 }))]).toEqual(["b"]);
-  expect((await spendBits(model(), feeds, { share: 0.7 })).size).toBe(2);
-  expect((await spendBits(model(), feeds, { share: 0.2 })).size).toBe(0);
-  expect((await spendBits(model(), [])).size).toBe(0);
+  expect([...(await choose8Bit(model(), feeds, { share: 0.4 }))]).toEqual(["b"]);
+  expect((await choose8Bit(model(), feeds, { share: 0.7 })).size).toBe(2);
+  expect((await choose8Bit(model(), feeds, { share: 0.2 })).size).toBe(0);
+  expect((await choose8Bit(model(), [])).size).toBe(0);
 });

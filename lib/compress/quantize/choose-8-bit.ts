@@ -8,8 +8,8 @@ import type { Feeds } from "../run/statistics.ts";
 import { elementCount } from "../onnx/tensor-proto.ts";
 import type { Feed } from "../run/samples.ts";
 
-/** Options of `spendBits`. */
-export interface SpendOptions {
+/** Options of `choose8Bit`. */
+export interface Choose8BitOptions {
   /** Bytes that may be spent, relative to the size of all weights in 4 bits. Default 0.1. */
   readonly share?: number;
   /** Number of samples for measuring sensitivity. Default 4. */
@@ -18,29 +18,29 @@ export interface SpendOptions {
   readonly budgetMs?: number;
 }
 
-/** Defaults of `spendBits`. */
-export const SPEND_DEFAULTS: Required<SpendOptions> = { share: 0.1, samples: 4, budgetMs: 15_000 };
+/** Defaults of `choose8Bit`. */
+export const CHOOSE_8_BIT_DEFAULTS: Required<Choose8BitOptions> = { share: 0.1, samples: 4, budgetMs: 15_000 };
 
 /** Returns the names of product weights that are worth 8 bits. */
-export async function spendBits(
+export async function choose8Bit(
   model: OnnxModel,
   feeds: Feeds,
-  options: SpendOptions = {},
+  options: Choose8BitOptions = {},
 ): Promise<ReadonlySet<string>> {
-  const { share, samples, budgetMs } = { ...SPEND_DEFAULTS, ...options };
+  const { share, samples, budgetMs } = { ...CHOOSE_8_BIT_DEFAULTS, ...options };
   const elements = productsOf(model.graph);
   const first: Feed[] = [];
   for await (const feed of feeds) if (first.push(feed) >= samples) break;
   if (first.length === 0 || elements.size < 2) return new Set();
   const rows = await measureSensitivity(model, first, { budgetMs, bits: [4] });
-  const harm = rows
+  const byError = rows
     .filter((x) => elements.has(x.name) && Number.isFinite(x.int4Db))
     .map(({ name, int4Db }) => ({ name, perElement: 10 ** (-int4Db / 10) / (elements.get(name) ?? 1) }))
     .sort((a, b) => b.perElement - a.perElement);
   // From 4 to 8 bits a weight doubles in size.
   let left = share * [...elements.values()].reduce((sum, x) => sum + x, 0);
   const chosen = new Set<string>();
-  for (const { name } of harm) {
+  for (const { name } of byError) {
     const cost = elements.get(name) ?? 0;
     if (cost > left) continue;
     left -= cost;

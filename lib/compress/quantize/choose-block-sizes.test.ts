@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { decibels, runModel, seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { readModel } from "../onnx/model.ts";
 import { quantizeWeights } from "./quantize-weights.ts";
-import { spendBlocks } from "./choose-block-sizes.ts";
+import { chooseBlockSizes } from "./choose-block-sizes.ts";
 import { floatTensor } from "../onnx/tensor-proto.ts";
 
 /** Numbers with one outlier in 37, which no uniform scale suits. */
@@ -32,13 +32,13 @@ const feeds = [{ x: { dtype: "float32" as const, dims: [4, 128], data: seededFlo
 const isWeight = ({ name }: { name: string }): boolean => name === "a" || name === "b";
 
 test("the most sensitive weight gets finer scales, within the bytes that other constants save", async () => {
-  const few = await spendBlocks(model(6), feeds, isWeight, { share: 0.1 });
+  const few = await chooseBlockSizes(model(6), feeds, isWeight, { share: 0.1 });
   expect([...few.keys()]).toEqual(["b"]);
-  const more = await spendBlocks(model(16), feeds, isWeight, { share: 0.2 });
+  const more = await chooseBlockSizes(model(16), feeds, isWeight, { share: 0.2 });
   expect(more.get("b")).toBeLessThan(few.get("b") ?? 0);
-  expect((await spendBlocks(model(8), feeds, isWeight, { share: 0 })).size).toBe(0);
-  expect((await spendBlocks(model(2), feeds, isWeight)).size, "two scales for each output cost as much").toBe(0);
-  expect((await spendBlocks(model(8), [], isWeight)).size).toBe(0);
+  expect((await chooseBlockSizes(model(8), feeds, isWeight, { share: 0 })).size).toBe(0);
+  expect((await chooseBlockSizes(model(2), feeds, isWeight)).size, "two scales for each output cost as much").toBe(0);
+  expect((await chooseBlockSizes(model(8), [], isWeight)).size).toBe(0);
 });
 
 test("a weight with a scale for each block has less error, whichever way it is stored", async () => {

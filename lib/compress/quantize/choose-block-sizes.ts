@@ -14,8 +14,8 @@ import { rowsAlong } from "./quantize-weights.ts";
 import type { Rows } from "./scales.ts";
 import { elementCount } from "../onnx/tensor-proto.ts";
 
-/** Options of `spendBlocks`. */
-export interface SpendBlocksOptions {
+/** Options of `chooseBlockSizes`. */
+export interface ChooseBlockSizesOptions {
   /** Maximum to spend, as a share of the weights' bytes. Default 0.02. */
   readonly share?: number;
   /** Number of samples for measuring sensitivity. Default 4. */
@@ -24,8 +24,12 @@ export interface SpendBlocksOptions {
   readonly budgetMs?: number;
 }
 
-/** Defaults of `spendBlocks`. */
-export const SPEND_BLOCKS_DEFAULTS: Required<SpendBlocksOptions> = { share: 0.02, samples: 4, budgetMs: 10_000 };
+/** Defaults of `chooseBlockSizes`. */
+export const CHOOSE_BLOCK_SIZES_DEFAULTS: Required<ChooseBlockSizesOptions> = {
+  share: 0.02,
+  samples: 4,
+  budgetMs: 10_000,
+};
 
 /** Block sizes to choose from: columns that share a scale. */
 const BLOCKS = [256, 128, 64, 32, 16] as const;
@@ -37,13 +41,13 @@ const NODE_BYTES = 160;
 const NARROWED_MIN = 64;
 
 /** Returns the block size of each weight that is worth finer scales than one per output. */
-export async function spendBlocks(
+export async function chooseBlockSizes(
   model: OnnxModel,
   feeds: Feeds,
   isStored: (weight: TensorProto) => boolean,
-  options: SpendBlocksOptions = {},
+  options: ChooseBlockSizesOptions = {},
 ): Promise<ReadonlyMap<string, number>> {
-  const { share, samples, budgetMs } = { ...SPEND_BLOCKS_DEFAULTS, ...options };
+  const { share, samples, budgetMs } = { ...CHOOSE_BLOCK_SIZES_DEFAULTS, ...options };
   const chosen = new Map<string, number>();
   const weights = new Map<string, Rows>();
   let [size, left] = [0, 0];

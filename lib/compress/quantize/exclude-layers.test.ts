@@ -6,7 +6,7 @@ import { compress } from "../compress.ts";
 import type { Feed } from "../run/feeds.ts";
 import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { readModel } from "../onnx/model.ts";
-import { measureHarm, spareLayers } from "./exclude-layers.ts";
+import { measureLayerErrors, excludeLayers } from "./exclude-layers.ts";
 import { floatTensor } from "../onnx/tensor-proto.ts";
 
 const SIZE = 64;
@@ -38,37 +38,37 @@ const row = (i: number): Float32Array => {
 const feeds = Array.from({ length: 4 }, (_, i): Feed => ({ x: { dtype: "float32", dims: [1, SIZE], data: row(i) } }));
 
 test("the layer whose inputs suffer from 8 bits has the most error, and each has its share of the work", async () => {
-  const harms = await measureHarm(model(), feeds, { budgetMs: 60_000 });
-  expect(harms.map((x) => x.name).sort()).toEqual(["first", "second", "third"]);
-  const noise = Object.fromEntries(harms.map((x) => [x.name, x.noise]));
+  const errors = await measureLayerErrors(model(), feeds, { budgetMs: 60_000 });
+  expect(errors.map((x) => x.name).sort()).toEqual(["first", "second", "third"]);
+  const noise = Object.fromEntries(errors.map((x) => [x.name, x.noise]));
   expect(noise["first"]).toBeGreaterThan(0.1);
   for (const other of ["second", "third"]) expect(noise[other]).toBeLessThan(0.001);
-  for (const { work } of harms) expect(work).toBeCloseTo(1 / 3, 9);
-  expect([...spareLayers(harms, 33)]).toEqual(["first"]);
+  for (const { work } of errors) expect(work).toBeCloseTo(1 / 3, 9);
+  expect([...excludeLayers(errors, 33)]).toEqual(["first"]);
 });
 
 test("without time, or without samples, nothing is measured", async () => {
-  expect(await measureHarm(model(), feeds, { budgetMs: -1 })).toEqual([]);
-  expect(await measureHarm(model(), [], { budgetMs: 60_000 })).toEqual([]);
+  expect(await measureLayerErrors(model(), feeds, { budgetMs: -1 })).toEqual([]);
+  expect(await measureLayerErrors(model(), [], { budgetMs: 60_000 })).toEqual([]);
 });
 
 test("as little work as possible is excluded, and none where it would be most of it", () => {
-  const harms = [
+  const errors = [
     { name: "large", noise: 0.002, work: 0.45 },
     { name: "small", noise: 0.001, work: 0.05 },
     { name: "good", noise: 0.0001, work: 0.5 },
   ];
-  expect([...spareLayers(harms, 20)]).toEqual([]);
-  expect([...spareLayers(harms, 26)]).toEqual(["small"]);
-  expect([...spareLayers(harms, 30)]).toEqual(["small", "large"]);
-  expect([...spareLayers(harms, 50)]).toEqual([]);
+  expect([...excludeLayers(errors, 20)]).toEqual([]);
+  expect([...excludeLayers(errors, 26)]).toEqual(["small"]);
+  expect([...excludeLayers(errors, 30)]).toEqual(["small", "large"]);
+  expect([...excludeLayers(errors, 50)]).toEqual([]);
 });
 
 test(
   "a form that misses its budget is made again without the layers with the most error",
   { timeout: 60_000 },
   async () => {
-    const folder = mkdtempSync(join(tmpdir(), "selvedge-spare-"));
+    const folder = mkdtempSync(join(tmpdir(), "selvedge-exclude-"));
     try {
       const [path, samples, out] = [join(folder, "model.onnx"), join(folder, "samples.jsonl"), join(folder, "out")];
       writeFileSync(path, model().write());

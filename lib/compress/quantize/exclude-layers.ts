@@ -17,7 +17,7 @@ import { dynamicWeightOf, QUANTIZE_DYNAMIC_DEFAULTS } from "./quantize-dynamic.t
 import { openModel } from "../run/session.ts";
 
 /** Cost of a layer, in accuracy and in work; layers that share a weight count as one. */
-export interface LayerHarm {
+export interface LayerError {
   /** Its weight. */
   readonly name: string;
   /** Energy of the outputs' error relative to that of the outputs, where this layer alone has its input in 8 bits. */
@@ -30,11 +30,11 @@ export interface LayerHarm {
 const WORK_MAX = 0.5;
 
 /** Measures each layer that dynamic int8 would convert, within the time limit. */
-export async function measureHarm(
+export async function measureLayerErrors(
   original: OnnxModel,
   feeds: readonly Feed[],
   { budgetMs }: { readonly budgetMs: number },
-): Promise<LayerHarm[]> {
+): Promise<LayerError[]> {
   const [first] = feeds;
   if (first === undefined) return [];
   const model = original.copy();
@@ -71,33 +71,33 @@ export async function measureHarm(
       return outputs;
     };
     const reference = await run(null);
-    const harms: LayerHarm[] = [];
+    const errors: LayerError[] = [];
     // The last layers come first, in case the time does not suffice: no later layer evens their errors out.
     for (const [name, { macs }] of [...layers].reverse()) {
       if (performance.now() > ends) break;
       const outputs = await run(name);
       const db = sqnr(outputs.map((x, i) => ({ outputs: x, reference: reference[i] ?? {} })));
-      harms.push({ name, noise: 10 ** (-db / 10), work: macs / total });
+      errors.push({ name, noise: 10 ** (-db / 10), work: macs / total });
     }
-    return harms;
+    return errors;
   } finally {
     await loaded.release();
   }
 }
 
 /** Returns the layers to exclude so that the rest meets this ratio; none where most would have to be excluded. */
-export function spareLayers(harms: readonly LayerHarm[], leastDb: number): ReadonlySet<string> {
-  const spared = new Set<string>();
-  let left = harms.reduce((sum, x) => sum + x.noise, 0);
+export function excludeLayers(errors: readonly LayerError[], leastDb: number): ReadonlySet<string> {
+  const excluded = new Set<string>();
+  let left = errors.reduce((sum, x) => sum + x.noise, 0);
   let work = 0;
-  for (const harm of [...harms].sort((a, b) => b.noise / b.work - a.noise / a.work)) {
-    if (left <= 10 ** (-leastDb / 10)) return spared;
-    left -= harm.noise;
-    work += harm.work;
+  for (const error of [...errors].sort((a, b) => b.noise / b.work - a.noise / a.work)) {
+    if (left <= 10 ** (-leastDb / 10)) return excluded;
+    left -= error.noise;
+    work += error.work;
     if (work > WORK_MAX) return new Set();
-    spared.add(harm.name);
+    excluded.add(error.name);
   }
-  return spared;
+  return excluded;
 }
 
 function flagInput(name: string) {

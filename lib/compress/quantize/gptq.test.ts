@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Algebra } from "../run/matmul.ts";
+import { MatMul } from "../run/matmul.ts";
 import {
   decibels,
   largestDifference,
@@ -14,11 +14,11 @@ import { quantizeBlocks } from "./quantize-blocks.ts";
 import { roundLayers } from "./round-weights.ts";
 import { floatsOf, floatTensor } from "../onnx/tensor-proto.ts";
 
-let algebra: Algebra;
+let matmul: MatMul;
 beforeAll(async () => {
-  algebra = await Algebra.open();
+  matmul = await MatMul.open();
 });
-afterAll(() => algebra.release());
+afterAll(() => matmul.release());
 
 /** Rows of correlated inputs: mixtures of a few sources. */
 const mixed = (count: number, columns: number, seed: number): Float32Array => {
@@ -44,7 +44,7 @@ test("the Cholesky factor of a matrix larger than a block reproduces the matrix"
       for (let k = 0; k < 300; k++)
         matrix[i * size + j] = (matrix[i * size + j] ?? 0) + (rows[i * 300 + k] ?? 0) * (rows[j * 300 + k] ?? 0);
   const factor = matrix.slice();
-  await algebra.factor(factor, size);
+  await matmul.factor(factor, size);
   let worst = 0;
   for (let i = 0; i < size; i++)
     for (let j = 0; j <= i; j++) {
@@ -53,7 +53,7 @@ test("the Cholesky factor of a matrix larger than a block reproduces the matrix"
       worst = Math.max(worst, Math.abs(sum - (matrix[i * size + j] ?? 0)));
     }
   expect(worst).toBeLessThan(1e-2);
-  await expect(algebra.factor(Float64Array.of(1, 2, 2, 1), 2)).rejects.toThrow(RangeError);
+  await expect(matmul.factor(Float64Array.of(1, 2, 2, 1), 2)).rejects.toThrow(RangeError);
 });
 
 test("inputs that are constant over the samples leave the weights rounded to nearest", async () => {
@@ -68,7 +68,7 @@ test("inputs that are constant over the samples leave the weights rounded to nea
   );
   const grid = fitGrid(rows, { bits: 8, block: columns });
   const moments = { groups: 1, columns, rows: 600, sums, products };
-  const codes = await roundByMoments(algebra, rows, grid, moments, { isCentred: true });
+  const codes = await roundByMoments(matmul, rows, grid, moments, { isCentred: true });
   expect([...codes]).toEqual([...roundRows(rows, grid)]);
 });
 
@@ -102,8 +102,8 @@ test.each([40, 200])("%d correlated inputs: outputs have less error than with ro
     return total;
   };
   const nearest = errorOf(roundRows(rows, grid));
-  const once = errorOf(await roundByMoments(algebra, rows, grid, moments, { sweeps: 0 }));
-  const again = errorOf(await roundByMoments(algebra, rows, grid, moments, { sweeps: 3 }));
+  const once = errorOf(await roundByMoments(matmul, rows, grid, moments, { sweeps: 0 }));
+  const again = errorOf(await roundByMoments(matmul, rows, grid, moments, { sweeps: 3 }));
   expect(once).toBeLessThan(nearest / 3);
   expect(again).toBeLessThan(once);
 });

@@ -4,7 +4,7 @@
 // Frantar et al., GPTQ (2022), in the equivalent form of Chee et al., QuIP (2023): with H = M · D · Mᵀ the error is Σ
 // D[k] · (Σ_{i ≥ k} e[i] · M[i, k])², so columns are rounded from the last to the first, each including the error of
 // the later ones. Columns with the largest inputs come first ("act order"); blocks and their scales are unchanged.
-import type { Algebra } from "../run/matmul.ts";
+import type { MatMul } from "../run/matmul.ts";
 import { nearest } from "./scales.ts";
 import type { Grid, Rows } from "./scales.ts";
 import type { Moments } from "../run/input-moments.ts";
@@ -29,7 +29,7 @@ const CHUNK_MAX = 2 ** 22;
 
 /** Returns the code of each weight, rows × columns, on the given grid; groups are consecutive in the rows. */
 export async function roundByMoments(
-  algebra: Algebra,
+  matmul: MatMul,
   rows: Rows,
   grid: Grid,
   moments: Moments,
@@ -40,9 +40,9 @@ export async function roundByMoments(
   const height = rows.rows / moments.groups;
   const chunk = Math.max(1, Math.floor(CHUNK_MAX / rows.columns));
   for (let group = 0; group < moments.groups; group++) {
-    const form = await quadratic(algebra, moments, group, settings);
+    const form = await quadratic(matmul, moments, group, settings);
     for (let start = 0; start < height; start += chunk)
-      await new Rounding(algebra, rows, grid, form, group * height + start, Math.min(chunk, height - start)).run(
+      await new Rounding(matmul, rows, grid, form, group * height + start, Math.min(chunk, height - start)).run(
         codes,
         settings.sweeps,
       );
@@ -60,7 +60,7 @@ interface Quadratic {
 }
 
 async function quadratic(
-  algebra: Algebra,
+  matmul: MatMul,
   { columns, rows, sums, products }: Moments,
   group: number,
   { isCentred, damping }: Required<RoundOptions>,
@@ -84,7 +84,7 @@ async function quadratic(
     for (let i = 0; i < columns; i++) energy[i * columns + i] = (energy[i * columns + i] ?? 0) + more;
     const factor = energy.slice();
     try {
-      await algebra.factor(factor, columns);
+      await matmul.factor(factor, columns);
       return { order, energy, factor };
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
@@ -106,7 +106,7 @@ function alone(order: Int32Array, whole: Float64Array, columns: number): Quadrat
 
 /** Rounds some rows. Arrays are stored column-major, since rounding goes column by column. */
 class Rounding {
-  readonly #algebra: Algebra;
+  readonly #matmul: MatMul;
   readonly #grid: Grid;
   readonly #form: Quadratic;
   readonly #first: number;
@@ -115,8 +115,8 @@ class Rounding {
   readonly #weights: Float32Array;
   readonly #errors: Float32Array;
 
-  constructor(algebra: Algebra, rows: Rows, grid: Grid, form: Quadratic, first: number, count: number) {
-    this.#algebra = algebra;
+  constructor(matmul: MatMul, rows: Rows, grid: Grid, form: Quadratic, first: number, count: number) {
+    this.#matmul = matmul;
     this.#grid = grid;
     this.#form = form;
     this.#first = first;
@@ -186,7 +186,7 @@ class Rounding {
     const shares = new Float32Array((high - low) * width);
     for (let k = low; k < high; k++)
       for (let i = 0; i < width; i++) shares[(k - low) * width + i] = share(start + i, k);
-    return this.#algebra.multiply(
+    return this.#matmul.multiply(
       { rows: high - low, columns: width, values: shares },
       { rows: width, columns: this.#count, values: errors },
     );

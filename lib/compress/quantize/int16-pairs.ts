@@ -14,7 +14,7 @@ const LARGEST = 127 * 256 + 127;
  * Adds the stored weight and the nodes that restore it to float32, at the front of the graph; returns the float32
  * value's name.
  */
-export function storeTwoBytes(graph: Graph, tensor: TensorProto, axis: number): string | undefined {
+export function storeInt16Pairs(graph: Graph, tensor: TensorProto, axis: number): string | undefined {
   const [first] = graph.nodes;
   const dims = tensor.dims.map(Number);
   const channels = dims[axis] ?? 1;

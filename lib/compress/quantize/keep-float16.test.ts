@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
-import { keepHalves } from "./keep-float16.ts";
+import { keepFloat16 } from "./keep-float16.ts";
 import { floatTensor } from "../onnx/tensor-proto.ts";
 
 /** Two depthwise convolutions, of which only the first has outputs that count, and a plain one. */
@@ -27,11 +27,11 @@ const feeds = [{ x: { dtype: "float32" as const, dims: [1, 32, 8, 8], data: seed
 const facts = (name: string, group: number, dims: number[]) => ({ opType: "Conv", name, group, dims });
 
 test("a depthwise convolution keeps 16 bits where 8 would change the outputs, and without samples", async () => {
-  const store = await keepHalves(model(), feeds, { leastDb: 60 });
+  const store = await keepFloat16(model(), feeds, { leastDb: 60 });
   expect(store(facts("loud", 32, [32, 1, 3, 3]))).toBe("float16");
   expect(store(facts("quiet", 32, [32, 1, 3, 3]))).toBe("int8");
   expect(store(facts("mix", 1, [16, 32, 1, 1]))).toBe("int8");
-  const blind = await keepHalves(model(), []);
+  const blind = await keepFloat16(model(), []);
   expect(blind(facts("quiet", 32, [32, 1, 3, 3]))).toBe("float16");
   expect(blind(facts("mix", 1, [16, 32, 1, 1]))).toBe("int8");
 });

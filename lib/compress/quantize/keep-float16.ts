@@ -10,8 +10,8 @@ import type { Feed } from "../run/samples.ts";
 import { measureSensitivity } from "../run/sensitivity.ts";
 import type { Feeds } from "../run/statistics.ts";
 
-/** Options of `keepHalves`. */
-export interface KeepHalvesOptions {
+/** Options of `keepFloat16`. */
+export interface KeepFloat16Options {
   /** Minimum signal-to-noise ratio of the outputs where one such weight is stored in 8 bits. Default 46 dB. */
   readonly leastDb?: number;
   /** Number of samples used. Default 8. */
@@ -20,16 +20,16 @@ export interface KeepHalvesOptions {
   readonly budgetMs?: number;
 }
 
-/** Defaults of `keepHalves`. */
-export const KEEP_HALVES_DEFAULTS: Required<KeepHalvesOptions> = { leastDb: 46, samples: 8, budgetMs: 10_000 };
+/** Defaults of `keepFloat16`. */
+export const KEEP_FLOAT16_DEFAULTS: Required<KeepFloat16Options> = { leastDb: 46, samples: 8, budgetMs: 10_000 };
 
 /** Returns how each weight is to be stored; without samples all such convolutions keep 16 bits. */
-export async function keepHalves(
+export async function keepFloat16(
   model: OnnxModel,
   feeds: Feeds,
-  options: KeepHalvesOptions = {},
+  options: KeepFloat16Options = {},
 ): Promise<(weight: WeightFacts) => WeightStore> {
-  const { leastDb, samples, budgetMs } = { ...KEEP_HALVES_DEFAULTS, ...options };
+  const { leastDb, samples, budgetMs } = { ...KEEP_FLOAT16_DEFAULTS, ...options };
   const { graph } = model;
   const names = new Set<string>();
   for (const { name, dataType, dims } of graph.proto.initializer) {

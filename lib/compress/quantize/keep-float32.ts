@@ -19,7 +19,7 @@ const ENDINGS: ReadonlySet<string> = new Set(
 const NORM: ReadonlySet<string> = new Set("Sub Pow Mul ReduceMean Add Sqrt Reciprocal Div".split(" "));
 
 /** Chooses the nodes of a graph that are worth float32. */
-export function preciseNodes(graph: Graph): Set<NodeProto> {
+export function nodesInFloat32(graph: Graph): Set<NodeProto> {
   const picked = new Set<NodeProto>();
   for (const { name } of graph.proto.output) for (const node of lastProduct(graph, name)) picked.add(node);
   for (const node of graph.nodes) {

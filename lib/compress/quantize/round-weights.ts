@@ -4,7 +4,7 @@
 //
 // A weight shared by layers with different inputs, or that is also an embedding table, is left to rounding to nearest:
 // the optimum for one is not that of the other.
-import { Algebra } from "../run/matmul.ts";
+import { MatMul } from "../run/matmul.ts";
 import type { Graph } from "../onnx/graph.ts";
 import { roundByMoments } from "./gptq.ts";
 import { fitGrid } from "./scales.ts";
@@ -41,7 +41,7 @@ export async function roundLayers(model: OnnxModel, feeds: Feeds, choose: Choose
     return layer !== undefined && hasOneUse(graph, layer) && choose(layer) !== undefined;
   });
   if (nodes.length === 0) return rounded;
-  const algebra = await Algebra.open();
+  const matmul = await MatMul.open();
   try {
     for await (const { layers, moments } of measureMoments(model, feeds, nodes))
       for (const layer of layers) {
@@ -52,12 +52,12 @@ export async function roundLayers(model: OnnxModel, feeds: Feeds, choose: Choose
         if (!grid.scales.every(Number.isFinite) || moments.products.some((x) => !Number.isFinite(x))) continue;
         const place = biasOf(graph, layer);
         const isCentred = place !== undefined && floatsOf(place.bias).every((x) => x !== 0);
-        const codes = await roundByMoments(algebra, rows, grid, moments, { isCentred });
+        const codes = await roundByMoments(matmul, rows, grid, moments, { isCentred });
         rounded.set(layer.weight.name, { grid, codes });
         if (place !== undefined) shifts.push({ place, shift: meanError(rows, { grid, codes }, moments) });
       }
   } finally {
-    await algebra.release();
+    await matmul.release();
   }
   for (const { place, shift } of shifts) shiftBias(graph, place, shift);
   return rounded;

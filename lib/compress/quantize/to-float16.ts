@@ -12,9 +12,9 @@ import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
 import type { Transform } from "../onnx/model.ts";
 import { float16Bits, float16BitsOf } from "../onnx/float16.ts";
-import { preciseNodes } from "./keep-float32.ts";
+import { nodesInFloat32 } from "./keep-float32.ts";
 import { rowAxis } from "./quantize-weights.ts";
-import { storeTwoBytes } from "./int16-pairs.ts";
+import { storeInt16Pairs } from "./int16-pairs.ts";
 import { elementCount, float16Tensor, floatsOf } from "../onnx/tensor-proto.ts";
 
 /** Options of `toHalf`. */
@@ -64,7 +64,7 @@ class Halving {
   constructor(graph: Graph, options: HalfOptions) {
     this.#graph = graph;
     this.#options = options;
-    const precise = preciseNodes(graph);
+    const precise = nodesInFloat32(graph);
     this.#wide = new Set(graph.nodes.filter((x) => precise.has(x) || this.#staysWide(x)));
   }
 
@@ -132,7 +132,7 @@ class Halving {
       (x) => this.#wide.has(x) || graph.consumers(x.output[0] ?? "").every((y) => this.#wide.has(y)),
     );
     const axis = wantsWide && isWideOnly ? rowAxis(graph, constant) : undefined;
-    const exact = axis === undefined ? undefined : storeTwoBytes(graph, constant, axis);
+    const exact = axis === undefined ? undefined : storeInt16Pairs(graph, constant, axis);
     if (exact !== undefined) {
       this.#casts.set(key, exact);
       return exact;

@@ -59,7 +59,7 @@ const types = { float32: Float32Array, float64: Float64Array, float16: Uint16Arr
 `;
 
 /** Result of a run in a child process. */
-export interface RunApart {
+export interface ChildProcessRun {
   /** 0 if every feed ran, 1 if an error was thrown; null if the process reported neither. */
   readonly exit: number | null;
   /** Whether the process was killed because it timed out. */
@@ -76,13 +76,13 @@ export interface Enough {
 }
 
 /** Loads a model in a child process with a verbose log and runs it on some of the feeds; by default on all. */
-export async function runApart(
+export async function runInChildProcess(
   bytes: Uint8Array,
   provider: "webgpu" | "cpu",
   session: Readonly<Record<string, string>>,
   feeds: readonly Feed[] = [],
   enough: Enough = { count: feeds.length, ms: 0 },
-): Promise<RunApart> {
+): Promise<ChildProcessRun> {
   const runtime = findPackage("onnxruntime-node");
   const folder = await mkdtemp(join(tmpdir(), "selvedge-run-"));
   try {
@@ -129,7 +129,7 @@ export async function hasAdapter(): Promise<boolean> {
     },
   });
   const feed: Feed = { x: { dtype: "float32", dims: [1], data: new Float32Array(1) } };
-  return (await runApart(toBinary(ModelProtoSchema, model), "webgpu", {}, [feed])).exit === 0;
+  return (await runInChildProcess(toBinary(ModelProtoSchema, model), "webgpu", {}, [feed])).exit === 0;
 }
 
 async function writeFeeds(folder: string, feeds: readonly Feed[]): Promise<unknown[]> {

@@ -1,6 +1,6 @@
 // Dense linear algebra for pruning, by Cholesky factorization (Golub & Van Loan, Matrix Computations, 4.2): small
 // inverses here, large systems with the products computed by ONNX Runtime.
-import type { Algebra } from "./matmul.ts";
+import type { MatMul } from "./matmul.ts";
 
 /**
  * Factors a symmetric positive-definite matrix in place: L in the lower half; a non-positive pivot is raised a little.
@@ -57,21 +57,21 @@ const BLOCK = 96;
 
 /** Solves A · X = B for X, with A symmetric positive-definite of `size` rows, and B of some columns; B becomes X. */
 export async function solveSymmetric(
-  algebra: Algebra,
+  matmul: MatMul,
   matrix: Float64Array,
   size: number,
   b: Float64Array,
   columns: number,
 ): Promise<void> {
   const lower = matrix.slice();
-  await algebra.factor(lower, size);
+  await matmul.factor(lower, size);
   for (let start = 0; start < size; start += BLOCK) {
     const end = Math.min(size, start + BLOCK);
     for (let row = start; row < end; row++) {
       for (let k = start; k < row; k++) subtract(b, columns, row, k, lower[row * size + k] ?? 0);
       scaleRow(b, columns, row, 1 / (lower[row * size + row] ?? 1));
     }
-    await eliminate(algebra, b, columns, [start, end], [end, size], (row, k) => lower[row * size + k] ?? 0);
+    await eliminate(matmul, b, columns, [start, end], [end, size], (row, k) => lower[row * size + k] ?? 0);
   }
   for (let end = size; end > 0;) {
     const start = Math.floor((end - 1) / BLOCK) * BLOCK;
@@ -79,7 +79,7 @@ export async function solveSymmetric(
       for (let k = row + 1; k < end; k++) subtract(b, columns, row, k, lower[k * size + row] ?? 0);
       scaleRow(b, columns, row, 1 / (lower[row * size + row] ?? 1));
     }
-    await eliminate(algebra, b, columns, [start, end], [0, start], (row, k) => lower[k * size + row] ?? 0);
+    await eliminate(matmul, b, columns, [start, end], [0, start], (row, k) => lower[k * size + row] ?? 0);
     end = start;
   }
 }
@@ -96,7 +96,7 @@ function scaleRow(b: Float64Array, columns: number, row: number, factor: number)
 
 /** Subtracts the solved rows from the unsolved ones. */
 async function eliminate(
-  algebra: Algebra,
+  matmul: MatMul,
   b: Float64Array,
   columns: number,
   [start, end]: readonly [number, number],
@@ -108,7 +108,7 @@ async function eliminate(
   const factors = new Float32Array(rows * width);
   for (let i = 0; i < rows; i++) for (let k = 0; k < width; k++) factors[i * width + k] = at(first + i, start + k);
   const solved = Float32Array.from(b.subarray(start * columns, end * columns));
-  const product = await algebra.multiply(
+  const product = await matmul.multiply(
     { rows, columns: width, values: factors },
     { rows: width, columns, values: solved },
   );

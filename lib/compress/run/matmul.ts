@@ -20,7 +20,7 @@ export interface Matrix {
 }
 
 /** Multiplies matrices. Holds a session that must be released. */
-export class Algebra {
+export class MatMul {
   readonly #session: InferenceSession;
   readonly #tensor: typeof import("onnxruntime-node").Tensor;
 
@@ -30,7 +30,7 @@ export class Algebra {
   }
 
   /** Loads ONNX Runtime with a model of a single MatMul. */
-  static async open(): Promise<Algebra> {
+  static async open(): Promise<MatMul> {
     const { InferenceSession, Tensor } = await loadRuntime();
     const value = (name: string, ...dims: string[]) => ({
       name,
@@ -55,7 +55,7 @@ export class Algebra {
       },
     });
     const session = await InferenceSession.create(new OnnxModel(proto).write(), { logSeverityLevel: 4 });
-    return new Algebra(session, Tensor);
+    return new MatMul(session, Tensor);
   }
 
   /** Returns a · b. */

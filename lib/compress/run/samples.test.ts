@@ -6,7 +6,7 @@ import sharp from "sharp";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { BundleInput } from "../../core/bundle.ts";
 import type { Dtype } from "../../core/tensor.ts";
-import { madeUp } from "./synthetic-inputs.ts";
+import { syntheticInputs } from "./synthetic-inputs.ts";
 import { firstFeeds, openSamples } from "./samples.ts";
 import type { Feed } from "./samples.ts";
 
@@ -194,7 +194,7 @@ test("synthetic inputs follow the declaration, and common exporters' names", () 
     input("image", ["n", 3, "h", 8]),
     input("s", ["n"], "string"),
   ];
-  const tries = [...madeUp(inputs, { typical: { h: 6 }, bound: 10 })];
+  const tries = [...syntheticInputs(inputs, { typical: { h: 6 }, bound: 10 })];
   expect(tries[0]?.[0]).toMatchObject({
     ids: { dims: [1, 32] },
     attention_mask: { data: new BigInt64Array(32).fill(1n) },

@@ -25,7 +25,7 @@ export interface Samples {
   /** Number of samples. */
   readonly n: number;
   /** Whether they are synthetic. */
-  readonly isMadeUp: boolean;
+  readonly isSynthetic: boolean;
   /** Notes for the report. */
   readonly notes: readonly string[];
   /** Iterates over all of them. */
@@ -38,11 +38,11 @@ const ARRAYS = /\.np[yz]$/;
 const MODULES: ReadonlySet<string> = new Set([".js", ".mjs", ".ts", ".mts"]);
 
 /** Wraps existing feeds as a set of samples. */
-export function samplesOf(feeds: readonly Feed[], isMadeUp = false): Samples {
+export function samplesOf(feeds: readonly Feed[], isSynthetic = false): Samples {
   return {
     n: feeds.length,
-    isMadeUp,
-    notes: isMadeUp ? ["The inputs are synthetic: give --samples to measure accuracy."] : [],
+    isSynthetic,
+    notes: isSynthetic ? ["The inputs are synthetic: give --samples to measure accuracy."] : [],
     async *each() {
       yield* feeds;
     },
@@ -86,7 +86,7 @@ export async function openSamples(
   n = Math.min(n, limit);
   return {
     n,
-    isMadeUp: false,
+    isSynthetic: false,
     notes,
     async *each() {
       let left = n;

@@ -19,7 +19,7 @@ export interface Hints {
 }
 
 /** Iterates over sets of synthetic feeds, the likeliest first. */
-export function* madeUp(inputs: readonly BundleInput[], hints: Hints): Generator<readonly Feed[]> {
+export function* syntheticInputs(inputs: readonly BundleInput[], hints: Hints): Generator<readonly Feed[]> {
   const isOpen = inputs.some((x) => x.dims.some((dim) => typeof dim === "string" && hints.typical[dim] === undefined));
   const isWhole = inputs.some(({ dtype }) => dtype.includes("int"));
   // Where only the first input has a length, the others may be state.

@@ -1,14 +1,14 @@
 import { expect, test } from "vitest";
-import { Sketches } from "./tensor-summary.ts";
+import { TensorSummaries } from "./tensor-summary.ts";
 import { seededFloats } from "../../test-support/compress/fixtures.ts";
 
-test("a sketch has minimum, maximum, mean, standard deviation and quantiles of the values", () => {
-  const sketches = new Sketches();
+test("a summary has minimum, maximum, mean, standard deviation and quantiles of the values", () => {
+  const summaries = new TensorSummaries();
   for (let seed = 1; seed <= 20; seed++) {
     const data = seededFloats(5_000, seed);
-    sketches.add({ x: { dtype: "float32", dims: [5_000], data } }, { y: { dims: [2], data: [3, Number.NaN] } });
+    summaries.add({ x: { dtype: "float32", dims: [5_000], data } }, { y: { dims: [2], data: [3, Number.NaN] } });
   }
-  const { x, y } = sketches.value();
+  const { x, y } = summaries.value();
   expect(x).toMatchObject({ samples: 20 });
   const { min, max, mean, std, quantiles } = x as Record<string, number> & { quantiles: number[] };
   expect(min).toBeCloseTo(-1, 2);

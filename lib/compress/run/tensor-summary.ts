@@ -17,8 +17,8 @@ const RESERVOIR = 4_096;
 const TENSOR_MAX = 65_536;
 
 /** Accumulates summaries sample by sample. */
-export class Sketches {
-  readonly #sketches = new Map<string, Sketch>();
+export class TensorSummaries {
+  readonly #summaries = new Map<string, TensorSummary>();
 
   /** Adds a sample and its outputs. */
   add(feed: Feed, outputs: Outputs): void {
@@ -29,17 +29,17 @@ export class Sketches {
 
   /** Returns the summaries accumulated so far. */
   value(): Baseline {
-    return Object.fromEntries([...this.#sketches].map(([name, x]) => [name, x.value()]));
+    return Object.fromEntries([...this.#summaries].map(([name, x]) => [name, x.value()]));
   }
 
-  #of(name: string): Sketch {
-    const found = this.#sketches.get(name) ?? new Sketch();
-    this.#sketches.set(name, found);
+  #of(name: string): TensorSummary {
+    const found = this.#summaries.get(name) ?? new TensorSummary();
+    this.#summaries.set(name, found);
     return found;
   }
 }
 
-class Sketch {
+class TensorSummary {
   readonly #chosen: number[] = [];
   #state = 7;
   #samples = 0;

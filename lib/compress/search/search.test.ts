@@ -47,7 +47,7 @@ async function run(folder: string, maxDrop: string, budgetMs: number, rows = 8) 
     labels: undefined,
     simple: { model: readModel(bytes), bytes },
     feeds: feeds.slice(0, 20),
-    isMadeUp: false,
+    isSynthetic: false,
     targets: ["wasm"],
     statePath: join(folder, "search.json"),
     budgetMs,

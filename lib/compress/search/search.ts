@@ -29,7 +29,7 @@ export interface SearchInput extends Judge {
   readonly simple: WrittenModel;
   /** Samples for statistics; part of the first half. */
   readonly feeds: readonly Feed[];
-  readonly isMadeUp: boolean;
+  readonly isSynthetic: boolean;
   readonly targets: readonly Target[];
   /** Number of samples, from the first, that are used during the search. Default half. */
   readonly seen?: number | undefined;
@@ -111,17 +111,17 @@ class Search {
     const { feeds } = input;
     this.#probes = feeds.length < 2 ? feeds : feeds.slice(-Math.min(PROBES, Math.ceil(feeds.length / 4)));
     const hash = createHash("sha256").update(input.simple.bytes);
-    hash.update(JSON.stringify([n, this.#half, input.metric.name, input.metric.budget, input.isMadeUp]));
+    hash.update(JSON.stringify([n, this.#half, input.metric.name, input.metric.budget, input.isSynthetic]));
     this.#state = { key: hash.digest("hex"), scores: {}, costs: null, sensitive: null };
   }
 
   async run(): Promise<{ forms: Form[]; outcome: SearchOutcome }> {
     this.#resume();
-    const { simple, feeds, isMadeUp, onProgress } = this.#input;
+    const { simple, feeds, isSynthetic, onProgress } = this.#input;
     try {
       // Not on the probes: a reconstruction with more units than samples would fit those as if nothing were lost.
       const fitted = feeds.length < 2 ? feeds : feeds.slice(0, -this.#probes.length);
-      this.#pruner = await Pruner.open(simple.bytes, isMadeUp ? [] : fitted, feeds[0]);
+      this.#pruner = await Pruner.open(simple.bytes, isSynthetic ? [] : fitted, feeds[0]);
     } catch (error) {
       onProgress(`search: nothing is pruned (${error instanceof Error ? error.message : String(error)})`);
     }
@@ -200,7 +200,7 @@ class Search {
     left: number,
     price: number,
   ): Promise<{ bytes: Uint8Array<ArrayBuffer>; macs: number; form: Form }> {
-    const { simple, feeds, isMadeUp } = this.#input;
+    const { simple, feeds, isSynthetic } = this.#input;
     const pruned =
       price === 0 || this.#pruner === null
         ? simple.model
@@ -208,7 +208,7 @@ class Search {
     const names = new Set(this.#state.sensitive?.slice(0, left));
     const form = formOn(base, "searched", pruned, (name) => names.has(name));
     const model = simple.model.copy();
-    await form.make(model, feeds, { isMadeUp });
+    await form.make(model, feeds, { isSynthetic });
     const [feed] = feeds;
     return { form, bytes: model.write(), macs: feed === undefined ? 0 : await totalMacs(pruned, feed) };
   }
@@ -260,8 +260,8 @@ class Search {
         }
         chosen.push({ ...candidate, id, heldOut });
         // Made again from the calibration samples, not from the held-out ones.
-        const { feeds, isMadeUp } = this.#input;
-        forms.push({ ...form, id, make: (model) => form.make(model, feeds, { isMadeUp }) });
+        const { feeds, isSynthetic } = this.#input;
+        forms.push({ ...form, id, make: (model) => form.make(model, feeds, { isSynthetic }) });
         break;
       }
     const uniform = passed.find((x) => x.left === 0 && x.price === 0) ?? null;

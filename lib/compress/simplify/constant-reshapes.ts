@@ -18,14 +18,14 @@ import { int64Tensor } from "../onnx/tensor-proto.ts";
 const UNKNOWN: DimsOf = () => undefined;
 
 /** Replaces computed targets of Reshape by constants where they follow from the graph alone. */
-export function settleReshapes(): Transform {
+export function constantReshapes(): Transform {
   return (model) => {
-    for (const graph of model.graph.all()) for (const node of graph.nodes) settleReshape(graph, node);
+    for (const graph of model.graph.all()) for (const node of graph.nodes) makeReshapeConstant(graph, node);
   };
 }
 
 /** Makes the target of a Reshape a constant where it can be derived; returns whether it did. */
-export function settleReshape(graph: Graph, node: NodeProto, dimsOf: DimsOf = UNKNOWN): boolean {
+export function makeReshapeConstant(graph: Graph, node: NodeProto, dimsOf: DimsOf = UNKNOWN): boolean {
   const [data = "", target = ""] = node.input;
   if (node.opType !== "Reshape" || node.domain !== "") return false;
   if (integerOf(node, "allowzero", 0) !== 0 || graph.constant(target) !== undefined) return false;
@@ -48,7 +48,7 @@ export function settleReshape(graph: Graph, node: NodeProto, dimsOf: DimsOf = UN
 }
 
 /** Rebuilds the target of an Expand from dims alone, where it is chosen by comparisons; returns whether it did. */
-export function settleExpand(graph: Graph, node: NodeProto, dimsOf: DimsOf = UNKNOWN): boolean {
+export function makeExpandConstant(graph: Graph, node: NodeProto, dimsOf: DimsOf = UNKNOWN): boolean {
   const [data = "", target = ""] = node.input;
   if (node.opType !== "Expand" || node.domain !== "" || graph.producer(target)?.opType !== "Where") return false;
   const elements = elementsOf(graph, target, dimsOf);

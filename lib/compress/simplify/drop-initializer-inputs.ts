@@ -6,7 +6,7 @@ import type { Transform } from "../onnx/model.ts";
 const IR_VERSION = 4n;
 
 /** Removes initializers from the inputs of the main graph. */
-export function settleInputs(): Transform {
+export function dropInitializerInputs(): Transform {
   return (model) => {
     const { proto } = model.graph;
     const stored = new Set(proto.initializer.map((x) => x.name));

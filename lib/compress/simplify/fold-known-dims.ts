@@ -5,7 +5,7 @@ import { inferValues, foldConstants } from "../run/infer-values.ts";
 import type { NodeProto } from "../onnx/onnx.gen.js";
 import type { OnnxModel } from "../onnx/model.ts";
 import { removeUnused } from "./remove-unused.ts";
-import { settleExpand, settleReshape } from "./constant-reshapes.ts";
+import { makeExpandConstant, makeReshapeConstant } from "./constant-reshapes.ts";
 import { elementsOf } from "./shape-elements.ts";
 import type { DimsOf } from "./shape-elements.ts";
 import { int64Tensor } from "../onnx/tensor-proto.ts";
@@ -27,18 +27,18 @@ export async function foldKnownDims(model: OnnxModel): Promise<void> {
     const dimsOf: DimsOf = (name) => values.get(name)?.dims;
     const isFolded = await foldPicked(model, dimsOf);
     const { graph } = model;
-    const settled = [...graph.nodes].filter(
-      (node) => settleReshape(graph, node, dimsOf) || settleExpand(graph, node, dimsOf),
+    const changed = [...graph.nodes].filter(
+      (node) => makeReshapeConstant(graph, node, dimsOf) || makeExpandConstant(graph, node, dimsOf),
     );
-    if (settled.length > 0) model.transform(removeUnused());
-    if (!isFolded && settled.length === 0) return;
+    if (changed.length > 0) model.transform(removeUnused());
+    if (!isFolded && changed.length === 0) return;
   }
 }
 
 /** Replaces each Gather and Slice of known elements of a Shape; returns whether there was one. */
 async function foldPicked(model: OnnxModel, dimsOf: DimsOf): Promise<boolean> {
   const { graph } = model;
-  const settled = new Set<NodeProto>();
+  const changed = new Set<NodeProto>();
   for (const node of graph.nodes) {
     const [name] = node.output;
     if (node.domain !== "" || (node.opType !== "Gather" && node.opType !== "Slice")) continue;
@@ -46,13 +46,13 @@ async function foldPicked(model: OnnxModel, dimsOf: DimsOf): Promise<boolean> {
     const picked = elementsOf(graph, name, dimsOf)?.map((x) => (typeof x === "object" ? dimsOf(x.of)?.[x.axis] : x));
     if (picked === undefined || picked.length === 0) continue;
     if (!picked.every((x): x is number => typeof x === "number" && x > 0)) continue;
-    settled.add(node);
+    changed.add(node);
     const index = graph.constant(node.input[1] ?? "");
     const dims = node.opType === "Gather" ? index?.dims.map(Number) : [picked.length];
     graph.addInitializer(int64Tensor(name, dims ?? [], picked));
   }
-  if (settled.size === 0) return false;
-  graph.remove(settled);
+  if (changed.size === 0) return false;
+  graph.remove(changed);
   await foldConstants(model);
   model.transform(removeUnused());
   return true;

@@ -13,7 +13,7 @@ import type { NodeProto } from "../onnx/onnx.gen.js";
 import { readModel } from "../onnx/model.ts";
 import type { OnnxModel } from "../onnx/model.ts";
 import { openModel } from "../run/session.ts";
-import { settleIfs } from "./inline-if-branches.ts";
+import { inlineIfBranches } from "./inline-if-branches.ts";
 import { floatTensor, int64Tensor } from "../onnx/tensor-proto.ts";
 
 /** Makes an If node from its effect on a value in the then and the else branch. */
@@ -62,16 +62,16 @@ for (const { n, factor } of [
   { n: 8, factor: 3 },
 ])
   test(`where an input is fixed to ${n}, its branch replaces the If`, async () => {
-    const settled = model().transform(fixInputs({ n }), settleIfs());
-    expect(settled.graph.nodes.map((node) => node.opType)).not.toContain("If");
-    expect(settled.graph.proto.input.map((input) => input.name)).toEqual(["x"]);
-    expect(await answer(settled.write())).toEqual([-factor, 5 * factor]);
+    const inlined = model().transform(fixInputs({ n }), inlineIfBranches());
+    expect(inlined.graph.nodes.map((node) => node.opType)).not.toContain("If");
+    expect(inlined.graph.proto.input.map((input) => input.name)).toEqual(["x"]);
+    expect(await answer(inlined.write())).toEqual([-factor, 5 * factor]);
   });
 
 test("an If whose condition is an input stays", () => {
   expect(
     model()
-      .transform(settleIfs())
+      .transform(inlineIfBranches())
       .graph.nodes.map((node) => node.opType),
   ).toEqual(["Equal", "If", "Neg"]);
 });
@@ -84,7 +84,7 @@ test("a branch with names of the outer graph is not inlined", () => {
   branch(branch(node, "then_branch", 2, "taken"), "else_branch", 3);
   made.graph.addInitializer(floatTensor("taken/scale", [], Float32Array.of(9)));
   made.graph.changed();
-  const bytes = made.transform(fixInputs({ n: 7 }), settleIfs()).write();
+  const bytes = made.transform(fixInputs({ n: 7 }), inlineIfBranches()).write();
   expect(readModel(bytes).graph.nodes.map((x) => x.opType)).toContain("If");
 });
 

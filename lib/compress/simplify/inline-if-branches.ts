@@ -9,14 +9,14 @@ import type { Transform } from "../onnx/model.ts";
 import { elementCount, floatsOf, integersOf } from "../onnx/tensor-proto.ts";
 
 /** Inlines the taken branch of each If whose condition is a constant, or compares constants. */
-export function settleIfs(): Transform {
+export function inlineIfBranches(): Transform {
   return (model) => {
-    while ([...model.graph.all()].some((graph) => graph.nodes.some((node) => settle(graph, node))));
+    while ([...model.graph.all()].some((graph) => graph.nodes.some((node) => inlineBranch(graph, node))));
   };
 }
 
 /** Replaces an If by its branch; returns false where nothing was done. */
-function settle(graph: Graph, node: NodeProto): boolean {
+function inlineBranch(graph: Graph, node: NodeProto): boolean {
   if (node.opType !== "If" || node.domain !== "") return false;
   const isTrue = truth(graph, node.input[0] ?? "");
   const branch = node.attribute.find((x) => x.name === (isTrue === true ? "then_branch" : "else_branch"))?.g;

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { assign } from "../check/assignment-node.ts";
+import { assignmentInNode } from "../check/assignment-node.ts";
 import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
 import { narrowIds } from "./narrow-ids.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
@@ -43,8 +43,8 @@ test("indices of a table are compared in 32 bits, which WebGPU supports, with th
   expect(model.graph.nodes.map((x) => x.opType)).toContain("Cast");
   const after = model.write();
   expect(await answer(after)).toEqual(await answer(before));
-  expect((await assign(before, "webgpu")).cpu).toBe(1);
-  expect(await assign(after, "webgpu")).toMatchObject({ cpu: 0 });
+  expect((await assignmentInNode(before, "webgpu")).cpu).toBe(1);
+  expect(await assignmentInNode(after, "webgpu")).toMatchObject({ cpu: 0 });
 });
 
 test.each([

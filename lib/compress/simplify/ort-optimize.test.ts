@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { runApart } from "../run/child-process.ts";
+import { runInChildProcess } from "../run/child-process.ts";
 import {
   deadlyTranspose,
   largestDifference,
@@ -38,7 +38,7 @@ test.each(REAL_MODELS)(
       const [now = []] = await runModel(ahead.bytes, feeds, { extra });
       expect(largestDifference(before, now)).toBeLessThan(1e-5);
     }
-    const { log } = await runApart(ahead.bytes, "cpu", ahead.session);
+    const { log } = await runInChildProcess(ahead.bytes, "cpu", ahead.session);
     const ran = [...log.matchAll(/GraphTransformer (\w+) modified/g)].map(([, name]) => name);
     expect(ran).toContain("ConstantFolding");
     expect(ran.filter((x) => PASSES.includes(x ?? ""))).toEqual([]);
@@ -53,7 +53,7 @@ test("the passes are those of this ONNX Runtime, except those left to the load o
     outputs: ["y"],
     nodes: [{ opType: "Relu", input: ["x"], output: ["y"] }],
   });
-  const { log } = await runApart(form.write(), "cpu", {});
+  const { log } = await runInChildProcess(form.write(), "cpu", {});
   const ran = new Set([...log.matchAll(/GraphTransformer (\w+) modified/g)].map(([, name]) => name ?? ""));
   expect(PASSES.filter((x) => !ran.has(x))).toEqual([]);
   expect([...ran].filter((x) => !PASSES.includes(x)).sort()).toEqual([

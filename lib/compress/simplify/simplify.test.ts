@@ -14,7 +14,7 @@ import { readModel } from "../onnx/model.ts";
 import type { OnnxModel, Transform } from "../onnx/model.ts";
 import { removeUnused } from "./remove-unused.ts";
 import { setDims } from "./set-dims.ts";
-import { settleReshapes } from "./constant-reshapes.ts";
+import { constantReshapes } from "./constant-reshapes.ts";
 import { simplify } from "./simplify.ts";
 import { floatTensor, int64Tensor } from "../onnx/tensor-proto.ts";
 
@@ -184,7 +184,7 @@ test("fuseHardSwish replaces four nodes by two", async () => {
   expect(left).toEqual(["Mul", "HardSigmoid", "Mul"]);
 });
 
-describe("settleReshapes", () => {
+describe("constantReshapes", () => {
   const reshape = (...parts: string[]): Omit<SmallModel, "opset"> => ({
     inputs: { x: DIMS },
     outputs: ["y"],
@@ -200,11 +200,11 @@ describe("settleReshapes", () => {
   });
 
   test("writes 0 for a dim at its own position, and -1 for one remaining", async () => {
-    expect(await after(reshape("first", "fourth", "20"), settleReshapes())).toEqual(["Reshape"]);
+    expect(await after(reshape("first", "fourth", "20"), constantReshapes())).toEqual(["Reshape"]);
   });
 
   test("does not change a target with two remaining dims", async () => {
-    expect(await after(reshape("fourth", "third", "4", "2"), settleReshapes())).toContain("Shape");
+    expect(await after(reshape("fourth", "third", "4", "2"), constantReshapes())).toContain("Shape");
   });
 });
 

@@ -7,8 +7,8 @@ import { fuseHardSwish } from "./fuse-hard-swish.ts";
 import type { Transform } from "../onnx/model.ts";
 import { removeUnused } from "./remove-unused.ts";
 import { raiseOpset } from "./raise-opset.ts";
-import { settleIfs } from "./inline-if-branches.ts";
-import { settleReshapes } from "./constant-reshapes.ts";
+import { inlineIfBranches } from "./inline-if-branches.ts";
+import { constantReshapes } from "./constant-reshapes.ts";
 import { shareConstants } from "./share-constants.ts";
 
 /**
@@ -18,9 +18,9 @@ export function simplify(): Transform {
   const passes = [
     raiseOpset(13),
     constantsToInitializers(),
-    settleIfs(),
+    inlineIfBranches(),
     dropIdentities(),
-    settleReshapes(),
+    constantReshapes(),
     fuseHardSwish(),
     foldAffine(),
     shareConstants(),
