@@ -3,6 +3,7 @@
 import { defineConfig } from "eslint/config";
 import tseslint from "typescript-eslint";
 import { borders } from "./.ci/borders.js";
+import { plainWordsPlugin } from "./.ci/plain-words.js";
 
 export default defineConfig(
   {
@@ -71,5 +72,6 @@ export default defineConfig(
     files: ["*.config.ts", "e2e/mutants/vitest.config.ts", "*.config.js", ".size-limit.js"],
     rules: { "no-restricted-syntax": "off" },
   },
+  { files: ["**/*.ts"], plugins: { selvedge: plainWordsPlugin }, rules: { "selvedge/plain-words": "error" } },
   ...borders,
 );

@@ -90,7 +90,7 @@ export function tensorOf(name: string, values: Values): TensorProto {
   });
 }
 
-/** Gives a tensor's elements as ONNX stores them. */
+/** Returns a tensor's elements as ONNX stores them. */
 export function bytesOf({ dtype, dims, values }: Values): Uint8Array<ArrayBuffer> {
   const count = dims.reduce((a, b) => a * b, 1);
   const isFloat = dtype.startsWith("float");

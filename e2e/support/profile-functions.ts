@@ -83,7 +83,7 @@ function makeCase(number: number): Case | null {
   }
 }
 
-/** Runs cases in one worker until it ends, breaks or is silent; returns the cases that are left. */
+/** Runs cases in one worker until it ends, fails or stalls; returns the cases that are left. */
 function runWorker(
   page: Page,
   name: Build,

@@ -15,7 +15,7 @@ export interface UsualAsk {
   readonly cases: readonly number[];
 }
 
-/** Says that a case began, why it failed, and the functions that ran so far; `left` comes last, with the cases to go on with. */
+/** Progress: the case that began, its error, the functions that ran so far; `left` comes last, with the remaining cases. */
 export interface UsualTold {
   readonly began?: number;
   readonly failed?: string;

@@ -36,6 +36,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     "hidden-tab",
     "observe",
     "wasm-split",
+    "operators",
     "threads",
   ].map((x) => `engine/${x}`),
   webkit: ["--project=webkit"],

@@ -117,7 +117,7 @@ if (existsSync(join(ROOT, "lib/index.ts"))) {
       cwd: ROOT,
       stdio: "inherit",
     });
-  // What the toolchain's declarations are written in; tsc takes it as it is and does not copy it.
+  // The toolchain's declarations import it; tsc takes it as it is and does not copy it.
   writeFileSync(
     join(DIST, "compress/onnx/onnx.gen.d.ts"),
     messagesAlone(readFileSync(join(ROOT, "lib/compress/onnx/onnx.gen.d.ts"), "utf8")),

@@ -19,7 +19,7 @@ export const OP = {
   refFunc: 0xd2,
 } as const;
 
-/** What stands after an opcode. */
+/** Immediate operands of an opcode. */
 type Immediates =
   | "" //              nothing
   | "n" //             a number
@@ -100,8 +100,8 @@ const PREFIXED: Readonly<Record<number, Ranges>> = {
 };
 
 /**
- * Rewrites a function's body: `change` is told each instruction's opcode and its first number (of a call, what it calls),
- * and gives what stands in its place; null leaves it.
+ * Rewrites a function's body: `change` is called with each instruction's opcode and first immediate (of a call, the callee),
+ * and returns the replacement; null keeps the instruction.
  * @throws TypeError where an instruction is not known
  */
 export function rewriteBody(
@@ -131,7 +131,7 @@ const PREFIX = 0xfc;
 const MEMORY_INIT = 8;
 const DATA_DROP = 9;
 
-/** Tells whether a function's body names data segments, which are a module's own. */
+/** Whether a function's body refers to data segments, which belong to one module. */
 export function namesData(body: Uint8Array): boolean {
   if (!body.some((byte, i) => byte === PREFIX && [MEMORY_INIT, DATA_DROP].includes(body[i + 1] ?? 0))) return false;
   let found = false;
@@ -142,7 +142,7 @@ export function namesData(body: Uint8Array): boolean {
   return found;
 }
 
-/** Gives the first number after an opcode; −1 where there is none. */
+/** Returns the first immediate after an opcode; −1 where there is none. */
 function skipImmediates(reader: Reader, op: number): number {
   const prefixed = PREFIXED[op];
   const code = prefixed === undefined ? op : reader.number();

@@ -36,7 +36,7 @@ export interface Whole {
   /** How many functions are imported. */
   readonly imported: number;
   readonly imports: readonly Uint8Array[];
-  /** What each of its own functions is: its type's number, and its body. */
+  /** Type index and body of each function that the module defines. */
   readonly typesOf: readonly number[];
   readonly bodies: readonly Uint8Array[];
   /** Types, as an import has them. */

@@ -1,15 +1,15 @@
-// Splits a WebAssembly module in two, so that what hardly ever runs is neither fetched nor compiled before it does: the
-// first part holds the usual functions, the rest all others. What the first part calls of the rest goes through stubs; at
-// the first such call the rest is fetched and linked (link-parts.ts).
+// Splits a WebAssembly module in two, so that rarely used functions are neither fetched nor compiled before they run: the
+// first part holds the usual functions, the second part all others. Calls from the first part into the second go through
+// stubs; the first such call fetches and links the second part (link-parts.ts).
 //
-// There are seven rare functions to a usual one, and nearly all of them stand in the table, so that they may be called from
-// anywhere. A stub for each took a third of what the first part takes to compile in Firefox. So one stub for each type
-// stands there for all of them: who calls through the table first notes the slot in a global, where the stub finds it. Only
-// what is called by its name has a stub of its own.
+// There are seven rare functions for each usual one, and nearly all of them are in the function table, so that any code may
+// call them. A stub for each took a third of the first part's compile time in Firefox. So the table has one stub per type:
+// an indirect call first stores its slot in a global, where the stub reads it. Only functions that are called directly have
+// a stub of their own.
 //
-// The rest numbers functions, types, globals, tables and memories as the whole did, so that none of its bodies changes; it
-// imports what the first part defines. (Binaryen's wasm-split has a stub for each function, and a toolchain that npm does
-// not have.)
+// The second part keeps the whole module's indices of functions, types, globals, tables and memories, so that no body
+// changes; it imports what the first part defines. (Binaryen's wasm-split has a stub for each function, and a toolchain
+// that npm does not have.)
 import { namesData, OP, rewriteBody } from "./code.ts";
 import { LINKED, PART, RARE, SHARED } from "../worker/backend/link-parts.ts";
 import {
@@ -40,7 +40,7 @@ export interface Parts {
   readonly rest: Uint8Array<ArrayBuffer>;
 }
 
-/** Who is where. Functions are numbered as in the whole, but for those that only the first part has. */
+/** Placement of functions and imports in the two parts. Functions are numbered as in the whole, but for those that only the first part has. */
 interface Plan {
   readonly whole: Whole;
   /** Those of the first part, by their slots in the table by which the rest calls them. */
@@ -64,7 +64,7 @@ interface Plan {
 }
 
 /**
- * Splits a module. Which of its own functions (imported ones not counted) run usually is told by `isUsual`; those that
+ * Splits a module. `isUsual` says which of its own functions (imports not counted) usually run; those that
  * copy data segments to memory stay in the first part in any case, and so does the start function. `id` names this very
  * module: parts of different ones do not link.
  * @throws TypeError where the module has what is not foreseen (read-module.ts, code.ts)
@@ -220,7 +220,7 @@ function restPart(plan: Plan, as: (name: string) => string): Uint8Array<ArrayBuf
   ]);
 }
 
-/** Tells an instruction that names a function. */
+/** Whether an instruction refers to a function. */
 function isNamed(op: number): boolean {
   return op === OP.call || op === OP.returnCall || op === OP.refFunc;
 }

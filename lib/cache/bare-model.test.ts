@@ -392,7 +392,7 @@ test("a stored model is not evicted while it is revalidated (store-bare-use)", a
   const options = { signal: new AbortController().signal, onProgress: undefined };
   const { data } = await fetchBare(server.url + PATH, downloader, options);
   expect(await sha256Hex(await data.arrayBuffer())).toBe(first.hash);
-  expect(others).toBeGreaterThan(1);
+  expect(others).toBeGreaterThan(0);
 });
 
 test("a stored model is evicted for its newer version once that is whole (store-bare-use)", async () => {

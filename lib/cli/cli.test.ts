@@ -96,7 +96,7 @@ describe("compress", () => {
   });
 
   test(
-    "a form past its budget is written, told, kept out of the bundle, and gives 2",
+    "a form past its budget is written, reported, kept out of the bundle, and gives 2",
     { timeout: 120_000 },
     async () => {
       const out = join(folder, "out");
@@ -142,7 +142,7 @@ describe("compress", () => {
     expect(said).toMatch(/report\.json is to be written/);
   });
 
-  test("a folder of others named bundle is told before the work, and stays as it is (store-A3)", async () => {
+  test("a folder of others named bundle is reported before the work, and stays as it is (store-A3)", async () => {
     const notes = join(folder, "bundle", "mine", "notes.txt");
     mkdirSync(join(folder, "bundle", "mine"), { recursive: true });
     writeFileSync(notes, "mine");
@@ -195,7 +195,7 @@ describe("compress", () => {
     expect(said).toMatch(/recipe.*targets\.0/);
   });
 
-  test("a form that cannot be made is told, takes no other down, and gives 2", { timeout: 120_000 }, async () => {
+  test("a form that cannot be made is reported, takes no other down, and gives 2", { timeout: 120_000 }, async () => {
     const out = join(folder, "out");
     vi.spyOn(OnnxModel.prototype, "useContribOperators").mockImplementation(() => {
       throw new Error("no contrib operators today");

@@ -12,7 +12,7 @@ import { sign } from "./sign.ts";
 import { note, print } from "./terminal.ts";
 import { verify } from "./verify.ts";
 
-/** What a command has beside its words. */
+/** State of one run of the command line. */
 export interface Run {
   /** Aborted by the first Ctrl-C. */
   readonly signal: AbortSignal | undefined;

@@ -38,7 +38,7 @@ const LINES = {
   "fast line": { bytesPerMs: Infinity, latencyMs: 0 },
 } as const;
 
-/** Gives the cases. */
+/** Yields the cases. */
 export async function* scenario(bench: Bench): AsyncGenerator<Case> {
   await prepareFolder();
   for (const [line, limits] of Object.entries(LINES)) {

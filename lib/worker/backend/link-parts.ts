@@ -1,4 +1,4 @@
-// What both parts of a split module are called by (split.ts), and how they come together again, in a worker.
+// Names that both parts of a split module share (build/split.ts), and how a worker links them.
 
 /** Names what the rest imports the first part's tables, globals and tags from; their names begin with it as well. */
 export const PART = "part";

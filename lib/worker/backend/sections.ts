@@ -1,5 +1,5 @@
-// WebAssembly's binary format as far as sections and vectors go (core specification, chapter 5): what splitting
-// modules needs. What instructions are is in code.ts.
+// WebAssembly's binary format as far as sections and vectors go (core specification, chapter 5): as needed to
+// split modules. Instructions are in build/code.ts.
 
 /** Sections by name; each is there once at the most, custom ones aside. */
 export const SECTION = {
@@ -19,7 +19,7 @@ export const SECTION = {
   tag: 13,
 } as const;
 
-/** What a section holds. */
+/** A section: its id and its content. */
 export interface Section {
   readonly id: number;
   readonly bytes: Uint8Array;
@@ -69,7 +69,7 @@ export class Reader {
     return this.take(this.number());
   }
 
-  /** Gives the bytes from a place to where it is now. */
+  /** Returns the bytes from a place to where it is now. */
   since(start: number): Uint8Array {
     return this.#bytes.subarray(start, this.at);
   }
@@ -85,7 +85,7 @@ export function readSections(module: Uint8Array): Section[] {
   return sections;
 }
 
-/** Gives what a section holds; of one that is not there, a vector of nothing. */
+/** Returns the content of a section; an empty vector where the module has none. */
 export function bytesOf(sections: readonly Section[], id: number): Uint8Array {
   return sections.find((x) => x.id === id)?.bytes ?? Uint8Array.of(0);
 }
@@ -131,7 +131,7 @@ export function readImports(section: Uint8Array): { functions: number; entries: 
   return { functions, entries };
 }
 
-/** What a module exports. */
+/** An export of a module. */
 export interface Export {
   readonly name: string;
   readonly kind: number;
@@ -165,7 +165,7 @@ export function limits(reader: Reader): void {
   if ((flags & 1) === 1) reader.number();
 }
 
-/** Gives a number in LEB128, unsigned. */
+/** Encodes a number as unsigned LEB128. */
 export function number(value: number): Uint8Array {
   const bytes: number[] = [];
   for (let left = value; ; left = Math.floor(left / 128)) {
@@ -174,7 +174,7 @@ export function number(value: number): Uint8Array {
   }
 }
 
-/** Gives a number of 0 and up as the signed LEB128 that `i32.const` takes. */
+/** Encodes a number from 0 as the signed LEB128 that `i32.const` takes. */
 export function signed(value: number): Uint8Array {
   const bytes: number[] = [];
   for (let left = value; ; left = Math.floor(left / 128)) {
@@ -183,7 +183,7 @@ export function signed(value: number): Uint8Array {
   }
 }
 
-/** Gives a text as WebAssembly has names. */
+/** Encodes a text as a name. */
 export function nameOf(text: string): Uint8Array {
   const bytes = new TextEncoder().encode(text);
   return concat([number(bytes.length), bytes]);
@@ -196,7 +196,7 @@ export function append(section: Uint8Array, items: readonly Uint8Array[]): Uint8
   return concat([number(count + items.length), section.subarray(reader.at), ...items]);
 }
 
-/** Gives items after their count. */
+/** Encodes a vector: the count, then the items. */
 export function vector(items: readonly Uint8Array[]): Uint8Array {
   return concat([number(items.length), ...items]);
 }

@@ -15,7 +15,7 @@ export interface ThreadScope {
   addEventListener(type: "message", listener: (event: MessageEvent) => void, options: { once: boolean }): void;
 }
 
-/** What a thread hears first through its port. */
+/** First message that a thread receives through its port. */
 interface Greeting {
   readonly rest: WebAssembly.Module;
 }
