@@ -25,7 +25,7 @@ export default defineConfig({
   metadata: { pages: `http://127.0.0.1:${PAGES_PORT}` },
   webServer: [
     {
-      // What users start: the built site, under its content security policy.
+      // The built site as users start it, under its content security policy.
       command: "npx tsx demo/start.ts",
       env: { PORT: String(DEMO_PORT) },
       url: `http://127.0.0.1:${DEMO_PORT}/`,
@@ -41,14 +41,14 @@ export default defineConfig({
     {
       name: "chromium",
       testIgnore: BY_THEMSELVES,
-      // What SwiftShader takes a minute for, and Firefox's software GPU does not, is left to the soak here.
+      // Tests that take SwiftShader a minute, and Firefox's software GPU seconds, run in the soak.
       ...(isSoak ? {} : { grepInvert: /@swiftshader/ }),
       use: { browserName: "chromium", launchOptions: chromiumLaunch() },
     },
     {
       name: "firefox",
       testIgnore: BY_THEMSELVES,
-      // What no other browser lets a test do.
+      // Tests of what only Chromium lets a test do.
       grepInvert: /@chromium/,
       use: { browserName: "firefox", ...(channel === undefined ? {} : { channel }), launchOptions: firefox },
     },

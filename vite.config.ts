@@ -22,7 +22,7 @@ const ISOLATION = {
   "Cross-Origin-Opener-Policy": "same-origin",
   "Cross-Origin-Embedder-Policy": "require-corp",
 };
-/** What the built site needs and no more; Vite's development client needs inline styles, so it goes without. */
+/** The policy of the built site; Vite's development client needs inline styles, so it goes without. */
 const POLICY = {
   "Content-Security-Policy": [
     "default-src 'none'",

@@ -1,4 +1,4 @@
-// Unit tests, in Node: everything that needs no browser. What needs one is in e2e/, run by Playwright.
+// Unit tests, in Node: everything that needs no browser. Browser tests are in e2e/, run by Playwright.
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitest/config";
