@@ -47,7 +47,7 @@ const plainWords = {
   create(context) {
     const file = context.filename.slice(context.cwd.length + 1);
     const allowed = EXCEPTIONS.filter((x) => x.file === file).map((x) => x.text);
-    /** @type {(loc: import("estree").SourceLocation | null | undefined, text: string, rules: Rules) => void} */
+    /** @type {(loc: import("eslint").AST.SourceLocation | null | undefined, text: string, rules: Rules) => void} */
     const check = (loc, text, rules) => {
       for (const [pattern, instead] of rules) {
         const found = pattern.exec(text)?.[0].trim();
@@ -72,11 +72,11 @@ const plainWords = {
   },
 };
 
-/** @typedef {{ text: string, loc: import("estree").SourceLocation, isLine: boolean }} Block */
+/** @typedef {{ text: string, loc: import("eslint").AST.SourceLocation, isLine: boolean }} Block */
 
 /**
  * Joins line comments that follow each other, and strips the stars of docblocks.
- * @type {(comments: readonly import("estree").Comment[]) => Block[]}
+ * @type {(comments: ReturnType<import("eslint").SourceCode["getAllComments"]>) => Block[]}
  */
 function blocks(comments) {
   /** @type {Block[]} */
