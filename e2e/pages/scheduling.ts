@@ -1,6 +1,7 @@
 // The scheduling benchmark, in the page: MLPerf LoadGen's scenarios, and a mix of classes with deadlines, with one load
 // generator for all peers. Times are the page's own, from the call to the answer.
 import type { RunOptions } from "selvedge";
+import { quantile } from "../../lib/core/quantile.ts";
 import { SEEN, SENT, STOP } from "./arrivals.ts";
 import type { Arrivals } from "./arrivals.ts";
 import { arrivalTimes, classOf } from "./mix.ts";
@@ -61,7 +62,7 @@ const bench = {
       if (slowBy > 0) turn((performance.now() - startMs) * slowBy);
       times.push(performance.now() - startMs);
     }
-    return { value: quantile(times, 0.5), backend };
+    return { value: quantile(times, 0.5) ?? 0, backend };
   },
 
   /** Sends queries of eight requests, the next when all of one are answered; returns the 99th percentile in ms. */
@@ -74,7 +75,7 @@ const bench = {
       [backend = ""] = await Promise.all(Array.from({ length: 8 }, () => peer.run(model, noise(model))));
       times.push(performance.now() - startMs);
     }
-    return { value: quantile(times, 0.99), backend };
+    return { value: quantile(times, 0.99) ?? 0, backend };
   },
 
   /** Sends all requests at once; returns requests per second. */
@@ -108,7 +109,7 @@ const bench = {
       await peer.offline(model, () => noise(model), rows, rows);
       times.push(performance.now() - startMs);
     }
-    return quantile(times, 0.5);
+    return quantile(times, 0.5) ?? 0;
   },
 
   /**
@@ -128,7 +129,7 @@ const bench = {
       };
       // Once far too many were late it can't pass any more: the rest is not sent.
       await poisson(`${seed} ${rate}`, rate, ms, call, () => late > 0.02 * rate * (ms / 1_000) + 1);
-      return quantile(times, 0.99) <= 100;
+      return (quantile(times, 0.99) ?? 0) <= 100;
     };
     let [low, high] = [0, from];
     while (await passes(high)) [low, high] = [high, high * 1.6];
@@ -195,7 +196,7 @@ const bench = {
       onTime,
       asked,
       answered,
-      refusedMs: quantile(refused, 0.99),
+      refusedMs: quantile(refused, 0.99) ?? 0,
       beside: told,
     };
   },
@@ -277,11 +278,6 @@ function noise({ name, dims }: Measured): Float32Array {
   }
   data[0] = ++nextNoise % 2 ** 20;
   return data;
-}
-
-function quantile(values: readonly number[], q: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? 0;
 }
 
 function turn(ms: number): void {

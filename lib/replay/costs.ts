@@ -1,6 +1,7 @@
 // Costs of runs as recorded in a trace: per model, kind of lane and number of rows the durations of its batches, in
 // order, so that a simulation has the same spread. A batch size that never ran is interpolated from its neighbours.
 import type { LaneKind } from "../core/device.ts";
+import { quantile } from "../core/quantile.ts";
 import type { Told } from "../observe/trace.ts";
 import { Estimate } from "../schedule/cost-estimate.ts";
 import type { Place } from "../schedule/events.ts";
@@ -123,6 +124,10 @@ function distance(a: number, b: number): number {
 }
 
 function median(samples: readonly Cost[]): number {
-  const sorted = samples.map(({ laneMs }) => laneMs).sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? 0;
+  return (
+    quantile(
+      samples.map(({ laneMs }) => laneMs),
+      0.5,
+    ) ?? 0
+  );
 }

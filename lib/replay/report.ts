@@ -1,4 +1,5 @@
 // Report of a replay: a table for people, the same numbers as JSON for programs.
+import { quantile } from "../core/quantile.ts";
 import type { RequestSpan } from "../observe/spans.ts";
 import type { Again } from "./again.ts";
 import type { Change } from "./change.ts";
@@ -82,8 +83,7 @@ export function reportOf(played: Played, ids: ReadonlySet<number>): PlayReport {
 
 function classOf(name: string, requests: readonly RequestSpan[]): ClassReport {
   const answered = requests.filter(({ outcome }) => outcome === "done" || outcome === "late");
-  const times = answered.map((x) => x.endMs - x.startMs).sort((a, b) => a - b);
-  const quantile = (q: number): number | null => times[Math.max(0, Math.ceil(q * times.length) - 1)] ?? null;
+  const times = answered.map((x) => x.endMs - x.startMs);
   const count = (of: RequestSpan["outcome"]): number => requests.filter(({ outcome }) => outcome === of).length;
   return {
     name,
@@ -92,8 +92,8 @@ function classOf(name: string, requests: readonly RequestSpan[]): ClassReport {
     onTime: count("done"),
     refused: count("refused"),
     cancelled: count("cancelled"),
-    p50Ms: quantile(0.5),
-    p99Ms: quantile(0.99),
+    p50Ms: quantile(times, 0.5) ?? null,
+    p99Ms: quantile(times, 0.99) ?? null,
   };
 }
 

@@ -23,12 +23,13 @@ const ROW = {
 };
 
 describe("statistic", () => {
-  test("quantiles lie between the two nearest samples, whatever their order", () => {
+  test("percentiles are samples, and the median lies between two, whatever their order", () => {
     expect(statistic([4, 1, 3, 2], "median")).toBe(2.5);
     expect(statistic([3, 1, 2], "median")).toBe(2);
-    expect(statistic([10, 0], "p90")).toBe(9);
+    expect(statistic([10, 0], "p90")).toBe(10);
     expect(statistic([5, 1, 9], "min")).toBe(1);
     expect(statistic([5, 1, 9], "max")).toBe(9);
+    expect(statistic([1, 2], "p99")).toBe(2);
     const hundred = Array.from({ length: 101 }, (_, at) => 100 - at);
     expect(statistic(hundred, "p95")).toBe(95);
     expect(statistic(hundred, "p99")).toBe(99);

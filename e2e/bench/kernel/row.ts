@@ -1,14 +1,14 @@
 // A row of the benchmark: the measurement, its provenance, and whether it met its goal. The schema is the last gate
 // before a row is stored: one without the backend that really ran, or without samples, is rejected.
 import * as v from "valibot";
+import { quantile } from "../../../lib/core/quantile.ts";
 
 /** Statistic that gives a row's value from its samples. */
 export type Statistic = "mean" | "median" | "min" | "max" | "p90" | "p95" | "p99";
 
 const STATISTICS = ["mean", "median", "min", "max", "p90", "p95", "p99"] as const;
-const QUANTILES: Readonly<Record<Exclude<Statistic, "mean">, number>> = {
+const QUANTILES: Readonly<Record<Exclude<Statistic, "mean" | "median">, number>> = {
   min: 0,
-  median: 0.5,
   p90: 0.9,
   p95: 0.95,
   p99: 0.99,
@@ -73,15 +73,14 @@ export function checkRow(row: unknown): Row {
   throw new TypeError(`invalid row: ${path}: ${issue.message}`);
 }
 
-/** Returns a statistic of samples; quantiles are interpolated between the two nearest (type 7 of Hyndman and Fan). */
+/** Returns a statistic of samples: percentiles by nearest rank; the median of an even count is the middle two's mean. */
 export function statistic(samples: readonly number[], name: Statistic): number {
   if (samples.length === 0) throw new RangeError("statistic: no samples");
   if (name === "mean") return samples.reduce((sum, value) => sum + value, 0) / samples.length;
+  if (name !== "median") return quantile(samples, QUANTILES[name]) ?? Number.NaN;
   const sorted = [...samples].sort((a, b) => a - b);
-  const position = QUANTILES[name] * (sorted.length - 1);
-  const low = sorted[Math.floor(position)] ?? Number.NaN;
-  const high = sorted[Math.ceil(position)] ?? Number.NaN;
-  return low + (high - low) * (position - Math.floor(position));
+  const [low = Number.NaN, high = Number.NaN] = [sorted[(sorted.length - 1) >> 1], sorted[sorted.length >> 1]];
+  return low + (high - low) / 2;
 }
 
 /** A bound on a row's ratio or value. */

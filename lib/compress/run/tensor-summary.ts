@@ -62,6 +62,7 @@ class TensorSummary {
   value(): Baseline[string] {
     if (this.#count === 0) return { samples: this.#samples };
     const sorted = [...this.#chosen].sort((a, b) => a - b);
+    // The nearest position, not core/quantile.ts's rank: a bundle holds these numbers, and its identity follows them.
     const at = (share: number): number => sorted[Math.round(share * (sorted.length - 1))] ?? 0;
     return {
       samples: this.#samples,
