@@ -1,12 +1,12 @@
 // Concurrent pictures: they run in one batch, and each gets the same answer as alone.
 import { createEngine } from "selvedge";
 import type { ImageInput, RunResult } from "selvedge";
-import { seeded } from "../../models/corpus/random.ts";
+import { Random } from "../../lib/test-support/random.ts";
 
 const SIZES = [28, 40, 61, 100] as const;
 
 function picture(seed: number): ImageData {
-  const random = seeded(`picture ${seed}`);
+  const random = new Random(`picture ${seed}`);
   const [width, height] = [random.pick(SIZES), random.pick(SIZES)];
   const data = new Uint8ClampedArray(width * height * 4);
   for (let i = 0; i < data.length; i += 1) data[i] = i % 4 === 3 ? 255 : random.whole(0, 255);

@@ -3,7 +3,7 @@
 import { createEngine } from "selvedge";
 import type { Model } from "selvedge";
 import { browserEffects } from "../../lib/effects/effects.ts";
-import { seeded } from "../../models/corpus/random.ts";
+import { Random } from "../../lib/test-support/random.ts";
 
 /** Result of a crowd. */
 export interface Crowd {
@@ -51,7 +51,7 @@ function distance(a: ArrayLike<number>, b: Float32Array): number {
 
 const page = {
   async crowd(count: number, deaths: number, seed: string): Promise<Crowd> {
-    const random = seeded(seed);
+    const random = new Random(seed);
     const workers = new Set<Worker>();
     const effects = browserEffects();
     const createWorker: typeof effects.createWorker = (url, name) => {

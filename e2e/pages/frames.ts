@@ -10,7 +10,7 @@ import type { StillImage } from "../../lib/rpc/messages.ts";
 import { runAlone } from "../../lib/test-support/through-worker.ts";
 import { WorkerClient } from "../../lib/pool/worker-client.ts";
 import { GpuImages } from "../../lib/worker/processing/gpu.ts";
-import { seeded } from "../../models/corpus/random.ts";
+import { Random } from "../../lib/test-support/random.ts";
 import photograph from "../../demo/ocr/sample.jpg?url";
 
 /** Parameters of a picture. */
@@ -144,7 +144,7 @@ async function imageOf({ kind, width, height, alpha, seed, as }: Picture): Promi
     const resize = { resizeWidth: width, resizeHeight: height };
     return createImageBitmap(await response.blob(), { ...resize, premultiplyAlpha: "none" });
   }
-  const random = seeded(String(seed));
+  const random = new Random(String(seed));
   const words = Uint32Array.from({ length: width * height }, () => random.whole(0, 0xffffffff));
   const data = new Uint8ClampedArray(words.buffer);
   if (!alpha) for (let i = 3; i < data.length; i += 4) data[i] = 255;

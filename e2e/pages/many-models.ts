@@ -1,7 +1,7 @@
 // Requests to sixteen models in sequence, in as much memory as a policy allows.
 import { createEngine } from "selvedge";
 import type { Engine, Model } from "selvedge";
-import { seeded } from "../../models/corpus/random.ts";
+import { Random } from "../../lib/test-support/random.ts";
 
 /** Models kept in memory: all, the app's most recently loaded ones, or those that the engine keeps within a budget. */
 export type Policy = "all" | "naive" | "budget";
@@ -37,7 +37,7 @@ globalThis.Worker = class extends Worker {
 
 /** Draws models by popularity; the same for every policy. */
 function* questions(): Generator<number> {
-  const random = seeded("sixteen models");
+  const random = new Random("sixteen models");
   const weights = Array.from({ length: MODELS }, (_, n) => 1 / (n + 1));
   const total = weights.reduce((sum, x) => sum + x, 0);
   for (let asked = 0; asked < REQUESTS; asked += 1) {

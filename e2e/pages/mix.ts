@@ -1,5 +1,5 @@
 // A mix of classes and the arrivals of its requests: the same in the page and in Node, where the bound is computed.
-import { seeded } from "../../models/corpus/random.ts";
+import { Random } from "../../lib/test-support/random.ts";
 import type { Measured } from "./peers.ts";
 
 /** A share of a mix: so many of ten requests, each with its deadline. */
@@ -11,7 +11,7 @@ export interface Class {
 
 /** Returns the arrival times of a Poisson process of so many arrivals per second, in ms. */
 export function arrivalTimes(seed: string, rate: number, ms: number): number[] {
-  const random = seeded(seed);
+  const random = new Random(seed);
   const times: number[] = [];
   for (let atMs = 0; atMs < ms; atMs += (-1_000 * Math.log(1 - random.next())) / rate) times.push(atMs);
   return times;

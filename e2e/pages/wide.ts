@@ -2,7 +2,7 @@
 // from those of an engine without a wide lane.
 import { createEngine } from "selvedge";
 import type { EngineOptions, Model } from "selvedge";
-import { seeded } from "../../models/corpus/random.ts";
+import { Random } from "../../lib/test-support/random.ts";
 
 const DIMS = [1, 3, 48, 320] as const;
 /** Limit on its requests until the wide lane has answered a few times. */
@@ -12,7 +12,7 @@ const BOTH_TURNS = 12;
 
 /** Distinct inputs: identical requests in flight would share one run. */
 function inputsOf(seed: number) {
-  const random = seeded(`line ${seed}`);
+  const random = new Random(`line ${seed}`);
   const length = DIMS.reduce<number>((product, x) => product * x, 1);
   return {
     x: { dtype: "float32", dims: DIMS, data: Float32Array.from({ length }, () => random.between(-1, 1)) },

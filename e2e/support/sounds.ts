@@ -5,7 +5,7 @@
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { pathToFileURL } from "node:url";
-import { Random } from "../../lib/test-support/simulate/random.ts";
+import { Random } from "../../lib/test-support/random.ts";
 
 /** Samples per second. */
 export const RATE = 16_000;
@@ -97,9 +97,9 @@ export function clips(count: number): Clip[] {
       return { name: `${kind} ${i}`, isSpeech, samples };
     }
     const voice = VOICES[(i >> 1) % VOICES.length] ?? "en-us";
-    const text = SENTENCES[random.whole(SENTENCES.length)] ?? "";
-    const speed = 120 + random.whole(120);
-    const samples = speak(text, voice, speed, 20 + random.whole(60));
+    const text = SENTENCES[random.below(SENTENCES.length)] ?? "";
+    const speed = 120 + random.below(120);
+    const samples = speak(text, voice, speed, 20 + random.below(60));
     const gain = 0.3 + random.upTo(0.7);
     for (const [at, sample] of samples.entries()) samples[at] = gain * sample + 0.01 * (random.next() - 0.5);
     return { name: `${voice} at ${speed} ${i}`, isSpeech, samples };

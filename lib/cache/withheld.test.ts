@@ -4,7 +4,7 @@ import { beforeEach, expect, test } from "vitest";
 import { createEngine } from "../engine/engine.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import type { LoadOptions } from "../engine/options.ts";
-import { Random } from "../test-support/simulate/random.ts";
+import { Random } from "../test-support/random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "../test-support/simulate/toy-backend.ts";
 import { World } from "../test-support/simulate/world.ts";
 import { MemoryStore } from "./stores/memory.ts";

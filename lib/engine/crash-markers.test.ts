@@ -4,7 +4,7 @@ import type { Candidate } from "../core/choose-variant.ts";
 import { CrashMarkers } from "./crash-markers.ts";
 import type { Effects } from "../effects/effects.ts";
 import { createToyBackend } from "../test-support/simulate/toy-backend.ts";
-import { Random } from "../test-support/simulate/random.ts";
+import { Random } from "../test-support/random.ts";
 import { World } from "../test-support/simulate/world.ts";
 
 const world = (): World =>

@@ -1,7 +1,7 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { openCache } from "../cache.ts";
 import { createToyBackend } from "../test-support/simulate/toy-backend.ts";
-import { Random } from "../test-support/simulate/random.ts";
+import { Random } from "../test-support/random.ts";
 import { World } from "../test-support/simulate/world.ts";
 
 afterEach(() => {

@@ -3,7 +3,7 @@ import { createEngine } from "./engine.ts";
 import type { Engine } from "./engine.ts";
 import { HIDDEN_MS } from "./page-lifecycle.ts";
 import type { Model } from "./model.ts";
-import { Random } from "../test-support/simulate/random.ts";
+import { Random } from "../test-support/random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "../test-support/simulate/toy-backend.ts";
 import { World } from "../test-support/simulate/world.ts";
 import type { SimulatedWorker } from "../test-support/simulate/world.ts";

@@ -6,7 +6,7 @@ import type { Model } from "./model.ts";
 import { Stateful } from "./stateful.ts";
 import type { StatefulOptions } from "./options.ts";
 import type { RunResult } from "./result.ts";
-import { Random } from "../test-support/simulate/random.ts";
+import { Random } from "../test-support/random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle, toyStep } from "../test-support/simulate/toy-backend.ts";
 import { World } from "../test-support/simulate/world.ts";
 import type { Fault } from "../test-support/simulate/world.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { Random } from "../test-support/simulate/random.ts";
+import { Random } from "../test-support/random.ts";
 import { Estimate } from "./cost-estimate.ts";
 
 const KEY = "m wasm";

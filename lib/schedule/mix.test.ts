@@ -1,7 +1,7 @@
 // Three classes of deadlines at once, on two lanes and an express lane, on a simulated clock: the load of the benchmark
 // in real browsers, without their noise.
 import { expect, test } from "vitest";
-import { Random } from "../test-support/simulate/random.ts";
+import { Random } from "../test-support/random.ts";
 import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
 
 const FAST = { model: 1, deadlineMs: 10 };

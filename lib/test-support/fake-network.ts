@@ -12,6 +12,7 @@ import { brotliCompressSync, gzipSync } from "node:zlib";
 import { CHUNK_MAX_BYTES, chunkPath, sha256Hex } from "../core/bundle.ts";
 import type { Bundle, BundleChunk, BundleFile } from "../core/bundle.ts";
 import { bundleJson } from "../core/bundle-json.ts";
+import { Random } from "./random.ts";
 import { startBrotli } from "../cache/brotli.ts";
 import { Downloader } from "../cache/download.ts";
 import type { DownloadEffects } from "../cache/download.ts";
@@ -403,14 +404,9 @@ export class BadServer {
 
 /** Bytes that look like weights: no two chunks are equal, reproducible by seed. */
 export function weights(size: number, seed = 1): Bytes {
+  const random = new Random(seed);
   const bytes = new Uint8Array(size);
-  let state = seed >>> 0 || 1;
-  for (let i = 0; i < size; i += 1) {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    bytes[i] = state;
-  }
+  for (let i = 0; i < size; i += 1) bytes[i] = random.below(256);
   return bytes;
 }
 

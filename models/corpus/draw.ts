@@ -1,6 +1,6 @@
 // Draws lines and pages on a canvas. Runs inside the page that render.ts opens (bundled by esbuild into one script).
 // layout.ts decides in Node what to draw; how many words fit a column is measured here.
-import { seeded } from "./random.ts";
+import { Random } from "../../lib/test-support/random.ts";
 
 /** Degradations of a picture, as by cameras and scanners; all mild. */
 export interface Wear {
@@ -152,7 +152,7 @@ async function finish(canvas: Canvas2D, wear: Wear): Promise<string> {
     canvas.filter = "none";
   }
   if (wear.noise > 0) {
-    const random = seeded(wear.seed);
+    const random = new Random(wear.seed);
     const pixels = canvas.getImageData(0, 0, width, height);
     const { data } = pixels;
     for (let at = 0; at < data.length; at += 4) {

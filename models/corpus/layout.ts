@@ -2,14 +2,13 @@
 // page i depend on i alone, so that a slice of the corpus is the start of the whole.
 import { FAMILIES, WEIGHTS } from "./fonts.ts";
 import { lineText, prose } from "./text.ts";
-import { seeded } from "./random.ts";
-import type { Random } from "./random.ts";
+import { Random } from "../../lib/test-support/random.ts";
 import type { Face, LineSpec, PageSpec, RowSpec } from "./draw.ts";
 
 /** Returns the layout of line number `index`. */
 export function layLine(index: number): LineSpec {
   const seed = `line ${index}`;
-  const random = seeded(seed);
+  const random = new Random(seed);
   const text = lineText(random);
   const [ink, paper] = colours(random, 0.2);
   return {
@@ -30,7 +29,7 @@ export function layLine(index: number): LineSpec {
  */
 export function layPage(index: number): PageSpec {
   const seed = `page ${index}`;
-  const random = seeded(seed);
+  const random = new Random(seed);
   const [ink, paper] = colours(random, 0);
   const twoColumns = index % 3 === 2;
   const sizePx = random.whole(20, 30);
@@ -65,7 +64,7 @@ export function layPage(index: number): PageSpec {
 /** Returns the layout of a page of a few short lines, for backends on which a whole page takes minutes. */
 export function laySmallPage(index: number): PageSpec {
   const seed = `small page ${index}`;
-  const random = seeded(seed);
+  const random = new Random(seed);
   const face: Face = { family: "open-sans", weight: 400, sizePx: 24 };
   const rows = Array.from({ length: 3 }, () => row(random, face, 4, 1, 0));
   const [ink, paper] = colours(random, 0);

@@ -1,6 +1,6 @@
 // Texts of the corpus: English phrases, numbers, prices, dates, times, e-mail addresses, codes. A person could read
 // every line: no strings in which O and 0, or l, I and 1, only differ by the glyph.
-import type { Random } from "./random.ts";
+import type { Random } from "../../lib/test-support/random.ts";
 
 const WORDS =
   `the and for with from this that have will your about which their there after before under over between through

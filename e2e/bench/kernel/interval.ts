@@ -1,7 +1,7 @@
 // Bootstrap interval of a ratio: rounds are resampled with replacement and the ratio is recomputed each time; the
 // middle 95 % of the results is its interval (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter
 // 13). Both subjects of a round are drawn together, since a slowdown of the machine affects both.
-import type { Random } from "../../../models/corpus/random.ts";
+import type { Random } from "../../../lib/test-support/random.ts";
 
 /** Fewer rounds do not show their distribution. */
 const ROUNDS_MIN = 5;

@@ -1,8 +1,7 @@
 // The benchmark's kernel: interleaves the subjects of a case in rounds of shuffled order, converts samples to rows, and
 // checks itself: one subject of each case may be slowed by 20 % on purpose, and a run that does not detect that is
 // void. Independent of browsers and scenarios: run.ts supplies both.
-import { seeded } from "../../../models/corpus/random.ts";
-import type { Random } from "../../../models/corpus/random.ts";
+import { Random } from "../../../lib/test-support/random.ts";
 import { intervalOf } from "./interval.ts";
 import { checkRow, goalText, meets, statistic } from "./row.ts";
 import type { Bound, Row, Statistic } from "./row.ts";
@@ -135,7 +134,7 @@ function ratioOf(
   if (!Number.isFinite(ratio)) return {};
   const pick = (from: readonly number[], drawn: readonly number[]): number[] => drawn.map((i) => from[i] ?? Number.NaN);
   const drawnRatio = (drawn: readonly number[]): number => over(pick(samples, drawn), pick(others, drawn));
-  const interval = intervalOf(samples.length, drawnRatio, seeded(`${name} ${of}`));
+  const interval = intervalOf(samples.length, drawnRatio, new Random(`${name} ${of}`));
   return { ratio, of, ...(interval && { interval: [...interval] }) };
 }
 

@@ -8,7 +8,7 @@ import { parseArgs } from "node:util";
 import { chromium, firefox } from "@playwright/test";
 import type { Browser, BrowserContext } from "@playwright/test";
 import { chromiumLaunch, ensureBrowsers, firefoxLaunch } from "../../support/browsers.ts";
-import { seeded } from "../../../models/corpus/random.ts";
+import { Random } from "../../../lib/test-support/random.ts";
 import { commit, machine, versions } from "../../support/origin.ts";
 import { prepare, ROOT } from "../../support/prepare.ts";
 import { servePages } from "../../support/server.ts";
@@ -118,7 +118,7 @@ async function runIn(browserName: (typeof BROWSERS)[number]): Promise<Row[]> {
     const bench: Bench = { browserName, browser, newProfile, url, only: values.case, rounds };
     for await (const item of scenario(bench)) {
       if (!item.name.includes(values.case)) continue;
-      const rows = await runCase(item, setting, seeded(`${browserName} ${item.name}`));
+      const rows = await runCase(item, setting, new Random(`${browserName} ${item.name}`));
       for (const row of rows) {
         console.log(rowLine(row));
         if (!values["dry-run"] && !values.quick) append(row);

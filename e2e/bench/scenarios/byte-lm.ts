@@ -7,7 +7,7 @@ import type { NodeSpec } from "../../../lib/compress/onnx/graph.ts";
 import type { OnnxModel } from "../../../lib/compress/onnx/model.ts";
 import { buildGraph } from "../../../models/graph.ts";
 import type { Weights } from "../../../models/graph.ts";
-import { seeded } from "../../../models/corpus/random.ts";
+import { Random } from "../../../lib/test-support/random.ts";
 
 const [WIDTH, HEADS, LAYERS, WIDE] = [256, 4, 4, 1024] as const;
 const CLASSES = 256;
@@ -16,7 +16,7 @@ export const POSITIONS = 64;
 
 /** Builds the model: int32 bytes [batch, 64] to logits [batch, 64, 256]. */
 export function byteLm(): OnnxModel {
-  const random = seeded("byte-lm");
+  const random = new Random("byte-lm");
   const normal = (): number => Math.sqrt(-2 * Math.log(1 - random.next())) * Math.cos(2 * Math.PI * random.next());
   const weights: Record<string, Weights> = {};
   const constants = [

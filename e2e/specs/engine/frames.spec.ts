@@ -4,7 +4,7 @@ import type { Page } from "@playwright/test";
 import { basename } from "node:path";
 import type { ImageSpec, ResizeSpec } from "../../../lib/core/bundle.ts";
 import { corpusFolder, lines } from "../../../models/corpus/render.ts";
-import { seeded } from "../../../models/corpus/random.ts";
+import { Random } from "../../../lib/test-support/random.ts";
 import type { FramesPage, Picture } from "../../pages/frames.ts";
 import { keep, slice } from "../../support/slice.ts";
 
@@ -116,7 +116,7 @@ test("ocr-cls and ocr-rec answer the same from a bitmap on WebGPU as on wasm", a
 });
 
 function sizes(count: number): { width: number; height: number }[] {
-  const random = seeded("frames");
+  const random = new Random("frames");
   return Array.from({ length: count }, () => ({ width: random.whole(1, 300), height: random.whole(1, 300) }));
 }
 

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { Random } from "../../test-support/random.ts";
 import { cutChunks } from "./chunk-borders.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -12,11 +13,8 @@ function fileOf(tensors: readonly (readonly [seed: number, size: number])[]): { 
   const parts: number[] = [];
   for (const [seed, size] of tensors) {
     borders.push(parts.length);
-    let state = (seed + 1) * 2_654_435_761;
-    for (let i = 0; i < size; i += 1) {
-      state = Math.imul(state ^ (state >>> 15), 0x2c1b3c6d) + 0x9e3779b9;
-      parts.push((state >>> 24) & 255);
-    }
+    const random = new Random(seed);
+    for (let i = 0; i < size; i += 1) parts.push(random.below(256));
   }
   return { bytes: Uint8Array.from(parts), borders };
 }

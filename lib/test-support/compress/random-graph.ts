@@ -36,7 +36,7 @@ export interface Block {
 
 /** Makes a model of blocks that ends in a convolution, or in a dense layer of two. */
 export function randomModel(blocks: readonly Block[], isDense: boolean, seed: number): OnnxModel {
-  const graph = new TensorSummary(seed);
+  const graph = new GraphBuilder(seed);
   let [value, channels] = ["x", 3];
   for (const block of [{ kind: "conv", channels: 8 } as const, ...blocks])
     [value, channels] = graph.block(block, value, channels);
@@ -50,7 +50,7 @@ export function randomModel(blocks: readonly Block[], isDense: boolean, seed: nu
   return smallModel({ opset: 13, inputs: { x: ["n", 3, 8, 8] }, outputs: ["y"], nodes, initializers });
 }
 
-class TensorSummary {
+class GraphBuilder {
   readonly nodes: NodeSpec[] = [];
   readonly initializers: TensorProto[] = [];
   #count = 0;

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { bestPolicy, POLICIES, runPolicy, upperBound } from "./bound.ts";
 import { drive } from "./drive.ts";
 import { judge, summarise } from "./judge.ts";
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
 import { batchMs, countsUntilMs, goodput } from "./workload.ts";
 import type { Job, Run, Workload } from "./workload.ts";
 import { FAMILIES } from "./workloads.ts";

@@ -3,7 +3,7 @@
 import { Estimate } from "../../schedule/cost-estimate.ts";
 import { Scheduler } from "../../schedule/scheduler.ts";
 import type { Decision, Event, LaneView, Place } from "../../schedule/events.ts";
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
 import { batchMs } from "./workload.ts";
 import type { Job, Run, Workload } from "./workload.ts";
 

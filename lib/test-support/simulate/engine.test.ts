@@ -11,7 +11,7 @@ import { isSelvedgeError } from "../../core/errors.ts";
 import type { Model } from "../../engine/model.ts";
 import type { EngineOptions } from "../../engine/options.ts";
 import { START_BOUND_MS } from "../../pool/call-timeouts.ts";
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
 import { watch } from "../../rpc/watchdog.ts";
 import { World } from "./world.ts";

@@ -8,7 +8,7 @@ import type { LoadOptions, RunOptions } from "../../engine/options.ts";
 import type { EngineOptions } from "../../engine/options.ts";
 import type { Model } from "../../engine/model.ts";
 import type { RunResult } from "../../engine/result.ts";
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
 import { World } from "./world.ts";
 import type { Fault, SimulatedWorker } from "./world.ts";

@@ -1,7 +1,7 @@
 // Verdict on one workload: the scheduler's goodput beside the best policy's and the upper bound.
 import { bestPolicy, upperBound } from "./bound.ts";
 import { drive } from "./drive.ts";
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
 import { goodput } from "./workload.ts";
 import type { Family } from "./workloads.ts";
 

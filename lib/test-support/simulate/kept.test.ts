@@ -7,7 +7,7 @@ import type { Engine } from "../../engine/engine.ts";
 import { isSelvedgeError } from "../../core/errors.ts";
 import type { Model } from "../../engine/model.ts";
 import type { RunOptions } from "../../engine/options.ts";
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
 import { World } from "./world.ts";
 

@@ -5,7 +5,7 @@ import type { Engine } from "../../engine/engine.ts";
 import type { Model } from "../../engine/model.ts";
 import type { EngineOptions, LoadOptions } from "../../engine/options.ts";
 import type { RunResult, RequestSummary } from "../../engine/result.ts";
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
 import { World } from "./world.ts";
 import type { Fault } from "./world.ts";

@@ -4,7 +4,7 @@ import type { ModelFacts } from "../../rpc/backend.ts";
 import { createEngine } from "../../engine/engine.ts";
 import type { ImageInput } from "../../engine/inputs.ts";
 import type { Model } from "../../engine/model.ts";
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
 import { World } from "./world.ts";
 

@@ -9,7 +9,7 @@ import type { ErrorCode } from "../../core/errors.ts";
 import { AGAIN_MS } from "../../engine/measuring.ts";
 import type { Model } from "../../engine/model.ts";
 import type { EngineOptions } from "../../engine/options.ts";
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
 import { World } from "./world.ts";
 

@@ -8,7 +8,7 @@ import type { Model } from "../../engine/model.ts";
 import type { EngineOptions, LoadOptions, RunOptions } from "../../engine/options.ts";
 import type { RunInfo } from "../../engine/result.ts";
 import type { Tensor } from "../../core/tensor.ts";
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
 import { TOY_CHUNK, toyBundle } from "./toy-backend.ts";
 import { World } from "./world.ts";
 import type { SimulatedWorker } from "./world.ts";

@@ -10,7 +10,7 @@ import type { Engine } from "../../engine/engine.ts";
 import type { Model } from "../../engine/model.ts";
 import { LOSS_WINDOW_MS } from "../../pool/gpu-loss-ledger.ts";
 import { MAX_ATTEMPTS } from "../../schedule/recover.ts";
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
 import { prepareTraces, traceFrom } from "./replay.ts";
 import { Request } from "./requests.ts";
 import { Stream } from "./stream.ts";
@@ -72,7 +72,7 @@ export interface Story {
 export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
   const random = new Random(seed);
   // No faults in one story of eight: then no worker may end and no request may fail.
-  const every = random.chance(1 / 8) ? 0 : 1 + random.whole(30);
+  const every = random.chance(1 / 8) ? 0 : 1 + random.below(30);
   // In one of eight, urgent requests crowd the lanes, and nothing else happens.
   const isCrowded = random.chance(1 / 8);
   const mayFail = every > 0 && !isCrowded;
@@ -88,7 +88,7 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
   const world = new World({
     random,
     gpu: random.chance(0.7) && !isCrowded && !isTalk ? GPU : null,
-    cores: isCrowded ? 1 : 1 + random.whole(4),
+    cores: isCrowded ? 1 : 1 + random.below(4),
     isolated: isTalk || seed % 2 === 0,
     files,
     createBackend: createToyBackend,
@@ -125,7 +125,7 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
   await world.begin(seed);
   const decidedOtherwise = random.chance(1 / 8) ? traceFrom(world, engine, random.upTo(1_500)) : null;
   const startsBefore = world.started;
-  const freezes = isCrowded ? 0 : random.whole(3);
+  const freezes = isCrowded ? 0 : random.below(3);
   // Some tabs are hidden all the while.
   if (random.chance(0.5)) world.clampMs = 1_000;
   for (let i = 0; i < freezes; i += 1)
@@ -184,9 +184,9 @@ function ask(world: World, engine: Engine, models: readonly Model[], isCalm: boo
     const stop = random.chance(0.2) ? new AbortController() : null;
     // Now and then an identical request follows at once; both must share one run.
     if (i === 0 || !random.chance(0.2)) {
-      which = random.whole(models.length);
+      which = random.below(models.length);
       startMs = random.upTo(3_000);
-      dims = [random.chance(0.8) ? 1 : 2 + random.whole(3), random.chance(0.8) ? 2 : 3];
+      dims = [random.chance(0.8) ? 1 : 2 + random.below(3), random.chance(0.8) ? 2 : 3];
     }
     const request = new Request(world, {
       name: `request ${i}`,

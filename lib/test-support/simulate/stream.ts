@@ -27,7 +27,7 @@ export class Stream {
   constructor(world: World, name: string, model: Model) {
     this.#world = world;
     this.#name = name;
-    this.#state = model.stateful({ checkpointEvery: 1 + world.random.whole(8) });
+    this.#state = model.stateful({ checkpointEvery: 1 + world.random.below(8) });
     let at = 0;
     for (let i = 0; i < STEPS; i += 1) {
       const stop = world.random.chance(0.1) ? new AbortController() : null;

@@ -12,7 +12,7 @@ import type { TraceOptions } from "../../engine/options.ts";
 import { replayTrace } from "../../replay/replay-trace.ts";
 import { readTrace } from "../../replay/file.ts";
 import type { Report } from "../../replay/report.ts";
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
 import { World } from "./world.ts";
 

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { createEngine } from "../../engine/engine.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { EngineOptions } from "../../engine/options.ts";
-import { Random } from "./random.ts";
+import { Random } from "../random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
 import { World } from "./world.ts";
 

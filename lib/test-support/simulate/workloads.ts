@@ -1,5 +1,5 @@
 // Families of workloads for the bound: each draws costs, deadlines, arrivals and lanes from a seed.
-import type { Random } from "./random.ts";
+import type { Random } from "../random.ts";
 import type { Job, ModelCosts, Workload } from "./workload.ts";
 
 /** A family of workloads. */
@@ -40,7 +40,7 @@ export const FAMILIES: readonly Family[] = [
       const costMs = between(random, 2, 500);
       const models = [affine({ wasm: [0, costMs] }, 1)];
       const classes = [{ model: 0, deadlineMs: costMs * between(random, 1.3, 12), share: 1 }];
-      return make(random, { lanes: wasm(1 + random.whole(4)), models, classes, load: between(random, 0.4, 2.5) });
+      return make(random, { lanes: wasm(1 + random.below(4)), models, classes, load: between(random, 0.4, 2.5) });
     },
   },
   {
@@ -50,13 +50,13 @@ export const FAMILIES: readonly Family[] = [
       const rowMs = fixedMs * between(random, 0.02, 0.5);
       const models = [affine({ wasm: [fixedMs, rowMs] }, ROWS)];
       const classes = [{ model: 0, deadlineMs: (fixedMs + rowMs) * between(random, 2.5, 20), share: 1 }];
-      return make(random, { lanes: wasm(1 + random.whole(4)), models, classes, load: between(random, 0.3, 1.5) });
+      return make(random, { lanes: wasm(1 + random.below(4)), models, classes, load: between(random, 0.3, 1.5) });
     },
   },
   {
     name: "several models",
     draw: (random) => {
-      const models = Array.from({ length: 2 + random.whole(3) }, () => {
+      const models = Array.from({ length: 2 + random.below(3) }, () => {
         const costMs = between(random, 2, 60);
         const fixed = random.chance(0.5) ? between(random, 0.3, 0.9) : 0;
         return affine({ wasm: [fixed * costMs, (1 - fixed) * costMs] }, fixed > 0 ? ROWS : 1);
@@ -65,20 +65,20 @@ export const FAMILIES: readonly Family[] = [
         const deadlineMs = (msOn["wasm"]?.(1) ?? 0) * between(random, 3, 20);
         return { model, deadlineMs, share: between(random, 1, 6) };
       });
-      return make(random, { lanes: wasm(1 + random.whole(4)), models, classes, load: between(random, 0.4, 1.5) });
+      return make(random, { lanes: wasm(1 + random.below(4)), models, classes, load: between(random, 0.4, 1.5) });
     },
   },
   {
     name: "runs of 0.1 to 30 s",
     draw: (random) => {
-      const models = Array.from({ length: 1 + random.whole(2) }, () =>
+      const models = Array.from({ length: 1 + random.below(2) }, () =>
         affine({ wasm: [0, between(random, 100, 30_000)] }, 1),
       );
       const classes = models.map(({ msOn }, model) => {
         const deadlineMs = (msOn["wasm"]?.(1) ?? 0) * between(random, 1.5, 8);
         return { model, deadlineMs, share: 1 };
       });
-      return make(random, { lanes: wasm(1 + random.whole(2)), models, classes, load: between(random, 0.5, 3) });
+      return make(random, { lanes: wasm(1 + random.below(2)), models, classes, load: between(random, 0.5, 3) });
     },
   },
   {
@@ -88,7 +88,7 @@ export const FAMILIES: readonly Family[] = [
       const wasmMs = gpuMs * between(random, 2, 30);
       const models = [affine({ webgpu: [0, gpuMs], wasm: [0, wasmMs] }, 1)];
       const classes = [{ model: 0, deadlineMs: gpuMs * between(random, 1.5, 10), share: 1 }];
-      const lanes = ["webgpu", ...wasm(1 + random.whole(2))];
+      const lanes = ["webgpu", ...wasm(1 + random.below(2))];
       return make(random, { lanes, models, classes, load: between(random, 0.5, 3) });
     },
   },
@@ -101,7 +101,7 @@ export const FAMILIES: readonly Family[] = [
       const deadlineMs = Math.max(6 * clockMs, (models[0]?.msOn["wasm"]?.(1) ?? 0) * between(random, 5, 20));
       const classes = [{ model: 0, deadlineMs, share: 1 }];
       const load = between(random, 0.3, 1.2);
-      return { ...make(random, { lanes: wasm(1 + random.whole(2)), models, classes, load }), clockMs };
+      return { ...make(random, { lanes: wasm(1 + random.below(2)), models, classes, load }), clockMs };
     },
   },
   {
@@ -112,7 +112,7 @@ export const FAMILIES: readonly Family[] = [
       const deadlineMs = (models[0]?.msOn["wasm"]?.(1) ?? 0) * between(random, 5, 20);
       const classes = [{ model: 0, deadlineMs, share: 1 }];
       const load = between(random, 0.3, 1.2);
-      return make(random, { lanes: wasm(1 + random.whole(2)), models, classes, load, count: 2_000, isLearned: false });
+      return make(random, { lanes: wasm(1 + random.below(2)), models, classes, load, count: 2_000, isLearned: false });
     },
   },
   {
@@ -125,9 +125,9 @@ export const FAMILIES: readonly Family[] = [
         { model: 0, deadlineMs: alone * between(random, 3, 8), share: 1 },
         { model: 0, deadlineMs: alone * between(random, 10, 40), share: 3 },
       ];
-      const burst = 2 + random.whole(30);
+      const burst = 2 + random.below(30);
       return make(random, {
-        lanes: wasm(1 + random.whole(4)),
+        lanes: wasm(1 + random.below(4)),
         models,
         classes,
         load: between(random, 0.3, 1.2),
@@ -144,7 +144,7 @@ export const FAMILIES: readonly Family[] = [
         { model: 0, deadlineMs: Infinity, share: 20 },
         { model: 0, deadlineMs: between(random, 0.05, 0.6) * fixedMs, share: 1 },
       ];
-      return make(random, { lanes: wasm(1 + random.whole(2)), models, classes, load: between(random, 0.8, 1.2) });
+      return make(random, { lanes: wasm(1 + random.below(2)), models, classes, load: between(random, 0.8, 1.2) });
     },
   },
 ];
@@ -178,7 +178,7 @@ function make(
   let atMs = 0;
   while (jobs.length < count) {
     atMs += (-Math.log(1 - random.next()) * burst) / rate;
-    const together = burst === 1 ? 1 : 1 + random.whole(2 * burst - 1);
+    const together = burst === 1 ? 1 : 1 + random.below(2 * burst - 1);
     for (let i = 0; i < together && jobs.length < count; i += 1) {
       const { model, deadlineMs } = pick(random, classes, shares);
       const factor = (1 + SPREAD * (2 * random.next() - 1)) * (random.chance(OUTLIERS) ? 3 : 1);

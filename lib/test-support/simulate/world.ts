@@ -14,7 +14,7 @@ import type { CacheEffects } from "../../cache/serve.ts";
 import type { Store } from "../../cache/stores/store.ts";
 import type { WireRun } from "../../rpc/messages.ts";
 import { serve } from "../../worker/serve.ts";
-import type { Random } from "./random.ts";
+import type { Random } from "../random.ts";
 
 /** Fault that a message triggers in a worker. */
 export type Fault = "crash" | "hang" | "lost" | "out-of-memory" | "error" | "slow" | "never-starts" | "messageerror";

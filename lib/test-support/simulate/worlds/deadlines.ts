@@ -42,10 +42,10 @@ export const DEADLINES: readonly WorldPlan[] = [
   {
     name: "runs of 0.1 to 30 s",
     about: "core-A1",
-    device: (random) => ({ cores: 1 + random.whole(2) }),
+    device: (random) => ({ cores: 1 + random.below(2) }),
     async play(scene) {
       const { random } = scene;
-      const lanes = 1 + random.whole(2);
+      const lanes = 1 + random.below(2);
       const runMs = 100 * 300 ** random.next();
       await scene.open({ workers: lanes });
       const model = await scene.load(
@@ -144,7 +144,7 @@ export const DEADLINES: readonly WorldPlan[] = [
       const cancel = { isOver: false };
       const disturb = (): void => {
         if (cancel.isOver) return;
-        scene.ask(other, { deadlineMs: 1 + random.whole(4), isPossible: false, ...options });
+        scene.ask(other, { deadlineMs: 1 + random.below(4), isPossible: false, ...options });
         scene.world.at(500, disturb);
       };
       disturb();

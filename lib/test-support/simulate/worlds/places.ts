@@ -17,7 +17,7 @@ const SPOILED: Readonly<Record<string, (scene: Scene, toy: Toy) => Promise<void>
   async "the engine is closed"(scene, toy) {
     const { world, random } = scene;
     const loading = scene.engine.load(scene.publish(toy)).catch(() => undefined);
-    const runs = 1 + random.whole(7);
+    const runs = 1 + random.below(7);
     await scene.until(() => scene.runs.length >= runs, 60_000);
     await scene.close();
     await world.finish(loading);
@@ -55,7 +55,7 @@ export const PLACES: readonly WorldPlan[] = [
       const model = await scene.load(fastOnGpu(scene));
       scene.expect(model.backend === "webgpu", "the faster GPU is not taken");
       await scene.askEvery(model, 200, 5);
-      const losses = 1 + random.whole(2);
+      const losses = 1 + random.below(2);
       for (let i = 0; i < losses; i += 1) {
         scene.loseGpu();
         await scene.askEvery(model, 500, 10);
@@ -130,7 +130,7 @@ export const PLACES: readonly WorldPlan[] = [
       const usual = await scene.load({ factor: 2, wasm: { fixedMs: 0, rowMs: 20 } }, alone);
       for (let i = 0; i < 40; i += 1) scene.ask(usual);
       await scene.settle();
-      const toys = [3, 5, 7].slice(0, 1 + random.whole(3)).map((factor): Toy => {
+      const toys = [3, 5, 7].slice(0, 1 + random.below(3)).map((factor): Toy => {
         const gpuMs = 200 + 200 * random.next();
         return { factor, webgpu: { fixedMs: 0, rowMs: gpuMs }, wasm: { fixedMs: 0, rowMs: 3 * gpuMs } };
       });

@@ -21,7 +21,7 @@ export const RESULTS: readonly WorldPlan[] = [
       await scene.pass(1);
       // The same as one at the end of the queue, but urgent.
       const deadlineMs = 6 * runMs;
-      const value = base + 40 + random.whole(20);
+      const value = base + 40 + random.below(20);
       const urgent = scene.ask(model, { value, priority: "interactive", deadlineMs, isPossible: true });
       await scene.settle();
       scene.expect(isOnTime(urgent), `the urgent one was not on time: ${urgent.code ?? "late"}`);
