@@ -1,6 +1,7 @@
 // The public surface of Selvedge.
 export { createEngine } from "./engine/engine.ts";
-export type { Engine, EngineStats } from "./engine/engine.ts";
+export type { Engine } from "./engine/engine.ts";
+export type { EngineStats } from "./engine/engine-stats.ts";
 export type { Model } from "./engine/model.ts";
 export type { MapResult, MapFailure } from "./engine/map.ts";
 export type { Attempt, RunInfo, RunResult, RequestSummary } from "./engine/result.ts";

@@ -237,7 +237,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-withheld",
     breaks: "The stored version runs where the server withholds chunks of the newer one.",
-    file: "lib/engine/engine.ts",
+    file: "lib/engine/load-plan.ts",
     from: 'if (!isWithheld(error) || update !== "first"',
     to: 'if (isWithheld(error) || update !== "first"',
     test: "lib/cache/withheld.test.ts",
@@ -246,7 +246,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-withheld-bytes",
     breaks: "Wrong bytes of the newer version count as withheld.",
-    file: "lib/engine/engine.ts",
+    file: "lib/engine/load-plan.ts",
     from: '(error.code === "download-failed" || error.code === "integrity-failed")',
     to: 'error.code === "download-failed"',
     test: "lib/cache/withheld.test.ts",

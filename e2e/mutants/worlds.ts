@@ -101,7 +101,7 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "core-B6",
     breaks: "worlds of loads and unloads: a lane loads a model that was unloaded meanwhile",
     file: "lib/pool/lane.ts",
-    from: "if (isUnloaded?.(message.modelId) === true)",
+    from: "if (events.isUnloaded(message.modelId))",
     to: "if (false)",
     test: WORLDS,
     title: "(core-B6)",

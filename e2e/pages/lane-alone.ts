@@ -6,10 +6,21 @@ import type { BundleFile } from "../../lib/core/bundle.ts";
 import { browserEffects } from "../../lib/effects/effects.ts";
 import { takeInputs } from "../../lib/engine/inputs.ts";
 import { Lane } from "../../lib/pool/lane.ts";
+import type { LaneEvents } from "../../lib/pool/lane-options.ts";
 import type { LoadMessage } from "../../lib/rpc/messages.ts";
 import type { Measured, Peer } from "./peers.ts";
 
 const NOTHING = (): void => undefined;
+const EVENTS: LaneEvents = {
+  trying: NOTHING,
+  isUnloaded: () => false,
+  loaded: NOTHING,
+  grown: NOTHING,
+  mayStart: () => true,
+  crashed: NOTHING,
+  freed: NOTHING,
+  idled: NOTHING,
+};
 
 /** Creates the peer; `bytesOf` returns the bytes of its models. */
 export async function createLaneAlone(
@@ -35,13 +46,7 @@ export async function createLaneAlone(
       onLog: null,
       idleMs: 120_000,
       callTimeoutMs: null,
-      onTrying: NOTHING,
-      onLoaded: NOTHING,
-      onGrown: NOTHING,
-      mayStart: () => true,
-      onCrash: NOTHING,
-      onFree: NOTHING,
-      onIdled: NOTHING,
+      events: EVENTS,
     },
     "usual",
   );

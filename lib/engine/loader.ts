@@ -5,11 +5,13 @@ import type { BundleFile } from "../core/bundle.ts";
 import type { CacheClient, FetchOptions } from "./cache-client.ts";
 import type { Plan } from "../cache/messages.ts";
 import type { Candidate, Placement } from "../core/choose-variant.ts";
+import type { Executor } from "./executor.ts";
+import type { Opener } from "./opener.ts";
+import type { LoadOptions } from "./options.ts";
 import { keyOf } from "./routes.ts";
 import type { Placed, Route } from "./routes.ts";
 import { isSelvedgeError, SelvedgeError, unreadableOf } from "../core/errors.ts";
 import type { Lane } from "../pool/lane.ts";
-import type { Pool } from "../pool/pool.ts";
 import type { LoadMessage } from "../rpc/messages.ts";
 import type { Port } from "../core/tensor.ts";
 
@@ -23,26 +25,24 @@ export interface OnLane {
 }
 
 /** Collaborators of a loader. */
-export interface LoaderParts {
-  readonly pool: Pool;
+export interface LoaderHost {
+  readonly executor: Executor;
   readonly cache: CacheClient;
-  /** Source of the model. */
-  readonly from: string | Blob;
-  readonly download: FetchOptions;
-  /** Opens the source again, also long after the load. */
-  readonly reopen: () => Promise<Plan>;
+  readonly opener: Opener;
   /** Aborts when the engine is closed. */
   readonly closed: AbortSignal;
-  /** Returns the id under which lanes know a candidate. */
-  readonly newId: (candidate: Candidate) => number;
 }
 
 /** Loads one model onto lanes. */
 export class Loader {
-  /** The ids under which lanes may hold it, one per candidate. */
-  readonly modelIds: number[] = [];
   readonly plan: Plan;
-  readonly #parts: LoaderParts;
+  readonly #host: LoaderHost;
+  /** Source of the model. */
+  readonly #from: string | Blob;
+  readonly #options: LoadOptions;
+  /** Lets the store evict the files. */
+  readonly #free: () => void;
+  /** The ids under which lanes may hold it, one per candidate. */
   readonly #ids: Map<string, number> = new Map();
   readonly #files: Map<string, Promise<LoadMessage["files"]>> = new Map();
   readonly #messages: Map<string, Promise<LoadMessage>> = new Map();
@@ -54,10 +54,13 @@ export class Loader {
   #facts: ModelFacts | null = null;
   #isEnded = false;
 
-  constructor(plan: Plan, parts: LoaderParts) {
+  constructor(host: LoaderHost, plan: Plan, from: string | Blob, options: LoadOptions, download: FetchOptions) {
     this.plan = plan;
-    this.#parts = parts;
-    this.#download = parts.download;
+    this.#host = host;
+    this.#from = from;
+    this.#options = options;
+    this.#download = download;
+    this.#free = host.cache.use(plan.identity);
   }
 
   /** Signal that aborts fetches: the load's until it has finished, the engine's from then on. */
@@ -65,9 +68,11 @@ export class Loader {
     return this.#download.signal;
   }
 
-  /** Stops all further loading: the model is unloaded. */
-  end(): void {
+  /** Frees the model on every lane and stops all further loading; rejects its queued steps with the error. */
+  end(error: Error): void {
     this.#isEnded = true;
+    for (const modelId of this.#ids.values()) this.#host.executor.unload(modelId, error);
+    this.#free();
   }
 
   /** The inputs; for a bare model known once it was loaded. */
@@ -88,7 +93,7 @@ export class Loader {
 
   /** Loads a candidate onto a lane of its backend. */
   async on(candidate: Candidate): Promise<OnLane> {
-    const { pool } = this.#parts;
+    const { pool } = this.#host.executor;
     this.#assertWanted();
     const coming = this.#message(candidate);
     pool.warm(candidate.backend);
@@ -111,7 +116,7 @@ export class Loader {
   /** Loads a model as placed and returns its routes; the other candidates become its fallbacks. */
   async placed(placement: Placement & Candidate): Promise<Placed> {
     const { message, facts } = await this.on(placement);
-    this.#download = { signal: this.#parts.closed, onProgress: undefined };
+    this.#download = this.#later;
     const { backend, variant, why } = placement;
     const chosen = this.#route(placement, why);
     // The only fallback is from the GPU to wasm: wasm can't be lost, and a model that fails on wasm gains nothing from
@@ -124,6 +129,11 @@ export class Loader {
       return this.#route(x, { code: "gpu-fallback", text });
     });
     return { routes: [chosen, ...down], message, assignment: facts.assignment };
+  }
+
+  /** Options of a fetch after the load. */
+  get #later(): FetchOptions {
+    return { signal: this.#host.closed, onProgress: undefined };
   }
 
   #assertWanted(): void {
@@ -154,9 +164,10 @@ export class Loader {
   #idOf(candidate: Candidate, key: string): number {
     const known = this.#ids.get(key);
     if (known !== undefined) return known;
-    const modelId = this.#parts.newId(candidate);
+    const { identity, name } = this.plan;
+    const isKeptInMemory = this.#options.keepInMemory === true;
+    const modelId = this.#host.executor.register(identity, candidate, { name, isKeptInMemory });
     this.#ids.set(key, modelId);
-    this.modelIds.push(modelId);
     return modelId;
   }
 
@@ -169,7 +180,7 @@ export class Loader {
       modelId,
       files: await files,
       renew: async (lost) => {
-        if (typeof this.#parts.from !== "string") return false; // only the app has them
+        if (typeof this.#from !== "string") return false; // only the app has them
         message.files = await this.#others(variant, lost);
         return true;
       },
@@ -197,7 +208,7 @@ export class Loader {
   async #others({ id, files }: Candidate["variant"], lost: LoadMessage["files"]): Promise<LoadMessage["files"]> {
     const known = this.#files.get(id);
     if ((await known) === lost && this.#files.get(id) === known) {
-      const coming = this.#fetch(files, { signal: this.#parts.closed, onProgress: undefined }, true);
+      const coming = this.#fetch(files, this.#later, true);
       this.#files.set(id, coming);
       coming.catch(() => this.#files.set(id, Promise.resolve(lost))); // retried by the next call
     }
@@ -209,9 +220,12 @@ export class Loader {
     download = this.#download,
     isAgain = false,
   ): Promise<LoadMessage["files"]> {
-    const { cache, from, reopen } = this.#parts;
+    const [{ cache, opener }, from] = [this.#host, this.#from];
     const { identity, format } = this.plan;
-    const { data } = isAgain && this.plan.data !== null ? await reopen() : this.plan;
+    const { data } =
+      isAgain && this.plan.data !== null
+        ? await opener.open(from, { ...this.#options, identity }, this.#later)
+        : this.plan;
     const blobs =
       data === null && typeof from === "string"
         ? await cache.files({ url: from, identity, format }, files, download)

@@ -1,6 +1,8 @@
 // Decides when a loaded model is measured: with the inputs of a first request, where its load could not measure; and
 // again later, where an outside cause spoiled a measurement. choose-backend.ts decides what is measured and evaluates
 // it.
+import type { Placer, Placing } from "./choose-backend.ts";
+import type { Loader } from "./loader.ts";
 import type { Feeds } from "../rpc/messages.ts";
 import type { Placed } from "./routes.ts";
 
@@ -10,47 +12,58 @@ import type { Placed } from "./routes.ts";
  */
 export const AGAIN_MS = 120_000;
 
-/** Measures a model with a request's inputs. */
-export type Measure = (feeds: Feeds) => Promise<Measured>;
-
-/** Outcome of a measurement. */
-export interface Measured {
-  readonly placed: Placed;
-  /** Measures once more with a later request, where an outside cause spoiled this measurement; else null. */
-  readonly again: Measure | null;
-}
-
 /** Pending measurements of a model. */
 export class Measuring {
   readonly #now: () => number;
+  readonly #placer: Placer;
+  readonly #loader: Loader;
   readonly #onPlaced: (placed: Placed) => void;
-  #measure: Measure | null = null;
-  #fromMs = 0;
+  /** When the next measurement is due; Infinity where there is none. */
+  #fromMs = Infinity;
 
-  constructor(now: () => number, onPlaced: (placed: Placed) => void) {
+  /** Schedules what the load left to measure; follows a measurement that outlasts the load. */
+  constructor(
+    now: () => number,
+    placer: Placer,
+    loader: Loader,
+    { measure, measuring }: Placing,
+    onPlaced: (placed: Placed) => void,
+  ) {
     this.#now = now;
+    this.#placer = placer;
+    this.#loader = loader;
     this.#onPlaced = onPlaced;
+    if (measure !== null) this.after(measure === "first" ? 0 : AGAIN_MS);
+    if (measuring !== null) void this.#adopt(measuring);
   }
 
   /** Schedules a measurement with the first request that arrives after so many ms. */
-  after(measure: Measure, ms: number): void {
-    this.#measure = measure;
+  after(ms: number): void {
     this.#fromMs = this.#now() + ms;
   }
 
-  /** Returns the measurement to make with this request's inputs; null where none is due. */
-  take(): Measure | null {
-    const measure = this.#measure;
-    if (measure === null || this.#now() < this.#fromMs) return null;
-    this.#measure = null;
-    return measure;
+  /** Returns whether this request's inputs are to be measured; the next ones are not. */
+  take(): boolean {
+    if (this.#now() < this.#fromMs) return false;
+    this.#fromMs = Infinity;
+    return true;
   }
 
-  /** Applies the result of a measurement; on failure `again` measures later. Never rejects. */
-  async adopt(measuring: Promise<Measured>, again: Measure): Promise<void> {
-    const measured = await measuring.catch(() => null);
-    if (measured !== null) this.#onPlaced(measured.placed);
-    const later = measured === null ? again : measured.again;
-    if (later !== null) this.after(later, AGAIN_MS);
+  /** Measures with a request's inputs and applies the result. Never rejects. */
+  measure(feeds: Feeds): Promise<void> {
+    return this.#adopt(this.#placer.measure(this.#loader, feeds));
+  }
+
+  /** Applies the result of a measurement. Measures later where it failed, or where an outside cause spoiled it. */
+  async #adopt(measuring: Promise<Placing>): Promise<void> {
+    let mustRepeat = true;
+    try {
+      const { placement, measure } = await measuring;
+      this.#onPlaced(await this.#loader.placed(placement));
+      mustRepeat = measure !== null;
+    } catch {
+      // The model stays where it is.
+    }
+    if (mustRepeat) this.after(AGAIN_MS);
   }
 }

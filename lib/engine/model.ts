@@ -3,10 +3,12 @@ import { inTime, untilAborted } from "../core/abort.ts";
 import type { Signal } from "../core/abort.ts";
 import type { BackendName } from "../rpc/backend.ts";
 import type { Assignment } from "../core/bundle.ts";
-import type { Results } from "./result-cache.ts";
+import type { LazyResults } from "./lazy-results.ts";
+import type { Loader } from "./loader.ts";
+import type { Placer, Placing } from "./choose-backend.ts";
 import type { Why } from "../core/reasons.ts";
 import type { Placed } from "./routes.ts";
-import type { Dispatcher } from "./dispatcher.ts";
+import type { Executor } from "./executor.ts";
 import type { Effects } from "../effects/effects.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import { whyKept, whyShared } from "./explain-run.ts";
@@ -16,7 +18,6 @@ import type { Urgency } from "./joinable.ts";
 import { mapRuns } from "./map.ts";
 import type { MapResult, MapFailure } from "./map.ts";
 import { Measuring } from "./measuring.ts";
-import type { Measure, Measured } from "./measuring.ts";
 import { release, Slab, takeInputs } from "./inputs.ts";
 import type { Accepts, Inputs } from "./inputs.ts";
 import type { Counters } from "../observe/counters.ts";
@@ -31,46 +32,29 @@ import { canBatch } from "../core/batch-shape.ts";
 import { Stateful } from "./stateful.ts";
 import type { Port, Tensor } from "../core/tensor.ts";
 
-/** Collaborators of a model, and its properties. */
-export interface ModelParts {
+/** The parts of an engine that its models use. */
+export interface ModelHost {
   readonly effects: Effects;
-  readonly dispatcher: Dispatcher;
+  readonly executor: Executor;
+  readonly placer: Placer;
   readonly counters: Counters<Priority>;
   /** Receives every request as it is settled; null without `observe`. */
   readonly observe: ((settled: RequestSummary) => void) | null;
-  readonly name: string;
-  readonly identity: string;
-  readonly accepts: Accepts;
-  readonly outputs: readonly Port[];
-  /** Output that feeds each input at the next step. */
-  readonly states: Readonly<Record<string, string>>;
-  /** A typical size for each symbolic dim. */
-  readonly typical: Readonly<Record<string, number>>;
-  readonly placed: Placed;
-  readonly batching: LoadOptions["batching"];
-  /** Number of lanes that it may run on at once. */
-  readonly concurrency: number;
-  /** Returns the number of lanes of a backend. */
-  readonly laneCount: (backend: BackendName) => number;
-  /** Measures with the inputs of the first request after `afterMs`; null where everything is measured. */
-  readonly measure: { readonly run: Measure; readonly afterMs: number } | null;
-  /** A measurement that the load did not wait for, repeated later if it fails; null where there is none. */
-  readonly measuring: { readonly result: Promise<Measured>; readonly again: Measure } | null;
-  /** Returns a number that no state and no step of one has had. */
-  readonly newMark: () => number;
-  /** Frees a state on every lane. */
-  readonly forget: (stateId: number) => void;
-  readonly unload: () => void;
-  /** Whether answers are cached by default. */
-  readonly cache: boolean;
-  /** Returns the result cache, which is loaded on first use. */
-  readonly results: () => Promise<Results>;
+  readonly results: LazyResults;
+  /** The loaded models. */
+  readonly models: Set<Model>;
 }
 
 /** A loaded model; made by `engine.load`. */
 export class Model {
-  readonly #parts: ModelParts;
+  readonly #host: ModelHost;
+  readonly #loader: Loader;
+  readonly #accepts: Accepts;
   readonly #batching: Batching;
+  /** Number of lanes that it may run on at once. */
+  readonly #concurrency: number;
+  /** Whether answers are cached by default. */
+  readonly #cache: boolean;
   #placed: Placed;
   readonly #measuring: Measuring;
   /** Inputs of an answered request with which the model is being measured. */
@@ -82,42 +66,45 @@ export class Model {
   #unloaded = false;
 
   /** Not for callers: `engine.load` makes models. */
-  constructor(parts: ModelParts) {
-    this.#parts = parts;
-    const { maxBatchSize = 64, maxQueueDelayMs = 0, preferredBatchSizes = [] } = parts.batching || {};
+  constructor(host: ModelHost, loader: Loader, options: LoadOptions, placed: Placed, placing: Placing) {
+    this.#host = host;
+    this.#loader = loader;
+    const { batching, concurrency = Infinity, cache = false } = options;
+    const { maxBatchSize = 64, maxQueueDelayMs = 0, preferredBatchSizes = [] } = batching || {};
     const shared = (copy: RunResult): RunResult => {
       const { info } = copy;
       return { ...copy, info: { ...info, why: whyShared(info.lane, info.ranMs) } };
     };
-    this.#flights = new Flights(() => parts.effects.now(), shared);
-    this.#canJoin = parts.batching !== false && canBatch(parts.accepts.ports, parts.outputs);
+    this.#flights = new Flights(() => host.effects.now(), shared);
+    this.#accepts = { ports: loader.inputs, images: loader.plan.images };
+    this.#canJoin = batching !== false && canBatch(loader.inputs, loader.outputs);
     this.#batching = { maxBatchSize, maxQueueDelayMs, preferredBatchSizes };
-    this.#placed = parts.placed;
-    this.#measuring = new Measuring(parts.effects.now, (placed) => {
+    this.#concurrency = concurrency;
+    this.#cache = cache;
+    this.#placed = placed;
+    this.#measuring = new Measuring(host.effects.now, host.placer, loader, placing, (placed) => {
       this.#placed = placed;
     });
-    if (parts.measure !== null) this.#measuring.after(parts.measure.run, parts.measure.afterMs);
-    if (parts.measuring !== null) void this.#measuring.adopt(parts.measuring.result, parts.measuring.again);
   }
 
   /** Name from the bundle, or the file's. */
   get name(): string {
-    return this.#parts.name;
+    return this.#loader.plan.name;
   }
 
   /** Identity of the bundle (or of a bare model's bytes): 64 hex digits. */
   get identity(): string {
-    return this.#parts.identity;
+    return this.#loader.plan.identity;
   }
 
   /** The model's inputs. */
   get inputs(): readonly Port[] {
-    return this.#parts.accepts.ports;
+    return this.#loader.inputs;
   }
 
   /** The model's outputs. */
   get outputs(): readonly Port[] {
-    return this.#parts.outputs;
+    return this.#loader.outputs;
   }
 
   /** The backend that currently runs the model. */
@@ -161,10 +148,11 @@ export class Model {
    */
   stateful(options: StatefulOptions = {}): Stateful {
     this.#assertLoaded();
-    const { accepts, states, typical, newMark, forget } = this.#parts;
+    const { executor } = this.#host;
+    const { plan } = this.#loader;
     const count = this.#count.bind(this);
     const submit = this.#dispatch.bind(this);
-    return new Stateful(options, { name: this.name, accepts, states, typical, newMark, forget, count, submit });
+    return new Stateful(options, { executor, plan, accepts: this.#accepts, count, submit });
   }
 
   /**
@@ -187,8 +175,8 @@ export class Model {
     options: MapOptions = {},
   ): AsyncGenerator<MapResult | MapFailure, void, undefined> {
     checkMapOptions(options);
-    const { laneCount, effects } = this.#parts;
-    const atLeast = 2 * laneCount(this.backend);
+    const { executor, effects } = this.#host;
+    const atLeast = 2 * executor.pool.usual(this.backend).length;
     const atMost = this.#canJoin ? atLeast * this.#batching.maxBatchSize : atLeast;
     const pause = (): Promise<void> =>
       new Promise((resolve) => {
@@ -201,7 +189,8 @@ export class Model {
   unload(): void {
     if (this.#unloaded) return;
     this.#unloaded = true;
-    this.#parts.unload();
+    this.#host.models.delete(this);
+    this.#loader.end(this.#unloadedError());
   }
 
   #assertLoaded(): void {
@@ -213,11 +202,10 @@ export class Model {
   }
 
   #run(inputs: Inputs, options: AskOptions): Promise<RunResult> {
-    const { accepts } = this.#parts;
-    return this.#count(accepts, inputs, options, (feeds, calledMs) => {
+    return this.#count(this.#accepts, inputs, options, (feeds, calledMs) => {
       const tensors = tensorsOf(feeds);
       if (tensors !== null)
-        return (options.cache ?? this.#parts.cache)
+        return (options.cache ?? this.#cache)
           ? this.#recall(tensors, feeds, options, calledMs)
           : this.#share(tensors, feeds, options, calledMs);
       return this.#submit(feeds, options, calledMs).finally(() => {
@@ -233,7 +221,7 @@ export class Model {
     options: AskOptions,
     work: (feeds: Feeds, calledMs: number) => Promise<RunResult>,
   ): Promise<RunResult> {
-    const { effects, counters } = this.#parts;
+    const { effects, counters } = this.#host;
     // Options that are not an object are rejected below.
     const { signal, transfer = false } = (options as AskOptions | null) ?? {};
     // A wrong priority is rejected below; until then it counts as normal.
@@ -280,12 +268,12 @@ export class Model {
     code: RequestSummary["code"],
     info: RunInfo | null,
   ): void {
-    const { counters, observe, name } = this.#parts;
+    const { counters, observe } = this.#host;
     const deadlineMs = options?.deadlineMs;
     const isLate = outcome === "done" && deadlineMs !== undefined && ms > deadlineMs;
     counters.settled(priority, outcome, ms, isLate);
     if (observe === null) return;
-    const settled = { model: name, priority, outcome, code, ms, deadlineMs: deadlineMs ?? null, isLate, info };
+    const settled = { model: this.name, priority, outcome, code, ms, deadlineMs: deadlineMs ?? null, isLate, info };
     // In a microtask of its own: the caller comes first, and an exception of the observer must reach only the page.
     queueMicrotask(() => {
       observe(settled);
@@ -295,13 +283,11 @@ export class Model {
   #dispatch(feeds: Feeds, options: AskOptions, calledMs: number, state?: StateStep): Promise<RunResult> {
     // The model may have been unloaded while inputs were read; a lane would load it again.
     if (this.#unloaded) return Promise.reject(this.#unloadedError());
-    const { dispatcher, concurrency } = this.#parts;
     const { routes, message } = this.#placed;
-    const { accepts } = this.#parts;
-    const shape = this.#canJoin && state === undefined ? guessShape(accepts, feeds) : null;
-    const batching = this.#batching;
+    const shape = this.#canJoin && state === undefined ? guessShape(this.#accepts, feeds) : null;
+    const [batching, concurrency] = [this.#batching, this.#concurrency];
     const asked = { feeds, shape, options, calledMs, state };
-    return dispatcher.submit({ routes, message, batching, concurrency, ...asked });
+    return this.#host.executor.dispatcher.submit({ routes, message, batching, concurrency, ...asked });
   }
 
   /** Answers from the result cache, by the bytes of the inputs. */
@@ -321,13 +307,13 @@ export class Model {
     options: AskOptions,
     calledMs: number,
   ): Promise<RunResult> {
-    const { identity, results, effects } = this.#parts;
+    const { results, effects } = this.#host;
     const urgency = urgencyOf(options, calledMs);
     // A result cache that can't be loaded or opened in time is no reason to fail.
     const waitMs = urgency.dueMs - effects.now();
-    const kept = await inTime(results(), waitMs, effects.setTimer).catch(() => null);
+    const kept = await inTime(results.open(), waitMs, effects.setTimer).catch(() => null);
     if (kept === null) return this.#share(inputs, feeds, options, calledMs);
-    const { variant } = this;
+    const { identity, variant } = this;
     const run = (): Promise<RunResult> => this.#submit(feeds, options, calledMs);
     const result = await kept.answer(`${identity} ${variant}`, inputs, run, { ...urgency, variant });
     const { info } = result;
@@ -348,23 +334,23 @@ export class Model {
   }
 
   #submit(feeds: Feeds, options: AskOptions, calledMs: number): Promise<RunResult> {
-    const measure = this.#measuring.take();
+    const isMeasured = this.#measuring.take();
     const answer = this.#dispatch(feeds, options, calledMs);
-    return measure === null ? answer : this.#measured(answer, feeds, measure);
+    return isMeasured ? this.#measured(answer, feeds) : answer;
   }
 
   /** Measures with the inputs of an answered request; if it failed, with those of the next one. */
-  async #measured(answer: Promise<RunResult>, feeds: Feeds, measure: Measure): Promise<RunResult> {
+  async #measured(answer: Promise<RunResult>, feeds: Feeds): Promise<RunResult> {
     try {
       const result = await answer;
       this.#inUse.add(feeds);
-      void this.#measuring.adopt(measure(feeds), measure).then(() => {
+      void this.#measuring.measure(feeds).then(() => {
         this.#inUse.delete(feeds);
         release(feeds);
       });
       return result;
     } catch (error) {
-      this.#measuring.after(measure, 0);
+      this.#measuring.after(0);
       throw error;
     }
   }

@@ -293,12 +293,9 @@ function bare() {
   const state = new Stateful(
     {},
     {
-      name: "bare",
+      executor: { newMark: () => ++mark, forget: (id) => noted.forgotten.push(id) },
+      plan: { name: "bare", states: { next: "sum" }, typical: {} },
       accepts: { ports: [port("x"), port("sum")], images: {} },
-      states: { next: "sum" },
-      typical: {},
-      newMark: () => ++mark,
-      forget: (id) => noted.forgotten.push(id),
       count: (_accepts, _inputs, _options, work) => work({ x: { kind: "image", image } }, 0),
       submit: () => outcome(),
     },

@@ -7,6 +7,8 @@
 import { eitherOf, untilAborted } from "../core/abort.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
+import type { Executor } from "./executor.ts";
+import type { Plan } from "../cache/messages.ts";
 import { checkFeeds, checkSymbols, show } from "../core/check-inputs.ts";
 import type { Symbols } from "../core/check-inputs.ts";
 import { release, takeTensor } from "./inputs.ts";
@@ -26,12 +28,9 @@ const REFUSED: readonly ErrorCode[] = ["closed", "overloaded", "deadline-exceede
 
 /** Collaborators of a state, from its model. */
 export interface StatefulParts {
-  readonly name: string;
+  readonly executor: Pick<Executor, "newMark" | "forget">;
+  readonly plan: Pick<Plan, "name" | "states" | "typical">;
   readonly accepts: Accepts;
-  readonly states: Readonly<Record<string, string>>;
-  readonly typical: Readonly<Record<string, number>>;
-  readonly newMark: () => number;
-  readonly forget: (stateId: number) => void;
   readonly count: (
     accepts: Accepts,
     inputs: Inputs,
@@ -59,16 +58,17 @@ export class Stateful {
   constructor(options: StatefulOptions, parts: StatefulParts) {
     checkStatefulOptions(options);
     const { ports, images } = parts.accepts;
-    const names = new Set(Object.values(parts.states));
+    const { executor, plan } = parts;
+    const names = new Set(Object.values(plan.states));
     if (names.size === 0)
-      throw new TypeError(`"${parts.name}" has no recurrent state: its bundle maps no output to an input`);
+      throw new TypeError(`"${plan.name}" has no recurrent state: its bundle maps no output to an input`);
     this.#parts = parts;
     this.#accepts = { ports: ports.filter(({ name }) => !names.has(name)), images };
     this.#every = options.checkpointEvery ?? 16;
-    this.#id = this.#after = parts.newMark();
+    this.#id = this.#after = executor.newMark();
     const own = ports.filter(({ name }) => names.has(name));
     this.#own = own;
-    this.#checkpoint = firstState(own, options.initial, parts.typical);
+    this.#checkpoint = firstState(own, options.initial, plan.typical);
     if (Symbol.dispose !== undefined)
       Object.defineProperty(this, Symbol.dispose, {
         value: () => {
@@ -110,7 +110,7 @@ export class Stateful {
     const { signal } = options;
     try {
       await untilAborted(before, signal);
-      const [checkpoint, since, mark] = [this.#checkpoint, this.#since, this.#parts.newMark()];
+      const [checkpoint, since, mark] = [this.#checkpoint, this.#since, this.#parts.executor.newMark()];
       const isCheckpoint = since.length + 1 >= this.#every;
       const state = { id: this.#id, after: this.#after, mark, checkpoint, since, isCheckpoint };
       const result = await this.#parts.submit(feeds, options, calledMs, state);
@@ -122,7 +122,7 @@ export class Stateful {
       const isCallers = signal.aborted || error instanceof TypeError || error instanceof RangeError;
       // A rejected step did not begin.
       if (isCallers || (isSelvedgeError(error) && REFUSED.includes(error.code))) throw error;
-      const text = `The state of "${this.#parts.name}" is lost: ${String(error)}`;
+      const text = `The state of "${this.#parts.plan.name}" is lost: ${String(error)}`;
       const lost = new SelvedgeError("state-lost", text, { cause: isSelvedgeError(error) ? error.code : null }, error);
       this.#end(lost);
       throw lost;
@@ -140,7 +140,7 @@ export class Stateful {
   #keep(result: RunResult): RunResult {
     const outputs: Record<string, Tensor> = { ...result.outputs };
     const state: Record<string, Tensor> = {};
-    for (const [output, input] of Object.entries(this.#parts.states)) {
+    for (const [output, input] of Object.entries(this.#parts.plan.states)) {
       state[input] = outputs[output] as Tensor;
       Reflect.deleteProperty(outputs, output);
     }
@@ -158,16 +158,12 @@ export class Stateful {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort(error);
     this.#releaseSince();
-    this.#parts.forget(this.#id);
+    this.#parts.executor.forget(this.#id);
   }
 }
 
 /** The initial state: the caller's, or zeros with a batch of one. */
-function firstState(
-  ports: readonly Port[],
-  initial: StatefulOptions["initial"],
-  typical: StatefulParts["typical"],
-): State {
+function firstState(ports: readonly Port[], initial: StatefulOptions["initial"], typical: Plan["typical"]): State {
   if (initial !== undefined) {
     if (typeof initial !== "object" || (initial as unknown) === null)
       throw new TypeError(`initial: expected an object of named tensors, got ${show(initial)}`);

@@ -8,6 +8,7 @@ import type { Feeds } from "../rpc/messages.ts";
 /** Options that all lanes of a pool share. */
 export interface LaneOptions {
   readonly effects: Effects;
+  readonly events: LaneEvents;
   /** Returns the worker script; called again for each start, may throw a clear error. */
   readonly source: () => WorkerSource;
   readonly wasmUrls: () => WasmUrls;
@@ -20,22 +21,26 @@ export interface LaneOptions {
   readonly idleMs: number;
   /** Bounds every call, in ms; null lets the lane bound runs by the observed durations. */
   readonly callTimeoutMs: number | null;
+}
+
+/** Handler of the events of all lanes of a pool. */
+export interface LaneEvents {
   /** Called before and after a call that may crash the page: a load, and a first run. */
-  readonly onTrying: (modelId: number, isTrying: boolean) => void;
+  trying(modelId: number, isTrying: boolean): void;
   /** Whether a model was unloaded for good: a queued run must not load it again. */
-  readonly isUnloaded?: ((modelId: number) => boolean) | undefined;
+  isUnloaded(modelId: number): boolean;
   /** Called when a model was loaded, with the time, including the start of a worker, and the lane. */
-  readonly onLoaded: (modelId: number, ms: number, lane: string) => void;
+  loaded(modelId: number, ms: number, lane: string): void;
   /** Called when a model was loaded or first run, which takes memory. */
-  readonly onGrown: () => void;
+  grown(): void;
   /** Whether a worker may be started: work queued on a lane whose GPU was lost must not lose it again. */
-  readonly mayStart: (backend: BackendName) => boolean;
+  mayStart(backend: BackendName): boolean;
   /** Called when a worker ended because of a fault, before its calls reject. */
-  readonly onCrash: (error: Error) => void;
-  /** Called whenever the lane becomes free. */
-  readonly onFree: () => void;
-  /** Called when its worker was ended after idling too long. */
-  readonly onIdled: () => void;
+  crashed(error: Error): void;
+  /** Called whenever a lane becomes free. */
+  freed(): void;
+  /** Called when a worker was ended after idling too long. */
+  idled(): void;
 }
 
 /**

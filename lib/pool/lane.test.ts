@@ -5,11 +5,21 @@ import { doubled, endOf, openScene } from "../test-support/simulate/fixtures.ts"
 import type { Scene } from "../test-support/simulate/fixtures.ts";
 import type { Fault } from "../test-support/simulate/world.ts";
 import { Lane } from "./lane.ts";
-import type { LaneOptions } from "./lane-options.ts";
+import type { LaneEvents, LaneOptions } from "./lane-options.ts";
 import type { LoadMessage } from "../rpc/messages.ts";
 
 const HOUR_MS = 3_600_000;
 const NOTHING = (): void => undefined;
+const EVENTS: LaneEvents = {
+  trying: NOTHING,
+  isUnloaded: () => false,
+  loaded: NOTHING,
+  grown: NOTHING,
+  mayStart: () => true,
+  crashed: NOTHING,
+  freed: NOTHING,
+  idled: NOTHING,
+};
 const MESSAGE: LoadMessage = {
   ...{ modelId: 1, files: [], session: { "toy.factor": "2", "toy.cost": "slow" } },
   ...{ images: {}, decodes: {}, assets: {} },
@@ -30,13 +40,7 @@ function laneIn({ world }: Scene, options: Partial<LaneOptions> = {}): Lane {
     onLog: null,
     idleMs: 120_000,
     callTimeoutMs: null,
-    onTrying: NOTHING,
-    onLoaded: NOTHING,
-    onGrown: NOTHING,
-    mayStart: () => true,
-    onCrash: NOTHING,
-    onFree: NOTHING,
-    onIdled: NOTHING,
+    events: EVENTS,
   };
   return new Lane("wasm-0", "wasm", { ...usual, ...options }, "usual");
 }
@@ -72,7 +76,7 @@ test("neither a start nor a load in which the page slept counts the sleep (core-
     const scene = await openScene();
     const { world } = scene;
     let toldMs = 0;
-    const lane = laneIn(scene, { onLoaded: (_, ms) => (toldMs = ms) });
+    const lane = laneIn(scene, { events: { ...EVENTS, loaded: (_, ms) => (toldMs = ms) } });
     const sleep = (phase: string): void => {
       if (phase === sleptIn) world.at(10, world.freeze.bind(world, HOUR_MS), false);
     };

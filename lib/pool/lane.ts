@@ -241,7 +241,7 @@ export class Lane {
     loaded.usedMs = effects.now();
     if (isFirst) {
       loaded.bytes += client.memoryBytes - beforeBytes;
-      this.#options.onGrown();
+      this.#options.events.grown();
     }
     const ms = watchdog.spentMs;
     loaded.slowestMsPerElement = Math.max(loaded.slowestMsPerElement, ms / elements);
@@ -267,7 +267,7 @@ export class Lane {
       if (this.#outstanding > 0 || this.#closed) return;
       if (this.#isFull) this.#recycle();
       this.#startIdling();
-      this.#options.onFree();
+      this.#options.events.freed();
     };
     this.#tail = result.then(settled, settled);
     return result;
@@ -282,7 +282,7 @@ export class Lane {
     if (this.#client === null) return;
     this.#cancelIdle = this.#options.effects.setTimer(() => {
       this.#client?.end(new SelvedgeError("closed", "The worker idled out."));
-      this.#options.onIdled();
+      this.#options.events.idled();
     }, this.#options.idleMs);
   }
 
@@ -306,7 +306,7 @@ export class Lane {
     const { effects, threads, verbose, callTimeoutMs, compiled } = this.#options;
     await effects.activated();
     if (this.#closed) throw new SelvedgeError("closed", "The engine is closed.");
-    if (!this.#options.mayStart(this.backend))
+    if (!this.#options.events.mayStart(this.backend))
       throw new SelvedgeError("device-lost", "The GPU was lost repeatedly and is not used for two minutes.");
     const { wasmUrl, restUrl } = this.#options.wasmUrls();
     const client = new WorkerClient(effects, this.#options.source());
@@ -355,7 +355,9 @@ export class Lane {
     const code = isSelvedgeError(error) ? error.code : null;
     if ((code === "device-lost" || (this.#outstanding > 0 && code !== "closed")) && !this.#closed) {
       this.#crashes += 1;
-      this.#options.onCrash(error);
+      this.#options.events.crashed(error);
+      // A failure of the wide lane's threads must not be repeated, and the other lanes work without it.
+      if (this.kind === "wide") this.close(error);
     }
     this.#stopIdling(); // the timer is for this worker, not for the next
     this.#client = null;
@@ -366,8 +368,8 @@ export class Lane {
   #ensureLoaded(client: WorkerClient, message: LoadMessage): Loaded {
     const known = this.#loaded.get(message.modelId);
     if (known !== undefined) return known;
-    const { effects, isUnloaded, onLoaded, onGrown, callTimeoutMs } = this.#options;
-    if (isUnloaded?.(message.modelId) === true) throw new SelvedgeError("closed", "The model is unloaded.");
+    const { effects, events, callTimeoutMs } = this.#options;
+    if (events.isUnloaded(message.modelId)) throw new SelvedgeError("closed", "The model is unloaded.");
     const beforeBytes = client.memoryBytes;
     const knownBytes = this.#grown.get(message) ?? message.files.reduce((sum, { data }) => sum + data.size, 0);
     const bound = callTimeoutMs ?? FIRST_BOUND_MS;
@@ -390,8 +392,9 @@ export class Lane {
         loaded.isReady = true;
         loaded.bytes = Math.max(knownBytes, client.memoryBytes - beforeBytes);
         this.#grown.set(message, loaded.bytes);
-        onGrown();
-        onLoaded(message.modelId, clock.spentMs + this.#startMs, this.id);
+        events.grown();
+        // The wide lane's time includes its threads, so it does not apply to other lanes.
+        if (this.kind !== "wide") events.loaded(message.modelId, clock.spentMs + this.#startMs, this.id);
       },
       () => this.#loaded.delete(message.modelId),
     );
@@ -399,9 +402,10 @@ export class Lane {
   }
 
   #try<T>(modelId: number, work: () => Promise<T>): Promise<T> {
-    this.#options.onTrying(modelId, true);
+    const { events } = this.#options;
+    events.trying(modelId, true);
     return work().finally(() => {
-      this.#options.onTrying(modelId, false);
+      events.trying(modelId, false);
     });
   }
 }

@@ -23,21 +23,24 @@ export class Pool {
   readonly lanes: readonly Lane[];
   readonly #compiled: Compiled = { modules: null, rest: null };
 
-  constructor(size: PoolSize, given: Omit<LaneOptions, "compiled" | "onIdled">) {
-    const onIdled = (): void => {
-      this.#releaseCompiled();
-    };
-    const options = { ...given, compiled: this.#compiled, onIdled };
+  constructor(size: PoolSize, given: Omit<LaneOptions, "compiled">) {
+    const options = { ...given, compiled: this.#compiled };
     const make = (backend: BackendName, count: number): Lane[] =>
       Array.from({ length: count }, (_, i) => new Lane(`${backend}-${i}`, backend, options, "usual"));
     const express = size.hasExpress ? [new Lane("wasm-express", "wasm", options, "express")] : [];
-    const wide = size.wideThreads > 1 ? [makeWide({ ...options, threads: size.wideThreads })] : [];
+    const wideOptions = { ...options, threads: size.wideThreads };
+    const wide = size.wideThreads > 1 ? [new Lane("wasm-wide", "wasm", wideOptions, "wide")] : [];
     this.lanes = [...make("webgpu", size.webgpu), ...make("wasm", size.wasm), ...express, ...wide];
+  }
+
+  /** Returns the usual lanes of a backend. */
+  usual(backend: BackendName): Lane[] {
+    return this.lanes.filter((lane) => lane.backend === backend && lane.kind === "usual");
   }
 
   /** Returns the first lane of a backend that already holds the model, else the first free one, else the first. */
   pick(backend: BackendName, modelId: number): Lane | undefined {
-    const lanes = this.lanes.filter((lane) => lane.backend === backend && lane.kind === "usual");
+    const lanes = this.usual(backend);
     return lanes.find((lane) => lane.held.has(modelId)) ?? lanes.find((lane) => lane.free) ?? lanes[0];
   }
 
@@ -83,7 +86,7 @@ export class Pool {
   shrink(error: Error): void {
     const kept = this.lanes.find((lane) => lane.backend === "wasm" && lane.facts !== null);
     for (const lane of this.lanes) if (lane !== kept && lane.free) lane.end(error);
-    this.#releaseCompiled();
+    this.releaseCompiled();
   }
 
   /** Ends all workers for good. */
@@ -97,30 +100,9 @@ export class Pool {
   }
 
   /** Releases the compiled modules, which are large, where no worker is running. */
-  #releaseCompiled(): void {
+  releaseCompiled(): void {
     if (this.lanes.some(({ facts }) => facts !== null)) return;
     this.#compiled.modules = null;
     this.#compiled.rest = null;
   }
-}
-
-/**
- * Makes the wide lane. It is closed at its first crash: a failure of its threads must not be repeated, and the others
- * work without it.
- */
-function makeWide(options: LaneOptions): Lane {
-  const lane: Lane = new Lane(
-    "wasm-wide",
-    "wasm",
-    {
-      ...options,
-      onLoaded: () => undefined, // its load time includes threads, so it does not apply to other lanes
-      onCrash(error) {
-        options.onCrash(error);
-        lane.close(error);
-      },
-    },
-    "wide",
-  );
-  return lane;
 }

@@ -30,8 +30,8 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     breaks: "no request is lost: nobody starts what waits when a lane becomes free",
-    file: "engine/engine.ts",
-    from: "this.#dispatcher.pump();",
+    file: "engine/executor.ts",
+    from: "this.dispatcher.pump();",
     to: "",
     caught: /was lost|left over|answers no more/,
   },

@@ -1,0 +1,39 @@
+// The result cache of an engine, imported and opened with its first use: most pages never cache an answer.
+import type { ResultCounts, Results, ResultsOptions } from "./result-cache.ts";
+import type { Effects } from "../effects/effects.ts";
+
+/** Opens the result cache on demand. */
+export class LazyResults {
+  readonly #effects: Effects;
+  readonly #options: ResultsOptions;
+  #coming: Promise<Results> | null = null;
+  #opened: Results | null = null;
+
+  constructor(effects: Effects, options: ResultsOptions = {}) {
+    this.#effects = effects;
+    this.#options = options;
+  }
+
+  /** Its counters; null where no request used it. */
+  get counts(): ResultCounts | null {
+    return this.#opened?.read() ?? null;
+  }
+
+  /** Returns the result cache. Rejects where its code can't be loaded. */
+  open(): Promise<Results> {
+    return (this.#coming ??= this.#open().catch((error: unknown) => {
+      this.#coming = null; // the next request tries again
+      throw error;
+    }));
+  }
+
+  async #open(): Promise<Results> {
+    const { Results, RESULTS_MAX_BYTES } = await import("./result-cache.ts");
+    const { maxBytes = RESULTS_MAX_BYTES, ttlMs, persist } = this.#options;
+    const now = (): number => this.#effects.now();
+    const wallClock = (): number => this.#effects.wallClock();
+    const answers = persist === true ? await import("./result-store.ts") : null;
+    const stored = (await answers?.openAnswers(maxBytes, wallClock)) ?? null;
+    return (this.#opened = new Results({ maxBytes, ttlMs }, { now, wallClock, persist: stored }));
+  }
+}

@@ -1,0 +1,70 @@
+// The path of a load: opens the source, loads the chosen candidate onto a lane, and makes the model. Uses the stored
+// version where the server's can't be fetched whole.
+import type { BackendName } from "../rpc/backend.ts";
+import type { FetchOptions } from "./cache-client.ts";
+import type { Plan } from "../cache/messages.ts";
+import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import { Loader } from "./loader.ts";
+import type { LoaderHost } from "./loader.ts";
+import { Model } from "./model.ts";
+import type { ModelHost } from "./model.ts";
+import type { LoadOptions } from "./options.ts";
+
+/** Collaborators of loads and of their models. */
+export interface LoadHost extends LoaderHost, ModelHost {
+  readonly backends: readonly BackendName[];
+}
+
+/** Loads a model from an address or bytes. */
+export async function loadModel(
+  host: LoadHost,
+  from: string | Blob,
+  options: LoadOptions,
+  download: FetchOptions,
+): Promise<Model> {
+  const { opener, executor } = host;
+  const backends = options.backend === undefined ? host.backends : [options.backend];
+  // With one backend, its worker and WebAssembly load in parallel to the bundle.
+  if (backends.length === 1) executor.pool.warm(backends[0] as BackendName);
+  const plan = await opener.open(from, options, download);
+  try {
+    return await loadPlan(host, plan, from, options, download);
+  } catch (error) {
+    // The server's version can't be fetched whole: the stored one is used, where there is one.
+    const { update = "first", identity } = options;
+    if (!isWithheld(error) || update !== "first" || identity !== undefined) throw error;
+    const stored = await opener.open(from, { ...options, update: "never" }, download).catch(() => plan);
+    download.signal.throwIfAborted();
+    if (stored.identity === plan.identity) throw error;
+    opener.logStored(stored, error.message);
+    return await loadPlan(host, stored, from, options, download);
+  }
+}
+
+/** Loads what a plan names, and makes the model. */
+async function loadPlan(
+  host: LoadHost,
+  plan: Plan,
+  from: string | Blob,
+  options: LoadOptions,
+  download: FetchOptions,
+): Promise<Model> {
+  const loader = new Loader(host, plan, from, options, download);
+  try {
+    const placing = await host.placer.place(loader);
+    const { placement } = placing;
+    const placed = await loader.placed(plan.spared === null ? placement : { ...placement, why: plan.spared });
+    download.signal.throwIfAborted();
+    const model = new Model(host, loader, options, placed, placing);
+    host.models.add(model);
+    return model;
+  } catch (error) {
+    loader.end(new SelvedgeError("closed", "The load failed.")); // the part that was loaded so far
+    throw error;
+  }
+}
+
+/** Whether a server did not serve a file that its own bundle.json names. */
+function isWithheld(error: unknown): error is SelvedgeError {
+  return isSelvedgeError(error) && (error.code === "download-failed" || error.code === "integrity-failed");
+}

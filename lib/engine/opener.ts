@@ -1,0 +1,79 @@
+// Opens sources of models through the fetch worker: tells it what this engine wants, and avoids variants that a page
+// died of.
+import type { BackendName } from "../rpc/backend.ts";
+import type { CacheClient, FetchOptions } from "./cache-client.ts";
+import type { Look, Plan, Updated, Wish } from "../cache/messages.ts";
+import type { Candidate } from "../core/choose-variant.ts";
+import type { CrashMarkers } from "./crash-markers.ts";
+import type { DeviceFacts } from "../core/device.ts";
+import type { Effects } from "../effects/effects.ts";
+import type { EngineOptions, LoadOptions } from "./options.ts";
+
+/** Key in localStorage of the signed releases that this device has seen; the store has its own copy. */
+const SEEN_RELEASES = "selvedge/releases/1";
+
+/** Opens sources for one engine. */
+export class Opener {
+  readonly #effects: Effects;
+  readonly #cache: CacheClient;
+  readonly #markers: CrashMarkers;
+  readonly #device: DeviceFacts;
+  readonly #backends: readonly BackendName[];
+  readonly #options: EngineOptions;
+
+  constructor(
+    effects: Effects,
+    cache: CacheClient,
+    markers: CrashMarkers,
+    device: DeviceFacts,
+    backends: readonly BackendName[],
+    options: EngineOptions,
+  ) {
+    this.#effects = effects;
+    this.#cache = cache;
+    this.#markers = markers;
+    this.#device = device;
+    this.#backends = backends;
+    this.#options = options;
+  }
+
+  /** Opens a source; where a page died loading the best variant, asks again for another. */
+  async open(from: string | Blob, options: LoadOptions, download: FetchOptions): Promise<Plan> {
+    const crashed: Candidate[] = [];
+    for (;;) {
+      const plan = await this.#cache.open(from, this.#wish(options, crashed), download);
+      if (plan.seen !== null) this.#effects.memo.set(SEEN_RELEASES, plan.seen);
+      if (plan.refused !== null) this.logStored(plan, plan.refused);
+      const died = plan.candidates.filter((x) => this.#markers.has(plan.identity, x));
+      const known = crashed.length;
+      for (const x of died) if (!crashed.some((y) => isSame(x, y))) crashed.push(x);
+      if (crashed.length === known) return plan;
+    }
+  }
+
+  /** Estimates the cost of a model, without fetching it. */
+  look(from: string, options: LoadOptions, signal: AbortSignal): Promise<Look> {
+    return this.#cache.look(from, this.#wish(options), { signal, onProgress: undefined });
+  }
+
+  /** Stores the newest version of a bundle, for later loads. */
+  update(from: string, options: LoadOptions, download: FetchOptions): Promise<Updated> {
+    return this.#cache.update(from, this.#wish(options), download);
+  }
+
+  /** Logs why the stored version of a model is used and not the server's. */
+  logStored({ name }: Plan, reason: string): void {
+    this.#options.onLog?.(`The stored version of ${name} is used. ${reason}`);
+  }
+
+  #wish({ backend, variant, update = "first", identity, name }: LoadOptions, crashed: readonly Candidate[] = []): Wish {
+    const [device, backends] = [this.#device, this.#backends];
+    const { trustedKeys = [] } = this.#options;
+    const seen = trustedKeys.length === 0 ? null : this.#effects.memo.get(SEEN_RELEASES);
+    return { device, backends, pins: { backend, variant }, crashed, trustedKeys, update, identity, name, seen };
+  }
+}
+
+function isSame(a: Candidate, b: Candidate): boolean {
+  return a.backend === b.backend && a.variant.id === b.variant.id;
+}
