@@ -2,9 +2,14 @@
 // backend-models.ts and supports Identity, Add, Mul, ConstantOfShape, and a Loop that never ends. The test controls the
 // faults: it may delay, hang or fail any call by `beforeCall`, and call `onLost` at any time.
 import { SelvedgeError } from "../core/errors.ts";
+import { decodeModel } from "../compress/onnx/model.ts";
+import type { ValueInfoProto } from "../compress/onnx/onnx.gen.js";
+import { ELEMENT_TYPES } from "./backend-models.ts";
 import type { Dtype, Port, Tensor } from "../core/tensor.ts";
 import type { Backend, BackendFacts, ModelFacts, ModelFiles, StartOptions, StateCall } from "../rpc/backend.ts";
 import { checkFeeds } from "../core/check-inputs.ts";
+
+const DTYPES = Object.keys(ELEMENT_TYPES) as Dtype[];
 
 /** Controls of the reference backend. */
 export interface ReferenceOptions {
@@ -139,28 +144,17 @@ function valueOf(values: ReadonlyMap<string, Tensor>, name: string): Tensor {
   return value;
 }
 
-// Parser: as little of protobuf and of onnx.proto as the fixtures need.
-
-type Fields = ReadonlyMap<number, readonly (number | Uint8Array)[]>;
-
 async function readModel(files: ModelFiles["files"], states: ReferenceModel["states"]): Promise<ReferenceModel> {
   const first = files[0];
   if (first === undefined) throw new SelvedgeError("model-invalid", "A model needs at least one file.");
-  const graph = messages(fields(new Uint8Array(await first.data.arrayBuffer())), 7)[0];
-  if (graph === undefined) throw new SelvedgeError("model-invalid", "No graph was found.");
-  const nodes = messages(graph, 1).map((node) => ({
-    operator: texts(node, 4)[0] ?? "",
-    inputs: texts(node, 1),
-    outputs: texts(node, 2),
-  }));
+  const { graph } = decodeModel(new Uint8Array(await first.data.arrayBuffer()));
+  const nodes = graph.nodes.map(({ opType, input, output }) => ({ operator: opType, inputs: input, outputs: output }));
   for (const { operator } of nodes) {
     if (!OPERATORS.has(operator)) throw new SelvedgeError("model-invalid", `There is no operator ${operator}.`);
   }
   const constants = new Map<string, Tensor>();
-  for (const constant of messages(graph, 5)) {
-    const name = texts(constant, 8)[0] ?? "";
-    const external = messages(constant, 13).map((entry) => [texts(entry, 1)[0], texts(entry, 2)[0]] as const);
-    const path = new Map(external).get("location");
+  for (const { name, externalData } of graph.proto.initializer) {
+    const path = externalData.find((x) => x.key === "location")?.value;
     const file = files.find((each) => each.path === path);
     if (path !== undefined && file === undefined) {
       throw new SelvedgeError("model-invalid", `The external data "${path}" is missing.`);
@@ -169,75 +163,16 @@ async function readModel(files: ModelFiles["files"], states: ReferenceModel["sta
     if (raw.byteLength < 4) throw new SelvedgeError("model-invalid", `The external data "${path}" is too short.`);
     constants.set(name, { dtype: "float32", dims: [], data: new Float32Array(raw.buffer.slice(0, 4)) });
   }
-  const [inputs, outputs] = [messages(graph, 11).map(readPort), messages(graph, 12).map(readPort)];
+  const [inputs, outputs] = [graph.proto.input.map(readPort), graph.proto.output.map(readPort)];
   return { inputs, outputs, nodes, constants, states };
 }
 
-const DTYPES: readonly (Dtype | undefined)[] = [
-  undefined,
-  "float32",
-  "uint8",
-  "int8",
-  "uint16",
-  "int16",
-  "int32",
-  "int64",
-  "string",
-  "bool",
-  "float16",
-  "float64",
-  "uint32",
-  "uint64",
-];
-
-function readPort(value: Fields): Port {
-  const type = messages(messages(value, 2)[0] ?? new Map(), 1)[0] ?? new Map<number, number[]>();
-  const dims = messages(messages(type, 2)[0] ?? new Map(), 1).map((dim) => {
-    const size = dim.get(1)?.[0];
-    return typeof size === "number" ? size : (texts(dim, 2)[0] ?? "");
-  });
-  const dtype = DTYPES[Number(type.get(1)?.[0] ?? 0)];
+function readPort({ name, type }: ValueInfoProto): Port {
+  const tensor = type?.value.case === "tensorType" ? type.value.value : undefined;
+  const dtype = DTYPES.find((x) => ELEMENT_TYPES[x] === tensor?.elemType);
   if (dtype === undefined) throw new SelvedgeError("model-invalid", "An input or output has no dtype.");
-  return { name: texts(value, 1)[0] ?? "", dtype, dims, batchAxis: typeof dims[0] === "string" ? 0 : null };
-}
-
-function messages(message: Fields, field: number): Fields[] {
-  return (message.get(field) ?? []).map((value) => fields(value));
-}
-
-function texts(message: Fields, field: number): string[] {
-  return (message.get(field) ?? []).map((value) => (typeof value === "number" ? "" : new TextDecoder().decode(value)));
-}
-
-/** Splits a message into its fields: varints as numbers, length-delimited ones as bytes. */
-function fields(bytes: number | Uint8Array): Fields {
-  const result = new Map<number, (number | Uint8Array)[]>();
-  if (typeof bytes === "number") throw broken();
-  let at = 0;
-  const varint = (): number => {
-    let value = 0;
-    for (let scale = 1; ; scale *= 128) {
-      const byte = bytes[at++];
-      if (byte === undefined || scale > 2 ** 49) throw broken();
-      value += (byte & 127) * scale;
-      if (byte < 128) return value;
-    }
-  };
-  while (at < bytes.length) {
-    const tag = varint();
-    let value: number | Uint8Array;
-    if ((tag & 7) === 0) value = varint();
-    else if ((tag & 7) === 2) {
-      const length = varint();
-      value = bytes.subarray(at, at + length);
-      at += length;
-    } else throw broken();
-    if (at > bytes.length) throw broken();
-    result.set(tag >> 3, [...(result.get(tag >> 3) ?? []), value]);
-  }
-  return result;
-}
-
-function broken(): SelvedgeError {
-  return new SelvedgeError("model-invalid", "These bytes are no ONNX model.");
+  const dims = (tensor?.shape?.dim ?? []).map(({ value }) =>
+    value.case === "dimValue" ? Number(value.value) : (value.value ?? ""),
+  );
+  return { name, dtype, dims, batchAxis: typeof dims[0] === "string" ? 0 : null };
 }
