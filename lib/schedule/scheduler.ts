@@ -38,11 +38,10 @@ import type { Batch, Chance, SavedLanes } from "./lane-state.ts";
 import type { Decision, Event, LaneView, Step } from "./events.ts";
 import { Queue } from "./queue.ts";
 import type { Class, SavedQueue, Waiting } from "./queue.ts";
-import { idleLanes, wantedRows } from "./rows.ts";
-import type { Pick } from "./rows.ts";
+import { formBatch } from "./form-batch.ts";
+import type { Pick } from "./form-batch.ts";
 import { Urgency } from "./live-deadlines.ts";
 import type { SavedUrgency } from "./live-deadlines.ts";
-import { whyStart } from "./explain-start.ts";
 
 /** Settings of a scheduler. */
 export interface Settings {
@@ -453,46 +452,11 @@ export class Scheduler {
   }
 
   #start(pick: Pick, chances: readonly Chance[], now: number, out: Decision[]): void {
-    const { lane, place, key, isCold, freeMs, endMs, ms: aloneMs } = pick.chance;
-    const batchMs = pick.waiting.step.dueMs < Infinity ? Infinity : this.#urgency.batchMs;
-    const waiting = this.#queue.count(pick.waiting.group);
-    const wanted = wantedRows(pick, { estimate: this.#estimate, chances, waiting, batchMs, now });
-    const first = wanted.from;
-    const { step, group } = first;
-    const steps = new Map<number, Step>();
-    let { dueMs, preempt } = step;
-    let rows = 0;
-    let ms = 0;
-    let firstMs = now;
-    const at = group.steps.from(step.dueMs);
-    for (let next: Waiting | undefined = first; next !== undefined;) {
-      const withNext = this.#estimate.ms(key, rows + next.step.rows) ?? aloneMs;
-      const highMs = this.#estimate.highMs(key, rows + next.step.rows) ?? aloneMs;
-      dueMs = Math.min(dueMs, next.step.dueMs);
-      if (rows > 0 && (rows + next.step.rows > wanted.rows || endMs - aloneMs + highMs > dueMs)) break;
-      this.#queue.serve(next, withNext - ms, freeMs + withNext);
-      rows += next.step.rows;
-      ms = withNext;
-      preempt &&= next.step.preempt;
-      steps.set(next.id, next.step);
-      firstMs = Math.min(firstMs, next.step.arrivedMs);
-      if (step.shape === null) break;
-      next = group.steps.at(at) ?? (group.steps.size === 0 ? this.#queue.peer(group) : undefined);
-    }
-    const why = whyStart({
-      now,
-      chosen: pick.chance,
-      options: chances,
-      hasState: step.state !== undefined && stateOf(step, pick.chance) === step.state.after,
-      shape: step.shape,
-      count: steps.size,
-      rows,
-      firstMs,
-      hasPeer: step.shape !== null && this.#queue.peer(group) !== undefined,
-      bestRows: this.#estimate.rows(key, step.batching.maxBatchSize, step.shape, now),
-      idleLanes: idleLanes(pick.chance, chances),
-      msOf: (n) => this.#estimate.ms(key, n),
-    });
+    const { lane, place, key, isCold, freeMs } = pick.chance;
+    const { batchMs } = this.#urgency;
+    const formed = formBatch(pick, { estimate: this.#estimate, queue: this.#queue, chances, batchMs, now });
+    const { step, steps, rows, preempt, why } = formed;
+    let { ms } = formed;
     if (isCold) ms += this.#lanes.loadOf(place);
     const id = this.#nextBatch++;
     // A first run is no trial: it had no estimate.
