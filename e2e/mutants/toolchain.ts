@@ -4,6 +4,24 @@ import type { Mutant } from "./mutant.ts";
 /** The mutants of this area. */
 export const MUTANTS: readonly Mutant[] = [
   {
+    fault: "tool-newer-step",
+    breaks: "a step of a newer release is left out of the packed bundle",
+    file: "lib/compress/bundle/describe.ts",
+    from: "if (unknown !== undefined)",
+    to: "if (unknown === null)",
+    test: "lib/compress/bundle/describe.test.ts",
+    title: "(tool-newer-step)",
+  },
+  {
+    fault: "cli-swallowed",
+    breaks: "an option is taken as the value of the one before",
+    file: "lib/cli/cli.ts",
+    from: 'value.startsWith("-")',
+    to: 'value.startsWith("--none")',
+    test: "lib/cli/messages.test.ts",
+    title: "errors name the option",
+  },
+  {
     fault: "tool-keys",
     breaks: "signing with one key drops another's signature",
     file: "lib/core/signature.ts",

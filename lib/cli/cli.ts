@@ -1,6 +1,7 @@
 // The command line: one file a command. Results go to standard output, progress and errors to standard error.
 // Exit codes: 0 done; 1 failed, or a wrong option; 2 and 3 as the command's help says; 130 stopped by Ctrl-C.
 import { Command, CommanderError } from "commander";
+import type { Option } from "commander";
 import { isSelvedgeError } from "../core/errors.ts";
 import { RELEASE } from "../core/version.ts";
 import { check } from "./check.ts";
@@ -24,13 +25,36 @@ export interface Run {
 export async function main(words: readonly string[], signal?: AbortSignal): Promise<number> {
   const run: Run = { signal, exitCode: 0 };
   try {
-    await program(run).parseAsync(words.length === 0 ? ["--help"] : [...words], { from: "user" });
+    const parser = program(run);
+    checkOptions(parser.commands.find((x) => x.name() === words[0])?.options ?? [], words);
+    await parser.parseAsync(words.length === 0 ? ["--help"] : [...words], { from: "user" });
     return run.exitCode;
   } catch (error) {
     // Commander has written its message or its help already.
     if (error instanceof CommanderError) return error.exitCode;
     note(`selvedge: ${textOf(error)}`);
     return 1;
+  }
+}
+
+/**
+ * Refuses an option in the place of another one's value, as in `--out --dry-run`, and an option that is given twice:
+ * Commander takes the first as the value, and the last of two.
+ * @throws TypeError that names the option
+ */
+function checkOptions(options: readonly Option[], words: readonly string[]): void {
+  const seen = new Set<Option>();
+  for (const [i, word] of words.entries()) {
+    if (word === "--") return;
+    const [name = ""] = word.split("=");
+    const option = options.find((x) => x.long === name);
+    if (option === undefined) continue;
+    // An option whose default is a list may be given again.
+    if (seen.has(option) && !Array.isArray(option.defaultValue)) throw new TypeError(`${name} is given twice`);
+    seen.add(option);
+    const value = word.includes("=") ? word.slice(name.length + 1) : (words[i + 1] ?? "");
+    if (option.required && (value === "" || (!word.includes("=") && value.startsWith("-"))))
+      throw new TypeError(`${name} needs a value${value === "" ? "" : `, but the option ${value} follows`}`);
   }
 }
 

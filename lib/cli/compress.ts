@@ -133,6 +133,7 @@ function shareOf(text: string): number {
 }
 
 function minutesOf(text: string): number {
-  if (!(Number(text) > 0)) throw new InvalidArgumentError(`Expected a number of minutes, got "${text}".`);
+  if (!(Number(text) > 0 && Number(text) < 1e6))
+    throw new InvalidArgumentError(`Expected a number of minutes, got "${text}".`);
   return Number(text);
 }

@@ -34,6 +34,11 @@ export function browserOption(): Option {
   return new Option("--browser <name>", what).choices(["chromium", "firefox"] satisfies BrowserName[]);
 }
 
+/** Adds a value to those of an option that may be given again. */
+export function addTo(value: string, before: readonly string[]): readonly string[] {
+  return [...before, value];
+}
+
 /**
  * Reads a whole number from 0.
  * @throws InvalidArgumentError for anything else

@@ -8,6 +8,7 @@ import type { TraceFile } from "../replay/file.ts";
 import { replayTrace } from "../replay/replay-trace.ts";
 import { toText } from "../replay/report.ts";
 import type { Run } from "./cli.ts";
+import { addTo } from "./options.ts";
 import { print } from "./terminal.ts";
 
 /** A trace of 500,000 events has some hundred megabytes. */
@@ -28,7 +29,8 @@ export function replay(program: Command, run: Run): Command {
         "the same arrivals run with other settings and the costs measured in the trace. No model is run.",
     )
     .argument("<trace>", "JSON of engine.trace()")
-    .option("--set <name=value...>", "a setting to try; names below", [])
+    .argument("[settings...]", "more settings to try, as name=value")
+    .option("--set <name=value>", "a setting to try; names below; may be given again", addTo, [])
     .option("--json", "print the same numbers as JSON", false)
     .addHelpText(
       "after",
@@ -43,8 +45,8 @@ Exit codes: 0 decided the same; 1 not a trace, or a wrong option; 2 decided othe
 Example:
   npx selvedge replay trace.json --set maxQueueDelayMs=4 maxBatchSize=16`,
     )
-    .action((path: string, { set, json }: Values) => {
-      const change = parseChange(set);
+    .action((path: string, settings: readonly string[], { set, json }: Values) => {
+      const change = parseChange([...set, ...settings]);
       const trace = readAt(path);
       const report = replayTrace(trace, Object.keys(change).length === 0 ? null : change);
       print(json ? JSON.stringify(report, null, 2) : toText(path, trace, report));
@@ -53,7 +55,9 @@ Example:
 }
 
 function readAt(path: string): TraceFile {
-  const { size } = statSync(path);
+  const info = statSync(path);
+  if (!info.isFile()) throw new TypeError(`${path} is not a file`);
+  const { size } = info;
   if (size > MAX_BYTES) throw new TypeError(`${path}: ${size} bytes are more than a trace has (${MAX_BYTES} at most)`);
   try {
     return readTrace(readFileSync(path, "utf8"));

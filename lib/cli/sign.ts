@@ -35,7 +35,7 @@ Examples:
 
 async function runSign(folder: string | undefined, { key, newKey, release, days }: Values): Promise<void> {
   if (newKey !== undefined) {
-    if (folder !== undefined || key !== undefined)
+    if (folder !== undefined || key !== undefined || release !== undefined || days !== undefined)
       throw new TypeError("sign --new-key only makes a key; sign the folder with --key afterwards");
     print(await createKey(newKey));
     note(`${newKey} is the private key: keep it secret. The line above is the public one.`);

@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { verifyBundle } from "../compress/bundle/sign.ts";
 import type { Run } from "./cli.ts";
+import { addTo } from "./options.ts";
 import { print } from "./terminal.ts";
 
 /** Adds the command. */
@@ -11,8 +12,9 @@ export function verify(program: Command, _run: Run): Command {
     .summary("whether a bundle is whole, and signed by one of the keys")
     .description("Checks every chunk of a bundle, and its signature.")
     .argument("<folder>", "folder of a bundle")
-    .requiredOption("--trust <key...>", "public keys, as sign --new-key printed them")
+    .option("--trust <key>", "a public key, as sign --new-key printed it; may be given again", addTo, [])
     .action(async (folder: string, { trust }: { readonly trust: readonly string[] }) => {
+      if (trust.length === 0) throw new TypeError("verify needs --trust, a public key as sign --new-key printed it");
       const claim = await verifyBundle(folder, trust);
       print(`whole and trusted: ${claim.model}, release ${claim.release}, until ${claim.expires}`);
     });

@@ -31,7 +31,6 @@ import {
   remember,
   soonest,
   stalledMs,
-  stateOf,
   UNKNOWN_MS,
 } from "./lane-state.ts";
 import type { Batch, Chance, SavedLanes } from "./lane-state.ts";

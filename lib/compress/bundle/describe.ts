@@ -19,9 +19,12 @@ import { elementCount } from "../onnx/tensor-proto.ts";
 /** The description of a model in its bundle. */
 export type Description = Bundle["model"];
 
-/** Describes a model: as the bundle.json at `bundle` does, where one is given. */
+/**
+ * Describes a model: as the bundle.json at `bundle` does, where one is given.
+ * @throws TypeError where that has a step, encoding or dtype of a newer release
+ */
 export async function describe(model: OnnxModel, path: string, bundle: string | undefined): Promise<Description> {
-  if (bundle !== undefined) return parseBundle(JSON.parse(readFileSync(bundle, "utf8")) as unknown).model;
+  if (bundle !== undefined) return described(bundle);
   const { inputs, outputs } = await describePorts(model);
   const word = basename(path, ".onnx")
     .toLowerCase()
@@ -34,6 +37,16 @@ export async function describe(model: OnnxModel, path: string, bundle: string | 
     inputs,
     outputs,
   };
+}
+
+function described(path: string): Description {
+  const { model, unknown } = parseBundle(JSON.parse(readFileSync(path, "utf8")) as unknown);
+  // An unknown step would be missing from the new bundle, and every page would run the model without it.
+  if (unknown !== undefined)
+    throw new TypeError(
+      `bundle: ${path}: this release does not know the ${unknown.kind} "${unknown.word}" of "${unknown.at}"; use the release that wrote it`,
+    );
+  return model;
 }
 
 /** Adds typical sizes of the symbolic dims from a sample, where the description has none. */

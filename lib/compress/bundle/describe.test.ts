@@ -1,0 +1,22 @@
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { smallModel } from "../../test-support/compress/fixtures.ts";
+import { describe } from "./describe.ts";
+
+const model = smallModel({
+  opset: 13,
+  inputs: { x: [1, 4] },
+  outputs: ["y"],
+  nodes: [{ opType: "Identity", input: ["x"], output: ["y"] }],
+});
+const frozen = (name: string): string => join(import.meta.dirname, "../../cache/frozen", name, "bundle.json");
+
+test("a description with a step of a newer release is refused, not packed without it (tool-newer-step)", async () => {
+  await expect(describe(model, "model.onnx", frozen("newer-step"))).rejects.toThrow(
+    /this release does not know the step ".+" of ".+"/,
+  );
+});
+
+test("a description of this release is taken", async () => {
+  expect((await describe(model, "model.onnx", frozen("schema-2"))).inputs.length).toBeGreaterThan(0);
+});
