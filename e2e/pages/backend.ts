@@ -56,8 +56,10 @@ const page: BackendPage = {
     const client = await started(setup);
     await throughWorker(client).load(1, { files: [{ path: "m", data: new Blob([endlessModel()]) }], session: {} });
     const began = performance.now();
-    const x = { kind: "tensor", tensor: { dtype: "float32", dims: [1], data: new Float32Array(1) } } as const;
-    const code = await client.run({ modelId: 1, items: [{ x }] }, boundMs).then(() => "ended", codeOf);
+    const x = { dtype: "float32", dims: [1], data: new Float32Array(1) } as const;
+    const code = await client
+      .run({ modelId: 1, items: [{ tensors: { x }, others: null }] }, boundMs)
+      .then(() => "ended", codeOf);
     return { code, ms: performance.now() - began };
   },
   async assign(setup) {
@@ -78,7 +80,11 @@ const page: BackendPage = {
     const bitmap = await createImageBitmap(new ImageData(data, 3, 2), { premultiplyAlpha: "none" });
     const tensors: number[][] = [];
     for (const image of [bitmap, { ...size, data }]) {
-      const { outputs } = await runAlone(client, { modelId: 1, items: [{ x: { kind: "image", image } }] }, 60_000);
+      const { outputs } = await runAlone(
+        client,
+        { modelId: 1, items: [{ tensors: {}, others: { x: { kind: "image", image } } }] },
+        60_000,
+      );
       tensors.push([...(outputs["y"]?.data as Float32Array)]);
     }
     client.end(new Error("done"));

@@ -171,7 +171,11 @@ const page: FramesPage = {
     for (const backend of ["wasm", "webgpu"] as const) {
       const client = await clientOn(backend);
       const id = await loadIdentity(client, spec);
-      const { outputs } = await runAlone(client, { modelId: id, items: [{ x: { kind: "image", image } }] }, BOUND_MS);
+      const { outputs } = await runAlone(
+        client,
+        { modelId: id, items: [{ tensors: {}, others: { x: { kind: "image", image } } }] },
+        BOUND_MS,
+      );
       await client.unload(id, BOUND_MS);
       if (outputs["y"] === undefined) throw new Error("there is no output");
       made.push({ dims: outputs["y"].dims, data: outputs["y"].data as Float32Array });
@@ -191,7 +195,7 @@ const page: FramesPage = {
     const image = await imageOf({ kind: "noise", ...size, alpha: false, seed: 1, as: "bitmap" });
     const run = async (count: number): Promise<void> => {
       for (let frame = 0; frame < count; frame++)
-        await client.run({ modelId: id, items: [{ x: { kind: "image", image } }] }, BOUND_MS);
+        await client.run({ modelId: id, items: [{ tensors: {}, others: { x: { kind: "image", image } } }] }, BOUND_MS);
     };
     await run(5);
     const afterWarmup = await ask();
@@ -238,7 +242,10 @@ const page: FramesPage = {
     const image = await imageOf({ kind: "noise", width: 900, height: 900, alpha: false, seed: 1, as: "bitmap" });
     const runs: Promise<string>[] = [];
     for (let i = 0; i < 4; i++) {
-      const run = client.run({ modelId: id, items: [{ x: { kind: "image", image } }] }, BOUND_MS);
+      const run = client.run(
+        { modelId: id, items: [{ tensors: {}, others: { x: { kind: "image", image } } }] },
+        BOUND_MS,
+      );
       runs.push(run.then(() => "ended", codeOf));
     }
     watch.postMessage("destroy");

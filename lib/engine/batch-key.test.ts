@@ -10,7 +10,7 @@ const pixels = (width: number, height: number): WireImage => {
   return { width, height, data: new Uint8ClampedArray(4 * width * height) };
 };
 const keyOf = (resize: ResizeSpec, image: WireImage) =>
-  guessShape(accepts(resize), { x: { kind: "image", image } })?.key;
+  guessShape(accepts(resize), { tensors: {}, others: { x: { kind: "image", image } } })?.key;
 
 test("images of any size fit together where they are brought to one, files too", () => {
   for (const mode of ["exact", "fit"] as const) {
@@ -35,7 +35,7 @@ test("texts fit together where their length is fixed, or as far as padding is ha
   });
   const shape = (length: number | string, upTo: number | null, ...texts: string[]) => {
     const mask: BundleInput = { name: "mask", dtype: "float32", dims: ["n", length], batchAxis: 0 };
-    const feeds: Feeds = { text: { kind: "text", texts } };
+    const feeds: Feeds = { tensors: {}, others: { text: { kind: "text", texts } } };
     return guessShape({ ports: [port(length, upTo), mask], images: {} }, feeds);
   };
   expect(shape(16, null, "a", "much longer text")).toEqual(shape(16, null, "b", "c"));

@@ -4,22 +4,23 @@
 // only after decoding: where the tensor's size depends on it, a file runs alone.
 import type { BundleInput } from "../core/bundle.ts";
 import type { Accepts } from "./inputs.ts";
-import type { Feeds, WireValue } from "../rpc/messages.ts";
+import type { Feeds, RawInput, WireImage } from "../rpc/messages.ts";
 import { shapeOf } from "../core/batch-shape.ts";
 import type { Shape } from "../core/batch-shape.ts";
 
 /** Estimates the batch shape of a request; null where it has to run alone. */
-export function guessShape({ ports, images }: Accepts, feeds: Feeds): Shape | null {
+export function guessShape({ ports, images }: Accepts, { tensors, others }: Feeds): Shape | null {
   const dims: Record<string, readonly number[]> = {};
   let sizes = "";
   for (const port of ports) {
     const { name } = port;
-    const value = feeds[name];
-    if (value === undefined) continue; // filled by a text
-    if (value.kind === "tensor") {
-      dims[name] = value.tensor.dims;
+    const tensor = tensors[name];
+    if (tensor !== undefined) {
+      dims[name] = tensor.dims;
       continue;
     }
+    const value = others?.[name];
+    if (value === undefined) continue; // filled by a text
     const size = value.kind === "image" ? sizeOfImage(value.image, images[name]?.resize.mode) : sizeOfText(port, value);
     if (size === null) return null;
     sizes += `${size} `;
@@ -30,14 +31,14 @@ export function guessShape({ ports, images }: Accepts, feeds: Feeds): Shape | nu
   return shape && { ...shape, key: shape.key + sizes };
 }
 
-function sizeOfImage(image: (WireValue & { kind: "image" })["image"], mode: string | undefined): string | null {
+function sizeOfImage(image: WireImage, mode: string | undefined): string | null {
   if (mode === "exact" || mode === "fit") return mode;
   if (image instanceof Blob) return null;
   return "displayWidth" in image ? `${image.displayWidth}x${image.displayHeight}` : `${image.width}x${image.height}`;
 }
 
 /** Texts of similar length are batched, within the padding that the port allows. */
-function sizeOfText({ dims, batchAxis, pad }: BundleInput, { texts }: WireValue & { kind: "text" }): string | null {
+function sizeOfText({ dims, batchAxis, pad }: BundleInput, { texts }: RawInput & { kind: "text" }): string | null {
   if (dims.every((dim, axis) => axis === batchAxis || typeof dim === "number")) return "text";
   if (pad === undefined) return null;
   const longest = Math.max(1, ...texts.map(({ length }) => length));

@@ -74,14 +74,14 @@ test("a change of the data after the call does not reach the request", async () 
   const data = new Float32Array(24).fill(1);
   const taken = await takeInputs(effects, accepts, { ...good, x: { ...good.x, data } }, false);
   data.fill(2);
-  expect(taken["x"]).toMatchObject({ kind: "tensor", tensor: { data: new Float32Array(24).fill(1) } });
+  expect(taken.tensors["x"]).toMatchObject({ data: new Float32Array(24).fill(1) });
 });
 
 test("with transfer the buffer is moved, not copied, and detached for the caller", async () => {
   const data = new Float32Array(24).fill(3);
   const taken = await takeInputs(effects, accepts, { ...good, x: { ...good.x, data } }, true);
   expect(data.byteLength).toBe(0);
-  expect(taken["x"]).toMatchObject({ kind: "tensor", tensor: { data: new Float32Array(24).fill(3) } });
+  expect(taken.tensors["x"]).toMatchObject({ data: new Float32Array(24).fill(3) });
 });
 
 test("one buffer behind two inputs is copied even with transfer", async () => {
@@ -94,8 +94,8 @@ test("one buffer behind two inputs is copied even with transfer", async () => {
     { a: tensor, b: tensor },
     true,
   );
-  expect(taken["a"]).toMatchObject({ tensor: { data: new Float32Array([1, 2]) } });
-  expect(taken["b"]).toMatchObject({ tensor: { data: new Float32Array([1, 2]) } });
+  expect(taken.tensors["a"]).toMatchObject({ data: new Float32Array([1, 2]) });
+  expect(taken.tensors["b"]).toMatchObject({ data: new Float32Array([1, 2]) });
 });
 
 test("a wrong second input moves no buffer of the first", async () => {
@@ -120,7 +120,7 @@ test("every dtype passes with dims that fit and fails with one element less", as
           data: zeros(dtype, n),
         });
         const taken = await takeInputs(effects, { ports: [port], images: {} }, { x: tensor(count) }, false);
-        expect(taken["x"]).toMatchObject({ kind: "tensor", tensor: { dtype, dims } });
+        expect(taken.tensors["x"]).toMatchObject({ dtype, dims });
         await expect(
           takeInputs(effects, { ports: [port], images: {} }, { x: tensor(count - 1) }, false),
         ).rejects.toThrow(count === 1 ? /detached|need 1/ : RangeError);
@@ -146,7 +146,7 @@ test("invalid inputs are rejected: either the feeds match the ports exactly, or 
     fc.asyncProperty(fc.dictionary(fc.constantFrom("x", "mask", "y"), value), async (inputs) => {
       try {
         const feeds = await takeInputs(effects, accepts, inputs as Inputs, false);
-        expect(Object.keys(feeds)).toEqual(["x", "mask"]);
+        expect(Object.keys(feeds.tensors)).toEqual(["x", "mask"]);
       } catch (error) {
         expect(error instanceof TypeError || error instanceof RangeError).toBe(true);
         expect((error as Error).message).toMatch(/input/);
@@ -166,10 +166,10 @@ test("a text fills the inputs of its tokens and their masks; several are a batch
   };
   const reads = { ports: [ids, { ...ids, name: "mask", text: undefined }], images: {} };
   const take = (inputs: unknown): Promise<unknown> => takeInputs(effects, reads, inputs as Inputs, false);
-  expect(await take({ ids: "a" })).toEqual({ ids: { kind: "text", texts: ["a"] } });
-  expect(await take({ ids: ["a", ""] })).toEqual({ ids: { kind: "text", texts: ["a", ""] } });
+  expect(await take({ ids: "a" })).toEqual({ tensors: {}, others: { ids: { kind: "text", texts: ["a"] } } });
+  expect(await take({ ids: ["a", ""] })).toEqual({ tensors: {}, others: { ids: { kind: "text", texts: ["a", ""] } } });
   const tensor = { dtype: "int64", dims: [1, 1], data: BigInt64Array.of(1n) };
-  expect(await take({ ids: tensor, mask: tensor })).toMatchObject({ mask: { kind: "tensor" } });
+  expect(await take({ ids: tensor, mask: tensor })).toMatchObject({ tensors: { mask: tensor } });
   await expect(take({ ids: "a", mask: tensor })).rejects.toThrow('no input "mask"');
   await expect(take({ ids: tensor })).rejects.toThrow('"mask" is missing');
   await expect(take({ ids: [] })).rejects.toThrow('input "ids": expected a text, or one or more');
@@ -205,7 +205,7 @@ test("images are all taken in the turn of the call (processing-M1)", async () =>
   const taken = takeAtOnce({ ...effects, createImageBitmap }, pictures("a", "b", "c"), inputs, false);
   expect(asked).toEqual([canvas, canvas]);
   data.fill(212);
-  expect((await taken)["c"]).toMatchObject({ image: { data: new Uint8ClampedArray(4).fill(10) } });
+  expect((await taken).others?.["c"]).toMatchObject({ image: { data: new Uint8ClampedArray(4).fill(10) } });
 });
 
 test("images that came are closed where another can't be decoded (core-C4)", async () => {
@@ -233,14 +233,14 @@ test.each([
   const source = { width: 1, height: 1, ...kind } as ImageData;
   const taken = await takeInputs({ ...effects, createImageBitmap }, pictures("a"), { a: source }, false);
   expect(asked).toEqual(isConverted ? [source] : []);
-  if (isConverted) expect(taken["a"]).toEqual({ kind: "image", image: converted });
+  if (isConverted) expect(taken.others?.["a"]).toEqual({ kind: "image", image: converted });
 });
 
 test("ImageData is copied: what is drawn over it afterwards does not reach the request (processing-mutant-inputs-3)", async () => {
   const data = new Uint8ClampedArray(4).fill(7);
   const taken = takeInputs(effects, pictures("a"), { a: { width: 1, height: 1, data } as ImageData }, false);
   data.fill(9);
-  expect((await taken)["a"]).toEqual({
+  expect((await taken).others?.["a"]).toEqual({
     kind: "image",
     image: { width: 1, height: 1, data: new Uint8ClampedArray(4).fill(7) },
   });
@@ -261,7 +261,7 @@ test("a WebAssembly memory, which can't be moved, is copied (processing-L11)", a
   const inputs = { x: { dtype: "uint8", dims: [2 ** 16], data: new Uint8Array(buffer).fill(5) } } as const;
   const taken = await takeInputs(effects, { ports: [bytes], images: {} }, inputs, true);
   expect(buffer.byteLength).toBe(2 ** 16);
-  expect(taken["x"]).toMatchObject({ tensor: { data: new Uint8Array(2 ** 16).fill(5) } });
+  expect(taken.tensors["x"]).toMatchObject({ data: new Uint8Array(2 ** 16).fill(5) });
 });
 
 test("with transfer a view of a part of its buffer gives that part alone (processing-mutant-inputs-2)", async () => {
@@ -274,7 +274,7 @@ test("with transfer a view of a part of its buffer gives that part alone (proces
   ] as const) {
     const inputs = { x: { dtype: "float32", dims: [3], data: whole.subarray(from, to) } } as const;
     const taken = await takeInputs(effects, { ports: [port], images: {} }, inputs, true);
-    expect(taken["x"]).toMatchObject({ tensor: { data: whole.slice(from, to) } });
+    expect(taken.tensors["x"]).toMatchObject({ data: whole.slice(from, to) });
     expect(whole.byteLength).toBe(32);
   }
 });

@@ -2,7 +2,7 @@
 // no later change by the caller reaches a queued request.
 import type { BundleInput, ImageSpec } from "../core/bundle.ts";
 import type { Effects } from "../effects/effects.ts";
-import type { Feeds, WireImage, WireValue } from "../rpc/messages.ts";
+import type { Feeds, RawInput, WireImage } from "../rpc/messages.ts";
 import { checkNames, checkSymbols, checkTensor, kindOf, show } from "../core/check-inputs.ts";
 import type { Symbols } from "../core/check-inputs.ts";
 import { ARRAY_TYPES, arrayOver } from "../core/tensor.ts";
@@ -57,26 +57,26 @@ export function takeInputs(
   transfer: boolean,
   slab: Slab | null = null,
 ): Feeds | Promise<Feeds> {
-  const { tensors, images, texts } = checkInputs(accepts, inputs);
-  const feeds: Record<string, WireValue> = {};
-  for (const [name, each] of texts) feeds[name] = { kind: "text", texts: each };
-  const shared = transfer && images.length === 0 ? countBuffers(tensors) : null;
-  for (const [name, tensor] of tensors) {
-    const taken = takeTensor(tensor, shared?.get(bufferOf(tensor)) === 1, slab);
-    feeds[name] = { kind: "tensor", tensor: taken };
-  }
+  const { tensors: given, images, texts } = checkInputs(accepts, inputs);
+  const shared = transfer && images.length === 0 ? countBuffers(given) : null;
+  const tensors: Record<string, Tensor> = {};
+  for (const [name, tensor] of given) tensors[name] = takeTensor(tensor, shared?.get(bufferOf(tensor)) === 1, slab);
+  if (texts.size + images.length === 0) return { tensors, others: null };
+  const others: Record<string, RawInput> = {};
+  for (const [name, each] of texts) others[name] = { kind: "text", texts: each };
+  const feeds = { tensors, others };
   return images.length === 0 ? feeds : takeImages(effects, feeds, images);
 }
 
 async function takeImages(
   effects: Effects,
-  feeds: Record<string, WireValue>,
+  feeds: Feeds & { readonly others: Record<string, RawInput> },
   images: readonly [string, ImageInput][],
 ): Promise<Feeds> {
   // All in one turn: a change by the caller after the call must not reach the second image either.
   const taken = await Promise.allSettled(images.map(([name, source]) => takeImage(effects, name, source)));
   for (const [i, result] of taken.entries())
-    if (result.status === "fulfilled") feeds[images[i]?.[0] ?? ""] = { kind: "image", image: result.value };
+    if (result.status === "fulfilled") feeds.others[images[i]?.[0] ?? ""] = { kind: "image", image: result.value };
   for (const result of taken)
     if (result.status === "rejected") {
       release(feeds); // the copies of the others
@@ -198,8 +198,9 @@ function moved({ buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>): Arr
 }
 
 /** Frees the copies that were made of images; only after every run that posts them has ended. */
-export function release(feeds: Feeds): void {
-  for (const value of Object.values(feeds)) if (value.kind === "image" && "close" in value.image) value.image.close();
+export function release({ others }: Feeds): void {
+  for (const value of Object.values(others ?? {}))
+    if (value.kind === "image" && "close" in value.image) value.image.close();
 }
 
 function isTensorLike(value: unknown): value is TensorInput {

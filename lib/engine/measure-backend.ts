@@ -32,14 +32,14 @@ export function typicalFeeds(ports: readonly Port[], typical: Readonly<Record<st
     if (!(bytes <= TYPICAL_MAX_BYTES)) return null; // NaN, where a size is not known
     sizes.push(size);
   }
-  const feeds: Record<string, { kind: "tensor"; tensor: Tensor }> = {};
+  const tensors: Record<string, Tensor> = {};
   for (const [i, { name, dtype }] of ports.entries()) {
     const dims = sizes[i] as number[];
     const count = dims.reduce((product, x) => product * x, 1);
     const data = zeros(dtype as Exclude<typeof dtype, "string">, count);
-    feeds[name] = { kind: "tensor", tensor: { dtype, dims, data } };
+    tensors[name] = { dtype, dims, data };
   }
-  return feeds;
+  return { tensors, others: null };
 }
 
 /** A measurement in progress. */

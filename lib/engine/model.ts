@@ -291,22 +291,12 @@ export class Model {
   }
 
   /** Answers from the result cache, by the bytes of the inputs. */
-  #recall(
-    inputs: Readonly<Record<string, Tensor>>,
-    feeds: Feeds,
-    options: AskOptions,
-    calledMs: number,
-  ): Promise<RunResult> {
+  #recall(inputs: Feeds["tensors"], feeds: Feeds, options: AskOptions, calledMs: number): Promise<RunResult> {
     const answer = this.#recalled(inputs, feeds, options, calledMs);
     return options.signal === undefined ? answer : untilAborted(answer, options.signal);
   }
 
-  async #recalled(
-    inputs: Readonly<Record<string, Tensor>>,
-    feeds: Feeds,
-    options: AskOptions,
-    calledMs: number,
-  ): Promise<RunResult> {
+  async #recalled(inputs: Feeds["tensors"], feeds: Feeds, options: AskOptions, calledMs: number): Promise<RunResult> {
     const { results, effects } = this.#host;
     const urgency = urgencyOf(options, calledMs);
     // A result cache that can't be loaded or opened in time is no reason to fail.
@@ -321,12 +311,7 @@ export class Model {
   }
 
   /** Coalesces with a request in flight that has the same inputs. */
-  #share(
-    inputs: Readonly<Record<string, Tensor>>,
-    feeds: Feeds,
-    options: AskOptions,
-    calledMs: number,
-  ): Promise<RunResult> {
+  #share(inputs: Feeds["tensors"], feeds: Feeds, options: AskOptions, calledMs: number): Promise<RunResult> {
     const ask = { inputs, signal: options.signal, ...urgencyOf(options, calledMs) };
     return this.#flights.ask(ask, (signal) =>
       this.#submit(feeds, signal === options.signal ? options : { ...options, signal }, calledMs),
@@ -373,12 +358,12 @@ function urgencyOf(options: AskOptions, calledMs: number): Urgency {
 }
 
 /** Returns the inputs as tensors, texts included; null where one is an image. */
-function tensorsOf(feeds: Feeds): Record<string, Tensor> | null {
-  const tensors: Record<string, Tensor> = {};
-  for (const [name, value] of Object.entries(feeds)) {
+function tensorsOf({ tensors, others }: Feeds): Feeds["tensors"] | null {
+  if (others === null) return tensors;
+  const texts: Record<string, Tensor> = {};
+  for (const [name, value] of Object.entries(others)) {
     if (value.kind === "image") return null;
-    tensors[name] =
-      value.kind === "tensor" ? value.tensor : { dtype: "string", dims: [value.texts.length], data: [...value.texts] };
+    texts[name] = { dtype: "string", dims: [value.texts.length], data: [...value.texts] };
   }
-  return tensors;
+  return { ...texts, ...tensors };
 }

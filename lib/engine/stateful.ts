@@ -173,5 +173,5 @@ function firstState(ports: readonly Port[], initial: StatefulOptions["initial"],
   const zeros = typicalFeeds(ports, typical);
   if (zeros === null)
     throw new RangeError("initial: the bundle declares no typical size of the state; pass an initial state");
-  return Object.fromEntries(Object.entries(zeros).map(([name, value]) => [name, (value as { tensor: Tensor }).tensor]));
+  return zeros.tensors;
 }

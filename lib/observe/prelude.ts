@@ -1,10 +1,16 @@
 // Buffers events from the call of `trace` until its recorder (recorder.ts) is loaded: many traces are made for the
 // first requests after the call. It lives on the page, so it does no more than that.
+import type { Tensor } from "../core/tensor.ts";
 import type { Decision, Event, LaneView } from "../schedule/events.ts";
 import type { SavedScheduler, Scheduler } from "../schedule/scheduler.ts";
 
-/** Inputs of a request; the recorder knows their types. */
-export type Given = Readonly<Record<string, unknown>>;
+/** The inputs of a request, as a lane receives them. */
+export interface Given {
+  readonly tensors: Readonly<Record<string, Tensor>>;
+  readonly others: Readonly<
+    Record<string, { readonly kind: "text"; readonly texts: readonly string[] } | { readonly kind: "image" }>
+  > | null;
+}
 
 /** Subscribes to a scheduler's events and returns its state at that moment. */
 export type Watch = (watcher: NonNullable<Scheduler["onEvent"]>) => {

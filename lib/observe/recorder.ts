@@ -1,5 +1,6 @@
 // Records the scheduler's events until the time is over, the engine is closed or the record becomes too long, and makes
 // a trace of them. Loaded on demand: most pages never record.
+import type { Tensor } from "../core/tensor.ts";
 import type { LaneView } from "../schedule/events.ts";
 import { copyOf } from "./prelude.ts";
 import type { Early, Given, Prelude, Watch } from "./prelude.ts";
@@ -35,7 +36,7 @@ export function record(source: Source, prelude: Prelude, ms: number): Promise<Tr
       if (key !== lanesThen.key) lanesThen = { key, views: isCopy ? lanes : copyOf(lanes) };
       told.push({ event, now, lanes: lanesThen.views, decisions });
       if (given !== undefined && event.type === "arrived" && !event.isAgain)
-        inputs.set(event.step.id, writeInputs(given as Readonly<Record<string, Input>>));
+        inputs.set(event.step.id, writeInputs(given));
     };
     for (const each of prelude.events) note(each, true);
     prelude.stop();
@@ -73,27 +74,17 @@ function keyOf(lanes: readonly LaneView[]): string {
   return key;
 }
 
-/** An input of a request, as a lane receives it. */
-type Input =
-  | {
-      readonly kind: "tensor";
-      readonly tensor: { readonly dtype: string; readonly dims: readonly number[]; readonly data: unknown };
-    }
-  | { readonly kind: "text"; readonly texts: readonly string[] }
-  | { readonly kind: "image" };
-
 /** Writes inputs as JSON: tensors with their bytes in base64, strings unchanged; of an image only its presence. */
-function writeInputs(feeds: Readonly<Record<string, Input>>): Json {
+function writeInputs({ tensors, others }: Given): Json {
   const written: Record<string, Json> = {};
-  for (const [name, value] of Object.entries(feeds)) written[name] = inputOf(value);
+  for (const [name, value] of Object.entries(others ?? {}))
+    written[name] = value.kind === "image" ? { kind: "image" } : { kind: "text", texts: value.texts };
+  for (const [name, tensor] of Object.entries(tensors)) written[name] = writeTensor(tensor);
   return written;
 }
 
-function inputOf(value: Input): Json {
-  if (value.kind === "image") return { kind: "image" };
-  if (value.kind === "text") return { kind: "text", texts: value.texts };
-  const { dtype, dims, data } = value.tensor;
-  if (Array.isArray(data)) return { kind: "tensor", dtype, dims, data: data as string[] };
+function writeTensor({ dtype, dims, data }: Tensor): Json {
+  if (Array.isArray(data)) return { kind: "tensor", dtype, dims, data: data };
   const { buffer, byteOffset, byteLength } = data as Uint8Array;
   return { kind: "tensor", dtype, dims, base64: base64(new Uint8Array(buffer, byteOffset, byteLength)) };
 }

@@ -1,5 +1,5 @@
 // Timeouts of a worker's calls, after which its watchdog ends it: fixed defaults, and for runs the observed durations.
-import type { Feeds, WireImage, WireValue } from "../rpc/messages.ts";
+import type { Feeds, WireImage } from "../rpc/messages.ts";
 
 /** For the start of a worker. */
 export const START_BOUND_MS = 60_000;
@@ -23,12 +23,11 @@ export function runBound(slowestMsPerElement: number, elements: number): number 
 /** Counts the elements of a batch, at least one: numbers, pixels, characters. */
 export function countElements(items: readonly Feeds[]): number {
   let total = 1;
-  for (const feeds of items)
-    for (const name in feeds) {
-      const value = feeds[name] as WireValue;
-      if (value.kind === "text") total += value.texts.join("").length;
-      else total += value.kind === "tensor" ? value.tensor.data.length : pixelCount(value.image);
-    }
+  for (const { tensors, others } of items) {
+    for (const { data } of Object.values(tensors)) total += data.length;
+    for (const value of Object.values(others ?? {}))
+      total += value.kind === "text" ? value.texts.join("").length : pixelCount(value.image);
+  }
   return total;
 }
 

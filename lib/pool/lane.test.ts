@@ -25,7 +25,8 @@ const MESSAGE: LoadMessage = {
   ...{ images: {}, decodes: {}, assets: {} },
 };
 const ITEM = {
-  x: { kind: "tensor", tensor: { dtype: "float32", dims: [1, 2], data: Float32Array.of(1, 1) } },
+  tensors: { x: { dtype: "float32", dims: [1, 2], data: Float32Array.of(1, 1) } },
+  others: null,
 } as const;
 
 /** Makes a lane in the world of a scene. */

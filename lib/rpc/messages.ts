@@ -23,11 +23,9 @@ export interface WirePixels {
   readonly data: Uint8ClampedArray<ArrayBuffer>;
 }
 
-/** One input value of a step; a recurrent state stays on the lane and is not sent. Texts are one per row. */
-export type WireValue =
-  | { readonly kind: "tensor"; readonly tensor: Tensor }
-  | { readonly kind: "image"; readonly image: WireImage }
-  | { readonly kind: "text"; readonly texts: readonly string[] };
+/** An input that becomes a tensor in the worker. Texts are one per row. */
+export type RawInput =
+  { readonly kind: "image"; readonly image: WireImage } | { readonly kind: "text"; readonly texts: readonly string[] };
 
 /** Loads a model into a worker. */
 export interface LoadMessage {
@@ -49,8 +47,12 @@ export interface LoadMessage {
     { readonly inputs: readonly BundleInput[]; readonly outputs: readonly BundleOutput[] } | undefined;
 }
 
-/** The inputs of one request by name. */
-export type Feeds = Readonly<Record<string, WireValue>>;
+/** The inputs of one request by name; a recurrent state stays on the lane and is not sent. */
+export interface Feeds {
+  readonly tensors: Readonly<Record<string, Tensor>>;
+  /** Images and texts; null where it has none. */
+  readonly others: Readonly<Record<string, RawInput>> | null;
+}
 
 /** Runs a batch. Compatible requests are concatenated in the worker; others run one by one there. */
 export interface RunMessage {
@@ -131,7 +133,7 @@ export interface WireRun extends Omit<RunMessage, "items"> {
   /** Tensors by request. */
   readonly tensors: Packed;
   /** Images and texts by request; null where no request has any. */
-  readonly others: readonly Feeds[] | null;
+  readonly others: readonly Feeds["others"][] | null;
 }
 
 /** Result of a WireRun. */

@@ -1,48 +1,23 @@
 // A batch and its results on the thread line: packed on one side, unpacked on the other.
 import { lazily } from "../core/lazy-property.ts";
 import type { Reply } from "./reply.ts";
-import type { Tensor } from "../core/tensor.ts";
 import { buffersOf, pack, unpack } from "./pack-tensors.ts";
 import { packAnswers, unpackAnswers } from "./pack-answers.ts";
-import type {
-  Decoded,
-  Feeds,
-  PackedAnswers,
-  Ran,
-  RanItem,
-  RunMessage,
-  WireRan,
-  WireRun,
-  WireValue,
-} from "./messages.ts";
+import type { Decoded, Feeds, PackedAnswers, Ran, RanItem, RunMessage, WireRan, WireRun } from "./messages.ts";
 
 /** Packs a batch, on the page. Inputs are copied, since they are needed again should the worker die. */
 export function sendRun({ items, ...rest }: RunMessage): { readonly message: WireRun; readonly moved: ArrayBuffer[] } {
-  const tensors: Record<string, Tensor>[] = [];
-  let others: Record<string, WireValue>[] | null = null;
-  for (const [i, feeds] of items.entries()) {
-    const own: Record<string, Tensor> = {};
-    for (const name in feeds) {
-      const value = feeds[name] as WireValue;
-      if (value.kind === "tensor") own[name] = value.tensor;
-      else {
-        others ??= items.map(() => ({}));
-        (others[i] as Record<string, WireValue>)[name] = value;
-      }
-    }
-    tensors.push(own);
-  }
-  const packed = pack(tensors, false);
-  return { message: { ...rest, tensors: packed, others }, moved: [packed.bytes] };
+  const tensors = pack(
+    items.map((feeds) => feeds.tensors),
+    false,
+  );
+  const others = items.every((feeds) => feeds.others === null) ? null : items.map((feeds) => feeds.others);
+  return { message: { ...rest, tensors, others }, moved: [tensors.bytes] };
 }
 
 /** Unpacks a batch, in the worker. */
 export function takeRun({ tensors, others, ...rest }: WireRun): RunMessage {
-  const items = unpack(tensors, false).map((own, i): Feeds => {
-    const feeds: Record<string, WireValue> = { ...others?.[i] };
-    for (const name in own) feeds[name] = { kind: "tensor", tensor: own[name] as Tensor };
-    return feeds;
-  });
+  const items = unpack(tensors, false).map((tensors, i): Feeds => ({ tensors, others: others?.[i] ?? null }));
   return { ...rest, items };
 }
 

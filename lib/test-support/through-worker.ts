@@ -25,10 +25,8 @@ export function throughWorker(client: WorkerClient): Backend {
     start: (options) => client.start(options, BOUND_MS),
     load: (modelId, model) => client.load({ ...model, modelId, images: {}, decodes: {}, assets: {} }, BOUND_MS),
     async run(modelId, tensors: Readonly<Record<string, Tensor>>, state) {
-      const entries = Object.entries(tensors).map(([name, tensor]) => [name, { kind: "tensor", tensor }] as const);
-      return {
-        ...(await runAlone(client, { modelId, items: [Object.fromEntries(entries)], state }, BOUND_MS)).outputs,
-      };
+      const message = { modelId, items: [{ tensors, others: null }], state };
+      return { ...(await runAlone(client, message, BOUND_MS)).outputs };
     },
     async unload(modelId) {
       await client.unload(modelId, BOUND_MS);

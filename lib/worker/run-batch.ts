@@ -13,7 +13,7 @@ import type { Reply } from "../rpc/reply.ts";
 import type { Dtype, Tensor } from "../core/tensor.ts";
 import { drawn, runBatch } from "./join-batch.ts";
 import type { Batching, BatchRun, Outcome, Part, Parts } from "./join-batch.ts";
-import type { Decoded, Feeds, Ran, RanItem, RunMessage, StillImage, WireImage, WireValue } from "../rpc/messages.ts";
+import type { Decoded, Feeds, Ran, RanItem, RunMessage, RawInput, StillImage, WireImage } from "../rpc/messages.ts";
 
 /** A loaded model in the worker, beside the backend's own state. */
 export interface ServedModel {
@@ -44,7 +44,7 @@ export async function run(backend: Backend, model: ServedModel, message: RunMess
     for (let held = 0; at < message.items.length && held < HELD_BYTES; at += 1) {
       const feeds = message.items[at] as Feeds;
       try {
-        const parts = tensorsOf(feeds) ?? (await prepare(model, feeds));
+        const parts = feeds.others === null ? feeds.tensors : await prepare(model, feeds.tensors, feeds.others);
         ready.set(feeds, parts);
         for (const part of Object.values(parts)) if ("draw" in part) held += part.heldBytes;
       } catch (error) {
@@ -83,25 +83,17 @@ async function compute(
   return { outcomes: [{ outputs }], runs: 1 };
 }
 
-/** Returns the inputs if all are tensors; null where one is not. */
-function tensorsOf(feeds: Feeds): Parts | null {
-  const parts: Record<string, Part> = {};
-  for (const name in feeds) {
-    const value = feeds[name] as WireValue;
-    if (value.kind !== "tensor") return null;
-    parts[name] = value.tensor;
-  }
-  return parts;
-}
-
 /** Converts inputs to parts of a batch; images for the GPU are only converted once their place in it is known. */
-async function prepare(model: ServedModel, feeds: Feeds): Promise<Parts> {
+async function prepare(
+  model: ServedModel,
+  tensors: Feeds["tensors"],
+  others: Readonly<Record<string, RawInput>>,
+): Promise<Parts> {
   const parts: Record<string, Part> = {};
-  for (const [name, value] of Object.entries(feeds))
-    if (value.kind === "tensor") parts[name] = value.tensor;
-    else if (value.kind === "text") Object.assign(parts, model.texts[name]?.(value.texts));
+  for (const [name, value] of Object.entries(others))
+    if (value.kind === "text") Object.assign(parts, model.texts[name]?.(value.texts));
     else parts[name] = partOf(model, name, await still(name, value.image));
-  return parts;
+  return Object.assign(parts, tensors);
 }
 
 function partOf(model: ServedModel, input: string, image: StillImage): Part {

@@ -7,7 +7,7 @@ import type { DecodeSpec, ImageSpec } from "../core/bundle.ts";
 import type { Effects, WorkerHandle } from "../effects/effects.ts";
 import { ERROR_CODES, SelvedgeError } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
-import type { LoadMessage, WirePixels, WireValue } from "../rpc/messages.ts";
+import type { Feeds, LoadMessage, WirePixels } from "../rpc/messages.ts";
 import { runAlone, throughWorker } from "../test-support/through-worker.ts";
 import { serve } from "./serve.ts";
 import { WorkerClient } from "../pool/worker-client.ts";
@@ -52,8 +52,8 @@ function message(
   return { modelId: 1, files, session: {}, images: {}, decodes: {}, assets: {}, ...more };
 }
 
-function floats(dims: number[], values: number[]): WireValue {
-  return { kind: "tensor", tensor: { dtype: "float32", dims, data: new Float32Array(values) } };
+function floats(dims: number[], values: number[]): Feeds {
+  return { tensors: { x: { dtype: "float32", dims, data: new Float32Array(values) } }, others: null };
 }
 
 describe("a backend behind the thread line", () => {
@@ -115,10 +115,10 @@ test("calls run one at a time, in order, and a failed one does not stop the next
   await client.load(message(identityModel("float32")), BOUND_MS);
   order.length = 0;
   const arrived = messages(4);
-  const items = [{ x: floats([1], [1]) }];
+  const items = [floats([1], [1])];
   const first = runAlone(client, { modelId: 1, items }, BOUND_MS);
   const missing = client.run({ modelId: 7, items }, BOUND_MS);
-  const wrong = client.run({ modelId: 1, items: [{}] }, BOUND_MS);
+  const wrong = client.run({ modelId: 1, items: [{ tensors: {}, others: null }] }, BOUND_MS);
   const unload = client.unload(1, BOUND_MS);
   await arrived;
   gate.resolve();
@@ -148,7 +148,7 @@ test("outputs are transferred to the page, not copied", async () => {
   };
   const client = connect(backend);
   await client.load(message(identityModel("float32")), BOUND_MS);
-  const { outputs } = await runAlone(client, { modelId: 1, items: [{ x: floats([3], [1, 2, 3]) }] }, BOUND_MS);
+  const { outputs } = await runAlone(client, { modelId: 1, items: [floats([3], [1, 2, 3])] }, BOUND_MS);
   expect(outputs["y"]?.data).toEqual(new Float32Array([1, 2, 3]));
   expect(kept["y"]?.data).toHaveLength(0);
 });
@@ -159,7 +159,7 @@ test("two outputs over one buffer arrive both", async () => {
   const backend: Backend = { ...createReferenceBackend(), run: () => Promise.resolve({ y, z: y }) };
   const client = connect(backend);
   await client.load(message(identityModel("float32")), BOUND_MS);
-  const { outputs } = await runAlone(client, { modelId: 1, items: [{}] }, BOUND_MS);
+  const { outputs } = await runAlone(client, { modelId: 1, items: [{ tensors: {}, others: null }] }, BOUND_MS);
   expect([outputs["y"]?.data, outputs["z"]?.data]).toEqual([new Float32Array([1, 2]), new Float32Array([1, 2])]);
 });
 
@@ -200,7 +200,7 @@ describe("images and answers", () => {
     await client.load(message(model, { images: { x: spec } }), BOUND_MS);
     const { outputs, preprocessMs } = await runAlone(
       client,
-      { modelId: 1, items: [{ x: { kind: "image", image } }] },
+      { modelId: 1, items: [{ tensors: {}, others: { x: { kind: "image", image } } }] },
       BOUND_MS,
     );
     expect(outputs["y"]).toEqual({ dtype: "float32", dims: [1, 3, 1, 2], data: new Float32Array([1, 0, 0, 0, 0, 1]) });
@@ -210,7 +210,7 @@ describe("images and answers", () => {
   test("an image where none is declared is a TypeError", async () => {
     const client = connect(createReferenceBackend());
     await client.load(message(model), BOUND_MS);
-    const run = client.run({ modelId: 1, items: [{ x: { kind: "image", image } }] }, BOUND_MS);
+    const run = client.run({ modelId: 1, items: [{ tensors: {}, others: { x: { kind: "image", image } } }] }, BOUND_MS);
     await expect(run).rejects.toThrow(new TypeError('Input "x" takes a tensor; its bundle declares no image there.'));
   });
 
@@ -223,7 +223,10 @@ describe("images and answers", () => {
     const client = connect(createReferenceBackend());
     await client.load(message(model, { images: { x: spec } }), BOUND_MS);
     const empty = { width, height, data: new Uint8ClampedArray(0) };
-    const run = client.run({ modelId: 1, items: [{ x: { kind: "image", image: empty } }] }, BOUND_MS);
+    const run = client.run(
+      { modelId: 1, items: [{ tensors: {}, others: { x: { kind: "image", image: empty } } }] },
+      BOUND_MS,
+    );
     await expect(run).rejects.toBeInstanceOf(RangeError);
   });
 
@@ -231,7 +234,10 @@ describe("images and answers", () => {
     const client = connect(createReferenceBackend());
     await client.load(message(model, { images: { x: spec } }), BOUND_MS);
     const short = { ...image, width: 3 };
-    const run = client.run({ modelId: 1, items: [{ x: { kind: "image", image: short } }] }, BOUND_MS);
+    const run = client.run(
+      { modelId: 1, items: [{ tensors: {}, others: { x: { kind: "image", image: short } } }] },
+      BOUND_MS,
+    );
     await expect(run).rejects.toThrow("An image of 3 × 1 has 12 bytes of RGBA, not 8.");
   });
 
@@ -240,11 +246,7 @@ describe("images and answers", () => {
     const decodes = { y: { op: "labels", asset: "labels.txt", top: 1 } } as const;
     const assets = { "labels.txt": "cat\ndog" };
     await client.load(message(identityModel("float32", ["n", 2]), { decodes, assets }), BOUND_MS);
-    const { decoded } = await runAlone(
-      client,
-      { modelId: 1, items: [{ x: floats([2, 2], [1, 0, 0.25, 0.75]) }] },
-      BOUND_MS,
-    );
+    const { decoded } = await runAlone(client, { modelId: 1, items: [floats([2, 2], [1, 0, 0.25, 0.75])] }, BOUND_MS);
     expect(decoded["y"]).toEqual([
       { kind: "labels", labels: [{ label: "cat", index: 0, score: 1 }] },
       { kind: "labels", labels: [{ label: "dog", index: 1, score: 0.75 }] },
@@ -254,7 +256,7 @@ describe("images and answers", () => {
   test("a bundle that decodes an output that is not there is invalid", async () => {
     const client = connect(createReferenceBackend());
     await client.load(message(identityModel("float32"), { decodes: { z: { op: "argmax" } } }), BOUND_MS);
-    const run = client.run({ modelId: 1, items: [{ x: floats([1], [1]) }] }, BOUND_MS);
+    const run = client.run({ modelId: 1, items: [floats([1], [1])] }, BOUND_MS);
     await expect(run).rejects.toMatchObject({ code: "bundle-invalid" });
   });
 });
@@ -287,13 +289,13 @@ test("images of several sizes run as one, each as it does alone; one that can't 
   const port = { dtype: "float32", dims, batchAxis: 0 } as const;
   const declared = { inputs: [{ ...port, name: "x" }], outputs: [{ ...port, name: "y" }] };
   await client.load({ ...message(identityModel("float32", dims), { images: { x } }), declared }, BOUND_MS);
-  const picture = (width: number, height: number, seed: number): Record<string, WireValue> => {
+  const picture = (width: number, height: number, seed: number): Feeds => {
     const data = Uint8ClampedArray.from({ length: 4 * width * height }, (_, i) => (i * 37 + seed) % 256);
-    return { x: { kind: "image", image: { width, height, data } } };
+    return { tensors: {}, others: { x: { kind: "image", image: { width, height, data } } } };
   };
   const pictures = [picture(3, 5, 1), picture(2, 2, 2), picture(7, 4, 3)];
-  const corrupt: Record<string, WireValue> = { x: { kind: "image", image: new Blob(["no picture"]) } };
-  const ask = (items: Record<string, WireValue>[]) => client.run({ modelId: 1, items }, BOUND_MS);
+  const corrupt: Feeds = { tensors: {}, others: { x: { kind: "image", image: new Blob(["no picture"]) } } };
+  const ask = (items: Feeds[]) => client.run({ modelId: 1, items }, BOUND_MS);
   const { items, runs } = await ask([...pictures.slice(0, 2), corrupt, ...pictures.slice(2)]);
   expect(runs).toBe(1);
   expect(items.map(({ ok }) => ok)).toEqual([true, true, false, true]);
