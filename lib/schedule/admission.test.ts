@@ -136,6 +136,36 @@ describe("a fast backend with slow fallback lanes", () => {
     }
   });
 
+  test.each([true, false])(
+    "while no lane of the preferred backend is open, the other one is tried, whether the cost of the former is known: %s (sched-closed)",
+    (isKnown) => {
+      const gpu = lane("webgpu-0", [1], { backend: "webgpu", isOpen: false });
+      const stage = new Stage([gpu, lane("wasm-0", [2]), lane("wasm-1", [2], { kind: "express" })], () => 50);
+      for (let i = 0; i < 16; i += 1) {
+        stage.estimate.learn("cpu", 1, 3_000);
+        if (isKnown) stage.estimate.learn("gpu", 1, 20);
+      }
+      for (let i = 0; i < 100; i += 1) stage.arrives(step(i, { places, ...within(i * 1_000, 500) }));
+      stage.play(50_000);
+      expect(stage.fates.size).toBeGreaterThan(45);
+      gpu.isOpen = true;
+      stage.play();
+      expect(count(stage, (id) => id * 1_000 + 500).onTime).toBeGreaterThan(95);
+      const lanes = new Set([...stage.fates].filter(([id]) => id > 50).map(([, x]) => x.lane));
+      expect(lanes).toEqual(new Set([isKnown ? "webgpu-0" : "wasm-0"]));
+    },
+  );
+
+  test("a deadline waits for the preferred lane where its other lanes, for urgent or single requests, are all that is open (sched-closed)", () => {
+    const gpu = lane("webgpu-0", [1], { backend: "webgpu", isOpen: false });
+    const [express, cpu] = [lane("webgpu-1", [1], { backend: "webgpu", kind: "express" }), lane("wasm-0", [2])];
+    const stage = new Stage([gpu, express, cpu], () => 50);
+    for (let i = 0; i < 16; i += 1) stage.estimate.learn("cpu", 1, 3_000);
+    for (let i = 0; i < 50; i += 1) stage.arrives(step(i, { places, ...within(i * 1_000, 500) }));
+    stage.play();
+    expect(stage.fates.size).toBeGreaterThan(45);
+  });
+
   test("an idle preferred place is tried, not the slower one with the earlier estimate (core-A2 barred)", () => {
     const lanes = [lane("webgpu-0", [], { backend: "webgpu" }), lane("wasm-0", [2])];
     const stage = new Stage(lanes, (model) => (model === 1 ? 20 : 400));

@@ -35,6 +35,27 @@ test("interpolates between known sizes", () => {
   expect(estimate.ms(KEY, 16)).toBe(32); // as if larger batches gained nothing
 });
 
+test.each([1, 2, 3, 5, 6, 7, 12, 13, 48, 64])(
+  "requests of %d rows get the estimate that they taught, beside those of one row as well (sched-rows)",
+  (rows) => {
+    const estimate = new Estimate();
+    for (let i = 0; i < 3; i += 1) estimate.learn(KEY, rows, 3_000);
+    expect(estimate.ms(KEY, rows)).toBeCloseTo(3_000);
+    expect(estimate.highMs(KEY, rows)).toBeCloseTo(3_000);
+    for (let i = 0; i < 3 && rows > 4; i += 1) estimate.learn(KEY, 1, 3_000);
+    expect(estimate.ms(KEY, rows)).toBeCloseTo(3_000);
+  },
+);
+
+test("a size that never ran costs as much per row as the next known one (sched-rows)", () => {
+  const estimate = new Estimate();
+  for (const rows of [4, 32]) for (let i = 0; i < 3; i += 1) estimate.learn(KEY, rows, 8 + rows);
+  expect(estimate.ms(KEY, 1)).toBe(3);
+  expect(estimate.ms(KEY, 3)).toBe(9);
+  expect(estimate.ms(KEY, 8)).toBe(24);
+  expect(estimate.ms(KEY, 64)).toBe(80);
+});
+
 test("grows while a row gets cheaper, and stops where it no longer does", () => {
   const cached = (rows: number): number => (rows <= 16 ? 10 + rows : 2 * rows);
   expect(run(new Estimate(), 30, cached).at(-1)).toBe(16);
@@ -107,6 +128,22 @@ test.each([1, 2, 100])("a clock of %d ms hides the cost of short runs for a mome
   for (let i = 0; i < 40; i += 1) slow.learn(KEY, 1, i === 0 ? 0 : 50 * grainMs);
   expect(slow.ms(KEY, 1)).toBe(50 * grainMs);
 });
+
+test.each([1, 100])(
+  "the end of a disturbance is detected on a clock of %d ms as on a fine one (sched-coarse)",
+  (grainMs) => {
+    for (const last of [
+      [0, 0],
+      [0, grainMs],
+      [grainMs, 0],
+    ]) {
+      const estimate = new Estimate();
+      for (let i = 0; i < 16; i += 1) estimate.learn(KEY, 1, 5_000, i);
+      for (const ms of last) estimate.learn(KEY, 1, ms, 20);
+      expect(estimate.ms(KEY, 1)).toBeLessThanOrEqual(grainMs);
+    }
+  },
+);
 
 test.each([1, 2])("batches grow on a clock of %d ms as on a fine one (core-A8)", (grainMs) => {
   const estimate = new Estimate();

@@ -130,14 +130,12 @@ export class Estimate {
     const cells = this.#curves.get(key);
     if (cells === undefined) return undefined;
     const size = Math.log2(rows);
-    let low = Math.floor(size);
-    const high = cells[low + 1];
-    while (low > 0 && !cells[low]) low -= 1;
-    const cell = cells[low];
-    if (!cell) return undefined;
+    const low = Math.floor(size);
+    const [cell, high] = [cells[low], cells[low + 1]];
     // Interpolates between two known sizes; past the last one, as if a larger batch gained nothing.
-    const step = high && low + 1 > size ? (size - low) * (high[what] - cell[what]) : 0;
-    return rows * (cell[what] + step);
+    if (cell && high) return rows * (cell[what] + (size - low) * (high[what] - cell[what]));
+    const near = cell ?? high ?? cells.slice(0, low).reverse().find(Boolean) ?? cells.find(Boolean);
+    return near && rows * near[what];
   }
 
   /** Whether so many rows were measured more than once. */
@@ -168,9 +166,9 @@ export class Estimate {
     // The first run of a size also pays for buffers and shaders.
     const before = first !== undefined && more.length === 0 ? [[Math.min(first[0], row), first[1]] as const] : null;
     const samples: Sample[] = [...(before ?? cells[size]?.samples ?? []), [row, now]];
-    // Two samples far below all earlier ones: a disturbance is over. A 0 is no evidence of that.
+    // Two samples far below all earlier ones, which a coarse clock may show as 0: a disturbance is over.
     const least = Math.min(...samples.slice(0, -2).map(([ms]) => ms));
-    if (samples.length > OLD_SAMPLES && samples.slice(-2).every(([ms]) => ms > 0 && ms < LESS * least))
+    if (samples.length > OLD_SAMPLES && samples.slice(-2).every(([ms]) => ms < LESS * least))
       samples.splice(0, samples.length - 2);
     const isKept = ([, atMs]: Sample, i: number): boolean => now - atMs < OLD_MS || i >= samples.length - OLD_SAMPLES;
     const zeros = samples.slice(-SAMPLES).filter(([ms]) => ms === 0).length;

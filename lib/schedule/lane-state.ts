@@ -284,10 +284,12 @@ export class Lanes {
     return this.sinceMs(key, now) > staleMs ? place : undefined;
   }
 
-  /** Returns the places of a step that have a working lane; all of them where none has. */
+  /** Returns the places of a step that have an open lane that works; all of them where none has. */
   #usable({ places }: Step, now: number, lanes: readonly LaneView[]): Step["places"] {
     const [first, ...others] = places.filter(({ backend, modelId }) =>
-      lanes.some((lane) => lane.backend === backend && !this.isBarred(lane.id, modelId, now)),
+      lanes.some(
+        (lane) => lane.backend === backend && lane.isOpen && isUsual({ lane }) && !this.isBarred(lane.id, modelId, now),
+      ),
     );
     return first === undefined ? places : [first, ...others];
   }
