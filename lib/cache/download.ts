@@ -22,6 +22,7 @@ import { keyOf } from "./names.ts";
 import { countStored } from "./room.ts";
 import type { Room } from "./room.ts";
 import type { Shelf } from "./model-store.ts";
+import type { Releases } from "./releases.ts";
 import type { Source } from "./source.ts";
 import { isFull } from "./stores/store.ts";
 import type { Bytes } from "./stores/store.ts";
@@ -224,6 +225,15 @@ export class Downloader {
     await write().catch((error: unknown) => {
       if (isFull(error)) this.#unwritten.set(source.identity, write);
     }); // a store that fails counts as absent
+  }
+
+  /**
+   * Adds to the record of signed releases, in one tab at a time; returns the record, or null where it was not written.
+   */
+  async noteReleases(seen: Releases, noteOf: string | null, signal: AbortSignal): Promise<Releases | null> {
+    const { shelf } = this;
+    if (shelf === null) return null;
+    return this.locked("releases", signal, () => shelf.noteReleases(seen, noteOf), "releases-").catch(() => null);
   }
 
   /** Remembers a whole model; returns whether there was room for its manifest. */

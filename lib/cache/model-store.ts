@@ -7,7 +7,7 @@
 //                               stored whole (versions.ts)
 //   used-<identity>-<ms>        last use of a bundle; the newest counts
 //   pin-<identity>              exempts a bundle from eviction
-//   releases-<ms>               signed releases that were seen (releases.ts); the newest counts; never evicted
+//   releases-<ms>               signed releases that were seen (releases.ts); all are merged; never evicted
 //   release-<address>-<n>       newest signed release of an address, by release 0.1.0; moves to releases-<ms> when read
 //   rate-<bytes a second>-<ms>  last network rate
 //   draft-<address>-head-<ms>   a bare model in flight: its file's validators
@@ -21,7 +21,7 @@ import { release } from "../rpc/free-buffer.ts";
 import { allChunks, isBare, readManifest } from "./manifest.ts";
 import type { Manifest, ManifestJson } from "./manifest.ts";
 import { addressOf, chunkName, chunksOf, identityIn, keyOf, newest, seriesOf, timeOf, usedMs } from "./names.ts";
-import { joinReleases, readReleases, writeReleases } from "./releases.ts";
+import { joinReleases, NO_RELEASES, readReleases, writeReleases } from "./releases.ts";
 import type { Releases } from "./releases.ts";
 import { forget, makeRoom } from "./room.ts";
 import { isSource, isValidator, readJson } from "./source.ts";
@@ -53,6 +53,8 @@ export interface StoredBundle {
 export class Shelf {
   readonly store: Store;
   readonly #now: () => number;
+  /** The last in the queue of changes of the record of signed releases. */
+  #noting: Promise<unknown> = Promise.resolve();
 
   constructor(store: Store, now: () => number) {
     this.store = store;
@@ -239,21 +241,38 @@ export class Shelf {
     return makeRoom(this.store, bytes, keep, neededBytes);
   }
 
-  /** Returns the signed releases that this device has seen (releases.ts); none where the entry is damaged. */
+  /** Returns the signed releases that this device has seen (releases.ts); damaged entries count as empty. */
   async releases(): Promise<Releases> {
-    const name = newest(await this.store.names(), "releases");
-    const bytes = name === null ? null : await this.store.read(name);
-    return readReleases(bytes === null ? null : new TextDecoder().decode(bytes));
+    return this.#releases(await this.store.names());
   }
 
-  /** Adds to the record of signed releases; removes the note of an older package release on `noteOf`, now included. */
-  async noteReleases(seen: Releases, noteOf: string | null = null): Promise<void> {
-    const known = await this.releases();
-    const text = writeReleases(joinReleases(known, seen));
-    const names = await this.store.names();
-    if (text !== writeReleases(known)) await this.#replace(names, "releases", new TextEncoder().encode(text));
-    if (noteOf === null) return;
-    for (const old of seriesOf(names, `release-${await addressOf(noteOf)}`)) await this.store.remove(old);
+  /**
+   * Adds to the record of signed releases, one call at a time, and returns the record; removes the note of an older
+   * package release on `noteOf`, now included. Other tabs are kept out by the caller's lock.
+   */
+  noteReleases(seen: Releases, noteOf: string | null = null): Promise<Releases> {
+    const noted = this.#noting.then(async () => {
+      const names = await this.store.names();
+      const known = await this.#releases(names);
+      const joined = joinReleases(known, seen);
+      const text = writeReleases(joined);
+      if (text !== writeReleases(known)) await this.#replace(names, "releases", new TextEncoder().encode(text));
+      if (noteOf !== null)
+        for (const old of seriesOf(names, `release-${await addressOf(noteOf)}`)) await this.store.remove(old);
+      return joined;
+    });
+    this.#noting = noted.catch(() => undefined);
+    return noted;
+  }
+
+  /** Merges the record's entries: more than one where two tabs wrote at once, or one died before the removal. */
+  async #releases(names: readonly string[]): Promise<Releases> {
+    let joined = NO_RELEASES;
+    for (const name of seriesOf(names, "releases").reverse()) {
+      const bytes = await this.store.read(name);
+      if (bytes !== null) joined = joinReleases(joined, readReleases(new TextDecoder().decode(bytes)));
+    }
+    return joined;
   }
 
   /** Returns the newest signed release of an address that an older release of this package recorded; null for none. */

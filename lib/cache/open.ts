@@ -159,7 +159,7 @@ async function fromServer(
   checkName(url, bundle, wish);
   const claim = await checkTrust(bundle, identity, signature, trustedKeys, downloader);
   if (wanted !== undefined && identity !== wanted) throw otherVersion(url, identity, wanted);
-  const seen = claim === null ? null : await checkSeen(url, claim, wish, downloader, remembers);
+  const seen = claim === null ? null : await checkSeen(url, claim, wish, downloader, remembers ? signal : null);
   const { shelf } = downloader;
   if (remembers && shelf !== null) {
     const current = (await reading)?.identity;
@@ -263,17 +263,19 @@ async function checkSeen(
   url: string,
   claim: VerifiedClaim,
   { identity, name, seen, trustedKeys }: Wish,
-  { shelf }: Downloader,
-  remembers: boolean,
+  downloader: Downloader,
+  remembering: AbortSignal | null,
 ): Promise<string> {
+  const { shelf } = downloader;
   const stored = (await shelf?.releases().catch(() => null)) ?? NO_RELEASES;
   const note = (await shelf?.releaseNote(url).catch(() => null)) ?? null;
   let known = joinReleases(stored, readReleases(seen));
   if (note !== null) known = joinReleases(releasesOfNote(note, claim.claim.model, trustedKeys), known);
   if (identity === undefined) checkRelease(known, url, claim, { trustedKeys, isNamed: name !== undefined });
   const noted = identity === undefined ? noteRelease(known, url, claim) : known;
-  if (remembers) await shelf?.noteReleases(noted, note === null ? null : url).catch(() => undefined);
-  return writeReleases(noted);
+  const recorded =
+    remembering === null ? null : await downloader.noteReleases(noted, note === null ? null : url, remembering);
+  return writeReleases(recorded ?? noted);
 }
 
 /** Whether the server's answer must be refused: not a bundle, or not trusted. */

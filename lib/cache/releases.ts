@@ -60,6 +60,11 @@ export function joinReleases(a: Releases, b: Releases): Releases {
   };
 }
 
+/** Merges two documents of `writeReleases` into one. */
+export function mergeReleases(a: string | null, b: string): string {
+  return writeReleases(joinReleases(readReleases(a), readReleases(b)));
+}
+
 /**
  * Converts a record of older package releases, which counted by address alone: no model release below `release` is
  * accepted, whichever trusted key signs it. The record does not name the bundle with that number.

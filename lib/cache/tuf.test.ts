@@ -6,16 +6,34 @@ import type { Bundle } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import { sign, toBase64 } from "../core/signature.ts";
 import type { VerifiedClaim } from "../core/signature.ts";
-import type { Downloader } from "./download.ts";
-import { BadServer, makePage, serveBundle, weights, wishFor } from "../test-support/fake-network.ts";
+import { Downloader } from "./download.ts";
+import {
+  BadServer,
+  hurried,
+  makePage,
+  serveBundle,
+  SharedLocks,
+  weights,
+  wishFor,
+} from "../test-support/fake-network.ts";
 import { bundleJson } from "../core/bundle-json.ts";
 import { identityOf } from "./manifest.ts";
+import { Shelf } from "./model-store.ts";
 import { MemoryStore } from "./stores/memory.ts";
+import type { Store } from "./stores/store.ts";
 import { open } from "./open.ts";
 import type { OpenedBundle } from "./open.ts";
 import type { Wish } from "./messages.ts";
 import { addressOf } from "./names.ts";
-import { checkRelease, joinReleases, NO_RELEASES, noteRelease, readReleases, writeReleases } from "./releases.ts";
+import {
+  checkRelease,
+  joinReleases,
+  mergeReleases,
+  NO_RELEASES,
+  noteRelease,
+  readReleases,
+  writeReleases,
+} from "./releases.ts";
 import type { Releases } from "./releases.ts";
 import { update } from "./update.ts";
 
@@ -265,6 +283,53 @@ describe("rollback", () => {
     memo = null;
     for (const name of (await store?.names()) ?? []) if (!name.startsWith("releases-")) await store?.remove(name);
     expect(await outcome([old])).toBe("integrity-failed older");
+  });
+
+  test("of each of two models that one page loads at once (store-race)", async () => {
+    const both = async (release: number): Promise<void> => {
+      for (const model of ["a", "b"]) await ship(String(release), release, release, { path: `/${model}`, model });
+    };
+    await both(1);
+    for (const path of ["/a", "/b"]) expect(await outcome([old], {}, address(path))).toBe("1");
+    await both(2);
+    const tab = page();
+    const wanted = wish([old]);
+    const loads = ["/a", "/b"].map((path) => open(address(path), wanted, tab, idle));
+    const [a, b] = await Promise.all(loads.map(async (x) => (await x).seen ?? ""));
+    const newest = (text: string): unknown[] => Object.values(readReleases(text).newest).map((x) => x.release);
+    expect(newest(mergeReleases(a ?? "", b ?? ""))).toEqual([2, 2]);
+    expect(newest(mergeReleases(b ?? "", a ?? ""))).toEqual([2, 2]);
+    memo = null; // the store's record alone
+    await both(1);
+    for (const path of ["/a", "/b"]) expect(await outcome([old], {}, address(path))).not.toBe("1");
+  });
+
+  const seenRelease = (model: string): Releases => ({
+    newest: { [`key ${model}`]: { release: 2, identity: "0".repeat(64) } },
+    models: {},
+  });
+
+  test("of each of two models that one page records at once (store-race)", async () => {
+    // Entries of one millisecond have one name, so that the second would replace the first.
+    const tab = new Downloader(hurried, new Shelf(new MemoryStore(), () => 1));
+    await Promise.all(["a", "b"].map((model) => tab.noteReleases(seenRelease(model), null, idle.signal)));
+    expect(Object.keys((await tab.shelf?.releases())?.newest ?? {}).sort()).toEqual(["key a", "key b"]);
+  });
+
+  test("of each of two models that two tabs load at once (store-race)", async () => {
+    const shared: Store = Object.assign(new MemoryStore(), { kind: "opfs" as const });
+    const effects = { ...hurried, locks: new SharedLocks() };
+    const tab = (): Downloader => new Downloader(effects, new Shelf(shared, () => 1));
+    await Promise.all(["a", "b"].map((model) => tab().noteReleases(seenRelease(model), null, idle.signal)));
+    const names = (await shared.names()).filter((x) => x.startsWith("releases-"));
+    expect(names).toHaveLength(1);
+    expect(Object.keys((await tab().shelf?.releases())?.newest ?? {}).sort()).toEqual(["key a", "key b"]);
+    // A tab that did not wait for the other's lock leaves a second entry: both count, and are merged.
+    await shared.write("releases-900", new TextEncoder().encode(writeReleases(seenRelease("c"))));
+    const merged = await tab().noteReleases(seenRelease("d"), null, idle.signal);
+    expect(Object.keys(merged?.newest ?? {})).toHaveLength(4);
+    expect((await shared.names()).filter((x) => x.startsWith("releases-"))).toHaveLength(1);
+    expect(Object.keys((await tab().shelf?.releases())?.newest ?? {})).toHaveLength(4);
   });
 
   test("by the other trusted key, which signed only what is older, too (store-keys)", async () => {

@@ -3,6 +3,7 @@
 import type { BackendName } from "../rpc/backend.ts";
 import type { CacheClient, FetchOptions } from "./cache-client.ts";
 import type { Look, Plan, Updated, Wish } from "../cache/messages.ts";
+import { mergeReleases } from "../cache/releases.ts";
 import type { Candidate } from "../core/choose-variant.ts";
 import type { CrashMarkers } from "./crash-markers.ts";
 import type { DeviceFacts } from "../core/device.ts";
@@ -42,7 +43,9 @@ export class Opener {
     const crashed: Candidate[] = [];
     for (;;) {
       const plan = await this.#cache.open(from, this.#wish(options, crashed), download);
-      if (plan.seen !== null) this.#effects.memo.set(SEEN_RELEASES, plan.seen);
+      const { memo } = this.#effects;
+      // Merged with the record of now: other loads, and other tabs, may have added to it since the load began.
+      if (plan.seen !== null) memo.set(SEEN_RELEASES, mergeReleases(memo.get(SEEN_RELEASES), plan.seen));
       if (plan.refused !== null) this.logStored(plan, plan.refused);
       const died = plan.candidates.filter((x) => this.#markers.has(plan.identity, x));
       const known = crashed.length;
