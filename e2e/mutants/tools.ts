@@ -26,7 +26,7 @@ export const MUTANTS: readonly Mutant[] = [
     fault: "store-A3-folder",
     breaks: "a folder that holds more than a bundle is replaced by one",
     file: "lib/compress/bundle/replace-bundle.ts",
-    from: 'if (other !== undefined) throw refused(folder, `holds "${other}", which is no part of a bundle`);',
+    from: 'if (other !== undefined) throw refused(folder, `contains "${other}", which is not part of a bundle`);',
     to: "",
     test: "lib/compress/bundle/replace-bundle.test.ts",
     title: "stays as it is (store-A3)",

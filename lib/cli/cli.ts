@@ -82,7 +82,7 @@ function configure(command: Command): void {
   command
     .exitOverride()
     .showSuggestionAfterError()
-    .showHelpAfterError("(--help lists what is allowed)")
+    .showHelpAfterError("(--help lists arguments and options)")
     .allowExcessArguments(false)
     .configureOutput({
       writeOut: (text) => print(text.trimEnd()),

@@ -82,7 +82,8 @@ Examples:
 async function runCompress(path: string, values: Values, signal: AbortSignal | undefined): Promise<number> {
   const recipe = values.recipe === undefined ? undefined : readRecipe(values.recipe);
   const { out, search = false, budgetMinutes, prune } = values;
-  if (budgetMinutes !== undefined && !search) throw new TypeError("--budget-minutes is for --search");
+  if (budgetMinutes !== undefined && !search)
+    throw new TypeError("--budget-minutes limits --search: add --search, or leave it out");
   const options: CompressOptions = {
     out,
     targets: values.targets ?? recipe?.targets,
@@ -134,6 +135,6 @@ function shareOf(text: string): number {
 
 function minutesOf(text: string): number {
   if (!(Number(text) > 0 && Number(text) < 1e6))
-    throw new InvalidArgumentError(`Expected a number of minutes, got "${text}".`);
+    throw new InvalidArgumentError(`Expected a number of minutes above 0, got "${text}".`);
   return Number(text);
 }

@@ -53,7 +53,8 @@ export function wholeOf(text: string): number {
  * @throws InvalidArgumentError for anything but a number from 1 to 9,999,999
  */
 export function countOf(text: string): number {
-  if (!/^[1-9]\d{0,6}$/.test(text)) throw new InvalidArgumentError(`Expected a count of samples, got "${text}".`);
+  if (!/^[1-9]\d{0,6}$/.test(text))
+    throw new InvalidArgumentError(`Expected a number of samples from 1 to 9999999, got "${text}".`);
   return Number(text);
 }
 
@@ -76,7 +77,8 @@ export async function feedsFor(
 function targetsOf(text: string): readonly Target[] {
   const named = text.split(",").map((word) => {
     const target = TARGETS.find((x) => x === word.trim());
-    if (target === undefined) throw new InvalidArgumentError(`"${word}" is not one of ${TARGETS.join(", ")}.`);
+    if (target === undefined)
+      throw new InvalidArgumentError(`Unknown target "${word.trim()}"; choose from ${TARGETS.join(", ")}.`);
     return target;
   });
   return TARGETS.filter((x) => named.includes(x));

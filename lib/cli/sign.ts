@@ -36,13 +36,14 @@ Examples:
 async function runSign(folder: string | undefined, { key, newKey, release, days }: Values): Promise<void> {
   if (newKey !== undefined) {
     if (folder !== undefined || key !== undefined || release !== undefined || days !== undefined)
-      throw new TypeError("sign --new-key only makes a key; sign the folder with --key afterwards");
+      throw new TypeError("sign --new-key only makes a key; to sign the folder, run sign again with --key");
     print(await createKey(newKey));
     note(`${newKey} is the private key: keep it secret. The line above is the public one.`);
     return;
   }
-  if (key === undefined) throw new TypeError("sign needs --key, or --new-key to make one");
-  if (folder === undefined) throw new TypeError("sign needs the folder of a bundle");
+  if (key === undefined) throw new TypeError('sign needs --key <file>; "selvedge sign --new-key <file>" makes one');
+  if (folder === undefined)
+    throw new TypeError("sign needs the folder of a bundle: selvedge sign <folder> --key <file>");
   const signed = await signBundle(folder, { key, release, days });
   const { model, signatures, expires } = signed;
   const keys = signatures.length === 1 ? "one key" : `${signatures.length} keys`;

@@ -80,7 +80,7 @@ export async function runReference(
   notes: string[],
 ): Promise<{ references: References; score: number | null; baseline: Baseline }> {
   if (labels !== undefined && labels.length < given.n)
-    throw new TypeError(`labels: ${labels.length} labels for ${given.n} samples`);
+    throw new TypeError(`labels: expected one for each of the ${given.n} samples, got ${labels.length}`);
   const [tally, summaries] = [metric.start(), new TensorSummaries()];
   const references = new References(path, given);
   if (given.n === 0) return { references, score: null, baseline: {} };

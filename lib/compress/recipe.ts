@@ -59,10 +59,12 @@ export function readRecipe(path: string): Recipe {
   try {
     json = JSON.parse(readFileSync(path, "utf8"));
   } catch (error) {
-    throw new TypeError(`recipe: ${path} cannot be read as JSON; --dry-run writes one`, { cause: error });
+    throw new TypeError(`recipe: ${path} cannot be read as JSON; "selvedge compress --dry-run" writes a valid one`, {
+      cause: error,
+    });
   }
   const result = v.safeParse(SCHEMA, json);
   if (result.success) return result.output;
   const [issue] = result.issues;
-  throw new TypeError(`recipe: ${path}: ${v.getDotPath(issue) ?? "it"}: ${issue.message}`);
+  throw new TypeError(`recipe: ${path}: ${v.getDotPath(issue) ?? "the recipe"}: ${issue.message}`);
 }

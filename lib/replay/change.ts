@@ -38,14 +38,14 @@ export function parseChange(words: readonly string[]): Change {
     const [, name = "", text = ""] = /^(\w+)=(.+)$/.exec(word) ?? [];
     if (name === "") throw new TypeError(`set: expected NAME=VALUE, got "${word}"`);
     if (!Object.hasOwn(SETTINGS, name))
-      throw new TypeError(`set: there is no setting "${name}", only ${Object.keys(SETTINGS).join(", ")}`);
+      throw new TypeError(`set: unknown setting "${name}"; choose from ${Object.keys(SETTINGS).join(", ")}`);
     const [min, max] = SETTINGS[name as keyof Change];
     const isWhole = name !== "maxQueueDelayMs";
     const values = text.split(",").map((part) => {
       const value = part.trim() === "" ? Number.NaN : Number(part);
       if (!(value >= min && value <= max) || (isWhole && !Number.isInteger(value)))
         throw new RangeError(
-          `set: ${name} is ${isWhole ? "a whole number" : "a number"} from ${min} to ${max}, got "${part}"`,
+          `set: ${name} must be ${isWhole ? "a whole number" : "a number"} from ${min} to ${max}, got "${part}"`,
         );
       return value;
     });

@@ -196,12 +196,12 @@ function partOf(text: string): Json {
     trace = JSON.parse(text);
   } catch (error) {
     const why = error instanceof Error ? error.message : "";
-    throw new TypeError(`not JSON, or truncated: ${why}`);
+    throw new TypeError(`not a JSON file, or a truncated one: ${why}`);
   }
   const part =
     typeof trace === "object" && trace !== null ? (trace as { readonly selvedge?: Json }).selvedge : undefined;
   if (typeof part !== "object" || part === null || Array.isArray(part))
-    throw new TypeError('no part "selvedge": not made by engine.trace(), or the part was removed');
+    throw new TypeError('the part "selvedge" is missing: the file is not from engine.trace(), or was edited');
   return part;
 }
 

@@ -27,7 +27,7 @@ export class OutFolder {
       const path = join(this.path, name);
       const input = this.#inputs.find((x) => isSame(x, path) || isInside(x, path));
       if (input === undefined) continue;
-      throw new TypeError(`out: ${path} is to be written, but ${input} is an input of this run: choose another folder`);
+      throw new TypeError(`out: writing ${path} would overwrite ${input}, an input of this run: choose another folder`);
     }
   }
 

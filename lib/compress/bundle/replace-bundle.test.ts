@@ -98,7 +98,7 @@ describe("a bundle replaces nothing but a bundle", () => {
     fill(names);
     const before = readdirSync(target, { recursive: true });
     const [name = ""] = Object.keys(names);
-    await expect(write(2)).rejects.toThrow(`holds "${name.replace(/\/$/, "")}", which is no chunk`);
+    await expect(write(2)).rejects.toThrow(`contains "${name.replace(/\/$/, "")}", which is not a chunk`);
     expect(readdirSync(target, { recursive: true })).toEqual(before);
     expect(readdirSync(folder)).toEqual(["bundle"]);
   });
@@ -106,7 +106,7 @@ describe("a bundle replaces nothing but a bundle", () => {
   test("a file called chunks stays as it is (tool-chunks)", async () => {
     mkdirSync(target);
     fill({ "bundle.json": '{"schema":"selvedge/bundle@2"}', chunks: "mine" });
-    await expect(write(1)).rejects.toThrow(/holds "chunks" as a file/);
+    await expect(write(1)).rejects.toThrow(/contains "chunks" as a file/);
     expect(readFileSync(join(target, "chunks"), "utf8")).toBe("mine");
   });
 

@@ -23,19 +23,19 @@ export async function checkReplaceable(folder: string): Promise<void> {
     throw error;
   });
   const other = names.find((x) => !PARTS.includes(x));
-  if (other !== undefined) throw refused(folder, `holds "${other}", which is no part of a bundle`);
+  if (other !== undefined) throw refused(folder, `contains "${other}", which is not part of a bundle`);
   if (names.length > 0 && !(await isBundle(join(folder, "bundle.json"))))
-    throw refused(folder, "holds no bundle.json of a bundle");
+    throw refused(folder, "contains no bundle.json of a bundle");
   if (names.includes("chunks")) await checkOnlyChunks(folder);
 }
 
 async function checkOnlyChunks(folder: string): Promise<void> {
   const entries = await readdir(join(folder, "chunks"), { withFileTypes: true }).catch((error: unknown) => {
-    if (codeOf(error) === "ENOTDIR") throw refused(folder, 'holds "chunks" as a file');
+    if (codeOf(error) === "ENOTDIR") throw refused(folder, 'contains "chunks" as a file');
     throw error;
   });
   const other = entries.find((x) => !x.isFile() || !CHUNK.test(x.name));
-  if (other !== undefined) throw refused(folder, `holds "chunks/${other.name}", which is no chunk of a bundle`);
+  if (other !== undefined) throw refused(folder, `contains "chunks/${other.name}", which is not a chunk of a bundle`);
 }
 
 /** Returns the path of a new folder beside `folder`, on the same file system. */
@@ -77,7 +77,9 @@ function renameBack(old: string, target: string, cause: unknown): void {
   try {
     renameSync(old, target);
   } catch {
-    throw new Error(`${target} could not be replaced, and its older version is in ${old}: rename it back`, { cause });
+    throw new Error(`${target} could not be replaced, and its older version is in ${old}: rename that back`, {
+      cause,
+    });
   }
 }
 
@@ -95,7 +97,7 @@ async function isBundle(path: string): Promise<boolean> {
 }
 
 function refused(folder: string, what: string): TypeError {
-  return new TypeError(`directory: ${folder} ${what}, so it is not replaced; name another folder, or empty this one`);
+  return new TypeError(`directory: ${folder} ${what}, so it is not replaced; give another folder, or empty this one`);
 }
 
 function codeOf(error: unknown): unknown {

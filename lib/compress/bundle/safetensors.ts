@@ -39,7 +39,7 @@ export function writeSafetensors(tensors: Readonly<Record<string, Tensor>>): Uin
     const type = DTYPES[dtype];
     if (type === undefined || Array.isArray(data)) return null;
     if (name === METADATA)
-      throw new TypeError(`safetensors: a tensor is named "${METADATA}", which the format keeps for itself; rename it`);
+      throw new TypeError(`safetensors: the name "${METADATA}" is reserved by the format; rename the tensor`);
     values.push({ name, type, shape: dims, data });
   }
   values.sort((a, b) => b.data.BYTES_PER_ELEMENT - a.data.BYTES_PER_ELEMENT); // keeps the order of equal ones

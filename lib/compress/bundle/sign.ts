@@ -45,7 +45,7 @@ export async function createKey(path: string): Promise<string> {
     await writeFile(path, `${JSON.stringify(jwk, null, 2)}\n`, { mode: 0o600, flag: "wx" });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-    throw new TypeError(`${path} is there already: a key is never overwritten`, { cause: error });
+    throw new TypeError(`${path} already exists, and a key is never overwritten: give another path`, { cause: error });
   }
   return toBase64(await crypto.subtle.exportKey("raw", pair.publicKey));
 }
@@ -66,9 +66,11 @@ export async function signBundle(folder: string, options: SignOptions): Promise<
   if (!Number.isSafeInteger(release) || release < 0)
     throw new RangeError(`release: expected a whole number, got ${release}`);
   if (before !== null && release < before.release)
-    throw new RangeError(`release: ${release} is older than ${before.release}, which pages may have seen already`);
+    throw new RangeError(
+      `release: ${release} is older than ${before.release}, which pages may have seen already; give a greater number`,
+    );
   if (before !== null && release === before.release && !isSame)
-    throw new RangeError(`release: ${release} is another bundle's already; name a greater one`);
+    throw new RangeError(`release: ${release} was used for another bundle; give a greater number`);
   const days = options.days ?? DAYS;
   if (!(days >= 1 && days <= 36_500)) throw new RangeError(`days: expected 1 to 36500, got ${days}`);
   // A second key signs the very same claim, so that either is enough. The same key renews its signature, and no key signs
@@ -119,7 +121,7 @@ export async function verifyBundle(
 async function readBundle(folder: string): Promise<{ bundle: Bundle; identity: string }> {
   const path = join(folder, "bundle.json");
   const text = await readIfThere(path);
-  if (text === null) throw new TypeError(`${folder} holds no bundle.json: name the bundle's own folder`);
+  if (text === null) throw new TypeError(`${folder} contains no bundle.json: give the folder that contains it`);
   const json = parseJson(path, text);
   return { bundle: parseBundle(json), identity: await bundleIdentity(json as BundleJson) };
 }
@@ -144,7 +146,7 @@ async function readSignature(folder: string): Promise<Signature | null> {
 
 async function readKey(path: string): Promise<{ publicKey: CryptoKey; privateKey: CryptoKey; name: string }> {
   const text = await readIfThere(path);
-  if (text === null) throw new TypeError(`key: there is no ${path}; make one by: selvedge sign --new-key ${path}`);
+  if (text === null) throw new TypeError(`key: ${path} does not exist; "selvedge sign --new-key ${path}" makes one`);
   try {
     const jwk = JSON.parse(text) as JsonWebKey;
     const { kty = "", crv = "", x = "" } = jwk;
@@ -152,7 +154,7 @@ async function readKey(path: string): Promise<{ publicKey: CryptoKey; privateKey
     const privateKey = await crypto.subtle.importKey("jwk", jwk, ALGORITHM, false, ["sign"]);
     return { publicKey, privateKey, name: toBase64(await crypto.subtle.exportKey("raw", publicKey)) };
   } catch (error) {
-    throw new TypeError(`key: ${path} is no Ed25519 private key as a JSON Web Key`, { cause: error });
+    throw new TypeError(`key: ${path} is not an Ed25519 private key in the format of a JSON Web Key`, { cause: error });
   }
 }
 

@@ -83,7 +83,7 @@ test("integers stay where they have at most one axis and 64 kB; all else from 1 
 test("a model that ONNX Runtime loads in one file alone is refused before it is published (tool-split-load)", async () => {
   // 8,193 sizes of 8 bytes: more than stays in the graph.
   const bytes = splitter(8_193).write();
-  const message = /does not load the model with its weights stored apart, as "model.onnx.data": .*external tensors/;
+  const message = /does not load the model with its weights in a separate file, "model.onnx.data": .*external tensors/;
   await expect(checkSplit(bytes, LOCATION, splitWeights(bytes, LOCATION))).rejects.toThrow(message);
   const ports = { name: "x", dtype: "float32", dims: [8_193], batchAxis: null } as const;
   const model = { name: "m", version: "1", licence: "MIT", inputs: [ports], outputs: [{ ...ports, name: "y" }] };

@@ -58,7 +58,7 @@ export async function checkSplit(bytes: Uint8Array, location: string, { graph, w
   if (error === null || (await loadError(bytes)) !== null) return;
   throw new SelvedgeError(
     "model-invalid",
-    `ONNX Runtime does not load the model with its weights stored apart, as "${location}": ${error.message}`,
+    `ONNX Runtime does not load the model with its weights in a separate file, "${location}": ${error.message}`,
     { location },
     error,
   );
@@ -80,7 +80,7 @@ export function joinWeights(graph: Uint8Array, weights: Uint8Array): Uint8Array<
     const number = (key: string): number => Number(tensor.externalData.find((x) => x.key === key)?.value ?? Number.NaN);
     const [start, length] = [number("offset"), number("length")];
     if (!(start >= 0 && length >= 0 && start + length <= weights.length))
-      throw new SelvedgeError("model-invalid", `the tensor "${tensor.name}" does not lie inside its file`, {
+      throw new SelvedgeError("model-invalid", `the tensor "${tensor.name}" lies outside its file`, {
         tensor: tensor.name,
       });
     tensor.rawData = weights.subarray(start, start + length);

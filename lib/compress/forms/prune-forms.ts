@@ -28,7 +28,8 @@ export interface PruneOutcome {
 export function parseShare(text: string): number {
   const value = /^(\d+(?:\.\d+)?)(%?)$/.exec(text);
   const number = value === null ? Number.NaN : Number(value[1]) / (value[2] === "%" ? 100 : 1);
-  if (!(number > 0 && number < 1)) throw new TypeError(`prune: "${text}" is not a share, as "25%"`);
+  if (!(number > 0 && number < 1))
+    throw new TypeError(`Expected a share between 0 and 1, such as "25%" or "0.25", got "${text}".`);
   return number;
 }
 

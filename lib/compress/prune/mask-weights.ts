@@ -22,7 +22,7 @@ export function parseMask(text: string): MaskPattern {
   if (share !== null && Number(share[1]) < 100) return { share: Number(share[1]) / 100 };
   const [, kept, of] = (/^(\d+):(\d+)$/.exec(text) ?? []).map(Number);
   if (kept !== undefined && of !== undefined && kept > 0 && kept < of && of <= 32) return { zeros: of - kept, of };
-  throw new TypeError(`mask: "${text}" is neither a share of weights, as "50%", nor a pattern, as "2:4"`);
+  throw new TypeError(`mask: expected a share of the weights such as "50%", or a pattern such as "2:4", got "${text}"`);
 }
 
 /** Sets weights of convolutions and products to 0; returns the share of those weights that are 0 afterwards. */

@@ -151,7 +151,7 @@ export class Pruner {
     return new Map(
       this.groups.map(({ id, kind, size, units }) => {
         const part = named.get(id) ?? usual[kind];
-        if (!(part >= 0 && part <= 1)) throw new TypeError(`prune: a share is from 0 to 1, not ${part}`);
+        if (!(part >= 0 && part <= 1)) throw new TypeError(`prune: expected a share from 0 to 1, got ${part}`);
         // Slightly more, so that a quarter of 8 is 2 despite rounding errors in the share.
         const left = size - Math.floor(size * part + 1e-9);
         const rounded = left >= multipleOf ? Math.ceil(left / multipleOf) * multipleOf : left;

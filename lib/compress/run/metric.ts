@@ -92,13 +92,15 @@ function leastRatio(maxDrop: string | undefined): number {
   const energy = /^\d+(?:\.\d+)? ?%$/.test(maxDrop) ? share(maxDrop, "sqnr") : Number.NaN;
   if (energy > 0 && energy < 1) return -10 * Math.log10(energy);
   throw new TypeError(
-    `maxDrop: for sqnr it is the minimum ratio, as "30dB", or the allowed error energy, as "0.5%" (23 dB), not "${maxDrop}"`,
+    `maxDrop: for sqnr, expected a minimum ratio such as "30dB", or an allowed error energy such as "0.5%" (23 dB), got "${maxDrop}"`,
   );
 }
 
 async function moduleTally(path: string): Promise<() => Tally> {
   if (!/\.m?[jt]s$/.test(path))
-    throw new TypeError(`metric: "${path}" is neither sqnr, top1, exact, perplexity nor the path of a module`);
+    throw new TypeError(
+      `metric: "${path}" is not one of sqnr, top1, exact, perplexity, or the path of a module such as "./metric.js"`,
+    );
   const module = (await import(pathToFileURL(resolve(path)).href)) as { score?: unknown };
   const { score } = module;
   if (typeof score !== "function") throw new TypeError(`metric: ${path} exports no function "score"`);
@@ -260,6 +262,6 @@ function mean(values: readonly number[]): number {
 
 function share(text: string, metric: string): number {
   const value = /^(\d+(?:\.\d+)?) ?(%?)$/.exec(text);
-  if (value === null) throw new TypeError(`maxDrop: for ${metric} it is a share, as "0.5%", not "${text}"`);
+  if (value === null) throw new TypeError(`maxDrop: for ${metric}, expected a share such as "0.5%", got "${text}"`);
   return Number(value[1]) / (value[2] === "%" ? 100 : 1);
 }

@@ -184,7 +184,7 @@ function guessedImage({ name, dims }: BundleInput): ImageSpec {
   const layout = a === 1 || a === 3 ? "nchw" : c === 1 || c === 3 ? "nhwc" : undefined;
   if (dims.length !== 4 || layout === undefined)
     throw new TypeError(
-      `samples: it is unknown how images become "${name}" [${dims.join(", ")}]; give --bundle, or .npz samples`,
+      `samples: the input "${name}" [${dims.join(", ")}] does not have the dims of an image; give --bundle, which describes it, or .npz samples`,
     );
   const [height, width, channels] = layout === "nchw" ? [b, c, a] : [a, b, c];
   const size = (x: number | string | undefined): number => (typeof x === "number" ? x : 224);

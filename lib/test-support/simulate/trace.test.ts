@@ -253,10 +253,10 @@ describe("selvedge replay", () => {
   const told = (part: Record<string, unknown>): [number, Record<string, unknown>, number, unknown][] =>
     part["told"] as [number, Record<string, unknown>, number, unknown][];
   test.each<[string, () => string, RegExp]>([
-    ["cut short", () => JSON.stringify(trace).slice(0, 5_000), /not JSON, or truncated/],
-    ["empty", () => "", /not JSON, or truncated/],
-    ["null", () => "null", /no part "selvedge"/],
-    ["of somebody else", () => JSON.stringify({ traceEvents: [] }), /no part "selvedge"/],
+    ["cut short", () => JSON.stringify(trace).slice(0, 5_000), /not a JSON file, or a truncated one/],
+    ["empty", () => "", /not a JSON file, or a truncated one/],
+    ["null", () => "null", /the part "selvedge" is missing/],
+    ["of somebody else", () => JSON.stringify({ traceEvents: [] }), /the part "selvedge" is missing/],
     [
       "of another version",
       () => broken((x) => (x["schema"] = "selvedge/trace@3")),
@@ -295,10 +295,10 @@ describe("selvedge replay", () => {
   test.each<[string, string[], RegExp]>([
     ["no path", [], /missing required argument 'trace'/],
     ["no file", [join(folder, "none.json")], /none.json does not exist/],
-    ["an unknown setting", ["a.json", "--set", "speed=2"], /there is no setting "speed", only maxQueueDelayMs/],
+    ["an unknown setting", ["a.json", "--set", "speed=2"], /unknown setting "speed"; choose from maxQueueDelayMs/],
     ["half a setting", ["a.json", "--set", "lanes"], /expected NAME=VALUE, got "lanes"/],
-    ["too much", ["a.json", "--set", "lanes=1000"], /lanes is a whole number from 1 to 64, got "1000"/],
-    ["no number", ["a.json", "--set", "agingMs=x"], /agingMs is a whole number from 1 to 3600000, got "x"/],
+    ["too much", ["a.json", "--set", "lanes=1000"], /lanes must be a whole number from 1 to 64, got "1000"/],
+    ["no number", ["a.json", "--set", "agingMs=x"], /agingMs must be a whole number from 1 to 3600000, got "x"/],
   ])("refuses %s", async (_, words, message) => {
     expect(await run(...words)).toMatchObject({ code: 1, err: expect.stringMatching(message) as string });
   });
