@@ -1,0 +1,80 @@
+// Every sentence of `info.why` and `model.why`, in sentences.txt: to be read, and reviewed, without the code.
+import { expect, test } from "vitest";
+import type { Bundle, Variant } from "../core/bundle.ts";
+import { candidates, decide, settled, whySpared } from "../core/choose-variant.ts";
+import type { AdapterFacts, DeviceFacts } from "../core/device.ts";
+import { WHY_CODES } from "../core/reasons.ts";
+import type { StartWhy } from "../schedule/events.ts";
+import { explain, whyKept, whyShared } from "./explain-run.ts";
+
+const LANES = ["only-lane", "earliest-finish", "lane-queue-full", "express-lane", "wide-lane", "state-kept"] as const;
+const BATCHES = [
+  ...(["batched", "batch-tried", "unbatchable", "nothing-to-join"] as const),
+  ...(["batch-costs", "lanes-idle", "batch-limit"] as const),
+];
+const START: StartWhy = {
+  ...{ lane: "earliest-finish", inMs: 32, other: "wasm-1", otherInMs: 80.4 },
+  ...{ batch: "batched", waitedMs: 1.8, apartMs: 44, togetherMs: 22 },
+};
+const GPU: AdapterFacts = {
+  ...{ vendor: "google", architecture: "swiftshader", description: "", software: false },
+  ...{ features: [], limits: {} },
+};
+const VARIANT: Variant = { id: "int8", needs: [], files: [{ path: "m", bytes: 10, chunks: [] }] };
+const BUNDLE: Bundle = {
+  format: 2,
+  model: { name: "reader", version: "1", licence: "MIT", inputs: [], outputs: [] },
+  variants: [VARIANT],
+};
+
+/** Reasons for a backend, as `model.why` has them. */
+function placements(): (readonly [code: string, text: string | undefined])[] {
+  const free = { backend: undefined, variant: undefined };
+  const place = (
+    gpu: AdapterFacts | null,
+    backends: readonly ("webgpu" | "wasm")[],
+    pins = free,
+  ): string | undefined => {
+    const device: DeviceFacts = { cores: 4, isolated: false, jspi: true, gpu };
+    return settled(candidates(BUNDLE, device, backends, pins), device, pins)?.why.text;
+  };
+  const measured = (wasm: number | null, webgpu: number | null, cause?: string): string =>
+    decide({ wasm, webgpu }, cause).why.text;
+  return [
+    ["pinned", place(GPU, ["webgpu", "wasm"], { ...free, backend: "webgpu" as never })],
+    ["webgpu-missing", place(null, ["wasm"])],
+    ["wasm-missing", place(GPU, ["webgpu"])],
+    ["software-adapter", place({ ...GPU, software: true }, ["webgpu", "wasm"])],
+    ["measured-faster", measured(30, 3)],
+    ["measured-slower", measured(30, 29.9)],
+    ["webgpu-failed", measured(30, null, "device-lost")],
+    ["wasm-failed", measured(null, 5, "out-of-memory")],
+    ["crashed-before", whySpared({ backend: "webgpu", variant: VARIANT }).text],
+  ];
+}
+
+/** Reasons of a run, as `info.why` has them. */
+function runs(): (readonly [code: string, text: string | undefined])[] {
+  const placed = { code: "measured-slower", text: "" } as const;
+  const grounds = { placed, start: START, lane: "wasm-0", count: 4, failures: [], lateMs: 0 };
+  const failures = [{ lane: "webgpu-0", ms: 120.2, error: "device-lost" }];
+  const all = explain({ ...grounds, failures, lateMs: 3.14 }).reasons;
+  return [
+    ...LANES.map((lane) => [lane, explain({ ...grounds, start: { ...START, lane } }).reasons[1]?.text] as const),
+    ...BATCHES.map((batch) => [batch, explain({ ...grounds, start: { ...START, batch } }).reasons[2]?.text] as const),
+    ["retried", all.find((x) => x.code === "retried")?.text],
+    ["late", all.find((x) => x.code === "late")?.text],
+    ["cached", whyKept("wasm-0", 31).text],
+    ["coalesced", whyShared("wasm-0", 31).text],
+  ];
+}
+
+test("every code has its meaning and its sentence, which read without the code", async () => {
+  const sentences = [...placements(), ...runs()];
+  const lines = Object.entries(WHY_CODES).map(([code, meaning]) => {
+    const text = sentences.find(([x]) => x === code)?.[1];
+    return `${code}\n  ${meaning}\n${text === undefined ? "" : `  “${text}”\n`}`;
+  });
+  expect(sentences.filter(([, text]) => text === undefined || /undefined|NaN/.test(text))).toEqual([]);
+  await expect(lines.join("\n")).toMatchFileSnapshot("sentences.txt");
+});
