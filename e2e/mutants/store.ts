@@ -495,4 +495,13 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/offline/keep-offline.test.ts",
     title: "(store-gone)",
   },
+  {
+    fault: "store-leak",
+    breaks: "The connection of a chunk that is too long is closed.",
+    file: "lib/cache/chunk-fetch.ts",
+    from: "body.cancel(); // of a body that is too long the rest is never read",
+    to: "",
+    test: "lib/cache/download.test.ts",
+    title: "(store-leak)",
+  },
 ];

@@ -110,8 +110,12 @@ class ChunkFetch {
       const message = `${this.#url} did not resume at the requested byte.`;
       throw new SelvedgeError("download-failed", message, { url: this.#url });
     }
-    const rest = await this.#read(body, onward);
-    return (await this.#expanded(body, rest, goesOn)) ?? (await this.#checked(rest));
+    try {
+      const rest = await this.#read(body, onward);
+      return (await this.#expanded(body, rest, goesOn)) ?? (await this.#checked(rest));
+    } finally {
+      body.cancel(); // of a body that is too long the rest is never read
+    }
   }
 
   /** Reads up to the chunk's size; returns the first bytes beyond it, or null where the body ended before. */

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { chunkPath, sha256Hex } from "../core/bundle.ts";
 import type { Bundle, BundleChunk } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
+import { fetchChunk } from "./chunk-fetch.ts";
 import { Downloader } from "./download.ts";
 import { BadServer, hurried, serveBundle, SharedLocks, weights } from "../test-support/fake-network.ts";
 import type { Trick } from "../test-support/fake-network.ts";
@@ -583,3 +584,24 @@ describe.each(["br", "gzip"] as const)("chunks that are stored with %s", (encodi
     expect(await codeOf(load(given))).toBe("integrity-failed");
   });
 });
+
+test.each([undefined, "gzip"] as const)(
+  "the connection of a chunk that is too long is closed, encoding %s (store-leak)",
+  async (encoding) => {
+    const content = weights(CHUNK);
+    server.files.set("/chunk", { bytes: content });
+    server.trick = () => ({ kind: "endless" });
+    const chunk = { sha256: await sha256Hex(content), bytes: CHUNK, ...(encoding && { encoding, wireBytes: 500 }) };
+    const connections: (AbortSignal | null | undefined)[] = [];
+    const effects = {
+      ...hurried,
+      fetch: (url: string, init: RequestInit) => {
+        connections.push(init.signal);
+        return hurried.fetch(url, init);
+      },
+    };
+    const options = { effects, shelf: null, signal: idle, ranges: { areGiven: true }, report: () => undefined };
+    expect(await codeOf(fetchChunk(`${server.url}/chunk`, chunk, options))).toBe("integrity-failed");
+    expect(connections.map((x) => x?.aborted)).toEqual([true, true]);
+  },
+);
