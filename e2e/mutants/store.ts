@@ -504,4 +504,22 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/cache/download.test.ts",
     title: "(store-leak)",
   },
+  {
+    fault: "store-note",
+    breaks: "A delayed note does not bring a former version back.",
+    file: "lib/cache/open.ts",
+    from: "if (last?.identity === (await before)) await",
+    to: "if (last?.identity !== (await before) || last !== undefined) await",
+    test: "lib/cache/versions.test.ts",
+    title: "(store-note)",
+  },
+  {
+    fault: "store-note-use",
+    breaks: "A use of a stored version is recorded.",
+    file: "lib/cache/open.ts",
+    from: "if (last?.identity === (await before)) await",
+    to: "if (last?.identity !== (await before)) await",
+    test: "lib/cache/versions.test.ts",
+    title: "(store-note)",
+  },
 ];

@@ -145,6 +145,8 @@ async function fromServer(
 ): Promise<OpenedBundle> {
   const { trustedKeys, identity: wanted } = wish;
   const net = { effects: downloader.effects, signal };
+  /** The newest version that the address leads to before this load. */
+  const before = newestStored(url, remembers ? downloader.shelf : null);
   const attempts = async (): Promise<number> => (hasFallback && (await reading) !== null ? 1 : ATTEMPTS.network);
   const [json, signature] = await Promise.all([
     // Bytes that a signature or a hash covers may come from anywhere.
@@ -164,8 +166,13 @@ async function fromServer(
   if (remembers && shelf !== null) {
     const current = (await reading)?.identity;
     const source = { url, identity, validator: null, signature: withoutMore(signature) };
-    // A manifest is written before its chunks; for one that is stored already only the time is renewed.
-    if (current === identity) later(downloader, () => shelf.remember(json as BundleJson, source, current));
+    // A manifest is written before its chunks; for one that is stored already only the time is renewed, unless another
+    // tab has remembered another version meanwhile.
+    const renew = async (): Promise<void> => {
+      const last = await shelf.source(url);
+      if (last?.identity === (await before)) await shelf.remember(json as BundleJson, source, current);
+    };
+    if (current === identity) later(downloader, renew);
     else await downloader.remember(json as BundleJson, source, current);
   }
   return { ...asked(bundle, identity, null), seen };
@@ -190,6 +197,10 @@ export async function storedVersion(url: string, wish: Wish, downloader: Downloa
   } catch {
     return null; // a store that fails counts as absent
   }
+}
+
+async function newestStored(url: string, shelf: Shelf | null): Promise<string | undefined> {
+  return (await shelf?.source(url).catch(() => null))?.identity;
 }
 
 async function storedBundle(

@@ -238,3 +238,38 @@ test("a bundle.json from another origin is refused, unless a hash or a key vouch
   server.trick = (path, nth) => (path.endsWith("bundle.json") && nth === 2 ? { kind: "redirect" } : null);
   expect(await load()).toBe("1");
 });
+
+test("a note that is delayed does not bring a former version back (store-note)", async () => {
+  await publish("1", 1);
+  await load();
+  /** Loads version 1 in a tab whose notes are delayed; returns the function that writes them. */
+  const tab = async (): Promise<() => Promise<void>> => {
+    const notes: (() => void)[] = [];
+    const setTimer = (callback: () => void, ms: number): (() => void) => {
+      if (ms !== 1_000) return hurried.setTimer(callback, ms);
+      notes.push(callback);
+      return () => undefined;
+    };
+    const shelf = new Shelf(memory, () => (clock.now += 10));
+    expect(await load({}, new Downloader({ ...hurried, setTimer }, shelf))).toBe("1");
+    return async () => {
+      expect(notes).not.toEqual([]);
+      for (const note of notes) note();
+      for (let n = 0; n < 30; n += 1) await shelf.sources(address()); // the notes are written meanwhile
+    };
+  };
+  const lastUse = async (): Promise<number> => (await page().shelf?.bundles())?.[0]?.usedMs ?? 0;
+  const before = await lastUse();
+  await (
+    await tab()
+  )();
+  expect(await lastUse()).toBeGreaterThan(before);
+
+  const write = await tab();
+  const { identity } = await publish("2", 2);
+  expect(await load()).toBe("2"); // in another tab
+  await write();
+  expect((await page().shelf?.source(address()))?.identity).toBe(identity);
+  goOffline();
+  expect(await load()).toBe("2");
+});
