@@ -16,6 +16,7 @@ import type { Attempt, RunResult } from "./result.ts";
 import { keyOf, messageFor } from "./routes.ts";
 import type { Route, Work } from "./routes.ts";
 import { Estimate } from "../schedule/cost-estimate.ts";
+import { PRIORITIES } from "../schedule/events.ts";
 import type { Decision, Event, Priority } from "../schedule/events.ts";
 import { MAX_ATTEMPTS, recover } from "../schedule/recover.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
@@ -101,7 +102,7 @@ export class Dispatcher {
   /** Queues a step. Its signal removes it while it is queued and settles it at once while it runs. */
   submit(work: Work): Promise<RunResult> {
     return new Promise<RunResult>((resolve, reject) => {
-      const { signal } = work.options;
+      const { signal } = work.asked;
       if (this.#closed !== null || signal?.aborted === true) {
         reject(this.#closed ?? (signal?.reason as Error));
         return;
@@ -110,7 +111,7 @@ export class Dispatcher {
       const step: Step = {
         id,
         work,
-        arrivedMs: work.calledMs,
+        arrivedMs: work.asked.calledMs,
         attempts: [],
         route: 0,
         message: work.message,
@@ -173,7 +174,7 @@ export class Dispatcher {
 
   /** Removes a step; returns whether it was still pending. */
   #leave({ id, work, abort }: Step): boolean {
-    if (abort !== null) work.options.signal?.removeEventListener("abort", abort);
+    if (abort !== null) work.asked.signal?.removeEventListener("abort", abort);
     return this.#steps.delete(id);
   }
 
@@ -330,7 +331,7 @@ export class Dispatcher {
     // is barred, that is the reason.
     const isBarred = own.backend === "webgpu" && !this.#ledger.allowed;
     const placed = isBarred ? route.why : own.why;
-    const lateMs = this.#effects.now() - arrivedMs - (work.options.deadlineMs ?? Infinity);
+    const lateMs = this.#effects.now() - arrivedMs - work.asked.deadlineMs;
     this.#leave(step);
     // A state that moved leaves a copy on its old lane, which nothing else would free.
     const stateId = work.state?.id;
@@ -362,7 +363,7 @@ export class Dispatcher {
       this.#reject(step, error);
       return;
     }
-    this.#counters.retried(step.work.options.priority ?? "normal");
+    this.#counters.retried(PRIORITIES[step.work.asked.priority] as Priority);
     if (recovery === "step-down" && !isElsewhere) this.#stepDown(step);
     else this.#arrive(step, true);
   }

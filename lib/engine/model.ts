@@ -1,6 +1,8 @@
 // A loaded model, as an app holds it: checks inputs, passes them to the dispatcher, and shapes the results.
 import { inTime, untilAborted } from "../core/abort.ts";
 import type { Signal } from "../core/abort.ts";
+import { askedOf } from "./asked.ts";
+import type { Asked } from "./asked.ts";
 import type { BackendName } from "../rpc/backend.ts";
 import type { Assignment } from "../core/bundle.ts";
 import type { LazyResults } from "./lazy-results.ts";
@@ -14,7 +16,6 @@ import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import { whyKept, whyShared } from "./explain-run.ts";
 import { Flights } from "./coalesce.ts";
 import { guessShape } from "./batch-key.ts";
-import type { Urgency } from "./joinable.ts";
 import { mapRuns } from "./map.ts";
 import type { MapResult, MapFailure } from "./map.ts";
 import { Measuring } from "./measuring.ts";
@@ -202,13 +203,13 @@ export class Model {
   }
 
   #run(inputs: Inputs, options: AskOptions): Promise<RunResult> {
-    return this.#count(this.#accepts, inputs, options, (feeds, calledMs) => {
+    return this.#count(this.#accepts, inputs, options, (feeds, asked) => {
       const tensors = tensorsOf(feeds);
       if (tensors !== null)
         return (options.cache ?? this.#cache)
-          ? this.#recall(tensors, feeds, options, calledMs)
-          : this.#share(tensors, feeds, options, calledMs);
-      return this.#submit(feeds, options, calledMs).finally(() => {
+          ? this.#recall(tensors, feeds, asked)
+          : this.#share(tensors, feeds, asked);
+      return this.#submit(feeds, asked).finally(() => {
         if (!this.#inUse.has(feeds)) release(feeds);
       });
     });
@@ -219,7 +220,7 @@ export class Model {
     accepts: Accepts,
     inputs: Inputs,
     options: AskOptions,
-    work: (feeds: Feeds, calledMs: number) => Promise<RunResult>,
+    work: (feeds: Feeds, asked: Asked) => Promise<RunResult>,
   ): Promise<RunResult> {
     const { effects, counters } = this.#host;
     // Options that are not an object are rejected below.
@@ -246,9 +247,10 @@ export class Model {
       checkRunOptions(options);
       signal?.throwIfAborted();
       const taken = takeInputs(effects, accepts, inputs, transfer, this.#slab);
+      const asked = askedOf(options, startMs);
       return taken instanceof Promise
-        ? untilDecoded(taken, signal).then((feeds) => work(feeds, startMs))
-        : work(taken, startMs);
+        ? untilDecoded(taken, signal).then((feeds) => work(feeds, asked))
+        : work(taken, asked);
     };
     let answer: Promise<RunResult>;
     try {
@@ -280,47 +282,45 @@ export class Model {
     });
   }
 
-  #dispatch(feeds: Feeds, options: AskOptions, calledMs: number, state?: StateStep): Promise<RunResult> {
+  #dispatch(feeds: Feeds, asked: Asked, state?: StateStep): Promise<RunResult> {
     // The model may have been unloaded while inputs were read; a lane would load it again.
     if (this.#unloaded) return Promise.reject(this.#unloadedError());
     const { routes, message } = this.#placed;
     const shape = this.#canJoin && state === undefined ? guessShape(this.#accepts, feeds) : null;
     const [batching, concurrency] = [this.#batching, this.#concurrency];
-    const asked = { feeds, shape, options, calledMs, state };
-    return this.#host.executor.dispatcher.submit({ routes, message, batching, concurrency, ...asked });
+    const work = { routes, message, feeds, shape, batching, concurrency, asked, state };
+    return this.#host.executor.dispatcher.submit(work);
   }
 
   /** Answers from the result cache, by the bytes of the inputs. */
-  #recall(inputs: Feeds["tensors"], feeds: Feeds, options: AskOptions, calledMs: number): Promise<RunResult> {
-    const answer = this.#recalled(inputs, feeds, options, calledMs);
-    return options.signal === undefined ? answer : untilAborted(answer, options.signal);
+  #recall(inputs: Feeds["tensors"], feeds: Feeds, asked: Asked): Promise<RunResult> {
+    const answer = this.#recalled(inputs, feeds, asked);
+    return asked.signal === undefined ? answer : untilAborted(answer, asked.signal);
   }
 
-  async #recalled(inputs: Feeds["tensors"], feeds: Feeds, options: AskOptions, calledMs: number): Promise<RunResult> {
+  async #recalled(inputs: Feeds["tensors"], feeds: Feeds, asked: Asked): Promise<RunResult> {
     const { results, effects } = this.#host;
-    const urgency = urgencyOf(options, calledMs);
     // A result cache that can't be loaded or opened in time is no reason to fail.
-    const waitMs = urgency.dueMs - effects.now();
+    const waitMs = asked.dueMs - effects.now();
     const kept = await inTime(results.open(), waitMs, effects.setTimer).catch(() => null);
-    if (kept === null) return this.#share(inputs, feeds, options, calledMs);
+    if (kept === null) return this.#share(inputs, feeds, asked);
     const { identity, variant } = this;
-    const run = (): Promise<RunResult> => this.#submit(feeds, options, calledMs);
-    const result = await kept.answer(`${identity} ${variant}`, inputs, run, { ...urgency, variant });
+    const run = (): Promise<RunResult> => this.#submit(feeds, asked);
+    const result = await kept.answer(`${identity} ${variant}`, inputs, run, { ...asked, variant });
     const { info } = result;
     return info.isCached ? { ...result, info: { ...info, why: whyKept(info.lane, info.ranMs) } } : result;
   }
 
   /** Coalesces with a request in flight that has the same inputs. */
-  #share(inputs: Feeds["tensors"], feeds: Feeds, options: AskOptions, calledMs: number): Promise<RunResult> {
-    const ask = { inputs, signal: options.signal, ...urgencyOf(options, calledMs) };
-    return this.#flights.ask(ask, (signal) =>
-      this.#submit(feeds, signal === options.signal ? options : { ...options, signal }, calledMs),
+  #share(inputs: Feeds["tensors"], feeds: Feeds, asked: Asked): Promise<RunResult> {
+    return this.#flights.ask({ inputs, ...asked }, (signal) =>
+      this.#submit(feeds, signal === asked.signal ? asked : { ...asked, signal }),
     );
   }
 
-  #submit(feeds: Feeds, options: AskOptions, calledMs: number): Promise<RunResult> {
+  #submit(feeds: Feeds, asked: Asked): Promise<RunResult> {
     const isMeasured = this.#measuring.take();
-    const answer = this.#dispatch(feeds, options, calledMs);
+    const answer = this.#dispatch(feeds, asked);
     return isMeasured ? this.#measured(answer, feeds) : answer;
   }
 
@@ -349,12 +349,6 @@ function untilDecoded(taken: Promise<Feeds>, signal: Signal | undefined): Promis
   };
   taken.then(free, () => undefined);
   return untilAborted(taken, signal);
-}
-
-function urgencyOf(options: AskOptions, calledMs: number): Urgency {
-  const { priority = "normal", deadlineMs = Infinity, onLate, preempt = false } = options;
-  const dueMs = calledMs + deadlineMs;
-  return { priority: PRIORITIES.indexOf(priority), dueMs, isRefusable: onLate !== "finish", preempts: preempt };
 }
 
 /** Returns the inputs as tensors, texts included; null where one is an image. */

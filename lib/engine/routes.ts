@@ -2,7 +2,7 @@
 // schedule/ decides which of these lanes it gets.
 import type { BackendName } from "../rpc/backend.ts";
 import type { Assignment } from "../core/bundle.ts";
-import type { AskOptions } from "./options.ts";
+import type { Asked } from "./asked.ts";
 import type { StateStep } from "../pool/lane-options.ts";
 import type { Feeds, LoadMessage } from "../rpc/messages.ts";
 import type { Attempt } from "./result.ts";
@@ -43,10 +43,7 @@ export interface Work {
   readonly batching: Batching;
   /** Number of lanes that the model may run on at once. */
   readonly concurrency: number;
-  /** Priority, deadline and signal. */
-  readonly options: AskOptions;
-  /** Time of the call, from which deadlines count. */
-  readonly calledMs: number;
+  readonly asked: Asked;
   /** The step of a recurrent state; else undefined. */
   readonly state?: StateStep | undefined;
 }

@@ -3,6 +3,7 @@ import type { Backend, StateCall } from "../rpc/backend.ts";
 import { createEngine } from "./engine.ts";
 import type { Engine } from "./engine.ts";
 import type { Model } from "./model.ts";
+import { askedOf } from "./asked.ts";
 import { Stateful } from "./stateful.ts";
 import type { StatefulOptions } from "./options.ts";
 import type { RunResult } from "./result.ts";
@@ -296,7 +297,8 @@ function bare() {
       executor: { newMark: () => ++mark, forget: (id) => noted.forgotten.push(id) },
       plan: { name: "bare", states: { next: "sum" }, typical: {} },
       accepts: { ports: [port("x"), port("sum")], images: {} },
-      count: (_accepts, _inputs, _options, work) => work({ tensors: {}, others: { x: { kind: "image", image } } }, 0),
+      count: (_accepts, _inputs, _options, work) =>
+        work({ tensors: {}, others: { x: { kind: "image", image } } }, askedOf({}, 0)),
       submit: () => outcome(),
     },
   );

@@ -5,6 +5,7 @@
 // A stream must never skip a step silently: a step that failed for good ends the state with `state-lost`. A mistake in
 // the inputs is reported before the step begins, and a cancelled step did not happen: neither touches the state.
 import { eitherOf, untilAborted } from "../core/abort.ts";
+import type { Asked } from "./asked.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import type { Executor } from "./executor.ts";
@@ -35,9 +36,9 @@ export interface StatefulParts {
     accepts: Accepts,
     inputs: Inputs,
     options: RunOptions,
-    work: (feeds: Feeds, calledMs: number) => Promise<RunResult>,
+    work: (feeds: Feeds, asked: Asked) => Promise<RunResult>,
   ) => Promise<RunResult>;
-  readonly submit: (feeds: Feeds, options: RunOptions, calledMs: number, state: StateStep) => Promise<RunResult>;
+  readonly submit: (feeds: Feeds, asked: Asked, state: StateStep) => Promise<RunResult>;
 }
 
 /** A recurrent state; made by `model.stateful`. */
@@ -89,8 +90,8 @@ export class Stateful {
     const signal = eitherOf(options.signal, this.#stop.signal);
     const before = this.#tail;
     const accepts = { ...this.#accepts, symbols: this.#symbols() };
-    const step = this.#parts.count(accepts, inputs, { ...options, signal }, (feeds, calledMs) =>
-      this.#step(before, feeds, { ...options, signal }, calledMs),
+    const step = this.#parts.count(accepts, inputs, { ...options, signal }, (feeds, asked) =>
+      this.#step(before, signal, feeds, asked),
     );
     this.#tail = before.then(() => step).catch(() => undefined);
     return step;
@@ -101,19 +102,13 @@ export class Stateful {
     this.#end(new SelvedgeError("closed", "The state is closed."));
   }
 
-  async #step(
-    before: Promise<unknown>,
-    feeds: Feeds,
-    options: RunOptions & { readonly signal: AbortSignal },
-    calledMs: number,
-  ): Promise<RunResult> {
-    const { signal } = options;
+  async #step(before: Promise<unknown>, signal: AbortSignal, feeds: Feeds, asked: Asked): Promise<RunResult> {
     try {
       await untilAborted(before, signal);
       const [checkpoint, since, mark] = [this.#checkpoint, this.#since, this.#parts.executor.newMark()];
       const isCheckpoint = since.length + 1 >= this.#every;
       const state = { id: this.#id, after: this.#after, mark, checkpoint, since, isCheckpoint };
-      const result = await this.#parts.submit(feeds, options, calledMs, state);
+      const result = await this.#parts.submit(feeds, asked, state);
       this.#after = mark;
       since.push(feeds);
       return isCheckpoint ? this.#keep(result) : result;

@@ -6,7 +6,6 @@ import type { LoadMessage } from "../rpc/messages.ts";
 import type { Attempt, RunResult } from "./result.ts";
 import { placesOf } from "./routes.ts";
 import type { Work } from "./routes.ts";
-import { PRIORITIES } from "../schedule/events.ts";
 import type { Decision, Event, StartWhy } from "../schedule/events.ts";
 
 /** A run of a request, from its call until it is settled. */
@@ -53,28 +52,28 @@ export interface Running {
 /** Describes a step to the scheduler. */
 export function arrivalOf(step: Step): (Event & { type: "arrived" })["step"] {
   const { work, arrivedMs } = step;
-  const { priority = "normal", deadlineMs = Infinity, onLate, preempt = false } = work.options;
+  const { priority, dueMs, isRefusable, preempts } = work.asked;
   const isAlone = step.isAlone || work.state !== undefined;
   return {
     id: step.id,
     places: placesOf(step),
-    priority: PRIORITIES.indexOf(priority),
+    priority,
     arrivedMs,
-    dueMs: arrivedMs + deadlineMs,
-    isRefusable: onLate !== "finish",
+    dueMs,
+    isRefusable,
     caller: work.state?.id ?? 0,
     rows: work.shape?.rows ?? 1,
     shape: isAlone ? null : (work.shape?.key ?? null),
     batching: work.batching,
     concurrency: work.concurrency,
-    preempt,
+    preempt: preempts,
     state: work.state && { id: work.state.id, after: work.state.after },
   };
 }
 
 /** Returns the error of a step that the scheduler rejects. */
 export function refusalOf({ work }: Step, { code, expected }: Decision & { type: "reject" }): SelvedgeError {
-  const { deadlineMs = Infinity } = work.options;
+  const { deadlineMs } = work.asked;
   const text =
     code === "overloaded"
       ? `Queue is full: ${expected} requests queued (queue.maxSize).`

@@ -107,7 +107,7 @@ const MUTATIONS: readonly Mutation[] = [
   },
   {
     breaks: "only a request with a deadline is rejected: one that is to be finished late is dropped",
-    file: "engine/steps.ts",
+    file: "engine/asked.ts",
     from: 'isRefusable: onLate !== "finish",',
     to: "isRefusable: true,",
     caught: /rejected for a deadline that it does not have/,
