@@ -133,6 +133,7 @@ const saved = v.looseObject({
   alone: v.optional(id, 0),
   passed: v.optional(id, 0),
   vain: v.optional(v.map(word, id)),
+  owedMs: v.optional(v.pipe(v.number(), v.finite())),
   bars: v.optional(v.map(word, v.looseObject({ untilMs: due, ms: cost }))),
   short: v.looseObject({
     ms: cost,

@@ -73,6 +73,67 @@ describe("an estimate that is too high", () => {
   });
 });
 
+describe("trials of several models", () => {
+  /** Each of the models has a deadline of 60 ms every 100 ms, for ten minutes. */
+  function play(models: readonly number[], lanes: number, costOf: (model: number, now: number) => number): Stage {
+    const stage: Stage = new Stage(
+      Array.from({ length: lanes }, (_, i) => lane(`wasm-${i}`, models)),
+      (model) => costOf(model, stage.now),
+    );
+    for (const model of models) stage.estimate.learn(`m${model}`, 1, costOf(model, 0));
+    const ask = (i: number): void => {
+      for (const model of models) stage.arrives(step(100 * i + model, { model, ...within(100 * i, 60) }));
+      if (i < 5_999)
+        stage.at(100 * i + 100, () => {
+          ask(i + 1);
+        });
+    };
+    ask(0);
+    stage.play();
+    return stage;
+  }
+
+  test.each([
+    [500, 2, 1],
+    [500, 12, 1],
+    [2_000, 8, 2],
+    [5_000, 4, 1],
+    [5_000, 8, 3],
+  ])(
+    "take together no more than an eighth of a lane, and each gets one: runs of %d ms, %d models, %d lanes (sched-trials)",
+    (ms, count, lanes) => {
+      const models = Array.from({ length: count }, (_, i) => i);
+      const { fates } = play(models, lanes, () => ms);
+      const runs = [...fates.keys()].map((id) => id % 100);
+      expect(runs.length * ms).toBeLessThan(600_000 / 8);
+      expect(new Set(runs).size).toBe(count);
+    },
+  );
+
+  test("do not keep a model that has become fast from its own (sched-trials)", () => {
+    const { fates } = play([0, 1, 2, 3], 1, (model, now) => (model === 2 && now > 0 ? 5 : 1_000));
+    const runs = (one: number): number => [...fates.keys()].filter((id) => id % 100 === one).length;
+    expect(runs(2)).toBeGreaterThan(4_500);
+    for (const one of [0, 1, 3]) expect(runs(one)).toBeGreaterThan(8);
+  });
+
+  test("count where the requests are cancelled once they are late, and not where they are on time (sched-trials)", () => {
+    for (const isLate of [true, false]) {
+      const stage = new Stage([lane("wasm-0")], () => (isLate ? 4_000 : 5));
+      for (let i = 0; i < 16; i += 1) stage.estimate.learn("m1", 1, 4_000);
+      for (let i = 0; i < 3_000; i += 1) {
+        stage.arrives(step(i, within(i * 100, 60)));
+        stage.at(i * 100 + 61, () => {
+          stage.tell({ type: "cancelled", id: i });
+        });
+      }
+      stage.play();
+      if (isLate) expect(stage.fates.size * 4_000).toBeLessThan(300_000 / 6);
+      else expect(stage.fates.size).toBeGreaterThan(2_900);
+    }
+  });
+});
+
 test("a step that seems too slow is tried on one lane, not on all idle ones (core-A1 first)", () => {
   const stage = new Stage([lane("wasm-0"), lane("wasm-1"), lane("wasm-2")], () => 4_000);
   stage.estimate.learn("m1", 1, 4_000);

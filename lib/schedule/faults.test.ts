@@ -1,5 +1,8 @@
 // Lanes that fail, and runs that stall: which lane gets the work then.
 import { describe, expect, test } from "vitest";
+import { Estimate } from "./cost-estimate.ts";
+import type { Decision, Event, Step } from "./events.ts";
+import { Scheduler } from "./scheduler.ts";
 import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
 
 const HANGS_MS = 1e7;
@@ -125,6 +128,32 @@ test("a staged step that was cancelled is not queued again", () => {
   stage.tell({ type: "cancelled", id: staged });
   stage.play(HANGS_MS - 1);
   expect(stage.decisions.some((x) => x.type === "withdraw")).toBe(false);
+});
+
+test("a step staged behind a load that fails is run elsewhere in time, unless its lane holds the model by then (sched-staged)", () => {
+  for (const isHeld of [true, false]) {
+    const estimate = new Estimate();
+    estimate.learn("m1", 1, 20);
+    const scheduler = new Scheduler({ agingMs: 2_000, maxSize: 100 }, estimate);
+    const [first, second] = [lane("wasm-0", []), lane("wasm-1", [1], { isOpen: false })];
+    const tell = (event: Event, now: number): Decision[] => scheduler.handle(event, now, [first, second]);
+    const start = (it: Step): Decision[] => [
+      ...tell({ type: "arrived", step: it, isAgain: false }, 0),
+      ...tell({ type: "tick" }, 0),
+    ];
+    const [one, two] = [...start(step(1)), ...start(step(2))];
+    expect([one, two]).toMatchObject([
+      { type: "start", lane: "wasm-0", batch: 1 },
+      { type: "start", lane: "wasm-0", batch: 2 },
+    ]);
+    if (isHeld) first.held.set(1, { states: new Map() });
+    tell({ type: "ended", lane: "wasm-0", batch: 1, ms: null }, 500);
+    tell({ type: "tick" }, 500);
+    second.isOpen = true;
+    const after = tell({ type: "tick" }, 2_000);
+    expect(after.filter((x) => x.type === "withdraw").map((x) => x.ids)).toEqual(isHeld ? [] : [[2]]);
+    expect(after.some((x) => x.type === "start" && x.lane === "wasm-1")).toBe(!isHeld);
+  }
 });
 
 describe("a lane that takes long to load a model", () => {

@@ -80,6 +80,23 @@ test("recurrent states that wait for a busy lane hide none whose lane idles, nor
   expect(new Set(Array.from({ length: 50 }, (_, i) => stage.fates.get(i + 1)?.lane))).toEqual(new Set(["wasm-0"]));
 });
 
+test.each<[string, (id: number) => Partial<Step>]>([
+  ["callers", (caller) => ({ caller })],
+  ["priorities", (id) => ({ priority: id % 3 })],
+  ["kinds of deadline", (id) => ({ dueMs: id % 2 === 0 ? 5_000 : Infinity })],
+])("a full batch does not wait for more where its requests are of several %s (sched-company)", (_, change) => {
+  for (const count of [3, 4]) {
+    const stage = new Stage([lane("wasm-0")], (__, rows) => 18 + 2 * rows);
+    stage.teach(1, [1, 2, 4]);
+    const batching = { maxBatchSize: 4, maxQueueDelayMs: 100, preferredBatchSizes: [] };
+    for (let i = 0; i < count; i += 1) stage.arrives(step(i, { shape: "a", batching, arrivedMs: i, ...change(i) }));
+    stage.play();
+    const [first] = stage.fates.values();
+    expect(first?.startMs).toBe(count === 4 ? 3 : 100);
+    expect(new Set([...stage.fates.values()].map((x) => x.batch)).size).toBe(count === 4 ? 1 : 2);
+  }
+});
+
 test("groups that only wait for others to join hide no full batch (core-B12 company)", () => {
   const stage = new Stage([lane("wasm-0")], (_, rows) => 10 + rows / 10);
   stage.teach(1, [1, 2, 4, 8, 16, 32, 64]);

@@ -1,7 +1,7 @@
 // The scheduler's model of lanes: what each runs and has staged, the load time of models, and when a model ran last.
 // Derives where a step may run and when it would finish there. Independent of the queue.
 import type { Estimate } from "./cost-estimate.ts";
-import type { LaneView, Place, Step } from "./events.ts";
+import type { Event, LaneView, Place, Step } from "./events.ts";
 
 /** Steps that run together on a lane, or are staged there. */
 export interface Batch {
@@ -21,7 +21,7 @@ export interface Batch {
   readonly preempt: boolean;
   /** Whether its lane is still loading the model for it, or has to; not in older traces. */
   isLoading?: boolean | undefined;
-  /** Whether one of its steps was not expected to meet its deadline; not in older traces. */
+  /** Whether it is a trial, of a step that was not expected to meet its deadline; not in older traces. */
   readonly isTrial?: boolean | undefined;
 }
 
@@ -52,6 +52,7 @@ export interface SavedLanes {
   /** Not in older traces. */
   readonly bars?: ReadonlyMap<string, Bar> | undefined;
   readonly vain?: ReadonlyMap<string, number> | undefined;
+  readonly owedMs?: number | undefined;
 }
 
 /** Saved batch; its steps are not in older traces. */
@@ -98,6 +99,11 @@ const STALE_MIN_MS = 1_000;
 const STALE_TIMES = 10;
 const STALE_MAX_MS = 60_000;
 /**
+ * Late trials of all models together take one part in so many of a lane's time; as many as a minute compensates may run
+ * in advance.
+ */
+const TRIAL_TIMES = 10;
+/**
  * How long a lane that could not start, or not load a model, gets no such work: doubled each time, up to the second.
  */
 const BAR_MIN_MS = 1_000;
@@ -126,6 +132,8 @@ export class Lanes {
   readonly #bars: Map<string, Bar> = new Map();
   /** Number of consecutive late trials of a model, by its key. */
   #vain: Map<string, number> = new Map();
+  /** When the late trials of all models are compensated by the time since. */
+  #owedMs = 0;
   /** Number of steps withheld from the wide lane, since it was slower for them. */
   #passed = 0;
 
@@ -140,11 +148,11 @@ export class Lanes {
     };
     const batches = new Map([...this.#batches].map(([lane, held]) => [lane, held.map(copyOf)]));
     const [notedMs, loadMs, bars] = [new Map(this.#notedMs), new Map(this.#loadMs), new Map(this.#bars)];
-    return { batches, notedMs, loadMs, passed: this.#passed, bars, vain: new Map(this.#vain) };
+    return { batches, notedMs, loadMs, passed: this.#passed, bars, vain: new Map(this.#vain), owedMs: this.#owedMs };
   }
 
   /** Restores a snapshot. */
-  restore({ batches, notedMs, loadMs, passed, bars = new Map<string, Bar>(), vain }: SavedLanes): void {
+  restore({ batches, notedMs, loadMs, passed, bars = new Map<string, Bar>(), vain, owedMs = 0 }: SavedLanes): void {
     for (const [lane, held] of batches)
       this.#batches.set(
         lane,
@@ -154,6 +162,7 @@ export class Lanes {
     this.#notedMs = new Map(notedMs);
     this.#loadMs = new Map(loadMs);
     this.#vain = new Map(vain);
+    this.#owedMs = owedMs;
     this.#passed = passed;
   }
 
@@ -179,24 +188,27 @@ export class Lanes {
   /** Adds a batch to a lane. */
   add(lane: string, batch: Batch, now: number): void {
     this.#batches.set(lane, [...this.on(lane), batch]);
+    // Until its end is known it counts as late.
+    if (batch.isTrial === true) this.#owedMs = Math.max(this.#owedMs, now) + TRIAL_TIMES * batch.ms;
     this.note(batch.place.key, now);
   }
 
   /** Removes a batch from its lane, and learns from its duration. */
-  end(lane: string, id: number, ms: number | null, now: number): void {
+  end({ lane, batch: id, ms }: Event & { type: "ended" }, now: number, lanes: readonly LaneView[]): void {
     const batches = this.on(lane);
     const batch = batches.find((x) => x.id === id);
     const left = batches.filter((x) => x !== batch);
     this.#batches.set(lane, left);
-    if (left[0] !== undefined) left[0].startMs = now;
-    if (batch === undefined) return;
-    const { key, place, rows, shape = null, isTrial = false, steps } = batch;
-    this.note(place.key, now);
-    if (isTrial && ms !== null && steps.size > 0) {
-      const isVain = [...steps.values()].some(({ dueMs }) => dueMs < now);
-      if (isVain) remember(this.#vain, place.key, (this.#vain.get(place.key) ?? 0) + 1);
-      else this.#vain.delete(place.key);
+    const [next] = left;
+    if (next !== undefined) {
+      next.startMs = now;
+      // Its lane has to load the model again where the worker, or the load that it waited for, failed.
+      next.isLoading = lanes.find((x) => x.id === lane)?.held.has(next.place.modelId) === false;
     }
+    if (batch === undefined) return;
+    const { key, place, rows, shape = null, isTrial = false } = batch;
+    this.note(place.key, now);
+    if (isTrial) this.#endTrial(batch, ms, now);
     // A single row that ran out of memory is no evidence about batches.
     if (ms !== null && (ms < Infinity || rows > 1)) this.#estimate.learn(key, rows, ms, now, shape);
     if (ms === null || ms === Infinity) {
@@ -205,6 +217,15 @@ export class Lanes {
     }
     this.#bars.delete(lane);
     this.#bars.delete(`${lane} ${place.modelId}`);
+  }
+
+  /** Adjusts the budget of trials, and the back-off of the model, to the outcome of a trial. */
+  #endTrial({ place, ms: expectedMs, startMs, steps }: Batch, ms: number | null, now: number): void {
+    const isVain = [...steps.values()].some(({ dueMs }) => dueMs < now);
+    const isOnTime = ms !== null && steps.size > 0 && !isVain;
+    this.#owedMs += TRIAL_TIMES * ((isOnTime ? 0 : Math.max(0, now - startMs)) - expectedMs);
+    if (isOnTime) this.#vain.delete(place.key);
+    else if (ms !== null && isVain) remember(this.#vain, place.key, (this.#vain.get(place.key) ?? 0) + 1);
   }
 
   /** Records that a lane can't start, or not load a model, until a time; null for a back-off that grows. */
@@ -278,10 +299,17 @@ export class Lanes {
       if (first !== undefined && stalledMs(first) > now && batches.some((x) => x.place.key === key)) return undefined;
     }
     const vain = this.#vain.get(key) ?? 0;
+    if (!this.#mayTry(key, now)) return undefined;
     if (isIdle && vain === 0 && !this.#estimate.isSure(key, step.rows)) return place;
     const times = isIdle ? Math.min(STALE_TIMES, 2 ** vain) : STALE_TIMES;
     const staleMs = Math.min(STALE_MAX_MS, Math.max(STALE_MIN_MS, times * ms));
     return this.sinceMs(key, now) > staleMs ? place : undefined;
+  }
+
+  /** Whether the budget of trials allows one more; first of the model that ran least recently. */
+  #mayTry(key: string, now: number): boolean {
+    const behindMs = Math.min(STALE_MAX_MS, (STALE_MIN_MS * STALE_MAX_MS) / this.sinceMs(key, now));
+    return this.#owedMs - now <= STALE_MAX_MS - behindMs;
   }
 
   /** Returns the places of a step that have an open lane that works; all of them where none has. */

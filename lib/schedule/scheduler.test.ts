@@ -469,6 +469,21 @@ test("a cancelled step is gone from the queue, and one that runs frees its lane 
   expect(stage.decisions.at(-1)).toEqual({ type: "end", lane: "wasm-0" });
 });
 
+test("cancelling preemptible work ends no lane that still loads its model (sched-preempt)", () => {
+  for (const isLoading of [true, false]) {
+    const stage = new Stage([lane("wasm-0", [])], () => 10_000);
+    stage.load = () => 3_000;
+    stage.teach(1, [1]);
+    for (let id = 1; id <= 3; id += 1) stage.arrives(step(id, { preempt: true }));
+    stage.play(isLoading ? 2_999 : 3_000);
+    stage.at(stage.now, () => {
+      stage.tell({ type: "cancelled", id: 1 });
+    });
+    stage.play(3_000);
+    expect(stage.decisions.some((x) => x.type === "end")).toBe(!isLoading);
+  }
+});
+
 test("the state per model is bounded, however many come and go (core-C8)", () => {
   const stage = new Stage([lane("wasm-0", [])], () => 1);
   stage.load = () => 1;

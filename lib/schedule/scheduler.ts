@@ -166,7 +166,7 @@ export class Scheduler {
     this.#urgency.pass(now);
     if (type === "arrived") this.#arrive(event.step, event.isAgain, now, lanes, out);
     else if (type === "cancelled") this.#cancel(event.id, now, out);
-    else if (type === "ended") this.#lanes.end(event.lane, event.batch, event.ms, now);
+    else if (type === "ended") this.#lanes.end(event, now, lanes);
     else if (type === "loaded") this.#lanes.loaded(event.modelId, event.ms, event.lane);
     else if (type === "unavailable") this.#lanes.bar(event.lane, event.modelId, event.untilMs, now);
     else if (type === "measured") this.#lanes.measured(event.key, event.ms);
@@ -212,6 +212,7 @@ export class Scheduler {
         running?.steps.delete(id) === true &&
         running.steps.size === 0 &&
         running.preempt &&
+        running.isLoading !== true &&
         this.#estimate.ms(running.key, 1) !== undefined &&
         this.#queue.size > 0 &&
         endOf(running, now) - now > this.#lanes.loadOf(running.place)
@@ -239,7 +240,7 @@ export class Scheduler {
       const pick = this.#choose(next, chances, tried, now, out);
       const untilMs = pick === undefined ? now : this.#waitsUntil(pick.waiting, pick.chance, now);
       if (pick !== undefined && untilMs <= now) {
-        this.#start(this.#widen(step, pick, chances, now, out), chances, now, out);
+        this.#start(this.#widen(step, pick, chances, now, out), chances, tried, now, out);
         continue;
       }
       // A step that waits for a lane, or for its batch to grow, must not lose its place to a less urgent one.
@@ -445,12 +446,12 @@ export class Scheduler {
     if (shape === null) return 0;
     const wanted = this.#estimate.rows(key, batching.maxBatchSize, shape, now);
     const endMs = untilMs + (this.#estimate.ms(key, wanted) ?? UNKNOWN_MS);
-    if (group.steps.size * rows >= wanted || endMs > dueMs) return 0;
+    if (this.#queue.count(group) * rows >= wanted || endMs > dueMs) return 0;
     this.#wakeAt(untilMs);
     return untilMs;
   }
 
-  #start(pick: Pick, chances: readonly Chance[], now: number, out: Decision[]): void {
+  #start(pick: Pick, chances: readonly Chance[], tried: string | undefined, now: number, out: Decision[]): void {
     const { lane, place, key, isCold, freeMs } = pick.chance;
     const { batchMs } = this.#urgency;
     const formed = formBatch(pick, { estimate: this.#estimate, queue: this.#queue, chances, batchMs, now });
@@ -459,7 +460,7 @@ export class Scheduler {
     if (isCold) ms += this.#lanes.loadOf(place);
     const id = this.#nextBatch++;
     // A first run is no trial: it had no estimate.
-    const isKnown = this.#estimate.ms(key, rows) !== undefined;
+    const isKnown = place.key === tried && this.#estimate.ms(key, rows) !== undefined;
     const isTrial = isKnown && [...steps.values()].some((x) => x.dueMs < freeMs + ms);
     const { shape } = step;
     const isLoading = isCold;
