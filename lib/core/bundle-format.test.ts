@@ -5,6 +5,7 @@ import { BUNDLE_MAX_BYTES } from "./bundle.ts";
 import { bundleJson } from "./bundle-json.ts";
 import { parseBundle } from "./bundle-schema.ts";
 import { isSelvedgeError } from "./errors.ts";
+import type { SelvedgeError } from "./errors.ts";
 
 const chunk = { sha256: "a".repeat(64), bytes: 100, encoding: "br", wireBytes: 60 };
 const file = { path: "model.onnx", bytes: 100, chunks: [chunk] };
@@ -38,14 +39,18 @@ const withVariant = (change: object): unknown => ({ ...valid, variants: [{ ...va
 const withChunk = (change: object, wireBytes?: number): unknown =>
   withVariant({ files: [{ ...file, chunks: [{ ...chunk, ...change }] }], wireBytes });
 
-function refusal(json: unknown): string | null {
+function refusedWith(json: unknown): SelvedgeError | null {
   try {
     parseBundle(json);
     return null;
   } catch (error) {
-    if (isSelvedgeError(error) && error.code === "bundle-invalid") return error.message;
+    if (isSelvedgeError(error) && error.code === "bundle-invalid") return error;
     throw error;
   }
+}
+
+function refusal(json: unknown): string | null {
+  return refusedWith(json)?.message ?? null;
 }
 
 test("a bundle in memory becomes the JSON that it was read from", () => {
@@ -236,6 +241,8 @@ test("session entries: known ones pass, unknown ones of ONNX Runtime keep the va
     parseBundle(withVariant({ session: { wasm: { [entry]: "1" } } })).variants[0]?.needs;
   expect(needsOf("session.disable_quant_qdq")).toEqual([]);
   expect(needsOf("session.later_switch")).toEqual(["session:session.later_switch"]);
+  // "format" is a part of another word.
+  expect(needsOf("session.debug_layout_transformation")).toEqual(["session:session.debug_layout_transformation"]);
   for (const entry of [
     "session.load_model_format",
     "session.save_model_format",
@@ -246,6 +253,43 @@ test("session entries: known ones pass, unknown ones of ONNX Runtime keep the va
     "session.collect_node_memory_stats_to_file",
   ])
     expect(refusal(withVariant({ session: { webgpu: { [entry]: "x" } } })), entry).not.toBeNull();
+});
+
+test.each(["custom_op_library", "device.x", "execution_mode", "sessionx.log", "session"])(
+  "the session entry %s, of no namespace that a bundle may set, keeps the variant away (schema-session)",
+  (entry) => {
+    const { variants } = parseBundle(withVariant({ session: { wasm: { [entry]: "1" } } }));
+    expect(variants[0]?.needs).toEqual([`session:${entry}`]);
+  },
+);
+
+test("a session entry is refused for a word of a file or a format, not for a part of a word (schema-session)", () => {
+  const isRefused = (entry: string) => refusal(withVariant({ session: { wasm: { [entry]: "1" } } })) !== null;
+  for (const entry of ["session.debug_layout_transformation", "session.profiled", "ep.pathology"])
+    expect(isRefused(entry), entry).toBe(false);
+  for (const word of ["path", "file", "folder", "format", "context"])
+    for (const entry of [word, `session.${word}`, `session.${word}.x`, `session.a_${word}`, `session.${word}_a`])
+      expect(isRefused(entry), entry).toBe(true);
+});
+
+test("an error quotes at most a hundred characters of a value, and bounds its place (schema-long)", () => {
+  const long = "A".repeat(100_000);
+  const dollar = `$&${"$'".repeat(200)}`;
+  for (const json of [
+    long,
+    { ...valid, schema: long },
+    { ...valid, variants: long },
+    { ...valid, schema: dollar },
+    withInput({ dims: long }),
+    withInput({ batchAxis: long }),
+    withVariant({ session: { wasm: { [long]: "1" } } }),
+    { ...valid, model: { ...valid.model, exampleDims: { [long]: long } } },
+  ]) {
+    const error = refusedWith(json);
+    expect(error?.message.length).toBeLessThan(600);
+    expect(JSON.stringify(error?.details).length).toBeLessThan(400);
+  }
+  expect(refusal({ ...valid, schema: `${"B".repeat(99)}C` })).toContain(`"${"B".repeat(99)}…`);
 });
 
 test.each(["__proto__", "constructor", "prototype", "toString", "valueOf"])(

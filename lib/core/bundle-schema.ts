@@ -31,10 +31,12 @@ const EXPANDED = { times: 1_000, freeBytes: 64 * 1024 * 1024 } as const;
  */
 const DEPTH_MAX = 32;
 const VALUES_MAX = BUNDLE_MAX_BYTES / 4;
+/** Characters of a wrong value, and of its place, that an error message quotes. */
+const VALUE_MAX = 100;
+const PATH_MAX = 300;
 const ENCODINGS: ReadonlySet<string> = new Set(["br", "gzip"]);
 const KNOWN_DTYPES: ReadonlySet<string> = new Set(DTYPES);
-/** The namespaces of ONNX Runtime's session entries, and those that a bundle may set. */
-const SESSION_SPACES = /^(?:session|optimization|ep|mlas)\./;
+/** The session entries of ONNX Runtime that a bundle may set. */
 const SESSION_ENTRIES: ReadonlySet<string> = new Set([
   "mlas.enable_gemm_fastmath_arm64_bfloat16",
   "optimization.disable_specified_optimizers",
@@ -94,8 +96,15 @@ function check<T>(schema: v.GenericSchema<unknown, T>, json: unknown): T {
   const result = v.safeParse(schema, json, { abortEarly: true });
   if (result.success) return result.output;
   const issue = result.issues[0];
-  const at = v.getDotPath(issue) ?? "";
-  throw invalid(`${at === "" ? "the bundle" : at}: ${issue.message}`, at);
+  const at = shortened(v.getDotPath(issue) ?? "", PATH_MAX);
+  // A function, since the text of a replacement has patterns of its own.
+  const message = issue.message.replace(issue.received, () => shortened(issue.received, VALUE_MAX));
+  throw invalid(`${at === "" ? "the bundle" : at}: ${message}`, at);
+}
+
+/** Bounds a text of the bundle in an error: logs and pages show the message. */
+function shortened(text: string, max: number): string {
+  return text.length > max ? `${text.slice(0, max)}…` : text;
 }
 
 /** Bounds nesting depth and number of values without recursion. */
@@ -170,7 +179,7 @@ function withWire({ unchecked, ...variant }: VariantJson): Variant {
   const own = golden === undefined ? files : [...files, golden.inputs, golden.outputs];
   const encodings = unknownEncodings(own.flatMap((x) => x.chunks)).map((x) => `encoding:${x}`);
   const entries = Object.values(session).flatMap((x) => Object.keys(x ?? {}));
-  const unknown = entries.filter((x) => SESSION_SPACES.test(x) && !SESSION_ENTRIES.has(x)).map((x) => `session:${x}`);
+  const unknown = entries.filter((x) => !SESSION_ENTRIES.has(x)).map((x) => `session:${x}`);
   const chunks = new Map(files.flatMap((x) => x.chunks).map((x) => [x.sha256, x]));
   const wireBytes = [...chunks.values()].reduce((sum, x) => sum + wireBytesOf(x), 0);
   // The wire size of an unknown encoding is not known; the variant is never fetched.

@@ -188,13 +188,16 @@ const fileOf = <T extends v.GenericSchema>(chunk: T) =>
 const filesOf = <T extends v.GenericSchema>(chunk: T) =>
   v.pipe(v.array(fileOf(chunk)), v.minLength(1), v.maxLength(64));
 
-/** Session entries by name. ONNX Runtime's entries that name a file or a model format are refused. */
+/**
+ * Session entries by name. Names with a word for a file or a model format are refused; others that are not known exclude
+ * their variant (bundle-schema.ts).
+ */
 const session = v.record(
   v.pipe(
     v.string(),
     v.maxLength(100),
     v.regex(
-      /^(?!.*(?:path|file|folder|format|context))[a-z][a-z0-9_.]*$/,
+      /^(?!(?:.*[._])?(?:path|file|folder|format|context)(?:[._]|$))[a-z][a-z0-9_.]*$/,
       "a session entry in lower case that names no path, file or format",
     ),
   ),
