@@ -17,7 +17,7 @@ import { keyOf, messageFor } from "./routes.ts";
 import type { Route, Work } from "./routes.ts";
 import { Estimate } from "../schedule/cost-estimate.ts";
 import { PRIORITIES } from "../schedule/events.ts";
-import type { Decision, Event, Priority } from "../schedule/events.ts";
+import type { Decision, Priority, SchedulerEvent } from "../schedule/events.ts";
 import { MAX_ATTEMPTS, recover } from "../schedule/recover.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import type { SavedScheduler, Settings } from "../schedule/scheduler.ts";
@@ -194,7 +194,7 @@ export class Dispatcher {
     this.pump();
   }
 
-  #tell(event: Event): void {
+  #tell(event: SchedulerEvent): void {
     for (const decision of this.#scheduler.handle(event, this.#effects.now(), this.#lanes)) this.#act(decision);
   }
 

@@ -6,7 +6,7 @@ import type { LoadMessage } from "../rpc/messages.ts";
 import type { Attempt, RunResult } from "./result.ts";
 import { placesOf } from "./routes.ts";
 import type { Work } from "./routes.ts";
-import type { Decision, Event, StartWhy } from "../schedule/events.ts";
+import type { Decision, SchedulerEvent, StartWhy } from "../schedule/events.ts";
 
 /** A run of a request, from its call until it is settled. */
 export interface Step {
@@ -50,7 +50,7 @@ export interface Running {
 }
 
 /** Describes a step to the scheduler. */
-export function arrivalOf(step: Step): (Event & { type: "arrived" })["step"] {
+export function arrivalOf(step: Step): (SchedulerEvent & { type: "arrived" })["step"] {
   const { work, arrivedMs } = step;
   const { priority, dueMs, isRefusable, preempts } = work.asked;
   const isAlone = step.isAlone || work.state !== undefined;

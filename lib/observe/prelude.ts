@@ -1,7 +1,7 @@
 // Buffers events from the call of `trace` until its recorder (recorder.ts) is loaded: many traces are made for the
 // first requests after the call. It lives on the page, so it does no more than that.
 import type { Tensor } from "../core/tensor.ts";
-import type { Decision, Event, LaneView } from "../schedule/events.ts";
+import type { Decision, LaneView, SchedulerEvent } from "../schedule/events.ts";
 import type { SavedScheduler, Scheduler } from "../schedule/scheduler.ts";
 
 /** The inputs of a request, as a lane receives them. */
@@ -20,7 +20,7 @@ export type Watch = (watcher: NonNullable<Scheduler["onEvent"]>) => {
 
 /** An event with a snapshot of the lanes, and the inputs of a request that arrived. */
 export interface Early {
-  readonly event: Event;
+  readonly event: SchedulerEvent;
   readonly now: number;
   readonly lanes: readonly LaneView[];
   readonly decisions: readonly Decision[];

@@ -1,7 +1,7 @@
 // Spans of batches (on their lane) and of requests (from call to end), derived from the scheduler's events and
 // decisions. Incremental, so it serves both a trace written afterwards and tracks drawn live. It knows no more than the
 // scheduler: a staged batch counts as started when the lane became free.
-import type { Decision, Event, Place, StartWhy, Step } from "../schedule/events.ts";
+import type { Decision, Place, SchedulerEvent, StartWhy, Step } from "../schedule/events.ts";
 import type { SavedScheduler } from "../schedule/scheduler.ts";
 
 /** A batch on a lane. Times in ms. */
@@ -73,7 +73,7 @@ export class Spans {
   }
 
   /** Processes an event. */
-  note(event: Event, nowMs: number, decisions: readonly Decision[]): void {
+  note(event: SchedulerEvent, nowMs: number, decisions: readonly Decision[]): void {
     if (event.type === "arrived") this.#arrive(event.step);
     else if (event.type === "cancelled") this.#cancel(event.id, nowMs);
     else if (event.type === "ended") this.#end(event.lane, event.batch, event.ms, nowMs);

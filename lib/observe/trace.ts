@@ -5,7 +5,7 @@
 //
 // The format: "Trace Event Format", Google, 2016: X complete, b/n/e nestable async, C counter, i instant, M metadata;
 // times in µs.
-import type { Decision, Event, LaneView } from "../schedule/events.ts";
+import type { Decision, LaneView, SchedulerEvent } from "../schedule/events.ts";
 import type { SavedScheduler } from "../schedule/scheduler.ts";
 import { Spans } from "./spans.ts";
 import type { BatchSpan, RequestSpan } from "./spans.ts";
@@ -69,7 +69,7 @@ export interface Written {
 /** An event of the scheduler with its decisions. */
 export interface Told {
   readonly now: number;
-  readonly event: Event;
+  readonly event: SchedulerEvent;
   readonly lanes: readonly LaneView[];
   readonly decisions: readonly Decision[];
 }

@@ -3,7 +3,7 @@
 // recurrent state wait for the previous step, as they must.
 import { Spans } from "../observe/spans.ts";
 import type { BatchSpan, RequestSpan } from "../observe/spans.ts";
-import type { Decision, Event, LaneView, Step } from "../schedule/events.ts";
+import type { Decision, LaneView, SchedulerEvent, Step } from "../schedule/events.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import { changeLanes, changeSaved, changeStep } from "./change.ts";
 import type { Change } from "./change.ts";
@@ -181,7 +181,7 @@ class Play {
     this.#tell({ type: "arrived", step, isAgain: false });
   }
 
-  #tell(event: Event): void {
+  #tell(event: SchedulerEvent): void {
     const decisions = this.#scheduler.handle(event, this.#now, this.#lanes);
     this.#spans.note(event, this.#now, decisions);
     for (const decision of decisions) this.#act(decision);

@@ -73,7 +73,7 @@ export interface LaneView {
 }
 
 /** An event. */
-export type Event =
+export type SchedulerEvent =
   | { readonly type: "arrived"; readonly step: Step; readonly isAgain: boolean }
   /** The step was cancelled. */
   | { readonly type: "cancelled"; readonly id: number }

@@ -8,7 +8,7 @@ import type { Chance } from "./lane-state.ts";
 import type { Queue, Waiting } from "./queue.ts";
 
 /** A lane that was picked for a step. */
-export interface Pick {
+export interface LanePick {
   readonly waiting: Waiting;
   readonly chance: Chance;
   /** When a batch there must end to be worthwhile: by then the lane that it relieves would have run all queued work. */
@@ -49,7 +49,7 @@ interface Given {
 const SKIP = 1.2;
 
 /** Forms a batch and takes its steps out of the queue. */
-export function formBatch(pick: Pick, given: Given): Formed {
+export function formBatch(pick: LanePick, given: Given): Formed {
   const { estimate, queue, chances, now } = given;
   const { key, freeMs, endMs, ms: aloneMs } = pick.chance;
   const { from: first, rows: wanted } = wantedRows(pick, given);
@@ -96,7 +96,7 @@ export function formBatch(pick: Pick, given: Given): Formed {
  * the deadlines. Where the first deadlines allow only a small batch, after which the later ones would miss theirs, the
  * batch skips the first.
  */
-function wantedRows({ waiting, chance, latestMs }: Pick, given: Given): Wanted {
+function wantedRows({ waiting, chance, latestMs }: LanePick, given: Given): Wanted {
   const { estimate, chances, now } = given;
   const { step, group } = waiting;
   const { shape, rows, batching } = step;

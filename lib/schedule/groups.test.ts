@@ -3,7 +3,7 @@
 import { expect, test } from "vitest";
 import { Estimate } from "./cost-estimate.ts";
 import { lane, Stage, step } from "../test-support/schedule-fixtures.ts";
-import type { Event, Step } from "./events.ts";
+import type { SchedulerEvent, Step } from "./events.ts";
 import { Scheduler } from "./scheduler.ts";
 
 const DECISIONS = 400;
@@ -29,7 +29,7 @@ function readsOf(groups: number, change: (id: number) => Partial<Step>): number 
   for (let i = 1; i <= groups + DECISIONS; i += 1) lanes[i % 2]?.held.get(1)?.states.set(i, KEPT);
   const running: { readonly lane: string; readonly batch: number }[] = [];
   let [reads, now, id, ends] = [0, 0, 0, 0];
-  const tell = (event: Event): void => {
+  const tell = (event: SchedulerEvent): void => {
     for (const x of scheduler.handle(event, now, lanes)) if (x.type === "start") running.push(x);
   };
   const arrive = (): void => {

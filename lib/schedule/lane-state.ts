@@ -1,7 +1,7 @@
 // The scheduler's model of lanes: what each runs and has staged, the load time of models, and when a model ran last.
 // Derives where a step may run and when it would finish there. Independent of the queue.
 import type { Estimate } from "./cost-estimate.ts";
-import type { Event, LaneView, Place, Step } from "./events.ts";
+import type { LaneView, Place, SchedulerEvent, Step } from "./events.ts";
 
 /** Steps that run together on a lane, or are staged there. */
 export interface Batch {
@@ -194,7 +194,7 @@ export class Lanes {
   }
 
   /** Removes a batch from its lane, and learns from its duration. */
-  end({ lane, batch: id, ms }: Event & { type: "ended" }, now: number, lanes: readonly LaneView[]): void {
+  end({ lane, batch: id, ms }: SchedulerEvent & { type: "ended" }, now: number, lanes: readonly LaneView[]): void {
     const batches = this.on(lane);
     const batch = batches.find((x) => x.id === id);
     const left = batches.filter((x) => x !== batch);

@@ -34,11 +34,11 @@ import {
   UNKNOWN_MS,
 } from "./lane-state.ts";
 import type { Batch, Chance, SavedLanes } from "./lane-state.ts";
-import type { Decision, Event, LaneView, Step } from "./events.ts";
+import type { Decision, LaneView, SchedulerEvent, Step } from "./events.ts";
 import { Queue } from "./queue.ts";
 import type { Class, SavedQueue, Waiting } from "./queue.ts";
 import { formBatch } from "./form-batch.ts";
-import type { Pick } from "./form-batch.ts";
+import type { LanePick } from "./form-batch.ts";
 import { Urgency } from "./live-deadlines.ts";
 import type { SavedUrgency } from "./live-deadlines.ts";
 
@@ -96,7 +96,8 @@ export class Scheduler {
   /** Time of the next change without an event; Infinity where there is none. */
   wakeMs: number = Infinity;
   /** Called with each event and its decisions, for a trace. */
-  onEvent: ((event: Event, now: number, lanes: readonly LaneView[], decisions: readonly Decision[]) => void) | null =
+  onEvent:
+    ((event: SchedulerEvent, now: number, lanes: readonly LaneView[], decisions: readonly Decision[]) => void) | null =
     null;
   readonly #settings: Settings;
   readonly #estimate: Estimate;
@@ -160,7 +161,7 @@ export class Scheduler {
   /**
    * Handles an event and returns the decisions. Steps that arrive start at the next tick, so that they can be batched.
    */
-  handle(event: Event, now: number, lanes: readonly LaneView[]): Decision[] {
+  handle(event: SchedulerEvent, now: number, lanes: readonly LaneView[]): Decision[] {
     const out: Decision[] = [];
     const { type } = event;
     this.#urgency.pass(now);
@@ -338,7 +339,7 @@ export class Scheduler {
     tried: string | undefined,
     now: number,
     out: Decision[],
-  ): Pick | undefined {
+  ): LanePick | undefined {
     const { step } = waiting;
     const usual = chances.filter(isUsual);
     const best = soonest(usual);
@@ -405,7 +406,7 @@ export class Scheduler {
   /**
    * Moves a step of a single stream to the wide lane where that pays; where the model is not loaded there, loads it.
    */
-  #widen(step: Step, pick: Pick, chances: readonly Chance[], now: number, out: Decision[]): Pick {
+  #widen(step: Step, pick: LanePick, chances: readonly Chance[], now: number, out: Decision[]): LanePick {
     this.#alone = this.#isQuiet(1) ? this.#alone + 1 : 0;
     const { chance } = pick;
     // A state stays on its lane; and an urgent step needs an idle core, not only a lane.
@@ -451,7 +452,7 @@ export class Scheduler {
     return untilMs;
   }
 
-  #start(pick: Pick, chances: readonly Chance[], tried: string | undefined, now: number, out: Decision[]): void {
+  #start(pick: LanePick, chances: readonly Chance[], tried: string | undefined, now: number, out: Decision[]): void {
     const { lane, place, key, isCold, freeMs } = pick.chance;
     const { batchMs } = this.#urgency;
     const formed = formBatch(pick, { estimate: this.#estimate, queue: this.#queue, chances, batchMs, now });

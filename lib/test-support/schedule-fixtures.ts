@@ -1,7 +1,7 @@
 // A stage for tests of the scheduler: lanes whose runs take the time that the test sets, and a clock that jumps from
 // event to event. It does the work of dispatcher.ts without workers: every decision takes effect at once.
 import { Estimate } from "../schedule/cost-estimate.ts";
-import type { Decision, Event, LaneView, Step } from "../schedule/events.ts";
+import type { Decision, LaneView, SchedulerEvent, Step } from "../schedule/events.ts";
 import { Scheduler } from "../schedule/scheduler.ts";
 import type { Settings } from "../schedule/scheduler.ts";
 
@@ -55,7 +55,7 @@ export class Stage {
   readonly rejected: Map<number, { readonly code: string; readonly atMs: number }> = new Map();
   readonly decisions: Decision[] = [];
   /** All events, for a replay. */
-  readonly told: { readonly event: Event; readonly now: number; readonly lanes: readonly LaneView[] }[] = [];
+  readonly told: { readonly event: SchedulerEvent; readonly now: number; readonly lanes: readonly LaneView[] }[] = [];
   /** Time of a lane to load a model; null for at once, though the event reports the expected time. */
   load: ((lane: string) => number) | null = null;
   now = 0;
@@ -103,7 +103,7 @@ export class Stage {
   }
 
   /** Passes an event to the scheduler, and executes its decisions. */
-  tell(event: Event): void {
+  tell(event: SchedulerEvent): void {
     const lanes = this.lanes.map(({ held, ...view }) => ({ ...view, held: new Map(held) }));
     this.told.push({ event, now: this.now, lanes });
     for (const decision of this.scheduler.handle(event, this.now, this.lanes)) this.#act(decision);

@@ -2,7 +2,7 @@
 // specifies, times are read from clocks of its resolution, and decisions take effect at once.
 import { Estimate } from "../../schedule/cost-estimate.ts";
 import { Scheduler } from "../../schedule/scheduler.ts";
-import type { Decision, Event, LaneView, Place } from "../../schedule/events.ts";
+import type { Decision, LaneView, Place, SchedulerEvent } from "../../schedule/events.ts";
 import { Random } from "../random.ts";
 import { batchMs } from "./workload.ts";
 import type { Job, Run, Workload } from "./workload.ts";
@@ -137,7 +137,7 @@ class Drive {
     });
   }
 
-  #tell(event: Event): void {
+  #tell(event: SchedulerEvent): void {
     for (const decision of this.#scheduler.handle(event, this.#read(this.#now), this.#lanes)) this.#act(decision);
   }
 
