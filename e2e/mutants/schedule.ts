@@ -281,7 +281,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     fault: "sched-closed",
-    breaks: "the express lane counts as one on which any request of its backend can be tried",
+    breaks: "the wide lane counts as one on which any request of its backend can be tried",
     file: "lib/schedule/lane-state.ts",
     from: "lane.isOpen && isUsual({ lane }) && !this",
     to: "lane.isOpen && !this",

@@ -217,10 +217,10 @@ describe("a fast backend with slow fallback lanes", () => {
     },
   );
 
-  test("a deadline waits for the preferred lane where its other lanes, for urgent or single requests, are all that is open (sched-closed)", () => {
+  test("a backend of which only the wide lane is open, which takes no queued work, is not tried (sched-closed)", () => {
     const gpu = lane("webgpu-0", [1], { backend: "webgpu", isOpen: false });
-    const [express, cpu] = [lane("webgpu-1", [1], { backend: "webgpu", kind: "express" }), lane("wasm-0", [2])];
-    const stage = new Stage([gpu, express, cpu], () => 50);
+    const wide = lane("webgpu-1", [1], { backend: "webgpu", kind: "wide" });
+    const stage = new Stage([gpu, wide, lane("wasm-0", [2])], () => 50);
     for (let i = 0; i < 16; i += 1) stage.estimate.learn("cpu", 1, 3_000);
     for (let i = 0; i < 50; i += 1) stage.arrives(step(i, { places, ...within(i * 1_000, 500) }));
     stage.play();
