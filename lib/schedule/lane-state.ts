@@ -93,7 +93,7 @@ const LOAD_PART = 0.25;
  * A model that did not run for so long, or for so many times its run time, is tried rather than rejected: its estimate
  * may be out of date. At the latest after a minute. Where a lane is idle it is tried sooner, like a half-open circuit
  * breaker: at once where its cost was measured only once, since a first run also compiles shaders; else after the time
- * of a run, doubled with each failed trial.
+ * of a run, doubled with each failed trial. All trials share one budget, which may make each wait for longer.
  */
 const STALE_MIN_MS = 1_000;
 const STALE_TIMES = 10;
