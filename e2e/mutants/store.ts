@@ -522,4 +522,13 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/cache/versions.test.ts",
     title: "(store-note)",
   },
+  {
+    fault: "store-portal-draft",
+    breaks: "A captive portal's page does not discard a download in flight.",
+    file: "lib/cache/bare-download.ts",
+    from: "    this.#draft = null;\n",
+    to: "    this.#draft = null;\n    void this.#downloader.shelf?.endDraft(this.#url);\n",
+    test: "lib/cache/bare-model.test.ts",
+    title: "(store-portal-draft)",
+  },
 ];

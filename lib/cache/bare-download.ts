@@ -56,6 +56,8 @@ export class BareDownload {
   #storedBytes = 0;
   /** Whether the server serves requested ranges; null while unknown. */
   #hasRanges: boolean | null = null;
+  /** Replacement of an earlier page's draft by this download's; null until a chunk of a model has arrived. */
+  #draft: Promise<void> | null = null;
 
   constructor(url: string, downloader: Downloader, meter: Meter, signal: AbortSignal, room: Room) {
     this.#url = url;
@@ -106,6 +108,7 @@ export class BareDownload {
     const bytes = draft?.validator.bytes ?? null;
     if (draft == null || bytes === null || bytes > MODEL_MAX_BYTES) return;
     this.#file = draft.validator;
+    this.#draft = Promise.resolve(); // it goes on
     for (const [index, chunk] of draft.chunks) {
       // The last part is requested in any case, so that the server can say whether the file is still the same.
       if (chunk.bytes !== sizeAt(index, bytes) || this.#here.size + 1 === countOf(bytes)) continue;
@@ -127,7 +130,7 @@ export class BareDownload {
     this.#taken.clear();
     try {
       if (this.#here.size === 0 || !this.#mayAskForParts) {
-        await this.#reset();
+        this.#reset();
         const body = await retry(this.#net(signal), () => this.#begin(signal));
         streams.push(this.#lead(body, signal));
       } else this.#hasRanges = true; // they were used for the stored part; a server that lost them is detected
@@ -160,8 +163,6 @@ export class BareDownload {
     this.#meter.expect(0, file.bytes);
     this.#meter.tell();
     this.#room.missingBytes = file.bytes ?? Infinity;
-    if (canTell(file) && file.bytes !== null)
-      await this.#downloader.shelf?.beginDraft(this.#url, file).catch(() => undefined);
     return body;
   }
 
@@ -254,14 +255,25 @@ export class BareDownload {
     await this.#cut(piece);
   }
 
-  /** Discards the downloaded bytes: they were of another file, or can't be resumed. */
-  async #reset(): Promise<void> {
+  /**
+   * Discards the downloaded bytes: they were of another file, or can't be resumed. The stored draft stays until a chunk
+   * of another model arrives, since a captive portal answers with its own page.
+   */
+  #reset(): void {
     this.#meter.add(0, -this.#storedBytes, "store");
     this.#meter.add(0, -this.#fetchedBytes, "network");
     this.#here.clear();
     this.#storedBytes = 0;
     this.#fetchedBytes = 0;
-    await this.#downloader.shelf?.endDraft(this.#url).catch(() => undefined);
+    this.#draft = null;
+  }
+
+  /** Puts this download's draft in place of an earlier one; a file that can't be resumed has none. */
+  async #beginDraft(): Promise<void> {
+    const { shelf } = this.#downloader;
+    const file = this.#file;
+    const isResumable = file !== null && canTell(file) && file.bytes !== null;
+    await (isResumable ? shelf?.beginDraft(this.#url, file) : shelf?.endDraft(this.#url))?.catch(() => undefined);
   }
 
   /** Whether ranges of the file may be requested, and distinguished from those of another file. */
@@ -291,6 +303,8 @@ export class BareDownload {
     if (index === 0 && isText(bytes.subarray(0, 512))) throw this.#noModel("is a text file");
     const chunk = { sha256: await sha256Hex(bytes), bytes: size };
     const file = this.#file;
+    this.#draft ??= this.#beginDraft();
+    await this.#draft;
     let kept: Blob | null = null;
     if (file !== null && canTell(file)) {
       // Noted before it is stored: another tab may evict a chunk that nothing names.

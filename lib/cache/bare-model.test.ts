@@ -152,6 +152,17 @@ test.each([10, CHUNK_MAX_BYTES + 10, 2 * CHUNK_MAX_BYTES + 10])(
   },
 );
 
+test("a captive portal's page does not discard what an earlier page has downloaded (store-portal-draft)", async () => {
+  const store = new MemoryStore();
+  await dieAfter(store, CHUNK_MAX_BYTES + 10);
+  server.trick = () => ({ kind: "html" });
+  expect(await codeOf(load(store))).toBe("model-invalid");
+  server.trick = () => null;
+  server.sentBytes = 0;
+  expect((await load(store)).hash).toBe(await sha256Hex(OLD));
+  expect(server.sentBytes).toBe(SIZE - CHUNK_MAX_BYTES);
+});
+
 test("a file that changed between two pages is downloaded anew", async () => {
   const store = new MemoryStore();
   await dieAfter(store, CHUNK_MAX_BYTES + 10);
