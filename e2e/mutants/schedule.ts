@@ -352,6 +352,15 @@ export const MUTANTS: readonly Mutant[] = [
     title: "(sched-trials)",
   },
   {
+    fault: "sched-trials",
+    breaks: "a replay from a snapshot does not know the budget that is left for trials",
+    file: "lib/schedule/lane-state.ts",
+    from: "this.#owedMs = owedMs;",
+    to: "this.#owedMs = owedMs && 0;",
+    test: "lib/schedule/scheduler.test.ts",
+    title: "(sched-trials)",
+  },
+  {
     fault: "sched-staged",
     breaks: "a step staged behind a load that fails stays there",
     file: "lib/schedule/lane-state.ts",

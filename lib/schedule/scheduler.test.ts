@@ -516,6 +516,16 @@ test("the same events give the same decisions", () => {
   );
 });
 
+test("a scheduler restored after late trials has the same budget for more (sched-trials)", () => {
+  const stage = new Stage([lane("wasm-0")], () => 4_000);
+  for (let i = 0; i < 16; i += 1) stage.estimate.learn("m1", 1, 4_000);
+  for (let i = 0; i < 100; i += 1) stage.arrives(step(i, at(i * 100, 60)));
+  stage.play();
+  const saved = stage.scheduler.save();
+  expect(saved.owedMs).toBeGreaterThan(stage.now);
+  expect(Scheduler.restore(structuredClone(saved)).save()).toEqual(saved);
+});
+
 test("a scheduler restored midway decides like the saved one", () => {
   const arrival = fc.record({
     arrivedMs: fc.integer({ min: 0, max: 300 }),
