@@ -1,6 +1,7 @@
 // Lanes in a simulated world: the fate of workers, models, states and cancelled items, and the timeouts of a lane.
 import { expect, test } from "vitest";
 import { SelvedgeError } from "../core/errors.ts";
+import { COST_ENTRY, FACTOR_ENTRY } from "../test-support/simulate/toy-backend.ts";
 import { doubled, endOf, openScene } from "../test-support/simulate/fixtures.ts";
 import type { Scene } from "../test-support/simulate/fixtures.ts";
 import type { Fault } from "../test-support/simulate/world.ts";
@@ -21,7 +22,7 @@ const EVENTS: LaneEvents = {
   idled: NOTHING,
 };
 const MESSAGE: LoadMessage = {
-  ...{ modelId: 1, files: [], session: { "toy.factor": "2", "toy.cost": "slow" } },
+  ...{ modelId: 1, files: [], session: { [FACTOR_ENTRY]: "2", [COST_ENTRY]: "slow" } },
   ...{ images: {}, decodes: {}, assets: {} },
 };
 const ITEM = {

@@ -9,7 +9,7 @@ import type { EngineOptions, LoadOptions, RunOptions } from "../../engine/option
 import type { RunInfo } from "../../engine/result.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { Random } from "../random.ts";
-import { TOY_CHUNK, toyBundle } from "./toy-backend.ts";
+import { COST_ENTRY, FACTOR_ENTRY, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
 import { World } from "./world.ts";
 import type { SimulatedWorker } from "./world.ts";
 
@@ -315,10 +315,10 @@ export class Scene {
       load: async (modelId, { session }): Promise<ModelFacts> => {
         await take(LOAD_MS);
         throwLost();
-        const factor = Number(session["toy.factor"]);
+        const factor = Number(session[FACTOR_ENTRY]);
         const error = this.faults.load(factor, name, worker);
         if (error !== null) throw error;
-        const [fixedMs, rowMs] = (session["toy.cost"] ?? "").split("+").map(Number) as [number, number];
+        const [fixedMs, rowMs] = (session[COST_ENTRY] ?? "").split("+").map(Number) as [number, number];
         factors.set(modelId, { factor, cost: { fixedMs, rowMs } });
         this.#factors.get(worker)?.set(modelId, factor);
         worker.models.add(modelId);
@@ -356,7 +356,7 @@ export class Scene {
 /** Builds a bundle with a toy's costs in its sessions. */
 function bundleOf({ factor, wasm, webgpu = wasm, hasTwoVariants = false }: Toy): string {
   const bundle = JSON.parse(toyBundle(`m${factor}`, factor)) as { variants: Record<string, unknown>[] };
-  const session = ({ fixedMs, rowMs }: Cost) => ({ "toy.factor": `${factor}`, "toy.cost": `${fixedMs}+${rowMs}` });
+  const session = ({ fixedMs, rowMs }: Cost) => ({ [FACTOR_ENTRY]: `${factor}`, [COST_ENTRY]: `${fixedMs}+${rowMs}` });
   const [variant] = bundle.variants;
   const all = { wasm: session(wasm), webgpu: session(webgpu) };
   bundle.variants = hasTwoVariants

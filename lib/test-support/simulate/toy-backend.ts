@@ -13,6 +13,10 @@ export function toyStep(sum: number, x: number): number {
   return Math.fround(Math.fround(sum / 2) + x);
 }
 
+/** Session entries in which a toy model's factor and cost travel: bundles may set only entries that ONNX Runtime has. */
+export const FACTOR_ENTRY = "session.qdq_matmulnbits_accuracy_level";
+export const COST_ENTRY = "optimization.disable_specified_optimizers";
+
 const PORT = { dtype: "float32", dims: ["n", "w"], batchAxis: 0 } as const;
 const STATE_PORT = { dtype: "float32", dims: ["n", 2], batchAxis: 0 } as const;
 /** Cost of a run in ms: all of it per row, or most of it per run. */
@@ -61,8 +65,8 @@ export function createToyBackend(world: World, worker: SimulatedWorker): Backend
     },
     async load(modelId, { session, states = {} }): Promise<ModelFacts> {
       await act(80, backend);
-      const cost = session["toy.cost"] as keyof typeof COST;
-      models.set(modelId, { factor: Number(session["toy.factor"]), cost });
+      const cost = session[COST_ENTRY] as keyof typeof COST;
+      models.set(modelId, { factor: Number(session[FACTOR_ENTRY]), cost });
       worker.models.add(modelId);
       const { inputs, outputs } = portsOf("next" in states);
       return { inputs, outputs, loadMs: 0, assignment: null };
@@ -119,7 +123,7 @@ export function toyBundle(
   cost: keyof typeof COST = "apart",
   onWasm = cost,
 ): string {
-  const sessionOf = (cost: string) => ({ "toy.factor": String(factor), "toy.cost": cost });
+  const sessionOf = (cost: string) => ({ [FACTOR_ENTRY]: String(factor), [COST_ENTRY]: cost });
   // One byte "m": the file is fetched and verified like any other, and then ignored.
   const sha256 = "62c66a7a5dd70c3146618063c344e531e6d4b59e379808443ce962b3abd63c5a";
   return JSON.stringify({
