@@ -372,7 +372,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-bound",
     breaks: "The order of use is kept where records are written.",
-    file: "lib/cache/releases.ts",
+    file: "lib/core/release-record.ts",
     from: "return JSON.stringify({ newest: last(newest), models: last(models) });",
     to: "return JSON.stringify({ newest: last(Object.fromEntries(Object.entries(newest).sort())), models: last(models) });",
     test: "lib/cache/tuf.test.ts",
@@ -381,7 +381,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-bound-used",
     breaks: "A use moves a record to the end.",
-    file: "lib/cache/releases.ts",
+    file: "lib/core/release-record.ts",
     from: "    joined.delete(name);\n",
     to: "",
     test: "lib/cache/tuf.test.ts",

@@ -4,6 +4,7 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import type { Bundle } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
+import { mergeReleases } from "../core/release-record.ts";
 import { sign, toBase64 } from "../core/signature.ts";
 import type { VerifiedClaim } from "../core/signature.ts";
 import { Downloader } from "./download.ts";
@@ -25,15 +26,7 @@ import { open } from "./open.ts";
 import type { OpenedBundle } from "./open.ts";
 import type { Wish } from "./messages.ts";
 import { addressOf } from "./names.ts";
-import {
-  checkRelease,
-  joinReleases,
-  mergeReleases,
-  NO_RELEASES,
-  noteRelease,
-  readReleases,
-  writeReleases,
-} from "./releases.ts";
+import { checkRelease, joinReleases, NO_RELEASES, noteRelease, readReleases, writeReleases } from "./releases.ts";
 import type { Releases } from "./releases.ts";
 import { update } from "./update.ts";
 

@@ -3,10 +3,10 @@
 import type { BackendName } from "../rpc/backend.ts";
 import type { CacheClient, FetchOptions } from "./cache-client.ts";
 import type { Look, Plan, Updated, Wish } from "../cache/messages.ts";
-import { mergeReleases } from "../cache/releases.ts";
 import type { Candidate } from "../core/choose-variant.ts";
 import type { CrashMarkers } from "./crash-markers.ts";
 import type { DeviceFacts } from "../core/device.ts";
+import { mergeReleases } from "../core/release-record.ts";
 import type { Effects } from "../effects/effects.ts";
 import type { EngineOptions, LoadOptions } from "./options.ts";
 
