@@ -90,6 +90,10 @@ await build({
   bundle: true,
   splitting: true,
   chunkNames: "compress-[hash]",
+  // Commander is CommonJS and requires modules of Node, which esbuild leaves to a global `require`.
+  banner: {
+    js: 'import { createRequire as requireOf } from "node:module";const require = requireOf(import.meta.url);',
+  },
   format: "esm",
   platform: "node",
   target: "node20",

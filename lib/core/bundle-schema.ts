@@ -58,9 +58,6 @@ const SESSION_ENTRIES: ReadonlySet<string> = new Set([
   "session.x64quantprecision",
 ]);
 
-/** Entries of the backend of tests, whose models are entries alone; ONNX Runtime has none of that namespace. */
-const TOY_ENTRY = /^toy\./;
-
 const shape2 = bundle2(false);
 
 /**
@@ -182,7 +179,7 @@ function withWire({ unchecked, ...variant }: VariantJson): Variant {
   const own = golden === undefined ? files : [...files, golden.inputs, golden.outputs];
   const encodings = unknownEncodings(own.flatMap((x) => x.chunks)).map((x) => `encoding:${x}`);
   const entries = Object.values(session).flatMap((x) => Object.keys(x ?? {}));
-  const unknown = entries.filter((x) => !SESSION_ENTRIES.has(x) && !TOY_ENTRY.test(x)).map((x) => `session:${x}`);
+  const unknown = entries.filter((x) => !SESSION_ENTRIES.has(x)).map((x) => `session:${x}`);
   const chunks = new Map(files.flatMap((x) => x.chunks).map((x) => [x.sha256, x]));
   const wireBytes = [...chunks.values()].reduce((sum, x) => sum + wireBytesOf(x), 0);
   // The wire size of an unknown encoding is not known; the variant is never fetched.
