@@ -87,7 +87,7 @@ function offer(stream: Stream, hasGpu: boolean): void {
 }
 
 const SAID = {
-  kill: "A worker was terminated. No event is fired; the watchdog must detect it.",
+  kill: "A worker was terminated. No event is fired; its Web Lock is released. Between two runs that costs no attempt.",
   throw: "The next call crashes its worker.",
   hang: "The next call hangs; the watchdog must detect it.",
   destroy: "The GPU device will be destroyed during the next run.",
