@@ -30,7 +30,7 @@ export type Watcher = NonNullable<Scheduler["onEvent"]>;
 
 const MEMO_KEY = "selvedge/estimate/2";
 /** Bound on the times that a step is queued again without an attempt, so that lanes do not pass it on forever. */
-const SPARED_MAX = 4;
+export const SPARED_MAX = 4;
 /** Minimum interval between saves of the estimates, in ms. */
 const SAVE_MS = 10_000;
 

@@ -9,6 +9,7 @@ import { createEngine } from "../../engine/engine.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { Model } from "../../engine/model.ts";
 import { LOSS_WINDOW_MS } from "../../pool/gpu-loss-ledger.ts";
+import { SPARED_MAX } from "../../engine/dispatcher.ts";
 import { MAX_ATTEMPTS } from "../../schedule/recover.ts";
 import { Random } from "../random.ts";
 import { prepareTraces, traceFrom } from "./replay.ts";
@@ -156,8 +157,8 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
     const crashes = engine.stats().lanes.reduce((total, lane) => total + lane.crashes, 0);
     if (crashes > 0) broken.push(`${crashes} healthy workers were ended`);
   }
-  // One more than its attempts: a failed start beside a lane that holds the model costs a request no attempt.
-  const startsMax = startsBefore + lanes * 4 + requests.length * (MAX_ATTEMPTS + 1);
+  // A failed start beside a lane that holds or loads the model costs a request no attempt, so many times.
+  const startsMax = startsBefore + lanes * 4 + requests.length * (MAX_ATTEMPTS + SPARED_MAX);
   if (world.started > startsMax) broken.push(`${world.started} workers were started for ${requests.length} requests`);
   await end(world, engine, models, broken);
   broken.push(...overBudget(world.gpuLosses));

@@ -5,7 +5,7 @@ import type { Call, Scene, WorldPlan } from "../scene.ts";
 /** Requests per world. */
 const COUNT = 90;
 /** Minimum share of the lanes' capacity that is on time, and maximum share of runs that are late. */
-const ON_TIME = 0.65;
+const ON_TIME = 0.6;
 const IN_VAIN = 0.3;
 /** Offered load as a multiple of the lanes' capacity. */
 const OVERLOAD = 3;
