@@ -12,7 +12,6 @@ import { brotliCompressSync, gzipSync } from "node:zlib";
 import { CHUNK_MAX_BYTES, chunkPath, sha256Hex } from "../core/bundle.ts";
 import type { Bundle, BundleChunk, BundleFile } from "../core/bundle.ts";
 import { bundleJson } from "../core/bundle-json.ts";
-import { Random } from "./random.ts";
 import { startBrotli } from "../cache/brotli.ts";
 import { Downloader } from "../cache/download.ts";
 import type { DownloadEffects } from "../cache/download.ts";
@@ -402,11 +401,19 @@ export class BadServer {
   }
 }
 
-/** Bytes that look like weights: no two chunks are equal, reproducible by seed. */
+/**
+ * Bytes that look like weights: no two chunks are equal, reproducible by seed. An xorshift of its own, since the frozen
+ * stores hold its bytes.
+ */
 export function weights(size: number, seed = 1): Bytes {
-  const random = new Random(seed);
   const bytes = new Uint8Array(size);
-  for (let i = 0; i < size; i += 1) bytes[i] = random.below(256);
+  let state = seed >>> 0 || 1;
+  for (let i = 0; i < size; i += 1) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    bytes[i] = state;
+  }
   return bytes;
 }
 
