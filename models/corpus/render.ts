@@ -39,7 +39,7 @@ export interface CorpusPage {
 }
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const SOURCES = ["draw.ts", "layout.ts", "text.ts", "fonts.ts", "random.ts"];
+const SOURCES = ["draw.ts", "layout.ts", "text.ts", "fonts.ts", "../../lib/test-support/random.ts"];
 const GROUP = 50;
 
 /** Returns the first `count` lines of the corpus, rendering those that are missing. */
