@@ -24,6 +24,8 @@ export interface BareModel {
 }
 
 const MODEL_MAX_BYTES = 4 * 1024 ** 3;
+/** Bytes of a file that tell a text from a model. */
+const HEAD_BYTES = 512;
 
 /** A chunk in flight: bytes of the file from `index` chunks on, filled up to `size`. */
 interface Piece {
@@ -294,13 +296,16 @@ export class BareDownload {
     piece.size += fits.byteLength;
     this.#fetchedBytes += fits.byteLength;
     this.#meter.add(0, fits.byteLength, "network");
+    // As soon as it is known not to be a captive portal's page: a tab that is killed later has its draft.
+    if (piece.index === 0 && piece.size >= HEAD_BYTES && !isText(piece.bytes.subarray(0, HEAD_BYTES)))
+      this.#draft ??= this.#beginDraft();
     return part.subarray(fits.byteLength);
   }
 
   /** Makes a chunk of the received bytes, and stores it. */
   async #cut({ index, bytes: all, size }: Piece): Promise<void> {
     const bytes = all.subarray(0, size);
-    if (index === 0 && isText(bytes.subarray(0, 512))) throw this.#noModel("is a text file");
+    if (index === 0 && isText(bytes.subarray(0, HEAD_BYTES))) throw this.#noModel("is a text file");
     const chunk = { sha256: await sha256Hex(bytes), bytes: size };
     const file = this.#file;
     this.#draft ??= this.#beginDraft();
