@@ -13,7 +13,7 @@ import type { Releases, SeenRelease } from "../core/release-record.ts";
 import type { VerifiedClaim } from "../core/signature.ts";
 
 export { joinReleases, NO_RELEASES, readReleases, writeReleases } from "../core/release-record.ts";
-export type { Releases, SeenRelease } from "../core/release-record.ts";
+export type { Releases } from "../core/release-record.ts";
 
 /**
  * Converts a record of older package releases, which counted by address alone: no model release below `release` is

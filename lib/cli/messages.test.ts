@@ -36,7 +36,7 @@ const LINES = [
   "compress none.onnx --out out",
   "compress page.onnx --out out",
   "compress model.onnx --out out --fast",
-  "compress model.onnx --out --dry-run",
+  "compress none.onnx --out --dry-run",
   "compress model.onnx --out=",
   "compress model.onnx --out out --out bundle",
   "compress model.onnx --out out --targets tpu",
