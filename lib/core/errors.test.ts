@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
 import { ERROR_CODES, fromWireError, isSelvedgeError, SelvedgeError, toWireError } from "./errors.ts";
 import type { WireError } from "./errors.ts";
+import { ERROR_REASONS } from "./error-reasons.ts";
+import { readFileSync } from "node:fs";
 
 async function acrossTheLine(error: unknown): Promise<Error> {
   const { port1, port2 } = new MessageChannel();
@@ -19,7 +21,7 @@ test.each(ERROR_CODES)("%s keeps class, code, details, retryable and cause acros
   const sent = new SelvedgeError(code, `it was ${code}`, { url: "x", bytes: 3 }, new RangeError("under it"));
   const got = await acrossTheLine(sent);
   expect(got).toBeInstanceOf(SelvedgeError);
-  expect(isSelvedgeError(got) && [got.code, got.details, got.retryable]).toEqual([code, sent.details, sent.retryable]);
+  expect(isSelvedgeError(got) && { ...got }).toEqual({ ...sent });
   expect(got.message).toBe(sent.message);
   expect(got.stack).toBe(sent.stack);
   expect(got.cause).toBeInstanceOf(RangeError);
@@ -42,4 +44,19 @@ test("an error of another copy of the package is recognised", () => {
   const foreign = Object.defineProperty(new Error("x"), Symbol.for("selvedge.error"), { value: true });
   expect(isSelvedgeError(foreign)).toBe(true);
   expect(isSelvedgeError(new Error("x"))).toBe(false);
+});
+
+test.each(ERROR_REASONS)("$code $reason: a retry is advised only where waiting can help", async (each) => {
+  const sent = new SelvedgeError(each.code, "x", { reason: each.reason });
+  expect(sent.retryable).toBe(each.retryable);
+  expect(await acrossTheLine(sent)).toMatchObject({
+    retryable: each.retryable,
+    help: `npx selvedge explain ${each.code}`,
+  });
+});
+
+test("docs/errors.md has every code and every reason", () => {
+  const page = readFileSync("docs/errors.md", "utf8");
+  expect(ERROR_CODES.filter((code) => !page.includes(`| \`${code}\``))).toEqual([]);
+  expect(ERROR_REASONS.filter((x) => !page.includes(`| \`${x.reason}\` | ${x.cause} | ${x.fix} |`))).toEqual([]);
 });

@@ -7,6 +7,7 @@
 
 /** Error code, for callers to branch on. */
 export type ErrorCode =
+  | "setup-failed"
   | "no-backend"
   | "download-failed"
   | "integrity-failed"
@@ -25,6 +26,7 @@ export type ErrorCode =
 
 /** Lists every code, in the order of the documentation. */
 export const ERROR_CODES: readonly ErrorCode[] = [
+  "setup-failed",
   "no-backend",
   "download-failed",
   "integrity-failed",
@@ -51,6 +53,19 @@ const RETRYABLE: ReadonlySet<ErrorCode> = new Set([
   "remote-failed",
 ]);
 
+/** Reasons of `download-failed` that waiting does not change; error-reasons.ts describes each. */
+const PERMANENT: ReadonlySet<unknown> = new Set([
+  "not-found",
+  "denied",
+  "refused",
+  "html",
+  "cors",
+  "csp",
+  "mixed-content",
+  "too-large",
+  "not-stored",
+]);
+
 /** A value that `structuredClone` copies and JSON can show. */
 export type ErrorDetails = Readonly<Record<string, string | number | boolean | null | readonly (string | number)[]>>;
 
@@ -60,17 +75,20 @@ const MARK = Symbol.for("selvedge.error");
 export class SelvedgeError extends Error {
   /** Error code. */
   readonly code: ErrorCode;
-  /** Facts behind the message (URL, status, bytes, model …). */
+  /** Facts behind the message (URL, status, bytes, model …); `reason` is the cause as one word, where it is known. */
   readonly details: ErrorDetails;
-  /** Whether the same call may succeed on a retry. */
+  /** Whether the same call may succeed later: waiting can help, and nothing has to be changed. */
   readonly retryable: boolean;
+  /** Command that prints causes and fixes, without a network. */
+  readonly help: string;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = "SelvedgeError";
     this.code = code;
     this.details = details;
-    this.retryable = RETRYABLE.has(code);
+    this.retryable = RETRYABLE.has(code) && !PERMANENT.has(details["reason"]);
+    this.help = `npx selvedge explain ${code}`;
     Object.defineProperty(this, MARK, { value: true });
   }
 }

@@ -40,7 +40,7 @@ export class WorkerClient {
       else if (data.selvedge === "linking") this.#resume ??= this.#link.pause();
       else if (data.selvedge === "linked") this.#linked(data.rest);
       else
-        this.end(new SelvedgeError("device-lost", `The GPU device was lost: ${data.reason}`, { reason: data.reason }));
+        this.end(new SelvedgeError("device-lost", `The GPU device was lost: ${data.reason}`, { message: data.reason }));
     };
     this.#link.onEnd = (error) => {
       for (const thread of this.#threads ?? []) thread.terminate();

@@ -171,7 +171,7 @@ test("a lost device ends the worker with its reason", async () => {
     client.onEnd = resolve;
   });
   backend.onLost?.("the driver was reset");
-  expect(await ended).toMatchObject({ code: "device-lost", details: { reason: "the driver was reset" } });
+  expect(await ended).toMatchObject({ code: "device-lost", details: { message: "the driver was reset" } });
 });
 
 test("the runtime's log reaches the page line by line", async () => {

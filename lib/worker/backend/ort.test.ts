@@ -198,7 +198,7 @@ describe("a lost device", () => {
     };
     await expect(backend.run(1, FEEDS)).rejects.toMatchObject({
       code: "device-lost",
-      details: { reason: "destroyed" },
+      details: { message: "destroyed" },
     });
   });
 });

@@ -359,7 +359,7 @@ class OrtBackend implements Backend {
 
   #failure(error: unknown, during: "load" | "run"): Error {
     if (this.#lost !== null) {
-      const details = { reason: this.#lost };
+      const details = { message: this.#lost };
       return new SelvedgeError("device-lost", `The GPU device was lost: ${this.#lost}`, details, error);
     }
     if (this.#gpuError === null) return failureOf(error, during);

@@ -1,0 +1,147 @@
+// Every cause of an error that has a word of its own (`error.details.reason`): the one list behind docs/errors.md and
+// `selvedge explain`. Not loaded on the page. errors.ts repeats which of them waiting does not change, as a short set.
+import type { ErrorCode } from "./errors.ts";
+
+/** A cause of an error. */
+export interface ErrorReason {
+  /** Code of the errors that carry it. */
+  readonly code: ErrorCode;
+  /** The word in `details.reason`. */
+  readonly reason: string;
+  /** Cause, one sentence. */
+  readonly cause: string;
+  /** Change that fixes it. */
+  readonly fix: string;
+  /** Whether the same call may succeed later without a change. */
+  readonly retryable: boolean;
+}
+
+const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly [cause: string, fix: string]>>>>> = {
+  "setup-failed": {
+    "no-worker": [
+      "There are no Web Workers here: Node, a server's render, jsdom, or a service worker.",
+      "Create the engine in a page or a dedicated worker: in an effect that runs in the browser; in an extension, in a page or an offscreen document; in tests, in a real browser.",
+    ],
+    "trusted-types": [
+      "The page enforces Trusted Types and no policy was passed, or the policy refuses the address.",
+      "Pass `trustedTypesPolicy`, a policy with `createScriptURL`, and name it in the header: `Content-Security-Policy: trusted-types NAME`.",
+    ],
+    "cross-origin": [
+      "The package is served from another origin than the page, and the browser does not start its worker.",
+      "Serve the package's `dist/` from the page's origin and set `assetsBase`; or send `Access-Control-Allow-Origin` with its files and allow `worker-src blob:`.",
+    ],
+    "worker-missing": [
+      "The server answers the worker script's address with an error.",
+      "Copy the package's `dist/worker-*.js` to that address, or set `assetsBase` to where they are; in Vite's dev server exclude selvedge from `optimizeDeps`.",
+    ],
+    "worker-html": [
+      "The server answers the worker script's address with an HTML page, as single-page apps do for unknown paths.",
+      "Copy the package's `dist/worker-*.js` to that address, or set `assetsBase` to where they are; in Vite's dev server exclude selvedge from `optimizeDeps`.",
+    ],
+    "worker-type": [
+      "The worker script has a Content-Type that is not JavaScript.",
+      "Serve `.js` as `text/javascript`.",
+    ],
+    "worker-csp": ["The Content-Security-Policy does not allow the worker script.", "Allow `worker-src 'self'`."],
+    "worker-coep": [
+      "The page has Cross-Origin-Embedder-Policy and the worker script's response has not.",
+      "Send the same `Cross-Origin-Embedder-Policy` with the package's files.",
+    ],
+    "worker-refused": [
+      "The worker script is served as JavaScript, yet the browser refuses it.",
+      "Look at the browser's console; check the response's headers against a page without them.",
+    ],
+    "worker-unreachable": [
+      "The worker script could not be requested.",
+      "Check that the address is reachable from the page: `assetsBase`, CORS, and the network.",
+    ],
+    "wasm-missing": [
+      "The server answers the WebAssembly file's address with an error.",
+      "Copy the package's `dist/ort-*.wasm` beside the worker scripts, or set `assetsBase`.",
+    ],
+    "wasm-html": [
+      "The server answers the WebAssembly file's address with an HTML page.",
+      "Copy the package's `dist/ort-*.wasm` beside the worker scripts, or set `assetsBase`.",
+    ],
+    "wasm-csp": [
+      "The Content-Security-Policy does not allow WebAssembly, or not its address.",
+      "Allow `script-src 'self' 'wasm-unsafe-eval'`, and `connect-src` for the file's origin.",
+    ],
+    "wasm-unreachable": [
+      "The WebAssembly file could not be requested, or its response ended early.",
+      "Check that the address is reachable; from another origin it needs `Access-Control-Allow-Origin`.",
+    ],
+    bundler: [
+      "A bundler moved the package's code away from its workers, or inlined them.",
+      "Serve the package's `dist/worker-*.js` and `dist/*.wasm`, and set `assetsBase` to their folder.",
+    ],
+    version: [
+      "The page and its worker scripts are of different releases of the package.",
+      "Copy the package's `dist/` again after each update, and do not let caches keep the old files.",
+    ],
+  },
+  "no-backend": {
+    pinned: ["The backend that was asked for by name is absent.", "Leave `backend` out, or add `wasm` to `backends`."],
+    "no-variant": ["No variant of the bundle fits the device.", "Add a variant for wasm: `selvedge compress`."],
+    newer: ["The bundle needs a newer release of selvedge.", "Update the package."],
+  },
+  "download-failed": {
+    "not-found": ["The server has no such file (404, 410).", "Deploy the whole bundle; check the address."],
+    denied: ["The server wants credentials (401, 403, 407, 451).", "Make the file public, or send the cookies."],
+    refused: ["The server refuses the request (another status of 400 to 499).", "Read the server's log."],
+    html: [
+      "The server answers a chunk's address with an HTML page.",
+      "Deploy `chunks/` with `bundle.json`; take `chunks/` out of the rewrites to a start page.",
+    ],
+    cors: [
+      "The file is on another origin that does not allow this one to read it.",
+      "Send `Access-Control-Allow-Origin` from there, or serve the model from the page's origin.",
+    ],
+    csp: ["The Content-Security-Policy does not allow the address.", "Add its origin to `connect-src`."],
+    "mixed-content": ["The page is https and the address is http.", "Serve the model over https."],
+    "too-large": ["The file exceeds the limit on its size.", "Check the address, or split the model."],
+    "not-stored": ["The store does not hold that model.", "Load it first, or choose one of `list()`."],
+    server: ["The server failed (500 and above).", "Try again later."],
+    busy: ["The server asks to wait (408, 425, 429).", "Try again later."],
+    stalled: ["No data arrived for 20 s.", "Try again."],
+    cut: ["The connection was closed before the end of the file.", "Try again."],
+    offline: ["The browser has no network.", "Try again when it has."],
+    unreachable: ["The server could not be reached.", "Check the address; try again."],
+    unreadable: ["The browser lost the bytes of a Blob or File.", "Pick the file again, or load the model again."],
+  },
+  "model-invalid": {
+    html: ["The file is an HTML page.", "Check the address: servers answer unknown paths with their start page."],
+    text: ["The file is text.", "Check the address."],
+    "git-lfs": ["The file is a Git LFS pointer, not the file itself.", "Run `git lfs pull` before deploying."],
+    picture: ["The file is a picture.", "Pass the model; pictures are inputs of `run`."],
+    zip: ["The file is a ZIP archive.", "Unpack it and use the `.onnx` file inside."],
+    gzip: ["The file is compressed with gzip.", "Unpack it, or let the server name the `Content-Encoding`."],
+    safetensors: ["The file holds weights alone (safetensors).", "Export the model to ONNX."],
+    pickle: ["The file is a PyTorch checkpoint.", "Export the model to ONNX: `torch.onnx.export`."],
+    empty: ["The file has no bytes.", "Check how it was made and copied."],
+    onnx: ["ONNX Runtime refuses the model.", "Read the message: it names the operator or the fault."],
+  },
+  "integrity-failed": {
+    unsigned: ["Trusted keys are set and the model is not signed.", "Sign the bundle: `selvedge sign`."],
+    malformed: ["`signature.json` does not match its schema.", "Sign the bundle again."],
+    "wrong-key": ["None of the trusted keys signed the bundle.", "Sign it with a trusted key, or trust its key."],
+    altered: ["The bundle is not the one that was signed.", "Deploy the signed bundle as a whole."],
+    expired: ["The signature has expired.", "Sign the bundle again."],
+    older: ["The bundle is older than one that this device has seen.", "Deploy the newest release."],
+    "other-model": ["The address served another model before.", "Use another address, or pass `name`."],
+    "other-version": ["The bundle is not the one of `identity`.", "Deploy that version, or change `identity`."],
+    redirected: ["`bundle.json` came from another origin.", "Load it from there, or pass `identity`."],
+    hash: ["Bytes do not match their SHA-256.", "Deploy the bundle as a whole; turn off transformations by a CDN."],
+  },
+};
+
+/** Causes that pass by waiting. */
+const WAIT: ReadonlySet<string> = new Set(["server", "busy", "stalled", "cut", "offline", "unreachable", "unreadable"]);
+
+/** Lists every cause that has a word, grouped by code. */
+export const ERROR_REASONS: readonly ErrorReason[] = Object.entries(TABLE).flatMap(([code, reasons]) =>
+  Object.entries(reasons).map(([reason, [cause, fix]]) => {
+    const retryable = code === "download-failed" && WAIT.has(reason);
+    return { code: code as ErrorCode, reason, cause, fix, retryable };
+  }),
+);
