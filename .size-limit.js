@@ -1,5 +1,5 @@
 // What the page itself loads, Comlink and Valibot included. The workers are files of their own, with ONNX Runtime.
-// Parts that are imported only when they are asked for (a trace, tracks in DevTools) have a bound of their own.
+// Parts that are imported only when they are asked for (a trace, a map, measurements of two backends) have a bound of their own.
 // `npm run verify` fails above `limit` and warns at 10 % above the size in
 // .ci/recorded-sizes.json, which a change on purpose sets anew.
 const onDemand = [
@@ -8,6 +8,10 @@ const onDemand = [
   "../effects/persist-storage.js",
   "./result-store.js",
   "./result-cache.js",
+  "./map-answers.js",
+  "./choose-backend.js",
+  "./availability.js",
+  "../core/release-record.js",
 ];
 /** @type {(path: string) => import("size-limit").SizeLimitConfig[number]} */
 const part = (path) => ({
@@ -32,4 +36,8 @@ export default [
   part("effects/persist-storage.js"),
   part("engine/result-store.js"),
   part("engine/result-cache.js"),
+  part("engine/map-answers.js"),
+  part("engine/choose-backend.js"),
+  part("engine/availability.js"),
+  part("core/release-record.js"),
 ];

@@ -467,10 +467,10 @@ export const MUTANTS: readonly Mutant[] = [
   {
     fault: "store-C4",
     breaks: "typical inputs of any size are made on the page's thread",
-    file: "lib/engine/measure-backend.ts",
+    file: "lib/engine/typical-feeds.ts",
     from: "if (!(bytes <= TYPICAL_MAX_BYTES)) return null;",
     to: "if (Number.isNaN(bytes)) return null;",
-    test: "lib/engine/measure-backend.test.ts",
+    test: "lib/engine/typical-feeds.test.ts",
     title: "store-C4",
   },
 ];

@@ -8,7 +8,7 @@ const MAP: readonly Mutant[] = [
   {
     fault: "processing-H1",
     breaks: "A source that aborts its own map is read without end.",
-    file: "lib/engine/map.ts",
+    file: "lib/engine/map-answers.ts",
     from: " && !this.#options.signal.aborted;\n    return mayBegin",
     to: ";\n    return mayBegin",
     test: "lib/engine/map.test.ts",
@@ -17,7 +17,7 @@ const MAP: readonly Mutant[] = [
   {
     fault: "processing-H2",
     breaks: "A closed engine yields an error for each input of an endless source.",
-    file: "lib/engine/map.ts",
+    file: "lib/engine/map-answers.ts",
     from: 'isSelvedgeError(error) && error.code === "closed"',
     to: "false",
     test: "lib/engine/map.test.ts",
@@ -26,7 +26,7 @@ const MAP: readonly Mutant[] = [
   {
     fault: "processing-H2-turns",
     breaks: "No timer runs while nothing but errors is yielded.",
-    file: "lib/engine/map.ts",
+    file: "lib/engine/map-answers.ts",
     from: "await turn;",
     to: "void turn;",
     test: "lib/engine/map.test.ts",
@@ -35,7 +35,7 @@ const MAP: readonly Mutant[] = [
   {
     fault: "core-C2",
     breaks: "Answers to inputs before a source's error are lost.",
-    file: "lib/engine/map.ts",
+    file: "lib/engine/map-answers.ts",
     from: "      ahead.read();\n",
     to: "      ahead.read();\n      for (const { error } of ahead.failures) throw error;\n",
     test: "lib/engine/map.test.ts",
@@ -44,7 +44,7 @@ const MAP: readonly Mutant[] = [
   {
     fault: "processing-L10",
     breaks: "An error of the source's return replaces the error of a run.",
-    file: "lib/engine/map.ts",
+    file: "lib/engine/map-answers.ts",
     from: "await (isFailed ? quiet : left)",
     to: "await left",
     test: "lib/engine/map.test.ts",
@@ -62,7 +62,7 @@ const MAP: readonly Mutant[] = [
   {
     fault: "processing-mutant-map-1",
     breaks: "The listener on the caller's signal is never removed.",
-    file: "lib/engine/map.ts",
+    file: "lib/engine/map-answers.ts",
     from: 'own.signal?.removeEventListener("abort", cancel);',
     to: "",
     test: "lib/engine/map.test.ts",
@@ -70,7 +70,7 @@ const MAP: readonly Mutant[] = [
   {
     fault: "processing-mutant-map-2",
     breaks: "A signal that was aborted before the call is ignored.",
-    file: "lib/engine/map.ts",
+    file: "lib/engine/map-answers.ts",
     from: "if (own.signal?.aborted === true) cancel();",
     to: "",
     test: "lib/engine/map.test.ts",
@@ -79,7 +79,7 @@ const MAP: readonly Mutant[] = [
   {
     fault: "processing-mutant-map-3",
     breaks: "`return` of a source that ended is called.",
-    file: "lib/engine/map.ts",
+    file: "lib/engine/map-answers.ts",
     from: "if (!this.isOver) await",
     to: "await",
     test: "lib/engine/map.test.ts",
@@ -87,7 +87,7 @@ const MAP: readonly Mutant[] = [
   {
     fault: "processing-mutant-map-4",
     breaks: "A rejected return of a source that is read is unhandled.",
-    file: "lib/engine/map.ts",
+    file: "lib/engine/map-answers.ts",
     from: "const quiet = left.catch(() => undefined);",
     to: "const quiet = left;",
     test: "lib/engine/map.test.ts",
@@ -95,7 +95,7 @@ const MAP: readonly Mutant[] = [
   {
     fault: "processing-mutant-map-5",
     breaks: "The source's return is not awaited.",
-    file: "lib/engine/map.ts",
+    file: "lib/engine/map-answers.ts",
     from: "if (!ahead.isReading) await",
     to: "if (!ahead.isReading) void",
     test: "lib/engine/map.test.ts",
@@ -103,7 +103,7 @@ const MAP: readonly Mutant[] = [
   {
     fault: "processing-mutant-map-6",
     breaks: "An input that comes after an abort is begun.",
-    file: "lib/engine/map.ts",
+    file: "lib/engine/map-answers.ts",
     from: "else if (!this.#options.signal.aborted) this.#begin",
     to: "else this.#begin",
     test: "lib/engine/map.test.ts",
@@ -111,7 +111,7 @@ const MAP: readonly Mutant[] = [
   {
     fault: "processing-mutant-map-7",
     breaks: "Inputs of a list are begun one by one.",
-    file: "lib/engine/map.ts",
+    file: "lib/engine/map-answers.ts",
     from: "Math.floor(this.#concurrency * PART)",
     to: "0",
     test: "lib/engine/map.test.ts",
@@ -119,7 +119,7 @@ const MAP: readonly Mutant[] = [
   {
     fault: "processing-mutant-map-8",
     breaks: "Inputs that come later wait for a part of them.",
-    file: "lib/engine/map.ts",
+    file: "lib/engine/map-answers.ts",
     from: "if (!this.#isAsync) this.#part",
     to: "this.#part",
     test: "lib/engine/map.test.ts",
@@ -127,7 +127,7 @@ const MAP: readonly Mutant[] = [
   {
     fault: "processing-mutant-map-9",
     breaks: "A bitmap counts a quarter of its bytes.",
-    file: "lib/engine/map.ts",
+    file: "lib/engine/map-answers.ts",
     from: "width * height * 4",
     to: "width * height",
     test: "lib/engine/map.test.ts",
@@ -135,7 +135,7 @@ const MAP: readonly Mutant[] = [
   {
     fault: "processing-mutant-map-10",
     breaks: "A source is read on after it failed.",
-    file: "lib/engine/map.ts",
+    file: "lib/engine/map-answers.ts",
     from: "    this.isOver = true;\n    this.failures",
     to: "    this.failures",
     test: "lib/engine/map.test.ts",
@@ -144,7 +144,7 @@ const MAP: readonly Mutant[] = [
   {
     fault: "processing-mutant-map-11",
     breaks: "Decoded outputs are missing from the answers of a map.",
-    file: "lib/engine/map.ts",
+    file: "lib/engine/map-answers.ts",
     from: 'Object.defineProperty(this, "decoded", MappedAnswer.#DECODED);',
     to: "void MappedAnswer.#DECODED;",
     test: "lib/engine/map.test.ts",

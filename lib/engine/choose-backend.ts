@@ -1,5 +1,5 @@
-// Chooses the backend of a model: by facts where they suffice (choose-variant.ts), else by measuring both backends
-// (measure-backend.ts), one model at a time. Stores the numbers for later pages.
+// Chooses the backend of a model for which facts do not suffice (choose-variant.ts), by measuring both backends
+// (measure-backend.ts), one model at a time. Stores the numbers for later pages. Imported by placing.ts.
 //
 // Stored are numbers, for a month, and errors that blame the model on that backend, for a day; of this release alone
 // (version.ts). Any other failure (a lost or barred GPU, a download, a crashed worker, a closed engine) says nothing
@@ -11,27 +11,19 @@ import { decide } from "../core/choose-variant.ts";
 import type { Candidate, Measured, Placement } from "../core/choose-variant.ts";
 import type { DeviceFacts } from "../core/device.ts";
 import type { Effects } from "../effects/effects.ts";
-import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import { isSelvedgeError } from "../core/errors.ts";
+import type { SelvedgeError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import type { Loader } from "./loader.ts";
 import { Measurements } from "./measurements.ts";
 import type { Known } from "./measurements.ts";
 import type { Feeds } from "../rpc/messages.ts";
-import { probe, PROBE_BUDGET_MS, typicalFeeds } from "./measure-backend.ts";
+import { probe, PROBE_BUDGET_MS } from "./measure-backend.ts";
 import type { Probe } from "./measure-backend.ts";
+import { candidateIn, placedAt } from "./placing.ts";
+import type { Placing } from "./placing.ts";
+import { typicalFeeds } from "./typical-feeds.ts";
 import { watch } from "../rpc/watchdog.ts";
-
-/** A variant on a backend, and the reason for it. */
-export type Chosen = Placement & Candidate;
-
-/** Decision on where a model runs. */
-export interface Placing {
-  readonly placement: Chosen;
-  /** When a request's inputs are to be measured: `first` with the next request, `later` after a delay, else null. */
-  readonly measure: "first" | "later" | null;
-  /** A measurement that outlasts the wait of a load, including the load on the GPU; null where there is none. */
-  readonly measuring: Promise<Placing> | null;
-}
 
 /** How long a load waits for the model to be loaded on the GPU and measured, including the wait for both, in ms. */
 const LOAD_WAIT_MS = 2 * PROBE_BUDGET_MS;
@@ -40,8 +32,8 @@ const BLAMES: ReadonlySet<ErrorCode> = new Set(["model-invalid", "internal"]);
 /** Errors that blame the device in its current state: not stored, and not retried on this page. */
 const STAYS: ReadonlySet<ErrorCode> = new Set(["out-of-memory", "no-backend"]);
 
-/** Chooses backends for the models of one engine. */
-export class Placer {
+/** Chooses backends by measurements, for the models of one engine. */
+export class Comparer {
   readonly #effects: Effects;
   readonly #closed: AbortSignal;
   readonly #measurements: Measurements;
@@ -65,10 +57,9 @@ export class Placer {
     this.#onMeasured = onMeasured;
   }
 
-  /** Decides where a model runs. Rejects where no backend can load it. */
+  /** Decides where a model runs that facts alone do not place. Rejects where no backend can load it. */
   async place(loader: Loader): Promise<Placing> {
     const { plan } = loader;
-    if (plan.settled !== null) return placedAt(loader, plan.settled);
     const known = this.#measurements.recall(plan);
     const expected = placementOf(known);
     if (expected !== null) {
@@ -199,19 +190,8 @@ function placementOf({ wasm, webgpu }: Known): Placement | null {
   return typeof wasm === "string" && typeof webgpu !== "string" ? decide({ wasm: null, webgpu: 0 }, wasm) : null;
 }
 
-function placedAt({ plan }: Loader, placement: Placement): Placing {
-  const { variant } = candidateIn(plan, placement.backend);
-  return { placement: { ...placement, variant }, measure: null, measuring: null };
-}
-
 function candidateOf({ plan }: Loader, backend: BackendName): Candidate {
   return candidateIn(plan, backend);
-}
-
-function candidateIn({ candidates }: Plan, backend: BackendName): Candidate {
-  const candidate = candidates.find((x) => x.backend === backend);
-  if (candidate === undefined) throw new SelvedgeError("internal", `There is no candidate for ${backend}.`);
-  return candidate;
 }
 
 function asError(error: unknown): Error {

@@ -1,7 +1,6 @@
 // The engine that an app holds: detects the device, loads models onto lanes, and closes everything again. All its side
 // effects go through its `effects`; nothing is kept at module level, so two engines on a page are independent.
 import { eitherOf, untilAborted } from "../core/abort.ts";
-import { assess } from "./availability.ts";
 import type { Availability } from "./availability.ts";
 import { chooseBuild, resolveAssets } from "../assets.ts";
 import type { Assets } from "../assets.ts";
@@ -25,7 +24,7 @@ import type { Trace } from "../observe/trace.ts";
 import { Opener } from "./opener.ts";
 import { checkAvailabilityOptions, checkEngineOptions, checkLoadOptions, checkTraceOptions } from "./options.ts";
 import type { AvailabilityOptions, EngineOptions, LoadOptions, TraceOptions } from "./options.ts";
-import { Placer } from "./choose-backend.ts";
+import { Placer } from "./placing.ts";
 import { PRIORITIES } from "../schedule/events.ts";
 import { resolveAddress, resolveSource } from "../core/resolve-source.ts";
 import type { ModelSource } from "../core/resolve-source.ts";
@@ -87,9 +86,12 @@ export class Engine {
     this.#host = {
       ...{ effects, cache, executor, counters, backends, closed },
       opener: new Opener(effects, cache, executor.markers, device, backends, options),
-      placer: new Placer(effects, device, threads, closed, (identity, { variant, backend }, ms) => {
-        executor.dispatcher.measured(identity, variant.id, backend, ms);
-      }),
+      placer: new Placer(
+        (Comparer) =>
+          new Comparer(effects, device, threads, closed, (identity, { variant, backend }, ms) => {
+            executor.dispatcher.measured(identity, variant.id, backend, ms);
+          }),
+      ),
       results: new LazyResults(effects, options.results),
       observe: onResult,
       models: new Set(),
@@ -135,9 +137,10 @@ export class Engine {
     const { opener, placer, executor } = this.#host;
     const look = await opener.look(from, options, signal);
     const { plan } = look;
-    const { placement = null, ms = null } = plan === null ? {} : placer.expect(plan);
+    const { placement = null, ms = null } = plan === null ? {} : await placer.expect(plan);
     const at = plan?.candidates.find((x) => x.backend === placement?.backend);
     const learnt = plan && at && executor.dispatcher.expectedMs(plan.identity, at.variant.id, at.backend);
+    const { assess } = await import("./availability.ts");
     return assess(look, placement, learnt ?? ms, options.deadlineMs);
   }
 

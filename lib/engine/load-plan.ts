@@ -22,10 +22,11 @@ export async function loadModel(
   options: LoadOptions,
   download: FetchOptions,
 ): Promise<Model> {
-  const { opener, executor } = host;
+  const { opener, executor, placer } = host;
   const backends = options.backend === undefined ? host.backends : [options.backend];
-  // With one backend, its worker and WebAssembly load in parallel to the bundle.
+  // With one backend, its worker and WebAssembly load in parallel to the bundle; with two, what measures them.
   if (backends.length === 1) executor.pool.warm(backends[0] as BackendName);
+  else placer.prepare();
   const plan = await opener.open(from, options, download);
   try {
     return await loadPlan(host, plan, from, options, download);

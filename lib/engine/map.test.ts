@@ -4,6 +4,7 @@ import { expect, test } from "vitest";
 import { SelvedgeError } from "../core/errors.ts";
 import type { Inputs } from "./inputs.ts";
 import { mapRuns } from "./map.ts";
+import "./map-answers.ts"; // imported before the first map, so that `settle` suffices for it
 import type { MapResult, MapParts, MapFailure } from "./map.ts";
 import type { AskOptions, MapOptions } from "./options.ts";
 import type { RunResult } from "./result.ts";

@@ -1,8 +1,8 @@
 // Decides when a loaded model is measured: with the inputs of a first request, where its load could not measure; and
 // again later, where an outside cause spoiled a measurement. choose-backend.ts decides what is measured and evaluates
 // it.
-import type { Placer, Placing } from "./choose-backend.ts";
 import type { Loader } from "./loader.ts";
+import type { Placer, Placing } from "./placing.ts";
 import type { Feeds } from "../rpc/messages.ts";
 import type { Placed } from "./routes.ts";
 

@@ -7,7 +7,7 @@ import type { BackendName } from "../rpc/backend.ts";
 import type { Assignment } from "../core/bundle.ts";
 import type { LazyResults } from "./lazy-results.ts";
 import type { Loader } from "./loader.ts";
-import type { Placer, Placing } from "./choose-backend.ts";
+import type { Placer, Placing } from "./placing.ts";
 import type { Why } from "../core/reasons.ts";
 import type { Placed } from "./routes.ts";
 import type { Executor } from "./executor.ts";

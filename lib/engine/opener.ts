@@ -6,7 +6,6 @@ import type { Look, Plan, Updated, Wish } from "../cache/messages.ts";
 import type { Candidate } from "../core/choose-variant.ts";
 import type { CrashMarkers } from "./crash-markers.ts";
 import type { DeviceFacts } from "../core/device.ts";
-import { mergeReleases } from "../core/release-record.ts";
 import type { Effects } from "../effects/effects.ts";
 import type { EngineOptions, LoadOptions } from "./options.ts";
 
@@ -44,8 +43,11 @@ export class Opener {
     for (;;) {
       const plan = await this.#cache.open(from, this.#wish(options, crashed), download);
       const { memo } = this.#effects;
-      // Merged with the record of now: other loads, and other tabs, may have added to it since the load began.
-      if (plan.seen !== null) memo.set(SEEN_RELEASES, mergeReleases(memo.get(SEEN_RELEASES), plan.seen));
+      if (plan.seen !== null) {
+        const { mergeReleases } = await import("../core/release-record.ts");
+        // Merged with the record of now: other loads, and other tabs, may have added to it since the load began.
+        memo.set(SEEN_RELEASES, mergeReleases(memo.get(SEEN_RELEASES), plan.seen));
+      }
       if (plan.refused !== null) this.logStored(plan, plan.refused);
       const died = plan.candidates.filter((x) => this.#markers.has(plan.identity, x));
       const known = crashed.length;

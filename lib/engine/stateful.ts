@@ -18,7 +18,7 @@ import { checkRunOptions, checkStatefulOptions } from "./options.ts";
 import type { RunOptions, StatefulOptions } from "./options.ts";
 import type { StateStep } from "../pool/lane-options.ts";
 import type { Feeds } from "../rpc/messages.ts";
-import { typicalFeeds } from "./measure-backend.ts";
+import { typicalFeeds } from "./typical-feeds.ts";
 import type { RunResult } from "./result.ts";
 import type { Port, Tensor } from "../core/tensor.ts";
 

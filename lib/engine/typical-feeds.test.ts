@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { typicalFeeds } from "./measure-backend.ts";
+import { typicalFeeds } from "./typical-feeds.ts";
 import type { Port } from "../core/tensor.ts";
 
 const port = (dims: Port["dims"], dtype: Port["dtype"] = "float32"): Port => ({ name: "x", dtype, dims, batchAxis: 0 });
