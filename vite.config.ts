@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 import { defineConfig } from "vite";
 import type { Connect, Plugin } from "vite";
 import { fillIn, PAGES } from "./demo/pages.ts";
+import { readEntries } from "./lib/build/entries.ts";
 import { fileAt } from "./lib/compress/check/file-at.ts";
 import { readVariantModel } from "./lib/compress/bundle/read-bundle.ts";
 
@@ -43,10 +44,10 @@ export default defineConfig({
   root: join(ROOT, "demo"),
   appType: "mpa",
   resolve: {
-    alias: [
-      { find: /^selvedge$/, replacement: join(ROOT, "dist/index.js") },
-      { find: /^selvedge\/cache$/, replacement: join(ROOT, "dist/cache.js") },
-    ],
+    alias: readEntries(ROOT).map(({ name, code }) => ({
+      find: new RegExp(`^selvedge${name === "" ? "" : `/${name}`}$`),
+      replacement: join(ROOT, `dist/${code}.js`),
+    })),
   },
   plugins: [pages(), headersAlways(), models(), serviceWorker()],
   optimizeDeps: { include: ["comlink", "valibot"], exclude: ["onnxruntime-web/wasm"], noDiscovery: true },

@@ -20,7 +20,10 @@ const GROUPS: readonly (readonly Gate[])[] = [
   ],
   [["build", "npm run build"]],
   [
-    ["package types", "attw --pack . --profile esm-only --no-emoji --no-definitely-typed"],
+    [
+      "package types",
+      "attw --pack . --profile strict --ignore-rules cjs-resolves-to-esm --no-emoji --no-definitely-typed",
+    ],
     ["size", checkSize],
     ["package", "publint run --strict --pack npm"],
   ],

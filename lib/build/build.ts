@@ -1,5 +1,5 @@
 // Builds the package into dist/, in the layout that every bundler tried takes (`npm run build`):
-//   *.js                  by tsc from lib/index.ts: the page's side, one file each, no bundling
+//   *.js                  by tsc from the entries (entries.ts): the page's side, one file each, no bundling
 //   *.d.ts                by API Extractor: one file per entry (declarations.ts)
 //   worker-<build>.js     by esbuild: the worker with ONNX Runtime's glue inside, one classic-format file per build
 //   worker-cache.js       by esbuild: the worker that fetches models
@@ -34,6 +34,7 @@ import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { bundleJsonSchema } from "../compress/bundle/json-schema.ts";
 import { bundleDeclarations } from "./declarations.ts";
+import { readEntries } from "./entries.ts";
 import { splitWasm } from "./split.ts";
 import { readUsual } from "./hot-functions.ts";
 
@@ -47,6 +48,7 @@ const { values: options } = parseArgs({
 });
 const DIST = resolve(ROOT, options.out);
 const require = createRequire(import.meta.url);
+const ENTRIES = readEntries(ROOT);
 const ORT_DIST = dirname(require.resolve("onnxruntime-web/jspi"));
 
 /** Each build of ONNX Runtime Web that ships, with the name of its binary there. */
@@ -84,7 +86,7 @@ for (const entry of workers) {
 await build({
   entryPoints: [
     { in: join(ROOT, "lib/cli/cli.ts"), out: "cli" },
-    { in: join(ROOT, "lib/compress/index.ts"), out: "compress" },
+    ...ENTRIES.filter((x) => x.isNode).map(({ source, code }) => ({ in: join(ROOT, `lib/${source}.ts`), out: code })),
   ],
   outdir: DIST,
   bundle: true,
@@ -116,11 +118,8 @@ copyFileSync(require.resolve("brotli-dec-wasm/web/bg.wasm"), join(DIST, "brotli.
 writeFileSync(join(DIST, "bundle.schema.json"), `${JSON.stringify(bundleJsonSchema(), null, 2)}\n`);
 
 if (existsSync(join(ROOT, "lib/index.ts"))) {
-  for (const project of ["tsconfig.build.json", "tsconfig.compress.json"])
-    execFileSync(process.execPath, [require.resolve("typescript/bin/tsc"), "-p", project, "--outDir", DIST], {
-      cwd: ROOT,
-      stdio: "inherit",
-    });
+  compile("tsconfig.build.json", false);
+  compile("tsconfig.node.json", true);
   // The toolchain's declarations import it; tsc takes it as it is and does not copy it.
   writeFileSync(
     join(DIST, "compress/onnx/onnx.gen.d.ts"),
@@ -129,6 +128,19 @@ if (existsSync(join(ROOT, "lib/index.ts"))) {
   bundleDeclarations(ROOT, DIST, options["accept-api"]);
   for (const file of unreached()) rmSync(join(DIST, file));
   if (options.whole) dropRest(join(DIST, "assets.js"));
+}
+
+/** Compiles the entries of the page or those of Node with tsc, which takes a list of files from a project alone. */
+function compile(config: string, isNode: boolean): void {
+  const folder = join(ROOT, "node_modules/.cache/selvedge");
+  mkdirSync(folder, { recursive: true });
+  const project = join(folder, config);
+  const files = ENTRIES.filter((x) => x.isNode === isNode).map(({ source }) => join(ROOT, `lib/${source}.ts`));
+  writeFileSync(project, JSON.stringify({ extends: join(ROOT, config), files, include: [] }));
+  execFileSync(process.execPath, [require.resolve("typescript/bin/tsc"), "-p", project, "--outDir", DIST], {
+    cwd: ROOT,
+    stdio: "inherit",
+  });
 }
 
 /** Has the address of the second part be that of the first, which says that there is none (backend/ort.ts). */
@@ -158,7 +170,7 @@ function unreached(): string[] {
     for (const [, name = ""] of readFileSync(join(DIST, file), "utf8").matchAll(/["'](\.\.?\/[^"']+)\.js["']/g))
       visit(`${join(dirname(file), name)}.js`);
   };
-  for (const entry of ["index", "cache", "offline/keep-offline", "compress", "cli"]) visit(`${entry}.js`);
+  for (const entry of [...ENTRIES.map(({ code }) => code), "cli"]) visit(`${entry}.js`);
   return written.filter((x) => x.endsWith(".js") && !reached.has(x) && !basename(x).startsWith("worker-"));
 }
 

@@ -4,17 +4,16 @@
 import { Extractor, ExtractorConfig, ExtractorLogLevel } from "@microsoft/api-extractor";
 import { copyFileSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-
-/** Each entry's declarations as tsc writes them, its name in the package, and the packages of types that it needs. */
-const ENTRIES = [
-  { from: "index", name: "selvedge", to: "index", types: [] },
-  { from: "cache", name: "selvedge-cache", to: "cache", types: [] },
-  { from: "offline/keep-offline", name: "selvedge-service-worker", to: "service-worker", types: [] },
-  { from: "compress/index", name: "selvedge-compress", to: "compress", types: ["node"] },
-];
+import { readEntries } from "./entries.ts";
+import type { Entry } from "./entries.ts";
 
 /** Where reports of this build lie, relative to the repository. */
 export const REPORTS = "node_modules/.cache/selvedge/api";
+
+/** Returns the name of an entry's report. */
+export function reportOf({ name }: Pick<Entry, "name">): string {
+  return `selvedge${name === "" ? "" : `-${name}`}.api.md`;
+}
 
 /**
  * Bundles the declarations in a built folder, removes those that they were made of, and writes the reports.
@@ -23,31 +22,34 @@ export const REPORTS = "node_modules/.cache/selvedge/api";
 export function bundleDeclarations(root: string, dist: string, isAccepted: boolean): void {
   const reports = join(root, REPORTS);
   mkdirSync(join(reports, "temp"), { recursive: true });
-  const bundled = ENTRIES.map(({ from, name, to, types }) => {
-    const path = join(reports, `${to}.d.ts`);
-    extract({ root, entry: join(dist, `${from}.d.ts`), name, types, reports, path });
-    return { to, path };
+  const entries = readEntries(root);
+  const bundled = entries.map((entry) => {
+    const path = join(reports, `${entry.types}.d.ts`);
+    const types = entry.isNode ? ["node"] : [];
+    extract({ root, entry: join(dist, `${entry.source}.d.ts`), report: reportOf(entry), types, reports, path });
+    return { to: entry.types, path };
   });
   for (const file of readdirSync(dist, { recursive: true, encoding: "utf8" }))
     if (file.endsWith(".d.ts")) rmSync(join(dist, file));
   for (const { to, path } of bundled) copyFileSync(path, join(dist, `${to}.d.ts`));
   if (!isAccepted) return;
-  for (const { name } of ENTRIES)
-    copyFileSync(join(reports, `${name}.api.md`), join(root, "docs/api", `${name}.api.md`));
+  for (const entry of entries) copyFileSync(join(reports, reportOf(entry)), join(root, "docs/api", reportOf(entry)));
 }
 
 interface Extraction {
   readonly root: string;
   /** Path of an entry's declarations. */
   readonly entry: string;
-  readonly name: string;
+  /** Name of the report of its API. */
+  readonly report: string;
+  /** Packages of types that it needs. */
   readonly types: string[];
   readonly reports: string;
   /** Path of the bundled declarations. */
   readonly path: string;
 }
 
-function extract({ root, entry, name, types, reports, path }: Extraction): void {
+function extract({ root, entry, report, types, reports, path }: Extraction): void {
   const compilerOptions = {
     ...{ target: "ES2022", module: "ESNext", moduleResolution: "bundler", strict: true, skipLibCheck: true, types },
     lib: ["ES2022", "ESNext.Disposable", "DOM", "DOM.Iterable", "DOM.AsyncIterable"],
@@ -60,7 +62,7 @@ function extract({ root, entry, name, types, reports, path }: Extraction): void 
     compiler: { overrideTsconfig: { compilerOptions, files: [entry] } },
     apiReport: {
       ...{ enabled: true, reportFolder: reports, reportTempFolder: join(reports, "temp") },
-      reportFileName: `${name}.api.md`,
+      reportFileName: report,
     },
     docModel: { enabled: false },
     dtsRollup: { enabled: true, untrimmedFilePath: path },

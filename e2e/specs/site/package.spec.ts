@@ -11,7 +11,8 @@ import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import ts from "typescript";
 import { build, createServer, preview } from "vite";
-import { REPORTS } from "../../../lib/build/declarations.ts";
+import { REPORTS, reportOf } from "../../../lib/build/declarations.ts";
+import { readEntries } from "../../../lib/build/entries.ts";
 import { ModelProtoSchema, TensorProto_DataType } from "../../../lib/compress/onnx/onnx.gen.js";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
@@ -165,7 +166,7 @@ test.describe("the packed package, installed in a fresh app", () => {
     }
     for (const path of [
       "dist/index.js",
-      ...["index", "cache", "service-worker", "compress"].map((entry) => `dist/${entry}.d.ts`),
+      ...readEntries(ROOT).map(({ types }) => `dist/${types}.d.ts`),
       "dist/cli.js",
       "dist/brotli.wasm",
       "dist/bundle.schema.json",
@@ -280,10 +281,10 @@ test.describe("the packed package, installed in a fresh app", () => {
     });
 
   test("has the public API that is under review: npm run build -- --accept-api takes a new one", () => {
-    for (const name of ["selvedge", "selvedge-cache", "selvedge-service-worker", "selvedge-compress"]) {
-      const report = readFileSync(join(ROOT, REPORTS, `${name}.api.md`), "utf8");
-      expect(report).toBe(readFileSync(join(ROOT, "docs/api", `${name}.api.md`), "utf8"));
-      if (name !== "selvedge-compress") expect(report).not.toContain("(undocumented)");
+    for (const entry of readEntries(ROOT)) {
+      const report = readFileSync(join(ROOT, REPORTS, reportOf(entry)), "utf8");
+      expect(report).toBe(readFileSync(join(ROOT, "docs/api", reportOf(entry)), "utf8"));
+      if (entry.name !== "compress") expect(report).not.toContain("(undocumented)");
     }
   });
 

@@ -1,11 +1,12 @@
-{
-  "workspaces": {
+// Unused code: files and exports that no entry of the package and no test reaches.
+import type { KnipConfig } from "knip";
+import { readEntries } from "./lib/build/entries.ts";
+
+const config: KnipConfig = {
+  workspaces: {
     ".": {
-      "entry": [
-        "lib/index.ts",
-        "lib/cache.ts",
-        "lib/offline/keep-offline.ts",
-        "lib/compress/index.ts",
+      entry: [
+        ...readEntries(import.meta.dirname).map(({ source }) => `lib/${source}.ts`),
         // bin.js names it by its address.
         "lib/cli/cli.ts",
         "lib/worker/worker-{jspi,wasm}.ts",
@@ -21,14 +22,14 @@
         // Run by hand, to train and to measure.
         "models/spam/{prepare,report}.ts",
       ],
-      "project": ["{lib,demo,models,e2e}/**/*.ts", "*.ts", ".ci/*"],
+      project: ["{lib,demo,models,e2e}/**/*.ts", "*.ts", ".ci/*"],
     },
     // draw.ts is bundled for the browser that draws the test pages; fonts are found by their name.
-    "models/corpus": { "entry": ["*.ts"], "ignoreDependencies": ["@fontsource/.*"] },
+    "models/corpus": { entry: ["*.ts"], ignoreDependencies: ["@fontsource/.*"] },
   },
-  "ignoreExportsUsedInFile": true,
-  "ignoreBinaries": ["apt-get", "mkfifo"],
-  "ignoreDependencies": [
+  ignoreExportsUsedInFile: true,
+  ignoreBinaries: ["apt-get", "mkfifo"],
+  ignoreDependencies: [
     // A plugin that auto.ts names.
     "@stryker-mutator/vitest-runner",
     // Commands that verify.ts runs.
@@ -41,4 +42,6 @@
     // Wrote lib/compress/onnx/onnx.gen.*, by the command in the README there.
     "@bufbuild/protoc-gen-es",
   ],
-}
+};
+
+export default config;
