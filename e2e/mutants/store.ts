@@ -102,6 +102,15 @@ export const MUTANTS: readonly Mutant[] = [
     test: "lib/cache/model-based.test.ts",
   },
   {
+    fault: "store-A1-quota",
+    breaks: "An update keeps the former version where the quota shrank below the stored bytes.",
+    file: "lib/cache/download.ts",
+    from: "Math.min(0, (await this.#freeBytes()) ?? 0)",
+    to: "0",
+    test: "lib/cache/room.test.ts",
+    title: "the quota shrank",
+  },
+  {
     fault: "store-B1",
     breaks: "Nothing is evicted where that can't suffice.",
     file: "lib/cache/room.ts",

@@ -266,12 +266,17 @@ export class Downloader {
 
   /** Makes room for a chunk where the browser's estimate says that it won't fit. */
   async #prepare(bytes: number, room: Room): Promise<void> {
-    const estimate = await this.effects.estimate().catch(() => null);
-    const freeBytes = estimate === null ? Infinity : Math.max(0, estimate.quota - estimate.usage);
+    const freeBytes = (await this.#freeBytes()) ?? Infinity;
     room.isTight = room.missingBytes > freeBytes;
     if (bytes <= freeBytes) return;
     // Where nothing may be evicted, the write itself shows whether the estimate is right.
-    if ((await this.#makeRoom(bytes - freeBytes, room, freeBytes)) === 0) room.isTight = false;
+    if ((await this.#makeRoom(bytes, room, freeBytes)) === 0) room.isTight = false;
+  }
+
+  /** Returns the quota less its usage, negative where the quota shrank below it; null without an estimate. */
+  async #freeBytes(): Promise<number | null> {
+    const estimate = await this.effects.estimate().catch(() => null);
+    return estimate === null ? null : estimate.quota - estimate.usage;
   }
 
   /** Writes an entry, and evicts where it does not fit: one write at a time, or each would evict for all. */
@@ -288,18 +293,21 @@ export class Downloader {
           await write();
           return;
         } catch (error) {
-          if (!isFull(error) || (await this.#makeRoom(bytes, room, 0)) === 0) throw error;
+          // The write did not fit, so no space is free, whatever the estimate says.
+          const freeBytes = Math.min(0, (await this.#freeBytes()) ?? 0);
+          if (!isFull(error) || (await this.#makeRoom(bytes, room, freeBytes)) === 0) throw error;
         }
     });
   }
 
+  /** Frees space for `bytes`, where `freeBytes` are free; a negative number is freed as well. */
   async #makeRoom(bytes: number, room: Room, freeBytes: number): Promise<number> {
     const { shelf } = this;
     if (shelf === null) return 0;
     const keep = await this.uses.kept();
     if (!room.isWhole) for (const { identity } of await shelf.sources(room.url)) keep.add(identity);
-    const freed = await shelf.makeRoom(bytes, keep, room.missingBytes - room.slackBytes - freeBytes);
-    room.slackBytes += freed;
+    const freed = await shelf.makeRoom(bytes - freeBytes, keep, room.missingBytes - room.slackBytes - freeBytes);
+    room.slackBytes = Math.max(0, room.slackBytes + freed + Math.min(0, freeBytes));
     return freed;
   }
 

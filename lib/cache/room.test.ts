@@ -260,6 +260,22 @@ describe("room", () => {
     await load(tab(), first);
   });
 
+  test("is not made by evicting the former version where the quota shrank below the stored bytes (store-A1)", async () => {
+    const first = await serve("m", 1);
+    const other = await serve("other", 3, 1);
+    for (const { url } of [other, first]) await update(url, wishFor(), tab(), idle);
+    const content = first.content.slice();
+    content.set(weights(CHUNK, 2), content.length - CHUNK);
+    await serveBundle(server, "/m", { "m.onnx": content }, { chunkBytes: CHUNK, name: "m" });
+    const [quota, usage] = [(CHUNKS - 1) * CHUNK, (CHUNKS + 1) * CHUNK];
+    disk.quotaBytes = quota;
+    const shrunk = tab({ estimate: () => Promise.resolve({ quota, usage }) });
+    await expect(update(first.url, wishFor(), shrunk, idle)).rejects.toMatchObject({ code: "quota-exceeded" });
+    expect(await wholeModels()).toEqual(["m", "other"]);
+    server.trick = () => ({ kind: "cut", at: 0 });
+    await load(tab(), first);
+  });
+
   test("is not made by evicting pinned bundles", async () => {
     const [p, q] = [await serve("p", 1), await serve("q", 2)];
     disk.quotaBytes = 1.5 * MODEL;
