@@ -465,5 +465,5 @@ test("two tabs in a tight store load the right bytes in whatever order their rea
     await scheduler.waitFor(loads);
     await checkEntries(world);
   });
-  for (const { path: _, ...runs } of RUNS) await fc.assert(property, runs);
+  for (const runs of RUNS) await fc.assert(property, { ...runs, path: "" });
 }, 60_000);
