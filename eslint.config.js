@@ -7,7 +7,16 @@ import { plainWordsPlugin } from "./.ci/plain-words.js";
 
 export default defineConfig(
   {
-    ignores: ["dist/", "demo-dist/", "models/dist/", "e2e/.cache/", "e2e/results/", "test-results/", "**/*.gen.*"],
+    ignores: [
+      "dist/",
+      "demo-dist/",
+      "models/dist/",
+      "e2e/.cache/",
+      "e2e/results/",
+      "test-results/",
+      "**/*.gen.*",
+      "lib/cli/templates/",
+    ],
   },
   {
     files: ["**/*.ts", "**/*.js"],

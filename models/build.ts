@@ -1,4 +1,5 @@
-// Builds the bundles of models/ into models/dist: `npm run models`, with `--force` even if nothing changed.
+// Builds the bundles of models/ into models/dist: `npm run models`, with `--force` even if nothing changed; names after
+// `--` build those alone.
 //
 // A bundle is rebuilt if its sources, the recipes or the toolchain changed. The fingerprint of its sources is stored
 // beside it, written last.
@@ -54,8 +55,11 @@ async function addGolden(input: PackInput, goldenDims: Recipe["goldenDims"]): Pr
   return { ...input, variants };
 }
 
-const { values } = parseArgs({ options: { force: { type: "boolean", default: false } } });
-for (const recipe of RECIPES) {
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { force: { type: "boolean", default: false } },
+});
+for (const recipe of RECIPES.filter(({ name }) => positionals.length === 0 || positionals.includes(name))) {
   const started = performance.now();
   const directory = join(HERE, "dist", recipe.name);
   const mark = join(HERE, "dist", `${recipe.name}.from`);

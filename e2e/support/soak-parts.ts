@@ -43,5 +43,8 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
   leak: ["--project=own-browser", "engine/leak"],
   life: ["--project=own-browser", "engine/page-lifecycle", "storage/prerender"],
   memory: ["--project=own-browser", "engine/memory"],
+  ...Object.fromEntries(
+    ["chromium", "firefox"].map((browser) => [`apps-${browser}`, ["apps/matrix", `--project=${browser}`]]),
+  ),
   package: ["site/package", "storage/offline"],
 };

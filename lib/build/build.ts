@@ -7,6 +7,7 @@
 //   bundle.schema.json    the JSON schema of bundle.json
 //   brotli.wasm           the decoder of chunks where the browser has none, as brotli-dec-wasm ships it
 //   cli.js, compress.js   by esbuild: the toolchain for Node, with what it needs but the optional packages
+//   templates/            the apps that `selvedge init` writes, and the model that they load (models/dist/ocr-rec)
 //   ort-<build>.wasm      the usual functions of onnxruntime-web's binary, which is a development dependency for that reason
 //   ort-<build>-rest.wasm the other functions, linked when one is called (build/split.ts); `npm run usual` profiles them
 //
@@ -33,6 +34,7 @@ import { parseArgs } from "node:util";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { bundleJsonSchema } from "../compress/bundle/json-schema.ts";
+import { copyTemplates } from "./templates.ts";
 import { bundleDeclarations } from "./declarations.ts";
 import { readEntries } from "./entries.ts";
 import { splitWasm } from "./split.ts";
@@ -193,6 +195,9 @@ for (const file of files.filter((x) => /\.(js|wasm)$/.test(x)).sort()) {
   } else if (!/^(cli|compress)\b/.test(file)) page += gzip;
 }
 console.log(`page side, unbundled  gzip ${kilobytes(page)}`);
+
+// Last: what is above looks at the package's own code.
+copyTemplates(ROOT, join(DIST, "templates"));
 
 function kilobytes(bytes: number): string {
   return `${(bytes / 1000).toFixed(1)} kB`;

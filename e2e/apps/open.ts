@@ -1,0 +1,54 @@
+// Opens an app and returns what it reads from its sample picture.
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { chromium } from "@playwright/test";
+import type { Page } from "@playwright/test";
+import { chromiumLaunch } from "../support/browsers.ts";
+
+const ANSWER_MS = 120_000;
+
+/** Text and errors of a page. */
+export interface Shown {
+  readonly text: string;
+  /** Errors that the page's console has, for the message of a failure. */
+  readonly errors: readonly string[];
+}
+
+/** Opens a page and waits for the text that it reads, or for its error. */
+export async function readAt(page: Page, url: string): Promise<Shown> {
+  const errors: string[] = [];
+  page.on("pageerror", (error) => errors.push(error.message));
+  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+  page.on("requestfailed", (request) => errors.push(`${request.url()}: ${request.failure()?.errorText ?? "failed"}`));
+  await page.goto(url, { timeout: ANSWER_MS });
+  const output = page.locator("output");
+  try {
+    await page.waitForFunction(
+      () => !["", "Loading…", undefined].includes(document.querySelector("output")?.textContent),
+      null,
+      { timeout: ANSWER_MS },
+    );
+  } catch {
+    errors.push(`no text within ${ANSWER_MS / 1_000} s`);
+  }
+  return { text: (await output.textContent({ timeout: 5_000 }).catch(() => null)) ?? "", errors: errors.slice(0, 10) };
+}
+
+/** Loads an unpacked extension in a Chromium of its own, and reads at a page of it. */
+export async function readInExtension(folder: string, path: string): Promise<Shown> {
+  const profile = mkdtempSync(join(tmpdir(), "selvedge-profile-"));
+  const { args = [], ...launch } = chromiumLaunch();
+  const context = await chromium.launchPersistentContext(profile, {
+    ...launch,
+    ignoreDefaultArgs: ["--disable-extensions"],
+    args: [...args, `--disable-extensions-except=${folder}`, `--load-extension=${folder}`],
+  });
+  try {
+    const worker = context.serviceWorkers()[0] ?? (await context.waitForEvent("serviceworker", { timeout: 30_000 }));
+    return await readAt(await context.newPage(), new URL(path, worker.url()).href);
+  } finally {
+    await context.close();
+    rmSync(profile, { recursive: true, force: true });
+  }
+}

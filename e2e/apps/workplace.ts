@@ -1,0 +1,151 @@
+// Folders of the matrix: the packed package, installed packages by the hash of their names and versions (kept in
+// e2e/.cache/apps), and a fresh folder per app outside this repository, so that an app finds nothing of ours by
+// accident.
+import { execFileSync, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { TEMPLATES, writeTemplate } from "../../lib/cli/templates.ts";
+import { ROOT } from "../support/prepare.ts";
+import type { Row } from "./row.ts";
+
+const CACHE = join(ROOT, "e2e/.cache/apps");
+/** Clients that install a whole app by themselves, and the options that keep them from asking or running scripts. */
+const CLIENTS = {
+  pnpm: { package: "pnpm@10.34.8", words: ["install", "--ignore-scripts", "--prefer-offline", "--no-frozen-lockfile"] },
+  "yarn-pnp": { package: "@yarnpkg/cli-dist@4.18.1", words: ["install", "--mode=skip-build"] },
+};
+
+/** Settings of tools: no colour, no questions, no telemetry. */
+const QUIET = {
+  CI: "1",
+  NO_COLOR: "1",
+  NEXT_TELEMETRY_DISABLED: "1",
+  NUXT_TELEMETRY_DISABLED: "1",
+  ASTRO_TELEMETRY_DISABLED: "1",
+  NG_CLI_ANALYTICS: "false",
+  YARN_ENABLE_TELEMETRY: "0",
+  YARN_ENABLE_IMMUTABLE_INSTALLS: "0",
+};
+
+/** Returns the environment of an app's commands, which find the app's own tools first. */
+export function environment(app: string): NodeJS.ProcessEnv {
+  const own = Object.entries(process.env).filter(
+    ([name]) => !/^npm_|^NODE_OPTIONS$|^NODE_ENV$|^FORCE_COLOR$/.test(name),
+  );
+  const path = `${join(app, "node_modules/.bin")}:${process.env["PATH"] ?? ""}`;
+  return { ...Object.fromEntries(own), ...QUIET, PATH: path };
+}
+
+/**
+ * Runs a command line in a folder.
+ * @throws Error with the end of its output
+ */
+export function runIn(folder: string, command: string, timeoutMs = 300_000): void {
+  const { status, signal, stdout, stderr } = spawnSync(command, {
+    cwd: folder,
+    env: environment(folder),
+    shell: true,
+    encoding: "utf8",
+    timeout: timeoutMs,
+    maxBuffer: 1 << 26,
+  });
+  if (status === 0) return;
+  const said = `${stdout}\n${stderr}`.trim().split("\n").slice(-25).join("\n");
+  throw new Error(`$ ${command}\n${said}\nended with ${status ?? signal ?? "no status"}`);
+}
+
+/** Packs dist/ as npm would publish it; again only when a file of it has changed. */
+export function packed(): string {
+  const files = readdirSync(join(ROOT, "dist"), { recursive: true, encoding: "utf8" }).map((x) =>
+    join(ROOT, "dist", x),
+  );
+  const hash = createHash("sha256").update(readFileSync(join(ROOT, "package.json")));
+  for (const file of files.sort()) {
+    const { size, mtimeMs } = statSync(file);
+    hash.update(`${file} ${size} ${mtimeMs}\n`);
+  }
+  const at = join(CACHE, "packed", `${hash.digest("hex").slice(0, 16)}.tgz`);
+  if (existsSync(at)) return at;
+  rmSync(dirname(at), { recursive: true, force: true });
+  mkdirSync(dirname(at), { recursive: true });
+  const [pack] = JSON.parse(
+    execFileSync("npm", ["pack", ROOT, "--json", "--ignore-scripts"], { cwd: dirname(at), encoding: "utf8" }),
+  ) as [{ filename: string }];
+  renameSync(join(dirname(at), pack.filename), at);
+  return at;
+}
+
+/** Creates the app of a row in a new folder, with its packages and the packed package installed. */
+export async function makeApp(row: Row): Promise<string> {
+  const app = join(mkdtempSync(join(tmpdir(), "selvedge-apps-")), row.id);
+  const tarball = packed();
+  await writeTemplate(row.template, app, { selvedge: `file:${tarball}` });
+  for (const [path, text] of Object.entries(row.files ?? {})) {
+    mkdirSync(dirname(join(app, path)), { recursive: true });
+    writeFileSync(join(app, path), text);
+  }
+  for (const [path, from, to] of row.edits ?? []) {
+    const text = readFileSync(join(app, path), "utf8");
+    if (!text.includes(from)) throw new Error(`${row.id}: ${path} does not have ${from}`);
+    writeFileSync(join(app, path), text.replaceAll(from, to));
+  }
+  setPackages(app, row);
+  if (row.install === "pnpm" || row.install === "yarn-pnp") installWith(row.install, app);
+  else install(app, row.packages, tarball);
+  return app;
+}
+
+/** Removes an app that {@link makeApp} made. */
+export function removeApp(app: string): void {
+  rmSync(dirname(app), { recursive: true, force: true });
+}
+
+/** Puts a row's packages in the place of its template's. */
+function setPackages(app: string, row: Row): void {
+  const path = join(app, "package.json");
+  const json = JSON.parse(readFileSync(path, "utf8")) as { dependencies: Record<string, string> };
+  for (const name of Object.keys(TEMPLATES[row.template].dependencies)) Reflect.deleteProperty(json.dependencies, name);
+  writeFileSync(path, JSON.stringify({ ...json, dependencies: { ...json.dependencies, ...row.packages } }, null, 2));
+}
+
+/** Installs packages by npm, from the cache where the same set was installed before, and unpacks the package beside. */
+function install(app: string, packages: Readonly<Record<string, string>>, tarball: string): void {
+  const modules = join(app, "node_modules");
+  link(join(installed(packages), "node_modules"), modules);
+  // The package has no dependencies, so that this is all that npm would do.
+  mkdirSync(join(modules, "selvedge"), { recursive: true });
+  execFileSync("tar", ["-xzf", tarball, "--strip-components=1", "-C", join(modules, "selvedge")]);
+}
+
+/** Returns a folder in which the packages are installed. */
+function installed(packages: Readonly<Record<string, string>>): string {
+  const json = JSON.stringify({ private: true, dependencies: packages }, null, 2);
+  const at = join(CACHE, createHash("sha256").update(`${process.version} ${json}`).digest("hex").slice(0, 16));
+  if (existsSync(join(at, "package.json"))) return at;
+  const fresh = mkdtempSync(join(tmpdir(), "selvedge-install-"));
+  mkdirSync(join(fresh, "node_modules"));
+  writeFileSync(join(fresh, "package.json"), json);
+  if (Object.keys(packages).length > 0)
+    runIn(fresh, "npm install --ignore-scripts --prefer-offline --no-audit --no-fund --loglevel=error", 600_000);
+  mkdirSync(CACHE, { recursive: true });
+  link(fresh, at);
+  rmSync(fresh, { recursive: true, force: true });
+  return at;
+}
+
+/** Copies a folder by hard links, or as it is where the file system has none or another one is below. */
+function link(from: string, to: string): void {
+  if (spawnSync("cp", ["-al", from, to], { stdio: "ignore" }).status === 0) return;
+  rmSync(to, { recursive: true, force: true });
+  cpSync(from, to, { recursive: true, verbatimSymlinks: true });
+}
+
+function installWith(name: keyof typeof CLIENTS, app: string): void {
+  const client = CLIENTS[name];
+  const [, id = "", version = ""] = /^(.+)@([^@]+)$/.exec(client.package) ?? [];
+  const bin = join(installed({ [id]: version }), "node_modules/.bin", name === "pnpm" ? "pnpm" : "yarn");
+  runIn(app, `${bin} ${client.words.join(" ")}`, 600_000);
+}

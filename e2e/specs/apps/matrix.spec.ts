@@ -1,0 +1,70 @@
+// The package in apps: each row of e2e/apps/rows.ts is built from the packed tarball in a fresh folder, opened, and
+// reads the right text. `npm test` runs the slice; the soak runs all rows and keeps their results in
+// e2e/results/apps.json. Needs dist/ (`npm run build`).
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "@playwright/test";
+import type { Page } from "@playwright/test";
+import { readAt, readInExtension } from "../../apps/open.ts";
+import { keepResult } from "../../apps/results.ts";
+import { SAMPLE_TEXT } from "../../apps/row.ts";
+import type { AppBrowser, Row } from "../../apps/row.ts";
+import { ROWS } from "../../apps/rows.ts";
+import { serveApp } from "../../apps/serve.ts";
+import { makeApp, removeApp, runIn } from "../../apps/workplace.ts";
+import { commit } from "../../support/origin.ts";
+import { isSoak } from "../../support/slice.ts";
+
+/** Builds and opens an app; returns what it shows. */
+async function readIn(row: Row, app: string, page: Page): Promise<{ text: string; errors: readonly string[] }> {
+  for (const command of row.build ?? []) runIn(app, command);
+  if (row.serve.kind === "extension") return readInExtension(join(app, row.serve.folder), row.path ?? "index.html");
+  const server = await serveApp(app, row.serve);
+  try {
+    return await readAt(page, new URL(row.path ?? "./", server.url).href);
+  } finally {
+    await server.stop();
+  }
+}
+
+function emittedBytes({ emitted, serve }: Row, app: string): number | null {
+  const folder = emitted ?? (serve.kind === "folder" ? serve.folder : null);
+  if (folder === null) return null;
+  return readdirSync(join(app, folder), { recursive: true, encoding: "utf8" })
+    .map((x) => statSync(join(app, folder, x)))
+    .reduce((sum, x) => sum + (x.isFile() ? x.size : 0), 0);
+}
+
+/** Rows that Firefox does not open are left out of its project by this tag. */
+const tag = ({ browsers = ["chromium"] }: Row): string => (browsers.includes("firefox") ? "" : " @chromium");
+
+test.describe.configure({ timeout: 900_000 });
+for (const row of ROWS.filter((x) => isSoak || x.isInSlice === true))
+  test(`${row.id}: ${row.title} reads the right text${tag(row)}`, async ({ page, browser, browserName }) => {
+    const name = browserName as AppBrowser;
+    const app = await makeApp(row);
+    const startMs = performance.now();
+    let result = "failed";
+    try {
+      const { text, errors } = await readIn(row, app, page);
+      result = text === SAMPLE_TEXT ? "passed" : `showed ${JSON.stringify(text)}`;
+      expect(text, errors.join("\n")).toBe(SAMPLE_TEXT);
+    } catch (error) {
+      if (result === "failed") result = `failed: ${String(error).split("\n", 3).join(" ").slice(0, 300)}`;
+      throw error;
+    } finally {
+      if (isSoak)
+        keepResult({
+          row: row.id,
+          browser: name,
+          browserVersion: browser.version(),
+          packages: row.packages,
+          result,
+          emittedBytes: emittedBytes(row, app),
+          seconds: Math.round((performance.now() - startMs) / 1_000),
+          commit: commit(),
+          date: new Date().toISOString(),
+        });
+      removeApp(app);
+    }
+  });

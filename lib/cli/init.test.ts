@@ -1,0 +1,87 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { main } from "./cli.ts";
+import { TEMPLATE_NAMES, TEMPLATES, writeTemplate } from "./templates.ts";
+
+let root: string;
+let model: string;
+let said: string;
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), "selvedge-init-"));
+  model = join(root, "model");
+  mkdirSync(join(model, "chunks"), { recursive: true });
+  writeFileSync(join(model, "bundle.json"), "{}");
+  writeFileSync(join(model, "chunks/a.bin"), "a");
+  said = "";
+  for (const stream of [process.stdout, process.stderr])
+    vi.spyOn(stream, "write").mockImplementation((text) => {
+      said += String(text);
+      return true;
+    });
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  rmSync(root, { recursive: true, force: true });
+});
+
+describe.each(TEMPLATE_NAMES)("the template %s", (name) => {
+  test("is written whole: package, page, picture and model, each in its place", async () => {
+    const app = join(root, "My App");
+    const written = await writeTemplate(name, app, { model });
+    for (const file of written) expect(existsSync(join(app, file)), file).toBe(true);
+    const { publicFolder, scripts, dependencies } = TEMPLATES[name];
+    for (const file of ["sample.png", "style.css", "models/ocr-rec/bundle.json", "models/ocr-rec/chunks/a.bin"])
+      expect(written).toContain(join(publicFolder, file));
+    const json = JSON.parse(readFileSync(join(app, "package.json"), "utf8")) as unknown;
+    expect(json).toMatchObject({ name: "my-app", scripts, dependencies });
+  });
+
+  test("has at most ten lines of code that are about the model", () => {
+    const folder = join(import.meta.dirname, "templates", name);
+    const code = readdirSync(folder, { recursive: true, encoding: "utf8" })
+      .filter((x) => /(main|app|page)\.jsx?$/.test(x))
+      .map((x) => readFileSync(join(folder, x), "utf8"))
+      .find((x) => x.includes("createEngine"));
+    // Markup and imports of React are the framework's.
+    const lines = code
+      ?.replace(/return \(\s*<main>.*<\/main>\s*\);/s, "")
+      .split("\n")
+      .filter((x) => !/^\s*(\/[/*].*|\W*|"use client";|import .* from "react";)$/.test(x));
+    expect(lines?.length).toBeLessThanOrEqual(10);
+  });
+});
+
+test("a file that exists is kept, and nothing is written, until it is forced", async () => {
+  const app = join(root, "app");
+  mkdirSync(app);
+  writeFileSync(join(app, "main.js"), "mine");
+  await expect(writeTemplate("vanilla", app, { model })).rejects.toThrow(/^main\.js exists in .*--force/);
+  expect(readdirSync(app)).toEqual(["main.js"]);
+  await writeTemplate("vanilla", app, { model, force: true });
+  expect(readFileSync(join(app, "main.js"), "utf8")).toContain("createEngine");
+});
+
+test("without a template and without a terminal the command names the templates", async () => {
+  expect(await main(["init", join(root, "app")])).toBe(1);
+  for (const name of TEMPLATE_NAMES) expect(said).toContain(name);
+  expect(existsSync(join(root, "app"))).toBe(false);
+});
+
+test("a template that does not exist is refused with the names of those that do", async () => {
+  expect(await main(["init", join(root, "app"), "--template", "vue"])).toBe(1);
+  expect(said).toMatch(/vue.*vanilla, react, next, static, extension/s);
+});
+
+test("the package's name is one that npm takes", async () => {
+  for (const [folder, expected] of [
+    ["ÄÖ", "app"],
+    [".hidden", "hidden"],
+    ["a_b c", "a-b-c"],
+  ] as const) {
+    await writeTemplate("extension", join(root, folder), { model });
+    const { name } = JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8")) as { name: string };
+    expect(name).toBe(expected);
+  }
+});

@@ -1,0 +1,145 @@
+// The apps that `selvedge init` writes: their packages, their commands, and where they keep public files. The files are
+// in templates/<name>/; templates/shared/ and the model are the same for each. The matrix of apps (e2e/apps) builds
+// and opens every one of them.
+import { existsSync } from "node:fs";
+import { cp, mkdir, readdir, writeFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { RELEASE } from "../core/version.ts";
+
+/** Description of an app that `selvedge init` writes. */
+export interface Template {
+  /** Description for a list. */
+  readonly summary: string;
+  /** Folder of files that are served as they are, relative to the app. */
+  readonly publicFolder: string;
+  /** Packages beside selvedge, with exact versions. */
+  readonly dependencies: Readonly<Record<string, string>>;
+  readonly scripts: Readonly<Record<string, string>>;
+  /** Next step after `npm run dev`. */
+  readonly open: string;
+}
+
+/** Copies the files that a browser takes of the package, for apps without a bundler. */
+const COPY = `node -e "require('fs').cpSync('node_modules/selvedge/dist', 'selvedge', { recursive: true })"`;
+const VITE = { dev: "vite", build: "vite build", preview: "vite preview" };
+
+/** Apps by name. */
+export const TEMPLATES = {
+  vanilla: {
+    summary: "a page without a framework, built by Vite",
+    publicFolder: "public",
+    dependencies: { vite: "8.3.8" },
+    scripts: VITE,
+    open: "open the address that it prints",
+  },
+  react: {
+    summary: "React, built by Vite",
+    publicFolder: "public",
+    dependencies: { react: "19.3.1", "react-dom": "19.3.1", vite: "8.3.8" },
+    scripts: VITE,
+    open: "open the address that it prints",
+  },
+  next: {
+    summary: "Next.js, app router",
+    publicFolder: "public",
+    dependencies: { next: "16.4.6", react: "19.3.1", "react-dom": "19.3.1" },
+    scripts: { dev: "next dev", build: "next build", start: "next start" },
+    open: "open the address that it prints",
+  },
+  static: {
+    summary: "static files and an import map, no build",
+    publicFolder: ".",
+    dependencies: { "http-server": "14.1.1" },
+    scripts: { copy: COPY, dev: "npm run copy && http-server . -c-1" },
+    open: "open the address that it prints",
+  },
+  extension: {
+    summary: "a browser extension (Manifest V3), no build",
+    publicFolder: ".",
+    dependencies: {},
+    scripts: { copy: COPY, dev: "npm run copy" },
+    open: 'at chrome://extensions, "Load unpacked" this folder, and click its icon',
+  },
+} satisfies Readonly<Record<string, Template>>;
+
+/** Name of a template. */
+export type TemplateName = keyof typeof TEMPLATES;
+
+/** Lists the names of templates. */
+export const TEMPLATE_NAMES = Object.keys(TEMPLATES) as readonly TemplateName[];
+
+/** Options of {@link writeTemplate}. */
+export interface WriteOptions {
+  /** Writes over files that exist; by default nothing is written if one of them does. */
+  readonly force?: boolean;
+  /** Version or address of the package in the app's package.json; a caret range of this release by default. */
+  readonly selvedge?: string;
+  /** Folder of the bundle that the app loads; by default that of the package. */
+  readonly model?: string;
+}
+
+/**
+ * Writes an app into a folder, which it creates.
+ * @returns the files that it wrote, relative to the folder
+ * @throws Error that names the files that exist already, without `force`
+ */
+export async function writeTemplate(name: TemplateName, folder: string, options: WriteOptions = {}): Promise<string[]> {
+  const template: Template = TEMPLATES[name];
+  const { selvedge = `^${RELEASE.split(" ")[0] ?? ""}`, model = modelFolder() } = options;
+  const at = fileURLToPath(new URL("./templates/", import.meta.url));
+  const copied = [
+    ...(await filesOf(join(at, name), ".")),
+    ...(await filesOf(join(at, "shared"), template.publicFolder)),
+    ...(await filesOf(model, join(template.publicFolder, "models/ocr-rec"))),
+  ];
+  const text = new Map([
+    ["package.json", packageJson(basename(resolve(folder)), template, selvedge)],
+    [".gitignore", "node_modules/\ndist/\n.next/\nselvedge/\n"],
+  ]);
+  const written = [...text.keys(), ...copied.map(({ to }) => to)];
+  const present = written.filter((to) => existsSync(join(folder, to)));
+  if (present.length > 0 && options.force !== true)
+    throw new Error(
+      `${present.slice(0, 5).join(", ")} ${present.length === 1 ? "exists" : "exist"} in ${folder}; nothing was written. Choose an empty folder, or overwrite with --force.`,
+    );
+  for (const { from, to } of copied) {
+    await mkdir(join(folder, to, ".."), { recursive: true });
+    await cp(from, join(folder, to));
+  }
+  for (const [to, content] of text) await writeFile(join(folder, to), content);
+  return written.sort();
+}
+
+/** Returns the files below a folder, each with its place in the app. */
+async function filesOf(folder: string, to: string): Promise<{ from: string; to: string }[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  return entries
+    .filter((x) => x.isFile())
+    .map((x) => join(x.parentPath, x.name))
+    .map((from) => ({ from, to: join(to, from.slice(folder.length)) }));
+}
+
+/** Returns the folder of the text recogniser that ships: beside the built command line, or in a checkout's dist/. */
+function modelFolder(): string {
+  const places = ["./templates/models/ocr-rec", "../../dist/templates/models/ocr-rec"];
+  const found = places.map((x) => fileURLToPath(new URL(x, import.meta.url))).find((x) => existsSync(x));
+  if (found === undefined) throw new Error("the model of the templates is not built: npm run build");
+  return found;
+}
+
+function packageJson(name: string, { dependencies, scripts }: Template, selvedge: string): string {
+  const content = {
+    // npm allows no capitals, blanks or a leading dot in a name.
+    name:
+      name
+        .toLowerCase()
+        .replaceAll(/[^a-z0-9-]+/g, "-")
+        .replaceAll(/^-+|-+$/g, "") || "app",
+    private: true,
+    type: "module",
+    scripts,
+    dependencies: { selvedge, ...dependencies },
+  };
+  return `${JSON.stringify(content, null, 2)}\n`;
+}

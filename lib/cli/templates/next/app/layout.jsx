@@ -1,0 +1,12 @@
+export const metadata = { title: "Text from a picture", icons: "data:," };
+
+export default function Layout({ children }) {
+  return (
+    <html lang="en">
+      <head>
+        <link rel="stylesheet" href="/style.css" />
+      </head>
+      <body>{children}</body>
+    </html>
+  );
+}

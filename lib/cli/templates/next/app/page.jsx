@@ -1,0 +1,37 @@
+"use client";
+
+import { useEffect, useState } from "react";
+import { createEngine } from "selvedge";
+
+/** One model for the page, loaded on first use. */
+let model;
+async function read(picture) {
+  model ??= createEngine().then((engine) => engine.load("/models/ocr-rec/bundle.json"));
+  const { decoded } = await (await model).run({ x: picture });
+  return Object.values(decoded)[0][0].text;
+}
+
+export default function Page() {
+  const [source, setSource] = useState();
+  const [text, setText] = useState("Loading…");
+  // Set on the client, so that the picture's load event comes after hydration.
+  useEffect(() => setSource("/sample.png"), []);
+  return (
+    <main>
+      <h1>Text from a picture</h1>
+      <label htmlFor="file">Picture of one line of text</label>
+      <input
+        id="file"
+        type="file"
+        accept="image/*"
+        onChange={({ target }) => setSource(URL.createObjectURL(target.files[0]))}
+      />
+      <img
+        alt="The picture that is read"
+        src={source}
+        onLoad={({ target }) => read(target).then(setText, (error) => setText(error.message))}
+      />
+      <output htmlFor="file">{text}</output>
+    </main>
+  );
+}
