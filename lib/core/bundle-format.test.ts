@@ -209,6 +209,20 @@ test("a step image with a word that this release does not know can't be run (too
     expect(refusal(withInput({ preprocess: [{ step: "image", ...image, ...change }] }))).not.toBeNull();
 });
 
+test("a centre crop is read as it is, and refused where it is larger than what it is cropped from", () => {
+  const withResize = (shortSide: number): unknown => {
+    const resize = { mode: "crop", width: 8, height: 6, shortSide };
+    return withInput({ preprocess: [{ step: "image", ...image, resize }] });
+  };
+  expect(parseBundle(withResize(8)).model.inputs[0]?.image?.resize).toEqual({
+    mode: "crop",
+    width: 8,
+    height: 6,
+    shortSide: 8,
+  });
+  expect(() => parseBundle(withResize(7))).toThrow("x.image.resize.shortSide is 7, less than 8 × 6");
+});
+
 test("an element type that this release does not know keeps the model from this device (tool-open-dtype)", () => {
   const unknown = { at: "x", kind: "dtype", word: "bfloat16" };
   expect(parseBundle(withInput({ dtype: "bfloat16" })).unknown).toEqual(unknown);

@@ -285,6 +285,12 @@ function checkImage(input: BundleInput): void {
   if (input.dims.length !== 4) throw invalid(`${input.name}: an image input has 4 dims`, input.name);
   if (!["float32", "float16", "uint8"].includes(input.dtype) && KNOWN_DTYPES.has(input.dtype))
     throw invalid(`${input.name}: an image input is float32, float16 or uint8, not ${input.dtype}`, input.name);
+  const { resize } = input.image;
+  if (resize.mode === "crop" && resize.shortSide < Math.max(resize.width, resize.height))
+    throw invalid(
+      `${input.name}.image.resize.shortSide is ${resize.shortSide}, less than ${resize.width} × ${resize.height}`,
+      input.name,
+    );
   for (const key of ["mean", "std"] as const) {
     const list = input.image[key];
     if (list !== undefined && list.length !== channels)

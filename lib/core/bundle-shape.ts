@@ -58,6 +58,7 @@ const asset = path;
 const resize = v.variant("mode", [
   v.object({ mode: v.literal("exact"), width: size, height: size }),
   v.object({ mode: v.literal("fit"), width: size, height: size }),
+  v.object({ mode: v.literal("crop"), width: size, height: size, shortSide: size }),
   v.object({
     mode: v.literal("height"),
     height: size,

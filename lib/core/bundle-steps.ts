@@ -15,7 +15,7 @@ export const STEPS: Readonly<Record<"preprocess" | "postprocess", readonly strin
 
 /** The words that this version knows in a step `image`. */
 export const IMAGE_WORDS = {
-  mode: ["exact", "fit", "height", "side"],
+  mode: ["exact", "fit", "crop", "height", "side"],
   channels: ["rgb", "bgr", "gray"],
   layout: ["nchw", "nhwc"],
 } as const;

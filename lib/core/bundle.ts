@@ -41,6 +41,11 @@ export type ResizeSpec =
   /** Scales to fit inside width × height, aligned to the top left; the rest is 0 after normalising. */
   | { readonly mode: "fit"; readonly width: number; readonly height: number }
   /**
+   * Scales so that the shorter side is `shortSide`, at least width and height, then crops width × height from the
+   * centre. The longer side is rounded down; of an odd margin the smaller half is at the left and the top.
+   */
+  | { readonly mode: "crop"; readonly width: number; readonly height: number; readonly shortSide: number }
+  /**
    * Sets the height. The width follows in proportion, is clamped to [minWidth, maxWidth], and is rounded up to
    * `multipleOf`; columns past the image are 0 after normalising.
    */

@@ -15,6 +15,7 @@ const RESIZES: readonly ResizeSpec[] = [
   { mode: "exact", width: 33, height: 21 },
   { mode: "exact", width: 1, height: 1 },
   { mode: "fit", width: 128, height: 128 },
+  { mode: "crop", width: 48, height: 56, shortSide: 64 },
   { mode: "height", height: 48, minWidth: 40, maxWidth: 320, multipleOf: 8 },
   { mode: "side", maxSide: 160, minSide: 96, multipleOf: 32 },
 ];

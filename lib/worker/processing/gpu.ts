@@ -23,7 +23,8 @@ struct Plan {
   source: vec2u,            // the image's width and height
   picture: vec2u,           // its size after resizing
   tensor: vec2u,            // size of the tensor, which the image fills from the top left
-  scale: vec2f,             // source size / resized size
+  scale: vec2f,             // source size / scaled size
+  origin: vec2u,            // columns and rows of the scaled image that are cropped before the picture
   step: u32,                // stride from one pixel to the next in a row, in values
   plane: u32,               // stride from one channel to the next, in values
   channels: u32,
@@ -50,7 +51,7 @@ fn weightOf(at: u32, span: Span) -> f32 {
 @compute @workgroup_size(${TILE}, ${TILE})
 fn across(@builtin(global_invocation_id) id: vec3u) {
   if (id.x >= plan.picture.x || id.y >= plan.source.y) { return; }
-  let span = spanOf(id.x, plan.scale.x, plan.source.x);
+  let span = spanOf(id.x + plan.origin.x, plan.scale.x, plan.source.x);
   var sum = vec3f(0.0);
   var total = 0.0;
   for (var x = span.start; x < span.end; x++) {
@@ -70,7 +71,7 @@ fn down(@builtin(global_invocation_id) id: vec3u) {
     for (var channel = 0u; channel < plan.channels; channel++) { values[at + channel * plan.plane] = 0.0; }
     return;
   }
-  let span = spanOf(id.y, plan.scale.y, plan.source.y);
+  let span = spanOf(id.y + plan.origin.y, plan.scale.y, plan.source.y);
   var sum = vec3f(0.0);
   var total = 0.0;
   for (var y = span.start; y < span.end; y++) {
@@ -246,14 +247,14 @@ function rowBytes(image: StillImage, plan: ImagePlan): number {
 
 /** Encodes the shader's Plan. */
 function describe(image: StillImage, plan: ImagePlan, spec: ImageSpec): ArrayBuffer {
-  const buffer = new ArrayBuffer(96);
+  const buffer = new ArrayBuffer(112);
   const { channels, step, plane, mix } = normalising(plan, spec);
   const { pictureWidth, pictureHeight } = plan;
   new Uint32Array(buffer, 0, 6).set([image.width, image.height, pictureWidth, pictureHeight, plan.width, plan.height]);
-  new Float32Array(buffer, 24, 2).set([image.width / pictureWidth, image.height / pictureHeight]);
-  new Uint32Array(buffer, 32, 3).set([step, plane, channels]);
+  new Float32Array(buffer, 24, 2).set([image.width / plan.scaledWidth, image.height / plan.scaledHeight]);
+  new Uint32Array(buffer, 32, 5).set([plan.left, plan.top, step, plane, channels]);
   mix.forEach(({ shares, factor, shift }, channel) => {
-    new Float32Array(buffer, 48 + channel * 16, 4).set([...shares.map((share) => share * factor), shift]);
+    new Float32Array(buffer, 64 + channel * 16, 4).set([...shares.map((share) => share * factor), shift]);
   });
   return buffer;
 }

@@ -104,6 +104,61 @@ describe("resampling", () => {
   });
 });
 
+describe("crop", () => {
+  /** Values of Pillow 13.0.0: resize((w · s) // short, (h · s) // short, BILINEAR) of a float image, then crop. */
+  test.each([
+    [
+      { width: 37, height: 23, shortSide: 16, crop: [4, 3] },
+      [98.156, 117.907, 144.528, 147.02, 134.7, 164.951, 113.692, 125.201, 100.018, 131.097, 167.816, 103.435],
+    ],
+    [
+      { width: 20, height: 51, shortSide: 8, crop: [3, 4] },
+      [126.378, 95.212, 99.394, 120.269, 139.856, 141.685, 141.093, 98.725, 121.671, 139.47, 150.939, 125.614],
+    ],
+    [
+      { width: 9, height: 7, shortSide: 12, crop: [4, 3] },
+      [113.375, 146.35, 182.125, 75.7, 129.125, 163.85, 201.375, 96.7, 144.875, 181.35, 220.625, 117.7],
+    ],
+    [
+      { width: 640, height: 427, shortSide: 256, crop: [3, 3] },
+      [136.267, 128.595, 147.562, 90.183, 90.906, 127.727, 171.631, 120.241, 104.948],
+    ],
+  ] as const)(
+    "of $width × $height is Pillow's resize and centre crop",
+    ({ width, height, shortSide, crop }, expected) => {
+      const pixels = plain(width, height, [0, 0, 0, 255]);
+      for (let y = 0; y < height; y++)
+        for (let x = 0; x < width; x++)
+          pixels.data.fill((x * x * 7 + y * 13 + x * y * 5) % 251, (y * width + x) * 4, (y * width + x) * 4 + 3);
+      const resize: ResizeSpec = { mode: "crop", width: crop[0], height: crop[1], shortSide };
+      const { data, dims } = imageToTensor(pixels, { ...RAW, resize }, "float32");
+      expect(dims).toEqual([1, crop[1], crop[0], 3]);
+      const red = Array.from(data as Float32Array).filter((_, i) => i % 3 === 0);
+      for (const [i, value] of expected.entries()) expect(red[i]).toBeCloseTo(value, 2);
+    },
+  );
+
+  test("is the centre of the image that is scaled whole, for any image and size", () => {
+    fc.assert(
+      fc.property(anyPixels, side, side, fc.nat(9), (pixels, width, height, more) => {
+        const shortSide = Math.max(width, height) + more;
+        const plan = planImage(pixels.width, pixels.height, { mode: "crop", width, height, shortSide });
+        const cropped = imageToTensor(
+          pixels,
+          { ...RAW, resize: { mode: "crop", width, height, shortSide } },
+          "float32",
+        );
+        const all: ResizeSpec = { mode: "exact", width: plan.scaledWidth, height: plan.scaledHeight };
+        const { data } = imageToTensor(pixels, { ...RAW, resize: all }, "float32");
+        for (let y = 0; y < height; y++)
+          for (let i = 0; i < width * 3; i++)
+            expect(cropped.data[y * width * 3 + i]).toBe(data[((y + plan.top) * plan.scaledWidth + plan.left) * 3 + i]);
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
+
 describe("normalising", () => {
   const one = plain(1, 1, [51, 102, 204, 255]);
   const exact: ResizeSpec = { mode: "exact", width: 1, height: 1 };
@@ -201,6 +256,13 @@ describe("sizes", () => {
     ],
     ["fit keeps a row (processing-mutant-image-3)", 1_000, 1, { mode: "fit", width: 50, height: 50 }, [50, 50, 50, 1]],
     ["fit keeps a column", 1, 1_000, { mode: "fit", width: 50, height: 50 }, [50, 50, 1, 50]],
+    [
+      "crop is the size of what is cropped",
+      640,
+      427,
+      { mode: "crop", width: 224, height: 192, shortSide: 256 },
+      [224, 192, 224, 192],
+    ],
     ["height sets the height", 200, 96, { mode: "height", height: 48 }, [100, 48, 100, 48]],
     ["height pads to the least width", 10, 48, { mode: "height", height: 48, minWidth: 32 }, [32, 48, 10, 48]],
     [

@@ -7,6 +7,8 @@
 //   gray        = 0.299 q(red) + 0.587 q(green) + 0.114 q(blue)   ITU-R BT.601
 //   value       = (q · scale − mean[c]) / std[c],   and 0 where the tensor is larger than the image
 //
+// Of an image that is cropped, W × H is its size before the crop, and X and Y begin at `left` and `top`.
+//
 // Upscaling is bilinear interpolation with the border repeated; downscaling averages, so that no thin stroke is lost
 // between samples. x runs first, in f32; sums are taken from the left and the top.
 import type { ImageSpec, ResizeSpec } from "../../core/bundle.ts";
@@ -19,6 +21,12 @@ export interface ImagePlan {
   readonly height: number;
   readonly pictureWidth: number;
   readonly pictureHeight: number;
+  /** Size of the whole image after scaling: that of its part unless it is cropped. */
+  readonly scaledWidth: number;
+  readonly scaledHeight: number;
+  /** Columns and rows that are cropped at the left and at the top. */
+  readonly left: number;
+  readonly top: number;
 }
 
 /** An image whose rows are read in bands, from the top to the bottom: all at once a large one takes 400 MB. */
@@ -38,13 +46,21 @@ export function planImage(width: number, height: number, resize: ResizeSpec): Im
       const scale = Math.min(resize.width / width, resize.height / height);
       const pictureWidth = clamp(Math.round(width * scale), 1, resize.width);
       const pictureHeight = clamp(Math.round(height * scale), 1, resize.height);
-      return { width: resize.width, height: resize.height, pictureWidth, pictureHeight };
+      return padded(resize.width, resize.height, pictureWidth, pictureHeight);
+    }
+    case "crop": {
+      const short = Math.min(width, height);
+      const scaled = (side: number): number => Math.floor((side * resize.shortSide) / short);
+      const [scaledWidth, scaledHeight] = [scaled(width), scaled(height)];
+      const left = Math.floor((scaledWidth - resize.width) / 2);
+      const top = Math.floor((scaledHeight - resize.height) / 2);
+      return { ...whole(resize.width, resize.height), scaledWidth, scaledHeight, left, top };
     }
     case "height": {
       const { height: pictureHeight, minWidth = 1, maxWidth = Infinity, multipleOf = 1 } = resize;
       const pictureWidth = clamp(Math.round((width * pictureHeight) / height), 1, maxWidth);
       const tensorWidth = Math.ceil(Math.max(pictureWidth, minWidth) / multipleOf) * multipleOf;
-      return { width: tensorWidth, height: pictureHeight, pictureWidth, pictureHeight };
+      return padded(tensorWidth, pictureHeight, pictureWidth, pictureHeight);
     }
     case "side": {
       const { maxSide, minSide = 0, multipleOf = 1 } = resize;
@@ -62,7 +78,7 @@ export function imageToTensor(pixels: WirePixels | PixelBands, spec: ImageSpec, 
     throw new TypeError(`An image can be an input of float32, float16 or uint8, not ${dtype}.`);
   }
   const plan = planImage(pixels.width, pixels.height, spec.resize);
-  const picture = resample(pixels, plan.pictureWidth, plan.pictureHeight);
+  const picture = resample(pixels, plan);
   const values = arrange(picture, plan, spec);
   const channels = spec.channels === "gray" ? 1 : 3;
   const dims = spec.layout === "nchw" ? [1, channels, plan.height, plan.width] : [1, plan.height, plan.width, channels];
@@ -80,15 +96,16 @@ interface Filter {
   readonly stride: number;
 }
 
-function triangle(from: number, to: number): Filter {
+/** Makes the filter of `count` samples from `first` on, of a line of `from` samples that is scaled to `to`. */
+function triangle(from: number, to: number, first: number, count: number): Filter {
   const scale = from / to;
   const reach = Math.max(1, scale);
   const stride = Math.ceil(reach * 2) + 1;
-  const starts = new Int32Array(to);
-  const counts = new Int32Array(to);
-  const weights = new Float32Array(to * stride);
-  for (let i = 0; i < to; i++) {
-    const centre = (i + 0.5) * scale;
+  const starts = new Int32Array(count);
+  const counts = new Int32Array(count);
+  const weights = new Float32Array(count * stride);
+  for (let i = 0; i < count; i++) {
+    const centre = (first + i + 0.5) * scale;
     // Pixel centres strictly inside (centre − reach, centre + reach): those at its ends have weight 0.
     const start = Math.max(0, Math.floor(centre - reach - 0.5) + 1);
     const end = Math.min(from, Math.ceil(centre + reach - 0.5));
@@ -101,10 +118,11 @@ function triangle(from: number, to: number): Filter {
   return { starts, counts, weights, stride };
 }
 
-/** Resamples to width × height × RGB. Each input row is resized once and added to the output rows that it touches. */
-function resample(pixels: WirePixels | PixelBands, width: number, height: number): Float32Array {
-  const across = triangle(pixels.width, width);
-  const down = triangle(pixels.height, height);
+/** Resamples to the plan's picture, as RGB. Each input row is resized once and added to the output rows that it touches. */
+function resample(pixels: WirePixels | PixelBands, plan: ImagePlan): Float32Array {
+  const { pictureWidth: width, pictureHeight: height } = plan;
+  const across = triangle(pixels.width, plan.scaledWidth, plan.left, width);
+  const down = triangle(pixels.height, plan.scaledHeight, plan.top, height);
   const size = width * 3;
   const picture = new Float32Array(height * size);
   const source = new Float32Array(pixels.width * 3);
@@ -254,7 +272,12 @@ export function float16Bits(value: number): number {
 }
 
 function whole(width: number, height: number): ImagePlan {
-  return { width, height, pictureWidth: width, pictureHeight: height };
+  return padded(width, height, width, height);
+}
+
+function padded(width: number, height: number, pictureWidth: number, pictureHeight: number): ImagePlan {
+  const scaled = { scaledWidth: pictureWidth, scaledHeight: pictureHeight, left: 0, top: 0 };
+  return { width, height, pictureWidth, pictureHeight, ...scaled };
 }
 
 function clamp(value: number, min: number, max: number): number {
