@@ -7,6 +7,7 @@ import type { Check } from "../compress/check/check.ts";
 import { TARGETS } from "../compress/forms/forms.ts";
 import type { Target } from "../compress/forms/forms.ts";
 import { readModelFile } from "../compress/onnx/model-file.ts";
+import { requirePackages } from "../compress/run/optional-peers.ts";
 import { runAll } from "../compress/run/session.ts";
 import type { Run } from "./cli.ts";
 import { browserOption, feedsFor, limitOption, samplesOption, targetsOption } from "./options.ts";
@@ -39,6 +40,7 @@ export function check(program: Command, run: Run): Command {
 }
 
 async function runCheck(path: string, values: Values): Promise<number> {
+  requirePackages(["onnxruntime-node", ...(values.browser === undefined ? [] : ["playwright-core"])]);
   const model = readModelFile(path);
   const bytes = model.write();
   const feeds = await feedsFor(path, model, values.samples, values.limit);

@@ -16,7 +16,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { parseBundle } from "../core/bundle-schema.ts";
 import { main } from "./cli.ts";
 import type { CompressReport } from "../compress/report/report.ts";
-import { seededFloats, smallModel, twoLayers } from "../test-support/compress/fixtures.ts";
+import { classifier, seededFloats, smallModel, twoLayers } from "../test-support/compress/fixtures.ts";
 import { readModelFile, writeModelFile } from "../compress/onnx/model-file.ts";
 import { ModelProtoSchema, TensorProto_DataType } from "../compress/onnx/onnx.gen.js";
 import { decodeModel, OnnxModel } from "../compress/onnx/model.ts";
@@ -230,8 +230,67 @@ describe("compress", () => {
       expect(await main(["compress", path, "--out", out, "--targets", "wasm"]), said).toBe(3);
       expect(existsSync(join(out, "int8.onnx"))).toBe(true);
       expect(said).toMatch(/ran on none of the synthetic inputs.*give --samples/);
-      const bundle = parseBundle(JSON.parse(readFileSync(join(out, "bundle", "bundle.json"), "utf8")));
-      expect(bundle.variants).toMatchObject([{ id: "f32", unchecked: ["webgpu", "wasm"] }]);
+      expect(said).toMatch(/^Not done: no bundle was written, since wasm got no form that passed \(not checked, /m);
+      expect(existsSync(join(out, "bundle"))).toBe(false);
+    },
+  );
+
+  test("--image and --classes describe the model in one line, and inspect shows it", { timeout: 120_000 }, async () => {
+    const [path, out, config] = ["model.onnx", "out", "config.json"].map((x) => join(folder, x)) as [
+      string,
+      string,
+      string,
+    ];
+    writeFileSync(path, classifier({ channels: 3, size: 8, classes: 3, softmax: true }).write());
+    writeFileSync(config, JSON.stringify({ id2label: { 0: "cat", 1: "dog", 2: "hen" } }));
+    const words = [
+      "compress",
+      path,
+      "--out",
+      out,
+      "--targets",
+      "wasm",
+      "--forms",
+      "f32",
+      "--image",
+      "imagenet,bgr,crop",
+    ];
+    expect(await main([...words, "--classes", config, "--top", "2"]), said).toBe(0);
+    const { model, assets } = parseBundle(JSON.parse(readFileSync(join(out, "bundle", "bundle.json"), "utf8")));
+    expect(model.inputs[0]?.image).toEqual({
+      resize: { mode: "crop", width: 8, height: 8, shortSide: 9 },
+      channels: "bgr",
+      layout: "nchw",
+      mean: [0.406, 0.456, 0.485],
+      std: [0.225, 0.224, 0.229],
+    });
+    expect(model.inputs[0]?.batchAxis).toBe(0);
+    expect(model.outputs[0]?.decode).toEqual({ op: "labels", asset: "labels.txt", top: 2 });
+    expect(assets?.[0]?.bytes).toBe("cat\ndog\nhen\n".length);
+    said = "";
+    // Only wasm was wanted, so nothing vouches for WebGPU.
+    expect(await main(["inspect", join(out, "bundle")])).toBe(3);
+    expect(said).toMatch(/^Not checked on webgpu: a load there refuses this bundle\.\n/);
+    expect(said).toContain("input: x float32 [batch, 3, 8, 8]; images, 8x8, bgr, nchw, crop, shortSide 9, mean 0.406/");
+    expect(said).toContain("output: y float32 [batch, 3]; labels, the best 2 of 3 labels of labels.txt\n");
+  });
+
+  test(
+    "a model that ends in logits gets a softmax, unless --no-logits says otherwise",
+    { timeout: 120_000 },
+    async () => {
+      const [path, labels] = ["model.onnx", "labels.txt"].map((x) => join(folder, x)) as [string, string];
+      writeFileSync(path, classifier({ channels: 1, size: 8, classes: 2 }).write());
+      writeFileSync(labels, "cat\ndog\n");
+      const logitsOf = async (out: string, ...more: string[]): Promise<unknown> => {
+        const words = ["compress", path, "--out", join(folder, out), "--targets", "wasm", "--forms", "f32"];
+        expect(await main([...words, "--classes", labels, ...more]), said).toBe(0);
+        const json: unknown = JSON.parse(readFileSync(join(folder, out, "bundle", "bundle.json"), "utf8"));
+        const decode = parseBundle(json).model.outputs[0]?.decode;
+        return decode?.op === "labels" ? decode.logits : undefined;
+      };
+      expect(await logitsOf("a")).toBe(true);
+      expect(await logitsOf("b", "--no-logits")).toBeUndefined();
     },
   );
 

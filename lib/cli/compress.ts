@@ -1,6 +1,6 @@
 // `selvedge compress`.
 import type { Command } from "commander";
-import { InvalidArgumentError } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 import { join } from "node:path";
 import { compress as compressModel, planCompression } from "../compress/compress.ts";
 import type { CompressOptions } from "../compress/compress-options.ts";
@@ -23,6 +23,10 @@ interface Values {
   readonly metric?: string;
   readonly maxDrop?: string;
   readonly bundle?: string;
+  readonly image?: string;
+  readonly classes?: string;
+  readonly top?: number;
+  readonly logits?: boolean;
   readonly forms?: readonly string[];
   readonly recipe?: string;
   readonly limit?: number;
@@ -44,9 +48,17 @@ export function compress(program: Command, run: Run): Command {
     .requiredOption("--out <folder>", "written to: f32.onnx and the other forms, bundle/, report.{json,md,html}")
     .addOption(targetsOption())
     .option("--samples <path>", "inputs to measure on (synthesized by default); formats below")
-    .option("--labels <path>", ".npy, or a line of whole numbers for each sample")
+    .option("--labels <path>", "right answers to measure with: .npy, or a line of whole numbers for each sample")
     .option("--metric <name>", "sqnr, top1, exact, perplexity, or a module that exports score(samples)")
     .option("--max-drop <drop>", "what the metric may lose: 0.5% by default; for sqnr the least ratio, 30dB by default")
+    .option("--image <words>", "how an image becomes the input, as 224x224,rgb,imagenet; words below")
+    .option("--classes <file>", "names of the model's classes, so that an answer has labels: one a line, or JSON")
+    .option("--top <n>", "best classes in an answer, with --classes (5 by default)", topOf)
+    .option(
+      "--logits",
+      "the output needs a softmax (by default if the graph does not end in one); --no-logits: it does not",
+    )
+    .addOption(new Option("--no-logits").hideHelp())
     .option("--bundle <path>", "a bundle.json that describes the inputs and how images become them")
     .option("--forms <list>", "forms to make beside f32 (by default those that suit the targets)", listOf)
     .addOption(limitOption("use the first n samples (by default as many as the model answers in a minute)"))
@@ -64,6 +76,13 @@ export function compress(program: Command, run: Run): Command {
 }
 
 const AFTER = `
+Words of --image, in any order, each only where the model does not say it:
+  224x224 (width x height); rgb, bgr, gray; nchw, nhwc; exact (stretch, by default), fit (pad), crop (centre), crop=256
+  imagenet, clip, 0..1 (by default), -1..1, 0..255, or mean=0.5/0.5/0.5,std=0.25/0.25/0.25 of pixels in 0..1
+  NAME=224x224,rgb names the input of a model with several; --classes NAME=FILE names the output
+
+--classes names what the model can answer, once for the model. --labels are the right answers of the samples.
+
 Samples:
   .npz with an array per input; .npy for a model of one input; samples along the first axis
   .jsonl, a sample a line: {"input": [[…]], "other": …}, or the bare list for one input
@@ -74,6 +93,7 @@ Exit codes: 0 done; 1 failed; 2 a form missed its budget or failed a check; 3 a 
 machine; 130 stopped by Ctrl-C, with the finished forms packed.
 
 Examples:
+  npx selvedge compress model.onnx --out dist/model --image 224x224,rgb,imagenet --classes labels.txt
   npx selvedge compress mobilenet.onnx --out dist/mobilenet --targets wasm --samples photos/ --bundle bundle.json
   npx selvedge compress classifier.onnx --out dist/classifier --samples x.npz --labels y.npy --max-drop 1%
   npx selvedge compress model.onnx --out dist/model --dry-run
@@ -92,6 +112,10 @@ async function runCompress(path: string, values: Values, signal: AbortSignal | u
     metric: values.metric ?? recipe?.metric,
     maxDrop: values.maxDrop ?? recipe?.maxDrop,
     bundle: values.bundle ?? recipe?.bundle,
+    image: values.image ?? recipe?.image,
+    classes: values.classes ?? recipe?.classes,
+    top: values.top ?? recipe?.top,
+    logits: values.logits ?? recipe?.logits,
     forms: values.forms ?? recipe?.forms,
     limit: values.limit ?? recipe?.limit,
     prune: prune === undefined ? recipe?.prune : { ...recipe?.prune, share: prune },
@@ -131,6 +155,12 @@ function shareOf(text: string): number {
   } catch (error) {
     throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
   }
+}
+
+function topOf(text: string): number {
+  if (!/^[1-9]\d{0,3}$/.test(text))
+    throw new InvalidArgumentError(`Expected a number of classes from 1 to 9999, got "${text}".`);
+  return Number(text);
 }
 
 function minutesOf(text: string): number {

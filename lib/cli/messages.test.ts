@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { main } from "./cli.ts";
-import { twoLayers } from "../test-support/compress/fixtures.ts";
+import { classifier, twoLayers } from "../test-support/compress/fixtures.ts";
 
 let folder: string;
 let said: string;
@@ -12,6 +12,8 @@ beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "selvedge-messages-"));
   writeFileSync(join(folder, "model.onnx"), twoLayers({ opset: 13, inputs: 8, units: 8, outputs: 8 }).write());
   writeFileSync(join(folder, "page.onnx"), "<!doctype html>");
+  writeFileSync(join(folder, "picture.onnx"), classifier({ channels: 3, size: 8, classes: 4 }).write());
+  writeFileSync(join(folder, "labels.json"), JSON.stringify(["cat", "dog", "hen"]));
   writeFileSync(join(folder, "recipe.json"), JSON.stringify({ schema: "selvedge/recipe@1", targets: ["tpu"] }));
   writeFileSync(join(folder, "trace.json"), JSON.stringify({ traceEvents: [] }));
   writeFileSync(join(folder, "torn.json"), '{"traceEvents": [');
@@ -51,7 +53,26 @@ const LINES = [
   "compress model.onnx --out out --search --budget-minutes soon",
   "compress model.onnx --out out --budget-minutes 5",
   "compress model.onnx --out out --browser safari",
+  "compress picture.onnx --out out --image 224x224,rgb,imagnet",
+  "compress picture.onnx --out out --image 0x8",
+  "compress picture.onnx --out out --image rgb,bgr",
+  "compress picture.onnx --out out --image mean=a",
+  "compress picture.onnx --out out --image imagenet,std=1",
+  "compress picture.onnx --out out --image 9x8",
+  "compress picture.onnx --out out --image gray",
+  "compress picture.onnx --out out --image z=rgb",
+  "compress picture.onnx --out out --image crop=4",
+  "compress model.onnx --out out --image 224x224,rgb",
+  "compress picture.onnx --out out --classes none.json",
+  "compress picture.onnx --out out --classes recipe.json",
+  "compress picture.onnx --out out --classes trace.json",
+  "compress picture.onnx --out out --classes labels.json",
+  "compress picture.onnx --out out --top 5",
+  "compress picture.onnx --out out --no-logits",
+  "compress picture.onnx --out out --classes labels.json --top 0",
+  "compress picture.onnx --out out --image rgb --bundle bundle.json",
   "inspect",
+  "inspect bundle",
   "inspect none.onnx",
   "check model.onnx --targets cpu",
   "diff model.onnx",

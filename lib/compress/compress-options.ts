@@ -11,7 +11,7 @@ export interface CompressOptions {
   readonly targets?: readonly Target[] | undefined;
   /** Path of .npy, .npz, JSON lines, a folder, or a module. Default: synthetic inputs. */
   readonly samples?: string | undefined;
-  /** Path of the labels, one per sample. */
+  /** Path of the right answers, one per sample; `classes` names the classes. */
   readonly labels?: string | undefined;
   /** sqnr, top1, exact, perplexity, or a module's path. Default "top1" with labels, else "sqnr". */
   readonly metric?: string | undefined;
@@ -19,6 +19,14 @@ export interface CompressOptions {
   readonly maxDrop?: string | undefined;
   /** Path of a bundle.json whose description of the model applies: names, preprocessing. */
   readonly bundle?: string | undefined;
+  /** How images become an input, as `224x224,rgb,imagenet`; words in any order, each with a default. Default: tensors. */
+  readonly image?: string | undefined;
+  /** Path of the names of the classes: one a line, a JSON array, or a config.json with `id2label`. Default none. */
+  readonly classes?: string | undefined;
+  /** Number of best classes in an answer; with `classes`. Default 5. */
+  readonly top?: number | undefined;
+  /** Whether the output with `classes` holds logits. Default: no softmax ends the graph. */
+  readonly logits?: boolean | undefined;
   /** Names of the forms to make. Default: those that suit the targets. */
   readonly forms?: readonly string[] | undefined;
   /** Maximum number of samples to use. Default: as many as the model runs in a minute. */

@@ -6,6 +6,7 @@
 // they change it.
 import { basename } from "node:path";
 import type { OutFolder } from "./bundle/out-folder.ts";
+import { readOwnOptions } from "./bundle/own-description.ts";
 import { defaultFor } from "./choose-defaults.ts";
 import type { CompressOptions } from "./compress-options.ts";
 import { formsFor, TARGETS } from "./forms/forms.ts";
@@ -28,11 +29,15 @@ const SENSITIVITY = { ms: 10_000, feeds: 4 } as const;
 /** Returns what `compress` would make, as a recipe that can be passed back in. */
 export async function planCompression(options: CompressOptions): Promise<Recipe> {
   const { samples, labels, maxDrop, bundle, limit, targets = TARGETS } = options;
+  readOwnOptions(options);
   const { name } = await makeMetric(options.metric, { maxDrop, hasLabels: labels !== undefined });
   const metric = options.metric ?? name;
   const forms = formsFor(targets, options.forms).map((x) => x.id);
-  const { prune, mask } = options;
-  return { schema: "selvedge/recipe@1", targets, forms, samples, labels, metric, maxDrop, bundle, limit, prune, mask };
+  const { prune, mask, image, classes, top, logits } = options;
+  return {
+    schema: "selvedge/recipe@1",
+    ...{ targets, forms, samples, labels, metric, maxDrop, bundle, image, classes, top, logits, limit, prune, mask },
+  };
 }
 
 /**

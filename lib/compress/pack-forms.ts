@@ -1,6 +1,5 @@
 // The last step of a compression: packs the forms that passed as variants of a bundle.
 import { join } from "node:path";
-import { assetsOf } from "./bundle/describe.ts";
 import { packBundle, writePacked } from "./bundle/pack.ts";
 import type { PackVariant } from "./bundle/pack.ts";
 import { isKept, uncheckedOn } from "./choose-defaults.ts";
@@ -16,12 +15,12 @@ export async function packForms(
   results: readonly FormResult[],
   defaults: CompressReport["defaults"],
 ): Promise<CompressReport["bundle"]> {
-  const { description, baseline, options, out, notes } = job;
+  const { description, baseline, out, notes, assets } = job;
   job.onProgress("packing");
-  const assets = await assetsOf(options.bundle);
   const reports = results.map((x) => x.report);
   const variants = results.filter((x) => isKept(x.report, defaults, reports)).flatMap((x) => variantsOf(x, job));
-  if (variants.length === 0) return null;
+  // Without a target that passed, a bundle would look like a result.
+  if (variants.length === 0 || Object.values(defaults).every((x) => x === null)) return null;
   const model = { ...description, ...(Object.keys(baseline).length > 0 && { baseline }) };
   let packed: Awaited<ReturnType<typeof packBundle>>;
   try {

@@ -1,9 +1,11 @@
 // The first step of a compression: reads the model, its description, the samples and their labels, and runs the model
 // over the samples. A wrong option is refused here, before anything takes long.
 import { join } from "node:path";
-import { describe, withTypical } from "./bundle/describe.ts";
+import { withTypical } from "./bundle/describe.ts";
 import type { Description } from "./bundle/describe.ts";
 import { OutFolder } from "./bundle/out-folder.ts";
+import { describeWith, readOwnOptions } from "./bundle/own-description.ts";
+import type { PackFile } from "./bundle/pack.ts";
 import { checkReplaceable } from "./bundle/replace-bundle.ts";
 import type { CompressOptions } from "./compress-options.ts";
 import { runReference, samplesFor } from "./evaluate-source.ts";
@@ -16,7 +18,8 @@ import type { Feed } from "./run/feeds.ts";
 import { makeMetric, readLabels } from "./run/metric.ts";
 import type { Metric } from "./run/metric.ts";
 import type { References } from "./run/references.ts";
-import { firstFeeds, samplesOf } from "./run/samples.ts";
+import { requirePackages } from "./run/optional-peers.ts";
+import { firstFeeds, holdsImages, samplesOf } from "./run/samples.ts";
 import type { Baseline } from "./run/tensor-summary.ts";
 
 /** Number of samples for calibration statistics. */
@@ -31,6 +34,8 @@ export interface Source {
   /** The model as read; never changed. */
   readonly model: OnnxModel;
   readonly description: Description;
+  /** Files that the description refers to, as labels. */
+  readonly assets: readonly PackFile[];
   /** Forms that the options name, or that suit the targets. */
   readonly forms: readonly Form[];
   readonly metric: Metric;
@@ -59,10 +64,12 @@ export async function readSource(path: string, options: CompressOptions): Promis
   const forms = [...formsFor(targets, options.forms)];
   if (options.mask !== undefined) forms.push(maskedForm(options.mask, notes));
   const labels = options.labels === undefined ? undefined : readLabels(options.labels);
+  const own = readOwnOptions(options);
+  requirePackages(packagesFor(options));
   onProgress(`reading ${path}`);
   const { model, files } = readModelAndFiles(path);
   const out = await openOut(options, [path, ...files], forms);
-  const described = await describe(model, path, options.bundle);
+  const { description: described, assets } = await describeWith(model, path, options.bundle, own);
   const metric = await makeMetric(options.metric, {
     maxDrop: options.maxDrop,
     hasLabels: labels !== undefined,
@@ -76,20 +83,30 @@ export async function readSource(path: string, options: CompressOptions): Promis
   const sampleMs = (performance.now() - started) / Math.max(1, samples.n);
   const feeds = await firstFeeds(samples, CALIBRATION);
   return {
-    ...{ path, options, targets, out, model, forms, metric, labels, references, baseline, sampleMs, feeds, notes },
+    ...{ path, options, targets, out, model, assets, forms, metric, labels, references, baseline, sampleMs },
+    ...{ feeds, notes },
     ...{ description: withTypical(described, feeds[0]), referenceScore: score, isStopped, onProgress },
   };
 }
 
+/** Lists the optional packages that a compression needs: all are named before it begins. */
+export function packagesFor({ samples, browser }: CompressOptions): string[] {
+  return [
+    "onnxruntime-node",
+    ...(samples !== undefined && holdsImages(samples) ? ["sharp"] : []),
+    ...(browser === undefined ? [] : ["playwright-core"]),
+  ];
+}
+
 /** Opens the output folder. Refuses it before the work begins if a result would overwrite an input. */
 async function openOut(
-  { out, samples, labels, prune, search }: CompressOptions,
+  { out, samples, labels, classes, prune, search }: CompressOptions,
   files: readonly string[],
   forms: readonly Form[],
 ): Promise<OutFolder> {
   const folder = new OutFolder(
     out,
-    [...files, samples, labels].filter((x) => x !== undefined),
+    [...files, samples, labels, classes].filter((x) => x !== undefined),
   );
   const ids = [...forms.map((x) => x.id), ...(prune ? ["pruned", "pruned-int8"] : [])];
   if (search !== undefined) ids.push("searched", "searched-fast");

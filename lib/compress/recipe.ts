@@ -16,6 +16,10 @@ export interface Recipe {
   readonly metric?: string | undefined;
   readonly maxDrop?: string | undefined;
   readonly bundle?: string | undefined;
+  readonly image?: string | undefined;
+  readonly classes?: string | undefined;
+  readonly top?: number | undefined;
+  readonly logits?: boolean | undefined;
   readonly limit?: number | undefined;
   /** How much to prune of which units; shares are from 0 to 1. */
   readonly prune?: PruneRequest | undefined;
@@ -45,6 +49,10 @@ const SCHEMA: v.GenericSchema<unknown, Recipe> = v.strictObject({
   metric: v.optional(text),
   maxDrop: v.optional(text),
   bundle: v.optional(text),
+  image: v.optional(text),
+  classes: v.optional(text),
+  top: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
+  logits: v.optional(v.boolean()),
   limit: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
   prune: v.optional(PRUNE_REQUEST),
   mask: v.optional(text),

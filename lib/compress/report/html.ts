@@ -5,6 +5,7 @@ import type { CompressReport } from "./report.ts";
 import type { SensitivityRow } from "../run/sensitivity.ts";
 import { frontierPlot, frontierRows } from "./search-report.ts";
 import { cells, heads, number, reasons, summary } from "./markdown.ts";
+import { notDone } from "./outcome.ts";
 
 const STYLE = `
 :root{color-scheme:light dark;--ink:#1c2329;--soft:#5b6670;--line:#cfd6dc;--paper:#fff;--mark:#0b62a8;--other:#b34a00}
@@ -20,6 +21,7 @@ details{margin:.5rem 0}summary{cursor:pointer}`;
 /** Renders the report as a single-file page. */
 export function htmlReport(report: CompressReport): string {
   const list = reasons(report);
+  const open = notDone(report);
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -31,7 +33,7 @@ export function htmlReport(report: CompressReport): string {
 <body>
 <main>
 <h1>${escapeHtml(report.model)}</h1>
-<p>${summary(report).map(escapeHtml).join("<br>\n")}</p>
+${open === null ? "" : `<p><strong>${escapeHtml(open)}</strong></p>\n`}<p>${summary(report).map(escapeHtml).join("<br>\n")}</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Forms">${table(
     "Forms",
     heads(report),

@@ -3,6 +3,7 @@
 import type { Check } from "../check/check.ts";
 import { SLOWER } from "../check/check.ts";
 import type { CompressReport, FormReport } from "./report.ts";
+import { notDone } from "./outcome.ts";
 import { frontierRows } from "./search-report.ts";
 
 /** Renders the report for a pull request. */
@@ -10,9 +11,11 @@ export function markdownReport(report: CompressReport): string {
   const head = heads(report);
   const line = (x: readonly string[]): string => `| ${x.map(cellText).join(" | ")} |`;
   const sensitive = report.sensitivity.slice(0, 10);
+  const open = notDone(report);
   return [
     `# ${report.model}`,
     "",
+    ...(open === null ? [] : [`**${open}**`, ""]),
     ...summary(report),
     "",
     line(head),
@@ -52,7 +55,8 @@ export function terminalReport(report: CompressReport): string {
       .join("  ")
       .trimEnd(),
   );
-  return [...table, "", ...summary(report), ...reasons(report)].join("\n");
+  const open = notDone(report);
+  return [...(open === null ? [] : [open, ""]), ...table, "", ...summary(report), ...reasons(report)].join("\n");
 }
 
 /** Returns the column heads of the table of forms. */

@@ -3,7 +3,7 @@
 // another version of ONNX Runtime. So versions are checked here, and the error includes the install command.
 //
 // A package is resolved from the working directory first and from this file second: `npx -p selvedge -p
-// onnxruntime-web@1.30.0` finds its own next to an app that is pinned to another, and a strict node_modules (pnpm)
+// onnxruntime-node@1.30.0` finds its own next to an app that is pinned to another, and a strict node_modules (pnpm)
 // exposes an app's packages to the app alone.
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -21,7 +21,6 @@ interface Optional {
 /** The optional packages, by name. */
 export const OPTIONAL: Readonly<Record<string, Optional>> = {
   "onnxruntime-node": { version: "1.30.0", from: "1.30.0", isExact: true },
-  "onnxruntime-web": { version: "1.30.0", from: "1.30.0", isExact: true },
   "playwright-core": { version: "1.64.1", from: "1.50.0", isExact: false },
   sharp: { version: "0.33.5", from: "0.33.0", isExact: false },
 };
@@ -29,11 +28,6 @@ export const OPTIONAL: Readonly<Record<string, Optional>> = {
 /** Loads ONNX Runtime for Node. */
 export async function loadRuntime(): Promise<typeof import("onnxruntime-node")> {
   return load<typeof import("onnxruntime-node")>("onnxruntime-node");
-}
-
-/** Loads ONNX Runtime Web, whose WebAssembly runs in Node as in a browser. */
-export async function loadWebRuntime(): Promise<typeof import("onnxruntime-web/wasm")> {
-  return load<typeof import("onnxruntime-web/wasm")>("onnxruntime-web", "./wasm");
 }
 
 /** Loads sharp, which reads images. */
@@ -50,11 +44,30 @@ export async function loadPlaywright(): Promise<typeof import("playwright-core")
 /**
  * Returns the path of an optional package's module.
  * @param folders - where the search starts; default the working directory, then this file's folder
- * @throws SelvedgeError `internal` where the package is missing or of another version, with the install command
+ * @throws SelvedgeError `setup-failed` where the package is missing or of another version, with the install command
  */
 export function findPackage(name: string, entry = ".", folders: readonly string[] = searched()): string {
+  const found = look(name, entry, folders);
+  if (typeof found === "string") return found;
+  throw missing([[name, found]]);
+}
+
+/**
+ * Checks that all packages of a command are installed, before anything else is done.
+ * @param folders - as for `findPackage`
+ * @throws SelvedgeError `setup-failed` that names every missing package, with one install command for all
+ */
+export function requirePackages(names: readonly string[], folders: readonly string[] = searched()): void {
+  const lacking = names.flatMap((name) => {
+    const found = look(name, ".", folders);
+    return typeof found === "string" ? [] : [[name, found] as const];
+  });
+  if (lacking.length > 0) throw missing(lacking);
+}
+
+/** Returns the path of a package's module; the unsuitable versions that were found where there is none. */
+function look(name: string, entry: string, folders: readonly string[]): string | readonly string[] {
   const wanted = OPTIONAL[name];
-  const install = `npm install --save-dev ${name}@${wanted?.version ?? "latest"}`;
   const found: string[] = [];
   for (const folder of folders) {
     const root = rootOf(name, folder);
@@ -63,11 +76,29 @@ export function findPackage(name: string, entry = ".", folders: readonly string[
     if (wanted === undefined || fits(json.version, wanted)) return join(root, entryOf(json, entry));
     found.push(json.version);
   }
-  if (found.length === 0)
-    throw new SelvedgeError("internal", `The package ${name} is missing: ${install}`, { package: name });
-  const beside = `or, to keep that one: npx -p selvedge -p ${name}@${wanted?.version ?? ""} selvedge …`;
-  const message = `The package ${name} is installed in version ${found.join(" and ")}, but ${wanted?.version ?? ""} is needed: ${install}; ${beside}`;
-  throw new SelvedgeError("internal", message, { package: name, version: found[0] ?? "" });
+  return found;
+}
+
+/** Returns the error for packages that are missing, or of another version. */
+function missing(lacking: readonly (readonly [name: string, versions: readonly string[]])[]): SelvedgeError {
+  const atVersion = ([name]: (typeof lacking)[number]): string => `${name}@${OPTIONAL[name]?.version ?? "latest"}`;
+  const install = `npm install --save-dev ${lacking.map(atVersion).join(" ")}`;
+  const absent = lacking.filter(([, versions]) => versions.length === 0).map(([name]) => name);
+  const wrong = lacking.filter(([, versions]) => versions.length > 0);
+  const sentences = wrong.map(
+    ([name, versions]) =>
+      `The package ${name} is installed in version ${versions.join(" and ")}, but ${OPTIONAL[name]?.version ?? ""} is needed`,
+  );
+  if (absent.length === 1) sentences.push(`The package ${absent.join()} is missing`);
+  if (absent.length > 1) sentences.push(`The packages ${absent.join(" and ")} are missing`);
+  const beside =
+    wrong.length === 0
+      ? ""
+      : `; or, to keep the installed version: npx -p selvedge ${lacking.map((x) => `-p ${atVersion(x)}`).join(" ")} selvedge …`;
+  return new SelvedgeError("setup-failed", `${sentences.join(". ")}: ${install}${beside}`, {
+    package: lacking.map(([name]) => name).join(" "),
+    ...(wrong[0] && { version: wrong[0][1][0] ?? "" }),
+  });
 }
 
 async function load<Module>(name: string, entry = "."): Promise<Module> {
@@ -76,7 +107,7 @@ async function load<Module>(name: string, entry = "."): Promise<Module> {
     return (await import(pathToFileURL(path).href)) as Module;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new SelvedgeError("internal", `The package ${name} does not load: ${reason}`, { package: name }, error);
+    throw new SelvedgeError("setup-failed", `The package ${name} does not load: ${reason}`, { package: name }, error);
   }
 }
 

@@ -121,6 +121,14 @@ async function open(path: string, inputs: readonly BundleInput[], readers: Reade
   throw new TypeError(`samples: ${path} is not a .npy, .npz, .json, .jsonl, image, module or folder`);
 }
 
+/** Whether samples are images, which sharp reads: a file, or a folder without arrays. */
+export function holdsImages(path: string): boolean {
+  if (IMAGES.test(path)) return true;
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) return false;
+  const names = readdirSync(path);
+  return names.some((x) => IMAGES.test(x)) && !names.some((x) => ARRAYS.test(x));
+}
+
 async function openFolder(path: string, inputs: readonly BundleInput[], readers: Readers): Promise<Opened> {
   const names = readdirSync(path).sort();
   const arrays = names.filter((x) => ARRAYS.test(x));
@@ -162,7 +170,7 @@ async function openImages(paths: readonly string[], input: BundleInput): Promise
   const image = input.image ?? guessedImage(input);
   const notes =
     input.image === undefined
-      ? [`Images were converted to "${input.name}" with pixels in 0…1: give --bundle if the model expects others.`]
+      ? [`Images were converted to "${input.name}" with pixels in 0…1: give --image if the model expects others.`]
       : [];
   const sharp = await loadSharp();
   return {
@@ -184,7 +192,7 @@ function guessedImage({ name, dims }: BundleInput): ImageSpec {
   const layout = a === 1 || a === 3 ? "nchw" : c === 1 || c === 3 ? "nhwc" : undefined;
   if (dims.length !== 4 || layout === undefined)
     throw new TypeError(
-      `samples: the input "${name}" [${dims.join(", ")}] does not have the dims of an image; give --bundle, which describes it, or .npz samples`,
+      `samples: the input "${name}" [${dims.join(", ")}] does not have the dims of an image; give --image or --bundle, which describes it, or .npz samples`,
     );
   const [height, width, channels] = layout === "nchw" ? [b, c, a] : [a, b, c];
   const size = (x: number | string | undefined): number => (typeof x === "number" ? x : 224);

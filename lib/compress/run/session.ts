@@ -3,7 +3,7 @@
 import type { Tensor } from "../../core/tensor.ts";
 import { float16Value } from "../onnx/float16.ts";
 import type { Outputs } from "./metric.ts";
-import { loadRuntime, loadWebRuntime } from "./optional-peers.ts";
+import { loadRuntime } from "./optional-peers.ts";
 import type { Feed } from "./samples.ts";
 
 /** Where a model runs. */
@@ -50,8 +50,8 @@ export async function openModel(
   place: Place,
   extra: Readonly<Record<string, string>> = {},
 ): Promise<LoadedModel> {
-  const runtime = place === "wasm" ? await loadWebRuntime() : await loadRuntime();
-  if (place === "wasm") runtime.env.wasm.numThreads = 1;
+  // Loaded on first use: it is larger than the rest of the toolchain.
+  const runtime = place === "wasm" ? await (await import("./web-runtime.ts")).startWebRuntime() : await loadRuntime();
   const options = {
     executionProviders: [place],
     logSeverityLevel: 4,

@@ -75,6 +75,32 @@ export function twoLayers(sizes: {
   });
 }
 
+/** Makes a classifier of square images: x [batch, channels, size, size] to y [batch, classes], of one layer. */
+export function classifier(options: {
+  readonly channels: number;
+  readonly size: number;
+  readonly classes: number;
+  /** Whether a softmax ends it. Default false. */
+  readonly softmax?: boolean;
+}): OnnxModel {
+  const { channels, size, classes, softmax = false } = options;
+  const values = channels * size * size;
+  return smallModel({
+    opset: 13,
+    inputs: { x: ["batch", channels, size, size] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "Flatten", input: ["x"], output: ["h"] },
+      { opType: "Gemm", input: ["h", "w", "b"], output: [softmax ? "z" : "y"] },
+      ...(softmax ? [{ opType: "Softmax", input: ["z"], output: ["y"] }] : []),
+    ],
+    initializers: [
+      floatTensor("w", [values, classes], seededFloats(values * classes, 3)),
+      floatTensor("b", [classes], seededFloats(classes, 4)),
+    ],
+  });
+}
+
 function dimension(size: number | string) {
   return typeof size === "number"
     ? { value: { case: "dimValue" as const, value: BigInt(size) } }

@@ -1,0 +1,157 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { endsInProbabilities, parseLabels, resolveClasses, resolveImage } from "./describe-model.ts";
+import type { ImageOption, Wording } from "./describe-model.ts";
+import type { Port } from "./tensor.ts";
+
+const say: Wording = {
+  image: "image",
+  classes: "labels",
+  size: "add the size",
+  layout: "add the layout",
+  input: "name the input",
+  output: "name the output",
+};
+const port = (name: string, dims: Port["dims"], dtype: Port["dtype"] = "float32"): Port => ({
+  ...{ name, dims, dtype },
+  batchAxis: typeof dims[0] === "string" ? 0 : null,
+});
+const image = (option: ImageOption, ...inputs: Port[]) => resolveImage(option, inputs, say);
+
+describe("an image", () => {
+  test("takes size, channels and layout from the model's dims", () => {
+    expect(image({}, port("x", ["n", 3, 224, 192]))).toEqual({
+      input: "x",
+      image: { resize: { mode: "exact", width: 192, height: 224 }, channels: "rgb", layout: "nchw" },
+    });
+    expect(image({}, port("x", [1, 28, 30, 1])).image).toEqual({
+      ...{ resize: { mode: "exact", width: 30, height: 28 }, channels: "gray", layout: "nhwc" },
+    });
+    const optimum = port("pixel_values", ["batch_size", "num_channels", "height", "width"]);
+    expect(image({ size: [8, 6] }, optimum).image).toMatchObject({ layout: "nchw", channels: "rgb" });
+    expect(image({ size: [8, 6] }, port("x", ["n", "h", "w", "c"])).image.layout).toBe("nhwc");
+    expect(image({ size: [8, 6], layout: "nhwc" }, port("x", ["a", "b", "d", "e"])).image.layout).toBe("nhwc");
+  });
+
+  test("of a model with several inputs belongs to the only one that can take it, or to the named one", () => {
+    const [x, y, ids] = [port("x", [1, 3, 8, 8]), port("y", [1, 1, 4, 4]), port("ids", [1, 7], "int64")];
+    expect(image({}, ids, x).input).toBe("x");
+    expect(image({ input: "y" }, x, y).input).toBe("y");
+    expect(() => image({}, x, y)).toThrow('several inputs for images, "x" (float32 [1, 3, 8, 8]), "y"');
+    expect(() => image({}, x, y)).toThrow("name the input");
+    expect(() => image({}, ids)).toThrow('no input for an image (float32, float16 or uint8 with 4 dims), only "ids"');
+    expect(() => image({ input: "z" }, x)).toThrow('the model has no input "z", only "x"');
+    expect(() => image({ input: "ids" }, x, ids)).toThrow("can't take an image");
+  });
+
+  test("normalises by presets and by numbers, in the order of its channels", () => {
+    const of = (normalize: ImageOption["normalize"], more: ImageOption = {}, dims = [1, 3, 8, 8]) => {
+      const { scale, mean, std } = image({ normalize, ...more }, port("x", dims)).image;
+      return { scale, mean, std };
+    };
+    expect(of(undefined)).toEqual({});
+    expect(of("0..1")).toEqual({});
+    expect(of("0..255")).toEqual({ scale: 1 });
+    expect(of("-1..1", {}, [1, 1, 8, 8])).toEqual({ mean: [0.5], std: [0.5] });
+    expect(of("imagenet")).toEqual({ mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] });
+    expect(of("imagenet", { channels: "bgr" })).toEqual({ mean: [0.406, 0.456, 0.485], std: [0.225, 0.224, 0.229] });
+    expect(of("clip").mean?.[0]).toBe(0.48145466);
+    expect(of({ mean: 0.5, std: [1, 2, 3] })).toEqual({ mean: [0.5, 0.5, 0.5], std: [1, 2, 3] });
+    expect(() => of("imagenet", {}, [1, 1, 8, 8])).toThrow('"imagenet" is for three channels');
+    expect(() => of({ mean: [1, 2] })).toThrow("mean has 2 values for 3 channels");
+    expect(image({}, port("x", [1, 3, 8, 8], "uint8")).image.scale).toBe(1);
+    expect(() => image({ normalize: "imagenet" }, port("x", [1, 3, 8, 8], "uint8"))).toThrow("whole numbers");
+  });
+
+  test("is cropped as ImageNet's usual: from 256 for 224", () => {
+    const of = (resize: ImageOption["resize"]) => image({ resize }, port("x", [1, 3, 224, 224])).image.resize;
+    expect(of("crop")).toEqual({ mode: "crop", width: 224, height: 224, shortSide: 256 });
+    expect(of({ shortSide: 232 })).toMatchObject({ shortSide: 232 });
+    expect(of("fit")).toEqual({ mode: "fit", width: 224, height: 224 });
+    expect(() => of({ shortSide: 200 })).toThrow("at least 224 is needed");
+  });
+
+  test.each<[string, ImageOption, Port["dims"]]>([
+    ["width 192, but", { size: [192, 224] }, [1, 3, 224, 224]],
+    ["height 99, but", { size: [224, 99] }, ["n", 224, 224, 3]],
+    ["gray has 1 channel", { channels: "gray" }, [1, 3, 8, 8]],
+    ["bgr has 3 channels", { channels: "bgr" }, [1, 1, 8, 8]],
+    ["of any width: add the size", {}, [1, 3, "h", "w"]],
+    ["has 8, not 1 or 3: use nchw", { layout: "nhwc" }, [1, 3, 8, 8]],
+    ["neither on axis 1 nor on axis 3", {}, [1, 4, 8, 8]],
+    ["where its channels are: add the layout", { size: [8, 8] }, ["n", "a", "b", "d"]],
+    ["takes 4 images at once", {}, [4, 3, 8, 8]],
+  ])("is refused where the model contradicts it: %s", (message, option, dims) => {
+    expect(() => image(option, port("x", dims))).toThrow(message);
+    expect(() => image(option, port("x", dims))).toThrow(/^image: /);
+  });
+});
+
+describe("classes", () => {
+  const classes = (labels: readonly string[], outputs: readonly Port[], more = {}) =>
+    resolveClasses({ labels, ...more }, outputs, [], say);
+
+  test("become labels of the output, softmax first where the graph does not end in one", () => {
+    const softmax = [{ opType: "Softmax", input: ["h"], output: ["y"] }];
+    const outputs = [port("y", ["n", 3])];
+    const decode = { op: "labels", asset: "labels.txt", logits: true };
+    expect(classes(["a", "b", "c"], outputs)).toEqual({ output: "y", decode, text: "a\nb\nc\n" });
+    expect(resolveClasses({ labels: ["a", "b", "c"] }, outputs, softmax, say).decode).toMatchObject({ logits: false });
+    expect(resolveClasses({ labels: ["a", "b", "c"], logits: true, top: 9 }, outputs, softmax, say).decode).toEqual({
+      ...decode,
+      top: 3,
+    });
+  });
+
+  test("belong to the only output with as many, or to the named one", () => {
+    const outputs = [port("boxes", [1, 10, 4]), port("scores", [1, 2])];
+    expect(classes(["a", "b"], outputs).output).toBe("scores");
+    expect(classes(["a", "b", "c", "d"], [port("p", [1, 4]), port("q", [1, 4])], { output: "q" }).output).toBe("q");
+    expect(() => classes(["a"], outputs)).toThrow("several outputs");
+    expect(() => classes(["a"], outputs, { output: "no" })).toThrow('no output "no"');
+    expect(classes(["a", "b"], [port("y", ["n", "k"])]).output).toBe("y");
+  });
+
+  test("are refused where their number is another, with the fix", () => {
+    const labels = Array.from({ length: 1_000 }, (_, i) => `class ${i}`);
+    expect(() => classes(labels, [port("y", [1, 1_001])])).toThrow(/^labels: 1000 labels, but "y".*has 1001 classes/);
+    expect(() => classes(labels, [port("y", [1, 1_001])])).toThrow("background");
+    expect(() => classes(labels, [port("y", [1, 1_000, 1, 1])])).toThrow();
+    expect(() => classes([], [port("y", [1, 2])])).toThrow("there is no label");
+    expect(() => classes(["a\nb", "c"], [port("y", [1, 2])])).toThrow("label 0 has a line break");
+  });
+});
+
+test("labels are read from lines, a JSON array and a config.json of Hugging Face", () => {
+  expect(parseLabels("\ufeffcat\r\ndog\n\n", "f")).toEqual(["cat", "dog"]);
+  expect(parseLabels('["cat", "dog"]', "f")).toEqual(["cat", "dog"]);
+  expect(parseLabels('{"id2label": {"1": "dog", "0": "cat"}, "label2id": {}}', "f")).toEqual(["cat", "dog"]);
+  expect(parseLabels('{"0": "cat", "1": "dog"}', "f")).toEqual(["cat", "dog"]);
+  expect(parseLabels("[PAD]\n[CLS]\n", "f")).toEqual(["[PAD]", "[CLS]"]);
+  expect(() => parseLabels('{"id2label": {"0": "cat", "2": "dog"}}', "f")).toThrow("f has no text for class 1");
+  expect(() => parseLabels('{"model_type": "vit"}', "f")).toThrow("id2label");
+  expect(() => parseLabels("[]", "f")).toThrow("holds no labels");
+  expect(() => parseLabels("<!doctype html>", "/labels.txt")).toThrow("/labels.txt is an HTML page");
+});
+
+test("any labels without line breaks survive the asset", () => {
+  const label = fc.string({ minLength: 1 }).filter((x) => !/[\r\n\ufeff]/.test(x) && !/^\s*[[{<]/.test(x));
+  fc.assert(
+    fc.property(fc.array(label, { minLength: 1 }), (labels) => {
+      const { text } = resolveClasses({ labels }, [port("y", [1, labels.length])], [], say);
+      expect(parseLabels(text, "f")).toEqual(labels);
+    }),
+  );
+});
+
+test("probabilities are known by the last operator that computes", () => {
+  const node = (opType: string, input: string[], output: string) => ({ opType, input, output: [output] });
+  expect(endsInProbabilities([node("Softmax", ["h"], "y")], "y")).toBe(true);
+  expect(endsInProbabilities([node("Sigmoid", ["h"], "a"), node("Cast", ["a"], "y")], "y")).toBe(true);
+  expect(endsInProbabilities([node("LogSoftmax", ["h"], "y")], "y")).toBe(false);
+  expect(endsInProbabilities([node("Softmax", ["h"], "a"), node("MatMul", ["a", "w"], "y")], "y")).toBe(false);
+  expect(endsInProbabilities([node("Softmax", ["h"], "a")], "y")).toBe(false);
+  expect(endsInProbabilities([node("Identity", ["y"], "y")], "y"), "a loop ends").toBe(false);
+  const parts = [node("Exp", ["h"], "e"), node("ReduceSum", ["e"], "s"), node("Div", ["e", "s"], "y")];
+  expect(endsInProbabilities(parts, "y")).toBe(true);
+});
