@@ -75,6 +75,10 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
       "A bundler moved the package's code away from its workers, or inlined them.",
       "Serve the package's `dist/worker-*.js` and `dist/*.wasm`, and set `assetsBase` to their folder.",
     ],
+    package: [
+      "A command lacks an optional package or a browser, or finds another version.",
+      "Run the install command in the message.",
+    ],
     version: [
       "The page and its worker scripts are of different releases of the package.",
       "Copy the package's `dist/` again after each update, and do not let caches keep the old files.",

@@ -68,7 +68,8 @@ export class CheckBrowser {
       if (isSelvedgeError(error)) throw error;
       const reason = error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error);
       const fix = `set SELVEDGE_${browser.toUpperCase()} to its path, or: npx playwright-core install ${browser}`;
-      throw new SelvedgeError("internal", `${browser} did not start (${reason}); ${fix}`, { package: browser }, error);
+      const details = { reason: "package", package: browser };
+      throw new SelvedgeError("setup-failed", `${browser} did not start (${reason}); ${fix}`, details, error);
     }
   }
 

@@ -96,6 +96,7 @@ function missing(lacking: readonly (readonly [name: string, versions: readonly s
       ? ""
       : `; or, to keep the installed version: npx -p selvedge ${lacking.map((x) => `-p ${atVersion(x)}`).join(" ")} selvedge …`;
   return new SelvedgeError("setup-failed", `${sentences.join(". ")}: ${install}${beside}`, {
+    reason: "package",
     package: lacking.map(([name]) => name).join(" "),
     ...(wrong[0] && { version: wrong[0][1][0] ?? "" }),
   });
@@ -107,7 +108,12 @@ async function load<Module>(name: string, entry = "."): Promise<Module> {
     return (await import(pathToFileURL(path).href)) as Module;
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
-    throw new SelvedgeError("setup-failed", `The package ${name} does not load: ${reason}`, { package: name }, error);
+    throw new SelvedgeError(
+      "setup-failed",
+      `The package ${name} does not load: ${reason}`,
+      { reason: "package", package: name },
+      error,
+    );
   }
 }
 
