@@ -21,6 +21,8 @@ const FOLDERS = {
   compress: { code: ["core", "worker"], types: ["rpc"] },
   cli: { code: ["core", "compress", "replay"] },
   build: { code: ["worker", "compress"] },
+  // They import the entries by the package's name, as an app does.
+  bindings: { code: ["core"] },
   entries: {
     code: ["core", "effects", "engine", "offline"],
     types: ["cache", "rpc", "pool", "schedule", "observe"],

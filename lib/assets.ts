@@ -23,11 +23,21 @@ export function chooseBuild(mayUseGpu: boolean): OrtBuild {
   return mayUseGpu ? "jspi" : "wasm";
 }
 
+/** Worker script and binaries of a build, as the package's script names them. */
+export type BuildFiles = readonly [worker: URL, wasm: URL, rest: URL];
+
 /**
  * Resolves the addresses of a build: below `assetsBase` where given (relative to `baseUrl`), else beside the package.
+ * The files of the JSPI build are the caller's to name (jspi-files.ts): a bundler emits whatever a module names, and
+ * `selvedge/wasm` leaves them out.
  * Throws a TypeError that names the setting where a bundler has broken them.
  */
-export function resolveAssets(build: OrtBuild, assetsBase: string | undefined, baseUrl: string): Assets {
+export function resolveAssets(
+  build: OrtBuild,
+  assetsBase: string | undefined,
+  baseUrl: string,
+  jspiFiles: (() => BuildFiles) | null,
+): Assets {
   if (assetsBase !== undefined) {
     const base = new URL(assetsBase.endsWith("/") ? assetsBase : `${assetsBase}/`, baseUrl);
     return {
@@ -40,12 +50,8 @@ export function resolveAssets(build: OrtBuild, assetsBase: string | undefined, b
   }
   try {
     const [worker, wasm, rest] =
-      build === "jspi"
-        ? [
-            new URL("./worker-jspi.js", import.meta.url),
-            new URL("./ort-jspi.wasm", import.meta.url),
-            new URL("./ort-jspi-rest.wasm", import.meta.url),
-          ]
+      build === "jspi" && jspiFiles !== null
+        ? jspiFiles()
         : [
             new URL("./worker-wasm.js", import.meta.url),
             new URL("./ort-wasm.wasm", import.meta.url),

@@ -13,6 +13,7 @@ import { forgetPage, keepPage } from "./engine/keep-page.ts";
 import { persistStorage } from "./effects/persist-storage.ts";
 import { SelvedgeError } from "./core/errors.ts";
 import type { KeptPage } from "./offline/keep-offline.ts";
+import { jspiFiles } from "./jspi-files.ts";
 import { resolveAddress } from "./core/resolve-source.ts";
 
 export type { StoreContents, StoredFile } from "./cache/messages.ts";
@@ -38,7 +39,8 @@ export function openCache(options: CacheOptions = {}): ModelCache {
   const { facts } = effects;
   const { trustedTypesPolicy: policy } = options;
   const vouched = (href: string): string | ScriptUrl => (policy === undefined ? href : policy.createScriptURL(href));
-  const assets = (build: OrtBuild): Assets => resolveAssets(build, options.assetsBase?.toString(), facts.baseUrl);
+  const assets = (build: OrtBuild): Assets =>
+    resolveAssets(build, options.assetsBase?.toString(), facts.baseUrl, jspiFiles);
   const client = new CacheClient(
     effects,
     () => {

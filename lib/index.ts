@@ -1,5 +1,5 @@
 // The public surface of Selvedge.
-export { createEngine } from "./engine/engine.ts";
+export { createEngine } from "./create-engine.ts";
 export type { Engine } from "./engine/engine.ts";
 export type { EngineStats } from "./engine/engine-stats.ts";
 export type { Model } from "./engine/model.ts";

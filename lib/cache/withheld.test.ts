@@ -1,7 +1,7 @@
 // The engine over a store that lasts, while the server publishes a newer version that can't be loaded: `engine.load`
 // uses the version that is stored whole.
 import { beforeEach, expect, test } from "vitest";
-import { createEngine } from "../engine/engine.ts";
+import { createEngine } from "../create-engine.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import type { LoadOptions } from "../engine/options.ts";
 import { Random } from "../test-support/random.ts";

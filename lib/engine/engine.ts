@@ -3,7 +3,7 @@
 import { eitherOf, untilAborted } from "../core/abort.ts";
 import type { Availability } from "./availability.ts";
 import { chooseBuild, resolveAssets } from "../assets.ts";
-import type { Assets } from "../assets.ts";
+import type { Assets, BuildFiles } from "../assets.ts";
 import type { BackendName } from "../rpc/backend.ts";
 import { CacheClient } from "./cache-client.ts";
 import type { CacheSource, FetchOptions } from "./cache-client.ts";
@@ -32,22 +32,22 @@ import type { WorkerSource } from "../rpc/worker-link.ts";
 
 const BACKENDS = ["webgpu", "wasm"] as const;
 
-/**
- * Creates an engine. Workers start with the first model, not here.
- * @throws TypeError or RangeError for a wrong option
- * @example
- * const engine = await createEngine();
- * const model = await engine.load("/models/ocr-rec/bundle.json");
- */
-export async function createEngine(options: EngineOptions = {}): Promise<Engine> {
+/** Files of the JSPI build; null for an entry of the package that has none, and so no WebGPU. */
+export type JspiFiles = (() => BuildFiles) | null;
+
+/** Makes an engine; `createEngine` of the package's entries. */
+export async function makeEngine(options: EngineOptions, jspiFiles: JspiFiles): Promise<Engine> {
   checkEngineOptions(options);
+  if (jspiFiles === null && options.backends?.includes("webgpu") === true)
+    throw new TypeError('backends: "selvedge/wasm" has no "webgpu"; import createEngine from "selvedge" for it');
   const effects = options.effects ?? browserEffects();
   const { facts } = effects;
   const wanted = options.backends ?? BACKENDS;
   // Only the JSPI build holds WebGPU kernels: without JSPI the GPU can't be used.
-  const gpu = wanted.includes("webgpu") && facts.jspi && facts.workers ? await effects.probeGpu() : null;
+  const mayUseGpu = jspiFiles !== null && wanted.includes("webgpu") && facts.jspi && facts.workers;
+  const gpu = mayUseGpu ? await effects.probeGpu() : null;
   const device: DeviceFacts = { cores: facts.cores, isolated: facts.isolated, jspi: facts.jspi, gpu };
-  return new Engine(effects, options, device);
+  return new Engine(effects, options, device, jspiFiles);
 }
 
 /** A pool of workers with models on it; made by `createEngine`. */
@@ -61,7 +61,7 @@ export class Engine {
   #mustAskToKeep: boolean;
 
   /** Not for callers: `createEngine` makes engines. */
-  constructor(effects: Effects, options: EngineOptions, device: DeviceFacts) {
+  constructor(effects: Effects, options: EngineOptions, device: DeviceFacts, jspiFiles: JspiFiles) {
     this.device = device;
     this.#startMs = effects.now();
     const { store = "auto", observe } = options;
@@ -70,7 +70,7 @@ export class Engine {
       typeof observe === "function" ? { onResult: observe } : (observe ?? {});
     const backends = usableBackends(effects, options, device);
     const threads = device.isolated ? (options.threads ?? 1) : 1;
-    const { assets, sourceOf } = addressesOf(effects, options, backends);
+    const { assets, sourceOf } = addressesOf(effects, options, backends, jspiFiles);
     const counters = new Counters(PRIORITIES);
     const cacheSource = (): CacheSource => ({ ...sourceOf(assets().cacheUrl), brotliUrl: assets().brotliUrl });
     const cache = new CacheClient(effects, cacheSource, store);
@@ -266,10 +266,11 @@ function addressesOf(
   { facts }: Effects,
   { assetsBase, trustedTypesPolicy: policy }: EngineOptions,
   backends: readonly BackendName[],
+  jspiFiles: JspiFiles,
 ): { readonly assets: () => Assets; readonly sourceOf: (href: string) => WorkerSource } {
   const base = assetsBase?.toString();
   return {
-    assets: () => resolveAssets(chooseBuild(backends.includes("webgpu")), base, facts.baseUrl),
+    assets: () => resolveAssets(chooseBuild(backends.includes("webgpu")), base, facts.baseUrl, jspiFiles),
     sourceOf: (href) => ({ href, script: policy === undefined ? href : policy.createScriptURL(href) }),
   };
 }

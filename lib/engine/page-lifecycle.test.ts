@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { createEngine } from "./engine.ts";
+import { createEngine } from "../create-engine.ts";
 import type { Engine } from "./engine.ts";
 import { HIDDEN_MS } from "./page-lifecycle.ts";
 import type { Model } from "./model.ts";

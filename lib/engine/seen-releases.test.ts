@@ -7,7 +7,7 @@ import { sign, toBase64 } from "../core/signature.ts";
 import { Random } from "../test-support/random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "../test-support/simulate/toy-backend.ts";
 import { World } from "../test-support/simulate/world.ts";
-import { createEngine } from "./engine.ts";
+import { createEngine } from "../create-engine.ts";
 
 test("the page remembers the newest release of each of the models that load at once (store-race)", async () => {
   const pair = await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]);

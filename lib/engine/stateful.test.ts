@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Backend, StateCall } from "../rpc/backend.ts";
-import { createEngine } from "./engine.ts";
+import { createEngine } from "../create-engine.ts";
 import type { Engine } from "./engine.ts";
 import type { Model } from "./model.ts";
 import { askedOf } from "./asked.ts";

@@ -4,7 +4,7 @@ import type { Availability } from "../../engine/availability.ts";
 import type { Backend } from "../../rpc/backend.ts";
 import { failureOf } from "../../worker/backend/classify-error.ts";
 import type { Effects } from "../../effects/effects.ts";
-import { createEngine } from "../../engine/engine.ts";
+import { createEngine } from "../../create-engine.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { HIDDEN_MS } from "../../engine/page-lifecycle.ts";
 import { isSelvedgeError } from "../../core/errors.ts";

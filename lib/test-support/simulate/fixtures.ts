@@ -1,7 +1,7 @@
 // A scene for tests of one behaviour: the real engine in a simulated world, with toy models in memory and a backend
 // that the test may change. Nothing fails unless the test makes it fail.
 import type { Backend } from "../../rpc/backend.ts";
-import { createEngine } from "../../engine/engine.ts";
+import { createEngine } from "../../create-engine.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { isSelvedgeError } from "../../core/errors.ts";
 import type { LoadOptions, RunOptions } from "../../engine/options.ts";

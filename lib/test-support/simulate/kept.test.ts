@@ -2,7 +2,7 @@
 // unavailable.
 import { createHash } from "node:crypto";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { createEngine } from "../../engine/engine.ts";
+import { createEngine } from "../../create-engine.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { isSelvedgeError } from "../../core/errors.ts";
 import type { Model } from "../../engine/model.ts";

@@ -1,6 +1,6 @@
 // Out of memory, in the simulated world.
 import { expect, test } from "vitest";
-import { createEngine } from "../../engine/engine.ts";
+import { createEngine } from "../../create-engine.ts";
 import { Random } from "../random.ts";
 import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
 import { World } from "./world.ts";

@@ -1,6 +1,6 @@
 // The engine's observability in the simulated world: counts, reasons, one call per result, traces.
 import { describe, expect, test } from "vitest";
-import { createEngine } from "../../engine/engine.ts";
+import { createEngine } from "../../create-engine.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { Model } from "../../engine/model.ts";
 import type { EngineOptions, LoadOptions } from "../../engine/options.ts";

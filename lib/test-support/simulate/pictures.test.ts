@@ -1,7 +1,7 @@
 // Images as inputs, in the simulated world: a bitmap made of one is alive exactly as long as something posts it.
 import { expect, test } from "vitest";
 import type { ModelFacts } from "../../rpc/backend.ts";
-import { createEngine } from "../../engine/engine.ts";
+import { createEngine } from "../../create-engine.ts";
 import type { ImageInput } from "../../engine/inputs.ts";
 import type { Model } from "../../engine/model.ts";
 import { Random } from "../random.ts";

@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Backend } from "../../rpc/backend.ts";
-import { createEngine } from "../../engine/engine.ts";
+import { createEngine } from "../../create-engine.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { SelvedgeError } from "../../core/errors.ts";
 import type { ErrorCode } from "../../core/errors.ts";

@@ -1,7 +1,7 @@
 // A scene: the real engine on a simulated device whose faults a world switches on and off, with its models, its
 // requests and their results. worlds/ describes the events; worlds.ts runs them.
 import type { Backend, BackendName, ModelFacts } from "../../rpc/backend.ts";
-import { createEngine } from "../../engine/engine.ts";
+import { createEngine } from "../../create-engine.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { isSelvedgeError, SelvedgeError } from "../../core/errors.ts";
 import type { Model } from "../../engine/model.ts";

@@ -5,7 +5,7 @@
 // is rejected beside a lane that was free for it; none runs on the wide lane beside another; no batch mixes shapes; no
 // worker is leaked, retries and losses of the GPU are bounded, no healthy worker is ended; a trace's decisions repeat.
 // Returns the violations as sentences.
-import { createEngine } from "../../engine/engine.ts";
+import { createEngine } from "../../create-engine.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { Model } from "../../engine/model.ts";
 import { LOSS_WINDOW_MS } from "../../pool/gpu-loss-ledger.ts";

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { main } from "../../cli/cli.ts";
-import { createEngine } from "../../engine/engine.ts";
+import { createEngine } from "../../create-engine.ts";
 import { isSelvedgeError } from "../../core/errors.ts";
 import type { Trace } from "../../observe/trace.ts";
 import type { TraceOptions } from "../../engine/options.ts";

@@ -1,6 +1,6 @@
 // The wide lane in an engine: whether it exists, its worker and its threads, and the fallback where those can't start.
 import { expect, test } from "vitest";
-import { createEngine } from "../../engine/engine.ts";
+import { createEngine } from "../../create-engine.ts";
 import type { Engine } from "../../engine/engine.ts";
 import type { EngineOptions } from "../../engine/options.ts";
 import { Random } from "../random.ts";
