@@ -40,4 +40,10 @@ export default [
   part("engine/choose-backend.js"),
   part("engine/availability.js"),
   part("core/release-record.js"),
+  {
+    ...part("bindings/react.js"),
+    name: "React hooks, gzip",
+    limit: "2 kB",
+    modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: ["react", "selvedge"] }),
+  },
 ];

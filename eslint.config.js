@@ -19,7 +19,7 @@ export default defineConfig(
     ],
   },
   {
-    files: ["**/*.ts", "**/*.js"],
+    files: ["**/*.ts", "**/*.tsx", "**/*.js"],
     extends: [tseslint.configs.strictTypeChecked],
     languageOptions: {
       parserOptions: {
@@ -81,6 +81,10 @@ export default defineConfig(
     files: ["*.config.ts", "e2e/mutants/vitest.config.ts", "*.config.js", ".size-limit.js"],
     rules: { "no-restricted-syntax": "off" },
   },
-  { files: ["**/*.ts"], plugins: { selvedge: plainWordsPlugin }, rules: { "selvedge/plain-words": "error" } },
+  {
+    files: ["**/*.ts", "**/*.tsx"],
+    plugins: { selvedge: plainWordsPlugin },
+    rules: { "selvedge/plain-words": "error" },
+  },
   ...borders,
 );

@@ -17,14 +17,16 @@ const config: KnipConfig = {
         // Scenarios and pages are named at run time.
         "e2e/bench/scenarios/{compress,compress-make,delivery,overhead,scheduler-cost,scheduling,split}.ts",
         "e2e/pages/*.ts",
+        "e2e/pages/*/main.tsx",
         "e2e/support/profile-worker.ts",
         "e2e/mutants/*.ts",
         // Run by hand, to train and to measure.
         "models/spam/{prepare,report}.ts",
       ],
-      project: ["{lib,demo,models,e2e}/**/*.ts", "*.ts", ".ci/*"],
+      project: ["{lib,demo,models,e2e}/**/*.{ts,tsx}", "*.ts", ".ci/*"],
     },
     // draw.ts is bundled for the browser that draws the test pages; fonts are found by their name.
+    "e2e/react-18": { ignoreDependencies: ["react", "react-dom"] },
     "models/corpus": { entry: ["*.ts"], ignoreDependencies: ["@fontsource/.*"] },
   },
   ignoreExportsUsedInFile: true,

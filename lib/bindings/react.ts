@@ -341,7 +341,8 @@ function ready(host: Host, key: string, source: ModelSource, options: UseModelOp
  * const { model } = useModel("/models/double.onnx");
  * const { run, result, status, error } = useRun(model);
  */
-export function useRun(model: Model | null, { abortPrevious = true }: UseRunOptions = {}): UseRun {
+export function useRun(model: Model | null, options: UseRunOptions = {}): UseRun {
+  const { abortPrevious = true } = options;
   const [state, setState] = useState(NO_RUN);
   const [runs] = useState(() => new Set<AbortController>());
   const newest = useRef<AbortController>(null);
@@ -355,7 +356,7 @@ export function useRun(model: Model | null, { abortPrevious = true }: UseRunOpti
     };
   }, [model, runs]);
   const run = useCallback<UseRun["run"]>(
-    async (inputs, options = {}) => {
+    async (inputs, runOptions = {}) => {
       if (isUnmounted.current) return null;
       if (abortPrevious) abortAll(runs, "A newer run has begun.");
       const stop = new AbortController();
@@ -367,7 +368,7 @@ export function useRun(model: Model | null, { abortPrevious = true }: UseRunOpti
       setState(({ result }) => ({ status: "running", result, error: null }));
       try {
         if (model === null) throw new TypeError('useRun: the model is null; run it once its status is "ready".');
-        const result = await model.run(inputs, { ...options, signal: eitherOf(options.signal, stop.signal) });
+        const result = await model.run(inputs, { ...runOptions, signal: eitherOf(runOptions.signal, stop.signal) });
         set({ status: "done", result, error: null });
         return result;
       } catch (error) {
