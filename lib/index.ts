@@ -17,11 +17,19 @@ export type {
   TraceOptions,
 } from "./engine/options.ts";
 export type { Stateful } from "./engine/stateful.ts";
-export type { ImageInput, Inputs, TensorInput, TextInput } from "./engine/inputs.ts";
+export type {
+  ArrayInput,
+  ImageInput,
+  InputArrays,
+  Inputs,
+  OrtTensor,
+  TensorInput,
+  TextInput,
+} from "./engine/inputs.ts";
 export type { ModelSource } from "./core/resolve-source.ts";
 export type { Availability } from "./engine/availability.ts";
 export type { FileProgress, Progress, StoreChoice, Updated, UpdatePolicy } from "./cache/messages.ts";
-export type { Dtype, DtypeArrays, Port, Tensor } from "./core/tensor.ts";
+export type { Dtype, DtypeArrays, Port, Tensor, TensorOf } from "./core/tensor.ts";
 export type { Decoded } from "./rpc/messages.ts";
 export type { BackendName } from "./rpc/backend.ts";
 export type { AdapterFacts, DeviceFacts } from "./core/device.ts";

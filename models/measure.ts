@@ -154,7 +154,7 @@ async function readLines(input: PackInput, count: number): Promise<Rates> {
     for (const one of sessions) {
       const result = (await one.session.run(feed))[output.name];
       if (result?.type !== "float32") throw new Error(`${output.name} is not float32`);
-      const [answer] = decode({ dtype: "float32", dims: result.dims, data: result.data });
+      const [answer] = decode({ dtype: "float32", dims: result.dims, data: result.data as Float32Array });
       if (answer?.kind === "text" && isExact(text, answer.text)) one.exact++;
     }
   }

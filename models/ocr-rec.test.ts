@@ -41,7 +41,7 @@ beforeAll(async () => {
   const run = async (_: number, feeds: Record<string, Tensor>): Promise<Record<string, Tensor>> => {
     const { data, dims } = feeds["x"] as Tensor<"float32">;
     const output = (await session.run({ x: new ort.Tensor("float32", data, dims) }))[y.name]!;
-    return { [y.name]: { dtype: "float32", dims: output.dims, data: output.data } };
+    return { [y.name]: { dtype: "float32", dims: output.dims, data: output.data as Float32Array } };
   };
   backend = { run } as Partial<Backend> as Backend;
   lines = await Promise.all(

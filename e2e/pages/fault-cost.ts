@@ -2,6 +2,7 @@
 // the same model, the same 20 requests in flight, the same fault. A page takes one fault only: it is loaded anew for
 // each sample.
 import { createEngine } from "selvedge";
+import type { Inputs } from "selvedge";
 import { addModel, zerosModel } from "../../lib/test-support/backend-models.ts";
 import { Saboteur } from "../../demo/faults/saboteur.ts";
 import { preferGpu } from "./prefer-gpu.ts";
@@ -59,7 +60,7 @@ async function selvedge(model: Uint8Array<ArrayBuffer>, onGpu: boolean): Promise
   const engine = await createEngine({ backends, workers: 1, callTimeoutMs: onGpu ? 20_000 : BOUND_MS });
   // One lane at a time: wasm, which is faster than a software GPU, would take all requests before the fault.
   const loaded = await engine.load(model, onGpu ? { concurrency: 1 } : {});
-  return { run: async (feeds) => (await loaded.run(feeds)).outputs["y"]?.data as PeerData };
+  return { run: async (feeds) => (await loaded.run(feeds as Inputs)).outputs["y"]?.data as PeerData };
 }
 
 /** A worker around a library, with an app's typical code: a worker's error rejects the pending requests. */

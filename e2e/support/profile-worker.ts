@@ -73,7 +73,7 @@ async function runCase(backend: Backend, wire: Wire): Promise<void> {
   await backend.load(1, { files, session: wire.session });
   const feeds = wire.inputs.map(({ name, dtype, dims, data }): [string, Tensor] => [
     name,
-    { dtype, dims, data: new ARRAY_TYPES[dtype](bytesOf(data).buffer) },
+    { dtype, dims, data: new ARRAY_TYPES[dtype](bytesOf(data).buffer) } as Tensor,
   ]);
   for (let i = 0; i < 2; i += 1) await backend.run(1, Object.fromEntries(feeds));
 }

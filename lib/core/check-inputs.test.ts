@@ -29,7 +29,7 @@ test("float16 is accepted as its bits or as a Float16Array", () => {
   const native = { [Symbol.toStringTag]: "Float16Array", length: 1, buffer: new ArrayBuffer(2) };
   checkFeeds([port("x", ["n"], "float16")], { x: bits });
   checkFeeds([port("x", ["n"], "float16")], { x: { ...bits, data: native } });
-  const wrong: Tensor = { ...bits, data: new Float32Array(1) };
+  const wrong = { ...bits, data: new Float32Array(1) };
   expect(() => {
     checkFeeds([port("x", ["n"], "float16")], { x: wrong });
   }).toThrow('input "x": float16 data must be a Uint16Array, got Float32Array');

@@ -22,15 +22,18 @@ export type DtypeArrays = {
 /** An element type, as in ONNX Runtime Web. */
 export type Dtype = keyof DtypeArrays;
 
-/** A dense row-major array with its element type and its dims. */
-export interface Tensor<D extends Dtype = Dtype> {
+/** The fields of a tensor of one dtype, with its data in the arrays of a map. */
+export interface TensorOf<D extends keyof Arrays, Arrays extends object = DtypeArrays> {
   /** Element type. */
   readonly dtype: D;
   /** Size of each axis, the slowest first. */
   readonly dims: readonly number[];
   /** The elements, row by row; as many as the dims multiply to. */
-  readonly data: DtypeArrays[D];
+  readonly data: Arrays[D];
 }
+
+/** A dense row-major array with its element type and its dims; a check of `dtype` narrows `data`. */
+export type Tensor<D extends Dtype = Dtype> = { [K in D]: TensorOf<K> }[D];
 
 /** One input or output of a model. A string dim is symbolic: any size, the same wherever the name recurs. */
 export interface Port {

@@ -6,7 +6,7 @@ import { browserEffects } from "../effects/effects.ts";
 import { Slab, takeInputs as takeAtOnce, takeTensor } from "./inputs.ts";
 import type { ImageInput, Inputs } from "./inputs.ts";
 import { ARRAY_TYPES, zeros } from "../core/tensor.ts";
-import type { NumericDtype, Port } from "../core/tensor.ts";
+import type { NumericDtype, Port, Tensor } from "../core/tensor.ts";
 
 const effects = browserEffects();
 const takeInputs = async (...args: Parameters<typeof takeAtOnce>) => takeAtOnce(...args);
@@ -31,7 +31,12 @@ test.each<[string, unknown, typeof TypeError | typeof RangeError, RegExp]>([
   ["a missing input", { x: good.x }, TypeError, /"mask" is missing/],
   ["an extra input", { ...good, y: good.x }, TypeError, /no input "y"/],
   ["a prototype's name", { ...good, constructor: good.x }, TypeError, /no input "constructor"/],
-  ["no tensor", { ...good, x: [1, 2, 3] }, TypeError, /expected \{ dtype, dims, data \}, got Array/],
+  [
+    "no tensor",
+    { ...good, x: [1, 2, 3] },
+    TypeError,
+    /expected \{ dtype, dims, data \} or its Float32Array, got Array/,
+  ],
   ["a wrong dtype", with_({ dtype: "float16" }), TypeError, /expected dtype float32, got "float16"/],
   ["a wrong array class", with_({ data: new Float64Array(24) }), TypeError, /must be a Float32Array, got Float64Array/],
   ["a plain array", with_({ data: Array.from({ length: 24 }, () => 0) }), TypeError, /got Array/],
@@ -55,7 +60,7 @@ test.each<[string, unknown, typeof TypeError | typeof RangeError, RegExp]>([
     "an image where none is declared",
     { ...good, x: new Blob(["x"]) },
     TypeError,
-    /expected \{ dtype, dims, data \}, got Blob/,
+    /declares no image \(load\(url, \{ image \}\) describes one\), got Blob/,
   ],
 ])("%s is rejected with a clear error", async (_, inputs, kind, message) => {
   const taken = takeInputs(effects, accepts, inputs as Inputs, false);
@@ -100,7 +105,7 @@ test("one buffer behind two inputs is copied even with transfer", async () => {
 
 test("a wrong second input moves no buffer of the first", async () => {
   const data = new Float32Array(24);
-  const inputs = { x: { ...good.x, data }, mask: { ...good.mask, dtype: "int32" } } as const;
+  const inputs = { x: { ...good.x, data }, mask: { ...good.mask, dtype: "int32" } } as unknown as Inputs;
   await expect(takeInputs(effects, accepts, inputs, true)).rejects.toThrow(TypeError);
   expect(data.byteLength).toBe(96);
 });
@@ -114,11 +119,7 @@ test("every dtype passes with dims that fit and fails with one element less", as
       async (dtype, dims) => {
         const count = dims.reduce((a, b) => a * b, 1);
         const port: Port = { name: "x", dtype, dims: dims.map((_, i) => `d${i}`), batchAxis: null };
-        const tensor = (n: number) => ({
-          dtype,
-          dims,
-          data: zeros(dtype, n),
-        });
+        const tensor = (n: number) => ({ dtype, dims, data: zeros(dtype, n) }) as Tensor;
         const taken = await takeInputs(effects, { ports: [port], images: {} }, { x: tensor(count) }, false);
         expect(taken.tensors["x"]).toMatchObject({ dtype, dims });
         await expect(
@@ -177,7 +178,7 @@ test("a text fills the inputs of its tokens and their masks; several are a batch
   await expect(take({ ids: 1, mask: tensor })).rejects.toThrow("or a text, got 1");
   await expect(
     takeInputs(effects, { ports: [{ ...ids, text: undefined }], images: {} }, { ids: "a" }, false),
-  ).rejects.toThrow('expected { dtype, dims, data }, got "a"');
+  ).rejects.toThrow('expected { dtype, dims, data } or its BigInt64Array, got "a"');
 });
 
 const picture = { resize: { mode: "exact", width: 4, height: 4 }, channels: "rgb", layout: "nchw" } as const;

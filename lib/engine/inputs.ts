@@ -6,34 +6,59 @@ import type { Feeds, RawInput, WireImage } from "../rpc/messages.ts";
 import { checkNames, checkSymbols, checkTensor, kindOf, show } from "../core/check-inputs.ts";
 import type { Symbols } from "../core/check-inputs.ts";
 import { ARRAY_TYPES, arrayOver } from "../core/tensor.ts";
-import type { Dtype, Tensor } from "../core/tensor.ts";
+import type { Dtype, DtypeArrays, Tensor, TensorOf } from "../core/tensor.ts";
+import { isDataAlone, withDims } from "./infer-dims.ts";
+
+/**
+ * Type of a global class, or another where the compiler's `lib` lacks it: elements without "dom", as in a worker's
+ * project, and Float16Array before TypeScript 5.8.
+ */
+type Global<Name extends string, Otherwise = never> =
+  typeof globalThis extends Readonly<Record<Name, { readonly prototype: infer Type }>> ? Type : Otherwise;
 
 /** An image that a model may take where its bundle declares an image input. */
 export type ImageInput =
   | ImageBitmap
   | ImageData
   | VideoFrame
-  | HTMLImageElement
-  | HTMLCanvasElement
-  | HTMLVideoElement
   | OffscreenCanvas
-  | Blob;
+  | Blob
+  | Global<"HTMLImageElement">
+  | Global<"HTMLCanvasElement">
+  | Global<"HTMLVideoElement">;
 
-/** A tensor as callers pass it: float16 also as Float16Array, uint8 also as Uint8ClampedArray. */
-export interface TensorInput {
-  /** Element type; must be that of the model's input. */
-  readonly dtype: Dtype;
+/** The array types that an input of each dtype takes. */
+export interface InputArrays extends Omit<DtypeArrays, "float16" | "uint8" | "string"> {
+  /** Values, or their bits. */
+  float16: InstanceType<typeof Uint16Array> | Global<"Float16Array", Uint16Array>;
+  uint8: Uint8Array | Uint8ClampedArray;
+  string: readonly string[];
+}
+
+/** A tensor as callers pass it; `dtype` must be that of the model's input, and `data` have its array type. */
+export type TensorInput<D extends Dtype = Dtype> = { [K in D]: TensorOf<K, InputArrays> }[D];
+
+/**
+ * The elements alone, for an input whose dims follow from the model: all but one axis are declared, or are known from
+ * the other inputs.
+ */
+export type ArrayInput = InputArrays[Dtype];
+
+/** A tensor of ONNX Runtime Web or transformers.js, on the CPU: it says `type` where Selvedge says `dtype`. */
+export interface OrtTensor {
+  /** Element type. */
+  readonly type: string;
   /** Size of each axis, the slowest first. */
   readonly dims: readonly number[];
-  /** The elements in row-major order; their number is the product of the dims. */
-  readonly data: ArrayBufferView | readonly string[];
+  /** The elements in row-major order. */
+  readonly data: ArrayBufferView | readonly unknown[];
 }
 
 /** A text, or several that become one row each; accepted where the model's bundle declares a text input. */
 export type TextInput = string | readonly string[];
 
 /** Inputs by name. */
-export type Inputs = Readonly<Record<string, TensorInput | ImageInput | TextInput>>;
+export type Inputs = Readonly<Record<string, TensorInput | ArrayInput | OrtTensor | ImageInput | TextInput>>;
 
 /** Properties of a model that inputs are checked against. */
 export interface Accepts {
@@ -133,31 +158,51 @@ function checkInputs(
       (filled ??= new Set()).add(other);
     }
   }
-  const wanted = filled === null ? ports : ports.filter(({ name }) => !filled?.has(name));
+  let wanted = filled === null ? ports : ports.filter(({ name }) => !filled?.has(name));
   checkNames(wanted, inputs);
+  if (texts.size > 0) wanted = wanted.filter(({ name }) => !texts.has(name));
+  const given = wanted.some((port) => isDataAlone(port, inputs[port.name])) ? withDims(wanted, inputs, known) : inputs;
   const symbols: Symbols = new Map(known);
   const tensors: [string, TensorInput][] = [];
   const images: [string, ImageInput][] = [];
   for (const port of wanted) {
     const { name, batchAxis } = port;
-    if (texts.has(name)) continue;
-    const value: unknown = inputs[name];
-    if (isTensorLike(value)) {
-      checkTensor(port, value);
-      checkSymbols(port, value.dims, symbols);
-      if (batchAxis !== null && value.dims[batchAxis] === 0)
-        throw new RangeError(`input "${name}": the batch is empty (dim ${batchAxis} of [${value.dims.join(", ")}])`);
-      tensors.push([name, value]);
+    const value: unknown = given[name];
+    const tensor = tensorOf(name, value);
+    if (tensor !== null) {
+      checkTensor(port, tensor);
+      checkSymbols(port, tensor.dims, symbols);
+      if (batchAxis !== null && tensor.dims[batchAxis] === 0)
+        throw new RangeError(`input "${name}": the batch is empty (dim ${batchAxis} of [${tensor.dims.join(", ")}])`);
+      tensors.push([name, tensor]);
     } else {
-      const mayBeImage = Object.hasOwn(specs, name);
-      if (!mayBeImage || typeof value !== "object" || value === null)
-        throw new TypeError(
-          `input "${name}": expected { dtype, dims, data }${mayBeImage ? " or an image" : port.text ? " or a text" : ""}, got ${show(value)}`,
-        );
+      if (!Object.hasOwn(specs, name) || typeof value !== "object" || value === null)
+        throw new TypeError(`input "${name}": ${expected(port, specs, value)}, got ${show(value)}`);
       images.push([name, value as ImageInput]); // createImageBitmap rejects a value that is no image
     }
   }
   return { tensors, images, texts };
+}
+
+/** Describes what an input takes instead of a value. */
+function expected({ name, dtype, text }: BundleInput, images: Accepts["images"], value: unknown): string {
+  const mayBeImage = Object.hasOwn(images, name);
+  if (!mayBeImage && /^(Blob|File|Image|Video|HTML|Offscreen)/.test(kindOf(value)))
+    return "the model declares no image (load(url, { image }) describes one)";
+  const array = dtype === "string" ? "Array" : ARRAY_TYPES[dtype].name;
+  return `expected { dtype, dims, data } or its ${array}${mayBeImage ? " or an image" : text ? " or a text" : ""}`;
+}
+
+/** Returns a value as a tensor, one of ONNX Runtime Web too; null where it is none. */
+function tensorOf(name: string, value: unknown): TensorInput | null {
+  if (typeof value !== "object" || value === null || !("dims" in value)) return null;
+  if ("dtype" in value) return "data" in value ? (value as TensorInput) : null;
+  if (!("type" in value)) return null;
+  const { type, location = "cpu" } = value as OrtTensor & { location?: string };
+  // Its `data` throws there.
+  if (!location.startsWith("cpu"))
+    throw new TypeError(`input "${name}": the tensor's location is ${show(location)}; await its getData() first`);
+  return { dtype: type, dims: value.dims, data: (value as OrtTensor).data } as TensorInput;
 }
 
 /** Counts the tensors that view each buffer: a buffer of two inputs can't be moved. */
@@ -174,17 +219,17 @@ function bufferOf(tensor: TensorInput): unknown {
 /** Copies a tensor, or moves its buffer; float16 becomes its bits. */
 export function takeTensor(value: TensorInput, transfer: boolean, slab: Slab | null = null): Tensor {
   const dims = [...value.dims];
-  if (value.dtype === "string") return { dtype: "string", dims, data: [...(value.data as string[])] };
+  if (value.dtype === "string") return { dtype: "string", dims, data: [...value.data] };
   const view = value.data as Uint8Array<ArrayBuffer>;
   const small = transfer ? null : slab?.copy(view);
   if (small) {
     const Kind = ARRAY_TYPES[value.dtype];
     const data = new Kind(small.buffer, small.at, view.byteLength / Kind.BYTES_PER_ELEMENT);
-    return { dtype: value.dtype, dims, data };
+    return { dtype: value.dtype, dims, data } as Tensor;
   }
   const buffer =
     (transfer ? moved(view) : null) ?? new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice().buffer;
-  return { dtype: value.dtype, dims, data: arrayOver(value.dtype, buffer) };
+  return { dtype: value.dtype, dims, data: arrayOver(value.dtype, buffer) } as Tensor;
 }
 
 /** Moves the buffer of a view; null where it is shared, larger than the view, or a WebAssembly memory. */
@@ -201,10 +246,6 @@ function moved({ buffer, byteOffset, byteLength }: Uint8Array<ArrayBuffer>): Arr
 export function release({ others }: Feeds): void {
   for (const value of Object.values(others ?? {}))
     if (value.kind === "image" && "close" in value.image) value.image.close();
-}
-
-function isTensorLike(value: unknown): value is TensorInput {
-  return typeof value === "object" && value !== null && "dtype" in value && "dims" in value && "data" in value;
 }
 
 async function takeImage(effects: Effects, name: string, source: ImageInput): Promise<WireImage> {

@@ -200,9 +200,11 @@ class Ahead {
 /** An answer with its index; decodes it when `decoded` is read. */
 class MappedAnswer implements MapResult {
   static readonly #DECODED = lazily((answer: MappedAnswer) => answer.#result.decoded);
+  static readonly #ANSWER = lazily((answer: MappedAnswer) => answer.#result.answer);
   readonly index: number;
   readonly outputs: MapResult["outputs"];
   declare readonly decoded: MapResult["decoded"];
+  declare readonly answer: MapResult["answer"];
   readonly info: MapResult["info"];
   readonly #result: RunResult;
 
@@ -212,6 +214,7 @@ class MappedAnswer implements MapResult {
     this.info = result.info;
     this.#result = result;
     Object.defineProperty(this, "decoded", MappedAnswer.#DECODED);
+    Object.defineProperty(this, "answer", MappedAnswer.#ANSWER);
   }
 }
 
@@ -220,7 +223,9 @@ function bytesOf(inputs: Inputs): number {
   let bytes = 1;
   for (const value of Object.values(inputs ?? {}) as unknown[]) {
     if (typeof value !== "object" || value === null) continue; // its run reports it
-    const held = ("data" in value ? (value.data ?? {}) : value) as Partial<
+    // An ort.Tensor on the GPU throws where its data is read; its run reports it.
+    const hasData = "data" in value && !/^(gpu|ml|texture)/.test(String((value as { location?: string }).location));
+    const held = (hasData ? (value.data ?? {}) : value) as Partial<
       Record<"byteLength" | "size" | "width" | "height" | "displayWidth" | "displayHeight", number>
     >;
     const { byteLength, size, displayWidth, displayHeight } = held;

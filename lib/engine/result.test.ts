@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { toResult } from "./result.ts";
+import { answerOf, toResult } from "./result.ts";
 import type { Done } from "./result.ts";
 
 const DECODED = { y: [{ kind: "index", index: 3, score: 0.5 }] } as const;
@@ -35,4 +35,19 @@ test("decoded answers are made when they are read, and a copy of an answer has t
     expect(copy.info.why).toEqual(result.info.why);
     expect(copy.info).toMatchObject({ backend: "wasm", variant: "int8", lane: "wasm-0", batchSize: 1, attempts: 1 });
   }
+});
+
+test("the answer is the decoded one where there is exactly one, is made when it is read, and a copy has it", () => {
+  let looks = 0;
+  const result = toResult(done(() => (looks += 1)));
+  expect(looks).toBe(0);
+  const { answer } = result;
+  expect(answer).toBe(DECODED.y[0]);
+  expect({ ...result }.answer).toBe(DECODED.y[0]);
+});
+
+test("the answer is null for no decoder, several decoded outputs, several rows and none", () => {
+  const [one] = DECODED.y;
+  for (const decoded of [{}, { y: [] }, { y: [one, one] }, { y: [one], z: [one] }, { y: [one], z: [] }])
+    expect(answerOf({ decoded })).toBe(null);
 });

@@ -62,6 +62,11 @@ export interface RunResult {
   readonly outputs: Readonly<Record<string, Tensor>>;
   /** Decoded answers by output name, one per row of the request, where the bundle declares a decoder for the output. */
   readonly decoded: Readonly<Record<string, readonly Decoded[]>>;
+  /**
+   * The decoded answer where there is exactly one: the bundle declares a decoder for one output, and the request has
+   * one row. Else null: read `decoded`.
+   */
+  readonly answer: Decoded | null;
   /** Where and how the answer was produced, and how long it took. */
   readonly info: RunInfo;
 }
@@ -100,6 +105,12 @@ export interface Done {
   readonly attempts: readonly Attempt[];
   /** Time between its deadline and its end; 0 or less where it was on time. */
   readonly lateMs: number;
+}
+
+/** Returns the decoded answer where there is exactly one, else null. */
+export function answerOf({ decoded }: Pick<RunResult, "decoded">): Decoded | null {
+  const [rows, ...others] = Object.values(decoded);
+  return rows?.length === 1 && others.length === 0 ? (rows[0] ?? null) : null;
 }
 
 /** Makes the result of a run from the outcome of a step. */
@@ -145,8 +156,10 @@ class Info implements RunInfo {
 /** Decodes answers when they are read. */
 class Answer implements RunResult {
   static readonly #DECODED = lazily((answer: Answer) => answer.#item.decoded);
+  static readonly #ANSWER = lazily(answerOf);
   readonly outputs: RunResult["outputs"];
   declare readonly decoded: RunResult["decoded"];
+  declare readonly answer: RunResult["answer"];
   readonly info: RunInfo;
   readonly #item: RanItem;
 
@@ -154,6 +167,7 @@ class Answer implements RunResult {
     this.#item = done.item;
     this.outputs = done.item.outputs;
     Object.defineProperty(this, "decoded", Answer.#DECODED);
+    Object.defineProperty(this, "answer", Answer.#ANSWER);
     this.info = new Info(done);
   }
 }

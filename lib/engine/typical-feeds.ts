@@ -27,7 +27,7 @@ export function typicalFeeds(ports: readonly Port[], typical: Readonly<Record<st
     const dims = sizes[i] as number[];
     const count = dims.reduce((product, x) => product * x, 1);
     const data = zeros(dtype as Exclude<typeof dtype, "string">, count);
-    tensors[name] = { dtype, dims, data };
+    tensors[name] = { dtype, dims, data } as Tensor;
   }
   return { tensors, others: null };
 }

@@ -25,7 +25,7 @@ const tensor: fc.Arbitrary<Tensor> = fc
       { length: (before + count) * Kind.BYTES_PER_ELEMENT },
       (_, i) => (seed + 7 * i) % 251,
     );
-    return { dtype, dims, data: new Kind(bytes.buffer, before * Kind.BYTES_PER_ELEMENT, count) };
+    return { dtype, dims, data: new Kind(bytes.buffer, before * Kind.BYTES_PER_ELEMENT, count) } as Tensor;
   });
 
 const tensors = fc.dictionary(fc.constantFrom("a", "b", "c"), tensor);

@@ -84,8 +84,8 @@ export function unpack({ bytes, runs }: Packed, isOwn: boolean): Record<string, 
           continue;
         }
         const { dtype, dims, length } = header;
-        const view = new ARRAY_TYPES[dtype](bytes, at, length) as Float32Array<ArrayBuffer>;
-        tensors[name] = { dtype, dims: isOwn ? [...dims] : dims, data: isOwn ? view.slice() : view };
+        const view = new ARRAY_TYPES[dtype](bytes, at, length);
+        tensors[name] = { dtype, dims: isOwn ? [...dims] : dims, data: isOwn ? view.slice() : view } as Tensor;
         at += padded(view.byteLength);
       }
       requests.push(tensors);

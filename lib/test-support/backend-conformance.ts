@@ -43,7 +43,7 @@ export const CONFORMANCE: readonly Check[] = [
     name: `returns ${dtype} unchanged`,
     async run(backend: Backend) {
       await withModel(backend, identityModel(dtype), async (id) => {
-        const x = { dtype, dims: [SAMPLES[dtype].length], data: SAMPLES[dtype] };
+        const x = { dtype, dims: [SAMPLES[dtype].length], data: SAMPLES[dtype] } as Tensor;
         same(await backend.run(id, { x }), { y: x });
       });
     },
@@ -289,7 +289,11 @@ function wrongFeeds(): { what: string; error: string; feeds: Record<string, Tens
     { what: "a missing input", error: "TypeError", feeds: { b } },
     { what: "an unknown input", error: "TypeError", feeds: { a: b, b, c: b } },
     { what: "another dtype", error: "TypeError", feeds: { a: doubles, b } },
-    { what: "another kind of array", error: "TypeError", feeds: { a: { ...b, data: doubles.data }, b } },
+    {
+      what: "another kind of array",
+      error: "TypeError",
+      feeds: { a: { ...b, data: doubles.data } as unknown as Tensor, b },
+    },
     { what: "another rank", error: "RangeError", feeds: { a: floats([3], 0), b } },
     { what: "another size of a fixed dim", error: "RangeError", feeds: { a: floats([1, 4], 0), b } },
     { what: "two sizes of one symbolic dim", error: "RangeError", feeds: { a: floats([2, 3], 0), b } },

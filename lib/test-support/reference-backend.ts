@@ -135,7 +135,7 @@ function zeros(dims: number[]): Tensor {
 }
 
 function copy({ dtype, dims, data }: Tensor): Tensor {
-  return { dtype, dims: [...dims], data: data.slice() };
+  return { dtype, dims: [...dims], data: data.slice() } as Tensor;
 }
 
 function valueOf(values: ReadonlyMap<string, Tensor>, name: string): Tensor {

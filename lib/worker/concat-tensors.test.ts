@@ -13,7 +13,7 @@ function counted(dtype: Dtype, dims: readonly number[], from: number): Tensor {
   if (dtype === "string") return { dtype, dims, data: values.map(String) };
   const data = zeros(dtype, count);
   for (const [i, value] of values.entries()) data[i] = dtype === "int64" || dtype === "uint64" ? BigInt(value) : value;
-  return { dtype, dims, data };
+  return { dtype, dims, data } as Tensor;
 }
 
 test("tensors concatenated along any axis are split into the same again, for every dtype", () => {

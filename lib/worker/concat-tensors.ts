@@ -16,7 +16,7 @@ export function joinTensors(tensors: readonly Tensor[], axis: number): Tensor {
   const dims = resized(first.dims, axis, rows);
   const blocks = product(dims.slice(0, axis));
   const whole = blocks === 1 ? sideBySide(tensors) : null;
-  if (whole !== null) return { dtype: first.dtype, dims, data: whole };
+  if (whole !== null) return { dtype: first.dtype, dims, data: whole } as Tensor;
   const data = allocate(first.dtype, product(dims));
   let at = 0;
   for (let block = 0; block < blocks; block += 1)
@@ -25,7 +25,7 @@ export function joinTensors(tensors: readonly Tensor[], axis: number): Tensor {
       copy(tensor.data, block * length, length, data, at);
       at += length;
     }
-  return { dtype: first.dtype, dims, data };
+  return { dtype: first.dtype, dims, data } as Tensor;
 }
 
 /** Splits a tensor along an axis into parts of so many rows; null where it does not have exactly that many rows. */
@@ -39,7 +39,7 @@ export function splitTensor(tensor: Tensor, axis: number, rows: readonly number[
     const at = from;
     from += count;
     if (!isView || count * inner * data.BYTES_PER_ELEMENT >= OWN_BYTES) return sliceTensor(tensor, axis, at, count);
-    return { dtype, dims: resized(dims, axis, count), data: data.subarray(at * inner, from * inner) };
+    return { dtype, dims: resized(dims, axis, count), data: data.subarray(at * inner, from * inner) } as Tensor;
   });
 }
 
@@ -51,7 +51,7 @@ export function sliceTensor({ dtype, dims, data }: Tensor, axis: number, from: n
   const result = allocate(dtype, product(part));
   for (let block = 0; block < blocks; block += 1)
     copy(data, (block * (dims[axis] as number) + from) * inner, count * inner, result, block * count * inner);
-  return { dtype, dims: part, data: result };
+  return { dtype, dims: part, data: result } as Tensor;
 }
 
 /** Pads a tensor along an axis with one value. */
@@ -63,7 +63,7 @@ export function padTensor(tensor: Tensor, axis: number, size: number, value: num
   const data = allocate(dtype, product(dims));
   if (dtype === "int64" || dtype === "uint64") (data as BigInt64Array).fill(BigInt(value));
   else if (dtype !== "string") (data as Float32Array).fill(dtype === "float16" ? float16Bits(value) : value);
-  return joinTensors([tensor, { dtype, dims, data }], axis);
+  return joinTensors([tensor, { dtype, dims, data } as Tensor], axis);
 }
 
 /** Tolerance within which two answers are equal: 1e-4 of the largest value. */

@@ -68,7 +68,7 @@ describe("requests that fit", () => {
         float16: [Uint16Array.of(1), Uint16Array.of(2)],
         bool: [Uint8Array.of(1), Uint8Array.of(0)],
       }[dtype];
-      const tensors = data.map((each) => ({ dtype, dims: [1], data: each }));
+      const tensors = data.map((each) => ({ dtype, dims: [1], data: each }) as Tensor);
       const ran = await runBatch(
         backend,
         1,

@@ -123,7 +123,7 @@ async function ranInNode(bytes: Uint8Array, dims: readonly number[], dtype: Aske
   const data = dtype === "int32" ? Int32Array.from(values) : Float32Array.from(values);
   const [input = ""] = (await describePorts(readModel(bytes))).inputs.map((x) => x.name);
   try {
-    return await model.run({ [input]: { dtype, dims, data } });
+    return await model.run({ [input]: { dtype, dims, data } as Selvedge.Tensor });
   } finally {
     await model.release();
   }
@@ -140,7 +140,7 @@ async function run({ bundle, variant, backend, dims, dtype, data }: Asked): Prom
     const model = await engine.load(bundle, { backend, variant });
     const values = dtype === "int32" ? Int32Array.from(data) : Float32Array.from(data);
     const { outputs, info } = await model.run({
-      [model.inputs[0]?.name ?? ""]: { dtype, dims, data: values },
+      [model.inputs[0]?.name ?? ""]: { dtype, dims, data: values } as Selvedge.Tensor,
     });
     const told = Object.entries(outputs).map(([name, x]) => ({ name, data: Array.from(x.data as Float32Array) }));
     return { backend: info.backend, assignment: model.assignment, outputs: told, deviceBytes };

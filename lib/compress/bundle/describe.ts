@@ -96,7 +96,7 @@ function joined(first: Feed, second: Feed): Feed {
     Object.entries(first).map(([name, { dtype, dims, data }]) => {
       const values = [...(data as Iterable<unknown>), ...((second[name]?.data ?? []) as Iterable<unknown>)];
       const make = data.constructor as unknown as { from(x: readonly unknown[]): Tensor["data"] };
-      return [name, { dtype, dims: [2 * (dims[0] ?? 1), ...dims.slice(1)], data: make.from(values) }];
+      return [name, { dtype, dims: [2 * (dims[0] ?? 1), ...dims.slice(1)], data: make.from(values) } as Tensor];
     }),
   );
 }

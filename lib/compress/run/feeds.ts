@@ -29,7 +29,7 @@ export function tensorOf(input: Port, array: GivenArray | undefined): Tensor {
     throw new TypeError(
       `samples: "${input.name}" has dims [${input.dims.join(", ")}], but a sample has [${array.dims.join(", ")}]`,
     );
-  return { dtype: input.dtype, dims, data: valuesOf(input, array.data) };
+  return { dtype: input.dtype, dims, data: valuesOf(input, array.data) } as Tensor;
 }
 
 /** Counts the values of dims. */

@@ -54,7 +54,8 @@ function feedsOf(
         const count = countOf(dims);
         const value = valueFor(name, dtype, bound, next);
         const values = Array.from({ length: count }, (_, i) => value(i % (dims.at(-1) ?? 1)));
-        return [name, { dtype, dims, data: valuesOf(input, dtype === "string" ? values.map(() => "text") : values) }];
+        const data = valuesOf(input, dtype === "string" ? values.map(() => "text") : values);
+        return [name, { dtype, dims, data } as Tensor];
       }),
     ),
   );

@@ -221,7 +221,7 @@ class OrtBackend implements Backend {
           if (input !== undefined && state?.checkpoint !== true) continue;
           if (value.location === "gpu-buffer") await value.getData(true); // now on the CPU, to be copied and kept
           const output = fromOrt(value);
-          outputs[name] = input === undefined ? output : { ...output, data: output.data.slice() };
+          outputs[name] = input === undefined ? output : ({ ...output, data: output.data.slice() } as Tensor);
         }
       } catch (error) {
         await this.#settleLoss();
@@ -432,7 +432,7 @@ function fromOrt(value: Ort.Tensor): Tensor {
     const view = data as unknown as ArrayBufferView;
     data = new Uint16Array(view.buffer, view.byteOffset, view.byteLength / 2);
   }
-  return { dtype, dims: [...value.dims], data };
+  return { dtype, dims: [...value.dims], data } as Tensor;
 }
 
 const READ_BYTES = 2 ** 22;

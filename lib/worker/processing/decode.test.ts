@@ -149,7 +149,7 @@ describe("ctc", () => {
 
 describe("exactness", () => {
   const top = (dtype: Tensor["dtype"], data: Tensor["data"]): unknown =>
-    decode({ op: "argmax" }, { dtype, dims: [1, data.length], data })[0];
+    decode({ op: "argmax" }, { dtype, dims: [1, data.length], data } as Tensor)[0];
   const assets = { "labels.txt": "a\nb\nc" };
   const labels = (output: Tensor): unknown => decode({ op: "labels", asset: "labels.txt", top: 3 }, output, assets)[0];
 
@@ -161,7 +161,7 @@ describe("exactness", () => {
     ["float64", Float64Array.of(0.1, 0.1 + 1e-12, 0), 1, 0.1 + 1e-12],
   ])("%s is compared as it came, not as float32 (processing-M6)", (dtype, data, index, score) => {
     expect(top(dtype, data)).toEqual({ kind: "index", index, score });
-    expect(labels({ dtype, dims: [1, 3], data })).toMatchObject({
+    expect(labels({ dtype, dims: [1, 3], data } as Tensor)).toMatchObject({
       labels: [{ index, score }, {}, {}],
     });
   });

@@ -67,7 +67,7 @@ function createTextReader(
             const value = of(ids, at);
             (data as Int32Array | BigInt64Array)[row * length + at] = dtype === "int64" ? BigInt(value) : value;
           }
-        return [name, { dtype, dims: [rows.length, length], data }];
+        return [name, { dtype, dims: [rows.length, length], data } as Tensor];
       }),
     );
   };
