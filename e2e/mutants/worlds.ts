@@ -65,8 +65,8 @@ export const MUTANTS: readonly Mutant[] = [
     breaks:
       "worlds of lanes that fail: a failed load counts as an attempt of the request, though another lane holds the model",
     file: "lib/engine/dispatcher.ts",
-    from: "if ((isUnbegun || isHeld) && step.spared < SPARED_MAX) {",
-    to: "if (isUnbegun && step.spared < SPARED_MAX) {",
+    from: "const isSpared = (isUnbegun || isHeld) && step",
+    to: "const isSpared = isUnbegun && step",
     test: WORLDS,
     title: "(core-A5)",
   },

@@ -57,6 +57,19 @@ test("where memory is for one copy only, the worker that holds it stays, and all
   expect(other?.starts).toBeLessThanOrEqual(8);
 });
 
+test("a load that runs out of memory leaves the idle worker that holds the model (core-A5 memory)", async () => {
+  const { engine, model, ask, pass } = await besideBroken({ cores: 2 }, (toy, _, world) => ({
+    ...toy,
+    // Long enough that the other lane has answered all else meanwhile.
+    load: () => new Promise((__, reject) => world.at(5_000, () => reject(new SelvedgeError("out-of-memory", "full")))),
+  }));
+  expect(await ask(model, 50)).toEqual(doubled(50));
+  await pass(10_000);
+  const [good, other] = engine.stats().lanes;
+  expect([good?.starts, good?.crashes, good?.state]).toEqual([1, 0, "idle"]);
+  expect(other?.starts).toBeGreaterThan(0);
+});
+
 test("a model on the GPU stays there where wasm, which would help, can't load it (core-A5)", async () => {
   const scene = await besideBroken({ gpu: true, name: "slow" }, (toy) => ({ ...toy, load: refuse("model-invalid") }));
   const { engine, model, ask } = scene;
@@ -112,6 +125,34 @@ test("a request whose model no lane can load is still rejected, with the load's 
   await pass(5_000);
   expect(await ask(model, 10)).toEqual(Array(10).fill("model-invalid"));
 });
+
+test.each([
+  [1, 5],
+  [2, 30],
+  [8, 30],
+])(
+  "a request whose run ends its worker ends four at most, on %i cores after %i others (core-A5)",
+  async (cores, at) => {
+    const { world, engine, load, run, ask } = await openScene({
+      cores,
+      change: (toy, worker) => ({
+        ...toy,
+        run: (...args) => {
+          if ((args[1]["x"] as { data: Float32Array }).data.includes(666)) worker.crash();
+          return toy.run(...args);
+        },
+      }),
+    });
+    const model = await load("m", { batching: false });
+    for (let i = 0; i < 3; i += 1) await ask(model, 1);
+    const values = Array.from({ length: 60 }, (_, i) => i);
+    values.splice(at, 0, 666);
+    const results = await world.finish(Promise.all(values.map((value) => endOf(run(model, value)))));
+    expect(results.splice(at, 1)).toEqual(["worker-crashed"]);
+    expect(results).toEqual(doubled(60));
+    expect(engine.stats().lanes.reduce((total, { crashes }) => total + crashes, 0)).toBeLessThanOrEqual(4);
+  },
+);
 
 /** A backend that runs out of memory in its n-th run. */
 const outOfMemoryAt =

@@ -29,8 +29,12 @@ import { Table } from "../core/id-map.ts";
 export type Watcher = NonNullable<Scheduler["onEvent"]>;
 
 const MEMO_KEY = "selvedge/estimate/2";
-/** Bound on the times that a step is queued again without an attempt, so that lanes do not pass it on forever. */
-export const SPARED_MAX = 4;
+/**
+ * Number of times that a step is queued again without an attempt: its worker crashed before the step began, as far as
+ * the page knows, or could not load a model that another lane holds. A step whose own run ends its worker may have begun
+ * before the page knew of it, so this must be small.
+ */
+export const SPARED_MAX = 1;
 /** Minimum interval between saves of the estimates, in ms. */
 const SAVE_MS = 10_000;
 
@@ -297,8 +301,9 @@ export class Dispatcher {
         this.#answer(running, step, ran, item.value);
         continue;
       }
-      if ((isUnbegun || isHeld) && step.spared < SPARED_MAX) {
-        step.spared += 1;
+      const isSpared = (isUnbegun || isHeld) && step.spared < SPARED_MAX;
+      if (isSpared || code === "closed") {
+        if (code !== "closed") step.spared += 1;
         this.#arrive(step, true); // not counted as an attempt
         continue;
       }

@@ -22,10 +22,7 @@ export interface Step {
   isBetween: boolean;
   /** Error of its model's unload, for a step that was on a lane at that time; it is not queued again. */
   dropped: Error | null;
-  /**
-   * Number of times that it was queued again without an attempt: its worker ended before it began, or could not load
-   * the model.
-   */
+  /** Number of times that its worker crashed, or could not load its model, without counting as an attempt. */
   spared: number;
   queuedMs: number;
   /** Called when its signal is aborted; null where it has none. */

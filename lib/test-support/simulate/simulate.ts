@@ -157,7 +157,7 @@ export async function simulate({ seed, log }: SimulateOptions): Promise<Story> {
     const crashes = engine.stats().lanes.reduce((total, lane) => total + lane.crashes, 0);
     if (crashes > 0) broken.push(`${crashes} healthy workers were ended`);
   }
-  // A failed start beside a lane that holds or loads the model costs a request no attempt, so many times.
+  // Failed starts beside a lane that holds or loads the model cost a request no attempt, up to SPARED_MAX.
   const startsMax = startsBefore + lanes * 4 + requests.length * (MAX_ATTEMPTS + SPARED_MAX);
   if (world.started > startsMax) broken.push(`${world.started} workers were started for ${requests.length} requests`);
   await end(world, engine, models, broken);
