@@ -1,6 +1,7 @@
 // Builds the package into dist/, in the layout that every bundler tried takes (`npm run build`):
 //   *.js                  by tsc from the entries (entries.ts): the page's side, one file each, no bundling
 //   *.d.ts                by API Extractor: one file per entry (declarations.ts)
+//   selvedge.min.js       by esbuild: the main entry in one file, for import maps and CDNs; its declarations are index.d.ts
 //   worker-<build>.js     by esbuild: the worker with ONNX Runtime's glue inside, one classic-format file per build
 //   worker-cache.js       by esbuild: the worker that fetches models
 //   worker-offline.js     by esbuild: the service worker that keeps pages
@@ -129,7 +130,19 @@ if (existsSync(join(ROOT, "lib/index.ts"))) {
   );
   bundleDeclarations(ROOT, DIST, options["accept-api"]);
   for (const file of unreached()) rmSync(join(DIST, file));
-  if (options.whole) dropRest(join(DIST, "assets.js"));
+  if (options.whole) for (const file of ["assets.js", "jspi-files.js"]) dropRest(join(DIST, file));
+  await writeOneFile();
+}
+
+/** Writes the main entry as one file. Parts that are loaded on demand are inside: a request costs more than they do. */
+async function writeOneFile(): Promise<void> {
+  await build({
+    entryPoints: [join(DIST, "index.js")],
+    outfile: join(DIST, "selvedge.min.js"),
+    ...{ bundle: true, minify: true, format: "esm", platform: "browser", target: "es2022" },
+    ...{ legalComments: "eof", logLevel: "warning" },
+  });
+  writeFileSync(join(DIST, "min.d.ts"), 'export * from "selvedge";\n');
 }
 
 /** Compiles the entries of the page or those of Node with tsc, which takes a list of files from a project alone. */
@@ -192,7 +205,7 @@ for (const file of files.filter((x) => /\.(js|wasm)$/.test(x)).sort()) {
   const gzip = file.endsWith(".wasm") ? null : gzipSync(bytes).byteLength;
   if (file.startsWith("worker-") || gzip === null) {
     console.log(`${file}  ${kilobytes(bytes.byteLength)}${gzip === null ? "" : `, gzip ${kilobytes(gzip)}`}`);
-  } else if (!/^(cli|compress)\b/.test(file)) page += gzip;
+  } else if (!/^(cli|compress|selvedge\.min)\b/.test(file)) page += gzip;
 }
 console.log(`page side, unbundled  gzip ${kilobytes(page)}`);
 

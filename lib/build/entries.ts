@@ -30,7 +30,8 @@ export function readEntries(root: string): Entry[] {
     alias: Readonly<Record<string, string>>;
   };
   return Object.entries(exports).flatMap(([key, targets]) => {
-    if (typeof targets === "string") return [];
+    // The main entry in one file, which the build makes of the others.
+    if (typeof targets === "string" || key === "./min") return [];
     const name = key.slice("./".length);
     const types = name === "" ? "index" : name;
     const isNode = targets["node"] !== undefined;
