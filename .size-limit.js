@@ -11,6 +11,7 @@ const onDemand = [
   "./map-answers.js",
   "./choose-backend.js",
   "./availability.js",
+  "./own-description.js",
   "../core/release-record.js",
 ];
 /** @type {(path: string) => import("size-limit").SizeLimitConfig[number]} */
@@ -40,6 +41,7 @@ export default [
   part("engine/choose-backend.js"),
   part("engine/availability.js"),
   part("core/release-record.js"),
+  part("engine/own-description.js"),
   {
     ...part("bindings/react.js"),
     name: "React hooks, gzip",

@@ -9,6 +9,7 @@ export type { RunWhy } from "./engine/explain-run.ts";
 export type {
   AvailabilityOptions,
   EngineOptions,
+  LabelsOption,
   LoadOptions,
   MapOptions,
   ObserveOptions,
@@ -16,6 +17,7 @@ export type {
   StatefulOptions,
   TraceOptions,
 } from "./engine/options.ts";
+export type { ImageOption, MeanStd } from "./core/describe-model.ts";
 export type { Stateful } from "./engine/stateful.ts";
 export type {
   ArrayInput,

@@ -7,6 +7,7 @@ import type { BackendName, DeviceFacts } from "../core/device.ts";
 import type { LifeChange } from "../effects/effects.ts";
 import type { Reply } from "../rpc/reply.ts";
 import type { Port } from "../core/tensor.ts";
+import type { ClassesOption, ImageOption } from "../core/describe-model.ts";
 import type { StoredBundle } from "./model-store.ts";
 import type { StoreKind } from "./stores/store.ts";
 
@@ -52,8 +53,17 @@ export interface Wish {
   readonly identity: string | undefined;
   /** The only accepted model name. */
   readonly name: string | undefined;
+  /** The app's own description of a bare model. */
+  readonly described?: OwnDescription | undefined;
   /** Signed releases that the page has seen (releases.ts), beside those in the store; null for none. */
   readonly seen: string | null;
+}
+
+/** An app's own description of a bare model. */
+export interface OwnDescription {
+  readonly image?: ImageOption | undefined;
+  /** The labels, or the absolute address of their file. */
+  readonly labels?: (Omit<ClassesOption, "labels"> & { readonly from: string | readonly string[] }) | undefined;
 }
 
 /**
@@ -103,6 +113,10 @@ export interface Plan {
   readonly format: BundleFormat;
   /** 64 hex digits: the SHA-256 of the bundle's canonical JSON, or of the list of a bare model's chunks. */
   readonly identity: string;
+  /** Identity under which the store has a bare model that the app describes; absent where it is `identity`. */
+  readonly storedAs?: string | undefined;
+  /** Assets that the app gave with a bare model, by path. */
+  readonly texts?: Readonly<Record<string, string>> | undefined;
   /** The bundle's declared inputs and outputs; null for a bare model, whose ports are known once it is loaded. */
   readonly declared: { readonly inputs: readonly Port[]; readonly outputs: readonly Port[] } | null;
   /** Conversions of images to tensors, by input name. */

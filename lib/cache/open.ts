@@ -13,8 +13,11 @@ import { parseBundle } from "../core/bundle-schema.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import { isSignature, SIGNATURE_MAX_BYTES, verify } from "../core/signature.ts";
 import type { Signature, VerifiedClaim } from "../core/signature.ts";
+import type { BareModel } from "./bare-download.ts";
 import { bareBytes, fetchBare } from "./bare-model.ts";
+import { describeBare } from "./describe-bare.ts";
 import type { Downloader, DownloadOptions } from "./download.ts";
+import { fetchLabels } from "./fetch-labels.ts";
 import { ATTEMPTS, isAway } from "./http.ts";
 import type { NetOptions } from "./http.ts";
 import { fetchJson } from "./json.ts";
@@ -50,8 +53,8 @@ export async function open(
 ): Promise<OpenedBundle> {
   // Bytes are the app's own, which is responsible for them.
   if (typeof from !== "string") {
-    const { identity, data } = await bareBytes(from);
-    return asked(madeUp("name" in from ? String(from.name) : "", data), identity, data);
+    const bytes = bareBytes(from);
+    return described("name" in from ? String(from.name) : "", bytes, policy, downloader, options.signal);
   }
   const { pathname } = addressOf(from);
   if (pathname.endsWith(".json")) {
@@ -61,10 +64,26 @@ export async function open(
     throw new SelvedgeError("integrity-failed", `${from} is a bare model, which has no signature: pack and sign it.`, {
       reason: "unsigned",
     });
-  const { identity, data } = await fetchBare(from, downloader, options);
-  if (policy.identity !== undefined && identity !== policy.identity)
-    throw otherVersion(from, identity, policy.identity);
-  return asked(madeUp(pathname.split("/").pop() ?? "", data), identity, data);
+  const model = fetchBare(from, downloader, options);
+  const opened = await described(pathname.split("/").pop() ?? "", model, policy, downloader, options.signal);
+  if (policy.identity !== undefined && opened.identity !== policy.identity)
+    throw otherVersion(from, opened.identity, policy.identity);
+  return opened;
+}
+
+/** Opens a bare model, with the app's own description where there is one; its labels are fetched beside the model. */
+async function described(
+  name: string,
+  model: Promise<BareModel>,
+  { described: own }: Wish,
+  downloader: Downloader,
+  signal: AbortSignal,
+): Promise<OpenedBundle> {
+  const from = own?.labels?.from;
+  const list = typeof from === "string" ? fetchLabels(from, downloader, signal) : Promise.resolve(from ?? null);
+  const [{ identity, data }, labels] = await Promise.all([model, list]);
+  const opened = asked(madeUp(name, data), identity, data);
+  return own === undefined ? opened : describeBare(opened, own, labels);
 }
 
 /** Asks the server for the newest version of a bundle, whatever is stored, and remembers it. */

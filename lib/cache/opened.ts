@@ -7,6 +7,10 @@ export interface OpenedBundle {
   readonly bundle: Bundle;
   /** 64 hex digits: the SHA-256 of the bundle's canonical JSON, or of the list of a bare model's chunks. */
   readonly identity: string;
+  /** Identity under which the store has a bare model that the app describes; absent where it is `identity`. */
+  readonly storedAs?: string | undefined;
+  /** Assets that the app gave with a bare model, by path. */
+  readonly texts?: Readonly<Record<string, string>> | undefined;
   /** The bytes of a bare model; null for a bundle. */
   readonly data: Blob | null;
   /** Signed releases that this device has seen, this one included (releases.ts); null without trusted keys. */

@@ -9,7 +9,7 @@ import type { Plan, Wish } from "./messages.ts";
 
 /** Plans how an opened model may be run. */
 export function plan(
-  { bundle, identity, data, seen, refused }: OpenedBundle,
+  { bundle, identity, storedAs, texts, data, seen, refused }: OpenedBundle,
   { device, backends, pins, crashed }: Wish,
 ): Plan {
   if (bundle.unknown !== undefined) throw newerError(bundle.model.name, bundle.unknown);
@@ -31,6 +31,8 @@ export function plan(
     name,
     format: bundle.format,
     identity,
+    storedAs,
+    texts,
     declared: data === null ? { inputs, outputs } : null,
     images,
     decodes,

@@ -60,7 +60,7 @@ export class Loader {
     this.#from = from;
     this.#options = options;
     this.#download = download;
-    this.#free = host.cache.use(plan.identity);
+    this.#free = host.cache.use(plan.storedAs ?? plan.identity);
   }
 
   /** Signal that aborts fetches: the load's until it has finished, the engine's from then on. */
@@ -234,9 +234,9 @@ export class Loader {
   }
 
   async #fetchAssets(): Promise<Record<string, string>> {
-    const { assets } = this.plan;
+    const { assets, texts = {} } = this.plan;
     const { signal } = this.#download;
-    if (assets.length === 0) return {};
+    if (assets.length === 0) return texts;
     const read = async (): Promise<(readonly [string, string])[]> => {
       const files = await this.#fetch(assets, { signal, onProgress: undefined });
       return Promise.all(files.map(async ({ path, data }) => [path, await data.text()] as const));

@@ -40,9 +40,13 @@ export class Opener {
   /** Opens a source; where a page died loading the best variant, asks again for another. */
   async open(from: string | Blob, options: LoadOptions, download: FetchOptions): Promise<Plan> {
     const crashed: Candidate[] = [];
+    const { memo, facts } = this.#effects;
+    const described =
+      options.image !== undefined || options.labels !== undefined
+        ? (await import("./own-description.ts")).ownDescription(from, options, facts.baseUrl)
+        : undefined;
     for (;;) {
-      const plan = await this.#cache.open(from, this.#wish(options, crashed), download);
-      const { memo } = this.#effects;
+      const plan = await this.#cache.open(from, { ...this.#wish(options, crashed), described }, download);
       if (plan.seen !== null) {
         const { mergeReleases } = await import("../core/release-record.ts");
         // Merged with the record of now: other loads, and other tabs, may have added to it since the load began.

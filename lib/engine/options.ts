@@ -8,6 +8,7 @@ import type { Effects, ScriptUrl } from "../effects/effects.ts";
 import { show } from "../core/check-inputs.ts";
 import type { TensorInput } from "./inputs.ts";
 import type { RequestSummary } from "./result.ts";
+import type { ClassesOption, ImageOption } from "../core/describe-model.ts";
 import { PRIORITIES } from "../schedule/events.ts";
 import type { Priority } from "../schedule/events.ts";
 
@@ -121,6 +122,16 @@ export interface LoadOptions {
    * `other-model`). Default: any; with trusted keys the one that the address served before.
    */
   readonly name?: string | undefined;
+  /**
+   * How an image becomes the input of a bare `.onnx`; what is left out follows from the model. A bundle declares its own.
+   * Default: tensors only.
+   */
+  readonly image?: ImageOption | undefined;
+  /**
+   * Labels of a bare `.onnx` in the order of its classes, or the URL of a file of them (one a line, a JSON array, or a
+   * config.json of Hugging Face with `id2label`): answers are then decoded. Default none.
+   */
+  readonly labels?: readonly string[] | string | URL | LabelsOption | undefined;
   /** Limits on batches, where the model has a batch axis; false for no batching. */
   readonly batching?: BatchingOptions | false | undefined;
   /** Number of lanes that the model may run on at once, 1 to 64. Default: all. */
@@ -129,6 +140,12 @@ export interface LoadOptions {
   readonly cache?: boolean | undefined;
   /** Whether the model stays in memory even beyond `memoryBudgetBytes`. Default false. */
   readonly keepInMemory?: boolean | undefined;
+}
+
+/** Labels of a bare model, with how they are applied. */
+export interface LabelsOption extends Omit<ClassesOption, "labels"> {
+  /** The labels, or the URL of their file. */
+  readonly from: readonly string[] | string | URL;
 }
 
 /** Limits on batches. */
@@ -300,6 +317,8 @@ export function checkLoadOptions(options: LoadOptions): void {
     "update",
     "identity",
     "name",
+    "image",
+    "labels",
     "batching",
     "concurrency",
     "cache",

@@ -19,10 +19,20 @@ export interface SmallModel {
   readonly nodes: readonly NodeSpec[];
   readonly initializers?: readonly TensorProto[];
   readonly types?: Readonly<Record<string, TensorProto_DataType>>;
+  /** Declared dims of outputs, by name. Default: none are declared. */
+  readonly outputDims?: Readonly<Record<string, readonly (number | string)[]>>;
 }
 
 /** Makes a model from its parts. */
-export function smallModel({ opset, inputs, outputs, nodes, initializers = [], types = {} }: SmallModel): OnnxModel {
+export function smallModel({
+  opset,
+  inputs,
+  outputs,
+  nodes,
+  initializers = [],
+  types = {},
+  outputDims = {},
+}: SmallModel): OnnxModel {
   const value = (name: string, dims?: readonly (number | string)[]) => ({
     name,
     type: {
@@ -42,7 +52,7 @@ export function smallModel({ opset, inputs, outputs, nodes, initializers = [], t
       graph: {
         name: "small",
         input: Object.entries(inputs).map(([name, dims]) => value(name, dims)),
-        output: outputs.map((name) => value(name)),
+        output: outputs.map((name) => value(name, outputDims[name])),
         node: nodes.map(makeNode),
         initializer: [...initializers],
       },
@@ -89,6 +99,7 @@ export function classifier(options: {
     opset: 13,
     inputs: { x: ["batch", channels, size, size] },
     outputs: ["y"],
+    outputDims: { y: ["batch", classes] },
     nodes: [
       { opType: "Flatten", input: ["x"], output: ["h"] },
       { opType: "Gemm", input: ["h", "w", "b"], output: [softmax ? "z" : "y"] },

@@ -1,0 +1,112 @@
+// A bare model with the app's own description, over a real server and a store that lasts.
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { BadServer, makePage, wishFor } from "../test-support/fake-network.ts";
+import { classifier, seededFloats, smallModel } from "../test-support/compress/fixtures.ts";
+import { floatTensor } from "../compress/onnx/tensor-proto.ts";
+import type { OwnDescription } from "./messages.ts";
+import { open } from "./open.ts";
+import type { OpenedBundle } from "./opened.ts";
+import { plan } from "./plan.ts";
+import { readGraph } from "./read-graph.ts";
+import { MemoryStore } from "./stores/memory.ts";
+
+const idle = { signal: new AbortController().signal, onProgress: undefined };
+const clock = { now: 1_000_000 };
+let server: BadServer;
+let memory: MemoryStore;
+
+beforeEach(async () => {
+  server = await BadServer.start();
+  memory = new MemoryStore();
+  const bytes = classifier({ channels: 3, size: 8, classes: 3 }).write();
+  server.files.set("/m.onnx", { bytes, etag: '"1"' });
+  server.files.set("/labels.txt", { bytes: new TextEncoder().encode("cat\ndog\nhen\n") });
+});
+afterEach(() => {
+  server.close();
+});
+
+/** Opens the model as a new page would, over the store of earlier pages. */
+function openWith(described?: OwnDescription, more = {}): Promise<OpenedBundle> {
+  return open(`${server.url}/m.onnx`, { ...wishFor(more), described }, makePage(memory, clock), idle);
+}
+
+const labels = (from: string | readonly string[] = ["cat", "dog", "hen"]): OwnDescription => ({ labels: { from } });
+
+test("image and labels become those of a bundle of one variant", async () => {
+  const opened = await openWith({ image: { normalize: "-1..1" }, ...labels() });
+  const { images, decodes, texts, declared } = plan(opened, wishFor({}));
+  expect(images["x"]).toMatchObject({ channels: "rgb", resize: { width: 8, height: 8 }, mean: [0.5, 0.5, 0.5] });
+  expect(decodes["y"]).toEqual({ op: "labels", asset: "labels.txt", logits: true });
+  expect(texts).toEqual({ "labels.txt": "cat\ndog\nhen\n" });
+  expect(declared, "the ports are those that ONNX Runtime reports").toBeNull();
+});
+
+test("each description has an identity of its own, and the store keeps one file", async () => {
+  const plain = await openWith();
+  const first = await openWith({ image: {} });
+  const second = await openWith({ image: { normalize: "imagenet" } });
+  const third = await openWith({ image: {}, ...labels() });
+  const again = await openWith({ image: { channels: "rgb" } });
+  expect(new Set([plain, first, second, third].map((x) => x.identity)).size).toBe(4);
+  expect(again.identity, "the same in other words").toBe(first.identity);
+  expect([first.storedAs, second.storedAs]).toEqual([plain.identity, plain.identity]);
+  expect((await memory.names()).filter((x) => x.startsWith("chunk-"))).toHaveLength(1);
+  expect((await openWith({ image: {} }, { identity: first.identity })).identity).toBe(first.identity);
+  await expect(openWith({ image: {} }, { identity: plain.identity })).rejects.toMatchObject({
+    code: "integrity-failed",
+  });
+});
+
+test("labels from an address open without a network, and follow the server where it answers", async () => {
+  const own = labels(`${server.url}/labels.txt`);
+  const { identity } = await openWith(own);
+  server.trick = () => ({ kind: "status", status: 503 });
+  expect((await openWith(own)).texts).toEqual({ "labels.txt": "cat\ndog\nhen\n" });
+  server.trick = () => null;
+  server.files.set("/labels.txt", { bytes: new TextEncoder().encode('["a", "b", "c"]') });
+  expect((await openWith(own)).texts).toEqual({ "labels.txt": "a\nb\nc\n" });
+  server.files.set("/labels.txt", { bytes: new TextEncoder().encode("cat\ndog\nhen\n") });
+  expect((await openWith(own)).identity).toBe(identity);
+  server.close();
+  expect((await openWith(own)).identity).toBe(identity);
+  await expect(openWith(labels(`${server.url}/other.txt`))).rejects.toMatchObject({ code: "download-failed" });
+});
+
+test.each<[string, OwnDescription]>([
+  ['labels: 2 labels, but "y"', labels(["cat", "dog"])],
+  ['image: width 9, but "x"', { image: { size: [9, 8] } }],
+  ["image: gray has 1 channel", { image: { channels: "gray" } }],
+])("a description that contradicts the model is a TypeError: %s", async (message, own) => {
+  const loading = openWith(own);
+  await expect(loading).rejects.toThrow(message);
+  await expect(loading).rejects.toBeInstanceOf(TypeError);
+});
+
+test("a file that is no ONNX model is named as the cause", async () => {
+  server.files.set("/m.onnx", { bytes: Uint8Array.from([8, 7, 0x3a, 0xff, 1, 2]), etag: '"2"' });
+  await expect(openWith({ image: {} })).rejects.toMatchObject({ code: "model-invalid" });
+});
+
+test("a graph is read without its weights, also where they are listed among the inputs", async () => {
+  const model = smallModel({
+    opset: 13,
+    inputs: { x: ["n", 3, 8, 8], w: [192, 4] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "Flatten", input: ["x"], output: ["h"] },
+      { opType: "MatMul", input: ["h", "w"], output: ["z"] },
+      { opType: "Softmax", input: ["z"], output: ["y"] },
+    ],
+    initializers: [
+      floatTensor("w", [192, 4], seededFloats(768, 1)),
+      floatTensor("big", [40_000], seededFloats(40_000, 2)),
+    ],
+  });
+  const blob = new Blob([model.write()]);
+  const { inputs, outputs, nodes } = await readGraph(blob);
+  expect(inputs).toEqual([{ name: "x", dtype: "float32", dims: ["n", 3, 8, 8], batchAxis: 0 }]);
+  expect(outputs).toMatchObject([{ name: "y", dims: [] }]);
+  expect(nodes.map((x) => x.opType)).toEqual(["Flatten", "MatMul", "Softmax"]);
+  expect(nodes[1]).toMatchObject({ input: ["h", "w"], output: ["z"] });
+});
