@@ -160,6 +160,7 @@ function nodeOf(bytes: Uint8Array): GraphNode {
 function portOf(bytes: Uint8Array): Port[] {
   let name = "";
   let element = 0;
+  let hasType = false;
   const dims: (number | string)[] = [];
   const readDim = (dim: Uint8Array): void => {
     let size: number | string = "";
@@ -173,6 +174,7 @@ function portOf(bytes: Uint8Array): Port[] {
     if (typeof value === "number") return;
     if (field === VALUE.name) name = text.decode(value);
     if (field !== VALUE.type) return;
+    hasType = true;
     each(value, (kind, type) => {
       if (kind !== TENSOR_TYPE || typeof type === "number") return;
       each(type, (part, inner) => {
@@ -184,7 +186,8 @@ function portOf(bytes: Uint8Array): Port[] {
       });
     });
   });
-  const dtype = DTYPES[element];
+  // ONNX Runtime infers the type and the dims of an output that declares none.
+  const dtype = hasType ? DTYPES[element] : "float32";
   if (dtype === undefined) return [];
   // As ONNX Runtime's metadata is read: a dim without a size or a name gets one.
   const named = dims.map((x, i) =>
