@@ -226,6 +226,26 @@ test.describe("the packed package, installed in a fresh app", () => {
     expect(stdout, stderr).toMatch(/^wasm: passed/);
   });
 
+  test("compresses for wasm by its own WebAssembly, without onnxruntime-web (apps-3)", () => {
+    for (const name of ["onnxruntime-node", "onnxruntime-common"])
+      if (!existsSync(join(app, "node_modules", name)))
+        symlinkSync(join(ROOT, "node_modules", name), join(app, "node_modules", name));
+    expect(existsSync(join(app, "node_modules/onnxruntime-web"))).toBe(false);
+    const words = ["compress", "public/double.onnx", "--out", "small", "--targets", "wasm", "--forms", "f32"];
+    const { stdout, stderr, status } = spawnSync("npx", ["selvedge", ...words], {
+      cwd: app,
+      encoding: "utf8",
+      timeout: 150_000,
+    });
+    expect({ status, isLeft: /Not done|unchecked/.test(stdout) }, stdout + stderr).toEqual({
+      status: 0,
+      isLeft: false,
+    });
+    const text = readFileSync(join(app, "small/bundle/bundle.json"), "utf8");
+    const { variants } = JSON.parse(text) as { variants: { unchecked?: string[] }[] };
+    expect(variants.map((x) => x.unchecked?.includes("wasm") ?? false)).toEqual([false]);
+  });
+
   for (const [name, version] of [
     ["onnxruntime-web", "1.22.0"],
     ["sharp", "0.32.6"],
