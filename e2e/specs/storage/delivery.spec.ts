@@ -99,10 +99,13 @@ test("a tab that is killed at any point costs the next one a chunk per stream at
 
 /** Clears the store. */
 async function forgetAll(page: Page): Promise<void> {
-  await page.evaluate(async () => {
-    const root = await navigator.storage.getDirectory();
-    await root.removeEntry("selvedge-2", { recursive: true });
-  });
+  // A file that the page's worker is writing can't be removed: it notes the network rate after a load has ended.
+  await expect(() =>
+    page.evaluate(async () => {
+      const root = await navigator.storage.getDirectory();
+      await root.removeEntry("selvedge-2", { recursive: true });
+    }),
+  ).toPass({ timeout: 10_000 });
 }
 
 /** Kills a page and all its workers without notice; nothing that it could do is waited for. */

@@ -15,6 +15,7 @@ import type { Store } from "../../cache/stores/store.ts";
 import type { WireRun } from "../../rpc/messages.ts";
 import { serve } from "../../worker/serve.ts";
 import type { Random } from "../random.ts";
+import { isWorkingOutside } from "./real-work.ts";
 
 /** Fault that a message triggers in a worker. */
 export type Fault = "crash" | "hang" | "lost" | "out-of-memory" | "error" | "slow" | "never-starts" | "messageerror";
@@ -181,7 +182,7 @@ export class World {
     });
     watched.catch(() => undefined);
     while (!settled) {
-      await this.run(() => settled || this.#events.length === 0, this.now + 1_000);
+      await this.run(() => settled || isWorkingOutside(), this.now + 1_000);
       await new Promise((resolve) => setImmediate(resolve));
     }
     return watched;

@@ -1,0 +1,31 @@
+// Work that Node does outside the simulated world, on threads of its own: digests and the reading of blobs. The
+// simulated clock stands still meanwhile, or a busy machine would age the requests that wait for it. Modules that an
+// engine imports on demand are imported here, before any engine is made.
+import "../../engine/availability.ts";
+import "../../engine/choose-backend.ts";
+import "../../engine/map-answers.ts";
+
+let pending = 0;
+
+/** Whether such work is pending. */
+export function isWorkingOutside(): boolean {
+  return pending > 0;
+}
+
+async function counted<T>(work: Promise<T>): Promise<T> {
+  pending += 1;
+  try {
+    return await work;
+  } finally {
+    pending -= 1;
+  }
+}
+
+const { subtle } = crypto;
+const digest = subtle.digest.bind(subtle);
+subtle.digest = (algorithm, data) => counted(digest(algorithm, data));
+
+const read = Reflect.get(Blob.prototype, "arrayBuffer");
+Blob.prototype.arrayBuffer = function (this: Blob): Promise<ArrayBuffer> {
+  return counted(read.call(this));
+};
