@@ -195,3 +195,19 @@ test("ten thousand nested arrays are refused without a stack overflow", () => {
   const deep: unknown = JSON.parse("[".repeat(5_000) + "]".repeat(5_000));
   for (const way of waysInto(good)) expect(parsed(withAt(good, way, deep))).toBeNull();
 });
+
+test("an object with many fields is refused before its shape is checked", () => {
+  const many = (count: number, value: unknown): unknown =>
+    Object.fromEntries(Array.from({ length: count }, (_, i) => [`field${i}`, value]));
+  for (const way of [["more"], ["model", "typical"], ["model", "baseline"], ["variants", 0, "session", "wasm"]]) {
+    const into = (count: number): unknown =>
+      withAt(
+        { ...good, more: {}, model: { ...good.model, baseline: {} } },
+        way,
+        many(count, way.includes("wasm") ? "1" : way.includes("baseline") ? {} : 1),
+      );
+    expect(() => parseBundle(into(100_000))).toThrow("one of its objects has more than 1024 fields");
+    expect(() => parseBundle(into(1_025))).toThrow("more than 1024 fields");
+    expect(parsed(into(1_024))).not.toBeNull();
+  }
+});

@@ -27,9 +27,11 @@ const REPEATED = 16;
 /** Bound on a variant's expanded size as a multiple of its size on the wire, past a few chunks. */
 const EXPANDED = { times: 1_000, freeBytes: 64 * 1024 * 1024 } as const;
 /**
- * Bounds on one `bundle.json`: nesting depth, since identities are computed by recursion, and total number of values.
+ * Bounds on one `bundle.json`: nesting depth, since identities are computed by recursion, total number of values, and
+ * fields of one object, each of which costs the check of a map some microseconds.
  */
 const DEPTH_MAX = 32;
+const FIELDS_MAX = 1_024;
 const VALUES_MAX = BUNDLE_MAX_BYTES / 4;
 /** Characters of a wrong value, and of its place, that an error message quotes. */
 const VALUE_MAX = 100;
@@ -107,7 +109,7 @@ function shortened(text: string, max: number): string {
   return text.length > max ? `${text.slice(0, max)}…` : text;
 }
 
-/** Bounds nesting depth and number of values without recursion. */
+/** Bounds nesting depth, number of values and fields of an object without recursion. */
 function checkExtent(json: unknown): void {
   let level = [json];
   let count = 1;
@@ -116,7 +118,10 @@ function checkExtent(json: unknown): void {
     const next: unknown[] = [];
     for (const value of level) {
       if (typeof value !== "object" || value === null) continue;
-      const inner: readonly unknown[] = Array.isArray(value) ? value : Object.values(value);
+      const isList = Array.isArray(value);
+      const inner: readonly unknown[] = isList ? value : Object.values(value);
+      if (!isList && inner.length > FIELDS_MAX)
+        throw invalid(`one of its objects has more than ${FIELDS_MAX} fields`, "");
       count += inner.length;
       if (count > VALUES_MAX) throw invalid(`it holds more than ${VALUES_MAX} values`, "");
       for (const each of inner) if (typeof each === "object" && each !== null) next.push(each);

@@ -197,3 +197,15 @@ test("recursive functions are refused, and others kept", () => {
   made.proto.functions = [make("f", "g"), make("g", "f")];
   expect(() => readModel(made.write())).toThrow(/"f" calls itself/);
 });
+
+test("the error of a file that is no model names the file", () => {
+  const path = join(folder, "weights.onnx");
+  writeFileSync(path, "<!doctype html>");
+  expect(() => readModelFile(path)).toThrow(
+    expect.objectContaining({
+      code: "model-invalid",
+      message: expect.stringContaining(`${path}: not a valid ONNX model: `) as string,
+      details: { path },
+    }) as Error,
+  );
+});

@@ -8,7 +8,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { closeSync, constants, fstatSync, openSync, readSync, realpathSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, sep } from "node:path";
-import { SelvedgeError } from "../../core/errors.ts";
+import { isSelvedgeError, SelvedgeError } from "../../core/errors.ts";
 import { syncFolder, writeSynced } from "./durable.ts";
 import { checkModel, decodeModel } from "./model.ts";
 import type { OnnxModel } from "./model.ts";
@@ -25,16 +25,31 @@ const EXTERNAL_MIN_BYTES = 1024;
 /** Aligns each tensor to a page, so that a runtime can map it. */
 const ALIGN_BYTES = 4096;
 
+/** A model, and the paths of its external data files. */
+export interface ModelAndFiles {
+  readonly model: OnnxModel;
+  readonly files: readonly string[];
+}
+
 /**
  * Reads a model file and its external data.
- * @throws SelvedgeError `model-invalid`, naming the place.
+ * @throws SelvedgeError `model-invalid`, naming the file and the place; `details.path` is the file.
  */
 export function readModelFile(path: string): OnnxModel {
   return readModelAndFiles(path).model;
 }
 
 /** Reads a model file as `readModelFile` does; also returns the paths of its external data files. */
-export function readModelAndFiles(path: string): { readonly model: OnnxModel; readonly files: readonly string[] } {
+export function readModelAndFiles(path: string): ModelAndFiles {
+  try {
+    return readParts(path);
+  } catch (error) {
+    if (!isSelvedgeError(error) || error.code !== "model-invalid") throw error;
+    throw new SelvedgeError("model-invalid", `${path}: ${error.message}`, { ...error.details, path }, error);
+  }
+}
+
+function readParts(path: string): ModelAndFiles {
   const model = decodeModel(readBytes(path));
   const folder = realpathSync(dirname(path));
   const places = new Map<string, Place[]>();
