@@ -1,6 +1,9 @@
 // Addresses of the worker scripts and wasm binaries. Bundlers find and copy them by the literal `new URL("./x",
 // import.meta.url)` below: keep each in one piece. Functions, so that nothing is resolved at import and a bundle whose
 // `import.meta.url` is empty (esbuild's iife) works with `assetsBase`.
+import { SelvedgeError } from "./core/errors.ts";
+import type { Effects, ScriptUrl, WorkerSource } from "./effects/effects.ts";
+
 /**
  * A build of ONNX Runtime Web: `jspi` serves both backends; `wasm`, which is smaller and starts sooner, the CPU only.
  */
@@ -30,7 +33,7 @@ export type BuildFiles = readonly [worker: URL, wasm: URL, rest: URL];
  * Resolves the addresses of a build: below `assetsBase` where given (relative to `baseUrl`), else beside the package.
  * The files of the JSPI build are the caller's to name (jspi-files.ts): a bundler emits whatever a module names, and
  * `selvedge/wasm` leaves them out.
- * Throws a TypeError that names the setting where a bundler has broken them.
+ * @throws SelvedgeError `setup-failed` with the setting, where a bundler has broken them
  */
 export function resolveAssets(
   build: OrtBuild,
@@ -64,8 +67,20 @@ export function resolveAssets(
     return { workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl } as Assets;
   } catch (error) {
     const fix = "Serve the package's dist/ and set `assetsBase` to it.";
-    throw new TypeError(`A bundler moved Selvedge away from its worker: ${String(error)}. ${fix}`, { cause: error });
+    const text = `A bundler moved Selvedge away from its worker: ${String(error)}. ${fix}`;
+    throw new SelvedgeError("setup-failed", text, { reason: "bundler" }, error);
   }
+}
+
+/** Creates TrustedScriptURLs where the page enforces Trusted Types. */
+export interface ScriptPolicy {
+  createScriptURL(url: string): ScriptUrl;
+}
+
+/** Returns a worker script as the Worker constructor takes it. */
+export function workerSource(effects: Effects, policy: ScriptPolicy | undefined, href: string): WorkerSource {
+  const url = effects.startable?.(href) ?? href;
+  return { href, script: policy === undefined ? url : policy.createScriptURL(url) };
 }
 
 /** Corrects an address that a bundler rewrote, or throws with the setting that prevents it. */

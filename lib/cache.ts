@@ -1,7 +1,7 @@
 // `selvedge/cache`: management of stored models, for settings pages and clean-up; not needed to load one. The engine's
 // own entry does not import this. The cost of a model, and fetching it ahead, are the engine's: `engine.availability`,
 // `engine.update`.
-import { resolveAssets } from "./assets.ts";
+import { resolveAssets, workerSource } from "./assets.ts";
 import type { Assets, OrtBuild } from "./assets.ts";
 import { CacheClient } from "./engine/cache-client.ts";
 import type { StoreContents, StoredFile } from "./cache/messages.ts";
@@ -45,9 +45,9 @@ export function openCache(options: CacheOptions = {}): ModelCache {
     effects,
     () => {
       const { cacheUrl: href, brotliUrl } = assets("wasm");
-      return { href, script: vouched(href), brotliUrl };
+      return { ...workerSource(effects, policy, href), brotliUrl };
     },
-    "auto",
+    facts.secure ? "auto" : "memory",
   );
   return new ModelCache(client, facts.baseUrl, (href) => {
     const builds = (["jspi", "wasm"] as const).filter((build) => build === "wasm" || facts.jspi);

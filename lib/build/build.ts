@@ -28,6 +28,7 @@ import {
   statSync,
   writeFileSync,
 } from "node:fs";
+import { createHash } from "node:crypto";
 import { createRequire } from "node:module";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -131,6 +132,7 @@ if (existsSync(join(ROOT, "lib/index.ts"))) {
   bundleDeclarations(ROOT, DIST, options["accept-api"]);
   for (const file of unreached()) rmSync(join(DIST, file));
   if (options.whole) for (const file of ["assets.js", "jspi-files.js"]) dropRest(join(DIST, file));
+  stamp(["core/build-id.js", ...workers.map((entry) => `${basename(entry)}.js`)]);
   await writeOneFile();
 }
 
@@ -143,6 +145,19 @@ async function writeOneFile(): Promise<void> {
     ...{ legalComments: "eof", logLevel: "warning" },
   });
   writeFileSync(join(DIST, "min.d.ts"), 'export * from "selvedge";\n');
+}
+
+/** Writes the build's identity into the page's code and the workers: its version, and a hash of what both consist of. */
+function stamp(into: readonly string[]): void {
+  const hash = createHash("sha256");
+  const written = readdirSync(DIST, { recursive: true, encoding: "utf8" }).sort();
+  for (const file of written) if (/\.(js|wasm)$/.test(file)) hash.update(readFileSync(join(DIST, file)));
+  const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8")) as { version: string };
+  const id = `${version}+${hash.digest("hex").slice(0, 8)}`;
+  for (const file of into) {
+    const path = join(DIST, file);
+    writeFileSync(path, readFileSync(path, "utf8").replaceAll("@selvedge-build@", id));
+  }
 }
 
 /** Compiles the entries of the page or those of Node with tsc, which takes a list of files from a project alone. */

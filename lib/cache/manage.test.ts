@@ -12,7 +12,7 @@ import { update } from "./update.ts";
 
 const idle = { signal: new AbortController().signal, onProgress: undefined };
 const wish: Wish = {
-  device: { cores: 1, isolated: false, jspi: true, gpu: null },
+  device: { cores: 1, isolated: false, secure: true, jspi: true, gpu: null },
   backends: ["wasm"],
   pins: { backend: undefined, variant: undefined },
   crashed: [],

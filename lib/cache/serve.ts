@@ -1,6 +1,8 @@
 // The worker that fetches models. Progress is reported at most every 50 ms: a fast network would otherwise flood the
 // page.
 import * as Comlink from "comlink";
+import { BUILD_ID } from "../core/build-id.ts";
+import type { Hello } from "../core/build-id.ts";
 import { lockHolder } from "../effects/web-locks.ts";
 import { unreadableOf } from "../core/errors.ts";
 import { reply } from "../rpc/reply.ts";
@@ -27,6 +29,7 @@ const PROGRESS_EVERY_MS = 50;
 
 /** Serves downloads to the page at the other end. */
 export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): void {
+  endpoint.postMessage({ selvedge: "hello", build: BUILD_ID } satisfies Hello);
   const running = new Map<number, AbortController>();
   let downloader: Promise<Downloader> | null = null;
 

@@ -1,6 +1,7 @@
 // The entry of the worker that fetches models; esbuild makes dist/worker-cache.js of it.
 import type { Endpoint } from "comlink";
 import { BrotliLoader } from "./brotli.ts";
+import { completeCrypto } from "./insecure-context.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import { openStore } from "./stores/open-store.ts";
 import { serveCache } from "./serve.ts";
@@ -15,6 +16,7 @@ interface Connection {
   readonly downlink?: number;
 }
 
+completeCrypto(crypto);
 const brotli = new BrotliLoader();
 
 serveCache(self as unknown as Endpoint, {

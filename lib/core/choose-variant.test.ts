@@ -12,7 +12,13 @@ const gpu: AdapterFacts = {
   features: ["shader-f16"],
   limits: { maxBufferSize: 1_000 },
 };
-const device = (adapter: AdapterFacts | null): DeviceFacts => ({ cores: 4, isolated: false, jspi: true, gpu: adapter });
+const device = (adapter: AdapterFacts | null): DeviceFacts => ({
+  cores: 4,
+  isolated: false,
+  secure: true,
+  jspi: true,
+  gpu: adapter,
+});
 const variant = (id: string, bytes: number, needs: string[] = [], speed = {}): Variant => ({
   id,
   needs,

@@ -31,6 +31,11 @@ export interface DeviceFacts {
   readonly cores: number;
   /** Whether the page is cross-origin isolated, so that wasm threads may be used. */
   readonly isolated: boolean;
+  /**
+   * Whether the page is a secure context: https, or localhost. Elsewhere browsers have no WebGPU, no isolation (so no
+   * threads) and no storage for models: these run on wasm and are fetched at each visit.
+   */
+  readonly secure: boolean;
   /** Whether WebAssembly can suspend on promises (JSPI), which WebGPU requires here. */
   readonly jspi: boolean;
   /** Null where WebGPU is missing, blocked, or left out by the `backends` option. */

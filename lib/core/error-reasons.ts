@@ -22,6 +22,10 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
       "There are no Web Workers here: Node, a server's render, jsdom, or a service worker.",
       "Create the engine in a page or a dedicated worker: in an effect that runs in the browser; in an extension, in a page or an offscreen document; in tests, in a real browser.",
     ],
+    "insecure-context": [
+      "Trusted keys need WebCrypto, which browsers have on https and localhost alone.",
+      "Open the page over https, or on localhost.",
+    ],
     "trusted-types": [
       "The page enforces Trusted Types and no policy was passed, or the policy refuses the address.",
       "Pass `trustedTypesPolicy`, a policy with `createScriptURL`, and name it in the header: `Content-Security-Policy: trusted-types NAME`.",
@@ -62,6 +66,10 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     "wasm-html": [
       "The server answers the WebAssembly file's address with an HTML page.",
       "Copy the package's `dist/ort-*.wasm` beside the worker scripts, or set `assetsBase`.",
+    ],
+    "wasm-invalid": [
+      "The file at the WebAssembly file's address is something else.",
+      "Copy the package's `dist/ort-*.wasm` again, as binary files.",
     ],
     "wasm-csp": [
       "The Content-Security-Policy does not allow WebAssembly, or not its address.",
@@ -113,6 +121,11 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     unreachable: ["The server could not be reached.", "Check the address; try again."],
     unreadable: ["The browser lost the bytes of a Blob or File.", "Pick the file again, or load the model again."],
   },
+  "worker-crashed": {
+    server: ["The server failed to serve the worker script (500 and above, 429).", "Try again later."],
+    offline: ["The network was away when a worker had to be started.", "Try again when it is back."],
+    transient: ["The worker script did not load, and a second attempt did.", "Try again."],
+  },
   "model-invalid": {
     html: ["The file is an HTML page.", "Check the address: servers answer unknown paths with their start page."],
     text: ["The file is text.", "Check the address."],
@@ -140,12 +153,14 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
 };
 
 /** Causes that pass by waiting. */
-const WAIT: ReadonlySet<string> = new Set(["server", "busy", "stalled", "cut", "offline", "unreachable", "unreadable"]);
+const WAIT: ReadonlySet<string> = new Set(
+  ["server", "busy", "stalled", "cut", "offline", "unreachable", "unreadable"].map((x) => `download-failed ${x}`),
+);
 
 /** Lists every cause that has a word, grouped by code. */
 export const ERROR_REASONS: readonly ErrorReason[] = Object.entries(TABLE).flatMap(([code, reasons]) =>
   Object.entries(reasons).map(([reason, [cause, fix]]) => {
-    const retryable = code === "download-failed" && WAIT.has(reason);
+    const retryable = code === "worker-crashed" || WAIT.has(`${code} ${reason}`);
     return { code: code as ErrorCode, reason, cause, fix, retryable };
   }),
 );

@@ -5,6 +5,7 @@ import { adapterFacts } from "../core/device.ts";
 import { browserLocks } from "./web-locks.ts";
 import type { PageLocks } from "./web-locks.ts";
 import type { AdapterFacts } from "../core/device.ts";
+import type { SelvedgeError } from "../core/errors.ts";
 
 /** The page's view of a worker: `Worker`, or a simulated one. */
 export interface WorkerHandle {
@@ -16,6 +17,14 @@ export interface WorkerHandle {
   removeEventListener(type: "message" | "error" | "messageerror", listener: (event: Event) => void): void;
   /** Ends the worker at once. */
   terminate(): void;
+}
+
+/** Constructor arguments of a worker, and its address. */
+export interface WorkerSource {
+  /** The script's address, for messages and to ask the server about it. */
+  readonly href: string;
+  /** The script as the Worker constructor takes it. */
+  readonly script: ScriptUrl;
 }
 
 /** The engine's effects on the world. */
@@ -32,6 +41,16 @@ export interface Effects {
   fetch(url: string, init: RequestInit): Promise<Response>;
   /** Starts a worker from a script's URL, or from the Trusted Types form of it; the name is visible inside. */
   createWorker(url: ScriptUrl, name: string): WorkerHandle;
+  /**
+   * Returns an address that the Worker constructor takes: a script of another origin becomes a Blob that imports it.
+   * Absent where every address is taken.
+   */
+  startable?(href: string): string;
+  /**
+   * Finds out why a worker did not start, or with null why there are no workers; `thrown` is what its constructor threw.
+   * Rejects where the code for that can't be fetched, either.
+   */
+  diagnose?(source: WorkerSource | null, thrown?: unknown): Promise<SelvedgeError>;
   /** Compiles WebAssembly while it is fetched, off this thread; rejects where the page can't, or not in time. */
   compileWasm(url: string, boundMs: number): Promise<WebAssembly.Module>;
   /** Facts of the GPU adapter, or null where there is none; never rejects. */
@@ -82,6 +101,8 @@ export interface HostFacts {
   readonly isolated: boolean;
   /** Whether WebAssembly can suspend on promises (JSPI), so that the small build runs. */
   readonly jspi: boolean;
+  /** Whether the page is a secure context: https, or localhost. */
+  readonly secure: boolean;
   /** Whether WebAssembly is available. */
   readonly wasm: boolean;
   /** Whether workers are available. */
@@ -110,8 +131,21 @@ export function browserEffects(): Effects {
     fetch: (url, init) => fetch(url, init),
     // The bundled worker is a classic script; as a module it gets the current CSP and credentials rules.
     createWorker: (url, name) => new Worker(url as string, { type: "module", name }),
-    compileWasm: async (url, boundMs) =>
-      WebAssembly.compileStreaming(fetch(url, { signal: AbortSignal.timeout(boundMs) })),
+    startable: startableOf(),
+    diagnose: async (source, thrown) => {
+      const { diagnose } = await import("./diagnose-worker.ts");
+      return diagnose(source, thrown);
+    },
+    compileWasm: async (url, boundMs) => {
+      const response = await fetch(url, { signal: AbortSignal.timeout(boundMs) });
+      const type = response.headers.get("content-type") ?? "";
+      if (/^application\/wasm\b/.test(type)) return WebAssembly.compileStreaming(response);
+      const wasm = await WebAssembly.compile(await response.arrayBuffer());
+      globalThis.console.warn(
+        `selvedge: ${url} is served as "${type}": as application/wasm it compiles while it loads`,
+      );
+      return wasm;
+    },
     probeGpu,
     activated,
     locks: browserLocks(),
@@ -133,6 +167,21 @@ export function browserEffects(): Effects {
   };
 }
 
+/** Makes one Blob per script, which lives as long as the page. */
+function startableOf(): (href: string) => string {
+  const made = new Map<string, string>();
+  return (href) => {
+    const { origin, protocol } = new URL(href);
+    if (origin === self.origin || !protocol.startsWith("http")) return href;
+    const known = made.get(href);
+    if (known !== undefined) return known;
+    const blob = new Blob([`import ${JSON.stringify(href)}`], { type: "text/javascript" });
+    const url = URL.createObjectURL(blob);
+    made.set(href, url);
+    return url;
+  };
+}
+
 function holdLock(name: string): () => void {
   let free = (): void => undefined;
   const held = new Promise<void>((resolve) => {
@@ -145,14 +194,23 @@ function holdLock(name: string): () => void {
 
 function hostFacts(): HostFacts {
   // Each of these is missing somewhere: in Node, in workers, in old browsers.
-  const { navigator, crossOriginIsolated, SharedArrayBuffer, WebAssembly, Worker, document, location } =
-    globalThis as Partial<typeof globalThis>;
+  const {
+    isSecureContext,
+    navigator,
+    crossOriginIsolated,
+    SharedArrayBuffer,
+    WebAssembly,
+    Worker,
+    document,
+    location,
+  } = globalThis as Partial<typeof globalThis>;
   const cores = navigator?.hardwareConcurrency ?? 1;
   return {
     cores: cores > 0 ? cores : 1,
     // WebKitGTK reports isolation but has no shared memory.
     isolated: crossOriginIsolated === true && SharedArrayBuffer !== undefined,
     jspi: WebAssembly !== undefined && "Suspending" in WebAssembly,
+    secure: isSecureContext !== false,
     wasm: WebAssembly !== undefined,
     workers: Worker !== undefined,
     baseUrl: document?.baseURI ?? location?.href ?? "",

@@ -2,10 +2,10 @@
 // blobs that it made stay valid. The page knows which models are loaded: it notifies the worker, and other tabs by a
 // lock.
 import type { BundleFile } from "../core/bundle.ts";
-import type { Effects } from "../effects/effects.ts";
+import type { Effects, WorkerSource } from "../effects/effects.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { Link } from "../rpc/worker-link.ts";
-import type { Value, WorkerSource } from "../rpc/worker-link.ts";
+import type { Value } from "../rpc/worker-link.ts";
 import { isProgress } from "../cache/messages.ts";
 import type {
   BundleAddress,

@@ -30,7 +30,7 @@ const LOAD_WAIT_MS = 2 * PROBE_BUDGET_MS;
 /** Errors that blame the model on a backend: the next page would get the same error. */
 const BLAMES: ReadonlySet<ErrorCode> = new Set(["model-invalid", "internal"]);
 /** Errors that blame the device in its current state: not stored, and not retried on this page. */
-const STAYS: ReadonlySet<ErrorCode> = new Set(["out-of-memory", "no-backend"]);
+const STAYS: ReadonlySet<ErrorCode> = new Set(["out-of-memory", "no-backend", "setup-failed"]);
 
 /** Chooses backends by measurements, for the models of one engine. */
 export class Comparer {

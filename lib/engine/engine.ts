@@ -2,7 +2,7 @@
 // effects go through its `effects`; nothing is kept at module level, so two engines on a page are independent.
 import { eitherOf, untilAborted } from "../core/abort.ts";
 import type { Availability } from "./availability.ts";
-import { chooseBuild, resolveAssets } from "../assets.ts";
+import { chooseBuild, resolveAssets, workerSource } from "../assets.ts";
 import type { Assets, BuildFiles } from "../assets.ts";
 import type { BackendName } from "../rpc/backend.ts";
 import { CacheClient } from "./cache-client.ts";
@@ -10,7 +10,7 @@ import type { CacheSource, FetchOptions } from "./cache-client.ts";
 import type { Updated } from "../cache/messages.ts";
 import type { DeviceFacts } from "../core/device.ts";
 import { browserEffects } from "../effects/effects.ts";
-import type { Effects } from "../effects/effects.ts";
+import type { Effects, WorkerSource } from "../effects/effects.ts";
 import type { EngineStats } from "./engine-stats.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { Executor } from "./executor.ts";
@@ -28,7 +28,6 @@ import { Placer } from "./placing.ts";
 import { PRIORITIES } from "../schedule/events.ts";
 import { resolveAddress, resolveSource } from "../core/resolve-source.ts";
 import type { ModelSource } from "../core/resolve-source.ts";
-import type { WorkerSource } from "../rpc/worker-link.ts";
 
 const BACKENDS = ["webgpu", "wasm"] as const;
 
@@ -36,18 +35,29 @@ const BACKENDS = ["webgpu", "wasm"] as const;
 export type JspiFiles = (() => BuildFiles) | null;
 
 /** Makes an engine; `createEngine` of the package's entries. */
-export async function makeEngine(options: EngineOptions, jspiFiles: JspiFiles): Promise<Engine> {
+export function makeEngine(options: EngineOptions, jspiFiles: JspiFiles): Promise<Engine> {
+  const effects = (options as EngineOptions | null)?.effects ?? browserEffects();
+  const engine = make(effects, options, jspiFiles);
+  // Otherwise Node ends a server whose modules create an engine that nobody uses there.
+  if (!effects.facts.workers) engine.catch(() => undefined);
+  return engine;
+}
+
+async function make(effects: Effects, options: EngineOptions, jspiFiles: JspiFiles): Promise<Engine> {
   checkEngineOptions(options);
   if (jspiFiles === null && options.backends?.includes("webgpu") === true)
     throw new TypeError('backends: "selvedge/wasm" has no "webgpu"; import createEngine from "selvedge" for it');
-  const effects = options.effects ?? browserEffects();
-  const { facts } = effects;
+  const { cores, isolated, jspi, secure, workers } = effects.facts;
+  if (!workers)
+    throw (
+      (await effects.diagnose?.(null).catch(() => null)) ??
+      new SelvedgeError("setup-failed", "There are no Web Workers here.", { reason: "no-worker" })
+    );
   const wanted = options.backends ?? BACKENDS;
   // Only the JSPI build holds WebGPU kernels: without JSPI the GPU can't be used.
-  const mayUseGpu = jspiFiles !== null && wanted.includes("webgpu") && facts.jspi && facts.workers;
-  const gpu = mayUseGpu ? await effects.probeGpu() : null;
-  const device: DeviceFacts = { cores: facts.cores, isolated: facts.isolated, jspi: facts.jspi, gpu };
-  return new Engine(effects, options, device, jspiFiles);
+  const gpu = jspiFiles !== null && wanted.includes("webgpu") && jspi ? await effects.probeGpu() : null;
+  if (!secure) options.onLog?.("selvedge: not https or localhost: no WebGPU, no threads, no storage for models");
+  return new Engine(effects, options, { cores, isolated, secure, jspi, gpu }, jspiFiles);
 }
 
 /** A pool of workers with models on it; made by `createEngine`. */
@@ -64,7 +74,10 @@ export class Engine {
   constructor(effects: Effects, options: EngineOptions, device: DeviceFacts, jspiFiles: JspiFiles) {
     this.device = device;
     this.#startMs = effects.now();
-    const { store = "auto", observe } = options;
+    const { observe } = options;
+    // Without locks between tabs, and hashes by WebCrypto, nothing is stored beyond the engine.
+    const store =
+      options.store === "auto" || options.store === undefined ? (device.secure ? "auto" : "memory") : options.store;
     this.#mustAskToKeep = store === "auto";
     const { onResult = null, devtools = false } =
       typeof observe === "function" ? { onResult: observe } : (observe ?? {});
@@ -256,21 +269,19 @@ export class Engine {
 /** Returns the backends that the options allow and the device has. */
 function usableBackends({ facts }: Effects, options: EngineOptions, { gpu }: DeviceFacts): BackendName[] {
   const allowed = options.backends ?? BACKENDS;
-  return BACKENDS.filter(
-    (name) => allowed.includes(name) && facts.workers && (name === "wasm" ? facts.wasm : gpu !== null),
-  );
+  return BACKENDS.filter((name) => allowed.includes(name) && (name === "wasm" ? facts.wasm : gpu !== null));
 }
 
 /** Returns functions that make the addresses of workers and wasm files. */
 function addressesOf(
-  { facts }: Effects,
+  effects: Effects,
   { assetsBase, trustedTypesPolicy: policy }: EngineOptions,
   backends: readonly BackendName[],
   jspiFiles: JspiFiles,
 ): { readonly assets: () => Assets; readonly sourceOf: (href: string) => WorkerSource } {
   const base = assetsBase?.toString();
   return {
-    assets: () => resolveAssets(chooseBuild(backends.includes("webgpu")), base, facts.baseUrl, jspiFiles),
-    sourceOf: (href) => ({ href, script: policy === undefined ? href : policy.createScriptURL(href) }),
+    assets: () => resolveAssets(chooseBuild(backends.includes("webgpu")), base, effects.facts.baseUrl, jspiFiles),
+    sourceOf: (href) => workerSource(effects, policy, href),
   };
 }

@@ -6,7 +6,7 @@ import type { Candidate } from "../core/choose-variant.ts";
 import { CrashMarkers } from "./crash-markers.ts";
 import type { DeviceFacts } from "../core/device.ts";
 import { Dispatcher } from "./dispatcher.ts";
-import type { Effects } from "../effects/effects.ts";
+import type { Effects, WorkerSource } from "../effects/effects.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import { followLife } from "./page-lifecycle.ts";
 import type { Counters } from "../observe/counters.ts";
@@ -16,7 +16,6 @@ import type { LaneEvents } from "../pool/lane-options.ts";
 import { Pool } from "../pool/pool.ts";
 import type { PoolSize } from "../pool/pool.ts";
 import type { Priority } from "../schedule/events.ts";
-import type { WorkerSource } from "../rpc/worker-link.ts";
 import { withTicker } from "./worker-timers.ts";
 
 /** A model as lanes hold it. */

@@ -35,7 +35,7 @@ function placements(): (readonly [code: string, text: string | undefined])[] {
     backends: readonly ("webgpu" | "wasm")[],
     pins = free,
   ): string | undefined => {
-    const device: DeviceFacts = { cores: 4, isolated: false, jspi: true, gpu };
+    const device: DeviceFacts = { cores: 4, isolated: false, secure: true, jspi: true, gpu };
     return settled(candidates(BUNDLE, device, backends, pins), device, pins)?.why.text;
   };
   const measured = (wasm: number | null, webgpu: number | null, cause?: string): string =>

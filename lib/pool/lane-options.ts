@@ -1,7 +1,6 @@
 // Options of lanes, and of a run on one: types alone.
 import type { BackendName, WasmModules, WasmUrls } from "../rpc/backend.ts";
-import type { Effects } from "../effects/effects.ts";
-import type { WorkerSource } from "../rpc/worker-link.ts";
+import type { Effects, WorkerSource } from "../effects/effects.ts";
 import type { Tensor } from "../core/tensor.ts";
 import type { Feeds } from "../rpc/messages.ts";
 

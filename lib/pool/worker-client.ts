@@ -1,9 +1,8 @@
 // The page's side of a compute worker: the calls of WorkerApi, and the messages that the worker sends by itself.
 import type { BackendFacts, ModelFacts, StartOptions } from "../rpc/backend.ts";
-import type { Effects, WorkerHandle } from "../effects/effects.ts";
+import type { Effects, WorkerHandle, WorkerSource } from "../effects/effects.ts";
 import { isUnreadable, SelvedgeError } from "../core/errors.ts";
 import { Link } from "../rpc/worker-link.ts";
-import type { WorkerSource } from "../rpc/worker-link.ts";
 import type { Watchdog } from "../rpc/watchdog.ts";
 import { isNotice, THREAD_NAME } from "../rpc/messages.ts";
 import type { LoadMessage, Ran, RunMessage, ThreadMessage, WorkerApi } from "../rpc/messages.ts";

@@ -4,19 +4,13 @@
 // reject when a worker ends and a release that never settles (comlink issue 601), so each call would have to be tracked
 // a second time to race it with that end and with a watchdog; and it would be a tenth of what a page loads. The
 // messages are those of comlink 4: delete this in favour of `wrap` once a call of it rejects with its worker.
-import type { Effects, ScriptUrl, WorkerHandle } from "../effects/effects.ts";
+import type { Effects, WorkerHandle, WorkerSource } from "../effects/effects.ts";
+import { BUILD_ID, otherBuild } from "../core/build-id.ts";
+import type { Hello } from "../core/build-id.ts";
 import { fromWireError, SelvedgeError } from "../core/errors.ts";
 import type { Reply } from "./reply.ts";
 import { Watchdog } from "./watchdog.ts";
 import { watchWorkerEnd } from "./worker-end.ts";
-
-/** Constructor arguments of a worker, and its address. */
-export interface WorkerSource {
-  /** The script's address, for messages and to ask the server about it. */
-  readonly href: string;
-  /** The script as the Worker constructor takes it. */
-  readonly script: ScriptUrl;
-}
 
 /** The API of a worker: calls that resolve to a value or to an error as a plain object. `hold` is one of them. */
 export type Served<Api> = { readonly [K in keyof Api]: (...args: never[]) => Promise<Reply<unknown>> };
@@ -49,7 +43,8 @@ export class Link<Api extends Served<Api>> {
 
   readonly #effects: Effects;
   readonly #source: WorkerSource;
-  readonly #worker: WorkerHandle;
+  /** Null where the browser refused it at once. */
+  readonly #worker: WorkerHandle | null;
   readonly #pending: Map<number, Pending> = new Map();
   readonly #stopWatching: () => void;
   /**
@@ -59,21 +54,13 @@ export class Link<Api extends Served<Api>> {
   #heldBack: (() => void)[] | null = [];
   #nextId = 1;
   #ended: Error | null = null;
-  #answered = false;
+  /** Whether a first message has come, which tells the worker's build. */
+  #hasGreeted = false;
 
   constructor(effects: Effects, source: WorkerSource) {
     this.#effects = effects;
     this.#source = source;
-    this.#worker = effects.createWorker(source.script, "selvedge");
-    this.#worker.addEventListener("message", (event) => {
-      this.#take((event as MessageEvent<Answer>).data);
-    });
-    this.#worker.addEventListener("error", (event) => {
-      this.#crash(event);
-    });
-    this.#worker.addEventListener("messageerror", () => {
-      this.end(new SelvedgeError("worker-crashed", "A message could not be read."));
-    });
+    this.#worker = this.#start();
     const hold = (name: string | null): Promise<boolean> => {
       const holder = this as unknown as Link<{ hold: (name: string | null) => Promise<Reply<boolean>> }>;
       return holder.call("hold", Infinity, name);
@@ -142,7 +129,7 @@ export class Link<Api extends Served<Api>> {
       const post = (): void => {
         if (!this.#pending.has(id)) return;
         try {
-          this.#worker.postMessage({ id, type: "APPLY", path: [name], argumentList }, moved);
+          this.#worker?.postMessage({ id, type: "APPLY", path: [name], argumentList }, moved);
         } catch (error) {
           fail(new SelvedgeError("internal", `The call "${name}" could not be sent.`, {}, error));
         }
@@ -165,47 +152,68 @@ export class Link<Api extends Served<Api>> {
     if (this.#ended !== null) return;
     this.#ended = error;
     this.#stopWatching();
-    this.#worker.terminate();
+    this.#worker?.terminate();
     this.onEnd?.(error);
     for (const { fail } of [...this.#pending.values()]) fail(error);
   }
 
-  #take(data: Answer): void {
-    const pending = this.#pending.get(data.id);
-    if (pending === undefined) {
-      this.onNotice?.(data);
+  #start(): WorkerHandle | null {
+    try {
+      const worker = this.#effects.createWorker(this.#source.script, "selvedge");
+      worker.addEventListener("message", (event) => {
+        this.#take((event as MessageEvent<Answer | Hello>).data);
+      });
+      worker.addEventListener("error", (event) => {
+        this.#crash(event);
+      });
+      worker.addEventListener("messageerror", () => {
+        this.end(new SelvedgeError("worker-crashed", "A message could not be read."));
+      });
+      return worker;
+    } catch (error) {
+      void this.#explain(error);
+      return null;
+    }
+  }
+
+  #take(data: Answer | Hello): void {
+    if (!this.#hasGreeted) this.#greet(data as Partial<Hello>);
+    if (!("id" in data)) {
+      if (data.selvedge !== "hello") this.onNotice?.(data);
       return;
     }
-    this.#answered = true;
+    const pending = this.#pending.get(data.id);
+    if (pending === undefined) return;
     if (data.type === "RAW") pending.answer(data.value as Reply<unknown>);
     else pending.fail(new SelvedgeError("internal", "The worker's answer could not be sent.", {}, data.value));
   }
 
-  /** A script that never loads fires an error event without a message: ask the server for its answer. */
+  #greet(first: Partial<Hello>): void {
+    this.#hasGreeted = true;
+    const build = otherBuild(first);
+    if (build === null) return;
+    const { href } = this.#source;
+    const text = `${href} is of another build than the page (page ${BUILD_ID}, worker ${build}): copy the package's dist/ again.`;
+    const details = { url: href, page: BUILD_ID, worker: build, reason: "version" };
+    this.end(new SelvedgeError("setup-failed", text, details));
+  }
+
+  /** A script that never loads fires an error event without a message. */
   #crash(event: Event): void {
     event.preventDefault();
-    const text = (event as ErrorEvent).message as string | undefined;
-    if (this.#answered || (text !== undefined && text !== "")) {
-      const message = text ?? "no message";
-      this.end(new SelvedgeError("worker-crashed", `The worker crashed: ${message}`, { message }));
-      return;
-    }
-    const { href } = this.#source;
-    void describe(this.#effects, href).then((answer) => {
-      const fix =
-        "Serve it there or set `assetsBase`; exclude selvedge from Vite's `optimizeDeps`; under CSP allow `worker-src 'self'`.";
-      const message = `The worker script ${href} did not load (${answer}). ${fix}`;
-      this.end(new SelvedgeError("worker-crashed", message, { url: href, answer }));
-    });
+    const { message } = event as Partial<ErrorEvent>;
+    if (this.#hasGreeted || (message !== undefined && message !== "")) {
+      const text = message ?? "no message";
+      this.end(new SelvedgeError("worker-crashed", `The worker crashed: ${text}`, { message: text }));
+    } else void this.#explain(undefined);
   }
-}
 
-/** Describes a server's answer for the script: status and type. Never rejects. */
-async function describe(effects: Effects, url: string): Promise<string> {
-  try {
-    const response = await effects.fetch(url, { method: "HEAD" });
-    return `status ${response.status}, ${response.headers.get("content-type") ?? "no content type"}`;
-  } catch (error) {
-    return `not reachable: ${error instanceof Error ? error.message : String(error)}`;
+  /** Ends the link of a worker that did not start, once the cause is known. */
+  async #explain(thrown: unknown): Promise<void> {
+    const { href } = this.#source;
+    // Fails where the page's own files can't be fetched any more, either.
+    const known = await this.#effects.diagnose?.(this.#source, thrown).catch(() => null);
+    const text = `The worker script ${href} did not load.`;
+    this.end(known ?? new SelvedgeError("worker-crashed", text, { url: href }, thrown));
   }
 }

@@ -58,7 +58,7 @@ export const hurried: DownloadEffects = {
 
 /** The wish of a device with WebAssembly only. */
 export function wishFor(more: Partial<Wish> = {}): Wish {
-  const device = { cores: 2, isolated: false, jspi: true, gpu: null };
+  const device = { cores: 2, isolated: false, secure: true, jspi: true, gpu: null };
   const pins = { backend: undefined, variant: undefined };
   return {
     device,

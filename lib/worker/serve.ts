@@ -1,6 +1,8 @@
 // The worker's side of the thread line: one call in flight, in order, every call answered by a value or an error as a
 // plain object. run-batch.ts executes a batch.
 import * as Comlink from "comlink";
+import { BUILD_ID } from "../core/build-id.ts";
+import type { Hello } from "../core/build-id.ts";
 import type { Backend, ModelFacts } from "../rpc/backend.ts";
 import { createNextTask } from "./backend/next-task.ts";
 import { lockHolder } from "../effects/web-locks.ts";
@@ -39,6 +41,7 @@ export function serve(
   const notify = (notice: WorkerNotice, moved: Transferable[] = []): void => {
     endpoint.postMessage(notice, moved);
   };
+  endpoint.postMessage({ selvedge: "hello", build: BUILD_ID } satisfies Hello);
   backend.onLost = (reason) => {
     notify({ selvedge: "lost", reason });
   };

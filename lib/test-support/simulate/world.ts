@@ -284,6 +284,7 @@ export class World {
       facts: {
         cores,
         isolated,
+        secure: true,
         jspi: true,
         wasm: true,
         workers: true,

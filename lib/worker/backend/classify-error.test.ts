@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { SelvedgeError } from "../../core/errors.ts";
 import { failureOf, startFailureOf } from "./classify-error.ts";
+import { answerFailure } from "./wasm-file.ts";
 
 // Messages of onnxruntime-web 1.30.0.
 const KERNEL = "Non-zero status code returned while running ConstantOfShape node. Name:'c' Status Message:";
@@ -52,20 +53,35 @@ test("where ONNX Runtime was in its sources is left out of the message", () => {
 });
 
 describe("a start that fails", () => {
-  const WASM = "status 200, application/wasm";
-  const start = (message: string, answer: string = WASM): SelvedgeError =>
-    startFailureOf(new Error(`no available backend found. ERR: [wasm] ${message}`), "wasm", "/ort.wasm", answer);
+  const start = (message: string): SelvedgeError =>
+    startFailureOf(new Error(`no available backend found. ERR: [wasm] ${message}`), "wasm", "/ort.wasm");
 
   test.each([
-    ["Compiling WebAssembly violates … 'unsafe-eval' is not allowed", WASM, "script-src 'self' 'wasm-unsafe-eval'"],
-    ["call to WebAssembly.instantiate() blocked by CSP", WASM, "script-src 'self' 'wasm-unsafe-eval'"],
-    ["BufferSource argument is empty", "status 200, text/html", "assetsBase"],
-    ["failed to asynchronously prepare wasm", "status 404, no content type", "assetsBase"],
-  ])("%s (%s): names %s", (message, answer, fix) => {
-    const error = start(message, answer);
-    expect(error).toMatchObject({ code: "no-backend", details: { answer, message } });
-    expect(error.message).toContain(fix);
-    expect(error.message).toContain(answer);
+    "Compiling WebAssembly violates … 'unsafe-eval' is not allowed",
+    "call to WebAssembly.instantiate() blocked by CSP",
+  ])("%s: is a fault of the deployment, and names the line", (message) => {
+    const error = start(message);
+    expect(error).toMatchObject({ code: "setup-failed", details: { reason: "wasm-csp", message } });
+    expect(error.message).toContain("script-src 'self' 'wasm-unsafe-eval'");
+  });
+
+  test("for another reason is the device's", () => {
+    expect(start("no SIMD")).toMatchObject({ code: "no-backend", details: { message: "no SIMD" } });
+  });
+
+  test.each([
+    [404, "text/plain", "setup-failed", "wasm-missing", "ort-wasm.wasm is missing (status 404, text/plain): "],
+    [404, "text/html", "setup-failed", "wasm-missing", "ort-wasm.wasm is missing (status 404, text/html): "],
+    [200, "text/html", "setup-failed", "wasm-html", "ort-wasm.wasm is an HTML page (status 200, text/html): "],
+    [503, "", "worker-crashed", "server", "ort-wasm.wasm was not served (status 503, no Content-Type): "],
+  ])("status %d with %s instead of the wasm is %s, %s", (status, type, code, reason, begin) => {
+    const error = answerFailure("https://app.test/x/ort-wasm.wasm?v=1", status, type);
+    expect(error).toMatchObject({ code, retryable: code === "worker-crashed", details: { status, reason } });
+    expect(error?.message.slice(0, begin.length)).toBe(begin);
+  });
+
+  test("a wasm with another type than application/wasm is taken", () => {
+    expect(answerFailure("https://app.test/ort-wasm.wasm", 200, "application/octet-stream")).toBeNull();
   });
 
   test("for lack of memory is reported as such", () => {

@@ -40,25 +40,19 @@ export function failureOf(error: unknown, during: "load" | "run"): Error {
   return new SelvedgeError("model-invalid", what, details, error);
 }
 
-/**
- * Describes why ONNX Runtime did not start, and the setting that fixes it; `answer` is the server's response for the
- * wasm.
- */
-export function startFailureOf(error: unknown, backend: string, wasmUrl: string, answer: string): SelvedgeError {
+/** Converts the error of a start that failed; our own errors are returned as they are. */
+export function startFailureOf(error: unknown, backend: string, wasmUrl: string): SelvedgeError {
+  if (isSelvedgeError(error)) return error;
   // It wraps each cause in "no available backend found. ERR: [name] …".
   const message = textOf(error).replace(/^no available backend found\. ERR: (\[\w+\] )?/, "");
-  const details = { backend, wasmUrl, answer, message };
+  const details = { backend, wasmUrl, message };
   if (MEMORY.test(message)) return new SelvedgeError("out-of-memory", `Out of memory: ${message}`, details, error);
-  const text = `ONNX Runtime did not start on ${backend}: ${message} (${wasmUrl}: ${answer}).`;
-  return new SelvedgeError("no-backend", `${text}${startHint(message, answer)}`, details, error);
-}
-
-function startHint(message: string, answer: string): string {
   if (/unsafe-eval|Content Security Policy|blocked by CSP/.test(message)) {
-    return " Allow `script-src 'self' 'wasm-unsafe-eval'` in the Content-Security-Policy.";
+    const text = "The Content-Security-Policy forbids WebAssembly: allow `script-src 'self' 'wasm-unsafe-eval'`.";
+    return new SelvedgeError("setup-failed", text, { ...details, reason: "wasm-csp" }, error);
   }
-  if (/^status 200, application\/wasm/.test(answer)) return "";
-  return " Serve the package's files beside it as `application/wasm`, or set `assetsBase`.";
+  const text = `ONNX Runtime did not start on ${backend}: ${message} (${wasmUrl}).`;
+  return new SelvedgeError("no-backend", text, details, error);
 }
 
 function textOf(error: unknown): string {

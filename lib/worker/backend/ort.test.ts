@@ -93,12 +93,16 @@ const MODEL: ModelFiles = {
 };
 const FEEDS = { x: { dtype: "float32", dims: [1], data: new Float32Array([5]) } } as const;
 
+/** A module without anything in it. */
+const EMPTY_WASM = new WebAssembly.Module(Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0));
+
 async function loaded(): Promise<Backend> {
   const backend = createOrtBackend(standIn());
   await backend.start({
     backend: "webgpu",
     wasmUrl: "https://example.com/ort.wasm",
     restUrl: "rest.wasm",
+    modules: { first: EMPTY_WASM, rest: null },
     threads: 1,
     verbose: false,
   });
@@ -132,6 +136,7 @@ test.each([
     backend: "wasm",
     wasmUrl: "https://example.com/ort.wasm",
     restUrl: "rest.wasm",
+    modules: { first: EMPTY_WASM, rest: null },
     threads: 1,
     verbose: false,
   });

@@ -21,7 +21,8 @@ import type {
   StateCall,
   WasmModules,
 } from "../../rpc/backend.ts";
-import { compilePart, loadAtOnce, NO_BINARY, shareModule } from "./shared-module.ts";
+import { loadAtOnce, NO_BINARY, shareModule } from "./shared-module.ts";
+import { compileFile } from "./wasm-file.ts";
 import { failureOf, startFailureOf } from "./classify-error.ts";
 import { hasRareOperator } from "./operators.ts";
 import { watchDeviceMemory, watchWasmMemory } from "./memory.ts";
@@ -122,28 +123,26 @@ class OrtBackend implements Backend {
     env.wasm.proxy = false;
     if (options.verbose) this.#listen();
     const gpu = options.backend === "webgpu" ? await this.#openDevice() : null;
-    let modules: WasmModules | null = null;
+    let { first, rest } = options.modules ?? { first: null, rest: null };
     try {
-      let { first, rest } = options.modules ?? { first: null, rest: null };
       this.#restUrl = restUrl === wasmUrl ? null : restUrl;
+      const compiled = compileFile(wasmUrl, first);
       if (threads > 1) {
         // Each thread has its own instance and can't wait for the second part.
-        const compiled = compilePart(wasmUrl, first);
-        const both = await Promise.all([compiled, this.#restUrl === null ? compiled : compilePart(restUrl, rest)]);
-        [first, rest] = both;
-        askForThreads(both[1], (port) => this.onThread?.(port));
+        const both = await Promise.all([compiled, this.#restUrl === null ? compiled : compileFile(restUrl, rest)]);
+        rest = both[1];
+        askForThreads(rest, (port) => this.onThread?.(port));
       }
+      first = await compiled;
       this.#rest ??= rest;
-      const shared = shareModule(first, () => this.#rest ?? this.#linkAtOnce(restUrl));
-      if (first === null) env.wasm.wasmPaths = { wasm: wasmUrl };
-      else env.wasm.wasmBinary = NO_BINARY;
+      shareModule(first, () => this.#rest ?? this.#linkAtOnce(restUrl));
+      env.wasm.wasmBinary = NO_BINARY;
       const session = await this.#ort.InferenceSession.create(STARTER, this.#sessionOptions({}));
       await session.release();
-      first = shared();
-      if (first !== null) modules = { first, rest: this.#rest };
     } catch (error) {
-      throw startFailureOf(error, options.backend, wasmUrl, await describe(wasmUrl));
+      throw startFailureOf(error, options.backend, wasmUrl);
     }
+    const modules: WasmModules = { first, rest: this.#rest };
     const version = env.versions.web ?? env.versions.common;
     const startMs = performance.now() - began;
     return { backend: options.backend, gpu, version, startMs, modules };
@@ -167,7 +166,7 @@ class OrtBackend implements Backend {
       if (this.#rest === null && this.#restUrl !== null && hasRareOperator(bytes)) {
         const url = this.#restUrl;
         // If both fail, the call of the missing function reports why.
-        this.#rest ??= (await this.#askForRest()) ?? (await compilePart(url).catch(() => null));
+        this.#rest ??= (await this.#askForRest()) ?? (await compileFile(url).catch(() => null));
       }
       // The JSPI build reads Blobs directly; the other one copies them.
       const externalData = others.map((file) => ({ path: file.path, data: file.data }));
@@ -446,15 +445,5 @@ async function lostOf(files: ModelFiles["files"]): Promise<unknown> {
     return null;
   } catch (error) {
     return error;
-  }
-}
-
-/** Describes the server's response for the wasm: ONNX Runtime's error does not tell an HTML page from a binary. */
-async function describe(url: string): Promise<string> {
-  try {
-    const response = await fetch(url, { method: "HEAD" });
-    return `status ${response.status}, ${response.headers.get("content-type") ?? "no content type"}`;
-  } catch (error) {
-    return `not reachable: ${error instanceof Error ? error.message : String(error)}`;
   }
 }

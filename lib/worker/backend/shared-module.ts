@@ -1,38 +1,21 @@
 // ONNX Runtime's wasm, compiled once for all workers of an engine (pool/lane.ts): they are handed the module, all but
 // the first where the page could not compile it. ONNX Runtime has no option for that; its glue calls
-// `WebAssembly.instantiateStreaming`, or `instantiate` where it is given a binary, so the module is caught there, and put
-// in the binary's place.
+// `WebAssembly.instantiate` where it is given a binary, so the module is put in the binary's place there.
 import { linkWhenCalled } from "./link-parts.ts";
 
-/** Stands for the binary where the module is given; ONNX Runtime then fetches nothing. */
+/** Stands for the binary, which ONNX Runtime then does not fetch. */
 export const NO_BINARY: Uint8Array = new Uint8Array(8);
 
-/**
- * Has `given` instantiated in place of what is asked for from now on; null leaves that as it is. `loadRest` gives the rest
- * at once. Gives what tells the module that was instantiated first; null while none was.
- */
-export function shareModule(
-  given: WebAssembly.Module | null,
-  loadRest: () => WebAssembly.Module,
-): () => WebAssembly.Module | null {
+/** Has `given` instantiated in place of a binary from now on; `loadRest` returns the rest at once. */
+export function shareModule(given: WebAssembly.Module, loadRest: () => WebAssembly.Module): void {
   const wasm = WebAssembly;
-  const { instantiate, instantiateStreaming } = wasm;
-  let first = given;
-  const made = (
-    source: WebAssembly.WebAssemblyInstantiatedSource,
-    imports: WebAssembly.Imports = {},
-  ): typeof source => {
-    first ??= source.module;
-    linkWhenCalled(source.instance, imports, loadRest);
-    return source;
-  };
-  wasm.instantiate = (async (source: BufferSource | WebAssembly.Module, imports?: WebAssembly.Imports) => {
+  const { instantiate } = wasm;
+  wasm.instantiate = (async (source: BufferSource | WebAssembly.Module, imports: WebAssembly.Imports = {}) => {
     if (source instanceof WebAssembly.Module) return instantiate(source, imports);
-    if (given === null) return made(await instantiate(source, imports), imports);
-    return made({ module: given, instance: await instantiate(given, imports) }, imports);
+    const instance = await instantiate(given, imports);
+    linkWhenCalled(instance, imports, loadRest);
+    return { module: given, instance };
   }) as typeof instantiate;
-  wasm.instantiateStreaming = async (source, imports) => made(await instantiateStreaming(source, imports), imports);
-  return () => first;
 }
 
 /** How long a fetch may block the worker: the page's watchdogs do not count it. */
@@ -61,12 +44,4 @@ export function loadAtOnce(url: string): WebAssembly.Module {
     });
     throw failure;
   }
-}
-
-/** Fetches and compiles one part without blocking, unless it is given. */
-export async function compilePart(url: string, given: WebAssembly.Module | null = null): Promise<WebAssembly.Module> {
-  if (given !== null) return given;
-  const response = await fetch(url);
-  if (!response.ok) throw new Error(`${url}: status ${response.status}`);
-  return WebAssembly.compile(await response.arrayBuffer());
 }

@@ -1,0 +1,266 @@
+// The package's own errors on faults of the deployment: real browsers, and a server that misbehaves on purpose. Each
+// error has its code, a reason as one word, the line to change, and says whether waiting helps.
+import { networkInterfaces } from "node:os";
+import { expect, test } from "@playwright/test";
+import type { Page } from "@playwright/test";
+import { HTML, MISSING, serveFaulty } from "../../support/faulty-server.ts";
+import type { FaultyServer, Rule } from "../../support/faulty-server.ts";
+
+let server: FaultyServer;
+let other: FaultyServer;
+
+test.beforeAll(async () => {
+  [server, other] = await Promise.all([serveFaulty(), serveFaulty()]);
+});
+test.afterAll(async () => {
+  await Promise.all([server.close(), other.close()]);
+});
+test.beforeEach(() => {
+  server.use(() => undefined);
+  other.use(() => undefined);
+});
+
+/** Outcome of a load and a run: the answer, or the error. */
+interface Outcome {
+  readonly y: readonly number[] | null;
+  readonly code: string;
+  readonly reason: string;
+  readonly retryable: boolean | null;
+  readonly message: string;
+  readonly help: string;
+  readonly secure: boolean;
+  readonly log: readonly string[];
+  /** Rejections that nobody handled. */
+  readonly unhandled: readonly string[];
+}
+
+interface Call {
+  /** Origin of the package. */
+  readonly from?: string;
+  readonly model?: string;
+  readonly engine?: Readonly<Record<string, unknown>>;
+  readonly load?: Readonly<Record<string, unknown>>;
+  /** Name of a Trusted Types policy that is passed. */
+  readonly policy?: string;
+}
+
+/** Loads a model on an open page, and runs it. */
+function attempt(page: Page, call: Call = {}): Promise<Outcome> {
+  return page.evaluate(async ({ from = "", model = "/model.onnx", engine: options = {}, load = {}, policy }) => {
+    const log: string[] = [];
+    const unhandled: string[] = [];
+    addEventListener("unhandledrejection", (event) => unhandled.push(String(event.reason)));
+    const shown = {
+      y: null,
+      code: "",
+      reason: "",
+      retryable: null,
+      message: "",
+      help: "",
+      log,
+      unhandled,
+      secure: true,
+    };
+    try {
+      const { createEngine } = (await import(`${from}/dist/index.js`)) as typeof import("../../../lib/index.ts");
+      const trusted = Reflect.get(globalThis, "trustedTypes") as
+        { createPolicy(name: string, rules: object): { createScriptURL(url: string): string } } | undefined;
+      const trustedTypesPolicy =
+        policy === undefined ? undefined : trusted?.createPolicy(policy, { createScriptURL: (url: string) => url });
+      const engine = await createEngine({
+        backends: ["wasm"],
+        onLog: (line) => log.push(line),
+        ...options,
+        trustedTypesPolicy,
+      });
+      try {
+        const loaded = await engine.load(model, load);
+        const { outputs } = await loaded.run({ x: { dtype: "float32", dims: [1], data: new Float32Array([7]) } });
+        const y = [...(outputs["y"]?.data as Float32Array)];
+        return { ...shown, y, secure: engine.device.secure };
+      } finally {
+        await engine.close();
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    } catch (error) {
+      const {
+        code = String(error),
+        details = {},
+        retryable = null,
+        help = "",
+        message,
+      } = error as Error & {
+        code?: string;
+        details?: Record<string, unknown>;
+        retryable?: boolean;
+        help?: string;
+      };
+      return { ...shown, code, reason: String(details["reason"]), retryable, message, help };
+    }
+  }, call);
+}
+
+async function open(page: Page, rule: Rule = () => undefined, origin: string = server.origin): Promise<void> {
+  server.use(rule);
+  await page.goto(`${origin}/`);
+}
+
+/** A rule that adds headers to the page alone, or to everything. */
+const withHeaders =
+  (headers: Readonly<Record<string, string>>, pattern = /^\/$/): Rule =>
+  (path, usual) =>
+    pattern.test(path) ? { headers: { ...usual.headers, ...headers } } : undefined;
+const instead =
+  (pattern: RegExp, reply: ReturnType<Rule>): Rule =>
+  (path) =>
+    pattern.test(path) ? reply : undefined;
+
+test("nothing is wrong: the model answers", async ({ page }) => {
+  await open(page);
+  expect(await attempt(page)).toMatchObject({ y: [7], unhandled: [], log: [], secure: true });
+});
+
+test("plain http, not localhost: wasm answers, and the log and the device name what is missing", async ({ page }) => {
+  const host = Object.values(networkInterfaces())
+    .flat()
+    .find((x) => x?.family === "IPv4" && !x.internal)?.address;
+  expect(host, "this test needs an address that is not localhost").toBeDefined();
+  await open(page, undefined, `http://${host}:${server.port}`);
+  expect(await page.evaluate(() => isSecureContext)).toBe(false);
+  const outcome = await attempt(page, { engine: { backends: undefined } });
+  expect(outcome).toMatchObject({ y: [7], secure: false, unhandled: [] });
+  expect(outcome.log.join()).toMatch(/https.*WebGPU.*threads.*storage/);
+});
+
+const WORKERS: readonly [name: string, rule: Rule, reason: string, fix: RegExp, retryable?: boolean][] = [
+  ["404", instead(/worker-wasm/, MISSING), "worker-missing", /status 404.*assetsBase/],
+  ["an HTML page", instead(/worker-wasm/, HTML), "worker-html", /HTML page.*assetsBase/],
+  [
+    "a wrong type",
+    (path, { headers, body }) =>
+      /worker-wasm/.test(path) ? { headers: { ...headers, "content-type": "text/plain" }, body } : undefined,
+    "worker-type",
+    /text\/plain.*text\/javascript/,
+  ],
+  ["503", instead(/worker-wasm/, { status: 503, body: "" }), "server", /status 503/, true],
+  [
+    "no COEP below a page with COEP",
+    withHeaders({ "cross-origin-embedder-policy": "require-corp", "cross-origin-opener-policy": "same-origin" }),
+    "worker-coep",
+    /Cross-Origin-Embedder-Policy: require-corp/,
+  ],
+  [
+    "a policy without it",
+    withHeaders({ "content-security-policy": "script-src 'self' 'wasm-unsafe-eval' 'unsafe-eval'; worker-src 'none'" }),
+    "worker-csp",
+    /worker-src 'self'/,
+  ],
+];
+for (const [name, rule, reason, fix, retryable = false] of WORKERS)
+  test(`the worker script has ${name}: ${reason}`, async ({ page }) => {
+    await open(page, rule);
+    const outcome = await attempt(page, { engine: { store: false } });
+    const code = retryable ? "worker-crashed" : "setup-failed";
+    expect(outcome).toMatchObject({ code, reason, retryable, help: `npx selvedge explain ${code}`, unhandled: [] });
+    expect(outcome.message).toMatch(fix);
+    expect(outcome.message).toContain("did not load");
+  });
+
+const TRUSTED = { "content-security-policy": "require-trusted-types-for 'script'; trusted-types mine" };
+
+test("Trusted Types without a policy: the error names the option and the header's line", async ({ page }) => {
+  await open(page, withHeaders(TRUSTED));
+  const outcome = await attempt(page);
+  expect(outcome).toMatchObject({ code: "setup-failed", reason: "trusted-types", retryable: false, unhandled: [] });
+  expect(outcome.message).toMatch(/trustedTypesPolicy.*trusted-types /);
+  expect(await attempt(page, { policy: "mine" })).toMatchObject({ y: [7] });
+});
+
+test("no workers, as in jsdom: createEngine rejects, and names the environment", async ({ page }) => {
+  await open(page);
+  await page.evaluate(() => Reflect.deleteProperty(globalThis, "Worker"));
+  expect(await attempt(page)).toMatchObject({ code: "setup-failed", reason: "no-worker", retryable: false });
+});
+
+const CORS = withHeaders({ "access-control-allow-origin": "*" }, /./);
+
+test("the package on another origin with CORS: the model answers", async ({ page }) => {
+  other.use(CORS);
+  await open(page);
+  expect(await attempt(page, { from: other.origin })).toMatchObject({ y: [7], unhandled: [] });
+});
+
+test("the package on another origin, isolated page and threads: the model answers", async ({ page }) => {
+  other.use(withHeaders({ "access-control-allow-origin": "*", "cross-origin-resource-policy": "cross-origin" }, /./));
+  await open(
+    page,
+    withHeaders({ "cross-origin-embedder-policy": "require-corp", "cross-origin-opener-policy": "same-origin" }),
+  );
+  expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
+  expect(await attempt(page, { from: other.origin, engine: { threads: 2 } })).toMatchObject({ y: [7], unhandled: [] });
+});
+
+test("the workers on another origin without CORS: the error names both ways out", async ({ page }) => {
+  await open(page);
+  const outcome = await attempt(page, { engine: { assetsBase: `${other.origin}/dist/` } });
+  expect(outcome).toMatchObject({ code: "setup-failed", reason: "cross-origin", retryable: false, unhandled: [] });
+  expect(outcome.message).toMatch(/assetsBase.*Access-Control-Allow-Origin.*worker-src blob:/);
+});
+
+test("the workers on another origin, and no worker-src blob: the error names the directive", async ({ page }) => {
+  other.use(CORS);
+  const policy = `script-src 'self' ${other.origin} 'wasm-unsafe-eval' 'unsafe-eval'; worker-src 'self' ${other.origin}`;
+  await open(page, withHeaders({ "content-security-policy": policy }));
+  const outcome = await attempt(page, { engine: { assetsBase: `${other.origin}/dist/` } });
+  expect(outcome).toMatchObject({ code: "setup-failed", reason: "cross-origin", unhandled: [] });
+  expect(outcome.message).toMatch(/\(worker-src\).*worker-src blob:/);
+});
+
+const WASM: readonly [name: string, rule: Rule, code: string, reason: string, text: RegExp][] = [
+  ["404", instead(/ort-.*wasm$/, MISSING), "setup-failed", "wasm-missing", /^ort-wasm\.wasm is missing \(status 404/],
+  ["an HTML page", instead(/ort-.*wasm$/, HTML), "setup-failed", "wasm-html", /^ort-wasm\.wasm is an HTML page/],
+  ["503", instead(/ort-.*wasm$/, { status: 503, body: "" }), "worker-crashed", "server", /status 503/],
+  [
+    "no 'wasm-unsafe-eval'",
+    withHeaders({ "content-security-policy": "script-src 'self'" }, /^\/$|worker-/),
+    "setup-failed",
+    "wasm-csp",
+    /script-src 'self' 'wasm-unsafe-eval'/,
+  ],
+];
+for (const [name, rule, code, reason, text] of WASM)
+  test(`the wasm has ${name}: ${reason}, and ONNX Runtime's own lines stay out of the console`, async ({ page }) => {
+    const lines: string[] = [];
+    page.on("console", (line) => lines.push(line.text()));
+    await open(page, rule);
+    const outcome = await attempt(page);
+    expect(outcome).toMatchObject({ code, reason, retryable: code === "worker-crashed", unhandled: [] });
+    expect(outcome.message).toMatch(text);
+    expect(lines.filter((line) => /wasm streaming|Aborted|instantiat/i.test(line))).toEqual([]);
+  });
+
+test("a wasm with a wrong type is fetched once, and the console says so once", async ({ page }) => {
+  const warned: string[] = [];
+  page.on("console", (line) => {
+    if (line.text().includes("application/wasm")) warned.push(line.text());
+  });
+  await open(page, (path, { headers }) =>
+    path.endsWith(".wasm") ? { headers: { ...headers, "content-type": "application/octet-stream" } } : undefined,
+  );
+  expect(await attempt(page)).toMatchObject({ y: [7] });
+  expect(server.requested.filter((path) => path.endsWith("ort-wasm.wasm"))).toHaveLength(1);
+  expect(warned).toHaveLength(1);
+});
+
+test("worker files of another build are refused: copy dist again", async ({ page }) => {
+  await open(page, (path, { body }) =>
+    /worker-(wasm|cache)/.test(path)
+      ? { body: new TextDecoder().decode(body as Uint8Array).replaceAll(/0\.1\.0\+[0-9a-f]{8}/g, "0.0.9+00000000") }
+      : undefined,
+  );
+  const outcome = await attempt(page);
+  expect(outcome).toMatchObject({ code: "setup-failed", reason: "version", retryable: false, unhandled: [] });
+  expect(outcome.message).toMatch(
+    /page 0\.1\.0\+[0-9a-f]{8}, worker 0\.0\.9\+00000000.*copy the package's dist\/ again/,
+  );
+});

@@ -1,0 +1,91 @@
+// A server that misbehaves on purpose, for the tests of the package's own errors: dist/ under /dist/, one small model, and
+// a page without anything in it. A rule may replace any answer, or change its headers.
+import { createServer } from "node:http";
+import type { Server } from "node:http";
+import { existsSync, readFileSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import { extname, join } from "node:path";
+import { STARTER } from "../../lib/worker/backend/identity-model.ts";
+import { ROOT } from "./prepare.ts";
+
+const TYPES: Readonly<Record<string, string>> = {
+  ".js": "text/javascript",
+  ".wasm": "application/wasm",
+  ".json": "application/json",
+  ".html": "text/html",
+};
+
+/** An answer. */
+export interface Reply {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array | string;
+}
+
+/** Changes answers: gets the path and the usual answer, and returns the one to send. */
+export type Rule = (path: string, usual: Reply) => Partial<Reply> | undefined;
+
+/** A running server. */
+export interface FaultyServer {
+  readonly port: number;
+  /** `http://127.0.0.1:port`. */
+  readonly origin: string;
+  /** Paths that were requested, in order. */
+  readonly requested: string[];
+  /** Sets what it does from now on. */
+  use(rule: Rule): void;
+  close(): Promise<void>;
+}
+
+/** An answer in place of a file: an HTML page, as of single-page apps. */
+export const HTML: Partial<Reply> = {
+  status: 200,
+  headers: { "content-type": "text/html" },
+  body: "<!doctype html><title>App</title>",
+};
+/** Status 404. */
+export const MISSING: Partial<Reply> = { status: 404, headers: { "content-type": "text/plain" }, body: "not found" };
+
+/** Starts a server on all of the machine's addresses. */
+export async function serveFaulty(): Promise<FaultyServer> {
+  let rule: Rule = () => undefined;
+  const requested: string[] = [];
+  const server: Server = createServer((request, response) => {
+    const path = new URL(request.url ?? "/", "http://x").pathname;
+    requested.push(path);
+    const usual = usualReply(path);
+    const { status, headers, body } = { ...usual, ...rule(path, usual) };
+    response.writeHead(status, { "cache-control": "no-store", ...headers });
+    response.end(request.method === "HEAD" ? undefined : body);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "0.0.0.0", resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    port,
+    origin: `http://127.0.0.1:${port}`,
+    requested,
+    use(next) {
+      rule = next;
+      requested.length = 0;
+    },
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => {
+          resolve();
+        });
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function usualReply(path: string): Reply {
+  if (path === "/")
+    return { status: 200, headers: { "content-type": "text/html" }, body: "<!doctype html><title>Test</title>" };
+  if (path === "/model.onnx")
+    return { status: 200, headers: { "content-type": "application/octet-stream" }, body: STARTER };
+  const file = join(ROOT, path);
+  if (!path.startsWith("/dist/") || path.includes("..") || !existsSync(file))
+    return { status: 404, headers: { "content-type": "text/plain" }, body: "not found" };
+  const type = TYPES[extname(path)] ?? "application/octet-stream";
+  return { status: 200, headers: { "content-type": type }, body: readFileSync(file) };
+}

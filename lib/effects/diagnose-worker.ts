@@ -1,0 +1,191 @@
+// Finds out why a worker did not start, by evidence: the server's answer for its script, a second attempt with a
+// listener for violations of the page's policies, and the page's own headers. Loaded only then. A cause that waiting
+// can end is `worker-crashed`, which callers retry; the others are `setup-failed`, with the line to change.
+import { SelvedgeError } from "../core/errors.ts";
+import type { ErrorDetails } from "../core/errors.ts";
+import type { ScriptUrl, WorkerSource } from "./effects.ts";
+
+/** The server's answer for an address. */
+interface Answer {
+  readonly status: number;
+  /** Content-Type without parameters; empty where there is none. */
+  readonly type: string;
+  readonly isHtml: boolean;
+  readonly hasCoep: boolean;
+}
+
+/** Outcome of a second attempt. */
+interface Trial {
+  readonly isLoaded: boolean;
+  /** Directives of the Content-Security-Policy that it violated. */
+  readonly violated: readonly string[];
+}
+
+const TRIAL_MS = 5_000;
+/** Wait for a violation's event, which may follow the worker's. */
+const EVENT_MS = 200;
+const HEAD_BYTES = 512;
+const PATH_FIX =
+  "Serve the package's dist/ files there, or set `assetsBase` to where they are; in Vite exclude selvedge from `optimizeDeps`.";
+
+/** Describes why a worker did not start; without a script, why there are no workers. `thrown` is the constructor's. */
+export async function diagnose(source: WorkerSource | null, thrown: unknown): Promise<SelvedgeError> {
+  if (source === null) return noWorker();
+  const { href, script } = source;
+  const isForeign = script.toString() !== href && !href.startsWith("blob:") && isElsewhere(href);
+  const answer = await ask(href, {});
+  const fail = (code: "setup-failed" | "worker-crashed", reason: string, why: string, fix: string): SelvedgeError => {
+    const shown = answer === null ? "not reachable" : `status ${answer.status}, ${answer.type || "no Content-Type"}`;
+    const details: ErrorDetails = { url: href, answer: shown, reason };
+    return new SelvedgeError(code, `The worker script ${href} did not load (${shown}): ${why} ${fix}`, details, thrown);
+  };
+  const setup = (reason: string, why: string, fix: string): SelvedgeError => fail("setup-failed", reason, why, fix);
+  if (isTrustedTypes(thrown)) return trustedTypes(href, thrown);
+  if (answer !== null) {
+    const { status, type, isHtml } = answer;
+    if (status >= 500 || status === 429) return fail("worker-crashed", "server", "the server failed.", "Try again.");
+    if (isHtml && status < 400) return setup("worker-html", "it is an HTML page.", PATH_FIX);
+    if (status >= 400) return setup("worker-missing", "the file is not there.", PATH_FIX);
+    if (!/(java|ecma)script/.test(type))
+      return setup("worker-type", "that is no JavaScript type.", "Serve .js files as text/javascript.");
+  }
+  const { isLoaded, violated } = await attempt(script);
+  if (isLoaded) return fail("worker-crashed", "transient", "a second attempt did load.", "Try again.");
+  if (violated.includes("require-trusted-types-for")) return trustedTypes(href, thrown);
+  const directive = violated.find((each) => /^(worker|child|script|default)-src/.test(each));
+  if (isForeign) return foreign(href, answer, directive, thrown);
+  if (directive !== undefined) {
+    const fix = "Allow `worker-src 'self'` (or the script's origin).";
+    return setup("worker-csp", `the Content-Security-Policy forbids it (${directive}).`, fix);
+  }
+  if (answer === null) {
+    if (await isOffline()) return fail("worker-crashed", "offline", "the network is away.", "Try again.");
+    return setup("worker-unreachable", "it could not be requested.", PATH_FIX);
+  }
+  if (!answer.hasCoep && (await ask(location.href, { method: "HEAD" }))?.hasCoep === true) {
+    const fix = "Send `Cross-Origin-Embedder-Policy: require-corp` with it too.";
+    return setup("worker-coep", "the page has a Cross-Origin-Embedder-Policy and this file has none.", fix);
+  }
+  return setup("worker-refused", "the browser refuses it.", "The browser's console says why.");
+}
+
+/** Describes an environment without workers. */
+function noWorker(): SelvedgeError {
+  const { process, navigator, document, location } = globalThis as Partial<typeof globalThis> & {
+    process?: { versions?: { node?: string } };
+  };
+  const agent = navigator?.userAgent ?? "";
+  const isServiceWorker = "ServiceWorkerGlobalScope" in globalThis && "skipWaiting" in globalThis;
+  let [place, fix] = ["this environment", "Use a current browser."];
+  if (isServiceWorker && location?.protocol.endsWith("-extension:") === true)
+    [place, fix] = [
+      "an extension's service worker",
+      "Run the engine in an offscreen document, or in one of its pages.",
+    ];
+  else if (isServiceWorker) [place, fix] = ["a service worker", "Run the engine in the page."];
+  else if (/jsdom|HappyDOM/i.test(agent))
+    [place, fix] = [
+      /jsdom/i.test(agent) ? "jsdom" : "happy-dom",
+      "Replace selvedge in these tests, or test in a browser.",
+    ];
+  else if (process?.versions?.node !== undefined && document === undefined)
+    [place, fix] = [
+      "Node",
+      "Create the engine in the browser: not while a server renders, but in an effect or onMount.",
+    ];
+  else if ("SharedWorkerGlobalScope" in globalThis) [place, fix] = ["a shared worker", "Run the engine in the page."];
+  const message = `The engine needs Web Workers, and there are none in ${place}. ${fix}`;
+  return new SelvedgeError("setup-failed", message, { reason: "no-worker", environment: place });
+}
+
+function isTrustedTypes(thrown: unknown): boolean {
+  return thrown instanceof TypeError && /Trusted/.test(thrown.message);
+}
+
+function trustedTypes(href: string, thrown: unknown): SelvedgeError {
+  const message =
+    "The page enforces Trusted Types (`require-trusted-types-for 'script'`): pass `trustedTypesPolicy`, made by " +
+    '`trustedTypes.createPolicy("selvedge", { createScriptURL: (url) => url })`, and allow its name in the header: ' +
+    "`Content-Security-Policy: trusted-types selvedge`.";
+  return new SelvedgeError("setup-failed", message, { url: href, reason: "trusted-types" }, thrown);
+}
+
+function foreign(href: string, answer: Answer | null, directive: string | undefined, thrown: unknown): SelvedgeError {
+  const why =
+    directive !== undefined
+      ? `the Content-Security-Policy forbids that (${directive})`
+      : answer === null
+        ? "its server sends no Access-Control-Allow-Origin, or is away"
+        : "the browser refuses it";
+  const message =
+    `The worker script ${href} is on another origin than the page, and ${why}. Serve the package's dist/ from the ` +
+    "page's origin and set `assetsBase`; or send `Access-Control-Allow-Origin` with its files and allow " +
+    "`worker-src blob:` and its origin in `script-src` and `connect-src`.";
+  const details = { url: href, reason: "cross-origin", ...(directive !== undefined && { directive }) };
+  return new SelvedgeError("setup-failed", message, details, thrown);
+}
+
+/** Requests an address; null where there is no answer, or none that may be read. */
+async function ask(url: string, init: RequestInit): Promise<Answer | null> {
+  try {
+    const response = await fetch(url, { ...init, signal: AbortSignal.timeout(TRIAL_MS) });
+    const { status, headers } = response;
+    const type = (headers.get("content-type") ?? "").split(";")[0]?.trim() ?? "";
+    const head = await headOf(response);
+    const isHtml = type === "text/html" || /^\s*<(!doctype|html)/i.test(head);
+    return { status, type, isHtml, hasCoep: headers.has("cross-origin-embedder-policy") };
+  } catch {
+    return null;
+  }
+}
+
+/** Reads the first bytes of a body as text, and cancels the rest. */
+async function headOf({ body }: Response): Promise<string> {
+  if (body === null) return "";
+  const reader = body.getReader();
+  const { value } = await reader.read();
+  await reader.cancel();
+  return new TextDecoder().decode(value?.subarray(0, HEAD_BYTES));
+}
+
+/** Starts the worker once more and notes which policies that violates. */
+async function attempt(script: ScriptUrl): Promise<Trial> {
+  const violated: string[] = [];
+  const note = (event: Event): void => {
+    const { disposition, effectiveDirective } = event as SecurityPolicyViolationEvent;
+    if (disposition === "enforce") violated.push(effectiveDirective);
+  };
+  const target: EventTarget = typeof document === "undefined" ? self : document;
+  target.addEventListener("securitypolicyviolation", note);
+  let worker: Worker | null = null;
+  const isLoaded = await new Promise<boolean>((resolve) => {
+    const settle = (isLoaded: boolean): void => {
+      setTimeout(resolve, isLoaded ? 0 : EVENT_MS, isLoaded);
+    };
+    setTimeout(settle, TRIAL_MS, false);
+    try {
+      worker = new Worker(script as string, { type: "module", name: "selvedge" });
+      worker.onmessage = (): void => {
+        settle(true); // its greeting
+      };
+      worker.onerror = (event): void => {
+        event.preventDefault();
+        settle(false);
+      };
+    } catch {
+      settle(false);
+    }
+  });
+  (worker as Worker | null)?.terminate();
+  target.removeEventListener("securitypolicyviolation", note);
+  return { isLoaded, violated };
+}
+
+/** Whether the page's own address can't be reached, either. */
+async function isOffline(): Promise<boolean> {
+  return !navigator.onLine || (await ask(location.href, { method: "HEAD", cache: "no-store" })) === null;
+}
+
+function isElsewhere(href: string): boolean {
+  return new URL(href).origin !== self.origin;
+}

@@ -1,0 +1,102 @@
+// Fetches and compiles a part of ONNX Runtime's binary, once: ONNX Runtime's own glue would request a file with a wrong
+// Content-Type, or a page in its place, three times, and report it in the console. Here the answer tells the cause.
+import { isSelvedgeError, SelvedgeError } from "../../core/errors.ts";
+import type { ErrorCode, ErrorDetails } from "../../core/errors.ts";
+
+const FIX = "Serve all of the package's dist files side by side, or set `assetsBase` to where they are.";
+/** First bytes of a binary (WebAssembly Core Specification, 5.5.16). */
+const MAGIC = [0x00, 0x61, 0x73, 0x6d];
+
+/**
+ * Returns the module at an address, unless it is given.
+ * @throws SelvedgeError `setup-failed` with the cause; `worker-crashed` where a retry may help
+ */
+export async function compileFile(url: string, given: WebAssembly.Module | null = null): Promise<WebAssembly.Module> {
+  if (given !== null) return given;
+  const violated = watchPolicy();
+  try {
+    const response = await fetch(url);
+    const type = (response.headers.get("content-type") ?? "").split(";")[0]?.trim() ?? "";
+    const refused = answerFailure(url, response.status, type);
+    if (refused !== null) throw refused;
+    if (type === "application/wasm") return await WebAssembly.compileStreaming(response);
+    const bytes = new Uint8Array(await response.arrayBuffer());
+    if (MAGIC.every((x, i) => bytes[i] === x)) return await WebAssembly.compile(bytes);
+    const text = `${nameOf(url)} is not WebAssembly (${bytes.byteLength} bytes, ${type || "no Content-Type"}): ${url}. ${FIX}`;
+    throw new SelvedgeError("setup-failed", text, { url, reason: "wasm-invalid" });
+  } catch (error) {
+    if (isSelvedgeError(error) || error instanceof WebAssembly.CompileError) throw error;
+    throw await networkFailure(url, error, violated);
+  } finally {
+    violated.stop();
+  }
+}
+
+/** Returns the error for a server's answer that can't be the file; null where it may be. */
+export function answerFailure(url: string, status: number, type: string): SelvedgeError | null {
+  const shown = `status ${status}, ${type || "no Content-Type"}`;
+  const fail = (code: ErrorCode, reason: string, what: string, fix: string): SelvedgeError =>
+    new SelvedgeError(code, `${nameOf(url)} ${what}: ${url}. ${fix}`, { url, status, answer: shown, reason });
+  if (status >= 500 || status === 429)
+    return fail("worker-crashed", "server", `was not served (${shown})`, "Try again.");
+  if (status >= 400 || status < 200) return fail("setup-failed", "wasm-missing", `is missing (${shown})`, FIX);
+  if (type === "text/html") return fail("setup-failed", "wasm-html", `is an HTML page (${shown})`, FIX);
+  return null;
+}
+
+/** Returns the error for a request that brought no answer. */
+async function networkFailure(url: string, cause: unknown, violated: Violations): Promise<SelvedgeError> {
+  const fail = (code: ErrorCode, why: string, details: ErrorDetails): SelvedgeError =>
+    new SelvedgeError(code, `${nameOf(url)} could not be fetched: ${why} (${url})`, { url, ...details }, cause);
+  const { origin } = new URL(url);
+  const isForeign = origin !== self.location.origin;
+  if ((await violated.seen()).includes("connect-src"))
+    return fail(
+      "setup-failed",
+      `allow \`connect-src ${isForeign ? origin : "'self'"}\` in the Content-Security-Policy`,
+      {
+        reason: "wasm-csp",
+      },
+    );
+  if (!navigator.onLine || !(await isReachable()))
+    return fail("worker-crashed", "the network is away", { reason: "offline" });
+  const why = isForeign ? "it is on another origin, which must send Access-Control-Allow-Origin" : "no answer came";
+  return fail("setup-failed", `${why}. ${FIX}`, { reason: "wasm-unreachable" });
+}
+
+/** Whether the worker's own origin answers; true where it has none that can be asked. */
+async function isReachable(): Promise<boolean> {
+  if (!self.location.protocol.startsWith("http")) return true;
+  return fetch(self.location.href, { method: "HEAD", cache: "no-store" }).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** Violations of the Content-Security-Policy since this was made. */
+interface Violations {
+  /** Returns the directives; waits for the event, which may follow the failure. */
+  seen(): Promise<readonly string[]>;
+  stop(): void;
+}
+
+function watchPolicy(): Violations {
+  const directives: string[] = [];
+  const note = (event: Event): void => {
+    directives.push((event as SecurityPolicyViolationEvent).effectiveDirective);
+  };
+  self.addEventListener("securitypolicyviolation", note);
+  return {
+    seen: async () => {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      return directives;
+    },
+    stop: () => {
+      self.removeEventListener("securitypolicyviolation", note);
+    },
+  };
+}
+
+function nameOf(url: string): string {
+  return url.split(/[?#]/)[0]?.split("/").pop() ?? url;
+}
