@@ -5,6 +5,7 @@
 import { CHUNK_MAX_BYTES, sha256Hex } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import type { ErrorDetails } from "../core/errors.ts";
 import { release } from "../rpc/free-buffer.ts";
 import { PARALLEL } from "./download.ts";
 import type { Downloader, DownloadEffects } from "./download.ts";
@@ -13,6 +14,8 @@ import type { Body } from "./http.ts";
 import { bareManifest, identityOf } from "./manifest.ts";
 import type { Meter } from "./progress.ts";
 import type { Room } from "./room.ts";
+import { HEAD_BYTES, isText, sniff } from "./sniff.ts";
+import type { Sniffed } from "./sniff.ts";
 import type { Validator } from "./source.ts";
 import type { Bytes } from "./stores/store.ts";
 import { canTell, continues, isSame, strong, validatorOf } from "./validator.ts";
@@ -24,8 +27,6 @@ export interface BareModel {
 }
 
 const MODEL_MAX_BYTES = 4 * 1024 ** 3;
-/** Bytes of a file that tell a text from a model. */
-const HEAD_BYTES = 512;
 
 /** A chunk in flight: bytes of the file from `index` chunks on, filled up to `size`. */
 interface Piece {
@@ -176,7 +177,7 @@ export class BareDownload {
     let isThrough = false; // another stream has the rest
     try {
       for (let part = await body.read(); part !== null; part = isThrough ? null : await body.read()) {
-        if (this.#fetchedBytes === 0 && looksLikeHtml(part)) throw this.#noModel("is an HTML page");
+        if (this.#fetchedBytes === 0) this.#assertModel(part, false);
         const limit = total ?? MODEL_MAX_BYTES;
         const at = piece.index * CHUNK_MAX_BYTES + piece.size;
         if (at + part.byteLength > limit) throw this.#refusal(`exceeds the limit of ${limit} bytes`);
@@ -297,15 +298,17 @@ export class BareDownload {
     this.#fetchedBytes += fits.byteLength;
     this.#meter.add(0, fits.byteLength, "network");
     // As soon as it is known not to be a captive portal's page: a tab that is killed later has its draft.
-    if (piece.index === 0 && piece.size >= HEAD_BYTES && !isText(piece.bytes.subarray(0, HEAD_BYTES)))
-      this.#draft ??= this.#beginDraft();
+    if (piece.index === 0 && piece.size >= HEAD_BYTES && this.#draft === null) {
+      this.#assertModel(piece.bytes, true);
+      this.#draft = this.#beginDraft();
+    }
     return part.subarray(fits.byteLength);
   }
 
   /** Makes a chunk of the received bytes, and stores it. */
   async #cut({ index, bytes: all, size }: Piece): Promise<void> {
     const bytes = all.subarray(0, size);
-    if (index === 0 && isText(bytes.subarray(0, HEAD_BYTES))) throw this.#noModel("is a text file");
+    if (index === 0) this.#assertModel(bytes, true);
     const chunk = { sha256: await sha256Hex(bytes), bytes: size };
     const file = this.#file;
     this.#draft ??= this.#beginDraft();
@@ -329,18 +332,32 @@ export class BareDownload {
   }
 
   #refusal(what: string): SelvedgeError {
-    return new SelvedgeError("download-failed", `${this.#url} ${what}.`, { url: this.#url, final: true });
+    return new SelvedgeError("download-failed", `${this.#url} ${what}.`, {
+      url: this.#url,
+      reason: "too-large",
+      final: true,
+    });
   }
 
-  #noModel(what: string): SelvedgeError {
-    const message = `${this.#url} ${what}, not an ONNX model: is the path right?`;
-    return new SelvedgeError("model-invalid", message, { url: this.#url, final: true });
+  /** Throws for bytes that are no model's first; the rule for texts needs all of `HEAD_BYTES`, or the whole file. */
+  #assertModel(bytes: Uint8Array, isHead: boolean): void {
+    const head = bytes.subarray(0, HEAD_BYTES);
+    const found = sniff(head);
+    if (found !== null) throw notModel(this.#url, found, { url: this.#url });
+    if (isHead && isText(head))
+      throw notModel(this.#url, { reason: "text", what: "a text file", fix: "Is the path right?" }, { url: this.#url });
   }
+}
+
+/** Returns the error for a file of another kind. */
+export function notModel(name: string, { reason, what, fix }: Sniffed, details: ErrorDetails): SelvedgeError {
+  const message = `${name} is ${what}, not an ONNX model. ${fix}`;
+  return new SelvedgeError("model-invalid", message, { ...details, reason, final: true });
 }
 
 /** Returns the error for an empty model. */
 export function empty(): SelvedgeError {
-  return new SelvedgeError("model-invalid", "The model is empty (0 bytes).", { bytes: 0 });
+  return new SelvedgeError("model-invalid", "The model is empty (0 bytes).", { bytes: 0, reason: "empty" });
 }
 
 /** Returns the number of chunks of a file. */
@@ -351,17 +368,4 @@ function countOf(bytes: number): number {
 /** Returns the size of a file's chunk. */
 function sizeAt(index: number, bytes: number): number {
   return Math.min(CHUNK_MAX_BYTES, bytes - index * CHUNK_MAX_BYTES);
-}
-
-/** Whether a body begins as HTML: many servers answer a wrong path with their start page and status 200. */
-function looksLikeHtml(part: Uint8Array): boolean {
-  return /^\s*<(!doctype|html)/i.test(new TextDecoder().decode(part.subarray(0, 100)));
-}
-
-/**
- * Whether bytes are text, by the rule of browsers (MIME Sniffing Standard, 7.2): text has no control characters. ONNX
- * files begin with one (0x08, the tag of `ir_version`), ORT files have NUL bytes.
- */
-function isText(bytes: Uint8Array): boolean {
-  return bytes.every((x) => x >= 0x20 || x === 0x09 || x === 0x0a || x === 0x0c || x === 0x0d || x === 0x1b);
 }

@@ -5,13 +5,14 @@ import { CHUNK_MAX_BYTES, sha256Hex } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import { release } from "../rpc/free-buffer.ts";
-import { BareDownload, empty } from "./bare-download.ts";
+import { BareDownload, empty, notModel } from "./bare-download.ts";
 import type { BareModel } from "./bare-download.ts";
 import type { Downloader, DownloadOptions } from "./download.ts";
 import { request } from "./http.ts";
 import { bareManifest, identityOf, isBare } from "./manifest.ts";
 import { Meter } from "./progress.ts";
 import { addressOf } from "./names.ts";
+import { sniff } from "./sniff.ts";
 import type { Source } from "./source.ts";
 import { isSame, validatorOf } from "./validator.ts";
 
@@ -23,6 +24,8 @@ export async function bareBytes(data: Blob): Promise<BareModel> {
   const chunks: BundleChunk[] = [];
   for (let at = 0; at < data.size; at += CHUNK_MAX_BYTES) {
     const bytes = new Uint8Array(await data.slice(at, at + CHUNK_MAX_BYTES).arrayBuffer());
+    const found = at === 0 ? sniff(bytes) : null;
+    if (found !== null) throw notModel("name" in data ? String(data.name) : "The source", found, {});
     chunks.push({ sha256: await sha256Hex(bytes), bytes: bytes.byteLength });
     release(bytes);
   }

@@ -11,6 +11,8 @@ import type { BrotliDecoder } from "./expand.ts";
 import { request, retry } from "./http.ts";
 import type { Body, NetEffects } from "./http.ts";
 import { PartialChunk } from "./partial.ts";
+import { sniff } from "./sniff.ts";
+import type { Sniffed } from "./sniff.ts";
 import type { Shelf } from "./model-store.ts";
 import type { Bytes } from "./stores/store.ts";
 
@@ -60,6 +62,8 @@ class ChunkFetch {
   #wasRefused = false;
   /** The most bytes received so far. */
   #mostBytes = 0;
+  /** Kind of the file that came last in the chunk's place, where it is known. */
+  #found: Sniffed | null = null;
 
   constructor(url: string, chunk: BundleChunk, wire: Bytes, options: ChunkFetchOptions) {
     this.#url = url;
@@ -73,7 +77,7 @@ class ChunkFetch {
     const { ranges, report } = this.#options;
     this.#mostBytes = await this.#partial.restore();
     report(this.#mostBytes);
-    return retry(this.#options, async (_, onward) => {
+    const fetching = retry(this.#options, async (_, onward) => {
       const isPartial = this.#partial.size > 0 && this.#asksForPart;
       try {
         return await this.#attempt(isPartial, onward);
@@ -89,6 +93,19 @@ class ChunkFetch {
         throw error;
       }
     });
+    return fetching.catch((error: unknown) => {
+      throw isSelvedgeError(error) && error.code === "integrity-failed" ? this.#named(error) : error;
+    });
+  }
+
+  /** Replaces the error of wrong bytes by one that names the file that came in the chunk's place. */
+  #named(error: SelvedgeError): SelvedgeError {
+    const found = this.#found;
+    if (found?.reason !== "html" && found?.reason !== "git-lfs") return error;
+    const fix =
+      found.reason === "html" ? "Deploy chunks/ with bundle.json, outside of rewrites to a start page." : found.fix;
+    const message = `${this.#url} is ${found.what}, not a chunk of the model. ${fix}`;
+    return new SelvedgeError("download-failed", message, { url: this.#url, reason: found.reason }, error);
   }
 
   async #attempt(isPartial: boolean, onward: () => void): Promise<Bytes> {
@@ -163,12 +180,18 @@ class ChunkFetch {
     const { effects } = this.#options;
     const { bytes: wire, size } = this.#partial;
     const [url, due] = [this.#url, wire.byteLength];
-    if (rest !== null) throw wrongSize(url, due, `more than ${due}`);
-    if (size !== due) throw wrongSize(url, due, String(size));
-    const bytes = await expandChunk(this.#chunk, wire, () => effects.loadBrotli());
-    const hash = await sha256Hex(bytes);
-    if (hash === this.#chunk.sha256) return bytes;
-    throw new SelvedgeError("integrity-failed", `${url} does not match the SHA-256 in its name.`, { url, hash });
+    try {
+      if (rest !== null) throw wrongSize(url, due, `more than ${due}`);
+      if (size !== due) throw wrongSize(url, due, String(size));
+      const bytes = await expandChunk(this.#chunk, wire, () => effects.loadBrotli());
+      const hash = await sha256Hex(bytes);
+      if (hash === this.#chunk.sha256) return bytes;
+      const message = `${url} does not match the SHA-256 in its name.`;
+      throw new SelvedgeError("integrity-failed", message, { url, hash, reason: "hash" });
+    } catch (error) {
+      this.#found = sniff(wire.subarray(0, size));
+      throw error;
+    }
   }
 
   async #reset(): Promise<void> {
@@ -178,5 +201,5 @@ class ChunkFetch {
 
 function wrongSize(url: string, bytes: number, got: string): SelvedgeError {
   const message = `${url} has ${got} bytes instead of ${bytes}.`;
-  return new SelvedgeError("integrity-failed", message, { url });
+  return new SelvedgeError("integrity-failed", message, { url, reason: "hash" });
 }

@@ -158,7 +158,7 @@ test.each<[string, string, Trick, number]>([
   ["one bit flipped", "integrity-failed", { kind: "flip", at: 77 }, 2],
   ["a body that is too short", "integrity-failed", { kind: "length", bytes: 10 }, 2],
   ["a body that is too long", "integrity-failed", { kind: "length", bytes: 2_000 }, 2],
-  ["an app's start page", "integrity-failed", { kind: "html" }, 2],
+  ["an app's start page", "download-failed", { kind: "html" }, 2],
   ["a body without end", "integrity-failed", { kind: "endless" }, 2],
   ["a body that is always cut before its first byte", "download-failed", { kind: "cut", at: 0 }, 5],
   ["status 500", "download-failed", { kind: "status", status: 500 }, 5],

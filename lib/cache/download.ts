@@ -38,6 +38,8 @@ export interface DownloadEffects extends NetEffects, LockEffects {
   wallClock(): number;
   /** Whether an address is of the page's own origin. */
   isOwn(url: string): boolean;
+  /** The page's own scheme, as `https:` or `chrome-extension:`. */
+  readonly ownProtocol?: string;
   /** The browser's facts about the connection: whether the user wants to save data, and its speed where known. */
   connection(): { readonly saveData: boolean; readonly bytesPerSecond: number | null };
   /** The browser's estimate of storage quota and usage; null where it has none. */

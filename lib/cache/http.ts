@@ -6,10 +6,14 @@
 // recovers is not hit by all its visitors at once; a server's Retry-After is followed.
 import type { Effects } from "../effects/effects.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import type { Cause } from "./network-evidence.ts";
 import { readParts } from "./read-stream.ts";
 
 /** Effects of a request on the world. */
-export type NetEffects = Pick<Effects, "fetch" | "setTimer" | "random">;
+export interface NetEffects extends Pick<Effects, "fetch" | "setTimer" | "random"> {
+  /** Finds out why a request brought no answer; never rejects. Absent outside browsers. */
+  causeOf?(url: string): Promise<Cause>;
+}
 
 /** Options of a request beside the address. */
 export interface NetOptions {
@@ -55,6 +59,7 @@ export async function request(
   };
   signal.addEventListener("abort", follow, { once: true });
   let size = 0;
+  let hasAnswer = false;
   const end = (): void => {
     signal.removeEventListener("abort", follow);
     stop.abort();
@@ -65,7 +70,11 @@ export async function request(
     const silence = new Promise<never>((_, reject) => {
       cancel = effects.setTimer(() => {
         reject(
-          new SelvedgeError("download-failed", `${url} stalled: no data for ${SILENT_MS / 1_000} s.`, { url, size }),
+          new SelvedgeError("download-failed", `${url} stalled: no data for ${SILENT_MS / 1_000} s.`, {
+            url,
+            size,
+            reason: "stalled",
+          }),
         );
         stop.abort();
       }, SILENT_MS);
@@ -76,13 +85,13 @@ export async function request(
       end();
       if (signal.aborted) throw signal.reason;
       if (isSelvedgeError(error)) throw error;
-      const text = size === 0 ? `${url} could not be fetched.` : `${url}: connection closed after ${size} bytes.`;
-      throw new SelvedgeError("download-failed", text, { url, size }, error);
+      throw await lostError(url, size, hasAnswer, effects, error);
     } finally {
       cancel();
     }
   };
   const response = await watched(effects.fetch(url, { ...init, signal: stop.signal }));
+  hasAnswer = true;
   const { status, headers } = response;
   if (!accepted.includes(status)) {
     end();
@@ -101,6 +110,24 @@ export async function request(
       return part;
     },
   };
+}
+
+/** Returns the error for a request without an answer, or whose connection was closed. */
+async function lostError(
+  url: string,
+  size: number,
+  hasAnswer: boolean,
+  effects: NetEffects,
+  error: unknown,
+): Promise<SelvedgeError> {
+  if (hasAnswer) {
+    const text = `${url}: connection closed after ${size} bytes.`;
+    return new SelvedgeError("download-failed", text, { url, size, reason: "cut" }, error);
+  }
+  const { reason, text } = (await effects.causeOf?.(url)) ?? { reason: "unreachable", text: "" };
+  const final = reason === "csp" || reason === "cors" || reason === "mixed-content";
+  const message = `${url} could not be fetched. ${text}`.trim();
+  return new SelvedgeError("download-failed", message, { url, size, reason, ...(final && { final }) }, error);
 }
 
 /**
@@ -182,10 +209,19 @@ export function isAway(error: unknown): boolean {
   return typeof status !== "number" || status >= 500 || status === 429;
 }
 
+/** Returns the cause of a status that was not accepted, as one word. */
+function reasonOf(status: number): string {
+  if (status < 400 || status >= 500) return "server";
+  if (status === 404 || status === 410) return "not-found";
+  if (status === 408 || status === 425 || status === 429) return "busy";
+  return [401, 403, 407, 451].includes(status) ? "denied" : "refused";
+}
+
 function statusError(url: string, status: number, retryAfter: string | null): SelvedgeError {
-  const isTransient = status < 400 || status >= 500 || status === 408 || status === 429;
+  const reason = reasonOf(status);
+  const isTransient = reason === "server" || reason === "busy";
   const seconds = Number(retryAfter ?? Number.NaN);
-  const details = { url, status, final: !isTransient || seconds * 1_000 > RETRY_AFTER_MAX_MS };
+  const details = { url, status, reason, final: !isTransient || seconds * 1_000 > RETRY_AFTER_MAX_MS };
   const after = Number.isFinite(seconds) && seconds >= 0 ? { retryAfterMs: seconds * 1_000 } : {};
   return new SelvedgeError("download-failed", `${url} answered with status ${status}.`, { ...details, ...after });
 }
@@ -196,5 +232,5 @@ function sizeError(url: string, maxBytes: number, exactBytes: number | null, got
       url,
     });
   const message = `${url} exceeds the limit of ${maxBytes} bytes.`;
-  return new SelvedgeError("download-failed", message, { url, final: true });
+  return new SelvedgeError("download-failed", message, { url, reason: "too-large", final: true });
 }

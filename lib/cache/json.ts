@@ -2,6 +2,7 @@
 import { SelvedgeError } from "../core/errors.ts";
 import { readAll, request, retry } from "./http.ts";
 import type { NetOptions } from "./http.ts";
+import { sniff } from "./sniff.ts";
 
 /**
  * Fetches and parses JSON; the caller validates it. With `sameOrigin` an answer from another origin, by a redirect, is
@@ -32,8 +33,13 @@ export async function fetchJson(
   try {
     return JSON.parse(text) as unknown;
   } catch (error) {
-    const shown = text.trimStart().startsWith("<") ? " It looks like an HTML page: is the path right?" : "";
-    throw new SelvedgeError("bundle-invalid", `${url} is not JSON.${shown}`, { url }, error);
+    const { reason, what, fix } = sniff(bytes) ?? {
+      reason: "not-json",
+      what: "another file",
+      fix: "Is the path right?",
+    };
+    const message = `${url} is not JSON: it is ${what}. ${fix}`;
+    throw new SelvedgeError("bundle-invalid", message, { url, reason }, error);
   }
 }
 

@@ -56,7 +56,7 @@ export async function exportFiles(
   const found = await find(downloader, which);
   const manifest = found === null ? null : await downloader.shelf?.bundle(found.identity);
   if (found === null || manifest == null)
-    throw new SelvedgeError("download-failed", `${which} is not stored.`, { which });
+    throw new SelvedgeError("download-failed", `${which} is not stored.`, { which, reason: "not-stored" });
   const id = variant ?? found.variants[0];
   const files = isBare(manifest)
     ? [{ path: found.name, chunks: manifest.chunks }]
@@ -71,7 +71,11 @@ export async function exportFiles(
     for (const chunk of chunks) {
       const blob = await downloader.stored(chunk);
       if (blob === null)
-        throw new SelvedgeError("download-failed", `${path} of ${which} is not stored whole.`, { which, path });
+        throw new SelvedgeError("download-failed", `${path} of ${which} is not stored whole.`, {
+          which,
+          path,
+          reason: "not-stored",
+        });
       parts.push(new Blob([await blob.arrayBuffer()])); // copies, since the stored bytes may be deleted next
     }
     taken.push({ path, data: new Blob(parts) });

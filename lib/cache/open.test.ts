@@ -75,7 +75,7 @@ describe("which version is used", () => {
     await release("1", 1);
     await versionOf();
     server.trick = () => ({ kind: "status", status: 404 });
-    expect(await failureOf(versionOf())).toBe("download-failed");
+    expect(await failureOf(versionOf())).toBe("download-failed not-found");
     server.trick = () => ({ kind: "html" });
     expect(await versionOf()).toBe("1"); // a start page in place of the bundle does not describe the model
     memory = new MemoryStore();
@@ -123,7 +123,7 @@ describe("which version is used", () => {
     await release("1", 1);
     await update(address(), wishFor(), page(), idle);
     server.trick = () => ({ kind: "status", status: 410 });
-    expect(await failureOf(versionOf())).toBe("download-failed");
+    expect(await failureOf(versionOf())).toBe("download-failed not-found");
   });
 
   test.each([
@@ -242,5 +242,35 @@ describe("availability", () => {
     await open(url, wishFor(), page(), idle);
     const after = await look(url, wishFor(), page(), idle.signal);
     expect(after.costs).toEqual([{ backend: null, bytes: 5_000, bytesToFetch: 0, isUnderWay: false }]);
+  });
+});
+
+describe("the scheme of an address", () => {
+  const openFrom = (own: string, url: string): Promise<unknown> => {
+    // Stands for the scheme's own handler, which Node does not have.
+    const reach = (at: string): string => at.replace(/^[a-z-]+:\/\/app/, server.url);
+    const handle = async (at: string, init: RequestInit): Promise<Response> => {
+      const { body, headers, status } = await fetch(reach(at), init);
+      return new Response(body, { headers, status });
+    };
+    const effects = { ...hurried, ownProtocol: own, fetch: handle };
+    return open(url, wishFor(), new Downloader(effects, null), idle);
+  };
+
+  test.each(["chrome-extension:", "moz-extension:", "capacitor:", "tauri:", "app:"])(
+    "may be the page's own: %s",
+    async (own) => {
+      const { identity } = await release("1", 1);
+      expect(await openFrom(own, `${own}//app/m/bundle.json`)).toMatchObject({ identity });
+    },
+  );
+
+  test.each([
+    ["https:", "chrome-extension://app/m/bundle.json"],
+    ["chrome-extension:", "moz-extension://app/m/bundle.json"],
+    ["file:", "file:///m/bundle.json"],
+    ["https:", "ftp://app/m/bundle.json"],
+  ])("a page of %s may not load from %s", async (own, url) => {
+    await expect(openFrom(own, url)).rejects.toThrow(/source: can't load from [a-z-]+: URLs/);
   });
 });

@@ -56,7 +56,7 @@ export async function open(
     const bytes = bareBytes(from);
     return described("name" in from ? String(from.name) : "", bytes, policy, downloader, options.signal);
   }
-  const { pathname } = addressOf(from);
+  const { pathname } = addressOf(from, downloader.effects.ownProtocol);
   if (pathname.endsWith(".json")) {
     return openBundle(from, policy, downloader, options.signal);
   }
@@ -106,7 +106,7 @@ export async function lookUp(
   downloader: Downloader,
   signal: AbortSignal,
 ): Promise<OpenedBundle> {
-  addressOf(url);
+  addressOf(url, downloader.effects.ownProtocol);
   return openBundle(url, policy, downloader, signal, false);
 }
 
@@ -328,11 +328,17 @@ function whyNotHere(opened: OpenedBundle, wish: Wish): string | null {
   }
 }
 
-function addressOf(url: string): URL {
+/**
+ * Returns an address that may be fetched: of http, https, blob, data, or the page's own scheme (an extension's, or one of
+ * Electron, Capacitor or Tauri).
+ */
+function addressOf(url: string, ownProtocol: string | undefined): URL {
   const address = new URL(url);
-  if (!/^(https?|blob|data):$/.test(address.protocol))
-    throw new TypeError(`source: can't load from ${address.protocol} URLs`);
-  return address;
+  const { protocol } = address;
+  if (/^(https?|blob|data):$/.test(protocol) || (protocol === ownProtocol && protocol !== "file:")) return address;
+  throw new TypeError(
+    `source: can't load from ${protocol} URLs; take http, https, blob or data, or the page's own scheme`,
+  );
 }
 
 function otherVersion(url: string, identity: string, wanted: string): SelvedgeError {

@@ -2,6 +2,7 @@
 import type { Endpoint } from "comlink";
 import { BrotliLoader } from "./brotli.ts";
 import { completeCrypto } from "./insecure-context.ts";
+import { causeOf } from "./network-evidence.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import { openStore } from "./stores/open-store.ts";
 import { serveCache } from "./serve.ts";
@@ -21,6 +22,7 @@ const brotli = new BrotliLoader();
 
 serveCache(self as unknown as Endpoint, {
   fetch: (url, init) => fetch(url, init),
+  causeOf,
   now: () => performance.now(),
   wallClock: () => Date.now(),
   random: () => Math.random(),
@@ -31,6 +33,7 @@ serveCache(self as unknown as Endpoint, {
     };
   },
   isOwn: (url) => new URL(url).origin === self.location.origin,
+  ownProtocol: new URL(self.location.origin === "null" ? self.location.href : self.location.origin).protocol,
   locks: locks ?? null,
   heldLocks: async () => ((await locks?.query())?.held ?? []).map(({ name = "" }) => name),
   connection() {

@@ -105,6 +105,7 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
       "The server answers a chunk's address with an HTML page.",
       "Deploy `chunks/` with `bundle.json`; take `chunks/` out of the rewrites to a start page.",
     ],
+    "git-lfs": ["A chunk is a Git LFS pointer, not the file itself.", "Run `git lfs pull` before deploying."],
     cors: [
       "The file is on another origin that does not allow this one to read it.",
       "Send `Access-Control-Allow-Origin` from there, or serve the model from the page's origin.",
@@ -135,8 +136,17 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     gzip: ["The file is compressed with gzip.", "Unpack it, or let the server name the `Content-Encoding`."],
     safetensors: ["The file holds weights alone (safetensors).", "Export the model to ONNX."],
     pickle: ["The file is a PyTorch checkpoint.", "Export the model to ONNX: `torch.onnx.export`."],
+    "other-format": [
+      "The file is a model of another format (GGUF, HDF5, TensorFlow Lite).",
+      "Export the model to ONNX.",
+    ],
     empty: ["The file has no bytes.", "Check how it was made and copied."],
     onnx: ["ONNX Runtime refuses the model.", "Read the message: it names the operator or the fault."],
+  },
+  "bundle-invalid": {
+    html: ["`bundle.json` is an HTML page.", "Check the address: servers answer unknown paths with their start page."],
+    "git-lfs": ["`bundle.json` is a Git LFS pointer.", "Run `git lfs pull` before deploying."],
+    "not-json": ["`bundle.json` is not JSON.", "Check the address, or make the bundle again with `selvedge compress`."],
   },
   "integrity-failed": {
     unsigned: ["Trusted keys are set and the model is not signed.", "Sign the bundle: `selvedge sign`."],
@@ -148,7 +158,10 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     "other-model": ["The address served another model before.", "Use another address, or pass `name`."],
     "other-version": ["The bundle is not the one of `identity`.", "Deploy that version, or change `identity`."],
     redirected: ["`bundle.json` came from another origin.", "Load it from there, or pass `identity`."],
-    hash: ["Bytes do not match their SHA-256.", "Deploy the bundle as a whole; turn off transformations by a CDN."],
+    hash: [
+      "Bytes do not match their size or SHA-256.",
+      "Deploy the bundle as a whole; turn off transformations by a CDN.",
+    ],
   },
 };
 

@@ -59,6 +59,7 @@ const PERMANENT: ReadonlySet<unknown> = new Set([
   "denied",
   "refused",
   "html",
+  "git-lfs",
   "cors",
   "csp",
   "mixed-content",

@@ -1,0 +1,66 @@
+// Finds out why a request brought no answer, which browsers do not tell: a second request without CORS, with a listener
+// for violations of the Content-Security-Policy, and one to the page's own origin.
+
+/** Cause of a request without an answer. */
+export interface Cause {
+  /** The word in an error's `details.reason`. */
+  readonly reason: "csp" | "mixed-content" | "offline" | "cors" | "unreachable";
+  /** Sentence with the line to change. */
+  readonly text: string;
+}
+
+const PROBE_MS = 3_000;
+/** Wait for a violation's event, which may follow the failure. */
+const EVENT_MS = 50;
+
+/** Returns the cause of a failed request; never rejects. */
+export async function causeOf(url: string): Promise<Cause> {
+  const { origin, protocol } = new URL(url);
+  const isForeign = origin !== self.location.origin;
+  if (self.location.protocol === "https:" && protocol === "http:" && !isLocal(url))
+    return { reason: "mixed-content", text: "The page is https: serve the file over https too." };
+  if (!navigator.onLine) return { reason: "offline", text: "The browser is offline." };
+  const { isAnswered, isForbidden } = await probe(url);
+  if (isForbidden) {
+    const allowed = isForeign ? origin : "'self'";
+    return { reason: "csp", text: `Allow \`connect-src ${allowed}\` in the Content-Security-Policy.` };
+  }
+  if (isForeign && isAnswered) {
+    const text = `It is on another origin, whose server must send \`Access-Control-Allow-Origin: ${self.location.origin}\` (or \`*\`).`;
+    return { reason: "cors", text };
+  }
+  if (!isForeign || !(await isOwnReachable())) return { reason: "offline", text: "The network or the server is away." };
+  const text = "Its server is away, or sends no Access-Control-Allow-Origin.";
+  return { reason: "unreachable", text };
+}
+
+/** Requests an address without reading it, which needs no CORS, and notes whether the page's policy forbids it. */
+async function probe(url: string): Promise<{ isAnswered: boolean; isForbidden: boolean }> {
+  let isForbidden = false;
+  const note = ({ effectiveDirective, disposition }: SecurityPolicyViolationEvent): void => {
+    isForbidden ||= effectiveDirective === "connect-src" && disposition === "enforce";
+  };
+  self.addEventListener("securitypolicyviolation", note);
+  const isAnswered = await answers(url, { mode: "no-cors" });
+  if (!isAnswered) await new Promise((resolve) => setTimeout(resolve, EVENT_MS));
+  self.removeEventListener("securitypolicyviolation", note);
+  return { isAnswered, isForbidden };
+}
+
+/** Whether the page's own origin answers; true where it is none that can be asked. */
+async function isOwnReachable(): Promise<boolean> {
+  const { origin } = self.location;
+  return !origin.startsWith("http") || answers(`${origin}/`, {});
+}
+
+async function answers(url: string, init: RequestInit): Promise<boolean> {
+  const options: RequestInit = { ...init, method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(PROBE_MS) };
+  return fetch(url, options).then(
+    () => true,
+    () => false,
+  );
+}
+
+function isLocal(url: string): boolean {
+  return /^(localhost|127\..*|\[::1\]|.*\.localhost)$/.test(new URL(url).hostname);
+}
