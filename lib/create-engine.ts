@@ -6,7 +6,8 @@ import { jspiFiles } from "./jspi-files.ts";
 
 /**
  * Creates an engine. Workers start with the first model, not here.
- * @throws TypeError or RangeError for a wrong option
+ * @throws TypeError or RangeError for a wrong option; SelvedgeError `setup-failed` where there are no Web Workers, as in
+ * Node, in jsdom and in service workers
  * @example
  * const engine = await createEngine();
  * const model = await engine.load("/models/ocr-rec/bundle.json");

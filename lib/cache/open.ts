@@ -354,6 +354,6 @@ function madeUp(name: string, data: Blob): Bundle {
   return {
     format: 2,
     model: { name: name || "model", version: "0", licence: "unknown", inputs: [], outputs: [] },
-    variants: [{ id: "model", needs: [], files: [{ path: "model.onnx", bytes: data.size, chunks: [] }] }],
+    variants: [{ id: "model", needs: [], files: [{ path: name || "model.onnx", bytes: data.size, chunks: [] }] }],
   };
 }

@@ -53,5 +53,5 @@ function newerError(model: string, { kind, word, at }: Unknown): SelvedgeError {
   const things = { step: "processing step", encoding: "chunk encoding", dtype: "element type" };
   const thing = `the ${things[kind]} "${word}"`;
   const message = `${model} can't run here: this release does not know ${thing} of "${at}". A newer release of selvedge may know it.`;
-  return new SelvedgeError("no-backend", message, { model, [kind]: word, at });
+  return new SelvedgeError("no-backend", message, { model, [kind]: word, at, reason: "newer" });
 }

@@ -117,3 +117,16 @@ test("a crash is reported as the reason when another candidate is chosen", () =>
   const why = whySpared({ backend: "webgpu", variant: variant("f16", 1) });
   expect(why).toEqual({ code: "crashed-before", text: "a page crashed while it loaded f16 on webgpu" });
 });
+
+test.each([
+  [{ secure: false }, /neither https nor localhost/],
+  [{ jspi: false }, /no JSPI/],
+  [{}, /no GPU adapter/],
+])("a pinned backend that is absent says what the device lacks: %j", (facts, text) => {
+  const pins = { backend: "webgpu", variant: undefined } as const;
+  const choose = (): unknown => candidates(bundle(variant("f32", 1)), { ...device(null), ...facts }, ["wasm"], pins);
+  expect(choose).toThrow(text);
+  expect(choose).toThrow(
+    expect.objectContaining({ code: "no-backend", details: expect.objectContaining({ reason: "pinned" }) as unknown }),
+  );
+});

@@ -59,6 +59,11 @@ export function candidates(
     const ids = bundle.variants.map((x) => `"${x.id}"`).join(", ");
     throw new RangeError(`variant: ${bundle.model.name} has no "${pins.variant}", only ${ids}`);
   }
+  const { backend: pinned } = pins;
+  if (pinned !== undefined && !backends.includes(pinned)) {
+    const message = `${bundle.model.name} can't run on ${pinned}, which \`backend\` asks for: ${whyAbsent(pinned, device)}.`;
+    throw new SelvedgeError("no-backend", message, { model: bundle.model.name, backend: pinned, reason: "pinned" });
+  }
   const wanted = pins.backend === undefined ? backends : backends.filter((x) => x === pins.backend);
   const found: Candidate[] = [];
   for (const backend of ["webgpu", "wasm"] as const) {
@@ -78,9 +83,22 @@ export function candidates(
       [...x.needs, ...(x.unchecked ?? []).map((backend) => `unchecked on ${backend}: only by its name`)].join(", ");
     const needs = bundle.variants.map((x) => `${x.id} (${facts(x) || "nothing"})`).join(", ");
     const message = `${bundle.model.name} can't run here: backends: ${wanted.join(", ") || "none"}; variants and their needs: ${needs}.`;
-    throw new SelvedgeError("no-backend", message, { model: bundle.model.name, usable: [...wanted] });
+    throw new SelvedgeError("no-backend", message, {
+      model: bundle.model.name,
+      usable: [...wanted],
+      reason: "no-variant",
+    });
   }
   return found;
+}
+
+/** Returns why a device does not have a backend, as far as its facts tell. */
+function whyAbsent(backend: BackendName, { secure, jspi, gpu }: DeviceFacts): string {
+  if (backend === "wasm") return "the engine's `backends` leave it out, or this browser has no WebAssembly";
+  if (gpu !== null) return "the engine's `backends` leave it out";
+  if (!secure) return "the page is neither https nor localhost, so the browser has no WebGPU";
+  if (!jspi) return "this browser has no JSPI, which WebGPU needs here";
+  return "this browser gives no GPU adapter, or the engine's `backends` leave it out";
 }
 
 /** A variant that was not validated on a backend at packing is never its default. */

@@ -1,8 +1,11 @@
 // The package's own errors on faults of the deployment: real browsers, and a server that misbehaves on purpose. Each
 // error has its code, a reason as one word, the line to change, and says whether waiting helps.
+import { createHash } from "node:crypto";
 import { networkInterfaces } from "node:os";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
+import { bundleJson } from "../../../lib/core/bundle-json.ts";
+import { STARTER } from "../../../lib/worker/backend/identity-model.ts";
 import { HTML, MISSING, serveFaulty } from "../../support/faulty-server.ts";
 import type { FaultyServer, Rule } from "../../support/faulty-server.ts";
 
@@ -263,4 +266,124 @@ test("worker files of another build are refused: copy dist again", async ({ page
   expect(outcome.message).toMatch(
     /page 0\.1\.0\+[0-9a-f]{8}, worker 0\.0\.9\+00000000.*copy the package's dist\/ again/,
   );
+});
+
+const POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
+const FILES: readonly [name: string, body: Uint8Array | string, reason: string, text: RegExp][] = [
+  ["a Git LFS pointer", POINTER, "git-lfs", /model\.onnx is a Git LFS pointer.*git lfs pull/],
+  ["a picture", new Uint8Array([0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10, 0, 0]), "picture", /model\.onnx is a picture/],
+  ["a ZIP archive", "PK\u0003\u0004\u0014\0\0\0model.onnx", "zip", /model\.onnx is a ZIP archive/],
+  ["an HTML page", HTML.body ?? "", "html", /model\.onnx is an HTML page/],
+  ["safetensors", '\u0040\0\0\0\0\0\0\0{"w":{"dtype":"F32"}}', "safetensors", /safetensors.*ONNX/],
+];
+for (const [name, body, reason, text] of FILES)
+  test(`${name} as a model is named as that, by address and by bytes`, async ({ page }) => {
+    await open(page, instead(/model/, { body }));
+    const byAddress = await attempt(page);
+    expect(byAddress).toMatchObject({ code: "model-invalid", reason, retryable: false, unhandled: [] });
+    expect(byAddress.message).toMatch(text);
+    const byBytes = await page.evaluate(async () => {
+      const { createEngine } = (await import("/dist/index.js" as string)) as typeof import("../../../lib/index.ts");
+      const engine = await createEngine({ backends: ["wasm"] });
+      const file = new File([await (await fetch("/model.onnx")).arrayBuffer()], "picked.onnx");
+      return engine.load(file).catch((error: unknown) => (error as { details: { reason: string } }).details.reason);
+    });
+    expect(byBytes).toBe(reason);
+  });
+
+const AWAY: readonly [name: string, own: Rule, foreign: Rule, reason: string, text: RegExp][] = [
+  ["without CORS", () => undefined, () => undefined, "cors", /another origin.*Access-Control-Allow-Origin/],
+  [
+    "that the policy does not allow",
+    withHeaders({ "content-security-policy": "connect-src 'self'" }, /^\/$|worker-/),
+    CORS,
+    "csp",
+    /connect-src http:\/\/127\.0\.0\.1:\d+/,
+  ],
+];
+for (const [name, own, foreign, reason, text] of AWAY)
+  test(`a model on another origin ${name}: ${reason}, at once, and waiting does not help`, async ({ page }) => {
+    other.use(foreign);
+    await open(page, own);
+    const began = Date.now();
+    const outcome = await attempt(page, { model: `${other.origin}/model.onnx` });
+    expect(outcome).toMatchObject({ code: "download-failed", reason, retryable: false, unhandled: [] });
+    expect(outcome.message).toMatch(text);
+    expect(other.requested.length).toBeLessThanOrEqual(2);
+    expect(Date.now() - began).toBeLessThan(60_000);
+  });
+
+test("a server that is away may come back: a retry is advised", async ({ page }) => {
+  const gone = await serveFaulty();
+  await gone.close();
+  await open(page);
+  const outcome = await attempt(page, { model: `${gone.origin}/model.onnx` });
+  expect(outcome).toMatchObject({ code: "download-failed", reason: "unreachable", retryable: true, unhandled: [] });
+});
+
+test("a model that is not there, and one that needs a login, are not retryable; 503 is", async ({ page }) => {
+  const reasons: unknown[] = [];
+  for (const status of [404, 410, 401, 503]) {
+    await open(page, instead(/model/, { status, headers: { "retry-after": "3600" }, body: "" }));
+    const { code, reason, retryable } = await attempt(page);
+    reasons.push([status, code, reason, retryable]);
+  }
+  expect(reasons).toEqual([
+    [404, "download-failed", "not-found", false],
+    [410, "download-failed", "not-found", false],
+    [401, "download-failed", "denied", false],
+    [503, "download-failed", "server", true],
+  ]);
+});
+
+/** A bundle of the small model, with an asset: both chunks are needed. */
+const LABELS = "a\nb\n";
+const sha256 = (bytes: Uint8Array | string): string => createHash("sha256").update(bytes).digest("hex");
+const chunkOf = (bytes: Uint8Array | string) => ({ sha256: sha256(bytes), bytes: bytes.length });
+const BUNDLE = JSON.stringify(
+  bundleJson({
+    format: 2,
+    model: {
+      name: "m",
+      version: "1",
+      licence: "MIT",
+      inputs: [{ name: "x", dtype: "float32", dims: [1], batchAxis: null }],
+      outputs: [{ name: "y", dtype: "float32", dims: [1], batchAxis: null }],
+    },
+    assets: [{ path: "labels.txt", bytes: LABELS.length, chunks: [chunkOf(LABELS)] }],
+    variants: [
+      { id: "f32", needs: [], files: [{ path: "m.onnx", bytes: STARTER.length, chunks: [chunkOf(STARTER)] }] },
+    ],
+  }),
+);
+
+test("chunks answered as HTML are named so, and no rejection stays unhandled", async ({ page }) => {
+  const chunks: Rule = (path) =>
+    path === "/m/bundle.json"
+      ? { status: 200, headers: { "content-type": "application/json" }, body: BUNDLE }
+      : path.startsWith("/m/")
+        ? HTML
+        : undefined;
+  await open(page, chunks);
+  const html = await attempt(page, { model: "/m/bundle.json" });
+  expect(html.message).toMatch(/chunks\/.* is an HTML page/);
+  expect(html).toMatchObject({ code: "download-failed", reason: "html", retryable: false, unhandled: [] });
+  await open(page, (path, usual) => (path === "/m/bundle.json" ? chunks(path, usual) : undefined));
+  const missing = await attempt(page, { model: "/m/bundle.json" });
+  expect(missing).toMatchObject({ code: "download-failed", reason: "not-found", retryable: false, unhandled: [] });
+});
+
+test("a backend that was asked for by name and is absent is named", async ({ page }) => {
+  await open(page);
+  await page.evaluate(() => Object.defineProperty(navigator, "gpu", { value: undefined }));
+  const outcome = await attempt(page, { engine: { backends: undefined }, load: { backend: "webgpu" } });
+  expect(outcome).toMatchObject({ code: "no-backend", reason: "pinned", retryable: false });
+  expect(outcome.message).toMatch(/webgpu/);
+});
+
+test("a file that ONNX Runtime refuses is named in the message", async ({ page }) => {
+  await open(page, instead(/model/, { body: new Uint8Array([8, 8, 58, 4, 255, 255, 255, 255, 9]) }));
+  const outcome = await attempt(page);
+  expect(outcome).toMatchObject({ code: "model-invalid", reason: "onnx", retryable: false });
+  expect(outcome.message).toContain("model.onnx");
 });

@@ -17,9 +17,9 @@ const PROVIDER_FAILED = 11;
 
 /**
  * Converts whatever a load or a run threw into one of our errors; our own errors and the caller's mistakes are returned
- * as they are.
+ * as they are. `file` is the name of the model's file, for the message.
  */
-export function failureOf(error: unknown, during: "load" | "run"): Error {
+export function failureOf(error: unknown, during: "load" | "run", file: string = "this model"): Error {
   if (isSelvedgeError(error) || error instanceof TypeError) return error;
   const lost = during === "load" ? unreadableOf(error) : null;
   if (lost !== null) return lost;
@@ -36,8 +36,8 @@ export function failureOf(error: unknown, during: "load" | "run"): Error {
     return new SelvedgeError("internal", `ONNX Runtime failed during a ${during}: ${message}`, details, error);
   }
   const hint = NO_KERNEL.test(message) ? " (its browser builds leave out most float64 and int16 kernels)" : "";
-  const what = `ONNX Runtime can't load this model: ${message}${hint}`;
-  return new SelvedgeError("model-invalid", what, details, error);
+  const what = `ONNX Runtime can't load ${file}: ${message}${hint}`;
+  return new SelvedgeError("model-invalid", what, { ...details, file, reason: "onnx" }, error);
 }
 
 /** Converts the error of a start that failed; our own errors are returned as they are. */

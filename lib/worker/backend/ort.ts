@@ -177,7 +177,7 @@ class OrtBackend implements Backend {
       });
     } catch (error) {
       // The runtime's error for unreadable external data does not name the cause: so the files are read here.
-      throw this.#failure((await lostOf(model.files)) ?? error, "load");
+      throw this.#failure((await lostOf(model.files)) ?? error, "load", first.path);
     } finally {
       release(bytes);
     }
@@ -356,12 +356,12 @@ class OrtBackend implements Backend {
     await Promise.race([this.#device.lost, late]);
   }
 
-  #failure(error: unknown, during: "load" | "run"): Error {
+  #failure(error: unknown, during: "load" | "run", file?: string): Error {
     if (this.#lost !== null) {
       const details = { message: this.#lost };
       return new SelvedgeError("device-lost", `The GPU device was lost: ${this.#lost}`, details, error);
     }
-    if (this.#gpuError === null) return failureOf(error, during);
+    if (this.#gpuError === null) return failureOf(error, during, file);
     const { message } = this.#gpuError;
     const code = this.#gpuError instanceof GPUOutOfMemoryError ? "out-of-memory" : "internal";
     return new SelvedgeError(code, `The GPU reported an error during a ${during}: ${message}`, { message }, error);
