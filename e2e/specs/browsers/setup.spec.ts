@@ -283,7 +283,7 @@ for (const [name, body, reason, text] of FILES)
     expect(byAddress).toMatchObject({ code: "model-invalid", reason, retryable: false, unhandled: [] });
     expect(byAddress.message).toMatch(text);
     const byBytes = await page.evaluate(async () => {
-      const { createEngine } = (await import("/dist/index.js" as string)) as typeof import("../../../lib/index.ts");
+      const { createEngine } = (await import("/dist/index.js")) as typeof import("../../../lib/index.ts");
       const engine = await createEngine({ backends: ["wasm"] });
       const file = new File([await (await fetch("/model.onnx")).arrayBuffer()], "picked.onnx");
       return engine.load(file).catch((error: unknown) => (error as { details: { reason: string } }).details.reason);
@@ -342,7 +342,6 @@ const sha256 = (bytes: Uint8Array | string): string => createHash("sha256").upda
 const chunkOf = (bytes: Uint8Array | string) => ({ sha256: sha256(bytes), bytes: bytes.length });
 const BUNDLE = JSON.stringify(
   bundleJson({
-    format: 2,
     model: {
       name: "m",
       version: "1",
