@@ -282,12 +282,12 @@ for (const [name, body, reason, text] of FILES)
     const byAddress = await attempt(page);
     expect(byAddress).toMatchObject({ code: "model-invalid", reason, retryable: false, unhandled: [] });
     expect(byAddress.message).toMatch(text);
-    const byBytes = await page.evaluate(async () => {
-      const { createEngine } = (await import("/dist/index.js")) as typeof import("../../../lib/index.ts");
+    const byBytes = await page.evaluate(async (path) => {
+      const { createEngine } = (await import(path)) as typeof import("../../../lib/index.ts");
       const engine = await createEngine({ backends: ["wasm"] });
       const file = new File([await (await fetch("/model.onnx")).arrayBuffer()], "picked.onnx");
       return engine.load(file).catch((error: unknown) => (error as { details: { reason: string } }).details.reason);
-    });
+    }, "/dist/index.js");
     expect(byBytes).toBe(reason);
   });
 
