@@ -21,7 +21,8 @@ export async function readAt(page: Page, url: string): Promise<Shown> {
   page.on("pageerror", (error) => errors.push(error.message));
   page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
   page.on("requestfailed", (request) => errors.push(`${request.url()}: ${request.failure()?.errorText ?? "failed"}`));
-  await page.goto(url, { timeout: ANSWER_MS });
+  const answer = await page.goto(url, { timeout: ANSWER_MS });
+  if (answer?.ok() === false) return { text: "", errors: [`${url}: status ${answer.status()}`] };
   const output = page.locator("output");
   try {
     await page.waitForFunction(

@@ -13,7 +13,7 @@ export type Serve =
       readonly folder: string;
       readonly base?: string;
       readonly headers?: Readonly<Record<string, string>>;
-      /** Second folder, served from an origin of its own that allows every other; `{origin}` in files names it. */
+      /** Second folder, served from an origin of its own that allows every other; `{origin}` in index.html stands for its address. */
       readonly otherOrigin?: string;
     }
   /** A server's command line; `{port}` stands for its port. */
@@ -33,8 +33,10 @@ export interface Row {
   readonly packages: Readonly<Record<string, string>>;
   /** Client that installs the packages; npm by default. */
   readonly install?: "npm" | "pnpm" | "yarn-pnp";
-  /** Files that are added to the template or replace its own. */
-  readonly files?: Readonly<Record<string, string>>;
+  /** Whether the app is a workspace, packages/app, whose packages npm installs in the folder above. */
+  readonly isWorkspace?: boolean;
+  /** Files that are added to the template or replace its own; null removes one. */
+  readonly files?: Readonly<Record<string, string | null>>;
   /** Texts of the template's files that are replaced: file, text, replacement. */
   readonly edits?: readonly (readonly [file: string, from: string, to: string])[];
   /** Command lines, run in the app's folder before it is served. */

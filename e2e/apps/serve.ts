@@ -1,6 +1,6 @@
 // Serves an app: a folder behind a plain static server, or a command that is a server. An extension needs none.
 import { spawn } from "node:child_process";
-import { createReadStream, statSync } from "node:fs";
+import { createReadStream, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join, normalize } from "node:path";
@@ -98,7 +98,13 @@ export async function serveCommand(app: string, command: string): Promise<Served
 
 /** Serves an app as its row says. */
 export async function serveApp(app: string, serve: Exclude<Serve, { kind: "extension" }>): Promise<Served> {
-  return serve.kind === "folder" ? serveFolder(join(app, serve.folder), serve) : serveCommand(app, serve.command);
+  if (serve.kind === "command") return serveCommand(app, serve.command);
+  if (serve.otherOrigin === undefined) return serveFolder(join(app, serve.folder), serve);
+  const other = await serveFolder(join(app, serve.otherOrigin), { headers: { "access-control-allow-origin": "*" } });
+  const page = join(app, serve.folder, "index.html");
+  writeFileSync(page, readFileSync(page, "utf8").replaceAll("{origin}/", other.url));
+  const own = await serveFolder(join(app, serve.folder), serve);
+  return { url: own.url, stop: async () => void (await Promise.all([own.stop(), other.stop()])) };
 }
 
 async function freePort(): Promise<number> {

@@ -11,11 +11,20 @@ import { TEMPLATES, writeTemplate } from "../../lib/cli/templates.ts";
 import { ROOT } from "../support/prepare.ts";
 import type { Row } from "./row.ts";
 
+const PREFIX = "selvedge-apps-";
 const CACHE = join(ROOT, "e2e/.cache/apps");
-/** Clients that install a whole app by themselves, and the options that keep them from asking or running scripts. */
+/** Clients that install a whole app by themselves: package, its script, and words that run no scripts. */
 const CLIENTS = {
-  pnpm: { package: "pnpm@10.34.8", words: ["install", "--ignore-scripts", "--prefer-offline", "--no-frozen-lockfile"] },
-  "yarn-pnp": { package: "@yarnpkg/cli-dist@4.18.1", words: ["install", "--mode=skip-build"] },
+  pnpm: {
+    packages: { pnpm: "10.34.8" },
+    script: "pnpm/bin/pnpm.cjs",
+    words: "install --ignore-scripts --prefer-offline --no-frozen-lockfile",
+  },
+  "yarn-pnp": {
+    packages: { "@yarnpkg/cli-dist": "4.18.1" },
+    script: "@yarnpkg/cli-dist/bin/yarn.js",
+    words: "install --mode=skip-build",
+  },
 };
 
 /** Settings of tools: no colour, no questions, no telemetry. */
@@ -35,7 +44,8 @@ export function environment(app: string): NodeJS.ProcessEnv {
   const own = Object.entries(process.env).filter(
     ([name]) => !/^npm_|^NODE_OPTIONS$|^NODE_ENV$|^FORCE_COLOR$/.test(name),
   );
-  const path = `${join(app, "node_modules/.bin")}:${process.env["PATH"] ?? ""}`;
+  const tools = [app, join(app, "../..")].map((x) => join(x, "node_modules/.bin"));
+  const path = [...tools, process.env["PATH"] ?? ""].join(":");
   return { ...Object.fromEntries(own), ...QUIET, PATH: path };
 }
 
@@ -80,10 +90,13 @@ export function packed(): string {
 
 /** Creates the app of a row in a new folder, with its packages and the packed package installed. */
 export async function makeApp(row: Row): Promise<string> {
-  const app = join(mkdtempSync(join(tmpdir(), "selvedge-apps-")), row.id);
+  const root = join(mkdtempSync(join(tmpdir(), PREFIX)), row.id);
+  const app = row.isWorkspace === true ? join(root, "packages/app") : root;
   const tarball = packed();
   await writeTemplate(row.template, app, { selvedge: `file:${tarball}` });
   for (const [path, text] of Object.entries(row.files ?? {})) {
+    rmSync(join(app, path), { force: true });
+    if (text === null) continue;
     mkdirSync(dirname(join(app, path)), { recursive: true });
     writeFileSync(join(app, path), text);
   }
@@ -94,13 +107,16 @@ export async function makeApp(row: Row): Promise<string> {
   }
   setPackages(app, row);
   if (row.install === "pnpm" || row.install === "yarn-pnp") installWith(row.install, app);
-  else install(app, row.packages, tarball);
+  else install(root, row.packages, tarball);
+  if (row.isWorkspace === true)
+    writeFileSync(join(root, "package.json"), JSON.stringify({ private: true, workspaces: ["packages/*"] }));
   return app;
 }
 
 /** Removes an app that {@link makeApp} made. */
 export function removeApp(app: string): void {
-  rmSync(dirname(app), { recursive: true, force: true });
+  const [, place = ""] = app.slice(tmpdir().length).split("/");
+  if (place.startsWith(PREFIX)) rmSync(join(tmpdir(), place), { recursive: true, force: true });
 }
 
 /** Puts a row's packages in the place of its template's. */
@@ -143,9 +159,10 @@ function link(from: string, to: string): void {
   cpSync(from, to, { recursive: true, verbatimSymlinks: true });
 }
 
+/** Installs an app by another client; yarn is copied into the app, as its users do, to run the app's tools. */
 function installWith(name: keyof typeof CLIENTS, app: string): void {
-  const client = CLIENTS[name];
-  const [, id = "", version = ""] = /^(.+)@([^@]+)$/.exec(client.package) ?? [];
-  const bin = join(installed({ [id]: version }), "node_modules/.bin", name === "pnpm" ? "pnpm" : "yarn");
-  runIn(app, `${bin} ${client.words.join(" ")}`, 600_000);
+  const { packages, script, words } = CLIENTS[name];
+  const path = join(installed(packages), "node_modules", script);
+  if (name === "yarn-pnp") cpSync(path, join(app, ".yarn/releases/yarn.cjs"), { recursive: true });
+  runIn(app, `node ${name === "yarn-pnp" ? ".yarn/releases/yarn.cjs" : path} ${words}`, 600_000);
 }

@@ -1,7 +1,7 @@
 // The package in apps: each row of e2e/apps/rows.ts is built from the packed tarball in a fresh folder, opened, and
 // reads the right text. `npm test` runs the slice; the soak runs all rows and keeps their results in
 // e2e/results/apps.json. Needs dist/ (`npm run build`).
-import { readdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
@@ -29,7 +29,8 @@ async function readIn(row: Row, app: string, page: Page): Promise<{ text: string
 
 function emittedBytes({ emitted, serve }: Row, app: string): number | null {
   const folder = emitted ?? (serve.kind === "folder" ? serve.folder : null);
-  if (folder === null) return null;
+  // Nothing is there where the build failed.
+  if (folder === null || !existsSync(join(app, folder))) return null;
   return readdirSync(join(app, folder), { recursive: true, encoding: "utf8" })
     .map((x) => statSync(join(app, folder, x)))
     .reduce((sum, x) => sum + (x.isFile() ? x.size : 0), 0);

@@ -1,0 +1,164 @@
+// Rows of the other bundlers, and of pages without one.
+import { TEMPLATES } from "../../../lib/cli/templates.ts";
+import type { Row } from "../row.ts";
+import { OWN_WORKER } from "./vite.ts";
+
+const BOTH = ["chromium", "firefox"] as const;
+/** Copies the page and the public files, which these bundlers leave where they are. */
+const COPY_PAGE = "cp -r index.html public/. dist/";
+const copyAssets = (to: string): string =>
+  `mkdir -p ${to} && cp node_modules/selvedge/dist/worker-*.js node_modules/selvedge/dist/*.wasm ${to}`;
+const FROM_DIST = { template: "vanilla", serve: { kind: "folder", folder: "dist" } } as const;
+const WEBPACK = { webpack: "5.113.0", "webpack-cli": "7.3.1" };
+const BUILD_WEBPACK = "webpack --mode production --entry ./main.js --output-path dist";
+
+/** Rows of bundlers other than Vite. */
+export const BUNDLER_ROWS: readonly Row[] = [
+  {
+    ...FROM_DIST,
+    id: "webpack-5",
+    title: "webpack 5",
+    needed: "nothing",
+    packages: WEBPACK,
+    build: [BUILD_WEBPACK, COPY_PAGE],
+    browsers: BOTH,
+    isInSlice: true,
+  },
+  {
+    ...FROM_DIST,
+    id: "webpack-5-worker",
+    title: "webpack 5, engine in an own worker",
+    needed: "nothing",
+    packages: WEBPACK,
+    files: OWN_WORKER,
+    build: [BUILD_WEBPACK, COPY_PAGE],
+  },
+  {
+    ...FROM_DIST,
+    id: "rspack-2",
+    title: "Rspack 2",
+    needed: "nothing",
+    packages: { "@rspack/core": "2.3.3", "@rspack/cli": "2.2.8" },
+    build: ["rspack build --mode production --entry ./main.js --output-path dist", COPY_PAGE],
+    browsers: BOTH,
+  },
+  {
+    ...FROM_DIST,
+    id: "rollup-4",
+    title: "Rollup 4",
+    needed: "`@web/rollup-plugin-import-meta-assets`",
+    packages: {
+      rollup: "4.68.8",
+      "@rollup/plugin-node-resolve": "16.0.3",
+      "@web/rollup-plugin-import-meta-assets": "2.3.3",
+    },
+    files: {
+      "rollup.config.js": `import { nodeResolve } from "@rollup/plugin-node-resolve";
+import { importMetaAssets } from "@web/rollup-plugin-import-meta-assets";
+
+export default { input: "main.js", output: { dir: "dist" }, plugins: [nodeResolve(), importMetaAssets()] };
+`,
+    },
+    build: ["rollup --config", COPY_PAGE],
+  },
+  {
+    ...FROM_DIST,
+    id: "esbuild-esm",
+    title: "esbuild, ESM",
+    needed: "`cp node_modules/selvedge/dist/{worker-*.js,*.wasm}` beside the output",
+    packages: { esbuild: "0.28.2" },
+    build: ["esbuild main.js --bundle --splitting --format=esm --outdir=dist", copyAssets("dist"), COPY_PAGE],
+    isInSlice: true,
+  },
+  {
+    ...FROM_DIST,
+    id: "esbuild-iife",
+    title: "esbuild, IIFE",
+    needed: '`cp` of the same files to `selvedge/`, and `assetsBase: "/selvedge/"`',
+    packages: { esbuild: "0.28.2" },
+    edits: [
+      ["main.js", "createEngine()", 'createEngine({ assetsBase: "/selvedge/" })'],
+      ["index.html", 'type="module"', "defer"],
+    ],
+    build: ["esbuild main.js --bundle --format=iife --outdir=dist", copyAssets("dist/selvedge"), COPY_PAGE],
+    isInSlice: true,
+  },
+  {
+    ...FROM_DIST,
+    id: "parcel-2",
+    title: "Parcel 2",
+    needed: "nothing",
+    packages: { parcel: "2.16.4" },
+    edits: [["index.html", 'href="/style.css"', 'href="./public/style.css"']],
+    build: ["parcel build index.html --no-source-maps", "cp -r public/. dist/"],
+  },
+];
+
+const EXTENSION = { template: "extension", packages: {}, serve: { kind: "extension", folder: "." } } as const;
+
+/** Rows without a bundler. */
+export const BARE_ROWS: readonly Row[] = [
+  {
+    id: "import-map",
+    title: "import map, no build",
+    needed: "a copy of `node_modules/selvedge/dist/` in the site",
+    template: "static",
+    packages: TEMPLATES.static.dependencies,
+    build: ["npm run copy"],
+    serve: { kind: "command", command: "http-server . -c-1 -p {port} -a localhost" },
+    browsers: BOTH,
+    isInSlice: true,
+  },
+  {
+    id: "other-origin",
+    title: "import map, package on another origin (CDN)",
+    needed: "CORS there; one thread",
+    template: "static",
+    packages: {},
+    edits: [["index.html", "./selvedge/index.js", "{origin}/index.js"]],
+    serve: { kind: "folder", folder: ".", otherOrigin: "node_modules/selvedge/dist" },
+    browsers: BOTH,
+  },
+  {
+    ...EXTENSION,
+    id: "mv3-page",
+    title: "MV3 extension, page",
+    needed: "a copy of `node_modules/selvedge/dist/`, and `'wasm-unsafe-eval'` in `extension_pages`",
+    build: ["npm run copy"],
+    isInSlice: true,
+  },
+  {
+    ...EXTENSION,
+    id: "mv3-offscreen",
+    title: "MV3 extension, offscreen document",
+    needed: "the same, and the permission `offscreen`",
+    build: ["npm run copy"],
+    files: {
+      "page.js": `chrome.runtime.onMessage.addListener(({ text }) => {
+  if (text !== undefined) document.querySelector("output").value = text;
+});
+chrome.runtime.sendMessage({ read: true });
+`,
+      "offscreen.html": `<!doctype html><title>reader</title><script type="module" src="./offscreen.js"></script>\n`,
+      "offscreen.js": `import { createEngine } from "./selvedge/index.js";
+
+async function read() {
+  const engine = await createEngine();
+  const model = await engine.load("models/ocr-rec/bundle.json");
+  const { decoded } = await model.run({ x: await (await fetch("sample.png")).blob() });
+  return Object.values(decoded)[0][0].text;
+}
+read().then((text) => chrome.runtime.sendMessage({ text }), (error) => chrome.runtime.sendMessage({ text: error.message }));
+`,
+      "background.js": `chrome.runtime.onMessage.addListener(({ read }) => {
+  if (read !== true) return;
+  chrome.offscreen.createDocument({ url: "offscreen.html", reasons: ["WORKERS"], justification: "reads text" });
+});
+`,
+    },
+    edits: [
+      ["index.html", "./main.js", "./page.js"],
+      ["manifest.json", '"manifest_version": 3,', '"manifest_version": 3,\n  "permissions": ["offscreen"],'],
+    ],
+  },
+];

@@ -1,0 +1,169 @@
+// Rows of Vite: versions, a hoisted workspace, an engine in a worker of the app, clients that install, policies, and a
+// bundle that is not a public file.
+import type { Row } from "../row.ts";
+
+const BOTH = ["chromium", "firefox"] as const;
+const VITE_8 = { vite: "8.3.8" };
+const VITE_7 = { vite: "7.3.8" };
+const BUILD = { template: "vanilla", build: ["vite build"], serve: { kind: "folder", folder: "dist" } } as const;
+const DEV = {
+  template: "vanilla",
+  serve: { kind: "command", command: "vite --port {port} --strictPort --host localhost" },
+} as const;
+
+/** An app whose engine runs in a worker of its own, started as bundlers want it. */
+export const OWN_WORKER: Readonly<Record<string, string>> = {
+  "main.js": `const worker = new Worker(new URL("./reader.js", import.meta.url), { type: "module" });
+worker.onmessage = ({ data }) => (document.querySelector("output").value = data);
+worker.onerror = ({ message }) => (document.querySelector("output").value = message);
+`,
+  "reader.js": `import { createEngine } from "selvedge";
+
+async function read() {
+  const engine = await createEngine();
+  const model = await engine.load(new URL("/models/ocr-rec/bundle.json", location.origin).href);
+  const { decoded } = await model.run({ x: await (await fetch("/sample.png")).blob() });
+  return Object.values(decoded)[0][0].text;
+}
+read().then(postMessage, (error) => postMessage(error.message));
+`,
+};
+
+/** Sends the policies that a careful host sends, all at once. */
+const STRICT = {
+  "content-security-policy":
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; img-src 'self' blob: data:; require-trusted-types-for 'script'; trusted-types app selvedge#worker",
+  "cross-origin-opener-policy": "same-origin",
+  "cross-origin-embedder-policy": "require-corp",
+};
+
+/** Rows of Vite. */
+export const VITE_ROWS: readonly Row[] = [
+  {
+    ...BUILD,
+    id: "vite-8-build",
+    title: "Vite 8, build",
+    needed: "nothing",
+    packages: VITE_8,
+    browsers: BOTH,
+    isInSlice: true,
+  },
+  {
+    ...DEV,
+    id: "vite-8-dev",
+    title: "Vite 8, dev",
+    needed: "nothing",
+    packages: VITE_8,
+    browsers: BOTH,
+    isInSlice: true,
+  },
+  { ...BUILD, id: "vite-7-build", title: "Vite 7, build", needed: "nothing", packages: VITE_7 },
+  { ...DEV, id: "vite-7-dev", title: "Vite 7, dev", needed: "nothing", packages: VITE_7 },
+  {
+    ...DEV,
+    id: "vite-8-workspace",
+    title: "Vite 8, dev, npm workspace",
+    needed: "nothing",
+    packages: VITE_8,
+    isWorkspace: true,
+  },
+  {
+    ...DEV,
+    id: "vite-7-workspace",
+    title: "Vite 7, dev, npm workspace",
+    needed: '`optimizeDeps: { exclude: ["selvedge"] }`',
+    packages: VITE_7,
+    isWorkspace: true,
+    files: { "vite.config.js": `export default { optimizeDeps: { exclude: ["selvedge"] } };\n` },
+  },
+  {
+    ...BUILD,
+    id: "vite-8-worker",
+    title: "Vite 8, build, engine in an own worker",
+    needed: "nothing",
+    packages: VITE_8,
+    files: OWN_WORKER,
+  },
+  {
+    ...DEV,
+    id: "vite-8-worker-dev",
+    title: "Vite 8, dev, engine in an own worker",
+    needed: "nothing",
+    packages: VITE_8,
+    files: OWN_WORKER,
+  },
+  {
+    ...BUILD,
+    id: "vite-7-worker",
+    title: "Vite 7, build, engine in an own worker",
+    needed: '`worker: { format: "es" }`',
+    packages: VITE_7,
+    files: { ...OWN_WORKER, "vite.config.js": `export default { worker: { format: "es" } };\n` },
+  },
+  {
+    ...DEV,
+    id: "vite-8-bundle-in-source",
+    title: "Vite 8, dev, bundle outside `public/`",
+    needed: "nothing",
+    packages: VITE_8,
+    files: { "vite.config.js": `export default { publicDir: false };\n` },
+    edits: [
+      ["main.js", '"models/', '"public/models/'],
+      ["main.js", '"sample.png"', '"public/sample.png"'],
+    ],
+  },
+  {
+    ...BUILD,
+    id: "vite-8-strict",
+    title: "Vite 8, CSP, Trusted Types and isolation together",
+    needed:
+      "`trustedTypesPolicy`, and `script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; trusted-types <policy> selvedge#worker`",
+    packages: VITE_8,
+    browsers: BOTH,
+    serve: { kind: "folder", folder: "dist", headers: STRICT },
+    edits: [
+      [
+        "main.js",
+        "createEngine()",
+        'createEngine({ trustedTypesPolicy: window.trustedTypes?.createPolicy("app", { createScriptURL: (x) => x }) })',
+      ],
+    ],
+  },
+  {
+    ...BUILD,
+    id: "vite-8-sub-path",
+    title: "Vite 8, below a path",
+    needed: '`base: "./"`',
+    packages: VITE_8,
+    build: ["vite build --base ./"],
+    serve: { kind: "folder", folder: "dist", base: "/some/app/" },
+  },
+  {
+    ...BUILD,
+    id: "serve-single",
+    title: "Vite 8, `serve -s`",
+    needed: "nothing",
+    packages: { ...VITE_8, serve: "14.2.7" },
+    serve: { kind: "command", command: "serve -s dist -L -l tcp://localhost:{port}" },
+    emitted: "dist",
+  },
+  { ...BUILD, id: "pnpm", title: "pnpm 10, Vite 8", needed: "nothing", packages: VITE_8, install: "pnpm" },
+  {
+    ...BUILD,
+    id: "yarn-pnp",
+    title: "yarn 4 PnP, Vite 8",
+    needed: "nothing",
+    packages: VITE_8,
+    install: "yarn-pnp",
+    build: ["node .yarn/releases/yarn.cjs vite build"],
+  },
+  {
+    ...BUILD,
+    id: "react",
+    title: "React 19, StrictMode, Vite 8",
+    needed: "nothing",
+    template: "react",
+    packages: { react: "19.3.1", "react-dom": "19.3.1", ...VITE_8 },
+    browsers: BOTH,
+  },
+];
