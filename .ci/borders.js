@@ -23,6 +23,7 @@ const FOLDERS = {
   build: { code: ["worker", "compress"] },
   // They import the entries by the package's name, as an app does.
   bindings: { code: ["core"] },
+  testing: { code: ["core", "effects", "rpc", "engine", "worker", "cache"] },
   entries: {
     code: ["core", "effects", "engine", "offline"],
     types: ["cache", "rpc", "pool", "schedule", "observe"],

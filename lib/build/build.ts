@@ -1,6 +1,7 @@
 // Builds the package into dist/, in the layout that every bundler tried takes (`npm run build`):
 //   *.js                  by tsc from the entries (entries.ts): the page's side, one file each, no bundling
 //   *.d.ts                by API Extractor: one file per entry (declarations.ts)
+//   testing.cjs           by esbuild: the fake engine, for Jest; as a module in testing/
 //   selvedge.min.js       by esbuild: the main entry in one file, for import maps and CDNs; its declarations are index.d.ts
 //   worker-<build>.js     by esbuild: the worker with ONNX Runtime's glue inside, one classic-format file per build
 //   worker-cache.js       by esbuild: the worker that fetches models
@@ -130,10 +131,31 @@ if (existsSync(join(ROOT, "lib/index.ts"))) {
     messagesAlone(readFileSync(join(ROOT, "lib/compress/onnx/onnx.gen.d.ts"), "utf8")),
   );
   bundleDeclarations(ROOT, DIST, options["accept-api"]);
+  await bundleTesting();
   for (const file of unreached()) rmSync(join(DIST, file));
   if (options.whole) for (const file of ["assets.js", "jspi-files.js"]) dropRest(join(DIST, file));
   stamp(["core/build-id.js", ...workers.map((entry) => `${basename(entry)}.js`)]);
   await writeOneFile();
+}
+
+/** Bundles `selvedge/testing`, which needs Comlink: as a module, and as CommonJS for Jest. */
+async function bundleTesting(): Promise<void> {
+  for (const [format, file] of [
+    ["esm", "testing/index.js"],
+    ["cjs", "testing.cjs"],
+  ] as const)
+    await build({
+      entryPoints: [join(ROOT, "lib/testing/index.ts")],
+      outfile: join(DIST, file),
+      ...{ bundle: true, minify: true, format, platform: "neutral", mainFields: ["module", "main"], target: "es2022" },
+      ...{ legalComments: "eof", logLevel: "error" },
+      // CommonJS has none. The addresses of a fake engine's workers are relative to its page.
+      ...(format === "cjs" ? { define: { "import.meta.url": "undefined" } } : {}),
+    });
+  // A CommonJS file may import the types of a module, if it says so.
+  const types = readFileSync(join(DIST, "testing.d.ts"), "utf8");
+  const asModule = 'from "selvedge" with { "resolution-mode": "import" }';
+  writeFileSync(join(DIST, "testing.d.cts"), types.replaceAll(/from ["']selvedge["']/g, asModule));
 }
 
 /** Writes the main entry as one file. Parts that are loaded on demand are inside: a request costs more than they do. */
@@ -220,7 +242,7 @@ for (const file of files.filter((x) => /\.(js|wasm)$/.test(x)).sort()) {
   const gzip = file.endsWith(".wasm") ? null : gzipSync(bytes).byteLength;
   if (file.startsWith("worker-") || gzip === null) {
     console.log(`${file}  ${kilobytes(bytes.byteLength)}${gzip === null ? "" : `, gzip ${kilobytes(gzip)}`}`);
-  } else if (!/^(cli|compress|selvedge\.min)\b/.test(file)) page += gzip;
+  } else if (!/^(cli|compress|selvedge\.min|testing)\b/.test(file)) page += gzip;
 }
 console.log(`page side, unbundled  gzip ${kilobytes(page)}`);
 

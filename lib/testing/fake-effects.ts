@@ -1,0 +1,248 @@
+// The world of a fake engine: no network, no storage, no GPU, and workers in the same thread, each the real worker's
+// side of the thread line (worker/serve.ts) over a fake backend, or a fake of the one that fetches models.
+import * as Comlink from "comlink";
+import type { CacheApi, Plan, ProgressNotice, Wish } from "../cache/messages.ts";
+import { plan } from "../cache/plan.ts";
+import type { Bundle } from "../core/bundle.ts";
+import { SelvedgeError } from "../core/errors.ts";
+import { ARRAY_TYPES } from "../core/tensor.ts";
+import type { Port, Tensor } from "../core/tensor.ts";
+import type { Effects, WorkerHandle } from "../effects/effects.ts";
+import type { Backend } from "../rpc/backend.ts";
+import { reply } from "../rpc/reply.ts";
+import { serve } from "../worker/serve.ts";
+import type { FakeClock, FakeModel, FakePort } from "./index.ts";
+
+const BASE_URL = "http://localhost/";
+
+/** Returns the effects of a fake engine. */
+export function fakeEffects(models: Readonly<Record<string, FakeModel>>, clock: FakeClock = systemClock()): Effects {
+  const world = new FakeWorld(models, clock);
+  const memo = new Map<string, string>();
+  return {
+    ...{ now: () => clock.now(), wallClock: () => clock.now(), random: () => 0.5 },
+    setTimer: (callback, ms) => clock.setTimer(callback, ms),
+    fetch: (url) => Promise.reject(new TypeError(`${url}: a fake engine fetches nothing`)),
+    createWorker: (url) => world.start(url.toString().endsWith("worker-cache.js")),
+    compileWasm: () => Promise.reject(new TypeError("a fake engine compiles nothing")),
+    probeGpu: () => Promise.resolve(null),
+    activated: () => Promise.resolve(),
+    locks: null,
+    onLife: () => () => undefined,
+    memo: {
+      get: (key) => memo.get(key) ?? null,
+      set: (key, value) => void (value === null ? memo.delete(key) : memo.set(key, value)),
+    },
+    keepStorage: () => Promise.resolve(),
+    savesData: () => false,
+    createImageBitmap: () => Promise.reject(new TypeError("a fake engine decodes no images")),
+    facts: {
+      cores: 1,
+      secure: true,
+      isolated: false,
+      jspi: false,
+      wasm: true,
+      workers: true,
+      baseUrl: BASE_URL,
+      page: "fake",
+    },
+  };
+}
+
+/** The global timers, looked up at each call, so that fake ones apply; those of an idle engine don't keep Node running. */
+function systemClock(): FakeClock {
+  return {
+    now: () => Date.now(),
+    setTimer(callback, ms) {
+      // Longer ones overflow.
+      const timer: unknown = setTimeout(callback, Math.min(ms, 2 ** 31 - 1));
+      if (ms > 10_000 && typeof timer === "object") (timer as { unref?: () => void }).unref?.();
+      return () => {
+        clearTimeout(timer as number);
+      };
+    },
+  };
+}
+
+interface Known {
+  readonly address: string;
+  readonly model: FakeModel;
+  readonly bundle: Bundle;
+  readonly identity: string;
+}
+
+class FakeWorld {
+  readonly #clock: FakeClock;
+  readonly #known: readonly Known[];
+  /** The model that a file of a fake bundle stands for. */
+  readonly #files: WeakMap<Blob, Known> = new WeakMap();
+
+  constructor(models: Readonly<Record<string, FakeModel>>, clock: FakeClock) {
+    this.#clock = clock;
+    this.#known = Object.entries(models).map(([name, model], i) => {
+      const address = name === "bytes" ? name : new URL(name, BASE_URL).href;
+      return { address, model, bundle: bundleOf(address, model), identity: String(i).padStart(64, "0") };
+    });
+  }
+
+  start(isCache: boolean): WorkerHandle {
+    const [page, inside] = [new Set<Listener>(), new Set<Listener>()];
+    let isEnded = false;
+    const post = (to: ReadonlySet<Listener>) => (data: unknown) => {
+      void Promise.resolve().then(() => {
+        if (!isEnded) for (const listener of to) listener({ data } as MessageEvent);
+      });
+    };
+    const endpoint = endpointOf(inside, post(page));
+    if (isCache) Comlink.expose(this.#fetcher(endpoint.postMessage), endpoint);
+    else
+      serve(
+        this.#backend(),
+        endpoint,
+        () => this.#clock.now(),
+        () => Promise.resolve(),
+      );
+    return {
+      ...(endpointOf(page, post(inside)) as unknown as Omit<WorkerHandle, "terminate">),
+      terminate: () => {
+        isEnded = true;
+      },
+    };
+  }
+
+  #find(from: string | Blob): Known {
+    const address = typeof from === "string" ? from : "bytes";
+    const known = this.#known.find((x) => x.address === address);
+    if (known !== undefined) return known;
+    const addresses = this.#known.map((x) => x.address).join(", ");
+    const message = `${address}: the fake engine has no such model, only ${addresses || "none"}`;
+    throw new SelvedgeError("download-failed", message, { url: address, status: 404 });
+  }
+
+  #pause(ms: number, signal?: AbortSignal): Promise<void> {
+    if (ms === 0) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const cancel = this.#clock.setTimer(resolve, ms);
+      signal?.addEventListener("abort", () => {
+        cancel();
+        reject(new SelvedgeError("closed", "cancelled"));
+      });
+    });
+  }
+
+  /** The worker that fetches models. */
+  #fetcher(notify: (notice: ProgressNotice) => void): CacheApi {
+    const running = new Map<number, AbortController>();
+    const done = () => Promise.resolve({ ok: true, value: null } as const);
+    const none = <T>(value: T) => Promise.resolve({ ok: true, value } as const);
+    const open = (from: string | Blob, wish: Wish): Plan => {
+      const { model, bundle, identity } = this.#find(from);
+      fail(model.loadError, "load");
+      return plan({ bundle, identity, data: null, seen: null, refused: null }, wish);
+    };
+    return {
+      ...{ hold: () => none(false), begin: done, unloaded: done, life: done },
+      open: (_, from, wish) => reply(async () => open(from, wish)),
+      files: (ticket, { identity }) =>
+        reply(async () => {
+          const known = this.#known.find((x) => x.identity === identity) as Known;
+          const { model, bundle } = known;
+          const stop = new AbortController();
+          running.set(ticket, stop);
+          const { bytes = 1_000_000, loadMs = 0 } = model;
+          const tell = (loadedBytes: number): void => {
+            const files = [{ path: bundle.model.name, loadedBytes, totalBytes: bytes }];
+            const rest = { cachedBytes: 0, bytesPerSecond: null, secondsLeft: null, files };
+            notify({ selvedge: "progress", ticket, loadedBytes, totalBytes: bytes, ...rest });
+          };
+          for (const share of [0, 0.5]) {
+            tell(Math.round(share * bytes));
+            await this.#pause(loadMs / 2, stop.signal);
+          }
+          tell(bytes);
+          const file = new Blob([]);
+          this.#files.set(file, known);
+          return [file];
+        }),
+      look: (_, from, wish) =>
+        reply(async () => {
+          const costs = [{ backend: "wasm" as const, bytes: 0, bytesToFetch: 0, isUnderWay: false }];
+          const facts = { failed: null, freeBytes: null, bytesPerSecond: null, saveData: false };
+          return { plan: open(from, wish), costs, ...facts };
+        }),
+      update: (_, from) => reply(async () => ({ identity: this.#find(from).identity, isNew: false, fetchedBytes: 0 })),
+      wait: (ms) => reply(() => this.#pause(ms).then(() => null)),
+      cancel: (ticket) => {
+        running.get(ticket)?.abort();
+        return done();
+      },
+      contents: () => none({ kind: "memory" as const, bytes: 0, freeBytes: null, bundles: [] }),
+      ...{ find: () => none(null), pin: () => none(false), delete: () => none(0), export: () => none([]) },
+    };
+  }
+
+  #backend(): Backend {
+    const models = new Map<number, Known>();
+    return {
+      ...{ onLost: null, onLog: null },
+      start: ({ backend }) => Promise.resolve({ backend, gpu: null, version: "fake", startMs: 0 }),
+      load: (modelId, { files }) => {
+        const known = this.#files.get(files[0]?.data as Blob) as Known;
+        models.set(modelId, known);
+        const { inputs, outputs } = known.bundle.model;
+        return Promise.resolve({ inputs, outputs, loadMs: 0, assignment: null });
+      },
+      run: async (modelId, feeds: Readonly<Record<string, Tensor>>) => {
+        const { model, bundle } = models.get(modelId) as Known;
+        await this.#pause(model.runMs ?? 0);
+        fail(model.runError, "run");
+        const answer = (await model.run?.(feeds)) ?? Object.fromEntries(model.outputs.map((x) => [x.name, zeros(x)]));
+        const missing = model.outputs.find(({ name }) => answer[name] === undefined);
+        if (missing !== undefined)
+          throw new TypeError(`${bundle.model.name}: run returned no output "${missing.name}"`);
+        return { ...answer };
+      },
+      unload: (modelId) => Promise.resolve(void models.delete(modelId)),
+      forget: () => Promise.resolve(),
+    };
+  }
+}
+
+function fail(code: FakeModel["loadError"], what: string): void {
+  if (code != null) throw new SelvedgeError(code, `The fake model fails to ${what}: ${code}.`);
+}
+
+function portOf({ batchAxis = null, ...port }: FakePort): Port {
+  return { ...port, batchAxis };
+}
+
+function bundleOf(address: string, { inputs, outputs, bytes = 1_000_000 }: FakeModel): Bundle {
+  const name = address.slice(address.lastIndexOf("/") + 1).replace(/\.\w+$/, "");
+  const ports = { inputs: inputs.map(portOf), outputs: outputs.map(portOf) };
+  return {
+    format: 2,
+    model: { name, version: "0", licence: "none", ...ports },
+    variants: [{ id: "fake", needs: [], files: [{ path: name, bytes, chunks: [] }] }],
+  };
+}
+
+function zeros({ dtype, dims }: FakePort): Tensor {
+  const sizes = dims.map((dim) => (typeof dim === "number" ? dim : 1));
+  const count = sizes.reduce((product, dim) => product * dim, 1);
+  if (dtype === "string") return { dtype, dims: sizes, data: Array.from({ length: count }, () => "") };
+  return { dtype, dims: sizes, data: new ARRAY_TYPES[dtype](count) } as Tensor;
+}
+
+type Listener = (event: MessageEvent) => void;
+
+function endpointOf(listeners: Set<Listener>, postMessage: (message: unknown) => void): Comlink.Endpoint {
+  return {
+    postMessage,
+    addEventListener: (type, listener) => {
+      if (type === "message") listeners.add(listener as Listener);
+    },
+    removeEventListener: (_, listener) => {
+      listeners.delete(listener as Listener);
+    },
+  };
+}

@@ -1,0 +1,88 @@
+import { describe, expect, test } from "vitest";
+import type { Progress } from "selvedge";
+import { createFakeEngine, mock } from "./index.ts";
+import type { FakeModel } from "./index.ts";
+
+const x = { name: "x", dtype: "float32", dims: ["n", 3] } as const;
+const double: FakeModel = {
+  inputs: [x],
+  outputs: [{ ...x, name: "y" }],
+  run: ({ x }) => ({
+    y: { dtype: "float32", dims: x?.dims ?? [], data: Float32Array.from(x?.data as Float32Array, (v) => 2 * v) },
+  }),
+};
+const models = { "/double.onnx": double };
+const input = { x: { dtype: "float32", dims: [1, 3], data: Float32Array.of(1, 2, 3) } } as const;
+
+describe("a fake engine", () => {
+  test("runs the function of its model, and reports as a real one does", async () => {
+    const engine = await createFakeEngine({ models });
+    const seen: Progress[] = [];
+    const model = await engine.load("/double.onnx", { onProgress: (progress) => seen.push(progress) });
+    const { outputs, info } = await model.run(input);
+    expect(outputs["y"]).toEqual({ dtype: "float32", dims: [1, 3], data: Float32Array.of(2, 4, 6) });
+    expect(info).toMatchObject({ backend: "wasm", variant: "fake", lane: "wasm-0" });
+    expect(seen.map(({ loadedBytes }) => loadedBytes)).toEqual([0, 500_000, 1_000_000]);
+    expect(engine.stats().requests.done).toBe(1);
+    await engine.close();
+    await expect(model.run(input)).rejects.toMatchObject({ code: "closed" });
+  });
+
+  test("checks inputs, options and addresses by the engine's own code", async () => {
+    const engine = await createFakeEngine({ models });
+    const model = await engine.load("/double.onnx");
+    await expect(model.run({})).rejects.toThrow('inputs: "x" is missing; the model takes "x"');
+    await expect(model.run({ x: { ...input.x, dims: [3] } })).rejects.toThrow("expected 2 dims [n, 3], got [3]");
+    await expect(model.run(input, { deadlineMs: 0 })).rejects.toThrow("deadlineMs: expected a number");
+    await expect(engine.load("/other.onnx")).rejects.toMatchObject({ code: "download-failed" });
+    await engine.close();
+  });
+
+  test("fails by code, until the test mends it", async () => {
+    const broken = { ...double, loadError: "integrity-failed" as string | null, runError: null as string | null };
+    const engine = await createFakeEngine({ models: { "/broken.onnx": broken as FakeModel } });
+    await expect(engine.load("/broken.onnx")).rejects.toMatchObject({ code: "integrity-failed" });
+    broken.loadError = null;
+    broken.runError = "model-invalid";
+    const model = await engine.load("/broken.onnx");
+    await expect(model.run(input)).rejects.toMatchObject({ code: "model-invalid" });
+    await engine.close();
+  });
+
+  test("takes its time by the test's clock, and can be aborted meanwhile", async () => {
+    const timers = new Set<{ callback: () => void; ms: number }>();
+    const clock = {
+      now: () => 0,
+      setTimer(callback: () => void, ms: number) {
+        const timer = { callback, ms };
+        timers.add(timer);
+        return () => void timers.delete(timer);
+      },
+    };
+    const engine = await createFakeEngine({ models: { "/slow.onnx": { ...double, runMs: 700 } }, clock });
+    const model = await engine.load("/slow.onnx");
+    const stop = new AbortController();
+    const [first, second] = [model.run(input), model.run({ x: { ...input.x, data: Float32Array.of(4, 5, 6) } }, stop)];
+    stop.abort(new Error("enough"));
+    await expect(second).rejects.toThrow("enough");
+    await expect.poll(() => [...timers].some(({ ms }) => ms === 700)).toBe(true);
+    for (const { ms, callback } of timers) if (ms === 700) callback();
+    expect((await first).outputs["y"]?.data).toEqual(Float32Array.of(2, 4, 6));
+    await engine.close();
+  });
+
+  test("without a function answers zeros, and stands in for the package", async () => {
+    const { createEngine, isSelvedgeError } = mock({
+      models: { "/m.onnx": { ...double, run: undefined } },
+    });
+    const engine = await createEngine({ backends: ["webgpu", "wasm"] });
+    const model = await engine.load(new URL("http://localhost/m.onnx"));
+    expect((await model.run(input)).outputs["y"]).toEqual({
+      dtype: "float32",
+      dims: [1, 3],
+      data: new Float32Array(3),
+    });
+    expect(await engine.load("/gone.onnx").catch(isSelvedgeError)).toBe(true);
+    await engine.close();
+  });
+});
