@@ -278,7 +278,7 @@ const FILES: readonly [name: string, body: Uint8Array | string, reason: string, 
 ];
 for (const [name, body, reason, text] of FILES)
   test(`${name} as a model is named as that, by address and by bytes`, async ({ page }) => {
-    await open(page, instead(/model/, { body }));
+    await open(page, instead(/^\/model/, { body }));
     const byAddress = await attempt(page);
     expect(byAddress).toMatchObject({ code: "model-invalid", reason, retryable: false, unhandled: [] });
     expect(byAddress.message).toMatch(text);
@@ -324,7 +324,7 @@ test("a server that is away may come back: a retry is advised", async ({ page })
 test("a model that is not there, and one that needs a login, are not retryable; 503 is", async ({ page }) => {
   const reasons: unknown[] = [];
   for (const status of [404, 410, 401, 503]) {
-    await open(page, instead(/model/, { status, headers: { "retry-after": "3600" }, body: "" }));
+    await open(page, instead(/^\/model/, { status, headers: { "retry-after": "3600" }, body: "" }));
     const { code, reason, retryable } = await attempt(page);
     reasons.push([status, code, reason, retryable]);
   }
@@ -381,7 +381,7 @@ test("a backend that was asked for by name and is absent is named", async ({ pag
 });
 
 test("a file that ONNX Runtime refuses is named in the message", async ({ page }) => {
-  await open(page, instead(/model/, { body: new Uint8Array([8, 8, 58, 4, 255, 255, 255, 255, 9]) }));
+  await open(page, instead(/^\/model/, { body: new Uint8Array([8, 8, 58, 4, 255, 255, 255, 255, 9]) }));
   const outcome = await attempt(page);
   expect(outcome).toMatchObject({ code: "model-invalid", reason: "onnx", retryable: false });
   expect(outcome.message).toContain("model.onnx");
