@@ -1,10 +1,11 @@
 // Work that Node does outside the simulated world, on threads of its own: digests and the reading of blobs. The
 // simulated clock stands still meanwhile, or a busy machine would age the requests that wait for it. Modules that an
 // engine imports on demand are imported here, before any engine is made.
-import "../../engine/availability.ts";
-import "../../engine/choose-backend.ts";
-import "../../engine/map-answers.ts";
+import { assess } from "../../engine/availability.ts";
+import { Comparer } from "../../engine/choose-backend.ts";
+import { answersOf } from "../../engine/map-answers.ts";
 
+void [assess, Comparer, answersOf]; // a bare import would be dropped, as one without side effects
 let pending = 0;
 
 /** Whether such work is pending. */
