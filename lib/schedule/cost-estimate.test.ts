@@ -202,6 +202,23 @@ test("the models that ran most recently are stored, not those that were seen las
   expect(next.ms("model 9", 1)).toBeUndefined();
 });
 
+test("on a clock of 100 ms the cost of runs of 130 ms is their mean, so that batches of them grow (core-A8)", () => {
+  const estimate = new Estimate();
+  const msOf = (rows: number): number => 110 + 20 * rows;
+  let clockMs = 0;
+  const run = (rows: number): void => {
+    const fromMs = clockMs;
+    clockMs += msOf(rows) + 7;
+    const read = (ms: number): number => Math.floor(ms / 100) * 100;
+    estimate.learn(KEY, rows, read(clockMs - 7) - read(fromMs), clockMs);
+  };
+  for (let i = 0; i < 40; i += 1) run(1);
+  expect(estimate.ms(KEY, 1)).toBeGreaterThan(110);
+  expect(estimate.ms(KEY, 1)).toBeLessThan(150);
+  for (let i = 0; i < 40; i += 1) run(estimate.rows(KEY, 16));
+  expect(estimate.rows(KEY, 16)).toBe(16);
+});
+
 test("the quantile is that of the last runs, and old ones no longer count once there are new ones", () => {
   const estimate = new Estimate();
   for (let i = 0; i < 16; i += 1) estimate.learn(KEY, 1, i % 5 === 0 ? 90 : 30, i);

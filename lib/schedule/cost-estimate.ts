@@ -49,6 +49,8 @@ const SAMPLES = 16;
  */
 const COARSE_SAMPLES = 128;
 const COARSE_ZEROS = 4;
+/** Smallest step between samples, as a share of their median, that shows a coarse clock. */
+const COARSE_STEP = 0.2;
 const OLD_MS = 60_000;
 const OLD_SAMPLES = 3;
 const LESS = 2 / 3;
@@ -219,12 +221,23 @@ function cellOf(samples: readonly Sample[]): Cell {
   // Without the largest sample, which may be an outlier: including it, no run would meet its deadline and nothing would
   // be learned.
   const highMs = sorted[Math.max(0, Math.min(Math.ceil(HIGH * count) - 1, count - 2))] as number;
-  if (sorted[0] !== 0) return { samples, rowMs: sorted[(count - 1) >> 1] as number, highMs };
-  // No run takes 0 ms, so the clock is coarser than the runs (1 ms, or 100 ms in browsers that resist fingerprinting):
-  // only the mean is right then. Without the largest sample, which may be an outlier.
+  const median = sorted[(count - 1) >> 1] as number;
+  if (sorted[0] !== 0 && !isCoarse(sorted, median)) return { samples, rowMs: median, highMs };
+  // No run takes 0 ms, and few take the same time, so the clock is coarse beside the runs (1 ms, or 100 ms in browsers
+  // that resist fingerprinting): only the mean is right then. Without the largest sample, which may be an outlier.
   const sum = sorted.slice(0, -1).reduce((a, b) => a + b, 0);
   const rowMs = sum / Math.max(1, count - 1);
   return { samples, rowMs, highMs: Math.min(highMs, 2 * rowMs) };
+}
+
+/** Whether at most half of the samples are distinct, all multiples of a step that matters beside their median. */
+function isCoarse(sorted: readonly number[], median: number): boolean {
+  const distinct = [...new Set(sorted)];
+  if (distinct.length < 2 || 2 * distinct.length > sorted.length) return false;
+  const stepMs = Math.min(...distinct.slice(1).map((ms, i) => ms - (distinct[i] as number)));
+  return (
+    stepMs > COARSE_STEP * median && distinct.every((ms) => Math.abs(ms / stepMs - Math.round(ms / stepMs)) < 1e-6)
+  );
 }
 
 function isSure(cell: Cell | undefined): cell is Cell {
