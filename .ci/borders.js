@@ -19,7 +19,8 @@ const FOLDERS = {
   cache: { code: ["core", "effects", "rpc"] },
   replay: { code: ["core", "schedule", "observe"] },
   compress: { code: ["core", "worker"], types: ["rpc"] },
-  cli: { code: ["core", "compress", "replay"] },
+  doctor: { code: ["core", "compress"] },
+  cli: { code: ["core", "compress", "replay", "doctor"] },
   build: { code: ["worker", "compress"] },
   // They import the entries by the package's name, as an app does.
   bindings: { code: ["core"] },

@@ -1,0 +1,270 @@
+// A small site with a server of its own, described by data: what it holds, how it is served, and what is wrong with it.
+// `mend` applies a change that the doctor names, whatever the change is, so that a fix is proved by the page.
+import { createServer } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { extname, join } from "node:path";
+import { gzipSync } from "node:zlib";
+import type { Change } from "../../lib/doctor/evidence.ts";
+import { ROOT } from "../support/prepare.ts";
+
+const DIST = join(ROOT, "dist");
+
+/** A header on paths; a glob ends with `*`. */
+export interface HeaderRule {
+  readonly path: string;
+  readonly name: string;
+  readonly value: string;
+}
+
+/** A site. Changes of it are seen by the next request. */
+export interface Site {
+  /** Content by path. */
+  readonly files: Map<string, Uint8Array>;
+  /** Right content, for files that are missing or wrong in `files`. */
+  readonly store: Map<string, Uint8Array>;
+  readonly headers: HeaderRule[];
+  readonly types: Record<string, string>;
+  /** Paths that are answered with the page: null for none, those that match, or those that are missing. */
+  fallback: RegExp | "missing" | null;
+  /** Types that are sent by gzip to whom accepts it. */
+  readonly compress: Set<string>;
+  /** Changes content on its way. */
+  transform: ((path: string, body: Uint8Array) => Uint8Array) | null;
+  /** Whether responses have validators. */
+  validators: boolean;
+  /** Options that the page reads. */
+  readonly app: App;
+  /** Folder of the page. */
+  readonly base: string;
+  /** Host name by which the page is opened. */
+  hostname: string;
+  /** A second origin, for models or scripts. */
+  readonly other: Site | null;
+  /** Replaces the page's code by one that is built otherwise. */
+  readonly mended: ReadonlyMap<string, Uint8Array> | null;
+}
+
+/** Options of the page, in its markup. */
+export interface App {
+  /** Address of the model, relative to the page; `{other}` stands for the other origin. */
+  model: string;
+  script: string;
+  assetsBase?: string;
+  threads?: number;
+  policy?: string;
+  /** Starts the engine on a click alone. */
+  isLazy?: boolean;
+}
+
+const TYPES = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript",
+  ".mjs": "text/javascript",
+  ".json": "application/json",
+  ".wasm": "application/wasm",
+};
+
+/** Makes a site that works: a page, its script, the package's files and a model. */
+export function makeSite(given: Partial<Site> & { readonly app: App }): Site {
+  return {
+    files: new Map(),
+    store: new Map(),
+    headers: [],
+    types: { ...TYPES },
+    fallback: null,
+    compress: new Set(),
+    transform: null,
+    validators: true,
+    base: "/",
+    hostname: "127.0.0.1",
+    other: null,
+    mended: null,
+    ...given,
+  };
+}
+
+/** A site that is served. */
+export interface Served {
+  /** Address of the page; changes with the host name. */
+  readonly url: string;
+  close(): void;
+}
+
+/** Serves a site, and its other origin. */
+export async function serveSite(site: Site, port = 0): Promise<Served> {
+  const other = site.other === null ? null : await serveSite(site.other);
+  const origin = other === null ? "" : new URL(other.url).origin;
+  const server = createServer((request, response) => {
+    answer(site, origin, request, response);
+  });
+  await new Promise<void>((resolve) => server.listen(port, "0.0.0.0", resolve));
+  const { port: taken } = server.address() as AddressInfo;
+  return {
+    get url() {
+      return `http://${site.hostname}:${taken}${site.base}`;
+    },
+    close: () => {
+      other?.close();
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+}
+
+function answer(site: Site, other: string, request: IncomingMessage, response: ServerResponse): void {
+  const { pathname } = new URL(request.url ?? "/", "http://localhost");
+  const isPage = pathname === site.base;
+  const file = isPage ? page(site, other) : site.files.get(pathname);
+  const isFallback =
+    !isPage &&
+    site.fallback !== null &&
+    (site.fallback === "missing" ? file === undefined : site.fallback.test(pathname));
+  const path = isPage || isFallback ? "/index.html" : pathname;
+  let body = isFallback ? page(site, other) : file;
+  response.statusCode = body === undefined ? 404 : 200;
+  if (body !== undefined && !isFallback && !isPage) body = site.transform?.(pathname, body) ?? body;
+  const type = body === undefined ? "text/plain" : site.types[extname(path)];
+  if (type !== undefined) response.setHeader("Content-Type", type);
+  if (site.validators && body !== undefined) response.setHeader("ETag", `"${body.byteLength}-${pathname.length}"`);
+  for (const rule of site.headers) if (covers(rule.path, pathname)) response.setHeader(rule.name, rule.value);
+  const accepts = /\bgzip\b/.test(request.headers["accept-encoding"] ?? "");
+  if (body !== undefined && accepts && site.compress.has((type ?? "").split(";")[0] ?? "")) {
+    response.setHeader("Content-Encoding", "gzip");
+    body = gzipSync(body, { level: 1 });
+  }
+  response.setHeader("Content-Length", body?.byteLength ?? 0);
+  response.end(body);
+}
+
+function covers(rule: string, path: string): boolean {
+  return rule.endsWith("*") ? path.startsWith(rule.slice(0, -1)) : rule === path;
+}
+
+function page({ app, base }: Site, other: string): Uint8Array {
+  const content = JSON.stringify({ ...app, model: app.model.replace("{other}", other) }).replaceAll('"', "&quot;");
+  const script = app.script.replace("{other}", other);
+  return Buffer.from(
+    `<!doctype html><meta charset="utf-8"><title>app</title><link rel="icon" href="data:,"><meta name="app" content="${content}"><base href="${base}"><script type="module" crossorigin src="${script}"></script>`,
+  );
+}
+
+/** Makes a change that the doctor named. */
+export function mend(site: Site, change: Change): void {
+  switch (change.kind) {
+    case "header": {
+      const isOther = /^https?:/.test(change.path) && site.other !== null;
+      const path = change.path.replace(/^https?:\/\/[^/]+/, "");
+      (isOther ? site.other : site).headers.push({ ...change, path });
+      return;
+    }
+    case "type":
+      site.types[change.extension] = change.type;
+      return;
+    case "copy":
+      copy(site, change.files, change.to);
+      return;
+    case "no-fallback":
+      site.fallback = null;
+      return;
+    case "csp":
+      addSources(site, change);
+      return;
+    case "trusted-types":
+      site.app.policy = "selvedge";
+      addSources(site, { path: site.base, directive: "trusted-types", sources: ["selvedge"] });
+      return;
+    case "secure-context":
+      site.hostname = "localhost";
+      return;
+    case "replace":
+      site.files.set(change.url, held(site, change.url));
+      return;
+    case "as-stored":
+      site.transform = null;
+      site.compress.clear();
+      return;
+    case "compress":
+      site.compress.add(change.type);
+      return;
+    case "exclude-prebundle":
+    case "one-copy":
+      for (const [path, body] of site.mended ?? []) site.files.set(path, body);
+      return;
+    case "assets-base":
+      site.app.assetsBase = change.to;
+      return;
+    case "same-origin-files":
+      copy(site, ["worker-*.js", "*.wasm"], "/selvedge/");
+      site.app.assetsBase = "/selvedge/";
+      return;
+    case "refresh-service-worker":
+    case "keep-out-of-precache":
+      site.files.set(
+        new URL(change.kind === "refresh-service-worker" ? change.url : "sw.js", "http://x/").pathname,
+        held(site, "sw"),
+      );
+  }
+}
+
+function held(site: Site, path: string): Uint8Array {
+  const body = site.store.get(path);
+  if (body === undefined) throw new Error(`the site has no right content for ${path}`);
+  return body;
+}
+
+function copy(site: Site, files: readonly string[], to: string): void {
+  for (const name of files) {
+    if (name.startsWith("/")) {
+      site.files.set(name, held(site, name));
+      continue;
+    }
+    const pattern = new RegExp(`^${name.replaceAll(".", "\\.").replaceAll("*", "[\\w-]*")}$`);
+    for (const [path, body] of site.store) {
+      // A bundler's output is deployed again, with its hashes.
+      const [base = ""] = path.split("/").slice(-1);
+      const plain = base.replace(/-[A-Za-z\d_]{8}\./, ".");
+      if (path.startsWith(to) && pattern.test(plain)) site.files.set(path, body);
+    }
+    for (const base of readdirSync(DIST))
+      if (pattern.test(base)) site.files.set(`${to}${base}`, readFileSync(join(DIST, base)));
+  }
+}
+
+function addSources(
+  site: Site,
+  {
+    path,
+    directive,
+    sources,
+  }: { readonly path: string; readonly directive: string; readonly sources: readonly string[] },
+): void {
+  const name = "Content-Security-Policy";
+  site.headers.forEach((rule, i) => {
+    if (rule.name !== name || !covers(rule.path, path)) return;
+    const parts = rule.value.split(";").map((x) => x.trim().split(/\s+/));
+    const part = parts.find(([x]) => x === directive);
+    if (part === undefined) parts.push([directive, ...sources]);
+    else part.splice(1, part.length, ...new Set([...part.slice(1).filter((x) => x !== "'none'"), ...sources]));
+    site.headers[i] = { ...rule, value: parts.map((x) => x.join(" ")).join("; ") };
+  });
+}
+
+/** Reads the workers and binaries of the package, as files of a folder of a site. */
+export function packageFiles(to: string): Map<string, Uint8Array> {
+  const names = readdirSync(DIST).filter((x) => /^worker-(?:cache|jspi|wasm)\.js$|\.wasm$/.test(x));
+  return new Map(names.map((name) => [`${to}${name}`, readFileSync(join(DIST, name))]));
+}
+
+/** Reads a folder as files of a site. */
+export function folderFiles(folder: string, to: string): Map<string, Uint8Array> {
+  if (!existsSync(folder)) throw new Error(`${folder} is missing: npm run build, npm run models`);
+  const names = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((x) => x.isFile());
+  return new Map(
+    names.map(({ parentPath, name }) => {
+      const path = join(parentPath, name);
+      return [`${to}${path.slice(folder.length + 1)}`, readFileSync(path)];
+    }),
+  );
+}

@@ -1,0 +1,216 @@
+// The page in a real browser. Playwright or Puppeteer is the app's own, found at run time: an app without end-to-end
+// tests gets the checks that HTTP alone allows. A browser that is installed on the machine is used as it is.
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import type { BrowserEvidence, Seen } from "./evidence.ts";
+import { OBSERVE, probeWorker, READ, SERVICE_WORKER_READY } from "./page-script.ts";
+import { roleByName } from "./urls.ts";
+
+/** Packages that drive a browser, in order of preference. */
+const DRIVERS = ["playwright-core", "@playwright/test", "playwright", "puppeteer-core", "puppeteer"] as const;
+
+/** Command that installs a driver. */
+export const INSTALL_DRIVER = "npm install --save-dev playwright-core@1.64.1";
+
+/** Quiet time after which a page counts as loaded; a retry of the engine's downloads comes sooner. */
+const QUIET_MS = 1_500;
+
+type Log = Pick<BrowserEvidence, "console"> & { readonly seen: Seen[]; readonly console: string[] };
+type Observed = Omit<BrowserEvidence, "name" | "console" | "seen">;
+
+/** Members that requests of Playwright and Puppeteer share. */
+interface RequestLike {
+  url(): string;
+  failure(): { errorText: string } | null;
+}
+
+interface ResponseLike {
+  url(): string;
+  status(): number;
+  headers(): Record<string, string>;
+  fromServiceWorker(): boolean;
+  body?(): Promise<Uint8Array>;
+  buffer?(): Promise<Uint8Array>;
+}
+
+interface PageLike {
+  on(event: "request" | "requestfailed" | "requestfinished", listener: (request: RequestLike) => void): unknown;
+  on(event: "response", listener: (response: ResponseLike) => void): unknown;
+  on(event: "console", listener: (message: { text(): string; type(): string }) => void): unknown;
+  on(event: "pageerror", listener: (error: unknown) => void): unknown;
+  goto(url: string, options: { waitUntil: "load"; timeout: number }): Promise<unknown>;
+  reload(options: { waitUntil: "load"; timeout: number }): Promise<unknown>;
+  evaluate(expression: string): Promise<unknown>;
+  addInitScript?(script: { content: string }): Promise<unknown>;
+  evaluateOnNewDocument?(script: string): Promise<unknown>;
+}
+
+interface BrowserLike {
+  newContext?(options: Record<string, unknown>): Promise<{ newPage(): Promise<PageLike>; close(): Promise<void> }>;
+  createBrowserContext?(): Promise<{ newPage(): Promise<PageLike>; close(): Promise<void> }>;
+  version(): string | Promise<string>;
+  close(): Promise<void>;
+}
+
+interface LauncherLike {
+  launch(options: Record<string, unknown>): Promise<BrowserLike>;
+}
+
+type DriverModule = Readonly<Record<string, LauncherLike | undefined>>;
+
+/** A browser that the doctor may open pages in. */
+export interface DoctorBrowser {
+  readonly name: string;
+  /** Opens a page in a fresh profile and waits until nothing more happens, for `waitMs` at most. */
+  open(url: string, waitMs: number): Promise<OpenPage>;
+  close(): Promise<void>;
+}
+
+/** A page that is open. */
+export interface OpenPage {
+  /** Returns the evidence up to now. */
+  read(): Promise<BrowserEvidence>;
+  /** Starts a worker script as Selvedge would. */
+  probe(url: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Places of browsers, as they are installed on Linux, macOS and Windows. */
+function installed(): string[] {
+  const linux = ["google-chrome-stable", "google-chrome", "chromium", "chromium-browser", "microsoft-edge"];
+  const mac = ["Google Chrome", "Chromium", "Microsoft Edge"];
+  const windows = ["Google\\Chrome\\Application\\chrome.exe", "Microsoft\\Edge\\Application\\msedge.exe"];
+  const roots = ["PROGRAMFILES", "PROGRAMFILES(X86)", "LOCALAPPDATA"].flatMap((name) => process.env[name] ?? []);
+  return [
+    ...linux.flatMap((name) => [`/usr/bin/${name}`, `/snap/bin/${name}`]),
+    ...mac.flatMap((name) => ["", homedir()].map((root) => `${root}/Applications/${name}.app/Contents/MacOS/${name}`)),
+    ...roots.flatMap((root) => windows.map((path) => join(root, path))),
+    "/usr/bin/firefox",
+    "/usr/bin/firefox-esr",
+    "/Applications/Firefox.app/Contents/MacOS/firefox",
+  ];
+}
+
+/**
+ * Starts a browser.
+ * @param folders - where a driver is looked up: the app's folder, the working directory
+ * @returns a reason where there is none: the text says what to install
+ */
+export async function startBrowser(folders: readonly string[], path?: string): Promise<DoctorBrowser | string> {
+  if (path !== undefined && !existsSync(path)) return `--browser ${path} does not exist`;
+  const driver = await loadDriver(folders);
+  if (driver === null) return `no browser is driven, since no driver is installed: ${INSTALL_DRIVER}`;
+  const executable = path ?? installed().find((x) => existsSync(x));
+  const isFirefox = /firefox/i.test(executable ?? "");
+  try {
+    const browser = await launch(driver, executable, isFirefox);
+    const name = `${isFirefox ? "Firefox" : "Chromium"} ${await browser.version()}`;
+    return { name, open: (url, waitMs) => open(browser, name, url, waitMs), close: () => browser.close() };
+  } catch (error) {
+    const reason = error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error);
+    return `no browser was started (${reason}): install Chrome, or name one by --browser <path>`;
+  }
+}
+
+async function loadDriver(folders: readonly string[]): Promise<DriverModule | null> {
+  for (const folder of folders)
+    for (const name of DRIVERS) {
+      try {
+        const path = createRequire(join(folder, "package.json")).resolve(name);
+        const found = (await import(pathToFileURL(path).href)) as DriverModule & { default?: DriverModule };
+        return { ...found.default, ...found };
+      } catch {
+        // The next one may be installed.
+      }
+    }
+  return null;
+}
+
+function launch(driver: DriverModule, executablePath: string | undefined, isFirefox: boolean): Promise<BrowserLike> {
+  const isRoot = process.getuid?.() === 0;
+  const args = isFirefox
+    ? []
+    : ["--no-first-run", "--disable-background-networking", ...(isRoot ? ["--no-sandbox"] : [])];
+  const options = { headless: true, args, ...(executablePath !== undefined && { executablePath }) };
+  const playwright = driver[isFirefox ? "firefox" : "chromium"];
+  if (playwright !== undefined) return playwright.launch(isFirefox ? { ...options, channel: "moz-firefox" } : options);
+  const puppeteer = driver as unknown as LauncherLike;
+  return puppeteer.launch({ ...options, browser: isFirefox ? "firefox" : "chrome", acceptInsecureCerts: true });
+}
+
+async function open(browser: BrowserLike, name: string, url: string, waitMs: number): Promise<OpenPage> {
+  const context = await (browser.newContext?.({ ignoreHTTPSErrors: true }) ?? browser.createBrowserContext?.());
+  if (context === undefined) throw new Error("this driver has no contexts: update it");
+  const page = await context.newPage();
+  const log: Log = { console: [], seen: [] };
+  const settle = watch(page, log);
+  await (page.addInitScript?.({ content: OBSERVE }) ?? page.evaluateOnNewDocument?.(OBSERVE));
+  await page.goto(url, { waitUntil: "load", timeout: waitMs });
+  await settle(waitMs);
+  if ((await page.evaluate(SERVICE_WORKER_READY)) === true) {
+    // The worker answers from the second visit on.
+    await page.reload({ waitUntil: "load", timeout: waitMs });
+    await settle(waitMs);
+  }
+  return {
+    read: async () => {
+      const observed = JSON.parse(String(await page.evaluate(READ))) as Observed;
+      return { ...observed, name, console: [...log.console], seen: [...log.seen] };
+    },
+    probe: async (script) => {
+      await page.evaluate(probeWorker(script));
+      await settle(waitMs);
+    },
+    close: () => context.close(),
+  };
+}
+
+/** Records what a page requests and prints; the returned function waits until it is quiet. */
+function watch(page: PageLike, log: Log): (waitMs: number) => Promise<void> {
+  let changedAt = performance.now();
+  const changed = (): void => {
+    changedAt = performance.now();
+  };
+  page.on("request", changed);
+  page.on("requestfinished", changed);
+  page.on("requestfailed", (request) => {
+    changed();
+    const failure = request.failure()?.errorText ?? "failed";
+    log.seen.push({ url: request.url(), status: 0, headers: {}, failure, isFromServiceWorker: false });
+  });
+  page.on("response", (response) => {
+    changed();
+    void record(response).then((seen) => log.seen.push(seen));
+  });
+  page.on("console", (message) => {
+    changed();
+    if (message.type() === "error" || message.type().startsWith("warn")) log.console.push(message.text());
+  });
+  page.on("pageerror", (error) => {
+    changed();
+    log.console.push(error instanceof Error ? `${error.name}: ${error.message}` : String(error));
+  });
+  return async (waitMs) => {
+    const until = performance.now() + waitMs;
+    changed();
+    while (performance.now() < until && performance.now() - changedAt < QUIET_MS)
+      await new Promise((resolve) => setTimeout(resolve, 100));
+  };
+}
+
+async function record(response: ResponseLike): Promise<Seen> {
+  const url = response.url();
+  const isFromServiceWorker = response.fromServiceWorker();
+  const seen = { url, status: response.status(), headers: response.headers(), isFromServiceWorker };
+  if (!isFromServiceWorker || roleByName(url) === null) return seen;
+  try {
+    const body = await (response.body?.() ?? response.buffer?.());
+    return body === undefined ? seen : { ...seen, sha256: createHash("sha256").update(body).digest("hex") };
+  } catch {
+    return seen; // the page was left, or the body was not kept
+  }
+}

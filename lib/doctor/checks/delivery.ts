@@ -1,0 +1,83 @@
+// Bytes and cache lifetimes. Judged where they matter: a host that compresses scripts but not WebAssembly, or one that
+// is not on this machine.
+import { isIP } from "node:net";
+import { gzipSync } from "node:zlib";
+import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
+import { isLoopback, nameOf, pathOf } from "../urls.ts";
+import { filesOf, isServed, kilobytes } from "./facts.ts";
+
+const DAY_S = 86_400;
+const SAMPLE_BYTES = 500_000;
+const HASHED = /[.-][\w-]{8,}\.(?:js|mjs|wasm)$/;
+
+/** Finds uncompressed binaries and cache lifetimes that are wrong. */
+export const delivery: Check = (evidence) => [...compression(evidence), ...lifetimes(evidence)];
+
+function compression(evidence: Evidence): Found[] {
+  const plain = filesOf(evidence, "wasm", "rest").filter(
+    (x) => isServed(x) && x.answer.isWhole && x.packed?.headers["content-encoding"] === undefined,
+  );
+  if (plain.length === 0) return [];
+  const isPacking = filesOf(evidence, "script", "worker", "cache-worker").some(
+    ({ packed }) => packed?.headers["content-encoding"] !== undefined,
+  );
+  const { hostname } = new URL(evidence.url);
+  const isPublic = !isLoopback(hostname) && isIP(hostname) === 0 && !evidence.stack.isDev;
+  const size = plain.reduce((sum, x) => sum + x.answer.body.byteLength, 0);
+  return [
+    {
+      id: "wasm-uncompressed",
+      severity: isPacking || isPublic ? "warning" : "hint",
+      message: `WebAssembly is sent uncompressed: ${kilobytes(size)}; by gzip it would be about ${kilobytes(size * gzipShare(plain[0]))}.`,
+      evidence: plain.map(
+        ({ url, answer }) =>
+          `${url}: ${answer.body.byteLength} bytes, no Content-Encoding for Accept-Encoding: gzip, deflate, br, zstd`,
+      ),
+      changes: [{ kind: "compress", extension: ".wasm", type: "application/wasm" }],
+    },
+  ];
+}
+
+/** Share of a binary's size that gzip leaves, measured on its middle. */
+function gzipShare(file: SiteFile | undefined): number {
+  const { body = new Uint8Array() } = file?.answer ?? {};
+  const start = Math.floor(body.byteLength / 2);
+  const sample = body.subarray(start, start + SAMPLE_BYTES);
+  return sample.byteLength === 0 ? 1 : gzipSync(sample).byteLength / sample.byteLength;
+}
+
+function lifetimes(evidence: Evidence): Found[] {
+  const long = filesOf(evidence, "bundle").filter(({ answer }) => maxAge(answer.headers["cache-control"]) > DAY_S);
+  const short = filesOf(evidence, "worker", "cache-worker", "wasm").filter(
+    (x) => isServed(x) && HASHED.test(nameOf(x.url)) && maxAge(x.answer.headers["cache-control"]) < 30 * DAY_S,
+  );
+  const found: Found[] = [];
+  if (long[0] !== undefined)
+    found.push({
+      id: "bundle-cached",
+      severity: "warning",
+      message: `${pathOf(long[0].url)} is cached for ${Math.round(maxAge(long[0].answer.headers["cache-control"]) / DAY_S)} days: a new release of the model is not seen before.`,
+      evidence: [`${long[0].url}: Cache-Control: ${long[0].answer.headers["cache-control"] ?? ""}`],
+      changes: [{ kind: "header", path: pathOf(long[0].url), name: "Cache-Control", value: "no-cache" }],
+    });
+  if (short[0] !== undefined)
+    found.push({
+      id: "assets-not-cached",
+      severity: "hint",
+      message: `${pathOf(short[0].url)} has a hash in its name, and may be cached for a year.`,
+      evidence: [`${short[0].url}: Cache-Control: ${short[0].answer.headers["cache-control"] ?? "(none)"}`],
+      changes: [
+        {
+          kind: "header",
+          path: `${pathOf(new URL(".", short[0].url).href)}*`,
+          name: "Cache-Control",
+          value: "public, max-age=31536000, immutable",
+        },
+      ],
+    });
+  return found;
+}
+
+function maxAge(value: string | undefined): number {
+  return /\bno-(?:cache|store)\b/.test(value ?? "") ? 0 : Number(/\bmax-age=(\d+)/.exec(value ?? "")?.[1] ?? 0);
+}

@@ -1,0 +1,58 @@
+// Questions that several checks ask of the evidence, and how facts are written.
+import type { Answer, Evidence, Role, SiteFile } from "../evidence.ts";
+import { isHtml } from "../find-files.ts";
+import { pathOf } from "../urls.ts";
+
+/** Files without which the engine does not start. */
+export const ENGINE: ReadonlySet<Role> = new Set(["worker", "cache-worker", "wasm", "rest"]);
+/** Files of models. */
+export const MODELS: ReadonlySet<Role> = new Set(["bundle", "chunk", "model"]);
+
+/** Returns the files of these roles. */
+export function filesOf({ files }: Evidence, ...roles: readonly Role[]): readonly SiteFile[] {
+  return files.filter((x) => roles.includes(x.role));
+}
+
+/** Whether a file was answered, and by itself: neither an error nor a page in its place. */
+export function isServed({ answer }: SiteFile): boolean {
+  return answer.status === 200 && !isHtml(answer);
+}
+
+/** Returns the document. */
+export function documentOf(evidence: Evidence): SiteFile | undefined {
+  return evidence.files.find((x) => x.role === "document");
+}
+
+/** Returns a header; of the browser's own request where it made one. */
+export function header(file: SiteFile | undefined, name: string): string | undefined {
+  return file?.answer.headers[name] ?? file?.seen?.headers[name];
+}
+
+/** Returns the type of an answer without its parameters, in lower case. */
+export function typeOf({ headers }: Answer): string {
+  return (headers["content-type"] ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
+}
+
+/** Writes an answer: address, status and type. */
+export function described(file: SiteFile): string {
+  const { answer } = file;
+  if (answer.status === 0) return `${file.url}: ${answer.error ?? "no answer"}`;
+  const over = answer.redirects.length === 0 ? "" : `, redirected to ${pathOf(answer.url)}`;
+  return `${file.url}: status ${answer.status}, ${answer.headers["content-type"] ?? "no content type"}${over}`;
+}
+
+/** Writes the lines of the browser's console that match. */
+export function lines({ browser }: Evidence, pattern: RegExp): string[] {
+  const found = (browser?.console ?? []).filter((x) => pattern.test(x)).map((x) => x.split("\n", 1)[0] ?? "");
+  return [...new Set(found)].slice(0, 2).map((x) => `console: ${x.slice(0, 300)}`);
+}
+
+/** Writes a number of bytes. */
+export function kilobytes(bytes: number): string {
+  return bytes < 1_000_000 ? `${Math.ceil(bytes / 1000)} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+}
+
+/** Whether the page names an origin of its own for a file. */
+export function isForeign({ url }: SiteFile, evidence: Evidence): boolean {
+  return new URL(url).origin !== new URL(evidence.url).origin;
+}

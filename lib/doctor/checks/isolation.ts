@@ -1,0 +1,75 @@
+// Cross-origin isolation: a page with COEP starts only workers that have COEP too; threads need both headers.
+import type { Check, Evidence, Found } from "../evidence.ts";
+import { textOf } from "../http.ts";
+import { pathOf } from "../urls.ts";
+import { documentOf, filesOf, header, isServed, lines } from "./facts.ts";
+
+const COEP = "cross-origin-embedder-policy";
+const COOP = "cross-origin-opener-policy";
+
+/** Finds workers without the page's COEP, and threads without isolation. */
+export const isolation: Check = (evidence) => [...embedder(evidence), ...threads(evidence)];
+
+function embedder(evidence: Evidence): Found[] {
+  const coep = word(header(documentOf(evidence), COEP));
+  if (!isEmbedder(coep)) return [];
+  const without = filesOf(evidence, "worker", "cache-worker").filter(
+    (file) => isServed(file) && !isEmbedder(word(header(file, COEP))),
+  );
+  if (without.length === 0) return [];
+  return [
+    {
+      id: "coep-worker",
+      severity: "error",
+      message: `The page has Cross-Origin-Embedder-Policy: ${coep}, its worker scripts don't: the browser refuses to start them.`,
+      evidence: [
+        `${evidence.url}: Cross-Origin-Embedder-Policy: ${coep}`,
+        ...without
+          .slice(0, 3)
+          .map(({ url, answer }) => `${url}: status ${answer.status}, no Cross-Origin-Embedder-Policy`),
+        ...without.flatMap(({ seen }) => (seen?.failure === undefined ? [] : [`browser: ${seen.failure}`])).slice(0, 1),
+        ...lines(evidence, /BLOCKED_BY_RESPONSE|Cross-Origin-Embedder/),
+      ],
+      changes: without.map(({ url }) => ({
+        kind: "header",
+        path: pathOf(url),
+        name: "Cross-Origin-Embedder-Policy",
+        value: coep,
+      })),
+    },
+  ];
+}
+
+function threads(evidence: Evidence): Found[] {
+  const document = documentOf(evidence);
+  const asked = filesOf(evidence, "document", "script").find(({ answer }) =>
+    /\bthreads["']?\s*:\s*(?:[2-9]|\d\d+|["']auto["'])/.test(textOf(answer)),
+  );
+  const isIsolated =
+    evidence.browser?.isIsolated ?? (isEmbedder(word(header(document, COEP))) && header(document, COOP) !== undefined);
+  if (document === undefined || asked === undefined || isIsolated) return [];
+  const missing = [
+    [COOP, "Cross-Origin-Opener-Policy", "same-origin"],
+    [COEP, "Cross-Origin-Embedder-Policy", "require-corp"],
+  ].filter(([name = "", , value = ""]) => word(header(document, name)) !== value);
+  return [
+    {
+      id: "threads-not-isolated",
+      severity: "warning",
+      message: "The app asks for threads, and the page is not cross-origin isolated: each lane runs on one thread.",
+      evidence: [
+        `${asked.url}: ${/\bthreads["']?\s*:\s*[^,}\s]+/.exec(textOf(asked.answer))?.[0] ?? "threads"}`,
+        ...missing.map(([name = "", title = ""]) => `${document.url}: ${title}: ${header(document, name) ?? "(none)"}`),
+      ],
+      changes: missing.map(([, name = "", value = ""]) => ({ kind: "header", path: "/*", name, value })),
+    },
+  ];
+}
+
+function word(value: string | undefined): string {
+  return (value ?? "").split(";", 1)[0]?.trim().toLowerCase() ?? "";
+}
+
+function isEmbedder(value: string): boolean {
+  return value === "require-corp" || value === "credentialless";
+}

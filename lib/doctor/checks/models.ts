@@ -1,0 +1,150 @@
+// Models and bundles: real files rather than stand-ins, unchanged on their way, and with what a browser needs to keep
+// them.
+import { createHash } from "node:crypto";
+import { brotliDecompressSync, gunzipSync } from "node:zlib";
+import type { Answer, Check, Evidence, Found, SiteFile } from "../evidence.ts";
+import { chunksOf } from "../find-files.ts";
+import type { Listed } from "../find-files.ts";
+import { textOf } from "../http.ts";
+import { nameOf, pathOf } from "../urls.ts";
+import { described, filesOf, isServed, MODELS } from "./facts.ts";
+
+const LFS = /^version https:\/\/git-lfs\.github\.com\/spec\//;
+/** Beginnings of files that are taken for models by mistake. */
+const STRANGERS: readonly (readonly [string, readonly number[]])[] = [
+  ["a PNG image", [0x89, 0x50, 0x4e, 0x47]],
+  ["a JPEG image", [0xff, 0xd8, 0xff]],
+  ["a ZIP archive", [0x50, 0x4b, 0x03, 0x04]],
+  ["gzip, without a Content-Encoding that says so", [0x1f, 0x8b]],
+  ["an XML document", [0x3c, 0x3f, 0x78, 0x6d]],
+  ["JSON", [0x7b, 0x22]],
+];
+
+/** Finds stand-ins, changed chunks, and models that no browser keeps. */
+export const models: Check = (evidence) =>
+  [
+    ...filesOf(evidence, "bundle", "chunk", "model").filter(isServed).flatMap(standIn),
+    ...changed(evidence),
+    ...filesOf(evidence, "model").filter(isServed).flatMap(validators),
+    ...filesOf(evidence, "model", "chunk").filter(isServed).flatMap(ranges),
+  ].filter((x, i, all) => all.findIndex((y) => y.id === x.id) === i);
+
+function standIn(file: SiteFile): Found[] {
+  const { answer, url, role } = file;
+  if (isPointer(answer))
+    return [
+      {
+        id: "lfs-pointer",
+        severity: "error",
+        message: `${pathOf(url)} is a Git LFS pointer of ${answer.body.byteLength} bytes, not the file.`,
+        evidence: [`${url}: begins with "version https://git-lfs.github.com/spec/…"`],
+        changes: [{ kind: "replace", url: pathOf(url), command: "git lfs install && git lfs pull" }],
+      },
+    ];
+  const stranger = STRANGERS.find(([, magic]) => magic.every((x, i) => answer.body[i] === x))?.[0];
+  if (role !== "model" || stranger === undefined || "content-encoding" in answer.headers) return [];
+  return [
+    {
+      id: "model-content",
+      severity: "error",
+      message: `${pathOf(url)} is no ONNX model: it is ${stranger}.`,
+      evidence: [described(file)],
+      changes: [{ kind: "replace", url: pathOf(url), command: "cp <the .onnx file>" }],
+    },
+  ];
+}
+
+/** A chunk's name is the SHA-256 of its content: a host that decodes or rewrites it breaks the bundle. */
+function changed(evidence: Evidence): Found[] {
+  const listed = new Map(
+    filesOf(evidence, "bundle").flatMap(({ answer }) => chunksOf(textOf(answer)).map((x) => [x.sha256, x])),
+  );
+  const wrong = filesOf(evidence, "chunk").find((file) => {
+    const { answer, url } = file;
+    const chunk = listed.get(nameOf(url).slice(0, 64));
+    if (!isServed(file) || !answer.isWhole || isPointer(answer)) return false;
+    return chunk !== undefined && !isStored(answer.body, answer.headers["content-encoding"], chunk);
+  });
+  if (wrong === undefined) return [];
+  const { answer, url } = wrong;
+  const expected = listed.get(nameOf(url).slice(0, 64));
+  return [
+    {
+      id: "chunk-changed",
+      severity: "error",
+      message: `The host changes chunks on their way: ${pathOf(url)} is not what its name, a SHA-256, stands for.`,
+      evidence: [
+        described(wrong),
+        `${url}: ${answer.body.byteLength} bytes, ${expected?.wireBytes ?? 0} expected; Content-Encoding ${answer.headers["content-encoding"] ?? "(none)"}`,
+      ],
+      changes: [{ kind: "as-stored", path: `${pathOf(new URL(".", url).href)}*` }],
+    },
+  ];
+}
+
+/** Whether bytes are a chunk as stored, after the browser has undone the encoding of the transfer. */
+function isStored(body: Uint8Array, transfer: string | undefined, { sha256, encoding }: Listed): boolean {
+  try {
+    const sent = decode(body, transfer ?? "");
+    const content = decode(sent, encoding);
+    return content === null || createHash("sha256").update(content).digest("hex") === sha256;
+  } catch {
+    return false;
+  }
+}
+
+/** Undoes an encoding; null for one that Node does not know. */
+function decode(body: Uint8Array | null, encoding: string): Uint8Array | null {
+  if (body === null || encoding === "" || encoding === "identity") return body;
+  if (encoding === "br") return brotliDecompressSync(body);
+  return encoding === "gzip" ? gunzipSync(body) : null;
+}
+
+function isPointer(answer: Answer): boolean {
+  return LFS.test(textOf({ ...answer, body: answer.body.subarray(0, 256) }));
+}
+
+function validators(file: SiteFile): Found[] {
+  const { headers } = file.answer;
+  if ("etag" in headers || "last-modified" in headers) return [];
+  return [
+    {
+      id: "model-no-validator",
+      severity: "warning",
+      message: `${pathOf(file.url)} has neither ETag nor Last-Modified: it is fetched at every visit and does not open offline.`,
+      evidence: [
+        `${file.url}: ETag (none), Last-Modified (none), Cache-Control ${headers["cache-control"] ?? "(none)"}`,
+      ],
+      changes: [{ kind: "header", path: pathOf(file.url), name: "ETag", value: '"<hash of the file>"' }],
+    },
+  ];
+}
+
+function ranges(file: SiteFile): Found[] {
+  const { range, answer, url } = file;
+  if (range === null || !MODELS.has(file.role)) return [];
+  const sent = range.body;
+  const isWrong = range.status === 206 && !sent.every((x, i) => x === answer.body[i]);
+  if (isWrong)
+    return [
+      {
+        id: "range-wrong",
+        severity: "error",
+        message: `A request of a part of ${pathOf(url)} is answered with other bytes: an interrupted download can't go on.`,
+        evidence: [
+          `${url}: Range: bytes=0-15 → ${range.status}, ${range.headers["content-range"] ?? "no Content-Range"}`,
+        ],
+        changes: [{ kind: "as-stored", path: pathOf(url) }],
+      },
+    ];
+  if (range.status === 206 || answer.body.byteLength < 2 ** 20) return [];
+  return [
+    {
+      id: "no-ranges",
+      severity: "hint",
+      message: `${pathOf(url)} can't be requested in parts: an interrupted download begins anew.`,
+      evidence: [`${url}: Range: bytes=0-15 → status ${range.status}`],
+      changes: [{ kind: "header", path: pathOf(url), name: "Accept-Ranges", value: "bytes" }],
+    },
+  ];
+}

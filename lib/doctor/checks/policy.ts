@@ -1,0 +1,136 @@
+// Content security policy: WebAssembly, workers and requests. A worker is governed by the policy of its own response, so
+// the document's and the workers' are both read.
+import { admits, admitsWasm, governing, parsePolicies } from "../csp.ts";
+import type { Policy } from "../csp.ts";
+import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
+import { textOf } from "../http.ts";
+import { pathOf } from "../urls.ts";
+import { documentOf, filesOf, header, isServed, lines } from "./facts.ts";
+
+/** Finds directives that refuse what the engine needs. */
+export const policy: Check = (evidence) => {
+  const governed = [documentOf(evidence), ...filesOf(evidence, "worker", "cache-worker").filter(isServed)];
+  const found = governed.flatMap((file) => (file === undefined ? [] : judge(file, evidence)));
+  const ids = [...new Set(found.map((x) => x.id))];
+  return ids.map((id) => merge(found.filter((x) => x.id === id)));
+};
+
+function judge(file: SiteFile, evidence: Evidence): Found[] {
+  return policiesOf(file).flatMap((each) => [
+    ...wasm(each, file, evidence),
+    ...(file.role === "document" ? workers(each, file, evidence) : []),
+    ...requests(each, file, evidence),
+  ]);
+}
+
+function wasm(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
+  const rule = governing(each, "script-src");
+  // The fetch worker compiles nothing but the brotli decoder.
+  if (rule === null || admitsWasm(each) || file.role === "cache-worker") return [];
+  const refusal = evidence.browser?.wasmRefusal;
+  return [
+    {
+      id: "csp-wasm",
+      severity: "error",
+      message: "The content security policy keeps WebAssembly from compiling: script-src lacks 'wasm-unsafe-eval'.",
+      evidence: [
+        shown(file, rule),
+        ...(typeof refusal === "string" ? [`in ${evidence.browser?.name ?? ""}: ${refusal.slice(0, 300)}`] : []),
+      ],
+      changes: [change(file, "script-src", [...scriptBase(rule), "'wasm-unsafe-eval'"])],
+    },
+  ];
+}
+
+function workers(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
+  const refused = [...filesOf(evidence, "worker", "cache-worker").map((x) => x.url)].filter(
+    (url) => !admits(each, "worker-src", url, evidence.url),
+  );
+  const rule = governing(each, "worker-src");
+  const blobs = (evidence.browser?.violations ?? []).filter(
+    (x) => !x.isReportOnly && x.directive.startsWith("worker-src") && x.blocked.startsWith("blob"),
+  );
+  if (rule === null || (refused.length === 0 && blobs.length === 0)) return [];
+  const sources = [...new Set([...refused.map((x) => sourceOf(x, evidence)), ...(blobs.length > 0 ? ["blob:"] : [])])];
+  return [
+    {
+      id: "csp-worker",
+      severity: "error",
+      message: `The content security policy keeps workers from starting: worker-src must admit ${sources.join(" ")}.`,
+      evidence: [
+        shown(file, rule),
+        ...refused.slice(0, 2).map((x) => `refused: ${x}`),
+        ...violations(evidence, "worker-src"),
+      ],
+      changes: [change(file, "worker-src", sources)],
+    },
+  ];
+}
+
+function requests(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
+  const wanted = filesOf(evidence, "wasm", "rest", "bundle", "chunk", "model", "brotli").map((x) => x.url);
+  const rule = governing(each, "connect-src");
+  const refused = wanted.filter((url) => !admits(each, "connect-src", url, evidence.url));
+  if (rule === null || refused.length === 0) return [];
+  const sources = [...new Set(refused.map((x) => sourceOf(x, evidence)))];
+  return [
+    {
+      id: "csp-connect",
+      severity: "error",
+      message: `The content security policy keeps files from being fetched: connect-src must admit ${sources.join(" ")}.`,
+      evidence: [
+        shown(file, rule),
+        ...refused.slice(0, 2).map((x) => `refused: ${x}`),
+        ...violations(evidence, "connect-src"),
+        ...lines(evidence, /connect-src/),
+      ],
+      changes: [change(file, "connect-src", sources)],
+    },
+  ];
+}
+
+/** Returns the policies of a response, and of a document's own markup. */
+export function policiesOf(file: SiteFile): Policy[] {
+  const found = parsePolicies(header(file, "content-security-policy"));
+  if (file.role !== "document") return found;
+  const metas = textOf(file.answer).matchAll(/<meta\b[^>]*http-equiv=["']?content-security-policy["']?[^>]*>/gi);
+  for (const [tag] of metas) {
+    const content = /\bcontent=(?:"([^"]*)"|'([^']*)')/i.exec(tag);
+    // A comma in markup separates nothing.
+    found.push(...parsePolicies((content?.[1] ?? content?.[2])?.replaceAll(",", " ").replaceAll("&#39;", "'")));
+  }
+  return found;
+}
+
+function shown({ url }: SiteFile, { name, sources }: { name: string; sources: readonly string[] }): string {
+  return `${url}: Content-Security-Policy: … ${name} ${sources.join(" ")} …`;
+}
+
+/** A new script-src replaces default-src, so it keeps what that allowed. */
+function scriptBase({ name, sources }: { name: string; sources: readonly string[] }): readonly string[] {
+  return name === "script-src" ? [] : sources.filter((x) => x !== "'none'");
+}
+
+function change(file: SiteFile, directive: string, sources: readonly string[]) {
+  return { kind: "csp", path: pathOf(file.url), directive, sources } as const;
+}
+
+function sourceOf(url: string, evidence: Evidence): string {
+  const { origin } = new URL(url);
+  return origin === new URL(evidence.url).origin ? "'self'" : origin;
+}
+
+function violations({ browser }: Evidence, directive: string): string[] {
+  const found = (browser?.violations ?? []).filter((x) => !x.isReportOnly && x.directive.startsWith(directive));
+  return found.slice(0, 2).map((x) => `violation in ${browser?.name ?? ""}: ${x.directive} blocked ${x.blocked}`);
+}
+
+function merge(found: readonly Found[]): Found {
+  const [first] = found as [Found];
+  const changes = new Map(found.flatMap((x) => x.changes).map((x) => [JSON.stringify(x), x]));
+  return {
+    ...first,
+    evidence: [...new Set(found.flatMap((x) => x.evidence))].slice(0, 6),
+    changes: [...changes.values()],
+  };
+}

@@ -1,0 +1,116 @@
+// Every file of the engine and of models is there, and is itself: no 404, no page of a single-page app in its place.
+import type { Change, Check, Evidence, Found, Role, SiteFile } from "../evidence.ts";
+import { isHtml } from "../find-files.ts";
+import { folderOf, nameOf, pathOf } from "../urls.ts";
+import { described, ENGINE, lines, MODELS } from "./facts.ts";
+
+const NOUNS: Readonly<Partial<Record<Role, string>>> = {
+  worker: "The worker script",
+  "cache-worker": "The worker script that fetches models",
+  wasm: "The WebAssembly binary",
+  rest: "The second WebAssembly binary",
+  brotli: "The brotli decoder",
+  bundle: "The bundle's description",
+  chunk: "A chunk of the bundle",
+  model: "The model",
+};
+
+/** Finds files that are missing, redirected, or answered with HTML. */
+export const reachable: Check = (evidence) => {
+  const found = new Map<string, Found>();
+  for (const file of evidence.files) {
+    if (!ENGINE.has(file.role) && !MODELS.has(file.role)) continue;
+    const result = judge(file, evidence);
+    if (result === null) continue;
+    const before = found.get(result.id);
+    // One cause breaks many files: they are one finding.
+    found.set(result.id, before === undefined ? result : join(before, result));
+  }
+  // Files of the package are served together, or not at all.
+  for (const reason of ["missing", "is-html", "forbidden", "unreachable"]) {
+    const [worker, wasm] = [found.get(`worker-${reason}`), found.get(`wasm-${reason}`)];
+    if (worker === undefined || wasm === undefined) continue;
+    found.set(worker.id, join(worker, wasm));
+    found.delete(wasm.id);
+  }
+  return [...found.values(), ...moved(evidence)];
+};
+
+/** The package's own word that a bundler has changed the addresses of its files. */
+function moved(evidence: Evidence): Found[] {
+  const noted = lines(evidence, /A bundler moved Selvedge away/);
+  if (noted.length === 0) return [];
+  const to = "/selvedge/";
+  return [
+    {
+      id: "files-moved",
+      severity: "error",
+      message: "The bundler leaves the package without the addresses of its workers.",
+      evidence: noted,
+      changes: [
+        { kind: "copy", files: ["worker-*.js", "*.wasm"], to },
+        { kind: "assets-base", to },
+      ],
+    },
+  ];
+}
+
+function judge(file: SiteFile, evidence: Evidence): Found | null {
+  const { answer, role, url } = file;
+  const noun = NOUNS[role] ?? "A file";
+  const isPage = isHtml(answer);
+  if (answer.status === 200 && !isPage) return null;
+  // The server answers the doctor by CORS or not at all: checks of their own say more.
+  if (answer.status === 0 && !/^https?:/.test(url)) return null;
+  const isPrebundled = ENGINE.has(role) && isPrebundle(evidence);
+  const shown = [described(file), ...lines(evidence, new RegExp(nameOf(url).replaceAll(/[^\w]/g, "\\$&")))];
+  if (isPrebundled)
+    return {
+      id: "vite-prebundled",
+      severity: "error",
+      message: `Vite's dev server pre-bundles selvedge, away from its workers: ${pathOf(url)} is not there.`,
+      evidence: shown,
+      changes: [{ kind: "exclude-prebundle" }],
+    };
+  const name = role === "cache-worker" ? "worker" : role === "rest" ? "wasm" : role;
+  const reason = isPage
+    ? `is answered with an HTML page (status ${answer.status})`
+    : answer.status === 0
+      ? `can't be reached (${answer.error ?? "no answer"})`
+      : [401, 403].includes(answer.status)
+        ? `is refused (status ${answer.status}): the host wants a login or forbids this path`
+        : `is missing (status ${answer.status})`;
+  return {
+    id: `${name}-${isPage ? "is-html" : answer.status === 0 ? "unreachable" : [401, 403].includes(answer.status) ? "forbidden" : "missing"}`,
+    severity: "error",
+    message: `${noun} ${pathOf(url)} ${reason}.`,
+    evidence: shown,
+    changes: changesOf(file, isPage, evidence),
+  };
+}
+
+function changesOf({ url, role, answer }: SiteFile, isPage: boolean, evidence: Evidence): Change[] {
+  // The package's files belong together: where one is missing, all are copied or deployed again.
+  const files = ENGINE.has(role) ? ["worker-*.js", "*.wasm"] : [pathOf(url)];
+  const copy: Change = { kind: "copy", files, to: pathOf(folderOf(url)) };
+  if (!isPage && answer.redirects.length === 0) return [copy];
+  // Old bundles have chunks without an ending, which hosts take for routes.
+  return [{ kind: "no-fallback", paths: [pathOf(url)] }, ...(evidence.hasHtmlFallback || !isPage ? [copy] : [])];
+}
+
+function join(before: Found, next: Found): Found {
+  const known = new Set(before.changes.map((x) => JSON.stringify(x)));
+  return {
+    ...before,
+    evidence: [...new Set([...before.evidence, ...next.evidence])].slice(0, 6),
+    changes: [...before.changes, ...next.changes.filter((x) => !known.has(JSON.stringify(x)))],
+  };
+}
+
+/** Whether the page loads selvedge from the cache folder of Vite's dev server. */
+export function isPrebundle({ files, browser }: Evidence): boolean {
+  const urls = [...files.map((x) => x.url), ...(browser?.resources ?? [])];
+  return urls.some(
+    (x) => /\/(?:deps|deps_ssr)\/(?:.*[/_])?selvedge(?:_[\w-]+)?\.js(?:\?|$)/.test(x) && !/\/dist\//.test(x),
+  );
+}

@@ -1,0 +1,64 @@
+// Types and content of scripts and binaries: browsers refuse a script of another type, and compile a binary of another
+// type only after it has arrived whole.
+import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
+import { extensionOf, pathOf } from "../urls.ts";
+import { described, filesOf, isServed, lines, typeOf } from "./facts.ts";
+
+const SCRIPT = /^(?:text|application)\/(?:x-)?(?:java|ecma)script$|^text\/(?:javascript1\.[0-5]|jscript|livescript)$/;
+const WASM_MAGIC = [0x00, 0x61, 0x73, 0x6d];
+
+/** Finds types that browsers refuse, and binaries that are no WebAssembly. */
+export const types: Check = (evidence) =>
+  [
+    ...filesOf(evidence, "worker", "cache-worker").flatMap((file) => script(file, evidence)),
+    ...filesOf(evidence, "wasm", "rest", "brotli").flatMap(binary),
+  ].filter((x, i, all) => all.findIndex((y) => y.id === x.id) === i);
+
+function script(file: SiteFile, evidence: Evidence): Found[] {
+  const type = typeOf(file.answer);
+  if (!isServed(file) || SCRIPT.test(type)) return [];
+  const extension = extensionOf(file.url);
+  return [
+    {
+      id: "script-type",
+      severity: "error",
+      message: `The worker script ${pathOf(file.url)} has the type ${type === "" ? "(none)" : type}: browsers run JavaScript types alone.`,
+      evidence: [described(file), ...lines(evidence, /MIME type/)],
+      changes: [{ kind: "type", extension, type: "text/javascript" }],
+    },
+  ];
+}
+
+function binary(file: SiteFile): Found[] {
+  if (!isServed(file)) return [];
+  const { body, headers } = file.answer;
+  const type = typeOf(file.answer);
+  const isGzip = body[0] === 0x1f && body[1] === 0x8b;
+  const encoding = headers["content-encoding"];
+  if (encoding === undefined && !WASM_MAGIC.every((x, i) => body[i] === x))
+    return [
+      {
+        id: "wasm-content",
+        severity: "error",
+        message: `${pathOf(file.url)} is no WebAssembly${isGzip ? ": it is compressed, without a Content-Encoding that says so" : ""}.`,
+        evidence: [`${file.url}: begins with ${hex(body)}`, described(file)],
+        changes: isGzip
+          ? [{ kind: "header", path: pathOf(file.url), name: "Content-Encoding", value: "gzip" }]
+          : [{ kind: "as-stored", path: pathOf(file.url) }],
+      },
+    ];
+  if (type === "application/wasm") return [];
+  return [
+    {
+      id: "wasm-type",
+      severity: "warning",
+      message: `${pathOf(file.url)} has the type ${type === "" ? "(none)" : type}: it is compiled only after it has arrived, and the engine starts later.`,
+      evidence: [described(file)],
+      changes: [{ kind: "type", extension: ".wasm", type: "application/wasm" }],
+    },
+  ];
+}
+
+function hex(bytes: Uint8Array): string {
+  return Array.from(bytes.subarray(0, 8), (x) => x.toString(16).padStart(2, "0")).join(" ");
+}

@@ -1,0 +1,66 @@
+// Content security policies (CSP level 3) as far as Selvedge meets them: whether a directive admits an address or a
+// keyword. Several policies hold at once: each must admit it.
+const FALLBACKS: Readonly<Record<string, readonly string[]>> = {
+  "script-src": ["script-src", "default-src"],
+  "worker-src": ["worker-src", "child-src", "script-src", "default-src"],
+  "connect-src": ["connect-src", "default-src"],
+};
+
+/** One policy: sources by directive. */
+export type Policy = ReadonlyMap<string, readonly string[]>;
+
+/** Parses the value of one or several `Content-Security-Policy` headers. */
+export function parsePolicies(value: string | undefined): Policy[] {
+  return (value ?? "")
+    .split(",")
+    .map((policy) => {
+      const directives = new Map<string, readonly string[]>();
+      for (const part of policy.split(";")) {
+        const [name = "", ...sources] = part.trim().split(/\s+/);
+        if (name !== "" && !directives.has(name.toLowerCase())) directives.set(name.toLowerCase(), sources);
+      }
+      return directives;
+    })
+    .filter((x) => x.size > 0);
+}
+
+/** Returns the directive that governs another one's subject in a policy, and its sources; null where nothing does. */
+export function governing(policy: Policy, directive: string): { name: string; sources: readonly string[] } | null {
+  const name = FALLBACKS[directive]?.find((x) => policy.has(x));
+  return name === undefined ? null : { name, sources: policy.get(name) ?? [] };
+}
+
+/** Whether a policy admits an address. `page` is the address that `'self'` stands for. */
+export function admits(policy: Policy, directive: string, url: string, page: string): boolean {
+  const rule = governing(policy, directive);
+  if (rule === null) return true;
+  // A nonce or 'strict-dynamic' vouches for scripts that no list of addresses shows.
+  if (directive === "worker-src" && rule.sources.includes("'strict-dynamic'")) return true;
+  return rule.sources.some((source) => matches(source, new URL(url), new URL(page)));
+}
+
+/** Whether a policy lets WebAssembly compile. */
+export function admitsWasm(policy: Policy): boolean {
+  const rule = governing(policy, "script-src");
+  return rule === null || rule.sources.some((x) => /^'(?:wasm-unsafe-eval|unsafe-eval)'$/i.test(x));
+}
+
+function matches(source: string, url: URL, page: URL): boolean {
+  const word = source.toLowerCase();
+  if (word === "'self'") return url.origin === page.origin;
+  if (word.startsWith("'")) return false;
+  if (word === "*") return /^(?:https?|wss?):$/.test(url.protocol) || url.protocol === page.protocol;
+  if (/^[a-z][a-z\d+.-]*:$/.test(word)) return url.protocol === word || (word === "http:" && url.protocol === "https:");
+  const [, scheme, host = "", port, path] =
+    /^(?:([a-z][a-z\d+.-]*):\/\/)?([^:/]+)(?::(\d+|\*))?(\/.*)?$/.exec(word) ?? [];
+  const isScheme =
+    scheme === undefined
+      ? url.protocol === page.protocol || url.protocol === "https:"
+      : url.protocol === `${scheme}:` || (scheme === "http" && url.protocol === "https:");
+  const isHost = host.startsWith("*.") ? url.hostname.endsWith(host.slice(1)) : host === "*" || url.hostname === host;
+  const isPort = port === "*" || (port ?? "") === url.port;
+  // A path that ends with a slash is a folder; paths keep their case.
+  const given = path === undefined ? "" : source.slice(source.length - path.length);
+  const isPath = given === "" || (given.endsWith("/") ? url.pathname.startsWith(given) : url.pathname === given);
+  return isScheme && isHost && isPort && isPath;
+}

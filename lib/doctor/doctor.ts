@@ -1,0 +1,195 @@
+// Diagnosis of a site: collects evidence by a browser and by requests of its own, runs the checks, words the fixes.
+import { randomUUID } from "node:crypto";
+import { resolve } from "node:path";
+import type { DoctorBrowser, OpenPage } from "./browser.ts";
+import { copies } from "./checks/copies.ts";
+import { cors } from "./checks/cors.ts";
+import { delivery } from "./checks/delivery.ts";
+import { engineErrors } from "./checks/engine.ts";
+import { ENGINE, isServed } from "./checks/facts.ts";
+import { isolation } from "./checks/isolation.ts";
+import { models } from "./checks/models.ts";
+import { policy } from "./checks/policy.ts";
+import { reachable } from "./checks/reachable.ts";
+import { secure } from "./checks/secure.ts";
+import { serviceWorker } from "./checks/service-worker.ts";
+import { trustedTypes } from "./checks/trusted-types.ts";
+import { types } from "./checks/types.ts";
+import { versions } from "./checks/versions.ts";
+import type { BrowserEvidence, Check, Evidence, Found, Project, SiteFile, Stack } from "./evidence.ts";
+import { findFiles, isHtml } from "./find-files.ts";
+import { fixOf } from "./fixes.ts";
+import type { Fix } from "./fixes.ts";
+import { ask, textOf } from "./http.ts";
+import { readOwnPackage } from "./own-package.ts";
+import { recognise } from "./stack.ts";
+import { bare } from "./urls.ts";
+
+/** The checks, in the order in which a page loads. */
+const CHECKS: readonly Check[] = [
+  secure,
+  reachable,
+  types,
+  isolation,
+  policy,
+  trustedTypes,
+  cors,
+  versions,
+  models,
+  copies,
+  serviceWorker,
+  delivery,
+];
+const WAIT_MS = 20_000;
+const ORDER = ["error", "warning", "hint"] as const;
+
+/** A finding with its fixes. */
+export interface Finding extends Omit<Found, "changes"> {
+  readonly fixes: readonly Fix[];
+}
+
+/** Result of a diagnosis. */
+export interface Report {
+  readonly url: string;
+  /** Browser that opened the page, or null. */
+  readonly browser: string | null;
+  readonly stack: Stack;
+  readonly findings: readonly Finding[];
+  /** Limits of this run, such as a missing browser. */
+  readonly notes: readonly string[];
+  /** Whether any file of Selvedge was found. */
+  readonly hasSelvedge: boolean;
+}
+
+/** Options of a diagnosis. */
+export interface DiagnoseOptions {
+  readonly project: Project | null;
+  /** Browser, or the reason for which there is none. */
+  readonly browser: DoctorBrowser | string;
+  /** Longest time for the page to load its models; default 20 s. */
+  readonly waitMs?: number;
+  /** Includes hints; default false. */
+  readonly hints?: boolean;
+  /** Called with a line of progress. */
+  readonly onProgress?: (line: string) => void;
+}
+
+/**
+ * Diagnoses the page at an address.
+ * @throws Error where the page does not answer
+ */
+export async function diagnose(url: string, options: DiagnoseOptions): Promise<Report> {
+  const { browser, project, hints = false, onProgress = () => undefined } = options;
+  const first = await ask(url, { limit: 1 });
+  if (first.status === 0) throw new Error(`${url} does not answer: ${first.error ?? "no reason given"}`);
+  if (first.status >= 400) throw new Error(`${url} answers with status ${first.status}`);
+  const notes = typeof browser === "string" ? [browser] : [];
+  const opened = typeof browser === "string" ? null : await openIn(browser, first.url, options, notes);
+  try {
+    onProgress("requesting its files");
+    let shown = (await opened?.read()) ?? null;
+    let files = await findFiles(first.url, shown);
+    if (opened !== null && shown !== null && !shown.workers.some((x) => x.name === "selvedge")) {
+      shown = await probeAll(opened, files);
+      files = withSeen(files, shown);
+    }
+    const evidence = await complete(first.url, files, shown, project);
+    return report(evidence, notes, hints);
+  } finally {
+    await opened?.close();
+  }
+}
+
+async function openIn(
+  browser: DoctorBrowser,
+  url: string,
+  { waitMs = WAIT_MS, onProgress = () => undefined }: DiagnoseOptions,
+  notes: string[],
+): Promise<OpenPage | null> {
+  onProgress(`opening ${url} in ${browser.name}`);
+  try {
+    return await browser.open(url, waitMs);
+  } catch (error) {
+    notes.push(
+      `${browser.name} did not open the page: ${error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error)}`,
+    );
+    return null;
+  }
+}
+
+/** Starts the worker scripts that were found, where the page starts its engine only when it is used. */
+async function probeAll(opened: OpenPage, files: readonly SiteFile[]): Promise<BrowserEvidence> {
+  const scripts = files.filter((x) => (x.role === "worker" || x.role === "cache-worker") && isServed(x));
+  for (const { url } of scripts) await opened.probe(url);
+  return opened.read();
+}
+
+function withSeen(files: readonly SiteFile[], { seen }: BrowserEvidence): SiteFile[] {
+  return files.map((file) => {
+    const all = seen.filter((x) => bare(x.url) === bare(file.url));
+    return { ...file, seen: all.find((x) => x.failure !== undefined) ?? all.at(-1) ?? file.seen };
+  });
+}
+
+async function complete(
+  url: string,
+  files: readonly SiteFile[],
+  browser: BrowserEvidence | null,
+  project: Project | null,
+): Promise<Evidence> {
+  const missing = await ask(new URL(`selvedge-doctor-${randomUUID()}.js`, url).href);
+  const worker = browser?.serviceWorker ?? null;
+  const more: SiteFile[] = [];
+  if (worker !== null) {
+    const answer = await ask(worker, { limit: 2 ** 20 });
+    more.push({
+      url: worker,
+      role: "service-worker",
+      source: "requested",
+      answer,
+      packed: null,
+      range: null,
+      seen: null,
+    });
+  }
+  const all = [...files, ...more];
+  return {
+    url,
+    files: all,
+    stack: recognise(url, all, project),
+    project,
+    own: readOwnPackage(),
+    browser,
+    hasHtmlFallback: missing.status === 200 && isHtml(missing),
+  };
+}
+
+function report(evidence: Evidence, notes: readonly string[], hints: boolean): Report {
+  const found = CHECKS.flatMap((check) => check(evidence));
+  if (!found.some((x) => x.severity === "error")) found.push(...engineErrors(evidence));
+  const kept = found.filter((x) => hints || x.severity !== "hint");
+  const sorted = ORDER.flatMap((severity) => kept.filter((x) => x.severity === severity));
+  const findings = sorted.map(({ changes, ...rest }) => ({
+    ...rest,
+    fixes: changes.map((change) => fixOf(change, evidence)),
+  }));
+  const { url, stack, browser, files } = evidence;
+  const hasEngine = files.some((x) => ENGINE.has(x.role));
+  const hasSelvedge =
+    hasEngine || files.some((x) => x.role === "script" && textOf(x.answer).includes("selvedge.error"));
+  const unseen =
+    hasSelvedge && !hasEngine
+      ? ["the page has selvedge, and no worker was started or named: use its feature first, or --wait longer"]
+      : [];
+  return { url, browser: browser?.name ?? null, stack, findings, notes: [...notes, ...unseen], hasSelvedge };
+}
+
+/** Whether an argument is an address rather than a folder. */
+export function isAddress(target: string): boolean {
+  return /^https?:\/\//i.test(target);
+}
+
+/** Folders in which a driver of browsers is looked up. */
+export function driverFolders(project: Project | null): string[] {
+  return [...(project === null ? [] : [project.folder]), process.cwd()].map((x) => resolve(x));
+}

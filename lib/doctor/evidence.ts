@@ -1,0 +1,219 @@
+// Evidence of a site, and findings. Checks read the evidence and touch neither network nor browser.
+
+/** Kind of a file that Selvedge needs, or that shows how the site is served. */
+export type Role =
+  | "document"
+  | "script"
+  | "worker"
+  | "cache-worker"
+  | "wasm"
+  | "rest"
+  | "brotli"
+  | "bundle"
+  | "chunk"
+  | "model"
+  | "asset"
+  | "service-worker";
+
+/** Answer of a server to one request of the doctor. */
+export interface Answer {
+  /** Address after redirects. */
+  readonly url: string;
+  /** 0 where the server did not answer. */
+  readonly status: number;
+  /** Header values by lower-case name. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Body as received, not decoded; cut at the limit of the request. */
+  readonly body: Uint8Array;
+  /** Whether the body is complete. */
+  readonly isWhole: boolean;
+  /** Addresses that redirected to this one. */
+  readonly redirects: readonly string[];
+  /** Reason for which there is no answer. */
+  readonly error?: string;
+}
+
+/** One request as the browser saw it. */
+export interface Seen {
+  readonly url: string;
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  /** The browser's word for a request that failed, such as net::ERR_BLOCKED_BY_RESPONSE. */
+  readonly failure?: string;
+  readonly isFromServiceWorker: boolean;
+  /** SHA-256 of the decoded body, for files that a service worker answered. */
+  readonly sha256?: string;
+}
+
+/** How the doctor knows of a file: the browser requested it, code names it, a bundle lists it, it belongs beside one. */
+export type Source = "requested" | "named" | "listed" | "sibling";
+
+/** One file of the site. */
+export interface SiteFile {
+  readonly url: string;
+  readonly role: Role;
+  readonly source: Source;
+  /** Answer without compression. */
+  readonly answer: Answer;
+  /** Answer where gzip, brotli and Zstandard are accepted; the body is not kept. */
+  readonly packed: Answer | null;
+  /** Answer to a request of the first 16 bytes; models and chunks alone. */
+  readonly range: Answer | null;
+  readonly seen: Seen | null;
+}
+
+/** A worker that the page started, or tried to. */
+export interface WorkerStart {
+  readonly url: string;
+  readonly name: string;
+  /** Error that the constructor threw. */
+  readonly thrown?: string;
+  /** Whether an `error` event without a message came: the script did not load. */
+  readonly hasFailed: boolean;
+  /** Whether the worker sent a message: its script runs. */
+  readonly hasSpoken: boolean;
+}
+
+/** A `securitypolicyviolation` event. */
+export interface Violation {
+  readonly directive: string;
+  readonly blocked: string;
+  readonly policy: string;
+  readonly isReportOnly: boolean;
+}
+
+/** An error of the engine that the page logged or left unhandled. */
+export interface EngineError {
+  readonly code: string;
+  readonly message: string;
+  readonly reason: string | null;
+}
+
+/** Evidence that the browser showed. */
+export interface BrowserEvidence {
+  /** Name and version. */
+  readonly name: string;
+  readonly isSecureContext: boolean;
+  readonly isIsolated: boolean;
+  readonly console: readonly string[];
+  readonly errors: readonly EngineError[];
+  readonly violations: readonly Violation[];
+  readonly workers: readonly WorkerStart[];
+  readonly seen: readonly Seen[];
+  /** Addresses of the page's own resources; a worker's are not among them. */
+  readonly resources: readonly string[];
+  /** Error of compiling an empty WebAssembly module on the page; null where it compiles. */
+  readonly wasmRefusal: string | null;
+  /** Script of the service worker that controls the page, or null. */
+  readonly serviceWorker: string | null;
+}
+
+/** Bundler or framework that made the site. */
+export type Bundler =
+  | "vite"
+  | "webpack"
+  | "rspack"
+  | "next"
+  | "nuxt"
+  | "sveltekit"
+  | "angular"
+  | "parcel"
+  | "rollup"
+  | "esbuild"
+  | "astro"
+  | "importmap";
+
+/** Software or service that serves the site. */
+export type Host =
+  | "nginx"
+  | "apache"
+  | "caddy"
+  | "netlify"
+  | "vercel"
+  | "cloudflare-pages"
+  | "github-pages"
+  | "firebase"
+  | "serve"
+  | "http-server"
+  | "express"
+  | "iis"
+  | "vite"
+  | "webpack-dev-server"
+  | "next"
+  | "python";
+
+/** How the site is made and served. */
+export interface Stack {
+  readonly bundler: Bundler | null;
+  readonly host: Host | null;
+  /** Whether a development server answers. */
+  readonly isDev: boolean;
+}
+
+/** Files of the app on this machine. */
+export interface Project {
+  readonly folder: string;
+  /** Names of packages in package.json, with their version ranges. */
+  readonly packages: Readonly<Record<string, string>>;
+  /** Texts of configuration files, by name. */
+  readonly configs: Readonly<Record<string, string>>;
+}
+
+/** The package that this command line belongs to. */
+export interface OwnPackage {
+  /** Version of the package and of ONNX Runtime, such as "0.1.0 1.30.0". */
+  readonly release: string;
+  /** SHA-256 of its workers and binaries, by file name. */
+  readonly files: Readonly<Record<string, string>>;
+}
+
+/** All that the checks read. */
+export interface Evidence {
+  readonly url: string;
+  readonly files: readonly SiteFile[];
+  readonly stack: Stack;
+  readonly project: Project | null;
+  readonly own: OwnPackage;
+  readonly browser: BrowserEvidence | null;
+  /** Whether a path that does not exist is answered with a page. */
+  readonly hasHtmlFallback: boolean;
+}
+
+/** error: the page fails; warning: it works, at a cost or not for long; hint: it could do better. */
+export type Severity = "error" | "warning" | "hint";
+
+/** A change that mends a finding, as data; fixes.ts writes the line for a bundler or a host. */
+export type Change =
+  | { readonly kind: "header"; readonly path: string; readonly name: string; readonly value: string }
+  | { readonly kind: "type"; readonly extension: string; readonly type: string }
+  /** Serves files of the package, or of the app, at `to`. */
+  | { readonly kind: "copy"; readonly files: readonly string[]; readonly to: string }
+  /** Answers 404 for files that are not there, and existing files as they are. */
+  | { readonly kind: "no-fallback"; readonly paths: readonly string[] }
+  | { readonly kind: "csp"; readonly path: string; readonly directive: string; readonly sources: readonly string[] }
+  | { readonly kind: "trusted-types" }
+  | { readonly kind: "secure-context" }
+  /** Puts the file's real content in its place. */
+  | { readonly kind: "replace"; readonly url: string; readonly command: string }
+  | { readonly kind: "as-stored"; readonly path: string }
+  | { readonly kind: "compress"; readonly extension: string; readonly type: string }
+  | { readonly kind: "exclude-prebundle" }
+  | { readonly kind: "assets-base"; readonly to: string }
+  | { readonly kind: "same-origin-files" }
+  | { readonly kind: "one-copy" }
+  | { readonly kind: "keep-out-of-precache" }
+  | { readonly kind: "refresh-service-worker"; readonly url: string };
+
+/** Result of a check, before its fix is worded. */
+export interface Found {
+  /** Stable name, such as "wasm-missing". */
+  readonly id: string;
+  readonly severity: Severity;
+  readonly message: string;
+  /** Facts that show it: addresses, statuses, headers, console lines. */
+  readonly evidence: readonly string[];
+  readonly changes: readonly Change[];
+}
+
+/** One check. */
+export type Check = (evidence: Evidence) => readonly Found[];

@@ -1,0 +1,241 @@
+// Which of a site's files concern Selvedge: what the browser requested, what code names, what a bundle lists, and what
+// belongs beside a file that is there. Names are recognised first; a file that a bundler renamed by its content.
+import type { Answer, Role, Seen, SiteFile, Source, WorkerStart } from "./evidence.ts";
+import { ask, textOf } from "./http.ts";
+import { bare, folderOf, nameOf, roleByName } from "./urls.ts";
+
+/** Bytes of a script or binary that are read: the largest is 9 MB. */
+const SCRIPT_LIMIT = 16 * 2 ** 20;
+/** Chunks of a bundle that are read whole, beside those that failed in the browser. */
+const CHUNKS_MAX = 12;
+/** Scripts of a page that are read. */
+const SCRIPTS_MAX = 80;
+const PACKED = { "accept-encoding": "gzip, deflate, br, zstd" };
+const BINARIES: ReadonlySet<Role> = new Set(["model", "chunk"]);
+
+/** A file that is to be looked at. */
+interface Wanted {
+  readonly url: string;
+  readonly role: Role;
+  readonly source: Source;
+}
+
+/** Requests and workers of the page, where a browser ran. */
+export interface Requested {
+  readonly seen: readonly Seen[];
+  readonly workers: readonly WorkerStart[];
+}
+
+/** Finds and requests the files of a site. */
+export async function findFiles(page: string, requested: Requested | null): Promise<SiteFile[]> {
+  const finder = new Finder(page, requested);
+  await finder.add({ url: page, role: "document", source: "requested" });
+  for (const wanted of finder.fromBrowser()) await finder.add(wanted);
+  await finder.addScripts();
+  if (!finder.has("worker")) for (const wanted of finder.named()) await finder.addNamed(wanted);
+  await finder.addSiblings();
+  for (const wanted of finder.namedModels()) await finder.addNamed(wanted);
+  await finder.addChunks();
+  return [...finder.files.values()];
+}
+
+class Finder {
+  readonly files: Map<string, SiteFile> = new Map();
+  readonly #page: string;
+  readonly #requested: Requested | null;
+  /** Texts of scripts and documents, by address. */
+  readonly #texts: Map<string, string> = new Map();
+
+  constructor(page: string, requested: Requested | null) {
+    this.#page = page;
+    this.#requested = requested;
+  }
+
+  has(role: Role): boolean {
+    return [...this.files.values()].some((x) => x.role === role);
+  }
+
+  /** Requests a file and keeps the answer. */
+  async add({ url, role, source }: Wanted): Promise<SiteFile | null> {
+    const known = this.files.get(bare(url));
+    if (known !== undefined) return known;
+    if (!/^https?:/.test(url)) return null;
+    const origin = new URL(this.#page).origin;
+    const headers = new URL(url).origin === origin ? {} : { origin };
+    const limit = SCRIPT_LIMIT;
+    const answer = await ask(url, { headers, limit });
+    const [packed, range] = await Promise.all([
+      role === "document" ? null : ask(url, { headers: { ...headers, ...PACKED }, limit: 1 }),
+      BINARIES.has(role) ? ask(url, { headers: { ...headers, range: "bytes=0-15" }, limit: 1024 }) : null,
+    ]);
+    const file = { url, role: role === "script" ? roleByText(answer) : role, source, answer, packed, range };
+    const made = { ...file, seen: this.#seen(url) };
+    this.files.set(bare(url), made);
+    if (["document", "script"].includes(made.role) && answer.status === 200) this.#texts.set(url, textOf(answer));
+    return made;
+  }
+
+  /** Requests a file that code names, and keeps it where it is there. */
+  async addNamed(wanted: Wanted): Promise<void> {
+    const file = await this.add(wanted);
+    if (file?.source !== "named" || (file.answer.status === 200 && !isHtml(file.answer))) return;
+    // Code names files that it never requests: a name alone does not prove that one is missing.
+    const isTwice = [...this.files.values()].some((x) => x !== file && nameOf(x.url) === nameOf(file.url));
+    if (isTwice || this.#requested !== null || file.role === "bundle") this.files.delete(bare(wanted.url));
+  }
+
+  /** Files that the browser requested, by name, by what the page did with them, or by what they hold. */
+  fromBrowser(): Wanted[] {
+    const { seen = [], workers = [] } = this.#requested ?? {};
+    const source = "requested";
+    const ours = new Set(workers.filter((x) => x.name === "selvedge").map((x) => bare(x.url)));
+    return seen
+      .flatMap(({ url, failure, status }): Wanted[] => {
+        const role = roleByName(url);
+        if (role !== null) return [{ url, role, source }];
+        if (ours.has(bare(url))) return [{ url, role: "worker", source }];
+        if (/\.wasm$/.test(bare(url)) && (status !== 200 || failure !== undefined || isLarge(url, seen)))
+          return [{ url, role: "wasm", source }];
+        return [];
+      })
+      .concat([...ours].map((url) => ({ url, role: roleByName(url) ?? "worker", source })));
+  }
+
+  /** Reads the page's scripts: those that it requested, else those that its document names. */
+  async addScripts(): Promise<void> {
+    const document = this.#texts.get(this.#page) ?? "";
+    const named = [...document.matchAll(/<(?:script|link)\b[^>]*?\b(?:src|href)=["']?([^"'\s>]+)/gi)]
+      .map(([, url = ""]) => url)
+      .filter((url) => /\.m?[jt]sx?(?:[?#]|$)/.test(url));
+    const seen = (this.#requested?.seen ?? [])
+      .filter(
+        ({ url, headers }) => /\.m?[jt]sx?(?:[?#]|$)/.test(url) || /javascript/.test(headers["content-type"] ?? ""),
+      )
+      .map(({ url }) => url);
+    const urls = [...seen, ...named.flatMap((url) => absolute(url, this.#page) ?? [])];
+    for (const url of [...new Set(urls)].slice(0, SCRIPTS_MAX))
+      await this.add({ url, role: "script", source: "requested" });
+    // Without a browser, scripts that scripts import are found by their names.
+    if (this.#requested === null)
+      for (const [at, text] of [...this.#texts])
+        for (const [, url = ""] of text.matchAll(/(?:from|import)\s*\(?\s*["'](\.{1,2}\/[^"']+\.m?js)["']/g))
+          if (this.#texts.size < SCRIPTS_MAX)
+            await this.add({ url: new URL(url, at).href, role: "script", source: "named" });
+  }
+
+  /** Workers and binaries that scripts name by their addresses. */
+  named(): Wanted[] {
+    const bases = [...this.#texts.values()].flatMap((text) =>
+      [...text.matchAll(/assetsBase["']?\s*:\s*["'`]([^"'`]+)["'`]/g)].map(([, base = ""]) => base),
+    );
+    return [...this.#texts].flatMap(([at, text]) =>
+      [...text.matchAll(/["'`]([^"'`\s]*\b(?:worker-(?:jspi|wasm|cache)|ort-(?:jspi|wasm))\b[^"'`\s]*)["'`]/g)].flatMap(
+        ([, name = ""]) => {
+          const role = roleByName(new URL(name, at).href);
+          if (role === null) return [];
+          const base = bases[0];
+          const folder = base === undefined ? at : new URL(base.endsWith("/") ? base : `${base}/`, this.#page).href;
+          const relative = base === undefined ? name : nameOf(new URL(name, at).href);
+          return [{ url: new URL(relative, folder).href, role, source: "named" as const }];
+        },
+      ),
+    );
+  }
+
+  /** Models and bundles that scripts name. */
+  namedModels(): Wanted[] {
+    if (this.has("model") || this.has("bundle")) return [];
+    return [...this.#texts.values()].flatMap((text) =>
+      [...text.matchAll(/["'`]([^"'`\s]+(?:\.onnx|\/bundle\.json))["'`]/g)].flatMap(([, name = ""]) => {
+        const url = absolute(name, this.#page);
+        const role = url === null ? null : roleByName(url);
+        return url === null || role === null ? [] : [{ url, role, source: "named" as const }];
+      }),
+    );
+  }
+
+  /** Files that belong beside a worker that was copied under its own name. */
+  async addSiblings(): Promise<void> {
+    for (const { url, role, answer } of [...this.files.values()]) {
+      const build = /\/worker-(jspi|wasm)\.js$/.exec(bare(url))?.[1];
+      if (role !== "worker" || build === undefined || answer.status !== 200 || isHtml(answer)) continue;
+      for (const name of ["worker-cache.js", `ort-${build}.wasm`, `ort-${build}-rest.wasm`]) {
+        const sibling = new URL(name, folderOf(url)).href;
+        const role = roleByName(sibling);
+        if (role !== null) await this.add({ url: sibling, role, source: "sibling" });
+      }
+    }
+  }
+
+  /** Chunks that the bundles list: those that failed in the browser, and the first of the others. */
+  async addChunks(): Promise<void> {
+    for (const { url, role, answer } of [...this.files.values()]) {
+      if (role !== "bundle" || answer.status !== 200) continue;
+      const chunks = chunksOf(textOf(answer)).map(({ path }) => new URL(path, folderOf(url)).href);
+      for (const chunk of chunks.slice(0, CHUNKS_MAX)) await this.add({ url: chunk, role: "chunk", source: "listed" });
+    }
+  }
+
+  #seen(url: string): Seen | null {
+    const all = (this.#requested?.seen ?? []).filter((x) => bare(x.url) === bare(url));
+    return all.find((x) => x.failure !== undefined) ?? all.at(-1) ?? null;
+  }
+}
+
+/** A chunk as a bundle lists it. */
+export interface Listed {
+  readonly path: string;
+  readonly sha256: string;
+  /** Size as sent. */
+  readonly wireBytes: number;
+  /** Stored encoding, `br` or `gzip`; "" for none. */
+  readonly encoding: string;
+}
+
+/** Returns the chunks that a bundle.json lists, smallest first; none where it is not readable. */
+export function chunksOf(json: string): Listed[] {
+  const found = new Map<string, Listed>();
+  try {
+    const { schema } = JSON.parse(json) as { schema?: unknown };
+    const ending = schema === "selvedge/bundle@1" ? "" : ".bin";
+    JSON.parse(json, (_key, value: unknown) => {
+      if (!isChunk(value)) return value;
+      const { sha256, bytes, wireBytes = bytes, encoding = "" } = value;
+      found.set(sha256, { path: `chunks/${sha256}${ending}`, sha256, wireBytes, encoding });
+      return value;
+    });
+  } catch {
+    // The engine names what is wrong with it.
+  }
+  return [...found.values()].sort((a, b) => a.wireBytes - b.wireBytes);
+}
+
+function isChunk(value: unknown): value is { sha256: string; bytes: number; wireBytes?: number; encoding?: string } {
+  if (typeof value !== "object" || value === null || !("sha256" in value) || !("bytes" in value)) return false;
+  return typeof value.sha256 === "string" && typeof value.bytes === "number" && !("chunks" in value);
+}
+
+/** Whether an answer is a page. */
+export function isHtml(answer: Answer): boolean {
+  const start = textOf({ ...answer, body: answer.body.subarray(0, 512) });
+  return /^\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body|script)\b/is.test(start.replace(/^\uFEFF/, ""));
+}
+
+/** Recognises workers by what they hold: a bundler may have renamed them. */
+function roleByText(answer: Answer): Role {
+  if (answer.status !== 200 || isHtml(answer)) return "script";
+  const text = textOf(answer);
+  if (!text.includes("selvedge.error")) return "script";
+  if (text.includes("em-pthread") && text.includes("_OrtCreateSession")) return "worker";
+  return text.includes("createEngine") || !text.includes("selvedge/bundle@") ? "script" : "cache-worker";
+}
+
+/** Whether a binary is as large as ONNX Runtime's: a page may have others. */
+function isLarge(url: string, seen: readonly Seen[]): boolean {
+  const length = seen.find((x) => x.url === url)?.headers["content-length"];
+  return length === undefined || Number(length) > 2 ** 20;
+}
+
+function absolute(url: string, base: string): string | null {
+  return URL.canParse(url, base) ? new URL(url, base).href : null;
+}

@@ -1,0 +1,314 @@
+// The line that makes a change, for the bundler and the host that were found. Unknown hosts get the change itself.
+import type { Bundler, Change, Evidence, Host, Stack } from "./evidence.ts";
+
+/** Where to write what. */
+export interface Fix {
+  readonly change: Change;
+  /** File, command or place. */
+  readonly where: string;
+  readonly line: string;
+}
+
+/** Files where a host's headers are written. */
+const HEADER_FILES: Readonly<Record<Host, string>> = {
+  nginx: "nginx.conf, in the server block",
+  apache: ".htaccess (mod_headers)",
+  caddy: "Caddyfile",
+  netlify: "public/_headers",
+  vercel: "vercel.json",
+  "cloudflare-pages": "public/_headers",
+  "github-pages": "GitHub Pages sets no headers: use another host",
+  firebase: "firebase.json, hosting.headers",
+  serve: "serve.json, in the served folder",
+  "http-server": "http-server sets no headers: npx serve, with serve.json in the served folder",
+  express: "the server, before express.static",
+  iis: "web.config, system.webServer",
+  vite: "vite.config",
+  "webpack-dev-server": "webpack.config",
+  next: "next.config",
+  python: "python -m http.server sets no headers: npx serve, with serve.json in the served folder",
+};
+
+/** Folders whose files a bundler copies to the output as they are. */
+const PUBLIC: Readonly<Partial<Record<Bundler, string>>> = {
+  vite: "public",
+  next: "public",
+  nuxt: "public",
+  astro: "public",
+  sveltekit: "static",
+  angular: "public",
+};
+
+const PACKAGE = "node_modules/selvedge/dist";
+
+/** Words a change for a stack. */
+export function fixOf(change: Change, evidence: Pick<Evidence, "stack" | "url">): Fix {
+  return { change, ...worded(change, evidence) };
+}
+
+function worded(change: Change, { stack, url }: Pick<Evidence, "stack" | "url">): Omit<Fix, "change"> {
+  switch (change.kind) {
+    case "header":
+      return headerFix(change, stack);
+    case "type":
+      return typeFix(change, stack.host);
+    case "copy":
+      return copyFix(change, stack);
+    case "no-fallback":
+      return fallbackFix(change.paths, stack.host);
+    case "csp": {
+      const where =
+        stack.host === null
+          ? "the Content-Security-Policy"
+          : `the Content-Security-Policy, ${HEADER_FILES[stack.host]}`;
+      const on = change.path === new URL(url).pathname ? "" : ` (on ${change.path})`;
+      return {
+        where: `${where}${on}`,
+        line: `${change.directive} ${change.sources.join(" ")}  (added to what it has)`,
+      };
+    }
+    case "trusted-types":
+      return {
+        where: "createEngine, and the Content-Security-Policy: trusted-types selvedge",
+        line: 'createEngine({ trustedTypesPolicy: trustedTypes.createPolicy("selvedge", { createScriptURL: (url) => url }) })',
+      };
+    case "secure-context":
+      return secureFix(url, stack);
+    case "replace":
+      return {
+        where: "where the site is built and deployed",
+        line: `${change.command}  (then deploy ${change.url} again)`,
+      };
+    case "as-stored":
+      return storedFix(change.path, stack.host);
+    case "compress":
+      return compressFix(change, stack.host);
+    case "exclude-prebundle":
+      return {
+        where: stack.bundler === "nuxt" ? "nuxt.config, vite" : "vite.config",
+        line: 'optimizeDeps: { exclude: ["selvedge"] }',
+      };
+    case "assets-base":
+      return { where: "createEngine", line: `createEngine({ assetsBase: "${change.to}" })` };
+    case "same-origin-files":
+      return {
+        where: "the page's own origin",
+        line: `cp ${PACKAGE}/{worker-*.js,*.wasm} public/selvedge/  and  createEngine({ assetsBase: "/selvedge/" })`,
+      };
+    case "one-copy":
+      return {
+        where: stack.bundler === "vite" ? "vite.config" : "the app's dependencies",
+        line:
+          stack.bundler === "vite"
+            ? 'resolve: { dedupe: ["selvedge"] }'
+            : "npm dedupe selvedge  (npm ls selvedge shows both)",
+      };
+    case "keep-out-of-precache":
+      return { where: "vite.config, VitePWA", line: 'workbox: { globIgnores: ["**/*.wasm"] }' };
+    case "refresh-service-worker":
+      return {
+        where: change.url,
+        line: "delete the old cache in `activate` (a cache name per release), and fetch /worker-*.js and *.wasm from the network first",
+      };
+  }
+}
+
+function headerFix({ path, name, value }: Change & { kind: "header" }, { host }: Stack): Omit<Fix, "change"> {
+  const isAll = path.endsWith("/*");
+  const glob = isAll ? "/(.*)" : path;
+  const quoted = value.replaceAll('"', '\\"');
+  const map = `{ "source": "${glob}", "headers": [{ "key": "${name}", "value": "${quoted}" }] }`;
+  const where = host === null ? `the server, on ${path}` : HEADER_FILES[host];
+  switch (host) {
+    case "nginx":
+      return {
+        where,
+        line: isAll
+          ? `add_header ${name} '${value}' always;`
+          : `location = ${path} { add_header ${name} '${value}' always; }`,
+      };
+    case "apache":
+      return {
+        where,
+        line: isAll
+          ? `Header always set ${name} "${quoted}"`
+          : `<Files "${path.slice(path.lastIndexOf("/") + 1)}"> Header always set ${name} "${quoted}" </Files>`,
+      };
+    case "caddy":
+      return { where, line: `header ${path} ${name} "${quoted}"` };
+    case "netlify":
+    case "cloudflare-pages":
+      return { where, line: `${path}\n  ${name}: ${value}` };
+    case "vercel":
+      return { where, line: `"headers": [${map}]` };
+    case "firebase":
+    case "serve":
+    case "http-server":
+    case "python":
+      return { where, line: `"headers": [${map.replace("/(.*)", "**")}]` };
+    case "express":
+      return {
+        where,
+        line: `app.use("${path.replace(/\*$/, "")}", (_request, response, next) => { response.setHeader("${name}", ${JSON.stringify(value)}); next(); });`,
+      };
+    case "iis":
+      return {
+        where,
+        line: `<httpProtocol><customHeaders><add name="${name}" value="${value.replaceAll('"', "&quot;")}" /></customHeaders></httpProtocol>`,
+      };
+    case "vite":
+      return {
+        where,
+        line: `server: { headers: { "${name}": ${JSON.stringify(value)} } }, preview: { headers: { "${name}": ${JSON.stringify(value)} } }`,
+      };
+    case "webpack-dev-server":
+      return { where, line: `devServer: { headers: { "${name}": ${JSON.stringify(value)} } }` };
+    case "next":
+      return {
+        where,
+        line: `headers: async () => [{ source: "${isAll ? "/:path*" : path}", headers: [{ key: "${name}", value: ${JSON.stringify(value)} }] }]`,
+      };
+    case "github-pages":
+    case null:
+      return { where, line: `${name}: ${value}` };
+  }
+}
+
+function typeFix({ extension, type }: Change & { kind: "type" }, host: Host | null): Omit<Fix, "change"> {
+  switch (host) {
+    case "nginx":
+      return { where: "mime.types (http block)", line: `types { ${type} ${extension.slice(1)}; }` };
+    case "apache":
+      return { where: ".htaccess", line: `AddType ${type} ${extension}` };
+    case "iis":
+      return {
+        where: "web.config, staticContent",
+        line: `<mimeMap fileExtension="${extension}" mimeType="${type}" />`,
+      };
+    case "express":
+      return {
+        where: "the server",
+        line: `express.static(folder, { setHeaders: (response, path) => { if (path.endsWith("${extension}")) response.setHeader("Content-Type", "${type}"); } })`,
+      };
+    default: {
+      const path = `/*${extension}`;
+      const change = { kind: "header", path, name: "Content-Type", value: type } as const;
+      const { where, line } = headerFix(change, { host, bundler: null, isDev: false });
+      return { where, line };
+    }
+  }
+}
+
+function copyFix({ files, to }: Change & { kind: "copy" }, { bundler }: Stack): Omit<Fix, "change"> {
+  const folder = bundler === null ? undefined : PUBLIC[bundler];
+  const isPackage = files.every((x) => !x.startsWith("/"));
+  if (!isPackage)
+    return {
+      where: "where the site is deployed",
+      line: `deploy ${files.join(", ")}${folder === undefined ? "" : `  (a file in ${folder}/ is served at /)`}`,
+    };
+  if (bundler === "angular")
+    return {
+      where: 'angular.json, "assets", and createEngine({ assetsBase: "selvedge/" })',
+      line: `{ "glob": "{worker-*.js,*.wasm}", "input": "${PACKAGE}", "output": "selvedge" }`,
+    };
+  if (bundler === "parcel")
+    return { where: "package.json", line: '"@parcel/resolver-default": { "packageExports": true }' };
+  const isBundled = bundler !== null && !["rollup", "esbuild", "importmap"].includes(bundler);
+  if (isBundled)
+    return {
+      where: `the output of ${bundler}, and what is deployed of it`,
+      line: `deploy ${to} with its workers and binaries; or cp ${PACKAGE}/{worker-*.js,*.wasm} ${folder ?? "public"}/selvedge/ and createEngine({ assetsBase: "/selvedge/" })`,
+    };
+  return { where: "after the build", line: `cp ${PACKAGE}/{worker-*.js,*.wasm} <output folder>${to}` };
+}
+
+function fallbackFix(paths: readonly string[], host: Host | null): Omit<Fix, "change"> {
+  const shown = paths.join(", ");
+  switch (host) {
+    case "nginx":
+      return { where: "nginx.conf", line: `location ~ \\.(js|mjs|wasm|json|onnx|bin)$ { try_files $uri =404; }` };
+    case "apache":
+      return { where: ".htaccess", line: "RewriteCond %{REQUEST_URI} !\\.(js|mjs|wasm|json|onnx|bin)$" };
+    case "caddy":
+      return {
+        where: "Caddyfile",
+        line: "@page not path *.js *.mjs *.wasm *.json *.onnx *.bin  and  try_files @page {path} /index.html",
+      };
+    case "serve":
+      return { where: "the command", line: "npx serve dist  (without -s, which answers paths with index.html)" };
+    case "vercel":
+      return {
+        where: "vercel.json",
+        line: '"rewrites": [{ "source": "/((?!.*\\\\.).*)", "destination": "/index.html" }]',
+      };
+    case "netlify":
+    case "cloudflare-pages":
+      return { where: "public/_redirects", line: "/* /index.html 200  (without !, so that files come first)" };
+    case "express":
+      return {
+        where: "the server, before the route of the page",
+        line: "app.use(express.static(folder)); app.get(/\\.\\w+$/, (_request, response) => response.sendStatus(404));",
+      };
+    case "next":
+      return { where: "middleware or proxy, matcher", line: '"/((?!api|_next|models|.*\\\\..*).*)"' };
+    default:
+      return {
+        where: "the rewrite rule of the host",
+        line: `answer ${shown} with the file, and 404 where there is none`,
+      };
+  }
+}
+
+function secureFix(url: string, { bundler }: Stack): Omit<Fix, "change"> {
+  const { port } = new URL(url);
+  const line = `serve it over https; on this machine open http://localhost${port === "" ? "" : `:${port}`}/`;
+  return bundler === "vite"
+    ? { where: "vite.config: plugins: [basicSsl()] of @vitejs/plugin-basic-ssl; or", line }
+    : { where: "the server", line };
+}
+
+function storedFix(path: string, host: Host | null): Omit<Fix, "change"> {
+  switch (host) {
+    case "nginx":
+      return {
+        where: "nginx.conf",
+        line: `location ${path.replace(/\*$/, "")} { gzip off; gunzip off; sub_filter_types none; }`,
+      };
+    case "apache":
+      return { where: ".htaccess", line: 'SetEnvIf Request_URI "/chunks/" no-gzip dont-vary' };
+    case "express":
+      return {
+        where: "the server",
+        line: `compression({ filter: (request) => !request.path.startsWith("${path.replace(/\*$/, "")}") })`,
+      };
+    default:
+      return { where: "the host", line: `serve ${path} as stored: no compression, no decompression, no rewriting` };
+  }
+}
+
+function compressFix({ extension, type }: Change & { kind: "compress" }, host: Host | null): Omit<Fix, "change"> {
+  switch (host) {
+    case "nginx":
+      return {
+        where: "nginx.conf",
+        line: `gzip on; gzip_types text/javascript application/javascript application/json ${type};`,
+      };
+    case "apache":
+      return { where: ".htaccess (mod_deflate)", line: `AddOutputFilterByType DEFLATE ${type}` };
+    case "caddy":
+      return { where: "Caddyfile", line: `encode { zstd gzip match { header Content-Type ${type} } }` };
+    case "express":
+      return {
+        where: "the server",
+        line: `app.use(compression({ filter: (request, response) => response.getHeader("Content-Type") === "${type}" || compression.filter(request, response) }))`,
+      };
+    case "iis":
+      return {
+        where: "web.config, httpCompression",
+        line: `<staticTypes><add mimeType="${type}" enabled="true" /></staticTypes>`,
+      };
+    default:
+      return { where: "the host's compression", line: `add ${type} (${extension}) to the compressed types` };
+  }
+}

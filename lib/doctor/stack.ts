@@ -1,0 +1,162 @@
+// Bundler and host of a site, by the traces that they leave in files and headers, and by the app's configuration where
+// the site says nothing.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import type { Answer, Bundler, Host, Project, SiteFile, Stack } from "./evidence.ts";
+import { textOf } from "./http.ts";
+
+/** Traces in the addresses and texts of a page, most specific first. */
+const TRACES: readonly (readonly [RegExp, Bundler])[] = [
+  [/\/_next\/static\/|__NEXT_DATA__|self\.__next_f/, "next"],
+  [/\/_nuxt\/|__NUXT/, "nuxt"],
+  [/\/_app\/immutable\/|__sveltekit/, "sveltekit"],
+  [/\/_astro\/|<astro-island/, "astro"],
+  [/\bng-version=|<app-root\b|\bng-app-id\b/, "angular"],
+  [/\bparcelRequire/, "parcel"],
+  [/rspackChunk|__rspack|\brspack\//, "rspack"],
+  [/webpackChunk|__webpack_require__|webpack-dev-server/, "webpack"],
+  [/\/@vite\/client|\/\.vite\/deps|__vite__|vite\/modulepreload-polyfill|vite:preloadError/, "vite"],
+  [/<script[^>]+type=["']?importmap/, "importmap"],
+];
+
+/** Traces that another tool's output may have too. */
+const FAINT: readonly (readonly [RegExp, Bundler])[] = [
+  [/\bassets\/[\w-]+-[\w-]{8}\.js\b/, "vite"],
+  [
+    /\bchunk-[A-Z\d]{8}\.js\b|\b__defProp\b|\/\/ node_modules\/selvedge\/|\b__(?:publicField|commonJS|export|esm)\b/,
+    "esbuild",
+  ],
+];
+
+const CONFIGS: readonly (readonly [RegExp, Bundler])[] = [
+  [/^next\.config\./, "next"],
+  [/^nuxt\.config\./, "nuxt"],
+  [/^svelte\.config\./, "sveltekit"],
+  [/^astro\.config\./, "astro"],
+  [/^angular\.json$/, "angular"],
+  [/^rspack\.config\./, "rspack"],
+  [/^webpack\.config\./, "webpack"],
+  [/^vite\.config\./, "vite"],
+  [/^\.parcelrc$/, "parcel"],
+  [/^rollup\.config\./, "rollup"],
+  [/^(?:esbuild\.config|build)\.m?js$/, "esbuild"],
+];
+
+const PACKAGES: readonly (readonly [string, Bundler])[] = [
+  ["next", "next"],
+  ["nuxt", "nuxt"],
+  ["@sveltejs/kit", "sveltekit"],
+  ["astro", "astro"],
+  ["@angular/core", "angular"],
+  ["@rspack/core", "rspack"],
+  ["webpack", "webpack"],
+  ["vite", "vite"],
+  ["parcel", "parcel"],
+  ["rollup", "rollup"],
+  ["esbuild", "esbuild"],
+];
+
+/** Header values that name a host. */
+const HEADERS: readonly (readonly [name: string, RegExp, Host])[] = [
+  ["x-nf-request-id", /./, "netlify"],
+  ["server", /^netlify/i, "netlify"],
+  ["x-vercel-id", /./, "vercel"],
+  ["server", /^vercel/i, "vercel"],
+  ["server", /^github\.com/i, "github-pages"],
+  ["server", /nginx|openresty/i, "nginx"],
+  ["server", /apache/i, "apache"],
+  ["server", /caddy/i, "caddy"],
+  ["server", /iis/i, "iis"],
+  ["server", /^SimpleHTTP/i, "python"],
+  ["cf-ray", /./, "cloudflare-pages"],
+  ["x-powered-by", /next\.js/i, "next"],
+  ["content-disposition", /^inline; filename=/, "serve"],
+  ["x-powered-by", /express/i, "express"],
+];
+
+/** Configuration files that name a host. */
+const HOST_FILES: readonly (readonly [RegExp, Host])[] = [
+  [/^netlify\.toml$/, "netlify"],
+  [/^vercel\.json$/, "vercel"],
+  [/^wrangler\.(?:toml|jsonc?)$/, "cloudflare-pages"],
+  [/^firebase\.json$/, "firebase"],
+  [/^serve\.json$/, "serve"],
+  [/^web\.config$/i, "iis"],
+  [/^Caddyfile$/, "caddy"],
+  [/^\.htaccess$/, "apache"],
+  [/nginx.*\.conf$/, "nginx"],
+  [/^(?:_headers|_redirects)$/, "netlify"],
+];
+
+/** Recognises bundler and host. */
+export function recognise(url: string, files: readonly SiteFile[], project: Project | null): Stack {
+  const pages = files.filter(({ role }) => role === "document" || role === "script");
+  const text = pages.map((x) => `${x.url}\n${textOf(x.answer)}`).join("\n");
+  const answers = files.map((x) => x.answer);
+  const isDev = /\/@vite\/client|webpack-dev-server|\/_next\/webpack-hmr|next-hmr/.test(text);
+  const host = hostOf(url, answers, project, isDev);
+  const first = (traces: readonly (readonly [RegExp, Bundler])[]): Bundler | undefined =>
+    traces.find(([trace]) => trace.test(text))?.[1];
+  return { bundler: first(TRACES) ?? bundlerOf(project) ?? first(FAINT) ?? null, host, isDev };
+}
+
+function bundlerOf(project: Project | null): Bundler | undefined {
+  if (project === null) return undefined;
+  const names = Object.keys(project.configs);
+  return (
+    CONFIGS.find(([pattern]) => names.some((x) => pattern.test(x)))?.[1] ??
+    PACKAGES.find(([name]) => name in project.packages)?.[1]
+  );
+}
+
+function hostOf(url: string, answers: readonly Answer[], project: Project | null, isDev: boolean): Host | null {
+  const { hostname } = new URL(url);
+  if (/\.github\.io$/.test(hostname)) return "github-pages";
+  if (/\.pages\.dev$/.test(hostname)) return "cloudflare-pages";
+  const told = HEADERS.find(([name, value]) => answers.some((x) => value.test(x.headers[name] ?? "")))?.[2];
+  if (isDev) return told === "next" ? "next" : "vite";
+  if (told !== undefined) return told;
+  // http-server: a weak tag of inode, size and time, and an hour.
+  if (
+    answers.some((x) => /^W\/"\d+-\d+-/.test(x.headers["etag"] ?? "") && x.headers["cache-control"] === "max-age=3600")
+  )
+    return "http-server";
+  const names = Object.keys(project?.configs ?? {});
+  const file = HOST_FILES.find(([pattern]) => names.some((x) => pattern.test(x)))?.[1];
+  if (file !== undefined) return file;
+  // Vite's preview: sirv's weak tag of size and time.
+  const isPreview = answers.some((x) => /^W\/"\d+-\d{13}"$/.test(x.headers["etag"] ?? ""));
+  return isPreview ? "vite" : null;
+}
+
+/** Reads the app around a folder: its package.json and configuration files; null where there is none. */
+export function readProject(folder: string): Project | null {
+  for (let at = resolve(folder); ; at = dirname(at)) {
+    if (existsSync(join(at, "package.json"))) return projectAt(at, resolve(folder));
+    if (dirname(at) === at) return null;
+  }
+}
+
+function projectAt(root: string, folder: string): Project {
+  const wanted = [...CONFIGS, ...HOST_FILES].map(([pattern]) => pattern);
+  const configs: Record<string, string> = {};
+  for (const at of new Set([root, folder, join(root, "public")]))
+    for (const name of existsSync(at) ? readdirSync(at) : [])
+      if (wanted.some((x) => x.test(name))) configs[name] ??= read(join(at, name));
+  const packages: Record<string, string> = {};
+  try {
+    const json = JSON.parse(read(join(root, "package.json"))) as Record<string, Record<string, string> | undefined>;
+    Object.assign(packages, json["devDependencies"], json["dependencies"]);
+  } catch {
+    // A package.json that can't be read names nothing.
+  }
+  return { folder: root, packages, configs };
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}
