@@ -16,6 +16,8 @@ export interface HeaderRule {
   readonly path: string;
   readonly name: string;
   readonly value: string;
+  /** Whether it stands in the page's markup instead. */
+  readonly isMeta?: boolean;
 }
 
 /** A site. Changes of it are seen by the next request. */
@@ -54,6 +56,8 @@ export interface App {
   assetsBase?: string;
   threads?: number;
   policy?: string;
+  /** More markup of the page's head. */
+  head?: string;
   /** Starts the engine on a click alone. */
   isLazy?: boolean;
 }
@@ -128,7 +132,9 @@ function answer(site: Site, other: string, request: IncomingMessage, response: S
   const type = body === undefined ? "text/plain" : site.types[extname(path)];
   if (type !== undefined) response.setHeader("Content-Type", type);
   if (site.validators && body !== undefined) response.setHeader("ETag", `"${body.byteLength}-${pathname.length}"`);
-  for (const rule of site.headers) if (covers(rule.path, pathname)) response.setHeader(rule.name, rule.value);
+  for (const rule of site.headers)
+    if (covers(rule.path, pathname) && !rule.isMeta)
+      response.setHeader(rule.name, rule.value.replace("{other}", other));
   const accepts = /\bgzip\b/.test(request.headers["accept-encoding"] ?? "");
   if (body !== undefined && accepts && site.compress.has((type ?? "").split(";")[0] ?? "")) {
     response.setHeader("Content-Encoding", "gzip");
@@ -142,11 +148,15 @@ function covers(rule: string, path: string): boolean {
   return rule.endsWith("*") ? path.startsWith(rule.slice(0, -1)) : rule === path;
 }
 
-function page({ app, base }: Site, other: string): Uint8Array {
+function page({ app, base, headers }: Site, other: string): Uint8Array {
+  const meta = headers
+    .filter((x) => x.isMeta === true)
+    .map((x) => `<meta http-equiv="${x.name}" content="${x.value.replace("{other}", other)}">`)
+    .join("");
   const content = JSON.stringify({ ...app, model: app.model.replace("{other}", other) }).replaceAll('"', "&quot;");
   const script = app.script.replace("{other}", other);
   return Buffer.from(
-    `<!doctype html><meta charset="utf-8"><title>app</title><link rel="icon" href="data:,"><meta name="app" content="${content}"><base href="${base}"><script type="module" crossorigin src="${script}"></script>`,
+    `<!doctype html><meta charset="utf-8"><title>app</title><link rel="icon" href="data:,"><meta name="app" content="${content}">${meta}${app.head ?? ""}<base href="${base}"><script type="module" crossorigin src="${script}"></script>`,
   );
 }
 
@@ -161,6 +171,7 @@ export function mend(site: Site, change: Change): void {
     }
     case "type":
       site.types[change.extension] = change.type;
+      drop(site, /^content-type$/i);
       return;
     case "copy":
       copy(site, change.files, change.to);
@@ -206,6 +217,11 @@ export function mend(site: Site, change: Change): void {
         held(site, "sw"),
       );
   }
+}
+
+function drop(site: Site, name: RegExp): void {
+  const kept = site.headers.filter((x) => !name.test(x.name));
+  site.headers.splice(0, site.headers.length, ...kept);
 }
 
 function held(site: Site, path: string): Uint8Array {

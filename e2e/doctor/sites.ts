@@ -3,6 +3,7 @@
 import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { brotliDecompressSync } from "node:zlib";
 import { build as esbuild } from "esbuild";
 import { build as vite } from "vite";
 import { addModel } from "../../lib/test-support/backend-models.ts";
@@ -12,11 +13,11 @@ import type { App, HeaderRule, Site } from "./site.ts";
 
 const MAIN = join(ROOT, "e2e/doctor/main.ts");
 const ALIAS = { selvedge: join(ROOT, "dist/index.js") };
-const LFS = Buffer.from(
+export const LFS = Buffer.from(
   `version https://git-lfs.github.com/spec/v1\noid sha256:${"4d7a214614ab2935c943f9e0ff69d22e".repeat(2)}\nsize 5303904\n`,
 );
-const POLICY = "Content-Security-Policy";
-const FULL =
+export const POLICY = "Content-Security-Policy";
+export const FULL =
   "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; img-src data:; base-uri 'self'";
 
 /** A broken site. */
@@ -49,7 +50,7 @@ export async function byEsbuild(
 }
 
 /** Builds the page by Vite; the entry's name has a hash, as everything. */
-export async function byVite(base = "/"): Promise<{ files: Map<string, Uint8Array>; script: string }> {
+export async function byVite(base = "/", names?: string): Promise<{ files: Map<string, Uint8Array>; script: string }> {
   const outDir = mkdtempSync(join(tmpdir(), "selvedge-doctor-"));
   await vite({
     configFile: false,
@@ -57,17 +58,24 @@ export async function byVite(base = "/"): Promise<{ files: Map<string, Uint8Arra
     base,
     logLevel: "error",
     resolve: { alias: ALIAS },
-    build: { outDir, target: "es2022", rolldownOptions: { input: MAIN } },
+    build: {
+      outDir,
+      target: "es2022",
+      rolldownOptions: {
+        input: MAIN,
+        ...(names !== undefined && { output: { assetFileNames: names, entryFileNames: "main-[hash].js" } }),
+      },
+    },
   });
   const files = folderFiles(outDir, base);
   const script = [...files.keys()].find((x) => /\/main-[^/]*\.js$/.test(x)) ?? "";
   return { files, script };
 }
 
-const app = (given: Partial<App> = {}): App => ({ model: "model.onnx", script: "main.js", ...given });
-const header = (path: string, name: string, value: string): HeaderRule => ({ path, name, value });
-const model = (path = "/model.onnx"): [string, Uint8Array] => [path, addModel()];
-const BUNDLE = (to: string): Map<string, Uint8Array> => folderFiles(join(ROOT, "models/dist/fashion-cnn"), to);
+export const app = (given: Partial<App> = {}): App => ({ model: "model.onnx", script: "main.js", ...given });
+export const header = (path: string, name: string, value: string): HeaderRule => ({ path, name, value });
+export const model = (path = "/model.onnx"): [string, Uint8Array] => [path, addModel()];
+export const BUNDLE = (to: string): Map<string, Uint8Array> => folderFiles(join(ROOT, "models/dist/fashion-cnn"), to);
 
 /** A site as esbuild and `cp` make it. */
 export async function copied(given: Partial<Site> = {}): Promise<Site> {
@@ -76,7 +84,7 @@ export async function copied(given: Partial<Site> = {}): Promise<Site> {
 }
 
 /** Returns the site without the files that match. */
-function without(site: Site, pattern: RegExp): Site {
+export function without(site: Site, pattern: RegExp): Site {
   for (const path of [...site.files.keys()])
     if (pattern.test(path)) {
       site.store.set(path, site.files.get(path) ?? new Uint8Array());
@@ -282,6 +290,22 @@ export const GOOD: readonly { readonly name: string; make(): Promise<Site> }[] =
   {
     name: "an engine that starts on a click",
     make: () => copied({ app: app({ isLazy: true }) }),
+  },
+  {
+    name: "a host that decompresses chunks, which the engine takes",
+    make: () =>
+      copied({
+        files: BUNDLE("/m/"),
+        app: app({ model: "m/bundle.json" }),
+        transform: (path, body) => {
+          if (!path.includes("/chunks/")) return body;
+          try {
+            return brotliDecompressSync(body);
+          } catch {
+            return body;
+          }
+        },
+      }),
   },
   {
     name: "files in a folder by assetsBase",

@@ -7,7 +7,7 @@ import { homedir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { BrowserEvidence, Seen } from "./evidence.ts";
-import { OBSERVE, probeWorker, READ, SERVICE_WORKER_READY } from "./page-script.ts";
+import { IS_PENDING, OBSERVE, probeWorker, READ, SERVICE_WORKER_READY } from "./page-script.ts";
 import { roleByName } from "./urls.ts";
 
 /** Packages that drive a browser, in order of preference. */
@@ -16,8 +16,10 @@ const DRIVERS = ["playwright-core", "@playwright/test", "playwright", "puppeteer
 /** Command that installs a driver. */
 export const INSTALL_DRIVER = "npm install --save-dev playwright-core@1.64.1";
 
-/** Quiet time after which a page counts as loaded; a retry of the engine's downloads comes sooner. */
+/** Quiet time after which a page counts as loaded. */
 const QUIET_MS = 1_500;
+/** The same where an engine was started and no model has come: its retries are seconds apart. */
+const RETRY_MS = 6_000;
 
 type Log = Pick<BrowserEvidence, "console"> & { readonly seen: Seen[]; readonly console: string[] };
 type Observed = Omit<BrowserEvidence, "name" | "console" | "seen">;
@@ -151,6 +153,8 @@ async function open(browser: BrowserLike, name: string, url: string, waitMs: num
   await (page.addInitScript?.({ content: OBSERVE }) ?? page.evaluateOnNewDocument?.(OBSERVE));
   await page.goto(url, { waitUntil: "load", timeout: waitMs });
   await settle(waitMs);
+  const isServed = log.seen.some((x) => x.status === 200 && ["model", "chunk"].includes(roleByName(x.url) ?? ""));
+  if (!isServed && (await page.evaluate(IS_PENDING)) === true) await settle(waitMs, RETRY_MS);
   if ((await page.evaluate(SERVICE_WORKER_READY)) === true) {
     // The worker answers from the second visit on.
     await page.reload({ waitUntil: "load", timeout: waitMs });
@@ -170,7 +174,7 @@ async function open(browser: BrowserLike, name: string, url: string, waitMs: num
 }
 
 /** Records what a page requests and prints; the returned function waits until it is quiet. */
-function watch(page: PageLike, log: Log): (waitMs: number) => Promise<void> {
+function watch(page: PageLike, log: Log): (waitMs: number, quietMs?: number) => Promise<void> {
   let changedAt = performance.now();
   const changed = (): void => {
     changedAt = performance.now();
@@ -194,10 +198,10 @@ function watch(page: PageLike, log: Log): (waitMs: number) => Promise<void> {
     changed();
     log.console.push(error instanceof Error ? `${error.name}: ${error.message}` : String(error));
   });
-  return async (waitMs) => {
+  return async (waitMs, quietMs = QUIET_MS) => {
     const until = performance.now() + waitMs;
     changed();
-    while (performance.now() < until && performance.now() - changedAt < QUIET_MS)
+    while (performance.now() < until && performance.now() - changedAt < quietMs)
       await new Promise((resolve) => setTimeout(resolve, 100));
   };
 }

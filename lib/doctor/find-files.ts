@@ -1,6 +1,6 @@
 // Which of a site's files concern Selvedge: what the browser requested, what code names, what a bundle lists, and what
 // belongs beside a file that is there. Names are recognised first; a file that a bundler renamed by its content.
-import type { Answer, Role, Seen, SiteFile, Source, WorkerStart } from "./evidence.ts";
+import type { Answer, EngineError, Role, Seen, SiteFile, Source, WorkerStart } from "./evidence.ts";
 import { ask, textOf } from "./http.ts";
 import { bare, folderOf, nameOf, roleByName } from "./urls.ts";
 
@@ -24,6 +24,8 @@ interface Wanted {
 export interface Requested {
   readonly seen: readonly Seen[];
   readonly workers: readonly WorkerStart[];
+  readonly console: readonly string[];
+  readonly errors: readonly EngineError[];
 }
 
 /** Finds and requests the files of a site. */
@@ -86,8 +88,16 @@ class Finder {
 
   /** Files that the browser requested, by name, by what the page did with them, or by what they hold. */
   fromBrowser(): Wanted[] {
-    const { seen = [], workers = [] } = this.#requested ?? {};
+    const { seen = [], workers = [], console = [], errors = [] } = this.#requested ?? {};
     const source = "requested";
+    // A request that a policy refuses inside a worker is in no log of requests: messages name it.
+    const named = [...console, ...errors.map((x) => x.message)]
+      .flatMap((text) => text.match(/https?:\/\/[^\s"'`<>()\u2018\u2019\u201c\u201d]+/g) ?? [])
+      .map((url) => url.replace(/[.,:;]+$/, ""));
+    const mentioned = [...new Set(named)].flatMap((url) => {
+      const role = roleByName(url);
+      return role === null ? [] : [{ url, role, source } as const];
+    });
     const ours = new Set(workers.filter((x) => x.name === "selvedge").map((x) => bare(x.url)));
     return seen
       .flatMap(({ url, failure, status }): Wanted[] => {
@@ -98,7 +108,10 @@ class Finder {
           return [{ url, role: "wasm", source }];
         return [];
       })
-      .concat([...ours].map((url) => ({ url, role: roleByName(url) ?? "worker", source })));
+      .concat(
+        [...ours].map((url) => ({ url, role: roleByName(url) ?? "worker", source })),
+        mentioned,
+      );
   }
 
   /** Reads the page's scripts: those that it requested, else those that its document names. */

@@ -80,6 +80,12 @@ export const READ = `(async () => {
   });
 })()`;
 
+/** Whether an engine was started and has not failed. */
+export const IS_PENDING = `(() => {
+  const { workers, errors } = globalThis.${OBSERVER};
+  return workers.some((x) => x.name === "selvedge" && x.hasSpoken) && errors.length === 0;
+})()`;
+
 /** Whether the page has registered a service worker; waits until it is active. */
 export const SERVICE_WORKER_READY = `(async () => {
   if (!navigator.serviceWorker) return false;

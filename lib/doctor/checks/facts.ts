@@ -1,7 +1,10 @@
 // Questions that several checks ask of the evidence, and how facts are written.
-import type { Answer, Evidence, Role, SiteFile } from "../evidence.ts";
+import type { Answer, Evidence, Found, Role, SiteFile } from "../evidence.ts";
 import { isHtml } from "../find-files.ts";
 import { pathOf } from "../urls.ts";
+
+/** Facts that a finding shows. */
+const EVIDENCE_MAX = 6;
 
 /** Files without which the engine does not start. */
 export const ENGINE: ReadonlySet<Role> = new Set(["worker", "cache-worker", "wasm", "rest"]);
@@ -55,4 +58,28 @@ export function kilobytes(bytes: number): string {
 /** Whether the page names an origin of its own for a file. */
 export function isForeign({ url }: SiteFile, evidence: Evidence): boolean {
   return new URL(url).origin !== new URL(evidence.url).origin;
+}
+
+/** Returns where a header of a file is set: its path, with the origin where that is not the page's. */
+export function placeOf(file: SiteFile, evidence: Evidence): string {
+  return isForeign(file, evidence) ? file.url.replace(/[?#].*$/s, "") : pathOf(file.url);
+}
+
+/** Merges findings of one id, which have one cause: the first one's message, with the evidence and changes of all. */
+export function mergeById(found: readonly Found[]): Found[] {
+  const merged = new Map<string, Found>();
+  for (const next of found) {
+    const before = merged.get(next.id);
+    if (before === undefined) {
+      merged.set(next.id, next);
+      continue;
+    }
+    const known = new Set(before.changes.map((x) => JSON.stringify(x)));
+    merged.set(next.id, {
+      ...before,
+      evidence: [...new Set([...before.evidence, ...next.evidence])].slice(0, EVIDENCE_MAX),
+      changes: [...before.changes, ...next.changes.filter((x) => !known.has(JSON.stringify(x)))],
+    });
+  }
+  return [...merged.values()];
 }

@@ -5,14 +5,13 @@ import type { Policy } from "../csp.ts";
 import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
 import { textOf } from "../http.ts";
 import { pathOf } from "../urls.ts";
-import { documentOf, filesOf, header, isServed, lines } from "./facts.ts";
+import { documentOf, filesOf, header, isServed, lines, mergeById } from "./facts.ts";
 
 /** Finds directives that refuse what the engine needs. */
 export const policy: Check = (evidence) => {
   const governed = [documentOf(evidence), ...filesOf(evidence, "worker", "cache-worker").filter(isServed)];
   const found = governed.flatMap((file) => (file === undefined ? [] : judge(file, evidence)));
-  const ids = [...new Set(found.map((x) => x.id))];
-  return ids.map((id) => merge(found.filter((x) => x.id === id)));
+  return mergeById(found);
 };
 
 function judge(file: SiteFile, evidence: Evidence): Found[] {
@@ -28,11 +27,16 @@ function wasm(each: Policy, file: SiteFile, evidence: Evidence): Found[] {
   // The fetch worker compiles nothing but the brotli decoder.
   if (rule === null || admitsWasm(each) || file.role === "cache-worker") return [];
   const refusal = evidence.browser?.wasmRefusal;
+  // A worker is governed by its own response: where that is free, each worker compiles what the page can't.
+  const others = filesOf(evidence, "worker").filter(isServed);
+  const isSoft = others.length > 0 && others.every((x) => policiesOf(x).every(admitsWasm));
   return [
     {
       id: "csp-wasm",
-      severity: "error",
-      message: "The content security policy keeps WebAssembly from compiling: script-src lacks 'wasm-unsafe-eval'.",
+      severity: isSoft ? "warning" : "error",
+      message: isSoft
+        ? "The page's content security policy lacks 'wasm-unsafe-eval': each worker compiles WebAssembly by itself, and starts later."
+        : "The content security policy keeps WebAssembly from compiling: script-src lacks 'wasm-unsafe-eval'.",
       evidence: [
         shown(file, rule),
         ...(typeof refusal === "string" ? [`in ${evidence.browser?.name ?? ""}: ${refusal.slice(0, 300)}`] : []),
@@ -123,14 +127,4 @@ function sourceOf(url: string, evidence: Evidence): string {
 function violations({ browser }: Evidence, directive: string): string[] {
   const found = (browser?.violations ?? []).filter((x) => !x.isReportOnly && x.directive.startsWith(directive));
   return found.slice(0, 2).map((x) => `violation in ${browser?.name ?? ""}: ${x.directive} blocked ${x.blocked}`);
-}
-
-function merge(found: readonly Found[]): Found {
-  const [first] = found as [Found];
-  const changes = new Map(found.flatMap((x) => x.changes).map((x) => [JSON.stringify(x), x]));
-  return {
-    ...first,
-    evidence: [...new Set(found.flatMap((x) => x.evidence))].slice(0, 6),
-    changes: [...changes.values()],
-  };
 }

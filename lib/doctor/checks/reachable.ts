@@ -2,7 +2,7 @@
 import type { Change, Check, Evidence, Found, Role, SiteFile } from "../evidence.ts";
 import { isHtml } from "../find-files.ts";
 import { folderOf, nameOf, pathOf } from "../urls.ts";
-import { described, ENGINE, lines, MODELS } from "./facts.ts";
+import { described, ENGINE, filesOf, lines, mergeById, MODELS } from "./facts.ts";
 
 const NOUNS: Readonly<Partial<Record<Role, string>>> = {
   worker: "The worker script",
@@ -17,23 +17,22 @@ const NOUNS: Readonly<Partial<Record<Role, string>>> = {
 
 /** Finds files that are missing, redirected, or answered with HTML. */
 export const reachable: Check = (evidence) => {
-  const found = new Map<string, Found>();
-  for (const file of evidence.files) {
-    if (!ENGINE.has(file.role) && !MODELS.has(file.role)) continue;
-    const result = judge(file, evidence);
-    if (result === null) continue;
-    const before = found.get(result.id);
-    // One cause breaks many files: they are one finding.
-    found.set(result.id, before === undefined ? result : join(before, result));
-  }
+  const judged = evidence.files
+    .filter(({ role }) => ENGINE.has(role) || MODELS.has(role))
+    .flatMap((file) => {
+      const result = judge(file, evidence);
+      return result === null ? [] : [result];
+    });
+  const found = new Map(mergeById(judged).map((x) => [x.id, x]));
   // Files of the package are served together, or not at all.
   for (const reason of ["missing", "is-html", "forbidden", "unreachable"]) {
     const [worker, wasm] = [found.get(`worker-${reason}`), found.get(`wasm-${reason}`)];
     if (worker === undefined || wasm === undefined) continue;
-    found.set(worker.id, join(worker, wasm));
+    const [both = worker] = mergeById([worker, { ...wasm, id: worker.id }]);
+    found.set(worker.id, both);
     found.delete(wasm.id);
   }
-  return [...found.values(), ...moved(evidence)];
+  return [...found.values(), ...modules(evidence), ...moved(evidence)];
 };
 
 /** The package's own word that a bundler has changed the addresses of its files. */
@@ -98,13 +97,21 @@ function changesOf({ url, role, answer }: SiteFile, isPage: boolean, evidence: E
   return [{ kind: "no-fallback", paths: [pathOf(url)] }, ...(evidence.hasHtmlFallback || !isPage ? [copy] : [])];
 }
 
-function join(before: Found, next: Found): Found {
-  const known = new Set(before.changes.map((x) => JSON.stringify(x)));
-  return {
-    ...before,
-    evidence: [...new Set([...before.evidence, ...next.evidence])].slice(0, 6),
-    changes: [...before.changes, ...next.changes.filter((x) => !known.has(JSON.stringify(x)))],
-  };
+/** Scripts that the page itself requested in vain: one missing module keeps the whole app from starting. */
+function modules(evidence: Evidence): Found[] {
+  const missing = filesOf(evidence, "script").filter(
+    ({ answer, seen }) =>
+      seen !== null && (answer.status >= 400 || (isHtml(answer) && /javascript|\.m?js/.test(pathOf(answer.url)))),
+  );
+  return mergeById(
+    missing.map((file) => ({
+      id: "script-missing",
+      severity: "error",
+      message: `The script ${pathOf(file.url)} is missing (status ${file.answer.status}): the app does not start.`,
+      evidence: [described(file)],
+      changes: [{ kind: "copy", files: [pathOf(file.url)], to: pathOf(folderOf(file.url)) }],
+    })),
+  );
 }
 
 /** Whether the page loads selvedge from the cache folder of Vite's dev server. */

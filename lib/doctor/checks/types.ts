@@ -2,17 +2,17 @@
 // type only after it has arrived whole.
 import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
 import { extensionOf, pathOf } from "../urls.ts";
-import { described, filesOf, isServed, lines, typeOf } from "./facts.ts";
+import { described, filesOf, isServed, lines, mergeById, typeOf } from "./facts.ts";
 
 const SCRIPT = /^(?:text|application)\/(?:x-)?(?:java|ecma)script$|^text\/(?:javascript1\.[0-5]|jscript|livescript)$/;
 const WASM_MAGIC = [0x00, 0x61, 0x73, 0x6d];
 
 /** Finds types that browsers refuse, and binaries that are no WebAssembly. */
 export const types: Check = (evidence) =>
-  [
+  mergeById([
     ...filesOf(evidence, "worker", "cache-worker").flatMap((file) => script(file, evidence)),
     ...filesOf(evidence, "wasm", "rest", "brotli").flatMap(binary),
-  ].filter((x, i, all) => all.findIndex((y) => y.id === x.id) === i);
+  ]);
 
 function script(file: SiteFile, evidence: Evidence): Found[] {
   const type = typeOf(file.answer);

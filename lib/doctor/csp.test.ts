@@ -1,0 +1,49 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { admits, admitsWasm, parsePolicies } from "./csp.ts";
+import type { Policy } from "./csp.ts";
+
+const PAGE = "https://shop.example/app/";
+const policy = (text: string): Policy => parsePolicies(text)[0] ?? new Map();
+
+test.each([
+  ["worker-src 'self'", "https://shop.example/w.js", true],
+  ["worker-src 'none'", "https://shop.example/w.js", false],
+  ["worker-src", "https://shop.example/w.js", false],
+  ["script-src 'self'", "https://shop.example/w.js", true],
+  ["child-src https://frames.example; script-src 'self'", "https://shop.example/w.js", false],
+  ["default-src 'none'", "https://shop.example/w.js", false],
+  ["img-src 'none'", "https://shop.example/w.js", true],
+  ["worker-src blob:", "blob:https://shop.example/1", true],
+  ["worker-src *", "blob:https://shop.example/1", false],
+  ["worker-src https:", "https://cdn.example/w.js", true],
+  ["worker-src *.example", "https://cdn.example/w.js", true],
+  ["worker-src *.example", "https://example/w.js", false],
+  ["worker-src https://cdn.example/ai/", "https://cdn.example/ai/w.js", true],
+  ["worker-src https://cdn.example/ai", "https://cdn.example/ai/w.js", false],
+  ["worker-src https://cdn.example:8443", "https://cdn.example/w.js", false],
+  ["worker-src 'nonce-abc'", "https://shop.example/w.js", false],
+  ["worker-src 'NONE'", "https://shop.example/w.js", false],
+])("%s: %s is admitted: %s", (text, url, expected) => {
+  expect(admits(policy(text), "worker-src", url, PAGE)).toBe(expected);
+});
+
+test("WebAssembly needs a keyword in the directive that governs scripts", () => {
+  expect(admitsWasm(policy("script-src 'self' 'wasm-unsafe-eval'"))).toBe(true);
+  expect(admitsWasm(policy("default-src 'self' 'unsafe-eval'; script-src 'self'"))).toBe(false);
+  expect(admitsWasm(policy("default-src 'self' 'unsafe-eval'"))).toBe(true);
+  expect(admitsWasm(policy("connect-src 'self'"))).toBe(true);
+});
+
+test("the first of two equal directives holds, and a comma begins another policy", () => {
+  expect(admits(policy("connect-src 'none'; connect-src 'self'"), "connect-src", PAGE, PAGE)).toBe(false);
+  expect(parsePolicies("img-src 'self', worker-src 'none';;")).toHaveLength(2);
+});
+
+test("any header is read", () => {
+  fc.assert(
+    fc.property(fc.string(), fc.webUrl(), (text, url) => {
+      for (const each of parsePolicies(text)) expect(typeof admits(each, "connect-src", url, PAGE)).toBe("boolean");
+    }),
+  );
+});

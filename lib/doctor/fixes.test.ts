@@ -1,0 +1,60 @@
+import { expect, test } from "vitest";
+import type { Bundler, Change, Host } from "./evidence.ts";
+import { fixOf } from "./fixes.ts";
+
+const HOSTS: readonly (Host | null)[] = [
+  ...(["nginx", "apache", "caddy", "netlify", "vercel", "cloudflare-pages", "github-pages", "firebase"] as const),
+  ...(["serve", "http-server", "express", "iis", "vite", "webpack-dev-server", "next", "python"] as const),
+  null,
+];
+const BUNDLERS: readonly (Bundler | null)[] = [
+  ...(["vite", "webpack", "rspack", "next", "nuxt", "sveltekit", "angular", "parcel", "rollup", "esbuild"] as const),
+  ...(["astro", "importmap"] as const),
+  null,
+];
+const CHANGES: readonly Change[] = [
+  { kind: "header", path: "/*", name: "Cross-Origin-Embedder-Policy", value: "require-corp" },
+  { kind: "header", path: "/m/model.onnx", name: "Cache-Control", value: "no-cache" },
+  { kind: "type", extension: ".wasm", type: "application/wasm" },
+  { kind: "copy", files: ["worker-*.js", "*.wasm"], to: "/selvedge/" },
+  { kind: "copy", files: ["/models/x.onnx"], to: "/models/" },
+  { kind: "no-fallback", paths: ["/worker-wasm.js"] },
+  { kind: "csp", path: "/", directive: "worker-src", sources: ["'self'"] },
+  { kind: "as-stored", path: "/m/chunks/*" },
+  { kind: "compress", extension: ".wasm", type: "application/wasm" },
+  { kind: "secure-context" },
+];
+
+test("each change has a line for each host and bundler, which names what is changed", () => {
+  const words: Readonly<Record<string, RegExp>> = {
+    header: /require-corp|no-cache/,
+    type: /application\/wasm/,
+    copy: /deploy|node_modules\/selvedge\/dist|packageExports/,
+    csp: /worker-src 'self'/,
+    compress: /application\/wasm/,
+    "secure-context": /https/,
+  };
+  for (const host of HOSTS)
+    for (const bundler of BUNDLERS)
+      for (const change of CHANGES) {
+        const evidence = { stack: { host, bundler, isDev: false }, url: "http://192.168.1.4:5173/" };
+        const { where, line } = fixOf(change, evidence);
+        expect([host, bundler, where.length > 0, line]).toEqual([
+          host,
+          bundler,
+          true,
+          expect.stringMatching(words[change.kind] ?? /./),
+        ]);
+      }
+});
+
+test("a header is written in the host's own syntax", () => {
+  const change: Change = { kind: "header", path: "/*", name: "Cross-Origin-Embedder-Policy", value: "require-corp" };
+  const lineFor = (host: Host): string =>
+    fixOf(change, { stack: { host, bundler: null, isDev: false }, url: "https://x.example/" }).line;
+  expect(lineFor("nginx")).toBe("add_header Cross-Origin-Embedder-Policy 'require-corp' always;");
+  expect(lineFor("netlify")).toBe("/*\n  Cross-Origin-Embedder-Policy: require-corp");
+  expect(lineFor("vercel")).toContain('"source": "/(.*)"');
+  expect(lineFor("serve")).toContain('"source": "**"');
+  expect(lineFor("apache")).toBe('Header always set Cross-Origin-Embedder-Policy "require-corp"');
+});
