@@ -97,6 +97,9 @@ const LINES = [
   "replay --set speed=2 trace.json",
   "replay trace.json lanes=0",
   "replay trace.json --set lanes=1000",
+  "doctor site --wait soon",
+  "doctor site --browser",
+  "doctor a b",
 ];
 
 test("errors name the option, what came and what is allowed, and end with 1", async () => {

@@ -1,0 +1,81 @@
+// `selvedge doctor` without a browser: targets, exit codes, what a terminal is sent. e2e/specs/site/doctor has the rest.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { Report } from "../doctor/doctor.ts";
+import { main } from "./cli.ts";
+
+const WASM = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0);
+const SCRIPT = `const mark = Symbol.for("selvedge.error"); new URL("./worker-wasm.js", import.meta.url); new URL("./ort-wasm.wasm", import.meta.url);`;
+
+let folder: string;
+let out: string;
+let server: Server | null = null;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "selvedge-doctor-"));
+  mkdirSync(join(folder, "site"));
+  out = "";
+  vi.spyOn(process.stderr, "write").mockReturnValue(true);
+  vi.spyOn(process.stdout, "write").mockImplementation((text) => {
+    out += String(text);
+    return true;
+  });
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+  rmSync(folder, { recursive: true, force: true });
+  server?.close();
+  server = null;
+});
+
+/** Writes a site whose script names the package's files. */
+function site(files: Readonly<Record<string, string | Uint8Array>>): string {
+  const all = { "index.html": `<script type="module" src="main.js"></script>`, "main.js": SCRIPT, ...files };
+  for (const [name, body] of Object.entries(all)) writeFileSync(join(folder, "site", name), body);
+  return join(folder, "site");
+}
+
+const doctor = (...words: string[]): Promise<number> => main(["doctor", ...words, "--browser", "/no/browser"]);
+
+test("a site whose files are there ends with 0, and says that no browser was started", async () => {
+  const path = site({ "worker-wasm.js": "", "ort-wasm.wasm": WASM, "ort-wasm-rest.wasm": WASM, "worker-cache.js": "" });
+  expect(await doctor(path)).toBe(0);
+  expect(out).toContain("--browser /no/browser does not exist");
+  expect(out).toContain("Nothing found.");
+});
+
+test("an error ends with 1, and the report is JSON where that is asked for", async () => {
+  const path = site({
+    "worker-wasm.js": "",
+    "ort-wasm.wasm": "<!doctype html><title>app</title>",
+    "ort-wasm-rest.wasm": WASM,
+    "worker-cache.js": "",
+  });
+  expect(await doctor(path, "--json")).toBe(1);
+  const report = JSON.parse(out) as Report;
+  expect(report.findings.map((x) => x.id)).toEqual(["wasm-is-html"]);
+  expect(report.findings[0]?.evidence.join()).toContain("status 200");
+});
+
+test("a page without a trace of the package, a target that is none, and a silent server end with 2", async () => {
+  writeFileSync(join(folder, "site/index.html"), "<p>no scripts</p>");
+  expect(await doctor(join(folder, "site"))).toBe(2);
+  expect(await doctor(join(folder, "nowhere"))).toBe(2);
+  expect(await doctor("http://127.0.0.1:9/")).toBe(2);
+});
+
+test("a header of a stranger reaches the terminal without what a terminal obeys", async () => {
+  server = createServer((request, response) => {
+    const isPage = request.url === "/";
+    response.setHeader("content-type", isPage ? "text/html" : "text/plain; a=\u009b31m");
+    response.end(isPage ? `<script src="/main.js"></script>` : request.url === "/main.js" ? SCRIPT : "x");
+  });
+  await new Promise<void>((resolve) => server?.listen(0, "127.0.0.1", resolve));
+  expect(await doctor(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)).toBe(1);
+  expect(out).toContain("script-type");
+  expect(out).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u0080-\u009f]/);
+});
