@@ -2,12 +2,13 @@
 // is not on this machine.
 import { isIP } from "node:net";
 import { gzipSync } from "node:zlib";
-import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
+import type { Check, Evidence, Found, Host, SiteFile } from "../evidence.ts";
 import { isLoopback, nameOf, pathOf } from "../urls.ts";
 import { filesOf, isServed, kilobytes } from "./facts.ts";
 
 const DAY_S = 86_400;
 const SAMPLE_BYTES = 500_000;
+const PREVIEWS: ReadonlySet<Host> = new Set(["vite", "webpack-dev-server", "serve", "http-server", "python"]);
 const HASHED = /[.-][\w-]{8,}\.(?:js|mjs|wasm)$/;
 
 /** Finds uncompressed binaries and cache lifetimes that are wrong. */
@@ -18,16 +19,18 @@ function compression(evidence: Evidence): Found[] {
     (x) => isServed(x) && x.answer.isWhole && x.packed?.headers["content-encoding"] === undefined,
   );
   if (plain.length === 0) return [];
+  const { hostname } = new URL(evidence.url);
+  // Tools that show a build on this machine compress texts and no binaries: no visitor comes there.
+  const isPreview = isLoopback(hostname) && evidence.stack.host !== null && PREVIEWS.has(evidence.stack.host);
   const isPacking = filesOf(evidence, "script", "worker", "cache-worker").some(
     ({ packed }) => packed?.headers["content-encoding"] !== undefined,
   );
-  const { hostname } = new URL(evidence.url);
   const isPublic = !isLoopback(hostname) && isIP(hostname) === 0 && !evidence.stack.isDev;
   const size = plain.reduce((sum, x) => sum + x.answer.body.byteLength, 0);
   return [
     {
       id: "wasm-uncompressed",
-      severity: isPacking || isPublic ? "warning" : "hint",
+      severity: (isPacking && !isPreview) || isPublic ? "warning" : "hint",
       message: `WebAssembly is sent uncompressed: ${kilobytes(size)}; by gzip it would be about ${kilobytes(size * gzipShare(plain[0]))}.`,
       evidence: plain.map(
         ({ url, answer }) =>
