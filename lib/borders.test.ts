@@ -193,11 +193,7 @@ describe("the source", () => {
     const inWorker = new Set([...reach(entries, imports)].filter((path) => !page.has(path)));
     const free = (path: string): boolean =>
       inWorker.has(path) ||
-<<<<<<< HEAD
-      /^(lib\/(effects|build|compress|cli|bindings|testing)\/|demo\/)|^lib\/(engine\/(delete-site-data|devtools-tracks|keep-page|result-store)|test-support\/(fake-network|read-program))\.ts/.test(
-=======
-      /^(lib\/(effects|build|compress|cli|doctor|bindings)\/|demo\/)|^lib\/(engine\/(delete-site-data|devtools-tracks|keep-page|result-store)|test-support\/(fake-network|read-program))\.ts/.test(
->>>>>>> 9054006 (Borders: the doctor runs in Node)
+      /^(lib\/(effects|build|compress|cli|doctor|bindings|testing)\/|demo\/)|^lib\/(engine\/(delete-site-data|devtools-tracks|keep-page|result-store)|test-support\/(fake-network|read-program))\.ts/.test(
         relative(ROOT, path),
       );
     const touched = paths
