@@ -22,7 +22,7 @@ import { keyOf } from "./names.ts";
 import { countStored } from "./room.ts";
 import type { Room } from "./room.ts";
 import type { Shelf } from "./model-store.ts";
-import type { Releases } from "./releases.ts";
+import type { Releases } from "../core/release-record.ts";
 import type { Source } from "./source.ts";
 import { isFull } from "./stores/store.ts";
 import type { Bytes } from "./stores/store.ts";

@@ -17,12 +17,12 @@
 // it, so that two tabs agree, and a chunk that no bundle and no draft names is an orphan, the first to be evicted.
 import { canonicalJson, sha256Hex } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
+import { joinReleases, NO_RELEASES, readReleases, writeReleases } from "../core/release-record.ts";
+import type { Releases } from "../core/release-record.ts";
 import { release } from "../rpc/free-buffer.ts";
 import { allChunks, isBare, readManifest } from "./manifest.ts";
 import type { Manifest, ManifestJson } from "./manifest.ts";
 import { addressOf, chunkName, chunksOf, identityIn, keyOf, newest, seriesOf, timeOf, usedMs } from "./names.ts";
-import { joinReleases, NO_RELEASES, readReleases, writeReleases } from "./releases.ts";
-import type { Releases } from "./releases.ts";
 import { forget, makeRoom } from "./room.ts";
 import { isSource, isValidator, readJson } from "./source.ts";
 import type { Source, Validator } from "./source.ts";

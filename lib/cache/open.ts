@@ -25,15 +25,8 @@ import { isBare } from "./manifest.ts";
 import type { OpenedBundle } from "./opened.ts";
 import { plan } from "./plan.ts";
 import type { Wish } from "./messages.ts";
-import {
-  checkRelease,
-  joinReleases,
-  NO_RELEASES,
-  noteRelease,
-  readReleases,
-  releasesOfNote,
-  writeReleases,
-} from "./releases.ts";
+import { joinReleases, NO_RELEASES, readReleases, writeReleases } from "../core/release-record.ts";
+import { checkRelease, noteRelease, releasesOfNote } from "./releases.ts";
 import type { Shelf } from "./model-store.ts";
 import { currentOf, isWhole } from "./versions.ts";
 

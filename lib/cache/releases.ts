@@ -12,9 +12,6 @@ import { joinReleases } from "../core/release-record.ts";
 import type { Releases, SeenRelease } from "../core/release-record.ts";
 import type { VerifiedClaim } from "../core/signature.ts";
 
-export { joinReleases, NO_RELEASES, readReleases, writeReleases } from "../core/release-record.ts";
-export type { Releases } from "../core/release-record.ts";
-
 /**
  * Converts a record of older package releases, which counted by address alone: no model release below `release` is
  * accepted, whichever trusted key signs it. The record does not name the bundle with that number.

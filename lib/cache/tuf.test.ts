@@ -26,8 +26,9 @@ import { open } from "./open.ts";
 import type { OpenedBundle } from "./open.ts";
 import type { Wish } from "./messages.ts";
 import { addressOf } from "./names.ts";
-import { checkRelease, joinReleases, NO_RELEASES, noteRelease, readReleases, writeReleases } from "./releases.ts";
-import type { Releases } from "./releases.ts";
+import { joinReleases, NO_RELEASES, readReleases, writeReleases } from "../core/release-record.ts";
+import type { Releases } from "../core/release-record.ts";
+import { checkRelease, noteRelease } from "./releases.ts";
 import { update } from "./update.ts";
 
 const CHUNK = 1_000;
