@@ -44,7 +44,10 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
   life: ["--project=own-browser", "engine/page-lifecycle", "storage/prerender"],
   memory: ["--project=own-browser", "engine/memory"],
   ...Object.fromEntries(
-    ["chromium", "firefox"].map((browser) => [`apps-${browser}`, ["apps/matrix", `--project=${browser}`]]),
+    ["chromium", "firefox"].map((browser) => [
+      `apps-${browser}`,
+      ["apps/matrix", "apps/hosts", `--project=${browser}`],
+    ]),
   ),
   package: ["site/package", "storage/offline"],
 };

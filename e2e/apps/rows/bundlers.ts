@@ -115,7 +115,7 @@ export const BARE_ROWS: readonly Row[] = [
     needed: "CORS there; one thread",
     template: "static",
     packages: {},
-    edits: [["index.html", "./selvedge/index.js", "{origin}/index.js"]],
+    edits: [["index.html", "./selvedge/selvedge.min.js", "{origin}/selvedge.min.js"]],
     serve: { kind: "folder", folder: ".", otherOrigin: "node_modules/selvedge/dist" },
     browsers: BOTH,
   },
