@@ -187,6 +187,7 @@ export const SITES: readonly Broken[] = [
   {
     name: "plain http on a network address",
     finding: "insecure-context",
+    severity: "warning",
     line: /https/,
     make: () => copied({ hostname: "0.0.0.0" }),
   },

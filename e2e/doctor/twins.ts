@@ -194,6 +194,7 @@ export const TWINS: readonly Broken[] = [
   {
     name: "a built app on a network address",
     finding: "insecure-context",
+    severity: "warning",
     line: /https/,
     make: () => hashed({ base: "/app/", hostname: "0.0.0.0" }),
   },
