@@ -10,11 +10,11 @@ import type { Dtype, DtypeArrays, Tensor, TensorOf } from "../core/tensor.ts";
 import { isDataAlone, withDims } from "./infer-dims.ts";
 
 /**
- * Type of a global class, or another where the compiler's `lib` lacks it: elements without "dom", as in a worker's
- * project, and Float16Array before TypeScript 5.8.
+ * Type of a global class and others beside it; the others alone where the compiler's `lib` lacks the class: elements
+ * without "dom", as in a worker's project, and Float16Array before TypeScript 5.8.
  */
-type Global<Name extends string, Otherwise = never> =
-  typeof globalThis extends Readonly<Record<Name, { readonly prototype: infer Type }>> ? Type : Otherwise;
+type Global<Name extends string, Others = never> =
+  typeof globalThis extends Readonly<Record<Name, { readonly prototype: infer Type }>> ? Type | Others : Others;
 
 /** An image that a model may take where its bundle declares an image input. */
 export type ImageInput =
@@ -30,8 +30,10 @@ export type ImageInput =
 /** The array types that an input of each dtype takes. */
 export interface InputArrays extends Omit<DtypeArrays, "float16" | "uint8" | "string"> {
   /** Values, or their bits. */
-  float16: InstanceType<typeof Uint16Array> | Global<"Float16Array", Uint16Array>;
+  float16: Global<"Float16Array", Uint16Array>;
+  /** Clamped as of an `ImageData`, too. */
   uint8: Uint8Array | Uint8ClampedArray;
+  /** Texts. */
   string: readonly string[];
 }
 
