@@ -79,7 +79,7 @@ describe("which version is used", () => {
     server.trick = () => ({ kind: "html" });
     expect(await versionOf()).toBe("1"); // a start page in place of the bundle does not describe the model
     memory = new MemoryStore();
-    expect(await failureOf(versionOf())).toBe("bundle-invalid");
+    expect(await failureOf(versionOf())).toBe("bundle-invalid html");
   });
 
   test.each(["later", "never"] as const)("%s: the stored one, without a request", async (policy) => {
@@ -127,9 +127,9 @@ describe("which version is used", () => {
   });
 
   test.each([
-    ["a step that this release does not know", { step: "boxes" }, {}],
-    ["a need that this device does not have", {}, { needs: ["npu-int4"] }],
-  ])("a newer version with %s leaves one that is whole (store-newer-step)", async (_, output, variant) => {
+    ["a step that this release does not know", { step: "boxes" }, {}, "newer"],
+    ["a need that this device does not have", {}, { needs: ["npu-int4"] }, "no-variant"],
+  ])("a newer version with %s leaves one that is whole (store-newer-step)", async (_, output, variant, reason) => {
     const { identity } = await release("1", 1);
     await update(address(), wishFor(), page(), idle);
     // It shares its chunk with the stored one, so that it is whole at once.
@@ -145,7 +145,7 @@ describe("which version is used", () => {
     server.files.set("/m/bundle.json", { bytes, type: "application/json" });
     for (const policy of ["first", "later", "never"] as const) expect(await versionOf({ update: policy })).toBe("1");
     expect((await open(address(), wishFor(), page(), idle)).refused).toContain("can't run here");
-    expect(await failureOf(update(address(), wishFor(), page(), idle))).toBe("no-backend");
+    expect(await failureOf(update(address(), wishFor(), page(), idle))).toBe(`no-backend ${reason}`);
     expect((await look(address(), wishFor(), page(), idle.signal)).plan?.identity).toBe(identity);
     server.close();
     expect(await versionOf()).toBe("1");
