@@ -62,6 +62,7 @@ export class ModelCache {
   readonly #keepPage: (href: string) => Promise<KeptPage | null>;
 
   /** Internal: call `openCache`. */
+  /** @internal */
   constructor(client: CacheClient, baseUrl: string, keepPage: (href: string) => Promise<KeptPage | null>) {
     this.#client = client;
     this.#baseUrl = baseUrl;

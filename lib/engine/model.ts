@@ -67,6 +67,7 @@ export class Model {
   #unloaded = false;
 
   /** Not for callers: `engine.load` makes models. */
+  /** @internal */
   constructor(host: ModelHost, loader: Loader, options: LoadOptions, placed: Placed, placing: Placing) {
     this.#host = host;
     this.#loader = loader;

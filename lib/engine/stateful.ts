@@ -56,6 +56,7 @@ export class Stateful {
   #tail: Promise<unknown> = Promise.resolve();
 
   /** Not for callers: `model.stateful` makes states. */
+  /** @internal */
   constructor(options: StatefulOptions, parts: StatefulParts) {
     checkStatefulOptions(options);
     const { ports, images } = parts.accepts;
