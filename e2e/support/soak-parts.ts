@@ -17,6 +17,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
       "engine/frames",
       "browsers/features.spec",
       "browsers/parity",
+      "browsers/setup.spec",
     ].flatMap((suite) =>
       ["chromium", "firefox"].map((browser) => [
         `${suite.replace(/^.*\/|\.spec$/g, "")}-${browser}`,
@@ -31,6 +32,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     "backend.spec",
     "batches",
     "external-data",
+    "own-model",
     "backend-choice",
     "compressed",
     "hidden-tab",
@@ -50,4 +52,6 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     ]),
   ),
   package: ["site/package", "storage/offline"],
+  consumers: ["entries", "consumers", "react", "testing"].map((x) => `site/${x}.spec`),
+  doctor: ["--project=own-browser", "site/doctor"],
 };
