@@ -168,7 +168,7 @@ test("a permanent fault of the server ends in a typed error, and nothing is stor
   const { server, url } = delivery;
   const forever: readonly (readonly [string, Trick])[] = [
     ["integrity-failed", { kind: "flip", at: 77 }],
-    ["integrity-failed", { kind: "html" }],
+    ["download-failed", { kind: "html" }],
     ["integrity-failed", { kind: "endless" }],
     ["download-failed", { kind: "status", status: 404 }],
   ];
