@@ -25,12 +25,14 @@ export async function causeOf(url: string): Promise<Cause> {
     const allowed = isForeign ? origin : "'self'";
     return { reason: "csp", text: `Allow \`connect-src ${allowed}\` in the Content-Security-Policy.` };
   }
-  if (isForeign && isAnswered) {
-    const text = `It is on another origin, whose server must send \`Access-Control-Allow-Origin: ${self.location.origin}\` (or \`*\`).`;
+  if (isAnswered) {
+    const text = `It is ${isForeign ? "on" : "redirected to"} another origin, whose server must send \`Access-Control-Allow-Origin: ${self.location.origin}\` (or \`*\`).`;
     return { reason: "cors", text };
   }
-  if (!isForeign || !(await isOwnReachable())) return { reason: "offline", text: "The network or the server is away." };
-  const text = "Its server is away, or sends no Access-Control-Allow-Origin.";
+  if (!(await isOwnReachable())) return { reason: "offline", text: "The network or the server is away." };
+  const text = isForeign
+    ? "Its server is away, or sends no Access-Control-Allow-Origin."
+    : "The server ends the request without an answer, or redirects it without end.";
   return { reason: "unreachable", text };
 }
 
@@ -50,7 +52,7 @@ async function probe(url: string): Promise<{ isAnswered: boolean; isForbidden: b
 /** Whether the page's own origin answers; true where it is none that can be asked. */
 async function isOwnReachable(): Promise<boolean> {
   const { origin } = self.location;
-  return !origin.startsWith("http") || answers(`${origin}/`, {});
+  return !origin.startsWith("http") || answers(`${origin}/`, { mode: "no-cors" });
 }
 
 async function answers(url: string, init: RequestInit): Promise<boolean> {

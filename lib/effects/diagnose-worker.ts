@@ -148,8 +148,8 @@ async function headOf({ body }: Response): Promise<string> {
   return new TextDecoder().decode(value?.subarray(0, HEAD_BYTES));
 }
 
-/** Starts the worker once more and notes which policies that violates. */
-async function attempt(script: ScriptUrl): Promise<Trial> {
+/** Notes the directives that are violated from now on. */
+function watchPolicy(): { readonly violated: readonly string[]; stop(): void } {
   const violated: string[] = [];
   const note = (event: Event): void => {
     const { disposition, effectiveDirective } = event as SecurityPolicyViolationEvent;
@@ -157,6 +157,17 @@ async function attempt(script: ScriptUrl): Promise<Trial> {
   };
   const target: EventTarget = typeof document === "undefined" ? self : document;
   target.addEventListener("securitypolicyviolation", note);
+  return {
+    violated,
+    stop: () => {
+      target.removeEventListener("securitypolicyviolation", note);
+    },
+  };
+}
+
+/** Starts the worker once more and notes which policies that violates. */
+async function attempt(script: ScriptUrl): Promise<Trial> {
+  const { violated, stop } = watchPolicy();
   let worker: Worker | null = null;
   const isLoaded = await new Promise<boolean>((resolve) => {
     const settle = (isLoaded: boolean): void => {
@@ -177,13 +188,18 @@ async function attempt(script: ScriptUrl): Promise<Trial> {
     }
   });
   (worker as Worker | null)?.terminate();
-  target.removeEventListener("securitypolicyviolation", note);
+  stop();
   return { isLoaded, violated };
 }
 
-/** Whether the page's own address can't be reached, either. */
+/** Whether the page's own address can't be reached, either; a policy that forbids the request says nothing. */
 async function isOffline(): Promise<boolean> {
-  return !navigator.onLine || (await ask(location.href, { method: "HEAD", cache: "no-store" })) === null;
+  if (!navigator.onLine) return true;
+  const { violated, stop } = watchPolicy();
+  const answer = await ask(location.href, { method: "HEAD", cache: "no-store" });
+  if (answer === null) await new Promise((resolve) => setTimeout(resolve, EVENT_MS));
+  stop();
+  return answer === null && !violated.includes("connect-src");
 }
 
 function isElsewhere(href: string): boolean {

@@ -147,6 +147,15 @@ const WORKERS: readonly [name: string, rule: Rule, reason: string, fix: RegExp, 
   ],
   ["503", instead(/worker-wasm/, { status: 503, body: "" }), "server", /status 503/, true],
   [
+    "404 below a policy that keeps its address from being asked",
+    (path, answer) =>
+      path === "/"
+        ? { headers: { ...answer.headers, "content-security-policy": "connect-src https://api.example.com" } }
+        : instead(/worker-wasm/, MISSING)(path, answer),
+    "worker-unreachable",
+    /assetsBase/,
+  ],
+  [
     "no COEP below a page with COEP",
     withHeaders({ "cross-origin-embedder-policy": "require-corp", "cross-origin-opener-policy": "same-origin" }),
     "worker-coep",
@@ -219,10 +228,26 @@ test("the workers on another origin, and no worker-src blob: the error names the
   expect(outcome.message).toMatch(/\(worker-src\).*worker-src blob:/);
 });
 
+const POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
 const WASM: readonly [name: string, rule: Rule, code: string, reason: string, text: RegExp][] = [
   ["404", instead(/ort-.*wasm$/, MISSING), "setup-failed", "wasm-missing", /^ort-wasm\.wasm is missing \(status 404/],
   ["an HTML page", instead(/ort-.*wasm$/, HTML), "setup-failed", "wasm-html", /^ort-wasm\.wasm is an HTML page/],
   ["503", instead(/ort-.*wasm$/, { status: 503, body: "" }), "worker-crashed", "server", /status 503/],
+  [
+    "a Git LFS pointer",
+    (path, { headers }) => (/ort-.*wasm$/.test(path) ? { headers, body: POINTER } : undefined),
+    "setup-failed",
+    "wasm-invalid",
+    /^ort-wasm\.wasm is not WebAssembly, or not all of it \(\d+ bytes\).*assetsBase/,
+  ],
+  [
+    "its first half",
+    (path, { headers, body }) =>
+      /ort-.*wasm$/.test(path) ? { headers, body: (body as Uint8Array).subarray(0, 2 ** 20) } : undefined,
+    "setup-failed",
+    "wasm-invalid",
+    /^ort-wasm\.wasm is not WebAssembly, or not all of it \(1048576 bytes\)/,
+  ],
   [
     "no 'wasm-unsafe-eval'",
     withHeaders({ "content-security-policy": "script-src 'self'" }, /^\/$|worker-/),
@@ -268,7 +293,6 @@ test("worker files of another build are refused: copy dist again", async ({ page
   );
 });
 
-const POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
 const FILES: readonly [name: string, body: Uint8Array | string, reason: string, text: RegExp][] = [
   ["a Git LFS pointer", POINTER, "git-lfs", /model\.onnx is a Git LFS pointer.*git lfs pull/],
   ["a picture", new Uint8Array([0x89, 0x50, 0x4e, 0x47, 13, 10, 26, 10, 0, 0]), "picture", /model\.onnx is a picture/],
@@ -312,6 +336,16 @@ for (const [name, own, foreign, reason, text] of AWAY)
     expect(other.requested.length).toBeLessThanOrEqual(2);
     expect(Date.now() - began).toBeLessThan(60_000);
   });
+
+test("a model that is redirected to an origin without CORS: cors, and not that the network is away", async ({
+  page,
+}) => {
+  const headers = { location: `${other.origin}/model.onnx` };
+  await open(page, instead(/^\/model/, { status: 302, headers, body: "" }));
+  const outcome = await attempt(page);
+  expect(outcome).toMatchObject({ code: "download-failed", reason: "cors", retryable: false, unhandled: [] });
+  expect(outcome.message).toMatch(/redirected to another origin.*Access-Control-Allow-Origin/);
+});
 
 test("a server that is away may come back: a retry is advised", async ({ page }) => {
   const gone = await serveFaulty();

@@ -2,10 +2,9 @@
 // Content-Type, or a page in its place, three times, and report it in the console. Here the answer tells the cause.
 import { isSelvedgeError, SelvedgeError } from "../../core/errors.ts";
 import type { ErrorCode, ErrorDetails } from "../../core/errors.ts";
+import { readSections } from "./sections.ts";
 
 const FIX = "Serve all of the package's dist files side by side, or set `assetsBase` to where they are.";
-/** First bytes of a binary (WebAssembly Core Specification, 5.5.16). */
-const MAGIC = [0x00, 0x61, 0x73, 0x6d];
 
 /**
  * Returns the module at an address, unless it is given.
@@ -20,12 +19,10 @@ export async function compileFile(url: string, given: WebAssembly.Module | null 
     const refused = answerFailure(url, response.status, type);
     if (refused !== null) throw refused;
     if (type === "application/wasm") return await WebAssembly.compileStreaming(response);
-    const bytes = new Uint8Array(await response.arrayBuffer());
-    if (MAGIC.every((x, i) => bytes[i] === x)) return await WebAssembly.compile(bytes);
-    const text = `${nameOf(url)} is not WebAssembly (${bytes.byteLength} bytes, ${type || "no Content-Type"}): ${url}. ${FIX}`;
-    throw new SelvedgeError("setup-failed", text, { url, reason: "wasm-invalid" });
+    return await WebAssembly.compile(await response.arrayBuffer());
   } catch (error) {
-    if (isSelvedgeError(error) || error instanceof WebAssembly.CompileError) throw error;
+    if (isSelvedgeError(error)) throw error;
+    if (error instanceof WebAssembly.CompileError) throw (await contentFailure(url, error)) ?? error;
     throw await networkFailure(url, error, violated);
   } finally {
     violated.stop();
@@ -42,6 +39,22 @@ export function answerFailure(url: string, status: number, type: string): Selved
   if (status >= 400 || status < 200) return fail("setup-failed", "wasm-missing", `is missing (${shown})`, FIX);
   if (type === "text/html") return fail("setup-failed", "wasm-html", `is an HTML page (${shown})`, FIX);
   return null;
+}
+
+/** Returns the error for a file that is no binary, or the beginning of one; null for a binary that is whole. */
+async function contentFailure(url: string, cause: unknown): Promise<SelvedgeError | null> {
+  const bytes = await fetch(url)
+    .then((response) => response.arrayBuffer())
+    .then((buffer) => new Uint8Array(buffer))
+    .catch(() => null);
+  if (bytes === null) return null;
+  try {
+    readSections(bytes);
+    return null;
+  } catch {
+    const text = `${nameOf(url)} is not WebAssembly, or not all of it (${bytes.byteLength} bytes): ${url}. ${FIX}`;
+    return new SelvedgeError("setup-failed", text, { url, reason: "wasm-invalid" }, cause);
+  }
 }
 
 /** Returns the error for a request that brought no answer. */
