@@ -34,7 +34,7 @@ export interface BackendPage {
   /** Starts a worker and terminates it. */
   startPlain(setup: Setup): Promise<void>;
   /** Returns the error code of a start whose wasm is missing. */
-  startWithout(setup: Setup): Promise<{ code: string; message: string }>;
+  startFails(setup: Setup, file: string): Promise<{ code: string; message: string }>;
 }
 
 const page: BackendPage = {
@@ -94,9 +94,9 @@ const page: BackendPage = {
     const client = await started(setup);
     client.end(new Error("done"));
   },
-  async startWithout(setup) {
+  async startFails(setup, file) {
     const client = clientOf(setup);
-    const wasmUrl = new URL("/dist/missing.wasm", location.href).href;
+    const wasmUrl = new URL(`/dist/${file}`, location.href).href;
     const restUrl = wasmUrl;
     try {
       await client.start({ ...setup, wasmUrl, restUrl, verbose: false }, 60_000);

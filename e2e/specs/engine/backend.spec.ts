@@ -51,14 +51,14 @@ test("an ImageBitmap becomes the same tensor as its pixels", async ({ page }) =>
 });
 
 test("a wasm that is not there is named, with what the server said", async ({ page }) => {
-  const { code, message } = await ask(page, "startWithout", WASM);
-  expect(code).toBe("no-backend");
-  expect(message).toMatch(/missing\.wasm: status 404/);
+  const { code, message } = await ask(page, "startFails", WASM, "missing.wasm");
+  expect(code).toBe("setup-failed");
+  expect(message).toMatch(/^missing\.wasm is missing \(status 404/);
 });
 
 test("the wasm build has no WebGPU and says so", async ({ page }) => {
-  const outcome = await ask(page, "startWithout", { build: "wasm", backend: "webgpu", threads: 1 });
-  expect(outcome.code).toBe("no-backend");
+  const setup: Setup = { build: "wasm", backend: "webgpu", threads: 1 };
+  expect((await ask(page, "startFails", setup, "ort-wasm.wasm")).code).toBe("no-backend");
 });
 
 test("threads start under a policy that enforces Trusted Types", async ({ page }) => {
