@@ -18,6 +18,7 @@ const config: KnipConfig = {
         "e2e/bench/scenarios/{compress,compress-make,delivery,overhead,scheduler-cost,scheduling,split}.ts",
         "e2e/pages/*.ts",
         "e2e/pages/*/main.tsx",
+        "e2e/doctor/main.ts",
         "e2e/support/profile-worker.ts",
         "e2e/mutants/*.ts",
         // Run by hand, to train and to measure.

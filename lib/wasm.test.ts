@@ -37,8 +37,12 @@ test.each([[["webgpu"]], [["webgpu", "wasm"]]] as const)("backends %j are refuse
   );
 });
 
-test("a load that sets webgpu says that this engine has wasm alone", async () => {
+test("a load that sets webgpu says that this entry has no build for it", async () => {
   const page = world();
   const engine = await createEngine({ effects: page.effects });
-  await expect(page.finish(engine.load(BUNDLE, { backend: "webgpu" }))).rejects.toMatchObject({ code: "no-backend" });
+  await expect(page.finish(engine.load(BUNDLE, { backend: "webgpu" }))).rejects.toMatchObject({
+    code: "no-backend",
+    message: expect.stringMatching(/"selvedge\/wasm" has no "webgpu"; import createEngine from "selvedge"/) as string,
+    details: { backend: "webgpu", reason: "pinned" },
+  });
 });

@@ -242,7 +242,7 @@ for (const file of files.filter((x) => /\.(js|wasm)$/.test(x)).sort()) {
   const gzip = file.endsWith(".wasm") ? null : gzipSync(bytes).byteLength;
   if (file.startsWith("worker-") || gzip === null) {
     console.log(`${file}  ${kilobytes(bytes.byteLength)}${gzip === null ? "" : `, gzip ${kilobytes(gzip)}`}`);
-  } else if (!/^(cli|compress|selvedge\.min|testing)\b/.test(file)) page += gzip;
+  } else if (!/^(cli|compress|selvedge\.min|testing|bindings\/vite)\b/.test(file)) page += gzip;
 }
 console.log(`page side, unbundled  gzip ${kilobytes(page)}`);
 

@@ -34,6 +34,8 @@ const BACKENDS = ["webgpu", "wasm"] as const;
 /** Files of the JSPI build; null for an entry of the package that has none, and so no WebGPU. */
 export type JspiFiles = (() => BuildFiles) | null;
 
+const NO_WEBGPU = '"selvedge/wasm" has no "webgpu"; import createEngine from "selvedge" for it';
+
 /** Makes an engine; `createEngine` of the package's entries. */
 export function makeEngine(options: EngineOptions, jspiFiles: JspiFiles): Promise<Engine> {
   const effects = (options as EngineOptions | null)?.effects ?? browserEffects();
@@ -46,7 +48,7 @@ export function makeEngine(options: EngineOptions, jspiFiles: JspiFiles): Promis
 async function make(effects: Effects, options: EngineOptions, jspiFiles: JspiFiles): Promise<Engine> {
   checkEngineOptions(options);
   if (jspiFiles === null && options.backends?.includes("webgpu") === true)
-    throw new TypeError('backends: "selvedge/wasm" has no "webgpu"; import createEngine from "selvedge" for it');
+    throw new TypeError(`backends: ${NO_WEBGPU}`);
   const { cores, isolated, jspi, secure, workers } = effects.facts;
   if (!workers)
     throw (
@@ -66,6 +68,7 @@ export class Engine {
   readonly device: DeviceFacts;
   readonly #host: LoadHost;
   readonly #startMs: number;
+  readonly #isWasmAlone: boolean;
   readonly #stop: AbortController = new AbortController();
   /** Whether persistent storage is still to be requested: once, when something is stored. */
   #mustAskToKeep: boolean;
@@ -74,6 +77,7 @@ export class Engine {
   constructor(effects: Effects, options: EngineOptions, device: DeviceFacts, jspiFiles: JspiFiles) {
     this.device = device;
     this.#startMs = effects.now();
+    this.#isWasmAlone = jspiFiles === null;
     const { observe } = options;
     // Without locks between tabs, and hashes by WebCrypto, nothing is stored beyond the engine.
     const store =
@@ -126,6 +130,8 @@ export class Engine {
   async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
     checkLoadOptions(options);
     this.#assertOpen();
+    if (this.#isWasmAlone && options.backend === "webgpu")
+      throw new SelvedgeError("no-backend", `backend: ${NO_WEBGPU}`, { backend: "webgpu", reason: "pinned" });
     const signal = eitherOf(options.signal, this.#stop.signal);
     signal.throwIfAborted();
     const loading = this.#load(source, options, { signal, onProgress: options.onProgress });

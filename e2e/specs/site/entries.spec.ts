@@ -74,7 +74,7 @@ test.describe("entries", () => {
       expect(answer.refused).toMatch(
         /^backends: "selvedge\/wasm" has no "webgpu"; import createEngine from "selvedge"/,
       );
-      expect(answer.pinned).toMatch(/^no-backend: /);
+      expect(answer.pinned).toMatch(/^no-backend: backend: "selvedge\/wasm" has no "webgpu"/);
     } finally {
       await server.close();
     }

@@ -1,0 +1,179 @@
+// `selvedge/vite`: the settings that Vite 5 to 8 need for workers and WebAssembly, and compressed copies of both. Vite's
+// types are repeated as far as they are used, so that Vite is no dependency. Each call holds its own state.
+import { show } from "../core/check-inputs.ts";
+import { CODINGS, compressFolder } from "./precompress.ts";
+import type { Coding } from "./precompress.ts";
+import { isolate, sendCompressedWasm, sendPrecompressed } from "./vite-middleware.ts";
+import type { Handler } from "./vite-middleware.ts";
+
+/** Options of the plugin. */
+export interface SelvedgeViteOptions {
+  /**
+   * Sends `Cross-Origin-Opener-Policy: same-origin` and `Cross-Origin-Embedder-Policy: require-corp` with every response
+   * of the dev and the preview server: a page needs them for `threads`. Production servers need them too. Default false.
+   */
+  readonly isolate?: boolean | undefined;
+  /**
+   * Writes compressed copies (`.br`, `.gz`) of WebAssembly files, workers and other scripts beside them when the client
+   * is built; the preview server sends them. `true` for both codings. Default false.
+   */
+  readonly precompress?: boolean | readonly ("br" | "gzip")[] | undefined;
+}
+
+/** A handler of Node's requests and responses. */
+export type ViteHandler = (request: object, response: object, next: () => void) => void;
+
+/** The part of Vite's servers that the plugin uses. */
+export interface ViteServer {
+  /** Handlers of requests. */
+  readonly middlewares: {
+    /** Adds one. */
+    use(handle: ViteHandler): unknown;
+  };
+}
+
+/** The part of Vite's resolved configuration that the plugin uses. */
+export interface ViteConfig {
+  /** Folder of the app. */
+  readonly root: string;
+  /** Path of the app on its server. */
+  readonly base: string;
+  /** Settings of the build. */
+  readonly build: {
+    /** Folder of the output, relative to `root`. */
+    readonly outDir: string;
+    /** Whether the build is for a server. */
+    readonly ssr: boolean | string;
+  };
+  /** Least severe messages that are logged; Vite's default is "info". */
+  readonly logLevel?: string | undefined;
+  /** Vite's logger. */
+  readonly logger: {
+    /** Logs a line. */
+    info(message: string): void;
+  };
+}
+
+/** The settings that the plugin adds. */
+export interface ViteSettings {
+  /** Packages that Vite does not pre-bundle. */
+  readonly optimizeDeps: {
+    /** Their names. */
+    exclude: string[];
+  };
+  /** Workers of the app. */
+  readonly worker: {
+    /** A worker that imports Selvedge has chunks, which only modules have. */
+    format: "es";
+  };
+}
+
+/** The plugin, with the hooks of Vite's `Plugin` that it has. */
+export interface SelvedgeVitePlugin {
+  /** Name of the plugin. */
+  readonly name: "selvedge";
+  /** Runs after the plugins that write files. */
+  readonly enforce: "post";
+  /** Whether hooks of the build run in an environment: not in those of servers. */
+  applyToEnvironment(environment: { readonly config: { readonly consumer: string } }): boolean;
+  /** Returns the settings. */
+  config(): ViteSettings;
+  /** Takes the resolved configuration. */
+  configResolved(config: ViteConfig): void;
+  /** Adds the handlers of the dev server. */
+  configureServer(server: ViteServer): void;
+  /** Adds the handlers of the preview server. */
+  configurePreviewServer(server: ViteServer): void;
+  /** Notes a folder that was written. */
+  writeBundle(output: { readonly dir?: string | undefined }): void;
+  /** Compresses what was written. */
+  readonly closeBundle: {
+    /** Runs after those of other plugins, which may still write scripts. */
+    readonly order: "post";
+    /** Runs alone. */
+    readonly sequential: true;
+    /** Compresses the files. */
+    handler(): Promise<void>;
+  };
+}
+
+/** The entries of the package that pages import. */
+const PAGE_ENTRIES: readonly string[] = [
+  "selvedge",
+  "selvedge/cache",
+  "selvedge/service-worker",
+  "selvedge/react",
+  "selvedge/wasm",
+  "selvedge/min",
+  "selvedge/testing",
+];
+
+/**
+ * Sets Vite up for Selvedge: leaves the package out of dependency pre-bundling, so that its workers and WebAssembly are
+ * found beside it in every layout of `node_modules`; builds the app's own workers as modules; compresses WebAssembly in
+ * the dev server; and as the options say. For Vite 5 to 8.
+ * @throws TypeError for a wrong or unknown option
+ * @example
+ * export default defineConfig({ plugins: [selvedge({ isolate: true, precompress: true })] });
+ */
+export function selvedge(options: SelvedgeViteOptions = {}): SelvedgeVitePlugin {
+  const { isIsolated, codings } = checkOptions(options);
+  const folders: Set<string> = new Set();
+  let config: ViteConfig | null = null;
+  const add = ({ middlewares }: ViteServer, handlers: readonly Handler[]): void => {
+    for (const handle of handlers) middlewares.use(handle as ViteHandler);
+  };
+  const common = isIsolated ? [isolate] : [];
+  return {
+    name: "selvedge",
+    enforce: "post",
+    applyToEnvironment: (environment) => environment.config.consumer === "client",
+    config: () => ({ optimizeDeps: { exclude: [...PAGE_ENTRIES] }, worker: { format: "es" } }),
+    configResolved: (resolved) => {
+      config = resolved;
+    },
+    configureServer: (server) => {
+      add(server, [...common, sendCompressedWasm()]);
+    },
+    configurePreviewServer: (server) => {
+      add(server, common);
+      if (config !== null && codings.length > 0) add(server, [sendPrecompressed(config, codings)]);
+    },
+    writeBundle: ({ dir }) => {
+      if (dir !== undefined && config?.build.ssr === false && codings.length > 0) folders.add(dir);
+    },
+    closeBundle: {
+      order: "post",
+      sequential: true,
+      handler: async () => {
+        const written = [...folders];
+        folders.clear();
+        if (config !== null) for (const folder of written) await compressFolder(folder, codings, config);
+      },
+    },
+  };
+}
+
+export default selvedge;
+
+interface Checked {
+  readonly isIsolated: boolean;
+  readonly codings: readonly Coding[];
+}
+
+function checkOptions(options: SelvedgeViteOptions): Checked {
+  if (typeof options !== "object" || (options as unknown) === null || Array.isArray(options))
+    throw new TypeError(`selvedge: expected an object of options, got ${show(options)}`);
+  for (const name of Object.keys(options))
+    if (name !== "isolate" && name !== "precompress")
+      throw new TypeError(`selvedge: unknown option ${name}; the options are isolate and precompress`);
+  const { isolate: isIsolated = false, precompress = false } = options;
+  if (typeof isIsolated !== "boolean") throw new TypeError(`isolate: expected true or false, got ${show(isIsolated)}`);
+  if (typeof precompress === "boolean") return { isIsolated, codings: precompress ? CODINGS : [] };
+  if (!Array.isArray(precompress))
+    throw new TypeError(`precompress: expected true, false or a list of "br" and "gzip", got ${show(precompress)}`);
+  for (const coding of precompress as readonly unknown[])
+    if (!CODINGS.some((x) => x === coding))
+      throw new TypeError(`precompress: expected "br" and "gzip" in the list, got ${show(coding)}`);
+  return { isIsolated, codings: CODINGS.filter((x) => precompress.includes(x)) };
+}
