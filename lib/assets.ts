@@ -66,7 +66,7 @@ export function resolveAssets(
     const [workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl] = urls;
     return { workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl } as Assets;
   } catch (error) {
-    const fix = "Serve the package's dist/ and set `assetsBase` to it.";
+    const fix = "Serve the package's dist/ and set `assetsBase` to it; in Vite use the plugin of selvedge/vite.";
     const text = `A bundler moved Selvedge away from its worker: ${String(error)}. ${fix}`;
     throw new SelvedgeError("setup-failed", text, { reason: "bundler" }, error);
   }
@@ -84,9 +84,13 @@ export function workerSource(effects: Effects, policy: ScriptPolicy | undefined,
 }
 
 /** Corrects an address that a bundler rewrote, or throws with the setting that prevents it. */
-function mend(href: string): string {
+export function mend(href: string): string {
   if (href.startsWith("data:")) throw new TypeError("inlined as data:, as if `build.assetsInlineLimit` were not 0");
-  // Vite up to 7 serves a pre-bundled package from its cache folder, which has scripts only: the files themselves are
-  // in the package. Delete when Vite 7 is out of use.
-  return href.replace(/\/\.vite\/deps[^/]*\//, "/selvedge/dist/");
+  // Vite up to 7 serves a pre-bundled package from its cache folder, which has scripts only; the files themselves are in
+  // the package. The folder is node_modules/.vite, or node_modules/.cache/… (Nuxt, Storybook), or .vitepress/cache. Not
+  // found by this: packages hoisted out of the app. Delete when Vite 7 is out of use.
+  return href.replace(
+    /(\/node_modules)?\/\.[^/]+(\/[^/]+)*\/deps(_[^/]*)?\/(?=[^/]+$)/,
+    "/node_modules/selvedge/dist/",
+  );
 }

@@ -6,6 +6,7 @@
 // Chromium has DecompressionStream("brotli").
 import init, { BrotliStreamResultCode, DecompressStream } from "brotli-dec-wasm/web";
 import { SelvedgeError } from "../core/errors.ts";
+import type { ErrorCode } from "../core/errors.ts";
 import type { BrotliDecoder } from "./expand.ts";
 
 /** Starts the decoder from the bytes of its WebAssembly. */
@@ -47,26 +48,30 @@ export class BrotliLoader {
   }
 }
 
+const FIX = "Serve brotli.wasm of the package's dist/ there, or set `assetsBase`.";
+
+/** Fetches the decoder. A file that is missing, or another one, is a fault of the deployment. */
 async function fetchBrotli(url: string): Promise<BrotliDecoder> {
-  const fail = (reason: string, cause?: unknown): SelvedgeError =>
-    new SelvedgeError(
-      "download-failed",
-      `The brotli decoder could not be loaded from ${url}: ${reason}`,
-      { url },
-      cause,
-    );
+  const fail = (code: ErrorCode, reason: string, what: string, cause?: unknown): SelvedgeError =>
+    new SelvedgeError(code, `The brotli decoder could not be loaded from ${url}: ${what}`, { url, reason }, cause);
   let response: Response;
   let bytes: ArrayBuffer;
   try {
     response = await fetch(url);
     bytes = await response.arrayBuffer();
   } catch (error) {
-    throw fail("the request failed.", error);
+    throw fail("download-failed", "unreachable", "the request failed.", error);
   }
-  if (!response.ok) throw fail(`status ${response.status}.`);
+  const { ok, status, headers } = response;
+  if (status >= 500 || status === 429) throw fail("download-failed", "server", `status ${status}.`);
+  if (!ok) throw fail("setup-failed", "wasm-missing", `status ${status}. ${FIX}`);
+  if (/^text\/html\b/.test(headers.get("content-type") ?? ""))
+    throw fail("setup-failed", "wasm-html", `it is an HTML page. ${FIX}`);
   try {
     return await startBrotli(bytes);
   } catch (error) {
-    throw fail("it does not start. Serve brotli.wasm of the package's dist/ there.", error);
+    if (/Content.Security.Policy|unsafe-eval/i.test(String(error)))
+      throw fail("setup-failed", "wasm-csp", "allow `script-src 'wasm-unsafe-eval'`.", error);
+    throw fail("setup-failed", "wasm-invalid", `it does not start. ${FIX}`, error);
   }
 }

@@ -36,11 +36,11 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     ],
     "worker-missing": [
       "The server answers the worker script's address with an error.",
-      "Copy the package's `dist/worker-*.js` to that address, or set `assetsBase` to where they are; in Vite's dev server exclude selvedge from `optimizeDeps`.",
+      "Copy the package's `dist/worker-*.js` to that address, or set `assetsBase` to where they are; in Vite's dev server use the plugin of `selvedge/vite`, or `optimizeDeps.exclude`.",
     ],
     "worker-html": [
       "The server answers the worker script's address with an HTML page, as single-page apps do for unknown paths.",
-      "Copy the package's `dist/worker-*.js` to that address, or set `assetsBase` to where they are; in Vite's dev server exclude selvedge from `optimizeDeps`.",
+      "Copy the package's `dist/worker-*.js` to that address, or set `assetsBase` to where they are; in Vite's dev server use the plugin of `selvedge/vite`, or `optimizeDeps.exclude`.",
     ],
     "worker-type": [
       "The worker script has a Content-Type that is not JavaScript.",
@@ -81,7 +81,7 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     ],
     bundler: [
       "A bundler moved the package's code away from its workers, or inlined them.",
-      "Serve the package's `dist/worker-*.js` and `dist/*.wasm`, and set `assetsBase` to their folder.",
+      "Serve the package's `dist/worker-*.js` and `dist/*.wasm`, and set `assetsBase` to their folder; in Vite use the plugin of `selvedge/vite`.",
     ],
     package: [
       "A command lacks an optional package or a browser, or finds another version.",

@@ -26,7 +26,8 @@ const TRIAL_MS = 5_000;
 const EVENT_MS = 200;
 const HEAD_BYTES = 512;
 const PATH_FIX =
-  "Serve the package's dist/ files there, or set `assetsBase` to where they are; in Vite exclude selvedge from `optimizeDeps`.";
+  "Serve the package's dist/ files there, or set `assetsBase` to where they are; in Vite's dev server use the plugin of " +
+  'selvedge/vite, or `optimizeDeps: { exclude: ["selvedge"] }`.';
 
 /** Describes why a worker did not start; without a script, why there are no workers. `thrown` is the constructor's. */
 export async function diagnose(source: WorkerSource | null, thrown: unknown): Promise<SelvedgeError> {

@@ -109,7 +109,7 @@ export class Engine {
             executor.dispatcher.measured(identity, variant.id, backend, ms);
           }),
       ),
-      results: new LazyResults(effects, options.results),
+      results: new LazyResults(effects, options.results, options.onLog),
       observe: onResult,
       models: new Set(),
     };

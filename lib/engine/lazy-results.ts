@@ -6,12 +6,14 @@ import type { Effects } from "../effects/effects.ts";
 export class LazyResults {
   readonly #effects: Effects;
   readonly #options: ResultsOptions;
-  #coming: Promise<Results> | null = null;
+  readonly #onLog: ((line: string) => void) | undefined;
+  #coming: Promise<Results | null> | null = null;
   #opened: Results | null = null;
 
-  constructor(effects: Effects, options: ResultsOptions = {}) {
+  constructor(effects: Effects, options: ResultsOptions = {}, onLog?: (line: string) => void) {
     this.#effects = effects;
     this.#options = options;
+    this.#onLog = onLog;
   }
 
   /** Its counters; null where no request used it. */
@@ -19,15 +21,22 @@ export class LazyResults {
     return this.#opened?.read() ?? null;
   }
 
-  /** Returns the result cache. Rejects where its code can't be loaded. */
-  open(): Promise<Results> {
+  /**
+   * Returns the result cache; null where the page is not secure, and so can't hash inputs. Rejects where its code can't
+   * be loaded.
+   */
+  open(): Promise<Results | null> {
     return (this.#coming ??= this.#open().catch((error: unknown) => {
       this.#coming = null; // the next request tries again
       throw error;
     }));
   }
 
-  async #open(): Promise<Results> {
+  async #open(): Promise<Results | null> {
+    if (!this.#effects.facts.secure) {
+      this.#onLog?.("selvedge: not https or localhost: results are not cached");
+      return null;
+    }
     const { Results, RESULTS_MAX_BYTES } = await import("./result-cache.ts");
     const { maxBytes = RESULTS_MAX_BYTES, ttlMs, persist } = this.#options;
     const now = (): number => this.#effects.now();

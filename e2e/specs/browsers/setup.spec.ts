@@ -43,64 +43,71 @@ interface Call {
   readonly model?: string;
   readonly engine?: Readonly<Record<string, unknown>>;
   readonly load?: Readonly<Record<string, unknown>>;
+  readonly run?: Readonly<Record<string, unknown>>;
   /** Name of a Trusted Types policy that is passed. */
   readonly policy?: string;
 }
 
 /** Loads a model on an open page, and runs it. */
 function attempt(page: Page, call: Call = {}): Promise<Outcome> {
-  return page.evaluate(async ({ from = "", model = "/model.onnx", engine: options = {}, load = {}, policy }) => {
-    const log: string[] = [];
-    const unhandled: string[] = [];
-    addEventListener("unhandledrejection", (event) => unhandled.push(String(event.reason)));
-    const shown = {
-      y: null,
-      code: "",
-      reason: "",
-      retryable: null,
-      message: "",
-      help: "",
-      log,
-      unhandled,
-      secure: true,
-    };
-    try {
-      const { createEngine } = (await import(`${from}/dist/index.js`)) as typeof import("../../../lib/index.ts");
-      const trusted = Reflect.get(globalThis, "trustedTypes") as
-        { createPolicy(name: string, rules: object): { createScriptURL(url: string): string } } | undefined;
-      const trustedTypesPolicy =
-        policy === undefined ? undefined : trusted?.createPolicy(policy, { createScriptURL: (url: string) => url });
-      const engine = await createEngine({
-        backends: ["wasm"],
-        onLog: (line) => log.push(line),
-        ...options,
-        trustedTypesPolicy,
-      });
-      try {
-        const loaded = await engine.load(model, load);
-        const { outputs } = await loaded.run({ x: { dtype: "float32", dims: [1], data: new Float32Array([7]) } });
-        const y = [...(outputs["y"]?.data as Float32Array)];
-        return { ...shown, y, secure: engine.device.secure };
-      } finally {
-        await engine.close();
-        await new Promise((resolve) => setTimeout(resolve, 100));
-      }
-    } catch (error) {
-      const {
-        code = String(error),
-        details = {},
-        retryable = null,
-        help = "",
-        message,
-      } = error as Error & {
-        code?: string;
-        details?: Record<string, unknown>;
-        retryable?: boolean;
-        help?: string;
+  return page.evaluate(
+    async ({ from = "", model = "/model.onnx", engine: options = {}, load = {}, run = {}, policy }) => {
+      const log: string[] = [];
+      const unhandled: string[] = [];
+      addEventListener("unhandledrejection", (event) => unhandled.push(String(event.reason)));
+      const shown = {
+        y: null,
+        code: "",
+        reason: "",
+        retryable: null,
+        message: "",
+        help: "",
+        log,
+        unhandled,
+        secure: true,
       };
-      return { ...shown, code, reason: String(details["reason"]), retryable, message, help };
-    }
-  }, call);
+      try {
+        const { createEngine } = (await import(`${from}/dist/index.js`)) as typeof import("../../../lib/index.ts");
+        const trusted = Reflect.get(globalThis, "trustedTypes") as
+          { createPolicy(name: string, rules: object): { createScriptURL(url: string): string } } | undefined;
+        const trustedTypesPolicy =
+          policy === undefined ? undefined : trusted?.createPolicy(policy, { createScriptURL: (url: string) => url });
+        const engine = await createEngine({
+          backends: ["wasm"],
+          onLog: (line) => log.push(line),
+          ...options,
+          trustedTypesPolicy,
+        });
+        try {
+          const loaded = await engine.load(model, load);
+          const { outputs } = await loaded.run(
+            { x: { dtype: "float32", dims: [1], data: new Float32Array([7]) } },
+            run,
+          );
+          const y = [...(outputs["y"]?.data as Float32Array)];
+          return { ...shown, y, secure: engine.device.secure };
+        } finally {
+          await engine.close();
+          await new Promise((resolve) => setTimeout(resolve, 100));
+        }
+      } catch (error) {
+        const {
+          code = String(error),
+          details = {},
+          retryable = null,
+          help = "",
+          message,
+        } = error as Error & {
+          code?: string;
+          details?: Record<string, unknown>;
+          retryable?: boolean;
+          help?: string;
+        };
+        return { ...shown, code, reason: String(details["reason"]), retryable, message, help };
+      }
+    },
+    call,
+  );
 }
 
 async function open(page: Page, rule: Rule = () => undefined, origin: string = server.origin): Promise<void> {
@@ -133,6 +140,9 @@ test("plain http, not localhost: wasm answers, and the log and the device name w
   const outcome = await attempt(page, { engine: { backends: undefined } });
   expect(outcome).toMatchObject({ y: [7], secure: false, unhandled: [] });
   expect(outcome.log.join()).toMatch(/https.*WebGPU.*threads.*storage/);
+  const cached = await attempt(page, { run: { cache: true } });
+  expect(cached).toMatchObject({ y: [7], unhandled: [] });
+  expect(cached.log.filter((line) => /results are not cached/.test(line))).toHaveLength(1);
 });
 
 const WORKERS: readonly [name: string, rule: Rule, reason: string, fix: RegExp, retryable?: boolean][] = [

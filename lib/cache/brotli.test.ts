@@ -1,0 +1,58 @@
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { Server } from "node:http";
+import { createRequire } from "node:module";
+import type { AddressInfo } from "node:net";
+import { brotliCompressSync } from "node:zlib";
+import { afterEach, expect, test } from "vitest";
+import { BrotliLoader } from "./brotli.ts";
+
+const WASM = readFileSync(createRequire(import.meta.url).resolve("brotli-dec-wasm/web/bg.wasm"));
+const HTML = "<!doctype html><p>";
+let server: Server;
+
+afterEach(() => {
+  server.closeAllConnections();
+  server.close();
+});
+
+/** A loader of a server with these answers, one after the other. */
+async function loaderOf(
+  ...answers: readonly [status: number, type: string, body: string | Buffer][]
+): Promise<BrotliLoader> {
+  const left = answers.values();
+  server = createServer((_, response) => {
+    const [status, type, body] = left.next().value ?? [500, "", ""];
+    response.writeHead(status, { "content-type": type }).end(body);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const loader = new BrotliLoader();
+  loader.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/brotli.wasm`;
+  return loader;
+}
+
+test.each([
+  ["is missing", 404, "text/plain", "", "setup-failed", "wasm-missing", false],
+  ["is missing, with the app's page", 404, "text/html", HTML, "setup-failed", "wasm-missing", false],
+  ["is answered with the app's page", 200, "text/html", HTML, "setup-failed", "wasm-html", false],
+  ["is another file", 200, "application/wasm", "version https://git-lfs", "setup-failed", "wasm-invalid", false],
+  ["is on a server that fails", 503, "text/plain", "", "download-failed", "server", true],
+] as const)("a decoder that %s: %i %s", async (_, status, type, body, code, reason, retryable) => {
+  const loader = await loaderOf([status, type, body]);
+  await expect(loader.load()).rejects.toMatchObject({ code, retryable, details: { url: loader.url, reason } });
+});
+
+test("a decoder on a server that is away may come back", async () => {
+  const loader = await loaderOf();
+  server.close();
+  await expect(loader.load()).rejects.toMatchObject({ code: "download-failed", details: { reason: "unreachable" } });
+});
+
+test("after a failure the next call fetches the decoder again", async () => {
+  const loader = await loaderOf([503, "text/plain", ""], [200, "application/wasm", WASM]);
+  await expect(loader.load()).rejects.toThrow("status 503");
+  const decode = await loader.load();
+  const expanded = new Uint8Array(1_000);
+  decode(new Uint8Array(brotliCompressSync(new Uint8Array(1_000).fill(7))), expanded);
+  expect(expanded.every((x) => x === 7)).toBe(true);
+});
