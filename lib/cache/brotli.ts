@@ -53,7 +53,12 @@ const FIX = "Serve brotli.wasm of the package's dist/ there, or set `assetsBase`
 /** Fetches the decoder. A file that is missing, or another one, is a fault of the deployment. */
 async function fetchBrotli(url: string): Promise<BrotliDecoder> {
   const fail = (code: ErrorCode, reason: string, what: string, cause?: unknown): SelvedgeError =>
-    new SelvedgeError(code, `The brotli decoder could not be loaded from ${url}: ${what}`, { url, reason }, cause);
+    new SelvedgeError(
+      code,
+      `The brotli decoder could not be loaded from ${url}: ${what}`,
+      { url, reason, final: code === "setup-failed" },
+      cause,
+    );
   let response: Response;
   let bytes: ArrayBuffer;
   try {
