@@ -10,6 +10,7 @@ export default defineConfig({
   test: {
     include: ["lib", "demo", "models", "e2e"].map((folder) => `${folder}/**/*.test.ts`),
     environment: "node",
+    setupFiles: ["lib/test-support/equal-bytes.ts"],
     // One worker a core: by default one core stays free, which on two cores is half of them.
     maxWorkers: availableParallelism(),
     // Models are loaded and run on whatever else this machine does; a test that hangs is still told from one that works.
