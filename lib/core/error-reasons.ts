@@ -143,6 +143,12 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     empty: ["The file has no bytes.", "Check how it was made and copied."],
     onnx: ["ONNX Runtime refuses the model.", "Read the message: it names the operator or the fault."],
   },
+  "wrong-result": {
+    golden: [
+      "The GPU's answer to the known input of the bundle is wrong.",
+      "Leave `backend` out, so that the model runs on wasm here; or name another variant.",
+    ],
+  },
   "bundle-invalid": {
     html: ["`bundle.json` is an HTML page.", "Check the address: servers answer unknown paths with their start page."],
     "git-lfs": ["`bundle.json` is a Git LFS pointer.", "Run `git lfs pull` before deploying."],

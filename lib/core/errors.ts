@@ -13,6 +13,7 @@ export type ErrorCode =
   | "integrity-failed"
   | "bundle-invalid"
   | "model-invalid"
+  | "wrong-result"
   | "out-of-memory"
   | "quota-exceeded"
   | "device-lost"
@@ -32,6 +33,7 @@ export const ERROR_CODES: readonly ErrorCode[] = [
   "integrity-failed",
   "bundle-invalid",
   "model-invalid",
+  "wrong-result",
   "out-of-memory",
   "quota-exceeded",
   "device-lost",

@@ -13,6 +13,7 @@ export const WHY_CODES = {
   "measured-slower": "WebGPU was measured, and is not clearly faster on this device",
   "webgpu-failed": "WebGPU failed while it was measured",
   "wasm-failed": "WebAssembly failed while it was measured",
+  "golden-failed": "WebGPU answered the bundle's known input wrongly on this device",
   "gpu-fallback": "the GPU was lost or failed; the model moved to WebAssembly",
   "crashed-before": "a page crashed while it loaded the best variant for this device",
   "only-lane": "no other lane can run it",

@@ -111,6 +111,8 @@ export interface HostFacts {
   readonly baseUrl: string;
   /** Random id of this page load: the same for all engines on it, another one after a reload. */
   readonly page: string;
+  /** Name and version of the browser, as it reports them; checks of a GPU are valid for one. */
+  readonly browser?: string | undefined;
 }
 
 const LIFE_EVENTS = ["beforeunload", "pagehide", "freeze", "pageshow", "resume", "visibilitychange"];
@@ -215,6 +217,7 @@ function hostFacts(): HostFacts {
     workers: Worker !== undefined,
     baseUrl: document?.baseURI ?? location?.href ?? "",
     page: String(performance.timeOrigin),
+    browser: navigator?.userAgent,
   };
 }
 

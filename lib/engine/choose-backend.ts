@@ -20,7 +20,7 @@ import type { Known } from "./measurements.ts";
 import type { Feeds } from "../rpc/messages.ts";
 import { probe, PROBE_BUDGET_MS } from "./measure-backend.ts";
 import type { Probe } from "./measure-backend.ts";
-import { candidateIn, placedAt } from "./placing.ts";
+import { candidateIn, placedAt, whyRefused } from "./placing.ts";
 import type { Placing } from "./placing.ts";
 import { typicalFeeds } from "./typical-feeds.ts";
 import { watch } from "../rpc/watchdog.ts";
@@ -30,7 +30,7 @@ const LOAD_WAIT_MS = 2 * PROBE_BUDGET_MS;
 /** Errors that blame the model on a backend: the next page would get the same error. */
 const BLAMES: ReadonlySet<ErrorCode> = new Set(["model-invalid", "internal"]);
 /** Errors that blame the device in its current state: not stored, and not retried on this page. */
-const STAYS: ReadonlySet<ErrorCode> = new Set(["out-of-memory", "no-backend", "setup-failed"]);
+const STAYS: ReadonlySet<ErrorCode> = new Set(["out-of-memory", "no-backend", "setup-failed", "wrong-result"]);
 
 /** Chooses backends by measurements, for the models of one engine. */
 export class Comparer {
@@ -134,7 +134,7 @@ export class Comparer {
     const numbers: Measured = { wasm: numberOf(measured.wasm), webgpu: numberOf(measured.webgpu) };
     const error = [measured.webgpu, measured.wasm].find((x) => typeof x !== "number");
     const isSpoiled = error !== undefined && !isBlaming(error) && !STAYS.has(codeOf(error) as ErrorCode);
-    const placement = decide(numbers, error === undefined ? undefined : (codeOf(error) ?? error.name));
+    const placement = error === undefined ? decide(numbers) : decideAfter(error as Error, numbers);
     return { ...placedAt(loader, placement), measure: isSpoiled ? "later" : null };
   }
 
@@ -145,7 +145,7 @@ export class Comparer {
     this.#measurements.remember(loader.plan, { [failed]: knownOf(error) });
     const measured: Measured = { wasm: 0, webgpu: 0, [failed]: null };
     const measure = isBlaming(error) || STAYS.has(error.code) ? null : "later";
-    return { ...placedAt(loader, decide(measured, error.code)), measure };
+    return { ...placedAt(loader, decideAfter(error, measured)), measure };
   }
 
   /** Loads a model on a backend. Returns the error after which the other backend is tried, or null on success. */
@@ -188,6 +188,12 @@ function placementOf({ wasm, webgpu }: Known): Placement | null {
   // Both failed, or one is unknown: must be measured.
   if (typeof webgpu === "string" && typeof wasm !== "string") return decide({ wasm: wasm ?? 0, webgpu: null }, webgpu);
   return typeof wasm === "string" && typeof webgpu !== "string" ? decide({ wasm: null, webgpu: 0 }, wasm) : null;
+}
+
+/** Decides after an error of one backend. */
+function decideAfter(error: Error, measured: Measured): Placement {
+  const placement = decide(measured, codeOf(error) ?? error.name);
+  return isSelvedgeError(error) && error.code === "wrong-result" ? { ...placement, why: whyRefused(error) } : placement;
 }
 
 function candidateOf({ plan }: Loader, backend: BackendName): Candidate {

@@ -101,7 +101,7 @@ export class Engine {
     );
     const closed = this.#stop.signal;
     this.#host = {
-      ...{ effects, cache, executor, counters, backends, closed },
+      ...{ effects, device, cache, executor, counters, backends, closed },
       opener: new Opener(effects, cache, executor.markers, device, backends, options),
       placer: new Placer(
         (Comparer) =>

@@ -5,6 +5,8 @@ import type { BundleFile } from "../core/bundle.ts";
 import type { CacheClient, FetchOptions } from "./cache-client.ts";
 import type { Plan } from "../cache/messages.ts";
 import type { Candidate, Placement } from "../core/choose-variant.ts";
+import type { DeviceFacts } from "../core/device.ts";
+import type { Effects } from "../effects/effects.ts";
 import type { Executor } from "./executor.ts";
 import type { Opener } from "./opener.ts";
 import type { LoadOptions } from "./options.ts";
@@ -29,6 +31,8 @@ export interface LoaderHost {
   readonly executor: Executor;
   readonly cache: CacheClient;
   readonly opener: Opener;
+  readonly effects: Effects;
+  readonly device: DeviceFacts;
   /** Aborts when the engine is closed. */
   readonly closed: AbortSignal;
 }
@@ -53,6 +57,10 @@ export class Loader {
   #assets: Promise<Record<string, string>> | null = null;
   #facts: ModelFacts | null = null;
   #isEnded = false;
+  /** Why the variant on the GPU could not be checked; null where it was, or has nothing to be checked with. */
+  #unchecked: string | null = null;
+  /** Called when the GPU's answer to the golden was wrong. */
+  onRefused: ((error: SelvedgeError) => void) | null = null;
 
   constructor(host: LoaderHost, plan: Plan, from: string | Blob, options: LoadOptions, download: FetchOptions) {
     this.plan = plan;
@@ -144,7 +152,9 @@ export class Loader {
     const { backend, variant } = candidate;
     const here = (): LoadMessage | null => this.#here.get(nameOf(candidate)) ?? null;
     const key = keyOf(this.plan.identity, variant.id, backend);
-    return { backend, variant: variant.id, key, why, message: () => this.#message(candidate), here };
+    const unchecked = backend === "webgpu" ? this.#unchecked : null;
+    const told = unchecked === null ? why : { ...why, text: `${why.text}; unverified: ${unchecked}` };
+    return { backend, variant: variant.id, key, why: told, message: () => this.#message(candidate), here };
   }
 
   #message(candidate: Candidate): Promise<LoadMessage> {
@@ -173,6 +183,7 @@ export class Loader {
 
   async #make(modelId: number, backend: BackendName, variant: Candidate["variant"]): Promise<LoadMessage> {
     const { states, images, decodes, declared } = this.plan;
+    const check = backend === "webgpu" ? await this.#checkOf(variant) : undefined;
     const files = this.#filesOf(variant);
     const assets = (this.#assets ??= this.#fetchAssets());
     assets.catch(() => (this.#assets = null));
@@ -184,6 +195,7 @@ export class Loader {
         message.files = await this.#others(variant, lost);
         return true;
       },
+      check,
       session: variant.session?.[backend] ?? {},
       states,
       images,
@@ -192,6 +204,33 @@ export class Loader {
       declared: declared ?? undefined,
     };
     return message;
+  }
+
+  /** Returns the golden check of a variant on the GPU. Throws `wrong-result` where it was refused before. */
+  async #checkOf(variant: Candidate["variant"]): Promise<LoadMessage["check"]> {
+    const { golden } = variant;
+    if (golden === undefined) return undefined;
+    const module = await import("./golden-check.ts").catch(() => null);
+    if (module === null) {
+      this.#unchecked = "the golden check could not be loaded";
+      return undefined;
+    }
+    const { effects, device } = this.#host;
+    const read = async (): Promise<readonly [Blob, Blob]> => {
+      const files = await this.#fetch([golden.inputs, golden.outputs], this.#later);
+      return files.map(({ data }) => data) as [Blob, Blob];
+    };
+    const { identity } = this.plan;
+    const check = new module.GoldenCheck({ effects, gpu: device.gpu, identity, variant, read });
+    check.assertNotRefused();
+    return async (run) => {
+      try {
+        this.#unchecked = await check.check(run);
+      } catch (error) {
+        if (isSelvedgeError(error) && error.code === "wrong-result") this.onRefused?.(error);
+        throw error;
+      }
+    };
   }
 
   /** Fetches a variant's files once; again after a failure. */

@@ -7,6 +7,7 @@ import type { BackendName } from "../rpc/backend.ts";
 import type { Assignment } from "../core/bundle.ts";
 import type { LazyResults } from "./lazy-results.ts";
 import type { Loader } from "./loader.ts";
+import { whyRefused } from "./placing.ts";
 import type { Placer, Placing } from "./placing.ts";
 import type { Why } from "../core/reasons.ts";
 import type { Placed } from "./routes.ts";
@@ -87,6 +88,7 @@ export class Model {
     this.#measuring = new Measuring(host.effects.now, host.placer, loader, placing, (placed) => {
       this.#placed = placed;
     });
+    loader.onRefused = (error) => void this.#leaveGpu(error);
   }
 
   /** Name from the bundle, or the file's. */
@@ -193,6 +195,14 @@ export class Model {
     this.#unloaded = true;
     this.#host.models.delete(this);
     this.#loader.end(this.#unloadedError());
+  }
+
+  /** Moves to wasm, where it can run there, after the GPU computed a wrong answer. */
+  async #leaveGpu(error: SelvedgeError): Promise<void> {
+    const wasm = this.#loader.plan.candidates.find(({ backend }) => backend === "wasm");
+    if (wasm === undefined) return;
+    const placed = await this.#loader.placed({ ...wasm, why: whyRefused(error) }).catch(() => null);
+    if (placed !== null) this.#placed = placed; // else the model was unloaded, or the next request tries again
   }
 
   #assertLoaded(): void {

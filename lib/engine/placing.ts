@@ -7,6 +7,7 @@ import type { Candidate, Placement } from "../core/choose-variant.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { Loader } from "./loader.ts";
 import type { Feeds } from "../rpc/messages.ts";
+import type { Why } from "../core/reasons.ts";
 
 /** A variant on a backend, and the reason for it. */
 export type Chosen = Placement & Candidate;
@@ -75,4 +76,9 @@ export function candidateIn({ candidates }: Plan, backend: BackendName): Candida
   const candidate = candidates.find((x) => x.backend === backend);
   if (candidate === undefined) throw new SelvedgeError("internal", `There is no candidate for ${backend}.`);
   return candidate;
+}
+
+/** Returns the reason for running on wasm after a `wrong-result` of the GPU (golden-check.ts). */
+export function whyRefused({ details }: SelvedgeError): Why {
+  return { code: "golden-failed", text: `wasm: ${String(details["refusal"])}` };
 }

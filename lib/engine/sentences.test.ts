@@ -3,8 +3,10 @@ import { expect, test } from "vitest";
 import type { Bundle, Variant } from "../core/bundle.ts";
 import { candidates, decide, settled, whySpared } from "../core/choose-variant.ts";
 import type { AdapterFacts, DeviceFacts } from "../core/device.ts";
+import { SelvedgeError } from "../core/errors.ts";
 import { WHY_CODES } from "../core/reasons.ts";
 import type { StartWhy } from "../schedule/events.ts";
+import { whyRefused } from "./placing.ts";
 import { explain, whyKept, whyShared } from "./explain-run.ts";
 
 const LANES = ["only-lane", "earliest-finish", "lane-queue-full", "express-lane", "wide-lane", "state-kept"] as const;
@@ -21,6 +23,9 @@ const GPU: AdapterFacts = {
   ...{ features: [], limits: {} },
 };
 const VARIANT: Variant = { id: "int8", needs: [], files: [{ path: "m", bytes: 10, chunks: [] }] };
+const REFUSED = new SelvedgeError("wrong-result", "", {
+  refusal: "WebGPU int8 refused: error 0.07 above 0.001 (golden check)",
+});
 const BUNDLE: Bundle = {
   format: 2,
   model: { name: "reader", version: "1", licence: "MIT", inputs: [], outputs: [] },
@@ -49,6 +54,7 @@ function placements(): (readonly [code: string, text: string | undefined])[] {
     ["measured-slower", measured(30, 29.9)],
     ["webgpu-failed", measured(30, null, "device-lost")],
     ["wasm-failed", measured(null, 5, "out-of-memory")],
+    ["golden-failed", whyRefused(REFUSED).text],
     ["crashed-before", whySpared({ backend: "webgpu", variant: VARIANT }).text],
   ];
 }

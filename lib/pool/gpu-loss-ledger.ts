@@ -4,6 +4,8 @@
 import type { Effects } from "../effects/effects.ts";
 
 const KEY = "selvedge/gpu-losses/2";
+/** Key of the golden checks that variants passed on this GPU (engine/golden-check.ts): they end with the device. */
+export const CHECKS_KEY = "selvedge/golden/1";
 /** How long a loss counts, in ms: Chromium's two minutes. */
 export const LOSS_WINDOW_MS = 120_000;
 const LOSSES_MAX = 2;
@@ -23,10 +25,11 @@ export class GpuLedger {
     return this.#recent().length < LOSSES_MAX;
   }
 
-  /** Records a loss now. */
+  /** Records a loss now; variants are checked again on the next device. */
   note(): void {
     this.#losses = [...this.#recent(), this.#effects.wallClock()];
     this.#effects.memo.set(KEY, this.#losses.join(" "));
+    this.#effects.memo.set(CHECKS_KEY, null);
   }
 
   #recent(): number[] {

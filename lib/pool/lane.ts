@@ -372,10 +372,15 @@ export class Lane {
     if (events.isUnloaded(message.modelId)) throw new SelvedgeError("closed", "The model is unloaded.");
     const beforeBytes = client.memoryBytes;
     const knownBytes = this.#grown.get(message) ?? message.files.reduce((sum, { data }) => sum + data.size, 0);
+    const { modelId } = message;
     const bound = callTimeoutMs ?? FIRST_BOUND_MS;
     const clock = startClock(effects);
-    const facts = this.#try(message.modelId, () => client.load(message, bound)).finally(() => {
-      clock.stop();
+    const facts = this.#try(modelId, async () => {
+      const loaded = await client.load(message, bound).finally(() => {
+        clock.stop();
+      });
+      await message.check?.((items) => client.run({ modelId, items }, bound));
+      return loaded;
     });
     const loaded: Loaded = {
       facts,

@@ -61,8 +61,8 @@ export class WorkerClient {
   /** Loads a model; where the browser has lost its blobs, retries with new ones. */
   async load(message: LoadMessage, boundMs: number): Promise<ModelFacts> {
     const lost = message.files;
-    // The page renews files, and a function can't be sent.
-    const load = ({ renew: _, ...told }: LoadMessage): Promise<ModelFacts> => this.#link.call("load", boundMs, told);
+    // The page renews files and checks, and a function can't be sent.
+    const load = ({ renew: _renew, check: _check, ...told }: LoadMessage): Promise<ModelFacts> => this.#link.call("load", boundMs, told);
     try {
       return await load(message);
     } catch (error) {

@@ -34,6 +34,11 @@ export interface LoadMessage {
   files: readonly { readonly path: string; readonly data: Blob }[];
   /** Reads `files` anew where the browser has lost the bytes; returns whether it could. Stays on the page. */
   readonly renew?: ((lost: LoadMessage["files"]) => Promise<boolean>) | undefined;
+  /**
+   * Checks the model on the lane that has just loaded it, before any request runs there; the load fails as it does.
+   * Stays on the page.
+   */
+  readonly check?: ((run: (items: readonly Feeds[]) => Promise<Ran>) => Promise<void>) | undefined;
   readonly session: Readonly<Record<string, string>>;
   /** The input that each output feeds at the next step, where the model has a recurrent state. */
   readonly states?: Readonly<Record<string, string>> | undefined;
@@ -156,7 +161,7 @@ export interface WorkerApi {
   start(options: StartOptions): Promise<Reply<BackendFacts>>;
   /** Announces a model that is about to be loaded; resolves, also before `start`, once its prerequisites are loaded. */
   foresee(model: Blob): Promise<Reply<null>>;
-  load(message: Omit<LoadMessage, "renew">): Promise<Reply<ModelFacts>>;
+  load(message: Omit<LoadMessage, "renew" | "check">): Promise<Reply<ModelFacts>>;
   run(message: WireRun): Promise<Reply<WireRan>>;
   unload(modelId: number): Promise<Reply<null>>;
   forget(stateId: number): Promise<Reply<null>>;

@@ -32,7 +32,13 @@ export type Recovery = "again" | "step-down" | "reject";
 
 const LANE_DIED: ReadonlySet<ErrorCode> = new Set(["worker-crashed", "device-lost"]);
 /** Errors that may not occur on another backend. */
-const LANE_UNFIT: ReadonlySet<ErrorCode> = new Set(["out-of-memory", "no-backend", "setup-failed", "internal"]);
+const LANE_UNFIT: ReadonlySet<ErrorCode> = new Set([
+  "out-of-memory",
+  "no-backend",
+  "setup-failed",
+  "internal",
+  "wrong-result",
+]);
 
 /** Decides what to do with a failed step. */
 export function recover(failure: Failure): Recovery {

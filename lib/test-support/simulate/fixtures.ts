@@ -30,6 +30,8 @@ export interface SceneOptions extends EngineOptions {
    * Bundles besides the default ones: `m` (20 ms), `together`, `slow` (100 ms on wasm) and `sum`, which has a state.
    */
   readonly bundles?: Readonly<Record<string, string>>;
+  /** Files besides the chunk of the toy bundles, by their paths. */
+  readonly files?: Readonly<Record<string, Uint8Array<ArrayBuffer>>>;
 }
 
 /** Result of a request: the number in its answer, or its error's code or text. */
@@ -53,7 +55,7 @@ export interface Scene {
 
 /** Creates a scene. */
 export async function openScene(options: SceneOptions = {}): Promise<Scene> {
-  const { cores = 2, gpu = false, hasLocks = true, change, drawFault, bundles = {}, ...engineOptions } = options;
+  const { cores = 2, gpu = false, hasLocks = true, change, drawFault, bundles = {}, files: more = {}, ...engineOptions } = options;
   const named = {
     m: toyBundle("m", 2),
     together: toyBundle("together", 2, "together"),
@@ -61,7 +63,9 @@ export async function openScene(options: SceneOptions = {}): Promise<Scene> {
     sum: toyBundle("sum", null),
     ...bundles,
   };
-  const files = new Map(Object.entries(named).map(([name, json]) => [`https://app.test/${name}.json`, json]));
+  const files = new Map<string, string | Uint8Array<ArrayBuffer>>();
+  for (const [path, content] of Object.entries(more)) files.set(`https://app.test/${path}`, content);
+  for (const [name, json] of Object.entries(named)) files.set(`https://app.test/${name}.json`, json);
   files.set(`https://app.test/${TOY_CHUNK.path}`, TOY_CHUNK.content);
   const world = new World({
     random: new Random(3),

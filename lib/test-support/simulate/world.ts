@@ -28,7 +28,7 @@ export interface WorldOptions {
   /** Whether wasm threads may be used. Default false. */
   readonly isolated?: boolean;
   /** Files by URL. */
-  readonly files: ReadonlyMap<string, string>;
+  readonly files: ReadonlyMap<string, string | Uint8Array<ArrayBuffer>>;
   /** Store of the worker that fetches models. Default: none. */
   readonly store?: Store;
   /** Creates the backend inside a worker. */
