@@ -7,6 +7,7 @@ const PLACER = "lib/engine/choose-backend.test.ts";
 const KEPT = "lib/test-support/simulate/kept.test.ts";
 const RESULTS = "lib/engine/result-cache.test.ts";
 const PICTURES = "lib/test-support/simulate/pictures.test.ts";
+const GOLDEN = "lib/engine/golden-check.test.ts";
 const MARKERS = "lib/engine/crash-markers.test.ts";
 
 /** Known faults of placement, one edit each. */
@@ -472,5 +473,68 @@ export const MUTANTS: readonly Mutant[] = [
     to: "if (Number.isNaN(bytes)) return null;",
     test: "lib/engine/typical-feeds.test.ts",
     title: "store-C4",
+  },
+  {
+    fault: "golden order",
+    breaks: "requests run on a GPU while its check still runs",
+    file: "lib/pool/lane.ts",
+    from: "await message.check?.(",
+    to: "void message.check?.(",
+    test: GOLDEN,
+    title: "(golden)",
+  },
+  {
+    fault: "golden finite",
+    breaks: "NaN and infinity pass the golden check",
+    file: "lib/engine/golden-check.ts",
+    from: "if (!Number.isFinite(value)) return null;",
+    to: "if (!Number.isFinite(value)) continue;",
+    test: GOLDEN,
+    title: "(golden)",
+  },
+  {
+    fault: "golden dims",
+    breaks: "other dims of an output pass the golden check",
+    file: "lib/engine/golden-check.ts",
+    from: "if (String(output.dims) !== String(reference.dims))",
+    to: "if (output.dims.length !== reference.dims.length)",
+    test: GOLDEN,
+    title: "(golden)",
+  },
+  {
+    fault: "golden memo",
+    breaks: "a pass is taken over from another browser",
+    file: "lib/engine/golden-check.ts",
+    from: "gpu?.description, effects.facts.browser]",
+    to: "gpu?.description]",
+    test: GOLDEN,
+    title: "(golden memo)",
+  },
+  {
+    fault: "golden memo age",
+    breaks: "a refusal is remembered for ever",
+    file: "lib/engine/golden-check.ts",
+    from: '(fault === "" ? PASS_MS : REFUSAL_MS)',
+    to: "Infinity",
+    test: GOLDEN,
+    title: "(golden memo)",
+  },
+  {
+    fault: "golden loss",
+    breaks: "a device that follows a lost one is not checked",
+    file: "lib/pool/gpu-loss-ledger.ts",
+    from: "this.#effects.memo.set(CHECKS_KEY, null);",
+    to: "",
+    test: GOLDEN,
+    title: "(golden loss)",
+  },
+  {
+    fault: "golden loss fallback",
+    breaks: "a request is rejected where the GPU fails the check after a loss",
+    file: "lib/schedule/recover.ts",
+    from: '  "wrong-result",\n',
+    to: "",
+    test: GOLDEN,
+    title: "(golden loss)",
   },
 ];

@@ -226,7 +226,9 @@ describe("the comparison", () => {
   test("reads float16 and int64", () => {
     const half: Tensor = { dtype: "float16", dims: [3], data: Uint16Array.of(0x3c00, 0xc000, 0x0001) };
     expect(faultOf({ y: { ...half, data: Uint16Array.of(0x3c10, 0xc000, 0) } }, { y: half }, false)).toBeNull();
-    expect(faultOf({ y: { ...half, data: Uint16Array.of(0x7c00, 0xc000, 0) } }, { y: half }, false)).toContain("finite");
+    expect(faultOf({ y: { ...half, data: Uint16Array.of(0x7c00, 0xc000, 0) } }, { y: half }, false)).toContain(
+      "finite",
+    );
     const whole: Tensor = { dtype: "int64", dims: [2], data: BigInt64Array.of(7n, 2n) };
     expect(faultOf({ y: { ...whole, data: BigInt64Array.of(7n, 3n) } }, { y: whole }, false)).toContain("error 0.14");
   });

@@ -109,9 +109,9 @@ export class GoldenCheck {
 
   #remember(fault: string): void {
     const { memo, wallClock } = this.#parts.effects;
-    const { [this.#name]: _before, ...others } = this.#read();
+    const others = Object.entries(this.#read()).filter(([name]) => name !== this.#name);
     const entry: Entry = [fault, wallClock()];
-    const variants = Object.fromEntries([...Object.entries(others).slice(1 - ENTRIES_MAX), [this.#name, entry]]);
+    const variants = Object.fromEntries([...others.slice(1 - ENTRIES_MAX), [this.#name, entry]]);
     memo.set(CHECKS_KEY, JSON.stringify({ release: RELEASE, variants }));
   }
 

@@ -62,7 +62,8 @@ export class WorkerClient {
   async load(message: LoadMessage, boundMs: number): Promise<ModelFacts> {
     const lost = message.files;
     // The page renews files and checks, and a function can't be sent.
-    const load = ({ renew: _renew, check: _check, ...told }: LoadMessage): Promise<ModelFacts> => this.#link.call("load", boundMs, told);
+    const load = ({ renew: _renew, check: _check, ...told }: LoadMessage): Promise<ModelFacts> =>
+      this.#link.call("load", boundMs, told);
     try {
       return await load(message);
     } catch (error) {

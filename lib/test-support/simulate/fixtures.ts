@@ -55,7 +55,16 @@ export interface Scene {
 
 /** Creates a scene. */
 export async function openScene(options: SceneOptions = {}): Promise<Scene> {
-  const { cores = 2, gpu = false, hasLocks = true, change, drawFault, bundles = {}, files: more = {}, ...engineOptions } = options;
+  const {
+    cores = 2,
+    gpu = false,
+    hasLocks = true,
+    change,
+    drawFault,
+    bundles = {},
+    files: more = {},
+    ...engineOptions
+  } = options;
   const named = {
     m: toyBundle("m", 2),
     together: toyBundle("together", 2, "together"),
