@@ -1,0 +1,109 @@
+// The golden check on real WebGPU kernels that compute wrongly: a function in the worker edits ONNX Runtime's shaders
+// before they are compiled. Every lie is refused before a request is answered; honest kernels pass.
+import { existsSync, readFileSync } from "node:fs";
+import { expect, test } from "@playwright/test";
+import type { Page } from "@playwright/test";
+import type * as Selvedge from "selvedge";
+
+/** Edits of each store `name[i] = value` of a shader, as WGSL; `T` and `S` stand for its type and its scalar. */
+const LIES = {
+  "zeros everywhere": "T(S(0))",
+  "1 % more everywhere": "(T(value) * T(S(1.01)))",
+  "one more in 1 of 100": "select(T(value), T(value) + T(S(1)), HIT)",
+  "NaN in 1 of 100": "select(T(value), T(value) * T(S(bitcast<f32>(0x7fc00000u + (u32(i) & 0u)))), HIT)",
+} as const;
+
+/** Script before the worker's own: wraps `createShaderModule`, and reports each edited module. */
+function liar(lie: string): string {
+  return `if (self.GPUDevice) {
+    const lie = ${JSON.stringify(lie)};
+    const channel = new BroadcastChannel("edited");
+    const { createShaderModule } = GPUDevice.prototype;
+    const edit = (code) => {
+      for (const [, name, type] of code.matchAll(/var<storage,\\s*read_write>\\s+(\\w+)\\s*:\\s*array<([^;]+?)>\\s*;/g)) {
+        const scalar = /f32|vec\\df/.test(type) ? "f32" : null;
+        if (scalar === null) continue;
+        const store = new RegExp("(^|[^\\\\w.])" + name + "\\\\s*\\\\[([^\\\\]=]+(?:\\\\[[^\\\\]]*\\\\][^\\\\]=]*)*)\\\\]\\\\s*=(?!=)\\\\s*([^;]+);", "g");
+        code = code.replace(store, (_, before, index, value) => {
+          const hit = "(((u32(" + index + ") * 2654435761u + 305419896u) >> 8u) % 100u == 0u)";
+          const words = { T: type, S: scalar, value, i: index, HIT: hit };
+          const to = lie.replace(/\\b(T|S|value|i|HIT)\\b/g, (word) => words[word]);
+          return before + name + "[" + index + "] = " + to + ";";
+        });
+      }
+      return code;
+    };
+    GPUDevice.prototype.createShaderModule = function (options) {
+      const code = edit(options.code);
+      if (code !== options.code) channel.postMessage(options.label ?? "");
+      return createShaderModule.call(this, { ...options, code });
+    };
+  }\n`;
+}
+
+interface Outcome {
+  /** Null where the model was loaded. */
+  readonly code: string | null;
+  readonly message: string;
+  readonly backend: string;
+  readonly edited: number;
+}
+
+/** Loads a model of the demo on the GPU, in a new page. */
+async function load(page: Page, name: string, variant: string, lie: string | null): Promise<Outcome> {
+  await page.unrouteAll();
+  if (lie !== null)
+    await page.route("**/worker-jspi.js", async (route) => {
+      const response = await route.fetch();
+      await route.fulfill({ response, body: liar(lie) + (await response.text()) });
+    });
+  const { pages } = test.info().config.metadata as { pages: string };
+  await page.goto(`${pages}/engine.html`);
+  await page.waitForFunction("globalThis.selvedge !== undefined");
+  return page.evaluate(
+    async ([name, variant]) => {
+      const { selvedge } = globalThis as unknown as { selvedge: typeof Selvedge };
+      const channel = new BroadcastChannel("edited");
+      let edited = 0;
+      channel.onmessage = () => (edited += 1);
+      const engine = await selvedge.createEngine({ store: "memory" });
+      const model = await engine
+        .load(`/models/${name}/bundle.json`, { backend: "webgpu", variant })
+        .catch((error: unknown) => error as Selvedge.SelvedgeError);
+      await new Promise((resolve) => setTimeout(resolve)); // messages of the worker
+      await engine.close();
+      return model instanceof Error
+        ? { code: model.code, message: model.message, backend: "", edited }
+        : { code: null, message: model.why.text, backend: model.backend, edited };
+    },
+    [name, variant] as const,
+  );
+}
+
+for (const [lie, wgsl] of Object.entries(LIES))
+  test(`kernels that compute ${lie} are refused (golden)`, async ({ page }) => {
+    const pinned = await load(page, "fashion-cnn", "f32", wgsl);
+    expect(pinned).toMatchObject({ code: "wrong-result" });
+    expect(pinned.edited).toBeGreaterThan(0);
+    expect(pinned.message).toMatch(
+      /^WebGPU f32 refused: (error [\d.e+]+ above 0\.001|"\w+" is not finite) \(golden check\)/,
+    );
+  });
+
+/** The variants of the demo's bundles that may run on WebGPU; ocr-det and face take a software GPU minutes. */
+const HONEST = ["fashion-cnn", "fashion-mlp", "ocr-cls", "spam"].flatMap((name) => {
+  const at = `models/dist/${name}/bundle.json`;
+  if (!existsSync(at)) throw new Error(`${at} is missing: npm run models`);
+  const { variants } = JSON.parse(readFileSync(at, "utf8")) as {
+    variants: { id: string; needs: string[]; golden?: object }[];
+  };
+  return variants
+    .filter(({ needs, golden }) => golden !== undefined && !needs.includes("wasm") && !needs.includes("shader-f16"))
+    .map(({ id }) => [name, id] as const);
+});
+
+for (const [name, variant] of HONEST)
+  test(`honest kernels pass: ${name} ${variant} (golden)`, async ({ page }) => {
+    const { code, message } = await load(page, name, variant, null);
+    expect([code, message]).toEqual([null, "webgpu: pinned by the caller"]);
+  });
