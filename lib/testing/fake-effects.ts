@@ -136,9 +136,12 @@ class FakeWorld {
     const done = () => Promise.resolve({ ok: true, value: null } as const);
     const none = <T>(value: T) => Promise.resolve({ ok: true, value } as const);
     const open = (from: string | Blob, wish: Wish): Plan => {
-      const { model, bundle, identity } = this.#find(from);
+      const known = this.#find(from);
+      const { model, bundle, identity } = known;
       fail(model.loadError, "load");
-      return plan({ bundle, identity, data: null, seen: null, refused: null }, wish);
+      const data = typeof from === "string" ? null : from;
+      if (data !== null) this.#files.set(data, known);
+      return plan({ bundle, identity, data, seen: null, refused: null }, wish);
     };
     return {
       ...{ hold: () => none(false), begin: done, unloaded: done, life: done },

@@ -49,6 +49,16 @@ describe("a fake engine", () => {
     await engine.close();
   });
 
+  test("stands for bytes, a Blob and a File by the name `bytes`", async () => {
+    const engine = await createFakeEngine({ models: { bytes: double } });
+    const file = new Uint8Array([1, 2, 3]);
+    for (const source of [file, file.buffer, new Blob([file]), new File([file], "picked.onnx")]) {
+      const model = await engine.load(source);
+      expect((await model.run(input)).outputs["y"]?.data).toEqual(Float32Array.of(2, 4, 6));
+    }
+    await engine.close();
+  });
+
   test("takes its time by the test's clock, and can be aborted meanwhile", async () => {
     const timers = new Set<{ callback: () => void; ms: number }>();
     const clock = {
