@@ -2,7 +2,7 @@
 // run (lib/build/instrument.ts). The builds are exchanged by usual-functions.ts.
 import * as ort from "onnxruntime-web";
 import type { Backend, BackendName } from "../../lib/rpc/backend.ts";
-import { refuseBlobByob } from "../../lib/worker/backend/no-byob.ts";
+import { replaceBlobStreams } from "../../lib/worker/backend/no-byob.ts";
 import { createOrtBackend } from "../../lib/worker/backend/ort.ts";
 import { ARRAY_TYPES } from "../../lib/core/tensor.ts";
 import type { NumericDtype, Tensor } from "../../lib/core/tensor.ts";
@@ -80,7 +80,7 @@ async function runCase(backend: Backend, wire: Wire): Promise<void> {
 
 async function work({ backend: name, wasmUrl, cases }: UsualAsk): Promise<void> {
   keepInstances();
-  refuseBlobByob();
+  replaceBlobStreams();
   const backend = createOrtBackend(ort);
   await backend.start({ backend: name, threads: 1, verbose: false, wasmUrl, restUrl: wasmUrl });
   for (const [i, number] of cases.entries()) {

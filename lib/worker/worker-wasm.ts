@@ -1,13 +1,13 @@
 // Entry of the worker for browsers without JSPI: CPU only.
 import * as ort from "onnxruntime-web/wasm";
-import { refuseBlobByob } from "./backend/no-byob.ts";
+import { replaceBlobStreams } from "./backend/no-byob.ts";
 import { createOrtBackend } from "./backend/ort.ts";
 import { THREAD_NAME } from "../rpc/messages.ts";
 import { beThread } from "./backend/threads.ts";
 import type { ThreadScope } from "./backend/threads.ts";
 import { serve } from "./serve.ts";
 
-refuseBlobByob();
+replaceBlobStreams();
 // ONNX Runtime starts its threads from this same file.
 if (self.name === THREAD_NAME) beThread(self as ThreadScope);
 else serve(createOrtBackend(ort));

@@ -40,6 +40,11 @@ export function failureOf(error: unknown, during: "load" | "run", file: string =
   return new SelvedgeError("model-invalid", what, { ...details, file, reason: "onnx" }, error);
 }
 
+/** Whether ONNX Runtime failed for want of memory. */
+export function isOutOfMemory(error: unknown): boolean {
+  return MEMORY.test(textOf(error));
+}
+
 /** Converts the error of a start that failed; our own errors are returned as they are. */
 export function startFailureOf(error: unknown, backend: string, wasmUrl: string): SelvedgeError {
   if (isSelvedgeError(error)) return error;

@@ -2,7 +2,7 @@
 // the conformance suite in real browsers (e2e/specs/engine/backend.spec.ts).
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Backend, ModelFiles } from "../../rpc/backend.ts";
-import { identityModel } from "../../test-support/backend-models.ts";
+import { identityModel, tableModel } from "../../test-support/backend-models.ts";
 import { createOrtBackend } from "./ort.ts";
 import type { OrtModule } from "./ort.ts";
 
@@ -147,6 +147,56 @@ test.each([
     retryable: true,
     message: expect.stringMatching(/can't read the model's bytes any more. Load it again/) as string,
     details: { reason: "unreadable" },
+  });
+});
+
+describe("a file of 17 MB whose weights lie inside", () => {
+  const large = new Blob([tableModel(1_420_000)]);
+  const files = [{ path: "m", data: large }];
+  let calls: { bytes: number; external: unknown }[];
+
+  async function load(failWith: string | null): Promise<unknown> {
+    const module = standIn();
+    const create = module.InferenceSession.create.bind(module.InferenceSession) as unknown as (
+      graph: Uint8Array,
+      options: Record<string, unknown>,
+    ) => Promise<never>;
+    const backend = createOrtBackend(module);
+    await backend.start({
+      backend: "wasm",
+      wasmUrl: "https://example.com/ort.wasm",
+      restUrl: "rest.wasm",
+      modules: { first: EMPTY_WASM, rest: null },
+      threads: 1,
+      verbose: false,
+    });
+    calls = [];
+    module.InferenceSession.create = ((graph: Uint8Array, options: Record<string, unknown>) => {
+      calls.push({ bytes: graph.length, external: options["externalData"] });
+      return calls.length === 1 && failWith !== null
+        ? Promise.reject(new Error(`ERROR_CODE: 6, ERROR_MESSAGE: ${failWith}`))
+        : create(graph, options);
+    }) as never;
+    return backend.load(1, { files, session: {} });
+  }
+
+  test("is passed to the runtime as a small graph over the file itself", async () => {
+    await load(null);
+    expect(calls).toEqual([
+      { bytes: expect.any(Number) as number, external: [{ path: "the-model-itself", data: large }] },
+    ]);
+    expect(calls[0]?.bytes).toBeLessThan(400);
+  });
+
+  test("is loaded as one buffer where the runtime refuses that", async () => {
+    await load("refused");
+    expect(calls.map((x) => x.bytes)).toEqual([expect.any(Number), large.size]);
+    expect(calls[1]?.external).toEqual([]);
+  });
+
+  test("is not tried as one buffer, which takes more, where memory is short", async () => {
+    await expect(load("std::bad_alloc")).rejects.toMatchObject({ code: "out-of-memory" });
+    expect(calls).toHaveLength(1);
   });
 });
 

@@ -23,7 +23,8 @@ import type {
 } from "../../rpc/backend.ts";
 import { loadAtOnce, NO_BINARY, shareModule } from "./shared-module.ts";
 import { compileFile } from "./wasm-file.ts";
-import { failureOf, startFailureOf } from "./classify-error.ts";
+import { failureOf, isOutOfMemory, startFailureOf } from "./classify-error.ts";
+import { externalize } from "./externalize.ts";
 import { hasRareOperator } from "./operators.ts";
 import { watchDeviceMemory, watchWasmMemory } from "./memory.ts";
 import { checkFeeds } from "../../core/check-inputs.ts";
@@ -60,6 +61,9 @@ const LOSS_MS = 500;
 
 /** So much of a model is looked through ahead of its load; its nodes come before its weights. */
 const HEAD_BYTES = 2 ** 20;
+
+/** Path by which a rewritten graph names the file that it was made from. */
+const ITSELF = "the-model-itself";
 
 interface Loaded {
   readonly session: Ort.InferenceSession;
@@ -156,30 +160,13 @@ class OrtBackend implements Backend {
   async load(modelId: number, model: ModelFiles): Promise<ModelFacts> {
     const began = performance.now();
     await this.unload(modelId);
-    const [first, ...others] = model.files;
-    if (first === undefined) throw new SelvedgeError("model-invalid", "A model needs at least one file.");
     this.#beginCall();
     let session: Ort.InferenceSession;
-    let bytes = new Uint8Array();
     try {
-      bytes = new Uint8Array(await first.data.arrayBuffer());
-      if (this.#rest === null && this.#restUrl !== null && hasRareOperator(bytes)) {
-        const url = this.#restUrl;
-        // If both fail, the call of the missing function reports why.
-        this.#rest ??= (await this.#askForRest()) ?? (await compileFile(url).catch(() => null));
-      }
-      // The JSPI build reads Blobs directly; the other one copies them.
-      const externalData = others.map((file) => ({ path: file.path, data: file.data }));
-      session = await this.#ort.InferenceSession.create(bytes, {
-        ...this.#sessionOptions(model.session),
-        externalData,
-        ...(this.#device === null ? {} : { preferredOutputLocation: onDevice(model.states ?? {}) }),
-      });
+      session = (await this.#createOverFile(model)) ?? (await this.#create(model));
     } catch (error) {
       // The runtime's error for unreadable external data does not name the cause: so the files are read here.
-      throw this.#failure((await lostOf(model.files)) ?? error, "load", first.path);
-    } finally {
-      release(bytes);
+      throw this.#failure((await lostOf(model.files)) ?? error, "load", model.files[0]?.path);
     }
     try {
       await this.#settleGpu("load");
@@ -247,6 +234,46 @@ class OrtBackend implements Backend {
     for (const value of Object.values(this.#states.get(stateId)?.tensors ?? {})) value.dispose();
     this.#states.delete(stateId);
     return Promise.resolve();
+  }
+
+  /**
+   * Creates a session whose weights ONNX Runtime reads from the model's own file; null where the file is not suited, or
+   * fails other than for want of memory: then it must fail, or load, as it is.
+   */
+  async #createOverFile(model: ModelFiles): Promise<Ort.InferenceSession | null> {
+    const [first, ...others] = model.files;
+    if (first === undefined || others.some(({ path }) => path === ITSELF)) return null;
+    const graph = await externalize(first.data, ITSELF);
+    if (graph === null) return null;
+    const apart = { path: first.path, data: new Blob([graph]) };
+    try {
+      return await this.#create({ ...model, files: [apart, ...others, { path: ITSELF, data: first.data }] });
+    } catch (error) {
+      if (this.#lost !== null || this.#gpuError !== null || isOutOfMemory(error)) throw error;
+      return null;
+    }
+  }
+
+  async #create({ files, session, states = {} }: ModelFiles): Promise<Ort.InferenceSession> {
+    const [first, ...others] = files;
+    if (first === undefined) throw new SelvedgeError("model-invalid", "A model needs at least one file.");
+    const bytes = new Uint8Array(await first.data.arrayBuffer());
+    try {
+      if (this.#rest === null && this.#restUrl !== null && hasRareOperator(bytes)) {
+        const url = this.#restUrl;
+        // If both fail, the call of the missing function reports why.
+        this.#rest ??= (await this.#askForRest()) ?? (await compileFile(url).catch(() => null));
+      }
+      // The JSPI build reads Blobs directly; the other one copies them.
+      const externalData = others.map(({ path, data }) => ({ path, data }));
+      return await this.#ort.InferenceSession.create(bytes, {
+        ...this.#sessionOptions(session),
+        externalData,
+        ...(this.#device === null ? {} : { preferredOutputLocation: onDevice(states) }),
+      });
+    } finally {
+      release(bytes);
+    }
   }
 
   /** Asks the page for the second part, which it compiles once for all workers; null where it can't. */
