@@ -10,6 +10,7 @@ import { expect, test } from "vitest";
 import type { simulate as Simulate } from "./simulate.ts";
 
 const LIB = resolve(import.meta.dirname, "../..");
+/** Number of seeds of which one must catch a mutation. */
 const SEEDS = 150;
 
 interface Mutation {
@@ -18,6 +19,8 @@ interface Mutation {
   readonly from: string;
   readonly to: string;
   readonly caught: RegExp;
+  /** A seed known to catch it, simulated before the others; it changes with what the simulation draws. */
+  readonly seed: number;
 }
 
 const MUTATIONS: readonly Mutation[] = [
@@ -27,6 +30,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "for (const { fail } of [...this.#pending.values()]) fail(error);",
     to: "",
     caught: /was lost|answers no more/,
+    seed: 1,
   },
   {
     breaks: "no request is lost: nobody starts what waits when a lane becomes free",
@@ -34,6 +38,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "this.dispatcher.pump();",
     to: "",
     caught: /was lost|left over|answers no more/,
+    seed: 16,
   },
   {
     breaks: "no request is lost: a hung worker is not watched",
@@ -41,6 +46,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "else this.onExpire?.();",
     to: "",
     caught: /was lost|answers no more/,
+    seed: 1,
   },
   {
     breaks: "no request is answered wrongly: a lane runs another model than requested",
@@ -48,6 +54,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "return this.#call(client, loaded, { modelId, items: taken }, options);",
     to: "return this.#call(client, loaded, { modelId: 1, items: taken }, options);",
     caught: /wrongly|simulated|not loaded|answers no more/,
+    seed: 1,
   },
   {
     breaks: "no step of a state is answered wrongly: a rebuilt state leaves out the steps since its checkpoint",
@@ -55,6 +62,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "restore === null ? [] : state.since",
     to: "[] as typeof state.since",
     caught: /stream . was answered wrongly/,
+    seed: 2,
   },
   {
     breaks: "no step of a state is answered wrongly: a lane goes on from a step that was cancelled",
@@ -62,6 +70,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "loaded.states.get(state.id) === state.after ? null",
     to: "loaded.states.has(state.id) ? null",
     caught: /stream/,
+    seed: 114,
   },
   {
     breaks: "each request gets what it gets alone: a batch is taken apart as if each request had one row",
@@ -69,6 +78,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "    from += count;",
     to: "    from += 1;",
     caught: /wrongly/,
+    seed: 2,
   },
   {
     breaks: "a batch never mixes models or shapes: only the model is looked at",
@@ -76,6 +86,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "const together = `${models} ${shape}`;",
     to: "const together = `${models} ${shape === null}`;",
     caught: /mixes shapes/,
+    seed: 2,
   },
   {
     breaks: "a batch never mixes models or shapes: only the shape is looked at",
@@ -83,6 +94,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "const together = `${models} ${shape}`;",
     to: "const together = `${shape}`;",
     caught: /wrongly|failed|answers no more/,
+    seed: 2,
   },
   {
     breaks: "nothing starves: what waits does not age",
@@ -90,6 +102,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "group.risesMs <= now;)",
     to: "group.risesMs <= -1;)",
     caught: /starved/,
+    seed: 7,
   },
   {
     breaks: "no deadline is rejected beside a lane that is free for it: a request is rejected too soon",
@@ -97,6 +110,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "dueMs < Infinity ? this.#endOf(step, now, lanes, out) : 0;",
     to: "dueMs < Infinity ? 1_000 + this.#endOf(step, now, lanes, out) : 0;",
     caught: /rejected beside a free lane/,
+    seed: 35,
   },
   {
     breaks: "the wide lane is left at once when there is more than one stream: other runs are ignored",
@@ -104,6 +118,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "return this.#queue.size <= waiting && this.#lanes.areIdle;",
     to: "return this.#queue.size <= waiting;",
     caught: /wide lane beside others/,
+    seed: 45,
   },
   {
     breaks: "only a request with a deadline is rejected: one that is to be finished late is dropped",
@@ -111,6 +126,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: 'isRefusable: onLate !== "finish",',
     to: "isRefusable: true,",
     caught: /rejected for a deadline that it does not have/,
+    seed: 1,
   },
   {
     breaks: "a request that can't be on time is rejected in time: only the timers of a hidden page tick",
@@ -118,6 +134,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "wait(ms).then(fire, () => undefined);",
     to: ";",
     caught: /rejected late/,
+    seed: 118,
   },
   {
     breaks: "a cancel is its own caller's alone: the first who leaves ends the run for all who ask the same",
@@ -125,6 +142,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "if (flight.waiting === 0) flight.stop?.abort(signal?.reason);",
     to: "flight.stop?.abort(signal?.reason);\n        for (const one of [...this.#flights.values()].flat()) one.stop?.abort(signal?.reason);",
     caught: /cancel/,
+    seed: 1,
   },
   {
     breaks: "the same events are decided the same way: chance decides between lanes",
@@ -132,6 +150,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "costOf(chance) - costOf(best) || chance.batches.length",
     to: "costOf(chance) - costOf(best) || Math.random() - 0.5 || chance.batches.length",
     caught: /differ on replay/,
+    seed: 17,
   },
   {
     breaks: "a trace is decided the same way: it forgets what ran when it began",
@@ -139,6 +158,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "return { batches, notedMs",
     to: "batches.clear();\n    return { batches, notedMs",
     caught: /differ on replay/,
+    seed: 8,
   },
   {
     breaks: "a trace is decided the same way: it does not tell what lanes hold later",
@@ -146,6 +166,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "if (key !== lanesThen.key) lanesThen",
     to: 'if (lanesThen.key === "") lanesThen',
     caught: /differ on replay/,
+    seed: 8,
   },
   {
     breaks: "the GPU's budget is kept: losses are not counted",
@@ -153,6 +174,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "length < LOSSES_MAX",
     to: "length < 99 * LOSSES_MAX",
     caught: /lost three times/,
+    seed: 12,
   },
   {
     breaks: "tries are bounded: a step is tried for ever",
@@ -160,6 +182,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "if (code === null || attempts >= MAX_ATTEMPTS) return",
     to: 'if (code !== null) return "again";\n  if (code === null) return',
     caught: /tries|workers were started|was lost|answers no more/,
+    seed: 1,
   },
   {
     breaks: "no worker is leaked: closing forgets the workers",
@@ -167,6 +190,7 @@ const MUTATIONS: readonly Mutation[] = [
     from: "for (const lane of this.lanes) lane.close(error);",
     to: "",
     caught: /leaked/,
+    seed: 1,
   },
   {
     breaks: "no healthy worker is ended: the watchdog counts time in which the page stood still",
@@ -174,8 +198,13 @@ const MUTATIONS: readonly Mutation[] = [
     from: "const ms = (this.#tickMs = Math.min(this.#leftMs, TICK_MS));",
     to: "const ms = (this.#tickMs = this.#leftMs);",
     caught: /healthy workers/,
+    seed: 19,
   },
 ];
+
+const ALL_SEEDS = Array.from({ length: SEEDS }, (_, i) => i + 1);
+/** Seeds on which the code as it is must hold, beside those that catch mutations. `npm run simulate` runs thousands. */
+const FIRST_SEEDS = ALL_SEEDS.slice(0, 20);
 
 async function simulateWith(mutation: Mutation | null): Promise<typeof Simulate> {
   const folder = await mkdtemp(join(tmpdir(), "selvedge-mutation-"));
@@ -210,8 +239,8 @@ async function simulateWith(mutation: Mutation | null): Promise<typeof Simulate>
   }
 }
 
-async function firstBroken(simulate: typeof Simulate): Promise<string | null> {
-  for (let seed = 1; seed <= SEEDS; seed += 1) {
+async function firstBroken(simulate: typeof Simulate, seeds: Iterable<number>): Promise<string | null> {
+  for (const seed of seeds) {
     const { broken } = await simulate({ seed });
     if (broken.length > 0) return broken.join("; ");
   }
@@ -220,7 +249,7 @@ async function firstBroken(simulate: typeof Simulate): Promise<string | null> {
 
 test("the code as it is breaks nothing, and a seed reproduces its story", async () => {
   const simulate = await simulateWith(null);
-  expect(await firstBroken(simulate)).toBeNull();
+  expect(await firstBroken(simulate, new Set([...FIRST_SEEDS, ...MUTATIONS.map((x) => x.seed)]))).toBeNull();
   const tell = async (): Promise<string[]> => {
     const lines: string[] = [];
     await simulate({ seed: 7, log: (line) => lines.push(line) });
@@ -234,7 +263,7 @@ test("the code as it is breaks nothing, and a seed reproduces its story", async 
 test.each(MUTATIONS)(
   "caught: $breaks",
   async (mutation) => {
-    expect(await firstBroken(await simulateWith(mutation))).toMatch(mutation.caught);
+    expect(await firstBroken(await simulateWith(mutation), [mutation.seed, ...ALL_SEEDS])).toMatch(mutation.caught);
   },
   60_000,
 );
