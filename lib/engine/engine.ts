@@ -122,7 +122,7 @@ export class Engine {
    * Loads a model: a `bundle.json` by URL, or an `.onnx` by URL, bytes, Blob or File. Chooses the variant and the
    * backend for this device unless they are pinned.
    * @throws SelvedgeError `no-backend`, `download-failed`, `integrity-failed`, `bundle-invalid`, `model-invalid`,
-   * `out-of-memory`, `worker-crashed`, `closed`; the signal's reason for a cancel; an `AbortError` where `onSaveData`
+   * `wrong-result`, `out-of-memory`, `worker-crashed`, `closed`; the signal's reason for a cancel; an `AbortError` where `onSaveData`
    * says no
    * @example
    * const model = await engine.load("/models/ocr-rec/bundle.json", { onProgress: (p) => show(p.loadedBytes) });
