@@ -161,7 +161,7 @@ test("images are converted as the bundle says, and to pixels in 0…1 by default
   }
   const plain = input("x", ["n", 3, 2, 4]);
   const samples = await openSamples(join(folder, "images"), [plain], 10);
-  expect(samples.notes.join()).toMatch(/--bundle/);
+  expect(samples.notes.join()).toMatch(/--image/);
   expect((await firstFeeds(samples, 10)).map((x) => [...(x["x"]?.data as Float32Array)][0])).toEqual([0, 1]);
   const image = {
     resize: { mode: "exact", width: 4, height: 2 },
@@ -172,7 +172,7 @@ test("images are converted as the bundle says, and to pixels in 0…1 by default
   const told = await openSamples(join(folder, "images"), [{ ...plain, image }], 10);
   expect(told.notes).toEqual([]);
   expect((await firstFeeds(told, 1))[0]?.["x"]?.data[0]).toBe(-1);
-  await expect(read(join(folder, "images"), [input("x", ["n", 5])])).rejects.toThrow(/give --bundle/);
+  await expect(read(join(folder, "images"), [input("x", ["n", 5])])).rejects.toThrow(/give --image/);
 });
 
 test("a missing path, or one of another kind, is refused", async () => {
