@@ -48,6 +48,23 @@ export const opset: number = readModel(new Uint8Array()).opset;
 export const facts = (x: WeightFacts): WeightFacts => x;
 `;
 
+/** The entries that are another one in another form; consumers.spec.ts compiles the others. */
+const FORMS = `import { createEngine as createMin } from "selvedge/min";
+import { createEngine as createWasm } from "selvedge/wasm";
+import { createFakeEngine } from "selvedge/testing";
+import { selvedge } from "selvedge/vite";
+import type { Engine } from "selvedge";
+
+export const engines = (): Promise<Engine>[] => [createMin(), createWasm()];
+export const fake = (): Promise<Engine> => createFakeEngine({ models: {} });
+export const plugin = selvedge({ precompress: ["br"] });
+`;
+/** The fake engine in CommonJS, as Jest loads it. */
+const FAKE_CJS = `import testing = require("selvedge/testing");
+import type { Engine } from "selvedge" with { "resolution-mode": "import" };
+export const fake = (): Promise<Engine> => testing.createFakeEngine({ models: {} });
+`;
+
 /** Options of a new Vite app, plus the check of declarations that it leaves out. */
 const COMPILER = {
   target: "es2022",
@@ -91,13 +108,17 @@ function makeApp(): { app: string; packed: string[] } {
   npm("install", `./${pack[0].filename}`, "--prefer-offline");
   writeFileSync(
     join(app, "tsconfig.json"),
-    JSON.stringify({ compilerOptions: COMPILER, files: ["main.ts", "readme.ts", "tools.ts"] }),
+    JSON.stringify({ compilerOptions: COMPILER, files: ["main.ts", "readme.ts", "tools.ts", "forms.ts"] }),
   );
+  const nodeNext = { ...COMPILER, module: "nodenext", moduleResolution: "nodenext" };
+  writeFileSync(join(app, "tsconfig.cjs.json"), JSON.stringify({ compilerOptions: nodeNext, files: ["fake.cts"] }));
   symlinkSync(join(ROOT, "node_modules/react"), join(app, "node_modules/react"));
   writeFileSync(join(app, "index.html"), PAGE);
   writeFileSync(join(app, "main.ts"), MAIN);
   writeFileSync(join(app, "readme.ts"), readmeCode());
   writeFileSync(join(app, "tools.ts"), TOOLS);
+  writeFileSync(join(app, "forms.ts"), FORMS);
+  writeFileSync(join(app, "fake.cts"), FAKE_CJS);
   mkdirSync(join(app, "public"));
   writeFileSync(join(app, "public/double.onnx"), doubleModel());
   return { app, packed: pack[0].files.map((file) => file.path) };
@@ -134,6 +155,8 @@ test.describe("the packed package, installed in a fresh app", () => {
     for (const path of [
       "dist/index.js",
       ...readEntries(ROOT).map(({ types }) => `dist/${types}.d.ts`),
+      ...["dist/selvedge.min.js", "dist/min.d.ts", "dist/testing.cjs", "dist/testing.d.cts"],
+      ...readEntries(ROOT).map(({ code }) => `dist/${code}.js`),
       "dist/cli.js",
       "dist/brotli.wasm",
       "dist/bundle.schema.json",
@@ -254,10 +277,12 @@ test.describe("the packed package, installed in a fresh app", () => {
   });
 
   test("is compiled against, declarations and the code of the README too", () => {
-    const { stdout } = spawnSync(process.execPath, [require.resolve("typescript/bin/tsc"), "-p", "."], {
-      cwd: app,
-      encoding: "utf8",
-    });
-    expect(stdout).toBe("");
+    for (const project of [".", "tsconfig.cjs.json"]) {
+      const { stdout } = spawnSync(process.execPath, [require.resolve("typescript/bin/tsc"), "-p", project], {
+        cwd: app,
+        encoding: "utf8",
+      });
+      expect(stdout).toBe("");
+    }
   });
 });

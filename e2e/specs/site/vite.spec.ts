@@ -161,6 +161,23 @@ test.describe("selvedge/vite", () => {
         }
       });
 
+    test(`${name}: without the plugin, hoisted packages are found, or the error names it`, async ({ page }) => {
+      const root = join(app.folder, HOISTED);
+      const server = await createServer({ ...common(root), configFile: false, server: { port: 0 } });
+      try {
+        await server.listen();
+        const { result } = await resultAt(page, server.resolvedUrls?.local[0] ?? "");
+        if (name === "Vite 8") expect(result).toMatchObject({ page: [2, 4, 6], isIsolated: false });
+        else {
+          const { failed, reason } = result as { failed: string; reason: string };
+          expect(failed).toMatch(/selvedge\/vite.*optimizeDeps: \{ exclude: \["selvedge"\] \}/);
+          expect(reason).toBe("worker-html");
+        }
+      } finally {
+        await server.close();
+      }
+    });
+
     test(`${name}: a build has compressed copies, which preview sends`, async ({ page }) => {
       const root = join(app.folder, HOISTED);
       const outDir = `dist-${name.replace(" ", "-")}`;
