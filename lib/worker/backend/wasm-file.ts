@@ -13,8 +13,9 @@ const FIX = "Serve all of the package's dist files side by side, or set `assetsB
 export async function compileFile(url: string, given: WebAssembly.Module | null = null): Promise<WebAssembly.Module> {
   if (given !== null) return given;
   const violated = watchPolicy();
+  let response: Response | null = null;
   try {
-    const response = await fetch(url);
+    response = await fetch(url);
     const type = (response.headers.get("content-type") ?? "").split(";")[0]?.trim() ?? "";
     const refused = answerFailure(url, response.status, type);
     if (refused !== null) throw refused;
@@ -22,7 +23,10 @@ export async function compileFile(url: string, given: WebAssembly.Module | null 
     return await WebAssembly.compile(await response.arrayBuffer());
   } catch (error) {
     if (isSelvedgeError(error)) throw error;
-    if (error instanceof WebAssembly.CompileError) throw (await contentFailure(url, error)) ?? error;
+    // Firefox reports a file that ends early as another error than a CompileError.
+    const failure = response === null ? null : await contentFailure(url, error);
+    if (failure !== null) throw failure;
+    if (error instanceof WebAssembly.CompileError) throw error;
     throw await networkFailure(url, error, violated);
   } finally {
     violated.stop();
