@@ -20,8 +20,9 @@ const FOLDERS = {
   replay: { code: ["core", "schedule", "observe"] },
   compress: { code: ["core", "worker"], types: ["rpc"] },
   doctor: { code: ["core", "compress"] },
-  cli: { code: ["core", "compress", "replay", "doctor"] },
-  build: { code: ["worker", "compress"] },
+  explain: { code: ["core", "doctor"] },
+  cli: { code: ["core", "compress", "replay", "doctor", "explain"] },
+  build: { code: ["core", "worker", "compress", "explain"] },
   // They import the entries by the package's name, as an app does.
   bindings: { code: ["core"] },
   testing: { code: ["core", "effects", "rpc", "engine", "worker", "cache"] },

@@ -25,7 +25,12 @@ export interface CacheOptions {
   /** Where the package's worker files are served. Default: beside the package's own script. */
   readonly assetsBase?: string | URL | undefined;
   /** Trusted Types policy for the worker's address, where the page enforces them. */
-  readonly trustedTypesPolicy?: { createScriptURL(url: string): ScriptUrl } | undefined;
+  readonly trustedTypesPolicy?:
+    | {
+        /** Vouches for the address of a worker script. */
+        createScriptURL(url: string): ScriptUrl;
+      }
+    | undefined;
   /** Replaces clock and workers, for tests. Default: the browser's. */
   readonly effects?: Effects | undefined;
 }

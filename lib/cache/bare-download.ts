@@ -253,7 +253,7 @@ export class BareDownload {
       }
       if (piece.size === bytes.byteLength) return;
       const message = `${this.#url}: connection closed after ${start + piece.size} of ${file.bytes ?? "?"} bytes.`;
-      throw new SelvedgeError("download-failed", message, { url: this.#url });
+      throw new SelvedgeError("download-failed", message, { url: this.#url, reason: "cut" });
     });
     await this.#cut(piece);
   }
@@ -328,7 +328,8 @@ export class BareDownload {
   }
 
   #anew(message: string, cause?: unknown): SelvedgeError {
-    return new SelvedgeError("download-failed", message, { url: this.#url, anew: true, final: true }, cause);
+    const reason = (isSelvedgeError(cause) ? cause.details["reason"] : undefined) ?? "cut";
+    return new SelvedgeError("download-failed", message, { url: this.#url, reason, anew: true, final: true }, cause);
   }
 
   #refusal(what: string): SelvedgeError {

@@ -8,6 +8,7 @@ import { check } from "./check.ts";
 import { compress } from "./compress.ts";
 import { diff } from "./diff.ts";
 import { doctor } from "./doctor.ts";
+import { explain } from "./explain.ts";
 import { init } from "./init.ts";
 import { inspect } from "./inspect.ts";
 import { replay } from "./replay.ts";
@@ -75,7 +76,8 @@ Example:
 selvedge <command> --help lists the options of a command.`,
     );
   configure(all);
-  for (const add of [init, compress, inspect, check, diff, sign, verify, replay, doctor]) configure(add(all, run));
+  for (const add of [init, compress, inspect, check, diff, sign, verify, replay, doctor, explain])
+    configure(add(all, run));
   return all;
 }
 

@@ -95,6 +95,10 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
   "no-backend": {
     pinned: ["The backend that was asked for by name is absent.", "Leave `backend` out, or add `wasm` to `backends`."],
     "no-variant": ["No variant of the bundle fits the device.", "Add a variant for wasm: `selvedge compress`."],
+    "old-browser": [
+      "The browser is older than the oldest that is supported: Chrome and Edge 116, Firefox 124, Safari 17.4.",
+      "Show something else there: catch this code.",
+    ],
     newer: ["The bundle needs a newer release of selvedge.", "Update the package."],
   },
   "download-failed": {

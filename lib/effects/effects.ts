@@ -5,7 +5,7 @@ import { adapterFacts } from "../core/device.ts";
 import { browserLocks } from "./web-locks.ts";
 import type { PageLocks } from "./web-locks.ts";
 import type { AdapterFacts } from "../core/device.ts";
-import type { SelvedgeError } from "../core/errors.ts";
+import { SelvedgeError } from "../core/errors.ts";
 
 /** The page's view of a worker: `Worker`, or a simulated one. */
 export interface WorkerHandle {
@@ -65,7 +65,12 @@ export interface Effects {
    * Small values that outlive the page, as localStorage: get returns null where nothing is stored, set removes with
    * null.
    */
-  readonly memo: { get(key: string): string | null; set(key: string, value: string | null): void };
+  readonly memo: {
+    /** Returns a stored value; null where there is none. */
+    get(key: string): string | null;
+    /** Stores a value; null removes it. */
+    set(key: string, value: string | null): void;
+  };
   /**
    * Holds a lock that tabs share (a Web Lock) until the returned function is called; absent where nothing is shared.
    */
@@ -118,8 +123,16 @@ export interface HostFacts {
 const LIFE_EVENTS = ["beforeunload", "pagehide", "freeze", "pageshow", "resume", "visibilitychange"];
 const LEAVING_MS = 30_000;
 
-/** The browser's effects, in a page or in a worker that holds an engine. */
+/**
+ * The browser's effects, in a page or in a worker that holds an engine.
+ * @throws SelvedgeError `no-backend` in a browser that is older than those of docs/browsers.md
+ */
 export function browserEffects(): Effects {
+  // The newest of the functions that are used without another way.
+  if (!("any" in AbortSignal)) {
+    const text = "This browser is too old: it lacks AbortSignal.any (Chrome 116, Firefox 124, Safari 17.4).";
+    throw new SelvedgeError("no-backend", text, { reason: "old-browser" });
+  }
   return {
     now: () => performance.now(),
     wallClock: () => Date.now(),

@@ -41,7 +41,12 @@ export interface EngineOptions {
    */
   readonly trustedKeys?: readonly string[] | undefined;
   /** Creates the worker's TrustedScriptURL where the page enforces Trusted Types. */
-  readonly trustedTypesPolicy?: { createScriptURL(url: string): ScriptUrl } | undefined;
+  readonly trustedTypesPolicy?:
+    | {
+        /** Vouches for the address of a worker script. */
+        createScriptURL(url: string): ScriptUrl;
+      }
+    | undefined;
   /**
    * Bounds the queue: `maxSize` requests, 1 to 1,000,000; further ones are rejected with `overloaded`. Default 100,000.
    */

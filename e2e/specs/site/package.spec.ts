@@ -11,8 +11,10 @@ import type { Page } from "@playwright/test";
 import ts from "typescript";
 import { build, createServer, preview } from "vite";
 import { REPORTS, reportOf } from "../../../lib/build/declarations.ts";
+import { ERROR_CODES } from "../../../lib/core/errors.ts";
 import { readEntries } from "../../../lib/build/entries.ts";
 import { doubleModel } from "../../support/double-model.ts";
+import { pages, snippetGlobals, snippetsOf } from "../../support/snippets.ts";
 
 const ROOT = resolve(import.meta.dirname, "../../..");
 const require = createRequire(import.meta.url);
@@ -77,17 +79,37 @@ const COMPILER = {
   skipLibCheck: false,
 };
 
-/** Returns the code of the README's quick start. */
-function readmeCode(): string {
-  const [, section = ""] = readFileSync(join(ROOT, "README.md"), "utf8").split(/^## Five minutes$/m);
-  const blocks = [
-    ...section
-      .split(/^## /m, 1)
-      .join()
-      .matchAll(/^```ts\n(.*?)^```/gms),
-  ].map((match) => match[1]);
-  if (blocks.length !== 2) throw new Error(`README.md shows ${blocks.length} pieces of code, not 2`);
-  return `declare const file: File;\n${blocks.join("\n")}`;
+/** Options for the code of the documentation, which uses packages whose declarations are not ours to check. */
+const SNIPPETS = {
+  ...COMPILER,
+  ...{ jsx: "react-jsx", types: ["node"], skipLibCheck: true, allowImportingTsExtensions: true },
+};
+/** Packages that the documentation's code imports beside selvedge. */
+const BESIDE = ["vite", "@types/react", "@types/node", "onnxruntime-web"];
+const DECLARED = `declare module "svelte" {
+  export function onMount(run: () => unknown): void;
+}
+`;
+
+/** Writes each piece of TypeScript of the documentation as a file of its own; the one that others import by its name. */
+function writeSnippets(app: string): void {
+  const folder = join(app, "snippets");
+  mkdirSync(folder);
+  const files = pages()
+    .flatMap(snippetsOf)
+    .filter(({ language }) => ["ts", "tsx"].includes(language))
+    .map(({ name, language, code }) => {
+      const file = code.includes("export async function double(") ? "double.ts" : `${name}.${language}`;
+      writeFileSync(join(folder, file), `${code}\nexport {};\n`);
+      return file;
+    });
+  expect(files.length).toBeGreaterThan(20);
+  expect(files).toContain("double.ts");
+  writeFileSync(join(folder, "globals.ts"), snippetGlobals());
+  writeFileSync(join(folder, "modules.d.ts"), DECLARED);
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions: SNIPPETS }));
+  mkdirSync(join(app, "node_modules/@types"));
+  for (const name of BESIDE) symlinkSync(join(ROOT, "node_modules", name), join(app, "node_modules", name));
 }
 
 function npmIn(folder: string, ...words: string[]): string {
@@ -108,14 +130,13 @@ function makeApp(): { app: string; packed: string[] } {
   npm("install", `./${pack[0].filename}`, "--prefer-offline");
   writeFileSync(
     join(app, "tsconfig.json"),
-    JSON.stringify({ compilerOptions: COMPILER, files: ["main.ts", "readme.ts", "tools.ts", "forms.ts"] }),
+    JSON.stringify({ compilerOptions: COMPILER, files: ["main.ts", "tools.ts", "forms.ts"] }),
   );
   const nodeNext = { ...COMPILER, module: "nodenext", moduleResolution: "nodenext" };
   writeFileSync(join(app, "tsconfig.cjs.json"), JSON.stringify({ compilerOptions: nodeNext, files: ["fake.cts"] }));
   symlinkSync(join(ROOT, "node_modules/react"), join(app, "node_modules/react"));
   writeFileSync(join(app, "index.html"), PAGE);
   writeFileSync(join(app, "main.ts"), MAIN);
-  writeFileSync(join(app, "readme.ts"), readmeCode());
   writeFileSync(join(app, "tools.ts"), TOOLS);
   writeFileSync(join(app, "forms.ts"), FORMS);
   writeFileSync(join(app, "fake.cts"), FAKE_CJS);
@@ -161,6 +182,9 @@ test.describe("the packed package, installed in a fresh app", () => {
       "dist/brotli.wasm",
       "dist/bundle.schema.json",
       "docs/bundle.md",
+      ...ERROR_CODES.map((code) => `docs/errors/${code}.md`),
+      "docs/reference/selvedge.md",
+      "llms.txt",
       "README.md",
       "LICENSE",
       "NOTICE",
@@ -276,13 +300,17 @@ test.describe("the packed package, installed in a fresh app", () => {
     }
   });
 
-  test("is compiled against, declarations and the code of the README too", () => {
-    for (const project of [".", "tsconfig.cjs.json"]) {
-      const { stdout } = spawnSync(process.execPath, [require.resolve("typescript/bin/tsc"), "-p", project], {
-        cwd: app,
-        encoding: "utf8",
-      });
-      expect(stdout).toBe("");
-    }
+  const compile = (project: string): string =>
+    spawnSync(process.execPath, [require.resolve("typescript/bin/tsc"), "-p", project], { cwd: app, encoding: "utf8" })
+      .stdout;
+
+  test("is compiled against, its declarations too", () => {
+    expect(compile(".")).toBe("");
+    expect(compile("tsconfig.cjs.json")).toBe("");
+  });
+
+  test("every piece of TypeScript in the documentation compiles", () => {
+    writeSnippets(app);
+    expect(compile("snippets")).toBe("");
   });
 });

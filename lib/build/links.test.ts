@@ -1,0 +1,76 @@
+// Links between the pages of the documentation: files and anchors that exist. Addresses on the network are not asked.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { expect, test } from "vitest";
+
+const ROOT = process.cwd();
+
+function pages(): string[] {
+  const docs = readdirSync("docs", { recursive: true, encoding: "utf8" }).map((x) => join("docs", x));
+  return ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "llms.txt", "lib/README.md", ...docs].filter(
+    (x) => /\.(md|txt)$/.test(x) && existsSync(x),
+  );
+}
+
+/** Text without code: brackets in code are no links. */
+function proseOf(path: string): string {
+  return readFileSync(path, "utf8")
+    .replaceAll(/^( *)```.*?^\1```$/gms, "")
+    .replaceAll(/`[^`\n]*`(?!\])/g, "");
+}
+
+/** Anchors of a page's headings, as GitHub makes them. */
+function anchorsOf(path: string): Set<string> {
+  const text = readFileSync(path, "utf8").replaceAll(/^```.*?^```$/gms, "");
+  const seen = new Map<string, number>();
+  const anchors = new Set<string>();
+  for (const [, heading = ""] of text.matchAll(/^#{1,6} (.+)$/gm)) {
+    const plain = heading
+      .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1")
+      .trim()
+      .toLowerCase();
+    const anchor = plain.replaceAll(/[^\p{L}\p{N}\s_-]/gu, "").replaceAll(" ", "-");
+    const before = seen.get(anchor) ?? 0;
+    seen.set(anchor, before + 1);
+    anchors.add(before === 0 ? anchor : `${anchor}-${before}`);
+  }
+  for (const [, id = ""] of text.matchAll(/<a (?:id|name)="([^"]+)"/g)) anchors.add(id);
+  return anchors;
+}
+
+/** Returns what is wrong with a link; null where it is right. */
+function faultOf(page: string, link: string): string | null {
+  if (/^[a-z]+:/.test(link)) return null;
+  const [path = "", anchor] = link.split("#");
+  const file = path === "" ? page : relative(ROOT, resolve(dirname(page), decodeURIComponent(path)));
+  if (!existsSync(file)) return `${page}: ${link}: no such file`;
+  if (anchor === undefined || anchor === "" || !file.endsWith(".md")) return null;
+  return anchorsOf(file).has(anchor) ? null : `${page}: ${link}: no such heading`;
+}
+
+test("every link in the documentation leads to a file and a heading that exist", () => {
+  const links = pages().flatMap((page) =>
+    [...proseOf(page).matchAll(/\]\(([^)\s]+)(?: "[^"]*")?\)/g)].map(([, link = ""]) => ({ page, link })),
+  );
+  expect(links.length).toBeGreaterThan(60);
+  expect(links.map(({ page, link }) => faultOf(page, link)).filter((x) => x !== null)).toEqual([]);
+});
+
+test("every page of docs/ is in its index", () => {
+  const index = readFileSync("docs/README.md", "utf8");
+  const missing = readdirSync("docs").filter(
+    (x) => x.endsWith(".md") && x !== "README.md" && !index.includes(`](${x})`),
+  );
+  expect(missing).toEqual([]);
+});
+
+test("the manifest and the scripts in extensions.md are those of the template and of the tested extension", () => {
+  const page = readFileSync("docs/extensions.md", "utf8");
+  const blocks = (language: string): string[] =>
+    [...page.matchAll(new RegExp(`^\`\`\`${language}\\n(.*?)^\`\`\`$`, "gms"))].map(([, code = ""]) => code);
+  const manifest = readFileSync("lib/cli/templates/extension/manifest.json", "utf8");
+  expect(blocks("json").map((x) => JSON.parse(x) as unknown)).toEqual([JSON.parse(manifest)]);
+  const tested = readFileSync("e2e/apps/rows/bundlers.ts", "utf8");
+  expect(blocks("js").filter((x) => !tested.includes(x))).toEqual([]);
+  expect(blocks("js")).toHaveLength(2);
+});

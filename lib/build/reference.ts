@@ -1,0 +1,61 @@
+// The API reference, by TypeDoc, as Markdown: one page an entry, from the docblocks. It ships with the package, so that
+// it is at hand offline and to tools that read node_modules.
+import { join } from "node:path";
+import { Application, LogLevel } from "typedoc";
+import type { TypeDocOptions } from "typedoc";
+import { readEntries } from "./entries.ts";
+
+/** What must have a docblock; members of interfaces are API Extractor's to check (`(undocumented)` in docs/api). */
+const DOCUMENTED = ["Class", "Function", "Interface", "TypeAlias", "Variable"] as const;
+
+/** Options of typedoc-plugin-markdown. */
+const MARKDOWN = {
+  outputFileStrategy: "modules",
+  entryFileName: "README",
+  hideBreadcrumbs: true,
+  hidePageHeader: true,
+  hideGroupHeadings: true,
+  useCodeBlocks: false,
+  parametersFormat: "table",
+  interfacePropertiesFormat: "table",
+  classPropertiesFormat: "table",
+  typeDeclarationFormat: "table",
+  propertyMembersFormat: "table",
+};
+
+/**
+ * Writes the reference of all entries; the folder is emptied first.
+ * @throws Error for each warning: an exported symbol without a docblock, a link to nothing
+ */
+export async function writeReference(root: string, folder: string): Promise<void> {
+  const entries = readEntries(root);
+  const options: TypeDocOptions = {
+    entryPoints: entries.map((x) => join(root, "lib", `${x.source}.ts`)),
+    tsconfig: join(root, "tsconfig.json"),
+    plugin: ["typedoc-plugin-markdown"],
+    name: "selvedge",
+    readme: "none",
+    // The compiler's own run checks the types.
+    skipErrorChecking: true,
+    excludeInternal: true,
+    excludePrivate: true,
+    excludeExternals: true,
+    disableSources: true,
+    disableGit: true,
+    requiredToBeDocumented: [...DOCUMENTED],
+    validation: { notExported: false, invalidLink: true, notDocumented: true, invalidPath: true, rewrittenLink: true },
+    logLevel: LogLevel.Warn,
+    outputs: [{ name: "markdown", path: folder }],
+    ...MARKDOWN,
+  };
+  const app = await Application.bootstrapWithPlugins(options);
+  const project = await app.convert();
+  if (project === undefined) throw new Error("TypeDoc could not read the entries");
+  for (const module of project.children ?? []) {
+    const entry = entries.find((x) => x.source.replace(/\/index$/, "") === module.name);
+    if (entry !== undefined) module.name = entry.name === "" ? "selvedge" : `selvedge/${entry.name}`;
+  }
+  app.validate(project);
+  await app.generateOutputs(project);
+  if (app.logger.hasErrors() || app.logger.hasWarnings()) throw new Error("TypeDoc has warnings: see above");
+}

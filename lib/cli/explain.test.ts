@@ -1,0 +1,61 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { ERROR_CODES } from "../core/errors.ts";
+import { ERROR_REASONS } from "../core/error-reasons.ts";
+import type { ExplainedError } from "../explain/explain.ts";
+import { main } from "./cli.ts";
+
+let said: string;
+beforeEach(() => {
+  said = "";
+  for (const stream of [process.stdout, process.stderr])
+    vi.spyOn(stream, "write").mockImplementation((text) => {
+      said += String(text);
+      return true;
+    });
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+test("explain lists all codes without an argument", async () => {
+  expect(await main(["explain"])).toBe(0);
+  for (const code of ERROR_CODES) expect(said).toContain(`${code} `);
+});
+
+test("explain prints every cause of a code, with fix", async () => {
+  expect(await main(["explain", "download-failed"])).toBe(0);
+  for (const { cause, fix } of ERROR_REASONS.filter((x) => x.code === "download-failed"))
+    expect(said).toMatch(new RegExp(`${escaped(cause)}[^]*${escaped(fix)}`));
+});
+
+test("explain prints a reason alone, of each code that has it", async () => {
+  expect(await main(["explain", "offline"])).toBe(0);
+  expect(said).toContain("download-failed:");
+  expect(said).toContain("worker-crashed:");
+  expect(said).not.toContain("stalled:");
+});
+
+test("explain suggests the word that was meant", async () => {
+  expect(await main(["explain", "wasm-mising"])).toBe(1);
+  expect(said).toBe('selvedge: "wasm-mising" is no code and no reason of an error; did you mean wasm-missing?\n');
+  said = "";
+  expect(await main(["explain", "Setup-Failed"])).toBe(1);
+  expect(said).toContain("did you mean setup-failed?");
+  said = "";
+  expect(await main(["explain", "rhubarb"])).toBe(1);
+  expect(said).toContain("choose from setup-failed, no-backend");
+});
+
+test("explain prints JSON", async () => {
+  expect(await main(["explain", "git-lfs", "--json"])).toBe(0);
+  const found = JSON.parse(said) as ExplainedError[];
+  expect(found.map((x) => [x.code, x.reasons.map((y) => y.reason), x.reasons[0]?.lines[0]?.line])).toEqual([
+    ["download-failed", ["git-lfs"], "git lfs pull  (then deploy the file again)"],
+    ["bundle-invalid", ["git-lfs"], "git lfs pull  (then deploy the file again)"],
+    ["model-invalid", ["git-lfs"], "git lfs pull  (then deploy the file again)"],
+  ]);
+});
+
+function escaped(text: string): string {
+  return text.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`);
+}
