@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { expect, test } from "vitest";
+import { anchorsOf } from "./anchors.ts";
 
 const ROOT = process.cwd();
 
@@ -19,25 +20,6 @@ function proseOf(path: string): string {
     .replaceAll(/`[^`\n]*`(?!\])/g, "");
 }
 
-/** Anchors of a page's headings, as GitHub makes them. */
-function anchorsOf(path: string): Set<string> {
-  const text = readFileSync(path, "utf8").replaceAll(/^```.*?^```$/gms, "");
-  const seen = new Map<string, number>();
-  const anchors = new Set<string>();
-  for (const [, heading = ""] of text.matchAll(/^#{1,6} (.+)$/gm)) {
-    const plain = heading
-      .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1")
-      .trim()
-      .toLowerCase();
-    const anchor = plain.replaceAll(/[^\p{L}\p{N}\s_-]/gu, "").replaceAll(" ", "-");
-    const before = seen.get(anchor) ?? 0;
-    seen.set(anchor, before + 1);
-    anchors.add(before === 0 ? anchor : `${anchor}-${before}`);
-  }
-  for (const [, id = ""] of text.matchAll(/<a (?:id|name)="([^"]+)"/g)) anchors.add(id);
-  return anchors;
-}
-
 /** Returns what is wrong with a link; null where it is right. */
 function faultOf(page: string, link: string): string | null {
   if (/^[a-z]+:/.test(link)) return null;
@@ -45,7 +27,7 @@ function faultOf(page: string, link: string): string | null {
   const file = path === "" ? page : relative(ROOT, resolve(dirname(page), decodeURIComponent(path)));
   if (!existsSync(file)) return `${page}: ${link}: no such file`;
   if (anchor === undefined || anchor === "" || !file.endsWith(".md")) return null;
-  return anchorsOf(file).has(anchor) ? null : `${page}: ${link}: no such heading`;
+  return anchorsOf(readFileSync(file, "utf8")).has(anchor) ? null : `${page}: ${link}: no such heading`;
 }
 
 test("every link in the documentation leads to a file and a heading that exist", () => {

@@ -1,8 +1,10 @@
 // The API reference, by TypeDoc, as Markdown: one page an entry, from the docblocks. It ships with the package, so that
 // it is at hand offline and to tools that read node_modules.
-import { join } from "node:path";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { Application, LogLevel } from "typedoc";
 import type { TypeDocOptions } from "typedoc";
+import { anchorsOf } from "./anchors.ts";
 import { readEntries } from "./entries.ts";
 
 /** What must have a docblock; members of interfaces are API Extractor's to check (`(undocumented)` in docs/api). */
@@ -58,4 +60,19 @@ export async function writeReference(root: string, folder: string): Promise<void
   app.validate(project);
   await app.generateOutputs(project);
   if (app.logger.hasErrors() || app.logger.hasWarnings()) throw new Error("TypeDoc has warnings: see above");
+  for (const file of readdirSync(folder, { recursive: true, encoding: "utf8" }))
+    if (file.endsWith(".md")) mendAnchors(join(folder, file));
+}
+
+/**
+ * Mends links to headings: the plugin counts `Engine.stats` and `EngineStats` as one name and links to the second as
+ * "enginestats-1", which GitHub does not.
+ */
+function mendAnchors(path: string): void {
+  const text = readFileSync(path, "utf8");
+  const mended = text.replaceAll(/\]\(([^)#\s]*)#([\w-]+)-1\)/g, (link, to: string, name: string) => {
+    const anchors = anchorsOf(to === "" ? text : readFileSync(resolve(dirname(path), to), "utf8"));
+    return !anchors.has(`${name}-1`) && anchors.has(name) ? `](${to}#${name})` : link;
+  });
+  writeFileSync(path, mended);
 }
