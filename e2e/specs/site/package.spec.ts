@@ -108,7 +108,7 @@ function writeSnippets(app: string): void {
   writeFileSync(join(folder, "globals.ts"), snippetGlobals());
   writeFileSync(join(folder, "modules.d.ts"), DECLARED);
   writeFileSync(join(folder, "tsconfig.json"), JSON.stringify({ compilerOptions: SNIPPETS }));
-  mkdirSync(join(app, "node_modules/@types"));
+  mkdirSync(join(app, "node_modules/@types"), { recursive: true });
   for (const name of BESIDE) symlinkSync(join(ROOT, "node_modules", name), join(app, "node_modules", name));
 }
 
