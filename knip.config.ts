@@ -20,6 +20,8 @@ const config: KnipConfig = {
         "e2e/pages/*/main.tsx",
         "e2e/doctor/main.ts",
         "e2e/support/profile-worker.ts",
+        // Read as text.
+        "e2e/support/snippet-globals.ts",
         "e2e/mutants/*.ts",
         // Run by hand, to train and to measure.
         "models/spam/{prepare,report}.ts",
@@ -35,6 +37,8 @@ const config: KnipConfig = {
   ignoreDependencies: [
     // A plugin that auto.ts names.
     "@stryker-mutator/vitest-runner",
+    // A plugin that reference.ts names.
+    "typedoc-plugin-markdown",
     // Commands that verify.ts runs.
     "@arethetypeswrong/cli",
     "publint",
