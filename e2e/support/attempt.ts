@@ -17,7 +17,7 @@ export interface Outcome {
   readonly unhandled: readonly string[];
 }
 
-/** What is loaded, and how. */
+/** The model to load, and the options. */
 export interface Call {
   /** Origin of the package. */
   readonly from?: string;

@@ -21,7 +21,7 @@ export const COMPRESSIBLE: RegExp = /\.(wasm|[mc]?js)$/;
 /** Smaller files fit into one packet. */
 const LEAST_BYTES = 1_024;
 
-/** Where progress is told. */
+/** The logger that progress goes to. */
 interface Log {
   readonly logLevel?: string | undefined;
   readonly logger: { info(message: string): void };

@@ -154,8 +154,6 @@ export function selvedge(options: SelvedgeViteOptions = {}): SelvedgeVitePlugin 
   };
 }
 
-export default selvedge;
-
 interface Checked {
   readonly isIsolated: boolean;
   readonly codings: readonly Coding[];

@@ -4,7 +4,7 @@ import { SelvedgeError } from "../core/errors.ts";
 import type { GraphNode } from "../core/describe-model.ts";
 import type { Dtype, Port } from "../core/tensor.ts";
 
-/** What a graph shows without its weights. */
+/** Facts of a graph that need none of its weights. */
 export interface GraphFacts {
   /** Inputs without those that have a value in the file. */
   readonly inputs: readonly Port[];

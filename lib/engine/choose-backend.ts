@@ -134,7 +134,7 @@ export class Comparer {
     const numbers: Measured = { wasm: numberOf(measured.wasm), webgpu: numberOf(measured.webgpu) };
     const error = [measured.webgpu, measured.wasm].find((x) => typeof x !== "number");
     const isSpoiled = error !== undefined && !isBlaming(error) && !STAYS.has(codeOf(error) as ErrorCode);
-    const placement = error === undefined ? decide(numbers) : decideAfter(error as Error, numbers);
+    const placement = error === undefined ? decide(numbers) : decideAfter(error, numbers);
     return { ...placedAt(loader, placement), measure: isSpoiled ? "later" : null };
   }
 

@@ -70,7 +70,7 @@ async function stage(lie: Lie, options: SceneOptions & { readonly hasGolden?: bo
           const outputs = await toy.run(...args);
           if (!isGpu) return outputs;
           gpu.runs += 1;
-          return gpu.lie(outputs as Outputs);
+          return gpu.lie(outputs);
         },
       };
       return backend;

@@ -1,4 +1,4 @@
-// What is known of an error: cause, fix with the line for each bundler and host, and the message as a failing page
+// Facts of an error: cause, fix with the line for each bundler and host, and the message as a failing page
 // showed it. `selvedge explain` prints it, and docs/errors/ has it as pages (pages.ts).
 import { ERROR_REASONS } from "../core/error-reasons.ts";
 import { ERROR_CODES, SelvedgeError } from "../core/errors.ts";
