@@ -50,9 +50,11 @@ export function doctor(program: Command, run: Run): Command {
             ? plain(JSON.stringify(report, null, 2))
             : writeText(report, painter(isColourful()), plain);
         process.stdout.write(`${text}\n`);
-        run.exitCode = !report.hasSelvedge ? 2 : report.findings.some((x) => x.severity === "error") ? 1 : 0;
+        run.exitCode = report.findings.some((x) => x.severity === "error") ? 1 : report.hasSelvedge ? 0 : 2;
       } catch (error) {
-        note(`selvedge: ${error instanceof Error ? error.message : String(error)}`);
+        const message = error instanceof Error ? error.message : String(error);
+        if (values.json === true) process.stdout.write(`${JSON.stringify({ error: message })}\n`);
+        note(`selvedge: ${message}`);
         run.exitCode = 2;
       }
     });

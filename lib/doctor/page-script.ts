@@ -69,7 +69,10 @@ export const READ = `(async () => {
   } catch (error) {
     wasmRefusal = String(error);
   }
-  const worker = navigator.serviceWorker && navigator.serviceWorker.controller;
+  let worker = null;
+  try {
+    worker = navigator.serviceWorker && navigator.serviceWorker.controller;
+  } catch {} // a sandboxed document
   return JSON.stringify({
     ...globalThis.${OBSERVER},
     isSecureContext: globalThis.isSecureContext,
@@ -88,7 +91,11 @@ export const IS_PENDING = `(() => {
 
 /** Whether the page has registered a service worker; waits until it is active. */
 export const SERVICE_WORKER_READY = `(async () => {
-  if (!navigator.serviceWorker) return false;
+  try {
+    if (!navigator.serviceWorker) return false;
+  } catch {
+    return false; // a sandboxed document
+  }
   const registrations = await navigator.serviceWorker.getRegistrations();
   if (registrations.length === 0) return false;
   const late = new Promise((resolve) => setTimeout(resolve, 5000));

@@ -34,7 +34,7 @@ export function writeText(report: Report, paint: Paint, safe: (text: string) => 
 }
 
 function summary({ findings, hasSelvedge }: Report): string {
-  if (!hasSelvedge) return "No trace of selvedge on this page.";
+  if (!hasSelvedge && findings.length === 0) return "No trace of selvedge on this page.";
   if (findings.length === 0) return "Nothing found.";
   const count = (severity: Severity): string => {
     const n = findings.filter((x) => x.severity === severity).length;

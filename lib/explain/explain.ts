@@ -5,7 +5,7 @@ import { ERROR_CODES, SelvedgeError } from "../core/errors.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import type { Bundler, Change, Host, Stack } from "../doctor/evidence.ts";
 import { fixOf } from "../doctor/fixes.ts";
-import { CHANGES, PAGE } from "./changes.ts";
+import { CHANGES, PAGE } from "../doctor/changes.ts";
 import { CODES } from "./codes.ts";
 import messages from "./messages.json" with { type: "json" };
 

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { ERROR_REASONS } from "../core/error-reasons.ts";
 import { ERROR_CODES } from "../core/errors.ts";
 import { thrownReasons } from "../test-support/thrown-reasons.ts";
-import { CHANGES } from "./changes.ts";
+import { CHANGES } from "../doctor/changes.ts";
 import { explain } from "./explain.ts";
 import messages from "./messages.json" with { type: "json" };
 import { fileOf, OVERVIEW, overview, pageOf, replaceBetween } from "./pages.ts";

@@ -1,4 +1,6 @@
 // Errors that the engine reported itself, where no other check has found the cause.
+import { ERROR_REASONS } from "../../core/error-reasons.ts";
+import { CHANGES } from "../changes.ts";
 import type { Check } from "../evidence.ts";
 
 /** Finds errors of the engine, one finding a code. */
@@ -8,7 +10,11 @@ export const engineErrors: Check = ({ browser }) => {
     id: "engine-error",
     severity: "error",
     message: `The engine reports ${code}: ${message}`,
-    evidence: [`SelvedgeError code ${code}${reason === null ? "" : `, reason ${reason}`}`],
-    changes: [],
+    evidence: [
+      `SelvedgeError code ${code}${reason === null ? "" : `, reason ${reason}`}`,
+      ...ERROR_REASONS.filter((x) => x.code === code && x.reason === reason).map(({ fix }) => fix),
+      `more: npx selvedge explain ${code}`,
+    ],
+    changes: CHANGES[`${code} ${reason}`] ?? [],
   }));
 };

@@ -78,7 +78,11 @@ function judge(file: SiteFile, evidence: Evidence): Found | null {
       ? `can't be reached (${answer.error ?? "no answer"})`
       : [401, 403].includes(answer.status)
         ? `is refused (status ${answer.status}): the host wants a login or forbids this path`
-        : `is missing (status ${answer.status})`;
+        : answer.status >= 500
+          ? `fails on the server (status ${answer.status}): see its log`
+          : answer.status >= 300 && answer.status < 400
+            ? `is redirected (status ${answer.status}) to where the page may not read it`
+            : `is missing (status ${answer.status})`;
   return {
     id: `${name}-${isPage ? "is-html" : answer.status === 0 ? "unreachable" : [401, 403].includes(answer.status) ? "forbidden" : "missing"}`,
     severity: "error",
@@ -89,6 +93,7 @@ function judge(file: SiteFile, evidence: Evidence): Found | null {
 }
 
 function changesOf({ url, role, answer }: SiteFile, isPage: boolean, evidence: Evidence): Change[] {
+  if (answer.status >= 500) return [];
   // The package's files belong together: where one is missing, all are copied or deployed again.
   const files = ENGINE.has(role) ? ["worker-*.js", "*.wasm"] : [pathOf(url)];
   const copy: Change = { kind: "copy", files, to: pathOf(folderOf(url)) };

@@ -1,6 +1,6 @@
-// The changes that mend a cause, in the words of `selvedge doctor`: its table (doctor/fixes.ts) has the line for each
+// The changes that mend a cause, in the words of `selvedge doctor`: its table (fixes.ts) has the line for each
 // bundler and host. Addresses stand for the app's own.
-import type { Change } from "../doctor/evidence.ts";
+import type { Change } from "./evidence.ts";
 
 /** Address of the page in the lines. */
 export const PAGE = "https://app.example/";
