@@ -8,16 +8,16 @@ const found = (code: string, reason: string | null): ReturnType<typeof engineErr
   engineErrors({ browser: { errors: [{ code, reason, message: "no" }] } } as unknown as Evidence);
 
 test("an error whose reason has a line for each host brings that line", () => {
-  const [{ changes = [], evidence = [] } = {}] = found("download-failed", "cors");
-  expect(changes).toMatchObject([{ kind: "header", name: "Access-Control-Allow-Origin" }]);
-  expect(evidence).toContain("SelvedgeError code download-failed, reason cors");
+  const [finding] = found("download-failed", "cors");
+  expect(finding?.changes).toMatchObject([{ kind: "header", name: "Access-Control-Allow-Origin" }]);
+  expect(finding?.evidence).toContain("SelvedgeError code download-failed, reason cors");
 });
 
 test("each error names the fix of its reason, and the command that explains it", () => {
   for (const { code, reason, fix } of ERROR_REASONS) {
-    const [{ evidence = [] } = {}] = found(code, reason);
+    const evidence = found(code, reason)[0]?.evidence;
     expect(evidence).toContain(fix);
-    expect(evidence.at(-1)).toBe(`more: npx selvedge explain ${code}`);
+    expect(evidence?.at(-1)).toBe(`more: npx selvedge explain ${code}`);
   }
   expect(found("internal", null)[0]?.changes).toEqual([]);
 });
