@@ -2,6 +2,7 @@
 //   *.js                  by tsc from the entries (entries.ts): the page's side, one file each, no bundling
 //   *.d.ts                by API Extractor: one file per entry (declarations.ts)
 //   testing.cjs           by esbuild: the fake engine, for Jest; as a module in testing/
+//   react.cjs             by esbuild: the React hooks, for Jest
 //   selvedge.min.js       by esbuild: the main entry in one file, for import maps and CDNs; its declarations are index.d.ts
 //   worker-<build>.js     by esbuild: the worker with ONNX Runtime's glue inside, one classic-format file per build
 //   worker-cache.js       by esbuild: the worker that fetches models
@@ -132,6 +133,7 @@ if (existsSync(join(ROOT, "lib/index.ts"))) {
   );
   bundleDeclarations(ROOT, DIST, options["accept-api"]);
   await bundleTesting();
+  await bundleReact();
   for (const file of unreached()) rmSync(join(DIST, file));
   if (options.whole) for (const file of ["assets.js", "jspi-files.js"]) dropRest(join(DIST, file));
   stamp(["core/build-id.js", ...workers.map((entry) => `${basename(entry)}.js`)]);
@@ -152,10 +154,25 @@ async function bundleTesting(): Promise<void> {
       // CommonJS has none. The addresses of a fake engine's workers are relative to its page.
       ...(format === "cjs" ? { define: { "import.meta.url": "undefined" } } : {}),
     });
-  // A CommonJS file may import the types of a module, if it says so.
-  const types = readFileSync(join(DIST, "testing.d.ts"), "utf8");
+  typesOfCommonJs("testing");
+}
+
+/** Writes the React hooks as CommonJS too, for Jest: an app's tests mock the package that they import. */
+async function bundleReact(): Promise<void> {
+  await build({
+    entryPoints: [join(DIST, "bindings/react.js")],
+    outfile: join(DIST, "react.cjs"),
+    ...{ bundle: true, format: "cjs", platform: "neutral", external: ["react", "selvedge"], target: "es2022" },
+    logLevel: "warning",
+  });
+  typesOfCommonJs("react");
+}
+
+/** Writes an entry's declarations for CommonJS, which may import the types of a module if it says so. */
+function typesOfCommonJs(name: string): void {
+  const types = readFileSync(join(DIST, `${name}.d.ts`), "utf8");
   const asModule = 'from "selvedge" with { "resolution-mode": "import" }';
-  writeFileSync(join(DIST, "testing.d.cts"), types.replaceAll(/from ["']selvedge["']/g, asModule));
+  writeFileSync(join(DIST, `${name}.d.cts`), types.replaceAll(/from ["']selvedge["']/g, asModule));
 }
 
 /** Writes the main entry as one file. Parts that are loaded on demand are inside: a request costs more than they do. */

@@ -176,7 +176,14 @@ test.describe("the packed package, installed in a fresh app", () => {
     for (const path of [
       "dist/index.js",
       ...readEntries(ROOT).map(({ types }) => `dist/${types}.d.ts`),
-      ...["dist/selvedge.min.js", "dist/min.d.ts", "dist/testing.cjs", "dist/testing.d.cts"],
+      ...[
+        "dist/selvedge.min.js",
+        "dist/min.d.ts",
+        "dist/testing.cjs",
+        "dist/testing.d.cts",
+        "dist/react.cjs",
+        "dist/react.d.cts",
+      ],
       ...readEntries(ROOT).map(({ code }) => `dist/${code}.js`),
       "dist/cli.js",
       "dist/brotli.wasm",

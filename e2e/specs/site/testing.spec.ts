@@ -22,9 +22,22 @@ test("runs", async () => {
 });
 `;
 
-test("Jest 30 mocks the package with a fake engine", () => {
+const REACT_TEST = `const { createElement } = require("react");
+const { renderToString } = require("react-dom/server");
+const { EngineProvider, useModel } = require("selvedge/react");
+jest.mock("selvedge", () => require("selvedge/testing").mock({ models: {} }));
+const Status = () => useModel("/double.onnx").status;
+test("renders", () => {
+  expect(renderToString(createElement(EngineProvider, null, createElement(Status)))).toBe("loading");
+});
+`;
+
+test("Jest 30 mocks the package with a fake engine, under React's hooks too", () => {
   test.setTimeout(240_000);
-  const app = freshApp({ files: { "app.test.js": TEST } });
+  const app = freshApp({
+    files: { "app.test.js": TEST, "react.test.js": REACT_TEST },
+    links: { react: "node_modules/react", "react-dom": "node_modules/react-dom" },
+  });
   try {
     writeFileSync(join(app.folder, "package.json"), JSON.stringify({ name: "app", private: true }));
     const words = ["install", "--no-save", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund"];
@@ -34,7 +47,7 @@ test("Jest 30 mocks the package with a fake engine", () => {
       cwd: app.folder,
       encoding: "utf8",
     });
-    expect(stderr).toContain("1 passed");
+    expect(stderr).toContain("2 passed");
     expect(status).toBe(0);
   } finally {
     app.remove();
