@@ -157,3 +157,17 @@ test("{ type, dims, data } is taken as { dtype, dims, data }, and its type is ch
     'input "x": expected dtype float32, got "int4"',
   );
 });
+
+test("an object that lacks a field of a tensor is shown with the fields that it has", () => {
+  const data = Float32Array.of(1, 2);
+  expect(() => take(accept(port("x", [2])), { x: { dtype: "float32", data } })).toThrow("got { dtype, data }");
+  expect(() => take(accept(port("x", [2])), { x: { type: "float32", shape: [2], data } })).toThrow(
+    "got { type, shape, data }",
+  );
+});
+
+test("dims that are no numbers are refused as such, beside an array alone that shares their symbol", () => {
+  const accepts = accept(port("a", ["width"]), port("b", ["width"]));
+  const a = { dtype: "float32", dims: [2n], data: Float32Array.of(1, 2) };
+  expect(() => take(accepts, { a, b: Float32Array.of(1, 2) })).toThrow(/^input "a": /);
+});

@@ -18,7 +18,7 @@ export function withDims(ports: readonly Port[], inputs: Inputs, known: Symbols 
   for (const [name, { size }] of known ?? []) sizes.set(name, size);
   const note = (port: Port, dims: readonly number[]): void => {
     for (const [axis, want] of port.dims.entries())
-      if (typeof want === "string" && dims[axis] !== undefined) sizes.set(want, dims[axis]);
+      if (typeof want === "string" && typeof dims[axis] === "number") sizes.set(want, dims[axis]);
   };
   /** The dims as far as they are known; an open one is its name. */
   const dimsOf = (port: Port): (number | string)[] => port.dims.map((x) => sizes.get(x) ?? x);

@@ -179,7 +179,7 @@ function checkInputs(
       tensors.push([name, tensor]);
     } else {
       if (!Object.hasOwn(specs, name) || typeof value !== "object" || value === null)
-        throw new TypeError(`input "${name}": ${expected(port, specs, value)}, got ${show(value)}`);
+        throw new TypeError(`input "${name}": ${expected(port, specs, value)}, got ${fieldsOf(value) ?? show(value)}`);
       images.push([name, value as ImageInput]); // createImageBitmap rejects a value that is no image
     }
   }
@@ -193,6 +193,15 @@ function expected({ name, dtype, text }: BundleInput, images: Accepts["images"],
     return "the model declares no image (load(url, { image }) describes one)";
   const array = dtype === "string" ? "Array" : ARRAY_TYPES[dtype].name;
   return `expected { dtype, dims, data } or its ${array}${mayBeImage ? " or an image" : text ? " or a text" : ""}`;
+}
+
+/** Lists the fields of a plain object, of which one is missing or misspelled; null for any other value. */
+function fieldsOf(value: unknown): string | null {
+  return kindOf(value) === "Object"
+    ? `{ ${Object.keys(value as object)
+        .slice(0, 9)
+        .join(", ")} }`
+    : null;
 }
 
 /** Returns a value as a tensor, one of ONNX Runtime Web too; null where it is none. */
