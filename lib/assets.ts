@@ -62,7 +62,8 @@ export function resolveAssets(
           ];
     const cache = new URL("./worker-cache.js", import.meta.url);
     const brotli = new URL("./brotli.wasm", import.meta.url);
-    const urls = [worker, cache, brotli, wasm, rest].map(({ href }) => mend(href));
+    // Turbopack's are relative.
+    const urls = [worker, cache, brotli, wasm, rest].map(({ href }) => new URL(mend(href), baseUrl || undefined).href);
     const [workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl] = urls;
     return { workerUrl, cacheUrl, brotliUrl, wasmUrl, restUrl } as Assets;
   } catch (error) {

@@ -18,6 +18,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
       "browsers/features.spec",
       "browsers/parity",
       "browsers/setup.spec",
+      "browsers/error-messages",
     ].flatMap((suite) =>
       ["chromium", "firefox"].map((browser) => [
         `${suite.replace(/^.*\/|\.spec$/g, "")}-${browser}`,
@@ -33,6 +34,8 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     "batches",
     "external-data",
     "own-model",
+    "bare-model",
+    "golden",
     "backend-choice",
     "compressed",
     "hidden-tab",
@@ -52,6 +55,9 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     ]),
   ),
   package: ["site/package", "storage/offline"],
-  consumers: ["entries", "consumers", "react", "testing"].map((x) => `site/${x}.spec`),
+  consumers: [
+    ...["entries", "consumers", "react", "testing", "vite", "from-ort", "reference"].map((x) => `site/${x}.spec`),
+    "browsers/minimum",
+  ],
   doctor: ["--project=own-browser", "site/doctor"],
 };
