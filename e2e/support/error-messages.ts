@@ -46,5 +46,6 @@ function withExamples(message: string, own: string): string {
     .replaceAll(/blob:https:\/\/[\w./-]+/g, "blob:https://app.example/…")
     .replaceAll(/\+[0-9a-f]{8}\b/g, "+1a2b3c4d")
     .replaceAll(/\b[0-9a-f]{64}\b/g, "ab12…")
-    .replaceAll(/\b\d+(\.\d+)? ms\b/g, "12 ms");
+    .replaceAll(/\b\d+(\.\d+)? ms\b/g, "12 ms")
+    .replaceAll(/\bafter \d+ bytes\b/g, "after 64 bytes");
 }

@@ -124,8 +124,8 @@ test("the second lost device within two minutes leaves the GPU alone", async ({ 
 test("a load fails with one clear error where the worker can't start", async ({ page }) => {
   await open(page);
   const missing = await ask(page, "startWith", "missing", MANY);
-  expect(missing).toMatchObject({ code: "worker-crashed", leaked: 0 });
-  expect(missing.message).toContain("did not load");
+  expect(missing).toMatchObject({ code: "setup-failed", leaked: 0 });
+  expect(missing.message).toContain("worker");
   const wasmless = await ask(page, "startWith", "no-wasm", MANY);
   expect(wasmless).toMatchObject({ code: "no-backend", leaked: 0 });
 });
