@@ -101,6 +101,12 @@ for (const [version, folder] of [
         ...{ root: app.folder, configFile: false, logLevel: "error" },
         plugins: [react(), models.plugin],
         server: { port: 0, host: "127.0.0.1" },
+        // Named, since Vite reloads the page, or leaves a request of it unanswered, when it discovers one late.
+        optimizeDeps: {
+          include: ["react", "react/jsx-dev-runtime", "react-dom/client"],
+          exclude: ["selvedge"],
+          noDiscovery: true,
+        },
       });
       await server.listen();
       url = server.resolvedUrls?.local[0] ?? "";
