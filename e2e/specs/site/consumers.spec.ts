@@ -97,7 +97,7 @@ function newApp(dependencies: object = {}): string {
   return app;
 }
 
-test.describe("the packed package, in projects of others", () => {
+test.describe("the packed package, in projects of others", { tag: "@chromium" }, () => {
   test.describe.configure({ timeout: 300_000 });
   let app: string;
   let tarball: string;

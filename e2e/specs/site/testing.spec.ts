@@ -32,7 +32,7 @@ test("renders", () => {
 });
 `;
 
-test("Jest 30 mocks the package with a fake engine, under React's hooks too", () => {
+test("Jest 30 mocks the package with a fake engine, under React's hooks too", { tag: "@chromium" }, () => {
   test.setTimeout(240_000);
   const app = freshApp({
     files: { "app.test.js": TEST, "react.test.js": REACT_TEST },
