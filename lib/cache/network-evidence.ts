@@ -20,15 +20,17 @@ export async function causeOf(url: string): Promise<Cause> {
   if (self.location.protocol === "https:" && protocol === "http:" && !isLocal(url))
     return { reason: "mixed-content", text: "The page is https: serve the file over https too." };
   if (!navigator.onLine) return { reason: "offline", text: "The browser is offline." };
-  const { isAnswered, isForbidden } = await probe(url);
+  const { answer, isForbidden } = await probe(url);
   if (isForbidden) {
     const allowed = isForeign ? origin : "'self'";
     return { reason: "csp", text: `Allow \`connect-src ${allowed}\` in the Content-Security-Policy.` };
   }
-  if (isAnswered) {
+  // Opaque: of another origin, by a redirect or not. Where it can be read now, the failure was a passing one.
+  if (answer?.type === "opaque" && (await answerOf(url, { method: "GET" })) === null) {
     const text = `It is ${isForeign ? "on" : "redirected to"} another origin, whose server must send \`Access-Control-Allow-Origin: ${self.location.origin}\` (or \`*\`).`;
     return { reason: "cors", text };
   }
+  if (answer !== null) return { reason: "unreachable", text: "The connection was closed before an answer." };
   if (!(await isOwnReachable())) return { reason: "offline", text: "The network or the server is away." };
   const text = isForeign
     ? "Its server is away, or sends no Access-Control-Allow-Origin."
@@ -37,30 +39,33 @@ export async function causeOf(url: string): Promise<Cause> {
 }
 
 /** Requests an address without reading it, which needs no CORS, and notes whether the page's policy forbids it. */
-async function probe(url: string): Promise<{ isAnswered: boolean; isForbidden: boolean }> {
+async function probe(url: string): Promise<{ answer: Response | null; isForbidden: boolean }> {
   let isForbidden = false;
   const note = ({ effectiveDirective, disposition }: SecurityPolicyViolationEvent): void => {
     isForbidden ||= effectiveDirective === "connect-src" && disposition === "enforce";
   };
   self.addEventListener("securitypolicyviolation", note);
-  const isAnswered = await answers(url, { mode: "no-cors" });
-  if (!isAnswered) await new Promise((resolve) => setTimeout(resolve, EVENT_MS));
+  const answer = await answerOf(url, { method: "HEAD", mode: "no-cors" });
+  if (answer === null) await new Promise((resolve) => setTimeout(resolve, EVENT_MS));
   self.removeEventListener("securitypolicyviolation", note);
-  return { isAnswered, isForbidden };
+  return { answer, isForbidden };
 }
 
 /** Whether the page's own origin answers; true where it is none that can be asked. */
 async function isOwnReachable(): Promise<boolean> {
   const { origin } = self.location;
-  return !origin.startsWith("http") || answers(`${origin}/`, { mode: "no-cors" });
+  return !origin.startsWith("http") || (await answerOf(`${origin}/`, { method: "HEAD", mode: "no-cors" })) !== null;
 }
 
-async function answers(url: string, init: RequestInit): Promise<boolean> {
-  const options: RequestInit = { ...init, method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(PROBE_MS) };
-  return fetch(url, options).then(
-    () => true,
-    () => false,
-  );
+/** Returns the answer to a request, whose body is not read; null where there is none. */
+async function answerOf(url: string, init: RequestInit): Promise<Response | null> {
+  try {
+    const response = await fetch(url, { ...init, cache: "no-store", signal: AbortSignal.timeout(PROBE_MS) });
+    response.body?.cancel().catch(() => undefined);
+    return response;
+  } catch {
+    return null;
+  }
 }
 
 function isLocal(url: string): boolean {
