@@ -7,7 +7,7 @@ import type { TypeDocOptions } from "typedoc";
 import { anchorsOf } from "./anchors.ts";
 import { readEntries } from "./entries.ts";
 
-/** What must have a docblock; members of interfaces are API Extractor's to check (`(undocumented)` in docs/api). */
+/** Kinds of symbols that must have a docblock; members of interfaces are API Extractor's to check (`(undocumented)` in docs/api). */
 const DOCUMENTED = ["Class", "Function", "Interface", "TypeAlias", "Variable"] as const;
 
 /** Options of typedoc-plugin-markdown. */

@@ -161,7 +161,7 @@ test("bundle.json that is redirected to another origin is refused", async ({ pag
 });
 
 test("signatures: each fault has its reason", async ({ page }) => {
-  const pair = (await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]));
+  const pair = await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]);
   const key = Buffer.from(await crypto.subtle.exportKey("raw", pair.publicKey)).toString("base64url");
   const call = { ...BUNDLE, engine: { trustedKeys: [key], store: false } };
   const signed = (of: Readonly<Record<string, unknown>> = {}, name = "cat"): ReturnType<typeof sign> => {
@@ -194,7 +194,7 @@ test("trusted keys on a page that is not secure: the error asks for https", asyn
   const host = Object.values(networkInterfaces())
     .flat()
     .find((x) => x?.family === "IPv4" && !x.internal)?.address;
-  const pair = (await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]));
+  const pair = await crypto.subtle.generateKey("Ed25519", true, ["sign", "verify"]);
   const identity = sha256(canonicalJson(JSON.parse(bundle())));
   const signature = await sign({ identity, model: "cat", release: 1, expires: "2099-01-01T00:00:00Z" }, pair);
   server.use(served(bundle(), signature));
