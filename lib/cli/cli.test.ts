@@ -21,17 +21,16 @@ import { readModelFile, writeModelFile } from "../compress/onnx/model-file.ts";
 import { ModelProtoSchema, TensorProto_DataType } from "../compress/onnx/onnx.gen.js";
 import { decodeModel, OnnxModel } from "../compress/onnx/model.ts";
 import { floatTensor, int64Tensor } from "../compress/onnx/tensor-proto.ts";
+import { captureOutput } from "../test-support/capture-output.ts";
 
 let folder: string;
 let said: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "selvedge-cli-"));
   said = "";
-  for (const stream of [process.stdout, process.stderr])
-    vi.spyOn(stream, "write").mockImplementation((text) => {
-      said += String(text);
-      return true;
-    });
+  captureOutput((text) => {
+    said += text;
+  });
 });
 afterEach(() => {
   vi.restoreAllMocks();

@@ -3,15 +3,14 @@ import { ERROR_CODES } from "../core/errors.ts";
 import { ERROR_REASONS } from "../core/error-reasons.ts";
 import type { ExplainedError } from "../explain/explain.ts";
 import { main } from "./cli.ts";
+import { captureOutput } from "../test-support/capture-output.ts";
 
 let said: string;
 beforeEach(() => {
   said = "";
-  for (const stream of [process.stdout, process.stderr])
-    vi.spyOn(stream, "write").mockImplementation((text) => {
-      said += String(text);
-      return true;
-    });
+  captureOutput((text) => {
+    said += text;
+  });
 });
 afterEach(() => {
   vi.restoreAllMocks();

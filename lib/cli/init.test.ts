@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { main } from "./cli.ts";
 import { TEMPLATE_NAMES, TEMPLATES, writeTemplate } from "./templates.ts";
+import { captureOutput } from "../test-support/capture-output.ts";
 
 let root: string;
 let model: string;
@@ -15,11 +16,9 @@ beforeEach(() => {
   writeFileSync(join(model, "bundle.json"), "{}");
   writeFileSync(join(model, "chunks/a.bin"), "a");
   said = "";
-  for (const stream of [process.stdout, process.stderr])
-    vi.spyOn(stream, "write").mockImplementation((text) => {
-      said += String(text);
-      return true;
-    });
+  captureOutput((text) => {
+    said += text;
+  });
 });
 afterEach(() => {
   vi.restoreAllMocks();

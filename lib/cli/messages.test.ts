@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { main } from "./cli.ts";
 import { classifier, twoLayers } from "../test-support/compress/fixtures.ts";
+import { captureOutput } from "../test-support/capture-output.ts";
 
 let folder: string;
 let said: string;
@@ -18,11 +19,9 @@ beforeEach(() => {
   writeFileSync(join(folder, "trace.json"), JSON.stringify({ traceEvents: [] }));
   writeFileSync(join(folder, "torn.json"), '{"traceEvents": [');
   said = "";
-  for (const stream of [process.stdout, process.stderr])
-    vi.spyOn(stream, "write").mockImplementation((text) => {
-      said += String(text);
-      return true;
-    });
+  captureOutput((text) => {
+    said += text;
+  });
 });
 afterEach(() => {
   vi.restoreAllMocks();
