@@ -97,6 +97,8 @@ for (const [version, folder] of [
           scheduler: `${folder}/scheduler`,
         },
       });
+      // A build by Vite, in an earlier spec of this process, leaves "production" there, which this server would follow.
+      process.env["NODE_ENV"] = "development";
       server = await createServer({
         ...{ root: app.folder, configFile: false, logLevel: "error" },
         plugins: [react(), models.plugin],
