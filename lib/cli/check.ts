@@ -10,13 +10,14 @@ import { readModelFile } from "../compress/onnx/model-file.ts";
 import { requirePackages } from "../compress/run/optional-peers.ts";
 import { runAll } from "../compress/run/session.ts";
 import type { Run } from "./cli.ts";
-import { browserOption, feedsFor, limitOption, samplesOption, targetsOption } from "./options.ts";
+import { browserOption, feedsFor, limitOption, samplesOption, shapeOption, targetsOption } from "./options.ts";
 import { print } from "./terminal.ts";
 
 interface Values {
   readonly targets?: readonly Target[];
   readonly samples?: string;
   readonly limit?: number;
+  readonly shape?: readonly string[];
   readonly browser?: BrowserName;
   readonly bundle?: string;
 }
@@ -31,6 +32,7 @@ export function check(program: Command, run: Run): Command {
     .addOption(targetsOption())
     .addOption(samplesOption())
     .addOption(limitOption("use the first n samples (64 by default)"))
+    .addOption(shapeOption())
     .addOption(browserOption())
     .option("--bundle <path>", "a bundle.json that describes the inputs, with --browser")
     .addHelpText("after", "\nExit codes: 0 passed; 1 failed to run; 2 a check failed; 3 a target could not be checked.")
@@ -43,7 +45,7 @@ async function runCheck(path: string, values: Values): Promise<number> {
   requirePackages(["onnxruntime-node", ...(values.browser === undefined ? [] : ["playwright-core"])]);
   const model = readModelFile(path);
   const bytes = model.write();
-  const feeds = await feedsFor(path, model, values.samples, values.limit);
+  const feeds = await feedsFor(path, model, values);
   const expected = await runAll(bytes, feeds);
   const form = { id: "f32", needs: [] } as const;
   const { browser, targets = TARGETS } = values;

@@ -12,7 +12,7 @@ import { readRecipe } from "../compress/recipe.ts";
 import { terminalReport } from "../compress/report/markdown.ts";
 import type { CompressReport } from "../compress/report/report.ts";
 import type { Run } from "./cli.ts";
-import { browserOption, limitOption, targetsOption } from "./options.ts";
+import { browserOption, limitOption, shapeOption, targetsOption } from "./options.ts";
 import { note, print } from "./terminal.ts";
 
 interface Values {
@@ -30,6 +30,7 @@ interface Values {
   readonly forms?: readonly string[];
   readonly recipe?: string;
   readonly limit?: number;
+  readonly shape?: readonly string[];
   readonly prune?: number;
   readonly mask?: string;
   readonly search?: boolean;
@@ -62,6 +63,7 @@ export function compress(program: Command, run: Run): Command {
     .option("--bundle <path>", "a bundle.json that describes the inputs and how images become them")
     .option("--forms <list>", "forms to make beside f32 (by default those that suit the targets)", listOf)
     .addOption(limitOption("use the first n samples (by default as many as the model answers in a minute)"))
+    .addOption(shapeOption())
     .option("--prune <share>", "remove this share, as 25%, of hidden units and channels: pruned, pruned-int8", shareOf)
     .option("--search", "search for the smallest and the fastest model within --max-drop; resumes: searched*")
     .option("--budget-minutes <n>", "time of the search (10 by default)", minutesOf)
@@ -118,6 +120,7 @@ async function runCompress(path: string, values: Values, signal: AbortSignal | u
     logits: values.logits ?? recipe?.logits,
     forms: values.forms ?? recipe?.forms,
     limit: values.limit ?? recipe?.limit,
+    shape: values.shape ?? recipe?.shape,
     prune: prune === undefined ? recipe?.prune : { ...recipe?.prune, share: prune },
     mask: values.mask ?? recipe?.mask,
     search: search ? { budgetMs: budgetMinutes === undefined ? undefined : budgetMinutes * 60_000 } : undefined,

@@ -9,6 +9,7 @@ import type { Target } from "../compress/forms/forms.ts";
 import type { OnnxModel } from "../compress/onnx/model.ts";
 import type { Feed } from "../compress/run/feeds.ts";
 import { firstFeeds, openSamples } from "../compress/run/samples.ts";
+import { resolveShapes } from "../compress/run/shape-option.ts";
 
 /** Samples that a comparison reads into memory by default. */
 const FEEDS = 64;
@@ -26,6 +27,14 @@ export function samplesOption(): Option {
 /** `--limit`. */
 export function limitOption(what: string): Option {
   return new Option("--limit <n>", what).argParser(countOf);
+}
+
+/** `--shape`. */
+export function shapeOption(): Option {
+  const what = "size of synthesized inputs, as pixel_values=1x3x224x224, or sequence_length=64 by dim; may be repeated";
+  return new Option("--shape <name=sizes>", what).argParser((value: string, before: readonly string[] | undefined) =>
+    addTo(value, before ?? []),
+  );
 }
 
 /** `--browser`. */
@@ -58,17 +67,27 @@ export function countOf(text: string): number {
   return Number(text);
 }
 
+/** Options of `feedsFor`. */
+export interface FeedOptions {
+  /** Path of the samples. Default: inputs are synthesized. */
+  readonly samples?: string | undefined;
+  /** Maximum number of samples. Default 64. */
+  readonly limit?: number | undefined;
+  /** Sizes of synthesized inputs (`--shape`). Default: guessed. */
+  readonly shape?: readonly string[] | undefined;
+}
+
 /** Reads up to `limit` samples into memory, or synthesizes inputs. */
 export async function feedsFor(
   path: string,
   model: OnnxModel,
-  samples: string | undefined,
-  limit = FEEDS,
+  { samples, limit = FEEDS, shape = [] }: FeedOptions,
 ): Promise<Feed[]> {
   const { inputs } = await describePorts(model);
+  const typical = resolveShapes(shape, inputs);
   if (samples !== undefined) return firstFeeds(await openSamples(samples, inputs, limit), limit);
   const notes: string[] = [];
-  const synthetic = await synthesizeSamples(path, inputs, { typical: {}, bound: smallestTable(model) }, notes);
+  const synthetic = await synthesizeSamples(path, inputs, { typical, bound: smallestTable(model) }, notes);
   const feeds = await firstFeeds(synthetic, limit);
   if (feeds.length === 0) throw new TypeError(notes.join(" "));
   return feeds;

@@ -29,6 +29,8 @@ export interface CompressOptions {
   readonly logits?: boolean | undefined;
   /** Names of the forms to make. Default: those that suit the targets. */
   readonly forms?: readonly string[] | undefined;
+  /** Sizes for synthetic inputs: "pixel_values=1x3x224x224" by input, "sequence_length=64" by dim. Default: guessed. */
+  readonly shape?: readonly string[] | undefined;
   /** Maximum number of samples to use. Default: as many as the model runs in a minute. */
   readonly limit?: number | undefined;
   /** Time limit for measuring the sensitivity of each weight. Default 10,000 ms; 0 skips it. */

@@ -15,6 +15,7 @@ import { makeForms, secondsSince } from "./make-form.ts";
 import type { OnnxModel } from "./onnx/model.ts";
 import { packForms } from "./pack-forms.ts";
 import { readSource } from "./read-source.ts";
+import type { Source } from "./read-source.ts";
 import type { Recipe } from "./recipe.ts";
 import { htmlReport } from "./report/html.ts";
 import { markdownReport } from "./report/markdown.ts";
@@ -33,10 +34,26 @@ export async function planCompression(options: CompressOptions): Promise<Recipe>
   const { name } = await makeMetric(options.metric, { maxDrop, hasLabels: labels !== undefined });
   const metric = options.metric ?? name;
   const forms = formsFor(targets, options.forms).map((x) => x.id);
-  const { prune, mask, image, classes, top, logits } = options;
+  const { prune, mask, image, classes, top, logits, shape } = options;
   return {
     schema: "selvedge/recipe@1",
-    ...{ targets, forms, samples, labels, metric, maxDrop, bundle, image, classes, top, logits, limit, prune, mask },
+    ...{
+      targets,
+      forms,
+      samples,
+      labels,
+      metric,
+      maxDrop,
+      bundle,
+      image,
+      classes,
+      top,
+      logits,
+      limit,
+      prune,
+      mask,
+      shape,
+    },
   };
 }
 
@@ -47,7 +64,16 @@ export async function planCompression(options: CompressOptions): Promise<Recipe>
  */
 export async function compress(path: string, options: CompressOptions): Promise<CompressReport> {
   const started = performance.now();
-  const job = await simplifySource(await readSource(path, options));
+  const source = await readSource(path, options);
+  try {
+    return await compressSource(path, source, started);
+  } finally {
+    await source.close();
+  }
+}
+
+async function compressSource(path: string, source: Source, started: number): Promise<CompressReport> {
+  const job = await simplifySource(source);
   const { forms, pruning, searched } = await listForms(job);
   const results = await makeForms(job, forms);
   const sensitivity = await sensitivityOf(job);

@@ -8,6 +8,7 @@ import { evaluateForm } from "./evaluate-form.ts";
 import type { EvaluateContext } from "./evaluate-form.ts";
 import type { Feed } from "./run/feeds.ts";
 import type { Form, MadeForm, MakeOptions } from "./forms/forms.ts";
+import { needsOf } from "./forms/needs-of.ts";
 import { nameDims } from "./simplify/name-dims.ts";
 import { writeModel } from "./onnx/model.ts";
 import type { OnnxModel, WrittenModel } from "./onnx/model.ts";
@@ -127,8 +128,9 @@ async function makeWithExclusions(
 }
 
 /** Makes a form; where statistics over the samples make it worse, without them. */
-export async function makeForm(form: Form, simple: OnnxModel, given: Given, notes: string[]): Promise<MadeForm> {
-  const made = await makeModel(form, simple, given, notes);
+export async function makeForm(base: Form, simple: OnnxModel, given: Given, notes: string[]): Promise<MadeForm> {
+  const made = await makeModel(base, simple, given, notes);
+  const form = { ...base, needs: needsOf(made.model, base.needs) };
   const ahead = form.needs.includes("wasm") ? await optimizeAhead(made, form.session?.wasm) : null;
   if (ahead === null) return { form, ...made };
   const { session, ...optimized } = ahead;

@@ -12,14 +12,16 @@ import { runReference, samplesFor } from "./evaluate-source.ts";
 import { formsFor, TARGETS } from "./forms/forms.ts";
 import type { Form, Target } from "./forms/forms.ts";
 import { maskedForm } from "./forms/prune-forms.ts";
-import { readModelAndFiles } from "./onnx/model-file.ts";
 import type { OnnxModel } from "./onnx/model.ts";
+import { openSource } from "./open-source.ts";
 import type { Feed } from "./run/feeds.ts";
 import { makeMetric, readLabels } from "./run/metric.ts";
 import type { Metric } from "./run/metric.ts";
 import type { References } from "./run/references.ts";
 import { requirePackages } from "./run/optional-peers.ts";
+import { withObservedDims } from "./run/observed-dims.ts";
 import { firstFeeds, holdsImages, samplesOf } from "./run/samples.ts";
+import { resolveShapes } from "./run/shape-option.ts";
 import type { Baseline } from "./run/tensor-summary.ts";
 
 /** Number of samples for calibration statistics. */
@@ -27,6 +29,7 @@ const CALIBRATION = 256;
 
 /** All that a compression starts from. */
 export interface Source {
+  /** Path of a file that runs as `model` does. */
   readonly path: string;
   readonly options: CompressOptions;
   readonly targets: readonly Target[];
@@ -50,6 +53,8 @@ export interface Source {
   readonly feeds: readonly Feed[];
   /** Notes for the report; every step adds its own. */
   readonly notes: string[];
+  /** Removes what reading left in a temporary folder. */
+  close(): Promise<void>;
   isStopped(): boolean;
   onProgress(line: string): void;
 }
@@ -67,7 +72,8 @@ export async function readSource(path: string, options: CompressOptions): Promis
   const own = readOwnOptions(options);
   requirePackages(packagesFor(options));
   onProgress(`reading ${path}`);
-  const { model, files } = readModelAndFiles(path);
+  const { model, files, runnable, notes: readNotes, close } = await openSource(path);
+  notes.push(...readNotes);
   const out = await openOut(options, [path, ...files], forms);
   const { description: described, assets } = await describeWith(model, path, options.bundle, own);
   const metric = await makeMetric(options.metric, {
@@ -76,17 +82,28 @@ export async function readSource(path: string, options: CompressOptions): Promis
     isCtc: described.outputs[0]?.decode?.op === "ctc",
   });
   const isStopped = (): boolean => signal?.aborted === true;
-  const given = isStopped() ? samplesOf([]) : await samplesFor(path, described, model, options, notes);
+  const sized = withShapes(described, options);
+  const given = isStopped() ? samplesOf([]) : await samplesFor(runnable, sized, model, options, notes);
   const started = performance.now();
-  const { references, score, baseline } = await runReference(path, given, metric, labels, options, notes);
+  const { references, score, baseline } = await runReference(runnable, given, metric, labels, options, notes);
   const { samples } = references;
   const sampleMs = (performance.now() - started) / Math.max(1, samples.n);
   const feeds = await firstFeeds(samples, CALIBRATION);
+  const outputs = withObservedDims(described.outputs, model, await references.first(), notes);
   return {
-    ...{ path, options, targets, out, model, assets, forms, metric, labels, references, baseline, sampleMs },
-    ...{ feeds, notes },
-    ...{ description: withTypical(described, feeds[0]), referenceScore: score, isStopped, onProgress },
+    ...{ path: runnable, options, targets, out, model, assets, forms, metric, labels, references, baseline, sampleMs },
+    ...{ feeds, notes, close, referenceScore: score, isStopped, onProgress },
+    description: withTypical({ ...described, outputs }, feeds[0]),
   };
+}
+
+/** Adds the sizes of `--shape` to a description, for synthetic inputs. */
+function withShapes(description: Description, { shape, samples }: CompressOptions): Description {
+  if (shape === undefined || shape.length === 0) return description;
+  if (samples !== undefined)
+    throw new TypeError("shape: --samples have shapes of their own: leave one of the two options out");
+  const exampleDims = { ...description.exampleDims, ...resolveShapes(shape, description.inputs) };
+  return { ...description, exampleDims };
 }
 
 /** Lists the optional packages that a compression needs: all are named before it begins. */

@@ -24,6 +24,7 @@ export interface Recipe {
   /** How much to prune of which units; shares are from 0 to 1. */
   readonly prune?: PruneRequest | undefined;
   readonly mask?: string | undefined;
+  readonly shape?: readonly string[] | undefined;
 }
 
 const share = v.pipe(v.number(), v.minValue(0), v.maxValue(1));
@@ -56,6 +57,7 @@ const SCHEMA: v.GenericSchema<unknown, Recipe> = v.strictObject({
   limit: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),
   prune: v.optional(PRUNE_REQUEST),
   mask: v.optional(text),
+  shape: v.optional(v.array(text)),
 });
 
 /**

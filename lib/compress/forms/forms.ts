@@ -11,7 +11,7 @@ import { removeUnused } from "../simplify/remove-unused.ts";
 import { leastBlock, QUANTIZE_BLOCKS_DEFAULTS, quantizeBlocks } from "../quantize/quantize-blocks.ts";
 import { quantizeDynamic } from "../quantize/quantize-dynamic.ts";
 import { measureSteps, quantizeStatic } from "../quantize/quantize-static.ts";
-import { quantizeWeights } from "../quantize/quantize-weights.ts";
+import { factsOf, quantizeWeights } from "../quantize/quantize-weights.ts";
 import type { WeightFacts, WeightStore } from "../quantize/quantize-weights.ts";
 import { layerOf } from "../onnx/layer.ts";
 import type { Layer } from "../onnx/layer.ts";
@@ -21,7 +21,6 @@ import type { ChooseGrid as GridOf, Rounded } from "../quantize/round-weights.ts
 import { choose8Bit } from "../quantize/choose-8-bit.ts";
 import { chooseBlockSizes } from "../quantize/choose-block-sizes.ts";
 import type { TensorProto } from "../onnx/onnx.gen.js";
-import { integerOf } from "../onnx/graph.ts";
 import { measurePeaks } from "../run/statistics.ts";
 import type { Feeds } from "../run/statistics.ts";
 import { strip } from "../simplify/strip.ts";
@@ -116,10 +115,8 @@ const none = (): boolean => false;
 
 /** Whether a weight is stored as int8. */
 function isStoredInt8({ graph }: OnnxModel, tensor: TensorProto, store: Store): boolean {
-  const [user] = graph.consumers(tensor.name);
-  if (user === undefined) return false;
-  const facts = { opType: user.opType, dims: tensor.dims.map(Number), group: integerOf(user, "group", 1) };
-  return store({ ...facts, name: tensor.name }) === "int8";
+  const facts = factsOf(graph, tensor);
+  return facts !== undefined && store(facts) === "int8";
 }
 
 /**
@@ -155,7 +152,8 @@ const FORMS: readonly Form[] = [
     session: FOLD,
     make: async (model, feeds, { isSynthetic = false, isLeft = none } = {}) => {
       // A lookup table affects every token: it keeps 8 bits.
-      const isTable = (name: string): boolean => model.graph.consumers(name).some((x) => x.opType === "Gather");
+      const isTable = (name: string): boolean =>
+        [...model.graph.all()].some((graph) => graph.readers(name)?.some((x) => x.node.opType === "Gather"));
       const wide = isPlain(model, isSynthetic) ? new Set<string>() : await choose8Bit(model, feeds);
       const bits = (name: string): 4 | 8 => (isTable(name) || wide.has(name) ? 8 : 4);
       const store = await storeFor(model, feeds, isSynthetic);
@@ -172,7 +170,9 @@ const FORMS: readonly Form[] = [
     session: FOLD,
     make: async (model, feeds) => {
       const values = await inferValues(model);
-      model.transform(toHalf({ values, peaks: await measurePeaks(model, feeds) }), removeUnused(), strip());
+      // Weights that only subgraphs read stay float32 in arithmetic, and are stored in 16 bits.
+      const stored = packConstants({ minElements: 256, isExact: false });
+      model.transform(toHalf({ values, peaks: await measurePeaks(model, feeds) }), stored, removeUnused(), strip());
     },
   },
   {

@@ -6,6 +6,7 @@
 import { create } from "@bufbuild/protobuf";
 import { AttributeProto_AttributeType, AttributeProtoSchema, NodeProtoSchema } from "./onnx.gen.js";
 import type { AttributeProto, GraphProto, NodeProto, TensorProto } from "./onnx.gen.js";
+import { int64Of } from "./tensor-proto.ts";
 
 /** Value of an attribute to be set: an integer, integers, or text; floats by `{ float }`. */
 export type AttributeValue = number | readonly number[] | string | { readonly float: number };
@@ -18,6 +19,12 @@ export interface NodeSpec {
   readonly input: readonly string[];
   readonly output: readonly string[];
   readonly attributes?: Readonly<Record<string, AttributeValue>>;
+}
+
+/** A node that reads a value, and its graph. */
+export interface Reader {
+  readonly graph: Graph;
+  readonly node: NodeProto;
 }
 
 /** The nodes that make and use each value, including uses in subgraphs. */
@@ -59,6 +66,32 @@ export class Graph {
   /** Returns the nodes of this graph that use a value, including nodes whose subgraph uses it. */
   consumers(name: string): readonly NodeProto[] {
     return this.#indexed().consumers.get(name) ?? [];
+  }
+
+  /**
+   * Returns the nodes that read a value as an input of their own, here and in subgraphs, each with its graph; undefined
+   * where a subgraph also returns the value as it is.
+   */
+  readers(name: string): readonly Reader[] | undefined {
+    const found: Reader[] = [];
+    for (const node of this.consumers(name)) {
+      if (node.input.includes(name)) found.push({ graph: this, node });
+      for (const proto of subgraphs(node)) {
+        const isOwn = [...proto.input, ...proto.initializer].some((x) => x.name === name);
+        if (isOwn || proto.node.some((x) => x.output.includes(name))) continue;
+        const inner = new Graph(proto, this);
+        const readers = inner.isOutput(name) ? undefined : inner.readers(name);
+        if (readers === undefined) return undefined;
+        found.push(...readers);
+      }
+    }
+    return found;
+  }
+
+  /** Returns the graph, this one or one around it, that holds the constant of a name. */
+  ownerOf(name: string): Graph | undefined {
+    if (this.constant(name) === undefined) return undefined;
+    return this.#indexed().names.has(name) ? this : this.parent?.ownerOf(name);
   }
 
   /** Whether a value is an output of this graph. */
@@ -239,7 +272,7 @@ function makeAttribute(name: string, value: AttributeValue): AttributeProto {
   const attribute = create(AttributeProtoSchema, { name });
   if (typeof value === "number") {
     attribute.type = AttributeProto_AttributeType.INT;
-    attribute.i = BigInt(value);
+    attribute.i = int64Of(value);
   } else if (typeof value === "string") {
     attribute.type = AttributeProto_AttributeType.STRING;
     attribute.s = new TextEncoder().encode(value);
@@ -248,7 +281,7 @@ function makeAttribute(name: string, value: AttributeValue): AttributeProto {
     attribute.f = value.float;
   } else {
     attribute.type = AttributeProto_AttributeType.INTS;
-    attribute.ints = value.map(BigInt);
+    attribute.ints = value.map(int64Of);
   }
   return attribute;
 }

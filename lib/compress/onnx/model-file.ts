@@ -5,11 +5,12 @@
 // their own, so that files past 2 GB work; afterwards the model equals one that came in a single file.
 import { clearField } from "@bufbuild/protobuf";
 import { createHash, randomUUID } from "node:crypto";
-import { closeSync, constants, fstatSync, openSync, readSync, realpathSync } from "node:fs";
+import { closeSync, constants, fstatSync, openSync, readdirSync, readSync, realpathSync } from "node:fs";
 import { mkdir, rename, rm } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, sep } from "node:path";
 import { isSelvedgeError, SelvedgeError } from "../../core/errors.ts";
 import { syncFolder, writeSynced } from "./durable.ts";
+import { KIND_BYTES, kindOf } from "./file-kind.ts";
 import { checkModel, decodeModel } from "./model.ts";
 import type { OnnxModel } from "./model.ts";
 import { TensorProto_DataLocation, TensorProto_DataType, TensorProtoSchema } from "./onnx.gen.js";
@@ -90,7 +91,7 @@ function readPlaces(path: string, places: readonly Place[]): void {
   try {
     const { size } = fstatSync(file);
     for (const { tensor, start, end } of places) {
-      if (end > size) throw invalid(tensor, `is declared at bytes ${start} to ${end} of a file of ${size} bytes`);
+      if (end > size) throw invalid(tensor, whyShort(path, file, { start, end, size }));
       tensor.rawData = new Uint8Array(end - start);
       fill(file, tensor.rawData, start);
       clearField(tensor, TensorProtoSchema.field.dataLocation);
@@ -99,6 +100,25 @@ function readPlaces(path: string, places: readonly Place[]): void {
   } finally {
     closeSync(file);
   }
+}
+
+/** Says why external data ends before a tensor does: the file is a pointer or another kind, or its download stopped. */
+function whyShort(
+  path: string,
+  file: number,
+  { start, end, size }: { readonly start: number; readonly end: number; readonly size: number },
+): string {
+  const head = new Uint8Array(Math.min(KIND_BYTES, size));
+  fill(file, head, 0);
+  const kind = kindOf(head);
+  if (kind !== undefined) return `has its values in ${basename(path)}, which is no weights: ${kind}`;
+  return `is declared at bytes ${start} to ${end} of ${basename(path)}, a file of ${size} bytes: its download is incomplete`;
+}
+
+/** Names the files of a folder that look like a model's external data. */
+function namedLikeData(folder: string): string {
+  const names = readdirSync(folder).filter((x) => /[._]data(_\d+)?$/.test(x));
+  return names.length === 0 ? "download it into the model's folder" : `${names.join(", ")} is there: rename it`;
 }
 
 /**
@@ -209,7 +229,7 @@ function placeOf(tensor: TensorProto, folder: string): { file: string; start: nu
   try {
     file = realpathSync(join(folder, ...parts));
   } catch {
-    throw invalid(tensor, `stores its values in "${location}", which does not exist`);
+    throw invalid(tensor, `stores its values in "${location}", which does not exist: ${namedLikeData(folder)}`);
   }
   if (!file.startsWith(folder.endsWith(sep) ? folder : folder + sep))
     throw invalid(tensor, `stores its values in "${location}", which leads out of the model's folder`);

@@ -6,9 +6,11 @@
 // their values twice.
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { SelvedgeError, isSelvedgeError } from "../../core/errors.ts";
+import { kindOf } from "./file-kind.ts";
 import { Graph, subgraphs } from "./graph.ts";
 import { ModelProtoSchema, OperatorSetIdProtoSchema } from "./onnx.gen.js";
 import type { GraphProto, ModelProto, NodeProto } from "./onnx.gen.js";
+import { sortNodes } from "./sort-nodes.ts";
 import { labelOf, tensorsIn } from "./tensors-in.ts";
 import { checkTensor } from "./tensor-proto.ts";
 import { countBytes, joinPieces, modelPieces } from "./encode.ts";
@@ -105,7 +107,7 @@ export function readModel(bytes: Uint8Array): OnnxModel {
   return model;
 }
 
-/** Decodes the bytes of an ONNX file without checking the content; `checkModel` does that. */
+/** Decodes the bytes of an ONNX file and sorts its nodes, without checking the content; `checkModel` does that. */
 export function decodeModel(bytes: Uint8Array): OnnxModel {
   if (bytes.length === 0) throw invalid("it is empty");
   let proto: ModelProto;
@@ -113,8 +115,13 @@ export function decodeModel(bytes: Uint8Array): OnnxModel {
     proto = fromBinary(ModelProtoSchema, bytes);
   } catch (error) {
     const isDeep = error instanceof Error && error.message.includes("recursion depth");
-    throw invalid(isDeep ? "its messages are nested too deep" : "it is truncated or not an ONNX file", error);
+    const other = kindOf(bytes) ?? "it is truncated or not an ONNX file";
+    throw invalid(isDeep ? "its messages are nested too deep" : other, error);
   }
+  const isModel = proto.graph !== undefined && proto.opsetImport.length > 0;
+  const other = isModel ? undefined : kindOf(bytes);
+  if (other !== undefined) throw invalid(other);
+  sortNodes(proto);
   return new OnnxModel(proto);
 }
 

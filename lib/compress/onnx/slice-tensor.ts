@@ -2,7 +2,7 @@
 import { create } from "@bufbuild/protobuf";
 import { TensorProto_DataType, TensorProtoSchema } from "./onnx.gen.js";
 import type { TensorProto } from "./onnx.gen.js";
-import { elementCount, floatsOf, integersOf } from "./tensor-proto.ts";
+import { elementCount, floatsOf, int64Of, integersOf } from "./tensor-proto.ts";
 
 /** Whether a constant's values can be sliced: they are in raw_data, or of a supported type. */
 export function isSliceable(tensor: TensorProto): boolean {
@@ -44,8 +44,6 @@ export function sliceTensor(tensor: TensorProto, kept: readonly (readonly number
 function rawOf(tensor: TensorProto): Uint8Array {
   if (tensor.rawData.length > 0 || elementCount(tensor) === 0) return tensor.rawData;
   const values =
-    tensor.dataType === TensorProto_DataType.FLOAT
-      ? floatsOf(tensor)
-      : BigInt64Array.from(integersOf(tensor), (x) => BigInt(x));
+    tensor.dataType === TensorProto_DataType.FLOAT ? floatsOf(tensor) : BigInt64Array.from(integersOf(tensor), int64Of);
   return new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
 }

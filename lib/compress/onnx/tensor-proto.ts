@@ -122,9 +122,19 @@ export function floatTensor(name: string, dims: readonly number[], values: Float
   return make(name, TensorProto_DataType.FLOAT, dims, values);
 }
 
-/** Makes an int64 tensor; a scalar where `dims` is empty. */
-export function int64Tensor(name: string, dims: readonly number[], values: readonly number[]): TensorProto {
-  return make(name, TensorProto_DataType.INT64, dims, BigInt64Array.from(values, BigInt));
+/** Makes an int64 tensor; a scalar where `dims` is empty. Values past its range become its bounds (`int64Of`). */
+export function int64Tensor(name: string, dims: readonly number[], values: readonly (number | bigint)[]): TensorProto {
+  return make(name, TensorProto_DataType.INT64, dims, BigInt64Array.from(values, int64Of));
+}
+
+/**
+ * Converts an integer to int64; one past the range becomes the nearest bound. INT64_MAX, as the end of an open slice,
+ * is 2^63 once it was a number, which would wrap to the smallest.
+ */
+export function int64Of(value: number | bigint): bigint {
+  const [low, high] = [-(2n ** 63n), 2n ** 63n - 1n];
+  const whole = BigInt(value);
+  return whole > high ? high : whole < low ? low : whole;
 }
 
 /** Makes an int32 tensor that shares the array's bytes. */

@@ -10,7 +10,7 @@ import { fitGrid, roundRows, SCALE_STEPS } from "./scales.ts";
 import type { Rows } from "./scales.ts";
 import { areHalf, float16BitsOf } from "../onnx/float16.ts";
 import { floatOf, integerOf, integersAt } from "../onnx/graph.ts";
-import type { Graph } from "../onnx/graph.ts";
+import type { Graph, Reader } from "../onnx/graph.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
 import { CONTRIB } from "../onnx/model.ts";
@@ -53,10 +53,12 @@ const SCALE_BYTES = 2;
 
 /** A node's use of a weight: looked up by row, or multiplied with its rows or its columns as outputs. */
 interface Use {
+  /** The node's graph: the weight's, or one inside it. */
+  readonly graph: Graph;
   readonly node: NodeProto;
   readonly kind: "gather" | "multiply";
-  /** A Transpose between weight and node that nothing else uses. */
-  readonly transpose?: NodeProto;
+  /** A Transpose between weight and node. */
+  readonly transpose?: Reader;
   /** Whether rows of the stored weight are outputs. */
   readonly isByRow: boolean;
 }
@@ -103,12 +105,15 @@ function usesOf(graph: Graph, tensor: TensorProto): Use[] | undefined {
   if (tensor.dataType !== TensorProto_DataType.FLOAT || tensor.dims.length !== 2) return undefined;
   if (graph.constant(tensor.name) !== tensor || graph.isOutput(tensor.name)) return undefined;
   const uses: Use[] = [];
-  for (const node of graph.consumers(tensor.name)) {
+  for (const reader of graph.readers(tensor.name) ?? []) {
+    const { node } = reader;
     const isTransposed = node.opType === "Transpose" && integersAt(node, "perm")?.join() !== "0,1";
     const transposed = node.output[0] ?? "";
-    const users = isTransposed && !graph.isOutput(transposed) ? graph.consumers(transposed) : [node];
+    const isInner = isTransposed && !reader.graph.isOutput(transposed);
+    const users = isInner ? reader.graph.readers(transposed) : [reader];
+    if (users === undefined) return undefined;
     for (const user of users) {
-      const use = useOf(user, isTransposed ? transposed : tensor.name, isTransposed ? node : undefined);
+      const use = useOf(user, isTransposed ? transposed : tensor.name, isTransposed ? reader : undefined);
       if (use === undefined) return undefined;
       uses.push(use);
     }
@@ -116,14 +121,14 @@ function usesOf(graph: Graph, tensor: TensorProto): Use[] | undefined {
   return new Set(uses.map((x) => x.isByRow)).size === 1 ? uses : undefined;
 }
 
-function useOf(node: NodeProto, name: string, transpose: NodeProto | undefined): Use | undefined {
+function useOf({ graph, node }: Reader, name: string, transpose: Reader | undefined): Use | undefined {
   if (node.domain !== "") return undefined;
-  const between = transpose === undefined ? {} : { transpose };
+  const between = { graph, ...(transpose === undefined ? {} : { transpose }) };
   const isSecond = node.input[1] === name && node.input.indexOf(name) === node.input.lastIndexOf(name);
   switch (node.opType) {
     case "Gather":
       if (transpose !== undefined || node.input[0] !== name || node.input[1] === name) return undefined;
-      return integerOf(node, "axis", 0) === 0 ? { node, kind: "gather", isByRow: true } : undefined;
+      return integerOf(node, "axis", 0) === 0 ? { graph, node, kind: "gather", isByRow: true } : undefined;
     case "MatMul":
       return isSecond ? { node, kind: "multiply", isByRow: transpose !== undefined, ...between } : undefined;
     case "Gemm": {
@@ -165,40 +170,42 @@ function replace(
     blocks.zeros === undefined
       ? []
       : [graph.addInitializer(uint8Tensor(name("zero"), [rows, blocks.zeros.length / rows], blocks.zeros))];
-  for (const { node, kind, transpose } of uses) {
-    const [output = ""] = node.output;
-    if (kind === "gather") {
+  for (const use of uses) {
+    if (use.kind === "gather") {
       let table = values;
       if (!flat) {
-        table = name("table");
+        table = use.graph.freshName(`${tensor.name}/table`);
         const shape = graph.addInitializer(int64Tensor(name("table-shape"), [2], [rows, rowBytes]));
-        graph.insertBefore(node, { opType: "Reshape", input: [values, shape], output: [table] });
+        use.graph.insertBefore(use.node, { opType: "Reshape", input: [values, shape], output: [table] });
       }
-      graph.insertBefore(node, {
-        opType: "GatherBlockQuantized",
-        domain: CONTRIB,
-        input: [table, node.input[1] ?? "", scales, ...zeros],
-        output: [output],
-        attributes: { gather_axis: 0, quantize_axis: 1, block_size: block, bits },
-      });
-    } else {
-      const bias = node.opType === "Gemm" ? (node.input[2] ?? "") : "";
-      const product = bias === "" ? output : graph.freshName(`${output}/product`);
-      graph.insertBefore(node, {
-        opType: "MatMulNBits",
-        domain: CONTRIB,
-        input: [node.input[0] ?? "", values, scales, ...zeros],
-        output: [product],
-        attributes: { K: columns, N: rows, bits, block_size: block },
-      });
-      if (bias !== "") graph.insertBefore(node, { opType: "Add", input: [product, bias], output: [output] });
-    }
-    graph.remove(new Set([node]));
-    if (transpose !== undefined && graph.consumers(transpose.output[0] ?? "").length === 0)
-      graph.remove(new Set([transpose]));
+      putGather(use, [table, scales, ...zeros], { block_size: block, bits });
+    } else putProduct(use, [values, scales, ...zeros], { K: columns, N: rows, bits, block_size: block });
+    use.graph.remove(new Set([use.node]));
+    const { transpose } = use;
+    if (transpose !== undefined && transpose.graph.consumers(transpose.node.output[0] ?? "").length === 0)
+      transpose.graph.remove(new Set([transpose.node]));
   }
   graph.proto.initializer.splice(graph.proto.initializer.indexOf(tensor), 1);
   graph.changed();
+}
+
+function putGather({ graph, node }: Use, [table = "", ...rest]: string[], attributes: Record<string, number>): void {
+  graph.insertBefore(node, {
+    opType: "GatherBlockQuantized",
+    domain: CONTRIB,
+    input: [table, node.input[1] ?? "", ...rest],
+    output: [node.output[0] ?? ""],
+    attributes: { gather_axis: 0, quantize_axis: 1, ...attributes },
+  });
+}
+
+function putProduct({ graph, node }: Use, weights: readonly string[], attributes: Record<string, number>): void {
+  const [output = ""] = node.output;
+  const bias = node.opType === "Gemm" ? (node.input[2] ?? "") : "";
+  const product = bias === "" ? output : graph.freshName(`${output}/product`);
+  const input = [node.input[0] ?? "", ...weights];
+  graph.insertBefore(node, { opType: "MatMulNBits", domain: CONTRIB, input, output: [product], attributes });
+  if (bias !== "") graph.insertBefore(node, { opType: "Add", input: [product, bias], output: [output] });
 }
 
 /**

@@ -9,7 +9,7 @@ import { SelvedgeError } from "../../core/errors.ts";
 import { quantizeInput } from "./dynamic-input.ts";
 import type { DynamicInput } from "./dynamic-input.ts";
 import { floatOf, integerOf, integersAt } from "../onnx/graph.ts";
-import type { Graph, NodeSpec } from "../onnx/graph.ts";
+import type { Graph, NodeSpec, Reader } from "../onnx/graph.ts";
 import { TensorProto_DataType } from "../onnx/onnx.gen.js";
 import type { NodeProto, TensorProto } from "../onnx/onnx.gen.js";
 import type { Transform } from "../onnx/model.ts";
@@ -46,14 +46,17 @@ export function quantizeDynamic(options: QuantizeDynamicOptions = {}): Transform
       throw new SelvedgeError("model-invalid", `per-sample scales need operator set 13, not ${model.opset}`, {
         opset: model.opset,
       });
-    for (const graph of model.graph.all()) {
-      const layers = new Layers(graph, model.opset, rounded);
+    // Branches share the weights of the graph around them, so each is stored once, where it was.
+    const stored = new Map<TensorProto, Stored>();
+    const graphs = [...model.graph.all()];
+    for (const graph of graphs) {
+      const layers = new Layers(graph, model.opset, rounded, stored);
       for (const node of [...graph.nodes]) {
         const weight = dynamicWeightOf(graph, node, minElements);
         if (weight !== undefined && choose(weight.name)) layers.replace(node, weight);
       }
-      layers.dropUnused();
     }
+    for (const graph of graphs.reverse()) dropUnused(graph);
   };
 }
 
@@ -95,6 +98,11 @@ interface Quantized {
   readonly zero: string;
 }
 
+/** A weight as it is stored, and whether its rows are outputs. */
+interface Stored extends Quantized {
+  readonly isByRow: boolean;
+}
+
 class Layers {
   readonly #graph: Graph;
   readonly #opset: number;
@@ -102,11 +110,13 @@ class Layers {
   readonly #weights = new Map<string, Quantized>();
 
   readonly #rounded: ReadonlyMap<string, Rounded>;
+  readonly #stored: Map<TensorProto, Stored>;
 
-  constructor(graph: Graph, opset: number, rounded: ReadonlyMap<string, Rounded>) {
+  constructor(graph: Graph, opset: number, rounded: ReadonlyMap<string, Rounded>, stored: Map<TensorProto, Stored>) {
     this.#graph = graph;
     this.#opset = opset;
     this.#rounded = rounded;
+    this.#stored = stored;
   }
 
   replace(node: NodeProto, weight: TensorProto): void {
@@ -150,22 +160,6 @@ class Layers {
     graph.remove(new Set([node]));
   }
 
-  /** Removes weights, and the Transposes of weights, that are no longer used. */
-  dropUnused(): void {
-    const graph = this.#graph;
-    const isUsed = (name: string): boolean => graph.consumers(name).length > 0 || graph.isOutput(name);
-    graph.remove(
-      new Set(
-        graph.nodes.filter(
-          (x) => x.opType === "Transpose" && !isUsed(x.output[0] ?? "") && graph.constant(x.input[0] ?? ""),
-        ),
-      ),
-    );
-    const inputs = new Set(graph.proto.input.map((x) => x.name));
-    graph.proto.initializer = graph.proto.initializer.filter((x) => isUsed(x.name) || inputs.has(x.name));
-    graph.changed();
-  }
-
   #input(node: NodeProto, input: string): DynamicInput {
     const key = `${input} ${node.opType === "Conv"}`;
     const made = this.#inputs.get(key) ?? quantizeInput(this.#graph, this.#opset, node, input);
@@ -178,49 +172,76 @@ class Layers {
     const known = this.#weights.get(key);
     if (known !== undefined) return known;
     const graph = this.#graph;
-    const dims = weight.dims.map(Number);
-    const [axis, outputs] = isByRow ? [0, dims[0] ?? 0] : [1, dims[1] ?? 0];
-    const { values, scales } = toInt8(weight, axis, this.#rounded.get(weight.name));
-    const shifted = new Uint8Array(values.length);
-    for (let i = 0; i < values.length; i++) shifted[i] = (values[i] ?? 0) + 128;
-    const name = (what: string): string => graph.freshName(`${weight.name}/${what}`);
-    const stored = graph.addInitializer(uint8Tensor(name("uint8"), dims, shifted));
-    const zero = graph.addInitializer(uint8Tensor(name("zero"), [], Uint8Array.of(128)));
-    const scaleDims = [outputs];
-    const scale = this.#rounded.has(weight.name)
-      ? addScales(graph, name("scale"), scaleDims, scales)
-      : graph.addInitializer(floatTensor(name("scale"), scaleDims, scales));
-    let table = stored;
+    const { values, scale, zero } = this.#store(weight, isByRow);
+    let table = values;
     if (isByRow && !isConv) {
-      table = name("columns");
-      graph.insertBefore(node, { opType: "Transpose", input: [stored], output: [table], attributes: { perm: [1, 0] } });
+      table = graph.freshName(`${weight.name}/columns`);
+      graph.insertBefore(node, { opType: "Transpose", input: [values], output: [table], attributes: { perm: [1, 0] } });
     }
-    this.#lookUp(weight, stored, scales);
     const made = { values: table, scale, zero };
     this.#weights.set(key, made);
     return made;
   }
 
-  /** Makes lookups in a table that is also multiplied by read the same bytes. */
-  #lookUp(weight: TensorProto, stored: string, scales: Float32Array): void {
-    const graph = this.#graph;
-    const isLookUp = (x: NodeProto): boolean => x.opType === "Gather" && x.input[0] === weight.name;
-    const users = graph.consumers(weight.name).filter(isLookUp);
-    const first = graph.nodes.find((x) => users.includes(x));
-    if (first === undefined || scales.length !== Number(weight.dims[0])) return;
-    const name = (what: string): string => graph.freshName(`${weight.name}/${what}`);
-    const scale = graph.addInitializer(floatTensor(name("row-scale"), [scales.length], scales));
-    const zero = graph.addInitializer(
-      uint8Tensor(name("row-zero"), [scales.length], new Uint8Array(scales.length).fill(128)),
-    );
-    const output = name("float32");
-    graph.insertBefore(first, {
-      opType: "DequantizeLinear",
-      input: [stored, scale, zero],
-      output: [output],
-      attributes: { axis: 0 },
-    });
-    for (const user of users) user.input[0] = output;
-    graph.changed();
+  /** Stores a weight in the graph that holds it; along each axis that layers need once. */
+  #store(weight: TensorProto, isByRow: boolean): Quantized {
+    const known = this.#stored.get(weight);
+    if (known?.isByRow === isByRow) return known;
+    const owner = this.#graph.ownerOf(weight.name) ?? this.#graph;
+    const dims = weight.dims.map(Number);
+    const [axis, outputs] = isByRow ? [0, dims[0] ?? 0] : [1, dims[1] ?? 0];
+    const { values, scales } = toInt8(weight, axis, this.#rounded.get(weight.name));
+    const shifted = new Uint8Array(values.length);
+    for (let i = 0; i < values.length; i++) shifted[i] = (values[i] ?? 0) + 128;
+    const name = (what: string): string => owner.freshName(`${weight.name}/${what}`);
+    const stored = owner.addInitializer(uint8Tensor(name("uint8"), dims, shifted));
+    const zero = owner.addInitializer(uint8Tensor(name("zero"), [], Uint8Array.of(128)));
+    const scaleDims = [outputs];
+    const scale = this.#rounded.has(weight.name)
+      ? addScales(owner, name("scale"), scaleDims, scales)
+      : owner.addInitializer(floatTensor(name("scale"), scaleDims, scales));
+    lookUp(owner, weight, stored, scales);
+    const made = { isByRow, values: stored, scale, zero };
+    if (known === undefined) this.#stored.set(weight, made);
+    return made;
   }
+}
+
+/** Makes lookups in a table that is also multiplied by read the same bytes. */
+function lookUp(graph: Graph, weight: TensorProto, stored: string, scales: Float32Array): void {
+  const isLookUp = ({ node }: Reader): boolean => node.opType === "Gather" && node.input[0] === weight.name;
+  const users = (graph.readers(weight.name) ?? []).filter(isLookUp).map((x) => x.node);
+  const around = graph.consumers(weight.name);
+  const first = graph.nodes.find((x) => around.includes(x));
+  if (users.length === 0 || first === undefined || scales.length !== Number(weight.dims[0])) return;
+  const name = (what: string): string => graph.freshName(`${weight.name}/${what}`);
+  const scale = graph.addInitializer(floatTensor(name("row-scale"), [scales.length], scales));
+  const zero = graph.addInitializer(
+    uint8Tensor(name("row-zero"), [scales.length], new Uint8Array(scales.length).fill(128)),
+  );
+  const output = name("float32");
+  graph.insertBefore(first, {
+    opType: "DequantizeLinear",
+    input: [stored, scale, zero],
+    output: [output],
+    attributes: { axis: 0 },
+  });
+  for (const user of users) user.input[0] = output;
+  graph.changed();
+}
+
+/** Removes weights, and the Transposes of weights, that are no longer used. */
+function dropUnused(graph: Graph): void {
+  graph.changed();
+  const isUsed = (name: string): boolean => graph.consumers(name).length > 0 || graph.isOutput(name);
+  graph.remove(
+    new Set(
+      graph.nodes.filter(
+        (x) => x.opType === "Transpose" && !isUsed(x.output[0] ?? "") && graph.constant(x.input[0] ?? ""),
+      ),
+    ),
+  );
+  const inputs = new Set(graph.proto.input.map((x) => x.name));
+  graph.proto.initializer = graph.proto.initializer.filter((x) => isUsed(x.name) || inputs.has(x.name));
+  graph.changed();
 }

@@ -79,12 +79,10 @@ export function quantizeWeights(options: QuantizeOptions = {}): Transform {
       for (const tensor of [...graph.proto.initializer]) {
         if (tensor.dataType !== TensorProto_DataType.FLOAT || elementCount(tensor) < minElements) continue;
         const users = graph.consumers(tensor.name);
-        const first = users[0];
-        if (first === undefined || graph.constant(tensor.name) !== tensor || graph.isOutput(tensor.name)) continue;
-        const axis = axisOf(graph, tensor, users);
-        if (axis === undefined) continue;
-        const dims = tensor.dims.map(Number);
-        const facts = { opType: first.opType, dims, group: integerOf(first, "group", 1), name: tensor.name };
+        const axis = rowAxis(graph, tensor);
+        const facts = factsOf(graph, tensor);
+        if (axis === undefined || facts === undefined) continue;
+        if (graph.constant(tensor.name) !== tensor || graph.isOutput(tensor.name)) continue;
         const form = store(facts);
         if (form === "int8") {
           const isStored = storeBlocks(graph, tensor, axis, users, rounded.get(tensor.name), blocks.get(tensor.name));
@@ -95,15 +93,22 @@ export function quantizeWeights(options: QuantizeOptions = {}): Transform {
   };
 }
 
-/** Returns the output channel axis of a weight, if all its users agree on it. */
-function axisOf(graph: Graph, tensor: TensorProto, users: readonly NodeProto[]): number | undefined {
-  const axes = new Set(users.map((x) => channelAxis(graph, x, tensor)));
+/**
+ * Returns the output channel axis of a weight, for nodes of this graph and of subgraphs; undefined for a tensor that is
+ * no weight, or whose users differ.
+ */
+export function rowAxis(graph: Graph, tensor: TensorProto): number | undefined {
+  const readers = graph.readers(tensor.name) ?? [];
+  const axes = new Set(readers.map((x) => channelAxis(x.graph, x.node, tensor)));
   return axes.size === 1 ? [...axes][0] : undefined;
 }
 
-/** Returns the output channel axis of a weight; undefined for a tensor that is no weight, or whose users differ. */
-export function rowAxis(graph: Graph, tensor: TensorProto): number | undefined {
-  return axisOf(graph, tensor, graph.consumers(tensor.name));
+/** Describes a weight by the first node that reads it; undefined where none does. */
+export function factsOf(graph: Graph, tensor: TensorProto): WeightFacts | undefined {
+  const [first] = graph.readers(tensor.name) ?? [];
+  if (first === undefined) return undefined;
+  const dims = tensor.dims.map(Number);
+  return { opType: first.node.opType, dims, group: integerOf(first.node, "group", 1), name: tensor.name };
 }
 
 /** Reads a weight as a row for each output; undefined where it is not stored as such rows or columns. */

@@ -31,6 +31,12 @@ export class References {
     return this.#samples;
   }
 
+  /** Returns the source model's outputs for the first sample, where there is one. */
+  async first(): Promise<Outputs | undefined> {
+    for await (const { reference } of this.each()) return reference;
+    return undefined;
+  }
+
   /** Leaves out all but the first samples. */
   cutTo(n: number): void {
     const all = this.#samples;

@@ -90,7 +90,7 @@ function contradicts(graph: Graph, feed: Feed): boolean {
 }
 
 /** Returns the model with its large weights as inputs, so that they are not read again for each inference. */
-function withoutWeights({ proto, graph }: OnnxModel): OnnxModel {
+export function withoutWeights({ proto, graph }: OnnxModel): OnnxModel {
   const { initializer, input } = graph.proto;
   const isLarge = (x: TensorProto): boolean => elementCount(x) > WEIGHT_MIN && graph.constant(x.name) === x;
   const declared = new Set(input.map((x) => x.name));

@@ -34,6 +34,11 @@ const CHANGED: readonly [string, number, Omit<SmallModel, "opset">][] = [
   ["Pad by a value", 9, one({ opType: "Pad", attributes: { pads: [0, 0, 1, 0, 0, 0, 0, 1], value: float(2.5) } })],
   ["Pad by reflection", 9, one({ opType: "Pad", attributes: { pads: [0, 0, 1, 1, 0, 0, 1, 1], mode: "reflect" } })],
   ["Slice with axes", 9, one({ opType: "Slice", attributes: { axes: [1, 3], starts: [0, -4], ends: [2, -1] } })],
+  [
+    "Slice to INT64_MAX",
+    9,
+    one({ opType: "Slice", attributes: { axes: [3], starts: [2], ends: [Number.MAX_SAFE_INTEGER * 2 ** 12] } }),
+  ],
   ["Slice without axes", 9, one({ opType: "Slice", attributes: { starts: [0, 1], ends: [9, 3] } })],
   ["Unsqueeze", 11, one({ opType: "Unsqueeze", attributes: { axes: [0, 3] } })],
   ["Softmax along the last axis", 11, one({ opType: "Softmax", attributes: { axis: 3 } })],

@@ -254,7 +254,8 @@ function resizeFrom10(node: NodeProto, graph: Graph): void {
 
 function attributesToInputs(node: NodeProto, graph: Graph, names: readonly string[]): void {
   for (const name of names) {
-    const values = integersAt(node, name);
+    // Not as numbers: the end of an open slice is INT64_MAX.
+    const values = node.attribute.find((x) => x.name === name)?.ints;
     if (values === undefined) continue;
     const constant = graph.freshName(`${node.output[0] ?? ""}/${name}`);
     node.input.push(graph.addInitializer(int64Tensor(constant, [values.length], values)));

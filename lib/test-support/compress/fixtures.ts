@@ -6,8 +6,14 @@ import { dirname, join } from "node:path";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 import { makeNode } from "../../compress/onnx/graph.ts";
 import type { NodeSpec } from "../../compress/onnx/graph.ts";
-import { ModelProtoSchema, TensorProto_DataType } from "../../compress/onnx/onnx.gen.js";
-import type { TensorProto } from "../../compress/onnx/onnx.gen.js";
+import {
+  AttributeProto_AttributeType,
+  AttributeProtoSchema,
+  GraphProtoSchema,
+  ModelProtoSchema,
+  TensorProto_DataType,
+} from "../../compress/onnx/onnx.gen.js";
+import type { NodeProto, TensorProto } from "../../compress/onnx/onnx.gen.js";
 import { OnnxModel } from "../../compress/onnx/model.ts";
 import { floatTensor } from "../../compress/onnx/tensor-proto.ts";
 
@@ -58,6 +64,55 @@ export function smallModel({
       },
     }),
   );
+}
+
+/** Adds a branch to an If, which reads values of the graph around it. */
+export function addBranch(
+  node: NodeProto | undefined,
+  name: "then_branch" | "else_branch",
+  nodes: readonly NodeSpec[],
+  output: string,
+): void {
+  const g = create(GraphProtoSchema, { name, node: nodes.map(makeNode), output: [{ name: output }] });
+  node?.attribute.push(create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.GRAPH, g }));
+}
+
+/**
+ * Makes a small merged decoder: `ids` int64 [tokens] and `isCached` bool to `logits` [tokens, rows]. All weights lie
+ * around its If: a table that both branches look up and multiply by, and a matrix. The branches differ by a factor.
+ */
+export function mergedDecoder(rows: number, width: number): OnnxModel {
+  const made = smallModel({
+    opset: 14,
+    inputs: { ids: ["tokens"], isCached: [] },
+    types: { ids: TensorProto_DataType.INT64, isCached: TensorProto_DataType.BOOL },
+    outputs: ["logits"],
+    nodes: [{ opType: "If", input: ["isCached"], output: ["logits"] }],
+    initializers: [
+      floatTensor("table", [rows, width], seededFloats(rows * width, 3)),
+      floatTensor("dense", [width, width], seededFloats(width * width, 4)),
+      floatTensor("bias", [width], seededFloats(width, 5)),
+      floatTensor("two", [], Float32Array.of(2)),
+    ],
+  });
+  for (const [name, factor] of [
+    ["then_branch", "two"],
+    ["else_branch", "bias"],
+  ] as const)
+    addBranch(made.graph.nodes[0], name, branchNodes(name, factor), `${name}/logits`);
+  made.graph.changed();
+  return made;
+}
+
+function branchNodes(name: string, factor: string): NodeSpec[] {
+  const value = (x: string): string => `${name}/${x}`;
+  return [
+    { opType: "Gather", input: ["table", "ids"], output: [value("row")] },
+    { opType: "MatMul", input: [value("row"), "dense"], output: [value("product")] },
+    { opType: "Add", input: [value("product"), "bias"], output: [value("shifted")] },
+    { opType: "Mul", input: [value("shifted"), factor], output: [value("scaled")] },
+    { opType: "Gemm", input: [value("scaled"), "table"], output: [value("logits")], attributes: { transB: 1 } },
+  ];
 }
 
 /** Makes a perceptron with one hidden layer: x to y, with the weights a, b and c. */

@@ -1,0 +1,53 @@
+// Opens the model file of a compression: refuses a quantized one, and brings one of another float type up to float32.
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, dirname, join } from "node:path";
+import { readModelAndFiles, writeModelFile } from "./onnx/model-file.ts";
+import type { ModelAndFiles } from "./onnx/model-file.ts";
+import { quantizedOperators } from "./onnx/quantized-source.ts";
+import { widenFloats } from "./simplify/widen-floats.ts";
+
+/** A model ready for compression. */
+export interface OpenedModel extends ModelAndFiles {
+  /** Path of a file that runs as `model` does: the given one, or the widened model's in a temporary folder. */
+  readonly runnable: string;
+  /** Notes for the report. */
+  readonly notes: readonly string[];
+  /** Removes the temporary folder. */
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a model file.
+ * @throws SelvedgeError `model-invalid`; TypeError for a model that is quantized already.
+ */
+export async function openSource(path: string): Promise<OpenedModel> {
+  const { model, files } = readModelAndFiles(path);
+  const quantized = quantizedOperators(model);
+  if (quantized !== undefined) throw new TypeError(`model: ${refusal(path, quantized)}`);
+  const types = await widenFloats(model);
+  if (types.length === 0) return { model, files, runnable: path, notes: [], close: () => Promise.resolve() };
+  const folder = await mkdtemp(join(tmpdir(), "selvedge-source-"));
+  const runnable = join(folder, basename(path));
+  await writeModelFile(runnable, model);
+  const notes = [
+    `The model computes in ${types.join(" and ")}. It was brought up to float32, inputs and outputs included, and the forms are compared with that.`,
+  ];
+  return { model, files, runnable, notes, close: () => rm(folder, { recursive: true, force: true }) };
+}
+
+/** Names of float32 models beside a quantized one, in hubs' layouts. */
+const ORIGINALS = ["model.onnx"] as const;
+const SUFFIX = /_(quantized|int8|uint8|q8|q4|q4f16|q2|q2f16|q1|q1f16|bnb4|quint8[a-z0-9_]*|qint8[a-z0-9_]*)(?=\.onnx$)/;
+
+function refusal(path: string, operators: readonly string[]): string {
+  const name = basename(path);
+  const names = [name.replace(SUFFIX, ""), ...ORIGINALS].filter((x) => x !== name);
+  const original = names.find((x) => existsSync(join(dirname(path), x)));
+  const give =
+    original === undefined
+      ? "give the float32 model that it was made from (model.onnx in a Hugging Face repository)"
+      : `give ${join(dirname(path), original)}, which lies beside it`;
+  return `${name} is already quantized (${operators.slice(0, 3).join(", ")}): ${give}`;
+}

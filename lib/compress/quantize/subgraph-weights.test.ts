@@ -1,0 +1,55 @@
+// Weights around an If, which only its branches read, as in merged decoders.
+import { expect, test } from "vitest";
+import { decibels, mergedDecoder } from "../../test-support/compress/fixtures.ts";
+import type { FormId } from "../forms/forms.ts";
+import { formsFor, TARGETS } from "../forms/forms.ts";
+import type { OnnxModel } from "../onnx/model.ts";
+import { bitsOf, elementCount } from "../onnx/tensor-proto.ts";
+import type { Feed } from "../run/feeds.ts";
+import { openModel } from "../run/session.ts";
+
+const [ROWS, WIDTH] = [320, 64];
+const feeds = [0, 1].map((isCached): Feed => ({
+  ids: { dtype: "int64", dims: [5], data: BigInt64Array.from([3n, 200n, 319n, 0n, 77n]) },
+  isCached: { dtype: "bool", dims: [], data: Uint8Array.of(isCached) },
+}));
+
+async function answers(model: OnnxModel): Promise<number[][]> {
+  const session = await openModel(model.write(), "cpu");
+  const all: number[][] = [];
+  for (const feed of feeds) all.push(Array.from((await session.run(feed))["logits"]?.data ?? [], Number));
+  await session.release();
+  return all;
+}
+
+/** Bytes of constants by their bits. */
+function bytesByBits(model: OnnxModel): Map<number, number> {
+  const bytes = new Map<number, number>();
+  for (const graph of model.graph.all())
+    for (const tensor of graph.proto.initializer) {
+      const bits = bitsOf(tensor.dataType);
+      bytes.set(bits, (bytes.get(bits) ?? 0) + (elementCount(tensor) * bits) / 8);
+    }
+  return bytes;
+}
+
+test.each([
+  ["int8", 35, 0.27],
+  ["int8-dynamic", 30, 0.28],
+  ["int4", 15, 0.27],
+] as const satisfies readonly (readonly [FormId, number, number])[])(
+  "%s of a model whose weights only branches read stores each of them once",
+  async (id, leastDb, share) => {
+    const whole = mergedDecoder(ROWS, WIDTH);
+    const before = await answers(whole);
+    const form = formsFor(TARGETS, [id]).find((x) => x.id === id);
+    const model = mergedDecoder(ROWS, WIDTH);
+    await form?.make(model, [], { isSynthetic: true });
+    const after = await answers(model);
+    for (const [i, logits] of before.entries()) expect(decibels(logits, after[i] ?? [])).toBeGreaterThan(leastDb);
+    const bytes = bytesByBits(model);
+    const all = [...bytes.values()].reduce((a, b) => a + b, 0);
+    expect(all).toBeLessThan(share * (ROWS + WIDTH) * WIDTH * 4);
+    expect((bytes.get(16) ?? 0) + (bytes.get(32) ?? 0)).toBeLessThan(0.15 * all);
+  },
+);
