@@ -74,10 +74,7 @@ async function doTask(input: PackInput): Promise<Rates> {
   const references = new References(path, samples);
   const verdicts = new Map<string, Verdict>();
   for (const { id, files, session } of input.variants)
-    verdicts.set(
-      id,
-      await judge(files[0]?.bytes ?? whole, session, { references, metric, labels }, { from: 0, to: samples.n }),
-    );
+    verdicts.set(id, await judge(files[0]?.bytes ?? whole, session, { references, metric, labels }, () => true));
   rmSync(folder, { recursive: true });
   return (id) => {
     const { score: value = Number.NaN, reference = Number.NaN, n = 0 } = verdicts.get(id) ?? {};

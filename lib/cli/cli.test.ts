@@ -68,7 +68,7 @@ describe("compress", () => {
   test("writes the forms of its targets, the bundle and the reports", { timeout: 120_000 }, async () => {
     const [path, out] = [modelFile(), join(folder, "out")];
     const samples = join(folder, "samples.jsonl");
-    const lines = [1, 2, 3].map((seed) => JSON.stringify({ x: [[...seededFloats(64, seed)]] }));
+    const lines = Array.from({ length: 40 }, (_, i) => JSON.stringify({ x: [[...seededFloats(64, i + 1)]] }));
     writeFileSync(samples, lines.join("\n"));
     const words = ["compress", path, "--out", out, "--targets", "webgpu-f16,wasm", "--samples", samples];
     expect(await main([...words, "--max-drop", "10dB"]), said).toBe(0);
@@ -80,7 +80,7 @@ describe("compress", () => {
       expect(graph.proto.output.map((x) => x.name)).toEqual(["y"]);
     }
     const report = reportOf(out);
-    expect(report.samples).toEqual({ n: 3, isMadeUp: false });
+    expect(report.samples).toEqual({ n: 40, fitted: 20, scored: 20, isMadeUp: false });
     const scores = Object.fromEntries(report.forms.map((x) => [x.id, x.sqnrDb]));
     expect(scores["f32"]).toBeGreaterThan(90);
     expect(scores["f16"]).toBeGreaterThan(55);
@@ -182,7 +182,8 @@ describe("compress", () => {
     const asked = ["--targets", "wasm", "--forms", "int8", "--samples", samples, "--max-drop", "0.1%"];
     expect(await main([...words, ...asked, "--dry-run"])).toBe(0);
     const recipe = join(folder, "out", "recipe.json");
-    expect(await main([...words, "--recipe", recipe, "--limit", "1"]), said).toBe(0);
+    expect(await main([...words, "--recipe", recipe, "--limit", "1"]), said).toBe(3);
+    expect(said).toMatch(/int8: too few to tell: .* over 1 held-out sample/);
     expect(reportOf(out)).toMatchObject({
       targets: ["wasm"],
       samples: { n: 1, isMadeUp: false },

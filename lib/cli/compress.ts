@@ -50,7 +50,10 @@ export function compress(program: Command, run: Run): Command {
     .addOption(targetsOption())
     .option("--samples <path>", "inputs to measure on (synthesized by default); formats below")
     .option("--labels <path>", "right answers to measure with: .npy, or a line of whole numbers for each sample")
-    .option("--metric <name>", "sqnr, top1, exact, perplexity, or a module that exports score(samples)")
+    .option(
+      "--metric <name>",
+      "sqnr, top1, exact, perplexity, agreement, kl, cosine, or a module that exports score(samples)",
+    )
     .option("--max-drop <drop>", "what the metric may lose: 0.5% by default; for sqnr the least ratio, 30dB by default")
     .option("--image <words>", "how an image becomes the input, as 224x224,rgb,imagenet; words below")
     .option("--classes <file>", "names of the model's classes, so that an answer has labels: one a line, or JSON")
@@ -92,7 +95,7 @@ Samples:
   .ts or .js that exports samples: a list, or a function that yields the same objects
 
 Exit codes: 0 done; 1 failed; 2 a form missed its budget or failed a check; 3 a target could not be checked on this
-machine; 130 stopped by Ctrl-C, with the finished forms packed.
+machine, or there are too few samples to tell; 130 stopped by Ctrl-C, with the finished forms packed.
 
 Examples:
   npx selvedge compress model.onnx --out dist/model --image 224x224,rgb,imagenet --classes labels.txt
@@ -142,10 +145,11 @@ async function runCompress(path: string, values: Values, signal: AbortSignal | u
 
 function exitCode(report: CompressReport): number {
   if (report.isStopped) return 130;
-  const isMissed = report.forms.some((x) => !x.isWithinBudget && report.samples.n > 0);
+  const isTooFew = report.forms.some((x) => x.isTooFewToTell === true);
+  const isMissed = report.forms.some((x) => !x.isWithinBudget && x.isTooFewToTell !== true && report.samples.n > 0);
   const checks = report.forms.flatMap((x) => x.checks);
   if (isMissed || checks.some((x) => x.verdict === "failed")) return 2;
-  return report.samples.n === 0 || checks.some((x) => x.verdict === "unchecked") ? 3 : 0;
+  return isTooFew || report.samples.n === 0 || checks.some((x) => x.verdict === "unchecked") ? 3 : 0;
 }
 
 function listOf(text: string): readonly string[] {

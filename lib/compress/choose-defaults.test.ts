@@ -49,7 +49,12 @@ test("a form over budget, failed, unchecked or slower than float32 is never the 
 
 test("a bundle omits forms that failed, save nothing or are slow, unless a target needs them", () => {
   const f32 = form("f32", 100, [on("wasm", "passed", 1)]);
-  const all = [f32, form("same", 100), form("small", 20), form("slow", 20, [on("wasm", "passed", 2)])];
+  const all = [
+    f32,
+    form("same", 100),
+    form("small", 20, [on("wasm", "passed", 1)]),
+    form("slow", 20, [on("wasm", "passed", 2)]),
+  ];
   const kept = (defaults: Parameters<typeof isKept>[1]): string[] =>
     all.filter((x) => isKept(x, defaults, all)).map((x) => x.id);
   expect(kept({ wasm: "f32" })).toEqual(["f32", "small"]);
@@ -63,4 +68,28 @@ test("backends on which a form did not pass are listed, where its needs allow th
   expect(uncheckedOn(mixed, ["wasm"])).toEqual([]);
   expect(uncheckedOn(form("f16", 10, [on("webgpu-f16", "passed")]), ["webgpu"])).toEqual([]);
   expect(uncheckedOn(form("int8", 10, [on("webgpu", "passed")]), [])).toEqual(["wasm"]);
+});
+
+test("a form that is larger over the wire and less accurate than another is never the default, whatever its raw bytes", () => {
+  const f32 = form("f32", 100, [on("webgpu", "passed")], { brotliBytes: 28, score: 200 });
+  const int8 = form("int8", 50, [on("webgpu", "passed")], { brotliBytes: 35, score: 53 });
+  expect(defaultFor("webgpu", [f32, int8])).toBe("f32");
+  expect(isKept(int8, { webgpu: "f32" }, [f32, int8])).toBe(false);
+  const near = form("int4", 20, [on("webgpu", "passed")], { brotliBytes: 29, score: 30, needs: [] });
+  const smaller = form("int8", 50, [on("webgpu", "passed")], { brotliBytes: 28.5, score: 53, needs: ["webgpu"] });
+  expect(defaultFor("webgpu", [near, smaller])).toBe("int8");
+});
+
+test("a form that passed nowhere is not packed", () => {
+  const f32 = form("f32", 100, [on("wasm", "passed", 1)]);
+  const f16 = form("f16", 50, [on("webgpu-f16", "unchecked")]);
+  expect(isKept(f16, { wasm: "f32" }, [f32, f16])).toBe(false);
+  expect(isKept(form("int4", 20), { wasm: "f32" }, [f32])).toBe(false);
+});
+
+test("a time that is not stable decides nothing", () => {
+  const f32 = form("f32", 100, [on("wasm", "passed", 1)]);
+  const wild = form("int8-dynamic", 30, [{ ...on("wasm", "passed"), speedNote: "not stable here" }]);
+  const int8 = form("int8", 25, [on("wasm", "passed", 1)]);
+  expect(defaultFor("wasm", [f32, wild, int8])).toBe("int8");
 });

@@ -10,12 +10,15 @@ import type { CompressReport, FormReport } from "./report/report.ts";
 export function defaultFor(target: Target, reports: readonly FormReport[]): string | null {
   const able = reports.filter((x) => x.isWithinBudget && isGood(x, target));
   const time = (x: FormReport): number => x.checks.find((y) => y.target === target)?.speed ?? 1;
-  return fastOrSmall(able, { time, bytes: (x) => x.bytes, needs: (x) => x.needs.length })?.id ?? null;
+  const bytes = (x: FormReport): number => x.brotliBytes;
+  return (
+    fastOrSmall(able, { time, bytes, needs: (x) => x.needs.length, score: (x) => x.score ?? undefined })?.id ?? null
+  );
 }
 
 /**
- * Whether a form goes into the bundle: it met its budget, failed nowhere and saves bytes, or is some target's default.
- * Float32 goes in if it runs.
+ * Whether a form goes into the bundle: it met its budget, passed on some target, failed on none and saves bytes over the
+ * wire, or is some target's default. Float32 goes in if it passed on some target.
  */
 export function isKept(
   report: FormReport,
@@ -23,10 +26,14 @@ export function isKept(
   reports: readonly FormReport[],
 ): boolean {
   if (report.bytes === 0 || report.why !== undefined) return false;
-  if (Object.values(defaults).includes(report.id) || report.id === "f32") return true;
+  if (Object.values(defaults).includes(report.id)) return true;
+  if (report.checks.every((x) => x.verdict !== "passed")) return false;
+  if (report.id === "f32") return true;
   const isSlow = report.checks.some((x) => (x.speed ?? 1) > SLOWER);
-  const whole = reports.find((x) => x.id === "f32")?.bytes ?? Infinity;
-  return report.isWithinBudget && !isSlow && report.bytes < whole && report.checks.every((x) => x.verdict !== "failed");
+  const whole = reports.find((x) => x.id === "f32")?.brotliBytes ?? Infinity;
+  return (
+    report.isWithinBudget && !isSlow && report.brotliBytes < whole && report.checks.every((x) => x.verdict !== "failed")
+  );
 }
 
 /** Lists the backends on which a form was not checked, or did not pass: it is never the default there. */

@@ -7,7 +7,6 @@
 import { basename } from "node:path";
 import type { OutFolder } from "./bundle/out-folder.ts";
 import { readOwnOptions } from "./bundle/own-description.ts";
-import { defaultFor } from "./choose-defaults.ts";
 import type { CompressOptions } from "./compress-options.ts";
 import { formsFor, TARGETS } from "./forms/forms.ts";
 import { listForms } from "./list-forms.ts";
@@ -31,8 +30,10 @@ const SENSITIVITY = { ms: 10_000, feeds: 4 } as const;
 export async function planCompression(options: CompressOptions): Promise<Recipe> {
   const { samples, labels, maxDrop, bundle, limit, targets = TARGETS } = options;
   readOwnOptions(options);
-  const { name } = await makeMetric(options.metric, { maxDrop, hasLabels: labels !== undefined });
-  const metric = options.metric ?? name;
+  const hasLabels = labels !== undefined;
+  await makeMetric(options.metric, { maxDrop, hasLabels });
+  // Without labels the metric follows from the model's use, when the plan is run.
+  const metric = options.metric ?? (hasLabels ? "top1" : undefined);
   const forms = formsFor(targets, options.forms).map((x) => x.id);
   const { prune, mask, image, classes, top, logits, shape } = options;
   return {
@@ -77,10 +78,8 @@ async function compressSource(path: string, source: Source, started: number): Pr
   const { forms, pruning, searched } = await listForms(job);
   const results = await makeForms(job, forms);
   const sensitivity = await sensitivityOf(job);
-  const reports = results.map((x) => x.report);
-  const defaults = Object.fromEntries(job.targets.map((x) => [x, defaultFor(x, reports)]));
-  const bundle = await packForms(job, results, defaults);
-  const { metric, referenceScore, references, notes } = job;
+  const { bundle, reports, defaults } = await packForms(job, results);
+  const { metric, referenceScore, references, split, notes } = job;
   const { n, isSynthetic, notes: sampleNotes } = references.samples;
   const report: CompressReport = {
     schema: "selvedge/report@1",
@@ -88,12 +87,12 @@ async function compressSource(path: string, source: Source, started: number): Pr
     sourceBytes: job.model.byteLength,
     targets: job.targets,
     metric: { name: metric.name, budget: metric.budget, reference: referenceScore },
-    samples: { n, isMadeUp: isSynthetic },
+    samples: { n, fitted: split.fitted, scored: split.scored, isMadeUp: isSynthetic },
     forms: reports,
     defaults,
     bundle,
-    tensors: largest(job.simple.model),
-    sensitivity,
+    tensors: largest(job.simple.model).map(withNode(job.model)),
+    sensitivity: sensitivity.map(withNode(job.model)),
     ...(pruning !== null && { pruning }),
     ...(searched !== null && { search: searched }),
     notes: [...sampleNotes, ...notes],
@@ -134,4 +133,12 @@ function largest({ graph }: OnnxModel): CompressReport["tensors"] {
     .map(({ name, rawData }) => ({ name, bytes: rawData.length }))
     .sort((a, b) => b.bytes - a.bytes)
     .slice(0, 20);
+}
+
+/** Adds the path of the node that uses a tensor whose name an exporter made up, such as `onnx::MatMul_1130`. */
+function withNode<Row extends { readonly name: string }>({ graph }: OnnxModel): (row: Row) => Row & { node?: string } {
+  return (row) => {
+    const node = /^(onnx::|_v_|val_)|^\d+$/.test(row.name) ? graph.consumers(row.name)[0]?.name : undefined;
+    return node === undefined || node === "" ? row : { ...row, node };
+  };
 }

@@ -7,10 +7,15 @@ import type { Checker } from "./check/check.ts";
 import { deviceBytes } from "./check/device-bytes.ts";
 import type { MadeForm, Target } from "./forms/forms.ts";
 import { sqnrTally } from "./run/metric.ts";
-import type { Metric, Outputs } from "./run/metric.ts";
+import { isTooFew, scoreHeldOut } from "./run/interval.ts";
+import type { HeldOut } from "./run/interval.ts";
+import type { Metric, Outputs, Tally } from "./run/metric.ts";
 import type { FormReport } from "./report/report.ts";
 import type { References } from "./run/references.ts";
 import { openModel } from "./run/session.ts";
+import { positionsOf } from "./run/split.ts";
+import type { Split } from "./run/split.ts";
+import { weightWidths } from "./run/weight-widths.ts";
 
 const brotli = promisify(brotliCompress);
 
@@ -20,14 +25,24 @@ export interface EvaluateContext {
   readonly labels: readonly (readonly number[])[] | undefined;
   readonly metric: Metric;
   readonly referenceScore: number | null;
+  /** The source model's tally over the held-out samples. */
+  readonly referenceTally: Tally;
+  readonly split: Split;
   readonly checker: Checker;
   readonly targets: readonly Target[];
   readonly signal: AbortSignal | undefined;
   readonly onProgress: (line: string) => void;
 }
 
-/** Evaluates a form. Failures are recorded in the report, not thrown, except for an abort. */
-export async function evaluateForm(made: MadeForm, on: EvaluateContext): Promise<Omit<FormReport, "seconds">> {
+/**
+ * Evaluates a form. Failures are recorded in the report, not thrown, except for an abort. One that is only tried is not
+ * checked on its targets where it missed its budget.
+ */
+export async function evaluateForm(
+  made: MadeForm,
+  on: EvaluateContext,
+  { isTrial = false }: { readonly isTrial?: boolean } = {},
+): Promise<Omit<FormReport, "seconds">> {
   const { form, model, bytes } = made;
   const targets = form.targets.filter((x) => on.targets.includes(x));
   const common = {
@@ -37,47 +52,62 @@ export async function evaluateForm(made: MadeForm, on: EvaluateContext): Promise
     bytes: bytes.length,
     brotliBytes: await wireBytes(bytes),
     deviceBytes: targets.some((x) => x !== "wasm") ? deviceBytes(model) : null,
+    widths: weightWidths(model),
   };
   let expected: Outputs[] = [];
-  let measured: { score: number | null; sqnrDb: number | null } = { score: null, sqnrDb: null };
+  let measured: Omit<Measurement, "first"> = { score: null, interval: null, lossError: null, sqnrDb: null };
   if (on.references.samples.n > 0)
     try {
-      const { score, sqnrDb, first } = await measure(made, on);
-      measured = { score, sqnrDb };
+      const { first, ...rest } = await measure(made, on);
+      measured = rest;
       expected = first;
     } catch (error) {
       on.signal?.throwIfAborted();
       const why = `it does not run: ${error instanceof Error ? error.message : String(error)}`;
       return { ...common, ...measured, why, isWithinBudget: false, checks: [] };
     }
+  const { score } = measured;
+  const isClose = score !== null && on.referenceScore !== null && on.metric.passes(score, on.referenceScore);
+  // Nothing is fitted to synthetic inputs, and they show no accuracy however many they are.
+  const { isSynthetic } = on.references.samples;
+  const tooFew = form.id !== "f32" && score !== null && !isSynthetic && isTooFew(on.split.scored);
+  const isWithinBudget = form.id === "f32" || (isClose && !tooFew);
+  const scored = { ...common, ...measured, isWithinBudget, ...(tooFew && { isTooFewToTell: true }) };
+  if (isTrial && !isWithinBudget) return { ...scored, checks: [] };
   on.onProgress(`checking ${form.id} on ${targets.join(", ")}`);
   const checks = await on.checker.check({ ...made, expected }, targets);
   on.signal?.throwIfAborted();
-  const { score } = measured;
-  const isWithinBudget =
-    form.id === "f32" || (score !== null && on.referenceScore !== null && on.metric.passes(score, on.referenceScore));
-  return { ...common, ...measured, isWithinBudget, checks };
+  return { ...scored, checks };
 }
 
-/** Scores a form over all samples, one at a time; also returns its first outputs, to check backends against. */
+interface Measurement {
+  readonly score: number | null;
+  readonly interval: HeldOut["interval"];
+  readonly lossError: number | null;
+  readonly sqnrDb: number | null;
+  readonly first: Outputs[];
+}
+
+/** Scores a form over the held-out samples, one at a time; also returns its first outputs, to check backends against. */
 async function measure(
   { form, bytes }: MadeForm,
-  { references, labels, metric, signal, onProgress }: EvaluateContext,
-): Promise<{ score: number; sqnrDb: number; first: Outputs[] }> {
+  { references, labels, metric, referenceTally, split, signal, onProgress }: EvaluateContext,
+): Promise<Measurement> {
   const model = await openModel(bytes, "cpu", form.session?.wasm ?? {});
   const [tally, ratio, first]: [ReturnType<Metric["start"]>, ReturnType<typeof sqnrTally>, Outputs[]] = [
     metric.start(),
     sqnrTally(),
     [],
   ];
-  const { n } = references.samples;
-  const tell = every(5_000, (i) => onProgress(`measuring ${form.id}: ${i} of ${n} samples`));
+  const n = split.scored;
+  const tell = every(5_000, (i) => onProgress(`measuring ${form.id}: ${i} of ${n} held-out samples`));
+  const positions = positionsOf(references.samples.n, split.isScored);
   let i = 0;
   try {
-    for await (const { feed, reference } of references.each()) {
+    for await (const { feed, reference } of references.each(split.isScored)) {
       signal?.throwIfAborted();
       const outputs = await model.run(feed);
-      tally.add({ outputs, reference, feed, label: labels?.[i] });
+      tally.add({ outputs, reference, feed, label: labels?.[positions[i] ?? 0] });
       ratio.add({ outputs, reference });
       if (first.length < CHECK_FEEDS) first.push(outputs);
       tell(++i);
@@ -85,7 +115,8 @@ async function measure(
   } finally {
     await model.release();
   }
-  return { score: await tally.value(), sqnrDb: ratio.value(), first };
+  const all = Array.from({ length: i }, (_, at) => at);
+  return { ...(await scoreHeldOut(metric, tally, referenceTally, all)), sqnrDb: ratio.value(), first };
 }
 
 /** Calls back at most once per interval. */

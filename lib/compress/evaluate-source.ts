@@ -6,12 +6,16 @@ import { readersOf, smallestTable } from "./bundle/describe.ts";
 import type { Description } from "./bundle/describe.ts";
 import { every } from "./evaluate-form.ts";
 import { syntheticInputs } from "./run/synthetic-inputs.ts";
-import type { Metric } from "./run/metric.ts";
+import { AnswerCounts, checkLabel, checkLabelCount, checkNumbers } from "./run/check-samples.ts";
+import type { Metric, Tally } from "./run/metric.ts";
 import type { OnnxModel } from "./onnx/model.ts";
 import { References } from "./run/references.ts";
 import { openSamples, samplesOf } from "./run/samples.ts";
 import type { Samples } from "./run/samples.ts";
 import { openModel } from "./run/session.ts";
+import { positionsOf, splitSamples } from "./run/split.ts";
+import type { Split } from "./run/split.ts";
+import { partOf } from "./run/tally.ts";
 
 /**
  * Without a limit, a set of samples is cut off once the source model took this long for it; never below the minimum.
@@ -70,26 +74,44 @@ export async function synthesizeSamples(
   return samplesOf([]);
 }
 
-/** Runs the source model over the samples, for its own score and the bundle's summary statistics. */
+/** Result of running the source model over the samples. */
+export interface ReferenceRun {
+  readonly references: References;
+  readonly split: Split;
+  /** Its own score over the held-out samples; null without samples. */
+  readonly score: number | null;
+  /** The same, to score forms on the same draws; its positions are those among the held-out samples. */
+  readonly tally: Tally;
+  readonly baseline: Baseline;
+}
+
+/**
+ * Runs the source model over the samples, for its own score and the bundle's summary statistics, and splits them; at
+ * most `fittedMost` are fitted to.
+ * @throws TypeError for samples or labels that do not fit, and for a model that answers at chance
+ */
 export async function runReference(
   path: string,
   given: Samples,
   metric: Metric,
   labels: readonly (readonly number[])[] | undefined,
-  { limit, signal, onProgress = () => undefined }: SampleOptions,
+  { limit, signal, fittedMost, onProgress = () => undefined }: SampleOptions & { readonly fittedMost: number },
   notes: string[],
-): Promise<{ references: References; score: number | null; baseline: Baseline }> {
-  if (labels !== undefined && labels.length < given.n)
-    throw new TypeError(`labels: expected one for each of the ${given.n} samples, got ${labels.length}`);
-  const [tally, summaries] = [metric.start(), new TensorSummaries()];
+): Promise<ReferenceRun> {
+  checkLabelCount(labels, given.n, limit !== undefined && given.n >= limit);
+  const [tally, summaries, answers] = [metric.start(), new TensorSummaries(), new AnswerCounts()];
   const references = new References(path, given);
-  if (given.n === 0) return { references, score: null, baseline: {} };
+  if (given.n === 0) return { references, split: splitSamples(0), score: null, tally, baseline: {} };
   onProgress(`running the model on ${given.n} samples`);
   const started = performance.now();
   const tell = every(5_000, (i) => onProgress(`running the model: ${i} of ${given.n} samples`));
   let n = 0;
   for await (const { feed, reference } of references.each()) {
-    tally.add({ outputs: reference, reference, feed, label: labels?.[n] });
+    checkNumbers(feed, n);
+    const label = labels?.[n];
+    checkLabel(label, reference, n, metric);
+    tally.add({ outputs: reference, reference, feed, label });
+    answers.add(label, reference);
     summaries.add(feed, reference);
     tell(++n);
     const isLate = limit === undefined && n >= PATIENCE.least && performance.now() - started > PATIENCE.ms;
@@ -98,5 +120,8 @@ export async function runReference(
   if (n < given.n && signal?.aborted !== true)
     notes.push(`The first ${n} of ${given.n} samples were used, which took a minute; --limit ${given.n} uses all.`);
   references.cutTo(n);
-  return { references, score: await tally.value(), baseline: summaries.value() };
+  answers.check(await tally.value(), n, metric);
+  const split = splitSamples(n, fittedMost);
+  const held = partOf(tally, positionsOf(n, split.isScored));
+  return { references, split, score: await held.value(), tally: held, baseline: summaries.value() };
 }

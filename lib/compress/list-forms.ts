@@ -12,8 +12,7 @@ import type { Job } from "./simplify-source.ts";
 
 /**
  * Maximum number of samples for reconstruction after pruning. More than a layer has units, or the fit would interpolate
- * them and generalize to nothing else. As many as the model runs in the time allowed, and no more than half: the metric
- * uses all of them.
+ * them and generalize to nothing else. As many as the model runs in the time allowed, and none of the held-out ones.
  */
 const FITTED = 8_192;
 const FITTED_MS = 20_000;
@@ -36,7 +35,7 @@ export async function listForms(job: Job): Promise<FormList> {
 async function prunedForms({
   simple,
   options,
-  references: { samples },
+  fitted: available,
   feeds,
   sampleMs,
   notes,
@@ -44,9 +43,9 @@ async function prunedForms({
 }: Job): Promise<Awaited<ReturnType<typeof pruneForms>> | null> {
   if (options.prune === undefined || job.isStopped()) return null;
   job.onProgress("pruning");
-  const most = Math.min(FITTED, FITTED_MS / sampleMs, samples.n / 2);
-  const fitted = most > feeds.length ? await firstFeeds(samples, most) : feeds;
-  return pruneForms(simple, options.prune, { feeds: fitted, isSynthetic: samples.isSynthetic }, notes);
+  const most = Math.min(FITTED, FITTED_MS / sampleMs, available.n);
+  const fitted = most > feeds.length ? await firstFeeds(available, most) : feeds;
+  return pruneForms(simple, options.prune, { feeds: fitted, isSynthetic: available.isSynthetic }, notes);
 }
 
 async function searchedForms(job: Job): Promise<Awaited<ReturnType<typeof search>> | null> {
@@ -55,9 +54,18 @@ async function searchedForms(job: Job): Promise<Awaited<ReturnType<typeof search
   if (options.search === undefined || samples.n === 0 || job.isStopped()) return null;
   await out.create();
   const statePath = join(out.path, "search.json");
-  // Statistics of layers must not come from the held-out half of the samples.
-  const feeds = job.feeds.slice(0, Math.max(1, Math.ceil(samples.n / 2)));
-  const input = { references, metric, labels, simple, feeds, isSynthetic: samples.isSynthetic, targets, statePath };
+  const { feeds, split } = job;
+  const input = {
+    references,
+    metric,
+    labels,
+    simple,
+    feeds,
+    isSynthetic: samples.isSynthetic,
+    targets,
+    statePath,
+    split,
+  };
   const { budgetMs } = options.search;
   try {
     const found = await search({ ...input, budgetMs, signal: options.signal, onProgress });

@@ -1,9 +1,10 @@
 // The middle of a compression: makes, measures and checks the forms, one at a time.
 //
 // A form is made of the simplified model: with the samples' statistics, or without where they make it worse. A form
-// that missed its budget is made again without the layers with the largest error. Forms for wasm alone have ONNX
-// Runtime's graph passes applied ahead.
+// that missed its budget is made again without the layers with the largest error, then with its most sensitive weights
+// in 16 bits (raise-weights.ts). Forms for wasm alone have ONNX Runtime's graph passes applied ahead.
 import { Checker } from "./check/check.ts";
+import { defaultFor } from "./choose-defaults.ts";
 import { evaluateForm } from "./evaluate-form.ts";
 import type { EvaluateContext } from "./evaluate-form.ts";
 import type { Feed } from "./run/feeds.ts";
@@ -14,6 +15,9 @@ import { writeModel } from "./onnx/model.ts";
 import type { OnnxModel, WrittenModel } from "./onnx/model.ts";
 import { optimizeAhead } from "./simplify/ort-optimize.ts";
 import type { FormReport } from "./report/report.ts";
+import { raisedSets, Sensitivity } from "./raise-weights.ts";
+import { TimeLeft } from "./time-left.ts";
+import { WIDE_MOST, wideShare } from "./run/weight-widths.ts";
 import type { Job } from "./simplify-source.ts";
 import { measureLayerErrors, excludeLayers } from "./quantize/exclude-layers.ts";
 
@@ -43,30 +47,39 @@ export interface Given extends MakeOptions {
 
 /** Makes, measures and checks each form, and writes it to the output folder; stops after the current one on an abort. */
 export async function makeForms(job: Job, forms: readonly Form[]): Promise<FormResult[]> {
-  const { simple, description, feeds, options, out, onProgress } = job;
+  const { simple, description, checked, feeds, options, out, onProgress } = job;
   const { browser, signal } = options;
-  const checker = new Checker(simple.bytes, feeds, browser && { browser, model: description });
+  const checker = new Checker(simple.bytes, checked, browser && { browser, model: description });
   const context: EvaluateContext = { ...job, checker, signal };
+  const sensitivity = new Sensitivity(simple.model, feeds, signal);
   const results: FormResult[] = [];
   await out.create();
-  const begun = performance.now();
-  for (const [i, form] of forms.entries()) {
-    if (job.isStopped()) break;
-    const left = i === 0 ? "" : `, about ${secondsLeft(begun, i, forms.length)} s left`;
-    onProgress(`[${i + 1}/${forms.length}] making ${form.id}${left}`);
+  const clock = new TimeLeft(forms.map((x) => x.id));
+  const make = async (form: Form, work: () => Promise<Evaluated | null>): Promise<void> => {
     const started = performance.now();
     try {
-      const { report, made } = await makeWithinBudget(form, job, context);
+      const evaluated = await work();
+      if (evaluated === null) return;
+      const { report, made } = evaluated;
       // Not the decoded model: it would hold the weights of every form a second time.
       results.push({
         report: { ...report, seconds: secondsSince(started) },
         made: { form: made.form, bytes: made.bytes },
       });
     } catch (error) {
-      if (job.isStopped()) break;
-      results.push({ report: { ...notMade(form.id, error), seconds: secondsSince(started) }, made: null });
+      if (!job.isStopped())
+        results.push({ report: { ...notMade(form.id, error), seconds: secondsSince(started) }, made: null });
+    } finally {
+      clock.done(form.id, secondsSince(started));
     }
+  };
+  for (const [i, form] of forms.entries()) {
+    if (job.isStopped()) break;
+    onProgress(`[${i + 1}/${forms.length}] making ${form.id}${clock.text()}`);
+    await make(form, () => makeWithinBudget(form, job, context, sensitivity));
   }
+  const mixed = mixedOf(forms, results, job);
+  if (mixed !== null && !job.isStopped()) await make(mixed, () => makeMixed(mixed, job, context, sensitivity));
   await checker.close();
   return results;
 }
@@ -77,19 +90,95 @@ interface Evaluated {
   readonly report: Omit<FormReport, "seconds">;
 }
 
-/** Makes and evaluates a form; again without its worst layers where it missed its budget and that helps. */
-async function makeWithinBudget(form: Form, job: Job, context: EvaluateContext): Promise<Evaluated> {
+/** Makes and evaluates a form; again without its worst layers, or with weights in 16 bits, where it missed its budget. */
+async function makeWithinBudget(
+  form: Form,
+  job: Job,
+  context: EvaluateContext,
+  sensitivity: Sensitivity,
+): Promise<Evaluated> {
   const { simple, feeds, references, notes, out } = job;
   const given = { feeds, isSynthetic: references.samples.isSynthetic };
   const made = await makeForm(form, simple.model, given, notes);
   await out.write(`${form.id}.onnx`, [made.bytes]);
-  const report = await evaluateForm(made, context);
-  const better = report.isWithinBudget
-    ? null
-    : await makeWithExclusions(form, simple.model, given, report, context, notes);
+  const report = named(await evaluateForm(made, context));
+  if (report.isWithinBudget || report.isTooFewToTell === true || report.score === null) return { made, report };
+  const better =
+    (await makeWithExclusions(form, simple.model, given, report, context, notes)) ??
+    (await makeRaised(form, job, context, report, await rowsFor(form, sensitivity, job)));
   if (better === null) return { made, report };
   await out.write(`${form.id}.onnx`, [better.made.bytes]);
-  return better;
+  return { ...better, report: named(better.report) };
+}
+
+/** Refuses a form that is named after fewer bits than most of its weights have. */
+function named(report: Omit<FormReport, "seconds">): Omit<FormReport, "seconds"> {
+  const { id, widths, bytes } = report;
+  if (bitsOfName(id) === null || widths === undefined || wideShare(widths) <= WIDE_MOST) return report;
+  const share = (wideShare(widths) * 100).toFixed(0);
+  const why = `${share} % of its weights are stored in 16 bits or more, so it is no ${id}`;
+  return bytes === 0 ? report : { ...report, isWithinBudget: false, why };
+}
+
+/** Bits that a form's name promises; null where it promises none. */
+function bitsOfName(id: string): 4 | 8 | null {
+  if (id === "int4") return 4;
+  return ["int8", "int8-dynamic", "int8-static"].includes(id) ? 8 : null;
+}
+
+async function rowsFor({ id }: Form, sensitivity: Sensitivity, { onProgress }: Job): ReturnType<Sensitivity["rows"]> {
+  if (bitsOfName(id) === null && id !== "mixed") return [];
+  onProgress(`${id} missed its budget: measuring which weights need 16 bits`);
+  return sensitivity.rows();
+}
+
+/** Makes a form that missed its budget again, with more and more weights in 16 bits; null where that does not help. */
+async function makeRaised(
+  form: Form,
+  job: Job,
+  context: EvaluateContext,
+  { widths, score }: Pick<FormReport, "widths" | "score">,
+  rows: Awaited<ReturnType<Sensitivity["rows"]>>,
+): Promise<Evaluated | null> {
+  const { simple, feeds, references, notes, metric, onProgress } = job;
+  const bits = form.id === "mixed" ? "mixed" : bitsOfName(form.id);
+  if (bits === null || rows.length === 0) return null;
+  const given = { feeds, isSynthetic: references.samples.isSynthetic };
+  for (const names of raisedSets(rows, bits, widths === undefined ? 0 : wideShare(widths))) {
+    if (job.isStopped()) return null;
+    const count = `${names.size} of ${rows.length} weights`;
+    onProgress(`making ${form.id} again, with ${count} in 16 bits`);
+    const made = await makeForm(form, simple.model, { ...given, isLeft: (name) => names.has(name) }, notes);
+    const report = await evaluateForm(made, context, { isTrial: true });
+    if (!report.isWithinBudget) continue;
+    const before = score === null ? "" : `; with none it had ${metric.name} ${shortNumber(score)}`;
+    notes.push(`${form.id}: ${count}, the most sensitive, are stored in 16 bits to stay within the budget${before}.`);
+    return { made, report };
+  }
+  return null;
+}
+
+/** The form to make where some target would get float32 alone: int8 with as many weights in 16 bits as it takes. */
+function mixedOf(forms: readonly Form[], results: readonly FormResult[], { targets, feeds }: Job): Form | null {
+  const int8 = forms.find((x) => x.id === "int8");
+  const reports = results.map((x) => x.report);
+  const isMissed = reports.some((x) => x.id === "int8" && !x.isWithinBudget && x.score !== null);
+  const isTooFew = reports.some((x) => x.isTooFewToTell === true);
+  if (int8 === undefined || !isMissed || isTooFew || feeds.length === 0) return null;
+  const isBare = targets.some((x) => ["f32", null].includes(defaultFor(x, reports)));
+  return isBare ? { ...int8, id: "mixed" } : null;
+}
+
+async function makeMixed(
+  form: Form,
+  job: Job,
+  context: EvaluateContext,
+  sensitivity: Sensitivity,
+): Promise<Evaluated | null> {
+  const nothing = { score: null };
+  const mixed = await makeRaised(form, job, context, nothing, await sensitivity.rows());
+  if (mixed !== null) await job.out.write(`${form.id}.onnx`, [mixed.made.bytes]);
+  return mixed;
 }
 
 /**
@@ -181,6 +270,6 @@ export function secondsSince(start: number): number {
   return Number(((performance.now() - start) / 1000).toFixed(1));
 }
 
-function secondsLeft(begun: number, done: number, all: number): number {
-  return Math.ceil(((performance.now() - begun) / 1000 / done) * (all - done));
+function shortNumber(value: number): string {
+  return value.toFixed(Math.abs(value) < 10 ? 4 : 1);
 }

@@ -2,19 +2,41 @@
 import { join } from "node:path";
 import { packBundle, writePacked } from "./bundle/pack.ts";
 import type { PackVariant } from "./bundle/pack.ts";
-import { isKept, uncheckedOn } from "./choose-defaults.ts";
+import type { Variant } from "../core/bundle.ts";
+import { defaultFor, isKept, uncheckedOn } from "./choose-defaults.ts";
 import type { Target } from "./forms/forms.ts";
 import type { FormResult } from "./make-form.ts";
 import type { CompressReport, FormReport } from "./report/report.ts";
 import { makeScore } from "./run/score.ts";
 import type { Job } from "./simplify-source.ts";
 
-/** Packs the forms into `out/bundle`; null, with the reason among the notes, where nothing could be packed. */
-export async function packForms(
+/** The bundle, the forms with the bytes that it sends for each, and the form that each target gets. */
+export interface PackedForms {
+  /** Null, with the reason among the notes, where nothing could be packed. */
+  readonly bundle: CompressReport["bundle"];
+  readonly reports: readonly FormReport[];
+  readonly defaults: CompressReport["defaults"];
+}
+
+/** Chooses the default of each target, and packs the forms into `out/bundle`. */
+export async function packForms(job: Job, results: readonly FormResult[]): Promise<PackedForms> {
+  const reports = results.map((x) => x.report);
+  const defaultsOf = (among: readonly FormReport[]): CompressReport["defaults"] =>
+    Object.fromEntries(job.targets.map((x) => [x, defaultFor(x, among)]));
+  const defaults = defaultsOf(reports);
+  const packed = await pack(job, results, defaults);
+  if (packed === null) return { bundle: null, reports, defaults };
+  // The bundle's chunks are compressed better than the estimate, so what a page chooses is known only now.
+  const sizes = new Map(packed.variants.map((x) => [x.id, x.wireBytes]));
+  const sent = reports.map((x) => ({ ...x, brotliBytes: sizes.get(x.id) ?? x.brotliBytes }));
+  return { bundle: packed.bundle, reports: sent, defaults: defaultsOf(sent.filter((x) => sizes.has(x.id))) };
+}
+
+async function pack(
   job: Job,
   results: readonly FormResult[],
   defaults: CompressReport["defaults"],
-): Promise<CompressReport["bundle"]> {
+): Promise<{ bundle: CompressReport["bundle"]; variants: readonly Variant[] } | null> {
   const { description, baseline, out, notes, assets } = job;
   job.onProgress("packing");
   const reports = results.map((x) => x.report);
@@ -29,12 +51,13 @@ export async function packForms(
     notes.push(`No bundle was written: ${error instanceof Error ? error.message : String(error)}`);
     return null;
   }
-  const { identity, chunkBytes, wireBytes } = await writePacked(join(out.path, "bundle"), packed);
-  return { identity, variants: variants.map((x) => x.id), bytes: chunkBytes, wireBytes };
+  const { bundle, identity, chunkBytes, wireBytes } = await writePacked(join(out.path, "bundle"), packed);
+  const ids = variants.map((x) => x.id);
+  return { bundle: { identity, variants: ids, bytes: chunkBytes, wireBytes }, variants: bundle.variants };
 }
 
 /** Describes a form as a variant; none where it could not be made. */
-function variantsOf({ made, report }: FormResult, { metric, referenceScore, references }: Job): PackVariant[] {
+function variantsOf({ made, report }: FormResult, { metric, referenceScore, split }: Job): PackVariant[] {
   if (made === null) return [];
   const { form, bytes } = made;
   const at = (target: Target): FormReport["checks"][number] | undefined =>
@@ -49,7 +72,14 @@ function variantsOf({ made, report }: FormResult, { metric, referenceScore, refe
     files: [{ path: "model.onnx", bytes, isModel: true }],
     ...(report.score !== null &&
       referenceScore !== null && {
-        score: makeScore(metric.name, report.score, referenceScore, references.samples.n, metric.isMean === true),
+        score: makeScore(
+          metric.name,
+          report.score,
+          referenceScore,
+          split.scored,
+          metric.isMean === true,
+          report.interval,
+        ),
       }),
     ...(wasm?.speed === undefined ? {} : { speed: { wasm: wasm.speed } }),
     assignment: { ...(webgpu && { webgpu }), ...(wasm?.assignment && { wasm: wasm.assignment }) },

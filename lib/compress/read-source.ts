@@ -16,13 +16,18 @@ import type { OnnxModel } from "./onnx/model.ts";
 import { openSource } from "./open-source.ts";
 import type { Feed } from "./run/feeds.ts";
 import { makeMetric, readLabels } from "./run/metric.ts";
-import type { Metric } from "./run/metric.ts";
+import type { Metric, Tally } from "./run/metric.ts";
 import type { References } from "./run/references.ts";
 import { requirePackages } from "./run/optional-peers.ts";
 import { withObservedDims } from "./run/observed-dims.ts";
 import { firstFeeds, holdsImages, samplesOf } from "./run/samples.ts";
+import type { Samples } from "./run/samples.ts";
 import { resolveShapes } from "./run/shape-option.ts";
+import { selectSamples } from "./run/split.ts";
+import type { Split } from "./run/split.ts";
 import type { Baseline } from "./run/tensor-summary.ts";
+import { useOf } from "./run/use-metrics.ts";
+import { CHECK_FEEDS } from "./check/check.ts";
 
 /** Number of samples for calibration statistics. */
 const CALIBRATION = 256;
@@ -45,12 +50,21 @@ export interface Source {
   readonly labels: readonly (readonly number[])[] | undefined;
   /** The samples, with the model's outputs. */
   readonly references: References;
+  /** The model's score over the held-out samples. */
   readonly referenceScore: number | null;
+  /** The same, to score forms on the same draws. */
+  readonly referenceTally: Tally;
+  /** Which samples forms are fitted to, and which score them. */
+  readonly split: Split;
   readonly baseline: Baseline;
   /** Time of one run of the model. */
   readonly sampleMs: number;
-  /** The first samples, for calibration. */
+  /** The first samples that forms may be fitted to, for calibration. */
   readonly feeds: readonly Feed[];
+  /** All samples that forms may be fitted to. */
+  readonly fitted: Samples;
+  /** The first held-out samples, on which backends are compared. */
+  readonly checked: readonly Feed[];
   /** Notes for the report; every step adds its own. */
   readonly notes: string[];
   /** Removes what reading left in a temporary folder. */
@@ -68,7 +82,14 @@ export async function readSource(path: string, options: CompressOptions): Promis
   const notes: string[] = [];
   const forms = [...formsFor(targets, options.forms)];
   if (options.mask !== undefined) forms.push(maskedForm(options.mask, notes));
+  if (options.labels !== undefined && options.samples === undefined)
+    throw new TypeError("labels: they belong to samples; add --samples");
   const labels = options.labels === undefined ? undefined : readLabels(options.labels);
+  for (const { id, targets: its } of forms)
+    if (targets.length > 0 && its.every((x) => !targets.includes(x)))
+      throw new TypeError(
+        `forms: ${id} is for ${its.join(" and ")}, and the targets are ${targets.join(", ")}: add --targets ${its.at(-1) ?? ""}, or leave ${id} out`,
+      );
   const own = readOwnOptions(options);
   requirePackages(packagesFor(options));
   onProgress(`reading ${path}`);
@@ -80,19 +101,25 @@ export async function readSource(path: string, options: CompressOptions): Promis
     maxDrop: options.maxDrop,
     hasLabels: labels !== undefined,
     isCtc: described.outputs[0]?.decode?.op === "ctc",
+    use: options.samples === undefined ? null : useOf(path, described.outputs),
   });
   const isStopped = (): boolean => signal?.aborted === true;
   const sized = withShapes(described, options);
   const given = isStopped() ? samplesOf([]) : await samplesFor(runnable, sized, model, options, notes);
   const started = performance.now();
-  const { references, score, baseline } = await runReference(runnable, given, metric, labels, options, notes);
+  // Pruning and the search need more samples than statistics do.
+  const fittedMost = options.prune === undefined && options.search === undefined ? CALIBRATION : Infinity;
+  const run = await runReference(runnable, given, metric, labels, { ...options, fittedMost }, notes);
+  const { references, split, score: referenceScore, tally: referenceTally, baseline } = run;
   const { samples } = references;
   const sampleMs = (performance.now() - started) / Math.max(1, samples.n);
-  const feeds = await firstFeeds(samples, CALIBRATION);
+  const fitted = selectSamples(samples, split.fitted, split.isFitted);
+  const feeds = await firstFeeds(fitted, CALIBRATION);
+  const checked = await firstFeeds(selectSamples(samples, split.scored, split.isScored), CHECK_FEEDS);
   const outputs = withObservedDims(described.outputs, model, await references.first(), notes);
   return {
     ...{ path: runnable, options, targets, out, model, assets, forms, metric, labels, references, baseline, sampleMs },
-    ...{ feeds, notes, close, referenceScore: score, isStopped, onProgress },
+    ...{ feeds, fitted, checked, split, referenceScore, referenceTally, notes, close, isStopped, onProgress },
     description: withTypical({ ...described, outputs }, feeds[0]),
   };
 }
@@ -126,6 +153,7 @@ async function openOut(
     [...files, samples, labels, classes].filter((x) => x !== undefined),
   );
   const ids = [...forms.map((x) => x.id), ...(prune ? ["pruned", "pruned-int8"] : [])];
+  if (ids.includes("int8")) ids.push("mixed");
   if (search !== undefined) ids.push("searched", "searched-fast");
   const reports = ["search.json", "report.md", "report.html", "report.json", "bundle"];
   folder.check([...ids.map((id) => `${id}.onnx`), ...reports]);

@@ -29,7 +29,11 @@ export async function simplifySource(source: Source): Promise<Job> {
   if (source.isStopped()) return { ...source, simple: writeModel(source.model) };
   const simple = await simplified(source);
   if (source.options.bundle !== undefined) return { ...source, simple };
-  return { ...source, simple, description: await batchable(source.description, simple.bytes, source.feeds) };
+  return {
+    ...source,
+    simple,
+    description: await batchable(source.description, simple.bytes, [...source.feeds.slice(0, 8), ...source.checked]),
+  };
 }
 
 async function simplified({ path, model: original, targets, feeds, notes }: Source): Promise<WrittenModel> {
@@ -57,7 +61,7 @@ async function simplified({ path, model: original, targets, feeds, notes }: Sour
 async function batchable(described: Description, bytes: Uint8Array, feeds: readonly Feed[]): Promise<Description> {
   const model = await openModel(bytes, "cpu");
   try {
-    return await withBatchAxis(described, feeds.slice(0, 16), model);
+    return await withBatchAxis(described, feeds, model);
   } finally {
     await model.release();
   }

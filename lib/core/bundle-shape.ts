@@ -220,7 +220,9 @@ const variant2 = v.object({
   files: filesOf(chunk2),
   wireBytes: v.optional(count),
   memoryBytes: v.optional(perBackend(count)),
-  score: v.optional(v.object({ name, n: count, ...estimate, reference: v.object(estimate) })),
+  score: v.optional(
+    v.object({ name, n: count, ...estimate, interval: v.optional(name), reference: v.object(estimate) }),
+  ),
   golden: v.optional(v.object({ inputs: fileOf(chunk2), outputs: fileOf(chunk2) })),
 });
 const variant1 = v.object({

@@ -190,6 +190,8 @@ export interface Score extends ScoreValue {
   readonly name: string;
   /** The number of samples. */
   readonly n: number;
+  /** How the interval was computed: "bootstrap" or "wilson" (binomial), for another set of as many samples. */
+  readonly interval?: string | undefined;
   readonly reference: ScoreValue;
 }
 

@@ -4,8 +4,9 @@
 // An available GPU is not always a faster GPU: on a software adapter wasm wins by 10–100 times, and some models are too
 // small to pay for the transfer to a real one. So WebGPU is used only where it was measured faster on this device, for
 // this bundle; the measurement is remembered. Accuracy was validated when the bundle was packed, so the fastest variant
-// wins here. Within 15 % of it the smallest wins, since those bytes are downloaded; a difference of a few bytes does
-// not count. Of two variants that are alike in both, the one that every backend runs wins.
+// wins here. Within 15 % of it the smallest wins, in bytes over the wire, since those are downloaded; a difference of a
+// few bytes does not count. Of two variants that are alike in both, the one that every backend runs wins. A variant that
+// is larger to download and less accurate than another one, and no faster, is never chosen.
 import type { Bundle, Variant } from "./bundle.ts";
 import { meetsNeeds } from "./device.ts";
 import type { BackendName, DeviceFacts } from "./device.ts";
@@ -108,21 +109,28 @@ function isChecked(variant: Variant, backend: BackendName): boolean {
 
 /** Returns the fastest variant by the bundle's figures; the smallest among those that are about as fast. */
 export function best(variants: readonly Variant[], backend: BackendName): Variant | undefined {
-  return fastOrSmall(variants, { time: (x) => x.speed?.[backend] ?? 1, bytes: sizeOf, needs: (x) => x.needs.length });
+  const score = (x: Variant): number | undefined =>
+    x.score?.name === variants[0]?.score?.name ? x.score?.value : undefined;
+  const time = (x: Variant): number => x.speed?.[backend] ?? 1;
+  return fastOrSmall(variants, { time, bytes: sizeOf, needs: (x) => x.needs.length, score });
 }
 
-/** The criteria of a choice: time, size, and number of required capabilities. */
+/** The criteria of a choice: time, size over the wire, number of required capabilities, and score where it is known. */
 export interface Traits<T> {
   readonly time: (x: T) => number;
   readonly bytes: (x: T) => number;
   readonly needs: (x: T) => number;
+  readonly score: (x: T) => number | undefined;
 }
 
 /**
  * Returns the smallest of the candidates that are about as fast as the fastest. Among those about as small: the one
  * with the fewest needs, or one that is clearly faster.
  */
-export function fastOrSmall<T>(all: readonly T[], { time, bytes, needs }: Traits<T>): T | undefined {
+export function fastOrSmall<T>(given: readonly T[], { time, bytes, needs, score }: Traits<T>): T | undefined {
+  const isWorse = (x: T, y: T): boolean =>
+    bytes(x) > bytes(y) && (score(x) ?? Infinity) < (score(y) ?? -Infinity) && time(y) <= time(x) * SIMILAR.time;
+  const all = given.filter((x) => !given.some((y) => isWorse(x, y)));
   const least = Math.min(...all.map(time));
   const fast = all.filter((x) => time(x) <= least * SIMILAR.time);
   const smallest = Math.min(...fast.map(bytes));

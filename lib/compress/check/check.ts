@@ -1,5 +1,5 @@
 // Checks a form on its targets: that it loads, that its operators run on the backend, that its outputs match those of
-// the same form on onnxruntime-node's CPU, and how its latency compares with float32. A target that this machine cannot
+// the same form on onnxruntime-node's CPU, and how its latency compares with float32 where other kernels run. A target that this machine cannot
 // check is `unchecked`: that is no failure of the form, but never makes it a default.
 import type { Assignment, Bundle } from "../../core/bundle.ts";
 import { isSelvedgeError } from "../../core/errors.ts";
@@ -14,7 +14,9 @@ import type { Outputs } from "../run/metric.ts";
 import { packBundle } from "../bundle/pack.ts";
 import type { OnnxModel, WrittenModel } from "../onnx/model.ts";
 import { openModel, runAll } from "../run/session.ts";
+import { loadedGraph } from "./loaded-graph.ts";
 import { nameShapeNodes } from "./shape-arithmetic.ts";
+import { measureRatio } from "./time-ratio.ts";
 import type { Feed } from "../run/feeds.ts";
 
 /**
@@ -35,10 +37,12 @@ export interface Check {
    */
   readonly parityDb?: number;
   /**
-   * Latency relative to float32 on the same backend; absent on WebGPU, since the adapter here may be a software
-   * renderer.
+   * Latency relative to float32 on the same backend: 1 where the same kernels run. Absent on WebGPU, since the adapter
+   * here may be a software renderer, and where it was not stable.
    */
   readonly speed?: number;
+  /** Reason why the latency is not known. */
+  readonly speedNote?: string;
 }
 
 /** The form to check, with what the checks need. */
@@ -60,13 +64,6 @@ export const CHECK_FEEDS = 8;
 const WEBGPU_FEEDS = { count: 2, ms: 2_000 };
 /** Backends round differently; below this ratio something is computed differently. */
 const PARITY_DB = 20;
-/** Rounds are short and many, so that for each model at least one is undisturbed by other load on the machine. */
-const ROUND_MS = 4;
-const ROUNDS = 25;
-const ROUND_BUDGET_MS = 8_000;
-/** An apparently slower form is measured until its minimum is unchanged for this many rounds, 1 s on an idle machine. */
-const STEADY_ROUNDS = 100;
-
 /**
  * Removes shape arithmetic from the operators that run on the CPU, and names the rest. Runs the form once more for it,
  * with node names, which forms do not have: `again` returns the log.
@@ -97,6 +94,8 @@ export class Checker {
   readonly #where: InBrowser | undefined;
   #browser: Promise<CheckBrowser> | null = null;
   #adapter: Promise<boolean> | null = null;
+  /** The graph that a load of float32 leaves. */
+  #loaded: Promise<string | null> | null = null;
 
   /** Takes the float32 form to compare latency with, the samples, and the browser to check in, if any. */
   constructor(reference: Uint8Array, feeds: readonly Feed[], where?: InBrowser) {
@@ -152,8 +151,7 @@ export class Checker {
     const told = { target: "wasm", assignment, parityDb } as const;
     if (parityDb < PARITY_DB)
       return { ...told, verdict: "failed", why: `its outputs on wasm deviate: SQNR ${parityDb.toFixed(1)} dB` };
-    const speed = form.id === "f32" ? 1 : await this.#time(bytes, extra);
-    return { ...told, speed, verdict: "passed" };
+    return { ...told, ...(await this.#time(form, bytes)), verdict: "passed" };
   }
 
   async #onWebGpu(input: CheckInput, target: Target): Promise<Check> {
@@ -203,36 +201,23 @@ export class Checker {
     if (parityDb < PARITY_DB)
       return { ...told, verdict: "failed", why: `its outputs deviate ${where}: SQNR ${parityDb.toFixed(1)} dB` };
     if (backend === "webgpu") return { ...told, verdict: "passed" };
-    const speed = id === "f32" ? 1 : await this.#time(input.bytes, session?.wasm ?? {});
-    return { ...told, speed, verdict: "passed" };
+    return { ...told, ...(await this.#time(input.form, input.bytes)), verdict: "passed" };
   }
 
-  /** Returns the latency of a form relative to float32 on wasm: the minimum over interleaved rounds for each. */
-  async #time(bytes: Uint8Array, extra: Readonly<Record<string, string>>): Promise<number> {
+  /** Returns the latency of a form relative to float32 on wasm: 1 where both run the same kernels. */
+  async #time({ id, session }: CheckInput["form"], bytes: Uint8Array): Promise<Pick<Check, "speed" | "speedNote">> {
     const [feed] = this.#feeds;
-    if (feed === undefined) return 1;
+    if (id === "f32" || feed === undefined) return { speed: 1 };
+    const extra = session?.wasm ?? {};
+    this.#loaded ??= loadedGraph(this.#reference);
+    const loaded = await this.#loaded;
+    if (loaded !== null && (await loadedGraph(bytes, extra)) === loaded) return { speed: 1 };
     const models = [await openModel(bytes, "wasm", extra), await openModel(this.#reference, "wasm")] as const;
     try {
-      const started = performance.now();
-      const one = async (model: (typeof models)[number], times: number): Promise<number> => {
-        const start = performance.now();
-        for (let i = 0; i < times; i++) await model.run(feed);
-        return performance.now() - start;
-      };
-      for (const model of models) await one(model, 2);
-      // A round is long enough for the clock's resolution.
-      const times = Math.max(1, Math.min(200, Math.ceil(ROUND_MS / (await one(models[1], 1)))));
-      const least: [number, number] = [Infinity, Infinity];
-      // An apparently slower form is measured for longer: other load makes models look slower, never faster.
-      let steady = 0;
-      for (let round = 0; round < ROUNDS || (least[0] > least[1] * SLOWER && steady < STEADY_ROUNDS); round++) {
-        const ms = await one(models[0], times);
-        steady = ms < least[0] ? 0 : steady + 1;
-        least[0] = Math.min(least[0], ms);
-        least[1] = Math.min(least[1], await one(models[1], times));
-        if (performance.now() - started > ROUND_BUDGET_MS) break;
-      }
-      return least[0] / least[1];
+      const [form, reference] = models.map((x) => () => x.run(feed));
+      if (form === undefined || reference === undefined) return { speed: 1 };
+      const measured = await measureRatio(form, reference);
+      return "ratio" in measured ? { speed: measured.ratio } : { speedNote: measured.why };
     } finally {
       for (const model of models) await model.release();
     }

@@ -40,6 +40,7 @@ export type FormId =
   | "f16"
   | "int8-dynamic"
   | "int8-static"
+  | "mixed"
   | "pruned"
   | "pruned-int8"
   | "masked"

@@ -9,7 +9,7 @@ const report: CompressReport = {
   sourceBytes: 1_000,
   targets: ["wasm", "webgpu"],
   metric: { name: "sqnr", budget: "at least 30 dB", reference: 200 },
-  samples: { n: 20, isMadeUp: false },
+  samples: { n: 40, fitted: 20, scored: 20, isMadeUp: false },
   forms: [
     {
       ...{
@@ -77,7 +77,7 @@ describe("every format of the report has the same content", () => {
       "1.400 times as long",
       "not made",
       "GPU bytes",
-      "777001",
+      "777,001",
       "A note.",
     ])
       expect(text).toContain(part);

@@ -2,26 +2,29 @@
 // policy that allows either. Every plot has its numbers as a table, for those who do not see it.
 import { escapeHtml } from "./escape-html.ts";
 import type { CompressReport } from "./report.ts";
-import type { SensitivityRow } from "../run/sensitivity.ts";
 import { frontierPlot, frontierRows } from "./search-report.ts";
 import { cells, heads, number, reasons, summary } from "./markdown.ts";
+import { amount, closing, nextSteps } from "./closing.ts";
 import { notDone } from "./outcome.ts";
+import { placeLabels } from "./place-labels.ts";
 
 const STYLE = `
 :root{color-scheme:light dark;--ink:#1c2329;--soft:#5b6670;--line:#cfd6dc;--paper:#fff;--mark:#0b62a8;--other:#b34a00}
 @media(prefers-color-scheme:dark){:root{--ink:#e6eaee;--soft:#9aa6b1;--line:#39434c;--paper:#14191e;--mark:#6fb7f2;--other:#ff9d5c}}
-body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:64rem;padding:0 1rem;color:var(--ink);background:var(--paper)}
+body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:80rem;padding:0 1rem;color:var(--ink);background:var(--paper)}
 h1{overflow-wrap:anywhere}.scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-th,td{padding:.25rem .75rem;border-bottom:1px solid var(--line);text-align:right;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}caption{text-align:left;color:var(--soft);padding:.25rem 0}
+th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
+th:first-child,td:first-child{text-align:left;white-space:nowrap}caption{text-align:left;color:var(--soft);padding:.25rem 0}
 svg{width:100%;height:auto}svg text{fill:var(--ink);font-size:12px}svg .soft{fill:var(--soft)}
-svg .axis{stroke:var(--line);fill:none}svg .mark{fill:var(--mark)}svg .other{fill:var(--other)}svg .budget{stroke:var(--other);stroke-dasharray:4 4}
+svg{max-width:56rem;display:block}svg .lead{stroke:var(--soft);fill:none}svg .axis{stroke:var(--line);fill:none}svg .mark{fill:var(--mark)}svg .other{fill:var(--other)}svg .budget{stroke:var(--other);stroke-dasharray:4 4}
 details{margin:.5rem 0}summary{cursor:pointer}`;
 
 /** Renders the report as a single-file page. */
 export function htmlReport(report: CompressReport): string {
   const list = reasons(report);
   const open = notDone(report);
+  const gained = closing(report);
+  const next = nextSteps(report);
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -33,13 +36,14 @@ export function htmlReport(report: CompressReport): string {
 <body>
 <main>
 <h1>${escapeHtml(report.model)}</h1>
-${open === null ? "" : `<p><strong>${escapeHtml(open)}</strong></p>\n`}<p>${summary(report).map(escapeHtml).join("<br>\n")}</p>
+${open === null ? "" : `<p><strong>${escapeHtml(open)}</strong></p>\n`}${gained === null ? "" : `<p><strong>${escapeHtml(gained)}</strong></p>\n`}<p>${summary(report).map(escapeHtml).join("<br>\n")}</p>
 <div class="scroll" tabindex="0" role="region" aria-label="Forms">${table(
     "Forms",
     heads(report),
     report.forms.map((x) => cells(x, report)),
   )}</div>
 ${list.length === 0 ? "" : `<h2>Unused forms, and why</h2><ul>${list.map((x) => `<li>${escapeHtml(x)}</li>`).join("")}</ul>`}
+${next.length === 0 ? "" : `<p>${next.map(escapeHtml).join("<br>\n")}</p>`}
 <h2>Size against accuracy</h2>
 ${scatter(report)}
 ${search(report)}<h2>Sensitivity of each weight</h2>
@@ -47,12 +51,12 @@ ${sensitivity(report.sensitivity)}
 <h2>Bytes per tensor</h2>
 ${bars(
   "Bytes of the largest tensors",
-  report.tensors.map((x) => ({ name: x.name, value: x.bytes, text: String(x.bytes) })),
+  report.tensors.map((x) => ({ name: x.node ?? x.name, value: x.bytes, text: amount(x.bytes) })),
 )}
 ${numbers(
   "Bytes per tensor",
   ["tensor", "bytes"],
-  report.tensors.map((x) => [x.name, String(x.bytes)]),
+  report.tensors.map((x) => [x.node ?? x.name, amount(x.bytes)]),
 )}
 </main>
 </body>
@@ -87,10 +91,20 @@ function scatter({ forms, sourceBytes }: CompressReport): string {
     (share) =>
       `<text class="soft" x="${x(share * widest).toFixed(1)}" y="${bottom + 18}" text-anchor="middle">${(share * widest * 100).toFixed(0)} %</text>`,
   );
-  const points = measured.map((form, i) => {
-    const [px, py] = [x(form.bytes / sourceBytes).toFixed(1), y(decibels[i] ?? 0).toFixed(1)];
-    const kind = form.isWithinBudget ? "mark" : "other";
-    return `<circle class="${kind}" cx="${px}" cy="${py}" r="5"/><text x="${(Number(px) + 9).toFixed(1)}" y="${(Number(py) + 4).toFixed(1)}">${escapeHtml(form.id)}${form.isWithinBudget ? "" : " (missed)"}</text>`;
+  const labels = placeLabels(
+    measured.map((form, i) => ({
+      x: x(form.bytes / sourceBytes),
+      y: y(decibels[i] ?? 0),
+      text: `${form.id}${form.isWithinBudget ? "" : " (missed)"}`,
+    })),
+    { left, right: 700, top, bottom },
+  );
+  const points = labels.map(({ point, x: at, y: baseline, anchor, lead }, i) => {
+    const kind = measured[i]?.isWithinBudget === true ? "mark" : "other";
+    const line = lead
+      ? `<path class="lead" d="M${point.x.toFixed(1)} ${point.y.toFixed(1)}L${at.toFixed(1)} ${(baseline - 4).toFixed(1)}"/>`
+      : "";
+    return `${line}<circle class="${kind}" cx="${point.x.toFixed(1)}" cy="${point.y.toFixed(1)}" r="5"/><text x="${at.toFixed(1)}" y="${baseline.toFixed(1)}" text-anchor="${anchor}">${escapeHtml(point.text)}</text>`;
   });
   const label = measured.map(
     (form) => `${form.id} ${((form.bytes / sourceBytes) * 100).toFixed(0)} % of the bytes, ${number(form.sqnrDb)} dB`,
@@ -99,7 +113,7 @@ function scatter({ forms, sourceBytes }: CompressReport): string {
 ${grid.join("")}${ticks.join("")}<text class="soft" x="${left}" y="312">x: share of the source's bytes; y: SQNR in dB, clipped at 100</text>${points.join("")}</svg>`;
 }
 
-function sensitivity(rows: readonly SensitivityRow[]): string {
+function sensitivity(rows: CompressReport["sensitivity"]): string {
   if (rows.length === 0) return "<p>It was not measured.</p>";
   const shown = rows.slice(0, 30);
   const height = shown.length * 20 + 30;
@@ -108,9 +122,9 @@ function sensitivity(rows: readonly SensitivityRow[]): string {
   const at = (db: number): string => (left + (Math.max(0, Math.min(most, db)) / most) * width).toFixed(1);
   const lines = shown.map((row, i) => {
     const y = i * 20 + 24;
-    return `<text x="${left - 10}" y="${y + 4}" text-anchor="end">${escapeHtml(row.name.slice(-40))}</text><path class="axis" d="M${left} ${y}H${left + width}"/><circle class="other" cx="${at(row.int4Db)}" cy="${y}" r="4"/><circle class="mark" cx="${at(row.int8Db)}" cy="${y}" r="4"/>`;
+    return `<text x="${left - 10}" y="${y + 4}" text-anchor="end">${escapeHtml((row.node ?? row.name).slice(-40))}</text><path class="axis" d="M${left} ${y}H${left + width}"/><circle class="other" cx="${at(row.int4Db)}" cy="${y}" r="4"/><circle class="mark" cx="${at(row.int8Db)}" cy="${y}" r="4"/>`;
   });
-  const told = rows.map((x) => [x.name, x.operator, String(x.bytes), number(x.int8Db), number(x.int4Db)]);
+  const told = rows.map((x) => [x.node ?? x.name, x.operator, amount(x.bytes), number(x.int8Db), number(x.int4Db)]);
   return `<p>SQNR of the outputs where one weight alone is rounded to 8 bits (blue) or to 4 (orange): the further left, the more sensitive the outputs are to it.</p>
 <svg viewBox="0 0 700 ${height}" role="img" aria-label="SQNR of the outputs per weight; the numbers are in the table below">
 <text class="soft" x="${left}" y="12">0 dB</text><text class="soft" x="${left + width}" y="12" text-anchor="end">${most} dB</text>${lines.join("")}</svg>

@@ -3,6 +3,7 @@
 import type { Check } from "../check/check.ts";
 import { SLOWER } from "../check/check.ts";
 import type { CompressReport, FormReport } from "./report.ts";
+import { amount, closing, nextSteps } from "./closing.ts";
 import { notDone } from "./outcome.ts";
 import { frontierRows } from "./search-report.ts";
 
@@ -12,10 +13,12 @@ export function markdownReport(report: CompressReport): string {
   const line = (x: readonly string[]): string => `| ${x.map(cellText).join(" | ")} |`;
   const sensitive = report.sensitivity.slice(0, 10);
   const open = notDone(report);
+  const gained = closing(report);
   return [
     `# ${report.model}`,
     "",
     ...(open === null ? [] : [`**${open}**`, ""]),
+    ...(gained === null ? [] : [gained, ""]),
     ...summary(report),
     "",
     line(head),
@@ -23,6 +26,7 @@ export function markdownReport(report: CompressReport): string {
     ...report.forms.map((x) => line(cells(x, report))),
     "",
     ...reasons(report).map((x) => `- ${x}`),
+    ...nextSteps(report),
     ...(sensitive.length === 0
       ? []
       : [
@@ -31,7 +35,9 @@ export function markdownReport(report: CompressReport): string {
           "",
           line(["weight", "operator", "bytes", "int8 dB", "int4 dB"]),
           line(["---", "---", "---:", "---:", "---:"]),
-          ...sensitive.map((x) => line([x.name, x.operator, String(x.bytes), number(x.int8Db), number(x.int4Db)])),
+          ...sensitive.map((x) =>
+            line([x.node ?? x.name, x.operator, amount(x.bytes), number(x.int8Db), number(x.int4Db)]),
+          ),
         ]),
     ...(report.search === undefined
       ? []
@@ -56,30 +62,45 @@ export function terminalReport(report: CompressReport): string {
       .trimEnd(),
   );
   const open = notDone(report);
-  return [...(open === null ? [] : [open, ""]), ...table, "", ...summary(report), ...reasons(report)].join("\n");
+  const last = closing(report);
+  return [
+    ...(open === null ? [] : [open, ""]),
+    ...table,
+    "",
+    ...summary(report),
+    ...reasons(report),
+    ...nextSteps(report),
+    ...(last === null ? [] : ["", last]),
+  ].join("\n");
 }
 
 /** Returns the column heads of the table of forms. */
 export function heads(report: CompressReport): string[] {
   const gpu = hasGpu(report) ? ["GPU bytes"] : [];
-  return ["form", "bytes", "of source", "brotli", ...gpu, report.metric.name, "SQNR dB", ...report.targets];
+  return ["form", "bytes", "of source", "over the wire", ...gpu, report.metric.name, "SQNR dB", ...report.targets];
 }
 
 /** Returns a form's cells in that table. */
 export function cells(form: FormReport, report: CompressReport): string[] {
   const checks = report.targets.map((target) => cell(form.checks.find((x) => x.target === target)));
-  const gpu = hasGpu(report) ? [number(form.deviceBytes)] : [];
+  const gpu = hasGpu(report) ? [form.deviceBytes === null ? "–" : amount(form.deviceBytes)] : [];
   if (form.bytes === 0) return [form.id, "not made", "–", "–", ...gpu, "–", "–", ...checks];
   return [
     form.id,
-    String(form.bytes),
+    amount(form.bytes),
     (form.bytes / report.sourceBytes).toFixed(3),
-    String(form.brotliBytes),
+    amount(form.brotliBytes),
     ...gpu,
-    number(form.score),
+    scoreCell(form),
     number(form.sqnrDb),
     ...checks,
   ];
+}
+
+function scoreCell({ score, interval }: FormReport): string {
+  if (score === null || interval == null) return number(score);
+  const half = (interval.high - interval.low) / 2;
+  return `${number(score)} ± ${half.toFixed(Math.abs(score) < 10 ? 3 : 1)}`;
 }
 
 function hasGpu({ targets }: CompressReport): boolean {
@@ -90,13 +111,18 @@ function hasGpu({ targets }: CompressReport): boolean {
 export function summary(report: CompressReport): string[] {
   const { metric, samples, defaults, bundle } = report;
   const chosen = Object.entries(defaults).map(([target, id]) => `${target} gets ${id ?? "nothing"}`);
-  const from = samples.isMadeUp ? "made-up inputs" : "samples";
+  const from = samples.isMadeUp ? "made-up inputs" : "held-out samples";
+  const others = samples.n === 1 ? "the same one" : `${samples.fitted} other${samples.fitted === 1 ? "" : "s"}`;
+  const fitted = samples.isMadeUp ? "" : `; the forms were fitted to ${others}`;
   const packed =
     bundle === null
       ? []
-      : [`bundle/ holds ${bundle.variants.join(", ")}: ${bundle.bytes} bytes, ${bundle.wireBytes} over the wire.`];
+      : [
+          `bundle/ holds ${bundle.variants.join(", ")}: ${amount(bundle.bytes)} bytes, ${amount(bundle.wireBytes)} over the wire.`,
+        ];
   return [
-    `${metric.name}: float32 ${number(metric.reference)}, budget ${metric.budget}, over ${samples.n} ${from}.`,
+    `${metric.name}: float32 ${number(metric.reference)}, budget ${metric.budget}, over ${samples.scored} ${from}${fitted}.`,
+    ...intervals(report),
     ...(chosen.length > 0 ? [`${chosen.join("; ")}.`] : []),
     ...packed,
     ...report.notes,
@@ -105,20 +131,43 @@ export function summary(report: CompressReport): string[] {
   ];
 }
 
+/** Says where the intervals come from, and how wide the weights are stored. */
+function intervals({ forms }: CompressReport): string[] {
+  const methods = [...new Set(forms.flatMap((x) => x.interval?.method ?? []))];
+  const names = methods.map((x) => (x === "wilson" ? "binomial (Wilson)" : "bootstrap over samples")).join(", ");
+  const widths = forms.flatMap(({ id, widths: its }) => {
+    if (its === undefined || id === "f32") return [];
+    const parts = ([4, 8, 16, 32] as const).filter((x) => its[x] >= 0.005);
+    return [`${id} ${parts.map((x) => `${(its[x] * 100).toFixed(0)} % in ${x} bits`).join(", ")}`];
+  });
+  return [
+    ...(names === "" ? [] : [`± is the 95 % interval for another set of as many samples: ${names}.`]),
+    ...(widths.length === 0 ? [] : [`Weights: ${widths.join("; ")}.`]),
+  ];
+}
+
 /** Explains for each unused form why it is not used. */
 export function reasons(report: CompressReport): string[] {
   return report.forms.flatMap((form) => [
     ...(form.why === undefined ? [] : [`${form.id}: ${form.why}.`]),
-    ...(form.isWithinBudget || form.score === null
-      ? []
-      : [`${form.id} missed its budget: ${report.metric.name} ${number(form.score)}, ${report.metric.budget}.`]),
+    ...verdictOn(form, report),
     ...form.checks.flatMap((x) => {
       if (x.verdict !== "passed") return [`${form.id} on ${x.target} ${x.verdict}: ${x.why ?? ""}.`];
       return (x.speed ?? 1) > SLOWER
         ? [`${form.id} on ${x.target} takes ${number(x.speed ?? 1)} times as long as float32.`]
-        : [];
+        : x.speedNote === undefined
+          ? []
+          : [`${form.id} on ${x.target}: its time is ${x.speedNote}; it decides nothing.`];
     }),
   ]);
+}
+
+function verdictOn(form: FormReport, { metric, samples }: CompressReport): string[] {
+  if (form.isWithinBudget || form.score === null) return [];
+  const score = `${metric.name} ${scoreCell(form)}`;
+  if (form.isTooFewToTell === true)
+    return [`${form.id}: too few to tell: ${score} over ${samples.scored} held-out samples.`];
+  return form.why === undefined ? [`${form.id} missed its budget: ${score}, ${metric.budget}.`] : [];
 }
 
 /** Formats a number short enough for a table. */
@@ -129,6 +178,7 @@ export function number(value: number | null): string {
 
 function cell(check: Check | undefined): string {
   if (check === undefined) return "–";
+  if (check.speedNote !== undefined) return `${check.verdict}, time not stable here`;
   return check.speed === undefined ? check.verdict : `${check.verdict}, ${number(check.speed)} × the time`;
 }
 

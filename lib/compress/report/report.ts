@@ -2,7 +2,9 @@
 import type { Check } from "../check/check.ts";
 import type { Target } from "../forms/forms.ts";
 import type { PruneOutcome } from "../forms/prune-forms.ts";
+import type { Interval } from "../run/interval.ts";
 import type { SensitivityRow } from "../run/sensitivity.ts";
+import type { WeightWidths } from "../run/weight-widths.ts";
 import type { SearchOutcome } from "../search/search.ts";
 
 /** Result for one form. */
@@ -13,12 +15,21 @@ export interface FormReport {
   readonly needs: readonly string[];
   /** 0 where it could not be made. */
   readonly bytes: number;
+  /** Bytes over the wire: as packed, or with a fast brotli setting for a form that is not in the bundle. */
   readonly brotliBytes: number;
   /** Estimated GPU memory of its weights; null where it is for no GPU, or could not be made. */
   readonly deviceBytes: number | null;
-  /** Null where it could not be measured. */
+  /** Score over the held-out samples; null where it could not be measured. */
   readonly score: number | null;
+  /** The score's 95 % interval; null or absent where there are too few samples for one. */
+  readonly interval?: Interval | null;
+  /** Half of the 95 % interval of the score's difference from float32's. */
+  readonly lossError?: number | null;
   readonly isWithinBudget: boolean;
+  /** Whether too few samples are held out to decide whether it is within its budget: then it is not. */
+  readonly isTooFewToTell?: boolean;
+  /** Share of its weights by the bits that they are stored in; absent where it could not be made. */
+  readonly widths?: WeightWidths;
   /** Signal-to-noise ratio of the outputs against the source model's, in dB; null where it could not be measured. */
   readonly sqnrDb: number | null;
   /** Reason it could not be made or measured. */
@@ -35,7 +46,13 @@ export interface CompressReport {
   readonly sourceBytes: number;
   readonly targets: readonly Target[];
   readonly metric: { readonly name: string; readonly budget: string; readonly reference: number | null };
-  readonly samples: { readonly n: number; readonly isMadeUp: boolean };
+  /** Forms were fitted to `fitted` of them and scored over the `scored` others. */
+  readonly samples: {
+    readonly n: number;
+    readonly fitted: number;
+    readonly scored: number;
+    readonly isMadeUp: boolean;
+  };
   readonly forms: readonly FormReport[];
   /** The form that each target gets, or null where it gets none. */
   readonly defaults: Readonly<Partial<Record<Target, string | null>>>;
@@ -46,10 +63,10 @@ export interface CompressReport {
     readonly bytes: number;
     readonly wireBytes: number;
   } | null;
-  /** The largest tensors of the simplified model, by bytes. */
-  readonly tensors: readonly { readonly name: string; readonly bytes: number }[];
+  /** The largest tensors of the simplified model, by bytes; `node` names the one that uses a tensor without a name. */
+  readonly tensors: readonly { readonly name: string; readonly node?: string; readonly bytes: number }[];
   /** The weights, the most sensitive first; without those that were not measured in time. */
-  readonly sensitivity: readonly SensitivityRow[];
+  readonly sensitivity: readonly (SensitivityRow & { readonly node?: string })[];
   /** Result of pruning, if anything was pruned. */
   readonly pruning?: PruneOutcome;
   /** Result of the search, if it was requested. */

@@ -1,5 +1,6 @@
-// Converts sample data to tensors of a model's own types. Conversions are lenient only where they are unambiguous: a
-// missing axis of 1 item, another arrangement of the same number of values, another numeric type.
+// Converts sample data to tensors of a model's own types. Conversions are lenient only where they are unambiguous: axes
+// of 1 item more or less, a flat list of the values, another numeric type. An array with axes in another order is
+// refused: its values would be read as if they were in the model's.
 import { ARRAY_TYPES } from "../../core/tensor.ts";
 import type { Dtype, Port, Tensor } from "../../core/tensor.ts";
 import { isText } from "./npy.ts";
@@ -27,7 +28,7 @@ export function tensorOf(input: Port, array: GivenArray | undefined): Tensor {
   const dims = fit(input.dims, array.dims);
   if (dims === undefined)
     throw new TypeError(
-      `samples: "${input.name}" has dims [${input.dims.join(", ")}], but a sample has [${array.dims.join(", ")}]`,
+      `samples: "${input.name}" has dims [${input.dims.join(", ")}], but a sample has [${array.dims.join(", ")}]${orderHint(input.dims, array.dims)}`,
     );
   return { dtype: input.dtype, dims, data: valuesOf(input, array.data) } as Tensor;
 }
@@ -44,12 +45,70 @@ export function fit(wanted: readonly (number | string)[], given: readonly number
   if (matches(given)) return given;
   if (matches([1, ...given])) return [1, ...given];
   if (given[0] === 1 && matches(given.slice(1))) return given.slice(1);
-  // Other arrangements: where at most one axis is free, the count determines its length.
+  // An array without items has no dims after the one that is 0, where it comes from nested lists.
+  if (given.at(-1) === 0 && given.length < wanted.length) {
+    const rest = wanted.slice(given.length).map((x) => (typeof x === "number" ? x : 1));
+    if (matches([...given, ...rest])) return [...given, ...rest];
+  }
+  return withOtherOnes(wanted, given) ?? unflattened(wanted, given);
+}
+
+/** Returns the dims where they differ from the given ones in axes of 1 item alone. */
+function withOtherOnes(wanted: readonly (number | string)[], given: readonly number[]): readonly number[] | undefined {
+  const left = given.filter((x) => x !== 1);
+  const needed = wanted.filter((x) => x !== 1);
+  // An axis of any size may have 1 item: the first such ones, as a batch comes first.
+  let spare = needed.length - left.length;
+  if (spare < 0 || (spare > 0 && left.length < 2)) return undefined;
+  const dims: number[] = [];
+  for (const x of wanted) {
+    if (x === 1) dims.push(1);
+    else if (typeof x === "string" && spare > 0) {
+      spare--;
+      dims.push(1);
+    } else {
+      const next = left.shift();
+      if (next === undefined || (typeof x === "number" && x !== next)) return undefined;
+      dims.push(next);
+    }
+  }
+  return spare === 0 && left.length === 0 ? dims : undefined;
+}
+
+/** Returns the dims of a flat list: where at most one axis is free, the count determines its length. */
+function unflattened(wanted: readonly (number | string)[], given: readonly number[]): readonly number[] | undefined {
+  if (given.filter((x) => x !== 1).length > 1) return undefined;
   const open = wanted.filter((x) => typeof x === "string").length;
   const fixed = wanted.reduce<number>((product, x) => product * (typeof x === "number" ? x : 1), 1);
   const count = countOf(given);
   if (open > 1 || fixed === 0 || count % fixed !== 0 || (open === 0 && count !== fixed)) return undefined;
   return wanted.map((x) => (typeof x === "number" ? x : count / fixed));
+}
+
+/** Says how to bring axes in another order into the model's; "" where they are others. */
+export function orderHint(wanted: readonly (number | string)[], given: readonly number[]): string {
+  const ones = Math.max(0, wanted.length - given.length);
+  const all = [...Array.from({ length: ones }, () => 1), ...given];
+  if (all.length !== wanted.length) return "";
+  const free = new Set(all.map((_, i) => i));
+  const order: number[] = [];
+  // Sizes that the model fixes claim their axes first; those of any size take what is left, in order.
+  for (const [i, x] of wanted.entries()) {
+    if (typeof x === "string") continue;
+    const at = [...free].find((j) => all[j] === x);
+    if (at === undefined) return "";
+    free.delete(at);
+    order[i] = at;
+  }
+  for (const [i, x] of wanted.entries()) {
+    if (typeof x !== "string") continue;
+    const [at = i] = free;
+    free.delete(at);
+    order[i] = at;
+  }
+  const axes = order.slice(ones).map((x) => x - ones);
+  if (order.every((x, i) => x === i) || axes.some((x) => x < 0)) return "";
+  return `: its axes are in another order; transpose each sample with np.transpose(sample, (${axes.join(", ")}))`;
 }
 
 /** Converts values to an input's type. */

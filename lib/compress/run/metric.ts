@@ -4,6 +4,9 @@ import { extname, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import type { Tensor } from "../../core/tensor.ts";
 import { readNpy } from "./npy.ts";
+import { meanTally, sumTally } from "./tally.ts";
+import { agreementTally, cosineTally, negativeKl } from "./use-metrics.ts";
+import type { Use } from "./use-metrics.ts";
 
 /** Outputs of one run, by name, as numbers. */
 export type Outputs = Readonly<Record<string, { readonly dims: readonly number[]; readonly data: ArrayLike<number> }>>;
@@ -18,10 +21,13 @@ export interface Measured {
   readonly label: readonly number[] | undefined;
 }
 
-/** Accumulates a score sample by sample; no sample is kept. */
+/** Accumulates a score sample by sample. */
 export interface Tally {
   add(sample: Measured): void;
-  value(): number | Promise<number>;
+  /** Scores the samples added so far, or those at the given positions, in which one may occur several times. */
+  value(positions?: readonly number[]): number | Promise<number>;
+  /** The score of each sample, where the metric is their mean. */
+  readonly scores?: readonly number[];
 }
 
 /** Scores samples. */
@@ -40,18 +46,24 @@ export interface Metric {
 /** Stands for "no error at all": JSON has no infinity. */
 export const EXACT_DB = 200;
 const SQNR_DB = 30;
+/** Divergence in nats that a form may have by default: a perplexity up to about 5 % higher. */
+const KL_NATS = 0.05;
 
 /**
  * Makes a metric by its name (with `isCtc`, "exact" compares the text that the first output decodes to), or from a
- * module that exports `score(samples)`, which gets all samples at once.
+ * module that exports `score(samples)`, which gets all samples at once. Without a name: top1 with labels, else the
+ * metric of the model's use, else sqnr, as where `maxDrop` is in dB.
  * @throws TypeError where it is unknown, or `maxDrop` is in another unit.
  */
 export async function makeMetric(
   name: string | undefined,
-  options: { maxDrop?: string | undefined; hasLabels: boolean; isCtc?: boolean },
+  options: { maxDrop?: string | undefined; hasLabels: boolean; isCtc?: boolean; use?: Use | null },
 ): Promise<Metric> {
-  const chosen = name ?? (options.hasLabels ? "top1" : "sqnr");
+  const { use } = options;
+  const byUse = use == null || /dB$/i.test(options.maxDrop ?? "") ? "sqnr" : use.metric;
+  const chosen = name ?? (options.hasLabels ? "top1" : byUse);
   if (chosen === "sqnr") return sqnrMetric(options.maxDrop);
+  if (chosen === "kl") return klMetric(options.maxDrop);
   const drop = share(options.maxDrop ?? "0.5%", chosen);
   const budget = `at most ${(drop * 100).toFixed(2)} % below float32`;
   const points = (score: number, reference: number): boolean => score >= reference - drop - 1e-9;
@@ -59,11 +71,15 @@ export async function makeMetric(
     score >= reference - Math.abs(reference) * drop - 1e-9;
   switch (chosen) {
     case "top1":
-      return { name: "top1", start: () => meanOf(top1), passes: points, budget, isMean: true };
+      return { name: "top1", start: () => meanTally(top1), passes: points, budget, isMean: true };
+    case "agreement":
+      return { name: "agreement", start: agreementTally, passes: points, budget, isMean: true };
+    case "cosine":
+      return { name: "cosine", start: () => cosineTally(use?.pooling), passes: points, budget };
     case "exact":
       return {
         name: "exact",
-        start: () => meanOf((x) => exact(x, options.isCtc ?? false)),
+        start: () => meanTally((x) => exact(x, options.isCtc ?? false)),
         passes: points,
         budget,
         isMean: true,
@@ -75,6 +91,13 @@ export async function makeMetric(
     default:
       return { name: "module", start: await moduleTally(chosen), passes: relative, budget };
   }
+}
+
+/** Divergence of the logits; `maxDrop` is the most in nats. */
+function klMetric(maxDrop: string | undefined): Metric {
+  const most = maxDrop === undefined ? KL_NATS : share(maxDrop, "kl");
+  const passes = (score: number): boolean => score >= -most - 1e-9;
+  return { name: "negative-kl", start: negativeKl, passes, budget: `at most ${most} nats from float32` };
 }
 
 /** Signal-to-noise ratio; `maxDrop` is the minimum ratio, or the share of the signal's energy that may be error. */
@@ -99,7 +122,7 @@ function leastRatio(maxDrop: string | undefined): number {
 async function moduleTally(path: string): Promise<() => Tally> {
   if (!/\.m?[jt]s$/.test(path))
     throw new TypeError(
-      `metric: "${path}" is not one of sqnr, top1, exact, perplexity, or the path of a module such as "./metric.js"`,
+      `metric: "${path}" is not one of sqnr, top1, exact, perplexity, agreement, kl, cosine, or the path of a module such as "./metric.js"`,
     );
   const module = (await import(pathToFileURL(resolve(path)).href)) as { score?: unknown };
   const { score } = module;
@@ -108,8 +131,9 @@ async function moduleTally(path: string): Promise<() => Tally> {
     const all: Measured[] = [];
     return {
       add: (x) => void all.push(x),
-      value: async () => {
-        const given: unknown = await (score as (samples: readonly Measured[]) => unknown)(all);
+      value: async (positions) => {
+        const picked = positions === undefined ? all : positions.flatMap((i) => all[i] ?? []);
+        const given: unknown = await (score as (samples: readonly Measured[]) => unknown)(picked);
         if (typeof given === "number" && !Number.isNaN(given)) return given;
         throw new TypeError(`metric: score of ${path} returned ${String(given)}, which is not a number`);
       },
@@ -122,7 +146,14 @@ export function readLabels(path: string): number[][] {
   if (extname(path) === ".npy") {
     const { dims, data } = readNpy(new Uint8Array(readFileSync(path)), path);
     const length = dims.slice(1).reduce((a, b) => a * b, 1);
-    return Array.from({ length: dims[0] ?? 0 }, (_, i) => Array.from({ length }, (_, j) => data[i * length + j] ?? 0));
+    const bad = Array.from(data, Number).find((x) => !Number.isInteger(x));
+    if (bad !== undefined)
+      throw new TypeError(
+        `labels: ${path} holds ${bad}; a label is the number of a class, counted from 0: store whole numbers, one class for each sample`,
+      );
+    return Array.from({ length: dims[0] ?? 0 }, (_, i) =>
+      Array.from({ length }, (_, j) => Number(data[i * length + j] ?? 0)),
+    );
   }
   return readFileSync(path, "utf8")
     .split("\n")
@@ -145,31 +176,28 @@ export function sqnr(samples: readonly Pick<Measured, "outputs" | "reference">[]
 }
 
 /** Starts a signal-to-noise ratio. */
-export function sqnrTally(): { add(sample: Pick<Measured, "outputs" | "reference">): void; value(): number } {
-  const sums = new Map<string, { signal: number; noise: number }>();
-  return {
-    add({ outputs, reference }) {
-      for (const [name, was] of Object.entries(reference)) {
-        const sum = sums.get(name) ?? { signal: 0, noise: 0 };
-        sums.set(name, sum);
+export function sqnrTally(): ReturnType<typeof sumTally<Pick<Measured, "outputs" | "reference">>> {
+  return sumTally(
+    ({ outputs, reference }) =>
+      Object.entries(reference).flatMap(([name, was]) => {
         const now = outputs[name];
-        if (now === undefined || now.data.length !== was.data.length) sum.noise = Number.NaN;
-        else addError(sum, was.data, now.data);
-      }
-    },
-    value() {
-      const ratios = [...sums.values()].map(({ signal, noise }) => {
+        return now?.data.length === was.data.length ? errorOf(was.data, now.data) : [0, Number.NaN];
+      }),
+    (sums) => {
+      const ratios = Array.from({ length: sums.length / 2 }, (_, i) => {
+        const [signal = 0, noise = 0] = sums.subarray(2 * i);
         if (noise === 0) return EXACT_DB;
         const ratio = 10 * Math.log10(signal / noise);
         return Number.isNaN(ratio) ? -EXACT_DB : Math.max(-EXACT_DB, Math.min(EXACT_DB, ratio));
       });
       return ratios.length === 0 ? -EXACT_DB : Math.min(...ratios);
     },
-  };
+  );
 }
 
-function addError(sum: { signal: number; noise: number }, was: ArrayLike<number>, now: ArrayLike<number>): void {
-  let { signal, noise } = sum;
+/** Returns the energy of the values and of their error. */
+function errorOf(was: ArrayLike<number>, now: ArrayLike<number>): [signal: number, noise: number] {
+  let [signal, noise] = [0, 0];
   for (let i = 0; i < was.length; i++) {
     const a = was[i] ?? 0;
     const b = now[i] ?? 0;
@@ -178,29 +206,17 @@ function addError(sum: { signal: number; noise: number }, was: ArrayLike<number>
     // Non-finite values must be equal; their difference is undefined.
     if (isFinite || !Object.is(a, b)) noise += (a - b) ** 2;
   }
-  sum.signal = signal;
-  sum.noise = noise;
+  return [signal, noise];
 }
 
 /** Makes a metric that is the mean of a per-sample score; it may lose `drop`. */
 export function meanMetric(name: string, drop: number, score: (sample: Measured) => number): Metric {
   return {
     name,
-    start: () => meanOf(score),
+    start: () => meanTally(score),
     passes: (now, reference) => now >= reference - drop - 1e-9,
     budget: `at most ${(drop * 100).toFixed(2)} points below float32`,
     isMean: true,
-  };
-}
-
-function meanOf(score: (sample: Measured) => number): Tally {
-  let [sum, count] = [0, 0];
-  return {
-    add(sample) {
-      sum += score(sample);
-      count++;
-    },
-    value: () => sum / count,
   };
 }
 
@@ -219,9 +235,9 @@ function exact({ outputs, reference, label }: Measured, isCtc: boolean): number 
 }
 
 function negativePerplexity(): Tally {
-  let [sum, count] = [0, 0];
-  return {
-    add({ outputs, label = [] }) {
+  return sumTally(
+    ({ outputs, label = [] }: Measured) => {
+      let sum = 0;
       const { dims, data } = first(outputs);
       const classes = dims.at(-1) ?? 1;
       for (const [i, right] of label.entries()) {
@@ -232,15 +248,15 @@ function negativePerplexity(): Tally {
         let total = 0;
         for (let c = 0; c < classes; c++) total += Math.exp((data[i * classes + c] ?? 0) - peak);
         sum += peak + Math.log(total) - (data[i * classes + right] ?? 0);
-        count++;
       }
+      return [sum, label.length];
     },
-    value: () => -Math.exp(sum / count),
-  };
+    ([sum = 0, count = 0]) => -Math.exp(sum / count),
+  );
 }
 
-/** Returns the argmax along the last axis of the first output. */
-function winners(outputs: Outputs): number[] {
+/** @internal Returns the argmax along the last axis of the first output. */
+export function winners(outputs: Outputs): number[] {
   const { dims, data } = first(outputs);
   const classes = dims.at(-1) ?? 1;
   return Array.from({ length: data.length / classes }, (_, row) => {

@@ -54,14 +54,18 @@ export class References {
   }
 
   /**
-   * Iterates over all samples.
+   * Iterates over all samples, or those at the positions that `isIn` selects.
    * @throws TypeError naming the sample on which the model does not run.
    */
-  async *each(): AsyncGenerator<Answered> {
+  async *each(isIn: (index: number) => boolean = () => true): AsyncGenerator<Answered> {
     let model: Awaited<ReturnType<typeof openModel>> | undefined;
     let i = 0;
     try {
       for await (const feed of this.samples.each()) {
+        if (!isIn(i)) {
+          i++;
+          continue;
+        }
         let reference = this.#kept[i];
         if (reference === undefined) {
           model ??= await openModel(this.#path, "cpu");

@@ -9,7 +9,7 @@ import type { BundleInput, ImageSpec } from "../../core/bundle.ts";
 import { imageToTensor } from "../../worker/processing/image.ts";
 import type { TextReader } from "../../worker/processing/text.ts";
 import type { Port, Tensor } from "../../core/tensor.ts";
-import { countOf, fit, tensorOf } from "./feeds.ts";
+import { countOf, fit, orderHint, tensorOf } from "./feeds.ts";
 import type { Feed, GivenArray } from "./feeds.ts";
 import { openNpy, openNpz } from "./npy.ts";
 import type { ArraySource } from "./npy.ts";
@@ -286,7 +286,13 @@ function slices(
   else if (isLike(inner, rest)) {
     step = typeof batch === "number" ? batch : 1;
     shape = [step, ...inner];
-  } else if (isLike(dims, input.dims) || fit(input.dims, inner) === undefined) [step, shape] = [first, dims];
+  } else if (isLike(dims, input.dims)) [step, shape] = [first, dims];
+  else if (fit(input.dims, inner) === undefined) {
+    // Neither many samples nor one: named as what it nearly is.
+    if (fit(input.dims, dims) === undefined && orderHint(input.dims, inner) !== "")
+      tensorOf(input, { dims: inner, data: read(0, countOf(inner)) });
+    [step, shape] = [first, dims];
+  }
   const length = countOf(shape);
   if (first < step)
     throw new TypeError(`samples: "${input.name}" takes ${step} items at a time, but there are ${first}`);
@@ -336,7 +342,8 @@ function arrayOf(value: unknown, name: string): GivenArray {
     throw new TypeError(`samples: the lists of "${name}" are not all of the same length`);
   if (flat.some((x) => typeof x === "string")) return { dims, data: flat.map(String) };
   const data = flat.map(Number);
-  const bad = data.findIndex((x, i) => Number.isNaN(x) && flat[i] !== null);
+  // NaN itself is refused where the sample's number is known (check-samples.ts).
+  const bad = data.findIndex((x, i) => Number.isNaN(x) && typeof flat[i] !== "number");
   if (bad !== -1) throw new TypeError(`samples: "${name}" holds ${JSON.stringify(flat[bad])}, which is not a number`);
   return { dims, data };
 }

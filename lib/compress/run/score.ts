@@ -1,5 +1,6 @@
 // A variant's score as stated in its bundle: the value, its 95 % interval, and the reference's.
 import type { Score, ScoreValue } from "../../core/bundle.ts";
+import type { Interval } from "./interval.ts";
 
 /** The 97.5th percentile of the normal distribution. */
 const Z = 1.959964;
@@ -7,11 +8,21 @@ const Z = 1.959964;
 /**
  * Makes a score. `isShare` means that the value is the mean of per-sample scores between 0 and 1; then it has Wilson's
  * interval (E. B. Wilson, 1927), which stays within 0 to 1 and is wide enough for partially right answers too, since no
- * such mean has more variance than one of zeros and ones.
+ * such mean has more variance than one of zeros and ones. Else it has the given interval, if any.
  */
-export function makeScore(name: string, value: number, reference: number, n: number, isShare: boolean): Score {
-  const estimate = (x: number): ScoreValue => (isShare && n > 0 ? { value: x, ...wilson(x, n) } : { value: x });
-  return { name, n, ...estimate(value), reference: estimate(reference) };
+export function makeScore(
+  name: string,
+  value: number,
+  reference: number,
+  n: number,
+  isShare: boolean,
+  interval: Interval | null = null,
+): Score {
+  // As wide as the form's own interval, which is for another set of samples.
+  const count = interval === null ? n : n / 2;
+  const estimate = (x: number): ScoreValue => (isShare && n > 0 ? { value: x, ...wilson(x, count) } : { value: x });
+  const own = interval === null ? estimate(value) : { value, low: interval.low, high: interval.high };
+  return { name, n, ...own, ...(interval && { interval: interval.method }), reference: estimate(reference) };
 }
 
 /** Returns the 95 % interval of a share observed over `n` samples, to six digits. */

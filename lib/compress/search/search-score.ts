@@ -5,18 +5,13 @@ import type { Form } from "../forms/forms.ts";
 import type { Metric } from "../run/metric.ts";
 import type { References } from "../run/references.ts";
 import { openModel } from "../run/session.ts";
+import { positionsOf } from "../run/split.ts";
 
 /** Inputs for scoring. */
 export interface Judge {
   readonly references: References;
   readonly metric: Metric;
   readonly labels: readonly (readonly number[])[] | undefined;
-}
-
-/** Range of samples by index; the end is exclusive. */
-export interface Span {
-  readonly from: number;
-  readonly to: number;
 }
 
 /** A candidate's result against the source model, over some samples. */
@@ -33,25 +28,24 @@ export interface Verdict {
 const GLANCE = 128;
 
 /**
- * Scores a model over a span of the samples. With `isHasty` a model whose loss exceeds the budget by its whole interval
+ * Scores a model over the samples at the positions that `isIn` selects. With `isHasty` a model whose loss exceeds the budget by its whole interval
  * is rejected early: a search meets many of those.
  */
 export async function judge(
   bytes: Uint8Array,
   session: Form["session"],
   { references, metric, labels }: Judge,
-  { from, to }: Span,
+  isIn: (index: number) => boolean,
   { isHasty = false }: { readonly isHasty?: boolean } = {},
 ): Promise<Verdict> {
   const [now, was] = [metric.start(), metric.start()];
   const losses: number[] = [];
   const model = await openModel(bytes, "cpu", session?.wasm ?? {});
-  let [i, n] = [0, 0];
+  const positions = positionsOf(references.samples.n, isIn);
+  let n = 0;
   try {
-    for await (const { feed, reference } of references.each()) {
-      if (i >= to) break;
-      const label = labels?.[i];
-      if (i++ < from) continue;
+    for await (const { feed, reference } of references.each(isIn)) {
+      const label = labels?.[positions[n] ?? 0];
       const outputs = await model.run(feed);
       const samples = [outputs, reference].map((x) => ({ outputs: x, reference, feed, label }));
       const [mine, its] = samples;

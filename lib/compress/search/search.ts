@@ -3,7 +3,7 @@
 //
 // For each storage format that suits the targets, it first finds the fewest weights that must keep 16 bits, then the
 // most that can be pruned in addition: both by bisection, along orders that were measured beforehand (sensitivity.ts,
-// search-shares.ts). Every candidate is scored on the first half of the samples; the best must pass on the held-out
+// search-shares.ts). Every candidate is scored on one half of the samples; the best must pass on the held-out
 // half too, else the next best is taken. Unchanged float32 always passes, so the search never ends with nothing. All
 // scores are kept in a file: an interrupted search resumes from there.
 import { createHash } from "node:crypto";
@@ -22,6 +22,7 @@ import { measureCosts, PRICES, sharesAt } from "./search-shares.ts";
 import type { GroupCost } from "./search-shares.ts";
 import { measureSensitivity } from "../run/sensitivity.ts";
 import { ortMs } from "../run/session.ts";
+import type { Split } from "../run/split.ts";
 
 /** Inputs of a search. */
 export interface SearchInput extends Judge {
@@ -33,6 +34,8 @@ export interface SearchInput extends Judge {
   readonly targets: readonly Target[];
   /** Number of samples, from the first, that are used during the search. Default half. */
   readonly seen?: number | undefined;
+  /** Which samples are used during the search, and which are held out; in place of `seen`. */
+  readonly split?: Split | undefined;
   /** The file that stores results, to resume from. */
   readonly statePath: string;
   /** Default 10 minutes. The current candidate is finished, and the best are checked after it. */
@@ -96,7 +99,7 @@ class Search {
   readonly #started = performance.now();
   readonly #ortStarted = ortMs();
   readonly #bases: readonly Form[];
-  readonly #half: number;
+  readonly #split: Pick<Split, "isFitted" | "isScored">;
   readonly #probes: readonly Feed[];
   #state: State;
   #pruner: Pruner | null = null;
@@ -107,11 +110,14 @@ class Search {
     this.#input = input;
     this.#bases = formsFor(input.targets);
     const { n } = input.references.samples;
-    this.#half = input.seen ?? (n < 4 ? n : Math.ceil(n / 2));
+    const half = input.seen ?? (n < 4 ? n : Math.ceil(n / 2));
+    this.#split = input.split ?? { isFitted: (i) => i < half, isScored: (i) => i >= half || half === n };
     const { feeds } = input;
     this.#probes = feeds.length < 2 ? feeds : feeds.slice(-Math.min(PROBES, Math.ceil(feeds.length / 4)));
     const hash = createHash("sha256").update(input.simple.bytes);
-    hash.update(JSON.stringify([n, this.#half, input.metric.name, input.metric.budget, input.isSynthetic]));
+    hash.update(
+      JSON.stringify([n, half, input.split !== undefined, input.metric.name, input.metric.budget, input.isSynthetic]),
+    );
     this.#state = { key: hash.digest("hex"), scores: {}, costs: null, sensitive: null };
   }
 
@@ -185,7 +191,7 @@ class Search {
     const known = this.#state.scores[key];
     if (known !== undefined) return known;
     const { bytes, macs } = await this.#build(base, left, price);
-    const verdict = await judge(bytes, base.session, this.#input, { from: 0, to: this.#half }, { isHasty: true });
+    const verdict = await judge(bytes, base.session, this.#input, this.#split.isFitted, { isHasty: true });
     const { score, isPassed } = verdict;
     const candidate = { form: base.id, left, price, bytes: bytes.length, macs, score, isPassed };
     this.#state.scores[key] = candidate;
@@ -235,12 +241,11 @@ class Search {
 
   /** Takes the smallest and the fastest that pass on the held-out samples. */
   async #finish(): Promise<{ forms: Form[]; outcome: SearchOutcome }> {
-    const { references, onProgress } = this.#input;
+    const { onProgress } = this.#input;
     const isCutShort = this.#isLate();
     const all = Object.values(this.#state.scores).sort((a, b) => a.bytes - b.bytes || a.macs - b.macs);
     const passed = all.filter((x) => x.isPassed);
     const fast = [...passed].sort((a, b) => a.macs - b.macs || a.bytes - b.bytes);
-    const span = { from: this.#half === references.samples.n ? 0 : this.#half, to: references.samples.n };
     const forms: Form[] = [];
     const chosen: SearchOutcome["chosen"][number][] = [];
     for (const [id, list] of [
@@ -253,7 +258,7 @@ class Search {
         const base = this.#bases.find((x) => x.id === candidate.form);
         if (base === undefined) continue;
         const { bytes, form } = await this.#build(base, candidate.left, candidate.price);
-        const heldOut = await judge(bytes, base.session, this.#input, span);
+        const heldOut = await judge(bytes, base.session, this.#input, this.#split.isScored);
         if (!heldOut.isPassed && !(candidate.form === "f32" && candidate.price === 0)) {
           onProgress(`search: ${candidate.form} at ${candidate.bytes} bytes fails on the held-out half of the samples`);
           continue;

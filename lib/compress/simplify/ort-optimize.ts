@@ -135,6 +135,24 @@ export async function optimizeAhead(
   }
 }
 
+/** Returns the model as ONNX Runtime's CPU provider leaves it after loading; null where it does not load. */
+export async function loadedModel(
+  bytes: Uint8Array,
+  session: Readonly<Record<string, string>>,
+): Promise<OnnxModel | null> {
+  const folder = await mkdtemp(join(tmpdir(), "selvedge-loaded-"));
+  try {
+    await writeFile(join(folder, "form"), bytes);
+    if (!(await run(folder, ["form", "loaded", session]))) return null;
+    return readModel(new Uint8Array(await readFile(join(folder, "loaded"))));
+  } catch {
+    // Past 2 GB the written model has no file format.
+    return null;
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
 /**
  * Removes the names of nodes and writes the model. Recorded shapes of values are kept: they make a load a third faster
  * (name-dims.ts).

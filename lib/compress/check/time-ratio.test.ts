@@ -1,0 +1,67 @@
+import { expect, test } from "vitest";
+import { measureRatio } from "./time-ratio.ts";
+import type { Clocks } from "./time-ratio.ts";
+
+/** A machine on which runs take the given times, of which this process holds the processor for a share. */
+function machine(heldShare: () => number = () => 1): { clocks: Clocks; run(ms: () => number): () => Promise<void> } {
+  let [now, busy] = [0, 0];
+  return {
+    clocks: { now: () => now, busy: () => busy },
+    run: (ms) => () => {
+      const took = ms();
+      now += took;
+      busy += took * heldShare();
+      return Promise.resolve();
+    },
+  };
+}
+
+test("the ratio of two steady times is returned once its interval is narrow", async () => {
+  const { clocks, run } = machine();
+  expect(
+    await measureRatio(
+      run(() => 6),
+      run(() => 10),
+      clocks,
+    ),
+  ).toEqual({ ratio: 0.6 });
+  expect(clocks.now()).toBeLessThan(2_000);
+});
+
+test("noise that hits both alike leaves the ratio as it is", async () => {
+  const { clocks, run } = machine();
+  let [round, factor] = [0, 1];
+  // The whole machine slows down and recovers, every few runs.
+  const slow = (): number => (factor = round++ % 40 < 20 ? 1 : 3);
+  const measured = await measureRatio(
+    run(() => 8 * slow()),
+    run(() => 10 * factor),
+    clocks,
+  );
+  expect(measured).toEqual({ ratio: expect.closeTo(0.8, 1) as number });
+});
+
+test("a ratio that does not settle is no figure", async () => {
+  const { clocks, run } = machine();
+  let state = 1;
+  const wild = (): number => (state = (state * 16_807) % 2_147_483_647) % 97;
+  const measured = await measureRatio(
+    run(() => 30 + wild() * 10),
+    run(() => 30 + wild() * 10),
+    clocks,
+  );
+  expect(measured).toEqual({ why: expect.stringMatching(/not stable here: \d+ rounds/) as string });
+});
+
+test("rounds in which other work holds the processor do not count, however alike they are", async () => {
+  const { clocks, run } = machine(() => 0.5);
+  expect(
+    await measureRatio(
+      run(() => 4.3),
+      run(() => 1),
+      clocks,
+    ),
+  ).toEqual({
+    why: expect.stringMatching(/other work ran in (\d+) of \1 rounds/) as string,
+  });
+});
