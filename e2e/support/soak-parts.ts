@@ -35,7 +35,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     "external-data",
     "own-model",
     "bare-model",
-    "golden",
+    "golden.spec",
     "backend-choice",
     "compressed",
     "hidden-tab",
@@ -44,6 +44,9 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     "operators",
     "threads",
   ].map((x) => `engine/${x}`),
+  ...Object.fromEntries(
+    ["chromium", "firefox"].map((browser) => [`lies-${browser}`, ["engine/golden-lies", `--project=${browser}`]]),
+  ),
   webkit: ["--project=webkit"],
   leak: ["--project=own-browser", "engine/leak"],
   life: ["--project=own-browser", "engine/page-lifecycle", "storage/prerender"],

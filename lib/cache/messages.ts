@@ -130,6 +130,8 @@ export interface Plan {
   readonly assets: readonly BundleFile[];
   /** The best variant for each backend that can run one, WebGPU first. */
   readonly candidates: readonly Candidate[];
+  /** Further variants for WebGPU in the order of preference, for the case that the first computes wrongly here. */
+  readonly spares: readonly Candidate[];
   /** The backend, where facts suffice to decide; null where it must be measured. */
   readonly settled: Placement | null;
   /** The reason for passing over the best candidate, where it crashed a page. */

@@ -1,7 +1,7 @@
 // Plan of an opened bundle for the page: how the model may be run on this device, its inputs and its outputs. The
 // choice is made here, in the worker, because its rules and sentences would add to every page's script.
 import type { DecodeSpec, ImageSpec, Unknown } from "../core/bundle.ts";
-import { candidates, settled, whySpared } from "../core/choose-variant.ts";
+import { candidates, settled, sparesOf, whySpared } from "../core/choose-variant.ts";
 import type { Candidate } from "../core/choose-variant.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { OpenedBundle } from "./opened.ts";
@@ -40,6 +40,7 @@ export function plan(
     typical,
     assets: bundle.assets ?? [],
     candidates: found,
+    spares: sparesOf(bundle, device, found, pins, hasCrashed),
     settled: settled(found, device, pins),
     spared: died === undefined ? null : whySpared(died),
     seen,

@@ -93,6 +93,36 @@ export function candidates(
   return found;
 }
 
+/**
+ * Returns the variants for WebGPU that follow the chosen one, in the order of preference: used where that computes
+ * wrongly on this device.
+ */
+export function sparesOf(
+  bundle: Bundle,
+  device: DeviceFacts,
+  found: readonly Candidate[],
+  pins: Pins,
+  hasCrashed: (candidate: Candidate) => boolean,
+): Candidate[] {
+  const backend = "webgpu";
+  const chosen = found.find((x) => x.backend === backend)?.variant;
+  if (chosen === undefined || pins.variant !== undefined) return [];
+  let left = bundle.variants.filter(
+    (variant) =>
+      variant !== chosen &&
+      isChecked(variant, backend) &&
+      meetsNeeds(variant.needs, backend, device) &&
+      !hasCrashed({ backend, variant }),
+  );
+  const spares: Candidate[] = [];
+  for (let next = best(left, backend); next !== undefined; next = best(left, backend)) {
+    const variant = next;
+    spares.push({ backend, variant });
+    left = left.filter((x) => x !== variant);
+  }
+  return spares;
+}
+
 /** Returns why a device does not have a backend, as far as its facts tell. */
 function whyAbsent(backend: BackendName, { secure, jspi, gpu }: DeviceFacts): string {
   if (backend === "wasm") return "the engine's `backends` leave it out, or this browser has no WebAssembly";

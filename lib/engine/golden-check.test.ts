@@ -6,16 +6,21 @@ import { writeSafetensors } from "../compress/bundle/safetensors.ts";
 import { createEngine } from "../create-engine.ts";
 import { bundleJson } from "../core/bundle-json.ts";
 import { parseBundle } from "../core/bundle-schema.ts";
-import type { BundleFile } from "../core/bundle.ts";
+import type { BundleFile, Variant } from "../core/bundle.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { endOf, openScene } from "../test-support/simulate/fixtures.ts";
 import type { Scene, SceneOptions } from "../test-support/simulate/fixtures.ts";
 import { TOY_CHUNK, toyBundle } from "../test-support/simulate/toy-backend.ts";
-import { faultOf } from "./golden-check.ts";
+import { faultOf } from "./compare-outputs.ts";
+import { IDLE_MS, REPEAT_MS } from "./golden-check.ts";
+import type { Model } from "./model.ts";
+import type { LoadOptions } from "./options.ts";
 import { AGAIN_MS } from "./measuring.ts";
 
 const DAY_MS = 86_400_000;
+/** Session entry that tells the variants of a test apart. */
+const VARIANT_ENTRY = "session.intra_op.allow_spinning";
 const floats = (...values: number[]): Tensor => ({
   dtype: "float32",
   dims: [1, values.length],
@@ -23,7 +28,8 @@ const floats = (...values: number[]): Tensor => ({
 });
 
 type Outputs = Readonly<Record<string, Tensor>>;
-type Lie = (outputs: Outputs) => Outputs;
+/** Changes the outputs of a run on the GPU; `variant` is the number of its variant. */
+type Lie = (outputs: Outputs, variant: number) => Outputs;
 
 /** Applies a function to each value of `y`. */
 const each =
@@ -31,16 +37,32 @@ const each =
   ({ y }) => ({ y: { ...y, data: Float32Array.from(y?.data as Float32Array, change) } as Tensor });
 const honest: Lie = (outputs) => outputs;
 const zeros = each(() => 0);
+/** A lie in runs with outputs for which a condition on rows and columns holds. */
+const onlyWhere =
+  (condition: (rows: number, columns: number) => boolean, lie: Lie): Lie =>
+  (outputs, variant) => {
+    const [rows = 0, columns = 0] = outputs["y"]?.dims ?? [];
+    return condition(rows, columns) ? lie(outputs, variant) : outputs;
+  };
 
 /** A model in a simulated world, where the GPU lies as `gpu.lie` says. */
 interface Stage extends Scene {
-  readonly gpu: { lie: Lie; runs: number; lose: () => void };
+  readonly gpu: { lie: Lie; runs: number; rows: number[]; lose: () => void };
+}
+
+interface StageOptions extends SceneOptions {
+  /** Whether the golden files are on the server. Default true. */
+  readonly hasGolden?: boolean;
+  /** Number of variants. Default 1. */
+  readonly variants?: number;
+  /** Called before each run on wasm. */
+  readonly onWasm?: () => void;
 }
 
 /** Opens a scene with the bundle `checked`, whose golden is x = (3, −5), y = (6, −10); the GPU is 5 × faster. */
-async function stage(lie: Lie, options: SceneOptions & { readonly hasGolden?: boolean } = {}): Promise<Stage> {
-  const gpu = { lie, runs: 0, lose: (): void => undefined };
-  const { hasGolden = true, ...sceneOptions } = options;
+async function stage(lie: Lie, options: StageOptions = {}): Promise<Stage> {
+  const gpu: Stage["gpu"] = { lie, runs: 0, rows: [], lose: () => undefined };
+  const { hasGolden = true, variants = 1, onWasm, ...sceneOptions } = options;
   const bundle = parseBundle(JSON.parse(toyBundle("checked", 2, "apart", "slow")));
   const files: Record<string, Uint8Array<ArrayBuffer>> = {
     [`${TOY_CHUNK.path}.bin`]: new TextEncoder().encode(TOY_CHUNK.content),
@@ -52,13 +74,21 @@ async function stage(lie: Lie, options: SceneOptions & { readonly hasGolden?: bo
     return { path, bytes: bytes.length, chunks: [{ sha256, bytes: bytes.length }] };
   };
   const golden = { inputs: fileOf("in", { x: floats(3, -5) }), outputs: fileOf("out", { y: floats(6, -10) }) };
-  const checked = bundleJson({ ...bundle, variants: bundle.variants.map((variant) => ({ ...variant, golden })) });
+  const [only] = bundle.variants as [Variant];
+  const made = Array.from({ length: variants }, (_, i): Variant => ({
+    ...only,
+    ...(i === 0 ? {} : { id: `v${i}`, speed: { webgpu: 1 + i / 2, wasm: 1 + i / 2 } }),
+    session: { ...only.session, webgpu: { ...only.session?.webgpu, [VARIANT_ENTRY]: String(i) } },
+    golden,
+  }));
+  const checked = bundleJson({ ...bundle, variants: made });
   const scene = await openScene({
     gpu: true,
     bundles: { checked: JSON.stringify(checked) },
     files,
     change: (toy) => {
       let isGpu = false;
+      const numbers = new Map<number, number>();
       const backend: typeof toy = {
         ...toy,
         start: (startOptions) => {
@@ -66,11 +96,17 @@ async function stage(lie: Lie, options: SceneOptions & { readonly hasGolden?: bo
           if (isGpu) gpu.lose = () => backend.onLost?.("simulated");
           return toy.start(startOptions);
         },
-        run: async (...args) => {
-          const outputs = await toy.run(...args);
+        load: (modelId, loadOptions, ...rest) => {
+          numbers.set(modelId, Number(loadOptions.session[VARIANT_ENTRY] ?? 0));
+          return toy.load(modelId, loadOptions, ...rest);
+        },
+        run: async (modelId, ...rest) => {
+          if (!isGpu) onWasm?.();
+          const outputs = await toy.run(modelId, ...rest);
           if (!isGpu) return outputs;
           gpu.runs += 1;
-          return gpu.lie(outputs);
+          gpu.rows.push(outputs["y"]?.dims[0] ?? 0);
+          return gpu.lie(outputs, numbers.get(modelId) ?? 0);
         },
       };
       return backend;
@@ -171,6 +207,185 @@ describe("a model whose golden the GPU answers rightly", () => {
     expect(await scene.world.finish(Promise.all(answers))).toEqual(Array.from({ length: 12 }, (_, i) => 2 * (i + 1)));
     await scene.pass(5_000);
     expect([model.backend, model.why.code]).toEqual(["wasm", "golden-failed"]);
+  });
+});
+
+/** Runs the model on rows of `columns` times a number; returns the first number of each answer, or the error's code. */
+async function askWide({ world }: Stage, model: Model, count: number, columns: number): Promise<unknown[]> {
+  const one = (value: number): Promise<unknown> =>
+    endOf(model.run({ x: { dtype: "float32", dims: [1, columns], data: new Float32Array(columns).fill(value) } }));
+  return world.finish(Promise.all(Array.from({ length: count }, (_, i) => one(i + 1))));
+}
+const right = (count: number): number[] => Array.from({ length: count }, (_, i) => 2 * (i + 1));
+
+describe("a batch of a size that was never checked", () => {
+  const BATCHES: readonly (readonly [string, (rows: number) => boolean])[] = [
+    ["more than one row", (rows) => rows > 1],
+    ["exactly two rows", (rows) => rows === 2],
+    ["rows that are no multiple of 4", (rows) => rows > 1 && rows % 4 !== 0],
+    ["more than 8 rows", (rows) => rows > 8],
+  ];
+  test.each(BATCHES)("gets right answers although the GPU computes %s wrongly (golden batch)", async (_, condition) => {
+    const scene = await stage(honest, { ...{ cores: 1, workers: 1 } });
+    const model = await scene.load("checked");
+    expect(model.backend).toBe("webgpu");
+    scene.gpu.lie = onlyWhere(
+      (rows) => condition(rows),
+      each((x) => x * 1.5),
+    );
+    for (const count of [1, 3, 7, 20, 40, 12]) expect(await askWide(scene, model, count, 2)).toEqual(right(count));
+    expect(scene.gpu.rows.some(condition)).toBe(true);
+    await scene.pass(5_000);
+    expect([model.backend, model.why.code]).toEqual(["wasm", "golden-failed"]);
+    expect(model.why.text).toMatch(
+      /^wasm: WebGPU f32 refused: error 0\.5 above 0\.001 in a batch of \d+ \(golden check\)$/,
+    );
+  });
+
+  test("fails with wrong-result where the caller named the GPU (golden batch)", async () => {
+    const scene = await stage(honest);
+    const model = await scene.load("checked", { backend: "webgpu" });
+    scene.gpu.lie = onlyWhere((rows) => rows > 1, zeros);
+    const ends = await askWide(scene, model, 12, 2);
+    expect(new Set(ends.filter((x) => typeof x === "string"))).toEqual(new Set(["wrong-result"]));
+    expect(ends.filter((x) => typeof x === "number")).toEqual(right(12).filter((x) => ends.includes(x)));
+    expect(await askWide(scene, model, 1, 2)).toEqual(["wrong-result"]);
+  });
+
+  test("costs extra runs once for all pages (golden batch memo)", async () => {
+    const scene = await stage(honest);
+    const options = { backend: "webgpu", batching: { maxBatchSize: 2 } } as const;
+    const model = await scene.load("checked", options);
+    const cost = async (of: Model, count: number): Promise<number> => {
+      const before = scene.world.rows;
+      expect(await askWide(scene, of, count, 2)).toEqual(right(count));
+      return scene.world.rows - before - count;
+    };
+    expect(await cost(model, 40)).toBeGreaterThan(0);
+    expect([await cost(model, 40), await cost(model, 40)]).toEqual([0, 0]);
+    const engine = await createEngine({ effects: scene.world.effects });
+    const again = await scene.world.finish(engine.load("https://app.test/checked.json", options));
+    expect(await cost(again, 40)).toBe(0);
+  });
+});
+
+describe("a request of a shape that was never checked", () => {
+  const SHAPES: readonly (readonly [string, number, (rows: number, columns: number) => boolean])[] = [
+    ["no multiple of 4", 7, (_, columns) => columns % 4 !== 0 && columns !== 2],
+    ["large", 300, (_, columns) => columns > 256],
+    ["in a batch", 8, (rows, columns) => rows > 1 && columns === 8],
+  ];
+  test.each(SHAPES)("gets the right answer: %s (golden shape)", async (_, columns, condition) => {
+    const scene = await stage(onlyWhere(condition, zeros), { cores: 1, workers: 1 });
+    const model = await scene.load("checked");
+    expect(model.backend).toBe("webgpu");
+    expect(await askWide(scene, model, 20, columns)).toEqual(right(20));
+    await scene.pass(5_000);
+    expect([model.backend, model.why.code]).toEqual(["wasm", "golden-failed"]);
+  });
+
+  test("is compared with wasm once, and the model stays on the GPU (golden shape)", async () => {
+    const wasm = { runs: 0 };
+    const scene = await stage(honest, { onWasm: () => (wasm.runs += 1) });
+    const model = await scene.load("checked", { backend: "webgpu" });
+    for (const columns of [7, 7, 5, 7]) expect(await askWide(scene, model, 1, columns)).toEqual([2]);
+    expect([wasm.runs, model.backend, model.why.text]).toEqual([1, "webgpu", "webgpu: pinned by the caller"]);
+  });
+
+  test("is answered where there is no wasm to compare with, and called unverified (golden shape)", async () => {
+    const scene = await stage(honest, { backends: ["webgpu"] });
+    const model = await scene.load("checked");
+    expect(model.why.text).not.toContain("unverified");
+    expect(await askWide(scene, model, 9, 7)).toEqual(right(9));
+    expect(model.why.text).toMatch(/; unverified: a shape could not be compared with wasm$/);
+  });
+});
+
+describe("the next variant", () => {
+  /** A lie in the runs of some variants. */
+  const only =
+    (...variants: number[]): Lie =>
+    (outputs, variant) =>
+      variants.includes(variant) ? zeros(outputs, variant) : outputs;
+  const PINS: readonly LoadOptions[] = [{}, { backend: "webgpu" }];
+
+  test.each(PINS)("runs on the GPU where that computes the first wrongly: %j (golden next)", async (options) => {
+    const scene = await stage(only(0, 1), { variants: 3 });
+    const model = await scene.load("checked", options);
+    expect([model.backend, model.variant]).toEqual(["webgpu", "v2"]);
+    expect(model.why.text).toContain(
+      "; WebGPU f32 refused: error 1 above 0.001 (golden check); WebGPU v1 refused: error 1",
+    );
+    expect(await askWide(scene, model, 20, 2)).toEqual(right(20));
+    const runs = scene.gpu.runs;
+    const engine = await createEngine({ effects: scene.world.effects });
+    const again = await scene.world.finish(engine.load("https://app.test/checked.json", options));
+    expect([again.backend, again.variant, scene.gpu.runs]).toEqual(["webgpu", "v2", runs]);
+  });
+
+  test("is wasm's where the GPU computes all wrongly (golden next)", async () => {
+    const scene = await stage(zeros, { variants: 3 });
+    const model = await scene.load("checked");
+    expect([model.backend, model.why.code]).toEqual(["wasm", "golden-failed"]);
+    await expect(scene.load("checked", { backend: "webgpu" })).rejects.toMatchObject({ code: "wrong-result" });
+  });
+
+  test("is not used in place of one that the caller named (golden next)", async () => {
+    const scene = await stage(only(0), { variants: 2 });
+    const named = { backend: "webgpu", variant: "f32" } as const;
+    await expect(scene.load("checked", named)).rejects.toMatchObject({ code: "wrong-result" });
+  });
+
+  test("takes over while requests run, where the first fails later (golden next)", async () => {
+    const scene = await stage(honest, { variants: 2 });
+    const model = await scene.load("checked");
+    scene.gpu.lie = only(0);
+    scene.gpu.lose();
+    expect(await askWide(scene, model, 12, 2)).toEqual(right(12));
+    await scene.pass(10_000);
+    expect([model.backend, model.variant]).toEqual(["webgpu", "v1"]);
+  });
+});
+
+describe("a GPU that fails after it passed", () => {
+  test("is found by a repeated check after an hour of use, once idle (golden repeat)", async () => {
+    const scene = await stage(honest, { idleMs: 2 * REPEAT_MS });
+    const model = await scene.load("checked");
+    await askWide(scene, model, 1, 2);
+    const runs = scene.gpu.runs;
+    await scene.pass(REPEAT_MS - 60_000);
+    await askWide(scene, model, 1, 2);
+    await scene.pass(10 * IDLE_MS);
+    expect(scene.gpu.runs - runs).toBe(1); // the request
+    await scene.pass(60_000);
+    await askWide(scene, model, 1, 2);
+    await scene.pass(10 * IDLE_MS);
+    expect(scene.gpu.runs - runs).toBe(3);
+    await askWide(scene, model, 1, 2);
+    await scene.pass(10 * IDLE_MS);
+    expect([scene.gpu.runs - runs, model.backend]).toEqual([4, "webgpu"]);
+    await scene.pass(REPEAT_MS);
+    scene.gpu.lie = each((x) => (x < 0 ? 0 : x)); // right for the requests, wrong for the golden
+    expect(await askWide(scene, model, 1, 2)).toEqual([2]);
+    expect(model.backend).toBe("webgpu");
+    await scene.pass(5_000);
+    expect([model.backend, model.why.code]).toEqual(["wasm", "golden-failed"]);
+  });
+
+  test("answers nothing from the cached results of before (golden cache)", async () => {
+    const scene = await stage(honest);
+    const model = await scene.load("checked", { cache: true });
+    scene.gpu.lie = each((x) => (x > 0 ? x + 1 : x));
+    const ask = async (): Promise<unknown> => (await askWide(scene, model, 1, 2))[0];
+    expect([await ask(), await ask()]).toEqual([3, 3]); // believed, and cached
+    scene.gpu.lose();
+    await scene.world.finish(endOf(scene.run(model, 9)));
+    await scene.pass(5_000);
+    expect([model.backend, await ask()]).toEqual(["wasm", 2]);
+    scene.gpu.lie = honest;
+    await scene.pass(DAY_MS);
+    const later = await scene.load("checked", { backend: "webgpu", cache: true });
+    expect([later.backend, ...(await askWide(scene, later, 1, 2))]).toEqual(["webgpu", 2]);
   });
 });
 

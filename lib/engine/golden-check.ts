@@ -1,51 +1,32 @@
-// Golden check: compares a variant's answer on this GPU with the bundle's known answer (`Golden` in core/bundle.ts)
-// before a lane that loaded it answers a request. GPUs, drivers and kernels may compute wrongly without an error.
-// Imported when a variant with a golden is loaded on WebGPU.
+// Golden check: compares a variant's answers on this GPU with known ones before a request gets any. GPUs, drivers and
+// kernels may compute wrongly without an error. Imported when a variant with a golden is loaded on WebGPU.
 //
-// A pass is stored per identity, variant, adapter, browser and release, so that later loads run nothing more; the loss
-// of a device drops it. A refusal is stored for a day.
+// - A lane that has loaded the variant runs the bundle's golden (`Golden` in core/bundle.ts) first.
+// - Kernels are chosen by sizes, so the first batch of each class of shapes (shape-class.ts) is compared before it is
+//   answered: each row with its answer alone or in batches of a class that passed; a request of another shape than the
+//   golden's with wasm.
+// - After an hour of use the golden runs again, once no request is queued or running.
+//
+// Results are stored (check-memo.ts), so that later pages run nothing more.
 import type { AdapterFacts } from "../core/device.ts";
+import type { BackendName } from "../rpc/backend.ts";
+import { CheckMemo } from "./check-memo.ts";
+import { faultOf, readTensors } from "./compare-outputs.ts";
+import type { Tensors } from "./compare-outputs.ts";
 import type { Effects } from "../effects/effects.ts";
-import { fromWireError, SelvedgeError } from "../core/errors.ts";
-import type { Feeds, Ran } from "../rpc/messages.ts";
-import { ARRAY_TYPES } from "../core/tensor.ts";
-import type { NumericDtype, Tensor } from "../core/tensor.ts";
+import { SelvedgeError } from "../core/errors.ts";
+import type { AnswerCheck, Feeds, Ran, RunItems } from "../rpc/messages.ts";
+import { classOf, fixedDims, widestOf } from "./shape-class.ts";
+import type { Answered, Shapes } from "./shape-class.ts";
+import { seededTensor } from "./typical-feeds.ts";
 import type { Variant } from "../core/bundle.ts";
-import { RELEASE } from "../core/version.ts";
-import { CHECKS_KEY } from "../pool/gpu-loss-ledger.ts";
 
-/** Bounds on max|Δ| / max|reference| of an output, by the precision that a variant computes in. */
-const TOLERANCE = { float32: 1e-3, float16: 2e-2 } as const;
-/** Bound on |Δ| where a reference is all zeros. */
-const FLOOR = 1e-6;
-/** Magnitude from which a reference counts as a mask, as −3.4e38: it sets no scale for other elements. */
-const MASK = 1e30;
+/** Time of use after which the golden runs again, in ms, and how long after a batch the engine is seen to be idle. */
+export const REPEAT_MS = 3_600_000;
+export const IDLE_MS = 1_000;
 
-const DAY_MS = 86_400_000;
-/** How long a pass is valid, and how long a refusal is. */
-const PASS_MS = 30 * DAY_MS;
-const REFUSAL_MS = DAY_MS;
-const ENTRIES_MAX = 64;
-
-/** The element types of safetensors files. */
-const DTYPES: Readonly<Record<string, NumericDtype>> = {
-  F32: "float32",
-  F64: "float64",
-  F16: "float16",
-  I8: "int8",
-  U8: "uint8",
-  I16: "int16",
-  U16: "uint16",
-  I32: "int32",
-  U32: "uint32",
-  I64: "int64",
-  U64: "uint64",
-  BOOL: "bool",
-};
-
-type Tensors = Readonly<Record<string, Tensor>>;
-/** Fault of a refused variant, or "" for a pass, with the wall-clock time. */
-type Entry = readonly [fault: string, atMs: number];
+/** Share of an integer output's elements that may differ in a batch of requests: near ties round either way. */
+const INTEGERS_OFF = 0.01;
 
 /** Collaborators of a check, and what it is about. */
 export interface CheckParts {
@@ -55,150 +36,244 @@ export interface CheckParts {
   /** Identity of the bundle. */
   readonly identity: string;
   readonly variant: Variant;
+  /** Returns the model's ports and its conversions of images. */
+  readonly shapes: () => Shapes;
   /** Fetches the golden's inputs and outputs. */
-  readonly read: () => Promise<readonly [inputs: Blob, outputs: Blob]>;
+  readonly read: () => Promise<readonly Blob[]>;
+  /** Runs requests of the variant on a lane of a backend, loading it there first. */
+  readonly run: (backend: BackendName, items: readonly Feeds[]) => Promise<Ran>;
+  /** Whether no request is queued or running. */
+  readonly isIdle: () => boolean;
+  /** Called with the reason where answers can't be checked; null once they were. */
+  readonly onUnchecked: (why: string | null) => void;
+  /** Called once, when the GPU has computed wrongly. */
+  readonly onRefused: (error: SelvedgeError) => void;
 }
 
-/** Checks one variant on the GPU. */
-export class GoldenCheck {
+/** Checks the answers of one variant on the GPU. */
+export class GoldenCheck implements AnswerCheck {
   readonly #parts: CheckParts;
-  readonly #name: string;
+  readonly #memo: CheckMemo;
+  #refused: SelvedgeError | null = null;
+  /** Classes of shapes that passed, and those that could not be checked on this page. */
+  #passed: Set<string> = new Set();
+  readonly #unchecked: Set<string> = new Set();
+  /** Comparisons in progress, by class. */
+  readonly #running: Map<string, Promise<void>> = new Map();
+  /** The golden's inputs and outputs; null until they are needed. */
+  #files: Promise<readonly Blob[]> | null = null;
+  #checkedMs: number;
+  #isRepeatDue = false;
 
   constructor(parts: CheckParts) {
     const { effects, gpu, identity, variant } = parts;
-    this.#parts = parts;
     const device = [gpu?.vendor, gpu?.architecture, gpu?.description, effects.facts.browser].join("|");
-    this.#name = `${identity}/${variant.id}/${device}`;
+    this.#parts = parts;
+    this.#memo = new CheckMemo(effects, `${identity}/${variant.id}/${device}`);
+    this.#checkedMs = effects.now();
+    const { fault = "" } = this.#memo.recall() ?? {};
+    if (fault !== "") this.#refused = refusal(variant.id, fault);
   }
 
-  /** Throws SelvedgeError `wrong-result` where this variant was refused here within the last day. */
-  assertNotRefused(): void {
-    const fault = this.#recall();
-    if (fault !== undefined && fault !== "") throw refusal(this.#parts.variant.id, fault);
+  /** The error `wrong-result` of a variant that was refused here, on this page or within the last day; else null. */
+  get refused(): SelvedgeError | null {
+    return this.#refused;
   }
 
   /**
-   * Checks the variant on a lane that has just loaded it, unless it passed before. Returns why it could not be checked,
-   * or null where it passed.
+   * Runs the golden on a lane that has just loaded the variant, unless it passed before.
    * @throws SelvedgeError `wrong-result` for a wrong answer; rejects as the lane's runs do
    */
-  async check(run: (items: readonly Feeds[]) => Promise<Ran>): Promise<string | null> {
-    if (this.#recall() === "") return null;
-    const golden = await this.#parts.read().then(
-      ([inputs, outputs]) => Promise.all([readTensors(inputs), readTensors(outputs)]),
-      () => null,
-    );
-    if (golden === null) return "the golden files could not be fetched";
-    const [tensors, expected] = golden;
-    if (tensors === null || expected === null) return "the golden files can't be read";
-    const { variant } = this.#parts;
-    const { items } = await run([{ tensors, others: null }]);
-    const item = items[0];
-    if (item?.ok === false) throw fromWireError(item.error);
-    const fault = faultOf(item?.value.outputs ?? {}, expected, variant.needs.includes("shader-f16"));
-    this.#remember(fault ?? "");
-    if (fault !== null) throw refusal(variant.id, fault);
+  async loaded(run: RunItems): Promise<void> {
+    const known = this.#memo.recall();
+    this.#passed = new Set(known?.passed); // none after a lost device
+    if (known?.fault === "") return;
+    this.#parts.onUnchecked(await this.#runGolden(run));
+  }
+
+  /**
+   * Compares a batch that a lane has just run, where its class of shapes has not passed; null where it has.
+   * @throws SelvedgeError `wrong-result` for a wrong answer; rejects as the lane's runs do
+   */
+  answered(items: readonly Feeds[], ran: Ran, run: RunItems): Promise<void> | null {
+    if (this.#refused !== null) return Promise.reject(this.#refused);
+    this.#repeatLater();
+    const batch = items.flatMap((feeds, i): Answered[] => {
+      const reply = ran.items[i];
+      return reply?.ok === true ? [{ feeds, outputs: reply.value.outputs }] : [];
+    });
+    // As many runs as requests: none were batched.
+    const groups = ran.runs < items.length ? [batch] : batch.map((one) => [one]);
+    const open = groups.filter((group) => group.length > 0 && !this.#isKnown(this.#classOf(group)));
+    return open.length === 0 ? null : this.#compareAll(open, run);
+  }
+
+  async #compareAll(groups: readonly (readonly Answered[])[], run: RunItems): Promise<void> {
+    for (const group of groups) {
+      const [first] = group as readonly [Answered];
+      await this.#once(group, () =>
+        group.length === 1 ? this.#compareOne(first, run) : this.#compareRows(group, run),
+      );
+    }
+  }
+
+  /** Compares the first batch of a class of shapes; others of that class wait for it. */
+  async #once(group: readonly Answered[], compare: () => Promise<string | null>): Promise<void> {
+    const shape = this.#classOf(group);
+    if (this.#isKnown(shape)) return;
+    const work = async (): Promise<void> => {
+      const fault = await compare();
+      if (this.#refused !== null) throw this.#refused;
+      if (fault !== null) throw this.#refuse(fault);
+      if (this.#unchecked.has(shape)) return;
+      this.#passed.add(shape);
+      this.#memo.remember({ fault: "", passed: [...this.#passed] });
+    };
+    const coming = this.#running.get(shape) ?? work().finally(() => this.#running.delete(shape));
+    this.#running.set(shape, coming);
+    await coming;
+  }
+
+  /** Compares the rows of a batch with their answers alone, or in smaller batches of a class that passed. */
+  async #compareRows(batch: readonly Answered[], run: RunItems): Promise<string | null> {
+    const all = widestOf(this.#parts.shapes(), batch); // a padded request has another answer alone
+    const [first] = all as readonly [Answered];
+    const [outputs = {}] = await outputsOf(run, [first.feeds]);
+    const alone = [{ feeds: first.feeds, outputs }];
+    await this.#once(alone, () => this.#compareOne(alone[0] as Answered, run));
+    const half = Math.ceil(all.length / 2);
+    const expected = [...(await this.#apart(all.slice(0, half), run)), ...(await this.#apart(all.slice(half), run))];
+    for (const [i, one] of all.entries()) {
+      const fault = this.#faultOf(one.outputs, expected[i] ?? {});
+      if (fault === null) continue;
+      // A model that mixes its rows, as one that quantises by the largest value of a batch, does so on wasm too.
+      const onWasm = await this.#onWasm(batch.map(({ feeds }) => feeds));
+      const mixed = onWasm?.[batch.indexOf(one)];
+      return mixed !== undefined && this.#faultOf(one.outputs, mixed) === null
+        ? null
+        : `${fault} in a batch of ${batch.length}`;
+    }
     return null;
   }
 
-  #recall(): string | undefined {
-    const [fault, atMs] = this.#read()[this.#name] ?? ["", Infinity];
-    const ageMs = this.#parts.effects.wallClock() - atMs; // negative where the clock was set back
-    return ageMs >= 0 && ageMs < (fault === "" ? PASS_MS : REFUSAL_MS) ? fault : undefined;
+  /** Returns the outputs of requests, batched no further than was checked. */
+  async #apart(batch: readonly Answered[], run: RunItems): Promise<readonly Tensors[]> {
+    const isChecked = batch.length === 1 || this.#passed.has(this.#classOf(batch));
+    if (batch.length === 0 || isChecked)
+      return outputsOf(
+        run,
+        batch.map(({ feeds }) => feeds),
+      );
+    const half = batch.length >> 1;
+    return [...(await this.#apart(batch.slice(0, half), run)), ...(await this.#apart(batch.slice(half), run))];
   }
 
-  #remember(fault: string): void {
-    const { memo, wallClock } = this.#parts.effects;
-    const others = Object.entries(this.#read()).filter(([name]) => name !== this.#name);
-    const entry: Entry = [fault, wallClock()];
-    const variants = Object.fromEntries([...others.slice(1 - ENTRIES_MAX), [this.#name, entry]]);
-    memo.set(CHECKS_KEY, JSON.stringify({ release: RELEASE, variants }));
-  }
-
-  #read(): Readonly<Record<string, Entry>> {
-    try {
-      const { release, variants } = JSON.parse(this.#parts.effects.memo.get(CHECKS_KEY) ?? "") as {
-        release: string;
-        variants: Record<string, Entry>;
-      };
-      return release === RELEASE ? variants : {};
-    } catch {
-      return {}; // missing, or written by other code
+  /** Compares one request with wasm. An image is replaced by a tensor of its size, since each backend resizes itself. */
+  async #compareOne({ feeds, outputs }: Answered, run: RunItems): Promise<string | null> {
+    const { images, ports } = this.#parts.shapes();
+    const same = withoutImages(feeds, images, ports);
+    const [expected] = (same && (await this.#onWasm([same]))) ?? [];
+    if (same === null || expected === undefined) {
+      this.#unchecked.add(this.#classOf([{ feeds, outputs }]));
+      this.#parts.onUnchecked("a shape could not be compared with wasm");
+      return null;
     }
+    const [own = {}] = same === feeds ? [outputs] : await outputsOf(run, [same]);
+    return this.#faultOf(own, expected);
   }
+
+  /** Returns wasm's outputs; null where it can't run the variant. */
+  async #onWasm(items: readonly Feeds[]): Promise<readonly Tensors[] | null> {
+    return outputsOf((feeds) => this.#parts.run("wasm", feeds), items).catch(() => null);
+  }
+
+  /** Compares the golden's outputs. Returns why they could not be, or null where they are right. */
+  async #runGolden(run: RunItems): Promise<string | null> {
+    this.#files ??= this.#parts.read();
+    const golden = await this.#files.then(
+      (files) => Promise.all(files.map(readTensors)),
+      () => null,
+    );
+    if (golden === null) {
+      this.#files = null;
+      return "the golden files could not be fetched";
+    }
+    const [tensors = null, expected = null] = golden;
+    if (tensors === null || expected === null) return "the golden files can't be read";
+    const feeds = { tensors, others: null };
+    const [outputs = {}] = await outputsOf(run, [feeds]);
+    const fault = faultOf(outputs, expected, this.#isHalf);
+    if (fault !== null) throw this.#refuse(fault);
+    this.#passed.add(this.#classOf([{ feeds, outputs }]));
+    this.#memo.remember({ fault: "", passed: [...this.#passed] });
+    return null;
+  }
+
+  #repeatLater(): void {
+    const { effects } = this.#parts;
+    if (this.#isRepeatDue || effects.now() - this.#checkedMs < REPEAT_MS) return;
+    this.#isRepeatDue = true;
+    effects.setTimer(() => {
+      this.#isRepeatDue = false;
+      if (this.#parts.isIdle()) void this.#repeat();
+    }, IDLE_MS);
+  }
+
+  async #repeat(): Promise<void> {
+    this.#checkedMs = this.#parts.effects.now();
+    await this.#runGolden((items) => this.#parts.run("webgpu", items)).catch(() => null); // a refusal is reported
+  }
+
+  #refuse(fault: string): SelvedgeError {
+    const error = refusal(this.#parts.variant.id, fault);
+    this.#refused = error;
+    this.#memo.remember({ fault, passed: [] });
+    this.#parts.onRefused(error);
+    return error;
+  }
+
+  get #isHalf(): boolean {
+    return this.#parts.variant.needs.includes("shader-f16");
+  }
+
+  #isKnown(shape: string): boolean {
+    return this.#passed.has(shape) || this.#unchecked.has(shape);
+  }
+
+  #classOf(batch: readonly Answered[]): string {
+    return classOf(this.#parts.shapes(), batch);
+  }
+
+  #faultOf(outputs: Tensors, expected: Tensors): string | null {
+    return faultOf(outputs, expected, this.#isHalf, INTEGERS_OFF);
+  }
+}
+
+/** Runs requests; returns the outputs of each, none for one that failed by itself. */
+async function outputsOf(run: RunItems, items: readonly Feeds[]): Promise<readonly Tensors[]> {
+  if (items.length === 0) return [];
+  const ran = await run(items);
+  return ran.items.map((item) => (item.ok ? item.value.outputs : {}));
+}
+
+/** Returns inputs with a tensor in place of each image; null where its size depends on the image. */
+function withoutImages(feeds: Feeds, images: Shapes["images"], ports: Shapes["ports"]): Feeds | null {
+  const names = Object.entries(feeds.others ?? {}).filter(([, { kind }]) => kind === "image");
+  if (names.length === 0) return feeds;
+  const tensors = { ...feeds.tensors };
+  const others = { ...feeds.others };
+  for (const [name] of names) {
+    const dims = fixedDims(images[name]);
+    const dtype = ports.find((port) => port.name === name)?.dtype;
+    if (dims === null || dtype === undefined || dtype === "string") return null;
+    tensors[name] = seededTensor(dtype, dims);
+    Reflect.deleteProperty(others, name);
+  }
+  return { tensors, others: Object.keys(others).length === 0 ? null : others };
 }
 
 function refusal(variant: string, fault: string): SelvedgeError {
   const sentence = `WebGPU ${variant} refused: ${fault} (golden check)`;
   const message = `${sentence}. This GPU computes it wrongly: leave \`backend\` out, or name another variant.`;
   return new SelvedgeError("wrong-result", message, { reason: "golden", variant, refusal: sentence });
-}
-
-/** Returns what is wrong with outputs in comparison to the expected ones; null where nothing is. */
-export function faultOf(outputs: Tensors, expected: Tensors, isHalf: boolean): string | null {
-  for (const [name, reference] of Object.entries(expected)) {
-    const output = outputs[name];
-    if (output === undefined) return `no output "${name}"`;
-    if (String(output.dims) !== String(reference.dims))
-      return `"${name}" has dims ${output.dims.join("×")} in place of ${reference.dims.join("×")}`;
-    const tolerance = isHalf || reference.dtype === "float16" ? TOLERANCE.float16 : TOLERANCE.float32;
-    const error = errorOf(numbersOf(output), numbersOf(reference));
-    if (error === null) return `"${name}" is not finite`;
-    if (error > tolerance) return `error ${Number(error.toPrecision(2))} above ${tolerance}`;
-  }
-  return null;
-}
-
-/** Returns max|Δ| / max|reference|; null where a value is not finite although its reference is. */
-function errorOf(values: ArrayLike<number>, reference: ArrayLike<number>): number | null {
-  if (values.length !== reference.length) return null;
-  let scale = FLOOR / TOLERANCE.float32;
-  for (let i = 0; i < reference.length; i += 1) {
-    const size = Math.abs(reference[i] as number);
-    if (size < MASK && size > scale) scale = size;
-  }
-  let error = 0;
-  for (let i = 0; i < reference.length; i += 1) {
-    const wanted = reference[i] as number;
-    const value = values[i] as number;
-    if (!Number.isFinite(wanted)) continue;
-    if (!Number.isFinite(value)) return null;
-    const size = Math.abs(wanted);
-    error = Math.max(error, Math.abs(value - wanted) / (size < MASK ? scale : size));
-  }
-  return error;
-}
-
-function numbersOf({ dtype, data }: Tensor): ArrayLike<number> {
-  if (dtype === "float16") return Float64Array.from(data, halfToNumber);
-  return Array.from<bigint | number | string, number>(data, Number);
-}
-
-function halfToNumber(bits: number): number {
-  const sign = bits & 0x8000 ? -1 : 1;
-  const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
-  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
-  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
-}
-
-/** Reads a safetensors file; null where it is malformed, or has an element type that is not known here. */
-async function readTensors(file: Blob): Promise<Tensors | null> {
-  try {
-    const bytes = await file.arrayBuffer();
-    const start = 8 + Number(new DataView(bytes).getBigUint64(0, true));
-    const header = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 8, start - 8))) as Record<
-      string,
-      { readonly dtype: string; readonly shape: number[]; readonly data_offsets: [number, number] }
-    >;
-    const tensors: Record<string, Tensor> = {};
-    for (const [name, { dtype: type, shape, data_offsets: range }] of Object.entries(header)) {
-      if (name === "__metadata__") continue;
-      const dtype = DTYPES[type] as NumericDtype;
-      const data = new ARRAY_TYPES[dtype](bytes.slice(start + range[0], start + range[1]));
-      tensors[name] = { dtype, dims: shape, data } as Tensor;
-    }
-    return tensors;
-  } catch {
-    return null;
-  }
 }

@@ -14,11 +14,13 @@ import { keyOf } from "./routes.ts";
 import type { Placed, Route } from "./routes.ts";
 import { isSelvedgeError, SelvedgeError, unreadableOf } from "../core/errors.ts";
 import type { Lane } from "../pool/lane.ts";
-import type { LoadMessage } from "../rpc/messages.ts";
+import type { Feeds, LoadMessage, Ran } from "../rpc/messages.ts";
 import type { Port } from "../core/tensor.ts";
+import type { Why } from "../core/reasons.ts";
 
 /** A candidate that is loaded on a lane. */
 export interface OnLane {
+  readonly candidate: Candidate;
   readonly message: LoadMessage;
   readonly lane: Lane;
   readonly facts: ModelFacts;
@@ -39,7 +41,7 @@ export interface LoaderHost {
 
 /** Loads one model onto lanes. */
 export class Loader {
-  readonly plan: Plan;
+  #plan: Plan;
   readonly #host: LoaderHost;
   /** Source of the model. */
   readonly #from: string | Blob;
@@ -57,18 +59,25 @@ export class Loader {
   #assets: Promise<Record<string, string>> | null = null;
   #facts: ModelFacts | null = null;
   #isEnded = false;
-  /** Why the variant on the GPU could not be checked; null where it was, or has nothing to be checked with. */
+  /** Why answers of the GPU could not be checked; null where they were, or there is nothing to check them with. */
   #unchecked: string | null = null;
-  /** Called when the GPU's answer to the golden was wrong. */
+  /** Sentence on each variant that the GPU computed wrongly. */
+  readonly #refusals: string[] = [];
+  /** Called when the GPU computed a wrong answer. */
   onRefused: ((error: SelvedgeError) => void) | null = null;
 
   constructor(host: LoaderHost, plan: Plan, from: string | Blob, options: LoadOptions, download: FetchOptions) {
-    this.plan = plan;
+    this.#plan = plan;
     this.#host = host;
     this.#from = from;
     this.#options = options;
     this.#download = download;
     this.#free = host.cache.use(plan.storedAs ?? plan.identity);
+  }
+
+  /** The opened model; names another variant for the GPU once that computed one wrongly. */
+  get plan(): Plan {
+    return this.#plan;
   }
 
   /** Signal that aborts fetches: the load's until it has finished, the engine's from then on. */
@@ -85,22 +94,50 @@ export class Loader {
 
   /** The inputs; for a bare model known once it was loaded. */
   get inputs(): readonly Port[] {
-    return this.plan.declared?.inputs ?? this.#facts?.inputs ?? [];
+    return this.#plan.declared?.inputs ?? this.#facts?.inputs ?? [];
   }
 
   /** The outputs; for a bare model known once it was loaded. */
   get outputs(): readonly Port[] {
-    return this.plan.declared?.outputs ?? this.#facts?.outputs ?? [];
+    return this.#plan.declared?.outputs ?? this.#facts?.outputs ?? [];
   }
 
-  /** Fetches the files that a lane needs to load a candidate. */
+  /** Fetches the files that a lane needs to load a candidate, or the next variant where the GPU computes it wrongly. */
   async fetch(candidate: Candidate): Promise<void> {
-    this.#assertWanted();
-    await this.#message(candidate);
+    await this.#orNext(candidate, (x) => {
+      this.#assertWanted();
+      return this.#message(x);
+    });
   }
 
-  /** Loads a candidate onto a lane of its backend. */
-  async on(candidate: Candidate): Promise<OnLane> {
+  /** Loads a candidate onto a lane of its backend, or the next variant where the GPU computes it wrongly. */
+  on(candidate: Candidate): Promise<OnLane> {
+    return this.#orNext(candidate, (x) => this.#on(x));
+  }
+
+  async #orNext<T>(candidate: Candidate, work: (candidate: Candidate) => Promise<T>): Promise<T> {
+    try {
+      return await work(candidate);
+    } catch (error) {
+      if (!isSelvedgeError(error) || error.code !== "wrong-result") throw error;
+      const next = this.#after(candidate);
+      if (next === undefined) throw error;
+      return this.#orNext(next, work);
+    }
+  }
+
+  /** Returns the GPU variant that follows a refused one; undefined where there is none. */
+  #after({ variant }: Candidate): Candidate | undefined {
+    const { candidates, spares } = this.#plan;
+    const current = candidates.find(({ backend }) => backend === "webgpu");
+    if (current?.variant.id !== variant.id) return current; // replaced meanwhile
+    const [next, ...others] = spares;
+    if (next === undefined) return undefined;
+    this.#plan = { ...this.#plan, candidates: candidates.map((x) => (x === current ? next : x)), spares: others };
+    return next;
+  }
+
+  async #on(candidate: Candidate): Promise<OnLane> {
     const { pool } = this.#host.executor;
     this.#assertWanted();
     const coming = this.#message(candidate);
@@ -118,18 +155,18 @@ export class Loader {
     this.#assertWanted();
     this.#facts ??= facts;
     const assertWanted = this.#assertWanted.bind(this);
-    return { message, lane, facts, assertWanted };
+    return { candidate, message, lane, facts, assertWanted };
   }
 
   /** Loads a model as placed and returns its routes; the other candidates become its fallbacks. */
   async placed(placement: Placement & Candidate): Promise<Placed> {
-    const { message, facts } = await this.on(placement);
+    const { candidate, message, facts } = await this.on(placement);
     this.#download = this.#later;
-    const { backend, variant, why } = placement;
-    const chosen = this.#route(placement, why);
+    const { backend, variant } = candidate;
+    const chosen = this.#route(candidate, placement.why);
     // The only fallback is from the GPU to wasm: wasm can't be lost, and a model that fails on wasm gains nothing from
     // a GPU.
-    const others = backend === "webgpu" ? this.plan.candidates.filter((x) => x.backend !== backend) : [];
+    const others = backend === "webgpu" ? this.#plan.candidates.filter((x) => x.backend !== backend) : [];
     const down = others.map((x): Route => {
       // Same weights: this costs nothing, and a lane of the other backend can then help out.
       if (x.variant.id === variant.id) this.#message(x).catch(() => undefined);
@@ -145,16 +182,25 @@ export class Loader {
   }
 
   #assertWanted(): void {
-    if (this.#isEnded) throw new SelvedgeError("closed", `The model "${this.plan.name}" is unloaded.`);
+    if (this.#isEnded) throw new SelvedgeError("closed", `The model "${this.#plan.name}" is unloaded.`);
   }
 
   #route(candidate: Candidate, why: Route["why"]): Route {
     const { backend, variant } = candidate;
     const here = (): LoadMessage | null => this.#here.get(nameOf(candidate)) ?? null;
-    const key = keyOf(this.plan.identity, variant.id, backend);
-    const unchecked = backend === "webgpu" ? this.#unchecked : null;
-    const told = unchecked === null ? why : { ...why, text: `${why.text}; unverified: ${unchecked}` };
-    return { backend, variant: variant.id, key, why: told, message: () => this.#message(candidate), here };
+    const key = keyOf(this.#plan.identity, variant.id, backend);
+    const told = (): Why => {
+      const notes = this.#refusals.filter((x) => !why.text.includes(x));
+      if (backend === "webgpu" && this.#unchecked !== null) notes.push(`unverified: ${this.#unchecked}`);
+      return notes.length === 0 ? why : { ...why, text: [why.text, ...notes].join("; ") };
+    };
+    const message = (): Promise<LoadMessage> => this.#message(candidate);
+    return {
+      ...{ backend, variant: variant.id, key, message, here },
+      get why() {
+        return told();
+      },
+    };
   }
 
   #message(candidate: Candidate): Promise<LoadMessage> {
@@ -174,7 +220,7 @@ export class Loader {
   #idOf(candidate: Candidate, key: string): number {
     const known = this.#ids.get(key);
     if (known !== undefined) return known;
-    const { identity, name } = this.plan;
+    const { identity, name } = this.#plan;
     const isKeptInMemory = this.#options.keepInMemory === true;
     const modelId = this.#host.executor.register(identity, candidate, { name, isKeptInMemory });
     this.#ids.set(key, modelId);
@@ -182,7 +228,7 @@ export class Loader {
   }
 
   async #make(modelId: number, backend: BackendName, variant: Candidate["variant"]): Promise<LoadMessage> {
-    const { states, images, decodes, declared } = this.plan;
+    const { states, images, decodes, declared } = this.#plan;
     const check = backend === "webgpu" ? await this.#checkOf(variant) : undefined;
     const files = this.#filesOf(variant);
     const assets = (this.#assets ??= this.#fetchAssets());
@@ -215,22 +261,50 @@ export class Loader {
       this.#unchecked = "the golden check could not be loaded";
       return undefined;
     }
-    const { effects, device } = this.#host;
-    const read = async (): Promise<readonly [Blob, Blob]> => {
-      const files = await this.#fetch([golden.inputs, golden.outputs], this.#later);
-      return files.map(({ data }) => data) as [Blob, Blob];
-    };
-    const { identity } = this.plan;
-    const check = new module.GoldenCheck({ effects, gpu: device.gpu, identity, variant, read });
-    check.assertNotRefused();
-    return async (run) => {
-      try {
-        this.#unchecked = await check.check(run);
-      } catch (error) {
-        if (isSelvedgeError(error) && error.code === "wrong-result") this.onRefused?.(error);
-        throw error;
-      }
-    };
+    const { effects, device, executor } = this.#host;
+    const { identity, images } = this.#plan;
+    const check = new module.GoldenCheck({
+      ...{ effects, gpu: device.gpu, identity, variant },
+      shapes: () => ({ ports: this.inputs, images }),
+      read: async () => {
+        const files = await this.#fetch([golden.inputs, golden.outputs], this.#later);
+        return files.map(({ data }) => data);
+      },
+      run: (backend, items) => this.#probe({ backend, variant }, items),
+      isIdle: () => executor.isIdle,
+      onUnchecked: (why) => {
+        this.#unchecked = why;
+      },
+      onRefused: (error) => {
+        this.#refused(variant, error);
+      },
+    });
+    if (check.refused !== null) {
+      this.#noteRefusal(check.refused);
+      throw check.refused;
+    }
+    return check;
+  }
+
+  /** Runs requests outside the schedule, for a check; keeps the model on the lane only where requests may run there. */
+  async #probe(candidate: Candidate, items: readonly Feeds[]): Promise<Ran> {
+    const { lane, message } = await this.#on(candidate);
+    const isUsed = this.#plan.candidates.some((x) => nameOf(x) === nameOf(candidate));
+    return lane.run(message, items, { isProbe: true }).finally(() => {
+      if (!isUsed) lane.unload(message.modelId).catch(() => undefined); // a worker that ended has freed it already
+    });
+  }
+
+  #refused(variant: Candidate["variant"], error: SelvedgeError): void {
+    this.#noteRefusal(error);
+    const modelId = this.#ids.get(nameOf({ backend: "webgpu", variant }));
+    if (modelId !== undefined) this.#host.executor.free(modelId);
+    this.onRefused?.(error);
+  }
+
+  #noteRefusal({ details }: SelvedgeError): void {
+    const sentence = String(details["refusal"]);
+    if (!this.#refusals.includes(sentence)) this.#refusals.push(sentence);
   }
 
   /** Fetches a variant's files once; again after a failure. */
@@ -260,11 +334,11 @@ export class Loader {
     isAgain = false,
   ): Promise<LoadMessage["files"]> {
     const [{ cache, opener }, from] = [this.#host, this.#from];
-    const { identity, format } = this.plan;
+    const { identity, format } = this.#plan;
     const { data } =
-      isAgain && this.plan.data !== null
+      isAgain && this.#plan.data !== null
         ? await opener.open(from, { ...this.#options, identity }, this.#later)
-        : this.plan;
+        : this.#plan;
     const blobs =
       data === null && typeof from === "string"
         ? await cache.files({ url: from, identity, format }, files, download)
@@ -273,7 +347,7 @@ export class Loader {
   }
 
   async #fetchAssets(): Promise<Record<string, string>> {
-    const { assets, texts = {} } = this.plan;
+    const { assets, texts = {} } = this.#plan;
     const { signal } = this.#download;
     if (assets.length === 0) return texts;
     const read = async (): Promise<(readonly [string, string])[]> => {

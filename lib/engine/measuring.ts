@@ -22,17 +22,16 @@ export class Measuring {
   #fromMs = Infinity;
 
   /** Schedules what the load left to measure; follows a measurement that outlasts the load. */
-  constructor(
-    now: () => number,
-    placer: Placer,
-    loader: Loader,
-    { measure, measuring }: Placing,
-    onPlaced: (placed: Placed) => void,
-  ) {
+  constructor(now: () => number, placer: Placer, loader: Loader, placing: Placing, onPlaced: (placed: Placed) => void) {
     this.#now = now;
     this.#placer = placer;
     this.#loader = loader;
     this.#onPlaced = onPlaced;
+    this.follow(placing);
+  }
+
+  /** Schedules what a placement left to measure; follows a measurement that outlasts it. */
+  follow({ measure, measuring }: Placing): void {
     if (measure !== null) this.after(measure === "first" ? 0 : AGAIN_MS);
     if (measuring !== null) void this.#adopt(measuring);
   }

@@ -12,6 +12,7 @@ import type { Placer, Placing } from "./placing.ts";
 import type { Why } from "../core/reasons.ts";
 import type { Placed } from "./routes.ts";
 import type { Executor } from "./executor.ts";
+import { REFUSED_KEY } from "../pool/gpu-loss-ledger.ts";
 import type { Effects } from "../effects/effects.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import { whyKept, whyShared } from "./explain-run.ts";
@@ -197,12 +198,19 @@ export class Model {
     this.#loader.end(this.#unloadedError());
   }
 
-  /** Moves to wasm, where it can run there, after the GPU computed a wrong answer. */
+  /** Moves to the next variant for the GPU, as placed anew, or to wasm, after the GPU computed a wrong answer. */
   async #leaveGpu(error: SelvedgeError): Promise<void> {
-    const wasm = this.#loader.plan.candidates.find(({ backend }) => backend === "wasm");
-    if (wasm === undefined) return;
-    const placed = await this.#loader.placed({ ...wasm, why: whyRefused(error) }).catch(() => null);
-    if (placed !== null) this.#placed = placed; // else the model was unloaded, or the next request tries again
+    const { plan } = this.#loader;
+    const wasm = plan.candidates.find(({ backend }) => backend === "wasm");
+    try {
+      if (plan.spares.length > 0) {
+        const placing = await this.#host.placer.place(this.#loader);
+        this.#placed = await this.#loader.placed(placing.placement);
+        this.#measuring.follow(placing);
+      } else if (wasm !== undefined) this.#placed = await this.#loader.placed({ ...wasm, why: whyRefused(error) });
+    } catch {
+      // The model was unloaded, or runs nowhere else: its requests report that.
+    }
   }
 
   #assertLoaded(): void {
@@ -315,9 +323,11 @@ export class Model {
     const waitMs = asked.dueMs - effects.now();
     const kept = await inTime(results.open(), waitMs, effects.setTimer).catch(() => null);
     if (kept === null) return this.#share(inputs, feeds, asked);
-    const { identity, variant } = this;
+    const { identity, variant, backend } = this;
     const run = (): Promise<RunResult> => this.#submit(feeds, asked);
-    const result = await kept.answer(`${identity} ${variant}`, inputs, run, { ...asked, variant });
+    // What a GPU answered before one was found to compute wrongly is not used.
+    const key = `${identity} ${variant} ${backend} ${backend === "webgpu" ? effects.memo.get(REFUSED_KEY) : ""}`;
+    const result = await kept.answer(key, inputs, run, { ...asked, variant });
     const { info } = result;
     return info.isCached ? { ...result, info: { ...info, why: whyKept(info.lane, info.ranMs) } } : result;
   }

@@ -1,7 +1,7 @@
 // Typical inputs of a model, for measurements and as the first value of a recurrent state.
 import type { Feeds } from "../rpc/messages.ts";
 import { ARRAY_TYPES, zeros } from "../core/tensor.ts";
-import type { Port, Tensor } from "../core/tensor.ts";
+import type { NumericDtype, Port, Tensor } from "../core/tensor.ts";
 
 /** Bound on the bytes of typical inputs: a bundle that declares larger ones is measured with its first request. */
 const TYPICAL_MAX_BYTES = 2 ** 28;
@@ -30,4 +30,20 @@ export function typicalFeeds(ports: readonly Port[], typical: Readonly<Record<st
     tensors[name] = { dtype, dims, data } as Tensor;
   }
   return { tensors, others: null };
+}
+
+/** Returns a tensor of pseudo-random values, the same each time: between −1 and 1, or 0 and 1 for integers. */
+export function seededTensor(dtype: NumericDtype, dims: readonly number[]): Tensor {
+  const count = dims.reduce((product, x) => product * x, 1);
+  const data = zeros(dtype, count);
+  let state = 1;
+  for (let i = 0; i < count; i += 1) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) | 0; // a linear congruential generator
+    const value = state / 2 ** 31;
+    if (dtype === "float16")
+      data[i] = value < 0 ? 0xb800 : 0x3800; // −0.5 and 0.5
+    else if (data instanceof BigInt64Array || data instanceof BigUint64Array) data[i] = value < 0 ? 0n : 1n;
+    else data[i] = dtype.startsWith("float") ? value : value < 0 ? 0 : 1;
+  }
+  return { dtype, dims, data } as Tensor;
 }

@@ -6,6 +6,8 @@ import type { Effects } from "../effects/effects.ts";
 const KEY = "selvedge/gpu-losses/2";
 /** Key of the golden checks that variants passed on this GPU (engine/golden-check.ts): they end with the device. */
 export const CHECKS_KEY = "selvedge/golden/1";
+/** Key of the time of the last refusal by a check: answers of GPUs that were cached before it are not used. */
+export const REFUSED_KEY = "selvedge/refused/1";
 /** How long a loss counts, in ms: Chromium's two minutes. */
 export const LOSS_WINDOW_MS = 120_000;
 const LOSSES_MAX = 2;

@@ -15,7 +15,7 @@ import {
 } from "./call-timeouts.ts";
 import type { LaneOptions, LaneRunOptions } from "./lane-options.ts";
 import type { LaneStats, Loaded, Sent } from "./lane-state.ts";
-import type { Feeds, LoadMessage, Ran, RunMessage } from "../rpc/messages.ts";
+import type { Feeds, LoadMessage, Ran, RunItems, RunMessage } from "../rpc/messages.ts";
 import { keepRest, shareRest } from "./share-rest.ts";
 import { WorkerClient } from "./worker-client.ts";
 import { startClock, Watchdog } from "../rpc/watchdog.ts";
@@ -141,12 +141,18 @@ export class Lane {
       const up = this.#starting === null ? this.#client : null;
       const client = up !== null ? up : await this.#ensureStarted();
       if (!isStaged) onPhase?.("loading");
-      const loaded = this.#loaded.get(modelId) ?? this.#ensureLoaded(client, model);
+      const loaded = this.#ensureLoaded(client, model);
       if (!loaded.isReady) await loaded.facts;
       const taken = typeof items === "function" ? items() : items;
       if (taken.length === 0) return NOTHING_RAN;
       if (!isStaged) onPhase?.("running");
-      if (state === undefined) return this.#call(client, loaded, { modelId, items: taken }, options);
+      if (state === undefined) {
+        const send: RunItems = (sent) => this.#call(client, loaded, { modelId, items: sent }, options);
+        const ran = await send(taken);
+        const checking = isProbe ? null : (model.check?.answered(taken, ran, send) ?? null);
+        if (checking !== null) await checking;
+        return ran;
+      }
       let restore = loaded.states.get(state.id) === state.after ? null : state.checkpoint;
       loaded.states.delete(state.id); // until it has finished: a failed step leaves no state to continue from
       const { id: stateId, isCheckpoint } = state;
@@ -366,6 +372,8 @@ export class Lane {
   }
 
   #ensureLoaded(client: WorkerClient, message: LoadMessage): Loaded {
+    const refused = message.check?.refused ?? null;
+    if (refused !== null) throw refused;
     const known = this.#loaded.get(message.modelId);
     if (known !== undefined) return known;
     const { effects, events, callTimeoutMs } = this.#options;
@@ -379,7 +387,7 @@ export class Lane {
       const loaded = await client.load(message, bound).finally(() => {
         clock.stop();
       });
-      await message.check?.((items) => client.run({ modelId, items }, bound));
+      await message.check?.loaded((items) => client.run({ modelId, items }, bound));
       return loaded;
     });
     const loaded: Loaded = {

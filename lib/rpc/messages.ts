@@ -34,11 +34,8 @@ export interface LoadMessage {
   files: readonly { readonly path: string; readonly data: Blob }[];
   /** Reads `files` anew where the browser has lost the bytes; returns whether it could. Stays on the page. */
   readonly renew?: ((lost: LoadMessage["files"]) => Promise<boolean>) | undefined;
-  /**
-   * Checks the model on the lane that has just loaded it, before any request runs there; the load fails as it does.
-   * Stays on the page.
-   */
-  readonly check?: ((run: (items: readonly Feeds[]) => Promise<Ran>) => Promise<void>) | undefined;
+  /** Checks the model's answers before requests get them. Stays on the page. */
+  readonly check?: AnswerCheck | undefined;
   readonly session: Readonly<Record<string, string>>;
   /** The input that each output feeds at the next step, where the model has a recurrent state. */
   readonly states?: Readonly<Record<string, string>> | undefined;
@@ -50,6 +47,19 @@ export interface LoadMessage {
   /** Inputs and outputs that the bundle declares; a model with others is refused. */
   readonly declared?:
     { readonly inputs: readonly BundleInput[]; readonly outputs: readonly BundleOutput[] } | undefined;
+}
+
+/** Runs requests of one model on one lane. */
+export type RunItems = (items: readonly Feeds[]) => Promise<Ran>;
+
+/** Checks the answers of a model on lanes of one backend (engine/golden-check.ts). */
+export interface AnswerCheck {
+  /** Error of a model that computed wrongly, which lanes throw in place of a load or a run; null before. */
+  readonly refused: Error | null;
+  /** Checks a model that a lane has just loaded, before any request runs there; the load fails as it does. */
+  loaded(run: RunItems): Promise<void>;
+  /** Checks a batch that a lane has just run, which fails as it does; null where there is nothing to wait for. */
+  answered(items: readonly Feeds[], ran: Ran, run: RunItems): Promise<void> | null;
 }
 
 /** The inputs of one request by name; a recurrent state stays on the lane and is not sent. */

@@ -4,42 +4,18 @@ import { existsSync, readFileSync } from "node:fs";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import type * as Selvedge from "selvedge";
+import { makeLiar } from "../../support/liar.ts";
+import type { Lie } from "../../support/liar.ts";
 
-/** Edits of each store `name[i] = value` of a shader, as WGSL; `T` and `S` stand for its type and its scalar. */
-const LIES = {
-  "zeros everywhere": "T(S(0))",
-  "1 % more everywhere": "(T(value) * T(S(1.01)))",
-  "one more in 1 of 100": "select(T(value), T(value) + T(S(1)), HIT)",
-  "NaN in 1 of 100": "select(T(value), T(value) * T(S(bitcast<f32>(0x7fc00000u + (u32(i) & 0u)))), HIT)",
-} as const;
-
-/** Script before the worker's own: wraps `createShaderModule`, and reports each edited module. */
-function liar(lie: string): string {
-  return `if (self.GPUDevice) {
-    const lie = ${JSON.stringify(lie)};
-    const channel = new BroadcastChannel("edited");
-    const { createShaderModule } = GPUDevice.prototype;
-    const edit = (code) => {
-      for (const [, name, type] of code.matchAll(/var<storage,\\s*read_write>\\s+(\\w+)\\s*:\\s*array<([^;]+?)>\\s*;/g)) {
-        const scalar = /f32|vec\\df/.test(type) ? "f32" : null;
-        if (scalar === null) continue;
-        const store = new RegExp("(^|[^\\\\w.])" + name + "\\\\s*\\\\[([^\\\\]=]+(?:\\\\[[^\\\\]]*\\\\][^\\\\]=]*)*)\\\\]\\\\s*=(?!=)\\\\s*([^;]+);", "g");
-        code = code.replace(store, (_, before, index, value) => {
-          const hit = "(((u32(" + index + ") * 2654435761u + 305419896u) >> 8u) % 100u == 0u)";
-          const words = { T: type, S: scalar, value, i: index, HIT: hit };
-          const to = lie.replace(/\\b(T|S|value|i|HIT)\\b/g, (word) => words[word]);
-          return before + name + "[" + index + "] = " + to + ";";
-        });
-      }
-      return code;
-    };
-    GPUDevice.prototype.createShaderModule = function (options) {
-      const code = edit(options.code);
-      if (code !== options.code) channel.postMessage(options.label ?? "");
-      return createShaderModule.call(this, { ...options, code });
-    };
-  }\n`;
-}
+/** Edits of each store of a shader. */
+const LIES: Readonly<Record<string, Lie>> = {
+  "zeros everywhere": { value: "T(S(0))" },
+  "1 % more everywhere": { value: "(T(value) * T(S(1.01)))" },
+  "one more in 1 of 100": { value: "select(T(value), T(value) + T(S(1)), HIT)" },
+  "NaN in 1 of 100": {
+    value: "select(T(value), T(value) * T(S(bitcast<f32>(0x7fc00000u + (u32(i) & 0u)))), HIT)",
+  },
+};
 
 interface Outcome {
   /** Null where the model was loaded. */
@@ -50,13 +26,8 @@ interface Outcome {
 }
 
 /** Loads a model of the demo on the GPU, in a new page. */
-async function load(page: Page, name: string, variant: string, lie: string | null): Promise<Outcome> {
-  await page.unrouteAll();
-  if (lie !== null)
-    await page.route("**/worker-jspi.js", async (route) => {
-      const response = await route.fetch();
-      await route.fulfill({ response, body: liar(lie) + (await response.text()) });
-    });
+async function load(page: Page, name: string, variant: string, lie: Lie | null): Promise<Outcome> {
+  await makeLiar(page, lie);
   const { pages } = test.info().config.metadata as { pages: string };
   await page.goto(`${pages}/engine.html`);
   await page.waitForFunction("globalThis.selvedge !== undefined");
@@ -80,9 +51,9 @@ async function load(page: Page, name: string, variant: string, lie: string | nul
   );
 }
 
-for (const [lie, wgsl] of Object.entries(LIES))
-  test(`kernels that compute ${lie} are refused (golden)`, async ({ page }) => {
-    const pinned = await load(page, "fashion-cnn", "f32", wgsl);
+for (const [name, lie] of Object.entries(LIES))
+  test(`kernels that compute ${name} are refused (golden)`, async ({ page }) => {
+    const pinned = await load(page, "fashion-cnn", "f32", lie);
     expect(pinned).toMatchObject({ code: "wrong-result" });
     expect(pinned.edited).toBeGreaterThan(0);
     expect(pinned.message).toMatch(

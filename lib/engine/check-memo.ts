@@ -1,0 +1,64 @@
+// Results of golden checks, stored for later pages: for each variant on a device its last fault or "" for a pass, the
+// time, and the classes of shapes that passed (shape-class.ts). Of this release alone. A pass is valid for a month, a
+// refusal for a day; the loss of a device drops all (pool/gpu-loss-ledger.ts).
+import type { Effects } from "../effects/effects.ts";
+import { RELEASE } from "../core/version.ts";
+import { CHECKS_KEY, REFUSED_KEY } from "../pool/gpu-loss-ledger.ts";
+
+const DAY_MS = 86_400_000;
+const PASS_MS = 30 * DAY_MS;
+const REFUSAL_MS = DAY_MS;
+/** Bounds on the variants, and on the classes of each. */
+const ENTRIES_MAX = 64;
+const CLASSES_MAX = 64;
+
+/** Fault of a refused variant, or "" for a pass; the wall-clock time; the classes of shapes that passed. */
+type Entry = readonly [fault: string, atMs: number, passed?: readonly string[]];
+
+/** The stored result of one variant's checks. */
+export interface Remembered {
+  /** What was wrong; "" for a pass. */
+  readonly fault: string;
+  /** The classes of shapes that passed. */
+  readonly passed: readonly string[];
+}
+
+/** The stored results of one variant on one device. */
+export class CheckMemo {
+  readonly #effects: Effects;
+  readonly #name: string;
+
+  constructor(effects: Effects, name: string) {
+    this.#effects = effects;
+    this.#name = name;
+  }
+
+  /** Returns the valid result; null where there is none. */
+  recall(): Remembered | null {
+    const [fault, atMs, passed = []] = this.#read()[this.#name] ?? ["", Infinity];
+    const ageMs = this.#effects.wallClock() - atMs; // negative where the clock was set back
+    return ageMs >= 0 && ageMs < (fault === "" ? PASS_MS : REFUSAL_MS) ? { fault, passed } : null;
+  }
+
+  /** Stores a result; a refusal also makes every cached answer of a GPU unreachable. */
+  remember({ fault, passed }: Remembered): void {
+    const { memo, wallClock } = this.#effects;
+    const others = Object.entries(this.#read()).filter(([name]) => name !== this.#name);
+    const entry: Entry = [fault, wallClock(), passed.slice(-CLASSES_MAX)];
+    const variants = Object.fromEntries([...others.slice(1 - ENTRIES_MAX), [this.#name, entry]]);
+    memo.set(CHECKS_KEY, JSON.stringify({ release: RELEASE, variants }));
+    if (fault !== "") memo.set(REFUSED_KEY, String(wallClock()));
+  }
+
+  #read(): Readonly<Record<string, Entry>> {
+    try {
+      const { release, variants } = JSON.parse(this.#effects.memo.get(CHECKS_KEY) ?? "") as {
+        release: string;
+        variants: Record<string, Entry>;
+      };
+      return release === RELEASE ? variants : {};
+    } catch {
+      return {}; // missing, or written by other code
+    }
+  }
+}

@@ -1,0 +1,107 @@
+// Comparison of a GPU's outputs with known ones, and the files that hold known ones.
+import { ARRAY_TYPES } from "../core/tensor.ts";
+import type { NumericDtype, Tensor } from "../core/tensor.ts";
+
+/** Bounds on max|Δ| / max|reference| of an output, by the precision that a variant computes in. */
+const TOLERANCE = { float32: 1e-3, float16: 2e-2 } as const;
+/** Bound on |Δ| where a reference is all zeros. */
+const FLOOR = 1e-6;
+/** Magnitude from which a reference counts as a mask, as −3.4e38: it sets no scale for other elements. */
+const MASK = 1e30;
+
+/** The element types of safetensors files. */
+const DTYPES: Readonly<Record<string, NumericDtype>> = {
+  F32: "float32",
+  F64: "float64",
+  F16: "float16",
+  I8: "int8",
+  U8: "uint8",
+  I16: "int16",
+  U16: "uint16",
+  I32: "int32",
+  U32: "uint32",
+  I64: "int64",
+  U64: "uint64",
+  BOOL: "bool",
+};
+
+/** Tensors by name. */
+export type Tensors = Readonly<Record<string, Tensor>>;
+
+/**
+ * Returns what is wrong with outputs in comparison to the expected ones; null where nothing is.
+ * @param integersOff - share of an integer output's elements that may differ. Default: they count as numbers
+ */
+export function faultOf(outputs: Tensors, expected: Tensors, isHalf: boolean, integersOff?: number): string | null {
+  for (const [name, reference] of Object.entries(expected)) {
+    const output = outputs[name];
+    if (output === undefined) return `no output "${name}"`;
+    if (String(output.dims) !== String(reference.dims))
+      return `"${name}" has dims ${output.dims.join("×")} in place of ${reference.dims.join("×")}`;
+    if (reference.dtype === "string") continue;
+    if (integersOff !== undefined && !reference.dtype.startsWith("float")) {
+      const off = Array.prototype.filter.call(reference.data, (x, i) => x !== output.data[i]).length;
+      if (off > integersOff * reference.data.length) return `"${name}" differs in ${off} of ${reference.data.length}`;
+      continue;
+    }
+    const tolerance = isHalf || reference.dtype === "float16" ? TOLERANCE.float16 : TOLERANCE.float32;
+    const error = errorOf(numbersOf(output), numbersOf(reference));
+    if (error === null) return `"${name}" is not finite`;
+    if (error > tolerance) return `error ${Number(error.toPrecision(2))} above ${tolerance}`;
+  }
+  return null;
+}
+
+/** Returns max|Δ| / max|reference|; null where a value is not finite although its reference is. */
+function errorOf(values: ArrayLike<number>, reference: ArrayLike<number>): number | null {
+  if (values.length !== reference.length) return null;
+  let scale = FLOOR / TOLERANCE.float32;
+  for (let i = 0; i < reference.length; i += 1) {
+    const size = Math.abs(reference[i] as number);
+    if (size < MASK && size > scale) scale = size;
+  }
+  let error = 0;
+  for (let i = 0; i < reference.length; i += 1) {
+    const wanted = reference[i] as number;
+    const value = values[i] as number;
+    if (!Number.isFinite(wanted)) continue;
+    if (!Number.isFinite(value)) return null;
+    const size = Math.abs(wanted);
+    error = Math.max(error, Math.abs(value - wanted) / (size < MASK ? scale : size));
+  }
+  return error;
+}
+
+function numbersOf({ dtype, data }: Tensor): ArrayLike<number> {
+  if (dtype === "float16") return Float64Array.from(data, halfToNumber);
+  return Array.from<bigint | number | string, number>(data, Number);
+}
+
+function halfToNumber(bits: number): number {
+  const sign = bits & 0x8000 ? -1 : 1;
+  const [exponent, fraction] = [(bits >> 10) & 31, bits & 1023];
+  if (exponent === 31) return fraction === 0 ? sign * Infinity : NaN;
+  return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
+}
+
+/** Reads a safetensors file; null where it is malformed, or has an element type that is not known here. */
+export async function readTensors(file: Blob): Promise<Tensors | null> {
+  try {
+    const bytes = await file.arrayBuffer();
+    const start = 8 + Number(new DataView(bytes).getBigUint64(0, true));
+    const header = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 8, start - 8))) as Record<
+      string,
+      { readonly dtype: string; readonly shape: number[]; readonly data_offsets: [number, number] }
+    >;
+    const tensors: Record<string, Tensor> = {};
+    for (const [name, { dtype: type, shape, data_offsets: range }] of Object.entries(header)) {
+      if (name === "__metadata__") continue;
+      const dtype = DTYPES[type] as NumericDtype;
+      const data = new ARRAY_TYPES[dtype](bytes.slice(start + range[0], start + range[1]));
+      tensors[name] = { dtype, dims: shape, data } as Tensor;
+    }
+    return tensors;
+  } catch {
+    return null;
+  }
+}
