@@ -150,6 +150,10 @@ export interface BundleChunk {
   readonly encoding?: string | undefined;
   /** Size as stored and sent; absent without an encoding. */
   readonly wireBytes?: number | undefined;
+  /** Address of a repository's file: it is one chunk of any size, which the store keeps in pieces. */
+  readonly url?: string | undefined;
+  /** Whether its host states no hash: `sha256` is then of its address and validators, and the first download is trusted. */
+  readonly isUnverified?: boolean | undefined;
 }
 
 /** A file of a bundle, as a list of chunks. */
@@ -245,6 +249,18 @@ export interface Unknown {
   readonly word: string;
 }
 
+/** Steps by the names of ports; one for a port that the model has not is ignored. */
+export interface PortSteps {
+  /** Tokenization, by input name. */
+  readonly texts: Readonly<Record<string, TextSpec>>;
+  /** Conversion of images, by input name. */
+  readonly images: Readonly<Record<string, ImageSpec>>;
+  /** Decoding, by output name. */
+  readonly decodes: Readonly<Record<string, DecodeSpec>>;
+  /** Texts of assets that are in no file, by path. */
+  readonly assets: Readonly<Record<string, string>>;
+}
+
 /** A validated bundle in memory, read from either schema. */
 export interface Bundle {
   /** The schema that it was read from, which determines the names of its chunks. */
@@ -259,6 +275,8 @@ export interface Bundle {
     readonly outputs: readonly BundleOutput[];
     /** A typical size for each symbolic dim, used to measure backends. */
     readonly exampleDims?: Readonly<Record<string, number>> | undefined;
+    /** Steps by the names of ports that are known only once the model is loaded; a repository's. */
+    readonly steps?: PortSteps | undefined;
     /** Sketches of inputs and outputs over the samples, to detect drift later. */
     readonly baseline?: Readonly<Record<string, Readonly<Record<string, number | readonly number[]>>>> | undefined;
   };

@@ -1,0 +1,218 @@
+// Describes a repository as one model with several variants: the form that the store keeps and the planner reads. The
+// ports are known only once the graph is loaded, so steps are given by the names that exporters use; a step for a port
+// that the graph has not is left out then.
+import { canonicalJson } from "../core/bundle.ts";
+import type { PortSteps, TextSpec } from "../core/bundle.ts";
+import { SelvedgeError } from "../core/errors.ts";
+import { chooseGraphs, folderOf, listGraphs } from "./onnx-files.ts";
+import type { GraphFile } from "./onnx-files.ts";
+import { TOKENIZER } from "./repository.ts";
+import type { RepositoryFacts, RepositoryFile } from "./repository.ts";
+
+/** The schema of a repository's description in the store. */
+export const REPOSITORY_SCHEMA = "selvedge/repository@1";
+
+/** A file of a description: one chunk of any size. */
+export interface DescribedFile {
+  /** Path as the graph's external data or a step names it. */
+  readonly path: string;
+  /** Absolute address, at a commit where the host has commits. */
+  readonly url: string;
+  readonly bytes: number;
+  /** SHA-256 of the content; where the host states none, of the address and the validators (`isUnverified`). */
+  readonly sha256: string;
+  /** Whether the host states no hash, so that the first download is trusted. */
+  readonly isUnverified?: true;
+}
+
+/** One encoding of the model. */
+export interface DescribedVariant {
+  /** As transformers.js' `dtype`: `fp32`, `q8` … */
+  readonly id: string;
+  /** Capability words (core/bundle.ts). */
+  readonly needs: readonly string[];
+  /** Time relative to fp32, as measured on MiniLM. */
+  readonly speed: { readonly webgpu?: number; readonly wasm?: number };
+  /** Backends on which it is used only when the caller names it. */
+  readonly unchecked?: readonly ("webgpu" | "wasm")[];
+  /** The graph, then its external data. */
+  readonly files: readonly DescribedFile[];
+}
+
+/** Description of a repository, as the store keeps it. Its identity is the SHA-256 of its canonical JSON. */
+export interface RepositoryJson {
+  readonly schema: typeof REPOSITORY_SCHEMA;
+  /** As `owner/name`. */
+  readonly name: string;
+  /** Commit; empty where the host has none. */
+  readonly version: string;
+  readonly licence: string;
+  readonly variants: readonly DescribedVariant[];
+  readonly assets: readonly DescribedFile[];
+  readonly steps: PortSteps;
+}
+
+/** What a description is made of. */
+export interface DescribeInput {
+  readonly name: string;
+  readonly version: string;
+  readonly licence?: string | null;
+  readonly facts: RepositoryFacts;
+  readonly files: readonly RepositoryFile[];
+  /** Graph to load: base name, file name or path. Default: `model`, or the only one. */
+  readonly file?: string | undefined;
+  /** Returns a file's address and hash. */
+  readonly locate: (file: RepositoryFile) => Omit<DescribedFile, "path" | "bytes">;
+}
+
+/** Properties of an encoding. */
+interface Form {
+  readonly needs: readonly string[];
+  readonly speed: DescribedVariant["speed"];
+  /** Whether its error is large enough to need a check before it is a default. */
+  readonly isCoarse?: boolean;
+}
+
+const GPU16 = ["webgpu", "shader-f16"];
+/**
+ * Encodings by word. Times are MiniLM's on wasm; on WebGPU float16 was taken as 0.7. Dynamic 8-bit products have no
+ * WebGPU kernels.
+ */
+const FORMS: Readonly<Record<string, Form>> = {
+  fp32: { needs: [], speed: { webgpu: 1, wasm: 1 } },
+  fp16: { needs: GPU16, speed: { webgpu: 0.7 } },
+  q8: { needs: ["wasm"], speed: { wasm: 0.5 } },
+  int8: { needs: ["wasm"], speed: { wasm: 0.5 } },
+  uint8: { needs: ["wasm"], speed: { wasm: 0.5 } },
+  q4: { needs: [], speed: { webgpu: 1, wasm: 1.4 }, isCoarse: true },
+  q4f16: { needs: GPU16, speed: { webgpu: 0.75 }, isCoarse: true },
+  bnb4: { needs: ["wasm"], speed: { wasm: 1.4 }, isCoarse: true },
+};
+const OTHER: Form = { needs: [], speed: { webgpu: 1, wasm: 1.4 }, isCoarse: true };
+/** Size above which a finer encoding is no alternative to a coarse one. */
+const LARGE_BYTES = 2 * 1024 ** 3;
+/** Bound on tokens where no file gives one. */
+const MAX_LENGTH = 512;
+
+/**
+ * Describes a repository.
+ * @throws SelvedgeError `model-invalid` without a graph, or with several of which none is chosen; `download-failed` for
+ * a missing part
+ */
+export function describeRepository(input: DescribeInput): RepositoryJson {
+  const { name, version, licence = null, facts, files } = input;
+  const byPath = new Map(files.map((x) => [x.path, x]));
+  const graphs = chooseGraphs(listGraphs([...byPath.keys()]), input.file, name);
+  const described = graphs.map((graph) => describeGraph(graph, byPath, input));
+  const tokenizer = byPath.get(TOKENIZER);
+  const steps = stepsOf(facts, tokenizer !== undefined);
+  const assets =
+    tokenizer === undefined || Object.keys(steps.texts).length === 0 ? [] : [fileOf(tokenizer, TOKENIZER, input)];
+  return {
+    schema: REPOSITORY_SCHEMA,
+    name,
+    version,
+    licence: licence ?? "unknown",
+    variants: withChecks(described),
+    assets,
+    steps,
+  };
+}
+
+function describeGraph(
+  graph: GraphFile,
+  byPath: ReadonlyMap<string, RepositoryFile>,
+  input: DescribeInput,
+): DescribedVariant {
+  const folder = folderOf(graph.path);
+  const { needs, speed } = FORMS[graph.dtype] ?? OTHER;
+  checkShards(graph, input);
+  const files = [graph.path, ...graph.data].map((path) =>
+    fileOf(byPath.get(path) as RepositoryFile, path.slice(folder.length), input),
+  );
+  return { id: graph.dtype, needs, speed, files };
+}
+
+function fileOf(file: RepositoryFile, path: string, { locate, name }: DescribeInput): DescribedFile {
+  if (file.bytes === null || file.bytes === 0)
+    throw new SelvedgeError(
+      "download-failed",
+      `${name}: the host does not state the size of ${file.path}, or it is 0: serve it with Content-Length and without compression.`,
+      { path: file.path, reason: "no-size" },
+    );
+  return { path, bytes: file.bytes, ...locate(file) };
+}
+
+/** Refuses a graph whose external data is not all there, by the numbers in the names and in config.json. */
+function checkShards({ path, data }: GraphFile, { name, facts }: DescribeInput): void {
+  const file = path.slice(path.lastIndexOf("/") + 1);
+  const told = facts.config?.externalData ?? {};
+  const wanted = told[file] ?? told[file.slice(0, -".onnx".length)] ?? 0;
+  const numbers = data.map((x) => Number(/_data_(\d+)$/.exec(x)?.[1] ?? 0));
+  const count = Math.max(wanted, ...numbers.map((x) => x + 1));
+  for (let i = 0; i < count; i += 1) {
+    if (numbers.includes(i)) continue;
+    const missing = `${path}_data${i === 0 ? "" : `_${i}`}`;
+    throw missingPart(name, missing);
+  }
+}
+
+/** Returns the error for external data that a repository has not. */
+export function missingPart(repository: string, path: string): SelvedgeError {
+  return new SelvedgeError(
+    "download-failed",
+    `${repository} lacks ${path}, a part of the model's weights: upload it, or take another revision.`,
+    { repository, path, reason: "missing-part", final: true },
+  );
+}
+
+/** Keeps coarse encodings from being a default beside a finer one; lets float16 run on wasm where nothing else does. */
+function withChecks(variants: readonly DescribedVariant[]): DescribedVariant[] {
+  const runsOn = (x: DescribedVariant, backend: "webgpu" | "wasm"): boolean =>
+    backend === "webgpu" ? !x.needs.includes("wasm") : !x.needs.includes("webgpu");
+  const isCoarse = (x: DescribedVariant): boolean => (FORMS[x.id] ?? OTHER).isCoarse === true;
+  const bytesOf = (x: DescribedVariant): number => x.files.reduce((sum, y) => sum + y.bytes, 0);
+  const isFine = (x: DescribedVariant): boolean => !isCoarse(x) && bytesOf(x) < LARGE_BYTES;
+  const hasWasm = variants.some((x) => runsOn(x, "wasm"));
+  return variants.map((x) => {
+    const needs = hasWasm ? x.needs : [];
+    if (!isCoarse(x)) return { ...x, needs };
+    const unchecked = (["webgpu", "wasm"] as const).filter((backend) =>
+      // float16 needs a feature of the GPU, so only what every GPU runs is an alternative there.
+      variants.some((y) => isFine(y) && runsOn(y, backend) && (y.needs.length < 2 || x.needs.length >= 2)),
+    );
+    return { ...x, needs, ...(unchecked.length > 0 && { unchecked }) };
+  });
+}
+
+/** Returns the steps that a repository's files declare, by the names of ports that exporters use. */
+function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortSteps {
+  const { config, processor } = facts;
+  const text: TextSpec = {
+    tokenizer: TOKENIZER,
+    maxLength: facts.maxLength ?? MAX_LENGTH,
+    mask: "attention_mask",
+    types: "token_type_ids",
+  };
+  const labels = config?.labels ?? null;
+  const isClassifier = config?.architectures.some((x) => /For(Sequence|Image)Classification/.test(x)) === true;
+  const hasLabels = isClassifier && labels !== null && config.problem === "single-label";
+  return {
+    texts: hasTokenizer ? { input_ids: text } : {},
+    images: processor?.image == null ? {} : { pixel_values: processor.image },
+    decodes: hasLabels ? { logits: { op: "labels", asset: LABELS, logits: true } } : {},
+    assets: hasLabels ? { [LABELS]: `${labels.join("\n")}\n` } : {},
+  };
+}
+
+const LABELS = "labels.txt";
+
+/** Returns the text whose SHA-256 stands for a file without a stated hash: its address and what its host says of it. */
+export function placeOf(place: {
+  readonly url: string;
+  readonly bytes: number | null;
+  readonly etag?: string | null;
+  readonly lastModified?: string | null;
+}): string {
+  return canonicalJson(place);
+}

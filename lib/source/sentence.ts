@@ -1,0 +1,82 @@
+// Reads the files of sentence-transformers: the modules that follow the transformer (pooling, normalising), and the
+// model's own maximum length, which is below the tokenizer's (256 against 512 for MiniLM).
+import { countOf, listOf, objectOf, textOf, truthOf } from "./json.ts";
+
+/** How the vectors of a text's tokens become one. */
+export type PoolingMode = "mean" | "cls" | "last";
+
+/** Facts of a sentence-transformers model. */
+export interface SentenceFacts {
+  /** Null where the pooling is of another kind, which `unsupported` names. */
+  readonly pooling: PoolingMode | null;
+  /** Whether the vector is scaled to length 1. */
+  readonly normalize: boolean;
+  /** Numbers in a vector; null where the file does not say. */
+  readonly dims: number | null;
+  /** The most tokens of a text; null where the file does not say. */
+  readonly maxLength: number | null;
+  /** Texts that are put before a text, by the name of the use, as `query`. */
+  readonly prompts: Readonly<Record<string, string>>;
+  /** The module or mode that this release does not compute; null for none. */
+  readonly unsupported: string | null;
+}
+
+/** Files of sentence-transformers, parsed; null for one that the repository has not. */
+export interface SentenceFiles {
+  /** modules.json. */
+  readonly modules: unknown;
+  /** The pooling module's config.json, as `1_Pooling/config.json`. */
+  readonly pooling: unknown;
+  /** sentence_bert_config.json. */
+  readonly length: unknown;
+  /** config_sentence_transformers.json. */
+  readonly prompts: unknown;
+}
+
+/** Fields of the pooling's config.json by mode; those of other modes are listed for the message. */
+const MODES: Readonly<Record<string, PoolingMode | null>> = {
+  pooling_mode_mean_tokens: "mean",
+  pooling_mode_cls_token: "cls",
+  pooling_mode_lasttoken: "last",
+  pooling_mode_max_tokens: null,
+  pooling_mode_mean_sqrt_len_tokens: null,
+  pooling_mode_weightedmean_tokens: null,
+};
+const WORDS: Readonly<Record<string, PoolingMode>> = { mean: "mean", cls: "cls", lasttoken: "last" };
+
+/** Returns the path of the pooling's config.json by modules.json; null where there is none. */
+export function poolingPath(modules: unknown): string | null {
+  const pooling = listOf(modules).map(objectOf).find(isOf("Pooling"));
+  const path = textOf(pooling?.["path"]);
+  return path === null || !/^[\w.-]+$/.test(path) ? null : `${path}/config.json`;
+}
+
+/** Reads the files; null for a repository without pooling, which is no sentence-transformers model. */
+export function readSentence({ modules, pooling, length, prompts }: SentenceFiles): SentenceFacts | null {
+  const config = objectOf(pooling);
+  if (Object.keys(config).length === 0) return null;
+  const list = listOf(modules).map(objectOf);
+  const modes = Object.keys(MODES).filter((x) => config[x] === true);
+  const [only, second] = modes;
+  const word = textOf(config["pooling_mode"]);
+  const mode = word !== null ? (WORDS[word] ?? null) : only === undefined ? "mean" : (MODES[only] ?? null);
+  const other = list.find((x) => !["Transformer", "Pooling", "Normalize"].some((kind) => isOf(kind)(x)));
+  const unsupported =
+    textOf(other?.["type"]) ?? (second !== undefined ? modes.join(" + ") : mode === null ? (word ?? only ?? "") : null);
+  const own = objectOf(objectOf(prompts)["prompts"]);
+  return {
+    pooling: unsupported === null ? mode : null,
+    normalize: list.some(isOf("Normalize")),
+    dims: countOf(config["word_embedding_dimension"]) ?? countOf(config["embedding_dimension"]),
+    maxLength: countOf(objectOf(length)["max_seq_length"], 1e6),
+    prompts: Object.fromEntries(
+      Object.entries(own).filter((x): x is [string, string] => typeof x[1] === "string" && x[1] !== ""),
+    ),
+    unsupported: truthOf(config["include_prompt"], true) ? unsupported : "include_prompt: false",
+  };
+}
+
+/** Whether a module is of a kind: `sentence_transformers.models.Pooling`, or another path to the class. */
+function isOf(kind: string): (module: Readonly<Record<string, unknown>>) => boolean {
+  return (module) => textOf(module["type"])?.split(".").at(-1) === kind;
+}

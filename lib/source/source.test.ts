@@ -1,0 +1,430 @@
+// Readers of repositories' files: what exporters and libraries write, and anything else without an exception.
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { isSelvedgeError } from "../core/errors.ts";
+import { readConfig } from "./config.ts";
+import { describeRepository } from "./describe.ts";
+import { readGeneration } from "./generation.ts";
+import { chooseGraphs, DTYPE_BY_SUFFIX, listGraphs } from "./onnx-files.ts";
+import { readProcessor } from "./processor.ts";
+import { filesToRead, licenceOf, pointerOf, readRepository, readTree } from "./repository.ts";
+import type { RepositoryFile } from "./repository.ts";
+import { poolingPath, readSentence } from "./sentence.ts";
+import { readTokenizer } from "./tokenizer.ts";
+
+const HASH = "0123456789abcdef".repeat(4);
+
+/** Lists files of a repository, each of 1,000 bytes unless said. */
+function filesOf(paths: readonly string[], bytes = 1_000): RepositoryFile[] {
+  return paths.map((path) => ({ path, bytes, sha256: HASH, oid: null }));
+}
+
+/** Describes a repository of these files, with config.json and others as texts. */
+function describeFiles(
+  files: readonly RepositoryFile[],
+  texts: Readonly<Record<string, unknown>> = {},
+  file?: string,
+): ReturnType<typeof describeRepository> {
+  const json = Object.entries(texts).map(([path, value]) => [path, JSON.stringify(value)] as const);
+  return describeRepository({
+    ...{ name: "owner/name", version: "", files, file },
+    facts: readRepository(new Map(json)),
+    locate: ({ path, sha256 }) => ({ url: `https://hub.example/${path}`, sha256: sha256 ?? HASH }),
+  });
+}
+
+/** Returns the reason in the error that a function throws. */
+function reasonOf(work: () => unknown): unknown {
+  try {
+    work();
+    return "none";
+  } catch (error) {
+    return isSelvedgeError(error) ? error.details["reason"] : error;
+  }
+}
+
+describe("names of ONNX files", () => {
+  test("a suffix names the encoding, the longest that fits", () => {
+    const found = listGraphs([
+      "onnx/model.onnx",
+      "onnx/model_q4f16.onnx",
+      "onnx/model_fp16.onnx",
+      "onnx/model_quantized.onnx",
+    ]);
+    expect(found.map((x) => [x.base, x.dtype])).toEqual([
+      ["model", "fp32"],
+      ["model", "fp16"],
+      ["model", "q4f16"],
+      ["model", "q8"],
+    ]);
+  });
+
+  test("external data is found under both names, in the order of its numbers", () => {
+    const paths = ["onnx/model.onnx", "onnx/model.onnx_data_10", "onnx/model.onnx_data_2", "onnx/model.onnx_data"];
+    expect(listGraphs(paths)[0]?.data).toEqual([
+      "onnx/model.onnx_data",
+      "onnx/model.onnx_data_2",
+      "onnx/model.onnx_data_10",
+    ]);
+    expect(listGraphs(["model.onnx", "model.onnx.data"])[0]?.data).toEqual(["model.onnx.data"]);
+    expect(listGraphs(["onnx/model.onnx", "onnx/model.onnx_datasheet", "other.onnx_data"])[0]?.data).toEqual([]);
+  });
+
+  test("any base, encoding and number of parts is read back from its names", () => {
+    const base = fc
+      .stringMatching(/^[a-z][a-z0-9_]{0,20}[a-z]$/)
+      .filter((x) => !Object.keys(DTYPE_BY_SUFFIX).some((y) => y !== "" && x.endsWith(y)));
+    const shape = fc.record({
+      base,
+      suffix: fc.constantFrom(...Object.keys(DTYPE_BY_SUFFIX)),
+      parts: fc.nat(12),
+      folder: fc.constantFrom("", "onnx/", "a/b/"),
+    });
+    fc.assert(
+      fc.property(shape, ({ base, suffix, parts, folder }) => {
+        const path = `${folder}${base}${suffix}.onnx`;
+        const data = Array.from({ length: parts }, (_, i) => `${path}_data${i === 0 ? "" : `_${i}`}`);
+        const [graph] = listGraphs([...data].reverse().concat(path));
+        expect(graph).toEqual({ path, base, dtype: DTYPE_BY_SUFFIX[suffix], data });
+      }),
+    );
+  });
+
+  test("the usual graph is `model` in onnx/, at the top, or the only one", () => {
+    const of = (paths: readonly string[], wanted?: string): string[] =>
+      chooseGraphs(listGraphs(paths), wanted, "r").map((x) => x.path);
+    expect(of(["model.onnx", "onnx/model.onnx", "onnx/model_q4.onnx", "onnx/other.onnx"])).toEqual([
+      "onnx/model.onnx",
+      "onnx/model_q4.onnx",
+    ]);
+    expect(of(["yolo.onnx"])).toEqual(["yolo.onnx"]);
+    expect(
+      of(["onnx/encoder_model.onnx", "onnx/encoder_model_fp16.onnx", "onnx/decoder_model.onnx"], "encoder_model"),
+    ).toHaveLength(2);
+    expect(of(["onnx/model_qint8_avx512.onnx", "onnx/model.onnx"], "model_qint8_avx512")).toEqual([
+      "onnx/model_qint8_avx512.onnx",
+    ]);
+  });
+
+  test("several graphs without a usual one are named, none is said so", () => {
+    const graphs = listGraphs(["onnx/encoder_model.onnx", "onnx/decoder_model_merged.onnx"]);
+    expect(() => chooseGraphs(graphs, undefined, "o/n")).toThrow(
+      'o/n has several graphs and none is "model": choose one by `file`: "decoder_model_merged", "encoder_model".',
+    );
+    expect(() => chooseGraphs([], undefined, "o/n")).toThrow("o/n has no .onnx file");
+    expect(() => chooseGraphs(graphs, "vision_model", "o/n")).toThrow('o/n has no graph "vision_model"');
+  });
+});
+
+describe("config.json", () => {
+  test("labels come in the order of the classes; a gap gives none", () => {
+    expect(readConfig({ id2label: { 0: "a", 1: "b", 2: "c" } }).labels).toEqual(["a", "b", "c"]);
+    expect(readConfig({ id2label: { 0: "a", 2: "c" } }).labels).toBeNull();
+  });
+
+  test("a head of one class is a score, and a multi-label head is not exclusive", () => {
+    expect(readConfig({ id2label: { 0: "LABEL_0" } }).problem).toBe("regression");
+    expect(readConfig({ problem_type: "multi_label_classification" }).problem).toBe("multi-label");
+    expect(readConfig({ id2label: { 0: "a", 1: "b" } }).problem).toBe("single-label");
+  });
+
+  test("positions after the padding's do not count", () => {
+    expect(readConfig({ model_type: "bert", max_position_embeddings: 512 }).maxPositions).toBe(512);
+    expect(readConfig({ model_type: "xlm-roberta", max_position_embeddings: 514 }).maxPositions).toBe(512);
+  });
+
+  test("external data is counted for all graphs, or by graph", () => {
+    expect(readConfig({ "transformers.js_config": { use_external_data_format: true } }).externalData).toEqual({
+      "*": 1,
+    });
+    expect(
+      readConfig({
+        "transformers.js_config": { use_external_data_format: { "model.onnx": 2, "model_q4.onnx": false } },
+      }).externalData,
+    ).toEqual({ "model.onnx": 2 });
+  });
+});
+
+describe("tokenizer files", () => {
+  test("a length that means no limit is none", () => {
+    expect(readTokenizer({ model_max_length: 1e30 }, null).maxLength).toBeNull();
+    expect(
+      readTokenizer({ model_max_length: 512, model_input_names: ["input_ids", "attention_mask"] }, null),
+    ).toMatchObject({
+      maxLength: 512,
+      inputNames: ["input_ids", "attention_mask"],
+      paddingSide: "right",
+    });
+  });
+
+  test("the padding's id is that of its token", () => {
+    expect(
+      readTokenizer({ pad_token: { content: "<pad>" } }, { added_tokens: [{ id: 7, content: "<pad>" }] }).padId,
+    ).toBe(7);
+    expect(readTokenizer({ pad_token: "[PAD]", added_tokens_decoder: { 3: { content: "[PAD]" } } }, null).padId).toBe(
+      3,
+    );
+    expect(readTokenizer({}, { padding: { pad_id: 1, direction: "Left" } })).toMatchObject({
+      padId: 1,
+      paddingSide: "left",
+    });
+  });
+});
+
+describe("sentence-transformers", () => {
+  const modules = [
+    { type: "sentence_transformers.models.Transformer", path: "" },
+    { type: "sentence_transformers.models.Pooling", path: "1_Pooling" },
+    { type: "sentence_transformers.models.Normalize", path: "2_Normalize" },
+  ];
+  const read = (pooling: unknown, list: unknown = modules): ReturnType<typeof readSentence> =>
+    readSentence({ modules: list, pooling, length: { max_seq_length: 256 }, prompts: null });
+
+  test("pooling, normalising and the own length are read", () => {
+    expect(poolingPath(modules)).toBe("1_Pooling/config.json");
+    expect(read({ pooling_mode_mean_tokens: true, word_embedding_dimension: 384 })).toMatchObject({
+      pooling: "mean",
+      normalize: true,
+      dims: 384,
+      maxLength: 256,
+      unsupported: null,
+    });
+    expect(read({ pooling_mode_lasttoken: true, pooling_mode_mean_tokens: false }, modules.slice(0, 2))).toMatchObject({
+      pooling: "last",
+      normalize: false,
+    });
+    expect(read({ pooling_mode: "cls" })).toMatchObject({ pooling: "cls" });
+  });
+
+  test("another module or mode is named, not guessed", () => {
+    expect(read({ pooling_mode_max_tokens: true })).toMatchObject({
+      pooling: null,
+      unsupported: "pooling_mode_max_tokens",
+    });
+    const dense = [...modules, { type: "sentence_transformers.models.Dense", path: "3_Dense" }];
+    expect(read({ pooling_mode_cls_token: true }, dense)).toMatchObject({
+      pooling: null,
+      unsupported: "sentence_transformers.models.Dense",
+    });
+    expect(read({ pooling_mode_cls_token: true, pooling_mode_mean_tokens: true })?.pooling).toBeNull();
+    expect(read(null)).toBeNull();
+  });
+
+  test("its length wins over the tokenizer's and over the positions", () => {
+    const texts = {
+      "tokenizer_config.json": { model_max_length: 512 },
+      "config.json": { max_position_embeddings: 128 },
+    };
+    const all = {
+      ...texts,
+      "1_Pooling/config.json": { pooling_mode_mean_tokens: true },
+      "sentence_bert_config.json": { max_seq_length: 256 },
+    };
+    const mapOf = (x: object): Map<string, string> =>
+      new Map(Object.entries(x).map(([path, value]) => [path, JSON.stringify(value)]));
+    expect(readRepository(mapOf(texts)).maxLength).toBe(128);
+    expect(readRepository(mapOf(all)).maxLength).toBe(256);
+  });
+});
+
+describe("preprocessor_config.json", () => {
+  test("both sides are stretched, a shorter side is cropped", () => {
+    expect(
+      readProcessor({
+        image_processor_type: "ViTImageProcessor",
+        size: { height: 224, width: 224 },
+        image_mean: [0.5, 0.5, 0.5],
+        image_std: [0.5, 0.5, 0.5],
+      }).image,
+    ).toEqual({
+      resize: { mode: "exact", width: 224, height: 224 },
+      channels: "rgb",
+      scale: 1 / 255,
+      mean: [0.5, 0.5, 0.5],
+      std: [0.5, 0.5, 0.5],
+      layout: "nchw",
+    });
+    expect(
+      readProcessor({ size: { shortest_edge: 256 }, do_center_crop: true, crop_size: { height: 224, width: 224 } })
+        .image?.resize,
+    ).toEqual({ mode: "crop", width: 224, height: 224, shortSide: 256 });
+  });
+
+  test("a number is the shorter side for the classes that say so", () => {
+    const size = { size: 224, crop_size: 224, do_center_crop: true };
+    expect(readProcessor({ ...size, feature_extractor_type: "CLIPFeatureExtractor" }).image?.resize.mode).toBe("crop");
+    expect(
+      readProcessor({ ...size, feature_extractor_type: "ViTFeatureExtractor", do_center_crop: false }).image?.resize
+        .mode,
+    ).toBe("exact");
+    expect(
+      readProcessor({ size: 224, crop_pct: 0.875, image_processor_type: "ConvNextImageProcessor" }).image?.resize,
+    ).toEqual({ mode: "crop", width: 224, height: 224, shortSide: 256 });
+  });
+
+  test("a setting that the steps don't compute is named", () => {
+    const detr = {
+      image_processor_type: "DetrImageProcessor",
+      size: { shortest_edge: 800, longest_edge: 1333 },
+      do_pad: true,
+    };
+    expect(readProcessor(detr)).toMatchObject({
+      image: null,
+      unsupported: "images of any size: do_pad, size.shortest_edge",
+    });
+  });
+
+  test("a spectrogram's parameters are read", () => {
+    const whisper = {
+      feature_extractor_type: "WhisperFeatureExtractor",
+      feature_size: 80,
+      sampling_rate: 16_000,
+      hop_length: 160,
+      n_fft: 400,
+      chunk_length: 30,
+    };
+    expect(readProcessor(whisper).audio).toEqual({
+      sampleRate: 16_000,
+      bands: 80,
+      hopLength: 160,
+      fftLength: 400,
+      seconds: 30,
+    });
+  });
+});
+
+test("generation_config.json: one end or several", () => {
+  expect(readGeneration({ eos_token_id: [1, 2], max_new_tokens: 64, do_sample: true })).toMatchObject({
+    endIds: [1, 2],
+    maxNewTokens: 64,
+    samples: true,
+  });
+  expect(readGeneration({ eos_token_id: 2, decoder_start_token_id: 5 })).toMatchObject({
+    endIds: [2],
+    decoderStartId: 5,
+  });
+});
+
+test("no value of any type makes a reader throw", () => {
+  const keys = [
+    "id2label",
+    "size",
+    "crop_size",
+    "modules",
+    "pooling_mode",
+    "model_max_length",
+    "eos_token_id",
+    "padding",
+    "pad_token",
+    "image_mean",
+    "transformers.js_config",
+    "prompts",
+  ];
+  const value = fc.oneof(
+    fc.jsonValue(),
+    fc.dictionary(fc.constantFrom(...keys, "shortest_edge", "0", "type", "path"), fc.jsonValue()),
+  );
+  const json = fc.oneof(
+    fc.jsonValue(),
+    fc.dictionary(fc.constantFrom(...keys), value),
+    fc.array(value),
+  ) as fc.Arbitrary<unknown>;
+  fc.assert(
+    fc.property(json, json, (a, b) => {
+      for (const read of [readConfig, readProcessor, readGeneration, readTree, poolingPath]) read(a);
+      readTokenizer(a, b);
+      readSentence({ modules: a, pooling: b, length: a, prompts: b });
+    }),
+  );
+});
+
+describe("lists and pointers", () => {
+  test("the hub's list: LFS files by hash, others without, folders and odd paths left out", () => {
+    const tree = [
+      { type: "directory", path: "onnx" },
+      { type: "file", path: "config.json", size: 20, oid: "abc" },
+      { type: "file", path: "onnx/model.onnx", size: 134, lfs: { oid: HASH, size: 5_000, pointerSize: 134 } },
+      { type: "file", path: "../evil.onnx", size: 1 },
+    ];
+    expect(readTree(tree)).toEqual([
+      { path: "config.json", bytes: 20, sha256: null, oid: "abc" },
+      { path: "onnx/model.onnx", bytes: 5_000, sha256: HASH, oid: null },
+    ]);
+  });
+
+  test("a pointer states hash and size", () => {
+    expect(pointerOf(`version https://git-lfs.github.com/spec/v1\noid sha256:${HASH}\nsize 5000\n`)).toEqual({
+      sha256: HASH,
+      bytes: 5_000,
+    });
+    expect(pointerOf("{}")).toBeNull();
+  });
+
+  test("a model card's licence", () => {
+    expect(licenceOf("---\ntags:\n- x\nlicense: apache-2.0\n---\n# Model")).toBe("apache-2.0");
+    expect(licenceOf("# license: mit")).toBeNull();
+  });
+
+  test("only small files of the layout are read", () => {
+    expect(
+      filesToRead(["config.json", "README.md", "2_Pooling/config.json", "onnx/config.json", "tokenizer.json"]),
+    ).toEqual(["config.json", "2_Pooling/config.json"]);
+  });
+});
+
+describe("descriptions", () => {
+  test("each encoding is a variant with its data, by the path in the graph", () => {
+    const files = filesOf(["onnx/model.onnx", "onnx/model.onnx_data", "onnx/model_q4.onnx", "tokenizer.json"]);
+    const { variants, assets, steps } = describeFiles(files, {
+      "config.json": {},
+      "tokenizer_config.json": { model_max_length: 128 },
+    });
+    expect(variants.map((x) => [x.id, x.files.map((y) => y.path)])).toEqual([
+      ["fp32", ["model.onnx", "model.onnx_data"]],
+      ["q4", ["model_q4.onnx"]],
+    ]);
+    expect(assets.map((x) => x.path)).toEqual(["tokenizer.json"]);
+    expect(steps.texts["input_ids"]).toMatchObject({ maxLength: 128, types: "token_type_ids" });
+  });
+
+  test("four bits are no default beside a finer encoding, and are where there is none", () => {
+    const [fp32, q4] = describeFiles(filesOf(["onnx/model.onnx", "onnx/model_q4.onnx"])).variants;
+    expect([fp32?.unchecked, q4?.unchecked]).toEqual([undefined, ["webgpu", "wasm"]]);
+    expect(describeFiles(filesOf(["onnx/model_q4.onnx"])).variants[0]?.unchecked).toBeUndefined();
+  });
+
+  test("float16 alone runs anywhere, beside others on a GPU with the feature", () => {
+    expect(describeFiles(filesOf(["onnx/model_fp16.onnx"])).variants[0]?.needs).toEqual([]);
+    const both = describeFiles(filesOf(["onnx/model_fp16.onnx", "onnx/model.onnx"])).variants;
+    expect(both.find((x) => x.id === "fp16")?.needs).toEqual(["webgpu", "shader-f16"]);
+  });
+
+  test("a missing part is named, by the numbers and by config.json", () => {
+    const gap = filesOf(["onnx/model.onnx", "onnx/model.onnx_data", "onnx/model.onnx_data_2"]);
+    expect(() => describeFiles(gap)).toThrow("owner/name lacks onnx/model.onnx_data_1, a part of the model's weights");
+    const told = { "config.json": { "transformers.js_config": { use_external_data_format: { "model.onnx": 2 } } } };
+    expect(() => describeFiles(filesOf(["onnx/model.onnx", "onnx/model.onnx_data"]), told)).toThrow(
+      "onnx/model.onnx_data_1",
+    );
+  });
+
+  test("labels decode a classifier's logits, not a score's", () => {
+    const architectures = ["BertForSequenceClassification"];
+    const labels = { "config.json": { architectures, id2label: { 0: "no", 1: "yes" } } };
+    expect(describeFiles(filesOf(["model.onnx"]), labels).steps).toMatchObject({
+      decodes: { logits: { op: "labels" } },
+      assets: { "labels.txt": "no\nyes\n" },
+    });
+    expect(
+      describeFiles(filesOf(["model.onnx"]), { "config.json": { architectures, id2label: { 0: "LABEL_0" } } }).steps
+        .decodes,
+    ).toEqual({});
+  });
+
+  test("a file without a size, and one that is not JSON, are refused by name", () => {
+    expect(reasonOf(() => describeFiles([{ path: "model.onnx", bytes: null, sha256: null, oid: null }]))).toBe(
+      "no-size",
+    );
+    expect(reasonOf(() => readRepository(new Map([["config.json", "<html>"]])))).toBe("not-json");
+  });
+});
