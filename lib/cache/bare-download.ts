@@ -1,7 +1,8 @@
 // The download of a bare model, cut into chunks as it arrives. Where the server has ranges, several streams fetch it:
 // the first reads from the beginning, the others take chunks from the end until they meet. A connection that breaks is
 // resumed where it broke; after a reload each stream has lost at most one chunk. All parts must be of one file, by the
-// server's validators; a file that changed during the download is fetched again from the start.
+// server's validators; a file that changed during the download is fetched again from the start. A repository's file is
+// downloaded the same way (file-download.ts): its size, and mostly its hash, are known before.
 import { CHUNK_MAX_BYTES, sha256Hex } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
@@ -18,6 +19,7 @@ import { HEAD_BYTES, isText, sniff } from "./sniff.ts";
 import type { Sniffed } from "./sniff.ts";
 import type { Validator } from "./source.ts";
 import type { Bytes } from "./stores/store.ts";
+import { keyOf } from "./names.ts";
 import { canTell, continues, isSame, strong, validatorOf } from "./validator.ts";
 
 /** A downloaded bare model. */
@@ -25,6 +27,26 @@ export interface BareModel {
   readonly identity: string;
   readonly data: Blob;
 }
+
+/** A file of a repository, known before its download. */
+export interface KnownFile {
+  /** Key of its draft, in place of the address: the same file may come from several. */
+  readonly draft: string;
+  readonly bytes: number;
+  /** Whether its hash is stated: then the hash decides, and a server's validators need not. */
+  readonly isHashed: boolean;
+  /** Whether it is a graph, whose first bytes can be told from those of other files. */
+  readonly isGraph: boolean;
+  /** Headers of each request, as `authorization`. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** Receives each downloaded piece, in the order of arrival; `null` where all are discarded. */
+  readonly onPiece: (piece: { readonly index: number; readonly bytes: Bytes } | null) => void;
+  /** Pieces that are recorded as stored. */
+  readonly pieces: readonly BundleChunk[];
+}
+
+/** Progress of a download (progress.ts). */
+export type DownloadMeter = Pick<Meter, "add" | "expect" | "tell">;
 
 const MODEL_MAX_BYTES = 4 * 1024 ** 3;
 
@@ -36,7 +58,7 @@ interface Piece {
 }
 
 /** A downloaded chunk. */
-interface BareChunk {
+export interface BareChunk {
   readonly chunk: BundleChunk;
   readonly blob: Blob;
   readonly isStored: boolean;
@@ -46,9 +68,11 @@ interface BareChunk {
 export class BareDownload {
   readonly #url: string;
   readonly #downloader: Downloader;
-  readonly #meter: Meter;
+  readonly #meter: DownloadMeter;
   readonly #signal: AbortSignal;
   readonly #room: Room;
+  /** Null for a bare model. */
+  readonly #known: KnownFile | null;
   /** Validators of the file that is downloaded. */
   #file: Validator | null = null;
   /** Downloaded chunks, by index. */
@@ -62,12 +86,27 @@ export class BareDownload {
   /** Replacement of an earlier page's draft by this download's; null until a chunk of a model has arrived. */
   #draft: Promise<void> | null = null;
 
-  constructor(url: string, downloader: Downloader, meter: Meter, signal: AbortSignal, room: Room) {
+  constructor(
+    url: string,
+    downloader: Downloader,
+    meter: DownloadMeter,
+    signal: AbortSignal,
+    room: Room,
+    known: KnownFile | null = null,
+  ) {
     this.#url = url;
+    this.#known = known;
     this.#room = room;
     this.#downloader = downloader;
     this.#meter = meter;
     this.#signal = signal;
+  }
+
+  /** Downloads a repository's file; returns its pieces in their order. */
+  async pieces(): Promise<readonly BareChunk[]> {
+    await this.#resume();
+    await retry(this.#net(this.#signal), () => this.#attempt());
+    return this.#pieces.map(([, x]) => x);
   }
 
   /** Downloads the model; `onWhole` is called once all bytes have arrived, before the rest of them is stored. */
@@ -107,21 +146,27 @@ export class BareDownload {
 
   /** Restores the draft of an earlier page. */
   async #resume(): Promise<void> {
-    const draft = await this.#downloader.shelf?.draft(this.#url).catch(() => null);
-    const bytes = draft?.validator.bytes ?? null;
-    if (draft == null || bytes === null || bytes > MODEL_MAX_BYTES) return;
-    this.#file = draft.validator;
-    this.#draft = Promise.resolve(); // it goes on
-    for (const [index, chunk] of draft.chunks) {
+    const known = this.#known;
+    const draft = await this.#downloader.shelf?.draft(this.#draftKey).catch(() => null);
+    const recorded = known?.pieces ?? [];
+    const bytes = known?.bytes ?? draft?.validator.bytes ?? null;
+    if ((draft == null && recorded.length === 0) || bytes === null || bytes > this.#maxBytes) return;
+    if (known !== null && !known.isHashed && recorded.length === 0 && draft?.validator.bytes !== bytes) return;
+    this.#file = known?.isHashed === true || draft == null ? this.#validator(null) : draft.validator;
+    if (draft != null) this.#draft = Promise.resolve(); // it goes on
+    const chunks = new Map([...(draft?.chunks ?? []), ...recorded.entries()]);
+    for (const [index, chunk] of chunks) {
       // The last part is requested in any case, so that the server can say whether the file is still the same.
-      if (chunk.bytes !== sizeAt(index, bytes) || this.#here.size + 1 === countOf(bytes)) continue;
+      const isLast = known === null && this.#here.size + 1 === countOf(bytes);
+      if (chunk.bytes !== sizeAt(index, bytes) || isLast) continue;
       const blob = await this.#downloader.stored(chunk);
       if (blob === null) continue;
       this.#here.set(index, { chunk, blob, isStored: true });
       this.#storedBytes += blob.size;
     }
     this.#meter.expect(0, bytes);
-    this.#room.missingBytes = bytes - this.#storedBytes;
+    if (known === null) this.#room.missingBytes = bytes - this.#storedBytes;
+    else this.#room.missingBytes -= this.#storedBytes;
     if (this.#storedBytes > 0) this.#meter.add(0, this.#storedBytes, "store");
   }
 
@@ -155,17 +200,18 @@ export class BareDownload {
   /** Requests the whole file. */
   async #begin(signal: AbortSignal): Promise<Body> {
     const cache = this.#downloader.shelf === null ? "default" : "no-store";
-    const body = await request(this.#url, { cache }, this.#net(signal));
-    const file = validatorOf(body.headers);
-    if ((file.bytes ?? 0) > MODEL_MAX_BYTES) {
+    const headers = { ...this.#known?.headers };
+    const body = await request(this.#url, { cache, headers }, this.#net(signal));
+    const file = this.#validator(body.headers);
+    if ((file.bytes ?? 0) > this.#maxBytes) {
       body.cancel();
-      throw this.#refusal(`has ${file.bytes ?? 0} bytes, which exceeds the limit of ${MODEL_MAX_BYTES}`);
+      throw this.#refusal(`has ${file.bytes ?? 0} bytes, which exceeds the limit of ${this.#maxBytes}`);
     }
     this.#file = file;
     this.#hasRanges ??= body.headers.get("accept-ranges") === "bytes" ? true : null;
     this.#meter.expect(0, file.bytes);
     this.#meter.tell();
-    this.#room.missingBytes = file.bytes ?? Infinity;
+    if (this.#known === null) this.#room.missingBytes = file.bytes ?? Infinity;
     return body;
   }
 
@@ -177,8 +223,8 @@ export class BareDownload {
     let isThrough = false; // another stream has the rest
     try {
       for (let part = await body.read(); part !== null; part = isThrough ? null : await body.read()) {
-        if (this.#fetchedBytes === 0) this.#assertModel(part, false);
-        const limit = total ?? MODEL_MAX_BYTES;
+        if (this.#fetchedBytes === 0) this.#assertFile(part, false);
+        const limit = total ?? this.#maxBytes;
         const at = piece.index * CHUNK_MAX_BYTES + piece.size;
         if (at + part.byteLength > limit) throw this.#refusal(`exceeds the limit of ${limit} bytes`);
         for (let rest = part; rest.byteLength > 0;) {
@@ -230,14 +276,15 @@ export class BareDownload {
     const net = this.#net(signal);
     await retry(net, async (_, onward) => {
       const from = start + piece.size;
-      const headers: Record<string, string> = { range: `bytes=${from}-${end}` };
+      const headers: Record<string, string> = { ...this.#known?.headers, range: `bytes=${from}-${end}` };
       // Across origins it would need a CORS preflight; the answer's own validators are compared in any case.
-      const condition = strong(file.etag) ?? file.lastModified;
+      const condition = this.#known?.isHashed === true ? null : (strong(file.etag) ?? file.lastModified);
       if (condition !== null && this.#downloader.effects.isOwn(this.#url)) headers["if-range"] = condition;
       const body = await request(this.#url, { headers, cache: "no-store" }, net, [200, 206, 416]);
-      if (body.status !== 206 || !continues(body.headers, from, end, file)) {
+      const isRange = body.status === 206;
+      if (!isRange || !continues(body.headers, from, end, file, this.#validator(body.headers, true))) {
         // Not the same file any more, or a server whose ranges can't be trusted.
-        if (isSame(validatorOf(body.headers, body.status === 206), file)) this.#hasRanges = false;
+        if (isSame(this.#validator(body.headers, isRange), file)) this.#hasRanges = false;
         body.cancel();
         throw this.#anew(`${this.#url} did not resume at the requested byte.`);
       }
@@ -266,6 +313,8 @@ export class BareDownload {
     this.#meter.add(0, -this.#storedBytes, "store");
     this.#meter.add(0, -this.#fetchedBytes, "network");
     this.#here.clear();
+    if (this.#known !== null) this.#room.missingBytes += this.#storedBytes;
+    this.#known?.onPiece(null);
     this.#storedBytes = 0;
     this.#fetchedBytes = 0;
     this.#draft = null;
@@ -276,7 +325,8 @@ export class BareDownload {
     const { shelf } = this.#downloader;
     const file = this.#file;
     const isResumable = file !== null && canTell(file) && file.bytes !== null;
-    await (isResumable ? shelf?.beginDraft(this.#url, file) : shelf?.endDraft(this.#url))?.catch(() => undefined);
+    const key = this.#draftKey;
+    await (isResumable ? shelf?.beginDraft(key, file) : shelf?.endDraft(key))?.catch(() => undefined);
   }
 
   /** Whether ranges of the file may be requested, and distinguished from those of another file. */
@@ -299,7 +349,7 @@ export class BareDownload {
     this.#meter.add(0, fits.byteLength, "network");
     // As soon as it is known not to be a captive portal's page: a tab that is killed later has its draft.
     if (piece.index === 0 && piece.size >= HEAD_BYTES && this.#draft === null) {
-      this.#assertModel(piece.bytes, true);
+      this.#assertFile(piece.bytes, true);
       this.#draft = this.#beginDraft();
     }
     return part.subarray(fits.byteLength);
@@ -308,15 +358,17 @@ export class BareDownload {
   /** Makes a chunk of the received bytes, and stores it. */
   async #cut({ index, bytes: all, size }: Piece): Promise<void> {
     const bytes = all.subarray(0, size);
-    if (index === 0) this.#assertModel(bytes, true);
+    if (index === 0) this.#assertFile(bytes, true);
+    this.#known?.onPiece({ index, bytes });
     const chunk = { sha256: await sha256Hex(bytes), bytes: size };
     const file = this.#file;
     this.#draft ??= this.#beginDraft();
     await this.#draft;
     let kept: Blob | null = null;
-    if (file !== null && canTell(file)) {
+    if (this.#known !== null || (file !== null && canTell(file))) {
       // Noted before it is stored: another tab may evict a chunk that nothing names.
-      await this.#downloader.shelf?.noteDraft(this.#url, index, chunk).catch(() => undefined);
+      await this.#downloader.shelf?.noteDraft(this.#draftKey, index, chunk).catch(() => undefined);
+      if (this.#known !== null) this.#room.missing?.add(keyOf(chunk));
       kept = await this.#downloader.keep(chunk, bytes, this.#room);
     }
     this.#here.set(index, { chunk, blob: kept ?? new Blob([bytes]), isStored: kept !== null });
@@ -332,18 +384,39 @@ export class BareDownload {
     return new SelvedgeError("download-failed", message, { url: this.#url, reason, anew: true, final: true }, cause);
   }
 
-  #refusal(what: string): SelvedgeError {
+  #refusal(what: string, reason = "too-large"): SelvedgeError {
     return new SelvedgeError("download-failed", `${this.#url} ${what}.`, {
       url: this.#url,
-      reason: "too-large",
+      reason,
       final: true,
     });
   }
 
+  get #draftKey(): string {
+    return this.#known?.draft ?? this.#url;
+  }
+
+  get #maxBytes(): number {
+    return this.#known?.bytes ?? MODEL_MAX_BYTES;
+  }
+
+  /** Returns the validators of an answer; those of a file whose hash is stated are the same in every answer. */
+  #validator(headers: Headers | null, isRange = false): Validator {
+    const known = this.#known;
+    const file = headers === null ? null : validatorOf(headers, isRange);
+    if (known === null) return file ?? { etag: null, lastModified: null, bytes: null };
+    const bytes = file?.bytes ?? known.bytes;
+    return known.isHashed || file === null ? { etag: null, lastModified: known.draft, bytes } : { ...file, bytes };
+  }
+
   /** Throws for bytes that are no model's first; the rule for texts needs all of `HEAD_BYTES`, or the whole file. */
-  #assertModel(bytes: Uint8Array, isHead: boolean): void {
+  #assertFile(bytes: Uint8Array, isHead: boolean): void {
     const head = bytes.subarray(0, HEAD_BYTES);
     const found = sniff(head);
+    const isOther = found?.reason === "html" || found?.reason === "git-lfs";
+    if (found !== null && this.#known?.isGraph === false && isOther)
+      throw this.#refusal(`is ${found.what}`, found.reason);
+    if (this.#known?.isGraph === false) return;
     if (found !== null) throw notModel(this.#url, found, { url: this.#url });
     if (isHead && isText(head))
       throw notModel(this.#url, { reason: "text", what: "a text file", fix: "Is the path right?" }, { url: this.#url });

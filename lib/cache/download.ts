@@ -11,6 +11,7 @@ import type { BundleChunk, BundleFile } from "../core/bundle.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { release } from "../rpc/free-buffer.ts";
 import { fetchChunk, partOf } from "./chunk-fetch.ts";
+import { fetchFile, isFile } from "./file-download.ts";
 import type { BrotliDecoder } from "./expand.ts";
 import { Flights } from "./shared-downloads.ts";
 import type { NetEffects } from "./http.ts";
@@ -52,6 +53,8 @@ export interface DownloadEffects extends NetEffects, LockEffects {
 export interface DownloadOptions {
   readonly signal: AbortSignal;
   readonly onProgress: ((progress: Progress) => void) | undefined;
+  /** Token for a repository's host; absent for none. */
+  readonly token?: string | undefined;
 }
 
 /** A loaded chunk, and its origin. */
@@ -117,7 +120,7 @@ export class Downloader {
   async files(
     { url: bundleUrl, identity, format }: BundleAddress,
     files: readonly BundleFile[],
-    { signal, onProgress }: DownloadOptions,
+    { signal, onProgress, token }: DownloadOptions,
     mustStore = false,
   ): Promise<Blob[]> {
     const chunks = new Map<string, { chunk: BundleChunk; file: number }>();
@@ -137,7 +140,7 @@ export class Downloader {
         bundleUrl,
         [...chunks.values()].map((x) => x.chunk),
       );
-      const found = await this.#chunks({ url: bundleUrl, identity, format }, chunks, room, signal, meter);
+      const found = await this.#chunks({ url: bundleUrl, identity, format }, chunks, room, signal, meter, token);
       if (await this.#completes(identity, found)) await this.storeRest([...found.values()], room);
       const { bytesPerSecond } = meter;
       // No caller waits for that.
@@ -169,6 +172,7 @@ export class Downloader {
     room: Room,
     signal: AbortSignal,
     meter: Meter,
+    token?: string,
   ): Promise<Map<string, Here>> {
     const found = new Map<string, Here>();
     // One failure stops the others: no caller waits for their bytes any more.
@@ -177,10 +181,10 @@ export class Downloader {
     const waiting = chunks.entries();
     const worker = async (): Promise<void> => {
       for (const [key, { chunk, file }] of waiting) {
-        const url = new URL(chunkPath(format, chunk.sha256), bundleUrl).href;
+        const url = chunk.url ?? new URL(chunkPath(format, chunk.sha256), bundleUrl).href;
         const wireBytes = wireBytesOf(chunk);
         const counter = meter.counter(file, wireBytes);
-        const here = await this.#chunk(url, chunk, room, both, counter.add);
+        const here = await this.#chunk(url, chunk, room, both, counter.add, token);
         if (here.from === "store") meter.add(file, wireBytes, "store");
         else counter.fill();
         if (here.isStored) countStored(room, chunk);
@@ -339,7 +343,7 @@ export class Downloader {
     room: Room,
   ): Promise<void> {
     room.isWhole = true;
-    const rest = found.filter((x) => !x.isStored);
+    const rest = found.filter((x) => !x.isStored && !isFile(x.chunk));
     const sources = rest.length === 0 ? [] : ((await this.shelf?.sources(room.url).catch(() => null)) ?? []);
     if (!sources.some((x) => x.identity !== room.id)) return;
     room.fullUntilMs = Number.NEGATIVE_INFINITY;
@@ -364,6 +368,7 @@ export class Downloader {
     room: Room,
     signal: AbortSignal,
     onBytes: (bytes: number) => void,
+    token?: string,
   ): Promise<Here> {
     return this.#flights.join(keyOf(chunk), url, signal, onBytes, async (signal, report) => {
       const fromStore = async (): Promise<Here | null> => {
@@ -379,6 +384,11 @@ export class Downloader {
             const found = await fromStore();
             if (found !== null) return found;
             const { effects, shelf } = this;
+            if (isFile(chunk)) {
+              const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
+              const file = await fetchFile(chunk, this, { room, signal, report, headers });
+              return { chunk, ...file, from: "network" as const };
+            }
             const bytes = await fetchChunk(url, chunk, { effects, shelf, signal, ranges: this.#ranges, report });
             try {
               const kept = await this.keep(chunk, bytes, room);

@@ -5,6 +5,7 @@ import { isBare } from "./manifest.ts";
 import type { Manifest } from "./manifest.ts";
 import { lookUp } from "./open.ts";
 import { plan } from "./plan.ts";
+import { isRepository } from "./repository.ts";
 import type { Cost, Look, Wish } from "./messages.ts";
 import { keyOf } from "./names.ts";
 import { wireBytesOf } from "../core/bundle.ts";
@@ -23,7 +24,7 @@ export async function look(url: string, wish: Wish, downloader: Downloader, sign
     saveData,
   };
   try {
-    if (!new URL(url).pathname.endsWith(".json"))
+    if (!new URL(url).pathname.endsWith(".json") && !isRepository(url))
       return { ...around, plan: null, costs: [await bareCost(url, downloader, signal)], failed: null };
     const opened = await lookUp(url, wish, downloader, signal);
     const planned = plan(opened, wish);

@@ -10,9 +10,7 @@ export async function contents({ shelf, effects }: Downloader): Promise<StoreCon
   const estimate = await effects.estimate().catch(() => null);
   const freeBytes = estimate === null ? null : Math.max(0, estimate.quota - estimate.usage);
   if (shelf === null) return { kind: "memory", bytes: 0, freeBytes, bundles: [] };
-  const here = [...(await shelf.chunks())];
-  const bytes = here.reduce((sum, key) => sum + Number(key.split("-")[1]), 0);
-  return { kind: shelf.store.kind, bytes, freeBytes, bundles: await shelf.bundles() };
+  return { kind: shelf.store.kind, bytes: await shelf.bytes(), freeBytes, bundles: await shelf.bundles() };
 }
 
 /**

@@ -1,9 +1,12 @@
-// Stored form of a model: a bundle, or a bare model as the list of its chunks. The SHA-256 of its canonical JSON is its
-// identity.
+// Stored form of a model: a bundle, a repository's description, or a bare model as the list of its chunks. The SHA-256 of
+// its canonical JSON is its identity.
 import * as v from "valibot";
 import { canonicalJson, CHUNK_MAX_BYTES, filesOf, sha256Hex } from "../core/bundle.ts";
 import type { Bundle, BundleChunk, BundleJson } from "../core/bundle.ts";
 import { parseBundle } from "../core/bundle-schema.ts";
+import { REPOSITORY_SCHEMA } from "../source/describe.ts";
+import type { RepositoryJson } from "../source/describe.ts";
+import { parseRepository } from "./repository-bundle.ts";
 import type { Store } from "./stores/store.ts";
 
 /** The schema of a bare model's list of chunks. */
@@ -19,7 +22,7 @@ export interface BareManifest {
 export type Manifest = Bundle | BareManifest;
 
 /** A manifest as received, possibly with fields of newer releases: the form that is stored. */
-export type ManifestJson = BundleJson | BareManifest;
+export type ManifestJson = BundleJson | BareManifest | RepositoryJson;
 
 const bare: v.GenericSchema<unknown, BareManifest> = v.strictObject({
   schema: v.literal(BARE_SCHEMA),
@@ -45,8 +48,9 @@ export function bareManifest(chunks: readonly BundleChunk[]): BareManifest {
  * @throws SelvedgeError `bundle-invalid`, or an error of the schema
  */
 export function parseManifest(json: unknown): Manifest {
-  const isBareJson = typeof json === "object" && json !== null && "schema" in json && json.schema === BARE_SCHEMA;
-  return isBareJson ? v.parse(bare, json) : parseBundle(json);
+  const schema: unknown = typeof json === "object" && json !== null ? Reflect.get(json, "schema") : undefined;
+  if (schema === REPOSITORY_SCHEMA) return parseRepository(json);
+  return schema === BARE_SCHEMA ? v.parse(bare, json) : parseBundle(json);
 }
 
 /** Whether a manifest is a bare model's. */

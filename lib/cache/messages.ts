@@ -1,6 +1,6 @@
 // The thread line to the worker that fetches models, as types of messages. Downloads, hashing and validation of a
 // bundle run there, so that they cost neither the page's thread nor its first bytes of script.
-import type { BundleFile, BundleFormat, DecodeSpec, ImageSpec } from "../core/bundle.ts";
+import type { BundleFile, BundleFormat, DecodeSpec, ImageSpec, TextSpec } from "../core/bundle.ts";
 import type { Candidate, Pins, Placement } from "../core/choose-variant.ts";
 import type { Why } from "../core/reasons.ts";
 import type { BackendName, DeviceFacts } from "../core/device.ts";
@@ -57,6 +57,8 @@ export interface Wish {
   readonly described?: OwnDescription | undefined;
   /** Signed releases that the page has seen (releases.ts), beside those in the store; null for none. */
   readonly seen: string | null;
+  /** Token for a repository's host. */
+  readonly token?: string | undefined;
 }
 
 /** An app's own description of a bare model. */
@@ -123,6 +125,8 @@ export interface Plan {
   readonly images: Readonly<Record<string, ImageSpec>>;
   /** Decoding of outputs, by output name. */
   readonly decodes: Readonly<Record<string, DecodeSpec>>;
+  /** Tokenization of texts, by input name, where the ports are known once the model is loaded. */
+  readonly readers: Readonly<Record<string, TextSpec>>;
   /** The input that each output feeds at the next step. */
   readonly states: Readonly<Record<string, string>>;
   /** A typical size for each symbolic dim. */
@@ -153,6 +157,8 @@ export interface BundleAddress {
   readonly identity: string;
   /** The schema, which determines the names of its chunks. */
   readonly format: BundleFormat;
+  /** Token for a repository's host. */
+  readonly token?: string | undefined;
 }
 
 /** The models stored on the device for this site. */

@@ -1,6 +1,8 @@
 // Entries of a store, and the meaning of their names:
 //
 //   chunk-<sha256>-<bytes>      a chunk; its hash is checked at every read, since a flipped bit runs and is wrong
+//   file-<sha256>-<bytes>-<n>-<sha256>-<bytes>   the n-th piece of a repository's file, which is a chunk of any size; written
+//                               once the file's own hash matched, so that pieces alone never count as the file
 //   part-<sha256>-<offset>      a part of a chunk in flight over a slow line; removed once the chunk is stored
 //   bundle-<identity>           a manifest's canonical JSON, whose SHA-256 is its identity; written before its chunks
 //   source-<address>-<ms>       target of an address; beside the newest stands the one before, until the newest is
@@ -23,6 +25,7 @@ import { release } from "../rpc/free-buffer.ts";
 import { allChunks, isBare, readManifest } from "./manifest.ts";
 import type { Manifest, ManifestJson } from "./manifest.ts";
 import { addressOf, chunkName, chunksOf, identityIn, keyOf, newest, seriesOf, timeOf, usedMs } from "./names.ts";
+import { pieceIn, pieceName, piecesOf, storedKeys } from "./names.ts";
 import { forget, makeRoom } from "./room.ts";
 import { isSource, isValidator, readJson } from "./source.ts";
 import type { Source, Validator } from "./source.ts";
@@ -65,7 +68,8 @@ export class Shelf {
    * Returns a chunk, its hash checked; null where it is not stored. A wrong one is removed. Returns the store's own
    * blob where the store has them: a copy of a model in memory would be added to the runtime's.
    */
-  async chunk({ sha256, bytes }: BundleChunk): Promise<Blob | null> {
+  async chunk({ sha256, bytes, url }: BundleChunk): Promise<Blob | null> {
+    if (url !== undefined) return this.#file({ sha256, bytes });
     const name = chunkName({ sha256, bytes });
     const { store } = this;
     const blob = store.blob === undefined ? null : await store.blob(name);
@@ -84,9 +88,44 @@ export class Shelf {
     }
   }
 
-  /** Lists stored chunks as `<sha256>-<bytes>`. */
+  /** Lists stored chunks, and files that are stored whole, as `<sha256>-<bytes>`. */
   async chunks(): Promise<Set<string>> {
-    return chunksOf(await this.store.names());
+    return storedKeys(await this.store.names());
+  }
+
+  /** Returns the bytes of all stored chunks. */
+  async bytes(): Promise<number> {
+    return [...chunksOf(await this.store.names())].reduce((sum, key) => sum + timeOf(key), 0);
+  }
+
+  /** Lists the recorded pieces of a repository's file, in their order; none where it is not recorded. */
+  async pieces(file: BundleChunk): Promise<readonly BundleChunk[]> {
+    return piecesOf(await this.store.names()).get(keyOf(file)) ?? [];
+  }
+
+  /** Records the pieces of a file whose hash matched. */
+  async recordFile(file: BundleChunk, pieces: readonly BundleChunk[]): Promise<void> {
+    for (const [index, piece] of pieces.entries())
+      await this.store.write(pieceName(file, index, piece), new Uint8Array(0));
+  }
+
+  /** Removes the record of a file; its pieces stay. */
+  async dropFile(file: BundleChunk): Promise<void> {
+    const key = keyOf(file);
+    for (const name of await this.store.names()) if (pieceIn(name)?.file === key) await this.store.remove(name);
+  }
+
+  /** Returns a repository's file from its pieces, each of which is checked; null where one is missing. */
+  async #file(file: BundleChunk): Promise<Blob | null> {
+    const names = await this.store.names();
+    if (!storedKeys(names).has(keyOf(file))) return null;
+    const blobs: Blob[] = [];
+    for (const piece of piecesOf(names).get(keyOf(file)) ?? []) {
+      const blob = await this.chunk(piece);
+      if (blob === null) return null;
+      blobs.push(blob);
+    }
+    return new Blob(blobs);
   }
 
   /**
@@ -199,7 +238,7 @@ export class Shelf {
   /** Lists stored bundles, the most recently used first. */
   async bundles(): Promise<StoredBundle[]> {
     const names = await this.store.names();
-    const here = chunksOf(names);
+    const here = storedKeys(names);
     const urls = new Map<string, string[]>();
     for (const name of names) {
       if (!/^source-[0-9a-f]{64}-\d+$/.test(name)) continue;

@@ -1,5 +1,5 @@
-// Opens a model's source: a bundle by its `bundle.json`, or a bare `.onnx`, which becomes a bundle of one variant
-// without needs. The result is remembered, so that the next page finds it without a network.
+// Opens a model's source: a bundle by its `bundle.json`, a repository in the Hugging Face layout (repository.ts), or a
+// bare `.onnx`, which becomes a bundle of one variant without needs. The result is remembered, so that the next page finds it without a network.
 //
 // The caller's policy selects the version: the server's, or the stored one where the server is away (`first`); the
 // stored one at once, the server's for the next load (`later`); the stored one until `engine.update` replaces it
@@ -7,8 +7,8 @@
 // is whole, since the chunks that it lacks may be gone from the server. A stored version is used until a newer one is
 // stored whole (versions.ts), and stays in use where the server refuses `bundle.json` or serves a version that can't
 // run here.
-import { BUNDLE_MAX_BYTES, bundleIdentity } from "../core/bundle.ts";
-import type { Bundle, BundleJson } from "../core/bundle.ts";
+import { BUNDLE_MAX_BYTES } from "../core/bundle.ts";
+import type { Bundle } from "../core/bundle.ts";
 import { parseBundle } from "../core/bundle-schema.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import { isSignature, SIGNATURE_MAX_BYTES, verify } from "../core/signature.ts";
@@ -21,9 +21,12 @@ import { fetchLabels } from "./fetch-labels.ts";
 import { ATTEMPTS, isAway } from "./http.ts";
 import type { NetOptions } from "./http.ts";
 import { fetchJson } from "./json.ts";
-import { isBare } from "./manifest.ts";
+import { identityOf, isBare, parseManifest } from "./manifest.ts";
+import type { ManifestJson } from "./manifest.ts";
 import type { OpenedBundle } from "./opened.ts";
 import { plan } from "./plan.ts";
+import { isRepository, openRepository, parseAddress } from "./repository.ts";
+import type { RepositoryNet } from "./repository.ts";
 import type { Wish } from "./messages.ts";
 import { joinReleases, NO_RELEASES, readReleases, writeReleases } from "../core/release-record.ts";
 import { checkRelease, noteRelease, releasesOfNote } from "./releases.ts";
@@ -50,13 +53,14 @@ export async function open(
     return described("name" in from ? String(from.name) : "", bytes, policy, downloader, options.signal);
   }
   const { pathname } = addressOf(from, downloader.effects.ownProtocol);
-  if (pathname.endsWith(".json")) {
-    return openBundle(from, policy, downloader, options.signal);
+  if (pathname.endsWith(".json")) return openBundle(from, policy, downloader, options.signal);
+  const isFolder = isRepository(from);
+  if (policy.trustedKeys.length > 0) {
+    const what = isFolder ? "a repository" : "a bare model";
+    const message = `${from} is ${what}, which has no signature: pack and sign it.`;
+    throw new SelvedgeError("integrity-failed", message, { reason: "unsigned" });
   }
-  if (policy.trustedKeys.length > 0)
-    throw new SelvedgeError("integrity-failed", `${from} is a bare model, which has no signature: pack and sign it.`, {
-      reason: "unsigned",
-    });
+  if (isFolder) return openBundle(from, policy, downloader, options.signal);
   const model = fetchBare(from, downloader, options);
   const opened = await described(pathname.split("/").pop() ?? "", model, policy, downloader, options.signal);
   if (policy.identity !== undefined && opened.identity !== policy.identity)
@@ -161,15 +165,19 @@ async function fromServer(
   const before = newestStored(url, remembers ? downloader.shelf : null);
   const attempts = async (): Promise<number> => (hasFallback && (await reading) !== null ? 1 : ATTEMPTS.network);
   const [json, signature] = await Promise.all([
-    // Bytes that a signature or a hash covers may come from anywhere.
-    fetchJson(url, BUNDLE_MAX_BYTES, net, {
-      attempts,
-      sameOrigin: trustedKeys.length === 0 && wanted === undefined,
-    }),
+    isRepository(url)
+      ? describe(url, wish, { ...net, token: wish.token, attempts }, reading)
+      : // Bytes that a signature or a hash covers may come from anywhere.
+        fetchJson(url, BUNDLE_MAX_BYTES, net, {
+          attempts,
+          sameOrigin: trustedKeys.length === 0 && wanted === undefined,
+        }),
     trustedKeys.length === 0 ? null : fetchSignature(url, net, attempts),
   ]);
-  const bundle = parseBundle(json);
-  const identity = await bundleIdentity(json as BundleJson);
+  if (json === null) return (await reading) as OpenedBundle; // its commit is the host's
+  const bundle = isRepository(url) ? parseManifest(json) : parseBundle(json);
+  if (isBare(bundle)) throw new SelvedgeError("internal", `${url} became a list of chunks.`);
+  const identity = await identityOf(json as ManifestJson);
   checkName(url, bundle, wish);
   const claim = await checkTrust(bundle, identity, signature, trustedKeys, downloader);
   if (wanted !== undefined && identity !== wanted) throw otherVersion(url, identity, wanted);
@@ -182,12 +190,26 @@ async function fromServer(
     // tab has remembered another version meanwhile.
     const renew = async (): Promise<void> => {
       const last = await shelf.source(url);
-      if (last?.identity === (await before)) await shelf.remember(json as BundleJson, source, current);
+      if (last?.identity === (await before)) await shelf.remember(json as ManifestJson, source, current);
     };
     if (current === identity) later(downloader, renew);
-    else await downloader.remember(json as BundleJson, source, current);
+    else await downloader.remember(json as ManifestJson, source, current);
   }
   return { ...asked(bundle, identity, null), seen };
+}
+
+/**
+ * Describes a repository; null where the stored version is of the host's own commit. That is asked for only without a
+ * wanted identity, which the stored version has not.
+ */
+async function describe(
+  url: string,
+  { identity }: Wish,
+  net: RepositoryNet,
+  reading: Promise<OpenedBundle | null>,
+): Promise<ManifestJson | null> {
+  const { version = "" } = (identity === undefined ? await reading : null)?.bundle.model ?? {};
+  return openRepository(parseAddress(url), version === "" ? null : version, net);
 }
 
 /** Returns the stored version of a bundle that is to be used; null where none is wanted and trusted. */

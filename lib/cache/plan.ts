@@ -22,6 +22,9 @@ export function plan(
   const images: Record<string, ImageSpec> = {};
   const decodes: Record<string, DecodeSpec> = {};
   const states: Record<string, string> = {};
+  const { steps } = bundle.model;
+  Object.assign(images, steps?.images);
+  Object.assign(decodes, steps?.decodes);
   for (const x of inputs) if (x.image !== undefined) images[x.name] = x.image;
   for (const x of outputs) {
     if (x.decode !== undefined) decodes[x.name] = x.decode;
@@ -32,9 +35,10 @@ export function plan(
     format: bundle.format,
     identity,
     storedAs,
-    texts,
-    declared: data === null ? { inputs, outputs } : null,
+    texts: texts ?? steps?.assets,
+    declared: data === null && steps === undefined ? { inputs, outputs } : null,
     images,
+    readers: steps?.texts ?? {},
     decodes,
     states,
     typical,

@@ -7,7 +7,7 @@
 // manifest keeps its chunks until it is evicted or written again: they are most likely right.
 import type { BundleChunk } from "../core/bundle.ts";
 import { readManifest } from "./manifest.ts";
-import { chunksOf, identityIn, keyOf, timeOf, usedMs } from "./names.ts";
+import { chunksOf, identityIn, keyOf, pieceIn, piecesOf, timeOf, usedMs } from "./names.ts";
 import { isSource, readJson } from "./source.ts";
 import type { Store } from "./stores/store.ts";
 
@@ -70,7 +70,7 @@ export async function makeRoom(
   const victims = owners.filter((x) => x.mayGo).sort((a, b) => order(a) - order(b) || a.usedMs - b.usedMs);
   const left = new Set(owners);
   for (const victim of victims) left.delete(victim);
-  const stays = namedBy(left, keep);
+  const stays = withPieces(namedBy(left, keep), names);
   const named = namedBy(victims);
   const possible = sizeOf([...chunksOf(names)].filter((key) => named.has(hashOf(key)) && !stays.has(hashOf(key))));
   if (freed + possible < neededBytes) return freed;
@@ -114,7 +114,7 @@ async function ownersOf(store: Store, names: readonly string[], keep: ReadonlySe
     if (stored === undefined) return null;
     if (stored === null) continue; // removed meanwhile
     const mayGo = stored.state !== "newer" && !keep.has(identity) && !names.includes(`pin-${identity}`);
-    const { hashes } = stored;
+    const hashes = withPieces(stored.hashes, names);
     owners.push({ id: identity, kind: "bundle", hashes, usedMs: usedMs(names, identity), mayGo, isOld: old.has(name) });
   }
   for (const [id, draft] of drafts) owners.push({ id, kind: "draft", ...draft, mayGo: !keep.has(id) });
@@ -128,7 +128,11 @@ async function sweep(
   owners: Iterable<Owner>,
   keep: ReadonlySet<string>,
 ): Promise<number> {
-  const needed = namedBy(owners, keep);
+  const needed = withPieces(namedBy(owners, keep), names);
+  for (const name of names) {
+    const found = pieceIn(name);
+    if (found !== null && !needed.has(hashOf(found.file))) await store.remove(name);
+  }
   return removeChunks(
     store,
     [...chunksOf(names)].filter((key) => !needed.has(hashOf(key))),
@@ -144,7 +148,11 @@ async function evict(
   if (kind === "bundle") await removeRecords(store, id);
   const names = await store.names();
   for (const name of names) if (kind === "draft" && name.startsWith(`draft-${id}-`)) await store.remove(name);
-  const needed = namedBy(others, keep);
+  const needed = withPieces(namedBy(others, keep), names);
+  for (const name of names) {
+    const file = hashOf(pieceIn(name)?.file ?? "-");
+    if (hashes.has(file) && !needed.has(file)) await store.remove(name);
+  }
   return removeChunks(
     store,
     [...chunksOf(names)].filter((key) => hashes.has(hashOf(key)) && !needed.has(hashOf(key))),
@@ -172,6 +180,14 @@ function namedBy(owners: Iterable<Owner>, more: Iterable<string> = []): Set<stri
   const hashes = new Set(more);
   for (const owner of owners) for (const hash of owner.hashes) hashes.add(hash);
   return hashes;
+}
+
+/** Adds the hashes of the pieces of repositories' files. */
+function withPieces(hashes: ReadonlySet<string>, names: readonly string[]): Set<string> {
+  const all = new Set(hashes);
+  for (const [file, pieces] of piecesOf(names))
+    if (hashes.has(hashOf(file))) for (const piece of pieces) all.add(piece.sha256);
+  return all;
 }
 
 /** Bundles of an older release come first, then drafts, then bundles. */

@@ -81,7 +81,8 @@ export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): v
       track(ticket, async (downloader, options) => plan(await open(from, wish, downloader, options), wish)),
     look: (ticket, from, wish) => track(ticket, (downloader, { signal }) => look(from, wish, downloader, signal)),
     update: (ticket, from, wish) => track(ticket, (downloader, options) => update(from, wish, downloader, options)),
-    files: (ticket, bundle, files) => track(ticket, (downloader, options) => downloader.files(bundle, files, options)),
+    files: (ticket, bundle, files) =>
+      track(ticket, (downloader, options) => downloader.files(bundle, files, { ...options, token: bundle.token })),
     contents: () => manage(contents),
     find: (which) => manage((downloader) => find(downloader, which)),
     pin: (which, isPinned) => manage((downloader) => pin(downloader, which, isPinned)),

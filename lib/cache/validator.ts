@@ -30,8 +30,14 @@ export function strong(etag: string | null): string | null {
   return etag === null || etag.startsWith("W/") ? null : etag;
 }
 
-/** Whether a 206 is exactly the requested range of the same file. */
-export function continues(headers: Headers, from: number, end: number, validator: Validator): boolean {
+/** Whether a 206 is exactly the requested range of the same file; `own` are the validators of the answer. */
+export function continues(
+  headers: Headers,
+  from: number,
+  end: number,
+  validator: Validator,
+  own: Validator = validatorOf(headers, true),
+): boolean {
   const [, start, last] = /^bytes (\d+)-(\d+)\/\d+$/.exec(headers.get("content-range") ?? "") ?? [];
-  return Number(start) === from && Number(last) === end && isSame(validatorOf(headers, true), validator);
+  return Number(start) === from && Number(last) === end && isSame(own, validator);
 }

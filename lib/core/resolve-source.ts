@@ -2,7 +2,29 @@
 // opens it (cache/open.ts).
 import { show } from "./check-inputs.ts";
 
-/** Source of a model: the URL of a bundle.json or of an `.onnx`, or the bytes of an `.onnx`. */
+/** A repository in the Hugging Face layout. */
+export interface RepositorySource {
+  /** As `"owner/name"`. */
+  readonly repo: string;
+  /** Branch, tag or commit. Default `"main"`; a branch that moved is an update. */
+  readonly revision?: string | undefined;
+  /** Address of the hub. Default: the engine's `hub.host`, else `https://huggingface.co`. */
+  readonly host?: string | undefined;
+  /**
+   * Returns an access token for a private or gated repository. Every visitor of the page can read it: use a token of
+   * the visitor, or serve the files from your own origin.
+   */
+  readonly token?: (() => string | Promise<string>) | undefined;
+  /** Encoding, as `"q8"` or `"fp16"`. Default: the one that suits this device. */
+  readonly dtype?: string | undefined;
+  /** Graph, as `"encoder_model"`. Default: `"model"`, or the only one. */
+  readonly file?: string | undefined;
+}
+
+/**
+ * Source of a model: the URL of a bundle.json, of an `.onnx`, or of a folder in the Hugging Face layout (with a slash at
+ * the end); or the bytes of an `.onnx`.
+ */
 export type ModelSource = string | URL | ArrayBuffer | Uint8Array | Blob;
 
 /**
@@ -12,7 +34,7 @@ export type ModelSource = string | URL | ArrayBuffer | Uint8Array | Blob;
 export function resolveAddress(source: string | URL, base: string): string {
   const from = resolveSource(source, base);
   if (typeof from === "string") return from;
-  throw new TypeError(`source: expected the URL of a bundle.json or of an .onnx, got bytes`);
+  throw new TypeError(`source: expected the URL of a bundle.json, of an .onnx or of a folder, got bytes`);
 }
 
 /**

@@ -23,11 +23,18 @@ import { takeDown } from "../observe/prelude.ts";
 import type { Trace } from "../observe/trace.ts";
 import { Opener } from "./opener.ts";
 import { checkAvailabilityOptions, checkEngineOptions, checkLoadOptions, checkTraceOptions } from "./options.ts";
-import type { AvailabilityOptions, EngineOptions, LoadOptions, TraceOptions } from "./options.ts";
+import type {
+  AvailabilityOptions,
+  EngineOptions,
+  HubOptions,
+  LoadOptions,
+  SourceOptions,
+  TraceOptions,
+} from "./options.ts";
 import { Placer } from "./placing.ts";
 import { PRIORITIES } from "../schedule/events.ts";
 import { resolveAddress, resolveSource } from "../core/resolve-source.ts";
-import type { ModelSource } from "../core/resolve-source.ts";
+import type { ModelSource, RepositorySource } from "../core/resolve-source.ts";
 
 const BACKENDS = ["webgpu", "wasm"] as const;
 
@@ -69,6 +76,7 @@ export class Engine {
   readonly #host: LoadHost;
   readonly #startMs: number;
   readonly #isWasmAlone: boolean;
+  readonly #hub: HubOptions;
   readonly #stop: AbortController = new AbortController();
   /** Whether persistent storage is still to be requested: once, when something is stored. */
   #mustAskToKeep: boolean;
@@ -78,6 +86,7 @@ export class Engine {
     this.device = device;
     this.#startMs = effects.now();
     this.#isWasmAlone = jspiFiles === null;
+    this.#hub = options.hub ?? {};
     const { observe } = options;
     // Without locks between tabs, and hashes by WebCrypto, nothing is stored beyond the engine.
     const store =
@@ -119,7 +128,8 @@ export class Engine {
   }
 
   /**
-   * Loads a model: a `bundle.json` by URL, or an `.onnx` by URL, bytes, Blob or File. Chooses the variant and the
+   * Loads a model: a `bundle.json` by URL, an `.onnx` by URL, bytes, Blob or File, or a repository in the Hugging Face
+   * layout by its name or by the URL of its folder (with a slash at the end). Chooses the variant and the
    * backend for this device unless they are pinned.
    * @throws SelvedgeError `no-backend`, `download-failed`, `integrity-failed`, `bundle-invalid`, `model-invalid`,
    * `wrong-result`, `out-of-memory`, `worker-crashed`, `closed`; the signal's reason for a cancel; an `AbortError` where `onSaveData`
@@ -127,7 +137,7 @@ export class Engine {
    * @example
    * const model = await engine.load("/models/ocr-rec/bundle.json", { onProgress: (p) => show(p.loadedBytes) });
    */
-  async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
+  async load(source: ModelSource | RepositorySource, options: LoadOptions = {}): Promise<Model> {
     checkLoadOptions(options);
     this.#assertOpen();
     if (this.#isWasmAlone && options.backend === "webgpu")
@@ -145,14 +155,33 @@ export class Engine {
    * @example
    * const { state, bytesToFetch, saveData } = await engine.availability("/models/ocr-rec/bundle.json");
    */
-  async availability(source: string | URL, options: AvailabilityOptions = {}): Promise<Availability> {
+  async availability(
+    source: string | URL | RepositorySource,
+    options: AvailabilityOptions = {},
+  ): Promise<Availability> {
     checkAvailabilityOptions(options);
     this.#assertOpen();
-    const from = resolveAddress(source, this.#host.effects.facts.baseUrl);
-    return this.#assess(from, options, eitherOf(options.signal, this.#stop.signal));
+    const [from, asked] = await this.#resolve(source, options, resolveAddress);
+    return this.#assess(from, asked, eitherOf(options.signal, this.#stop.signal));
   }
 
-  async #assess(from: string, options: AvailabilityOptions & LoadOptions, signal: AbortSignal): Promise<Availability> {
+  /** Resolves a source to its address or bytes; a repository's token and encoding become options. */
+  async #resolve<T, S>(
+    source: S | RepositorySource,
+    options: LoadOptions,
+    resolve: (source: S, base: string) => T,
+  ): Promise<[T | string, SourceOptions]> {
+    const { baseUrl } = this.#host.effects.facts;
+    if (!isRepository(source)) return [resolve(source, baseUrl), options];
+    const { resolveRepository } = await import("./repository-source.ts");
+    return resolveRepository(source, options, this.#hub, baseUrl);
+  }
+
+  async #assess(
+    from: string,
+    options: AvailabilityOptions & SourceOptions,
+    signal: AbortSignal,
+  ): Promise<Availability> {
     const { opener, placer, executor } = this.#host;
     const look = await opener.look(from, options, signal);
     const { plan } = look;
@@ -168,14 +197,14 @@ export class Engine {
    * as they are. Before a first load it fetches all chunks, as a prefetch.
    * @throws SelvedgeError as `load` does, and `quota-exceeded` with `details.missingBytes`
    */
-  async update(source: string | URL, options: LoadOptions = {}): Promise<Updated> {
+  async update(source: string | URL | RepositorySource, options: LoadOptions = {}): Promise<Updated> {
     checkLoadOptions(options);
     this.#assertOpen();
-    const from = resolveAddress(source, this.#host.effects.facts.baseUrl);
+    const [from, asked] = await this.#resolve(source, options, resolveAddress);
     const signal = eitherOf(options.signal, this.#stop.signal);
-    await this.#askOnSaveData(from, options, signal);
+    await this.#askOnSaveData(from, asked, signal);
     const download = { signal, onProgress: options.onProgress };
-    const updated = await this.#host.opener.update(from, { ...options, update: "first" }, download);
+    const updated = await this.#host.opener.update(from, { ...asked, update: "first" }, download);
     this.#askToKeep();
     return updated;
   }
@@ -239,8 +268,8 @@ export class Engine {
     this.#stop.signal.addEventListener("abort", stop);
   }
 
-  async #load(source: ModelSource, options: LoadOptions, download: FetchOptions): Promise<Model> {
-    const from = resolveSource(source, this.#host.effects.facts.baseUrl);
+  async #load(source: ModelSource | RepositorySource, given: LoadOptions, download: FetchOptions): Promise<Model> {
+    const [from, options] = await this.#resolve(source, given, resolveSource);
     const isAddress = typeof from === "string";
     if (isAddress) await this.#askOnSaveData(from, options, download.signal);
     const model = await loadModel(this.#host, from, options, download);
@@ -253,7 +282,7 @@ export class Engine {
     return model;
   }
 
-  async #askOnSaveData(from: string, options: LoadOptions, signal: AbortSignal): Promise<void> {
+  async #askOnSaveData(from: string, options: SourceOptions, signal: AbortSignal): Promise<void> {
     if (options.onSaveData === undefined || !this.#host.effects.savesData()) return;
     const cost = await this.#assess(from, options, signal);
     // The load itself reports the error.
@@ -270,6 +299,10 @@ export class Engine {
   #assertOpen(): void {
     if (this.#stop.signal.aborted) throw new SelvedgeError("closed", "The engine is closed.");
   }
+}
+
+function isRepository(source: unknown): source is RepositorySource {
+  return typeof source === "object" && source !== null && "repo" in source;
 }
 
 /** Returns the backends that the options allow and the device has. */

@@ -8,7 +8,7 @@ import { Loader } from "./loader.ts";
 import type { LoaderHost } from "./loader.ts";
 import { Model } from "./model.ts";
 import type { ModelHost } from "./model.ts";
-import type { LoadOptions } from "./options.ts";
+import type { SourceOptions } from "./options.ts";
 
 /** Collaborators of loads and of their models. */
 export interface LoadHost extends LoaderHost, ModelHost {
@@ -19,7 +19,7 @@ export interface LoadHost extends LoaderHost, ModelHost {
 export async function loadModel(
   host: LoadHost,
   from: string | Blob,
-  options: LoadOptions,
+  options: SourceOptions,
   download: FetchOptions,
 ): Promise<Model> {
   const { opener, executor, placer } = host;
@@ -47,7 +47,7 @@ async function loadPlan(
   host: LoadHost,
   plan: Plan,
   from: string | Blob,
-  options: LoadOptions,
+  options: SourceOptions,
   download: FetchOptions,
 ): Promise<Model> {
   const loader = new Loader(host, plan, from, options, download);

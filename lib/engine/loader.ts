@@ -9,7 +9,7 @@ import type { DeviceFacts } from "../core/device.ts";
 import type { Effects } from "../effects/effects.ts";
 import type { Executor } from "./executor.ts";
 import type { Opener } from "./opener.ts";
-import type { LoadOptions } from "./options.ts";
+import type { SourceOptions } from "./options.ts";
 import { keyOf } from "./routes.ts";
 import type { Placed, Route } from "./routes.ts";
 import { isSelvedgeError, SelvedgeError, unreadableOf } from "../core/errors.ts";
@@ -45,7 +45,7 @@ export class Loader {
   readonly #host: LoaderHost;
   /** Source of the model. */
   readonly #from: string | Blob;
-  readonly #options: LoadOptions;
+  readonly #options: SourceOptions;
   /** Lets the store evict the files. */
   readonly #free: () => void;
   /** The ids under which lanes may hold it, one per candidate. */
@@ -66,7 +66,7 @@ export class Loader {
   /** Called when the GPU computed a wrong answer. */
   onRefused: ((error: SelvedgeError) => void) | null = null;
 
-  constructor(host: LoaderHost, plan: Plan, from: string | Blob, options: LoadOptions, download: FetchOptions) {
+  constructor(host: LoaderHost, plan: Plan, from: string | Blob, options: SourceOptions, download: FetchOptions) {
     this.#plan = plan;
     this.#host = host;
     this.#from = from;
@@ -228,7 +228,7 @@ export class Loader {
   }
 
   async #make(modelId: number, backend: BackendName, variant: Candidate["variant"]): Promise<LoadMessage> {
-    const { states, images, decodes, declared } = this.#plan;
+    const { states, images, decodes, declared, readers } = this.#plan;
     const check = backend === "webgpu" ? await this.#checkOf(variant) : undefined;
     const files = this.#filesOf(variant);
     const assets = (this.#assets ??= this.#fetchAssets());
@@ -246,6 +246,7 @@ export class Loader {
       states,
       images,
       decodes,
+      readers,
       assets: await assets,
       declared: declared ?? undefined,
     };
@@ -335,13 +336,14 @@ export class Loader {
   ): Promise<LoadMessage["files"]> {
     const [{ cache, opener }, from] = [this.#host, this.#from];
     const { identity, format } = this.#plan;
+    const token = await this.#options.token?.();
     const { data } =
       isAgain && this.#plan.data !== null
         ? await opener.open(from, { ...this.#options, identity }, this.#later)
         : this.#plan;
     const blobs =
       data === null && typeof from === "string"
-        ? await cache.files({ url: from, identity, format }, files, download)
+        ? await cache.files({ url: from, identity, format, token }, files, download)
         : [data as Blob];
     return files.map(({ path }, i) => ({ path, data: blobs[i] as Blob }));
   }
@@ -352,7 +354,10 @@ export class Loader {
     if (assets.length === 0) return texts;
     const read = async (): Promise<(readonly [string, string])[]> => {
       const files = await this.#fetch(assets, { signal, onProgress: undefined });
-      return Promise.all(files.map(async ({ path, data }) => [path, await data.text()] as const));
+      return Promise.all([
+        ...Object.entries(texts),
+        ...files.map(async ({ path, data }) => [path, await data.text()] as const),
+      ]);
     };
     return Object.fromEntries(
       await read().catch((error: unknown) => {

@@ -7,7 +7,7 @@ import type { Candidate } from "../core/choose-variant.ts";
 import type { CrashMarkers } from "./crash-markers.ts";
 import type { DeviceFacts } from "../core/device.ts";
 import type { Effects } from "../effects/effects.ts";
-import type { EngineOptions, LoadOptions } from "./options.ts";
+import type { EngineOptions, SourceOptions } from "./options.ts";
 
 /** Key in localStorage of the signed releases that this device has seen; the store has its own copy. */
 const SEEN_RELEASES = "selvedge/releases/1";
@@ -38,7 +38,7 @@ export class Opener {
   }
 
   /** Opens a source; where a page died loading the best variant, asks again for another. */
-  async open(from: string | Blob, options: LoadOptions, download: FetchOptions): Promise<Plan> {
+  async open(from: string | Blob, options: SourceOptions, download: FetchOptions): Promise<Plan> {
     const crashed: Candidate[] = [];
     const { memo, facts } = this.#effects;
     const described =
@@ -46,7 +46,7 @@ export class Opener {
         ? (await import("./own-description.ts")).ownDescription(from, options, facts.baseUrl)
         : undefined;
     for (;;) {
-      const plan = await this.#cache.open(from, { ...this.#wish(options, crashed), described }, download);
+      const plan = await this.#cache.open(from, { ...(await this.#wish(options, crashed)), described }, download);
       if (plan.seen !== null) {
         const { mergeReleases } = await import("../core/release-record.ts");
         // Merged with the record of now: other loads, and other tabs, may have added to it since the load began.
@@ -61,13 +61,13 @@ export class Opener {
   }
 
   /** Estimates the cost of a model, without fetching it. */
-  look(from: string, options: LoadOptions, signal: AbortSignal): Promise<Look> {
-    return this.#cache.look(from, this.#wish(options), { signal, onProgress: undefined });
+  async look(from: string, options: SourceOptions, signal: AbortSignal): Promise<Look> {
+    return this.#cache.look(from, await this.#wish(options), { signal, onProgress: undefined });
   }
 
   /** Stores the newest version of a bundle, for later loads. */
-  update(from: string, options: LoadOptions, download: FetchOptions): Promise<Updated> {
-    return this.#cache.update(from, this.#wish(options), download);
+  async update(from: string, options: SourceOptions, download: FetchOptions): Promise<Updated> {
+    return this.#cache.update(from, await this.#wish(options), download);
   }
 
   /** Logs why the stored version of a model is used and not the server's. */
@@ -75,11 +75,15 @@ export class Opener {
     this.#options.onLog?.(`The stored version of ${name} is used. ${reason}`);
   }
 
-  #wish({ backend, variant, update = "first", identity, name }: LoadOptions, crashed: readonly Candidate[] = []): Wish {
+  async #wish(
+    { backend, variant, update = "first", identity, name, token }: SourceOptions,
+    crashed: readonly Candidate[] = [],
+  ): Promise<Wish> {
     const [device, backends] = [this.#device, this.#backends];
     const { trustedKeys = [] } = this.#options;
     const seen = trustedKeys.length === 0 ? null : this.#effects.memo.get(SEEN_RELEASES);
-    return { device, backends, pins: { backend, variant }, crashed, trustedKeys, update, identity, name, seen };
+    const pins = { backend, variant };
+    return { device, backends, pins, crashed, trustedKeys, update, identity, name, seen, token: await token?.() };
   }
 }
 

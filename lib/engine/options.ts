@@ -12,6 +12,20 @@ import type { ClassesOption, ImageOption } from "../core/describe-model.ts";
 import { PRIORITIES } from "../schedule/events.ts";
 import type { Priority } from "../schedule/events.ts";
 
+/** Where repositories come from, unless a load says otherwise. */
+export interface HubOptions {
+  /** Address of the hub. Default `https://huggingface.co`. */
+  readonly host?: string | undefined;
+  /** Returns an access token; every visitor of the page can read it. Default: none. */
+  readonly token?: (() => string | Promise<string>) | undefined;
+}
+
+/** Options of a load within the engine. */
+export interface SourceOptions extends LoadOptions {
+  /** Returns the token for a repository's host. */
+  readonly token?: (() => string | Promise<string>) | undefined;
+}
+
 /** Options of an engine; all are optional. */
 export interface EngineOptions {
   /** Which backends may be used. Default `["webgpu", "wasm"]`. */
@@ -29,6 +43,8 @@ export interface EngineOptions {
   readonly threads?: number | undefined;
   /** Address under which the package's worker and wasm files are served. Default: beside the package's own script. */
   readonly assetsBase?: string | URL | undefined;
+  /** Where repositories come from (`load({ repo })`). Default: the Hugging Face hub. */
+  readonly hub?: HubOptions | undefined;
   /**
    * Where models are stored: on the device, so that the next page need not fetch them (`"auto"`); for the engine's
    * lifetime (`"memory"`); not at all (false). Default `"auto"`.
@@ -231,6 +247,7 @@ export function checkEngineOptions(options: EngineOptions): void {
     "workers",
     "threads",
     "assetsBase",
+    "hub",
     "store",
     "trustedKeys",
     "trustedTypesPolicy",
@@ -254,6 +271,7 @@ export function checkEngineOptions(options: EngineOptions): void {
     if (observe.onResult !== undefined && typeof observe.onResult !== "function")
       throw new TypeError(`observe.onResult: expected a function, got ${show(observe.onResult)}`);
   }
+  if (options.hub !== undefined) known("hub", options.hub, ["host", "token"]);
   if (options.results !== undefined) known("results", options.results, ["maxBytes", "ttlMs", "persist"]);
   whole("memoryBudgetBytes", options.memoryBudgetBytes, 1, 2 ** 53);
   whole("results.maxBytes", options.results?.maxBytes, 1, 2 ** 40);

@@ -15,9 +15,10 @@ export function ownDescription(
   { image, labels }: Pick<LoadOptions, "image" | "labels">,
   base: string,
 ): OwnDescription {
-  if (typeof from === "string" && new URL(from).pathname.endsWith(".json"))
+  const [kind] = /\.json$|\/$/.exec(typeof from === "string" ? new URL(from).pathname : "") ?? [];
+  if (kind !== undefined)
     throw new TypeError(
-      `${image === undefined ? "labels" : "image"}: ${from} is a bundle, which declares its own images and labels: leave the option out, or load the .onnx`,
+      `${image === undefined ? "labels" : "image"}: ${String(from)} is a ${kind === "/" ? "repository" : "bundle"}, which declares its own images and labels: leave the option out, or load the .onnx`,
     );
   return {
     ...(image !== undefined && { image: checkedImage(image) }),

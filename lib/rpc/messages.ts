@@ -4,7 +4,7 @@
 // error as a plain object. Messages are imperative down, past tense up. Everything is cloneable; transfer is an
 // optimisation.
 import type { BackendFacts, ModelFacts, StartOptions, StateCall } from "./backend.ts";
-import type { BundleInput, BundleOutput, DecodeSpec, ImageSpec } from "../core/bundle.ts";
+import type { BundleInput, BundleOutput, DecodeSpec, ImageSpec, TextSpec } from "../core/bundle.ts";
 import type { Reply } from "./reply.ts";
 import type { NumericDtype, Tensor } from "../core/tensor.ts";
 import type { WireError } from "../core/errors.ts";
@@ -41,6 +41,8 @@ export interface LoadMessage {
   readonly states?: Readonly<Record<string, string>> | undefined;
   /** Conversions of images to tensors, by input name. */
   readonly images: Readonly<Record<string, ImageSpec>>;
+  /** Tokenization of texts, by input name, where no input is declared; one for an input that the model lacks is ignored. */
+  readonly readers?: Readonly<Record<string, TextSpec>> | undefined;
   /** Decoding of outputs, by output name; `assets` holds the text of the files that it names. */
   readonly decodes: Readonly<Record<string, DecodeSpec>>;
   readonly assets: Readonly<Record<string, string>>;

@@ -207,12 +207,20 @@ function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortSteps {
 
 const LABELS = "labels.txt";
 
-/** Returns the text whose SHA-256 stands for a file without a stated hash: its address and what its host says of it. */
-export function placeOf(place: {
+/** Facts of a file whose host states no SHA-256. */
+export interface FilePlace {
   readonly url: string;
   readonly bytes: number | null;
+  /** Git's id of the content. */
+  readonly oid?: string | null;
   readonly etag?: string | null;
   readonly lastModified?: string | null;
-}): string {
-  return canonicalJson(place);
+}
+
+/**
+ * Returns the text whose SHA-256 stands for such a file: git's id of its content, else its address and what its host says
+ * of it.
+ */
+export function placeOf({ url, bytes, oid = null, etag = null, lastModified = null }: FilePlace): string {
+  return canonicalJson(oid === null ? { url, bytes, etag, lastModified } : { oid, bytes });
 }

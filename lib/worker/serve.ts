@@ -13,6 +13,7 @@ import { GpuImages } from "./processing/gpu.ts";
 import { createTextReaders } from "./processing/text.ts";
 import { reply } from "../rpc/reply.ts";
 import type { Reply } from "../rpc/reply.ts";
+import type { BundleInput, TextSpec } from "../core/bundle.ts";
 import type { Port } from "../core/tensor.ts";
 import { batchingOf } from "./join-batch.ts";
 import type { LoadMessage, WorkerApi, WorkerNotice } from "../rpc/messages.ts";
@@ -100,7 +101,8 @@ async function load(
   const decoders: Record<string, Decoder> = {};
   for (const [name, spec] of Object.entries(message.decodes))
     decoders[name] = createDecoder(name, spec, message.assets);
-  const facts = await backend.load(message.modelId, message);
+  const loaded = await backend.load(message.modelId, message);
+  const facts = { ...loaded, inputs: withTexts(loaded.inputs, message.readers ?? {}) };
   if (message.declared !== undefined) {
     try {
       checkPorts("input", message.declared.inputs, facts.inputs);
@@ -115,9 +117,20 @@ async function load(
   const { inputs, outputs } = message.declared ?? facts;
   const batching = batchingOf(inputs, outputs, message.declared !== undefined);
   forget(models, message.modelId);
-  const texts = createTextReaders(message.declared?.inputs ?? [], message.assets);
+  const texts = createTextReaders(message.declared?.inputs ?? facts.inputs, message.assets);
   models.set(message.modelId, { images: message.images, texts, dtypes, decoders, batching, gpu });
   return facts;
+}
+
+/** Adds the tokenization to the inputs; inputs beside it that the model lacks are left out. */
+function withTexts(ports: readonly Port[], readers: Readonly<Record<string, TextSpec>>): readonly BundleInput[] {
+  const has = (name: string | undefined): boolean => ports.some((x) => x.name === name);
+  return ports.map((port) => {
+    const spec = readers[port.name];
+    if (spec === undefined) return port;
+    const { mask, types, ...text } = spec;
+    return { ...port, text: { ...text, ...(has(mask) && { mask }), ...(has(types) && { types }) } };
+  });
 }
 
 /** Rejects a bundle whose ports differ from its model's: it would fail later and less clearly. */

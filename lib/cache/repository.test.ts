@@ -1,0 +1,362 @@
+// Repositories from a local hub and from a folder, with faults: what is fetched, kept, verified and said.
+import { createHash } from "node:crypto";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { CHUNK_MAX_BYTES } from "../core/bundle.ts";
+import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import { hurried, makePage, weights, wishFor } from "../test-support/fake-network.ts";
+import { HubServer } from "../test-support/hub-server.ts";
+import type { RepoFiles } from "../test-support/hub-server.ts";
+import { Downloader } from "./download.ts";
+import { look } from "./estimate-cost.ts";
+import { contents, deleteStored } from "./manage.ts";
+import type { Plan, Progress, Wish } from "./messages.ts";
+import { Shelf } from "./model-store.ts";
+import { open } from "./open.ts";
+import { plan } from "./plan.ts";
+import { MemoryStore } from "./stores/memory.ts";
+import type { Bytes, Store } from "./stores/store.ts";
+import { update } from "./update.ts";
+
+const REPO = "owner/name";
+const BIG = CHUNK_MAX_BYTES + 300_000;
+const SMALL = 1_200_000;
+let hub: HubServer;
+let clock = { now: 1_000 };
+
+/** Bytes that begin as an ONNX file does. */
+function graph(size: number, seed: number): Bytes {
+  const bytes = weights(size, seed);
+  bytes.set([8, 8, 18, 4, 116, 101, 115, 116]);
+  return bytes;
+}
+
+const CONFIG = JSON.stringify({
+  architectures: ["BertForSequenceClassification"],
+  model_type: "bert",
+  id2label: { 0: "no", 1: "yes" },
+});
+const TOKENIZER = { "tokenizer.json": "{}", "tokenizer_config.json": '{"model_max_length":128}' };
+const FILES: RepoFiles = {
+  ...TOKENIZER,
+  "config.json": CONFIG,
+  "onnx/model.onnx": graph(BIG, 1),
+  "onnx/model_quantized.onnx": graph(SMALL, 2),
+};
+
+beforeEach(async () => {
+  hub = await HubServer.start();
+  hub.commit(REPO, FILES);
+  clock = { now: 1_000 };
+});
+
+afterEach(() => {
+  hub.close();
+});
+
+const addressOf = (revision = "main", more = ""): string =>
+  `${hub.url}/${REPO}/resolve/${encodeURIComponent(revision)}/#repo=${encodeURIComponent(REPO)}${more}`;
+
+interface Loaded {
+  readonly plan: Plan;
+  readonly hashes: readonly string[];
+  readonly last: Progress | undefined;
+}
+
+/** Loads as a new page would, over the store of earlier pages. */
+async function load(store: Store | null, from = addressOf(), more: Partial<Wish> = {}): Promise<Loaded> {
+  const page = makePage(store, clock);
+  const { signal } = new AbortController();
+  const wish = wishFor(more);
+  const seen: Progress[] = [];
+  const options = { signal, onProgress: (x: Progress): void => void seen.push(x), token: wish.token };
+  const planned = plan(await open(from, wish, page, options), wish);
+  const { identity, format, candidates, assets } = planned;
+  const files = [...(candidates[0]?.variant.files ?? []), ...assets];
+  const blobs = await page.files({ url: from, identity, format }, files, options);
+  const hashes = await Promise.all(
+    blobs.map(async (x) =>
+      createHash("sha256")
+        .update(new Uint8Array(await x.arrayBuffer()))
+        .digest("hex"),
+    ),
+  );
+  return { plan: planned, hashes, last: seen.at(-1) };
+}
+
+const sha256 = (file: string | Bytes | undefined): string =>
+  createHash("sha256")
+    .update(file ?? "")
+    .digest("hex");
+
+async function errorOf(promise: Promise<unknown>): Promise<SelvedgeError> {
+  const error: unknown = await promise.then(
+    () => null,
+    (caught: unknown) => caught,
+  );
+  if (isSelvedgeError(error)) return error;
+  throw error === null ? new Error("it succeeded") : error;
+}
+
+describe("from a hub", () => {
+  test("the encoding for this device is fetched, its steps come from the files", async () => {
+    const { plan, hashes } = await load(new MemoryStore());
+    expect(plan.candidates.map((x) => x.variant.id)).toEqual(["q8"]);
+    expect(hashes).toEqual([sha256(FILES["onnx/model_quantized.onnx"]), sha256("{}")]);
+    expect(plan).toMatchObject({
+      name: REPO,
+      declared: null,
+      readers: { input_ids: { tokenizer: "tokenizer.json", maxLength: 128 } },
+      decodes: { logits: { op: "labels", asset: "labels.txt", logits: true } },
+      texts: { "labels.txt": "no\nyes\n" },
+    });
+    expect(hub.cdn.asked).toHaveLength(1);
+  });
+
+  test("`dtype` pins the encoding", async () => {
+    const { plan, hashes } = await load(null, addressOf(), { pins: { backend: undefined, variant: "fp32" } });
+    expect(plan.candidates[0]?.variant.id).toBe("fp32");
+    expect(hashes[0]).toBe(sha256(FILES["onnx/model.onnx"]));
+  });
+
+  test("the second visit asks once whether the revision moved; a commit is never asked for", async () => {
+    const store = new MemoryStore();
+    const commit = hub.commit(REPO, FILES);
+    await load(store);
+    hub.asked = [];
+    hub.cdn.asked = [];
+    await load(store);
+    expect(hub.asked).toEqual([`GET /${REPO}/resolve/main/config.json`]);
+    await load(store, addressOf(commit));
+    hub.asked = [];
+    const { last } = await load(store, addressOf(commit));
+    expect([hub.asked, hub.cdn.asked]).toEqual([[], []]);
+    expect(last?.cachedBytes).toBe(last?.totalBytes);
+  });
+
+  test("offline the stored revision is used", async () => {
+    const store = new MemoryStore();
+    const { hashes, plan } = await load(store);
+    hub.close();
+    expect(await load(store)).toMatchObject({ hashes, plan: { identity: plan.identity } });
+  });
+
+  test("a moved revision is an update that fetches changed files alone", async () => {
+    const store = new MemoryStore();
+    const first = await load(store);
+    hub.cdn.asked = [];
+    const changed = graph(600_000, 9);
+    hub.commit(REPO, { ...FILES, "onnx/model.onnx": changed });
+    const second = await load(store);
+    expect(second.plan.identity).not.toBe(first.plan.identity);
+    expect(hub.cdn.asked).toEqual([]);
+    hub.commit(REPO, { ...FILES, "onnx/model_quantized.onnx": changed });
+    const { signal } = new AbortController();
+    const updated = await update(addressOf(), wishFor(), makePage(store, clock), { signal, onProgress: undefined });
+    expect(updated).toMatchObject({ isNew: true, fetchedBytes: changed.length });
+    expect((await load(store)).hashes[0]).toBe(sha256(changed));
+  });
+
+  test("the cost is known before weights are fetched", async () => {
+    const store = new MemoryStore();
+    const { signal } = new AbortController();
+    const ask = () => look(addressOf(), wishFor(), makePage(store, clock), signal);
+    const bytes = SMALL + 2;
+    expect((await ask()).costs).toMatchObject([{ bytes, bytesToFetch: bytes }]);
+    expect(hub.cdn.asked).toEqual([]);
+    await load(store);
+    expect((await ask()).costs).toMatchObject([{ bytes, bytesToFetch: 0 }]);
+  });
+
+  test("a broken connection goes on where it broke, and the whole hash is checked", async () => {
+    hub.cdn.trick = (_, nth) => (nth < 2 ? { kind: "cut", at: 1_000_000 } : null);
+    const { hashes } = await load(new MemoryStore());
+    expect(hashes[0]).toBe(sha256(FILES["onnx/model_quantized.onnx"]));
+    expect(hub.cdn.asked.slice(1).every((x) => x.range !== null)).toBe(true);
+  });
+
+  test("a page that died goes on at the next visit; parts alone are never used", async () => {
+    const store = new MemoryStore();
+    hub.cdn.trick = () => ({ kind: "stall", at: CHUNK_MAX_BYTES + 100_000 });
+    const page = makePage(store, clock);
+    const stop = new AbortController();
+    const wish = wishFor({ pins: { backend: undefined, variant: "fp32" } });
+    const opened = plan(await open(addressOf(), wish, page, { signal: stop.signal, onProgress: undefined }), wish);
+    const { identity, format, candidates } = opened;
+    const files = candidates[0]?.variant.files ?? [];
+    const onProgress = ({ loadedBytes }: Progress): void => {
+      if (loadedBytes > CHUNK_MAX_BYTES) stop.abort(new Error("the page died"));
+    };
+    const dying = page.files({ url: addressOf(), identity, format }, files, { signal: stop.signal, onProgress });
+    await expect(dying).rejects.toThrow("the page died");
+    expect((await contents(makePage(store, clock))).bundles[0]?.variants).toEqual([]);
+    hub.cdn.trick = () => null;
+    hub.cdn.sentBytes = 0;
+    const { hashes } = await load(store, addressOf(), wish);
+    expect(hashes[0]).toBe(sha256(FILES["onnx/model.onnx"]));
+    expect(hub.cdn.sentBytes).toBeLessThan(BIG);
+  });
+
+  test("wrong bytes are refused, and nothing of them is kept as the file", async () => {
+    const store = new MemoryStore();
+    hub.cdn.trick = () => ({ kind: "flip", at: 1_100_000 });
+    const error = await errorOf(load(store));
+    expect([error.code, error.details["reason"]]).toEqual(["integrity-failed", "hash"]);
+    expect((await contents(makePage(store, clock))).bundles[0]?.variants).toEqual([]);
+    hub.cdn.trick = () => null;
+    expect((await load(store)).hashes[0]).toBe(sha256(FILES["onnx/model_quantized.onnx"]));
+  });
+
+  test("a damaged piece in the store is fetched again, alone", async () => {
+    const store = new MemoryStore();
+    await load(store, addressOf(), { pins: { backend: undefined, variant: "fp32" } });
+    const [name = ""] = (await store.names()).filter(
+      (x) => x.startsWith("chunk-") && x.endsWith(`-${CHUNK_MAX_BYTES}`),
+    );
+    await store.remove(name);
+    await store.write(name, new Uint8Array(CHUNK_MAX_BYTES));
+    hub.cdn.sentBytes = 0;
+    const { hashes } = await load(store, addressOf(), { pins: { backend: undefined, variant: "fp32" } });
+    expect(hashes[0]).toBe(sha256(FILES["onnx/model.onnx"]));
+    expect(hub.cdn.sentBytes).toBe(CHUNK_MAX_BYTES);
+  });
+
+  test("external data is fetched with the graph, by the path in it; a missing part is named", async () => {
+    const external = {
+      "config.json": CONFIG,
+      "onnx/model.onnx": graph(2_000, 3),
+      "onnx/model.onnx_data": weights(900_000, 4),
+      "onnx/model.onnx_data_1": weights(700_000, 5),
+    };
+    hub.commit(REPO, external);
+    const { plan, hashes } = await load(new MemoryStore());
+    expect(plan.candidates[0]?.variant.files.map((x) => x.path)).toEqual([
+      "model.onnx",
+      "model.onnx_data",
+      "model.onnx_data_1",
+    ]);
+    expect(hashes).toEqual(Object.values(external).slice(1).map(sha256));
+    const { "onnx/model.onnx_data": _, ...half } = external;
+    hub.commit(REPO, half);
+    expect((await errorOf(load(null))).message).toBe(
+      `${REPO} lacks onnx/model.onnx_data, a part of the model's weights: upload it, or take another revision.`,
+    );
+  });
+
+  test("two repositories with the same file fetch it once", async () => {
+    const store = new MemoryStore();
+    await load(store);
+    hub.commit("other/name", { "onnx/model_quantized.onnx": FILES["onnx/model_quantized.onnx"] as Bytes });
+    hub.cdn.asked = [];
+    await load(store, `${hub.url}/other/name/resolve/main/#repo=other/name`);
+    expect(hub.cdn.asked).toEqual([]);
+  });
+
+  test("a deleted repository leaves no byte behind", async () => {
+    const store = new MemoryStore();
+    await load(store);
+    expect((await contents(makePage(store, clock))).bundles).toMatchObject([{ name: REPO, variants: ["q8"] }]);
+    expect(await deleteStored(makePage(store, clock), addressOf())).toBe(SMALL + 2);
+    expect((await store.names()).filter((x) => !x.startsWith("rate-"))).toEqual([]);
+  });
+
+  test("a list of several pages is read whole, and a revision may have a slash", async () => {
+    hub.pageSize = 2;
+    hub.commit(REPO, FILES, "refs/pr/1");
+    expect((await load(null, addressOf("refs/pr/1"))).plan.candidates[0]?.variant.id).toBe("q8");
+  });
+
+  test("a graph that is not `model` is chosen by its name", async () => {
+    hub.commit(REPO, { "onnx/encoder_model.onnx": graph(5_000, 6), "onnx/decoder_model_merged.onnx": graph(5_000, 7) });
+    expect((await errorOf(load(null))).message).toContain(
+      'choose one by `file`: "decoder_model_merged", "encoder_model"',
+    );
+    expect((await load(null, addressOf("main", "&file=encoder_model"))).hashes).toEqual([sha256(graph(5_000, 6))]);
+  });
+
+  test("a token is sent to the hub, not to its CDN, and its absence is explained", async () => {
+    hub.token = "hf_secret";
+    expect((await errorOf(load(null))).message).toContain("is private or gated, or does not exist on");
+    const wrong = await errorOf(load(null, addressOf(), { token: "hf_old" }));
+    expect(wrong.message).toContain("does not accept the token");
+    expect(JSON.stringify(wrong)).not.toContain("hf_old");
+    expect((await load(null, addressOf(), { token: "hf_secret" })).hashes[0]).toBe(
+      sha256(FILES["onnx/model_quantized.onnx"]),
+    );
+  });
+
+  test.each([
+    [403, "is gated: accept its terms at"],
+    [404, 'has no owner/name at the revision "main"'],
+  ])("status %i of the list names the fix", async (status, text) => {
+    hub.fault = (path) => (path.includes("/tree/") ? { kind: "status", status } : null);
+    expect((await errorOf(load(null))).message).toContain(text);
+  });
+
+  test("a busy hub is asked again", async () => {
+    hub.fault = (path, nth) =>
+      path.includes("/tree/") && nth === 0 ? { kind: "status", status: 429, headers: { "retry-after": "1" } } : null;
+    expect((await load(null)).hashes[0]).toBe(sha256(FILES["onnx/model_quantized.onnx"]));
+  });
+
+  test("a host that is no hub answers with a page, which is said", async () => {
+    hub.fault = () => ({ kind: "html" });
+    expect((await errorOf(load(null))).message).toContain(
+      "is an HTML page, not a list of files: is `host` a Hugging Face hub?",
+    );
+  });
+
+  test("a pointer in place of the weights is recognised", async () => {
+    hub.fault = (path) => (path.endsWith(".onnx") ? { kind: "pointer" } : null);
+    expect((await errorOf(load(null))).message).toContain("is a Git LFS pointer, not the file itself");
+  });
+
+  test("trusted keys refuse a repository, which has no signature", async () => {
+    const key = "A".repeat(43);
+    expect((await errorOf(load(null, addressOf(), { trustedKeys: [key] }))).details["reason"]).toBe("unsigned");
+  });
+});
+
+describe("from a folder", () => {
+  test("the names of the layout are found, without a list", async () => {
+    const { plan, hashes } = await load(new MemoryStore(), hub.folder(REPO));
+    expect(plan.name).toBe("name");
+    expect(plan.candidates[0]?.variant.id).toBe("q8");
+    expect(hashes).toEqual([sha256(FILES["onnx/model_quantized.onnx"]), sha256("{}")]);
+  });
+
+  test("the second visit fetches no weights; a changed validator is a new version", async () => {
+    const store = new MemoryStore();
+    const first = await load(store, hub.folder(REPO));
+    hub.asked = [];
+    const again = await load(store, hub.folder(REPO));
+    expect(again.plan.identity).toBe(first.plan.identity);
+    expect(hub.asked.filter((x) => x.startsWith("GET") && x.includes(".onnx"))).toEqual([]);
+    const changed = graph(SMALL, 8);
+    hub.commit(REPO, { ...FILES, "onnx/model_quantized.onnx": changed });
+    expect((await load(store, hub.folder(REPO))).hashes[0]).toBe(sha256(changed));
+  });
+
+  test("external data and a graph at the top are found", async () => {
+    hub.commit(REPO, { "model.onnx": graph(2_000, 3), "model.onnx.data": weights(50_000, 4) });
+    const { plan } = await load(null, hub.folder(REPO));
+    expect(plan.candidates[0]?.variant.files.map((x) => x.path)).toEqual(["model.onnx", "model.onnx.data"]);
+  });
+
+  test("a folder without a graph is refused with the names that were looked for", async () => {
+    hub.commit(REPO, { "config.json": CONFIG });
+    expect((await errorOf(load(null, hub.folder(REPO)))).message).toContain("has no onnx/model.onnx, nor a form of it");
+  });
+
+  test("a host that answers every address with its start page has no model", async () => {
+    hub.fault = () => ({ kind: "html" });
+    expect((await errorOf(load(null, hub.folder(REPO)))).details["reason"]).toBe("no-onnx");
+  });
+});
+
+test("without a store a repository loads too", async () => {
+  const { signal } = new AbortController();
+  const page = new Downloader(hurried, null);
+  const opened = await open(addressOf(), wishFor(), page, { signal, onProgress: undefined });
+  expect(opened.bundle.variants).toHaveLength(2);
+  expect(await new Shelf(new MemoryStore(), () => 1).chunks()).toEqual(new Set());
+});
