@@ -14,6 +14,7 @@ const onDemand = [
   "./golden-check.js",
   "./availability.js",
   "./own-description.js",
+  "./repository-source.js",
   "../core/release-record.js",
 ];
 /** @type {(path: string) => import("size-limit").SizeLimitConfig[number]} */
@@ -46,6 +47,7 @@ export default [
   part("engine/availability.js"),
   part("core/release-record.js"),
   part("engine/own-description.js"),
+  part("engine/repository-source.js"),
   {
     ...part("bindings/react.js"),
     name: "React hooks, gzip",
