@@ -9,6 +9,7 @@ import type { Target } from "../compress/forms/forms.ts";
 import type { OnnxModel } from "../compress/onnx/model.ts";
 import type { Feed } from "../compress/run/feeds.ts";
 import { firstFeeds, openSamples } from "../compress/run/samples.ts";
+import { hintsFor } from "../compress/run/model-hints.ts";
 import { resolveShapes } from "../compress/run/shape-option.ts";
 
 /** Samples that a comparison reads into memory by default. */
@@ -87,7 +88,12 @@ export async function feedsFor(
   const typical = resolveShapes(shape, inputs);
   if (samples !== undefined) return firstFeeds(await openSamples(samples, inputs, limit), limit);
   const notes: string[] = [];
-  const synthetic = await synthesizeSamples(path, inputs, { typical, bound: smallestTable(model) }, notes);
+  const synthetic = await synthesizeSamples(
+    path,
+    inputs,
+    { typical, bound: smallestTable(model), ...hintsFor(path, model) },
+    notes,
+  );
   const feeds = await firstFeeds(synthetic, limit);
   if (feeds.length === 0) throw new TypeError(notes.join(" "));
   return feeds;

@@ -5,7 +5,8 @@ import type { Baseline } from "./run/tensor-summary.ts";
 import { readersOf, smallestTable } from "./bundle/describe.ts";
 import type { Description } from "./bundle/describe.ts";
 import { every } from "./evaluate-form.ts";
-import { syntheticInputs } from "./run/synthetic-inputs.ts";
+import { hintsFor } from "./run/model-hints.ts";
+import { syntheticSets } from "./run/synthetic-inputs.ts";
 import { AnswerCounts, checkLabel, checkLabelCount, checkNumbers } from "./run/check-samples.ts";
 import type { Metric, Tally } from "./run/metric.ts";
 import type { OnnxModel } from "./onnx/model.ts";
@@ -23,6 +24,8 @@ import { partOf } from "./run/tally.ts";
 const PATIENCE = { ms: 60_000, least: 32, most: 100_000 } as const;
 /** Options of `compress` that determine which samples are used, and how many. */
 export interface SampleOptions {
+  /** Path of the model as given, beside which configuration files may lie. Default the path that is run. */
+  readonly given?: string | undefined;
   readonly samples?: string | undefined;
   readonly bundle?: string | undefined;
   readonly limit?: number | undefined;
@@ -45,23 +48,33 @@ export async function samplesFor(
       options.limit ?? PATIENCE.most,
       await readersOf(options.bundle, inputs),
     );
-  return synthesizeSamples(path, inputs, { typical, bound: smallestTable(source) }, notes);
+  const hints = { typical, bound: smallestTable(source), ...hintsFor(options.given ?? path, source) };
+  return synthesizeSamples(path, inputs, hints, notes);
 }
+
+/** Number of synthetic inputs: as many as the model runs in the time, and as fit into memory. */
+const SYNTHETIC = { least: 8, most: 32, ms: 10_000, values: 2 ** 26 } as const;
 
 /** Makes synthetic inputs with which a model runs; none where it runs with no guess. */
 export async function synthesizeSamples(
   path: string,
   inputs: Description["inputs"],
-  hints: Parameters<typeof syntheticInputs>[1],
+  hints: Parameters<typeof syntheticSets>[1],
   notes: string[] = [],
 ): Promise<Samples> {
   const model = await openModel(path, "cpu");
-  let reason = "";
+  let reason = "every guess of the open sizes has too many values; give --shape";
   try {
-    for (const feeds of syntheticInputs(inputs, hints))
+    for (const make of syntheticSets(inputs, hints))
       try {
+        for (const feed of make(1)) await model.run(feed);
+        const feeds = make(4);
+        const started = performance.now();
         for (const feed of feeds) await model.run(feed);
-        return samplesOf(feeds, true);
+        const each = Math.max(1e-3, (performance.now() - started) / feeds.length);
+        const values = Object.values(feeds[0] ?? {}).reduce((sum, x) => sum + x.data.length, 1);
+        const most = Math.min(SYNTHETIC.ms / each, SYNTHETIC.values / values, SYNTHETIC.most);
+        return samplesOf(make(Math.max(SYNTHETIC.least, Math.floor(most))), true);
       } catch (error) {
         reason = error instanceof Error ? error.message : String(error);
       }

@@ -105,7 +105,9 @@ export async function readSource(path: string, options: CompressOptions): Promis
   });
   const isStopped = (): boolean => signal?.aborted === true;
   const sized = withShapes(described, options);
-  const given = isStopped() ? samplesOf([]) : await samplesFor(runnable, sized, model, options, notes);
+  const given = isStopped()
+    ? samplesOf([])
+    : await samplesFor(runnable, sized, model, { ...options, given: path }, notes);
   const started = performance.now();
   // Pruning and the search need more samples than statistics do.
   const fittedMost = options.prune === undefined && options.search === undefined ? CALIBRATION : Infinity;
