@@ -9,6 +9,7 @@ import type { Feed } from "./run/feeds.ts";
 import { sqnr } from "./run/metric.ts";
 import { openModel, runAll } from "./run/session.ts";
 import { dropInitializerInputs } from "./simplify/drop-initializer-inputs.ts";
+import { legalize } from "./simplify/legalize.ts";
 import { foldKnown } from "./simplify/fold-known-dims.ts";
 import { narrowIds } from "./simplify/narrow-ids.ts";
 import { simplify } from "./simplify/simplify.ts";
@@ -40,14 +41,18 @@ async function simplified({ path, model: original, targets, feeds, notes }: Sour
   try {
     const model = original.copy().transform(dropInitializerInputs(), simplify());
     const isForGpu = targets.some((x) => x !== "wasm");
-    if (isForGpu) model.transform(splitLogSoftmax());
+    const rewritten: string[] = [];
+    if (isForGpu) model.transform(splitLogSoftmax(), legalize(rewritten));
     await foldKnown(model);
     if (isForGpu) model.transform(narrowIds());
     const written = writeModel(model);
     const few = feeds.slice(0, 4);
     const [was, now] = [await runAll(path, few), await runAll(written.bytes, few)];
     const ratio = sqnr(now.map((outputs, i) => ({ outputs, reference: was[i] ?? {} })));
-    if (few.length === 0 || ratio >= SIMPLIFIED_DB) return written;
+    if (few.length === 0 || ratio >= SIMPLIFIED_DB) {
+      notes.push(...rewritten);
+      return written;
+    }
     notes.push(
       `Simplifying changed the outputs (${ratio.toFixed(1)} dB), so the forms are made from the original model.`,
     );

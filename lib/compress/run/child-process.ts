@@ -2,7 +2,7 @@
 // graphics driver, or a run that never finishes, ends that process alone.
 import { create, toBinary } from "@bufbuild/protobuf";
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +13,7 @@ import { makeNode } from "../onnx/graph.ts";
 import type { Outputs } from "./metric.ts";
 import { ModelProtoSchema } from "../onnx/onnx.gen.js";
 import { findPackage } from "./optional-peers.ts";
+import type { ProfileEvent } from "./placement-cost.ts";
 import { numbersOf } from "./session.ts";
 
 const TIMEOUT_MS = 120_000;
@@ -33,10 +34,11 @@ const end = (code) => {
 const runtime = require(path);
 const types = { float32: Float32Array, float64: Float64Array, float16: Uint16Array, int8: Int8Array, uint8: Uint8Array, int16: Int16Array, uint16: Uint16Array, int32: Int32Array, uint32: Uint32Array, int64: BigInt64Array, uint64: BigUint64Array, bool: Uint8Array };
 (async () => {
+  const { count, ms, isProfiled } = JSON.parse(enough);
   const session = await runtime.InferenceSession.create(folder + "/model.onnx", {
     executionProviders: [provider], logSeverityLevel: 0, logVerbosityLevel: 0, extra: JSON.parse(extra),
+    ...(isProfiled && { enableProfiling: true, profileFilePrefix: folder + "/profile" }),
   });
-  const { count, ms } = JSON.parse(enough);
   const began = Date.now();
   for (const [i, feed] of JSON.parse(readFileSync(folder + "/feeds.json", "utf8")).entries()) {
     if (i >= count && Date.now() - began > ms) break;
@@ -54,6 +56,7 @@ const types = { float32: Float32Array, float64: Float64Array, float16: Uint16Arr
     });
     writeFileSync(folder + "/out-" + i + ".json", JSON.stringify(Object.fromEntries(out)));
   }
+  if (isProfiled) session.endProfiling();
   end(0);
 })().catch((error) => { writeSync(2, error.message); end(1); });
 `;
@@ -67,12 +70,16 @@ export interface ChildProcessRun {
   readonly log: string;
   /** Outputs of the feeds that ran. */
   readonly outputs: readonly Outputs[];
+  /** ONNX Runtime's profile; empty unless it was wanted. */
+  readonly profile: readonly ProfileEvent[];
 }
 
 /** Minimum number of feeds to run, and the time within which further feeds are run. */
 export interface Enough {
   readonly count: number;
   readonly ms: number;
+  /** Whether ONNX Runtime profiles the runs. Default false. */
+  readonly isProfiled?: boolean;
 }
 
 /** Loads a model in a child process with a verbose log and runs it on some of the feeds; by default on all. */
@@ -101,10 +108,15 @@ export async function runInChildProcess(
     const outputs: Outputs[] = [];
     for (let i = 0; exit === 0 && existsSync(join(folder, `out-${i}.json`)); i++)
       outputs.push(await readOutputs(folder, i));
-    return { exit, isLate, log, outputs };
+    return { exit, isLate, log, outputs, profile: readProfile(folder) };
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+function readProfile(folder: string): ProfileEvent[] {
+  const file = readdirSync(folder).find((x) => x.startsWith("profile") && x.endsWith(".json"));
+  return file === undefined ? [] : (JSON.parse(readFileSync(join(folder, file), "utf8")) as ProfileEvent[]);
 }
 
 /** Whether WebGPU is available: tested with a model of one operator. */

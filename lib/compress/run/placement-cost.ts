@@ -1,0 +1,70 @@
+// The cost of operators that run on the CPU in a WebGPU session, from ONNX Runtime's profile of one run: each value that
+// they read from the GPU makes the run wait for it, and values are copied both ways. Arithmetic on shapes never waits:
+// shapes are known on the CPU. A form is refused where that takes more than the GPU can save, and not for the mere
+// presence of such an operator.
+
+/** One event of ONNX Runtime's profile. */
+export interface ProfileEvent {
+  readonly cat?: string;
+  readonly name?: string;
+  /** Duration in microseconds. */
+  readonly dur?: number;
+  readonly args?: Readonly<Record<string, unknown>>;
+}
+
+/** Cost of one run. */
+export interface PlacementCost {
+  /** Number of times that the CPU waits for a value of the GPU. */
+  readonly waits: number;
+  /** Bytes copied, both ways. */
+  readonly bytes: number;
+  /** Time of the operators on the CPU, in milliseconds. */
+  readonly cpuMs: number;
+}
+
+/**
+ * Time of one wait: a buffer mapped for reading takes 0.5 to 2 ms in Chromium on integrated and discrete GPUs, since all
+ * work before it must be submitted and finished.
+ */
+const WAIT_MS = 1;
+/** Rate of copies between a browser's processes, in bytes a millisecond: about 1 GB/s. */
+const BYTES_PER_MS = 1e6;
+/** A GPU is taken to need at least this share of the CPU's time for a whole model. */
+const GPU_SHARE = 0.25;
+/** Below this a run is short on any backend, and a cost of the same size decides nothing. */
+const FREE_MS = 2;
+
+/** Reads the cost of the last run of a profile. */
+export function costOf(events: readonly ProfileEvent[]): PlacementCost {
+  const kernels = events.filter((x) => x.cat === "Node" && (x.name ?? "").endsWith("_kernel_time"));
+  const runs = Math.max(1, events.filter((x) => x.name === "model_run").length);
+  const opOf = (x: ProfileEvent): string => String(x.args?.["op_name"] ?? "");
+  const isCopy = (x: ProfileEvent): boolean => opOf(x) === "MemcpyToHost" || opOf(x) === "MemcpyFromHost";
+  const onCpu = kernels.filter((x) => x.args?.["provider"] === "CPUExecutionProvider" && !isCopy(x));
+  const copies = kernels.filter(isCopy);
+  const sum = (list: readonly ProfileEvent[], of: (x: ProfileEvent) => number): number =>
+    list.reduce((total, x) => total + of(x), 0) / runs;
+  return {
+    waits: sum(copies, (x) => (opOf(x) === "MemcpyToHost" ? 1 : 0)),
+    bytes: sum(copies, (x) => Number(x.args?.["output_size"] ?? 0)),
+    cpuMs: sum(onCpu, (x) => (x.dur ?? 0) / 1000),
+  };
+}
+
+/** Returns the estimated time of such a cost on a device, in milliseconds. */
+export function estimateMs({ waits, bytes, cpuMs }: PlacementCost): number {
+  return waits * WAIT_MS + bytes / BYTES_PER_MS + cpuMs;
+}
+
+/**
+ * Says why operators on the CPU cost more than a GPU can save; undefined where they do not.
+ * @param wholeMs - time of the whole model on the CPU
+ */
+export function whyTooCostly(cost: PlacementCost, wholeMs: number, operators: readonly string[]): string | undefined {
+  const costMs = estimateMs(cost);
+  const savedMs = wholeMs * (1 - GPU_SHARE);
+  if (costMs <= Math.max(savedMs, FREE_MS)) return undefined;
+  const names = [...new Set(operators)].filter((x) => x !== "").join(", ") || "all operators";
+  const told = `${Math.round(cost.waits)} waits for the GPU and ${Math.round(cost.bytes)} copied bytes a run`;
+  return `${names} run on the CPU, which costs about ${costMs.toFixed(1)} ms (${told}), more than a GPU can save of ${wholeMs.toFixed(1)} ms`;
+}

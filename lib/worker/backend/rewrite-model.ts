@@ -1,0 +1,265 @@
+// Applies the rewrites for WebGPU (webgpu-rewrites.ts) to an ONNX file in a worker, which has no protobuf library: reads
+// the nodes of the main graph and the dims of its initializers, and writes changed nodes anew. All other fields are
+// copied byte for byte. Values that a subgraph reads count as outputs.
+import { rewriteGraph, rewritesFor } from "./webgpu-rewrites.ts";
+import type { NewNode, RewriteNode } from "./webgpu-rewrites.ts";
+
+/** Field numbers in onnx.proto. */
+const MODEL = { graph: 7, opsetImport: 8 } as const;
+const OPSET = { domain: 1, version: 2 } as const;
+const GRAPH = { node: 1, initializer: 5, input: 11, output: 12 } as const;
+const NODE = { input: 1, output: 2, name: 3, opType: 4, attribute: 5, doc: 6, domain: 7 } as const;
+const ATTRIBUTE = { name: 1, i: 3, graph: 6, ints: 8, graphs: 11, type: 20 } as const;
+const ATTRIBUTE_TYPE = { int: 2, ints: 7 } as const;
+const TENSOR = { dims: 1, dtype: 2, name: 8, raw: 9 } as const;
+const INT64 = 7;
+const VALUE_NAME = 1;
+
+const WIRE = { varint: 0, bytes8: 1, message: 2, bytes4: 5 } as const;
+
+/** A field of a message: its whole bytes, and its value as a number or as bytes. */
+interface Field {
+  readonly number: number;
+  readonly whole: Uint8Array;
+  readonly value: number;
+  readonly body: Uint8Array;
+}
+
+interface WireNode extends RewriteNode {
+  opType: string;
+  /** Its bytes in the file; empty for a new one. */
+  readonly whole: Uint8Array;
+  /** Inputs and outputs as they were. */
+  readonly before: string;
+  /** Fields that are written again as they are. */
+  readonly kept: readonly Uint8Array[];
+}
+
+/**
+ * Returns an ONNX file, rewritten for the WebGPU provider of a version of ONNX Runtime; null where nothing changes, and
+ * for a file that is no ONNX model or has something unusual.
+ */
+export function rewriteForWebGpu(file: Uint8Array, version: string): Uint8Array<ArrayBuffer> | null {
+  try {
+    const fields = [...fieldsOf(file)];
+    const opset = fields.filter((x) => x.number === MODEL.opsetImport).map((x) => opsetOf(x.body));
+    const graphs = fields.filter((x) => x.number === MODEL.graph);
+    const [graph] = graphs;
+    if (graph === undefined || graphs.length > 1) return null;
+    const changed = rewritten(graph.body, Math.max(0, ...opset), version);
+    if (changed === null) return null;
+    const pieces = fields.flatMap((x) => (x === graph ? message(MODEL.graph, changed) : [x.whole]));
+    return join(pieces);
+  } catch {
+    return null; // ONNX Runtime refuses it for its own reason
+  }
+}
+
+function rewritten(graph: Uint8Array, opset: number, version: string): Uint8Array[] | null {
+  const fields = [...fieldsOf(graph)];
+  const names = new Set<string>();
+  const outputs = new Set<string>();
+  const dims = new Map<string, readonly number[]>();
+  const nodes: WireNode[] = [];
+  for (const { number, body, whole } of fields) {
+    if (number === GRAPH.node) nodes.push(nodeOf(whole, body, outputs));
+    else if (number === GRAPH.initializer) {
+      const tensor = tensorOf(body);
+      dims.set(tensor.name, tensor.dims);
+      names.add(tensor.name);
+    } else if (number === GRAPH.output) outputs.add(textOf(body, VALUE_NAME));
+  }
+  for (const { input, output } of nodes) for (const name of [...input, ...output]) names.add(name);
+  const constants: Uint8Array[] = [];
+  const places = rewriteGraph(
+    {
+      ...{ opset, nodes, outputs, makeNode },
+      dimsOf: (name) => dims.get(name),
+      freshName: (stem) => {
+        let name = stem;
+        for (let i = 1; names.has(name); i += 1) name = `${stem}_${i}`;
+        names.add(name);
+        return name;
+      },
+      addIntegers: (name, values) => constants.push(...message(GRAPH.initializer, integers(name, values))),
+    },
+    rewritesFor(version),
+  );
+  if (Object.keys(places).length === 0) return null;
+  const rest = fields.filter((x) => x.number !== GRAPH.node).map((x) => x.whole);
+  return [...nodes.flatMap((x) => encoded(x)), ...rest, ...constants];
+}
+
+function opsetOf(body: Uint8Array): number {
+  let [domain, version] = ["", 0];
+  for (const field of fieldsOf(body))
+    if (field.number === OPSET.domain) domain = text.decode(field.body);
+    else if (field.number === OPSET.version) version = field.value;
+  return domain === "" || domain === "ai.onnx" ? version : 0;
+}
+
+function nodeOf(whole: Uint8Array, body: Uint8Array, captured: Set<string>): WireNode {
+  const [input, output, kept]: [string[], string[], Uint8Array[]] = [[], [], []];
+  const attribute: { name: string; i: bigint; ints: readonly bigint[] }[] = [];
+  let [opType, domain] = ["", ""];
+  for (const field of fieldsOf(body)) {
+    if (field.number === NODE.input) input.push(text.decode(field.body));
+    else if (field.number === NODE.output) output.push(text.decode(field.body));
+    else {
+      kept.push(field.whole);
+      if (field.number === NODE.opType) opType = text.decode(field.body);
+      else if (field.number === NODE.domain) domain = text.decode(field.body);
+      else if (field.number === NODE.attribute) attribute.push(attributeOf(field.body, captured));
+    }
+  }
+  return { opType, domain, input, output, attribute, whole, kept, before: JSON.stringify([input, output]) };
+}
+
+function attributeOf(body: Uint8Array, captured: Set<string>): { name: string; i: bigint; ints: readonly bigint[] } {
+  let [name, i] = ["", 0n];
+  const ints: bigint[] = [];
+  for (const field of fieldsOf(body))
+    if (field.number === ATTRIBUTE.name) name = text.decode(field.body);
+    else if (field.number === ATTRIBUTE.i) i = BigInt(field.value);
+    else if (field.number === ATTRIBUTE.ints) ints.push(...numbersOf(field).map(BigInt));
+    else if (field.number === ATTRIBUTE.graph || field.number === ATTRIBUTE.graphs) addReads(field.body, captured);
+  return { name, i, ints };
+}
+
+/** Adds the names that the nodes of a subgraph read, and those that it returns. */
+function addReads(graph: Uint8Array, names: Set<string>): void {
+  for (const { number, body, whole } of fieldsOf(graph))
+    if (number === GRAPH.node) for (const name of nodeOf(whole, body, names).input) names.add(name);
+    else if (number === GRAPH.output) names.add(textOf(body, VALUE_NAME));
+}
+
+function tensorOf(body: Uint8Array): { readonly name: string; readonly dims: readonly number[] } {
+  const dims: number[] = [];
+  let name = "";
+  for (const field of fieldsOf(body))
+    if (field.number === TENSOR.name) name = text.decode(field.body);
+    else if (field.number === TENSOR.dims) dims.push(...numbersOf(field));
+  return { name, dims };
+}
+
+/** Returns the numbers of a repeated field, packed or not. */
+function numbersOf({ body, value }: Field): number[] {
+  if (body.length === 0) return [value];
+  const numbers: number[] = [];
+  for (let at = 0; at < body.length;) {
+    const [number, end] = varintAt(body, at);
+    numbers.push(number);
+    at = end;
+  }
+  return numbers;
+}
+
+function textOf(body: Uint8Array, number: number): string {
+  for (const field of fieldsOf(body)) if (field.number === number) return text.decode(field.body);
+  return "";
+}
+
+function makeNode({ opType, input, output, attributes = {} }: NewNode): WireNode {
+  const list = Object.entries(attributes).flatMap(([name, value]) => {
+    const isOne = typeof value === "number";
+    const type = isOne ? ATTRIBUTE_TYPE.int : ATTRIBUTE_TYPE.ints;
+    const values = (isOne ? [value] : value).map((x) => number(isOne ? ATTRIBUTE.i : ATTRIBUTE.ints, x));
+    return message(NODE.attribute, [
+      ...message(ATTRIBUTE.name, [bytes(name)]),
+      ...values,
+      number(ATTRIBUTE.type, type),
+    ]);
+  });
+  const kept = [join(message(NODE.opType, [bytes(opType)])), ...list];
+  return {
+    opType,
+    domain: "",
+    input: [...input],
+    output: [...output],
+    attribute: [],
+    whole: NOTHING,
+    kept,
+    before: "",
+  };
+}
+
+function encoded({ input, output, kept, whole, before }: WireNode): Uint8Array[] {
+  if (before === JSON.stringify([input, output])) return [whole];
+  const names = (field: number, list: readonly string[]): Uint8Array[] =>
+    list.flatMap((name) => message(field, [bytes(name)]));
+  return message(GRAPH.node, [...names(NODE.input, input), ...names(NODE.output, output), ...kept]);
+}
+
+function integers(name: string, values: readonly number[]): Uint8Array[] {
+  const raw = new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
+  return [
+    number(TENSOR.dims, values.length),
+    number(TENSOR.dtype, INT64),
+    ...message(TENSOR.name, [bytes(name)]),
+    ...message(TENSOR.raw, [raw]),
+  ];
+}
+
+const NOTHING = new Uint8Array();
+const text = new TextDecoder();
+const bytes = (value: string): Uint8Array => new TextEncoder().encode(value);
+
+function* fieldsOf(all: Uint8Array): Generator<Field> {
+  for (let at = 0; at < all.length;) {
+    const [tag, start] = varintAt(all, at);
+    const wire = tag % 8;
+    let [end, value]: [number, number] = [start, 0];
+    let body: Uint8Array = NOTHING;
+    if (wire === WIRE.varint) [value, end] = varintAt(all, start);
+    else if (wire === WIRE.message) {
+      const [length, first] = varintAt(all, start);
+      end = first + length;
+      body = all.subarray(first, end);
+    } else if (wire === WIRE.bytes8) end += 8;
+    else if (wire === WIRE.bytes4) end += 4;
+    else throw new RangeError(`has wire type ${wire}`);
+    if (end > all.length) throw new RangeError("a field ends after its message");
+    yield { number: Math.floor(tag / 8), whole: all.subarray(at, end), value, body };
+    at = end;
+  }
+}
+
+/** Reads a varint; returns its value and the position after it. */
+function varintAt(all: Uint8Array, start: number): [value: number, end: number] {
+  let value = 0;
+  for (let at = start, scale = 1; at < start + 10; at += 1, scale *= 128) {
+    const byte = all[at];
+    if (byte === undefined) break;
+    value += (byte & 127) * scale;
+    if (byte < 128) return [value, at + 1];
+  }
+  throw new RangeError("ends within a number");
+}
+
+/** Prefixes a message with its tag and length. */
+function message(field: number, pieces: readonly Uint8Array[]): Uint8Array[] {
+  const length = pieces.reduce((sum, x) => sum + x.length, 0);
+  return [Uint8Array.from([...varint(field * 8 + WIRE.message), ...varint(length)]), ...pieces];
+}
+
+/** A field that holds a whole number from 0. */
+function number(field: number, value: number): Uint8Array {
+  return Uint8Array.from([...varint(field * 8 + WIRE.varint), ...varint(value)]);
+}
+
+function varint(value: number): number[] {
+  const list: number[] = [];
+  let left = value;
+  for (; left >= 128; left = Math.floor(left / 128)) list.push((left % 128) + 128);
+  return [...list, left];
+}
+
+function join(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(pieces.reduce((sum, x) => sum + x.length, 0));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
+}
