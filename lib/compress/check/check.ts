@@ -12,7 +12,9 @@ import type { Form, Target } from "../forms/forms.ts";
 import { sqnr } from "../run/metric.ts";
 import type { Outputs } from "../run/metric.ts";
 import { packBundle } from "../bundle/pack.ts";
-import type { OnnxModel, WrittenModel } from "../onnx/model.ts";
+import type { WrittenModel } from "../onnx/model.ts";
+import { costFromLog, costOf, timeOnCpu, whyTooCostly } from "../run/placement-cost.ts";
+import type { PlacementCost } from "../run/placement-cost.ts";
 import { openModel, runAll } from "../run/session.ts";
 import { loadedGraph } from "./loaded-graph.ts";
 import { nameShapeNodes } from "./shape-arithmetic.ts";
@@ -64,27 +66,32 @@ export const CHECK_FEEDS = 8;
 const WEBGPU_FEEDS = { count: 2, ms: 2_000 };
 /** Backends round differently; below this ratio something is computed differently. */
 const PARITY_DB = 20;
-/**
- * Removes shape arithmetic from the operators that run on the CPU, and names the rest. Runs the form once more for it,
- * with node names, which forms do not have: `again` returns the log.
- */
-async function withoutShapes(
-  model: OnnxModel,
-  counted: Assignment,
-  again: (named: Uint8Array<ArrayBuffer>) => Promise<readonly string[]>,
-): Promise<{ assignment: Assignment; strays: readonly string[] }> {
-  if (counted.cpu === 0) return { assignment: counted, strays: [] };
-  const named = model.copy();
-  const known = nameShapeNodes(named);
-  const log = await again(named.write());
-  const strays = straysFromLog(log).filter((x) => !known.has(x.node));
-  const shape = counted.shape + counted.cpu - strays.length;
-  return { assignment: { ...counted, shape, cpu: strays.length }, strays: strays.map((x) => x.operator) };
+/** A second run of a form: its log, and the cost of what runs on the CPU. */
+interface Again {
+  readonly log: readonly string[];
+  readonly cost: PlacementCost;
 }
 
-function whyStrays(strays: readonly string[]): string {
-  const names = [...new Set(strays)].filter((x) => x !== "").join(", ");
-  return `operators other than shape arithmetic run on the CPU: ${names || "all of them"}`;
+/**
+ * Removes shape arithmetic from the operators that run on the CPU, and says whether the rest costs more than a GPU can
+ * save. Runs the form once more for it, with node names, which forms do not have.
+ */
+async function withoutShapes(
+  { model, bytes, form }: CheckInput,
+  feed: Feed | undefined,
+  counted: Assignment,
+  again: (named: Uint8Array<ArrayBuffer>) => Promise<Again>,
+): Promise<{ assignment: Assignment; why?: string | undefined }> {
+  if (counted.cpu === 0) return { assignment: counted };
+  const named = model.copy();
+  const known = nameShapeNodes(named);
+  const { log, cost } = await again(named.write());
+  const strays = straysFromLog(log).filter((x) => !known.has(x.node));
+  const shape = counted.shape + counted.cpu - strays.length;
+  const assignment = { ...counted, shape, cpu: strays.length };
+  if (strays.length === 0 || feed === undefined) return { assignment };
+  const operators = strays.map((x) => x.operator);
+  return { assignment, why: whyTooCostly(cost, await timeOnCpu(bytes, feed, form.session?.wasm), operators) };
 }
 
 /** Checks forms of one model. */
@@ -161,16 +168,18 @@ export class Checker {
     const feeds = this.#feeds;
     const run = await runInChildProcess(bytes, "webgpu", form.session?.webgpu ?? {}, feeds, WEBGPU_FEEDS);
     const counted = assignmentOf(run, "webgpu");
-    const again = async (named: Uint8Array<ArrayBuffer>): Promise<string[]> => {
-      const { exit, log } = await runInChildProcess(named, "webgpu", form.session?.webgpu ?? {}, feeds.slice(0, 1));
+    const again = async (named: Uint8Array<ArrayBuffer>): Promise<Again> => {
+      const enough = { count: 1, ms: 0, isProfiled: true };
+      const session = form.session?.webgpu ?? {};
+      const { exit, log, profile } = await runInChildProcess(named, "webgpu", session, feeds.slice(0, 1), enough);
       if (exit !== 0) throw new Error("its first run on WebGPU succeeded, its second failed");
-      return log.split("\n");
+      return { log: log.split("\n"), cost: costOf(profile) };
     };
-    const { assignment, strays } = await withoutShapes(input.model, counted, again);
+    const { assignment, why } = await withoutShapes(input, feeds[0], counted, again);
     const parityDb = worstParity(run.outputs, input.expected);
     const told = { target, assignment, parityDb };
     const off = `its outputs on WebGPU deviate: SQNR ${parityDb.toFixed(1)} dB`;
-    if (strays.length > 0) return { ...told, verdict: "failed", why: whyStrays(strays) };
+    if (why !== undefined) return { ...told, verdict: "failed", why };
     if (parityDb < PARITY_DB) return { ...told, verdict: "failed", why: off };
     return { ...told, verdict: "passed" };
   }
@@ -193,11 +202,14 @@ export class Checker {
     const where = `on ${backend} in ${started.name}`;
     if (counted === null)
       return { target, verdict: "failed", why: `its log does not show what runs on the CPU ${where}` };
-    const again = async (named: Uint8Array): Promise<readonly string[]> => (await run(named)).log;
-    const { assignment, strays } = await withoutShapes(input.model, counted, again);
+    const again = async (named: Uint8Array): Promise<Again> => {
+      const { log } = await run(named);
+      return { log, cost: costFromLog(log) };
+    };
+    const { assignment, why } = await withoutShapes(input, this.#feeds[0], counted, again);
     const parityDb = (backend === "webgpu" ? worstParity : parity)(outputs, input.expected);
     const told = { target, assignment, parityDb };
-    if (strays.length > 0) return { ...told, verdict: "failed", why: `${whyStrays(strays)}, ${where}` };
+    if (why !== undefined) return { ...told, verdict: "failed", why: `${why}, ${where}` };
     if (parityDb < PARITY_DB)
       return { ...told, verdict: "failed", why: `its outputs deviate ${where}: SQNR ${parityDb.toFixed(1)} dB` };
     if (backend === "webgpu") return { ...told, verdict: "passed" };

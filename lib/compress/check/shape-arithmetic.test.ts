@@ -56,18 +56,16 @@ test("every node gets a name of its own", () => {
 });
 
 test.each([
-  ["places", "passed"],
-  ["numbers", "failed"],
-] as const)("a mask of %s on the CPU has %s", async (from, verdict) => {
+  ["places", 0],
+  ["numbers", 2],
+] as const)("a mask of %s has %i operators on the CPU, which cost too little to refuse it", async (from, cpu) => {
   const { model, bytes } = writeModel(compared(from));
   const { outputs } = await runInChildProcess(bytes, "cpu", {}, [feed]);
   const checker = new Checker(bytes, [feed]);
   const [form] = formsFor(["webgpu"], ["f32"]);
   const [check] = await checker.check({ form: form!, model, bytes, expected: outputs }, ["webgpu"]);
   await checker.close();
-  expect(check?.verdict).toBe(verdict);
-  expect(check?.assignment?.cpu).toBe(verdict === "passed" ? 0 : 2);
-  if (verdict === "failed")
-    expect(check?.why).toMatch(/other than shape arithmetic run on the CPU: (Mul, LessOrEqual|LessOrEqual, Mul)/);
-  else expect(check?.assignment?.shape).toBeGreaterThan(2);
+  expect(check?.verdict).toBe("passed");
+  expect(check?.assignment?.cpu).toBe(cpu);
+  expect(check?.assignment?.shape).toBeGreaterThan(0);
 });

@@ -3,6 +3,10 @@
 // shapes are known on the CPU. A form is refused where that takes more than the GPU can save, and not for the mere
 // presence of such an operator.
 
+import { placementsFromLog } from "../../core/assignment-log.ts";
+import type { Feed } from "./feeds.ts";
+import { openModel } from "./session.ts";
+
 /** One event of ONNX Runtime's profile. */
 export interface ProfileEvent {
   readonly cat?: string;
@@ -49,6 +53,33 @@ export function costOf(events: readonly ProfileEvent[]): PlacementCost {
     bytes: sum(copies, (x) => Number(x.args?.["output_size"] ?? 0)),
     cpuMs: sum(onCpu, (x) => (x.dur ?? 0) / 1000),
   };
+}
+
+/** Reads the number of waits from a log, where there is no profile: a browser's. Bytes and times are left out. */
+export function costFromLog(log: readonly string[]): PlacementCost {
+  const placements = placementsFromLog(log) ?? [];
+  return { waits: placements.filter((x) => x.operator === "MemcpyToHost").length, bytes: 0, cpuMs: 0 };
+}
+
+/** Measures one run of a model on the CPU, on one thread, in milliseconds: the shortest of three, after one to warm up. */
+export async function timeOnCpu(
+  bytes: Uint8Array,
+  feed: Feed,
+  session: Readonly<Record<string, string>> = {},
+): Promise<number> {
+  const model = await openModel(bytes, "cpu", session);
+  try {
+    await model.run(feed);
+    let least = Infinity;
+    for (let i = 0; i < 3; i++) {
+      const started = performance.now();
+      await model.run(feed);
+      least = Math.min(least, performance.now() - started);
+    }
+    return least;
+  } finally {
+    await model.release();
+  }
 }
 
 /** Returns the estimated time of such a cost on a device, in milliseconds. */

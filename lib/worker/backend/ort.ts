@@ -25,6 +25,7 @@ import { loadAtOnce, NO_BINARY, shareModule } from "./shared-module.ts";
 import { compileFile } from "./wasm-file.ts";
 import { failureOf, isOutOfMemory, startFailureOf } from "./classify-error.ts";
 import { externalize } from "./externalize.ts";
+import { rewriteForWebGpu } from "./rewrite-model.ts";
 import { hasRareOperator } from "./operators.ts";
 import { watchDeviceMemory, watchWasmMemory } from "./memory.ts";
 import { checkFeeds } from "../../core/check-inputs.ts";
@@ -257,7 +258,8 @@ class OrtBackend implements Backend {
   async #create({ files, session, states = {} }: ModelFiles): Promise<Ort.InferenceSession> {
     const [first, ...others] = files;
     if (first === undefined) throw new SelvedgeError("model-invalid", "A model needs at least one file.");
-    const bytes = new Uint8Array(await first.data.arrayBuffer());
+    let bytes = new Uint8Array(await first.data.arrayBuffer());
+    if (this.#device !== null) bytes = rewriteForWebGpu(bytes, this.#ort.env.versions.web ?? "") ?? bytes;
     try {
       if (this.#rest === null && this.#restUrl !== null && hasRareOperator(bytes)) {
         const url = this.#restUrl;
