@@ -328,6 +328,23 @@ describe("compress", () => {
     expect(said).toMatch(/"x" has type int4/);
   });
 
+  test.each<[string, (path: string) => string, RegExp]>([
+    ["is a file", (path) => path, /out: .*model\.onnx is a file: give a folder/],
+    ["lies below a file", (path) => join(path, "deeper", "out"), /out: .*model\.onnx is a file: give a folder/],
+  ])("an --out that %s is refused before the work", async (_, out, message) => {
+    const path = modelFile();
+    expect(await main(["compress", path, "--out", out(path), "--targets", "wasm"])).toBe(1);
+    expect(said).toMatch(message);
+    expect(said).not.toContain("running the model");
+  });
+
+  test("a form for none of the targets is refused", async () => {
+    const words = ["compress", modelFile(), "--out", join(folder, "out"), "--targets", "wasm", "--forms", "int8,int4"];
+    expect(await main(words)).toBe(1);
+    expect(said).toMatch(/forms: int4 is for webgpu-f16 and webgpu, and the targets are wasm: add --targets webgpu/);
+    expect(existsSync(join(folder, "out"))).toBe(false);
+  });
+
   test("a file that is no model is refused, and nothing is written", async () => {
     const path = join(folder, "bad.onnx");
     writeFileSync(path, "<!doctype html>");

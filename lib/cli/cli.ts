@@ -97,8 +97,29 @@ function configure(command: Command): void {
 
 function textOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  if ("code" in error && error.code === "ENOENT" && "path" in error) return `${String(error.path)} does not exist`;
+  const file = "code" in error && "path" in error ? fileText(String(error.code), String(error.path)) : null;
+  if (file !== null) return file;
   return isSelvedgeError(error) ? `${error.code}: ${error.message}` : error.message;
+}
+
+/** Says what is wrong with a file, and what to do; null for an error of another kind. */
+function fileText(code: string, path: string): string | null {
+  switch (code) {
+    case "ENOENT":
+      return `${path} does not exist`;
+    case "EEXIST":
+    case "ENOTDIR":
+      return `${path} is in the way of a folder: a file has this name; choose another --out`;
+    case "EACCES":
+    case "EPERM":
+    case "EROFS":
+      return `${path} can't be written or read by this user (${code}): check its permissions, or choose another --out`;
+    case "ENOSPC":
+    case "EDQUOT":
+      return `the disk is full: ${path} could not be written; free some space, or choose another --out`;
+    default:
+      return null;
+  }
 }
 
 /** Runs the command line of this process; the first Ctrl-C packs what is done, the second ends at once. */

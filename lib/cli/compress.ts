@@ -91,7 +91,7 @@ Words of --image, in any order, each only where the model does not say it:
 Samples:
   .npz with an array per input; .npy for a model of one input; samples along the first axis
   .jsonl, a sample a line: {"input": [[…]], "other": …}, or the bare list for one input
-  a folder of images, of .npz, or of <input>.npy
+  a folder of images, of .npz, or of <input>.npy; a folder of images for each class, whose names are the labels
   .ts or .js that exports samples: a list, or a function that yields the same objects
 
 Exit codes: 0 done; 1 failed; 2 a form missed its budget or failed a check; 3 a target could not be checked on this

@@ -14,6 +14,7 @@ import type { Form, Target } from "./forms/forms.ts";
 import { maskedForm } from "./forms/prune-forms.ts";
 import type { OnnxModel } from "./onnx/model.ts";
 import { openSource } from "./open-source.ts";
+import { classFolders, classLabels } from "./run/class-folders.ts";
 import type { Feed } from "./run/feeds.ts";
 import { makeMetric, readLabels } from "./run/metric.ts";
 import type { Metric, Tally } from "./run/metric.ts";
@@ -84,7 +85,7 @@ export async function readSource(path: string, options: CompressOptions): Promis
   if (options.mask !== undefined) forms.push(maskedForm(options.mask, notes));
   if (options.labels !== undefined && options.samples === undefined)
     throw new TypeError("labels: they belong to samples; add --samples");
-  const labels = options.labels === undefined ? undefined : readLabels(options.labels);
+  const given = options.labels === undefined ? undefined : readLabels(options.labels);
   for (const { id, targets: its } of forms)
     if (targets.length > 0 && its.every((x) => !targets.includes(x)))
       throw new TypeError(
@@ -97,6 +98,7 @@ export async function readSource(path: string, options: CompressOptions): Promis
   notes.push(...readNotes);
   const out = await openOut(options, [path, ...files], forms);
   const { description: described, assets } = await describeWith(model, path, options.bundle, own);
+  const labels = given ?? labelsByFolder(options, described, assets);
   const metric = await makeMetric(options.metric, {
     maxDrop: options.maxDrop,
     hasLabels: labels !== undefined,
@@ -105,13 +107,13 @@ export async function readSource(path: string, options: CompressOptions): Promis
   });
   const isStopped = (): boolean => signal?.aborted === true;
   const sized = withShapes(described, options);
-  const given = isStopped()
+  const opened = isStopped()
     ? samplesOf([])
     : await samplesFor(runnable, sized, model, { ...options, given: path }, notes);
   const started = performance.now();
   // Pruning and the search need more samples than statistics do.
   const fittedMost = options.prune === undefined && options.search === undefined ? CALIBRATION : Infinity;
-  const run = await runReference(runnable, given, metric, labels, { ...options, fittedMost }, notes);
+  const run = await runReference(runnable, opened, metric, labels, { ...options, fittedMost }, notes);
   const { references, split, score: referenceScore, tally: referenceTally, baseline } = run;
   const { samples } = references;
   const sampleMs = (performance.now() - started) / Math.max(1, samples.n);
@@ -124,6 +126,21 @@ export async function readSource(path: string, options: CompressOptions): Promis
     ...{ feeds, fitted, checked, split, referenceScore, referenceTally, notes, close, isStopped, onProgress },
     description: withTypical({ ...described, outputs }, feeds[0]),
   };
+}
+
+/** Returns the labels of samples that lie in class folders; undefined where they do not. */
+function labelsByFolder(
+  { samples }: CompressOptions,
+  { outputs }: Description,
+  assets: readonly PackFile[],
+): number[][] | undefined {
+  const folders = samples === undefined ? null : classFolders(samples);
+  if (folders === null) return undefined;
+  const decode = outputs.map((x) => x.decode).find((x) => x?.op === "labels");
+  const table = decode !== undefined && "asset" in decode ? assets.find((x) => x.path === decode.asset) : undefined;
+  const names = table && new TextDecoder().decode(table.bytes).trimEnd().split("\n");
+  const classes = outputs[0]?.dims.at(-1);
+  return classLabels(folders, names, typeof classes === "number" ? classes : undefined);
 }
 
 /** Adds the sizes of `--shape` to a description, for synthetic inputs. */

@@ -1,9 +1,9 @@
 // The folder that `compress` writes to. It may be the folder of the model itself, so no write may land on a file that is
 // an input of the same run: the model, its external data, samples, labels. Files are compared by device and inode, which
 // sees through links and through names that differ in case alone.
-import { realpathSync, statSync } from "node:fs";
+import { accessSync, constants, existsSync, realpathSync, statSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
-import { join, sep } from "node:path";
+import { dirname, join, resolve, sep } from "node:path";
 import { writeWhole } from "../onnx/model-file.ts";
 
 /** A folder to write results to, with the files that must stay as they are. */
@@ -19,10 +19,12 @@ export class OutFolder {
   }
 
   /**
-   * Checks that none of these files or folders is an input or holds one; called before the work begins.
-   * @throws TypeError naming the input
+   * Checks that the folder can be written, and that none of these files or folders is an input or holds one; called
+   * before the work begins.
+   * @throws TypeError naming the folder or the input
    */
   check(names: readonly string[]): void {
+    this.#checkWritable();
     for (const name of names) {
       const path = join(this.path, name);
       const input = this.#inputs.find((x) => isSame(x, path) || isInside(x, path));
@@ -38,6 +40,20 @@ export class OutFolder {
   async write(name: string, pieces: readonly Uint8Array[]): Promise<void> {
     this.check([name]);
     await writeWhole(join(this.path, name), pieces);
+  }
+
+  /** The folder, or the nearest one above it that exists, must be a folder that can be written to. */
+  #checkWritable(): void {
+    let path = resolve(this.path);
+    while (!existsSync(path) && dirname(path) !== path) path = dirname(path);
+    if (!statSync(path).isDirectory()) throw new TypeError(`out: ${path} is a file: give a folder`);
+    try {
+      accessSync(path, constants.W_OK);
+    } catch (error) {
+      throw new TypeError(`out: ${path} can't be written to: check its permissions, or choose another folder`, {
+        cause: error,
+      });
+    }
   }
 
   /** Creates the folder where it is missing. */

@@ -1,8 +1,8 @@
 // Metrics of a form against the float32 model, over the samples: higher is always better.
 import { readFileSync } from "node:fs";
-import { extname, resolve } from "node:path";
-import { pathToFileURL } from "node:url";
+import { extname } from "node:path";
 import type { Tensor } from "../../core/tensor.ts";
+import { importModule } from "./import-module.ts";
 import { readNpy } from "./npy.ts";
 import { meanTally, sumTally } from "./tally.ts";
 import { agreementTally, cosineTally, negativeKl } from "./use-metrics.ts";
@@ -124,8 +124,7 @@ async function moduleTally(path: string): Promise<() => Tally> {
     throw new TypeError(
       `metric: "${path}" is not one of sqnr, top1, exact, perplexity, agreement, kl, cosine, or the path of a module such as "./metric.js"`,
     );
-  const module = (await import(pathToFileURL(resolve(path)).href)) as { score?: unknown };
-  const { score } = module;
+  const { score } = await importModule(path, "metric");
   if (typeof score !== "function") throw new TypeError(`metric: ${path} exports no function "score"`);
   return () => {
     const all: Measured[] = [];

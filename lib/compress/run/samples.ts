@@ -2,9 +2,8 @@
 // Samples are converted lazily to feeds of the model's own types: a set of samples may be larger than memory, so each
 // form iterates over it again, and it is never held.
 import { createReadStream, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { basename, extname, join, resolve } from "node:path";
+import { basename, extname, join } from "node:path";
 import { createInterface } from "node:readline";
-import { pathToFileURL } from "node:url";
 import type { BundleInput, ImageSpec } from "../../core/bundle.ts";
 import { imageToTensor } from "../../worker/processing/image.ts";
 import type { TextReader } from "../../worker/processing/text.ts";
@@ -13,7 +12,10 @@ import { countOf, fit, orderHint, tensorOf } from "./feeds.ts";
 import type { Feed, GivenArray } from "./feeds.ts";
 import { openNpy, openNpz } from "./npy.ts";
 import type { ArraySource } from "./npy.ts";
+import { classFolders, inTurn } from "./class-folders.ts";
+import { importModule } from "./import-module.ts";
 import { loadSharp } from "./optional-peers.ts";
+import { ARRAYS, IMAGES, TEXTS } from "./sample-files.ts";
 
 export type { Feed } from "./feeds.ts";
 
@@ -32,9 +34,6 @@ export interface Samples {
   each(): AsyncIterable<Feed>;
 }
 
-const IMAGES = /\.(png|jpe?g|webp|gif|avif|tiff?)$/i;
-const TEXTS = /\.(txt|md)$/i;
-const ARRAYS = /\.np[yz]$/;
 const MODULES: ReadonlySet<string> = new Set([".js", ".mjs", ".ts", ".mts"]);
 
 /** Wraps existing feeds as a set of samples. */
@@ -125,6 +124,7 @@ async function open(path: string, inputs: readonly BundleInput[], readers: Reade
 export function holdsImages(path: string): boolean {
   if (IMAGES.test(path)) return true;
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) return false;
+  if (classFolders(path) !== null) return true;
   const names = readdirSync(path);
   return names.some((x) => IMAGES.test(x)) && !names.some((x) => ARRAYS.test(x));
 }
@@ -141,8 +141,16 @@ async function openFolder(path: string, inputs: readonly BundleInput[], readers:
         for (const name of texts) yield fromJson(readFileSync(join(path, name), "utf8"), inputs, readers);
       },
     };
+  const classes = classFolders(path);
+  if (classes !== null)
+    return openImages(
+      inTurn(classes).map((x) => x.image),
+      only(inputs, path),
+    );
   if (arrays.length === 0 && images.length === 0)
-    throw new TypeError(`samples: the folder ${path} contains no .npy, .npz or image`);
+    throw new TypeError(
+      `samples: the folder ${path} contains no .npy, .npz or image, and no folder of images for each class`,
+    );
   if (arrays.length === 0)
     return openImages(
       images.map((x) => join(path, x)),
@@ -204,7 +212,7 @@ function guessedImage({ name, dims }: BundleInput): ImageSpec {
 }
 
 async function openModule(path: string, inputs: readonly BundleInput[], readers: Readers): Promise<Opened> {
-  const module = (await import(pathToFileURL(resolve(path)).href)) as Record<string, unknown>;
+  const module = await importModule(path, "samples");
   const given = module["samples"] ?? module["default"];
   if (given === undefined) throw new TypeError(`samples: ${path} exports no "samples"`);
   const list = (): unknown => (typeof given === "function" ? (given as () => unknown)() : given);
