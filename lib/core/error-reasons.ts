@@ -152,6 +152,10 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
       "The GPU's answer to the known input of the bundle is wrong.",
       "Leave `backend` out, so that the model runs on wasm here; or name another variant.",
     ],
+    unverified: [
+      "The model has no known input, and wasm can't run it to make one, so the GPU's answers can't be checked.",
+      "Compress it to a bundle; or pass `allowUnverified: true` to `load`.",
+    ],
   },
   "bundle-invalid": {
     html: ["`bundle.json` is an HTML page.", "Check the address: servers answer unknown paths with their start page."],

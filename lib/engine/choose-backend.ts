@@ -144,7 +144,9 @@ export class Comparer {
   /** Places a model on the backend other than the failed one. Rejects with that error where it can't run there. */
   async #elsewhere(loader: Loader, failed: BackendName, error: SelvedgeError): Promise<Placing> {
     const other = failed === "wasm" ? "webgpu" : "wasm";
-    if ((await this.#load(loader, other)) !== null) throw error;
+    const failure = await this.#load(loader, other);
+    // A GPU that can't be checked without wasm: its error says how it may run all the same.
+    if (failure !== null) throw failure.details["reason"] === "unverified" ? failure : error;
     this.#measurements.remember(loader.plan, { [failed]: knownOf(error) });
     const measured: Measured = { wasm: 0, webgpu: 0, [failed]: null };
     const measure = isBlaming(error) || STAYS.has(error.code) ? null : "later";

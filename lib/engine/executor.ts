@@ -84,18 +84,7 @@ export class Executor implements LaneEvents {
     this.models.delete(modelId);
     this.markers.forget(modelId);
     this.dispatcher.drop(modelId, error);
-    this.free(modelId);
-  }
-
-  /** Frees a model on every lane where it is loaded; its queued steps stay. */
-  free(modelId: number): void {
     this.pool.unload(modelId).catch(() => undefined); // a worker that ended has freed it already
-  }
-
-  /** Whether no request is queued or running. */
-  get isIdle(): boolean {
-    const { queued, running } = this.dispatcher.depth;
-    return queued + running === 0;
   }
 
   /** Returns a number that no state and no step of one has had. */

@@ -11,7 +11,7 @@ import { SelvedgeError } from "../core/errors.ts";
 import type { Tensor } from "../core/tensor.ts";
 import { endOf, openScene } from "../test-support/simulate/fixtures.ts";
 import type { Scene, SceneOptions } from "../test-support/simulate/fixtures.ts";
-import { TOY_CHUNK, toyBundle } from "../test-support/simulate/toy-backend.ts";
+import { COST_ENTRY, FACTOR_ENTRY, TOY_CHUNK, toyBundle } from "../test-support/simulate/toy-backend.ts";
 import { faultOf } from "./compare-outputs.ts";
 import { IDLE_MS, REPEAT_MS } from "./golden-check.ts";
 import type { Model } from "./model.ts";
@@ -53,19 +53,23 @@ interface Stage extends Scene {
 interface StageOptions extends SceneOptions {
   /** Whether the golden files are on the server. Default true. */
   readonly hasGolden?: boolean;
+  /** Width of the bare model `bare.onnx`. Default 2. */
+  readonly bareWidth?: number | string;
   /** Number of variants. Default 1. */
   readonly variants?: number;
-  /** Called before each run on wasm. */
-  readonly onWasm?: () => void;
+  /** Called before each load and run on wasm. */
+  readonly onWasm?: (what: "load" | "run") => void;
 }
 
 /** Opens a scene with the bundle `checked`, whose golden is x = (3, −5), y = (6, −10); the GPU is 5 × faster. */
 async function stage(lie: Lie, options: StageOptions = {}): Promise<Stage> {
   const gpu: Stage["gpu"] = { lie, runs: 0, rows: [], lose: () => undefined };
-  const { hasGolden = true, variants = 1, onWasm, ...sceneOptions } = options;
+  const { hasGolden = true, bareWidth = 2, variants = 1, onWasm, ...sceneOptions } = options;
   const bundle = parseBundle(JSON.parse(toyBundle("checked", 2, "apart", "slow")));
   const files: Record<string, Uint8Array<ArrayBuffer>> = {
     [`${TOY_CHUNK.path}.bin`]: new TextEncoder().encode(TOY_CHUNK.content),
+    "bare.onnx": Uint8Array.of(8, 9, 0x3a, 0),
+    "half.onnx": Uint8Array.of(8, 9, 0x3a, 6, 0x2a, 4, 8, 2, 0x10, 10), // one weight, float16
   };
   const fileOf = (path: string, tensors: Outputs): BundleFile => {
     const bytes = writeSafetensors(tensors) as Uint8Array<ArrayBuffer>;
@@ -96,12 +100,17 @@ async function stage(lie: Lie, options: StageOptions = {}): Promise<Stage> {
           if (isGpu) gpu.lose = () => backend.onLost?.("simulated");
           return toy.start(startOptions);
         },
-        load: (modelId, loadOptions, ...rest) => {
+        load: async (modelId, loadOptions, ...rest) => {
+          if (!isGpu) onWasm?.("load");
           numbers.set(modelId, Number(loadOptions.session[VARIANT_ENTRY] ?? 0));
-          return toy.load(modelId, loadOptions, ...rest);
+          if (FACTOR_ENTRY in loadOptions.session) return toy.load(modelId, loadOptions, ...rest);
+          const session = { [FACTOR_ENTRY]: "2", [COST_ENTRY]: isGpu ? "apart" : "slow" };
+          const facts = await toy.load(modelId, { ...loadOptions, session }, ...rest);
+          const inputs = facts.inputs.map((x) => ({ ...x, dims: ["n", bareWidth] }));
+          return { ...facts, inputs };
         },
         run: async (modelId, ...rest) => {
-          if (!isGpu) onWasm?.();
+          if (!isGpu) onWasm?.("run");
           const outputs = await toy.run(modelId, ...rest);
           if (!isGpu) return outputs;
           gpu.runs += 1;
@@ -286,7 +295,7 @@ describe("a request of a shape that was never checked", () => {
 
   test("is compared with wasm once, and the model stays on the GPU (golden shape)", async () => {
     const wasm = { runs: 0 };
-    const scene = await stage(honest, { onWasm: () => (wasm.runs += 1) });
+    const scene = await stage(honest, { onWasm: (what) => (wasm.runs += what === "run" ? 1 : 0) });
     const model = await scene.load("checked", { backend: "webgpu" });
     for (const columns of [7, 7, 5, 7]) expect(await askWide(scene, model, 1, columns)).toEqual([2]);
     expect([wasm.runs, model.backend, model.why.text]).toEqual([1, "webgpu", "webgpu: pinned by the caller"]);
@@ -386,6 +395,80 @@ describe("a GPU that fails after it passed", () => {
     await scene.pass(DAY_MS);
     const later = await scene.load("checked", { backend: "webgpu", cache: true });
     expect([later.backend, ...(await askWide(scene, later, 1, 2))]).toEqual(["webgpu", 2]);
+  });
+});
+
+describe("a bare model", () => {
+  const load = ({ world, engine }: Stage, options: LoadOptions = {}): Promise<Model> =>
+    world.finish(engine.load("https://app.test/bare.onnx", options));
+  const LIES_OF_ROWS: readonly (readonly [string, Lie])[] = [
+    ["everywhere", zeros],
+    ["by 1 %", each((x) => x * 1.01)],
+    ["NaN", each((x, i) => (i === 1 ? NaN : x))],
+    ["for several rows", onlyWhere((rows) => rows > 1, zeros)],
+  ];
+
+  for (const bareWidth of [2, "w"])
+    test.each(LIES_OF_ROWS)(
+      `of width ${bareWidth} gets right answers where the GPU is wrong %s (golden bare)`,
+      async (_, lie) => {
+        const scene = await stage(lie, { bareWidth });
+        const model = await load(scene);
+        for (const count of [1, 9, 30]) expect(await askWide(scene, model, count, 2)).toEqual(right(count));
+        const pinned = await load(scene, { backend: "webgpu" }).catch((error: unknown) => error);
+        if (!(pinned instanceof SelvedgeError))
+          for (const end of await askWide(scene, pinned as Model, 9, 2))
+            expect([...right(9), "wrong-result"]).toContain(end);
+      },
+    );
+
+  test("is run on wasm before the GPU loads it, once, in a worker that ends (golden bare)", async () => {
+    const calls: string[] = [];
+    const scene = await stage(honest, { onWasm: (what) => calls.push(`wasm ${what}`) });
+    const model = await load(scene, { backend: "webgpu" });
+    expect([calls, scene.gpu.runs]).toEqual([["wasm load", "wasm run"], 1]);
+    expect(scene.engine.stats().lanes.filter(({ backend, state }) => backend === "wasm" && state !== "off")).toEqual(
+      [],
+    );
+    expect([model.backend, model.why.text]).toEqual(["webgpu", "webgpu: pinned by the caller"]);
+    expect(await askWide(scene, model, 1, 2)).toEqual([2]);
+    const engine = await createEngine({ effects: scene.world.effects });
+    await scene.world.finish(engine.load("https://app.test/bare.onnx", { backend: "webgpu" }));
+    expect([calls.length, scene.gpu.runs]).toEqual([2, 2]);
+  });
+
+  const outOfMemory = (): void => {
+    throw new SelvedgeError("out-of-memory", "simulated");
+  };
+
+  test("is refused where wasm can't hold it, unless the caller allows that (golden bare)", async () => {
+    const scene = await stage(honest, { onWasm: outOfMemory });
+    await expect(load(scene)).rejects.toMatchObject({ details: { reason: "unverified" } });
+    await expect(load(scene, { backend: "webgpu" })).rejects.toMatchObject({
+      code: "wrong-result",
+      details: { reason: "unverified" },
+      message: expect.stringContaining("allowUnverified: true") as string,
+    });
+    const model = await load(scene, { backend: "webgpu", allowUnverified: true });
+    expect(model.why.text).toMatch(/; unverified: wasm can't run it \(out-of-memory\)$/);
+    expect(await askWide(scene, model, 12, 2)).toEqual(right(12));
+  });
+
+  test("may be less exact where its weights are float16 (golden bare)", async () => {
+    const scene = await stage(each((x) => x * 1.005), { bareWidth: "w" });
+    const pinned = { backend: "webgpu" } as const;
+    expect(await askWide(scene, await load(scene, pinned), 1, 2)).toEqual(["wrong-result"]);
+    const half = await scene.world.finish(scene.engine.load("https://app.test/half.onnx", pinned));
+    expect(await askWide(scene, half, 1, 2)).toEqual([Math.fround(2 * 1.005)]);
+    scene.gpu.lie = zeros;
+    expect(await askWide(scene, half, 1, 7)).toEqual(["wrong-result"]);
+  });
+
+  test("runs where the engine has no wasm, and is called unverified (golden bare)", async () => {
+    const scene = await stage(honest, { backends: ["webgpu"] });
+    const model = await load(scene);
+    expect(model.why.text).toMatch(/; unverified: there is no WebAssembly to compare with$/);
+    expect(await askWide(scene, model, 3, 2)).toEqual(right(3));
   });
 });
 

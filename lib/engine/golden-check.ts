@@ -1,7 +1,8 @@
 // Golden check: compares a variant's answers on this GPU with known ones before a request gets any. GPUs, drivers and
-// kernels may compute wrongly without an error. Imported when a variant with a golden is loaded on WebGPU.
+// kernels may compute wrongly without an error. Imported by check-gpu.ts.
 //
-// - A lane that has loaded the variant runs the bundle's golden (`Golden` in core/bundle.ts) first.
+// - A lane that has loaded the variant runs the bundle's golden (`Golden` in core/bundle.ts) first. For a bare model wasm
+//   makes one, in a worker that ends before the GPU loads the model unless requests may run there.
 // - Kernels are chosen by sizes, so the first batch of each class of shapes (shape-class.ts) is compared before it is
 //   answered: each row with its answer alone or in batches of a class that passed; a request of another shape than the
 //   golden's with wasm.
@@ -14,11 +15,12 @@ import { CheckMemo } from "./check-memo.ts";
 import { faultOf, readTensors } from "./compare-outputs.ts";
 import type { Tensors } from "./compare-outputs.ts";
 import type { Effects } from "../effects/effects.ts";
-import { SelvedgeError } from "../core/errors.ts";
+import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import type { AnswerCheck, Feeds, Ran, RunItems } from "../rpc/messages.ts";
 import { classOf, fixedDims, widestOf } from "./shape-class.ts";
 import type { Answered, Shapes } from "./shape-class.ts";
-import { seededTensor } from "./typical-feeds.ts";
+import { seededTensor, typicalFeeds } from "./typical-feeds.ts";
+import type { NumericDtype } from "../core/tensor.ts";
 import type { Variant } from "../core/bundle.ts";
 
 /** Time of use after which the golden runs again, in ms, and how long after a batch the engine is seen to be idle. */
@@ -27,6 +29,9 @@ export const IDLE_MS = 1_000;
 
 /** Share of an integer output's elements that may differ in a batch of requests: near ties round either way. */
 const INTEGERS_OFF = 0.01;
+
+/** A run on a lane that there is not. */
+const NOTHING: Ran = { items: [], runs: 0, canJoin: true, preprocessMs: 0, runMs: 0, decodeMs: 0 };
 
 /** Collaborators of a check, and what it is about. */
 export interface CheckParts {
@@ -38,10 +43,16 @@ export interface CheckParts {
   readonly variant: Variant;
   /** Returns the model's ports and its conversions of images. */
   readonly shapes: () => Shapes;
-  /** Fetches the golden's inputs and outputs. */
-  readonly read: () => Promise<readonly Blob[]>;
-  /** Runs requests of the variant on a lane of a backend, loading it there first. */
-  readonly run: (backend: BackendName, items: readonly Feeds[]) => Promise<Ran>;
+  /** Fetches the golden's inputs and outputs; null for a variant without a golden, whose answer wasm makes here. */
+  readonly read: (() => Promise<readonly Blob[]>) | null;
+  /** Reads the model's own file. */
+  readonly model: () => Promise<Blob>;
+  /** A typical size for each symbolic dim. */
+  readonly typical: Readonly<Record<string, number>>;
+  /** Whether a variant without a golden runs where wasm can't. */
+  readonly allowsUnverified: boolean;
+  /** Runs requests of the variant on a lane of a backend, loading it there first; null where there is no such lane. */
+  readonly run: (backend: BackendName, items: () => readonly Feeds[]) => Promise<Ran | null>;
   /** Whether no request is queued or running. */
   readonly isIdle: () => boolean;
   /** Called with the reason where answers can't be checked; null once they were. */
@@ -60,6 +71,12 @@ export class GoldenCheck implements AnswerCheck {
   readonly #unchecked: Set<string> = new Set();
   /** Comparisons in progress, by class. */
   readonly #running: Map<string, Promise<void>> = new Map();
+  /** Wasm's answer for a variant without a golden; null before, and where sizes are known by requests alone. */
+  #made: Answered | null = null;
+  /** Whether wasm can't run the variant, and the caller allows that. */
+  #isAlone = false;
+  /** Whether the variant computes in float16; null until a comparison depends on it. */
+  #isHalf: boolean | null;
   /** The golden's inputs and outputs; null until they are needed. */
   #files: Promise<readonly Blob[]> | null = null;
   #checkedMs: number;
@@ -71,6 +88,7 @@ export class GoldenCheck implements AnswerCheck {
     this.#parts = parts;
     this.#memo = new CheckMemo(effects, `${identity}/${variant.id}/${device}`);
     this.#checkedMs = effects.now();
+    this.#isHalf = variant.needs.includes("shader-f16") || (parts.read === null ? null : false);
     const { fault = "" } = this.#memo.recall() ?? {};
     if (fault !== "") this.#refused = refusal(variant.id, fault);
   }
@@ -81,6 +99,34 @@ export class GoldenCheck implements AnswerCheck {
   }
 
   /**
+   * Makes the known answer of a variant without a golden, before the GPU loads it: wasm's, to pseudo-random inputs.
+   * Where sizes are known by requests alone, their first ones are compared instead.
+   * @throws SelvedgeError `wrong-result` where wasm can't run the variant, unless the caller allows that
+   */
+  async prepare(): Promise<void> {
+    const { read, run, shapes, typical, allowsUnverified, variant } = this.#parts;
+    if (read !== null || this.#memo.recall() !== null) return;
+    let feeds: Feeds | null = null;
+    const items = (): readonly Feeds[] => {
+      feeds = seededFeeds(shapes().ports, typical);
+      return feeds === null ? [] : [feeds];
+    };
+    try {
+      const ran = await run("wasm", items);
+      if (ran === null) this.#parts.onUnchecked("there is no WebAssembly to compare with");
+      const [reply] = ran?.items ?? [];
+      if (reply?.ok === true && feeds !== null) this.#made = { feeds, outputs: reply.value.outputs };
+    } catch (error) {
+      const code = isSelvedgeError(error) ? error.code : null;
+      if (code === null || code === "closed") throw error;
+      if (code === "internal") return; // its operators refuse these inputs
+      if (!allowsUnverified) throw unverified(variant.id, code);
+      this.#isAlone = true;
+      this.#parts.onUnchecked(`wasm can't run it (${code})`);
+    }
+  }
+
+  /**
    * Runs the golden on a lane that has just loaded the variant, unless it passed before.
    * @throws SelvedgeError `wrong-result` for a wrong answer; rejects as the lane's runs do
    */
@@ -88,7 +134,8 @@ export class GoldenCheck implements AnswerCheck {
     const known = this.#memo.recall();
     this.#passed = new Set(known?.passed); // none after a lost device
     if (known?.fault === "") return;
-    this.#parts.onUnchecked(await this.#runGolden(run));
+    const unchecked = await this.#runGolden(run);
+    if (this.#parts.read !== null) this.#parts.onUnchecked(unchecked);
   }
 
   /**
@@ -144,12 +191,12 @@ export class GoldenCheck implements AnswerCheck {
     const half = Math.ceil(all.length / 2);
     const expected = [...(await this.#apart(all.slice(0, half), run)), ...(await this.#apart(all.slice(half), run))];
     for (const [i, one] of all.entries()) {
-      const fault = this.#faultOf(one.outputs, expected[i] ?? {});
+      const fault = await this.#faultOf(one.outputs, expected[i] ?? {});
       if (fault === null) continue;
       // A model that mixes its rows, as one that quantises by the largest value of a batch, does so on wasm too.
       const onWasm = await this.#onWasm(batch.map(({ feeds }) => feeds));
       const mixed = onWasm?.[batch.indexOf(one)];
-      return mixed !== undefined && this.#faultOf(one.outputs, mixed) === null
+      return mixed !== undefined && (await this.#faultOf(one.outputs, mixed)) === null
         ? null
         : `${fault} in a batch of ${batch.length}`;
     }
@@ -175,7 +222,7 @@ export class GoldenCheck implements AnswerCheck {
     const [expected] = (same && (await this.#onWasm([same]))) ?? [];
     if (same === null || expected === undefined) {
       this.#unchecked.add(this.#classOf([{ feeds, outputs }]));
-      this.#parts.onUnchecked("a shape could not be compared with wasm");
+      if (!this.#isAlone) this.#parts.onUnchecked("a shape could not be compared with wasm");
       return null;
     }
     const [own = {}] = same === feeds ? [outputs] : await outputsOf(run, [same]);
@@ -184,12 +231,28 @@ export class GoldenCheck implements AnswerCheck {
 
   /** Returns wasm's outputs; null where it can't run the variant. */
   async #onWasm(items: readonly Feeds[]): Promise<readonly Tensors[] | null> {
-    return outputsOf((feeds) => this.#parts.run("wasm", feeds), items).catch(() => null);
+    const ran = this.#isAlone ? null : await this.#parts.run("wasm", () => items).catch(() => null);
+    return ran?.items.map((item) => (item.ok ? item.value.outputs : {})) ?? null;
   }
 
   /** Compares the golden's outputs. Returns why they could not be, or null where they are right. */
   async #runGolden(run: RunItems): Promise<string | null> {
-    this.#files ??= this.#parts.read();
+    const golden = await this.#golden();
+    if (typeof golden === "string") return golden;
+    const { feeds, outputs: expected } = golden;
+    const [outputs = {}] = await outputsOf(run, [feeds]);
+    const fault = await this.#faultOf(outputs, expected, false);
+    if (fault !== null) throw this.#refuse(fault);
+    this.#passed.add(this.#classOf([{ feeds, outputs }]));
+    this.#memo.remember({ fault: "", passed: [...this.#passed] });
+    return null;
+  }
+
+  /** Returns the golden, or why there is none. */
+  async #golden(): Promise<Answered | string> {
+    const { read } = this.#parts;
+    if (read === null) return this.#made ?? "it has no golden";
+    this.#files ??= read();
     const golden = await this.#files.then(
       (files) => Promise.all(files.map(readTensors)),
       () => null,
@@ -198,15 +261,9 @@ export class GoldenCheck implements AnswerCheck {
       this.#files = null;
       return "the golden files could not be fetched";
     }
-    const [tensors = null, expected = null] = golden;
-    if (tensors === null || expected === null) return "the golden files can't be read";
-    const feeds = { tensors, others: null };
-    const [outputs = {}] = await outputsOf(run, [feeds]);
-    const fault = faultOf(outputs, expected, this.#isHalf);
-    if (fault !== null) throw this.#refuse(fault);
-    this.#passed.add(this.#classOf([{ feeds, outputs }]));
-    this.#memo.remember({ fault: "", passed: [...this.#passed] });
-    return null;
+    const [tensors = null, outputs = null] = golden;
+    if (tensors === null || outputs === null) return "the golden files can't be read";
+    return { feeds: { tensors, others: null }, outputs };
   }
 
   #repeatLater(): void {
@@ -221,7 +278,8 @@ export class GoldenCheck implements AnswerCheck {
 
   async #repeat(): Promise<void> {
     this.#checkedMs = this.#parts.effects.now();
-    await this.#runGolden((items) => this.#parts.run("webgpu", items)).catch(() => null); // a refusal is reported
+    const run: RunItems = async (items) => (await this.#parts.run("webgpu", () => items)) ?? NOTHING;
+    await this.#runGolden(run).catch(() => null); // a refusal is reported
   }
 
   #refuse(fault: string): SelvedgeError {
@@ -232,10 +290,6 @@ export class GoldenCheck implements AnswerCheck {
     return error;
   }
 
-  get #isHalf(): boolean {
-    return this.#parts.variant.needs.includes("shader-f16");
-  }
-
   #isKnown(shape: string): boolean {
     return this.#passed.has(shape) || this.#unchecked.has(shape);
   }
@@ -244,8 +298,12 @@ export class GoldenCheck implements AnswerCheck {
     return classOf(this.#parts.shapes(), batch);
   }
 
-  #faultOf(outputs: Tensors, expected: Tensors): string | null {
-    return faultOf(outputs, expected, this.#isHalf, INTEGERS_OFF);
+  async #faultOf(outputs: Tensors, expected: Tensors, isBatch = true): Promise<string | null> {
+    const fault = faultOf(outputs, expected, this.#isHalf === true, isBatch ? INTEGERS_OFF : undefined);
+    if (fault === null || this.#isHalf !== null) return fault;
+    const { hasHalfWeights } = await import("./half-weights.ts");
+    this.#isHalf = await this.#parts.model().then(hasHalfWeights, () => false);
+    return this.#faultOf(outputs, expected, isBatch);
   }
 }
 
@@ -254,6 +312,17 @@ async function outputsOf(run: RunItems, items: readonly Feeds[]): Promise<readon
   if (items.length === 0) return [];
   const ran = await run(items);
   return ran.items.map((item) => (item.ok ? item.value.outputs : {}));
+}
+
+/** Returns pseudo-random inputs of typical sizes, the same each time; null where a size is not known. */
+function seededFeeds(ports: Shapes["ports"], typical: Readonly<Record<string, number>>): Feeds | null {
+  const zeros = typicalFeeds(ports, typical);
+  if (zeros === null || ports.length === 0) return null;
+  const tensors = Object.entries(zeros.tensors).map(([name, { dtype, dims }]) => [
+    name,
+    seededTensor(dtype as NumericDtype, dims),
+  ]);
+  return { tensors: Object.fromEntries(tensors) as Tensors, others: null };
 }
 
 /** Returns inputs with a tensor in place of each image; null where its size depends on the image. */
@@ -276,4 +345,10 @@ function refusal(variant: string, fault: string): SelvedgeError {
   const sentence = `WebGPU ${variant} refused: ${fault} (golden check)`;
   const message = `${sentence}. This GPU computes it wrongly: leave \`backend\` out, or name another variant.`;
   return new SelvedgeError("wrong-result", message, { reason: "golden", variant, refusal: sentence });
+}
+
+function unverified(variant: string, code: string): SelvedgeError {
+  const sentence = `WebGPU ${variant} refused: unverified, since it has no golden and wasm can't run it (${code})`;
+  const message = `${sentence}. Pass \`allowUnverified: true\` to \`load\` to run it on this GPU unchecked, or compress it to a bundle.`;
+  return new SelvedgeError("wrong-result", message, { reason: "unverified", variant, refusal: sentence });
 }

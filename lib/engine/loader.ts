@@ -3,6 +3,7 @@
 import type { BackendName, ModelFacts } from "../rpc/backend.ts";
 import type { BundleFile } from "../core/bundle.ts";
 import type { CacheClient, FetchOptions } from "./cache-client.ts";
+import type { CheckNotes } from "./check-gpu.ts";
 import type { Plan } from "../cache/messages.ts";
 import type { Candidate, Placement } from "../core/choose-variant.ts";
 import type { DeviceFacts } from "../core/device.ts";
@@ -14,9 +15,8 @@ import { keyOf } from "./routes.ts";
 import type { Placed, Route } from "./routes.ts";
 import { isSelvedgeError, SelvedgeError, unreadableOf } from "../core/errors.ts";
 import type { Lane } from "../pool/lane.ts";
-import type { Feeds, LoadMessage, Ran } from "../rpc/messages.ts";
+import type { LoadMessage } from "../rpc/messages.ts";
 import type { Port } from "../core/tensor.ts";
-import type { Why } from "../core/reasons.ts";
 
 /** A candidate that is loaded on a lane. */
 export interface OnLane {
@@ -59,10 +59,7 @@ export class Loader {
   #assets: Promise<Record<string, string>> | null = null;
   #facts: ModelFacts | null = null;
   #isEnded = false;
-  /** Why answers of the GPU could not be checked; null where they were, or there is nothing to check them with. */
-  #unchecked: string | null = null;
-  /** Sentence on each variant that the GPU computed wrongly. */
-  readonly #refusals: string[] = [];
+  readonly #notes: CheckNotes = {};
   /** Called when the GPU computed a wrong answer. */
   onRefused: ((error: SelvedgeError) => void) | null = null;
 
@@ -189,16 +186,13 @@ export class Loader {
     const { backend, variant } = candidate;
     const here = (): LoadMessage | null => this.#here.get(nameOf(candidate)) ?? null;
     const key = keyOf(this.#plan.identity, variant.id, backend);
-    const told = (): Why => {
-      const notes = this.#refusals.filter((x) => !why.text.includes(x));
-      if (backend === "webgpu" && this.#unchecked !== null) notes.push(`unverified: ${this.#unchecked}`);
-      return notes.length === 0 ? why : { ...why, text: [why.text, ...notes].join("; ") };
-    };
+    const notes = this.#notes;
     const message = (): Promise<LoadMessage> => this.#message(candidate);
     return {
       ...{ backend, variant: variant.id, key, message, here },
       get why() {
-        return told();
+        const more = notes.of?.(backend, why.text) ?? "";
+        return more === "" ? why : { ...why, text: why.text + more };
       },
     };
   }
@@ -229,7 +223,7 @@ export class Loader {
 
   async #make(modelId: number, backend: BackendName, variant: Candidate["variant"]): Promise<LoadMessage> {
     const { states, images, decodes, declared, readers } = this.#plan;
-    const check = backend === "webgpu" ? await this.#checkOf(variant) : undefined;
+    const check = backend === "webgpu" ? await this.#checkOf(modelId, variant) : undefined;
     const files = this.#filesOf(variant);
     const assets = (this.#assets ??= this.#fetchAssets());
     assets.catch(() => (this.#assets = null));
@@ -253,59 +247,20 @@ export class Loader {
     return message;
   }
 
-  /** Returns the golden check of a variant on the GPU. Throws `wrong-result` where it was refused before. */
-  async #checkOf(variant: Candidate["variant"]): Promise<LoadMessage["check"]> {
-    const { golden } = variant;
-    if (golden === undefined) return undefined;
-    const module = await import("./golden-check.ts").catch(() => null);
-    if (module === null) {
-      this.#unchecked = "the golden check could not be loaded";
-      return undefined;
-    }
-    const { effects, device, executor } = this.#host;
-    const { identity, images } = this.#plan;
-    const check = new module.GoldenCheck({
-      ...{ effects, gpu: device.gpu, identity, variant },
-      shapes: () => ({ ports: this.inputs, images }),
-      read: async () => {
-        const files = await this.#fetch([golden.inputs, golden.outputs], this.#later);
-        return files.map(({ data }) => data);
-      },
-      run: (backend, items) => this.#probe({ backend, variant }, items),
-      isIdle: () => executor.isIdle,
-      onUnchecked: (why) => {
-        this.#unchecked = why;
-      },
-      onRefused: (error) => {
-        this.#refused(variant, error);
-      },
-    });
-    if (check.refused !== null) {
-      this.#noteRefusal(check.refused);
-      throw check.refused;
-    }
-    return check;
-  }
-
-  /** Runs requests outside the schedule, for a check; keeps the model on the lane only where requests may run there. */
-  async #probe(candidate: Candidate, items: readonly Feeds[]): Promise<Ran> {
-    const { lane, message } = await this.#on(candidate);
-    const isUsed = this.#plan.candidates.some((x) => nameOf(x) === nameOf(candidate));
-    return lane.run(message, items, { isProbe: true }).finally(() => {
-      if (!isUsed) lane.unload(message.modelId).catch(() => undefined); // a worker that ended has freed it already
-    });
-  }
-
-  #refused(variant: Candidate["variant"], error: SelvedgeError): void {
-    this.#noteRefusal(error);
-    const modelId = this.#ids.get(nameOf({ backend: "webgpu", variant }));
-    if (modelId !== undefined) this.#host.executor.free(modelId);
-    this.onRefused?.(error);
-  }
-
-  #noteRefusal({ details }: SelvedgeError): void {
-    const sentence = String(details["refusal"]);
-    if (!this.#refusals.includes(sentence)) this.#refusals.push(sentence);
+  /** Returns the check of a variant on the GPU; undefined for one that can't be checked. Throws where it was refused. */
+  async #checkOf(modelId: number, variant: Candidate["variant"]): Promise<LoadMessage["check"]> {
+    if (variant.golden === undefined && this.#plan.declared !== null) return undefined;
+    const module = await import("./check-gpu.ts").catch(() => null);
+    if (module !== null)
+      return module.checkGpu({
+        ...{ host: this.#host, options: this.#options, plan: () => this.#plan, variant, modelId, notes: this.#notes },
+        inputs: () => this.inputs,
+        fetch: (files) => this.#fetch(files, this.#later),
+        on: (candidate) => this.#on(candidate),
+        onRefused: (error) => this.onRefused?.(error),
+      });
+    this.#notes.of = () => "; unverified: the golden check could not be loaded";
+    return undefined;
   }
 
   /** Fetches a variant's files once; again after a failure. */

@@ -161,6 +161,11 @@ export interface LoadOptions {
   readonly cache?: boolean | undefined;
   /** Whether the model stays in memory even beyond `memoryBudgetBytes`. Default false. */
   readonly keepInMemory?: boolean | undefined;
+  /**
+   * Whether a bare model may run on a GPU whose answers can't be checked, since wasm can't run it. Default false: the
+   * load rejects with `wrong-result`.
+   */
+  readonly allowUnverified?: boolean | undefined;
 }
 
 /** Labels of a bare model, with how they are applied. */
@@ -346,8 +351,10 @@ export function checkLoadOptions(options: LoadOptions): void {
     "concurrency",
     "cache",
     "keepInMemory",
+    "allowUnverified",
   ]);
   truth("cache", options.cache);
+  truth("allowUnverified", options.allowUnverified);
   truth("keepInMemory", options.keepInMemory);
   const { batching } = options;
   if (batching !== undefined && batching !== false) {

@@ -56,6 +56,7 @@ const UNSEEN: Readonly<Record<string, string>> = {
   "setup-failed package": "of the command line: cli/messages.txt",
   "setup-failed worker-refused": "what no other reason describes",
   "wrong-result golden": "shaders that compute wrongly: specs/engine/golden.spec.ts",
+  "wrong-result unverified": "needs a model that fills wasm's memory",
   "worker-crashed transient": "the engine starts such a worker again by itself",
 };
 

@@ -386,7 +386,7 @@ describe("a load", () => {
     ["a bundle", () => Promise.resolve(`${BASE}one.json`)],
     ["a bundle of two variants", () => Promise.resolve(`${BASE}two.json`)],
     ["a bundle that names no usual size", () => Promise.resolve(`${BASE}unusual.json`)],
-    ["a bare model", () => Promise.resolve(new Blob(["m"]))],
+    ["a bare model, which is allowed to be unverified,", () => Promise.resolve(new Blob(["m"]))],
   ])("of %s that wasm can't load goes to the GPU (core-B8)", async (_, sourceOf) => {
     for (const code of ["model-invalid", "out-of-memory", "download-failed"] as const) {
       const { world, script } = stage();
@@ -394,7 +394,7 @@ describe("a load", () => {
         if (call === "load" && backend === "wasm") throw new SelvedgeError(code, "simulated");
       };
       const engine = await open(world);
-      const model = await world.finish(engine.load(await sourceOf()));
+      const model = await world.finish(engine.load(await sourceOf(), { allowUnverified: true }));
       expect([model.backend, model.why.code]).toEqual(["webgpu", "wasm-failed"]);
       expect(model.why.text).toContain(code);
       await engine.close();

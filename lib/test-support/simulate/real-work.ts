@@ -3,10 +3,11 @@
 // engine imports on demand are imported here, before any engine is made.
 import { assess } from "../../engine/availability.ts";
 import { Comparer } from "../../engine/choose-backend.ts";
-import { GoldenCheck } from "../../engine/golden-check.ts";
+import { checkGpu } from "../../engine/check-gpu.ts";
+import { hasHalfWeights } from "../../engine/half-weights.ts";
 import { answersOf } from "../../engine/map-answers.ts";
 
-void [assess, Comparer, GoldenCheck, answersOf]; // a bare import would be dropped, as one without side effects
+void [assess, Comparer, checkGpu, hasHalfWeights, answersOf]; // a bare import would be dropped, as one without side effects
 let pending = 0;
 
 /** Whether such work is pending. */
