@@ -21,7 +21,7 @@ export const SCORED_LEAST = 16;
  * Splits `n` samples at random, with a fixed seed, since samples are often ordered by class or in time: half of them,
  * at most `most`, are fitted to. A single sample is in both parts.
  */
-export function splitSamples(n: number, most = Infinity): Split {
+export function splitSamples(n: number, most: number = Infinity): Split {
   const fitted = n === 1 ? 1 : Math.min(most, Math.floor(n / 2));
   const order = shuffled(n);
   const isIn = new Uint8Array(n);
