@@ -455,7 +455,10 @@ describe("a bare model", () => {
   });
 
   test("may be less exact where its weights are float16 (golden bare)", async () => {
-    const scene = await stage(each((x) => x * 1.005), { bareWidth: "w" });
+    const scene = await stage(
+      each((x) => x * 1.005),
+      { bareWidth: "w" },
+    );
     const pinned = { backend: "webgpu" } as const;
     expect(await askWide(scene, await load(scene, pinned), 1, 2)).toEqual(["wrong-result"]);
     const half = await scene.world.finish(scene.engine.load("https://app.test/half.onnx", pinned));
