@@ -16,7 +16,7 @@ h1{overflow-wrap:anywhere}.scroll{overflow-x:auto}table{border-collapse:collapse
 th,td{padding:.25rem .6rem;border-bottom:1px solid var(--line);text-align:right;vertical-align:top}
 th:first-child,td:first-child{text-align:left;white-space:nowrap}caption{text-align:left;color:var(--soft);padding:.25rem 0}
 svg{width:100%;height:auto}svg text{fill:var(--ink);font-size:12px}svg .soft{fill:var(--soft)}
-svg{max-width:56rem;display:block}svg .lead{stroke:var(--soft);fill:none}svg .axis{stroke:var(--line);fill:none}svg .mark{fill:var(--mark)}svg .other{fill:var(--other)}svg .budget{stroke:var(--other);stroke-dasharray:4 4}
+svg{min-width:36rem;max-width:56rem;display:block}@media(max-width:60rem){th,td{white-space:nowrap}}th[scope=row]{position:sticky;left:0;background:var(--paper)}svg .lead{stroke:var(--soft);fill:none}svg .axis{stroke:var(--line);fill:none}svg .mark{fill:var(--mark)}svg .other{fill:var(--other)}svg .budget{stroke:var(--other);stroke-dasharray:4 4}
 details{margin:.5rem 0}summary{cursor:pointer}`;
 
 /** Renders the report as a single-file page. */
@@ -69,7 +69,7 @@ function search({ search: outcome }: CompressReport): string {
   if (outcome === undefined) return "";
   const [head = [], ...rows] = frontierRows(outcome);
   return `<h2>What the search tried</h2>
-${frontierPlot(outcome)}
+${scrolled("Plot of the frontier", frontierPlot(outcome))}
 <div class="scroll" tabindex="0" role="region" aria-label="Frontier">${table("The frontier", head, rows)}</div>
 `;
 }
@@ -109,8 +109,11 @@ function scatter({ forms, sourceBytes }: CompressReport): string {
   const label = measured.map(
     (form) => `${form.id} ${((form.bytes / sourceBytes) * 100).toFixed(0)} % of the bytes, ${number(form.sqnrDb)} dB`,
   );
-  return `<svg viewBox="0 0 700 320" role="img" aria-label="${escapeHtml(`SQNR of the outputs against size: ${label.join("; ")}`)}">
-${grid.join("")}${ticks.join("")}<text class="soft" x="${left}" y="312">x: share of the source's bytes; y: SQNR in dB, clipped at 100</text>${points.join("")}</svg>`;
+  return scrolled(
+    "Plot of size against accuracy",
+    `<svg viewBox="0 0 700 320" role="img" aria-label="${escapeHtml(`SQNR of the outputs against size: ${label.join("; ")}`)}">
+${grid.join("")}${ticks.join("")}<text class="soft" x="${left}" y="312">x: share of the source's bytes; y: SQNR in dB, clipped at 100</text>${points.join("")}</svg>`,
+  );
 }
 
 function sensitivity(rows: CompressReport["sensitivity"]): string {
@@ -126,8 +129,11 @@ function sensitivity(rows: CompressReport["sensitivity"]): string {
   });
   const told = rows.map((x) => [x.node ?? x.name, x.operator, amount(x.bytes), number(x.int8Db), number(x.int4Db)]);
   return `<p>SQNR of the outputs where one weight alone is rounded to 8 bits (blue) or to 4 (orange): the further left, the more sensitive the outputs are to it.</p>
-<svg viewBox="0 0 700 ${height}" role="img" aria-label="SQNR of the outputs per weight; the numbers are in the table below">
-<text class="soft" x="${left}" y="12">0 dB</text><text class="soft" x="${left + width}" y="12" text-anchor="end">${most} dB</text>${lines.join("")}</svg>
+${scrolled(
+  "Plot of the sensitivity",
+  `<svg viewBox="0 0 700 ${height}" role="img" aria-label="SQNR of the outputs per weight; the numbers are in the table below">
+<text class="soft" x="${left}" y="12">0 dB</text><text class="soft" x="${left + width}" y="12" text-anchor="end">${most} dB</text>${lines.join("")}</svg>`,
+)}
 ${numbers("Sensitivity of each weight", ["weight", "operator", "bytes", "int8 dB", "int4 dB"], told)}`;
 }
 
@@ -137,7 +143,15 @@ function bars(label: string, rows: readonly { name: string; value: number; text:
     const [y, width] = [i * 20 + 4, (value / most) * 300];
     return `<rect class="mark" x="300" y="${y}" width="${width.toFixed(1)}" height="12"/><text x="290" y="${y + 10}" text-anchor="end">${escapeHtml(name.slice(-40))}</text><text x="${(306 + width).toFixed(1)}" y="${y + 10}">${escapeHtml(text)}</text>`;
   });
-  return `<svg viewBox="0 0 700 ${rows.length * 20 + 10}" role="img" aria-label="${escapeHtml(label)}; the numbers are in the table below">${lines.join("")}</svg>`;
+  return scrolled(
+    label,
+    `<svg viewBox="0 0 700 ${rows.length * 20 + 10}" role="img" aria-label="${escapeHtml(label)}; the numbers are in the table below">${lines.join("")}</svg>`,
+  );
+}
+
+/** Wraps what is wider than a narrow page, which then scrolls by itself. */
+function scrolled(label: string, content: string): string {
+  return `<div class="scroll" tabindex="0" role="region" aria-label="${escapeHtml(label)}">${content}</div>`;
 }
 
 function numbers(caption: string, head: readonly string[], rows: readonly (readonly string[])[]): string {

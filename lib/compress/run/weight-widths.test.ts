@@ -1,0 +1,49 @@
+import { expect, test } from "vitest";
+import { seededFloats, smallModel } from "../../test-support/compress/fixtures.ts";
+import { formsFor } from "../forms/forms.ts";
+import { float16Tensor, floatTensor } from "../onnx/tensor-proto.ts";
+import { weightWidths, wideShare } from "./weight-widths.ts";
+
+const model = () =>
+  smallModel({
+    opset: 13,
+    inputs: { x: ["n", 64] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "MatMul", input: ["x", "a"], output: ["h"] },
+      { opType: "Add", input: ["h", "bias"], output: ["r"] },
+      { opType: "MatMul", input: ["r", "b"], output: ["y"] },
+    ],
+    initializers: [
+      floatTensor("a", [64, 96], seededFloats(64 * 96, 3)),
+      floatTensor("bias", [96], seededFloats(96, 4)),
+      floatTensor("b", [96, 32], seededFloats(96 * 32, 5)),
+    ],
+  });
+
+test.each([
+  ["f32", { 4: 0, 8: 0, 16: 0, 32: 1 }],
+  ["int8", { 4: 0, 8: 1, 16: 0, 32: 0 }],
+  ["int4", { 4: 1, 8: 0, 16: 0, 32: 0 }],
+] as const)("the weights of %s are counted by the bits that they are stored in, without scales", async (id, widths) => {
+  const made = model();
+  await formsFor(["webgpu", "wasm"])
+    .find((x) => x.id === id)
+    ?.make(made, [], { isSynthetic: true });
+  expect(weightWidths(made)).toEqual(widths);
+});
+
+test("weights left in 16 bits are counted as such, as float16 or as two bytes", async () => {
+  const made = model();
+  const isLeft = (name: string): boolean => name === "b";
+  await formsFor(["wasm"])
+    .find((x) => x.id === "int8")
+    ?.make(made, [], { isSynthetic: true, isLeft });
+  expect(wideShare(weightWidths(made))).toBeCloseTo(1 / 3, 9);
+  const half = model();
+  half.graph.proto.initializer = half.graph.proto.initializer.map((x) =>
+    x.name === "b" ? float16Tensor("b", [96, 32], new Uint16Array(96 * 32)) : x,
+  );
+  half.graph.changed();
+  expect(weightWidths(half)[16]).toBeCloseTo(1 / 3, 9);
+});
