@@ -2,13 +2,14 @@
 import type { Command } from "commander";
 import { InvalidArgumentError, Option } from "commander";
 import { join } from "node:path";
-import { compress as compressModel, planCompression } from "../compress/compress.ts";
+import { compress as compressModel, compressRepository, planCompression } from "../compress/compress.ts";
 import type { CompressOptions } from "../compress/compress-options.ts";
 import type { BrowserName } from "../compress/check/browser.ts";
 import type { Target } from "../compress/forms/forms.ts";
 import { parseShare } from "../compress/forms/prune-forms.ts";
 import { readModelFile, writeWhole } from "../compress/onnx/model-file.ts";
 import { readRecipe } from "../compress/recipe.ts";
+import { isFolder, openRepository } from "../compress/repository.ts";
 import { terminalReport } from "../compress/report/markdown.ts";
 import type { CompressReport } from "../compress/report/report.ts";
 import type { Run } from "./cli.ts";
@@ -45,7 +46,7 @@ export function compress(program: Command, run: Run): Command {
     .command("compress")
     .summary("make every form that the targets need, measured, checked and packed")
     .description("Makes every form that the targets need, checks each against the model, and packs what passed.")
-    .argument("<model>", "path of a float32 .onnx file")
+    .argument("<model>", "path of an .onnx file, or of a folder as Hugging Face exports it")
     .requiredOption("--out <folder>", "written to: f32.onnx and the other forms, bundle/, report.{json,md,html}")
     .addOption(targetsOption())
     .option("--samples <path>", "inputs to measure on (synthesized by default); formats below")
@@ -92,12 +93,17 @@ Samples:
   .npz with an array per input; .npy for a model of one input; samples along the first axis
   .jsonl, a sample a line: {"input": [[…]], "other": …}, or the bare list for one input
   a folder of images, of .npz, or of <input>.npy; a folder of images for each class, whose names are the labels
+  for a folder with a tokenizer.json: .txt with a text a line, .tsv with a pair a line, or JSON with text and text_pair
   .ts or .js that exports samples: a list, or a function that yields the same objects
 
 Exit codes: 0 done; 1 failed; 2 a form missed its budget or failed a check; 3 a target could not be checked on this
 machine, or there are too few samples to tell; 130 stopped by Ctrl-C, with the finished forms packed.
 
+A folder as Hugging Face exports it (config.json, tokenizer.json, preprocessor_config.json, onnx/*.onnx) describes its
+model: sizes, images, texts, labels, pooling. Several graphs are written to a folder each.
+
 Examples:
+  npx selvedge compress all-MiniLM-L6-v2 --out dist/minilm --samples sentences.txt
   npx selvedge compress model.onnx --out dist/model --image 224x224,rgb,imagenet --classes labels.txt
   npx selvedge compress mobilenet.onnx --out dist/mobilenet --targets wasm --samples photos/ --bundle bundle.json
   npx selvedge compress classifier.onnx --out dist/classifier --samples x.npz --labels y.npy --max-drop 1%
@@ -117,6 +123,7 @@ async function runCompress(path: string, values: Values, signal: AbortSignal | u
     metric: values.metric ?? recipe?.metric,
     maxDrop: values.maxDrop ?? recipe?.maxDrop,
     bundle: values.bundle ?? recipe?.bundle,
+    repository: isFolder(path) ? path : recipe?.repository,
     image: values.image ?? recipe?.image,
     classes: values.classes ?? recipe?.classes,
     top: values.top ?? recipe?.top,
@@ -132,15 +139,27 @@ async function runCompress(path: string, values: Values, signal: AbortSignal | u
     onProgress: note,
   };
   if (values.dryRun === true) {
-    readModelFile(path);
+    for (const graph of isFolder(path) ? openRepository(path).graphs.map((x) => x.path) : [path]) readModelFile(graph);
     const plan = `${JSON.stringify(await planCompression(options), null, 2)}\n`;
     await writeWhole(join(out, "recipe.json"), [new TextEncoder().encode(plan)]);
     print(plan.trimEnd());
     return 0;
   }
+  if (isFolder(path)) return runFolder(path, options);
   const report = await compressModel(path, options);
   print(terminalReport(report));
   return exitCode(report);
+}
+
+/** Compresses the graphs of a folder; the exit code is the most serious one. */
+async function runFolder(path: string, options: CompressOptions): Promise<number> {
+  const reports = await compressRepository(path, options);
+  for (const { base, report } of reports) {
+    if (reports.length > 1) print(`\n${base}:`);
+    print(terminalReport(report));
+  }
+  const codes = reports.map((x) => exitCode(x.report));
+  return [130, 2, 3].find((x) => codes.includes(x)) ?? 0;
 }
 
 function exitCode(report: CompressReport): number {

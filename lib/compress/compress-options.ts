@@ -19,6 +19,11 @@ export interface CompressOptions {
   readonly maxDrop?: string | undefined;
   /** Path of a bundle.json whose description of the model applies: names, preprocessing. */
   readonly bundle?: string | undefined;
+  /**
+   * Folder of a Hugging Face export whose files describe the model: config.json, tokenizer.json,
+   * preprocessor_config.json and those of sentence-transformers. Default none.
+   */
+  readonly repository?: string | undefined;
   /** How images become an input, as `224x224,rgb,imagenet`; words in any order, each with a default. Default: tensors. */
   readonly image?: string | undefined;
   /** Path of the names of the classes: one a line, a JSON array, or a config.json with `id2label`. Default none. */

@@ -4,7 +4,7 @@
 //
 // The model is decoded once. Steps hand it on as it is, with its bytes where ONNX Runtime loads it, and copy it before
 // they change it.
-import { basename } from "node:path";
+import { basename, join } from "node:path";
 import type { OutFolder } from "./bundle/out-folder.ts";
 import { readOwnOptions } from "./bundle/own-description.ts";
 import type { CompressOptions } from "./compress-options.ts";
@@ -14,6 +14,7 @@ import { makeForms, secondsSince } from "./make-form.ts";
 import type { OnnxModel } from "./onnx/model.ts";
 import { packForms } from "./pack-forms.ts";
 import { readSource } from "./read-source.ts";
+import { isFolder, openRepository } from "./repository.ts";
 import type { Source } from "./read-source.ts";
 import type { Recipe } from "./recipe.ts";
 import { htmlReport } from "./report/html.ts";
@@ -35,7 +36,7 @@ export async function planCompression(options: CompressOptions): Promise<Recipe>
   // Without labels the metric follows from the model's use, when the plan is run.
   const metric = options.metric ?? (hasLabels ? "top1" : undefined);
   const forms = formsFor(targets, options.forms).map((x) => x.id);
-  const { prune, mask, image, classes, top, logits, shape } = options;
+  const { prune, mask, repository, image, classes, top, logits, shape } = options;
   return {
     schema: "selvedge/recipe@1",
     ...{
@@ -59,11 +60,12 @@ export async function planCompression(options: CompressOptions): Promise<Recipe>
 }
 
 /**
- * Compresses a model file and writes forms, bundle and reports to `options.out`.
+ * Compresses a model file, or the only graph of a folder in the Hugging Face layout, and writes forms, bundle and reports to `options.out`.
  * @throws SelvedgeError `model-invalid`; TypeError for a wrong option.
  * @example await compress("model.onnx", { out: "dist/model", targets: ["wasm"], samples: "samples.npz" })
  */
 export async function compress(path: string, options: CompressOptions): Promise<CompressReport> {
+  if (isFolder(path)) return compressOnly(path, options);
   const started = performance.now();
   const source = await readSource(path, options);
   try {
@@ -71,6 +73,38 @@ export async function compress(path: string, options: CompressOptions): Promise<
   } finally {
     await source.close();
   }
+}
+
+/** Compresses the only graph of a repository. */
+async function compressOnly(folder: string, options: CompressOptions): Promise<CompressReport> {
+  const [only, second] = openRepository(folder).graphs;
+  if (only !== undefined && second === undefined)
+    return compress(only.path, { ...options, repository: options.repository ?? folder });
+  throw new TypeError(`model: ${folder} holds several graphs: give the path of one, or call compressRepository`);
+}
+
+/** A graph of a repository, and the report of its compression. */
+export interface GraphReport {
+  /** As `model` or `encoder_model`. */
+  readonly base: string;
+  readonly report: CompressReport;
+}
+
+/**
+ * Compresses each float graph of a folder in the Hugging Face layout, described by its files. One graph is written to
+ * `options.out`, several to a folder of their names in it; those that `decoder_model_merged` holds are left out.
+ * @throws as `compress`
+ */
+export async function compressRepository(folder: string, options: CompressOptions): Promise<GraphReport[]> {
+  const { graphs } = openRepository(folder);
+  const reports: GraphReport[] = [];
+  for (const { base, path } of graphs) {
+    const out = graphs.length === 1 ? options.out : join(options.out, base);
+    const repository = options.repository ?? folder;
+    reports.push({ base, report: await compress(path, { ...options, repository, out }) });
+    if (options.signal?.aborted === true) break;
+  }
+  return reports;
 }
 
 async function compressSource(path: string, source: Source, started: number): Promise<CompressReport> {

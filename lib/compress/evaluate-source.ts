@@ -2,8 +2,9 @@
 // computed once for its own score and for the bundle's summary statistics.
 import { TensorSummaries } from "./run/tensor-summary.ts";
 import type { Baseline } from "./run/tensor-summary.ts";
-import { readersOf, smallestTable } from "./bundle/describe.ts";
+import { assetsOf, smallestTable } from "./bundle/describe.ts";
 import type { Description } from "./bundle/describe.ts";
+import type { PackFile } from "./bundle/pack.ts";
 import { every } from "./evaluate-form.ts";
 import { hintsFor } from "./run/model-hints.ts";
 import { syntheticSets } from "./run/synthetic-inputs.ts";
@@ -11,6 +12,7 @@ import { AnswerCounts, checkLabel, checkLabelCount, checkNumbers } from "./run/c
 import type { Metric, Tally } from "./run/metric.ts";
 import type { OnnxModel } from "./onnx/model.ts";
 import { References } from "./run/references.ts";
+import { sampleReaders } from "./run/text-samples.ts";
 import { openSamples, samplesOf } from "./run/samples.ts";
 import type { Samples } from "./run/samples.ts";
 import { openModel } from "./run/session.ts";
@@ -28,6 +30,8 @@ export interface SampleOptions {
   readonly given?: string | undefined;
   readonly samples?: string | undefined;
   readonly bundle?: string | undefined;
+  /** Files that the description refers to, as a tokenizer. Default those of `bundle`. */
+  readonly assets?: readonly PackFile[] | undefined;
   readonly limit?: number | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((line: string) => void) | undefined;
@@ -46,10 +50,14 @@ export async function samplesFor(
       options.samples,
       inputs,
       options.limit ?? PATIENCE.most,
-      await readersOf(options.bundle, inputs),
+      sampleReaders(inputs, textsOf(options.assets ?? (await assetsOf(options.bundle)))),
     );
   const hints = { typical, bound: smallestTable(source), ...hintsFor(options.given ?? path, source) };
   return synthesizeSamples(path, inputs, hints, notes);
+}
+
+function textsOf(assets: readonly PackFile[]): Record<string, string> {
+  return Object.fromEntries(assets.map((x) => [x.path, new TextDecoder().decode(x.bytes)]));
 }
 
 /** Number of synthetic inputs: as many as the model runs in the time, and as fit into memory. */

@@ -1,5 +1,6 @@
 // Public entry `selvedge/compress`: the toolchain as an API, for Node only.
-export { compress, planCompression } from "./compress.ts";
+export { compress, compressRepository, planCompression } from "./compress.ts";
+export type { GraphReport } from "./compress.ts";
 export type { CompressOptions } from "./compress-options.ts";
 export type { Recipe } from "./recipe.ts";
 export type { CompressReport, FormReport } from "./report/report.ts";

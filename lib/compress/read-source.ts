@@ -97,7 +97,7 @@ export async function readSource(path: string, options: CompressOptions): Promis
   const { model, files, runnable, notes: readNotes, close } = await openSource(path);
   notes.push(...readNotes);
   const out = await openOut(options, [path, ...files], forms);
-  const { description: described, assets } = await describeWith(model, path, options.bundle, own);
+  const { description: described, assets } = await describeWith(model, path, options, own);
   const labels = given ?? labelsByFolder(options, described, assets);
   const metric = await makeMetric(options.metric, {
     maxDrop: options.maxDrop,
@@ -109,7 +109,7 @@ export async function readSource(path: string, options: CompressOptions): Promis
   const sized = withShapes(described, options);
   const opened = isStopped()
     ? samplesOf([])
-    : await samplesFor(runnable, sized, model, { ...options, given: path }, notes);
+    : await samplesFor(runnable, sized, model, { ...options, given: path, assets }, notes);
   const started = performance.now();
   // Pruning and the search need more samples than statistics do.
   const fittedMost = options.prune === undefined && options.search === undefined ? CALIBRATION : Infinity;

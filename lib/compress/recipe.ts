@@ -16,6 +16,7 @@ export interface Recipe {
   readonly metric?: string | undefined;
   readonly maxDrop?: string | undefined;
   readonly bundle?: string | undefined;
+  readonly repository?: string | undefined;
   readonly image?: string | undefined;
   readonly classes?: string | undefined;
   readonly top?: number | undefined;
@@ -50,6 +51,7 @@ const SCHEMA: v.GenericSchema<unknown, Recipe> = v.strictObject({
   metric: v.optional(text),
   maxDrop: v.optional(text),
   bundle: v.optional(text),
+  repository: v.optional(text),
   image: v.optional(text),
   classes: v.optional(text),
   top: v.optional(v.pipe(v.number(), v.safeInteger(), v.minValue(1))),

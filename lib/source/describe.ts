@@ -186,7 +186,7 @@ function withChecks(variants: readonly DescribedVariant[]): DescribedVariant[] {
 }
 
 /** Returns the steps that a repository's files declare, by the names of ports that exporters use. */
-function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortSteps {
+export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortSteps {
   const { config, processor } = facts;
   const text: TextSpec = {
     tokenizer: TOKENIZER,

@@ -1,10 +1,8 @@
 // Describes a model for a bundle: from a given bundle.json, else from the model itself and its outputs on the samples.
 import { readFileSync } from "node:fs";
 import { basename, dirname } from "node:path";
-import type { Bundle, BundleInput } from "../../core/bundle.ts";
+import type { Bundle } from "../../core/bundle.ts";
 import { parseBundle } from "../../core/bundle-schema.ts";
-import { createTextReaders } from "../../worker/processing/text.ts";
-import type { TextReader } from "../../worker/processing/text.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { countOf } from "../run/feeds.ts";
 import type { Feed } from "../run/feeds.ts";
@@ -80,9 +78,13 @@ export async function withBatchAxis(
   };
   if (ports.some((x) => x.batchAxis !== 0)) return without;
   const sizes = (x: Feed): string => JSON.stringify(Object.values(x).map(({ dims }) => dims));
-  const [first, ...others] = feeds;
-  const second = others.find((x) => first !== undefined && sizes(x) === sizes(first));
-  if (first === undefined || second === undefined) return without;
+  const first = feeds.find((x, i) => feeds.slice(i + 1).some((y) => sizes(y) === sizes(x)));
+  const second = feeds
+    .slice(feeds.indexOf(first ?? {}) + 1)
+    .find((x) => first !== undefined && sizes(x) === sizes(first));
+  // Texts of one batch are padded to one length, and few are of one length by themselves.
+  const isText = description.inputs.some((x) => x.text !== undefined);
+  if (first === undefined || second === undefined) return isText ? description : without;
   try {
     const alone = [await model.run(first), await model.run(second)] as const;
     return isTogether(await model.run(joined(first, second)), alone) ? description : without;
@@ -114,15 +116,6 @@ function isTogether(both: Outputs, [first, second]: readonly [Outputs, Outputs])
     }
     return noise <= signal * 1e-6;
   });
-}
-
-/** Creates text readers for the inputs from the tokenizers of the bundle that describes them. */
-export async function readersOf(
-  bundle: string | undefined,
-  inputs: readonly BundleInput[],
-): Promise<Record<string, TextReader>> {
-  const files = inputs.some((x) => x.text !== undefined) ? await assetsOf(bundle) : [];
-  return createTextReaders(inputs, Object.fromEntries(files.map((x) => [x.path, new TextDecoder().decode(x.bytes)])));
 }
 
 /** Reads the label tables and other assets of the bundle that describes the model, for the new one. */

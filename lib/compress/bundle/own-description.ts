@@ -4,6 +4,7 @@ import { parseLabels, resolveClasses, resolveImage } from "../../core/describe-m
 import type { ClassesOption } from "../../core/describe-model.ts";
 import type { CompressOptions } from "../compress-options.ts";
 import type { OnnxModel } from "../onnx/model.ts";
+import { describeBy, openRepository } from "../repository.ts";
 import { assetsOf, describe } from "./describe.ts";
 import type { Description } from "./describe.ts";
 import { FLAGS, parseImageWords } from "./image-words.ts";
@@ -16,7 +17,7 @@ export interface Described {
 }
 
 /** Options that describe a model. */
-export type DescribeOptions = Pick<CompressOptions, "bundle" | "image" | "classes" | "top" | "logits">;
+export type DescribeOptions = Pick<CompressOptions, "bundle" | "repository" | "image" | "classes" | "top" | "logits">;
 
 /** The parts of the options that need no model; wrong ones are refused before it is read. */
 export interface OwnOptions {
@@ -48,10 +49,14 @@ export function readOwnOptions({ bundle, image, classes, top, logits }: Describe
 export async function describeWith(
   model: OnnxModel,
   path: string,
-  bundle: string | undefined,
+  { bundle, repository }: Pick<DescribeOptions, "bundle" | "repository">,
   { image, classes }: OwnOptions,
 ): Promise<Described> {
   let description = await describe(model, path, bundle);
+  let assets: readonly PackFile[] = await assetsOf(bundle);
+  // A bundle.json describes the model altogether; a repository's files what is not said otherwise.
+  if (repository !== undefined && bundle === undefined)
+    ({ description, assets } = describeBy(openRepository(repository), description));
   if (image !== undefined) {
     const { input, image: spec } = resolveImage(image, description.inputs, FLAGS);
     const port = description.inputs.find((x) => x.name === input);
@@ -67,12 +72,18 @@ export async function describeWith(
       ...(Object.keys(exampleDims).length > 0 && { exampleDims }),
     };
   }
-  if (classes === undefined) return { description, assets: await assetsOf(bundle) };
+  if (classes === undefined) return { description, assets };
   const { output, decode, text } = resolveClasses(classes, description.outputs, model.graph.nodes, FLAGS);
   const outputs = description.outputs.map((x) => (x.name === output ? { ...x, decode } : x));
   return {
     description: { ...description, outputs },
-    assets: "asset" in decode ? [{ path: decode.asset, bytes: new TextEncoder().encode(text) }] : [],
+    assets:
+      "asset" in decode
+        ? [
+            ...assets.filter((x) => x.path !== decode.asset),
+            { path: decode.asset, bytes: new TextEncoder().encode(text) },
+          ]
+        : assets,
   };
 }
 

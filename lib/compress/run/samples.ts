@@ -6,7 +6,6 @@ import { basename, extname, join } from "node:path";
 import { createInterface } from "node:readline";
 import type { BundleInput, ImageSpec } from "../../core/bundle.ts";
 import { imageToTensor } from "../../worker/processing/image.ts";
-import type { TextReader } from "../../worker/processing/text.ts";
 import type { Port, Tensor } from "../../core/tensor.ts";
 import { countOf, fit, orderHint, tensorOf } from "./feeds.ts";
 import type { Feed, GivenArray } from "./feeds.ts";
@@ -16,11 +15,13 @@ import { classFolders, inTurn } from "./class-folders.ts";
 import { importModule } from "./import-module.ts";
 import { loadSharp } from "./optional-peers.ts";
 import { ARRAYS, IMAGES, TEXTS } from "./sample-files.ts";
+import { readTexts } from "./text-samples.ts";
+import type { SampleReader } from "./text-samples.ts";
 
 export type { Feed } from "./feeds.ts";
 
 /** Text readers by the input that they are for. */
-type Readers = Readonly<Record<string, TextReader>>;
+type Readers = Readonly<Record<string, SampleReader>>;
 
 /** A set of samples that can be iterated over any number of times. */
 export interface Samples {
@@ -115,9 +116,10 @@ async function open(path: string, inputs: readonly BundleInput[], readers: Reade
     return { count: list.length, each: () => list.map((x) => fromJson(x, inputs, readers)) };
   }
   if (extension === ".jsonl" || extension === ".ndjson") return { each: () => jsonLines(path, inputs, readers) };
+  if (extension === ".txt" || extension === ".tsv") return openLines(path, extension, inputs, readers);
   if (MODULES.has(extension)) return openModule(path, inputs, readers);
   if (IMAGES.test(path)) return openImages([path], only(inputs, path));
-  throw new TypeError(`samples: ${path} is not a .npy, .npz, .json, .jsonl, image, module or folder`);
+  throw new TypeError(`samples: ${path} is not a .npy, .npz, .json, .jsonl, .txt, .tsv, image, module or folder`);
 }
 
 /** Whether samples are images, which sharp reads: a file, or a folder without arrays. */
@@ -244,6 +246,19 @@ async function* jsonLines(path: string, inputs: readonly Port[], readers: Reader
   }
 }
 
+/** Opens a text a line, or in .tsv a pair a line. */
+function openLines(path: string, extension: string, inputs: readonly Port[], readers: Readers): Opened {
+  if (Object.keys(readers).length === 0)
+    throw new TypeError(
+      `samples: ${path} holds texts, but nothing says how texts become the model's inputs: give the folder of the repository, with its tokenizer.json, in place of the .onnx file`,
+    );
+  const lines = readFileSync(path, "utf8")
+    .split(/\r?\n/)
+    .filter((x) => x.trim() !== "");
+  const of = (line: string): unknown => (extension === ".tsv" ? line.split("\t").slice(0, 2) : line);
+  return { count: lines.length, each: () => lines.map((x) => fromJson(of(x), inputs, readers)) };
+}
+
 /** Splits arrays into samples along their first axis. */
 function cut(arrays: Readonly<Record<string, ArraySource>>, inputs: readonly Port[]): Opened {
   const lists = inputs.map((input, i) => {
@@ -317,19 +332,25 @@ function fromJson(value: unknown, inputs: readonly Port[], readers: Readers): Fe
     !Array.isArray(value) &&
     !ArrayBuffer.isView(value) &&
     !("data" in value);
-  const read: Record<string, Tensor> = {};
-  for (const [name, reader] of Object.entries(readers)) {
-    const text = isNamed ? (value as Record<string, unknown>)[name] : value;
-    if (typeof text === "string") Object.assign(read, reader([text]));
-  }
+  const read = readTexts(isNamed ? (value as Record<string, unknown>) : value, readers);
   return Object.fromEntries(
     inputs.map((input) => {
       const filled = read[input.name];
       if (filled !== undefined) return [input.name, filled];
       const given = isNamed ? (value as Record<string, unknown>)[input.name] : value;
+      if (given === undefined && input.name === "token_type_ids" && isNamed)
+        return [input.name, typesFor(value, input)];
       return [input.name, tensorOf(input, given === undefined ? undefined : arrayOf(given, input.name))];
     }),
   );
+}
+
+/** Makes the token types of a single text, which samples may leave out: 0 for each token. */
+function typesFor(sample: object, input: Port): Tensor {
+  const ids = (sample as Record<string, unknown>)["input_ids"];
+  if (ids === undefined) return tensorOf(input, undefined);
+  const { dims, data } = arrayOf(ids, "input_ids");
+  return tensorOf(input, { dims, data: new Array<number>(data.length).fill(0) });
 }
 
 /** Converts nested lists, a single value, a typed array, or `{ dims, data }`. */

@@ -1,0 +1,174 @@
+// A folder in the Hugging Face layout as the source of a compression: which of its graphs are compressed, and how its
+// files describe them (tokenizer, images, labels, lengths). The facts are read by lib/source, as a page reads them.
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { basename, join, resolve, sep } from "node:path";
+import { filesToRead, licenceOf, readRepository, TOKENIZER } from "../source/repository.ts";
+import type { RepositoryFacts } from "../source/repository.ts";
+import { listGraphs } from "../source/onnx-files.ts";
+import type { GraphFile } from "../source/onnx-files.ts";
+import { stepsOf } from "../source/describe.ts";
+import type { BundleInput, BundleOutput, PortSteps } from "../core/bundle.ts";
+import type { Description } from "./bundle/describe.ts";
+import type { PackFile } from "./bundle/pack.ts";
+
+/** A repository in a folder. */
+export interface Repository {
+  readonly folder: string;
+  /** Name for bundles. */
+  readonly name: string;
+  /** As the model card's head states it; "unknown" without one. */
+  readonly licence: string;
+  readonly facts: RepositoryFacts;
+  readonly steps: PortSteps;
+  /** Text of tokenizer.json; undefined where there is none. */
+  readonly tokenizer: string | undefined;
+  /** Graphs to compress, by their base name, as `model` or `encoder_model`. */
+  readonly graphs: readonly { readonly base: string; readonly path: string }[];
+}
+
+/** Encodings that can be compressed, the best first. */
+const ENCODINGS: readonly string[] = ["fp32", "fp16"];
+/** Graphs that another one holds, by the name of that one. */
+const HELD: Readonly<Record<string, readonly string[]>> = {
+  decoder_model_merged: ["decoder_model", "decoder_with_past_model"],
+};
+const DEPTH_MAX = 3;
+
+/** Whether a path is a folder. */
+export function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true;
+}
+
+/**
+ * Reads the small files of a repository and lists its graphs.
+ * @throws TypeError for a folder without a graph that can be compressed; SelvedgeError `bundle-invalid` for broken JSON
+ */
+export function openRepository(folder: string): Repository {
+  const paths = listFiles(folder);
+  const texts = new Map(
+    [...filesToRead(paths), ...paths.filter((x) => x === TOKENIZER)].map((x) => [
+      x,
+      readFileSync(join(folder, x), "utf8"),
+    ]),
+  );
+  const facts = readRepository(texts);
+  const tokenizer = texts.get(TOKENIZER);
+  const card = join(folder, "README.md");
+  return {
+    folder,
+    name: wordOf(basename(resolve(folder))),
+    licence: (existsSync(card) ? licenceOf(readFileSync(card, "utf8")) : null) ?? "unknown",
+    ...{ facts, tokenizer },
+    steps: stepsOf(facts, tokenizer !== undefined),
+    graphs: graphsOf(folder, paths),
+  };
+}
+
+function listFiles(folder: string): string[] {
+  const found: string[] = [];
+  const walk = (inside: string, depth: number): void => {
+    for (const entry of readdirSync(join(folder, inside), { withFileTypes: true })) {
+      if (entry.name.startsWith(".")) continue;
+      const path = join(inside, entry.name);
+      if (entry.isDirectory() && depth < DEPTH_MAX) walk(path, depth + 1);
+      else if (!entry.isDirectory()) found.push(path.split(sep).join("/"));
+    }
+  };
+  walk("", 1);
+  return found;
+}
+
+function graphsOf(folder: string, paths: readonly string[]): { base: string; path: string }[] {
+  const best = new Map<string, GraphFile>();
+  const rank = ({ dtype }: GraphFile): number => ENCODINGS.indexOf(dtype);
+  const all = listGraphs(paths);
+  for (const graph of all) {
+    const known = best.get(graph.base);
+    if (rank(graph) >= 0 && (known === undefined || rank(graph) < rank(known))) best.set(graph.base, graph);
+  }
+  for (const [whole, parts] of Object.entries(HELD)) if (best.has(whole)) for (const x of parts) best.delete(x);
+  if (best.size > 0) return [...best].map(([base, x]) => ({ base, path: join(folder, x.path) }));
+  const found = all.map((x) => x.path);
+  throw new TypeError(
+    found.length === 0
+      ? `model: ${folder} holds no .onnx file: export the model with "optimum-cli export onnx", or give the path of a .onnx file`
+      : `model: ${folder} holds quantized models alone (${found.join(", ")}): download onnx/model.onnx too`,
+  );
+}
+
+/**
+ * Describes a model by the files of its repository: adds the steps for its inputs and outputs, where they fit its dims.
+ * @returns the description, and the files that it refers to
+ */
+export function describeBy(
+  { name, licence, steps, tokenizer }: Repository,
+  description: Description,
+): { readonly description: Description; readonly assets: readonly PackFile[] } {
+  const names = new Set(description.inputs.map((x) => x.name));
+  const inputs = description.inputs.map((input) => withSteps(input, description.inputs, steps, names));
+  const outputs = description.outputs.map((output) => withDecode(output, steps));
+  const assets: PackFile[] = [];
+  const add = (path: string, text: string): void => void assets.push({ path, bytes: new TextEncoder().encode(text) });
+  if (tokenizer !== undefined && inputs.some((x) => x.text !== undefined)) add(TOKENIZER, tokenizer);
+  for (const { decode } of outputs)
+    if (decode !== undefined && "asset" in decode) add(decode.asset, steps.assets[decode.asset] ?? "");
+  const exampleDims = { ...description.exampleDims, ...imageSizes(inputs) };
+  return {
+    description: {
+      ...description,
+      ...{ name, licence, inputs, outputs },
+      ...(Object.keys(exampleDims).length > 0 && { exampleDims }),
+    },
+    assets,
+  };
+}
+
+function withSteps(
+  input: BundleInput,
+  all: readonly BundleInput[],
+  { texts, images }: PortSteps,
+  names: ReadonlySet<string>,
+): BundleInput {
+  const text = texts[input.name];
+  if (text !== undefined && input.dims.length === 2 && /^int(32|64)$/.test(input.dtype)) {
+    const { mask, types, ...spec } = text;
+    const has = (name: string | undefined): name is string => name !== undefined && names.has(name);
+    return { ...input, text: { ...spec, ...(has(mask) && { mask }), ...(has(types) && { types }) } };
+  }
+  const image = images[input.name] ?? (all.length === 1 ? Object.values(images)[0] : undefined);
+  if (image === undefined || input.dims.length !== 4) return input;
+  const { width, height } = image.resize as { readonly width?: number; readonly height?: number };
+  const wanted = [input.dims[0], image.channels === "gray" ? 1 : 3, height, width];
+  const isFit = input.dims.every((dim, i) => typeof dim === "string" || i === 0 || dim === wanted[i]);
+  return isFit ? { ...input, image } : input;
+}
+
+function withDecode(output: BundleOutput, { decodes, assets }: PortSteps): BundleOutput {
+  const decode = decodes[output.name];
+  if (decode === undefined || output.dims.length !== 2) return output;
+  const classes = "asset" in decode ? (assets[decode.asset] ?? "").split("\n").length - 1 : undefined;
+  const last = output.dims[1];
+  return typeof last === "number" && classes !== undefined && last !== classes ? output : { ...output, decode };
+}
+
+/** Sizes of the open dims of image inputs. */
+function imageSizes(inputs: readonly BundleInput[]): Record<string, number> {
+  const sizes: Record<string, number> = {};
+  for (const { dims, image } of inputs) {
+    if (image === undefined) continue;
+    const { width, height } = image.resize as { readonly width?: number; readonly height?: number };
+    for (const [i, size] of [undefined, image.channels === "gray" ? 1 : 3, height, width].entries()) {
+      const dim = dims[i];
+      if (typeof dim === "string" && size !== undefined) sizes[dim] = size;
+    }
+  }
+  return sizes;
+}
+
+function wordOf(name: string): string {
+  const word = name
+    .toLowerCase()
+    .replace(/[^a-z0-9._-]+/g, "-")
+    .replace(/^[^a-z0-9]+/, "");
+  return word === "" ? "model" : word.slice(0, 64);
+}
