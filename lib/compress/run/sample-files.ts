@@ -1,8 +1,8 @@
 // Kinds of sample files, by the ends of their names.
 
 /** Images, which sharp reads. */
-export const IMAGES = /\.(png|jpe?g|webp|gif|avif|tiff?)$/i;
+export const IMAGES: RegExp = /\.(png|jpe?g|webp|gif|avif|tiff?)$/i;
 /** Texts. */
-export const TEXTS = /\.(txt|md)$/i;
+export const TEXTS: RegExp = /\.(txt|md)$/i;
 /** NumPy's arrays. */
-export const ARRAYS = /\.np[yz]$/;
+export const ARRAYS: RegExp = /\.np[yz]$/;
