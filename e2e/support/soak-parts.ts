@@ -11,6 +11,7 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
       "engine/faults.spec",
       "storage/delivery.spec",
       "storage/stores.spec",
+      "storage/hub.spec",
       "engine/mixed-load",
       "engine/ocr-lines",
       "site/vad",

@@ -13,6 +13,8 @@ import type { Downloader, DownloadEffects } from "./download.ts";
 import { request, retry } from "./http.ts";
 import type { Body } from "./http.ts";
 import { bareManifest, identityOf } from "./manifest.ts";
+import { empty, notModel, validatorFor } from "./known-file.ts";
+import type { KnownFile } from "./known-file.ts";
 import type { Meter } from "./progress.ts";
 import type { Room } from "./room.ts";
 import { HEAD_BYTES, isText, sniff } from "./sniff.ts";
@@ -20,29 +22,12 @@ import type { Sniffed } from "./sniff.ts";
 import type { Validator } from "./source.ts";
 import type { Bytes } from "./stores/store.ts";
 import { keyOf } from "./names.ts";
-import { canTell, continues, isSame, strong, validatorOf } from "./validator.ts";
+import { canTell, continues, isSame, strong } from "./validator.ts";
 
 /** A downloaded bare model. */
 export interface BareModel {
   readonly identity: string;
   readonly data: Blob;
-}
-
-/** A file of a repository, known before its download. */
-export interface KnownFile {
-  /** Key of its draft, in place of the address: the same file may come from several. */
-  readonly draft: string;
-  readonly bytes: number;
-  /** Whether its hash is stated: then the hash decides, and a server's validators need not. */
-  readonly isHashed: boolean;
-  /** Whether it is a graph, whose first bytes can be told from those of other files. */
-  readonly isGraph: boolean;
-  /** Headers of each request, as `authorization`. */
-  readonly headers: Readonly<Record<string, string>>;
-  /** Receives each downloaded piece, in the order of arrival; `null` where all are discarded. */
-  readonly onPiece: (piece: { readonly index: number; readonly bytes: Bytes } | null) => void;
-  /** Pieces that are recorded as stored. */
-  readonly pieces: readonly BundleChunk[];
 }
 
 /** Progress of a download (progress.ts). */
@@ -400,13 +385,8 @@ export class BareDownload {
     return this.#known?.bytes ?? MODEL_MAX_BYTES;
   }
 
-  /** Returns the validators of an answer; those of a file whose hash is stated are the same in every answer. */
   #validator(headers: Headers | null, isRange = false): Validator {
-    const known = this.#known;
-    const file = headers === null ? null : validatorOf(headers, isRange);
-    if (known === null) return file ?? { etag: null, lastModified: null, bytes: null };
-    const bytes = file?.bytes ?? known.bytes;
-    return known.isHashed || file === null ? { etag: null, lastModified: known.draft, bytes } : { ...file, bytes };
+    return validatorFor(this.#known, headers, isRange);
   }
 
   /** Throws for bytes that are no model's first; the rule for texts needs all of `HEAD_BYTES`, or the whole file. */
@@ -421,17 +401,6 @@ export class BareDownload {
     if (isHead && isText(head))
       throw notModel(this.#url, { reason: "text", what: "a text file", fix: "Is the path right?" }, { url: this.#url });
   }
-}
-
-/** Returns the error for a file of another kind. */
-export function notModel(name: string, { reason, what, fix }: Sniffed, details: ErrorDetails): SelvedgeError {
-  const message = `${name} is ${what}, not an ONNX model. ${fix}`;
-  return new SelvedgeError("model-invalid", message, { ...details, reason, final: true });
-}
-
-/** Returns the error for an empty model. */
-export function empty(): SelvedgeError {
-  return new SelvedgeError("model-invalid", "The model is empty (0 bytes).", { bytes: 0, reason: "empty" });
 }
 
 /** Returns the number of chunks of a file. */

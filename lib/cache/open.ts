@@ -15,6 +15,7 @@ import { isSignature, SIGNATURE_MAX_BYTES, verify } from "../core/signature.ts";
 import type { Signature, VerifiedClaim } from "../core/signature.ts";
 import type { BareModel } from "./bare-download.ts";
 import { bareBytes, fetchBare } from "./bare-model.ts";
+import { withExternal } from "./external-data.ts";
 import { describeBare } from "./describe-bare.ts";
 import type { Downloader, DownloadOptions } from "./download.ts";
 import { fetchLabels } from "./fetch-labels.ts";
@@ -26,7 +27,8 @@ import type { ManifestJson } from "./manifest.ts";
 import type { OpenedBundle } from "./opened.ts";
 import { plan } from "./plan.ts";
 import { isRepository, openRepository, parseAddress } from "./repository.ts";
-import type { RepositoryNet } from "./repository.ts";
+import { knownOf } from "./repository-net.ts";
+import type { RepositoryNet } from "./repository-net.ts";
 import type { Wish } from "./messages.ts";
 import { joinReleases, NO_RELEASES, readReleases, writeReleases } from "../core/release-record.ts";
 import { checkRelease, noteRelease, releasesOfNote } from "./releases.ts";
@@ -49,8 +51,9 @@ export async function open(
 ): Promise<OpenedBundle> {
   // Bytes are the app's own, which is responsible for them.
   if (typeof from !== "string") {
-    const bytes = bareBytes(from);
-    return described("name" in from ? String(from.name) : "", bytes, policy, downloader, options.signal);
+    const name = "name" in from ? String(from.name) : "";
+    const opened = await described(name, bareBytes(from), policy, downloader, options.signal);
+    return withExternal(null, opened, () => Promise.resolve(opened));
   }
   const { pathname } = addressOf(from, downloader.effects.ownProtocol);
   if (pathname.endsWith(".json")) return openBundle(from, policy, downloader, options.signal);
@@ -62,7 +65,10 @@ export async function open(
   }
   if (isFolder) return openBundle(from, policy, downloader, options.signal);
   const model = fetchBare(from, downloader, options);
-  const opened = await described(pathname.split("/").pop() ?? "", model, policy, downloader, options.signal);
+  const bare = await described(pathname.split("/").pop() ?? "", model, policy, downloader, options.signal);
+  const opened = await withExternal(from, bare, (url) =>
+    openBundle(url, { ...policy, identity: undefined }, downloader, options.signal),
+  );
   if (policy.identity !== undefined && opened.identity !== policy.identity)
     throw otherVersion(from, opened.identity, policy.identity);
   return opened;
@@ -208,8 +214,8 @@ async function describe(
   net: RepositoryNet,
   reading: Promise<OpenedBundle | null>,
 ): Promise<ManifestJson | null> {
-  const { version = "" } = (identity === undefined ? await reading : null)?.bundle.model ?? {};
-  return openRepository(parseAddress(url), version === "" ? null : version, net);
+  const stored = identity === undefined ? await reading : null;
+  return openRepository(parseAddress(url), stored === null ? null : knownOf(stored.bundle), net);
 }
 
 /** Returns the stored version of a bundle that is to be used; null where none is wanted and trusted. */

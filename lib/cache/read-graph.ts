@@ -18,6 +18,8 @@ const MODEL_GRAPH = 7;
 const GRAPH = { node: 1, initializer: 5, input: 11, output: 12 } as const;
 const NODE = { input: 1, output: 2, opType: 4 } as const;
 const TENSOR_NAME = 8;
+const TENSOR_EXTERNAL = 13;
+const ENTRY = { key: 1, value: 2 } as const;
 const VALUE = { name: 1, type: 2 } as const;
 const TENSOR_TYPE = 1;
 const TYPE = { element: 1, shape: 2 } as const;
@@ -69,6 +71,49 @@ export async function readGraph(model: Blob): Promise<GraphFacts> {
       error,
     );
   }
+}
+
+/**
+ * Lists the files of external data that a graph's weights name, as paths relative to the graph's folder, each once.
+ * @throws SelvedgeError `model-invalid` for a path that leaves the folder
+ */
+export async function readLocations(model: Blob): Promise<string[]> {
+  const window = new Window(model);
+  const found = new Set<string>();
+  try {
+    for await (const part of fields(window, { start: 0, end: model.size })) {
+      if (part.field !== MODEL_GRAPH) continue;
+      for await (const tensor of fields(window, part)) {
+        if (tensor.field !== GRAPH.initializer) continue;
+        for await (const { field, start, end } of fields(window, tensor))
+          if (field === TENSOR_EXTERNAL) {
+            const [key, value] = entryOf(await window.bytes(start, Math.min(end - start, MESSAGE_MAX)));
+            if (key === "location") found.add(value);
+          }
+      }
+    }
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return []; // not a whole ONNX file: ONNX Runtime reports it
+  }
+  for (const path of found)
+    if (/^[/\\]|^[a-z]+:|[?#]/i.test(path) || path.split(/[/\\]/).some((x) => x === ".." || x === ""))
+      throw new SelvedgeError(
+        "model-invalid",
+        `The model keeps weights in "${path}", which is outside of its folder: save it again with its data beside it.`,
+        { path, reason: "external-path" },
+      );
+  return [...found].map((x) => x.replace(/^(?:\.\/)+/, ""));
+}
+
+function entryOf(bytes: Uint8Array): [string, string] {
+  const entry: [string, string] = ["", ""];
+  each(bytes, (field, value) => {
+    if (typeof value === "number") return;
+    if (field === ENTRY.key) entry[0] = text.decode(value);
+    if (field === ENTRY.value) entry[1] = text.decode(value);
+  });
+  return entry;
 }
 
 /** A part of the file. */

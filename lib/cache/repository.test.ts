@@ -4,6 +4,13 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { CHUNK_MAX_BYTES } from "../core/bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import { hurried, makePage, weights, wishFor } from "../test-support/fake-network.ts";
+import { create, toBinary } from "@bufbuild/protobuf";
+import {
+  ModelProtoSchema,
+  StringStringEntryProtoSchema,
+  TensorProto_DataLocation,
+  TensorProtoSchema,
+} from "../compress/onnx/onnx.gen.js";
 import { HubServer } from "../test-support/hub-server.ts";
 import type { RepoFiles } from "../test-support/hub-server.ts";
 import { Downloader } from "./download.ts";
@@ -359,4 +366,60 @@ test("without a store a repository loads too", async () => {
   const opened = await open(addressOf(), wishFor(), page, { signal, onProgress: undefined });
   expect(opened.bundle.variants).toHaveLength(2);
   expect(await new Shelf(new MemoryStore(), () => 1).chunks()).toEqual(new Set());
+});
+
+describe("external data that the graph names", () => {
+  const DATA = weights(50_000, 11);
+
+  /** A graph with one weight in a file. */
+  function external(location: string): Bytes {
+    const entry = (key: string, value: string) => create(StringStringEntryProtoSchema, { key, value });
+    const tensor = create(TensorProtoSchema, {
+      name: "w",
+      dims: [12_500n],
+      dataType: 1,
+      dataLocation: TensorProto_DataLocation.EXTERNAL,
+      externalData: [entry("location", location), entry("offset", "0"), entry("length", String(DATA.length))],
+    });
+    const model = create(ModelProtoSchema, { irVersion: 8n, graph: { name: "g", initializer: [tensor] } });
+    return new Uint8Array(toBinary(ModelProtoSchema, model));
+  }
+
+  test("is followed where its name says nothing, from a hub and from a folder", async () => {
+    hub.commit(REPO, { "config.json": "{}", "onnx/model.onnx": external("weights.pb"), "onnx/weights.pb": DATA });
+    for (const from of [addressOf(), hub.folder(REPO)]) {
+      const { plan, hashes } = await load(null, from);
+      expect(plan.candidates[0]?.variant.files.map((x) => x.path)).toEqual(["model.onnx", "weights.pb"]);
+      expect(hashes[1]).toBe(sha256(DATA));
+    }
+  });
+
+  test("of a bare model is fetched with it, kept, and renewed", async () => {
+    const store = new MemoryStore();
+    const from = `${hub.folder(REPO)}onnx/graph.onnx`;
+    hub.commit(REPO, { "onnx/graph.onnx": external("sub/weights.pb"), "onnx/sub/weights.pb": DATA });
+    const { plan, hashes } = await load(store, from);
+    expect(plan).toMatchObject({ name: "graph.onnx", data: null, declared: null });
+    expect(plan.candidates[0]?.variant.files.map((x) => x.path)).toEqual(["graph.onnx", "sub/weights.pb"]);
+    expect(hashes[1]).toBe(sha256(DATA));
+    hub.asked = [];
+    await load(store, from);
+    expect(hub.asked.filter((x) => x.startsWith("GET"))).toEqual([]);
+    const other = weights(50_000, 12);
+    hub.commit(REPO, { "onnx/graph.onnx": external("sub/weights.pb"), "onnx/sub/weights.pb": other });
+    expect((await load(store, from)).hashes[1]).toBe(sha256(other));
+  });
+
+  test("that is not there, that leaves the folder, or that bytes can't lead to, is named", async () => {
+    hub.commit(REPO, { "onnx/graph.onnx": external("weights.pb"), "onnx/evil.onnx": external("../weights.pb") });
+    const at = (name: string): string => `${hub.folder(REPO)}onnx/${name}`;
+    expect((await errorOf(load(null, at("graph.onnx")))).message).toContain(
+      "graph.onnx lacks weights.pb, a part of the model's weights",
+    );
+    expect((await errorOf(load(null, at("evil.onnx")))).details["reason"]).toBe("external-path");
+    const { signal } = new AbortController();
+    const bytes = new Blob([external("weights.pb")]);
+    const opening = open(bytes, wishFor(), makePage(null, clock), { signal, onProgress: undefined });
+    expect((await errorOf(opening)).message).toContain("load it by its URL, or save it as one file");
+  });
 });

@@ -4,17 +4,18 @@
 // A hub lists its files with their SHA-256 and resolves a revision to a commit, at which all addresses are then pinned. A
 // folder has no list: the names of the layout are probed, and a file without a stated hash is named by its address and
 // validators, so the first download is trusted and a changed validator is a new version.
-import { sha256Hex } from "../core/bundle.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
-import { describeRepository, placeOf } from "../source/describe.ts";
-import type { DescribedFile, FilePlace, RepositoryJson } from "../source/describe.ts";
-import { DTYPE_BY_SUFFIX } from "../source/onnx-files.ts";
-import { filesToRead, pointerOf, readRepository, readTree, REPOSITORY_FILES, TOKENIZER } from "../source/repository.ts";
+import { describeRepository } from "../source/describe.ts";
+import type { RepositoryJson } from "../source/describe.ts";
+import { chooseGraphs, listGraphs, mayHideData } from "../source/onnx-files.ts";
+import type { GraphFile } from "../source/onnx-files.ts";
+import { filesToRead, readRepository, readTree } from "../source/repository.ts";
 import type { RepositoryFile } from "../source/repository.ts";
-import { readAll, request, retry } from "./http.ts";
-import type { NetOptions } from "./http.ts";
+import { openExternal, openFolder } from "./folder.ts";
+import { readLocations } from "./read-graph.ts";
+import { get, isMissing, readTexts, unverified } from "./repository-net.ts";
+import type { Got, KnownRepository, Located, RepositoryNet } from "./repository-net.ts";
 import { sniff } from "./sniff.ts";
-import { validatorOf } from "./validator.ts";
 
 /** A repository's address, parsed. */
 export interface RepositoryAddress {
@@ -30,23 +31,27 @@ export interface RepositoryAddress {
   } | null;
   /** Requested graph; undefined for the usual one. */
   readonly file: string | undefined;
+  /** External data of the graph at `base`, relative to its folder; null for a repository. */
+  readonly external: readonly string[] | null;
 }
 
-/** Options of the requests to a repository. */
-export interface RepositoryNet extends NetOptions {
-  readonly token: string | undefined;
-  /** Number of attempts of each request. */
-  readonly attempts: () => Promise<number>;
-}
-
-/** Bounds on the small files, on the list of files, and on its pages. */
-const SMALL_MAX_BYTES = 8 * 1024 * 1024;
+/** Bound on the pages of a list of files. */
 const PAGES_MAX = 20;
 const COMMIT = /^[0-9a-f]{40}$/;
 
-/** Whether an address is a repository's or a folder's: its path ends with a slash. */
+/** Whether an address is a repository's or a folder's, whose path ends with a slash, or a graph's with external data. */
 export function isRepository(url: string): boolean {
-  return new URL(url).pathname.endsWith("/");
+  const { pathname, hash } = new URL(url);
+  return pathname.endsWith("/") || hash.startsWith(EXTERNAL);
+}
+
+const EXTERNAL = "#external=";
+
+/** Returns the address of a graph with its external data. */
+export function externalAddress(url: string, locations: readonly string[]): string {
+  const address = new URL(url);
+  address.hash = `${EXTERNAL}${encodeURIComponent(JSON.stringify(locations))}`;
+  return address.href;
 }
 
 /**
@@ -56,36 +61,44 @@ export function isRepository(url: string): boolean {
 export function parseAddress(url: string): RepositoryAddress {
   const { hash } = new URL(url);
   const base = url.slice(0, url.length - hash.length);
+  if (hash.startsWith(EXTERNAL)) {
+    const list = JSON.parse(decodeURIComponent(hash.slice(EXTERNAL.length))) as readonly string[];
+    return { base, hub: null, file: undefined, external: list };
+  }
   const fields = new URLSearchParams(hash.slice(1));
   const file = fields.get("file") ?? undefined;
   const repo = fields.get("repo");
-  if (repo === null) return { base, hub: null, file };
+  if (repo === null) return { base, hub: null, file, external: null };
   const at = base.lastIndexOf(`/${repo}/resolve/`);
   const revision = decodeURIComponent(base.slice(at + repo.length + "/resolve/".length + 1, -1));
-  return { base, hub: { host: base.slice(0, Math.max(0, at)), repo, revision }, file };
+  return { base, hub: { host: base.slice(0, Math.max(0, at)), repo, revision }, file, external: null };
 }
 
 /**
- * Describes a repository as its host has it now; null where its commit is `known`, so that the stored description holds.
+ * Describes a repository as its host has it now; null where its commit is that of the `known` description.
  * @throws SelvedgeError `download-failed`, `bundle-invalid` for a broken file, `model-invalid` for one without a graph
  */
 export async function openRepository(
-  { base, hub, file }: RepositoryAddress,
-  known: string | null,
+  { base, hub, file, external }: RepositoryAddress,
+  known: KnownRepository | null,
   net: RepositoryNet,
 ): Promise<RepositoryJson | null> {
-  if (hub === null) return openFolder(base, file, net);
+  if (external !== null) return openExternal(base, external, net);
+  if (hub === null) return openFolder(base, file, known, net);
   const explain = (error: unknown): unknown => explained(error, hub, net.token);
   try {
     const commit = await commitOf(base, hub, net);
-    if (commit !== null && commit === known) return null;
+    if (commit !== null && commit === known?.version) return null;
     const pinned = commit === null ? base : `${hub.host}/${hub.repo}/resolve/${commit}/`;
     const files = await listFiles(hub, commit ?? hub.revision, net);
-    const texts = await readTexts(pinned, filesToRead(files.map((x) => x.path)), net);
     const located = await locateAll(pinned, files);
+    const [texts, locations] = await Promise.all([
+      readTexts(pinned, filesToRead(files.map((x) => x.path)), net),
+      readHidden({ base: pinned, files, located, file, name: hub.repo, known }, net),
+    ]);
     const locate = (x: RepositoryFile): Located => located.get(x.path) as Located;
     return describeRepository({
-      ...{ name: hub.repo, version: commit ?? "", file, files, locate },
+      ...{ name: hub.repo, version: commit ?? "", file, files, locate, locations },
       facts: readRepository(texts),
     });
   } catch (error) {
@@ -156,14 +169,10 @@ function parseList(url: string, text: string): unknown {
   }
 }
 
-/** Address and hash of a file. */
-type Located = Omit<DescribedFile, "path" | "bytes">;
-
 /** Returns address and hash of each file; one without a stated hash is named by its address and git's id. */
 async function locateAll(base: string, files: readonly RepositoryFile[]): Promise<Map<string, Located>> {
-  const wanted = files.filter((x) => x.path === TOKENIZER || /\.onnx/.test(x.path));
   const located = await Promise.all(
-    wanted.map(async ({ path, bytes, sha256, oid }) => {
+    files.map(async ({ path, bytes, sha256, oid }) => {
       const url = `${base}${path.split("/").map(encodeURIComponent).join("/")}`;
       return [path, sha256 === null ? await unverified({ url, bytes, oid }) : { url, sha256 }] as const;
     }),
@@ -171,137 +180,30 @@ async function locateAll(base: string, files: readonly RepositoryFile[]): Promis
   return new Map(located);
 }
 
-async function unverified(place: FilePlace): Promise<Located> {
-  const sha256 = await sha256Hex(new TextEncoder().encode(placeOf(place)));
-  return { url: place.url, sha256, isUnverified: true };
+/** A hub's files, in which external data may be hidden. */
+interface Listed {
+  readonly base: string;
+  readonly files: readonly RepositoryFile[];
+  readonly located: ReadonlyMap<string, Located>;
+  readonly file: string | undefined;
+  readonly name: string;
+  readonly known: KnownRepository | null;
 }
 
-/** Fetches small files; one that is not there is left out. */
-async function readTexts(base: string, paths: readonly string[], net: RepositoryNet): Promise<Map<string, string>> {
-  const texts = new Map<string, string>();
-  const read = async (path: string): Promise<void> => {
-    const url = `${base}${path}`;
-    const found = await get(url, net).catch((error: unknown) => {
-      if (isMissing(error)) return null;
-      throw error;
-    });
-    if (found === null) return;
-    if (pointerOf(found.text) !== null)
-      throw new SelvedgeError(
-        "bundle-invalid",
-        `${url} is a Git LFS pointer, not the file itself. Run \`git lfs pull\` before deploying.`,
-        { url, reason: "git-lfs" },
-      );
-    // A host that answers with its start page has no such file.
-    if (sniff(new TextEncoder().encode(found.text.slice(0, 600)))?.reason !== "html") texts.set(path, found.text);
+/** Reads the locations of external data in graphs whose names lead to none. */
+async function readHidden(
+  { base, files, located, file, name, known }: Listed,
+  net: RepositoryNet,
+): Promise<Map<string, readonly string[]>> {
+  const sizes = new Map(files.map((x) => [x.path, x.bytes]));
+  const paths = [...sizes.keys()];
+  const graphs = chooseGraphs(listGraphs(paths), file, name);
+  const hidden = graphs.filter((x) => mayHideData(x, sizes.get(x.path) ?? null, paths));
+  const read = async ({ path }: GraphFile) => {
+    const own = known?.locations.get(located.get(path)?.sha256 ?? "");
+    return [path, own ?? (await readLocations(new Blob([(await get(`${base}${path}`, net)).bytes])))] as const;
   };
-  await Promise.all(paths.map(read));
-  return texts;
-}
-
-/** Describes a folder of a static host by probing the names of the layout. */
-async function openFolder(base: string, file: string | undefined, net: RepositoryNet): Promise<RepositoryJson> {
-  const [texts, files] = await Promise.all([readTexts(base, REPOSITORY_FILES, net), probeAll(base, file, net)]);
-  const located = new Map(
-    await Promise.all(files.map(async ({ place, path }) => [path, await unverified(place)] as const)),
-  );
-  const name = decodeURIComponent(new URL(base).pathname.split("/").at(-2) ?? "") || new URL(base).host;
-  if (!files.some((x) => x.path.endsWith(".onnx")))
-    throw new SelvedgeError(
-      "model-invalid",
-      `${base} has no onnx/model.onnx, nor a form of it: pass the URL of the folder that holds config.json and onnx/, or name the graph by \`file\`.`,
-      { url: base, reason: "no-onnx" },
-    );
-  return describeRepository({
-    ...{ name, version: "", file, files },
-    facts: readRepository(texts),
-    locate: (x) => located.get(x.path) as Located,
-  });
-}
-
-/** A file that a folder has. */
-interface Probed extends RepositoryFile {
-  readonly place: FilePlace;
-}
-
-/** Finds the graphs of a folder with their external data, in `onnx/` or at its top, and the tokenizer. */
-async function probeAll(base: string, file: string | undefined, net: RepositoryNet): Promise<Probed[]> {
-  const tokenizer = probe(base, TOKENIZER, net);
-  const name = file?.replace(/\.onnx$/, "") ?? "model";
-  const stems = name.includes("/") ? [name] : [`onnx/${name}`, name];
-  const found: Probed[] = [];
-  for (const stem of stems) {
-    const graphs = await Promise.all(
-      Object.keys(DTYPE_BY_SUFFIX).map((suffix) => probe(base, `${stem}${suffix}.onnx`, net)),
-    );
-    found.push(...graphs.filter((x) => x !== null));
-    if (found.length > 0) break;
-  }
-  const data = await Promise.all(found.map(({ path }) => probeData(base, path, net)));
-  const own = await tokenizer;
-  return [...found, ...data.flat(), ...(own === null ? [] : [own])];
-}
-
-/** Finds the external data of a graph by its names. */
-async function probeData(base: string, path: string, net: RepositoryNet): Promise<Probed[]> {
-  const [first, torch] = await Promise.all([probe(base, `${path}_data`, net), probe(base, `${path}.data`, net)]);
-  const found = [first, torch].filter((x) => x !== null);
-  for (let i = 1, more = first; more !== null; i += 1) {
-    more = await probe(base, `${path}_data_${i}`, net);
-    if (more !== null) found.push(more);
-  }
-  return found;
-}
-
-/** Asks for a file's size and validators; null where it is not there. */
-async function probe(base: string, path: string, net: RepositoryNet): Promise<Probed | null> {
-  const url = `${base}${path}`;
-  const ask = (init: RequestInit, accepted: readonly number[]) =>
-    retry(net, () => request(url, { cache: "no-cache", ...init }, net, accepted), net.attempts);
-  try {
-    let { headers, cancel, status } = await ask({ method: "HEAD" }, [200, 405, 501]);
-    cancel();
-    let own = validatorOf(headers);
-    if (/^text\/html\b/i.test(headers.get("content-type") ?? "")) return null;
-    if (status !== 200 || own.bytes === null) {
-      // A range is never compressed, so its answer states the file's own size.
-      ({ headers, cancel, status } = await ask({ headers: { range: "bytes=0-0" } }, [200, 206]));
-      cancel();
-      own = validatorOf(headers, status === 206);
-    }
-    const { etag, lastModified, bytes } = own;
-    return { path, bytes, sha256: null, oid: null, place: { url, bytes, etag, lastModified } };
-  } catch (error) {
-    if (isMissing(error)) return null;
-    throw error;
-  }
-}
-
-/** A fetched text with the headers of its answer. */
-interface Got {
-  readonly text: string;
-  readonly headers: Headers;
-}
-
-/** Fetches a small text; the browser's own copy is revalidated. */
-async function get(url: string, net: RepositoryNet): Promise<Got> {
-  const { token } = net;
-  const init: RequestInit =
-    token === undefined ? { cache: "no-cache" } : { cache: "no-cache", headers: { authorization: `Bearer ${token}` } };
-  return retry(
-    net,
-    async () => {
-      const body = await request(url, init, net);
-      const bytes = await readAll(url, body, SMALL_MAX_BYTES, null, () => undefined);
-      return { text: new TextDecoder().decode(bytes), headers: body.headers };
-    },
-    net.attempts,
-  );
-}
-
-/** Whether a host answered that it has no such file; some static hosts say 403 for that. */
-function isMissing(error: unknown): boolean {
-  return isSelvedgeError(error) && [403, 404, 410].includes(Number(error.details["status"]));
+  return new Map(await Promise.all(hidden.map(read)));
 }
 
 /** Returns the error of a hub with the fix for its status. */

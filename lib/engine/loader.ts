@@ -290,7 +290,7 @@ export class Loader {
     isAgain = false,
   ): Promise<LoadMessage["files"]> {
     const [{ cache, opener }, from] = [this.#host, this.#from];
-    const { identity, format } = this.#plan;
+    const { identity, storedAs = identity, format } = this.#plan;
     const token = await this.#options.token?.();
     const { data } =
       isAgain && this.#plan.data !== null
@@ -298,7 +298,7 @@ export class Loader {
         : this.#plan;
     const blobs =
       data === null && typeof from === "string"
-        ? await cache.files({ url: from, identity, format, token }, files, download)
+        ? await cache.files({ url: from, identity: storedAs, format, token }, files, download)
         : [data as Blob];
     return files.map(({ path }, i) => ({ path, data: blobs[i] as Blob }));
   }

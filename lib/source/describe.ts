@@ -61,6 +61,8 @@ export interface DescribeInput {
   readonly files: readonly RepositoryFile[];
   /** Graph to load: base name, file name or path. Default: `model`, or the only one. */
   readonly file?: string | undefined;
+  /** Paths of external data by graph, relative to its folder, where the graph itself was read; else names decide. */
+  readonly locations?: ReadonlyMap<string, readonly string[]> | undefined;
   /** Returns a file's address and hash. */
   readonly locate: (file: RepositoryFile) => Omit<DescribedFile, "path" | "bytes">;
 }
@@ -126,21 +128,26 @@ function describeGraph(
 ): DescribedVariant {
   const folder = folderOf(graph.path);
   const { needs, speed } = FORMS[graph.dtype] ?? OTHER;
-  checkShards(graph, input);
-  const files = [graph.path, ...graph.data].map((path) =>
-    fileOf(byPath.get(path) as RepositoryFile, path.slice(folder.length), input),
-  );
+  const own = input.locations?.get(graph.path);
+  if (own === undefined) checkShards(graph, input);
+  const data = own?.map((x) => `${folder}${x}`) ?? graph.data;
+  const files = [graph.path, ...data].map((path) => {
+    const file = byPath.get(path);
+    if (file === undefined) throw missingPart(input.name, path);
+    return fileOf(file, path.slice(folder.length), input);
+  });
   return { id: graph.dtype, needs, speed, files };
 }
 
 function fileOf(file: RepositoryFile, path: string, { locate, name }: DescribeInput): DescribedFile {
-  if (file.bytes === null || file.bytes === 0)
-    throw new SelvedgeError(
-      "download-failed",
-      `${name}: the host does not state the size of ${file.path}, or it is 0: serve it with Content-Length and without compression.`,
-      { path: file.path, reason: "no-size" },
-    );
+  if (file.bytes === null || file.bytes === 0) throw sizeless(name, file.path);
   return { path, bytes: file.bytes, ...locate(file) };
+}
+
+/** Returns the error for a file whose host does not state its size. */
+export function sizeless(repository: string, path: string): SelvedgeError {
+  const message = `${repository}: the host does not state the size of ${path}, or it is 0: serve it with Content-Length and without compression.`;
+  return new SelvedgeError("download-failed", message, { path, reason: "no-size", final: true });
 }
 
 /** Refuses a graph whose external data is not all there, by the numbers in the names and in config.json. */

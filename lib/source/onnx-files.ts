@@ -118,6 +118,21 @@ function basesOf(graphs: readonly GraphFile[]): string[] {
   return [...new Set(graphs.map((x) => x.base))];
 }
 
+/** Bound on a graph whose weights may all be external: it is read to find their files. */
+const GRAPH_MAX_BYTES = 4 * 1024 * 1024;
+/** Endings of files that hold no weights. */
+const NO_DATA = /\.(?:onnx|json|jsonl|txt|md|model|jinja|py|ya?ml|png|jpe?g|safetensors|gitattributes)$/i;
+
+/**
+ * Whether a graph must be read to find its external data: it is small, its name leads to none, and another file lies
+ * beside it that may be it.
+ */
+export function mayHideData(graph: GraphFile, bytes: number | null, paths: readonly string[]): boolean {
+  if (graph.data.length > 0 || bytes === null || bytes > GRAPH_MAX_BYTES) return false;
+  const folder = folderOf(graph.path);
+  return paths.some((x) => x.startsWith(folder) && !x.slice(folder.length).includes("/") && !NO_DATA.test(x));
+}
+
 /** Returns the folder of a path with its slash; empty for the root. */
 export function folderOf(path: string): string {
   return path.slice(0, path.lastIndexOf("/") + 1);

@@ -1,0 +1,155 @@
+// Repositories in the Hugging Face layout from a local hub on another origin: named in one line, loaded, run; the second
+// visit, faults, and what the messages say.
+import { expect, test } from "@playwright/test";
+import type { Page } from "@playwright/test";
+import { HubServer } from "../../../lib/test-support/hub-server.ts";
+import { encoderRepository, imageRepository, textRepository, weightOf } from "../../support/hub-models.ts";
+import type * as Selvedge from "selvedge";
+
+let hub: HubServer;
+
+test.beforeEach(async ({ page }) => {
+  hub = await HubServer.start();
+  await open(page);
+});
+
+test.afterEach(() => {
+  hub.close();
+});
+
+async function open(page: Page): Promise<void> {
+  const { pages } = test.info().config.metadata as { pages: string };
+  await page.goto(`${pages}/engine.html`);
+  await page.waitForFunction("globalThis.selvedge !== undefined");
+}
+
+interface Asked {
+  readonly source: string | { readonly repo: string; readonly host?: string; readonly file?: string };
+  readonly token?: string;
+  readonly hub?: { readonly host: string };
+  readonly inputs?: Readonly<Record<string, string | readonly string[]>>;
+  /** Colour of a picture for `pixel_values`. */
+  readonly colour?: readonly number[];
+}
+
+interface Answer {
+  readonly outputs: Readonly<Record<string, readonly number[]>>;
+  readonly best: string | null;
+  readonly error: string | null;
+  readonly cachedBytes: number;
+  readonly totalBytes: number | null;
+}
+
+/** Loads in the page and runs once. */
+function ask(page: Page, asked: Asked): Promise<Answer> {
+  return page.evaluate(async ({ source, token, hub, inputs, colour }: Asked): Promise<Answer> => {
+    const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
+    const engine = await createEngine({ backends: ["wasm"], workers: 1, ...(hub && { hub }) });
+    let [cachedBytes, totalBytes]: [number, number | null] = [0, null];
+    const onProgress = (x: Selvedge.Progress): void => {
+      [cachedBytes, totalBytes] = [x.cachedBytes, x.totalBytes];
+    };
+    try {
+      const from =
+        typeof source === "string" ? source : { ...source, ...(token !== undefined && { token: () => token }) };
+      const model = await engine.load(from, { onProgress });
+      const image =
+        colour && new ImageData(new Uint8ClampedArray([...Array(64)].flatMap(() => [...colour, 255])), 8, 8);
+      const ran = await model.run(image ? { pixel_values: image } : (inputs ?? {}));
+      const outputs = Object.entries(ran.outputs).map(([name, { data }]) => [name, Array.from(data, Number)] as const);
+      const [first] = Object.values(ran.decoded)[0] ?? [];
+      const best = first?.kind === "labels" ? (first.labels[0]?.label ?? null) : null;
+      return { outputs: Object.fromEntries(outputs), best, error: null, cachedBytes, totalBytes };
+    } catch (error) {
+      return { outputs: {}, best: null, error: String(error), cachedBytes, totalBytes };
+    } finally {
+      await engine.close();
+    }
+  }, asked);
+}
+
+/** Sums the weights of tokens. */
+const scores = (tokens: readonly number[]): number[] =>
+  [0, 1, 2].map((column) => tokens.reduce((sum, x) => sum + weightOf(x, column), 0));
+
+function expectClose(found: readonly number[] | undefined, wanted: readonly number[]): void {
+  expect(found).toHaveLength(wanted.length);
+  for (const [i, x] of wanted.entries()) expect(found?.[i]).toBeCloseTo(x, 4);
+}
+
+const FILM = [2, 4, 6, 3]; // [CLS] good film [SEP]
+
+test("a text classifier by its name: texts in, labels out, missing token types are zeros", async ({ page }) => {
+  hub.commit("owner/text", textRepository());
+  const answer = await ask(page, { source: { repo: "owner/text", host: hub.url }, inputs: { input_ids: "Good film" } });
+  expect(answer.error).toBeNull();
+  expectClose(answer.outputs["logits"], scores(FILM));
+  const wanted = ["NEGATIVE", "NEUTRAL", "POSITIVE"][scores(FILM).indexOf(Math.max(...scores(FILM)))];
+  expect(answer.best).toBe(wanted);
+});
+
+test("an image classifier by its name, from the engine's hub", async ({ page }) => {
+  hub.commit("owner/image", imageRepository());
+  const answer = await ask(page, { source: { repo: "owner/image" }, hub: { host: hub.url }, colour: [0, 255, 51] });
+  expect(answer.error).toBeNull();
+  expectClose(answer.outputs["logits"], [-1, 1, -0.6]);
+  expect(answer.best).toBe("green");
+});
+
+test("an encoder whose weights are two files of external data", async ({ page }) => {
+  hub.commit("owner/encoder", encoderRepository());
+  const answer = await ask(page, { source: { repo: "owner/encoder", host: hub.url }, inputs: { input_ids: "dog" } });
+  expect(answer.error).toBeNull();
+  const rows = [2, 7, 3].flatMap((token) => [1, 2, 3, 4].map((shift, column) => weightOf(token, column) + shift));
+  expectClose(answer.outputs["last_hidden_state"], rows);
+});
+
+test("the second visit comes from the store, and so does one without the hub", async ({ page }) => {
+  hub.commit("owner/encoder", encoderRepository());
+  const asked = { source: { repo: "owner/encoder", host: hub.url }, inputs: { input_ids: "dog" } };
+  const first = await ask(page, asked);
+  await open(page);
+  [hub.asked, hub.cdn.asked] = [[], []];
+  const second = await ask(page, asked);
+  expect(second).toMatchObject({ outputs: first.outputs, cachedBytes: first.totalBytes });
+  expect([hub.asked, hub.cdn.asked]).toEqual([["GET /owner/encoder/resolve/main/config.json"], []]);
+  hub.close();
+  await open(page);
+  expect(await ask(page, asked)).toMatchObject({ error: null, outputs: first.outputs });
+});
+
+test("the same layout from a folder of a static host", async ({ page }) => {
+  hub.commit("owner/text", textRepository());
+  const answer = await ask(page, { source: hub.folder("owner/text"), inputs: { input_ids: ["good film", "bad"] } });
+  expect(answer.error).toBeNull();
+  expectClose(answer.outputs["logits"], [...scores(FILM), ...scores([2, 5, 3])]);
+});
+
+test("a gated repository loads with a token, and says what is missing without one", async ({ page }) => {
+  hub.commit("owner/text", textRepository());
+  hub.token = "hf_secret";
+  const source = { repo: "owner/text", host: hub.url };
+  const inputs = { input_ids: "good film" };
+  expect((await ask(page, { source, inputs })).error).toContain("private or gated, or does not exist");
+  expect((await ask(page, { source, inputs, token: "hf_secret" })).error).toBeNull();
+});
+
+test("faults of a hub name their cause", async ({ page }) => {
+  hub.commit("owner/text", textRepository());
+  const source = { repo: "owner/text", host: hub.url };
+  hub.cdn.trick = () => ({ kind: "flip", at: 99 });
+  expect((await ask(page, { source })).error).toContain("but its host states");
+  hub.cdn.trick = () => null;
+  const { "onnx/model.onnx_data": _, ...half } = encoderRepository();
+  hub.commit("owner/half", half);
+  expect((await ask(page, { source: { ...source, repo: "owner/half" } })).error).toContain(
+    "owner/half lacks onnx/model.onnx_data,",
+  );
+  expect((await ask(page, { source: { ...source, repo: "owner/none" } })).error).toContain(
+    'has no owner/none at the revision "main"',
+  );
+  hub.hasCors = false;
+  expect((await ask(page, { source: { ...source, repo: "owner/other" } })).error).toContain(
+    "Access-Control-Allow-Origin",
+  );
+});

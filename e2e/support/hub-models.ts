@@ -1,0 +1,183 @@
+// Repositories in the Hugging Face layout for tests, made by the project's own ONNX writer: a text classifier, an image
+// classifier, and an encoder of sentence-transformers whose weights are external data.
+import { create } from "@bufbuild/protobuf";
+import { StringStringEntryProtoSchema, TensorProto_DataLocation } from "../../lib/compress/onnx/onnx.gen.js";
+import type { OnnxModel } from "../../lib/compress/onnx/model.ts";
+import { setDims } from "../../lib/compress/simplify/set-dims.ts";
+import type { RepoFiles } from "../../lib/test-support/hub-server.ts";
+import { modelOf } from "./onnx-graphs.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+const WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", "dog"];
+const mark = (id: string): object => ({ SpecialToken: { id, type_id: 0 } });
+
+/** A tokenizer.json of whole words, with BERT's special tokens. */
+export const TOKENIZER: string = JSON.stringify({
+  version: "1.0",
+  added_tokens: WORDS.slice(0, 4).map((content, id) => ({ id, content, special: true, normalized: false })),
+  normalizer: { type: "BertNormalizer", lowercase: true },
+  pre_tokenizer: { type: "BertPreTokenizer" },
+  post_processor: {
+    type: "TemplateProcessing",
+    single: [mark("[CLS]"), { Sequence: { id: "A", type_id: 0 } }, mark("[SEP]")],
+    pair: [
+      mark("[CLS]"),
+      { Sequence: { id: "A", type_id: 0 } },
+      mark("[SEP]"),
+      { Sequence: { id: "B", type_id: 1 } },
+      mark("[SEP]"),
+    ],
+    special_tokens: {
+      "[CLS]": { id: "[CLS]", ids: [2], tokens: ["[CLS]"] },
+      "[SEP]": { id: "[SEP]", ids: [3], tokens: ["[SEP]"] },
+    },
+  },
+  decoder: null,
+  model: {
+    type: "WordPiece",
+    unk_token: "[UNK]",
+    continuing_subword_prefix: "##",
+    max_input_chars_per_word: 100,
+    vocab: Object.fromEntries(WORDS.map((x, i) => [x, i])),
+  },
+});
+
+const IDS = { dtype: "int64", dims: [2, 4] } as const;
+const ROWS = ["batch_size", "sequence_length"];
+/** Numbers of a word's vector. */
+const WIDTH = 4;
+
+/** Score of a class for a token. */
+export const weightOf = (token: number, column: number): number => Math.sin(token * 3 + column);
+
+const table = (columns: number): number[] =>
+  Array.from({ length: WORDS.length * columns }, (_, i) => weightOf(Math.floor(i / columns), i % columns));
+
+/** A classifier: the sum of a weight for each token under the mask; the token types count where they are not 0. */
+function textModel(): Bytes {
+  const model = modelOf({
+    inputs: { input_ids: IDS, attention_mask: IDS, token_type_ids: IDS },
+    constants: {
+      table: { dtype: "float32", dims: [WORDS.length, 3], values: table(3) },
+      types: { dtype: "float32", dims: [2, 3], values: [0, 0, 0, 5, 0, -5] },
+      last: { dtype: "int64", dims: [1], values: [2] },
+      middle: { dtype: "int64", dims: [1], values: [1] },
+    },
+    outputs: ["logits"],
+    nodes: [
+      { opType: "Gather", input: ["table", "input_ids"], output: ["words"] },
+      { opType: "Gather", input: ["types", "token_type_ids"], output: ["kinds"] },
+      { opType: "Add", input: ["words", "kinds"], output: ["sum"] },
+      { opType: "Cast", input: ["attention_mask"], output: ["mask"], attributes: { to: 1 } },
+      { opType: "Unsqueeze", input: ["mask", "last"], output: ["wide"] },
+      { opType: "Mul", input: ["sum", "wide"], output: ["kept"] },
+      { opType: "ReduceSum", input: ["kept", "middle"], output: ["logits"], attributes: { keepdims: 0 } },
+    ],
+  });
+  return withRows(model, ["input_ids", "attention_mask", "token_type_ids"]).write();
+}
+
+/** A classifier of pictures: the mean of each channel. */
+function imageModel(): Bytes {
+  return modelOf({
+    inputs: { pixel_values: { dtype: "float32", dims: [1, 3, 8, 8] } },
+    outputs: ["logits"],
+    nodes: [
+      { opType: "GlobalAveragePool", input: ["pixel_values"], output: ["mean"] },
+      { opType: "Flatten", input: ["mean"], output: ["logits"], attributes: { axis: 1 } },
+    ],
+  }).write();
+}
+
+/** An encoder whose vectors are the rows of a table, which is external data in two files. */
+function encoderModel(names: readonly [string, string]): { graph: Bytes; data: readonly [Bytes, Bytes] } {
+  const model = modelOf({
+    inputs: { input_ids: IDS, attention_mask: IDS },
+    constants: {
+      table: { dtype: "float32", dims: [WORDS.length, WIDTH], values: table(WIDTH) },
+      shift: { dtype: "float32", dims: [WIDTH], values: [1, 2, 3, 4] },
+    },
+    outputs: ["last_hidden_state"],
+    nodes: [
+      { opType: "Gather", input: ["table", "input_ids"], output: ["words"] },
+      { opType: "Add", input: ["words", "shift"], output: ["last_hidden_state"] },
+    ],
+  });
+  const data = (model.proto.graph?.initializer ?? []).map((tensor, i) => {
+    const bytes = new Uint8Array(tensor.rawData);
+    const fields = { location: names[i] ?? "", offset: "0", length: String(bytes.length) };
+    tensor.rawData = new Uint8Array();
+    tensor.dataLocation = TensorProto_DataLocation.EXTERNAL;
+    tensor.externalData = Object.entries(fields).map(([key, value]) =>
+      create(StringStringEntryProtoSchema, { key, value }),
+    );
+    return bytes;
+  });
+  return {
+    graph: withRows(model, ["input_ids", "attention_mask"]).write(),
+    data: [data[0] as Bytes, data[1] as Bytes],
+  };
+}
+
+function withRows(model: OnnxModel, inputs: readonly string[]): OnnxModel {
+  return model.transform(setDims(Object.fromEntries(inputs.map((x) => [x, ROWS]))));
+}
+
+/** A text classifier of three classes. */
+export function textRepository(): RepoFiles {
+  return {
+    "config.json": JSON.stringify({
+      architectures: ["BertForSequenceClassification"],
+      model_type: "bert",
+      id2label: { 0: "NEGATIVE", 1: "NEUTRAL", 2: "POSITIVE" },
+    }),
+    // It names no token types, which the graph wants.
+    "tokenizer_config.json": JSON.stringify({
+      model_max_length: 16,
+      model_input_names: ["input_ids", "attention_mask"],
+    }),
+    "tokenizer.json": TOKENIZER,
+    "onnx/model.onnx": textModel(),
+  };
+}
+
+/** An image classifier of three classes. */
+export function imageRepository(): RepoFiles {
+  return {
+    "config.json": JSON.stringify({
+      architectures: ["ViTForImageClassification"],
+      model_type: "vit",
+      id2label: { 0: "red", 1: "green", 2: "blue" },
+    }),
+    "preprocessor_config.json": JSON.stringify({
+      image_processor_type: "ViTImageProcessor",
+      size: { height: 8, width: 8 },
+      image_mean: [0.5, 0.5, 0.5],
+      image_std: [0.5, 0.5, 0.5],
+    }),
+    "onnx/model.onnx": imageModel(),
+  };
+}
+
+/** An encoder of sentence-transformers, with external data of the given names. */
+export function encoderRepository(
+  names: readonly [string, string] = ["model.onnx_data", "model.onnx_data_1"],
+): RepoFiles {
+  const { graph, data } = encoderModel(names);
+  return {
+    "config.json": JSON.stringify({ architectures: ["BertModel"], model_type: "bert", hidden_size: WIDTH }),
+    "tokenizer_config.json": JSON.stringify({ model_max_length: 16 }),
+    "tokenizer.json": TOKENIZER,
+    "modules.json": JSON.stringify([
+      { idx: 0, type: "sentence_transformers.models.Transformer", path: "" },
+      { idx: 1, type: "sentence_transformers.models.Pooling", path: "1_Pooling" },
+      { idx: 2, type: "sentence_transformers.models.Normalize", path: "2_Normalize" },
+    ]),
+    "1_Pooling/config.json": JSON.stringify({ word_embedding_dimension: WIDTH, pooling_mode_mean_tokens: true }),
+    "sentence_bert_config.json": JSON.stringify({ max_seq_length: 6 }),
+    "onnx/model.onnx": graph,
+    [`onnx/${names[0]}`]: data[0],
+    [`onnx/${names[1]}`]: data[1],
+  };
+}

@@ -1,0 +1,119 @@
+// A folder of a static host in the Hugging Face layout, and a graph with external data beside it. There is no list of
+// files: the names of the layout are probed, and a small graph is read for the data that it names.
+import { SelvedgeError } from "../core/errors.ts";
+import { describeRepository, missingPart, REPOSITORY_SCHEMA, sizeless } from "../source/describe.ts";
+import type { DescribedFile, RepositoryJson } from "../source/describe.ts";
+import { DTYPE_BY_SUFFIX, folderOf, listGraphs, mayHideData } from "../source/onnx-files.ts";
+import type { GraphFile } from "../source/onnx-files.ts";
+import { readRepository, REPOSITORY_FILES, TOKENIZER } from "../source/repository.ts";
+import { readLocations } from "./read-graph.ts";
+import { get, probe, readTexts, unverified } from "./repository-net.ts";
+import type { KnownRepository, Located, Probed, RepositoryNet } from "./repository-net.ts";
+
+/** Describes a graph with its external data, from any static host. */
+export async function openExternal(
+  url: string,
+  locations: readonly string[],
+  net: RepositoryNet,
+): Promise<RepositoryJson> {
+  const name = decodeURIComponent(new URL(url).pathname.split("/").pop() ?? "") || "model.onnx";
+  const find = async (path: string, address: string): Promise<DescribedFile> => {
+    const found = await probe(address, path, net);
+    if (found === null) throw missingPart(name, path);
+    if (found.bytes === null || found.bytes === 0) throw sizeless(name, path);
+    return { path, bytes: found.bytes, ...(await unverified(found.place)) };
+  };
+  const files = await Promise.all([
+    find(name, url),
+    ...locations.map((x) => find(x, new URL(x.split("/").map(encodeURIComponent).join("/"), url).href)),
+  ]);
+  return {
+    schema: REPOSITORY_SCHEMA,
+    ...{ name, version: "", licence: "unknown" },
+    variants: [{ id: "model", needs: [], speed: {}, files }],
+    assets: [],
+    steps: { texts: {}, images: {}, decodes: {}, assets: {} },
+  };
+}
+
+/** Describes a folder of a static host by probing the names of the layout. */
+export async function openFolder(
+  base: string,
+  file: string | undefined,
+  known: KnownRepository | null,
+  net: RepositoryNet,
+): Promise<RepositoryJson> {
+  const [texts, found] = await Promise.all([readTexts(base, REPOSITORY_FILES, net), probeAll(base, file, net)]);
+  const { files, locations } = await followHidden(base, found, known, net);
+  const located = new Map(
+    await Promise.all(files.map(async ({ place, path }) => [path, await unverified(place)] as const)),
+  );
+  const name = decodeURIComponent(new URL(base).pathname.split("/").at(-2) ?? "") || new URL(base).host;
+  if (!files.some((x) => x.path.endsWith(".onnx")))
+    throw new SelvedgeError(
+      "model-invalid",
+      `${base} has no onnx/model.onnx, nor a form of it: pass the URL of the folder that holds config.json and onnx/, or name the graph by \`file\`.`,
+      { url: base, reason: "no-onnx" },
+    );
+  return describeRepository({
+    ...{ name, version: "", file, files, locations },
+    facts: readRepository(texts),
+    locate: (x) => located.get(x.path) as Located,
+  });
+}
+
+/** Finds the graphs of a folder with their external data, in `onnx/` or at its top, and the tokenizer. */
+async function probeAll(base: string, file: string | undefined, net: RepositoryNet): Promise<Probed[]> {
+  const tokenizer = probe(`${base}${TOKENIZER}`, TOKENIZER, net);
+  const probeIn = (path: string): Promise<Probed | null> => probe(`${base}${path}`, path, net);
+  const name = file?.replace(/\.onnx$/, "") ?? "model";
+  const stems = name.includes("/") ? [name] : [`onnx/${name}`, name];
+  const found: Probed[] = [];
+  for (const stem of stems) {
+    const graphs = await Promise.all(Object.keys(DTYPE_BY_SUFFIX).map((suffix) => probeIn(`${stem}${suffix}.onnx`)));
+    found.push(...graphs.filter((x) => x !== null));
+    if (found.length > 0) break;
+  }
+  const data = await Promise.all(found.map(({ path }) => probeData(base, path, net)));
+  const own = await tokenizer;
+  return [...found, ...data.flat(), ...(own === null ? [] : [own])];
+}
+
+/** Reads small graphs whose names lead to no external data, and finds the files that they name. */
+async function followHidden(
+  base: string,
+  found: readonly Probed[],
+  known: KnownRepository | null,
+  net: RepositoryNet,
+): Promise<{ files: Probed[]; locations: Map<string, readonly string[]> }> {
+  const paths = found.map((x) => x.path);
+  const files = new Map(found.map((x) => [x.path, x]));
+  const locations = new Map<string, readonly string[]>();
+  const follow = async (graph: GraphFile): Promise<void> => {
+    // A folder has no list, so any file may lie beside the graph.
+    if (!mayHideData(graph, files.get(graph.path)?.bytes ?? null, [...paths, `${folderOf(graph.path)}any`])) return;
+    const { sha256 } = await unverified((files.get(graph.path) as Probed).place);
+    const own =
+      known?.locations.get(sha256) ?? (await readLocations(new Blob([(await get(`${base}${graph.path}`, net)).bytes])));
+    if (own.length === 0) return;
+    locations.set(graph.path, own);
+    for (const path of own.map((x) => `${folderOf(graph.path)}${x}`)) {
+      const data = files.get(path) ?? (await probe(`${base}${path}`, path, net));
+      if (data !== null) files.set(path, data);
+    }
+  };
+  await Promise.all(listGraphs(paths).map(follow));
+  return { files: [...files.values()], locations };
+}
+
+/** Finds the external data of a graph by its names. */
+async function probeData(base: string, path: string, net: RepositoryNet): Promise<Probed[]> {
+  const probeIn = (name: string): Promise<Probed | null> => probe(`${base}${name}`, name, net);
+  const [first, torch] = await Promise.all([probeIn(`${path}_data`), probeIn(`${path}.data`)]);
+  const found = [first, torch].filter((x) => x !== null);
+  for (let i = 1, more = first; more !== null; i += 1) {
+    more = await probeIn(`${path}_data_${i}`);
+    if (more !== null) found.push(more);
+  }
+  return found;
+}

@@ -1,0 +1,130 @@
+// Requests for the small files of a repository, from a hub or a static host, and for a file's size and validators.
+import { sha256Hex } from "../core/bundle.ts";
+import type { Bundle } from "../core/bundle.ts";
+import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
+import { placeOf } from "../source/describe.ts";
+import type { DescribedFile, FilePlace } from "../source/describe.ts";
+import { pointerOf } from "../source/repository.ts";
+import type { RepositoryFile } from "../source/repository.ts";
+import { readAll, request, retry } from "./http.ts";
+import type { NetOptions } from "./http.ts";
+import { sniff } from "./sniff.ts";
+import { validatorOf } from "./validator.ts";
+
+/** Options of the requests to a repository. */
+export interface RepositoryNet extends NetOptions {
+  readonly token: string | undefined;
+  /** Number of attempts of each request. */
+  readonly attempts: () => Promise<number>;
+}
+
+/** Address and hash of a file. */
+export type Located = Omit<DescribedFile, "path" | "bytes">;
+
+/** A stored description, from which unchanged parts are taken. */
+export interface KnownRepository {
+  /** Its commit; empty where the host has none. */
+  readonly version: string;
+  /** Paths of external data by the hash of their graph. */
+  readonly locations: ReadonlyMap<string, readonly string[]>;
+}
+
+/** Returns what is known of a repository from its stored bundle. */
+export function knownOf({ model, variants }: Bundle): KnownRepository {
+  const locations = variants.map(({ files: [graph, ...data] }) => {
+    return [graph?.chunks[0]?.sha256 ?? "", data.map((x) => x.path)] as const;
+  });
+  return { version: model.version, locations: new Map(locations) };
+}
+
+/** Bound on a small file. */
+const SMALL_MAX_BYTES = 8 * 1024 * 1024;
+
+/** Names a file without a stated hash by its place. */
+export async function unverified(place: FilePlace): Promise<Located> {
+  const sha256 = await sha256Hex(new TextEncoder().encode(placeOf(place)));
+  return { url: place.url, sha256, isUnverified: true };
+}
+
+/** Fetches small files; one that is not there is left out. */
+export async function readTexts(
+  base: string,
+  paths: readonly string[],
+  net: RepositoryNet,
+): Promise<Map<string, string>> {
+  const texts = new Map<string, string>();
+  const read = async (path: string): Promise<void> => {
+    const url = `${base}${path}`;
+    const found = await get(url, net).catch((error: unknown) => {
+      if (isMissing(error)) return null;
+      throw error;
+    });
+    if (found === null) return;
+    if (pointerOf(found.text) !== null)
+      throw new SelvedgeError(
+        "bundle-invalid",
+        `${url} is a Git LFS pointer, not the file itself. Run \`git lfs pull\` before deploying.`,
+        { url, reason: "git-lfs" },
+      );
+    // A host that answers with its start page has no such file.
+    if (sniff(new TextEncoder().encode(found.text.slice(0, 600)))?.reason !== "html") texts.set(path, found.text);
+  };
+  await Promise.all(paths.map(read));
+  return texts;
+}
+
+/** A file that a folder has. */
+export interface Probed extends RepositoryFile {
+  readonly place: FilePlace;
+}
+
+/** Asks for a file's size and validators; null where it is not there. */
+export async function probe(url: string, path: string, net: RepositoryNet): Promise<Probed | null> {
+  const ask = (init: RequestInit, accepted: readonly number[]) =>
+    retry(net, () => request(url, { cache: "no-cache", ...init }, net, accepted), net.attempts);
+  try {
+    let { headers, cancel, status } = await ask({ method: "HEAD" }, [200, 405, 501]);
+    cancel();
+    let own = validatorOf(headers);
+    if (/^text\/html\b/i.test(headers.get("content-type") ?? "")) return null;
+    if (status !== 200 || own.bytes === null) {
+      // A range is never compressed, so its answer states the file's own size.
+      ({ headers, cancel, status } = await ask({ headers: { range: "bytes=0-0" } }, [200, 206]));
+      cancel();
+      own = validatorOf(headers, status === 206);
+    }
+    const { etag, lastModified, bytes } = own;
+    return { path, bytes, sha256: null, oid: null, place: { url, bytes, etag, lastModified } };
+  } catch (error) {
+    if (isMissing(error)) return null;
+    throw error;
+  }
+}
+
+/** A fetched small file with the headers of its answer. */
+export interface Got {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly text: string;
+  readonly headers: Headers;
+}
+
+/** Fetches a small text; the browser's own copy is revalidated. */
+export async function get(url: string, net: RepositoryNet): Promise<Got> {
+  const { token } = net;
+  const init: RequestInit =
+    token === undefined ? { cache: "no-cache" } : { cache: "no-cache", headers: { authorization: `Bearer ${token}` } };
+  return retry(
+    net,
+    async () => {
+      const body = await request(url, init, net);
+      const bytes = await readAll(url, body, SMALL_MAX_BYTES, null, () => undefined);
+      return { bytes, text: new TextDecoder().decode(bytes), headers: body.headers };
+    },
+    net.attempts,
+  );
+}
+
+/** Whether a host answered that it has no such file; some static hosts say 403 for that. */
+export function isMissing(error: unknown): boolean {
+  return isSelvedgeError(error) && [403, 404, 410].includes(Number(error.details["status"]));
+}
