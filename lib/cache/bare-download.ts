@@ -22,12 +22,14 @@ import type { Sniffed } from "./sniff.ts";
 import type { Validator } from "./source.ts";
 import type { Bytes } from "./stores/store.ts";
 import { keyOf } from "./names.ts";
-import { canTell, continues, isSame, strong } from "./validator.ts";
+import { canTell, continues, freshUntilOf, isSame, strong } from "./validator.ts";
 
 /** A downloaded bare model. */
 export interface BareModel {
   readonly identity: string;
   readonly data: Blob;
+  /** Whether the stored one was used although its server can't be asked whether it changed. */
+  readonly mustCheck?: boolean | undefined;
 }
 
 /** Progress of a download (progress.ts). */
@@ -64,6 +66,8 @@ export class BareDownload {
   readonly #here: Map<number, BareChunk> = new Map();
   /** Indices of chunks that a stream has claimed. */
   readonly #taken: Set<number> = new Set();
+  /** Time until which the answer is fresh, in ms since 1970. */
+  #freshUntilMs = 0;
   #fetchedBytes = 0;
   #storedBytes = 0;
   /** Whether the server serves requested ranges; null while unknown. */
@@ -106,8 +110,9 @@ export class BareDownload {
     const { shelf, uses } = this.#downloader;
     const validator = this.#file;
     let isRemembered = false;
-    if (shelf !== null && here.every((x) => x.isStored) && validator !== null && canTell(validator)) {
-      const source = { url: this.#url, identity, validator, signature: null };
+    if (shelf !== null && here.every((x) => x.isStored) && validator !== null) {
+      const fresh = canTell(validator) ? {} : { freshUntilMs: this.#freshUntilMs };
+      const source = { url: this.#url, identity, validator: { ...validator, ...fresh }, signature: null };
       isRemembered = await this.#downloader.commit(manifest, source, this.#room); // else the next load fetches it again
     }
     uses.loaded(identity, manifest.chunks, isRemembered ? null : this.#room.id);
@@ -123,8 +128,6 @@ export class BareDownload {
   async #keepRest(): Promise<void> {
     const pieces = this.#pieces;
     const rest = pieces.map(([index, { chunk, blob, isStored }]) => ({ index, chunk, blob, isStored }));
-    const file = this.#file;
-    if (file === null || !canTell(file)) return;
     await this.#downloader.storeRest(rest, this.#room);
     for (const { index, ...here } of rest) this.#here.set(index, here);
   }
@@ -188,6 +191,7 @@ export class BareDownload {
     const headers = { ...this.#known?.headers };
     const body = await request(this.#url, { cache, headers }, this.#net(signal));
     const file = this.#validator(body.headers);
+    this.#freshUntilMs = freshUntilOf(body.headers, this.#downloader.effects.wallClock());
     if ((file.bytes ?? 0) > this.#maxBytes) {
       body.cancel();
       throw this.#refusal(`has ${file.bytes ?? 0} bytes, which exceeds the limit of ${this.#maxBytes}`);
@@ -346,16 +350,12 @@ export class BareDownload {
     if (index === 0) this.#assertFile(bytes, true);
     this.#known?.onPiece({ index, bytes });
     const chunk = { sha256: await sha256Hex(bytes), bytes: size };
-    const file = this.#file;
     this.#draft ??= this.#beginDraft();
     await this.#draft;
-    let kept: Blob | null = null;
-    if (this.#known !== null || (file !== null && canTell(file))) {
-      // Noted before it is stored: another tab may evict a chunk that nothing names.
-      await this.#downloader.shelf?.noteDraft(this.#draftKey, index, chunk).catch(() => undefined);
-      if (this.#known !== null) this.#room.missing?.add(keyOf(chunk));
-      kept = await this.#downloader.keep(chunk, bytes, this.#room);
-    }
+    // Noted before it is stored: another tab may evict a chunk that nothing names.
+    await this.#downloader.shelf?.noteDraft(this.#draftKey, index, chunk).catch(() => undefined);
+    if (this.#known !== null) this.#room.missing?.add(keyOf(chunk));
+    const kept = await this.#downloader.keep(chunk, bytes, this.#room);
     this.#here.set(index, { chunk, blob: kept ?? new Blob([bytes]), isStored: kept !== null });
     release(all);
   }

@@ -4,12 +4,13 @@ import { CHUNK_MAX_BYTES, sha256Hex } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import { bareBytes, fetchBare } from "./bare-model.ts";
 import { Downloader } from "./download.ts";
-import { BadServer, hurried, weights } from "../test-support/fake-network.ts";
+import { BadServer, hurried, weights, wishFor } from "../test-support/fake-network.ts";
 import type { ServedFile, Trick } from "../test-support/fake-network.ts";
 import { MemoryStore } from "./stores/memory.ts";
 import type { Progress } from "./messages.ts";
 import { Shelf } from "./model-store.ts";
 import type { Store } from "./stores/store.ts";
+import { update } from "./update.ts";
 
 const SIZE = 2 * CHUNK_MAX_BYTES + 500_000;
 const OLD = weights(SIZE, 1);
@@ -100,11 +101,41 @@ test("without a network the stored one is used", async () => {
   expect(await codeOf(load(new MemoryStore()))).toBe("download-failed");
 });
 
-test("a model from a server without validators is not stored", async () => {
-  server.files.set(PATH, { bytes: OLD });
+test("a model from a server without validators is used at once, and checked past its freshness", async () => {
   const store = new MemoryStore();
+  const { signal } = new AbortController();
+  const visit = async (mustFetch = false): Promise<{ hash: string; mustCheck: boolean | undefined }> => {
+    const page = new Downloader(hurried, new Shelf(store, () => now++));
+    const { data, mustCheck } = await fetchBare(server.url + PATH, page, { signal, onProgress: undefined }, mustFetch);
+    return { hash: await sha256Hex(await data.arrayBuffer()), mustCheck };
+  };
+  server.files.set(PATH, { bytes: OLD });
+  server.headers = { "cache-control": "max-age=60" };
+  const old = await visit();
+  server.asked = [];
+  expect(await visit()).toEqual({ hash: old.hash, mustCheck: false });
+  server.headers = {};
+  await visit(true);
+  server.files.set(PATH, { bytes: NEW });
+  server.asked = [];
+  expect(await visit()).toEqual({ hash: old.hash, mustCheck: true });
+  expect(server.asked).toEqual([]);
+  const page = new Downloader(hurried, new Shelf(store, () => now++));
+  const updated = await update(server.url + PATH, wishFor(), page, { signal, onProgress: undefined });
+  expect(updated).toMatchObject({ isNew: true, fetchedBytes: SIZE });
+  expect((await visit()).hash).toBe(await sha256Hex(NEW));
+  expect(await update(server.url + PATH, wishFor(), page, { signal, onProgress: undefined })).toMatchObject({
+    isNew: false,
+  });
+});
+
+test("a weak validator suffices to use the stored model", async () => {
+  const store = new MemoryStore();
+  server.files.set(PATH, { bytes: OLD, etag: 'W/"1"' });
   await load(store);
-  expect(await store.names()).toEqual([]);
+  server.asked = [];
+  await load(store);
+  expect(server.asked.map((x) => x.method)).toEqual(["HEAD"]);
 });
 
 test("a stored model that is damaged is fetched again", async () => {

@@ -1,6 +1,8 @@
 // A bare model from an address: a file of unknown hash. It is cut into chunks as it arrives (bare-download.ts), so that
 // it is stored, verified and shared like a bundle's. A later load asks the server only whether the file is still the
-// same, by its validators (ETag, Last-Modified, size; RFC 9110, 8.8).
+// same, by its validators (ETag, Last-Modified, size; RFC 9110, 8.8). Where the server states no validator, the stored
+// model is used at once; past its HTTP freshness it is then fetched again in the background (update.ts), and a file with
+// other hashes is what the next load uses.
 import { CHUNK_MAX_BYTES, sha256Hex } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
@@ -38,7 +40,12 @@ export async function bareBytes(data: Blob): Promise<BareModel> {
  * Fetches a bare model. Returns the stored one where the server says that it is unchanged, is away, refuses it (except
  * status 410, which withdraws it), or sends something that is not a model, such as a network's login page.
  */
-export async function fetchBare(url: string, downloader: Downloader, options: DownloadOptions): Promise<BareModel> {
+export async function fetchBare(
+  url: string,
+  downloader: Downloader,
+  options: DownloadOptions,
+  mustFetch = false,
+): Promise<BareModel> {
   const path = new URL(url).pathname.split("/").pop() ?? "model.onnx";
   const { effects } = downloader;
   const meter = new Meter([{ path, bytes: null }], effects.now, options.onProgress ?? (() => undefined));
@@ -51,9 +58,10 @@ export async function fetchBare(url: string, downloader: Downloader, options: Do
       stored === null ? () => undefined : once(downloader.uses.begin(stored.source.identity, stored.chunks));
     const read = (): Promise<BareModel | null> => readStored(stored, downloader, meter, signal);
     try {
-      if (stored !== null && (await isCurrent(url, stored.source, downloader, signal))) {
+      const use = stored === null || mustFetch ? null : await mayUse(url, stored.source, downloader, signal);
+      if (use !== null) {
         const found = await read();
-        if (found !== null) return found;
+        if (found !== null) return { ...found, ...use };
       }
       const room = await downloader.room(address, url, null);
       return await new BareDownload(url, downloader, meter, signal, room).run(letGo);
@@ -105,6 +113,19 @@ async function storedManifest(url: string, { shelf }: Downloader): Promise<Store
   }
 }
 
+/** Decides whether a stored model is used, and whether it must be checked afterwards; null where it is not used. */
+async function mayUse(
+  url: string,
+  source: Source,
+  downloader: Downloader,
+  signal: AbortSignal,
+): Promise<Pick<BareModel, "mustCheck"> | null> {
+  const { validator } = source;
+  const isBlind = validator !== null && validator.etag === null && validator.lastModified === null;
+  if (isBlind) return { mustCheck: downloader.effects.wallClock() >= (validator.freshUntilMs ?? 0) };
+  return (await isCurrent(url, source, downloader, signal)) ? {} : null;
+}
+
 /** Whether a stored model may be used without another request: it is still the newest, or the server is away. */
 async function isCurrent(url: string, source: Source, { effects }: Downloader, signal: AbortSignal): Promise<boolean> {
   const late = new AbortController();
@@ -114,7 +135,10 @@ async function isCurrent(url: string, source: Source, { effects }: Downloader, s
   try {
     const net = { effects, signal: AbortSignal.any([signal, late.signal]) };
     const { headers } = await request(url, { method: "HEAD", cache: "no-cache" }, net);
-    return isSame(validatorOf(headers), source.validator);
+    const own = validatorOf(headers);
+    // A weak ETag suffices here: no bytes of two answers are combined.
+    const isWeakly = own.etag !== null && own.etag === source.validator?.etag && own.bytes === source.validator.bytes;
+    return isWeakly || isSame(own, source.validator);
   } catch (error) {
     signal.throwIfAborted();
     // A server that answers but does not know the file, or HEAD, needs a full request; one that is away does not.

@@ -144,6 +144,8 @@ export interface Plan {
   readonly seen: string | null;
   /** Why the stored version is used although the server answered: its answer was refused; null where it was not. */
   readonly refused: string | null;
+  /** Whether it is to be fetched again in the background: its server can't be asked whether it changed. */
+  readonly mustCheck?: boolean | undefined;
   /** The bytes of a bare model; null for a bundle, whose files are fetched when a variant is chosen. */
   readonly data: Blob | null;
 }

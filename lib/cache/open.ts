@@ -84,8 +84,8 @@ async function described(
 ): Promise<OpenedBundle> {
   const from = own?.labels?.from;
   const list = typeof from === "string" ? fetchLabels(from, downloader, signal) : Promise.resolve(from ?? null);
-  const [{ identity, data }, labels] = await Promise.all([model, list]);
-  const opened = asked(madeUp(name, data), identity, data);
+  const [{ identity, data, mustCheck }, labels] = await Promise.all([model, list]);
+  const opened = { ...asked(madeUp(name, data), identity, data), mustCheck };
   return own === undefined ? opened : describeBare(opened, own, labels);
 }
 

@@ -13,6 +13,8 @@ export interface OpenedBundle {
   readonly texts?: Readonly<Record<string, string>> | undefined;
   /** The bytes of a bare model; null for a bundle. */
   readonly data: Blob | null;
+  /** Whether it is to be fetched again in the background: its server can't be asked whether it changed. */
+  readonly mustCheck?: boolean | undefined;
   /** Signed releases that this device has seen, this one included (releases.ts); null without trusted keys. */
   readonly seen: string | null;
   /** Why the stored version is used although the server answered: its answer was refused; null where it was not. */

@@ -9,7 +9,7 @@ import type { Plan, Wish } from "./messages.ts";
 
 /** Plans how an opened model may be run. */
 export function plan(
-  { bundle, identity, storedAs, texts, data, seen, refused }: OpenedBundle,
+  { bundle, identity, storedAs, texts, data, seen, refused, mustCheck }: OpenedBundle,
   { device, backends, pins, crashed }: Wish,
 ): Plan {
   if (bundle.unknown !== undefined) throw newerError(bundle.model.name, bundle.unknown);
@@ -49,6 +49,7 @@ export function plan(
     spared: died === undefined ? null : whySpared(died),
     seen,
     refused,
+    mustCheck,
     data,
   };
 }

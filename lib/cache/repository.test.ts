@@ -340,6 +340,11 @@ describe("from a folder", () => {
     expect(hub.asked.filter((x) => x.startsWith("GET") && x.includes(".onnx"))).toEqual([]);
     const changed = graph(SMALL, 8);
     hub.commit(REPO, { ...FILES, "onnx/model_quantized.onnx": changed });
+    const { signal } = new AbortController();
+    const page = makePage(store, clock);
+    expect(await update(hub.folder(REPO), wishFor(), page, { signal, onProgress: undefined })).toMatchObject({
+      isNew: true,
+    });
     expect((await load(store, hub.folder(REPO))).hashes[0]).toBe(sha256(changed));
   });
 

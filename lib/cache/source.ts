@@ -17,6 +17,8 @@ export interface Validator {
   readonly lastModified: string | null;
   /** Its size as sent by the server; null where it is compressed on the wire, or unknown. */
   readonly bytes: number | null;
+  /** Time in ms since 1970 until which HTTP caches may use it without asking; of a file without other validators. */
+  readonly freshUntilMs?: number | undefined;
 }
 
 /** Whether a value is a stored validator. */

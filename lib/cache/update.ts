@@ -1,8 +1,10 @@
 // Update of a bundle to a newer version, for later loads: fetches its `bundle.json`, and those of its chunks that are
-// not stored yet. Unchanged chunks are not fetched, since chunks are named by their hashes.
+// not stored yet. Unchanged chunks are not fetched, since chunks are named by their hashes. A bare model is fetched whole.
 import type { Downloader, DownloadOptions } from "./download.ts";
 import { openNewest, storedVersion } from "./open.ts";
+import { fetchBare } from "./bare-model.ts";
 import { plan } from "./plan.ts";
+import { isRepository } from "./repository.ts";
 import type { Updated, Wish } from "./messages.ts";
 
 /**
@@ -15,10 +17,14 @@ export async function update(
   downloader: Downloader,
   { signal, onProgress }: DownloadOptions,
 ): Promise<Updated> {
-  const before = (await storedVersion(url, wish, downloader))?.identity;
+  const isBare = !new URL(url).pathname.endsWith(".json") && !isRepository(url);
+  const before = isBare
+    ? (await downloader.shelf?.source(url).catch(() => null))?.identity
+    : (await storedVersion(url, wish, downloader))?.identity;
   // A background update is skipped where the user saves data.
   if (wish.update === "later" && before !== undefined && downloader.effects.connection().saveData)
     return { identity: before, isNew: false, fetchedBytes: 0 };
+  if (isBare) return updateBare(url, before, downloader, { signal, onProgress });
   const opened = await openNewest(url, wish, downloader, signal);
   const { candidates, settled, assets, format } = plan(opened, wish);
   const wanted = candidates.filter((x) => settled === null || x.backend === settled.backend);
@@ -38,4 +44,25 @@ export async function update(
   );
   await downloader.shelf?.settle(url, opened.identity).catch(() => undefined);
   return { identity: opened.identity, isNew: opened.identity !== before, fetchedBytes };
+}
+
+/** Fetches a bare model whatever is stored: its hashes show whether it changed. */
+async function updateBare(
+  url: string,
+  before: string | undefined,
+  downloader: Downloader,
+  { signal, onProgress }: DownloadOptions,
+): Promise<Updated> {
+  let fetchedBytes = 0;
+  const options: DownloadOptions = {
+    signal,
+    onProgress: (progress) => {
+      fetchedBytes = progress.loadedBytes - progress.cachedBytes;
+      onProgress?.(progress);
+    },
+  };
+  const { identity } = await fetchBare(url, downloader, options, true);
+  const isNew = identity !== before;
+  if (isNew) downloader.uses.unloaded(identity); // no model of it is loaded yet
+  return { identity, isNew, fetchedBytes };
 }

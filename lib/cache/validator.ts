@@ -14,6 +14,19 @@ export function validatorOf(headers: Headers, isRange = false): Validator {
   };
 }
 
+/**
+ * Returns the time until which an answer is fresh, in ms since 1970: by Cache-Control's max-age less Age, else by Expires
+ * (RFC 9111, 4.2.1). The time itself where it states neither.
+ */
+export function freshUntilOf(headers: Headers, nowMs: number): number {
+  const control = headers.get("cache-control") ?? "";
+  if (/\bno-(?:cache|store)\b/i.test(control)) return nowMs;
+  const seconds = /\bmax-age=(\d+)/i.exec(control)?.[1];
+  if (seconds !== undefined) return nowMs + 1_000 * Math.max(0, Number(seconds) - Number(headers.get("age") ?? 0));
+  const expires = Date.parse(headers.get("expires") ?? "");
+  return Number.isNaN(expires) ? nowMs : Math.max(nowMs, expires);
+}
+
 /** Whether a validator distinguishes versions of a file. */
 export function canTell({ etag, lastModified }: Validator): boolean {
   return strong(etag) !== null || lastModified !== null;

@@ -12,6 +12,9 @@ import type { EngineOptions, SourceOptions } from "./options.ts";
 /** Key in localStorage of the signed releases that this device has seen; the store has its own copy. */
 const SEEN_RELEASES = "selvedge/releases/1";
 
+/** Delay of the check of a stored model. */
+const CHECK_AFTER_MS = 3_000;
+
 /** Opens sources for one engine. */
 export class Opener {
   readonly #effects: Effects;
@@ -52,12 +55,21 @@ export class Opener {
         // Merged with the record of now: other loads, and other tabs, may have added to it since the load began.
         memo.set(SEEN_RELEASES, mergeReleases(memo.get(SEEN_RELEASES), plan.seen));
       }
+      if (plan.mustCheck === true) this.#checkLater(String(from), options);
       if (plan.refused !== null) this.logStored(plan, plan.refused);
       const died = plan.candidates.filter((x) => this.#markers.has(plan.identity, x));
       const known = crashed.length;
       for (const x of died) if (!crashed.some((y) => isSame(x, y))) crashed.push(x);
       if (crashed.length === known) return plan;
     }
+  }
+
+  /** Fetches a model again, once the load is over, whose server can't be asked whether it changed; for the next load. */
+  #checkLater(from: string, options: SourceOptions): void {
+    const { signal } = new AbortController();
+    this.#effects.setTimer(() => {
+      this.update(from, { ...options, update: "later" }, { signal, onProgress: undefined }).catch(() => undefined);
+    }, CHECK_AFTER_MS);
   }
 
   /** Estimates the cost of a model, without fetching it. */
