@@ -14,6 +14,8 @@ interface Cell {
   readonly samples: readonly Sample[];
   readonly rowMs: number;
   readonly highMs: number;
+  /** Standard error of `rowMs` by the clock's resolution; 0 where the clock is fine beside the runs. */
+  readonly errorMs: number;
 }
 
 /** A batch size that ran out of memory: not used until a time. */
@@ -29,6 +31,8 @@ interface Saved {
   readonly version: typeof VERSION;
   readonly models: readonly (readonly [key: string, cells: readonly (readonly Sample[] | null)[]])[];
   readonly limits: readonly (readonly [key: string, limit: Limit])[];
+  /** Resolution of the clock in ticks, in traces only: a later page may have another clock. */
+  readonly clockTicks?: number;
 }
 
 const VERSION = 2;
@@ -43,14 +47,12 @@ const SHORT_MS = 33;
 const HANDOVER_MS = 0.4;
 /** Number of samples that a size keeps; of older ones only the few that a median needs. */
 const SAMPLES = 16;
-/**
- * Number of samples where that many of the last are 0: with a clock coarser than the runs only the mean of many is
- * meaningful.
- */
+/** Resolution of the clock, as a share of a run, from which the clock counts as coarse beside it. */
+const COARSE = 0.2;
+/** Number of samples where the clock is coarse beside the runs: only the mean of many is meaningful. */
 const COARSE_SAMPLES = 128;
-const COARSE_ZEROS = 4;
-/** Smallest step between samples, as a share of their median, that shows a coarse clock. */
-const COARSE_STEP = 0.2;
+/** Unit in which the resolution of the clock is determined, in ms. */
+const TICK_MS = 1e-3;
 const OLD_MS = 60_000;
 const OLD_SAMPLES = 3;
 const LESS = 2 / 3;
@@ -77,15 +79,18 @@ export class Estimate {
   /** By the same key and the shape of inputs. */
   readonly #limits: Map<string, Limit> = new Map();
   #runs = 0;
+  /** Greatest common divisor of all readings, in ticks: the resolution of the clock. 0 before the first. */
+  #clockTicks = 0;
 
   /** Reads the text that `save` wrote, if any; `runs` counts towards the next retry. */
   constructor(saved: string | null = null, runs: number = 0) {
     this.#runs = runs;
-    const { models, limits } = parseEstimate(saved) ?? { models: [], limits: [] };
+    const { models, limits, clockTicks = 0 } = parseEstimate(saved) ?? { models: [], limits: [] };
+    this.#clockTicks = clockTicks;
     for (const [key, cells] of models)
       this.#curves.set(
         key,
-        cells.map((samples) => (samples === null ? undefined : cellOf(samples))),
+        cells.map((samples, size) => (samples === null ? undefined : cellOf(samples, this.#stepMs(2 ** size)))),
       );
     for (const [key, limit] of limits) this.#limits.set(key, limit);
   }
@@ -104,18 +109,24 @@ export class Estimate {
 
   /** Returns all estimates for a trace, including those that `save` omits. */
   saveWhole(): string {
-    return this.#text([...this.#curves], ({ samples }) => samples, [...this.#limits]);
+    const whole = { limits: [...this.#limits], clockTicks: this.#clockTicks };
+    return this.#text([...this.#curves], ({ samples }) => samples, whole);
+  }
+
+  /** Resolution of the clock as a row's share of a batch, in ms. */
+  #stepMs(rows: number): number {
+    return (this.#clockTicks * TICK_MS) / rows;
   }
 
   #text(
     curves: readonly (readonly [string, readonly (Cell | undefined)[]])[],
     samplesOf: (cell: Cell) => readonly Sample[],
-    limits: Saved["limits"] = [],
+    more: Omit<Saved, "version" | "models"> = { limits: [] },
   ): string {
     const models = curves.map(([key, cells]) => {
       return [key, Array.from(cells, (cell) => (cell ? samplesOf(cell) : null))] as const;
     });
-    return JSON.stringify({ version: VERSION, models, limits } satisfies Saved);
+    return JSON.stringify({ version: VERSION, models, ...more } satisfies Saved);
   }
 
   /** Returns the estimated ms of a batch of so many rows; undefined where the model never ran there. */
@@ -173,13 +184,21 @@ export class Estimate {
     if (samples.length > OLD_SAMPLES && samples.slice(-2).every(([ms]) => ms < LESS * least))
       samples.splice(0, samples.length - 2);
     const isKept = ([, atMs]: Sample, i: number): boolean => now - atMs < OLD_MS || i >= samples.length - OLD_SAMPLES;
-    const zeros = samples.slice(-SAMPLES).filter(([ms]) => ms === 0).length;
-    const most = zeros >= COARSE_ZEROS ? COARSE_SAMPLES : SAMPLES;
-    cells[size] = cellOf(samples.filter(isKept).slice(-most));
+    this.#setClock(greatestDivisor(this.#clockTicks, Math.round(ms / TICK_MS)));
+    cells[size] = cellOf(samples.filter(isKept), this.#stepMs(2 ** size));
     const next = cells[size + 1];
     if (!next) return;
     const isShort = next.rowMs * 2 ** (size + 1) < SHORT_MS && next.rowMs < NEAR * row;
-    if (++this.#runs % (isShort ? RETRY_SHORT : RETRY) === 0) cells[size + 1] = cellOf([[next.rowMs, now]]);
+    if (++this.#runs % (isShort ? RETRY_SHORT : RETRY) === 0) cells[size + 1] = cellOf([[next.rowMs, now]], 0);
+  }
+
+  /** Sets the resolution of the clock, and computes all costs again where it is finer than was known. */
+  #setClock(ticks: number): void {
+    if (ticks === this.#clockTicks) return;
+    this.#clockTicks = ticks;
+    for (const cells of this.#curves.values())
+      for (const [size, cell] of cells.entries())
+        if (cell !== undefined) cells[size] = cellOf(cell.samples, this.#stepMs(2 ** size));
   }
 
   #limit(key: string, rows: number, now: number): void {
@@ -214,30 +233,45 @@ export class Estimate {
   }
 }
 
-/** Returns a cell of samples, the oldest first. */
-function cellOf(samples: readonly Sample[]): Cell {
-  const sorted = samples.map(([ms]) => ms).sort((a, b) => a - b);
-  const count = sorted.length;
-  // Without the largest sample, which may be an outlier: including it, no run would meet its deadline and nothing would
-  // be learned.
-  const highMs = sorted[Math.max(0, Math.min(Math.ceil(HIGH * count) - 1, count - 2))] as number;
-  const median = sorted[(count - 1) >> 1] as number;
-  if (sorted[0] !== 0 && !isCoarse(sorted, median)) return { samples, rowMs: median, highMs };
-  // No run takes 0 ms, and few take the same time, so the clock is coarse beside the runs (1 ms, or 100 ms in browsers
-  // that resist fingerprinting): only the mean is right then. Without the largest sample, which may be an outlier.
-  const sum = sorted.slice(0, -1).reduce((a, b) => a + b, 0);
-  const rowMs = sum / Math.max(1, count - 1);
-  return { samples, rowMs, highMs: Math.min(highMs, 2 * rowMs) };
+/** Returns a cell of samples, the oldest first; `stepMs` is the clock's resolution for a row. */
+function cellOf(samples: readonly Sample[], stepMs: number): Cell {
+  const last = meanOf(samples.slice(-COARSE_SAMPLES), stepMs);
+  // No run takes 0 ms: the clock is too coarse for it, whatever its resolution.
+  if (last.rowMs === 0 || stepMs > COARSE * last.rowMs) return last;
+  const kept = samples.slice(-SAMPLES);
+  const sorted = sortedMs(kept);
+  return { samples: kept, rowMs: sorted[(sorted.length - 1) >> 1] as number, highMs: highOf(sorted), errorMs: 0 };
 }
 
-/** Whether at most half of the samples are distinct, all multiples of a step that matters beside their median. */
-function isCoarse(sorted: readonly number[], median: number): boolean {
-  const distinct = [...new Set(sorted)];
-  if (distinct.length < 2 || 2 * distinct.length > sorted.length) return false;
-  const stepMs = Math.min(...distinct.slice(1).map((ms, i) => ms - (distinct[i] as number)));
-  return (
-    stepMs > COARSE_STEP * median && distinct.every((ms) => Math.abs(ms / stepMs - Math.round(ms / stepMs)) < 1e-6)
-  );
+/**
+ * Returns a cell for a clock that is coarse beside the runs (1 ms, or 100 ms in browsers that resist fingerprinting):
+ * only the mean of many readings is right then.
+ */
+function meanOf(samples: readonly Sample[], stepMs: number): Cell {
+  const sorted = sortedMs(samples);
+  const count = sorted.length;
+  // An outlier counts as one step above the others.
+  const largest = Math.min(sorted[count - 1] as number, (sorted[count - 2] ?? Infinity) + stepMs);
+  const rowMs = sorted.slice(0, -1).reduce((a, b) => a + b, largest) / count;
+  return { samples, rowMs, highMs: Math.min(highOf(sorted), 2 * rowMs), errorMs: stepMs / (2 * Math.sqrt(count)) };
+}
+
+function sortedMs(samples: readonly Sample[]): number[] {
+  return samples.map(([ms]) => ms).sort((a, b) => a - b);
+}
+
+/**
+ * Returns a high quantile without the largest sample, which may be an outlier: including it, no run would meet its
+ * deadline and nothing would be learned.
+ */
+function highOf(sorted: readonly number[]): number {
+  const count = sorted.length;
+  return sorted[Math.max(0, Math.min(Math.ceil(HIGH * count) - 1, count - 2))] as number;
+}
+
+/** Returns the greatest common divisor of two integers by Euclid's algorithm; the other one where one is 0. */
+function greatestDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestDivisor(b, a % b);
 }
 
 function isSure(cell: Cell | undefined): cell is Cell {
@@ -250,7 +284,7 @@ function paysFrom(cells: readonly (Cell | undefined)[], from: number, available:
     const cell = cells[size];
     if (!isSure(cell)) continue;
     const pays = rows * cell.rowMs < SHORT_MS ? PAYS_SHORT : PAYS;
-    if (costOf(cell, rows) < pays * before) return true;
+    if (costOf(cell, rows) - cell.errorMs < pays * before) return true;
   }
   return false;
 }
@@ -265,15 +299,16 @@ export function parseEstimate(text: string | null): Saved | null {
   try {
     const saved = JSON.parse(text ?? "null") as Partial<Saved> | null;
     if (saved?.version !== VERSION) return null;
-    const { models = [], limits = [] } = saved;
+    const { models = [], limits = [], clockTicks = 0 } = saved;
     const isCost = (x: unknown): boolean => typeof x === "number" && x >= 0 && x < Infinity;
     const isCell = (x: readonly Sample[] | null): boolean =>
       x === null ||
       (x.length > 0 && x.length <= COARSE_SAMPLES && x.every(([ms, atMs]) => isCost(ms) && Number.isFinite(atMs)));
     const isRight =
       models.every(([key, cells]) => typeof key === "string" && cells.length <= SAMPLES && cells.every(isCell)) &&
-      limits.every(([key, { rows, untilMs, ms }]) => typeof key === "string" && [rows, untilMs, ms].every(isCost));
-    return isRight ? { version: VERSION, models, limits } : null;
+      limits.every(([key, { rows, untilMs, ms }]) => typeof key === "string" && [rows, untilMs, ms].every(isCost)) &&
+      isCost(clockTicks);
+    return isRight ? { version: VERSION, models, limits, clockTicks } : null;
   } catch {
     return null; // written by other code
   }

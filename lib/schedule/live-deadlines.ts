@@ -13,6 +13,8 @@ const LIVE_MS = 2_000;
  * and for lanes that share the cores with it.
  */
 const PART = 0.6;
+/** Deadlines that differ by less are equal: a sum of a clock's time and a length is rounded. */
+const SAME = 1.001;
 
 /**
  * Time after its first request in which a model of unknown cost counts as short: one that only fails never gets a cost.
@@ -96,8 +98,8 @@ export class Urgency {
 
   /** Whether a step on a lane leaves room for urgent steps. */
   leavesRoom({ dueMs, arrivedMs }: Step, chance: Chance, chances: readonly Chance[], now: number): boolean {
-    if (dueMs - arrivedMs <= this.#shortestMs) return true;
     if (chance.batches.length > 0 && chance.endMs - now > PART * this.#shortestMs) return false;
+    if (dueMs - arrivedMs <= SAME * this.#shortestMs) return true;
     if (!this.isLong(chance.ms)) return true;
     // A single lane can't be kept free.
     const others = chances.filter(
