@@ -1,9 +1,9 @@
 // The third step of a compression: lists the forms to make. To those that were requested it adds what pruning and the
 // search find.
 import { join } from "node:path";
-import type { Form } from "./forms/forms.ts";
+import type { Form, Target } from "./forms/forms.ts";
 import { pruneForms } from "./forms/prune-forms.ts";
-import type { PruneOutcome } from "./forms/prune-forms.ts";
+import type { PruneOutcome, PruneRequest } from "./forms/prune-forms.ts";
 import { describeSearch } from "./report/search-report.ts";
 import { firstFeeds } from "./run/samples.ts";
 import { search } from "./search/search.ts";
@@ -45,7 +45,21 @@ async function prunedForms({
   job.onProgress("pruning");
   const most = Math.min(FITTED, FITTED_MS / sampleMs, available.n);
   const fitted = most > feeds.length ? await firstFeeds(available, most) : feeds;
-  return pruneForms(simple, options.prune, { feeds: fitted, isSynthetic: available.isSynthetic }, notes);
+  return pruneForms(
+    simple,
+    inFours(options.prune, job.targets),
+    { feeds: fitted, isSynthetic: available.isSynthetic },
+    notes,
+  );
+}
+
+/**
+ * Prunes channels to multiples of 4 where a GPU is a target: its kernels read 4 at a time, and ONNX Runtime 1.30's are
+ * wrong for some other counts (worker/backend/webgpu-rewrites.ts). Heads are counted one by one.
+ */
+function inFours(request: PruneRequest, targets: readonly Target[]): PruneRequest {
+  const isForGpu = targets.some((x) => x !== "wasm");
+  return isForGpu && (request.heads ?? 0) === 0 ? { multipleOf: 4, ...request } : request;
 }
 
 async function searchedForms(job: Job): Promise<Awaited<ReturnType<typeof search>> | null> {

@@ -206,11 +206,13 @@ class Search {
     left: number,
     price: number,
   ): Promise<{ bytes: Uint8Array<ArrayBuffer>; macs: number; form: Form }> {
-    const { simple, feeds, isSynthetic } = this.#input;
+    const { simple, feeds, isSynthetic, targets } = this.#input;
+    // A GPU's kernels read channels 4 at a time.
+    const multipleOf = targets.some((x) => x !== "wasm") ? 4 : 1;
     const pruned =
       price === 0 || this.#pruner === null
         ? simple.model
-        : (await this.#pruner.prune({ share: 0, groups: sharesAt(this.#state.costs ?? [], price) })).model;
+        : (await this.#pruner.prune({ share: 0, groups: sharesAt(this.#state.costs ?? [], price), multipleOf })).model;
     const names = new Set(this.#state.sensitive?.slice(0, left));
     const form = formOn(base, "searched", pruned, (name) => names.has(name));
     const model = simple.model.copy();
