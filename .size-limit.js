@@ -3,7 +3,8 @@
 // `npm run verify` fails above `limit` and warns at 10 % above the size in
 // .ci/recorded-sizes.json, which a change on purpose sets anew.
 const onDemand = [
-  "../observe/recorder.js",
+  "./record-trace.js",
+  "./stateful.js",
   "./devtools-tracks.js",
   "../effects/persist-storage.js",
   "./diagnose-worker.js",
@@ -36,7 +37,8 @@ export default [
     gzip: true,
     modifyEsbuildConfig: (config) => ({ ...config, format: "esm", external: onDemand }),
   },
-  part("observe/recorder.js"),
+  part("engine/record-trace.js"),
+  part("engine/stateful.js"),
   part("engine/devtools-tracks.js"),
   part("effects/persist-storage.js"),
   part("effects/diagnose-worker.js"),

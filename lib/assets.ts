@@ -21,11 +21,6 @@ export interface Assets {
   readonly restUrl: string;
 }
 
-/** Returns the smallest build that serves. */
-export function chooseBuild(mayUseGpu: boolean): OrtBuild {
-  return mayUseGpu ? "jspi" : "wasm";
-}
-
 /** Worker script and binaries of a build, as the package's script names them. */
 export type BuildFiles = readonly [worker: URL, wasm: URL, rest: URL];
 

@@ -6,7 +6,7 @@ import type { BundleFile } from "../../lib/core/bundle.ts";
 import { browserEffects } from "../../lib/effects/effects.ts";
 import { takeInputs } from "../../lib/engine/inputs.ts";
 import { Lane } from "../../lib/pool/lane.ts";
-import type { LaneEvents } from "../../lib/pool/lane-options.ts";
+import type { Build, LaneEvents } from "../../lib/pool/lane-options.ts";
 import type { LoadMessage } from "../../lib/rpc/messages.ts";
 import type { Measured, Peer } from "./peers.ts";
 
@@ -30,18 +30,21 @@ export async function createLaneAlone(
   const effects = browserEffects();
   const build = "wasm";
   const href = new URL(`/dist/worker-${build}.js`, location.href).href;
+  const only: Build = {
+    source: () => ({ href, script: href }),
+    wasmUrls: () => ({
+      wasmUrl: new URL(`/dist/ort-${build}.wasm`, location.href).href,
+      restUrl: new URL(`/dist/ort-${build}-rest.wasm`, location.href).href,
+    }),
+    compiled: { modules: null, rest: null },
+  };
   const lane = new Lane(
     "wasm-0",
     "wasm",
     {
       effects,
-      source: () => ({ href, script: href }),
-      wasmUrls: () => ({
-        wasmUrl: new URL(`/dist/ort-${build}.wasm`, location.href).href,
-        restUrl: new URL(`/dist/ort-${build}-rest.wasm`, location.href).href,
-      }),
+      builds: { usual: only, large: only },
       threads: 1,
-      compiled: { modules: null, rest: null },
       verbose: false,
       onLog: null,
       idleMs: 120_000,

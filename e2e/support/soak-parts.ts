@@ -36,6 +36,8 @@ export const PARTS: Readonly<Record<string, readonly string[]>> = {
     "external-data",
     "own-model",
     "bare-model",
+    "large-model",
+    "memory-short",
     "golden.spec",
     "backend-choice",
     "compressed",

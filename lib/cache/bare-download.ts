@@ -58,6 +58,7 @@ export class BareDownload {
   readonly #meter: DownloadMeter;
   readonly #signal: AbortSignal;
   readonly #room: Room;
+  readonly #admit: ((bytes: number) => void) | undefined;
   /** Null for a bare model. */
   readonly #known: KnownFile | null;
   /** Validators of the file that is downloaded. */
@@ -82,9 +83,11 @@ export class BareDownload {
     signal: AbortSignal,
     room: Room,
     known: KnownFile | null = null,
+    admit?: (bytes: number) => void,
   ) {
     this.#url = url;
     this.#known = known;
+    this.#admit = admit;
     this.#room = room;
     this.#downloader = downloader;
     this.#meter = meter;
@@ -195,6 +198,12 @@ export class BareDownload {
     if ((file.bytes ?? 0) > this.#maxBytes) {
       body.cancel();
       throw this.#refusal(`has ${file.bytes ?? 0} bytes, which exceeds the limit of ${this.#maxBytes}`);
+    }
+    try {
+      this.#admit?.(file.bytes ?? 0);
+    } catch (error) {
+      body.cancel();
+      throw isSelvedgeError(error) ? lastOf(error) : error;
     }
     this.#file = file;
     this.#hasRanges ??= body.headers.get("accept-ranges") === "bytes" ? true : null;
@@ -401,6 +410,11 @@ export class BareDownload {
     if (isHead && isText(head))
       throw notModel(this.#url, { reason: "text", what: "a text file", fix: "Is the path right?" }, { url: this.#url });
   }
+}
+
+/** Marks an error as one after which the download is not tried again. */
+function lastOf({ code, message, details }: SelvedgeError): SelvedgeError {
+  return new SelvedgeError(code, message, { ...details, final: true });
 }
 
 /** Returns the number of chunks of a file. */

@@ -64,7 +64,7 @@ export async function fetchBare(
         if (found !== null) return { ...found, ...use };
       }
       const room = await downloader.room(address, url, null);
-      return await new BareDownload(url, downloader, meter, signal, room).run(letGo);
+      return await new BareDownload(url, downloader, meter, signal, room, null, options.admit).run(letGo);
     } catch (error) {
       signal.throwIfAborted();
       const found = sendsNoModel(error) ? await read() : null;

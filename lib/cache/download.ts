@@ -55,6 +55,8 @@ export interface DownloadOptions {
   readonly onProgress: ((progress: Progress) => void) | undefined;
   /** Token for a repository's host; absent for none. */
   readonly token?: string | undefined;
+  /** Throws where a bare model of this size does not fit in memory. */
+  readonly admit?: ((bytes: number) => void) | undefined;
 }
 
 /** A loaded chunk, and its origin. */

@@ -3,7 +3,7 @@ import type { Downloader } from "./download.ts";
 import { request } from "./http.ts";
 import { isBare } from "./manifest.ts";
 import type { Manifest } from "./manifest.ts";
-import { lookUp } from "./open.ts";
+import { lookUp, planBare } from "./open.ts";
 import { plan } from "./plan.ts";
 import { isRepository } from "./repository.ts";
 import type { Cost, Look, Wish } from "./messages.ts";
@@ -11,6 +11,8 @@ import { keyOf } from "./names.ts";
 import { wireBytesOf } from "../core/bundle.ts";
 import type { BundleChunk } from "../core/bundle.ts";
 import { isSelvedgeError } from "../core/errors.ts";
+import type { SelvedgeError } from "../core/errors.ts";
+import type { Fit } from "../core/fit.ts";
 
 /** Estimates a model at an address, and the stored part of it. */
 export async function look(url: string, wish: Wish, downloader: Downloader, signal: AbortSignal): Promise<Look> {
@@ -25,13 +27,13 @@ export async function look(url: string, wish: Wish, downloader: Downloader, sign
   };
   try {
     if (!new URL(url).pathname.endsWith(".json") && !isRepository(url))
-      return { ...around, plan: null, costs: [await bareCost(url, downloader, signal)], failed: null };
+      return bareLook(url, await bareCost(url, downloader, signal), wish, around);
     const opened = await lookUp(url, wish, downloader, signal);
     const planned = plan(opened, wish);
     const here = (await shelf?.chunks().catch(() => null)) ?? new Set<string>();
     const held = await effects.heldLocks().catch((): readonly string[] => []);
     const assets = planned.assets.flatMap((x) => x.chunks);
-    const costs = planned.candidates.map(({ backend, variant }): Cost => {
+    const costs = planned.candidates.map(({ backend, variant, fit = null }): Cost => {
       const all = [...assets, ...variant.files.flatMap((x) => x.chunks)];
       const chunks = [...new Map(all.map((x) => [keyOf(x), x])).values()];
       const missing = chunks.filter((x) => !here.has(keyOf(x)));
@@ -40,18 +42,45 @@ export async function look(url: string, wish: Wish, downloader: Downloader, sign
         bytes: sum(chunks),
         bytesToFetch: sum(missing),
         isUnderWay: missing.some((x) => held.includes(`selvedge/${x.sha256}`) || downloader.isUnderWay(x)),
+        fit,
       };
     });
-    return { ...around, plan: planned, costs, failed: null };
+    return { ...around, plan: planned, costs, failed: null, unfit: null };
   } catch (error) {
     signal.throwIfAborted();
     if (!isSelvedgeError(error)) throw error;
-    return { ...around, plan: null, costs: [], failed: error.message };
+    return { ...around, plan: null, costs: [], failed: error.message, unfit: unfitOf(error) };
+  }
+}
+
+/** The memory that an error is about; null for any but `does-not-fit`. */
+function unfitOf({ code, message, details }: SelvedgeError): Fit | null {
+  if (code !== "does-not-fit") return null;
+  const { memoryBytes, reason } = details;
+  return { fits: "no", memoryBytes: Number(memoryBytes), why: message, reason: String(reason) };
+}
+
+/** Adds the memory of a bare model, by its size. */
+function bareLook(
+  url: string,
+  cost: Omit<Cost, "fit">,
+  wish: Wish,
+  around: Omit<Look, "plan" | "costs" | "failed" | "unfit">,
+): Look {
+  const cold = { ...around, plan: null };
+  if (cost.bytes === null) return { ...cold, costs: [{ ...cost, fit: null }], failed: null, unfit: null };
+  try {
+    const { candidates, settled } = planBare(url, cost.bytes, wish);
+    const at = candidates.find((x) => settled === null || x.backend === settled.backend);
+    return { ...cold, costs: [{ ...cost, fit: at?.fit ?? null }], failed: null, unfit: null };
+  } catch (error) {
+    if (!isSelvedgeError(error)) throw error;
+    return { ...cold, costs: [{ ...cost, fit: null }], failed: error.message, unfit: unfitOf(error) };
   }
 }
 
 /** Requests a bare model's size, and whether it is stored. */
-async function bareCost(url: string, downloader: Downloader, signal: AbortSignal): Promise<Cost> {
+async function bareCost(url: string, downloader: Downloader, signal: AbortSignal): Promise<Omit<Cost, "fit">> {
   const { shelf, effects } = downloader;
   const source = (await shelf?.source(url).catch(() => null)) ?? null;
   const manifest: Manifest | null = source === null ? null : ((await shelf?.bundle(source.identity)) ?? null);

@@ -12,10 +12,12 @@ import { update } from "./update.ts";
 
 const idle = { signal: new AbortController().signal, onProgress: undefined };
 const wish: Wish = {
-  device: { cores: 1, isolated: false, secure: true, jspi: true, gpu: null },
+  device: { cores: 1, isolated: false, secure: true, jspi: true, memoryBytes: null, gpu: null },
   backends: ["wasm"],
   pins: { backend: undefined, variant: undefined },
   crashed: [],
+  full: [],
+  memory: { budgetBytes: null, copiesBlobs: false, holdsBlobs: false },
   trustedKeys: [],
   update: "first",
   identity: undefined,

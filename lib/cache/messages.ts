@@ -2,6 +2,7 @@
 // bundle run there, so that they cost neither the page's thread nor its first bytes of script.
 import type { BundleFile, BundleFormat, DecodeSpec, ImageSpec, TextSpec } from "../core/bundle.ts";
 import type { Candidate, Pins, Placement } from "../core/choose-variant.ts";
+import type { Fit, MemoryWish } from "../core/fit.ts";
 import type { Why } from "../core/reasons.ts";
 import type { BackendName, DeviceFacts } from "../core/device.ts";
 import type { LifeChange } from "../effects/effects.ts";
@@ -45,6 +46,9 @@ export interface Wish {
   readonly pins: Pins;
   /** Candidates that crashed a page when they were tried. */
   readonly crashed: readonly Candidate[];
+  /** Candidates that ran out of memory in this load: no others as large are tried. */
+  readonly full: readonly Candidate[];
+  readonly memory: MemoryWish;
   /** Public keys, one of which must have signed a bundle; none accepts any bundle. */
   readonly trustedKeys: readonly string[];
   /** Policy for a stored version. */
@@ -84,6 +88,8 @@ export interface Cost {
   readonly bytesToFetch: number | null;
   /** Whether a tab is fetching it now. */
   readonly isUnderWay: boolean;
+  /** Whether it fits in memory; null where its size is not known. */
+  readonly fit: Fit | null;
 }
 
 /** Availability of a model, before it is fetched. */
@@ -93,6 +99,8 @@ export interface Look {
   readonly costs: readonly Cost[];
   /** Why it is not available. */
   readonly failed: string | null;
+  /** The memory of a model that does not fit; else null. */
+  readonly unfit: Fit | null;
   readonly freeBytes: number | null;
   readonly bytesPerSecond: number | null;
   readonly saveData: boolean;
@@ -138,7 +146,7 @@ export interface Plan {
   readonly spares: readonly Candidate[];
   /** The backend, where facts suffice to decide; null where it must be measured. */
   readonly settled: Placement | null;
-  /** The reason for passing over the best candidate, where it crashed a page. */
+  /** The reason for passing over the best candidate: it crashed a page, or may not fit in memory; null without one. */
   readonly spared: Why | null;
   /** Signed releases that were seen, this one included, for the page to keep; null without trusted keys. */
   readonly seen: string | null;

@@ -199,10 +199,11 @@ describe("an update", () => {
 });
 
 describe("availability", () => {
+  const fit = expect.objectContaining({ fits: "yes" }) as unknown;
   test("fetches bundle.json alone, and reports stored and missing bytes", async () => {
     const { identity } = await release("1", 1, 2, 3);
     const before = await look(address(), wishFor(), page(), idle.signal);
-    expect(before.costs).toEqual([{ backend: "wasm", bytes: 3_000, bytesToFetch: 3_000, isUnderWay: false }]);
+    expect(before.costs).toEqual([{ backend: "wasm", bytes: 3_000, bytesToFetch: 3_000, isUnderWay: false, fit }]);
     expect(before.plan?.identity).toBe(identity);
     expect(server.asked.map((x) => x.path)).toEqual(["/m/bundle.json"]);
     expect(await memory.names()).toEqual([]);
@@ -237,11 +238,11 @@ describe("availability", () => {
     server.files.set("/m.onnx", { bytes: weights(5_000), etag: '"1"' });
     const url = `${server.url}/m.onnx`;
     const before = await look(url, wishFor(), page(), idle.signal);
-    expect(before.costs).toEqual([{ backend: null, bytes: 5_000, bytesToFetch: 5_000, isUnderWay: false }]);
+    expect(before.costs).toEqual([{ backend: null, bytes: 5_000, bytesToFetch: 5_000, isUnderWay: false, fit }]);
     expect(server.asked.map((x) => x.method)).toEqual(["HEAD"]);
     await open(url, wishFor(), page(), idle);
     const after = await look(url, wishFor(), page(), idle.signal);
-    expect(after.costs).toEqual([{ backend: null, bytes: 5_000, bytesToFetch: 0, isUnderWay: false }]);
+    expect(after.costs).toEqual([{ backend: null, bytes: 5_000, bytesToFetch: 0, isUnderWay: false, fit }]);
   });
 });
 

@@ -29,7 +29,7 @@ import { plan } from "./plan.ts";
 import { isRepository, openRepository, parseAddress } from "./repository.ts";
 import { knownOf } from "./repository-net.ts";
 import type { RepositoryNet } from "./repository-net.ts";
-import type { Wish } from "./messages.ts";
+import type { Plan, Wish } from "./messages.ts";
 import { joinReleases, NO_RELEASES, readReleases, writeReleases } from "../core/release-record.ts";
 import { checkRelease, noteRelease, releasesOfNote } from "./releases.ts";
 import type { Shelf } from "./model-store.ts";
@@ -64,14 +64,29 @@ export async function open(
     throw new SelvedgeError("integrity-failed", message, { reason: "unsigned" });
   }
   if (isFolder) return openBundle(from, policy, downloader, options.signal);
-  const model = fetchBare(from, downloader, options);
-  const bare = await described(pathname.split("/").pop() ?? "", model, policy, downloader, options.signal);
+  const admit = (bytes: number): void => {
+    planBare(from, bytes, policy);
+  };
+  const model = fetchBare(from, downloader, { ...options, admit });
+  const bare = await described(nameOf(from), model, policy, downloader, options.signal);
   const opened = await withExternal(from, bare, (url) =>
     openBundle(url, { ...policy, identity: undefined }, downloader, options.signal),
   );
   if (policy.identity !== undefined && opened.identity !== policy.identity)
     throw otherVersion(from, opened.identity, policy.identity);
   return opened;
+}
+
+/**
+ * Plans a bare model by its address and size alone.
+ * @throws SelvedgeError as `plan` does
+ */
+export function planBare(url: string, bytes: number, wish: Wish): Plan {
+  return plan(asked(madeUp(nameOf(url), bytes), "", null), wish);
+}
+
+function nameOf(url: string): string {
+  return new URL(url).pathname.split("/").pop() ?? "";
 }
 
 /** Opens a bare model, with the app's own description where there is one; its labels are fetched beside the model. */
@@ -85,7 +100,7 @@ async function described(
   const from = own?.labels?.from;
   const list = typeof from === "string" ? fetchLabels(from, downloader, signal) : Promise.resolve(from ?? null);
   const [{ identity, data, mustCheck }, labels] = await Promise.all([model, list]);
-  const opened = { ...asked(madeUp(name, data), identity, data), mustCheck };
+  const opened = { ...asked(madeUp(name, data.size), identity, data), mustCheck };
   return own === undefined ? opened : describeBare(opened, own, labels);
 }
 
@@ -345,7 +360,8 @@ function whyNotHere(opened: OpenedBundle, wish: Wish): string | null {
     plan(opened, wish);
     return null;
   } catch (error) {
-    return isSelvedgeError(error) && error.code === "no-backend" ? error.message : null;
+    const isUnfit = isSelvedgeError(error) && (error.code === "no-backend" || error.code === "does-not-fit");
+    return isUnfit ? error.message : null;
   }
 }
 
@@ -371,10 +387,10 @@ function asked(bundle: Bundle, identity: string, data: Blob | null): OpenedBundl
   return { bundle, identity, data, seen: null, refused: null };
 }
 
-function madeUp(name: string, data: Blob): Bundle {
+function madeUp(name: string, bytes: number): Bundle {
   return {
     format: 2,
     model: { name: name || "model", version: "0", licence: "unknown", inputs: [], outputs: [] },
-    variants: [{ id: "model", needs: [], files: [{ path: name || "model.onnx", bytes: data.size, chunks: [] }] }],
+    variants: [{ id: "model", needs: [], files: [{ path: name || "model.onnx", bytes, chunks: [] }] }],
   };
 }

@@ -1,24 +1,30 @@
 // Plan of an opened bundle for the page: how the model may be run on this device, its inputs and its outputs. The
 // choice is made here, in the worker, because its rules and sentences would add to every page's script.
-import type { DecodeSpec, ImageSpec, Unknown } from "../core/bundle.ts";
-import { candidates, settled, sparesOf, whySpared } from "../core/choose-variant.ts";
+import type { Bundle, DecodeSpec, ImageSpec, Unknown } from "../core/bundle.ts";
+import { bestOf, LAST_RANK, possible, settled, sparesOf, whySpared } from "../core/choose-variant.ts";
 import type { Candidate } from "../core/choose-variant.ts";
 import { SelvedgeError } from "../core/errors.ts";
+import { fitOf, memoryOf } from "../core/fit.ts";
+import type { Fit } from "../core/fit.ts";
+import type { Why } from "../core/reasons.ts";
 import type { OpenedBundle } from "./opened.ts";
 import type { Plan, Wish } from "./messages.ts";
 
-/** Plans how an opened model may be run. */
+/** A candidate whose memory was predicted. */
+type Judged = Candidate & { readonly fit: Fit };
+
+/**
+ * Plans how an opened model may be run.
+ * @throws SelvedgeError `no-backend` where no variant runs here, `does-not-fit` where those that run need too much memory
+ */
 export function plan(
   { bundle, identity, storedAs, texts, data, seen, refused, mustCheck }: OpenedBundle,
-  { device, backends, pins, crashed }: Wish,
+  wish: Wish,
 ): Plan {
+  const { device, pins } = wish;
   if (bundle.unknown !== undefined) throw newerError(bundle.model.name, bundle.unknown);
   const { name, inputs, outputs, exampleDims: typical = {} } = bundle.model;
-  const hasCrashed = (x: Candidate): boolean =>
-    crashed.some(({ backend, variant }) => backend === x.backend && variant.id === x.variant.id);
-  const usual = candidates(bundle, device, backends, pins);
-  const died = usual.find(hasCrashed);
-  const found = died === undefined ? usual : candidates(bundle, device, backends, pins, hasCrashed);
+  const { found, spares, spared } = choose(bundle, wish);
   const images: Record<string, ImageSpec> = {};
   const decodes: Record<string, DecodeSpec> = {};
   const states: Record<string, string> = {};
@@ -44,14 +50,87 @@ export function plan(
     typical,
     assets: bundle.assets ?? [],
     candidates: found,
-    spares: sparesOf(bundle, device, found, pins, hasCrashed),
+    spares,
     settled: settled(found, device, pins),
-    spared: died === undefined ? null : whySpared(died),
+    spared,
     seen,
     refused,
     mustCheck,
     data,
   };
+}
+
+/** Candidates of a plan, and the reason for passing over better ones. */
+type Choice = Pick<Plan, "spares" | "spared"> & { readonly found: readonly Judged[] };
+
+/** Chooses the best candidates that fit. */
+function choose(bundle: Bundle, wish: Wish): Choice {
+  const { device, backends, pins } = wish;
+  const all = possible(bundle, device, backends, pins).map((x) => judge(x, wish));
+  const fitting = all.filter((x) => x.fit.fits !== "no");
+  if (fitting.length === 0) throw unfitError(bundle, all, wish);
+  const found = bestOf(fitting, (x) => rankOf(x, wish));
+  const passed = bestOf(all).filter((x) => !found.includes(x));
+  const died = passed.find((x) => isIn(wish.crashed, x));
+  const [large] = passed.filter((x) => x.fit.fits !== "yes");
+  const memoryShort: Why | null = large === undefined ? null : { code: "memory-short", text: large.fit.why };
+  const spares = sparesOf(
+    fitting.filter((x) => !isIn(wish.crashed, x)),
+    found,
+  );
+  return { found, spares, spared: died === undefined ? memoryShort : whySpared(died) };
+}
+
+/** Predicts whether a candidate fits, with what this device died of. */
+function judge(candidate: Candidate, wish: Wish): Judged {
+  const fit = fitOf(candidate, wish.device, wish.memory);
+  const { backend, variant } = candidate;
+  if (isAsLarge(wish.full, candidate, wish)) {
+    const why = `${variant.id} on ${backend}: this device ran out of memory when it loaded it, or a smaller variant`;
+    return { ...candidate, fit: { ...fit, fits: "no", why, reason: null } };
+  }
+  if (fit.fits === "no" || !isIn(wish.crashed, candidate)) return { ...candidate, fit };
+  return { ...candidate, fit: { ...fit, fits: "tight", why: whySpared(candidate).text } };
+}
+
+/** Returns the order in which candidates of one backend are used; those of equal rank by speed and size. */
+function rankOf(candidate: Judged, wish: Wish): number {
+  if (isIn(wish.crashed, candidate)) return LAST_RANK;
+  if (isAsLarge(wish.crashed, candidate, wish)) return 2;
+  return candidate.fit.fits === "tight" ? 1 : 0;
+}
+
+function isIn(list: readonly Candidate[], { backend, variant }: Candidate): boolean {
+  return list.some((x) => x.backend === backend && x.variant.id === variant.id);
+}
+
+/** Whether a candidate needs as much memory as one of a list. */
+function isAsLarge(list: readonly Candidate[], candidate: Candidate, { memory }: Wish): boolean {
+  const bytes = memoryOf(candidate, memory);
+  return list.some((x) => x.backend === candidate.backend && bytes >= memoryOf(x, memory));
+}
+
+/** Returns the error for a model that needs too much memory; it names a variant that would fit. */
+function unfitError({ model, variants }: Bundle, all: readonly Judged[], wish: Wish): SelvedgeError {
+  const [least, ...more] = [...all].sort((a, b) => a.fit.memoryBytes - b.fit.memoryBytes);
+  const { backends, device } = wish;
+  const free = { backend: undefined, variant: undefined };
+  const bundle = { format: 2, model, variants } as const;
+  const others = possible(bundle, device, backends, free).map((x) => judge(x, wish));
+  const [other] = bestOf(others.filter((x) => x.fit.fits !== "no"));
+  const advice =
+    other === undefined
+      ? "No variant of it fits: use a smaller model."
+      : `The variant "${other.variant.id}" would fit on ${other.backend}: name it, or leave \`variant\` and \`backend\` out.`;
+  const text = [least, ...more].flatMap((x) => (x === undefined ? [] : [x.fit.why])).join("; ");
+  return new SelvedgeError("does-not-fit", `${model.name} does not fit in memory: ${text}. ${advice}`, {
+    model: model.name,
+    variant: least?.variant.id ?? null,
+    backend: least?.backend ?? null,
+    memoryBytes: least?.fit.memoryBytes ?? null,
+    fitting: other?.variant.id ?? null,
+    reason: least?.fit.reason ?? null,
+  });
 }
 
 /** Returns the error for a model that needs a feature of a newer release. */

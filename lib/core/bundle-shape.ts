@@ -220,6 +220,7 @@ const variant2 = v.object({
   files: filesOf(chunk2),
   wireBytes: v.optional(count),
   memoryBytes: v.optional(perBackend(count)),
+  tensorBytes: v.optional(count),
   score: v.optional(
     v.object({ name, n: count, ...estimate, interval: v.optional(name), reference: v.object(estimate) }),
   ),

@@ -226,8 +226,10 @@ export interface Variant {
   readonly files: readonly BundleFile[];
   /** Bytes of its files as sent, each chunk counted once; computed from the chunks. */
   readonly wireBytes?: number | undefined;
-  /** Predicted peak memory of a load, in bytes (compress/bundle/predict-memory.ts). */
+  /** Predicted peak memory of a load, in bytes (predict-memory.ts). */
   readonly memoryBytes?: PerBackend | undefined;
+  /** Size of the largest weight as a GPU holds it, in bytes: one buffer. */
+  readonly tensorBytes?: number | undefined;
   /** Absent where the toolchain did not measure it. */
   readonly score?: Score | undefined;
   readonly golden?: Golden | undefined;

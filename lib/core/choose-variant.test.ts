@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { Bundle, Variant } from "./bundle.ts";
-import { best, candidates, decide, settled, whySpared } from "./choose-variant.ts";
+import { best, candidates, decide, LAST_RANK, settled, whySpared } from "./choose-variant.ts";
 import type { AdapterFacts, DeviceFacts } from "./device.ts";
 import { isSelvedgeError } from "./errors.ts";
 
@@ -17,6 +17,7 @@ const device = (adapter: AdapterFacts | null): DeviceFacts => ({
   isolated: false,
   secure: true,
   jspi: true,
+  memoryBytes: null,
   gpu: adapter,
 });
 const variant = (id: string, bytes: number, needs: string[] = [], speed = {}): Variant => ({
@@ -105,8 +106,8 @@ test("a candidate that crashed a page is left out, as long as another is left", 
   const b = bundle(variant("f32", 10), variant("int8", 5));
   const died =
     (...names: string[]) =>
-    (x: { backend: string; variant: Variant }): boolean =>
-      names.includes(`${x.backend}:${x.variant.id}`);
+    (x: { backend: string; variant: Variant }): number =>
+      names.includes(`${x.backend}:${x.variant.id}`) ? LAST_RANK : 0;
   expect(ids(candidates(b, device(gpu), both, free, died("wasm:int8")))).toEqual(["webgpu:int8", "wasm:f32"]);
   expect(ids(candidates(b, device(gpu), both, free, died("webgpu:int8", "webgpu:f32")))).toEqual(["wasm:int8"]);
   const pinned = { backend: "wasm", variant: "f32" } as const;

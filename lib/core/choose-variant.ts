@@ -11,12 +11,15 @@ import type { Bundle, Variant } from "./bundle.ts";
 import { meetsNeeds } from "./device.ts";
 import type { BackendName, DeviceFacts } from "./device.ts";
 import { SelvedgeError } from "./errors.ts";
+import type { Fit } from "./fit.ts";
 import type { Why, WhyCode } from "./reasons.ts";
 
 /** A variant on a backend. */
 export interface Candidate {
   readonly backend: BackendName;
   readonly variant: Variant;
+  /** Whether it fits in memory; absent where that was not predicted. */
+  readonly fit?: Fit | undefined;
 }
 
 /** Where a model runs, and why. */
@@ -44,17 +47,49 @@ const FASTER = 0.95;
 /** Factor by which WebGPU must win: on a tie wasm is used, whose device can't be lost. */
 const WIN = 0.95;
 
+/** Rank of candidates from which they are used only where there is no other at all. */
+export const LAST_RANK = 3;
+
 /**
- * Returns the best variant for each backend that may be used, WebGPU first. Leaves out candidates that crashed a page,
- * as long as others are left.
- * @throws RangeError for a pinned variant that does not exist, SelvedgeError `no-backend` where none can run here
+ * Returns the best variant for each backend that may be used, WebGPU first.
+ * @throws as `possible` does
  */
 export function candidates(
   bundle: Bundle,
   device: DeviceFacts,
   backends: readonly BackendName[],
   pins: Pins,
-  hasCrashed?: (candidate: Candidate) => boolean,
+  rank?: (candidate: Candidate) => number,
+): Candidate[] {
+  return bestOf(possible(bundle, device, backends, pins), rank);
+}
+
+/** Returns the best variant for each backend, WebGPU first, of those with the lowest rank. */
+export function bestOf<T extends Candidate>(all: readonly T[], rank: (candidate: T) => number = () => 0): T[] {
+  const found: T[] = [];
+  for (const backend of ["webgpu", "wasm"] as const) {
+    const here = all.filter((x) => x.backend === backend);
+    const least = Math.min(...here.map(rank));
+    const first = here.filter((x) => rank(x) === least);
+    const variant = best(
+      first.map((x) => x.variant),
+      backend,
+    );
+    found.push(...first.filter((x) => x.variant === variant));
+  }
+  const others = found.filter((x) => rank(x) < LAST_RANK);
+  return others.length > 0 ? others : found;
+}
+
+/**
+ * Returns all variants that may be used, on each backend that has what they need, WebGPU first.
+ * @throws RangeError for a pinned variant that does not exist, SelvedgeError `no-backend` where none can run here
+ */
+export function possible(
+  bundle: Bundle,
+  device: DeviceFacts,
+  backends: readonly BackendName[],
+  pins: Pins,
 ): Candidate[] {
   if (pins.variant !== undefined && !bundle.variants.some((x) => x.id === pins.variant)) {
     const ids = bundle.variants.map((x) => `"${x.id}"`).join(", ");
@@ -66,19 +101,17 @@ export function candidates(
     throw new SelvedgeError("no-backend", message, { model: bundle.model.name, backend: pinned, reason: "pinned" });
   }
   const wanted = pins.backend === undefined ? backends : backends.filter((x) => x === pins.backend);
-  const found: Candidate[] = [];
-  for (const backend of ["webgpu", "wasm"] as const) {
-    if (!wanted.includes(backend)) continue;
-    const fits = bundle.variants.filter(
-      (variant) =>
-        (pins.variant === undefined ? isChecked(variant, backend) : variant.id === pins.variant) &&
-        meetsNeeds(variant.needs, backend, device) &&
-        hasCrashed?.({ backend, variant }) !== true,
+  const found = (["webgpu", "wasm"] as const)
+    .filter((backend) => wanted.includes(backend))
+    .flatMap((backend) =>
+      bundle.variants
+        .filter(
+          (variant) =>
+            (pins.variant === undefined ? isChecked(variant, backend) : variant.id === pins.variant) &&
+            meetsNeeds(variant.needs, backend, device),
+        )
+        .map((variant): Candidate => ({ backend, variant })),
     );
-    const variant = best(fits, backend);
-    if (variant !== undefined) found.push({ backend, variant });
-  }
-  if (found.length === 0 && hasCrashed !== undefined) return candidates(bundle, device, backends, pins);
   if (found.length === 0) {
     const facts = (x: Variant): string =>
       [...x.needs, ...(x.unchecked ?? []).map((backend) => `unchecked on ${backend}: only by its name`)].join(", ");
@@ -97,28 +130,15 @@ export function candidates(
  * Returns the variants for WebGPU that follow the chosen one, in the order of preference: used where that computes
  * wrongly on this device.
  */
-export function sparesOf(
-  bundle: Bundle,
-  device: DeviceFacts,
-  found: readonly Candidate[],
-  pins: Pins,
-  hasCrashed: (candidate: Candidate) => boolean,
-): Candidate[] {
-  const backend = "webgpu";
-  const chosen = found.find((x) => x.backend === backend)?.variant;
-  if (chosen === undefined || pins.variant !== undefined) return [];
-  let left = bundle.variants.filter(
-    (variant) =>
-      variant !== chosen &&
-      isChecked(variant, backend) &&
-      meetsNeeds(variant.needs, backend, device) &&
-      !hasCrashed({ backend, variant }),
-  );
-  const spares: Candidate[] = [];
-  for (let next = best(left, backend); next !== undefined; next = best(left, backend)) {
-    const variant = next;
-    spares.push({ backend, variant });
-    left = left.filter((x) => x !== variant);
+export function sparesOf<T extends Candidate>(all: readonly T[], found: readonly Candidate[]): T[] {
+  const chosen = found.find((x) => x.backend === "webgpu")?.variant;
+  if (chosen === undefined) return [];
+  const spares: T[] = [];
+  let left = all.filter((x) => x.backend === "webgpu" && x.variant !== chosen);
+  while (left.length > 0) {
+    const [next] = bestOf(left);
+    spares.push(...left.filter((x) => x === next));
+    left = left.filter((x) => x !== next);
   }
   return spares;
 }

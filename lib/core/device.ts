@@ -38,6 +38,11 @@ export interface DeviceFacts {
   readonly secure: boolean;
   /** Whether WebAssembly can suspend on promises (JSPI), which WebGPU requires here. */
   readonly jspi: boolean;
+  /**
+   * Memory of the device in bytes as the browser reports it, rounded and capped (`navigator.deviceMemory`); null where
+   * it does not: all but Chromium.
+   */
+  readonly memoryBytes: number | null;
   /** Null where WebGPU is missing, blocked, or left out by the `backends` option. */
   readonly gpu: AdapterFacts | null;
 }

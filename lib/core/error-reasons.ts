@@ -157,6 +157,24 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
       "Compress it to a bundle; or pass `allowUnverified: true` to `load`.",
     ],
   },
+  "does-not-fit": {
+    "wasm-limit": [
+      "The model needs more WebAssembly memory than the 4 GiB that there are: about 2.8 GB of float32 weights.",
+      "Pack a quantized variant, or let it run on WebGPU, whose weights do not pass through WebAssembly memory.",
+    ],
+    "gpu-buffer": [
+      "The largest tensor exceeds the largest buffer of this GPU (`maxBufferSize`).",
+      "Leave `backend` out, so that the model may run on wasm; or pack a quantized variant.",
+    ],
+    "memory-budget": [
+      "The weights alone exceed `memoryBudgetBytes`.",
+      "Raise `memoryBudgetBytes`, pass `keepInMemory: true`, or pack a smaller variant.",
+    ],
+    "device-memory": [
+      "The model needs far more memory than the device has (`navigator.deviceMemory`).",
+      "Pack a smaller variant.",
+    ],
+  },
   "bundle-invalid": {
     html: ["`bundle.json` is an HTML page.", "Check the address: servers answer unknown paths with their start page."],
     "git-lfs": ["`bundle.json` is a Git LFS pointer.", "Run `git lfs pull` before deploying."],

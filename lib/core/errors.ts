@@ -14,6 +14,7 @@ export type ErrorCode =
   | "bundle-invalid"
   | "model-invalid"
   | "wrong-result"
+  | "does-not-fit"
   | "out-of-memory"
   | "quota-exceeded"
   | "device-lost"
@@ -34,6 +35,7 @@ export const ERROR_CODES: readonly ErrorCode[] = [
   "bundle-invalid",
   "model-invalid",
   "wrong-result",
+  "does-not-fit",
   "out-of-memory",
   "quota-exceeded",
   "device-lost",

@@ -102,6 +102,8 @@ export interface ScriptUrl {
 export interface HostFacts {
   /** Logical cores, at least 1. */
   readonly cores: number;
+  /** Memory of the device in bytes, as the browser reports it (`navigator.deviceMemory`); null where it does not. */
+  readonly memoryBytes: number | null;
   /** Whether SharedArrayBuffer, and so wasm threads, may be used. */
   readonly isolated: boolean;
   /** Whether WebAssembly can suspend on promises (JSPI), so that the small build runs. */
@@ -223,6 +225,7 @@ function hostFacts(): HostFacts {
   return {
     cores: cores > 0 ? cores : 1,
     // WebKitGTK reports isolation but has no shared memory.
+    memoryBytes: deviceBytes(navigator),
     isolated: crossOriginIsolated === true && SharedArrayBuffer !== undefined,
     jspi: WebAssembly !== undefined && "Suspending" in WebAssembly,
     secure: isSecureContext !== false,
@@ -232,6 +235,11 @@ function hostFacts(): HostFacts {
     page: String(performance.timeOrigin),
     browser: navigator?.userAgent,
   };
+}
+
+function deviceBytes(navigator: object = {}): number | null {
+  const gigabytes: unknown = Reflect.get(navigator, "deviceMemory");
+  return typeof gigabytes === "number" ? gigabytes * 2 ** 30 : null;
 }
 
 async function probeGpu(): Promise<AdapterFacts | null> {

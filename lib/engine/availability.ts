@@ -3,6 +3,9 @@
 // (cache/estimate-cost.ts); this file combines its report with the measurements of this device.
 import type { Look } from "../cache/messages.ts";
 import type { Placement } from "../core/choose-variant.ts";
+import type { LoadHost } from "./load-plan.ts";
+import { BACKENDS, known, oneOf, whole } from "./options.ts";
+import type { AvailabilityOptions, SourceOptions } from "./options.ts";
 
 /** Cost of a model, and whether it can meet the deadline. */
 export interface Availability {
@@ -20,6 +23,12 @@ export interface Availability {
   readonly secondsToFetch: number | null;
   /** Free storage as the browser reports it. */
   readonly freeBytes: number | null;
+  /** Predicted peak memory of the load, in bytes, activations not included; null where the size is not known. */
+  readonly memoryBytes: number | null;
+  /** Whether that fits on this device: `no` is refused by a load, `tight` is uncertain; null where it is not known. */
+  readonly fits: "yes" | "tight" | "no" | null;
+  /** One sentence with the numbers behind `fits`. */
+  readonly fitsWhy: string | null;
   /** Whether the user asks to save data (Save-Data). */
   readonly saveData: boolean;
   /** Time of a typical request on this device, in ms; null where it never ran here. */
@@ -28,9 +37,44 @@ export interface Availability {
   readonly canMeetDeadline: boolean | null;
 }
 
+/** Checks the options of `engine.availability`. */
+export function checkAvailabilityOptions(options: AvailabilityOptions): void {
+  known("availability", options, ["deadlineMs", "signal", "backend", "variant"]);
+  if (options.backend !== undefined) oneOf("backend", options.backend, BACKENDS);
+  whole("deadlineMs", options.deadlineMs, 1, 86_400_000);
+}
+
+/** Estimates the cost of a model at an address. */
+export async function assess(
+  { opener, placer, executor }: LoadHost,
+  from: string,
+  options: AvailabilityOptions & SourceOptions,
+  signal: AbortSignal,
+): Promise<Availability> {
+  const look = await opener.look(from, options, signal);
+  const { plan } = look;
+  const { placement = null, ms = null } = plan === null ? {} : await placer.expect(plan);
+  const at = plan?.candidates.find((x) => x.backend === placement?.backend);
+  const learnt = plan && at && executor.dispatcher.expectedMs(plan.identity, at.variant.id, at.backend);
+  return combine(look, placement, learnt ?? ms, options.deadlineMs);
+}
+
+/** Asks the app's `onSaveData` before a model is fetched. Throws an `AbortError` where it declines. */
+export async function askOnSaveData(
+  host: LoadHost,
+  from: string,
+  options: SourceOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  const cost = await assess(host, from, options, signal);
+  // The load itself reports the error.
+  if (cost.bytesToFetch === 0 || cost.state === "unavailable" || Boolean(await options.onSaveData?.(cost))) return;
+  throw new DOMException("Save-Data is on and onSaveData declined, so nothing was fetched.", "AbortError");
+}
+
 /** Combines the fetch worker's report with measurements; `placement` is null where it must still be measured. */
-export function assess(
-  { plan, costs, failed, freeBytes, bytesPerSecond, saveData }: Look,
+function combine(
+  { plan, costs, failed, unfit, freeBytes, bytesPerSecond, saveData }: Look,
   placement: Placement | null,
   expectedMs: number | null,
   deadlineMs: number | undefined,
@@ -42,6 +86,10 @@ export function assess(
       return total === null || bytes === null ? null : total + bytes;
     }, 0);
   const bytesToFetch = sum((x) => x.bytesToFetch);
+  // Two are both loaded to be measured.
+  const fits = unfit === null ? wanted.map((x) => x.fit) : [unfit];
+  const sure = fits.filter((x) => x !== null);
+  const worst = sure.find((x) => x.fits !== "yes") ?? sure[0] ?? null;
   const isUnderWay = wanted.some((x) => x.isUnderWay);
   const reach = bytesToFetch === 0 ? "available" : isUnderWay ? "downloading" : "downloadable";
   return {
@@ -55,6 +103,9 @@ export function assess(
     secondsToFetch:
       bytesToFetch === 0 ? 0 : bytesToFetch === null || bytesPerSecond === null ? null : bytesToFetch / bytesPerSecond,
     freeBytes,
+    memoryBytes: sure.length === 0 ? null : sure.reduce((total, x) => total + x.memoryBytes, 0),
+    fits: worst?.fits ?? null,
+    fitsWhy: worst?.why ?? null,
     saveData,
     expectedMs,
     canMeetDeadline: expectedMs === null || deadlineMs === undefined ? null : expectedMs <= deadlineMs,

@@ -2,15 +2,15 @@
 // effects go through its `effects`; nothing is kept at module level, so two engines on a page are independent.
 import { eitherOf, untilAborted } from "../core/abort.ts";
 import type { Availability } from "./availability.ts";
-import { chooseBuild, resolveAssets, workerSource } from "../assets.ts";
-import type { Assets, BuildFiles } from "../assets.ts";
+import { resolveAssets, workerSource } from "../assets.ts";
+import type { Assets, BuildFiles, OrtBuild } from "../assets.ts";
 import type { BackendName } from "../rpc/backend.ts";
 import { CacheClient } from "./cache-client.ts";
 import type { CacheSource, FetchOptions } from "./cache-client.ts";
 import type { Updated } from "../cache/messages.ts";
 import type { DeviceFacts } from "../core/device.ts";
 import { browserEffects } from "../effects/effects.ts";
-import type { Effects, WorkerSource } from "../effects/effects.ts";
+import type { Effects } from "../effects/effects.ts";
 import type { EngineStats } from "./engine-stats.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { Executor } from "./executor.ts";
@@ -21,8 +21,9 @@ import type { Model } from "./model.ts";
 import { Counters } from "../observe/counters.ts";
 import { takeDown } from "../observe/prelude.ts";
 import type { Trace } from "../observe/trace.ts";
+import type { Build, Builds } from "../pool/lane-options.ts";
 import { Opener } from "./opener.ts";
-import { checkAvailabilityOptions, checkEngineOptions, checkLoadOptions, checkTraceOptions } from "./options.ts";
+import { checkEngineOptions, checkLoadOptions } from "./options.ts";
 import type {
   AvailabilityOptions,
   EngineOptions,
@@ -56,7 +57,7 @@ async function make(effects: Effects, options: EngineOptions, jspiFiles: JspiFil
   checkEngineOptions(options);
   if (jspiFiles === null && options.backends?.includes("webgpu") === true)
     throw new TypeError(`backends: ${NO_WEBGPU}`);
-  const { cores, isolated, jspi, secure, workers } = effects.facts;
+  const { cores, isolated, jspi, secure, memoryBytes, workers } = effects.facts;
   if (!workers)
     throw (
       (await effects.diagnose?.(null).catch(() => null)) ??
@@ -66,7 +67,7 @@ async function make(effects: Effects, options: EngineOptions, jspiFiles: JspiFil
   // Only the JSPI build holds WebGPU kernels: without JSPI the GPU can't be used.
   const gpu = jspiFiles !== null && wanted.includes("webgpu") && jspi ? await effects.probeGpu() : null;
   if (!secure) options.onLog?.("selvedge: not https or localhost: no WebGPU, no threads, no storage for models");
-  return new Engine(effects, options, { cores, isolated, secure, jspi, gpu }, jspiFiles);
+  return new Engine(effects, options, { cores, isolated, secure, jspi, memoryBytes, gpu }, jspiFiles);
 }
 
 /** A pool of workers with models on it; made by `createEngine`. */
@@ -96,22 +97,23 @@ export class Engine {
       typeof observe === "function" ? { onResult: observe } : (observe ?? {});
     const backends = usableBackends(effects, options, device);
     const threads = device.isolated ? (options.threads ?? 1) : 1;
-    const { assets, sourceOf } = addressesOf(effects, options, backends, jspiFiles);
+    const { cacheSource, builds } = addressesOf(effects, options, backends, jspiFiles);
     const counters = new Counters(PRIORITIES);
-    const cacheSource = (): CacheSource => ({ ...sourceOf(assets().cacheUrl), brotliUrl: assets().brotliUrl });
     const cache = new CacheClient(effects, cacheSource, store);
     const executor = new Executor(
       {
-        ...{ effects, cache, counters, device, backends, threads },
-        source: () => sourceOf(assets().workerUrl),
-        wasmUrls: assets,
+        ...{ effects, cache, counters, device, backends, threads, builds },
       },
       options,
     );
     const closed = this.#stop.signal;
     this.#host = {
       ...{ effects, device, cache, executor, counters, backends, closed },
-      opener: new Opener(effects, cache, executor.markers, device, backends, options),
+      opener: new Opener(effects, cache, executor.markers, device, backends, options, {
+        budgetBytes: options.memoryBudgetBytes ?? null,
+        copiesBlobs: jspiFiles === null || !device.jspi,
+        holdsBlobs: store !== "auto",
+      }),
       placer: new Placer(
         (Comparer) =>
           new Comparer(effects, device, threads, closed, (identity, { variant, backend }, ms) => {
@@ -132,7 +134,7 @@ export class Engine {
    * layout by its name or by the URL of its folder (with a slash at the end). Chooses the variant and the
    * backend for this device unless they are pinned.
    * @throws SelvedgeError `no-backend`, `download-failed`, `integrity-failed`, `bundle-invalid`, `model-invalid`,
-   * `wrong-result`, `out-of-memory`, `worker-crashed`, `closed`; the signal's reason for a cancel; an `AbortError` where `onSaveData`
+   * `wrong-result`, `does-not-fit`, `out-of-memory`, `worker-crashed`, `closed`; the signal's reason for a cancel; an `AbortError` where `onSaveData`
    * says no
    * @example
    * const model = await engine.load("/models/ocr-rec/bundle.json", { onProgress: (p) => show(p.loadedBytes) });
@@ -159,10 +161,11 @@ export class Engine {
     source: string | URL | RepositorySource,
     options: AvailabilityOptions = {},
   ): Promise<Availability> {
-    checkAvailabilityOptions(options);
     this.#assertOpen();
+    const { assess, checkAvailabilityOptions } = await import("./availability.ts");
+    checkAvailabilityOptions(options);
     const [from, asked] = await this.#resolve(source, options, resolveAddress);
-    return this.#assess(from, asked, eitherOf(options.signal, this.#stop.signal));
+    return assess(this.#host, from, asked, eitherOf(options.signal, this.#stop.signal));
   }
 
   /** Resolves a source to its address or bytes; a repository's token and encoding become options. */
@@ -175,21 +178,6 @@ export class Engine {
     if (!isRepository(source)) return [resolve(source, baseUrl), options];
     const { resolveRepository } = await import("./repository-source.ts");
     return resolveRepository(source, options, this.#hub, baseUrl);
-  }
-
-  async #assess(
-    from: string,
-    options: AvailabilityOptions & SourceOptions,
-    signal: AbortSignal,
-  ): Promise<Availability> {
-    const { opener, placer, executor } = this.#host;
-    const look = await opener.look(from, options, signal);
-    const { plan } = look;
-    const { placement = null, ms = null } = plan === null ? {} : await placer.expect(plan);
-    const at = plan?.candidates.find((x) => x.backend === placement?.backend);
-    const learnt = plan && at && executor.dispatcher.expectedMs(plan.identity, at.variant.id, at.backend);
-    const { assess } = await import("./availability.ts");
-    return assess(look, placement, learnt ?? ms, options.deadlineMs);
   }
 
   /**
@@ -231,21 +219,15 @@ export class Engine {
    * save(new Blob([JSON.stringify(trace)], { type: "application/json" }));
    */
   async trace(options: TraceOptions): Promise<Trace> {
-    checkTraceOptions(options);
     this.#assertOpen();
-    const { dispatcher, models: registered } = this.#host.executor;
-    const { now, setTimer, wallClock } = this.#host.effects;
+    const { dispatcher } = this.#host.executor;
     const watch = dispatcher.watch.bind(dispatcher);
-    const inputsOf = options.inputs === true ? dispatcher.inputsOf.bind(dispatcher) : null;
-    const about = () => {
-      const models = new Map(registered);
-      return { device: this.device, models, stats: this.stats(), wallClock: wallClock() };
-    };
-    const prelude = takeDown(now(), watch, inputsOf);
+    const inputsOf = (options as TraceOptions | null)?.inputs === true ? dispatcher.inputsOf.bind(dispatcher) : null;
+    const prelude = takeDown(this.#host.effects.now(), watch, inputsOf);
     try {
-      const { record } = await import("../observe/recorder.ts");
-      const source = { now, setTimer, signal: this.#stop.signal, watch, inputsOf, about };
-      return await record(source, prelude, 1_000 * options.seconds);
+      const { recordTrace } = await import("./record-trace.ts");
+      const traced = { host: this.#host, device: this.device, stats: () => this.stats() };
+      return await recordTrace(traced, options, prelude, { watch, inputsOf });
     } finally {
       prelude.stop();
     }
@@ -284,10 +266,8 @@ export class Engine {
 
   async #askOnSaveData(from: string, options: SourceOptions, signal: AbortSignal): Promise<void> {
     if (options.onSaveData === undefined || !this.#host.effects.savesData()) return;
-    const cost = await this.#assess(from, options, signal);
-    // The load itself reports the error.
-    if (cost.bytesToFetch === 0 || cost.state === "unavailable" || (await options.onSaveData(cost))) return;
-    throw new DOMException("Save-Data is on and onSaveData declined, so nothing was fetched.", "AbortError");
+    const { askOnSaveData } = await import("./availability.ts");
+    await askOnSaveData(this.#host, from, options, signal);
   }
 
   #askToKeep(): void {
@@ -311,16 +291,30 @@ function usableBackends({ facts }: Effects, options: EngineOptions, { gpu }: Dev
   return BACKENDS.filter((name) => allowed.includes(name) && (name === "wasm" ? facts.wasm : gpu !== null));
 }
 
-/** Returns functions that make the addresses of workers and wasm files. */
+/**
+ * Returns the address of the fetch worker, and the builds of ONNX Runtime: with WebGPU the JSPI build alone; else the
+ * smaller build, and for large models the JSPI build, which reads weights without a copy.
+ */
 function addressesOf(
   effects: Effects,
   { assetsBase, trustedTypesPolicy: policy }: EngineOptions,
   backends: readonly BackendName[],
   jspiFiles: JspiFiles,
-): { readonly assets: () => Assets; readonly sourceOf: (href: string) => WorkerSource } {
-  const base = assetsBase?.toString();
+): { readonly cacheSource: () => CacheSource; readonly builds: Builds } {
+  const { baseUrl, jspi } = effects.facts;
+  const assetsOf = (build: OrtBuild): Assets => resolveAssets(build, assetsBase?.toString(), baseUrl, jspiFiles);
+  const make = (name: OrtBuild): Build => ({
+    source: () => workerSource(effects, policy, assetsOf(name).workerUrl),
+    wasmUrls: () => assetsOf(name),
+    compiled: { modules: null, rest: null },
+  });
+  const first = backends.includes("webgpu") ? "jspi" : "wasm";
+  const usual = make(first);
   return {
-    assets: () => resolveAssets(chooseBuild(backends.includes("webgpu")), base, effects.facts.baseUrl, jspiFiles),
-    sourceOf: (href) => workerSource(effects, policy, href),
+    cacheSource: () => {
+      const { cacheUrl, brotliUrl } = assetsOf(first);
+      return { ...workerSource(effects, policy, cacheUrl), brotliUrl };
+    },
+    builds: { usual, large: first === "wasm" && jspi && jspiFiles !== null ? make("jspi") : usual },
   };
 }

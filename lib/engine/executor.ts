@@ -1,18 +1,18 @@
 // The lanes of one engine, the dispatcher of their work, and the ids under which they know models. Handles the events
 // of lanes.
-import type { BackendName, WasmUrls } from "../rpc/backend.ts";
+import type { BackendName } from "../rpc/backend.ts";
 import type { CacheClient } from "./cache-client.ts";
 import type { Candidate } from "../core/choose-variant.ts";
 import { CrashMarkers } from "./crash-markers.ts";
 import type { DeviceFacts } from "../core/device.ts";
 import { Dispatcher } from "./dispatcher.ts";
-import type { Effects, WorkerSource } from "../effects/effects.ts";
+import type { Effects } from "../effects/effects.ts";
 import { isSelvedgeError } from "../core/errors.ts";
 import { followLife } from "./page-lifecycle.ts";
 import type { Counters } from "../observe/counters.ts";
 import type { EngineOptions } from "./options.ts";
 import { GpuLedger } from "../pool/gpu-loss-ledger.ts";
-import type { LaneEvents } from "../pool/lane-options.ts";
+import type { Builds, LaneEvents } from "../pool/lane-options.ts";
 import { Pool } from "../pool/pool.ts";
 import type { PoolSize } from "../pool/pool.ts";
 import type { Priority } from "../schedule/events.ts";
@@ -33,9 +33,7 @@ export interface ExecutorParts {
   readonly device: DeviceFacts;
   readonly backends: readonly BackendName[];
   readonly threads: number;
-  /** Returns the worker script. */
-  readonly source: () => WorkerSource;
-  readonly wasmUrls: () => WasmUrls;
+  readonly builds: Builds;
 }
 
 /** Runs the work of one engine on its lanes. */
@@ -52,7 +50,7 @@ export class Executor implements LaneEvents {
   #lastMark = 0;
 
   constructor(parts: ExecutorParts, options: EngineOptions) {
-    const { effects, cache, counters, threads, source, wasmUrls } = parts;
+    const { effects, cache, counters, threads, builds } = parts;
     const wait = (ms: number): Promise<unknown> => cache.wait(ms);
     this.markers = new CrashMarkers(effects);
     this.#ledger = new GpuLedger(effects);
@@ -60,7 +58,7 @@ export class Executor implements LaneEvents {
     this.pool = new Pool(sizeOf(parts, options), {
       effects: withTicker(effects, wait, "once late"),
       events: this,
-      ...{ source, wasmUrls, threads },
+      ...{ builds, threads },
       verbose: options.verbose ?? false,
       onLog: options.onLog ?? null,
       idleMs: options.idleMs ?? 120_000,

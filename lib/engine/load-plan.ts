@@ -3,6 +3,7 @@
 import type { BackendName } from "../rpc/backend.ts";
 import type { FetchOptions } from "./cache-client.ts";
 import type { Plan } from "../cache/messages.ts";
+import type { Candidate } from "../core/choose-variant.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import { Loader } from "./loader.ts";
 import type { LoaderHost } from "./loader.ts";
@@ -25,11 +26,11 @@ export async function loadModel(
   const { opener, executor, placer } = host;
   const backends = options.backend === undefined ? host.backends : [options.backend];
   // With one backend, its worker and WebAssembly load in parallel to the bundle; with two, what measures them.
-  if (backends.length === 1) executor.pool.warm(backends[0] as BackendName);
+  if (backends.length === 1) executor.pool.warm(backends[0] as BackendName, typeof from === "string" ? 0 : from.size);
   else placer.prepare();
   const plan = await opener.open(from, options, download);
   try {
-    return await loadPlan(host, plan, from, options, download);
+    return await loadFitting(host, plan, from, options, download);
   } catch (error) {
     // The server's version can't be fetched whole: the stored one is used, where there is one.
     const { update = "first", identity } = options;
@@ -38,7 +39,30 @@ export async function loadModel(
     download.signal.throwIfAborted();
     if (stored.identity === plan.identity) throw error;
     opener.logStored(stored, error.message);
-    return await loadPlan(host, stored, from, options, download);
+    return await loadFitting(host, stored, from, options, download);
+  }
+}
+
+/** Loads what a plan names; where the device runs out of memory, a smaller variant, as long as there is one. */
+async function loadFitting(
+  host: LoadHost,
+  plan: Plan,
+  from: string | Blob,
+  options: SourceOptions,
+  download: FetchOptions,
+): Promise<Model> {
+  const full: Candidate[] = [];
+  for (let next = plan; ;) {
+    try {
+      return await loadPlan(host, next, from, options, download);
+    } catch (error) {
+      if (!isSelvedgeError(error) || error.code !== "out-of-memory" || plan.data !== null) throw error;
+      const { candidates, settled, identity } = next;
+      full.push(...candidates.filter(({ backend }) => backend === (settled?.backend ?? backend)));
+      next = await host.opener.open(from, { ...options, identity }, download, full).catch(() => {
+        throw error;
+      });
+    }
   }
 }
 
@@ -52,11 +76,14 @@ async function loadPlan(
 ): Promise<Model> {
   const loader = new Loader(host, plan, from, options, download);
   try {
+    // Fetched beside the weights, by models that have a state.
+    const state = Object.keys(plan.states).length > 0 ? import("./stateful.ts") : null;
+    state?.catch(() => undefined); // awaited below
     const placing = await host.placer.place(loader);
     const { placement } = placing;
     const placed = await loader.placed(plan.spared === null ? placement : { ...placement, why: plan.spared });
     download.signal.throwIfAborted();
-    const model = new Model(host, loader, options, placed, placing);
+    const model = new Model(host, loader, options, placed, placing, (await state)?.Stateful ?? null);
     host.models.add(model);
     return model;
   } catch (error) {

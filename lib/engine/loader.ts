@@ -138,7 +138,10 @@ export class Loader {
     const { pool } = this.#host.executor;
     this.#assertWanted();
     const coming = this.#message(candidate);
-    pool.warm(candidate.backend);
+    pool.warm(
+      candidate.backend,
+      candidate.variant.files.reduce((sum, x) => sum + x.bytes, 0),
+    );
     const message = await coming;
     this.#assertWanted();
     const lane = pool.pick(candidate.backend, message.modelId);
@@ -147,6 +150,11 @@ export class Loader {
       // Retries once in a new worker, unless this one did not answer in time: a model that hangs will hang again.
       const isCrash = isSelvedgeError(error) && error.code === "worker-crashed" && error.details["cause"] === undefined;
       if (isCrash) return lane.load(message);
+      if (!isSelvedgeError(error) || error.code !== "out-of-memory") throw error;
+      // WebAssembly memory never shrinks. Where other models took some of it, this one may fit in a new worker.
+      const isShared = [...lane.held.keys()].some((x) => x !== message.modelId);
+      lane.end(new SelvedgeError("closed", "The worker was ended to free memory."));
+      if (isShared) return lane.load(message);
       throw error;
     });
     this.#assertWanted();

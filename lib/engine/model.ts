@@ -32,7 +32,7 @@ import type { RunInfo, RunResult, RequestSummary } from "./result.ts";
 import { PRIORITIES } from "../schedule/events.ts";
 import type { Batching, Priority } from "../schedule/events.ts";
 import { canBatch } from "../core/batch-shape.ts";
-import { Stateful } from "./stateful.ts";
+import type { Stateful } from "./stateful.ts";
 import type { Port, Tensor } from "../core/tensor.ts";
 
 /** The parts of an engine that its models use. */
@@ -66,12 +66,22 @@ export class Model {
   readonly #canJoin: boolean;
   readonly #flights: Flights<RunResult>;
   readonly #slab: Slab = new Slab();
+  /** Makes recurrent states; null for a model without one. */
+  readonly #state: typeof Stateful | null;
   #unloaded = false;
 
   /** Not for callers: `engine.load` makes models. */
   /** @internal */
-  constructor(host: ModelHost, loader: Loader, options: LoadOptions, placed: Placed, placing: Placing) {
+  constructor(
+    host: ModelHost,
+    loader: Loader,
+    options: LoadOptions,
+    placed: Placed,
+    placing: Placing,
+    state: typeof Stateful | null,
+  ) {
     this.#host = host;
+    this.#state = state;
     this.#loader = loader;
     const { batching, concurrency = Infinity, cache = false } = options;
     const { maxBatchSize = 64, maxQueueDelayMs = 0, preferredBatchSizes = [] } = batching || {};
@@ -157,7 +167,9 @@ export class Model {
     const { plan } = this.#loader;
     const count = this.#count.bind(this);
     const submit = this.#dispatch.bind(this);
-    return new Stateful(options, { executor, plan, accepts: this.#accepts, count, submit });
+    if (this.#state === null)
+      throw new TypeError(`"${plan.name}" has no recurrent state: its bundle maps no output to an input`);
+    return new this.#state(options, { executor, plan, accepts: this.#accepts, count, submit });
   }
 
   /**

@@ -6,6 +6,7 @@ import type { Look, Plan, Updated, Wish } from "../cache/messages.ts";
 import type { Candidate } from "../core/choose-variant.ts";
 import type { CrashMarkers } from "./crash-markers.ts";
 import type { DeviceFacts } from "../core/device.ts";
+import type { MemoryWish } from "../core/fit.ts";
 import type { Effects } from "../effects/effects.ts";
 import type { EngineOptions, SourceOptions } from "./options.ts";
 
@@ -23,6 +24,7 @@ export class Opener {
   readonly #device: DeviceFacts;
   readonly #backends: readonly BackendName[];
   readonly #options: EngineOptions;
+  readonly #memory: MemoryWish;
 
   constructor(
     effects: Effects,
@@ -31,7 +33,9 @@ export class Opener {
     device: DeviceFacts,
     backends: readonly BackendName[],
     options: EngineOptions,
+    memory: MemoryWish,
   ) {
+    this.#memory = memory;
     this.#effects = effects;
     this.#cache = cache;
     this.#markers = markers;
@@ -40,8 +44,13 @@ export class Opener {
     this.#options = options;
   }
 
-  /** Opens a source; where a page died loading the best variant, asks again for another. */
-  async open(from: string | Blob, options: SourceOptions, download: FetchOptions): Promise<Plan> {
+  /** Opens a source; where a page died loading the best variant, asks again for another. `full` ran out of memory. */
+  async open(
+    from: string | Blob,
+    options: SourceOptions,
+    download: FetchOptions,
+    full: readonly Candidate[] = [],
+  ): Promise<Plan> {
     const crashed: Candidate[] = [];
     const { memo, facts } = this.#effects;
     const described =
@@ -49,7 +58,7 @@ export class Opener {
         ? (await import("./own-description.ts")).ownDescription(from, options, facts.baseUrl)
         : undefined;
     for (;;) {
-      const plan = await this.#cache.open(from, { ...(await this.#wish(options, crashed)), described }, download);
+      const plan = await this.#cache.open(from, { ...(await this.#wish(options, crashed)), full, described }, download);
       if (plan.seen !== null) {
         const { mergeReleases } = await import("../core/release-record.ts");
         // Merged with the record of now: other loads, and other tabs, may have added to it since the load began.
@@ -87,15 +96,15 @@ export class Opener {
     this.#options.onLog?.(`The stored version of ${name} is used. ${reason}`);
   }
 
-  async #wish(
-    { backend, variant, update = "first", identity, name, token }: SourceOptions,
-    crashed: readonly Candidate[] = [],
-  ): Promise<Wish> {
+  async #wish(load: SourceOptions, crashed: readonly Candidate[] = []): Promise<Wish> {
+    const { backend, variant, update = "first", identity, name, keepInMemory, token: tokenOf } = load;
     const [device, backends] = [this.#device, this.#backends];
+    const memory = keepInMemory === true ? { ...this.#memory, budgetBytes: null } : this.#memory;
     const { trustedKeys = [] } = this.#options;
     const seen = trustedKeys.length === 0 ? null : this.#effects.memo.get(SEEN_RELEASES);
     const pins = { backend, variant };
-    return { device, backends, pins, crashed, trustedKeys, update, identity, name, seen, token: await token?.() };
+    const token = await tokenOf?.();
+    return { device, backends, pins, crashed, full: [], memory, trustedKeys, update, identity, name, seen, token };
   }
 }
 

@@ -243,7 +243,8 @@ export interface StatefulOptions {
   readonly initial?: Readonly<Record<string, TensorInput>> | undefined;
 }
 
-const BACKENDS: readonly BackendName[] = ["webgpu", "wasm"];
+/** Names of backends. */
+export const BACKENDS: readonly BackendName[] = ["webgpu", "wasm"];
 
 /** Checks the options of `createEngine`. */
 export function checkEngineOptions(options: EngineOptions): void {
@@ -318,22 +319,6 @@ export interface AvailabilityOptions {
   readonly variant?: string | undefined;
 }
 
-/** Checks the options of `engine.availability`. */
-export function checkAvailabilityOptions(options: AvailabilityOptions): void {
-  known("availability", options, ["deadlineMs", "signal", "backend", "variant"]);
-  if (options.backend !== undefined) oneOf("backend", options.backend, BACKENDS);
-  whole("deadlineMs", options.deadlineMs, 1, 86_400_000);
-}
-
-/** Checks the options of `engine.trace`. */
-export function checkTraceOptions(options: TraceOptions): void {
-  if (typeof options !== "object" || (options as unknown) === null || typeof options.seconds !== "number")
-    throw new TypeError(`trace: expected { seconds }, got ${show(options)}`);
-  known("trace", options, ["seconds", "inputs"]);
-  range("seconds", options.seconds, 0.1, 600);
-  truth("inputs", options.inputs);
-}
-
 /** Checks the options of `engine.load`. */
 export function checkLoadOptions(options: LoadOptions): void {
   known("load", options, [
@@ -404,35 +389,34 @@ export function checkMapOptions(options: MapOptions): void {
   truth("ordered", options.ordered);
 }
 
-/** Checks the options of `model.stateful`, except the contents of the initial state. */
-export function checkStatefulOptions(options: StatefulOptions): void {
-  known("stateful", options, ["checkpointEvery", "initial"]);
-  whole("checkpointEvery", options.checkpointEvery, 1, 1_024);
-}
-
-function known(call: string, options: object, names: readonly string[]): void {
+/** Refuses an option that a call does not have. */
+export function known(call: string, options: object, names: readonly string[]): void {
   if (typeof options !== "object" || (options as unknown) === null)
     throw new TypeError(`${call}: expected an object of options, got ${show(options)}`);
   for (const name of Object.keys(options))
     if (!names.includes(name)) throw new TypeError(`${call}: there is no option "${name}", only ${names.join(", ")}`);
 }
 
-function oneOf(option: string, value: unknown, values: readonly string[]): void {
+/** Refuses a value that is not one of a list. */
+export function oneOf(option: string, value: unknown, values: readonly string[]): void {
   if (!values.includes(value as string))
     throw new TypeError(`${option}: expected ${values.map((x) => `"${x}"`).join(" or ")}, got ${show(value)}`);
 }
 
-function truth(option: string, value: unknown): void {
+/** Refuses a value that is neither true nor false. */
+export function truth(option: string, value: unknown): void {
   if (value !== undefined && typeof value !== "boolean")
     throw new TypeError(`${option}: expected true or false, got ${show(value)}`);
 }
 
-function range(option: string, value: number | undefined, min: number, max: number): void {
+/** Refuses a number out of range. */
+export function range(option: string, value: number | undefined, min: number, max: number): void {
   if (value === undefined || (value >= min && value <= max)) return;
   throw new RangeError(`${option}: expected a number from ${min} to ${max}, got ${show(value)}`);
 }
 
-function whole(option: string, value: number | undefined, min: number, max: number): void {
+/** Refuses a number that is not whole, or out of range. */
+export function whole(option: string, value: number | undefined, min: number, max: number): void {
   if (value === undefined) return;
   if (!Number.isInteger(value) || value < min || value > max)
     throw new RangeError(`${option}: expected a whole number from ${min} to ${max}, got ${show(value)}`);

@@ -4,6 +4,7 @@ import type { Bundle, Variant } from "../core/bundle.ts";
 import { candidates, decide, settled, whySpared } from "../core/choose-variant.ts";
 import type { AdapterFacts, DeviceFacts } from "../core/device.ts";
 import { SelvedgeError } from "../core/errors.ts";
+import { fitOf } from "../core/fit.ts";
 import { WHY_CODES } from "../core/reasons.ts";
 import type { StartWhy } from "../schedule/events.ts";
 import { whyRefused } from "./placing.ts";
@@ -40,7 +41,7 @@ function placements(): (readonly [code: string, text: string | undefined])[] {
     backends: readonly ("webgpu" | "wasm")[],
     pins = free,
   ): string | undefined => {
-    const device: DeviceFacts = { cores: 4, isolated: false, secure: true, jspi: true, gpu };
+    const device: DeviceFacts = { cores: 4, isolated: false, secure: true, jspi: true, memoryBytes: null, gpu };
     return settled(candidates(BUNDLE, device, backends, pins), device, pins)?.why.text;
   };
   const measured = (wasm: number | null, webgpu: number | null, cause?: string): string =>
@@ -56,7 +57,18 @@ function placements(): (readonly [code: string, text: string | undefined])[] {
     ["wasm-failed", measured(null, 5, "out-of-memory")],
     ["golden-failed", whyRefused(REFUSED).text],
     ["crashed-before", whySpared({ backend: "webgpu", variant: VARIANT }).text],
+    ["memory-short", memoryShort()],
   ];
+}
+
+/** The sentence for a device of little memory. */
+function memoryShort(): string {
+  const device: DeviceFacts = {
+    ...{ cores: 4, isolated: false, secure: true, jspi: true, gpu: null },
+    memoryBytes: 2 ** 30,
+  };
+  const variant = { ...VARIANT, memoryBytes: { wasm: 800e6 } };
+  return fitOf({ backend: "wasm", variant }, device, { budgetBytes: null, copiesBlobs: false, holdsBlobs: false }).why;
 }
 
 /** Reasons of a run, as `info.why` has them. */

@@ -4,6 +4,8 @@
 //
 // A stream must never skip a step silently: a step that failed for good ends the state with `state-lost`. A mistake in
 // the inputs is reported before the step begins, and a cancelled step did not happen: neither touches the state.
+//
+// Imported by loads of models that have a state (load-plan.ts).
 import { eitherOf, untilAborted } from "../core/abort.ts";
 import type { Asked } from "./asked.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
@@ -14,7 +16,7 @@ import { checkFeeds, checkSymbols, show } from "../core/check-inputs.ts";
 import type { Symbols } from "../core/check-inputs.ts";
 import { release, takeTensor } from "./inputs.ts";
 import type { Accepts, Inputs } from "./inputs.ts";
-import { checkRunOptions, checkStatefulOptions } from "./options.ts";
+import { checkRunOptions, known, whole } from "./options.ts";
 import type { RunOptions, StatefulOptions } from "./options.ts";
 import type { StateStep } from "../pool/lane-options.ts";
 import type { Feeds } from "../rpc/messages.ts";
@@ -62,8 +64,6 @@ export class Stateful {
     const { ports, images } = parts.accepts;
     const { executor, plan } = parts;
     const names = new Set(Object.values(plan.states));
-    if (names.size === 0)
-      throw new TypeError(`"${plan.name}" has no recurrent state: its bundle maps no output to an input`);
     this.#parts = parts;
     this.#accepts = { ports: ports.filter(({ name }) => !names.has(name)), images };
     this.#every = options.checkpointEvery ?? 16;
@@ -156,6 +156,12 @@ export class Stateful {
     this.#releaseSince();
     this.#parts.executor.forget(this.#id);
   }
+}
+
+/** Checks the options of `model.stateful`, except the contents of the initial state. */
+function checkStatefulOptions(options: StatefulOptions): void {
+  known("stateful", options, ["checkpointEvery", "initial"]);
+  whole("checkpointEvery", options.checkpointEvery, 1, 1_024);
 }
 
 /** The initial state: the caller's, or zeros with a batch of one. */

@@ -40,6 +40,11 @@ export const CODES: Readonly<Record<ErrorCode, CodeText>> = {
       'The GPU answered the bundle\'s known input wrongly (golden check), and the model may not run on wasm: `backend: "webgpu"`, or no variant fits.',
     fix: "Leave `backend` out, or name another variant.",
   },
+  "does-not-fit": {
+    cause:
+      "The model needs more memory than this device, this browser or the app's own bound allows, by prediction; nothing of its weights was fetched. `details.memoryBytes`, `details.reason`.",
+    fix: "`details.fitting` names a variant that would fit. Ask `engine.availability` beforehand; pack a smaller variant.",
+  },
   "out-of-memory": {
     cause: "The worker's memory did not suffice.",
     fix: "Use a smaller variant or smaller batches; unload other models.",

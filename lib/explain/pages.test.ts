@@ -50,6 +50,10 @@ test("changes and messages are those of reasons that exist", () => {
 
 /** Causes whose message no browser test makes, and why. */
 const UNSEEN: Readonly<Record<string, string>> = {
+  "does-not-fit device-memory": "needs a device of little memory: cache/plan.test.ts",
+  "does-not-fit gpu-buffer": "needs a GPU of small buffers: cache/plan.test.ts",
+  "does-not-fit memory-budget": "an option of the app, not a fault of its set-up: cache/plan.test.ts",
+  "does-not-fit wasm-limit": "needs a model of gigabytes: specs/engine/memory-short.spec.ts",
   "download-failed mixed-content": "needs an https server with a certificate that the browser trusts",
   "download-failed stalled": "takes four times 20 s",
   "download-failed unreadable": "a browser loses bytes where it runs out of room",

@@ -8,18 +8,31 @@ import type { Feeds } from "../rpc/messages.ts";
 export interface LaneOptions {
   readonly effects: Effects;
   readonly events: LaneEvents;
-  /** Returns the worker script; called again for each start, may throw a clear error. */
-  readonly source: () => WorkerSource;
-  readonly wasmUrls: () => WasmUrls;
+  readonly builds: Builds;
   readonly threads: number;
-  /** Modules that are compiled once for the workers of a pool. */
-  readonly compiled: Compiled;
   readonly verbose: boolean;
   readonly onLog: ((line: string) => void) | null;
   /** Ends a worker after this long idle, in ms. */
   readonly idleMs: number;
   /** Bounds every call, in ms; null lets the lane bound runs by the observed durations. */
   readonly callTimeoutMs: number | null;
+}
+
+/** A build of ONNX Runtime. */
+export interface Build {
+  /** Returns the worker script; called again for each start, may throw a clear error. */
+  readonly source: () => WorkerSource;
+  readonly wasmUrls: () => WasmUrls;
+  /** Modules that are compiled once for the workers of a pool. */
+  readonly compiled: Compiled;
+}
+
+/** The builds of a pool; one and the same object where the browser, or the package's entry, has one only. */
+export interface Builds {
+  /** Build that a lane starts with. */
+  readonly usual: Build;
+  /** Build for models of `LARGE_BYTES` and more; the usual one from when it did not start. */
+  large: Build;
 }
 
 /** Handler of the events of all lanes of a pool. */

@@ -5,8 +5,8 @@ import { COST_ENTRY, FACTOR_ENTRY } from "../test-support/simulate/toy-backend.t
 import { doubled, endOf, openScene } from "../test-support/simulate/fixtures.ts";
 import type { Scene } from "../test-support/simulate/fixtures.ts";
 import type { Fault } from "../test-support/simulate/world.ts";
-import { Lane } from "./lane.ts";
-import type { LaneEvents, LaneOptions } from "./lane-options.ts";
+import { Lane, LARGE_BYTES } from "./lane.ts";
+import type { Build, LaneEvents, LaneOptions } from "./lane-options.ts";
 import type { LoadMessage } from "../rpc/messages.ts";
 
 const HOUR_MS = 3_600_000;
@@ -30,14 +30,23 @@ const ITEM = {
   others: null,
 } as const;
 
+const SMALL = buildAt("small");
+
+/** Returns a build whose files have the given name. */
+function buildAt(name: string): Build {
+  return {
+    source: () => ({ href: `${name}.js`, script: `${name}.js` }),
+    wasmUrls: () => ({ wasmUrl: `${name}.wasm`, restUrl: `${name}-rest.wasm` }),
+    compiled: { modules: null, rest: null },
+  };
+}
+
 /** Makes a lane in the world of a scene. */
 function laneIn({ world }: Scene, options: Partial<LaneOptions> = {}): Lane {
   const usual: LaneOptions = {
     effects: world.effects,
-    source: () => ({ href: "worker.js", script: "worker.js" }),
-    wasmUrls: () => ({ wasmUrl: "a.wasm", restUrl: "b.wasm" }),
+    builds: { usual: SMALL, large: SMALL },
     threads: 1,
-    compiled: { modules: null, rest: null },
     verbose: false,
     onLog: null,
     idleMs: 120_000,
@@ -100,7 +109,7 @@ test("the idle timer of a worker that has ended ends no other (core-B2)", async 
     await pass(10_000);
     lane.end(new SelvedgeError("device-lost", "simulated"));
     await pass(10);
-    if (isIdleAgain) lane.warm();
+    if (isIdleAgain) lane.warm(0);
     await pass(idleAtMs - 40 - world.now);
     if (!isIdleAgain) await world.finish(lane.load(MESSAGE));
     const ran = await world.finish(lane.run(MESSAGE, [ITEM, ITEM]));
@@ -283,4 +292,51 @@ test("a state that moved to another lane leaves no copy on the first (core-C7)",
   expect(second).not.toBe(first);
   await pass(500);
   expect(forgotten).toEqual([home?.id]);
+});
+
+/** A lane with two builds, the scripts of the workers that it started, and a large model. */
+function withTwoBuilds(scene: Scene, fails?: string): { lane: Lane; scripts: string[]; large: LoadMessage } {
+  const scripts: string[] = [];
+  const { effects } = scene.world;
+  const createWorker: typeof effects.createWorker = (url, name) => {
+    scripts.push(String(url));
+    if (String(url) === fails) throw new Error("404");
+    return effects.createWorker(url, name);
+  };
+  const builds = { usual: SMALL, large: buildAt("large") };
+  const lane = laneIn(scene, { builds, effects: { ...effects, createWorker } });
+  const files = [{ path: "model.onnx", data: new Blob([new Uint8Array(LARGE_BYTES)]) }];
+  return { lane, scripts, large: { ...MESSAGE, modelId: 2, files } };
+}
+
+test("a large model replaces the lane's worker by one of the other build, which serves the small models too", async () => {
+  const scene = await openScene();
+  const { world } = scene;
+  const { lane, scripts, large } = withTwoBuilds(scene);
+  lane.warm(0);
+  await world.finish(lane.run(MESSAGE, [ITEM]));
+  expect(scripts).toEqual(["small.js"]);
+  expect((await world.finish(lane.run(large, [ITEM]))).items[0]).toMatchObject({ ok: true });
+  await world.finish(lane.run(MESSAGE, [ITEM]));
+  expect(scripts).toEqual(["small.js", "large.js"]);
+  expect(lane.stats().crashes).toBe(0);
+});
+
+test("a worker that is starting is replaced as well", async () => {
+  const scene = await openScene();
+  const { lane, scripts, large } = withTwoBuilds(scene);
+  lane.warm(0);
+  const loading = lane.load(large);
+  await scene.world.finish(loading);
+  expect(scripts.at(-1)).toBe("large.js");
+  expect(lane.stats()).toMatchObject({ state: "idle", crashes: 0 });
+});
+
+test("a large model takes the usual build where the other one does not start", async () => {
+  const scene = await openScene();
+  const { lane, scripts, large } = withTwoBuilds(scene, "large.js");
+  await scene.world.finish(lane.load(large));
+  lane.end(new Error("test"));
+  await scene.world.finish(lane.run(large, [ITEM]));
+  expect(scripts).toEqual(["large.js", "small.js", "small.js"]);
 });

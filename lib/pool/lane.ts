@@ -13,7 +13,7 @@ import {
   START_BOUND_MIN_MS,
   START_BOUND_MS,
 } from "./call-timeouts.ts";
-import type { LaneOptions, LaneRunOptions } from "./lane-options.ts";
+import type { Build, LaneOptions, LaneRunOptions } from "./lane-options.ts";
 import type { LaneStats, Loaded, Sent } from "./lane-state.ts";
 import type { Feeds, LoadMessage, Ran, RunItems, RunMessage } from "../rpc/messages.ts";
 import { keepRest, shareRest } from "./share-rest.ts";
@@ -25,6 +25,8 @@ import { startClock, Watchdog } from "../rpc/watchdog.ts";
  */
 const MEMORY_LIMIT_BYTES = 2 * 2 ** 30;
 const MEMORY_WASTE = 1.25;
+/** Models from this size on take the build that reads their weights without a copy (`Builds.large`). */
+export const LARGE_BYTES = 30e6;
 /** A worker that fills up again within so many runs needs the memory: its bound is doubled. */
 const RUNS_MIN = 16;
 
@@ -39,6 +41,8 @@ export class Lane {
   readonly #options: LaneOptions;
   #client: WorkerClient | null = null;
   #starting: Promise<WorkerClient> | null = null;
+  /** Build of the worker, and of the next ones. */
+  #build: Build;
   #facts: BackendFacts | null = null;
   #loaded: Map<number, Loaded> = new Map();
   #tail: Promise<unknown> = Promise.resolve();
@@ -66,6 +70,7 @@ export class Lane {
     this.backend = backend;
     this.kind = kind;
     this.#options = options;
+    this.#build = options.builds.usual;
   }
 
   /** Whether nothing runs or waits here. */
@@ -97,10 +102,11 @@ export class Lane {
     return this.#loaded;
   }
 
-  /** Starts the worker ahead of its first work; that work reports an error of the start. */
-  warm(): void {
-    if (this.#closed || this.#client !== null || this.#starting !== null) return;
-    this.#ensureStarted().then(
+  /** Starts the worker ahead of a model of so many bytes, 0 where not known; the load reports an error of the start. */
+  warm(bytes: number): void {
+    if (this.#closed || this.#outstanding > 0) return;
+    if ((this.#client ?? this.#starting) !== null && (this.#loaded.size > 0 || !this.#isTooSmall(bytes))) return;
+    this.#ensureStarted(bytes).then(
       () => {
         if (this.#outstanding === 0) this.#startIdling();
       },
@@ -112,7 +118,7 @@ export class Lane {
   load(message: LoadMessage, onPhase?: LaneRunOptions["onPhase"]): Promise<ModelFacts> {
     return this.#serial(async () => {
       onPhase?.("starting");
-      const client = await this.#ensureStarted(message);
+      const client = await this.#ensureStarted(sizeOf(message), message.files[0]?.data);
       onPhase?.("loading");
       return this.#ensureLoaded(client, message).facts;
     });
@@ -139,7 +145,7 @@ export class Lane {
     const work = async (): Promise<Ran> => {
       if (!isStaged) onPhase?.("starting");
       const up = this.#starting === null ? this.#client : null;
-      const client = up !== null ? up : await this.#ensureStarted();
+      const client = up !== null && this.#loaded.has(modelId) ? up : await this.#ensureStarted(sizeOf(model));
       if (!isStaged) onPhase?.("loading");
       const loaded = this.#ensureLoaded(client, model);
       if (!loaded.isReady) await loaded.facts;
@@ -297,25 +303,50 @@ export class Lane {
     this.#cancelIdle = null;
   }
 
-  /** Starts the worker where none is running; meanwhile it inspects the model that it is started for. */
-  #ensureStarted(message?: LoadMessage): Promise<WorkerClient> {
+  /** Whether a model of so many bytes needs another build than the worker's. */
+  #isTooSmall(bytes: number): boolean {
+    return bytes >= LARGE_BYTES && this.#build !== this.#options.builds.large;
+  }
+
+  /** Starts the worker where none is running, or none of the build for a model; meanwhile it inspects the model. */
+  #ensureStarted(bytes: number, model?: Blob): Promise<WorkerClient> {
+    if (this.#isTooSmall(bytes)) {
+      this.#build = this.#options.builds.large;
+      if (this.#client !== null) {
+        this.#starting = null;
+        this.end(new SelvedgeError("closed", "The worker was recycled: a large model needs another build."));
+      }
+    }
     if (this.#client !== null && this.#starting === null) return Promise.resolve(this.#client);
-    this.#starting ??= this.#start().finally(() => {
-      this.#starting = null;
-    });
-    const model = message?.files[0]?.data;
+    if (this.#starting === null) {
+      const starting = this.#startEither().finally(() => {
+        if (this.#starting === starting) this.#starting = null;
+      });
+      this.#starting = starting;
+    }
     if (model !== undefined) void this.#options.effects.activated().then(() => this.#client?.foresee(model));
     return this.#starting;
   }
 
+  /** Starts a worker; one of the usual build where the files of the other are missing. */
+  #startEither(): Promise<WorkerClient> {
+    return this.#start().catch((error: unknown) => {
+      const { builds } = this.#options;
+      if (this.#build === builds.usual || (isSelvedgeError(error) && error.code === "closed")) throw error;
+      this.#build = builds.large = builds.usual;
+      return this.#start();
+    });
+  }
+
   async #start(): Promise<WorkerClient> {
-    const { effects, threads, verbose, callTimeoutMs, compiled } = this.#options;
+    const { effects, threads, verbose, callTimeoutMs } = this.#options;
     await effects.activated();
+    const { source, wasmUrls, compiled } = this.#build;
     if (this.#closed) throw new SelvedgeError("closed", "The engine is closed.");
     if (!this.#options.events.mayStart(this.backend))
       throw new SelvedgeError("device-lost", "The GPU was lost repeatedly and is not used for two minutes.");
-    const { wasmUrl, restUrl } = this.#options.wasmUrls();
-    const client = new WorkerClient(effects, this.#options.source());
+    const { wasmUrl, restUrl } = wasmUrls();
+    const client = new WorkerClient(effects, source());
     client.onLog = this.#options.onLog;
     client.onRest = async () =>
       restUrl === wasmUrl ? null : shareRest(compiled, () => effects.compileWasm(restUrl, START_BOUND_MS));
@@ -379,7 +410,7 @@ export class Lane {
     const { effects, events, callTimeoutMs } = this.#options;
     if (events.isUnloaded(message.modelId)) throw new SelvedgeError("closed", "The model is unloaded.");
     const beforeBytes = client.memoryBytes;
-    const knownBytes = this.#grown.get(message) ?? message.files.reduce((sum, { data }) => sum + data.size, 0);
+    const knownBytes = this.#grown.get(message) ?? sizeOf(message);
     const { modelId } = message;
     const bound = callTimeoutMs ?? FIRST_BOUND_MS;
     const clock = startClock(effects);
@@ -421,4 +452,9 @@ export class Lane {
       events.trying(modelId, false);
     });
   }
+}
+
+/** Returns the bytes of a model's files. */
+function sizeOf({ files }: LoadMessage): number {
+  return files.reduce((sum, { data }) => sum + data.size, 0);
 }

@@ -3,7 +3,7 @@
 import type { BackendName } from "../rpc/backend.ts";
 import { Lane } from "./lane.ts";
 import type { LaneStats } from "./lane-state.ts";
-import type { Compiled, LaneOptions } from "./lane-options.ts";
+import type { Build, Builds, LaneOptions } from "./lane-options.ts";
 
 /** No model has this id. */
 const NO_MODEL = 0;
@@ -21,10 +21,10 @@ export interface PoolSize {
 /** All lanes of an engine. */
 export class Pool {
   readonly lanes: readonly Lane[];
-  readonly #compiled: Compiled = { modules: null, rest: null };
+  readonly #builds: Builds;
 
-  constructor(size: PoolSize, given: Omit<LaneOptions, "compiled">) {
-    const options = { ...given, compiled: this.#compiled };
+  constructor(size: PoolSize, options: LaneOptions) {
+    this.#builds = options.builds;
     const make = (backend: BackendName, count: number): Lane[] =>
       Array.from({ length: count }, (_, i) => new Lane(`${backend}-${i}`, backend, options, "usual"));
     const express = size.hasExpress ? [new Lane("wasm-express", "wasm", options, "express")] : [];
@@ -45,8 +45,8 @@ export class Pool {
   }
 
   /** Starts a worker while a model is being fetched, on the lane that will be picked for it. */
-  warm(backend: BackendName): void {
-    this.pick(backend, NO_MODEL)?.warm();
+  warm(backend: BackendName, bytes: number): void {
+    this.pick(backend, NO_MODEL)?.warm(bytes);
   }
 
   /** Frees a model on every lane. */
@@ -102,7 +102,6 @@ export class Pool {
   /** Releases the compiled modules, which are large, where no worker is running. */
   releaseCompiled(): void {
     if (this.lanes.some(({ facts }) => facts !== null)) return;
-    this.#compiled.modules = null;
-    this.#compiled.rest = null;
+    for (const { compiled } of Object.values(this.#builds) as Build[]) compiled.modules = compiled.rest = null;
   }
 }

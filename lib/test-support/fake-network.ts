@@ -58,13 +58,15 @@ export const hurried: DownloadEffects = {
 
 /** The wish of a device with WebAssembly only. */
 export function wishFor(more: Partial<Wish> = {}): Wish {
-  const device = { cores: 2, isolated: false, secure: true, jspi: true, gpu: null };
+  const device = { cores: 2, isolated: false, secure: true, jspi: true, memoryBytes: null, gpu: null };
   const pins = { backend: undefined, variant: undefined };
   return {
     device,
     backends: ["wasm"],
     pins,
     crashed: [],
+    full: [],
+    memory: { budgetBytes: null, copiesBlobs: false, holdsBlobs: false },
     trustedKeys: [],
     update: "first",
     identity: undefined,

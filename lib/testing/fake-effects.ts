@@ -41,6 +41,7 @@ export function fakeEffects(models: Readonly<Record<string, FakeModel>>, clock: 
       secure: true,
       isolated: false,
       jspi: false,
+      memoryBytes: null,
       wasm: true,
       workers: true,
       baseUrl: BASE_URL,
@@ -169,8 +170,8 @@ class FakeWorld {
         }),
       look: (_, from, wish) =>
         reply(async () => {
-          const costs = [{ backend: "wasm" as const, bytes: 0, bytesToFetch: 0, isUnderWay: false }];
-          const facts = { failed: null, freeBytes: null, bytesPerSecond: null, saveData: false };
+          const costs = [{ backend: "wasm" as const, bytes: 0, bytesToFetch: 0, isUnderWay: false, fit: null }];
+          const facts = { failed: null, unfit: null, freeBytes: null, bytesPerSecond: null, saveData: false };
           return { plan: open(from, wish), costs, ...facts };
         }),
       update: (_, from) => reply(async () => ({ identity: this.#find(from).identity, isNew: false, fetchedBytes: 0 })),

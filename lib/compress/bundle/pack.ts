@@ -13,7 +13,7 @@ import type { Bundle, BundleChunk, BundleFile, BundleJson, Golden, Variant } fro
 import { bundleJson } from "../../core/bundle-json.ts";
 import { cutChunks } from "./chunk-borders.ts";
 import { writeSynced } from "../onnx/durable.ts";
-import { predictMemory } from "./predict-memory.ts";
+import { describeMemory } from "./describe-memory.ts";
 import { checkReplaceable, freshBeside, replaceBundle } from "./replace-bundle.ts";
 import { checkSplit, splitWeights } from "./split-weights.ts";
 
@@ -159,8 +159,8 @@ async function withWeightsApart(variant: PackVariant): Promise<PackVariant> {
   await checkSplit(first.bytes, path, split);
   const { graph, weights, borders } = split;
   const data = weights === null ? [] : [{ path, bytes: weights, borders }];
-  const memoryBytes = predictMemory(graph.length, weights?.length ?? 0);
-  return { memoryBytes, ...variant, files: [{ path: first.path, bytes: graph }, ...data, ...others] };
+  const memory = describeMemory(first.bytes, graph.length, weights?.length ?? 0);
+  return { ...memory, ...variant, files: [{ path: first.path, bytes: graph }, ...data, ...others] };
 }
 
 /**

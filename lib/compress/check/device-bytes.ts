@@ -19,16 +19,21 @@ interface Constant {
 
 /** Counts the bytes in memory of all constants that a run reads; shapes and other int64 constants are left out. */
 export function deviceBytes(model: OnnxModel): number {
-  let bytes = 0;
+  return deviceTensors(model).reduce((sum, x) => sum + x, 0);
+}
+
+/** Lists the sizes of these constants, in bytes. */
+export function deviceTensors(model: OnnxModel): number[] {
+  const sizes: number[] = [];
   for (const graph of model.graph.all()) {
     const constants = constantsOf(graph);
     const read = new Set<string>();
     for (const node of graph.nodes)
       if (!node.output.some((x) => constants.has(x))) for (const name of uses(node)) read.add(name);
     for (const [name, { elements, bits }] of constants)
-      if (read.has(name) || graph.isOutput(name)) bytes += Math.ceil((elements * bits) / 8);
+      if (read.has(name) || graph.isOutput(name)) sizes.push(Math.ceil((elements * bits) / 8));
   }
-  return bytes;
+  return sizes;
 }
 
 function constantsOf(graph: Graph): Map<string, Constant> {

@@ -2,7 +2,9 @@
 import { expect, test } from "vitest";
 import { createEngine } from "../../create-engine.ts";
 import { Random } from "../random.ts";
-import { createToyBackend, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
+import { SelvedgeError } from "../../core/errors.ts";
+import { openScene } from "./fixtures.ts";
+import { createToyBackend, FACTOR_ENTRY, TOY_CHUNK, toyBundle } from "./toy-backend.ts";
 import { World } from "./world.ts";
 import type { Fault } from "./world.ts";
 
@@ -36,4 +38,74 @@ test("where a worker runs out of memory its work is run again, and idle workers 
   expect(info.attempts).toBe(2);
   expect(up()).toBe(1);
   await engine.close();
+});
+
+/** A bundle with a second, smaller and slower variant, whose factor is 3. */
+function twoVariants(): string {
+  const bundle = JSON.parse(toyBundle("two", 2)) as { variants: { files: { path: string }[] }[] };
+  const small = (JSON.parse(toyBundle("two", 3)) as typeof bundle).variants.map((x) => ({
+    ...x,
+    ...{ id: "small", speed: { wasm: 2 } },
+  }));
+  const large = bundle.variants.map((x) => ({
+    ...x,
+    files: [...x.files, ...x.files.map((file) => ({ ...file, path: "m.onnx.data" }))],
+  }));
+  return JSON.stringify({ ...bundle, variants: [...large, ...small] });
+}
+
+test("a load that runs out of memory ends its worker, and a smaller variant is loaded in a new one", async () => {
+  const tried: (readonly [worker: number, factor: string | undefined])[] = [];
+  const { world, engine, load, ask } = await openScene({
+    workers: 1,
+    bundles: { two: twoVariants() },
+    change: (toy, worker) => ({
+      ...toy,
+      load: (id, model) => {
+        const factor = model.session[FACTOR_ENTRY];
+        tried.push([worker.id, factor]);
+        if (factor === "2") return Promise.reject(new SelvedgeError("out-of-memory", "simulated"));
+        return toy.load(id, model);
+      },
+    }),
+  });
+  const model = await load("two");
+  expect(model.variant).toBe("small");
+  expect(await ask(model, 2)).toEqual([0, 3]);
+  const [first, second] = tried;
+  expect(tried.map(([, factor]) => factor)).toEqual(["2", "3"]);
+  expect(second?.[0]).not.toBe(first?.[0]);
+  expect(engine.stats().lanes[0]).toMatchObject({ starts: 2, crashes: 0 });
+  const { info } = await world.finish(
+    model.run({ x: { dtype: "float32", dims: [1, 2], data: Float32Array.of(1, 1) } }),
+  );
+  expect(JSON.stringify(info.why)).toContain("memory-short");
+  // Pinned, there is no other.
+  await expect(load("two", { variant: "f32" })).rejects.toMatchObject({ code: "out-of-memory" });
+});
+
+test("where other models took a worker's memory, the model is tried again in a worker of its own", async () => {
+  let isHeld = false;
+  const { load, ask } = await openScene({
+    workers: 1,
+    bundles: { two: twoVariants() },
+    change: (toy) => ({
+      ...toy,
+      load: (id, model) => {
+        const isLarge = model.session[FACTOR_ENTRY] === "2" && model.files.length > 1;
+        if (isLarge && isHeld) return Promise.reject(new SelvedgeError("out-of-memory", "simulated"));
+        isHeld = true;
+        return toy.load(id, model);
+      },
+      start: (options) => {
+        isHeld = false;
+        return toy.start(options);
+      },
+    }),
+  });
+  const other = await load("m");
+  const model = await load("two");
+  expect(model.variant).toBe("f32");
+  expect(await ask(model, 2)).toEqual([0, 2]);
+  expect(await ask(other, 2)).toEqual([0, 2]);
 });

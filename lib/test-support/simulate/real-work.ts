@@ -6,8 +6,11 @@ import { Comparer } from "../../engine/choose-backend.ts";
 import { checkGpu } from "../../engine/check-gpu.ts";
 import { hasHalfWeights } from "../../engine/half-weights.ts";
 import { answersOf } from "../../engine/map-answers.ts";
+import { recordTrace } from "../../engine/record-trace.ts";
+import { Stateful } from "../../engine/stateful.ts";
 
-void [assess, Comparer, checkGpu, hasHalfWeights, answersOf]; // a bare import would be dropped, as one without side effects
+// A bare import would be dropped, as one without side effects.
+void [assess, Comparer, checkGpu, hasHalfWeights, answersOf, recordTrace, Stateful];
 let pending = 0;
 
 /** Whether such work is pending. */

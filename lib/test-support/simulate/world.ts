@@ -286,6 +286,7 @@ export class World {
         isolated,
         secure: true,
         jspi: true,
+        memoryBytes: null,
         wasm: true,
         workers: true,
         baseUrl: "https://app.test/",

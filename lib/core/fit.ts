@@ -1,0 +1,115 @@
+// Whether a device has the memory for a variant, before any of it is fetched. `no` is for what can't succeed: a limit of
+// the browser or of the app is exceeded by what the model needs at least. What may succeed is `tight`; a browser
+// reports neither free memory nor, but for Chromium, the device's.
+import type { Variant } from "./bundle.ts";
+import type { Candidate } from "./choose-variant.ts";
+import type { DeviceFacts } from "./device.ts";
+import { leastMemory, modelBytes, predictMemory } from "./predict-memory.ts";
+
+/** Whether a model fits in memory; `tight` where that is uncertain. */
+export type Fits = "yes" | "tight" | "no";
+
+/** The predicted memory of a load, and whether it fits. */
+export interface Fit {
+  readonly fits: Fits;
+  /** Predicted peak of a load, in bytes, activations not included. */
+  readonly memoryBytes: number;
+  /** One sentence with the numbers. */
+  readonly why: string;
+  /** The limit that is, or may be, exceeded (error-reasons.ts); null where it fits. */
+  readonly reason: string | null;
+}
+
+/** Limits of the app, and its way of loading. */
+export interface MemoryWish {
+  /** Bound on the memory of loaded models; null for none. */
+  readonly budgetBytes: number | null;
+  /** Whether the build of ONNX Runtime copies weights before it reads them: the one without JSPI does. */
+  readonly copiesBlobs: boolean;
+  /** Whether fetched files are kept in memory, for want of a store. */
+  readonly holdsBlobs: boolean;
+}
+
+/** The end of a WebAssembly memory. */
+const WASM_MAX_BYTES = 2 ** 32;
+/** Share of the device's memory up to which a load surely fits; the browser and other programs take theirs. */
+const SURE_SHARE = 1 / 4;
+/** Memory of a device that does not report it, as low as is usual. */
+const USUAL_BYTES = 4 * 2 ** 30;
+/** Browsers round the device's memory to a power of two, and cap it: up to here the report is no cap. */
+const REPORTED_MAX_BYTES = 4 * 2 ** 30;
+const ROUNDING = 1.5;
+
+/** Predicts whether a variant fits on a backend. */
+export function fitOf(candidate: Candidate, device: DeviceFacts, wish: MemoryWish): Fit {
+  const { backend, variant } = candidate;
+  const memoryBytes = memoryOf(candidate, wish);
+  const about = `${variant.id} on ${backend}: about ${bytesText(memoryBytes)} at the peak of a load`;
+  const found = (fits: Fits, checks: readonly Check[]): Fit | null => {
+    const [, reason = null, text = ""] = checks.find(([isExceeded]) => isExceeded) ?? [];
+    return reason === null ? null : { fits, memoryBytes, why: `${about}; ${text}`, reason };
+  };
+  const { no, tight } = checksOf(candidate, memoryBytes, device, wish);
+  return found("no", no) ?? found("tight", tight) ?? { fits: "yes", memoryBytes, why: about, reason: null };
+}
+
+/** A limit: whether it is exceeded, and what it is. */
+type Check = readonly [isExceeded: boolean, reason: string, text: string];
+
+function checksOf(
+  { backend, variant }: Candidate,
+  memoryBytes: number,
+  { memoryBytes: deviceBytes, gpu }: DeviceFacts,
+  { budgetBytes }: MemoryWish,
+): { readonly no: readonly Check[]; readonly tight: readonly Check[] } {
+  const isWasm = backend === "wasm";
+  const weights = weightBytes(variant);
+  const needed = predictedOf(variant, backend);
+  const { tensorBytes = 0 } = variant;
+  const budget = budgetBytes ?? Infinity;
+  const limit = (name: string): number => gpu?.limits[name] ?? Infinity;
+  const wasm = `WebAssembly memory ends at ${bytesText(WASM_MAX_BYTES)}`;
+  const buffer = (name: string): string =>
+    `its largest tensor has ${bytesText(tensorBytes)}, and ${name} of this GPU is ${bytesText(limit(name))}`;
+  const deviceText = `this device has about ${bytesText(deviceBytes ?? USUAL_BYTES)}`;
+  const no: (readonly [isExceeded: boolean, reason: string, text: string])[] = [
+    [isWasm && (variant.memoryBytes?.wasm ?? leastMemory(weights)) > WASM_MAX_BYTES, "wasm-limit", wasm],
+    [!isWasm && tensorBytes > limit("maxBufferSize"), "gpu-buffer", buffer("maxBufferSize")],
+    [weights > budget, "memory-budget", `memoryBudgetBytes is ${bytesText(budget)}`],
+    [
+      deviceBytes !== null && deviceBytes <= REPORTED_MAX_BYTES && needed > ROUNDING * deviceBytes,
+      "device-memory",
+      deviceText,
+    ],
+  ];
+  const binding = "maxStorageBufferBindingSize";
+  const tight: (readonly [isExceeded: boolean, reason: string, text: string])[] = [
+    [isWasm && needed > WASM_MAX_BYTES, "wasm-limit", wasm],
+    [!isWasm && tensorBytes > limit(binding), "gpu-buffer", buffer(binding)],
+    [memoryBytes > budget, "memory-budget", `memoryBudgetBytes is ${bytesText(budget)}`],
+    [memoryBytes > SURE_SHARE * (deviceBytes ?? USUAL_BYTES), "device-memory", deviceText],
+  ];
+  return { no, tight };
+}
+
+/** Predicts the peak of a load on a backend, in bytes. */
+export function memoryOf({ backend, variant }: Candidate, { copiesBlobs, holdsBlobs }: MemoryWish): number {
+  const copies = (backend === "wasm" && copiesBlobs ? 1 : 0) + (holdsBlobs ? 1 : 0);
+  return predictedOf(variant, backend) + copies * weightBytes(variant);
+}
+
+function predictedOf({ memoryBytes, files }: Variant, backend: Candidate["backend"]): number {
+  return memoryBytes?.[backend] ?? predictMemory(modelBytes(files))[backend];
+}
+
+function weightBytes({ files }: Variant): number {
+  const { graph, float } = modelBytes(files);
+  return float === 0 ? graph : float;
+}
+
+/** Writes a number of bytes for people. */
+function bytesText(bytes: number): string {
+  const [unit, per] = bytes >= 1e9 ? ["GB", 1e9] : ["MB", 1e6];
+  const value = bytes / per;
+  return `${value >= 10 ? Math.round(value) : Number(value.toFixed(1))} ${unit}`;
+}
