@@ -28,11 +28,20 @@ const DTYPES: Readonly<Record<string, NumericDtype>> = {
 /** Tensors by name. */
 export type Tensors = Readonly<Record<string, Tensor>>;
 
-/**
- * Returns what is wrong with outputs in comparison to the expected ones; null where nothing is.
- * @param integersOff - share of an integer output's elements that may differ. Default: they count as numbers
- */
-export function faultOf(outputs: Tensors, expected: Tensors, isHalf: boolean, integersOff?: number): string | null {
+/** Bounds of a comparison beside the relative one. */
+export interface Bounds {
+  /** Share of an integer output's elements that may differ. Default: they count as numbers. */
+  readonly integersOff?: number | undefined;
+  /**
+   * Bound on |Δ| of each output in float32, which adds to the relative bound of each element. Default: the relative
+   * bound applies to the largest element.
+   */
+  readonly floors?: Readonly<Record<string, number>> | undefined;
+}
+
+/** Returns what is wrong with outputs in comparison to the expected ones; null where nothing is. */
+export function faultOf(outputs: Tensors, expected: Tensors, isHalf: boolean, bounds: Bounds = {}): string | null {
+  const { integersOff, floors } = bounds;
   for (const [name, reference] of Object.entries(expected)) {
     const output = outputs[name];
     if (output === undefined) return `no output "${name}"`;
@@ -45,18 +54,22 @@ export function faultOf(outputs: Tensors, expected: Tensors, isHalf: boolean, in
       continue;
     }
     const tolerance = isHalf || reference.dtype === "float16" ? TOLERANCE.float16 : TOLERANCE.float32;
-    const error = errorOf(numbersOf(output), numbersOf(reference));
+    const floor = tolerance === TOLERANCE.float32 ? floors?.[name] : undefined;
+    const error = errorOf(numbersOf(output), numbersOf(reference), floor);
     if (error === null) return `"${name}" is not finite`;
     if (error > tolerance) return `error ${Number(error.toPrecision(2))} above ${tolerance}`;
   }
   return null;
 }
 
-/** Returns max|Δ| / max|reference|; null where a value is not finite although its reference is. */
-function errorOf(values: ArrayLike<number>, reference: ArrayLike<number>): number | null {
+/**
+ * Returns the largest |Δ| as a share of the largest reference, or with a floor of each element's own reference beyond
+ * that; null where a value is not finite although its reference is.
+ */
+function errorOf(values: ArrayLike<number>, reference: ArrayLike<number>, floor?: number): number | null {
   if (values.length !== reference.length) return null;
-  let scale = FLOOR / TOLERANCE.float32;
-  for (let i = 0; i < reference.length; i += 1) {
+  let scale = Math.max(floor ?? 0, FLOOR) / TOLERANCE.float32;
+  for (let i = 0; floor === undefined && i < reference.length; i += 1) {
     const size = Math.abs(reference[i] as number);
     if (size < MASK && size > scale) scale = size;
   }
@@ -67,7 +80,8 @@ function errorOf(values: ArrayLike<number>, reference: ArrayLike<number>): numbe
     if (!Number.isFinite(wanted)) continue;
     if (!Number.isFinite(value)) return null;
     const size = Math.abs(wanted);
-    error = Math.max(error, Math.abs(value - wanted) / (size < MASK ? scale : size));
+    const own = floor === undefined ? (size < MASK ? scale : size) : size + scale;
+    error = Math.max(error, Math.abs(value - wanted) / own);
   }
   return error;
 }
@@ -84,23 +98,29 @@ function halfToNumber(bits: number): number {
   return sign * (exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15));
 }
 
+/** A file of tensors. */
+export interface TensorFile {
+  readonly tensors: Tensors;
+  /** Numbers of its metadata, by their names. */
+  readonly numbers: Readonly<Record<string, number>>;
+}
+
 /** Reads a safetensors file; null where it is malformed, or has an element type that is not known here. */
-export async function readTensors(file: Blob): Promise<Tensors | null> {
+export async function readTensors(file: Blob): Promise<TensorFile | null> {
   try {
     const bytes = await file.arrayBuffer();
     const start = 8 + Number(new DataView(bytes).getBigUint64(0, true));
-    const header = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 8, start - 8))) as Record<
-      string,
-      { readonly dtype: string; readonly shape: number[]; readonly data_offsets: [number, number] }
-    >;
+    const { __metadata__: metadata = {}, ...header } = JSON.parse(
+      new TextDecoder().decode(new Uint8Array(bytes, 8, start - 8)),
+    ) as Record<string, { readonly dtype: string; readonly shape: number[]; readonly data_offsets: [number, number] }>;
     const tensors: Record<string, Tensor> = {};
     for (const [name, { dtype: type, shape, data_offsets: range }] of Object.entries(header)) {
-      if (name === "__metadata__") continue;
       const dtype = DTYPES[type] as NumericDtype;
       const data = new ARRAY_TYPES[dtype](bytes.slice(start + range[0], start + range[1]));
       tensors[name] = { dtype, dims: shape, data } as Tensor;
     }
-    return tensors;
+    const numbers = Object.entries(metadata).map(([name, text]) => [name, Number(text)] as const);
+    return { tensors, numbers: Object.fromEntries(numbers.filter(([, x]) => x > 0)) };
   } catch {
     return null;
   }

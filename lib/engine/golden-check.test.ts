@@ -518,6 +518,17 @@ describe("the comparison", () => {
     expect(faultOf(tensor(-3.3e38, -Infinity, 1), expected, false)).toContain("above 0.001");
   });
 
+  test("is not blinded by one huge value where the toolchain gives a floor", () => {
+    const expected = tensor(1e6, 1, -0.5);
+    const floors = { y: 1e-4 };
+    const fault = (...values: number[]): string | null => faultOf(tensor(...values), expected, false, { floors });
+    expect(faultOf(tensor(1e6, 3, -0.5), expected, false)).toBeNull();
+    expect(fault(1e6, 3, -0.5)).toContain("above 0.001");
+    expect(fault(1e6, 1.01, -0.5)).toContain("above 0.001");
+    expect(fault(1.002e6, 1, -0.5)).toContain("above 0.001");
+    expect(fault(1.0009e6, 1.0009, -0.5004)).toBeNull();
+  });
+
   test("accepts zeros where the reference is zeros, and refuses an output that is absent", () => {
     expect(faultOf(tensor(0, 0), tensor(0, 0), false)).toBeNull();
     expect(faultOf(tensor(0, 1e-3), tensor(0, 0), false)).not.toBeNull();

@@ -13,7 +13,7 @@ import type { AdapterFacts } from "../core/device.ts";
 import type { BackendName } from "../rpc/backend.ts";
 import { CheckMemo } from "./check-memo.ts";
 import { faultOf, readTensors } from "./compare-outputs.ts";
-import type { Tensors } from "./compare-outputs.ts";
+import type { Bounds, Tensors } from "./compare-outputs.ts";
 import type { Effects } from "../effects/effects.ts";
 import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import type { AnswerCheck, Feeds, Ran, RunItems } from "../rpc/messages.ts";
@@ -27,8 +27,8 @@ import type { Variant } from "../core/bundle.ts";
 export const REPEAT_MS = 3_600_000;
 export const IDLE_MS = 1_000;
 
-/** Share of an integer output's elements that may differ in a batch of requests: near ties round either way. */
-const INTEGERS_OFF = 0.01;
+/** Bounds for requests: near ties of an integer output round either way. */
+const BATCHES: Bounds = { integersOff: 0.01 };
 
 /** A run on a lane that there is not. */
 const NOTHING: Ran = { items: [], runs: 0, canJoin: true, preprocessMs: 0, runMs: 0, decodeMs: 0 };
@@ -239,9 +239,9 @@ export class GoldenCheck implements AnswerCheck {
   async #runGolden(run: RunItems): Promise<string | null> {
     const golden = await this.#golden();
     if (typeof golden === "string") return golden;
-    const { feeds, outputs: expected } = golden;
+    const { feeds, outputs: expected, floors } = golden;
     const [outputs = {}] = await outputsOf(run, [feeds]);
-    const fault = await this.#faultOf(outputs, expected, false);
+    const fault = await this.#faultOf(outputs, expected, { floors });
     if (fault !== null) throw this.#refuse(fault);
     this.#passed.add(this.#classOf([{ feeds, outputs }]));
     this.#memo.remember({ fault: "", passed: [...this.#passed] });
@@ -249,7 +249,7 @@ export class GoldenCheck implements AnswerCheck {
   }
 
   /** Returns the golden, or why there is none. */
-  async #golden(): Promise<Answered | string> {
+  async #golden(): Promise<(Answered & Bounds) | string> {
     const { read } = this.#parts;
     if (read === null) return this.#made ?? "it has no golden";
     this.#files ??= read();
@@ -261,9 +261,9 @@ export class GoldenCheck implements AnswerCheck {
       this.#files = null;
       return "the golden files could not be fetched";
     }
-    const [tensors = null, outputs = null] = golden;
-    if (tensors === null || outputs === null) return "the golden files can't be read";
-    return { feeds: { tensors, others: null }, outputs };
+    const [inputs = null, outputs = null] = golden;
+    if (inputs === null || outputs === null) return "the golden files can't be read";
+    return { feeds: { tensors: inputs.tensors, others: null }, outputs: outputs.tensors, floors: outputs.numbers };
   }
 
   #repeatLater(): void {
@@ -298,12 +298,12 @@ export class GoldenCheck implements AnswerCheck {
     return classOf(this.#parts.shapes(), batch);
   }
 
-  async #faultOf(outputs: Tensors, expected: Tensors, isBatch = true): Promise<string | null> {
-    const fault = faultOf(outputs, expected, this.#isHalf === true, isBatch ? INTEGERS_OFF : undefined);
+  async #faultOf(outputs: Tensors, expected: Tensors, bounds: Bounds = BATCHES): Promise<string | null> {
+    const fault = faultOf(outputs, expected, this.#isHalf === true, bounds);
     if (fault === null || this.#isHalf !== null) return fault;
     const { hasHalfWeights } = await import("./half-weights.ts");
     this.#isHalf = await this.#parts.model().then(hasHalfWeights, () => false);
-    return this.#faultOf(outputs, expected, isBatch);
+    return this.#faultOf(outputs, expected, bounds);
   }
 }
 

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Tensor } from "../../core/tensor.ts";
 import { smallModel } from "../../test-support/compress/fixtures.ts";
-import { makeGolden } from "./golden.ts";
+import { floorsOf, makeGolden } from "./golden.ts";
 import { writeSafetensors } from "./safetensors.ts";
 
 function readHeader(bytes: Uint8Array): { header: unknown; data: Uint8Array } {
@@ -73,6 +73,29 @@ test("a variant's golden output is its output for the golden input", async () =>
     x: { dtype: "float32", dims: [2], data: Float32Array.of(1, -2) },
   });
   const { header, data } = readHeader(golden?.outputs.bytes ?? new Uint8Array(8));
-  expect(header).toEqual({ y: { dtype: "F32", shape: [2], data_offsets: [0, 8] } });
+  const floors = expect.objectContaining({ y: expect.stringMatching(/^0\.000\d+$/) as string }) as object;
+  expect(header).toEqual({ __metadata__: floors, y: { dtype: "F32", shape: [2], data_offsets: [0, 8] } });
   expect(new Float32Array(data.slice().buffer)).toEqual(Float32Array.of(-1, 2));
+});
+
+const outputs = (...values: number[]): Readonly<Record<string, Tensor>> => ({
+  y: { dtype: "float32", dims: [values.length], data: Float32Array.from(values) },
+});
+
+test("an output's absolute tolerance is that of its usual values, whatever its largest or a mask is (tool-golden)", () => {
+  const usual = [0.5, -1, 0.25, 2, -0.125];
+  const rounded = (x: number, i: number): number => x * (1 + (i % 2 === 0 ? 1e-6 : -1e-6));
+  const alone = floorsOf(outputs(...usual), outputs(...usual.map(rounded)))["y"] ?? 0;
+  expect(alone).toBeGreaterThan(1e-5);
+  expect(alone).toBeLessThan(1e-3);
+  for (const outlier of [1e6, -3.4e38]) {
+    const all = [...usual, outlier];
+    const floor = floorsOf(outputs(...all), outputs(...all.map(rounded)))["y"] ?? 0;
+    expect(floor / alone).toBeLessThan(3);
+  }
+});
+
+test("it is at most a thousandth of the largest value, and absent where the inputs change nothing (tool-golden)", () => {
+  expect(floorsOf(outputs(3, 4), outputs(3.5, 3))["y"]).toBeCloseTo(4e-3, 9);
+  expect(floorsOf(outputs(3, 4), outputs(3, 4))).toEqual({});
 });

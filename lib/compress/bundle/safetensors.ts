@@ -30,10 +30,14 @@ interface Values {
 const METADATA = "__metadata__";
 
 /**
- * Writes tensors by name; returns null where one holds strings, for which the format has no type.
+ * Writes tensors by name, with texts by name as the file's metadata; returns null where one holds strings, for which the
+ * format has no type.
  * @throws TypeError where a tensor is named `__metadata__`
  */
-export function writeSafetensors(tensors: Readonly<Record<string, Tensor>>): Uint8Array<ArrayBuffer> | null {
+export function writeSafetensors(
+  tensors: Readonly<Record<string, Tensor>>,
+  metadata: Readonly<Record<string, string>> = {},
+): Uint8Array<ArrayBuffer> | null {
   const values: Values[] = [];
   for (const [name, { dtype, dims, data }] of Object.entries(tensors)) {
     const type = DTYPES[dtype];
@@ -43,7 +47,7 @@ export function writeSafetensors(tensors: Readonly<Record<string, Tensor>>): Uin
     values.push({ name, type, shape: dims, data });
   }
   values.sort((a, b) => b.data.BYTES_PER_ELEMENT - a.data.BYTES_PER_ELEMENT); // keeps the order of equal ones
-  const header: (readonly [string, object])[] = [];
+  const header: (readonly [string, object])[] = Object.keys(metadata).length === 0 ? [] : [[METADATA, metadata]];
   const pieces: Uint8Array[] = [];
   let at = 0;
   for (const { name, type, shape, data } of values) {
