@@ -21,6 +21,7 @@ import type { ChooseGrid as GridOf, Rounded } from "../quantize/round-weights.ts
 import { choose8Bit } from "../quantize/choose-8-bit.ts";
 import { chooseBlockSizes } from "../quantize/choose-block-sizes.ts";
 import type { TensorProto } from "../onnx/onnx.gen.js";
+import { subgraphs } from "../onnx/graph.ts";
 import { measurePeaks } from "../run/statistics.ts";
 import type { Feeds } from "../run/statistics.ts";
 import { strip } from "../simplify/strip.ts";
@@ -171,9 +172,11 @@ const FORMS: readonly Form[] = [
     session: FOLD,
     make: async (model, feeds) => {
       const values = await inferValues(model);
-      // Weights that only subgraphs read stay float32 in arithmetic, and are stored in 16 bits.
-      const stored = packConstants({ minElements: 256, isExact: false });
-      model.transform(toHalf({ values, peaks: await measurePeaks(model, feeds) }), stored, removeUnused(), strip());
+      model.transform(toHalf({ values, peaks: await measurePeaks(model, feeds) }));
+      // Weights that branches read stay float32 in arithmetic, and are stored in 16 bits.
+      const hasBranches = model.graph.nodes.some((x) => subgraphs(x).length > 0);
+      if (hasBranches) model.transform(packConstants({ minElements: 256, isExact: false }));
+      model.transform(removeUnused(), strip());
     },
   },
   {

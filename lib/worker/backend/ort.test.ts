@@ -2,6 +2,8 @@
 // the conformance suite in real browsers (e2e/specs/engine/backend.spec.ts).
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { Backend, ModelFiles } from "../../rpc/backend.ts";
+import { floatTensor } from "../../compress/onnx/tensor-proto.ts";
+import { smallModel } from "../../test-support/compress/fixtures.ts";
 import { identityModel, tableModel } from "../../test-support/backend-models.ts";
 import { createOrtBackend } from "./ort.ts";
 import type { OrtModule } from "./ort.ts";
@@ -78,8 +80,8 @@ function standIn(): OrtModule {
     env: { wasm: {}, webgpu: {}, versions: { common: "0", web: "1.30.0" } },
     Tensor: StandInTensor,
     InferenceSession: {
-      create(_bytes: Uint8Array, options: Record<string, unknown>) {
-        created.push(options);
+      create(bytes: Uint8Array, options: Record<string, unknown>) {
+        created.push({ ...options, graph: new TextDecoder("latin1").decode(bytes) });
         return Promise.resolve(session);
       },
     },
@@ -114,6 +116,35 @@ test("one provider is requested, on our own device, with the model's session opt
   await loaded();
   for (const { executionProviders } of created) expect(executionProviders).toEqual([{ name: "webgpu", device }]);
   expect(created.at(-1)?.["extra"]).toEqual({ "session.disable_quant_qdq": "1" });
+});
+
+test.each([
+  ["webgpu", "Equal", "IsNaN"],
+  ["wasm", "IsNaN", "Equal"],
+] as const)("a model with an operator that WebGPU lacks is given to %s with %s", async (backend, has, lacks) => {
+  const model = smallModel({
+    opset: 17,
+    inputs: { x: ["n"] },
+    outputs: ["y"],
+    nodes: [
+      { opType: "IsNaN", input: ["x"], output: ["bad"] },
+      { opType: "Where", input: ["bad", "zero", "x"], output: ["y"] },
+    ],
+    initializers: [floatTensor("zero", [], Float32Array.of(0))],
+  });
+  const made = createOrtBackend(standIn());
+  const [wasmUrl, restUrl] = ["https://example.com/ort.wasm", "rest.wasm"];
+  await made.start({
+    backend,
+    wasmUrl,
+    restUrl,
+    modules: { first: EMPTY_WASM, rest: null },
+    threads: 1,
+    verbose: false,
+  });
+  await made.load(1, { files: [{ path: "m", data: new Blob([model.write()]) }], session: {} });
+  expect(created.at(-1)?.["graph"]).toContain(has);
+  expect(created.at(-1)?.["graph"]).not.toContain(lacks);
 });
 
 /** A blob whose bytes the browser has lost. */

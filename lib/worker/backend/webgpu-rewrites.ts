@@ -61,13 +61,13 @@ export const REWRITES: readonly Rewrite[] = [
   {
     id: "cast-before-expand",
     before: undefined,
-    upstream: "no Expand of int64 and bool on WebGPU: the attention mask of every exported BERT",
+    upstream: "WebGPU has no Expand of int64 and bool, as exported attention masks have",
     apply: castBeforeExpand,
   },
   {
     id: "is-nan-as-equal",
     before: undefined,
-    upstream: "no IsNaN on WebGPU: the guard after the softmax of exported decoders",
+    upstream: "WebGPU has no IsNaN, as the guard after the softmax of exported decoders has",
     apply: isNanAsEqual,
   },
   {
