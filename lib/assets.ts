@@ -75,7 +75,7 @@ export interface ScriptPolicy {
 
 /** Returns a worker script as the Worker constructor takes it. */
 export function workerSource(effects: Effects, policy: ScriptPolicy | undefined, href: string): WorkerSource {
-  const url = effects.startable?.(href) ?? href;
+  const url = effects.sameOriginUrl?.(href) ?? href;
   return { href, script: policy === undefined ? url : policy.createScriptURL(url) };
 }
 

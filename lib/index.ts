@@ -16,6 +16,7 @@ export type {
   RunOptions,
   StatefulOptions,
   TraceOptions,
+  UpdateOptions,
 } from "./engine/options.ts";
 export type { ImageOption, MeanStd } from "./core/describe-model.ts";
 export type { Stateful } from "./engine/stateful.ts";

@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import AxeBuilder from "@axe-core/playwright";
 import { chromium } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { chromiumLaunch } from "../support/browsers.ts";
@@ -11,18 +12,20 @@ const ANSWER_MS = 120_000;
 /** Text and errors of a page. */
 export interface Shown {
   readonly text: string;
+  /** Faults of accessibility that axe finds, where it was asked. */
+  readonly barriers: readonly string[];
   /** Errors that the page's console has, for the message of a failure. */
   readonly errors: readonly string[];
 }
 
-/** Opens a page and waits for the text that it reads, or for its error. */
-export async function readAt(page: Page, url: string): Promise<Shown> {
+/** Opens a page and waits for the text that it reads, or for its error; `withAxe` looks for barriers then. */
+export async function readAt(page: Page, url: string, withAxe = false): Promise<Shown> {
   const errors: string[] = [];
   page.on("pageerror", (error) => errors.push(error.message));
   page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
   page.on("requestfailed", (request) => errors.push(`${request.url()}: ${request.failure()?.errorText ?? "failed"}`));
   const answer = await page.goto(url, { timeout: ANSWER_MS });
-  if (answer?.ok() === false) return { text: "", errors: [`${url}: status ${answer.status()}`] };
+  if (answer?.ok() === false) return { text: "", barriers: [], errors: [`${url}: status ${answer.status()}`] };
   const output = page.locator("output");
   try {
     await page.waitForFunction(
@@ -33,11 +36,14 @@ export async function readAt(page: Page, url: string): Promise<Shown> {
   } catch {
     errors.push(`no text within ${ANSWER_MS / 1_000} s`);
   }
-  return { text: (await output.textContent({ timeout: 5_000 }).catch(() => null)) ?? "", errors: errors.slice(0, 10) };
+  const text = (await output.textContent({ timeout: 5_000 }).catch(() => null)) ?? "";
+  const { violations } = withAxe ? await new AxeBuilder({ page }).analyze() : { violations: [] };
+  const barriers = violations.map(({ id, nodes }) => `${id}: ${nodes.map((x) => x.html).join(" ")}`);
+  return { text, barriers, errors: errors.slice(0, 10) };
 }
 
 /** Loads an unpacked extension in a Chromium of its own, and reads at a page of it. */
-export async function readInExtension(folder: string, path: string): Promise<Shown> {
+export async function readInExtension(folder: string, path: string, withAxe = false): Promise<Shown> {
   const profile = mkdtempSync(join(tmpdir(), "selvedge-profile-"));
   const { args = [], ...launch } = chromiumLaunch();
   const context = await chromium.launchPersistentContext(profile, {
@@ -47,7 +53,7 @@ export async function readInExtension(folder: string, path: string): Promise<Sho
   });
   try {
     const worker = context.serviceWorkers()[0] ?? (await context.waitForEvent("serviceworker", { timeout: 30_000 }));
-    return await readAt(await context.newPage(), new URL(path, worker.url()).href);
+    return await readAt(await context.newPage(), new URL(path, worker.url()).href, withAxe);
   } finally {
     await context.close();
     rmSync(profile, { recursive: true, force: true });

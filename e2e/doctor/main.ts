@@ -2,7 +2,7 @@
 import { createEngine } from "selvedge";
 import type { App } from "./site.ts";
 
-const { model, assetsBase, threads, policy, isLazy } = JSON.parse(
+const { model, assetsBase, threads, policy, isLazy, serviceWorker } = JSON.parse(
   document.querySelector("meta[name=app]")?.getAttribute("content") ?? "{}",
 ) as App;
 
@@ -10,8 +10,18 @@ interface Factory {
   createPolicy(name: string, rules: { createScriptURL(url: string): string }): { createScriptURL(url: string): string };
 }
 
+/** Registers a service worker, and waits until it answers requests of the page. */
+async function controlledBy(script: string): Promise<void> {
+  await navigator.serviceWorker.register(script);
+  if (navigator.serviceWorker.controller === null)
+    await new Promise((resolve) => {
+      navigator.serviceWorker.addEventListener("controllerchange", resolve, { once: true });
+    });
+}
+
 async function answer(): Promise<void> {
   try {
+    if (serviceWorker !== undefined) await controlledBy(serviceWorker);
     const { trustedTypes } = globalThis as { trustedTypes?: Factory };
     const trustedTypesPolicy =
       policy === undefined ? undefined : trustedTypes?.createPolicy(policy, { createScriptURL: (url) => url });

@@ -60,6 +60,8 @@ export interface App {
   head?: string;
   /** Starts the engine on a click alone. */
   isLazy?: boolean;
+  /** Path of a service worker that the page registers, and waits for. */
+  serviceWorker?: string;
 }
 
 const TYPES = {
@@ -211,11 +213,10 @@ export function mend(site: Site, change: Change): void {
       site.app.assetsBase = "/selvedge/";
       return;
     case "refresh-service-worker":
+      site.files.set(change.url, held(site, change.url));
+      return;
     case "keep-out-of-precache":
-      site.files.set(
-        new URL(change.kind === "refresh-service-worker" ? change.url : "sw.js", "http://x/").pathname,
-        held(site, "sw"),
-      );
+      site.files.set(site.app.serviceWorker ?? "", held(site, site.app.serviceWorker ?? ""));
   }
 }
 

@@ -26,6 +26,8 @@ export interface Broken {
   /** Id of the one finding. */
   readonly finding: string;
   readonly severity?: "warning";
+  /** Whether the app does not start at all, so that it reports nothing. */
+  readonly isSilent?: true;
   /** Word that the fix must contain. */
   readonly line: RegExp;
   make(): Promise<Site>;

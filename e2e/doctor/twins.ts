@@ -10,7 +10,7 @@ import { ROOT } from "../support/prepare.ts";
 const HASHES = "static/[hash][extname]";
 
 /** Vite's output below a folder, with a model. */
-async function hashed(
+export async function hashed(
   given: Partial<Site> & { readonly base: string; readonly options?: Partial<App> },
   names?: string,
 ): Promise<Site> {
@@ -21,14 +21,14 @@ async function hashed(
 }
 
 /** The package's modules as they are, by an import map. */
-async function unbundled(folder: string, given: Partial<Site> = {}): Promise<Site> {
+export async function unbundled(folder: string, given: Partial<Site> = {}, attributes = ""): Promise<Site> {
   const code = Buffer.from(
     `import { createEngine } from "selvedge";
     try { const engine = await createEngine({ backends: ["wasm"] }); const loaded = await engine.load(new URL("model.onnx", document.baseURI).href);
     const { outputs } = await loaded.run({ a: { dtype: "float32", dims: [1, 3], data: new Float32Array([1, 2, 3]) }, b: { dtype: "float32", dims: [1, 3], data: new Float32Array([10, 20, 30]) } });
     document.title = "answer " + [...outputs.y.data].join(" "); } catch (error) { console.error(error); document.title = "failed: " + error; }`,
   );
-  const head = `<script type="importmap">{"imports":{"selvedge":"${folder}index.js"}}</script>`;
+  const head = `<script type="importmap"${attributes}>{"imports":{"selvedge":"${folder}index.js"}}</script>`;
   const dist = [...folderFiles(join(ROOT, "dist"), folder)].filter(
     ([path]) => /\.(?:js|wasm)$/.test(path) && !/\/(?:cli|compress)/.test(path),
   );

@@ -18,10 +18,10 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     ...build,
-    fault: "setup-build greeting",
-    breaks: "workers of a release without a greeting are taken",
-    from: 'selvedge === "hello" ? build : "unknown"',
-    to: 'selvedge === "hello" ? build : own',
+    fault: "setup-build ready",
+    breaks: "workers of a release without that message are taken",
+    from: 'selvedge === "ready" ? build : "unknown"',
+    to: 'selvedge === "ready" ? build : own',
   },
   {
     ...build,

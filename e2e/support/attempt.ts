@@ -2,6 +2,7 @@
 // lib/explain/messages.json, which the errors' pages show: error-messages.ts says how to record it anew.
 import type { Page } from "@playwright/test";
 import { compareMessage } from "./error-messages.ts";
+import type { SeenError } from "./error-messages.ts";
 
 /** Outcome of a load and a run: the answer, or the error. */
 export interface Outcome {
@@ -95,4 +96,28 @@ function inPage(page: Page, call: Call): Promise<Outcome> {
     },
     call,
   );
+}
+
+/** Runs code on an open page, with its address as `origin`, and returns the error that it throws. */
+export async function errorOf(page: Page, code: string): Promise<SeenError> {
+  const error: SeenError = await page.evaluate(async (text) => {
+    const run = (await import(
+      `data:text/javascript,${encodeURIComponent(`export default async (origin) => {${text}}`)}`
+    )) as {
+      default: (origin: string) => Promise<void>;
+    };
+    try {
+      await run.default(location.origin);
+      return { code: "", reason: "", message: "nothing was thrown" };
+    } catch (thrown) {
+      const {
+        code = "",
+        message,
+        details = {},
+      } = thrown as Error & { code?: string; details?: Record<string, unknown> };
+      return { code, message, reason: String(details["reason"]) };
+    }
+  }, code);
+  compareMessage(page, error);
+  return error;
 }

@@ -1,10 +1,13 @@
 // A server that misbehaves on purpose, for the tests of the package's own errors: dist/ under /dist/, one small model, and
 // a page without anything in it. A rule may replace any answer, or change its headers.
 import { createServer } from "node:http";
-import type { Server } from "node:http";
-import { existsSync, readFileSync } from "node:fs";
+import type { RequestListener } from "node:http";
+import { createServer as createSecureServer } from "node:https";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
+import { getCertificate } from "@vitejs/plugin-basic-ssl";
 import { STARTER } from "../../lib/worker/backend/identity-model.ts";
 import { ROOT } from "./prepare.ts";
 
@@ -28,7 +31,7 @@ export type Rule = (path: string, usual: Reply) => Partial<Reply> | undefined;
 /** A running server. */
 export interface FaultyServer {
   readonly port: number;
-  /** `http://127.0.0.1:port`. */
+  /** `http://127.0.0.1:port`, or https. */
   readonly origin: string;
   /** Paths that were requested, in order. */
   readonly requested: string[];
@@ -46,23 +49,24 @@ export const HTML: Partial<Reply> = {
 /** Status 404. */
 export const MISSING: Partial<Reply> = { status: 404, headers: { "content-type": "text/plain" }, body: "not found" };
 
-/** Starts a server on all of the machine's addresses. */
-export async function serveFaulty(): Promise<FaultyServer> {
+/** Starts a server on all of the machine's addresses; a secure one has a certificate that no browser trusts. */
+export async function serveFaulty({ isSecure = false } = {}): Promise<FaultyServer> {
   let rule: Rule = () => undefined;
   const requested: string[] = [];
-  const server: Server = createServer((request, response) => {
+  const listener: RequestListener = (request, response) => {
     const path = new URL(request.url ?? "/", "http://x").pathname;
     requested.push(path);
     const usual = usualReply(path);
     const { status, headers, body } = { ...usual, ...rule(path, usual) };
     response.writeHead(status, { "cache-control": "no-store", ...headers });
     response.end(request.method === "HEAD" ? undefined : body);
-  });
+  };
+  const server = isSecure ? createSecureServer(await certificate(), listener) : createServer(listener);
   await new Promise<void>((resolve) => server.listen(0, "0.0.0.0", resolve));
   const { port } = server.address() as AddressInfo;
   return {
     port,
-    origin: `http://127.0.0.1:${port}`,
+    origin: `${isSecure ? "https" : "http"}://127.0.0.1:${port}`,
     requested,
     use(next) {
       rule = next;
@@ -76,6 +80,16 @@ export async function serveFaulty(): Promise<FaultyServer> {
         server.closeAllConnections();
       }),
   };
+}
+
+async function certificate(): Promise<{ key: string; cert: string }> {
+  const folder = mkdtempSync(join(tmpdir(), "selvedge-certificate-"));
+  try {
+    const pem = await getCertificate(folder);
+    return { key: pem, cert: pem };
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 }
 
 function usualReply(path: string): Reply {

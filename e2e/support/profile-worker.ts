@@ -2,7 +2,7 @@
 // run (lib/build/instrument.ts). The builds are exchanged by usual-functions.ts.
 import * as ort from "onnxruntime-web";
 import type { Backend, BackendName } from "../../lib/rpc/backend.ts";
-import { replaceBlobStreams } from "../../lib/worker/backend/no-byob.ts";
+import { replaceBlobStreams } from "../../lib/worker/backend/blob-streams.ts";
 import { createOrtBackend } from "../../lib/worker/backend/ort.ts";
 import { ARRAY_TYPES } from "../../lib/core/tensor.ts";
 import type { NumericDtype, Tensor } from "../../lib/core/tensor.ts";

@@ -73,6 +73,14 @@ test("labels from an address open without a network, and follow the server where
   await expect(openWith(labels(`${server.url}/other.txt`))).rejects.toMatchObject({ code: "download-failed" });
 });
 
+test("labels that can't be fetched are named as labels, with the cause and whether waiting helps", async () => {
+  await expect(openWith(labels(`${server.url}/none.txt`))).rejects.toMatchObject({
+    message: `labels: ${server.url}/none.txt answered with status 404.`,
+    details: { status: 404, reason: "not-found" },
+    retryable: false,
+  });
+});
+
 test.each<[string, OwnDescription]>([
   ['labels: 2 labels, but "y"', labels(["cat", "dog"])],
   ['image: width 9, but "x"', { image: { size: [9, 8] } }],

@@ -164,6 +164,7 @@ test.each<[string, string, Trick, number]>([
   ["status 500", "download-failed", { kind: "status", status: 500 }, 5],
   ["status 404", "download-failed", { kind: "status", status: 404 }, 1],
   ["status 416", "download-failed", { kind: "status", status: 416 }, 1],
+  ["status 204, which has no content", "download-failed", { kind: "status", status: 204 }, 1],
   ["a server that wants to be asked in an hour", "download-failed", later(3_600), 1],
   ["a part that nobody asked for", "download-failed", { kind: "range", shift: 0 }, 5],
   ["a stall", "download-failed", { kind: "stall", at: 0 }, 5],

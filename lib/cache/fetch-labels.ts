@@ -1,6 +1,7 @@
 // The labels of a bare model from an address. They are stored as a bare model is, as one chunk under the address, so that
 // the next page opens the model without a network; the server's are used wherever it answers.
 import { sha256Hex } from "../core/bundle.ts";
+import { isSelvedgeError, SelvedgeError } from "../core/errors.ts";
 import { parseLabels } from "../core/describe-model.ts";
 import type { Downloader } from "./download.ts";
 import { ATTEMPTS, isAway, readAll, request, retry } from "./http.ts";
@@ -37,7 +38,9 @@ export async function fetchLabels(url: string, downloader: Downloader, signal: A
   } catch (error) {
     signal.throwIfAborted();
     if (stored !== null && (late.signal.aborted || isAway(error))) return parse(stored, url);
-    throw error;
+    throw isSelvedgeError(error)
+      ? new SelvedgeError(error.code, `labels: ${error.message}`, error.details, error.cause)
+      : error;
   } finally {
     cancel();
   }

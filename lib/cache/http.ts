@@ -211,9 +211,9 @@ export function isAway(error: unknown): boolean {
 
 /** Returns the cause of a status that was not accepted, as one word. */
 function reasonOf(status: number): string {
+  if ([204, 205, 404, 410].includes(status)) return "not-found";
+  if ([202, 408, 425, 429].includes(status)) return "busy";
   if (status < 400 || status >= 500) return "server";
-  if (status === 404 || status === 410) return "not-found";
-  if (status === 408 || status === 425 || status === 429) return "busy";
   return [401, 403, 407, 451].includes(status) ? "denied" : "refused";
 }
 

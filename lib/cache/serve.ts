@@ -2,7 +2,7 @@
 // page.
 import * as Comlink from "comlink";
 import { BUILD_ID } from "../core/build-id.ts";
-import type { Hello } from "../core/build-id.ts";
+import type { WorkerReady } from "../core/build-id.ts";
 import { lockHolder } from "../effects/web-locks.ts";
 import { unreadableOf } from "../core/errors.ts";
 import { reply } from "../rpc/reply.ts";
@@ -29,7 +29,7 @@ const PROGRESS_EVERY_MS = 50;
 
 /** Serves downloads to the page at the other end. */
 export function serveCache(endpoint: Comlink.Endpoint, effects: CacheEffects): void {
-  endpoint.postMessage({ selvedge: "hello", build: BUILD_ID } satisfies Hello);
+  endpoint.postMessage({ selvedge: "ready", build: BUILD_ID } satisfies WorkerReady);
   const running = new Map<number, AbortController>();
   let downloader: Promise<Downloader> | null = null;
 

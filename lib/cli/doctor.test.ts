@@ -42,7 +42,12 @@ function site(files: Readonly<Record<string, string | Uint8Array>>): string {
 const doctor = (...words: string[]): Promise<number> => main(["doctor", ...words, "--browser", "/no/browser"]);
 
 test("a site whose files are there ends with 0, and says that no browser was started", async () => {
-  const path = site({ "worker-wasm.js": "", "ort-wasm.wasm": WASM, "ort-wasm-rest.wasm": WASM, "worker-cache.js": "" });
+  const path = site({
+    "worker-wasm.js": "0;",
+    "ort-wasm.wasm": WASM,
+    "ort-wasm-rest.wasm": WASM,
+    "worker-cache.js": "0;",
+  });
   expect(await doctor(path)).toBe(0);
   expect(out).toContain("--browser /no/browser does not exist");
   expect(out).toContain("Nothing found.");
@@ -50,10 +55,10 @@ test("a site whose files are there ends with 0, and says that no browser was sta
 
 test("an error ends with 1, and the report is JSON where that is asked for", async () => {
   const path = site({
-    "worker-wasm.js": "",
+    "worker-wasm.js": "0;",
     "ort-wasm.wasm": "<!doctype html><title>app</title>",
     "ort-wasm-rest.wasm": WASM,
-    "worker-cache.js": "",
+    "worker-cache.js": "0;",
   });
   expect(await doctor(path, "--json")).toBe(1);
   const report = JSON.parse(out) as Report;

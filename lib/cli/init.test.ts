@@ -1,7 +1,10 @@
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { PassThrough } from "node:stream";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { resolveAssets } from "../assets.ts";
 import { main } from "./cli.ts";
 import { TEMPLATE_NAMES, TEMPLATES, writeTemplate } from "./templates.ts";
 import { captureOutput } from "../test-support/capture-output.ts";
@@ -68,9 +71,61 @@ test("without a template and without a terminal the command names the templates"
   expect(existsSync(join(root, "app"))).toBe(false);
 });
 
+describe("in a terminal", () => {
+  /** Runs the command with lines that a user types; the input ends behind them. */
+  async function answer(...lines: string[]): Promise<number> {
+    const input = Object.assign(new PassThrough(), { isTTY: true });
+    const { stdin, stderr } = process;
+    const isTTY = stderr.isTTY;
+    Object.defineProperty(process, "stdin", { value: input, configurable: true });
+    stderr.isTTY = true;
+    try {
+      const done = main(["init", join(root, "app")]);
+      for (const line of lines) input.write(`${line}\n`);
+      input.end();
+      return await done;
+    } finally {
+      Object.defineProperty(process, "stdin", { value: stdin, configurable: true });
+      stderr.isTTY = isTTY;
+    }
+  }
+
+  test("the command asks for a template, and again where there is none of that name", async () => {
+    await answer("vue", " extension ");
+    for (const name of TEMPLATE_NAMES) expect(said).toContain(TEMPLATES[name].summary);
+    expect(said).toMatch(/Template \[vanilla\]: .*"vue" is not a template.*Template \[vanilla\]: /s);
+    expect(said).toMatch(/extension: \d+ files in|the model of the templates is not built/);
+  });
+
+  test("an empty answer is the first template", async () => {
+    await answer("");
+    expect(said).toMatch(/vanilla: \d+ files in|the model of the templates is not built/);
+  });
+
+  test("an input that ends without an answer ends the command with an error, and writes nothing", async () => {
+    expect(await answer()).toBe(1);
+    expect(said).toContain("no template was chosen");
+    expect(existsSync(join(root, "app"))).toBe(false);
+  });
+});
+
 test("a template that does not exist is refused with the names of those that do", async () => {
   expect(await main(["init", join(root, "app"), "--template", "vue"])).toBe(1);
   expect(said).toMatch(/vue.*vanilla, react, next, static, extension/s);
+});
+
+test.each(["static", "extension"] as const)("the template %s copies the files of one build, and no others", (name) => {
+  const app = join(root, name);
+  const dist = join(app, "node_modules/selvedge/dist");
+  const base = "https://app.example/selvedge/";
+  const namesOf = (build: "wasm" | "jspi"): string[] =>
+    Object.values(resolveAssets(build, base, base, null)).map((url) => url.slice(base.length));
+  mkdirSync(dist, { recursive: true });
+  const others = ["index.js", "cli.js", "worker-offline.js"];
+  for (const file of ["selvedge.min.js", ...namesOf("wasm"), ...namesOf("jspi"), ...others])
+    writeFileSync(join(dist, file), file);
+  execFileSync(process.execPath, [join(import.meta.dirname, "templates", name, "copy-selvedge.js")], { cwd: app });
+  expect(readdirSync(join(app, "selvedge")).sort()).toEqual(["selvedge.min.js", ...namesOf("wasm")].sort());
 });
 
 test("the package's name is one that npm takes", async () => {

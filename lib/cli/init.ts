@@ -50,16 +50,20 @@ async function ask(signal: AbortSignal | undefined): Promise<TemplateName> {
   if (!process.stdin.isTTY || !process.stderr.isTTY)
     throw new TypeError(`init needs --template <name> where it can't ask: ${TEMPLATE_NAMES.join(", ")}`);
   note(`Templates:\n${list().join("\n")}`);
-  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  const terminal = createInterface({ input: process.stdin, output: process.stderr, ...(signal && { signal }) });
   try {
-    for (;;) {
-      const options = signal === undefined ? {} : { signal };
-      const answer = (await terminal.question("Template [vanilla]: ", options)).trim() || "vanilla";
+    terminal.setPrompt("Template [vanilla]: ");
+    terminal.prompt();
+    for await (const line of terminal) {
+      const answer = line.trim() || "vanilla";
       const name = TEMPLATE_NAMES.find((x) => x === answer);
       if (name !== undefined) return name;
       note(`"${answer}" is not a template.`);
+      terminal.prompt();
     }
   } finally {
     terminal.close();
   }
+  signal?.throwIfAborted();
+  throw new TypeError("no template was chosen: the input ended");
 }

@@ -21,7 +21,7 @@ export interface Template {
 }
 
 /** Copies the files that a browser takes of the package, for apps without a bundler. */
-const COPY = `node -e "require('fs').cpSync('node_modules/selvedge/dist', 'selvedge', { recursive: true })"`;
+const COPY = "node copy-selvedge.js";
 const VITE = { dev: "vite", build: "vite build", preview: "vite preview" };
 
 /** Apps by name. */

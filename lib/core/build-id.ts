@@ -5,17 +5,17 @@
 export const BUILD_ID: string = "@selvedge-build@";
 
 /** First message of every worker: the build that it is of. */
-export interface Hello {
-  readonly selvedge: "hello";
+export interface WorkerReady {
+  readonly selvedge: "ready";
   readonly build: string;
 }
 
 /**
  * Returns the build of a worker by its first message where it is not this one, or "unknown" for a message of a release
- * without this greeting; null where both are of one build.
+ * without this message; null where both are of one build.
  */
-export function otherBuild(first: Partial<Hello>, own: string = BUILD_ID): string | null {
+export function otherBuild(first: Partial<WorkerReady>, own: string = BUILD_ID): string | null {
   const { selvedge, build = "unknown" } = first;
-  const theirs = selvedge === "hello" ? build : "unknown";
+  const theirs = selvedge === "ready" ? build : "unknown";
   return own.startsWith("@") || theirs.startsWith("@") || theirs === own ? null : theirs;
 }

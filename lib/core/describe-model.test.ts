@@ -58,6 +58,9 @@ describe("an image", () => {
     expect(of("clip").mean?.[0]).toBe(0.48145466);
     expect(of({ mean: 0.5, std: [1, 2, 3] })).toEqual({ mean: [0.5, 0.5, 0.5], std: [1, 2, 3] });
     expect(() => of("imagenet", {}, [1, 1, 8, 8])).toThrow('"imagenet" is for three channels');
+    for (const std of [0, -1, [1, -0.5, 1], Number.MIN_VALUE, Infinity, NaN])
+      expect(() => of({ std }), String(std)).toThrow(/std is .*: pixels are divided by it, so it must be above 0/);
+    expect(() => of({ mean: Infinity })).toThrow("mean is Infinity: it must be finite");
     expect(() => of({ mean: [1, 2] })).toThrow("mean has 2 values for 3 channels");
     expect(image({}, port("x", [1, 3, 8, 8], "uint8")).image.scale).toBe(1);
     expect(() => image({ normalize: "imagenet" }, port("x", [1, 3, 8, 8], "uint8"))).toThrow("whole numbers");

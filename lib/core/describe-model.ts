@@ -32,7 +32,7 @@ export interface ImageOption {
 export interface MeanStd {
   /** Default 0. */
   readonly mean?: number | readonly number[] | undefined;
-  /** Default 1. */
+  /** Above 0. Default 1. */
   readonly std?: number | readonly number[] | undefined;
 }
 
@@ -343,6 +343,13 @@ function normalisationOf(
     if (list.length !== count)
       throw new TypeError(
         `${say.image}: ${key} has ${list.length} values for ${count} channels: give one, or ${count}`,
+      );
+    const wrong = list.find((x) =>
+      key === "std" ? !(x > 0 && x < Infinity && 1 / x < Infinity) : !Number.isFinite(x),
+    );
+    if (wrong !== undefined)
+      throw new TypeError(
+        `${say.image}: ${key} is ${wrong}: ${key === "std" ? "pixels are divided by it, so it must be above 0" : "it must be finite"}`,
       );
     found[key] = list;
   }

@@ -46,14 +46,18 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
       "The worker script has a Content-Type that is not JavaScript.",
       "Serve `.js` as `text/javascript`.",
     ],
+    "worker-invalid": [
+      "The file at the worker script's address is empty, another script, or not all of it.",
+      "Copy the package's `dist/worker-*.js` there again, unchanged.",
+    ],
     "worker-csp": ["The Content-Security-Policy does not allow the worker script.", "Allow `worker-src 'self'`."],
     "worker-coep": [
       "The page has Cross-Origin-Embedder-Policy and the worker script's response has not.",
       "Send the same `Cross-Origin-Embedder-Policy` with the package's files.",
     ],
     "worker-refused": [
-      "The worker script is served as JavaScript, yet the browser refuses it.",
-      "Look at the browser's console; check the response's headers against a page without them.",
+      "The worker script is served as JavaScript, yet the browser refuses it: by a header, or for a syntax error.",
+      "Look at the browser's console; check the response's headers against a page without them, and copy the file again.",
     ],
     "worker-unreachable": [
       "The worker script could not be requested.",
@@ -102,7 +106,10 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     newer: ["The bundle needs a newer release of selvedge.", "Update the package."],
   },
   "download-failed": {
-    "not-found": ["The server has no such file (404, 410).", "Deploy the whole bundle; check the address."],
+    "not-found": [
+      "The server has no such file (404, 410), or sends no content (204).",
+      "Deploy the whole bundle; check the address.",
+    ],
     denied: ["The server wants credentials (401, 403, 407, 451).", "Make the file public, or send the cookies."],
     refused: ["The server refuses the request (another status of 400 to 499).", "Read the server's log."],
     html: [
@@ -118,8 +125,8 @@ const TABLE: Readonly<Partial<Record<ErrorCode, Readonly<Record<string, readonly
     "mixed-content": ["The page is https and the address is http.", "Serve the model over https."],
     "too-large": ["The file exceeds the limit on its size.", "Check the address, or split the model."],
     "not-stored": ["The store does not hold that model.", "Load it first, or choose one of `list()`."],
-    server: ["The server failed (500 and above).", "Try again later."],
-    busy: ["The server asks to wait (408, 425, 429).", "Try again later."],
+    server: ["The server failed (500 and above, or another status that is no answer).", "Try again later."],
+    busy: ["The server asks to wait (202, 408, 425, 429).", "Try again later."],
     stalled: ["No data arrived for 20 s.", "Try again."],
     cut: ["The connection was closed before the end of the file.", "Try again."],
     offline: ["The browser has no network.", "Try again when it has."],

@@ -26,6 +26,7 @@ export const CHANGES: Readonly<Record<string, readonly Change[]>> = {
   "setup-failed worker-missing": [FILES, PREBUNDLE],
   "setup-failed worker-html": [FILES, PREBUNDLE],
   "setup-failed worker-type": [{ kind: "type", extension: ".js", type: "text/javascript" }],
+  "setup-failed worker-invalid": [FILES],
   "setup-failed worker-csp": [csp("worker-src", "'self'")],
   "setup-failed worker-coep": [header("/*", "Cross-Origin-Embedder-Policy", "require-corp")],
   "setup-failed wasm-missing": [FILES],

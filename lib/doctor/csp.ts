@@ -2,6 +2,7 @@
 // keyword. Several policies hold at once: each must admit it.
 const FALLBACKS: Readonly<Record<string, readonly string[]>> = {
   "script-src": ["script-src", "default-src"],
+  "script-src-elem": ["script-src-elem", "script-src", "default-src"],
   "worker-src": ["worker-src", "child-src", "script-src", "default-src"],
   "connect-src": ["connect-src", "default-src"],
 };
@@ -43,6 +44,17 @@ export function admits(policy: Policy, directive: string, url: string, page: str
 export function admitsWasm(policy: Policy): boolean {
   const rule = governing(policy, "script-src");
   return rule === null || rule.sources.some((x) => /^'(?:wasm-unsafe-eval|unsafe-eval)'$/i.test(x));
+}
+
+/** Whether a policy admits an inline script: by its nonce, by one of its hashes, or all of them. */
+export function admitsInline(policy: Policy, nonce: string | null, hashes: readonly string[]): boolean {
+  const rule = governing(policy, "script-src-elem");
+  if (rule === null) return true;
+  const vouched = [...hashes, ...(nonce === null ? [] : [`nonce-${nonce}`])];
+  if (vouched.some((x) => rule.sources.includes(`'${x}'`))) return true;
+  // A nonce, a hash or 'strict-dynamic' in the list turns 'unsafe-inline' off.
+  const isStrict = rule.sources.some((x) => /^'(?:nonce-|sha(?:256|384|512)-|strict-dynamic')/i.test(x));
+  return !isStrict && rule.sources.some((x) => /^'unsafe-inline'$/i.test(x));
 }
 
 function matches(source: string, url: URL, page: URL): boolean {

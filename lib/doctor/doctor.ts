@@ -9,6 +9,7 @@ import { engineErrors } from "./checks/engine.ts";
 import { ENGINE, isServed } from "./checks/facts.ts";
 import { isolation } from "./checks/isolation.ts";
 import { models } from "./checks/models.ts";
+import { pageScripts } from "./checks/page-scripts.ts";
 import { policy } from "./checks/policy.ts";
 import { reachable } from "./checks/reachable.ts";
 import { secure } from "./checks/secure.ts";
@@ -28,6 +29,7 @@ import { bare } from "./urls.ts";
 /** The checks, in the order in which a page loads. */
 const CHECKS: readonly Check[] = [
   secure,
+  pageScripts,
   reachable,
   types,
   isolation,
@@ -89,7 +91,7 @@ export async function diagnose(url: string, options: DiagnoseOptions): Promise<R
     onProgress("requesting its files");
     let shown = (await opened?.read()) ?? null;
     let files = await findFiles(first.url, shown);
-    if (opened !== null && shown !== null && !shown.workers.some((x) => x.name === "selvedge")) {
+    if (opened !== null && shown !== null && !shown.hasStarted) {
       shown = await probeAll(opened, files);
       files = withSeen(files, shown);
     }
@@ -121,7 +123,7 @@ async function openIn(
 async function probeAll(opened: OpenPage, files: readonly SiteFile[]): Promise<BrowserEvidence> {
   const scripts = files.filter((x) => (x.role === "worker" || x.role === "cache-worker") && isServed(x));
   for (const { url } of scripts) await opened.probe(url);
-  return opened.read();
+  return { ...(await opened.read()), hasStarted: false };
 }
 
 function withSeen(files: readonly SiteFile[], { seen }: BrowserEvidence): SiteFile[] {

@@ -89,6 +89,13 @@ export interface EngineError {
   readonly reason: string | null;
 }
 
+/** A syntax error of a script, as the page's `error` event has it. */
+export interface ScriptError {
+  readonly url: string;
+  readonly line: number;
+  readonly message: string;
+}
+
 /** Evidence that the browser showed. */
 export interface BrowserEvidence {
   /** Name and version. */
@@ -97,8 +104,11 @@ export interface BrowserEvidence {
   readonly isIsolated: boolean;
   readonly console: readonly string[];
   readonly errors: readonly EngineError[];
+  readonly scriptErrors: readonly ScriptError[];
   readonly violations: readonly Violation[];
   readonly workers: readonly WorkerStart[];
+  /** Whether the page itself has started a worker of the package; those that the doctor starts do not count. */
+  readonly hasStarted: boolean;
   readonly seen: readonly Seen[];
   /** Addresses of the page's own resources; a worker's are not among them. */
   readonly resources: readonly string[];

@@ -4,17 +4,21 @@
 /** Name of the observer in the page. */
 export const OBSERVER = "__selvedgeDoctor";
 
-/** Records workers, violations of the content security policy, and errors of the engine. */
+/** Records workers, violations of the content security policy, errors of the engine, and syntax errors of scripts. */
 export const OBSERVE = `(() => {
   const MARK = Symbol.for("selvedge.error");
-  const seen = { workers: [], violations: [], errors: [] };
+  const seen = { workers: [], violations: [], errors: [], scriptErrors: [] };
   const note = (value) => {
     if (typeof value !== "object" || value === null || !(MARK in value)) return;
     const { code, message, details } = value;
     const reason = details && typeof details.reason === "string" ? details.reason : null;
     seen.errors.push({ code: String(code), message: String(message), reason });
   };
-  addEventListener("error", (event) => note(event.error));
+  addEventListener("error", (event) => {
+    note(event.error);
+    if (event.error instanceof SyntaxError && event.filename)
+      seen.scriptErrors.push({ url: event.filename, line: event.lineno, message: String(event.error) });
+  });
   addEventListener("unhandledrejection", (event) => note(event.reason));
   for (const level of ["error", "warn", "log", "info"]) {
     const write = console[level];
@@ -75,6 +79,7 @@ export const READ = `(async () => {
   } catch {} // a sandboxed document
   return JSON.stringify({
     ...globalThis.${OBSERVER},
+    hasStarted: globalThis.${OBSERVER}.workers.some((x) => x.name === "selvedge"),
     isSecureContext: globalThis.isSecureContext,
     isIsolated: globalThis.crossOriginIsolated === true,
     resources: performance.getEntriesByType("resource").map((entry) => entry.name),

@@ -1,6 +1,7 @@
 // Finds out why a worker did not start, by evidence: the server's answer for its script, a second attempt with a
 // listener for violations of the page's policies, and the page's own headers. Loaded only then. A cause that waiting
 // can end is `worker-crashed`, which callers retry; the others are `setup-failed`, with the line to change.
+import { BUILD_ID } from "../core/build-id.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import type { ErrorDetails } from "../core/errors.ts";
 import type { ScriptUrl, WorkerSource } from "./effects.ts";
@@ -12,6 +13,8 @@ interface Answer {
   readonly type: string;
   readonly isHtml: boolean;
   readonly hasCoep: boolean;
+  /** The body, or its beginning. */
+  readonly text: string;
 }
 
 /** Outcome of a second attempt. */
@@ -21,53 +24,84 @@ interface Trial {
   readonly violated: readonly string[];
 }
 
+/** Makes the error of a cause. */
+type Report = (reason: string, why: string, fix: string, code?: "setup-failed" | "worker-crashed") => SelvedgeError;
+
 const TRIAL_MS = 5_000;
 /** Wait for a violation's event, which may follow the worker's. */
 const EVENT_MS = 200;
-const HEAD_BYTES = 512;
+/** Bound on a script that is examined: the largest worker has 0.2 MB, ten times that in development. */
+const SCRIPT_BYTES = 4 * 2 ** 20;
 const PATH_FIX =
   "Serve the package's dist/ files there, or set `assetsBase` to where they are; in Vite's dev server use the plugin of " +
   'selvedge/vite, or `optimizeDeps: { exclude: ["selvedge"] }`.';
+const COPY_FIX = "Copy the package's dist/ files there again, unchanged.";
 
-/** Describes why a worker did not start; without a script, why there are no workers. `thrown` is the constructor's. */
-export async function diagnose(source: WorkerSource | null, thrown: unknown): Promise<SelvedgeError> {
+/**
+ * Describes why a worker did not start; without a script, why there are no workers.
+ * @param fault - what the constructor threw; the text of the error that the script threw; null where the script has
+ * sent no message for long, and undefined where there was an event without a text
+ * @returns null where the script sends nothing and is this build's worker: it may be slow
+ */
+export async function diagnose(source: WorkerSource | null, fault: unknown): Promise<SelvedgeError | null> {
   if (source === null) return noWorker();
   const { href, script } = source;
-  const isForeign = script.toString() !== href && !href.startsWith("blob:") && isElsewhere(href);
+  if (isTrustedTypes(fault)) return trustedTypes(href, fault);
   const answer = await ask(href, {});
-  const fail = (code: "setup-failed" | "worker-crashed", reason: string, why: string, fix: string): SelvedgeError => {
+  const report: Report = (reason, why, fix, code = "setup-failed") => {
     const shown = answer === null ? "not reachable" : `status ${answer.status}, ${answer.type || "no Content-Type"}`;
     const details: ErrorDetails = { url: href, answer: shown, reason };
-    return new SelvedgeError(code, `The worker script ${href} did not load (${shown}): ${why} ${fix}`, details, thrown);
+    const cause = fault instanceof Error ? fault : undefined;
+    return new SelvedgeError(code, `The worker script ${href} did not load (${shown}): ${why} ${fix}`, details, cause);
   };
-  const setup = (reason: string, why: string, fix: string): SelvedgeError => fail("setup-failed", reason, why, fix);
-  if (isTrustedTypes(thrown)) return trustedTypes(href, thrown);
-  if (answer !== null) {
-    const { status, type, isHtml } = answer;
-    if (status >= 500 || status === 429) return fail("worker-crashed", "server", "the server failed.", "Try again.");
-    if (isHtml && status < 400) return setup("worker-html", "it is an HTML page.", PATH_FIX);
-    if (status >= 400) return setup("worker-missing", "the file is not there.", PATH_FIX);
-    if (!/(java|ecma)script/.test(type))
-      return setup("worker-type", "that is no JavaScript type.", "Serve .js files as text/javascript.");
-  }
+  const content = answer?.status === 200 ? contentFault(answer.text) : null;
+  if (fault === null) return content === null ? null : report("worker-invalid", `${content}.`, COPY_FIX);
+  const refusal = typeof fault === "string" || answer === null ? null : refusalOf(answer, report);
+  if (refusal !== null) return refusal;
   const { isLoaded, violated } = await attempt(script);
-  if (isLoaded) return fail("worker-crashed", "transient", "a second attempt did load.", "Try again.");
-  if (violated.includes("require-trusted-types-for")) return trustedTypes(href, thrown);
+  if (isLoaded) return report("transient", "a second attempt did load.", "Try again.", "worker-crashed");
+  if (violated.includes("require-trusted-types-for")) return trustedTypes(href, fault);
+  if (typeof fault === "string" && violated.length === 0)
+    return report("worker-invalid", `${content ?? "its code fails"} (${fault}).`, COPY_FIX);
   const directive = violated.find((each) => /^(worker|child|script|default)-src/.test(each));
-  if (isForeign) return foreign(href, answer, directive, thrown);
+  const isForeign = script.toString() !== href && !href.startsWith("blob:") && isElsewhere(href);
+  if (isForeign) return foreign(href, answer, directive, fault);
   if (directive !== undefined) {
     const fix = "Allow `worker-src 'self'` (or the script's origin).";
-    return setup("worker-csp", `the Content-Security-Policy forbids it (${directive}).`, fix);
+    return report("worker-csp", `the Content-Security-Policy forbids it (${directive}).`, fix);
   }
+  return unlessPolicy(answer, report);
+}
+
+/** Returns the error for an answer that is no script; null where it is one. */
+function refusalOf({ status, type, isHtml }: Answer, report: Report): SelvedgeError | null {
+  if (status >= 500 || status === 429) return report("server", "the server failed.", "Try again.", "worker-crashed");
+  if (isHtml && status < 400) return report("worker-html", "it is an HTML page.", PATH_FIX);
+  if (status >= 400) return report("worker-missing", "the file is not there.", PATH_FIX);
+  if (/(java|ecma)script/.test(type)) return null;
+  return report("worker-type", "that is no JavaScript type.", "Serve .js files as text/javascript.");
+}
+
+/** Returns the fault of a script that is not this build's worker, or not all of it; null where it may be. */
+function contentFault(text: string): string | null {
+  if (text.trim() === "") return "it is empty";
+  return BUILD_ID.startsWith("@") || text.includes(BUILD_ID) ? null : "it is another script, or not all of this one";
+}
+
+/** Returns the error for a script that no policy of the page refuses. */
+async function unlessPolicy(answer: Answer | null, report: Report): Promise<SelvedgeError> {
   if (answer === null) {
-    if (await isOffline()) return fail("worker-crashed", "offline", "the network is away.", "Try again.");
-    return setup("worker-unreachable", "it could not be requested.", PATH_FIX);
+    if (await isOffline()) return report("offline", "the network is away.", "Try again.", "worker-crashed");
+    return report("worker-unreachable", "it could not be requested.", PATH_FIX);
   }
   if (!answer.hasCoep && (await ask(location.href, { method: "HEAD" }))?.hasCoep === true) {
     const fix = "Send `Cross-Origin-Embedder-Policy: require-corp` with it too.";
-    return setup("worker-coep", "the page has a Cross-Origin-Embedder-Policy and this file has none.", fix);
+    return report("worker-coep", "the page has a Cross-Origin-Embedder-Policy and this file has none.", fix);
   }
-  return setup("worker-refused", "the browser refuses it.", "The browser's console says why.");
+  // Chromium tells no syntax error of a worker.
+  const content = contentFault(answer.text);
+  if (content !== null) return report("worker-invalid", `${content}.`, COPY_FIX);
+  return report("worker-refused", "the browser refuses it.", "The browser's console says why.");
 }
 
 /** Describes an environment without workers. */
@@ -132,21 +166,29 @@ async function ask(url: string, init: RequestInit): Promise<Answer | null> {
     const response = await fetch(url, { ...init, signal: AbortSignal.timeout(TRIAL_MS) });
     const { status, headers } = response;
     const type = (headers.get("content-type") ?? "").split(";")[0]?.trim() ?? "";
-    const head = await headOf(response);
-    const isHtml = type === "text/html" || /^\s*<(!doctype|html)/i.test(head);
-    return { status, type, isHtml, hasCoep: headers.has("cross-origin-embedder-policy") };
+    const text = await beginningOf(response);
+    const isHtml = type === "text/html" || /^\s*<(!doctype|html)/i.test(text);
+    return { status, type, isHtml, hasCoep: headers.has("cross-origin-embedder-policy"), text };
   } catch {
     return null;
   }
 }
 
-/** Reads the first bytes of a body as text, and cancels the rest. */
-async function headOf({ body }: Response): Promise<string> {
+/** Reads a body as text up to a bound, and cancels the rest. */
+async function beginningOf({ body }: Response): Promise<string> {
   if (body === null) return "";
   const reader = body.getReader();
-  const { value } = await reader.read();
+  const decoder = new TextDecoder();
+  let text = "";
+  let size = 0;
+  while (size < SCRIPT_BYTES) {
+    const { value, done } = await reader.read();
+    if (done) break;
+    size += value.byteLength;
+    text += decoder.decode(value, { stream: true });
+  }
   await reader.cancel();
-  return new TextDecoder().decode(value?.subarray(0, HEAD_BYTES));
+  return text;
 }
 
 /** Notes the directives that are violated from now on. */
@@ -178,7 +220,7 @@ async function attempt(script: ScriptUrl): Promise<Trial> {
     try {
       worker = new Worker(script as string, { type: "module", name: "selvedge" });
       worker.onmessage = (): void => {
-        settle(true); // its greeting
+        settle(true); // that it is ready
       };
       worker.onerror = (event): void => {
         event.preventDefault();

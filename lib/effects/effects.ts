@@ -45,12 +45,13 @@ export interface Effects {
    * Returns an address that the Worker constructor takes: a script of another origin becomes a Blob that imports it.
    * Absent where every address is taken.
    */
-  startable?(href: string): string;
+  sameOriginUrl?(href: string): string;
   /**
-   * Finds out why a worker did not start, or with null why there are no workers; `thrown` is what its constructor threw.
-   * Rejects where the code for that can't be fetched, either.
+   * Finds out why a worker did not start, or without a source why there are no workers. `fault` is what its constructor
+   * threw, the text of the error that its script threw, or null where it has sent nothing for long; null is returned
+   * where nothing is wrong with its script. Rejects where the code for that can't be fetched, either.
    */
-  diagnose?(source: WorkerSource | null, thrown?: unknown): Promise<SelvedgeError>;
+  diagnose?(source: WorkerSource | null, fault?: unknown): Promise<SelvedgeError | null>;
   /** Compiles WebAssembly while it is fetched, off this thread; rejects where the page can't, or not in time. */
   compileWasm(url: string, boundMs: number): Promise<WebAssembly.Module>;
   /** Facts of the GPU adapter, or null where there is none; never rejects. */
@@ -148,10 +149,10 @@ export function browserEffects(): Effects {
     fetch: (url, init) => fetch(url, init),
     // The bundled worker is a classic script; as a module it gets the current CSP and credentials rules.
     createWorker: (url, name) => new Worker(url as string, { type: "module", name }),
-    startable: startableOf(),
-    diagnose: async (source, thrown) => {
+    sameOriginUrl: sameOriginUrls(),
+    diagnose: async (source, fault) => {
       const { diagnose } = await import("./diagnose-worker.ts");
-      return diagnose(source, thrown);
+      return diagnose(source, fault);
     },
     compileWasm: async (url, boundMs) => {
       const response = await fetch(url, { signal: AbortSignal.timeout(boundMs) });
@@ -185,7 +186,7 @@ export function browserEffects(): Effects {
 }
 
 /** Makes one Blob per script, which lives as long as the page. */
-function startableOf(): (href: string) => string {
+function sameOriginUrls(): (href: string) => string {
   const made = new Map<string, string>();
   return (href) => {
     const { origin, protocol } = new URL(href);

@@ -31,6 +31,7 @@ import type {
   LoadOptions,
   SourceOptions,
   TraceOptions,
+  UpdateOptions,
 } from "./options.ts";
 import { Placer } from "./placing.ts";
 import { PRIORITIES } from "../schedule/events.ts";
@@ -183,11 +184,13 @@ export class Engine {
   /**
    * Stores the newest version of a bundle for later loads and fetches only the chunks that changed; loaded models stay
    * as they are. Before a first load it fetches all chunks, as a prefetch.
-   * @throws SelvedgeError as `load` does, and `quota-exceeded` with `details.missingBytes`
+   * @throws SelvedgeError as `load` does, and `quota-exceeded` with `details.missingBytes`; TypeError for `image` and
+   * `labels`, which are options of a load
    */
-  async update(source: string | URL | RepositorySource, options: LoadOptions = {}): Promise<Updated> {
+  async update(source: string | URL | RepositorySource, options: UpdateOptions = {}): Promise<Updated> {
     checkLoadOptions(options);
     this.#assertOpen();
+    if ("image" in options || "labels" in options) (await import("./own-description.ts")).refuseDescription(options);
     const [from, asked] = await this.#resolve(source, options, resolveAddress);
     const signal = eitherOf(options.signal, this.#stop.signal);
     await this.#askOnSaveData(from, asked, signal);

@@ -168,6 +168,12 @@ export interface LoadOptions {
   readonly allowUnverified?: boolean | undefined;
 }
 
+/** Options of `engine.update`: those of a load that decide which version is stored, and how. */
+export type UpdateOptions = Pick<
+  LoadOptions,
+  "onProgress" | "onSaveData" | "signal" | "backend" | "variant" | "identity" | "name"
+>;
+
 /** Labels of a bare model, with how they are applied. */
 export interface LabelsOption extends Omit<ClassesOption, "labels"> {
   /** The labels, or the URL of their file. */

@@ -26,6 +26,17 @@ export function ownDescription(
   };
 }
 
+/**
+ * Refuses a description where no model is made: by `engine.update`, which stores files.
+ * @throws TypeError where there is one
+ */
+export function refuseDescription({ image, labels }: Partial<Record<"image" | "labels", unknown>>): void {
+  if (image === undefined && labels === undefined) return;
+  throw new TypeError(
+    `update: ${image === undefined ? "labels" : "image"} is an option of load: pass it there, and leave it out here`,
+  );
+}
+
 function checkedImage(image: NonNullable<LoadOptions["image"]>): NonNullable<OwnDescription["image"]> {
   keys("image", image, ["size", "channels", "normalize", "resize", "layout", "input"]);
   const { size, channels, normalize, resize, layout, input } = image;
@@ -37,9 +48,9 @@ function checkedImage(image: NonNullable<LoadOptions["image"]>): NonNullable<Own
     keys("image.normalize", normalize, ["mean", "std"]);
     for (const key of ["mean", "std"] as const) {
       const numbers: unknown[] = [normalize[key] ?? 1].flat();
-      if (!numbers.every((x) => typeof x === "number" && Number.isFinite(x) && (key === "mean" || x !== 0)))
+      if (!numbers.every((x) => typeof x === "number" && Number.isFinite(x) && (key === "mean" || x > 0)))
         throw new TypeError(
-          `image.normalize.${key}: expected a number or one for each channel, got ${shown(normalize[key])}`,
+          `image.normalize.${key}: expected a number${key === "std" ? " above 0" : ""}, or one for each channel, got ${shown(normalize[key])}`,
         );
     }
   } else word("image.normalize", normalize, IMAGE_NORMALIZE, ", or { mean, std }");

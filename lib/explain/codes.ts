@@ -78,5 +78,8 @@ export const CODES: Readonly<Record<ErrorCode, CodeText>> = {
     cause: "The engine, the model or the state was closed before or while the call was made.",
     fix: "Close after the last answer; catch this code where a page may leave in the middle.",
   },
-  internal: { cause: "A fault of Selvedge.", fix: "Report it with a trace: `await engine.trace({ seconds: 5 })`." },
+  internal: {
+    cause: "ONNX Runtime failed during a run, or there is a fault in Selvedge.",
+    fix: "Read the message: an index out of range, say, is the input's. Report the rest with a trace: `await engine.trace({ seconds: 5 })`.",
+  },
 };

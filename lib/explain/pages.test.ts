@@ -54,12 +54,10 @@ const UNSEEN: Readonly<Record<string, string>> = {
   "does-not-fit gpu-buffer": "needs a GPU of small buffers: cache/plan.test.ts",
   "does-not-fit memory-budget": "an option of the app, not a fault of its set-up: cache/plan.test.ts",
   "does-not-fit wasm-limit": "needs a model of gigabytes: specs/engine/memory-short.spec.ts",
-  "download-failed mixed-content": "needs an https server with a certificate that the browser trusts",
   "download-failed stalled": "takes four times 20 s",
   "download-failed unreadable": "a browser loses bytes where it runs out of room",
   "setup-failed package": "of the command line: cli/messages.txt",
   "setup-failed worker-refused": "what no other reason describes",
-  "wrong-result golden": "shaders that compute wrongly: specs/engine/golden.spec.ts",
   "wrong-result unverified": "needs a model that fills wasm's memory",
   "worker-crashed transient": "the engine starts such a worker again by itself",
 };
@@ -67,6 +65,13 @@ const UNSEEN: Readonly<Record<string, string>> = {
 test("each reason shows the message that its failing page gave, but for a few that no test can cause", () => {
   const without = PAIRS.filter((x) => !(x in messages));
   expect(without.sort()).toEqual(Object.keys(UNSEEN).sort());
+});
+
+test("each code shows a message that a failing page gave, but for the one that is not used", () => {
+  const without = ERROR_CODES.map(explain).filter(
+    (x) => ![x, ...x.reasons].some(({ messages }) => messages.length > 0),
+  );
+  expect(without.map(({ code }) => code)).toEqual(["remote-failed"]);
 });
 
 test("a fix that depends on the host has the line of each", () => {

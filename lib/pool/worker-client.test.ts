@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { BUILD_ID } from "../core/build-id.ts";
+import { SelvedgeError } from "../core/errors.ts";
 import type { Effects } from "../effects/effects.ts";
 import { THREAD_NAME } from "../rpc/messages.ts";
 import { WorkerClient } from "./worker-client.ts";
@@ -17,6 +19,7 @@ class Deaf extends EventTarget {
 
 let made: { name: string; worker: Deaf }[] = [];
 const effects: Partial<Effects> = {
+  setTimer: () => () => undefined,
   createWorker(_url, name) {
     const worker = new Deaf();
     made.push({ name, worker });
@@ -68,7 +71,10 @@ test("a thread that crashes ends its worker, and the other threads", () => {
 });
 
 /** A client with a call of one second in flight, and a clock that only `pass` moves. */
-function callOfASecond(): {
+function callOfASecond(
+  more: Partial<Effects> = {},
+  boundMs = 1_000,
+): {
   client: WorkerClient;
   say: (data: object) => void;
   pass: (ms: number) => void;
@@ -78,6 +84,7 @@ function callOfASecond(): {
   let timers: { atMs: number; call: () => void }[] = [];
   const clocked: Partial<Effects> = {
     ...effects,
+    ...more,
     now: () => nowMs,
     setTimer(call, ms) {
       const timer = { atMs: nowMs + ms, call };
@@ -90,7 +97,7 @@ function callOfASecond(): {
   const client = new WorkerClient(clocked as Effects, { href: "worker.js", script: "worker.js" });
   const ended: Error[] = [];
   client.onEnd = (error) => ended.push(error);
-  client.unload(1, 1_000).catch(() => undefined);
+  client.unload(1, boundMs).catch(() => undefined);
   const pass = (ms: number): void => {
     for (let i = 0; i < ms; i += 10) {
       nowMs += 10;
@@ -146,4 +153,62 @@ test("no watchdog counts while a worker is blocked by the fetch of the second pa
   expect([ended, kept]).toEqual([[], [MODULE]]);
   pass(20);
   expect(ended).toHaveLength(1);
+});
+
+/** A client whose call has no bound, and what its script's examinations were asked. */
+function callWithoutBound(found: SelvedgeError | null) {
+  const faults: unknown[] = [];
+  const diagnose = (_source: unknown, fault: unknown): Promise<SelvedgeError | null> => {
+    faults.push(fault);
+    return Promise.resolve(found);
+  };
+  const { client, ...rest } = callOfASecond({ diagnose }, Infinity);
+  const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+  return { ...rest, client, faults, settle };
+}
+const EMPTY = new SelvedgeError("setup-failed", "it is empty", { reason: "worker-invalid" });
+
+test("the script of a worker that sends nothing for 5 s is examined, and ends it where it is at fault", async () => {
+  const { pass, faults, ended, settle } = callWithoutBound(EMPTY);
+  pass(4_980);
+  expect(faults).toEqual([]);
+  pass(20);
+  await settle();
+  expect([faults, ended]).toEqual([[null], [EMPTY]]);
+});
+
+test("a worker whose script is right may be slow: it goes on, and is not examined again", async () => {
+  const { pass, faults, ended, settle } = callWithoutBound(null);
+  pass(60_000);
+  await settle();
+  expect([faults, ended]).toEqual([[null], []]);
+});
+
+test("the script of a worker that has sent a message is not examined", async () => {
+  const { say, pass, faults, settle } = callWithoutBound(EMPTY);
+  say({ selvedge: "ready", build: BUILD_ID });
+  pass(60_000);
+  await settle();
+  expect(faults).toEqual([]);
+});
+
+test("a script that throws before it is ready is diagnosed by its error; without a cause it has crashed", async () => {
+  const message = "Uncaught SyntaxError: Unexpected end of input";
+  const fail = (): boolean | undefined =>
+    made.at(-1)?.worker.dispatchEvent(Object.assign(new Event("error"), { message }));
+  const known = callWithoutBound(EMPTY);
+  fail();
+  await known.settle();
+  expect([known.faults, known.ended]).toEqual([[message], [EMPTY]]);
+  const unknown = callWithoutBound(null);
+  fail();
+  await unknown.settle();
+  expect(unknown.ended).toMatchObject([{ code: "worker-crashed", message: `The worker crashed: ${message}` }]);
+});
+
+test("a worker that throws once it is ready has crashed", () => {
+  const { say, ended, faults } = callWithoutBound(EMPTY);
+  say({ selvedge: "ready", build: BUILD_ID });
+  made[0]?.worker.dispatchEvent(Object.assign(new Event("error"), { message: "x" }));
+  expect([faults, ended]).toMatchObject([[], [{ code: "worker-crashed" }]]);
 });

@@ -6,7 +6,7 @@
 // messages are those of comlink 4: delete this in favour of `wrap` once a call of it rejects with its worker.
 import type { Effects, WorkerHandle, WorkerSource } from "../effects/effects.ts";
 import { BUILD_ID, otherBuild } from "../core/build-id.ts";
-import type { Hello } from "../core/build-id.ts";
+import type { WorkerReady } from "../core/build-id.ts";
 import { fromWireError, SelvedgeError } from "../core/errors.ts";
 import type { Reply } from "./reply.ts";
 import { Watchdog } from "./watchdog.ts";
@@ -34,6 +34,9 @@ interface Pending {
 /** Bound on holding calls back until the worker's end can be detected, in ms: a browser's locks may not answer. */
 const HELD_BACK_MS = 1_000;
 
+/** Time without a message from a new worker after which its script is examined, in ms. */
+const EXAMINE_MS = 5_000;
+
 /** One worker that serves an Api, from its start to its end. */
 export class Link<Api extends Served<Api>> {
   /** Called once when the worker has ended, before its calls reject, with the error that they reject with. */
@@ -47,6 +50,8 @@ export class Link<Api extends Served<Api>> {
   readonly #worker: WorkerHandle | null;
   readonly #pending: Map<number, Pending> = new Map();
   readonly #stopWatching: () => void;
+  /** Cancels the examination of a script that sends nothing: an empty file, say, causes no event. */
+  readonly #stopExamining: () => void;
   /**
    * Calls held back until the worker holds its lock. A worker that gets work at once was seen to compute for many
    * seconds before it noticed that it holds one (Chromium 156, Firefox 153). Null once calls are sent directly.
@@ -55,12 +60,13 @@ export class Link<Api extends Served<Api>> {
   #nextId = 1;
   #ended: Error | null = null;
   /** Whether a first message has come, which tells the worker's build. */
-  #hasGreeted = false;
+  #isReady = false;
 
   constructor(effects: Effects, source: WorkerSource) {
     this.#effects = effects;
     this.#source = source;
     this.#worker = this.#start();
+    this.#stopExamining = effects.setTimer(() => void this.#explain(null), EXAMINE_MS);
     const hold = (name: string | null): Promise<boolean> => {
       const holder = this as unknown as Link<{ hold: (name: string | null) => Promise<Reply<boolean>> }>;
       return holder.call("hold", Infinity, name);
@@ -152,6 +158,7 @@ export class Link<Api extends Served<Api>> {
     if (this.#ended !== null) return;
     this.#ended = error;
     this.#stopWatching();
+    this.#stopExamining();
     this.#worker?.terminate();
     this.onEnd?.(error);
     for (const { fail } of [...this.#pending.values()]) fail(error);
@@ -161,7 +168,7 @@ export class Link<Api extends Served<Api>> {
     try {
       const worker = this.#effects.createWorker(this.#source.script, "selvedge");
       worker.addEventListener("message", (event) => {
-        this.#take((event as MessageEvent<Answer | Hello>).data);
+        this.#take((event as MessageEvent<Answer | WorkerReady>).data);
       });
       worker.addEventListener("error", (event) => {
         this.#crash(event);
@@ -176,10 +183,10 @@ export class Link<Api extends Served<Api>> {
     }
   }
 
-  #take(data: Answer | Hello): void {
-    if (!this.#hasGreeted) this.#greet(data as Partial<Hello>);
+  #take(data: Answer | WorkerReady): void {
+    if (!this.#isReady) this.#checkBuild(data as Partial<WorkerReady>);
     if (!("id" in data)) {
-      if (data.selvedge !== "hello") this.onNotice?.(data);
+      if (data.selvedge !== "ready") this.onNotice?.(data);
       return;
     }
     const pending = this.#pending.get(data.id);
@@ -188,8 +195,9 @@ export class Link<Api extends Served<Api>> {
     else pending.fail(new SelvedgeError("internal", "The worker's answer could not be sent.", {}, data.value));
   }
 
-  #greet(first: Partial<Hello>): void {
-    this.#hasGreeted = true;
+  #checkBuild(first: Partial<WorkerReady>): void {
+    this.#isReady = true;
+    this.#stopExamining();
     const build = otherBuild(first);
     if (build === null) return;
     const { href } = this.#source;
@@ -201,19 +209,23 @@ export class Link<Api extends Served<Api>> {
   /** A script that never loads fires an error event without a message. */
   #crash(event: Event): void {
     event.preventDefault();
-    const { message } = event as Partial<ErrorEvent>;
-    if (this.#hasGreeted || (message !== undefined && message !== "")) {
-      const text = message ?? "no message";
-      this.end(new SelvedgeError("worker-crashed", `The worker crashed: ${text}`, { message: text }));
-    } else void this.#explain(undefined);
+    const { message = "" } = event as Partial<ErrorEvent>;
+    if (this.#isReady) this.end(new SelvedgeError("worker-crashed", crashed(message), { message }));
+    else void this.#explain(message || undefined);
   }
 
-  /** Ends the link of a worker that did not start, once the cause is known. */
-  async #explain(thrown: unknown): Promise<void> {
+  /**
+   * Ends the link of a worker that did not start, once the cause is known. `fault` is what its constructor threw, the
+   * text of the error that its script threw, or null where it sends nothing: it may be slow.
+   */
+  async #explain(fault: unknown): Promise<void> {
     const { href } = this.#source;
     // Fails where the page's own files can't be fetched any more, either.
-    const known = await this.#effects.diagnose?.(this.#source, thrown).catch(() => null);
-    const text = `The worker script ${href} did not load.`;
-    this.end(known ?? new SelvedgeError("worker-crashed", text, { url: href }, thrown));
+    const known = (await this.#effects.diagnose?.(this.#source, fault).catch(() => null)) ?? null;
+    if (known === null && fault === null) return;
+    const text = typeof fault === "string" ? crashed(fault) : `The worker script ${href} did not load.`;
+    this.end(known ?? new SelvedgeError("worker-crashed", text, { url: href }, fault));
   }
 }
+
+const crashed = (message: string): string => `The worker crashed: ${message || "no message"}`;

@@ -2,7 +2,7 @@
 // plain object. run-batch.ts executes a batch.
 import * as Comlink from "comlink";
 import { BUILD_ID } from "../core/build-id.ts";
-import type { Hello } from "../core/build-id.ts";
+import type { WorkerReady } from "../core/build-id.ts";
 import type { Backend, ModelFacts } from "../rpc/backend.ts";
 import { createNextTask } from "./backend/next-task.ts";
 import { lockHolder } from "../effects/web-locks.ts";
@@ -42,7 +42,7 @@ export function serve(
   const notify = (notice: WorkerNotice, moved: Transferable[] = []): void => {
     endpoint.postMessage(notice, moved);
   };
-  endpoint.postMessage({ selvedge: "hello", build: BUILD_ID } satisfies Hello);
+  endpoint.postMessage({ selvedge: "ready", build: BUILD_ID } satisfies WorkerReady);
   backend.onLost = (reason) => {
     notify({ selvedge: "lost", reason });
   };

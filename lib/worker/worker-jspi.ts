@@ -1,6 +1,6 @@
 // Entry of the worker for browsers that can suspend wasm on promises (JSPI): WebGPU and CPU from one binary.
 import * as ort from "onnxruntime-web/jspi";
-import { replaceBlobStreams } from "./backend/no-byob.ts";
+import { replaceBlobStreams } from "./backend/blob-streams.ts";
 import { createOrtBackend } from "./backend/ort.ts";
 import { THREAD_NAME } from "../rpc/messages.ts";
 import { beThread } from "./backend/threads.ts";

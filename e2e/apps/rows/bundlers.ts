@@ -140,10 +140,10 @@ export const BARE_ROWS: readonly Row[] = [
 chrome.runtime.sendMessage({ read: true });
 `,
       "offscreen.html": `<!doctype html><title>reader</title><script type="module" src="./offscreen.js"></script>\n`,
-      "offscreen.js": `import { createEngine } from "./selvedge/index.js";
+      "offscreen.js": `import { createEngine } from "./selvedge/selvedge.min.js";
 
 async function read() {
-  const engine = await createEngine();
+  const engine = await createEngine({ backends: ["wasm"] });
   const model = await engine.load("models/ocr-rec/bundle.json");
   const { decoded } = await model.run({ x: await (await fetch("sample.png")).blob() });
   return Object.values(decoded)[0][0].text;

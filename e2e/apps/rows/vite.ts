@@ -29,6 +29,16 @@ read().then(postMessage, (error) => postMessage(error.message));
 `,
 };
 
+/** Counts the threads that the page starts, which ONNX Runtime waits for; without one the app shows that instead. */
+const COUNT_THREADS = `let threads = 0;
+window.Worker = class extends Worker {
+  constructor(url, options) {
+    super(url, options);
+    threads += options?.name === "em-pthread" ? 1 : 0;
+  }
+};
+`;
+
 /** Sends the policies that a careful host sends, all at once. */
 const STRICT = {
   "content-security-policy":
@@ -125,7 +135,13 @@ export const VITE_ROWS: readonly Row[] = [
       [
         "main.js",
         "createEngine()",
-        'createEngine({ trustedTypesPolicy: window.trustedTypes?.createPolicy("app", { createScriptURL: (x) => x }) })',
+        'createEngine({ backends: ["wasm"], threads: 2, trustedTypesPolicy: window.trustedTypes?.createPolicy("app", { createScriptURL: (x) => x }) })',
+      ],
+      ["main.js", "const [input,", `${COUNT_THREADS}const [input,`],
+      [
+        "main.js",
+        "Object.values(decoded)[0][0].text;",
+        'threads > 0 ? Object.values(decoded)[0][0].text : "no threads";',
       ],
     ],
   },

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
 import { readAt, readInExtension } from "../../apps/open.ts";
+import type { Shown } from "../../apps/open.ts";
 import { keepResult } from "../../apps/results.ts";
 import { SAMPLE_TEXT } from "../../apps/row.ts";
 import type { AppBrowser, Row } from "../../apps/row.ts";
@@ -16,12 +17,15 @@ import { commit } from "../../support/origin.ts";
 import { isSoak } from "../../support/slice.ts";
 
 /** Builds and opens an app; returns what it shows. */
-async function readIn(row: Row, app: string, page: Page): Promise<{ text: string; errors: readonly string[] }> {
+async function readIn(row: Row, app: string, page: Page): Promise<Shown> {
   for (const command of row.build ?? []) runIn(app, command);
-  if (row.serve.kind === "extension") return readInExtension(join(app, row.serve.folder), row.path ?? "index.html");
+  // A template as it is written has no barriers.
+  const withAxe = row.files === undefined && row.edits === undefined;
+  if (row.serve.kind === "extension")
+    return readInExtension(join(app, row.serve.folder), row.path ?? "index.html", withAxe);
   const server = await serveApp(app, row.serve);
   try {
-    return await readAt(page, new URL(row.path ?? "./", server.url).href);
+    return await readAt(page, new URL(row.path ?? "./", server.url).href, withAxe);
   } finally {
     await server.stop();
   }
@@ -47,9 +51,10 @@ for (const row of ROWS.filter((x) => isSoak || x.isInSlice === true))
     const startMs = performance.now();
     let result = "failed";
     try {
-      const { text, errors } = await readIn(row, app, page);
+      const { text, errors, barriers } = await readIn(row, app, page);
       result = text === SAMPLE_TEXT ? "passed" : `showed ${JSON.stringify(text)}`;
       expect(text, errors.join("\n")).toBe(SAMPLE_TEXT);
+      expect(barriers).toEqual([]);
     } catch (error) {
       if (result === "failed") result = `failed: ${String(error).split("\n", 3).join(" ").slice(0, 300)}`;
       throw error;

@@ -9,10 +9,9 @@ import { bundleJson } from "../../../lib/core/bundle-json.ts";
 import { canonicalJson } from "../../../lib/core/bundle.ts";
 import { sign } from "../../../lib/core/signature.ts";
 import { STARTER } from "../../../lib/worker/backend/identity-model.ts";
-import { attempt } from "../../support/attempt.ts";
+import { attempt, errorOf } from "../../support/attempt.ts";
 import type { Call, Outcome } from "../../support/attempt.ts";
 import { compareMessage } from "../../support/error-messages.ts";
-import type { SeenError } from "../../support/error-messages.ts";
 import { HTML, serveFaulty } from "../../support/faulty-server.ts";
 import type { FaultyServer, Reply, Rule } from "../../support/faulty-server.ts";
 
@@ -206,32 +205,6 @@ test("trusted keys on a page that is not secure: the error asks for https", asyn
   expect(outcome).toMatchObject({ code: "setup-failed", reason: "insecure-context" });
 });
 
-/** Runs code on a page with the package, and returns the error that it throws. */
-async function errorOf(page: Page, code: string): Promise<SeenError> {
-  server.use(() => undefined);
-  await page.goto(`${server.origin}/`);
-  const error: SeenError = await page.evaluate(async (text) => {
-    const run = (await import(
-      `data:text/javascript,${encodeURIComponent(`export default async (origin) => {${text}}`)}`
-    )) as {
-      default: (origin: string) => Promise<void>;
-    };
-    try {
-      await run.default(location.origin);
-      return { code: "", reason: "", message: "nothing was thrown" };
-    } catch (thrown) {
-      const {
-        code = "",
-        message,
-        details = {},
-      } = thrown as Error & { code?: string; details?: Record<string, unknown> };
-      return { code, message, reason: String(details["reason"]) };
-    }
-  }, code);
-  compareMessage(page, error);
-  return error;
-}
-
 const OPEN = `const { createEngine } = await import(origin + "/dist/index.js");
   const engine = await createEngine({ backends: ["wasm"], queue: { maxSize: 100 } });
   const model = await engine.load("/model.onnx");
@@ -264,5 +237,7 @@ const CALLS: readonly [code: string, reason: string, code: string][] = [
 ];
 for (const [code, reason, text] of CALLS)
   test(`${code}, ${reason}: as its page shows it`, async ({ page }) => {
+    server.use(() => undefined);
+    await page.goto(`${server.origin}/`);
     expect(await errorOf(page, text)).toMatchObject({ code, reason });
   });

@@ -39,6 +39,12 @@ const instead =
   (path) =>
     pattern.test(path) ? reply : undefined;
 
+/** A rule that replaces what a script holds. */
+const withBody =
+  (pattern: RegExp, body: string): Rule =>
+  (path, { headers }) =>
+    pattern.test(path) ? { headers, body } : undefined;
+
 test("nothing is wrong: the model answers", async ({ page }) => {
   await open(page);
   expect(await attempt(page)).toMatchObject({ y: [7], unhandled: [], log: [], secure: true });
@@ -79,6 +85,23 @@ const WORKERS: readonly [name: string, rule: Rule, reason: string, fix: RegExp, 
     "worker-unreachable",
     /assetsBase/,
   ],
+  ["0 bytes", withBody(/worker-wasm/, ""), "worker-invalid", /it is empty\. Copy the package's dist/],
+  [
+    "another script in its place",
+    withBody(/worker-wasm/, "console.log(1);"),
+    "worker-invalid",
+    /another script.*Copy the package's dist/,
+  ],
+  ["broken code", withBody(/worker-wasm/, "const = 1;"), "worker-invalid", /not all of this one.*Copy/],
+  [
+    "code before its own that throws",
+    (path, { headers, body }) =>
+      path.endsWith("/worker-wasm.js")
+        ? { headers, body: `undefinedName();\n${new TextDecoder().decode(body as Uint8Array)}` }
+        : undefined,
+    "worker-invalid",
+    /its code fails \(.*undefinedName/,
+  ],
   [
     "no COEP below a page with COEP",
     withHeaders({ "cross-origin-embedder-policy": "require-corp", "cross-origin-opener-policy": "same-origin" }),
@@ -101,6 +124,22 @@ for (const [name, rule, reason, fix, retryable = false] of WORKERS)
     expect(outcome.message).toMatch(fix);
     expect(outcome.message).toContain("did not load");
   });
+
+test("an empty script of the worker that fetches models is named too, well before a minute", async ({ page }) => {
+  await open(page, withBody(/worker-cache/, ""));
+  const startMs = performance.now();
+  expect(await attempt(page)).toMatchObject({ code: "setup-failed", reason: "worker-invalid", unhandled: [] });
+  expect(performance.now() - startMs).toBeLessThan(40_000);
+});
+
+test("a worker that comes late is no fault: the model answers", async ({ page }) => {
+  await open(page);
+  await page.route("**/worker-wasm.js", async (route) => {
+    await new Promise((resolve) => setTimeout(resolve, 8_000));
+    await route.continue();
+  });
+  expect(await attempt(page)).toMatchObject({ y: [7], unhandled: [] });
+});
 
 const TRUSTED = { "content-security-policy": "require-trusted-types-for 'script'; trusted-types mine" };
 
@@ -272,6 +311,27 @@ test("a model that is redirected to an origin without CORS: cors, and not that t
   expect(outcome.message).toMatch(/redirected to another origin.*Access-Control-Allow-Origin/);
 });
 
+test("a model over http on a page over https: mixed-content, and no request", async ({ browser }) => {
+  const secure = await serveFaulty({ isSecure: true });
+  const context = await browser.newContext({ ignoreHTTPSErrors: true });
+  try {
+    const page = await context.newPage();
+    await page.goto(`${secure.origin}/`);
+    const outcome = await attempt(page, { model: "http://models.example/model.onnx" });
+    expect(outcome).toMatchObject({
+      code: "download-failed",
+      reason: "mixed-content",
+      retryable: false,
+      unhandled: [],
+    });
+    expect(outcome.message).toMatch(/https/);
+    expect(await attempt(page)).toMatchObject({ y: [7], secure: true });
+  } finally {
+    await context.close();
+    await secure.close();
+  }
+});
+
 test("a server that is away may come back: a retry is advised", async ({ page }) => {
   const gone = await serveFaulty();
   await gone.close();
@@ -282,7 +342,7 @@ test("a server that is away may come back: a retry is advised", async ({ page })
 
 test("a model that is not there, and one that needs a login, are not retryable; 503 is", async ({ page }) => {
   const reasons: unknown[] = [];
-  for (const status of [404, 410, 401, 503]) {
+  for (const status of [404, 410, 204, 401, 503]) {
     await open(page, instead(/^\/model/, { status, headers: { "retry-after": "3600" }, body: "" }));
     const { code, reason, retryable } = await attempt(page);
     reasons.push([status, code, reason, retryable]);
@@ -290,9 +350,17 @@ test("a model that is not there, and one that needs a login, are not retryable; 
   expect(reasons).toEqual([
     [404, "download-failed", "not-found", false],
     [410, "download-failed", "not-found", false],
+    [204, "download-failed", "not-found", false],
     [401, "download-failed", "denied", false],
     [503, "download-failed", "server", true],
   ]);
+});
+
+test("labels that are not there are named as labels", async ({ page }) => {
+  await open(page);
+  const outcome = await attempt(page, { load: { labels: "/labels.txt" } });
+  expect(outcome).toMatchObject({ code: "download-failed", reason: "not-found", retryable: false, unhandled: [] });
+  expect(outcome.message).toMatch(/^labels: .*\/labels\.txt answered with status 404/);
 });
 
 /** A bundle of the small model, with an asset: both chunks are needed. */

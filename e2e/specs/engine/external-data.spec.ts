@@ -1,6 +1,6 @@
 // External weights, loaded many times. Chromium 156 loses reads of a Blob's stream into a caller's buffer (BYOB), about
 // one in 300 to 700, and ONNX Runtime's JSPI build, which WebGPU runs on, makes one read per tensor
-// (lib/worker/backend/no-byob.ts).
+// (lib/worker/backend/blob-streams.ts).
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "@playwright/test";

@@ -166,6 +166,10 @@ test("what contradicts the model, or describes a bundle, is refused by a sentenc
   );
   expect(await refused(colour, { image: { channels: "gray" } })).toContain("use rgb or bgr");
   expect(await refused(colour, { image: { norm: "imagenet" } as object })).toContain('there is no field "norm"');
+  for (const std of [0, -1, [1, 1, -1]])
+    expect(await refused(colour, { image: { normalize: { std } } })).toMatch(
+      /^TypeError: image\.normalize\.std: expected a number above 0/,
+    );
   expect(await refused(colour, { labels: { from: 7 } as never })).toMatch(/^TypeError: labels: expected texts/);
   const grey = "/expanded/fashion-cnn/f32.onnx";
   expect(await refused(grey, { labels: LABELS })).toMatch(

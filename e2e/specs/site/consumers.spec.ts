@@ -46,7 +46,11 @@ export const numbers: Inputs = { x: [1, 2, 3] };
 export const other: Inputs = { x: { width: 3 } };
 
 export async function answer(): Promise<string | null> {
-  const model = await (await createEngine()).load("/model.onnx");
+  const engine = await createEngine();
+  await engine.update("/model.onnx", { backend: "wasm" });
+  // @ts-expect-error -- an option of a load
+  await engine.update("/model.onnx", { labels: ["cat"] });
+  const model = await engine.load("/model.onnx");
   const { answer: one, outputs } = await model.run(inputs);
   const y = outputs["y"];
   if (y?.dtype === "float32") y.data.fill(0);

@@ -6,10 +6,13 @@ import type { AddressInfo } from "node:net";
 import { extname, join } from "node:path";
 import { expect, test } from "@playwright/test";
 import type { Page } from "@playwright/test";
+import { build as esbuild } from "esbuild";
 import { build, preview } from "vite";
+import { readEntries } from "../../../lib/build/entries.ts";
 import { doubleModel } from "../../support/double-model.ts";
 import { freshApp } from "../../support/fresh-app.ts";
 import type { FreshApp } from "../../support/fresh-app.ts";
+import { ROOT } from "../../support/prepare.ts";
 
 const mainOf = (entry: string): string => `import { createEngine, isSelvedgeError } from "${entry}";
 const say = (error) => (isSelvedgeError(error) ? error.code + ": " : "") + error.message;
@@ -78,6 +81,17 @@ test.describe("entries", () => {
     } finally {
       await server.close();
     }
+  });
+
+  test("an import of nothing adds no byte to an app, and one function adds little", async () => {
+    const sizeOf = async (contents: string): Promise<number> => {
+      const options = { bundle: true, minify: true, format: "esm", write: false, logLevel: "error" } as const;
+      const { outputFiles } = await esbuild({ stdin: { contents, resolveDir: app.folder }, ...options });
+      return outputFiles[0]?.contents.byteLength ?? -1;
+    };
+    for (const { name } of readEntries(ROOT).filter((x) => !x.isNode && !["react", "service-worker"].includes(x.name)))
+      expect(await sizeOf(`import "selvedge${name && `/${name}`}";`), name).toBe(0);
+    expect(await sizeOf(`import { isSelvedgeError } from "selvedge"; export { isSelvedgeError };`)).toBeLessThan(250);
   });
 
   test("one file serves an import map, with two scripts instead of dozens", async ({ page }) => {

@@ -1,4 +1,5 @@
 // Questions that several checks ask of the evidence, and how facts are written.
+import { brotliDecompressSync } from "node:zlib";
 import type { Answer, Evidence, Found, Role, SiteFile } from "../evidence.ts";
 import { isHtml } from "../find-files.ts";
 import { pathOf } from "../urls.ts";
@@ -29,6 +30,29 @@ export function documentOf(evidence: Evidence): SiteFile | undefined {
 /** Returns a header; of the browser's own request where it made one. */
 export function header(file: SiteFile | undefined, name: string): string | undefined {
   return file?.answer.headers[name] ?? file?.seen?.headers[name];
+}
+
+/** Returns the coding of a script or binary that is sent compressed without a header that says so; null for others. */
+export function undeclaredCoding({ answer }: SiteFile): "gzip" | "br" | "zstd" | null {
+  const { body, headers, isWhole } = answer;
+  if ("content-encoding" in headers || body.byteLength === 0) return null;
+  if (body[0] === 0x1f && body[1] === 0x8b) return "gzip";
+  if (body[0] === 0x28 && body[1] === 0xb5 && body[2] === 0x2f && body[3] === 0xfd) return "zstd";
+  // Brotli has no mark: what it expands is not the text or the module that was expected.
+  if (!isWhole || isText(body) || (body[0] === 0 && body[1] === 0x61)) return null;
+  try {
+    return brotliDecompressSync(body).byteLength > 0 ? "br" : null;
+  } catch {
+    return null;
+  }
+}
+
+function isText(body: Uint8Array): boolean {
+  try {
+    return !new TextDecoder("utf-8", { fatal: true }).decode(body).includes("\0");
+  } catch {
+    return false;
+  }
 }
 
 /** Returns the type of an answer without its parameters, in lower case. */

@@ -106,12 +106,13 @@ export function policiesOf(file: SiteFile): Policy[] {
   return found;
 }
 
-function shown({ url }: SiteFile, { name, sources }: { name: string; sources: readonly string[] }): string {
+/** Writes a directive of a file's policy. */
+export function shown({ url }: SiteFile, { name, sources }: { name: string; sources: readonly string[] }): string {
   return `${url}: Content-Security-Policy: … ${name} ${sources.join(" ")} …`;
 }
 
-/** A new script-src replaces default-src, so it keeps what that allowed. */
-function scriptBase({ name, sources }: { name: string; sources: readonly string[] }): readonly string[] {
+/** Returns the sources that a new script-src keeps, since it replaces default-src. */
+export function scriptBase({ name, sources }: { name: string; sources: readonly string[] }): readonly string[] {
   return name === "script-src" ? [] : sources.filter((x) => x !== "'none'");
 }
 

@@ -1,13 +1,13 @@
 // Types and content of scripts and binaries: browsers refuse a script of another type, and compile a binary of another
 // type only after it has arrived whole.
-import type { Check, Evidence, Found, SiteFile } from "../evidence.ts";
-import { extensionOf, pathOf } from "../urls.ts";
-import { described, filesOf, isServed, lines, mergeById, typeOf } from "./facts.ts";
+import type { Change, Check, Evidence, Found, SiteFile } from "../evidence.ts";
+import { extensionOf, folderOf, pathOf } from "../urls.ts";
+import { described, filesOf, isServed, lines, mergeById, typeOf, undeclaredCoding } from "./facts.ts";
 
 const SCRIPT = /^(?:text|application)\/(?:x-)?(?:java|ecma)script$|^text\/(?:javascript1\.[0-5]|jscript|livescript)$/;
 const WASM_MAGIC = [0x00, 0x61, 0x73, 0x6d];
 
-/** Finds types that browsers refuse, and binaries that are no WebAssembly. */
+/** Finds types that browsers refuse, scripts that are none, and binaries that are no WebAssembly. */
 export const types: Check = (evidence) =>
   mergeById([
     ...filesOf(evidence, "worker", "cache-worker").flatMap((file) => script(file, evidence)),
@@ -16,7 +16,10 @@ export const types: Check = (evidence) =>
 
 function script(file: SiteFile, evidence: Evidence): Found[] {
   const type = typeOf(file.answer);
-  if (!isServed(file) || SCRIPT.test(type)) return [];
+  if (!isServed(file)) return [];
+  const content = scriptContent(file);
+  if (content !== null) return [content];
+  if (SCRIPT.test(type)) return [];
   const extension = extensionOf(file.url);
   return [
     {
@@ -29,22 +32,45 @@ function script(file: SiteFile, evidence: Evidence): Found[] {
   ];
 }
 
+/** Finds a script that is empty, or compressed without a header that says so. */
+function scriptContent(file: SiteFile): Found | null {
+  const coding = undeclaredCoding(file);
+  const isEmpty = file.answer.body.byteLength === 0 && file.answer.isWhole;
+  if (coding === null && !isEmpty) return null;
+  return {
+    id: "script-content",
+    severity: "error",
+    message: `The worker script ${pathOf(file.url)} is ${coding === null ? "empty" : `compressed (${coding}), without a Content-Encoding that says so`}.`,
+    evidence: [
+      ...(isEmpty ? [] : [`${file.url}: begins with ${hex(file.answer.body)}`]),
+      `${described(file)}, ${file.answer.body.byteLength} bytes`,
+    ],
+    changes: [
+      coding === null
+        ? { kind: "copy", files: ["worker-*.js", "*.wasm"], to: pathOf(folderOf(file.url)) }
+        : encodedAs(file, coding),
+    ],
+  };
+}
+
+function encodedAs(file: SiteFile, value: string): Change {
+  return { kind: "header", path: pathOf(file.url), name: "Content-Encoding", value };
+}
+
 function binary(file: SiteFile): Found[] {
   if (!isServed(file)) return [];
   const { body, headers } = file.answer;
   const type = typeOf(file.answer);
-  const isGzip = body[0] === 0x1f && body[1] === 0x8b;
+  const coding = undeclaredCoding(file);
   const encoding = headers["content-encoding"];
   if (encoding === undefined && !WASM_MAGIC.every((x, i) => body[i] === x))
     return [
       {
         id: "wasm-content",
         severity: "error",
-        message: `${pathOf(file.url)} is no WebAssembly${isGzip ? ": it is compressed, without a Content-Encoding that says so" : ""}.`,
+        message: `${pathOf(file.url)} is no WebAssembly${coding === null ? "" : `: it is compressed (${coding}), without a Content-Encoding that says so`}.`,
         evidence: [`${file.url}: begins with ${hex(body)}`, described(file)],
-        changes: isGzip
-          ? [{ kind: "header", path: pathOf(file.url), name: "Content-Encoding", value: "gzip" }]
-          : [{ kind: "as-stored", path: pathOf(file.url) }],
+        changes: [coding === null ? { kind: "as-stored", path: pathOf(file.url) } : encodedAs(file, coding)],
       },
     ];
   if (type === "application/wasm") return [];

@@ -16,7 +16,7 @@ export interface ThreadScope {
 }
 
 /** First message that a thread receives through its port. */
-interface Greeting {
+interface RestMessage {
   readonly rest: WebAssembly.Module;
 }
 
@@ -35,7 +35,7 @@ export function askForThreads(rest: WebAssembly.Module, ask: (port: MessagePort)
       port1.onmessage = (event: MessageEvent): void => {
         this.onmessage?.(event);
       };
-      port1.postMessage({ rest } satisfies Greeting);
+      port1.postMessage({ rest } satisfies RestMessage);
       ask(port2);
     }
 
@@ -56,7 +56,7 @@ export function beThread(scope: ThreadScope): void {
     const { port } = data as { readonly port: MessagePort };
     scope.postMessage = port.postMessage.bind(port);
     port.onmessage = ({ data }: MessageEvent): void => {
-      linkInstance((data as Greeting).rest);
+      linkInstance((data as RestMessage).rest);
       port.onmessage = (event: MessageEvent): void => {
         scope.onmessage?.(event);
       };

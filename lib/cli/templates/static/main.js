@@ -1,7 +1,7 @@
 import { createEngine } from "selvedge";
 
 const [input, picture, output] = ["input", "img", "output"].map((name) => document.querySelector(name));
-const model = createEngine().then((engine) => engine.load("models/ocr-rec/bundle.json"));
+const model = createEngine({ backends: ["wasm"] }).then((engine) => engine.load("models/ocr-rec/bundle.json"));
 
 picture.onload = async () => {
   const { decoded } = await (await model).run({ x: picture });

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { replaceBlobStreams } from "./no-byob.ts";
+import { replaceBlobStreams } from "./blob-streams.ts";
 
 const LIB = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const stream = Reflect.get(Blob.prototype, "stream");

@@ -1,0 +1,213 @@
+// Sites whose page itself is broken, before or around the package's files, each with a twin on other hosts and by other
+// tools: scripts that a policy blocks or that can't be parsed, workers that are compressed without a word, service workers
+// of the app, two copies of the package.
+import { brotliCompressSync, gzipSync } from "node:zlib";
+import type { Site } from "./site.ts";
+import { app, byEsbuild, copied, header, POLICY } from "./sites.ts";
+import type { Broken } from "./sites.ts";
+import { hashed, unbundled } from "./twins.ts";
+
+const SELF = "worker-src 'self'; script-src 'self' 'wasm-unsafe-eval'";
+/** A host that compresses binaries. */
+const PACKED = { compress: new Set(["application/wasm"]) } as const;
+const textOf = (body: Uint8Array | undefined): string => new TextDecoder().decode(body);
+
+/** Replaces files that match, and keeps the right ones for a fix. */
+function changed(site: Site, pattern: RegExp, change: (body: Uint8Array) => Uint8Array): Site {
+  const paths = [...site.files.keys()].filter((x) => pattern.test(x));
+  if (paths.length === 0) throw new Error(`the site has no ${String(pattern)}`);
+  for (const path of paths) {
+    const body = site.files.get(path) ?? new Uint8Array();
+    site.store.set(path, body);
+    site.files.set(path, change(body));
+  }
+  return site;
+}
+
+/** Claims its pages, and does what the code of its `fetch` event says. */
+const serviceWorker = (onFetch = "", head = ""): Uint8Array =>
+  Buffer.from(`${head}
+addEventListener("install", () => skipWaiting());
+addEventListener("activate", (event) => event.waitUntil(clients.claim()));
+addEventListener("fetch", (event) => {
+  const { pathname } = new URL(event.request.url);
+  ${onFetch}
+});`);
+
+/** Answers workers with those of an older release, as a cache that outlives an update. */
+const STALE = `if (/\\/worker-(jspi|wasm|cache)/.test(pathname))
+    event.respondWith(fetch(event.request).then((x) => x.text()).then((text) =>
+      new Response(text.replaceAll(/\\b0\\.1\\.0\\+[0-9a-f]{8}/g, "0.0.9+00000000"), { headers: { "content-type": "text/javascript" } })));`;
+
+/** Adds a service worker: a broken one, and the right one for its fix. */
+function withServiceWorker(site: Site, path: string, broken: Uint8Array): Site {
+  site.files.set(path, broken);
+  site.store.set(path, serviceWorker());
+  site.app.serviceWorker = path;
+  return site;
+}
+
+/** The broken sites. */
+export const PAGE_SITES: readonly Broken[] = [
+  {
+    name: "an inline import map under a policy that admits files alone",
+    finding: "csp-inline",
+    isSilent: true,
+    line: /script-src 'sha256-[\w+/]{43}='/,
+    make: () => unbundled("/selvedge/", { headers: [header("*", POLICY, SELF)] }),
+  },
+  {
+    name: "a page's script with a syntax error",
+    finding: "script-syntax",
+    isSilent: true,
+    line: /npm run build.*\/main\.js/,
+    make: async () => changed(await copied(), /^\/main\.js$/, (body) => Buffer.from(`${textOf(body)}\n}`)),
+  },
+  {
+    name: "workers that are gzip without a header",
+    finding: "script-content",
+    line: /Content-Encoding: gzip/,
+    make: async () => changed(await copied(PACKED), /worker-wasm\.js$/, (body) => gzipSync(body)),
+  },
+  {
+    name: "a worker of 0 bytes",
+    finding: "script-content",
+    line: /cp node_modules\/selvedge\/dist/,
+    make: async () => changed(await copied(), /worker-cache\.js$/, () => new Uint8Array()),
+  },
+  {
+    name: "a service worker that answers with the workers of an older release",
+    finding: "service-worker-stale",
+    line: /delete the old cache/,
+    make: async () => withServiceWorker(await copied(), "/sw.js", serviceWorker(STALE)),
+  },
+  {
+    name: "a service worker that precaches the binaries",
+    finding: "pwa-precache",
+    severity: "warning",
+    line: /globIgnores/,
+    make: async () =>
+      withServiceWorker(
+        await copied(),
+        "/sw.js",
+        serviceWorker("", `const files = [{ url: "/main.js" }, { url: "/ort-wasm.wasm" }];`),
+      ),
+  },
+  {
+    name: "two scripts with a copy of the package each",
+    finding: "two-copies",
+    severity: "warning",
+    line: /npm dedupe selvedge/,
+    make: async () => {
+      const widget = await byEsbuild({ path: "/widget.js" });
+      const head = `<script type="module" src="/widget.js"></script>`;
+      const mended = new Map([["/widget.js", Buffer.from(`import "./main.js";`)]]);
+      return copied({ app: app({ head }), files: widget, mended });
+    },
+  },
+];
+
+/** A twin of each. */
+export const PAGE_TWINS: readonly Broken[] = [
+  {
+    name: "an inline import map with a nonce that the policy of another page has, on Caddy",
+    finding: "csp-inline",
+    isSilent: true,
+    line: /Caddyfile[^]*script-src 'self' 'wasm-unsafe-eval' 'nonce-bGFzdA' 'sha256-/,
+    make: () =>
+      unbundled(
+        "/vendor/ai/",
+        {
+          headers: [
+            header("*", POLICY, "default-src 'self' 'wasm-unsafe-eval' 'nonce-bGFzdA'"),
+            header("*", "Server", "Caddy"),
+          ],
+        },
+        ` nonce="Zmlyc3Q"`,
+      ),
+  },
+  {
+    name: "Vite's output whose script was cut short on its way to nginx",
+    finding: "script-syntax",
+    isSilent: true,
+    line: /npm run build/,
+    make: async () =>
+      changed(
+        await hashed({ base: "/shop/", headers: [header("*", "Server", "nginx/1.27.3")] }),
+        /\/main-[^/]*\.js$/,
+        (body) => body.subarray(0, body.length >> 1),
+      ),
+  },
+  {
+    name: "hashed workers that are brotli without a header, behind Apache",
+    finding: "script-content",
+    line: /Header always set Content-Encoding "br"/,
+    make: async () =>
+      changed(
+        await hashed({ base: "/", headers: [header("*", "Server", "Apache/2.4.62 (Debian)")], ...PACKED }),
+        /\/worker-wasm-[^/]*\.js$/,
+        (body) => brotliCompressSync(body),
+      ),
+  },
+  {
+    name: "an empty hashed worker on Netlify",
+    finding: "script-content",
+    line: /deploy/,
+    make: async () =>
+      changed(
+        await hashed({ base: "/", headers: [header("*", "X-Nf-Request-Id", "01J")] }),
+        /\/worker-wasm-[^/]*\.js$/,
+        () => new Uint8Array(),
+      ),
+  },
+  {
+    name: "a cache-first service worker below a folder that keeps hashed workers",
+    finding: "service-worker-stale",
+    line: /\/shop\/service-worker\.js[^]*delete the old cache/,
+    make: async () =>
+      withServiceWorker(await hashed({ base: "/shop/" }), "/shop/service-worker.js", serviceWorker(STALE)),
+  },
+  {
+    name: "Workbox's list of hashed binaries",
+    finding: "pwa-precache",
+    severity: "warning",
+    line: /globIgnores/,
+    make: async () => {
+      const list = `self.__WB_MANIFEST = [{ revision: null, url: "assets/ort-jspi-BhX1cz4k.wasm" }];`;
+      return withServiceWorker(await hashed({ base: "/app/" }), "/app/sw.js", serviceWorker("", list));
+    },
+  },
+  {
+    name: "a package that Vite's dev server has pre-bundled beside a linked one",
+    finding: "two-copies",
+    severity: "warning",
+    line: /optimizeDeps: \{ exclude: \["selvedge"\] \}/,
+    make: async () => {
+      const cached = "/node_modules/.vite/deps/selvedge.js";
+      const linked = "/node_modules/selvedge/dist/index.js";
+      const [, code = new Uint8Array()] = [...(await byEsbuild({ minify: false }))][0] ?? [];
+      const site = await copied({ app: app({ script: "src/main.js" }) });
+      for (const [path, body] of [...site.files])
+        if (/worker-|\.wasm$/.test(path)) site.files.set(`/node_modules/selvedge/dist${path}`, body);
+      const entry = (...paths: string[]): Uint8Array =>
+        Buffer.from(["/@vite/client.js", ...paths].map((x) => `import "${x}";`).join("\n"));
+      site.files.set("/@vite/client.js", Buffer.from("// /@vite/client\n"));
+      site.files.set(cached, code).set(linked, code);
+      site.files.set("/src/main.js", entry(cached, linked));
+      return { ...site, mended: new Map([["/src/main.js", entry(linked)]]) };
+    },
+  },
+];
+
+/** Sites on which nothing is wrong. */
+export const PAGE_GOOD: readonly { readonly name: string; make(): Promise<Site> }[] = [
+  {
+    name: "an import map with the policy's nonce",
+    make: () =>
+      unbundled("/selvedge/", { headers: [header("*", POLICY, `${SELF} 'nonce-Zmlyc3Q'`)] }, ` nonce="Zmlyc3Q"`),
+  },
+  {
+    name: "a service worker that leaves requests alone",
+    make: async () => withServiceWorker(await copied(), "/sw.js", serviceWorker()),
+  },
+];

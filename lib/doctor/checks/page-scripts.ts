@@ -1,0 +1,90 @@
+// Scripts of the page itself that keep the app from starting, before any file of Selvedge is requested: an inline import
+// map or script that the content security policy blocks, and a script with a syntax error.
+import { createHash } from "node:crypto";
+import { admitsInline, governing } from "../csp.ts";
+import type { Policy } from "../csp.ts";
+import type { Check, Evidence, Found } from "../evidence.ts";
+import { textOf } from "../http.ts";
+import { bare, pathOf } from "../urls.ts";
+import { described, documentOf, lines } from "./facts.ts";
+import { policiesOf, scriptBase, shown } from "./policy.ts";
+
+/** Finds inline scripts that a policy blocks, and scripts with syntax errors. */
+export const pageScripts: Check = (evidence) => [...inline(evidence), ...syntax(evidence)];
+
+/** A script in the page's markup that names the package. */
+interface Inline {
+  readonly isMap: boolean;
+  readonly nonce: string | null;
+  readonly text: string;
+}
+
+function inline(evidence: Evidence): Found[] {
+  const document = documentOf(evidence);
+  if (document === undefined) return [];
+  const scripts = inlineScripts(textOf(document.answer));
+  return policiesOf(document).flatMap((policy) => {
+    const blocked = scripts.filter(({ nonce, text }) => !admitsInline(policy, nonce, hashesOf(text)));
+    return blocked.map((script) => blockedScript(script, policy, evidence));
+  });
+}
+
+function blockedScript({ isMap, text }: Inline, policy: Policy, evidence: Evidence): Found {
+  const document = documentOf(evidence);
+  const rule = governing(policy, "script-src-elem") ?? { name: "script-src", sources: [] };
+  const directive = rule.name === "default-src" ? "script-src" : rule.name;
+  return {
+    id: "csp-inline",
+    severity: "error",
+    message: `The content security policy blocks the page's inline ${isMap ? "import map" : "script"}, which names selvedge: ${directive} needs its hash, or a nonce.`,
+    evidence: [
+      ...(document === undefined ? [] : [shown(document, rule)]),
+      `inline ${isMap ? "import map" : "script"}: ${text.trim().replaceAll(/\s+/g, " ").slice(0, 120)}`,
+      ...lines(evidence, /inline|import ?map|resolve module specifier|bare specifier/i),
+    ],
+    changes: [
+      {
+        kind: "csp",
+        path: pathOf(evidence.url),
+        directive,
+        sources: [...(rule.name === directive ? [] : scriptBase(rule)), `'${hashesOf(text)[0] ?? ""}'`],
+      },
+    ],
+  };
+}
+
+/** Returns the inline import maps and module scripts of a page that name the package. */
+function inlineScripts(html: string): Inline[] {
+  return [...html.matchAll(/<script\b([^>]*)>([^]*?)<\/script\s*>/gi)].flatMap(([, attributes = "", text = ""]) => {
+    const isMap = /\btype=["']?importmap\b/i.test(attributes);
+    const isInline = !/\bsrc\s*=/i.test(attributes) && /\bselvedge\b/.test(text);
+    if (!isInline || !(isMap || /\btype=["']?module\b/i.test(attributes))) return [];
+    const nonce = /\bnonce=(?:"([^"]*)"|'([^']*)'|([^\s>]+))/i.exec(attributes);
+    return [{ isMap, nonce: nonce?.[1] ?? nonce?.[2] ?? nonce?.[3] ?? null, text }];
+  });
+}
+
+/** Returns the hashes of an inline script as a policy names them; a browser reads line ends as "\n". */
+function hashesOf(text: string): string[] {
+  const content = text.replaceAll(/\r\n?/g, "\n");
+  return ["sha256", "sha384", "sha512"].map((name) => `${name}-${createHash(name).update(content).digest("base64")}`);
+}
+
+/** A script that can't be parsed matters where no engine was started: an app has scripts of others too. */
+function syntax(evidence: Evidence): Found[] {
+  const { browser } = evidence;
+  const { origin } = new URL(evidence.url);
+  if (browser === null || browser.hasStarted) return [];
+  const own = browser.scriptErrors.filter(({ url }) => URL.canParse(url) && new URL(url).origin === origin);
+  return own.slice(0, 1).map(({ url, line, message }) => {
+    const file = evidence.files.find((x) => bare(x.url) === bare(url));
+    const isPage = bare(url) === bare(evidence.url);
+    return {
+      id: "script-syntax",
+      severity: "error",
+      message: `${isPage ? "A script in the page" : `The script ${pathOf(url)}`} can't be parsed (${message}): the app does not start.`,
+      evidence: [`${url}:${line}: ${message}`, ...(file === undefined || isPage ? [] : [described(file)])],
+      changes: [{ kind: "replace", url: pathOf(url), command: "npm run build" }],
+    };
+  });
+}
