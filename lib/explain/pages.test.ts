@@ -67,11 +67,11 @@ test("each reason shows the message that its failing page gave, but for a few th
   expect(without.sort()).toEqual(Object.keys(UNSEEN).sort());
 });
 
-test("each code shows a message that a failing page gave, but for the one that is not used", () => {
+test("each code shows a message that a failing page gave, but for one that is not used and one of large models", () => {
   const without = ERROR_CODES.map(explain).filter(
     (x) => ![x, ...x.reasons].some(({ messages }) => messages.length > 0),
   );
-  expect(without.map(({ code }) => code)).toEqual(["remote-failed"]);
+  expect(without.map(({ code }) => code)).toEqual(["does-not-fit", "remote-failed"]);
 });
 
 test("a fix that depends on the host has the line of each", () => {
