@@ -17,6 +17,7 @@ const onDemand = [
   "./availability.js",
   "./own-description.js",
   "./repository-source.js",
+  "./embed.js",
   "../core/release-record.js",
 ];
 /** @type {(path: string) => import("size-limit").SizeLimitConfig[number]} */
@@ -52,6 +53,7 @@ export default [
   part("core/release-record.js"),
   part("engine/own-description.js"),
   part("engine/repository-source.js"),
+  part("engine/embed.js"),
   {
     ...part("bindings/react.js"),
     name: "React hooks, gzip",

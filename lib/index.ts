@@ -9,6 +9,7 @@ export type { RunWhy } from "./engine/explain-run.ts";
 export type {
   AvailabilityOptions,
   EngineOptions,
+  HubOptions,
   LabelsOption,
   LoadOptions,
   MapOptions,
@@ -29,7 +30,8 @@ export type {
   TensorInput,
   TextInput,
 } from "./engine/inputs.ts";
-export type { ModelSource } from "./core/resolve-source.ts";
+export type { TextPair } from "./core/text-pair.ts";
+export type { ModelSource, RepositorySource } from "./core/resolve-source.ts";
 export type { Availability } from "./engine/availability.ts";
 export type { FileProgress, Progress, StoreChoice, Updated, UpdatePolicy } from "./cache/messages.ts";
 export type { Dtype, DtypeArrays, Port, Tensor, TensorOf } from "./core/tensor.ts";
@@ -43,5 +45,5 @@ export type { Trace, TraceEvent } from "./observe/trace.ts";
 export type { Priority } from "./schedule/events.ts";
 export { isSelvedgeError, SelvedgeError } from "./core/errors.ts";
 export type { ErrorCode, ErrorDetails } from "./core/errors.ts";
-export type { Assignment, Bundle, DecodeSpec, ImageSpec } from "./core/bundle.ts";
+export type { Assignment, Bundle, DecodeSpec, ImageSpec, PoolSpec } from "./core/bundle.ts";
 export type { Effects, HostFacts, ScriptUrl, WorkerHandle } from "./effects/effects.ts";

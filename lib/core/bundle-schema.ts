@@ -88,6 +88,8 @@ export function parseBundle(json: unknown): Bundle {
       throw invalid(`${output.name}.feeds names no input: "${output.feeds}"`, output.name);
     if (output.decode !== undefined && "asset" in output.decode && !assets.has(output.decode.asset))
       throw invalid(`${output.name}: its postprocessing names no asset: "${output.decode.asset}"`, output.name);
+    if (output.decode?.op === "pool" && output.decode.mask !== undefined && !inputs.has(output.decode.mask))
+      throw invalid(`${output.name}: its postprocessing names no input: "${output.decode.mask}"`, output.name);
     if (output.cut !== undefined) checkCut(output, output.cut, inputs.get(output.cut.input));
   }
   return parsed;

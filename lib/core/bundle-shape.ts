@@ -115,6 +115,13 @@ const POSTPROCESS = {
   argmax: v.object({ step: v.literal("argmax") }),
   labels: v.object({ step: v.literal("labels"), asset, top: v.optional(size) }),
   ctc: v.object({ step: v.literal("ctc"), asset }),
+  pool: v.object({
+    step: v.literal("pool"),
+    mode: v.picklist(["mean", "cls", "last"]),
+    mask: v.optional(name),
+    dims: v.optional(size),
+    normalize: v.optional(v.boolean()),
+  }),
 };
 
 /** Returns the schema of a step: full where the step is known, else any object with a word. */

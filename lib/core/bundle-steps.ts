@@ -10,7 +10,7 @@ export type Step = { readonly step: string };
 /** The steps that this version knows before a model, and after one. */
 export const STEPS: Readonly<Record<"preprocess" | "postprocess", readonly string[]>> = {
   preprocess: ["image", "text"],
-  postprocess: ["softmax", "argmax", "labels", "ctc"],
+  postprocess: ["softmax", "argmax", "labels", "ctc", "pool"],
 };
 
 /** The words that this version knows in a step `image`. */

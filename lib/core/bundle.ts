@@ -96,7 +96,21 @@ export type DecodeSpec =
    * Greedy CTC (connectionist temporal classification) over [batch, time, class]: class 0 is the blank, class i + 1 is
    * line i of the asset.
    */
-  | { readonly op: "ctc"; readonly asset: string };
+  | { readonly op: "ctc"; readonly asset: string }
+  | PoolSpec;
+
+/** Pooling of the vectors of a text's tokens, [batch, token, number], to one vector per text. */
+export interface PoolSpec {
+  readonly op: "pool";
+  /** Mean over tokens, the first token, or the last one. */
+  readonly mode: "mean" | "cls" | "last";
+  /** Name of the attention mask input: only tokens where it is not 0 count. Default: all count. */
+  readonly mask?: string | undefined;
+  /** The first numbers that are kept, for a model trained for that (Matryoshka). Default: all. */
+  readonly dims?: number | undefined;
+  /** Whether the vector is scaled to length 1 at the end. Default false. */
+  readonly normalize?: boolean | undefined;
+}
 
 /** Allowed padding of an input, by which requests of unlike sizes are batched. */
 export interface PadSpec {

@@ -7,6 +7,8 @@ import { checkNames, checkSymbols, checkTensor, kindOf, show } from "../core/che
 import type { Symbols } from "../core/check-inputs.ts";
 import { ARRAY_TYPES, arrayOver } from "../core/tensor.ts";
 import type { Dtype, DtypeArrays, Tensor, TensorOf } from "../core/tensor.ts";
+import { joinPair } from "../core/text-pair.ts";
+import type { TextPair } from "../core/text-pair.ts";
 import { isDataAlone, withDims } from "./infer-dims.ts";
 
 /**
@@ -56,8 +58,8 @@ export interface OrtTensor {
   readonly data: ArrayBufferView | readonly unknown[];
 }
 
-/** A text, or several that become one row each; accepted where the model's bundle declares a text input. */
-export type TextInput = string | readonly string[];
+/** A text or a pair of texts, or several that become one row each; accepted where the model's bundle declares a text input. */
+export type TextInput = string | TextPair | readonly (string | TextPair)[];
 
 /** Inputs by name. */
 export type Inputs = Readonly<Record<string, TensorInput | ArrayInput | OrtTensor | ImageInput | TextInput>>;
@@ -148,9 +150,9 @@ function checkInputs(
   const texts = new Map<string, readonly string[]>();
   let filled: Set<string | undefined> | null = null;
   for (const { name, text } of ports) {
-    const value: unknown = inputs[name];
+    const value: unknown = text && joinPair(inputs[name]);
     if (!text || (typeof value !== "string" && !Array.isArray(value))) continue;
-    const each = [value].flat() as string[];
+    const each = [value].flat().map(joinPair) as string[];
     if (each.length === 0 || each.some((x) => typeof x !== "string"))
       throw new TypeError(`input "${name}": expected a text, or one or more in an array`);
     texts.set(name, each);

@@ -202,6 +202,23 @@ export class Model {
     return mapRuns({ run: this.#run.bind(this), atLeast, atMost, pause }, source, options);
   }
 
+  /**
+   * Computes the vector of each text, for a model whose bundle or repository declares tokenizer and pooling. Texts are
+   * sorted by length, batched, and run on all lanes; the vectors come in the order of the texts.
+   * @param options - `dims` keeps the first numbers, for a model trained for that, and scales them to length 1
+   * @throws TypeError for a model that declares no pooling; else as `run`
+   * @example
+   * const [a, b] = await model.embed(["a cat", "a dog"]);
+   */
+  async embed(
+    texts: readonly string[],
+    options: RunOptions & { readonly dims?: number | undefined } = {},
+  ): Promise<Float32Array[]> {
+    const { embedTexts } = await import("./embed.ts");
+    const inFlight = 2 * this.#host.executor.pool.usual(this.backend).length;
+    return embedTexts(this, inFlight, texts, options);
+  }
+
   /** Frees the model on every lane. Queued requests are rejected with `closed`. */
   unload(): void {
     if (this.#unloaded) return;

@@ -114,7 +114,8 @@ export type Decoded =
       readonly labels: readonly { readonly label: string; readonly index: number; readonly score: number }[];
     }
   | { readonly kind: "index"; readonly index: number; readonly score: number }
-  | { readonly kind: "probabilities"; readonly probabilities: Float32Array };
+  | { readonly kind: "probabilities"; readonly probabilities: Float32Array }
+  | { readonly kind: "vector"; readonly vector: Float32Array };
 
 /** A tensor's description; its elements are in the packed bytes. */
 export interface Header {

@@ -8,6 +8,7 @@ const WIDTHS: Readonly<Record<Decoded["kind"], readonly [texts: number, numbers:
   labels: [1, 2],
   index: [0, 2],
   probabilities: [0, 1],
+  vector: [0, 1],
 };
 
 /** Packs the answers of one output, a list for each request. */
@@ -19,9 +20,10 @@ export function packAnswers(requests: readonly (readonly Decoded[])[]): PackedAn
   const numbers = new Float64Array(entries * WIDTHS[kind][1]);
   let at = 0;
   for (const row of requests.flat())
-    if (row.kind === "probabilities") {
-      numbers.set(row.probabilities, at);
-      at += row.probabilities.length;
+    if (row.kind === "probabilities" || row.kind === "vector") {
+      const list = listOf(row);
+      numbers.set(list, at);
+      at += list.length;
     } else if (row.kind === "labels")
       for (const { label, index, score } of row.labels) {
         texts.push(label);
@@ -40,7 +42,12 @@ export function packAnswers(requests: readonly (readonly Decoded[])[]): PackedAn
 
 /** Counts the entries of a row. */
 function sizeOf(row: Decoded): number {
-  return row.kind === "labels" ? row.labels.length : row.kind === "probabilities" ? row.probabilities.length : 1;
+  if (row.kind === "labels") return row.labels.length;
+  return row.kind === "probabilities" || row.kind === "vector" ? listOf(row).length : 1;
+}
+
+function listOf(row: Extract<Decoded, { kind: "probabilities" | "vector" }>): Float32Array {
+  return row.kind === "vector" ? row.vector : row.probabilities;
 }
 
 /** Returns a function for each request that makes its answers. */
@@ -60,6 +67,7 @@ export function unpackAnswers({ kind, sizes, texts, numbers }: PackedAnswers): (
         if (kind === "text") return { kind, text, confidence: one };
         if (kind === "index") return { kind, index: one, score: two };
         if (kind === "probabilities") return { kind, probabilities: new Float32Array(numbers.subarray(entry, at)) };
+        if (kind === "vector") return { kind, vector: new Float32Array(numbers.subarray(entry, at)) };
         const labels = Array.from({ length: size }, (_, i) => {
           const each = 2 * (entry + i);
           return { label: texts[entry + i] ?? "", index: numbers[each] ?? -1, score: numbers[each + 1] ?? Number.NaN };

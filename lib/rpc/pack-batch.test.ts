@@ -41,6 +41,10 @@ const decoded: Record<Decoded["kind"], fc.Arbitrary<Decoded>> = {
     kind: fc.constant("probabilities" as const),
     probabilities: fc.array(score, { maxLength: 4 }).map((values) => Float32Array.from(values)),
   }),
+  vector: fc.record({
+    kind: fc.constant("vector" as const),
+    vector: fc.array(score, { maxLength: 4 }).map((values) => Float32Array.from(values)),
+  }),
 };
 
 /** Round trip of a message: cloned, with its buffers transferred. */

@@ -2,7 +2,7 @@
 // ports are known only once the graph is loaded, so steps are given by the names that exporters use; a step for a port
 // that the graph has not is left out then.
 import { canonicalJson } from "../core/bundle.ts";
-import type { PortSteps, TextSpec } from "../core/bundle.ts";
+import type { DecodeSpec, PortSteps, TextSpec } from "../core/bundle.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { chooseGraphs, folderOf, listGraphs } from "./onnx-files.ts";
 import type { GraphFile } from "./onnx-files.ts";
@@ -204,10 +204,16 @@ export function stepsOf(facts: RepositoryFacts, hasTokenizer: boolean): PortStep
   const labels = config?.labels ?? null;
   const isClassifier = config?.architectures.some((x) => /For(Sequence|Image)Classification/.test(x)) === true;
   const hasLabels = isClassifier && labels !== null && config.problem === "single-label";
+  const { pooling = null, normalize = false } = facts.sentence ?? {};
+  const pool: DecodeSpec | null =
+    pooling === null ? null : { op: "pool", mode: pooling, mask: "attention_mask", ...(normalize && { normalize }) };
   return {
     texts: hasTokenizer ? { input_ids: text } : {},
     images: processor?.image == null ? {} : { pixel_values: processor.image },
-    decodes: hasLabels ? { logits: { op: "labels", asset: LABELS, logits: true } } : {},
+    decodes: {
+      ...(hasLabels && { logits: { op: "labels", asset: LABELS, logits: true } }),
+      ...(pool !== null && { last_hidden_state: pool, token_embeddings: pool }),
+    },
     assets: hasLabels ? { [LABELS]: `${labels.join("\n")}\n` } : {},
   };
 }

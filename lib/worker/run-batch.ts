@@ -56,7 +56,7 @@ export async function run(backend: Backend, model: ServedModel, message: RunMess
     const ranMs = now();
     for (const [i, feeds] of [...ready.keys()].entries())
       try {
-        answers.set(feeds, decode(model, batch.outcomes[i] as Outcome));
+        answers.set(feeds, decode(model, batch.outcomes[i] as Outcome, ready.get(feeds) ?? {}));
       } catch (error) {
         fail(feeds, error);
       }
@@ -111,14 +111,18 @@ function partOf(model: ServedModel, input: string, image: StillImage): Part {
   return { dims, heldBytes, draw: () => prepareImage(model.gpu, image, target) };
 }
 
-function decode(model: ServedModel, outcome: Outcome): RanItem {
+function decode(model: ServedModel, outcome: Outcome, parts: Parts): RanItem {
   if ("error" in outcome) throw outcome.error;
   const { outputs } = outcome;
   const decoded: Record<string, readonly Decoded[]> = {};
+  const input = (name: string): Tensor | undefined => {
+    const part = parts[name];
+    return part === undefined || "draw" in part ? undefined : part;
+  };
   for (const [name, decoder] of Object.entries(model.decoders)) {
     const output = outputs[name];
     if (output === undefined) throw new SelvedgeError("bundle-invalid", `The model has no output "${name}" to decode.`);
-    decoded[name] = decoder(output);
+    decoded[name] = decoder(output, input);
   }
   return { outputs, decoded };
 }

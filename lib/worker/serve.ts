@@ -112,6 +112,10 @@ async function load(
       throw error;
     }
   }
+  // A repository's steps go by the names that exporters use.
+  if (message.readers !== undefined)
+    for (const name of Object.keys(decoders))
+      if (!facts.outputs.some((x) => x.name === name)) Reflect.deleteProperty(decoders, name);
   const dtypes = Object.fromEntries(facts.inputs.map((port) => [port.name, port.dtype]));
   const gpu = backend.device == null ? null : new GpuImages(backend.device);
   const { inputs, outputs } = message.declared ?? facts;

@@ -27,7 +27,7 @@ interface Asked {
   readonly source: string | { readonly repo: string; readonly host?: string; readonly file?: string };
   readonly token?: string;
   readonly hub?: { readonly host: string };
-  readonly inputs?: Readonly<Record<string, string | readonly string[]>>;
+  readonly inputs?: Readonly<Record<string, Selvedge.TextInput>>;
   /** Colour of a picture for `pixel_values`. */
   readonly colour?: readonly number[];
 }
@@ -102,6 +102,48 @@ test("an encoder whose weights are two files of external data", async ({ page })
   expect(answer.error).toBeNull();
   const rows = [2, 7, 3].flatMap((token) => [1, 2, 3, 4].map((shift, column) => weightOf(token, column) + shift));
   expectClose(answer.outputs["last_hidden_state"], rows);
+});
+
+test("vectors of many texts, pooled and normalised as the repository says, in the order of the texts", async ({
+  page,
+}) => {
+  hub.commit("owner/encoder", encoderRepository());
+  const texts = Array.from({ length: 70 }, (_, i) => ["dog", "good film", "bad bad bad bad bad bad bad"][i % 3] ?? "");
+  const vectors = await page.evaluate(
+    async ({ host, texts }) => {
+      const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
+      const engine = await createEngine({ backends: ["wasm"], workers: 2 });
+      const model = await engine.load({ repo: "owner/encoder", host });
+      const all = await model.embed(texts);
+      const short = await model.embed(texts.slice(0, 1), { dims: 2 });
+      await engine.close();
+      return [...all, ...short].map((x) => Array.from(x));
+    },
+    { host: hub.url, texts },
+  );
+  // The maximum length is sentence-transformers' own, 6 tokens.
+  const tokens = [
+    [2, 7, 3],
+    [2, 4, 6, 3],
+    [2, 5, 5, 5, 5, 3],
+  ];
+  const unit = (x: readonly number[]): number[] => x.map((y) => y / Math.hypot(...x));
+  const wanted = tokens.map((row) =>
+    unit([1, 2, 3, 4].map((shift, column) => row.reduce((sum, x) => sum + weightOf(x, column) + shift, 0))),
+  );
+  expect(vectors).toHaveLength(71);
+  for (const [i, vector] of vectors.slice(0, 70).entries()) expectClose(vector, wanted[i % 3] ?? []);
+  expectClose(vectors[70], unit(wanted[0]?.slice(0, 2) ?? []));
+});
+
+test("pairs of texts have token types of their own", async ({ page }) => {
+  hub.commit("owner/text", textRepository());
+  const pair = { text: "good", pair: "film" };
+  const source = { repo: "owner/text", host: hub.url };
+  const answer = await ask(page, { source, inputs: { input_ids: [pair, "good film"] } });
+  expect(answer.error).toBeNull();
+  const [a = 0, b = 0, c = 0] = scores([2, 4, 3, 6, 3]);
+  expectClose(answer.outputs["logits"], [a + 5, b, c - 5, ...scores(FILM)]);
 });
 
 test("the second visit comes from the store, and so does one without the hub", async ({ page }) => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import fc from "fast-check";
-import type { DecodeSpec } from "../../core/bundle.ts";
+import type { DecodeSpec, PoolSpec } from "../../core/bundle.ts";
 import type { Tensor } from "../../core/tensor.ts";
 import { createDecoder, softmax } from "./decode.ts";
 
@@ -248,5 +248,103 @@ describe("tables", () => {
     expect(() => read("a\nb\nc\nd", 3)).toThrow('Output "y" has 3 classes, "t" is for 4');
     const spec = { op: "ctc", asset: "t" } as const;
     expect(() => decode(spec, floats([1, 1, 2], [0, 1]), { t: "a\nb\nc\nd" })).toThrow("2 classes");
+  });
+});
+
+describe("pool", () => {
+  const tensor = (dims: number[], data: number[]): Tensor => ({
+    dtype: "float32",
+    dims,
+    data: Float32Array.from(data),
+  });
+  const maskOf = (rows: number[][]) => (name: string) =>
+    name === "mask"
+      ? ({
+          dtype: "int64",
+          dims: [rows.length, rows[0]?.length ?? 0],
+          data: BigInt64Array.from(rows.flat(), BigInt),
+        } as Tensor)
+      : undefined;
+  const vectorsOf = (spec: Omit<PoolSpec, "op">, output: Tensor, rows: number[][]): number[][] =>
+    createDecoder(
+      "y",
+      { op: "pool", mask: "mask", ...spec },
+      {},
+    )(output, maskOf(rows)).map((x) => (x.kind === "vector" ? [...x.vector] : []));
+  const output = tensor([2, 3, 2], [1, 2, 3, 4, 100, 100, 5, 6, 7, 8, 9, 10]);
+  const rows = [
+    [1, 1, 0],
+    [0, 1, 1],
+  ];
+
+  test.each([
+    [
+      "mean",
+      [
+        [2, 3],
+        [8, 9],
+      ],
+    ],
+    [
+      "cls",
+      [
+        [1, 2],
+        [7, 8],
+      ],
+    ],
+    [
+      "last",
+      [
+        [3, 4],
+        [9, 10],
+      ],
+    ],
+  ] as const)("%s counts tokens under the mask alone, on either side of the padding", (mode, wanted) => {
+    expect(vectorsOf({ mode }, output, rows)).toEqual(wanted);
+  });
+
+  test("truncation comes before scaling to length 1; no token gives zeros", () => {
+    expect(vectorsOf({ mode: "cls", dims: 1, normalize: true }, output, rows)).toEqual([[1], [1]]);
+    expect(
+      vectorsOf({ mode: "mean", normalize: true }, output, [
+        [0, 0, 0],
+        [1, 0, 0],
+      ])[0],
+    ).toEqual([0, 0]);
+  });
+
+  test("equals the definition for any tensor, and has length 1 where it is normalised", () => {
+    const number = fc.double({ min: -10, max: 10, noNaN: true });
+    const shape = fc.record({ tokens: fc.integer({ min: 1, max: 6 }), width: fc.integer({ min: 1, max: 5 }) });
+    const given = shape.chain(({ tokens, width }) =>
+      fc.record({
+        tokens: fc.constant(tokens),
+        width: fc.constant(width),
+        values: fc.array(number, { minLength: tokens * width, maxLength: tokens * width }),
+        mask: fc.array(fc.integer({ min: 0, max: 1 }), { minLength: tokens, maxLength: tokens }),
+      }),
+    );
+    fc.assert(
+      fc.property(given, ({ tokens, width, values, mask }) => {
+        const data = tensor([1, tokens, width], values);
+        const kept = mask.flatMap((x, token) => (x === 1 ? [token] : []));
+        const mean = Array.from(
+          { length: width },
+          (_, i) => kept.reduce((sum, t) => sum + Number(data.data[t * width + i]), 0) / Math.max(1, kept.length),
+        );
+        const [found = []] = vectorsOf({ mode: "mean" }, data, [mask]);
+        for (const [i, x] of mean.entries()) expect(found[i]).toBeCloseTo(x, 4);
+        const [unit = []] = vectorsOf({ mode: "mean", normalize: true }, data, [mask]);
+        const length = Math.hypot(...unit);
+        expect(length === 0 || Math.abs(length - 1) < 1e-5).toBe(true);
+      }),
+    );
+  });
+
+  test("an output of another rank, and a mask of other dims, are refused by name", () => {
+    expect(() => vectorsOf({ mode: "mean" }, tensor([2, 2], [1, 2, 3, 4]), rows)).toThrow(
+      'Output "y" must be [batch, token, number]',
+    );
+    expect(() => vectorsOf({ mode: "mean" }, output, [[1, 1, 1]])).toThrow("The mask of output");
   });
 });

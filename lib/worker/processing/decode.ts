@@ -1,7 +1,7 @@
 // Decodes outputs into answers, by a closed list of operations that a bundle declares. Pure, and created once per
-// model, so that a label table is parsed once. Out of scope: operations that need the input, such as drawing boxes over
-// an image.
-import type { DecodeSpec } from "../../core/bundle.ts";
+// model, so that a label table is parsed once. Pooling alone reads an input, the attention mask. Out of scope: operations
+// that need the picture, such as drawing boxes over it.
+import type { DecodeSpec, PoolSpec } from "../../core/bundle.ts";
 import { SelvedgeError } from "../../core/errors.ts";
 import type { Decoded } from "../../rpc/messages.ts";
 import type { Tensor } from "../../core/tensor.ts";
@@ -9,8 +9,8 @@ import type { Tensor } from "../../core/tensor.ts";
 /** Elements of an output without conversion: int64 and float64 compare exactly. */
 type Values = ArrayLike<number | bigint>;
 
-/** Decodes an output into one answer per item of its first axis. */
-export type Decoder = (output: Tensor) => Decoded[];
+/** Decodes an output into one answer per item of its first axis; `input` returns an input of the same run. */
+export type Decoder = (output: Tensor, input?: (name: string) => Tensor | undefined) => Decoded[];
 
 const TOP_DEFAULT = 5;
 
@@ -33,6 +33,8 @@ export function createDecoder(name: string, spec: DecodeSpec, assets: Readonly<R
           return { kind: "labels", labels: best(spec.logits === true ? softmax(row) : row, labels, spec.top) };
         });
     }
+    case "pool":
+      return (output, input) => pool(name, spec, output, spec.mask === undefined ? undefined : input?.(spec.mask));
     case "ctc": {
       const table = linesOf(name, spec.asset, assets);
       return (output) => ctc(name, spec.asset, output, table);
@@ -85,6 +87,32 @@ function ctc(name: string, asset: string, output: Tensor, table: readonly string
     answers.push({ kind: "text", text, confidence: sum / Math.max(1, kept) });
   }
   return answers;
+}
+
+/**
+ * Pools the vectors of tokens as sentence-transformers does: of the tokens under the mask the mean, the first or the last.
+ * Truncation comes before scaling to length 1. A text without tokens has a vector of zeros.
+ */
+function pool(name: string, spec: PoolSpec, output: Tensor, mask: Tensor | undefined): Decoded[] {
+  const [items, tokens, width] = output.dims;
+  if (output.dims.length !== 3 || items === undefined || tokens === undefined || width === undefined)
+    throw mismatch(`Output "${name}" must be [batch, token, number] to be pooled, not [${output.dims.join(", ")}].`);
+  if (mask !== undefined && (mask.dims[0] !== items || mask.dims[1] !== tokens))
+    throw mismatch(`The mask of output "${name}" is [${mask.dims.join(", ")}], not [${items}, ${tokens}].`);
+  const values = valuesOf(name, output);
+  const isOn = (at: number): boolean => mask === undefined || Number(mask.data[at]) !== 0;
+  return Array.from({ length: items }, (_, item): Decoded => {
+    const on = Array.from({ length: tokens }, (_, token) => token).filter((token) => isOn(item * tokens + token));
+    const chosen = spec.mode === "mean" ? on : spec.mode === "cls" ? on.slice(0, 1) : on.slice(-1);
+    const vector = new Float32Array(Math.min(spec.dims ?? width, width));
+    const sums = new Float64Array(vector.length);
+    for (const token of chosen)
+      for (let i = 0; i < sums.length; i += 1)
+        sums[i] = (sums[i] as number) + Number(values[(item * tokens + token) * width + i]);
+    const length = spec.normalize === true ? Math.hypot(...sums) : Math.max(1, chosen.length);
+    for (let i = 0; i < sums.length; i += 1) vector[i] = length === 0 ? 0 : (sums[i] as number) / length;
+    return { kind: "vector", vector };
+  });
 }
 
 /** Classes of the largest values, in descending order; ties by index, and NaN after all numbers. */

@@ -5,6 +5,7 @@ import { Tokenizer } from "@huggingface/tokenizers";
 import type { BundleInput, TextSpec } from "../../core/bundle.ts";
 import { SelvedgeError } from "../../core/errors.ts";
 import { arrayOver } from "../../core/tensor.ts";
+import { splitPair } from "../../core/text-pair.ts";
 import type { NumericDtype, Tensor } from "../../core/tensor.ts";
 
 /** Converts texts into one row each of every input that they fill. */
@@ -30,9 +31,16 @@ const PIECE_CHARACTERS = 8;
 
 /** A parsed tokenizer.json. */
 interface Encoder {
-  readonly encode: (text: string) => number[];
+  readonly encode: (text: string) => Encoded;
   /** The file's own padding token. */
   readonly padId: number;
+}
+
+/** Tokens of a row. */
+interface Encoded {
+  readonly ids: readonly number[];
+  /** The text that each belongs to; null where all are of one text. */
+  readonly types: readonly number[] | null;
 }
 
 /** Creates the reader of one input; parses the tokenizer's file with the first text. */
@@ -46,25 +54,27 @@ function createTextReader(
   const fills = [
     {
       name: input.name,
-      of: (ids: readonly number[], at: number) => ids[at] ?? input.pad?.value ?? encoder?.padId ?? 0,
+      of: ({ ids }: Encoded, at: number) => ids[at] ?? input.pad?.value ?? encoder?.padId ?? 0,
     },
     ...(spec.mask === undefined
       ? []
-      : [{ name: spec.mask, of: (ids: readonly number[], at: number) => Number(at < ids.length) }]),
-    ...(spec.types === undefined ? [] : [{ name: spec.types, of: () => 0 }]),
+      : [{ name: spec.mask, of: ({ ids }: Encoded, at: number) => Number(at < ids.length) }]),
+    ...(spec.types === undefined
+      ? []
+      : [{ name: spec.types, of: ({ types }: Encoded, at: number) => types?.[at] ?? 0 }]),
   ];
   return (texts) => {
     const { encode } = (encoder ??= encoderOf(input.name, spec, assets));
     const rows = texts.map(encode);
     const fixed = input.dims.find((_, axis) => axis !== input.batchAxis);
-    const length = typeof fixed === "number" ? fixed : rows.reduce((most, x) => Math.max(most, x.length), 1);
+    const length = typeof fixed === "number" ? fixed : rows.reduce((most, x) => Math.max(most, x.ids.length), 1);
     return Object.fromEntries(
       fills.map(({ name, of }) => {
         const dtype = (inputs.find((x) => x.name === name) ?? input).dtype as NumericDtype;
         const data = arrayOver(dtype, new ArrayBuffer(rows.length * length * (SIZES[dtype] ?? 0)));
-        for (const [row, ids] of rows.entries())
+        for (const [row, encoded] of rows.entries())
           for (let at = 0; at < length; at++) {
-            const value = of(ids, at);
+            const value = of(encoded, at);
             (data as Int32Array | BigInt64Array)[row * length + at] = dtype === "int64" ? BigInt(value) : value;
           }
         return [name, { dtype, dims: [rows.length, length], data } as Tensor];
@@ -93,7 +103,11 @@ function encoderOf(
   } catch (error) {
     throw broken(name, asset, "is not a readable tokenizer.json", error);
   }
-  const encode = (whole: string): number[] => {
+  const encode = (row: string): Encoded => {
+    const [text, pair] = splitPair(row);
+    return pair === null ? { ids: encodeOne(text), types: null } : encodePair(tokenizer, text, pair, maxLength);
+  };
+  const encodeOne = (whole: string): number[] => {
     const { text, ids } = beginning(tokenizer, whole, maxLength);
     if (ids.length <= maxLength) return ids;
     const bare = tokenizer.encode(text, { add_special_tokens: false }).ids;
@@ -104,6 +118,37 @@ function encoderOf(
     return [...ids.slice(0, Math.max(0, maxLength - after.length)), ...after].slice(0, maxLength);
   };
   return { encode, padId };
+}
+
+/**
+ * Encodes a pair into at most `maxLength` tokens; of the longer text tokens are left out first, special tokens are kept
+ * ("longest_first" of transformers).
+ */
+function encodePair(tokenizer: Tokenizer, whole: string, wholePair: string, maxLength: number): Encoded {
+  const cut = (x: string): string => beginning(tokenizer, x, maxLength).text;
+  const [text, pair] = [cut(whole), cut(wholePair)];
+  const { ids, token_type_ids: types } = tokenizer.encode(text, { text_pair: pair, return_token_type_ids: true });
+  if (ids.length <= maxLength) return { ids, types };
+  const [a, b] = [text, pair].map((x) => tokenizer.encode(x, { add_special_tokens: false }).ids.length) as [
+    number,
+    number,
+  ];
+  // The order is marks, text, marks, pair, marks; the first marks and the last ones are as many as in a single text.
+  const marks = tokenizer.encode(text).ids;
+  const bare = tokenizer.encode(text, { add_special_tokens: false }).ids;
+  let before = 0;
+  while (before < marks.length - a && bare.some((id, i) => id !== marks[before + i])) before++;
+  const secondAt = ids.length - b - Math.max(0, marks.length - a - before);
+  let [keepA, keepB] = [a, b];
+  for (let over = ids.length - maxLength; over > 0 && keepA + keepB > 0; over -= 1)
+    if (keepA > keepB) keepA -= 1;
+    else keepB -= 1;
+  const pick = (list: readonly number[]): number[] => [
+    ...list.slice(0, before + keepA),
+    ...list.slice(before + a, secondAt + keepB),
+    ...list.slice(secondAt + b),
+  ];
+  return { ids: pick(ids), types: pick(types) };
 }
 
 /**

@@ -1,0 +1,91 @@
+// Vectors of many texts: batches, order, truncation, failures.
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { batchesOf, embedTexts } from "./embed.ts";
+import type { EmbedModel } from "./embed.ts";
+import type { Inputs } from "./inputs.ts";
+import type { RunResult } from "./result.ts";
+
+const INPUT = {
+  name: "input_ids",
+  dtype: "int64",
+  dims: ["batch", "length"],
+  batchAxis: 0,
+  text: { tokenizer: "tokenizer.json", maxLength: 8 },
+} as const;
+
+/** A model whose vector of a text is [3, 4 × its length]; records the batches. */
+function parts(asked: (readonly string[])[] = []): EmbedModel {
+  const run = (inputs: Inputs): Promise<RunResult> => {
+    const texts = inputs["input_ids"] as readonly string[];
+    asked.push(texts);
+    const rows = texts.map((x) => ({ kind: "vector", vector: Float32Array.of(3, 4 * x.length) }) as const);
+    return Promise.resolve({ outputs: {}, decoded: { last_hidden_state: rows } } as unknown as RunResult);
+  };
+  return { name: "m", inputs: [INPUT], run };
+}
+
+test("vectors come in the order of the texts, whatever the batches", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.string({ maxLength: 40 }), { maxLength: 200 }), async (texts) => {
+      const vectors = await embedTexts(parts(), 3, texts, {});
+      expect(vectors.map((x) => x[1])).toEqual(texts.map((x) => 4 * x.length));
+    }),
+    { numRuns: 30 },
+  );
+});
+
+test("a batch holds texts of similar length, within the bounds", () => {
+  fc.assert(
+    fc.property(fc.array(fc.string({ maxLength: 2_000 }), { maxLength: 100 }), (texts) => {
+      const batches = batchesOf(texts);
+      expect(batches.flat().sort((a, b) => a - b)).toEqual(texts.map((_, i) => i));
+      const lengths = batches.map((x) => x.map((i) => texts[i]?.length ?? 0));
+      expect(lengths.flat()).toEqual(lengths.flat().sort((a, b) => b - a));
+      for (const each of lengths) {
+        expect(each.length).toBeLessThanOrEqual(32);
+        if (each.length > 1) expect(each.length * (each[0] ?? 0)).toBeLessThanOrEqual(16_384);
+      }
+    }),
+  );
+});
+
+test("`dims` keeps the first numbers at length 1", async () => {
+  expect(await embedTexts(parts(), 3, ["a"], { dims: 1 })).toEqual([Float32Array.of(1)]);
+  await expect(embedTexts(parts(), 3, ["a"], { dims: 0 })).rejects.toThrow(RangeError);
+});
+
+test("a pooled output of the graph is used where no step pools", async () => {
+  const data = Float32Array.of(1, 2, 3, 4);
+  const run = () =>
+    Promise.resolve({
+      outputs: { sentence_embedding: { dtype: "float32", dims: [2, 2], data } },
+      decoded: {},
+    } as unknown as RunResult);
+  expect(await embedTexts({ ...parts(), run }, 3, ["a", "b"], {})).toEqual([
+    Float32Array.of(1, 2),
+    Float32Array.of(3, 4),
+  ]);
+});
+
+test("a model without pooling or without texts is refused with the fix", async () => {
+  const run = () => Promise.resolve({ outputs: {}, decoded: {} } as unknown as RunResult);
+  await expect(embedTexts({ ...parts(), run }, 3, ["a"], {})).rejects.toThrow(
+    'declares no pooling of its tokens\' vectors: add the step "pool"',
+  );
+  await expect(embedTexts({ ...parts(), inputs: [] }, 3, ["a"], {})).rejects.toThrow(
+    "takes no texts: its tokenizer.json is missing",
+  );
+  await expect(embedTexts(parts(), 3, "a" as unknown as string[], {})).rejects.toThrow("expected an array of texts");
+});
+
+test("a failure stops the other batches", async () => {
+  const asked: (readonly string[])[] = [];
+  const run = (inputs: Inputs): Promise<RunResult> => {
+    asked.push(inputs["input_ids"] as readonly string[]);
+    return Promise.reject(new Error("closed"));
+  };
+  const texts = Array.from({ length: 400 }, (_, i) => String(i));
+  await expect(embedTexts({ ...parts(), run }, 3, texts, {})).rejects.toThrow("closed");
+  expect(asked.length).toBeLessThanOrEqual(3);
+});
