@@ -140,6 +140,23 @@ test("a variant that ran out of memory, and larger ones, are not tried again", (
   expect(refusal(variants, { full: [int8 as never] }).message).toContain("ran out of memory");
 });
 
+test("where memory is short, kernels keep no rearranged copies of weights on wasm, and the reason says so", () => {
+  const session = { wasm: { "session.x": "1" } };
+  const sessionOf = (bytes: number, wish: Partial<Wish> = {}): unknown =>
+    planOf([variant("f32", bytes, { session })], wish).candidates.find((x) => x.backend === "wasm")?.variant.session;
+  const without = { wasm: { "session.x": "1", "session.disable_prepacking": "1" } };
+  const small = { device: deviceWith({ memoryBytes: 2 ** 31 }) };
+  expect(sessionOf(100e6)).toEqual(session);
+  expect(sessionOf(100e6, small)).toEqual(without);
+  expect(sessionOf(1.5 * GB)).toEqual(without);
+  expect(sessionOf(100e6, { ...BOTH, device: deviceWith({ gpu: GPU, memoryBytes: 2 ** 31 }) })).toEqual(without);
+  expect(planOf([variant("f32", 100e6)], small).spared).toEqual({
+    code: "memory-short",
+    text: "f32 on wasm: about 175 MB at the peak of a load; loaded without prepacking",
+  });
+  expect(planOf([variant("f32", 100e6)]).spared).toBeNull();
+});
+
 test("no model that ordinary devices run is refused", () => {
   const device = fc.record({
     memoryBytes: fc.constantFrom(null, 4 * 2 ** 30, 8 * 2 ** 30, 16 * 2 ** 30),

@@ -3,6 +3,7 @@
 import type { Bundle, DecodeSpec, ImageSpec, Unknown } from "../core/bundle.ts";
 import { bestOf, LAST_RANK, possible, settled, sparesOf, whySpared } from "../core/choose-variant.ts";
 import type { Candidate } from "../core/choose-variant.ts";
+import { isSmall } from "../core/device.ts";
 import { SelvedgeError } from "../core/errors.ts";
 import { fitOf, memoryOf } from "../core/fit.ts";
 import type { Fit } from "../core/fit.ts";
@@ -69,16 +70,36 @@ function choose(bundle: Bundle, wish: Wish): Choice {
   const all = possible(bundle, device, backends, pins).map((x) => judge(x, wish));
   const fitting = all.filter((x) => x.fit.fits !== "no");
   if (fitting.length === 0) throw unfitError(bundle, all, wish);
-  const found = bestOf(fitting, (x) => rankOf(x, wish));
-  const passed = bestOf(all).filter((x) => !found.includes(x));
+  const best = bestOf(fitting, (x) => rankOf(x, wish));
+  const passed = bestOf(all).filter((x) => !best.includes(x));
   const died = passed.find((x) => isIn(wish.crashed, x));
-  const [large] = passed.filter((x) => x.fit.fits !== "yes");
-  const memoryShort: Why | null = large === undefined ? null : { code: "memory-short", text: large.fit.why };
+  const found = best.map((x) => (isShort(x, wish) ? withoutPrepacking(x) : x));
   const spares = sparesOf(
     fitting.filter((x) => !isIn(wish.crashed, x)),
     found,
   );
-  return { found, spares, spared: died === undefined ? memoryShort : whySpared(died) };
+  return { found, spares, spared: died === undefined ? whyShort(passed, best, wish) : whySpared(died) };
+}
+
+/** Returns the reason for passing over a variant that may not fit, or for loading one in the least memory. */
+function whyShort(passed: readonly Judged[], best: readonly Judged[], wish: Wish): Why | null {
+  const large = passed.find((x) => x.fit.fits !== "yes");
+  if (large !== undefined) return { code: "memory-short", text: large.fit.why };
+  const at = settled(best, wish.device, wish.pins);
+  const short = best.find((x) => x.backend === at?.backend && isShort(x, wish));
+  return short === undefined ? null : { code: "memory-short", text: `${short.fit.why}; loaded without prepacking` };
+}
+
+/** Whether a candidate is loaded in the least memory, at some cost of speed. */
+function isShort({ fit, backend }: Judged, { device, crashed, full }: Wish): boolean {
+  return backend === "wasm" && (fit.fits === "tight" || isSmall(device) || crashed.length + full.length > 0);
+}
+
+/** Turns off prepacking: kernels' rearranged copies of weights, a third of what float32 weights take. */
+function withoutPrepacking(candidate: Judged): Judged {
+  const { session } = candidate.variant;
+  const wasm = { ...session?.wasm, "session.disable_prepacking": "1" };
+  return { ...candidate, variant: { ...candidate.variant, session: { ...session, wasm } } };
 }
 
 /** Predicts whether a candidate fits, with what this device died of. */

@@ -47,6 +47,14 @@ export interface DeviceFacts {
   readonly gpu: AdapterFacts | null;
 }
 
+/** Devices of this memory and less take the small-device profile: one worker, ended soon, and no prepacking. */
+const SMALL_BYTES = 2 * 2 ** 30;
+
+/** Whether a device reports so little memory that models are loaded in the least of it. */
+export function isSmall({ memoryBytes }: Pick<DeviceFacts, "memoryBytes">): boolean {
+  return memoryBytes !== null && memoryBytes <= SMALL_BYTES;
+}
+
 /** Names of known software adapters; browsers do not all set `isFallbackAdapter`. */
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|microsoft basic render|\bwarp\b/i;
 

@@ -16,7 +16,7 @@ export const WHY_CODES = {
   "golden-failed": "WebGPU answered the bundle's known input wrongly on this device",
   "gpu-fallback": "the GPU was lost or failed; the model moved to WebAssembly",
   "crashed-before": "a page crashed while it loaded the best variant for this device",
-  "memory-short": "the best variant for this device needs more memory than it has, or may have",
+  "memory-short": "this device is, or may be, short of memory: a smaller variant, or loaded without prepacking",
   "only-lane": "no other lane can run it",
   "earliest-finish": "this lane has the earliest estimated finish",
   "lane-queue-full": "the lane with the earliest estimated finish has a full queue (two batches)",

@@ -4,6 +4,7 @@ import type { BackendName } from "../rpc/backend.ts";
 import type { CacheClient } from "./cache-client.ts";
 import type { Candidate } from "../core/choose-variant.ts";
 import { CrashMarkers } from "./crash-markers.ts";
+import { isSmall } from "../core/device.ts";
 import type { DeviceFacts } from "../core/device.ts";
 import { Dispatcher } from "./dispatcher.ts";
 import type { Effects } from "../effects/effects.ts";
@@ -17,6 +18,9 @@ import { Pool } from "../pool/pool.ts";
 import type { PoolSize } from "../pool/pool.ts";
 import type { Priority } from "../schedule/events.ts";
 import { withTicker } from "./worker-timers.ts";
+
+/** Idle time of a worker on a small device: WebAssembly memory shrinks only with its worker. */
+const SMALL_IDLE_MS = 5_000;
 
 /** A model as lanes hold it. */
 export interface Registered {
@@ -61,7 +65,7 @@ export class Executor implements LaneEvents {
       ...{ builds, threads },
       verbose: options.verbose ?? false,
       onLog: options.onLog ?? null,
-      idleMs: options.idleMs ?? 120_000,
+      idleMs: options.idleMs ?? (isSmall(parts.device) ? SMALL_IDLE_MS : 120_000),
       callTimeoutMs: options.callTimeoutMs ?? null,
     });
     const settings = { agingMs: options.agingMs ?? 2_000, maxSize: options.queue?.maxSize ?? 100_000 };
@@ -139,11 +143,11 @@ export class Executor implements LaneEvents {
 function sizeOf({ effects, device, backends }: ExecutorParts, options: EngineOptions): PoolSize {
   const { cores } = effects.facts;
   const hasWasm = backends.includes("wasm");
-  /** Whether the engine chooses the workers that share the cores. */
-  const isOurs = hasWasm && options.workers === undefined;
+  /** Whether the engine chooses the workers that share the cores, and may take many. */
+  const isOurs = hasWasm && options.workers === undefined && !isSmall(device);
   return {
     webgpu: backends.includes("webgpu") ? 1 : 0,
-    wasm: hasWasm ? (options.workers ?? wasmLanes(cores)) : 0,
+    wasm: hasWasm ? (options.workers ?? (isSmall(device) ? 1 : wasmLanes(cores))) : 0,
     hasExpress: isOurs,
     // One thread per core, eight at most.
     wideThreads: isOurs && options.threads === undefined && device.isolated ? Math.min(8, cores) : 0,

@@ -101,6 +101,32 @@ test("where memory ends during a load, a smaller variant answers in a new worker
   }
 });
 
+test("a device of little memory holds under the same cap what others do not, without prepacking", async ({ page }) => {
+  await page.addInitScript(() => {
+    Object.defineProperty(Navigator.prototype, "deviceMemory", { configurable: true, get: () => 1 });
+  });
+  await page.route("**/worker-{jspi,wasm}.js", async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: CAP + (await response.text()) });
+  });
+  await serve(page);
+  const result = await page.evaluate(async (rows) => {
+    const { createEngine } = (globalThis as unknown as { selvedge: typeof Selvedge }).selvedge;
+    const engine = await createEngine({ backends: ["wasm"] });
+    const model = await engine.load("/short/bundle.json", { variant: "f32" });
+    const data = new Float32Array(rows).fill(1);
+    const { outputs } = await model.run({ x: { dtype: "float32", dims: [1, rows], data } });
+    const { lanes } = engine.stats();
+    await engine.close();
+    return { why: model.why, first: outputs["y"]?.data[0], lanes: lanes.length, device: engine.device.memoryBytes };
+  }, ROWS);
+  expect(result.why).toMatchObject({ code: "memory-short" });
+  expect(result.why.text).toContain("loaded without prepacking");
+  expect(result).toMatchObject({ lanes: 1, device: 2 ** 30 });
+  const sum = Array.from({ length: ROWS }, (_, row) => (q[row * COLUMNS] ?? 0) / 128).reduce((a, b) => a + b, 0);
+  expect(result.first).toBeCloseTo(sum, 2);
+});
+
 test("a variant that can't fit is refused before a byte of its weights is fetched", async ({ page }) => {
   const asked = await serve(page, { memoryBytes: { wasm: 5e9, webgpu: 5e9 } });
   const result = await page.evaluate(async () => {

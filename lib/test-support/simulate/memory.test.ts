@@ -109,3 +109,25 @@ test("where other models took a worker's memory, the model is tried again in a w
   expect(await ask(model, 2)).toEqual([0, 2]);
   expect(await ask(other, 2)).toEqual([0, 2]);
 });
+
+test("a small device has one worker, which ends soon after its use", async () => {
+  const { world } = await openScene({ cores: 8 });
+  const of = async (memoryBytes: number | null) => {
+    const facts = { ...world.effects.facts, isolated: true, memoryBytes };
+    const engine = await createEngine({ effects: { ...world.effects, facts } });
+    const model = await world.finish(engine.load(`${BASE}m.json`));
+    const data = Float32Array.of(1, 1);
+    await world.finish(model.run({ x: { dtype: "float32", dims: [1, 2], data } }));
+    let isOver = false;
+    world.at(6_000, () => (isOver = true), false);
+    await world.run(() => isOver, Infinity);
+    const lanes = engine.stats().lanes.map((x) => x.id);
+    const states = engine.stats().lanes.map((x) => x.state);
+    await engine.close();
+    return { lanes, isUp: states.some((x) => x !== "off"), why: model.why.code };
+  };
+  expect(await of(2 ** 31)).toEqual({ lanes: ["wasm-0"], isUp: false, why: "memory-short" });
+  const { lanes, isUp } = await of(2 ** 33);
+  expect(lanes.length).toBeGreaterThan(4);
+  expect(isUp).toBe(true);
+});
