@@ -31,7 +31,7 @@ export interface EngineOptions {
   /** Which backends may be used. Default `["webgpu", "wasm"]`. */
   readonly backends?: readonly BackendName[] | undefined;
   /**
-   * Number of wasm workers, 1 to 64. Default: one per core, at most 4; plus, on demand, one for short urgent requests,
+   * Number of wasm workers, 1 to 64. Default: one per core, at most 4 (one on devices of 2 GiB and less); plus, on demand, one for short urgent requests,
    * and one with threads for a single stream of requests. A number disables these two.
    */
   readonly workers?: number | undefined;
@@ -74,7 +74,10 @@ export interface EngineOptions {
    * minutes to load and for a first run, then 20 times the slowest run so far, at least 10 s.
    */
   readonly callTimeoutMs?: number | undefined;
-  /** Idle time after which a worker is ended, in ms; its next work starts another. Default 120,000. */
+  /**
+   * Idle time after which a worker is ended, in ms; its next work starts another. Default 120,000; 5,000 on devices of
+   * 2 GiB of memory and less, as far as the browser reports it.
+   */
   readonly idleMs?: number | undefined;
   /** Makes ONNX Runtime report where each operator runs (`model.assignment`, `onLog`). Slow to load. Default false. */
   readonly verbose?: boolean | undefined;
@@ -85,7 +88,7 @@ export interface EngineOptions {
   readonly onLog?: ((line: string) => void) | undefined;
   /**
    * Bound on the memory of loaded models in all workers, in bytes: the least recently used are unloaded, and loaded
-   * again for their next run. Default: no bound.
+   * again for their next run. A model whose weights alone exceed it is refused (`does-not-fit`). Default: no bound.
    */
   readonly memoryBudgetBytes?: number | undefined;
   /** Bounds the answers that are cached for runs with `cache`. Default 64 MiB, until the page is left. */
