@@ -90,7 +90,7 @@ export async function synthesizeSamples(
     await model.release();
   }
   notes.push(
-    `The model ran on none of the synthetic inputs, so nothing was measured; give --samples. Last error: ${reason}`,
+    `The model ran on none of the synthetic inputs, so nothing was measured; give --samples, or --shape with sizes that it takes. Last error: ${reason}`,
   );
   return samplesOf([]);
 }

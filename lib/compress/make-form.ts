@@ -36,8 +36,8 @@ const EXCLUSION = {
 /** A form that was made, or the reason why it was not, as the report names it. */
 export interface FormResult {
   readonly report: FormReport;
-  /** Null where it could not be made. */
-  readonly made: Pick<MadeForm, "form" | "bytes"> | null;
+  /** Null where it could not be made. Its bytes are in the output folder alone: of all forms they are several models. */
+  readonly made: Pick<MadeForm, "form"> | null;
 }
 
 /** Inputs for making forms. */
@@ -61,11 +61,7 @@ export async function makeForms(job: Job, forms: readonly Form[]): Promise<FormR
       const evaluated = await work();
       if (evaluated === null) return;
       const { report, made } = evaluated;
-      // Not the decoded model: it would hold the weights of every form a second time.
-      results.push({
-        report: { ...report, seconds: secondsSince(started) },
-        made: { form: made.form, bytes: made.bytes },
-      });
+      results.push({ report: { ...report, seconds: secondsSince(started) }, made: { form: made.form } });
     } catch (error) {
       if (!job.isStopped())
         results.push({ report: { ...notMade(form.id, error), seconds: secondsSince(started) }, made: null });

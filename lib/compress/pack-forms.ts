@@ -1,4 +1,5 @@
 // The last step of a compression: packs the forms that passed as variants of a bundle.
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { packBundle, writePacked } from "./bundle/pack.ts";
 import type { PackVariant } from "./bundle/pack.ts";
@@ -57,9 +58,10 @@ async function pack(
 }
 
 /** Describes a form as a variant; none where it could not be made. */
-function variantsOf({ made, report }: FormResult, { metric, referenceScore, split }: Job): PackVariant[] {
+function variantsOf({ made, report }: FormResult, { metric, referenceScore, split, out }: Job): PackVariant[] {
   if (made === null) return [];
-  const { form, bytes } = made;
+  const { form } = made;
+  const bytes = new Uint8Array(readFileSync(join(out.path, report.file)));
   const at = (target: Target): FormReport["checks"][number] | undefined =>
     report.checks.find((x) => x.target === target);
   const webgpu = (at("webgpu") ?? at("webgpu-f16"))?.assignment;

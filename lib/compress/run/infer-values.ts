@@ -7,7 +7,15 @@ import { join } from "node:path";
 import type { InferenceSession } from "onnxruntime-node";
 import { SelvedgeError } from "../../core/errors.ts";
 import { writeModelFile } from "../onnx/model-file.ts";
-import { TensorProto_DataType, TensorProtoSchema, ValueInfoProtoSchema } from "../onnx/onnx.gen.js";
+import {
+  TensorProto_DataType,
+  TensorProtoSchema,
+  TensorShapeProto_DimensionSchema,
+  TensorShapeProtoSchema,
+  TypeProto_TensorSchema,
+  TypeProtoSchema,
+  ValueInfoProtoSchema,
+} from "../onnx/onnx.gen.js";
 import type { NodeProto, TensorProto, ValueInfoProto } from "../onnx/onnx.gen.js";
 import { OnnxModel } from "../onnx/model.ts";
 import type { Graph } from "../onnx/graph.ts";
@@ -43,6 +51,10 @@ const GROWTH_MAX_SHARE = 0.01;
  * more.
  */
 const ON_DISK_BYTES = 2 ** 27;
+/** Models from this size on are inferred without their weights. */
+const LIGHT_BYTES = 2 ** 24;
+/** Minimum size of a weight; constants that define dims are smaller. */
+const WEIGHT_MIN = 1024;
 const IMPURE: ReadonlySet<string> = new Set(
   "RandomNormal RandomUniform RandomNormalLike RandomUniformLike Multinomial Bernoulli Dropout".split(" "),
 );
@@ -55,7 +67,10 @@ export async function inferValues(model: OnnxModel): Promise<Map<string, ValueFa
   const { proto } = model.graph;
   const stated = new Set(proto.output.map((x) => x.name));
   const names = proto.node.flatMap((x) => x.output).filter((x) => x !== "" && !stated.has(x));
-  const session = await openWith(model, names);
+  // Types and dims do not depend on the values of weights, which need not be read for each inference.
+  const isLarge = model.byteLength >= LIGHT_BYTES;
+  const light = isLarge ? await openWith(withoutWeights(model), names).catch(() => null) : null;
+  const session = light ?? (await openWith(model, names));
   try {
     const facts = new Map<string, ValueFacts>();
     for (const value of [...session.inputMetadata, ...session.outputMetadata])
@@ -65,6 +80,27 @@ export async function inferValues(model: OnnxModel): Promise<Map<string, ValueFa
   } finally {
     await session.release();
   }
+}
+
+/** Returns the model with its large weights as inputs, which inference does not read. */
+export function withoutWeights({ proto, graph }: OnnxModel): OnnxModel {
+  const { initializer, input } = graph.proto;
+  const isLarge = (x: TensorProto): boolean => elementCount(x) > WEIGHT_MIN && graph.constant(x.name) === x;
+  const declared = new Set(input.map((x) => x.name));
+  const weights = initializer.filter((x) => isLarge(x) && !declared.has(x.name));
+  const inputs = weights.map((x) => typed(x));
+  const rest = initializer.filter((x) => !weights.includes(x));
+  return new OnnxModel({ ...proto, graph: { ...graph.proto, initializer: rest, input: [...input, ...inputs] } });
+}
+
+function typed({ name, dataType, dims }: TensorProto): ValueInfoProto {
+  const dim = dims.map((value) => create(TensorShapeProto_DimensionSchema, { value: { case: "dimValue", value } }));
+  const shape = create(TensorShapeProtoSchema, { dim });
+  const value = create(TypeProto_TensorSchema, { elemType: dataType, shape });
+  return create(ValueInfoProtoSchema, {
+    name,
+    type: create(TypeProtoSchema, { value: { case: "tensorType", value } }),
+  });
 }
 
 /** ONNX Runtime reports no dims both for a scalar and for an unknown rank. */

@@ -1,7 +1,13 @@
 // Runs a model on one backend in Node: onnxruntime-node's CPU as the reference, its WebGPU, or the same WebAssembly
 // build that browsers run.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { InferenceSession } from "onnxruntime-node";
 import type { Tensor } from "../../core/tensor.ts";
 import { float16Value } from "../onnx/float16.ts";
+import { writeModelFile } from "../onnx/model-file.ts";
+import { decodeModel } from "../onnx/model.ts";
 import type { Outputs } from "./metric.ts";
 import { loadRuntime } from "./optional-peers.ts";
 import type { Feed } from "./samples.ts";
@@ -24,6 +30,9 @@ export interface LoadedModel {
 const UNSAFE = "MatmulTransposeFusion";
 /** Session entry with ONNX Runtime passes to disable, separated by ;. */
 export const DISABLED = "optimization.disable_specified_optimizers";
+
+/** Models of this size are passed to ONNX Runtime as a file. */
+const ON_DISK_BYTES = 2 ** 27;
 
 const spent = { ms: 0 };
 
@@ -58,7 +67,10 @@ export async function openModel(
     intraOpNumThreads: 1,
     extra: place === "cpu" ? { ...extra, [DISABLED]: [extra[DISABLED] ?? [], UNSAFE].flat().join(";") } : { ...extra },
   } as const;
-  const session = await timed(runtime.InferenceSession.create(source as Uint8Array, options));
+  const create = async (from: Uint8Array | string): Promise<InferenceSession> =>
+    timed(runtime.InferenceSession.create(from as Uint8Array, options));
+  const isLarge = place !== "wasm" && typeof source !== "string" && source.length >= ON_DISK_BYTES;
+  const session = isLarge ? await createFromDisk(source, create) : await create(source);
   const runRaw = async (feed: Feed): ReturnType<typeof session.run> => {
     const tensors = Object.entries(feed).map(
       ([name, { dtype, dims, data }]) =>
@@ -82,6 +94,24 @@ export async function openModel(
     },
     release: () => session.release(),
   };
+}
+
+/**
+ * Creates a session over a file with external data, which ONNX Runtime maps: from one buffer it would parse one copy of
+ * the weights, and keep another.
+ */
+async function createFromDisk(
+  bytes: Uint8Array,
+  create: (path: string) => Promise<InferenceSession>,
+): Promise<InferenceSession> {
+  const folder = await mkdtemp(join(tmpdir(), "selvedge-session-"));
+  try {
+    const path = join(folder, "model.onnx");
+    await writeModelFile(path, decodeModel(bytes), { external: true });
+    return await create(path);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 }
 
 /** Runs a model on every feed; by default on onnxruntime-node's CPU. */

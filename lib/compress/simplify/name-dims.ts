@@ -11,17 +11,17 @@ import { create } from "@bufbuild/protobuf";
 import type { Feed } from "../run/feeds.ts";
 import { integerOf, integersAt, textOf } from "../onnx/graph.ts";
 import type { Graph } from "../onnx/graph.ts";
-import { inferValues } from "../run/infer-values.ts";
+import { inferValues, withoutWeights } from "../run/infer-values.ts";
 import {
   TensorProto_DataType,
   TypeProto_TensorSchema,
   TypeProtoSchema,
   ValueInfoProtoSchema,
 } from "../onnx/onnx.gen.js";
-import type { NodeProto, TensorProto, ValueInfoProto } from "../onnx/onnx.gen.js";
-import { OnnxModel } from "../onnx/model.ts";
+import type { NodeProto, ValueInfoProto } from "../onnx/onnx.gen.js";
+import type { OnnxModel } from "../onnx/model.ts";
 import { shapeOf } from "./set-dims.ts";
-import { elementCount, integersOf } from "../onnx/tensor-proto.ts";
+import { integersOf } from "../onnx/tensor-proto.ts";
 
 type Dims = readonly (number | string)[];
 
@@ -37,8 +37,6 @@ const TYPES: ReadonlyMap<string, TensorProto_DataType> = new Map([
 /** Maximum length of a derived name: longer ones gain nothing, and each is written out. */
 const LENGTH_MAX = 64;
 const ROUNDS_MAX = 64;
-/** Minimum size of a weight; constants that define dims are smaller. */
-const WEIGHT_MIN = 1024;
 
 /**
  * Names dims of the main graph's values where possible: the last step of making a model. A model that ONNX Runtime does
@@ -87,17 +85,6 @@ function contradicts(graph: Graph, feed: Feed): boolean {
     }
   }
   return false;
-}
-
-/** Returns the model with its large weights as inputs, so that they are not read again for each inference. */
-export function withoutWeights({ proto, graph }: OnnxModel): OnnxModel {
-  const { initializer, input } = graph.proto;
-  const isLarge = (x: TensorProto): boolean => elementCount(x) > WEIGHT_MIN && graph.constant(x.name) === x;
-  const declared = new Set(input.map((x) => x.name));
-  const weights = initializer.filter((x) => isLarge(x) && !declared.has(x.name));
-  const inputs = weights.map((x) => valueOf(x.name, x.dataType, x.dims.map(Number)));
-  const rest = initializer.filter((x) => !weights.includes(x));
-  return new OnnxModel({ ...proto, graph: { ...graph.proto, initializer: rest, input: [...input, ...inputs] } });
 }
 
 /** Whether ONNX Runtime infers no names for a node's outputs. */

@@ -15,8 +15,7 @@ import type {
 } from "../onnx/onnx.gen.js";
 import { tensorsIn } from "../onnx/tensors-in.ts";
 import { elementCount } from "../onnx/tensor-proto.ts";
-import { inferValues } from "../run/infer-values.ts";
-import { withoutWeights } from "./name-dims.ts";
+import { inferValues, withoutWeights } from "../run/infer-values.ts";
 
 /** Float types that become float32. */
 const NAMES: ReadonlyMap<number, string> = new Map([
